@@ -1,0 +1,28 @@
+"""minialex: an AlexNet that people can take apart.
+
+A hand-written autograd (`Tensor`), its ops (`ops`), layers (`nn`), optimizers (`optim`) and four
+networks (`models`), in array operations that run on NumPy and CuPy alike. Beside these, imported
+when asked for: `minialex.data` (folders of images, transforms, the loader), `minialex.train` (the
+loop, evaluation, cross-validation, checkpoints), `minialex.study` (summaries), `minialex.check`
+(gradient checking), `minialex.reference` (definitions in plain loops).
+"""
+
+from minialex import models, nn, ops, optim
+from minialex.autograd import Tensor, no_grad, record_calls, using
+from minialex.errors import MinialexError
+from minialex.philox import manual_seed
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "MinialexError",
+    "Tensor",
+    "manual_seed",
+    "models",
+    "nn",
+    "no_grad",
+    "ops",
+    "optim",
+    "record_calls",
+    "using",
+]

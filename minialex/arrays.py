@@ -1,0 +1,129 @@
+"""Where an array lives, NumPy on the CPU or CuPy on a GPU, and how to bring it to the other.
+
+Nothing here imports CuPy until a CUDA device is asked for or a CuPy array is met, so that a
+machine without a GPU never pays for it and never sees an error from it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from minialex.errors import MinialexError
+
+Array: TypeAlias = npt.NDArray[Any]
+"""A NumPy array or, with the same methods, a CuPy array."""
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+@dataclass(frozen=True)
+class Device:
+    """A place that arrays live: ``Device("cpu")`` or ``Device("cuda", 0)``."""
+
+    kind: str
+    index: int = 0
+
+    def __str__(self) -> str:
+        return self.kind if self.kind == "cpu" else f"{self.kind}:{self.index}"
+
+
+CPU = Device("cpu")
+
+
+def array_module(x: Array) -> Any:
+    """Return the module, ``numpy`` or ``cupy``, whose array `x` is."""
+    if isinstance(x, np.ndarray | np.generic):
+        return np
+    cupy = sys.modules.get("cupy")
+    if cupy is not None and isinstance(x, cupy.ndarray):
+        return cupy
+    raise TypeError(f"expected a NumPy or CuPy array, got {type(x).__name__}")
+
+
+def cuda_count() -> int:
+    """Return how many CUDA devices can be used: 0 where CuPy, a driver or a GPU is missing."""
+    try:
+        cupy = importlib.import_module("cupy")
+    except ImportError:
+        return 0
+    return int(cupy.cuda.runtime.getDeviceCount()) if cupy.cuda.is_available() else 0
+
+
+def device(spec: str | Device) -> Device:
+    """Return the device that `spec` names.
+
+    Parameters
+    ----------
+    spec : str or Device
+        ``"cpu"``, ``"cuda"`` (the first GPU), ``"cuda:N"``, or ``"auto"``: the first GPU where
+        there is one that CuPy can use, else the CPU.
+
+    Raises
+    ------
+    MinialexError
+        If the name is not one of these or the machine has no such device.
+    """
+    if isinstance(spec, Device):
+        return spec
+    if spec == "cpu":
+        return CPU
+    if spec == "auto":
+        return Device("cuda") if cuda_count() else CPU
+    found = re.fullmatch(r"cuda(?::(\d+))?", spec)
+    if not found:
+        raise MinialexError(f"unknown device {spec!r}: use cpu, cuda, cuda:N or auto")
+    index, count = int(found[1] or 0), cuda_count()
+    if index >= count:
+        raise MinialexError(f"device {spec!r} is not there: {_why_not(count)}")
+    return Device("cuda", index)
+
+
+def _why_not(count: int) -> str:
+    if count:
+        return f"this machine has {count} CUDA device(s), cuda:0 to cuda:{count - 1}"
+    if importlib.util.find_spec("cupy") is None:
+        return "CuPy is not installed (pip install 'minialex[cuda12]'); use --device cpu"
+    return "CuPy finds no GPU and driver on this machine; use --device cpu"
+
+
+def device_of(x: Array) -> Device:
+    """Return the device that the array `x` lives on."""
+    return CPU if array_module(x) is np else Device("cuda", int(x.device.id))  # type: ignore[attr-defined]
+
+
+def module_of(where: Device) -> Any:
+    """Return the array module, ``numpy`` or ``cupy``, whose arrays live on the device `where`."""
+    return np if where.kind == "cpu" else importlib.import_module("cupy")
+
+
+@contextlib.contextmanager
+def on_device(where: Device) -> Iterator[Any]:
+    """Make `where` the current device and yield its array module."""
+    xp = module_of(where)
+    with contextlib.nullcontext() if xp is np else xp.cuda.Device(where.index):
+        yield xp
+
+
+def to_device(x: Array, where: Device) -> Array:
+    """Return `x` on the device `where`: itself if it is there already, else a copy."""
+    if device_of(x) == where:
+        return x
+    if where.kind == "cpu":
+        return to_numpy(x)
+    with on_device(where) as xp:
+        return xp.asarray(x)  # type: ignore[no-any-return]
+
+
+def to_numpy(x: Array) -> Array:
+    """Return `x` as a NumPy array: itself if it is one, else a copy on the host."""
+    return x if array_module(x) is np else x.get()  # type: ignore[attr-defined]

@@ -1,0 +1,25 @@
+"""Tensor, Op and the backward pass. Knows nothing of any particular op.
+
+A computation is recorded while it runs: calling an `Op` on Tensors leaves a `Node` in the graph,
+and `Tensor.backward` walks back over the nodes.
+"""
+
+from minialex.autograd.graph import Gradients, no_grad
+from minialex.autograd.op import OPS, Call, Cost, Implementation, Op, Shapes, record_calls, using
+from minialex.autograd.tensor import FUNCTIONS, Tensor, as_tensor
+
+__all__ = [
+    "FUNCTIONS",
+    "OPS",
+    "Call",
+    "Cost",
+    "Gradients",
+    "Implementation",
+    "Op",
+    "Shapes",
+    "Tensor",
+    "as_tensor",
+    "no_grad",
+    "record_calls",
+    "using",
+]

@@ -1,0 +1,192 @@
+"""The graph that ops leave behind, and the backward pass over it.
+
+Each op leaves a `Node` that remembers what its backward needs and where the gradients go next.
+`run_backward` visits the nodes newest first, which is an order in which every node has its whole
+gradient before it is asked to pass it on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import Any, Protocol, TypeAlias
+
+from minialex.arrays import Array
+
+Gradients = tuple[Array | None, ...]
+
+_enabled: ContextVar[bool] = ContextVar("enabled", default=True)
+_order = itertools.count()
+
+
+def grad_enabled() -> bool:
+    """Return whether ops are being recorded."""
+    return _enabled.get()
+
+
+@contextlib.contextmanager
+def no_grad() -> Iterator[None]:
+    """Record nothing inside: no graph, no gradients, no saved arrays. Also a decorator."""
+    token = _enabled.set(False)
+    try:
+        yield
+    finally:
+        _enabled.reset(token)
+
+
+class Leaf(Protocol):
+    """What the graph asks of a Tensor whose gradient is wanted.
+
+    `grad_home` is where that gradient lives once there is one: a view into an optimizer's arena.
+    """
+
+    grad: Array | None
+    grad_home: Array | None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The sizes of the axes."""
+
+
+Edge: TypeAlias = "Node | Leaf | None"
+"""Where the gradient of an input goes: to the op that made it, to a leaf, or nowhere."""
+
+
+class Node:
+    """One op that ran: what its backward needs, and where the gradients of its inputs go.
+
+    It holds no input Tensor but leaves, so that an array which no backward needs is freed at once.
+
+    Parameters
+    ----------
+    name : str
+        The op's.
+    backward : ``backward(gy, saved, **params)``
+        One gradient, or None, for each of `edges`.
+    takes : set of str
+        Which of `needs` and `out` that backward names among its keywords.
+    saved, params
+        What it is called with.
+    edges : tuple of Edge
+    shape : tuple of int
+        The shape of the op's output.
+    """
+
+    __slots__ = (
+        "backward",
+        "edges",
+        "freed",
+        "name",
+        "order",
+        "params",
+        "retained",
+        "saved",
+        "shape",
+        "takes",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        backward: Callable[..., Gradients],
+        *,
+        takes: frozenset[str],
+        saved: tuple[Any, ...],
+        params: dict[str, Any],
+        edges: tuple[Edge, ...],
+        shape: tuple[int, ...],
+    ) -> None:
+        self.name, self.backward, self.takes = name, backward, takes
+        self.saved, self.params = saved, params
+        self.edges, self.shape, self.order = edges, shape, next(_order)
+        self.retained: Leaf | None = None
+        self.freed = False
+
+    def pull(self, gy: Array) -> Gradients:
+        """Return the gradients of the inputs, given `gy`, that of the output."""
+        extras: dict[str, Any] = {}
+        if "needs" in self.takes:
+            extras["needs"] = tuple(edge is not None for edge in self.edges)
+        if "out" in self.takes:
+            extras["out"] = tuple(_home(edge, self.edges[:i]) for i, edge in enumerate(self.edges))
+        return self.backward(gy, self.saved, **self.params, **extras)
+
+    def free(self) -> None:
+        """Let go of what the backward needed."""
+        self.freed, self.saved, self.edges = True, (), ()
+
+
+def _home(edge: Edge, earlier: tuple[Edge, ...]) -> Array | None:
+    """Return where a leaf's gradient may be written directly: its place, while nothing is there."""
+    if edge is None or isinstance(edge, Node) or edge.grad is not None:
+        return None
+    return None if any(e is edge for e in earlier) else edge.grad_home
+
+
+def _ancestry(root: Node) -> list[Node]:
+    """Return every node that `root` depends on, itself included, oldest first."""
+    seen, stack = {root}, [root]
+    while stack:
+        for edge in stack.pop().edges:
+            if isinstance(edge, Node) and edge not in seen:
+                seen.add(edge)
+                stack.append(edge)
+    return sorted(seen, key=lambda node: node.order)
+
+
+def run_backward(root: Node, gy: Array, *, retain_graph: bool) -> None:
+    """Send `gy`, the gradient of the output of `root`, back to every leaf.
+
+    Raises
+    ------
+    RuntimeError
+        If a part of the graph was freed by an earlier backward.
+    """
+    nodes = _ancestry(root)
+    if any(node.freed for node in nodes):
+        raise RuntimeError(
+            "this graph has been through backward() once and its saved arrays were freed; run the "
+            "forward pass again, or keep them with backward(retain_graph=True) the first time"
+        )
+    grads: dict[Node, Array] = {root: gy}
+    while nodes:
+        # popped, not looked at, so that arrays are freed as soon as they have served
+        node = nodes.pop()
+        if node in grads:
+            _step_back(node, grads)
+        if not retain_graph:
+            node.free()
+
+
+def _step_back(node: Node, grads: dict[Node, Array]) -> None:
+    """Turn the gradient of the output of `node` into those of its inputs."""
+    gy = grads.pop(node)
+    if node.retained is not None:
+        accumulate(node.retained, gy)
+    for i, (edge, gx) in enumerate(zip(node.edges, node.pull(gy), strict=True)):
+        if edge is None or gx is None:
+            continue
+        if gx.shape != edge.shape:
+            raise RuntimeError(
+                f"the backward of {node.name} gave a gradient of shape {gx.shape} "
+                f"for input {i}, whose shape is {edge.shape}"
+            )
+        if isinstance(edge, Node):
+            # not in place: another node may hold the array too
+            grads[edge] = grads[edge] + gx if edge in grads else gx
+        else:
+            accumulate(edge, gx)
+
+
+def accumulate(leaf: Leaf, g: Array) -> None:
+    """Add `g` to the gradient of a leaf."""
+    if leaf.grad is not None:
+        leaf.grad += g
+    elif leaf.grad_home is None:
+        leaf.grad = g.copy()
+    else:
+        if g is not leaf.grad_home:
+            leaf.grad_home[...] = g
+        leaf.grad = leaf.grad_home

@@ -1,0 +1,194 @@
+"""Op: one differentiable function, and the choice among its implementations."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from minialex import arrays
+from minialex.arrays import Array
+from minialex.autograd.graph import Edge, Gradients, Node, grad_enabled
+from minialex.autograd.tensor import Tensor, as_tensor
+
+Shapes = tuple[tuple[int, ...] | None, ...]
+
+OPS: dict[str, Op] = {}
+"""Every op there is, by name."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a forward pass takes: floating-point operations and the fewest bytes moved."""
+
+    flops: int
+    bytes: int
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.flops + other.flops, self.bytes + other.bytes)
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """A pair of array functions.
+
+    Parameters
+    ----------
+    forward : ``forward(*arrays, **params) -> (y, saved)``
+    backward : ``backward(gy, saved, **params) -> one gradient, or None, per input array``
+        Where it names them among its keywords, it is also given `needs`, a tuple that says which
+        inputs want a gradient, and `out`, a tuple of arrays or None: where there is an array, the
+        gradient of that input is to be written there and that array returned.
+    own_saved : bool
+        True where `saved` differs from that of the op's other implementations, so that this
+        forward goes with this backward alone.
+    """
+
+    forward: Callable[..., tuple[Array, tuple[Any, ...]]]
+    backward: Callable[..., Gradients]
+    own_saved: bool = False
+    takes: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        named = inspect.signature(self.backward).parameters
+        object.__setattr__(self, "takes", frozenset({"needs", "out"} & set(named)))
+
+
+@dataclass(frozen=True)
+class Op:
+    """One differentiable function, in one or more implementations that agree.
+
+    Parameters
+    ----------
+    name : str
+        Its name in `OPS`, in ``minialex.reference`` and in `using`.
+    implementations : dict
+        From the name of the idea (``"array"``, ``"tiled"``, ...) to the `Implementation`;
+        ``"array"`` is always there.
+    cost : ``cost(shapes, **params) -> Cost``, the shapes being those of the input arrays
+    """
+
+    name: str
+    implementations: Mapping[str, Implementation]
+    cost: Callable[..., Cost]
+
+    def __post_init__(self) -> None:
+        if "array" not in self.implementations:
+            raise ValueError(f"op {self.name!r} has no implementation named 'array'")
+        OPS[self.name] = self
+
+    def __call__(self, *inputs: Any, **params: Any) -> Tensor:
+        """Run the op on Tensors, arrays or None and, where a gradient is wanted, record it."""
+        tensors = tuple(None if x is None else as_tensor(x) for x in inputs)
+        data = tuple(None if t is None else t.data for t in tensors)
+        _check_alike(self.name, data)
+        implementation = choose(self)
+        y, saved = implementation.forward(*data, **params)
+        for calls in _recordings.get():
+            calls.append(Call(self, tuple(None if a is None else a.shape for a in data), params, y))
+        result = Tensor(y)
+        edges = tuple(_edge(t) for t in tensors)
+        if grad_enabled() and any(edge is not None for edge in edges):
+            result.requires_grad = True
+            result.node = Node(
+                self.name,
+                implementation.backward,
+                takes=implementation.takes,
+                saved=saved,
+                params=params,
+                edges=edges,
+                shape=y.shape,
+            )
+        return result
+
+
+def _edge(t: Tensor | None) -> Edge:
+    return None if t is None or not t.requires_grad else t.node or t
+
+
+def _check_alike(name: str, data: Gradients) -> None:
+    """Refuse inputs on several devices, or of several floating-point types."""
+    present = [a for a in data if a is not None]
+    devices = {arrays.device_of(a) for a in present}
+    if len(devices) > 1:
+        places = ", ".join(sorted(map(str, devices)))
+        raise ValueError(f"{name}: inputs on different devices ({places}); move them with .to()")
+    dtypes = {a.dtype for a in present if a.dtype.kind == "f"}
+    if len(dtypes) > 1:
+        kinds = ", ".join(sorted(map(str, dtypes)))
+        raise TypeError(f"{name}: inputs of different types ({kinds}); convert with .astype()")
+
+
+_switch: ContextVar[Mapping[str, str]] = ContextVar("switch", default=MappingProxyType({}))
+_EVERY_OP = "*"
+
+
+def choose(op: Op) -> Implementation:
+    """Return the implementation that runs: the one `using` names, else "array"."""
+    chosen = _switch.get()
+    name = chosen.get(op.name, chosen.get(_EVERY_OP, "array"))
+    return op.implementations.get(name, op.implementations["array"])
+
+
+@contextlib.contextmanager
+def using(implementation: str | None = None, /, **by_op: str) -> Iterator[None]:
+    """Choose implementations: ``using("array")`` for all ops, ``using(conv2d="array")`` for one.
+
+    A name given for all ops applies to those that have an implementation of that name.
+
+    Raises
+    ------
+    ValueError
+        If there is no such op, or no such implementation of it.
+    """
+    chosen = dict(_switch.get())
+    if implementation is not None:
+        every = sorted({name for op in OPS.values() for name in op.implementations})
+        _check_choice("implementation", implementation, every)
+        chosen = {_EVERY_OP: implementation}
+    for op, name in by_op.items():
+        _check_choice("op", op, sorted(OPS))
+        _check_choice(f"implementation of {op}", name, sorted(OPS[op].implementations))
+        chosen[op] = name
+    token = _switch.set(chosen)
+    try:
+        yield
+    finally:
+        _switch.reset(token)
+
+
+def _check_choice(what: str, name: str, there: list[str]) -> None:
+    if name not in there:
+        raise ValueError(f"there is no {what} named {name!r}; there is: {', '.join(there)}")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One run of an op, as `record_calls` keeps it."""
+
+    op: Op
+    shapes: Shapes
+    params: dict[str, Any]
+    y: Array
+
+    def cost(self) -> Cost:
+        """Return what the forward pass of this call takes."""
+        return self.op.cost(self.shapes, **self.params)
+
+
+_recordings: ContextVar[tuple[list[Call], ...]] = ContextVar("recordings", default=())
+
+
+@contextlib.contextmanager
+def record_calls() -> Iterator[list[Call]]:
+    """Collect every op that runs inside, in order."""
+    calls: list[Call] = []
+    token = _recordings.set((*_recordings.get(), calls))
+    try:
+        yield calls
+    finally:
+        _recordings.reset(token)

@@ -1,0 +1,244 @@
+"""Tensor: an array that remembers how it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minialex import arrays
+from minialex.arrays import Array, Device
+from minialex.autograd.graph import Node, accumulate, run_backward
+
+
+def _method(name: str) -> Callable[..., Tensor]:
+    """Return a Tensor method that runs the public function of that name in ``minialex.ops``."""
+
+    def method(self: Tensor, *args: Any, **params: Any) -> Tensor:
+        return FUNCTIONS[name](self, *args, **params)
+
+    method.__name__ = name
+    method.__doc__ = f"See `minialex.ops.{name}`."
+    return method
+
+
+def _reflected(name: str) -> Callable[[Tensor, Any], Tensor]:
+    def method(self: Tensor, other: Any) -> Tensor:
+        return FUNCTIONS[name](as_tensor(other, like=self), self)
+
+    return method
+
+
+FUNCTIONS: dict[str, Callable[..., Tensor]] = {}
+"""The functions behind Tensor's operators and methods; ``minialex.ops`` fills it."""
+
+
+class Tensor:
+    """An array that remembers how it was made, so that gradients can flow back through it.
+
+    Parameters
+    ----------
+    data : array, nested lists of numbers, a number, or another library's array
+        NumPy and CuPy arrays are taken as they are, without a copy; other libraries' arrays come
+        through DLPack (or ``__cuda_array_interface__``). Python floats become float32.
+    requires_grad : bool
+        Whether gradients with respect to this Tensor are wanted. float32 and float64 only.
+
+    Attributes
+    ----------
+    data : array
+        The values, on the CPU (NumPy) or a GPU (CuPy).
+    grad : array or None
+        The gradient that `backward` calls have added up, of the shape and type of `data`.
+        Assign None to start afresh.
+    node : Node or None
+        The op that made it; None for a leaf.
+    """
+
+    __slots__ = ("__weakref__", "data", "grad", "grad_home", "node", "requires_grad")
+    # NumPy then leaves `array + tensor` to Tensor.__radd__
+    __array_ufunc__ = None
+
+    def __init__(self, data: Any, *, requires_grad: bool = False) -> None:
+        self.data: Array = _as_array(data)
+        if requires_grad and self.data.dtype not in arrays.FLOATS:
+            raise TypeError(
+                f"only float32 and float64 can require a gradient, not {self.data.dtype}"
+            )
+        self.requires_grad = requires_grad
+        self.grad: Array | None = None
+        self.grad_home: Array | None = None
+        self.node: Node | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The sizes of the axes."""
+        return self.data.shape
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self.data.ndim
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return self.data.size
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the elements."""
+        return self.data.dtype
+
+    @property
+    def device(self) -> Device:
+        """Where the array lives."""
+        return arrays.device_of(self.data)
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether no recorded op made it."""
+        return self.node is None
+
+    def backward(self, gradient: Any = None, *, retain_graph: bool = False) -> None:
+        """Add the gradient of this Tensor to `grad` of every leaf that it depends on.
+
+        Parameters
+        ----------
+        gradient : array or Tensor of this Tensor's shape, optional
+            The cotangent. May be left out where there is one element: it is then 1.
+        retain_graph : bool
+            Keep what backward needs, so that it can run again.
+
+        Raises
+        ------
+        RuntimeError
+            If nothing here requires a gradient, `gradient` is missing, or the graph was freed.
+        ValueError
+            If `gradient` is of another shape.
+        """
+        if not self.requires_grad:
+            raise RuntimeError(
+                "backward() found no gradient to compute: this Tensor depends on nothing made with "
+                "requires_grad=True, or it was computed under no_grad()"
+            )
+        gy = self._cotangent(gradient)
+        if self.node is None:
+            accumulate(self, gy)
+        else:
+            run_backward(self.node, gy, retain_graph=retain_graph)
+
+    def _cotangent(self, gradient: Any) -> Array:
+        xp = arrays.array_module(self.data)
+        if gradient is None:
+            if self.size != 1:
+                raise RuntimeError(
+                    f"backward() on a Tensor of shape {self.shape} needs a gradient of that shape; "
+                    "only a Tensor of one element has an obvious one"
+                )
+            return xp.ones_like(self.data)  # type: ignore[no-any-return]
+        gy = as_tensor(gradient, like=self).data
+        if gy.shape != self.shape:
+            raise ValueError(f"the gradient has shape {gy.shape}, the Tensor {self.shape}")
+        return gy.astype(self.dtype, copy=False)
+
+    def retain_grad(self) -> Tensor:
+        """Keep the gradient of this Tensor too, though it is no leaf; returns the Tensor."""
+        if self.node is not None:
+            self.node.retained = self
+        return self
+
+    def detach(self) -> Tensor:
+        """Return a Tensor of the same array that does not remember how it was made."""
+        return Tensor(self.data)
+
+    def numpy(self) -> Array:
+        """Return the values as a NumPy array (shared where they are on the CPU, else copied)."""
+        return arrays.to_numpy(self.data)
+
+    def item(self) -> float:
+        """Return the one element as a Python number."""
+        return self.data.item()  # type: ignore[no-any-return]
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __repr__(self) -> str:
+        made = (
+            f", made by {self.node.name}" if self.node else ", requires_grad" * self.requires_grad
+        )
+        place = "" if self.device.kind == "cpu" else f", {self.device}"
+        return (
+            f"Tensor({np.array2string(self.numpy(), prefix='Tensor(')}, {self.dtype}{place}{made})"
+        )
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self.data.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> Any:
+        return self.data.__dlpack_device__()
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        return self.data.__cuda_array_interface__  # type: ignore[attr-defined,no-any-return]
+
+    __add__, __radd__ = _method("add"), _reflected("add")
+    __sub__, __rsub__ = _method("subtract"), _reflected("subtract")
+    __mul__, __rmul__ = _method("multiply"), _reflected("multiply")
+    __truediv__, __rtruediv__ = _method("divide"), _reflected("divide")
+    __matmul__, __rmatmul__ = _method("matmul"), _reflected("matmul")
+    __neg__, __pow__, __abs__ = _method("negative"), _method("power"), _method("absolute")
+    __getitem__ = _method("getitem")
+    exp, log, sqrt, tanh = _method("exp"), _method("log"), _method("sqrt"), _method("tanh")
+    relu, softmax, log_softmax = _method("relu"), _method("softmax"), _method("log_softmax")
+    sum, mean, max = _method("sum"), _method("mean"), _method("max")
+    reshape, flatten, transpose = _method("reshape"), _method("flatten"), _method("transpose")
+    astype, to = _method("astype"), _method("to")
+
+    @property
+    def T(self) -> Tensor:
+        """The Tensor with its axes reversed."""
+        return self.transpose()
+
+
+def _as_array(data: Any) -> Array:
+    if isinstance(data, Tensor):
+        raise TypeError("the data is a Tensor already; use detach() for one without a graph")
+    if isinstance(data, np.ndarray):
+        return data
+    if hasattr(data, "__dlpack_device__") or hasattr(data, "__cuda_array_interface__"):
+        return _adopt(data)
+    array = np.asarray(data)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"a Tensor holds numbers, not {type(data).__name__} ({array.dtype})")
+    is_python = not isinstance(data, np.generic)
+    return array.astype(np.float32) if is_python and array.dtype == np.float64 else array
+
+
+_DLPACK_HOST = (1, 3)  # kDLCPU, kDLCUDAHost
+
+
+def _adopt(data: Any) -> Array:
+    """Return another library's array as ours, without a copy, on the device where it is."""
+    on_host = hasattr(data, "__dlpack_device__") and data.__dlpack_device__()[0] in _DLPACK_HOST
+    if on_host:
+        return np.from_dlpack(data)
+    cupy = arrays.module_of(Device("cuda"))
+    if isinstance(data, cupy.ndarray):
+        return data  # type: ignore[no-any-return]
+    return cupy.from_dlpack(data) if hasattr(data, "__dlpack__") else cupy.asarray(data)  # type: ignore[no-any-return]
+
+
+def as_tensor(x: Any, like: Tensor | None = None) -> Tensor:
+    """Return `x` as a Tensor; a number takes the type and device of `like`."""
+    if isinstance(x, Tensor):
+        return x
+    if like is not None and np.isscalar(x):
+        xp = arrays.array_module(like.data)
+        kind = like.dtype if like.dtype.kind == "f" or not isinstance(x, float) else np.float32
+        return Tensor(xp.asarray(x, dtype=kind))
+    return Tensor(x)

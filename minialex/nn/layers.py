@@ -1,0 +1,277 @@
+"""The layers of AlexNet: parameters, their initial values, and a call to the op. No maths."""
+
+from __future__ import annotations
+
+from math import prod, sqrt
+
+import numpy as np
+
+from minialex import ops, philox
+from minialex.arrays import Array
+from minialex.autograd import Tensor
+from minialex.nn.module import Module, Parameter
+
+IntPair = int | tuple[int, int]
+
+
+def _pair(n: IntPair) -> tuple[int, int]:
+    return (n, n) if isinstance(n, int) else n
+
+
+def he_normal(
+    shape: tuple[int, ...], generator: philox.Generator | None = None, gain: float = 2.0
+) -> Array:
+    """Return weights that keep the size of signals through layers with ReLU: N(0, gain / fan-in).
+
+    Source: He, Zhang, Ren and Sun 2015, "Delving deep into rectifiers", section 2.2.
+
+    Parameters
+    ----------
+    shape : (outputs, inputs, ...)
+        The fan-in is the product of all sizes but the first.
+    generator : Generator, optional
+        Hands out the random stream; the default generator where none is given.
+    gain : float
+        2 makes up for the half that ReLU sets to 0; less makes the outputs smaller.
+
+    Returns
+    -------
+    Array of that shape, float32, on the CPU.
+    """
+    stream = (generator or philox.default_generator).draw()
+    rng = np.random.Generator(
+        np.random.Philox(key=stream["seed"], counter=[0, 0, 0, stream["offset"]])
+    )
+    w = rng.standard_normal(shape, np.float32)
+    w *= np.float32(sqrt(gain / max(1, prod(shape[1:]))))
+    return w
+
+
+class Conv2d(Module):
+    """Convolution over images; see `minialex.ops.conv2d`.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    kernel_size, stride, padding, dilation : int or (height, width)
+    groups : int
+        Divides both channel counts: inputs and outputs are cut into that many separate parts.
+    bias : bool
+    generator : Generator, optional
+        Draws the initial weights, which are `he_normal`; the bias starts at 0.
+
+    Attributes
+    ----------
+    weight : Parameter (out_channels, in_channels / groups, KH, KW)
+    bias : Parameter (out_channels,) or None
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: IntPair,
+        stride: IntPair = 1,
+        padding: IntPair = 0,
+        dilation: IntPair = 1,
+        groups: int = 1,
+        bias: bool = True,
+        generator: philox.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        if in_channels % groups or out_channels % groups:
+            raise ValueError(
+                f"Conv2d: groups {groups} must divide in_channels {in_channels} "
+                f"and out_channels {out_channels}"
+            )
+        self.stride, self.padding, self.dilation = _pair(stride), _pair(padding), _pair(dilation)
+        self.groups = groups
+        shape = (out_channels, in_channels // groups, *_pair(kernel_size))
+        self.weight = Parameter(he_normal(shape, generator))
+        self.bias = Parameter(np.zeros(out_channels, np.float32)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the convolution of `x` (N, C, H, W) with the weights."""
+        return ops.conv2d(
+            x,
+            self.weight,
+            self.bias,
+            stride=self.stride,
+            padding=self.padding,
+            dilation=self.dilation,
+            groups=self.groups,
+        )
+
+    def describe(self) -> str:
+        """Return channels, kernel and what differs from the defaults."""
+        O, C, KH, KW = self.weight.shape
+        text = f"{C * self.groups}, {O}, {KH}x{KW}"
+        for name, plain in (
+            ("stride", (1, 1)),
+            ("padding", (0, 0)),
+            ("dilation", (1, 1)),
+            ("groups", 1),
+        ):
+            value = getattr(self, name)
+            if value != plain:
+                same = isinstance(value, tuple) and value[0] == value[1]
+                text += f", {name}={value[0] if same else value}"
+        return text
+
+
+class Linear(Module):
+    """A fully connected layer; see `minialex.ops.linear`.
+
+    Parameters
+    ----------
+    in_features, out_features : int
+    bias : bool
+    generator : Generator, optional
+        Draws the initial weights, which are `he_normal`; the bias starts at 0.
+    gain : float
+        For `he_normal`. The last layer of a classifier starts better with a small one: all classes
+        are then about equally likely at first, and the loss is close to ln(classes).
+
+    Attributes
+    ----------
+    weight : Parameter (out_features, in_features)
+    bias : Parameter (out_features,) or None
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        generator: philox.Generator | None = None,
+        gain: float = 2.0,
+    ) -> None:
+        super().__init__()
+        self.weight = Parameter(he_normal((out_features, in_features), generator, gain))
+        self.bias = Parameter(np.zeros(out_features, np.float32)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x w^T + b for `x` (..., in_features)."""
+        return ops.linear(x, self.weight, self.bias)
+
+    def describe(self) -> str:
+        """Return both sizes."""
+        return f"{self.weight.shape[1]}, {self.weight.shape[0]}"
+
+
+class ReLU(Module):
+    """max(x, 0); see `minialex.ops.relu`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return max(x, 0)."""
+        return ops.relu(x)
+
+
+class MaxPool2d(Module):
+    """The largest element of each window; see `minialex.ops.max_pool2d`."""
+
+    def __init__(
+        self, kernel_size: IntPair, stride: IntPair | None = None, padding: IntPair = 0
+    ) -> None:
+        super().__init__()
+        self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the maxima of the windows of `x` (N, C, H, W)."""
+        return ops.max_pool2d(
+            x, kernel_size=self.kernel_size, stride=self.stride, padding=self.padding
+        )
+
+    def describe(self) -> str:
+        """Return window and stride."""
+        return f"{self.kernel_size}, stride={self.stride or self.kernel_size}"
+
+
+class AvgPool2d(Module):
+    """The mean of each window; see `minialex.ops.avg_pool2d`."""
+
+    def __init__(
+        self, kernel_size: IntPair, stride: IntPair | None = None, padding: IntPair = 0
+    ) -> None:
+        super().__init__()
+        self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the means of the windows of `x` (N, C, H, W)."""
+        return ops.avg_pool2d(
+            x, kernel_size=self.kernel_size, stride=self.stride, padding=self.padding
+        )
+
+    def describe(self) -> str:
+        """Return window and stride."""
+        return f"{self.kernel_size}, stride={self.stride or self.kernel_size}"
+
+
+class AdaptiveAvgPool2d(Module):
+    """Means over windows chosen to give a wanted size; see `minialex.ops.adaptive_avg_pool2d`."""
+
+    def __init__(self, output_size: IntPair) -> None:
+        super().__init__()
+        self.output_size = output_size
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `x` (N, C, H, W) averaged down to (N, C, *output_size)."""
+        return ops.adaptive_avg_pool2d(x, self.output_size)
+
+    def describe(self) -> str:
+        """Return the size of the output."""
+        return str(self.output_size)
+
+
+class LocalResponseNorm(Module):
+    """Normalisation across channels in the paper's form; see `minialex.ops.local_response_norm`."""
+
+    def __init__(
+        self, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, k: float = 2.0
+    ) -> None:
+        super().__init__()
+        self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the normalised `x` (N, C, H, W)."""
+        return ops.local_response_norm(
+            x, size=self.size, alpha=self.alpha, beta=self.beta, k=self.k
+        )
+
+    def describe(self) -> str:
+        """Return the constants."""
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
+
+
+class Dropout(Module):
+    """Drops elements while training, and does nothing otherwise; see `minialex.ops.dropout`.
+
+    Parameters
+    ----------
+    p : float
+        The probability that an element is dropped, from 0 to 1.
+    generator : Generator, optional
+        Hands out a fresh random stream for each call; the default generator where none is given.
+    """
+
+    def __init__(self, p: float = 0.5, generator: philox.Generator | None = None) -> None:
+        super().__init__()
+        self.p, self.generator = p, generator or philox.default_generator
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `x` with elements dropped, or `x` itself."""
+        if not self.training or self.p == 0:
+            return x
+        return ops.dropout(x, self.p, **self.generator.draw())
+
+    def describe(self) -> str:
+        """Return the probability."""
+        return str(self.p)
+
+
+class Flatten(Module):
+    """Joins all axes but the first: (N, C, H, W) to (N, C H W)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `x` as (N, features)."""
+        return x.flatten(1)

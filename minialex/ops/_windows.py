@@ -1,0 +1,124 @@
+"""What convolution and pooling share: reading sizes, and where a sliding window stands."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+
+from minialex import threads
+from minialex.arrays import Array, array_module
+from minialex.autograd import Tensor
+
+Pair = tuple[int, int]
+
+
+def pair(op: str, name: str, value: int | Pair, least: int) -> Pair:
+    """Return `value`, one whole number or two, as two (for height and width), each `least` or more."""
+    values = (value, value) if not isinstance(value, tuple | list) else tuple(value)
+    try:
+        h, w = map(operator.index, values)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{op}: {name} is {value!r}; give a whole number, or two of them (height, width)"
+        ) from None
+    if min(h, w) < least:
+        raise ValueError(f"{op}: {name} is {value!r}; it must be {least} or more")
+    return h, w
+
+
+def check_images(op: str, x: Tensor) -> None:
+    """Refuse what is not a batch of images of a floating-point type."""
+    if x.ndim != 4:
+        hint = "; for one image give x.reshape(1, C, H, W)" if x.ndim == 3 else ""
+        raise ValueError(f"{op}: x must have the shape (N, C, H, W), not {x.shape}{hint}")
+    check_float(op, "x", x)
+
+
+def check_float(op: str, name: str, x: Tensor) -> None:
+    """Refuse what is neither float32 nor float64."""
+    if x.dtype not in (np.float32, np.float64):
+        raise TypeError(
+            f"{op}: {name} is {x.dtype}; convert it to float32 or float64 with .astype()"
+        )
+
+
+def positions(size: int, kernel: int, stride: int, padding: int, dilation: int = 1) -> int:
+    """Return how many places a window has along an axis of `size`: 0 or less where it does not fit."""
+    return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+
+
+def output_size(
+    op: str, x: Tensor, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair = (1, 1)
+) -> Pair:
+    """Return (OH, OW).
+
+    Raises
+    ------
+    ValueError
+        If the window does not fit into the padded image.
+    """
+    OH, OW = (
+        positions(*sizes)
+        for sizes in zip(x.shape[2:], kernel, stride, padding, dilation, strict=True)
+    )
+    if min(OH, OW) < 1:
+        reach = tuple(d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True))
+        padded = tuple(n + 2 * p for n, p in zip(x.shape[2:], padding, strict=True))
+        raise ValueError(
+            f"{op}: the window of {reach} does not fit into the image of {padded} (with padding); "
+            "use larger images, a smaller kernel or more padding"
+        )
+    return OH, OW
+
+
+def every(first: int, count: int, step: int) -> slice:
+    """Return the slice of `count` elements from `first`, `step` apart."""
+    return slice(first, first + (count - 1) * step + 1, step)
+
+
+def blocks(x: Array, image_bytes: int, cache: int, memory: int = 1 << 30) -> list[list[slice]]:
+    """Cut the images of `x` (N, ...) into blocks, listed for each worker.
+
+    Parameters
+    ----------
+    x : array (N, ...)
+    image_bytes : int
+        What the work on one image takes in temporary memory.
+    cache, memory : int
+        How many such bytes a block may take: on a CPU, where they should stay in a core's cache,
+        and on a GPU, where a block should be large.
+    """
+    on_cpu = array_module(x) is np
+    at_once = max(1, (cache if on_cpu else memory) // max(1, image_bytes))
+    shares = threads.chunks(len(x), threads.cores() if on_cpu else 1)
+    return [
+        [slice(i, min(i + at_once, share.stop)) for i in range(share.start, share.stop, at_once)]
+        for share in shares
+    ]
+
+
+def delivered(g: Array, home: Array | None) -> Array:
+    """Return the gradient `g`, written to its `home` where it has one."""
+    if home is None or home is g:
+        return g
+    home[...] = g
+    return home
+
+
+def pooling(
+    op: str, x: Tensor, kernel_size: int | Pair, stride: int | Pair | None, padding: int | Pair
+) -> dict[str, Pair]:
+    """Return the parameters that poolings share, checked against the images `x`."""
+    check_images(op, x)
+    kernel = pair(op, "kernel_size", kernel_size, 1)
+    steps = kernel if stride is None else pair(op, "stride", stride, 1)
+    border = pair(op, "padding", padding, 0)
+    if any(2 * p > k for p, k in zip(border, kernel, strict=True)):
+        raise ValueError(
+            f"{op}: padding is {padding!r}; it must be at most half of kernel_size {kernel_size!r}, "
+            "or some windows would see nothing but padding"
+        )
+    output_size(op, x, kernel, steps, border)
+    return {"kernel_size": kernel, "stride": steps, "padding": border}

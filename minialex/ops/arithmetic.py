@@ -1,0 +1,195 @@
+"""The arithmetic of Tensors: element by element, with broadcasting.
+
+    op          y            gradients
+    add         a + b        gy, gy
+    subtract    a - b        gy, -gy
+    multiply    a b          gy b, gy a
+    divide      a / b        gy / b, -gy y / b
+    negative    -x           -gy
+    power       x^p          gy p x^(p-1)          p a number
+    exp         e^x          gy y
+    log         ln x         gy / x
+    sqrt        x^(1/2)      gy / (2 y)
+    tanh        tanh x       gy (1 - y^2)
+    absolute    |x|          gy sign x             0 at the kink
+
+A gradient is summed over the axes along which its input was broadcast.
+saved is what stands in the gradient, with the shapes of the inputs where they can differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from minialex.arrays import Array, array_module
+from minialex.autograd import Gradients, Implementation, Op, Tensor, as_tensor
+from minialex.ops._shapes import elementwise_cost, unbroadcast
+
+Saved = tuple[Any, ...]
+Needs = tuple[bool, ...]
+
+
+def _add(a: Array, b: Array) -> tuple[Array, Saved]:
+    return a + b, (a.shape, b.shape)
+
+
+def _add_back(gy: Array, saved: Saved, *, needs: Needs) -> Gradients:
+    a, b = saved
+    return unbroadcast(gy, a) if needs[0] else None, unbroadcast(gy, b) if needs[1] else None
+
+
+def _subtract(a: Array, b: Array) -> tuple[Array, Saved]:
+    return a - b, (a.shape, b.shape)
+
+
+def _subtract_back(gy: Array, saved: Saved, *, needs: Needs) -> Gradients:
+    a, b = saved
+    return unbroadcast(gy, a) if needs[0] else None, -unbroadcast(gy, b) if needs[1] else None
+
+
+def _multiply(a: Array, b: Array) -> tuple[Array, Saved]:
+    return a * b, (a, b)
+
+
+def _multiply_back(gy: Array, saved: Saved, *, needs: Needs) -> Gradients:
+    a, b = saved
+    ga = unbroadcast(gy * b, a.shape) if needs[0] else None
+    gb = unbroadcast(gy * a, b.shape) if needs[1] else None
+    return ga, gb
+
+
+def _divide(a: Array, b: Array) -> tuple[Array, Saved]:
+    y = a / b
+    return y, (a.shape, b, y)
+
+
+def _divide_back(gy: Array, saved: Saved, *, needs: Needs) -> Gradients:
+    a, b, y = saved
+    g = gy / b
+    ga = unbroadcast(g, a) if needs[0] else None
+    gb = -unbroadcast(g * y, b.shape) if needs[1] else None
+    return ga, gb
+
+
+def _negative(x: Array) -> tuple[Array, Saved]:
+    return -x, ()
+
+
+def _negative_back(gy: Array, saved: Saved) -> Gradients:
+    return (-gy,)
+
+
+def _power(x: Array, *, exponent: float) -> tuple[Array, Saved]:
+    return x**exponent, (x,)
+
+
+def _power_back(gy: Array, saved: Saved, *, exponent: float) -> Gradients:
+    (x,) = saved
+    # x^0 is constant, at 0 too, where 0 x^-1 is not a number
+    return (gy * exponent * x ** (exponent - 1) if exponent else gy * 0,)
+
+
+def _unary(
+    function: str, slope: Callable[[Array, Array], Array]
+) -> tuple[Callable[[Array], tuple[Array, Saved]], Callable[[Array, Saved], Gradients]]:
+    """Return forward and backward of an array function whose slope is `slope(x, y)`."""
+
+    def forward(x: Array) -> tuple[Array, Saved]:
+        y = getattr(array_module(x), function)(x)
+        return y, (x, y)
+
+    def backward(gy: Array, saved: Saved) -> Gradients:
+        x, y = saved
+        return (gy * slope(x, y),)
+
+    return forward, backward
+
+
+_PAIRS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
+    "add": (_add, _add_back),
+    "subtract": (_subtract, _subtract_back),
+    "multiply": (_multiply, _multiply_back),
+    "divide": (_divide, _divide_back),
+    "negative": (_negative, _negative_back),
+    "power": (_power, _power_back),
+    "exp": _unary("exp", lambda x, y: y),
+    "log": _unary("log", lambda x, y: 1 / x),
+    "sqrt": _unary("sqrt", lambda x, y: 0.5 / y),
+    "tanh": _unary("tanh", lambda x, y: 1 - y * y),
+    "absolute": _unary("absolute", lambda x, y: array_module(x).sign(x)),
+}
+_OPS = {
+    name: Op(name, {"array": Implementation(*pair)}, elementwise_cost(1))
+    for name, pair in _PAIRS.items()
+}
+
+
+def _binary(name: str, a: Any, b: Any) -> Tensor:
+    like = a if isinstance(a, Tensor) else b if isinstance(b, Tensor) else None
+    return _OPS[name](as_tensor(a, like=like), as_tensor(b, like=like))
+
+
+def add(a: Any, b: Any) -> Tensor:
+    """Return a + b, broadcast; either may be a number."""
+    return _binary("add", a, b)
+
+
+def subtract(a: Any, b: Any) -> Tensor:
+    """Return a - b, broadcast; either may be a number."""
+    return _binary("subtract", a, b)
+
+
+def multiply(a: Any, b: Any) -> Tensor:
+    """Return a b, element by element, broadcast; either may be a number."""
+    return _binary("multiply", a, b)
+
+
+def divide(a: Any, b: Any) -> Tensor:
+    """Return a / b, element by element, broadcast; either may be a number."""
+    return _binary("divide", a, b)
+
+
+def negative(x: Tensor) -> Tensor:
+    """Return -x."""
+    return _OPS["negative"](x)
+
+
+def power(x: Tensor, exponent: float) -> Tensor:
+    """Return x to the power of a number.
+
+    Raises
+    ------
+    TypeError
+        If `exponent` is a Tensor or an array: write exp(exponent * log(x)) for that.
+    """
+    if not isinstance(exponent, int | float):
+        raise TypeError(
+            "power: the exponent must be a number; for a Tensor use (e * x.log()).exp()"
+        )
+    return _OPS["power"](x, exponent=exponent)
+
+
+def exp(x: Tensor) -> Tensor:
+    """Return e to the power of each element."""
+    return _OPS["exp"](x)
+
+
+def log(x: Tensor) -> Tensor:
+    """Return the natural logarithm of each element."""
+    return _OPS["log"](x)
+
+
+def sqrt(x: Tensor) -> Tensor:
+    """Return the square root of each element."""
+    return _OPS["sqrt"](x)
+
+
+def tanh(x: Tensor) -> Tensor:
+    """Return the hyperbolic tangent of each element."""
+    return _OPS["tanh"](x)
+
+
+def absolute(x: Tensor) -> Tensor:
+    """Return the absolute value of each element; the gradient at 0 is 0."""
+    return _OPS["absolute"](x)

@@ -1,0 +1,137 @@
+"""The mean of each window.
+
+    y[n, c, i, j]  = (sum of x[n, c, i sh - ph + k, j sw - pw + l] over k, l) / count
+    gx[n, c, h, w] = sum of gy[n, c, i, j] / count over the windows that hold (h, w)
+
+x is zero outside its borders, (sh, sw) is the stride, (ph, pw) the padding. `count` is KH KW or,
+without `count_include_pad`, how many elements of the window lie inside the image.
+
+saved = (shape of x,).
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+from minialex.arrays import Array, array_module
+from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tensor, as_tensor
+from minialex.ops._shapes import ITEM_BYTES
+from minialex.ops._windows import Pair, every, pooling, positions
+
+Shape = tuple[int, ...]
+
+
+def forward(
+    x: Array, *, kernel_size: Pair, stride: Pair, padding: Pair, count_include_pad: bool
+) -> tuple[Array, tuple[Shape]]:
+    """Return the mean of each window: rows of windows are summed first, then columns."""
+    xp = array_module(x)
+    N, C, H, W = x.shape
+    (ph, pw), (sh, sw) = padding, stride
+    OH, OW = (positions(*s) for s in zip((H, W), kernel_size, stride, padding, strict=True))
+    if ph or pw:
+        x = xp.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)))
+    bands = xp.zeros((N, C, OH, x.shape[3]), x.dtype)
+    for k in range(kernel_size[0]):
+        bands += x[:, :, every(k, OH, sh)]
+    y = xp.zeros((N, C, OH, OW), x.dtype)
+    for l in range(kernel_size[1]):
+        y += bands[:, :, :, every(l, OW, sw)]
+    y /= _counts(xp, (H, W), kernel_size, stride, padding, count_include_pad)
+    return y, ((N, C, H, W),)
+
+
+def backward(
+    gy: Array,
+    saved: tuple[Shape],
+    *,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    count_include_pad: bool,
+) -> Gradients:
+    """Return the gradient of `x`: each window's share, added up where windows overlap."""
+    xp = array_module(gy)
+    ((N, C, H, W),) = saved
+    (ph, pw), (sh, sw) = padding, stride
+    OH, OW = gy.shape[2:]
+    shares = gy / _counts(xp, (H, W), kernel_size, stride, padding, count_include_pad)
+    bands = xp.zeros((N, C, OH, W + 2 * pw), gy.dtype)
+    for l in range(kernel_size[1]):
+        bands[:, :, :, every(l, OW, sw)] += shares
+    gx = xp.zeros((N, C, H + 2 * ph, W + 2 * pw), gy.dtype)
+    for k in range(kernel_size[0]):
+        gx[:, :, every(k, OH, sh)] += bands
+    return (gx[:, :, ph : ph + H, pw : pw + W],)
+
+
+def _counts(
+    xp: Any, size: Pair, kernel: Pair, stride: Pair, padding: Pair, include_pad: bool
+) -> Array | int:
+    """Return what each window's sum (OH, OW) is divided by."""
+    if include_pad or padding == (0, 0):
+        return kernel[0] * kernel[1]
+    down, across = (_inside(*s) for s in zip(size, kernel, stride, padding, strict=True))
+    return xp.asarray([[h * w for w in across] for h in down])  # type: ignore[no-any-return]
+
+
+def _inside(size: int, kernel: int, stride: int, padding: int) -> list[int]:
+    """Return how many elements of each window along an axis lie inside the image."""
+    starts = [i * stride - padding for i in range(positions(size, kernel, stride, padding))]
+    return [min(start + kernel, size) - max(start, 0) for start in starts]
+
+
+def cost(
+    shapes: Shapes, *, kernel_size: Pair, stride: Pair, padding: Pair, count_include_pad: bool
+) -> Cost:
+    """One addition for each element of each window, and one division a window."""
+    (shape,) = shapes
+    assert shape is not None
+    OH, OW = (positions(*s) for s in zip(shape[2:], kernel_size, stride, padding, strict=True))
+    size = shape[0] * shape[1] * OH * OW
+    return Cost(size * prod(kernel_size), ITEM_BYTES * (prod(shape) + size))
+
+
+OP = Op("avg_pool2d", {"array": Implementation(forward, backward)}, cost)
+
+
+def avg_pool2d(
+    x: Tensor,
+    *,
+    kernel_size: int | Pair,
+    stride: int | Pair | None = None,
+    padding: int | Pair = 0,
+    count_include_pad: bool = True,
+) -> Tensor:
+    """Return the mean of each window of `x`.
+
+    Parameters
+    ----------
+    x : Tensor (N, C, H, W), float32 or float64
+    kernel_size : int or (int, int)
+        Height and width of the window, in pixels: 1 or more.
+    stride : int or (int, int), optional
+        How far the window moves from one output to the next, in pixels: 1 or more. As far as it
+        is large where not given, so that windows tile the image.
+    padding : int or (int, int)
+        How many zeros surround each image at top and bottom, and left and right: 0 up to half of
+        `kernel_size`.
+    count_include_pad : bool
+        Whether these zeros count as elements of the windows that hold them.
+
+    Returns
+    -------
+    Tensor (N, C, OH, OW)
+        ``OH = floor((H + 2 padding - KH) / stride) + 1``, and so OW.
+
+    Raises
+    ------
+    ValueError
+        If `x` is not a batch of images, the window does not fit, or a parameter is out of range.
+    TypeError
+        If a parameter is not a whole number or two, or `x` is not of a floating-point type.
+    """
+    x = as_tensor(x)
+    params = pooling("avg_pool2d", x, kernel_size, stride, padding)
+    return OP(x, **params, count_include_pad=bool(count_include_pad))

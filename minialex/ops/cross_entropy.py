@@ -1,0 +1,162 @@
+"""Softmax cross-entropy, fused: from logits to a loss without forming a probability that can be 0.
+
+With l = log_softmax(x), e = label_smoothing and class weights w (1 where none are given),
+
+    loss[n] = -(1 - e) w[t] l[n, t] - e / C sum_c w[c] l[n, c]         t = targets[n]
+    gx[n]   = (1 - e) w[t] (p - onehot t) + e / C (p sum_c w[c] - w)   p = softmax(x[n])
+
+Rows whose target is `ignore_index` have no loss and no gradient. "mean" divides the sum by the sum
+of w[t] over the rows that count (by their number without weights); where none counts, it is 0.
+
+saved = (p, targets, w, scale): scale is 1 over that sum, () for "mean", 1 otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minialex.arrays import Array, array_module
+from minialex.autograd import Gradients, Implementation, Op, Tensor, as_tensor
+from minialex.ops._shapes import elementwise_cost
+
+REDUCTIONS = "mean", "sum", "none"
+
+
+def forward(
+    x: Array,
+    targets: Array,
+    w: Array | None,
+    *,
+    label_smoothing: float,
+    ignore_index: int,
+    reduction: str,
+) -> tuple[Array, tuple[Any, ...]]:
+    """Return the loss: a number, or one a row for reduction "none"."""
+    xp, (N, C) = array_module(x), x.shape
+    if w is None:
+        w = xp.ones(C, x.dtype)
+    counts, t, wt = _rows(targets, w, ignore_index)
+    shifted = x - x.max(axis=1, keepdims=True)
+    p = xp.exp(shifted)
+    total = p.sum(axis=1, keepdims=True)
+    p /= total
+    log_p = shifted
+    log_p -= xp.log(total)
+    loss = -(1 - label_smoothing) * wt * log_p[xp.arange(N), t]
+    if label_smoothing:
+        loss -= label_smoothing / C * counts * (log_p @ w)
+    weight = wt.sum()
+    scale = 1 / xp.where(weight > 0, weight, 1) if reduction == "mean" else xp.ones((), x.dtype)
+    scale = scale.astype(x.dtype, copy=False)
+    return loss if reduction == "none" else loss.sum() * scale, (p, targets, w, scale)
+
+
+def _rows(targets: Array, w: Array, ignore_index: int) -> tuple[Array, Array, Array]:
+    """Return which rows count (0 or 1), a target that is a class in each, and its weight or 0."""
+    counts = (targets != ignore_index).astype(w.dtype)
+    t = targets * (targets != ignore_index)
+    return counts, t, w[t] * counts
+
+
+def backward(
+    gy: Array,
+    saved: tuple[Any, ...],
+    *,
+    label_smoothing: float,
+    ignore_index: int,
+    reduction: str,
+) -> Gradients:
+    """Return the gradient of the logits; targets and weights have none."""
+    p, targets, w, scale = saved
+    xp, (N, C) = array_module(p), p.shape
+    counts, t, wt = _rows(targets, w, ignore_index)
+    row = gy * scale
+    gx = p * ((1 - label_smoothing) * wt * row)[:, None]
+    gx[xp.arange(N), t] -= (1 - label_smoothing) * wt * row
+    if label_smoothing:
+        gx += (label_smoothing / C * counts * row)[:, None] * (p * w.sum() - w)
+    return gx.astype(p.dtype, copy=False), None, None
+
+
+OP = Op("cross_entropy", {"array": Implementation(forward, backward)}, elementwise_cost(5))
+
+
+def cross_entropy(
+    logits: Tensor,
+    targets: Any,
+    *,
+    weight: Any = None,
+    label_smoothing: float = 0.0,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Tensor:
+    """Return the cross-entropy between the softmax of `logits` and the `targets`.
+
+    Parameters
+    ----------
+    logits : Tensor (N, C), float32 or float64
+        Any finite values: nothing overflows.
+    targets : integer Tensor or array (N,)
+        The right class of each row, from 0 to C - 1, or `ignore_index`.
+    weight : array (C,), optional
+        How much each class counts; not negative.
+    label_smoothing : float
+        From 0 to 1: the share of the target spread evenly over all classes
+        (Szegedy et al. 2016, section 7).
+    ignore_index : int
+        Rows with this target have no loss and no gradient.
+    reduction : "mean", "sum" or "none"
+        The mean is weighted: divided by the sum of the weights of the rows' classes.
+
+    Returns
+    -------
+    Tensor () or, for "none", (N,).
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, or a target (on the CPU, where looking costs nothing) is no class.
+    TypeError
+        If the targets are no integers.
+    """
+    logits, targets = as_tensor(logits), as_tensor(targets)
+    _check(logits, targets, label_smoothing, ignore_index, reduction)
+    if weight is not None:
+        weight = as_tensor(weight).astype(logits.dtype).to(logits.device)
+        if weight.shape != logits.shape[1:]:
+            raise ValueError(f"cross_entropy: weight is {weight.shape}, not {logits.shape[1:]}")
+    return OP(
+        logits,
+        targets.to(logits.device),
+        weight,
+        label_smoothing=label_smoothing,
+        ignore_index=ignore_index,
+        reduction=reduction,
+    )
+
+
+def _check(
+    logits: Tensor, targets: Tensor, label_smoothing: float, ignore_index: int, reduction: str
+) -> None:
+    if logits.ndim != 2 or targets.shape != logits.shape[:1]:
+        raise ValueError(
+            "cross_entropy: logits must be (N, C) and targets (N,), "
+            f"not {logits.shape} and {targets.shape}"
+        )
+    if targets.dtype.kind not in "iu":
+        raise TypeError(f"cross_entropy: targets must be integers, not {targets.dtype}")
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(
+            f"cross_entropy: label_smoothing is a share from 0 to 1, not {label_smoothing}"
+        )
+    if reduction not in REDUCTIONS:
+        raise ValueError(
+            f"cross_entropy: reduction is one of {', '.join(REDUCTIONS)}, not {reduction!r}"
+        )
+    if isinstance(targets.data, np.ndarray):
+        t, C = targets.data, logits.shape[1]
+        wrong = t[((t < 0) | (t >= C)) & (t != ignore_index)]
+        if wrong.size:
+            raise ValueError(f"cross_entropy: target {wrong[0]} is no class: there are {C}, from 0")

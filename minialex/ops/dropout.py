@@ -1,0 +1,69 @@
+"""Dropout (Srivastava et al. 2014; Krizhevsky, Sutskever and Hinton 2012, section 4.2).
+
+    y  = x  / (1 - p) where the element is kept, else 0       "inverted": the test does nothing
+    gx = gy / (1 - p) where the element is kept, else 0
+
+Element i, counted in C order, is kept where word i of the Philox stream (seed, offset) is at least
+p 2^32. The mask is a function of these numbers, so every implementation draws the same one and
+backward draws it again instead of storing it.
+
+saved = ().
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minialex import philox
+from minialex.arrays import Array, array_module
+from minialex.autograd import Gradients, Implementation, Op, Tensor
+from minialex.ops._shapes import elementwise_cost
+
+
+def threshold(p: float) -> int:
+    """Return how many of the 2^32 words drop an element: p 2^32, rounded."""
+    return round(p * 2**32)
+
+
+def _drop(x: Array, p: float, seed: int, offset: int) -> Array:
+    xp = array_module(x)
+    if p == 1:
+        return xp.zeros_like(x)  # type: ignore[no-any-return]
+    words = philox.bits(xp, x.size, seed=seed, offset=offset).reshape(x.shape)
+    keep = words >= threshold(p)
+    return xp.where(keep, x * x.dtype.type(1 / (1 - p)), x.dtype.type(0))  # type: ignore[no-any-return]
+
+
+def forward(x: Array, *, p: float, seed: int, offset: int) -> tuple[Array, tuple[Any, ...]]:
+    """Return `x` with a share `p` of it set to 0 and the rest scaled up."""
+    return _drop(x, p, seed, offset), ()
+
+
+def backward(gy: Array, saved: tuple[Any, ...], *, p: float, seed: int, offset: int) -> Gradients:
+    """Do to the gradient what forward did to the input."""
+    return (_drop(gy, p, seed, offset),)
+
+
+OP = Op("dropout", {"array": Implementation(forward, backward)}, elementwise_cost(2))
+
+
+def dropout(x: Tensor, p: float = 0.5, *, seed: int, offset: int) -> Tensor:
+    """Set each element to 0 with probability `p`, and divide the others by 1 - p.
+
+    Parameters
+    ----------
+    x : Tensor of any shape, float32 or float64
+    p : float
+        From 0 to 1.
+    seed, offset : int
+        The random stream, from 0 to 2**64 - 1 each: equal numbers drop equal elements, whatever
+        the implementation and the device. `minialex.philox.Generator.draw` hands out fresh ones.
+
+    Raises
+    ------
+    ValueError
+        If `p` is not a probability.
+    """
+    if not 0 <= p <= 1:
+        raise ValueError(f"dropout: p is a probability, from 0 to 1, not {p}")
+    return OP(x, p=p, seed=seed, offset=offset)

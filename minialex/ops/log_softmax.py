@@ -1,0 +1,47 @@
+"""Logarithm of the softmax along one axis, without forming the softmax.
+
+    y  = x - max x - log sum exp(x - max x)
+    gx = gy - exp(y) sum gy
+
+saved = (y,).
+"""
+
+from __future__ import annotations
+
+from minialex.arrays import Array, array_module
+from minialex.autograd import Gradients, Implementation, Op, Tensor, as_tensor
+from minialex.ops._shapes import elementwise_cost, normal_dims
+
+
+def forward(x: Array, *, dim: int) -> tuple[Array, tuple[Array]]:
+    """Return the log-softmax of `x` along the axis `dim`."""
+    xp = array_module(x)
+    y = x - x.max(axis=dim, keepdims=True)
+    y -= xp.log(xp.exp(y).sum(axis=dim, keepdims=True))
+    return y, (y,)
+
+
+def backward(gy: Array, saved: tuple[Array], *, dim: int) -> Gradients:
+    """Return gy - exp(y) sum gy."""
+    (y,) = saved
+    return (gy - array_module(y).exp(y) * gy.sum(axis=dim, keepdims=True),)
+
+
+OP = Op("log_softmax", {"array": Implementation(forward, backward)}, elementwise_cost(4))
+
+
+def log_softmax(x: Tensor, dim: int = -1) -> Tensor:
+    """Return the logarithm of `softmax` along the axis `dim`, accurate where that is close to 0.
+
+    Parameters
+    ----------
+    x : Tensor of any shape, float32 or float64
+    dim : int
+
+    Raises
+    ------
+    ValueError
+        If `x` has no such axis.
+    """
+    x = as_tensor(x)
+    return OP(x, dim=normal_dims(dim, x.ndim, "log_softmax")[0])

@@ -1,0 +1,164 @@
+"""Ops that move elements without changing them.
+
+    op           y                              gx
+    reshape      the same elements, new axes    gy in the old shape
+    transpose    axes in another order          gy with the axes back
+    getitem      x[index]                       zeros, with gy added at the index
+    concatenate  arrays joined along an axis    the pieces of gy
+    astype       another float type             gy in the old type
+    to           another device                 gy on the old device
+
+saved is what backward needs to go back: a shape, a type, a device, the pieces' lengths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from minialex import arrays
+from minialex.arrays import Array, Device, array_module, device_of, to_device
+from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tensor, as_tensor
+from minialex.ops._shapes import ITEM_BYTES, normal_dims
+
+Saved = tuple[Any, ...]
+
+
+def _cost(shapes: Shapes, **_: Any) -> Cost:
+    """No arithmetic; each element is read once and written once."""
+    return Cost(0, 2 * ITEM_BYTES * sum(prod(s) for s in shapes if s is not None))
+
+
+def _free(shapes: Shapes, **_: Any) -> Cost:
+    """Nothing moves: the result is a view."""
+    return Cost(0, 0)
+
+
+def _reshape(x: Array, *, shape: tuple[int, ...]) -> tuple[Array, Saved]:
+    return x.reshape(shape), (x.shape,)
+
+
+def _reshape_back(gy: Array, saved: Saved, *, shape: tuple[int, ...]) -> Gradients:
+    return (gy.reshape(saved[0]),)
+
+
+def _transpose(x: Array, *, dims: tuple[int, ...]) -> tuple[Array, Saved]:
+    return x.transpose(dims), ()
+
+
+def _transpose_back(gy: Array, saved: Saved, *, dims: tuple[int, ...]) -> Gradients:
+    return (gy.transpose(tuple(int(d) for d in np.argsort(dims))),)
+
+
+def _getitem(x: Array, *, index: Any) -> tuple[Array, Saved]:
+    return x[index], (x.shape,)
+
+
+def _getitem_back(gy: Array, saved: Saved, *, index: Any) -> Gradients:
+    xp = array_module(gy)
+    gx = xp.zeros(saved[0], gy.dtype)
+    # an index array may name an element twice: both gradients count
+    xp.add.at(gx, index, gy)
+    return (gx,)
+
+
+def _concatenate(*xs: Array, dim: int) -> tuple[Array, Saved]:
+    return array_module(xs[0]).concatenate(xs, axis=dim), tuple(x.shape[dim] for x in xs)
+
+
+def _concatenate_back(gy: Array, saved: Saved, *, dim: int) -> Gradients:
+    return tuple(array_module(gy).split(gy, tuple(accumulate(saved))[:-1], axis=dim))
+
+
+def _astype(x: Array, *, dtype: np.dtype[Any]) -> tuple[Array, Saved]:
+    return x.astype(dtype), (x.dtype,)
+
+
+def _astype_back(gy: Array, saved: Saved, *, dtype: np.dtype[Any]) -> Gradients:
+    return (gy.astype(saved[0]),)
+
+
+def _to(x: Array, *, device: Device) -> tuple[Array, Saved]:
+    return to_device(x, device), (device_of(x),)
+
+
+def _to_back(gy: Array, saved: Saved, *, device: Device) -> Gradients:
+    return (to_device(gy, saved[0]),)
+
+
+RESHAPE = Op("reshape", {"array": Implementation(_reshape, _reshape_back)}, _free)
+TRANSPOSE = Op("transpose", {"array": Implementation(_transpose, _transpose_back)}, _free)
+GETITEM = Op("getitem", {"array": Implementation(_getitem, _getitem_back)}, _cost)
+CONCATENATE = Op("concatenate", {"array": Implementation(_concatenate, _concatenate_back)}, _cost)
+ASTYPE = Op("astype", {"array": Implementation(_astype, _astype_back)}, _cost)
+TO = Op("to", {"array": Implementation(_to, _to_back)}, _cost)
+
+
+def reshape(x: Tensor, *shape: Any) -> Tensor:
+    """Return the same elements, in C order, under another shape; one size may be -1.
+
+    Raises
+    ------
+    ValueError
+        If the number of elements differs.
+    """
+    sizes = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], Sequence) else shape
+    return RESHAPE(x, shape=tuple(int(n) for n in sizes))
+
+
+def flatten(x: Tensor, start_dim: int = 0) -> Tensor:
+    """Return `x` with the axes from `start_dim` on joined into one."""
+    start = normal_dims(start_dim, x.ndim, "flatten")[0] if x.ndim else 0
+    return reshape(x, *x.shape[:start], prod(x.shape[start:]))
+
+
+def transpose(x: Tensor, *dims: Any) -> Tensor:
+    """Return `x` with its axes in the order `dims`; reversed where none are given.
+
+    Raises
+    ------
+    ValueError
+        If `dims` does not name each axis once.
+    """
+    order = tuple(dims[0]) if len(dims) == 1 and isinstance(dims[0], Sequence) else dims
+    order = normal_dims(order or tuple(range(x.ndim))[::-1], x.ndim, "transpose")
+    if len(order) != x.ndim:
+        raise ValueError(f"transpose: {order} does not name each of the {x.ndim} axes once")
+    return TRANSPOSE(x, dims=order)
+
+
+def getitem(x: Tensor, index: Any) -> Tensor:
+    """Return x[index]: integers, slices, None, ..., and integer or boolean arrays or Tensors."""
+    parts = index if isinstance(index, tuple) else (index,)
+    plain = tuple(part.data if isinstance(part, Tensor) else part for part in parts)
+    return GETITEM(x, index=plain)
+
+
+def concatenate(xs: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Return the Tensors `xs` joined along the axis `dim`; their other axes must agree.
+
+    Raises
+    ------
+    ValueError
+        If there is no Tensor, or shapes do not fit.
+    """
+    if not xs:
+        raise ValueError("concatenate: there is nothing to join")
+    return CONCATENATE(*xs, dim=normal_dims(dim, as_tensor(xs[0]).ndim, "concatenate")[0])
+
+
+def astype(x: Tensor, dtype: npt.DTypeLike) -> Tensor:
+    """Return `x` with elements of another type; itself where they are of it already."""
+    wanted = np.dtype(dtype)
+    return x if x.dtype == wanted else ASTYPE(x, dtype=wanted)
+
+
+def to(x: Tensor, device: str | Device) -> Tensor:
+    """Return `x` on a device, "cpu" or "cuda:N"; itself where it is there already."""
+    where = arrays.device(device)
+    return x if x.device == where else TO(x, device=where)

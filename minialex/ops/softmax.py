@@ -1,0 +1,47 @@
+"""Softmax along one axis.
+
+    y  = exp(x - max x) / sum exp(x - max x)       taking the maximum off keeps exp from overflowing
+    gx = y (gy - sum gy y)
+
+saved = (y,).
+"""
+
+from __future__ import annotations
+
+from minialex.arrays import Array, array_module
+from minialex.autograd import Gradients, Implementation, Op, Tensor, as_tensor
+from minialex.ops._shapes import elementwise_cost, normal_dims
+
+
+def forward(x: Array, *, dim: int) -> tuple[Array, tuple[Array]]:
+    """Return the softmax of `x` along the axis `dim`."""
+    y = array_module(x).exp(x - x.max(axis=dim, keepdims=True))
+    y /= y.sum(axis=dim, keepdims=True)
+    return y, (y,)
+
+
+def backward(gy: Array, saved: tuple[Array], *, dim: int) -> Gradients:
+    """Return y (gy - sum gy y)."""
+    (y,) = saved
+    return (y * (gy - (gy * y).sum(axis=dim, keepdims=True)),)
+
+
+OP = Op("softmax", {"array": Implementation(forward, backward)}, elementwise_cost(4))
+
+
+def softmax(x: Tensor, dim: int = -1) -> Tensor:
+    """Return positive numbers that sum to 1 along the axis `dim`: exp(x) / sum exp(x).
+
+    Parameters
+    ----------
+    x : Tensor of any shape, float32 or float64
+        Any finite values: nothing overflows.
+    dim : int
+
+    Raises
+    ------
+    ValueError
+        If `x` has no such axis.
+    """
+    x = as_tensor(x)
+    return OP(x, dim=normal_dims(dim, x.ndim, "softmax")[0])

@@ -1,0 +1,73 @@
+"""Learning rates as functions of the step, so that resuming needs nothing but the step's number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from math import cos, pi
+
+Schedule = Callable[[int], float]
+"""From the number of steps taken so far, 0 at the start, to the learning rate of the next."""
+
+NAMES = "constant", "step", "cosine", "article"
+
+
+def constant(step: int, *, lr: float) -> float:
+    """Return `lr`, always."""
+    return lr
+
+
+def step_decay(step: int, *, lr: float, every: int, factor: float) -> float:
+    """Return `lr`, times `factor` after each `every` steps."""
+    return lr * factor ** (step // every)
+
+
+def cosine(step: int, *, lr: float, total: int) -> float:
+    """Return `lr` falling along half a cosine to 0 (Loshchilov and Hutter 2017, section 3)."""
+    return lr * 0.5 * (1 + cos(pi * min(step, total) / total))
+
+
+def warmed_up(step: int, *, after: Schedule, warmup: int) -> float:
+    """Return `after`, scaled up in equal parts over the first `warmup` steps."""
+    return after(step) * min(1.0, (step + 1) / warmup)
+
+
+def make_schedule(
+    name: str,
+    *,
+    lr: float,
+    total: int,
+    warmup: int = 0,
+    every: int = 256,
+    factor: float = 0.5,
+) -> Schedule:
+    """Return a schedule by name.
+
+    Parameters
+    ----------
+    name : "constant", "step", "cosine" or "article"
+        "article" is the source article's section 2.5: "step" at its numbers, halved every 256
+        batches (it starts from 0.01 there: give that as `lr`).
+    lr : float
+        The learning rate to start from, or after warming up.
+    total : int
+        Steps in the whole run; "cosine" ends there.
+    warmup : int
+        Steps over which the rate rises to `lr`.
+    every, factor : int, float
+        "step" multiplies by `factor` after each `every` steps.
+
+    Raises
+    ------
+    ValueError
+        If there is no such schedule.
+    """
+    schedules: dict[str, Schedule] = {
+        "constant": partial(constant, lr=lr),
+        "step": partial(step_decay, lr=lr, every=every, factor=factor),
+        "cosine": partial(cosine, lr=lr, total=max(1, total)),
+        "article": partial(step_decay, lr=lr, every=256, factor=0.5),
+    }
+    if name not in schedules:
+        raise ValueError(f"there is no schedule named {name!r}; there is: {', '.join(NAMES)}")
+    return partial(warmed_up, after=schedules[name], warmup=warmup) if warmup else schedules[name]

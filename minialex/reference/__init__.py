@@ -1,0 +1,68 @@
+"""What each op means: plain NumPy loops in float64, written from the formula alone.
+
+The function for an op has the op's name, takes its arrays and its parameters, and returns its
+output. Slow on purpose: these are what everything else is checked against. They import NumPy and
+nothing else.
+"""
+
+from minialex.reference.adaptive_avg_pool2d import adaptive_avg_pool2d
+from minialex.reference.arithmetic import (
+    absolute,
+    add,
+    divide,
+    exp,
+    log,
+    multiply,
+    negative,
+    power,
+    sqrt,
+    subtract,
+    tanh,
+)
+from minialex.reference.avg_pool2d import avg_pool2d
+from minialex.reference.conv2d import conv2d
+from minialex.reference.cross_entropy import cross_entropy
+from minialex.reference.dropout import dropout
+from minialex.reference.linear import linear
+from minialex.reference.local_response_norm import local_response_norm
+from minialex.reference.log_softmax import log_softmax
+from minialex.reference.matmul import matmul
+from minialex.reference.max_pool2d import max_pool2d
+from minialex.reference.reduction import max, sum
+from minialex.reference.relu import relu
+from minialex.reference.shape import astype, concatenate, getitem, reshape, to, transpose
+from minialex.reference.softmax import softmax
+
+__all__ = [
+    "absolute",
+    "adaptive_avg_pool2d",
+    "add",
+    "astype",
+    "avg_pool2d",
+    "concatenate",
+    "conv2d",
+    "cross_entropy",
+    "divide",
+    "dropout",
+    "exp",
+    "getitem",
+    "linear",
+    "local_response_norm",
+    "log",
+    "log_softmax",
+    "matmul",
+    "max",
+    "max_pool2d",
+    "multiply",
+    "negative",
+    "power",
+    "relu",
+    "reshape",
+    "softmax",
+    "sqrt",
+    "subtract",
+    "sum",
+    "tanh",
+    "to",
+    "transpose",
+]

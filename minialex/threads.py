@@ -1,0 +1,195 @@
+"""Work shared between the cores of one CPU.
+
+NumPy leaves matrix products to BLAS, which brings its own threads, and does everything else on
+one. `run` turns this round: each core takes whole pieces of work (a few images, a slice of the
+parameters) and BLAS keeps to one thread in each, so that what surrounds the products is shared
+out as well. A piece gives the same result whoever computes it and whenever, so results are the
+same from run to run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextvars import copy_context
+from typing import Any, Generic, TypeVar
+
+from minialex.errors import MinialexError
+
+VARIABLE = "MINIALEX_THREADS"
+"""The environment variable that lowers the number of cores in use."""
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def cores() -> int:
+    """Return how many CPU cores this process may use: at least 1.
+
+    This is the number of cores that the operating system lets the process run on, or the number
+    in the environment variable ``MINIALEX_THREADS`` where that is smaller.
+
+    Raises
+    ------
+    MinialexError
+        If ``MINIALEX_THREADS`` is set to something that is not a whole number above 0.
+    """
+    asked = os.environ.get(VARIABLE, "").strip()
+    if asked and not (asked.isdecimal() and int(asked) > 0):
+        raise MinialexError(f"{VARIABLE} is {asked!r}: set it to a number, 1 or more, or unset it")
+    return min(int(asked), _usable_cores()) if asked else _usable_cores()
+
+
+def _usable_cores() -> int:
+    # not every system has an affinity to ask for
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def chunks(total: int, parts: int) -> list[slice]:
+    """Cut ``range(total)`` into at most `parts` slices whose lengths differ by one at most.
+
+    None is empty: there are fewer than `parts` where `total` is smaller, and none at all for 0.
+    """
+    parts = min(parts, total)
+    return [slice(total * i // parts, total * (i + 1) // parts) for i in range(parts)]
+
+
+def run(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """Return ``[function(item) for item in items]``, computed on all `cores` at once.
+
+    BLAS is held to one thread meanwhile. One item alone is computed in the calling thread with
+    BLAS as it was, and so is everything where there is one core. So is a call from within
+    `function`: its thread has its core already, and the other cores have their own work. Several
+    threads may call this at the same time.
+
+    Raises
+    ------
+    Exception
+        The first one, in the order of `items`, that `function` raised. By then no item is being
+        worked on, and items that had not been begun will not be.
+    """
+    work = list(items)
+    helpers = 0 if _here.working else min(cores(), len(work)) - 1
+    if helpers < 1:
+        return [function(item) for item in work]
+    job = _Job(function, work)
+    with single_threaded_blas():
+        job.share(_pool(cores() - 1), helpers)
+    for i in sorted(job.failures):
+        raise job.failures[i]
+    return job.results
+
+
+class _Here(threading.local):
+    """Whether the current thread is working on an item of `run`."""
+
+    working = False
+
+
+_here = _Here()
+
+
+class _Job(Generic[T, R]):
+    """One call of `run`: what is still to do, and what came out."""
+
+    def __init__(self, function: Callable[[T], R], work: list[T]) -> None:
+        self.function = function
+        self.todo = deque(enumerate(work))
+        self.results: list[Any] = [None] * len(work)
+        self.failures: dict[int, BaseException] = {}
+
+    def share(self, pool: ThreadPoolExecutor, helpers: int) -> None:
+        """Work here and in threads of `pool`, until all is done or something failed."""
+        # a context can be entered once only: each helper has its own copy (np.errstate is in it)
+        began = [pool.submit(copy_context().run, self.work) for _ in range(helpers)]
+        try:
+            self.work()
+        finally:
+            # a helper that has not begun is not needed; it may be waiting behind another job
+            wait([future for future in began if not future.cancel()])
+
+    def work(self) -> None:
+        """Take items and compute them, until none is left."""
+        _here.working = True
+        try:
+            while (taken := self._take()) is not None:
+                self._compute(*taken)
+        finally:
+            self.todo.clear()
+            _here.working = False
+
+    def _take(self) -> tuple[int, T] | None:
+        try:
+            return self.todo.popleft()
+        except IndexError:
+            return None
+
+    def _compute(self, i: int, item: T) -> None:
+        try:
+            self.results[i] = self.function(item)
+        except BaseException as failure:
+            self.failures[i] = failure
+            self.todo.clear()
+
+
+@functools.cache
+def _pool(size: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(size, thread_name_prefix="minialex")
+
+
+if hasattr(os, "register_at_fork"):
+    # a forked child has none of its parent's threads
+    os.register_at_fork(after_in_child=_pool.cache_clear)
+
+
+class _Holds:
+    """How many callers hold BLAS to one thread now, and the thread counts to go back to."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.count = 0
+        self.before: list[int] = []
+
+    def enter(self) -> None:
+        with self.lock:
+            self.count += 1
+            if self.count == 1:
+                self.before = [library.get_num_threads() for library in _blas()]
+                for library in _blas():
+                    library.set_num_threads(1)
+
+    def leave(self) -> None:
+        with self.lock:
+            self.count -= 1
+            if self.count == 0:
+                for library, threads in zip(_blas(), self.before, strict=True):
+                    library.set_num_threads(threads)
+
+
+_holds = _Holds()
+
+
+@contextlib.contextmanager
+def single_threaded_blas() -> Iterator[None]:
+    """Hold NumPy's BLAS to one thread inside; the last of several callers lets it go."""
+    _holds.enter()
+    try:
+        yield
+    finally:
+        _holds.leave()
+
+
+@functools.cache
+def _blas() -> list[Any]:
+    # looked for at first use: a scan of every loaded library has no place in an import
+    threadpoolctl = importlib.import_module("threadpoolctl")
+    controller = threadpoolctl.ThreadpoolController().select(user_api="blas")
+    return list(controller.lib_controllers)
