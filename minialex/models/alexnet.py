@@ -232,7 +232,7 @@ VARIANTS = {
             features=_features,
             classifier=_classifier,
             published=61_100_840,
-            note="61,100,840 parameters at 1000 classes, the count torchvision publishes",
+            note="torchvision's count at 1000 classes",
         ),
         Variant(
             name="alexnet-2012",
@@ -242,7 +242,7 @@ VARIANTS = {
             features=_features_2012,
             classifier=_classifier,
             published=60_965_224,
-            note="60,965,224 parameters at 1000 classes; the paper says 60 million",
+            note="the paper's network at 1000 classes; its text says 60 million",
         ),
         Variant(
             name="alexnet-article",

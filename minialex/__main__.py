@@ -1,0 +1,5 @@
+"""Run the command line as ``python -m minialex``."""
+
+from minialex.cli import main
+
+main()

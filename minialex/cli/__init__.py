@@ -1,0 +1,5 @@
+"""The command line: commands that parse, call and print. No logic."""
+
+from minialex.cli.main import main
+
+__all__ = ["main"]

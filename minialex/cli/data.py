@@ -1,0 +1,27 @@
+"""``minialex data``: images to try things on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from minialex.cli.options import console
+from minialex.data import write_digits
+
+
+@click.group(short_help="Write the built-in images as a folder.")
+def data() -> None:
+    """Write images that come with this package as a folder that `minialex train` takes."""
+
+
+@data.command(short_help="Handwritten digits, 64x64.")
+@click.argument("out", type=click.Path(path_type=Path))
+def digits(out: Path) -> None:
+    """Write the built-in handwritten digits to OUT/train/<digit>/*.png and OUT/val/<digit>/*.png.
+
+    These are the images that `minialex train` without a folder trains and judges itself on. OUT
+    must not exist or be empty.
+    """
+    count = write_digits(out)
+    console.print(f"{count} images in {out}: try `minialex train {out} --network alexnet-mini`")

@@ -1,0 +1,75 @@
+"""The command `minialex` and what all of its subcommands share."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+import minialex
+from minialex.errors import MinialexError
+
+COMMANDS = {
+    "train": "minialex.cli.train",
+    "evaluate": "minialex.cli.evaluate",
+    "kfold": "minialex.cli.kfold",
+    "predict": "minialex.cli.predict",
+    "summary": "minialex.cli.summary",
+    "data": "minialex.cli.data",
+}
+
+
+class Commands(click.Group):
+    """Subcommands in the order of use, each imported when it is wanted, so that help is quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the subcommands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import the module of a subcommand and return the command of its name."""
+        if name not in COMMANDS:
+            return None
+        command = getattr(importlib.import_module(COMMANDS[name]), name)
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(minialex.__version__, prog_name="minialex")
+def cli() -> None:
+    """Train, judge and take apart AlexNet, written from scratch on NumPy and CuPy.
+
+    \b
+    Start here:
+      minialex train                    the built-in handwritten digits, about a minute
+      minialex train PHOTOS             a folder with one subfolder of images a class
+      minialex evaluate RUN             how good is it, class by class
+      minialex predict RUN cat.jpg      what is in these images
+      minialex summary                  the network, layer by layer
+
+    Each command explains itself: minialex COMMAND --help.
+    """
+
+
+def main() -> None:
+    """Run the command line; errors that a person can mend take one line and exit status 2."""
+    try:
+        cli.main(prog_name="minialex", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        click.echo("minialex: stopped", err=True)
+        sys.exit(130)
+    except MinialexError as error:
+        click.echo(f"minialex: error: {error}", err=True)
+        sys.exit(2)
+    except BrokenPipeError:
+        # the reader of our output went away, as `head` does: nothing is left to say, even at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)

@@ -1,0 +1,87 @@
+"""``minialex summary``: the network, layer by layer."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+from rich.table import Table
+
+from minialex.cli.options import (
+    console,
+    json_option,
+    messages,
+    pretrained_option,
+    seed_option,
+)
+from minialex.errors import MinialexError
+from minialex.models import VARIANTS, alexnet
+from minialex.models.pretrained import load_pretrained
+from minialex.study import Summary, summarise
+
+
+@click.command(short_help="The network, layer by layer.")
+@click.argument("network", type=click.Choice(list(VARIANTS)), default="alexnet")
+@click.option("--classes", default=1000, show_default=True, type=click.IntRange(min=1))
+@click.option("--image-size", type=click.IntRange(min=1), help="Pixels a side.  [the network's own]")
+@pretrained_option
+@seed_option
+@json_option
+def summary(
+    network: str,
+    classes: int,
+    image_size: int | None,
+    pretrained: Path | None,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Show what each layer of NETWORK gives and takes: output, parameters, operations, memory.
+
+    FLOPs are those of a forward pass over one image, a multiplication and an addition being two; a
+    training step takes about three times as many. Activations are those of one image in float32;
+    training keeps them for backward, times the batch.
+
+    NETWORK is alexnet (the default), alexnet-2012, alexnet-article or alexnet-mini. With
+    --pretrained, the file's tensors are checked against the network's first.
+    """
+    model = alexnet(network, classes, seed=seed)
+    if pretrained is not None:
+        for remark in load_pretrained(model, pretrained):
+            messages.print(remark)
+    try:
+        result = summarise(model, image_size)
+    except ValueError as error:
+        raise MinialexError(
+            f"images of {image_size} pixels are too small for {network}: {error}; "
+            f"it is made for {VARIANTS[network].image_size}"
+        ) from error
+    if as_json:
+        click.echo(json.dumps(asdict(result) | {"parameters": result.parameters}, indent=2))
+    else:
+        _print(result)
+
+
+def _print(result: Summary) -> None:
+    size = result.image_size
+    table = Table(title=f"{result.variant}, {result.num_classes} classes, 3x{size}x{size} images")
+    table.add_column("name", no_wrap=True)
+    table.add_column("layer")
+    for heading in ("output", "parameters", "MFLOPs", "activations"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in result.rows:
+        shape = "x".join(map(str, row.shape))
+        table.add_row(row.name, row.layer, shape, *_figures(row.parameters, row.flops, row.activation_bytes))
+    table.add_section()
+    table.add_row("total", "", "", *_figures(result.parameters, result.flops, result.activation_bytes))
+    console.print(table)
+    console.print(f"{result.variant}: {result.verdict()}")
+
+
+def _figures(parameters: int, flops: int, activation_bytes: int) -> tuple[str, str, str]:
+    return (
+        f"{parameters:,}" if parameters else "",
+        f"{flops / 1e6:,.1f}" if flops else "",
+        f"{activation_bytes / 1024:,.0f} KiB" if activation_bytes else "",
+    )

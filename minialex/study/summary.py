@@ -1,0 +1,154 @@
+"""What each layer of a network gives and takes, read off a real forward pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from minialex.autograd import Cost, Tensor, no_grad, record_calls
+from minialex.autograd.op import Call
+from minialex.models import AlexNet
+from minialex.nn import Module
+
+
+@dataclass(frozen=True)
+class Row:
+    """One layer.
+
+    Attributes
+    ----------
+    name : str
+        Such as ``features.0``.
+    layer : str
+        Its class and what tells it from others.
+    shape : tuple of int
+        The output's shape for one image, without the batch axis.
+    parameters : int
+    flops : int
+        Floating-point operations of a forward pass over one image; a multiplication and the
+        addition after it count as two.
+    activation_bytes : int
+        Bytes of the output for one image; 0 where the layer hands its input on unchanged.
+    """
+
+    name: str
+    layer: str
+    shape: tuple[int, ...]
+    parameters: int
+    flops: int
+    activation_bytes: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A network, layer by layer.
+
+    Attributes
+    ----------
+    variant : str
+    num_classes, image_size : int
+    rows : list of Row
+    published : int or None
+        What was published for this network, at 1000 classes; None where nothing was, or where
+        the number of classes is another.
+    note : str
+    """
+
+    variant: str
+    num_classes: int
+    image_size: int
+    rows: list[Row]
+    published: int | None
+    note: str
+
+    @property
+    def parameters(self) -> int:
+        """All parameters."""
+        return sum(row.parameters for row in self.rows)
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of a forward pass over one image."""
+        return sum(row.flops for row in self.rows)
+
+    @property
+    def activation_bytes(self) -> int:
+        """Bytes of all activations of one image."""
+        return sum(row.activation_bytes for row in self.rows)
+
+    def verdict(self) -> str:
+        """Return how the parameters compare with the published count, in one line."""
+        if self.published is None:
+            return self.note
+        equal = "exactly" if self.parameters == self.published else "NOT"
+        return f"{equal} the published {self.published:,} parameters ({self.note})"
+
+
+def summarise(model: AlexNet, image_size: int | None = None) -> Summary:
+    """Send one image through the network and note what each layer does.
+
+    Parameters
+    ----------
+    model : AlexNet
+        Left in the mode it was in.
+    image_size : int, optional
+        Height and width in pixels; what the variant is made for where not given.
+
+    Raises
+    ------
+    ValueError
+        From a layer that the image is too small for.
+    """
+    size = image_size or model.variant.image_size
+    training = model.training
+    model.eval()
+    try:
+        rows = _rows(model, size)
+    finally:
+        model.train(training)
+    return Summary(
+        variant=model.variant.name,
+        num_classes=model.num_classes,
+        image_size=size,
+        rows=rows,
+        published=model.variant.published if model.num_classes == 1000 else None,
+        note=model.variant.note,
+    )
+
+
+def _rows(model: AlexNet, size: int) -> list[Row]:
+    """Run the network; each layer takes the ops that ran since the one before it finished."""
+    rows: list[Row] = []
+    parameter = next(model.parameters())
+    with no_grad(), record_calls() as calls:
+
+        def note(name: str, module: Module, x: Tensor, y: Tensor) -> None:
+            rows.append(_row(name, module, x, y, calls))
+            calls.clear()
+
+        removers = [
+            module.register_forward_hook(partial(note, name))
+            for name, module in model.named_modules()
+            if not module._modules
+        ]
+        try:
+            model(Tensor(np.zeros((1, 3, size, size), parameter.dtype)).to(parameter.device))
+        finally:
+            for remove in removers:
+                remove()
+    return rows
+
+
+def _row(name: str, module: Module, x: Tensor, y: Tensor, calls: list[Call]) -> Row:
+    cost = sum((call.cost() for call in calls), Cost(0, 0))
+    moved = y.data is not x.data and y.data.base is not x.data
+    return Row(
+        name=name,
+        layer=f"{type(module).__name__}({module.describe()})",
+        shape=y.shape[1:],
+        parameters=sum(p.size for p in module.parameters()),
+        flops=cost.flops,
+        activation_bytes=y.data.nbytes if moved else 0,
+    )

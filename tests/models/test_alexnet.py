@@ -1,0 +1,186 @@
+"""The four networks: counts, shapes, names, recorded losses, agreement with PyTorch."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+
+from minialex import Tensor, no_grad, ops, optim
+from minialex.models import VARIANTS, alexnet
+from minialex.study import summarise
+
+# torchvision.models.alexnet().state_dict()
+TORCHVISION = {
+    "features.0.weight": (64, 3, 11, 11),
+    "features.0.bias": (64,),
+    "features.3.weight": (192, 64, 5, 5),
+    "features.3.bias": (192,),
+    "features.6.weight": (384, 192, 3, 3),
+    "features.6.bias": (384,),
+    "features.8.weight": (256, 384, 3, 3),
+    "features.8.bias": (256,),
+    "features.10.weight": (256, 256, 3, 3),
+    "features.10.bias": (256,),
+    "classifier.1.weight": (4096, 9216),
+    "classifier.1.bias": (4096,),
+    "classifier.4.weight": (4096, 4096),
+    "classifier.4.bias": (4096,),
+    "classifier.6.weight": (1000, 4096),
+    "classifier.6.bias": (1000,),
+}
+
+
+def parameters(variant: str, num_classes: int) -> int:
+    return sum(p.size for p in alexnet(variant, num_classes).parameters())
+
+
+def test_names_and_shapes_are_torchvisions():
+    state = alexnet().state_dict()
+    assert {name: array.shape for name, array in state.items()} == TORCHVISION
+
+
+@pytest.mark.parametrize(
+    ("variant", "num_classes", "count"),
+    [
+        ("alexnet", 1000, 61_100_840),
+        ("alexnet-2012", 1000, 60_965_224),
+        # 10464 + 614656 + 885120 + 2 x 1327488 + 884992 + 885120, then
+        # 1576960 + 16781312 + 4097000 + 10010
+        ("alexnet-article", 10, 28_400_610),
+        ("alexnet-mini", 10, 463_562),
+    ],
+)
+def test_parameter_counts(variant, num_classes, count):
+    assert parameters(variant, num_classes) == count
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_forward_pass_gives_one_logit_a_class(variant):
+    model = alexnet(variant, 7).eval()
+    size = VARIANTS[variant].image_size
+    with no_grad():
+        y = model(Tensor(np.zeros((2, 3, size, size), np.float32)))
+    assert y.shape == (2, 7)
+    assert np.isfinite(y.data).all()
+
+
+def test_the_layers_of_the_2012_paper():
+    shapes = {row.name: row.shape for row in summarise(alexnet("alexnet-2012")).rows}
+    assert shapes["features.0"] == (96, 55, 55)
+    assert shapes["features.4"] == (256, 27, 27)
+    assert shapes["features.8"] == (384, 13, 13)
+    assert shapes["features.14"] == (256, 6, 6)
+
+
+def test_equal_seeds_give_equal_networks_and_equal_dropout():
+    def losses(seed):
+        model = alexnet("alexnet-mini", 10, seed=seed)
+        x = Tensor(np.ones((4, 3, 64, 64), np.float32))
+        return [ops.cross_entropy(model(x), np.arange(4)).item() for _ in range(2)]
+
+    assert losses(1) == losses(1)
+    assert losses(1) != losses(2)
+    assert losses(1)[0] != losses(1)[1]
+
+
+def test_a_fresh_network_finds_all_classes_about_equally_likely():
+    model = alexnet("alexnet-mini", 10, seed=2).eval()
+    rng = np.random.default_rng(0)
+    x = Tensor(rng.standard_normal((16, 3, 64, 64)).astype(np.float32))
+    loss = ops.cross_entropy(model(x), rng.integers(0, 10, 16)).item()
+    assert loss == pytest.approx(np.log(10), abs=0.5)
+
+
+def test_wrong_arguments():
+    with pytest.raises(ValueError, match="no variant 'alexnet3'; there is: alexnet, alexnet-2012"):
+        alexnet("alexnet3")
+    with pytest.raises(ValueError, match="num_classes must be at least 1"):
+        alexnet(num_classes=0)
+
+
+def train(variant, size, *, steps, batch, dropout):
+    """Return the losses of some steps in float64 on fixed noise with the article's RMSprop."""
+    model = alexnet(variant, 10, dropout=dropout, seed=4).to(dtype=np.float64)
+    optimizer = optim.RMSprop(model.parameters(), lr=1e-5, momentum=0.9, weight_decay=5e-4)
+    rng = np.random.default_rng(9)
+    losses = []
+    for _ in range(steps):
+        x, t = 0.5 * rng.standard_normal((batch, 3, size, size)), rng.integers(0, 10, batch)
+        optimizer.zero_grad()
+        loss = ops.cross_entropy(model(Tensor(x)), t)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+# Made by this function, whose network, loss and optimizer the test below holds against PyTorch.
+RECORDED = [
+    2.5860888078133426,
+    1.8058781026172124,
+    5.4440337814294395,
+    6.190011464240116,
+    2.732705226454078,
+    2.9761072015917196,
+    2.441652528367249,
+    4.064866237105964,
+    2.0523635032848526,
+    2.2480085871531803,
+]
+
+
+def test_ten_steps_of_alexnet_in_float64_give_the_recorded_losses():
+    losses = train("alexnet", 227, steps=10, batch=2, dropout=0.5)
+    np.testing.assert_allclose(losses, RECORDED, rtol=1e-6)
+
+
+def torch_twin(torch, variant, model):
+    """Return the same network in PyTorch, written out again, with the same weights."""
+    t = torch.nn
+    relu, pool = t.ReLU, lambda: t.MaxPool2d(3, 2)
+    if variant == "alexnet":
+        convs = [(3, 64, 11, 4, 2, 1), (64, 192, 5, 1, 2, 1), (192, 384, 3, 1, 1, 1)]
+        convs += [(384, 256, 3, 1, 1, 1), (256, 256, 3, 1, 1, 1)]
+    else:
+        convs = [(3, 96, 11, 4, 0, 1), (96, 256, 5, 1, 2, 2), (256, 384, 3, 1, 1, 1)]
+        convs += [(384, 384, 3, 1, 1, 2), (384, 256, 3, 1, 1, 2)]
+    layers = []
+    for i, (c, o, k, s, p, g) in enumerate(convs):
+        layers += [t.Conv2d(c, o, k, s, p, groups=g), relu()]
+        if variant == "alexnet-2012" and i < 2:
+            # PyTorch divides alpha by the window's size
+            layers.append(t.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0))
+        if i in (0, 1, 4):
+            layers.append(pool())
+    layers += [t.Flatten(), t.Linear(9216, 4096), relu(), t.Linear(4096, 4096), relu()]
+    twin = t.Sequential(*layers, t.Linear(4096, model.num_classes)).double()
+    with torch.no_grad():
+        for mine, theirs in zip(model.parameters(), twin.parameters(), strict=True):
+            theirs.copy_(torch.tensor(mine.data))
+    return twin
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="PyTorch is not installed")
+@pytest.mark.parametrize("variant", ["alexnet", "alexnet-2012"])
+def test_the_whole_network_trains_as_in_pytorch(variant):
+    torch = pytest.importorskip("torch")
+    model = alexnet(variant, 10, dropout=0.0, seed=4).to(dtype=np.float64)
+    twin = torch_twin(torch, variant, model)
+    settings = {"lr": 1e-5, "momentum": 0.9, "weight_decay": 5e-4}
+    optimizer = optim.RMSprop(model.parameters(), **settings)
+    peer = torch.optim.RMSprop(twin.parameters(), **settings)
+    rng = np.random.default_rng(9)
+    for _ in range(2):
+        x, t = 0.5 * rng.standard_normal((2, 3, 227, 227)), rng.integers(0, 10, 2)
+        optimizer.zero_grad()
+        peer.zero_grad()
+        loss = ops.cross_entropy(model(Tensor(x)), t)
+        their_loss = torch.nn.functional.cross_entropy(twin(torch.tensor(x)), torch.tensor(t))
+        loss.backward()
+        their_loss.backward()
+        assert loss.item() == pytest.approx(their_loss.item(), rel=1e-9)
+        for mine, theirs in zip(model.parameters(), twin.parameters(), strict=True):
+            want = theirs.grad.numpy()
+            assert np.abs(mine.grad - want).max() <= 1e-9 * np.abs(want).max()
+        optimizer.step()
+        peer.step()

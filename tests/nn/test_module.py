@@ -1,0 +1,136 @@
+"""Modules: names, modes, moving, loading, hooks."""
+
+import numpy as np
+import pytest
+
+from minialex import Tensor, nn, optim
+from minialex.philox import Generator
+
+
+def small() -> nn.Sequential:
+    g = Generator(3)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, (3, 2), stride=2, padding=1, generator=g),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Sequential(nn.Dropout(0.5, g), nn.Linear(4 * 4 * 4, 5, generator=g)),
+    )
+
+
+def test_parameters_are_found_by_the_path_to_them():
+    names = [name for name, _ in small().named_parameters()]
+    assert names == ["0.weight", "0.bias", "3.1.weight", "3.1.bias"]
+
+
+def test_state_dict_holds_the_arrays_themselves():
+    model = small()
+    model.state_dict()["3.1.bias"][2] = 7
+    assert model[3][1].bias.data[2] == 7
+
+
+def test_load_state_dict_copies():
+    model, other = small(), small()
+    state = {name: array + 1 for name, array in other.state_dict().items()}
+    before = model.state_dict()["0.weight"]
+    model.load_state_dict(state)
+    assert model.state_dict()["0.weight"] is before
+    np.testing.assert_array_equal(before, state["0.weight"])
+    state["0.weight"][:] = 0
+    assert before.any()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s.pop("0.bias"), r"missing \['0.bias'\]"),
+        (lambda s: s.update(more=s["0.bias"]), r"surplus \['more'\]"),
+        (lambda s: s.update({"0.bias": np.zeros(9)}), r"0.bias has shape \(9,\), not \(4,\)"),
+    ],
+)
+def test_load_state_dict_refuses_what_does_not_fit_and_changes_nothing(change, message):
+    model = small()
+    before = {name: array.copy() for name, array in model.state_dict().items()}
+    state = {name: array + 1 for name, array in before.items()}
+    change(state)
+    with pytest.raises(ValueError, match=message):
+        model.load_state_dict(state)
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_train_and_eval_reach_the_whole_tree():
+    model = small()
+    x = Tensor(np.random.default_rng(0).standard_normal((2, 3, 7, 6)).astype(np.float32))
+    assert model.training
+    assert (model(x).data != model(x).data).any()
+    model.eval()
+    np.testing.assert_array_equal(model(x).data, model(x).data)
+    assert not model[3][0].training
+    model.train()
+    assert model[3][0].training
+
+
+def test_weights_depend_on_the_seed_alone():
+    def weights(seed):
+        return nn.Linear(50, 40, generator=Generator(seed)).weight.data
+
+    np.testing.assert_array_equal(weights(1), weights(1))
+    assert (weights(1) != weights(2)).mean() > 0.99
+
+
+def test_he_normal_has_the_variance_it_states():
+    w = nn.he_normal((400, 30, 5, 5), Generator(1), gain=2.0)
+    assert w.dtype == np.float32
+    assert w.var() == pytest.approx(2 / (30 * 25), rel=0.02)
+    assert abs(w.mean()) < 4 * np.sqrt(2 / 750 / w.size)
+
+
+def test_to_changes_the_type_of_every_parameter():
+    model = small().to(dtype=np.float64)
+    assert {p.dtype for p in model.parameters()} == {np.dtype(np.float64)}
+    x = np.zeros((1, 3, 7, 6))
+    assert model(Tensor(x)).dtype == np.float64
+
+
+def test_to_refuses_once_an_optimizer_holds_the_parameters():
+    model = small()
+    optim.SGD(model.parameters())
+    with pytest.raises(RuntimeError, match=r"an optimizer holds 0\.weight; move the model before"):
+        model.to(dtype=np.float64)
+
+
+def test_hooks_see_input_and_output_until_removed():
+    layer, seen = nn.ReLU(), []
+    remove = layer.register_forward_hook(lambda module, x, y: seen.append((module, x.data, y.data)))
+    x = Tensor(np.array([-1.0, 2.0]))
+    layer(x)
+    remove()
+    layer(x)
+    assert len(seen) == 1
+    assert seen[0][0] is layer
+    assert seen[0][1].tolist() == [-1, 2]
+    assert seen[0][2].tolist() == [0, 2]
+
+
+def test_zero_grad_forgets():
+    model = small()
+    model(Tensor(np.ones((1, 3, 7, 6), np.float32))).sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+    model.zero_grad()
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_repr_shows_the_tree():
+    text = repr(small())
+    assert "(0) Conv2d(3, 4, 3x2, stride=2, padding=1)" in text
+    assert "    (1) Linear(64, 5)" in text
+
+
+def test_conv2d_groups_must_divide_the_channels():
+    with pytest.raises(ValueError, match="groups 2 must divide in_channels 3"):
+        nn.Conv2d(3, 4, 1, groups=2)
+
+
+def test_a_module_without_forward_says_so():
+    with pytest.raises(NotImplementedError, match="Module has no forward"):
+        nn.Module()(Tensor([1.0]))
