@@ -1,0 +1,162 @@
+"""A stand-in for CuPy on a machine without a GPU: NumPy behind CuPy's refusals.
+
+Its arrays hold NumPy arrays but, as CuPy's do, refuse to become NumPy arrays unasked and to be mixed
+with them. Code that runs on it keeps its arrays on the device from end to end. It proves that and no
+more: nothing is compiled, and only what both libraries have under one name is checked elsewhere
+(`test_cupy_names.py`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import operator
+import types
+from typing import Any
+
+import numpy as np
+
+
+class ndarray:  # noqa: N801 - CuPy's name
+    """An array "on the device"."""
+
+    __array_ufunc__ = None
+
+    def __init__(self, hidden: np.ndarray[Any, Any]) -> None:
+        self.hidden = hidden
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        raise TypeError("Implicit conversion to a NumPy array is not allowed.")
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        value = getattr(self.hidden, name)
+        return _on_device(value) if callable(value) else _wrap(value)
+
+    def __getitem__(self, index: Any) -> ndarray:
+        return _wrap(np.asarray(self.hidden[_unwrap(index)]))
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self.hidden[_unwrap(index)] = _unwrap(value)
+
+    def __len__(self) -> int:
+        return len(self.hidden)
+
+    def __float__(self) -> float:
+        return float(self.hidden)
+
+    def __int__(self) -> int:
+        return int(self.hidden)
+
+    def __bool__(self) -> bool:
+        return bool(self.hidden)
+
+    @property
+    def base(self) -> ndarray | None:
+        return None if self.hidden.base is None else ndarray(self.hidden.base)
+
+    @property
+    def device(self) -> types.SimpleNamespace:
+        return types.SimpleNamespace(id=0)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (2, 0)
+
+    def get(self) -> np.ndarray[Any, Any]:
+        return self.hidden.copy()
+
+
+def _unwrap(value: Any) -> Any:
+    if isinstance(value, ndarray):
+        return value.hidden
+    if isinstance(value, np.ndarray):
+        raise TypeError("Unsupported type <class 'numpy.ndarray'>")
+    if isinstance(value, tuple | list):
+        return type(value)(_unwrap(v) for v in value)
+    return value
+
+
+def _wrap(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic) and not isinstance(value, np.dtype):
+        return ndarray(np.asarray(value))
+    if isinstance(value, tuple | list) and any(isinstance(v, np.ndarray) for v in value):
+        return type(value)(_wrap(v) for v in value)
+    return value
+
+
+def _on_device(function: Any) -> Any:
+    def call(*args: Any, **kw: Any) -> Any:
+        out = kw.get("out")
+        result = function(*(_unwrap(a) for a in args), **{k: _unwrap(v) for k, v in kw.items()})
+        if function.__name__ in ("item", "tolist"):
+            return result
+        return out if isinstance(out, ndarray) else _wrap(result)
+
+    return call
+
+
+def _operator(name: str, function: Any) -> None:
+    def forward(self: ndarray, *other: Any) -> Any:
+        return _wrap(function(self.hidden, *map(_unwrap, other)))
+
+    def reflected(self: ndarray, other: Any) -> Any:
+        return _wrap(function(_unwrap(other), self.hidden))
+
+    def in_place(self: ndarray, other: Any) -> ndarray:
+        self.hidden[...] = function(self.hidden, _unwrap(other))
+        return self
+
+    setattr(ndarray, f"__{name}__", forward)
+    if name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor", "matmul"):
+        setattr(ndarray, f"__r{name}__", reflected)
+        setattr(ndarray, f"__i{name}__", in_place)
+
+
+for _name in "add sub mul truediv floordiv mod pow matmul lshift rshift neg invert abs".split():
+    _operator(_name, getattr(operator, _name))
+for _name in "lt le gt ge eq ne".split():
+    _operator(_name, getattr(operator, _name))
+for _name in "and", "or", "xor":
+    _operator(_name, getattr(operator, f"__{_name}__"))
+
+
+class _Ufunc:
+    def __init__(self, ufunc: np.ufunc) -> None:
+        self.call, self.hidden = _on_device(ufunc), ufunc
+
+    def __call__(self, *args: Any, **kw: Any) -> Any:
+        return self.call(*args, **kw)
+
+    def at(self, a: ndarray, index: Any, b: Any) -> None:
+        self.hidden.at(a.hidden, _unwrap(index), _unwrap(b))
+
+
+class _Module(types.ModuleType):
+    """NumPy's functions, on device arrays."""
+
+    def __init__(self, name: str, hidden: Any) -> None:
+        super().__init__(name)
+        self.hidden = hidden
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self.hidden, name)
+        if isinstance(value, types.ModuleType):
+            return _Module(name, value)
+        if isinstance(value, np.ufunc):
+            return _Ufunc(value)
+        return value if isinstance(value, type) or not callable(value) else _on_device(value)
+
+
+def make_cupy() -> types.ModuleType:
+    """Return the stand-in, to be put in ``sys.modules["cupy"]``."""
+    cupy = _Module("cupy", np)
+    cupy.ndarray = ndarray  # type: ignore[attr-defined]
+    cupy.asarray = cupy.array = lambda a, dtype=None: ndarray(  # type: ignore[attr-defined]
+        np.array(a.hidden if isinstance(a, ndarray) else a, dtype=dtype)
+    )
+    cupy.cuda = types.SimpleNamespace(  # type: ignore[attr-defined]
+        is_available=lambda: True,
+        runtime=types.SimpleNamespace(getDeviceCount=lambda: 1),
+        Device=lambda index: contextlib.nullcontext(),
+    )
+    return cupy

@@ -1,0 +1,168 @@
+"""Devices: names, moves, and that what starts on a device stays there."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import minialex
+from minialex import MinialexError, Tensor, arrays, models, ops, optim
+from minialex.autograd import OPS
+from minialex.check.cases import CASES
+from minialex.data import Digits, Loader, Subset, evaluation
+from tests.device_double import make_cupy
+
+
+@pytest.fixture
+def cupy(monkeypatch):
+    double = make_cupy()
+    monkeypatch.setitem(sys.modules, "cupy", double)
+    return double
+
+
+@pytest.fixture
+def no_cupy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+
+
+def test_names_of_devices():
+    assert str(arrays.device("cpu")) == "cpu"
+    assert arrays.device("cpu") == arrays.device_of(np.zeros(1))
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "", "CPU", "cuda:-1"])
+def test_an_unknown_device_lists_the_names(name):
+    with pytest.raises(MinialexError, match="unknown device .*: use cpu, cuda, cuda:N or auto"):
+        arrays.device(name)
+
+
+def test_without_cupy_auto_is_the_cpu_and_cuda_says_why_not(no_cupy):
+    assert str(arrays.device("auto")) == "cpu"
+    with pytest.raises(MinialexError, match="use --device cpu"):
+        arrays.device("cuda")
+
+
+def test_with_a_gpu_auto_takes_it(cupy):
+    assert str(arrays.device("auto")) == "cuda:0"
+    with pytest.raises(MinialexError, match=r"has 1 CUDA device\(s\), cuda:0 to cuda:0"):
+        arrays.device("cuda:1")
+
+
+def test_there_and_back(cupy):
+    x = np.arange(6.0).reshape(2, 3)
+    there = arrays.to_device(x, arrays.device("cuda:0"))
+    assert isinstance(there, cupy.ndarray)
+    assert arrays.to_device(there, arrays.device("cuda:0")) is there
+    np.testing.assert_array_equal(arrays.to_numpy(there), x)
+
+
+def test_the_double_refuses_what_cupy_refuses(cupy):
+    there = cupy.asarray(np.ones(3))
+    with pytest.raises(TypeError, match="Implicit conversion"):
+        np.asarray(there)
+    with pytest.raises(TypeError, match="Unsupported type"):
+        there + np.ones(3)
+
+
+def test_arrays_that_are_neither_are_refused():
+    with pytest.raises(TypeError, match="expected a NumPy or CuPy array, got list"):
+        arrays.array_module([1])
+
+
+def test_a_mix_of_devices_is_refused(cupy):
+    a, b = Tensor(np.ones(2)), Tensor(cupy.asarray(np.ones(2)))
+    with pytest.raises(ValueError, match=r"add: inputs on different devices \(cpu, cuda:0\)"):
+        a + b
+
+
+def device_cases():
+    # moving between devices is the one op that is about the CPU too
+    return [
+        pytest.param(name, case, id=f"{name}-{case.name}")
+        for name in sorted(set(CASES) - {"to"})
+        for case in CASES[name]
+    ]
+
+
+@pytest.mark.parametrize(("name", "case"), device_cases())
+def test_every_op_stays_on_the_device_and_gives_the_same(name, case, cupy):
+    inputs = case.draw(name)
+    implementation = OPS[name].implementations["array"]
+    y, saved = implementation.forward(*inputs, **case.params)
+    gy = np.random.default_rng(4).standard_normal(np.shape(y))
+    wanted = case.differentiable(inputs)
+    extras = {"needs": tuple(i in wanted for i in range(len(inputs)))}
+    extras |= {"out": (None,) * len(inputs)}
+    extras = {key: value for key, value in extras.items() if key in implementation.takes}
+    want = implementation.backward(gy, saved, **case.params, **extras)
+
+    there = [None if a is None else cupy.asarray(a) for a in inputs]
+    params = dict(case.params)
+    if "index" in params:
+        params["index"] = _there(params["index"], cupy)
+    y2, saved2 = implementation.forward(*there, **params)
+    got = implementation.backward(cupy.asarray(gy), saved2, **params, **extras)
+    np.testing.assert_allclose(y2.get(), y, rtol=1e-10, atol=1e-12)
+    assert len(got) == len(want)
+    for g, w in zip(got, want, strict=True):
+        assert (g is None) == (w is None)
+        if g is not None:
+            np.testing.assert_allclose(g.get(), w, rtol=1e-10, atol=1e-12)
+
+
+def _there(index, cupy):
+    parts = index if isinstance(index, tuple) else (index,)
+    moved = tuple(cupy.asarray(p) if isinstance(p, np.ndarray) else p for p in parts)
+    return moved if isinstance(index, tuple) else moved[0]
+
+
+@pytest.mark.parametrize("optimizer", [optim.RMSprop, optim.SGD, optim.Adam])
+def test_training_steps_stay_on_the_device_and_give_the_same(optimizer, cupy):
+    def losses(device):
+        model = models.alexnet("alexnet-mini", 10, seed=1).to(device)
+        steps = optimizer(model.parameters(), lr=1e-3, weight_decay=1e-4)
+        loader = Loader(
+            Subset(Digits(), np.arange(8)), 4, evaluation(64), device=arrays.device(device), workers=0
+        )
+        out = []
+        for batch in loader.epoch(0):
+            steps.zero_grad()
+            loss = ops.cross_entropy(model(Tensor(batch.images)), batch.targets)
+            loss.backward()
+            steps.step()
+            assert {str(p.device) for p in model.parameters()} == {device}
+            out.append(loss.item())
+        return out
+
+    assert losses("cuda:0") == pytest.approx(losses("cpu"), rel=1e-5)
+
+
+def array_functions():
+    """Return every name looked up on an array module in the package's source."""
+    names = set()
+    for path in Path(minialex.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute):
+                owner = node.value
+                direct = isinstance(owner, ast.Name) and owner.id == "xp"
+                call = isinstance(owner, ast.Call) and isinstance(owner.func, ast.Name)
+                if direct or (call and owner.func.id == "array_module"):
+                    names.add(node.attr)
+    return names
+
+
+def test_cupy_has_every_function_that_is_asked_of_it():
+    cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
+    names = array_functions()
+    assert {"maximum", "exp", "where"} <= names
+    assert sorted(name for name in names if not hasattr(cupy, name)) == []
+
+
+def test_importing_minialex_imports_neither_cupy_nor_what_only_some_need():
+    late = "cupy", "matplotlib", "sklearn", "PIL", "rich", "click"
+    code = f"import sys, minialex; print(*[m for m in {late} if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == ""
