@@ -65,10 +65,10 @@ def chunks(total: int, parts: int) -> list[slice]:
 def run(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
     """Return ``[function(item) for item in items]``, computed on all `cores` at once.
 
-    BLAS is held to one thread meanwhile. One item alone is computed in the calling thread with
-    BLAS as it was, and so is everything where there is one core. So is a call from within
-    `function`: its thread has its core already, and the other cores have their own work. Several
-    threads may call this at the same time.
+    BLAS is held to one thread meanwhile, but where one item alone has all cores: it is computed
+    in the calling thread, with BLAS as it was. A call from within `function` works in its own
+    thread: that has its core already, and the other cores have their own items. Several threads
+    may call this at the same time.
 
     Raises
     ------
@@ -76,16 +76,11 @@ def run(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
         The first one, in the order of `items`, that `function` raised. By then no item is being
         worked on, and items that had not been begun will not be.
     """
-    work = list(items)
-    helpers = 0 if _here.working else min(cores(), len(work)) - 1
-    if helpers < 1:
+    work, workers = list(items), cores()
+    if _here.working or (len(work) < 2 and workers > 1):
         return [function(item) for item in work]
-    job = _Job(function, work)
     with single_threaded_blas():
-        job.share(_pool(cores() - 1), helpers)
-    for i in sorted(job.failures):
-        raise job.failures[i]
-    return job.results
+        return _Job(function, work).done_by(min(workers, len(work)))
 
 
 class _Here(threading.local):
@@ -106,15 +101,18 @@ class _Job(Generic[T, R]):
         self.results: list[Any] = [None] * len(work)
         self.failures: dict[int, BaseException] = {}
 
-    def share(self, pool: ThreadPoolExecutor, helpers: int) -> None:
-        """Work here and in threads of `pool`, until all is done or something failed."""
+    def done_by(self, workers: int) -> list[R]:
+        """Work in this thread and others until all is done, or something failed."""
         # a context can be entered once only: each helper has its own copy (np.errstate is in it)
-        began = [pool.submit(copy_context().run, self.work) for _ in range(helpers)]
+        began = [_pool().submit(copy_context().run, self.work) for _ in range(workers - 1)]
         try:
             self.work()
         finally:
             # a helper that has not begun is not needed; it may be waiting behind another job
             wait([future for future in began if not future.cancel()])
+        for i in sorted(self.failures):
+            raise self.failures[i]
+        return self.results
 
     def work(self) -> None:
         """Take items and compute them, until none is left."""
@@ -141,8 +139,8 @@ class _Job(Generic[T, R]):
 
 
 @functools.cache
-def _pool(size: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(size, thread_name_prefix="minialex")
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_usable_cores(), thread_name_prefix="minialex")
 
 
 if hasattr(os, "register_at_fork"):

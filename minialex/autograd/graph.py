@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any, Protocol, TypeAlias
 
-from minialex.arrays import Array
+from minialex.arrays import Array, array_module
 
 Gradients = tuple[Array | None, ...]
 
@@ -185,7 +185,8 @@ def accumulate(leaf: Leaf, g: Array) -> None:
     if leaf.grad is not None:
         leaf.grad += g
     elif leaf.grad_home is None:
-        leaf.grad = g.copy()
+        # of no axes, NumPy may have made a number of it
+        leaf.grad = array_module(g).array(g, order="C")
     else:
         if g is not leaf.grad_home:
             leaf.grad_home[...] = g

@@ -172,9 +172,8 @@ class Tensor:
             f", made by {self.node.name}" if self.node else ", requires_grad" * self.requires_grad
         )
         place = "" if self.device.kind == "cpu" else f", {self.device}"
-        return (
-            f"Tensor({np.array2string(self.numpy(), prefix='Tensor(')}, {self.dtype}{place}{made})"
-        )
+        values = np.array2string(self.numpy(), separator=", ", prefix="Tensor(")
+        return f"Tensor({values}, {self.dtype}{place}{made})"
 
     def __dlpack__(self, **options: Any) -> Any:
         return self.data.__dlpack__(**options)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from minialex.cli.options import console
+from minialex.cli.options import console, messages
+from minialex.cli.progress import counting
 from minialex.data import write_digits
 
 
@@ -23,5 +24,9 @@ def digits(out: Path) -> None:
     These are the images that `minialex train` without a folder trains and judges itself on. OUT
     must not exist or be empty.
     """
-    count = write_digits(out)
-    console.print(f"{count} images in {out}: try `minialex train {out} --network alexnet-mini`")
+    with counting(messages, "writing") as move:
+        train, val = write_digits(out, progress=move)
+    console.print(
+        f"{train:,} images to train on and {val:,} to judge on are in {out}; "
+        f"try: minialex train {out} --network alexnet-mini"
+    )

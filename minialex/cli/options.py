@@ -1,44 +1,92 @@
-"""What several commands share: options, and the consoles that they print on."""
+"""What several commands share: consoles, options, and help in sections."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
+from rich import box
 from rich.console import Console
+from rich.table import Table
 
 from minialex.models import VARIANTS
 
-console = Console(highlight=False)
+# a pipe has no width to fit into
+console = Console(
+    highlight=False, markup=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120
+)
 """Results go here: standard output."""
 
-messages = Console(stderr=True, highlight=False)
-"""Progress and remarks go here, so that a pipe gets results alone."""
+messages = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+"""Remarks go here, so that a pipe gets results alone."""
 
-variant_option = click.option(
-    "--network",
-    "variant",
-    type=click.Choice(list(VARIANTS)),
-    help="Which of the four networks.  [alexnet-mini for the digits, else alexnet]",
-)
-seed_option = click.option(
-    "--seed",
-    type=click.IntRange(min=0, max=2**64 - 1),
-    default=0,
-    show_default=True,
-    help="Decides weights, order, augmentation, dropout and splits: equal seed, equal numbers.",
-)
+Decorator = Callable[[Callable[..., None]], Callable[..., None]]
+
+
+class SectionOption(click.Option):
+    """An option that stands in a named section of the help."""
+
+    def __init__(self, *args: Any, section: str, **kw: Any) -> None:
+        super().__init__(*args, **kw)
+        self.section = section
+
+
+class SectionCommand(click.Command):
+    """A command whose help lists its options section by section."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the sections in the order in which their first options were declared."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None and isinstance(parameter, click.Option):
+                sections.setdefault(getattr(parameter, "section", "Options"), []).append(record)
+        for section, records in sections.items():
+            with formatter.section(section):
+                formatter.write_dl(records)
+
+
+def file_argument(name: str, **kw: Any) -> Decorator:
+    """Return an argument that takes the path of a file or folder."""
+    return click.argument(name, type=click.Path(path_type=Path), **kw)
+
+
 device_option = click.option(
     "--device",
     default="auto",
     show_default=True,
-    metavar="cpu|cuda|cuda:N|auto",
-    help="Where to compute; auto takes a GPU where there is one.",
+    metavar="NAME",
+    help="cpu, cuda, cuda:N, or auto: a GPU where there is one.",
 )
 pretrained_option = click.option(
     "--pretrained",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Start from these weights: torchvision's alexnet .pth, or safetensors.",
+    help="Use these weights: torchvision's alexnet .pth, safetensors, or a checkpoint.",
+)
+
+
+def table(title: str, left: Sequence[str], right: Sequence[str]) -> Table:
+    """Return an empty table with columns set flush left, then columns of figures."""
+    result = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
+    for heading in left:
+        result.add_column(heading)
+    for heading in right:
+        result.add_column(heading, justify="right", no_wrap=True)
+    return result
+
+
+number = click.IntRange(min=1)
+variant_option = click.option(
+    "--variant",
+    type=click.Choice(list(VARIANTS)),
+    metavar="NAME",
+    help=f"What NETWORK must be: {', '.join(VARIANTS)}.  [what it says]",
+)
+batch_size_option = click.option(
+    "--batch-size", type=number, default=32, show_default=True, metavar="N", help="Images at once."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")

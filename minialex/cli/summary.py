@@ -7,34 +7,36 @@ from dataclasses import asdict
 from pathlib import Path
 
 import click
-from rich.table import Table
 
 from minialex.cli.options import (
     console,
     json_option,
     messages,
+    number,
     pretrained_option,
-    seed_option,
+    table,
 )
 from minialex.errors import MinialexError
 from minialex.models import VARIANTS, alexnet
-from minialex.models.pretrained import load_pretrained
 from minialex.study import Summary, summarise
+from minialex.train.build import load_pretrained
 
 
 @click.command(short_help="The network, layer by layer.")
-@click.argument("network", type=click.Choice(list(VARIANTS)), default="alexnet")
-@click.option("--classes", default=1000, show_default=True, type=click.IntRange(min=1))
-@click.option("--image-size", type=click.IntRange(min=1), help="Pixels a side.  [the network's own]")
+@click.argument(
+    "network", type=click.Choice(list(VARIANTS)), default="alexnet", metavar="[NETWORK]"
+)
+@click.option(
+    "--classes", default=1000, show_default=True, type=number, metavar="N", help="Outputs."
+)
+@click.option("--image-size", type=number, metavar="N", help="Pixels a side.  [the network's own]")
 @pretrained_option
-@seed_option
 @json_option
 def summary(
     network: str,
     classes: int,
     image_size: int | None,
     pretrained: Path | None,
-    seed: int,
     as_json: bool,
 ) -> None:
     """Show what each layer of NETWORK gives and takes: output, parameters, operations, memory.
@@ -46,9 +48,10 @@ def summary(
     NETWORK is alexnet (the default), alexnet-2012, alexnet-article or alexnet-mini. With
     --pretrained, the file's tensors are checked against the network's first.
     """
-    model = alexnet(network, classes, seed=seed)
+    model = alexnet(network, classes)
     if pretrained is not None:
-        for remark in load_pretrained(model, pretrained):
+        remark = load_pretrained(model, pretrained)
+        if remark:
             messages.print(remark)
     try:
         result = summarise(model, image_size)
@@ -65,17 +68,21 @@ def summary(
 
 def _print(result: Summary) -> None:
     size = result.image_size
-    table = Table(title=f"{result.variant}, {result.num_classes} classes, 3x{size}x{size} images")
-    table.add_column("name", no_wrap=True)
-    table.add_column("layer")
-    for heading in ("output", "parameters", "MFLOPs", "activations"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    rows = table(
+        f"{result.variant}, {result.num_classes} classes, 3x{size}x{size} images",
+        ("name", "layer"),
+        ("output", "parameters", "MFLOPs", "activations"),
+    )
     for row in result.rows:
         shape = "x".join(map(str, row.shape))
-        table.add_row(row.name, row.layer, shape, *_figures(row.parameters, row.flops, row.activation_bytes))
-    table.add_section()
-    table.add_row("total", "", "", *_figures(result.parameters, result.flops, result.activation_bytes))
-    console.print(table)
+        rows.add_row(
+            row.name, row.layer, shape, *_figures(row.parameters, row.flops, row.activation_bytes)
+        )
+    rows.add_section()
+    rows.add_row(
+        "total", "", "", *_figures(result.parameters, result.flops, result.activation_bytes)
+    )
+    console.print(rows)
     console.print(f"{result.variant}: {result.verdict()}")
 
 

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from minialex import threads
-from minialex.arrays import Array, array_module
+from minialex.arrays import Array
 from minialex.autograd import Tensor
 
 Pair = tuple[int, int]
 
 
 def pair(op: str, name: str, value: int | Pair, least: int) -> Pair:
-    """Return `value`, one whole number or two, as two (for height and width), each `least` or more."""
+    """Return `value`, one whole number or two, as two (height, width), each `least` or more."""
     values = (value, value) if not isinstance(value, tuple | list) else tuple(value)
     try:
         h, w = map(operator.index, values)
@@ -45,12 +45,17 @@ def check_float(op: str, name: str, x: Tensor) -> None:
 
 
 def positions(size: int, kernel: int, stride: int, padding: int, dilation: int = 1) -> int:
-    """Return how many places a window has along an axis of `size`: 0 or less where it does not fit."""
+    """Return how many places a window has along an axis: below 1 where it does not fit."""
     return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
 
 
 def output_size(
-    op: str, x: Tensor, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair = (1, 1)
+    op: str,
+    x: Tensor,
+    kernel: tuple[int, ...],
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair = (1, 1),
 ) -> Pair:
     """Return (OH, OW).
 
@@ -78,25 +83,29 @@ def every(first: int, count: int, step: int) -> slice:
     return slice(first, first + (count - 1) * step + 1, step)
 
 
-def blocks(x: Array, image_bytes: int, cache: int, memory: int = 1 << 30) -> list[list[slice]]:
-    """Cut the images of `x` (N, ...) into blocks, listed for each worker.
+def pieces(xp: Any, total: int) -> list[slice]:
+    """Cut ``range(total)`` into a slice for each worker: one on a GPU."""
+    return threads.chunks(total, threads.cores() if xp is np else 1)
 
-    Parameters
-    ----------
-    x : array (N, ...)
-    image_bytes : int
-        What the work on one image takes in temporary memory.
-    cache, memory : int
-        How many such bytes a block may take: on a CPU, where they should stay in a core's cache,
-        and on a GPU, where a block should be large.
+
+def shares(xp: Any, N: int, image_bytes: int, cache: int) -> list[list[slice]]:
+    """Share `N` images out to the workers: a list of blocks of images for each.
+
+    A block on a CPU takes at most `cache` bytes (but one image at least), so that it stays in a
+    core's cache; on a GPU, which only large blocks keep busy, a gigabyte.
     """
-    on_cpu = array_module(x) is np
-    at_once = max(1, (cache if on_cpu else memory) // max(1, image_bytes))
-    shares = threads.chunks(len(x), threads.cores() if on_cpu else 1)
-    return [
-        [slice(i, min(i + at_once, share.stop)) for i in range(share.start, share.stop, at_once)]
-        for share in shares
-    ]
+    at_once = max(1, (cache if xp is np else _GPU_BYTES) // max(1, image_bytes))
+    return [_cut_up(piece, at_once) for piece in pieces(xp, N)]
+
+
+_GPU_BYTES = 1 << 30
+
+
+def _cut_up(share: slice, at_once: int) -> list[slice]:
+    """Cut a share into blocks of about the same size."""
+    total = share.stop - share.start
+    blocks = threads.chunks(total, -(-total // at_once))
+    return [slice(share.start + block.start, share.start + block.stop) for block in blocks]
 
 
 def delivered(g: Array, home: Array | None) -> Array:
@@ -117,8 +126,8 @@ def pooling(
     border = pair(op, "padding", padding, 0)
     if any(2 * p > k for p, k in zip(border, kernel, strict=True)):
         raise ValueError(
-            f"{op}: padding is {padding!r}; it must be at most half of kernel_size {kernel_size!r}, "
-            "or some windows would see nothing but padding"
+            f"{op}: padding is {padding!r}; it must be at most half of kernel_size, here "
+            f"{kernel_size!r}, or some windows would see nothing but padding"
         )
     output_size(op, x, kernel, steps, border)
     return {"kernel_size": kernel, "stride": steps, "padding": border}

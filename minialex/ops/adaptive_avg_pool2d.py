@@ -29,30 +29,40 @@ def cells(size: int, count: int) -> list[slice]:
 
 def forward(x: Array, *, output_size: Pair) -> tuple[Array, tuple[Shape]]:
     """Return the mean of each cell."""
-    xp = array_module(x)
-    N, C, H, W = x.shape
-    OH, OW = output_size
-    bands = xp.empty((N, C, OH, W), x.dtype)
-    for i, rows in enumerate(cells(H, OH)):
-        x[:, :, rows].mean(axis=2, out=bands[:, :, i])
-    y = xp.empty((N, C, OH, OW), x.dtype)
-    for j, columns in enumerate(cells(W, OW)):
-        bands[:, :, :, columns].mean(axis=3, out=y[:, :, :, j])
-    return y, (x.shape,)
+    y = _averaged(_averaged(x, 2, output_size[0]), 3, output_size[1])
+    return y.copy() if y is x else y, (x.shape,)
 
 
 def backward(gy: Array, saved: tuple[Shape], *, output_size: Pair) -> Gradients:
     """Return the gradient of `x`: each cell's share, added up where cells overlap."""
+    ((_, _, H, W),) = saved
+    return (_spread(_spread(gy, 3, W), 2, H),)
+
+
+def _averaged(x: Array, axis: int, count: int) -> Array:
+    """Return the means of `count` cells along an axis."""
+    size = x.shape[axis]
+    if size == count:
+        return x
+    xp = array_module(x)
+    y = xp.empty((*x.shape[:axis], count, *x.shape[axis + 1 :]), x.dtype)
+    means, elements = xp.moveaxis(y, axis, 0), xp.moveaxis(x, axis, 0)
+    for i, cell in enumerate(cells(size, count)):
+        elements[cell].mean(axis=0, out=means[i])
+    return y  # type: ignore[no-any-return]
+
+
+def _spread(gy: Array, axis: int, size: int) -> Array:
+    """Return what `_averaged` gives to an axis of `size`, backwards."""
+    count = gy.shape[axis]
+    if size == count:
+        return gy
     xp = array_module(gy)
-    ((N, C, H, W),) = saved
-    OH, OW = output_size
-    bands = xp.zeros((N, C, OH, W), gy.dtype)
-    for j, columns in enumerate(cells(W, OW)):
-        bands[:, :, :, columns] += gy[:, :, :, j, None] / (columns.stop - columns.start)
-    gx = xp.zeros((N, C, H, W), gy.dtype)
-    for i, rows in enumerate(cells(H, OH)):
-        gx[:, :, rows] += bands[:, :, i, None] / (rows.stop - rows.start)
-    return (gx,)
+    gx = xp.zeros((*gy.shape[:axis], size, *gy.shape[axis + 1 :]), gy.dtype)
+    means, elements = xp.moveaxis(gy, axis, 0), xp.moveaxis(gx, axis, 0)
+    for i, cell in enumerate(cells(size, count)):
+        elements[cell] += means[i] / (cell.stop - cell.start)
+    return gx  # type: ignore[no-any-return]
 
 
 def cost(shapes: Shapes, *, output_size: Pair) -> Cost:

@@ -3,124 +3,36 @@
 With x zero outside its borders, (sh, sw) the stride, (ph, pw) the padding, (dh, dw) the dilation
 and g the group that output channel o belongs to:
 
-    y[n, o, i, j] = b[o] + sum over c, k, l of
-                    w[o, c, k, l] x[n, g C/G + c, i sh - ph + k dh, j sw - pw + l dw]
+    y[n, o, i, j] = b[o] + sum over c, kh, kw of
+                    w[o, c, kh, kw] x[n, g C/G + c, i sh - ph + kh dh, j sw - pw + kw dw]
 
-    gx: each gy[n, o, i, j] w[o, c, k, l] is added to the element of x that met w[o, c, k, l]
-    gw[o, c, k, l] = sum over n, i, j of gy[n, o, i, j] x[that same element]
-    gb[o]          = sum over n, i, j of gy[n, o, i, j]
+    gx: each gy[n, o, i, j] w[o, c, kh, kw] is added to the element of x that met w[o, c, kh, kw]
+    gw[o, c, kh, kw] = sum over n, i, j of gy[n, o, i, j] x[that same element]
+    gb[o]            = sum over n, i, j of gy[n, o, i, j]
 
 saved = (x, w).
 
-All three are matrix products over *patches*: row (i, j) of an image's patches is what the window
-sees there. Patches are made for a block of images at a time, small enough to stay in cache while
-the product reads them. They are cut from images that were padded and turned to channels last,
-where a window's row is one contiguous run of KW x C elements, so that cutting is fast.
+All three are matrix products with patches (see ``_patches``): row (i, j) of an image's patches is
+what the window sees at output (i, j). They are made for a block of images at a time, small enough
+to stay in cache while the product reads them, and each core has its own images.
+
+    y  = filters patches^T
+    gx = gy^T filters, added up where patches overlap; or the convolution of gy with the filters
+         turned round, where that is cheaper
+    gw = gy patches, summed over blocks, then over cores, always in the same order
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
-from typing import Any
 
 from minialex import threads
 from minialex.arrays import Array, array_module
 from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tensor, as_tensor
+from minialex.ops._patches import Room, Sizes
 from minialex.ops._shapes import ITEM_BYTES
-from minialex.ops._windows import (
-    Pair,
-    blocks,
-    check_images,
-    delivered,
-    every,
-    output_size,
-    pair,
-    positions,
-)
-
-CACHE = 2 << 20
-"""Bytes of patches that a core works on at a time."""
-
-
-class _Patches:
-    """Where the window stands: sizes, and the copies between images and patches."""
-
-    def __init__(
-        self, x: Array, w: Array, stride: Pair, padding: Pair, dilation: Pair, groups: int
-    ) -> None:
-        (self.N, C, self.H, self.W), (O, self.C, self.KH, self.KW) = x.shape, w.shape
-        self.xp, self.dtype, self.G, self.O = array_module(x), x.dtype, groups, O // groups
-        self.stride, self.padding, self.dilation = stride, padding, dilation
-        self.OH = positions(self.H, self.KH, stride[0], padding[0], dilation[0])
-        self.OW = positions(self.W, self.KW, stride[1], padding[1], dilation[1])
-        self.P, self.K = self.OH * self.OW, self.KH * self.KW * self.C
-        self.image_bytes = self.G * self.P * self.K * self.dtype.itemsize
-
-    def blocks(self, x: Array) -> list[list[slice]]:
-        """Return the blocks of images of each worker."""
-        return blocks(x, self.image_bytes, CACHE)
-
-    def padded(self, n: int) -> Array:
-        """Return `n` empty (zero) images with borders, channels last, groups apart."""
-        (ph, pw), sizes = self.padding, (self.H, self.W)
-        shape = (n, self.G, sizes[0] + 2 * ph, sizes[1] + 2 * pw, self.C)
-        return self.xp.zeros(shape, self.dtype)  # type: ignore[no-any-return]
-
-    def inside(self, padded: Array) -> Array:
-        """Return the view (n, G, C, H, W) of what lies within the borders."""
-        ph, pw = self.padding
-        inner = padded[:, :, ph : ph + self.H, pw : pw + self.W]
-        return inner.transpose(0, 1, 4, 2, 3)
-
-    def images(self, x: Array) -> Array:
-        """Return the view (n, G, C, H, W) of images (n, G C, H, W)."""
-        return x.reshape(len(x), self.G, self.C, self.H, self.W)
-
-    def pixels(self, y: Array) -> Array:
-        """Return the view (n, G, O, P) of outputs (n, G O, OH, OW)."""
-        return y.reshape(len(y), self.G, self.O, self.P)
-
-    def filters(self, w: Array) -> Array:
-        """Return the filters as a matrix a group (G, O, K), channels last like the patches."""
-        last = w.reshape(self.G, self.O, self.C, self.KH, self.KW).transpose(0, 1, 3, 4, 2)
-        return self.xp.ascontiguousarray(last).reshape(self.G, self.O, self.K)  # type: ignore[no-any-return]
-
-    def unfilter(self, g: Array) -> Array:
-        """Return the view (O, C, KH, KW) of filters (G, O, K)."""
-        last = g.reshape(self.G * self.O, self.KH, self.KW, self.C)
-        return last.transpose(0, 3, 1, 2)
-
-    def windows(self, padded: Array, k: int, l: int) -> Array:
-        """Return the view (n, G, OH, OW, C) of what element (k, l) of the window meets."""
-        (sh, sw), (dh, dw) = self.stride, self.dilation
-        return padded[:, :, every(k * dh, self.OH, sh), every(l * dw, self.OW, sw)]
-
-    def cut(self, x: Array, padded: Array, patches: Array) -> Array:
-        """Copy images `x` to `padded` and from there to `patches` (n, G, P, K)."""
-        padded, patches = padded[: len(x)], patches[: len(x)]
-        self.inside(padded)[...] = self.images(x)
-        shape = (*patches.shape[:2], self.OH, self.OW, self.KH, self.KW, self.C)
-        by_offset = patches.reshape(shape)
-        for k in range(self.KH):
-            for l in range(self.KW):
-                by_offset[..., k, l, :] = self.windows(padded, k, l)
-        return patches
-
-    def add(self, patches: Array, padded: Array) -> Array:
-        """Add `patches` (n, G, P, K) up in `padded` and return the view inside its borders."""
-        padded = padded[: len(patches)]
-        padded[...] = 0
-        shape = (*patches.shape[:2], self.OH, self.OW, self.KH, self.KW, self.C)
-        by_offset = patches.reshape(shape)
-        for k in range(self.KH):
-            for l in range(self.KW):
-                view = self.windows(padded, k, l)
-                view += by_offset[..., k, l, :]
-        return self.inside(padded)
-
-    def empty(self, n: int) -> Array:
-        """Return room for the patches of `n` images."""
-        return self.xp.empty((n, self.G, self.P, self.K), self.dtype)  # type: ignore[no-any-return]
+from minialex.ops._windows import Pair, check_images, output_size, pair, pieces, positions
 
 
 def forward(
@@ -133,21 +45,10 @@ def forward(
     dilation: Pair,
     groups: int,
 ) -> tuple[Array, tuple[Array, Array]]:
-    """Return the convolution: filters times patches."""
-    at = _Patches(x, w, stride, padding, dilation, groups)
-    y = at.xp.empty((at.N, at.G * at.O, at.OH, at.OW), at.dtype)
-    filters = at.filters(w)
-
-    def some(share: list[slice]) -> None:
-        n = share[0].stop - share[0].start
-        padded, room = at.padded(n), at.empty(n)
-        for images in share:
-            patches = at.cut(x[images], padded, room)
-            at.xp.matmul(filters, patches.swapaxes(-1, -2), out=at.pixels(y[images]))
-            if b is not None:
-                y[images] += b[:, None, None]
-
-    threads.run(some, at.blocks(x))
+    """Return the convolution."""
+    xp, s = array_module(x), Sizes.of(x, w, stride, padding, dilation, groups)
+    y = xp.empty((s.N, s.G * s.O, s.OH, s.OW), x.dtype)
+    convolve(x, w, b, s, y)
     return y, (x, w)
 
 
@@ -164,45 +65,94 @@ def backward(
 ) -> Gradients:
     """Return the gradients of `x`, `w` and `b`."""
     x, w = saved
-    at = _Patches(x, w, stride, padding, dilation, groups)
-    gx = delivered(data_gradient(gy, x, w, at), out[0]) if needs[0] else None
-    gw = delivered(weight_gradient(gy, x, at), out[1]) if needs[1] else None
-    gb = gy.sum(axis=(0, 2, 3), out=out[2]) if needs[2] else None
+    xp, s = array_module(x), Sizes.of(x, w, stride, padding, dilation, groups)
+    gx = gw = gb = None
+    if needs[0]:
+        gx = xp.empty(x.shape, x.dtype) if out[0] is None else out[0]
+        data_gradient(gy, w, s, gx)
+    if needs[1]:
+        gw = xp.empty(w.shape, w.dtype) if out[1] is None else out[1]
+        weight_gradient(gy, x, s, gw)
+    if needs[2]:
+        gb = xp.empty(len(w), w.dtype) if out[2] is None else out[2]
+        bias_gradient(gy, gb)
     return gx, gw, gb
 
 
-def data_gradient(gy: Array, x: Array, w: Array, at: _Patches) -> Array:
-    """Return the gradient of `x`: the patches' gradient, each element added where it came from."""
-    gx = at.xp.empty((at.N, at.G * at.C, at.H, at.W), at.dtype)
-    filters = at.filters(w)
+def convolve(x: Array, w: Array, b: Array | None, s: Sizes, y: Array) -> None:
+    """Write the filters' products with the patches of `x`, plus `b`, to `y`."""
+    xp = array_module(x)
+    filters = s.filters(xp, w)
+    bias = 0 if b is None else b.reshape(s.G, s.O, 1, 1)
+    images = y.reshape(s.N, s.G, s.O, s.OH, s.OW)
 
-    def some(share: list[slice]) -> None:
-        n = share[0].stop - share[0].start
-        padded, room = at.padded(n), at.empty(n)
-        for images in share:
-            gy_pixels = at.pixels(gy[images]).swapaxes(-1, -2)
-            patches = at.xp.matmul(gy_pixels, filters, out=room[: len(gy_pixels)])
-            at.images(gx[images])[...] = at.add(patches, padded)
+    def some(blocks: list[slice]) -> None:
+        room = Room(s, xp, x.dtype, blocks)
+        for block in blocks:
+            rows = filters @ room.cut(x[block]).swapaxes(-1, -2)
+            xp.add(s.as_images(rows), bias, out=images[block])
 
-    threads.run(some, at.blocks(x))
-    return gx  # type: ignore[no-any-return]
+    threads.run(some, s.shares(xp, x.dtype))
 
 
-def weight_gradient(gy: Array, x: Array, at: _Patches) -> Array:
-    """Return the gradient of `w`: the output's gradient times patches, summed over images."""
+def data_gradient(gy: Array, w: Array, s: Sizes, gx: Array) -> None:
+    """Write the gradient of the images to `gx`, in the cheaper of two ways."""
+    (ph, pw), (dh, dw) = s.padding, s.dilation
+    border = dh * (s.KH - 1) - ph, dw * (s.KW - 1) - pw
+    # copying an element of a patch costs less than half of adding one up
+    few_patches = s.O * s.H * s.W <= 2 * s.C * s.P
+    if s.stride == (1, 1) and min(border) >= 0 and few_patches:
+        turned = w.reshape(s.G, s.O, s.C, s.KH, s.KW)[..., ::-1, ::-1].swapaxes(1, 2)
+        turned = turned.reshape(s.G * s.C, s.O, s.KH, s.KW)
+        convolve(gy, turned, None, replace(s, C=s.O, O=s.C, H=s.OH, W=s.OW, padding=border), gx)
+    else:
+        _add_up_patches(gy, w, s, gx)
 
-    def some(share: list[slice]) -> Array:
-        n = share[0].stop - share[0].start
-        padded, room = at.padded(n), at.empty(n)
-        total = at.xp.zeros((at.G, at.O, at.K), at.dtype)
-        for images in share:
-            patches = at.cut(x[images], padded, room)
-            total += (at.pixels(gy[images]) @ patches).sum(axis=0)
-        return total  # type: ignore[no-any-return]
 
-    parts = threads.run(some, at.blocks(x))
-    total = sum(parts, start=at.xp.zeros((at.G, at.O, at.K), at.dtype))
-    return at.unfilter(total)
+def _add_up_patches(gy: Array, w: Array, s: Sizes, gx: Array) -> None:
+    xp = array_module(gy)
+    filters = s.filters(xp, w)
+    images = gx.reshape(s.N, s.G, s.C, s.H, s.W)
+
+    def some(blocks: list[slice]) -> None:
+        room = Room(s, xp, gy.dtype, blocks)
+        for block in blocks:
+            n = block.stop - block.start
+            xp.matmul(s.as_rows(gy[block]).swapaxes(-1, -2), filters, out=room.patches(n))
+            images[block] = room.add_up(n)
+
+    threads.run(some, s.shares(xp, gy.dtype))
+
+
+def weight_gradient(gy: Array, x: Array, s: Sizes, gw: Array) -> None:
+    """Write the gradient of the filters to `gw`."""
+    xp = array_module(gy)
+
+    def some(blocks: list[slice]) -> Array:
+        room = Room(s, xp, gy.dtype, blocks)
+        total = xp.zeros((s.G, s.O, s.K), gy.dtype)
+        product = xp.empty_like(total)
+        for block in blocks:
+            xp.matmul(s.as_rows(gy[block]), room.cut(x[block]), out=product)
+            total += product
+        return total.reshape(s.G * s.O, s.K)  # type: ignore[no-any-return]
+
+    parts = threads.run(some, s.shares(xp, gy.dtype))
+
+    def gather(filters: slice) -> None:
+        nothing = xp.zeros((1, s.K), gy.dtype)
+        gw[filters] = s.as_filters(sum((part[filters] for part in parts), start=nothing))
+
+    threads.run(gather, pieces(xp, len(gw)))
+
+
+def bias_gradient(gy: Array, gb: Array) -> None:
+    """Write the gradient of the bias to `gb`."""
+
+    def some(filters: slice) -> None:
+        gy[:, filters].sum(axis=(0, 2, 3), out=gb[filters])
+
+    threads.run(some, pieces(array_module(gy), len(gb)))
 
 
 def cost(shapes: Shapes, *, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> Cost:

@@ -13,13 +13,14 @@ saved = (p, targets, w, scale): scale is 1 over that sum, () for "mean", 1 other
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from minialex.arrays import Array, array_module
-from minialex.autograd import Gradients, Implementation, Op, Tensor, as_tensor
-from minialex.ops._shapes import elementwise_cost
+from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tensor, as_tensor
+from minialex.ops._shapes import ITEM_BYTES
 
 REDUCTIONS = "mean", "sum", "none"
 
@@ -80,7 +81,14 @@ def backward(
     return gx.astype(p.dtype, copy=False), None, None
 
 
-OP = Op("cross_entropy", {"array": Implementation(forward, backward)}, elementwise_cost(5))
+def cost(shapes: Shapes, **_: Any) -> Cost:
+    """Count softmax and logarithm for each logit; every input is read once, a loss a row written."""
+    logits = shapes[0] or ()
+    moved = sum(prod(s) for s in shapes if s is not None) + logits[0]
+    return Cost(5 * prod(logits), ITEM_BYTES * moved)
+
+
+OP = Op("cross_entropy", {"array": Implementation(forward, backward)}, cost)
 
 
 def cross_entropy(

@@ -11,18 +11,25 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
+from minialex import threads
 from minialex.arrays import Array, array_module
 from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tensor, as_tensor
 from minialex.ops._shapes import ITEM_BYTES
-from minialex.ops._windows import check_float, delivered
+from minialex.ops._windows import check_float, delivered, pieces
 
 
 def forward(x: Array, w: Array, b: Array | None = None) -> tuple[Array, tuple[Array, Array]]:
-    """Return x w^T + b."""
-    O, I = w.shape
-    y = x.reshape(-1, I) @ w.T
-    if b is not None:
-        y += b
+    """Return x w^T + b, each worker computing some of the features."""
+    xp, (O, I) = array_module(x), w.shape
+    rows = x.reshape(-1, I)
+    y = xp.empty((len(rows), O), x.dtype)
+
+    def some(features: slice) -> None:
+        xp.matmul(rows, w[features].T, out=y[:, features])
+        if b is not None:
+            y[:, features] += b[features]
+
+    threads.run(some, _pieces(xp, w, O))
     return y.reshape(*x.shape[:-1], O), (x, w)
 
 
@@ -35,13 +42,41 @@ def backward(
 ) -> Gradients:
     """Return the gradients of `x`, `w` and `b`."""
     x, w = saved
-    xp = array_module(x)
-    O, I = w.shape
-    rows = gy.reshape(-1, O)
-    gx = delivered((rows @ w).reshape(x.shape), out[0]) if needs[0] else None
-    gw = xp.matmul(rows.T, x.reshape(-1, I), out=out[1]) if needs[1] else None
+    rows = gy.reshape(-1, len(w))
+    gx = delivered(_data_gradient(rows, w).reshape(x.shape), out[0]) if needs[0] else None
+    gw = _weight_gradient(rows, x.reshape(-1, w.shape[1]), w, out[1]) if needs[1] else None
     gb = rows.sum(axis=0, out=out[2]) if needs[2] else None
     return gx, gw, gb
+
+
+def _data_gradient(gy: Array, w: Array) -> Array:
+    xp, I = array_module(gy), w.shape[1]
+    gx = xp.empty((len(gy), I), gy.dtype)
+
+    def some(features: slice) -> None:
+        xp.matmul(gy, w[:, features], out=gx[:, features])
+
+    threads.run(some, _pieces(xp, w, I))
+    return gx  # type: ignore[no-any-return]
+
+
+def _weight_gradient(gy: Array, x: Array, w: Array, home: Array | None) -> Array:
+    xp = array_module(gy)
+    gw = xp.empty(w.shape, w.dtype) if home is None else home
+
+    def some(features: slice) -> None:
+        xp.matmul(gy[:, features].T, x, out=gw[features])
+
+    threads.run(some, _pieces(xp, w, len(w)))
+    return gw
+
+
+def _pieces(xp: Any, w: Array, features: int) -> list[slice]:
+    """Cut up `features` for the workers: not at all where there are few weights."""
+    return pieces(xp, features) if w.size > _MANY else [slice(features)]
+
+
+_MANY = 1 << 16
 
 
 def cost(shapes: Shapes, **_: Any) -> Cost:

@@ -1,72 +1,196 @@
 """The largest element of each window (Krizhevsky, Sutskever and Hinton 2012, section 3.4).
 
-    y[n, c, i, j]  = max of x[n, c, i sh - ph + k, j sw - pw + l] over k, l
+    y[n, c, i, j]  = max of x[n, c, i sh - ph + kh, j sw - pw + kw] over kh, kw
     gx[n, c, h, w] = sum of gy[n, c, i, j] over the windows whose maximum stands at (h, w)
 
 (sh, sw) is the stride, (ph, pw) the padding, which never wins. Among equals the first wins, in
-row-major order of the window; NaN wins over everything, and the last NaN over the others.
+row-major order of the window; NaN wins over everything, the last where there are several.
 
-saved = (winner, shape of x): winner (N, C, OH, OW) is k KW + l of each window's maximum, in the
+saved = (winner, shape of x): winner (N, C, OH, OW) is kh KW + kw of each window's maximum, in the
 smallest unsigned type that holds KH KW - 1 (uint8 up to 16 x 16).
+
+How it is done: images are dealt out into phases, one for each row and column modulo the stride.
+What place (kh, kw) of all windows meets then is one contiguous run in phase (kh % sh, kw % sw):
+all windows of a block of images are compared at once, in long runs that stay in cache.
+
+    row of x  0 1 2 3 4 5      stride 2, kernel 3: window i holds rows 2i, 2i + 1 and 2i + 2,
+    phase 0   0   2   4        which are entry i of phase 0,
+    phase 1     1   3   5      entry i of phase 1, and entry i + 1 of phase 0
 """
 
 from __future__ import annotations
 
 from math import prod
+from typing import Any
 
 import numpy as np
 
+from minialex import threads
 from minialex.arrays import Array, array_module
 from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tensor, as_tensor
 from minialex.ops._shapes import ITEM_BYTES
-from minialex.ops._windows import Pair, every, pooling, positions
+from minialex.ops._windows import Pair, pooling, positions, shares
 
 Shape = tuple[int, ...]
 
-
-def winner_type(kernel_size: Pair) -> np.dtype[np.unsignedinteger]:
-    """Return the type that the places of a window are numbered in."""
-    return np.min_scalar_type(prod(kernel_size) - 1)
+CACHE = 1 << 20
+"""How many bytes of images a core works on at a time."""
 
 
 def forward(
     x: Array, *, kernel_size: Pair, stride: Pair, padding: Pair
 ) -> tuple[Array, tuple[Array, Shape]]:
-    """Return the maxima, found by going through the places of the window in order."""
+    """Return the maxima, found by going through the places of all windows in order."""
     xp = array_module(x)
-    (N, C, H, W), (KH, KW), (sh, sw), (ph, pw) = x.shape, kernel_size, stride, padding
-    OH, OW = (positions(*s) for s in zip((H, W), kernel_size, stride, padding, strict=True))
-    padded = xp.full((N, C, H + 2 * ph, W + 2 * pw), -np.inf, x.dtype)
-    padded[:, :, ph : ph + H, pw : pw + W] = x
-    y = xp.full((N, C, OH, OW), -np.inf, x.dtype)
-    winner = xp.empty((N, C, OH, OW), winner_type(kernel_size))
-    # the first place inside the image, which wins where all are minus infinity
-    winner[...] = xp.asarray(
-        [[max(0, ph - i * sh) * KW + max(0, pw - j * sw) for j in range(OW)] for i in range(OH)]
-    )
-    for k in range(KH):
-        for l in range(KW):
-            here = padded[:, :, every(k, OH, sh), every(l, OW, sw)]
-            wins = (here > y) | (here != here)
-            xp.copyto(winner, k * KW + l, where=wins)
-            xp.copyto(y, here, where=wins)
+    OH, OW = (positions(*s) for s in zip(x.shape[2:], kernel_size, stride, padding, strict=True))
+    y = xp.empty((*x.shape[:2], OH, OW), x.dtype)
+    winner = xp.empty(y.shape, _winner_type(kernel_size))
+    start = xp.asarray(_first_inside((OH, OW), kernel_size, stride, padding), winner.dtype)
+
+    def some(blocks: list[slice]) -> None:
+        phases = _Phases(xp, x, (OH, OW), kernel_size, stride, padding, blocks)
+        # what no image reaches stays minus infinity and never wins
+        phases.planes.fill(-np.inf)
+        best, place = phases.plane(x.dtype), phases.plane(winner.dtype)
+        for block in blocks:
+            for phase, pixels in phases.twins(x[block]):
+                phase[...] = pixels
+            phases.outputs(place, block)[...] = start
+            _compare(xp, phases.runs(), phases.run(best), phases.run(place))
+            y[block] = phases.outputs(best, block)
+            winner[block] = phases.outputs(place, block)
+
+    threads.run(some, _shares(x))
     return y, (winner, x.shape)
+
+
+def _compare(xp: Any, runs: list[Array], best: Array, place: Array) -> None:
+    """Write the largest elements of `runs` to `best`, and which runs they are in to `place`."""
+    wins, is_nan = (xp.empty(best.shape, bool) for _ in range(2))
+    number = xp.empty_like(place)
+    best[...] = runs[0]
+    for k, here in enumerate(runs[1:], start=1):
+        xp.greater(here, best, out=wins)
+        xp.not_equal(here, here, out=is_nan)
+        xp.logical_or(wins, is_nan, out=wins)
+        xp.maximum(here, best, out=best)
+        # places come in rising order, so the largest that won is the last that did
+        xp.multiply(wins.view(np.uint8), place.dtype.type(k), out=number)
+        xp.maximum(place, number, out=place)
 
 
 def backward(
     gy: Array, saved: tuple[Array, Shape], *, kernel_size: Pair, stride: Pair, padding: Pair
 ) -> Gradients:
     """Return the gradient of `x`: each output's goes to the element that won."""
-    winner, (N, C, H, W) = saved
+    winner, shape = saved
     xp = array_module(gy)
-    (KH, KW), (sh, sw), (ph, pw) = kernel_size, stride, padding
-    OH, OW = gy.shape[2:]
-    gx = xp.zeros((N, C, H + 2 * ph, W + 2 * pw), gy.dtype)
-    for k in range(KH):
-        for l in range(KW):
-            here = gx[:, :, every(k, OH, sh), every(l, OW, sw)]
-            here += xp.where(winner == k * KW + l, gy, gy.dtype.type(0))
-    return (gx[:, :, ph : ph + H, pw : pw + W],)
+    gx = xp.zeros(shape, gy.dtype)
+
+    def some(blocks: list[slice]) -> None:
+        phases = _Phases(xp, gx, gy.shape[2:], kernel_size, stride, padding, blocks)
+        prize, place = phases.plane(gy.dtype), phases.plane(winner.dtype)
+        for block in blocks:
+            phases.outputs(prize, block)[...] = gy[block]
+            phases.outputs(place, block)[...] = winner[block]
+            phases.planes.fill(0)
+            _award(xp, phases.runs(), phases.run(prize), phases.run(place))
+            for phase, pixels in phases.twins(gx[block]):
+                pixels[...] = phase
+
+    threads.run(some, _shares(gx))
+    return (gx,)
+
+
+def _award(xp: Any, runs: list[Array], prize: Array, place: Array) -> None:
+    """Add each prize to the run that its place says."""
+    won, award = xp.empty(prize.shape, bool), xp.empty_like(prize)
+    # a product of the bits with 0 or 1 selects exactly, infinities and NaN as well
+    bits = np.dtype(f"i{prize.itemsize}")
+    for k, here in enumerate(runs):
+        xp.equal(place, place.dtype.type(k), out=won)
+        xp.multiply(prize.view(bits), won.view(np.int8), out=award.view(bits))
+        here += award
+
+
+class _Phases:
+    """The phases of a block of images: HQ x WQ elements of each channel in each of A x B."""
+
+    def __init__(
+        self,
+        xp: Any,
+        x: Array,
+        outputs: Pair,
+        kernel_size: Pair,
+        stride: Pair,
+        padding: Pair,
+        blocks: list[slice],
+    ) -> None:
+        self.xp, self.OH, self.OW = xp, *outputs
+        self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
+        n = max(block.stop - block.start for block in blocks)
+        beyond = [(k - 1) // s for k, s in zip(kernel_size, stride, strict=True)]
+        self.shape = (n, x.shape[1], self.OH + beyond[0], self.OW + beyond[1])
+        self.length = prod(self.shape) - beyond[0] * self.shape[3] - beyond[1]
+        # where the stride exceeds the kernel, no window meets the last phases: leave them out
+        self.planes = xp.zeros((*map(min, kernel_size, stride), *self.shape), x.dtype)
+
+    def plane(self, dtype: np.dtype[Any]) -> Array:
+        """Return room, zero, for one element a window, spread out like a phase."""
+        return self.xp.zeros(self.shape, dtype)  # type: ignore[no-any-return]
+
+    def run(self, plane: Array, start: int = 0) -> Array:
+        """Return the run of a plane's elements, one a window, that begins at `start`."""
+        return plane.reshape(-1)[start : start + self.length]
+
+    def runs(self) -> list[Array]:
+        """Return, for each place of the window, the run that it meets."""
+        (KH, KW), (sh, sw) = self.kernel_size, self.stride
+        return [
+            self.run(self.planes[kh % sh, kw % sw], kh // sh * self.shape[3] + kw // sw)
+            for kh in range(KH)
+            for kw in range(KW)
+        ]
+
+    def outputs(self, plane: Array, block: slice) -> Array:
+        """Return the view (n, C, OH, OW) of a plane."""
+        return plane[: block.stop - block.start, :, : self.OH, : self.OW]
+
+    def twins(self, x: Array) -> list[tuple[Array, Array]]:
+        """Return, for each phase, what of it lies inside images `x`, and the same pixels of `x`."""
+        (A, B), (HQ, WQ) = self.planes.shape[:2], self.shape[2:]
+        down = [_dealt(a, self.stride[0], self.padding[0], HQ, x.shape[2]) for a in range(A)]
+        across = [_dealt(b, self.stride[1], self.padding[1], WQ, x.shape[3]) for b in range(B)]
+        return [
+            (self.planes[a, b, : len(x), :, rows, columns], x[:, :, x_rows, x_columns])
+            for a, (rows, x_rows) in enumerate(down)
+            for b, (columns, x_columns) in enumerate(across)
+        ]
+
+
+def _dealt(phase: int, stride: int, padding: int, entries: int, size: int) -> tuple[slice, slice]:
+    """Return which entries of a phase lie inside an axis of `size`, and which of it they are."""
+    first = max(0, -((phase - padding) // stride))
+    last = max(first, min(entries, (size - 1 + padding - phase) // stride + 1))
+    start = first * stride + phase - padding
+    return slice(first, last), slice(start, start + (last - first) * stride, stride)
+
+
+def _shares(x: Array) -> list[list[slice]]:
+    return shares(array_module(x), len(x), prod(x.shape[1:]) * x.itemsize, CACHE)
+
+
+def _winner_type(kernel_size: Pair) -> np.dtype[Any]:
+    return np.min_scalar_type(prod(kernel_size) - 1)
+
+
+def _first_inside(outputs: Pair, kernel_size: Pair, stride: Pair, padding: Pair) -> list[list[int]]:
+    """Return each window's first place inside the image: it wins where all are minus infinity."""
+    down, across = (
+        [max(0, p - i * s) for i in range(n)]
+        for n, s, p in zip(outputs, stride, padding, strict=True)
+    )
+    return [[kh * kernel_size[1] + kw for kw in across] for kh in down]
 
 
 def cost(shapes: Shapes, *, kernel_size: Pair, stride: Pair, padding: Pair) -> Cost:

@@ -1,9 +1,10 @@
 """Two-dimensional convolution by its definition.
 
-.. math:: y[n, o, i, j] = b[o] + \\sum_{c, k, l} w[o, c, k, l] \\,
-          x[n, g C/G + c, i s_h - p_h + k d_h, j s_w - p_w + l d_w]
+    y[n, o, i, j] = b[o] + sum over c, kh, kw of
+                    w[o, c, kh, kw] x[n, g C + c, i sh - ph + kh dh, j sw - pw + kw dw]
 
-where `x` is zero outside its borders and ``g = o // (O / G)`` is the group of output channel `o`.
+x is zero outside its borders, C is its number of channels in each group, and g the group of
+output channel o.
 """
 
 from __future__ import annotations

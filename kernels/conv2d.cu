@@ -1,0 +1,133 @@
+// conv2d.cu -- two-dimensional convolution: the plainest kernels, and the bias gradient that all
+// rungs share. Python side: minialex/ops/conv2d.py and conv2d_cuda.py.
+//
+//   forward           y[n, o, i, j]   = b[o] + sum over c, k, l of w[o, c, k, l] x[n, g C/G + c, h, w]
+//   data gradient     gx[n, c, h, w]  = sum over o, k, l of w[o, c, k, l] gy[n, o, i, j]
+//   weight gradient   gw[o, c, k, l]  = sum over n, i, j of gy[n, o, i, j] x[n, g C/G + c, h, w]
+//   bias gradient     gb[o]           = sum over n, i, j of gy[n, o, i, j]
+//
+// where (h, w) = (i sh - ph + k dh, j sw - pw + l dw), x is zero outside the image, and g is the
+// group of o. conv2d.cuh says how the two ways of reading this meet.
+//
+// Layout:  x (N, C, H, W), w (O, C / groups, KH, KW), b (O,), y (N, O, OH, OW), C-contiguous.
+// Launch:  naive: a 1-D grid of 1-D blocks, one thread a number of the result.
+//          bias gradient: a grid of (O, parts) blocks of whole warps.
+// Cost:    2 O C/G KH KW N OH OW operations in each of the first three. The naive kernels fetch two
+//          numbers for every two operations and live off the caches: they are here to be read, and
+//          as the yardstick for the rungs above them:
+//
+//   naive           conv2d.cu                 one thread a number, everything from memory
+//   tiled           conv2d_tiled.cu           blocks share what they fetch through shared memory
+//   im2col          conv2d_im2col.cu          patches written out, then plain matrix products
+//   implicit_gemm   conv2d_implicit_gemm.cu   the same products, patches never written
+#include "conv2d.cuh"
+
+// The idea: the formula. Neighbouring threads have neighbouring j, so they read the same weight
+// (one fetch for the warp) and, with a stride of 1, neighbouring elements of x.
+template <typename T>
+__global__ void conv2d_forward_naive(
+    const T* __restrict__ x, const T* __restrict__ w, const T* __restrict__ b, T* __restrict__ y,
+    const int N, const int C, const int H, const int W, const int O, const int KH, const int KW,
+    const int OH, const int OW, const int sh, const int sw, const int ph, const int pw,
+    const int dh, const int dw, const int groups) {
+    const Conv2d at{N, C, H, W, O, KH, KW, OH, OW, sh, sw, ph, pw, dh, dw, groups};
+    const int index = flat_index();
+    if (index >= N * O * OH * OW) return;
+    const Triple place = split(index, OH, OW);
+    const int n = place.a / O, o = place.a % O;
+    const int first = o / at.group_filters() * at.group_channels();
+    const T* image = x + (n * C + first) * H * W;
+    const T* filter = w + o * at.taps();
+
+    typename Accumulator<T>::type sum = b ? b[o] : T(0);
+    for (int c = 0; c < at.group_channels(); ++c)
+        for (int k = 0; k < KH; ++k)
+            for (int l = 0; l < KW; ++l) {
+                const int met = at.met_by(place.b, place.c, k, l);
+                if (met >= 0) sum += filter[(c * KH + k) * KW + l] * image[c * H * W + met];
+            }
+    y[index] = sum;
+}
+
+// The idea: each element of x asks which outputs it went into (a gather). The other way round,
+// each output adding to the elements that its window covers, several threads would add to one
+// number: that needs atomics, whose order, and so whose rounding, changes from run to run.
+template <typename T>
+__global__ void conv2d_data_gradient_naive(
+    const T* __restrict__ gy, const T* __restrict__ w, T* __restrict__ gx, const int N, const int C,
+    const int H, const int W, const int O, const int KH, const int KW, const int OH, const int OW,
+    const int sh, const int sw, const int ph, const int pw, const int dh, const int dw,
+    const int groups) {
+    const Conv2d at{N, C, H, W, O, KH, KW, OH, OW, sh, sw, ph, pw, dh, dw, groups};
+    const int index = flat_index();
+    if (index >= N * C * H * W) return;
+    const Triple place = split(index, H, W);
+    const int n = place.a / C, channel = place.a % C;
+    const int group = channel / at.group_channels(), c = channel % at.group_channels();
+    const int first = group * at.group_filters();
+    const T* outputs = gy + (n * O + first) * OH * OW;
+    const T* filters = w + (first * at.group_channels() + c) * at.window();
+
+    typename Accumulator<T>::type sum = 0;
+    for (int k = 0; k < KH; ++k)
+        for (int l = 0; l < KW; ++l) {
+            const int from = at.reaching(place.b, place.c, k, l);
+            if (from < 0) continue;
+            for (int o = 0; o < at.group_filters(); ++o)
+                sum += filters[o * at.taps() + k * KW + l] * outputs[o * OH * OW + from];
+        }
+    gx[index] = sum;
+}
+
+// The idea: each weight walks over all outputs of all images. A sum that long loses digits when
+// it is kept in one number, each addition being rounded to the size of the total; so an image is
+// summed up by itself, and then added.
+template <typename T>
+__global__ void conv2d_weight_gradient_naive(
+    const T* __restrict__ gy, const T* __restrict__ x, T* __restrict__ gw, const int N, const int C,
+    const int H, const int W, const int O, const int KH, const int KW, const int OH, const int OW,
+    const int sh, const int sw, const int ph, const int pw, const int dh, const int dw,
+    const int groups) {
+    const Conv2d at{N, C, H, W, O, KH, KW, OH, OW, sh, sw, ph, pw, dh, dw, groups};
+    const int index = flat_index();
+    if (index >= O * at.taps()) return;
+    const Triple place = split(index, KH, KW);
+    const int o = place.a / at.group_channels(), c = place.a % at.group_channels();
+    const int channel = o / at.group_filters() * at.group_channels() + c;
+
+    typename Accumulator<T>::type sum = 0;
+    for (int n = 0; n < N; ++n) {
+        const T* image = x + (n * C + channel) * H * W;
+        const T* outputs = gy + (n * O + o) * OH * OW;
+        typename Accumulator<T>::type image_sum = 0;
+        for (int i = 0; i < OH; ++i)
+            for (int j = 0; j < OW; ++j) {
+                const int met = at.met_by(i, j, place.b, place.c);
+                if (met >= 0) image_sum += outputs[i * OW + j] * image[met];
+            }
+        sum += image_sum;
+    }
+    gw[index] = sum;
+}
+
+// The idea: one block for each channel o and each part of the batch; its threads walk over
+// that channel's pixels side by side. parts[part, o] is what sum_parts.cu adds up, in order.
+// The walk steps on by blockDim.x pixels, which is `images` whole images and `pixels` more, so
+// that no step needs a division.
+//   P = 100, 256 threads: from pixel 70 of image 0 on to pixel 26 of image 3 (2 images, 56 pixels,
+//   and 70 + 56 = 126 is 26 in the image after).
+template <typename T>
+__global__ void conv2d_bias_gradient(const T* __restrict__ gy, T* __restrict__ parts, const int N,
+                                     const int O, const int P, const int images_per_part) {
+    const int o = blockIdx.x, images = blockDim.x / P, pixels = blockDim.x % P;
+    const int first = blockIdx.y * images_per_part, end = min(N, first + images_per_part);
+    typename Accumulator<T>::type sum = 0;
+    int n = first + threadIdx.x / P, p = threadIdx.x % P;
+    while (n < end) {
+        sum += gy[(n * O + o) * P + p];
+        n += images, p += pixels;
+        if (p >= P) p -= P, ++n;
+    }
+    sum = block_sum(sum);
+    if (threadIdx.x == 0) parts[blockIdx.y * O + o] = sum;
+}

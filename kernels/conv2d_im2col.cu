@@ -1,0 +1,154 @@
+// conv2d_im2col.cu -- convolution by way of a matrix of patches: the third rung of the ladder in
+// conv2d.cu. Python side: minialex/ops/conv2d_cuda.py.
+//
+// The formulas stand in conv2d.cu, the three matrix products in conv2d.cuh. Here the matrix of
+// patches is written to memory, and everything else is a plain matrix product, summed up in
+// registers (register_product.cuh). The price is that matrix: KH KW / (sh sw) times the size of x,
+// written once and read again. So it is made for a few images at a time, as many as fit into a
+// scratch of bounded size (about that of the L2 cache), and N below is that number of images.
+//
+//   forward           patches = im2col(x)          y = w patches
+//   data gradient     patches = w^T gy             gx = col2im(patches)
+//   weight gradient   patches = im2col(x)          gw = gy patches^T, added up over all images
+//
+// Layout:  patches (C KH KW, N P), with P = OH OW: row (c, k, l), column (n, i, j). The rows of a
+//          group lie together. The rest as in conv2d.cu.
+// Launch:  im2col: a grid of (blocks of pixels, channels), one thread a pixel and channel.
+//          col2im: a 1-D grid, one thread an element of gx.
+//          products: blocks of ROWS * 16 threads; the grid is (tiles of rows * tiles of columns,
+//          parts, groups), with parts as in conv2d_implicit_gemm.cu.
+// Cost:    as in conv2d.cu, plus the matrix of patches: C KH KW N P numbers written and read.
+#include "conv2d_panels.cuh"
+
+// The idea: copying only. A thread copies the whole window of one channel at one pixel, so its
+// divisions are done once for KH KW numbers; neighbouring threads write neighbouring columns.
+template <typename T>
+__global__ void conv2d_im2col(const T* __restrict__ x, T* __restrict__ patches, const int N, const int C,
+                              const int H, const int W, const int O, const int KH, const int KW,
+                              const int OH, const int OW, const int sh, const int sw, const int ph,
+                              const int pw, const int dh, const int dw, const int groups) {
+    const Conv2d at{N, C, H, W, O, KH, KW, OH, OW, sh, sw, ph, pw, dh, dw, groups};
+    const int column = flat_index(), columns = at.pixels();
+    if (column >= columns) return;
+    const Triple pixel = split(column, OH, OW);
+    for (int c = blockIdx.y; c < C; c += gridDim.y) {
+        const T* image = x + (pixel.a * C + c) * H * W;
+        T* out = patches + size_t(c) * at.window() * columns + column;
+        for (int k = 0; k < KH; ++k)
+            for (int l = 0; l < KW; ++l, out += columns) {
+                const int met = at.met_by(pixel.b, pixel.c, k, l);
+                *out = met >= 0 ? image[met] : T(0);
+            }
+    }
+}
+
+// The idea: the way back is a sum, for windows overlap and an element of x went into several
+// patches. Each element collects what it is owed, in a fixed order, and nobody adds to a number
+// that another thread adds to.
+template <typename T>
+__global__ void conv2d_col2im(const T* __restrict__ patches, T* __restrict__ gx, const int N, const int C,
+                              const int H, const int W, const int O, const int KH, const int KW,
+                              const int OH, const int OW, const int sh, const int sw, const int ph,
+                              const int pw, const int dh, const int dw, const int groups) {
+    const Conv2d at{N, C, H, W, O, KH, KW, OH, OW, sh, sw, ph, pw, dh, dw, groups};
+    const int index = flat_index(), columns = at.pixels();
+    if (index >= N * C * H * W) return;
+    const Triple place = split(index, H, W);
+    const int n = place.a / C, c = place.a % C;
+    const T* rows = patches + size_t(c) * at.window() * columns + n * OH * OW;
+
+    typename Accumulator<T>::type sum = 0;
+    for (int k = 0; k < KH; ++k)
+        for (int l = 0; l < KW; ++l, rows += columns) {
+            const int from = at.reaching(place.b, place.c, k, l);
+            if (from >= 0) sum += rows[from];
+        }
+    gx[index] = sum;
+}
+
+// The idea: rows are filters, columns pixels, k is taps. Both matrices are plain; only the result
+// is not, as y has its images apart.
+// instances: ROWS = 4, 8, 16
+template <typename T, int ROWS>
+__global__ void __launch_bounds__(ROWS * 16, ROWS == 16 ? 2 : 24 / ROWS) conv2d_forward_im2col(
+    const T* __restrict__ patches, const T* __restrict__ w, const T* __restrict__ b, T* __restrict__ y,
+    const int N, const int C, const int H, const int W, const int O, const int KH, const int KW,
+    const int OH, const int OW, const int sh, const int sw, const int ph, const int pw,
+    const int dh, const int dw, const int groups, const int depth) {
+    using Block = Blocking<T, ROWS>;
+    const Conv2d at{N, C, H, W, O, KH, KW, OH, OW, sh, sw, ph, pw, dh, dw, groups};
+    const int group = blockIdx.z, filters = at.group_filters(), taps = at.taps(), P = OH * OW;
+    const int first = blockIdx.y * depth, last = min(taps, first + depth);
+    const Home here = home<T, ROWS>(filters);
+    T* const part = y + size_t(blockIdx.y) * N * O * P;
+
+    const Plain<T, Block::M, Block::THREADS, true> rows(w + group * filters * taps, taps, here.row,
+                                                        filters, last);
+    const Plain<T, Block::N, Block::THREADS, false> columns(patches + size_t(group) * taps * N * P,
+                                                            N * P, here.column, N * P, last);
+    const IntoImages<T, Pixels> result{part + group * filters * P, b ? b + group * filters : b, P,
+                                       here.row, filters, here.column, {at}, N * P};
+    register_product<T, ROWS>(rows, columns, NoSpots{}, result, first, last);
+}
+
+// Outputs (lines) by pixels (k or lines), each in its image: element (o, p) lies at o P plus the
+// pixel's own place.
+template <typename T> struct Outputs {
+    const T* gy;
+    Pixels pixels;
+    int P, count, filters;
+
+    using Line = int;
+    __device__ __forceinline__ int line(const int p) const { return pixels.spot(p, count).dense; }
+    __device__ __forceinline__ T get(const int place, const int o, const Spot&) const {
+        return place >= 0 && o < filters ? gy[o * P + place] : T(0);
+    }
+};
+
+// The idea: rows are taps, columns pixels, k is filters: the transpose of w, which lanes read along
+// taps, times gy.
+// instances: ROWS = 4, 8, 16
+template <typename T, int ROWS>
+__global__ void __launch_bounds__(ROWS * 16, ROWS == 16 ? 2 : 24 / ROWS) conv2d_data_gradient_im2col(
+    const T* __restrict__ gy, const T* __restrict__ w, T* __restrict__ patches, const int N, const int C,
+    const int H, const int W, const int O, const int KH, const int KW, const int OH, const int OW,
+    const int sh, const int sw, const int ph, const int pw, const int dh, const int dw,
+    const int groups, const int depth) {
+    using Block = Blocking<T, ROWS>;
+    const Conv2d at{N, C, H, W, O, KH, KW, OH, OW, sh, sw, ph, pw, dh, dw, groups};
+    const int group = blockIdx.z, filters = at.group_filters(), taps = at.taps(), P = OH * OW;
+    const int first = blockIdx.y * depth, last = min(filters, first + depth);
+    const Home here = home<T, ROWS>(taps);
+    T* const part = patches + size_t(blockIdx.y) * groups * taps * N * P;
+
+    const Plain<T, Block::M, Block::THREADS, false> rows(w + group * filters * taps, taps, here.row,
+                                                         taps, last);
+    const Outputs<T> outputs{gy + group * filters * P, {at}, P, N * P, last};
+    const LanesOnLines<T, Block::N, Block::THREADS, Outputs<T>> columns(outputs, here.column);
+    const IntoMatrix<T> result{part + size_t(group) * taps * N * P, here.row, taps, here.column, N * P};
+    register_product<T, ROWS>(rows, columns, NoSpots{}, result, first, last);
+}
+
+// The idea: rows are filters, columns taps, k is the pixels of these images: gy times the transpose
+// of the patches, which lanes read along pixels.
+// instances: ROWS = 4, 8, 16
+template <typename T, int ROWS>
+__global__ void __launch_bounds__(ROWS * 16, ROWS == 16 ? 2 : 24 / ROWS) conv2d_weight_gradient_im2col(
+    const T* __restrict__ gy, const T* __restrict__ patches, T* __restrict__ gw, const int N, const int C,
+    const int H, const int W, const int O, const int KH, const int KW, const int OH, const int OW,
+    const int sh, const int sw, const int ph, const int pw, const int dh, const int dw,
+    const int groups, const int depth) {
+    using Block = Blocking<T, ROWS>;
+    const Conv2d at{N, C, H, W, O, KH, KW, OH, OW, sh, sw, ph, pw, dh, dw, groups};
+    const int group = blockIdx.z, filters = at.group_filters(), taps = at.taps(), P = OH * OW;
+    const int first = blockIdx.y * depth, last = min(N * P, first + depth);
+    const Home here = home<T, ROWS>(filters);
+    T* const part = gw + size_t(blockIdx.y) * O * taps;
+
+    const Tabled<T> outputs{gy + group * filters * P, P, filters};
+    const LanesOnK<T, Block::M, Block::THREADS, Tabled<T>> rows(outputs, here.row);
+    const Plain<T, Block::N, Block::THREADS, true> columns(patches + size_t(group) * taps * N * P, N * P,
+                                                           here.column, taps, last);
+    const IntoMatrix<T> result{part + group * filters * taps, here.row, filters, here.column, taps};
+    register_product<T, ROWS>(rows, columns, Pixels{at}, result, first, last);
+}

@@ -1,0 +1,156 @@
+// linear.cu -- the fully connected layer: three products of matrices, in three rungs. Python side:
+// minialex/ops/linear.py and linear_cuda.py.
+//
+//   forward           y[r, o]  = b[o] + sum over i of x[r, i]  w[o, i]         y  = x w^T + b
+//   data gradient     gx[r, i] =        sum over o of gy[r, o] w[o, i]         gx = gy w
+//   weight gradient   gw[o, i] =        sum over r of gy[r, o] x[r, i]         gw = gy^T x
+//   bias gradient     gb[o]    =        sum over r of gy[r, o]
+//
+// Layout:  x (R, I), w (O, I), b (O,) or null, y (R, O), C-contiguous; R is the number of rows,
+//          whatever axes they came in.
+// Launch:  naive: blocks of threads (x, y), one thread a number of the result.
+//          tiled: blocks of TILE x TILE threads, the grid (tiles of columns, tiles of rows).
+//          register_blocked: blocks of ROWS * 16 threads, the grid (tiles of rows * tiles of
+//          columns, parts); tiles and parts as in conv2d_implicit_gemm.cu.
+// Cost:    2 R O I operations each. With few rows (R < 100 or so) fetching w, 4 O I bytes, takes longer
+//          than that: then what counts is that w is fetched once and by enough blocks at a time,
+//          which is what parts are for.
+#include "register_product.cuh"
+#include "tile_product.cuh"
+
+// ---- naive: the formula, one thread a number -----------------------------------------------------
+// Columns are along threadIdx.x. Of the two factors one is the same for the whole warp; whether
+// the other's 32 numbers lie side by side is what makes these three differ in speed.
+
+// The idea: lanes read down the rows of w, I numbers apart: the slowest way there is.
+template <typename T>
+__global__ void linear_forward_naive(const T* __restrict__ x, const T* __restrict__ w,
+                                     const T* __restrict__ b, T* __restrict__ y, const int R, const int O,
+                                     const int I) {
+    const int o = blockIdx.x * blockDim.x + threadIdx.x, r = blockIdx.y * blockDim.y + threadIdx.y;
+    if (r >= R || o >= O) return;
+    typename Accumulator<T>::type sum = b ? b[o] : T(0);
+    for (int i = 0; i < I; ++i) sum += x[r * I + i] * w[o * I + i];
+    y[r * O + o] = sum;
+}
+
+// The idea: lanes read along the rows of w.
+template <typename T>
+__global__ void linear_data_gradient_naive(const T* __restrict__ gy, const T* __restrict__ w,
+                                           T* __restrict__ gx, const int R, const int O, const int I) {
+    const int i = blockIdx.x * blockDim.x + threadIdx.x, r = blockIdx.y * blockDim.y + threadIdx.y;
+    if (r >= R || i >= I) return;
+    typename Accumulator<T>::type sum = 0;
+    for (int o = 0; o < O; ++o) sum += gy[r * O + o] * w[o * I + i];
+    gx[r * I + i] = sum;
+}
+
+// The idea: lanes read along the rows of x.
+template <typename T>
+__global__ void linear_weight_gradient_naive(const T* __restrict__ gy, const T* __restrict__ x,
+                                             T* __restrict__ gw, const int R, const int O, const int I) {
+    const int i = blockIdx.x * blockDim.x + threadIdx.x, o = blockIdx.y * blockDim.y + threadIdx.y;
+    if (o >= O || i >= I) return;
+    typename Accumulator<T>::type sum = 0;
+    for (int r = 0; r < R; ++r) sum += gy[r * O + o] * x[r * I + i];
+    gw[o * I + i] = sum;
+}
+
+// ---- bias gradient: shared by all rungs ----------------------------------------------------------
+
+// The idea: a thread a column, so that lanes read along rows; the rows are cut into parts, which
+// sum_parts.cu adds up in order.
+template <typename T>
+__global__ void linear_bias_gradient(const T* __restrict__ gy, T* __restrict__ parts, const int R,
+                                     const int O, const int rows_per_part) {
+    const int o = flat_index(), first = blockIdx.y * rows_per_part;
+    if (o >= O) return;
+    typename Accumulator<T>::type sum = 0;
+    for (int r = first; r < min(R, first + rows_per_part); ++r) sum += gy[r * O + o];
+    parts[blockIdx.y * O + o] = sum;
+}
+
+// ---- tiled: tiles in shared memory ---------------------------------------------------------------
+// tile_product.cuh has the idea. Lanes fetch each matrix the way it lies in memory, whichever way
+// round the product takes it, so that all three are equally fast.
+
+// The idea: both matrices lie along k.
+template <typename T>
+__global__ void __launch_bounds__(256) linear_forward_tiled(
+    const T* __restrict__ x, const T* __restrict__ w, const T* __restrict__ b, T* __restrict__ y,
+    const int R, const int O, const int I) {
+    const int row = blockIdx.y * TILE, column = blockIdx.x * TILE;
+    const T sum = tile_product<T, true, true>(
+        [&](int line, int i) { return row + line < R && i < I ? x[(row + line) * I + i] : T(0); },
+        [&](int line, int i) { return column + line < O && i < I ? w[(column + line) * I + i] : T(0); },
+        I);
+    const int r = row + threadIdx.y, o = column + threadIdx.x;
+    if (r < R && o < O) y[r * O + o] = b ? sum + b[o] : sum;
+}
+
+// The idea: gy lies along k, w across it.
+template <typename T>
+__global__ void __launch_bounds__(256) linear_data_gradient_tiled(
+    const T* __restrict__ gy, const T* __restrict__ w, T* __restrict__ gx, const int R, const int O,
+    const int I) {
+    const int row = blockIdx.y * TILE, column = blockIdx.x * TILE;
+    const T sum = tile_product<T, true, false>(
+        [&](int line, int o) { return row + line < R && o < O ? gy[(row + line) * O + o] : T(0); },
+        [&](int line, int o) { return column + line < I && o < O ? w[o * I + column + line] : T(0); },
+        O);
+    const int r = row + threadIdx.y, i = column + threadIdx.x;
+    if (r < R && i < I) gx[r * I + i] = sum;
+}
+
+// The idea: both lie across k.
+template <typename T>
+__global__ void __launch_bounds__(256) linear_weight_gradient_tiled(
+    const T* __restrict__ gy, const T* __restrict__ x, T* __restrict__ gw, const int R, const int O,
+    const int I) {
+    const int row = blockIdx.y * TILE, column = blockIdx.x * TILE;
+    const T sum = tile_product<T, false, false>(
+        [&](int line, int r) { return row + line < O && r < R ? gy[r * O + row + line] : T(0); },
+        [&](int line, int r) { return column + line < I && r < R ? x[r * I + column + line] : T(0); },
+        R);
+    const int o = row + threadIdx.y, i = column + threadIdx.x;
+    if (o < O && i < I) gw[o * I + i] = sum;
+}
+
+// ---- register_blocked: sums in registers, vectors, double buffering ------------------------------
+// register_product.cuh has the idea. One kernel serves all three products: what differs is the way
+// the two matrices lie.
+
+// The result, `columns` wide, with a bias for each column.
+template <typename T> struct IntoRows {
+    T* p;
+    const T* b;
+    int first_row, rows, first_column, columns;
+
+    __device__ __forceinline__ int column(const int j) const { return first_column + j; }
+    __device__ __forceinline__ void put(const int i, const int column, const T value) const {
+        const int row = first_row + i;
+        if (row < rows && column < columns)
+            p[row * columns + column] = b ? value + b[column] : value;
+    }
+};
+
+// The idea: out (M, N) is the sum over k of left and right. LEFT_ALONG: left is (M, K) in memory, else
+// (K, M). RIGHT_ALONG: right is (N, K), else (K, N).
+//                     left       right      LEFT_ALONG   RIGHT_ALONG
+//   forward           x  (R, I)  w (O, I)   true         true
+//   data gradient     gy (R, O)  w (O, I)   true         false
+//   weight gradient   gy (R, O)  x (R, I)   false        false
+// instances: ROWS = 4, 8, 16; LEFT_ALONG = true, false; RIGHT_ALONG = true, false
+template <typename T, int ROWS, bool LEFT_ALONG, bool RIGHT_ALONG>
+__global__ void __launch_bounds__(ROWS * 16, ROWS == 16 ? 2 : 24 / ROWS) linear_register_blocked(
+    const T* __restrict__ left, const T* __restrict__ right, const T* __restrict__ b, T* __restrict__ out,
+    const int M, const int N, const int K, const int depth) {
+    using Block = Blocking<T, ROWS>;
+    const int first = blockIdx.y * depth, last = min(K, first + depth);
+    const Home here = home<T, ROWS>(M);
+    const Plain<T, Block::M, Block::THREADS, LEFT_ALONG> rows(left, LEFT_ALONG ? K : M, here.row, M, last);
+    const Plain<T, Block::N, Block::THREADS, RIGHT_ALONG> columns(right, RIGHT_ALONG ? K : N, here.column,
+                                                                  N, last);
+    const IntoRows<T> result{out + size_t(blockIdx.y) * M * N, b, here.row, M, here.column, N};
+    register_product<T, ROWS>(rows, columns, NoSpots{}, result, first, last);
+}

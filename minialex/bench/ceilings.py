@@ -1,0 +1,45 @@
+"""What the machine can do: the rate of a large matrix product, and of a large copy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minialex import threads
+from minialex.arrays import CPU, Device, on_device
+from minialex.bench.clock import Clock
+
+# side of the matrices, and bytes to copy: far beyond any cache
+CPU_SIDE, GPU_SIDE = 2048, 8192
+CPU_BYTES, GPU_BYTES = 256 << 20, 1 << 30
+TRIES = 5
+
+
+def gemm(device: Device, clock: Clock) -> float:
+    """Return the operations a second of a large product of float32 matrices: the best of some."""
+    side = CPU_SIDE if device == CPU else GPU_SIDE
+    rng = np.random.default_rng(6)
+    with on_device(device) as xp:
+        a, b = (xp.asarray(rng.standard_normal((side, side), np.float32)) for _ in range(2))
+        out = xp.empty_like(a)
+        return 2 * side**3 / _best(clock, lambda: xp.matmul(a, b, out=out))
+
+
+def copy(device: Device, clock: Clock) -> float:
+    """Return the bytes a second, read and written, of a large copy: the best of some."""
+    size = CPU_BYTES if device == CPU else GPU_BYTES
+    with on_device(device) as xp:
+        a, out = xp.ones(size // 4, np.float32), xp.empty(size // 4, np.float32)
+        parts = threads.chunks(a.size, threads.cores() if device == CPU else 1)
+
+        def run() -> Any:
+            return threads.run(lambda part: xp.copyto(out[part], a[part]), parts)
+
+        return 2 * a.nbytes / _best(clock, run)
+
+
+def _best(clock: Clock, run: Callable[[], Any]) -> float:
+    run()
+    return min(clock.once(run) for _ in range(TRIES))

@@ -1,0 +1,139 @@
+"""Taking times: on the CPU with the performance counter, on a GPU with events of its own.
+
+Contenders take turns, so that whatever else the machine does weighs on all of them. A turn begins
+with a call that is not timed. On the CPU it waits before that for the threads of whoever came
+before to go to sleep: BLAS and OpenMP threads spin on for a while after their work is done, on the
+very cores that the next one needs.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Mapping
+from statistics import median
+from typing import Any, Protocol
+
+from minialex.arrays import CPU, Device, module_of, on_device
+
+Run = Callable[[], Any]
+
+# OpenBLAS's threads spin for 2^26 cycles, about 30 ms
+SETTLE = 0.04
+# short calls are repeated for so long; calls as long as LONG need no call before them
+REPEAT, LONG = 0.03, 0.5
+GPU_REPEAT, COLD_CALLS = 0.005, 9
+
+
+class Clock(Protocol):
+    """Takes times on one device, in seconds."""
+
+    def once(self, run: Run) -> float:
+        """Return the time of one call."""
+
+    def turn(self, run: Run) -> float:
+        """Return the time of a call among many of the same."""
+
+    def cold(self, run: Run) -> float | None:
+        """Return the time of a call that finds nothing in the L2 cache; None on a CPU."""
+
+
+class CpuClock:
+    """The time until the call returns."""
+
+    def once(self, run: Run) -> float:
+        """Return the time of one call."""
+        start = time.perf_counter()
+        run()
+        return time.perf_counter() - start
+
+    def turn(self, run: Run) -> float:
+        """Return the mean time of as many calls as fill `REPEAT` seconds."""
+        time.sleep(SETTLE)
+        first = self.once(run)
+        if first >= LONG:
+            return first
+        calls = max(1, round(REPEAT / max(first, 1e-7)))
+        start = time.perf_counter()
+        for _ in range(calls):
+            run()
+        return (time.perf_counter() - start) / calls
+
+    def cold(self, run: Run) -> float | None:
+        """Return None: a CPU's caches are not emptied."""
+        return None
+
+
+class GpuClock:
+    """The time between two events on the current stream of a CUDA device."""
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+        self.cuda = module_of(device).cuda
+        with on_device(device) as xp:
+            size = self.cuda.runtime.getDeviceProperties(device.index)["l2CacheSize"]
+            # writing twice the cache leaves nothing else in it
+            self.flush = xp.empty(2 * size, xp.uint8)
+
+    def once(self, run: Run) -> float:
+        """Return the time of one call."""
+        return self._between(run, 1)
+
+    def turn(self, run: Run) -> float:
+        """Return the mean time of as many calls as fill `GPU_REPEAT` seconds on the GPU."""
+        first = self.once(run)
+        return self._between(run, max(1, round(GPU_REPEAT / max(first, 1e-6))))
+
+    def cold(self, run: Run) -> float | None:
+        """Return the median time of single calls, each after the cache was overwritten.
+
+        The host runs ahead while the cache is written, so that the launch itself is not timed.
+        """
+        with self.cuda.Device(self.device.index):
+            events = []
+            for _ in range(COLD_CALLS):
+                self.flush.fill(0)
+                start, stop = self.cuda.Event(), self.cuda.Event()
+                start.record()
+                run()
+                stop.record()
+                events.append((start, stop))
+            events[-1][1].synchronize()
+            times = [self.cuda.get_elapsed_time(*pair) / 1000 for pair in events]
+        return median(times)
+
+    def _between(self, run: Run, calls: int) -> float:
+        with self.cuda.Device(self.device.index):
+            start, stop = self.cuda.Event(), self.cuda.Event()
+            start.record()
+            for _ in range(calls):
+                run()
+            stop.record()
+            stop.synchronize()
+            return float(self.cuda.get_elapsed_time(start, stop)) / 1000 / calls
+
+
+def clock_for(device: Device) -> Clock:
+    """Return the clock of a device."""
+    return CpuClock() if device == CPU else GpuClock(device)
+
+
+def interleaved(
+    runs: Mapping[str, Run], clock: Clock, rounds: int
+) -> dict[str, tuple[list[float], list[float]]]:
+    """Return the times of each contender, warm and cold, one a round; another begins each round."""
+    times: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in runs}
+    names = list(runs)
+    gc.collect()
+    gc.disable()
+    try:
+        for i in range(rounds):
+            for name in names[i % len(names) :] + names[: i % len(names)]:
+                warm, cold = times[name]
+                warm.append(clock.turn(runs[name]))
+                emptied = clock.cold(runs[name])
+                if emptied is not None:
+                    cold.append(emptied)
+    finally:
+        gc.enable()
+    return times

@@ -1,0 +1,115 @@
+"""What a record says of where it was made: the machine, the versions, the revision, the time.
+
+Never the host's name, a user's name or a path.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+import platform
+import shutil
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import minialex
+from minialex import threads
+from minialex.arrays import CPU, Device, module_of
+
+LIBRARIES = "numpy", "pillow", "cupy-cuda12x", "cupy-cuda13x", "torch", "jax", "threadpoolctl"
+SMI_FIELDS = (
+    "name", "driver_version", "clocks.sm", "clocks.mem", "clocks.max.sm", "clocks.max.mem",
+    "temperature.gpu", "power.draw",
+)  # fmt: skip
+
+
+def machine(device: Device) -> dict[str, Any]:
+    """Return the machine: CPU, cores, memory, system, and the GPU where one is used."""
+    found: dict[str, Any] = {
+        "cpu": cpu_model(),
+        "cores": threads.cores(),
+        "memory_gib": round(_memory() / 2**30, 1),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+    if device != CPU:
+        found["gpu"] = gpu(device)
+    return found
+
+
+def cpu_model() -> str:
+    """Return the CPU's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _memory() -> int:
+    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return 0
+
+
+def gpu(device: Device) -> dict[str, Any]:
+    """Return a GPU's name, size, driver and toolkit, and its clocks as they are now."""
+    runtime = module_of(device).cuda.runtime
+    about = runtime.getDeviceProperties(device.index)
+    return {
+        "name": about["name"].decode(),
+        "multiprocessors": about["multiProcessorCount"],
+        "compute_capability": f"{about['major']}.{about['minor']}",
+        "memory_gib": round(about["totalGlobalMem"] / 2**30, 1),
+        "l2_mib": about["l2CacheSize"] / 2**20,
+        "cuda_driver": runtime.driverGetVersion(),
+        "cuda_runtime": runtime.runtimeGetVersion(),
+        "state": gpu_state(device),
+    }
+
+
+def gpu_state(device: Device) -> dict[str, str]:
+    """Return clocks, temperature and power as the driver's tool tells them; {} without it."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return {}
+    query = [tool, f"--query-gpu={','.join(SMI_FIELDS)}", "--format=csv,noheader"]
+    # by its bus: the driver's tool counts GPUs its own way
+    query.append(f"--id={module_of(device).cuda.Device(device.index).pci_bus_id}")
+    answer = subprocess.run(query, capture_output=True, text=True, check=False, timeout=30)
+    values = [value.strip() for value in answer.stdout.split(",")]
+    return dict(zip(SMI_FIELDS, values, strict=True)) if len(values) == len(SMI_FIELDS) else {}
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of this project, Python and the libraries that are installed."""
+    found = {"minialex": minialex.__version__, "python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def commit() -> str | None:
+    """Return the revision of the source tree that this package runs from, "+" if it was changed."""
+    root = Path(minialex.__file__).parent.parent
+    git = shutil.which("git")
+    if git is None or not (root / ".git").exists():
+        return None
+    said = [
+        subprocess.run([git, "-C", root, *words], capture_output=True, text=True, check=False)
+        for words in (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain", "minialex"])
+    ]
+    if any(answer.returncode for answer in said):
+        return None
+    return said[0].stdout.strip() + "+" * bool(said[1].stdout.strip())
+
+
+def now() -> str:
+    """Return the time: universal, to the second, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,154 @@
+"""A step of each optimizer over the parameters of a network as a case."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache, partial
+from math import prod, sqrt
+from typing import Any
+
+import numpy as np
+
+from minialex import models, optim
+from minialex.arrays import Array, to_device, to_numpy
+from minialex.autograd import Tensor
+from minialex.bench.calls import STEPS, Calls
+from minialex.bench.case import ARRAY, Bench, Case, Trial, gather
+from minialex.bench.layers import CLASSES, ITEM_BYTES
+from minialex.bench.proof import Result, sample
+
+OPTIMIZER = "optimizer"
+NETWORK = "alexnet"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """An optimizer's settings here, and what it takes for each parameter.
+
+    Attributes
+    ----------
+    settings : dict
+    states : int
+        Arrays of state, each read and written.
+    flops : int
+        Operations, a square root and a division counting one each.
+    """
+
+    settings: dict[str, Any]
+    states: int
+    flops: int
+
+    @property
+    def bytes(self) -> int:
+        """Bytes read and written: the parameter, its gradient, the state."""
+        return ITEM_BYTES * (3 + 2 * self.states)
+
+
+# the article's settings for RMSprop, the usual ones for the others
+RULES = {
+    "RMSprop": Rule(
+        {"lr": 1e-3, "alpha": 0.99, "eps": 1e-8, "momentum": 0.9, "weight_decay": 5e-4}, 2, 13
+    ),
+    "SGD": Rule({"lr": 1e-3, "momentum": 0.9, "weight_decay": 5e-4}, 1, 6),
+    "Adam": Rule(
+        {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 5e-4}, 2, 15
+    ),
+}
+
+
+@cache
+def shapes(network: str) -> tuple[tuple[int, ...], ...]:
+    """Return the shapes of a network's parameters."""
+    return tuple(p.shape for p in models.alexnet(network, CLASSES).parameters())
+
+
+def update_work(network: str, name: str) -> tuple[int, int]:
+    """Return the operations and bytes of one step over a network's parameters."""
+    rule, size = RULES[name], sum(map(prod, shapes(network)))
+    return rule.flops * size, rule.bytes * size
+
+
+def optimizer_cases() -> list[Case]:
+    """Return a step of each optimizer over the 61.1 million parameters of `alexnet`."""
+    return [
+        Case(
+            op=OPTIMIZER,
+            what=name,
+            batch=0,
+            labels=(NETWORK,),
+            parts=(update_work(NETWORK, name),),
+            make=partial(optimizer_trial, name),
+            count=int(name == "RMSprop"),
+        )
+        for name in RULES
+    ]
+
+
+def optimizer_trial(name: str, bench: Bench) -> Trial:
+    """Make a step ready. What is compared is by how much a few steps change each parameter."""
+    rng = np.random.default_rng(3)
+    params = [rng.standard_normal(shape, np.float32) for shape in shapes(NETWORK)]
+    gradients = [rng.standard_normal(shape, np.float32) for shape in shapes(NETWORK)]
+    there = [[to_device(a, bench.device) for a in group] for group in (params, gradients)]
+    settings = RULES[name].settings
+    contenders, absent, broken = gather(
+        bench,
+        {ARRAY: partial(_ours, name, *there)},
+        lambda peer: peer.optimizer(name, *there, settings),
+    )
+    few = [(sample(p), sample(g)) for p, g in zip(params, gradients, strict=True)]
+    return Trial(
+        contenders,
+        lambda: [FORMULAS[name](p.astype(np.float64), g, settings) - p for p, g in few],
+        absent=absent,
+        broken=broken,
+    )
+
+
+def _ours(name: str, params: list[Array], gradients: list[Array]) -> Calls:
+    tensors = [Tensor(p, requires_grad=True) for p in params]
+    optimizer = getattr(optim, name)(tensors, **RULES[name].settings)
+    for t, g in zip(tensors, gradients, strict=True):
+        assert t.grad_home is not None
+        t.grad_home[...] = g
+        t.grad = t.grad_home
+
+    def result() -> list[Result]:
+        before = [sample(to_numpy(t.data)) for t in tensors]
+        for _ in range(STEPS):
+            optimizer.step()
+        after = [sample(to_numpy(t.data)) for t in tensors]
+        return [a - b for a, b in zip(after, before, strict=True)]
+
+    return Calls(optimizer.step, result)
+
+
+def _rmsprop(p: Result, g: Result, s: dict[str, Any]) -> Result:
+    v, b = np.zeros(p.shape), np.zeros(p.shape)
+    for _ in range(STEPS):
+        d = g + s["weight_decay"] * p
+        v = s["alpha"] * v + (1 - s["alpha"]) * d**2
+        b = s["momentum"] * b + d / (np.sqrt(v) + s["eps"])
+        p = p - s["lr"] * b
+    return p
+
+
+def _sgd(p: Result, g: Result, s: dict[str, Any]) -> Result:
+    b = np.zeros(p.shape)
+    for _ in range(STEPS):
+        b = s["momentum"] * b + g + s["weight_decay"] * p
+        p = p - s["lr"] * b
+    return p
+
+
+def _adam(p: Result, g: Result, s: dict[str, Any]) -> Result:
+    (b1, b2), m, v = s["betas"], np.zeros(p.shape), np.zeros(p.shape)
+    for t in range(1, STEPS + 1):
+        d = g + s["weight_decay"] * p
+        m, v = b1 * m + (1 - b1) * d, b2 * v + (1 - b2) * d**2
+        p = p - s["lr"] / (1 - b1**t) * m / (np.sqrt(v) / sqrt(1 - b2**t) + s["eps"])
+    return p
+
+
+FORMULAS = {"RMSprop": _rmsprop, "SGD": _sgd, "Adam": _adam}
+"""The definitions, in float64: the parameters after a few steps with the same gradient."""

@@ -1,0 +1,148 @@
+"""PyTorch's faster ways with a whole network: P2 and P3. Single ops are left to P1."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from minialex.arrays import CPU, Array, Device
+from minialex.bench.calls import AbsentError, Calls, Task
+from minialex.bench.peers.peer import Inputs
+from minialex.bench.peers.pytorch import Eager, Training
+
+
+class ChannelsLast(Eager):
+    """P2: channels last and foreach; on a GPU, where a step is one CUDA graph, in TF32."""
+
+    name = "PyTorch P2"
+    mode = "channels last, foreach"
+    gpu_mode = ", one CUDA graph, TF32 on"
+
+    def __init__(self, device: Device, threads: int) -> None:
+        super().__init__(device, threads)
+        self.on_gpu = device != CPU
+        self.description = f"{self.torch.__version__}, {self.mode}{self.gpu_mode * self.on_gpu}"
+
+    def layer(
+        self, op: str, what: str, inputs: Inputs, gy: Array, params: dict[str, Any]
+    ) -> Calls | None:
+        """Leave single ops to P1."""
+        return None
+
+    def optimizer(
+        self, name: str, params: list[Array], gradients: list[Array], settings: dict[str, Any]
+    ) -> Calls | None:
+        """Leave optimizers to P1."""
+        return None
+
+    def flip(self, images: Array, mirrored: Array) -> Calls | None:
+        """Leave images to P1."""
+        return None
+
+    def build(self, task: Task) -> Any:
+        """Return the network, its weights channels last."""
+        return super().build(task).to(memory_format=self.torch.channels_last)
+
+    def images(self, task: Task) -> Any:
+        """Return the images channels last."""
+        return super().images(task).contiguous(memory_format=self.torch.channels_last)
+
+    def step(self, task: Task) -> Calls | None:
+        """Return a step; on a GPU the replay of a graph of it."""
+        training = Training(self, task, {"foreach": True, "capturable": self.on_gpu})
+        step = self._captured(training) if self.on_gpu else training.step
+        return self._in_tf32(self._stepping(training, step))
+
+    def inference(self, task: Task) -> Calls | None:
+        """Return a forward pass."""
+        return self._in_tf32(self._inference(self.build(task).eval(), task))
+
+    def _captured(self, training: Training) -> Callable[[], Any]:
+        """Return the replay of a CUDA graph of a step, and leave the network as it was before."""
+        cuda = self.torch.cuda
+        side = cuda.Stream()
+        side.wait_stream(cuda.current_stream())
+        with self._tf32():
+            # libraries set themselves up in the first steps, which a capture does not allow
+            with cuda.stream(side):
+                for _ in range(3):
+                    training.step()
+            cuda.current_stream().wait_stream(side)
+            graph = cuda.CUDAGraph()
+            with cuda.graph(graph):
+                training.step()
+        training.reset()
+        return graph.replay  # type: ignore[no-any-return]
+
+    def _in_tf32(self, calls: Calls) -> Calls:
+        """Return the same calls, in TF32 where there is a GPU."""
+        if not self.on_gpu:
+            return calls
+
+        def run() -> Any:
+            with self._tf32():
+                return calls.run()
+
+        def result() -> Any:
+            with self._tf32():
+                return calls.result()
+
+        return Calls(run, result, calls.bound)
+
+    @contextlib.contextmanager
+    def _tf32(self) -> Iterator[None]:
+        places = self.torch.backends.cuda.matmul, self.torch.backends.cudnn
+        before = [place.allow_tf32 for place in places]
+        for place in places:
+            place.allow_tf32 = True
+        try:
+            yield
+        finally:
+            for place, state in zip(places, before, strict=True):
+                place.allow_tf32 = state
+
+
+class Compiled(ChannelsLast):
+    """P3: as P2, compiled; on a GPU with the compiler's own CUDA graphs."""
+
+    name = "PyTorch P3"
+    mode = "channels last, model and optimizer compiled"
+    gpu_mode = ", CUDA graphs, TF32 on"
+
+    def __init__(self, device: Device, threads: int) -> None:
+        if shutil.which("c++") is None:
+            raise AbsentError("torch.compile needs a C++ compiler, and there is no c++")
+        super().__init__(device, threads)
+
+    def _compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        # every case compiles afresh: recompiling for another batch would ask for dynamic shapes
+        importlib.import_module("torch._dynamo").reset()
+        mode = "reduce-overhead" if self.on_gpu else "default"
+        return self.torch.compile(function, mode=mode, dynamic=False)  # type: ignore[no-any-return]
+
+    def step(self, task: Task) -> Calls | None:
+        """Return a compiled step."""
+        training = Training(self, task, {"foreach": True, "capturable": self.on_gpu})
+        training.net = self._compiled(training.net)
+        update = self.torch.compile(training.optimizer.step)
+
+        def step() -> Any:
+            self.torch.compiler.cudagraph_mark_step_begin()
+            loss = training.gradients()
+            update()
+            return loss
+
+        return self._in_tf32(self._stepping(training, step))
+
+    def inference(self, task: Task) -> Calls | None:
+        """Return a compiled forward pass."""
+        net = self._compiled(self.build(task).eval())
+
+        def run(x: Any) -> Any:
+            self.torch.compiler.cudagraph_mark_step_begin()
+            return net(x)
+
+        return self._in_tf32(self._inference(run, task))

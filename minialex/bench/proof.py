@@ -1,0 +1,89 @@
+"""Whether a result is right: nothing is timed before it was held against another result.
+
+The array implementation is compared with something independent of it; every other implementation
+and every peer is compared with the array implementation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf, sqrt
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Result = npt.NDArray[Any]
+
+
+class WrongResultError(Exception):
+    """A result is not what it should be; the message says by how much."""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """How far a right result may be from the truth, relative to the truth's root mean square.
+
+    Attributes
+    ----------
+    typical : float
+        The root mean square of the differences.
+    largest : float
+        The largest difference.
+    """
+
+    typical: float
+    largest: float
+
+
+# weight gradients add up 400,000 products at batch 128; rounding takes about 1e-5 of them, and one
+# element that was never written shows as a difference of about 1
+FLOAT32 = Bound(1e-4, 5e-3)
+# ten bits of a factor are kept: 5e-4 each
+TF32 = Bound(3e-3, 5e-2)
+FLOAT64 = Bound(1e-9, 1e-7)
+# RMSprop divides a gradient by its own size, and the sign of a tiny one is anybody's guess
+UPDATE = Bound(5e-2, inf)
+
+
+SAMPLE = 1 << 16
+
+
+def sample(a: Result) -> Result:
+    """Return a copy of about `SAMPLE` elements spread evenly over an array; of all, where fewer."""
+    return a.reshape(-1)[:: max(1, a.size // SAMPLE)].copy()
+
+
+def difference(got: Result, expected: Result) -> tuple[float, float]:
+    """Return the typical and the largest difference, relative to the size of `expected`."""
+    if got.shape != expected.shape:
+        raise WrongResultError(f"its shape is {got.shape}, not {expected.shape}")
+    truth = expected.astype(np.float64)
+    off = np.abs(got.astype(np.float64) - truth)
+    size = sqrt(float(np.mean(truth * truth))) or 1.0
+    return sqrt(float(np.mean(off * off))) / size, float(off.max(initial=0.0)) / size
+
+
+def check(got: Sequence[Result], expected: Sequence[Result], bound: Bound) -> float:
+    """Return the worst typical difference of several arrays.
+
+    Raises
+    ------
+    WrongResultError
+        If an array is further from what is expected than `bound`, is not finite, is of another
+        shape, or is missing.
+    """
+    if len(got) != len(expected):
+        raise WrongResultError(f"it gave {len(got)} arrays, not {len(expected)}")
+    worst = 0.0
+    for ours, truth in zip(got, expected, strict=True):
+        typical, largest = difference(ours, truth)
+        # written so that NaN, which is neither above nor below, is refused
+        if not (typical <= bound.typical and largest <= bound.largest):
+            raise WrongResultError(
+                f"off by {typical:.2g} of its size typically and {largest:.2g} at worst, where "
+                f"{bound.typical:.2g} and {bound.largest:.2g} are allowed"
+            )
+        worst = max(worst, typical)
+    return worst

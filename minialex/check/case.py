@@ -1,0 +1,99 @@
+"""What an op is tried on: a `Case` is its inputs, drawn from a seed, and its parameters."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from minialex.arrays import Array
+
+Inputs = tuple[Array | None, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Gradients known beforehand: what the op promises at ties and kinks, where no limit decides."""
+
+    gy: Array
+    gradients: Inputs
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One trial of an op.
+
+    Parameters
+    ----------
+    name : str
+        Unique among the cases of the op.
+    inputs : ``inputs(rng) -> arrays``
+        One array, or None where the op takes that, for each input. Floating-point arrays are
+        rounded to float32, so that both types are tried on the same numbers.
+    params : dict
+        The op's keyword parameters.
+    constant : tuple of int
+        Floating-point inputs that have no gradient: backward returns None for them.
+    linear : tuple of int
+        Inputs in which the op is linear, or linear but for a constant.
+    homogeneous : tuple of int
+        Inputs x with f(2 x) = 2 f(x): linear once the mask that x gives is frozen.
+    answer : Answer, optional
+        Known gradients, compared wherever they are given.
+    result : dtype, optional
+        The type of the output where it is not that of the inputs.
+    """
+
+    name: str
+    inputs: Callable[[np.random.Generator], Inputs]
+    params: Mapping[str, Any] = field(default_factory=dict)
+    constant: tuple[int, ...] = ()
+    linear: tuple[int, ...] = ()
+    homogeneous: tuple[int, ...] = ()
+    answer: Answer | None = None
+    result: np.dtype[Any] | None = None
+
+    def draw(self, op: str) -> Inputs:
+        """Return the inputs: the same ones every time for the same op and name."""
+        drawn = self.inputs(generator(op, self.name))
+        return tuple(None if a is None else _rounded(np.asarray(a)) for a in drawn)
+
+    def differentiable(self, inputs: Inputs) -> tuple[int, ...]:
+        """Return the numbers of the inputs that have a gradient."""
+        return tuple(
+            i for i, a in enumerate(inputs) if is_float(a) and i not in self.constant
+        )
+
+
+def generator(*names: str) -> np.random.Generator:
+    """Return a random generator seeded by `names`."""
+    return np.random.default_rng(zlib.crc32("/".join(names).encode()))
+
+
+def is_float(a: Array | None) -> bool:
+    """Return whether `a` is an array of floating-point numbers."""
+    return a is not None and a.dtype.kind == "f"
+
+
+def _rounded(a: Array) -> Array:
+    return a.astype(np.float32).astype(np.float64) if a.dtype == np.float64 else a
+
+
+def cast(inputs: Inputs, dtype: Any) -> Inputs:
+    """Return the inputs with the floating-point ones as arrays of type `dtype`."""
+    return tuple(a.astype(dtype, copy=False) if a is not None and is_float(a) else a for a in inputs)
+
+
+def scattered(inputs: Inputs) -> Inputs:
+    """Return copies that lie in memory in another order, with gaps: no axis is contiguous."""
+    return tuple(None if a is None else _scatter(a) for a in inputs)
+
+
+def _scatter(a: Array) -> Array:
+    room = np.empty((*a.shape[::-1], 2), a.dtype)
+    view = room[..., 0].transpose()
+    view[...] = a
+    return view

@@ -1,0 +1,158 @@
+"""Cases of the ops that layers are made of, but for convolution and pooling."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minialex.check.case import Answer, Case
+from minialex.check.cases.inputs import Draw, constant, extreme, normal
+
+
+def _product(name: str, a: tuple[int, ...], b: tuple[int, ...]) -> Case:
+    return Case(name, normal(a, b), linear=(0, 1))
+
+
+def linear(name: str, x: tuple[int, ...], O: int, bias: bool = True) -> Case:
+    """Return a case of a fully connected layer of `O` features."""
+    shapes = (x, (O, x[-1]), (O,) if bias else None)
+    return Case(name, normal(*shapes), linear=(0, 1, 2) if bias else (0, 1))
+
+
+def lrn(name: str, x: tuple[int, ...], size: int, alpha: float, beta: float, k: float) -> Case:
+    """Return a case of local response normalisation."""
+    return Case(name, normal(x), {"size": size, "alpha": alpha, "beta": beta, "k": k})
+
+
+def dropout(name: str, x: tuple[int, ...], p: float, seed: int, offset: int) -> Case:
+    """Return a case of dropout."""
+    return Case(name, normal(x), {"p": p, "seed": seed, "offset": offset}, linear=(0,))
+
+
+PAPER = 5, 1e-4, 0.75, 2.0
+"""AlexNet's size, alpha, beta and k of local response normalisation."""
+
+
+def cross_entropy(
+    name: str,
+    logits: Draw,
+    targets: Any,
+    weights: Any = None,
+    *,
+    smoothing: float = 0.0,
+    ignore: int = -100,
+    reduction: str = "mean",
+) -> Case:
+    """Return a case of the cross-entropy; its weights have no gradient."""
+    w = None if weights is None else np.array(weights, float)
+    params = {"label_smoothing": smoothing, "ignore_index": ignore, "reduction": reduction}
+    return Case(
+        name,
+        lambda rng: (*logits(rng), np.array(targets, np.int64), w),
+        params,
+        constant=(2,),
+    )
+
+
+def _losses() -> list[Case]:
+    five, three = [3, 0, 2, 2, 1], [0.5, 2.0, 1.0]
+    plain = [
+        cross_entropy(f"{reduction}", normal((5, 4)), five, reduction=reduction)
+        for reduction in ("mean", "sum", "none")
+    ]
+    weighted = [
+        cross_entropy(
+            f"weights, smoothing and a row that does not count, {reduction}",
+            normal((5, 3)),
+            [2, 0, -100, 2, 1],
+            three,
+            smoothing=0.1,
+            reduction=reduction,
+        )
+        for reduction in ("mean", "sum", "none")
+    ]
+    return [
+        *plain,
+        *weighted,
+        cross_entropy("batch of one, 10 classes", normal((1, 10)), [7]),
+        cross_entropy("31 rows of 33 classes", normal((31, 33)), np.arange(31) * 5 % 33),
+        cross_entropy("257 classes", normal((2, 257)), [256, 0], smoothing=0.1),
+        cross_entropy("1025 classes", normal((1, 1025)), [1024]),
+        cross_entropy("1000 classes, batch of 3", normal((3, 1000)), [0, 999, 500]),
+        cross_entropy("logits of +-1000", extreme((6, 10)), [0, 1, 2, 3, 4, 9]),
+        cross_entropy("logits of +-1000, smoothed", extreme((6, 10)), [0, 1, 2, 3, 4, 9], smoothing=0.2),
+        cross_entropy("weights", normal((5, 3)), [2, 0, 1, 2, 1], three),
+        cross_entropy("a weight of 0", normal((3, 3)), [0, 1, 2], [0.0, 1.0, 2.0]),
+        cross_entropy("all smoothing", normal((3, 4)), [0, 1, 2], smoothing=1.0),
+        cross_entropy("a class is ignored", normal((4, 3)), [0, 1, 1, 2], ignore=1),
+        cross_entropy("no row counts", normal((2, 3)), [-100, -100]),
+        cross_entropy("one class", normal((3, 1)), [0, 0, 0]),
+        _confident(),
+    ]
+
+
+def _confident() -> Case:
+    """Return rows whose loss is as good as 0: what is left of a gradient must be just as small."""
+    x = np.array([[60.0, 0.0, 0.0], [0.0, 0.0, 60.0]])
+    gradients = (np.zeros((2, 3)), None, None)
+    case = cross_entropy("sure and right", constant(x), [0, 2])
+    return Case(
+        case.name, case.inputs, case.params, (2,), answer=Answer(np.ones(()), gradients)
+    )
+
+
+CASES: dict[str, list[Case]] = {
+    "matmul": [
+        _product("3x4 by 4x5", (3, 4), (4, 5)),
+        _product("31x33 by 33x7", (31, 33), (33, 7)),
+        _product("1x257 by 257x1", (1, 257), (257, 1)),
+        _product("row of 1025", (1025,), (1025, 2)),
+        _product("column", (3, 5), (5,)),
+        _product("two vectors", (31,), (31,)),
+        _product("stacks", (2, 3, 4), (2, 4, 5)),
+        _product("stack with one matrix", (2, 3, 4), (4, 5)),
+        _product("stacks that broadcast", (2, 1, 3, 4), (3, 4, 2)),
+        _product("stack with a vector", (2, 3, 4), (4,)),
+        _product("inner size 1", (3, 1), (1, 5)),
+        _product("no row", (0, 3), (3, 2)),
+    ],
+    "linear": [
+        linear("small", (3, 4), 5),
+        linear("without a bias", (3, 4), 5, bias=False),
+        linear("31 to 33", (2, 31), 33),
+        linear("257 to 7", (5, 257), 7),
+        linear("1025 to 1", (2, 1025), 1),
+        linear("batch of one, AlexNet's last", (1, 256), 10),
+        linear("one feature", (4, 1), 1),
+        linear("more axes", (2, 3, 4), 5),
+        linear("a row without a batch", (4,), 3),
+        linear("empty batch", (0, 4), 3),
+    ],
+    "local_response_norm": [
+        lrn("AlexNet's constants", (2, 7, 3, 2), *PAPER),
+        lrn("AlexNet's constants, a small map", (1, 9, 3, 3), *PAPER),
+        lrn("every term matters", (2, 7, 3, 2), 3, 0.7, 0.5, 1.0),
+        lrn("every term matters, window of 5", (1, 11, 2, 5), 5, 0.7, 0.75, 1.0),
+        lrn("window wider than the channels", (2, 2, 3, 3), 5, 0.7, 0.75, 2.0),
+        lrn("window of one", (2, 3, 2, 2), 1, 0.7, 0.75, 2.0),
+        lrn("one channel", (1, 1, 5, 7), 3, 0.7, 1.0, 1.0),
+        lrn("31 channels", (1, 31, 1, 1), 5, 0.7, 0.75, 2.0),
+        lrn("33 channels", (1, 33, 1, 2), 9, 0.3, 1.5, 1.0),
+        lrn("257 places", (1, 3, 1, 257), 3, 0.7, 0.75, 2.0),
+        lrn("1025 channels", (1, 1025, 1, 1), 5, 0.7, 0.75, 2.0),
+        lrn("empty batch", (0, 3, 2, 2), 3, 0.7, 0.75, 2.0),
+    ],
+    "dropout": [
+        dropout("half", (3, 5), 0.5, 1, 0),
+        dropout("half of 1025", (1025,), 0.5, 7, 3),
+        dropout("a tenth of 257", (257,), 0.1, 2**63 + 5, 2**40 + 1),
+        dropout("31 of a large seed", (31,), 0.5, 2**64 - 1, 2**64 - 1),
+        dropout("33", (33,), 0.9, 0, 0),
+        dropout("none", (2, 3), 0.0, 1, 0),
+        dropout("all", (2, 3), 1.0, 1, 0),
+        dropout("maps, batch of one", (1, 3, 5, 7), 0.5, 3, 9),
+        dropout("empty batch", (0, 3), 0.5, 1, 0),
+    ],
+    "cross_entropy": _losses(),
+}

@@ -1,0 +1,179 @@
+"""Hold a gradient, or an output, against the truth; the verdict follows from the noise model."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+
+from minialex.arrays import Array
+from minialex.check import guess, noise
+from minialex.check.numeric import Derivative, Directions, Elements, Problem
+from minialex.check.verdict import Finding, Verdict, worst
+
+
+def wrong(what: str, *detail: str) -> Finding:
+    """Return a FAIL that is not a matter of size."""
+    return Finding(what, Verdict.FAIL, float("inf"), 0.0, 0, 0, detail)
+
+
+def values(what: str, got: Array, want: Array, size: Array, share: float) -> Finding:
+    """Compare `got` with `want`; it may be off by `share` of the largest `size`."""
+    if got.shape != want.shape:
+        return wrong(what, f"the shape is {got.shape}, it must be {want.shape}")
+    bound = share * float(size.max(initial=0))
+    if not got.size:
+        return Finding(what, Verdict.PASS, 0.0, bound, 0)
+    error = _distance(got, want)
+    place = np.unravel_index(error.argmax(), error.shape)
+    largest = float(error[place])
+    if largest <= bound:
+        return Finding(what, Verdict.PASS, largest, bound, got.size)
+    detail = (
+        f"worst at {guess.at(place)}: got {got[place]:.9g}, it must be {want[place]:.9g}",
+        f"{np.count_nonzero(~(error <= bound))} of {got.size} elements are off",
+    )
+    return Finding(what, Verdict.FAIL, largest, bound, got.size, 0, detail)
+
+
+def _distance(got: Array, want: Array) -> Array:
+    """Return |got - want|: 0 for equal infinities, infinite for what is not a number."""
+    with np.errstate(invalid="ignore"):
+        error = np.abs(got.astype(np.float64) - want)
+    error = np.where(got == want, 0.0, error)
+    return np.where(np.isnan(error), np.inf, error)
+
+
+def gradient(
+    what: str,
+    g: Array,
+    problem: Problem,
+    k: int,
+    allowed: Array,
+    rng: np.random.Generator,
+    atol: float = 0.0,
+    rtol: float = 0.0,
+) -> Finding:
+    """Compare `g`, a gradient for input `k`, with the derivative of `problem`.
+
+    Parameters
+    ----------
+    what : str
+        What it is called in the finding.
+    g : array of float64
+    problem : Problem
+    k : int
+    allowed : array of the shape of `g`
+        What rounding may do to each element.
+    rng : Generator
+        Draws the directions, where there are too many elements to take each.
+    atol, rtol : float
+        Allowed besides, of each element and of each share of the true one.
+    """
+    x = problem.input(k)
+    if g.shape != x.shape:
+        return wrong(what, f"the shape is {g.shape}, that of the input is {x.shape}")
+    finite = np.isfinite(g)
+    if not finite.all():
+        place = np.unravel_index(finite.argmin(), g.shape)
+        count = np.count_nonzero(~finite)
+        return wrong(what, f"{g[place]} at {guess.at(place)}; {count} of {g.size} are not finite")
+    comparison = _Comparison(what, g, problem, k, allowed, atol, rtol)
+    truth = problem.truth(k, rng)
+    if isinstance(truth, Elements):
+        return comparison.elements(truth)
+    return comparison.directions(truth)
+
+
+@dataclass(frozen=True, eq=False)
+class _Comparison:
+    what: str
+    g: Array
+    problem: Problem
+    k: int
+    allowed: Array
+    atol: float
+    rtol: float
+
+    def along(self, v: Array) -> Derivative:
+        return self.problem.along(self.k, v)
+
+    @functools.cached_property
+    def rounding(self) -> float:
+        return float(self.allowed.max(initial=0)) + self.atol
+
+    def elements(self, truth: Elements) -> Finding:
+        """Compare element by element, leaving out those at a kink."""
+        bound = self.rounding + truth.uncertainty + self.rtol * np.abs(truth.value)
+        # no derivative is known where the function could not be evaluated on both sides
+        seen = ~truth.kink & np.isfinite(bound)
+        error = np.where(seen, np.abs(self.g - truth.value), 0.0)
+        off = seen & ~(error <= bound)
+        compared, left_out = np.count_nonzero(seen), np.count_nonzero(truth.kink)
+        if not self.g.size:
+            return Finding(self.what, Verdict.PASS, 0.0, 0.0, 0)
+        place = np.unravel_index(_ratio(error, bound).argmax(), self.g.shape)
+        finding = functools.partial(
+            Finding,
+            self.what,
+            error=float(error[place]),
+            bound=float(bound[place]) if seen[place] else 0.0,
+            compared=compared,
+            left_out=left_out,
+        )
+        if off.any():
+            detail = guess.explain(self.g, truth, self.along, self.rounding, place)
+            return finding(verdict=Verdict.FAIL, detail=detail)
+        reason = self._vague(truth, bound, seen)
+        verdict = Verdict.INCONCLUSIVE if reason else Verdict.PASS
+        return finding(verdict=verdict, detail=reason)
+
+    def _vague(self, truth: Elements, bound: Array, seen: Array) -> tuple[str, ...]:
+        """Return why the comparison decides nothing; nothing where it does."""
+        if not seen.any():
+            return ("every element stands at a kink, or where the function is not defined",)
+        scale = max(self.problem.natural(self.k), float(np.abs(truth.value[seen]).max()))
+        loose = np.count_nonzero(bound[seen] > noise.RESOLUTION * scale)
+        unseen = np.count_nonzero(~seen & ~truth.kink)
+        reasons = []
+        if loose:
+            allowed = f"more than {noise.RESOLUTION:.0%} of {scale:.2g} is allowed"
+            reasons.append(f"at {loose} elements {allowed}")
+        if unseen:
+            reasons.append(f"at {unseen} elements no derivative was found")
+        return tuple(reasons)
+
+    def directions(self, truth: Directions) -> Finding:
+        """Compare along each direction; the worst one counts."""
+        together = zip(truth.vectors, truth.derivatives, strict=True)
+        found = [self._direction(v, d) for v, d in together]
+        verdict = worst([f.verdict for f in found])
+        return max((f for f in found if f.verdict is verdict), key=lambda f: f.ratio)
+
+    def _direction(self, v: Array, d: Derivative) -> Finding:
+        error = abs(float((self.g * v).sum()) - d.value)
+        bound = float(np.linalg.norm((self.allowed + self.atol) * v)) + d.uncertainty
+        bound += self.rtol * abs(d.value)
+        finding = functools.partial(Finding, self.what, error=error, bound=bound)
+        if d.kink or not np.isfinite(bound):
+            reason = "the direction meets a kink" if d.kink else "no derivative was found"
+            verdict = Verdict.INCONCLUSIVE
+            return finding(verdict=verdict, compared=0, left_out=self.g.size, detail=(reason,))
+        if not error <= bound:
+            detail = guess.search(self.g, self.along, self.rounding)
+            return finding(verdict=Verdict.FAIL, compared=self.g.size, detail=detail)
+        # one wrong element among all must show
+        scale = max(self.problem.natural(self.k), float(np.sqrt((self.g * self.g).mean())))
+        if bound > 10 * noise.RESOLUTION * scale:
+            reason = f"one element of {self.g.size} that is off by {scale:.2g} might not show"
+            verdict = Verdict.INCONCLUSIVE
+            return finding(verdict=verdict, compared=self.g.size, detail=(reason,))
+        return finding(verdict=Verdict.PASS, compared=self.g.size)
+
+
+def _ratio(error: Array, bound: Array) -> Array:
+    """Return error / bound, 0 where there is no error."""
+    ratio = np.zeros(error.shape)
+    np.divide(error, bound, out=ratio, where=(error > 0) & (bound > 0))
+    return np.where((error > 0) & (bound == 0), np.inf, ratio)

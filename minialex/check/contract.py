@@ -1,0 +1,167 @@
+"""What every implementation owes the engine besides right numbers.
+
+Inputs, saved arrays and the cotangent are never written to; the output has the inputs' type; one
+gradient comes back for each input, of its shape and type; inputs that need none get None; a
+gradient goes into the array that `out` gives for it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from minialex import arrays
+from minialex.arrays import Array
+from minialex.check import noise
+from minialex.check.case import Case, Inputs, generator
+from minialex.check.suite import Pair, posed
+
+
+def violations(pair: Pair, case: Case) -> list[str]:
+    """Return what `pair` breaks of the contract on `case`, one line each; empty is good."""
+    problem = posed(pair.op, case)
+    inputs = pair.placed(problem.inputs)
+    dtype = case.result or pair.dtype
+    gy = arrays.to_device(problem.gy.astype(dtype), pair.device)
+    trial = _Trial(pair, case, inputs, gy, case.differentiable(problem.inputs))
+    return [
+        *trial.output(problem.y.shape, dtype),
+        *trial.nothing_written(),
+        *trial.gradients(),
+        *trial.needs(),
+        *trial.out(),
+    ]
+
+
+class _Trial:
+    """One case, and what is asked of a pair of implementations about it."""
+
+    def __init__(
+        self, pair: Pair, case: Case, inputs: Inputs, gy: Array, wanted: tuple[int, ...]
+    ) -> None:
+        self.pair, self.case, self.inputs, self.gy, self.wanted = pair, case, inputs, gy, wanted
+        self.all = tuple(i in wanted for i in range(len(inputs)))
+
+    def run(self) -> tuple[Array, tuple[Any, ...]]:
+        return self.pair.run(self.inputs, self.case.params)
+
+    def pull(self, saved: tuple[Any, ...], needs: tuple[bool, ...], out: Inputs | None = None) -> Inputs:
+        return self.pair.pull(self.gy, saved, self.case.params, needs, out)
+
+    def output(self, shape: tuple[int, ...], dtype: Any) -> Iterator[str]:
+        y, saved = self.run()
+        if not isinstance(saved, tuple):
+            yield f"saved is a {type(saved).__name__}, it must be a tuple"
+        if not _like(y, self.gy):
+            yield f"the output is a {type(y).__name__}, it must be an array of its device"
+        elif (y.shape, y.dtype) != (shape, dtype):
+            yield f"the output is {y.shape} {y.dtype}, it must be {shape} {dtype}"
+
+    def nothing_written(self) -> Iterator[str]:
+        before = [_bytes(a) for a in (*self.inputs, self.gy)]
+        y, saved = self.run()
+        kept = [_bytes(a) for a in saved]
+        y_before = _bytes(y)
+        self.pull(saved, self.all)
+        names = [*(f"input {i}" for i in range(len(self.inputs))), "the cotangent"]
+        for name, old, a in zip(names, before, (*self.inputs, self.gy), strict=True):
+            if _bytes(a) != old:
+                yield f"{name} was written to"
+        if _bytes(y) != y_before:
+            yield "backward wrote to the output"
+        if kept != [_bytes(a) for a in saved]:
+            yield "backward wrote to what was saved, so that it cannot run twice"
+
+    def gradients(self) -> Iterator[str]:
+        grads = self.pull(self.run()[1], self.all)
+        if not isinstance(grads, tuple) or len(grads) != len(self.inputs):
+            yield f"backward must return a tuple of {len(self.inputs)} gradients, not {grads!r:.60}"
+            return
+        for i, (g, x) in enumerate(zip(grads, self.inputs, strict=True)):
+            if i not in self.wanted:
+                if g is not None:
+                    yield f"backward returned a gradient for input {i}, which has none"
+            elif g is None or x is None:
+                yield f"backward returned None for input {i}"
+            elif not _like(g, x) or (g.shape, g.dtype) != (x.shape, x.dtype):
+                yield f"the gradient of input {i} is {_kind(g)}, it must be {_kind(x)}"
+
+    def needs(self) -> Iterator[str]:
+        """Ask for each gradient alone."""
+        if "needs" not in self.pair.implementations()[1].takes:
+            return
+        whole = self.pull(self.run()[1], self.all)
+        for k in self.wanted:
+            grads = self.pull(self.run()[1], tuple(i == k for i in range(len(self.inputs))))
+            extra = [i for i, g in enumerate(grads) if g is not None and i != k]
+            if extra:
+                yield f"only the gradient of input {k} was needed, but {extra} came too"
+            if grads[k] is None:
+                yield f"the gradient of input {k}, needed alone, is None"
+            elif not self._close(k, grads[k], whole[k]):
+                yield f"the gradient of input {k}, needed alone, differs from that needed with others"
+
+    def out(self) -> Iterator[str]:
+        """Give each gradient a place in a larger buffer that holds NaN."""
+        if "out" not in self.pair.implementations()[1].takes:
+            return
+        whole = self.pull(self.run()[1], self.all)
+        for k in self.wanted:
+            buffer, place = self._place(k)
+            out = tuple(place if i == k else None for i in range(len(self.inputs)))
+            g = self.pull(self.run()[1], self.all, out)[k]
+            if g is not place:
+                yield f"the gradient of input {k} is not the array that `out` gave for it"
+            if not self._close(k, place, whole[k]):
+                yield f"the gradient of input {k} in `out` differs from that without"
+            host = arrays.to_numpy(buffer)
+            if not (np.isnan(host[0]) and np.isnan(host[-1])):
+                yield f"the gradient of input {k} was written beyond the end of `out`"
+
+    def _place(self, k: int) -> tuple[Array, Array]:
+        x = self.inputs[k]
+        if x is None:
+            raise ValueError(f"input {k} is None")
+        xp = arrays.array_module(x)
+        buffer = xp.full(x.size + 2, np.nan, x.dtype)
+        return buffer, buffer[1:-1].reshape(x.shape)
+
+    def _close(self, k: int, a: Array | None, b: Array | None) -> bool:
+        """Return whether `a` and `b`, gradients of input `k`, differ by rounding at most."""
+        if a is None or b is None:
+            return a is b
+        got, want = (arrays.to_numpy(v).astype(np.float64) for v in (a, b))
+        return bool(np.all(np.abs(got - want) <= self._bounds[k]))
+
+    @functools.cached_property
+    def _bounds(self) -> list[float]:
+        problem = posed(self.pair.op, self.case)
+        rng = generator(self.pair.op.name, self.case.name, "contract")
+        return [
+            0.0
+            if size is None
+            else float(size.max(initial=0))
+            * noise.allowed(self.pair.dtype, problem.operations_of(size.size))
+            for size in noise.gradient_sizes(self._in_double, problem.inputs, problem.gy, rng)
+        ]
+
+    def _in_double(self, inputs: Inputs, gy: Array) -> Inputs:
+        return self.pair.in_double().gradients(inputs, gy, self.case.params, self.wanted)
+
+
+def _kind(a: Array) -> str:
+    return f"{a.shape} {a.dtype} {type(a).__module__}.{type(a).__name__}"
+
+
+def _like(a: Any, b: Array) -> bool:
+    """Return whether `a` is an array of the module of `b`, or the number NumPy gives for no axes."""
+    known = isinstance(a, type(b)) or (isinstance(a, np.generic) and isinstance(b, np.ndarray))
+    return known and hasattr(a, "shape")
+
+
+def _bytes(a: Any) -> bytes | None:
+    return arrays.to_numpy(a).tobytes() if hasattr(a, "dtype") and hasattr(a, "shape") else None
+

@@ -1,0 +1,84 @@
+"""Ops at AlexNet's full sizes, where references in plain loops are out of reach.
+
+The output is held against that of ``array`` in float64, which the small cases have proven. The
+gradients of ops that are linear, or linear once their mask is frozen, are checked by the adjoint
+identity; those of the others by differences of ``array`` in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from minialex import arrays
+from minialex.arrays import CPU, Array
+from minialex.check import adjoint, compare, noise
+from minialex.check.case import Case, Inputs, generator
+from minialex.check.numeric import Problem, pose
+from minialex.check.suite import Pair, Row, again, on_host
+from minialex.check.verdict import Finding
+
+
+def check(pair: Pair, case: Case) -> Row:
+    """Check one case: output, gradients, and the same bits when run again."""
+    drawn = case.draw(pair.op.name)
+    wanted = case.differentiable(drawn)
+    needs = tuple(i in wanted for i in range(len(drawn)))
+    inputs = pair.placed(drawn)
+    y, saved = pair.run(inputs, case.params)
+    rng = generator(pair.op.name, case.name, "full size")
+    c = rng.standard_normal(y.shape, np.float32).astype(y.dtype)
+    gy = arrays.to_device(np.asarray(c), pair.device)
+    grads = pair.pull(gy, saved, case.params, needs)
+    findings = [_output(pair, case, drawn, arrays.to_numpy(y))]
+    if case.linear or case.homogeneous:
+        findings += adjoint.identities(pair, case, inputs, gy, grads)
+    else:
+        findings += _directional(pair, case, drawn, np.asarray(c), on_host(grads), wanted)
+    findings.append(again(pair, case, inputs, gy, y, grads, times=1))
+    return Row(pair, case.name, tuple(findings))
+
+
+def _proven(pair: Pair) -> Pair:
+    """Return what this is held against."""
+    return Pair(pair.op, "array", "array", np.dtype(np.float64), CPU)
+
+
+def _flops(pair: Pair, case: Case, inputs: Inputs) -> float:
+    shapes = tuple(None if a is None else a.shape for a in inputs)
+    return pair.op.cost(shapes, **case.params).flops
+
+
+def _output(pair: Pair, case: Case, drawn: Inputs, y: Array) -> Finding:
+    proven = _proven(pair)
+    want = arrays.to_numpy(proven.run(proven.placed(drawn), case.params)[0])
+    each = max(1.0, _flops(pair, case, drawn) / max(y.size, 1))
+    share = noise.allowed(pair.dtype, each)
+    return compare.values("output", y, want, np.abs(want), share)
+
+
+def _directional(
+    pair: Pair, case: Case, drawn: Inputs, c: Array, grads: Inputs, wanted: tuple[int, ...]
+) -> Iterator[Finding]:
+    proven, double = _proven(pair), pair.in_double()
+    rng = generator(pair.op.name, case.name, "direction")
+
+    def forward(*xs: Array | None) -> Array:
+        return np.asarray(proven.run(proven.placed(xs), case.params)[0])
+
+    def gradient(xs: Inputs, gy: Array) -> Inputs:
+        return double.gradients(xs, gy, case.params, wanted)
+
+    inputs = proven.placed(drawn)
+    posed = pose(forward, inputs, rng, _flops(pair, case, drawn), elementwise=0)
+    gy = c.astype(np.float64)
+    problem = Problem(forward, inputs, gy, posed.y, posed.size, posed.operations, 0)
+    sizes = noise.gradient_sizes(gradient, inputs, gy, rng)
+    for k in wanted:
+        g, size = grads[k], sizes[k]
+        if g is None or size is None:
+            yield compare.wrong(f"gradient of input {k}", "backward returned None")
+        else:
+            share = noise.allowed(pair.dtype, problem.operations_of(g.size))
+            yield compare.gradient(f"gradient of input {k}", g, problem, k, share * size, rng)

@@ -1,0 +1,256 @@
+"""Derivatives by differences, in float64, of a function that is known to be right.
+
+The function is the op's reference, the cotangent is random, and so is the direction. Along each
+direction the step goes down a ladder of sizes; central differences are extrapolated to step 0
+(Ridders 1982), and the step where neighbouring values agree best, the plateau between truncation
+and rounding, gives the derivative together with its uncertainty.
+
+A kink shows in the one-sided differences: their gap shrinks with the step where the function is
+smooth, and stays where it is not.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from minialex.arrays import Array
+from minialex.check import noise
+from minialex.check.case import Inputs
+
+RATIO = 4.0
+STEPS = tuple(2.0**-5 / RATIO**i for i in range(12))
+"""The ladder of step sizes, for a direction whose elements are about 1; down to 7e-9."""
+
+ORDER = 3
+"""How many times a central difference is extrapolated."""
+
+ENOUGH = 1e-10
+"""The ladder ends where the uncertainty is below this share of the function's size."""
+
+ELEMENTWISE = 64
+"""Inputs of up to so many elements are taken element by element, others along directions."""
+
+AFFORDABLE = 512
+"""Where a direction meets a kink, inputs of up to so many elements are taken one by one too."""
+
+DIRECTIONS = 2
+
+
+@dataclass(frozen=True)
+class Derivative:
+    """A derivative along one direction.
+
+    Attributes
+    ----------
+    value, uncertainty : float
+    kink : bool
+        Whether the derivatives from both sides differ.
+    moved : array of bool, of the output's shape
+        Which outputs the direction moves: the receptive field, where it is one element.
+    """
+
+    value: float
+    uncertainty: float
+    kink: bool
+    moved: Array
+
+
+@dataclass(frozen=True)
+class Elements:
+    """The derivative for each element of an input, as arrays of its shape.
+
+    `fan` is how many outputs the element moves. NaN in `value` is an element that was not taken.
+    """
+
+    value: Array
+    uncertainty: Array
+    kink: Array
+    fan: Array
+
+
+@dataclass(frozen=True)
+class Directions:
+    """The derivatives along some directions, arrays of the input's shape."""
+
+    vectors: list[Array]
+    derivatives: list[Derivative]
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """The derivative of ``sum(gy function(*inputs))``, to be found for some of the inputs.
+
+    Attributes
+    ----------
+    function : float64 arrays (or integers, or None) to a float64 array
+    inputs : arrays
+    gy : array
+        The cotangent.
+    y, size : array
+        The output, and S of each of its elements (see `noise`).
+    operations : float
+        How many operations the whole output takes.
+    elementwise : int
+        Inputs of up to so many elements are taken element by element, others along directions.
+    steps : sequence of float
+        The step sizes to try.
+    """
+
+    function: Callable[..., Array]
+    inputs: Inputs
+    gy: Array
+    y: Array
+    size: Array
+    operations: float
+    elementwise: int = ELEMENTWISE
+    steps: Sequence[float] = STEPS
+    _truths: dict[int, Elements | Directions] = field(default_factory=dict)
+
+    @functools.cached_property
+    def reach(self) -> float:
+        """The typical size of ``sum(gy y)``: what a direction as large as the input can change."""
+        return float(np.linalg.norm(self.gy * self.size))
+
+    @functools.cached_property
+    def doubt(self) -> Array:
+        """How many units of roundoff each output may be off by."""
+        return 4 * self.operations_of(self.y.size) ** 0.5 * self.size
+
+    def natural(self, k: int) -> float:
+        """Return the typical size of a gradient's element for input `k`: |gy| |y| / |x|.
+
+        A function that is 0 and stays 0 is taken for one that gives what it gets: |gy|.
+        """
+        x = float(np.linalg.norm(self.input(k))) or 1.0
+        return self.reach / x if self.reach else float(np.linalg.norm(self.gy))
+
+    def input(self, k: int) -> Array:
+        """Return input `k`, which is there."""
+        x = self.inputs[k]
+        if x is None:
+            raise ValueError(f"input {k} is None")
+        return x
+
+    def operations_of(self, size: int) -> float:
+        """Return the operations for each of the elements of an array of `size`."""
+        return max(1.0, max(self.operations, self.y.size) / max(size, 1))
+
+    def with_input(self, k: int, x: Array) -> Array:
+        """Return the output with `x` for input `k`; NaN where it lies outside the function's domain."""
+        try:
+            with np.errstate(all="ignore"):
+                return self.function(*self.inputs[:k], x, *self.inputs[k + 1 :])
+        except (ArithmeticError, ValueError):
+            return np.full(self.y.shape, np.nan)
+
+    def truth(self, k: int, rng: np.random.Generator) -> Elements | Directions:
+        """Return the gradient for input `k`: whole where that is affordable, else along directions."""
+        if k not in self._truths:
+            self._truths[k] = self._find(k, rng)
+        return self._truths[k]
+
+    def _find(self, k: int, rng: np.random.Generator) -> Elements | Directions:
+        x = self.input(k)
+        if x.size <= self.elementwise:
+            return self.elements(k)
+        vectors = [rng.standard_normal(x.shape) for _ in range(DIRECTIONS)]
+        found = [self.along(k, v) for v in vectors]
+        if any(d.kink for d in found) and x.size <= AFFORDABLE:
+            return self.elements(k)
+        return Directions(vectors, found)
+
+    def elements(self, k: int) -> Elements:
+        """Return the derivative for each element of input `k`."""
+        x = self.input(k)
+        return elements(functools.partial(self.along, k), x.shape, range(x.size))
+
+    def along(self, k: int, v: Array) -> Derivative:
+        """Return the derivative along the direction `v` of input `k`."""
+        x = self.input(k)
+        size = float(np.abs(x).max(initial=0))
+        steps = [h * max(1.0, size) for h in self.steps] if self.steps is STEPS else self.steps
+        return _derivative(self, lambda t: self.with_input(k, x + t * v), steps, min(1.0, size))
+
+
+def elements(
+    along: Callable[[Array], Derivative], shape: tuple[int, ...], which: Iterable[int]
+) -> Elements:
+    """Return the derivative for the elements, numbered `which`, of an input of `shape`."""
+    value, uncertainty = np.full(shape, np.nan), np.zeros(shape)
+    kink, fan = np.zeros(shape, bool), np.zeros(shape, int)
+    for j in which:
+        place = np.unravel_index(j, shape)
+        d = along(unit_vector(shape, place))
+        value[place], uncertainty[place] = d.value, d.uncertainty
+        kink[place], fan[place] = d.kink, d.moved.sum()
+    return Elements(value, uncertainty, kink, fan)
+
+
+def unit_vector(shape: tuple[int, ...], place: tuple[Any, ...]) -> Array:
+    """Return 1 at `place` and 0 elsewhere."""
+    v = np.zeros(shape)
+    v[place] = 1
+    return v
+
+
+def pose(
+    function: Callable[..., Array],
+    inputs: Inputs,
+    rng: np.random.Generator,
+    operations: float,
+    elementwise: int = ELEMENTWISE,
+    steps: Sequence[float] = STEPS,
+) -> Problem:
+    """Return the problem of differentiating `function` at `inputs`, with a random cotangent."""
+    y = function(*inputs)
+    # rounded to float32, as the inputs are, so that both types see the same cotangent
+    gy = np.asarray(rng.standard_normal(y.shape, np.float32), np.float64)
+    size = noise.output_size(function, inputs, y, rng)
+    return Problem(function, inputs, gy, y, size, operations, elementwise, steps)
+
+
+def _derivative(
+    problem: Problem, at: Callable[[float], Array], steps: Sequence[float], floor: float
+) -> Derivative:
+    """Return the derivative at 0 of ``sum(gy at(t))``.
+
+    `floor` is the size of the numbers that outputs are put together from at least: an output of
+    1e-20 that is a difference of ones is known to 1e-16.
+    """
+    gy, y = problem.gy, problem.y
+    doubts = noise.unit(np.float64) * gy * np.maximum(problem.doubt, floor)
+    best = Derivative(np.nan, np.inf, False, np.zeros(y.shape, bool))
+    row: list[float] = []
+    gap_before = np.inf
+    for h in steps:
+        up, down = at(h), at(-h)
+        if not (np.isfinite(up).all() and np.isfinite(down).all()):
+            row = []
+            continue
+        moved = up != down
+        doubt = float(np.linalg.norm(doubts[moved] if moved.any() else doubts)) / h
+        before, row = row, _extrapolated(float((gy * (up - down)).sum()) / (2 * h), row)
+        gap = abs(float((gy * (up - 2 * y + down)).sum())) / h
+        if before:
+            spread = max(abs(row[-1] - before[-1]), abs(row[-1] - row[-2]))
+            kink = gap > 4 * doubt and gap > 0.5 * gap_before
+            if spread + doubt < best.uncertainty:
+                best = Derivative(row[-1], spread + doubt, kink, moved)
+            if best.uncertainty <= ENOUGH * problem.reach:
+                break
+        gap_before = gap
+    return best
+
+
+def _extrapolated(central: float, before: list[float]) -> list[float]:
+    """Return the central difference and its extrapolations, given the row of the step before."""
+    row = [central]
+    for order, coarse in enumerate(before[:ORDER], start=1):
+        weight = RATIO ** (2 * order)
+        row.append((weight * row[-1] - coarse) / (weight - 1))
+    return row

@@ -1,0 +1,255 @@
+"""Everything that is checked of an op: op x case x pair of implementations x type.
+
+No code here knows any op: what is tried stands in `cases`, what is right in ``minialex.reference``.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minialex import arrays, reference
+from minialex.arrays import CPU, Array, Device
+from minialex.autograd import Cost, Implementation, Op
+from minialex.check import compare, noise
+from minialex.check.case import Case, Inputs, cast, generator, scattered
+from minialex.check.numeric import Problem, pose
+from minialex.check.verdict import Finding, Verdict, worst
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A forward implementation of an op with a backward one, on a device, in a type.
+
+    Attributes
+    ----------
+    op : Op
+    forward, backward : str
+        Names of implementations of `op`.
+    dtype : dtype
+        float32 or float64.
+    device : Device
+    """
+
+    op: Op
+    forward: str
+    backward: str
+    dtype: Any
+    device: Device = CPU
+
+    @property
+    def name(self) -> str:
+        """The implementations, in short."""
+        same = self.forward == self.backward
+        return self.forward if same else f"{self.forward}>{self.backward}"
+
+    def implementations(self) -> tuple[Implementation, Implementation]:
+        """Return the forward and the backward implementation."""
+        there = self.op.implementations
+        return there[self.forward], there[self.backward]
+
+    def run(self, inputs: Inputs, params: Any) -> tuple[Array, tuple[Any, ...]]:
+        """Return what forward returns, for inputs that are on the device."""
+        return self.implementations()[0].forward(*inputs, **params)
+
+    def pull(
+        self,
+        gy: Array,
+        saved: tuple[Any, ...],
+        params: Any,
+        needs: tuple[bool, ...],
+        out: Inputs | None = None,
+    ) -> Inputs:
+        """Return what backward returns, called as the engine calls it."""
+        backward = self.implementations()[1]
+        extras = {"needs": needs, "out": out or (None,) * len(needs)}
+        given = {name: extras[name] for name in backward.takes}
+        return backward.backward(gy, saved, **params, **given)
+
+    def placed(self, inputs: Inputs) -> Inputs:
+        """Return the inputs in the type and on the device."""
+        with np.errstate(over="ignore"):
+            here = cast(inputs, self.dtype)
+        return tuple(None if a is None else arrays.to_device(a, self.device) for a in here)
+
+    def gradients(self, inputs: Inputs, gy: Array, params: Any, wanted: tuple[int, ...]) -> Inputs:
+        """Return the gradients in float64 on the host, of the inputs numbered `wanted`."""
+        placed = self.placed(inputs)
+        y, saved = self.run(placed, params)
+        gy = arrays.to_device(gy.astype(y.dtype), self.device)
+        needs = tuple(i in wanted for i in range(len(inputs)))
+        return on_host(self.pull(gy, saved, params, needs))
+
+    def in_double(self) -> Pair:
+        """Return the same pair in float64."""
+        return Pair(self.op, self.forward, self.backward, np.dtype(np.float64), self.device)
+
+
+def on_host(gradients: Inputs) -> Inputs:
+    """Return gradients as float64 NumPy arrays."""
+    return tuple(None if g is None else arrays.to_numpy(g).astype(np.float64) for g in gradients)
+
+
+def pairs(op: Op, dtype: Any, device: Device = CPU) -> Iterator[Pair]:
+    """Yield every forward with every backward that understands what it saved."""
+    for forward, f in op.implementations.items():
+        for backward, b in op.implementations.items():
+            if forward == backward or not (f.own_saved or b.own_saved):
+                yield Pair(op, forward, backward, np.dtype(dtype), device)
+
+
+def definition(name: str) -> Callable[..., Array]:
+    """Return the reference of the op of that name.
+
+    Raises
+    ------
+    LookupError
+        If there is none.
+    """
+    found = getattr(reference, name, None)
+    if found is None:
+        raise LookupError(f"op {name!r} has no reference: write minialex/reference/{name}.py")
+    return found  # type: ignore[no-any-return]
+
+
+def posed(op: Op, case: Case) -> Problem:
+    """Return the problem that `case` poses, whose truth is found once for all implementations."""
+    return _posed(op.name, definition(op.name), op.cost, case)
+
+
+@functools.lru_cache(maxsize=512)
+def _posed(
+    name: str, function: Callable[..., Array], cost: Callable[..., Cost], case: Case
+) -> Problem:
+    inputs = case.draw(name)
+    shapes = tuple(None if a is None else a.shape for a in inputs)
+    flops = cost(shapes, **case.params).flops
+    function = functools.partial(function, **case.params)
+    return pose(function, inputs, generator(name, case.name, "cotangent"), flops)
+
+
+@dataclass(frozen=True)
+class Row:
+    """All findings about one case of one pair of implementations."""
+
+    pair: Pair
+    case: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst verdict."""
+        return worst([f.verdict for f in self.findings])
+
+    @property
+    def worst(self) -> Finding:
+        """The finding of the worst verdict whose error takes most of its bound."""
+        chosen = [f for f in self.findings if f.verdict is self.verdict]
+        return max(chosen, key=lambda f: f.ratio)
+
+    @property
+    def compared(self) -> int:
+        """How many numbers were compared."""
+        return sum(f.compared for f in self.findings)
+
+    def __str__(self) -> str:
+        head = f"{self.pair.op.name} {self.pair.name} {self.pair.dtype} on {self.pair.device}"
+        shown = [f for f in self.findings if f.verdict is self.verdict]
+        return "\n  ".join((f"{self.verdict} {head}, case {self.case!r}", *map(str, shown)))
+
+
+def check(pair: Pair, case: Case, *, scatter: bool = False) -> Row:
+    """Check one case: output, gradients, known answers, and the same bits when run again.
+
+    Parameters
+    ----------
+    pair : Pair
+    case : Case
+    scatter : bool
+        Lay inputs and cotangent out in memory with gaps and in another order of axes.
+    """
+    problem = posed(pair.op, case)
+    inputs = pair.placed(problem.inputs)
+    gy = arrays.to_device(problem.gy.astype(case.result or pair.dtype), pair.device)
+    if scatter:
+        inputs, (gy,) = scattered(inputs), scattered((gy,))  # type: ignore[assignment]
+    wanted = case.differentiable(problem.inputs)
+    needs = tuple(i in wanted for i in range(len(inputs)))
+    y, saved = pair.run(inputs, case.params)
+    grads = pair.pull(gy, saved, case.params, needs)
+    findings = [
+        _output(pair, problem, y, case),
+        *_gradients(pair, case, problem, on_host(grads), wanted),
+        *_answers(pair, case),
+        again(pair, case, inputs, gy, y, grads),
+    ]
+    return Row(pair, case.name, tuple(findings))
+
+
+def _output(pair: Pair, problem: Problem, y: Array, case: Case) -> Finding:
+    share = noise.allowed(case.result or pair.dtype, problem.operations_of(problem.y.size))
+    return compare.values("output", arrays.to_numpy(y), problem.y, problem.size, share)
+
+
+def _gradients(
+    pair: Pair, case: Case, problem: Problem, grads: Inputs, wanted: tuple[int, ...]
+) -> Iterator[Finding]:
+    rng = generator(pair.op.name, case.name, "direction")
+    double = pair.in_double()
+    sizes = noise.gradient_sizes(
+        lambda xs, gy: double.gradients(xs, gy, case.params, wanted), problem.inputs, problem.gy, rng
+    )
+    narrow = case.result or pair.dtype
+    for k, g in enumerate(grads):
+        what = f"gradient of input {k}"
+        size = sizes[k]
+        if k not in wanted:
+            if g is not None:
+                yield compare.wrong(what, "it has no gradient, but backward returned one")
+        elif g is None or size is None:
+            yield compare.wrong(what, "backward returned None")
+        else:
+            unit = max(pair.dtype, narrow, key=noise.unit)
+            share = noise.allowed(unit, problem.operations_of(g.size))
+            finding = compare.gradient(what, g, problem, k, share * size, rng)
+            # what differences cannot decide, the known gradients do
+            if finding.verdict is not Verdict.INCONCLUSIVE or case.answer is None:
+                yield finding
+
+
+def _answers(pair: Pair, case: Case) -> Iterator[Finding]:
+    """Compare with the gradients that are known, as they are at ties and kinks."""
+    if case.answer is None:
+        return
+    inputs = case.draw(pair.op.name)
+    wanted = case.differentiable(inputs)
+    grads = pair.gradients(inputs, case.answer.gy, case.params, wanted)
+    for k, (g, want) in enumerate(zip(grads, case.answer.gradients, strict=True)):
+        if want is not None:
+            what = f"known gradient of input {k}"
+            if g is None:
+                yield compare.wrong(what, "backward returned None")
+            else:
+                size = np.maximum(np.abs(want), np.abs(case.answer.gy).max(initial=0))
+                yield compare.values(what, g, want, size, noise.allowed(pair.dtype, 1))
+
+
+def again(
+    pair: Pair, case: Case, inputs: Inputs, gy: Array, y: Array, grads: Inputs, times: int = 2
+) -> Finding:
+    """Run forward and backward again and compare the bits."""
+    what, first = "the same bits when run again", [y, *(g for g in grads if g is not None)]
+    before = [arrays.to_numpy(a).tobytes() for a in first]
+    for _ in range(times):
+        y, saved = pair.run(inputs, case.params)
+        needs = tuple(g is not None for g in grads)
+        later = [y, *(g for g in pair.pull(gy, saved, case.params, needs) if g is not None)]
+        if before != [arrays.to_numpy(a).tobytes() for a in later]:
+            return compare.wrong(what, "two runs on the same inputs gave different bits")
+    return Finding(what, Verdict.PASS, 0.0, 0.0, len(first) * times)
+
+

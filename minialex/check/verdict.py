@@ -1,0 +1,70 @@
+"""What a comparison found: PASS, FAIL or INCONCLUSIVE, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    """The outcome of a comparison."""
+
+    PASS = "PASS"
+    """Equal, as far as rounding lets one see, and that is far enough to see any real fault."""
+
+    INCONCLUSIVE = "INCONCLUSIVE"
+    """Nothing speaks against it, but the comparison could not have seen a fault of one percent."""
+
+    FAIL = "FAIL"
+    """Further apart than rounding explains, or not finite."""
+
+
+_ORDER = list(Verdict)
+
+
+def worst(verdicts: Sequence[Verdict]) -> Verdict:
+    """Return the worst of `verdicts`; INCONCLUSIVE where there is none."""
+    return max(verdicts, key=_ORDER.index, default=Verdict.INCONCLUSIVE)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One comparison.
+
+    Attributes
+    ----------
+    what : str
+        What was compared, by name.
+    verdict : Verdict
+    error, bound : float
+        Those of the element, or direction, whose error is largest against its bound.
+    compared : int
+        How many numbers were held against each other.
+    left_out : int
+        How many were not, because they stand at a kink, where there is no derivative.
+    detail : tuple of str
+        Lines that explain a verdict other than PASS.
+    """
+
+    what: str
+    verdict: Verdict
+    error: float
+    bound: float
+    compared: int
+    left_out: int = 0
+    detail: tuple[str, ...] = ()
+
+    @property
+    def ratio(self) -> float:
+        """How much of the bound the error takes; infinite for what is not finite."""
+        if self.error == 0:
+            return 0.0
+        return self.error / self.bound if self.bound > 0 and self.error < float("inf") else float("inf")
+
+    def __str__(self) -> str:
+        text = f"{self.verdict} {self.what}: {self.compared} compared"
+        if self.left_out:
+            text += f", {self.left_out} at a kink left out"
+        text += f", largest error {self.error:.2g} of {self.bound:.2g} allowed"
+        return "\n    ".join((text, *self.detail))

@@ -1,0 +1,115 @@
+"""``minialex evaluate``: how good a network is, class by class."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from minialex.cli.options import (
+    batch_size_option,
+    console,
+    device_option,
+    file_argument,
+    json_option,
+    messages,
+    table,
+    variant_option,
+)
+from minialex.cli.progress import counting, tell_skipped
+from minialex.data import Loader
+from minialex.train.confusion import write_evaluation
+from minialex.train.evaluate import Evaluation
+from minialex.train.evaluate import evaluate as judge
+from minialex.train.trained import Trained, images_to_judge, load_trained
+
+
+@click.command(short_help="Judge a network on images, class by class.")
+@file_argument("network")
+@click.argument("data", required=False)
+@variant_option
+@click.option(
+    "--all", "everything", is_flag=True, help="All images of DATA, not only those held out."
+)
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where files go.")
+@click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read; list them.")
+@batch_size_option
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    default=2,
+    show_default=True,
+    metavar="N",
+    help="Threads that read.",
+)
+@device_option
+@json_option
+def evaluate(
+    network: Path,
+    data: str | None,
+    variant: str | None,
+    everything: bool,
+    out: Path | None,
+    skip_bad: bool,
+    batch_size: int,
+    workers: int,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Judge NETWORK on images that it was not trained on: top-1, top-5, each class, confusion.
+
+    NETWORK is the folder of a run (its best checkpoint is taken), a checkpoint, or weights from
+    elsewhere (torchvision's .pth, safetensors). DATA is a folder of images with the same classes,
+    or "digits"; without it the images that were held out when the network was trained.
+
+    evaluation.json, classes.csv, confusion.csv and confusion.png go to --out, or for a run to
+    the folder "evaluation" in its own.
+
+    \b
+    Examples:
+      minialex evaluate runs/digits
+      minialex evaluate runs/photos other-photos --out judged
+    """
+    trained = load_trained(network, device=device, variant=variant)
+    with counting(messages, "looking through the images") as move:
+        judged = images_to_judge(
+            trained, data, everything=everything, skip_unreadable=skip_bad, progress=move
+        )
+    tell_skipped(messages, judged.skipped)
+    where = next(trained.model.parameters()).device
+    transform = trained.settings.judging_transform()
+    loader = Loader(judged.dataset, batch_size, transform, workers=workers, device=where)
+    with counting(messages, "judging") as move:
+        evaluation = judge(trained.model, loader, move)
+    folder = out or _own_folder(trained)
+    written = [] if folder is None else write_evaluation(evaluation, folder)
+    if as_json:
+        click.echo(json.dumps(evaluation.to_json(), indent=1))
+    else:
+        _print(evaluation, judged.what)
+    if written:
+        messages.print(
+            f"see {written[-1]}, and beside it {', '.join(p.name for p in written[:-1])}"
+        )
+
+
+def _own_folder(trained: Trained) -> Path | None:
+    """Return the folder of a run's evaluation; None for weights from elsewhere."""
+    return trained.path.parent / "evaluation" if trained.classes else None
+
+
+def _print(evaluation: Evaluation, what: str) -> None:
+    rows = table(
+        f"{evaluation.images:,} images: {what}", ("class",), ("precision", "recall", "F1", "images")
+    )
+    for c in evaluation.per_class():
+        rows.add_row(
+            c.name, f"{c.precision:.2f} %", f"{c.recall:.2f} %", f"{c.f1:.2f} %", f"{c.support:,}"
+        )
+    console.print(rows)
+    console.print(
+        f"top-1 accuracy {evaluation.accuracy:.2f} % ({evaluation.correct:,} of "
+        f"{evaluation.images:,}), top-5 {evaluation.top5_accuracy:.2f} %, "
+        f"loss {evaluation.loss:.4f}"
+    )

@@ -1,0 +1,117 @@
+"""``minialex kfold``: cross-validation."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from minialex.cli.options import SectionCommand, SectionOption, console, file_argument
+from minialex.cli.progress import ConsoleFoldReporter, tell_skipped
+from minialex.cli.training import training_options
+from minialex.train.foldfiles import Folds, read_plan
+from minialex.train.kfold import judge_folds
+from minialex.train.kfold import kfold as cross_validate
+from minialex.train.settings import make_settings
+from minialex.train.signals import exit_status
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _option(*names: str, **kw: Any) -> Callable[[Command], Command]:
+    return click.option(*names, cls=SectionOption, section="Folds", **kw)
+
+
+@click.command(cls=SectionCommand, short_help="Cross-validate: k networks on k folds.")
+@file_argument("data", required=False)
+@_option(
+    "--folds",
+    "k",
+    type=click.IntRange(min=2),
+    default=5,
+    show_default=True,
+    metavar="K",
+    help="How many.",
+)
+@_option("--out", metavar="DIR", help="A new folder.  [runs/kfold-NAME, numbered]")
+@_option("--resume", type=click.Path(path_type=Path), metavar="DIR", help="Go on where it stopped.")
+@_option(
+    "--jobs", type=click.IntRange(min=1), metavar="N", help="Folds to train at the same time.  [1]"
+)
+@_option("--dask", metavar="ADDRESS", help="Train the folds on this Dask scheduler's workers.")
+@_option(
+    "--judge",
+    "networks",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="NETWORK",
+    help="Train nothing: judge this network, or one a fold if given K times, as the article does.",
+)
+@training_options
+def kfold(
+    data: Path | None,
+    k: int,
+    resume: Path | None,
+    jobs: int | None,
+    dask: str | None,
+    networks: tuple[Path, ...],
+    recipe: str | None,
+    **options: Any,
+) -> None:
+    """Train a network on all folds but one and judge it on that one, for each fold in turn.
+
+    The images are cut into K folds that have the same share of each class.
+
+    DATA is as for `minialex train`; of a folder with train and val, train is cut into folds and
+    val stays unseen. Each fold writes a checkpoint and a record; a fold's accuracy is that after
+    its last epoch. Ctrl-C stops, and --resume goes on in the middle of the fold.
+
+    \b
+    Examples:
+      minialex kfold
+      minialex kfold photos --network alexnet-mini --folds 10 --jobs 2
+      minialex kfold --resume runs/kfold-photos
+      minialex kfold photos --judge runs/photos
+    """
+    source = None if data is None else str(data)
+    if networks:
+        _print(_judged(source, k, networks, options))
+        return
+    if resume is None:
+        settings = make_settings(recipe, data=source, **options)
+    else:
+        settings, k = read_plan(resume)
+        settings = replace(settings, **{n: v for n, v in options.items() if v is not None})
+    with ConsoleFoldReporter(console) as reporter:
+        folds = cross_validate(
+            settings, k, jobs=jobs or 1, resume=resume is not None, dask=dask, reporter=reporter
+        )
+    _print(folds)
+    if folds.signal is not None:
+        where = settings.out or "the folder named above"
+        console.print(
+            f"stopped by {folds.signal.name}. Go on with: minialex kfold --resume {where}"
+        )
+        sys.exit(exit_status(folds.signal))
+
+
+def _judged(data: str | None, k: int, networks: tuple[Path, ...], options: dict[str, Any]) -> Folds:
+    given = {n: options[n] for n in ("seed", "device", "batch_size", "workers")}
+    given = {n: value for n, value in given.items() if value is not None}
+    folds = judge_folds(networks, k, data=data, **given)
+    for r in folds.records:
+        console.print(f"fold {r.fold}/{r.k}: {r.accuracy:.2f} % of {r.images:,} ({r.checkpoint})")
+    return folds
+
+
+def _print(folds: Folds) -> None:
+    tell_skipped(console, folds.skipped)
+    if folds.records:
+        done = (
+            "" if len(folds.records) == folds.k else f" ({len(folds.records)} of {folds.k} folds)"
+        )
+        console.print(folds.summary + done)

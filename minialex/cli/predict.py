@@ -1,0 +1,76 @@
+"""``minialex predict``: what is in these images."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from minialex.cli.options import (
+    batch_size_option,
+    console,
+    device_option,
+    file_argument,
+    json_option,
+    messages,
+    number,
+    variant_option,
+)
+from minialex.cli.progress import counting, tell_skipped
+from minialex.data import Bad
+from minialex.train.predict import Prediction, find_images
+from minialex.train.predict import predict as look
+from minialex.train.trained import load_trained
+
+
+@click.command(short_help="Say what is in images.")
+@file_argument("network")
+@click.argument("images", nargs=-1, required=True)
+@click.option(
+    "--top", type=number, default=5, show_default=True, metavar="N", help="Classes to name."
+)
+@variant_option
+@click.option("--skip-bad", is_flag=True, help="Pass over files that cannot be read; list them.")
+@batch_size_option
+@device_option
+@json_option
+def predict(
+    network: Path,
+    images: tuple[str, ...],
+    top: int,
+    variant: str | None,
+    skip_bad: bool,
+    batch_size: int,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Name the likeliest classes of each image, with their probabilities.
+
+    NETWORK is the folder of a run, a checkpoint, or weights from elsewhere, whose classes are
+    called by number. IMAGES are files, or folders that are searched to the bottom.
+
+    With --json, each image is one JSON object on a line of its own.
+
+    \b
+    Examples:
+      minialex predict runs/photos cat.jpg dog.jpg
+      minialex predict runs/photos holiday --top 1 --json
+    """
+    trained = load_trained(network, device=device, variant=variant)
+    paths, skipped = find_images(images), []
+    answers = look(trained, paths, top=top, batch_size=batch_size, skip_bad=skip_bad)
+    # a bar under a table of answers would only flicker: it is for pipes
+    with counting(messages, "looking", show=not console.is_terminal) as move:
+        for done, answer in enumerate(answers, 1):
+            if isinstance(answer, Bad):
+                skipped.append(answer)
+            else:
+                click.echo(json.dumps(answer.to_json()) if as_json else _line(answer))
+            move(done, len(paths))
+    tell_skipped(messages, skipped)
+
+
+def _line(answer: Prediction) -> str:
+    guesses = ", ".join(f"{g.name} {100 * g.probability:.2f} %" for g in answer.guesses)
+    return f"{answer.path}: {guesses}"

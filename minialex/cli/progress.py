@@ -1,0 +1,166 @@
+"""How a run looks while it runs: a live bar on a terminal, plain lines in a pipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from minialex.data import Bad
+from minialex.train.foldfiles import FoldRecord
+from minialex.train.report import EpochEnd, Plan
+from minialex.train.report import Progress as Standing
+
+
+def duration(seconds: float | None) -> str:
+    """Return a time as ``m:ss`` or ``h:mm:ss``; dashes where it is not known."""
+    if seconds is None:
+        return "-:--"
+    minutes, s = divmod(round(seconds), 60)
+    hours, m = divmod(minutes, 60)
+    return f"{hours}:{m:02}:{s:02}" if hours else f"{m}:{s:02}"
+
+
+class ConsoleReporter:
+    """Shows a run on a console.
+
+    Parameters
+    ----------
+    console : Console
+        A terminal gets a live bar under the log; anything else gets the log's lines alone.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.live = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[standing]}", justify="right"),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        self.task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        self.live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.live.stop()
+
+    def checking(self, done: int, total: int) -> None:
+        """Move the bar over the images that are looked through."""
+        self._move("looking through the images", done, total, f"{done:,}/{total:,}")
+
+    def started(self, plan: Plan) -> None:
+        """Say what is trained on what, and where it goes."""
+        s = plan.settings
+        say = self.console.print
+        say(
+            f"{s.variant}, {plan.parameters:,} parameters, on {plan.device}; "
+            f"{plan.train_images:,} images to train on, {plan.val_images:,} held out, "
+            f"{len(plan.classes)} classes, {s.image_size}x{s.image_size} pixels"
+        )
+        say(
+            f"{s.epochs} epochs of {plan.batches} batches of {s.batch_size}, {s.optimizer} at "
+            f"{s.lr:g} ({s.schedule}), seed {s.seed}; everything goes to {plan.folder}"
+        )
+        if plan.epoch or plan.batch:
+            say(f"going on in epoch {plan.epoch + 1} after batch {plan.batch}")
+
+    def batch(self, progress: Standing) -> None:
+        """Move the bar."""
+        title = f"epoch {progress.epoch}/{progress.epochs}"
+        standing = (
+            f"{progress.batch}/{progress.batches}  loss {progress.loss:.3f}  "
+            f"accuracy {progress.accuracy:.1f} %  {progress.images_per_second:,.0f} images/s  "
+            f"{duration(progress.seconds_left)} left"
+        )
+        self._move(title, progress.batch, progress.batches, standing)
+
+    def line(self, text: str) -> None:
+        """Write a line of the log."""
+        self.console.print(text, markup=False, style="dim")
+
+    def judging(self, done: int, total: int) -> None:
+        """Move the bar over the held-out images."""
+        self._move("validation", done, total, f"{done:,}/{total:,} images")
+
+    def epoch_ended(self, end: EpochEnd) -> None:
+        """Write how the epoch went."""
+        best = "  best so far" if end.best else ""
+        self.console.print(
+            f"epoch {end.epoch}/{end.epochs}: train loss {end.train_loss:.4f}, "
+            f"accuracy {end.train_accuracy:.2f} %; held out loss {end.val_loss:.4f}, "
+            f"accuracy {end.val_accuracy:.2f} %; {duration(end.seconds)}{best}"
+        )
+
+    def saved(self, path: Path, best: bool) -> None:
+        """Say nothing: it happens after each epoch."""
+
+    def message(self, text: str) -> None:
+        """Write a sentence."""
+        self.console.print(text, markup=False)
+
+    def _move(self, title: str, done: int, total: int, standing: str) -> None:
+        if self.task is None:
+            self.task = self.live.add_task(title, total=total, standing="")
+        self.live.update(
+            self.task, description=title, completed=done, total=total, standing=standing
+        )
+
+
+class ConsoleFoldReporter(ConsoleReporter):
+    """Shows cross-validation: each fold as a run, and what came of it."""
+
+    def fold_started(self, fold: int, k: int) -> None:
+        """Head the fold."""
+        self.console.print(f"fold {fold} of {k}")
+
+    def fold_ended(self, record: FoldRecord) -> None:
+        """Write how the fold went."""
+        self.console.print(
+            f"fold {record.fold}/{record.k}: {record.accuracy:.2f} % of {record.images:,} images "
+            f"held out ({record.checkpoint})"
+        )
+
+
+@contextmanager
+def counting(
+    console: Console, title: str, *, show: bool = True
+) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar while something is counted off; yields ``move(done, total)``."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,}/{task.total:,}"),
+    )
+    hidden = not (show and console.is_terminal)
+    with Progress(*columns, console=console, disable=hidden, transient=True) as live:
+        task: list[TaskID] = []
+
+        def move(done: int, total: int) -> None:
+            if not task:
+                task.append(live.add_task(title, total=total))
+            live.update(task[0], completed=done, total=total)
+
+        yield move
+
+
+def tell_skipped(console: Console, skipped: Sequence[Bad]) -> None:
+    """List the images that were left out, if there are any."""
+    if skipped:
+        console.print(f"left out {len(skipped)} images that cannot be read:")
+    for bad in skipped:
+        console.print(f"  {bad.name}: {bad.reason}")

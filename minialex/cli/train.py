@@ -1,0 +1,88 @@
+"""``minialex train``: train a network, or go on with a run."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from minialex.cli.options import SectionCommand, SectionOption, console, file_argument
+from minialex.cli.progress import ConsoleReporter
+from minialex.cli.training import training_options
+from minialex.train.loop import Outcome
+from minialex.train.runs import resume as go_on
+from minialex.train.runs import train as start
+from minialex.train.settings import make_settings
+
+
+@click.command(cls=SectionCommand, short_help="Train a network on images.")
+@file_argument("data", required=False)
+@click.option(
+    "--out",
+    cls=SectionOption,
+    section="Where",
+    metavar="DIR",
+    help="A new folder for the run.  [runs/NAME, numbered]",
+)
+@click.option(
+    "--resume",
+    cls=SectionOption,
+    section="Where",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Go on with a run that was stopped; --epochs, --device, --workers may change.",
+)
+@training_options
+def train(data: Path | None, resume: Path | None, recipe: str | None, **options: Any) -> None:
+    """Train AlexNet on the images in the folder DATA, or on the built-in digits without one.
+
+    \b
+    DATA holds one folder of images a class, either
+      DATA/train/<class>/* and DATA/val/<class>/*    or
+      DATA/<class>/*, of which a fifth is held out.
+
+    Without DATA, alexnet-mini learns scikit-learn's handwritten digits, drawn as 64x64 images, in
+    about a minute. A folder gets alexnet at 227x227 pixels with the article's settings.
+
+    The run's folder holds last.safetensors and best.safetensors (checkpoints), metrics.jsonl,
+    curves.png and settings.json, and TensorBoard events where tensorboardX is installed. Ctrl-C
+    finishes the batch, saves and says how to go on; a resumed run ends with the very numbers of
+    one that was never stopped.
+
+    \b
+    Examples:
+      minialex train
+      minialex train photos --network alexnet-mini --epochs 20
+      minialex train photos --pretrained alexnet-owt-7be5be79.pth --lr 0.0001
+      minialex train --resume runs/photos
+    """
+    with ConsoleReporter(console) as reporter:
+        if resume is None:
+            settings = make_settings(recipe, data=None if data is None else str(data), **options)
+            outcome = start(settings, reporter)
+        else:
+            _only_what_may_change(data, recipe)
+            outcome = go_on(resume, reporter, **options)
+    _print(outcome)
+    sys.exit(outcome.exit_status)
+
+
+def _only_what_may_change(data: Path | None, recipe: str | None) -> None:
+    for name, value in (("DATA", data), ("--recipe", recipe)):
+        if value is not None:
+            raise click.UsageError(f"{name} does not go with --resume: the run knows it")
+
+
+def _print(outcome: Outcome) -> None:
+    if outcome.signal is not None:
+        console.print(
+            f"stopped by {outcome.signal.name} after {outcome.step} batches; saved in "
+            f"{outcome.checkpoint}. Go on with: minialex train --resume {outcome.folder}"
+        )
+        return
+    console.print(
+        f"held-out accuracy {outcome.best_accuracy:.2f} % (epoch {outcome.best_epoch}); "
+        f"see {outcome.folder / 'curves.png'}; judge it with: minialex evaluate {outcome.folder}"
+    )

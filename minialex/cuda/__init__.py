@@ -1,0 +1,23 @@
+"""The one door to CUDA: finds the kernels, checks their arguments, compiles and launches them.
+
+Only this package knows that ``.cu`` files exist. On CuPy arrays kernels run on the GPU; on NumPy
+arrays they run under the emulator, ``with minialex.emulated():``, and nowhere else.
+"""
+
+from minialex.cuda.emulator import EmulationError, Emulation, emulated, emulation
+from minialex.cuda.launch import BLOCK, Kernel, blocks, kernel
+from minialex.cuda.source import edited, kernel_files, kernel_folder
+
+__all__ = [
+    "BLOCK",
+    "Emulation",
+    "EmulationError",
+    "Kernel",
+    "blocks",
+    "edited",
+    "emulated",
+    "emulation",
+    "kernel",
+    "kernel_files",
+    "kernel_folder",
+]

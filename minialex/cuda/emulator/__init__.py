@@ -1,0 +1,168 @@
+"""Runs ``.cu`` text on NumPy arrays, on the CPU, so that kernels can be tried without a GPU.
+
+    with minialex.emulated():
+        y = ops.relu(x)                                # on its CUDA kernel
+
+    with minialex.emulated("checked"):                 # find what a GPU does silently wrong
+    with minialex.emulated("traced", thread=(3, 0, 0), kernel="conv2d_tiled"):
+
+The machine's C++ compiler compiles the same text that NVRTC would (`translate`, `compiler`), and
+a small runtime in C++ plays the GPU (``runtime/``, with ``include/`` as the device's headers).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from minialex import threads
+from minialex.cuda import source as sources
+from minialex.cuda.arguments import Bound
+from minialex.cuda.emulator.errors import EmulationError
+from minialex.cuda.emulator.machine import Job, Triple, run
+from minialex.cuda.signature import Signature
+from minialex.cuda.source import Source
+from minialex.errors import MinialexError
+
+__all__ = ["MODES", "EmulationError", "Emulation", "emulated", "emulation", "launch"]
+
+MODES = ("fast", "checked", "traced")
+
+
+@dataclass
+class Emulation:
+    """How kernels are emulated, and what has run.
+
+    Attributes
+    ----------
+    launches : Counter of str
+        How often each kernel was launched, by name with template arguments.
+    lines : list of str
+        The trace so far.
+    """
+
+    mode: str
+    seed: int | None
+    block: Triple
+    thread: Triple
+    kernel: str | None
+    write: Callable[[str], object]
+    launches: Counter[str] = field(default_factory=Counter)
+    lines: list[str] = field(default_factory=list)
+
+
+_current: ContextVar[Emulation | None] = ContextVar("minialex_emulation", default=None)
+
+
+def emulation() -> Emulation | None:
+    """Return the emulation that is on, None where NumPy arrays go to no kernel."""
+    return _current.get()
+
+
+@contextlib.contextmanager
+def emulated(
+    mode: str = "fast",
+    *,
+    seed: int | None = None,
+    block: tuple[int, ...] = (0, 0, 0),
+    thread: tuple[int, ...] = (0, 0, 0),
+    kernel: str | None = None,
+    write: Callable[[str], object] = print,
+) -> Iterator[Emulation]:
+    """While the block runs, run CUDA kernels on NumPy arrays, on the CPU.
+
+    Parameters
+    ----------
+    mode : str
+        ``"fast"``: on all cores, a wrong kernel may do anything. ``"checked"``: every access to
+        memory is judged; accesses outside an array, races, reads of shared memory that nobody
+        wrote, misaligned vectors and barriers that not all threads reach are errors.
+        ``"traced"``: checked, and what one thread does is written down.
+    seed : int, optional
+        Which shuffled order threads and blocks take their turns in; the natural one without.
+    block, thread : tuple of int
+        The thread to trace: its indices x, y, z.
+    kernel : str, optional
+        Check or trace the kernel of this name only, and run all others fast.
+    write : callable
+        Is given each line of the trace.
+
+    Yields
+    ------
+    Emulation
+        With the trace and a count of launches.
+
+    Raises
+    ------
+    ValueError
+        If a setting is none of these.
+    EmulationError
+        From a launch, if the kernel does what it must not.
+    """
+    if mode not in MODES:
+        raise ValueError(f"emulated: mode is {mode!r}: use one of {', '.join(MODES)}")
+    if seed is not None and not 0 <= seed < 2**63:
+        raise ValueError(f"emulated: seed is {seed!r}: use a whole number from 0 to 2**63 - 1")
+    settings = Emulation(
+        mode, seed, _triple("block", block), _triple("thread", thread), kernel, write
+    )
+    if _current.get() is None:
+        # Someone may have edited a kernel since it was read, to try the edit.
+        sources.forget()
+    token = _current.set(settings)
+    try:
+        yield settings
+    finally:
+        _current.reset(token)
+
+
+def launch(
+    source: Source,
+    signature: Signature,
+    bound: Bound,
+    grid: Triple,
+    block: Triple,
+    shared: int,
+) -> None:
+    """Run a kernel on NumPy arrays.
+
+    Raises
+    ------
+    MinialexError
+        If no emulator is on.
+    EmulationError
+        If the kernel does not compile or does what it must not.
+    """
+    settings = emulation()
+    if settings is None:
+        raise MinialexError(
+            f"{signature.name} is a CUDA kernel and its arrays are NumPy's: run it "
+            "'with minialex.emulated():' (--emulate on the command line), or on a GPU"
+        )
+    chosen = settings.kernel in (None, signature.name)
+    job = Job(
+        source,
+        signature,
+        bound,
+        grid,
+        block,
+        shared,
+        workers=threads.cores(),
+        watched=chosen and settings.mode != "fast",
+        seed=0 if settings.seed is None else settings.seed + 1,
+        traced=(settings.block, settings.thread) if chosen and settings.mode == "traced" else None,
+    )
+    settings.launches[job.kernel] += 1
+    for line in run(job):
+        settings.lines.append(line)
+        settings.write(line)
+
+
+def _triple(what: str, given: tuple[int, ...]) -> Triple:
+    if not 1 <= len(given) <= 3 or any(not isinstance(n, int) or n < 0 for n in given):
+        raise ValueError(f"emulated: {what} is {given!r}: use up to three indices, from 0")
+    x, y, z = (*given, 0, 0)[:3]
+    return x, y, z

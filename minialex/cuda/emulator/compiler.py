@@ -1,0 +1,264 @@
+"""The machine's C++ compiler, and the cache of what it has compiled.
+
+A binary's name is a hash of all that it was made from: the kernel's text with its headers, the
+emulator's own headers, the compiler and its flags. So there is nothing to clear and nothing stale.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from minialex.cuda.emulator.errors import EmulationError
+from minialex.cuda.emulator.interface import SHARED_STRUCTURES
+from minialex.errors import MinialexError
+
+_HERE = Path(__file__).resolve().parent
+_INCLUDE = _HERE / "include"
+_RUNTIME = _HERE / "runtime"
+CACHE_VARIABLE = "MINIALEX_CACHE"
+_FAST = ("-O2",)
+# The sanitizer's library is not linked: the runtime has hooks of its own.
+_WATCHED = ("-O1", "-g", "-fsanitize=thread", "-DEMU_WATCHED")
+_WATCHED_LINK = ("-Wl,--wrap=memcpy,--wrap=memmove,--wrap=memset",)
+# A thread's local variables, of the 128 KiB that its stack has (runtime/fibre.h).
+_MOST_LOCALS = 96 << 10
+
+
+@dataclass(frozen=True)
+class Compiler:
+    """A C++ compiler: how to call it, and what it says it is."""
+
+    command: tuple[str, ...]
+    version: str
+
+    @property
+    def is_clang(self) -> bool:
+        """Whether it is clang, whatever its name."""
+        return "clang" in self.version
+
+
+def compiler() -> Compiler:
+    """Return the C++ compiler to use: ``$CXX``, else g++, clang++ or c++, whichever is there.
+
+    Raises
+    ------
+    MinialexError
+        If there is none, or the machine is not a Linux one.
+    """
+    return _compiler(os.environ.get("CXX", ""), os.environ.get("PATH", ""))
+
+
+@functools.cache
+def _compiler(named: str, _path: str) -> Compiler:
+    if not sys.platform.startswith("linux"):
+        raise MinialexError(f"kernels are emulated on Linux only, not on {sys.platform}: use a GPU")
+    command = shlex.split(named)
+    if named and not (command and shutil.which(command[0])):
+        raise MinialexError(f"CXX is {named!r}, which is no command here: set it to a C++ compiler")
+    found = command or [c for c in ("g++", "clang++", "c++") if shutil.which(c)][:1]
+    if not found:
+        raise MinialexError(
+            "no C++ compiler found, which emulating kernels needs: install g++ or clang++, "
+            "or set CXX to one"
+        )
+    asked = subprocess.run([*found, "--version"], capture_output=True, text=True, check=False)
+    if asked.returncode:
+        raise MinialexError(f"{' '.join(found)} --version failed: set CXX to a C++ compiler")
+    return Compiler(tuple(found), asked.stdout)
+
+
+def cache_folder() -> Path:
+    """Return the folder of compiled binaries, made if need be.
+
+    That is ``$MINIALEX_CACHE``, else ``minialex`` in ``$XDG_CACHE_HOME`` or ``~/.cache``.
+
+    Raises
+    ------
+    MinialexError
+        If it cannot be made.
+    """
+    set_to = os.environ.get(CACHE_VARIABLE)
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = (Path(set_to) if set_to else Path(home) / "minialex") / "emulator"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MinialexError(
+            f"cannot make the cache folder {folder} ({error.strerror}): set {CACHE_VARIABLE} to "
+            "a folder that can be written"
+        ) from None
+    return folder
+
+
+def runtime() -> Path:
+    """Return the compiled runtime, compiling it if it is not in the cache."""
+    tool = compiler()
+    flags = ("-std=c++17", "-O2", "-fPIC", "-shared", "-pthread", f"-I{_INCLUDE}", *_only_gcc(tool))
+    path = cache_folder() / f"runtime-{_key(tool, flags, _texts(_INCLUDE), _texts(_RUNTIME))}.so"
+    if not path.exists():
+        source = _RUNTIME / "runtime.cpp"
+        _make(
+            path,
+            lambda out: [
+                [*tool.command, *flags, f"-Wl,-soname,{path.name}", str(source), "-o", out, "-ldl"]
+            ],
+            "",
+            "the emulator's runtime",
+        )
+    return path
+
+
+def build(text: str, kernel: str, *, watched: bool) -> Path:
+    """Return the library compiled from translated kernel `text`, from the cache if it is there.
+
+    Parameters
+    ----------
+    text : str
+        As `translate` returns it.
+    kernel : str
+        What to call it in messages.
+    watched : bool
+        Whether every access to memory is to call the runtime.
+
+    Raises
+    ------
+    EmulationError
+        If the text does not compile; the message has the compiler's first errors.
+    """
+    tool, library = compiler(), runtime()
+    flags = (*_kernel_flags(tool), *(_watched_flags(tool) if watched else _FAST))
+    path = cache_folder() / f"{_key(tool, flags, library.name, _texts(_INCLUDE), text)}.so"
+    if not path.exists():
+        compile_it = [*tool.command, *flags, "-c", "-x", "c++", "-", "-o"]
+        extra = _WATCHED_LINK if watched else ()
+        link_it = [*tool.command, "-shared", "-Wl,-rpath,$ORIGIN", *extra, "-o"]
+        _make(
+            path,
+            lambda out: [[*compile_it, out + ".o"], [*link_it, out, out + ".o", str(library)]],
+            text,
+            kernel,
+        )
+    return path
+
+
+@functools.cache
+def load(path: Path) -> ctypes.CDLL:
+    """Return the library at `path`, loaded once."""
+    return ctypes.CDLL(str(path))
+
+
+@functools.cache
+def load_runtime(path: Path) -> ctypes.CDLL:
+    """Return the runtime at `path`, once its structures are known to be those of Python."""
+    library = load(path)
+    theirs = (ctypes.c_uint64 * len(SHARED_STRUCTURES)).in_dll(library, "emu_sizes")
+    ours = [ctypes.sizeof(structure) for structure in SHARED_STRUCTURES]
+    if list(theirs) != ours:
+        raise MinialexError(f"interface.py does not agree with runtime.h: {ours}, {list(theirs)}")
+    return library
+
+
+def _kernel_flags(tool: Compiler) -> tuple[str, ...]:
+    return (
+        "-std=c++17",
+        "-fPIC",
+        "-fvisibility=hidden",
+        # Kernels read float4 through float pointers, signed sums may wrap, and a multiplication
+        # followed by an addition is rounded once, all as on a GPU.
+        "-fno-strict-aliasing",
+        "-fwrapv",
+        "-ffp-contract=fast",
+        "-fno-math-errno",
+        "-fno-exceptions",
+        "-fno-rtti",
+        "-fno-threadsafe-statics",
+        f"-Wframe-larger-than={_MOST_LOCALS}",
+        "-Werror=frame-larger-than" + ("" if tool.is_clang else f"={_MOST_LOCALS}"),
+        *_processor_flags(),
+        *_only_gcc(tool),
+        f"-I{_INCLUDE}",
+        "-include",
+        "emulator.h",
+    )
+
+
+def _watched_flags(tool: Compiler) -> tuple[str, ...]:
+    # Left whole, a float4 is seen to be read in one piece, which must be aligned.
+    return _WATCHED if tool.is_clang else (*_WATCHED, "-fno-tree-sra")
+
+
+def _only_gcc(tool: Compiler) -> tuple[str, ...]:
+    # Without it, two builds of one template in one process would share their variables.
+    return () if tool.is_clang else ("-fno-gnu-unique",)
+
+
+@functools.cache
+def _processor_flags() -> tuple[str, ...]:
+    """Return the flags for fused multiply-adds where the processor has them."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return ()
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return ()
+    found = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
+    has = set(found[1].split()) if found else set()
+    return ("-mavx2", "-mfma") if {"avx2", "fma"} <= has else ()
+
+
+@functools.cache
+def _texts(folder: Path) -> str:
+    files = sorted(path for path in folder.rglob("*") if path.suffix in (".h", ".cpp"))
+    return "".join(f"{path.relative_to(folder)}\n{path.read_text()}" for path in files)
+
+
+def _key(tool: Compiler, flags: Sequence[str], *texts: str) -> str:
+    # Where the package lies does not matter to what is compiled.
+    told = [*tool.command, tool.version, *(f for f in flags if not f.startswith("-I")), *texts]
+    return hashlib.sha256("\0".join(told).encode()).hexdigest()[:32]
+
+
+def _make(path: Path, steps: Callable[[str], list[list[str]]], text: str, kernel: str) -> None:
+    """Run compiler commands and put what they made at `path`, whole or not at all."""
+    try:
+        folder = tempfile.TemporaryDirectory(dir=path.parent, prefix="making-")
+    except OSError as error:
+        raise MinialexError(
+            f"cannot write in the cache folder {path.parent} ({error.strerror}): "
+            f"set {CACHE_VARIABLE} to a folder that can be written"
+        ) from None
+    with folder as temporary:
+        made = Path(temporary) / path.name
+        for command in steps(str(made)):
+            done = subprocess.run(
+                command, input=text, text=True, capture_output=True, check=False, cwd=temporary
+            )
+            if done.returncode:
+                raise _failure(kernel, done.stderr)
+        # Another process may have made the same file meanwhile: either will do.
+        os.replace(made, path)
+
+
+def _failure(kernel: str, output: str) -> EmulationError:
+    errors = [line for line in output.splitlines() if "error" in line][:5]
+    first = re.match(r"(?P<file>[^:]+):(?P<line>\d+)", errors[0]) if errors else None
+    return EmulationError(
+        f"{kernel} does not compile:\n  " + "\n  ".join(errors or output.splitlines()[:5]),
+        kind="compile",
+        kernel=kernel,
+        file=first["file"] if first else "",
+        line=int(first["line"]) if first else 0,
+    )

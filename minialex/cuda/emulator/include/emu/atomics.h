@@ -1,0 +1,69 @@
+// atomics.h -- read, change, write, with no other thread in between.
+#pragma once
+#include <string.h>
+
+#include <type_traits>
+
+#include "emu/runtime.h"
+
+namespace emu {
+
+template <size_t bytes> struct Bits;
+template <> struct Bits<2> { using type = uint16_t; };
+template <> struct Bits<4> { using type = uint32_t; };
+template <> struct Bits<8> { using type = uint64_t; };
+
+template <class To, class From> inline To bits_as(From from) {
+    static_assert(sizeof(To) == sizeof(From));
+    To to;
+    memcpy(static_cast<void*>(&to), &from, sizeof to);
+    return to;
+}
+
+// Blocks run on several cores, so this is a real atomic of the host. A watched launch runs on one
+// core, and there the plain form is atomic: no fibre gives way inside it.
+template <class T, class Change> EMU_QUIET T atomic_update(T* p, Change change, EMU_SITE) {
+#ifdef EMU_WATCHED
+    emu_watch_atomic(p, sizeof(T), emu_file, emu_line);
+    const T old = *p;
+    *p = change(old);
+    return old;
+#else
+    using U = typename Bits<sizeof(T)>::type;
+    U* cell = reinterpret_cast<U*>(p);
+    U before = __atomic_load_n(cell, __ATOMIC_RELAXED);
+    for (;;) {
+        const U after = bits_as<U>(change(bits_as<T>(before)));
+        if (__atomic_compare_exchange_n(cell, &before, after, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+            return bits_as<T>(before);
+    }
+#endif
+}
+
+// Keeps T to be deduced from the pointer alone, so that atomicAdd(&count, 1) works for any type.
+template <class T> struct Same { using type = T; };
+template <class T> using same_t = typename Same<T>::type;
+
+}  // namespace emu
+
+#define EMU_ATOMIC(name, expression)                                                            \
+    template <class T> EMU_QUIET T atomic##name(T* p, emu::same_t<T> value, EMU_SITE) {         \
+        return emu::atomic_update(p, [value](T old) { return T(expression); }, emu_file, emu_line); \
+    }
+EMU_ATOMIC(Add, old + value)
+EMU_ATOMIC(Sub, old - value)
+EMU_ATOMIC(Exch, value)
+EMU_ATOMIC(Max, old < value ? value : old)
+EMU_ATOMIC(Min, value < old ? value : old)
+EMU_ATOMIC(And, old & value)
+EMU_ATOMIC(Or, old | value)
+EMU_ATOMIC(Xor, old ^ value)
+EMU_ATOMIC(Inc, old >= value ? 0 : old + 1)
+EMU_ATOMIC(Dec, old == 0 || old > value ? value : old - 1)
+#undef EMU_ATOMIC
+
+template <class T>
+EMU_QUIET T atomicCAS(T* p, emu::same_t<T> expected, emu::same_t<T> value, EMU_SITE) {
+    return emu::atomic_update(
+        p, [expected, value](T old) { return old == expected ? value : old; }, emu_file, emu_line);
+}

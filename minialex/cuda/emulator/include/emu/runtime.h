@@ -1,0 +1,129 @@
+// runtime.h -- the border between compiled kernels, the runtime that schedules them, and Python.
+//
+// A kernel is compiled again and again, the runtime once: kernels see only these declarations.
+// Structures below the second rule are shared with Python (launch.py), field by field.
+#pragma once
+#include "emu/types.h"
+
+namespace emu {
+
+// What threadIdx, blockIdx, blockDim and gridDim read: one a worker, set before a thread runs.
+struct Position {
+    uint3 thread, block, block_size, grid_size;
+};
+
+// What the lanes of a warp brought to a warp primitive.
+struct Lanes {
+    alignas(16) char value[32][32];
+};
+
+enum Fold { FOLD_NONE, FOLD_COUNT, FOLD_AND, FOLD_OR };
+
+// The element type of an array, for messages and traces.
+struct Elements {
+    char code;  // 'f' float, 'i' signed, 'u' unsigned, 'h' half, 'b' bfloat16, '?' anything else
+    int bytes;
+    int rank;
+    size_t extent[4];
+};
+
+// ---- shared with Python --------------------------------------------------------------------------
+
+enum Access { READ, WRITE, ATOMIC };
+
+// An array that a kernel may touch: an argument, named by Python, or shared memory, named here.
+struct Region {
+    char* base;
+    uint64_t bytes;
+    Elements elements;
+    int shared;
+    char name[64];
+};
+
+// Somewhere in a launch: a thread, and a line as a code address (watched accesses) or as text.
+struct Place {
+    unsigned block[3], thread[3];
+    uint64_t pc;
+    const char* file;
+    int line;
+};
+
+enum FaultKind {
+    NO_FAULT,
+    DIVERGENT_BARRIER,
+    STUCK_WARP,
+    NOT_IN_MASK,
+    MIXED_PRIMITIVES,
+    LANE_NOT_IN_MASK,
+    OUT_OF_BOUNDS,
+    MISALIGNED,
+    RACE,
+    UNINITIALISED,
+    TOO_MUCH_SHARED,
+    TRAP,
+};
+
+struct Fault {
+    int kind;
+    int access, other_access;
+    int region;      // index into the launch's regions, -1: none
+    int64_t offset;  // bytes from the region's start
+    int bytes;
+    Place here, other;
+    const char* what;  // the primitive, or what the other thread does
+    const char* other_what;
+};
+
+// One thing that the traced thread did.
+struct Event {
+    int kind;  // an Access, or one of the below
+    int region;
+    int64_t offset;
+    Place place;
+    const char* what;
+    Elements elements;  // of value and result, where no region says it
+    int bytes;
+    char value[16], result[16];
+};
+enum EventKind { EVENT_BARRIER = 3, EVENT_WARP = 4, EVENT_END = 5 };
+
+struct Launch {
+    void (*entry)(void**);
+    void** args;
+    unsigned grid[3], block[3];
+    uint64_t shared;
+    int workers;
+    int watched;
+    uint64_t seed;  // 0: threads and blocks in their natural order
+    Region* regions;
+    int region_count, region_capacity;
+    int traced;
+    unsigned traced_block[3], traced_thread[3];
+    Event* events;
+    int64_t event_count, event_capacity;
+    Fault fault;
+};
+
+}  // namespace emu
+
+extern "C" {
+// The model of thread-local storage that costs no call: there is only this and one pointer.
+extern __thread __attribute__((tls_model("initial-exec"))) emu::Position emu_position;
+
+// Called when a thread of the kernel has returned: moves on to the next, or returns 0.
+int emu_next_thread();
+int emu_barrier(int predicate, int fold, const char* file, int line);
+const emu::Lanes* emu_meet(unsigned mask, const void* value, size_t bytes, const char* what,
+                           const char* file, int line);
+void emu_warp_barrier(unsigned mask, const char* file, int line);
+void emu_fence();
+int emu_lane();
+void* emu_find_shared(const void* key);
+void* emu_new_shared(const void* key, const char* name, size_t bytes, size_t align,
+                     emu::Elements elements);
+void* emu_dynamic_shared(const char* name, emu::Elements elements);
+void emu_watch_atomic(void* address, size_t bytes, const char* file, int line);
+void emu_record_warp(const char* what, emu::Elements elements, size_t bytes, const void* value,
+                     const void* result, const char* file, int line);
+[[noreturn]] void emu_fail(int kind, const char* what, const char* file, int line);
+}

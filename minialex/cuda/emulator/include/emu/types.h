@@ -1,0 +1,64 @@
+// types.h -- CUDA's keywords and vector types, for a C++ compiler that knows neither.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+#define MINIALEX_EMULATED 1
+
+#define __device__
+#define __host__
+#define __constant__ static
+#define __forceinline__ inline __attribute__((always_inline))
+#define __noinline__ __attribute__((noinline))
+#define __launch_bounds__(...)
+#define __grid_constant__
+#define __align__(n) __attribute__((aligned(n)))
+
+// In a watched build every access to memory calls a hook of the runtime. The emulator's own
+// functions must not; and a kernel must not be inlined into one of them, or it would go unwatched.
+#ifdef EMU_WATCHED
+#define EMU_QUIET __attribute__((no_sanitize("thread"), noinline))
+#define __global__ __attribute__((noinline))
+#else
+#define EMU_QUIET inline
+#define __global__
+#endif
+
+// Where in the kernel's text a call stands: the defaults are those of the place that calls.
+#define EMU_SITE const char *emu_file = __builtin_FILE(), int emu_line = __builtin_LINE()
+
+// float4 and the like. Vectors of two and four are aligned as a whole, up to 16 bytes, because the
+// device loads them with one instruction.
+#define EMU_VECTOR(name, T)                                                                   \
+    struct name##1 { T x; };                                                                  \
+    struct alignas(2 * sizeof(T)) name##2 { T x, y; };                                        \
+    struct name##3 { T x, y, z; };                                                            \
+    struct alignas(4 * sizeof(T) > 16 ? 16 : 4 * sizeof(T)) name##4 { T x, y, z, w; };        \
+    inline name##1 make_##name##1(T x) { return {x}; }                                        \
+    inline name##2 make_##name##2(T x, T y) { return {x, y}; }                                \
+    inline name##3 make_##name##3(T x, T y, T z) { return {x, y, z}; }                        \
+    inline name##4 make_##name##4(T x, T y, T z, T w) { return {x, y, z, w}; }
+
+EMU_VECTOR(char, signed char)
+EMU_VECTOR(uchar, unsigned char)
+EMU_VECTOR(short, short)
+EMU_VECTOR(ushort, unsigned short)
+EMU_VECTOR(int, int)
+EMU_VECTOR(uint, unsigned)
+EMU_VECTOR(longlong, long long)
+EMU_VECTOR(ulonglong, unsigned long long)
+EMU_VECTOR(float, float)
+EMU_VECTOR(double, double)
+#undef EMU_VECTOR
+
+namespace emu {
+template <int fraction, int least_exponent> struct SmallFloat;
+}
+using __half = emu::SmallFloat<10, -14>;
+using __nv_bfloat16 = emu::SmallFloat<7, -126>;
+
+struct dim3 {
+    unsigned x, y, z;
+    constexpr dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
+    constexpr dim3(uint3 v) : x(v.x), y(v.y), z(v.z) {}
+};

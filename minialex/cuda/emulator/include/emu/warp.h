@@ -1,0 +1,133 @@
+// warp.h -- what the 32 threads of a warp do together.
+//
+// Every primitive is one meeting: each lane named in the mask brings a value, waits until all
+// have, and then sees everybody's. Shuffles, votes and reductions differ only in what they make
+// of it.
+#pragma once
+#include <string.h>
+
+#include "emu/block.h"
+
+namespace emu {
+
+template <class T> EMU_QUIET T value_of(const Lanes* lanes, int lane) {
+    T value;
+    memcpy(static_cast<void*>(&value), lanes->value[lane], sizeof value);
+    return value;
+}
+
+template <class T> EMU_QUIET const Lanes* meet(unsigned mask, const T& value, const char* what, EMU_SITE) {
+    static_assert(sizeof(T) <= sizeof Lanes().value[0], "too much for one warp primitive");
+    return emu_meet(mask, &value, sizeof value, what, emu_file, emu_line);
+}
+
+template <class T>
+EMU_QUIET void record(const char* what, const T& value, const T& result, EMU_SITE) {
+#ifdef EMU_WATCHED
+    emu_record_warp(what, describe<T>(), sizeof(T), &value, &result, emu_file, emu_line);
+#endif
+}
+
+template <class T>
+EMU_QUIET T shuffle(unsigned mask, T value, int from, const char* what, EMU_SITE) {
+    const Lanes* lanes = meet(mask, value, what, emu_file, emu_line);
+    if (!(mask >> from & 1)) emu_fail(LANE_NOT_IN_MASK, what, emu_file, emu_line);
+    const T result = value_of<T>(lanes, from);
+    record(what, value, result, emu_file, emu_line);
+    return result;
+}
+
+// A lane outside the caller's segment of `width` lanes gives the caller its own value.
+inline int within(int from, int width, int lane) {
+    return from >= lane / width * width && from < lane / width * width + width ? from : lane;
+}
+
+// Folds the values of all lanes in the mask, from the lowest lane up.
+template <class T, class Combine>
+EMU_QUIET T reduce(unsigned mask, T value, Combine combine, const char* what, EMU_SITE) {
+    const Lanes* lanes = meet(mask, value, what, emu_file, emu_line);
+    int lane = __builtin_ctz(mask);
+    T result = value_of<T>(lanes, lane);
+    while (++lane < 32)
+        if (mask >> lane & 1) result = combine(result, value_of<T>(lanes, lane));
+    record(what, value, result, emu_file, emu_line);
+    return result;
+}
+
+// The lanes whose value passes `test`, as bits.
+template <class T, class Test>
+EMU_QUIET unsigned lanes_where(unsigned mask, T value, Test test, const char* what, EMU_SITE) {
+    const Lanes* lanes = meet(mask, value, what, emu_file, emu_line);
+    unsigned bits = 0;
+    for (int lane = 0; lane < 32; ++lane)
+        if ((mask >> lane & 1) && test(value_of<T>(lanes, lane))) bits |= 1u << lane;
+    record(what, unsigned(value == T() ? 0 : 1), bits, emu_file, emu_line);
+    return bits;
+}
+
+}  // namespace emu
+
+#define EMU_AT emu_file, emu_line
+
+EMU_QUIET void __syncwarp(unsigned mask = 0xffffffffu, EMU_SITE) { emu_warp_barrier(mask, EMU_AT); }
+
+template <class T> EMU_QUIET T __shfl_sync(unsigned mask, T value, int from, int width = 32, EMU_SITE) {
+    const int first = emu_lane() / width * width;
+    return emu::shuffle(mask, value, first + (from & (width - 1)), "__shfl_sync", EMU_AT);
+}
+template <class T>
+EMU_QUIET T __shfl_up_sync(unsigned mask, T value, unsigned step, int width = 32, EMU_SITE) {
+    const int lane = emu_lane();
+    return emu::shuffle(mask, value, emu::within(lane - int(step), width, lane), "__shfl_up_sync",
+                        EMU_AT);
+}
+template <class T>
+EMU_QUIET T __shfl_down_sync(unsigned mask, T value, unsigned step, int width = 32, EMU_SITE) {
+    const int lane = emu_lane();
+    return emu::shuffle(mask, value, emu::within(lane + int(step), width, lane), "__shfl_down_sync",
+                        EMU_AT);
+}
+template <class T>
+EMU_QUIET T __shfl_xor_sync(unsigned mask, T value, int step, int width = 32, EMU_SITE) {
+    const int lane = emu_lane();
+    return emu::shuffle(mask, value, emu::within(lane ^ step, width, lane), "__shfl_xor_sync", EMU_AT);
+}
+
+EMU_QUIET unsigned __ballot_sync(unsigned mask, int predicate, EMU_SITE) {
+    return emu::lanes_where(mask, predicate, [](int p) { return p != 0; }, "__ballot_sync", EMU_AT);
+}
+EMU_QUIET int __any_sync(unsigned mask, int predicate, EMU_SITE) {
+    return emu::lanes_where(mask, predicate, [](int p) { return p != 0; }, "__any_sync", EMU_AT) != 0;
+}
+EMU_QUIET int __all_sync(unsigned mask, int predicate, EMU_SITE) {
+    return emu::lanes_where(mask, predicate, [](int p) { return p != 0; }, "__all_sync", EMU_AT) == mask;
+}
+template <class T> EMU_QUIET unsigned __match_any_sync(unsigned mask, T value, EMU_SITE) {
+    return emu::lanes_where(mask, value, [value](T v) { return v == value; }, "__match_any_sync", EMU_AT);
+}
+template <class T> EMU_QUIET unsigned __match_all_sync(unsigned mask, T value, int* same, EMU_SITE) {
+    const unsigned found = emu::lanes_where(mask, value, [value](T v) { return v == value; },
+                                            "__match_all_sync", EMU_AT);
+    *same = found == mask;
+    return *same ? mask : 0;
+}
+
+// As on the device, reductions in hardware are for integers alone.
+#define EMU_REDUCE(name, T, expression)                                                          \
+    EMU_QUIET T __reduce_##name##_sync(unsigned mask, T value, EMU_SITE) {                       \
+        return emu::reduce(mask, value, [](T a, T b) { return T(expression); },                  \
+                           "__reduce_" #name "_sync", EMU_AT);                                   \
+    }
+EMU_REDUCE(add, int, unsigned(a) + unsigned(b))
+EMU_REDUCE(add, unsigned, a + b)
+EMU_REDUCE(min, int, b < a ? b : a)
+EMU_REDUCE(min, unsigned, b < a ? b : a)
+EMU_REDUCE(max, int, a < b ? b : a)
+EMU_REDUCE(max, unsigned, a < b ? b : a)
+EMU_REDUCE(and, unsigned, a & b)
+EMU_REDUCE(or, unsigned, a | b)
+EMU_REDUCE(xor, unsigned, a ^ b)
+#undef EMU_REDUCE
+
+// Which lanes happen to run together is the scheduler's whim: on a GPU and here.
+unsigned __activemask() __attribute__((unavailable("name the lanes of the mask exactly instead")));

@@ -1,0 +1,10 @@
+// emulator.h -- CUDA C++ for a C++ compiler: what stands in front of every kernel's text.
+#pragma once
+#include "emu/types.h"
+#include "emu/runtime.h"
+#include "emu/block.h"
+#include "emu/warp.h"
+#include "emu/atomics.h"
+#include "emu/maths.h"
+#include "emu/tensor_core.h"
+#include "emu/entry.h"

@@ -1,0 +1,117 @@
+"""The structures that Python and the emulator's runtime share: ``include/emu/runtime.h``."""
+
+from __future__ import annotations
+
+import ctypes as c
+
+READ, WRITE, ATOMIC, BARRIER, WARP, END = range(6)
+(
+    NO_FAULT,
+    DIVERGENT_BARRIER,
+    STUCK_WARP,
+    NOT_IN_MASK,
+    MIXED_PRIMITIVES,
+    LANE_NOT_IN_MASK,
+    OUT_OF_BOUNDS,
+    MISALIGNED,
+    RACE,
+    UNINITIALISED,
+    TOO_MUCH_SHARED,
+    TRAP,
+) = range(12)
+
+
+class Elements(c.Structure):
+    """The element type of an array."""
+
+    _fields_ = (
+        ("code", c.c_char),
+        ("bytes", c.c_int),
+        ("rank", c.c_int),
+        ("extent", c.c_size_t * 4),
+    )
+
+
+class Region(c.Structure):
+    """An array that a kernel may touch."""
+
+    _fields_ = (
+        ("base", c.c_void_p),
+        ("bytes", c.c_uint64),
+        ("elements", Elements),
+        ("shared", c.c_int),
+        ("name", c.c_char * 64),
+    )
+
+
+class Place(c.Structure):
+    """A thread, and a line: as an address in the module (`pc`) or as text."""
+
+    _fields_ = (
+        ("block", c.c_uint * 3),
+        ("thread", c.c_uint * 3),
+        ("pc", c.c_uint64),
+        ("file", c.c_char_p),
+        ("line", c.c_int),
+    )
+
+
+class Fault(c.Structure):
+    """What went wrong."""
+
+    _fields_ = (
+        ("kind", c.c_int),
+        ("access", c.c_int),
+        ("other_access", c.c_int),
+        ("region", c.c_int),
+        ("offset", c.c_int64),
+        ("bytes", c.c_int),
+        ("here", Place),
+        ("other", Place),
+        ("what", c.c_char_p),
+        ("other_what", c.c_char_p),
+    )
+
+
+class Event(c.Structure):
+    """One thing that the traced thread did."""
+
+    _fields_ = (
+        ("kind", c.c_int),
+        ("region", c.c_int),
+        ("offset", c.c_int64),
+        ("place", Place),
+        ("what", c.c_char_p),
+        ("elements", Elements),
+        ("bytes", c.c_int),
+        ("value", c.c_ubyte * 16),
+        ("result", c.c_ubyte * 16),
+    )
+
+
+class Launch(c.Structure):
+    """All that the runtime is told of a launch, and all that it answers."""
+
+    _fields_ = (
+        ("entry", c.c_void_p),
+        ("args", c.POINTER(c.c_void_p)),
+        ("grid", c.c_uint * 3),
+        ("block", c.c_uint * 3),
+        ("shared", c.c_uint64),
+        ("workers", c.c_int),
+        ("watched", c.c_int),
+        ("seed", c.c_uint64),
+        ("regions", c.POINTER(Region)),
+        ("region_count", c.c_int),
+        ("region_capacity", c.c_int),
+        ("traced", c.c_int),
+        ("traced_block", c.c_uint * 3),
+        ("traced_thread", c.c_uint * 3),
+        ("events", c.POINTER(Event)),
+        ("event_count", c.c_int64),
+        ("event_capacity", c.c_int64),
+        ("fault", Fault),
+    )
+
+
+SHARED_STRUCTURES = (Region, Fault, Event, Launch)

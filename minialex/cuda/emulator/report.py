@@ -1,0 +1,182 @@
+"""Says what went wrong in a launch: a fault of the runtime becomes an `EmulationError`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from minialex.cuda.emulator import interface as i
+from minialex.cuda.emulator.errors import EmulationError
+from minialex.cuda.emulator.lines import Lines
+
+_NOUNS = {i.READ: "read", i.WRITE: "write", i.ATOMIC: "atomic"}
+_KINDS = {
+    i.DIVERGENT_BARRIER: "divergent barrier",
+    i.STUCK_WARP: "warp",
+    i.NOT_IN_MASK: "warp",
+    i.MIXED_PRIMITIVES: "warp",
+    i.LANE_NOT_IN_MASK: "warp",
+    i.OUT_OF_BOUNDS: "out-of-bounds",
+    i.MISALIGNED: "misaligned",
+    i.RACE: "race",
+    i.UNINITIALISED: "uninitialised",
+    i.TOO_MUCH_SHARED: "shared memory",
+    i.TRAP: "trap",
+}
+
+
+@dataclass(frozen=True)
+class Named:
+    """An array as messages name it: an argument or shared memory.
+
+    Attributes
+    ----------
+    bytes : int
+        Of one element.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    bytes: int
+    shared: bool
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return math.prod(self.shape)
+
+    def element(self, index: int) -> str:
+        """Return element `index`, counted through the array, as the kernel's text would write it."""
+        if self.shared and 0 <= index < self.size:
+            # Shared arrays are declared with their sizes, and indexed by them.
+            return self.name + "".join(f"[{n}]" for n in self._unravel(index))
+        return f"{self.name}[{index}]"
+
+    def element_in_full(self, index: int) -> str:
+        """Return `element`, and for an argument of several axes the index on each."""
+        if self.shared or len(self.shape) < 2 or not 0 <= index < self.size:
+            return self.element(index)
+        return f"{self.element(index)} = {self.name}{list(self._unravel(index))}"
+
+    def _unravel(self, index: int) -> tuple[int, ...]:
+        rest: list[int] = []
+        for size in reversed(self.shape):
+            rest.append(index % size)
+            index //= size
+        return tuple(reversed(rest))
+
+
+def explain(
+    kernel: str, fault: i.Fault, arrays: Sequence[Named], lines: Lines
+) -> EmulationError:
+    """Return the error that says what `fault` is, where, by whom, and on which element."""
+    array = arrays[fault.region] if 0 <= fault.region < len(arrays) else None
+    index = fault.offset // array.bytes if array else -1
+    file, line = lines.of(fault.here)
+    parts = [f"{kernel}: {_headline(fault, array, index, lines)}"]
+    if fault.kind == i.RACE:
+        parts += _accesses(fault, lines)
+    else:
+        parts += _where("at", fault.here, lines)
+    return EmulationError(
+        "\n  ".join(parts),
+        kind=_KINDS[fault.kind],
+        kernel=kernel,
+        file=file,
+        line=line,
+        block=tuple(fault.here.block),
+        thread=tuple(fault.here.thread),
+        array=array.name if array else "",
+        index=index,
+    )
+
+
+def _headline(fault: i.Fault, array: Named | None, index: int, lines: Lines) -> str:
+    what = (fault.what or b"").decode()
+    match fault.kind:
+        case i.OUT_OF_BOUNDS:
+            return _out_of_bounds(fault, array, index)
+        case i.MISALIGNED if array:
+            return (
+                f"misaligned {_NOUNS[fault.access]}: {fault.bytes} bytes at {array.element(index)}, "
+                f"which a GPU takes only at a multiple of {fault.bytes} bytes"
+            )
+        case i.RACE if array:
+            return _race(fault, array, index)
+        case i.UNINITIALISED if array:
+            return f"uninitialised shared memory: reads {array.element(index)}, which no thread wrote"
+        case i.DIVERGENT_BARRIER:
+            return (
+                f"divergent barrier: some threads wait at {what} and {_who(fault.other)} "
+                f"{_is_where(fault, lines)}; all threads of a block must reach the same barrier"
+            )
+        case i.STUCK_WARP:
+            return (
+                f"{what} waits for ever: its mask names {_who(fault.other)}, which "
+                f"{_is_where(fault, lines)}"
+            )
+        case i.NOT_IN_MASK:
+            return f"{what} is called by a lane that its own mask leaves out"
+        case i.MIXED_PRIMITIVES:
+            return (
+                f"lanes of one mask meet in different primitives: {what} here, "
+                f"and {_who(fault.other)} {_is_where(fault, lines)}"
+            )
+        case i.LANE_NOT_IN_MASK:
+            return f"{what} reads from a lane that is not in the mask"
+        case i.TOO_MUCH_SHARED:
+            return f"__shared__ {what} does not fit: a block may declare 48 KiB, more must be dynamic"
+        case _:
+            return f"{what} failed"
+
+
+def _out_of_bounds(fault: i.Fault, array: Named | None, index: int) -> str:
+    noun = _NOUNS[fault.access]
+    if array is None:
+        if 0 <= fault.offset < 1 << 20:
+            return f"{noun} through a null pointer: the argument was None"
+        return f"out-of-bounds {noun}: address {fault.offset:#x} is near no array"
+    where = "before its start" if index < 0 else "past its end"
+    kind = " of shared memory" if array.shared else ""
+    shape = ", ".join(str(size) for size in array.shape)
+    return (
+        f"out-of-bounds {noun}{kind}: {array.element(index)} is {where}; "
+        f"{array.name} has {array.size} elements, shape ({shape})"
+    )
+
+
+def _race(fault: i.Fault, array: Named, index: int) -> str:
+    same_block = tuple(fault.here.block) == tuple(fault.other.block)
+    missing = "no barrier between them" if same_block else "blocks run in any order"
+    place = "shared memory" if array.shared else "global memory"
+    nouns = {_NOUNS[fault.access], _NOUNS[fault.other_access]}
+    both = " and ".join(f"a {n}" if n != "atomic" else "an atomic" for n in sorted(nouns))
+    both = both if len(nouns) == 2 else "two writes"
+    return f"race on {array.element_in_full(index)} in {place}: {both}, {missing}"
+
+
+def _accesses(fault: i.Fault, lines: Lines) -> list[str]:
+    """Both sides of a race, the one that ran first first."""
+    return [
+        *_where(f"{_NOUNS[fault.other_access]} at", fault.other, lines),
+        *_where(f"{_NOUNS[fault.access]} at", fault.here, lines),
+    ]
+
+
+def _where(what: str, place: i.Place, lines: Lines) -> list[str]:
+    line = lines.of(place)
+    at = [f"{what} {line[0]}:{line[1]}   {lines.text(line)}".rstrip()] if line[1] else []
+    return [*at, f"by {_who(place)}"]
+
+
+def _is_where(fault: i.Fault, lines: Lines) -> str:
+    what = (fault.other_what or b"").decode()
+    file, line = lines.of(fault.other)
+    return f"is in {what} at {file}:{line}" if line else what
+
+
+def _who(place: i.Place) -> str:
+    thread = ", ".join(str(n) for n in place.thread)
+    block = ", ".join(str(n) for n in place.block)
+    return f"thread ({thread}) of block ({block})"

@@ -1,0 +1,77 @@
+// explain.h -- what went wrong in a block, and who was where.
+#pragma once
+#include "worker.h"
+
+namespace emu {
+
+inline void Worker::place(Place& place, const Thread& thread) const {
+    const uint3& b = emu_position.block;
+    const unsigned block[] = {b.x, b.y, b.z};
+    const unsigned index[] = {thread.index.x, thread.index.y, thread.index.z};
+    for (int i = 0; i < 3; ++i) place.block[i] = block[i], place.thread[i] = index[i];
+    const bool waits = thread.state == Thread::AT_BARRIER || thread.state == Thread::IN_WARP;
+    if (waits) place.file = thread.call.file, place.line = thread.call.line;
+}
+
+inline Fault Worker::fault_at(FaultKind kind, const Thread& thread) const {
+    Fault fault{};
+    fault.kind = kind;
+    fault.region = -1;
+    place(fault.here, thread);
+    fault.what = thread.call.what;
+    return fault;
+}
+
+// Ends the launch from within a kernel: the fibre that says so is never gone back to.
+inline void Worker::fail(FaultKind kind, const Call& call, const Fault* more) {
+    Fault fault = more ? *more : Fault{};
+    if (!more) fault.region = -1;
+    fault.kind = kind;
+    place(fault.here, *current_);
+    if (call.what) fault.what = call.what;
+    if (call.file) fault.here.file = call.file, fault.here.line = call.line;
+    run_.fail(unwritten_ && kind != RACE ? *unwritten_ : fault);
+    for (;;) fibres_->leave(*current_->fibre);
+}
+
+// No thread can go on, and they do not all wait at one and the same barrier.
+inline void Worker::explain_stuck() {
+    const auto in = [this](Thread::State state) {
+        return std::find_if(threads_.begin(), threads_.end(), [state](auto& t) { return t.state == state; });
+    };
+    const auto warp = in(Thread::IN_WARP), barrier = in(Thread::AT_BARRIER), done = in(Thread::DONE);
+    const auto end = threads_.end();
+    auto other = end;
+    Fault fault{};
+    if (warp != end) {
+        // Someone whom this lane's mask names is elsewhere.
+        fault = fault_at(STUCK_WARP, *warp);
+        for (const Meeting& m : meetings_[size_t(warp->warp())])
+            for (int lane = 0; m.arrived && lane < WARP; ++lane) {
+                const int id = warp->warp() * WARP + lane;
+                if (!((m.mask & ~m.arrived) >> lane & 1) || other != end) continue;
+                if (id < count_) other = threads_.begin() + id;
+                else fault.other_what = "does not exist", fault.other.thread[0] = unsigned(id);
+            }
+    } else if (done != end) {
+        fault = fault_at(DIVERGENT_BARRIER, *barrier);
+        other = done;
+    } else {
+        fault = fault_at(DIVERGENT_BARRIER, *barrier);
+        other = std::find_if(threads_.begin(), end, [&](auto& t) {
+            return t.call.line != barrier->call.line || t.call.file != barrier->call.file;
+        });
+    }
+    if (other != end) {
+        place(fault.other, *other);
+        fault.other_what = other->state == Thread::DONE ? "has returned" : other->call.what;
+    }
+    run_.fail(unwritten_ ? *unwritten_ : fault);
+}
+
+inline void Worker::finish_block() {
+    if (recorder_) recorder_->settle();
+    if (unwritten_) run_.fail(*unwritten_);
+}
+
+}  // namespace emu

@@ -1,0 +1,58 @@
+// hooks.h -- what a compiler's thread sanitizer calls before each access to memory.
+//
+// Watched kernels are compiled with -fsanitize=thread but not linked with its library: these
+// functions take that library's place, and know what it cannot: blocks, warps and barriers.
+#pragma once
+#include <string.h>
+
+#include "worker.h"
+
+namespace emu {
+inline void watch(void* address, size_t bytes, Access access, const void* pc) {
+    // Static data is set up when the module is loaded, before anything runs.
+    if (worker && worker->watching()) worker->watch(address, bytes, access, worker->sites().of_pc(pc));
+}
+}  // namespace emu
+
+#define EMU_HERE __builtin_return_address(0)
+#define EMU_HOOKS(n)                                                                             \
+    void __tsan_read##n(void* p) { emu::watch(p, n, emu::READ, EMU_HERE); }                      \
+    void __tsan_write##n(void* p) { emu::watch(p, n, emu::WRITE, EMU_HERE); }                    \
+    void __tsan_unaligned_read##n(void* p) { emu::watch(p, n, emu::READ, EMU_HERE); }            \
+    void __tsan_unaligned_write##n(void* p) { emu::watch(p, n, emu::WRITE, EMU_HERE); }          \
+    void __tsan_read##n##_pc(void* p, void* pc) { emu::watch(p, n, emu::READ, pc); }             \
+    void __tsan_write##n##_pc(void* p, void* pc) { emu::watch(p, n, emu::WRITE, pc); }
+#define EMU_COPIES(prefix)                                                                       \
+    void* prefix##memcpy(void* to, const void* from, size_t n) {                                 \
+        emu::watch(const_cast<void*>(from), n, emu::READ, EMU_HERE);                             \
+        emu::watch(to, n, emu::WRITE, EMU_HERE);                                                 \
+        return memcpy(to, from, n);                                                              \
+    }                                                                                            \
+    void* prefix##memmove(void* to, const void* from, size_t n) {                                \
+        emu::watch(const_cast<void*>(from), n, emu::READ, EMU_HERE);                             \
+        emu::watch(to, n, emu::WRITE, EMU_HERE);                                                 \
+        return memmove(to, from, n);                                                             \
+    }                                                                                            \
+    void* prefix##memset(void* to, int value, size_t n) {                                        \
+        emu::watch(to, n, emu::WRITE, EMU_HERE);                                                 \
+        return memset(to, value, n);                                                             \
+    }
+
+extern "C" {
+EMU_HOOKS(1)
+EMU_HOOKS(2)
+EMU_HOOKS(4)
+EMU_HOOKS(8)
+EMU_HOOKS(16)
+void __tsan_read_range(void* p, size_t n) { emu::watch(p, n, emu::READ, EMU_HERE); }
+void __tsan_write_range(void* p, size_t n) { emu::watch(p, n, emu::WRITE, EMU_HERE); }
+EMU_COPIES(__tsan_)
+// Older clangs call the plain functions instead; the kernel is linked with --wrap for these.
+EMU_COPIES(__wrap_)
+void __tsan_init() {}
+void __tsan_func_entry(void*) {}
+void __tsan_func_exit() {}
+}
+#undef EMU_COPIES
+#undef EMU_HOOKS
+#undef EMU_HERE

@@ -1,0 +1,88 @@
+// runtime.cpp -- the part of the emulator that is compiled once: it launches kernels over the
+// machine's cores, and answers what they ask (include/emu/runtime.h).
+#include <thread>
+
+#include "explain.h"
+#include "hooks.h"
+#include "worker.h"
+
+__thread __attribute__((tls_model("initial-exec"))) emu::Position emu_position;
+
+namespace {
+
+emu::FibrePool pool;
+
+// Starting a thread costs as much as running this many threads of a small kernel.
+constexpr uint64_t THREADS_WORTH_A_WORKER = 4096;
+
+void run_worker(emu::Run& run, emu::Checker* checker, emu::Recorder* recorder) {
+    emu::Worker worker(run, pool.take(), checker, recorder);
+    worker.work();
+    // After a failure some fibres stand in the middle of a kernel: they are of no more use.
+    if (!run.failed) pool.give_back(worker.release());
+}
+
+int worker_count(const emu::Launch& launch, uint64_t blocks) {
+    const uint64_t threads = blocks * launch.block[0] * launch.block[1] * launch.block[2];
+    const uint64_t most = std::min(blocks, threads / THREADS_WORTH_A_WORKER + 1);
+    return int(std::min(uint64_t(std::max(launch.workers, 1)), most));
+}
+
+}  // namespace
+
+extern "C" int emu_launch(emu::Launch* launch) {
+    emu::Run run(*launch);
+    if (launch->watched) {
+        // One core: what is found, and in which order, is then the same in every run.
+        emu::Checker checker(*launch, reinterpret_cast<const void*>(launch->entry));
+        emu::Recorder recorder(*launch);
+        run_worker(run, &checker, launch->traced ? &recorder : nullptr);
+        return run.failed;
+    }
+    std::vector<std::thread> others;
+    for (int i = 1; i < worker_count(*launch, run.blocks); ++i)
+        others.emplace_back([&run] { run_worker(run, nullptr, nullptr); });
+    run_worker(run, nullptr, nullptr);
+    for (std::thread& other : others) other.join();
+    return run.failed;
+}
+
+using emu::worker;
+
+extern "C" {
+int emu_next_thread() { return worker->next_thread(); }
+int emu_barrier(int predicate, int fold, const char* file, int line) {
+    static const char* const names[] = {"__syncthreads", "__syncthreads_count", "__syncthreads_and", "__syncthreads_or"};
+    return worker->barrier(predicate, fold, {names[fold], file, line});
+}
+const emu::Lanes* emu_meet(unsigned mask, const void* value, size_t bytes, const char* what,
+                           const char* file, int line) {
+    return worker->meet(mask, value, bytes, {what, file, line});
+}
+void emu_warp_barrier(unsigned mask, const char* file, int line) {
+    worker->warp_barrier(mask, {"__syncwarp", file, line});
+}
+void emu_fence() { worker->fence(); }
+int emu_lane() { return worker->lane(); }
+void* emu_find_shared(const void* key) { return worker->find_shared(key); }
+void* emu_new_shared(const void* key, const char* name, size_t bytes, size_t align, emu::Elements elements) {
+    return worker->new_shared(key, name, bytes, align, elements);
+}
+void* emu_dynamic_shared(const char* name, emu::Elements elements) {
+    return worker->dynamic_shared(name, elements);
+}
+void emu_watch_atomic(void* address, size_t bytes, const char* file, int line) {
+    worker->watch(address, bytes, emu::ATOMIC, worker->sites().of_line(file, line));
+}
+void emu_record_warp(const char* what, emu::Elements elements, size_t bytes, const void* value,
+                     const void* result, const char* file, int line) {
+    worker->record({what, file, line}, elements, bytes, value, result);
+}
+void emu_fail(int kind, const char* what, const char* file, int line) {
+    worker->fail(emu::FaultKind(kind), {what, file, line});
+}
+}
+
+// Python checks its own idea of these structures against the compiler's.
+extern "C" const uint64_t emu_sizes[] = {sizeof(emu::Region), sizeof(emu::Fault), sizeof(emu::Event),
+                                         sizeof(emu::Launch)};

@@ -1,0 +1,67 @@
+// shared_memory.h -- the shared memory of one block: arrays placed as they are first met.
+#pragma once
+#include <string.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "emu/runtime.h"
+
+namespace emu {
+
+constexpr size_t STATIC_LIMIT = 48 << 10;
+constexpr unsigned char POISON = 0xff;  // NaN as float, double, half and bfloat16; -1 as integer
+
+class SharedMemory {
+  public:
+    // `zone` bytes are left free on both sides of each array, so that a step past its end is seen.
+    SharedMemory(size_t dynamic_bytes, size_t zone)
+        : zone_(zone), dynamic_(dynamic_bytes + 2 * zone + 256) {
+        dynamic_place_ = align(dynamic_.data() + zone, 128);
+        dynamic_bytes_ = dynamic_bytes;
+    }
+
+    void poison() {
+        for (const Array& array : arrays_) memset(array.place, POISON, array.bytes);
+        memset(dynamic_place_, POISON, dynamic_bytes_);
+    }
+    char* find(const void* key) const {
+        for (const Array& array : arrays_)
+            if (array.key == key) return array.place;
+        return nullptr;
+    }
+    // Returns null where the block would have more than a device gives it.
+    char* add(const void* key, size_t bytes, size_t alignment) {
+        if (static_.empty()) static_.resize(2 * STATIC_LIMIT);
+        used_ = (used_ + alignment - 1) / alignment * alignment + bytes;
+        char* place = align(arrays_.empty() ? static_.data() : arrays_.back().end(), alignment);
+        if (zone_) {
+            // An odd multiple of its own alignment, so that a wider access than that is seen.
+            place = align(place + zone_, 2 * alignment) + alignment;
+        }
+        if (used_ > STATIC_LIMIT || place + bytes + zone_ > static_.data() + static_.size()) return nullptr;
+        memset(place, POISON, bytes);
+        arrays_.push_back({key, place, bytes});
+        return place;
+    }
+    char* dynamic() const { return dynamic_place_; }
+    size_t dynamic_bytes() const { return dynamic_bytes_; }
+
+  private:
+    struct Array {
+        const void* key;
+        char* place;
+        size_t bytes;
+        char* end() const { return place + bytes; }
+    };
+    static char* align(char* p, size_t alignment) {
+        return reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(p) + alignment - 1) / alignment * alignment);
+    }
+
+    size_t zone_, used_ = 0, dynamic_bytes_ = 0;
+    std::vector<Array> arrays_;
+    std::vector<char> static_, dynamic_;
+    char* dynamic_place_;
+};
+
+}  // namespace emu

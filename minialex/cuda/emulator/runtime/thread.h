@@ -1,0 +1,32 @@
+// thread.h -- one thread of the block that runs, and the line where it waits.
+#pragma once
+#include "emu/runtime.h"
+#include "fibre.h"
+
+namespace emu {
+
+constexpr int WARP = 32;
+
+// A primitive and where it stands in the kernel's text.
+struct Call {
+    const char* what;
+    const char* file;
+    int line;
+};
+
+struct Thread {
+    enum State : char { FRESH, READY, AT_BARRIER, IN_WARP, DONE };
+    State state;
+    bool fenced;  // has called __threadfence
+    int id;
+    uint3 index;
+    unsigned barriers;  // passed in this block
+    int predicate;
+    Fibre* fibre;
+    Call call;  // where it waits
+
+    int warp() const { return id / WARP; }
+    int lane() const { return id % WARP; }
+};
+
+}  // namespace emu

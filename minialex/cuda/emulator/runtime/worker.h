@@ -1,0 +1,340 @@
+// worker.h -- one core's share of a launch: it runs blocks one after another, each to its end.
+//
+// A block's threads take turns. One runs until it waits (at a barrier, or for its warp) or
+// returns; whole warps go as far as they can before the next gets a turn, which is the schedule
+// that shows a missing barrier best. When none can go on, all must wait at one barrier.
+#pragma once
+#include <stdio.h>
+#include <string.h>
+
+#include <atomic>
+#include <deque>
+#include <mutex>
+#include <numeric>
+
+#include "checker.h"
+#include "recorder.h"
+#include "shared_memory.h"
+
+namespace emu {
+
+// What the workers of a launch share.
+struct Run {
+    explicit Run(Launch& l) : launch(l), blocks(uint64_t(l.grid[0]) * l.grid[1] * l.grid[2]) {}
+
+    Launch& launch;
+    uint64_t blocks;
+    std::atomic<uint64_t> next{0};
+    std::atomic<bool> failed{false};
+    std::mutex mutex;
+
+    void fail(const Fault& fault) {
+        std::lock_guard lock(mutex);
+        if (!failed) launch.fault = fault;
+        failed = true;
+    }
+};
+
+// Lanes that meet in a warp primitive, found by their mask. Two sets of values: a lane may be in
+// the next meeting already while another still reads what this one brought.
+struct Meeting {
+    explicit Meeting(unsigned m) : mask(m) {}
+    unsigned mask, arrived = 0, number = 0;
+    Call call{};
+    Lanes lanes[2];
+};
+
+struct Random {
+    uint64_t state;
+    uint64_t operator()() {
+        // splitmix64
+        uint64_t z = state += 0x9e3779b97f4a7c15;
+        z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+        z = (z ^ z >> 27) * 0x94d049bb133111eb;
+        return z ^ z >> 31;
+    }
+    template <class Iterator> void shuffle(Iterator begin, Iterator end) {
+        for (auto n = end - begin; n > 1; --n) std::swap(begin[n - 1], begin[(*this)() % uint64_t(n)]);
+    }
+};
+
+class Worker {
+  public:
+    Worker(Run& run, std::unique_ptr<Fibres> fibres, Checker* checker, Recorder* recorder);
+
+    void work();
+    std::unique_ptr<Fibres> release() { return std::move(fibres_); }
+
+    // Asked by the kernel, from the fibre of the current thread.
+    bool next_thread();
+    int barrier(int predicate, int fold, const Call& call);
+    const Lanes* meet(unsigned mask, const void* value, size_t bytes, const Call& call) {
+        return arrive(mask, value, bytes, call).lanes;
+    }
+    void warp_barrier(unsigned mask, const Call& call);
+    void fence() { current_->fenced = true; }
+    int lane() const { return current_->lane(); }
+    void* find_shared(const void* key) const { return shared_.find(key); }
+    void* new_shared(const void* key, const char* name, size_t bytes, size_t align, Elements elements);
+    void* dynamic_shared(const char* name, Elements elements);
+    void watch(void* address, size_t bytes, Access access, uint32_t site);
+    Sites& sites() { return checker_->sites; }
+    bool watching() const { return checker_ != nullptr; }
+    void record(const Call& call, Elements elements, size_t bytes, const void* value, const void* result);
+    [[noreturn]] void fail(FaultKind kind, const Call& call, const Fault* more = nullptr);
+    void run_fibre();
+
+  private:
+    struct Arrival {
+        const Lanes* lanes;
+        bool last;
+    };
+    Arrival arrive(unsigned mask, const void* value, size_t bytes, const Call& call);
+    void run_block(uint64_t number);
+    void prepare(uint64_t number);
+    bool run_warp(int warp);
+    void resume(Thread& thread);
+    void begin(Thread& thread, Fibre& fibre);
+    void wait(Thread::State state, const Call& call);
+    void open_barrier();
+    void explain_stuck();
+    void finish_block();
+    void shuffle_order();
+    Fault fault_at(FaultKind kind, const Thread& thread) const;
+    void place(Place& place, const Thread& thread) const;
+
+    Run& run_;
+    Launch& launch_;
+    std::unique_ptr<Fibres> fibres_;
+    Checker* checker_;
+    Recorder* recorder_;
+    SharedMemory shared_;
+    int count_, warps_, done_ = 0, dynamic_region_ = -1;
+    int fresh_ = 0, warp_end_ = 0;  // the slots of the warp whose threads have not begun
+    int waiting_ = 0;  // threads at a barrier
+    bool one_barrier_ = true;  // whether that is the same one for all
+    Call first_{};  // where the first of them waits
+    std::vector<Thread> threads_;
+    std::vector<int> order_, warp_order_;  // within each warp, and of the warps
+    std::vector<std::deque<Meeting>> meetings_;
+    Random random_{0};
+    Thread* current_ = nullptr;
+    int ones_ = 0;  // predicates that were true at the last barrier
+    std::unique_ptr<Fault> unwritten_;  // the first read of shared memory that nobody had written
+};
+
+inline __thread __attribute__((tls_model("initial-exec"))) Worker* worker = nullptr;
+
+inline Worker::Worker(Run& run, std::unique_ptr<Fibres> fibres, Checker* checker, Recorder* recorder)
+    : run_(run), launch_(run.launch), fibres_(std::move(fibres)), checker_(checker), recorder_(recorder),
+      shared_(launch_.shared, checker ? 256 : 0),
+      count_(int(launch_.block[0] * launch_.block[1] * launch_.block[2])), warps_((count_ + WARP - 1) / WARP),
+      threads_(size_t(count_)), order_(size_t(count_)), warp_order_(size_t(warps_)), meetings_(size_t(warps_)) {
+    std::iota(order_.begin(), order_.end(), 0);
+    std::iota(warp_order_.begin(), warp_order_.end(), 0);
+    const unsigned *b = launch_.block, *g = launch_.grid;
+    emu_position.block_size = {b[0], b[1], b[2]};
+    emu_position.grid_size = {g[0], g[1], g[2]};
+    for (int t = 0; t < count_; ++t) {
+        const unsigned u = unsigned(t);
+        threads_[size_t(t)].id = t;
+        threads_[size_t(t)].index = {u % b[0], u / b[0] % b[1], u / (b[0] * b[1])};
+    }
+}
+
+inline void Worker::work() {
+    worker = this;
+    for (uint64_t n; !run_.failed && (n = run_.next++) < run_.blocks;) {
+        // A seed starts the blocks at another one, and an odd seed runs them backwards.
+        const uint64_t turned = launch_.seed ? (n + launch_.seed) % run_.blocks : n;
+        run_block(launch_.seed % 2 ? run_.blocks - 1 - turned : turned);
+    }
+    worker = nullptr;
+}
+
+inline void Worker::run_block(uint64_t number) {
+    prepare(number);
+    for (;;) {
+        if (launch_.seed) shuffle_order();
+        for (const int warp : warp_order_)
+            if (!run_warp(warp)) return;
+        if (done_ == count_) return finish_block();
+        if (waiting_ < count_ || !one_barrier_) return explain_stuck();
+        open_barrier();
+    }
+}
+
+inline void Worker::prepare(uint64_t number) {
+    const unsigned n = unsigned(number), *g = launch_.grid;
+    emu_position.block = {n % g[0], n / g[0] % g[1], n / g[0] / g[1]};
+    for (Thread& thread : threads_) thread.state = Thread::FRESH, thread.fenced = false, thread.barriers = 0;
+    done_ = waiting_ = 0;
+    shared_.poison();
+    random_.state = launch_.seed + number * 0x632be59bd9b4e019;
+    if (checker_) checker_->order.begin_block(n, count_);
+}
+
+inline void Worker::shuffle_order() {
+    random_.shuffle(warp_order_.begin(), warp_order_.end());
+    for (int first = 0; first < count_; first += WARP)
+        random_.shuffle(order_.begin() + first, order_.begin() + std::min(first + WARP, count_));
+}
+
+// Runs the threads of one warp until none can go on. Returns false once the launch has failed.
+inline bool Worker::run_warp(int warp) {
+    const int first = warp * WARP, end = std::min(first + WARP, count_);
+    fresh_ = threads_[size_t(order_[size_t(first)])].state == Thread::FRESH ? first : end;
+    warp_end_ = end;
+    for (bool again = true; again;) {
+        again = false;
+        for (int i = first; i < end; ++i) {
+            Thread& thread = threads_[size_t(order_[size_t(i)])];
+            if (thread.state != Thread::FRESH && thread.state != Thread::READY) continue;
+            resume(thread);
+            if (run_.failed) return false;
+            again = true;
+        }
+    }
+    return true;
+}
+
+inline void Worker::resume(Thread& thread) {
+    if (thread.state == Thread::FRESH) begin(thread, fibres_->idle([] { worker->run_fibre(); }));
+    current_ = &thread;
+    emu_position.thread = thread.index;
+    fibres_->enter(*thread.fibre);
+}
+
+inline void Worker::begin(Thread& thread, Fibre& fibre) {
+    fibre.idle = false;
+    thread.fibre = &fibre;
+    thread.state = Thread::READY;
+    ++fresh_;
+}
+
+// The body of every fibre: one thread after another, as long as there are new ones in the warp.
+inline void Worker::run_fibre() {
+    for (;;) {
+        Worker& here = *worker;
+        here.launch_.entry(here.launch_.args);
+        Fibre& fibre = *here.current_->fibre;
+        here.fibres_->note_idle(fibre);
+        here.fibres_->leave(fibre);
+    }
+}
+
+inline bool Worker::next_thread() {
+    if (recorder_ && recorder_->follows(*current_)) recorder_->call(EVENT_END, {});
+    current_->state = Thread::DONE;
+    ++done_;
+    if (fresh_ == warp_end_) return false;
+    Thread& next = threads_[size_t(order_[size_t(fresh_)])];
+    begin(next, *current_->fibre);
+    current_ = &next;
+    emu_position.thread = next.index;
+    return true;
+}
+
+inline void Worker::wait(Thread::State state, const Call& call) {
+    Thread& me = *current_;
+    me.state = state;
+    me.call = call;
+    fibres_->leave(*me.fibre);
+}
+
+inline int Worker::barrier(int predicate, int fold, const Call& call) {
+    if (recorder_ && recorder_->follows(*current_)) recorder_->call(EVENT_BARRIER, call);
+    current_->predicate = predicate != 0;
+    if (waiting_++ == 0) first_ = call, one_barrier_ = true;
+    // The same text is at the same address: names need not be compared.
+    else one_barrier_ &= first_.line == call.line && first_.file == call.file;
+    wait(Thread::AT_BARRIER, call);
+    switch (fold) {
+        case FOLD_COUNT: return ones_;
+        case FOLD_AND: return ones_ == count_;
+        case FOLD_OR: return ones_ > 0;
+        default: return 0;
+    }
+}
+
+inline void Worker::open_barrier() {
+    ones_ = waiting_ = 0;
+    for (Thread& thread : threads_) {
+        thread.state = Thread::READY;
+        ++thread.barriers;
+        ones_ += thread.predicate;
+    }
+}
+
+inline Worker::Arrival Worker::arrive(unsigned mask, const void* value, size_t bytes, const Call& call) {
+    Thread& me = *current_;
+    if (!(mask >> me.lane() & 1)) fail(NOT_IN_MASK, call);
+    auto& meetings = meetings_[size_t(me.warp())];
+    auto found = std::find_if(meetings.begin(), meetings.end(), [mask](auto& m) { return m.mask == mask; });
+    if (found == meetings.end()) found = meetings.insert(meetings.end(), Meeting(mask));
+    Meeting& meeting = *found;
+    const Call& others = meeting.call;
+    if (meeting.arrived && (others.line != call.line || strcmp(others.what, call.what))) {
+        Fault fault{};
+        const int other = __builtin_ctz(meeting.arrived);
+        place(fault.other, threads_[size_t(me.warp() * WARP + other)]);
+        fault.other_what = others.what;
+        fail(MIXED_PRIMITIVES, call, &fault);
+    }
+    meeting.call = call;
+    Lanes& lanes = meeting.lanes[meeting.number & 1];
+    if (bytes) memcpy(lanes.value[me.lane()], value, bytes);
+    meeting.arrived |= 1u << me.lane();
+    if (meeting.arrived != mask) {
+        wait(Thread::IN_WARP, call);
+        return {&lanes, false};
+    }
+    meeting.arrived = 0;
+    ++meeting.number;
+    for (int lane = 0; lane < WARP; ++lane)
+        if ((mask >> lane & 1) && lane != me.lane())
+            threads_[size_t(me.warp() * WARP + lane)].state = Thread::READY;
+    return {&lanes, true};
+}
+
+inline void Worker::warp_barrier(unsigned mask, const Call& call) {
+    if (recorder_ && recorder_->follows(*current_)) recorder_->call(EVENT_BARRIER, call);
+    // The last lane to arrive goes on first, and settles for all of them what they know.
+    if (arrive(mask, nullptr, 0, call).last && checker_) checker_->order.join(current_->warp(), mask);
+}
+
+inline void* Worker::new_shared(const void* key, const char* name, size_t bytes, size_t align, Elements elements) {
+    char* place = shared_.add(key, bytes, align);
+    if (!place) fail(TOO_MUCH_SHARED, {name, nullptr, 0});
+    if (checker_) checker_->add_shared(name, place, bytes, elements);
+    return place;
+}
+
+inline void* Worker::dynamic_shared(const char* name, Elements elements) {
+    if (checker_ && dynamic_region_ < 0)
+        dynamic_region_ = checker_->add_shared(name, shared_.dynamic(), shared_.dynamic_bytes(), elements);
+    return shared_.dynamic();
+}
+
+inline void Worker::watch(void* address, size_t bytes, Access access, uint32_t site) {
+    char* p = static_cast<char*>(address);
+    const char* stack = current_->fibre->stack;
+    const char* position = reinterpret_cast<const char*>(&emu_position);
+    if ((p >= stack && p < stack + STACK_BYTES) || (p >= position && p < position + sizeof emu_position)) return;
+    Fault fault{};
+    if (checker_->check(*current_, p, bytes, access, site, fault)) {
+        if (fault.region >= 0 && recorder_ && recorder_->follows(*current_)) recorder_->access(p, fault);
+    } else if (fault.kind == UNINITIALISED) {
+        // Whoever writes it later, unordered, makes this a race: a better explanation.
+        place(fault.here, *current_);
+        if (!unwritten_) unwritten_ = std::make_unique<Fault>(fault);
+    } else {
+        fail(FaultKind(fault.kind), {}, &fault);
+    }
+}
+
+inline void Worker::record(const Call& call, Elements elements, size_t bytes, const void* value, const void* result) {
+    if (recorder_ && recorder_->follows(*current_)) recorder_->warp(call, elements, bytes, value, result);
+}
+
+}  // namespace emu

@@ -1,0 +1,61 @@
+"""Turns CUDA text into C++ text: what a header of macros cannot do.
+
+Only two things need it. Shared memory belongs to a block, which C++ knows nothing of, so its
+declarations become references into memory that the emulator keeps for the block that runs; and
+each instantiation gets a function that can be called from outside.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from minialex.cuda.signature import split, without_comments
+
+_SHARED = re.compile(r"\b(?:static\s+)?(extern\s+)?(?:static\s+)?__shared__\s+([^;{}=]+);")
+_ALIGNMENT = re.compile(r"\b(?:__align__|alignas)\s*\(((?:[^()]|\([^()]*\))*)\)")
+_DECLARATION = re.compile(r"(?P<type>\S.*?)\s*\b(?P<name>\w+)\s*(?P<sizes>(?:\[.*\])?)", re.DOTALL)
+_DECLARATOR = re.compile(r"(?P<name>\w+)\s*(?P<sizes>(?:\[.*\])?)", re.DOTALL)
+
+
+def translate(text: str, expressions: Sequence[str]) -> str:
+    """Return the C++ of the CUDA `text`, with an entry for each of the instantiations.
+
+    Entry number i, for ``expressions[i]``, is the function ``emu_entry_i``. Every line stays
+    where it was.
+    """
+    body = _SHARED.sub(_shared, without_comments(text))
+    entries = [f"EMU_ENTRY({entry(i)}, {e})\n" for i, e in enumerate(expressions)]
+    return body + '#line 1 "entries"\n' + "".join(entries)
+
+
+def entry(number: int) -> str:
+    """Return the name of entry `number` of a module."""
+    return f"emu_entry_{number}"
+
+
+def _shared(found: re.Match[str]) -> str:
+    """``__shared__ T a[4], b;`` becomes one reference a name; see ``emu/block.h``."""
+    alignments = [a.strip() for a in _ALIGNMENT.findall(found[2])]
+    first, *others = split(_ALIGNMENT.sub(" ", found[2]).strip())
+    declaration = _DECLARATION.fullmatch(first)
+    declarators = [_DECLARATOR.fullmatch(other) for other in others]
+    if declaration is None or None in declarators:
+        # Left as it is, the compiler points at the line.
+        return found[0]
+    ctype = declaration["type"]
+    make = _dynamic if found[1] else _static
+    parts = [make(ctype, d, alignments) for d in (declaration, *declarators) if d is not None]
+    # A declaration may run over several lines; those after it must not move.
+    return " ".join(parts) + "\n" * (found[0].count("\n") - sum(p.count("\n") for p in parts))
+
+
+def _static(ctype: str, declarator: re.Match[str], alignments: Sequence[str]) -> str:
+    name, kind = declarator["name"], ctype + declarator["sizes"]
+    align = f"size_t({alignments[0]})" if alignments else f"alignof({ctype})"
+    return f'auto& {name} = emu::shared<{kind}>("{name}", {align}, [] {{}});'
+
+
+def _dynamic(ctype: str, declarator: re.Match[str], _alignments: Sequence[str]) -> str:
+    name = declarator["name"]
+    return f'{ctype}* const {name} = emu::dynamic_shared<{ctype}>("{name}");'

@@ -1,0 +1,136 @@
+"""A kernel as Python calls it.
+
+    relu_forward = cuda.kernel("relu.cu", "relu_forward")
+    relu_forward(cuda.blocks(x.size), cuda.BLOCK, x, y, x.size)
+
+On CuPy arrays it is compiled by NVRTC, once, and launched; on NumPy arrays it runs under the
+emulator, and only there. Either way each argument is first checked against the kernel's text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from minialex.cuda import emulator, gpu, source
+from minialex.cuda.arguments import Bound, bind
+from minialex.cuda.signature import Signature, signatures
+from minialex.errors import MinialexError
+
+BLOCK = 256
+Size = int | Sequence[int]
+_MAX_THREADS = 1024
+_MAX_BLOCK = (1024, 1024, 64)
+_MAX_GRID = (2**31 - 1, 65535, 65535)
+
+
+def blocks(count: int, block: int = BLOCK) -> int:
+    """Return how many blocks of `block` threads cover `count` threads."""
+    return -(-count // block)
+
+
+class Kernel:
+    """One ``__global__`` function of one file, to be called like a function.
+
+    Parameters
+    ----------
+    file : str or Path
+        A file of the kernel folder by name, or the path of any other.
+    name : str
+        The function.
+    optional : sequence of str
+        The pointers that may be None, which the kernel then reads as null.
+
+    Examples
+    --------
+    ``kernel(grid, block, *args, shared=0, shapes=None, **template)``: `grid` and `block` are one
+    to three sizes; `shared` is the dynamic shared memory in bytes; `shapes` maps the name of an
+    array to the shape that it must have; the rest are template arguments by name. Types are
+    deduced from the arrays. An empty grid launches nothing.
+    """
+
+    def __init__(self, file: str | Path, name: str, *, optional: Sequence[str] = ()) -> None:
+        self.file, self.name, self.optional = file, name, tuple(optional)
+
+    def __repr__(self) -> str:
+        return f"<kernel {self.name} of {self.file}>"
+
+    @property
+    def signature(self) -> Signature:
+        """What the text declares.
+
+        Raises
+        ------
+        MinialexError
+            If the file has no kernel of that name.
+        """
+        found = signatures(source.read(self.file))
+        if self.name not in found:
+            raise MinialexError(
+                f"{self.file} has no kernel {self.name!r}: it has {', '.join(found) or 'none'}"
+            )
+        return found[self.name]
+
+    def __call__(
+        self,
+        grid: Size,
+        block: Size,
+        *args: Any,
+        shared: int = 0,
+        shapes: Mapping[str, Sequence[int]] | None = None,
+        **template: Any,
+    ) -> None:
+        """Check the arguments and run the kernel.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument, the grid or the block is not what the kernel takes.
+        MinialexError
+            If the arrays are NumPy's and no emulator is on, or the kernel does not compile.
+        """
+        signature = self.signature
+        bound = bind(signature, args, template, optional=self.optional, shapes=shapes)
+        grid3 = _sizes(self.name, "grid", grid, _MAX_GRID, least=0)
+        block3 = _sizes(self.name, "block", block, _MAX_BLOCK, least=1)
+        _check_threads(signature, block3, bound)
+        if not isinstance(shared, int) or shared < 0:
+            raise ValueError(f"{self.name}: shared must be a number of bytes, got {shared!r}")
+        if 0 in grid3:
+            return
+        text = source.read(self.file)
+        if bound.device.kind == "cuda":
+            gpu.launch(text, signature, bound, grid3, block3, shared)
+        else:
+            emulator.launch(text, signature, bound, grid3, block3, shared)
+
+
+def kernel(file: str | Path, name: str, *, optional: Sequence[str] = ()) -> Kernel:
+    """Return the kernel `name` of `file`; see `Kernel`. Nothing is read before the first call."""
+    return Kernel(file, name, optional=optional)
+
+
+def _sizes(
+    kernel: str, what: str, given: Size, limits: tuple[int, int, int], *, least: int
+) -> tuple[int, int, int]:
+    sizes = (given,) if isinstance(given, int) else tuple(given)
+    if not 1 <= len(sizes) <= 3 or any(isinstance(s, bool) or int(s) != s for s in sizes):
+        raise TypeError(f"{kernel}: {what} must be one to three ints, got {given!r}")
+    x, y, z = (*(int(s) for s in sizes), 1, 1)[:3]
+    for size, limit, axis in zip((x, y, z), limits, "xyz", strict=True):
+        if not least <= size <= limit:
+            raise ValueError(f"{kernel}: {what}.{axis} must be {least} to {limit}, got {size}")
+    return x, y, z
+
+
+def _check_threads(signature: Signature, block: tuple[int, int, int], bound: Bound) -> None:
+    threads, limit = block[0] * block[1] * block[2], _MAX_THREADS
+    declared = bound.binding.get(signature.launch_bound, signature.launch_bound)
+    if declared.isdigit():
+        limit = min(limit, int(declared))
+    if threads > limit:
+        why = "by __launch_bounds__" if limit < _MAX_THREADS else "on any GPU"
+        raise ValueError(
+            f"{signature.name}: block has {threads} threads, at most {limit} {why}: launch smaller"
+        )

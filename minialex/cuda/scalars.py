@@ -1,0 +1,138 @@
+"""The C types that kernels take, and the NumPy dtypes that they are on the host."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+_DTYPES: dict[str, Any] = {
+    "bool": np.bool_,
+    "char": np.int8,
+    "signed char": np.int8,
+    "unsigned char": np.uint8,
+    "short": np.int16,
+    "unsigned short": np.uint16,
+    "int": np.int32,
+    "unsigned int": np.uint32,
+    "long long": np.int64,
+    "unsigned long long": np.uint64,
+    "size_t": np.uint64,
+    "float": np.float32,
+    "double": np.float64,
+    "__half": np.float16,
+    # NumPy has no bfloat16: arrays hold its bits, or come from the ml_dtypes package.
+    "__nv_bfloat16": np.uint16,
+}
+_OTHER_NAMES = {
+    "unsigned": "unsigned int",
+    "long long int": "long long",
+    "unsigned long long int": "unsigned long long",
+    "short int": "short",
+    "unsigned short int": "unsigned short",
+    "half": "__half",
+    "nv_bfloat16": "__nv_bfloat16",
+}
+# Which C type a template parameter becomes when it is deduced from an array of this dtype.
+_DEDUCED = {
+    np.dtype(dtype): ctype
+    for ctype, dtype in reversed(_DTYPES.items())
+    if ctype not in ("char", "size_t", "__nv_bfloat16")
+}
+
+
+def canonical(ctype: str) -> str:
+    """Return the one spelling that is used here for `ctype`: ``"unsigned"`` is ``"unsigned int"``."""
+    words = " ".join(ctype.split())
+    return _OTHER_NAMES.get(words, words)
+
+
+def is_known(ctype: str) -> bool:
+    """Return whether `ctype`, in its canonical spelling, is a type that can be passed."""
+    return ctype in _DTYPES
+
+
+def dtype_of(ctype: str) -> np.dtype[Any]:
+    """Return the NumPy dtype whose bytes the C type `ctype` reads."""
+    return np.dtype(_DTYPES[ctype])
+
+
+def ctype_of(dtype: np.dtype[Any]) -> str | None:
+    """Return the C type that an array of `dtype` holds, None where there is none."""
+    if dtype.name == "bfloat16":
+        return "__nv_bfloat16"
+    return _DEDUCED.get(dtype)
+
+
+def matches(dtype: np.dtype[Any], ctype: str) -> bool:
+    """Return whether an array of `dtype` is one of the C type `ctype`."""
+    return dtype == _DTYPES[ctype] or ctype_of(dtype) == ctype
+
+
+def cast(value: object, ctype: str, what: str) -> np.generic:
+    """Return the number `value` as the C type `ctype` has it.
+
+    Parameters
+    ----------
+    value : bool, int, float or a NumPy scalar
+    ctype : str
+        In its canonical spelling.
+    what : str
+        The kernel and the argument, as messages begin.
+
+    Raises
+    ------
+    TypeError
+        If `value` is no number of that kind: a float for an int, a bool for a number.
+    ValueError
+        If it does not fit.
+    """
+    dtype = dtype_of(ctype)
+    if ctype == "__nv_bfloat16":
+        raise TypeError(f"{what}: bfloat16 is not passed by value; declare the parameter as float")
+    if dtype.kind == "b":
+        return _cast_bool(value, what)
+    if dtype.kind == "f":
+        return _cast_float(value, dtype, ctype, what)
+    return _cast_int(value, dtype, ctype, what)
+
+
+def _cast_bool(value: object, what: str) -> np.generic:
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{what} is a bool, got {value!r}: pass True or False")
+    return np.bool_(value)
+
+
+def _cast_int(value: object, dtype: np.dtype[Any], ctype: str, what: str) -> np.generic:
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{what} is {_a(ctype)}, got {_named(value)}: pass an int")
+    limits = np.iinfo(dtype)
+    if not limits.min <= value <= limits.max:
+        raise ValueError(
+            f"{what} is {_a(ctype)}, which holds {limits.min} to {limits.max}, got {value}: "
+            "declare a wider type in the kernel or pass less"
+        )
+    return dtype.type(value)  # type: ignore[no-any-return]
+
+
+def _cast_float(value: object, dtype: np.dtype[Any], ctype: str, what: str) -> np.generic:
+    numbers = (int, float, np.integer, np.floating)
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers):
+        raise TypeError(f"{what} is {_a(ctype)}, got {_named(value)}: pass a float")
+    largest = float(np.finfo(dtype).max)
+    if np.isfinite(value) and abs(value) > largest:
+        raise ValueError(
+            f"{what} is {_a(ctype)}, which ends at {largest:.6g}, got {value}: "
+            "pass less or use a wider type"
+        )
+    return dtype.type(value)  # type: ignore[no-any-return]
+
+
+def _a(noun: str) -> str:
+    return f"an {noun}" if noun[0] in "aeiou" and not noun.startswith("unsigned") else f"a {noun}"
+
+
+def _named(value: object) -> str:
+    if hasattr(value, "shape") and hasattr(value, "dtype") and not isinstance(value, np.generic):
+        return f"an array of shape {tuple(value.shape)}"
+    return f"{value!r} ({type(value).__name__})"

@@ -1,0 +1,170 @@
+"""The text of the kernels: where it lies, and what a compiler is given of it.
+
+A kernel file is compiled as one text: ``common.cuh``, every ``#include "..."`` expanded in place,
+then the file itself, with ``#line`` directives so that errors name the real file and line. A
+compiled binary is kept under a key of that whole text, so an edited header is never missed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from minialex.errors import MinialexError
+
+COMMON = "common.cuh"
+_PACKAGE = Path(__file__).resolve().parent.parent
+_INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"]+)"[^\n]*$', re.MULTILINE)
+_edits: dict[Path, str] = {}
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """One kernel file as a compiler is given it.
+
+    Attributes
+    ----------
+    file : str
+        The name it was asked for by, as in messages: ``"relu.cu"``, or a path.
+    own : str
+        The file's own text.
+    text : str
+        The whole text: headers pasted in front, ``#line`` directives between.
+    files : dict of str to str
+        Each file that went into `text`, under the name its ``#line`` gives.
+    """
+
+    file: str
+    own: str
+    text: str
+    files: dict[str, str]
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """A hash of the whole text."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    def line(self, file: str, number: int) -> str:
+        """Return line `number` (from 1) of one of `files`, stripped; empty where there is none."""
+        lines = self.files.get(file, "").splitlines()
+        return lines[number - 1].strip() if 0 < number <= len(lines) else ""
+
+
+@functools.cache
+def kernel_folder() -> Path:
+    """Return the folder of the ``.cu`` files: inside the installed wheel, or in the checkout.
+
+    Raises
+    ------
+    MinialexError
+        If neither is there, which means a broken installation.
+    """
+    places = (_PACKAGE / "_kernels", _PACKAGE.parent / "kernels")
+    for folder in places:
+        if (folder / COMMON).is_file():
+            return folder
+    raise MinialexError(
+        f"no kernel sources: neither {places[0]} nor {places[1]} holds {COMMON}; install again"
+    )
+
+
+@functools.cache
+def read(file: str | Path) -> Source:
+    """Return the kernel file `file`: a name in the kernel folder, or the path of any other.
+
+    Files are read once a process; `forget` has them read again.
+
+    Raises
+    ------
+    MinialexError
+        If the file or one that it includes is not there.
+    """
+    path = _locate(file)
+    files: dict[str, str] = {}
+    header = _expand(kernel_folder() / COMMON, files)
+    body = _expand(path, files)
+    return Source(str(file), _text(path), header + body, files)
+
+
+def forget() -> None:
+    """Have every file read again the next time it is asked for."""
+    read.cache_clear()
+
+
+def kernel_files() -> list[str]:
+    """Return the names of the ``.cu`` files in the kernel folder, sorted."""
+    return sorted(path.name for path in kernel_folder().glob("*.cu"))
+
+
+@contextlib.contextmanager
+def edited(file: str | Path, old: str, new: str) -> Iterator[None]:
+    """While the block runs, let every kernel see `file` with `old` replaced by `new`.
+
+    This is how a fault is planted to see a test catch it; nothing is written to disk.
+
+    Raises
+    ------
+    ValueError
+        If `old` does not stand in the file exactly once.
+    """
+    path = _locate(file)
+    text = _text(path)
+    if text.count(old) != 1:
+        raise ValueError(f"edited: {old!r} stands {text.count(old)} times in {file}, not once")
+    before = _edits.get(path)
+    _edits[path] = text.replace(old, new)
+    forget()
+    try:
+        yield
+    finally:
+        del _edits[path]
+        if before is not None:
+            _edits[path] = before
+        forget()
+
+
+def _locate(file: str | Path) -> Path:
+    folder = kernel_folder()
+    # Joining keeps an absolute path as it is.
+    path = folder / file
+    if path.is_file():
+        return path
+    if Path(file).is_file():
+        return Path(file).resolve()
+    raise MinialexError(f"no kernel file {os.fspath(file)!r} in {folder}: check the name")
+
+
+def _text(path: Path) -> str:
+    return _edits[path] if path in _edits else path.read_text(encoding="utf-8")
+
+
+def _shown(path: Path) -> str:
+    # The kernels' own files go by their bare names, so that compiled binaries do not depend on
+    # where the package was installed.
+    return path.name if path.parent == kernel_folder() else path.as_posix()
+
+
+def _expand(path: Path, files: dict[str, str]) -> str:
+    """Return the text of `path` with its local includes in place, each file once in all."""
+    name = _shown(path)
+    if name in files:
+        return ""
+    text = files[name] = _text(path)
+
+    def included(found: re.Match[str]) -> str:
+        target = next(
+            (f / found[1] for f in (path.parent, kernel_folder()) if (f / found[1]).is_file()), None
+        )
+        line = text.count("\n", 0, found.start()) + 1
+        if target is None:
+            raise MinialexError(f'{name}:{line}: no file for #include "{found[1]}"')
+        return f'{_expand(target, files)}#line {line + 1} "{name}"'
+
+    body = _INCLUDE.sub(included, text)
+    return f'#line 1 "{name}"\n{body}' + ("" if body.endswith("\n") else "\n")

@@ -1,0 +1,35 @@
+"""Images: folders, decoding, augmentation, batches, and the built-in digits."""
+
+from minialex.data.colour import Jitter, prepare
+from minialex.data.datasets import Dataset, ImageFolder, Subset
+from minialex.data.decode import BadImageError, Picture, open_picture, read_image
+from minialex.data.digits import Digits, write_digits
+from minialex.data.folders import open_folder
+from minialex.data.loader import Batch, Loader
+from minialex.data.splits import folds, split
+from minialex.data.transforms import Transform, evaluation
+from minialex.data.verify import Bad, find_bad, skip_bad
+
+__all__ = [
+    "Bad",
+    "BadImageError",
+    "Batch",
+    "Dataset",
+    "Digits",
+    "ImageFolder",
+    "Jitter",
+    "Loader",
+    "Picture",
+    "Subset",
+    "Transform",
+    "evaluation",
+    "find_bad",
+    "folds",
+    "open_folder",
+    "open_picture",
+    "prepare",
+    "read_image",
+    "skip_bad",
+    "split",
+    "write_digits",
+]

@@ -1,0 +1,219 @@
+"""From a batch of pixels to what the network takes: flip, colour jitter, normalise.
+
+Written in operations that NumPy and CuPy share. What is random is drawn beforehand and comes
+in as small arrays on the host. The colour formulas are those that users of torchvision know
+from its float images; values lie in [0, 1] until they are normalised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from minialex.arrays import Array, array_module
+
+# Rec. 601 luma.
+GREY = (0.2989, 0.587, 0.114)
+# Columns of `Jitter.order`.
+ADJUSTMENTS = ("brightness", "contrast", "saturation", "hue")
+# On the CPU so many values at a time, to stay in a core's cache.
+CACHED_VALUES = 1 << 18
+TINY = 1e-30
+
+Factors = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Jitter:
+    """What happens to the colours and the left and right of N images.
+
+    Attributes
+    ----------
+    flip : (N,) bool
+        Which images are mirrored.
+    brightness, contrast, saturation : (N,) float32, optional
+        Factors, 1 for no change; None if no image is adjusted.
+    hue : (N,) float32, optional
+        A turn of the colour circle, from -0.5 to 0.5.
+    order : (N, 4) int64
+        The order in which brightness (0), contrast (1), saturation (2) and hue (3) come.
+    """
+
+    flip: npt.NDArray[np.bool_]
+    brightness: Factors | None
+    contrast: Factors | None
+    saturation: Factors | None
+    hue: Factors | None
+    order: npt.NDArray[np.int64]
+
+    @property
+    def colourful(self) -> bool:
+        """Whether any colour is adjusted."""
+        return any(getattr(self, name) is not None for name in ADJUSTMENTS)
+
+
+def prepare(images: Array, jitter: Jitter | None = None, *, out: Array | None = None) -> Array:
+    """Flip, adjust the colours of, and normalise a batch of images.
+
+    Parameters
+    ----------
+    images : (N, H, W, 3) uint8
+        RGB, on any device.
+    jitter : Jitter, optional
+        One row an image, on the host.
+    out : (N, 3, H, W) float32, optional
+        Where to write the result.
+
+    Returns
+    -------
+    (N, 3, H, W) float32
+        (value / 255 - 0.5) / 0.5, so from -1 to 1, on the device of `images`.
+    """
+    xp = array_module(images)
+    planes = images.transpose(0, 3, 1, 2)
+    y = xp.empty(planes.shape, np.float32) if out is None else out
+    for block in _blocks(xp, planes.shape):
+        _prepare_block(xp, planes[block], jitter, block, y[block])
+    return y
+
+
+def _blocks(xp: Any, shape: tuple[int, ...]) -> Iterator[slice]:
+    """Cut a batch for the CPU's cache; a GPU takes it whole."""
+    N, *rest = shape
+    step = max(1, CACHED_VALUES // int(np.prod(rest))) if xp is np else max(1, N)
+    return (slice(start, min(start + step, N)) for start in range(0, N, step))
+
+
+def _prepare_block(xp: Any, planes: Array, jitter: Jitter | None, block: slice, y: Array) -> None:
+    y[...] = planes
+    if jitter is None or not jitter.colourful:
+        y *= np.float32(2 / 255)
+        y -= np.float32(1)
+    else:
+        y *= np.float32(1 / 255)
+        _adjust(xp, y, jitter, block)
+        y *= np.float32(2)
+        y -= np.float32(1)
+    if jitter is not None:
+        mirrored = xp.asarray(np.flatnonzero(jitter.flip[block]))
+        y[mirrored] = y[mirrored, :, :, ::-1]
+
+
+def _adjust(xp: Any, y: Array, jitter: Jitter, block: slice) -> None:
+    """Adjust the colours of `y` in place, each image in its own order."""
+    for position in range(len(ADJUSTMENTS)):
+        turn = jitter.order[block, position]
+        for number, name in enumerate(ADJUSTMENTS):
+            factors = getattr(jitter, name)
+            rows = np.flatnonzero(turn == number)
+            if factors is None or not len(rows):
+                continue
+            f = xp.asarray(factors[block][rows]).reshape(-1, 1, 1, 1)
+            if len(rows) == len(y):
+                ADJUST[name](y, f)
+            else:
+                chosen = xp.asarray(rows)
+                part = y[chosen]
+                ADJUST[name](part, f)
+                y[chosen] = part
+
+
+def adjust_brightness(x: Array, factor: Array) -> None:
+    """Multiply images by `factor` in place, within [0, 1].
+
+    Parameters
+    ----------
+    x : (N, 3, H, W) float32
+    factor : (N, 1, 1, 1) float32
+    """
+    x *= factor
+    x.clip(0, 1, out=x)
+
+
+def adjust_contrast(x: Array, factor: Array) -> None:
+    """Move images away from their mean grey by `factor` in place, within [0, 1].
+
+    Parameters
+    ----------
+    x : (N, 3, H, W) float32
+    factor : (N, 1, 1, 1) float32
+    """
+    # One long row an image: the sum is then the same whatever the batch.
+    mean = _grey(x).reshape(len(x), -1).mean(axis=1).reshape(-1, 1, 1, 1)
+    _blend(x, mean, factor)
+
+
+def adjust_saturation(x: Array, factor: Array) -> None:
+    """Move images away from their own grey by `factor` in place, within [0, 1].
+
+    Parameters
+    ----------
+    x : (N, 3, H, W) float32
+    factor : (N, 1, 1, 1) float32
+    """
+    _blend(x, _grey(x), factor)
+
+
+def adjust_hue(x: Array, turn: Array) -> None:
+    """Turn the hue of images by `turn` of the circle in place; value and saturation stay.
+
+    With V the largest channel, C the chroma and h the hue in sixths of the circle, a channel is
+    V - C clip(min(k, 4 - k), 0, 1) where k = (n + h) mod 6 and n is 5 for red, 3 for green and
+    1 for blue.
+
+    Parameters
+    ----------
+    x : (N, 3, H, W) float32
+    turn : (N, 1, 1, 1) float32
+        From -0.5 to 0.5.
+    """
+    xp = array_module(x)
+    r, g, b = x[:, 0], x[:, 1], x[:, 2]
+    value = xp.maximum(xp.maximum(r, g), b)
+    chroma = value - xp.minimum(xp.minimum(r, g), b)
+    # Products with masks, since choosing by condition is slow where the condition is noise.
+    red = value == r
+    green = (value == g) & ~red
+    blue = ~(red | green)
+    hue = red * (g - b)
+    hue += green * (b - r)
+    hue += blue * (r - g)
+    # A grey pixel has no hue: 0 over anything.
+    hue /= xp.maximum(chroma, np.float32(TINY))
+    hue += green * np.float32(2)
+    hue += blue * np.float32(4)
+    hue += np.float32(6) * turn[:, 0]
+    for channel, n in enumerate((5, 3, 1)):
+        k = hue + np.float32(n)
+        k -= np.float32(6) * xp.floor(k * np.float32(1 / 6))
+        k = xp.minimum(k, np.float32(4) - k)
+        k.clip(0, 1, out=k)
+        k *= chroma
+        xp.subtract(value, k, out=x[:, channel])
+
+
+ADJUST = {
+    "brightness": adjust_brightness,
+    "contrast": adjust_contrast,
+    "saturation": adjust_saturation,
+    "hue": adjust_hue,
+}
+
+
+def _grey(x: Array) -> Array:
+    """Return the grey of images, (N, 1, H, W)."""
+    red, green, blue = (np.float32(weight) for weight in GREY)
+    grey = red * x[:, 0:1]
+    grey += green * x[:, 1:2]
+    grey += blue * x[:, 2:3]
+    return grey
+
+
+def _blend(x: Array, other: Array, factor: Array) -> None:
+    x *= factor
+    x += (np.float32(1) - factor) * other
+    x.clip(0, 1, out=x)

@@ -1,0 +1,141 @@
+"""Patches: what a sliding window sees at each of its places, as the rows of a matrix.
+
+Convolution is a matrix product with them. They are cut from images that have been given their
+borders and turned to channels last: there a row of the window is one contiguous run of KW x C
+elements (where it is not dilated), and copying long runs costs little beside the product.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minialex.arrays import Array
+from minialex.ops._windows import Pair, every, positions, shares
+
+CACHE = 10 << 20
+"""How many bytes of patches a core makes at a time."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The sizes of a convolution: C, O channels in each of G groups, P places of K elements."""
+
+    N: int
+    G: int
+    C: int
+    H: int
+    W: int
+    O: int
+    KH: int
+    KW: int
+    stride: Pair
+    padding: Pair
+    dilation: Pair
+
+    @classmethod
+    def of(cls, x: Array, w: Array, stride: Pair, padding: Pair, dilation: Pair, G: int) -> Sizes:
+        """Return those of the convolution of `x` (N, G C, H, W) with `w` (G O, C, KH, KW)."""
+        (N, _, H, W), (O, C, KH, KW) = x.shape, w.shape
+        return cls(N, G, C, H, W, O // G, KH, KW, stride, padding, dilation)
+
+    @property
+    def OH(self) -> int:
+        return positions(self.H, self.KH, self.stride[0], self.padding[0], self.dilation[0])
+
+    @property
+    def OW(self) -> int:
+        return positions(self.W, self.KW, self.stride[1], self.padding[1], self.dilation[1])
+
+    @property
+    def P(self) -> int:
+        return self.OH * self.OW
+
+    @property
+    def K(self) -> int:
+        return self.KH * self.KW * self.C
+
+    def shares(self, xp: Any, dtype: np.dtype[Any]) -> list[list[slice]]:
+        """Return the blocks of images whose patches are made together, a list for each worker."""
+        return shares(xp, self.N, self.G * self.P * self.K * dtype.itemsize, CACHE)
+
+    # views and copies in the order that the products want ------------------------------------
+
+    def filters(self, xp: Any, w: Array) -> Array:
+        """Return `w` as a matrix a group, (G, O, K), its columns in the order of the patches'."""
+        last = w.reshape(self.G, self.O, self.C, self.KH, self.KW).transpose(0, 1, 3, 4, 2)
+        return xp.ascontiguousarray(last).reshape(self.G, self.O, self.K)  # type: ignore[no-any-return]
+
+    def as_filters(self, rows: Array) -> Array:
+        """Return the view (O, C, KH, KW) of filters (O, K) that are in the patches' order."""
+        return rows.reshape(len(rows), self.KH, self.KW, self.C).transpose(0, 3, 1, 2)
+
+    def as_images(self, rows: Array) -> Array:
+        """Return the view (n, G, O, OH, OW) of outputs (G, O, n P)."""
+        return rows.reshape(self.G, self.O, -1, self.OH, self.OW).transpose(2, 0, 1, 3, 4)
+
+    def as_rows(self, y: Array) -> Array:
+        """Return outputs (n, G O, OH, OW) as (G, O, n P): a view of one image, a copy of more."""
+        apart = y.reshape(len(y), self.G, self.O, self.P).transpose(1, 2, 0, 3)
+        return apart.reshape(self.G, self.O, len(y) * self.P)
+
+
+class Room:
+    """Room for the borders and patches of a block of images; used again for each block."""
+
+    def __init__(self, sizes: Sizes, xp: Any, dtype: np.dtype[Any], blocks: list[slice]) -> None:
+        self.sizes = s = sizes
+        n = max(block.stop - block.start for block in blocks)
+        (ph, pw), (sh, sw), (dh, dw) = s.padding, s.stride, s.dilation
+        self.padded = xp.zeros((s.G, n, s.H + 2 * ph, s.W + 2 * pw, s.C), dtype)
+        self.flat = xp.empty(s.G * n * s.P * s.K, dtype)
+        g, i, h, w, c = self.padded.strides
+        self.windows = xp.lib.stride_tricks.as_strided(
+            self.padded,
+            (s.G, n, s.OH, s.OW, s.KH, s.KW, s.C),
+            (g, i, h * sh, w * sw, h * dh, w * dw, c),
+        )
+
+    def inside(self, n: int) -> Array:
+        """Return the view (n, G, C, H, W) of the first `n` images, without their borders."""
+        s, (ph, pw) = self.sizes, self.sizes.padding
+        inside = self.padded[:, :n, ph : ph + s.H, pw : pw + s.W]
+        return inside.transpose(1, 0, 4, 2, 3)  # type: ignore[no-any-return]
+
+    def patches(self, n: int) -> Array:
+        """Return the room for the patches of `n` images, (G, n P, K)."""
+        s = self.sizes
+        return self.flat[: s.G * n * s.P * s.K].reshape(s.G, n * s.P, s.K)  # type: ignore[no-any-return]
+
+    def cut(self, x: Array) -> Array:
+        """Return the patches (G, n P, K) of the images `x` (n, G C, H, W)."""
+        s, n = self.sizes, len(x)
+        inside, images = self.inside(n), x.reshape(n, s.G, s.C, s.H, s.W)
+        if s.C <= _FEW:
+            # channel by channel: a run of so few elements is not worth a loop of its own
+            for c in range(s.C):
+                inside[:, :, c] = images[:, :, c]
+        else:
+            inside[...] = images
+        patches = self.patches(n)
+        windows = self.windows[:, :n]
+        patches.reshape(windows.shape)[...] = windows
+        return patches
+
+    def add_up(self, n: int) -> Array:
+        """Add each element of `patches(n)` to where it was cut from; return `inside(n)`."""
+        s = self.sizes
+        (sh, sw), (dh, dw) = s.stride, s.dilation
+        padded = self.padded[:, :n]
+        padded[...] = 0
+        patches = self.patches(n).reshape(s.G, n, s.OH, s.OW, s.KH, s.KW, s.C)
+        for kh in range(s.KH):
+            for kw in range(s.KW):
+                met = padded[:, :, every(kh * dh, s.OH, sh), every(kw * dw, s.OW, sw)]
+                met += patches[:, :, :, :, kh, kw]
+        return self.inside(n)
+
+
+_FEW = 4

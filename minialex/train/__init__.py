@@ -1,0 +1,27 @@
+"""Training, going on after a stop, and what it takes to say how.
+
+Beside these, in modules of their own: `evaluate`, `kfold`, `predict`, `trained` (networks read
+from files), `checkpoint`, `metrics`, `pretrained`.
+"""
+
+from minialex.train.loop import Outcome, Trainer
+from minialex.train.nonfinite import NonFiniteLossError
+from minialex.train.report import EpochEnd, Plan, Progress, Reporter, SilentReporter
+from minialex.train.runs import resume, train
+from minialex.train.settings import RECIPES, Settings, make_settings
+
+__all__ = [
+    "RECIPES",
+    "EpochEnd",
+    "NonFiniteLossError",
+    "Outcome",
+    "Plan",
+    "Progress",
+    "Reporter",
+    "Settings",
+    "SilentReporter",
+    "Trainer",
+    "make_settings",
+    "resume",
+    "train",
+]

@@ -1,0 +1,212 @@
+"""From settings to what they describe: images, network, optimizer, schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from minialex import arrays
+from minialex.arrays import Array, Device
+from minialex.autograd import Tensor, no_grad
+from minialex.data import Bad, Dataset, Digits, Loader, open_folder, skip_bad, split
+from minialex.errors import MinialexError
+from minialex.models import AlexNet, alexnet
+from minialex.optim import SGD, Adam, Optimizer, RMSprop, Schedule, make_schedule
+from minialex.train.pretrained import fit_weights, load_weights, replacement_note
+from minialex.train.settings import DIGITS, Settings
+
+SPLIT_SEED = 0
+"""What is held out depends on the images alone: runs of any seed are judged on the same ones."""
+
+LAST, BEST = "last.safetensors", "best.safetensors"
+"""The checkpoints in a run's folder: where it stands, and where it was best."""
+
+Tell = Callable[[str], None]
+Count = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Data:
+    """The images of a run.
+
+    Attributes
+    ----------
+    train, val : Dataset
+    skipped : tuple of Bad
+        Images that were left out because they cannot be read.
+    fold : (int, int), optional
+        Which fold, from 1, of how many is held out, where cross-validation cut the images.
+    """
+
+    train: Dataset
+    val: Dataset
+    skipped: tuple[Bad, ...] = ()
+    fold: tuple[int, int] | None = None
+
+
+def open_data(settings: Settings, progress: Count | None = None) -> Data:
+    """Open the images that the settings name.
+
+    Parameters
+    ----------
+    settings : Settings
+    progress : callable, optional
+        Called with how many images were looked through, and of how many, where `skip_bad` asks
+        for that.
+
+    Raises
+    ------
+    MinialexError
+        If the folder is not as it must be.
+    """
+    if settings.data == DIGITS:
+        return Data(*split(Digits(), settings.val_fraction, SPLIT_SEED))
+    train, val = open_folder(settings.data, settings.val_fraction, SPLIT_SEED)
+    if not settings.skip_bad:
+        return Data(train, val)
+    train, bad = skip_bad(train, progress=progress)
+    val, also_bad = skip_bad(val, progress=progress)
+    return Data(train, val, (*bad, *also_bad))
+
+
+def training_loader(settings: Settings, dataset: Dataset, device: Device) -> Loader:
+    """Return a shuffling, augmenting loader."""
+    return Loader(
+        dataset,
+        settings.batch_size,
+        settings.training_transform(),
+        shuffle=True,
+        seed=settings.seed,
+        workers=settings.workers,
+        device=device,
+    )
+
+
+def judging_loader(settings: Settings, dataset: Dataset, device: Device) -> Loader:
+    """Return a loader that leaves nothing to chance."""
+    return Loader(
+        dataset,
+        settings.batch_size,
+        settings.judging_transform(),
+        workers=settings.workers,
+        device=device,
+    )
+
+
+def make_model(
+    settings: Settings, num_classes: int, device: Device, tell: Tell | None = None
+) -> AlexNet:
+    """Return the network that the settings name, on `device`, with its first weights.
+
+    Parameters
+    ----------
+    settings : Settings
+    num_classes : int
+    device : Device
+    tell : callable, optional
+        Called with a sentence if pretrained weights are for another number of classes.
+
+    Raises
+    ------
+    MinialexError
+        If the images are too small for the network, or the pretrained weights do not fit.
+    """
+    model = alexnet(
+        settings.variant, num_classes, dropout=settings.dropout, seed=settings.seed
+    )
+    check_image_size(model, settings.image_size)
+    if settings.pretrained is not None:
+        note = load_pretrained(model, settings.pretrained)
+        if note and tell is not None:
+            tell(note)
+    return move(model, device)
+
+
+def check_image_size(model: AlexNet, size: int) -> None:
+    """Raise MinialexError if images of `size` x `size` pixels are too small for the network."""
+    training = model.training
+    model.eval()
+    try:
+        with no_grad():
+            model(Tensor(np.zeros((1, 3, size, size), np.float32)))
+    except ValueError as error:
+        raise MinialexError(
+            f"image_size {size} is too small for {model.variant.name}: "
+            f"it is made for {model.variant.image_size}"
+        ) from error
+    finally:
+        model.train(training)
+
+
+def load_pretrained(model: AlexNet, path: str | Path) -> str:
+    """Load weights from a file into a network on the CPU; returns a note if one layer was not.
+
+    Raises
+    ------
+    MinialexError
+        If the file cannot be read or its weights do not fit.
+    """
+    own = model.state_dict()
+    weights, wanted = load_weights(path), {name: x.shape for name, x in own.items()}
+    fitted, replaced = fit_weights(weights, wanted, last_layer=model.last_layer)
+    model.load_state_dict({**own, **fitted})
+    return replacement_note(weights, wanted, replaced)
+
+
+def move(model: AlexNet, device: Device) -> AlexNet:
+    """Move a network to a device; raise MinialexError if it does not fit there."""
+    try:
+        model.to(device)
+    except MemoryError as error:
+        raise MinialexError(
+            f"the network does not fit into the memory of {device}: "
+            "choose a smaller variant, or another device"
+        ) from error
+    return model
+
+
+def make_optimizer(settings: Settings, model: AlexNet) -> Optimizer:
+    """Return the optimizer that the settings name, with the numbers that it has."""
+    s, params = settings, model.parameters()
+    makers: dict[str, Callable[[], Optimizer]] = {
+        "rmsprop": partial(
+            RMSprop, params, s.lr, s.alpha, s.eps, s.weight_decay, momentum=s.momentum
+        ),
+        "sgd": partial(SGD, params, s.lr, s.momentum, s.weight_decay),
+        "adam": partial(Adam, params, s.lr, eps=s.eps, weight_decay=s.weight_decay),
+    }
+    try:
+        return makers[s.optimizer]()
+    except MemoryError as error:
+        raise MinialexError(
+            f"not enough memory for the state of {s.optimizer}: "
+            "choose a smaller variant, or optimizer sgd"
+        ) from error
+
+
+def run_schedule(settings: Settings, batches: int) -> Schedule:
+    """Return the schedule that the settings name, for a run of so many batches an epoch."""
+    return make_schedule(
+        settings.schedule,
+        lr=settings.lr,
+        total=settings.epochs * batches,
+        warmup=settings.warmup,
+        every=settings.every,
+        factor=settings.factor,
+    )
+
+
+def loss_weights(settings: Settings, dataset: Dataset, device: Device) -> Array | None:
+    """Return how much each class counts in the loss, (C,) float32, or None if all count alike.
+
+    "balanced" is scikit-learn's: images / (classes x images of the class).
+    """
+    if settings.class_weights == "none":
+        return None
+    counts = np.bincount(dataset.targets, minlength=len(dataset.classes))
+    weights = len(dataset) / (len(counts) * np.maximum(counts, 1))
+    return arrays.to_device(weights.astype(np.float32), device)

@@ -1,0 +1,401 @@
+"""The training loop: batches, epochs, validation, checkpoints, and going on after a stop.
+
+Whatever decides the rest of a run stands in its checkpoint: parameters, optimizer state, the
+place in the epoch, the sums of the epoch so far, and the state of dropout's random generator.
+The order of the images and their augmentation are functions of seed and epoch, the learning rate
+is one of the step. So a run that was stopped anywhere and went on ends with the bytes of one that
+was not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from signal import Signals
+
+from minialex import arrays
+from minialex.arrays import Array
+from minialex.autograd import Tensor
+from minialex.data import Batch
+from minialex.errors import MinialexError
+from minialex.ops import cross_entropy
+from minialex.train import build
+from minialex.train.build import BEST, LAST, Data
+from minialex.train.checkpoint import Checkpoint
+from minialex.train.evaluate import Evaluation, NonFiniteOutputsError, evaluate
+from minialex.train.metrics import MetricsWriter, Record
+from minialex.train.nonfinite import NonFiniteLossError, finite, first_nonfinite
+from minialex.train.pace import Pace
+from minialex.train.report import EpochEnd, Plan, Progress, Reporter, SilentReporter
+from minialex.train.settings import Settings
+from minialex.train.signals import StopRequest, exit_status, stop_on_signals
+from minialex.train.state import Place, RunState, Sums, link
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes
+    ----------
+    folder : Path
+    checkpoint : Path
+        Where the run stands.
+    best_checkpoint : Path or None
+        Where it did best on the held-out images; None before the first epoch's end.
+    best_epoch : int
+        Counted from 1; 0 before the first epoch's end.
+    best_accuracy : float
+        Of that epoch, in percent.
+    epochs : int
+        How many are done.
+    step : int
+        Batches of the whole run that are done.
+    signal : Signals or None
+        What stopped it before its end.
+    """
+
+    folder: Path
+    checkpoint: Path
+    best_checkpoint: Path | None
+    best_epoch: int
+    best_accuracy: float
+    epochs: int
+    step: int
+    signal: Signals | None
+
+    @property
+    def exit_status(self) -> int:
+        """What a program that did nothing else should exit with: 0, 130 or 143."""
+        return 0 if self.signal is None else exit_status(self.signal)
+
+
+class _StopError(Exception):
+    """Somebody asked for a stop, and this is a good place."""
+
+
+@dataclass
+class _Watch:
+    """Who listens to a run while it runs."""
+
+    reporter: Reporter
+    metrics: MetricsWriter
+    stop: StopRequest
+    saved_at: float
+
+
+class Trainer:
+    """Trains one network on one set of images.
+
+    Parameters
+    ----------
+    settings : Settings
+    data : Data
+    folder : Path
+        Where checkpoints and metrics go. It exists, and is ours.
+    saved : Checkpoint, optional
+        Where an earlier run of the same settings and images stopped.
+    marker : Path, optional
+        A file through which another process may ask for a stop.
+
+    Raises
+    ------
+    MinialexError
+        If the device is not there, the network does not fit into its memory, pretrained weights
+        do not fit the network, or the checkpoint is of another run.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        data: Data,
+        folder: Path,
+        *,
+        saved: Checkpoint | None = None,
+        marker: Path | None = None,
+    ) -> None:
+        self.settings, self.data, self.folder, self.marker = settings, data, folder, marker
+        self.device = arrays.device(settings.device)
+        self.notes: list[str] = []
+        # a run that goes on has its weights in the checkpoint
+        first = settings if saved is None else replace(settings, pretrained=None)
+        classes = len(data.train.classes)
+        self.model = build.make_model(first, classes, self.device, self.notes.append)
+        self.optimizer = build.make_optimizer(settings, self.model)
+        self.loader = build.training_loader(settings, data.train, self.device)
+        self.judge = build.judging_loader(settings, data.val, self.device)
+        self.schedule = build.run_schedule(settings, len(self.loader))
+        self.weights = build.loss_weights(settings, data.train, self.device)
+        self.sums, self.pace = Sums(self.device), Pace()
+        self.state = RunState(
+            settings, data, self.model, self.optimizer, Place(), self.sums
+        )
+        self.resumed_at: int | None = None
+        if saved is not None:
+            self.state.restore(saved)
+            self._finish_saving()
+            self.resumed_at = self.optimizer.steps
+
+    @property
+    def place(self) -> Place:
+        """How far the run is."""
+        return self.state.place
+
+    def run(self, reporter: Reporter | None = None) -> Outcome:
+        """Train to the last epoch, or until SIGINT or SIGTERM asks for a stop.
+
+        After a stop the checkpoint holds the place, and `Outcome.signal` says what it was.
+
+        Raises
+        ------
+        NonFiniteLossError
+            If the loss is no longer finite; the checkpoints are those from before.
+        MinialexError
+            If an image cannot be read, memory does not suffice, or a file cannot be written.
+        """
+        reporter = reporter or SilentReporter()
+        with (
+            MetricsWriter(self.folder, self.resumed_at) as metrics,
+            stop_on_signals(self.marker) as stop,
+        ):
+            watch = _Watch(reporter, metrics, stop, time.monotonic())
+            reporter.started(self.plan())
+            for note in self.notes:
+                reporter.message(note)
+            try:
+                while self.place.epoch < self.settings.epochs:
+                    self._epoch(watch)
+            except _StopError:
+                self._save(watch)
+        return self._outcome(stop.signal)
+
+    def plan(self) -> Plan:
+        """Return what is about to happen."""
+        return Plan(
+            settings=self.settings,
+            classes=tuple(self.data.train.classes),
+            train_images=len(self.data.train),
+            val_images=len(self.data.val),
+            batches=len(self.loader),
+            parameters=sum(p.size for p in self.model.parameters()),
+            device=self.device,
+            folder=self.folder,
+            epoch=self.place.epoch,
+            batch=self.place.batch,
+        )
+
+    # One epoch ----------------------------------------------------------------------------------
+
+    def _epoch(self, watch: _Watch) -> None:
+        began = time.monotonic()
+        self.model.train()
+        self._train(watch)
+        self._log(watch)
+        evaluation = self._judge(watch)
+        loss, accuracy = self.sums.means()
+        best = self.place.close_epoch(evaluation)
+        self.sums.reset()
+        self._save(watch, best=best)
+        watch.reporter.epoch_ended(
+            EpochEnd(
+                epoch=self.place.epoch,
+                epochs=self.settings.epochs,
+                train_loss=loss,
+                train_accuracy=accuracy,
+                val_loss=evaluation.loss,
+                val_accuracy=evaluation.accuracy,
+                best=best,
+                seconds=time.monotonic() - began,
+            )
+        )
+
+    def _train(self, watch: _Watch) -> None:
+        """Train on what is left of the epoch."""
+        epoch = self.loader.epoch(self.place.epoch, self.place.batch)
+        with contextlib.closing(epoch) as batches:  # type: ignore[type-var]
+            self.pace.start()
+            for batch in batches:
+                with self._enough_memory():
+                    self._step(batch)
+                self.pace.tick(len(batch))
+                self._after_batch(watch)
+
+    def _step(self, batch: Batch) -> None:
+        drawn = self.model.generator.offset
+        self.optimizer.zero_grad()
+        logits = self.model(Tensor(batch.images))
+        loss = cross_entropy(
+            logits,
+            batch.targets,
+            weight=self.weights,
+            label_smoothing=self.settings.label_smoothing,
+        )
+        self.sums.add(loss.data, logits.data, batch.targets)
+        self.place.batch += 1
+        if self._looks() and not math.isfinite(self.sums.loss()):
+            self.model.generator.offset = drawn
+            self._explain(batch.images)
+        loss.backward()
+        self.optimizer.lr = self.schedule(self.optimizer.steps)
+        self.optimizer.step()
+
+    def _looks(self) -> bool:
+        """Whether to bring numbers to the host: free on the CPU, now and then on a GPU."""
+        batch = self.place.batch
+        last = batch == len(self.loader)
+        return self.device == arrays.CPU or batch % self.settings.log_every == 0 or last
+
+    def _after_batch(self, watch: _Watch) -> None:
+        if self._looks():
+            watch.reporter.batch(self._progress())
+        if self.place.batch % self.settings.log_every == 0:
+            loss = self._log(watch)
+            watch.reporter.line(
+                f"[{self.place.epoch + 1}, {self.place.batch:5d}] loss: {loss:.3f}"
+            )
+        if watch.stop:
+            raise _StopError
+        every = 60 * self.settings.save_minutes
+        if every and time.monotonic() - watch.saved_at >= every:
+            self._save(watch)
+
+    def _log(self, watch: _Watch) -> float:
+        """Record what was measured since the last record; returns the loss."""
+        if self.sums.images == self.sums.logged_images:
+            return math.nan
+        loss, accuracy = self.sums.log()
+        watch.metrics.write(self._record("train", loss, accuracy, self.pace.lap()))
+        return loss
+
+    def _judge(self, watch: _Watch) -> Evaluation:
+        """Judge the network on the held-out images."""
+
+        def progress(done: int, total: int) -> None:
+            watch.reporter.judging(done, total)
+            if watch.stop:
+                raise _StopError
+
+        began = time.monotonic()
+        if watch.stop:
+            raise _StopError
+        with self._enough_memory():
+            try:
+                evaluation = evaluate(self.model, self.judge, progress)
+            except NonFiniteOutputsError:
+                self._explain_judging()
+                raise
+        seconds = time.monotonic() - began
+        self.pace.judging_seconds = seconds
+        rate = evaluation.images / seconds
+        watch.metrics.write(self._record("val", evaluation.loss, evaluation.accuracy, rate))
+        return evaluation
+
+    def _record(self, split: str, loss: float, accuracy: float, rate: float) -> Record:
+        return Record(
+            split=split,
+            epoch=self.place.epoch + 1,
+            step=self.optimizer.steps,
+            loss=loss,
+            accuracy=accuracy,
+            lr=self.optimizer.lr,
+            images_per_second=rate,
+        )
+
+    def _progress(self) -> Progress:
+        loss, accuracy = self.sums.means()
+        batches, epochs = len(self.loader), self.settings.epochs
+        to_do = (epochs - self.place.epoch) * batches - self.place.batch
+        return Progress(
+            epoch=self.place.epoch + 1,
+            epochs=epochs,
+            batch=self.place.batch,
+            batches=batches,
+            step=self.optimizer.steps,
+            loss=loss,
+            accuracy=accuracy,
+            lr=self.optimizer.lr,
+            images_per_second=self.pace.images_per_second(),
+            seconds_left=self.pace.seconds_left(to_do, epochs - self.place.epoch),
+        )
+
+    # Saving -------------------------------------------------------------------------------------
+
+    def _save(self, watch: _Watch, *, best: bool = False) -> None:
+        self._refuse_nonfinite()
+        self.state.save(self.folder / LAST)
+        if best:
+            link(self.folder / LAST, self.folder / BEST)
+        watch.saved_at = time.monotonic()
+        watch.reporter.saved(self.folder / LAST, best)
+
+    def _finish_saving(self) -> None:
+        """Make up for a kill between the writing of the last checkpoint and its second name."""
+        place = self.place
+        if place.batch == 0 and place.epoch and place.best.epoch == place.epoch:
+            link(self.folder / LAST, self.folder / BEST)
+
+    def _outcome(self, signal: Signals | None) -> Outcome:
+        best = self.place.best
+        return Outcome(
+            folder=self.folder,
+            checkpoint=self.folder / LAST,
+            best_checkpoint=self.folder / BEST if best.epoch else None,
+            best_epoch=best.epoch,
+            best_accuracy=best.accuracy,
+            epochs=self.place.epoch,
+            step=self.optimizer.steps,
+            signal=signal if self.place.epoch < self.settings.epochs else None,
+        )
+
+    # What may go wrong --------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _enough_memory(self) -> Iterator[None]:
+        try:
+            yield
+        except MemoryError as error:
+            s = self.settings
+            raise MinialexError(
+                f"not enough memory on {self.device} for batches of {s.batch_size} images of "
+                f"{s.image_size}x{s.image_size} pixels: lower the batch size, or the image size"
+            ) from error
+
+    def _explain(self, images: Array) -> None:
+        """Raise NonFiniteLossError, naming the layer at which the numbers of a batch go wrong."""
+        layer, cause = first_nonfinite(self.model, Tensor(images)) or (None, "the loss overflowed")
+        raise self._nonfinite(layer, cause)
+
+    def _explain_judging(self) -> None:
+        """Raise NonFiniteLossError for the first held-out batch at which the numbers go wrong."""
+        self.model.eval()
+        for batch in self.judge.epoch(0):
+            found = first_nonfinite(self.model, Tensor(batch.images))
+            if found:
+                raise self._nonfinite(*found)
+
+    def _refuse_nonfinite(self) -> None:
+        """Raise NonFiniteLossError rather than save numbers that are not finite."""
+        arena = self.optimizer.arena
+        if all(finite(flat) for flat in (arena.data, *arena.state.values())):
+            return
+        for name, parameter in self.model.named_parameters():
+            if not finite(parameter.data):
+                layer, _, what = name.rpartition(".")
+                raise self._nonfinite(layer, f"its {what} is no longer finite")
+        raise self._nonfinite(None, "the optimizer's running averages overflowed")
+
+    def _nonfinite(self, layer: str | None, cause: str) -> NonFiniteLossError:
+        kept = self.folder / LAST
+        where = f"{kept} is from before" if kept.exists() else "no checkpoint was written yet"
+        lr = self.optimizer.lr
+        return NonFiniteLossError(
+            layer=layer,
+            cause=cause,
+            step=self.optimizer.steps,
+            lr=lr,
+            rest=f"{where}; start again with a lower lr ({lr / 10:.2g}) or a longer warmup",
+        )

@@ -1,0 +1,156 @@
+"""What a run tells whoever watches it: a progress bar, a log, or nobody."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from minialex.arrays import Device
+from minialex.train.settings import Settings
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is about to happen.
+
+    Attributes
+    ----------
+    settings : Settings
+    classes : tuple of str
+    train_images, val_images : int
+    batches : int
+        Batches an epoch.
+    parameters : int
+        Numbers that are trained.
+    device : Device
+    folder : Path
+        Where the run writes.
+    epoch, batch : int
+        How many epochs, and batches of the next, are done: 0 and 0 unless the run is resumed.
+    """
+
+    settings: Settings
+    classes: tuple[str, ...]
+    train_images: int
+    val_images: int
+    batches: int
+    parameters: int
+    device: Device
+    folder: Path
+    epoch: int
+    batch: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training stands after a batch.
+
+    Attributes
+    ----------
+    epoch, epochs : int
+        The epoch that is running, from 1, and how many there are.
+    batch, batches : int
+        Batches of this epoch that are done, and how many there are.
+    step : int
+        Batches of the whole run that are done.
+    loss, accuracy : float
+        Over the images of this epoch so far; accuracy in percent.
+    lr : float
+    images_per_second : float
+        Lately; 0 where it is not yet known.
+    seconds_left : float or None
+        Until the end of the run, validation included; None where it is not yet known.
+    """
+
+    epoch: int
+    epochs: int
+    batch: int
+    batches: int
+    step: int
+    loss: float
+    accuracy: float
+    lr: float
+    images_per_second: float
+    seconds_left: float | None
+
+
+@dataclass(frozen=True)
+class EpochEnd:
+    """How an epoch went: loss, and accuracy in percent, on training and held-out images.
+
+    Attributes
+    ----------
+    epoch, epochs : int
+        From 1.
+    train_loss, train_accuracy, val_loss, val_accuracy : float
+    best : bool
+        Whether no epoch before was as accurate on the held-out images.
+    seconds : float
+        How long it took, counted from where the run was taken up.
+    """
+
+    epoch: int
+    epochs: int
+    train_loss: float
+    train_accuracy: float
+    val_loss: float
+    val_accuracy: float
+    best: bool
+    seconds: float
+
+
+class Reporter(Protocol):
+    """Hears of everything, in the thread that trains."""
+
+    def checking(self, done: int, total: int) -> None:
+        """Hear how many images have been looked through for ones that cannot be read."""
+
+    def started(self, plan: Plan) -> None:
+        """Hear what is about to start or go on."""
+
+    def batch(self, progress: Progress) -> None:
+        """Hear of a batch: of every one on the CPU, of every `log_every`-th on a GPU."""
+
+    def line(self, text: str) -> None:
+        """Hear a line for the log: the article's ``[epoch, batch] loss: x.xxx``."""
+
+    def judging(self, done: int, total: int) -> None:
+        """Hear how many of the held-out images have been judged."""
+
+    def epoch_ended(self, end: EpochEnd) -> None:
+        """Hear how an epoch and its validation went."""
+
+    def saved(self, path: Path, best: bool) -> None:
+        """Hear of a checkpoint that was written; `best` says that it is the best so far."""
+
+    def message(self, text: str) -> None:
+        """Hear a sentence that the user should read."""
+
+
+class SilentReporter:
+    """Tells nobody."""
+
+    def checking(self, done: int, total: int) -> None:
+        """Say nothing."""
+
+    def started(self, plan: Plan) -> None:
+        """Say nothing."""
+
+    def batch(self, progress: Progress) -> None:
+        """Say nothing."""
+
+    def line(self, text: str) -> None:
+        """Say nothing."""
+
+    def judging(self, done: int, total: int) -> None:
+        """Say nothing."""
+
+    def epoch_ended(self, end: EpochEnd) -> None:
+        """Say nothing."""
+
+    def saved(self, path: Path, best: bool) -> None:
+        """Say nothing."""
+
+    def message(self, text: str) -> None:
+        """Say nothing."""

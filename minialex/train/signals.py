@@ -1,0 +1,87 @@
+"""Stopping between two batches when asked to, instead of in the middle of anything."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StopRequest:
+    """Whether somebody asked for a stop, and by which signal. True if so.
+
+    Parameters
+    ----------
+    marker : Path, optional
+        A file through which another process may ask; it holds the signal's number.
+
+    Attributes
+    ----------
+    signal : signal.Signals or None
+    """
+
+    def __init__(self, marker: Path | None = None) -> None:
+        self.signal: signal.Signals | None = None
+        self.marker = marker
+
+    def __bool__(self) -> bool:
+        if self.signal is None and self.marker is not None and self.marker.exists():
+            self.signal = signal.Signals(int(self.marker.read_text()))
+        return self.signal is not None
+
+
+def exit_status(number: int) -> int:
+    """Return the status that a process ended by signal `number` exits with: 130 for SIGINT."""
+    return 128 + number
+
+
+@contextlib.contextmanager
+def stop_on_signals(
+    marker: Path | None = None, heard: Callable[[signal.Signals], None] | None = None
+) -> Iterator[StopRequest]:
+    """Turn the first SIGINT or SIGTERM inside into a request; a second one acts at once.
+
+    Where this is not the main thread, which alone receives signals, they act as before. The
+    handlers that were there are put back at the end.
+
+    Parameters
+    ----------
+    marker : Path, optional
+        A file through which another process may ask for a stop too.
+    heard : callable, optional
+        Called with the first signal, from its handler: it must be quick.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        At a second SIGINT.
+    SystemExit
+        At a second signal that is SIGTERM.
+    """
+    request = StopRequest(marker)
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if request.signal is not None:
+            if number == signal.SIGINT:
+                raise KeyboardInterrupt
+            raise SystemExit(exit_status(number))
+        request.signal = signal.Signals(number)
+        if heard is not None:
+            heard(request.signal)
+
+    before: dict[signal.Signals, Any] = {s: signal.signal(s, handle) for s in SIGNALS}
+    try:
+        yield request
+    finally:
+        for s, handler in before.items():
+            # None stands for a handler that was not installed from Python
+            signal.signal(s, signal.SIG_DFL if handler is None else handler)

@@ -1,0 +1,25 @@
+import pytest
+from hypothesis import settings
+
+from minialex import arrays
+
+settings.register_profile("suite", deadline=None, derandomize=True, max_examples=25)
+settings.load_profile("suite")
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--draws",
+        type=int,
+        default=300,
+        help="random shapes on which the checker must accuse no correct op (10000 takes a while)",
+    )
+
+
+def pytest_collection_modifyitems(items):
+    if arrays.cuda_count():
+        return
+    skip = pytest.mark.skip(reason="no CUDA GPU that CuPy can use")
+    for item in items:
+        if item.get_closest_marker("gpu"):
+            item.add_marker(skip)

@@ -1,0 +1,62 @@
+"""Images and data sets that the tests make for themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from minialex.data import BadImageError, Picture
+
+
+def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """Return random RGB pixels, (height, width, 3) uint8."""
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def slopes(height: int, width: int) -> np.ndarray:
+    """Return an image that is a linear function of place: red grows to the right, green down."""
+    y, x = np.mgrid[:height, :width]
+    return np.stack(
+        [255 * x / (width - 1), 255 * y / (height - 1), np.full_like(x, 128)], axis=-1
+    ).astype(np.uint8)
+
+
+def save(path: Path, pixels: np.ndarray | None = None, **options: object) -> Path:
+    """Write pixels, noise unless given, to `path`, making its folders."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(noise(8, 10) if pixels is None else pixels).save(path, **options)
+    return path
+
+
+def tree(root: Path, counts: dict[str, int], suffix: str = ".png") -> Path:
+    """Write `counts[name]` different images into each folder `root/name`."""
+    for number, (name, count) in enumerate(counts.items()):
+        (root / name).mkdir(parents=True, exist_ok=True)
+        for i in range(count):
+            save(root / name / f"{i}{suffix}", noise(9, 12, 1000 * number + i))
+    return root
+
+
+class Memory:
+    """A data set in memory that notes which images were loaded and can have bad ones."""
+
+    def __init__(self, count: int, size: int = 6, bad: tuple[int, ...] = ()) -> None:
+        self.classes = ["even", "odd"]
+        self.targets = np.arange(count) % 2
+        self.images = [noise(size, size + 1, seed) for seed in range(count)]
+        self.bad = bad
+        self.loaded: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def load(self, index: int) -> Picture:
+        self.loaded.append(index)
+        if index in self.bad:
+            raise BadImageError(self.name(index), "it is torn")
+        return Picture(Image.fromarray(self.images[index]), self.name(index))
+
+    def name(self, index: int) -> str:
+        return f"picture {index}"

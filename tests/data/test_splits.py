@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.model_selection import StratifiedKFold
+
+from minialex.data import folds, split
+from minialex.errors import MinialexError
+from tests.data.pictures import Memory
+
+labels = st.lists(st.integers(0, 4), min_size=1, max_size=120)
+seeds = st.integers(0, 2**64 - 1)
+
+
+def labelled(targets):
+    dataset = Memory(0)
+    dataset.targets = np.asarray(targets)
+    dataset.classes = [f"class {c}" for c in range(max(targets) + 1)]
+    return dataset
+
+
+@given(counts=st.lists(st.integers(2, 40), min_size=1), fraction=st.floats(0.01, 0.99), seed=seeds)
+def test_both_parts_have_every_class_in_proportion(counts, fraction, seed):
+    dataset = labelled(np.repeat(np.arange(len(counts)), counts))
+    first, second = split(dataset, fraction, seed)
+    np.testing.assert_array_equal(
+        np.sort(np.concatenate([first.indices, second.indices])), np.arange(sum(counts))
+    )
+    for c, count in enumerate(counts):
+        held_out = (second.targets == c).sum()
+        assert 1 <= held_out <= count - 1
+        assert abs(held_out - fraction * count) <= 1
+    assert (np.diff(first.indices) > 0).all()
+    assert (np.diff(second.indices) > 0).all()
+
+
+def test_the_seed_decides_the_split():
+    dataset = labelled([0, 1] * 50)
+    same, again, other = (split(dataset, 0.3, seed)[1].indices.tolist() for seed in (1, 1, 2))
+    assert same == again != other
+
+
+def test_a_split_takes_from_everywhere():
+    dataset = labelled([0] * 1000)
+    held_out = split(dataset, 0.5, 0)[1].indices
+    assert 400 < held_out.mean() < 600
+    assert 200 < (held_out < 500).sum() < 300
+
+
+def test_a_class_of_one_image_cannot_be_split():
+    with pytest.raises(MinialexError, match=r"only one image of class 'class 1', 'class 3': .*add"):
+        split(labelled([0, 0, 1, 2, 2, 3]), 0.5, 0)
+
+
+@pytest.mark.parametrize("fraction", [0, 1, -0.5, 2])
+def test_fractions_out_of_range_are_refused(fraction):
+    with pytest.raises(ValueError, match="split: fraction must"):
+        split(labelled([0, 0]), fraction, 0)
+
+
+@given(counts=st.lists(st.integers(7, 30), min_size=1, max_size=6), k=st.integers(2, 7), seed=seeds)
+def test_folds_hold_out_every_image_once_in_even_parts(counts, k, seed):
+    targets = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
+    parts = folds(targets, k, seed)
+    assert len(parts) == k
+    held_out = np.concatenate([val for _, val in parts])
+    np.testing.assert_array_equal(np.sort(held_out), np.arange(len(targets)))
+    for train, val in parts:
+        np.testing.assert_array_equal(np.setdiff1d(np.arange(len(targets)), val), train)
+    table = np.array([np.bincount(targets[val], minlength=len(counts)) for _, val in parts])
+    assert np.ptp(table, axis=0).max() <= 1
+    assert np.ptp(table.sum(axis=1)) <= 1
+
+
+def test_folds_are_as_even_as_those_of_scikit_learn():
+    targets = np.random.default_rng(1).integers(0, 7, 333)
+    theirs = StratifiedKFold(5, shuffle=True, random_state=0).split(targets, targets)
+
+    def counts(parts):
+        table = [[*np.bincount(targets[val]), len(val)] for _, val in parts]
+        return np.sort(table, axis=0)
+
+    np.testing.assert_array_equal(counts(folds(targets, 5, 0)), counts(theirs))
+
+
+def test_the_seed_decides_the_folds():
+    targets = [0, 1] * 30
+    same, again, other = ([v.tolist() for _, v in folds(targets, 3, s)] for s in (1, 1, 2))
+    assert same == again != other
+
+
+def test_too_few_images_for_the_folds():
+    targets = [0] * 5 + [1] * 3 + [2] * 4
+    few = r"too few images for 5 folds in class 'b' \(3\), 'c' \(4\): .* at most 3 folds"
+    with pytest.raises(MinialexError, match=few):
+        folds(targets, 5, 0, ["a", "b", "c"])
+    with pytest.raises(MinialexError, match=r"in class 1 \(3\), 2 \(4\)"):
+        folds(targets, 5, 0)
+
+
+def test_one_fold_is_none():
+    with pytest.raises(ValueError, match="folds: k must be at least 2, got 1"):
+        folds([0, 0], 1, 0)

@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+
+from minialex.data import ImageFolder, Loader, evaluation, find_bad, skip_bad
+from minialex.data import verify as module
+from minialex.errors import MinialexError
+from tests.data.pictures import Memory, noise, save, tree
+
+
+def damaged(root):
+    tree(root, {"a": 4, "b": 3})
+    save(root / "a" / "cut.jpg", noise(64, 64))
+    data = (root / "a" / "cut.jpg").read_bytes()
+    (root / "a" / "cut.jpg").write_bytes(data[: len(data) // 2])
+    (root / "b" / "empty.png").write_bytes(b"")
+    return ImageFolder(root)
+
+
+def test_bad_images_are_found_counted_and_named(tmp_path):
+    dataset = damaged(tmp_path)
+    bad = find_bad(dataset)
+    assert [dataset.paths[b.index] for b in bad] == [b.name for b in bad]
+    assert [b.name.rsplit("/", 1)[1] for b in bad] == ["cut.jpg", "empty.png"]
+    assert "truncated" in bad[0].reason
+    assert bad[1].reason == "the file is empty"
+
+
+def test_bad_images_are_skipped(tmp_path):
+    dataset, bad = skip_bad(damaged(tmp_path))
+    assert len(bad) == 2
+    assert dataset.targets.tolist() == [0] * 4 + [1] * 3
+    assert sum(len(b) for b in Loader(dataset, 2, evaluation(4)).epoch(0)) == 7
+
+
+def test_a_good_data_set_is_returned_as_it_is():
+    dataset = Memory(5)
+    assert skip_bad(dataset) == (dataset, [])
+
+
+def test_a_class_left_without_images_is_an_error():
+    with pytest.raises(MinialexError, match=r"no readable image of class 'odd' \(picture 1: it is"):
+        skip_bad(Memory(6, bad=(1, 3, 5)))
+
+
+def test_every_image_is_read_and_progress_is_told(monkeypatch):
+    monkeypatch.setattr(module, "LOT", 4)
+    dataset, calls = Memory(10, bad=(2, 9)), []
+    bad = find_bad(dataset, progress=lambda done, total: calls.append((done, total)))
+    assert [b.index for b in bad] == [2, 9]
+    np.testing.assert_array_equal(np.sort(dataset.loaded), np.arange(10))
+    assert calls == [(4, 10), (8, 10), (10, 10)]
+
+
+def test_errors_of_the_program_are_not_mistaken_for_bad_images():
+    dataset = Memory(3)
+    dataset.images[1] = None
+    with pytest.raises(AttributeError):
+        find_bad(dataset)

@@ -1,0 +1,233 @@
+"""Every op x case x pair of implementations x type, with no code per op.
+
+An op is tested because it exists: its name in `OPS` is enough. What it is tried on stands in
+``minialex.check.cases``, what is right in ``minialex.reference``.
+"""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import minialex.ops  # noqa: F401 - fills OPS
+from minialex import arrays, reference
+from minialex.autograd import OPS
+from minialex.check import contract, suite
+from minialex.check.cases import CASES, elementwise, layers, windows
+from minialex.check.verdict import Verdict
+
+DTYPES = "float64", "float32"
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+GRID = [
+    pytest.param(name, case, id=f"{name}-{case.name}") for name in OPS for case in CASES.get(name, ())
+]
+
+
+@pytest.fixture(params=DEVICES)
+def device(request):
+    return arrays.device(request.param)
+
+
+@pytest.mark.parametrize("name", sorted(OPS))
+def test_every_op_has_cases_and_a_reference(name):
+    assert CASES.get(name), f"op {name!r} has no cases in minialex/check/cases"
+    assert callable(getattr(reference, name, None)), f"op {name!r} has no minialex/reference/{name}.py"
+
+
+def test_every_case_belongs_to_an_op():
+    assert set(CASES) <= set(OPS)
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_names_of_cases_are_unique(name):
+    names = [case.name for case in CASES[name]]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(("name", "case"), GRID)
+def test_output_and_gradients(name, case, device):
+    for dtype in DTYPES:
+        for pair in suite.pairs(OPS[name], dtype, device):
+            row = suite.check(pair, case)
+            assert row.verdict is Verdict.PASS, str(row)
+
+
+@pytest.mark.parametrize(("name", "case"), GRID)
+def test_arrays_scattered_in_memory(name, case, device):
+    for pair in suite.pairs(OPS[name], "float32", device):
+        row = suite.check(pair, case, scatter=True)
+        assert row.verdict is Verdict.PASS, str(row)
+
+
+@pytest.mark.parametrize(("name", "case"), GRID)
+def test_contract(name, case, device):
+    for dtype in DTYPES:
+        for pair in suite.pairs(OPS[name], dtype, device):
+            assert contract.violations(pair, case) == []
+
+
+@pytest.mark.parametrize(("name", "case"), GRID)
+def test_saved_is_the_same_for_all_implementations(name, case):
+    inputs = case.draw(name)
+    shared = [i for i in OPS[name].implementations.values() if not i.own_saved]
+    first, *others = [[kind(a) for a in i.forward(*inputs, **case.params)[1]] for i in shared]
+    assert all(other == first for other in others)
+
+
+def kind(a):
+    return (a.shape, a.dtype) if isinstance(a, np.ndarray) else a
+
+
+@pytest.mark.parametrize(("name", "case"), GRID)
+def test_cost_is_plausible(name, case):
+    inputs = case.draw(name)
+    shapes = tuple(None if a is None else a.shape for a in inputs)
+    cost = OPS[name].cost(shapes, **case.params)
+    assert isinstance(cost.flops, int)
+    assert isinstance(cost.bytes, int)
+    y, _ = OPS[name].implementations["array"].forward(*inputs, **case.params)
+    moved = y.size + sum(a.size for a in inputs if a is not None)
+    # nothing is read or written twice; an op that makes a view moves nothing
+    assert 0 <= cost.bytes <= 2 * 4 * moved
+    assert cost.flops == 0 or cost.flops >= y.size
+    assert cost.flops == 0 or cost.bytes >= 4 * y.size
+
+
+def test_cost_of_a_convolution_is_twice_its_products():
+    params = {"stride": (4, 3), "padding": (2, 1), "dilation": (1, 2), "groups": 2}
+    x, w = (2, 6, 31, 23), (4, 3, 11, 5)
+    y = reference.conv2d(np.zeros(x), np.zeros(w), **params)
+    assert OPS["conv2d"].cost((x, w, None), **params).flops == 2 * y.size * math.prod(w[1:])
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "products"),
+    [
+        ((3, 4), (4, 5), 60),
+        ((7,), (7,), 7),
+        ((2, 1, 3, 4), (5, 4, 6), 720),
+        ((3, 4), (4,), 12),
+        ((4,), (2, 4, 3), 24),
+    ],
+)
+def test_cost_of_a_matrix_product_is_twice_its_products(a, b, products):
+    assert OPS["matmul"].cost((a, b)).flops == 2 * products
+
+
+def test_cost_of_a_linear_layer_is_twice_its_products():
+    assert OPS["linear"].cost(((5, 31), (7, 31), None)).flops == 2 * 5 * 31 * 7
+
+
+# Shapes drawn by Hypothesis -----------------------------------------------------------------------
+
+
+def assert_right(name, case):
+    for dtype in DTYPES:
+        for pair in suite.pairs(OPS[name], dtype):
+            row = suite.check(pair, case)
+            assert row.verdict is Verdict.PASS, str(row)
+
+
+def sizes(low, high):
+    return st.integers(low, high)
+
+
+def both(low, high):
+    return st.tuples(sizes(low, high), sizes(low, high))
+
+
+@given(
+    N=sizes(0, 3),
+    channels=both(1, 3),
+    groups=sizes(1, 3),
+    image=both(1, 9),
+    kernel=both(1, 4),
+    stride=both(1, 4),
+    padding=both(0, 3),
+    dilation=both(1, 3),
+    bias=st.booleans(),
+)
+def test_conv2d_of_any_shape(
+    N, channels, groups, image, kernel, stride, padding, dilation, bias
+):
+    reach = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
+    image = tuple(max(n, r - 2 * p) for n, r, p in zip(image, reach, padding, strict=True))
+    case = windows.conv(
+        "drawn",
+        (N, channels[0] * groups, *image),
+        channels[1] * groups,
+        kernel,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+        bias=bias,
+    )
+    assert_right("conv2d", case)
+
+
+def pools():
+    """Windows, strides and paddings of at most half a window, over images that hold a window."""
+    return st.fixed_dictionaries(
+        {"kernel": both(1, 4), "stride": both(1, 5), "share": both(0, 2)}
+    )
+
+
+def pool(shape, drawn, **more):
+    kernel = drawn["kernel"]
+    padding = tuple(min(s, k // 2) for s, k in zip(drawn["share"], kernel, strict=True))
+    image = tuple(max(n, k - 2 * p, 1) for n, k, p in zip(shape[2:], kernel, padding, strict=True))
+    x = (*shape[:2], *image)
+    return windows.pool("drawn", x, kernel, stride=drawn["stride"], padding=padding, **more)
+
+
+maps = st.tuples(sizes(0, 2), sizes(1, 3), sizes(1, 9), sizes(1, 9))
+
+
+@given(maps, pools())
+def test_max_pool2d_of_any_shape(shape, drawn):
+    assert_right("max_pool2d", pool(shape, drawn))
+
+
+@given(maps, pools(), st.booleans())
+def test_avg_pool2d_of_any_shape(shape, drawn, include):
+    assert_right("avg_pool2d", pool(shape, drawn, count_include_pad=include))
+
+
+@given(maps, both(1, 6))
+def test_adaptive_avg_pool2d_of_any_shape(shape, size):
+    assert_right("adaptive_avg_pool2d", windows.adaptive("drawn", shape, size))
+
+
+@given(st.lists(sizes(0, 4), max_size=2), sizes(1, 40), sizes(1, 9), st.booleans())
+def test_linear_of_any_shape(rows, features, O, bias):
+    assert_right("linear", layers.linear("drawn", (*rows, features), O, bias))
+
+
+@given(
+    maps.map(lambda s: (s[0], 3 * s[1], s[2], s[3] // 3 + 1)),
+    st.sampled_from([1, 3, 5, 7, 9]),
+    st.floats(0, 1),
+    st.floats(0.25, 2),
+    st.floats(0.5, 3),
+)
+def test_local_response_norm_of_any_shape(shape, size, alpha, beta, k):
+    assert_right("local_response_norm", layers.lrn("drawn", shape, size, alpha, beta, k))
+
+
+@st.composite
+def broadcast_shapes(draw):
+    """Two shapes that go together: axes of the result, each 1 or missing in either operand."""
+    result = draw(st.lists(sizes(0, 5), max_size=4))
+    shapes = []
+    for _ in range(2):
+        kept = [draw(st.sampled_from([n, 1])) for n in result]
+        shapes.append(tuple(kept[draw(sizes(0, len(kept))) :]))
+    return tuple(shapes)
+
+
+@given(st.sampled_from(["add", "subtract", "multiply", "divide"]), broadcast_shapes())
+def test_arithmetic_broadcasts_any_shapes(name, shapes):
+    assert_right(name, elementwise.binary(name, *shapes))

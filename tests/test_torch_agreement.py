@@ -1,0 +1,168 @@
+"""PyTorch, a second opinion: the same outputs and gradients, in float64."""
+
+import numpy as np
+import pytest
+
+from minialex import Tensor, ops
+from minialex.autograd import OPS
+from minialex.check.case import generator
+from minialex.check.cases import CASES
+from minialex.reference import dropout as kept
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+F = torch.nn.functional
+
+
+def indexed(x, index):
+    return x[tuple(torch.from_numpy(i) if isinstance(i, np.ndarray) else i for i in index)]
+
+
+def lrn(x, size, alpha, beta, k):
+    # PyTorch takes the mean of the squares, the paper their sum
+    return F.local_response_norm(x, size, alpha * size, beta, k)
+
+
+def dropped(x, **params):
+    # PyTorch draws another mask: only what is done with it can be compared
+    return x * torch.from_numpy(kept(np.ones(x.shape), **params))
+
+
+def total(x, dims, keepdim):
+    return x.sum(dims, keepdim) if dims else x * 1
+
+
+def cast(x, dtype):
+    return x.to(getattr(torch, dtype.name))
+
+
+THEIRS = {
+    "absolute": torch.abs,
+    "adaptive_avg_pool2d": F.adaptive_avg_pool2d,
+    "add": torch.add,
+    "astype": cast,
+    "avg_pool2d": F.avg_pool2d,
+    "concatenate": lambda *xs, dim: torch.cat(xs, dim),
+    "conv2d": F.conv2d,
+    "cross_entropy": F.cross_entropy,
+    "divide": torch.div,
+    "dropout": dropped,
+    "exp": torch.exp,
+    "getitem": indexed,
+    "linear": F.linear,
+    "local_response_norm": lrn,
+    "log": torch.log,
+    "log_softmax": F.log_softmax,
+    "matmul": torch.matmul,
+    "max": lambda x, dims, keepdim: torch.amax(x, dims, keepdim) if dims else x * 1,
+    "max_pool2d": F.max_pool2d,
+    "multiply": torch.mul,
+    "negative": torch.neg,
+    "power": torch.pow,
+    "relu": F.relu,
+    "reshape": torch.reshape,
+    "softmax": F.softmax,
+    "sqrt": torch.sqrt,
+    "subtract": torch.sub,
+    "sum": total,
+    "tanh": torch.tanh,
+    "to": lambda x, device: x * 1,
+    "transpose": torch.permute,
+}
+
+DIFFER = {
+    ("cross_entropy", "no row counts"): "PyTorch gives NaN, the mean of nothing",
+    ("getitem", "every second, backwards"): "PyTorch takes no negative steps",
+}
+
+
+def cases():
+    for name in sorted(OPS):
+        for case in CASES.get(name, ()):
+            reason = DIFFER.get((name, case.name))
+            marks = [pytest.mark.skip(reason=reason)] if reason else []
+            yield pytest.param(name, case, id=f"{name}-{case.name}", marks=marks)
+
+
+def theirs(a, wanted=True):
+    """Return a copy of an array as a tensor of PyTorch, whose gradient is wanted or not."""
+    return None if a is None else torch.from_numpy(a.copy()).requires_grad_(wanted)
+
+
+def compare(ours, tensor):
+    want = tensor.detach().numpy().astype(np.float64)
+    scale = max(1.0, float(np.abs(want).max(initial=0)))
+    eps = max(np.finfo(ours.dtype).eps, np.finfo(np.float64).eps)
+    assert ours.shape == want.shape
+    np.testing.assert_allclose(ours, want, rtol=0, atol=1000 * eps * scale)
+
+
+@pytest.mark.parametrize("name", sorted(OPS))
+def test_every_op_is_compared(name):
+    assert name in THEIRS
+
+
+@pytest.mark.parametrize(("name", "case"), list(cases()))
+def test_outputs_and_gradients(name, case):
+    inputs = case.draw(name)
+    wanted = case.differentiable(inputs)
+    ours = [
+        None if a is None else Tensor(a, requires_grad=i in wanted) for i, a in enumerate(inputs)
+    ]
+    y = OPS[name](*ours, **case.params)
+    peers = [theirs(a, i in wanted) for i, a in enumerate(inputs)]
+    expected = THEIRS[name](*peers, **case.params)
+    compare(y.data, expected)
+    gy = generator(name, case.name, "peer").standard_normal(y.shape)
+    y.backward(gy)
+    expected.backward(torch.from_numpy(np.asarray(gy)).to(expected.dtype))
+    for i in wanted:
+        compare(ours[i].grad, peers[i].grad)
+
+
+def network(f, x, weights, targets):
+    """Return the loss of a small network of AlexNet's shape, in the functions `f`."""
+    w1, b1, w2, b2, w3, b3, w4, b4 = weights
+    h = f["conv2d"](x, w1, b1, stride=2, padding=1)
+    h = f["lrn"](f["relu"](h))
+    h = f["max_pool2d"](h)
+    h = f["relu"](f["conv2d"](h, w2, b2, stride=1, padding=2, groups=2))
+    h = f["adaptive"](h).reshape(h.shape[0], -1)
+    h = f["relu"](f["linear"](h, w3, b3))
+    return f["cross_entropy"](f["linear"](h, w4, b4), targets)
+
+
+OURS = {
+    "conv2d": ops.conv2d,
+    "lrn": lambda h: ops.local_response_norm(h, size=5, alpha=0.1, beta=0.75, k=2.0),
+    "relu": ops.relu,
+    "max_pool2d": lambda h: ops.max_pool2d(h, kernel_size=3, stride=2),
+    "adaptive": lambda h: ops.adaptive_avg_pool2d(h, (2, 3)),
+    "linear": ops.linear,
+    "cross_entropy": lambda x, t: ops.cross_entropy(x, t, label_smoothing=0.1),
+}
+PEERS = {
+    "conv2d": F.conv2d,
+    "lrn": lambda h: lrn(h, 5, 0.1, 0.75, 2.0),
+    "relu": F.relu,
+    "max_pool2d": lambda h: F.max_pool2d(h, 3, 2),
+    "adaptive": lambda h: F.adaptive_avg_pool2d(h, (2, 3)),
+    "linear": F.linear,
+    "cross_entropy": lambda x, t: F.cross_entropy(x, t, label_smoothing=0.1),
+}
+SHAPES = [(6, 3, 5, 5), (6,), (8, 3, 5, 5), (8,), (16, 48), (16,), (10, 16), (10,)]
+
+
+def test_a_small_network():
+    rng = np.random.default_rng(0)
+    x, targets = rng.standard_normal((4, 3, 32, 29)), rng.integers(0, 10, 4)
+    arrays = [rng.standard_normal(s) / np.sqrt(np.prod(s[1:])) for s in SHAPES]
+    weights = [Tensor(a, requires_grad=True) for a in arrays]
+    peers = [theirs(a) for a in arrays]
+    image, peer_image = Tensor(x, requires_grad=True), theirs(x)
+    loss = network(OURS, image, weights, targets)
+    expected = network(PEERS, peer_image, peers, torch.from_numpy(targets))
+    compare(loss.data, expected)
+    loss.backward()
+    expected.backward()
+    for ours, peer in zip([image, *weights], [peer_image, *peers], strict=True):
+        compare(ours.grad, peer.grad)

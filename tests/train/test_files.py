@@ -1,0 +1,340 @@
+"""Files appear whole or not at all, and a run has its folder to itself."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from minialex.errors import MinialexError
+from minialex.train import files
+from minialex.train.files import LOCK, atomic_write, claim, map_file, shown
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture
+def small_files_only():
+    """Let this process write no more than 1000 bytes into a file, as a full disk would."""
+    resource = pytest.importorskip("resource", reason="this system has no limits on file sizes")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+class TestAtomicWrite:
+    def test_writes_and_replaces(self, tmp_path):
+        path = tmp_path / "file"
+        atomic_write(path, b"one")
+        atomic_write(str(path), lambda file: file.write(b"two"))
+        assert path.read_bytes() == b"two"
+        assert names(tmp_path) == ["file"]
+
+    def test_a_file_may_be_read_by_whom_the_umask_lets(self, tmp_path):
+        before = os.umask(0o027)
+        try:
+            atomic_write(tmp_path / "file", b"")
+        finally:
+            os.umask(before)
+        assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
+
+    def test_is_whole_before_it_has_its_name(self, tmp_path, monkeypatch):
+        seen = []
+        sync = os.fsync
+
+        def watch(descriptor):
+            seen.append((os.fstat(descriptor).st_size, (tmp_path / "file").exists()))
+            sync(descriptor)
+
+        monkeypatch.setattr(files.os, "fsync", watch)
+        atomic_write(tmp_path / "file", b"12345")
+        assert seen[0] == (5, False)
+
+    @pytest.mark.parametrize("content", [b"x" * 5000, lambda file: file.write(b"x" * 5000)])
+    def test_a_write_cut_off_by_the_system_loses_nothing(self, tmp_path, small_files_only, content):
+        path = tmp_path / "file"
+        atomic_write(path, b"before")
+        with pytest.raises(MinialexError, match=f"cannot write {path}: files may not be that"):
+            atomic_write(path, content)
+        assert path.read_bytes() == b"before"
+        assert names(tmp_path) == ["file"]
+
+    @pytest.mark.parametrize(
+        ("code", "words"),
+        [
+            (errno.ENOSPC, "disk is full: free space"),
+            (errno.EDQUOT, "quota"),
+            (errno.EROFS, "read-only: choose another folder"),
+            (errno.EACCES, "permission denied: change its permissions"),
+            (errno.EBUSY, "choose another folder"),
+        ],
+    )
+    @pytest.mark.parametrize("call", ["fsync", "replace"])
+    def test_a_refusal_names_file_and_remedy(self, tmp_path, monkeypatch, code, words, call):
+        path = tmp_path / "file"
+        path.write_bytes(b"before")
+
+        def refuse(*_):
+            raise OSError(code, os.strerror(code))
+
+        monkeypatch.setattr(files.os, call, refuse)
+        with pytest.raises(MinialexError, match=words) as caught:
+            atomic_write(path, b"after")
+        assert str(path) in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert path.read_bytes() == b"before"
+        assert names(tmp_path) == ["file"]
+
+    @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+    def test_an_interruption_loses_nothing(self, tmp_path, error):
+        path = tmp_path / "file"
+        path.write_bytes(b"before")
+
+        def write(file):
+            file.write(b"half")
+            raise error
+
+        with pytest.raises(error):
+            atomic_write(path, write)
+        assert path.read_bytes() == b"before"
+        assert names(tmp_path) == ["file"]
+
+    def test_a_link_keeps_pointing(self, tmp_path):
+        (tmp_path / "far").mkdir()
+        link = tmp_path / "link"
+        link.symlink_to(tmp_path / "far" / "file")
+        atomic_write(link, b"content")
+        assert link.is_symlink()
+        assert names(tmp_path / "far") == ["file"]
+
+    def test_places_where_no_file_can_be(self, tmp_path):
+        (tmp_path / "file").write_bytes(b"")
+        for path, words in (
+            (tmp_path, "it is a folder"),
+            (tmp_path / "missing" / "file", "its folder does not exist"),
+            (tmp_path / "file" / "file", "is a file, not a folder"),
+            (tmp_path / ("x" * 300), "too long"),
+        ):
+            with pytest.raises(MinialexError, match=words):
+                atomic_write(path, b"")
+        assert names(tmp_path) == ["file"]
+
+    def test_devices_are_not_replaced(self, tmp_path):
+        pipe = tmp_path / "pipe"
+        os.mkfifo(pipe)
+        with pytest.raises(MinialexError, match="it is not a file"):
+            atomic_write(pipe, b"")
+        assert pipe.is_fifo()
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is write-protected for root")
+    def test_protected_files_and_folders_stay(self, tmp_path):
+        path = tmp_path / "file"
+        path.write_bytes(b"before")
+        path.chmod(0o444)
+        with pytest.raises(MinialexError, match="permission denied"):
+            atomic_write(path, b"after")
+        tmp_path.chmod(0o555)
+        with pytest.raises(MinialexError, match="permission denied"):
+            atomic_write(tmp_path / "other", b"")
+        tmp_path.chmod(0o755)
+        assert path.read_bytes() == b"before"
+
+
+class TestMapFile:
+    def test_gives_the_bytes_and_no_way_to_change_them(self, tmp_path):
+        (tmp_path / "file").write_bytes(b"12345")
+        data = map_file(tmp_path / "file")
+        assert data[1:3] == b"23"
+        with pytest.raises(TypeError):
+            data[0:1] = b"x"
+
+    def test_what_cannot_be_read(self, tmp_path):
+        (tmp_path / "empty").write_bytes(b"")
+        os.mkfifo(tmp_path / "pipe")
+        for name, words in (
+            ("missing", "no such file"),
+            (".", "it is a folder"),
+            ("empty", "it is empty"),
+            ("pipe", "not an ordinary file"),
+            ("empty/below", "Not a directory"),
+            ("nul\0", "null"),
+        ):
+            with pytest.raises(MinialexError, match=words):
+                map_file(tmp_path / name)
+
+
+def test_names_are_shown_on_one_line():
+    assert shown("a\nb\x1b[2J") == r"'a\nb\x1b[2J'"
+    assert len(shown("x" * 1000)) < 90
+
+
+HOLD = """
+import sys
+from minialex.train.files import claim
+claim(sys.argv[1])
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def other_process(tmp_path):
+    """Start another process that holds the folder ``run``."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path / "run")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+class TestClaim:
+    def test_makes_the_folder_and_locks_it(self, tmp_path):
+        folder = tmp_path / "runs" / "one"
+        with claim(folder) as run:
+            assert run.path == folder
+            assert names(folder) == [LOCK]
+            with pytest.raises(MinialexError, match=f"{folder} is in use by another run"):
+                claim(folder)
+            (folder / "settings.json").write_text("{}")
+        assert names(folder) == ["settings.json"]
+
+    def test_an_unused_folder_goes_again(self, tmp_path):
+        claim(tmp_path / "run").release()
+        assert names(tmp_path) == []
+
+    def test_a_folder_that_was_there_stays(self, tmp_path):
+        (tmp_path / "run").mkdir()
+        claim(tmp_path / "run").release()
+        assert names(tmp_path / "run") == []
+
+    def test_releasing_twice_frees_nobody_elses_lock(self, tmp_path):
+        first = claim(tmp_path)
+        first.release()
+        second = claim(tmp_path)
+        first.release()
+        with pytest.raises(MinialexError, match="in use"):
+            claim(tmp_path)
+        second.release()
+
+    def test_another_run_is_not_overwritten(self, tmp_path):
+        (tmp_path / "metrics.jsonl").write_text("figures")
+        with pytest.raises(MinialexError, match=r"already holds files \('metrics.jsonl'\)"):
+            claim(tmp_path)
+        assert names(tmp_path) == ["metrics.jsonl"]
+        with claim(tmp_path, resume=True):
+            assert (tmp_path / "metrics.jsonl").read_text() == "figures"
+
+    def test_hidden_files_are_no_run(self, tmp_path):
+        (tmp_path / ".gitignore").write_text("*")
+        claim(tmp_path).release()
+        assert names(tmp_path) == [".gitignore"]
+
+    def test_nothing_to_resume(self, tmp_path):
+        for folder in (tmp_path, tmp_path / "missing"):
+            with pytest.raises(MinialexError, match="no run to resume"):
+                claim(folder, resume=True)
+        assert names(tmp_path) == []
+
+    def test_places_where_no_folder_can_be(self, tmp_path):
+        (tmp_path / "file").write_text("")
+        with pytest.raises(MinialexError, match="a file of this name is in the way"):
+            claim(tmp_path / "file")
+        with pytest.raises(MinialexError, match="is a file, not a folder"):
+            claim(tmp_path / "file" / "run")
+
+    def test_a_folder_that_cannot_be_written(self, tmp_path, monkeypatch):
+        def refuse(*_):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+        monkeypatch.setattr(files.os, "open", refuse)
+        with pytest.raises(MinialexError, match="disk is read-only: choose another folder"):
+            claim(tmp_path)
+
+    def test_what_a_killed_process_left_half_written_goes(self, tmp_path, monkeypatch):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "unlink", lambda *_, **__: None)
+            with pytest.raises(KeyboardInterrupt):
+                atomic_write(tmp_path / "file", raise_interrupt)
+        assert len(names(tmp_path)) == 1
+        claim(tmp_path).release()
+        assert names(tmp_path) == []
+
+    def test_another_process_is_named(self, tmp_path, other_process):
+        with pytest.raises(MinialexError, match=rf"in use .*process {other_process.pid} on"):
+            claim(tmp_path / "run")
+        other_process.communicate("")
+        claim(tmp_path / "run").release()
+
+    def test_a_killed_process_holds_nothing(self, tmp_path, other_process):
+        other_process.send_signal(signal.SIGKILL)
+        other_process.wait()
+        assert names(tmp_path / "run") == [LOCK]
+        with claim(tmp_path / "run"), pytest.raises(MinialexError, match="in use"):
+            claim(tmp_path / "run")
+
+    def test_a_lock_removed_between_opening_and_locking_is_no_lock(self, tmp_path, monkeypatch):
+        flock = files._flock
+        stolen = []
+
+        def steal_first(descriptor):
+            if not stolen:
+                stolen.append((tmp_path / LOCK).unlink())
+            return flock(descriptor)
+
+        monkeypatch.setattr(files, "_flock", steal_first)
+        with claim(tmp_path), pytest.raises(MinialexError, match="in use"):
+            claim(tmp_path)
+        assert stolen
+
+
+def raise_interrupt(_):
+    raise KeyboardInterrupt
+
+
+class TestClaimWithoutFileLocks:
+    @pytest.fixture(autouse=True)
+    def _no_flock(self, monkeypatch):
+        monkeypatch.setattr(files, "fcntl", None)
+
+    def test_the_file_is_the_lock(self, tmp_path):
+        with claim(tmp_path):
+            with pytest.raises(MinialexError, match=f"if nothing uses it, delete {tmp_path}"):
+                claim(tmp_path)
+            assert names(tmp_path) == [LOCK]
+        claim(tmp_path).release()
+
+    def test_a_lock_of_an_ended_process_is_taken_over(self, tmp_path):
+        ended = subprocess.Popen([sys.executable, "-c", ""])
+        ended.wait()
+        (tmp_path / LOCK).write_text(f"{ended.pid} {files.socket.gethostname()}\n")
+        with claim(tmp_path):
+            assert (tmp_path / LOCK).read_text().startswith(f"{os.getpid()} ")
+
+    @pytest.mark.parametrize("text", ["", "garbage", "999999 another-host", "1 {host}", "9" * 5000])
+    def test_a_lock_of_anyone_else_is_not(self, tmp_path, text):
+        text = text.format(host=files.socket.gethostname())
+        (tmp_path / LOCK).write_text(text)
+        with pytest.raises(MinialexError, match="in use"):
+            claim(tmp_path)
+        assert (tmp_path / LOCK).read_text() == text
+
+
+def test_a_file_system_that_refuses_locks(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(files.fcntl, "flock", refuse)
+    with claim(tmp_path), pytest.raises(MinialexError, match="in use"):
+        claim(tmp_path)

@@ -1,0 +1,448 @@
+import math
+import signal
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from minialex import arrays
+from minialex.autograd import Tensor
+from minialex.data import Loader, evaluation
+from minialex.errors import MinialexError
+from minialex.models import alexnet
+from minialex.ops import cross_entropy
+from minialex.optim import RMSprop, make_schedule
+from minialex.train import checkpoint, train
+from minialex.train.build import open_data
+from minialex.train.evaluate import evaluate
+from minialex.train.loop import Trainer
+from minialex.train.metrics import read_metrics
+from minialex.train.nonfinite import NonFiniteLossError
+from minialex.train.runs import resume
+from minialex.train.signals import SIGNALS
+from minialex.train.trained import load_trained
+
+from tests.device_double import make_cupy
+from tests.train.small import CLASSES, Listener, kill, small, write_images
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    return write_images(tmp_path_factory.mktemp("data") / "images")
+
+
+@pytest.fixture(scope="module")
+def finished(images, tmp_path_factory):
+    """A run of two epochs of 24 images in batches of 5, 6 held out."""
+    listener = Listener()
+    settings = small(images, out=str(tmp_path_factory.mktemp("runs") / "run"))
+    return settings, listener, train(settings, listener)
+
+
+class TestAgainstTheArticlesLoop:
+    """The loop of the article's section 3.4, written out, gives the same numbers."""
+
+    @pytest.fixture(scope="class")
+    def plain(self, finished):
+        settings, _, _ = finished
+        data = open_data(settings)
+        model = alexnet("alexnet-mini", 3, dropout=settings.dropout, seed=settings.seed)
+        optimizer = RMSprop(
+            model.parameters(), lr=1e-4, momentum=0.9, weight_decay=0.0005, eps=settings.eps
+        )
+        schedule = make_schedule("cosine", lr=1e-4, total=10, warmup=3)
+        loader = Loader(
+            data.train, 5, settings.training_transform(), shuffle=True, seed=0, workers=0
+        )
+        losses, step = [], 0
+        for epoch in range(2):
+            model.train()
+            for batch in loader.epoch(epoch):
+                optimizer.zero_grad()
+                loss = cross_entropy(model(Tensor(batch.images)), batch.targets)
+                loss.backward()
+                optimizer.lr = schedule(step)
+                optimizer.step()
+                step += 1
+                losses.append((epoch + 1, loss.item(), len(batch)))
+        judge = Loader(data.val, 5, evaluation(32), workers=0)
+        return model, losses, evaluate(model, judge)
+
+    def test_the_lines_of_the_log(self, finished, plain):
+        _, listener, _ = finished
+        losses = [loss for _, loss, _ in plain[1]]
+        means = {
+            (epoch, batch): (losses[5 * (epoch - 1) + batch - 2 :][:2])
+            for epoch in (1, 2)
+            for batch in (2, 4)
+        }
+        wanted = ["[%d, %5d] loss: %.3f" % (*at, sum(two) / 2) for at, two in means.items()]  # noqa: UP031
+        assert listener.of("line") == wanted
+
+    def test_the_weights_to_the_last_bit(self, finished, plain):
+        saved = checkpoint.load(finished[2].checkpoint, weights_only=True).weights
+        for name, x in plain[0].state_dict().items():
+            np.testing.assert_array_equal(saved[name], x, name)
+
+    def test_the_epochs_loss_is_the_mean_over_its_images(self, finished, plain):
+        ends = finished[1].of("epoch_ended")
+        for epoch in (1, 2):
+            rows = [(loss, n) for e, loss, n in plain[1] if e == epoch]
+            assert [n for _, n in rows] == [5, 5, 5, 5, 4]
+            mean = sum(loss * n for loss, n in rows) / 24
+            assert ends[epoch - 1].train_loss == pytest.approx(mean, rel=1e-12)
+
+    def test_the_validation(self, finished, plain):
+        end = finished[1].of("epoch_ended")[-1]
+        assert end.val_loss == plain[2].loss
+        assert end.val_accuracy == plain[2].accuracy
+
+
+class TestMetrics:
+    def test_every_image_is_in_one_record(self, finished):
+        records = read_metrics(finished[2].folder)
+        steps = [(r.split, r.epoch, r.step) for r in records]
+        first = [("train", 1, 2), ("train", 1, 4), ("train", 1, 5), ("val", 1, 5)]
+        assert steps == [*first, *((split, 2, step + 5) for split, _, step in first)]
+        parts = np.array([[r.loss, r.accuracy] for r in records if r.split == "train"])
+        means = np.average(parts[:3], axis=0, weights=[10, 10, 4])
+        end = finished[1].of("epoch_ended")[0]
+        np.testing.assert_allclose(means, [end.train_loss, end.train_accuracy], rtol=1e-12)
+
+    def test_the_learning_rate_is_that_of_the_last_batch(self, finished):
+        schedule = make_schedule("cosine", lr=1e-4, total=10, warmup=3)
+        for record in read_metrics(finished[2].folder):
+            assert record.lr == schedule(record.step - 1)
+
+    def test_rates_are_positive(self, finished):
+        assert all(r.images_per_second > 0 for r in read_metrics(finished[2].folder))
+
+
+class TestWhatIsHeard:
+    def test_the_plan(self, finished):
+        settings, listener, outcome = finished
+        (plan,) = listener.of("started")
+        assert plan.classes == CLASSES
+        assert (plan.train_images, plan.val_images, plan.batches) == (24, 6, 5)
+        assert plan.parameters == sum(p.size for p in alexnet("alexnet-mini", 3).parameters())
+        assert (plan.settings, plan.folder) == (settings, outcome.folder)
+        assert (plan.epoch, plan.batch, plan.device) == (0, 0, arrays.CPU)
+
+    def test_every_batch_in_order(self, finished):
+        heard = finished[1].of("batch")
+        places = [(p.epoch, p.batch, p.step) for p in heard]
+        assert places == [(1 + s // 5, 1 + s % 5, 1 + s) for s in range(10)]
+        assert all((p.epochs, p.batches) == (2, 5) for p in heard)
+        assert all(math.isfinite(p.loss) and 0 <= p.accuracy <= 100 for p in heard)
+        assert all(p.images_per_second > 0 and p.seconds_left > 0 for p in heard)
+
+    def test_the_order_of_things(self, finished):
+        names = [what[0] for what in finished[1].heard]
+        batch, line = ["batch"], ["line"]
+        epoch = [*2 * (2 * batch + line), *batch, "judging", "judging", "saved", "epoch_ended"]
+        assert names == ["started", *epoch, *epoch]
+        assert finished[1].of("judging") == 2 * [(5, 6), (6, 6)]
+
+
+class TestTheFolder:
+    def test_its_files(self, finished):
+        names = {path.name for path in finished[2].folder.iterdir()} - {"events"}
+        assert names == {
+            "best.safetensors",
+            "curves.png",
+            "last.safetensors",
+            "metrics.jsonl",
+            "settings.json",
+        }
+
+    def test_the_best_checkpoint_is_of_the_best_epoch(self, finished):
+        _, listener, outcome = finished
+        ends = listener.of("epoch_ended")
+        best = max(ends, key=lambda end: (end.val_accuracy, -end.val_loss))
+        assert (outcome.best_epoch, outcome.best_accuracy) == (best.epoch, best.val_accuracy)
+        manifest = checkpoint.load(outcome.best_checkpoint).manifest
+        assert manifest["place"]["epoch"] == best.epoch
+        assert [end.best for end in ends] == [best for _, best in listener.of("saved")]
+
+    def test_a_better_epoch_is_kept_when_a_worse_one_follows(self, images, tmp_path):
+        out = tmp_path / "run"
+        # a rate that ruins the second epoch
+        settings = small(images, out=str(out), schedule="step", every=5, factor=1e-9, warmup=0)
+        trainers = []
+
+        def ruin():
+            trainers[0].model.classifier[6].bias.data[:] = [1e3, 0, 0]
+
+        out.mkdir()
+        trainers.append(Trainer(settings, open_data(settings), out))
+        outcome = trainers[0].run(Listener(("batch", 8), ruin))
+        assert outcome.best_epoch == 1
+        assert checkpoint.load(outcome.best_checkpoint).manifest["place"]["epoch"] == 1
+        assert checkpoint.load(outcome.checkpoint).manifest["place"]["epoch"] == 2
+
+    def test_a_folder_in_use_is_not_touched(self, images, finished):
+        before = {p: p.read_bytes() for p in finished[2].folder.iterdir() if p.is_file()}
+        with pytest.raises(MinialexError, match="already holds files"):
+            train(finished[0])
+        assert before == {p: p.read_bytes() for p in before}
+
+    @pytest.mark.parametrize(
+        ("wrong", "message"),
+        [
+            ({"device": "gpu"}, "unknown device 'gpu'"),
+            ({"data": "nowhere"}, "no folder nowhere"),
+            ({"image_size": 20}, "image_size 20 is too small for alexnet-mini"),
+            ({"pretrained": "nowhere.pth"}, "cannot read nowhere.pth"),
+        ],
+    )
+    def test_a_run_that_cannot_start_leaves_nothing(self, images, tmp_path, wrong, message):
+        with pytest.raises(MinialexError, match=message):
+            train(small(images, **{"out": str(tmp_path / "run"), **wrong}))
+        assert not list(tmp_path.iterdir())
+
+    def test_without_a_name_the_folder_is_new(self, images, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "runs" / "images").mkdir(parents=True)
+        outcome = train(small(images, epochs=1))
+        assert str(outcome.folder) == "runs/images-2"
+
+
+class TestSettingsTakeEffect:
+    def first_record(self, images, tmp_path, **options):
+        out = tmp_path / "-".join(map(str, options.values()))
+        train(small(images, out=str(out), epochs=1, **options))
+        return checkpoint.load(out / "last.safetensors")
+
+    @pytest.fixture(scope="class")
+    def usual(self, images, tmp_path_factory):
+        return self.first_record(images, tmp_path_factory.mktemp("usual"), seed=0)
+
+    @pytest.mark.parametrize(
+        "changed",
+        [
+            {"optimizer": "sgd"},
+            {"optimizer": "adam"},
+            {"momentum": 0.5},
+            {"weight_decay": 0.1},
+            {"alpha": 0.9},
+            {"eps": 0.1},
+            {"lr": 1e-3},
+            {"schedule": "step", "every": 2},
+            {"warmup": 0},
+            {"label_smoothing": 0.2},
+            {"dropout": 0.0},
+            {"crop": 1.0},
+            {"aspect": 1.0},
+            {"flip": 1.0},
+            {"hue": 0.5},
+            {"brightness": 0.5},
+            {"seed": 1},
+        ],
+        ids=lambda changed: "-".join(changed),
+    )
+    def test_each_changes_the_weights(self, images, tmp_path, usual, changed):
+        other = self.first_record(images, tmp_path, **changed)
+        name = "features.0.weight"
+        assert not np.array_equal(usual.weights[name], other.weights[name])
+
+    def test_the_same_settings_give_the_same_bytes(self, images, tmp_path, usual):
+        again = self.first_record(images, tmp_path, seed=0)
+        assert again.path.read_bytes() == usual.path.read_bytes()
+
+    def test_classes_of_few_images_count_more_when_balanced(self, tmp_path):
+        root = write_images(tmp_path / "uneven", each=4)
+        write_images(tmp_path / "more", each=12)
+        for path in (tmp_path / "more" / "red").iterdir():
+            path.rename(root / "red" / f"more-{path.name}")
+        settings = small(root, class_weights="balanced")
+        (tmp_path / "run").mkdir()
+        trainer = Trainer(settings, open_data(settings), tmp_path / "run")
+        counts = np.bincount(trainer.data.train.targets)
+        assert counts.tolist() == [3, 3, 13]
+        np.testing.assert_allclose(trainer.weights, 19 / (3 * counts), rtol=1e-6)
+
+    def test_pretrained_weights_are_where_it_starts(self, images, tmp_path, finished):
+        settings = small(images, pretrained=str(finished[2].checkpoint))
+        (tmp_path / "run").mkdir()
+        trainer = Trainer(settings, open_data(settings), tmp_path / "run")
+        given = load_trained(finished[2].checkpoint).model.state_dict()
+        for name, x in trainer.model.state_dict().items():
+            np.testing.assert_array_equal(x, given[name])
+        assert trainer.notes == []
+
+    def test_pretrained_weights_for_other_classes_lose_their_last_layer(self, tmp_path, finished):
+        two = write_images(tmp_path / "two", classes=CLASSES[:2])
+        settings = small(two, pretrained=str(finished[2].checkpoint))
+        (tmp_path / "run").mkdir()
+        trainer = Trainer(settings, open_data(settings), tmp_path / "run")
+        (note,) = trainer.notes
+        assert "classifier.6, is replaced" in note
+        assert trainer.model.classifier[6].weight.shape == (2, 256)
+
+    def test_bad_images_are_skipped_counted_and_named(self, tmp_path):
+        root = write_images(tmp_path / "images")
+        (root / "red" / "03.png").write_bytes(b"not a picture")
+        listener = Listener()
+        out = str(tmp_path / "run")
+        with pytest.raises(MinialexError, match=r"cannot read image .*03\.png"):
+            train(small(root, out=out))
+        train(small(root, out=str(tmp_path / "again"), epochs=1, skip_bad=True), listener)
+        (message,) = listener.of("message")
+        assert message.startswith("skipped 1 images that cannot be read: ")
+        assert message.endswith("red/03.png")
+        (plan,) = listener.of("started")
+        assert plan.train_images + plan.val_images == 29
+        assert listener.of("checking")[-1] == (6, 6)
+
+
+class TestStopping:
+    @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+    def test_a_signal_ends_the_batch_and_saves(self, images, tmp_path, number, status):
+        before = [signal.getsignal(s) for s in SIGNALS]
+        listener = Listener(("batch", 3), kill(number))
+        outcome = train(small(images, out=str(tmp_path / "run")), listener)
+        assert (outcome.signal, outcome.exit_status) == (number, status)
+        assert (outcome.epochs, outcome.step, outcome.best_checkpoint) == (0, 3, None)
+        place = checkpoint.load(outcome.checkpoint).manifest["place"]
+        assert place == {"epoch": 0, "batch": 3, "step": 3}
+        assert [signal.getsignal(s) for s in SIGNALS] == before
+        assert listener.of("saved") == [(outcome.checkpoint, False)]
+
+    def test_during_validation_too(self, images, tmp_path):
+        listener = Listener(("judging", 1), kill(signal.SIGINT))
+        outcome = train(small(images, out=str(tmp_path / "run")), listener)
+        place = checkpoint.load(outcome.checkpoint).manifest["place"]
+        assert place == {"epoch": 0, "batch": 5, "step": 5}
+        assert listener.of("judging") == [(5, 6)]
+
+    def test_a_signal_after_the_last_epoch_is_too_late(self, images, tmp_path):
+        listener = Listener(("epoch_ended", 2), kill(signal.SIGINT))
+        outcome = train(small(images, out=str(tmp_path / "run")), listener)
+        assert (outcome.signal, outcome.exit_status, outcome.epochs) == (None, 0, 2)
+
+    @pytest.mark.parametrize(
+        ("second", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+    )
+    def test_a_second_signal_acts_at_once_and_harms_nothing(
+        self, images, tmp_path, second, raised
+    ):
+        out = tmp_path / "run"
+        saved = []
+        do = kill(signal.SIGINT, second)
+        listener = Listener(("batch", 7), lambda: (saved.append(content(out)), do()))
+        before = [signal.getsignal(s) for s in SIGNALS]
+        with pytest.raises(raised):
+            train(small(images, out=str(out)), listener)
+        assert saved == [content(out)]
+        assert [signal.getsignal(s) for s in SIGNALS] == before
+        assert resume(out).epochs == 2
+
+    def test_in_another_thread_signals_are_left_alone(self, images, tmp_path):
+        heard = []
+        before = signal.getsignal(signal.SIGINT)
+        listener = Listener(("batch", 2), lambda: heard.append(signal.getsignal(signal.SIGINT)))
+        settings = small(images, out=str(tmp_path / "run"), epochs=1)
+        thread = threading.Thread(target=train, args=(settings, listener))
+        thread.start()
+        thread.join()
+        assert heard == [before]
+        assert (tmp_path / "run" / "last.safetensors").exists()
+
+
+def content(folder):
+    return {p.name: p.read_bytes() for p in folder.glob("*.safetensors")}
+
+
+def test_saving_within_an_epoch(images, tmp_path):
+    listener = Listener()
+    train(small(images, out=str(tmp_path / "run"), epochs=1, save_minutes=1e-9), listener)
+    # after each batch, and at the end of the epoch
+    assert [best for _, best in listener.of("saved")] == 5 * [False] + [True]
+
+
+class TestNotEnoughMemory:
+    @pytest.mark.parametrize("where", ["cross_entropy", "evaluate"])
+    def test_says_what_to_lower(self, images, tmp_path, monkeypatch, where):
+        def fail(*_, **__):
+            raise MemoryError
+
+        monkeypatch.setattr(f"minialex.train.loop.{where}", fail)
+        with pytest.raises(
+            MinialexError, match=r"on cpu for batches of 5 images of 32x32 .* lower the batch size"
+        ):
+            train(small(images, out=str(tmp_path / "run")))
+
+
+class TestNonFinite:
+    def poisoned(self, images, tmp_path, at, layer, what="weight", value=np.inf):
+        """Run with a number that is not finite put into a layer; return the error and files."""
+        out = tmp_path / "run"
+        out.mkdir()
+        settings = small(images, out=str(out))
+        trainer = Trainer(settings, open_data(settings), out)
+        modules = dict(trainer.model.named_modules())
+        before = []
+
+        def poison():
+            before.append(content(out))
+            getattr(modules[layer], what).data.flat[0] = value
+
+        with pytest.raises(NonFiniteLossError) as caught:
+            trainer.run(Listener(at, poison))
+        assert before == [content(out)]
+        return caught.value
+
+    @pytest.mark.parametrize("layer", ["features.0", "features.6", "classifier.4"])
+    def test_names_the_first_layer_the_step_and_the_rate(self, images, tmp_path, layer):
+        error = self.poisoned(images, tmp_path, ("batch", 7), layer)
+        assert (error.layer, error.step) == (layer, 7)
+        assert error.lr == make_schedule("cosine", lr=1e-4, total=10, warmup=3)(6)
+        assert f"layer {layer} is the first whose output is not finite" in str(error)
+        assert "its weight is no longer finite" in str(error)
+        assert "last.safetensors is from before" in str(error)
+        assert "lower lr" in str(error)
+
+    def test_at_validation(self, images, tmp_path):
+        error = self.poisoned(images, tmp_path, ("batch", 5), "classifier.1", "bias", np.nan)
+        assert (error.layer, error.step) == ("classifier.1", 5)
+        assert "its bias is no longer finite" in str(error)
+        assert "no checkpoint was written yet" in str(error)
+
+    def test_never_saves_what_is_not_finite(self, images, tmp_path):
+        # after validation, before the checkpoint: nothing but the saving looks at it
+        error = self.poisoned(images, tmp_path, ("judging", 4), "features.8")
+        assert (error.layer, error.step) == ("features.8", 10)
+
+    def test_an_overflow_is_told_from_weights_that_are_not_finite(self, images, tmp_path):
+        error = self.poisoned(images, tmp_path, ("batch", 6), "features.3", value=3e38)
+        assert error.layer == "features.3"
+        assert "its output overflowed" in str(error)
+
+    def test_a_rate_that_is_far_too_high(self, images, tmp_path):
+        settings = small(images, out=str(tmp_path / "run"), lr=1e30, warmup=0)
+        with pytest.raises(NonFiniteLossError, match=r"learning rate 1e\+30"):
+            train(settings)
+        assert not (tmp_path / "run" / "last.safetensors").exists()
+
+
+@pytest.fixture
+def double(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", make_cupy())
+
+
+class TestOnAnotherDevice:
+    """The whole run on the stand-in for CuPy: arrays stay on the device until they are shown."""
+
+    def test_the_same_numbers(self, images, tmp_path, double, finished):
+        listener = Listener()
+        outcome = train(small(images, out=str(tmp_path / "run"), device="cuda"), listener)
+        assert listener.of("started")[0].device == arrays.Device("cuda", 0)
+        for one, other in zip(
+            listener.of("epoch_ended"), finished[1].of("epoch_ended"), strict=True
+        ):
+            assert one.train_loss == pytest.approx(other.train_loss, rel=1e-5)
+            assert one.val_accuracy == other.val_accuracy
+        # every second batch, as the log, and the last of the epoch
+        assert [p.batch for p in listener.of("batch")] == [2, 4, 5, 2, 4, 5]
+        assert checkpoint.load(outcome.checkpoint).manifest["place"]["epoch"] == 2

@@ -1,0 +1,167 @@
+import dataclasses
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minialex.errors import MinialexError
+from minialex.models import VARIANTS
+from minialex.train.settings import PLACES, RECIPES, Settings, make_settings
+
+WRONG = [
+    ("data", ""),
+    ("variant", "vgg"),
+    ("image_size", 0),
+    ("image_size", 5000),
+    ("image_size", 64.5),
+    ("epochs", 0),
+    ("epochs", True),
+    ("batch_size", -1),
+    ("optimizer", "lbfgs"),
+    ("lr", 0.0),
+    ("lr", float("nan")),
+    ("lr", float("inf")),
+    ("lr", "fast"),
+    ("momentum", 1.0),
+    ("weight_decay", -1e-9),
+    ("alpha", 1.5),
+    ("eps", 0.0),
+    ("schedule", "magic"),
+    ("warmup", -1),
+    ("every", 0),
+    ("factor", 0.0),
+    ("factor", 2.0),
+    ("label_smoothing", 1.0),
+    ("class_weights", "heavy"),
+    ("dropout", 1.0),
+    ("crop", 0.0),
+    ("crop", 1.1),
+    ("aspect", 0.9),
+    ("flip", -0.1),
+    ("brightness", -1.0),
+    ("contrast", float("nan")),
+    ("saturation", -0.5),
+    ("hue", 0.6),
+    ("resize", "pad"),
+    ("val_fraction", 0.0),
+    ("val_fraction", 1.0),
+    ("seed", -1),
+    ("seed", 2**64),
+    ("skip_bad", 1),
+    ("pretrained", 7),
+    ("out", ""),
+    ("workers", -1),
+    ("log_every", 0),
+    ("save_minutes", -1.0),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG)
+def test_a_wrong_value_is_refused_by_name_with_a_remedy(name, value):
+    with pytest.raises(MinialexError, match=rf"^{name} is .*: give ") as caught:
+        make_settings(**{name: value})
+    assert repr(value) in str(caught.value)
+
+
+def test_every_setting_but_device_has_a_wrong_value_above():
+    # a device is judged by whether it is there, not by its name
+    names = {field.name for field in dataclasses.fields(Settings)} - {"device", "recipe"}
+    assert names == {name for name, _ in WRONG}
+
+
+def test_a_whole_number_does_for_a_number_and_keeps_json_alike():
+    assert make_settings(lr=1).to_json()["lr"] == 1.0
+    assert type(make_settings(lr=1).lr) is float
+
+
+@given(
+    epochs=st.integers(1, 10**6),
+    lr=st.floats(1e-12, 1e3),
+    recipe=st.sampled_from(list(RECIPES)),
+    pretrained=st.none() | st.text(),
+    skip_bad=st.booleans(),
+    seed=st.integers(0, 2**64 - 1),
+)
+def test_settings_come_back_from_json_as_they_were(**options):
+    settings = make_settings(data="somewhere", **options)
+    assert Settings.from_json(json.loads(json.dumps(settings.to_json()))) == settings
+
+
+def test_json_with_an_unknown_setting_is_refused():
+    with pytest.raises(MinialexError, match="unknown setting 'batchsize'"):
+        Settings.from_json({"batchsize": 3})
+
+
+def test_json_of_an_older_version_gets_defaults():
+    table = make_settings().to_json()
+    del table["save_minutes"]
+    assert Settings.from_json(table).save_minutes == 0
+
+
+class TestRecipes:
+    def test_the_digits_and_folders_have_recipes_of_their_own(self):
+        assert make_settings().recipe == "digits"
+        assert make_settings().variant == "alexnet-mini"
+        assert make_settings(data="photos").recipe == "images"
+        assert make_settings(data="photos").variant == "alexnet"
+
+    def test_a_folder_gets_the_articles_settings(self):
+        s = make_settings(data="photos")
+        assert (s.epochs, s.batch_size, s.lr, s.log_every) == (50, 32, 0.001, 10)
+        assert (s.optimizer, s.momentum, s.weight_decay) == ("rmsprop", 0.9, 0.0005)
+        assert (s.variant, s.image_size, s.workers) == ("alexnet", 227, 2)
+
+    def test_the_article_to_the_letter(self):
+        s = make_settings("article", data="photos")
+        assert (s.optimizer, s.momentum, s.weight_decay) == ("rmsprop", 0.9, 0.0005)
+        assert (s.lr, s.schedule, s.warmup) == (0.01, "article", 0)
+        assert (s.alpha, s.eps) == (0.99, 1e-8)
+
+    def test_what_is_given_comes_before_the_recipe(self):
+        s = make_settings("article", data="photos", lr=0.5, warmup=None)
+        assert s.lr == 0.5
+        assert s.schedule == "article"
+
+    def test_an_unknown_recipe_is_refused(self):
+        with pytest.raises(MinialexError, match=r"recipe is 'soup': give one of digits"):
+            make_settings("soup")
+
+    @pytest.mark.parametrize("variant", VARIANTS)
+    def test_the_image_size_is_the_networks_own_unless_given(self, variant):
+        own = VARIANTS[variant].image_size
+        assert make_settings(data="photos", variant=variant).image_size == own
+        assert make_settings(data="photos", variant=variant, image_size=99).image_size == 99
+
+
+class TestDifferences:
+    def test_where_a_run_computes_makes_no_difference(self):
+        here = make_settings(data="photos")
+        changes = {"out": "x", "device": "cuda:1", "workers": 9, "log_every": 3}
+        there = here.but(**changes, save_minutes=5.0)
+        assert set(changes) | {"save_minutes"} == PLACES
+        assert here.differences(there) == []
+        assert here.lasting() == there.lasting()
+
+    def test_what_it_computes_does(self):
+        here = make_settings(data="photos")
+        assert here.differences(here.but(lr=0.5)) == ["lr: 0.001, not 0.5"]
+
+
+class TestTransforms:
+    def test_training_images_are_cropped_and_flipped_as_set(self):
+        t = make_settings(
+            data="photos", image_size=40, crop=0.5, aspect=2.0, flip=0.25, brightness=0.1,
+            contrast=0.2, saturation=0.3, hue=0.4,
+        ).training_transform()  # fmt: skip
+        assert (t.size, t.resize, t.scale, t.ratio) == (40, "random", (0.5, 1.0), (0.5, 2.0))
+        assert (t.flip, t.brightness, t.contrast) == (0.25, 0.1, 0.2)
+        assert (t.saturation, t.hue) == (0.3, 0.4)
+
+    def test_without_cropping_whole_images_are_seen(self):
+        assert make_settings(crop=1.0).training_transform().resize == "stretch"
+
+    def test_nothing_is_left_to_chance_in_judging(self):
+        t = make_settings(data="photos", image_size=40, resize="crop").judging_transform()
+        assert not t.random
+        assert (t.size, t.resize) == (40, "crop")
