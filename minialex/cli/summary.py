@@ -19,6 +19,7 @@ from minialex.cli.options import (
 from minialex.errors import MinialexError
 from minialex.models import VARIANTS, alexnet
 from minialex.study import Summary, summarise
+from minialex.study.drawing import draw_network, save_picture
 from minialex.train.build import load_pretrained
 
 
@@ -31,12 +32,16 @@ from minialex.train.build import load_pretrained
 )
 @click.option("--image-size", type=number, metavar="N", help="Pixels a side.  [the network's own]")
 @pretrained_option
+@click.option(
+    "--picture", type=click.Path(path_type=Path), metavar="FILE", help="Draw it: .png, .svg, .pdf."
+)
 @json_option
 def summary(
     network: str,
     classes: int,
     image_size: int | None,
     pretrained: Path | None,
+    picture: Path | None,
     as_json: bool,
 ) -> None:
     """Show what each layer of NETWORK gives and takes: output, parameters, operations, memory.
@@ -60,6 +65,8 @@ def summary(
             f"images of {image_size} pixels are too small for {network}: {error}; "
             f"it is made for {VARIANTS[network].image_size}"
         ) from error
+    if picture is not None:
+        save_picture(draw_network(result), picture)
     if as_json:
         click.echo(json.dumps(asdict(result) | {"parameters": result.parameters}, indent=2))
     else:

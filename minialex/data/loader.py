@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -108,7 +108,7 @@ class Loader:
         N = len(self.dataset)
         return permutation(self.seed, ORDER, epoch, N) if self.shuffle else np.arange(N)
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+    def epoch(self, epoch: int, start: int = 0) -> Generator[Batch, None, None]:
         """Return the batches of `epoch` from batch `start` on; earlier ones are not decoded.
 
         Threads live as long as the iterator. Leaving a ``for`` loop ends them; where an
@@ -182,14 +182,14 @@ class _Job:
             return Batch(images, to_device(targets, loader.device), self.indices)
 
 
-def _in_turn(jobs: Iterable[_Job]) -> Iterator[Batch]:
+def _in_turn(jobs: Iterable[_Job]) -> Generator[Batch, None, None]:
     never = threading.Event()
     for job in jobs:
         job.decode(slice(None), never)
         yield job.finish()
 
 
-def _ahead(jobs: Iterable[_Job], workers: int) -> Iterator[Batch]:
+def _ahead(jobs: Iterable[_Job], workers: int) -> Generator[Batch, None, None]:
     stop = threading.Event()
     pool = ThreadPoolExecutor(workers, "minialex-decode")
     waiting: deque[tuple[_Job, list[Future[None]]]] = deque()

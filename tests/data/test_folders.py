@@ -54,6 +54,21 @@ def test_file_instead_of_a_folder(tmp_path):
         ImageFolder(save(tmp_path / "a.png"))
 
 
+@pytest.mark.parametrize("locked", ["", "a", "a/deep"])
+def test_folders_that_may_not_be_read_are_named(tmp_path, monkeypatch, locked):
+    save(tmp_path / "a/deep/1.png")
+    scandir, door = os.scandir, str(tmp_path / locked)
+
+    def guarded(path):
+        if str(path) == door:
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    with pytest.raises(MinialexError, match=rf"cannot read folder {door}: Permission denied"):
+        ImageFolder(tmp_path)
+
+
 def test_folder_without_classes(tmp_path):
     save(tmp_path / "a.png")
     with pytest.raises(MinialexError, match=r"no class folders in .*own"):

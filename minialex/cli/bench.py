@@ -1,0 +1,194 @@
+"""``minialex bench``: how fast is it, how fast could it be, and how fast are others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+import click
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table as RichTable
+
+from minialex.arrays import device as device_named
+from minialex.bench import Bench, Record, compare, measure, read, write
+from minialex.bench.choice import KINDS, plan
+from minialex.bench.compare import LEAST, SIGMAS, Change
+from minialex.bench.peers import PEERS
+from minialex.bench.pictures import draw
+from minialex.bench.runner import Progress as Report
+from minialex.bench.tables import Table, duration, import_table, memory_table, refusals, table_of
+from minialex.cli.options import console, device_option, messages
+from minialex.models import VARIANTS
+
+RECORD = "record.json"
+
+
+@click.command()
+@click.option(
+    "--op",
+    "wanted",
+    multiple=True,
+    metavar="NAME",
+    help=f"What to measure: an op such as conv2d, or {', '.join(KINDS)}. Again for more.  [all]",
+)
+@click.option(
+    "--implementation",
+    "implementations",
+    multiple=True,
+    metavar="NAME",
+    help="Which implementations beside array, such as tiled. Again for more.  [all there are]",
+)
+@click.option(
+    "--network",
+    "networks",
+    multiple=True,
+    type=click.Choice([*VARIANTS, "all"]),
+    help="Whose layers. Again for more.  [alexnet]",
+)
+@click.option(
+    "--batch",
+    "batches",
+    multiple=True,
+    type=click.IntRange(min=1),
+    help="Images at once. Again for more.  [32; 8 with --quick]",
+)
+@click.option(
+    "--peer",
+    "peers",
+    multiple=True,
+    type=click.Choice([*PEERS, "none"]),
+    help="Whom to compare with, where installed. Again for more.  [all]",
+)
+@device_option
+@click.option("--threads", type=click.IntRange(min=1), help="CPU cores to use.  [all]")
+@click.option("--quick", is_flag=True, help="Fewer repetitions, smaller batch: for a first look.")
+@click.option("--minutes", type=click.FloatRange(min=0), help="Begin nothing new after so long.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Where the record and the pictures go.  [runs/bench-DATE-TIME]",
+)
+@click.option(
+    "--compare",
+    "pair",
+    nargs=2,
+    type=click.Path(path_type=Path, exists=True),
+    metavar="OLD NEW",
+    help="Measure nothing: list what got slower from one record to the next.",
+)
+def bench(
+    wanted: tuple[str, ...],
+    implementations: tuple[str, ...],
+    networks: tuple[str, ...],
+    batches: tuple[int, ...],
+    peers: tuple[str, ...],
+    device: str,
+    threads: int | None,
+    quick: bool,
+    minutes: float | None,
+    out: Path | None,
+    pair: tuple[Path, Path] | None,
+) -> None:
+    """Measure speed: layers, optimizers, image loading, whole training steps.
+
+    Every result is compared with another way of computing it before anything is timed. Each time
+    is shown beside what the machine could do (a large matrix product and a large copy are timed in
+    the same run) and beside PyTorch, JAX and CuPy where they are installed.
+
+    \b
+    minialex bench --quick                      a first look
+    minialex bench --op conv2d --batch 32       one op, every layer that uses it
+    minialex bench --op step --op inference     whole networks
+    minialex bench --compare runs/OLD runs/NEW  what got slower?  (exit status 1 if anything did)
+    """
+    if pair:
+        _compare(*pair)
+        return
+    names = list(VARIANTS) if "all" in networks else list(networks) or ["alexnet"]
+    to_do = plan(names, list(batches) or [8 if quick else 32], list(wanted), quick=quick)
+    to_do.peers = [p for p in PEERS if (p in peers or not peers) and "none" not in peers]
+    to_do.threads, to_do.minutes = threads, minutes
+    place = Bench(device_named(device), tuple(implementations) or None)
+    out = out or Path("runs") / f"bench-{datetime.now():%Y%m%d-%H%M%S}"
+    with _progress() as report:
+        record = measure(to_do, place, report)
+    write(record, out / RECORD)
+    _show(record, draw(record, out), out)
+
+
+@contextmanager
+def _progress() -> Iterator[Report]:
+    """Yield a function that shows how far the run is: a bar, or plain lines where piped."""
+    if not messages.is_terminal:
+        yield lambda done, total, what: messages.print(f"[{done + 1}/{total}] {what}", markup=False)
+        return
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    with Progress(*columns, TimeRemainingColumn(), console=messages, transient=True) as bar:
+        task = bar.add_task("measuring the machine")
+        yield lambda done, total, what: bar.update(
+            task, completed=done, total=total, description=what
+        )
+
+
+def _show(record: Record, pictures: list[Path], out: Path) -> None:
+    rows = [row for row in record.rows if any(t.timed for t in row.timings.values())]
+    for table in (table_of(record, rows), memory_table(record), import_table(record)):
+        if table.cells:
+            console.print(_rich(table))
+    gemm, copy = (max(c, default=0.0) for c in (record.ceilings.gemm, record.ceilings.copy))
+    console.print(
+        f"This machine: {gemm / 1e9:,.1f} GFLOP/s in a large matrix product, "
+        f"{copy / 1e9:,.1f} GB/s in a large copy, {record.threads['used']} threads."
+    )
+    console.print("Above 1 in a column NAME/this, NAME takes longer.")
+    for line in refusals(record):
+        console.print(f"not timed: {line}", markup=False)
+    for what in record.settings["left_out"]:
+        console.print(f"left out for want of time: {what}", markup=False)
+    for path in (out / RECORD, *pictures):
+        console.print(f"written: {path}", markup=False)
+    if record.wrong:
+        raise click.exceptions.Exit(1)
+
+
+def _rich(table: Table) -> RichTable:
+    shown = RichTable()
+    for i, heading in enumerate(table.headings):
+        shown.add_column(heading, justify="left" if i < table.names else "right", no_wrap=i > 0)
+    for row in table.cells:
+        shown.add_row(*row)
+    return shown
+
+
+def _compare(old: Path, new: Path) -> None:
+    before, after = (read(path / RECORD if path.is_dir() else path) for path in (old, new))
+    found = compare(before, after)
+    for ceiling, (was, now) in found.machine.items():
+        console.print(f"the machine's {ceiling}: {was / 1e9:,.1f} -> {now / 1e9:,.1f} G/s")
+    console.print(
+        f"{len(found.changes)} times compared, the machine's own speed allowed for. The sweeps of "
+        f"a run differ by {found.noise:.1%} typically; a change counts from {LEAST:.0%} or "
+        f"{SIGMAS:g} times the noise of its case, if every sweep bears it out."
+    )
+    for verdict in ("slower", "faster"):
+        changes = found.of(verdict)
+        console.print(f"{verdict}: {len(changes) or 'nothing'}")
+        if changes:
+            console.print(_rich(_changes(changes)))
+    for where, names in ((old, found.only_old), (new, found.only_new)):
+        if names:
+            console.print(f"only in {where}: {', '.join(names)}", markup=False)
+    if found.of("slower"):
+        raise click.exceptions.Exit(1)
+
+
+def _changes(changes: list[Change]) -> Table:
+    headings = ["what", "implementation", "batch", "old", "new", "new/old", "noise allows"]
+    cells = []
+    for c in changes:
+        figures = duration(c.old), duration(c.new), f"{c.factor:.2f}", f"{c.threshold:.2f}"
+        cells.append([c.row.title, c.name, str(c.row.batch or ""), *figures])
+    return Table(headings, cells, names=2)
