@@ -13,16 +13,16 @@ from rich.table import Table as RichTable
 
 from minialex.arrays import device as device_named
 from minialex.bench import Bench, Record, compare, measure, read, write
-from minialex.bench.choice import KINDS, plan
+from minialex.bench.choice import KINDS, default_peers, plan
 from minialex.bench.compare import LEAST, SIGMAS, Change
+from minialex.bench.machine import BUSY
 from minialex.bench.peers import PEERS
 from minialex.bench.pictures import draw
+from minialex.bench.record import FILE
 from minialex.bench.runner import Progress as Report
 from minialex.bench.tables import Table, duration, import_table, memory_table, refusals, table_of
 from minialex.cli.options import console, device_option, messages
 from minialex.models import VARIANTS
-
-RECORD = "record.json"
 
 
 @click.command()
@@ -38,7 +38,7 @@ RECORD = "record.json"
     "implementations",
     multiple=True,
     metavar="NAME",
-    help="Which implementations beside array, such as tiled. Again for more.  [all there are]",
+    help="Which implementations beside array, such as tiled. Again for more.  [all on a GPU]",
 )
 @click.option(
     "--network",
@@ -59,7 +59,7 @@ RECORD = "record.json"
     "peers",
     multiple=True,
     type=click.Choice([*PEERS, "none"]),
-    help="Whom to compare with, where installed. Again for more.  [all]",
+    help="Whom to compare with, where installed. Again for more.  [all; no P2, P3 with --quick]",
 )
 @device_option
 @click.option("--threads", type=click.IntRange(min=1), help="CPU cores to use.  [all]")
@@ -109,13 +109,13 @@ def bench(
         return
     names = list(VARIANTS) if "all" in networks else list(networks) or ["alexnet"]
     to_do = plan(names, list(batches) or [8 if quick else 32], list(wanted), quick=quick)
-    to_do.peers = [p for p in PEERS if (p in peers or not peers) and "none" not in peers]
+    to_do.peers = [p for p in PEERS if p in (peers or default_peers(quick))]
     to_do.threads, to_do.minutes = threads, minutes
     place = Bench(device_named(device), tuple(implementations) or None)
     out = out or Path("runs") / f"bench-{datetime.now():%Y%m%d-%H%M%S}"
     with _progress() as report:
         record = measure(to_do, place, report)
-    write(record, out / RECORD)
+    write(record, out / FILE)
     _show(record, draw(record, out), out)
 
 
@@ -137,7 +137,7 @@ def _show(record: Record, pictures: list[Path], out: Path) -> None:
     rows = [row for row in record.rows if any(t.timed for t in row.timings.values())]
     for table in (table_of(record, rows), memory_table(record), import_table(record)):
         if table.cells:
-            console.print(_rich(table))
+            _print(table)
     gemm, copy = (max(c, default=0.0) for c in (record.ceilings.gemm, record.ceilings.copy))
     console.print(
         f"This machine: {gemm / 1e9:,.1f} GFLOP/s in a large matrix product, "
@@ -146,25 +146,34 @@ def _show(record: Record, pictures: list[Path], out: Path) -> None:
     console.print("Above 1 in a column NAME/this, NAME takes longer.")
     for line in refusals(record):
         console.print(f"not timed: {line}", markup=False)
+    if record.busy > BUSY:
+        console.print(
+            f"Other programs kept {record.busy:.1f} cores busy meanwhile: these times are worth "
+            "little, those of peers even less. Measure again on an idle machine."
+        )
     for what in record.settings["left_out"]:
         console.print(f"left out for want of time: {what}", markup=False)
-    for path in (out / RECORD, *pictures):
+    for path in (out / FILE, *pictures):
         console.print(f"written: {path}", markup=False)
     if record.wrong:
         raise click.exceptions.Exit(1)
 
 
-def _rich(table: Table) -> RichTable:
+def _print(table: Table) -> None:
+    """Print a table: framed on a terminal, as Markdown in full width where piped."""
+    if not console.is_terminal:
+        console.print(table.markdown(), markup=False, soft_wrap=True)
+        return
     shown = RichTable()
     for i, heading in enumerate(table.headings):
         shown.add_column(heading, justify="left" if i < table.names else "right", no_wrap=i > 0)
     for row in table.cells:
         shown.add_row(*row)
-    return shown
+    console.print(shown)
 
 
 def _compare(old: Path, new: Path) -> None:
-    before, after = (read(path / RECORD if path.is_dir() else path) for path in (old, new))
+    before, after = (read(path / FILE if path.is_dir() else path) for path in (old, new))
     found = compare(before, after)
     for ceiling, (was, now) in found.machine.items():
         console.print(f"the machine's {ceiling}: {was / 1e9:,.1f} -> {now / 1e9:,.1f} G/s")
@@ -177,7 +186,7 @@ def _compare(old: Path, new: Path) -> None:
         changes = found.of(verdict)
         console.print(f"{verdict}: {len(changes) or 'nothing'}")
         if changes:
-            console.print(_rich(_changes(changes)))
+            _print(_changes(changes))
     for where, names in ((old, found.only_old), (new, found.only_new)):
         if names:
             console.print(f"only in {where}: {', '.join(names)}", markup=False)

@@ -37,7 +37,7 @@ def _option(*names: str, **kw: Any) -> Callable[[Command], Command]:
     metavar="K",
     help="How many.",
 )
-@_option("--out", metavar="DIR", help="A new folder.  [runs/kfold-NAME, numbered]")
+@_option("--out", metavar="DIR", help="A new folder.  [runs/NAME-kfold, numbered]")
 @_option("--resume", type=click.Path(path_type=Path), metavar="DIR", help="Go on where it stopped.")
 @_option(
     "--jobs", type=click.IntRange(min=1), metavar="N", help="Folds to train at the same time.  [1]"
@@ -74,7 +74,7 @@ def kfold(
     Examples:
       minialex kfold
       minialex kfold photos --network alexnet-mini --folds 10 --jobs 2
-      minialex kfold --resume runs/kfold-photos
+      minialex kfold --resume runs/photos-kfold
       minialex kfold photos --judge runs/photos
     """
     source = None if data is None else str(data)

@@ -69,6 +69,13 @@ def main() -> None:
     except MinialexError as error:
         click.echo(f"minialex: error: {error}", err=True)
         sys.exit(2)
+    except MemoryError:
+        click.echo(
+            "minialex: error: not enough memory: lower the batch size or the image size, "
+            "or choose a smaller network",
+            err=True,
+        )
+        sys.exit(2)
     except BrokenPipeError:
         # the reader of our output went away, as `head` does: nothing is left to say, even at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

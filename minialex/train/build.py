@@ -115,9 +115,7 @@ def make_model(
     MinialexError
         If the images are too small for the network, or the pretrained weights do not fit.
     """
-    model = alexnet(
-        settings.variant, num_classes, dropout=settings.dropout, seed=settings.seed
-    )
+    model = alexnet(settings.variant, num_classes, dropout=settings.dropout, seed=settings.seed)
     check_image_size(model, settings.image_size)
     if settings.pretrained is not None:
         note = load_pretrained(model, settings.pretrained)

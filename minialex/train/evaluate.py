@@ -157,7 +157,9 @@ def evaluate(
     training = model.training
     model.eval()
     try:
-        with no_grad(), contextlib.closing(loader.epoch(0)) as batches:  # type: ignore[type-var]
+        epoch = contextlib.closing(loader.epoch(0))
+        # what is not finite is found at the end
+        with no_grad(), np.errstate(all="ignore"), epoch as batches:
             for batch in batches:
                 tally.add(model(Tensor(batch.images)), batch)
                 if progress is not None:

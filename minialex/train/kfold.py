@@ -198,9 +198,7 @@ class _Fold:
         """Train, judge and record the fold; None if a stop was asked for before its end."""
         folder = fold_folder(self.out, self.number)
         saved = self._saved(folder)
-        trainer = Trainer(
-            self.settings, self.data, folder, saved=saved, marker=self.out / MARKER
-        )
+        trainer = Trainer(self.settings, self.data, folder, saved=saved, marker=self.out / MARKER)
         outcome = trainer.run(reporter)
         if outcome.signal is not None:
             _ask_to_stop(self.out / MARKER, outcome.signal)

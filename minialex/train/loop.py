@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from signal import Signals
 
+import numpy as np
+
 from minialex import arrays
 from minialex.arrays import Array
 from minialex.autograd import Tensor
@@ -131,9 +133,7 @@ class Trainer:
         self.schedule = build.run_schedule(settings, len(self.loader))
         self.weights = build.loss_weights(settings, data.train, self.device)
         self.sums, self.pace = Sums(self.device), Pace()
-        self.state = RunState(
-            settings, data, self.model, self.optimizer, Place(), self.sums
-        )
+        self.state = RunState(settings, data, self.model, self.optimizer, Place(), self.sums)
         self.resumed_at: int | None = None
         if saved is not None:
             self.state.restore(saved)
@@ -161,6 +161,8 @@ class Trainer:
         with (
             MetricsWriter(self.folder, self.resumed_at) as metrics,
             stop_on_signals(self.marker) as stop,
+            # numbers that are not finite are looked for, and explained, here
+            np.errstate(all="ignore"),
         ):
             watch = _Watch(reporter, metrics, stop, time.monotonic())
             reporter.started(self.plan())
@@ -216,7 +218,7 @@ class Trainer:
     def _train(self, watch: _Watch) -> None:
         """Train on what is left of the epoch."""
         epoch = self.loader.epoch(self.place.epoch, self.place.batch)
-        with contextlib.closing(epoch) as batches:  # type: ignore[type-var]
+        with contextlib.closing(epoch) as batches:
             self.pace.start()
             for batch in batches:
                 with self._enough_memory():
@@ -254,9 +256,7 @@ class Trainer:
             watch.reporter.batch(self._progress())
         if self.place.batch % self.settings.log_every == 0:
             loss = self._log(watch)
-            watch.reporter.line(
-                f"[{self.place.epoch + 1}, {self.place.batch:5d}] loss: {loss:.3f}"
-            )
+            watch.reporter.line(f"[{self.place.epoch + 1}, {self.place.batch:5d}] loss: {loss:.3f}")
         if watch.stop:
             raise _StopError
         every = 60 * self.settings.save_minutes

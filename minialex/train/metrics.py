@@ -85,7 +85,7 @@ class MetricsWriter:
 
     def __init__(self, folder: str | Path, resume_at: int | None = None) -> None:
         self.path = Path(folder) / METRICS
-        self._last: set[str] = set()
+        self._kept: set[tuple[str, int]] = set()
         if resume_at is not None and self.path.exists():
             self._keep_up_to(resume_at)
         elif self.path.exists():
@@ -102,8 +102,7 @@ class MetricsWriter:
     def _keep_up_to(self, step: int) -> None:
         kept = [record for record in read_metrics(self.path) if record.step <= step]
         atomic_write(self.path, "".join(map(_to_line, kept)).encode())
-        self._last = {record.split for record in kept if record.step == step}
-        self._resumed_at = step
+        self._kept = {(record.split, record.step) for record in kept}
 
     def write(self, record: Record) -> None:
         """Append a record; it is in the file when this returns.
@@ -114,7 +113,7 @@ class MetricsWriter:
             If it cannot be written, for instance to a full disk.
         """
         # A run killed between validation and checkpoint validates again when it goes on.
-        if record.split in self._last and record.step == self._resumed_at:
+        if (record.split, record.step) in self._kept:
             return
         line = _to_line(record).encode()
         with writing(self.path):

@@ -25,8 +25,10 @@ class NonFiniteLossError(MinialexError):
 
     def __init__(self, layer: str | None, cause: str, step: int, lr: float, rest: str) -> None:
         where = f"layer {layer} is the first whose output is not finite" if layer else "no layer"
-        super().__init__(f"the loss is not finite at step {step}: {where} ({cause}), "
-                         f"learning rate {lr:g}; {rest}")
+        super().__init__(
+            f"the loss is not finite at step {step}: {where} ({cause}), "
+            f"learning rate {lr:g}; {rest}"
+        )
         self.layer, self.step, self.lr = layer, step, lr
 
 

@@ -20,6 +20,7 @@ from minialex.data.transforms import DRAWS
 from minialex.errors import MinialexError
 from minialex.ops import softmax
 from minialex.threads import cores
+from minialex.train.evaluate import NonFiniteOutputsError
 from minialex.train.trained import Trained
 
 Pixels = npt.NDArray[np.uint8]
@@ -139,7 +140,7 @@ def _guesses(trained: Trained, pixels: Pixels, top: int) -> Iterator[tuple[Guess
     """Yield the guesses for images (N, S, S, 3)."""
     device = next(trained.model.parameters()).device
     try:
-        with no_grad():
+        with no_grad(), np.errstate(all="ignore"):
             images = prepare(arrays.to_device(pixels, device))
             p = softmax(trained.model(Tensor(images))).numpy()
     except MemoryError as error:
@@ -147,6 +148,8 @@ def _guesses(trained: Trained, pixels: Pixels, top: int) -> Iterator[tuple[Guess
             f"not enough memory on {device} for batches of {len(pixels)} images: "
             "lower the batch size"
         ) from error
+    if not np.isfinite(p).all():
+        raise NonFiniteOutputsError
     for row in p:
         order = np.argsort(-row, kind="stable")[:top]
         yield tuple(Guess(class_name(trained, int(c)), float(row[c])) for c in order)

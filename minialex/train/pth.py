@@ -155,8 +155,6 @@ def _record(data: mmap.mmap, info: zipfile.ZipInfo) -> memoryview:
         raise _DamagedError(f"its record {shown(info.filename)} is not where it must be")
     lengths = (data[head + 26 : head + 28], data[head + 28 : head + 30])
     start = head + 30 + sum(int.from_bytes(length, "little") for length in lengths)
-    if start + info.file_size > len(data):
-        raise _DamagedError(f"its record {shown(info.filename)} is cut short")
     content = memoryview(data)[start : start + info.file_size]
     # PyTorch can be told to leave the checksum out, and writes 0 then.
     if info.CRC and zlib.crc32(content) != info.CRC:

@@ -61,9 +61,7 @@ def train(settings: Settings, reporter: Reporter | None = None) -> Outcome:
         return _run(trainer, data, reporter)
 
 
-def resume(
-    folder: str | Path, reporter: Reporter | None = None, **changes: Any
-) -> Outcome:
+def resume(folder: str | Path, reporter: Reporter | None = None, **changes: Any) -> Outcome:
     """Go on with the run in a folder, from its last checkpoint.
 
     Parameters
@@ -154,9 +152,7 @@ def _last(folder: Path) -> checkpoint.Checkpoint:
     return checkpoint.load(folder / LAST)
 
 
-def _resumed(
-    folder: Path, saved: checkpoint.Checkpoint, changes: Mapping[str, Any]
-) -> Settings:
+def _resumed(folder: Path, saved: checkpoint.Checkpoint, changes: Mapping[str, Any]) -> Settings:
     given = {name: value for name, value in changes.items() if value is not None}
     fixed = sorted(set(given) - CHANGEABLE)
     if fixed:

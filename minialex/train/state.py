@@ -154,7 +154,11 @@ class RunState:
             "classes": list(self.data.train.classes),
             "place": {"epoch": self.place.epoch, "batch": self.place.batch, "step": steps},
             "optimizer": {name: getattr(s, name) for name in optimizer},
-            "schedule": {**{name: getattr(s, name) for name in schedule}, "step": steps},
+            "schedule": {
+                **{name: getattr(s, name) for name in schedule},
+                "step": steps,
+                "last": self.optimizer.lr,
+            },
             "random": {
                 "dropout": {"seed": generator.seed, "offset": generator.offset},
                 "images": {"seed": s.seed, "epoch": self.place.epoch},
@@ -199,6 +203,7 @@ class RunState:
                 with on_device(self.model_device) as xp:
                     view[...] = xp.asarray(slots[slot][name])
         self.optimizer.steps = saved.manifest["place"]["step"]
+        self.optimizer.lr = float(saved.manifest["schedule"]["last"])
 
     @property
     def model_device(self) -> Device:
@@ -242,3 +247,5 @@ def link(source: Path, target: Path) -> None:
                 atomic_write(target, lambda out: shutil.copyfileobj(file, out))
             return
         os.replace(part, target)
+        # where both are names of one file already, nothing was replaced
+        part.unlink(missing_ok=True)

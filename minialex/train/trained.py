@@ -192,9 +192,7 @@ def _open(trained: Trained, data: str, everything: bool) -> tuple[Dataset, str]:
     return _held_out_fold(trained.settings, whole, *trained.fold)
 
 
-def _held_out_fold(
-    settings: Settings, whole: Dataset, fold: int, k: int
-) -> tuple[Dataset, str]:
+def _held_out_fold(settings: Settings, whole: Dataset, fold: int, k: int) -> tuple[Dataset, str]:
     if settings.skip_bad:
         whole, _ = skip_bad(whole)
     held_out = folds(whole.targets, k, settings.seed, whole.classes)[fold - 1][1]

@@ -87,3 +87,8 @@ def kill(*signals: int) -> Any:
 def without_rates(folder: Path) -> list[dict[str, Any]]:
     """Return the metrics in a folder without what depends on the clock."""
     return [{**vars(record), "images_per_second": 0} for record in read_metrics(folder)]
+
+
+def checkpoints(folder: Path) -> dict[str, bytes]:
+    """Return the checkpoints in a folder by name."""
+    return {path.name: path.read_bytes() for path in folder.glob("*.safetensors")}

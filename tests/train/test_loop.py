@@ -1,7 +1,5 @@
 import math
-import signal
 import sys
-import threading
 
 import numpy as np
 import pytest
@@ -18,13 +16,15 @@ from minialex.train.build import open_data
 from minialex.train.evaluate import evaluate
 from minialex.train.loop import Trainer
 from minialex.train.metrics import read_metrics
-from minialex.train.nonfinite import NonFiniteLossError
-from minialex.train.runs import resume
-from minialex.train.signals import SIGNALS
 from minialex.train.trained import load_trained
-
 from tests.device_double import make_cupy
-from tests.train.small import CLASSES, Listener, kill, small, write_images
+from tests.train.small import CLASSES, Listener, small, write_images
+
+
+@pytest.fixture(autouse=True)
+def no_curves(monkeypatch):
+    """Leave out the picture, which takes longer than these runs."""
+    monkeypatch.setattr("minialex.train.runs.draw_curves", lambda *_: None)
 
 
 @pytest.fixture(scope="module")
@@ -40,34 +40,33 @@ def finished(images, tmp_path_factory):
     return settings, listener, train(settings, listener)
 
 
+@pytest.fixture(scope="module")
+def plain(finished):
+    settings, _, _ = finished
+    data = open_data(settings)
+    model = alexnet("alexnet-mini", 3, dropout=settings.dropout, seed=settings.seed)
+    optimizer = RMSprop(
+        model.parameters(), lr=1e-4, momentum=0.9, weight_decay=0.0005, eps=settings.eps
+    )
+    schedule = make_schedule("cosine", lr=1e-4, total=10, warmup=3)
+    loader = Loader(data.train, 5, settings.training_transform(), shuffle=True, seed=0, workers=0)
+    losses, step = [], 0
+    for epoch in range(2):
+        model.train()
+        for batch in loader.epoch(epoch):
+            optimizer.zero_grad()
+            loss = cross_entropy(model(Tensor(batch.images)), batch.targets)
+            loss.backward()
+            optimizer.lr = schedule(step)
+            optimizer.step()
+            step += 1
+            losses.append((epoch + 1, loss.item(), len(batch)))
+    judge = Loader(data.val, 5, evaluation(32), workers=0)
+    return model, losses, evaluate(model, judge)
+
+
 class TestAgainstTheArticlesLoop:
     """The loop of the article's section 3.4, written out, gives the same numbers."""
-
-    @pytest.fixture(scope="class")
-    def plain(self, finished):
-        settings, _, _ = finished
-        data = open_data(settings)
-        model = alexnet("alexnet-mini", 3, dropout=settings.dropout, seed=settings.seed)
-        optimizer = RMSprop(
-            model.parameters(), lr=1e-4, momentum=0.9, weight_decay=0.0005, eps=settings.eps
-        )
-        schedule = make_schedule("cosine", lr=1e-4, total=10, warmup=3)
-        loader = Loader(
-            data.train, 5, settings.training_transform(), shuffle=True, seed=0, workers=0
-        )
-        losses, step = [], 0
-        for epoch in range(2):
-            model.train()
-            for batch in loader.epoch(epoch):
-                optimizer.zero_grad()
-                loss = cross_entropy(model(Tensor(batch.images)), batch.targets)
-                loss.backward()
-                optimizer.lr = schedule(step)
-                optimizer.step()
-                step += 1
-                losses.append((epoch + 1, loss.item(), len(batch)))
-        judge = Loader(data.val, 5, evaluation(32), workers=0)
-        return model, losses, evaluate(model, judge)
 
     def test_the_lines_of_the_log(self, finished, plain):
         _, listener, _ = finished
@@ -147,7 +146,7 @@ class TestWhatIsHeard:
 
 class TestTheFolder:
     def test_its_files(self, finished):
-        names = {path.name for path in finished[2].folder.iterdir()} - {"events"}
+        names = {p.name for p in finished[2].folder.iterdir() if "tfevents" not in p.name}
         assert names == {
             "best.safetensors",
             "curves.png",
@@ -198,7 +197,7 @@ class TestTheFolder:
     )
     def test_a_run_that_cannot_start_leaves_nothing(self, images, tmp_path, wrong, message):
         with pytest.raises(MinialexError, match=message):
-            train(small(images, **{"out": str(tmp_path / "run"), **wrong}))
+            train(small(images, out=str(tmp_path / "run")).but(**wrong))
         assert not list(tmp_path.iterdir())
 
     def test_without_a_name_the_folder_is_new(self, images, tmp_path, monkeypatch):
@@ -208,16 +207,17 @@ class TestTheFolder:
         assert str(outcome.folder) == "runs/images-2"
 
 
+def one_epoch(images, folder, **options):
+    train(small(images, out=str(folder), epochs=1, **options))
+    return checkpoint.load(folder / "last.safetensors")
+
+
+@pytest.fixture(scope="module")
+def usual(images, tmp_path_factory):
+    return one_epoch(images, tmp_path_factory.mktemp("usual") / "run")
+
+
 class TestSettingsTakeEffect:
-    def first_record(self, images, tmp_path, **options):
-        out = tmp_path / "-".join(map(str, options.values()))
-        train(small(images, out=str(out), epochs=1, **options))
-        return checkpoint.load(out / "last.safetensors")
-
-    @pytest.fixture(scope="class")
-    def usual(self, images, tmp_path_factory):
-        return self.first_record(images, tmp_path_factory.mktemp("usual"), seed=0)
-
     @pytest.mark.parametrize(
         "changed",
         [
@@ -242,12 +242,12 @@ class TestSettingsTakeEffect:
         ids=lambda changed: "-".join(changed),
     )
     def test_each_changes_the_weights(self, images, tmp_path, usual, changed):
-        other = self.first_record(images, tmp_path, **changed)
+        other = one_epoch(images, tmp_path / "run", **changed)
         name = "features.0.weight"
         assert not np.array_equal(usual.weights[name], other.weights[name])
 
     def test_the_same_settings_give_the_same_bytes(self, images, tmp_path, usual):
-        again = self.first_record(images, tmp_path, seed=0)
+        again = one_epoch(images, tmp_path / "run")
         assert again.path.read_bytes() == usual.path.read_bytes()
 
     def test_classes_of_few_images_count_more_when_balanced(self, tmp_path):
@@ -296,64 +296,6 @@ class TestSettingsTakeEffect:
         assert listener.of("checking")[-1] == (6, 6)
 
 
-class TestStopping:
-    @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-    def test_a_signal_ends_the_batch_and_saves(self, images, tmp_path, number, status):
-        before = [signal.getsignal(s) for s in SIGNALS]
-        listener = Listener(("batch", 3), kill(number))
-        outcome = train(small(images, out=str(tmp_path / "run")), listener)
-        assert (outcome.signal, outcome.exit_status) == (number, status)
-        assert (outcome.epochs, outcome.step, outcome.best_checkpoint) == (0, 3, None)
-        place = checkpoint.load(outcome.checkpoint).manifest["place"]
-        assert place == {"epoch": 0, "batch": 3, "step": 3}
-        assert [signal.getsignal(s) for s in SIGNALS] == before
-        assert listener.of("saved") == [(outcome.checkpoint, False)]
-
-    def test_during_validation_too(self, images, tmp_path):
-        listener = Listener(("judging", 1), kill(signal.SIGINT))
-        outcome = train(small(images, out=str(tmp_path / "run")), listener)
-        place = checkpoint.load(outcome.checkpoint).manifest["place"]
-        assert place == {"epoch": 0, "batch": 5, "step": 5}
-        assert listener.of("judging") == [(5, 6)]
-
-    def test_a_signal_after_the_last_epoch_is_too_late(self, images, tmp_path):
-        listener = Listener(("epoch_ended", 2), kill(signal.SIGINT))
-        outcome = train(small(images, out=str(tmp_path / "run")), listener)
-        assert (outcome.signal, outcome.exit_status, outcome.epochs) == (None, 0, 2)
-
-    @pytest.mark.parametrize(
-        ("second", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
-    )
-    def test_a_second_signal_acts_at_once_and_harms_nothing(
-        self, images, tmp_path, second, raised
-    ):
-        out = tmp_path / "run"
-        saved = []
-        do = kill(signal.SIGINT, second)
-        listener = Listener(("batch", 7), lambda: (saved.append(content(out)), do()))
-        before = [signal.getsignal(s) for s in SIGNALS]
-        with pytest.raises(raised):
-            train(small(images, out=str(out)), listener)
-        assert saved == [content(out)]
-        assert [signal.getsignal(s) for s in SIGNALS] == before
-        assert resume(out).epochs == 2
-
-    def test_in_another_thread_signals_are_left_alone(self, images, tmp_path):
-        heard = []
-        before = signal.getsignal(signal.SIGINT)
-        listener = Listener(("batch", 2), lambda: heard.append(signal.getsignal(signal.SIGINT)))
-        settings = small(images, out=str(tmp_path / "run"), epochs=1)
-        thread = threading.Thread(target=train, args=(settings, listener))
-        thread.start()
-        thread.join()
-        assert heard == [before]
-        assert (tmp_path / "run" / "last.safetensors").exists()
-
-
-def content(folder):
-    return {p.name: p.read_bytes() for p in folder.glob("*.safetensors")}
-
-
 def test_saving_within_an_epoch(images, tmp_path):
     listener = Listener()
     train(small(images, out=str(tmp_path / "run"), epochs=1, save_minutes=1e-9), listener)
@@ -372,58 +314,6 @@ class TestNotEnoughMemory:
             MinialexError, match=r"on cpu for batches of 5 images of 32x32 .* lower the batch size"
         ):
             train(small(images, out=str(tmp_path / "run")))
-
-
-class TestNonFinite:
-    def poisoned(self, images, tmp_path, at, layer, what="weight", value=np.inf):
-        """Run with a number that is not finite put into a layer; return the error and files."""
-        out = tmp_path / "run"
-        out.mkdir()
-        settings = small(images, out=str(out))
-        trainer = Trainer(settings, open_data(settings), out)
-        modules = dict(trainer.model.named_modules())
-        before = []
-
-        def poison():
-            before.append(content(out))
-            getattr(modules[layer], what).data.flat[0] = value
-
-        with pytest.raises(NonFiniteLossError) as caught:
-            trainer.run(Listener(at, poison))
-        assert before == [content(out)]
-        return caught.value
-
-    @pytest.mark.parametrize("layer", ["features.0", "features.6", "classifier.4"])
-    def test_names_the_first_layer_the_step_and_the_rate(self, images, tmp_path, layer):
-        error = self.poisoned(images, tmp_path, ("batch", 7), layer)
-        assert (error.layer, error.step) == (layer, 7)
-        assert error.lr == make_schedule("cosine", lr=1e-4, total=10, warmup=3)(6)
-        assert f"layer {layer} is the first whose output is not finite" in str(error)
-        assert "its weight is no longer finite" in str(error)
-        assert "last.safetensors is from before" in str(error)
-        assert "lower lr" in str(error)
-
-    def test_at_validation(self, images, tmp_path):
-        error = self.poisoned(images, tmp_path, ("batch", 5), "classifier.1", "bias", np.nan)
-        assert (error.layer, error.step) == ("classifier.1", 5)
-        assert "its bias is no longer finite" in str(error)
-        assert "no checkpoint was written yet" in str(error)
-
-    def test_never_saves_what_is_not_finite(self, images, tmp_path):
-        # after validation, before the checkpoint: nothing but the saving looks at it
-        error = self.poisoned(images, tmp_path, ("judging", 4), "features.8")
-        assert (error.layer, error.step) == ("features.8", 10)
-
-    def test_an_overflow_is_told_from_weights_that_are_not_finite(self, images, tmp_path):
-        error = self.poisoned(images, tmp_path, ("batch", 6), "features.3", value=3e38)
-        assert error.layer == "features.3"
-        assert "its output overflowed" in str(error)
-
-    def test_a_rate_that_is_far_too_high(self, images, tmp_path):
-        settings = small(images, out=str(tmp_path / "run"), lr=1e30, warmup=0)
-        with pytest.raises(NonFiniteLossError, match=r"learning rate 1e\+30"):
-            train(settings)
-        assert not (tmp_path / "run" / "last.safetensors").exists()
 
 
 @pytest.fixture

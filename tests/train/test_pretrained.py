@@ -181,6 +181,12 @@ def test_another_number_of_classes_excuses_nothing_else():
         fit_weights(make({**WANTED, **shapes}), WANTED, last_layer=LAST)
 
 
+def test_a_last_layer_of_other_classes_and_other_inputs_is_not_replaced():
+    shapes = {"classifier.6.weight": (9, 7), "classifier.6.bias": (9,)}
+    with pytest.raises(MinialexError, match=r"'classifier\.6\.weight' has shape \(9, 7\)"):
+        fit_weights(make({**WANTED, **shapes}), WANTED, last_layer=LAST)
+
+
 def test_missing_names():
     weights = make()
     del weights["features.3.weight"], weights["features.3.bias"]
@@ -202,6 +208,7 @@ def test_surplus_names():
     [
         (np.array([1, 2, np.nan, 3], "f4"), "not finite"),
         (np.array([1, -np.inf, 2, 3], "f2"), "not finite"),
+        (np.array([1, 2, 3, np.inf]), "not finite"),
         (np.array([1, 2, 3, 4]), "int64, not a float"),
         (np.ones(4, bool), "bool, not a float"),
     ],

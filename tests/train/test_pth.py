@@ -1,5 +1,6 @@
 """PyTorch's files are read exactly, and hostile ones do nothing at all."""
 
+import io
 import os
 import pickle
 import struct
@@ -86,7 +87,7 @@ class TestReading:
             "stepped": w.tensor(stored, 1, (4,), (3,)),
             "expanded": w.tensor(stored, 2, (3, 2), (0, 1)),
             "scalar": w.tensor(stored, 11, (), ()),
-            "one": w.tensor(stored, 3, (1, 1), (2**40, 9)),
+            "one": w.tensor(stored, 3, (1, 1), (2**61, 9)),
         }
         w.zip_file(path, w.pickle_of(tree), {"7": base.tobytes()})
         read = read_pth(path)
@@ -396,6 +397,11 @@ class TestAbsurdity:
     def test_nested_containers(self, path, program):
         w.zip_file(path, program, {"0": bytes(16)})
         assert "is refused" in refusal(path)
+
+    @pytest.mark.parametrize("program", [b"N\x86.", b"}(N\x86u.", b"(\x85.", b"Q.", b"R."])
+    def test_nothing_is_taken_from_an_empty_stack(self, program):
+        with pytest.raises(pickled.RefusedError, match="it is malformed"):
+            pickled.load_pickle(io.BytesIO(program), {}, pytest.fail)
 
     def test_endless_pickles(self, path, monkeypatch):
         monkeypatch.setattr(pickled, "_MOST_INSTRUCTIONS", 1000)

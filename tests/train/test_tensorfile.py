@@ -56,7 +56,8 @@ def test_strides_and_byte_order_do_not_matter(tmp_path_factory, x, random):
 
 
 def test_equal_content_gives_equal_bytes(tmp_path):
-    tensors = {name: np.arange(4, dtype=kind) for name, kind in zip("dbca", KINDS[:4], strict=True)}
+    kinds = zip("dbca", ["f4", "f8", "f4", "f4"], strict=True)
+    tensors = {name: np.arange(4, dtype=kind) for name, kind in kinds}
     write_tensors(tmp_path / "one", tensors, {"a": "1", "b": "2"})
     write_tensors(tmp_path / "two", dict(reversed(tensors.items())), {"b": "2", "a": "1"})
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()

@@ -1,0 +1,201 @@
+"""Whatever is wrong with what a person gives: one line that names it, status 2, nothing lost."""
+
+import errno
+import json
+import os
+import pickle
+import struct
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from minialex.nn import Conv2d
+from tests.cli.conftest import TINY, write_images
+
+
+def refused(answer, *words):
+    """Check that a command ended as bad input should, with a message that holds `words`."""
+    assert answer.status == 2
+    assert "Traceback" not in answer.err
+    assert answer.err.startswith("minialex: error: ")
+    assert answer.err.count("\n") == 1
+    for word in words:
+        assert str(word) in answer.err
+
+
+def test_a_missing_folder(minialex):
+    refused(minialex("train", "nowhere", *TINY), "nowhere")
+    assert not Path("runs").exists()
+
+
+def test_an_empty_folder(minialex):
+    Path("empty").mkdir()
+    refused(minialex("train", "empty", *TINY), "empty")
+
+
+def test_a_class_with_no_images(minialex, photos):
+    (photos / "hollow").mkdir()
+    refused(minialex("train", photos, *TINY), "hollow")
+
+
+def test_classes_that_differ(minialex, tmp_path):
+    write_images(tmp_path / "d" / "train", ("cat", "dog"))
+    write_images(tmp_path / "d" / "val", ("cat", "cow"))
+    refused(minialex("train", "d", *TINY), "dog", "cow")
+
+
+def break_one(photos, how):
+    path = photos / "dark" / "3.png"
+    whole = path.read_bytes()
+    if how == "truncated":
+        path.write_bytes(whole[: len(whole) // 2])
+    elif how == "unreadable":
+        path.write_bytes(b"this is no picture")
+    else:
+        # a PNG that claims 60,000 x 60,000 pixels
+        path.write_bytes(whole[:16] + struct.pack(">II", 60_000, 60_000) + whole[24:])
+    return path
+
+
+@pytest.mark.parametrize("how", ["truncated", "unreadable", "enormous"])
+def test_a_bad_image_is_named_and_can_be_skipped(minialex, photos, how):
+    path = break_one(photos, how)
+    refused(minialex("train", photos, *TINY, "--val-fraction", "0.5"), path, "--skip-bad")
+    answer = minialex("train", photos, *TINY, "--skip-bad", "--out", "skipped")
+    assert answer.status == 0
+    assert "1 image" in answer.out
+    assert str(path) in answer.out
+
+
+def test_predict_names_a_bad_image_and_skips_it(minialex, run_folder, photos):
+    path = break_one(photos, "truncated")
+    refused(minialex("predict", run_folder, path), path)
+    answer = minialex("predict", run_folder, photos / "dark", "--skip-bad", "--top", 1)
+    assert answer.status == 0
+    assert len(answer.out.splitlines()) == 5
+    assert str(path) in answer.err
+
+
+def test_fewer_images_of_a_class_than_folds(minialex, photos):
+    refused(minialex("kfold", photos, *TINY, "--folds", "7"), "6", "7")
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99"])
+def test_an_unknown_device(minialex, photos, device):
+    refused(minialex("train", photos, *TINY, "--device", device), device, "cpu")
+
+
+def test_a_truncated_checkpoint(minialex, run_folder):
+    path = run_folder / "best.safetensors"
+    path.write_bytes(path.read_bytes()[:-1000])
+    refused(minialex("evaluate", run_folder), path)
+
+
+def test_a_checkpoint_of_another_model(minialex, run_folder):
+    refused(minialex("evaluate", run_folder, "--variant", "alexnet"), "alexnet-mini", "alexnet")
+
+
+def test_a_checkpoint_of_a_newer_format(minialex, run_folder):
+    path = run_folder / "best.safetensors"
+    data = path.read_bytes()
+    # 8 bytes of length, then JSON, then the tensors
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + length])
+    manifest = json.loads(header["__metadata__"]["minialex"])
+    manifest["format"] += 1
+    header["__metadata__"]["minialex"] = json.dumps(manifest)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    path.unlink()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + length :])
+    refused(minialex("predict", run_folder, "."), path, "upgrade minialex")
+
+
+class Harm:
+    def __reduce__(self):
+        return (open, ("harmed", "w"))
+
+
+def test_a_pth_that_holds_anything_but_tensors(minialex):
+    with zipfile.ZipFile("evil.pth", "w") as file:
+        file.writestr("evil/data.pkl", pickle.dumps({"features.0.weight": Harm()}, protocol=2))
+        file.writestr("evil/version", "3\n")
+    refused(minialex("summary", "alexnet", "--pretrained", "evil.pth"), "evil.pth")
+    assert not Path("harmed").exists()
+
+
+def test_weights_of_another_shape(minialex, run_folder):
+    path = run_folder / "best.safetensors"
+    answer = minialex("summary", "alexnet", "--pretrained", path)
+    refused(answer, "features.0.weight", "(32, 3, 5, 5)", "(64, 3, 11, 11)")
+
+
+def test_an_output_folder_that_holds_a_run(minialex, photos, run_folder):
+    before = (run_folder / "last.safetensors").read_bytes()
+    refused(minialex("train", photos, *TINY, "--out", run_folder), run_folder)
+    assert (run_folder / "last.safetensors").read_bytes() == before
+
+
+def test_an_output_folder_that_is_a_file(minialex, photos):
+    Path("taken").write_text("mine")
+    refused(minialex("train", photos, *TINY, "--out", "taken"), "taken")
+    assert Path("taken").read_text() == "mine"
+
+
+def test_resuming_what_is_no_run(minialex):
+    Path("empty").mkdir()
+    refused(minialex("train", "--resume", "empty"), "empty")
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(minialex, run_folder, monkeypatch):
+    path = run_folder / "last.safetensors"
+    before = path.read_bytes()
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    answer = minialex("train", "--resume", run_folder, "--epochs", "2")
+    refused(answer, run_folder, "the disk is full: free space")
+    assert path.read_bytes() == before
+    assert not [p for p in run_folder.iterdir() if p.name.startswith(".") and "part" in p.name]
+
+
+def test_a_loss_that_is_not_finite_names_layer_step_and_rate(minialex, photos):
+    answer = minialex("train", photos, *TINY, "--lr", "1e30", "--epochs", "5", "--warmup", "0")
+    refused(answer, "1e+30", "step")
+    assert "features." in answer.err or "classifier." in answer.err
+
+
+def test_a_batch_too_large_for_memory_says_what_to_lower(minialex, photos, monkeypatch):
+    forward = Conv2d.forward
+
+    def too_large(self, x):
+        if x.shape[0] > 1:
+            raise MemoryError
+        return forward(self, x)
+
+    monkeypatch.setattr(Conv2d, "forward", too_large)
+    refused(minialex("train", photos, *TINY), "memory", "batch")
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--epochs", "0"], "epochs"),
+        (["--lr", "-1"], "lr"),
+        (["--crop", "2"], "crop"),
+        (["--momentum", "1"], "momentum"),
+        (["--image-size", "5"], "image_size 5"),
+    ],
+)
+def test_a_setting_out_of_range(minialex, photos, words, named):
+    refused(minialex("train", photos, *TINY, *words), named)
+
+
+@pytest.mark.parametrize("words", [["--epochs", "many"], ["--optimizer", "adamw"], ["--no-such"]])
+def test_what_click_refuses_has_status_2_too(minialex, photos, words):
+    answer = minialex("train", photos, *words)
+    assert answer.status == 2
+    assert "Error: " in answer.err

@@ -1,0 +1,154 @@
+"""Each command as its user runs it: what it prints, writes and exits with."""
+
+import json
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from minialex.cli.main import COMMANDS
+from tests.cli.conftest import TINY
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_says_how_to_use_it(minialex, command):
+    answer = minialex(*command.split(), "--help")
+    assert answer.status == 0
+    assert f"Usage: minialex {command}".strip() in answer.out
+    assert "None" not in answer.out
+
+
+def test_an_unknown_command_is_a_usage_error(minialex):
+    answer = minialex("trian")
+    assert answer.status == 2
+    assert "trian" in answer.err
+
+
+def test_train_writes_its_folder_and_prints_the_articles_lines(minialex, photos):
+    answer = minialex("train", photos, *TINY, "--log-every", "1")
+    assert answer.status == 0
+    run = Path("runs/photos")
+    assert {p.name for p in run.iterdir()} >= {
+        "last.safetensors",
+        "best.safetensors",
+        "metrics.jsonl",
+        "settings.json",
+        "curves.png",
+    }
+    assert "[1,     1] loss: " in answer.out
+    assert "epoch 1/1: train loss" in answer.out
+    assert "held-out accuracy" in answer.out
+    assert "\x1b" not in answer.out
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert {r["split"] for r in records} == {"train", "val"}
+    wanted = {"split", "epoch", "step", "loss", "accuracy", "lr", "images_per_second"}
+    assert all(set(r) == wanted for r in records)
+
+
+def test_a_second_run_gets_a_folder_of_its_own(minialex, photos):
+    minialex("train", photos, *TINY)
+    minialex("train", photos, *TINY)
+    assert sorted(p.name for p in Path("runs").iterdir()) == ["photos", "photos-2"]
+
+
+def test_equal_seeds_give_equal_checkpoints(minialex, photos):
+    for out in "a", "b":
+        minialex("train", photos, *TINY, "--out", out)
+    minialex("train", photos, *TINY, "--out", "c", "--seed", "1")
+    a, b, c = (Path(out, "last.safetensors").read_bytes() for out in "abc")
+    assert a == b
+    assert a != c
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_stops_saves_and_says_how_to_go_on(minialex, photos, number, status):
+    timer = threading.Timer(2.0, os.kill, (os.getpid(), number))
+    timer.start()
+    answer = minialex("train", photos, *TINY, "--epochs", "10000", "--out", "run")
+    timer.cancel()
+    assert answer.status == status
+    assert "Go on with: minialex train --resume run" in answer.out
+    done = len(Path("run/metrics.jsonl").read_text().splitlines())
+    answer = minialex("train", "--resume", "run", "--epochs", "1")
+    assert done > 0
+    assert answer.status == 0 or "already" in answer.err
+
+
+def test_evaluate_prints_and_writes(minialex, run_folder):
+    answer = minialex("evaluate", run_folder)
+    assert answer.status == 0
+    assert "top-1 accuracy" in answer.out
+    assert "light" in answer.out
+    folder = run_folder / "evaluation"
+    assert {p.name for p in folder.iterdir()} == {
+        "evaluation.json",
+        "classes.csv",
+        "confusion.csv",
+        "confusion.png",
+    }
+
+
+def test_evaluate_as_json_prints_json_alone(minialex, run_folder, photos):
+    answer = minialex("evaluate", run_folder, photos, "--all", "--json")
+    table = json.loads(answer.out)
+    assert table["images"] == 12
+    assert sum(map(sum, table["confusion"])) == 12
+
+
+def test_predict_names_each_image(minialex, run_folder, photos):
+    answer = minialex(
+        "predict", run_folder, photos / "dark" / "0.png", photos / "light", "--top", 1
+    )
+    assert answer.status == 0
+    lines = answer.out.splitlines()
+    assert len(lines) == 7
+    assert lines[0].startswith(f"{photos / 'dark' / '0.png'}: ")
+    assert lines[0].endswith(" %")
+
+
+def test_predict_as_json_gives_an_object_a_line(minialex, run_folder, photos):
+    answer = minialex("predict", run_folder, photos / "dark", "--json")
+    records = [json.loads(line) for line in answer.out.splitlines()]
+    assert len(records) == 6
+    for record in records:
+        assert {g["class"] for g in record["guesses"]} == {"light", "dark"}
+        assert sum(g["probability"] for g in record["guesses"]) == pytest.approx(1)
+
+
+def test_kfold_prints_each_fold_and_the_articles_line(minialex, photos):
+    answer = minialex("kfold", photos, *TINY, "--folds", "2")
+    assert answer.status == 0
+    assert "fold 1/2: " in answer.out
+    last = answer.out.splitlines()[-1]
+    assert last.startswith("Mean Accuracy: ")
+    assert " % +- " in last
+    folds = Path("runs/photos-kfold")
+    assert (folds / "fold-1" / "last.safetensors").exists()
+    again = minialex("kfold", "--resume", folds)
+    assert again.out.splitlines()[-1] == last
+    judged = minialex("kfold", photos, "--folds", "2", "--judge", folds / "fold-1")
+    assert judged.out.splitlines()[-1].startswith("Mean Accuracy: ")
+
+
+def test_summary_as_table_and_as_json(minialex):
+    answer = minialex("summary", "alexnet-mini", "--classes", "10", "--picture", "net.png")
+    assert answer.status == 0
+    assert "Conv2d(32, 64, 5x5, padding=2)" in answer.out
+    assert "463,562" in answer.out
+    assert Path("net.png").stat().st_size > 1000
+    table = json.loads(minialex("summary", "alexnet-mini", "--classes", "10", "--json").out)
+    assert table["parameters"] == 463_562
+    assert sum(row["parameters"] for row in table["rows"]) == 463_562
+
+
+def test_data_digits_writes_a_folder_that_train_takes(minialex):
+    answer = minialex("data", "digits", "pictures")
+    assert answer.status == 0
+    assert len(list(Path("pictures/train").glob("*/*.png"))) == 1438
+    assert len(list(Path("pictures/val").glob("*/*.png"))) == 359
+    again = minialex("data", "digits", "pictures")
+    assert again.status == 2
+    assert "pictures is not empty" in again.err

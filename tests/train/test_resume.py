@@ -1,0 +1,229 @@
+"""A run that was stopped and went on ends with the bytes of one that was not."""
+
+import json
+import shutil
+import signal
+
+import numpy as np
+import pytest
+
+from minialex.errors import MinialexError
+from minialex.train import checkpoint, resume, train
+from minialex.train.metrics import read_metrics
+from tests.train.small import Listener, kill, small, without_rates, write_images
+
+# Moments at which the run is asked to stop: in the middle of a window of the log, at its end, after
+# the epoch's last batch, during validation, after an epoch, in the last epoch.
+MOMENTS = [
+    ("batch", 1),
+    ("batch", 4),
+    ("batch", 5),
+    ("judging", 1),
+    ("judging", 2),
+    ("epoch_ended", 1),
+    ("batch", 8),
+    ("batch", 10),
+    ("judging", 4),
+]
+
+
+@pytest.fixture(autouse=True)
+def no_curves(monkeypatch):
+    """Leave out the picture, which takes longer than these runs."""
+    monkeypatch.setattr("minialex.train.runs.draw_curves", lambda *_: None)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    return write_images(tmp_path_factory.mktemp("data") / "images")
+
+
+@pytest.fixture(scope="module")
+def whole(images, tmp_path_factory):
+    """A run that nobody stopped."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    return train(small(images, out=str(out)))
+
+
+def assert_same_end(folder, whole):
+    for name in ("last.safetensors", "best.safetensors"):
+        assert (folder / name).read_bytes() == (whole.folder / name).read_bytes(), name
+    assert without_rates(folder) == without_rates(whole.folder)
+
+
+@pytest.mark.parametrize("moment", MOMENTS, ids=str)
+def test_stopped_once(images, tmp_path, whole, moment):
+    stopped = train(small(images, out=str(tmp_path / "run")), Listener(moment, kill(signal.SIGINT)))
+    assert stopped.signal == signal.SIGINT
+    outcome = resume(tmp_path / "run")
+    assert outcome.signal is None
+    assert outcome.step == 10
+    assert_same_end(tmp_path / "run", whole)
+
+
+def test_stopped_after_every_batch(images, tmp_path, whole):
+    stop = kill(signal.SIGTERM)
+    outcome = train(small(images, out=str(tmp_path / "run")), Listener(("batch", 1), stop))
+    times = 0
+    while outcome.signal:
+        outcome = resume(tmp_path / "run", Listener(("batch", 1), stop))
+        times += 1
+    assert times == 10
+    assert_same_end(tmp_path / "run", whole)
+
+
+class CrashError(Exception):
+    """What a power cut looks like from inside: nothing more is written."""
+
+
+def crash():
+    raise CrashError
+
+
+@pytest.mark.parametrize(
+    "moment", [("batch", 6), ("line", 4), ("judging", 4), ("saved", 2)], ids=str
+)
+def test_killed(images, tmp_path, whole, moment):
+    """The checkpoint is older than the metrics, which are cut back to it."""
+    with pytest.raises(CrashError):
+        train(small(images, out=str(tmp_path / "run")), Listener(moment, crash))
+    resume(tmp_path / "run")
+    assert_same_end(tmp_path / "run", whole)
+
+
+def test_killed_between_the_last_and_the_best_checkpoint(images, tmp_path, whole, monkeypatch):
+    assert whole.best_epoch == 2
+    calls = []
+
+    def link(source, target):
+        calls.append(target)
+        if len(calls) == 2:
+            raise CrashError
+        shutil.copy(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("minialex.train.loop.link", link)
+        with pytest.raises(CrashError):
+            train(small(images, out=str(tmp_path / "run")))
+    assert resume(tmp_path / "run").best_epoch == 2
+    assert_same_end(tmp_path / "run", whole)
+
+
+def test_where_and_how_it_computes_may_change(images, tmp_path, whole):
+    out = tmp_path / "run"
+    train(small(images, out=str(out)), Listener(("batch", 3), kill(signal.SIGINT)))
+    resume(out, workers=3, save_minutes=1e-9)
+    assert_same_end(out, whole)
+    settings = json.loads((out / "settings.json").read_text())["settings"]
+    assert (settings["workers"], settings["log_every"]) == (3, 2)
+
+
+def test_the_folder_may_move(images, tmp_path, whole):
+    train(small(images, out=str(tmp_path / "run")), Listener(("batch", 3), kill(signal.SIGINT)))
+    moved = (tmp_path / "run").rename(tmp_path / "elsewhere")
+    assert resume(moved / "last.safetensors").folder == moved
+    assert_same_end(moved, whole)
+
+
+def test_every_kind_of_state_goes_on(images, tmp_path):
+    """Other optimizers, and all that draws random numbers."""
+    for optimizer in ("sgd", "adam"):
+        options = {"optimizer": optimizer, "dropout": 0.7, "hue": 0.2, "epochs": 1}
+        a, b = tmp_path / f"{optimizer}-a", tmp_path / f"{optimizer}-b"
+        train(small(images, out=str(a), **options))
+        train(small(images, out=str(b), **options), Listener(("batch", 2), kill(signal.SIGINT)))
+        resume(b)
+        assert (a / "last.safetensors").read_bytes() == (b / "last.safetensors").read_bytes()
+
+
+class TestMoreEpochs:
+    def test_a_finished_run_has_nothing_to_do(self, images, tmp_path, whole):
+        shutil.copytree(whole.folder, tmp_path / "run")
+        listener = Listener()
+        outcome = resume(tmp_path / "run", listener)
+        assert (outcome.epochs, outcome.signal) == (2, None)
+        assert [what[0] for what in listener.heard] == ["started"]
+        assert_same_end(tmp_path / "run", whole)
+
+    def test_but_can_have_more(self, images, tmp_path):
+        short, long = tmp_path / "short", tmp_path / "long"
+        train(small(images, out=str(short), epochs=1, schedule="constant"))
+        train(small(images, out=str(long), epochs=2, schedule="constant"))
+        resume(short, epochs=2)
+        one, other = (checkpoint.load(f / "last.safetensors") for f in (short, long))
+        for name in one.tensors:
+            np.testing.assert_array_equal(one.tensors[name], other.tensors[name])
+        assert without_rates(short) == without_rates(long)
+
+
+class TestRefusals:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def stopped(cls, images, tmp_path_factory):
+        out = tmp_path_factory.mktemp("stopped") / "run"
+        train(small(images, out=str(out)), Listener(("batch", 3), kill(signal.SIGINT)))
+        return out
+
+    @pytest.fixture
+    def run(self, stopped, tmp_path):
+        return shutil.copytree(stopped, tmp_path / "run")
+
+    def test_settings_that_decide_the_result_stay(self, run):
+        with pytest.raises(MinialexError, match="lr cannot change when a run goes on"):
+            resume(run, lr=0.1)
+
+    def test_options_that_are_none_are_not_given(self, run):
+        assert resume(run, lr=None, epochs=1).epochs == 1
+
+    def test_other_images(self, run, images, tmp_path):
+        fewer = shutil.copytree(images, tmp_path / "fewer")
+        (fewer / "red" / "00.png").unlink()
+        with pytest.raises(MinialexError, match=r"was trained on other images .*24 to train on"):
+            resume(run, data=str(fewer))
+
+    def test_other_classes(self, run, images, tmp_path):
+        renamed = shutil.copytree(images, tmp_path / "renamed")
+        (renamed / "red").rename(renamed / "rouge")
+        with pytest.raises(MinialexError, match="was trained on other classes"):
+            resume(run, data=str(renamed))
+
+    def test_no_run(self, tmp_path):
+        with pytest.raises(MinialexError, match="there is no run to resume in"):
+            resume(tmp_path / "nowhere")
+
+    def test_a_run_without_a_checkpoint(self, run):
+        (run / "last.safetensors").unlink()
+        with pytest.raises(MinialexError, match="there is no checkpoint to go on from in"):
+            resume(run)
+
+    def test_a_truncated_checkpoint_is_left_as_it_is(self, run):
+        path = run / "last.safetensors"
+        path.write_bytes(path.read_bytes()[:-100])
+        before = path.read_bytes()
+        with pytest.raises(MinialexError, match=r"damaged|truncated"):
+            resume(run)
+        assert path.read_bytes() == before
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda m: m.pop("sums"),
+            lambda m: m["random"].pop("dropout"),
+            lambda m: m["best"].update(odd=1),
+            lambda m: m["sums"].update(totals=None),
+        ],
+    )
+    def test_a_manifest_that_lacks_something(self, run, change):
+        saved = checkpoint.load(run / "last.safetensors")
+        manifest = {k: v for k, v in saved.manifest.items() if k not in ("format", "minialex")}
+        change(manifest)
+        tensors = {name: x.copy() for name, x in saved.tensors.items()}
+        checkpoint.save(run / "last.safetensors", tensors=tensors, manifest=manifest)
+        with pytest.raises(MinialexError, match="is damaged"):
+            resume(run)
+
+    def test_metrics_stay_as_they_were_when_refused(self, run):
+        before = read_metrics(run)
+        with pytest.raises(MinialexError, match="lr cannot change"):
+            resume(run, lr=0.1)
+        assert read_metrics(run) == before
