@@ -11,6 +11,11 @@
 // The type that sums of T are kept in: at least as wide as T.
 template <typename T> struct Accumulator { using type = T; };
 
+// What no number is larger than. (NVRTC has neither <limits> nor INFINITY.)
+template <typename T> __device__ T infinity();
+template <> __device__ __forceinline__ float infinity() { return __int_as_float(0x7f800000); }
+template <> __device__ __forceinline__ double infinity() { return infinity<float>(); }
+
 constexpr int WARP = 32;
 constexpr unsigned FULL_WARP = 0xffffffffu;
 

@@ -12,13 +12,20 @@
 //   weight gradient   patches = im2col(x)          gw = gy patches^T, added up over all images
 //
 // Layout:  patches (C KH KW, N P), with P = OH OW: row (c, k, l), column (n, i, j). The rows of a
-//          group lie together. The rest as in conv2d.cu.
+//          group lie together. Rows are padded with zeros to whole vectors, so that whoever reads
+//          them can read vectors. The rest as in conv2d.cu.
 // Launch:  im2col: a grid of (blocks of pixels, channels), one thread a pixel and channel.
 //          col2im: a 1-D grid, one thread an element of gx.
 //          products: blocks of ROWS * 16 threads; the grid is (tiles of rows * tiles of columns,
-//          parts, groups), with parts as in conv2d_implicit_gemm.cu.
+//          parts, groups), with parts as in conv2d_implicit_gemm.cu (the data gradient: one).
+//          vectors: whether the rows of w begin and end at whole vectors of 16 bytes.
 // Cost:    as in conv2d.cu, plus the matrix of patches: C KH KW N P numbers written and read.
 #include "conv2d_panels.cuh"
+
+// How far apart the rows of the matrix of patches are.
+template <typename T> __device__ __forceinline__ int padded(const int columns) {
+    return (columns + WIDTH<T> - 1) / WIDTH<T> * WIDTH<T>;
+}
 
 // The idea: copying only. A thread copies the whole window of one channel at one pixel, so its
 // divisions are done once for KH KW numbers; neighbouring threads write neighbouring columns.
@@ -28,16 +35,17 @@ __global__ void conv2d_im2col(const T* __restrict__ x, T* __restrict__ patches, 
                               const int OH, const int OW, const int sh, const int sw, const int ph,
                               const int pw, const int dh, const int dw, const int groups) {
     const Conv2d at{N, C, H, W, O, KH, KW, OH, OW, sh, sw, ph, pw, dh, dw, groups};
-    const int column = flat_index(), columns = at.pixels();
-    if (column >= columns) return;
+    const int column = flat_index(), lead = padded<T>(at.pixels());
+    if (column >= lead) return;
+    const bool padding = column >= at.pixels();
     const Triple pixel = split(column, OH, OW);
     for (int c = blockIdx.y; c < C; c += gridDim.y) {
-        const T* image = x + (pixel.a * C + c) * H * W;
-        T* out = patches + size_t(c) * at.window() * columns + column;
+        const int image = (pixel.a * C + c) * H * W;
+        int out = c * at.window() * lead + column;
         for (int k = 0; k < KH; ++k)
-            for (int l = 0; l < KW; ++l, out += columns) {
+            for (int l = 0; l < KW; ++l, out += lead) {
                 const int met = at.met_by(pixel.b, pixel.c, k, l);
-                *out = met >= 0 ? image[met] : T(0);
+                patches[out] = met < 0 || padding ? T(0) : x[image + met];
             }
     }
 }
@@ -51,17 +59,17 @@ __global__ void conv2d_col2im(const T* __restrict__ patches, T* __restrict__ gx,
                               const int OH, const int OW, const int sh, const int sw, const int ph,
                               const int pw, const int dh, const int dw, const int groups) {
     const Conv2d at{N, C, H, W, O, KH, KW, OH, OW, sh, sw, ph, pw, dh, dw, groups};
-    const int index = flat_index(), columns = at.pixels();
+    const int index = flat_index(), lead = padded<T>(at.pixels());
     if (index >= N * C * H * W) return;
     const Triple place = split(index, H, W);
     const int n = place.a / C, c = place.a % C;
-    const T* rows = patches + size_t(c) * at.window() * columns + n * OH * OW;
+    int row = c * at.window() * lead + n * OH * OW;
 
     typename Accumulator<T>::type sum = 0;
     for (int k = 0; k < KH; ++k)
-        for (int l = 0; l < KW; ++l, rows += columns) {
+        for (int l = 0; l < KW; ++l, row += lead) {
             const int from = at.reaching(place.b, place.c, k, l);
-            if (from >= 0) sum += rows[from];
+            if (from >= 0) sum += patches[row + from];
         }
     gx[index] = sum;
 }
@@ -74,18 +82,19 @@ __global__ void __launch_bounds__(ROWS * 16, ROWS == 16 ? 2 : 24 / ROWS) conv2d_
     const T* __restrict__ patches, const T* __restrict__ w, const T* __restrict__ b, T* __restrict__ y,
     const int N, const int C, const int H, const int W, const int O, const int KH, const int KW,
     const int OH, const int OW, const int sh, const int sw, const int ph, const int pw,
-    const int dh, const int dw, const int groups, const int depth) {
+    const int dh, const int dw, const int groups, const bool vectors, const int depth) {
     using Block = Blocking<T, ROWS>;
     const Conv2d at{N, C, H, W, O, KH, KW, OH, OW, sh, sw, ph, pw, dh, dw, groups};
     const int group = blockIdx.z, filters = at.group_filters(), taps = at.taps(), P = OH * OW;
+    const int lead = padded<T>(N * P);
     const int first = blockIdx.y * depth, last = min(taps, first + depth);
     const Home here = home<T, ROWS>(filters);
     T* const part = y + size_t(blockIdx.y) * N * O * P;
 
-    const Plain<T, Block::M, Block::THREADS, true> rows(w + group * filters * taps, taps, here.row,
-                                                        filters, last);
-    const Plain<T, Block::N, Block::THREADS, false> columns(patches + size_t(group) * taps * N * P,
-                                                            N * P, here.column, N * P, last);
+    const Plain<T, Block::M, Block::THREADS, true> rows(
+        w, group * filters * taps, taps, here.row, filters, last, vectors);
+    const Plain<T, Block::N, Block::THREADS, false> columns(
+        patches, group * taps * lead, lead, here.column, lead, last, true);
     const IntoImages<T, Pixels> result{part + group * filters * P, b ? b + group * filters : b, P,
                                        here.row, filters, here.column, {at}, N * P};
     register_product<T, ROWS>(rows, columns, NoSpots{}, result, first, last);
@@ -96,11 +105,14 @@ __global__ void __launch_bounds__(ROWS * 16, ROWS == 16 ? 2 : 24 / ROWS) conv2d_
 template <typename T> struct Outputs {
     const T* gy;
     Pixels pixels;
-    int P, count, filters;
+    int start, P, count, filters;
 
     using Line = int;
-    __device__ __forceinline__ int line(const int p) const { return pixels.spot(p, count).dense; }
-    __device__ __forceinline__ T get(const int place, const int o, const Spot&) const {
+    __device__ __forceinline__ Line line(const int p) const {
+        const int place = pixels.spot(p, count).dense;
+        return place >= 0 ? start + place : -1;
+    }
+    __device__ __forceinline__ T get(const Line place, const int o, const Spot&) const {
         return place >= 0 && o < filters ? gy[o * P + place] : T(0);
     }
 };
@@ -113,19 +125,20 @@ __global__ void __launch_bounds__(ROWS * 16, ROWS == 16 ? 2 : 24 / ROWS) conv2d_
     const T* __restrict__ gy, const T* __restrict__ w, T* __restrict__ patches, const int N, const int C,
     const int H, const int W, const int O, const int KH, const int KW, const int OH, const int OW,
     const int sh, const int sw, const int ph, const int pw, const int dh, const int dw,
-    const int groups, const int depth) {
+    const int groups, const bool vectors, const int depth) {
     using Block = Blocking<T, ROWS>;
     const Conv2d at{N, C, H, W, O, KH, KW, OH, OW, sh, sw, ph, pw, dh, dw, groups};
     const int group = blockIdx.z, filters = at.group_filters(), taps = at.taps(), P = OH * OW;
+    const int lead = padded<T>(N * P);
     const int first = blockIdx.y * depth, last = min(filters, first + depth);
     const Home here = home<T, ROWS>(taps);
-    T* const part = patches + size_t(blockIdx.y) * groups * taps * N * P;
 
-    const Plain<T, Block::M, Block::THREADS, false> rows(w + group * filters * taps, taps, here.row,
-                                                         taps, last);
-    const Outputs<T> outputs{gy + group * filters * P, {at}, P, N * P, last};
+    const Plain<T, Block::M, Block::THREADS, false> rows(
+        w, group * filters * taps, taps, here.row, taps, last, vectors);
+    const Outputs<T> outputs{gy, {at}, group * filters * P, P, N * P, last};
     const LanesOnLines<T, Block::N, Block::THREADS, Outputs<T>> columns(outputs, here.column);
-    const IntoMatrix<T> result{part + size_t(group) * taps * N * P, here.row, taps, here.column, N * P};
+    const IntoMatrix<T> result{patches + group * taps * lead, lead, here.row, taps, here.column,
+                               N * P};
     register_product<T, ROWS>(rows, columns, NoSpots{}, result, first, last);
 }
 
@@ -141,14 +154,17 @@ __global__ void __launch_bounds__(ROWS * 16, ROWS == 16 ? 2 : 24 / ROWS) conv2d_
     using Block = Blocking<T, ROWS>;
     const Conv2d at{N, C, H, W, O, KH, KW, OH, OW, sh, sw, ph, pw, dh, dw, groups};
     const int group = blockIdx.z, filters = at.group_filters(), taps = at.taps(), P = OH * OW;
+    const int lead = padded<T>(N * P);
     const int first = blockIdx.y * depth, last = min(N * P, first + depth);
     const Home here = home<T, ROWS>(filters);
     T* const part = gw + size_t(blockIdx.y) * O * taps;
 
-    const Tabled<T> outputs{gy + group * filters * P, P, filters};
+    const Tabled<T> outputs{gy, group * filters * P, P, filters};
     const LanesOnK<T, Block::M, Block::THREADS, Tabled<T>> rows(outputs, here.row);
-    const Plain<T, Block::N, Block::THREADS, true> columns(patches + size_t(group) * taps * N * P, N * P,
-                                                           here.column, taps, last);
-    const IntoMatrix<T> result{part + group * filters * taps, here.row, filters, here.column, taps};
+    // It reads on into the padding, which is zero.
+    const Plain<T, Block::N, Block::THREADS, true> columns(
+        patches, group * taps * lead, lead, here.column, taps, min(lead, first + depth), true);
+    const IntoMatrix<T> result{part + group * filters * taps, taps, here.row, filters, here.column,
+                               taps};
     register_product<T, ROWS>(rows, columns, Pixels{at}, result, first, last);
 }

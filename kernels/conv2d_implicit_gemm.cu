@@ -9,7 +9,8 @@
 // Layout:  as in conv2d.cu.
 // Launch:  blocks of ROWS * 16 threads. The grid is (tiles of rows * tiles of columns, parts,
 //          groups), for the data gradient (.., parts, groups * sh * sw). A tile is ROWS * 8 rows of
-//          128 columns (double: ROWS * 4 of 64).
+//          128 columns (double: ROWS * 4 of 64). vectors: whether the rows of w begin and end at
+//          whole vectors of 16 bytes.
 // Parts:   where tiles are too few to fill a GPU, the sum is cut into parts of `depth` terms each (a
 //          multiple of 8). Part s writes at out + s * (size of the result); sum_parts.cu adds them
 //          up in order, and then the bias. With one part, out is the result itself.
@@ -24,7 +25,7 @@ __global__ void __launch_bounds__(ROWS * 16, ROWS == 16 ? 2 : 24 / ROWS) conv2d_
     const T* __restrict__ x, const T* __restrict__ w, const T* __restrict__ b, T* __restrict__ y,
     const int N, const int C, const int H, const int W, const int O, const int KH, const int KW,
     const int OH, const int OW, const int sh, const int sw, const int ph, const int pw,
-    const int dh, const int dw, const int groups, const int depth) {
+    const int dh, const int dw, const int groups, const bool vectors, const int depth) {
     using Block = Blocking<T, ROWS>;
     const Conv2d at{N, C, H, W, O, KH, KW, OH, OW, sh, sw, ph, pw, dh, dw, groups};
     const int group = blockIdx.z, filters = at.group_filters(), taps = at.taps(), P = OH * OW;
@@ -32,9 +33,9 @@ __global__ void __launch_bounds__(ROWS * 16, ROWS == 16 ? 2 : 24 / ROWS) conv2d_
     const Home here = home<T, ROWS>(filters);
     T* const part = y + size_t(blockIdx.y) * N * O * P;
 
-    const Plain<T, Block::M, Block::THREADS, true> weights(w + group * filters * taps, taps, here.row,
-                                                           filters, last);
-    const Patches<T, Pixels> patches{x + group * at.group_channels() * H * W, H, W, {at}, N * P};
+    const Plain<T, Block::M, Block::THREADS, true> weights(
+        w, group * filters * taps, taps, here.row, filters, last, vectors);
+    const Patches<T, Pixels> patches{x, group * at.group_channels() * H * W, H, W, {at}, N * P};
     const LanesOnLines<T, Block::N, Block::THREADS, Patches<T, Pixels>> columns(patches, here.column);
     const IntoImages<T, Pixels> result{part + group * filters * P, b ? b + group * filters : b, P,
                                        here.row, filters, here.column, {at}, N * P};
@@ -52,7 +53,7 @@ struct Phase {
     int first, count, tap, step, taps, row, up;
 };
 
-__device__ Phase phase_of(const int r, const int size, const int window, const int s, const int p,
+__device__ __forceinline__ Phase phase_of(const int r, const int size, const int window, const int s, const int p,
                           const int d) {
     const int first = (r + s - p % s) % s;
     int step = 1, tap = 0;
@@ -124,9 +125,10 @@ __global__ void __launch_bounds__(ROWS * 16, ROWS == 16 ? 2 : 24 / ROWS) conv2d_
     if (here.column >= elements.count()) return;
     T* const part = gx + size_t(blockIdx.y) * N * C * H * W;
 
-    const Tabled<T> weights{w + group * filters * at.taps(), KH * KW, channels};
+    const Tabled<T> weights{w, group * filters * at.taps(), KH * KW, channels};
     const LanesOnK<T, Block::M, Block::THREADS, Tabled<T>> rows(weights, here.row);
-    const Patches<T, Elements> met{gy + group * filters * OH * OW, OH, OW, elements, elements.count()};
+    const Patches<T, Elements> met{gy, group * filters * OH * OW, OH, OW, elements,
+                                   elements.count()};
     const LanesOnLines<T, Block::N, Block::THREADS, Patches<T, Elements>> columns(met, here.column);
     const IntoImages<T, Elements> result{part + group * channels * H * W, nullptr, H * W, here.row,
                                          channels, here.column, elements, elements.count()};
@@ -150,10 +152,11 @@ __global__ void __launch_bounds__(ROWS * 16, ROWS == 16 ? 2 : 24 / ROWS) conv2d_
     const Home here = home<T, ROWS>(filters);
     T* const part = gw + size_t(blockIdx.y) * O * taps;
 
-    const Tabled<T> outputs{gy + group * filters * P, P, filters};
+    const Tabled<T> outputs{gy, group * filters * P, P, filters};
     const LanesOnK<T, Block::M, Block::THREADS, Tabled<T>> rows(outputs, here.row);
-    const Patches<T, Taps> patches{x + group * at.group_channels() * H * W, H, W, {at}, taps};
+    const Patches<T, Taps> patches{x, group * at.group_channels() * H * W, H, W, {at}, taps};
     const LanesOnK<T, Block::N, Block::THREADS, Patches<T, Taps>> columns(patches, here.column);
-    const IntoMatrix<T> result{part + group * filters * taps, here.row, filters, here.column, taps};
+    const IntoMatrix<T> result{part + group * filters * taps, taps, here.row, filters, here.column,
+                               taps};
     register_product<T, ROWS>(rows, columns, Pixels{at}, result, first, last);
 }

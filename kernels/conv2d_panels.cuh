@@ -50,18 +50,22 @@ struct Taps {
 };
 
 // ---- matrices ------------------------------------------------------------------------------------
-// A matrix turns a line's index into what is kept of it, and that and k into an element.
+// A matrix turns a line's index into what is kept of it, and that and k into an element. Its array
+// is indexed from the beginning; `start` is where the group begins.
 
 // Patches: lines are pixels and k taps, or the reverse.
 template <typename T, class Lines> struct Patches {
     const T* image;
-    int H, W;
+    int start, H, W;
     Lines lines;
     int count;
 
     using Line = Spot;
-    __device__ __forceinline__ Spot line(const int i) const { return lines.spot(i, count); }
-    __device__ __forceinline__ T get(const Spot& line, int, const Spot& k) const {
+    __device__ __forceinline__ Line line(const int i) const {
+        const Spot spot = lines.spot(i, count);
+        return {start + spot.offset, spot.h, spot.w, 0};
+    }
+    __device__ __forceinline__ T get(const Line& line, int, const Spot& k) const {
         const int h = line.h + k.h, w = line.w + k.w;
         const bool inside = unsigned(h) < unsigned(H) && unsigned(w) < unsigned(W);
         return inside ? image[line.offset + k.offset] : T(0);
@@ -71,12 +75,12 @@ template <typename T, class Lines> struct Patches {
 // Lines `stride` apart, whose elements lie where the table says.
 template <typename T> struct Tabled {
     const T* p;
-    int stride, count;
+    int start, stride, count;
 
     using Line = int;
-    __device__ __forceinline__ int line(const int i) const { return i < count ? i * stride : -1; }
-    __device__ __forceinline__ T get(const int line, int, const Spot& k) const {
-        return line >= 0 && k.dense >= 0 ? p[line + k.dense] : T(0);
+    __device__ __forceinline__ Line line(const int i) const { return i; }
+    __device__ __forceinline__ T get(const Line i, int, const Spot& k) const {
+        return i < count && k.dense >= 0 ? p[start + i * stride + k.dense] : T(0);
     }
 };
 
@@ -84,38 +88,34 @@ template <typename T> struct Tabled {
 
 // Lanes run along lines: for matrices in which neighbouring lines are neighbours in memory.
 template <typename T, int LINES, int THREADS, class Matrix> class LanesOnLines {
+    using Lanes = Walk<THREADS, LINES, 1>;
     static constexpr int COUNT = LINES * DEPTH / THREADS;
-    // 64 threads see two of 128 lines each, in turn.
-    static constexpr int OWN = LINES > THREADS ? LINES / THREADS : 1;
     Matrix matrix;
-    typename Matrix::Line line[OWN];
+    typename Matrix::Line line[Lanes::TURNS];
     T held[COUNT];
 
   public:
     __device__ LanesOnLines(const Matrix& matrix, const int first) : matrix(matrix) {
 #pragma unroll
-        for (int i = 0; i < OWN; ++i)
-            line[i] = matrix.line(first + (threadIdx.x + i * THREADS) % LINES);
+        for (int r = 0; r < Lanes::TURNS; ++r) line[r] = matrix.line(first + Lanes::across(r));
     }
     __device__ __forceinline__ void fetch(const int k, const Spot* table) {
 #pragma unroll
         for (int r = 0; r < COUNT; ++r) {
-            const int d = (threadIdx.x + r * THREADS) / LINES;
-            held[r] = matrix.get(line[r % OWN], k + d, table[d]);
+            const int down = Lanes::down(r);
+            held[r] = matrix.get(line[r % Lanes::TURNS], k + down, table[down]);
         }
     }
     __device__ __forceinline__ void lay(Panel<T, LINES>& panel) const {
 #pragma unroll
-        for (int r = 0; r < COUNT; ++r) {
-            const int i = threadIdx.x + r * THREADS;
-            panel[i / LINES][i % LINES] = held[r];
-        }
+        for (int r = 0; r < COUNT; ++r) panel[Lanes::down(r)][Lanes::across(r)] = held[r];
     }
 };
 
 // Lanes run along k: for matrices in which an element's neighbours in memory are its line's next.
 template <typename T, int LINES, int THREADS, class Matrix> class LanesOnK {
-    static constexpr int COUNT = LINES * DEPTH / THREADS, APART = THREADS / DEPTH;
+    using Lanes = Walk<THREADS, DEPTH, 1>;
+    static constexpr int COUNT = LINES * DEPTH / THREADS;
     Matrix matrix;
     typename Matrix::Line line[COUNT];
     T held[COUNT];
@@ -123,18 +123,17 @@ template <typename T, int LINES, int THREADS, class Matrix> class LanesOnK {
   public:
     __device__ LanesOnK(const Matrix& matrix, const int first) : matrix(matrix) {
 #pragma unroll
-        for (int r = 0; r < COUNT; ++r)
-            line[r] = matrix.line(first + threadIdx.x / DEPTH + r * APART);
+        for (int r = 0; r < COUNT; ++r) line[r] = matrix.line(first + Lanes::down(r));
     }
     __device__ __forceinline__ void fetch(const int k, const Spot* table) {
-        const Spot spot = table[threadIdx.x % DEPTH];
+        const int across = Lanes::across(0);
+        const Spot spot = table[across];
 #pragma unroll
-        for (int r = 0; r < COUNT; ++r) held[r] = matrix.get(line[r], k + threadIdx.x % DEPTH, spot);
+        for (int r = 0; r < COUNT; ++r) held[r] = matrix.get(line[r], k + across, spot);
     }
     __device__ __forceinline__ void lay(Panel<T, LINES>& panel) const {
 #pragma unroll
-        for (int r = 0; r < COUNT; ++r)
-            panel[threadIdx.x % DEPTH][threadIdx.x / DEPTH + r * APART] = held[r];
+        for (int r = 0; r < COUNT; ++r) panel[Lanes::across(0)][Lanes::down(r)] = held[r];
     }
 };
 
@@ -157,13 +156,13 @@ template <typename T, class Columns> struct IntoImages {
     }
 };
 
-// A plain matrix of `count` columns.
+// A plain matrix whose rows are `lead` apart.
 template <typename T> struct IntoMatrix {
     T* p;
-    int first_row, rows, first_column, count;
+    int lead, first_row, rows, first_column, count;
 
     __device__ __forceinline__ int column(const int j) const { return first_column + j; }
     __device__ __forceinline__ void put(const int i, const int column, const T value) const {
-        if (first_row + i < rows && column < count) p[(first_row + i) * count + column] = value;
+        if (first_row + i < rows && column < count) p[(first_row + i) * lead + column] = value;
     }
 };

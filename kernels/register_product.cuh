@@ -46,6 +46,10 @@ __device__ __forceinline__ void write_vector(const float* from, float* to) {
 __device__ __forceinline__ void write_vector(const double* from, double* to) {
     *reinterpret_cast<double2*>(to) = make_double2(from[0], from[1]);
 }
+template <int W, typename T> __device__ __forceinline__ void clear(T* to) {
+#pragma unroll
+    for (int i = 0; i < W; ++i) to[i] = 0;
+}
 
 // The sizes of a block with ROWS x COLUMNS threads.
 template <typename T, int ROWS> struct Blocking {
@@ -72,67 +76,77 @@ struct NoSpots {
 // A fetcher reads a thread's share of a panel into registers (fetch) and later lays it into shared
 // memory (lay). Which lane reads what decides how well memory is used: the 32 lanes of a warp are
 // to read neighbours. What lies beyond the last line or the last k is read as zero, which adds
-// nothing.
+// nothing. Arrays are indexed from their beginning by an int, for which the machine has one
+// instruction; a pointer moved to the group or the part at hand would take three.
 
-// A plain matrix. ALONG_K: element (line, k) is p[line * lead + k], neighbours in memory follow
-// each other along k, and so do lanes. Otherwise it is p[k * lead + line], and lanes run along
-// lines. Either way element (slow, fast) is p[slow * lead + fast].
+// How THREADS threads go over `rows` rows of ROW numbers, W at a time: number r of a thread lies in
+// row down(r), W numbers from across(r) on.
+//   THREADS = 256, ROW = 128, W = 1: thread 130 reads (1, 2), (3, 2), (5, 2), ...
+//   THREADS = 64,  ROW = 128, W = 1: thread 3 reads (0, 3), (0, 67), (1, 3), (1, 67), ...
+template <int THREADS, int ROW, int W> struct Walk {
+    static constexpr unsigned LANES = ROW / W;
+    static constexpr int TURNS = LANES > THREADS ? LANES / THREADS : 1;
+    static constexpr int AT_ONCE = LANES > THREADS ? 1 : THREADS / LANES;
+
+    static __device__ __forceinline__ int down(const int r) {
+        return threadIdx.x / LANES + r / TURNS * AT_ONCE;
+    }
+    static __device__ __forceinline__ int across(const int r) {
+        return (threadIdx.x % LANES + r % TURNS * THREADS) * W;
+    }
+};
+
+// A plain matrix that begins at p[start]. ALONG_K: element (line, k) is p[start + line * lead + k],
+// neighbours in memory follow each other along k, and so do lanes. Otherwise it is
+// p[start + k * lead + line], and lanes run along lines.
 template <typename T, int LINES, int THREADS, bool ALONG_K> class Plain {
     static constexpr int COUNT = LINES * DEPTH / THREADS;
     const T* p;
-    int lead, lines, last;
+    int start, lead, lines, last;
     bool vectors;
     T held[COUNT];
 
-    // Group i of W neighbours: SPAN / W lanes share a row of memory.
-    //   ALONG_K, W = 4: i = 0, 1 are k = 0..3 and 4..7 of line 0, i = 2, 3 those of line 1, ...
-    template <int W> static __device__ __forceinline__ int slow(const int r) {
-        return (threadIdx.x + r * THREADS) / ((ALONG_K ? DEPTH : LINES) / W);
-    }
-    template <int W> static __device__ __forceinline__ int fast(const int r) {
-        return (threadIdx.x + r * THREADS) % ((ALONG_K ? DEPTH : LINES) / W) * W;
-    }
-
     template <int W> __device__ __forceinline__ void fetch_by(const int k) {
-        const T* from = p + (ALONG_K ? k : k * lead);
+        using Lanes = Walk<THREADS, ALONG_K ? DEPTH : LINES, W>;
 #pragma unroll
         for (int r = 0; r < COUNT / W; ++r) {
-            const int i = slow<W>(r), j = fast<W>(r);
-            const bool there = ALONG_K ? i < lines && k + j < last : j < lines && k + i < last;
+            const int down = Lanes::down(r), across = Lanes::across(r);
+            const bool there = ALONG_K ? down < lines && k + across < last
+                                       : across < lines && k + down < last;
+            const int at = start + (ALONG_K ? down * lead + k : (k + down) * lead) + across;
             if constexpr (W > 1) {
-                if (there) {
-                    read_vector(from + i * lead + j, held + r * W);
-                    continue;
-                }
+                if (there) read_vector(p + at, held + r * W);
+                else clear<W>(held + r * W);
+            } else {
+                held[r] = there ? p[at] : T(0);
             }
-#pragma unroll
-            for (int n = 0; n < W; ++n) held[r * W + n] = there ? from[i * lead + j + n] : T(0);
         }
     }
 
     template <int W> __device__ __forceinline__ void lay_by(Panel<T, LINES>& panel) const {
+        using Lanes = Walk<THREADS, ALONG_K ? DEPTH : LINES, W>;
 #pragma unroll
         for (int r = 0; r < COUNT / W; ++r) {
-            const int i = slow<W>(r), j = fast<W>(r);
+            const int down = Lanes::down(r), across = Lanes::across(r);
             if constexpr (ALONG_K) {
 #pragma unroll
-                for (int n = 0; n < W; ++n) panel[j + n][i] = held[r * W + n];
+                for (int i = 0; i < W; ++i) panel[across + i][down] = held[r * W + i];
             } else if constexpr (W > 1) {
-                write_vector(held + r * W, &panel[i][j]);
+                write_vector(held + r * W, &panel[down][across]);
             } else {
-                panel[i][j] = held[r];
+                panel[down][across] = held[r];
             }
         }
     }
 
   public:
     // The part of the matrix from line `first` on; it has `all` lines and ends at k = `last`.
-    // Vectors can be read where every row of memory begins at a multiple of 16 bytes and ends at
-    // a whole vector.
-    __device__ Plain(const T* p, const int lead, const int first, const int all, const int last)
-        : p(p + (ALONG_K ? first * lead : first)), lead(lead), lines(all - first), last(last),
-          vectors(lead % WIDTH<T> == 0 && (ALONG_K ? last : all) % WIDTH<T> == 0 &&
-                  reinterpret_cast<size_t>(p) % 16 == 0) {}
+    // vectors: whether every row of memory begins at a multiple of 16 bytes and ends with a whole
+    // vector, as the host knows (_blocking.in_vectors).
+    __device__ Plain(const T* p, const int start, const int lead, const int first, const int all,
+                     const int last, const bool vectors)
+        : p(p), start(start + (ALONG_K ? first * lead : first)), lead(lead), lines(all - first),
+          last(last), vectors(vectors) {}
 
     __device__ __forceinline__ void fetch(const int k, const Spot*) {
         if (vectors) fetch_by<WIDTH<T>>(k);
@@ -174,28 +188,39 @@ template <typename T> __device__ __forceinline__ int owned(const int thread, con
 
 template <typename T, int ROWS, class Left, class Right, class Spots, class Store>
 __device__ __forceinline__ void register_product(Left left, Right right, const Spots spots,
-                                                 const Store store, const int first, const int last) {
+                                                 const Store store, const int first,
+                                                 const int last) {
     using Block = Blocking<T, ROWS>;
     __shared__ __align__(16) Panel<T, Block::M> lefts[2];
     __shared__ __align__(16) Panel<T, Block::N> rights[2];
-    __shared__ Spot table[2][DEPTH];
+    // A ring: the spot of k lies at (k - first) % RING. One warp works out 32 at a time.
+    constexpr int RING = 2 * WARP;
+    __shared__ Spot table[RING];
     const int row = thread_row(), column = thread_column(), t = threadIdx.x;
     T sum[Block::EACH][Block::EACH] = {};
 
     if constexpr (Spots::NEEDED) {
-        if (t < 2 * DEPTH) table[t / DEPTH][t % DEPTH] = spots.spot(first + t, last);
-        // The first two steps' spots are there before panels are fetched by them.
+        if (t < RING) table[t] = spots.spot(first + t, last);
+        // Spots are there before panels are fetched by them.
         __syncthreads();
     }
-    left.fetch(first, table[0]), right.fetch(first, table[0]);
+    left.fetch(first, table), right.fetch(first, table);
     left.lay(lefts[0]), right.lay(rights[0]);
     // The first panels are whole before anyone multiplies.
     __syncthreads();
 
     int now = 0;
     for (int k = first; k < last; k += DEPTH, now ^= 1) {
+        const int done = k - first;
         const bool more = k + DEPTH < last;
-        if (more) left.fetch(k + DEPTH, table[now ^ 1]), right.fetch(k + DEPTH, table[now ^ 1]);
+        if constexpr (Spots::NEEDED) {
+            // Every fourth step. At done = 32 spots 64 to 95 take the places of 0 to 31, by which
+            // everyone has fetched long ago; the first of them is needed at done = 56.
+            if (done > 0 && done % WARP == 0 && t < WARP)
+                table[(done + WARP) % RING + t] = spots.spot(k + WARP + t, last);
+        }
+        const Spot* next = table + (done + DEPTH) % RING;
+        if (more) left.fetch(k + DEPTH, next), right.fetch(k + DEPTH, next);
 // Unrolled further, the compiler reads so far ahead that registers spill.
 #pragma unroll 2
         for (int d = 0; d < DEPTH; ++d) {
@@ -211,10 +236,8 @@ __device__ __forceinline__ void register_product(Left left, Right right, const S
                 for (int j = 0; j < Block::EACH; ++j) sum[i][j] += a[i] * b[j];
         }
         if (more) left.lay(lefts[now ^ 1]), right.lay(rights[now ^ 1]);
-        if constexpr (Spots::NEEDED)
-            if (t < DEPTH) table[now][t] = spots.spot(k + 2 * DEPTH + t, last);
-        // The other half is whole before anyone multiplies it, and this half, and the spots by
-        // which it was fetched, are done with before anyone overwrites them.
+        // The other half is whole before anyone multiplies it, and this half is done with before
+        // anyone overwrites it. New spots are there before anyone fetches by them.
         __syncthreads();
     }
 #pragma unroll

@@ -221,7 +221,9 @@ def test_backward_of_what_needs_no_gradient():
 def test_backward_that_gives_a_wrong_shape_is_named(make_op):
     op = make_op("crooked", lambda x: (x * 2, ()), lambda gy, saved: (gy[:1],))
     x = leaf(1.0, 2.0)
-    with pytest.raises(RuntimeError, match=r"backward of crooked gave .* \(1,\) for input 0.*\(2,\)"):
+    with pytest.raises(
+        RuntimeError, match=r"backward of crooked gave .* \(1,\) for input 0.*\(2,\)"
+    ):
         op(x).sum().backward()
 
 
@@ -644,7 +646,10 @@ def test_using_refuses_what_is_not_there(choice, words):
 
 
 def test_using_refuses_an_implementation_that_no_op_has():
-    with pytest.raises(ValueError, match="no implementation named 'nonsense'.*array"), using("nonsense"):
+    with (
+        pytest.raises(ValueError, match=r"no implementation named 'nonsense'.*array"),
+        using("nonsense"),
+    ):
         pass
 
 
@@ -767,7 +772,18 @@ def test_indexing_and_methods():
 
 def test_every_method_is_the_function_of_its_name():
     x = Tensor(np.array([[0.5, 2.0]]))
-    for name in ("exp", "log", "sqrt", "tanh", "relu", "softmax", "log_softmax", "sum", "mean", "max"):
+    for name in (
+        "exp",
+        "log",
+        "sqrt",
+        "tanh",
+        "relu",
+        "softmax",
+        "log_softmax",
+        "sum",
+        "mean",
+        "max",
+    ):
         assert np.array_equal(getattr(x, name)().data, getattr(ops, name)(x).data)
         assert name in getattr(Tensor, name).__doc__
 
@@ -819,7 +835,9 @@ def test_repr_shows_values_type_and_origin():
 
 def test_mixed_types_are_refused():
     a, b = leaf(1.0), leaf(1.0, dtype=np.float32)
-    with pytest.raises(TypeError, match=r"add: inputs of different types \(float32, float64\).*astype"):
+    with pytest.raises(
+        TypeError, match=r"add: inputs of different types \(float32, float64\).*astype"
+    ):
         a + b
 
 
@@ -833,7 +851,9 @@ def test_mixed_devices_are_refused(monkeypatch):
     a, b = Tensor(np.ones(2)), Tensor(np.zeros(2))
     where = {id(a.data): cpu, id(b.data): gpu}
     monkeypatch.setattr(minialex.arrays, "device_of", lambda x: where[id(x)])
-    with pytest.raises(ValueError, match=r"add: inputs on different devices \(cpu, cuda:0\).*\.to\(\)"):
+    with pytest.raises(
+        ValueError, match=r"add: inputs on different devices \(cpu, cuda:0\).*\.to\(\)"
+    ):
         a + b
 
 

@@ -4,6 +4,7 @@ An op is tested because it exists: its name in `OPS` is enough. What it is tried
 ``minialex.check.cases``, what is right in ``minialex.reference``.
 """
 
+import contextlib
 import math
 
 import numpy as np
@@ -17,23 +18,40 @@ from minialex.autograd import OPS
 from minialex.check import contract, suite
 from minialex.check.cases import CASES, elementwise, layers, windows
 from minialex.check.verdict import Verdict
+from minialex.cuda import emulated
 
 DTYPES = "float64", "float32"
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+WHERE = {"cpu": (), "emulated": (), "cuda": (pytest.mark.gpu,)}
+"""Where arrays live, and how their tests are marked; emulated are kernels on the CPU's arrays."""
+
+EVERY = [(name, case) for name in OPS for case in CASES.get(name, ())]
 GRID = [
-    pytest.param(name, case, id=f"{name}-{case.name}") for name in OPS for case in CASES.get(name, ())
+    pytest.param(name, case, where, id=f"{name}-{case.name}-{where}", marks=marks)
+    for where, marks in WHERE.items()
+    for name, case in EVERY
+    if where != "emulated" or len(OPS[name].implementations) > 1
 ]
+CASE = [pytest.param(name, case, id=f"{name}-{case.name}") for name, case in EVERY]
 
 
-@pytest.fixture(params=DEVICES)
-def device(request):
-    return arrays.device(request.param)
+def pairs(name, dtype, where):
+    """Yield the pairs of implementations to try there, kernels alone where they are emulated."""
+    device = arrays.device("cpu" if where == "emulated" else where)
+    for pair in suite.pairs(OPS[name], dtype, device):
+        if device.kind == "cuda" or suite.runs_on_arrays(pair) == (where == "cpu"):
+            yield pair
+
+
+def running(where):
+    return emulated() if where == "emulated" else contextlib.nullcontext()
 
 
 @pytest.mark.parametrize("name", sorted(OPS))
 def test_every_op_has_cases_and_a_reference(name):
     assert CASES.get(name), f"op {name!r} has no cases in minialex/check/cases"
-    assert callable(getattr(reference, name, None)), f"op {name!r} has no minialex/reference/{name}.py"
+    assert callable(getattr(reference, name, None)), (
+        f"op {name!r} has no minialex/reference/{name}.py"
+    )
 
 
 def test_every_case_belongs_to_an_op():
@@ -46,41 +64,55 @@ def test_names_of_cases_are_unique(name):
     assert len(set(names)) == len(names)
 
 
-@pytest.mark.parametrize(("name", "case"), GRID)
-def test_output_and_gradients(name, case, device):
-    for dtype in DTYPES:
-        for pair in suite.pairs(OPS[name], dtype, device):
-            row = suite.check(pair, case)
+@pytest.mark.parametrize(("name", "case", "where"), GRID)
+def test_output_and_gradients(name, case, where):
+    with running(where):
+        for dtype in DTYPES:
+            for pair in pairs(name, dtype, where):
+                # that two implementations understand each other does not depend on the type
+                if pair.forward == pair.backward or dtype == "float64":
+                    row = suite.check(pair, case)
+                    assert row.verdict is Verdict.PASS, str(row)
+
+
+def alone(name, dtype, where):
+    """Yield each implementation, paired with itself."""
+    return (pair for pair in pairs(name, dtype, where) if pair.forward == pair.backward)
+
+
+@pytest.mark.parametrize(("name", "case", "where"), GRID)
+def test_arrays_scattered_in_memory(name, case, where):
+    with running(where):
+        for pair in alone(name, "float32", where):
+            row = suite.check(pair, case, scatter=True)
             assert row.verdict is Verdict.PASS, str(row)
 
 
-@pytest.mark.parametrize(("name", "case"), GRID)
-def test_arrays_scattered_in_memory(name, case, device):
-    for pair in suite.pairs(OPS[name], "float32", device):
-        row = suite.check(pair, case, scatter=True)
-        assert row.verdict is Verdict.PASS, str(row)
+@pytest.mark.parametrize(("name", "case", "where"), GRID)
+def test_contract(name, case, where):
+    with running(where):
+        for dtype in DTYPES:
+            for pair in alone(name, dtype, where):
+                assert contract.violations(pair, case) == []
 
 
-@pytest.mark.parametrize(("name", "case"), GRID)
-def test_contract(name, case, device):
-    for dtype in DTYPES:
-        for pair in suite.pairs(OPS[name], dtype, device):
-            assert contract.violations(pair, case) == []
-
-
-@pytest.mark.parametrize(("name", "case"), GRID)
-def test_saved_is_the_same_for_all_implementations(name, case):
-    inputs = case.draw(name)
-    shared = [i for i in OPS[name].implementations.values() if not i.own_saved]
-    first, *others = [[kind(a) for a in i.forward(*inputs, **case.params)[1]] for i in shared]
-    assert all(other == first for other in others)
+@pytest.mark.parametrize(("name", "case", "where"), GRID)
+def test_saved_is_the_same_for_all_implementations(name, case, where):
+    shared = []
+    with running(where):
+        for pair in alone(name, "float32", where):
+            implementation, _ = pair.implementations()
+            if not implementation.own_saved:
+                _, saved = pair.run(pair.placed(case.draw(name)), case.params)
+                shared.append([kind(a) for a in saved])
+    assert all(saved == shared[0] for saved in shared)
 
 
 def kind(a):
-    return (a.shape, a.dtype) if isinstance(a, np.ndarray) else a
+    return (a.shape, a.dtype) if hasattr(a, "dtype") else a
 
 
-@pytest.mark.parametrize(("name", "case"), GRID)
+@pytest.mark.parametrize(("name", "case"), CASE)
 def test_cost_is_plausible(name, case):
     inputs = case.draw(name)
     shapes = tuple(None if a is None else a.shape for a in inputs)
@@ -125,9 +157,8 @@ def test_cost_of_a_linear_layer_is_twice_its_products():
 
 def assert_right(name, case):
     for dtype in DTYPES:
-        for pair in suite.pairs(OPS[name], dtype):
-            row = suite.check(pair, case)
-            assert row.verdict is Verdict.PASS, str(row)
+        row = suite.check(suite.Pair(OPS[name], "array", "array", np.dtype(dtype)), case)
+        assert row.verdict is Verdict.PASS, str(row)
 
 
 def sizes(low, high):
@@ -149,9 +180,7 @@ def both(low, high):
     dilation=both(1, 3),
     bias=st.booleans(),
 )
-def test_conv2d_of_any_shape(
-    N, channels, groups, image, kernel, stride, padding, dilation, bias
-):
+def test_conv2d_of_any_shape(N, channels, groups, image, kernel, stride, padding, dilation, bias):
     reach = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
     image = tuple(max(n, r - 2 * p) for n, r, p in zip(image, reach, padding, strict=True))
     case = windows.conv(
@@ -170,9 +199,7 @@ def test_conv2d_of_any_shape(
 
 def pools():
     """Windows, strides and paddings of at most half a window, over images that hold a window."""
-    return st.fixed_dictionaries(
-        {"kernel": both(1, 4), "stride": both(1, 5), "share": both(0, 2)}
-    )
+    return st.fixed_dictionaries({"kernel": both(1, 4), "stride": both(1, 5), "share": both(0, 2)})
 
 
 def pool(shape, drawn, **more):

@@ -35,7 +35,7 @@ def test_names_of_devices():
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "", "CPU", "cuda:-1"])
 def test_an_unknown_device_lists_the_names(name):
-    with pytest.raises(MinialexError, match="unknown device .*: use cpu, cuda, cuda:N or auto"):
+    with pytest.raises(MinialexError, match=r"unknown device .*: use cpu, cuda, cuda:N or auto"):
         arrays.device(name)
 
 
@@ -125,7 +125,11 @@ def test_training_steps_stay_on_the_device_and_give_the_same(optimizer, cupy):
         model = models.alexnet("alexnet-mini", 10, seed=1).to(device)
         steps = optimizer(model.parameters(), lr=1e-3, weight_decay=1e-4)
         loader = Loader(
-            Subset(Digits(), np.arange(8)), 4, evaluation(64), device=arrays.device(device), workers=0
+            Subset(Digits(), np.arange(8)),
+            4,
+            evaluation(64),
+            device=arrays.device(device),
+            workers=0,
         )
         out = []
         for batch in loader.epoch(0):

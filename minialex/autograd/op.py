@@ -58,7 +58,7 @@ class Implementation:
         object.__setattr__(self, "takes", frozenset({"needs", "out"} & set(named)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Op:
     """One differentiable function, in one or more implementations that agree.
 

@@ -9,7 +9,6 @@ from typing import Any
 from minialex.arrays import Array
 from minialex.bench.proof import Bound, Result
 
-
 STEPS = 3
 """Training steps after which results are compared: enough for a captured graph to be replayed."""
 
@@ -27,7 +26,7 @@ class Calls:
     run : callable
         What is timed: one call. On a GPU it need not wait for the result.
     result : callable
-        Does the same work once and returns what came out, on the host.
+        Does the same work once and returns what came out, on the device that it ran on.
     bound : Bound, optional
         How far that may be off where this is not computed in plain float32.
     """

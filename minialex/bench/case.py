@@ -1,8 +1,8 @@
-"""What is timed: a `Case` says what, a `Trial` is that case made ready with everybody taking part."""
+"""What is timed: a `Case` says what, a `Trial` is that case made ready, with all who take part."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -60,7 +60,7 @@ class Bench:
     ----------
     device : Device
     implementations : tuple of str, optional
-        Those wanted beside "array"; all there are where not given.
+        Those wanted beside "array"; where not given, all there are on a GPU, none on a CPU.
     peers : list of Peer
     stack : ExitStack
         What is closed at the end, such as folders made for the run.
@@ -82,9 +82,11 @@ class Bench:
 
     def wanted(self, names: list[str]) -> list[str]:
         """Return which implementations of an op take part, "array" first."""
-        others = [n for n in names if n != ARRAY]
         chosen = self.implementations
-        return [ARRAY, *(n for n in others if chosen is None or n in chosen)]
+        if chosen is None:
+            # the others are kernels, which need a GPU or an emulator that says nothing of time
+            chosen = () if self.device == CPU else tuple(names)
+        return [ARRAY, *(n for n in names if n in chosen and n != ARRAY)]
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ class Case:
 
 def gather(
     bench: Bench,
-    ours: dict[str, Callable[[], Calls]],
+    ours: Mapping[str, Callable[[], Calls]],
     theirs: Callable[[Peer], Calls | None],
 ) -> tuple[list[Contender], dict[str, str], dict[str, str]]:
     """Return who takes part in a case, who does not and why, and who failed and how.

@@ -24,7 +24,7 @@ def gemm(device: Device, clock: Clock) -> float:
     with on_device(device) as xp:
         a, b = (xp.asarray(rng.standard_normal((side, side), np.float32)) for _ in range(2))
         out = xp.empty_like(a)
-        return 2 * side**3 / _best(clock, lambda: xp.matmul(a, b, out=out))
+        return float(2 * side**3 / _best(clock, lambda: xp.matmul(a, b, out=out)))
 
 
 def copy(device: Device, clock: Clock) -> float:
@@ -37,7 +37,7 @@ def copy(device: Device, clock: Clock) -> float:
         def run() -> Any:
             return threads.run(lambda part: xp.copyto(out[part], a[part]), parts)
 
-        return 2 * a.nbytes / _best(clock, run)
+        return float(2 * a.nbytes / _best(clock, run))
 
 
 def _best(clock: Clock, run: Callable[[], Any]) -> float:

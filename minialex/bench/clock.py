@@ -100,7 +100,7 @@ class GpuClock:
                 events.append((start, stop))
             events[-1][1].synchronize()
             times = [self.cuda.get_elapsed_time(*pair) / 1000 for pair in events]
-        return median(times)
+        return float(median(times))
 
     def _between(self, run: Run, calls: int) -> float:
         with self.cuda.Device(self.device.index):
@@ -127,8 +127,9 @@ def interleaved(
     gc.collect()
     gc.disable()
     try:
-        for i in range(rounds):
-            for name in names[i % len(names) :] + names[: i % len(names)]:
+        for i in range(rounds if runs else 0):
+            first = i % len(names)
+            for name in names[first:] + names[:first]:
                 warm, cold = times[name]
                 warm.append(clock.turn(runs[name]))
                 emptied = clock.cold(runs[name])

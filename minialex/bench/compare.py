@@ -168,7 +168,7 @@ def _pairs(old: Record, new: Record) -> list[tuple[Row, Row, str, Timing, Timing
 def _missing(here: Record, there: Record) -> list[str]:
     """Return the names of rows that `here` has and `there` has not."""
     known = {row.key for row in there.rows}
-    return [f"{row.title}, batch {row.batch}" for row in here.rows if row.key not in known]
+    return [row.full_title for row in here.rows if row.key not in known]
 
 
 def _costs(row: Row, timing: Timing, ceilings: Ceilings) -> list[float]:
@@ -188,7 +188,7 @@ def _typical(noises: list[float], costs: list[tuple[list[float], list[float]]]) 
     """Return the middle one of the sigmas, corrected for the few sweeps that each comes from."""
     free = max(1.0, median(len(before) + len(after) - 2 for before, after in costs))
     # the median of a chi-squared distribution with so many degrees of freedom, over that number
-    return median(noises) / (1 - 2 / (9 * free)) ** 1.5
+    return float(median(noises) / (1 - 2 / (9 * free)) ** 1.5)
 
 
 def _change(

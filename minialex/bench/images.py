@@ -1,4 +1,4 @@
-"""Images as cases: making them ready for the network, and loading them from a folder of JPEG files."""
+"""Images as cases: making them ready for the network, and loading them from JPEG files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from minialex import threads
-from minialex.arrays import Array, to_device, to_numpy
+from minialex.arrays import Array, Device, to_device
 from minialex.bench.calls import Calls
 from minialex.bench.case import ARRAY, Bench, Case, Trial, gather
 from minialex.bench.proof import Result
@@ -58,31 +58,35 @@ def image_trial(what: str, batch: int, bench: Bench) -> Trial:
 
     def ours() -> Calls:
         run = partial(prepare, pixels, jitter, out=out)
-        return Calls(run, lambda: [to_numpy(run())])
+        return Calls(run, lambda: [run()])
 
     contenders, absent, broken = gather(
         bench, {ARRAY: ours}, lambda peer: peer.flip(pixels, mirrored) if what == FLIP else None
     )
-    trial = Trial(contenders, partial(_one_by_one, host, jitter), absent=absent, broken=broken)
+    trial = Trial(
+        contenders, partial(_one_by_one, host, jitter, bench.device), absent=absent, broken=broken
+    )
     if what == COLOURS:
         # pixel by pixel takes too long for all of them
-        contenders[0].calls.result = lambda: [to_numpy(prepare(pixels, jitter, out=out))[:FEW]]
-        trial.independent = partial(_one_by_one, host[:FEW], jitter)
+        contenders[0].calls.result = lambda: [prepare(pixels, jitter, out=out)[:FEW]]
+        trial.independent = partial(_one_by_one, host[:FEW], jitter, bench.device)
     return trial
 
 
 def _jitter(what: str, batch: int, rng: np.random.Generator) -> Jitter:
     strength = 0.2 if what == COLOURS else 0.0
-    names = "brightness", "contrast", "saturation", "hue"
-    transform = Transform(size=SIZE, **dict.fromkeys(names, strength))
+    transform = Transform(
+        size=SIZE, brightness=strength, contrast=strength, saturation=strength, hue=strength
+    )
     jitter = transform.jitter(rng.random((batch, 32)))
     assert jitter is not None
     return jitter
 
 
-def _one_by_one(pixels: npt.NDArray[np.uint8], jitter: Jitter) -> list[Result]:
+def _one_by_one(pixels: npt.NDArray[np.uint8], jitter: Jitter, device: Device) -> list[Result]:
     """Return the batch from the formulas, in float64, an image at a time."""
-    return [np.stack([_one(image, jitter, n) for n, image in enumerate(pixels)])]
+    images = np.stack([_one(image, jitter, n) for n, image in enumerate(pixels)])
+    return [to_device(images, device)]
 
 
 def _one(image: npt.NDArray[np.uint8], jitter: Jitter, n: int) -> Result:
@@ -133,9 +137,7 @@ def loader_trial(batch: int, count: int, workers: int, bench: Bench) -> Trial:
     transform = Transform(size=SIZE)
 
     def loader(workers: int) -> Loader:
-        return Loader(
-            folder, batch, transform, shuffle=True, workers=workers, device=bench.device
-        )
+        return Loader(folder, batch, transform, shuffle=True, workers=workers, device=bench.device)
 
     def epoch() -> Array:
         for loaded in loader(workers).epoch(0):
@@ -143,7 +145,7 @@ def loader_trial(batch: int, count: int, workers: int, bench: Bench) -> Trial:
         return images
 
     def first(workers: int) -> list[Result]:
-        return [to_numpy(next(iter(loader(workers).epoch(0))).images)]
+        return [next(iter(loader(workers).epoch(0))).images]
 
     ours = {ARRAY: lambda: Calls(epoch, lambda: first(workers))}
     contenders, absent, broken = gather(bench, ours, lambda peer: None)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from minialex import reference
-from minialex.arrays import Array, device_of, module_of, on_device, to_device, to_numpy
+from minialex.arrays import Array, array_module, on_device, to_device
 from minialex.autograd import Implementation
 from minialex.bench.calls import AbsentError, Calls
 from minialex.bench.case import ARRAY, Bench, Case, Trial, gather
@@ -66,7 +66,7 @@ def layer_trial(layer: Layer, what: str, batch: int, bench: Bench) -> Trial:
         contenders, absent, broken = gather(
             bench, ours, lambda peer: peer.layer(layer.op.name, what, inputs, gy, layer.params)
         )
-    independent = partial(_independent, layer, what, host, host_gy)
+    independent = partial(_independent, layer, what, inputs, gy)
     return Trial(contenders, independent, absent=absent, broken=broken)
 
 
@@ -76,14 +76,12 @@ def needs(layer: Layer, what: str) -> tuple[bool, ...]:
     return tuple(i in wanted for i in range(len(layer.shapes)))
 
 
-def _ours(
-    layer: Layer, what: str, name: str, inputs: tuple[Array | None, ...], gy: Array
-) -> Calls:
+def _ours(layer: Layer, what: str, name: str, inputs: tuple[Array | None, ...], gy: Array) -> Calls:
     """Make one of our implementations ready."""
     one = layer.op.implementations[name]
     saved = one.forward(*inputs, **layer.params)[1]
     run = _runner(layer, what, one, inputs, gy, saved)
-    return Calls(run, lambda: [to_numpy(a) for a in run()])
+    return Calls(run, run)
 
 
 def _runner(
@@ -97,14 +95,15 @@ def _runner(
     """Return a function that does one pass and returns what it computed."""
     if what == FORWARD:
         return lambda: [one.forward(*inputs, **layer.params)[0]]
-    wanted, extras = needs(layer, what), {}
+    wanted = needs(layer, what)
+    extras: dict[str, Any] = {}
     if "needs" in one.takes:
         extras["needs"] = wanted
     elif layer.parameters:
         raise AbsentError("its backward gives all gradients at once")
     if "out" in one.takes and what == WEIGHT:
         # as in training: a weight gradient has its place in the arena
-        xp = module_of(device_of(gy))
+        xp = array_module(gy)
         homes = zip(inputs, wanted, strict=True)
         extras["out"] = tuple(xp.empty_like(a) if w and a is not None else None for a, w in homes)
 
@@ -129,20 +128,21 @@ def _independent(
         saved_gy = gy if whole else gy[cut]
         pieces.append(_exact(layer, what, some, saved_gy.astype(np.float64)))
     if what == WEIGHT:
-        return [np.sum(parts, axis=0) for parts in zip(*pieces, strict=True)]
-    return [np.concatenate(parts) if parts[0].ndim else parts[0] for parts in zip(*pieces, strict=True)]
+        return [sum(parts[1:], start=parts[0]) for parts in zip(*pieces, strict=True)]
+    return [
+        array_module(gy).concatenate(parts) if parts[0].ndim else parts[0]
+        for parts in zip(*pieces, strict=True)
+    ]
 
 
 def _cut(a: Array | None, growth: tuple[int, ...] | None, cut: slice) -> Array | None:
     if a is None:
         return None
-    part = a[cut] if growth and any(growth) else a
+    part = a[cut] if growth is not None and any(growth) else a
     return part.astype(np.float64) if part.dtype.kind == "f" else part
 
 
-def _exact(
-    layer: Layer, what: str, inputs: tuple[Array | None, ...], gy: Array
-) -> list[Result]:
+def _exact(layer: Layer, what: str, inputs: tuple[Array | None, ...], gy: Array) -> list[Result]:
     one = layer.op.implementations[ARRAY]
     y, saved = one.forward(*inputs, **layer.params)
     return [y] if what == FORWARD else _runner(layer, what, one, inputs, gy, saved)()

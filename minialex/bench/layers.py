@@ -84,11 +84,12 @@ def _grown(shape: tuple[int, ...], growth: tuple[int, ...], batch: int) -> tuple
 
 @cache
 def layers(network: str, training: bool = True) -> tuple[Layer, ...]:
-    """Return the layers of a network in order, those left out that only look at an array anew."""
+    """Return the layers of a network in order, without those that compute nothing."""
     model = models.alexnet(network, CLASSES)
     model.train(training)
     one, two = (_calls(model, network, n) for n in (1, 2))
-    found, seen = [], Counter[str]()
+    found: list[Layer] = []
+    seen = Counter[str]()
     for a, b in zip(one, two, strict=True):
         if not a.cost().flops:
             continue

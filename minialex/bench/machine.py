@@ -11,6 +11,7 @@ import os
 import platform
 import shutil
 import subprocess
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from typing import Any
 import minialex
 from minialex import threads
 from minialex.arrays import CPU, Device, module_of
+
+BUSY = 0.15
+"""From so many cores on, other programs spoil the times."""
 
 LIBRARIES = "numpy", "pillow", "cupy-cuda12x", "cupy-cuda13x", "torch", "jax", "threadpoolctl"
 SMI_FIELDS = (
@@ -37,6 +41,28 @@ def machine(device: Device) -> dict[str, Any]:
     if device != CPU:
         found["gpu"] = gpu(device)
     return found
+
+
+def busy_cores(seconds: float = 1.0) -> float:
+    """Return how many cores other programs keep busy: watched for so long while this one sleeps.
+
+    0 where the system does not tell. What a neighbour on the same host takes is counted too.
+    """
+    before = _busy_time()
+    time.sleep(seconds)
+    after = _busy_time()
+    return max(0.0, after - before) / seconds
+
+
+def _busy_time() -> float:
+    """Return the seconds that all cores together have been busy since the machine started."""
+    try:
+        words = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()
+    except OSError:
+        return 0.0
+    # user, nice, system, (idle, iowait,) irq, softirq, steal
+    ticks = [int(word) for word in words[1:9]]
+    return sum(ticks[:3] + ticks[5:]) / os.sysconf("SC_CLK_TCK")
 
 
 def cpu_model() -> str:

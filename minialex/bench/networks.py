@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from minialex import models, optim
-from minialex.arrays import Device, device_of, to_device, to_numpy
+from minialex.arrays import Device, device_of, to_device
 from minialex.autograd import OPS, Tensor, no_grad, using
 from minialex.bench.calls import STEPS, Calls, Task
 from minialex.bench.case import ARRAY, Bench, Case, Trial, gather
@@ -114,7 +114,7 @@ def _ours(op: str, name: str, task: Task) -> Calls:
 
 
 def _step(model: models.AlexNet, x: Tensor, task: Task, chosen: Choice) -> Calls:
-    optimizer = optim.RMSprop(model.parameters(), **task.rmsprop)
+    optimizer = optim.RMSprop(model.parameters(), **task.rmsprop)  # type: ignore[arg-type]
 
     def run() -> Any:
         with chosen():
@@ -125,10 +125,10 @@ def _step(model: models.AlexNet, x: Tensor, task: Task, chosen: Choice) -> Calls
         return loss
 
     def result() -> list[Result]:
-        before = [sample(to_numpy(p.data)) for p in model.parameters()]
+        before = [sample(p.data) for p in model.parameters()]
         for _ in range(STEPS):
             run()
-        after = [sample(to_numpy(p.data)) for p in model.parameters()]
+        after = [sample(p.data) for p in model.parameters()]
         return [a - b for a, b in zip(after, before, strict=True)]
 
     return Calls(run, result)
@@ -141,4 +141,4 @@ def _inference(model: models.AlexNet, x: Tensor, chosen: Choice) -> Calls:
         with chosen(), no_grad():
             return model(x)
 
-    return Calls(run, lambda: [to_numpy(run().data)])
+    return Calls(run, lambda: [run().data])

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from minialex import models, optim
-from minialex.arrays import Array, to_device, to_numpy
+from minialex.arrays import Array, to_device
 from minialex.autograd import Tensor
 from minialex.bench.calls import STEPS, Calls
 from minialex.bench.case import ARRAY, Bench, Case, Trial, gather
@@ -50,9 +50,7 @@ RULES = {
         {"lr": 1e-3, "alpha": 0.99, "eps": 1e-8, "momentum": 0.9, "weight_decay": 5e-4}, 2, 13
     ),
     "SGD": Rule({"lr": 1e-3, "momentum": 0.9, "weight_decay": 5e-4}, 1, 6),
-    "Adam": Rule(
-        {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 5e-4}, 2, 15
-    ),
+    "Adam": Rule({"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 5e-4}, 2, 15),
 }
 
 
@@ -89,17 +87,20 @@ def optimizer_trial(name: str, bench: Bench) -> Trial:
     rng = np.random.default_rng(3)
     params = [rng.standard_normal(shape, np.float32) for shape in shapes(NETWORK)]
     gradients = [rng.standard_normal(shape, np.float32) for shape in shapes(NETWORK)]
-    there = [[to_device(a, bench.device) for a in group] for group in (params, gradients)]
+    p, g = ([to_device(a, bench.device) for a in group] for group in (params, gradients))
     settings = RULES[name].settings
     contenders, absent, broken = gather(
         bench,
-        {ARRAY: partial(_ours, name, *there)},
-        lambda peer: peer.optimizer(name, *there, settings),
+        {ARRAY: partial(_ours, name, p, g)},
+        lambda peer: peer.optimizer(name, p, g, settings),
     )
     few = [(sample(p), sample(g)) for p, g in zip(params, gradients, strict=True)]
     return Trial(
         contenders,
-        lambda: [FORMULAS[name](p.astype(np.float64), g, settings) - p for p, g in few],
+        lambda: [
+            to_device(FORMULAS[name](p.astype(np.float64), g, settings) - p, bench.device)
+            for p, g in few
+        ],
         absent=absent,
         broken=broken,
     )
@@ -114,10 +115,10 @@ def _ours(name: str, params: list[Array], gradients: list[Array]) -> Calls:
         t.grad = t.grad_home
 
     def result() -> list[Result]:
-        before = [sample(to_numpy(t.data)) for t in tensors]
+        before = [sample(t.data) for t in tensors]
         for _ in range(STEPS):
             optimizer.step()
-        after = [sample(to_numpy(t.data)) for t in tensors]
+        after = [sample(t.data) for t in tensors]
         return [a - b for a, b in zip(after, before, strict=True)]
 
     return Calls(optimizer.step, result)

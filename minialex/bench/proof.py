@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, sqrt
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Result = npt.NDArray[Any]
+from minialex.arrays import Array, array_module
+
+Result = Array
+"""What came out, on the device where it was computed."""
 
 
 class WrongResultError(Exception):
@@ -59,10 +60,10 @@ def difference(got: Result, expected: Result) -> tuple[float, float]:
     """Return the typical and the largest difference, relative to the size of `expected`."""
     if got.shape != expected.shape:
         raise WrongResultError(f"its shape is {got.shape}, not {expected.shape}")
-    truth = expected.astype(np.float64)
-    off = np.abs(got.astype(np.float64) - truth)
-    size = sqrt(float(np.mean(truth * truth))) or 1.0
-    return sqrt(float(np.mean(off * off))) / size, float(off.max(initial=0.0)) / size
+    xp, truth = array_module(expected), expected.astype(np.float64)
+    off = xp.abs(got.astype(np.float64) - truth)
+    size = sqrt(float(xp.mean(truth * truth))) or 1.0
+    return sqrt(float(xp.mean(off * off))) / size, float(off.max()) / size
 
 
 def check(got: Sequence[Result], expected: Sequence[Result], bound: Bound) -> float:

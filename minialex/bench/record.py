@@ -16,6 +16,8 @@ from typing import Any
 from minialex.errors import MinialexError
 
 FORMAT = "minialex-bench 1"
+FILE = "record.json"
+"""What a record is called in the folder that holds its pictures too."""
 
 Sweeps = list[list[float]]
 """Times in seconds: one list for each sweep over all cases, one time in it for each round."""
@@ -103,6 +105,11 @@ class Row:
         return f"{self.labels[0]} {self.what}"
 
     @property
+    def full_title(self) -> str:
+        """The row's name for people, with the batch."""
+        return f"{self.title}, batch {self.batch}" if self.batch else self.title
+
+    @property
     def flops(self) -> int:
         """Floating-point operations of a call."""
         return sum(f for f, _ in self.parts)
@@ -115,7 +122,7 @@ class Row:
 
 @dataclass
 class Ceilings:
-    """What the machine can do, measured in the same run, once a sweep.
+    """What the machine can do, measured in the same run, before each sweep.
 
     Attributes
     ----------
@@ -123,10 +130,13 @@ class Ceilings:
         Operations a second in a large matrix product in float32.
     copy : list of float
         Bytes a second, read and written, in a large copy.
+    busy : list of float
+        How many CPU cores other programs kept busy.
     """
 
     gemm: list[float] = field(default_factory=list)
     copy: list[float] = field(default_factory=list)
+    busy: list[float] = field(default_factory=list)
 
 
 @dataclass
@@ -168,6 +178,11 @@ class Record:
     rows: list[Row] = field(default_factory=list)
     memory: list[dict[str, Any]] = field(default_factory=list)
     imports: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def busy(self) -> float:
+        """How many CPU cores other programs kept busy: the most of all sweeps."""
+        return max(self.ceilings.busy, default=0.0)
 
     @property
     def wrong(self) -> list[tuple[Row, str]]:

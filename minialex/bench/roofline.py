@@ -1,4 +1,4 @@
-"""The roofline (Williams, Waterman and Patterson 2009): how fast a machine could do a piece of work.
+"""The roofline (Williams, Waterman and Patterson 2009): how fast a machine could do some work.
 
 Work of F operations on B bytes takes at least
 

@@ -52,7 +52,9 @@ class Plan:
     imports: bool = False
 
 
-def measure(plan: Plan, bench: Bench, progress: Progress = lambda done, total, what: None) -> Record:
+def measure(
+    plan: Plan, bench: Bench, progress: Progress = lambda done, total, what: None
+) -> Record:
     """Return what was measured.
 
     Parameters
@@ -127,10 +129,11 @@ class _Run:
     def sweeps(self) -> None:
         """Go over all cases again and again; the machine's ceilings first, each time."""
         for sweep in range(self.plan.sweeps if self.plan.cases else 0):
+            self.record.ceilings.busy.append(machine.busy_cores())
             self.record.ceilings.gemm.append(ceilings.gemm(self.bench.device, self.clock))
             self.record.ceilings.copy.append(ceilings.copy(self.bench.device, self.clock))
             for case, row in zip(self.plan.cases, self.record.rows, strict=True):
-                if self.goes_on(f"{row.title}, batch {row.batch}"):
+                if self.goes_on(row.full_title):
                     turn(case, row, self.bench, self.clock, self.plan.rounds, first=sweep == 0)
 
     def processes(self) -> None:
@@ -170,7 +173,7 @@ def turn(case: Case, row: Row, bench: Bench, clock: Clock, rounds: int, *, first
 
 
 def prove(trial: Trial, row: Row, bench: Bench) -> None:
-    """Enter everybody into the row: with a blank timing where the result is right, else with why."""
+    """Enter everybody into the row: a blank timing where the result is right, else the reason."""
     for name, why in trial.absent.items():
         row.timings[name] = Timing(_kind(name, bench), reason=why)
     for name, why in trial.broken.items():

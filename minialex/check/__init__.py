@@ -1,0 +1,40 @@
+"""Gradient checking, for the ops of this library and for those of others.
+
+`gradcheck` checks any function of Tensors. `check_case` checks an `Op` of your own: one `Case`, on
+one `Pair` of its implementations, against a definition in plain NumPy. `rows` checks every op
+there is. All give one of three verdicts, PASS, FAIL or INCONCLUSIVE, from the model of rounding in
+`minialex.check.noise`.
+
+>>> import numpy as np
+>>> from minialex import Tensor, check
+>>> x = Tensor(np.linspace(-2.0, 2.0, 7), requires_grad=True)
+>>> bool(check.gradcheck(lambda x: x * x.tanh(), x))
+True
+"""
+
+from minialex.check.case import Answer, Case
+from minialex.check.cases import CASES
+from minialex.check.contract import violations
+from minialex.check.gradcheck import GradientError, Report, gradcheck
+from minialex.check.suite import Pair, Row, pairs
+from minialex.check.suite import check as check_case
+from minialex.check.table import closing, rows
+from minialex.check.verdict import Finding, Verdict
+
+__all__ = [
+    "CASES",
+    "Answer",
+    "Case",
+    "Finding",
+    "GradientError",
+    "Pair",
+    "Report",
+    "Row",
+    "Verdict",
+    "check_case",
+    "closing",
+    "gradcheck",
+    "pairs",
+    "rows",
+    "violations",
+]

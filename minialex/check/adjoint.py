@@ -39,7 +39,9 @@ PIECE = 1 << 20
 """How many elements are widened to float64 at a time."""
 
 
-def identities(pair: Pair, case: Case, inputs: Inputs, c: Array, grads: Inputs) -> Iterator[Finding]:
+def identities(
+    pair: Pair, case: Case, inputs: Inputs, c: Array, grads: Inputs
+) -> Iterator[Finding]:
     """Check the identity for every input in which the op is linear or homogeneous.
 
     `inputs` and the gradients `grads`, for the cotangent `c`, are on the device.
@@ -91,7 +93,7 @@ class _Argument:
     def u(self) -> Array:
         x = self.inputs[self.k]
         if x is None:
-            raise ValueError(f"{self.pair.op.name}, case {self.case.name!r}: input {self.k} is None")
+            raise ValueError(f"case {self.case.name!r}: input {self.k} is None, not linear in it")
         return arrays.to_numpy(x)
 
     def f(self, u: Array) -> Array:
@@ -121,14 +123,15 @@ class _Argument:
         left, moved = pairing(y - self.f0, self.c)
         right, pulled = pairing(u, g)
         bound = self._rounding(y.size, g.size, math.hypot(moved, self.rest), pulled)
-        error, size, compared = abs(left - right), math.hypot(moved, pulled), np.count_nonzero(u)
+        error, size = abs(left - right), math.hypot(moved, pulled)
+        compared = int(np.count_nonzero(u))
         if not error <= bound:
-            detail = (f"<f(u) - f(0), c> = {left:.9g}, <u, gradient> = {right:.9g}",)
-            detail += self._explain(g) if self.linear else ()
+            sides = f"<f(u) - f(0), c> = {left:.9g}, <u, gradient> = {right:.9g}"
+            detail = (sides, *(self._explain(g) if self.linear else ()))
             return Finding(what, Verdict.FAIL, error, bound, compared, 0, detail)
         if bound > noise.RESOLUTION * size:
-            detail = (f"rounding alone may reach {bound / size if size else math.inf:.0%}",)
-            return Finding(what, Verdict.INCONCLUSIVE, error, bound, compared, 0, detail)
+            reason = f"rounding alone may reach {bound / size if size else math.inf:.0%}"
+            return Finding(what, Verdict.INCONCLUSIVE, error, bound, compared, 0, (reason,))
         return Finding(what, Verdict.PASS, error, bound, compared)
 
     def _rounding(self, outputs: int, elements: int, left: float, right: float) -> float:

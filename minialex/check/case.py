@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from minialex.arrays import Array
+from minialex.arrays import Array, array_module
 
 Inputs = tuple[Array | None, ...]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Gradients known beforehand: what the op promises at ties and kinks, where no limit decides."""
+    """Gradients known beforehand: what the op promises at ties and kinks, where limits differ."""
 
     gy: Array
     gradients: Inputs
@@ -63,9 +63,7 @@ class Case:
 
     def differentiable(self, inputs: Inputs) -> tuple[int, ...]:
         """Return the numbers of the inputs that have a gradient."""
-        return tuple(
-            i for i, a in enumerate(inputs) if is_float(a) and i not in self.constant
-        )
+        return tuple(i for i, a in enumerate(inputs) if is_float(a) and i not in self.constant)
 
 
 def generator(*names: str) -> np.random.Generator:
@@ -83,8 +81,8 @@ def _rounded(a: Array) -> Array:
 
 
 def cast(inputs: Inputs, dtype: Any) -> Inputs:
-    """Return the inputs with the floating-point ones as arrays of type `dtype`."""
-    return tuple(a.astype(dtype, copy=False) if a is not None and is_float(a) else a for a in inputs)
+    """Return the inputs with the floating-point ones copied to arrays of type `dtype`."""
+    return tuple(a.astype(dtype) if a is not None and is_float(a) else a for a in inputs)
 
 
 def scattered(inputs: Inputs) -> Inputs:
@@ -93,7 +91,7 @@ def scattered(inputs: Inputs) -> Inputs:
 
 
 def _scatter(a: Array) -> Array:
-    room = np.empty((*a.shape[::-1], 2), a.dtype)
-    view = room[..., 0].transpose()
+    room = array_module(a).empty((*a.shape[::-1], 2), a.dtype)
+    view: Array = room[..., 0].transpose()
     view[...] = a
     return view

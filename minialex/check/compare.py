@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from dataclasses import dataclass
 
@@ -110,7 +111,7 @@ class _Comparison:
         seen = ~truth.kink & np.isfinite(bound)
         error = np.where(seen, np.abs(self.g - truth.value), 0.0)
         off = seen & ~(error <= bound)
-        compared, left_out = np.count_nonzero(seen), np.count_nonzero(truth.kink)
+        compared, left_out = int(np.count_nonzero(seen)), int(np.count_nonzero(truth.kink))
         if not self.g.size:
             return Finding(self.what, Verdict.PASS, 0.0, 0.0, 0)
         place = np.unravel_index(_ratio(error, bound).argmax(), self.g.shape)
@@ -149,7 +150,9 @@ class _Comparison:
         together = zip(truth.vectors, truth.derivatives, strict=True)
         found = [self._direction(v, d) for v, d in together]
         verdict = worst([f.verdict for f in found])
-        return max((f for f in found if f.verdict is verdict), key=lambda f: f.ratio)
+        chosen = max((f for f in found if f.verdict is verdict), key=lambda f: f.ratio)
+        failed = verdict is Verdict.FAIL
+        return dataclasses.replace(chosen, detail=self._explain()) if failed else chosen
 
     def _direction(self, v: Array, d: Derivative) -> Finding:
         error = abs(float((self.g * v).sum()) - d.value)
@@ -161,8 +164,7 @@ class _Comparison:
             verdict = Verdict.INCONCLUSIVE
             return finding(verdict=verdict, compared=0, left_out=self.g.size, detail=(reason,))
         if not error <= bound:
-            detail = guess.search(self.g, self.along, self.rounding)
-            return finding(verdict=Verdict.FAIL, compared=self.g.size, detail=detail)
+            return finding(verdict=Verdict.FAIL, compared=self.g.size)
         # one wrong element among all must show
         scale = max(self.problem.natural(self.k), float(np.sqrt((self.g * self.g).mean())))
         if bound > 10 * noise.RESOLUTION * scale:
@@ -170,6 +172,12 @@ class _Comparison:
             verdict = Verdict.INCONCLUSIVE
             return finding(verdict=verdict, compared=self.g.size, detail=(reason,))
         return finding(verdict=Verdict.PASS, compared=self.g.size)
+
+    def _explain(self) -> tuple[str, ...]:
+        if self.g.size > guess.EXPLAINED:
+            return guess.search(self.g, self.along, self.rounding)
+        whole = self.problem.elements(self.k)
+        return guess.explain(self.g, whole, self.along, self.rounding)
 
 
 def _ratio(error: Array, bound: Array) -> Array:

@@ -16,20 +16,17 @@ import numpy as np
 from minialex import arrays
 from minialex.arrays import Array
 from minialex.check import noise
-from minialex.check.case import Case, Inputs, generator
-from minialex.check.suite import Pair, posed
+from minialex.check.case import Case, Inputs
+from minialex.check.suite import Pair, gradient_sizes, posed
 
 
 def violations(pair: Pair, case: Case) -> list[str]:
     """Return what `pair` breaks of the contract on `case`, one line each; empty is good."""
     problem = posed(pair.op, case)
-    inputs = pair.placed(problem.inputs)
-    dtype = case.result or pair.dtype
-    gy = arrays.to_device(problem.gy.astype(dtype), pair.device)
-    trial = _Trial(pair, case, inputs, gy, case.differentiable(problem.inputs))
+    trial = _Trial(pair, case, pair.placed(problem.inputs), case.differentiable(problem.inputs))
     return [
-        *trial.output(problem.y.shape, dtype),
-        *trial.nothing_written(),
+        *trial.output(problem.y.shape),
+        *trial.written(),
         *trial.gradients(),
         *trial.needs(),
         *trial.out(),
@@ -37,46 +34,48 @@ def violations(pair: Pair, case: Case) -> list[str]:
 
 
 class _Trial:
-    """One case, and what is asked of a pair of implementations about it."""
+    """One case, run once, and what is asked of a pair of implementations about it."""
 
-    def __init__(
-        self, pair: Pair, case: Case, inputs: Inputs, gy: Array, wanted: tuple[int, ...]
-    ) -> None:
-        self.pair, self.case, self.inputs, self.gy, self.wanted = pair, case, inputs, gy, wanted
+    def __init__(self, pair: Pair, case: Case, inputs: Inputs, wanted: tuple[int, ...]) -> None:
+        self.pair, self.case, self.inputs, self.wanted = pair, case, inputs, wanted
+        self.problem = posed(pair.op, case)
+        self.dtype = case.result or pair.dtype
+        self.gy = arrays.to_device(self.problem.gy.astype(self.dtype), pair.device)
         self.all = tuple(i in wanted for i in range(len(inputs)))
+        self.before = self.state()
+        self.y, self.saved = pair.run(inputs, case.params)
+        self.after_forward = self.state()
+        self.results = _bytes(self.y), [_bytes(a) for a in self.saved]
+        self.whole = self.pull(self.all)
 
-    def run(self) -> tuple[Array, tuple[Any, ...]]:
-        return self.pair.run(self.inputs, self.case.params)
+    def pull(self, needs: tuple[bool, ...], out: Inputs | None = None) -> Inputs:
+        return self.pair.pull(self.gy, self.saved, self.case.params, needs, out)
 
-    def pull(self, saved: tuple[Any, ...], needs: tuple[bool, ...], out: Inputs | None = None) -> Inputs:
-        return self.pair.pull(self.gy, saved, self.case.params, needs, out)
+    def state(self) -> list[bytes | None]:
+        """Return the bits of what must not be written to."""
+        return [_bytes(a) for a in (*self.inputs, self.gy)]
 
-    def output(self, shape: tuple[int, ...], dtype: Any) -> Iterator[str]:
-        y, saved = self.run()
-        if not isinstance(saved, tuple):
-            yield f"saved is a {type(saved).__name__}, it must be a tuple"
-        if not _like(y, self.gy):
-            yield f"the output is a {type(y).__name__}, it must be an array of its device"
-        elif (y.shape, y.dtype) != (shape, dtype):
-            yield f"the output is {y.shape} {y.dtype}, it must be {shape} {dtype}"
+    def output(self, shape: tuple[int, ...]) -> Iterator[str]:
+        if not isinstance(self.saved, tuple):
+            yield f"saved is a {type(self.saved).__name__}, it must be a tuple"
+        if not _like(self.y, self.gy):
+            yield f"the output is a {type(self.y).__name__}, it must be an array of its device"
+        elif (self.y.shape, self.y.dtype) != (shape, self.dtype):
+            yield f"the output is {self.y.shape} {self.y.dtype}, not {shape} {self.dtype}"
 
-    def nothing_written(self) -> Iterator[str]:
-        before = [_bytes(a) for a in (*self.inputs, self.gy)]
-        y, saved = self.run()
-        kept = [_bytes(a) for a in saved]
-        y_before = _bytes(y)
-        self.pull(saved, self.all)
+    def written(self) -> Iterator[str]:
         names = [*(f"input {i}" for i in range(len(self.inputs))), "the cotangent"]
-        for name, old, a in zip(names, before, (*self.inputs, self.gy), strict=True):
-            if _bytes(a) != old:
+        for name, *states in zip(names, self.before, self.after_forward, self.state(), strict=True):
+            if len(set(states)) > 1:
                 yield f"{name} was written to"
-        if _bytes(y) != y_before:
+        y, saved = self.results
+        if _bytes(self.y) != y:
             yield "backward wrote to the output"
-        if kept != [_bytes(a) for a in saved]:
+        if [_bytes(a) for a in self.saved] != saved:
             yield "backward wrote to what was saved, so that it cannot run twice"
 
     def gradients(self) -> Iterator[str]:
-        grads = self.pull(self.run()[1], self.all)
+        grads = self.whole
         if not isinstance(grads, tuple) or len(grads) != len(self.inputs):
             yield f"backward must return a tuple of {len(self.inputs)} gradients, not {grads!r:.60}"
             return
@@ -93,29 +92,27 @@ class _Trial:
         """Ask for each gradient alone."""
         if "needs" not in self.pair.implementations()[1].takes:
             return
-        whole = self.pull(self.run()[1], self.all)
         for k in self.wanted:
-            grads = self.pull(self.run()[1], tuple(i == k for i in range(len(self.inputs))))
+            grads = self.pull(tuple(i == k for i in range(len(self.inputs))))
             extra = [i for i, g in enumerate(grads) if g is not None and i != k]
             if extra:
                 yield f"only the gradient of input {k} was needed, but {extra} came too"
             if grads[k] is None:
                 yield f"the gradient of input {k}, needed alone, is None"
-            elif not self._close(k, grads[k], whole[k]):
-                yield f"the gradient of input {k}, needed alone, differs from that needed with others"
+            elif not self._close(k, grads[k], self.whole[k]):
+                yield f"the gradient of input {k}, needed alone, differs from that of all"
 
     def out(self) -> Iterator[str]:
         """Give each gradient a place in a larger buffer that holds NaN."""
         if "out" not in self.pair.implementations()[1].takes:
             return
-        whole = self.pull(self.run()[1], self.all)
         for k in self.wanted:
             buffer, place = self._place(k)
             out = tuple(place if i == k else None for i in range(len(self.inputs)))
-            g = self.pull(self.run()[1], self.all, out)[k]
+            g = self.pull(self.all, out)[k]
             if g is not place:
                 yield f"the gradient of input {k} is not the array that `out` gave for it"
-            if not self._close(k, place, whole[k]):
+            if not self._close(k, place, self.whole[k]):
                 yield f"the gradient of input {k} in `out` differs from that without"
             host = arrays.to_numpy(buffer)
             if not (np.isnan(host[0]) and np.isnan(host[-1])):
@@ -138,18 +135,13 @@ class _Trial:
 
     @functools.cached_property
     def _bounds(self) -> list[float]:
-        problem = posed(self.pair.op, self.case)
-        rng = generator(self.pair.op.name, self.case.name, "contract")
         return [
             0.0
             if size is None
             else float(size.max(initial=0))
-            * noise.allowed(self.pair.dtype, problem.operations_of(size.size))
-            for size in noise.gradient_sizes(self._in_double, problem.inputs, problem.gy, rng)
+            * noise.allowed(self.pair.dtype, self.problem.operations_of(size.size))
+            for size in gradient_sizes(self.pair.op, self.case, self.problem)
         ]
-
-    def _in_double(self, inputs: Inputs, gy: Array) -> Inputs:
-        return self.pair.in_double().gradients(inputs, gy, self.case.params, self.wanted)
 
 
 def _kind(a: Array) -> str:
@@ -157,11 +149,10 @@ def _kind(a: Array) -> str:
 
 
 def _like(a: Any, b: Array) -> bool:
-    """Return whether `a` is an array of the module of `b`, or the number NumPy gives for no axes."""
+    """Return whether `a` is an array as `b` is, or the number that NumPy makes of no axes."""
     known = isinstance(a, type(b)) or (isinstance(a, np.generic) and isinstance(b, np.ndarray))
     return known and hasattr(a, "shape")
 
 
 def _bytes(a: Any) -> bytes | None:
     return arrays.to_numpy(a).tobytes() if hasattr(a, "dtype") and hasattr(a, "shape") else None
-

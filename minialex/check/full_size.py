@@ -7,16 +7,17 @@ identity; those of the others by differences of ``array`` in float64.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
 
 from minialex import arrays
-from minialex.arrays import CPU, Array
+from minialex.arrays import Array
 from minialex.check import adjoint, compare, noise
 from minialex.check.case import Case, Inputs, generator
-from minialex.check.numeric import Problem, pose
-from minialex.check.suite import Pair, Row, again, on_host
+from minialex.check.numeric import pose
+from minialex.check.suite import Pair, Row, again, on_host, proven
 from minialex.check.verdict import Finding
 
 
@@ -36,13 +37,8 @@ def check(pair: Pair, case: Case) -> Row:
         findings += adjoint.identities(pair, case, inputs, gy, grads)
     else:
         findings += _directional(pair, case, drawn, np.asarray(c), on_host(grads), wanted)
-    findings.append(again(pair, case, inputs, gy, y, grads, times=1))
+    findings.append(again(pair, case, inputs, gy, y, grads))
     return Row(pair, case.name, tuple(findings))
-
-
-def _proven(pair: Pair) -> Pair:
-    """Return what this is held against."""
-    return Pair(pair.op, "array", "array", np.dtype(np.float64), CPU)
 
 
 def _flops(pair: Pair, case: Case, inputs: Inputs) -> float:
@@ -51,8 +47,8 @@ def _flops(pair: Pair, case: Case, inputs: Inputs) -> float:
 
 
 def _output(pair: Pair, case: Case, drawn: Inputs, y: Array) -> Finding:
-    proven = _proven(pair)
-    want = arrays.to_numpy(proven.run(proven.placed(drawn), case.params)[0])
+    array = proven(pair.op)
+    want = arrays.to_numpy(array.run(array.placed(drawn), case.params)[0])
     each = max(1.0, _flops(pair, case, drawn) / max(y.size, 1))
     share = noise.allowed(pair.dtype, each)
     return compare.values("output", y, want, np.abs(want), share)
@@ -61,19 +57,18 @@ def _output(pair: Pair, case: Case, drawn: Inputs, y: Array) -> Finding:
 def _directional(
     pair: Pair, case: Case, drawn: Inputs, c: Array, grads: Inputs, wanted: tuple[int, ...]
 ) -> Iterator[Finding]:
-    proven, double = _proven(pair), pair.in_double()
+    array = proven(pair.op)
     rng = generator(pair.op.name, case.name, "direction")
 
     def forward(*xs: Array | None) -> Array:
-        return np.asarray(proven.run(proven.placed(xs), case.params)[0])
+        return np.asarray(array.run(array.placed(xs), case.params)[0])
 
-    def gradient(xs: Inputs, gy: Array) -> Inputs:
-        return double.gradients(xs, gy, case.params, wanted)
+    def gradient(xs: Inputs, gy: Array, move: noise.Move | None) -> Inputs:
+        return array.gradients(xs, gy, case.params, wanted, move)
 
-    inputs = proven.placed(drawn)
+    inputs, gy = array.placed(drawn), c.astype(np.float64)
     posed = pose(forward, inputs, rng, _flops(pair, case, drawn), elementwise=0)
-    gy = c.astype(np.float64)
-    problem = Problem(forward, inputs, gy, posed.y, posed.size, posed.operations, 0)
+    problem = dataclasses.replace(posed, gy=gy)
     sizes = noise.gradient_sizes(gradient, inputs, gy, rng)
     for k in wanted:
         g, size = grads[k], sizes[k]

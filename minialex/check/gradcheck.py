@@ -10,6 +10,7 @@ import numpy as np
 
 from minialex.arrays import Array, to_device, to_numpy
 from minialex.autograd import Tensor, no_grad, record_calls
+from minialex.autograd.graph import Node
 from minialex.check import compare, noise
 from minialex.check.case import Inputs
 from minialex.check.numeric import AFFORDABLE, RATIO, STEPS, Problem, pose
@@ -137,10 +138,17 @@ class _Subject:
         with no_grad():
             return _joined(_outputs(self.fn(*self.tensors(xs, double=True))))
 
-    def gradient(self, xs: Inputs, gy: Array, double: bool = True) -> Inputs:
-        """Return the gradients of the outputs behind one another, for the cotangent `gy`."""
+    def gradient(
+        self, xs: Inputs, gy: Array, move: noise.Move | None = None, *, double: bool = True
+    ) -> Inputs:
+        """Return the gradients of the outputs behind one another, for the cotangent `gy`.
+
+        What ops saved goes through `move` before, if that is given.
+        """
         args = self.tensors(xs, double)
-        outputs = [y for y in _outputs(self.fn(*args)) if isinstance(y, Tensor)]
+        outputs = _outputs(self.fn(*args))
+        if move is not None:
+            _move_saved(outputs, move)
         ends = np.cumsum([y.size for y in outputs])
         for y, end in zip(outputs, ends, strict=True):
             if y.requires_grad:
@@ -164,7 +172,7 @@ class _Subject:
     ) -> list[Finding]:
         """Return what there is to say about each input, and whether two runs agree."""
         rng, xs = np.random.default_rng(seed), self.arrays()
-        problem = pose(self.forward, xs, rng, self._flops(xs), elementwise, steps)
+        problem = pose(self.forward, xs, rng, self._flops(xs), elementwise, steps, nondet_tol)
         found = [self._again(problem, nondet_tol)]
         if found[0].verdict is not Verdict.PASS:
             # differences of something that changes by itself mean nothing
@@ -195,16 +203,30 @@ class _Subject:
         for _ in range(2):
             grads = self.gradient(self.arrays(), problem.gy, double=False)
             runs.append(_joined([self._values(double=False), *(g for g in grads if g is not None)]))
-        same = np.array_equal(*runs, equal_nan=True)
-        difference = 0.0 if same else float(np.abs(runs[0] - runs[1]).max())
+        first, second = runs
+        same = np.array_equal(first, second, equal_nan=True)
+        difference = 0.0 if same else float(np.abs(first - second).max())
         if same or difference <= tolerance:
-            return Finding(what, Verdict.PASS, difference, tolerance, runs[0].size)
+            return Finding(what, Verdict.PASS, difference, tolerance, first.size)
         remedy = "take the randomness as an argument (dropout: seed and offset)"
         return compare.wrong(what, f"two runs differ by {difference:.2g}; {remedy}")
 
     def _output(self, problem: Problem) -> Finding:
-        share = noise.allowed(max(self.dtypes, key=noise.unit), problem.operations_of(problem.y.size))
+        coarsest = max(self.dtypes, key=noise.unit)
+        share = noise.allowed(coarsest, problem.operations_of(problem.y.size))
         return compare.values("output", self._values(double=False), problem.y, problem.size, share)
+
+
+def _move_saved(outputs: list[Tensor], move: noise.Move) -> None:
+    """Apply `move` to what every op behind `outputs` saved."""
+    todo = [y.node for y in outputs]
+    seen: set[Node] = set()
+    while todo:
+        node = todo.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            node.saved = move(node.saved)
+            todo += [edge for edge in node.edges if isinstance(edge, Node)]
 
 
 def _wants(t: Any) -> bool:

@@ -17,10 +17,10 @@ from minialex.check.numeric import Derivative, Elements, elements, unit_vector
 PARTS = 8
 """Into how many parts a search cuts what is left."""
 
-EXPLAINED = 256
+EXPLAINED = 100
 """Up to so many elements are looked at one by one to explain a failure."""
 
-SAMPLE = 64
+SAMPLE = 24
 """Of more, so many."""
 
 Along = Callable[[Array], Derivative]
@@ -32,9 +32,19 @@ def at(place: Sequence[Any]) -> str:
 
 
 def explain(
-    g: Array, truth: Elements, along: Along, rounding: float, place: tuple[Any, ...]
+    g: Array,
+    truth: Elements,
+    along: Along,
+    rounding: float,
+    place: tuple[Any, ...] | None = None,
 ) -> tuple[str, ...]:
-    """Return lines about `g`, whose worst element is at `place`, given the right gradient."""
+    """Return lines about `g`, given the right gradient.
+
+    `along` differentiates along a direction, and `place` is the worst element, if that is known.
+    """
+    if place is None:
+        error = np.where(truth.kink, 0.0, np.abs(g - truth.value))
+        place = np.unravel_index(int(np.nan_to_num(error).argmax()), g.shape)
     known = np.isfinite(truth.value) & ~truth.kink
     off = known & ~(np.abs(g - truth.value) <= rounding + truth.uncertainty)
     return (
@@ -53,11 +63,8 @@ def search(g: Array, along: Along, rounding: float) -> tuple[str, ...]:
     part = np.arange(g.size)
     while part.size > 1:
         part = max(np.array_split(part, min(PARTS, part.size)), key=_wrongness(g, along))
-    which = np.arange(g.size)
-    if g.size > EXPLAINED:
-        drawn = np.random.default_rng(g.size).choice(g.size, SAMPLE, replace=False)
-        which = np.append(drawn, part)
-    truth = elements(along, g.shape, map(int, which))
+    drawn = np.random.default_rng(g.size).choice(g.size, min(g.size, SAMPLE), replace=False)
+    truth = elements(along, g.shape, map(int, np.append(drawn, part)))
     return explain(g, truth, along, rounding, np.unravel_index(int(part[0]), g.shape))
 
 
@@ -96,13 +103,16 @@ def first(g: Array, truth: Elements, off: Array, rounding: float) -> str:
         if text:
             return text
     if known.all():
-        for name, candidate in _transformed(truth.value):
-            if candidate.shape == g.shape and _same(g, candidate, tolerance):
+        for name, part, candidate in _transformed(g, truth.value):
+            if candidate.shape == part.shape and _same(part, candidate, tolerance):
                 return name
     return "no simple relation to the right gradient; compare the formulas term by term"
 
 
 def _same(a: Array, b: Array, tolerance: float) -> bool:
+    """Return whether `a` and `b`, which say something, are equal but for rounding."""
+    if a.size < 2 or not b.any():
+        return False
     scale = float(np.abs(b).max(initial=0))
     return bool(np.abs(a - b).max(initial=0) <= 4 * tolerance + 1e-6 * scale)
 
@@ -121,7 +131,8 @@ def _factor(g: Array, truth: Elements, known: Array, off: Array, tolerance: floa
         return ""
     if abs(factor + 1) < 1e-3:
         return "the sign is wrong"
-    shown = f"{1 / factor:.4g} times too small" if abs(factor) < 1 else f"{factor:.4g} times too large"
+    small = abs(factor) < 1
+    shown = f"{1 / factor if small else factor:.4g} times too {'small' if small else 'large'}"
     return f"a factor is missing or one too many: every element is {shown}"
 
 
@@ -134,53 +145,55 @@ def _offset(g: Array, truth: Elements, known: Array, off: Array, tolerance: floa
 
 
 def _overwritten(g: Array, truth: Elements, known: Array, off: Array, tolerance: float) -> str:
-    shared = truth.fan > 1
+    shared = truth.fan > np.min(truth.fan, initial=truth.fan.max(), where=truth.fan > 0)
     if not (known & ~shared).any() or not off.any() or off[~shared].any():
         return ""
-    # of several contributions one is left
+    # most of them: of several contributions one is left
     if off.sum() < 0.5 * (known & shared & (truth.value != 0)).sum():
         return ""
-    return "only elements that feed several outputs are off: `=` where it must be `+=`?"
+    return "only elements that feed more outputs than others are off: `=` where it must be `+=`?"
 
 
 def _edge(g: Array, truth: Elements, known: Array, off: Array, tolerance: float) -> str:
     for axis in range(g.ndim):
         length = g.shape[axis]
-        lines = np.moveaxis(off, axis, 0).reshape(length, -1).any(axis=1)
-        if length > 1 and lines[-1] and not lines[:-1].any():
-            return f"only the last element along axis {axis} is off: a loop that ends one too early?"
-        if length > 1 and lines[0] and not lines[1:].any():
-            return f"only the first element along axis {axis} is off: a loop that starts one too late?"
-        if length > 3 and lines[0] and lines[-1] and not lines[1:-1].any():
+        where = set(np.flatnonzero(np.moveaxis(off, axis, 0).reshape(length, -1).any(axis=1)))
+        if length > 1 and where == {length - 1}:
+            return f"only the last of axis {axis} is off: a loop that ends one too early?"
+        if length > 1 and where == {0}:
+            return f"only the first of axis {axis} is off: a loop that starts one too late?"
+        if length > 3 and where == {0, length - 1}:
             return f"only the ends of axis {axis} are off: a window or its padding off by one?"
     return ""
 
 
-def _transformed(G: Array) -> Iterator[tuple[str, Array]]:
-    """Yield what mistakes make of the right gradient."""
+def _transformed(g: Array, G: Array) -> Iterator[tuple[str, Array, Array]]:
+    """Yield what a mistake makes of the right gradient `G`, beside the part of `g` it explains."""
     if G.ndim >= 2:
-        yield "the last two axes are transposed: a filter or matrix transposed?", G.swapaxes(-1, -2)
-        yield "the last two axes are flipped: a filter turned by 180 degrees?", G[..., ::-1, ::-1]
-        yield "the first two axes are transposed: a filter or matrix transposed?", G.swapaxes(0, 1)
-        yield (
-            "the elements are in the order of the transpose: a matrix transposed?",
-            np.ascontiguousarray(G.T).reshape(G.shape),
-        )
+        yield "the last two axes are transposed: a filter or matrix?", g, G.swapaxes(-1, -2)
+        yield "the last two axes are flipped: a filter turned round?", g, G[..., ::-1, ::-1]
+        yield "the first two axes are transposed: a filter or matrix?", g, G.swapaxes(0, 1)
+        rows = np.ascontiguousarray(G.T).reshape(G.shape)
+        yield "the elements are in the order of the transpose: a matrix transposed?", g, rows
     for axis in range(G.ndim):
-        yield f"axis {axis} is flipped", np.flip(G, axis)
-        for shift in (1, -1):
-            yield f"off by one along axis {axis}: the window?", _shifted(G, axis, shift)
+        yield f"axis {axis} is flipped", g, np.flip(G, axis)
+        for one, other in ((slice(1, None), slice(-1)), (slice(-1), slice(1, None))):
+            name = f"off by one along axis {axis}: a window, or its padding?"
+            yield name, _part(g, one, axis), _part(G, other, axis)
+            if axis < G.ndim - 1:
+                axes = f"axes {axis} and {axis + 1}"
+                part, moved = _part(g, one, axis, axis + 1), _part(G, other, axis, axis + 1)
+                yield f"off by one along {axes}: a window, or its padding?", part, moved
         for shift in range(1, G.shape[axis]):
             name = f"rotated by {shift} along axis {axis}: groups, or an offset, mixed up?"
-            yield name, np.roll(G, shift, axis)
+            yield name, g, np.roll(G, shift, axis)
         mean = G.mean(axis=axis, keepdims=True)
-        total = mean * G.shape[axis]
-        name = f"along axis {axis} every element has the"
-        yield f"{name} mean: a wrong axis?", np.broadcast_to(mean, G.shape)
-        yield f"{name} sum: a wrong axis?", np.broadcast_to(total, G.shape)
+        same = f"along axis {axis} every element has the"
+        yield f"{same} mean: a wrong axis?", g, np.broadcast_to(mean, G.shape)
+        yield f"{same} sum: a wrong axis?", g, np.broadcast_to(mean * G.shape[axis], G.shape)
 
 
-def _shifted(G: Array, axis: int, shift: int) -> Array:
-    moved = np.roll(G, shift, axis)
-    np.moveaxis(moved, axis, 0)[0 if shift > 0 else -1] = 0
-    return moved
+def _part(a: Array, part: slice, *axes: int) -> Array:
+    """Return `a` cut to `part` along `axes`."""
+    index = [part if axis in axes else slice(None) for axis in range(a.ndim)]
+    return a[tuple(index)]

@@ -10,10 +10,10 @@ or down, independently of the others. Errors then add up as a random walk does, 
 
 and a right result is within `SAFETY` times that. S is measured, never assumed:
 
-forward     S = how far the *reference* moves, per unit, when each input moves by a tiny share of
-            itself with a random sign, or the result itself where that is larger;
-backward    S = the root mean square of the gradients for the same cotangent with random signs,
-            and of how far the gradient moves, per unit, with the inputs.
+forward     S = how far the *reference* moves, per unit, when each input moves by a tiny random
+            share of itself, or the result itself where that is larger;
+backward    S = the root mean square of the gradients for the same cotangent times random numbers,
+            and of how far the gradient moves, per unit, when inputs or saved arrays do.
 
 The second is asked of the implementation under test, in float64. It cannot buy itself a
 bound that way: the bound is `SAFETY` u sqrt(r), far below one percent, of whatever it puts out.
@@ -27,12 +27,13 @@ than `RESOLUTION` of the typical result, the verdict is INCONCLUSIVE, and not PA
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from minialex.arrays import Array
+from minialex.arrays import Array, device_of, to_device
 from minialex.check.case import Inputs, is_float
 
 SAFETY = 16.0
@@ -42,13 +43,19 @@ largest that a right result of this library took was 3."""
 RESOLUTION = 0.01
 """The largest share of the typical result that a comparison may allow and still say PASS."""
 
-JUMP = 1e5
-"""Where a gradient moves by more than this for a tiny move of the inputs, it jumped at a tie."""
-
 SHARE = 2.0**-26
-"""The share of itself by which an input is moved."""
+"""The share of itself by which an input is moved, about."""
 
-DRAWS = 4
+SMALLER = 2.0**-4
+"""By which smaller share a second move tells a slope, which it divides, from a jump at a tie."""
+
+DRAWS = 8
+
+Move = Callable[[tuple[Any, ...]], tuple[Any, ...]]
+"""Moves arrays by a rounding error or so."""
+
+Gradient = Callable[[Inputs, Array, Move | None], Inputs]
+"""A function of inputs, cotangent and what is to be done to the saved arrays, if anything."""
 
 
 def unit(dtype: Any) -> float:
@@ -61,17 +68,23 @@ def allowed(dtype: Any, operations: float, safety: float = SAFETY) -> float:
     return float(safety * unit(dtype) * max(operations, 1.0) ** 0.5)
 
 
-def moved(inputs: Inputs, rng: np.random.Generator) -> Inputs:
-    """Return the inputs, each element of the floating-point ones moved by `SHARE` of itself."""
+def moved(
+    values: tuple[Any, ...], rng: np.random.Generator, share: float = SHARE
+) -> tuple[Any, ...]:
+    """Return `values`, each element of arrays of floats moved by about `share` of itself."""
     return tuple(
-        a * (1 + SHARE * signs(a.shape, rng)) if a is not None and is_float(a) else a
-        for a in inputs
+        _moved(v, rng, share) if hasattr(v, "dtype") and is_float(v) else v for v in values
     )
 
 
-def signs(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-    """Return random numbers +1 and -1."""
-    return rng.choice((-1.0, 1.0), shape)
+def _moved(a: Array, rng: np.random.Generator, share: float) -> Array:
+    factors = 1 + share * normals(a.shape, rng)
+    return a * to_device(factors.astype(a.dtype), device_of(a))
+
+
+def normals(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """Return normal numbers, as an array even of no axes."""
+    return np.asarray(rng.standard_normal(shape))
 
 
 def output_size(
@@ -82,26 +95,45 @@ def output_size(
     for _ in range(DRAWS):
         with np.errstate(all="ignore"):
             total += ((function(*moved(inputs, rng)) - y) / SHARE) ** 2
-    return np.sqrt(np.maximum(y * y, total / DRAWS))
+    return np.asarray(np.sqrt(np.maximum(y * y, total / DRAWS)))
 
 
 def gradient_sizes(
-    gradient: Callable[[Inputs, Array], Inputs],
-    inputs: Inputs,
-    gy: Array,
-    rng: np.random.Generator,
+    gradient: Gradient, inputs: Inputs, gy: Array, rng: np.random.Generator
 ) -> Inputs:
-    """Return S of each element of ``gradient(inputs, gy)``, None where that is None."""
-    here = gradient(inputs, gy)
-    sizes = [None if g is None else g * g for g in here]
+    """Return S of each element of ``gradient(inputs, gy, None)``, None where that is None."""
+    here = gradient(inputs, gy, None)
+    squares = [None if g is None else g * g for g in here]
+
+    def add(others: Inputs) -> None:
+        for k, other in enumerate(others):
+            if other is not None:
+                squares[k] = squares[k] + other * other
+
     for _ in range(DRAWS):
-        flipped = gradient(inputs, gy * signs(gy.shape, rng))
-        for i, (size, g) in enumerate(zip(sizes, flipped, strict=True)):
-            if size is not None and g is not None:
-                sizes[i] = size + g * g / DRAWS
-    there = gradient(moved(inputs, rng), gy)
-    for i, (size, g, h) in enumerate(zip(sizes, here, there, strict=True)):
-        if size is not None and g is not None and h is not None:
-            move = ((h - g) / SHARE) ** 2
-            sizes[i] = size + np.where(move <= JUMP**2 * size.max(initial=0), move, 0)
-    return tuple(None if size is None else np.sqrt(size) for size in sizes)
+        flipped = gradient(inputs, gy * normals(gy.shape, rng), None)
+        add(tuple(None if g is None else g / DRAWS**0.5 for g in flipped))
+    seed = int(rng.integers(2**32))
+    with np.errstate(all="ignore"):
+        add(_slopes(lambda move: gradient(move(inputs), gy, None), here, seed))
+        add(_slopes(lambda move: gradient(inputs, gy, move), here, seed))
+    return tuple(None if s is None else np.sqrt(s) for s in squares)
+
+
+def _slopes(gradient: Callable[[Move], Inputs], here: Inputs, seed: int) -> Inputs:
+    """Return how far each element goes from `here` per unit of a move, but not where it jumps."""
+    shares = SHARE, SHARE * SMALLER
+    runs = []
+    for share in shares:
+        move = functools.partial(moved, rng=np.random.default_rng(seed), share=share)
+        runs.append(gradient(move))
+    slopes: list[Array | None] = []
+    for g, *others in zip(here, *runs, strict=True):
+        if g is None:
+            slopes.append(None)
+        else:
+            large, small = (np.abs(h - g) / s for h, s in zip(others, shares, strict=True))
+            # not finite: a comparison that the move undid, as bad as a jump
+            smooth = small <= large / SMALLER**0.5
+            slopes.append(np.where(smooth, np.minimum(large, small), 0.0))
+    return tuple(slopes)

@@ -99,6 +99,8 @@ class Problem:
         Inputs of up to so many elements are taken element by element, others along directions.
     steps : sequence of float
         The step sizes to try.
+    tremble : float
+        By how much the function changes of itself from run to run.
     """
 
     function: Callable[..., Array]
@@ -109,7 +111,9 @@ class Problem:
     operations: float
     elementwise: int = ELEMENTWISE
     steps: Sequence[float] = STEPS
+    tremble: float = 0.0
     _truths: dict[int, Elements | Directions] = field(default_factory=dict)
+    _whole: dict[int, Elements] = field(default_factory=dict)
 
     @functools.cached_property
     def reach(self) -> float:
@@ -119,7 +123,7 @@ class Problem:
     @functools.cached_property
     def doubt(self) -> Array:
         """How many units of roundoff each output may be off by."""
-        return 4 * self.operations_of(self.y.size) ** 0.5 * self.size
+        return 4 * float(self.operations_of(self.y.size) ** 0.5) * self.size
 
     def natural(self, k: int) -> float:
         """Return the typical size of a gradient's element for input `k`: |gy| |y| / |x|.
@@ -141,15 +145,16 @@ class Problem:
         return max(1.0, max(self.operations, self.y.size) / max(size, 1))
 
     def with_input(self, k: int, x: Array) -> Array:
-        """Return the output with `x` for input `k`; NaN where it lies outside the function's domain."""
+        """Return the output with `x` for input `k`; NaN outside the function's domain."""
         try:
             with np.errstate(all="ignore"):
-                return self.function(*self.inputs[:k], x, *self.inputs[k + 1 :])
+                y = self.function(*self.inputs[:k], x, *self.inputs[k + 1 :])
+                return np.asarray(y)
         except (ArithmeticError, ValueError):
             return np.full(self.y.shape, np.nan)
 
     def truth(self, k: int, rng: np.random.Generator) -> Elements | Directions:
-        """Return the gradient for input `k`: whole where that is affordable, else along directions."""
+        """Return the gradient for input `k`, whole where affordable, else along directions."""
         if k not in self._truths:
             self._truths[k] = self._find(k, rng)
         return self._truths[k]
@@ -166,8 +171,10 @@ class Problem:
 
     def elements(self, k: int) -> Elements:
         """Return the derivative for each element of input `k`."""
-        x = self.input(k)
-        return elements(functools.partial(self.along, k), x.shape, range(x.size))
+        if k not in self._whole:
+            x = self.input(k)
+            self._whole[k] = elements(functools.partial(self.along, k), x.shape, range(x.size))
+        return self._whole[k]
 
     def along(self, k: int, v: Array) -> Derivative:
         """Return the derivative along the direction `v` of input `k`."""
@@ -205,13 +212,14 @@ def pose(
     operations: float,
     elementwise: int = ELEMENTWISE,
     steps: Sequence[float] = STEPS,
+    tremble: float = 0.0,
 ) -> Problem:
     """Return the problem of differentiating `function` at `inputs`, with a random cotangent."""
     y = function(*inputs)
     # rounded to float32, as the inputs are, so that both types see the same cotangent
     gy = np.asarray(rng.standard_normal(y.shape, np.float32), np.float64)
     size = noise.output_size(function, inputs, y, rng)
-    return Problem(function, inputs, gy, y, size, operations, elementwise, steps)
+    return Problem(function, inputs, gy, y, size, operations, elementwise, steps, tremble)
 
 
 def _derivative(
@@ -223,7 +231,7 @@ def _derivative(
     1e-20 that is a difference of ones is known to 1e-16.
     """
     gy, y = problem.gy, problem.y
-    doubts = noise.unit(np.float64) * gy * np.maximum(problem.doubt, floor)
+    doubts = gy * (noise.unit(np.float64) * np.maximum(problem.doubt, floor) + problem.tremble)
     best = Derivative(np.nan, np.inf, False, np.zeros(y.shape, bool))
     row: list[float] = []
     gap_before = np.inf

@@ -6,19 +6,22 @@ No code here knows any op: what is tried stands in `cases`, what is right in ``m
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from minialex import arrays, reference
+from minialex import arrays
+from minialex import reference as definitions
 from minialex.arrays import CPU, Array, Device
 from minialex.autograd import Cost, Implementation, Op
 from minialex.check import compare, noise
 from minialex.check.case import Case, Inputs, cast, generator, scattered
 from minialex.check.numeric import Problem, pose
 from minialex.check.verdict import Finding, Verdict, worst
+from minialex.cuda import emulation
 
 
 @dataclass(frozen=True)
@@ -76,17 +79,24 @@ class Pair:
             here = cast(inputs, self.dtype)
         return tuple(None if a is None else arrays.to_device(a, self.device) for a in here)
 
-    def gradients(self, inputs: Inputs, gy: Array, params: Any, wanted: tuple[int, ...]) -> Inputs:
-        """Return the gradients in float64 on the host, of the inputs numbered `wanted`."""
+    def gradients(
+        self,
+        inputs: Inputs,
+        gy: Array,
+        params: Any,
+        wanted: tuple[int, ...],
+        move: noise.Move | None = None,
+    ) -> Inputs:
+        """Return the gradients in float64 on the host, of the inputs numbered `wanted`.
+
+        What was saved goes through `move` before, if that is given.
+        """
         placed = self.placed(inputs)
         y, saved = self.run(placed, params)
+        saved = saved if move is None else move(saved)
         gy = arrays.to_device(gy.astype(y.dtype), self.device)
         needs = tuple(i in wanted for i in range(len(inputs)))
         return on_host(self.pull(gy, saved, params, needs))
-
-    def in_double(self) -> Pair:
-        """Return the same pair in float64."""
-        return Pair(self.op, self.forward, self.backward, np.dtype(np.float64), self.device)
 
 
 def on_host(gradients: Inputs) -> Inputs:
@@ -102,6 +112,26 @@ def pairs(op: Op, dtype: Any, device: Device = CPU) -> Iterator[Pair]:
                 yield Pair(op, forward, backward, np.dtype(dtype), device)
 
 
+def proven(op: Op) -> Pair:
+    """Return the pair of `op` that others are measured by: ``array``, in float64, on the CPU."""
+    return Pair(op, "array", "array", np.dtype(np.float64), CPU)
+
+
+def kernels_run(device: Device) -> bool:
+    """Return whether CUDA kernels run on arrays of `device`: on a GPU, or while emulated."""
+    return device.kind == "cuda" or emulation() is not None
+
+
+def runs_on_arrays(pair: Pair) -> bool:
+    """Return whether `pair` needs no kernels: every implementation but ``array`` does."""
+    return {pair.forward, pair.backward} == {"array"}
+
+
+def runs_here(pair: Pair) -> bool:
+    """Return whether `pair` can run on its device."""
+    return runs_on_arrays(pair) or kernels_run(pair.device)
+
+
 def definition(name: str) -> Callable[..., Array]:
     """Return the reference of the op of that name.
 
@@ -110,15 +140,15 @@ def definition(name: str) -> Callable[..., Array]:
     LookupError
         If there is none.
     """
-    found = getattr(reference, name, None)
+    found = getattr(definitions, name, None)
     if found is None:
         raise LookupError(f"op {name!r} has no reference: write minialex/reference/{name}.py")
     return found  # type: ignore[no-any-return]
 
 
-def posed(op: Op, case: Case) -> Problem:
+def posed(op: Op, case: Case, reference: Callable[..., Array] | None = None) -> Problem:
     """Return the problem that `case` poses, whose truth is found once for all implementations."""
-    return _posed(op.name, definition(op.name), op.cost, case)
+    return _posed(op.name, reference or definition(op.name), op.cost, case)
 
 
 @functools.lru_cache(maxsize=512)
@@ -130,6 +160,18 @@ def _posed(
     flops = cost(shapes, **case.params).flops
     function = functools.partial(function, **case.params)
     return pose(function, inputs, generator(name, case.name, "cotangent"), flops)
+
+
+@functools.lru_cache(maxsize=512)
+def gradient_sizes(op: Op, case: Case, problem: Problem) -> Inputs:
+    """Return S of each element of the gradients, as `proven` has it."""
+    wanted = case.differentiable(problem.inputs)
+
+    def gradient(xs: Inputs, gy: Array, move: noise.Move | None) -> Inputs:
+        return proven(op).gradients(xs, gy, case.params, wanted, move)
+
+    rng = generator(op.name, case.name, "sizes")
+    return noise.gradient_sizes(gradient, problem.inputs, problem.gy, rng)
 
 
 @dataclass(frozen=True)
@@ -147,9 +189,28 @@ class Row:
 
     @property
     def worst(self) -> Finding:
-        """The finding of the worst verdict whose error takes most of its bound."""
+        """Of the findings with the worst verdict, the one whose error takes most of its bound."""
         chosen = [f for f in self.findings if f.verdict is self.verdict]
         return max(chosen, key=lambda f: f.ratio)
+
+    def record(self) -> dict[str, Any]:
+        """Return the row as JSON has it."""
+        finding = self.worst
+        return {
+            "op": self.pair.op.name,
+            "forward": self.pair.forward,
+            "backward": self.pair.backward,
+            "dtype": str(self.pair.dtype),
+            "device": str(self.pair.device),
+            "case": self.case,
+            "verdict": str(self.verdict),
+            "what": finding.what,
+            # JSON has no infinity
+            "error": finding.error if math.isfinite(finding.error) else None,
+            "bound": finding.bound,
+            "compared": self.compared,
+            "detail": list(finding.detail),
+        }
 
     @property
     def compared(self) -> int:
@@ -162,17 +223,25 @@ class Row:
         return "\n  ".join((f"{self.verdict} {head}, case {self.case!r}", *map(str, shown)))
 
 
-def check(pair: Pair, case: Case, *, scatter: bool = False) -> Row:
+def check(
+    pair: Pair,
+    case: Case,
+    *,
+    reference: Callable[..., Array] | None = None,
+    scatter: bool = False,
+) -> Row:
     """Check one case: output, gradients, known answers, and the same bits when run again.
 
     Parameters
     ----------
     pair : Pair
     case : Case
+    reference : function of float64 arrays, and of the op's parameters, to a float64 array
+        What the op means; by default the function of its name in ``minialex.reference``.
     scatter : bool
         Lay inputs and cotangent out in memory with gaps and in another order of axes.
     """
-    problem = posed(pair.op, case)
+    problem = posed(pair.op, case, reference)
     inputs = pair.placed(problem.inputs)
     gy = arrays.to_device(problem.gy.astype(case.result or pair.dtype), pair.device)
     if scatter:
@@ -181,12 +250,11 @@ def check(pair: Pair, case: Case, *, scatter: bool = False) -> Row:
     needs = tuple(i in wanted for i in range(len(inputs)))
     y, saved = pair.run(inputs, case.params)
     grads = pair.pull(gy, saved, case.params, needs)
-    findings = [
-        _output(pair, problem, y, case),
-        *_gradients(pair, case, problem, on_host(grads), wanted),
-        *_answers(pair, case),
-        again(pair, case, inputs, gy, y, grads),
-    ]
+    findings = [*_gradients(pair, case, problem, on_host(grads), wanted), *_answers(pair, case)]
+    if pair.forward == pair.backward:
+        # what concerns one of them alone need not be asked of every pair
+        findings = [_output(pair, problem, y, case), *findings]
+        findings.append(again(pair, case, inputs, gy, y, grads))
     return Row(pair, case.name, tuple(findings))
 
 
@@ -199,10 +267,7 @@ def _gradients(
     pair: Pair, case: Case, problem: Problem, grads: Inputs, wanted: tuple[int, ...]
 ) -> Iterator[Finding]:
     rng = generator(pair.op.name, case.name, "direction")
-    double = pair.in_double()
-    sizes = noise.gradient_sizes(
-        lambda xs, gy: double.gradients(xs, gy, case.params, wanted), problem.inputs, problem.gy, rng
-    )
+    sizes = gradient_sizes(pair.op, case, problem)
     narrow = case.result or pair.dtype
     for k, g in enumerate(grads):
         what = f"gradient of input {k}"
@@ -238,18 +303,17 @@ def _answers(pair: Pair, case: Case) -> Iterator[Finding]:
                 yield compare.values(what, g, want, size, noise.allowed(pair.dtype, 1))
 
 
-def again(
-    pair: Pair, case: Case, inputs: Inputs, gy: Array, y: Array, grads: Inputs, times: int = 2
-) -> Finding:
+def again(pair: Pair, case: Case, inputs: Inputs, gy: Array, y: Array, grads: Inputs) -> Finding:
     """Run forward and backward again and compare the bits."""
-    what, first = "the same bits when run again", [y, *(g for g in grads if g is not None)]
-    before = [arrays.to_numpy(a).tobytes() for a in first]
-    for _ in range(times):
-        y, saved = pair.run(inputs, case.params)
-        needs = tuple(g is not None for g in grads)
-        later = [y, *(g for g in pair.pull(gy, saved, case.params, needs) if g is not None)]
-        if before != [arrays.to_numpy(a).tobytes() for a in later]:
+    what = "the same bits when run again"
+    needs = tuple(g is not None for g in grads)
+    later_y, saved = pair.run(inputs, case.params)
+    later = later_y, *pair.pull(gy, saved, case.params, needs)
+    compared = 0
+    for first, second in zip((y, *grads), later, strict=True):
+        if first is None or second is None:
+            continue
+        if arrays.to_numpy(first).tobytes() != arrays.to_numpy(second).tobytes():
             return compare.wrong(what, "two runs on the same inputs gave different bits")
-    return Finding(what, Verdict.PASS, 0.0, 0.0, len(first) * times)
-
-
+        compared += first.size
+    return Finding(what, Verdict.PASS, 0.0, 0.0, compared)

@@ -60,7 +60,7 @@ class Finding:
         """How much of the bound the error takes; infinite for what is not finite."""
         if self.error == 0:
             return 0.0
-        return self.error / self.bound if self.bound > 0 and self.error < float("inf") else float("inf")
+        return self.error / self.bound if self.bound > 0 else float("inf")
 
     def __str__(self) -> str:
         text = f"{self.verdict} {self.what}: {self.compared} compared"

@@ -4,7 +4,7 @@ Only this package knows that ``.cu`` files exist. On CuPy arrays kernels run on 
 arrays they run under the emulator, ``with minialex.emulated():``, and nowhere else.
 """
 
-from minialex.cuda.emulator import EmulationError, Emulation, emulated, emulation
+from minialex.cuda.emulator import Emulation, EmulationError, emulated, emulation
 from minialex.cuda.launch import BLOCK, Kernel, blocks, kernel
 from minialex.cuda.source import edited, kernel_files, kernel_folder
 

@@ -102,7 +102,7 @@ def address_of(array: Array) -> int:
     """Return where the first element of a NumPy or CuPy array lies."""
     if isinstance(array, np.ndarray):
         return int(array.__array_interface__["data"][0])
-    return int(array.data.ptr)  # type: ignore[unreachable]
+    return int(array.data.ptr)
 
 
 # ---- template arguments --------------------------------------------------------------------------
@@ -206,7 +206,9 @@ def _array(
 
 def _one_device(kernel: str, arrays: Sequence[tuple[Parameter, Any]]) -> Device:
     if not arrays:
-        raise TypeError(f"{kernel}: no argument is an array, so nothing says where to run: pass one")
+        raise TypeError(
+            f"{kernel}: no argument is an array, so nothing says where to run: pass one"
+        )
     first, device = arrays[0][0], device_of(arrays[0][1])
     for p, array in arrays[1:]:
         if device_of(array) != device:

@@ -10,6 +10,7 @@ import numpy as np
 from minialex.cuda.arguments import Bound
 from minialex.cuda.signature import Signature, signatures
 from minialex.cuda.source import Source
+from minialex.errors import MinialexError
 
 OPTIONS = ("-std=c++17",)
 _STATIC_LIMIT = 48 * 1024
@@ -38,11 +39,21 @@ def _function(cupy: Any, source: Source, signature: Signature, bound: Bound) -> 
     expression = signature.expression(bound.binding)
     key = (source.digest, expression, bound.device.index)
     if key not in _functions:
+        _check_architecture(cupy, source, bound)
         names = together(source, signature, bound.binding)
         module = cupy.RawModule(code=source.text, options=OPTIONS, name_expressions=names)
         for name in names:
             _functions[source.digest, name, bound.device.index] = module.get_function(name)
     return _functions[key]
+
+
+def _check_architecture(cupy: Any, source: Source, bound: Bound) -> None:
+    have = int(cupy.cuda.Device(bound.device.index).compute_capability)
+    if have < source.needs:
+        raise MinialexError(
+            f"{source.file} needs a GPU of sm_{source.needs} or later, {bound.device} is "
+            f"sm_{have}: use another implementation"
+        )
 
 
 def together(source: Source, signature: Signature, binding: dict[str, str]) -> list[str]:

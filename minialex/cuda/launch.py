@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from minialex.cuda import emulator, gpu, source
 from minialex.cuda.arguments import Bound, bind
 from minialex.cuda.signature import Signature, signatures
@@ -114,14 +116,18 @@ def kernel(file: str | Path, name: str, *, optional: Sequence[str] = ()) -> Kern
 def _sizes(
     kernel: str, what: str, given: Size, limits: tuple[int, int, int], *, least: int
 ) -> tuple[int, int, int]:
-    sizes = (given,) if isinstance(given, int) else tuple(given)
-    if not 1 <= len(sizes) <= 3 or any(isinstance(s, bool) or int(s) != s for s in sizes):
+    sizes = tuple(given) if isinstance(given, Sequence) else (given,)
+    if not 1 <= len(sizes) <= 3 or not all(_is_int(size) for size in sizes):
         raise TypeError(f"{kernel}: {what} must be one to three ints, got {given!r}")
     x, y, z = (*(int(s) for s in sizes), 1, 1)[:3]
     for size, limit, axis in zip((x, y, z), limits, "xyz", strict=True):
         if not least <= size <= limit:
             raise ValueError(f"{kernel}: {what}.{axis} must be {least} to {limit}, got {size}")
     return x, y, z
+
+
+def _is_int(size: object) -> bool:
+    return isinstance(size, int | np.integer) and not isinstance(size, bool)
 
 
 def _check_threads(signature: Signature, block: tuple[int, int, int], bound: Bound) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-_DTYPES: dict[str, Any] = {
+_DTYPES: dict[str, type[np.generic]] = {
     "bool": np.bool_,
     "char": np.int8,
     "signed char": np.int8,
@@ -42,7 +43,7 @@ _DEDUCED = {
 
 
 def canonical(ctype: str) -> str:
-    """Return the one spelling that is used here for `ctype`: ``"unsigned"`` is ``"unsigned int"``."""
+    """Return the one spelling used here for `ctype`: ``"unsigned"`` is ``"unsigned int"``."""
     words = " ".join(ctype.split())
     return _OTHER_NAMES.get(words, words)
 
@@ -120,7 +121,9 @@ def _cast_float(value: object, dtype: np.dtype[Any], ctype: str, what: str) -> n
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers):
         raise TypeError(f"{what} is {_a(ctype)}, got {_named(value)}: pass a float")
     largest = float(np.finfo(dtype).max)
-    if np.isfinite(value) and abs(value) > largest:
+    # As Python's own number, which a comparison does not round.
+    number = value.item() if isinstance(value, np.generic) else value
+    if largest < abs(number) != math.inf:
         raise ValueError(
             f"{what} is {_a(ctype)}, which ends at {largest:.6g}, got {value}: "
             "pass less or use a wider type"

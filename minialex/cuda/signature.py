@@ -173,7 +173,9 @@ def _template_parameter(text: str, where: str) -> TemplateParameter:
 def _parameter(text: str, types: set[str], where: str) -> Parameter:
     found = _PARAMETER.fullmatch(_QUALIFIERS.sub(" ", text).strip())
     if found is None or found["stars"].count("*") > 1:
-        raise MinialexError(f"{where}: parameter {text!r} is not of the form 'const T* x' or 'int n'")
+        raise MinialexError(
+            f"{where}: parameter {text!r} is not of the form 'const T* x' or 'int n'"
+        )
     ctype, pointer = scalars.canonical(found["type"]), "*" in found["stars"]
     if not (ctype in types or scalars.is_known(ctype) or (pointer and ctype == "void")):
         raise MinialexError(
@@ -189,7 +191,8 @@ def _instances(
     text: str, start: int, template: tuple[TemplateParameter, ...], where: str
 ) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Read the ``// instances:`` lines of the comment that ends at `start`."""
-    declared = {p.name: FLOATING for p in template if p.is_type and p.default is None}
+    types = (p.name for p in template if p.is_type and p.default is None)
+    declared: dict[str, tuple[str, ...]] = dict.fromkeys(types, FLOATING)
     comment = re.search(r"(?:^[ \t]*//[^\n]*\n)*\s*\Z", text[:start], re.MULTILINE)
     for line in _INSTANCES.findall(comment[0] if comment else ""):
         for entry in line.split(";"):

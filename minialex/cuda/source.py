@@ -20,6 +20,7 @@ from minialex.errors import MinialexError
 
 COMMON = "common.cuh"
 _PACKAGE = Path(__file__).resolve().parent.parent
+_NEEDS = re.compile(r"^// needs: sm_(\d+)$", re.MULTILINE)
 _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"]+)"[^\n]*$', re.MULTILINE)
 _edits: dict[Path, str] = {}
 
@@ -49,6 +50,12 @@ class Source:
     def digest(self) -> str:
         """A hash of the whole text."""
         return hashlib.sha256(self.text.encode()).hexdigest()
+
+    @property
+    def needs(self) -> int:
+        """The least architecture that it compiles for, from a line ``// needs: sm_80``, else 0."""
+        found = _NEEDS.search(self.own)
+        return int(found[1]) if found else 0
 
     def line(self, file: str, number: int) -> str:
         """Return line `number` (from 1) of one of `files`, stripped; empty where there is none."""

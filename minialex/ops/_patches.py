@@ -15,8 +15,8 @@ import numpy as np
 from minialex.arrays import Array
 from minialex.ops._windows import Pair, every, positions, shares
 
-CACHE = 10 << 20
-"""How many bytes of patches a core makes at a time."""
+CACHE = 5 << 20
+"""How many bytes of patches, and products with them, a core makes at a time."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,17 @@ class Sizes:
     def K(self) -> int:
         return self.KH * self.KW * self.C
 
+    def rows(self, kh: int) -> slice:
+        """Return the rows of padded images that row `kh` of the window meets."""
+        return every(kh * self.dilation[0], self.OH, self.stride[0])
+
+    def columns(self, kw: int) -> slice:
+        """Return the columns of padded images that column `kw` of the window meets."""
+        return every(kw * self.dilation[1], self.OW, self.stride[1])
+
     def shares(self, xp: Any, dtype: np.dtype[Any]) -> list[list[slice]]:
-        """Return the blocks of images whose patches are made together, a list for each worker."""
-        return shares(xp, self.N, self.G * self.P * self.K * dtype.itemsize, CACHE)
+        """Return the blocks of images that are worked on together, a list for each worker."""
+        return shares(xp, self.N, self.G * self.P * (self.K + self.O) * dtype.itemsize, CACHE)
 
     # views and copies in the order that the products want ------------------------------------
 
@@ -90,7 +98,8 @@ class Room:
         n = max(block.stop - block.start for block in blocks)
         (ph, pw), (sh, sw), (dh, dw) = s.padding, s.stride, s.dilation
         self.padded = xp.zeros((s.G, n, s.H + 2 * ph, s.W + 2 * pw, s.C), dtype)
-        self.flat = xp.empty(s.G * n * s.P * s.K, dtype)
+        self._patches = xp.empty(s.G * n * s.P * s.K, dtype)
+        self._products = xp.empty(s.G * n * s.P * s.O, dtype)
         g, i, h, w, c = self.padded.strides
         self.windows = xp.lib.stride_tricks.as_strided(
             self.padded,
@@ -107,12 +116,19 @@ class Room:
     def patches(self, n: int) -> Array:
         """Return the room for the patches of `n` images, (G, n P, K)."""
         s = self.sizes
-        return self.flat[: s.G * n * s.P * s.K].reshape(s.G, n * s.P, s.K)  # type: ignore[no-any-return]
+        return self._patches[: s.G * n * s.P * s.K].reshape(s.G, n * s.P, s.K)  # type: ignore[no-any-return]
+
+    def products(self, n: int) -> Array:
+        """Return the room for one number a filter and patch of `n` images, (G, O, n P)."""
+        s = self.sizes
+        return self._products[: s.G * s.O * n * s.P].reshape(s.G, s.O, n * s.P)  # type: ignore[no-any-return]
 
     def cut(self, x: Array) -> Array:
         """Return the patches (G, n P, K) of the images `x` (n, G C, H, W)."""
         s, n = self.sizes, len(x)
-        inside, images = self.inside(n), x.reshape(n, s.G, s.C, s.H, s.W)
+        images = x.reshape(n, s.G, s.C, *x.shape[2:])
+        # where images are smaller than the sizes say, the rest stays 0
+        inside = self.inside(n)[..., : x.shape[2], : x.shape[3]]
         if s.C <= _FEW:
             # channel by channel: a run of so few elements is not worth a loop of its own
             for c in range(s.C):
@@ -127,13 +143,12 @@ class Room:
     def add_up(self, n: int) -> Array:
         """Add each element of `patches(n)` to where it was cut from; return `inside(n)`."""
         s = self.sizes
-        (sh, sw), (dh, dw) = s.stride, s.dilation
         padded = self.padded[:, :n]
         padded[...] = 0
         patches = self.patches(n).reshape(s.G, n, s.OH, s.OW, s.KH, s.KW, s.C)
         for kh in range(s.KH):
             for kw in range(s.KW):
-                met = padded[:, :, every(kh * dh, s.OH, sh), every(kw * dw, s.OW, sw)]
+                met = padded[:, :, s.rows(kh), s.columns(kw)]
                 met += patches[:, :, :, :, kh, kw]
         return self.inside(n)
 

@@ -7,7 +7,7 @@ from math import prod
 
 import numpy as np
 
-from minialex.arrays import Array
+from minialex.arrays import Array, array_module
 from minialex.autograd import Cost, Shapes
 
 ITEM_BYTES = 4
@@ -23,6 +23,16 @@ def unbroadcast(g: Array, shape: tuple[int, ...]) -> Array:
         *(extra + i for i, n in enumerate(shape) if n == 1 != g.shape[extra + i]),
     )
     return g.sum(axis=axes, keepdims=True).reshape(shape)  # type: ignore[no-any-return]
+
+
+def select(g: Array, keep: Array, out: Array) -> None:
+    """Write `g` to `out` where `keep` is true, and 0 elsewhere.
+
+    A product of the bits with 0 or 1 selects exactly, infinities and NaN as well, and takes a
+    fifth of the time of ``where``.
+    """
+    bits = np.dtype(f"i{g.itemsize}")
+    array_module(g).multiply(g.view(bits), keep.view(np.int8), out=out.view(bits))
 
 
 def elementwise_cost(per_element: int) -> Callable[..., Cost]:

@@ -14,32 +14,36 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
+from minialex import threads
 from minialex.arrays import Array, array_module
 from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tensor, as_tensor
 from minialex.ops._shapes import ITEM_BYTES
-from minialex.ops._windows import Pair, every, pooling, positions
+from minialex.ops._windows import Pair, every, pooling, positions, shares
 
 Shape = tuple[int, ...]
+
+CACHE = 1 << 20
+"""How many bytes of images a core works on at a time."""
 
 
 def forward(
     x: Array, *, kernel_size: Pair, stride: Pair, padding: Pair, count_include_pad: bool
 ) -> tuple[Array, tuple[Shape]]:
     """Return the mean of each window: rows of windows are summed first, then columns."""
-    xp = array_module(x)
-    N, C, H, W = x.shape
-    (ph, pw), (sh, sw) = padding, stride
+    xp, (N, C, H, W) = array_module(x), x.shape
+    (KH, KW), (sh, sw), (ph, pw) = kernel_size, stride, padding
     OH, OW = (positions(*s) for s in zip((H, W), kernel_size, stride, padding, strict=True))
-    if ph or pw:
-        x = xp.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)))
-    bands = xp.zeros((N, C, OH, x.shape[3]), x.dtype)
-    for k in range(kernel_size[0]):
-        bands += x[:, :, every(k, OH, sh)]
-    y = xp.zeros((N, C, OH, OW), x.dtype)
-    for l in range(kernel_size[1]):
-        y += bands[:, :, :, every(l, OW, sw)]
-    y /= _counts(xp, (H, W), kernel_size, stride, padding, count_include_pad)
-    return y, ((N, C, H, W),)
+    counts = _counts(xp, (H, W), kernel_size, stride, padding, count_include_pad)
+    y = xp.empty((N, C, OH, OW), x.dtype)
+
+    def some(blocks: list[slice]) -> None:
+        for block in blocks:
+            padded = xp.pad(x[block], ((0, 0), (0, 0), (ph, ph), (pw, pw)))
+            bands = sum(padded[:, :, every(kh, OH, sh)] for kh in range(KH))
+            xp.divide(sum(bands[..., every(kw, OW, sw)] for kw in range(KW)), counts, out=y[block])
+
+    threads.run(some, _shares(x))
+    return y, (x.shape,)
 
 
 def backward(
@@ -52,28 +56,39 @@ def backward(
     count_include_pad: bool,
 ) -> Gradients:
     """Return the gradient of `x`: each window's share, added up where windows overlap."""
-    xp = array_module(gy)
-    ((N, C, H, W),) = saved
-    (ph, pw), (sh, sw) = padding, stride
+    xp, ((N, C, H, W),) = array_module(gy), saved
+    (KH, KW), (sh, sw), (ph, pw) = kernel_size, stride, padding
     OH, OW = gy.shape[2:]
-    shares = gy / _counts(xp, (H, W), kernel_size, stride, padding, count_include_pad)
-    bands = xp.zeros((N, C, OH, W + 2 * pw), gy.dtype)
-    for l in range(kernel_size[1]):
-        bands[:, :, :, every(l, OW, sw)] += shares
-    gx = xp.zeros((N, C, H + 2 * ph, W + 2 * pw), gy.dtype)
-    for k in range(kernel_size[0]):
-        gx[:, :, every(k, OH, sh)] += bands
-    return (gx[:, :, ph : ph + H, pw : pw + W],)
+    counts = _counts(xp, (H, W), kernel_size, stride, padding, count_include_pad)
+    gx = xp.empty((N, C, H, W), gy.dtype)
+
+    def some(blocks: list[slice]) -> None:
+        for block in blocks:
+            part = gy[block] / counts
+            bands = xp.zeros((len(part), C, OH, W + 2 * pw), gy.dtype)
+            for kw in range(KW):
+                bands[..., every(kw, OW, sw)] += part
+            padded = xp.zeros((len(part), C, H + 2 * ph, W + 2 * pw), gy.dtype)
+            for kh in range(KH):
+                padded[:, :, every(kh, OH, sh)] += bands
+            gx[block] = padded[:, :, ph : ph + H, pw : pw + W]
+
+    threads.run(some, _shares(gx))
+    return (gx,)
+
+
+def _shares(x: Array) -> list[list[slice]]:
+    return shares(array_module(x), len(x), prod(x.shape[1:]) * x.itemsize, CACHE)
 
 
 def _counts(
     xp: Any, size: Pair, kernel: Pair, stride: Pair, padding: Pair, include_pad: bool
-) -> Array | int:
+) -> Any:
     """Return what each window's sum (OH, OW) is divided by."""
     if include_pad or padding == (0, 0):
         return kernel[0] * kernel[1]
     down, across = (_inside(*s) for s in zip(size, kernel, stride, padding, strict=True))
-    return xp.asarray([[h * w for w in across] for h in down])  # type: ignore[no-any-return]
+    return xp.asarray([[h * w for w in across] for h in down])
 
 
 def _inside(size: int, kernel: int, stride: int, padding: int) -> list[int]:

@@ -17,8 +17,8 @@ what the window sees at output (i, j). They are made for a block of images at a 
 to stay in cache while the product reads them, and each core has its own images.
 
     y  = filters patches^T
-    gx = gy^T filters, added up where patches overlap; or the convolution of gy with the filters
-         turned round, where that is cheaper
+    gx = gy^T filters, each patch added up where it was cut; where the stride allows it, only
+         along the height, while along the width gy is cut into patches and multiplied
     gw = gy patches, summed over blocks, then over cores, always in the same order
 """
 
@@ -33,6 +33,8 @@ from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tenso
 from minialex.ops._patches import Room, Sizes
 from minialex.ops._shapes import ITEM_BYTES
 from minialex.ops._windows import Pair, check_images, output_size, pair, pieces, positions
+from minialex.ops.conv2d_cuda import IMPLEMENTATIONS
+from minialex.ops.conv2d_winograd import implementation as winograd
 
 
 def forward(
@@ -89,27 +91,57 @@ def convolve(x: Array, w: Array, b: Array | None, s: Sizes, y: Array) -> None:
     def some(blocks: list[slice]) -> None:
         room = Room(s, xp, x.dtype, blocks)
         for block in blocks:
-            rows = filters @ room.cut(x[block]).swapaxes(-1, -2)
-            xp.add(s.as_images(rows), bias, out=images[block])
+            products = room.products(block.stop - block.start)
+            xp.matmul(filters, room.cut(x[block]).swapaxes(-1, -2), out=products)
+            xp.add(s.as_images(products), bias, out=images[block])
 
     threads.run(some, s.shares(xp, x.dtype))
 
 
 def data_gradient(gy: Array, w: Array, s: Sizes, gx: Array) -> None:
-    """Write the gradient of the images to `gx`, in the cheaper of two ways."""
-    (ph, pw), (dh, dw) = s.padding, s.dilation
-    border = dh * (s.KH - 1) - ph, dw * (s.KW - 1) - pw
-    # copying an element of a patch costs less than half of adding one up
-    few_patches = s.O * s.H * s.W <= 2 * s.C * s.P
-    if s.stride == (1, 1) and min(border) >= 0 and few_patches:
-        turned = w.reshape(s.G, s.O, s.C, s.KH, s.KW)[..., ::-1, ::-1].swapaxes(1, 2)
-        turned = turned.reshape(s.G * s.C, s.O, s.KH, s.KW)
-        convolve(gy, turned, None, replace(s, C=s.O, O=s.C, H=s.OH, W=s.OW, padding=border), gx)
+    """Write the gradient of the images to `gx`, in the cheaper way that can be taken."""
+    if s.stride[1] == 1 and s.dilation[1] * (s.KW - 1) >= s.padding[1]:
+        add_up_rows(gy, w, s, gx)
     else:
-        _add_up_patches(gy, w, s, gx)
+        add_up_patches(gy, w, s, gx)
 
 
-def _add_up_patches(gy: Array, w: Array, s: Sizes, gx: Array) -> None:
+def add_up_rows(gy: Array, w: Array, s: Sizes, gx: Array) -> None:
+    """Write to `gx` the gradients of rows: gathered along the width, added up along the height."""
+    xp = array_module(gy)
+    (ph, pw), dw = s.padding, s.dilation[1]
+    across = w.reshape(s.G, s.O, s.C, s.KH, s.KW)[..., ::-1].transpose(0, 4, 1, 3, 2)
+    across = across.reshape(s.G, s.KW * s.O, s.KH * s.C)
+    # gathering is a convolution of gy, along its rows, with the filters turned round
+    rows = replace(
+        s,
+        C=s.O,
+        O=s.KH * s.C,
+        H=s.OH,
+        W=s.OW,
+        KH=1,
+        stride=(1, 1),
+        padding=(0, dw * (s.KW - 1) - pw),
+    )
+    images = gx.reshape(s.N, s.G, s.C, s.H, s.W)
+
+    def some(blocks: list[slice]) -> None:
+        room = Room(rows, xp, gy.dtype, blocks)
+        for block in blocks:
+            n = block.stop - block.start
+            gathered = room.products(n).reshape(s.G, n * s.OH * s.W, s.KH * s.C)
+            xp.matmul(room.cut(gy[block]), across, out=gathered)
+            gathered = gathered.reshape(s.G, n, s.OH, s.W, s.KH, s.C)
+            padded = xp.zeros((s.G, n, s.H + 2 * ph, s.W, s.C), gy.dtype)
+            for kh in range(s.KH):
+                padded[:, :, s.rows(kh)] += gathered[:, :, :, :, kh]
+            images[block] = padded[:, :, ph : ph + s.H].transpose(1, 0, 4, 2, 3)
+
+    threads.run(some, rows.shares(xp, gy.dtype))
+
+
+def add_up_patches(gy: Array, w: Array, s: Sizes, gx: Array) -> None:
+    """Write to `gx` the gradients of all patches, added up where patches overlap."""
     xp = array_module(gy)
     filters = s.filters(xp, w)
     images = gx.reshape(s.N, s.G, s.C, s.H, s.W)
@@ -169,7 +201,8 @@ def cost(shapes: Shapes, *, stride: Pair, padding: Pair, dilation: Pair, groups:
     return Cost(flops, ITEM_BYTES * (prod(x) + prod(w) + (O if b else 0) + size))
 
 
-OP = Op("conv2d", {"array": Implementation(forward, backward)}, cost)
+ARRAY = Implementation(forward, backward)
+OP = Op("conv2d", {"array": ARRAY, "winograd": winograd(ARRAY), **IMPLEMENTATIONS}, cost)
 
 
 def conv2d(

@@ -82,7 +82,7 @@ def backward(
 
 
 def cost(shapes: Shapes, **_: Any) -> Cost:
-    """Count softmax and logarithm for each logit; every input is read once, a loss a row written."""
+    """Count softmax and logarithm a logit; each input is read once, a loss a row written."""
     logits = shapes[0] or ()
     moved = sum(prod(s) for s in shapes if s is not None) + logits[0]
     return Cost(5 * prod(logits), ITEM_BYTES * moved)

@@ -16,6 +16,7 @@ from minialex.arrays import Array, array_module
 from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tensor, as_tensor
 from minialex.ops._shapes import ITEM_BYTES
 from minialex.ops._windows import check_float, delivered, pieces
+from minialex.ops.linear_cuda import IMPLEMENTATIONS
 
 
 def forward(x: Array, w: Array, b: Array | None = None) -> tuple[Array, tuple[Array, Array]]:
@@ -90,7 +91,7 @@ def cost(shapes: Shapes, **_: Any) -> Cost:
     return Cost(flops, ITEM_BYTES * (prod(x) + O * I + (O if b else 0) + size))
 
 
-OP = Op("linear", {"array": Implementation(forward, backward)}, cost)
+OP = Op("linear", {"array": Implementation(forward, backward), **IMPLEMENTATIONS}, cost)
 
 
 def linear(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:

@@ -28,7 +28,7 @@ import numpy as np
 from minialex import threads
 from minialex.arrays import Array, array_module
 from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tensor, as_tensor
-from minialex.ops._shapes import ITEM_BYTES
+from minialex.ops._shapes import ITEM_BYTES, select
 from minialex.ops._windows import Pair, pooling, positions, shares
 
 Shape = tuple[int, ...]
@@ -104,12 +104,9 @@ def backward(
 
 def _award(xp: Any, runs: list[Array], prize: Array, place: Array) -> None:
     """Add each prize to the run that its place says."""
-    won, award = xp.empty(prize.shape, bool), xp.empty_like(prize)
-    # a product of the bits with 0 or 1 selects exactly, infinities and NaN as well
-    bits = np.dtype(f"i{prize.itemsize}")
+    award = xp.empty_like(prize)
     for k, here in enumerate(runs):
-        xp.equal(place, place.dtype.type(k), out=won)
-        xp.multiply(prize.view(bits), won.view(np.int8), out=award.view(bits))
+        select(prize, place == place.dtype.type(k), out=award)
         here += award
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from signal import Signals
 
@@ -63,12 +63,15 @@ class Folds:
         What stopped it before its end.
     skipped : tuple of Bad
         Images that were left out because they cannot be read.
+    folder : Path or None
+        Where the folds were trained; None where given networks were judged.
     """
 
     records: tuple[FoldRecord, ...]
     k: int
     signal: Signals | None = None
     skipped: tuple[Bad, ...] = ()
+    folder: Path | None = field(default=None, compare=False)
 
     @property
     def mean(self) -> float:

@@ -45,7 +45,7 @@ from minialex.train.foldfiles import (
 )
 from minialex.train.loop import Trainer
 from minialex.train.report import Reporter, SilentReporter
-from minialex.train.runs import new_folder
+from minialex.train.runs import new_folder, with_whole_path
 from minialex.train.settings import DIGITS, Settings
 from minialex.train.signals import StopRequest, stop_on_signals
 from minialex.train.trained import images_to_judge, load_trained
@@ -117,7 +117,7 @@ def kfold(
     """
     if jobs < 1:
         raise MinialexError(f"jobs is {jobs}: give 1 or more")
-    reporter = reporter or SilentFoldReporter()
+    reporter, settings = reporter or SilentFoldReporter(), with_whole_path(settings)
     arrays.device(settings.device)
     dataset, bad = images_to_fold(settings, reporter.checking)
     parts = cut(dataset, k, settings.seed)
@@ -132,7 +132,7 @@ def kfold(
         ]
         signal = _train_folds(work, jobs, dask, reporter)
         records = (read_record(folder.path, fold.number) for fold in work)
-        return Folds(tuple(r for r in records if r), k, signal, tuple(bad))
+        return Folds(tuple(r for r in records if r), k, signal, tuple(bad), folder.path)
 
 
 def _train_folds(

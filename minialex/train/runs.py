@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import platform
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,6 +14,7 @@ from typing import Any
 
 import minialex
 from minialex import arrays, threads
+from minialex.data.datasets import enumerated
 from minialex.errors import MinialexError
 from minialex.train import checkpoint
 from minialex.train.build import LAST, Data, open_data
@@ -20,9 +22,9 @@ from minialex.train.files import atomic_write, claim
 from minialex.train.loop import Outcome, Trainer
 from minialex.train.metrics import draw_curves, read_metrics
 from minialex.train.report import Reporter, SilentReporter
-from minialex.train.settings import PLACES, Settings
+from minialex.train.settings import DIGITS, PLACES, Settings
 
-SETTINGS, CURVES = "settings.json", "curves.png"
+SETTINGS, CURVES, SKIPPED = "settings.json", "curves.png", "skipped.txt"
 RUNS = Path("runs")
 CHANGEABLE = PLACES | {"data", "epochs"} - {"out"}
 """What may differ when a run goes on: where it computes, where the images are, and its length."""
@@ -49,7 +51,7 @@ def train(settings: Settings, reporter: Reporter | None = None) -> Outcome:
     MinialexError
         If something is not as it must be: images, device, folder, memory, loss.
     """
-    reporter = reporter or SilentReporter()
+    reporter, settings = reporter or SilentReporter(), with_whole_path(settings)
     # before anything is written: a device or a folder that is not there leaves no trace
     arrays.device(settings.device)
     data = open_data(settings, reporter.checking)
@@ -90,12 +92,23 @@ def resume(folder: str | Path, reporter: Reporter | None = None, **changes: Any)
 
 def _run(trainer: Trainer, data: Data, reporter: Reporter) -> Outcome:
     if data.skipped:
-        names = ", ".join(bad.name for bad in data.skipped)
-        reporter.message(f"skipped {len(data.skipped)} images that cannot be read: {names}")
+        path = trainer.folder / SKIPPED
+        names = enumerated([bad.name for bad in data.skipped])
+        reporter.message(
+            f"skipped {len(data.skipped)} images that cannot be read, listed in {path}: {names}"
+        )
+        atomic_write(path, "".join(f"{b.name}: {b.reason}\n" for b in data.skipped).encode())
     outcome = trainer.run(reporter)
     if outcome.step:
         draw_curves(read_metrics(outcome.folder), outcome.folder / CURVES)
     return outcome
+
+
+def with_whole_path(settings: Settings) -> Settings:
+    """Return settings that name the same folder of images wherever they are read."""
+    if settings.data == DIGITS:
+        return settings
+    return replace(settings, data=os.path.abspath(settings.data))
 
 
 def new_folder(settings: Settings, kind: str = "") -> Path:
@@ -160,4 +173,4 @@ def _resumed(folder: Path, saved: checkpoint.Checkpoint, changes: Mapping[str, A
             f"{fixed[0]} cannot change when a run goes on: leave it out, or start a new run"
         )
     table = {**saved.manifest["settings"], **read_places(folder), **given, "out": str(folder)}
-    return Settings.from_json(table)
+    return with_whole_path(Settings.from_json(table))

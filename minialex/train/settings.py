@@ -265,8 +265,9 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "digits": {
             "variant": "alexnet-mini",
-            "epochs": 10,
+            "epochs": 8,
             "eps": 0.03,
+            "label_smoothing": 0.1,
             "schedule": "cosine",
             "warmup": 45,
             "dropout": 0.2,

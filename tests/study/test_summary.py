@@ -51,5 +51,5 @@ def test_the_model_is_left_as_it_was():
 
 
 def test_an_image_that_is_too_small_names_the_layer():
-    with pytest.raises(ValueError, match="max_pool2d|conv2d"):
+    with pytest.raises(ValueError, match=r"max_pool2d|conv2d"):
         summarise(alexnet("alexnet-mini", 10), image_size=6)

@@ -190,7 +190,7 @@ class TestTheFolder:
         ("wrong", "message"),
         [
             ({"device": "gpu"}, "unknown device 'gpu'"),
-            ({"data": "nowhere"}, "no folder nowhere"),
+            ({"data": "nowhere"}, "no folder .*nowhere"),
             ({"image_size": 20}, "image_size 20 is too small for alexnet-mini"),
             ({"pretrained": "nowhere.pth"}, "cannot read nowhere.pth"),
         ],
@@ -261,6 +261,11 @@ class TestSettingsTakeEffect:
         counts = np.bincount(trainer.data.train.targets)
         assert counts.tolist() == [3, 3, 13]
         np.testing.assert_allclose(trainer.weights, 19 / (3 * counts), rtol=1e-6)
+        usual = one_epoch(root, tmp_path / "usual")
+        balanced = one_epoch(root, tmp_path / "balanced", class_weights="balanced")
+        assert not np.array_equal(
+            usual.weights["classifier.6.bias"], balanced.weights["classifier.6.bias"]
+        )
 
     def test_pretrained_weights_are_where_it_starts(self, images, tmp_path, finished):
         settings = small(images, pretrained=str(finished[2].checkpoint))
@@ -289,8 +294,12 @@ class TestSettingsTakeEffect:
             train(small(root, out=out))
         train(small(root, out=str(tmp_path / "again"), epochs=1, skip_bad=True), listener)
         (message,) = listener.of("message")
-        assert message.startswith("skipped 1 images that cannot be read: ")
+        listed = tmp_path / "again" / "skipped.txt"
+        assert message.startswith(
+            f"skipped 1 images that cannot be read, listed in {listed}: {root}"
+        )
         assert message.endswith("red/03.png")
+        assert listed.read_text().startswith(f"{root / 'red' / '03.png'}: ")
         (plan,) = listener.of("started")
         assert plan.train_images + plan.val_images == 29
         assert listener.of("checking")[-1] == (6, 6)

@@ -1,4 +1,4 @@
-"""Other libraries that do the same work, each optional: absent with its reason where it is missing."""
+"""Other libraries that do the same work, each optional; a record says why one is missing."""
 
 from __future__ import annotations
 
@@ -37,4 +37,3 @@ def find(names: list[str], device: Device, threads: int) -> tuple[list[Peer], di
         else:
             found.append(peer)
     return found, absent
-

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from minialex.arrays import CPU, Array, Device
+from minialex.arrays import CPU, Array, Device, module_of
 from minialex.bench.calls import AbsentError, Calls
 from minialex.bench.peers.peer import Inputs, Peer
+from minialex.bench.proof import Result
 
 Function = Callable[..., Any]
 
@@ -30,7 +31,7 @@ class Jax(Peer):
             self.place = self.jax.devices(platform)[device.index]
         except (RuntimeError, IndexError) as error:
             raise AbsentError(f"JAX sees no {device}") from error
-        self.on_gpu = device != CPU
+        self.device, self.on_gpu = device, device != CPU
         self.description = f"{self.jax.__version__}, compiled, highest precision"
 
     def array(self, a: Array | None) -> Any:
@@ -38,6 +39,10 @@ class Jax(Peer):
         if a is None:
             return None
         return self.jax.dlpack.from_dlpack(a) if self.on_gpu else self.jax.device_put(a, self.place)
+
+    def back(self, a: Any) -> Result:
+        """Return a copy of an array of JAX's as ours."""
+        return module_of(self.device).from_dlpack(a).copy()  # type: ignore[no-any-return]
 
     def layer(
         self, op: str, what: str, inputs: Inputs, gy: Array, params: dict[str, Any]
@@ -58,7 +63,7 @@ class Jax(Peer):
             return self.jax.block_until_ready(run())
 
         # on a GPU too: XLA has a stream of its own, which no event on ours would time
-        return Calls(waiting, lambda: [np.asarray(a) for a in run()])
+        return Calls(waiting, lambda: [self.back(a) for a in waiting()])
 
     def _pass(
         self, function: Function, what: str, x: Any, rest: list[Any], gy: Any

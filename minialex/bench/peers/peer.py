@@ -40,7 +40,7 @@ class Peer:
         return None
 
     def step(self, task: Task) -> Calls | None:
-        """Return a training step; the result is by how much `STEPS` of them change each parameter."""
+        """Return a training step; the result is by how much `STEPS` of them change parameters."""
         return None
 
     def inference(self, task: Task) -> Calls | None:

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from minialex import models
-from minialex.arrays import CPU, Array, Device
+from minialex.arrays import CPU, Array, Device, module_of
 from minialex.bench.calls import STEPS, AbsentError, Calls, Task
 from minialex.bench.peers.peer import Inputs, Peer
 from minialex.bench.proof import TF32, Bound, Result, sample
@@ -55,9 +55,7 @@ LAYERS: dict[str, Callable[[Any, Any], Any]] = {
     "ReLU": lambda nn, m: nn.ReLU(inplace=True),
     "MaxPool2d": lambda nn, m: nn.MaxPool2d(m.kernel_size, m.stride, m.padding),
     "AdaptiveAvgPool2d": lambda nn, m: nn.AdaptiveAvgPool2d(m.output_size),
-    "LocalResponseNorm": lambda nn, m: nn.LocalResponseNorm(
-        m.size, m.alpha * m.size, m.beta, m.k
-    ),
+    "LocalResponseNorm": lambda nn, m: nn.LocalResponseNorm(m.size, m.alpha * m.size, m.beta, m.k),
     "Flatten": lambda nn, m: nn.Flatten(),
     "Dropout": lambda nn, m: nn.Dropout(m.p),
     "Linear": lambda nn, m: nn.Linear(m.weight.shape[1], m.weight.shape[0], m.bias is not None),
@@ -108,7 +106,7 @@ class Eager(Peer):
 
     def __init__(self, device: Device, threads: int) -> None:
         self.torch = importlib.import_module("torch")
-        self.place = str(device)
+        self.device, self.place = device, str(device)
         if device == CPU:
             self.torch.set_num_threads(threads)
         elif not self.torch.cuda.is_available():
@@ -150,11 +148,11 @@ class Eager(Peer):
         return self._calls(lambda: grad(y, wanted, cotangent, retain_graph=True), self.bound)
 
     def _calls(self, run: Callable[[], Any], bound: Bound | None = None) -> Calls:
-        return Calls(run, lambda: [self.host(t) for t in run()], bound)
+        return Calls(run, lambda: [self.array(t) for t in run()], bound)
 
-    def host(self, t: Any) -> Result:
-        """Return a copy of a tensor on the host."""
-        return t.detach().cpu().numpy().copy()  # type: ignore[no-any-return]
+    def array(self, t: Any) -> Result:
+        """Return a copy of a tensor as an array where it is."""
+        return module_of(self.device).from_dlpack(t.detach()).copy()  # type: ignore[no-any-return]
 
     def optimizer(
         self, name: str, params: list[Array], gradients: list[Array], settings: dict[str, Any]
@@ -166,10 +164,10 @@ class Eager(Peer):
         step = getattr(self.torch.optim, name)(tensors, **settings).step
 
         def result() -> list[Result]:
-            before = [sample(self.host(t)) for t in tensors]
+            before = [sample(self.array(t)) for t in tensors]
             for _ in range(STEPS):
                 step()
-            return [sample(self.host(t)) - b for t, b in zip(tensors, before, strict=True)]
+            return [sample(self.array(t)) - b for t, b in zip(tensors, before, strict=True)]
 
         return Calls(step, result)
 
@@ -190,7 +188,9 @@ class Eager(Peer):
         """Return the network in PyTorch's layers, with our weights."""
         ours = models.alexnet(task.network, dropout=task.dropout)
         layers = [m for _, m in ours.named_modules() if type(m).__name__ in LAYERS]
-        net = self.torch.nn.Sequential(*(LAYERS[type(m).__name__](self.torch.nn, m) for m in layers))
+        net = self.torch.nn.Sequential(
+            *(LAYERS[type(m).__name__](self.torch.nn, m) for m in layers)
+        )
         for theirs, p in zip(net.parameters(), ours.parameters(), strict=True):
             theirs.data.copy_(self.torch.from_numpy(p.data))
         return net.to(self.place)
@@ -204,7 +204,7 @@ class Eager(Peer):
         def result() -> list[Result]:
             for _ in range(STEPS):
                 step()
-            return [sample(self.host(p - b)) for p, b in training.moved()]
+            return [sample(self.array(p - b)) for p, b in training.moved()]
 
         return Calls(step, result)
 
@@ -224,5 +224,3 @@ class Eager(Peer):
                 return [net(x)]
 
         return self._calls(run)
-
-

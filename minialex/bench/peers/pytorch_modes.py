@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import logging
 import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -116,6 +117,8 @@ class Compiled(ChannelsLast):
         if shutil.which("c++") is None:
             raise AbsentError("torch.compile needs a C++ compiler, and there is no c++")
         super().__init__(device, threads)
+        # its remarks on what it does not compile would run through the progress bar
+        self.torch._logging.set_logs(dynamo=logging.ERROR, inductor=logging.ERROR)
 
     def _compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         # every case compiles afresh: recompiling for another batch would ask for dynamic shapes

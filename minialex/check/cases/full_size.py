@@ -23,10 +23,25 @@ def _drawn(*shapes: tuple[int, ...] | None) -> Draw:
     return draw
 
 
-def _conv(name: str, x: tuple[int, ...], O: int, kernel: int, **options: int) -> Case:
-    pairs = {key: (value, value) for key, value in options.items() if key != "groups"}
-    groups = options.get("groups", 1)
-    case = windows.conv(name, x, O, (kernel, kernel), groups=groups, **pairs)
+def _conv(
+    name: str,
+    x: tuple[int, ...],
+    O: int,
+    kernel: int,
+    *,
+    stride: int = 1,
+    padding: int = 0,
+    groups: int = 1,
+) -> Case:
+    case = windows.conv(
+        name,
+        x,
+        O,
+        (kernel, kernel),
+        stride=(stride, stride),
+        padding=(padding, padding),
+        groups=groups,
+    )
     draw = _drawn(x, (O, x[1] // groups, kernel, kernel), (O,))
     return dataclasses.replace(case, inputs=draw)
 

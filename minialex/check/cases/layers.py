@@ -10,7 +10,8 @@ from minialex.check.case import Answer, Case
 from minialex.check.cases.inputs import Draw, constant, extreme, normal
 
 
-def _product(name: str, a: tuple[int, ...], b: tuple[int, ...]) -> Case:
+def product(name: str, a: tuple[int, ...], b: tuple[int, ...]) -> Case:
+    """Return a case of a product of matrices of the shapes `a` and `b`."""
     return Case(name, normal(a, b), linear=(0, 1))
 
 
@@ -81,7 +82,9 @@ def _losses() -> list[Case]:
         cross_entropy("1025 classes", normal((1, 1025)), [1024]),
         cross_entropy("1000 classes, batch of 3", normal((3, 1000)), [0, 999, 500]),
         cross_entropy("logits of +-1000", extreme((6, 10)), [0, 1, 2, 3, 4, 9]),
-        cross_entropy("logits of +-1000, smoothed", extreme((6, 10)), [0, 1, 2, 3, 4, 9], smoothing=0.2),
+        cross_entropy(
+            "logits of +-1000, smoothed", extreme((6, 10)), [0, 1, 2, 3, 4, 9], smoothing=0.2
+        ),
         cross_entropy("weights", normal((5, 3)), [2, 0, 1, 2, 1], three),
         cross_entropy("a weight of 0", normal((3, 3)), [0, 1, 2], [0.0, 1.0, 2.0]),
         cross_entropy("all smoothing", normal((3, 4)), [0, 1, 2], smoothing=1.0),
@@ -97,29 +100,29 @@ def _confident() -> Case:
     x = np.array([[60.0, 0.0, 0.0], [0.0, 0.0, 60.0]])
     gradients = (np.zeros((2, 3)), None, None)
     case = cross_entropy("sure and right", constant(x), [0, 2])
-    return Case(
-        case.name, case.inputs, case.params, (2,), answer=Answer(np.ones(()), gradients)
-    )
+    return Case(case.name, case.inputs, case.params, (2,), answer=Answer(np.ones(()), gradients))
 
 
 CASES: dict[str, list[Case]] = {
     "matmul": [
-        _product("3x4 by 4x5", (3, 4), (4, 5)),
-        _product("31x33 by 33x7", (31, 33), (33, 7)),
-        _product("1x257 by 257x1", (1, 257), (257, 1)),
-        _product("row of 1025", (1025,), (1025, 2)),
-        _product("column", (3, 5), (5,)),
-        _product("two vectors", (31,), (31,)),
-        _product("stacks", (2, 3, 4), (2, 4, 5)),
-        _product("stack with one matrix", (2, 3, 4), (4, 5)),
-        _product("stacks that broadcast", (2, 1, 3, 4), (3, 4, 2)),
-        _product("stack with a vector", (2, 3, 4), (4,)),
-        _product("inner size 1", (3, 1), (1, 5)),
-        _product("no row", (0, 3), (3, 2)),
+        product("3x4 by 4x5", (3, 4), (4, 5)),
+        product("square matrices", (4, 4), (4, 4)),
+        product("31x33 by 33x7", (31, 33), (33, 7)),
+        product("1x257 by 257x1", (1, 257), (257, 1)),
+        product("row of 1025", (1025,), (1025, 2)),
+        product("column", (3, 5), (5,)),
+        product("two vectors", (31,), (31,)),
+        product("stacks", (2, 3, 4), (2, 4, 5)),
+        product("stack with one matrix", (2, 3, 4), (4, 5)),
+        product("stacks that broadcast", (2, 1, 3, 4), (3, 4, 2)),
+        product("stack with a vector", (2, 3, 4), (4,)),
+        product("inner size 1", (3, 1), (1, 5)),
+        product("no row", (0, 3), (3, 2)),
     ],
     "linear": [
         linear("small", (3, 4), 5),
         linear("without a bias", (3, 4), 5, bias=False),
+        linear("as many rows, features and outputs", (4, 4), 4),
         linear("31 to 33", (2, 31), 33),
         linear("257 to 7", (5, 257), 7),
         linear("1025 to 1", (2, 1025), 1),

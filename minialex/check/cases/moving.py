@@ -50,9 +50,9 @@ _REDUCTIONS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
 
 def _reductions(draw: Any) -> list[Case]:
     return [
-        Case(f"{name}{', kept' if keepdim else ''}", draw(shape), {"dims": dims, "keepdim": keepdim})
+        Case(f"{name}{suffix}", draw(shape), {"dims": dims, "keepdim": keepdim})
         for name, (shape, dims) in _REDUCTIONS.items()
-        for keepdim in (False, True)
+        for keepdim, suffix in ((False, ""), (True, ", kept"))
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,17 @@ def adaptive(name: str, x: Shape, size: Pair) -> Case:
     return Case(name, normal(x), {"output_size": size}, linear=(0,))
 
 
+def _averages(include: bool) -> list[Case]:
+    """Return the cases of average pooling, linear where the maximum is only homogeneous."""
+    words = "with" if include else "without"
+    return [
+        dataclasses.replace(
+            case, name=f"{case.name}, {words} the padding", linear=(0,), homogeneous=()
+        )
+        for case in _pools(draw=normal, count_include_pad=include)
+    ]
+
+
 def _pools(**more: Any) -> list[Case]:
     """Return what both kinds of pooling are tried on."""
     return [
@@ -91,13 +103,18 @@ def _padding_loses() -> Case:
     return Case("padding loses to negative numbers", constant(x), params, answer=Answer(gy, (gx,)))
 
 
-_AVERAGES = [*_pools(count_include_pad=True), *_pools(count_include_pad=False)]
-
 CASES: dict[str, list[Case]] = {
     "conv2d": [
         conv("small", (2, 3, 5, 6), 4, (3, 3)),
         conv("without a bias", (2, 2, 4, 5), 3, (2, 3), bias=False),
-        conv("AlexNet's first, 11x11 by 4, small", (1, 3, 19, 23), 2, (11, 11), stride=(4, 4), padding=(2, 2)),
+        conv(
+            "AlexNet's first, 11x11 by 4, small",
+            (1, 3, 19, 23),
+            2,
+            (11, 11),
+            stride=(4, 4),
+            padding=(2, 2),
+        ),
         conv("2012's first, no padding", (1, 3, 19, 15), 2, (11, 11), stride=(4, 4)),
         conv("AlexNet's second, 5x5", (1, 4, 7, 7), 3, (5, 5), padding=(2, 2)),
         conv("2012's second, two groups", (1, 4, 7, 6), 6, (5, 5), padding=(2, 2), groups=2),
@@ -110,7 +127,16 @@ CASES: dict[str, list[Case]] = {
         conv("kernel 2x4, stride 3x1", (1, 2, 8, 7), 2, (2, 4), stride=(3, 1)),
         conv("kernel 4x1, stride 1x3", (1, 2, 6, 8), 2, (4, 1), stride=(1, 3), padding=(0, 1)),
         conv("dilation 2x3", (1, 2, 7, 9), 2, (3, 2), dilation=(2, 3)),
-        conv("dilation, stride, padding, groups", (2, 4, 9, 8), 4, (3, 2), stride=(2, 3), padding=(1, 2), dilation=(2, 1), groups=2),
+        conv(
+            "dilation, stride, padding, groups",
+            (2, 4, 9, 8),
+            4,
+            (3, 2),
+            stride=(2, 3),
+            padding=(1, 2),
+            dilation=(2, 1),
+            groups=2,
+        ),
         conv("padding 0x3", (1, 1, 3, 2), 2, (2, 3), padding=(0, 3)),
         conv("windows wholly in the padding", (1, 1, 2, 2), 1, (2, 2), padding=(3, 3)),
         conv("the whole image", (2, 2, 4, 3), 3, (4, 3)),
@@ -130,10 +156,7 @@ CASES: dict[str, list[Case]] = {
         _first_wins(),
         _padding_loses(),
     ],
-    "avg_pool2d": [
-        Case(f"{c.name}, {'with' if c.params['count_include_pad'] else 'without'} the padding", c.inputs, c.params, linear=(0,))
-        for c in _AVERAGES
-    ],
+    "avg_pool2d": [*_averages(True), *_averages(False)],
     "adaptive_avg_pool2d": [
         adaptive("AlexNet's 6x6 of 6x6", (1, 3, 6, 6), (6, 6)),
         adaptive("6x6 of 13x13", (1, 2, 13, 13), (6, 6)),

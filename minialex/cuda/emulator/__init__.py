@@ -27,7 +27,7 @@ from minialex.cuda.signature import Signature
 from minialex.cuda.source import Source
 from minialex.errors import MinialexError
 
-__all__ = ["MODES", "EmulationError", "Emulation", "emulated", "emulation", "launch"]
+__all__ = ["MODES", "Emulation", "EmulationError", "emulated", "emulation", "launch"]
 
 MODES = ("fast", "checked", "traced")
 

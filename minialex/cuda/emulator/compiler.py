@@ -37,6 +37,9 @@ _WATCHED_LINK = ("-Wl,--wrap=memcpy,--wrap=memmove,--wrap=memset",)
 _MOST_LOCALS = 96 << 10
 
 
+_runtimes: dict[str, ctypes.CDLL] = {}
+
+
 @dataclass(frozen=True)
 class Compiler:
     """A C++ compiler: how to call it, and what it says it is."""
@@ -160,15 +163,20 @@ def load(path: Path) -> ctypes.CDLL:
     return ctypes.CDLL(str(path))
 
 
-@functools.cache
 def load_runtime(path: Path) -> ctypes.CDLL:
-    """Return the runtime at `path`, once its structures are known to be those of Python."""
-    library = load(path)
-    theirs = (ctypes.c_uint64 * len(SHARED_STRUCTURES)).in_dll(library, "emu_sizes")
-    ours = [ctypes.sizeof(structure) for structure in SHARED_STRUCTURES]
-    if list(theirs) != ours:
-        raise MinialexError(f"interface.py does not agree with runtime.h: {ours}, {list(theirs)}")
-    return library
+    """Return the runtime at `path`, once its structures are known to be those of Python.
+
+    Kernels find the runtime by its name, so there is one of each name in a process, whichever
+    folder it was loaded from first.
+    """
+    if path.name not in _runtimes:
+        library = load(path)
+        theirs = (ctypes.c_uint64 * len(SHARED_STRUCTURES)).in_dll(library, "emu_sizes")
+        ours = [ctypes.sizeof(structure) for structure in SHARED_STRUCTURES]
+        if list(theirs) != ours:
+            raise MinialexError(f"interface.py and runtime.h disagree: {ours}, {list(theirs)}")
+        _runtimes[path.name] = library
+    return _runtimes[path.name]
 
 
 def _kernel_flags(tool: Compiler) -> tuple[str, ...]:
@@ -253,7 +261,7 @@ def _make(path: Path, steps: Callable[[str], list[list[str]]], text: str, kernel
 
 
 def _failure(kernel: str, output: str) -> EmulationError:
-    errors = [line for line in output.splitlines() if "error" in line][:5]
+    errors = [line for line in output.splitlines() if " error: " in line][:5]
     first = re.match(r"(?P<file>[^:]+):(?P<line>\d+)", errors[0]) if errors else None
     return EmulationError(
         f"{kernel} does not compile:\n  " + "\n  ".join(errors or output.splitlines()[:5]),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from minialex.arrays import Array
-from minialex.cuda import gpu, scalars
+from minialex.cuda import gpu
 from minialex.cuda.arguments import Bound, address_of
 from minialex.cuda.emulator import compiler, interface
 from minialex.cuda.emulator.lines import Lines
@@ -25,7 +25,6 @@ from minialex.cuda.source import Source
 Triple = tuple[int, int, int]
 _REGIONS = 256
 _EVENTS = 100_000
-_libraries: dict[tuple[str, str, bool, str], tuple[Path, str]] = {}
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Job:
     seed : int
         0 for the natural order of threads and blocks, else which shuffled one.
     traced : pair of triples or None
-        The block and the thread to write down.
+        The block and the thread to write down; only where `watched`.
     """
 
     source: Source
@@ -57,6 +56,18 @@ class Job:
         return self.signature.expression(self.bound.binding)
 
 
+@dataclass(frozen=True)
+class Module:
+    """A compiled kernel: its library, the address of its entry, and the runtime to run it."""
+
+    path: Path
+    entry: Any
+    runtime: ctypes.CDLL
+
+
+_modules: dict[tuple[str, str, bool, compiler.Compiler], Module] = {}
+
+
 def run(job: Job) -> list[str]:
     """Run a launch and return its trace, empty if nothing is traced.
 
@@ -65,91 +76,95 @@ def run(job: Job) -> list[str]:
     EmulationError
         If the kernel does not compile or does what it must not.
     """
-    library_path, symbol = _library(job)
-    runtime = compiler.load_runtime(compiler.runtime())
-    library = compiler.load(library_path)
-    arrays = [v for v in job.bound.values if isinstance(v, np.ndarray)]
+    module = _module(job)
+    arrays = [value for value in job.bound.values if isinstance(value, np.ndarray)]
     copies = Copies(arrays) if job.watched else None
-    addresses = copies.addresses if copies else [address_of(a) for a in arrays]
-    named = _named(job)
-
-    launch = interface.Launch()
-    launch.entry = ctypes.cast(library[symbol], ctypes.c_void_p)
-    storage, launch.args = _arguments(job.bound.values, addresses)
-    launch.grid, launch.block = job.grid, job.block
-    launch.shared, launch.workers = job.shared, job.workers
-    launch.watched, launch.seed = int(job.watched), job.seed
-    regions = _regions(arrays, addresses) if job.watched else None
-    if regions is not None:
-        launch.regions, launch.region_capacity = regions, _REGIONS
-        launch.region_count = len(arrays)
-    if job.traced:
-        events = (interface.Event * _EVENTS)()
-        launch.traced, (launch.traced_block, launch.traced_thread) = 1, job.traced
-        launch.events, launch.event_capacity = events, _EVENTS
-    failed = runtime.emu_launch(ctypes.byref(launch))
-    del storage
-
-    lines = Lines(library_path, job.source)
-    codes = [_code(a) for a in arrays]
-    if regions is not None:
-        for region in regions[len(arrays) : launch.region_count]:
-            named.append(_shared(region))
-            codes.append(region.elements.code.decode())
+    addresses = copies.addresses if copies else [address_of(array) for array in arrays]
+    launch, memory = _launch(job, module, addresses)
+    if job.watched:
+        memory += _watch(launch, job, arrays, addresses)
+    failed = module.runtime.emu_launch(ctypes.byref(launch))
+    # What the launch points to has to live until here.
+    del memory
     if failed:
-        raise explain(job.kernel, launch.fault, named, lines)
+        raise explain(job.kernel, launch.fault, _named(job, launch), _lines(job, module))
     if copies:
-        copies.copy_back(_written(job))
-    return _trace(job, launch, named, codes, lines) if job.traced else []
+        copies.copy_back([not p.const for p, _ in _array_parameters(job)])
+    return _trace(job, launch, _lines(job, module)) if job.traced else []
 
 
-def _library(job: Job) -> tuple[Path, str]:
-    """Return the compiled library that holds the kernel, and the name of its entry."""
-    key = (job.source.digest, job.kernel, job.watched, str(compiler.compiler()))
-    if key not in _libraries:
+def _module(job: Job) -> Module:
+    """Return the compiled kernel, compiled together with its neighbours if it is new."""
+    tool = compiler.compiler()
+    key = (job.source.digest, job.kernel, job.watched, tool)
+    if key not in _modules:
         names = gpu.together(job.source, job.signature, job.bound.binding)
         text = translate(job.source.text, names)
         path = compiler.build(text, job.kernel, watched=job.watched)
+        runtime, library = compiler.load_runtime(compiler.runtime()), compiler.load(path)
         for number, name in enumerate(names):
-            _libraries[key[0], name, *key[2:]] = path, entry(number)
-    return _libraries[key]
+            place = ctypes.cast(library[entry(number)], ctypes.c_void_p)
+            _modules[job.source.digest, name, job.watched, tool] = Module(path, place, runtime)
+    return _modules[key]
 
 
-def _arguments(values: Sequence[Any], addresses: Sequence[int]) -> tuple[Any, Any]:
-    """Return the kernel's arguments in memory, and the array of pointers to them."""
-    storage = np.zeros(max(len(values), 1), np.uint64)
+def _launch(job: Job, module: Module, addresses: Sequence[int]) -> tuple[interface.Launch, Any]:
+    """Return the runtime's description of `job`, and the memory that it points to."""
+    values = job.bound.values
+    # One slot of eight bytes a parameter, and a pointer to each, as CUDA's launch has it.
+    slots = np.zeros(len(values) + 1, np.uint64)
     places = iter(addresses)
     for number, value in enumerate(values):
         if isinstance(value, np.ndarray):
-            storage[number] = next(places)
+            slots[number] = next(places)
         elif value is not None:
-            storage[number : number + 1].view(np.uint8)[: value.nbytes] = np.frombuffer(
-                value.tobytes(), np.uint8
-            )
-    start = address_of(storage)
-    pointers = (ctypes.c_void_p * len(storage))(*(start + 8 * n for n in range(len(storage))))
-    return (storage, pointers), ctypes.cast(pointers, ctypes.POINTER(ctypes.c_void_p))
+            slots[number : number + 1].view(value.dtype)[0] = value
+    start = address_of(slots)
+    pointers = (ctypes.c_void_p * len(slots))(*(start + 8 * n for n in range(len(slots))))
+    launch = interface.Launch()
+    launch.entry = module.entry
+    launch.args = ctypes.cast(pointers, ctypes.POINTER(ctypes.c_void_p))
+    launch.grid, launch.block, launch.shared = job.grid, job.block, job.shared
+    launch.workers, launch.watched, launch.seed = job.workers, int(job.watched), job.seed
+    return launch, [slots, pointers]
 
 
-def _pointers(job: Job) -> list[Any]:
-    """Return the parameters that are arrays and not null."""
-    return [
-        p
-        for p, v in zip(job.signature.parameters, job.bound.values, strict=True)
-        if isinstance(v, np.ndarray)
+def _watch(
+    launch: interface.Launch, job: Job, arrays: Sequence[Array], addresses: Sequence[int]
+) -> list[Any]:
+    """Tell the runtime which arrays there are and whom to trace; return the memory for it."""
+    regions = (interface.Region * _REGIONS)()
+    for region, array, address in zip(regions, arrays, addresses, strict=False):
+        region.base, region.bytes = address, array.nbytes
+        region.elements.bytes = array.itemsize
+    launch.regions, launch.region_capacity = regions, _REGIONS
+    launch.region_count = len(arrays)
+    if job.traced is None:
+        return [regions]
+    events = (interface.Event * _EVENTS)()
+    launch.traced, (launch.traced_block, launch.traced_thread) = 1, job.traced
+    launch.events, launch.event_capacity = events, _EVENTS
+    return [regions, events]
+
+
+def _lines(job: Job, module: Module) -> Lines:
+    return Lines(module.path, job.source)
+
+
+def _array_parameters(job: Job) -> list[tuple[Any, Array]]:
+    """Return the parameters that are arrays and not null, with their arrays."""
+    pairs = zip(job.signature.parameters, job.bound.values, strict=True)
+    return [(p, value) for p, value in pairs if isinstance(value, np.ndarray)]
+
+
+def _named(job: Job, launch: interface.Launch) -> list[Named]:
+    """Return the arrays of a launch in the order of its regions: arguments, then shared memory."""
+    named = [
+        Named(p.name, array.shape or (1,), array.itemsize, _code(job, p.ctype, array), False)
+        for p, array in _array_parameters(job)
     ]
-
-
-def _named(job: Job) -> list[Named]:
-    arrays = [v for v in job.bound.values if isinstance(v, np.ndarray)]
-    return [
-        Named(p.name, tuple(a.shape) or (1,), a.itemsize, False)
-        for p, a in zip(_pointers(job), arrays, strict=True)
-    ]
-
-
-def _written(job: Job) -> list[bool]:
-    return [not p.const for p in _pointers(job)]
+    shared = launch.regions[len(named) : launch.region_count] if job.watched else []
+    return named + [_shared(region) for region in shared]
 
 
 def _shared(region: interface.Region) -> Named:
@@ -158,39 +173,25 @@ def _shared(region: interface.Region) -> Named:
     # The first extent of `extern __shared__ float a[]` is not in the text.
     rest = int(np.prod(extents[1:])) if extents else 1
     first = region.bytes // elements.bytes // rest
-    return Named(region.name.decode(), (first, *extents[1:]), elements.bytes, True)
+    shape = (first, *extents[1:])
+    return Named(region.name.decode(), shape, elements.bytes, elements.code.decode(), True)
 
 
-def _regions(arrays: Sequence[Array], addresses: Sequence[int]) -> Any:
-    regions = (interface.Region * _REGIONS)()
-    for region, array, address in zip(regions, arrays, addresses, strict=False):
-        region.base, region.bytes = address, array.nbytes
-        region.elements.bytes = array.itemsize
-        region.elements.code = _code(array).encode()
-    return regions
-
-
-def _code(array: Array) -> str:
-    if scalars.ctype_of(array.dtype) == "__nv_bfloat16":
+def _code(job: Job, ctype: str, array: Array) -> str:
+    """Return the element type as ``emu/runtime.h`` codes it."""
+    if job.bound.binding.get(ctype, ctype) == "__nv_bfloat16":
         return "b"
     return {"b": "u"}.get(array.dtype.kind, array.dtype.kind)
 
 
-def _trace(
-    job: Job,
-    launch: interface.Launch,
-    named: Sequence[Named],
-    codes: Sequence[str],
-    lines: Lines,
-) -> list[str]:
-    assert job.traced is not None
-    block, thread = job.traced
+def _trace(job: Job, launch: interface.Launch, lines: Lines) -> list[str]:
+    block, thread = job.traced or ((0, 0, 0), (0, 0, 0))
     shape = f"grid {job.grid}, block {job.block}"
-    head = f"{job.kernel}, {shape}: what thread {thread} of block {block} does"
     if any(a >= b for a, b in zip(block + thread, job.grid + job.block, strict=True)):
         return [f"{job.kernel}, {shape}: has no thread {thread} of block {block}"]
-    kept = launch.events[: min(launch.event_count, _EVENTS)]
-    out = [head, *trace_lines(kept, named, codes, lines)]
-    if launch.event_count > _EVENTS:
-        out.append(f"... and {launch.event_count - _EVENTS} more")
+    head = f"{job.kernel}, {shape}: what thread {thread} of block {block} does"
+    kept = launch.events[: min(launch.event_count, launch.event_capacity)]
+    out = [head, *trace_lines(kept, _named(job, launch), lines)]
+    if launch.event_count > launch.event_capacity:
+        out.append(f"... and {launch.event_count - launch.event_capacity} more")
     return out

@@ -34,11 +34,14 @@ class Named:
     ----------
     bytes : int
         Of one element.
+    code : str
+        The element type, as ``emu/runtime.h`` codes it.
     """
 
     name: str
     shape: tuple[int, ...]
     bytes: int
+    code: str
     shared: bool
 
     @property
@@ -47,7 +50,7 @@ class Named:
         return math.prod(self.shape)
 
     def element(self, index: int) -> str:
-        """Return element `index`, counted through the array, as the kernel's text would write it."""
+        """Return element `index`, counted through the array, as a kernel would write it."""
         if self.shared and 0 <= index < self.size:
             # Shared arrays are declared with their sizes, and indexed by them.
             return self.name + "".join(f"[{n}]" for n in self._unravel(index))
@@ -67,9 +70,7 @@ class Named:
         return tuple(reversed(rest))
 
 
-def explain(
-    kernel: str, fault: i.Fault, arrays: Sequence[Named], lines: Lines
-) -> EmulationError:
+def explain(kernel: str, fault: i.Fault, arrays: Sequence[Named], lines: Lines) -> EmulationError:
     """Return the error that says what `fault` is, where, by whom, and on which element."""
     array = arrays[fault.region] if 0 <= fault.region < len(arrays) else None
     index = fault.offset // array.bytes if array else -1
@@ -99,13 +100,15 @@ def _headline(fault: i.Fault, array: Named | None, index: int, lines: Lines) -> 
             return _out_of_bounds(fault, array, index)
         case i.MISALIGNED if array:
             return (
-                f"misaligned {_NOUNS[fault.access]}: {fault.bytes} bytes at {array.element(index)}, "
-                f"which a GPU takes only at a multiple of {fault.bytes} bytes"
+                f"misaligned {_NOUNS[fault.access]}: {fault.bytes} bytes at "
+                f"{array.element(index)}, which a GPU takes only at a multiple of as many"
             )
         case i.RACE if array:
             return _race(fault, array, index)
         case i.UNINITIALISED if array:
-            return f"uninitialised shared memory: reads {array.element(index)}, which no thread wrote"
+            return (
+                f"uninitialised shared memory: reads {array.element(index)}, which no thread wrote"
+            )
         case i.DIVERGENT_BARRIER:
             return (
                 f"divergent barrier: some threads wait at {what} and {_who(fault.other)} "
@@ -126,9 +129,11 @@ def _headline(fault: i.Fault, array: Named | None, index: int, lines: Lines) -> 
         case i.LANE_NOT_IN_MASK:
             return f"{what} reads from a lane that is not in the mask"
         case i.TOO_MUCH_SHARED:
-            return f"__shared__ {what} does not fit: a block may declare 48 KiB, more must be dynamic"
+            return (
+                f"__shared__ {what} does not fit: a block may declare 48 KiB, more must be dynamic"
+            )
         case _:
-            return f"{what} failed"
+            return f"{what} failed" if what.startswith("assert") else f"{what} was reached"
 
 
 def _out_of_bounds(fault: i.Fault, array: Named | None, index: int) -> str:

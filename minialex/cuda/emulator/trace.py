@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -11,35 +12,24 @@ from minialex.cuda.emulator import interface as i
 from minialex.cuda.emulator.lines import Line, Lines
 from minialex.cuda.emulator.report import Named
 
+_COLUMN = 20
 _INDENT = " " * 8
 
 
-def trace_lines(
-    events: Sequence[i.Event], arrays: Sequence[Named], codes: Sequence[str], lines: Lines
-) -> Iterator[str]:
-    """Yield the trace: each line of the kernel as it was reached, and below it what it did.
-
-    Parameters
-    ----------
-    codes : sequence of str
-        The element type of each of `arrays`, as ``emu/runtime.h`` codes it.
-    """
+def trace_lines(events: Sequence[i.Event], arrays: Sequence[Named], lines: Lines) -> Iterator[str]:
+    """Yield the trace: each line of the kernel as it was reached, and below it what it did."""
     lines.look_up(event.place.pc for event in events if event.place.pc)
     shown: Line | None = None
     for event in events:
         line = lines.of(event.place)
         # A barrier's line is shown anew each time: a loop's rounds are then told apart.
         if line != shown and event.kind != i.END:
-            yield f"{line[0]}:{line[1]}".ljust(_width(lines, line)) + lines.text(line)
+            yield f"{PurePath(line[0]).name}:{line[1]}".ljust(_COLUMN) + lines.text(line)
         shown = None if event.kind == i.BARRIER else line
-        yield _INDENT + _what(event, arrays, codes)
+        yield _INDENT + _what(event, arrays)
 
 
-def _width(_lines: Lines, line: Line) -> int:
-    return max(20, len(line[0]) + len(str(line[1])) + 4)
-
-
-def _what(event: i.Event, arrays: Sequence[Named], codes: Sequence[str]) -> str:
+def _what(event: i.Event, arrays: Sequence[Named]) -> str:
     if event.kind == i.END:
         return "returns"
     if event.kind == i.BARRIER:
@@ -48,7 +38,8 @@ def _what(event: i.Event, arrays: Sequence[Named], codes: Sequence[str]) -> str:
         code, width = event.elements.code.decode(), event.elements.bytes
         given = _values(event.value, event.bytes, code, width)
         return f"gives {given}, gets {_values(event.result, event.bytes, code, width)}"
-    array, code = arrays[event.region], codes[event.region]
+    array = arrays[event.region]
+    code = array.code
     first, count = event.offset // array.bytes, max(1, event.bytes // array.bytes)
     name = array.element_in_full(first)
     if count > 1:

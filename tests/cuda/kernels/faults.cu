@@ -12,14 +12,14 @@ __global__ void product(const float* __restrict__ A, const float* __restrict__ B
     const int tx = threadIdx.x, ty = threadIdx.y, row = blockIdx.y * 8 + ty, column = blockIdx.x * 8 + tx;
     float sum = 0;
     for (int k0 = 0; k0 < N; k0 += 8) {
-        a[ty][tx] = row < N && k0 + tx < N ? A[row * N + k0 + tx] : 0;  // FAULT 2 writes here
+        a[ty][tx] = row < N && k0 + tx < N ? A[row * N + k0 + tx] : 0;
         b[ty][tx] = k0 + ty < N && column < N ? B[(k0 + ty) * N + column] : 0;
-        CHECK(1) __syncthreads();
-        for (int k = 0; k < 8; ++k) sum += a[ty][k] * b[k][tx];  // FAULT 1 reads here
+        CHECK(1) __syncthreads();  // after the load
+        for (int k = 0; k < 8; ++k) sum += a[ty][k] * b[k][tx];  // FAULT tile
         CHECK(2) __syncthreads();
     }
     if (fault == 3 || (row < N && column < N))
-        C[row * N + column] = sum;  // FAULT 3 writes here
+        C[row * N + column] = sum;  // FAULT unguarded
 }
 
 // The mean and the largest of each row of x, one block a row: red is used twice.
@@ -35,7 +35,7 @@ __global__ void mean_and_largest(const float* __restrict__ x, float* __restrict_
     sum = 0;
     for (int w = 0; w < warps; ++w) sum += red[w];
     CHECK(1) __syncthreads();
-    if (lane == 0) red[warp] = largest;  // FAULT 1 writes here
+    if (lane == 0) red[warp] = largest;  // FAULT reuse
     __syncthreads();
     largest = red[0];
     for (int w = 1; w < warps; ++w) largest = fmaxf(largest, red[w]);
@@ -47,12 +47,12 @@ __global__ void neighbours(int* __restrict__ out, const int fault) {
     const int t = threadIdx.x;
     box[t] = t;
     CHECK(1) __syncwarp();
-    out[t] = box[t ^ 1];  // FAULT 1 reads here
+    out[t] = box[t ^ 1];  // FAULT neighbour
     __syncthreads();
     CHECK(2) box[t] = 2 * t;
     __syncthreads();
     if (t == 0) box[63] = 5;
-    else if (fault == 3) out[t] += box[63];  // FAULT 3 reads here
+    else if (fault == 3) out[t] += box[63];  // FAULT box
 }
 
 __global__ void half_written(float* __restrict__ out) {
@@ -148,11 +148,14 @@ __global__ void half_warp(const float* __restrict__ x, float* __restrict__ y, co
 
 // ---- limits --------------------------------------------------------------------------------------
 
+#ifdef MINIALEX_EMULATED
+// NVRTC refuses this when it compiles it.
 __global__ void too_much_shared(float* __restrict__ y) {
     __shared__ float big[12 * 1024], more[256];
     big[threadIdx.x] = more[threadIdx.x] = 1;
     y[threadIdx.x] = big[threadIdx.x] + more[threadIdx.x];
 }
+#endif
 __global__ void traps(int* __restrict__ out, const int fault) {
     if (fault == 1) __trap();  // FAULT trap
 #ifdef MINIALEX_EMULATED

@@ -1,4 +1,5 @@
 // halves.cu -- half and bfloat16 arithmetic, and the tensor-core wrappers of mma.cuh.
+// needs: sm_80
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 

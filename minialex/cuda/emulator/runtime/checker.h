@@ -61,7 +61,8 @@ class Checker {
     }
 
     // Returns whether the access is right, and the fault in `fault` if not.
-    bool check(const Thread& me, char* address, size_t bytes, Access access, uint32_t site, Fault& fault) {
+    bool check(const Thread& me, char* address, size_t bytes, Access access, uint32_t site,
+               Fault& fault) {
         fault.access = access, fault.bytes = int(bytes);
         sites.fill(fault.here, site);
         const int region = find(address, bytes);
@@ -73,7 +74,8 @@ class Checker {
         fault.region = region;
         fault.offset = address - launch_.regions[region].base;
         const bool power_of_two = (bytes & (bytes - 1)) == 0;
-        if (power_of_two && reinterpret_cast<uintptr_t>(address) % bytes) return fault.kind = MISALIGNED, false;
+        if (power_of_two && reinterpret_cast<uintptr_t>(address) % bytes)
+            return fault.kind = MISALIGNED, false;
         const bool shared = launch_.regions[region].shared;
         if (access == ATOMIC && !shared) order.atomic(address, me);
         return visit(me, shared, shadows_[size_t(region)], access, site, fault);
@@ -102,23 +104,29 @@ class Checker {
             const Region& r = launch_.regions[i];
             const char* end = r.base + r.bytes;
             const uint64_t distance = address < r.base ? uint64_t(r.base - address)
-                                      : address > end  ? uint64_t(address - end) : 0;
-            if (distance < closest) closest = distance, fault.region = i, fault.offset = address - r.base;
+                                      : address > end  ? uint64_t(address - end)
+                                                       : 0;
+            if (distance < closest)
+                closest = distance, fault.region = i, fault.offset = address - r.base;
         }
     }
 
-    bool visit(const Thread& me, bool shared, Shadow& shadow, Access access, uint32_t site, Fault& fault) {
+    bool visit(const Thread& me, bool shared, Shadow& shadow, Access access, uint32_t site,
+               Fault& fault) {
         const size_t first = size_t(fault.offset), end = first + size_t(fault.bytes);
         if (size_t(fault.bytes) < shadow.grain()) shadow.refine(size_t(fault.bytes));
         for (size_t at = first; at < end; at += shadow.grain()) {
             Cell& cell = shadow.cell(at);
             // Shared memory begins anew with each block: what other blocks left there is nothing.
-            const auto counts = [&](const Visit& v) { return v.block && (!shared || v.block == order.block()); };
+            const auto counts = [&](const Visit& v) {
+                return v.block && (!shared || v.block == order.block());
+            };
             if (shared && access != WRITE && !counts(cell.write) && !counts(cell.atomic[0]))
                 return fault.offset = int64_t(at), fault.kind = UNINITIALISED, false;
             const Visit* other = nullptr;
             const auto against = [&](const Visit& v, Access kind) {
-                if (!other && counts(v) && !order.before(v, me)) other = &v, fault.other_access = kind;
+                if (!other && counts(v) && !order.before(v, me))
+                    other = &v, fault.other_access = kind;
             };
             against(cell.write, WRITE);
             for (const Visit& v : cell.read)
@@ -135,10 +143,12 @@ class Checker {
     bool race(const Visit& other, size_t at, Fault& fault) {
         fault.kind = RACE, fault.offset = int64_t(at);
         sites.fill(fault.other, other.site);
-        const unsigned b = other.block - 1, *grid = launch_.grid, *block = launch_.block, t = other.thread;
+        const unsigned b = other.block - 1, *grid = launch_.grid, *block = launch_.block,
+                       t = other.thread;
         const unsigned blocks[] = {b % grid[0], b / grid[0] % grid[1], b / grid[0] / grid[1]};
         const unsigned threads[] = {t % block[0], t / block[0] % block[1], t / block[0] / block[1]};
-        for (int i = 0; i < 3; ++i) fault.other.block[i] = blocks[i], fault.other.thread[i] = threads[i];
+        for (int i = 0; i < 3; ++i)
+            fault.other.block[i] = blocks[i], fault.other.thread[i] = threads[i];
         return false;
     }
     void keep(Visit (&kept)[2], const Visit& mine, const Thread& me) {
@@ -151,7 +161,8 @@ class Checker {
             return a.block == b.block && a.thread / WARP == b.thread / WARP;
         };
         const bool same_block = kept[0].block == kept[1].block;
-        if ((same_block && kept[0].block != mine.block) || (together(kept[0], kept[1]) && !together(kept[0], mine)))
+        if ((same_block && kept[0].block != mine.block) ||
+            (together(kept[0], kept[1]) && !together(kept[0], mine)))
             kept[0] = mine;
     }
 

@@ -37,9 +37,11 @@ inline void Worker::fail(FaultKind kind, const Call& call, const Fault* more) {
 // No thread can go on, and they do not all wait at one and the same barrier.
 inline void Worker::explain_stuck() {
     const auto in = [this](Thread::State state) {
-        return std::find_if(threads_.begin(), threads_.end(), [state](auto& t) { return t.state == state; });
+        return std::find_if(threads_.begin(), threads_.end(),
+                            [state](auto& t) { return t.state == state; });
     };
-    const auto warp = in(Thread::IN_WARP), barrier = in(Thread::AT_BARRIER), done = in(Thread::DONE);
+    const auto warp = in(Thread::IN_WARP), barrier = in(Thread::AT_BARRIER),
+               done = in(Thread::DONE);
     const auto end = threads_.end();
     auto other = end;
     Fault fault{};

@@ -10,32 +10,33 @@
 namespace emu {
 inline void watch(void* address, size_t bytes, Access access, const void* pc) {
     // Static data is set up when the module is loaded, before anything runs.
-    if (worker && worker->watching()) worker->watch(address, bytes, access, worker->sites().of_pc(pc));
+    if (worker && worker->watching())
+        worker->watch(address, bytes, access, worker->sites().of_pc(pc));
 }
 }  // namespace emu
 
 #define EMU_HERE __builtin_return_address(0)
-#define EMU_HOOKS(n)                                                                             \
-    void __tsan_read##n(void* p) { emu::watch(p, n, emu::READ, EMU_HERE); }                      \
-    void __tsan_write##n(void* p) { emu::watch(p, n, emu::WRITE, EMU_HERE); }                    \
-    void __tsan_unaligned_read##n(void* p) { emu::watch(p, n, emu::READ, EMU_HERE); }            \
-    void __tsan_unaligned_write##n(void* p) { emu::watch(p, n, emu::WRITE, EMU_HERE); }          \
-    void __tsan_read##n##_pc(void* p, void* pc) { emu::watch(p, n, emu::READ, pc); }             \
+#define EMU_HOOKS(n)                                                                    \
+    void __tsan_read##n(void* p) { emu::watch(p, n, emu::READ, EMU_HERE); }             \
+    void __tsan_write##n(void* p) { emu::watch(p, n, emu::WRITE, EMU_HERE); }           \
+    void __tsan_unaligned_read##n(void* p) { emu::watch(p, n, emu::READ, EMU_HERE); }   \
+    void __tsan_unaligned_write##n(void* p) { emu::watch(p, n, emu::WRITE, EMU_HERE); } \
+    void __tsan_read##n##_pc(void* p, void* pc) { emu::watch(p, n, emu::READ, pc); }    \
     void __tsan_write##n##_pc(void* p, void* pc) { emu::watch(p, n, emu::WRITE, pc); }
-#define EMU_COPIES(prefix)                                                                       \
-    void* prefix##memcpy(void* to, const void* from, size_t n) {                                 \
-        emu::watch(const_cast<void*>(from), n, emu::READ, EMU_HERE);                             \
-        emu::watch(to, n, emu::WRITE, EMU_HERE);                                                 \
-        return memcpy(to, from, n);                                                              \
-    }                                                                                            \
-    void* prefix##memmove(void* to, const void* from, size_t n) {                                \
-        emu::watch(const_cast<void*>(from), n, emu::READ, EMU_HERE);                             \
-        emu::watch(to, n, emu::WRITE, EMU_HERE);                                                 \
-        return memmove(to, from, n);                                                             \
-    }                                                                                            \
-    void* prefix##memset(void* to, int value, size_t n) {                                        \
-        emu::watch(to, n, emu::WRITE, EMU_HERE);                                                 \
-        return memset(to, value, n);                                                             \
+#define EMU_COPIES(prefix)                                           \
+    void* prefix##memcpy(void* to, const void* from, size_t n) {     \
+        emu::watch(const_cast<void*>(from), n, emu::READ, EMU_HERE); \
+        emu::watch(to, n, emu::WRITE, EMU_HERE);                     \
+        return memcpy(to, from, n);                                  \
+    }                                                                \
+    void* prefix##memmove(void* to, const void* from, size_t n) {    \
+        emu::watch(const_cast<void*>(from), n, emu::READ, EMU_HERE); \
+        emu::watch(to, n, emu::WRITE, EMU_HERE);                     \
+        return memmove(to, from, n);                                 \
+    }                                                                \
+    void* prefix##memset(void* to, int value, size_t n) {            \
+        emu::watch(to, n, emu::WRITE, EMU_HERE);                     \
+        return memset(to, value, n);                                 \
     }
 
 extern "C" {

@@ -27,7 +27,8 @@ class Recorder {
         Event* event = next(seen.access, seen.here);
         if (!event) return;
         event->region = seen.region, event->offset = seen.offset;
-        event->bytes = seen.bytes < int(sizeof event->value) ? seen.bytes : int(sizeof event->value);
+        event->bytes =
+            seen.bytes < int(sizeof event->value) ? seen.bytes : int(sizeof event->value);
         memcpy(event->value, address, size_t(event->bytes));
         if (seen.access != READ) unsettled_ = event, address_ = address;
     }
@@ -36,7 +37,8 @@ class Recorder {
         place.file = call.file, place.line = call.line;
         if (Event* event = next(kind, place)) event->what = call.what;
     }
-    void warp(const Call& call, Elements elements, size_t bytes, const void* value, const void* result) {
+    void warp(const Call& call, Elements elements, size_t bytes, const void* value,
+              const void* result) {
         Place place{};
         place.file = call.file, place.line = call.line;
         Event* event = next(EVENT_WARP, place);

@@ -52,7 +52,8 @@ using emu::worker;
 extern "C" {
 int emu_next_thread() { return worker->next_thread(); }
 int emu_barrier(int predicate, int fold, const char* file, int line) {
-    static const char* const names[] = {"__syncthreads", "__syncthreads_count", "__syncthreads_and", "__syncthreads_or"};
+    static const char* const names[] = {"__syncthreads", "__syncthreads_count", "__syncthreads_and",
+                                        "__syncthreads_or"};
     return worker->barrier(predicate, fold, {names[fold], file, line});
 }
 const emu::Lanes* emu_meet(unsigned mask, const void* value, size_t bytes, const char* what,
@@ -65,7 +66,8 @@ void emu_warp_barrier(unsigned mask, const char* file, int line) {
 void emu_fence() { worker->fence(); }
 int emu_lane() { return worker->lane(); }
 void* emu_find_shared(const void* key) { return worker->find_shared(key); }
-void* emu_new_shared(const void* key, const char* name, size_t bytes, size_t align, emu::Elements elements) {
+void* emu_new_shared(const void* key, const char* name, size_t bytes, size_t align,
+                     emu::Elements elements) {
     return worker->new_shared(key, name, bytes, align, elements);
 }
 void* emu_dynamic_shared(const char* name, emu::Elements elements) {
@@ -84,5 +86,5 @@ void emu_fail(int kind, const char* what, const char* file, int line) {
 }
 
 // Python checks its own idea of these structures against the compiler's.
-extern "C" const uint64_t emu_sizes[] = {sizeof(emu::Region), sizeof(emu::Fault), sizeof(emu::Event),
-                                         sizeof(emu::Launch)};
+extern "C" const uint64_t emu_sizes[] = {sizeof(emu::Region), sizeof(emu::Fault),
+                                         sizeof(emu::Event), sizeof(emu::Launch)};

@@ -33,7 +33,8 @@ struct Cell {
 // The cells of one region, one for each element until something smaller is touched.
 class Shadow {
   public:
-    Shadow(size_t bytes, size_t grain) : bytes_(bytes), grain_(grain), cells_(make(bytes / grain + 1)) {}
+    Shadow(size_t bytes, size_t grain)
+        : bytes_(bytes), grain_(grain), cells_(make(bytes / grain + 1)) {}
 
     size_t grain() const { return grain_; }
     Cell& cell(size_t offset) { return cells_.get()[offset / grain_]; }
@@ -50,7 +51,9 @@ class Shadow {
     };
     using Cells = std::unique_ptr<Cell, Free>;
     // All zero is nobody, and calloc makes pages real only when they are touched.
-    static Cells make(size_t count) { return Cells(static_cast<Cell*>(calloc(count, sizeof(Cell)))); }
+    static Cells make(size_t count) {
+        return Cells(static_cast<Cell*>(calloc(count, sizeof(Cell))));
+    }
 
     size_t bytes_, grain_;
     Cells cells_;
@@ -98,7 +101,8 @@ class Order {
     void atomic(const void* address, const Thread& me) {
         auto& here = published_[address];
         for (const Offer& offer : here)
-            if (offer.by.block != block_) acquired_[offer.by.block].push_back({offer, visit(me, 0)});
+            if (offer.by.block != block_)
+                acquired_[offer.by.block].push_back({offer, visit(me, 0)});
         if (me.fenced) here.push_back({visit(me, 0), seen_[size_t(me.id)]});
     }
 

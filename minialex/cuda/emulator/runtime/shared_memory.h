@@ -39,7 +39,8 @@ class SharedMemory {
             // An odd multiple of its own alignment, so that a wider access than that is seen.
             place = align(place + zone_, 2 * alignment) + alignment;
         }
-        if (used_ > STATIC_LIMIT || place + bytes + zone_ > static_.data() + static_.size()) return nullptr;
+        if (used_ > STATIC_LIMIT || place + bytes + zone_ > static_.data() + static_.size())
+            return nullptr;
         memset(place, POISON, bytes);
         arrays_.push_back({key, place, bytes});
         return place;
@@ -55,7 +56,8 @@ class SharedMemory {
         char* end() const { return place + bytes; }
     };
     static char* align(char* p, size_t alignment) {
-        return reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(p) + alignment - 1) / alignment * alignment);
+        return reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(p) + alignment - 1) /
+                                       alignment * alignment);
     }
 
     size_t zone_, used_ = 0, dynamic_bytes_ = 0;

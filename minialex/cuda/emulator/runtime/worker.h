@@ -54,7 +54,8 @@ struct Random {
         return z ^ z >> 31;
     }
     template <class Iterator> void shuffle(Iterator begin, Iterator end) {
-        for (auto n = end - begin; n > 1; --n) std::swap(begin[n - 1], begin[(*this)() % uint64_t(n)]);
+        for (auto n = end - begin; n > 1; --n)
+            std::swap(begin[n - 1], begin[(*this)() % uint64_t(n)]);
     }
 };
 
@@ -75,12 +76,14 @@ class Worker {
     void fence() { current_->fenced = true; }
     int lane() const { return current_->lane(); }
     void* find_shared(const void* key) const { return shared_.find(key); }
-    void* new_shared(const void* key, const char* name, size_t bytes, size_t align, Elements elements);
+    void* new_shared(const void* key, const char* name, size_t bytes, size_t align,
+                     Elements elements);
     void* dynamic_shared(const char* name, Elements elements);
     void watch(void* address, size_t bytes, Access access, uint32_t site);
     Sites& sites() { return checker_->sites; }
     bool watching() const { return checker_ != nullptr; }
-    void record(const Call& call, Elements elements, size_t bytes, const void* value, const void* result);
+    void record(const Call& call, Elements elements, size_t bytes, const void* value,
+                const void* result);
     [[noreturn]] void fail(FaultKind kind, const Call& call, const Fault* more = nullptr);
     void run_fibre();
 
@@ -125,11 +128,20 @@ class Worker {
 
 inline __thread __attribute__((tls_model("initial-exec"))) Worker* worker = nullptr;
 
-inline Worker::Worker(Run& run, std::unique_ptr<Fibres> fibres, Checker* checker, Recorder* recorder)
-    : run_(run), launch_(run.launch), fibres_(std::move(fibres)), checker_(checker), recorder_(recorder),
+inline Worker::Worker(Run& run, std::unique_ptr<Fibres> fibres, Checker* checker,
+                      Recorder* recorder)
+    : run_(run),
+      launch_(run.launch),
+      fibres_(std::move(fibres)),
+      checker_(checker),
+      recorder_(recorder),
       shared_(launch_.shared, checker ? 256 : 0),
-      count_(int(launch_.block[0] * launch_.block[1] * launch_.block[2])), warps_((count_ + WARP - 1) / WARP),
-      threads_(size_t(count_)), order_(size_t(count_)), warp_order_(size_t(warps_)), meetings_(size_t(warps_)) {
+      count_(int(launch_.block[0] * launch_.block[1] * launch_.block[2])),
+      warps_((count_ + WARP - 1) / WARP),
+      threads_(size_t(count_)),
+      order_(size_t(count_)),
+      warp_order_(size_t(warps_)),
+      meetings_(size_t(warps_)) {
     std::iota(order_.begin(), order_.end(), 0);
     std::iota(warp_order_.begin(), warp_order_.end(), 0);
     const unsigned *b = launch_.block, *g = launch_.grid;
@@ -167,7 +179,8 @@ inline void Worker::run_block(uint64_t number) {
 inline void Worker::prepare(uint64_t number) {
     const unsigned n = unsigned(number), *g = launch_.grid;
     emu_position.block = {n % g[0], n / g[0] % g[1], n / g[0] / g[1]};
-    for (Thread& thread : threads_) thread.state = Thread::FRESH, thread.fenced = false, thread.barriers = 0;
+    for (Thread& thread : threads_)
+        thread.state = Thread::FRESH, thread.fenced = false, thread.barriers = 0;
     done_ = waiting_ = 0;
     shared_.poison();
     random_.state = launch_.seed + number * 0x632be59bd9b4e019;
@@ -266,11 +279,13 @@ inline void Worker::open_barrier() {
     }
 }
 
-inline Worker::Arrival Worker::arrive(unsigned mask, const void* value, size_t bytes, const Call& call) {
+inline Worker::Arrival Worker::arrive(unsigned mask, const void* value, size_t bytes,
+                                      const Call& call) {
     Thread& me = *current_;
     if (!(mask >> me.lane() & 1)) fail(NOT_IN_MASK, call);
     auto& meetings = meetings_[size_t(me.warp())];
-    auto found = std::find_if(meetings.begin(), meetings.end(), [mask](auto& m) { return m.mask == mask; });
+    auto found =
+        std::find_if(meetings.begin(), meetings.end(), [mask](auto& m) { return m.mask == mask; });
     if (found == meetings.end()) found = meetings.insert(meetings.end(), Meeting(mask));
     Meeting& meeting = *found;
     const Call& others = meeting.call;
@@ -300,10 +315,12 @@ inline Worker::Arrival Worker::arrive(unsigned mask, const void* value, size_t b
 inline void Worker::warp_barrier(unsigned mask, const Call& call) {
     if (recorder_ && recorder_->follows(*current_)) recorder_->call(EVENT_BARRIER, call);
     // The last lane to arrive goes on first, and settles for all of them what they know.
-    if (arrive(mask, nullptr, 0, call).last && checker_) checker_->order.join(current_->warp(), mask);
+    if (arrive(mask, nullptr, 0, call).last && checker_)
+        checker_->order.join(current_->warp(), mask);
 }
 
-inline void* Worker::new_shared(const void* key, const char* name, size_t bytes, size_t align, Elements elements) {
+inline void* Worker::new_shared(const void* key, const char* name, size_t bytes, size_t align,
+                                Elements elements) {
     char* place = shared_.add(key, bytes, align);
     if (!place) fail(TOO_MUCH_SHARED, {name, nullptr, 0});
     if (checker_) checker_->add_shared(name, place, bytes, elements);
@@ -312,7 +329,8 @@ inline void* Worker::new_shared(const void* key, const char* name, size_t bytes,
 
 inline void* Worker::dynamic_shared(const char* name, Elements elements) {
     if (checker_ && dynamic_region_ < 0)
-        dynamic_region_ = checker_->add_shared(name, shared_.dynamic(), shared_.dynamic_bytes(), elements);
+        dynamic_region_ =
+            checker_->add_shared(name, shared_.dynamic(), shared_.dynamic_bytes(), elements);
     return shared_.dynamic();
 }
 
@@ -320,10 +338,13 @@ inline void Worker::watch(void* address, size_t bytes, Access access, uint32_t s
     char* p = static_cast<char*>(address);
     const char* stack = current_->fibre->stack;
     const char* position = reinterpret_cast<const char*>(&emu_position);
-    if ((p >= stack && p < stack + STACK_BYTES) || (p >= position && p < position + sizeof emu_position)) return;
+    if ((p >= stack && p < stack + STACK_BYTES) ||
+        (p >= position && p < position + sizeof emu_position))
+        return;
     Fault fault{};
     if (checker_->check(*current_, p, bytes, access, site, fault)) {
-        if (fault.region >= 0 && recorder_ && recorder_->follows(*current_)) recorder_->access(p, fault);
+        if (fault.region >= 0 && recorder_ && recorder_->follows(*current_))
+            recorder_->access(p, fault);
     } else if (fault.kind == UNINITIALISED) {
         // Whoever writes it later, unordered, makes this a race: a better explanation.
         place(fault.here, *current_);
@@ -333,8 +354,10 @@ inline void Worker::watch(void* address, size_t bytes, Access access, uint32_t s
     }
 }
 
-inline void Worker::record(const Call& call, Elements elements, size_t bytes, const void* value, const void* result) {
-    if (recorder_ && recorder_->follows(*current_)) recorder_->warp(call, elements, bytes, value, result);
+inline void Worker::record(const Call& call, Elements elements, size_t bytes, const void* value,
+                           const void* result) {
+    if (recorder_ && recorder_->follows(*current_))
+        recorder_->warp(call, elements, bytes, value, result);
 }
 
 }  // namespace emu

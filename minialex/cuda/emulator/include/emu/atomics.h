@@ -34,7 +34,8 @@ template <class T, class Change> EMU_QUIET T atomic_update(T* p, Change change, 
     U before = __atomic_load_n(cell, __ATOMIC_RELAXED);
     for (;;) {
         const U after = bits_as<U>(change(bits_as<T>(before)));
-        if (__atomic_compare_exchange_n(cell, &before, after, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+        if (__atomic_compare_exchange_n(cell, &before, after, false, __ATOMIC_ACQ_REL,
+                                        __ATOMIC_ACQUIRE))
             return bits_as<T>(before);
     }
 #endif
@@ -46,16 +47,17 @@ template <class T> using same_t = typename Same<T>::type;
 
 }  // namespace emu
 
-#define EMU_ATOMIC(name, expression)                                                            \
-    template <class T> EMU_QUIET T atomic##name(T* p, emu::same_t<T> value, EMU_SITE) {         \
-        return emu::atomic_update(p, [value](T old) { return T(expression); }, emu_file, emu_line); \
+#define EMU_ATOMIC(name, expression)                                                    \
+    template <class T> EMU_QUIET T atomic##name(T* p, emu::same_t<T> value, EMU_SITE) { \
+        return emu::atomic_update(                                                      \
+            p, [value](T old) { return T(expression); }, emu_file, emu_line);           \
     }
 EMU_ATOMIC(Add, old + value)
 EMU_ATOMIC(Sub, old - value)
 EMU_ATOMIC(Exch, value)
 EMU_ATOMIC(Max, old < value ? value : old)
 EMU_ATOMIC(Min, value < old ? value : old)
-EMU_ATOMIC(And, old & value)
+EMU_ATOMIC(And, old& value)
 EMU_ATOMIC(Or, old | value)
 EMU_ATOMIC(Xor, old ^ value)
 EMU_ATOMIC(Inc, old >= value ? 0 : old + 1)

@@ -33,7 +33,8 @@ template <class T> constexpr Elements describe() {
     Elements e{code_of<S>(), int(sizeof(S)), int(std::rank_v<T>), {}};
     constexpr size_t extent[] = {std::extent_v<T, 0>, std::extent_v<T, 1>, std::extent_v<T, 2>};
     for (int i = 0; i < 3; ++i) e.extent[i] = extent[i];
-    if (sizeof(Element) != sizeof(S) && e.rank < 4) e.extent[e.rank++] = sizeof(Element) / sizeof(S);
+    if (sizeof(Element) != sizeof(S) && e.rank < 4)
+        e.extent[e.rank++] = sizeof(Element) / sizeof(S);
     return e;
 }
 
@@ -73,7 +74,9 @@ EMU_QUIET void __threadfence() { emu_fence(); }
 EMU_QUIET void __threadfence_block() {}
 EMU_QUIET void __threadfence_system() { emu_fence(); }
 
-[[noreturn]] EMU_QUIET void __trap(EMU_SITE) { emu_fail(emu::TRAP, "__trap()", emu_file, emu_line); }
+[[noreturn]] EMU_QUIET void __trap(EMU_SITE) {
+    emu_fail(emu::TRAP, "__trap()", emu_file, emu_line);
+}
 #undef assert
 #define assert(condition) \
     ((condition) ? void() : emu_fail(emu::TRAP, "assert(" #condition ")", __FILE__, __LINE__))

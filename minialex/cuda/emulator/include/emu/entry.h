@@ -18,6 +18,7 @@ template <class... A, void (*kernel)(A...)> struct Entry<kernel> {
 
 }  // namespace emu
 
-#define EMU_ENTRY(symbol, ...)                                        \
-    extern "C" __attribute__((visibility("default")))                 \
-    void symbol(void** args) { emu::Entry<&__VA_ARGS__>::run(args); }
+#define EMU_ENTRY(symbol, ...)                                                   \
+    extern "C" __attribute__((visibility("default"))) void symbol(void** args) { \
+        emu::Entry<&__VA_ARGS__>::run(args);                                     \
+    }

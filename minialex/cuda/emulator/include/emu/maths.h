@@ -9,6 +9,11 @@
 
 #include "emu/atomics.h"
 
+// NVRTC has none of these; a kernel takes infinity<T>() from common.cuh.
+#undef INFINITY
+#undef NAN
+#undef HUGE_VAL
+
 // ---- fast and rounded forms ----------------------------------------------------------------------
 inline float __expf(float x) { return expf(x); }
 inline float __exp10f(float x) { return powf(10.0f, x); }

@@ -66,7 +66,7 @@ enum FaultKind {
 struct Fault {
     int kind;
     int access, other_access;
-    int region;      // index into the launch's regions, -1: none
+    int region;  // index into the launch's regions, -1: none
     int64_t offset;  // bytes from the region's start
     int bytes;
     Place here, other;

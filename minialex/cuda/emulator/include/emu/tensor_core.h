@@ -17,13 +17,17 @@
 namespace emu {
 
 // What one lane brings.
-struct Fragments { unsigned a[4], b[2]; };
+struct Fragments {
+    unsigned a[4], b[2];
+};
 
 // 16-bit elements: K = 16.
 template <class T> struct Packed {
     static constexpr int K = 16;
     static int lane(int line, int k) { return line * 4 + k % 8 / 2; }
-    static double value(unsigned r, int k) { return float(T::of_bits(uint16_t(k % 2 ? r >> 16 : r))); }
+    static double value(unsigned r, int k) {
+        return float(T::of_bits(uint16_t(k % 2 ? r >> 16 : r)));
+    }
 };
 
 // TF32: K = 8. The hardware does not look at the lowest 13 bits.
@@ -34,9 +38,8 @@ struct Tf32 {
 };
 
 // d += A B, every product exact and the sum rounded once.
-template <class Layout>
-EMU_QUIET void mma(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], const char* what,
-                   EMU_SITE) {
+template <class Layout> EMU_QUIET void mma(float (&d)[4], const unsigned (&a)[4],
+                                           const unsigned (&b)[2], const char* what, EMU_SITE) {
     constexpr unsigned everybody = 0xffffffffu;
     constexpr int K = Layout::K;
     const Fragments mine{{a[0], a[1], a[2], a[3]}, {b[0], b[1]}};

@@ -16,7 +16,8 @@ template <class T> EMU_QUIET T value_of(const Lanes* lanes, int lane) {
     return value;
 }
 
-template <class T> EMU_QUIET const Lanes* meet(unsigned mask, const T& value, const char* what, EMU_SITE) {
+template <class T>
+EMU_QUIET const Lanes* meet(unsigned mask, const T& value, const char* what, EMU_SITE) {
     static_assert(sizeof(T) <= sizeof Lanes().value[0], "too much for one warp primitive");
     return emu_meet(mask, &value, sizeof value, what, emu_file, emu_line);
 }
@@ -71,7 +72,8 @@ EMU_QUIET unsigned lanes_where(unsigned mask, T value, Test test, const char* wh
 
 EMU_QUIET void __syncwarp(unsigned mask = 0xffffffffu, EMU_SITE) { emu_warp_barrier(mask, EMU_AT); }
 
-template <class T> EMU_QUIET T __shfl_sync(unsigned mask, T value, int from, int width = 32, EMU_SITE) {
+template <class T>
+EMU_QUIET T __shfl_sync(unsigned mask, T value, int from, int width = 32, EMU_SITE) {
     const int first = emu_lane() / width * width;
     return emu::shuffle(mask, value, first + (from & (width - 1)), "__shfl_sync", EMU_AT);
 }
@@ -90,33 +92,40 @@ EMU_QUIET T __shfl_down_sync(unsigned mask, T value, unsigned step, int width = 
 template <class T>
 EMU_QUIET T __shfl_xor_sync(unsigned mask, T value, int step, int width = 32, EMU_SITE) {
     const int lane = emu_lane();
-    return emu::shuffle(mask, value, emu::within(lane ^ step, width, lane), "__shfl_xor_sync", EMU_AT);
+    return emu::shuffle(mask, value, emu::within(lane ^ step, width, lane), "__shfl_xor_sync",
+                        EMU_AT);
 }
 
 EMU_QUIET unsigned __ballot_sync(unsigned mask, int predicate, EMU_SITE) {
-    return emu::lanes_where(mask, predicate, [](int p) { return p != 0; }, "__ballot_sync", EMU_AT);
+    return emu::lanes_where(
+        mask, predicate, [](int p) { return p != 0; }, "__ballot_sync", EMU_AT);
 }
 EMU_QUIET int __any_sync(unsigned mask, int predicate, EMU_SITE) {
-    return emu::lanes_where(mask, predicate, [](int p) { return p != 0; }, "__any_sync", EMU_AT) != 0;
+    return emu::lanes_where(
+               mask, predicate, [](int p) { return p != 0; }, "__any_sync", EMU_AT) != 0;
 }
 EMU_QUIET int __all_sync(unsigned mask, int predicate, EMU_SITE) {
-    return emu::lanes_where(mask, predicate, [](int p) { return p != 0; }, "__all_sync", EMU_AT) == mask;
+    return emu::lanes_where(
+               mask, predicate, [](int p) { return p != 0; }, "__all_sync", EMU_AT) == mask;
 }
 template <class T> EMU_QUIET unsigned __match_any_sync(unsigned mask, T value, EMU_SITE) {
-    return emu::lanes_where(mask, value, [value](T v) { return v == value; }, "__match_any_sync", EMU_AT);
+    return emu::lanes_where(
+        mask, value, [value](T v) { return v == value; }, "__match_any_sync", EMU_AT);
 }
-template <class T> EMU_QUIET unsigned __match_all_sync(unsigned mask, T value, int* same, EMU_SITE) {
-    const unsigned found = emu::lanes_where(mask, value, [value](T v) { return v == value; },
-                                            "__match_all_sync", EMU_AT);
+template <class T>
+EMU_QUIET unsigned __match_all_sync(unsigned mask, T value, int* same, EMU_SITE) {
+    const unsigned found = emu::lanes_where(
+        mask, value, [value](T v) { return v == value; }, "__match_all_sync", EMU_AT);
     *same = found == mask;
     return *same ? mask : 0;
 }
 
 // As on the device, reductions in hardware are for integers alone.
-#define EMU_REDUCE(name, T, expression)                                                          \
-    EMU_QUIET T __reduce_##name##_sync(unsigned mask, T value, EMU_SITE) {                       \
-        return emu::reduce(mask, value, [](T a, T b) { return T(expression); },                  \
-                           "__reduce_" #name "_sync", EMU_AT);                                   \
+#define EMU_REDUCE(name, T, expression)                                                     \
+    EMU_QUIET T __reduce_##name##_sync(unsigned mask, T value, EMU_SITE) {                  \
+        return emu::reduce(                                                                 \
+            mask, value, [](T a, T b) { return T(expression); }, "__reduce_" #name "_sync", \
+            EMU_AT);                                                                        \
     }
 EMU_REDUCE(add, int, unsigned(a) + unsigned(b))
 EMU_REDUCE(add, unsigned, a + b)
@@ -124,7 +133,7 @@ EMU_REDUCE(min, int, b < a ? b : a)
 EMU_REDUCE(min, unsigned, b < a ? b : a)
 EMU_REDUCE(max, int, a < b ? b : a)
 EMU_REDUCE(max, unsigned, a < b ? b : a)
-EMU_REDUCE(and, unsigned, a & b)
+EMU_REDUCE(and, unsigned, a& b)
 EMU_REDUCE(or, unsigned, a | b)
 EMU_REDUCE(xor, unsigned, a ^ b)
 #undef EMU_REDUCE

@@ -1,0 +1,85 @@
+"""Tables inside documents: what stands between two markers is written by the benchmark.
+
+<!-- bench:networks -->
+(whatever was here is replaced)
+<!-- /bench -->
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from minialex.bench import record as records
+from minialex.bench.record import Record
+from minialex.bench.tables import document_table
+from minialex.errors import MinialexError
+
+OPENING, CLOSING = r"<!-- bench:([\w-]+) -->", "<!-- /bench -->"
+EITHER = r"(<!-- (?:bench:[\w-]+|/bench) -->)"
+RESULTS = "benchmarks/results"
+
+
+def fill(text: str, table: Callable[[str], str]) -> str:
+    """Return `text` with everything between markers replaced by ``table(name)``.
+
+    Raises
+    ------
+    MinialexError
+        If a marker is not closed, or closed without being opened.
+    """
+    filled: list[str] = []
+    name = None
+    for piece in re.split(EITHER, text):
+        opening = re.fullmatch(OPENING, piece)
+        if opening:
+            if name is not None:
+                raise MinialexError(f"the marker bench:{name} is not closed: add {CLOSING}")
+            name = opening[1]
+            filled.append(f"{piece}\n{table(name)}\n")
+        elif piece == CLOSING:
+            if name is None:
+                raise MinialexError(f"{CLOSING} closes no marker: remove it")
+            name = None
+            filled.append(piece)
+        elif name is None:
+            filled.append(piece)
+    if name is not None:
+        raise MinialexError(f"the marker bench:{name} is not closed: add {CLOSING}")
+    return "".join(filled)
+
+
+def results(root: Path) -> list[Record]:
+    """Return the records ``benchmarks/results/*/record.json`` of a source tree, sorted by name.
+
+    Raises
+    ------
+    MinialexError
+        If there are none, or one cannot be read.
+    """
+    paths = sorted((root / RESULTS).glob(f"*/{records.FILE}"))
+    if not paths:
+        raise MinialexError(f"no records in {root / RESULTS}: `minialex bench --out` writes there")
+    return [records.read(path) for path in paths]
+
+
+def documents(root: Path) -> list[Path]:
+    """Return the documents of a source tree that have markers."""
+    paths = [root / "README.md", *sorted((root / "docs").rglob("*.md"))]
+    return [p for p in paths if p.exists() and re.search(OPENING, p.read_text(encoding="utf-8"))]
+
+
+def stale(root: Path) -> dict[Path, str]:
+    """Return the documents whose tables are not those of the results, with the text they need."""
+    found = results(root)
+    wanted = {}
+    for path in documents(root):
+        text = path.read_text(encoding="utf-8")
+        try:
+            right = fill(text, lambda name: document_table(name, found))
+        except MinialexError as error:
+            raise MinialexError(f"{path.name}: {error}") from error
+        if right != text:
+            wanted[path] = right
+    return wanted

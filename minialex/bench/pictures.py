@@ -1,0 +1,254 @@
+"""Records as pictures: the roofline, bars against peers, cost against batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter
+
+from minialex.bench.layers import DATA, FORWARD, WEIGHT
+from minialex.bench.networks import INFERENCE, STEP
+from minialex.bench.record import Record, Row, ratio
+from minialex.bench.roofline import intensity, roof
+from minialex.bench.tables import WHOLE, best, machine_name, peers
+
+# colours that people who see colours differently can tell apart (Okabe and Ito 2008)
+INK, GREY = "#222222", "#8a8a8a"
+COLOURS = {
+    "conv2d": "#0072B2",
+    "linear": "#D55E00",
+    "max_pool2d": "#009E73",
+    "relu": "#CC79A7",
+    "local_response_norm": "#56B4E9",
+    "optimizer": "#E69F00",
+}
+OTHERS = GREY
+MARKERS = {FORWARD: "o", DATA: "<", WEIGHT: "^"}
+PEER_COLOURS = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"
+PIXELS_PER_INCH = 150
+MOST_BARS = 24
+
+
+def draw(record: Record, folder: Path) -> list[Path]:
+    """Draw every picture that the record has something for; return the files."""
+    figures = {
+        "roofline.png": roofline([record]),
+        "peers.png": peer_bars(record),
+        "batch.png": batch_lines(record),
+    }
+    return [save(figure, folder / name) for name, figure in figures.items() if figure is not None]
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a picture to a file and return its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=PIXELS_PER_INCH)
+    return path
+
+
+def _tidy(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(colors=INK)
+
+
+# the roofline
+
+
+def roofline(records: list[Record]) -> Figure | None:
+    """Draw one point a layer and pass under the machine's ceilings, a panel a machine.
+
+    Parameters
+    ----------
+    records : list of Record
+        Those without layers are left out.
+
+    Returns
+    -------
+    Figure, or None where no record has layers.
+    """
+    shown = [(r, rows) for r in records if (rows := _pointed(r))]
+    if not shown:
+        return None
+    figure = Figure(figsize=(8.0 * len(shown), 5.6), layout="constrained")
+    for axes, (record, rows) in zip(
+        np.atleast_1d(figure.subplots(1, len(shown))), shown, strict=True
+    ):
+        _roofline_panel(axes, record, rows)
+    return figure
+
+
+def _pointed(record: Record) -> list[Row]:
+    """Return the rows that have a place in the roofline, at the batch that has most of them."""
+    rows = [r for r in record.rows if r.op not in WHOLE and intensity(r) and best(r)]
+    batches = [r.batch for r in rows if r.batch]
+    most = max(batches, key=batches.count, default=0)
+    return [r for r in rows if r.batch in (0, most)]
+
+
+def _roofline_panel(axes: Axes, record: Record, rows: list[Row]) -> None:
+    gemm, copy = (float(np.median(c)) for c in (record.ceilings.gemm, record.ceilings.copy))
+    at = np.array([intensity(row) for row in rows], float)
+    rates = np.array([row.flops / best(row).seconds for row in rows])  # type: ignore[union-attr]
+    edges = np.array([min(at.min(), 0.1) / 2, max(at.max(), gemm / copy) * 3])
+    slope = np.geomspace(edges[0], edges[1], 200)
+    axes.plot(slope, [roof(x, gemm, copy) / 1e9 for x in slope], color=INK, linewidth=1.5, zorder=1)
+    axes.axvline(gemm / copy, color=GREY, linewidth=0.8, linestyle=":", zorder=0)
+    for row, x, y in zip(rows, at, rates, strict=True):
+        colour, marker = COLOURS.get(row.op, OTHERS), MARKERS.get(row.what, "s")
+        axes.scatter(x, y / 1e9, s=42, marker=marker, color=colour, edgecolor="white", zorder=3)
+        if row.op == "conv2d" and row.what == FORWARD:
+            _label(axes, row.labels[0].split()[-1], x, y / 1e9)
+    axes.set(xscale="log", yscale="log", xlim=edges)
+    axes.set_ylim(min(rates.min() / 1e9, copy * edges[0] / 1e9) / 2, gemm / 1e9 * 2.5)
+    axes.annotate(
+        f"matrix product {gemm / 1e9:,.0f} GFLOP/s", (edges[1], gemm / 1e9), (-6, 5),
+        textcoords="offset points", ha="right", color=INK, fontsize=9,
+    )  # fmt: skip
+    middle = float(np.sqrt(edges[0] * min(edges[1], gemm / copy)))
+    axes.annotate(
+        f"copy {copy / 1e9:,.1f} GB/s", (middle, roof(middle, gemm, copy) / 1e9), (-8, 2),
+        textcoords="offset points", ha="right", color=INK, fontsize=9,
+    )  # fmt: skip
+    batch = max(row.batch for row in rows)
+    axes.set_title(f"{machine_name(record)}, batch {batch}", loc="left", color=INK, fontsize=11)
+    axes.set_xlabel("floating-point operations a byte moved")
+    axes.set_ylabel("GFLOP/s")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+    _tidy(axes)
+    _roofline_legend(axes, rows)
+
+
+def _label(axes: Axes, text: str, x: float, y: float) -> None:
+    axes.annotate(text, (x, y), (5, 4), textcoords="offset points", fontsize=8, color=INK, zorder=4)
+
+
+def _roofline_legend(axes: Axes, rows: list[Row]) -> None:
+    ops = [op for op in COLOURS if any(row.op == op for row in rows)]
+    ops += ["others"] * any(row.op not in COLOURS for row in rows)
+    handles = [
+        Line2D([], [], color=COLOURS.get(op, OTHERS), marker="o", linestyle="", label=op)
+        for op in ops
+    ]
+    handles += [
+        Line2D([], [], color=INK, marker=marker, linestyle="", label=what, markerfacecolor="none")
+        for what, marker in MARKERS.items()
+        if any(row.what == what for row in rows)
+    ]
+    axes.legend(handles=handles, frameon=False, fontsize=9, loc="lower right")
+
+
+# bars against peers
+
+
+def peer_bars(record: Record) -> Figure | None:
+    """Draw how many times as fast we are as each peer: whole networks where there are any."""
+    rows = [r for r in record.rows if best(r) and peers([r])]
+    chosen = [r for r in rows if r.op in WHOLE] or rows[:MOST_BARS]
+    if not chosen:
+        return None
+    rivals = peers(chosen)
+    height = 1.4 + 0.26 * len(chosen) * (len(rivals) + 0.6)
+    figure = Figure(figsize=(8.0, height), layout="constrained")
+    axes, thick = figure.subplots(), 0.8 / len(rivals)
+    for i, name in enumerate(rivals):
+        _bars(axes, chosen, name, (i - (len(rivals) - 1) / 2) * thick, thick, PEER_COLOURS[i % 6])
+    axes.axvline(1, color=INK, linewidth=1.2)
+    axes.set_yticks(range(len(chosen)), [_bar_name(row) for row in chosen])
+    axes.invert_yaxis()
+    axes.set_xlim(0, max(1.2, axes.get_xlim()[1] * 1.08))
+    axes.set_xlabel("time of the peer / our time (to the right of 1 we are faster)")
+    axes.set_title(machine_name(record), loc="left", color=INK, fontsize=11)
+    _tidy(axes)
+    if len(rivals) > 1:
+        axes.legend(frameon=False, fontsize=9, loc="best")
+    else:
+        axes.set_xlabel(f"time of {rivals[0]} / our time (to the right of 1 we are faster)")
+    return figure
+
+
+def _bars(axes: Axes, rows: list[Row], name: str, offset: float, thick: float, colour: str) -> None:
+    """Draw one peer's bars, with the quartiles of the ratios as whiskers."""
+    for i, row in enumerate(rows):
+        timing, mine = row.timings.get(name), best(row)
+        if timing is None or mine is None or not timing.timed:
+            continue
+        low, middle, high = ratio(timing, mine)
+        axes.barh(i + offset, middle, thick * 0.9, color=colour, label=name if i == 0 else None)
+        axes.plot([low, high], [i + offset] * 2, color=INK, linewidth=1)
+        axes.annotate(
+            f"{middle:.2f}", (high, i + offset), (4, 0), textcoords="offset points",
+            va="center", fontsize=8, color=INK,
+        )  # fmt: skip
+
+
+def _bar_name(row: Row) -> str:
+    name = f"{row.labels[0]} {row.op}" if row.op in WHOLE else row.title
+    return f"{name}, batch {row.batch}" if row.batch else name
+
+
+# cost against batch
+
+
+def batch_lines(record: Record) -> Figure | None:
+    """Draw the time of a training step and of inference against the batch.
+
+    Each panel is one network's; the grey line is the straight one that fits ours best.
+    """
+    panels: dict[tuple[str, str], list[Row]] = {}
+    for row in record.rows:
+        if row.op in WHOLE and best(row):
+            panels.setdefault((row.labels[0], row.op), []).append(row)
+    shown = {
+        key: sorted(rows, key=lambda r: r.batch) for key, rows in panels.items() if len(rows) > 2
+    }
+    if not shown:
+        return None
+    figure = Figure(figsize=(5.2 * len(shown), 4.2), layout="constrained")
+    grid = np.atleast_1d(figure.subplots(1, len(shown)))
+    for axes, ((network, op), rows) in zip(grid, shown.items(), strict=True):
+        _batch_panel(axes, f"{network}, {_spoken(op)}", rows)
+    return figure
+
+
+def _spoken(op: str) -> str:
+    return {STEP: "training step", INFERENCE: "inference"}[op]
+
+
+def _batch_panel(axes: Axes, title: str, rows: list[Row]) -> None:
+    x = np.array([row.batch for row in rows])
+    y = np.array([best(row).seconds for row in rows])  # type: ignore[union-attr]
+    line = fit(x, y)
+    axes.plot(x, np.polyval(line, x), color=GREY, linewidth=1, zorder=1)
+    _points(axes, x, y, "minialex", INK, "o")
+    for i, name in enumerate(peers(rows)):
+        known = [(r.batch, t.seconds) for r in rows if (t := r.timings.get(name)) and t.timed]
+        batches, seconds = zip(*known, strict=True)
+        _points(axes, batches, seconds, name, PEER_COLOURS[(i + 1) % 6], "s")
+    axes.set_title(
+        f"{title}: {line[1] * 1e3:,.0f} ms + {line[0] * 1e3:,.2f} ms an image",
+        loc="left",
+        fontsize=10,
+    )
+    axes.set(xlabel="batch", xlim=(0, None), ylim=(0, None))
+    axes.set_ylabel("seconds")
+    _tidy(axes)
+    axes.legend(frameon=False, fontsize=9)
+
+
+def _points(axes: Axes, x: Any, y: Any, label: str, colour: str, marker: str) -> None:
+    axes.plot(x, y, color=colour, marker=marker, markersize=5, linestyle="", label=label, zorder=2)
+
+
+def fit(x: Any, y: Any) -> tuple[float, float]:
+    """Return slope and height of the straight line through points, small ones counting as much.
+
+    Weighted by 1 / y, so that each point's error counts relative to its own size.
+    """
+    slope, height = np.polyfit(x, y, 1, w=1 / np.asarray(y))
+    return float(slope), float(height)

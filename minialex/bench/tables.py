@@ -1,0 +1,308 @@
+"""Records as tables: what is shown, in which column, in how many digits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from minialex.bench.case import ARRAY, PEER
+from minialex.bench.layers import FORWARD
+from minialex.bench.networks import CHOSEN, INFERENCE, STEP
+from minialex.bench.record import Record, Row, Timing, flat, quartiles, ratio
+from minialex.bench.roofline import COPY, floor_of, share
+from minialex.errors import MinialexError
+
+WHOLE = STEP, INFERENCE
+TYPICAL_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Table:
+    """Headings and rows of text; the first `names` columns are words, the others numbers."""
+
+    headings: list[str]
+    cells: list[list[str]]
+    names: int = 1
+
+    def markdown(self) -> str:
+        """Return the table as Markdown."""
+        rule = ["---" if i < self.names else "---:" for i in range(len(self.headings))]
+        return "\n".join(
+            "| " + " | ".join(row) + " |" for row in (self.headings, rule, *self.cells)
+        )
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the unit that suits it, with three digits."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{_three(seconds / size)} {unit}"
+    return f"{_three(seconds / 1e-6)} us"
+
+
+def _three(value: float) -> str:
+    """Return a number with three digits that count, or as many as it has before the point."""
+    digits = 2 if value < 10 else 1 if value < 100 else 0
+    return f"{value:,.{digits}f}"
+
+
+def with_spread(timing: Timing) -> str:
+    """Return the median time, and half the interquartile range as a share of it."""
+    low, middle, high = quartiles(flat(timing.times))
+    return f"{duration(middle)} ±{(high - low) / 2 / middle:.0%}"
+
+
+def times(theirs: Timing | None, ours: Timing) -> str:
+    """Return how many times as long `theirs` took, median of pairs; "" where it did not run."""
+    if theirs is None or not theirs.timed:
+        return ""
+    return f"{ratio(theirs, ours)[1]:.2f}"
+
+
+def peers(rows: Iterable[Row]) -> list[str]:
+    """Return the peers that were timed in any of the rows, in order of appearance."""
+    found: dict[str, None] = {}
+    for row in rows:
+        found |= {name: None for name, t in row.timings.items() if t.kind == PEER and t.timed}
+    return list(found)
+
+
+def ours(row: Row) -> dict[str, Timing]:
+    """Return the implementations that were timed."""
+    return {n: t for n, t in row.timings.items() if t.kind != PEER and t.timed}
+
+
+def best(row: Row) -> Timing | None:
+    """Return the timing that users get: the default choice, else the fastest implementation."""
+    found = ours(row)
+    if CHOSEN in found:
+        return found[CHOSEN]
+    return min(found.values(), key=lambda t: t.seconds, default=None)
+
+
+def table_of(record: Record, rows: list[Row]) -> Table:
+    """Return everything about some rows, a line an implementation.
+
+    Columns that would say the same in every line are left out.
+    """
+    rivals, several = peers(rows), any(len(ours(row)) > 1 for row in rows)
+    cold = any(t.cold for row in rows for t in row.timings.values())
+    batches = len({row.batch for row in rows if row.batch}) > 1
+    headings = ["what", *["implementation"] * several, *["batch"] * batches, "time"]
+    headings += [*["cold L2"] * cold, "GFLOP/s", "GB/s", "of ceiling", *["array/this"] * several]
+    cells = []
+    for row in rows:
+        for name, timing in ours(row).items():
+            words = [row.title, *[name] * several, *[str(row.batch or "")] * batches]
+            shown = [with_spread(timing), *[_cold(timing)] * cold, *_rates(record, row, timing)]
+            others = [times(row.timings.get(n), timing) for n in [ARRAY] * several + rivals]
+            cells.append([*words, *shown, *others])
+    return Table([*headings, *(f"{name}/this" for name in rivals)], cells, names=1 + several)
+
+
+def _cold(timing: Timing) -> str:
+    return duration(quartiles(flat(timing.cold))[1]) if timing.cold else ""
+
+
+def _rates(record: Record, row: Row, timing: Timing) -> list[str]:
+    """Return GFLOP/s, GB/s, and the share of the ceiling and which."""
+    if not row.parts:
+        return ["", "", ""]
+    seconds, binding = timing.seconds, floor_of(row, record.ceilings).ceiling
+    reached = share(row, seconds, record.ceilings) or 0.0
+    rates = (_three(n / seconds / 1e9) for n in (row.flops, row.bytes))
+    return [*rates, f"{reached:.0%} {binding}"]
+
+
+def refusals(record: Record) -> list[str]:
+    """Return a line for everybody who was not timed, but should have been."""
+    lines = [f"{name}: {why}" for name, why in record.absent.items()]
+    seen: dict[tuple[str, str], list[Row]] = {}
+    for row in record.rows:
+        for name, timing in row.timings.items():
+            if timing.reason:
+                seen.setdefault((name, timing.reason), []).append(row)
+    for (name, why), rows in seen.items():
+        where = rows[0].title + (f" and {len(rows) - 1} more" if len(rows) > 1 else "")
+        lines.append(f"{name} in {where}: {why}")
+    return lines
+
+
+# The tables of the README and the docs
+
+
+def machine_name(record: Record) -> str:
+    """Return what to call the machine: its GPU, or its CPU and how much of it was used."""
+    gpu = record.machine.get("gpu")
+    return gpu["name"] if gpu else f"{record.machine['cpu']}, {record.threads['used']} threads"
+
+
+def machine_table(record: Record) -> Table:
+    """Return where the record was made."""
+    gpu = record.machine.get("gpu")
+    facts = {
+        "machine": machine_name(record),
+        **({"driver": gpu["state"].get("driver_version", "unknown")} if gpu else {}),
+        "large matrix product": f"{_three(_median(record.ceilings.gemm) / 1e9)} GFLOP/s",
+        "large copy": f"{_three(_median(record.ceilings.copy) / 1e9)} GB/s",
+        "kept busy by other programs": f"{record.busy:.1f} cores",
+        "versions": ", ".join(f"{k} {v}" for k, v in record.versions.items()),
+        **record.peers,
+        "measured": f"{record.date}, revision {record.commit or 'unknown'}",
+    }
+    return Table(["", ""], [[k, v] for k, v in facts.items()], names=2)
+
+
+def _median(values: list[float]) -> float:
+    return quartiles(values)[1]
+
+
+def whole_table(record: Record) -> Table:
+    """Return training steps and inference of whole networks."""
+    rows = [row for row in record.rows if row.op in WHOLE and best(row)]
+    rivals = peers(rows)
+    headings = ["network", "what", "batch", "time", "images/s", "of floor"]
+    cells = []
+    for row in rows:
+        timing = best(row)
+        assert timing is not None
+        reached = f"{share(row, timing.seconds, record.ceilings) or 0:.0%}"
+        rate = _three(row.images / timing.seconds)
+        shown = [row.labels[0], row.op, str(row.batch), with_spread(timing), rate, reached]
+        cells.append([*shown, *(times(row.timings.get(n), timing) for n in rivals)])
+    return Table([*headings, *(f"{name}/ours" for name in rivals)], cells, names=2)
+
+
+def layer_rows(record: Record, batch: int = TYPICAL_BATCH) -> list[Row]:
+    """Return the rows of single ops of the networks at one batch."""
+    return [r for r in record.rows if r.batch == batch and r.what.endswith(("gradient", FORWARD))]
+
+
+def part_table(record: Record) -> Table:
+    """Return where the time of one training step of the first network goes, op by op."""
+    rows = [row for row in layer_rows(record) if row.count and best(row)]
+    network = rows[0].labels[0].split()[0] if rows else ""
+    rows = [row for row in rows if row.labels[0].split()[0] == network]
+    rows += [row for row in record.rows if row.op == "optimizer" and row.count and best(row)]
+    rivals = peers(rows)
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(_group(row), []).append(row)
+    cells = [[name, *_sums(record, group, rivals)] for name, group in groups.items()]
+    cells.append(["all", *_sums(record, rows, rivals)])
+    return Table(["part", "ceiling", "floor", "ours", *rivals], cells, names=2)
+
+
+def _group(row: Row) -> str:
+    return row.what if row.op == "optimizer" else f"{row.op} {row.what}"
+
+
+def _sums(record: Record, rows: list[Row], rivals: list[str]) -> list[str]:
+    floors = [floor_of(row, record.ceilings) for row in rows]
+    moving = sum(
+        f.seconds * r.count for f, r in zip(floors, rows, strict=True) if f.ceiling == COPY
+    )
+    least = sum(f.seconds * r.count for f, r in zip(floors, rows, strict=True))
+    mine = sum(t.seconds * row.count for row in rows if (t := best(row)))
+    theirs = [_sum_of(rows, name) for name in rivals]
+    ceiling = "copy" if moving > least / 2 else "gemm"
+    return [ceiling, duration(least), duration(mine), *theirs]
+
+
+def _sum_of(rows: list[Row], name: str) -> str:
+    """Return a peer's time for some rows, nothing where it did not run all of them."""
+    timings = [(row.timings.get(name), row.count) for row in rows]
+    if any(t is None or not t.timed for t, _ in timings):
+        return ""
+    return duration(sum(t.seconds * count for t, count in timings if t is not None))
+
+
+def loader_table(record: Record) -> Table:
+    """Return images a second of the loader and of image preparation."""
+    rows = [row for row in record.rows if row.op in ("loader", "images") and ours(row)]
+    cells = [
+        [
+            f"{row.labels[0]}, {row.what}",
+            str(row.batch),
+            duration(t.seconds),
+            _three(row.images / t.seconds),
+        ]
+        for row in rows
+        for t in ours(row).values()
+    ]
+    return Table(["what", "batch", "time", "images/s"], cells)
+
+
+def optimizer_table(record: Record) -> Table:
+    """Return the optimizers."""
+    return table_of(record, [row for row in record.rows if row.op == "optimizer"])
+
+
+def memory_table(record: Record) -> Table:
+    """Return the peak memory of a training step, and what of it came after the imports."""
+    found = {(m["network"], m["batch"], m["who"]): m for m in record.memory if "peak" in m}
+    cells = []
+    for (network, batch, who), m in found.items():
+        mine = found.get((network, batch, "minialex"), m)
+        grown, own = (x["peak"] - x["base"] for x in (m, mine))
+        sizes = (f"{n / 2**20:,.0f} MiB" for n in (m["peak"], grown))
+        shares = (f"{n:.2f}" for n in (mine["peak"] / m["peak"], own / grown))
+        both = zip(sizes, shares, strict=True)
+        cells.append([network, who, str(batch), *(text for pair in both for text in pair)])
+    headings = ["network", "who", "batch", "peak", "ours/this", "peak less imports", "ours/this"]
+    return Table(headings, cells, names=2)
+
+
+def import_table(record: Record) -> Table:
+    """Return import times."""
+    return Table(["what", "time"], [[i["what"], duration(i["seconds"])] for i in record.imports])
+
+
+def kernel_table(record: Record) -> Table:
+    """Return what each kernel takes of the GPU, each with its largest launch."""
+    kernels = {k["name"]: k for row in record.rows for t in row.timings.values() for k in t.kernels}
+    cells = [
+        [
+            name,
+            str(k["registers"]),
+            str(k["spilled_bytes"]),
+            f"{k['shared_bytes']:,}",
+            f"{k['occupancy']:.0%}",
+        ]
+        for name, k in sorted(kernels.items())
+    ]
+    return Table(["kernel", "registers", "spilled bytes", "shared bytes", "occupancy"], cells)
+
+
+TABLES: dict[str, Callable[[Record], Table]] = {
+    "machine": machine_table,
+    "networks": whole_table,
+    "parts": part_table,
+    "layers": lambda record: table_of(record, layer_rows(record)),
+    "optimizers": optimizer_table,
+    "loader": loader_table,
+    "memory": memory_table,
+    "imports": import_table,
+    "kernels": kernel_table,
+}
+"""The tables that a document can ask for, by name."""
+
+
+def document_table(name: str, records: list[Record]) -> str:
+    """Return a table of every record that has anything to put into it, as Markdown.
+
+    Raises
+    ------
+    MinialexError
+        If there is no such table, or no record has anything for it.
+    """
+    if name not in TABLES:
+        raise MinialexError(f"there is no table {name!r}: there is {', '.join(TABLES)}")
+    parts = []
+    for record in records:
+        table = TABLES[name](record)
+        if table.cells:
+            parts.append(f"{machine_name(record)}:\n\n{table.markdown()}")
+    if not parts:
+        raise MinialexError(f"no result has anything for the table {name!r}: measure it first")
+    return "\n\n".join(parts)

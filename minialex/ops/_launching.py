@@ -1,0 +1,42 @@
+"""What conv2d_cuda and linear_cuda share beyond the products themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from minialex.arrays import Array, array_module
+from minialex.autograd import Gradients
+from minialex.ops._windows import delivered
+
+LIMIT = 2**31 - 2**16
+"""The most elements of an array: kernels index with 32 bits, and look a little beyond the end."""
+
+TILE = (16, 16)
+"""The threads of a block of the tiled kernels: TILE of ``kernels/tile_product.cuh``, twice."""
+
+
+def packed(a: Array) -> Array:
+    """Return `a`, or a copy where it is not C-contiguous."""
+    return array_module(a).ascontiguousarray(a)  # type: ignore[no-any-return]
+
+
+def gradients(
+    gy: Array,
+    shapes: tuple[tuple[int, ...], ...],
+    writes: tuple[Callable[[Array], None], ...],
+    needs: tuple[bool, ...],
+    out: Gradients,
+) -> Gradients:
+    """Return the gradients that are needed, each written by its function to where it lives."""
+
+    def gradient(
+        shape: tuple[int, ...], write: Callable[[Array], None], home: Array | None
+    ) -> Array:
+        direct = home is not None and home.flags.c_contiguous
+        g = home if home is not None and direct else array_module(gy).empty(shape, gy.dtype)
+        write(g)
+        return delivered(g, home)
+
+    # An op called without a bias may have one input less than it has shapes.
+    asked = zip(shapes, writes, needs, out, strict=False)
+    return tuple(gradient(s, write, home) if need else None for s, write, need, home in asked)

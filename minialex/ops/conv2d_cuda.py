@@ -1,0 +1,309 @@
+"""conv2d as CUDA kernels: a ladder of implementations, from the plainest to the fastest.
+
+    naive           kernels/conv2d.cu                 one thread a number, all from memory
+    tiled           kernels/conv2d_tiled.cu           tiles in shared memory
+    im2col          kernels/conv2d_im2col.cu          patches written out, products of matrices
+    implicit_gemm   kernels/conv2d_implicit_gemm.cu   the same products, patches never written
+
+A rung is three functions, which launch kernels for y, gx and gw; all share the bias gradient. They
+take C-contiguous arrays of up to 2^31 - 2^16 elements. saved = (x, w), as for every implementation,
+so rungs can be mixed: the forward of one with the backward of another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import gcd
+from typing import Any, NamedTuple
+
+from minialex import cuda
+from minialex.arrays import Array, array_module
+from minialex.autograd import Gradients, Implementation
+from minialex.ops._blocking import SCRATCH, add_up, cut, in_vectors, multiply
+from minialex.ops._launching import LIMIT, TILE, gradients, packed
+from minialex.ops._windows import Pair, positions
+
+FAR = 2**28
+"""The furthest that a window may reach, in pixels."""
+
+BUSY_BLOCKS = 528
+"""Blocks of 256 threads that keep an H100 busy: four on each multiprocessor."""
+
+
+class Sizes(NamedTuple):
+    """All sizes of a convolution, in the order in which kernels take them."""
+
+    N: int
+    C: int
+    H: int
+    W: int
+    O: int
+    KH: int
+    KW: int
+    OH: int
+    OW: int
+    sh: int
+    sw: int
+    ph: int
+    pw: int
+    dh: int
+    dw: int
+    groups: int
+
+    @classmethod
+    def of(
+        cls, x: Array, w: Array, stride: Pair, padding: Pair, dilation: Pair, groups: int
+    ) -> Sizes:
+        """Return the sizes of the convolution of `x` with `w`.
+
+        Raises
+        ------
+        ValueError
+            If an array or the window is larger than the kernels can index.
+        """
+        (N, C, H, W), (O, _, KH, KW) = x.shape, w.shape
+        OH, OW = (
+            positions(*axis)
+            for axis in zip((H, W), (KH, KW), stride, padding, dilation, strict=True)
+        )
+        at = cls(N, C, H, W, O, KH, KW, OH, OW, *stride, *padding, *dilation, groups)
+        at._check()
+        return at
+
+    def _check(self) -> None:
+        N, C, H, W, O, KH, KW, OH, OW = self[:9]
+        taps, P = C // self.groups * KH * KW, OH * OW
+        counts = {"x": N * C * H * W, "w": O * taps, "y": N * O * P}
+        for name, count in counts.items():
+            if count > LIMIT:
+                raise ValueError(
+                    f"conv2d: {name} has {count} elements, but the kernels index with 32 bits and "
+                    f"take at most {LIMIT}: use smaller batches, or the 'array' implementation"
+                )
+        reach = max(H + 2 * self.ph, W + 2 * self.pw, *self.strides_and_windows())
+        if reach > FAR:
+            raise ValueError(
+                f"conv2d: image, window or stride spans {reach} pixels, but the kernels take at "
+                f"most {FAR}: use the 'array' implementation"
+            )
+
+    def strides_and_windows(self) -> tuple[int, ...]:
+        """Return how far the window moves and how far it reaches, in pixels."""
+        return self.sh, self.sw, self.dh * self.KH, self.dw * self.KW
+
+    @property
+    def filters(self) -> int:
+        """The filters of a group."""
+        return self.O // self.groups
+
+    @property
+    def channels(self) -> int:
+        """The input channels of a group."""
+        return self.C // self.groups
+
+    @property
+    def taps(self) -> int:
+        """The weights of a filter."""
+        return self.channels * self.KH * self.KW
+
+    @property
+    def pixels(self) -> int:
+        """The places of the window in all images."""
+        return self.N * self.OH * self.OW
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One way to do all three products, each writing to its last array."""
+
+    forward: Callable[[Array, Array, Array | None, Array, Sizes], None]
+    data_gradient: Callable[[Array, Array, Array, Sizes], None]
+    weight_gradient: Callable[[Array, Array, Array, Sizes], None]
+
+
+def implementation(rung: Rung) -> Implementation:
+    """Return `rung` as an implementation of the op."""
+
+    def forward(
+        x: Array, w: Array, b: Array | None = None, **params: Any
+    ) -> tuple[Array, tuple[Array, Array]]:
+        """Return the convolution."""
+        at = Sizes.of(x, w, **params)
+        y = array_module(x).empty((at.N, at.O, at.OH, at.OW), x.dtype)
+        rung.forward(packed(x), packed(w), None if b is None else packed(b), y, at)
+        return y, (x, w)
+
+    def backward(
+        gy: Array,
+        saved: tuple[Array, Array],
+        *,
+        needs: tuple[bool, ...] = (True, True, True),
+        out: Gradients = (None, None, None),
+        **params: Any,
+    ) -> Gradients:
+        """Return the gradients of `x`, `w` and `b`."""
+        x, w = saved
+        at, gy = Sizes.of(x, w, **params), packed(gy)
+        writes: tuple[Callable[[Array], None], ...] = (
+            lambda gx: rung.data_gradient(gy, packed(w), gx, at),
+            lambda gw: rung.weight_gradient(gy, packed(x), gw, at),
+            lambda gb: bias_gradient(gy, gb, at),
+        )
+        shapes = (x.shape, w.shape, (at.O,))
+        return gradients(gy, shapes, writes, needs, out)
+
+    return Implementation(forward, backward)
+
+
+# ---- naive ---------------------------------------------------------------------------------------
+
+_forward_naive = cuda.kernel("conv2d.cu", "conv2d_forward_naive", optional=("b",))
+_data_gradient_naive = cuda.kernel("conv2d.cu", "conv2d_data_gradient_naive")
+_weight_gradient_naive = cuda.kernel("conv2d.cu", "conv2d_weight_gradient_naive")
+_bias_gradient = cuda.kernel("conv2d.cu", "conv2d_bias_gradient")
+
+
+def _naive_forward(x: Array, w: Array, b: Array | None, y: Array, at: Sizes) -> None:
+    _forward_naive(cuda.blocks(y.size), cuda.BLOCK, x, w, b, y, *at)
+
+
+def _naive_data_gradient(gy: Array, w: Array, gx: Array, at: Sizes) -> None:
+    _data_gradient_naive(cuda.blocks(gx.size), cuda.BLOCK, gy, w, gx, *at)
+
+
+def _naive_weight_gradient(gy: Array, x: Array, gw: Array, at: Sizes) -> None:
+    _weight_gradient_naive(cuda.blocks(gw.size), cuda.BLOCK, gy, x, gw, *at)
+
+
+def bias_gradient(gy: Array, gb: Array, at: Sizes) -> None:
+    """Write the sums of `gy` over images and pixels: a block for each channel and part."""
+    wanted = max(1, min(at.N, BUSY_BLOCKS // at.O))
+    images = max(1, -(-at.N // wanted))
+    count = max(1, -(-at.N // images))
+    parts = array_module(gy).empty((count, at.O), gy.dtype)
+    _bias_gradient((at.O, count), cuda.BLOCK, gy, parts, at.N, at.O, at.OH * at.OW, images)
+    add_up(parts, gb)
+
+
+# ---- tiled ---------------------------------------------------------------------------------------
+
+_forward_tiled = cuda.kernel("conv2d_tiled.cu", "conv2d_forward_tiled", optional=("b",))
+_data_gradient_tiled = cuda.kernel("conv2d_tiled.cu", "conv2d_data_gradient_tiled")
+_weight_gradient_tiled = cuda.kernel("conv2d_tiled.cu", "conv2d_weight_gradient_tiled")
+
+
+def _tiles(columns: int, rows: int, groups: int) -> tuple[int, int, int]:
+    return cuda.blocks(columns, TILE[0]), cuda.blocks(rows, TILE[1]), groups
+
+
+def _tiled_forward(x: Array, w: Array, b: Array | None, y: Array, at: Sizes) -> None:
+    grid = _tiles(at.pixels, at.filters, at.groups)
+    _forward_tiled(grid, TILE, x, w, b, y, *at)
+
+
+def _tiled_data_gradient(gy: Array, w: Array, gx: Array, at: Sizes) -> None:
+    grid = _tiles(at.N * at.H * at.W, at.channels, at.groups)
+    _data_gradient_tiled(grid, TILE, gy, w, gx, *at)
+
+
+def _tiled_weight_gradient(gy: Array, x: Array, gw: Array, at: Sizes) -> None:
+    grid = _tiles(at.taps, at.filters, at.groups)
+    _weight_gradient_tiled(grid, TILE, gy, x, gw, *at)
+
+
+# ---- im2col --------------------------------------------------------------------------------------
+
+_im2col = cuda.kernel("conv2d_im2col.cu", "conv2d_im2col")
+_col2im = cuda.kernel("conv2d_im2col.cu", "conv2d_col2im")
+_forward_im2col = cuda.kernel("conv2d_im2col.cu", "conv2d_forward_im2col", optional=("b",))
+_data_gradient_im2col = cuda.kernel("conv2d_im2col.cu", "conv2d_data_gradient_im2col")
+_weight_gradient_im2col = cuda.kernel("conv2d_im2col.cu", "conv2d_weight_gradient_im2col")
+
+
+def _blocks_of_images(like: Array, at: Sizes) -> Iterator[tuple[slice, Sizes, Array]]:
+    """Yield blocks of images, their sizes, and one room for the patches of each in turn."""
+    rows, vector = at.taps * at.groups, 16 // like.itemsize
+    image = rows * at.OH * at.OW
+    if image + rows * vector > LIMIT:
+        raise ValueError(
+            f"conv2d: the patches of one image are {image} numbers, but im2col takes at most "
+            f"{LIMIT}: use the 'implicit_gemm' implementation"
+        )
+    most = min(at.N, max(1, SCRATCH // (image * like.dtype.itemsize)))
+    # Rows are padded to whole vectors of 16 bytes.
+    room = array_module(like).empty(most * image + rows * vector, like.dtype)
+    for first in range(0, at.N, max(1, most)):
+        images = slice(first, min(at.N, first + most))
+        yield images, at._replace(N=images.stop - first), room
+
+
+def _write_patches(x: Array, patches: Array, at: Sizes) -> None:
+    padded = at.pixels + 16 // x.itemsize
+    _im2col((cuda.blocks(padded), min(at.C, 65535)), cuda.BLOCK, x, patches, *at)
+
+
+def _im2col_forward(x: Array, w: Array, b: Array | None, y: Array, at: Sizes) -> None:
+    for images, some, patches in _blocks_of_images(x, at):
+        _write_patches(x[images], patches, some)
+        how = cut(some.filters, some.pixels, some.taps, copies=at.groups, itemsize=x.itemsize)
+        arrays, sizes, P = (patches, w), (*some, in_vectors((w, at.taps))), at.OH * at.OW
+        multiply(_forward_im2col, how, at.groups, arrays, y[images], sizes, bias=(b,), inner=P)
+
+
+def _im2col_data_gradient(gy: Array, w: Array, gx: Array, at: Sizes) -> None:
+    for images, some, patches in _blocks_of_images(gy, at):
+        product = some.taps, some.pixels, some.filters
+        how = cut(*product, copies=at.groups, itemsize=gy.itemsize, most_parts=1)
+        arrays, sizes = (gy[images], w), (*some, in_vectors((w, at.taps)))
+        multiply(_data_gradient_im2col, how, at.groups, arrays, patches, sizes)
+        _col2im(cuda.blocks(gx[images].size), cuda.BLOCK, patches, gx[images], *some)
+
+
+def _im2col_weight_gradient(gy: Array, x: Array, gw: Array, at: Sizes) -> None:
+    if at.N == 0:
+        gw[...] = 0
+    for images, some, patches in _blocks_of_images(x, at):
+        _write_patches(x[images], patches, some)
+        how = cut(some.filters, some.taps, some.pixels, copies=at.groups, itemsize=x.itemsize)
+        arrays, later = (gy[images], patches), images.start > 0
+        multiply(_weight_gradient_im2col, how, at.groups, arrays, gw, some, add=later)
+
+
+# ---- implicit_gemm -------------------------------------------------------------------------------
+
+_FILE = "conv2d_implicit_gemm.cu"
+_forward_implicit = cuda.kernel(_FILE, "conv2d_forward_implicit_gemm", optional=("b",))
+_data_gradient_implicit = cuda.kernel(_FILE, "conv2d_data_gradient_implicit_gemm")
+_weight_gradient_implicit = cuda.kernel(_FILE, "conv2d_weight_gradient_implicit_gemm")
+
+
+def _implicit_forward(x: Array, w: Array, b: Array | None, y: Array, at: Sizes) -> None:
+    how = cut(at.filters, at.pixels, at.taps, copies=at.groups, itemsize=x.itemsize)
+    arrays, sizes, P = (x, w), (*at, in_vectors((w, at.taps))), at.OH * at.OW
+    multiply(_forward_implicit, how, at.groups, arrays, y, sizes, bias=(b,), inner=P)
+
+
+def _implicit_data_gradient(gy: Array, w: Array, gx: Array, at: Sizes) -> None:
+    # Elements of x fall into sh x sw phases, each a product of its own: see the kernel.
+    copies = at.groups * at.sh * at.sw
+    elements = at.N * -(-at.H // at.sh) * -(-at.W // at.sw)
+    steps = at.sh // gcd(at.sh, at.dh), at.sw // gcd(at.sw, at.dw)
+    depth = at.filters * -(-at.KH // steps[0]) * -(-at.KW // steps[1])
+    how = cut(at.channels, elements, depth, copies=copies, itemsize=gy.itemsize)
+    multiply(_data_gradient_implicit, how, copies, (gy, w), gx, at)
+
+
+def _implicit_weight_gradient(gy: Array, x: Array, gw: Array, at: Sizes) -> None:
+    how = cut(at.filters, at.taps, at.pixels, copies=at.groups, itemsize=x.itemsize)
+    multiply(_weight_gradient_implicit, how, at.groups, (gy, x), gw, at)
+
+
+IMPLEMENTATIONS = {
+    "naive": implementation(Rung(_naive_forward, _naive_data_gradient, _naive_weight_gradient)),
+    "tiled": implementation(Rung(_tiled_forward, _tiled_data_gradient, _tiled_weight_gradient)),
+    "im2col": implementation(Rung(_im2col_forward, _im2col_data_gradient, _im2col_weight_gradient)),
+    "implicit_gemm": implementation(
+        Rung(_implicit_forward, _implicit_data_gradient, _implicit_weight_gradient)
+    ),
+}

@@ -1,0 +1,163 @@
+"""linear as CUDA kernels (``kernels/linear.cu``): three rungs, from the plainest to the fastest.
+
+    naive              one thread a number, all from memory
+    tiled              tiles in shared memory
+    register_blocked   sums in registers, vectors, double buffering
+
+saved = (x, w), as for every implementation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from minialex import cuda
+from minialex.arrays import Array, array_module
+from minialex.autograd import Gradients, Implementation
+from minialex.ops._blocking import add_up, cut, in_vectors, multiply
+from minialex.ops._launching import LIMIT, TILE, gradients, packed
+
+BLOCK = (32, 8)
+ROWS_PER_PART = 64
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One way to do all three products of matrices, each writing to its last array."""
+
+    forward: Callable[[Array, Array, Array | None, Array], None]
+    data_gradient: Callable[[Array, Array, Array], None]
+    weight_gradient: Callable[[Array, Array, Array], None]
+
+
+def implementation(rung: Rung) -> Implementation:
+    """Return `rung` as an implementation of the op."""
+
+    def forward(x: Array, w: Array, b: Array | None = None) -> tuple[Array, tuple[Array, Array]]:
+        """Return x w^T + b."""
+        O, I = w.shape
+        y = array_module(x).empty((*x.shape[:-1], O), x.dtype)
+        _check(x, w, y)
+        rung.forward(
+            packed(x).reshape(-1, I), packed(w), None if b is None else packed(b), y.reshape(-1, O)
+        )
+        return y, (x, w)
+
+    def backward(
+        gy: Array,
+        saved: tuple[Array, Array],
+        *,
+        needs: tuple[bool, ...] = (True, True, True),
+        out: Gradients = (None, None, None),
+    ) -> Gradients:
+        """Return the gradients of `x`, `w` and `b`."""
+        x, w = saved
+        O, I = w.shape
+        gy = packed(gy).reshape(-1, O)
+        writes: tuple[Callable[[Array], None], ...] = (
+            lambda gx: rung.data_gradient(gy, packed(w), gx.reshape(-1, I)),
+            lambda gw: rung.weight_gradient(gy, packed(x).reshape(-1, I), gw),
+            lambda gb: bias_gradient(gy, gb),
+        )
+        return gradients(gy, (x.shape, w.shape, (O,)), writes, needs, out)
+
+    return Implementation(forward, backward)
+
+
+def _check(x: Array, w: Array, y: Array) -> None:
+    for name, a in (("x", x), ("w", w), ("y", y)):
+        if a.size > LIMIT:
+            raise ValueError(
+                f"linear: {name} has {a.size} elements, but the kernels index with 32 bits and "
+                f"take at most {LIMIT}: use fewer rows, or the 'array' implementation"
+            )
+
+
+# ---- naive ---------------------------------------------------------------------------------------
+
+_forward_naive = cuda.kernel("linear.cu", "linear_forward_naive", optional=("b",))
+_data_gradient_naive = cuda.kernel("linear.cu", "linear_data_gradient_naive")
+_weight_gradient_naive = cuda.kernel("linear.cu", "linear_weight_gradient_naive")
+_bias_gradient = cuda.kernel("linear.cu", "linear_bias_gradient")
+
+
+def _grid(out: Array, block: tuple[int, int]) -> tuple[int, int]:
+    return cuda.blocks(out.shape[1], block[0]), cuda.blocks(out.shape[0], block[1])
+
+
+def _naive_forward(x: Array, w: Array, b: Array | None, y: Array) -> None:
+    _forward_naive(_grid(y, BLOCK), BLOCK, x, w, b, y, len(x), *w.shape)
+
+
+def _naive_data_gradient(gy: Array, w: Array, gx: Array) -> None:
+    _data_gradient_naive(_grid(gx, BLOCK), BLOCK, gy, w, gx, len(gy), *w.shape)
+
+
+def _naive_weight_gradient(gy: Array, x: Array, gw: Array) -> None:
+    _weight_gradient_naive(_grid(gw, BLOCK), BLOCK, gy, x, gw, len(gy), *gw.shape)
+
+
+def bias_gradient(gy: Array, gb: Array) -> None:
+    """Write the sums of `gy` over rows."""
+    R, O = gy.shape
+    parts = array_module(gy).empty((max(1, -(-R // ROWS_PER_PART)), O), gy.dtype)
+    grid = cuda.blocks(O), len(parts)
+    _bias_gradient(grid, cuda.BLOCK, gy, parts, R, O, ROWS_PER_PART)
+    add_up(parts, gb)
+
+
+# ---- tiled ---------------------------------------------------------------------------------------
+
+_forward_tiled = cuda.kernel("linear.cu", "linear_forward_tiled", optional=("b",))
+_data_gradient_tiled = cuda.kernel("linear.cu", "linear_data_gradient_tiled")
+_weight_gradient_tiled = cuda.kernel("linear.cu", "linear_weight_gradient_tiled")
+
+
+def _tiled_forward(x: Array, w: Array, b: Array | None, y: Array) -> None:
+    _forward_tiled(_grid(y, TILE), TILE, x, w, b, y, len(x), *w.shape)
+
+
+def _tiled_data_gradient(gy: Array, w: Array, gx: Array) -> None:
+    _data_gradient_tiled(_grid(gx, TILE), TILE, gy, w, gx, len(gy), *w.shape)
+
+
+def _tiled_weight_gradient(gy: Array, x: Array, gw: Array) -> None:
+    _weight_gradient_tiled(_grid(gw, TILE), TILE, gy, x, gw, len(gy), *gw.shape)
+
+
+# ---- register_blocked ----------------------------------------------------------------------------
+
+_forward_blocked = cuda.kernel("linear.cu", "linear_forward_register_blocked", optional=("b",))
+_data_gradient_blocked = cuda.kernel("linear.cu", "linear_data_gradient_register_blocked")
+_weight_gradient_blocked = cuda.kernel("linear.cu", "linear_weight_gradient_register_blocked")
+
+
+def _blocked_forward(x: Array, w: Array, b: Array | None, y: Array) -> None:
+    (R, O), I = y.shape, w.shape[1]
+    how = cut(R, O, I, copies=1, itemsize=x.itemsize)
+    vectors = in_vectors((x, I), (w, I))
+    multiply(_forward_blocked, how, 1, (x, w), y, (R, O, I, vectors), bias=(b,))
+
+
+def _blocked_data_gradient(gy: Array, w: Array, gx: Array) -> None:
+    (R, O), I = gy.shape, w.shape[1]
+    how = cut(R, I, O, copies=1, itemsize=gy.itemsize)
+    vectors = in_vectors((gy, O), (w, I))
+    multiply(_data_gradient_blocked, how, 1, (gy, w), gx, (R, O, I, vectors))
+
+
+def _blocked_weight_gradient(gy: Array, x: Array, gw: Array) -> None:
+    (R, O), I = gy.shape, gw.shape[1]
+    how = cut(O, I, R, copies=1, itemsize=gy.itemsize)
+    vectors = in_vectors((gy, O), (x, I))
+    multiply(_weight_gradient_blocked, how, 1, (gy, x), gw, (R, O, I, vectors))
+
+
+IMPLEMENTATIONS = {
+    "naive": implementation(Rung(_naive_forward, _naive_data_gradient, _naive_weight_gradient)),
+    "tiled": implementation(Rung(_tiled_forward, _tiled_data_gradient, _tiled_weight_gradient)),
+    "register_blocked": implementation(
+        Rung(_blocked_forward, _blocked_data_gradient, _blocked_weight_gradient)
+    ),
+}

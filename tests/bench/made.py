@@ -1,0 +1,54 @@
+"""Records made up for tests: no clock has anything to do with them."""
+
+import numpy as np
+
+from minialex.bench.record import Ceilings, Record, Row, Timing
+
+SWEEPS, ROUNDS = 3, 3
+
+
+def times(seconds, noise, rng, speeds):
+    """Return times about `seconds`, each sweep at the machine's speed then, with noise on both."""
+    return [
+        [float(seconds / speed * between * np.exp(rng.normal(0, noise))) for _ in range(ROUNDS)]
+        for speed, between in zip(speeds, np.exp(rng.normal(0, noise, len(speeds))), strict=True)
+    ]
+
+
+def row(
+    number, timings, op="conv2d", what="forward", batch=32, parts=((2_000_000_000, 10_000_000),)
+):
+    return Row(
+        op=op,
+        what=what,
+        batch=batch,
+        labels=[f"alexnet {op} {number}"],
+        parts=[tuple(p) for p in parts],
+        count=1,
+        images=0,
+        timings=timings,
+    )
+
+
+def record(seed=0, cases=40, noise=0.02, speed=1.0, slowed=(), factor=1.0):
+    """Return a run of so many cases; those numbered in `slowed` take `factor` times as long."""
+    rng = np.random.default_rng(seed)
+    speeds = speed * np.exp(rng.normal(0, 0.02, SWEEPS))
+    rows = []
+    for i in range(cases):
+        seconds = 0.001 * (i + 1) * (factor if i in slowed else 1.0)
+        ours = Timing("implementation", times(seconds, noise, rng, speeds), error=1e-7)
+        rows.append(row(i, {"array": ours}))
+    return Record(
+        machine={"cpu": "a made-up CPU", "cores": 2},
+        versions={"minialex": "0"},
+        peers={},
+        absent={},
+        threads={"used": 2},
+        commit="0123456789ab",
+        date="2012-09-30T00:00:00+00:00",
+        device="cpu",
+        settings={"sweeps": SWEEPS, "rounds": ROUNDS, "left_out": []},
+        ceilings=Ceilings([float(1e11 * s) for s in speeds], [float(1e10 * s) for s in speeds]),
+        rows=rows,
+    )

@@ -1,0 +1,114 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minialex.bench.compare import compare
+from minialex.errors import MinialexError
+from tests.bench.made import record
+
+
+def slower(old, new):
+    return [c.row.labels[0] for c in compare(old, new).of("slower")]
+
+
+@pytest.mark.parametrize("noise", [0.005, 0.02, 0.05])
+def test_equal_reruns_are_not_accused(noise):
+    accused = [
+        name
+        for seed in range(50)
+        for name in slower(record(seed, noise=noise), record(seed + 1000, noise=noise))
+    ]
+    # 2,000 comparisons of equal cases
+    assert accused == []
+
+
+@pytest.mark.parametrize("noise", [0.005, 0.02])
+def test_a_slowed_layer_is_found_and_no_other(noise):
+    for seed in range(20):
+        new = record(seed + 1000, noise=noise, slowed=[7], factor=1.3)
+        assert slower(record(seed, noise=noise), new) == ["alexnet conv2d 7"]
+
+
+def test_a_layer_slowed_within_the_noise_is_not_accused():
+    assert slower(record(1, noise=0.05), record(2, noise=0.05, slowed=[7], factor=1.04)) == []
+
+
+def test_a_slower_machine_slows_nothing():
+    assert slower(record(1), record(2, speed=0.7)) == []
+
+
+def test_a_slowed_layer_is_found_on_a_faster_machine():
+    assert slower(record(1), record(2, speed=1.6, slowed=[3], factor=1.3)) == ["alexnet conv2d 3"]
+
+
+def test_everything_slowed_at_once_is_found():
+    old, new = record(1, cases=12), record(2, cases=12, slowed=range(12), factor=1.5)
+    assert len(slower(old, new)) == 12
+
+
+def test_faster_is_slower_the_other_way_round():
+    old, new = record(1), record(2, slowed=[5], factor=1.4)
+    assert [c.row.labels[0] for c in compare(new, old).of("faster")] == ["alexnet conv2d 5"]
+    assert compare(new, old).of("slower") == []
+
+
+def test_one_bad_sweep_is_not_enough():
+    old, new = record(1), record(2)
+    new.rows[4].timings["array"].times[1] = [t * 3 for t in new.rows[4].timings["array"].times[1]]
+    assert slower(old, new) == []
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_a_record_compared_with_itself_has_not_changed(seed):
+    one = record(seed, cases=5)
+    found = compare(one, one)
+    assert {c.verdict for c in found.changes} == {"same"}
+    assert all(c.factor == pytest.approx(1) for c in found.changes)
+
+
+def test_the_factor_is_that_of_the_medians():
+    found = compare(record(1, noise=0), record(1, noise=0, slowed=[0], factor=1.5))
+    assert found.changes[0].factor == pytest.approx(1.5)
+    assert found.noise == pytest.approx(0, abs=1e-9)
+
+
+def test_cases_of_one_record_alone_are_named():
+    old, new = record(1, cases=3), record(2, cases=2)
+    assert compare(old, new).only_old == ["alexnet conv2d 2 forward, batch 32"]
+    assert compare(new, old).only_new == ["alexnet conv2d 2 forward, batch 32"]
+
+
+def change_machine(r):
+    r.machine["cpu"] = "another CPU"
+
+
+def change_threads(r):
+    r.threads["used"] = 1
+
+
+def change_device(r):
+    r.device = "cuda:0"
+
+
+@pytest.mark.parametrize("change", [change_machine, change_threads, change_device])
+def test_records_of_different_circumstances_are_refused(change):
+    old, new = record(1), record(2)
+    change(new)
+    with pytest.raises(MinialexError, match=change.__name__.removeprefix("change_")):
+        compare(old, new)
+
+
+def test_a_single_sweep_is_refused():
+    old, new = record(1), record(2)
+    del new.ceilings.gemm[1:]
+    with pytest.raises(MinialexError, match="two"):
+        compare(old, new)
+
+
+def test_records_with_nothing_in_common_are_refused():
+    old, new = record(1, cases=2), record(2, cases=2)
+    for r in new.rows:
+        r.batch = 64
+    with pytest.raises(MinialexError, match="in common"):
+        compare(old, new)

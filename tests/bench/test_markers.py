@@ -1,0 +1,83 @@
+import pytest
+
+from minialex.bench import markers
+from minialex.bench.markers import fill, stale
+from minialex.bench.record import write
+from minialex.errors import MinialexError
+from tests.bench.made import record
+
+DOCUMENT = """# Speed
+
+<!-- bench:layers -->
+old
+<!-- /bench -->
+
+Text.
+<!-- bench:machine -->
+<!-- /bench -->
+"""
+
+
+def test_what_stands_between_markers_is_replaced_and_nothing_else():
+    assert fill(DOCUMENT, lambda name: f"table {name}") == (
+        "# Speed\n\n<!-- bench:layers -->\ntable layers\n<!-- /bench -->\n\nText.\n"
+        "<!-- bench:machine -->\ntable machine\n<!-- /bench -->\n"
+    )
+
+
+def test_filling_twice_changes_nothing_more():
+    once = fill(DOCUMENT, str.upper)
+    assert fill(once, str.upper) == once
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("<!-- bench:a -->\n", "bench:a is not closed"),
+        ("<!-- bench:a -->\n<!-- bench:b -->\n<!-- /bench -->", "bench:a is not closed"),
+        ("<!-- /bench -->", "closes no marker"),
+    ],
+)
+def test_markers_that_do_not_match_are_refused(text, what):
+    with pytest.raises(MinialexError, match=what):
+        fill(text, str)
+
+
+@pytest.fixture
+def tree(tmp_path):
+    write(record(1, cases=2), tmp_path / markers.RESULTS / "cpu" / "record.json")
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "README.md").write_text(DOCUMENT)
+    (tmp_path / "docs" / "none.md").write_text("no markers here")
+    return tmp_path
+
+
+def test_documents_are_stale_until_they_are_written(tree):
+    wanted = stale(tree)
+    assert list(wanted) == [tree / "README.md"]
+    assert "| alexnet conv2d 1 forward | " in wanted[tree / "README.md"]
+    (tree / "README.md").write_text(wanted[tree / "README.md"])
+    assert stale(tree) == {}
+
+
+def test_a_new_result_makes_them_stale_again(tree):
+    (tree / "README.md").write_text(stale(tree)[tree / "README.md"])
+    write(record(2, cases=3), tree / markers.RESULTS / "cpu" / "record.json")
+    assert list(stale(tree)) == [tree / "README.md"]
+
+
+def test_an_unknown_table_is_named_with_its_document(tree):
+    (tree / "README.md").write_text("<!-- bench:nonsense -->\n<!-- /bench -->")
+    with pytest.raises(MinialexError, match=r"README\.md: .*'nonsense'.* machine"):
+        stale(tree)
+
+
+def test_a_table_that_no_result_can_fill_is_named(tree):
+    (tree / "README.md").write_text("<!-- bench:memory -->\n<!-- /bench -->")
+    with pytest.raises(MinialexError, match=r"README\.md: .*'memory'"):
+        stale(tree)
+
+
+def test_a_tree_without_results_is_refused(tmp_path):
+    with pytest.raises(MinialexError, match="no records"):
+        stale(tmp_path)

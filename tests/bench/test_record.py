@@ -1,0 +1,78 @@
+import json
+
+import pytest
+
+from minialex.bench import machine
+from minialex.bench.record import Timing, quartiles, ratio, read, write
+from minialex.errors import MinialexError
+from tests.bench.made import record
+
+
+def test_a_record_comes_back_as_it_was(tmp_path):
+    one = record(3, cases=4)
+    one.rows[1].timings["PyTorch"] = Timing("peer", reason="it is not installed")
+    one.rows[2].timings["tiled"] = Timing(
+        "implementation", [[0.1]], [[0.2]], kernels=[{"name": "k"}]
+    )
+    one.memory = [{"who": "minialex", "peak": 5, "base": 3}]
+    write(one, tmp_path / "new" / "r.json")
+    assert read(tmp_path / "new" / "r.json") == one
+
+
+def test_titles_and_totals():
+    one = record(cases=2).rows[1]
+    assert one.full_title == "alexnet conv2d 1 forward, batch 32"
+    one.batch = 0
+    assert one.full_title == "alexnet conv2d 1 forward"
+    one.parts = [(3, 5), (7, 11)]
+    assert (one.flops, one.bytes) == (10, 16)
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("{", "not JSON"),
+        ("[1]", "no record"),
+        ('{"format": "minialex-bench 99"}', "minialex-bench 99"),
+        ('{"format": "minialex-bench 1", "rows": []}', "damaged"),
+        ('{"format": "minialex-bench 1", "rows": [{}], "ceilings": {}}', "damaged"),
+    ],
+)
+def test_what_is_no_record_is_refused(tmp_path, text, what):
+    path = tmp_path / "r.json"
+    path.write_text(text)
+    with pytest.raises(MinialexError, match=what):
+        read(path)
+
+
+def test_a_missing_record_is_refused(tmp_path):
+    with pytest.raises(MinialexError, match=r"cannot read .*r\.json"):
+        read(tmp_path / "r.json")
+
+
+def test_ratios_are_of_pairs():
+    theirs = Timing("peer", [[2.0, 30.0], [4.0]])
+    ours = Timing("implementation", [[1.0, 10.0], [4.0]])
+    assert ratio(theirs, ours) == (1.5, 2.0, 2.5)
+
+
+def test_quartiles():
+    assert quartiles([5.0]) == (5.0, 5.0, 5.0)
+    assert quartiles([1.0, 2.0, 3.0, 4.0, 5.0]) == (2.0, 3.0, 4.0)
+
+
+def test_who_was_refused_is_known():
+    one = record(cases=2)
+    assert one.wrong == []
+    one.rows[1].timings["tiled"] = Timing("implementation", reason="off by 1", wrong=True)
+    assert [(r.labels[0], name) for r, name in one.wrong] == [("alexnet conv2d 1", "tiled")]
+
+
+def test_a_record_says_nothing_of_the_host():
+    import platform
+
+    from minialex.arrays import CPU
+
+    text = json.dumps([machine.machine(CPU), machine.versions(), machine.commit()])
+    assert platform.node() not in text
+    assert "/" not in json.dumps([machine.machine(CPU), machine.commit()])

@@ -1,0 +1,189 @@
+"""Small real runs. Nothing is asserted about how long anything takes."""
+
+import importlib.util
+
+import pytest
+from click.testing import CliRunner
+
+from minialex.arrays import CPU, Device
+from minialex.bench import Bench, Plan, fresh, measure, pinning, read, write
+from minialex.bench.choice import KINDS, plan
+from minialex.bench.images import image_cases, loader_cases
+from minialex.bench.layer_trials import layer_cases
+from minialex.bench.networks import network_cases
+from minialex.bench.optimizers import optimizer_cases
+from minialex.bench.peers import PEERS, find
+from minialex.bench.record import Row
+from minialex.bench.runner import prove
+from minialex.cli.bench import bench as command
+from minialex.errors import MinialexError
+from tests.bench.made import record
+
+MINI = "alexnet-mini"
+needs_torch = pytest.mark.skipif(
+    importlib.util.find_spec("torch") is None, reason="PyTorch is not installed"
+)
+
+
+@pytest.fixture
+def hasty(monkeypatch):
+    """Ceilings and pauses that take no time."""
+    monkeypatch.setattr("minialex.bench.ceilings.CPU_SIDE", 64)
+    monkeypatch.setattr("minialex.bench.ceilings.CPU_BYTES", 1 << 16)
+    monkeypatch.setattr("minialex.bench.clock.SETTLE", 0.0)
+    monkeypatch.setattr("minialex.bench.clock.REPEAT", 0.0)
+    monkeypatch.setattr("minialex.bench.machine.busy_cores", lambda: 0.0)
+
+
+def run(cases, peers=(), **settings):
+    return measure(Plan(cases, list(peers), sweeps=2, rounds=2, **settings), Bench())
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize(
+    "cases",
+    [
+        lambda: network_cases([MINI], 2, {"step", "inference"}),
+        lambda: image_cases(3),
+        lambda: loader_cases(4, (6,)),
+        lambda: layer_cases([MINI], 3, {"conv2d", "cross_entropy"}),
+    ],
+    ids=["networks", "images", "loader", "layers"],
+)
+def test_every_case_is_proved_and_timed(cases):
+    done = run(cases())
+    assert len(done.rows) >= 2
+    for row in done.rows:
+        assert {name: t.reason for name, t in row.timings.items()} == {"array": ""}
+        assert [len(sweep) for sweep in row.timings["array"].times] == [2, 2]
+    assert len(done.ceilings.gemm) == len(done.ceilings.copy) == len(done.ceilings.busy) == 2
+
+
+@pytest.mark.usefixtures("hasty")
+def test_optimizers_are_right(monkeypatch):
+    monkeypatch.setattr("minialex.bench.optimizers.NETWORK", MINI)
+    done = run(optimizer_cases())
+    assert [(r.what, r.timings["array"].reason) for r in done.rows] == [
+        ("RMSprop", ""),
+        ("SGD", ""),
+        ("Adam", ""),
+    ]
+
+
+@needs_torch
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_pytorch_computes_the_same(monkeypatch):
+    monkeypatch.setattr("minialex.bench.optimizers.NETWORK", MINI)
+    cases = layer_cases([MINI], 2) + layer_cases(["alexnet-2012"], 1, {"local_response_norm"})
+    cases += network_cases([MINI], 2, {"step", "inference"}) + image_cases(2)[:1]
+    cases += optimizer_cases()
+    # PyTorch's threads wait for each other by spinning: on a busy machine two are slower than one
+    with pinning.pinned(1):
+        bench = Bench(peers=find(["PyTorch", "PyTorch P2"], CPU, 1)[0])
+        found = [proved(case, bench) for case in cases]
+    reasons = {op: {t.reason for t in timings.values()} for op, timings in found}
+    masks = reasons.pop("dropout")
+    assert "it draws masks of its own: its result cannot be checked" in masks
+    assert set.union(*reasons.values()) == {""}
+    assert all("PyTorch" in timings for _, timings in found)
+    assert {op for op, timings in found if "PyTorch P2" in timings} == {"step", "inference"}
+
+
+def proved(case, bench):
+    row = Row(case.op, case.what, case.batch, list(case.labels), [], 1, 0, {})
+    prove(case.make(bench), row, bench)
+    return case.op, row.timings
+
+
+def test_a_peer_that_is_missing_says_why(monkeypatch):
+    monkeypatch.setitem(PEERS, "Theano", ("a_library_nobody_has", "", ""))
+    found, absent = find(["Theano"], CPU, 1)
+    assert (found, absent) == ([], {"Theano": "a_library_nobody_has is not installed"})
+
+
+def test_a_peer_that_is_broken_says_how(monkeypatch):
+    monkeypatch.setitem(PEERS, "Broken", ("numpy", "minialex.bench.nothing", "Peer"))
+    assert "ModuleNotFoundError" in find(["Broken"], CPU, 1)[1]["Broken"]
+
+
+@needs_torch
+def test_pytorch_without_the_gpu_says_so():
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    assert "sees no GPU" in find(["PyTorch"], Device("cuda"), 1)[1]["PyTorch"]
+
+
+@pytest.mark.usefixtures("hasty")
+def test_what_there_is_no_time_for_is_listed():
+    done = run(layer_cases([MINI], 1, {"relu"})[:2], minutes=0)
+    assert done.settings["left_out"] == [row.full_title for row in done.rows]
+    assert all(not row.timings for row in done.rows)
+
+
+def test_peak_memory_is_that_of_a_fresh_process():
+    found = fresh.peak_memory("minialex", MINI, 4)
+    assert found["peak"] > found["base"] > 1 << 20
+    assert found["peak"] < 1 << 30
+
+
+def test_a_process_that_fails_says_why():
+    with pytest.raises(RuntimeError, match="nonsense"):
+        fresh.peak_memory("minialex", "nonsense", 1)
+
+
+def test_imports_are_timed():
+    assert [i["what"] for i in fresh.import_times()] == [
+        "import numpy",
+        "import minialex, after it",
+    ]
+
+
+def test_asking_by_name():
+    everything = plan([MINI], [2, 4], [])
+    assert {c.op for c in everything.cases} > {"conv2d", "step", "inference", "optimizer", "loader"}
+    assert everything.memory == [(MINI, 2), (MINI, 4)]
+    assert everything.imports
+    one = plan([MINI], [2], ["conv2d"])
+    assert {c.op for c in one.cases} == {"conv2d"}
+    assert (one.memory, one.imports) == ([], False)
+    assert plan([MINI], [2], ["conv2d"], quick=True).sweeps == 2
+
+
+def test_an_unknown_name_is_refused_with_those_there_are():
+    with pytest.raises(MinialexError, match=r"'conv3d'.*conv2d") as error:
+        plan([MINI], [2], ["conv3d"])
+    assert all(kind in str(error.value) for kind in KINDS)
+    # alexnet-mini has none
+    with pytest.raises(MinialexError, match="local_response_norm"):
+        plan([MINI], [2], ["local_response_norm"])
+
+
+@pytest.mark.usefixtures("hasty")
+def test_the_command_ends_in_a_table_a_record_and_a_picture(tmp_path):
+    words = (
+        f"--op relu --network {MINI} --batch 2 --quick --peer none --device cpu --out {tmp_path}"
+    )
+    done = CliRunner().invoke(command, words.split())
+    assert done.exit_code == 0, done.output
+    assert f"| {MINI} relu 1 forward |" in done.stdout
+    assert f"written: {tmp_path / 'roofline.png'}" in done.stdout.replace("\n", "")
+    assert [row.op for row in read(tmp_path / "record.json").rows] == ["relu"] * 10
+
+
+def test_the_command_compares(tmp_path):
+    write(record(1), tmp_path / "old" / "record.json")
+    write(record(2), tmp_path / "same.json")
+    write(record(2, slowed=[7], factor=1.5), tmp_path / "new.json")
+    equal = CliRunner().invoke(
+        command, ["--compare", str(tmp_path / "old"), str(tmp_path / "same.json")]
+    )
+    assert equal.exit_code == 0
+    assert "slower: nothing" in equal.output
+    found = CliRunner().invoke(
+        command, ["--compare", str(tmp_path / "old"), str(tmp_path / "new.json")]
+    )
+    assert found.exit_code == 1
+    assert "slower: 1" in found.output
+    assert "| alexnet conv2d 7 forward | array | 32 |" in found.output

@@ -1,0 +1,129 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minialex.bench import pictures, tables
+from minialex.bench.record import Timing
+from tests.bench.made import record, row
+
+
+@pytest.fixture
+def whole():
+    """A record with a layer, an optimizer, and steps at four batches, against one peer."""
+    one = record(1, cases=2)
+    for batch in (8, 16, 32, 64):
+        ours, theirs = (
+            Timing(k, [[s * batch] * 3] * 3) for k, s in (("implementation", 0.01), ("peer", 0.02))
+        )
+        step = row(1, {"array": ours, "PyTorch": theirs}, "step", "step", batch)
+        step.labels, step.images = ["alexnet"], batch
+        one.rows.append(step)
+    for r in one.rows[:2]:
+        r.timings["PyTorch"] = Timing(
+            "peer", [[3 * t for t in s] for s in r.timings["array"].times]
+        )
+    one.rows.append(
+        row(1, {"array": Timing("implementation", [[0.5]] * 3)}, "optimizer", "RMSprop", 0)
+    )
+    one.memory = [
+        {"who": who, "network": "alexnet", "batch": 32, "base": 10 << 20, "peak": peak << 20}
+        for who, peak in (("minialex", 110), ("PyTorch", 210))
+    ]
+    return one
+
+
+def test_times_are_told_in_a_unit_that_suits_them():
+    shown = [tables.duration(s) for s in (2.345, 0.5, 0.0123456, 1.5e-4, 9.99e-7, 123.4)]
+    assert shown == ["2.35 s", "500 ms", "12.3 ms", "150 us", "1.00 us", "123 s"]
+
+
+@given(st.floats(1e-7, 1e4))
+def test_a_time_is_told_to_three_digits(seconds):
+    number, unit = tables.duration(seconds).split()
+    size = {"s": 1.0, "ms": 1e-3, "us": 1e-6}[unit]
+    assert float(number.replace(",", "")) * size == pytest.approx(seconds, rel=0.0051, abs=5e-9)
+
+
+def test_the_layers_table(whole):
+    table = tables.document_table("layers", [whole]).splitlines()
+    assert table[0] == "a made-up CPU, 2 threads:"
+    assert table[2] == "| what | time | GFLOP/s | GB/s | of ceiling | PyTorch/this |"
+    assert len(table) == 4 + 2
+    assert table[4].endswith("% gemm | 3.00 |")
+
+
+def test_an_implementation_more_is_a_column_and_a_line_more(whole):
+    whole.rows[0].timings["tiled"] = Timing("implementation", [[1.0] * 3] * 3)
+    table = tables.table_of(whole, whole.rows[:2])
+    assert table.headings[:2] == ["what", "implementation"]
+    assert [line[1] for line in table.cells] == ["array", "tiled", "array"]
+    tiled = table.cells[1]
+    assert tiled[table.headings.index("time")] == "1.00 s ±0%"
+    assert tiled[table.headings.index("array/this")] == "0.00"
+
+
+def test_whoever_was_not_timed_takes_no_part(whole):
+    whole.rows[0].timings["PyTorch"] = Timing("peer", reason="out of memory")
+    table = tables.table_of(whole, whole.rows[:1])
+    assert "PyTorch/this" not in table.headings
+    assert tables.refusals(whole) == ["PyTorch in alexnet conv2d 0 forward: out of memory"]
+
+
+def test_the_networks_table(whole):
+    table = tables.TABLES["networks"](whole)
+    assert [line[2] for line in table.cells] == ["8", "16", "32", "64"]
+    assert {line[4] for line in table.cells} == {"100"}
+    assert {line[-1] for line in table.cells} == {"2.00"}
+
+
+def test_the_parts_table_counts_each_layer_as_often_as_a_step_has_it(whole):
+    whole.rows[0].count = 5
+    cells = {line[0]: line[1:] for line in tables.TABLES["parts"](whole).cells}
+    ours = 5 * whole.rows[0].timings["array"].seconds + whole.rows[1].timings["array"].seconds
+    assert cells["conv2d forward"][2] == tables.duration(ours)
+    assert cells["conv2d forward"][3] == tables.duration(3 * ours)
+    assert cells["all"][2] == tables.duration(ours + 0.5)
+    # PyTorch did not run the optimizer
+    assert cells["all"][3] == ""
+
+
+def test_the_memory_table(whole):
+    cells = tables.TABLES["memory"](whole).cells
+    assert cells[1] == ["alexnet", "PyTorch", "32", "210 MiB", "0.52", "200 MiB", "0.50"]
+
+
+def test_markdown():
+    table = tables.Table(["a", "b"], [["x", "1"], ["y", "2"]])
+    assert table.markdown() == "| a | b |\n| --- | ---: |\n| x | 1 |\n| y | 2 |"
+
+
+def test_pictures_are_drawn_of_what_there_is(whole, tmp_path):
+    names = [path.name for path in pictures.draw(whole, tmp_path)]
+    assert names == ["roofline.png", "peers.png", "batch.png"]
+    assert all((tmp_path / name).read_bytes()[:4] == b"\x89PNG" for name in names)
+    bare = record(1, cases=2)
+    assert [p.name for p in pictures.draw(bare, tmp_path)] == ["roofline.png"]
+    bare.rows.clear()
+    assert pictures.draw(bare, tmp_path) == []
+
+
+def test_every_layer_has_its_point_under_the_roof(whole):
+    axes = pictures.roofline([whole, whole]).axes
+    assert len(axes) == 2
+    points = [tuple(c.get_offsets()[0]) for c in axes[0].collections]
+    # two layers and the optimizer; steps are many points' worth of work and have none
+    assert len(points) == 3
+    seconds = whole.rows[0].timings["array"].seconds
+    assert points[0] == pytest.approx((200, 2 / seconds))
+
+
+def test_every_step_has_its_bar(whole):
+    axes = pictures.peer_bars(whole).axes[0]
+    assert [bar.get_width() for bar in axes.patches] == pytest.approx([2.0] * 4)
+    assert "PyTorch" in axes.get_xlabel()
+
+
+def test_the_straight_line_through_the_batches(whole):
+    assert pictures.fit([8, 16, 32], [0.7, 1.1, 1.9]) == pytest.approx((0.05, 0.3))
+    axes = pictures.batch_lines(whole).axes[0]
+    assert "0 ms + 10.00 ms an image" in axes.get_title(loc="left")

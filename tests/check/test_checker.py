@@ -1,0 +1,427 @@
+"""The parts of the checker: differences, the noise model, the contract, the table."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from minialex import check
+from minialex.autograd import OPS, Implementation
+from minialex.check import contract, noise, numeric, suite, table
+from minialex.check.case import Case, scattered
+from minialex.check.cases import CASES
+from minialex.check.verdict import Finding, Verdict, worst
+from minialex.cuda import emulated
+from minialex.errors import MinialexError
+from tests.check import zoo
+
+
+def problem(function, *inputs, elementwise=64):
+    rng = np.random.default_rng(0)
+    return numeric.pose(function, inputs, rng, 0, elementwise)
+
+
+def slope(function, x):
+    """Return the derivative of a function of one number, and what was found out about it."""
+    p = problem(function, np.asarray(float(x)))
+    d = p.along(0, np.ones(()))
+    return d.value / float(p.gy), d.uncertainty / abs(float(p.gy)), d.kink
+
+
+# Differences --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("function", "x", "true"),
+    [
+        (np.exp, 1.0, math.e),
+        (np.sin, 0.3, math.cos(0.3)),
+        (lambda x: x**9, 1.5, 9 * 1.5**8),
+        (lambda x: 1 / x, 1e-3, -1e6),
+        (np.tanh, 0.0, 1.0),
+        (lambda x: np.tanh(50 * x), 0.01, 50 * (1 - np.tanh(0.5) ** 2)),
+        (lambda x: 1e6 * x, 0.2, 1e6),
+        (lambda x: x * x, 1e6, 2e6),
+        (np.abs, 1e-5, 1.0),
+        (lambda x: np.maximum(x, 0), -1e-6, 0.0),
+    ],
+)
+def test_the_plateau_is_found_and_its_uncertainty_holds(function, x, true):
+    value, uncertainty, kink = slope(function, x)
+    assert abs(value - true) <= uncertainty
+    assert uncertainty <= 1e-5 * max(abs(true), 0.01)
+    assert not kink
+
+
+@pytest.mark.parametrize("function", [np.abs, lambda x: np.maximum(x, 0), lambda x: x + abs(x) / 9])
+def test_a_kink_is_recognised(function):
+    assert slope(function, 0.0)[2]
+
+
+@pytest.mark.parametrize("function", [np.square, np.sin, lambda x: x**3, lambda x: 0 * x, np.exp])
+def test_a_smooth_point_is_no_kink(function):
+    assert not slope(function, 0.0)[2]
+
+
+def test_kinks_are_recognised_element_by_element():
+    x = np.array([-1.0, 0.0, 1e-4, 0.0, 2.0])
+    found = problem(lambda x: np.maximum(x, 0), x).elements(0)
+    assert found.kink.tolist() == [False, True, False, True, False]
+
+
+def test_kinks_of_ties_are_recognised():
+    x = np.array([[1.0, 1.0, 0.0]])
+    found = problem(lambda x: x.max(axis=1), x).elements(0)
+    assert found.kink.tolist() == [[True, True, False]]
+
+
+def test_the_fan_counts_outputs():
+    found = problem(lambda x: x[:-1] + x[1:], np.arange(4.0)).elements(0)
+    assert found.fan.tolist() == [1, 2, 2, 1]
+
+
+def test_outside_the_domain_nothing_is_known():
+    value, uncertainty, _ = slope(lambda x: np.asarray(math.log(x)), 1e-12)
+    assert not np.isfinite(uncertainty)
+    assert np.isnan(value)
+
+
+def test_directions_agree_with_elements():
+    x = np.random.default_rng(1).standard_normal(9)
+    p = problem(lambda x: np.tanh(x).cumsum(), x)
+    v = np.random.default_rng(2).standard_normal(9)
+    whole = p.elements(0).value
+    assert abs(p.along(0, v).value - (whole * v).sum()) < 1e-8
+
+
+def test_large_inputs_are_taken_along_directions():
+    x = np.ones(1000)
+    truth = problem(np.exp, x).truth(0, np.random.default_rng(0))
+    assert isinstance(truth, numeric.Directions)
+
+
+def test_a_direction_that_meets_kinks_is_taken_apart():
+    x = np.zeros(100)
+    truth = problem(np.abs, x).truth(0, np.random.default_rng(0))
+    assert isinstance(truth, numeric.Elements)
+    assert truth.kink.all()
+
+
+# The noise model ----------------------------------------------------------------------------------
+
+
+def sizes(gradient, x, gy):
+    return noise.gradient_sizes(gradient, (x,), gy, np.random.default_rng(0))[0]
+
+
+def test_the_size_of_a_sum_is_that_of_its_terms():
+    """What cancels in the gradient does not cancel in its error."""
+    gy = np.array([1.0, -1.0] * 50)
+    size = sizes(lambda xs, gy, move: (np.broadcast_to(gy.sum(), (1,)),), np.ones(1), gy)
+    assert 3 < size[0] < 30
+
+
+def test_the_size_of_an_output_is_that_of_its_terms():
+    x = np.array([1e8, -1e8, 1.0])
+    y = np.asarray(x.sum())
+    size = noise.output_size(lambda x: np.asarray(x.sum()), (x,), y, np.random.default_rng(0))
+    assert 1e7 < size < 1e9
+
+
+def test_a_jump_is_no_size():
+    """Moving a tie sends the gradient elsewhere: that is not what rounding does to it."""
+    x = np.array([1.0, 1.0])
+
+    def gradient(xs, gy, move):
+        g = np.zeros(2)
+        g[xs[0].argmax()] = gy
+        return (g,)
+
+    assert sizes(gradient, x, np.asarray(1.0)).max() < 10
+
+
+def test_what_is_saved_counts():
+    """1 - y of a saved y near 1: an error of a rounding in y is all of the difference."""
+    y = 1 - 1e-9
+
+    def gradient(xs, gy, move):
+        (kept,) = move((np.array([y]),)) if move else (np.array([y]),)
+        return (gy * (1 - kept),)
+
+    assert sizes(gradient, np.ones(1), np.ones(1))[0] > 0.1
+
+
+def test_allowed_grows_as_a_random_walk():
+    assert noise.allowed("float64", 100) == pytest.approx(10 * noise.allowed("float64", 1))
+    assert noise.allowed("float64", 0.1) == noise.allowed("float64", 1)
+    assert noise.allowed("float32", 1) / noise.allowed("float64", 1) == 2**29
+
+
+def test_large_random_sums_stay_within_the_model():
+    """Sums of 10^5 float32 numbers, of one sign and of both, one after the other."""
+    rng = np.random.default_rng(3)
+    for values in (rng.random(100_000), rng.standard_normal(100_000)):
+        x = values.astype(np.float32)
+        naive = float(np.cumsum(x)[-1])
+        exact = math.fsum(x.tolist())
+        size = max(abs(exact), math.sqrt(float((x.astype(np.float64) ** 2).sum())))
+        assert abs(naive - exact) <= noise.allowed("float32", x.size) * size
+
+
+# Verdicts -----------------------------------------------------------------------------------------
+
+
+def test_the_worst_verdict_counts():
+    P, I, F = Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.FAIL
+    assert worst([P, I, F, P]) is F
+    assert worst([P, I]) is I
+    assert worst([P, P]) is P
+    assert worst([]) is I
+
+
+def test_the_ratio_of_a_finding():
+    def ratio(error, bound):
+        return Finding("x", Verdict.PASS, error, bound, 1).ratio
+
+    assert ratio(1, 4) == 0.25
+    assert ratio(0, 0) == 0
+    assert ratio(1, 0) == math.inf
+    assert ratio(math.inf, 1) == math.inf
+
+
+# Layouts and the contract -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(5,), (3, 4), (2, 3, 4, 5), (1,), ()])
+def test_scattered_arrays_are_equal_but_not_contiguous(shape):
+    x = np.random.default_rng(0).standard_normal(shape)
+    (y,) = scattered((x,))
+    assert np.array_equal(x, y)
+    assert x.size < 2 or not (y.flags.c_contiguous or y.flags.f_contiguous)
+
+
+@pytest.fixture(autouse=True)
+def ops_as_before():
+    """Take ops that a test makes off the list again."""
+    before = dict(OPS)
+    yield
+    OPS.clear()
+    OPS.update(before)
+
+
+def broken_contract(op, backward, forward=None):
+    """Return what is broken by an op whose backward is called as it stands."""
+    whole = OPS[op].implementations["array"]
+    both = Implementation(forward or whole.forward, backward)
+    broken = suite.Op(op, {"array": both}, OPS[op].cost)
+    pair = suite.Pair(broken, "array", "array", np.dtype(np.float64))
+    case = next(c for c in CASES[op] if c.name in ("small", "31", "same shape"))
+    return contract.violations(pair, case)
+
+
+def test_nothing_is_wrong_with_what_is_right():
+    assert broken_contract("linear", OPS["linear"].implementations["array"].backward) == []
+
+
+def test_an_input_that_is_written_to():
+    def forward(x):
+        x *= 1
+        x[0] += 1
+        return np.exp(x), (x, np.exp(x))
+
+    found = broken_contract("exp", zoo.right("exp"), forward)
+    assert "input 0 was written to" in found
+
+
+def test_a_cotangent_that_is_written_to():
+    def back(gy, saved):
+        gy *= saved[1]
+        return (gy,)
+
+    assert "the cotangent was written to" in broken_contract("exp", back)
+
+
+def test_saved_arrays_that_are_written_to():
+    def back(gy, saved):
+        np.multiply(gy, saved[1], out=saved[1])
+        return (saved[1].copy(),)
+
+    found = broken_contract("exp", back)
+    assert any("what was saved" in line for line in found)
+
+
+def test_a_gradient_of_another_type():
+    found = broken_contract("exp", lambda gy, saved: ((gy * saved[1]).astype(np.float32),))
+    assert any("float32" in line and "gradient of input 0" in line for line in found)
+
+
+def test_a_gradient_of_another_shape():
+    found = broken_contract("exp", lambda gy, saved: ((gy * saved[1])[None],))
+    assert any("(1, 31)" in line for line in found)
+
+
+def test_a_list_of_gradients():
+    assert any("a tuple" in line for line in broken_contract("exp", lambda gy, s: [gy * s[1]]))
+
+
+def test_a_gradient_that_is_missing():
+    found = broken_contract("add", lambda gy, saved: (gy, None))
+    assert "backward returned None for input 1" in found
+
+
+def test_an_output_of_another_type():
+    def forward(x):
+        return np.exp(x).astype(np.float32), (x, np.exp(x))
+
+    assert any("float32" in line for line in broken_contract("exp", zoo.right("exp"), forward))
+
+
+def add_back(spoil):
+    def back(gy, saved, *, needs, out):
+        return tuple(spoil(i, gy, n, o) for i, (n, o) in enumerate(zip(needs, out, strict=True)))
+
+    return back
+
+
+def honest(i, gy, wanted, place):
+    if not wanted:
+        return None
+    if place is None:
+        return gy.copy()
+    place[...] = gy
+    return place
+
+
+def test_an_honest_use_of_needs_and_out():
+    assert broken_contract("add", add_back(honest)) == []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda i, gy, n, o: honest(i, gy, True, o), "came too"),
+        (lambda i, gy, n, o: honest(i, gy, n and i == 0, o), "needed alone, is None"),
+        (lambda i, gy, n, o: honest(i, gy, n, None), "is not the array that `out` gave"),
+        (lambda i, gy, n, o: o if o is not None else honest(i, gy, n, o), "differs from that"),
+    ],
+)
+def test_dishonest_uses_of_needs_and_out(spoil, words):
+    found = broken_contract("add", add_back(spoil))
+    assert any(words in line for line in found), found
+
+
+def test_a_gradient_that_differs_when_needed_alone():
+    def back(gy, saved, *, needs):
+        both = all(needs)
+        return tuple(gy * (1 if both else 1.001) if n else None for n in needs)
+
+    assert any("needed alone, differs" in line for line in broken_contract("add", back))
+
+
+# The table ----------------------------------------------------------------------------------------
+
+
+def test_rows_are_filtered():
+    rows = list(table.rows(ops=["relu"], dtypes=["float32"]))
+    assert len(rows) == len(CASES["relu"])
+    assert {row.pair.op.name for row in rows} == {"relu"}
+    assert {str(row.pair.dtype) for row in rows} == {"float32"}
+
+
+def test_rows_at_full_size():
+    rows = list(table.rows(ops=["relu"], full=True, dtypes=["float32"]))
+    assert [row.verdict for row in rows] == [Verdict.PASS] * len(rows)
+    assert sum(row.compared for row in rows) > 200_000
+
+
+def test_rows_of_pairs_that_an_implementation_takes_part_in():
+    whole = OPS["relu"]
+    suite.Op("relu", {**whole.implementations, "twin": whole.implementations["array"]}, whole.cost)
+    with pytest.raises(MinialexError, match=r"twin: CUDA kernels run on a GPU .* \(--emulate\)"):
+        next(table.rows(ops=["relu"], implementations=["twin"]))
+    assert {row.pair.name for row in table.rows(ops=["relu"])} == {"array"}
+    with emulated():
+        names = {row.pair.name for row in table.rows(ops=["relu"], implementations=["twin"])}
+    assert names == {"twin", "array>twin", "twin>array"}
+
+
+def test_own_saved_arrays_are_paired_with_themselves_alone():
+    whole = OPS["relu"].implementations["array"]
+    alone = Implementation(whole.forward, whole.backward, own_saved=True)
+    op = suite.Op("relu", {"array": whole, "alone": alone}, OPS["relu"].cost)
+    assert [p.name for p in suite.pairs(op, "float32")] == ["array", "alone"]
+
+
+def test_names_that_are_not_there():
+    with pytest.raises(MinialexError, match="there is no op 'gelu'; there is: absolute"):
+        next(table.rows(ops=["gelu"]))
+    with pytest.raises(MinialexError, match="there is no implementation 'fast'"):
+        next(table.rows(implementations=["fast"]))
+
+
+def test_an_op_without_cases_is_named(monkeypatch):
+    monkeypatch.setitem(OPS, "gelu", OPS["tanh"])
+    with pytest.raises(MinialexError, match="op 'gelu' is untested"):
+        list(table.rows(ops=["gelu"]))
+
+
+def test_a_row_that_raises_fails_and_the_others_run(monkeypatch):
+    def back(gy, saved):
+        raise IndexError("out of bounds")
+
+    monkeypatch.setitem(
+        OPS, "exp", zoo.unlisted("exp", OPS["exp"].implementations["array"].forward, back)
+    )
+    rows = list(table.rows(ops=["exp", "log"], dtypes=["float64"]))
+    failed = [row for row in rows if row.verdict is Verdict.FAIL]
+    assert {row.pair.op.name for row in failed} == {"exp"}
+    assert "IndexError: out of bounds" in str(failed[0])
+
+
+def test_closing_counts_by_name():
+    rows = list(table.rows(ops=["relu", "exp"], dtypes=["float64"]))
+    *lines, last = table.closing(rows)
+    assert [line.split(":")[0] for line in lines] == ["exp array", "relu array"]
+    assert f"{len(CASES['relu'])} PASS" in lines[1]
+    assert "at a kink left out" in lines[1]
+    assert f"{len(rows)} PASS, 0 INCONCLUSIVE, 0 FAIL" in last
+    assert f"{sum(row.compared for row in rows)} numbers" in last
+
+
+def test_records_are_json():
+    row = next(table.rows(ops=["exp"]))
+    record = json.loads(json.dumps(row.record(), allow_nan=False))
+    assert (record["op"], record["verdict"], record["forward"]) == ("exp", "PASS", "array")
+    failed = suite.Row(row.pair, "x", (check.Finding("y", Verdict.FAIL, math.inf, 0.0, 0),))
+    assert json.loads(json.dumps(failed.record(), allow_nan=False))["error"] is None
+
+
+def test_a_forward_that_is_off_fails_as_output():
+    def forward(x):
+        y = np.exp(x)
+        return y * (1 + 1e-12), (x, y)
+
+    op = zoo.unlisted("exp", forward, zoo.right("exp"))
+    row = suite.check(suite.Pair(op, "array", "array", np.dtype(np.float64)), CASES["exp"][1])
+    assert [f.what for f in row.findings if f.verdict is Verdict.FAIL] == ["output"]
+
+
+def test_an_output_with_nan_fails():
+    def forward(x):
+        y = np.exp(x)
+        broken = y.copy()
+        broken[0] = np.nan
+        return broken, (x, y)
+
+    op = zoo.unlisted("exp", forward, zoo.right("exp"))
+    row = suite.check(suite.Pair(op, "array", "array", np.dtype(np.float64)), CASES["exp"][1])
+    assert row.findings[0].verdict is Verdict.FAIL
+
+
+def test_cases_draw_the_same_numbers_every_time():
+    case = Case("x", lambda rng: (rng.standard_normal(5),))
+    assert np.array_equal(case.draw("exp")[0], case.draw("exp")[0])
+    assert not np.array_equal(case.draw("exp")[0], case.draw("log")[0])
+    drawn = case.draw("exp")[0]
+    assert np.array_equal(drawn, drawn.astype(np.float32).astype(np.float64))

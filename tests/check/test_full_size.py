@@ -1,0 +1,122 @@
+"""AlexNet's layers at full size, by the adjoint identity in float32."""
+
+import numpy as np
+import pytest
+
+import minialex.ops  # noqa: F401 - fills OPS
+from minialex.autograd import OPS
+from minialex.check import full_size, suite
+from minialex.check.case import Case
+from minialex.check.cases import full_size as layers
+from minialex.check.cases import layers as cases_of
+from minialex.check.cases.inputs import normal
+from minialex.check.verdict import Verdict
+from tests.check import zoo
+
+LAYERS = [
+    pytest.param(name, case, id=f"{name}-{case.name}")
+    for name, cases in layers.cases().items()
+    for case in cases
+]
+
+
+@pytest.mark.parametrize(("name", "case"), LAYERS)
+def test_layer(name, case):
+    for pair in filter(suite.runs_here, suite.pairs(OPS[name], "float32")):
+        row = full_size.check(pair, case)
+        assert row.verdict is Verdict.PASS, str(row)
+
+
+# The same check on small layers, each with a fault ------------------------------------------------
+
+
+def row_of(name, backward, case, dtype="float32"):
+    op = zoo.unlisted(name, OPS[name].implementations["array"].forward, backward)
+    return full_size.check(suite.Pair(op, "array", "array", np.dtype(dtype)), case)
+
+
+def one(name):
+    return next(c for c in layers.cases()[name] if "4096 to 1000" in c.name or "13x13" in c.name)
+
+
+def corner(g):
+    g = g.copy()
+    g.reshape(-1)[-1] = 0
+    return g
+
+
+def test_one_of_four_million_weights_is_missed_and_found():
+    row = row_of("linear", zoo.only("linear", 1, corner), one("linear"))
+    assert row.verdict is Verdict.FAIL
+    text = str(row)
+    assert "worst at [999, 4095]: got 0," in text
+    assert "outputs, in [0, 999]" in text
+
+
+def test_one_of_a_thousand_biases_is_missed_and_found():
+    row = row_of("linear", zoo.only("linear", 2, corner), one("linear"))
+    assert row.verdict is Verdict.FAIL
+    assert "worst at [999]: got 0," in str(row)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (np.negative, "the sign is wrong"),
+        (lambda g: g / g.dtype.type(3), "3 times too small"),
+        (np.zeros_like, "zero everywhere"),
+        (lambda g: np.where(g == g.max(), np.nan, g), "1 elements are not finite"),
+    ],
+)
+def test_faults_of_a_whole_gradient_are_named(spoil, words):
+    row = row_of("linear", zoo.only("linear", 0, spoil), one("linear"))
+    assert row.verdict is Verdict.FAIL
+    assert words in str(row)
+
+
+def test_a_mask_with_a_fault():
+    spoiled = zoo.spoiled("max_pool2d", lambda g: g * g.dtype.type(1.001))
+    assert row_of("max_pool2d", spoiled, one("max_pool2d")).verdict is Verdict.FAIL
+
+
+SMALLER = {
+    "local_response_norm": cases_of.lrn("96 of 7x7", (1, 96, 7, 7), *cases_of.PAPER),
+    "softmax": Case("1000 classes", normal((4, 1000)), {"dim": 1}),
+    "cross_entropy": cases_of.cross_entropy("1000 classes", normal((4, 1000)), [0, 999, 5, 5]),
+}
+
+
+@pytest.mark.parametrize("name", SMALLER)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_thousandth_too_much_where_no_identity_holds(name, dtype):
+    backward = zoo.spoiled(name, lambda g: g * g.dtype.type(1.001))
+    assert row_of(name, backward, SMALLER[name], dtype).verdict is Verdict.FAIL
+
+
+def test_a_gradient_that_is_none():
+    row = row_of("linear", zoo.only("linear", 1, lambda g: None), one("linear"))
+    assert row.verdict is Verdict.FAIL
+    assert "returned None" in str(row)
+
+
+def test_an_output_that_is_wrong():
+    whole = OPS["relu"].implementations["array"]
+
+    def forward(x):
+        y, saved = whole.forward(x)
+        return y * x.dtype.type(1.01), saved
+
+    op = zoo.unlisted("relu", forward, zoo.right("relu"))
+    # the float64 side is this op's own too, so its other twin has to be the honest one
+    op.implementations["honest"] = op.implementations["array"]
+    op.implementations["array"] = whole
+    pair = suite.Pair(op, "honest", "array", np.dtype(np.float32))
+    row = full_size.check(pair, Case("small", normal((33,)), homogeneous=(0,)))
+    assert row.verdict is Verdict.FAIL
+    assert "output" in row.worst.what
+
+
+def test_a_linear_argument_that_is_none_is_refused():
+    case = Case("odd", lambda rng: (*normal((2, 3), (4, 3))(rng), None), linear=(2,))
+    row = full_size.check(next(suite.pairs(OPS["linear"], "float32")), case)
+    assert row.verdict is Verdict.FAIL

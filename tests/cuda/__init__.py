@@ -1,0 +1,1 @@
+"""Tests of the door to CUDA and of the emulator behind it."""

@@ -1,0 +1,67 @@
+"""Running one convolution on a rung, and comparing it with what is known to be right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from minialex import reference
+from minialex.autograd import OPS
+
+RUNGS = ("naive", "tiled", "im2col", "implicit_gemm")
+NAMES = ("y", "gx", "gw", "gb")
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A convolution's shapes and parameters."""
+
+    x: tuple[int, ...]
+    O: int
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+    bias: bool = True
+
+    @property
+    def params(self):
+        names = ("stride", "padding", "dilation", "groups")
+        return {name: getattr(self, name) for name in names}
+
+    def draw(self, dtype):
+        """Return (x, w, b, gy), the same numbers in every type."""
+        rng = np.random.default_rng(7)
+        w = (self.O, self.x[1] // self.groups, *self.kernel)
+        shapes = [self.x, w, (self.O,)]
+        x, w, b = (rng.standard_normal(s).astype(np.float32).astype(dtype) for s in shapes)
+        size = reference.conv2d(x[:1, :, :, :], w, None, **self.params).shape[2:]
+        gy = rng.standard_normal((len(x), self.O, *size)).astype(np.float32).astype(dtype)
+        return x, w, b if self.bias else None, gy
+
+
+def results(case, rung, dtype, backward=None):
+    """Return y, gx, gw and gb as `rung` has them, its backward replaced by that of another."""
+    x, w, b, gy = case.draw(dtype)
+    there = OPS["conv2d"].implementations
+    y, saved = there[rung].forward(x, w, b, **case.params)
+    return y, *there[backward or rung].backward(gy, saved, **case.params)
+
+
+def expected(case):
+    """Return y by the definition, and the gradients of the array implementation, in float64."""
+    x, w, b, gy = case.draw(np.float64)
+    there = OPS["conv2d"].implementations["array"]
+    y = reference.conv2d(x, w, b, **case.params)
+    return y, *there.backward(gy, (x, w), **case.params)
+
+
+def assert_right(got, want, dtype):
+    """Hold every number to a few hundred rounding errors of the largest one of its array."""
+    for name, g, w in zip(NAMES, got, want, strict=True):
+        assert g.shape == w.shape, name
+        assert g.dtype == dtype, name
+        bound = 200 * np.finfo(dtype).eps * np.abs(w).max(initial=0)
+        np.testing.assert_allclose(g, w, rtol=0, atol=bound, err_msg=name)

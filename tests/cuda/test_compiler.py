@@ -1,0 +1,223 @@
+"""The emulator's compiler: found or said to be missing, its binaries cached and never stale."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+
+import numpy as np
+import pytest
+
+from minialex import cuda
+from minialex.cuda import source
+from minialex.cuda.emulator import compiler, machine
+from minialex.cuda.emulator.translate import translate
+from minialex.errors import MinialexError
+
+F32 = np.float32
+
+
+@pytest.fixture
+def runtime_path():
+    return compiler.runtime()
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch, runtime_path):
+    """An empty cache but for the runtime, which takes long to compile."""
+    monkeypatch.setenv("MINIALEX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(machine, "_modules", {})
+    shutil.copy(runtime_path, compiler.cache_folder())
+    yield compiler.cache_folder()
+    source.forget()
+
+
+def own_kernel(folder, body="y[0] = 1;"):
+    path = folder / "own.cu"
+    path.write_text(f"__global__ void own(float* y) {{ {body} }}\n")
+    return cuda.kernel(path, "own")
+
+
+def run(kernel):
+    y = np.zeros(1, F32)
+    with cuda.emulated():
+        kernel(1, 1, y)
+    return y[0]
+
+
+def binaries(cache):
+    return {path for path in cache.iterdir() if not path.name.startswith("runtime")}
+
+
+def test_without_any_compiler_it_says_what_to_install(monkeypatch, tmp_path):
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MinialexError, match=r"no C\+\+ compiler found.*install g\+\+ or clang\+\+"):
+        compiler.compiler()
+
+
+@pytest.mark.parametrize("name", ["no-such-compiler", "/nowhere/g++ -m64"])
+def test_cxx_that_is_no_command(monkeypatch, name):
+    monkeypatch.setenv("CXX", name)
+    with pytest.raises(
+        MinialexError, match=f"CXX is '{name}', which is no command here".replace("+", r"\+")
+    ):
+        compiler.compiler()
+
+
+def test_cxx_comes_first(monkeypatch, tmp_path):
+    own = tmp_path / "own-compiler"
+    own.write_text("#!/bin/sh\necho my own clang\n")
+    own.chmod(own.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("CXX", f"{own} -m64")
+    found = compiler.compiler()
+    assert found.command == (str(own), "-m64")
+    assert found.is_clang
+
+
+def test_a_command_that_is_no_compiler(monkeypatch):
+    monkeypatch.setenv("CXX", "false")
+    with pytest.raises(MinialexError, match="false --version failed"):
+        compiler.compiler()
+
+
+def test_other_systems_are_told_so(monkeypatch):
+    monkeypatch.setattr(compiler.sys, "platform", "win32")
+    compiler._compiler.cache_clear()
+    with pytest.raises(MinialexError, match="emulated on Linux only, not on win32"):
+        compiler.compiler()
+
+
+def test_the_cache_follows_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("MINIALEX_CACHE", str(tmp_path / "a"))
+    assert compiler.cache_folder() == tmp_path / "a" / "emulator"
+    monkeypatch.delenv("MINIALEX_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "b"))
+    assert compiler.cache_folder() == tmp_path / "b" / "minialex" / "emulator"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "c"))
+    assert compiler.cache_folder() == tmp_path / "c" / ".cache" / "minialex" / "emulator"
+
+
+def test_a_cache_that_cannot_be_made_is_named(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("MINIALEX_CACHE", str(tmp_path / "file"))
+    with pytest.raises(MinialexError, match=r"cannot make the cache folder.*set MINIALEX_CACHE"):
+        compiler.cache_folder()
+
+
+def test_compiled_once_then_loaded(cache, tmp_path, monkeypatch):
+    kernel = own_kernel(tmp_path)
+    assert run(kernel) == 1
+    (made,) = binaries(cache)
+    before = made.stat().st_mtime_ns
+    monkeypatch.setattr(machine, "_modules", {})
+    assert run(kernel) == 1
+    assert binaries(cache) == {made}
+    assert made.stat().st_mtime_ns == before
+
+
+def test_an_edited_kernel_is_compiled_again(cache, tmp_path):
+    assert run(own_kernel(tmp_path)) == 1
+    assert run(own_kernel(tmp_path, "y[0] = 2;")) == 2
+    assert len(binaries(cache)) == 2
+
+
+def test_an_edited_header_is_never_missed(cache, tmp_path):
+    header = tmp_path / "value.cuh"
+    header.write_text("#define VALUE 3\n")
+    path = tmp_path / "own.cu"
+    path.write_text('#include "value.cuh"\n__global__ void own(float* y) { y[0] = VALUE; }\n')
+    kernel = cuda.kernel(path, "own")
+    assert run(kernel) == 3
+    header.write_text("#define VALUE 4\n")
+    assert run(kernel) == 4
+
+
+def test_an_edited_common_header_is_never_missed(cache, tmp_path):
+    kernel = own_kernel(tmp_path, "y[0] = WARP;")
+    assert run(kernel) == 32
+    with cuda.edited("common.cuh", "constexpr int WARP = 32;", "constexpr int WARP = 31;"):
+        assert run(kernel) == 31
+    assert run(kernel) == 32
+
+
+def test_the_emulators_own_headers_and_flags_count(monkeypatch):
+    tool = compiler.compiler()
+    key = compiler._key(tool, ("-O2", "-I/somewhere"), "text")
+    assert key == compiler._key(tool, ("-O2", "-I/elsewhere"), "text")
+    assert key != compiler._key(tool, ("-O1",), "text")
+    assert key != compiler._key(tool, ("-O2",), "text", compiler._texts(compiler._INCLUDE))
+    assert key != compiler._key(compiler.Compiler(tool.command, "newer"), ("-O2",), "text")
+
+
+def test_an_error_names_the_kernels_own_file_and_line(cache, tmp_path):
+    path = tmp_path / "own.cu"
+    path.write_text("__global__ void own(float* y) {\n    y[0] = nothing;\n}\n")
+    with pytest.raises(cuda.EmulationError, match=r"own does not compile:\n .*nothing") as caught:
+        run(cuda.kernel(path, "own"))
+    assert (caught.value.kind, caught.value.line) == ("compile", 2)
+    assert caught.value.file.endswith("own.cu")
+    assert not binaries(cache)
+
+
+def test_local_variables_beyond_a_threads_stack_are_refused(cache, tmp_path):
+    body = "volatile int big[40000]; for (int i = 0; i < 40000; ++i) big[i] = i; y[0] = big[7];"
+    with pytest.raises(cuda.EmulationError, match=r"is larger than|exceeds limit"):
+        run(own_kernel(tmp_path, body))
+
+
+def test_nothing_but_whole_binaries_is_left_in_the_cache(cache, tmp_path):
+    run(own_kernel(tmp_path))
+    assert [p for p in cache.iterdir() if p.suffix != ".so"] == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_cache_that_cannot_be_written_is_named(cache, tmp_path):
+    cache.chmod(0o500)
+    try:
+        with pytest.raises(MinialexError, match="cannot write in the cache folder"):
+            run(own_kernel(tmp_path))
+    finally:
+        cache.chmod(0o700)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "__shared__ float a[4][T + 1];",
+            'auto& a = emu::shared<float[4][T + 1]>("a", alignof(float), [] {});',
+        ),
+        (
+            "__shared__ unsigned char a[2], b;",
+            'auto& a = emu::shared<unsigned char[2]>("a", alignof(unsigned char), [] {}); '
+            'auto& b = emu::shared<unsigned char>("b", alignof(unsigned char), [] {});',
+        ),
+        (
+            "__shared__ alignas(16) T a[4];",
+            'auto& a = emu::shared<T[4]>("a", size_t(16), [] {});',
+        ),
+        (
+            "extern __shared__ __align__(sizeof(double)) char raw[];",
+            'char* const raw = emu::dynamic_shared<char>("raw");',
+        ),
+        (
+            "__shared__ typename Accumulator<T>::type\n  a[4];",
+            "auto& a = emu::shared<typename Accumulator<T>::type[4]>"
+            '("a", alignof(typename Accumulator<T>::type), [] {});\n',
+        ),
+        ("// __shared__ float a[4];", " " * 25),
+    ],
+)
+def test_shared_memory_is_rewritten_in_place(text, expected):
+    body, _, _ = translate(text, []).partition("#line")
+    assert body == expected
+
+
+def test_each_instantiation_gets_an_entry():
+    assert translate("", ["a", "b<float, 1>"]).splitlines()[1:] == [
+        "EMU_ENTRY(emu_entry_0, a)",
+        "EMU_ENTRY(emu_entry_1, b<float, 1>)",
+    ]

@@ -1,0 +1,307 @@
+"""The convolution's kernels, beyond what the conformance suite asks of every implementation."""
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+import minialex.ops
+from minialex import Tensor, cuda, using
+from minialex.autograd import OPS
+from minialex.errors import MinialexError
+from minialex.ops import _blocking, conv2d_cuda
+
+from .conv2d_runs import RUNGS, Conv, assert_right, expected, results
+from .faults_conv2d import FAULTS
+
+IMPLEMENTATIONS = OPS["conv2d"].implementations
+CASES = {
+    "one number": Conv((1, 1, 1, 1), 1, (1, 1)),
+    "31x33, stride 2x3, padding 4x2": Conv((1, 3, 31, 33), 5, (5, 3), (2, 3), (4, 2)),
+    "stride beyond the window": Conv((2, 4, 9, 8), 6, (3, 3), (4, 5), (2, 2), groups=2),
+    "dilation and stride share a factor": Conv((2, 3, 12, 9), 4, (3, 2), (2, 4), (1, 3), (2, 2)),
+    "a group a channel": Conv((1, 6, 10, 9), 12, (3, 3), padding=(1, 1), groups=6, bias=False),
+    "AlexNet's first, small": Conv((1, 3, 23, 27), 9, (11, 11), (4, 4), (2, 2)),
+    "AlexNet's third, small": Conv((3, 8, 13, 13), 40, (3, 3), padding=(1, 1)),
+    "several tiles each way": Conv((2, 36, 9, 9), 70, (3, 2), padding=(1, 1)),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float", "double"])
+@pytest.mark.parametrize("rung", RUNGS)
+@pytest.mark.parametrize("name", CASES)
+def test_checked(name, rung, dtype):
+    with cuda.emulated("checked"):
+        got = results(CASES[name], rung, dtype)
+    want = expected(CASES[name])
+    assert_right(got, want, dtype)
+
+
+# So many filters that one block sums up the bias gradient of several images.
+MANY_FILTERS = Conv((5, 1, 9, 9), 530, (1, 1))
+
+
+def test_many_filters():
+    with cuda.emulated("checked"):
+        got = results(MANY_FILTERS, "naive", np.float32)
+    assert_right(got, expected(MANY_FILTERS), np.float32)
+
+
+def pairs(least, most):
+    return st.tuples(st.integers(least, most), st.integers(least, most))
+
+
+@st.composite
+def convolutions(draw):
+    kernel, dilation = draw(pairs(1, 4)), draw(pairs(1, 3))
+    padding = draw(pairs(0, 5))
+    reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
+    least = [max(1, r - 2 * p) for r, p in zip(reach, padding, strict=True)]
+    groups, C, O = (draw(st.integers(1, 3)) for _ in range(3))
+    size = [n + draw(st.integers(0, 9)) for n in least]
+    x = (draw(st.integers(1, 3)), C * groups, *size)
+    stride = draw(pairs(1, 5))
+    return Conv(x, O * groups, kernel, stride, padding, dilation, groups, draw(st.booleans()))
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+@settings(max_examples=60)
+@given(case=convolutions())
+def test_any_shape(rung, case):
+    with cuda.emulated():
+        got = results(case, rung, np.float64)
+    assert_right(got, expected(case), np.float64)
+
+
+# Three tiles of rows, two of columns, at every size of tile.
+LARGE = Conv((2, 33, 13, 13), 132, (3, 3), padding=(1, 1))
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+@pytest.mark.parametrize("rows", _blocking.ROWS)
+@pytest.mark.parametrize("rung", ["im2col", "implicit_gemm"])
+def test_every_way_to_cut(rung, rows, parts, monkeypatch):
+    def forced(M, N, K, *, copies, itemsize, most_parts=64):
+        depth = 8 * -(-K // 8 // min(parts, most_parts) + 1)
+        tiles = _blocking._tiles(M, N, rows, itemsize)
+        return _blocking.Cut(rows, tiles, max(1, -(-K // depth)), depth)
+
+    monkeypatch.setattr(conv2d_cuda, "cut", forced)
+    with cuda.emulated("checked" if parts == 1 else "fast") as emulation:
+        got = results(LARGE, rung, np.float32)
+    assert_right(got, expected(LARGE), np.float32)
+    assert emulation.launches[f"conv2d_weight_gradient_{rung}<float, {rows}>"] == 1
+
+
+@pytest.mark.parametrize("backward", [*RUNGS, "array"])
+@pytest.mark.parametrize("forward", RUNGS)
+def test_any_forward_with_any_backward(forward, backward):
+    case = CASES["stride beyond the window"]
+    with cuda.emulated():
+        got = results(case, forward, np.float32, backward)
+    assert_right(got, expected(case), np.float32)
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_the_same_bits_in_any_order_of_threads(rung):
+    case = CASES["AlexNet's third, small"]
+
+    def bits(**settings):
+        with cuda.emulated(**settings):
+            return [a.tobytes() for a in results(case, rung, np.float32)]
+
+    natural = bits()
+    assert bits(seed=1) == natural
+    assert bits(seed=2) == natural
+
+
+def test_parts_are_added_in_order():
+    parts = np.array([[1], [1e8], [-1e8]], np.float32)
+    out = np.empty(1, np.float32)
+    with cuda.emulated():
+        _blocking.add_up(parts, out)
+    # In float32 (1 + 1e8) - 1e8 is 0; in the reverse order it would be 1.
+    assert out[0] == 0
+
+
+def test_parts_are_added_to_what_is_there_and_the_bias_of_each_channel_once():
+    parts, out = np.ones((3, 2, 2, 2)), np.full((2, 2, 2), 10.0)
+    with cuda.emulated():
+        _blocking.add_up(parts, out, b=np.array([100.0, 200.0]), inner=2, add=True)
+    np.testing.assert_array_equal(out, np.broadcast_to([[[113.0], [213.0]]], (2, 2, 2)))
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+@pytest.mark.parametrize("which", range(3))
+def test_only_what_is_needed_is_computed(rung, which):
+    case = CASES["stride beyond the window"]
+    x, w, _, gy = case.draw(np.float32)
+    needs = tuple(i == which for i in range(3))
+    with cuda.emulated() as emulation:
+        got = IMPLEMENTATIONS[rung].backward(gy, (x, w), needs=needs, **case.params)
+    assert [g is not None for g in got] == list(needs)
+    gradients = ("data_gradient", "weight_gradient", "bias_gradient")
+    launched = [any(f"_{g}" in name for name in emulation.launches) for g in gradients]
+    assert launched == list(needs)
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_gradients_are_written_where_they_live(rung):
+    case = CASES["stride beyond the window"]
+    x, w, b, gy = case.draw(np.float32)
+    homes = (None, np.full_like(w, np.nan), np.full((2, *b.shape), np.nan, np.float32).T[:, 1])
+    with cuda.emulated():
+        got = IMPLEMENTATIONS[rung].backward(gy, (x, w), out=homes, **case.params)
+    assert got[1] is homes[1]
+    assert got[2] is homes[2]
+    assert_right((gy, *got), (gy, *expected(case)[1:]), np.float32)
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_arrays_that_no_vector_can_be_read_from(rung):
+    # 8 channels of 3x3 make filters of 72 weights, which are read in vectors where w is aligned.
+    case = Conv((1, 8, 5, 5), 4, (3, 3))
+    x, w, b, gy = (shifted(a) for a in case.draw(np.float32))
+    with cuda.emulated("checked"):
+        y, saved = IMPLEMENTATIONS[rung].forward(x, w, b, **case.params)
+        got = y, *IMPLEMENTATIONS[rung].backward(gy, saved, **case.params)
+    assert_right(got, expected(case), np.float32)
+
+
+def shifted(a):
+    """Return a copy that begins 4 bytes after a multiple of 16."""
+    room = np.empty(a.size + 8, a.dtype)
+    skip = (4 - room.ctypes.data) % 16 // 4
+    room[skip : skip + a.size] = a.ravel()
+    moved = room[skip : skip + a.size].reshape(a.shape)
+    assert moved.ctypes.data % 16 == 4
+    return moved
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_saved_is_what_the_array_implementation_saves(rung):
+    case = CASES["a group a channel"]
+    x, w, b, _ = case.draw(np.float32)
+    with cuda.emulated():
+        _, saved = IMPLEMENTATIONS[rung].forward(x, w, b, **case.params)
+    assert [a is s for a, s in zip((x, w), saved, strict=True)] == [True, True]
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_an_empty_batch(rung):
+    case = Conv((0, 2, 5, 4), 3, (3, 2))
+    x, w, b = np.empty(case.x), np.ones((3, 2, 3, 2)), np.ones(3)
+    with cuda.emulated():
+        y, saved = IMPLEMENTATIONS[rung].forward(x, w, b, **case.params)
+        gx, gw, gb = IMPLEMENTATIONS[rung].backward(y, saved, **case.params)
+    assert y.shape == (0, 3, 3, 3)
+    assert gx.shape == x.shape
+    assert not gw.any()
+    assert not gb.any()
+
+
+def test_im2col_takes_images_block_by_block(monkeypatch):
+    case = Conv((5, 2, 6, 5), 3, (3, 2), (1, 2), (1, 0), bias=True)
+    # Room for the patches of two images of float32.
+    monkeypatch.setattr(conv2d_cuda, "SCRATCH", 2 * 12 * 12 * 4)
+    with cuda.emulated("checked") as emulation:
+        got = results(case, "im2col", np.float32)
+    assert emulation.launches["conv2d_im2col<float>"] == 6
+    assert_right(got, expected(case), np.float32)
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_training_on_a_rung(rung):
+    rng = np.random.default_rng(3)
+    arrays = [rng.standard_normal(s).astype(np.float32) for s in ((2, 4, 6, 6), (6, 2, 3, 3), 6)]
+
+    def losses():
+        x, w, b = (Tensor(a.copy(), requires_grad=True) for a in arrays)
+        y = minialex.ops.conv2d(x, w, b, stride=(2, 1), padding=1, groups=2)
+        (y * y).sum().backward()
+        return [x.grad, w.grad, b.grad]
+
+    want = losses()
+    with cuda.emulated() as emulation, using(conv2d=rung):
+        got = losses()
+    assert any(rung in name for name in emulation.launches)
+    for g, w in zip(got, want, strict=True):
+        np.testing.assert_allclose(g, w, rtol=0, atol=2e-6 * np.abs(w).max())
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_numpy_arrays_need_the_emulator(rung):
+    case = CASES["one number"]
+    with pytest.raises(MinialexError, match="emulated"):
+        results(case, rung, np.float32)
+
+
+def huge(*shape):
+    """Return an array of any size that takes no memory."""
+    return np.broadcast_to(np.float32(0), shape)
+
+
+@pytest.mark.parametrize(
+    ("x", "w", "params", "message"),
+    [
+        (huge(2**15, 1, 2**8, 2**8), huge(1, 1, 1, 1), {}, "conv2d: x has 2147483648 elements"),
+        (huge(2, 1, 1, 1), huge(2**30, 1, 1, 1), {}, "conv2d: y has 2147483648 elements"),
+        (huge(1, 1, 4, 4), huge(1, 1, 2, 2), {"padding": (0, 2**28)}, "spans 536870916 pixels"),
+        (huge(1, 1, 4, 4), huge(1, 1, 2, 2), {"stride": (2**29, 1)}, "spans 536870912 pixels"),
+    ],
+)
+def test_what_is_too_large_to_index_is_refused(x, w, params, message):
+    params = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1} | params
+    with cuda.emulated(), pytest.raises(ValueError, match=message):
+        IMPLEMENTATIONS["naive"].forward(x, w, None, **params)
+
+
+def test_im2col_refuses_an_image_whose_patches_are_too_many():
+    x, w = huge(1, 64, 1500, 1500), huge(1, 64, 4, 4)
+    params = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}
+    at = conv2d_cuda.Sizes.of(x, w, **params)
+    with pytest.raises(ValueError, match="use the 'implicit_gemm' implementation"):
+        next(conv2d_cuda._blocks_of_images(x, at))
+
+
+@settings(max_examples=200)
+@given(
+    M=st.integers(1, 5000),
+    N=st.integers(1, 200_000),
+    K=st.integers(0, 400_000),
+    copies=st.integers(1, 8),
+    itemsize=st.sampled_from((4, 8)),
+)
+@example(M=384, N=1728, K=21632, copies=1, itemsize=4)
+def test_a_cut_covers_the_product(M, N, K, copies, itemsize):
+    how = _blocking.cut(M, N, K, copies=copies, itemsize=itemsize)
+    height, width = _blocking._tile(how.rows, itemsize)
+    assert how.tiles == -(-M // height) * -(-N // width)
+    assert how.depth % _blocking.DEPTH == 0
+    assert (how.parts - 1) * how.depth < max(K, 1) <= how.parts * how.depth
+    scratch = how.parts * M * N * copies * itemsize
+    assert how.parts == 1 or scratch <= _blocking.SCRATCH
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=[f.name for f in FAULTS])
+def test_a_fault_is_caught(fault):
+    with cuda.edited(fault.file, fault.old, fault.new), cuda.emulated("checked", seed=1):
+        assert not right(fault)
+
+
+def right(fault):
+    """Return whether a kernel with a fault passes for a right one on any of the cases."""
+    for case in (*CASES.values(), MANY_FILTERS):
+        try:
+            assert_right(
+                results(case, fault.implementation, np.float32), expected(case), np.float32
+            )
+        except (AssertionError, cuda.EmulationError):
+            return False
+    return True
+
+
+def test_another_order_of_parts_is_noticed():
+    order = "for (int s = 0; s < S; ++s)", "for (int s = S - 1; s >= 0; --s)"
+    with cuda.edited("sum_parts.cu", *order), pytest.raises(AssertionError):
+        test_parts_are_added_in_order()

@@ -1,0 +1,306 @@
+"""Every planted fault is found, in every schedule; no correct kernel is accused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minialex import cuda
+from tests.cuda.tools import kernel, line_of
+
+F32, I32, U32 = np.float32, np.int32, np.uint32
+FILE = "faults.cu"
+SEEDS = [None, 0, 1, 2, 3]
+
+
+def zeros(*shape, dtype=F32):
+    return np.zeros(shape, dtype)
+
+
+def launch(name, grid, block, *args, mode="checked", seed=None, optional=(), **options):
+    with cuda.emulated(mode, seed=seed):
+        kernel(FILE, name, optional=optional)(grid, block, *args, **options)
+
+
+def caught(*args, **options):
+    with pytest.raises(cuda.EmulationError) as info:
+        launch(*args, **options)
+    return info.value
+
+
+def product(fault, N=20, **options):
+    A = np.random.default_rng(0).standard_normal((N, N)).astype(F32)
+    C, blocks = zeros(N, N), cuda.blocks(N, 8)
+    launch("product", (blocks, blocks), (8, 8), A, A.copy(), C, N, fault, **options)
+    return A, C
+
+
+RACES = {
+    "no barrier after a tile load": (
+        ("product", (3, 3), (8, 8), zeros(20, 20), zeros(20, 20), zeros(20, 20), 20, 1),
+        "FAULT tile",
+    ),
+    "no barrier before the next load": (
+        ("product", (3, 3), (8, 8), zeros(20, 20), zeros(20, 20), zeros(20, 20), 20, 2),
+        "FAULT tile",
+    ),
+    "a reduction's buffer used again": (
+        ("mean_and_largest", 3, 96, zeros(3, 50), zeros(3, 2), 50, 1),
+        "FAULT reuse",
+    ),
+    "no __syncwarp between two lanes": (
+        ("neighbours", 1, 64, zeros(64, dtype=I32), 1),
+        "FAULT neighbour",
+    ),
+    "one writes what another reads": (
+        ("neighbours", 1, 64, zeros(64, dtype=I32), 3),
+        "FAULT box",
+    ),
+    "a plain sum over blocks": (
+        ("block_totals", 4, 64, zeros(256), zeros(2), 1),
+        "FAULT plain",
+    ),
+    "a plain read beside atomics": (
+        ("block_totals", 4, 64, zeros(256), zeros(2), 2),
+        "FAULT read",
+    ),
+    "no fence before the last block reads": (
+        ("without_fence", 4, 1, zeros(4), zeros(4), zeros(1, dtype=U32), zeros(1)),
+        "FAULT unfenced",
+    ),
+    "all blocks write one place": (("same_place", 4, 1, zeros(1, dtype=I32)), "FAULT all write"),
+}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("what", RACES)
+def test_races_are_found_in_every_schedule(what, seed):
+    args, marker = RACES[what]
+    error = caught(*args, seed=seed)
+    assert error.kind == "race"
+    # Either side of a race may run first: both lines are told.
+    assert f"{FILE}:{line_of(FILE, marker)} " in str(error)
+
+
+def test_a_race_names_element_place_and_both_threads():
+    error = caught(*RACES["no barrier after a tile load"][0])
+    assert str(error).startswith(
+        "product: race on a[0][0] in shared memory: a read and a write, no barrier between them\n"
+    )
+    assert "by thread (0, 0, 0) of block (0, 0, 0)" in str(error)
+    assert (error.array, error.index) == ("a", 0)
+    assert (error.block, error.thread) == ((0, 0, 0), (1, 0, 0))
+    assert error.line == line_of(FILE, "FAULT tile")
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_result_written_without_asking_whether_it_exists(seed):
+    error = caught("product", (3, 3), (8, 8), *(zeros(20, 20) for _ in range(3)), 20, 3, seed=seed)
+    # Past the end of a row lies the next row, which another block writes, or nothing at all.
+    assert error.kind in ("race", "out-of-bounds")
+    assert (error.array, error.line) == ("C", line_of(FILE, "FAULT unguarded"))
+
+
+def test_a_missing_barrier_shows_in_a_fast_run_too():
+    A, C = product(1, mode="fast")
+    assert np.isnan(C).any()
+    A, C = product(0, mode="fast")
+    np.testing.assert_allclose(C, A @ A, atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_shared_memory_that_nobody_wrote(seed):
+    error = caught("half_written", 1, 32, zeros(32), seed=seed)
+    assert (error.kind, error.line) == ("uninitialised", line_of(FILE, "FAULT uninitialised"))
+    assert (error.array, error.index, error.thread) == ("box", 31, (0, 0, 0))
+    assert "reads box[31], which no thread wrote" in str(error)
+
+
+@pytest.mark.parametrize("mode", ["fast", "checked"])
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(
+    ("args", "marker", "other"),
+    [
+        (("some_threads_only", 2, 32, zeros(32, dtype=I32)), "FAULT divergent", "has returned"),
+        (("early_return", 2, 32, zeros(64, dtype=I32), 50), "FAULT returned", "has returned"),
+        (("two_barriers", 1, 32, zeros(32, dtype=I32)), "FAULT other", "is in __syncthreads at"),
+    ],
+)
+def test_divergent_barriers(mode, seed, args, marker, other):
+    error = caught(*args, mode=mode, seed=seed)
+    assert error.kind == "divergent barrier"
+    assert f"{FILE}:{line_of(FILE, marker)} " in str(error) + " "
+    assert other in str(error)
+
+
+@pytest.mark.parametrize(
+    ("by", "index", "thread", "where"),
+    [
+        (1, 50, 49, "past its end"),
+        (-1, -1, 0, "before its start"),
+        (10**6, 10**6, 0, "past its end"),
+    ],
+)
+def test_reads_outside_an_argument(by, index, thread, where):
+    # Slices of one array, so that what lies beside them is memory that may be touched.
+    arena = zeros(100)
+    error = caught("shifted", 1, 64, arena[10:60], zeros(50), 50, by, 1)
+    assert (error.kind, error.array, error.index) == ("out-of-bounds", "x", index)
+    assert error.line == line_of(FILE, "FAULT reads outside")
+    assert error.thread == (thread, 0, 0)
+    assert f"out-of-bounds read: x[{index}] is {where}; x has 50 elements, shape (50)" in str(error)
+
+
+def test_neighbours_in_one_arena_are_told_apart():
+    arena = zeros(100)
+    error = caught("shifted", 1, 64, arena[:50], arena[50:], 50, 1, 1)
+    assert (error.array, error.index) == ("x", 50)
+
+
+def test_a_write_outside_an_argument_names_the_index():
+    with cuda.edited("relu.cu", "if (i < n) y[i]", "if (i <= n) y[i]"):
+        error = None
+        with cuda.emulated("checked"), pytest.raises(cuda.EmulationError) as info:
+            cuda.kernel("relu.cu", "relu_forward")(2, 32, zeros(5, 8), zeros(5, 8), 40)
+        error = info.value
+    assert (error.kind, error.array, error.index) == ("out-of-bounds", "x", 40)
+    assert (error.kernel, error.file) == ("relu_forward<float>", "relu.cu")
+    assert (error.block, error.thread) == ((1, 0, 0), (8, 0, 0))
+    assert "if (i <= n) y[i] = x[i] < T(0) ? T(0) : x[i];" in str(error)
+
+
+def test_a_failed_launch_leaves_its_arrays_alone():
+    y = np.full(50, 3, F32)
+    caught("shifted", 1, 64, zeros(50), y, 50, 1, 1)
+    assert (y == 3).all()
+
+
+@pytest.mark.parametrize(("fault", "array"), [(1, "dynamic"), (2, "fixed")])
+def test_writes_past_shared_memory(fault, array):
+    error = caught("past_shared", 1, 32, zeros(32), fault, shared=128)
+    assert (error.kind, error.array, error.index) == ("out-of-bounds", array, 32)
+    assert error.line == line_of(FILE, f"FAULT {array}")
+    assert error.thread == (31, 0, 0)
+    assert "out-of-bounds write of shared memory" in str(error)
+
+
+def test_dynamic_shared_memory_that_was_not_asked_for():
+    error = caught("past_shared", 1, 32, zeros(32), 0)
+    assert (error.array, error.index) == ("dynamic", 0)
+
+
+def test_a_null_pointer():
+    error = caught("without_bias", 1, 32, None, zeros(32), optional=("bias",))
+    assert error.kind == "out-of-bounds"
+    assert "read through a null pointer: the argument was None" in str(error)
+    assert error.line == line_of(FILE, "FAULT null")
+
+
+@pytest.mark.parametrize(
+    ("x", "offset"), [(zeros(8), 1), (zeros(9)[1:], 0)], ids=["odd offset", "odd slice"]
+)
+def test_a_vector_across_its_alignment(x, offset):
+    launch("four_at_once", 1, 1, zeros(8), zeros(8), 4)
+    error = caught("four_at_once", 1, 1, x, zeros(8), offset)
+    assert error.kind == "misaligned"
+    assert "16 bytes at" in str(error)
+
+
+@pytest.mark.parametrize("mode", ["fast", "checked"])
+@pytest.mark.parametrize("seed", [None, 1])
+@pytest.mark.parametrize(
+    ("fault", "marker", "message"),
+    [
+        (1, "FAULT absent", r"__shfl_xor_sync waits for ever: its mask names thread \(\d+, 0, 0\)"),
+        (2, "FAULT left out", "__shfl_xor_sync is called by a lane that its own mask leaves out"),
+        (3, "FAULT from outside", "__shfl_down_sync reads from a lane that is not in the mask"),
+        (4, "FAULT mixed", "lanes of one mask meet in different primitives: __shfl_"),
+    ],
+)
+def test_misused_warp_primitives(mode, seed, fault, marker, message):
+    with pytest.raises(cuda.EmulationError, match=message) as info:
+        launch("half_warp", 1, 32, zeros(32), zeros(32), fault, mode=mode, seed=seed)
+    assert info.value.kind == "warp"
+    # Mixed primitives stand on two lines, and either may be reached first.
+    lines = {line_of(FILE, marker)} | ({line_of(FILE, marker) - 1} if fault == 4 else set())
+    assert info.value.line in lines
+
+
+def test_a_mask_that_names_lanes_beyond_the_block():
+    with pytest.raises(cuda.EmulationError, match=r"names thread \(\d+, 0, 0\).*does not exist"):
+        launch("mean_and_largest", 1, 40, zeros(1, 50), zeros(1, 2), 50, 0)
+
+
+@pytest.mark.parametrize("mode", ["fast", "checked"])
+def test_limits_and_traps(mode):
+    error = caught("too_much_shared", 1, 32, zeros(32), mode=mode)
+    assert (error.kind, error.kernel) == ("shared memory", "too_much_shared")
+    for fault, marker, message in [
+        (1, "trap", "__trap() was reached"),
+        (2, "assert", "assert(fault != 2) failed"),
+    ]:
+        error = caught("traps", 1, 1, zeros(1, dtype=I32), fault, mode=mode)
+        assert (error.kind, error.line) == ("trap", line_of(FILE, f"FAULT {marker}"))
+        assert message in str(error)
+
+
+def test_after_a_fault_the_next_launch_is_right():
+    for mode in ("fast", "checked"):
+        caught("two_barriers", 4, 64, zeros(64, dtype=I32), mode=mode)
+        A, C = product(0, mode=mode)
+        np.testing.assert_allclose(C, A @ A, atol=1e-5)
+
+
+def test_without_addr2line_the_fault_is_still_told(monkeypatch):
+    monkeypatch.setattr("minialex.cuda.emulator.lines.shutil.which", lambda _: None)
+    error = caught("shifted", 1, 64, zeros(50), zeros(50), 50, 1, 1)
+    assert (error.kind, error.array, error.index, error.line) == ("out-of-bounds", "x", 50, 0)
+
+
+# ---- correct kernels are not accused -------------------------------------------------------------
+
+seeds = st.one_of(st.none(), st.integers(0, 1000))
+
+
+@given(st.integers(1, 26), seeds)
+def test_a_right_product_is_not_accused(N, seed):
+    A, C = product(0, N=N, seed=seed)
+    np.testing.assert_allclose(C, A @ A, atol=1e-4)
+
+
+@given(st.integers(1, 300), st.sampled_from([32, 64, 96, 256, 1024]), seeds)
+def test_right_reductions_are_not_accused(C, block, seed):
+    x = np.random.default_rng(C).standard_normal((3, C)).astype(F32)
+    y = zeros(3, 2)
+    launch("mean_and_largest", 3, block, x, y, C, 0, seed=seed)
+    np.testing.assert_allclose(y, np.stack([x.mean(1), x.max(1)], 1), atol=1e-5)
+
+
+@given(seeds, st.sampled_from([1, 2, 7, 16]), st.sampled_from([32, 64, 128]))
+def test_right_kernels_of_many_blocks_are_not_accused(seed, blocks, block):
+    x = np.random.default_rng(blocks).integers(-9, 9, blocks * block).astype(F32)
+    total = zeros(2)
+    launch("block_totals", blocks, block, x, total, 0, seed=seed)
+    assert total[0] == x.sum()
+    total = zeros(1)
+    with cuda.emulated("checked", seed=seed):
+        kernel("features.cu", "last_block")(
+            blocks, block, x, zeros(blocks), zeros(1, dtype=U32), total
+        )
+        kernel("features.cu", "reductions")(blocks, block, x, zeros(blocks * block, 4))
+        out = zeros(8)
+        kernel("features.cu", "histogram")(blocks, block, (x % 8).astype(I32), out, x.size)
+        kernel("features.cu", "warp_mates")(1, 32, zeros(32, dtype=I32))
+        kernel("features.cu", "declarations")(1, 64, zeros(64, dtype=I32))
+    assert total[0] == x.sum()
+    assert (out == np.bincount((x % 8).astype(int), minlength=8)).all()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_right_warps_and_neighbours_are_not_accused(seed):
+    launch("half_warp", 1, 32, zeros(32), zeros(32), 0, seed=seed)
+    launch("neighbours", 1, 64, zeros(64, dtype=I32), 0, seed=seed)
+    launch("past_shared", 1, 32, zeros(32), 0, seed=seed, shared=128)
+    launch("traps", 1, 1, zeros(1, dtype=I32), 0, seed=seed)

@@ -1,0 +1,187 @@
+"""A kernel as it is called: grid and block, where it runs, and what CuPy is handed."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+
+import numpy as np
+import pytest
+
+from minialex import cuda
+from minialex.cuda import gpu, source
+from minialex.errors import MinialexError
+from tests.cuda.test_arguments import Cupy
+from tests.cuda.tools import KERNELS, kernel
+
+F32 = np.float32
+forward = cuda.kernel("relu.cu", "relu_forward")
+
+
+def test_blocks_cover():
+    assert [cuda.blocks(n, 32) for n in (0, 1, 32, 33)] == [0, 1, 1, 2]
+    assert cuda.blocks(257) == 2
+
+
+def test_numpy_arrays_without_the_emulator_say_how():
+    x = np.zeros(4, F32)
+    with pytest.raises(
+        MinialexError, match=r"relu_forward .*with minialex\.emulated\(\):.*--emulate"
+    ):
+        forward(1, 32, x, np.zeros_like(x), 4)
+
+
+def test_an_unknown_kernel_lists_what_there_is():
+    with pytest.raises(
+        MinialexError, match=r"relu\.cu has no kernel 'relu': it has relu_forward, "
+    ):
+        cuda.kernel("relu.cu", "relu")(1, 1)
+
+
+@pytest.mark.parametrize(
+    ("grid", "block", "kind", "message"),
+    [
+        (1, 0, ValueError, r"relu_forward: block\.x must be 1 to 1024, got 0"),
+        (1, 1025, ValueError, r"block\.x must be 1 to 1024, got 1025"),
+        (1, (1, 1, 65), ValueError, r"block\.z must be 1 to 64, got 65"),
+        (1, (32, 33), ValueError, "block has 1056 threads, at most 1024 on any GPU"),
+        (-1, 32, ValueError, r"grid\.x must be 0 to 2147483647, got -1"),
+        ((1, 65536), 32, ValueError, r"grid\.y must be 0 to 65535, got 65536"),
+        ((1, 1, 1, 1), 32, TypeError, "grid must be one to three ints"),
+        ((), 32, TypeError, "grid must be one to three ints"),
+        (1.5, 32, TypeError, "grid must be one to three ints"),
+        (1, (32, "x"), TypeError, "block must be one to three ints"),
+        (1, True, TypeError, "block must be one to three ints"),
+    ],
+)
+def test_wrong_grids_and_blocks(grid, block, kind, message):
+    x = np.zeros(4, F32)
+    with cuda.emulated(), pytest.raises(kind, match=message):
+        forward(grid, block, x, np.zeros_like(x), 4)
+
+
+def test_launch_bounds_are_kept():
+    x = np.zeros((8, 8), F32)
+    with (
+        cuda.emulated(),
+        pytest.raises(ValueError, match="block has 72 threads, at most 64 by __launch"),
+    ):
+        kernel("features.cu", "transpose")(1, (8, 9), x, x.copy(), 8, 8)
+
+
+@pytest.mark.parametrize("shared", [-1, 1.5])
+def test_shared_memory_is_a_number_of_bytes(shared):
+    x = np.zeros(4, F32)
+    with pytest.raises(ValueError, match="relu_forward: shared must be a number of bytes"):
+        forward(1, 32, x, x.copy(), 4, shared=shared)
+
+
+def test_an_empty_grid_runs_nothing_but_is_still_checked():
+    x = np.zeros((0, 3), F32)
+    forward(cuda.blocks(x.size), 256, x, x.copy(), x.size)
+    with pytest.raises(TypeError, match="argument n"):
+        forward(0, 256, x, x.copy(), 1.5)
+
+
+# ---- on CuPy arrays ------------------------------------------------------------------------------
+
+
+class Raw:
+    """What CuPy makes of a compiled kernel: here, a list of its launches."""
+
+    def __init__(self, name):
+        self.name, self.launches, self.max_dynamic_shared_size_bytes = name, [], 48 * 1024
+
+    def __call__(self, grid, block, args, *, shared_mem):
+        self.launches.append((grid, block, args, shared_mem))
+
+
+@pytest.fixture
+def cupy(monkeypatch):
+    """CuPy's face, with every module that it was asked to compile."""
+
+    compiled = []
+
+    class Fake(Cupy):
+        modules = compiled
+
+        class RawModule:
+            def __init__(self, *, code, options, name_expressions):
+                self.code, self.options, self.names = code, options, name_expressions
+                self.functions = {name: Raw(name) for name in name_expressions}
+                compiled.append(self)
+
+            def get_function(self, name):
+                return self.functions[name]
+
+        class cuda:  # noqa: N801
+            class Device(contextlib.nullcontext):
+                compute_capability = "75"
+
+    monkeypatch.setitem(sys.modules, "cupy", Fake)
+    monkeypatch.setattr(gpu, "_functions", {})
+    return Fake
+
+
+def test_cupy_arrays_are_compiled_once_and_launched_with_cast_scalars(cupy):
+    x, y = cupy.ndarray((5, 5)), cupy.ndarray((5, 5))
+    for _ in range(2):
+        forward(1, 32, x, y, x.size)
+    (module,) = cupy.modules
+    assert module.code == source.read("relu.cu").text
+    assert module.options == ("-std=c++17",)
+    assert module.names == ["relu_forward<float>", "relu_backward<float>"]
+    first, second = module.functions["relu_forward<float>"].launches
+    assert first == second
+    grid, block, args, shared = first
+    assert (grid, block, shared) == ((1, 1, 1), (32, 1, 1), 0)
+    assert args[:2] == (x, y)
+    assert isinstance(args[2], np.int32)
+
+
+def test_each_type_is_compiled_on_its_own_and_its_neighbours_with_it(cupy):
+    for dtype in (np.float64, np.float32):
+        x = cupy.ndarray(4, dtype)
+        forward(1, 32, x, cupy.ndarray(4, dtype), 4)
+        cuda.kernel("relu.cu", "relu_backward")(1, 32, x, x, cupy.ndarray(4, dtype), 4)
+    assert [m.names[0] for m in cupy.modules] == ["relu_forward<double>", "relu_forward<float>"]
+
+
+def test_an_edited_source_is_compiled_again(cupy):
+    x = cupy.ndarray(4)
+    forward(1, 32, x, cupy.ndarray(4), 4)
+    with cuda.edited("relu.cu", "T(0) : x[i]", "T(1) : x[i]"):
+        forward(1, 32, x, cupy.ndarray(4), 4)
+    forward(1, 32, x, cupy.ndarray(4), 4)
+    assert len(cupy.modules) == 2
+
+
+def test_a_null_pointer_and_much_shared_memory(cupy):
+    k = kernel("features.cu", "strided", optional=("bias",))
+    x, y = cupy.ndarray(4), cupy.ndarray(4)
+    k(1, 32, x, None, y, 4, 1.0, STEP=1, DOUBLED=False, shared=100_000)
+    raw = cupy.modules[0].functions["strided<float, 1, false>"]
+    assert raw.max_dynamic_shared_size_bytes == 100_000
+    ((_, _, args, shared),) = raw.launches
+    assert shared == 100_000
+    assert args[1] == 0
+    assert args[1].dtype == np.uint64
+
+
+def test_an_older_gpu_than_the_file_needs(cupy):
+    x = cupy.ndarray(4, np.float16)
+    with pytest.raises(
+        MinialexError, match=r"halves\.cu needs a GPU of sm_80 or later, cuda:0 is sm_75"
+    ):
+        cuda.kernel(KERNELS / "halves.cu", "half_arithmetic")(
+            1, 32, x, cupy.ndarray(4, np.float16), cupy.ndarray(8), 4
+        )
+
+
+def test_numpy_arrays_never_import_cupy(monkeypatch):
+    # None makes every import of it fail.
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    x, y = np.array([-1, 2], F32), np.zeros(2, F32)
+    with cuda.emulated():
+        forward(1, 32, x, y, 2)
+    assert y.tolist() == [0, 2]

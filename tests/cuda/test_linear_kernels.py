@@ -1,0 +1,182 @@
+"""The fully connected layer's kernels, beyond what the conformance suite asks of every one."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minialex import Tensor, cuda, ops, reference, using
+from minialex.autograd import OPS
+from minialex.errors import MinialexError
+from minialex.ops import _blocking, linear_cuda
+
+IMPLEMENTATIONS = OPS["linear"].implementations
+RUNGS = ("naive", "tiled", "register_blocked")
+SIZES = {
+    "one number": (1, 1, 1),
+    "a batch of one": (1, 31, 33),
+    "33 rows": (33, 31, 257),
+    "in whole vectors": (8, 36, 40),
+    "several tiles each way": (70, 131, 20),
+}
+
+
+def draw(R, O, I, dtype):
+    rng = np.random.default_rng(11)
+    arrays = (rng.standard_normal(s) for s in ((R, I), (O, I), O, (R, O)))
+    return [a.astype(np.float32).astype(dtype) for a in arrays]
+
+
+def results(rung, x, w, b, gy, backward=None):
+    y, saved = IMPLEMENTATIONS[rung].forward(x, w, b)
+    return y, *IMPLEMENTATIONS[backward or rung].backward(gy, saved)
+
+
+def assert_right(got, x, w, b, gy):
+    """Hold y to the definition and the gradients to the derivatives of it, in float64."""
+    dtype = x.dtype
+    x, w, b, gy = (a.astype(np.float64) for a in (x, w, b, gy))
+    want = reference.linear(x, w, b), gy @ w, gy.T @ x, gy.sum(axis=0)
+    for name, g, t in zip(("y", "gx", "gw", "gb"), got, want, strict=True):
+        assert g.dtype == dtype, name
+        bound = 200 * np.finfo(dtype).eps * np.abs(t).max(initial=0)
+        np.testing.assert_allclose(g, t, rtol=0, atol=bound, err_msg=name)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float", "double"])
+@pytest.mark.parametrize("rung", RUNGS)
+@pytest.mark.parametrize("name", SIZES)
+def test_checked(name, rung, dtype):
+    arrays = draw(*SIZES[name], dtype)
+    with cuda.emulated("checked"):
+        got = results(rung, *arrays)
+    assert_right(got, *arrays)
+
+
+size = st.integers(1, 80)
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+@settings(max_examples=60)
+@given(R=size, O=size, I=size)
+def test_any_shape(rung, R, O, I):
+    arrays = draw(R, O, I, np.float64)
+    with cuda.emulated():
+        got = results(rung, *arrays)
+    assert_right(got, *arrays)
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+@pytest.mark.parametrize("rows", _blocking.ROWS)
+def test_every_way_to_cut(rows, parts, monkeypatch):
+    def forced(M, N, K, *, copies, itemsize):
+        depth = 8 * (-(-K // 8) // parts + 1)
+        tiles = _blocking._tiles(M, N, rows, itemsize)
+        return _blocking.Cut(rows, tiles, -(-K // depth), depth)
+
+    monkeypatch.setattr(linear_cuda, "cut", forced)
+    arrays = draw(131, 260, 136, np.float32)
+    with cuda.emulated("checked") as emulation:
+        got = results("register_blocked", *arrays)
+    assert_right(got, *arrays)
+    assert emulation.launches[f"linear_forward_register_blocked<float, {rows}>"] == 1
+
+
+@pytest.mark.parametrize("backward", [*RUNGS, "array"])
+@pytest.mark.parametrize("forward", RUNGS)
+def test_any_forward_with_any_backward(forward, backward):
+    arrays = draw(3, 5, 7, np.float32)
+    with cuda.emulated():
+        got = results(forward, *arrays, backward)
+    assert_right(got, *arrays)
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_rows_in_several_axes_and_scattered(rung):
+    x, w, b, gy = draw(12, 5, 7, np.float32)
+    with cuda.emulated():
+        flat = results(rung, x, w, b, gy)
+        x, gy = (np.asfortranarray(a.reshape(3, 4, -1)) for a in (x, gy))
+        got = results(rung, x, np.asfortranarray(w), b, gy)
+    assert got[0].shape == (3, 4, 5)
+    assert got[1].shape == (3, 4, 7)
+    for f, g in zip(flat, got, strict=True):
+        np.testing.assert_array_equal(g.reshape(f.shape), f)
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_the_same_bits_in_any_order_of_threads(rung):
+    arrays = draw(33, 40, 300, np.float32)
+
+    def bits(**settings):
+        with cuda.emulated(**settings):
+            return [a.tobytes() for a in results(rung, *arrays)]
+
+    natural = bits()
+    assert bits(seed=1) == natural
+    assert bits(seed=2) == natural
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+@pytest.mark.parametrize("which", range(3))
+def test_only_what_is_needed_is_computed(rung, which):
+    x, w, _, gy = draw(3, 5, 7, np.float32)
+    needs = tuple(i == which for i in range(3))
+    with cuda.emulated() as emulation:
+        got = IMPLEMENTATIONS[rung].backward(gy, (x, w), needs=needs)
+    assert [g is not None for g in got] == list(needs)
+    gradients = ("data_gradient", "weight_gradient", "bias_gradient")
+    launched = [any(f"_{g}" in name for name in emulation.launches) for g in gradients]
+    assert launched == list(needs)
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_gradients_are_written_where_they_live(rung):
+    x, w, b, gy = draw(3, 5, 7, np.float32)
+    homes = (None, np.full((2, *w.shape), np.nan, np.float32).T[..., 1].T, np.full_like(b, np.nan))
+    with cuda.emulated():
+        got = IMPLEMENTATIONS[rung].backward(gy, (x, w), out=homes)
+    assert got[1] is homes[1]
+    assert got[2] is homes[2]
+    assert_right((IMPLEMENTATIONS["array"].forward(x, w, b)[0], *got), x, w, b, gy)
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_no_rows(rung):
+    x, w, b, gy = draw(0, 3, 4, np.float64)
+    with cuda.emulated():
+        y, gx, gw, gb = results(rung, x, w, b, gy)
+    assert y.shape == (0, 3)
+    assert gx.shape == (0, 4)
+    assert not gw.any()
+    assert not gb.any()
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_training_on_a_rung(rung):
+    arrays = draw(6, 5, 7, np.float32)[:3]
+
+    def gradients():
+        x, w, b = (Tensor(a.copy(), requires_grad=True) for a in arrays)
+        y = ops.linear(x, w, b)
+        (y * y).sum().backward()
+        return [x.grad, w.grad, b.grad]
+
+    want = gradients()
+    with cuda.emulated() as emulation, using(linear=rung):
+        got = gradients()
+    assert any(rung in name for name in emulation.launches)
+    for g, w in zip(got, want, strict=True):
+        np.testing.assert_allclose(g, w, rtol=0, atol=2e-6 * np.abs(w).max())
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_numpy_arrays_need_the_emulator(rung):
+    with pytest.raises(MinialexError, match="emulated"):
+        results(rung, *draw(1, 1, 1, np.float32))
+
+
+def test_what_is_too_large_to_index_is_refused():
+    x, w = (np.broadcast_to(np.float32(0), s) for s in ((2**16, 1), (2**15, 1)))
+    with cuda.emulated(), pytest.raises(ValueError, match="linear: y has 2147483648 elements"):
+        IMPLEMENTATIONS["naive"].forward(x, w)

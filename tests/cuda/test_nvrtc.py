@@ -1,0 +1,89 @@
+"""NVRTC compiles every instantiation for every architecture that it knows, on any machine."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+from minialex.cuda import nvrtc, source
+from minialex.errors import MinialexError
+from tests.cuda.tools import KERNELS
+
+MISSING = nvrtc.why_missing()
+compiles = pytest.mark.skipif(bool(MISSING), reason=MISSING)
+OWN = sorted(KERNELS.glob("*.cu"))
+FILES = [*source.kernel_files(), *OWN]
+
+
+@compiles
+def test_the_architectures_are_known():
+    assert {"sm_80", "sm_90", "sm_90a"} <= set(nvrtc.architectures())
+    assert set(nvrtc.architectures()) <= set(nvrtc.ARCHITECTURES)
+
+
+@compiles
+@pytest.mark.parametrize("architecture", nvrtc.ARCHITECTURES)
+@pytest.mark.parametrize("file", source.kernel_files())
+def test_every_kernel_compiles_for_every_architecture(file, architecture):
+    if architecture not in nvrtc.architectures(file):
+        pytest.skip(f"{file} is not for {architecture}, or this NVRTC does not know it")
+    found = nvrtc.usage(file, architecture)
+    assert [u.kernel for u in found] == nvrtc.instances(file)
+    assert all(0 < u.registers <= 255 for u in found)
+
+
+@compiles
+@pytest.mark.parametrize("architecture", ["sm_70", "sm_90", "sm_120"])
+def test_elementwise_kernels_stay_far_within_the_registers(architecture):
+    for usage in nvrtc.usage("relu.cu", architecture):
+        assert usage.registers <= 16
+        assert usage.spill_stores == usage.spill_loads == usage.stack == usage.shared == 0
+
+
+@compiles
+@pytest.mark.parametrize("file", OWN, ids=lambda path: path.name)
+def test_what_the_emulator_is_tested_on_is_cuda(file):
+    for architecture in (nvrtc.architectures(file)[0], "sm_90"):
+        assert len(nvrtc.usage(file, architecture)) == len(nvrtc.instances(file))
+
+
+@compiles
+def test_usage_tells_shared_memory():
+    (usage,) = nvrtc.usage(KERNELS / "features.cu", "sm_80", ["transpose<double>"])
+    assert usage.shared == 8 * 9 * 8
+    assert usage.architecture == "sm_80"
+
+
+@compiles
+def test_an_error_names_file_and_line(tmp_path):
+    path = tmp_path / "own.cu"
+    path.write_text("__global__ void own(float* y) {\n    y[0] = nothing;\n}\n")
+    with pytest.raises(
+        MinialexError, match=r"own\.cu does not compile for sm_80:\n.*own\.cu\(2\).*nothing"
+    ):
+        nvrtc.usage(path, "sm_80")
+
+
+def test_instances_are_those_of_the_text():
+    assert nvrtc.instances("relu.cu") == [
+        "relu_forward<float>",
+        "relu_forward<double>",
+        "relu_backward<float>",
+        "relu_backward<double>",
+    ]
+
+
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_every_file_says_all_its_instances(file):
+    assert nvrtc.instances(file)
+
+
+def test_without_cupy_it_says_what_to_install(monkeypatch):
+    def missing(name):
+        raise ImportError(f"No module named {name!r}")
+
+    monkeypatch.setattr(importlib, "import_module", missing)
+    assert "pip install cupy-cuda12x nvidia-cuda-nvrtc-cu12" in nvrtc.why_missing()
+    with pytest.raises(MinialexError, match="compiling for a GPU needs CuPy and NVRTC"):
+        nvrtc.usage("relu.cu", "sm_80")

@@ -1,0 +1,123 @@
+"""The trace: what one thread did, line by line."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from minialex import cuda
+from minialex.cuda import source
+from tests.cuda.tools import kernel, line_of
+
+F32 = np.float32
+
+
+def traced(name, grid, block, *args, file="features.cu", **settings):
+    written = []
+    with cuda.emulated("traced", write=written.append, **settings) as emulation:
+        kernel(file, name)(grid, block, *args)
+    assert written == emulation.lines
+    return written
+
+
+def test_a_thread_is_followed_line_by_line():
+    x = np.arange(6, dtype=F32).reshape(2, 3) - 2
+    y = np.zeros_like(x)
+    lines = []
+    with cuda.emulated("traced", thread=(1,), block=(1,), write=lines.append):
+        cuda.kernel("relu.cu", "relu_forward")(2, 4, x, y, 6)
+    text = "if (i < n) y[i] = x[i] < T(0) ? T(0) : x[i];"
+    before, _, _ = source.read("relu.cu").own.partition(text)
+    number = 1 + before.count("\n")
+    assert lines == [
+        "relu_forward<float>, grid (2, 1, 1), block (4, 1, 1): "
+        "what thread (1, 0, 0) of block (1, 0, 0) does",
+        f"relu.cu:{number}".ljust(20) + text,
+        "        reads   x[5] = x[1, 2]: 3.0",
+        "        writes  y[5] = y[1, 2]: 3.0",
+        "        returns",
+    ]
+    assert (y == np.maximum(x, 0)).all()
+
+
+def test_shared_memory_and_barriers_in_order():
+    x = np.arange(16, dtype=F32).reshape(4, 4)
+    lines = traced("transpose", 1, (8, 8), x, np.zeros((4, 4), F32), 4, 4, thread=(1, 2))
+    short = [line.strip() if line.startswith(" ") else line.split(":")[0] for line in lines[1:]]
+    assert short == [
+        "features.cu",
+        "reads   x[9] = x[2, 1]: 9.0",
+        "writes  tile[2][1]: 9.0",
+        "features.cu",
+        "waits for the others",
+        "features.cu",
+        "reads   tile[1][2]: 6.0",
+        "writes  y[9] = y[2, 1]: 6.0",
+        "returns",
+    ]
+    assert "__syncthreads();" in lines[4]
+
+
+def test_atomics_tell_before_and_after():
+    x = np.array([3, 3, 3], np.int32)
+    out = np.full(8, 10, F32)
+    lines = [line.strip() for line in traced("histogram", 1, 8, x, out, 3, thread=(2,))]
+    assert "changes bins[3]: 2.0 to 3.0" in lines
+    assert "changes out[2]: 10.0 to 10.0" in lines
+
+
+def test_warp_primitives_tell_what_was_given_and_got():
+    x = np.arange(32, dtype=F32)
+    lines = [line.strip() for line in traced("shuffles", 1, 32, x, np.zeros(256, F32), thread=(4,))]
+    assert [line for line in lines if line.startswith("gives")] == [
+        f"gives 4.0, gets {got}"
+        for got in ("5.0", "1.0", "11.0", "13.0", "5.0", "3.0", "6.0", "5.0")
+    ]
+
+
+def test_vectors_halves_and_parts():
+    x = np.arange(128, dtype=F32)
+    lines = traced("vectors", 1, 32, x, np.zeros(128, F32), np.zeros(128, np.uint8), thread=(2,))
+    assert "        reads   x[8] and the next 3: 8.0, 9.0, 10.0, 11.0" in lines
+    assert "        writes  z[8] and the next 3: 2, 3, 4, 5" in lines
+    half = np.arange(8, dtype=np.float16) / 4
+    lines = traced(
+        "half_arithmetic", 1, 8, half, np.zeros(32, np.float16), np.zeros(16, F32), 8,
+        file="halves.cu", thread=(3,),
+    )  # fmt: skip
+    assert "        reads   x[3]: 0.75" in lines
+    assert "        writes  y[11]: 0.75" in lines
+
+
+def test_a_loop_shows_its_barriers_again_in_every_round():
+    A = np.ones((16, 16), F32)
+    lines = traced(
+        "product", (2, 2), (8, 8), A, A.copy(), np.zeros_like(A), 16, 0, file="faults.cu"
+    )
+    barrier = f"faults.cu:{line_of('faults.cu', '// after the load')}"
+    assert sum(line.startswith(barrier) for line in lines) == 2
+    assert sum("waits for the others" in line for line in lines) == 4
+
+
+def test_a_thread_that_a_launch_does_not_have():
+    x = np.zeros(4, F32)
+    lines = traced("constants", 1, 4, x, thread=(4,))
+    assert lines == [
+        "constants, grid (1, 1, 1), block (4, 1, 1): has no thread (4, 0, 0) of block (0, 0, 0)"
+    ]
+
+
+def test_a_trace_finds_faults_as_well():
+    with (
+        pytest.raises(cuda.EmulationError, match="race"),
+        cuda.emulated("traced", write=lambda line: None),
+    ):
+        kernel("faults.cu", "same_place")(4, 1, np.zeros(1, np.int32))
+
+
+def test_a_long_trace_is_cut_and_says_so(monkeypatch):
+    monkeypatch.setattr("minialex.cuda.emulator.machine._EVENTS", 10)
+    x = np.zeros((1, 100))
+    with cuda.emulated("traced", write=lambda line: None) as emulation:
+        kernel("features.cu", "row_sums")(1, 1, x, np.zeros(1), 100, shared=8)
+    assert emulation.lines[-1] == "... and 95 more"

@@ -1,0 +1,154 @@
+"""What the conformance suite does not ask of convolution."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from minialex import ops, reference
+from minialex.ops import _patches
+from minialex.ops.conv2d import add_up_patches, add_up_rows, backward, convolve, forward
+
+SAME = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
+
+
+def everything(x, w, b, gy, **params):
+    y, saved = forward(x, w, b, **params)
+    return y, *backward(gy, saved, **params)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize("room", [1, 3000, 1 << 30])
+def test_images_in_blocks_of_any_size_on_any_number_of_cores(
+    cores, normal, monkeypatch, room, number, groups
+):
+    cores(number)
+    monkeypatch.setattr(_patches, "CACHE", room)
+    params = {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 2), "groups": groups}
+    x, w, b = normal(7, 4, 6, 5), normal(6, 4 // groups, 3, 2), normal(6)
+    y, saved = forward(x, w, b, **params)
+    np.testing.assert_allclose(y, reference.conv2d(x, w, b, **params), rtol=1e-12, atol=1e-12)
+    # y is linear in each argument: <y(u), gy> = <u, gradient>
+    gy = normal(*y.shape)
+    gx, gw, gb = backward(gy, saved, **params)
+    without_bias = forward(x, w, **params)[0]
+    np.testing.assert_allclose((gx * x).sum(), (without_bias * gy).sum())
+    np.testing.assert_allclose((gw * w).sum(), (without_bias * gy).sum())
+    np.testing.assert_allclose((gb * b).sum(), ((y - without_bias) * gy).sum())
+
+
+@pytest.mark.parametrize("stride", [(1, 1), (2, 1)])
+@pytest.mark.parametrize("padding", [(0, 0), (1, 1), (4, 3)])
+@pytest.mark.parametrize("dilation", [(1, 1), (2, 3)])
+@pytest.mark.parametrize(("C", "O"), [(4, 4), (6, 2)])
+def test_both_ways_to_the_data_gradient_agree(normal, stride, padding, dilation, C, O):
+    x, w = normal(3, C, 9, 10), normal(O, C // 2, 3, 4)
+    sizes = _patches.Sizes.of(x, w, stride, padding, dilation, 2)
+    gy = normal(3, O, sizes.OH, sizes.OW)
+    rows, patches = np.full_like(x, np.nan), np.full_like(x, np.nan)
+    add_up_rows(gy, w, sizes, rows)
+    add_up_patches(gy, w, sizes, patches)
+    np.testing.assert_allclose(rows, patches, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_the_same_from_run_to_run(cores, normal, number):
+    cores(number)
+    x, w, b, gy = (
+        normal(*shape, dtype="float32")
+        for shape in [(5, 16, 13, 13), (24, 16, 3, 3), (24,), (5, 24, 13, 13)]
+    )
+    first = [a.tobytes() for a in everything(x, w, b, gy, **SAME)]
+    for _ in range(5):
+        assert [a.tobytes() for a in everything(x, w, b, gy, **SAME)] == first
+
+
+def test_one_core_and_two_agree(cores, normal):
+    shapes = [(5, 16, 13, 13), (24, 16, 3, 3), (24,), (5, 24, 13, 13)]
+    arrays = [normal(*shape) for shape in shapes]
+    cores(1)
+    one = everything(*arrays, **SAME)
+    cores(2)
+    for a, b in zip(one, everything(*arrays, **SAME), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+
+
+def test_temporary_memory_is_far_below_the_patches_of_a_batch(cores, normal):
+    cores(2)
+    x, w = normal(24, 64, 27, 27, dtype="float32"), normal(8, 64, 5, 5, dtype="float32")
+    params = SAME | {"padding": (2, 2)}
+    gy = normal(24, 8, 27, 27, dtype="float32")
+    gw = np.empty_like(w)
+    whole = gy[:, 0].size * w[0].nbytes
+    assert whole > 100 << 20
+    for pass_ in (
+        lambda: forward(x, w, **params),
+        lambda: backward(gy, (x, w), needs=(True, False, False), **params),
+        lambda: backward(gy, (x, w), needs=(False, True, False), out=(None, gw, None), **params),
+    ):
+        tracemalloc.start()
+        pass_()
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < whole / 4
+
+
+def test_a_gradient_may_be_written_to_any_kind_of_array(normal):
+    x, w, b, gy = normal(2, 3, 5, 5), normal(4, 3, 3, 3), normal(4), normal(2, 4, 5, 5)
+    homes = [np.full((*a.shape, 2), np.nan)[..., 0] for a in (x, w, b)]
+    plain = backward(gy, (x, w), **SAME)
+    given = backward(gy, (x, w), **SAME, out=tuple(homes))
+    for home, a, c in zip(homes, given, plain, strict=True):
+        assert a is home
+        np.testing.assert_array_equal(a, c)
+
+
+def test_convolve_writes_where_it_is_told(normal):
+    x, w = normal(2, 3, 6, 6), normal(5, 3, 3, 3)
+    sizes = _patches.Sizes.of(x, w, (1, 1), (0, 0), (1, 1), 1)
+    y = np.full((2, 5, 4, 4, 2), np.nan)[..., 1]
+    convolve(x, w, None, sizes, y)
+    np.testing.assert_array_equal(y, forward(x, w, **SAME | {"padding": (0, 0)})[0])
+
+
+X, W = (2, 4, 6, 6), (6, 4, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("x", "w", "b", "params", "error", "words"),
+    [
+        ((4, 6, 6), W, None, {}, ValueError, "x must have the shape .* give x.reshape"),
+        ((2, 24), W, None, {}, ValueError, r"x must have the shape \(N, C, H, W\), not \(2, 24\)$"),
+        (X, (6, 4, 3), None, {}, ValueError, r"w must have the shape \(O, C / groups, KH, KW\)"),
+        (X, (0, 4, 3, 3), None, {}, ValueError, "w must have the shape"),
+        (X, (6, 3, 3, 3), None, {}, ValueError, "has 4 channels, but w .* takes 3"),
+        (X, (6, 4, 3, 3), None, {"groups": 2}, ValueError, "with groups=2 takes 8"),
+        (X, W, None, {"groups": 3}, ValueError, "groups is 3; it must divide the 4 channels"),
+        (X, W, None, {"groups": 0}, ValueError, "groups is 0"),
+        (X, W, None, {"groups": 1.0}, ValueError, "groups is 1.0"),
+        (X, W, (5,), {}, ValueError, r"b must have the shape \(6,\)"),
+        (X, W, None, {"stride": 0}, ValueError, "stride is 0; it must be 1 or more"),
+        (X, W, None, {"stride": (1, 2, 3)}, TypeError, r"stride is \(1, 2, 3\); give a whole"),
+        (X, W, None, {"stride": 1.5}, TypeError, "stride is 1.5; give a whole number"),
+        (X, W, None, {"padding": -1}, ValueError, "padding is -1; it must be 0 or more"),
+        (X, W, None, {"padding": "same"}, TypeError, "padding is 'same'; give a whole number"),
+        (X, W, None, {"dilation": (1, 0)}, ValueError, r"dilation is \(1, 0\); it must be 1"),
+        (X, (6, 4, 9, 3), None, {"padding": 1}, ValueError, r"\(9, 3\) does not fit .* \(8, 8\)"),
+        (X, W, None, {"dilation": 3}, ValueError, r"window of \(7, 7\) does not fit"),
+    ],
+)
+def test_wrong_arguments(x, w, b, params, error, words):
+    arrays = [None if shape is None else np.zeros(shape, np.float32) for shape in (x, w, b)]
+    with pytest.raises(error, match=f"^conv2d: .*{words}"):
+        ops.conv2d(*arrays, **params)
+
+
+def test_whole_numbers_are_no_images():
+    with pytest.raises(TypeError, match=r"^conv2d: x is uint8; convert it to float32"):
+        ops.conv2d(np.zeros(X, np.uint8), np.zeros(W, np.float32))
+
+
+def test_types_must_be_the_same():
+    with pytest.raises(TypeError, match=r"^conv2d: inputs of different types"):
+        ops.conv2d(np.zeros(X, np.float32), np.zeros(W, np.float64))

@@ -1,0 +1,149 @@
+"""What the conformance suite does not ask of pooling."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from minialex import ops, reference
+from minialex.ops.adaptive_avg_pool2d import forward as average
+from minialex.ops.max_pool2d import backward, forward
+
+ALEXNET = {"kernel_size": (3, 3), "stride": (2, 2), "padding": (0, 0)}
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize("room", [1, 400, 1 << 30])
+def test_images_in_blocks_of_any_size_on_any_number_of_cores(
+    cores, normal, monkeypatch, room, number
+):
+    cores(number)
+    monkeypatch.setattr(sys.modules[forward.__module__], "CACHE", room)
+    params = {"kernel_size": (3, 2), "stride": (2, 1), "padding": (1, 0)}
+    x = normal(7, 2, 6, 5)
+    y, saved = forward(x, **params)
+    np.testing.assert_array_equal(y, reference.max_pool2d(x, **params))
+    # a maximum is as large as what it was taken from: <y, gy> = <x, gx>
+    gy = normal(*y.shape)
+    (gx,) = backward(gy, saved, **params)
+    np.testing.assert_allclose((gx * x).sum(), (gy * y).sum())
+
+
+def test_the_winner_is_numbered_in_the_smallest_type(normal):
+    for kernel, expected in [((3, 3), "uint8"), ((16, 16), "uint8"), ((16, 17), "uint16")]:
+        x = normal(1, 2, 40, 40)
+        params = {"kernel_size": kernel, "stride": (3, 3), "padding": (0, 0)}
+        y, (winner, shape) = forward(x, **params)
+        assert winner.dtype == expected
+        assert shape == x.shape
+        kh, kw = np.divmod(winner.astype(int), kernel[1])
+        rows = np.arange(y.shape[2])[:, None] * 3 + kh
+        columns = np.arange(y.shape[3]) * 3 + kw
+        np.testing.assert_array_equal(
+            np.take_along_axis(
+                x.reshape(1, 2, -1), (rows * 40 + columns).reshape(1, 2, -1), 2
+            ).reshape(y.shape),
+            y,
+        )
+        (gx,) = backward(np.ones_like(y), (winner, shape), **params)
+        assert gx.sum() == y.size
+
+
+def test_equals_go_to_the_first(normal):
+    _, (winner, _) = forward(np.zeros((1, 1, 7, 7)), **ALEXNET)
+    assert not winner.any()
+
+
+def test_a_window_of_minus_infinity_goes_to_its_first_pixel_not_to_the_padding():
+    x = np.full((1, 1, 3, 3), -np.inf)
+    params = {"kernel_size": (3, 3), "stride": (2, 2), "padding": (1, 1)}
+    y, saved = forward(x, **params)
+    assert (y == -np.inf).all()
+    (gx,) = backward(np.array([[[[1.0, 2], [4, 8]]]]), saved, **params)
+    np.testing.assert_array_equal(gx[0, 0], [[1, 2, 0], [4, 8, 0], [0, 0, 0]])
+
+
+def test_nan_wins_and_the_gradient_goes_to_the_last_of_them():
+    x = np.zeros((1, 1, 3, 3))
+    x[0, 0, 0, 1] = x[0, 0, 1, 2] = np.nan
+    x[0, 0, 2, 2] = np.inf
+    y, saved = forward(x, **ALEXNET)
+    assert np.isnan(y).all()
+    (gx,) = backward(np.full((1, 1, 1, 1), 5.0), saved, **ALEXNET)
+    np.testing.assert_array_equal(gx[0, 0], [[0, 0, 0], [0, 0, 5], [0, 0, 0]])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_a_gradient_that_is_not_finite_goes_to_the_winner_alone(normal, dtype, value):
+    x = normal(2, 3, 7, 7, dtype=dtype)
+    y, saved = forward(x, **ALEXNET)
+    gy = np.full_like(y, value)
+    (gx,) = backward(gy, saved, **ALEXNET)
+    assert gx.dtype == dtype
+    won = np.zeros(x.shape, bool)
+    (ones,) = backward(np.ones_like(y), saved, **ALEXNET)
+    won = ones > 0
+    assert (gx[~won] == 0).all()
+    np.testing.assert_array_equal(gx[won], value)
+
+
+def test_the_same_from_run_to_run_and_for_any_number_of_cores(cores, normal):
+    x, gy = normal(5, 6, 13, 13, dtype="float32"), normal(5, 6, 6, 6, dtype="float32")
+
+    def run(number):
+        cores(number)
+        y, saved = forward(x, **ALEXNET)
+        return [a.tobytes() for a in (y, saved[0], *backward(gy, saved, **ALEXNET))]
+
+    first = run(1)
+    assert all(run(number) == first for number in (1, 2, 2, 2, 3))
+
+
+def test_an_adaptive_average_of_single_pixels_is_a_copy(normal):
+    x = normal(2, 3, 4, 5)
+    y, _ = average(x, output_size=(4, 5))
+    np.testing.assert_array_equal(y, x)
+    assert not np.shares_memory(y, x)
+
+
+POOLS = [ops.max_pool2d, ops.avg_pool2d]
+
+
+@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize(
+    ("shape", "params", "error", "words"),
+    [
+        ((4, 6, 6), {"kernel_size": 2}, ValueError, "x must have the shape .* give x.reshape"),
+        ((1, 2, 6, 6), {"kernel_size": 0}, ValueError, "kernel_size is 0; it must be 1 or more"),
+        ((1, 2, 6, 6), {"kernel_size": 2.0}, TypeError, "kernel_size is 2.0; give a whole"),
+        ((1, 2, 6, 6), {"kernel_size": 2, "stride": (1, 0)}, ValueError, r"stride is \(1, 0\)"),
+        ((1, 2, 6, 6), {"kernel_size": 3, "padding": 2}, ValueError, "at most half of kernel_size"),
+        ((1, 2, 6, 6), {"kernel_size": 3, "padding": -1}, ValueError, "padding is -1"),
+        ((1, 2, 6, 6), {"kernel_size": (7, 2)}, ValueError, r"\(7, 2\) does not fit .* \(6, 6\)"),
+    ],
+)
+def test_wrong_arguments(pool, shape, params, error, words):
+    with pytest.raises(error, match=f"^{pool.__name__}: .*{words}"):
+        pool(np.zeros(shape, np.float32), **params)
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "error", "words"),
+    [
+        ((4, 6, 6), 2, ValueError, "x must have the shape"),
+        ((1, 2, 0, 6), 2, ValueError, "holds no pixels"),
+        ((1, 2, 6, 6), 0, ValueError, "output_size is 0; it must be 1 or more"),
+        ((1, 2, 6, 6), (2, None), TypeError, r"output_size is \(2, None\); give a whole"),
+    ],
+)
+def test_wrong_arguments_of_adaptive_pooling(shape, size, error, words):
+    with pytest.raises(error, match=f"^adaptive_avg_pool2d: .*{words}"):
+        ops.adaptive_avg_pool2d(np.zeros(shape, np.float32), size)
+
+
+@pytest.mark.parametrize("pool", [*POOLS, ops.adaptive_avg_pool2d])
+def test_whole_numbers_are_no_images(pool):
+    size = {"output_size": 2} if pool is ops.adaptive_avg_pool2d else {"kernel_size": 2}
+    with pytest.raises(TypeError, match=f"^{pool.__name__}: x is uint8; convert it"):
+        pool(np.zeros((1, 2, 6, 6), np.uint8), **size)
