@@ -7,7 +7,7 @@ python benchmarks/report.py --check   change nothing; exit status 1 where a tabl
 import sys
 from pathlib import Path
 
-from minialex.bench.markers import RESULTS, results, stale
+from minialex.bench.markers import RESULTS, stale
 from minialex.bench.pictures import draw, roofline, save
 from minialex.bench.record import FILE, read
 from minialex.errors import MinialexError
@@ -32,9 +32,11 @@ def main(words: list[str]) -> int:
     for path, text in wanted.items():
         path.write_text(text, encoding="utf-8")
         print(f"{path.relative_to(ROOT)}: tables written")
-    for path in sorted((ROOT / RESULTS).glob(f"*/{FILE}")):
+    paths = sorted((ROOT / RESULTS).glob(f"*/{FILE}"))
+    for path in paths:
         draw(read(path), path.parent)
-    figure = roofline(results(ROOT))
+    records = [read(path) for path in paths]
+    figure = roofline(records)
     if figure is not None:
         save(figure, ROOT / RESULTS / "roofline.png")
     return 0

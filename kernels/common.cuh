@@ -7,6 +7,7 @@
 //   - assembly only inside wrappers that have an emulated twin (mma.cuh);
 //   - no CUDA header but cuda_fp16.h and cuda_bf16.h; no float atomics in a default kernel;
 //   - integer template parameters state their values:  // instances: TILE = 16, 32
+//   - a file that does not compile for every GPU says from which on:  // needs: sm_80
 
 // The type that sums of T are kept in: at least as wide as T.
 template <typename T> struct Accumulator { using type = T; };

@@ -21,6 +21,7 @@
 //          vectors: whether the rows of w begin and end at whole vectors of 16 bytes.
 // Cost:    as in conv2d.cu, plus the matrix of patches: C KH KW N P numbers written and read.
 #include "conv2d_panels.cuh"
+#include "register_product.cuh"
 
 // How far apart the rows of the matrix of patches are.
 template <typename T> __device__ __forceinline__ int padded(const int columns) {
@@ -78,7 +79,7 @@ __global__ void conv2d_col2im(const T* __restrict__ patches, T* __restrict__ gx,
 // is not, as y has its images apart.
 // instances: ROWS = 4, 8, 16
 template <typename T, int ROWS>
-__global__ void __launch_bounds__(ROWS * 16, ROWS == 16 ? 2 : 24 / ROWS) conv2d_forward_im2col(
+__global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS)) conv2d_forward_im2col(
     const T* __restrict__ patches, const T* __restrict__ w, const T* __restrict__ b, T* __restrict__ y,
     const int N, const int C, const int H, const int W, const int O, const int KH, const int KW,
     const int OH, const int OW, const int sh, const int sw, const int ph, const int pw,
@@ -97,7 +98,7 @@ __global__ void __launch_bounds__(ROWS * 16, ROWS == 16 ? 2 : 24 / ROWS) conv2d_
         patches, group * taps * lead, lead, here.column, lead, last, true);
     const IntoImages<T, Pixels> result{part + group * filters * P, b ? b + group * filters : b, P,
                                        here.row, filters, here.column, {at}, N * P};
-    register_product<T, ROWS>(rows, columns, NoSpots{}, result, first, last);
+    panel_product<T, ROWS, InRegisters<T, ROWS>>(rows, columns, NoSpots{}, result, first, last);
 }
 
 // Outputs (lines) by pixels (k or lines), each in its image: element (o, p) lies at o P plus the
@@ -121,7 +122,7 @@ template <typename T> struct Outputs {
 // taps, times gy.
 // instances: ROWS = 4, 8, 16
 template <typename T, int ROWS>
-__global__ void __launch_bounds__(ROWS * 16, ROWS == 16 ? 2 : 24 / ROWS) conv2d_data_gradient_im2col(
+__global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS)) conv2d_data_gradient_im2col(
     const T* __restrict__ gy, const T* __restrict__ w, T* __restrict__ patches, const int N, const int C,
     const int H, const int W, const int O, const int KH, const int KW, const int OH, const int OW,
     const int sh, const int sw, const int ph, const int pw, const int dh, const int dw,
@@ -129,8 +130,8 @@ __global__ void __launch_bounds__(ROWS * 16, ROWS == 16 ? 2 : 24 / ROWS) conv2d_
     using Block = Blocking<T, ROWS>;
     const Conv2d at{N, C, H, W, O, KH, KW, OH, OW, sh, sw, ph, pw, dh, dw, groups};
     const int group = blockIdx.z, filters = at.group_filters(), taps = at.taps(), P = OH * OW;
-    const int lead = padded<T>(N * P);
-    const int first = blockIdx.y * depth, last = min(filters, first + depth);
+    // Taps are many enough to keep a GPU busy: there is one part, and depth is all of it.
+    const int lead = padded<T>(N * P), last = min(filters, depth);
     const Home here = home<T, ROWS>(taps);
 
     const Plain<T, Block::M, Block::THREADS, false> rows(
@@ -139,14 +140,14 @@ __global__ void __launch_bounds__(ROWS * 16, ROWS == 16 ? 2 : 24 / ROWS) conv2d_
     const LanesOnLines<T, Block::N, Block::THREADS, Outputs<T>> columns(outputs, here.column);
     const IntoMatrix<T> result{patches + group * taps * lead, lead, here.row, taps, here.column,
                                N * P};
-    register_product<T, ROWS>(rows, columns, NoSpots{}, result, first, last);
+    panel_product<T, ROWS, InRegisters<T, ROWS>>(rows, columns, NoSpots{}, result, 0, last);
 }
 
 // The idea: rows are filters, columns taps, k is the pixels of these images: gy times the transpose
 // of the patches, which lanes read along pixels.
 // instances: ROWS = 4, 8, 16
 template <typename T, int ROWS>
-__global__ void __launch_bounds__(ROWS * 16, ROWS == 16 ? 2 : 24 / ROWS) conv2d_weight_gradient_im2col(
+__global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS)) conv2d_weight_gradient_im2col(
     const T* __restrict__ gy, const T* __restrict__ patches, T* __restrict__ gw, const int N, const int C,
     const int H, const int W, const int O, const int KH, const int KW, const int OH, const int OW,
     const int sh, const int sw, const int ph, const int pw, const int dh, const int dw,
@@ -166,5 +167,5 @@ __global__ void __launch_bounds__(ROWS * 16, ROWS == 16 ? 2 : 24 / ROWS) conv2d_
         patches, group * taps * lead, lead, here.column, taps, min(lead, first + depth), true);
     const IntoMatrix<T> result{part + group * filters * taps, taps, here.row, filters, here.column,
                                taps};
-    register_product<T, ROWS>(rows, columns, Pixels{at}, result, first, last);
+    panel_product<T, ROWS, InRegisters<T, ROWS>>(rows, columns, Pixels{at}, result, first, last);
 }

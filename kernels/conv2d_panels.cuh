@@ -1,5 +1,5 @@
-// conv2d_panels.cuh -- the convolution's matrices as fetchers for register_product.cuh. Included by
-// conv2d_im2col.cu and conv2d_implicit_gemm.cu.
+// conv2d_panels.cuh -- the convolution's matrices as fetchers for panel_product.cuh. Included by
+// conv2d_im2col.cu and conv2d_implicit_gemm.cuh.
 //
 // The idea: pixel and tap share the work. Where tap (c, k, l) meets pixel (n, i, j) is a sum of one
 // term that only the pixel knows and one that only the tap knows,
@@ -10,12 +10,12 @@
 // and so each is worked out once, with all its divisions, as a *spot*: (offset, h, w). To fetch an
 // element of `patch` is then three additions and two comparisons. One side of the matrix is a
 // line, whose spot a thread keeps in registers; the other is k, whose spots lie in shared memory,
-// DEPTH at a time, worked out by DEPTH threads for all (the table of register_product.cuh).
+// worked out by one warp for all (the table of panel_product.cuh).
 //   3x3 window, H = W = 5, padding 1: pixel (0, 0, 0) is h = -1, w = -1, offset -6; tap (0, 2, 1)
 //   is h = 2, w = 1, offset 11. They meet at h = 1, w = 0, place 5. Tap (0, 0, 1) is h = 0, w = 1,
 //   offset 1: h = -1 lies outside, whatever the offset says.
 #include "conv2d.cuh"
-#include "register_product.cuh"
+#include "panel_product.cuh"
 
 // Added to any h or w that occurs, this stays below zero and above the least int, even twice.
 constexpr int OUTSIDE = -(1 << 30);

@@ -148,13 +148,13 @@ __device__ __forceinline__ void product_of(const T* left, const T* right, const 
     const Plain<T, Block::N, Block::THREADS, RIGHT_ALONG> columns(
         right, 0, RIGHT_ALONG ? K : N, here.column, N, last, vectors);
     const IntoRows<T> result{out + size_t(blockIdx.y) * M * N, b, here.row, M, here.column, N};
-    register_product<T, ROWS>(rows, columns, NoSpots{}, result, first, last);
+    panel_product<T, ROWS, InRegisters<T, ROWS>>(rows, columns, NoSpots{}, result, first, last);
 }
 
 // The idea: x and w both lie along k, which is I.
 // instances: ROWS = 4, 8, 16
 template <typename T, int ROWS>
-__global__ void __launch_bounds__(ROWS * 16, ROWS == 16 ? 2 : 24 / ROWS)
+__global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS))
 linear_forward_register_blocked(
     const T* __restrict__ x, const T* __restrict__ w, const T* __restrict__ b, T* __restrict__ y,
     const int R, const int O, const int I, const bool vectors, const int depth) {
@@ -164,7 +164,7 @@ linear_forward_register_blocked(
 // The idea: gy lies along k, which is O, and w across it.
 // instances: ROWS = 4, 8, 16
 template <typename T, int ROWS>
-__global__ void __launch_bounds__(ROWS * 16, ROWS == 16 ? 2 : 24 / ROWS)
+__global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS))
 linear_data_gradient_register_blocked(
     const T* __restrict__ gy, const T* __restrict__ w, T* __restrict__ gx, const int R,
     const int O, const int I, const bool vectors, const int depth) {
@@ -174,7 +174,7 @@ linear_data_gradient_register_blocked(
 // The idea: gy and x both lie across k, which is R.
 // instances: ROWS = 4, 8, 16
 template <typename T, int ROWS>
-__global__ void __launch_bounds__(ROWS * 16, ROWS == 16 ? 2 : 24 / ROWS)
+__global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS))
 linear_weight_gradient_register_blocked(
     const T* __restrict__ gy, const T* __restrict__ x, T* __restrict__ gw, const int R,
     const int O, const int I, const bool vectors, const int depth) {

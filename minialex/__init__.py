@@ -9,6 +9,7 @@ loop, evaluation, cross-validation, checkpoints), `minialex.study` (summaries), 
 
 from minialex import models, nn, ops, optim
 from minialex.autograd import Tensor, no_grad, record_calls, using
+from minialex.cuda import emulated
 from minialex.errors import MinialexError
 from minialex.philox import manual_seed
 
@@ -17,6 +18,7 @@ __version__ = "0.1.0"
 __all__ = [
     "MinialexError",
     "Tensor",
+    "emulated",
     "manual_seed",
     "models",
     "nn",

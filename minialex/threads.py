@@ -121,7 +121,6 @@ class _Job(Generic[T, R]):
             while (taken := self._take()) is not None:
                 self._compute(*taken)
         finally:
-            self.todo.clear()
             _here.working = False
 
     def _take(self) -> tuple[int, T] | None:

@@ -60,7 +60,7 @@ class Bench:
     ----------
     device : Device
     implementations : tuple of str, optional
-        Those wanted beside "array"; where not given, all there are on a GPU, none on a CPU.
+        Those wanted beside "array"; all that run on the device where not given.
     peers : list of Peer
     stack : ExitStack
         What is closed at the end, such as folders made for the run.
@@ -83,10 +83,12 @@ class Bench:
     def wanted(self, names: list[str]) -> list[str]:
         """Return which implementations of an op take part, "array" first."""
         chosen = self.implementations
-        if chosen is None:
-            # the others are kernels, which need a GPU or an emulator that says nothing of time
-            chosen = () if self.device == CPU else tuple(names)
-        return [ARRAY, *(n for n in names if n in chosen and n != ARRAY)]
+        return [ARRAY, *(n for n in names if n != ARRAY and (chosen is None or n in chosen))]
+
+    @property
+    def tells(self) -> bool:
+        """Whether to tell of implementations that cannot run: not of kernels nobody asked for."""
+        return self.implementations is not None or self.device != CPU
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,8 @@ def gather(
         try:
             calls = make()
         except (AbsentError, MinialexError) as why:
-            absent[name] = str(why)
+            if kind == PEER or bench.tells:
+                absent[name] = str(why)
         except Exception as error:
             # one that breaks off must not take the others' times with it
             broken[name] = f"{type(error).__name__}: {error}"

@@ -3,9 +3,10 @@
 The statistic
 -------------
 A run goes over all its cases several times; each pass is a sweep, and each sweep measures the
-machine's ceilings afresh. Let q be the median time of a case within one sweep, times the ceiling
-that binds it as measured in that sweep: its cost in units of what the machine could do just then.
-A machine that runs slower as a whole, for both, changes no q.
+machine's ceilings afresh. Let q be the time of a case in the fastest round of a sweep (whatever
+else runs on the machine only ever adds time), times the ceiling that binds the case as measured in
+that sweep: its cost in units of what the machine could do just then. A machine that runs slower as
+a whole, for both, changes no q.
 
 The noise of a case is sigma: the standard deviation of log q between the sweeps of one run, both
 runs taken together, or the typical one of all cases where that is larger.
@@ -13,7 +14,7 @@ runs taken together, or the typical one of all cases where that is larger.
 A case is *slower* where both hold:
 
 1. even the fastest sweep of the new run is slower than the slowest of the old one;
-2. the medians differ by more than `LEAST` and by more than `SIGMAS` times sigma.
+2. the medians over the sweeps differ by more than `LEAST` and by more than `SIGMAS` times sigma.
 
 *Faster* is the same the other way round. With three sweeps the first condition alone would accuse
 one equal case in twenty; the second leaves of these what noise does not explain.
@@ -175,7 +176,7 @@ def _costs(row: Row, timing: Timing, ceilings: Ceilings) -> list[float]:
     """Return q for each sweep."""
     binding = floor_of(row, ceilings).ceiling
     rates = ceilings.copy if binding == COPY else ceilings.gemm
-    return [median(times) * rate for times, rate in zip(timing.times, rates, strict=False) if times]
+    return [min(times) * rate for times, rate in zip(timing.times, rates, strict=False) if times]
 
 
 def _noise(before: list[float], after: list[float]) -> float:

@@ -66,15 +66,17 @@ def results(root: Path) -> list[Record]:
 
 def documents(root: Path) -> list[Path]:
     """Return the documents of a source tree that have markers."""
-    paths = [root / "README.md", *sorted((root / "docs").rglob("*.md"))]
+    paths = [root / "README.md", root / "benchmarks" / "README.md"]
+    paths += sorted((root / "docs").rglob("*.md"))
     return [p for p in paths if p.exists() and re.search(OPENING, p.read_text(encoding="utf-8"))]
 
 
 def stale(root: Path) -> dict[Path, str]:
     """Return the documents whose tables are not those of the results, with the text they need."""
-    found = results(root)
+    paths = documents(root)
+    found = results(root) if paths else []
     wanted = {}
-    for path in documents(root):
+    for path in paths:
         text = path.read_text(encoding="utf-8")
         try:
             right = fill(text, lambda name: document_table(name, found))

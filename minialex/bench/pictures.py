@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -32,6 +33,10 @@ MARKERS = {FORWARD: "o", DATA: "<", WEIGHT: "^"}
 PEER_COLOURS = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"
 PIXELS_PER_INCH = 150
 MOST_BARS = 24
+NEIGHBOURS = 0.1
+"""Points whose operations a byte differ by less than this, as a power of ten, share a label."""
+
+Points: TypeAlias = npt.NDArray[np.float64]
 
 
 def draw(record: Record, folder: Path) -> list[Path]:
@@ -83,8 +88,9 @@ def roofline(records: list[Record]) -> Figure | None:
 
 
 def _pointed(record: Record) -> list[Row]:
-    """Return the rows that have a place in the roofline, at the batch that has most of them."""
+    """Return the first network's rows that have a place there, at the batch with most of them."""
     rows = [r for r in record.rows if r.op not in WHOLE and intensity(r) and best(r)]
+    rows = [r for r in rows if r.labels[0].split()[0] == rows[0].labels[0].split()[0]]
     batches = [r.batch for r in rows if r.batch]
     most = max(batches, key=batches.count, default=0)
     return [r for r in rows if r.batch in (0, most)]
@@ -101,10 +107,10 @@ def _roofline_panel(axes: Axes, record: Record, rows: list[Row]) -> None:
     for row, x, y in zip(rows, at, rates, strict=True):
         colour, marker = COLOURS.get(row.op, OTHERS), MARKERS.get(row.what, "s")
         axes.scatter(x, y / 1e9, s=42, marker=marker, color=colour, edgecolor="white", zorder=3)
-        if row.op == "conv2d" and row.what == FORWARD:
-            _label(axes, row.labels[0].split()[-1], x, y / 1e9)
+    _number_convolutions(axes, rows, at, rates / 1e9)
     axes.set(xscale="log", yscale="log", xlim=edges)
-    axes.set_ylim(min(rates.min() / 1e9, copy * edges[0] / 1e9) / 2, gemm / 1e9 * 2.5)
+    lowest = min(rates.min(), copy * edges[0])
+    axes.set_ylim(lowest / 2e9, max(rates.max(), gemm) * 2.5e-9)
     axes.annotate(
         f"matrix product {gemm / 1e9:,.0f} GFLOP/s", (edges[1], gemm / 1e9), (-6, 5),
         textcoords="offset points", ha="right", color=INK, fontsize=9,
@@ -124,8 +130,19 @@ def _roofline_panel(axes: Axes, record: Record, rows: list[Row]) -> None:
     _roofline_legend(axes, rows)
 
 
-def _label(axes: Axes, text: str, x: float, y: float) -> None:
-    axes.annotate(text, (x, y), (5, 4), textcoords="offset points", fontsize=8, color=INK, zorder=4)
+def _number_convolutions(axes: Axes, rows: list[Row], x: Points, y: Points) -> None:
+    """Write the numbers of the convolutions under their points, neighbours' together."""
+    groups: dict[int, list[int]] = {}
+    for i, row in enumerate(rows):
+        if row.op == "conv2d":
+            groups.setdefault(round(float(np.log10(x[i])) / NEIGHBOURS), []).append(i)
+    for members in groups.values():
+        numbers = sorted({rows[i].labels[0].split()[-1] for i in members})
+        place = float(x[members].mean()), float(y[members].min())
+        axes.annotate(
+            ", ".join(numbers), place, (0, -15), textcoords="offset points", ha="center",
+            fontsize=9, color=INK,
+        )  # fmt: skip
 
 
 def _roofline_legend(axes: Axes, rows: list[Row]) -> None:
@@ -147,49 +164,68 @@ def _roofline_legend(axes: Axes, rows: list[Row]) -> None:
 
 
 def peer_bars(record: Record) -> Figure | None:
-    """Draw how many times as fast we are as each peer: whole networks where there are any."""
+    """Draw how many times as long each peer takes: whole networks, or the longest single cases.
+
+    Parameters
+    ----------
+    record : Record
+
+    Returns
+    -------
+    Figure, or None where no peer was timed.
+    """
     rows = [r for r in record.rows if best(r) and peers([r])]
-    chosen = [r for r in rows if r.op in WHOLE] or rows[:MOST_BARS]
+    chosen = [r for r in rows if r.op in WHOLE] or _longest(rows)
     if not chosen:
         return None
-    rivals = peers(chosen)
-    height = 1.4 + 0.26 * len(chosen) * (len(rivals) + 0.6)
+    rivals, batches = peers(chosen), {row.batch for row in chosen if row.batch}
+    height = 1.3 + 0.24 * len(chosen) * (len(rivals) + 0.5)
     figure = Figure(figsize=(8.0, height), layout="constrained")
     axes, thick = figure.subplots(), 0.8 / len(rivals)
     for i, name in enumerate(rivals):
         _bars(axes, chosen, name, (i - (len(rivals) - 1) / 2) * thick, thick, PEER_COLOURS[i % 6])
     axes.axvline(1, color=INK, linewidth=1.2)
-    axes.set_yticks(range(len(chosen)), [_bar_name(row) for row in chosen])
-    axes.invert_yaxis()
-    axes.set_xlim(0, max(1.2, axes.get_xlim()[1] * 1.08))
-    axes.set_xlabel("time of the peer / our time (to the right of 1 we are faster)")
-    axes.set_title(machine_name(record), loc="left", color=INK, fontsize=11)
+    axes.set_xscale("log", base=2)
+    axes.set_xlim(min(0.5, axes.get_xlim()[0] / 1.1), max(2.0, axes.get_xlim()[1] * 1.25))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+    axes.set_yticks(range(len(chosen)), [_bar_name(row, len(batches) > 1) for row in chosen])
+    axes.set_ylim(len(chosen) - 0.4, -0.6)
+    who = rivals[0] if len(rivals) == 1 else "the peer"
+    axes.set_xlabel(f"time of {who} / our time (to the right of 1 we are faster)")
+    batch = f", batch {next(iter(batches))}" if len(batches) == 1 else ""
+    axes.set_title(machine_name(record) + batch, loc="left", color=INK, fontsize=11)
     _tidy(axes)
     if len(rivals) > 1:
         axes.legend(frameon=False, fontsize=9, loc="best")
-    else:
-        axes.set_xlabel(f"time of {rivals[0]} / our time (to the right of 1 we are faster)")
     return figure
 
 
+def _longest(rows: list[Row]) -> list[Row]:
+    """Return the cases on which most time is spent, in the order of the record."""
+    times = {row.key: t.seconds * max(row.count, 1) for row in rows if (t := best(row))}
+    kept = sorted(times, key=times.__getitem__)[-MOST_BARS:]
+    return [row for row in rows if row.key in kept]
+
+
 def _bars(axes: Axes, rows: list[Row], name: str, offset: float, thick: float, colour: str) -> None:
-    """Draw one peer's bars, with the quartiles of the ratios as whiskers."""
+    """Draw one peer's bars, from 1 on, with the quartiles of the ratios as whiskers."""
     for i, row in enumerate(rows):
         timing, mine = row.timings.get(name), best(row)
         if timing is None or mine is None or not timing.timed:
             continue
         low, middle, high = ratio(timing, mine)
-        axes.barh(i + offset, middle, thick * 0.9, color=colour, label=name if i == 0 else None)
-        axes.plot([low, high], [i + offset] * 2, color=INK, linewidth=1)
+        y, label = i + offset, name if i == 0 else None
+        axes.barh(y, middle - 1, thick * 0.9, left=1, color=colour, label=label)
+        axes.plot([low, high], [y, y], color=INK, linewidth=1)
         axes.annotate(
-            f"{middle:.2f}", (high, i + offset), (4, 0), textcoords="offset points",
+            f"{middle:.2f}", (max(high, 1), y), (5, 0), textcoords="offset points",
             va="center", fontsize=8, color=INK,
         )  # fmt: skip
 
 
-def _bar_name(row: Row) -> str:
+def _bar_name(row: Row, with_batch: bool) -> str:
     name = f"{row.labels[0]} {row.op}" if row.op in WHOLE else row.title
-    return f"{name}, batch {row.batch}" if row.batch else name
+    return f"{name}, batch {row.batch}" if row.batch and with_batch else name
 
 
 # cost against batch
@@ -229,9 +265,9 @@ def _batch_panel(axes: Axes, title: str, rows: list[Row]) -> None:
     for i, name in enumerate(peers(rows)):
         known = [(r.batch, t.seconds) for r in rows if (t := r.timings.get(name)) and t.timed]
         batches, seconds = zip(*known, strict=True)
-        _points(axes, batches, seconds, name, PEER_COLOURS[(i + 1) % 6], "s")
+        _points(axes, batches, seconds, name, PEER_COLOURS[i % 6], "s")
     axes.set_title(
-        f"{title}: {line[1] * 1e3:,.0f} ms + {line[0] * 1e3:,.2f} ms an image",
+        f"{title}: {line[1] * 1e3:,.0f} ms + {line[0] * 1e3:,.1f} ms an image",
         loc="left",
         fontsize=10,
     )

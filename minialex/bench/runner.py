@@ -53,7 +53,10 @@ class Plan:
 
 
 def measure(
-    plan: Plan, bench: Bench, progress: Progress = lambda done, total, what: None
+    plan: Plan,
+    bench: Bench,
+    progress: Progress = lambda done, total, what: None,
+    keep: Callable[[Record], object] = lambda record: None,
 ) -> Record:
     """Return what was measured.
 
@@ -63,6 +66,8 @@ def measure(
     bench : Bench
         Its `peers` are filled in here.
     progress : callable, optional
+    keep : callable, optional
+        Called with what there is after each sweep, so that a run cut short leaves something.
 
     Raises
     ------
@@ -74,7 +79,9 @@ def measure(
     with pinning.pinned(plan.threads) as count, bench.stack, on_device(bench.device):
         bench.peers, absent = find(plan.peers, bench.device, count)
         run = _Run(plan, bench, _blank(plan, bench, absent, count), progress)
-        run.sweeps()
+        for _ in range(plan.sweeps if plan.cases else 0):
+            run.sweep()
+            keep(run.record)
         run.processes()
         if bench.device != CPU:
             run.record.machine["gpu"]["state after"] = machine.gpu_state(bench.device)
@@ -126,15 +133,16 @@ class _Run:
             left_out.append(what)
         return False
 
-    def sweeps(self) -> None:
-        """Go over all cases again and again; the machine's ceilings first, each time."""
-        for sweep in range(self.plan.sweeps if self.plan.cases else 0):
-            self.record.ceilings.busy.append(machine.busy_cores())
-            self.record.ceilings.gemm.append(ceilings.gemm(self.bench.device, self.clock))
-            self.record.ceilings.copy.append(ceilings.copy(self.bench.device, self.clock))
-            for case, row in zip(self.plan.cases, self.record.rows, strict=True):
-                if self.goes_on(row.full_title):
-                    turn(case, row, self.bench, self.clock, self.plan.rounds, first=sweep == 0)
+    def sweep(self) -> None:
+        """Go over all cases once; the machine's ceilings first."""
+        device, found = self.bench.device, self.record.ceilings
+        first = not found.gemm
+        found.busy.append(machine.busy_cores())
+        found.gemm.append(ceilings.gemm(device, self.clock))
+        found.copy.append(ceilings.copy(device, self.clock))
+        for case, row in zip(self.plan.cases, self.record.rows, strict=True):
+            if self.goes_on(row.full_title):
+                turn(case, row, self.bench, self.clock, self.plan.rounds, first=first)
 
     def processes(self) -> None:
         """Measure what needs processes of its own."""

@@ -23,6 +23,9 @@ EXPLAINED = 100
 SAMPLE = 24
 """Of more, so many."""
 
+ENOUGH = 3
+"""How many elements must be off before their places say something."""
+
 Along = Callable[[Array], Derivative]
 
 
@@ -98,7 +101,7 @@ def first(g: Array, truth: Elements, off: Array, rounding: float) -> str:
     """Return the first guess that fits."""
     known = np.isfinite(truth.value) & ~truth.kink
     tolerance = float(rounding + np.max(truth.uncertainty[known], initial=0))
-    for guess in (_nothing, _factor, _offset, _overwritten, _edge):
+    for guess in (_nothing, _factor, _offset, _one, _overwritten, _edge):
         text = guess(g, truth, known, off, tolerance)
         if text:
             return text
@@ -154,7 +157,16 @@ def _overwritten(g: Array, truth: Elements, known: Array, off: Array, tolerance:
     return "only elements that feed more outputs than others are off: `=` where it must be `+=`?"
 
 
+def _one(g: Array, truth: Elements, known: Array, off: Array, tolerance: float) -> str:
+    if off.sum() != 1 or g.size == 1:
+        return ""
+    ends = {0: "the first element", g.size - 1: "the last element"}
+    return f"{ends.get(int(off.argmax()), 'one element')} alone is off: a loop's end, or an index?"
+
+
 def _edge(g: Array, truth: Elements, known: Array, off: Array, tolerance: float) -> str:
+    if off.sum() < ENOUGH:
+        return ""
     for axis in range(g.ndim):
         length = g.shape[axis]
         where = set(np.flatnonzero(np.moveaxis(off, axis, 0).reshape(length, -1).any(axis=1)))

@@ -15,8 +15,9 @@ forward     S = how far the *reference* moves, per unit, when each input moves b
 backward    S = the root mean square of the gradients for the same cotangent times random numbers,
             and of how far the gradient moves, per unit, when inputs or saved arrays do.
 
-The second is asked of the implementation under test, in float64. It cannot buy itself a
-bound that way: the bound is `SAFETY` u sqrt(r), far below one percent, of whatever it puts out.
+The second is asked of the op's ``array``, or of a function under test itself, in float64. A broken
+one cannot buy itself a bound that way: the bound is `SAFETY` u sqrt(r), far below one percent, of
+whatever it puts out.
 
 Errors are held against the largest S of the array: an element that is tiny beside its neighbours
 is known only to be as tiny as that.
@@ -78,13 +79,13 @@ def moved(
 
 
 def _moved(a: Array, rng: np.random.Generator, share: float) -> Array:
-    factors = 1 + share * normals(a.shape, rng)
-    return a * to_device(factors.astype(a.dtype), device_of(a))
+    shares = 1 + share * factors(a.shape, rng)
+    return a * to_device(shares.astype(a.dtype), device_of(a))
 
 
-def normals(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-    """Return normal numbers, as an array even of no axes."""
-    return np.asarray(rng.standard_normal(shape))
+def factors(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """Return random numbers of both signs, from 1/2 to 3/2 in size, so that none vanishes."""
+    return np.asarray(rng.choice((-1.0, 1.0), shape) * rng.uniform(0.5, 1.5, shape))
 
 
 def output_size(
@@ -103,21 +104,22 @@ def gradient_sizes(
 ) -> Inputs:
     """Return S of each element of ``gradient(inputs, gy, None)``, None where that is None."""
     here = gradient(inputs, gy, None)
-    squares = [None if g is None else g * g for g in here]
-
-    def add(others: Inputs) -> None:
-        for k, other in enumerate(others):
-            if other is not None:
-                squares[k] = squares[k] + other * other
-
-    for _ in range(DRAWS):
-        flipped = gradient(inputs, gy * normals(gy.shape, rng), None)
-        add(tuple(None if g is None else g / DRAWS**0.5 for g in flipped))
-    seed = int(rng.integers(2**32))
+    mixed = [gradient(inputs, gy * factors(gy.shape, rng), None) for _ in range(DRAWS)]
+    seeds = [int(seed) for seed in rng.integers(2**32, size=DRAWS // 2)]
     with np.errstate(all="ignore"):
-        add(_slopes(lambda move: gradient(move(inputs), gy, None), here, seed))
-        add(_slopes(lambda move: gradient(inputs, gy, move), here, seed))
-    return tuple(None if s is None else np.sqrt(s) for s in squares)
+        by_inputs = [_slopes(lambda m: gradient(m(inputs), gy, None), here, s) for s in seeds]
+        by_saved = [_slopes(lambda m: gradient(inputs, gy, m), here, s) for s in seeds]
+    every = [here], mixed, by_inputs, by_saved
+    return tuple(
+        None if g is None else np.sqrt(sum(_mean_square(runs, k) for runs in every))
+        for k, g in enumerate(here)
+    )
+
+
+def _mean_square(runs: list[Inputs], k: int) -> Array:
+    """Return the mean of the squares of gradient `k` over `runs`, elementwise."""
+    present = [run[k] for run in runs]
+    return np.mean([g * g for g in present if g is not None], axis=0)  # type: ignore[no-any-return]
 
 
 def _slopes(gradient: Callable[[Move], Inputs], here: Inputs, seed: int) -> Inputs:

@@ -120,10 +120,15 @@ class Problem:
         """The typical size of ``sum(gy y)``: what a direction as large as the input can change."""
         return float(np.linalg.norm(self.gy * self.size))
 
-    @functools.cached_property
-    def doubt(self) -> Array:
-        """How many units of roundoff each output may be off by."""
-        return 4 * float(self.operations_of(self.y.size) ** 0.5) * self.size
+    def doubts(self, up: Array, down: Array, floor: float) -> Array:
+        """Return what rounding may do to each output's share in ``sum(gy up)`` or that of `down`.
+
+        `floor` is the size of the numbers that outputs are put together from at least: an output of
+        1e-20 that is a difference of ones is known to 1e-16.
+        """
+        size = np.maximum(self.size, np.maximum(np.abs(up), np.abs(down)))
+        units = np.maximum(4 * float(self.operations_of(self.y.size) ** 0.5) * size, floor)
+        return self.gy * (noise.unit(np.float64) * units + self.tremble)
 
     def natural(self, k: int) -> float:
         """Return the typical size of a gradient's element for input `k`: |gy| |y| / |x|.
@@ -225,13 +230,8 @@ def pose(
 def _derivative(
     problem: Problem, at: Callable[[float], Array], steps: Sequence[float], floor: float
 ) -> Derivative:
-    """Return the derivative at 0 of ``sum(gy at(t))``.
-
-    `floor` is the size of the numbers that outputs are put together from at least: an output of
-    1e-20 that is a difference of ones is known to 1e-16.
-    """
+    """Return the derivative at 0 of ``sum(gy at(t))``; see `Problem.doubts` for `floor`."""
     gy, y = problem.gy, problem.y
-    doubts = gy * (noise.unit(np.float64) * np.maximum(problem.doubt, floor) + problem.tremble)
     best = Derivative(np.nan, np.inf, False, np.zeros(y.shape, bool))
     row: list[float] = []
     gap_before = np.inf
@@ -240,7 +240,7 @@ def _derivative(
         if not (np.isfinite(up).all() and np.isfinite(down).all()):
             row = []
             continue
-        moved = up != down
+        moved, doubts = up != down, problem.doubts(up, down, floor)
         doubt = float(np.linalg.norm(doubts[moved] if moved.any() else doubts)) / h
         before, row = row, _extrapolated(float((gy * (up - down)).sum()) / (2 * h), row)
         gap = abs(float((gy * (up - 2 * y + down)).sum())) / h

@@ -20,7 +20,7 @@ from minialex.bench.peers import PEERS
 from minialex.bench.pictures import draw
 from minialex.bench.record import FILE
 from minialex.bench.runner import Progress as Report
-from minialex.bench.tables import Table, duration, import_table, memory_table, refusals, table_of
+from minialex.bench.tables import TABLES, Table, duration, refusals, table_of
 from minialex.cli.options import console, device_option, messages
 from minialex.models import VARIANTS
 
@@ -38,7 +38,7 @@ from minialex.models import VARIANTS
     "implementations",
     multiple=True,
     metavar="NAME",
-    help="Which implementations beside array, such as tiled. Again for more.  [all on a GPU]",
+    help="Which implementations beside array, such as tiled. Again for more.  [all that run]",
 )
 @click.option(
     "--network",
@@ -114,7 +114,7 @@ def bench(
     place = Bench(device_named(device), tuple(implementations) or None)
     out = out or Path("runs") / f"bench-{datetime.now():%Y%m%d-%H%M%S}"
     with _progress() as report:
-        record = measure(to_do, place, report)
+        record = measure(to_do, place, report, keep=lambda record: write(record, out / FILE))
     write(record, out / FILE)
     _show(record, draw(record, out), out)
 
@@ -135,7 +135,8 @@ def _progress() -> Iterator[Report]:
 
 def _show(record: Record, pictures: list[Path], out: Path) -> None:
     rows = [row for row in record.rows if any(t.timed for t in row.timings.values())]
-    for table in (table_of(record, rows), memory_table(record), import_table(record)):
+    others = (TABLES[name](record) for name in ("memory", "imports", "kernels"))
+    for table in (table_of(record, rows), *others):
         if table.cells:
             _print(table)
     gemm, copy = (max(c, default=0.0) for c in (record.ceilings.gemm, record.ceilings.copy))

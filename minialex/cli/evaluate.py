@@ -11,9 +11,10 @@ from minialex.cli.options import (
     batch_size_option,
     console,
     device_option,
-    file_argument,
     json_option,
     messages,
+    network_and_rest,
+    pretrained_option,
     table,
     variant_option,
 )
@@ -26,8 +27,8 @@ from minialex.train.trained import Trained, images_to_judge, load_trained
 
 
 @click.command(short_help="Judge a network on images, class by class.")
-@file_argument("network")
-@click.argument("data", required=False)
+@click.argument("words", nargs=-1, metavar="NETWORK [DATA]")
+@pretrained_option
 @variant_option
 @click.option(
     "--all", "everything", is_flag=True, help="All images of DATA, not only those held out."
@@ -46,8 +47,8 @@ from minialex.train.trained import Trained, images_to_judge, load_trained
 @device_option
 @json_option
 def evaluate(
-    network: Path,
-    data: str | None,
+    words: tuple[str, ...],
+    pretrained: Path | None,
     variant: str | None,
     everything: bool,
     out: Path | None,
@@ -70,7 +71,12 @@ def evaluate(
     Examples:
       minialex evaluate runs/digits
       minialex evaluate runs/photos other-photos --out judged
+      minialex evaluate --pretrained alexnet-owt-7be5be79.pth imagenet-val
     """
+    network, rest = network_and_rest(words, pretrained)
+    if len(rest) > 1:
+        raise click.UsageError(f"one DATA folder at a time, not {' and '.join(rest)}")
+    data = rest[0] if rest else None
     trained = load_trained(network, device=device, variant=variant)
     with counting(messages, "looking through the images") as move:
         judged = images_to_judge(

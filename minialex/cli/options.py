@@ -89,4 +89,15 @@ variant_option = click.option(
 batch_size_option = click.option(
     "--batch-size", type=number, default=32, show_default=True, metavar="N", help="Images at once."
 )
+
+
+def network_and_rest(words: tuple[str, ...], pretrained: Path | None) -> tuple[Path, list[str]]:
+    """Return the network and what follows it: the first of `words`, unless --pretrained is it."""
+    if pretrained is not None:
+        return pretrained, list(words)
+    if not words:
+        raise click.UsageError("name a NETWORK, the folder of a run for instance, or --pretrained")
+    return Path(words[0]), list(words[1:])
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")

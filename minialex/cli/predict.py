@@ -11,10 +11,11 @@ from minialex.cli.options import (
     batch_size_option,
     console,
     device_option,
-    file_argument,
     json_option,
     messages,
+    network_and_rest,
     number,
+    pretrained_option,
     variant_option,
 )
 from minialex.cli.progress import counting, tell_skipped
@@ -25,8 +26,8 @@ from minialex.train.trained import load_trained
 
 
 @click.command(short_help="Say what is in images.")
-@file_argument("network")
-@click.argument("images", nargs=-1, required=True)
+@click.argument("words", nargs=-1, metavar="NETWORK IMAGES...")
+@pretrained_option
 @click.option(
     "--top", type=number, default=5, show_default=True, metavar="N", help="Classes to name."
 )
@@ -36,8 +37,8 @@ from minialex.train.trained import load_trained
 @device_option
 @json_option
 def predict(
-    network: Path,
-    images: tuple[str, ...],
+    words: tuple[str, ...],
+    pretrained: Path | None,
     top: int,
     variant: str | None,
     skip_bad: bool,
@@ -56,7 +57,9 @@ def predict(
     Examples:
       minialex predict runs/photos cat.jpg dog.jpg
       minialex predict runs/photos holiday --top 1 --json
+      minialex predict --pretrained alexnet-owt-7be5be79.pth cat.jpg
     """
+    network, images = network_and_rest(words, pretrained)
     trained = load_trained(network, device=device, variant=variant)
     paths, skipped = find_images(images), []
     answers = look(trained, paths, top=top, batch_size=batch_size, skip_bad=skip_bad)

@@ -24,6 +24,7 @@ BLOCK = 256
 Size = int | Sequence[int]
 _MAX_THREADS = 1024
 _MAX_BLOCK = (1024, 1024, 64)
+_MAX_SHARED = 227 * 1024
 _MAX_GRID = (2**31 - 1, 65535, 65535)
 
 
@@ -97,8 +98,11 @@ class Kernel:
         grid3 = _sizes(self.name, "grid", grid, _MAX_GRID, least=0)
         block3 = _sizes(self.name, "block", block, _MAX_BLOCK, least=1)
         _check_threads(signature, block3, bound)
-        if not isinstance(shared, int) or shared < 0:
-            raise ValueError(f"{self.name}: shared must be a number of bytes, got {shared!r}")
+        if not _is_int(shared) or not 0 <= shared <= _MAX_SHARED:
+            raise ValueError(
+                f"{self.name}: shared must be 0 to {_MAX_SHARED} bytes, the most that a GPU has, "
+                f"got {shared!r}"
+            )
         if 0 in grid3:
             return
         text = source.read(self.file)

@@ -141,7 +141,10 @@ class Room:
         return patches
 
     def add_up(self, n: int) -> Array:
-        """Add each element of `patches(n)` to where it was cut from; return `inside(n)`."""
+        """Add each element of `patches(n)` to where it was cut from; return `inside(n)`.
+
+        Before images are cut in the same room, `clear` it.
+        """
         s = self.sizes
         padded = self.padded[:, :n]
         padded[...] = 0
@@ -151,6 +154,10 @@ class Room:
                 met = padded[:, :, s.rows(kh), s.columns(kw)]
                 met += patches[:, :, :, :, kh, kw]
         return self.inside(n)
+
+    def clear(self) -> None:
+        """Make the borders zero, as they are at first."""
+        self.padded.fill(0)
 
 
 _FEW = 4

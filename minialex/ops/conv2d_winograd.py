@@ -18,8 +18,9 @@ compute beyond the image is thrown away: of a 13 x 13 image, 441 multiplications
 and the transforms. The points are those, of eighths, that round least. Still the root mean square
 error in float32 is about ten times that of "array": 3e-6 of the output's instead of 3e-7.
 
-Any other convolution, and one of which this would save less than a third of the multiplications,
-is computed as "array" does. saved = (x, w).
+Any other convolution, and one of which this would save less than a third of the multiplications
+(of very few images, for instance, as the filters are transformed for all of them together), is
+computed as "array" does. saved = (x, w).
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ def pays(s: Sizes) -> bool:
     if s.stride != (1, 1) or s.dilation != (1, 1) or max(s.KH, s.KW) > T - 1:
         return False
     _, (TH, TW) = outputs_of_tiles(s)
-    return 3 * TT * TH * TW <= 2 * s.KH * s.KW * s.P
+    # transforming filters, a product with a narrow matrix, takes four times as long as others
+    return 3 * TT * (s.N * TH * TW + 4 * s.KH * s.KW) <= 2 * s.N * s.KH * s.KW * s.P
 
 
 class Winograd:
@@ -172,6 +174,7 @@ def gradients(
                 tiles = room.patches(n).reshape(s.G, -1, TT, s.C)
                 xp.matmul(at.B, at.multiply(cotangents, filters), out=tiles)
                 images[block] = room.add_up(n)[..., : s.H, : s.W]
+                room.clear()
         return total.reshape(s.KH, s.KW, s.G * s.O, s.C)  # type: ignore[no-any-return]
 
     parts = threads.run(some, at.shares())

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 
 from minialex import cuda
 from minialex.arrays import Array, array_module
@@ -37,8 +38,9 @@ def implementation(rung: Rung) -> Implementation:
     def forward(x: Array, w: Array, b: Array | None = None) -> tuple[Array, tuple[Array, Array]]:
         """Return x w^T + b."""
         O, I = w.shape
-        y = array_module(x).empty((*x.shape[:-1], O), x.dtype)
-        _check(x, w, y)
+        shape = (*x.shape[:-1], O)
+        _check(x=x.size, w=w.size, y=prod(shape))
+        y = array_module(x).empty(shape, x.dtype)
         rung.forward(
             packed(x).reshape(-1, I), packed(w), None if b is None else packed(b), y.reshape(-1, O)
         )
@@ -65,11 +67,11 @@ def implementation(rung: Rung) -> Implementation:
     return Implementation(forward, backward)
 
 
-def _check(x: Array, w: Array, y: Array) -> None:
-    for name, a in (("x", x), ("w", w), ("y", y)):
-        if a.size > LIMIT:
+def _check(**counts: int) -> None:
+    for name, count in counts.items():
+        if count > LIMIT:
             raise ValueError(
-                f"linear: {name} has {a.size} elements, but the kernels index with 32 bits and "
+                f"linear: {name} has {count} elements, but the kernels index with 32 bits and "
                 f"take at most {LIMIT}: use fewer rows, or the 'array' implementation"
             )
 

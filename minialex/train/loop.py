@@ -194,7 +194,6 @@ class Trainer:
 
     def _epoch(self, watch: _Watch) -> None:
         began = time.monotonic()
-        self.model.train()
         self._train(watch)
         self._log(watch)
         evaluation = self._judge(watch)

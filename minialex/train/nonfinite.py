@@ -50,7 +50,7 @@ def first_nonfinite(model: Module, x: Tensor) -> tuple[str, str] | None:
 
     def look_at(name: str) -> Callable[[Module, Tensor, Tensor], None]:
         def hook(module: Module, x: Tensor, y: Tensor) -> None:
-            if not found and not finite(y.data):
+            if not finite(y.data):
                 found.append((name, _cause(module, x)))
 
         return hook

@@ -78,6 +78,9 @@ def test_a_table_that_no_result_can_fill_is_named(tree):
         stale(tree)
 
 
-def test_a_tree_without_results_is_refused(tmp_path):
+def test_markers_without_any_results_are_refused(tmp_path):
+    (tmp_path / "README.md").write_text("no markers")
+    assert stale(tmp_path) == {}
+    (tmp_path / "README.md").write_text(DOCUMENT)
     with pytest.raises(MinialexError, match="no records"):
         stale(tmp_path)

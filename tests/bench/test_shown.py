@@ -119,11 +119,11 @@ def test_every_layer_has_its_point_under_the_roof(whole):
 
 def test_every_step_has_its_bar(whole):
     axes = pictures.peer_bars(whole).axes[0]
-    assert [bar.get_width() for bar in axes.patches] == pytest.approx([2.0] * 4)
+    assert [bar.get_x() + bar.get_width() for bar in axes.patches] == pytest.approx([2.0] * 4)
     assert "PyTorch" in axes.get_xlabel()
 
 
 def test_the_straight_line_through_the_batches(whole):
     assert pictures.fit([8, 16, 32], [0.7, 1.1, 1.9]) == pytest.approx((0.05, 0.3))
     axes = pictures.batch_lines(whole).axes[0]
-    assert "0 ms + 10.00 ms an image" in axes.get_title(loc="left")
+    assert "0 ms + 10.0 ms an image" in axes.get_title(loc="left")

@@ -11,7 +11,7 @@ from minialex.check.cases import full_size as layers
 from minialex.check.cases import layers as cases_of
 from minialex.check.cases.inputs import normal
 from minialex.check.verdict import Verdict
-from tests.check import zoo
+from tests.check import formulas, zoo
 
 LAYERS = [
     pytest.param(name, case, id=f"{name}-{case.name}")
@@ -46,7 +46,7 @@ def corner(g):
 
 
 def test_one_of_four_million_weights_is_missed_and_found():
-    row = row_of("linear", zoo.only("linear", 1, corner), one("linear"))
+    row = row_of("linear", formulas.only("linear", 1, corner), one("linear"))
     assert row.verdict is Verdict.FAIL
     text = str(row)
     assert "worst at [999, 4095]: got 0," in text
@@ -54,7 +54,7 @@ def test_one_of_four_million_weights_is_missed_and_found():
 
 
 def test_one_of_a_thousand_biases_is_missed_and_found():
-    row = row_of("linear", zoo.only("linear", 2, corner), one("linear"))
+    row = row_of("linear", formulas.only("linear", 2, corner), one("linear"))
     assert row.verdict is Verdict.FAIL
     assert "worst at [999]: got 0," in str(row)
 
@@ -69,13 +69,13 @@ def test_one_of_a_thousand_biases_is_missed_and_found():
     ],
 )
 def test_faults_of_a_whole_gradient_are_named(spoil, words):
-    row = row_of("linear", zoo.only("linear", 0, spoil), one("linear"))
+    row = row_of("linear", formulas.only("linear", 0, spoil), one("linear"))
     assert row.verdict is Verdict.FAIL
     assert words in str(row)
 
 
 def test_a_mask_with_a_fault():
-    spoiled = zoo.spoiled("max_pool2d", lambda g: g * g.dtype.type(1.001))
+    spoiled = formulas.spoiled("max_pool2d", lambda g: g * g.dtype.type(1.001))
     assert row_of("max_pool2d", spoiled, one("max_pool2d")).verdict is Verdict.FAIL
 
 
@@ -89,12 +89,12 @@ SMALLER = {
 @pytest.mark.parametrize("name", SMALLER)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_thousandth_too_much_where_no_identity_holds(name, dtype):
-    backward = zoo.spoiled(name, lambda g: g * g.dtype.type(1.001))
+    backward = formulas.spoiled(name, lambda g: g * g.dtype.type(1.001))
     assert row_of(name, backward, SMALLER[name], dtype).verdict is Verdict.FAIL
 
 
 def test_a_gradient_that_is_none():
-    row = row_of("linear", zoo.only("linear", 1, lambda g: None), one("linear"))
+    row = row_of("linear", formulas.only("linear", 1, lambda g: None), one("linear"))
     assert row.verdict is Verdict.FAIL
     assert "returned None" in str(row)
 
@@ -106,7 +106,7 @@ def test_an_output_that_is_wrong():
         y, saved = whole.forward(x)
         return y * x.dtype.type(1.01), saved
 
-    op = zoo.unlisted("relu", forward, zoo.right("relu"))
+    op = zoo.unlisted("relu", forward, formulas.right("relu"))
     # the float64 side is this op's own too, so its other twin has to be the honest one
     op.implementations["honest"] = op.implementations["array"]
     op.implementations["array"] = whole

@@ -152,3 +152,27 @@ def test_data_digits_writes_a_folder_that_train_takes(minialex):
     again = minialex("data", "digits", "pictures")
     assert again.status == 2
     assert "pictures is not empty" in again.err
+
+
+def test_pretrained_stands_for_the_network(minialex, run_folder, photos):
+    weights = run_folder / "best.safetensors"
+    judged = minialex("evaluate", "--pretrained", weights, photos, "--all", "--json")
+    assert json.loads(judged.out)["images"] == 12
+    named = minialex("predict", "--pretrained", weights, photos / "dark", "--top", 1)
+    assert named.status == 0
+    assert len(named.out.splitlines()) == 6
+    tuned = minialex("train", photos, *TINY, "--pretrained", weights, "--out", "tuned")
+    assert tuned.status == 0
+
+
+@pytest.mark.parametrize("command", ["evaluate", "predict"])
+def test_without_a_network_the_usage_is_explained(minialex, command):
+    answer = minialex(command)
+    assert answer.status == 2
+    assert "name a NETWORK" in answer.err
+
+
+def test_evaluate_takes_one_folder(minialex, run_folder):
+    answer = minialex("evaluate", run_folder, "a", "b")
+    assert answer.status == 2
+    assert "one DATA folder at a time" in answer.err

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 import numpy as np
+import pytest
 
 from minialex import reference
 from minialex.autograd import OPS
@@ -65,3 +67,23 @@ def assert_right(got, want, dtype):
         assert g.dtype == dtype, name
         bound = 200 * np.finfo(dtype).eps * np.abs(w).max(initial=0)
         np.testing.assert_allclose(g, w, rtol=0, atol=bound, err_msg=name)
+
+
+class Poisoned:
+    """NumPy, but what is not written is NaN, and never right by chance."""
+
+    def __getattr__(self, name):
+        return getattr(np, name)
+
+    @staticmethod
+    def empty(shape, dtype):
+        return np.full(shape, np.nan, dtype)
+
+
+@contextlib.contextmanager
+def poisoned(*modules):
+    """Have `modules` make room for results and scratch that is full of NaN."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in modules:
+            patch.setattr(module, "array_module", lambda _: Poisoned())
+        yield

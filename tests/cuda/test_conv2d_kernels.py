@@ -9,12 +9,20 @@ import minialex.ops
 from minialex import Tensor, cuda, using
 from minialex.autograd import OPS
 from minialex.errors import MinialexError
-from minialex.ops import _blocking, conv2d_cuda
+from minialex.ops import _blocking, _launching, conv2d_cuda
 
-from .conv2d_runs import RUNGS, Conv, assert_right, expected, results
+from .conv2d_runs import RUNGS, Conv, assert_right, expected, poisoned, results
 from .faults_conv2d import FAULTS
 
 IMPLEMENTATIONS = OPS["conv2d"].implementations
+
+
+@pytest.fixture(scope="module", autouse=True)
+def poison():
+    with poisoned(conv2d_cuda, _blocking, _launching):
+        yield
+
+
 CASES = {
     "one number": Conv((1, 1, 1, 1), 1, (1, 1)),
     "31x33, stride 2x3, padding 4x2": Conv((1, 3, 31, 33), 5, (5, 3), (2, 3), (4, 2)),
@@ -82,9 +90,9 @@ LARGE = Conv((2, 33, 13, 13), 132, (3, 3), padding=(1, 1))
 @pytest.mark.parametrize("rung", ["im2col", "implicit_gemm"])
 def test_every_way_to_cut(rung, rows, parts, monkeypatch):
     def forced(M, N, K, *, copies, itemsize, most_parts=64):
-        depth = 8 * -(-K // 8 // min(parts, most_parts) + 1)
-        tiles = _blocking._tiles(M, N, rows, itemsize)
-        return _blocking.Cut(rows, tiles, max(1, -(-K // depth)), depth)
+        steps = -(-K // 8)
+        depth = 8 * -(-steps // min(parts, most_parts))
+        return _blocking.Cut(rows, _blocking._tiles(M, N, rows, itemsize), -(-K // depth), depth)
 
     monkeypatch.setattr(conv2d_cuda, "cut", forced)
     with cuda.emulated("checked" if parts == 1 else "fast") as emulation:

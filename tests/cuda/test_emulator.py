@@ -153,12 +153,16 @@ def test_the_reductions_of_the_common_header(run, dtype, block):
 # ---- atomics -------------------------------------------------------------------------------------
 
 
-def test_integer_atomics(run):
-    n = 100 * 64
+@pytest.mark.parametrize(("mode", "blocks"), [("checked", 50), ("fast", 50), ("fast", 20_000)])
+def test_integer_atomics(mode, blocks):
+    # 20,000 blocks keep all cores at it long enough to lose a sum that is not atomic.
+    n = blocks * 64
     out = np.array([0, 0, 0, 0, -1, 0, 0, 0, 0], I32)
     wide = np.zeros(1, np.uint64)
-    run("integer_atomics", 100, 64, out, wide)
-    assert out.tolist() == [n * (n - 1) // 2, n - 1, 1 - n, 255, -256, n % 2, -2 * n, 1, 7]
+    with cuda.emulated(mode):
+        kernel(FILE, "integer_atomics")(blocks, 64, out, wide)
+    total = np.arange(n, dtype=I32).sum(dtype=I32)
+    assert out.tolist() == [total, n - 1, 1 - n, 255, -256, n % 2, -2 * n, 1, 7]
     assert wide[0] == n << 32
 
 

@@ -234,16 +234,25 @@ def test_a_mask_that_names_lanes_beyond_the_block():
 
 
 @pytest.mark.parametrize("mode", ["fast", "checked"])
-def test_limits_and_traps(mode):
-    error = caught("too_much_shared", 1, 32, zeros(32), mode=mode)
-    assert (error.kind, error.kernel) == ("shared memory", "too_much_shared")
-    for fault, marker, message in [
-        (1, "trap", "__trap() was reached"),
-        (2, "assert", "assert(fault != 2) failed"),
-    ]:
-        error = caught("traps", 1, 1, zeros(1, dtype=I32), fault, mode=mode)
-        assert (error.kind, error.line) == ("trap", line_of(FILE, f"FAULT {marker}"))
-        assert message in str(error)
+@pytest.mark.parametrize(
+    ("fault", "marker", "message"),
+    [(1, "trap", "__trap() was reached"), (2, "assert", "assert(fault != 2) failed")],
+)
+def test_traps(mode, fault, marker, message):
+    error = caught("traps", 1, 1, zeros(1, dtype=I32), fault, mode=mode)
+    assert (error.kind, error.line) == ("trap", line_of(FILE, f"FAULT {marker}"))
+    assert message in str(error)
+
+
+def test_more_shared_memory_than_a_block_may_declare(tmp_path):
+    path = tmp_path / "big.cu"
+    path.write_text(
+        "__global__ void big(float* y) {\n    __shared__ float a[12 * 1024], b[256];\n"
+        "    a[threadIdx.x] = b[threadIdx.x] = 1;\n    y[threadIdx.x] = a[0] + b[0];\n}\n"
+    )
+    with cuda.emulated(), pytest.raises(cuda.EmulationError, match="__shared__ b does not") as info:
+        cuda.kernel(path, "big")(1, 32, zeros(32))
+    assert (info.value.kind, info.value.kernel) == ("shared memory", "big")
 
 
 def test_after_a_fault_the_next_launch_is_right():

@@ -80,13 +80,16 @@ def test_bfloat16_arithmetic_rounds_each_operation_once():
 
 
 @pytest.mark.parametrize("mode", ["fast", "checked"])
-def test_the_tf32_product(mode):
+@pytest.mark.parametrize("rounded", [True, False])
+def test_the_tf32_product(mode, rounded):
     rng = np.random.default_rng(0)
     a, b, c = (rng.standard_normal(shape).astype(F32) for shape in [(16, 8), (8, 8), (16, 8)])
     d = c.copy()
     with cuda.emulated(mode):
-        kernel(FILE, "tf32_tile")(1, 32, a, b, d)
-    expected = to_tf32(a).astype(np.float64) @ to_tf32(b) + c
+        kernel(FILE, "tf32_tile")(1, 32, a, b, d, rounded)
+    # What is not rounded has its lowest bits left out.
+    near = to_tf32 if rounded else lambda x: (x.view(np.uint32) & 0xFFFFE000).view(F32)
+    expected = near(a).astype(np.float64) @ near(b) + c
     np.testing.assert_allclose(d, expected, rtol=1e-6, atol=1e-6)
     # The rounding of the operands is really there.
     assert np.abs(d - (a @ b + c)).max() > 1e-5

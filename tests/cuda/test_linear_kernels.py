@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from minialex import Tensor, cuda, ops, reference, using
 from minialex.autograd import OPS
 from minialex.errors import MinialexError
-from minialex.ops import _blocking, linear_cuda
+from minialex.ops import _blocking, _launching, linear_cuda
+
+from .conv2d_runs import poisoned
 
 IMPLEMENTATIONS = OPS["linear"].implementations
 RUNGS = ("naive", "tiled", "register_blocked")
@@ -19,6 +21,12 @@ SIZES = {
     "in whole vectors": (8, 36, 40),
     "several tiles each way": (70, 131, 20),
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def poison():
+    with poisoned(linear_cuda, _blocking, _launching):
+        yield
 
 
 def draw(R, O, I, dtype):
@@ -70,9 +78,9 @@ def test_any_shape(rung, R, O, I):
 @pytest.mark.parametrize("rows", _blocking.ROWS)
 def test_every_way_to_cut(rows, parts, monkeypatch):
     def forced(M, N, K, *, copies, itemsize):
-        depth = 8 * (-(-K // 8) // parts + 1)
-        tiles = _blocking._tiles(M, N, rows, itemsize)
-        return _blocking.Cut(rows, tiles, -(-K // depth), depth)
+        steps = -(-K // 8)
+        depth = 8 * -(-steps // parts)
+        return _blocking.Cut(rows, _blocking._tiles(M, N, rows, itemsize), -(-K // depth), depth)
 
     monkeypatch.setattr(linear_cuda, "cut", forced)
     arrays = draw(131, 260, 136, np.float32)

@@ -78,7 +78,9 @@ def test_warp_primitives_tell_what_was_given_and_got():
 def test_vectors_halves_and_parts():
     x = np.arange(128, dtype=F32)
     lines = traced("vectors", 1, 32, x, np.zeros(128, F32), np.zeros(128, np.uint8), thread=(2,))
-    assert "        reads   x[8] and the next 3: 8.0, 9.0, 10.0, 11.0" in lines
+    # A compiler may read the vector in one piece or in four.
+    whole = "        reads   x[8] and the next 3: 8.0, 9.0, 10.0, 11.0"
+    assert whole in lines or {f"        reads   x[{i}]: {i}.0" for i in range(8, 12)} <= {*lines}
     assert "        writes  z[8] and the next 3: 2, 3, 4, 5" in lines
     half = np.arange(8, dtype=np.float16) / 4
     lines = traced(

@@ -18,14 +18,15 @@ def everything(x, w, b, gy, **params):
 
 
 @pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("stride", [(2, 1), (1, 2)])
 @pytest.mark.parametrize("number", [1, 2, 3])
 @pytest.mark.parametrize("room", [1, 3000, 1 << 30])
 def test_images_in_blocks_of_any_size_on_any_number_of_cores(
-    cores, normal, monkeypatch, room, number, groups
+    cores, normal, monkeypatch, room, number, stride, groups
 ):
     cores(number)
     monkeypatch.setattr(_patches, "CACHE", room)
-    params = {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 2), "groups": groups}
+    params = {"stride": stride, "padding": (1, 2), "dilation": (1, 2), "groups": groups}
     x, w, b = normal(7, 4, 6, 5), normal(6, 4 // groups, 3, 2), normal(6)
     y, saved = forward(x, w, b, **params)
     np.testing.assert_allclose(y, reference.conv2d(x, w, b, **params), rtol=1e-12, atol=1e-12)

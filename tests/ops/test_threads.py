@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from minialex import threads
 from minialex.errors import MinialexError
@@ -15,6 +15,12 @@ from minialex.errors import MinialexError
 def two_cores(monkeypatch):
     monkeypatch.delenv(threads.VARIABLE, raising=False)
     monkeypatch.setattr(threads, "_usable_cores", lambda: 2)
+
+
+@pytest.fixture
+def two_blas_threads():
+    with threadpool_limits(limits=2, user_api="blas"):
+        yield
 
 
 def blas_threads():
@@ -82,24 +88,24 @@ def test_one_core_works_in_the_calling_thread(two_cores, monkeypatch):
     assert set(names) == {threading.get_ident()}
 
 
-def test_blas_is_held_to_one_thread_and_let_go_again(two_cores):
+def test_blas_is_held_to_one_thread_and_let_go_again(two_cores, two_blas_threads):
     before = blas_threads()
     assert before, "NumPy's BLAS is not one that threadpoolctl knows"
     inside = threads.run(lambda _: blas_threads(), range(4))
     assert inside == [[1] * len(before)] * 4
-    assert blas_threads() == before
+    assert blas_threads() == before == [2] * len(before)
 
 
-def test_blas_is_let_go_by_the_last_that_holds_it():
+def test_blas_is_let_go_by_the_last_that_holds_it(two_blas_threads):
     before = blas_threads()
     with threads.single_threaded_blas():
         with threads.single_threaded_blas():
             assert set(blas_threads()) == {1}
         assert set(blas_threads()) == {1}
-    assert blas_threads() == before
+    assert blas_threads() == before == [2] * len(before)
 
 
-def test_the_first_failure_is_raised_and_the_rest_is_not_begun(two_cores):
+def test_the_first_failure_is_raised_and_the_rest_is_not_begun(two_cores, two_blas_threads):
     begun = []
 
     def fail(i):
@@ -111,7 +117,7 @@ def test_the_first_failure_is_raised_and_the_rest_is_not_begun(two_cores):
     with pytest.raises(ValueError, match="item 0"):
         threads.run(fail, range(100))
     assert len(begun) <= 2
-    assert blas_threads() == before
+    assert blas_threads() == before == [2] * len(before)
 
 
 def test_no_item_is_worked_on_after_a_failure_was_raised(two_cores):
@@ -138,7 +144,7 @@ def test_a_call_within_a_call_stays_in_its_thread(two_cores):
     assert threads.run(outer, range(4)) == [(True, [0, 1, 2])] * 4
 
 
-def test_calls_from_several_threads_at_once(two_cores):
+def test_calls_from_several_threads_at_once(two_cores, two_blas_threads):
     before = blas_threads()
     results = {}
 
@@ -151,7 +157,7 @@ def test_calls_from_several_threads_at_once(two_cores):
     for each in callers:
         each.join(60)
     assert results == {n: [[i + n for i in range(20)]] * 20 for n in range(4)}
-    assert blas_threads() == before
+    assert blas_threads() == before == [2] * len(before)
 
 
 def test_numpy_settings_of_the_caller_hold_in_every_thread(two_cores):

@@ -11,8 +11,10 @@ from minialex.autograd import Tensor, no_grad
 from minialex.data import Digits, ImageFolder, Loader
 from minialex.errors import MinialexError
 from minialex.train import train
+from minialex.train.evaluate import evaluate
 from minialex.train.foldfiles import FoldRecord, Folds, fold_folder, read_plan, read_record
 from minialex.train.kfold import cut, images_to_fold, judge_folds, kfold
+from minialex.train.state import Place
 from minialex.train.trained import images_to_judge, load_trained
 from tests.train.small import Listener, kill, small, write_images
 
@@ -73,6 +75,21 @@ class TestFolds:
             assert len(judged.dataset) == record.images
             assert right_answers(trained, judged.dataset) == record.correct
             assert record.accuracy == 100 * record.correct / record.images
+
+    def test_the_network_is_that_after_the_last_epoch_not_the_best(
+        self, images, tmp_path, monkeypatch
+    ):
+        close = Place.close_epoch
+        monkeypatch.setattr(Place, "close_epoch", lambda p, e: close(p, e) and p.epoch == 1)
+        out = tmp_path / "folds"
+        record, _ = kfold(small(images, out=str(out)), 2).records
+        losses = {}
+        for name in ("best", "last"):
+            trained = load_trained(out / "fold-1" / f"{name}.safetensors", device="cpu")
+            transform = trained.settings.judging_transform()
+            loader = Loader(images_to_judge(trained).dataset, 5, transform, workers=0)
+            losses[name] = evaluate(trained.model, loader).loss
+        assert losses["best"] != losses["last"] == record.loss
 
     def test_the_summary_is_the_articles_line(self):
         records = [

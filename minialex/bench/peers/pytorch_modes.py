@@ -120,17 +120,16 @@ class Compiled(ChannelsLast):
         # its remarks on what it does not compile would run through the progress bar
         self.torch._logging.set_logs(dynamo=logging.ERROR, inductor=logging.ERROR)
 
-    def _compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def _compiled(self, *functions: Callable[..., Any]) -> list[Callable[..., Any]]:
         # every case compiles afresh: recompiling for another batch would ask for dynamic shapes
         importlib.import_module("torch._dynamo").reset()
         mode = "reduce-overhead" if self.on_gpu else "default"
-        return self.torch.compile(function, mode=mode, dynamic=False)  # type: ignore[no-any-return]
+        return [self.torch.compile(f, mode=mode, dynamic=False) for f in functions]
 
     def step(self, task: Task) -> Calls | None:
         """Return a compiled step."""
         training = Training(self, task, {"foreach": True, "capturable": self.on_gpu})
-        training.net = self._compiled(training.net)
-        update = self.torch.compile(training.optimizer.step)
+        training.net, update = self._compiled(training.net, training.optimizer.step)
 
         def step() -> Any:
             self.torch.compiler.cudagraph_mark_step_begin()
@@ -142,7 +141,7 @@ class Compiled(ChannelsLast):
 
     def inference(self, task: Task) -> Calls | None:
         """Return a compiled forward pass."""
-        net = self._compiled(self.build(task).eval())
+        (net,) = self._compiled(self.build(task).eval())
 
         def run(x: Any) -> Any:
             self.torch.compiler.cudagraph_mark_step_begin()

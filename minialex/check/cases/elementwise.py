@@ -22,7 +22,8 @@ SIZES = (1, 31, 33, 257, 1025)
 BROADCASTS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "same shape": ((3, 5), (3, 5)),
     "bias of channels": ((2, 3, 4, 5), (3, 1, 1)),
-    "row and column": ((1, 31), (33, 1)),
+    "row and column": ((1, 31), (11, 1)),
+    "33": ((33,), (1,)),
     "number on the right": ((257,), ()),
     "number on the left": ((), (2, 3)),
     "axes of length 1 on both": ((4, 1, 3), (1, 5, 1)),

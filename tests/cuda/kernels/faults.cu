@@ -146,16 +146,8 @@ __global__ void half_warp(const float* __restrict__ x, float* __restrict__ y, co
     y[lane] = v;
 }
 
-// ---- limits --------------------------------------------------------------------------------------
+// ---- traps ---------------------------------------------------------------------------------------
 
-#ifdef MINIALEX_EMULATED
-// NVRTC refuses this when it compiles it.
-__global__ void too_much_shared(float* __restrict__ y) {
-    __shared__ float big[12 * 1024], more[256];
-    big[threadIdx.x] = more[threadIdx.x] = 1;
-    y[threadIdx.x] = big[threadIdx.x] + more[threadIdx.x];
-}
-#endif
 __global__ void traps(int* __restrict__ out, const int fault) {
     if (fault == 1) __trap();  // FAULT trap
 #ifdef MINIALEX_EMULATED

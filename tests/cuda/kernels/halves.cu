@@ -27,12 +27,19 @@ __global__ void conversions(const float* __restrict__ x, unsigned short* __restr
     back[2 * n + i] = __low2float(pair) - __high2float(pair);
 }
 
-// One warp: D (16, 8) = A (16, 8) times B (8, 8), plus D.
-__global__ void tf32_tile(const float* __restrict__ a, const float* __restrict__ b, float* __restrict__ d) {
+// One warp: D (16, 8) += A (16, 8) times B (8, 8), the operands rounded to TF32 or as they come.
+__global__ void tf32_tile(const float* __restrict__ a, const float* __restrict__ b,
+                          float* __restrict__ d, const bool rounded) {
     const int g = threadIdx.x / 4, t = threadIdx.x % 4;
     unsigned fa[4], fb[2];
-    for (int i = 0; i < 4; ++i) fa[i] = to_tf32(a[(g + i % 2 * 8) * 8 + t + i / 2 * 4]);
-    for (int i = 0; i < 2; ++i) fb[i] = to_tf32(b[(t + i * 4) * 8 + g]);
+    for (int i = 0; i < 4; ++i) {
+        const float v = a[(g + i % 2 * 8) * 8 + t + i / 2 * 4];
+        fa[i] = rounded ? to_tf32(v) : __float_as_uint(v);
+    }
+    for (int i = 0; i < 2; ++i) {
+        const float v = b[(t + i * 4) * 8 + g];
+        fb[i] = rounded ? to_tf32(v) : __float_as_uint(v);
+    }
     float fd[4];
     for (int i = 0; i < 4; ++i) fd[i] = d[(g + i / 2 * 8) * 8 + 2 * t + i % 2];
     mma_tf32(fd, fa, fb);

@@ -62,7 +62,7 @@ EMU_QUIET unsigned lanes_where(unsigned mask, T value, Test test, const char* wh
     unsigned bits = 0;
     for (int lane = 0; lane < 32; ++lane)
         if ((mask >> lane & 1) && test(value_of<T>(lanes, lane))) bits |= 1u << lane;
-    record(what, unsigned(value == T() ? 0 : 1), bits, emu_file, emu_line);
+    record(what, std::is_integral_v<T> ? unsigned(value) : !!value, bits, emu_file, emu_line);
     return bits;
 }
 

@@ -1,0 +1,127 @@
+"""The contract between ops and engine: every way to break it is noticed."""
+
+import numpy as np
+import pytest
+
+from minialex.autograd import OPS, Implementation, Op
+from minialex.check import Pair, violations
+from minialex.check.case import scattered
+from minialex.check.cases import CASES
+from tests.check import formulas
+
+
+@pytest.mark.parametrize("shape", [(5,), (3, 4), (2, 3, 4, 5), (1,), ()])
+def test_scattered_arrays_are_equal_but_not_contiguous(shape):
+    x = np.random.default_rng(0).standard_normal(shape)
+    (y,) = scattered((x,))
+    assert np.array_equal(x, y)
+    assert x.size < 2 or not (y.flags.c_contiguous or y.flags.f_contiguous)
+
+
+def broken_contract(op, backward, forward=None):
+    """Return what is broken by an op whose backward is called as it stands."""
+    whole = OPS[op].implementations["array"]
+    both = Implementation(forward or whole.forward, backward)
+    broken = Op(op, {"array": both}, OPS[op].cost)
+    pair = Pair(broken, "array", "array", np.dtype(np.float64))
+    case = next(c for c in CASES[op] if c.name in ("small", "31", "same shape"))
+    return violations(pair, case)
+
+
+def test_nothing_is_wrong_with_what_is_right():
+    assert broken_contract("linear", OPS["linear"].implementations["array"].backward) == []
+
+
+def test_an_input_that_is_written_to():
+    def forward(x):
+        x *= 1
+        x[0] += 1
+        return np.exp(x), (x, np.exp(x))
+
+    found = broken_contract("exp", formulas.right("exp"), forward)
+    assert "input 0 was written to" in found
+
+
+def test_a_cotangent_that_is_written_to():
+    def back(gy, saved):
+        gy *= saved[1]
+        return (gy,)
+
+    assert "the cotangent was written to" in broken_contract("exp", back)
+
+
+def test_saved_arrays_that_are_written_to():
+    def back(gy, saved):
+        np.multiply(gy, saved[1], out=saved[1])
+        return (saved[1].copy(),)
+
+    found = broken_contract("exp", back)
+    assert any("what was saved" in line for line in found)
+
+
+def test_a_gradient_of_another_type():
+    found = broken_contract("exp", lambda gy, saved: ((gy * saved[1]).astype(np.float32),))
+    assert any("float32" in line and "gradient of input 0" in line for line in found)
+
+
+def test_a_gradient_of_another_shape():
+    found = broken_contract("exp", lambda gy, saved: ((gy * saved[1])[None],))
+    assert any("(1, 31)" in line for line in found)
+
+
+def test_a_list_of_gradients():
+    assert any("a tuple" in line for line in broken_contract("exp", lambda gy, s: [gy * s[1]]))
+
+
+def test_a_gradient_that_is_missing():
+    found = broken_contract("add", lambda gy, saved: (gy, None))
+    assert "backward returned None for input 1" in found
+
+
+def test_an_output_of_another_type():
+    def forward(x):
+        return np.exp(x).astype(np.float32), (x, np.exp(x))
+
+    assert any("float32" in line for line in broken_contract("exp", formulas.right("exp"), forward))
+
+
+def add_back(spoil):
+    def back(gy, saved, *, needs, out):
+        return tuple(spoil(i, gy, n, o) for i, (n, o) in enumerate(zip(needs, out, strict=True)))
+
+    return back
+
+
+def honest(i, gy, wanted, place):
+    if not wanted:
+        return None
+    if place is None:
+        return gy.copy()
+    place[...] = gy
+    return place
+
+
+def test_an_honest_use_of_needs_and_out():
+    assert broken_contract("add", add_back(honest)) == []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda i, gy, n, o: honest(i, gy, True, o), "came too"),
+        (lambda i, gy, n, o: honest(i, gy, n and i == 0, o), "needed alone, is None"),
+        (lambda i, gy, n, o: honest(i, gy, n, None), "is not the array that `out` gave"),
+        (lambda i, gy, n, o: o if o is not None else honest(i, gy, n, o), "differs from that"),
+    ],
+)
+def test_dishonest_uses_of_needs_and_out(spoil, words):
+    found = broken_contract("add", add_back(spoil))
+    assert any(words in line for line in found), found
+
+
+def test_a_gradient_that_differs_when_needed_alone():
+    def back(gy, saved, *, needs):
+        both = all(needs)
+        return tuple(gy * (1 if both else 1.001) if n else None for n in needs)
+
+    assert any("needed alone, differs" in line for line in broken_contract("add", back))

@@ -1,0 +1,145 @@
+"""conv2d with fewer multiplications: when it is taken, that it agrees, and how far it rounds."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minialex.autograd import OPS
+from minialex.ops import conv2d_winograd
+from minialex.ops._patches import Sizes
+from minialex.ops.conv2d_winograd import POINTS, T, interpolation, pays, powers
+
+ARRAY = OPS["conv2d"].implementations["array"]
+WINOGRAD = OPS["conv2d"].implementations["winograd"]
+ONE = {"stride": (1, 1), "dilation": (1, 1)}
+
+
+def sizes(H, W, KH, KW, padding=(0, 0), stride=(1, 1), dilation=(1, 1), N=32):
+    return Sizes(N, 1, 1, H, W, 1, KH, KW, stride, padding, dilation)
+
+
+def everything(implementation, x, w, b, gy, **params):
+    y, saved = implementation.forward(x, w, b, **params)
+    return y, *implementation.backward(gy, saved, **params)
+
+
+def test_interpolation_undoes_evaluation():
+    np.testing.assert_allclose(interpolation() @ powers(T), np.eye(T), atol=1e-13)
+    np.testing.assert_array_equal(powers(3)[0], [1, POINTS[0], POINTS[0] ** 2])
+    np.testing.assert_array_equal(powers(3)[-1], [0, 0, 1])
+
+
+@pytest.mark.parametrize("taps", [2, 3, 4, 5, 6])
+def test_a_tile_along_one_axis(normal, taps):
+    x, w = normal(T), normal(taps)
+    y = powers(T + 1 - taps).T @ ((powers(taps) @ w) * (interpolation().T @ x))
+    np.testing.assert_allclose(y, np.correlate(x, w), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("case", "expected"),
+    [
+        (sizes(13, 13, 3, 3, (1, 1)), True),
+        (sizes(27, 27, 5, 5, (2, 2)), True),
+        (sizes(13, 13, 3, 3, (1, 1), stride=(1, 2)), False),
+        (sizes(13, 13, 3, 3, (1, 1), dilation=(2, 1)), False),
+        (sizes(13, 13, 1, 1), False),
+        (sizes(13, 13, 7, 7, (3, 3)), False),
+        (sizes(13, 13, 11, 11, (5, 5)), False),
+        # a tile of 49 multiplications for the 4 outputs of 9 that there are
+        (sizes(4, 4, 3, 3), False),
+        (sizes(5, 5, 3, 3), False),
+        (sizes(7, 7, 3, 3), True),
+        # filters are transformed once, however few images there are
+        (sizes(13, 13, 3, 3, (1, 1), N=1), False),
+        (sizes(13, 13, 3, 3, (1, 1), N=4), True),
+        (sizes(13, 13, 3, 3, (1, 1), N=0), False),
+    ],
+)
+def test_it_is_taken_where_it_saves_a_third(case, expected):
+    assert pays(case) is expected
+
+
+def test_what_it_is_not_taken_for_is_computed_as_array_does(normal):
+    arrays = normal(2, 3, 9, 9), normal(4, 3, 3, 3), normal(4), normal(2, 4, 5, 5)
+    params = {"stride": (2, 2), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
+    for a, b in zip(
+        everything(WINOGRAD, *arrays, **params), everything(ARRAY, *arrays, **params), strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+
+
+@given(data=st.data())
+@settings(max_examples=50)
+def test_it_agrees_with_array(data):
+    def draw(low, high):
+        return data.draw(st.integers(low, high))
+
+    groups, KH, KW = draw(1, 2), draw(2, 6), draw(2, 6)
+    N, C, O = draw(0, 3), draw(1, 3), draw(1, 3)
+    padding = draw(0, 3), draw(0, 3)
+    H = draw(max(1, KH - 2 * padding[0]), 17)
+    W = draw(max(1, KW - 2 * padding[1]), 17)
+    rng = np.random.default_rng(draw(0, 99))
+    x, w = rng.standard_normal((N, groups * C, H, W)), rng.standard_normal((groups * O, C, KH, KW))
+    params = ONE | {"padding": padding, "groups": groups}
+    b = rng.standard_normal(groups * O)
+    gy = rng.standard_normal(ARRAY.forward(x, w, **params)[0].shape)
+    with pytest.MonkeyPatch.context() as patch:
+        # also where it would not save much
+        patch.setattr(conv2d_winograd, "pays", lambda s: True)
+        tried = everything(WINOGRAD, x, w, b, gy, **params)
+    for a, c in zip(tried, everything(ARRAY, x, w, b, gy, **params), strict=True):
+        np.testing.assert_allclose(a, c, rtol=0, atol=1e-11 * max(1, np.abs(c).max(initial=0)))
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize("room", [1, 100_000, 1 << 30])
+def test_images_in_blocks_of_any_size_on_any_number_of_cores(
+    cores, normal, monkeypatch, room, number
+):
+    cores(number)
+    monkeypatch.setattr(conv2d_winograd, "CACHE", room)
+    arrays = normal(7, 4, 9, 10), normal(6, 2, 3, 3), normal(6), normal(7, 6, 9, 10)
+    assert pays(Sizes.of(*arrays[:2], (1, 1), (1, 1), (1, 1), 2))
+    params = ONE | {"padding": (1, 1), "groups": 2}
+    for a, b in zip(
+        everything(WINOGRAD, *arrays, **params), everything(ARRAY, *arrays, **params), strict=True
+    ):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-11 * np.abs(b).max())
+
+
+def test_the_same_from_run_to_run(cores, normal):
+    cores(2)
+    shapes = [(5, 16, 13, 13), (24, 16, 3, 3), (24,), (5, 24, 13, 13)]
+    arrays = [normal(*shape, dtype="float32") for shape in shapes]
+    params = ONE | {"padding": (1, 1), "groups": 1}
+    first = [a.tobytes() for a in everything(WINOGRAD, *arrays, **params)]
+    for _ in range(5):
+        assert [a.tobytes() for a in everything(WINOGRAD, *arrays, **params)] == first
+
+
+@pytest.mark.parametrize(("C", "O", "size", "taps"), [(192, 96, 13, 3), (64, 48, 27, 5)])
+def test_it_rounds_as_little_as_its_docstring_says(normal, C, O, size, taps):
+    x = np.maximum(normal(4, C, size, size), 0)
+    w, b = normal(O, C, taps, taps), normal(O)
+    gy = normal(4, O, size, size)
+    params = ONE | {"padding": (taps // 2, taps // 2), "groups": 1}
+    exact = everything(ARRAY, x, w, b, gy, **params)
+    single = [a.astype("float32") for a in (x, w, b, gy)]
+    for a, c in zip(everything(WINOGRAD, *single, **params)[:3], exact, strict=False):
+        error = np.sqrt(((a - c) ** 2).mean() / (c**2).mean())
+        assert error < 5e-6
+
+
+def test_a_frozen_layer_gets_no_gradient(normal):
+    x, w, b, gy = normal(9, 3, 10, 10), normal(4, 3, 3, 3), normal(4), normal(9, 4, 10, 10)
+    params = ONE | {"padding": (1, 1), "groups": 1}
+    _, saved = WINOGRAD.forward(x, w, b, **params)
+    whole = WINOGRAD.backward(gy, saved, **params)
+    for i in range(3):
+        needs = tuple(j == i for j in range(3))
+        some = WINOGRAD.backward(gy, saved, needs=needs, **params)
+        assert [g is not None for g in some] == list(needs)
+        np.testing.assert_array_equal(some[i], whole[i])
