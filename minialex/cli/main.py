@@ -18,6 +18,7 @@ COMMANDS = {
     "predict": "minialex.cli.predict",
     "summary": "minialex.cli.summary",
     "data": "minialex.cli.data",
+    "bench": "minialex.cli.bench",
 }
 
 
