@@ -72,15 +72,18 @@ template <typename T, class Lines> struct Patches {
     }
 };
 
-// Lines `stride` apart, whose elements lie where the table says.
+// Lines `stride` apart, whose elements lie where the table says. Beyond the last line it is read
+// again: what comes of that is not stored.
 template <typename T> struct Tabled {
     const T* p;
     int start, stride, count;
 
     using Line = int;
-    __device__ __forceinline__ Line line(const int i) const { return i; }
-    __device__ __forceinline__ T get(const Line i, int, const Spot& k) const {
-        return i < count && k.dense >= 0 ? p[start + i * stride + k.dense] : T(0);
+    __device__ __forceinline__ Line line(const int i) const {
+        return start + min(i, count - 1) * stride;
+    }
+    __device__ __forceinline__ T get(const Line line, int, const Spot& k) const {
+        return k.dense >= 0 ? p[line + k.dense] : T(0);
     }
 };
 
@@ -113,23 +116,28 @@ template <typename T, int LINES, int THREADS, class Matrix> class LanesOnLines {
 };
 
 // Lanes run along k: for matrices in which an element's neighbours in memory are its line's next.
+// A thread sees up to 16 lines, and what is kept of them would take more registers than can be
+// spared: it lies in shared memory, where the 8 lanes of a line read the same place.
 template <typename T, int LINES, int THREADS, class Matrix> class LanesOnK {
     using Lanes = Walk<THREADS, DEPTH, 1>;
     static constexpr int COUNT = LINES * DEPTH / THREADS;
     Matrix matrix;
-    typename Matrix::Line line[COUNT];
+    const typename Matrix::Line* lines;
     T held[COUNT];
 
   public:
+    // The barrier that panel_product has after its first spots stands for these lines too.
     __device__ LanesOnK(const Matrix& matrix, const int first) : matrix(matrix) {
-#pragma unroll
-        for (int r = 0; r < COUNT; ++r) line[r] = matrix.line(first + Lanes::down(r));
+        __shared__ typename Matrix::Line kept[LINES];
+        for (int i = threadIdx.x; i < LINES; i += THREADS) kept[i] = matrix.line(first + i);
+        lines = kept;
     }
     __device__ __forceinline__ void fetch(const int k, const Spot* table) {
         const int across = Lanes::across(0);
         const Spot spot = table[across];
 #pragma unroll
-        for (int r = 0; r < COUNT; ++r) held[r] = matrix.get(line[r], k + across, spot);
+        for (int r = 0; r < COUNT; ++r)
+            held[r] = matrix.get(lines[Lanes::down(r)], k + across, spot);
     }
     __device__ __forceinline__ void lay(Panel<T, LINES>& panel) const {
 #pragma unroll

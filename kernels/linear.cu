@@ -16,6 +16,7 @@
 // Cost:    2 R O I operations each. With few rows (R < 100 or so) fetching w, 4 O I bytes, takes longer
 //          than that: then what counts is that w is fetched once and by enough blocks at a time,
 //          which is what parts are for.
+#include "linear.cuh"
 #include "register_product.cuh"
 #include "tile_product.cuh"
 
@@ -118,65 +119,35 @@ __global__ void __launch_bounds__(256) linear_weight_gradient_tiled(
 }
 
 // ---- register_blocked: sums in registers, vectors, double buffering ------------------------------
-// register_product.cuh has the idea. The kernels differ in the way their matrices lie.
-
-// The result, `columns` wide, with a bias for each column.
-template <typename T> struct IntoRows {
-    T* p;
-    const T* b;
-    int first_row, rows, first_column, columns;
-
-    __device__ __forceinline__ int column(const int j) const { return first_column + j; }
-    __device__ __forceinline__ void put(const int i, const int column, const T value) const {
-        const int row = first_row + i;
-        if (row < rows && column < columns)
-            p[row * columns + column] = b ? value + b[column] : value;
-    }
-};
-
-// out (M, N) = sum over k of left and right. LEFT_ALONG: left is (M, K) in memory, else (K, M).
-// RIGHT_ALONG: right is (N, K), else (K, N).
-template <typename T, int ROWS, bool LEFT_ALONG, bool RIGHT_ALONG>
-__device__ __forceinline__ void product_of(const T* left, const T* right, const T* b, T* out,
-                                           const int M, const int N, const int K, const bool vectors,
-                                           const int depth) {
-    using Block = Blocking<T, ROWS>;
-    const int first = blockIdx.y * depth, last = min(K, first + depth);
-    const Home here = home<T, ROWS>(M);
-    const Plain<T, Block::M, Block::THREADS, LEFT_ALONG> rows(
-        left, 0, LEFT_ALONG ? K : M, here.row, M, last, vectors);
-    const Plain<T, Block::N, Block::THREADS, RIGHT_ALONG> columns(
-        right, 0, RIGHT_ALONG ? K : N, here.column, N, last, vectors);
-    const IntoRows<T> result{out + size_t(blockIdx.y) * M * N, b, here.row, M, here.column, N};
-    panel_product<T, ROWS, InRegisters<T, ROWS>>(rows, columns, NoSpots{}, result, first, last);
-}
+// panel_product.cuh and register_product.cuh have the idea. The kernels differ in the way their
+// matrices lie.
 
 // The idea: x and w both lie along k, which is I.
 // instances: ROWS = 4, 8, 16
 template <typename T, int ROWS>
-__global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS))
-linear_forward_register_blocked(
+__global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS)) linear_forward_register_blocked(
     const T* __restrict__ x, const T* __restrict__ w, const T* __restrict__ b, T* __restrict__ y,
     const int R, const int O, const int I, const bool vectors, const int depth) {
-    product_of<T, ROWS, true, true>(x, w, b, y, R, O, I, vectors, depth);
+    linear_product_by<InRegisters<T, ROWS>, T, ROWS, true, true>(
+        x, w, b, y, R, O, I, vectors, depth);
 }
 
 // The idea: gy lies along k, which is O, and w across it.
 // instances: ROWS = 4, 8, 16
 template <typename T, int ROWS>
-__global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS))
-linear_data_gradient_register_blocked(
+__global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS)) linear_data_gradient_register_blocked(
     const T* __restrict__ gy, const T* __restrict__ w, T* __restrict__ gx, const int R,
     const int O, const int I, const bool vectors, const int depth) {
-    product_of<T, ROWS, true, false>(gy, w, nullptr, gx, R, I, O, vectors, depth);
+    linear_product_by<InRegisters<T, ROWS>, T, ROWS, true, false>(
+        gy, w, nullptr, gx, R, I, O, vectors, depth);
 }
 
 // The idea: gy and x both lie across k, which is R.
 // instances: ROWS = 4, 8, 16
 template <typename T, int ROWS>
-__global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS))
-linear_weight_gradient_register_blocked(
+__global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS)) linear_weight_gradient_register_blocked(
     const T* __restrict__ gy, const T* __restrict__ x, T* __restrict__ gw, const int R,
     const int O, const int I, const bool vectors, const int depth) {
-    product_of<T, ROWS, false, false>(gy, x, nullptr, gw, O, I, R, vectors, depth);
+    linear_product_by<InRegisters<T, ROWS>, T, ROWS, false, false>(
+        gy, x, nullptr, gw, O, I, R, vectors, depth);
 }

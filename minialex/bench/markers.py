@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from minialex.bench import record as records
-from minialex.bench.record import Record
 from minialex.bench.tables import document_table
 from minialex.errors import MinialexError
 
@@ -50,31 +49,28 @@ def fill(text: str, table: Callable[[str], str]) -> str:
     return "".join(filled)
 
 
-def results(root: Path) -> list[Record]:
-    """Return the records ``benchmarks/results/*/record.json`` of a source tree, sorted by name.
-
-    Raises
-    ------
-    MinialexError
-        If there are none, or one cannot be read.
-    """
-    paths = sorted((root / RESULTS).glob(f"*/{records.FILE}"))
-    if not paths:
-        raise MinialexError(f"no records in {root / RESULTS}: `minialex bench --out` writes there")
-    return [records.read(path) for path in paths]
+def result_files(root: Path) -> list[Path]:
+    """Return the records ``benchmarks/results/*/record.json`` of a source tree, sorted by name."""
+    return sorted((root / RESULTS).glob(f"*/{records.FILE}"))
 
 
 def documents(root: Path) -> list[Path]:
     """Return the documents of a source tree that have markers."""
     paths = [root / "README.md", root / "benchmarks" / "README.md"]
     paths += sorted((root / "docs").rglob("*.md"))
-    return [p for p in paths if p.exists() and re.search(OPENING, p.read_text(encoding="utf-8"))]
+    return [p for p in paths if p.exists() and re.search(EITHER, p.read_text(encoding="utf-8"))]
 
 
 def stale(root: Path) -> dict[Path, str]:
-    """Return the documents whose tables are not those of the results, with the text they need."""
+    """Return the documents whose tables are not those of the results, with the text they need.
+
+    Raises
+    ------
+    MinialexError
+        If a marker does not match, or asks for a table that there is not.
+    """
     paths = documents(root)
-    found = results(root) if paths else []
+    found = [records.read(path) for path in result_files(root)]
     wanted = {}
     for path in paths:
         text = path.read_text(encoding="utf-8")

@@ -74,7 +74,7 @@ def measure(
     MinialexError
         If there is nothing to measure.
     """
-    if not plan.cases and not plan.memory:
+    if not (plan.cases or plan.memory or plan.imports):
         raise MinialexError("no case fits what was asked for: ask for other ops or networks")
     with pinning.pinned(plan.threads) as count, bench.stack, on_device(bench.device):
         bench.peers, absent = find(plan.peers, bench.device, count)

@@ -304,5 +304,7 @@ def document_table(name: str, records: list[Record]) -> str:
         if table.cells:
             parts.append(f"{machine_name(record)}:\n\n{table.markdown()}")
     if not parts:
-        raise MinialexError(f"no result has anything for the table {name!r}: measure it first")
+        raise MinialexError(
+            f"no result has anything for the table {name!r}: measure it with `minialex bench`"
+        )
     return "\n\n".join(parts)

@@ -139,12 +139,13 @@ def _show(record: Record, pictures: list[Path], out: Path) -> None:
     for table in (table_of(record, rows), *others):
         if table.cells:
             _print(table)
-    gemm, copy = (max(c, default=0.0) for c in (record.ceilings.gemm, record.ceilings.copy))
-    console.print(
-        f"This machine: {gemm / 1e9:,.1f} GFLOP/s in a large matrix product, "
-        f"{copy / 1e9:,.1f} GB/s in a large copy, {record.threads['used']} threads."
-    )
-    console.print("Above 1 in a column NAME/this, NAME takes longer.")
+    if rows:
+        gemm, copy = (max(rates) / 1e9 for rates in (record.ceilings.gemm, record.ceilings.copy))
+        console.print(
+            f"This machine: {gemm:,.1f} GFLOP/s in a large matrix product, {copy:,.1f} GB/s in a "
+            f"large copy, {record.threads['used']} threads."
+        )
+        console.print("Above 1 in a column NAME/this, NAME takes longer.")
     for line in refusals(record):
         console.print(f"not timed: {line}", markup=False)
     if record.busy > BUSY:

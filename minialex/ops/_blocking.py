@@ -34,6 +34,10 @@ MULTIPROCESSORS = 132
 LANES = 128
 BYTES_A_CLOCK = 2000
 LAUNCH_CLOCKS = 5000
+# How long a number takes to come from memory, and how many blocks a multiprocessor holds, which
+# wait for theirs side by side (resident_blocks in the kernels).
+LATENCY_CLOCKS = 700
+RESIDENT = {4: 6, 8: 3, 16: 2}
 # Instructions to fetch one number into shared memory, and steps that a block's start and end take.
 FETCH = 8
 EDGES = 4
@@ -95,6 +99,7 @@ def _clocks(M: int, N: int, steps: int, copies: int, itemsize: int, rows: int, p
     step = (multiplications + FETCH * (height + width) * DEPTH) / LANES
     blocks = _tiles(M, N, rows, itemsize) * copies * parts
     turns = -(-blocks // MULTIPROCESSORS)
+    step = max(step, LATENCY_CLOCKS / min(turns, RESIDENT[rows]))
     adding_up = LAUNCH_CLOCKS + (2 * parts + 1) * M * N * copies * itemsize / BYTES_A_CLOCK
     return turns * (-(-steps // parts) + EDGES) * step + (adding_up if parts > 1 else 0)
 

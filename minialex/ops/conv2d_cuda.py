@@ -4,6 +4,7 @@
     tiled           kernels/conv2d_tiled.cu           tiles in shared memory
     im2col          kernels/conv2d_im2col.cu          patches written out, products of matrices
     implicit_gemm   kernels/conv2d_implicit_gemm.cu   the same products, patches never written
+    tf32x3          kernels/conv2d_tensor_core.cu     the same on tensor cores (sm_80 and later)
 
 A rung is three functions, which launch kernels for y, gx and gw; all share the bias gradient. They
 take C-contiguous arrays of up to 2^31 - 2^16 elements. saved = (x, w), as for every implementation,
@@ -270,40 +271,43 @@ def _im2col_weight_gradient(gy: Array, x: Array, gw: Array, at: Sizes) -> None:
         multiply(_weight_gradient_im2col, how, at.groups, arrays, gw, some, add=later)
 
 
-# ---- implicit_gemm -------------------------------------------------------------------------------
-
-_FILE = "conv2d_implicit_gemm.cu"
-_forward_implicit = cuda.kernel(_FILE, "conv2d_forward_implicit_gemm", optional=("b",))
-_data_gradient_implicit = cuda.kernel(_FILE, "conv2d_data_gradient_implicit_gemm")
-_weight_gradient_implicit = cuda.kernel(_FILE, "conv2d_weight_gradient_implicit_gemm")
+# ---- implicit_gemm and tf32x3 --------------------------------------------------------------------
 
 
-def _implicit_forward(x: Array, w: Array, b: Array | None, y: Array, at: Sizes) -> None:
-    how = cut(at.filters, at.pixels, at.taps, copies=at.groups, itemsize=x.itemsize)
-    arrays, sizes, P = (x, w), (*at, in_vectors((w, at.taps))), at.OH * at.OW
-    multiply(_forward_implicit, how, at.groups, arrays, y, sizes, bias=(b,), inner=P)
+def _implicit(file: str, rung: str) -> Rung:
+    """Return the rung whose three kernels, in `file`, look patches up as they go."""
+    forward_kernel = cuda.kernel(file, f"conv2d_forward_{rung}", optional=("b",))
+    data_kernel = cuda.kernel(file, f"conv2d_data_gradient_{rung}")
+    weight_kernel = cuda.kernel(file, f"conv2d_weight_gradient_{rung}")
 
+    def forward(x: Array, w: Array, b: Array | None, y: Array, at: Sizes) -> None:
+        how = cut(at.filters, at.pixels, at.taps, copies=at.groups, itemsize=x.itemsize)
+        arrays, sizes, P = (x, w), (*at, in_vectors((w, at.taps))), at.OH * at.OW
+        multiply(forward_kernel, how, at.groups, arrays, y, sizes, bias=(b,), inner=P)
 
-def _implicit_data_gradient(gy: Array, w: Array, gx: Array, at: Sizes) -> None:
-    # Elements of x fall into sh x sw phases, each a product of its own: see the kernel.
-    copies = at.groups * at.sh * at.sw
-    elements = at.N * -(-at.H // at.sh) * -(-at.W // at.sw)
-    steps = at.sh // gcd(at.sh, at.dh), at.sw // gcd(at.sw, at.dw)
-    depth = at.filters * -(-at.KH // steps[0]) * -(-at.KW // steps[1])
-    how = cut(at.channels, elements, depth, copies=copies, itemsize=gy.itemsize)
-    multiply(_data_gradient_implicit, how, copies, (gy, w), gx, at)
+    def data_gradient(gy: Array, w: Array, gx: Array, at: Sizes) -> None:
+        # Elements of x fall into sh x sw phases, each a product of its own: see the kernel.
+        copies = at.groups * at.sh * at.sw
+        elements = at.N * -(-at.H // at.sh) * -(-at.W // at.sw)
+        steps = at.sh // gcd(at.sh, at.dh), at.sw // gcd(at.sw, at.dw)
+        depth = at.filters * -(-at.KH // steps[0]) * -(-at.KW // steps[1])
+        how = cut(at.channels, elements, depth, copies=copies, itemsize=gy.itemsize)
+        multiply(data_kernel, how, copies, (gy, w), gx, at)
 
+    def weight_gradient(gy: Array, x: Array, gw: Array, at: Sizes) -> None:
+        how = cut(at.filters, at.taps, at.pixels, copies=at.groups, itemsize=x.itemsize)
+        multiply(weight_kernel, how, at.groups, (gy, x), gw, at)
 
-def _implicit_weight_gradient(gy: Array, x: Array, gw: Array, at: Sizes) -> None:
-    how = cut(at.filters, at.taps, at.pixels, copies=at.groups, itemsize=x.itemsize)
-    multiply(_weight_gradient_implicit, how, at.groups, (gy, x), gw, at)
+    return Rung(forward, data_gradient, weight_gradient)
 
 
 IMPLEMENTATIONS = {
-    "naive": implementation(Rung(_naive_forward, _naive_data_gradient, _naive_weight_gradient)),
-    "tiled": implementation(Rung(_tiled_forward, _tiled_data_gradient, _tiled_weight_gradient)),
-    "im2col": implementation(Rung(_im2col_forward, _im2col_data_gradient, _im2col_weight_gradient)),
-    "implicit_gemm": implementation(
-        Rung(_implicit_forward, _implicit_data_gradient, _implicit_weight_gradient)
-    ),
+    name: implementation(rung)
+    for name, rung in {
+        "naive": Rung(_naive_forward, _naive_data_gradient, _naive_weight_gradient),
+        "tiled": Rung(_tiled_forward, _tiled_data_gradient, _tiled_weight_gradient),
+        "im2col": Rung(_im2col_forward, _im2col_data_gradient, _im2col_weight_gradient),
+        "implicit_gemm": _implicit("conv2d_implicit_gemm.cu", "implicit_gemm"),
+        "tf32x3": _implicit("conv2d_tensor_core.cu", "tf32x3"),
+    }.items()
 }

@@ -1,8 +1,9 @@
-"""linear as CUDA kernels (``kernels/linear.cu``): three rungs, from the plainest to the fastest.
+"""linear as CUDA kernels: a ladder of implementations, from the plainest to the fastest.
 
-    naive              one thread a number, all from memory
-    tiled              tiles in shared memory
-    register_blocked   sums in registers, vectors, double buffering
+    naive              kernels/linear.cu               one thread a number, all from memory
+    tiled              kernels/linear.cu               tiles in shared memory
+    register_blocked   kernels/linear.cu               sums in registers, vectors, double buffering
+    tf32x3             kernels/linear_tensor_core.cu   the same on tensor cores (sm_80 and later)
 
 saved = (x, w), as for every implementation.
 """
@@ -128,38 +129,40 @@ def _tiled_weight_gradient(gy: Array, x: Array, gw: Array) -> None:
     _weight_gradient_tiled(_grid(gw, TILE), TILE, gy, x, gw, len(gy), *gw.shape)
 
 
-# ---- register_blocked ----------------------------------------------------------------------------
-
-_forward_blocked = cuda.kernel("linear.cu", "linear_forward_register_blocked", optional=("b",))
-_data_gradient_blocked = cuda.kernel("linear.cu", "linear_data_gradient_register_blocked")
-_weight_gradient_blocked = cuda.kernel("linear.cu", "linear_weight_gradient_register_blocked")
+# ---- register_blocked and tf32x3 -----------------------------------------------------------------
 
 
-def _blocked_forward(x: Array, w: Array, b: Array | None, y: Array) -> None:
-    (R, O), I = y.shape, w.shape[1]
-    how = cut(R, O, I, copies=1, itemsize=x.itemsize)
-    vectors = in_vectors((x, I), (w, I))
-    multiply(_forward_blocked, how, 1, (x, w), y, (R, O, I, vectors), bias=(b,))
+def _blocked(file: str, rung: str) -> Rung:
+    """Return the rung whose three kernels, in `file`, go panel by panel."""
+    forward_kernel = cuda.kernel(file, f"linear_forward_{rung}", optional=("b",))
+    data_kernel = cuda.kernel(file, f"linear_data_gradient_{rung}")
+    weight_kernel = cuda.kernel(file, f"linear_weight_gradient_{rung}")
 
+    def forward(x: Array, w: Array, b: Array | None, y: Array) -> None:
+        (R, O), I = y.shape, w.shape[1]
+        how = cut(R, O, I, copies=1, itemsize=x.itemsize)
+        sizes = R, O, I, in_vectors((x, I), (w, I))
+        multiply(forward_kernel, how, 1, (x, w), y, sizes, bias=(b,))
 
-def _blocked_data_gradient(gy: Array, w: Array, gx: Array) -> None:
-    (R, O), I = gy.shape, w.shape[1]
-    how = cut(R, I, O, copies=1, itemsize=gy.itemsize)
-    vectors = in_vectors((gy, O), (w, I))
-    multiply(_data_gradient_blocked, how, 1, (gy, w), gx, (R, O, I, vectors))
+    def data_gradient(gy: Array, w: Array, gx: Array) -> None:
+        (R, O), I = gy.shape, w.shape[1]
+        how = cut(R, I, O, copies=1, itemsize=gy.itemsize)
+        multiply(data_kernel, how, 1, (gy, w), gx, (R, O, I, in_vectors((gy, O), (w, I))))
 
+    def weight_gradient(gy: Array, x: Array, gw: Array) -> None:
+        (R, O), I = gy.shape, gw.shape[1]
+        how = cut(O, I, R, copies=1, itemsize=gy.itemsize)
+        multiply(weight_kernel, how, 1, (gy, x), gw, (R, O, I, in_vectors((gy, O), (x, I))))
 
-def _blocked_weight_gradient(gy: Array, x: Array, gw: Array) -> None:
-    (R, O), I = gy.shape, gw.shape[1]
-    how = cut(O, I, R, copies=1, itemsize=gy.itemsize)
-    vectors = in_vectors((gy, O), (x, I))
-    multiply(_weight_gradient_blocked, how, 1, (gy, x), gw, (R, O, I, vectors))
+    return Rung(forward, data_gradient, weight_gradient)
 
 
 IMPLEMENTATIONS = {
-    "naive": implementation(Rung(_naive_forward, _naive_data_gradient, _naive_weight_gradient)),
-    "tiled": implementation(Rung(_tiled_forward, _tiled_data_gradient, _tiled_weight_gradient)),
-    "register_blocked": implementation(
-        Rung(_blocked_forward, _blocked_data_gradient, _blocked_weight_gradient)
-    ),
+    name: implementation(rung)
+    for name, rung in {
+        "naive": Rung(_naive_forward, _naive_data_gradient, _naive_weight_gradient),
+        "tiled": Rung(_tiled_forward, _tiled_data_gradient, _tiled_weight_gradient),
+        "register_blocked": _blocked("linear.cu", "register_blocked"),
+        "tf32x3": _blocked("linear_tensor_core.cu", "tf32x3"),
+    }.items()
 }

@@ -4,9 +4,9 @@ Beside these, in modules of their own: `evaluate`, `kfold`, `predict`, `trained`
 from files), `checkpoint`, `metrics`, `pretrained`.
 """
 
-from minialex.train.loop import Outcome, Trainer
+from minialex.train.loop import Trainer
 from minialex.train.nonfinite import NonFiniteLossError
-from minialex.train.report import EpochEnd, Plan, Progress, Reporter, SilentReporter
+from minialex.train.report import EpochEnd, Outcome, Plan, Progress, Reporter, SilentReporter
 from minialex.train.runs import resume, train
 from minialex.train.settings import RECIPES, Settings, make_settings
 

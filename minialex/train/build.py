@@ -11,11 +11,12 @@ import numpy as np
 
 from minialex import arrays
 from minialex.arrays import Array, Device
-from minialex.autograd import Tensor, no_grad
+from minialex.autograd import Tensor, no_grad, record_calls
 from minialex.data import Bad, Dataset, Digits, Loader, open_folder, skip_bad, split
 from minialex.errors import MinialexError
 from minialex.models import AlexNet, alexnet
 from minialex.optim import SGD, Adam, Optimizer, RMSprop, Schedule, make_schedule
+from minialex.train.memory import check_memory
 from minialex.train.pretrained import fit_weights, load_weights, replacement_note
 from minialex.train.settings import DIGITS, Settings
 
@@ -113,10 +114,12 @@ def make_model(
     Raises
     ------
     MinialexError
-        If the images are too small for the network, or the pretrained weights do not fit.
+        If the images are too small for the network, batches too large for the memory, or the
+        pretrained weights do not fit.
     """
     model = alexnet(settings.variant, num_classes, dropout=settings.dropout, seed=settings.seed)
-    check_image_size(model, settings.image_size)
+    outputs = output_bytes(model, settings.image_size)
+    check_memory(outputs, device, settings.batch_size, settings.image_size)
     if settings.pretrained is not None:
         note = load_pretrained(model, settings.pretrained)
         if note and tell is not None:
@@ -124,12 +127,19 @@ def make_model(
     return move(model, device)
 
 
-def check_image_size(model: AlexNet, size: int) -> None:
-    """Raise MinialexError if images of `size` x `size` pixels are too small for the network."""
+def output_bytes(model: AlexNet, size: int) -> int:
+    """Run a blank image of `size` x `size` pixels through; returns the bytes of all ops' outputs.
+
+    Raises
+    ------
+    MinialexError
+        If the image is too small for the network.
+    """
     training = model.training
+    # nothing is drawn for dropout then
     model.eval()
     try:
-        with no_grad():
+        with no_grad(), record_calls() as calls:
             model(Tensor(np.zeros((1, 3, size, size), np.float32)))
     except ValueError as error:
         raise MinialexError(
@@ -138,6 +148,7 @@ def check_image_size(model: AlexNet, size: int) -> None:
         ) from error
     finally:
         model.train(training)
+    return sum(call.y.nbytes for call in calls)
 
 
 def load_pretrained(model: AlexNet, path: str | Path) -> str:

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from minialex.arrays import Array, array_module, to_numpy
+from minialex.arrays import Array, array_module, on_device, to_numpy
 from minialex.autograd import Tensor, no_grad
 from minialex.data import Batch, Loader
 from minialex.errors import MinialexError
 from minialex.nn import Module
 from minialex.ops import cross_entropy
+from minialex.train.memory import enough_memory
 
 Counts = npt.NDArray[np.int64]
 TOP = 5
@@ -149,7 +150,8 @@ def evaluate(
     ValueError
         If the network tells apart another number of classes.
     MinialexError
-        If there are no images, one cannot be read, or the network's outputs are not finite.
+        If there are no images, one cannot be read, memory does not suffice, or the network's
+        outputs are not finite.
     """
     if not len(loader.dataset):
         raise MinialexError("there are no images to judge: add some, or choose another folder")
@@ -157,9 +159,14 @@ def evaluate(
     training = model.training
     model.eval()
     try:
-        epoch = contextlib.closing(loader.epoch(0))
-        # what is not finite is found at the end
-        with no_grad(), np.errstate(all="ignore"), epoch as batches:
+        with (
+            no_grad(),
+            on_device(loader.device),
+            enough_memory(loader.device, loader.batch_size, loader.transform.size),
+            # what is not finite is found at the end
+            np.errstate(all="ignore"),
+            contextlib.closing(loader.epoch(0)) as batches,
+        ):
             for batch in batches:
                 tally.add(model(Tensor(batch.images)), batch)
                 if progress is not None:

@@ -204,7 +204,7 @@ class _Fold:
             _ask_to_stop(self.out / MARKER, outcome.signal)
             return None
         name = str(outcome.checkpoint.relative_to(self.out))
-        evaluation = evaluate(trainer.model, trainer.judge)
+        evaluation = evaluate(trainer.model, trainer.val_loader)
         record = record_of(self.number, self.k, name, len(self.data.train), evaluation)
         write_record(self.out, record)
         return record

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from signal import Signals
@@ -23,57 +22,19 @@ from minialex import arrays
 from minialex.arrays import Array
 from minialex.autograd import Tensor
 from minialex.data import Batch
-from minialex.errors import MinialexError
 from minialex.ops import cross_entropy
 from minialex.train import build
 from minialex.train.build import BEST, LAST, Data
 from minialex.train.checkpoint import Checkpoint
 from minialex.train.evaluate import Evaluation, NonFiniteOutputsError, evaluate
+from minialex.train.memory import enough_memory
 from minialex.train.metrics import MetricsWriter, Record
 from minialex.train.nonfinite import NonFiniteLossError, finite, first_nonfinite
 from minialex.train.pace import Pace
-from minialex.train.report import EpochEnd, Plan, Progress, Reporter, SilentReporter
+from minialex.train.report import EpochEnd, Outcome, Plan, Progress, Reporter, SilentReporter
 from minialex.train.settings import Settings
-from minialex.train.signals import StopRequest, exit_status, stop_on_signals
+from minialex.train.signals import StopRequest, stop_on_signals
 from minialex.train.state import Place, RunState, Sums, link
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a run ended.
-
-    Attributes
-    ----------
-    folder : Path
-    checkpoint : Path
-        Where the run stands.
-    best_checkpoint : Path or None
-        Where it did best on the held-out images; None before the first epoch's end.
-    best_epoch : int
-        Counted from 1; 0 before the first epoch's end.
-    best_accuracy : float
-        Of that epoch, in percent.
-    epochs : int
-        How many are done.
-    step : int
-        Batches of the whole run that are done.
-    signal : Signals or None
-        What stopped it before its end.
-    """
-
-    folder: Path
-    checkpoint: Path
-    best_checkpoint: Path | None
-    best_epoch: int
-    best_accuracy: float
-    epochs: int
-    step: int
-    signal: Signals | None
-
-    @property
-    def exit_status(self) -> int:
-        """What a program that did nothing else should exit with: 0, 130 or 143."""
-        return 0 if self.signal is None else exit_status(self.signal)
 
 
 class _StopError(Exception):
@@ -129,7 +90,7 @@ class Trainer:
         self.model = build.make_model(first, classes, self.device, self.notes.append)
         self.optimizer = build.make_optimizer(settings, self.model)
         self.loader = build.training_loader(settings, data.train, self.device)
-        self.judge = build.judging_loader(settings, data.val, self.device)
+        self.val_loader = build.judging_loader(settings, data.val, self.device)
         self.schedule = build.run_schedule(settings, len(self.loader))
         self.weights = build.loss_weights(settings, data.train, self.device)
         self.sums, self.pace = Sums(self.device), Pace()
@@ -161,6 +122,7 @@ class Trainer:
         with (
             MetricsWriter(self.folder, self.resumed_at) as metrics,
             stop_on_signals(self.marker) as stop,
+            arrays.on_device(self.device),
             # numbers that are not finite are looked for, and explained, here
             np.errstate(all="ignore"),
         ):
@@ -217,11 +179,12 @@ class Trainer:
     def _train(self, watch: _Watch) -> None:
         """Train on what is left of the epoch."""
         epoch = self.loader.epoch(self.place.epoch, self.place.batch)
-        with contextlib.closing(epoch) as batches:
+        s = self.settings
+        enough = enough_memory(self.device, s.batch_size, s.image_size)
+        with enough, contextlib.closing(epoch) as batches:
             self.pace.start()
             for batch in batches:
-                with self._enough_memory():
-                    self._step(batch)
+                self._step(batch)
                 self.pace.tick(len(batch))
                 self._after_batch(watch)
 
@@ -281,12 +244,11 @@ class Trainer:
         began = time.monotonic()
         if watch.stop:
             raise _StopError
-        with self._enough_memory():
-            try:
-                evaluation = evaluate(self.model, self.judge, progress)
-            except NonFiniteOutputsError:
-                self._explain_judging()
-                raise
+        try:
+            evaluation = evaluate(self.model, self.val_loader, progress)
+        except NonFiniteOutputsError:
+            self._explain_judging()
+            raise
         seconds = time.monotonic() - began
         self.pace.judging_seconds = seconds
         rate = evaluation.images / seconds
@@ -352,17 +314,6 @@ class Trainer:
 
     # What may go wrong --------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def _enough_memory(self) -> Iterator[None]:
-        try:
-            yield
-        except MemoryError as error:
-            s = self.settings
-            raise MinialexError(
-                f"not enough memory on {self.device} for batches of {s.batch_size} images of "
-                f"{s.image_size}x{s.image_size} pixels: lower the batch size, or the image size"
-            ) from error
-
     def _explain(self, images: Array) -> None:
         """Raise NonFiniteLossError, naming the layer at which the numbers of a batch go wrong."""
         layer, cause = first_nonfinite(self.model, Tensor(images)) or (None, "the loss overflowed")
@@ -371,7 +322,7 @@ class Trainer:
     def _explain_judging(self) -> None:
         """Raise NonFiniteLossError for the first held-out batch at which the numbers go wrong."""
         self.model.eval()
-        for batch in self.judge.epoch(0):
+        for batch in self.val_loader.epoch(0):
             found = first_nonfinite(self.model, Tensor(batch.images))
             if found:
                 raise self._nonfinite(*found)

@@ -21,6 +21,7 @@ from minialex.errors import MinialexError
 from minialex.ops import softmax
 from minialex.threads import cores
 from minialex.train.evaluate import NonFiniteOutputsError
+from minialex.train.memory import enough_memory
 from minialex.train.trained import Trained
 
 Pixels = npt.NDArray[np.uint8]
@@ -139,15 +140,11 @@ def _read(index: int, path: str, transform: Transform) -> Pixels | Bad:
 def _guesses(trained: Trained, pixels: Pixels, top: int) -> Iterator[tuple[Guess, ...]]:
     """Yield the guesses for images (N, S, S, 3)."""
     device = next(trained.model.parameters()).device
-    try:
-        with no_grad(), np.errstate(all="ignore"):
-            images = prepare(arrays.to_device(pixels, device))
-            p = softmax(trained.model(Tensor(images))).numpy()
-    except MemoryError as error:
-        raise MinialexError(
-            f"not enough memory on {device} for batches of {len(pixels)} images: "
-            "lower the batch size"
-        ) from error
+    N, S, _, _ = pixels.shape
+    enough = enough_memory(device, N, S)
+    with enough, no_grad(), np.errstate(all="ignore"), arrays.on_device(device):
+        images = prepare(arrays.to_device(pixels, device))
+        p = softmax(trained.model(Tensor(images))).numpy()
     if not np.isfinite(p).all():
         raise NonFiniteOutputsError
     for row in p:

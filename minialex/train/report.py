@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from signal import Signals
 from typing import Protocol
 
 from minialex.arrays import Device
 from minialex.train.settings import Settings
+from minialex.train.signals import exit_status
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,44 @@ class EpochEnd:
     val_accuracy: float
     best: bool
     seconds: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes
+    ----------
+    folder : Path
+    checkpoint : Path
+        Where the run stands.
+    best_checkpoint : Path or None
+        Where it did best on the held-out images; None before the first epoch's end.
+    best_epoch : int
+        Counted from 1; 0 before the first epoch's end.
+    best_accuracy : float
+        Of that epoch, in percent.
+    epochs : int
+        How many are done.
+    step : int
+        Batches of the whole run that are done.
+    signal : Signals or None
+        What stopped it before its end.
+    """
+
+    folder: Path
+    checkpoint: Path
+    best_checkpoint: Path | None
+    best_epoch: int
+    best_accuracy: float
+    epochs: int
+    step: int
+    signal: Signals | None
+
+    @property
+    def exit_status(self) -> int:
+        """What a program that did nothing else should exit with: 0, 130 or 143."""
+        return 0 if self.signal is None else exit_status(self.signal)
 
 
 class Reporter(Protocol):

@@ -19,9 +19,9 @@ from minialex.errors import MinialexError
 from minialex.train import checkpoint
 from minialex.train.build import LAST, Data, open_data
 from minialex.train.files import atomic_write, claim
-from minialex.train.loop import Outcome, Trainer
+from minialex.train.loop import Trainer
 from minialex.train.metrics import draw_curves, read_metrics
-from minialex.train.report import Reporter, SilentReporter
+from minialex.train.report import Outcome, Reporter, SilentReporter
 from minialex.train.settings import DIGITS, PLACES, Settings
 
 SETTINGS, CURVES, SKIPPED = "settings.json", "curves.png", "skipped.txt"

@@ -1,6 +1,6 @@
 import pytest
 
-from minialex.bench import markers
+from minialex.bench import markers, report
 from minialex.bench.markers import fill, stale
 from minialex.bench.record import write
 from minialex.errors import MinialexError
@@ -43,6 +43,23 @@ def test_markers_that_do_not_match_are_refused(text, what):
         fill(text, str)
 
 
+def test_the_command_checks_and_writes(tree, capsys):
+    assert report.main(["--check"], tree) == 1
+    assert "README.md: tables out of date" in capsys.readouterr().out
+    assert report.main([], tree) == 0
+    assert "README.md: tables written" in capsys.readouterr().out
+    assert report.main(["--check"], tree) == 0
+    assert (tree / markers.RESULTS / "roofline.png").exists()
+    assert (tree / markers.RESULTS / "cpu" / "roofline.png").exists()
+
+
+def test_the_command_names_what_is_wrong(tree, capsys):
+    (tree / "README.md").write_text("<!-- /bench -->")
+    assert report.main([], tree) == 2
+    assert "README.md: <!-- /bench --> closes no marker" in capsys.readouterr().out
+    assert report.main(["--chekc"], tree) == 2
+
+
 @pytest.fixture
 def tree(tmp_path):
     write(record(1, cases=2), tmp_path / markers.RESULTS / "cpu" / "record.json")
@@ -82,5 +99,5 @@ def test_markers_without_any_results_are_refused(tmp_path):
     (tmp_path / "README.md").write_text("no markers")
     assert stale(tmp_path) == {}
     (tmp_path / "README.md").write_text(DOCUMENT)
-    with pytest.raises(MinialexError, match="no records"):
+    with pytest.raises(MinialexError, match="no result has"):
         stale(tmp_path)

@@ -11,7 +11,7 @@ import pytest
 from minialex import reference
 from minialex.autograd import OPS
 
-RUNGS = ("naive", "tiled", "im2col", "implicit_gemm")
+RUNGS = ("naive", "tiled", "im2col", "implicit_gemm", "tf32x3")
 NAMES = ("y", "gx", "gw", "gb")
 
 

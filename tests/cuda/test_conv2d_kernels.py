@@ -87,7 +87,7 @@ LARGE = Conv((2, 33, 13, 13), 132, (3, 3), padding=(1, 1))
 
 @pytest.mark.parametrize("parts", [1, 3])
 @pytest.mark.parametrize("rows", _blocking.ROWS)
-@pytest.mark.parametrize("rung", ["im2col", "implicit_gemm"])
+@pytest.mark.parametrize("rung", ["im2col", "implicit_gemm", "tf32x3"])
 def test_every_way_to_cut(rung, rows, parts, monkeypatch):
     def forced(M, N, K, *, copies, itemsize, most_parts=64):
         steps = -(-K // 8)

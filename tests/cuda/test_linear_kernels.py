@@ -13,7 +13,7 @@ from minialex.ops import _blocking, _launching, linear_cuda
 from .conv2d_runs import poisoned
 
 IMPLEMENTATIONS = OPS["linear"].implementations
-RUNGS = ("naive", "tiled", "register_blocked")
+RUNGS = ("naive", "tiled", "register_blocked", "tf32x3")
 SIZES = {
     "one number": (1, 1, 1),
     "a batch of one": (1, 31, 33),
@@ -76,7 +76,8 @@ def test_any_shape(rung, R, O, I):
 
 @pytest.mark.parametrize("parts", [1, 3])
 @pytest.mark.parametrize("rows", _blocking.ROWS)
-def test_every_way_to_cut(rows, parts, monkeypatch):
+@pytest.mark.parametrize("rung", ["register_blocked", "tf32x3"])
+def test_every_way_to_cut(rung, rows, parts, monkeypatch):
     def forced(M, N, K, *, copies, itemsize):
         steps = -(-K // 8)
         depth = 8 * -(-steps // parts)
@@ -85,9 +86,9 @@ def test_every_way_to_cut(rows, parts, monkeypatch):
     monkeypatch.setattr(linear_cuda, "cut", forced)
     arrays = draw(131, 260, 136, np.float32)
     with cuda.emulated("checked") as emulation:
-        got = results("register_blocked", *arrays)
+        got = results(rung, *arrays)
     assert_right(got, *arrays)
-    assert emulation.launches[f"linear_forward_register_blocked<float, {rows}>"] == 1
+    assert emulation.launches[f"linear_forward_{rung}<float, {rows}>"] == 1
 
 
 @pytest.mark.parametrize("backward", [*RUNGS, "array"])

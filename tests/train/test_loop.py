@@ -11,7 +11,7 @@ from minialex.errors import MinialexError
 from minialex.models import alexnet
 from minialex.ops import cross_entropy
 from minialex.optim import RMSprop, make_schedule
-from minialex.train import checkpoint, train
+from minialex.train import checkpoint, memory, train
 from minialex.train.build import open_data
 from minialex.train.evaluate import evaluate
 from minialex.train.loop import Trainer
@@ -313,12 +313,38 @@ def test_saving_within_an_epoch(images, tmp_path):
 
 
 class TestNotEnoughMemory:
-    @pytest.mark.parametrize("where", ["cross_entropy", "evaluate"])
+    def test_a_batch_larger_than_all_memory_is_refused_before_it_starts(self, images, tmp_path):
+        with pytest.raises(MinialexError, match=r"at least .* GB .* needed .* lower the batch"):
+            train(small(images, out=str(tmp_path / "run"), batch_size=10**9))
+        assert not list(tmp_path.iterdir())
+
+    def test_a_containers_limit_counts(self, tmp_path, monkeypatch):
+        machine = tmp_path / "meminfo"
+        machine.write_text("MemTotal: 9 kB\nMemAvailable: 2 kB\n")
+        monkeypatch.setattr(memory, "MEMINFO", machine)
+        monkeypatch.setattr(memory, "CGROUP", tmp_path)
+        assert memory.memory_left() == 2048
+        (tmp_path / "memory.max").write_text("max\n")
+        (tmp_path / "memory.current").write_text("700\n")
+        assert memory.memory_left() == 2048
+        (tmp_path / "memory.max").write_text("1000\n")
+        assert memory.memory_left() == 300
+        machine.unlink()
+        assert memory.memory_left() == 300
+
+    def test_where_nobody_tells_nothing_is_refused(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(memory, "MEMINFO", tmp_path / "none")
+        monkeypatch.setattr(memory, "CGROUP", tmp_path / "none")
+        memory.check_memory(10**9, arrays.CPU, 10**9, 32)
+
+    @pytest.mark.parametrize(
+        "where", ["loop.cross_entropy", "evaluate.cross_entropy", "loop.Trainer._log"]
+    )
     def test_says_what_to_lower(self, images, tmp_path, monkeypatch, where):
         def fail(*_, **__):
             raise MemoryError
 
-        monkeypatch.setattr(f"minialex.train.loop.{where}", fail)
+        monkeypatch.setattr(f"minialex.train.{where}", fail)
         with pytest.raises(
             MinialexError, match=r"on cpu for batches of 5 images of 32x32 .* lower the batch size"
         ):

@@ -161,5 +161,5 @@ class TestTrouble:
             raise MemoryError
 
         monkeypatch.setattr("minialex.train.predict.prepare", fail)
-        with pytest.raises(MinialexError, match="lower the batch size"):
+        with pytest.raises(MinialexError, match="lower the batch size, or the image size"):
             next(predict(trained, find_images([images])))

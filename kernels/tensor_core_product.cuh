@@ -1,0 +1,125 @@
+// tensor_core_product.cuh -- products of panels, summed up by tensor cores. Included by
+// conv2d_tensor_core.cu and linear_tensor_core.cu. Needs sm_80.
+//
+// The idea, on top of panel_product.cuh: a warp hands whole matrices of 16 x 8 and 8 x 8 numbers to
+// a tensor core, which multiplies them in one instruction. It takes floats of 10 bits of fraction
+// only (TF32), where a float has 23. So each float is split into two such numbers,
+//
+//   x = big + small + rest,   big = x rounded to TF32,   small = (x - big) rounded to TF32,
+//
+// with |rest| at most 2^-22 |x|, and three products stand for one:
+//
+//   a b = big_a big_b + big_a small_b + small_a big_b       (and small_a small_b, which is dropped:
+//                                                            at most 2^-22 |a b|)
+//
+// That is about as accurate as floats are (a single rounding is 2^-24), for three instructions on a
+// unit that is many times faster. The small products come first, so that they are added to each
+// other before they meet the large sum.
+//
+// What is given up: an infinity comes out as NaN (its `small` is infinity minus infinity).
+//
+// Arithmetic, for an H100 by its datasheet (not measured): a step of 128 x 128 x 8 is 393,216
+// products at 1024 a clock at best, about 640 by mma.sync: 600 clocks, against 1024 by ordinary
+// multiply-adds at their best.
+#include "mma.cuh"
+#include "panel_product.cuh"
+
+// Two blocks of 256 threads, or three of 128, or six of 64: as in register_product.cuh.
+constexpr int resident_blocks(const int rows) { return rows == 16 ? 2 : 24 / rows; }
+
+// What a lane holds of a 16 x 8 or 8 x 8 matrix (emu/tensor_core.h draws the layout): with
+// g = lane / 4 and t = lane % 4,
+//   left    rows g and g + 8, at two k;   right   column g, at two k;
+//   sums    rows g and g + 8, columns 2 t and 2 t + 1.
+// Which k those are does not matter as long as both sides agree. The instruction calls them t and
+// t + 4; here lane t brings k = 2 t and 2 t + 1, so that what the lanes of a warp read at once, a
+// float at (2 t, g), lies in bank 8 t + g: 32 different ones.
+template <typename T, int COUNT> struct Split;
+
+// Floats: each as a big and a small TF32 number.
+template <int COUNT> struct Split<float, COUNT> {
+    unsigned big[COUNT], small[COUNT];
+
+    __device__ __forceinline__ void set(const int i, const float x) {
+        big[i] = to_tf32(x);
+        small[i] = to_tf32(x - __uint_as_float(big[i]));
+    }
+};
+__device__ __forceinline__ void add_product(float (&sum)[4], const Split<float, 4>& a,
+                                            const Split<float, 2>& b) {
+    mma_tf32(sum, a.small, b.big);
+    mma_tf32(sum, a.big, b.small);
+    mma_tf32(sum, a.big, b.big);
+}
+
+// Doubles: tensor cores have no part in it. The lanes hand each other the same fragments and
+// multiply themselves, which is slow, and shows that the fragments are right.
+template <int COUNT> struct Split<double, COUNT> {
+    double value[COUNT];
+
+    __device__ __forceinline__ void set(const int i, const double x) { value[i] = x; }
+};
+__device__ __forceinline__ void add_product(double (&sum)[4], const Split<double, 4>& a,
+                                            const Split<double, 2>& b) {
+    const int lane = threadIdx.x % WARP;
+#pragma unroll
+    for (int k = 0; k < DEPTH; ++k) {
+        const int t = k % 4, half = k / 4;
+        const int row = lane / 4 * 4 + t, column = lane % 4 * 8 + t;
+        const double a0 = __shfl_sync(FULL_WARP, a.value[2 * half], row);
+        const double a1 = __shfl_sync(FULL_WARP, a.value[2 * half + 1], row);
+        const double b0 = __shfl_sync(FULL_WARP, b.value[half], column);
+        const double b1 = __shfl_sync(FULL_WARP, b.value[half], column + 4);
+        sum[0] += a0 * b0, sum[1] += a0 * b1;
+        sum[2] += a1 * b0, sum[3] += a1 * b1;
+    }
+}
+
+template <typename T, int ROWS> class OnTensorCores {
+    using Block = Blocking<T, ROWS>;
+    // Warps stand in rows and columns of the tile; each owns UP x ACROSS matrices of 16 x 8.
+    //   float, ROWS = 16: 2 x 4 warps of 64 x 32 outputs, so 4 x 4 matrices.
+    static constexpr int WARPS = Block::THREADS / WARP, WARP_COLUMNS = WARPS < 4 ? WARPS : 4;
+    static constexpr int UP = Block::M / (WARPS / WARP_COLUMNS) / 16;
+    static constexpr int ACROSS = Block::N / WARP_COLUMNS / 8;
+    T sum[UP][ACROSS][4] = {};
+
+    static __device__ __forceinline__ int first_row() {
+        return threadIdx.x / WARP / WARP_COLUMNS * UP * 16 + threadIdx.x % WARP / 4;
+    }
+    static __device__ __forceinline__ int first_column() {
+        return threadIdx.x / WARP % WARP_COLUMNS * ACROSS * 8;
+    }
+
+  public:
+    __device__ __forceinline__ void multiply(const Panel<T, Block::M>& left,
+                                             const Panel<T, Block::N>& right) {
+        const int k = threadIdx.x % 4 * 2, column = first_column() + threadIdx.x % WARP / 4;
+        Split<T, 2> b[ACROSS];
+#pragma unroll
+        for (int j = 0; j < ACROSS; ++j)
+#pragma unroll
+            for (int half = 0; half < 2; ++half) b[j].set(half, right[k + half][column + 8 * j]);
+#pragma unroll
+        for (int i = 0; i < UP; ++i) {
+            Split<T, 4> a;
+#pragma unroll
+            for (int n = 0; n < 4; ++n)
+                a.set(n, left[k + n / 2][first_row() + 16 * i + n % 2 * 8]);
+#pragma unroll
+            for (int j = 0; j < ACROSS; ++j) add_product(sum[i][j], a, b[j]);
+        }
+    }
+    template <class Store> __device__ __forceinline__ void put_into(const Store& store) const {
+#pragma unroll
+        for (int j = 0; j < ACROSS; ++j)
+#pragma unroll
+            for (int right = 0; right < 2; ++right) {
+                const int column = first_column() + 8 * j + threadIdx.x % 4 * 2 + right;
+                const auto place = store.column(column);
+#pragma unroll
+                for (int i = 0; i < 2 * UP; ++i)
+                    store.put(first_row() + 8 * i, place, sum[i / 2][j][i % 2 * 2 + right]);
+            }
+    }
+};
