@@ -3,7 +3,8 @@
 // minialex/ops/conv2d_cuda.py, where the rung is called tf32x3.
 // needs: sm_80
 //
-// Layout, launch, parts: as in conv2d_implicit_gemm.cu.
+// Layout:  as in conv2d.cu.
+// Launch:  as in conv2d_implicit_gemm.cu, parts included.
 // Cost:    three times the multiplications of conv2d.cu, at TF32's speed.
 #include "conv2d_implicit_gemm.cuh"
 #include "tensor_core_product.cuh"

@@ -3,7 +3,8 @@
 // minialex/ops/linear_cuda.py, where the rung is called tf32x3.
 // needs: sm_80
 //
-// Layout and launch: as for register_blocked in linear.cu.
+// Layout:  as in linear.cu.
+// Launch:  as for register_blocked in linear.cu.
 // Cost:    three times the multiplications of linear.cu, at TF32's speed.
 #include "linear.cuh"
 #include "tensor_core_product.cuh"

@@ -1,7 +1,7 @@
 """What only a fresh process can tell: the peak memory of a training step, the time of an import.
 
-Run as ``python -m minialex.bench.fresh WHO NETWORK BATCH`` it takes training steps and prints, as
-JSON, the memory that the process held after its imports and at its peak.
+The process is this module's `child`: it takes training steps and prints, as JSON, the memory that
+it held after its imports and at its peak.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ def peak_memory(who: str, network: str, batch: int, where: str = "cpu") -> dict[
     RuntimeError
         If the process failed.
     """
-    words = [sys.executable, "-m", "minialex.bench.fresh", who, network, str(batch), where]
+    code = "from minialex.bench import fresh; fresh.child()"
+    words = [sys.executable, "-c", code, who, network, str(batch), where]
     found: dict[str, Any] = json.loads(_output(words))
     return {"who": who, "network": network, "batch": batch, **found}
 
@@ -72,7 +73,7 @@ def _output(words: list[str]) -> str:
     )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise RuntimeError(f"{' '.join(words[1:])} failed: {last}")
+        raise RuntimeError(f"{' '.join(words[3:])} failed: {last}")
     return done.stdout.strip().splitlines()[-1]
 
 
@@ -89,7 +90,9 @@ def resident(which: str) -> int:
     return int(found[1]) * 1024 if found else 0
 
 
-def _main(who: str, network: str, batch: str, where: str) -> None:
+def child() -> None:
+    """Take steps as the command line says: who, network, batch, device."""
+    who, network, batch, where = sys.argv[1:]
     place = device(where)
     peers, absent = find([] if who == OURS else [who], place, threads.cores())
     if absent:
@@ -113,7 +116,3 @@ def _on_gpu(who: str, peak: bool) -> int:
         return int(importlib.import_module("cupy").get_default_memory_pool().total_bytes())
     cuda = importlib.import_module("torch").cuda
     return int(cuda.max_memory_reserved() if peak else cuda.memory_reserved())
-
-
-if __name__ == "__main__":
-    _main(*sys.argv[1:])

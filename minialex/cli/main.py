@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 
 import click
@@ -77,7 +76,3 @@ def main() -> None:
             err=True,
         )
         sys.exit(2)
-    except BrokenPipeError:
-        # the reader of our output went away, as `head` does: nothing is left to say, even at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)

@@ -98,7 +98,7 @@ def _clocks(M: int, N: int, steps: int, copies: int, itemsize: int, rows: int, p
     multiplications = height * width * DEPTH * (itemsize // 4)
     step = (multiplications + FETCH * (height + width) * DEPTH) / LANES
     blocks = _tiles(M, N, rows, itemsize) * copies * parts
-    turns = -(-blocks // MULTIPROCESSORS)
+    turns = max(1, -(-blocks // MULTIPROCESSORS))
     step = max(step, LATENCY_CLOCKS / min(turns, RESIDENT[rows]))
     adding_up = LAUNCH_CLOCKS + (2 * parts + 1) * M * N * copies * itemsize / BYTES_A_CLOCK
     return turns * (-(-steps // parts) + EDGES) * step + (adding_up if parts > 1 else 0)

@@ -71,7 +71,6 @@ class Training:
         self.x, self.t = peer.images(task), peer.tensor(task.targets)
         optimizer = self.torch.optim.RMSprop
         self.optimizer = optimizer(self.net.parameters(), **task.rmsprop, **settings)
-        self.before = [p.detach().clone() for p in self.net.parameters()]
 
     def gradients(self) -> Any:
         """Run forward and backward."""
@@ -86,13 +85,13 @@ class Training:
         self.optimizer.step()
         return loss
 
-    def moved(self) -> Any:
-        """Return each parameter as it is and as it was."""
-        return zip((p.detach() for p in self.net.parameters()), self.before, strict=True)
+    def parameters(self) -> list[Any]:
+        """Return the parameters as they are now, without a graph."""
+        return [p.detach() for p in self.net.parameters()]
 
-    def reset(self) -> None:
-        """Go back to the start in place: parameters, and the optimizer's state."""
-        for p, b in self.moved():
+    def restore(self, before: list[Any]) -> None:
+        """Go back to the start in place: parameters as they were, no optimizer state."""
+        for p, b in zip(self.parameters(), before, strict=True):
             p.copy_(b)
         for state in self.optimizer.state.values():
             for value in state.values():
@@ -201,10 +200,14 @@ class Eager(Peer):
         return self._stepping(training, training.step)
 
     def _stepping(self, training: Training, step: Callable[[], Any]) -> Calls:
+        def parameters() -> list[Result]:
+            return [sample(self.array(p)) for p in training.parameters()]
+
         def result() -> list[Result]:
+            before = parameters()
             for _ in range(STEPS):
                 step()
-            return [sample(self.array(p - b)) for p, b in training.moved()]
+            return [a - b for a, b in zip(parameters(), before, strict=True)]
 
         return Calls(step, result)
 

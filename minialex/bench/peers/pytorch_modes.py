@@ -63,7 +63,7 @@ class ChannelsLast(Eager):
 
     def _captured(self, training: Training) -> Callable[[], Any]:
         """Return the replay of a CUDA graph of a step, and leave the network as it was before."""
-        cuda = self.torch.cuda
+        cuda, before = self.torch.cuda, [p.clone() for p in training.parameters()]
         side = cuda.Stream()
         side.wait_stream(cuda.current_stream())
         with self._tf32():
@@ -75,7 +75,7 @@ class ChannelsLast(Eager):
             graph = cuda.CUDAGraph()
             with cuda.graph(graph):
                 training.step()
-        training.reset()
+        training.restore(before)
         return graph.replay  # type: ignore[no-any-return]
 
     def _in_tf32(self, calls: Calls) -> Calls:
