@@ -9,7 +9,6 @@ from pathlib import Path
 
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table as RichTable
 
 from minialex.arrays import device as device_named
 from minialex.bench import Bench, Record, compare, measure, read, write
@@ -21,7 +20,7 @@ from minialex.bench.pictures import draw
 from minialex.bench.record import FILE
 from minialex.bench.runner import Progress as Report
 from minialex.bench.tables import TABLES, Table, duration, refusals, table_of
-from minialex.cli.options import console, device_option, messages
+from minialex.cli.options import console, device_option, messages, table
 from minialex.models import VARIANTS
 
 
@@ -123,7 +122,7 @@ def bench(
 def _progress() -> Iterator[Report]:
     """Yield a function that shows how far the run is: a bar, or plain lines where piped."""
     if not messages.is_terminal:
-        yield lambda done, total, what: messages.print(f"[{done + 1}/{total}] {what}", markup=False)
+        yield lambda done, total, what: messages.print(f"[{done + 1}/{total}] {what}")
         return
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     with Progress(*columns, TimeRemainingColumn(), console=messages, transient=True) as bar:
@@ -136,9 +135,9 @@ def _progress() -> Iterator[Report]:
 def _show(record: Record, pictures: list[Path], out: Path) -> None:
     rows = [row for row in record.rows if any(t.timed for t in row.timings.values())]
     others = (TABLES[name](record) for name in ("memory", "imports", "kernels"))
-    for table in (table_of(record, rows), *others):
-        if table.cells:
-            _print(table)
+    for frame in (table_of(record, rows), *others):
+        if frame.cells:
+            _print(frame)
     if rows:
         gemm, copy = (max(rates) / 1e9 for rates in (record.ceilings.gemm, record.ceilings.copy))
         console.print(
@@ -147,29 +146,27 @@ def _show(record: Record, pictures: list[Path], out: Path) -> None:
         )
         console.print("Above 1 in a column NAME/this, NAME takes longer.")
     for line in refusals(record):
-        console.print(f"not timed: {line}", markup=False)
+        console.print(f"not timed: {line}")
     if record.busy > BUSY:
         console.print(
             f"Other programs kept {record.busy:.1f} cores busy meanwhile: these times are worth "
             "little, those of peers even less. Measure again on an idle machine."
         )
     for what in record.settings["left_out"]:
-        console.print(f"left out for want of time: {what}", markup=False)
+        console.print(f"left out for want of time: {what}")
     for path in (out / FILE, *pictures):
-        console.print(f"written: {path}", markup=False)
+        console.print(f"written: {path}")
     if record.wrong:
         raise click.exceptions.Exit(1)
 
 
-def _print(table: Table) -> None:
+def _print(frame: Table) -> None:
     """Print a table: framed on a terminal, as Markdown in full width where piped."""
     if not console.is_terminal:
-        console.print(table.markdown(), markup=False, soft_wrap=True)
+        console.print(frame.markdown())
         return
-    shown = RichTable()
-    for i, heading in enumerate(table.headings):
-        shown.add_column(heading, justify="left" if i < table.names else "right", no_wrap=i > 0)
-    for row in table.cells:
+    shown = table("", frame.headings[: frame.names], frame.headings[frame.names :])
+    for row in frame.cells:
         shown.add_row(*row)
     console.print(shown)
 
@@ -191,7 +188,7 @@ def _compare(old: Path, new: Path) -> None:
             _print(_changes(changes))
     for where, names in ((old, found.only_old), (new, found.only_new)):
         if names:
-            console.print(f"only in {where}: {', '.join(names)}", markup=False)
+            console.print(f"only in {where}: {', '.join(names)}")
     if found.of("slower"):
         raise click.exceptions.Exit(1)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -85,7 +84,7 @@ def kfold(
         settings = make_settings(recipe, data=source, **options)
     else:
         settings, k = read_plan(resume)
-        settings = replace(settings, **{n: v for n, v in options.items() if v is not None})
+        settings = settings.but(**options)
     with ConsoleFoldReporter(console) as reporter:
         folds = cross_validate(
             settings, k, jobs=jobs or 1, resume=resume is not None, dask=dask, reporter=reporter

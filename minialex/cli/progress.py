@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -13,7 +12,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from minialex.data import Bad
 from minialex.train.foldfiles import FoldRecord
-from minialex.train.report import EpochEnd, Plan
+from minialex.train.kfold import FoldReporter
+from minialex.train.report import EpochEnd, Plan, Reporter
 from minialex.train.report import Progress as Standing
 
 
@@ -26,7 +26,7 @@ def duration(seconds: float | None) -> str:
     return f"{hours}:{m:02}:{s:02}" if hours else f"{m}:{s:02}"
 
 
-class ConsoleReporter:
+class ConsoleReporter(Reporter):
     """Shows a run on a console.
 
     Parameters
@@ -91,7 +91,7 @@ class ConsoleReporter:
 
     def line(self, text: str) -> None:
         """Write a line of the log."""
-        self.console.print(text, markup=False, style="dim")
+        self.console.print(text, style="dim")
 
     def judging(self, done: int, total: int) -> None:
         """Move the bar over the held-out images."""
@@ -106,12 +106,9 @@ class ConsoleReporter:
             f"accuracy {end.val_accuracy:.2f} %; {duration(end.seconds)}{best}"
         )
 
-    def saved(self, path: Path, best: bool) -> None:
-        """Say nothing: it happens after each epoch."""
-
     def message(self, text: str) -> None:
         """Write a sentence."""
-        self.console.print(text, markup=False)
+        self.console.print(text)
 
     def _move(self, title: str, done: int, total: int, standing: str) -> None:
         if self.task is None:
@@ -121,7 +118,7 @@ class ConsoleReporter:
         )
 
 
-class ConsoleFoldReporter(ConsoleReporter):
+class ConsoleFoldReporter(ConsoleReporter, FoldReporter):
     """Shows cross-validation: each fold as a run, and what came of it."""
 
     def fold_started(self, fold: int, k: int) -> None:

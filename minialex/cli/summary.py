@@ -16,11 +16,10 @@ from minialex.cli.options import (
     pretrained_option,
     table,
 )
-from minialex.errors import MinialexError
 from minialex.models import VARIANTS, alexnet
 from minialex.study import Summary, summarise
 from minialex.study.drawing import draw_network, save_picture
-from minialex.train.build import load_pretrained
+from minialex.train.build import large_enough, load_pretrained
 
 
 @click.command(short_help="The network, layer by layer.")
@@ -58,13 +57,8 @@ def summary(
         remark = load_pretrained(model, pretrained)
         if remark:
             messages.print(remark)
-    try:
+    with large_enough(model, image_size):
         result = summarise(model, image_size)
-    except ValueError as error:
-        raise MinialexError(
-            f"images of {image_size} pixels are too small for {network}: {error}; "
-            f"it is made for {VARIANTS[network].image_size}"
-        ) from error
     if picture is not None:
         save_picture(draw_network(result), picture)
     if as_json:

@@ -6,7 +6,7 @@ from files), `checkpoint`, `metrics`, `pretrained`.
 
 from minialex.train.loop import Trainer
 from minialex.train.nonfinite import NonFiniteLossError
-from minialex.train.report import EpochEnd, Outcome, Plan, Progress, Reporter, SilentReporter
+from minialex.train.report import EpochEnd, Outcome, Plan, Progress, Reporter
 from minialex.train.runs import resume, train
 from minialex.train.settings import RECIPES, Settings, make_settings
 
@@ -19,7 +19,6 @@ __all__ = [
     "Progress",
     "Reporter",
     "Settings",
-    "SilentReporter",
     "Trainer",
     "make_settings",
     "resume",

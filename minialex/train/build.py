@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -139,16 +140,29 @@ def output_bytes(model: AlexNet, size: int) -> int:
     # nothing is drawn for dropout then
     model.eval()
     try:
-        with no_grad(), record_calls() as calls:
+        with large_enough(model, size), no_grad(), record_calls() as calls:
             model(Tensor(np.zeros((1, 3, size, size), np.float32)))
+    finally:
+        model.train(training)
+    return sum(call.y.nbytes for call in calls)
+
+
+@contextlib.contextmanager
+def large_enough(model: AlexNet, size: int | None) -> Iterator[None]:
+    """Put it into words if images of `size` x `size` pixels, run inside, are too small.
+
+    Raises
+    ------
+    MinialexError
+        In place of a layer's `ValueError`.
+    """
+    try:
+        yield
     except ValueError as error:
         raise MinialexError(
             f"image_size {size} is too small for {model.variant.name}: "
             f"it is made for {model.variant.image_size}"
         ) from error
-    finally:
-        model.train(training)
-    return sum(call.y.nbytes for call in calls)
 
 
 def load_pretrained(model: AlexNet, path: str | Path) -> str:

@@ -12,6 +12,7 @@ import errno
 import mmap
 import os
 import secrets
+import shutil
 import socket
 import stat
 from collections.abc import Callable, Iterator
@@ -88,7 +89,7 @@ def atomic_write(path: str | Path, content: bytes | Callable[[BinaryIO], object]
     target = Path(os.path.realpath(path))
     with writing(Path(path)):
         _refuse_to_replace(target)
-        part = target.parent / f"{PART_PREFIX}{secrets.token_hex(8)}{PART_SUFFIX}"
+        part = _part_beside(target)
         try:
             with open(part, "xb") as file:
                 file.write(content) if isinstance(content, bytes) else content(file)
@@ -99,6 +100,27 @@ def atomic_write(path: str | Path, content: bytes | Callable[[BinaryIO], object]
             part.unlink(missing_ok=True)
             raise
     _sync_folder(target.parent)
+
+
+def _part_beside(target: Path) -> Path:
+    """Return a name for what is to become `target` once it is whole."""
+    return target.parent / f"{PART_PREFIX}{secrets.token_hex(8)}{PART_SUFFIX}"
+
+
+def link(source: Path, target: Path) -> None:
+    """Let `target` have the content that `source` has now: as a second name, or else as a copy."""
+    part = _part_beside(target)
+    with writing(target):
+        try:
+            os.link(source, part)
+        except OSError:
+            # not every file system has second names
+            with open(source, "rb") as file:
+                atomic_write(target, lambda out: shutil.copyfileobj(file, out))
+            return
+        os.replace(part, target)
+        # where both are names of one file already, nothing was replaced
+        part.unlink(missing_ok=True)
 
 
 def _refuse_to_replace(target: Path) -> None:

@@ -21,7 +21,6 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
 from signal import Signals
-from typing import Protocol
 
 import joblib
 
@@ -44,7 +43,7 @@ from minialex.train.foldfiles import (
     write_record,
 )
 from minialex.train.loop import Trainer
-from minialex.train.report import Reporter, SilentReporter
+from minialex.train.report import Reporter
 from minialex.train.runs import new_folder, with_whole_path
 from minialex.train.settings import DIGITS, Settings
 from minialex.train.signals import StopRequest, stop_on_signals
@@ -53,7 +52,7 @@ from minialex.train.trained import images_to_judge, load_trained
 MARKER, TOKEN = ".stop", ".device-"
 
 
-class FoldReporter(Reporter, Protocol):
+class FoldReporter(Reporter):
     """Hears of folds, and of what happens inside them where they come one after the other."""
 
     def fold_started(self, fold: int, k: int) -> None:
@@ -61,16 +60,6 @@ class FoldReporter(Reporter, Protocol):
 
     def fold_ended(self, record: FoldRecord) -> None:
         """Hear how a fold went; also of those that were done before."""
-
-
-class SilentFoldReporter(SilentReporter):
-    """Tells nobody."""
-
-    def fold_started(self, fold: int, k: int) -> None:
-        """Say nothing."""
-
-    def fold_ended(self, record: FoldRecord) -> None:
-        """Say nothing."""
 
 
 def kfold(
@@ -117,7 +106,7 @@ def kfold(
     """
     if jobs < 1:
         raise MinialexError(f"jobs is {jobs}: give 1 or more")
-    reporter, settings = reporter or SilentFoldReporter(), with_whole_path(settings)
+    reporter, settings = reporter or FoldReporter(), with_whole_path(settings)
     arrays.device(settings.device)
     dataset, bad = images_to_fold(settings, reporter.checking)
     parts = cut(dataset, k, settings.seed)

@@ -27,14 +27,15 @@ from minialex.train import build
 from minialex.train.build import BEST, LAST, Data
 from minialex.train.checkpoint import Checkpoint
 from minialex.train.evaluate import Evaluation, NonFiniteOutputsError, evaluate
+from minialex.train.files import link
 from minialex.train.memory import enough_memory
 from minialex.train.metrics import MetricsWriter, Record
 from minialex.train.nonfinite import NonFiniteLossError, finite, first_nonfinite
 from minialex.train.pace import Pace
-from minialex.train.report import EpochEnd, Outcome, Plan, Progress, Reporter, SilentReporter
+from minialex.train.report import EpochEnd, Outcome, Plan, Progress, Reporter
 from minialex.train.settings import Settings
 from minialex.train.signals import StopRequest, stop_on_signals
-from minialex.train.state import Place, RunState, Sums, link
+from minialex.train.state import Place, RunState, Sums
 
 
 class _StopError(Exception):
@@ -118,7 +119,7 @@ class Trainer:
         MinialexError
             If an image cannot be read, memory does not suffice, or a file cannot be written.
         """
-        reporter = reporter or SilentReporter()
+        reporter = reporter or Reporter()
         with (
             MetricsWriter(self.folder, self.resumed_at) as metrics,
             stop_on_signals(self.marker) as stop,

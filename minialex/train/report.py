@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
-from typing import Protocol
 
 from minialex.arrays import Device
 from minialex.train.settings import Settings
@@ -140,8 +139,8 @@ class Outcome:
         return 0 if self.signal is None else exit_status(self.signal)
 
 
-class Reporter(Protocol):
-    """Hears of everything, in the thread that trains."""
+class Reporter:
+    """Hears of everything, in the thread that trains, and tells nobody: override what to tell."""
 
     def checking(self, done: int, total: int) -> None:
         """Hear how many images have been looked through for ones that cannot be read."""
@@ -166,31 +165,3 @@ class Reporter(Protocol):
 
     def message(self, text: str) -> None:
         """Hear a sentence that the user should read."""
-
-
-class SilentReporter:
-    """Tells nobody."""
-
-    def checking(self, done: int, total: int) -> None:
-        """Say nothing."""
-
-    def started(self, plan: Plan) -> None:
-        """Say nothing."""
-
-    def batch(self, progress: Progress) -> None:
-        """Say nothing."""
-
-    def line(self, text: str) -> None:
-        """Say nothing."""
-
-    def judging(self, done: int, total: int) -> None:
-        """Say nothing."""
-
-    def epoch_ended(self, end: EpochEnd) -> None:
-        """Say nothing."""
-
-    def saved(self, path: Path, best: bool) -> None:
-        """Say nothing."""
-
-    def message(self, text: str) -> None:
-        """Say nothing."""

@@ -21,7 +21,7 @@ from minialex.train.build import LAST, Data, open_data
 from minialex.train.files import atomic_write, claim
 from minialex.train.loop import Trainer
 from minialex.train.metrics import draw_curves, read_metrics
-from minialex.train.report import Outcome, Reporter, SilentReporter
+from minialex.train.report import Outcome, Reporter
 from minialex.train.settings import DIGITS, PLACES, Settings
 
 SETTINGS, CURVES, SKIPPED = "settings.json", "curves.png", "skipped.txt"
@@ -51,7 +51,7 @@ def train(settings: Settings, reporter: Reporter | None = None) -> Outcome:
     MinialexError
         If something is not as it must be: images, device, folder, memory, loss.
     """
-    reporter, settings = reporter or SilentReporter(), with_whole_path(settings)
+    reporter, settings = reporter or Reporter(), with_whole_path(settings)
     # before anything is written: a device or a folder that is not there leaves no trace
     arrays.device(settings.device)
     data = open_data(settings, reporter.checking)
@@ -80,7 +80,7 @@ def resume(folder: str | Path, reporter: Reporter | None = None, **changes: Any)
     MinialexError
         If there is no run to go on with, its images changed, or as `train`.
     """
-    reporter = reporter or SilentReporter()
+    reporter = reporter or Reporter()
     with claim(_folder_of(Path(folder)), resume=True) as claimed:
         saved = _last(claimed.path)
         settings = _resumed(claimed.path, saved, changes)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +16,6 @@ from minialex.train import checkpoint
 from minialex.train.build import Data
 from minialex.train.checkpoint import Checkpoint
 from minialex.train.evaluate import Evaluation
-from minialex.train.files import PART_PREFIX, PART_SUFFIX, atomic_write, writing
 from minialex.train.settings import Settings
 from minialex.train.trained import fill
 
@@ -233,19 +229,3 @@ def _count(sizes: Any) -> str:
     if not isinstance(sizes, dict):
         return "an unknown number"
     return f"{sizes.get('train')} to train on and {sizes.get('val')} to judge on"
-
-
-def link(source: Path, target: Path) -> None:
-    """Let `target` have the content that `source` has now: as a second name, or else as a copy."""
-    part = target.parent / f"{PART_PREFIX}{secrets.token_hex(8)}{PART_SUFFIX}"
-    with writing(target):
-        try:
-            os.link(source, part)
-        except OSError:
-            # not every file system has second names
-            with open(source, "rb") as file:
-                atomic_write(target, lambda out: shutil.copyfileobj(file, out))
-            return
-        os.replace(part, target)
-        # where both are names of one file already, nothing was replaced
-        part.unlink(missing_ok=True)

@@ -3,11 +3,10 @@
 import sys
 from dataclasses import dataclass
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from minialex.cli import main
+from tests.train.small import write_images
 
 
 @dataclass
@@ -35,20 +34,9 @@ def minialex(monkeypatch, capsys, tmp_path):
     return run
 
 
-def write_images(folder, classes=("light", "dark"), count=6):
-    """Write images of two brightnesses, told apart at a glance, with a little noise."""
-    rng = np.random.default_rng(len(classes) + count)
-    for c, name in enumerate(classes):
-        (folder / name).mkdir(parents=True)
-        for i in range(count):
-            pixels = rng.integers(0, 40, (20, 24, 3)) + (200 if c == 0 else 10 * c)
-            Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{i}.png")
-    return folder
-
-
 @pytest.fixture
 def photos(tmp_path):
-    return write_images(tmp_path / "photos")
+    return write_images(tmp_path / "photos", 6, ("light", "dark"))
 
 
 TINY = ("--network", "alexnet-mini", "--image-size", "32", "--batch-size", "4", "--epochs", "1")

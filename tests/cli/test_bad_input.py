@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from minialex.nn import Conv2d
-from tests.cli.conftest import TINY, write_images
+from tests.cli.conftest import TINY
+from tests.train.small import write_images
 
 
 def refused(answer, *words):
@@ -40,13 +41,13 @@ def test_a_class_with_no_images(minialex, photos):
 
 
 def test_classes_that_differ(minialex, tmp_path):
-    write_images(tmp_path / "d" / "train", ("cat", "dog"))
-    write_images(tmp_path / "d" / "val", ("cat", "cow"))
+    write_images(tmp_path / "d" / "train", 6, ("cat", "dog"))
+    write_images(tmp_path / "d" / "val", 6, ("cat", "cow"))
     refused(minialex("train", "d", *TINY), "dog", "cow")
 
 
 def break_one(photos, how):
-    path = photos / "dark" / "3.png"
+    path = photos / "dark" / "03.png"
     whole = path.read_bytes()
     if how == "truncated":
         path.write_bytes(whole[: len(whole) // 2])

@@ -100,12 +100,12 @@ def test_evaluate_as_json_prints_json_alone(minialex, run_folder, photos):
 
 def test_predict_names_each_image(minialex, run_folder, photos):
     answer = minialex(
-        "predict", run_folder, photos / "dark" / "0.png", photos / "light", "--top", 1
+        "predict", run_folder, photos / "dark" / "00.png", photos / "light", "--top", 1
     )
     assert answer.status == 0
     lines = answer.out.splitlines()
     assert len(lines) == 7
-    assert lines[0].startswith(f"{photos / 'dark' / '0.png'}: ")
+    assert lines[0].startswith(f"{photos / 'dark' / '00.png'}: ")
     assert lines[0].endswith(" %")
 
 
