@@ -2,9 +2,20 @@ import pytest
 from hypothesis import settings
 
 from minialex import arrays
+from minialex.autograd import OPS, ROUTINES
 
 settings.register_profile("suite", deadline=None, derandomize=True, max_examples=25)
 settings.load_profile("suite")
+
+
+@pytest.fixture(autouse=True)
+def ops_as_before():
+    """Take ops that a test makes off the lists again."""
+    before = [(there, dict(there)) for there in (OPS, ROUTINES)]
+    yield
+    for there, was in before:
+        there.clear()
+        there.update(was)
 
 
 def pytest_addoption(parser):

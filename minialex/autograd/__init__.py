@@ -4,21 +4,25 @@ A computation is recorded while it runs: calling an `Op` on Tensors leaves a `No
 and `Tensor.backward` walks back over the nodes.
 """
 
+from minialex.autograd.choice import ROUTINES, Routine, choose, using
 from minialex.autograd.graph import Gradients, no_grad
-from minialex.autograd.op import OPS, Call, Cost, Implementation, Op, Shapes, record_calls, using
+from minialex.autograd.op import OPS, Call, Cost, Implementation, Op, Shapes, record_calls
 from minialex.autograd.tensor import FUNCTIONS, Tensor, as_tensor
 
 __all__ = [
     "FUNCTIONS",
     "OPS",
+    "ROUTINES",
     "Call",
     "Cost",
     "Gradients",
     "Implementation",
     "Op",
+    "Routine",
     "Shapes",
     "Tensor",
     "as_tensor",
+    "choose",
     "no_grad",
     "record_calls",
     "using",

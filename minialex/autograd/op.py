@@ -1,17 +1,17 @@
-"""Op: one differentiable function, and the choice among its implementations."""
+"""Op: one differentiable function, in implementations that agree."""
 
 from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 from minialex import arrays
-from minialex.arrays import Array
+from minialex.arrays import Array, Device
+from minialex.autograd.choice import Routine, choose
 from minialex.autograd.graph import Edge, Gradients, Node, grad_enabled
 from minialex.autograd.tensor import Tensor, as_tensor
 
@@ -43,6 +43,9 @@ class Implementation:
         Where it names them among its keywords, it is also given `needs`, a tuple that says which
         inputs want a gradient, and `out`, a tuple of arrays or None: where there is an array, the
         gradient of that input is to be written there and that array returned.
+    why_not : ``why_not(device) -> str``
+        Why it cannot run on arrays of that device, in words; empty where it can, as array
+        operations always can. Kernels give ``cuda.why_not``.
     own_saved : bool
         True where `saved` differs from that of the op's other implementations, so that this
         forward goes with this backward alone.
@@ -50,7 +53,8 @@ class Implementation:
 
     forward: Callable[..., tuple[Array, tuple[Any, ...]]]
     backward: Callable[..., Gradients]
-    own_saved: bool = False
+    why_not: Callable[[Device], str] = field(default=lambda device: "", kw_only=True)
+    own_saved: bool = field(default=False, kw_only=True)
     takes: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -59,7 +63,7 @@ class Implementation:
 
 
 @dataclass(frozen=True, eq=False)
-class Op:
+class Op(Routine):
     """One differentiable function, in one or more implementations that agree.
 
     Parameters
@@ -67,26 +71,23 @@ class Op:
     name : str
         Its name in `OPS`, in ``minialex.reference`` and in `using`.
     implementations : dict
-        From the name of the idea (``"array"``, ``"tiled"``, ...) to the `Implementation`;
-        ``"array"`` is always there.
+        From the name of the idea (``"array"``, ``"tiled"``, ...) to the `Implementation`.
     cost : ``cost(shapes, **params) -> Cost``, the shapes being those of the input arrays
+    kernel : str
+        Which implementation runs where CUDA kernels do.
     """
 
-    name: str
-    implementations: Mapping[str, Implementation]
     cost: Callable[..., Cost]
 
     def __post_init__(self) -> None:
-        if "array" not in self.implementations:
-            raise ValueError(f"op {self.name!r} has no implementation named 'array'")
+        super().__post_init__()
         OPS[self.name] = self
 
     def __call__(self, *inputs: Any, **params: Any) -> Tensor:
         """Run the op on Tensors, arrays or None and, where a gradient is wanted, record it."""
         tensors = tuple(None if x is None else as_tensor(x) for x in inputs)
         data = tuple(None if t is None else t.data for t in tensors)
-        _check_alike(self.name, data)
-        implementation = choose(self)
+        implementation: Implementation = choose(self, _device(self.name, data))
         y, saved = implementation.forward(*data, **params)
         for calls in _recordings.get():
             calls.append(Call(self, tuple(None if a is None else a.shape for a in data), params, y))
@@ -110,8 +111,8 @@ def _edge(t: Tensor | None) -> Edge:
     return None if t is None or not t.requires_grad else t.node or t
 
 
-def _check_alike(name: str, data: Gradients) -> None:
-    """Refuse inputs on several devices, or of several floating-point types."""
+def _device(name: str, data: Gradients) -> Device:
+    """Return the device of the inputs; refuse several, and several floating-point types."""
     present = [a for a in data if a is not None]
     devices = {arrays.device_of(a) for a in present}
     if len(devices) > 1:
@@ -121,49 +122,7 @@ def _check_alike(name: str, data: Gradients) -> None:
     if len(dtypes) > 1:
         kinds = ", ".join(sorted(map(str, dtypes)))
         raise TypeError(f"{name}: inputs of different types ({kinds}); convert with .astype()")
-
-
-_switch: ContextVar[Mapping[str, str]] = ContextVar("switch", default=MappingProxyType({}))
-_EVERY_OP = "*"
-
-
-def choose(op: Op) -> Implementation:
-    """Return the implementation that runs: the one `using` names, else "array"."""
-    chosen = _switch.get()
-    name = chosen.get(op.name, chosen.get(_EVERY_OP, "array"))
-    return op.implementations.get(name, op.implementations["array"])
-
-
-@contextlib.contextmanager
-def using(implementation: str | None = None, /, **by_op: str) -> Iterator[None]:
-    """Choose implementations: ``using("array")`` for all ops, ``using(conv2d="array")`` for one.
-
-    A name given for all ops applies to those that have an implementation of that name.
-
-    Raises
-    ------
-    ValueError
-        If there is no such op, or no such implementation of it.
-    """
-    chosen = dict(_switch.get())
-    if implementation is not None:
-        every = sorted({name for op in OPS.values() for name in op.implementations})
-        _check_choice("implementation", implementation, every)
-        chosen = {_EVERY_OP: implementation}
-    for op, name in by_op.items():
-        _check_choice("op", op, sorted(OPS))
-        _check_choice(f"implementation of {op}", name, sorted(OPS[op].implementations))
-        chosen[op] = name
-    token = _switch.set(chosen)
-    try:
-        yield
-    finally:
-        _switch.reset(token)
-
-
-def _check_choice(what: str, name: str, there: list[str]) -> None:
-    if name not in there:
-        raise ValueError(f"there is no {what} named {name!r}; there is: {', '.join(there)}")
+    return devices.pop()
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,7 @@ import numpy as np
 
 from minialex import models, optim
 from minialex.arrays import Device, device_of, to_device
-from minialex.autograd import OPS, Tensor, no_grad, using
-from minialex.autograd.op import choose
+from minialex.autograd import OPS, Tensor, choose, no_grad, using
 from minialex.bench.calls import STEPS, Calls, Task
 from minialex.bench.case import ARRAY, Bench, Case, Trial, gather
 from minialex.bench.layers import CLASSES, layers, network_parts
@@ -68,7 +67,7 @@ def network_trial(network: str, op: str, batch: int, bench: Bench) -> Trial:
     )
     used = {layer.op.name for layer in layers(network)}
     names = bench.wanted(sorted({n for o in used for n in OPS[o].implementations}))
-    if any(choose(OPS[o]) is not OPS[o].implementations[ARRAY] for o in used):
+    if any(choose(OPS[o], bench.device) is not OPS[o].implementations[ARRAY] for o in used):
         names.append(CHOSEN)
 
     def checked(name: str, make: Callable[[Task], Calls | None]) -> Calls | None:

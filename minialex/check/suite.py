@@ -21,7 +21,6 @@ from minialex.check import compare, noise
 from minialex.check.case import Case, Inputs, cast, generator, scattered
 from minialex.check.numeric import Problem, pose
 from minialex.check.verdict import Finding, Verdict, worst
-from minialex.cuda import emulation
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,10 @@ class Pair:
         """Return the forward and the backward implementation."""
         there = self.op.implementations
         return there[self.forward], there[self.backward]
+
+    def why_not(self) -> str:
+        """Return why the pair cannot run on its device; empty where it can."""
+        return next(filter(None, (one.why_not(self.device) for one in self.implementations())), "")
 
     def run(self, inputs: Inputs, params: Any) -> tuple[Array, tuple[Any, ...]]:
         """Return what forward returns, for inputs that are on the device."""
@@ -115,21 +118,6 @@ def pairs(op: Op, dtype: Any, device: Device = CPU) -> Iterator[Pair]:
 def proven(op: Op) -> Pair:
     """Return the pair of `op` that others are measured by: ``array``, in float64, on the CPU."""
     return Pair(op, "array", "array", np.dtype(np.float64), CPU)
-
-
-def kernels_run(device: Device) -> bool:
-    """Return whether CUDA kernels run on arrays of `device`: on a GPU, or while emulated."""
-    return device.kind == "cuda" or emulation() is not None
-
-
-def runs_on_arrays(pair: Pair) -> bool:
-    """Return whether `pair` needs no kernels: every implementation but ``array`` does."""
-    return {pair.forward, pair.backward} == {"array"}
-
-
-def runs_here(pair: Pair) -> bool:
-    """Return whether `pair` can run on its device."""
-    return runs_on_arrays(pair) or kernels_run(pair.device)
 
 
 def definition(name: str) -> Callable[..., Array]:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from minialex.arrays import CPU, Device
-from minialex.autograd import OPS
+from minialex.autograd import OPS, Op
 from minialex.check import compare, full_size, suite
 from minialex.check.case import Case
 from minialex.check.cases import CASES
@@ -50,11 +50,8 @@ def rows(
     chosen = _chosen("op", ops, sorted(OPS))
     every = sorted({name for op in OPS.values() for name in op.implementations})
     taking_part = set(_chosen("implementation", implementations, every))
-    if implementations and "array" not in taking_part and not suite.kernels_run(device):
-        raise MinialexError(
-            f"{', '.join(implementations)}: CUDA kernels run on a GPU (--device cuda:0), or under "
-            "the emulator (--emulate)"
-        )
+    for name in implementations:
+        _check_runs(name, [OPS[op] for op in chosen], device)
     cases = layers.cases(batch) if full else CASES
     check = full_size.check if full else suite.check
     for name in chosen:
@@ -64,7 +61,7 @@ def rows(
             for dtype in dtypes:
                 for pair in suite.pairs(OPS[name], dtype, device):
                     named = taking_part & {pair.forward, pair.backward}
-                    if named and suite.runs_here(pair):
+                    if named and not pair.why_not():
                         yield _checked(check, pair, case)
 
 
@@ -73,6 +70,14 @@ def _chosen(what: str, names: Sequence[str], there: list[str]) -> list[str]:
         if name not in there:
             raise MinialexError(f"there is no {what} {name!r}; there is: {', '.join(there)}")
     return list(names) or there
+
+
+def _check_runs(name: str, ops: Sequence[Op], device: Device) -> None:
+    reasons = [op.implementations[name].why_not(device) for op in ops if name in op.implementations]
+    if not reasons:
+        raise MinialexError(f"none of {', '.join(op.name for op in ops)} has implementation {name}")
+    if all(reasons):
+        raise MinialexError(f"{name}: {reasons[0]}")
 
 
 def _checked(check: Callable[[Pair, Case], Row], pair: Pair, case: Case) -> Row:

@@ -5,7 +5,7 @@ arrays they run under the emulator, ``with minialex.emulated():``, and nowhere e
 """
 
 from minialex.cuda.emulator import Emulation, EmulationError, emulated, emulation
-from minialex.cuda.launch import BLOCK, Kernel, blocks, kernel
+from minialex.cuda.launch import BLOCK, Kernel, blocks, kernel, why_not
 from minialex.cuda.source import edited, kernel_files, kernel_folder
 
 __all__ = [
@@ -20,4 +20,5 @@ __all__ = [
     "kernel",
     "kernel_files",
     "kernel_folder",
+    "why_not",
 ]

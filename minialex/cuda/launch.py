@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from minialex.arrays import Device
 from minialex.cuda import emulator, gpu, source
 from minialex.cuda.arguments import Bound, bind
 from minialex.cuda.signature import Signature, signatures
@@ -110,6 +111,16 @@ class Kernel:
             gpu.launch(text, signature, bound, grid3, block3, shared)
         else:
             emulator.launch(text, signature, bound, grid3, block3, shared)
+
+
+def why_not(device: Device) -> str:
+    """Return why kernels cannot run on arrays of `device`; empty where they can."""
+    if device.kind == "cuda" or emulator.emulation() is not None:
+        return ""
+    return (
+        "CUDA kernels run on a GPU (--device cuda:0) or, on the CPU's arrays, under the emulator: "
+        "'with minialex.emulated():' (--emulate on the command line)"
+    )
 
 
 def kernel(file: str | Path, name: str, *, optional: Sequence[str] = ()) -> Kernel:

@@ -1,4 +1,4 @@
-"""What conv2d_cuda and linear_cuda share beyond the products themselves."""
+"""What the ops share that launch kernels."""
 
 from __future__ import annotations
 
@@ -13,6 +13,22 @@ LIMIT = 2**31 - 2**16
 
 TILE = (16, 16)
 """The threads of a block of the tiled kernels: TILE of ``kernels/tile_product.cuh``, twice."""
+
+
+def check_counts(op: str, **counts: int) -> None:
+    """Refuse arrays, given by name and number of elements, that kernels cannot index.
+
+    Raises
+    ------
+    ValueError
+        If one has more than `LIMIT` elements.
+    """
+    for name, count in counts.items():
+        if count > LIMIT:
+            raise ValueError(
+                f"{op}: {name} has {count} elements, but the kernels index with 32 bits and take "
+                f"at most {LIMIT}: use smaller batches, or the 'array' implementation"
+            )
 
 
 def packed(a: Array) -> Array:

@@ -202,7 +202,12 @@ def cost(shapes: Shapes, *, stride: Pair, padding: Pair, dilation: Pair, groups:
 
 
 ARRAY = Implementation(forward, backward)
-OP = Op("conv2d", {"array": ARRAY, "winograd": winograd(ARRAY), **IMPLEMENTATIONS}, cost)
+OP = Op(
+    "conv2d",
+    {"array": ARRAY, "winograd": winograd(ARRAY), **IMPLEMENTATIONS},
+    cost,
+    kernel="implicit_gemm",
+)
 
 
 def conv2d(

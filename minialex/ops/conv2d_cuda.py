@@ -22,7 +22,7 @@ from minialex import cuda
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients, Implementation
 from minialex.ops._blocking import SCRATCH, add_up, cut, in_vectors, multiply
-from minialex.ops._launching import LIMIT, TILE, gradients, packed
+from minialex.ops._launching import LIMIT, TILE, check_counts, gradients, packed
 from minialex.ops._windows import Pair, positions
 
 FAR = 2**28
@@ -75,13 +75,7 @@ class Sizes(NamedTuple):
     def _check(self) -> None:
         N, C, H, W, O, KH, KW, OH, OW = self[:9]
         taps, P = C // self.groups * KH * KW, OH * OW
-        counts = {"x": N * C * H * W, "w": O * taps, "y": N * O * P}
-        for name, count in counts.items():
-            if count > LIMIT:
-                raise ValueError(
-                    f"conv2d: {name} has {count} elements, but the kernels index with 32 bits and "
-                    f"take at most {LIMIT}: use smaller batches, or the 'array' implementation"
-                )
+        check_counts("conv2d", x=N * C * H * W, w=O * taps, y=N * O * P)
         reach = max(H + 2 * self.ph, W + 2 * self.pw, *self.strides_and_windows())
         if reach > FAR:
             raise ValueError(
@@ -154,7 +148,7 @@ def implementation(rung: Rung) -> Implementation:
         shapes = (x.shape, w.shape, (at.O,))
         return gradients(gy, shapes, writes, needs, out)
 
-    return Implementation(forward, backward)
+    return Implementation(forward, backward, why_not=cuda.why_not)
 
 
 # ---- naive ---------------------------------------------------------------------------------------

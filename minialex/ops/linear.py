@@ -91,7 +91,12 @@ def cost(shapes: Shapes, **_: Any) -> Cost:
     return Cost(flops, ITEM_BYTES * (prod(x) + O * I + (O if b else 0) + size))
 
 
-OP = Op("linear", {"array": Implementation(forward, backward), **IMPLEMENTATIONS}, cost)
+OP = Op(
+    "linear",
+    {"array": Implementation(forward, backward), **IMPLEMENTATIONS},
+    cost,
+    kernel="register_blocked",
+)
 
 
 def linear(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:

@@ -18,7 +18,7 @@ from minialex import cuda
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients, Implementation
 from minialex.ops._blocking import add_up, cut, in_vectors, multiply
-from minialex.ops._launching import LIMIT, TILE, gradients, packed
+from minialex.ops._launching import TILE, check_counts, gradients, packed
 
 BLOCK = (32, 8)
 ROWS_PER_PART = 64
@@ -40,7 +40,7 @@ def implementation(rung: Rung) -> Implementation:
         """Return x w^T + b."""
         O, I = w.shape
         shape = (*x.shape[:-1], O)
-        _check(x=x.size, w=w.size, y=prod(shape))
+        check_counts("linear", x=x.size, w=w.size, y=prod(shape))
         y = array_module(x).empty(shape, x.dtype)
         rung.forward(
             packed(x).reshape(-1, I), packed(w), None if b is None else packed(b), y.reshape(-1, O)
@@ -65,16 +65,7 @@ def implementation(rung: Rung) -> Implementation:
         )
         return gradients(gy, (x.shape, w.shape, (O,)), writes, needs, out)
 
-    return Implementation(forward, backward)
-
-
-def _check(**counts: int) -> None:
-    for name, count in counts.items():
-        if count > LIMIT:
-            raise ValueError(
-                f"linear: {name} has {count} elements, but the kernels index with 32 bits and "
-                f"take at most {LIMIT}: use fewer rows, or the 'array' implementation"
-            )
+    return Implementation(forward, backward, why_not=cuda.why_not)
 
 
 # ---- naive ---------------------------------------------------------------------------------------

@@ -5,15 +5,19 @@
 
 saved = (y,): the output tells all that backward needs, so the input can be freed.
 NaN passes through forward.
+
+    array    blocks of images that stay in a core's cache
+    kernel   kernels/relu.cu: a thread an element
 """
 
 from __future__ import annotations
 
 from math import prod
 
-from minialex import threads
+from minialex import cuda, threads
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients, Implementation, Op, Tensor
+from minialex.ops._launching import check_counts, packed
 from minialex.ops._shapes import elementwise_cost, select
 from minialex.ops._windows import shares
 
@@ -54,7 +58,35 @@ def _shares(x: Array) -> list[list[slice]]:
     return shares(array_module(x), len(x), prod(x.shape[1:]) * x.itemsize, CACHE)
 
 
-OP = Op("relu", {"array": Implementation(forward, backward)}, elementwise_cost(1))
+_forward = cuda.kernel("relu.cu", "relu_forward")
+_backward = cuda.kernel("relu.cu", "relu_backward")
+
+
+def forward_kernel(x: Array) -> tuple[Array, tuple[Array]]:
+    """Return max(x, 0)."""
+    check_counts("relu", x=x.size)
+    y = array_module(x).empty(x.shape, x.dtype)
+    _forward(cuda.blocks(x.size), cuda.BLOCK, packed(x), y, x.size)
+    return y, (y,)
+
+
+def backward_kernel(gy: Array, saved: tuple[Array]) -> Gradients:
+    """Return `gy` where the output was positive."""
+    (y,) = saved
+    gx = array_module(y).empty(y.shape, y.dtype)
+    _backward(cuda.blocks(y.size), cuda.BLOCK, packed(gy), packed(y), gx, y.size)
+    return (gx,)
+
+
+OP = Op(
+    "relu",
+    {
+        "array": Implementation(forward, backward),
+        "kernel": Implementation(forward_kernel, backward_kernel, why_not=cuda.why_not),
+    },
+    elementwise_cost(1),
+    kernel="kernel",
+)
 
 
 def relu(x: Tensor) -> Tensor:

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from minialex import Tensor, ops, record_calls, using
+from minialex import Tensor, cuda, ops, record_calls, using
+from minialex.arrays import CPU
 from minialex.autograd import OPS, Cost, Implementation, Op
 from tests.autograd.leaves import close, number
 
@@ -36,6 +37,19 @@ def test_using_chooses_for_all_ops_that_have_it(make_op):
     with using("other"):
         assert ran(op) == 10
         assert (Tensor(np.ones(1)) + 1).item() == 2
+
+
+def test_kernels_run_where_an_emulator_is_on(make_op):
+    kernel = Implementation(lambda x: (x + 10, ()), lambda gy, saved: (gy,), why_not=cuda.why_not)
+    op = make_op("own", lambda x: (x + 1, ()), lambda gy, saved: (gy,), kernel=kernel)
+    with cuda.emulated():
+        assert ran(op) == 10
+        with using("array"):
+            assert ran(op) == 1
+        with using(own="array"):
+            assert ran(op) == 1
+    assert ran(op) == 1
+    assert "emulator" in kernel.why_not(CPU)
 
 
 def test_using_nests(make_op):

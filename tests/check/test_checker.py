@@ -2,11 +2,12 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from minialex import check
+from minialex import check, cuda
 from minialex.autograd import OPS, Implementation
 from minialex.check import noise, numeric, suite, table
 from minialex.check.case import Case
@@ -211,8 +212,9 @@ def test_rows_at_full_size():
 
 def test_rows_of_pairs_that_an_implementation_takes_part_in():
     whole = OPS["relu"]
-    suite.Op("relu", {**whole.implementations, "twin": whole.implementations["array"]}, whole.cost)
-    with pytest.raises(MinialexError, match=r"twin: CUDA kernels run on a GPU .* \(--emulate\)"):
+    twin = replace(whole.implementations["array"], why_not=cuda.why_not)
+    suite.Op("relu", {"array": whole.implementations["array"], "twin": twin}, whole.cost)
+    with pytest.raises(MinialexError, match=r"twin: CUDA kernels run on a GPU .*--emulate"):
         next(table.rows(ops=["relu"], implementations=["twin"]))
     assert {row.pair.name for row in table.rows(ops=["relu"])} == {"array"}
     with emulated():

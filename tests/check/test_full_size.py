@@ -22,7 +22,9 @@ LAYERS = [
 
 @pytest.mark.parametrize(("name", "case"), LAYERS)
 def test_layer(name, case):
-    for pair in filter(suite.runs_here, suite.pairs(OPS[name], "float32")):
+    for pair in suite.pairs(OPS[name], "float32"):
+        if pair.why_not():
+            continue
         row = full_size.check(pair, case)
         assert row.verdict is Verdict.PASS, str(row)
 
