@@ -20,6 +20,8 @@ from minialex.check.cases import CASES, elementwise, layers, windows
 from minialex.check.verdict import Verdict
 from minialex.cuda import emulated
 
+pytestmark = pytest.mark.usefixtures("poisoned_memory")
+
 DTYPES = "float64", "float32"
 WHERE = {"cpu": (), "emulated": (), "cuda": (pytest.mark.gpu,)}
 """Where arrays live, and how their tests are marked; emulated are kernels on the CPU's arrays."""

@@ -69,6 +69,12 @@ def assert_right(got, want, dtype):
         np.testing.assert_allclose(g, w, rtol=0, atol=bound, err_msg=name)
 
 
+def many_filters():
+    """Have one block sum up the bias gradient of several images, for there are so many filters."""
+    case = Conv((5, 1, 9, 9), 530, (1, 1))
+    assert_right(results(case, "naive", np.float32), expected(case), np.float32)
+
+
 class Poisoned:
     """NumPy, but what is not written is NaN, and never right by chance."""
 

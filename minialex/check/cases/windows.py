@@ -143,6 +143,7 @@ CASES: dict[str, list[Case]] = {
         conv("last rows left out", (1, 2, 8, 7), 2, (3, 3), stride=(2, 3)),
         conv("one pixel", (1, 1, 1, 1), 1, (1, 1)),
         conv("31 channels to 33", (1, 31, 3, 2), 33, (2, 2)),
+        conv("36 channels to 70", (2, 36, 5, 4), 70, (3, 2), padding=(1, 1)),
         conv("1x257", (1, 1, 1, 257), 2, (1, 3)),
         conv("1x1025", (1, 1, 1, 1025), 1, (1, 5), stride=(1, 4)),
         conv("batch of 7", (7, 1, 4, 4), 2, (3, 3)),

@@ -1,22 +1,7 @@
-"""Mistakes of the kinds that people make in kernels, as edits of the convolution's text.
+"""Faults in the kernels of convolution."""
 
-Each stands exactly once in its file. `implementation` is one that the mistake is in.
-"""
-
-from __future__ import annotations
-
-from typing import NamedTuple
-
-
-class Fault(NamedTuple):
-    """A mistake: `old` text in `file` becomes `new`."""
-
-    name: str
-    file: str
-    old: str
-    new: str
-    implementation: str
-
+from tests.cuda.conv2d_runs import many_filters
+from tests.cuda.zoo import Fault
 
 FAULTS = [
     Fault(
@@ -24,6 +9,7 @@ FAULTS = [
         "conv2d.cuh",
         "const int h = i * sh - ph + k * dh, w = j * sw - pw + l * dw;",
         "const int h = i * sh - ph + k * dh, w = j * sw - pw + l * dw + 1;",
+        "conv2d",
         "naive",
     ),
     Fault(
@@ -31,6 +17,7 @@ FAULTS = [
         "conv2d.cuh",
         "w = j * sw - pw + l * dw;",
         "w = j * sh - pw + l * dw;",
+        "conv2d",
         "im2col",
     ),
     Fault(
@@ -38,13 +25,16 @@ FAULTS = [
         "conv2d.cuh",
         "h >= 0 && h < H && w >= 0 && w < W ?",
         "h >= 0 && h < H && w >= 0 && w <= W ?",
+        "conv2d",
         "tiled",
+        error="out-of-bounds",
     ),
     Fault(
         "not only whole strides reach",
         "conv2d.cuh",
         "i % sh == 0 && j % sw == 0",
         "i % sh == 0",
+        "conv2d",
         "naive",
     ),
     Fault(
@@ -52,6 +42,7 @@ FAULTS = [
         "conv2d.cu",
         "const int first = o / at.group_filters() * at.group_channels();",
         "const int first = 0;",
+        "conv2d",
         "naive",
     ),
     Fault(
@@ -59,13 +50,16 @@ FAULTS = [
         "conv2d.cu",
         "if (p >= P) p -= P, ++n;",
         "if (p >= P) p -= P;",
+        "conv2d",
         "naive",
+        check=many_filters,
     ),
     Fault(
         "assigned instead of added",
         "conv2d_im2col.cu",
         "if (from >= 0) sum += patches[row + from];",
         "if (from >= 0) sum = patches[row + from];",
+        "conv2d",
         "im2col",
     ),
     Fault(
@@ -73,20 +67,25 @@ FAULTS = [
         "tile_product.cuh",
         "fetched.\n        __syncthreads();",
         "fetched.",
+        "conv2d",
         "tiled",
+        error="race",
     ),
     Fault(
         "no barrier before the next fetch",
         "tile_product.cuh",
         "the next.\n        __syncthreads();",
         "the next.",
+        "conv2d",
         "tiled",
+        error="race",
     ),
     Fault(
         "tile transposed",
         "tile_product.cuh",
         "if (RIGHT_ALONG) rights[tx][ty] = right(ty, k + tx);",
         "if (RIGHT_ALONG) rights[ty][tx] = right(ty, k + tx);",
+        "conv2d",
         "tiled",
     ),
     Fault(
@@ -94,6 +93,7 @@ FAULTS = [
         "conv2d_panels.cuh",
         "const Triple tap = split(q, at.KH, at.KW);",
         "const Triple tap = split(q, at.KW, at.KH);",
+        "conv2d",
         "implicit_gemm",
     ),
     Fault(
@@ -101,6 +101,7 @@ FAULTS = [
         "conv2d_panels.cuh",
         "return {pixel.a * at.C * at.H * at.W + h * at.W + w, h, w,",
         "return {pixel.a * at.C * at.H + h * at.W + w, h, w,",
+        "conv2d",
         "implicit_gemm",
     ),
     Fault(
@@ -108,20 +109,25 @@ FAULTS = [
         "conv2d_panels.cuh",
         "if (place >= 0 && row < rows)",
         "if (place >= 0 && row <= rows)",
+        "conv2d",
         "implicit_gemm",
+        error="out-of-bounds",
     ),
     Fault(
         "block edge: one column too many",
         "conv2d_panels.cuh",
         "if (first_row + i < rows && column < count)",
         "if (first_row + i < rows && column <= count)",
+        "conv2d",
         "implicit_gemm",
+        error="race",
     ),
     Fault(
         "last element skipped",
         "panel_product.cuh",
         "ALONG_K ? down < lines && k + across < last\n",
         "ALONG_K ? down < lines && k + across < last - 1\n",
+        "conv2d",
         "implicit_gemm",
     ),
     Fault(
@@ -129,6 +135,7 @@ FAULTS = [
         "panel_product.cuh",
         "for (int k = first; k < last; k += DEPTH, now ^= 1)",
         "for (int k = first; k + DEPTH < last; k += DEPTH, now ^= 1)",
+        "conv2d",
         "im2col",
     ),
     Fault(
@@ -136,27 +143,34 @@ FAULTS = [
         "panel_product.cuh",
         "before anyone fetches by them.\n        __syncthreads();",
         "before anyone fetches by them.",
+        "conv2d",
         "implicit_gemm",
+        error="race",
     ),
     Fault(
         "shared memory not initialised",
         "panel_product.cuh",
         "if (t < RING) table[t]",
         "if (t < WARP) table[t]",
+        "conv2d",
         "implicit_gemm",
+        error="uninitialised",
     ),
     Fault(
         "spots overwritten too early",
         "panel_product.cuh",
         "table[(done + WARP) % RING + t] =",
         "table[done % RING + t] =",
+        "conv2d",
         "implicit_gemm",
+        error="race",
     ),
     Fault(
         "padding left as it was",
         "conv2d_im2col.cu",
         "if (column >= lead) return;",
         "if (column >= at.pixels()) return;",
+        "conv2d",
         "im2col",
     ),
     Fault(
@@ -164,27 +178,34 @@ FAULTS = [
         "panel_product.cuh",
         "if (more) left.lay(lefts[now ^ 1])",
         "if (more) left.lay(lefts[now])",
+        "conv2d",
         "implicit_gemm",
+        error="race",
     ),
     Fault(
         "halves of a block overlap",
         "register_product.cuh",
         "return i / WIDTH<T> * (lines / 2) +",
         "return i / WIDTH<T> * (lines / 4) +",
+        "conv2d",
         "implicit_gemm",
+        error="race",
     ),
     Fault(
         "phase known to one warp only",
         "conv2d_implicit_gemm.cuh",
         "belongs to it.\n    __syncthreads();",
         "belongs to it.",
+        "conv2d",
         "implicit_gemm",
+        error="race",
     ),
     Fault(
         "a window element too many in a phase",
         "conv2d_implicit_gemm.cuh",
         "(window - 1 - tap) / step + 1 : 0",
         "(window - tap) / step + 1 : 0",
+        "conv2d",
         "implicit_gemm",
     ),
     Fault(
@@ -192,6 +213,7 @@ FAULTS = [
         "tensor_core_product.cuh",
         "b[j].set(half, right[k + half][column + 8 * j]);",
         "b[j].set(half, right[k / 2 + 4 * half][column + 8 * j]);",
+        "conv2d",
         "tf32x3",
     ),
     Fault(
@@ -199,6 +221,7 @@ FAULTS = [
         "tensor_core_product.cuh",
         "    mma_tf32(sum, a.small, b.big);\n",
         "",
+        "conv2d",
         "tf32x3",
     ),
     Fault(
@@ -206,13 +229,16 @@ FAULTS = [
         "conv2d_implicit_gemm.cuh",
         "T* const part = gw + size_t(blockIdx.y) * at.O * taps;",
         "T* const part = gw;",
+        "conv2d",
         "implicit_gemm",
+        error="race",
     ),
     Fault(
         "last part skipped",
         "sum_parts.cu",
         "for (int s = 0; s < S; ++s)",
         "for (int s = 0; s < S - 1; ++s)",
+        "conv2d",
         "implicit_gemm",
     ),
 ]

@@ -1,0 +1,56 @@
+"""Mistakes of the kinds that people make in kernels, each as an edit of a kernel's text.
+
+A module here for each op or routine, named after it, holds a list `FAULTS`; nothing else is to be
+done for ``tests/cuda/test_zoo.py`` to plant each of them and see that it is caught.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A mistake in a kernel, and how it shows.
+
+    Parameters
+    ----------
+    name : str
+        What is wrong, unique among the faults of the op.
+    file, old, new : str
+        `old`, which stands exactly once in the kernel file `file`, becomes `new`.
+    op, implementation : str
+        The op or routine that the mistake is in, and one of its implementations that runs it.
+    error : str
+        What kind of `EmulationError` it is caught by; by wrong numbers where it is empty.
+    dtype : str
+        The type in which it is looked for.
+    mode : str
+        How the kernels are emulated: ``"fast"`` or ``"checked"``.
+    check : callable, optional
+        Raises AssertionError on wrong numbers, as tests do. By default all cases of the op in
+        ``minialex.check.cases``; routines that are not ops name a check of their own.
+    """
+
+    name: str
+    file: str
+    old: str
+    new: str
+    op: str
+    implementation: str
+    error: str = ""
+    dtype: str = "float32"
+    mode: str = "checked"
+    check: Callable[[], None] | None = None
+
+    def __str__(self) -> str:
+        return f"{self.op} {self.implementation}: {self.name}"
+
+
+def faults() -> list[Fault]:
+    """Return the faults of all modules here."""
+    names = [f"{__name__}.{module.name}" for module in pkgutil.iter_modules(__path__)]
+    return [fault for name in names for fault in importlib.import_module(name).FAULTS]
