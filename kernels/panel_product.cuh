@@ -22,26 +22,11 @@
 //   +--+       +-----+
 //  DEPTH  left, step by step to the right
 
+#include "vectors.cuh"
+
 constexpr int DEPTH = 8;
 constexpr int COLUMNS = 16;
 
-// 16 bytes, the most that one instruction moves: four floats or two doubles.
-template <typename T> constexpr int WIDTH = 16 / sizeof(T);
-
-__device__ __forceinline__ void read_vector(const float* from, float* to) {
-    const float4 v = *reinterpret_cast<const float4*>(from);
-    to[0] = v.x, to[1] = v.y, to[2] = v.z, to[3] = v.w;
-}
-__device__ __forceinline__ void read_vector(const double* from, double* to) {
-    const double2 v = *reinterpret_cast<const double2*>(from);
-    to[0] = v.x, to[1] = v.y;
-}
-__device__ __forceinline__ void write_vector(const float* from, float* to) {
-    *reinterpret_cast<float4*>(to) = make_float4(from[0], from[1], from[2], from[3]);
-}
-__device__ __forceinline__ void write_vector(const double* from, double* to) {
-    *reinterpret_cast<double2*>(to) = make_double2(from[0], from[1]);
-}
 template <int W, typename T> __device__ __forceinline__ void clear(T* to) {
 #pragma unroll
     for (int i = 0; i < W; ++i) to[i] = 0;

@@ -8,15 +8,20 @@ p 2^32. The mask is a function of these numbers, so every implementation draws t
 backward draws it again instead of storing it.
 
 saved = ().
+
+    array    all words at once
+    kernel   kernels/dropout.cu: a thread for four elements, its words made on the spot
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from minialex import philox
+from minialex import cuda, philox
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients, Implementation, Op, Tensor
+from minialex.ops._blocking import in_vectors
+from minialex.ops._launching import check_counts, packed
 from minialex.ops._shapes import elementwise_cost
 
 
@@ -25,13 +30,18 @@ def threshold(p: float) -> int:
     return round(p * 2**32)
 
 
+def scale(p: float) -> float:
+    """Return what the elements that are kept are multiplied by; where none is, 0."""
+    return 1 / (1 - p) if p < 1 else 0.0
+
+
 def _drop(x: Array, p: float, seed: int, offset: int) -> Array:
     xp = array_module(x)
     if p == 1:
         return xp.zeros_like(x)  # type: ignore[no-any-return]
     words = philox.bits(xp, x.size, seed=seed, offset=offset).reshape(x.shape)
     keep = words >= threshold(p)
-    return xp.where(keep, x * x.dtype.type(1 / (1 - p)), x.dtype.type(0))  # type: ignore[no-any-return]
+    return xp.where(keep, x * x.dtype.type(scale(p)), x.dtype.type(0))  # type: ignore[no-any-return]
 
 
 def forward(x: Array, *, p: float, seed: int, offset: int) -> tuple[Array, tuple[Any, ...]]:
@@ -44,7 +54,39 @@ def backward(gy: Array, saved: tuple[Any, ...], *, p: float, seed: int, offset: 
     return (_drop(gy, p, seed, offset),)
 
 
-OP = Op("dropout", {"array": Implementation(forward, backward)}, elementwise_cost(2))
+_dropout = cuda.kernel("dropout.cu", "dropout")
+
+
+def _drop_kernel(x: Array, p: float, seed: int, offset: int) -> Array:
+    check_counts("dropout", x=x.size)
+    x = packed(x)
+    y: Array = array_module(x).empty(x.shape, x.dtype)
+    grid, vectors = cuda.blocks(x.size, 4 * cuda.BLOCK), in_vectors((x, 0), (y, 0))
+    _dropout(grid, cuda.BLOCK, x, y, x.size, threshold(p), scale(p), seed, offset, vectors)
+    return y
+
+
+def forward_kernel(x: Array, *, p: float, seed: int, offset: int) -> tuple[Array, tuple[Any, ...]]:
+    """Return `x` with a share `p` of it set to 0 and the rest scaled up."""
+    return _drop_kernel(x, p, seed, offset), ()
+
+
+def backward_kernel(
+    gy: Array, saved: tuple[Any, ...], *, p: float, seed: int, offset: int
+) -> Gradients:
+    """Do to the gradient what forward did to the input."""
+    return (_drop_kernel(gy, p, seed, offset),)
+
+
+OP = Op(
+    "dropout",
+    {
+        "array": Implementation(forward, backward),
+        "kernel": Implementation(forward_kernel, backward_kernel, why_not=cuda.why_not),
+    },
+    elementwise_cost(2),
+    kernel="kernel",
+)
 
 
 def dropout(x: Tensor, p: float = 0.5, *, seed: int, offset: int) -> Tensor:
