@@ -12,8 +12,9 @@ from minialex.arrays import Array
 from minialex.autograd import Tensor
 from minialex.optim.arena import Arena
 
-# a block of each array and the scratch stay in a core's own cache together
-BLOCK = 16 * 1024
+# a block of each array and the scratch stay in cache together; in smaller ones, an operation is so
+# short that cores wait for each other's Python more than they compute
+BLOCK = 128 * 1024
 
 
 class Optimizer:
