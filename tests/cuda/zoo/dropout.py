@@ -1,0 +1,80 @@
+"""Faults in the kernel of dropout and its random numbers."""
+
+from tests.cuda.zoo import Fault
+
+FAULTS = [
+    Fault(
+        "a round too few",
+        "philox.cuh",
+        "round < 10",
+        "round < 9",
+        "dropout",
+        "kernel",
+    ),
+    Fault(
+        "key not stepped on",
+        "philox.cuh",
+        "key.x += W0, key.y += W1;",
+        "key.x += W0;",
+        "dropout",
+        "kernel",
+    ),
+    Fault(
+        "upper half of the offset forgotten",
+        "philox.cuh",
+        "unsigned(offset >> 32)",
+        "0u",
+        "dropout",
+        "kernel",
+    ),
+    Fault(
+        "dropped where it should stay",
+        "dropout.cu",
+        "word[i] >= threshold",
+        "word[i] < threshold",
+        "dropout",
+        "kernel",
+    ),
+    Fault(
+        "scale forgotten",
+        "dropout.cu",
+        "four[i] * scale",
+        "four[i]",
+        "dropout",
+        "kernel",
+    ),
+    Fault(
+        "scale off by a millionth",
+        "dropout.cu",
+        "four[i] * scale",
+        "four[i] * scale * T(1.000001)",
+        "dropout",
+        "kernel",
+        dtype="float64",
+    ),
+    Fault(
+        "last element skipped",
+        "dropout.cu",
+        "if (!whole && i < count) y",
+        "if (!whole && i < count - 1) y",
+        "dropout",
+        "kernel",
+    ),
+    Fault(
+        "last block taken for whole",
+        "dropout.cu",
+        "vectors && count == 4",
+        "vectors",
+        "dropout",
+        "kernel",
+        error="out-of-bounds",
+    ),
+    Fault(
+        "halves swapped",
+        "vectors.cuh",
+        "to[0] = v.x, to[1] = v.y, to[2] = v.z, to[3] = v.w;",
+        "to[0] = v.x, to[1] = v.y, to[3] = v.z, to[2] = v.w;",
+        "dropout",
+        "kernel",
+    ),
+]
