@@ -149,6 +149,7 @@ template <typename T, int LINES, int THREADS, class Matrix> class LanesOnK {
 
 // Rows are channels `stride` apart, columns lie where their spots say: an image of the result.
 template <typename T, class Columns> struct IntoImages {
+    static constexpr bool COLUMN_BIAS = false;
     T* p;
     const T* b;
     int stride, first_row, rows, first_column;
@@ -166,6 +167,7 @@ template <typename T, class Columns> struct IntoImages {
 
 // A plain matrix whose rows are `lead` apart.
 template <typename T> struct IntoMatrix {
+    static constexpr bool COLUMN_BIAS = false;
     T* p;
     int lead, first_row, rows, first_column, count;
 

@@ -5,15 +5,18 @@
 
 // The result, `columns` wide, with a bias for each column.
 template <typename T> struct IntoRows {
+    static constexpr bool COLUMN_BIAS = true;
     T* p;
     const T* b;
     int first_row, rows, first_column, columns;
 
     __device__ __forceinline__ int column(const int j) const { return first_column + j; }
+    __device__ __forceinline__ T bias(const int column) const {
+        return column < columns ? b[column] : T(0);
+    }
     __device__ __forceinline__ void put(const int i, const int column, const T value) const {
         const int row = first_row + i;
-        if (row < rows && column < columns)
-            p[row * columns + column] = b ? value + b[column] : value;
+        if (row < rows && column < columns) p[row * columns + column] = value;
     }
 };
 

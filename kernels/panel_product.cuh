@@ -155,7 +155,8 @@ template <typename T, int ROWS> __device__ __forceinline__ Home home(const int r
 }
 
 
-// Product: has the block's sums, multiply(left panel, right panel), and put_into(store).
+// Product: has the block's sums, multiply(left panel, right panel), and put_into(store); where
+// Store::COLUMN_BIAS, also add_bias(store), which adds store.bias(column) to the sums of a column.
 template <typename T, int ROWS, class Product, class Left, class Right, class Spots, class Store>
 __device__ __forceinline__ void panel_product(Left left, Right right, const Spots spots,
                                               const Store store, const int first, const int last) {
@@ -195,6 +196,10 @@ __device__ __forceinline__ void panel_product(Left left, Right right, const Spot
         // The other half is whole before anyone multiplies it, and this half is done with before
         // anyone overwrites it. New spots are there before anyone fetches by them.
         __syncthreads();
+    }
+    // A pass of its own: worked in between the stores, it takes more registers than there are.
+    if constexpr (Store::COLUMN_BIAS) {
+        if (store.b) product.add_bias(store);
     }
     product.put_into(store);
 }

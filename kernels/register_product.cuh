@@ -63,6 +63,14 @@ template <typename T, int ROWS> class InRegisters {
                 for (int j = 0; j < Block::EACH; ++j) sum[i][j] += a[i] * b[j];
         }
     }
+    template <class Store> __device__ __forceinline__ void add_bias(const Store& store) {
+#pragma unroll
+        for (int j = 0; j < Block::EACH; ++j) {
+            const T bias = store.bias(store.column(owned(thread_column(), j, Block::N)));
+#pragma unroll
+            for (int i = 0; i < Block::EACH; ++i) sum[i][j] += bias;
+        }
+    }
     template <class Store> __device__ __forceinline__ void put_into(const Store& store) const {
 #pragma unroll
         for (int j = 0; j < Block::EACH; ++j) {

@@ -90,6 +90,10 @@ template <typename T, int ROWS> class OnTensorCores {
     static __device__ __forceinline__ int first_column() {
         return threadIdx.x / WARP % WARP_COLUMNS * ACROSS * 8;
     }
+    // The column of sum[][j][right] and sum[][j][2 + right].
+    static __device__ __forceinline__ int owned(const int j, const int right) {
+        return first_column() + 8 * j + threadIdx.x % 4 * 2 + right;
+    }
 
   public:
     __device__ __forceinline__ void multiply(const Panel<T, Block::M>& left,
@@ -110,13 +114,22 @@ template <typename T, int ROWS> class OnTensorCores {
             for (int j = 0; j < ACROSS; ++j) add_product(sum[i][j], a, b[j]);
         }
     }
+    template <class Store> __device__ __forceinline__ void add_bias(const Store& store) {
+#pragma unroll
+        for (int j = 0; j < ACROSS; ++j)
+#pragma unroll
+            for (int right = 0; right < 2; ++right) {
+                const T bias = store.bias(store.column(owned(j, right)));
+#pragma unroll
+                for (int i = 0; i < UP; ++i) sum[i][j][right] += bias, sum[i][j][2 + right] += bias;
+            }
+    }
     template <class Store> __device__ __forceinline__ void put_into(const Store& store) const {
 #pragma unroll
         for (int j = 0; j < ACROSS; ++j)
 #pragma unroll
             for (int right = 0; right < 2; ++right) {
-                const int column = first_column() + 8 * j + threadIdx.x % 4 * 2 + right;
-                const auto place = store.column(column);
+                const auto place = store.column(owned(j, right));
 #pragma unroll
                 for (int i = 0; i < 2 * UP; ++i)
                     store.put(first_row() + 8 * i, place, sum[i / 2][j][i % 2 * 2 + right]);
