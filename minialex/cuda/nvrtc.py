@@ -66,6 +66,11 @@ def why_missing() -> str:
     return ""
 
 
+def version() -> str:
+    """Return which NVRTC is at hand: ``"12.9"``."""
+    return ".".join(map(str, _nvrtc().getVersion()))
+
+
 def architectures(file: str | Path | None = None) -> list[str]:
     """Return those of `ARCHITECTURES` that the NVRTC at hand, and `file` if given, compile for."""
     known = {f"sm_{number}" for number in _nvrtc().getSupportedArchs()}

@@ -23,7 +23,7 @@ _KERNEL = re.compile(
 _COMMENT = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"', re.DOTALL)
 _QUALIFIERS = re.compile(r"\b(?:const|volatile|__restrict__|__restrict)\b")
 _PARAMETER = re.compile(r"(?P<type>[\w:<>, ]*?[\w>])\s*(?P<stars>[\s*]*)\b(?P<name>\w+)")
-_INSTANCES = re.compile(r"^[ \t]*//[ \t]*instances:[ \t]*(.*?)[ \t]*$", re.MULTILINE)
+_INSTANCES = re.compile(r"^instances:[ \t]*(.*?)$", re.MULTILINE)
 FLOATING = ("float", "double")
 
 
@@ -65,6 +65,8 @@ class Signature:
         The most threads a block may have, as ``__launch_bounds__`` says it; empty without one.
     line : int
         Where it stands in its file.
+    comment : str
+        The comment lines directly above it, without their slashes.
     """
 
     file: str
@@ -74,6 +76,7 @@ class Signature:
     instances: tuple[tuple[str, tuple[str, ...]], ...]
     launch_bound: str
     line: int
+    comment: str
 
     def expression(self, binding: Mapping[str, str]) -> str:
         """Return the kernel with its template arguments: ``relu_forward<float>``."""
@@ -152,14 +155,16 @@ def _signature(source: Source, match: re.Match[str]) -> Signature:
     template = tuple(_template_parameter(p, where) for p in split(match["template"] or ""))
     types = {p.name for p in template if p.is_type}
     bounds = split(match["before"] or match["after"] or "")
+    comment = _comment_above(source.own, match.start())
     return Signature(
         source.file,
         match["name"],
         tuple(_parameter(p, types, where) for p in split(match["parameters"])),
         template,
-        _instances(source.own, match.start(), template, where),
+        _instances(comment, template, where),
         bounds[0] if bounds else "",
         line,
+        comment,
     )
 
 
@@ -187,14 +192,21 @@ def _parameter(text: str, types: set[str], where: str) -> Parameter:
     return Parameter(found["name"], ctype, pointer, const, "__restrict" in text)
 
 
+def _comment_above(text: str, start: int) -> str:
+    """Return the comment that ends at `start`."""
+    found = re.search(r"(?:^[ \t]*//[^\n]*\n)*\s*\Z", text[:start], re.MULTILINE)
+    return "\n".join(
+        re.findall(r"^[ \t]*// ?(.*?)[ \t]*$", found[0] if found else "", re.MULTILINE)
+    )
+
+
 def _instances(
-    text: str, start: int, template: tuple[TemplateParameter, ...], where: str
+    comment: str, template: tuple[TemplateParameter, ...], where: str
 ) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Read the ``// instances:`` lines of the comment that ends at `start`."""
+    """Read the ``instances:`` lines of a comment."""
     types = (p.name for p in template if p.is_type and p.default is None)
     declared: dict[str, tuple[str, ...]] = dict.fromkeys(types, FLOATING)
-    comment = re.search(r"(?:^[ \t]*//[^\n]*\n)*\s*\Z", text[:start], re.MULTILINE)
-    for line in _INSTANCES.findall(comment[0] if comment else ""):
+    for line in _INSTANCES.findall(comment):
         for entry in line.split(";"):
             name, _, values = (part.strip() for part in entry.partition("="))
             if name not in {p.name for p in template} or not values:

@@ -8,6 +8,7 @@ import pytest
 
 from minialex.cuda import nvrtc, source
 from minialex.errors import MinialexError
+from minialex.study.kernel_uses import default_kernels
 from tests.cuda.tools import KERNELS
 
 MISSING = nvrtc.why_missing()
@@ -31,6 +32,12 @@ def test_every_kernel_compiles_for_every_architecture(file, architecture):
     found = nvrtc.usage(file, architecture)
     assert [u.kernel for u in found] == nvrtc.instances(file)
     assert all(0 < u.registers <= 255 for u in found)
+    spilling = [u for u in found if is_default(file, u.kernel) and u.spill_stores + u.spill_loads]
+    assert spilling == [], "kernels that run by default keep everything in registers"
+
+
+def is_default(file, instance):
+    return (file, instance.partition("<")[0]) in default_kernels()
 
 
 @compiles

@@ -1,0 +1,230 @@
+"""Write ``kernels/README.md``: every kernel, what it computes, takes of a GPU, and was tried on.
+
+From the root of a source tree,
+
+    python -m minialex.study.kernels           writes the page; compiles what has changed
+    python -m minialex.study.kernels --check   changes nothing; exit status 1 where it is stale
+
+All of it is taken from elsewhere: formulas and ideas from the kernels' own comments, where they are
+used from the ops, registers and spills from NVRTC, what they were tried on from ``tests/results``.
+Registers are those of the last time a file was compiled. They are stale when its code has changed
+since, which a hash beside them tells, and not when another NVRTC is at hand.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from minialex.cuda import nvrtc, source
+from minialex.cuda.signature import Signature, signatures, without_comments
+from minialex.errors import MinialexError
+from minialex.study.kernel_uses import Use, uses
+from minialex.study.proofs import Proof, read_proofs
+
+PAGE = "kernels/README.md"
+NOT_USED = "nothing yet"
+HEADER = "| kernel | the idea | used by | registers | spills | emulated | on a GPU |"
+RULE = "|---|---|---|---|---|---|---|"
+INTRO = """# The kernels
+
+<!-- Generated: python -m minialex.study.kernels writes this page. -->
+
+Every `__global__` function, file by file. The essay at the top of each `.cu` file says more; what
+is shared stands in the `.cuh` files beside it.
+
+- **used by**: op and implementation, as `minialex.using(conv2d="tiled")` takes them; bold where it
+  is what runs on a GPU unless told otherwise.
+- **registers**: of a thread, in the float instance, or in that which takes most; one number for all
+  architectures that NVRTC knows, or each number with its own (90 is `sm_90`). **spills**: bytes a
+  thread stores to slow memory because registers ran out, in any instance. Both are the compiler's
+  word, so they also say that every instance compiles for each of these architectures.
+- **emulated**: run on the CPU by `minialex/cuda/emulator` in checked mode, which judges every
+  access to memory. **on a GPU**: with which card and when. Both are from the records in
+  `tests/results`, which `tests/device.sh` writes.
+
+After a change to a kernel, or to what uses it, run `python -m minialex.study.kernels` and commit
+the page (it needs NVRTC: `pip install 'minialex[test]'`). `--check` says whether that is due.
+"""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What the compiler says of one file: its version, the code's hash, two cells a kernel."""
+
+    version: str
+    digest: str
+    cells: dict[str, tuple[str, str]]
+
+    @property
+    def mark(self) -> str:
+        """The line that keeps version and hash on the page."""
+        return f"<!-- compiled by NVRTC {self.version}, code {self.digest} -->"
+
+
+def main(words: list[str], root: Path) -> int:
+    """Do it, say what was done, and return the exit status."""
+    if words not in ([], ["--check"]):
+        print(__doc__)
+        return 2
+    path = root / PAGE
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    try:
+        text = page(before, root, compile_changed=not words)
+    except MinialexError as error:
+        print(f"error: {error}")
+        return 2
+    if words and text != before:
+        print(f"{PAGE}: out of date: python -m minialex.study.kernels")
+    elif text != before:
+        path.write_text(text, encoding="utf-8")
+        print(f"{PAGE}: written")
+    return int(bool(words) and text != before)
+
+
+def page(before: str, root: Path, *, compile_changed: bool) -> str:
+    """Return the page as it should be.
+
+    Parameters
+    ----------
+    before : str
+        The page as it is, whose figures are kept where the code has not changed.
+    root : Path
+        Of the source tree whose ``tests/results`` are read.
+    compile_changed : bool
+        Whether to compile the files that have changed; else their figures are left out.
+
+    Raises
+    ------
+    MinialexError
+        If something must be compiled and NVRTC is missing, or it does not compile.
+    """
+    kept, used, proofs = _kept(before), uses(), read_proofs(root)
+    sections = [INTRO]
+    for file in source.kernel_files():
+        figures = kept.get(file)
+        if figures is None or figures.digest != code_digest(file):
+            figures = compiled(file) if compile_changed else Figures("none", "stale", {})
+        sections.append(_section(file, figures, used, proofs))
+    return "\n".join(sections)
+
+
+def code_digest(file: str) -> str:
+    """Return a hash of all the code that a compiler is given of `file`, comments apart."""
+    code = " ".join(without_comments(source.read(file).text).split())
+    return hashlib.sha256(code.encode()).hexdigest()[:12]
+
+
+def compiled(file: str) -> Figures:
+    """Compile every instance of `file` for every architecture and return what each kernel takes."""
+    if why := nvrtc.why_missing():
+        raise MinialexError(f"{file} has changed, and its registers are not known: {why}")
+    found: dict[str, list[nvrtc.Usage]] = {}
+    for architecture in nvrtc.architectures(file):
+        for usage in nvrtc.usage(file, architecture):
+            found.setdefault(usage.kernel.partition("<")[0], []).append(usage)
+    cells = {name: (_registers(taken), _spills(taken)) for name, taken in found.items()}
+    return Figures(nvrtc.version(), code_digest(file), cells)
+
+
+def _kept(text: str) -> dict[str, Figures]:
+    """Return the figures of each file that stand on a page."""
+    kept = {}
+    for section in text.split("\n## ")[1:]:
+        file = re.match(r"`([\w.]+)`", section)
+        mark = re.search(r"<!-- compiled by NVRTC ([\d.]+), code (\w+) -->", section)
+        if file and mark:
+            rows = [line.split(" | ") for line in section.splitlines() if line.startswith("| `")]
+            cells = {row[0].strip("|` "): (row[3], row[4]) for row in rows}
+            kept[file[1]] = Figures(mark[1], mark[2], cells)
+    return kept
+
+
+# ---- cells ---------------------------------------------------------------------------------------
+
+
+def _short(architecture: str) -> str:
+    return architecture.removeprefix("sm_")
+
+
+def _registers(taken: Sequence[nvrtc.Usage]) -> str:
+    """Return registers and the architectures that have them: ``115 (75 80), 116 (70)``."""
+    most: dict[str, int] = {}
+    floats = [u for u in taken if "double" not in u.kernel] or taken
+    for u in floats:
+        most[u.architecture] = max(u.registers, most.get(u.architecture, 0))
+    there: dict[int, list[str]] = {}
+    for architecture, count in most.items():
+        there.setdefault(count, []).append(_short(architecture))
+    if len(there) == 1:
+        return str(next(iter(there)))
+    return ", ".join(f"{count} ({' '.join(names)})" for count, names in sorted(there.items()))
+
+
+def _spills(taken: Sequence[nvrtc.Usage]) -> str:
+    spilled = [u for u in taken if u.spill_stores or u.spill_loads]
+    instances: dict[str, list[str]] = {}
+    for u in spilled:
+        values = u.kernel.partition("<")[2].rstrip(">")
+        instances.setdefault(values, []).append(f"{u.spill_stores} ({_short(u.architecture)})")
+    return "; ".join(f"{name}: {', '.join(there)}" for name, there in instances.items()) or "none"
+
+
+def _used_by(used: Sequence[Use]) -> str:
+    """Return the routines with their implementations: ``conv2d: im2col, **implicit_gemm**``."""
+    routines: dict[str, list[str]] = {}
+    for use in used:
+        name = f"**{use.implementation}**" if use.is_default else use.implementation
+        routines.setdefault(use.routine, []).append(name)
+    return "; ".join(f"{name}: {', '.join(there)}" for name, there in routines.items()) or NOT_USED
+
+
+# ---- what the files say of themselves ------------------------------------------------------------
+
+
+def _section(
+    file: str,
+    figures: Figures,
+    used: dict[tuple[str, str], list[Use]],
+    proofs: dict[tuple[str, str], Proof],
+) -> str:
+    title, body = _essay(file)
+    lines = [f"## `{file}`: {title}", "", "```text", body, "```", "", figures.mark, HEADER, RULE]
+    for name, signature in signatures(source.read(file)).items():
+        registers, spills = figures.cells.get(name, ("?", "?"))
+        proof = proofs.get((file, name), Proof())
+        cells = [f"`{name}`", _idea(signature), _used_by(used.get((file, name), []))]
+        cells += [registers, spills, proof.emulated, proof.gpu]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join((*lines, ""))
+
+
+def _essay(file: str) -> tuple[str, str]:
+    """Return what a file is, from its first line, and its formula and launch."""
+    comment = []
+    for line in source.read(file).own.splitlines():
+        if not line.startswith("//"):
+            break
+        comment.append(line[2:].removeprefix(" "))
+    text = "\n".join(comment)
+    first, _, rest = text.partition("\n\n")
+    # the first sentence, without the name of the file and who calls it
+    sentence = re.split(r"\.\s|\.$", " ".join(first.split()).partition(" -- ")[2])[0]
+    parts = re.split(r"^(?=[A-Z]\w+:  )", rest, flags=re.MULTILINE)
+    wanted = [p.rstrip() for p in parts if not re.match(r"(Layout|Cost|Parts):", p)]
+    return sentence, "\n\n".join(p for p in wanted if p)
+
+
+def _idea(signature: Signature) -> str:
+    """Return the first sentence of the idea in the comment above a kernel."""
+    idea = signature.comment.partition("The idea: ")[2].partition("\ninstances:")[0]
+    words = " ".join(idea.split())
+    return re.split(r"(?<=[.!?]) (?=[A-Z])", words)[0].replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:], Path.cwd()))
