@@ -18,6 +18,13 @@ from minialex.ops._windows import Pair, every, positions, shares
 CACHE = 5 << 20
 """How many bytes of patches, and products with them, a core makes at a time."""
 
+APART = 16
+"""How many elements lie between rows that are turned to columns afterwards.
+
+The elements of a column would otherwise be a power of two apart, or nearly so, and share a few
+places of the cache.
+"""
+
 
 @dataclass(frozen=True)
 class Sizes:
@@ -81,8 +88,8 @@ class Sizes:
         return rows.reshape(len(rows), self.KH, self.KW, self.C).transpose(0, 3, 1, 2)
 
     def as_images(self, rows: Array) -> Array:
-        """Return the view (n, G, O, OH, OW) of outputs (G, O, n P)."""
-        return rows.reshape(self.G, self.O, -1, self.OH, self.OW).transpose(2, 0, 1, 3, 4)
+        """Return the view (n, G, O, OH, OW) of outputs (G, n P, O)."""
+        return rows.reshape(self.G, -1, self.OH, self.OW, self.O).transpose(1, 0, 4, 2, 3)
 
     def as_rows(self, y: Array) -> Array:
         """Return outputs (n, G O, OH, OW) as (G, O, n P): a view of one image, a copy of more."""
@@ -99,7 +106,7 @@ class Room:
         (ph, pw), (sh, sw), (dh, dw) = s.padding, s.stride, s.dilation
         self.padded = xp.zeros((s.G, n, s.H + 2 * ph, s.W + 2 * pw, s.C), dtype)
         self._patches = xp.empty(s.G * n * s.P * s.K, dtype)
-        self._products = xp.empty(s.G * n * s.P * s.O, dtype)
+        self._products = xp.empty(s.G * n * s.P * (s.O + APART), dtype)
         g, i, h, w, c = self.padded.strides
         self.windows = xp.lib.stride_tricks.as_strided(
             self.padded,
@@ -119,9 +126,10 @@ class Room:
         return self._patches[: s.G * n * s.P * s.K].reshape(s.G, n * s.P, s.K)  # type: ignore[no-any-return]
 
     def products(self, n: int) -> Array:
-        """Return the room for one number a filter and patch of `n` images, (G, O, n P)."""
+        """Return the room for one number a patch of `n` images and filter, (G, n P, O)."""
         s = self.sizes
-        return self._products[: s.G * s.O * n * s.P].reshape(s.G, s.O, n * s.P)  # type: ignore[no-any-return]
+        rows = self._products[: s.G * n * s.P * (s.O + APART)].reshape(s.G, n * s.P, -1)
+        return rows[..., : s.O]  # type: ignore[no-any-return]
 
     def cut(self, x: Array) -> Array:
         """Return the patches (G, n P, K) of the images `x` (n, G C, H, W)."""

@@ -16,7 +16,7 @@ All three are matrix products with patches (see ``_patches``): row (i, j) of an 
 what the window sees at output (i, j). They are made for a block of images at a time, small enough
 to stay in cache while the product reads them, and each core has its own images.
 
-    y  = filters patches^T
+    y  = patches filters^T
     gx = gy^T filters, each patch added up where it was cut; where the stride allows it, only
          along the height, while along the width gy is cut into patches and multiplied
     gw = gy patches, summed over blocks, then over cores, always in the same order
@@ -84,7 +84,9 @@ def backward(
 def convolve(x: Array, w: Array, b: Array | None, s: Sizes, y: Array) -> None:
     """Write the filters' products with the patches of `x`, plus `b`, to `y`."""
     xp = array_module(x)
-    filters = s.filters(xp, w)
+    filters = s.filters(xp, w).swapaxes(-1, -2)
+    if s.N > _FEW:
+        filters = xp.ascontiguousarray(filters)
     bias = 0 if b is None else b.reshape(s.G, s.O, 1, 1)
     images = y.reshape(s.N, s.G, s.O, s.OH, s.OW)
 
@@ -92,10 +94,14 @@ def convolve(x: Array, w: Array, b: Array | None, s: Sizes, y: Array) -> None:
         room = Room(s, xp, x.dtype, blocks)
         for block in blocks:
             products = room.products(block.stop - block.start)
-            xp.matmul(filters, room.cut(x[block]).swapaxes(-1, -2), out=products)
+            xp.matmul(room.cut(x[block]), filters, out=products)
             xp.add(s.as_images(products), bias, out=images[block])
 
     threads.run(some, s.shares(xp, x.dtype))
+
+
+_FEW = 4
+"""Of how many images BLAS may take the filters as they lie: turning them costs more."""
 
 
 def data_gradient(gy: Array, w: Array, s: Sizes, gx: Array) -> None:
@@ -129,7 +135,7 @@ def add_up_rows(gy: Array, w: Array, s: Sizes, gx: Array) -> None:
         room = Room(rows, xp, gy.dtype, blocks)
         for block in blocks:
             n = block.stop - block.start
-            gathered = room.products(n).reshape(s.G, n * s.OH * s.W, s.KH * s.C)
+            gathered = room.products(n)
             xp.matmul(room.cut(gy[block]), across, out=gathered)
             gathered = gathered.reshape(s.G, n, s.OH, s.W, s.KH, s.C)
             padded = xp.zeros((s.G, n, s.H + 2 * ph, s.W, s.C), gy.dtype)

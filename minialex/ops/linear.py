@@ -11,6 +11,8 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from minialex import threads
 from minialex.arrays import Array, array_module
 from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tensor, as_tensor
@@ -26,9 +28,9 @@ def forward(x: Array, w: Array, b: Array | None = None) -> tuple[Array, tuple[Ar
     y = xp.empty((len(rows), O), x.dtype)
 
     def some(features: slice) -> None:
-        xp.matmul(rows, w[features].T, out=y[:, features])
-        if b is not None:
-            y[:, features] += b[features]
+        # with the weights on the left, BLAS takes them as they lie
+        products = xp.matmul(w[features], rows.T).T
+        xp.add(products, 0 if b is None else b[features], out=y[:, features])
 
     threads.run(some, _pieces(xp, w, O))
     return y.reshape(*x.shape[:-1], O), (x, w)
@@ -62,14 +64,23 @@ def _data_gradient(gy: Array, w: Array) -> Array:
 
 
 def _weight_gradient(gy: Array, x: Array, w: Array, home: Array | None) -> Array:
-    xp = array_module(gy)
+    xp, (O, I) = array_module(gy), w.shape
     gw = xp.empty(w.shape, w.dtype) if home is None else home
+    strips = threads.chunks(I, -(-I // _STRIP) if xp is np and 1 < len(gy) <= _FEW else 1)
 
     def some(features: slice) -> None:
-        xp.matmul(gy[:, features].T, x, out=gw[features])
+        for strip in strips:
+            _products(gy[:, features].T, x[:, strip], gw[features, strip])
 
-    threads.run(some, _pieces(xp, w, len(w)))
+    threads.run(some, _pieces(xp, w, O))
     return gw
+
+
+def _products(a: Array, b: Array, out: Array) -> None:
+    """Write the product of matrices to `out`."""
+    xp = array_module(a)
+    # of a column and a row BLAS makes four passes over the result
+    (xp.multiply if len(b) == 1 else xp.matmul)(a, b, out=out)
 
 
 def _pieces(xp: Any, w: Array, features: int) -> list[slice]:
@@ -78,6 +89,12 @@ def _pieces(xp: Any, w: Array, features: int) -> list[slice]:
 
 
 _MANY = 1 << 16
+
+_FEW = 64
+"""Of how many rows the gradient of the weights, which is written more than once, is the bulk."""
+
+_STRIP = 256
+"""How many of its columns are written at a time then, so that they stay in a core's cache."""
 
 
 def cost(shapes: Shapes, **_: Any) -> Cost:
