@@ -1,9 +1,9 @@
 """Gradient checking, for the ops of this library and for those of others.
 
 `gradcheck` checks any function of Tensors. `check_case` checks an `Op` of your own: one `Case`, on
-one `Pair` of its implementations, against a definition in plain NumPy. `rows` checks every op
-there is. All give one of three verdicts, PASS, FAIL or INCONCLUSIVE, from the model of rounding in
-`minialex.check.noise`.
+one `Pair` of its implementations, against a definition in plain NumPy. `trials` lists what there
+is to check of every op there is: what ``minialex gradcheck`` runs. All give one of three verdicts,
+PASS, FAIL or INCONCLUSIVE, from the model of rounding in `minialex.check.noise`.
 
 >>> import numpy as np
 >>> from minialex import Tensor, check
@@ -18,7 +18,7 @@ from minialex.check.contract import violations
 from minialex.check.gradcheck import GradientError, Report, gradcheck
 from minialex.check.suite import Pair, Row, pairs
 from minialex.check.suite import check as check_case
-from minialex.check.table import closing, rows
+from minialex.check.table import Trial, closing, trials
 from minialex.check.verdict import Finding, Verdict
 
 __all__ = [
@@ -30,11 +30,12 @@ __all__ = [
     "Pair",
     "Report",
     "Row",
+    "Trial",
     "Verdict",
     "check_case",
     "closing",
     "gradcheck",
     "pairs",
-    "rows",
+    "trials",
     "violations",
 ]

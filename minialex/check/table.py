@@ -1,9 +1,10 @@
-"""All checks of all ops, a row at a time: what ``minialex gradcheck`` prints."""
+"""All checks of all ops, one by one: what ``minialex gradcheck`` runs and prints."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from minialex.arrays import CPU, Device
 from minialex.autograd import OPS, Op
@@ -16,7 +17,25 @@ from minialex.check.verdict import Verdict
 from minialex.errors import MinialexError
 
 
-def rows(
+@dataclass(frozen=True)
+class Trial:
+    """One case of one pair of implementations, to be checked at full size or by differences."""
+
+    pair: Pair
+    case: Case
+    full: bool
+
+    def run(self) -> Row:
+        """Check it; an op that raises fails."""
+        check = full_size.check if self.full else suite.check
+        try:
+            return check(self.pair, self.case)
+        except Exception as failure:  # the other trials are run all the same
+            finding = compare.wrong("running at all", f"{type(failure).__name__}: {failure}")
+            return Row(self.pair, self.case.name, (finding,))
+
+
+def trials(
     *,
     ops: Sequence[str] = (),
     implementations: Sequence[str] = (),
@@ -24,22 +43,24 @@ def rows(
     device: Device = CPU,
     full: bool = False,
     batch: int = 1,
-) -> Iterator[Row]:
-    """Check ops, and yield a row for each case of each pair of implementations in each type.
+    mixed: bool = False,
+) -> list[Trial]:
+    """Return what there is to check: each case of each implementation of each op in each type.
 
     Parameters
     ----------
     ops : names of ops; all where there are none
-    implementations : names of implementations; all where there are none
-        Pairs in which one of them is forward or backward.
+    implementations : names of implementations; all that can run where there are none
     dtypes : types to check in
     device : Device
         Where the arrays under test live.
     full : bool
-        Check AlexNet's layers at full size by the adjoint identity, instead of small cases by
+        AlexNet's layers at full size by the adjoint identity, instead of small cases by
         differences.
     batch : int
         How many images there are at full size.
+    mixed : bool
+        The forward of each implementation with the backward of each other, too.
 
     Raises
     ------
@@ -53,16 +74,16 @@ def rows(
     for name in implementations:
         _check_runs(name, [OPS[op] for op in chosen], device)
     cases = layers.cases(batch) if full else CASES
-    check = full_size.check if full else suite.check
-    for name in chosen:
-        if not full and not cases.get(name):
-            raise MinialexError(f"op {name!r} is untested: give it cases in minialex/check/cases")
-        for case in cases.get(name, ()):
-            for dtype in dtypes:
-                for pair in suite.pairs(OPS[name], dtype, device):
-                    named = taking_part & {pair.forward, pair.backward}
-                    if named and not pair.why_not():
-                        yield _checked(check, pair, case)
+    _check_cases(ops if full else chosen, cases, full)
+    return [
+        Trial(pair, case, full)
+        for name in chosen
+        for dtype in dtypes
+        for pair in suite.pairs(OPS[name], dtype, device)
+        if mixed or pair.forward == pair.backward
+        if taking_part & {pair.forward, pair.backward} and not pair.why_not()
+        for case in cases.get(name, ())
+    ]
 
 
 def _chosen(what: str, names: Sequence[str], there: list[str]) -> list[str]:
@@ -80,12 +101,20 @@ def _check_runs(name: str, ops: Sequence[Op], device: Device) -> None:
         raise MinialexError(f"{name}: {reasons[0]}")
 
 
-def _checked(check: Callable[[Pair, Case], Row], pair: Pair, case: Case) -> Row:
-    try:
-        return check(pair, case)
-    except Exception as failure:  # a broken op fails, and the others are checked all the same
-        finding = compare.wrong("running at all", f"{type(failure).__name__}: {failure}")
-        return Row(pair, case.name, (finding,))
+def _check_cases(names: Sequence[str], cases: Mapping[str, Sequence[Case]], full: bool) -> None:
+    for name in names:
+        if cases.get(name):
+            continue
+        if full:
+            there = ", ".join(sorted(cases))
+            raise MinialexError(f"op {name!r} is no layer of AlexNet's; there is: {there}")
+        raise MinialexError(f"op {name!r} is untested: give it cases in minialex/check/cases")
+
+
+def worst_of(done: Iterable[Row]) -> Row:
+    """Return the row with the worst verdict; of those, the one that takes most of its bound."""
+    order = list(Verdict)
+    return max(done, key=lambda row: (order.index(row.verdict), row.worst.ratio))
 
 
 def closing(done: Iterable[Row]) -> list[str]:

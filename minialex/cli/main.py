@@ -17,6 +17,7 @@ COMMANDS = {
     "predict": "minialex.cli.predict",
     "summary": "minialex.cli.summary",
     "data": "minialex.cli.data",
+    "gradcheck": "minialex.cli.gradcheck",
     "bench": "minialex.cli.bench",
 }
 
@@ -49,6 +50,7 @@ def cli() -> None:
       minialex evaluate RUN             how good is it, class by class
       minialex predict RUN cat.jpg      what is in these images
       minialex summary                  the network, layer by layer
+      minialex gradcheck                every gradient against its definition
 
     Each command explains itself: minialex COMMAND --help.
     """
@@ -57,9 +59,8 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; errors that a person can mend take one line and exit status 2."""
     try:
-        cli.main(prog_name="minialex", standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
+        # click returns the status of a command that raised Exit, and None of one that did not
+        sys.exit(cli.main(prog_name="minialex", standalone_mode=False))
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

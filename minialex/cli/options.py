@@ -29,13 +29,30 @@ Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 class SectionOption(click.Option):
     """An option that stands in a named section of the help."""
 
-    def __init__(self, *args: Any, section: str, **kw: Any) -> None:
+    def __init__(self, *args: Any, section: str = "Options", **kw: Any) -> None:
         super().__init__(*args, **kw)
         self.section = section
 
 
+class OptionalValue(SectionOption):
+    """An option of a `SectionCommand` that is one of `modes`, the first where none is given."""
+
+    def __init__(self, *args: Any, modes: Sequence[str], **kw: Any) -> None:
+        super().__init__(*args, type=click.Choice(modes), metavar=f"[{modes[-1]}]", **kw)
+        self.modes = modes
+
+
 class SectionCommand(click.Command):
-    """A command whose help lists its options section by section."""
+    """A command whose help lists its options section by section.
+
+    An `OptionalValue` takes the next word only if that is a value of it: in
+    ``evaluate --emulate runs/digits`` the folder is an argument.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Fill in the values of such options, then parse."""
+        whole = [_whole(self.params, *two) for two in zip(args, [*args[1:], ""], strict=True)]
+        return super().parse_args(ctx, whole)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the sections in the order in which their first options were declared."""
@@ -47,6 +64,14 @@ class SectionCommand(click.Command):
         for section, records in sections.items():
             with formatter.section(section):
                 formatter.write_dl(records)
+
+
+def _whole(params: Sequence[click.Parameter], word: str, following: str) -> str:
+    """Return `word`, with a value if it is an option that may and does lack one."""
+    for option in params:
+        if isinstance(option, OptionalValue) and word in option.opts:
+            return word if following in option.modes else f"{word}={option.modes[0]}"
+    return word
 
 
 def file_argument(name: str, **kw: Any) -> Decorator:

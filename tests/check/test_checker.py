@@ -197,15 +197,19 @@ def test_the_ratio_of_a_finding():
 # The table ----------------------------------------------------------------------------------------
 
 
+def rows_of(**choice):
+    return [trial.run() for trial in table.trials(**choice)]
+
+
 def test_rows_are_filtered():
-    rows = list(table.rows(ops=["relu"], dtypes=["float32"]))
+    rows = rows_of(ops=["relu"], dtypes=["float32"])
     assert len(rows) == len(CASES["relu"])
     assert {row.pair.op.name for row in rows} == {"relu"}
     assert {str(row.pair.dtype) for row in rows} == {"float32"}
 
 
 def test_rows_at_full_size():
-    rows = list(table.rows(ops=["relu"], full=True, dtypes=["float32"]))
+    rows = rows_of(ops=["relu"], full=True, dtypes=["float32"])
     assert [row.verdict for row in rows] == [Verdict.PASS] * len(rows)
     assert sum(row.compared for row in rows) > 200_000
 
@@ -215,11 +219,13 @@ def test_rows_of_pairs_that_an_implementation_takes_part_in():
     twin = replace(whole.implementations["array"], why_not=cuda.why_not)
     suite.Op("relu", {"array": whole.implementations["array"], "twin": twin}, whole.cost)
     with pytest.raises(MinialexError, match=r"twin: CUDA kernels run on a GPU .*--emulate"):
-        next(table.rows(ops=["relu"], implementations=["twin"]))
-    assert {row.pair.name for row in table.rows(ops=["relu"])} == {"array"}
+        table.trials(ops=["relu"], implementations=["twin"])
+    assert {row.pair.name for row in rows_of(ops=["relu"])} == {"array"}
     with emulated():
-        names = {row.pair.name for row in table.rows(ops=["relu"], implementations=["twin"])}
-    assert names == {"twin", "array>twin", "twin>array"}
+        one = [row.pair.name for row in rows_of(ops=["relu"], implementations=["twin"])]
+        mixed = rows_of(ops=["relu"], implementations=["twin"], mixed=True)
+    assert set(one) == {"twin"}
+    assert {row.pair.name for row in mixed} == {"twin", "array>twin", "twin>array"}
 
 
 def test_own_saved_arrays_are_paired_with_themselves_alone():
@@ -231,15 +237,15 @@ def test_own_saved_arrays_are_paired_with_themselves_alone():
 
 def test_names_that_are_not_there():
     with pytest.raises(MinialexError, match="there is no op 'gelu'; there is: absolute"):
-        next(table.rows(ops=["gelu"]))
+        table.trials(ops=["gelu"])
     with pytest.raises(MinialexError, match="there is no implementation 'fast'"):
-        next(table.rows(implementations=["fast"]))
+        table.trials(implementations=["fast"])
 
 
 def test_an_op_without_cases_is_named(monkeypatch):
     monkeypatch.setitem(OPS, "gelu", OPS["tanh"])
     with pytest.raises(MinialexError, match="op 'gelu' is untested"):
-        list(table.rows(ops=["gelu"]))
+        table.trials(ops=["gelu"])
 
 
 def test_a_row_that_raises_fails_and_the_others_run(monkeypatch):
@@ -249,14 +255,27 @@ def test_a_row_that_raises_fails_and_the_others_run(monkeypatch):
     monkeypatch.setitem(
         OPS, "exp", zoo.unlisted("exp", OPS["exp"].implementations["array"].forward, back)
     )
-    rows = list(table.rows(ops=["exp", "log"], dtypes=["float64"]))
+    rows = rows_of(ops=["exp", "log"], dtypes=["float64"])
     failed = [row for row in rows if row.verdict is Verdict.FAIL]
     assert {row.pair.op.name for row in failed} == {"exp"}
     assert "IndexError: out of bounds" in str(failed[0])
 
 
+def test_an_op_that_is_no_layer_has_no_full_size():
+    with pytest.raises(MinialexError, match=r"'exp' is no layer of AlexNet's; there is: .*conv2d"):
+        table.trials(ops=["exp"], full=True)
+
+
+def test_the_worst_of_a_pair_is_a_failure_before_a_large_error():
+    row = table.trials(ops=["exp"])[0].run()
+    near = replace(row, case="near", findings=(Finding("y", Verdict.PASS, 0.9, 1.0, 1),))
+    wrong = replace(row, case="wrong", findings=(Finding("y", Verdict.FAIL, 0.0, 1.0, 1),))
+    assert table.worst_of([near, wrong, row]).case == "wrong"
+    assert table.worst_of([row, near]).case == "near"
+
+
 def test_closing_counts_by_name():
-    rows = list(table.rows(ops=["relu", "exp"], dtypes=["float64"]))
+    rows = rows_of(ops=["relu", "exp"], dtypes=["float64"])
     *lines, last = table.closing(rows)
     assert [line.split(":")[0] for line in lines] == ["exp array", "relu array"]
     assert f"{len(CASES['relu'])} PASS" in lines[1]
@@ -266,7 +285,7 @@ def test_closing_counts_by_name():
 
 
 def test_records_are_json():
-    row = next(table.rows(ops=["exp"]))
+    row = table.trials(ops=["exp"])[0].run()
     record = json.loads(json.dumps(row.record(), allow_nan=False))
     assert (record["op"], record["verdict"], record["forward"]) == ("exp", "PASS", "array")
     failed = suite.Row(row.pair, "x", (check.Finding("y", Verdict.FAIL, math.inf, 0.0, 0),))

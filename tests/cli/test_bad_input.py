@@ -200,3 +200,19 @@ def test_what_click_refuses_has_status_2_too(minialex, photos, words):
     answer = minialex("train", photos, *words)
     assert answer.status == 2
     assert "Error: " in answer.err
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--op", "gelu"], "there is no op 'gelu'; there is: absolute, "),
+        (["--implementation", "slow"], "there is no implementation 'slow'; there is: array, "),
+        (["--op", "exp", "--implementation", "tiled"], "exp"),
+        (["--op", "conv2d", "--implementation", "tiled", "--device", "cpu"], "--emulate"),
+        (["--full-size", "--op", "exp"], "'exp' is no layer of AlexNet's; there is: "),
+        (["--emulate", "--device", "cuda"], "--device cuda"),
+        (["--device", "tpu"], "tpu"),
+    ],
+)
+def test_what_gradcheck_does_not_know(minialex, words, named):
+    refused(minialex("gradcheck", *words), named)

@@ -1,0 +1,79 @@
+"""What a network runs on: the options ``--emulate`` and ``--use``."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import click
+
+from minialex import emulated, using
+from minialex.cli.options import OptionalValue, SectionOption
+from minialex.errors import MinialexError
+
+MODES = "fast", "checked"
+
+
+def emulate_option(section: str = "Options") -> Callable[..., Any]:
+    """Return the option ``--emulate``, of a `SectionCommand`."""
+    return click.option(
+        "--emulate",
+        cls=OptionalValue,
+        section=section,
+        modes=MODES,
+        help="Run CUDA kernels on the CPU, in place of array operations. 'checked' is slower, and "
+        "finds races and accesses outside an array.",
+    )
+
+
+def use_option(section: str = "Options") -> Callable[..., Any]:
+    """Return the option ``--use``."""
+    return click.option(
+        "--use",
+        cls=SectionOption,
+        section=section,
+        multiple=True,
+        metavar="[OP=]NAME",
+        help="Run this implementation, of one op (conv2d=tiled) or of all that have it (tiled). "
+        "Again for more.  [kernels where they run, else array]",
+    )
+
+
+@contextlib.contextmanager
+def running_on(emulate: str | None, use: Sequence[str] = ()) -> Iterator[None]:
+    """While the block runs, run ops as the two options say.
+
+    Raises
+    ------
+    MinialexError
+        If there is no such op or implementation.
+    """
+    with contextlib.ExitStack() as stack:
+        if emulate is not None:
+            stack.enter_context(emulated(emulate))
+        # a name for all ops takes back what was said of one, so it comes first
+        for word in sorted(use, key=lambda word: "=" in word):
+            op, _, name = word.rpartition("=")
+            try:
+                stack.enter_context(using(**{op: name}) if op else using(name))
+            except ValueError as error:
+                raise MinialexError(f"--use {word}: {error}") from error
+        yield
+
+
+def device_under(emulate: str | None, device: str) -> str:
+    """Return the device to run on: under emulation the CPU.
+
+    Raises
+    ------
+    MinialexError
+        If a GPU is asked for as well.
+    """
+    if emulate is None:
+        return device
+    if device not in ("auto", "cpu"):
+        raise MinialexError(
+            f"--emulate runs kernels on the CPU: leave it out, or leave out --device {device}"
+        )
+    return "cpu"

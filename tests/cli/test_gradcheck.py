@@ -1,0 +1,121 @@
+"""``minialex gradcheck``: what it prints, and what its exit status says."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import minialex.ops  # noqa: F401 - fills OPS
+from minialex import cuda
+from minialex.autograd import OPS
+from minialex.check import CASES, Finding, Row, Trial, Verdict
+from tests.check import zoo
+
+
+def lines_of(answer, op):
+    return [line for line in answer.out.splitlines() if line.split()[:1] == [op]]
+
+
+def test_one_line_for_each_type_and_a_count(minialex):
+    answer = minialex("gradcheck", "--op", "exp", "--op", "relu")
+    assert answer.status == 0
+    assert [line.split()[:4] for line in lines_of(answer, "relu")[:2]] == [
+        ["relu", "array", "float64", str(len(CASES["relu"]))],
+        ["relu", "array", "float32", str(len(CASES["relu"]))],
+    ]
+    compared = answer.out.split("compared:\n")[1].splitlines()
+    assert [line.split(":")[0] for line in compared[:2]] == ["exp array", "relu array"]
+    assert "0 INCONCLUSIVE, 0 FAIL" in compared[-1]
+    # no bar in a pipe
+    assert answer.err == ""
+    assert "\x1b" not in answer.out
+
+
+def test_a_line_for_each_case(minialex):
+    answer = minialex("gradcheck", "--op", "relu", "--dtype", "float32", "-v")
+    shown = lines_of(answer, "relu")[:-1]
+    for case, line in zip(CASES["relu"], shown, strict=True):
+        assert f"  {case.name}: " in line
+
+
+def test_json_is_an_object_a_line(minialex):
+    answer = minialex("gradcheck", "--op", "relu", "--dtype", "float64", "--json")
+    records = [json.loads(line) for line in answer.out.splitlines()]
+    assert [r["case"] for r in records] == [case.name for case in CASES["relu"]]
+    assert {r["verdict"] for r in records} == {"PASS"}
+
+
+def test_a_failure_is_shown_in_full(minialex, monkeypatch):
+    forward = OPS["exp"].implementations["array"].forward
+    monkeypatch.setitem(OPS, "exp", zoo.unlisted("exp", forward, lambda gy, saved: (0 * gy,)))
+    answer = minialex("gradcheck", "--op", "exp", "--op", "relu")
+    assert answer.status == 1
+    assert "FAIL" in lines_of(answer, "exp")[0]
+    assert "PASS" in lines_of(answer, "relu")[0]
+    for words in (
+        "worst at [",
+        "got 0, it must be ",
+        "first guess: the gradient is zero",
+        "it comes from",
+    ):
+        assert words in answer.out
+    answer = minialex("gradcheck", "--op", "exp", "--json")
+    assert answer.status == 1
+    assert json.loads(answer.out.splitlines()[0])["verdict"] == "FAIL"
+
+
+def test_what_is_inconclusive_is_shown_and_is_no_failure(minialex, monkeypatch):
+    finding = Finding("output", Verdict.INCONCLUSIVE, 0.0, 1.0, 3, detail=("cannot tell",))
+    monkeypatch.setattr(Trial, "run", lambda self: Row(self.pair, self.case.name, (finding,)))
+    answer = minialex("gradcheck", "--op", "relu", "--dtype", "float32")
+    assert answer.status == 0
+    assert answer.out.count("cannot tell") == len(CASES["relu"])
+    assert f"{len(CASES['relu'])} INCONCLUSIVE, 0 FAIL" in answer.out
+
+
+@pytest.mark.parametrize("mode", [["--emulate"], ["--emulate=checked"], ["--emulate", "checked"]])
+def test_kernels_are_checked_under_the_emulator(minialex, mode):
+    answer = minialex("gradcheck", *mode, "--op", "relu", "--implementation", "kernel")
+    assert answer.status == 0
+    assert lines_of(answer, "relu")[0].split()[1] == "kernel"
+
+
+def test_checked_emulation_tells_what_a_gpu_does_not(minialex):
+    with cuda.edited("relu.cu", "if (i < n) gx[i]", "if (i <= n) gx[i]"):
+        answer = minialex("gradcheck", "--emulate=checked", "--op", "relu")
+    assert answer.status == 1
+    assert "out-of-bounds" in answer.out
+    assert "relu.cu:" in answer.out
+
+
+def test_mixed_pairs(minialex):
+    answer = minialex("gradcheck", "--emulate", "--op", "relu", "--dtype", "float32", "--mixed")
+    names = {line.split()[1] for line in lines_of(answer, "relu")[:4]}
+    assert names == {"array", "kernel", "array>kernel", "kernel>array"}
+
+
+def test_full_size(minialex):
+    answer = minialex("gradcheck", "--full-size", "--op", "relu", "--dtype", "float32")
+    assert answer.status == 0
+    assert "adjoint" not in answer.err
+    assert int(lines_of(answer, "relu")[1].split(";")[1].split()[0]) > 200_000
+
+
+def test_stopping(minialex, monkeypatch):
+    def stop(trial):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trial, "run", stop)
+    answer = minialex("gradcheck", "--op", "relu")
+    assert answer.status == 130
+    assert answer.err.endswith("stopped\n")
+
+
+def test_a_reader_that_has_seen_enough():
+    words = [sys.executable, "-m", "minialex", "gradcheck", "--op", "exp", "--op", "sum", "-v"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout.readline().startswith("op ")
+        process.stdout.close()
+        assert process.stderr.read() == ""
