@@ -9,13 +9,16 @@ row-major order of the window; NaN wins over everything, the last where there ar
 saved = (winner, shape of x): winner (N, C, OH, OW) is kh KW + kw of each window's maximum, in the
 smallest unsigned type that holds KH KW - 1 (uint8 up to 16 x 16).
 
-How it is done: images are dealt out into phases, one for each row and column modulo the stride.
+How forward is done: images are dealt out into phases, one for each row and column modulo the
+stride.
 What place (kh, kw) of all windows meets then is one contiguous run in phase (kh % sh, kw % sw):
 all windows of a block of images are compared at once, in long runs that stay in cache.
 
     row of x  0 1 2 3 4 5      stride 2, kernel 3: window i holds rows 2i, 2i + 1 and 2i + 2,
     phase 0   0   2   4        which are entry i of phase 0,
     phase 1     1   3   5      entry i of phase 1, and entry i + 1 of phase 0
+
+Backward goes to the winners alone, by their indices in images laid out flat.
 """
 
 from __future__ import annotations
@@ -28,13 +31,13 @@ import numpy as np
 from minialex import threads
 from minialex.arrays import Array, array_module
 from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tensor, as_tensor
-from minialex.ops._shapes import ITEM_BYTES, select
+from minialex.ops._shapes import ITEM_BYTES
 from minialex.ops._windows import Pair, pooling, positions, shares
 
 Shape = tuple[int, ...]
 
-CACHE = 1 << 20
-"""How many bytes of images a core works on at a time."""
+CACHE = 1 << 22
+"""How many bytes of images a core works on at a time; in backward, beside indices, a quarter."""
 
 
 def forward(
@@ -60,7 +63,7 @@ def forward(
             y[block] = phases.outputs(best, block)
             winner[block] = phases.outputs(place, block)
 
-    threads.run(some, _shares(x))
+    threads.run(some, _shares(x, CACHE))
     return y, (winner, x.shape)
 
 
@@ -86,28 +89,43 @@ def backward(
     winner, shape = saved
     xp = array_module(gy)
     gx = xp.zeros(shape, gy.dtype)
-
-    def some(blocks: list[slice]) -> None:
-        phases = _Phases(xp, gx, gy.shape[2:], kernel_size, stride, padding, blocks)
-        prize, place = phases.plane(gy.dtype), phases.plane(winner.dtype)
-        for block in blocks:
-            phases.outputs(prize, block)[...] = gy[block]
-            phases.outputs(place, block)[...] = winner[block]
-            phases.planes.fill(0)
-            _award(xp, phases.runs(), phases.run(prize), phases.run(place))
-            for phase, pixels in phases.twins(gx[block]):
-                pixels[...] = phase
-
-    threads.run(some, _shares(gx))
+    groups = _groups(xp, kernel_size, stride)
+    blocks = [block for share in _shares(gx, CACHE // 4) for block in share]
+    n = max((block.stop - block.start for block in blocks), default=0)
+    corners = _corners(xp, (n, *shape[1:]), gy.shape[2:], stride, padding)
+    starts = [xp.ascontiguousarray(corners[group]) for group in groups]
+    places = (xp.arange(kernel_size[0])[:, None] * shape[3] + xp.arange(kernel_size[1])).ravel()
+    # on one core: with so little to do at a time, several would wait for each other's Python
+    for block in blocks:
+        for group, start in zip(groups, starts, strict=True):
+            at = places.take(winner[block][group])
+            at += start[: len(at)]
+            xp.add.at(gx[block].reshape(-1), at.reshape(-1), gy[block][group].reshape(-1))
     return (gx,)
 
 
-def _award(xp: Any, runs: list[Array], prize: Array, place: Array) -> None:
-    """Add each prize to the run that its place says."""
-    award = xp.empty_like(prize)
-    for k, here in enumerate(runs):
-        select(prize, place == place.dtype.type(k), out=award)
-        here += award
+def _groups(xp: Any, kernel_size: Pair, stride: Pair) -> list[tuple[Any, ...]]:
+    """Return which windows may give to one image at once.
+
+    NumPy adds in order, and takes them all. CuPy adds in any order: there no window of a group
+    meets another, so that sums are the same in every run.
+    """
+    if xp is np:
+        return [(...,)]
+    down, across = (-(-k // s) for k, s in zip(kernel_size, stride, strict=True))
+    return [
+        (..., slice(i, None, down), slice(j, None, across))
+        for i in range(down)
+        for j in range(across)
+    ]
+
+
+def _corners(xp: Any, shape: Shape, outputs: Pair, stride: Pair, padding: Pair) -> Array:
+    """Return where in images of `shape`, laid out flat, each window begins: (N, C, OH, OW)."""
+    N, C, H, W = shape
+    images = (xp.arange(N * C) * (H * W)).reshape(N, C, 1, 1)
+    down, across = (xp.arange(n) * s - p for n, s, p in zip(outputs, stride, padding, strict=True))
+    return images + down[:, None] * W + across  # type: ignore[no-any-return]
 
 
 class _Phases:
@@ -173,8 +191,8 @@ def _dealt(phase: int, stride: int, padding: int, entries: int, size: int) -> tu
     return slice(first, last), slice(start, start + (last - first) * stride, stride)
 
 
-def _shares(x: Array) -> list[list[slice]]:
-    return shares(array_module(x), len(x), prod(x.shape[1:]) * x.itemsize, CACHE)
+def _shares(x: Array, cache: int) -> list[list[slice]]:
+    return shares(array_module(x), len(x), prod(x.shape[1:]) * x.itemsize, cache)
 
 
 def _winner_type(kernel_size: Pair) -> np.dtype[Any]:
