@@ -59,8 +59,8 @@ _dropout = cuda.kernel("dropout.cu", "dropout")
 
 def _drop_kernel(x: Array, p: float, seed: int, offset: int) -> Array:
     check_counts("dropout", x=x.size)
-    x = packed(x)
     y: Array = array_module(x).empty(x.shape, x.dtype)
+    x = packed(x)
     grid, vectors = cuda.blocks(x.size, 4 * cuda.BLOCK), in_vectors((x, 0), (y, 0))
     _dropout(grid, cuda.BLOCK, x, y, x.size, threshold(p), scale(p), seed, offset, vectors)
     return y

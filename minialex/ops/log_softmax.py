@@ -4,12 +4,16 @@
     gx = gy - exp(y) sum gy
 
 saved = (y,).
+
+    array    pass by pass over the whole array
+    kernel   kernels/log_softmax.cu: two passes over each row, by a thread, a warp or a block
 """
 
 from __future__ import annotations
 
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients, Implementation, Op, Tensor, as_tensor
+from minialex.ops import _rows
 from minialex.ops._shapes import elementwise_cost, normal_dims
 
 
@@ -27,7 +31,15 @@ def backward(gy: Array, saved: tuple[Array], *, dim: int) -> Gradients:
     return (gy - array_module(y).exp(y) * gy.sum(axis=dim, keepdims=True),)
 
 
-OP = Op("log_softmax", {"array": Implementation(forward, backward)}, elementwise_cost(4))
+OP = Op(
+    "log_softmax",
+    {
+        "array": Implementation(forward, backward),
+        "kernel": _rows.implementation("log_softmax.cu", "log_softmax"),
+    },
+    elementwise_cost(4),
+    kernel="kernel",
+)
 
 
 def log_softmax(x: Tensor, dim: int = -1) -> Tensor:

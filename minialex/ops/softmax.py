@@ -4,12 +4,16 @@
     gx = y (gy - sum gy y)
 
 saved = (y,).
+
+    array    pass by pass over the whole array
+    kernel   kernels/softmax.cu: two passes over each row, by a thread, a warp or a block
 """
 
 from __future__ import annotations
 
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients, Implementation, Op, Tensor, as_tensor
+from minialex.ops import _rows
 from minialex.ops._shapes import elementwise_cost, normal_dims
 
 
@@ -26,7 +30,15 @@ def backward(gy: Array, saved: tuple[Array], *, dim: int) -> Gradients:
     return (y * (gy - (gy * y).sum(axis=dim, keepdims=True)),)
 
 
-OP = Op("softmax", {"array": Implementation(forward, backward)}, elementwise_cost(4))
+OP = Op(
+    "softmax",
+    {
+        "array": Implementation(forward, backward),
+        "kernel": _rows.implementation("softmax.cu", "softmax"),
+    },
+    elementwise_cost(4),
+    kernel="kernel",
+)
 
 
 def softmax(x: Tensor, dim: int = -1) -> Tensor:

@@ -104,7 +104,10 @@ def _along_an_axis() -> list[Case]:
     sized = [Case(f"{n} classes", normal((2, n)), {"dim": 1}) for n in SIZES]
     return [
         *sized,
+        Case("70 rows of 31", normal((70, 31)), {"dim": 1}),
+        Case("300 rows of 3", normal((300, 3)), {"dim": 1}),
         Case("first axis", normal((5, 3)), {"dim": 0}),
+        Case("first axis of 33 by 257", normal((33, 257)), {"dim": 0}),
         Case("middle axis", normal((2, 5, 3)), {"dim": 1}),
         Case("one axis", normal((10,)), {"dim": 0}),
         Case("batch of one, 10 classes", normal((1, 10)), {"dim": 1}),

@@ -90,6 +90,19 @@ def _losses() -> list[Case]:
         cross_entropy("all smoothing", normal((3, 4)), [0, 1, 2], smoothing=1.0),
         cross_entropy("a class is ignored", normal((4, 3)), [0, 1, 1, 2], ignore=1),
         cross_entropy("no row counts", normal((2, 3)), [-100, -100]),
+        *(
+            cross_entropy(f"no row counts, {r}", normal((2, 3)), [-100, -100], reduction=r)
+            for r in ("sum", "none")
+        ),
+        cross_entropy("empty batch", normal((0, 3)), np.zeros(0)),
+        cross_entropy("empty batch, none", normal((0, 3)), np.zeros(0), reduction="none"),
+        cross_entropy("300 rows of 5 classes", normal((300, 5)), np.arange(300) * 7 % 5),
+        cross_entropy(
+            "33 rows of 130 classes", normal((33, 130)), np.arange(33) * 4, smoothing=0.1
+        ),
+        cross_entropy(
+            "257 classes with weights", normal((3, 257)), [0, 256, 7], np.arange(257) / 99
+        ),
         cross_entropy("one class", normal((3, 1)), [0, 0, 0]),
         _confident(),
     ]
@@ -155,6 +168,7 @@ CASES: dict[str, list[Case]] = {
         dropout("none", (2, 3), 0.0, 1, 0),
         dropout("all", (2, 3), 1.0, 1, 0),
         dropout("maps, batch of one", (1, 3, 5, 7), 0.5, 3, 9),
+        dropout("a number", (), 0.5, 1, 4),
         dropout("empty batch", (0, 3), 0.5, 1, 0),
     ],
     "cross_entropy": _losses(),
