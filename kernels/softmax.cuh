@@ -81,10 +81,9 @@ template <typename A> struct Exponentials {
     template <int TEAM> __device__ __forceinline__ void gather() {
         const A own = largest;
         largest = team_max<TEAM>(own);
-        sum = team_sum<TEAM>(own == largest ? sum : sum * exp(own - largest));
-        // Adds 0, or NaN where the largest number is infinite: no softmax is known there, and
-        // exp(x - largest) has it so.
-        sum += largest - largest;
+        // Where the largest number is infinite, this is exp(inf - inf), NaN, and so is every sum: no
+        // softmax is known there.
+        sum = team_sum<TEAM>(sum * exp(own - largest));
     }
 };
 

@@ -44,6 +44,11 @@ SEVERAL = [
     for param in GRID
     if param.values[2] != "cpu" and len(OPS[param.values[0]].implementations) > 1
 ]
+KERNEL_CASE = [
+    pytest.param(name, case, id=f"{name}-{case.name}")
+    for name, case in EVERY
+    if OPS[name].kernel != "array"
+]
 CASE = [pytest.param(name, case, id=f"{name}-{case.name}") for name, case in EVERY]
 
 
@@ -108,6 +113,14 @@ def test_contract(name, case, where):
         for dtype in DTYPES:
             for pair in alone(name, dtype, where):
                 assert contract.violations(pair, case) == []
+
+
+@pytest.mark.parametrize(("name", "case"), KERNEL_CASE)
+def test_kernels_do_nothing_that_a_gpu_does_silently_wrong(name, case):
+    with emulated("checked", seed=1):
+        for pair in alone(name, "float32", "emulated"):
+            row = suite.check(pair, case)
+            assert row.verdict is Verdict.PASS, str(row)
 
 
 @pytest.mark.parametrize(("name", "case", "where"), SEVERAL)

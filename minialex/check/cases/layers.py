@@ -101,7 +101,11 @@ def _losses() -> list[Case]:
             "33 rows of 130 classes", normal((33, 130)), np.arange(33) * 4, smoothing=0.1
         ),
         cross_entropy(
-            "257 classes with weights", normal((3, 257)), [0, 256, 7], np.arange(257) / 99
+            "257 classes with weights, smoothed",
+            normal((3, 257)),
+            [0, 256, 7],
+            np.arange(257) / 99,
+            smoothing=0.1,
         ),
         cross_entropy("one class", normal((3, 1)), [0, 0, 0]),
         _confident(),

@@ -1,0 +1,54 @@
+"""Faults in the kernels of the cross-entropy."""
+
+from tests.cuda.zoo import Fault
+
+
+def fault(name: str, old: str, new: str, error: str = "") -> Fault:
+    """Return a fault in the op's own file."""
+    return Fault(name, "cross_entropy.cu", old, new, "cross_entropy", "kernel", error)
+
+
+FAULTS = [
+    fault("ignored rows counted", "weight = !counts ? T(0) : ", "weight = "),
+    fault(
+        "targets looked up unasked",
+        "!counts ? T(0) : !known ? wrong : w ? w[c] : T(1)",
+        "w ? w[c] : T(1)",
+        "out-of-bounds",
+    ),
+    fault("ignored rows have a loss", "if (target.counts) {", "{"),
+    fault("ignored rows have a gradient", "target.counts ? g : A(0)", "g"),
+    fault("smoothing dropped from the loss", " - A(even) * every;", ";"),
+    fault(
+        "smoothing dropped from the gradient",
+        "own * (q - A(c == target.c)) + spread",
+        "own * (q - A(c == target.c)) + A(0)",
+    ),
+    fault("smoothing sums up one thread", "    every = team_sum<TEAM>(every);\n", ""),
+    fault("class weight left out of the smoothing", "every += A(w ? w[c] : T(1)) *", "every +="),
+    fault("class weight left out of the loss", "A(sharp) * A(target.weight) * l", "A(sharp) * l"),
+    fault("the target not taken off", "q - A(c == target.c)", "q"),
+    fault(
+        "logarithm of the sum left out", "- all.largest - log_sum : A(0)", "- all.largest : A(0)"
+    ),
+    fault("weights of a thread taken for all", "        weights = team_sum<TEAM>(weights);\n", ""),
+    fault("divided by all rows", "mean && weights != A(0) ? A(1) / weights", "mean ? A(1) / A(N)"),
+    fault("0 / 0 where no row counts", "mean && weights != A(0)", "mean"),
+    fault("a sum divided", "mean && weights != A(0)", "weights != A(0)"),
+    fault(
+        "only the first block's worth of rows",
+        "n < N; n += blockDim.x",
+        "n < min(N, 256); n += blockDim.x",
+    ),
+    fault("one gradient for all rows", "gy[each ? row.number : 0]", "gy[0]"),
+    fault("scale forgotten", "* A(*scale)", "* A(1)"),
+    fault("all threads write the total", "    if (threadIdx.x != 0) return;\n", "", "race"),
+    fault("all of a team write the loss", "row.C == 0 || row.member() != 0", "row.C == 0", "race"),
+    fault(
+        "rows that do not exist",
+        "    if (row.C == 0) return;\n    const Target",
+        "    const Target",
+        "out-of-bounds",
+    ),
+    fault("class 0 taken for none", "(t >= 0 && t < C)", "(t > 0 && t < C)"),
+]
