@@ -23,6 +23,22 @@ constexpr unsigned FULL_WARP = 0xffffffffu;
 // Which element of a flat array this thread owns, in a 1-D launch.
 __device__ __forceinline__ int flat_index() { return blockIdx.x * blockDim.x + threadIdx.x; }
 
+// The numbers of one line of an array cut into (a, B, C): which (a, b, c) is number i?
+struct Triple {
+    int a, b, c;
+};
+__device__ __forceinline__ Triple split(const int i, const int B, const int C) {
+    const int ab = i / C, a = ab / B;
+    return {a, ab - a * B, i - ab * C};
+}
+
+// The numbers from `first` up to, not including, `end`.
+struct Range {
+    int first, end;
+
+    __device__ __forceinline__ int size() const { return end - first; }
+};
+
 // The sum over one whole warp, in every lane. Each step folds the half that is `step` lanes away
 // onto its mirror, so the order of the additions is the same in every run:
 //   step 16: lane 0 += lane 16 ...   step 8: lane 0 += lane 8 ...   ... step 1: lane 0 += lane 1.

@@ -43,12 +43,3 @@ struct Conv2d {
         return there && i / sh < OH && j / sw < OW ? i / sh * OW + j / sw : -1;
     }
 };
-
-// The numbers of one line of an array cut into (a, B, C): which (a, b, c) is number i?
-struct Triple {
-    int a, b, c;
-};
-__device__ __forceinline__ Triple split(const int i, const int B, const int C) {
-    const int ab = i / C, a = ab / B;
-    return {a, ab - a * B, i - ab * C};
-}

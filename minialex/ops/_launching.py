@@ -11,6 +11,9 @@ from minialex.ops._windows import delivered
 LIMIT = 2**31 - 2**16
 """The most elements of an array: kernels index with 32 bits, and look a little beyond the end."""
 
+FAR = 2**28
+"""The furthest that a window may reach, in pixels."""
+
 TILE = (16, 16)
 """The threads of a block of the tiled kernels: TILE of ``kernels/tile_product.cuh``, twice."""
 
@@ -29,6 +32,21 @@ def check_counts(op: str, **counts: int) -> None:
                 f"{op}: {name} has {count} elements, but the kernels index with 32 bits and take "
                 f"at most {LIMIT}: use smaller batches, or the 'array' implementation"
             )
+
+
+def check_reach(op: str, *pixels: int) -> None:
+    """Refuse images, windows and strides, in pixels, whose ends kernels cannot compute.
+
+    Raises
+    ------
+    ValueError
+        If one spans more than `FAR` pixels.
+    """
+    if max(pixels) > FAR:
+        raise ValueError(
+            f"{op}: image, window or stride spans {max(pixels)} pixels, but the kernels take at "
+            f"most {FAR}: use the 'array' implementation"
+        )
 
 
 def packed(a: Array) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -76,6 +77,11 @@ def output_size(
             "use larger images, a smaller kernel or more padding"
         )
     return OH, OW
+
+
+def winner_type(kernel_size: Pair) -> np.dtype[Any]:
+    """Return the smallest unsigned type that numbers all places of a window."""
+    return np.min_scalar_type(prod(kernel_size) - 1)
 
 
 def every(first: int, count: int, step: int) -> slice:

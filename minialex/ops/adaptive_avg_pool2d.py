@@ -4,18 +4,22 @@
     gx[n, c, h, w] = sum of gy[n, c, i, j] / |rows(i) x columns(j)| over the cells that hold (h, w)
 
 Of OH cells over H rows, rows(i) runs from floor(i H / OH) up to, not including,
-ceil((i + 1) H / OH); cells overlap where OH does not divide H. Rows and columns are averaged one
-after the other.
+ceil((i + 1) H / OH); cells overlap where OH does not divide H.
 
 saved = (shape of x,).
+
+    array    rows and columns averaged one after the other
+    kernel   kernels/adaptive_avg_pool2d.cu: a thread an output, and a pixel
 """
 
 from __future__ import annotations
 
 from math import prod
 
+from minialex import cuda
 from minialex.arrays import Array, array_module
 from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tensor, as_tensor
+from minialex.ops._launching import check_counts, packed
 from minialex.ops._shapes import ITEM_BYTES
 from minialex.ops._windows import Pair, check_images, pair
 
@@ -65,6 +69,35 @@ def _spread(gy: Array, axis: int, size: int) -> Array:
     return gx  # type: ignore[no-any-return]
 
 
+_forward = cuda.kernel("adaptive_avg_pool2d.cu", "adaptive_avg_pool2d_forward")
+_backward = cuda.kernel("adaptive_avg_pool2d.cu", "adaptive_avg_pool2d_backward")
+
+
+def forward_kernel(x: Array, *, output_size: Pair) -> tuple[Array, tuple[Shape]]:
+    """Return the mean of each cell: a thread a cell."""
+    sizes = _sizes(x.shape, output_size)
+    y = array_module(x).empty((*x.shape[:2], *output_size), x.dtype)
+    _forward(cuda.blocks(y.size), cuda.BLOCK, packed(x), y, *sizes)
+    return y, (x.shape,)
+
+
+def backward_kernel(gy: Array, saved: tuple[Shape], *, output_size: Pair) -> Gradients:
+    """Return the gradient of `x`: each pixel adds up the shares of the cells that hold it."""
+    (shape,) = saved
+    gx = array_module(gy).empty(shape, gy.dtype)
+    _backward(cuda.blocks(gx.size), cuda.BLOCK, packed(gy), gx, *_sizes(shape, output_size))
+    return (gx,)
+
+
+def _sizes(shape: Shape, output_size: Pair) -> Shape:
+    """Return all sizes, in the order in which kernels take them."""
+    (N, C, H, W), (OH, OW) = shape, output_size
+    # Cells begin and end at products of both sizes.
+    products = {"rows x cells": (H + 1) * (OH + 1), "columns x cells": (W + 1) * (OW + 1)}
+    check_counts("adaptive_avg_pool2d", x=prod(shape), y=N * C * OH * OW, **products)
+    return N * C, H, W, OH, OW
+
+
 def cost(shapes: Shapes, *, output_size: Pair) -> Cost:
     """One addition for each element of each cell, and one division a cell."""
     (shape,) = shapes
@@ -78,7 +111,15 @@ def cost(shapes: Shapes, *, output_size: Pair) -> Cost:
     return Cost(N * C * covered, ITEM_BYTES * N * C * (H * W + OH * OW))
 
 
-OP = Op("adaptive_avg_pool2d", {"array": Implementation(forward, backward)}, cost)
+OP = Op(
+    "adaptive_avg_pool2d",
+    {
+        "array": Implementation(forward, backward),
+        "kernel": Implementation(forward_kernel, backward_kernel, why_not=cuda.why_not),
+    },
+    cost,
+    kernel="kernel",
+)
 
 
 def adaptive_avg_pool2d(x: Tensor, output_size: int | tuple[int, int]) -> Tensor:

@@ -7,6 +7,9 @@ x is zero outside its borders, (sh, sw) is the stride, (ph, pw) the padding. `co
 without `count_include_pad`, how many elements of the window lie inside the image.
 
 saved = (shape of x,).
+
+    array    blocks of images, rows of windows summed first, then columns
+    kernel   kernels/avg_pool2d.cu: a thread an output, and for a few pixels of a column
 """
 
 from __future__ import annotations
@@ -14,13 +17,13 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from minialex import threads
+from minialex import cuda, threads
 from minialex.arrays import Array, array_module
 from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tensor, as_tensor
+from minialex.ops._launching import packed
+from minialex.ops._pooling import ROWS, Pool, Shape
 from minialex.ops._shapes import ITEM_BYTES
 from minialex.ops._windows import Pair, every, pooling, positions, shares
-
-Shape = tuple[int, ...]
 
 CACHE = 1 << 20
 """How many bytes of images a core works on at a time."""
@@ -97,6 +100,31 @@ def _inside(size: int, kernel: int, stride: int, padding: int) -> list[int]:
     return [min(start + kernel, size) - max(start, 0) for start in starts]
 
 
+_forward = cuda.kernel("avg_pool2d.cu", "avg_pool2d_forward")
+_backward = cuda.kernel("avg_pool2d.cu", "avg_pool2d_backward")
+
+
+def forward_kernel(
+    x: Array, *, count_include_pad: bool, **windows: Pair
+) -> tuple[Array, tuple[Shape]]:
+    """Return the mean of each window: a thread an output."""
+    at = Pool.of("avg_pool2d", x.shape, **windows)
+    y = array_module(x).empty((*x.shape[:2], at.OH, at.OW), x.dtype)
+    _forward(cuda.blocks(y.size), cuda.BLOCK, packed(x), y, *at, count_include_pad)
+    return y, (x.shape,)
+
+
+def backward_kernel(
+    gy: Array, saved: tuple[Shape], *, count_include_pad: bool, **windows: Pair
+) -> Gradients:
+    """Return the gradient of `x`: each pixel adds up the shares of the windows that hold it."""
+    (shape,) = saved
+    at = Pool.of("avg_pool2d", shape, **windows)
+    gx = array_module(gy).empty(shape, gy.dtype)
+    _backward(cuda.blocks(at.walks), cuda.BLOCK, packed(gy), gx, *at, count_include_pad, ROWS)
+    return (gx,)
+
+
 def cost(
     shapes: Shapes, *, kernel_size: Pair, stride: Pair, padding: Pair, count_include_pad: bool
 ) -> Cost:
@@ -108,7 +136,15 @@ def cost(
     return Cost(size * prod(kernel_size), ITEM_BYTES * (prod(shape) + size))
 
 
-OP = Op("avg_pool2d", {"array": Implementation(forward, backward)}, cost)
+OP = Op(
+    "avg_pool2d",
+    {
+        "array": Implementation(forward, backward),
+        "kernel": Implementation(forward_kernel, backward_kernel, why_not=cuda.why_not),
+    },
+    cost,
+    kernel="kernel",
+)
 
 
 def avg_pool2d(

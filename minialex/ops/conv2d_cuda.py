@@ -22,11 +22,8 @@ from minialex import cuda
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients, Implementation
 from minialex.ops._blocking import SCRATCH, add_up, cut, in_vectors, multiply
-from minialex.ops._launching import LIMIT, TILE, check_counts, gradients, packed
+from minialex.ops._launching import LIMIT, TILE, check_counts, check_reach, gradients, packed
 from minialex.ops._windows import Pair, positions
-
-FAR = 2**28
-"""The furthest that a window may reach, in pixels."""
 
 BUSY_BLOCKS = 528
 """Blocks of 256 threads that keep an H100 busy: four on each multiprocessor."""
@@ -76,12 +73,7 @@ class Sizes(NamedTuple):
         N, C, H, W, O, KH, KW, OH, OW = self[:9]
         taps, P = C // self.groups * KH * KW, OH * OW
         check_counts("conv2d", x=N * C * H * W, w=O * taps, y=N * O * P)
-        reach = max(H + 2 * self.ph, W + 2 * self.pw, *self.strides_and_windows())
-        if reach > FAR:
-            raise ValueError(
-                f"conv2d: image, window or stride spans {reach} pixels, but the kernels take at "
-                f"most {FAR}: use the 'array' implementation"
-            )
+        check_reach("conv2d", H + 2 * self.ph, W + 2 * self.pw, *self.strides_and_windows())
 
     def strides_and_windows(self) -> tuple[int, ...]:
         """Return how far the window moves and how far it reaches, in pixels."""

@@ -7,12 +7,17 @@
 `size` is odd, so that "j is in the window of c" and "c is in the window of j" are the same.
 
 saved = (x, s).
+
+    array    the window's sum by adding shifted arrays
+    kernel   kernels/local_response_norm.cu: tiles of pixels and channels in shared memory
 """
 
 from __future__ import annotations
 
+from minialex import cuda
 from minialex.arrays import Array, array_module
 from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tensor
+from minialex.ops._launching import check_counts, packed
 from minialex.ops._shapes import elementwise_cost
 
 
@@ -56,12 +61,61 @@ def backward(
     return (own,)
 
 
+_forward = cuda.kernel("local_response_norm.cu", "local_response_norm_forward")
+_backward = cuda.kernel("local_response_norm.cu", "local_response_norm_backward")
+
+BLOCK = (32, 8)
+CHANNELS = 32
+"""The channels of a block, which has 32 pixels; as ``kernels/local_response_norm.cu`` has it."""
+
+
+def forward_kernel(
+    x: Array, *, size: int, alpha: float, beta: float, k: float
+) -> tuple[Array, tuple[Array, Array]]:
+    """Return `x` divided by the power of what is nearby: a thread for a few channels of a pixel."""
+    check_counts("local_response_norm", x=x.size)
+    y, s = (array_module(x).empty(x.shape, x.dtype) for _ in range(2))
+    sizes = _sizes(x, size)
+    _forward(_blocks(*sizes[:3]), BLOCK, packed(x), y, s, *sizes, alpha, beta, k)
+    return y, (x, s)
+
+
+def backward_kernel(
+    gy: Array, saved: tuple[Array, Array], *, size: int, alpha: float, beta: float, **_: float
+) -> Gradients:
+    """Return the gradient of each channel: its own term, and one from every window it is in."""
+    x, s = saved
+    gx = array_module(x).empty(x.shape, x.dtype)
+    sizes = _sizes(x, size)
+    arrays = packed(gy), packed(x), packed(s), gx
+    _backward(_blocks(*sizes[:3]), BLOCK, *arrays, *sizes, alpha, beta)
+    return (gx,)
+
+
+def _sizes(x: Array, size: int) -> tuple[int, int, int, int]:
+    """Return images, channels, pixels, and how many channels a window reaches to each side."""
+    N, C, H, W = x.shape
+    return N, C, H * W, min(size // 2, C)
+
+
+def _blocks(N: int, C: int, P: int) -> int:
+    return cuda.blocks(N * P, BLOCK[0]) * cuda.blocks(C, CHANNELS)
+
+
 def cost(shapes: Shapes, *, size: int, **_: float) -> Cost:
     """Count the window's sum, the power and the product."""
     return elementwise_cost(size + 4)(shapes)
 
 
-OP = Op("local_response_norm", {"array": Implementation(forward, backward)}, cost)
+OP = Op(
+    "local_response_norm",
+    {
+        "array": Implementation(forward, backward),
+        "kernel": Implementation(forward_kernel, backward_kernel, why_not=cuda.why_not),
+    },
+    cost,
+    kernel="kernel",
+)
 
 
 def local_response_norm(

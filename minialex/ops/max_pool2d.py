@@ -9,16 +9,19 @@ row-major order of the window; NaN wins over everything, the last where there ar
 saved = (winner, shape of x): winner (N, C, OH, OW) is kh KW + kw of each window's maximum, in the
 smallest unsigned type that holds KH KW - 1 (uint8 up to 16 x 16).
 
-How forward is done: images are dealt out into phases, one for each row and column modulo the
-stride.
-What place (kh, kw) of all windows meets then is one contiguous run in phase (kh % sh, kw % sw):
-all windows of a block of images are compared at once, in long runs that stay in cache.
+    array    all windows of a block of images at once, place by place
+    kernel   kernels/max_pool2d.cu: a thread an output, and for a few pixels of a column
+
+How the forward of ``array`` is done: images are dealt out into phases, one for each row and column
+modulo the stride. What place (kh, kw) of all windows meets then is one contiguous run in phase
+(kh % sh, kw % sw): all windows of a block of images are compared at once, in long runs that stay
+in cache.
 
     row of x  0 1 2 3 4 5      stride 2, kernel 3: window i holds rows 2i, 2i + 1 and 2i + 2,
     phase 0   0   2   4        which are entry i of phase 0,
     phase 1     1   3   5      entry i of phase 1, and entry i + 1 of phase 0
 
-Backward goes to the winners alone, by their indices in images laid out flat.
+Its backward goes to the winners alone, by their indices in images laid out flat.
 """
 
 from __future__ import annotations
@@ -32,7 +35,8 @@ from minialex import threads
 from minialex.arrays import Array, array_module
 from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tensor, as_tensor
 from minialex.ops._shapes import ITEM_BYTES
-from minialex.ops._windows import Pair, pooling, positions, shares
+from minialex.ops._windows import Pair, pooling, positions, shares, winner_type
+from minialex.ops.max_pool2d_cuda import KERNEL
 
 Shape = tuple[int, ...]
 
@@ -47,7 +51,7 @@ def forward(
     xp = array_module(x)
     OH, OW = (positions(*s) for s in zip(x.shape[2:], kernel_size, stride, padding, strict=True))
     y = xp.empty((*x.shape[:2], OH, OW), x.dtype)
-    winner = xp.empty(y.shape, _winner_type(kernel_size))
+    winner = xp.empty(y.shape, winner_type(kernel_size))
     start = xp.asarray(_first_inside((OH, OW), kernel_size, stride, padding), winner.dtype)
 
     def some(blocks: list[slice]) -> None:
@@ -195,10 +199,6 @@ def _shares(x: Array, cache: int) -> list[list[slice]]:
     return shares(array_module(x), len(x), prod(x.shape[1:]) * x.itemsize, cache)
 
 
-def _winner_type(kernel_size: Pair) -> np.dtype[Any]:
-    return np.min_scalar_type(prod(kernel_size) - 1)
-
-
 def _first_inside(outputs: Pair, kernel_size: Pair, stride: Pair, padding: Pair) -> list[list[int]]:
     """Return each window's first place inside the image: it wins where all are minus infinity."""
     down, across = (
@@ -217,7 +217,12 @@ def cost(shapes: Shapes, *, kernel_size: Pair, stride: Pair, padding: Pair) -> C
     return Cost(size * prod(kernel_size), ITEM_BYTES * (prod(shape) + size))
 
 
-OP = Op("max_pool2d", {"array": Implementation(forward, backward)}, cost)
+OP = Op(
+    "max_pool2d",
+    {"array": Implementation(forward, backward), "kernel": KERNEL},
+    cost,
+    kernel="kernel",
+)
 
 
 def max_pool2d(

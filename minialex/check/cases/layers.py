@@ -161,6 +161,11 @@ CASES: dict[str, list[Case]] = {
         lrn("33 channels", (1, 33, 1, 2), 9, 0.3, 1.5, 1.0),
         lrn("257 places", (1, 3, 1, 257), 3, 0.7, 0.75, 2.0),
         lrn("1025 channels", (1, 1025, 1, 1), 5, 0.7, 0.75, 2.0),
+        lrn("32 channels of 32 places", (1, 32, 4, 8), 5, 0.7, 0.75, 2.0),
+        lrn("tiles that begin within images", (3, 67, 3, 5), 5, 0.7, 0.75, 1.0),
+        lrn("window of 17", (1, 40, 2, 3), 17, 0.2, 0.75, 1.0),
+        lrn("window of 63", (1, 100, 1, 3), 63, 0.1, 0.6, 1.0),
+        lrn("256 channels", (1, 256, 1, 2), 5, 0.7, 0.75, 2.0),
         lrn("empty batch", (0, 3, 2, 2), 3, 0.7, 0.75, 2.0),
     ],
     "dropout": [
