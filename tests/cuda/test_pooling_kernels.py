@@ -1,0 +1,114 @@
+"""Kernels of pooling and local response normalisation, beyond what is asked of every op."""
+
+import itertools
+import sys
+
+import numpy as np
+import pytest
+
+from minialex import cuda
+from minialex.autograd import OPS
+from minialex.check import suite
+from minialex.check.verdict import Verdict
+from minialex.ops import _pooling, avg_pool2d
+from tests.check.draws import DRAWS
+
+POOLING = ("max_pool2d", "avg_pool2d")
+NAMES = (*POOLING, "adaptive_avg_pool2d", "local_response_norm")
+
+
+def run(name, x, gy=None, **params):
+    """Return y, what was saved and the gradient of the sum of y gy."""
+    kernel = OPS[name].implementations["kernel"]
+    with cuda.emulated("checked"):
+        y, saved = kernel.forward(x, **params)
+        gy = np.ones_like(y) if gy is None else gy
+        return y, saved, *kernel.backward(gy, saved, **params)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_random_shapes(name):
+    rng = np.random.default_rng(5)
+    with cuda.emulated("checked", seed=2):
+        for i, dtype in zip(range(20), itertools.cycle(("float32", "float64"))):
+            case = DRAWS[name](rng, f"draw {i}")
+            row = suite.check(suite.Pair(OPS[name], "kernel", "kernel", np.dtype(dtype)), case)
+            assert row.verdict is not Verdict.FAIL, f"{row}\n{case.params}"
+
+
+def test_windows_of_more_places_than_16_bits_number():
+    x = np.random.default_rng(1).permutation(70_003).astype(float).reshape(1, 1, 1, -1)
+    params = {"kernel_size": (1, 70_000), "stride": (1, 2), "padding": (0, 0)}
+    y, (winner, _), gx = run("max_pool2d", x, gy=np.array([[[[1.0, 2.0]]]]), **params)
+    views = [x[0, 0, 0, :70_000], x[0, 0, 0, 2:70_002]]
+    assert winner.dtype == np.uint32
+    assert winner.ravel().tolist() == [v.argmax() for v in views]
+    assert y.ravel().tolist() == [v.max() for v in views]
+    want = np.zeros(x.size)
+    want[views[0].argmax()] += 1
+    want[2 + views[1].argmax()] += 2
+    np.testing.assert_array_equal(gx.ravel(), want)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 8, 100])
+@pytest.mark.parametrize("stride", [1, 2, 3, 5])
+@pytest.mark.parametrize("kernel", [1, 2, 3, 7])
+def test_walks_of_any_length_meet_every_window(kernel, stride, rows, monkeypatch):
+    for module in (_pooling, sys.modules[avg_pool2d.__module__]):
+        monkeypatch.setattr(module, "ROWS", rows)
+    params = {"kernel_size": (kernel, 1), "stride": (stride, 1), "padding": (kernel // 2, 0)}
+    _, _, gx = run("avg_pool2d", np.zeros((1, 2, 23, 3)), **params, count_include_pad=True)
+    windows = range(-(kernel // 2), 23 + kernel // 2 - kernel + 1, stride)
+    held = [sum(start <= h < start + kernel for start in windows) for h in range(23)]
+    np.testing.assert_allclose(gx * kernel, np.broadcast_to(np.array(held)[:, None], gx.shape))
+
+
+def test_a_large_activation_leaves_nothing_behind_in_later_windows():
+    """As it would in a sum to which channels are added, and from which they are taken off."""
+    x = np.full((1, 40, 1, 1), 0.1, np.float32)
+    x[0, 3] = 1e5
+    constants = {"size": 5, "alpha": 1.0, "beta": 0.75, "k": 1.0}
+    _, (_, s), _ = run("local_response_norm", x, **constants)
+    np.testing.assert_allclose(s[0, 8:-2, 0, 0], 1.05, rtol=1e-6)
+
+
+class Large:
+    """Images of a shape that no memory here would hold."""
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, *shape):
+        self.shape, self.size = shape, int(np.prod(shape, dtype=object))
+
+
+WINDOW = {"kernel_size": (2, 2), "stride": (2, 2), "padding": (0, 0)}
+CONSTANTS = {"size": 5, "alpha": 1.0, "beta": 0.75, "k": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "params", "words"),
+    [
+        ("max_pool2d", (2**11, 2**10, 2**5, 2**5), WINDOW, "x has 2147483648 elements"),
+        ("avg_pool2d", (2**11, 2**10, 2**5, 2**5), WINDOW, "x has 2147483648 elements"),
+        ("max_pool2d", (1, 1, 2, 2), WINDOW | {"stride": (1, 2**29)}, "spans 536870912 pixels"),
+        ("avg_pool2d", (1, 1, 2**29, 2), WINDOW, "spans 536870912 pixels"),
+        (
+            "max_pool2d",
+            (1, 1, 2, 2),
+            {"kernel_size": (2**16, 2**16), "stride": (1, 1), "padding": (2**15, 2**15)},
+            "window has 4294967296 elements",
+        ),
+        ("adaptive_avg_pool2d", (1, 1, 1, 2**28), {"output_size": (1, 8)}, "columns x cells has"),
+        ("local_response_norm", (2**11, 2**10, 2**5, 2**5), CONSTANTS, "x has 2147483648 elements"),
+    ],
+)
+def test_what_32_bits_cannot_index_is_refused(name, shape, params, words):
+    if name == "avg_pool2d":
+        params = params | {"count_include_pad": True}
+    with pytest.raises(ValueError, match=rf"^{name}: .*{words}.* use .*the 'array' implementation"):
+        OPS[name].implementations["kernel"].forward(Large(*shape), **params)
+
+
+def test_a_thread_of_backward_has_a_few_pixels_of_a_column():
+    at = _pooling.Pool.of("max_pool2d", (2, 3, 17, 5), (3, 3), (2, 2), (0, 0))
+    assert at.walks == 2 * 3 * 3 * 5

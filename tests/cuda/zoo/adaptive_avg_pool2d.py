@@ -1,0 +1,38 @@
+"""Faults in the kernels of adaptive average pooling."""
+
+from tests.cuda.zoo import Fault
+
+FAULTS = [
+    Fault(
+        "cells do not overlap",
+        "adaptive_avg_pool2d.cu",
+        "((i + 1) * size + count - 1) / count",
+        "(i + 1) * size / count",
+        "adaptive_avg_pool2d",
+        "kernel",
+    ),
+    Fault(
+        "height taken for width",
+        "adaptive_avg_pool2d.cu",
+        "x[(output.a * H + h) * W + w]",
+        "x[(output.a * H + h) * H + w]",
+        "adaptive_avg_pool2d",
+        "kernel",
+    ),
+    Fault(
+        "cells of a pixel counted for pixels of a cell",
+        "adaptive_avg_pool2d.cu",
+        "part(i, H, OH).size() * part(j, W, OW).size()",
+        "down.size() * across.size()",
+        "adaptive_avg_pool2d",
+        "kernel",
+    ),
+    Fault(
+        "only the first cell of a row",
+        "adaptive_avg_pool2d.cu",
+        "j < across.end;",
+        "j <= across.first;",
+        "adaptive_avg_pool2d",
+        "kernel",
+    ),
+]

@@ -1,0 +1,54 @@
+"""Faults in the kernels of average pooling."""
+
+from tests.cuda.zoo import Fault
+
+FAULTS = [
+    Fault(
+        "padding counts, asked or not",
+        "avg_pool2d.cu",
+        "if (include_pad) return",
+        "return",
+        "avg_pool2d",
+        "kernel",
+    ),
+    Fault(
+        "rows of another width",
+        "avg_pool2d.cu",
+        "++kh, row += W)",
+        "++kh, row += KW)",
+        "avg_pool2d",
+        "kernel",
+    ),
+    Fault(
+        "only the last of a window",
+        "avg_pool2d.cu",
+        "sum += row[left + kw];",
+        "sum = row[left + kw];",
+        "avg_pool2d",
+        "kernel",
+    ),
+    Fault(
+        "the count of another window",
+        "avg_pool2d.cu",
+        "return gy[from] / T(count_of(at, i, j, include_pad));",
+        "return gy[from] / T(count_of(at, j, i, include_pad));",
+        "avg_pool2d",
+        "kernel",
+    ),
+    Fault(
+        "a window ends too late on the way down",
+        "windows.cuh",
+        "windows.first * stride + kernel <= reach",
+        "windows.first * stride + kernel < reach",
+        "avg_pool2d",
+        "kernel",
+    ),
+    Fault(
+        "a window that has ended",
+        "windows.cuh",
+        "(reach - kernel) / stride + 1",
+        "(reach - kernel) / stride",
+        "avg_pool2d",
+        "kernel",
+    ),
+]

@@ -1,0 +1,48 @@
+"""Faults in the kernels of local response normalisation."""
+
+from tests.cuda.zoo import Fault
+
+
+def _fault(name: str, old: str, new: str, error: str = "") -> Fault:
+    op = "local_response_norm"
+    return Fault(name, f"{op}.cu", old, new, op, "kernel", error)
+
+
+FAULTS = [
+    _fault("window too narrow below", "max(low, c - half)", "max(low, c - half + 1)"),
+    _fault("window too narrow above", "min(high, c + half + 1)", "min(high, c + half)"),
+    _fault("nothing from the tile before", "max(0, at.tile - half)", "at.tile"),
+    _fault(
+        "nothing from the tile after",
+        "min(C, at.tile + CHANNELS + half)",
+        "min(C, at.tile + CHANNELS)",
+    ),
+    _fault("only one round", "low < end; low += SHELVES", "low < end; low += C"),
+    _fault("rounds overlap", "low < end; low += SHELVES", "low < end; low += CHANNELS"),
+    _fault(
+        "sum over pixels",
+        "return base + c * step;",
+        "return base / step * step + (base + c) % step;",
+        "race",
+    ),
+    _fault(
+        "image forgotten", "base = n * C * P + (pixel - n * P);", "base = pixel - n * P;", "race"
+    ),
+    _fault("beyond the last pixel", "inside = pixel < N * P;", "inside = true;", "out-of-bounds"),
+    _fault("one root missing", "return root * sqrt(root);", "return root;"),
+    _fault("k forgotten", "s[at] = k + alpha", "s[at] = alpha"),
+    _fault("factor 2 forgotten", "- T(2) * alpha", "- alpha"),
+    _fault("exponent not one lower", "* x[at] / s[at];", "* x[at];"),
+    _fault(
+        "no barrier before the sums",
+        "have put there.\n        __syncthreads();",
+        "have put there.",
+        "race",
+    ),
+    _fault(
+        "no barrier between rounds",
+        "still reads.\n        __syncthreads();",
+        "still reads.",
+        "race",
+    ),
+]

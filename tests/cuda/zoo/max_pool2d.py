@@ -1,0 +1,120 @@
+"""Faults in the kernels of max-pooling, and in where all windows stand."""
+
+import numpy as np
+
+from minialex.autograd import OPS
+from tests.cuda.zoo import Fault
+
+
+def no_largest_number():
+    """Have NaN and minus infinity win exactly where they do in array operations."""
+    rng = np.random.default_rng(3)
+    x = rng.choice([-np.inf, -np.inf, 1.0, np.nan], (2, 3, 9, 8), p=[0.4, 0.4, 0.1, 0.1])
+    params = {"kernel_size": (3, 2), "stride": (2, 1), "padding": (1, 1)}
+    there = OPS["max_pool2d"].implementations
+    (y, saved), (want, wanted) = (there[n].forward(x, **params) for n in ("kernel", "array"))
+    np.testing.assert_array_equal(y, want)
+    np.testing.assert_array_equal(saved[0], wanted[0])
+
+
+FAULTS = [
+    Fault(
+        "a pixel further on",
+        "windows.cuh",
+        "return i * stride - padding;",
+        "return i * stride - padding + 1;",
+        "max_pool2d",
+        "kernel",
+    ),
+    Fault(
+        "windows begin in the padding",
+        "windows.cuh",
+        "return {max(0, -start(i)), ",
+        "return {0, ",
+        "max_pool2d",
+        "kernel",
+        error="out-of-bounds",
+    ),
+    Fault(
+        "strides exchanged",
+        "windows.cuh",
+        "{W, KW, OW, sw, pw}",
+        "{W, KW, OW, sh, pw}",
+        "max_pool2d",
+        "kernel",
+    ),
+    Fault(
+        "last window left out",
+        "windows.cuh",
+        "min(count, reach / stride + 1)",
+        "min(count, reach / stride)",
+        "max_pool2d",
+        "kernel",
+    ),
+    Fault(
+        "a window begins too late on the way down",
+        "windows.cuh",
+        "windows.end * stride <= reach",
+        "windows.end * stride < reach",
+        "max_pool2d",
+        "kernel",
+    ),
+    Fault(
+        "every walk begins with the first windows",
+        "windows.cuh",
+        "Range bands = down.windows(begin);",
+        "Range bands = down.windows(0);",
+        "max_pool2d",
+        "kernel",
+    ),
+    Fault(
+        "the last of equals wins",
+        "max_pool2d.cu",
+        "here > best ||",
+        "here >= best ||",
+        "max_pool2d",
+        "kernel",
+    ),
+    Fault(
+        "NaN loses",
+        "max_pool2d.cu",
+        "if (here > best || here != here)",
+        "if (here > best)",
+        "max_pool2d",
+        "kernel",
+        check=no_largest_number,
+    ),
+    Fault(
+        "padding wins over minus infinity",
+        "max_pool2d.cu",
+        "int place = rows.first * KW + columns.first;",
+        "int place = 0;",
+        "max_pool2d",
+        "kernel",
+        check=no_largest_number,
+    ),
+    Fault(
+        "kh and kw exchanged in the winner",
+        "max_pool2d.cu",
+        "place = kh * KW + kw;",
+        "place = kw * KH + kh;",
+        "max_pool2d",
+        "kernel",
+    ),
+    Fault(
+        "height taken for width in the gather",
+        "max_pool2d.cu",
+        "== kh * KW + kw ?",
+        "== kh * KH + kw ?",
+        "max_pool2d",
+        "kernel",
+    ),
+    Fault(
+        "winners kept in a byte",
+        "max_pool2d.cu",
+        "Place(place)",
+        "(unsigned char)(place)",
+        "max_pool2d",
+        "kernel",
+    ),
+]
