@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -62,8 +62,11 @@ def running_on(emulate: str | None, use: Sequence[str] = ()) -> Iterator[None]:
         yield
 
 
-def device_under(emulate: str | None, device: str) -> str:
-    """Return the device to run on: under emulation the CPU.
+Named = TypeVar("Named", str, str | None)
+
+
+def device_under(emulate: str | None, device: Named) -> Named | str:
+    """Return the device to run on: under emulation the CPU, else the one that was named, if any.
 
     Raises
     ------
@@ -72,7 +75,7 @@ def device_under(emulate: str | None, device: str) -> str:
     """
     if emulate is None:
         return device
-    if device not in ("auto", "cpu"):
+    if device not in (None, "auto", "cpu"):
         raise MinialexError(
             f"--emulate runs kernels on the CPU: leave it out, or leave out --device {device}"
         )

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import click
 
+from minialex.cli.emulation import device_under, emulate_option, running_on, use_option
 from minialex.cli.options import (
+    SectionCommand,
     batch_size_option,
     console,
     device_option,
@@ -26,7 +28,7 @@ from minialex.train.evaluate import evaluate as judge
 from minialex.train.trained import Trained, images_to_judge, load_trained
 
 
-@click.command(short_help="Judge a network on images, class by class.")
+@click.command(cls=SectionCommand, short_help="Judge a network on images, class by class.")
 @click.argument("words", nargs=-1, metavar="NETWORK [DATA]")
 @pretrained_option
 @variant_option
@@ -45,6 +47,8 @@ from minialex.train.trained import Trained, images_to_judge, load_trained
     help="Threads that read.",
 )
 @device_option
+@emulate_option()
+@use_option()
 @json_option
 def evaluate(
     words: tuple[str, ...],
@@ -56,6 +60,8 @@ def evaluate(
     batch_size: int,
     workers: int,
     device: str,
+    emulate: str | None,
+    use: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Judge NETWORK on images that it was not trained on: top-1, top-5, each class, confusion.
@@ -77,7 +83,7 @@ def evaluate(
     if len(rest) > 1:
         raise click.UsageError(f"one DATA folder at a time, not {' and '.join(rest)}")
     data = rest[0] if rest else None
-    trained = load_trained(network, device=device, variant=variant)
+    trained = load_trained(network, device=device_under(emulate, device), variant=variant)
     with counting(messages, "looking through the images") as move:
         judged = images_to_judge(
             trained, data, everything=everything, skip_unreadable=skip_bad, progress=move
@@ -86,7 +92,7 @@ def evaluate(
     where = next(trained.model.parameters()).device
     transform = trained.settings.judging_transform()
     loader = Loader(judged.dataset, batch_size, transform, workers=workers, device=where)
-    with counting(messages, "judging") as move:
+    with running_on(emulate, use), counting(messages, "judging") as move:
         evaluation = judge(trained.model, loader, move)
     folder = out or _own_folder(trained)
     written = [] if folder is None else write_evaluation(evaluation, folder)

@@ -9,9 +9,11 @@ from typing import Any, TypeVar
 
 import click
 
+from minialex.cli.emulation import device_under, running_on
 from minialex.cli.options import SectionCommand, SectionOption, console, file_argument
 from minialex.cli.progress import ConsoleFoldReporter, tell_skipped
 from minialex.cli.training import training_options
+from minialex.errors import MinialexError
 from minialex.train.foldfiles import Folds, read_plan
 from minialex.train.kfold import judge_folds
 from minialex.train.kfold import kfold as cross_validate
@@ -59,6 +61,8 @@ def kfold(
     dask: str | None,
     networks: tuple[Path, ...],
     recipe: str | None,
+    emulate: str | None,
+    use: tuple[str, ...],
     **options: Any,
 ) -> None:
     """Train a network on all folds but one and judge it on that one, for each fold in turn.
@@ -76,16 +80,20 @@ def kfold(
       minialex kfold --resume runs/photos-kfold
       minialex kfold photos --judge runs/photos
     """
+    if (emulate or use) and (dask or (jobs or 1) > 1):
+        raise MinialexError("--emulate and --use train fold by fold: leave out --jobs and --dask")
+    options["device"] = device_under(emulate, options["device"])
     source = None if data is None else str(data)
     if networks:
-        _print(_judged(source, k, networks, options))
+        with running_on(emulate, use):
+            _print(_judged(source, k, networks, options))
         return
     if resume is None:
         settings = make_settings(recipe, data=source, **options)
     else:
         settings, k = read_plan(resume)
         settings = settings.but(**options)
-    with ConsoleFoldReporter(console) as reporter:
+    with running_on(emulate, use), ConsoleFoldReporter(console) as reporter:
         folds = cross_validate(
             settings, k, jobs=jobs or 1, resume=resume is not None, dask=dask, reporter=reporter
         )

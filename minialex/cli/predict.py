@@ -7,7 +7,9 @@ from pathlib import Path
 
 import click
 
+from minialex.cli.emulation import device_under, emulate_option, running_on, use_option
 from minialex.cli.options import (
+    SectionCommand,
     batch_size_option,
     console,
     device_option,
@@ -25,7 +27,7 @@ from minialex.train.predict import predict as look
 from minialex.train.trained import load_trained
 
 
-@click.command(short_help="Say what is in images.")
+@click.command(cls=SectionCommand, short_help="Say what is in images.")
 @click.argument("words", nargs=-1, metavar="NETWORK IMAGES...")
 @pretrained_option
 @click.option(
@@ -35,6 +37,8 @@ from minialex.train.trained import load_trained
 @click.option("--skip-bad", is_flag=True, help="Pass over files that cannot be read; list them.")
 @batch_size_option
 @device_option
+@emulate_option()
+@use_option()
 @json_option
 def predict(
     words: tuple[str, ...],
@@ -44,6 +48,8 @@ def predict(
     skip_bad: bool,
     batch_size: int,
     device: str,
+    emulate: str | None,
+    use: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Name the likeliest classes of each image, with their probabilities.
@@ -60,11 +66,12 @@ def predict(
       minialex predict --pretrained alexnet-owt-7be5be79.pth cat.jpg
     """
     network, images = network_and_rest(words, pretrained)
-    trained = load_trained(network, device=device, variant=variant)
+    trained = load_trained(network, device=device_under(emulate, device), variant=variant)
     paths, skipped = find_images(images), []
     answers = look(trained, paths, top=top, batch_size=batch_size, skip_bad=skip_bad)
     # a bar under a table of answers would only flicker: it is for pipes
-    with counting(messages, "looking", show=not console.is_terminal) as move:
+    bar = counting(messages, "looking", show=not console.is_terminal)
+    with running_on(emulate, use), bar as move:
         for done, answer in enumerate(answers, 1):
             if isinstance(answer, Bad):
                 skipped.append(answer)

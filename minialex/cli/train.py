@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from minialex.cli.options import SectionCommand, SectionOption, console, file_argument
+from minialex.cli.emulation import device_under, running_on
+from minialex.cli.options import SectionCommand, SectionOption, console, file_argument, number
 from minialex.cli.progress import ConsoleReporter
 from minialex.cli.training import training_options
 from minialex.train.report import Outcome
@@ -34,8 +35,24 @@ from minialex.train.settings import make_settings
     metavar="RUN",
     help="Go on with a run that was stopped; --epochs, --device, --workers may change.",
 )
+@click.option(
+    "--stop-after",
+    cls=SectionOption,
+    section="Where",
+    type=number,
+    metavar="N",
+    help="Stop after so many batches, as after Ctrl-C.",
+)
 @training_options
-def train(data: Path | None, resume: Path | None, recipe: str | None, **options: Any) -> None:
+def train(
+    data: Path | None,
+    resume: Path | None,
+    stop_after: int | None,
+    recipe: str | None,
+    emulate: str | None,
+    use: tuple[str, ...],
+    **options: Any,
+) -> None:
     """Train AlexNet on the images in the folder DATA, or on the built-in digits without one.
 
     \b
@@ -57,14 +74,16 @@ def train(data: Path | None, resume: Path | None, recipe: str | None, **options:
       minialex train photos --network alexnet-mini --epochs 20
       minialex train photos --pretrained alexnet-owt-7be5be79.pth --lr 0.0001
       minialex train --resume runs/photos
+      minialex train --emulate --batch-size 4 --stop-after 3 --log-every 1   on CUDA kernels
     """
-    with ConsoleReporter(console) as reporter:
+    options["device"] = device_under(emulate, options["device"])
+    with running_on(emulate, use), ConsoleReporter(console) as reporter:
         if resume is None:
             settings = make_settings(recipe, data=None if data is None else str(data), **options)
-            outcome = start(settings, reporter)
+            outcome = start(settings, reporter, stop_after=stop_after)
         else:
             _only_what_may_change(data, recipe)
-            outcome = go_on(resume, reporter, **options)
+            outcome = go_on(resume, reporter, stop_after=stop_after, **options)
     _print(outcome)
     sys.exit(outcome.exit_status)
 
@@ -76,9 +95,10 @@ def _only_what_may_change(data: Path | None, recipe: str | None) -> None:
 
 
 def _print(outcome: Outcome) -> None:
-    if outcome.signal is not None:
+    if not outcome.finished:
+        by = "" if outcome.signal is None else f" by {outcome.signal.name}"
         console.print(
-            f"stopped by {outcome.signal.name} after {outcome.step} batches; saved in "
+            f"stopped{by} after {outcome.step} batches; saved in "
             f"{outcome.checkpoint}. Go on with: minialex train --resume {outcome.folder}"
         )
         return

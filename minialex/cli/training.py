@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from minialex.cli.emulation import emulate_option, use_option
 from minialex.cli.options import SectionOption
 from minialex.models import VARIANTS
 from minialex.optim import schedules
@@ -70,6 +71,7 @@ _UNSAID = {"image_size", "pretrained", "skip_bad"}
 
 def training_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options: each is called as its setting, and is None if not given."""
+    command = emulate_option("Running")(use_option("Running")(command))
     for section, options in reversed(SECTIONS.items()):
         for name, (kind, help_text) in reversed(options.items()):
             command = _option(section, name, kind, help_text)(command)

@@ -50,6 +50,11 @@ class _Watch:
     metrics: MetricsWriter
     stop: StopRequest
     saved_at: float
+    last_step: int | None
+
+    def wants_stop(self, step: int) -> bool:
+        """Return whether to stop after batch `step` of the run."""
+        return bool(self.stop) or step == self.last_step
 
 
 class Trainer:
@@ -107,10 +112,17 @@ class Trainer:
         """How far the run is."""
         return self.state.place
 
-    def run(self, reporter: Reporter | None = None) -> Outcome:
+    def run(self, reporter: Reporter | None = None, *, stop_after: int | None = None) -> Outcome:
         """Train to the last epoch, or until SIGINT or SIGTERM asks for a stop.
 
         After a stop the checkpoint holds the place, and `Outcome.signal` says what it was.
+
+        Parameters
+        ----------
+        reporter : Reporter, optional
+            Hears how it goes.
+        stop_after : int, optional
+            Stop in the same way, without a signal, after so many batches.
 
         Raises
         ------
@@ -127,7 +139,8 @@ class Trainer:
             # numbers that are not finite are looked for, and explained, here
             np.errstate(all="ignore"),
         ):
-            watch = _Watch(reporter, metrics, stop, time.monotonic())
+            last = None if stop_after is None else self.optimizer.steps + stop_after
+            watch = _Watch(reporter, metrics, stop, time.monotonic(), last)
             reporter.started(self.plan())
             for note in self.notes:
                 reporter.message(note)
@@ -220,7 +233,7 @@ class Trainer:
         if self.place.batch % self.settings.log_every == 0:
             loss = self._log(watch)
             watch.reporter.line(f"[{self.place.epoch + 1}, {self.place.batch:5d}] loss: {loss:.3f}")
-        if watch.stop:
+        if watch.wants_stop(self.optimizer.steps):
             raise _StopError
         every = 60 * self.settings.save_minutes
         if every and time.monotonic() - watch.saved_at >= every:
@@ -301,7 +314,7 @@ class Trainer:
             link(self.folder / LAST, self.folder / BEST)
 
     def _outcome(self, signal: Signals | None) -> Outcome:
-        best = self.place.best
+        best, finished = self.place.best, self.place.epoch == self.settings.epochs
         return Outcome(
             folder=self.folder,
             checkpoint=self.folder / LAST,
@@ -310,7 +323,8 @@ class Trainer:
             best_accuracy=best.accuracy,
             epochs=self.place.epoch,
             step=self.optimizer.steps,
-            signal=signal if self.place.epoch < self.settings.epochs else None,
+            signal=None if finished else signal,
+            finished=finished,
         )
 
     # What may go wrong --------------------------------------------------------------------------

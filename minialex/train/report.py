@@ -122,6 +122,8 @@ class Outcome:
         Batches of the whole run that are done.
     signal : Signals or None
         What stopped it before its end.
+    finished : bool
+        Whether all epochs are done.
     """
 
     folder: Path
@@ -132,6 +134,7 @@ class Outcome:
     epochs: int
     step: int
     signal: Signals | None
+    finished: bool
 
     @property
     def exit_status(self) -> int:

@@ -32,7 +32,9 @@ CHANGEABLE = PLACES | {"data", "epochs"} - {"out"}
 _PACKAGES = ("numpy", "pillow", "scikit-learn", "cupy-cuda12x", "cupy-cuda13x")
 
 
-def train(settings: Settings, reporter: Reporter | None = None) -> Outcome:
+def train(
+    settings: Settings, reporter: Reporter | None = None, *, stop_after: int | None = None
+) -> Outcome:
     """Train a network as the settings say, in a new folder.
 
     Parameters
@@ -40,6 +42,8 @@ def train(settings: Settings, reporter: Reporter | None = None) -> Outcome:
     settings : Settings
     reporter : Reporter, optional
         Hears how it goes.
+    stop_after : int, optional
+        Stop after so many batches, as a signal would have it.
 
     Returns
     -------
@@ -60,10 +64,16 @@ def train(settings: Settings, reporter: Reporter | None = None) -> Outcome:
     with claim(out) as folder:
         trainer = Trainer(settings, data, folder.path)
         write_settings(folder.path, settings)
-        return _run(trainer, data, reporter)
+        return _run(trainer, data, reporter, stop_after)
 
 
-def resume(folder: str | Path, reporter: Reporter | None = None, **changes: Any) -> Outcome:
+def resume(
+    folder: str | Path,
+    reporter: Reporter | None = None,
+    *,
+    stop_after: int | None = None,
+    **changes: Any,
+) -> Outcome:
     """Go on with the run in a folder, from its last checkpoint.
 
     Parameters
@@ -72,6 +82,8 @@ def resume(folder: str | Path, reporter: Reporter | None = None, **changes: Any)
         The run's folder, or the last checkpoint in it.
     reporter : Reporter, optional
         Hears how it goes.
+    stop_after : int, optional
+        Stop again after so many batches.
     **changes
         Settings that differ from now on: those of `CHANGEABLE`. None counts as not given.
 
@@ -87,10 +99,10 @@ def resume(folder: str | Path, reporter: Reporter | None = None, **changes: Any)
         data = open_data(settings, reporter.checking)
         trainer = Trainer(settings, data, claimed.path, saved=saved)
         write_settings(claimed.path, settings)
-        return _run(trainer, data, reporter)
+        return _run(trainer, data, reporter, stop_after)
 
 
-def _run(trainer: Trainer, data: Data, reporter: Reporter) -> Outcome:
+def _run(trainer: Trainer, data: Data, reporter: Reporter, stop_after: int | None) -> Outcome:
     if data.skipped:
         path = trainer.folder / SKIPPED
         names = enumerated([bad.name for bad in data.skipped])
@@ -98,7 +110,7 @@ def _run(trainer: Trainer, data: Data, reporter: Reporter) -> Outcome:
             f"skipped {len(data.skipped)} images that cannot be read, listed in {path}: {names}"
         )
         atomic_write(path, "".join(f"{b.name}: {b.reason}\n" for b in data.skipped).encode())
-    outcome = trainer.run(reporter)
+    outcome = trainer.run(reporter, stop_after=stop_after)
     if outcome.step:
         draw_curves(read_metrics(outcome.folder), outcome.folder / CURVES)
     return outcome

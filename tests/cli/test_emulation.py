@@ -1,0 +1,103 @@
+"""``--emulate``, ``--use`` and ``--stop-after``: the same networks on CUDA kernels, on the CPU."""
+
+import json
+import re
+
+import pytest
+
+from minialex import cuda
+from tests.cli.conftest import TINY
+from tests.cli.test_bad_input import refused
+
+
+@pytest.fixture
+def launches(monkeypatch):
+    """Count what the emulator launches."""
+    seen = []
+    launch = cuda.emulator.launch
+
+    def counting(source, signature, *rest):
+        seen.append(signature.name)
+        launch(source, signature, *rest)
+
+    monkeypatch.setattr(cuda.emulator, "launch", counting)
+    return seen
+
+
+def losses(out):
+    return [float(loss) for loss in re.findall(r"\] loss: ([\d.]+)", out)]
+
+
+def test_a_few_steps_on_kernels_give_the_losses_of_arrays(minialex, photos, launches):
+    some = "--stop-after", 2, "--log-every", 1
+    arrays = minialex("train", photos, *TINY, *some, "--out", "arrays")
+    assert not launches
+    kernels = minialex("train", photos, *TINY, *some, "--out", "kernels", "--emulate")
+    assert arrays.status == kernels.status == 0
+    assert {"conv2d_forward_implicit_gemm", "relu_backward"} <= set(launches)
+    assert len(losses(kernels.out)) == 2
+    assert losses(kernels.out) == pytest.approx(losses(arrays.out), abs=2e-3)
+    assert "stopped after 2 batches" in kernels.out
+
+
+def test_a_run_that_was_stopped_ends_as_one_that_was_not(minialex, photos, run_folder):
+    assert minialex("train", photos, *TINY, "--stop-after", 1, "--out", "stopped").status == 0
+    answer = minialex("train", "--resume", "stopped")
+    assert answer.status == 0
+    assert "held-out accuracy" in answer.out
+    stopped, whole = (run_folder.parent / name for name in ("stopped", run_folder.name))
+    last = "last.safetensors"
+    assert (stopped / last).read_bytes() == (whole / last).read_bytes()
+
+
+def test_evaluate_and_predict_on_kernels(minialex, photos, run_folder, launches):
+    def answers(*more):
+        judged = minialex("evaluate", run_folder, photos, "--all", "--json", *more)
+        named = minialex("predict", run_folder, photos, "--json", *more)
+        assert judged.status == named.status == 0
+        lines = [json.loads(line) for line in named.out.splitlines()]
+        chances = [guess["probability"] for line in lines for guess in line["guesses"]]
+        return json.loads(judged.out)["accuracy"], chances
+
+    accuracy, chances = answers()
+    assert not launches
+    assert answers("--emulate") == (accuracy, pytest.approx(chances, rel=1e-4))
+    assert {"conv2d_forward_implicit_gemm", "max_pool2d_forward"} <= set(launches)
+
+
+def test_use_chooses_the_rung(minialex, photos, launches):
+    words = "--emulate", "--use", "conv2d=tiled", "--stop-after", 1
+    assert minialex("train", photos, *TINY, *words).status == 0
+    assert "conv2d_forward_tiled" in launches
+    assert "conv2d_forward_implicit_gemm" not in launches
+
+
+def test_checked_mode(minialex, run_folder, photos, launches):
+    first = sorted(photos.rglob("*.png"))[0]
+    answer = minialex("predict", run_folder, first, "--emulate", "checked", "--use", "conv2d=naive")
+    assert answer.status == 0
+    assert "conv2d_forward_naive" in launches
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("--emulate", "--device", "cuda:0"), ["leave out --device cuda:0"]),
+        (("--use", "conv2d=fast"), ["no implementation of conv2d named 'fast'", "tiled"]),
+        (("--use", "convolution=tiled"), ["no op named 'convolution'", "conv2d"]),
+        (("--use", "fast"), ["no implementation named 'fast'", "tiled"]),
+        (("--use", "conv2d=tiled"), ["conv2d_forward_tiled is a CUDA kernel", "--emulate"]),
+    ],
+)
+def test_what_is_refused(minialex, photos, words, named):
+    refused(minialex("train", photos, *TINY, *words), *named)
+
+
+def test_folds_beside_one_another_are_not_emulated(minialex, photos):
+    refused(minialex("kfold", photos, *TINY, "--emulate", "--jobs", 2), "leave out --jobs")
+
+
+def test_without_a_compiler_it_says_what_to_install(minialex, photos, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    answer = minialex("train", photos, *TINY, "--emulate", "--stop-after", 1)
+    refused(answer, "no-such-compiler", "set it to a C++ compiler")
