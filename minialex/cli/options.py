@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ class SectionCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Fill in the values of such options, then parse."""
-        whole = [_whole(self.params, *two) for two in zip(args, [*args[1:], ""], strict=True)]
+        whole = [_whole(self.params, *two) for two in zip_longest(args, args[1:], fillvalue="")]
         return super().parse_args(ctx, whole)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -101,3 +101,9 @@ def test_without_a_compiler_it_says_what_to_install(minialex, photos, monkeypatc
     monkeypatch.setenv("CXX", "no-such-compiler")
     answer = minialex("train", photos, *TINY, "--emulate", "--stop-after", 1)
     refused(answer, "no-such-compiler", "set it to a C++ compiler")
+
+
+def test_a_command_without_a_word(minialex):
+    answer = minialex("evaluate")
+    assert answer.status == 2
+    assert "name a NETWORK" in answer.err
