@@ -4,6 +4,9 @@ g <- g + weight_decay p
 m <- b1 m + (1 - b1) g
 v <- b2 v + (1 - b2) g^2
 p <- p - lr / (1 - b1^t) m / (sqrt(v) / sqrt(1 - b2^t) + eps)        at step t = 1, 2, ...
+
+    array    blocks that stay in a core's cache
+    kernel   kernels/adam.cu: one launch, a thread a vector of 16 bytes
 """
 
 from __future__ import annotations
@@ -11,9 +14,69 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import sqrt
 
+from minialex import cuda
 from minialex.arrays import Array, array_module
-from minialex.autograd import Tensor
-from minialex.optim.optimizer import Optimizer, decayed
+from minialex.autograd import Routine, Tensor
+from minialex.optim._spans import decayed, in_blocks, launch
+from minialex.optim.optimizer import Optimizer
+
+
+def update_array(
+    p: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    *,
+    lr: float,
+    b1: float,
+    b2: float,
+    eps: float,
+    weight_decay: float,
+    t: int,
+    scratch: list[Array],
+) -> None:
+    """Update parameters and their state in place, at step `t`, the first being 1."""
+    xp, (s, d) = array_module(p), scratch
+    g = decayed(p, g, weight_decay, out=s)
+    xp.multiply(g, 1 - b1, out=d)
+    m *= b1
+    m += d
+    xp.multiply(g, g, out=d)
+    d *= 1 - b2
+    v *= b2
+    v += d
+    xp.sqrt(v, out=d)
+    d /= sqrt(1 - b2**t)
+    d += eps
+    xp.divide(m, d, out=s)
+    s *= lr / (1 - b1**t)
+    p -= s
+
+
+_kernel = cuda.kernel("adam.cu", "adam")
+
+
+def update_kernel(
+    p: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    *,
+    lr: float,
+    b1: float,
+    b2: float,
+    eps: float,
+    weight_decay: float,
+    t: int,
+) -> None:
+    """Update parameters and their state in place, at step `t`, the first being 1."""
+    rate, root = lr / (1 - b1**t), sqrt(1 - b2**t)
+    launch(_kernel, [p, g, m, v], rate, root, b1, 1 - b1, b2, 1 - b2, eps, weight_decay)
+
+
+UPDATE = Routine(
+    "adam", {"array": in_blocks(update_array), "kernel": update_kernel}, kernel="kernel"
+)
 
 
 class Adam(Optimizer):
@@ -32,6 +95,9 @@ class Adam(Optimizer):
         L2 penalty, added to the gradient.
     """
 
+    update = UPDATE
+    slots = "exp_avg", "exp_avg_sq"
+
     def __init__(
         self,
         params: Iterable[Tensor],
@@ -40,22 +106,16 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(params, lr, ["exp_avg", "exp_avg_sq"])
+        super().__init__(params, lr)
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
 
-    def _update(self, p: Array, g: Array, *state: Array, scratch: list[Array]) -> None:
-        xp, (t, d), (m, v), (b1, b2) = array_module(p), scratch, state, self.betas
-        g = decayed(p, g, self.weight_decay, out=t)
-        xp.multiply(g, 1 - b1, out=d)
-        m *= b1
-        m += d
-        xp.multiply(g, g, out=d)
-        d *= 1 - b2
-        v *= b2
-        v += d
-        xp.sqrt(v, out=d)
-        d /= sqrt(1 - b2**self.steps)
-        d += self.eps
-        xp.divide(m, d, out=t)
-        t *= self.lr / (1 - b1**self.steps)
-        p -= t
+    def _numbers(self) -> dict[str, float]:
+        b1, b2 = self.betas
+        return {
+            "lr": self.lr,
+            "b1": b1,
+            "b2": b2,
+            "eps": self.eps,
+            "weight_decay": self.weight_decay,
+            "t": self.steps,
+        }

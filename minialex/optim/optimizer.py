@@ -1,20 +1,13 @@
-"""What the optimizers share: the arena, and one blocked pass over it."""
+"""What the optimizers share: the arena, and the way a step goes over it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from functools import partial
+from collections.abc import Iterable
+from typing import ClassVar
 
-import numpy as np
-
-from minialex import arrays, threads
-from minialex.arrays import Array
-from minialex.autograd import Tensor
+from minialex import arrays
+from minialex.autograd import Routine, Tensor, choose
 from minialex.optim.arena import Arena
-
-# a block of each array and the scratch stay in cache together; in smaller ones, an operation is so
-# short that cores wait for each other's Python more than they compute
-BLOCK = 128 * 1024
 
 
 class Optimizer:
@@ -27,13 +20,22 @@ class Optimizer:
     steps : int
         How many steps were taken.
     arena : Arena
+    update : Routine
+        The step of one kind of optimizer: ``update(p, g, *state, **numbers)`` changes slices of
+        the arena in place, those of `state` in the order of `slots`, None where there is none.
+    slots : tuple of str
+        Every kind of state that it may keep.
     """
 
-    def __init__(self, params: Iterable[Tensor], lr: float, slots: Sequence[str]) -> None:
+    update: ClassVar[Routine]
+    slots: ClassVar[tuple[str, ...]]
+
+    def __init__(self, params: Iterable[Tensor], lr: float, *, without: Iterable[str] = ()) -> None:
         if not lr >= 0:
             raise ValueError(f"{type(self).__name__}: lr must not be negative, but is {lr}")
         self.lr, self.steps = lr, 0
-        self.arena = Arena(params, slots)
+        left_out = set(without)
+        self.arena = Arena(params, [slot for slot in self.slots if slot not in left_out])
 
     @property
     def params(self) -> list[Tensor]:
@@ -48,37 +50,13 @@ class Optimizer:
     def step(self) -> None:
         """Update every parameter that has a gradient; leave the others, and their state, alone."""
         self.steps += 1
-        for span in self.arena.spans():
-            self._update_span(span)
+        arena, device = self.arena, arrays.device_of(self.arena.data)
+        flat = [arena.data, arena.grad, *map(arena.state.get, self.slots)]
+        update = choose(self.update, device)
+        with arrays.on_device(device):
+            for span in arena.spans():
+                update(*(None if a is None else a[span] for a in flat), **self._numbers())
 
-    def _update_span(self, span: slice) -> None:
-        flat = [self.arena.data, self.arena.grad, *self.arena.state.values()]
-        if not isinstance(flat[0], np.ndarray):
-            with arrays.on_device(arrays.device_of(flat[0])) as xp:
-                part = [a[span] for a in flat]
-                self._update(*part, scratch=[xp.empty_like(part[0]), xp.empty_like(part[0])])
-            return
-        parts = threads.chunks(span.stop - span.start, threads.cores())
-        threads.run(partial(self._update_blocks, flat, span.start), parts)
-
-    def _update_blocks(self, flat: list[Array], start: int, part: slice) -> None:
-        """Update one thread's part, a block at a time."""
-        scratch = [np.empty(BLOCK, flat[0].dtype) for _ in range(2)]
-        stop = start + part.stop
-        for lo in range(start + part.start, stop, BLOCK):
-            hi = min(lo + BLOCK, stop)
-            self._update(*(a[lo:hi] for a in flat), scratch=[s[: hi - lo] for s in scratch])
-
-    def _update(self, p: Array, g: Array, *state: Array, scratch: list[Array]) -> None:
-        """Update a stretch of parameters and their state in place, from its gradient."""
+    def _numbers(self) -> dict[str, float]:
+        """Return the settings of this step, by the names that `update` has for them."""
         raise NotImplementedError
-
-
-def decayed(p: Array, g: Array, weight_decay: float, out: Array) -> Array:
-    """Return g + weight_decay p, in `out`; `g` itself where there is no decay."""
-    if not weight_decay:
-        return g
-    xp = arrays.array_module(p)
-    xp.multiply(p, weight_decay, out=out)
-    out += g
-    return out

@@ -3,18 +3,91 @@
 g <- g + weight_decay p
 v <- alpha v + (1 - alpha) g^2                     the square average, first
 m <- alpha m + (1 - alpha) g                       where centered
-d <- sqrt(v) + eps, or sqrt(v - m^2) + eps         eps outside the root
+d <- sqrt(v) + eps, or sqrt(v - m^2) + eps         eps outside the root; v - m^2 taken as 0
+                                                   where rounding leaves less
 b <- momentum b + g / d                            where there is momentum
 p <- p - lr b, or p - lr g / d
+
+    array    blocks that stay in a core's cache
+    kernel   kernels/rmsprop.cu: one launch, a thread a vector of 16 bytes
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from minialex import cuda
 from minialex.arrays import Array, array_module
-from minialex.autograd import Tensor
-from minialex.optim.optimizer import Optimizer, decayed
+from minialex.autograd import Routine, Tensor
+from minialex.optim._spans import decayed, in_blocks, launch
+from minialex.optim.optimizer import Optimizer
+
+
+def update_array(
+    p: Array,
+    g: Array,
+    v: Array,
+    m: Array | None,
+    b: Array | None,
+    *,
+    lr: float,
+    alpha: float,
+    eps: float,
+    weight_decay: float,
+    momentum: float,
+    scratch: list[Array],
+) -> None:
+    """Update parameters and their state in place; without `m` not centered, without `b` plain."""
+    xp, (t, d) = array_module(p), scratch
+    g = decayed(p, g, weight_decay, out=t)
+    xp.multiply(g, g, out=d)
+    d *= 1 - alpha
+    v *= alpha
+    v += d
+    if m is None:
+        xp.sqrt(v, out=d)
+    else:
+        xp.multiply(g, 1 - alpha, out=d)
+        m *= alpha
+        m += d
+        xp.multiply(m, m, out=d)
+        xp.subtract(v, d, out=d)
+        xp.maximum(d, 0, out=d)
+        xp.sqrt(d, out=d)
+    d += eps
+    xp.divide(g, d, out=t)
+    if b is None:
+        t *= lr
+    else:
+        b *= momentum
+        b += t
+        xp.multiply(b, lr, out=t)
+    p -= t
+
+
+_kernel = cuda.kernel("rmsprop.cu", "rmsprop", optional=("m", "b"))
+
+
+def update_kernel(
+    p: Array,
+    g: Array,
+    v: Array,
+    m: Array | None,
+    b: Array | None,
+    *,
+    lr: float,
+    alpha: float,
+    eps: float,
+    weight_decay: float,
+    momentum: float,
+) -> None:
+    """Update parameters and their state in place; without `m` not centered, without `b` plain."""
+    launch(_kernel, [p, g, v, m, b], lr, alpha, 1 - alpha, eps, weight_decay, momentum)
+
+
+UPDATE = Routine(
+    "rmsprop", {"array": in_blocks(update_array), "kernel": update_kernel}, kernel="kernel"
+)
 
 
 class RMSprop(Optimizer):
@@ -36,6 +109,9 @@ class RMSprop(Optimizer):
         Divide by the running standard deviation instead (Graves 2013, section 4.2).
     """
 
+    update = UPDATE
+    slots = "square_avg", "grad_avg", "momentum_buffer"
+
     def __init__(
         self,
         params: Iterable[Tensor],
@@ -46,35 +122,16 @@ class RMSprop(Optimizer):
         momentum: float = 0.0,
         centered: bool = False,
     ) -> None:
-        slots = ["square_avg"] + ["grad_avg"] * centered + ["momentum_buffer"] * (momentum > 0)
-        super().__init__(params, lr, slots)
+        without = ["grad_avg"] * (not centered) + ["momentum_buffer"] * (momentum <= 0)
+        super().__init__(params, lr, without=without)
         self.alpha, self.eps, self.weight_decay = alpha, eps, weight_decay
         self.momentum, self.centered = momentum, centered
 
-    def _update(self, p: Array, g: Array, *state: Array, scratch: list[Array]) -> None:
-        xp, (t, d), (v, *rest) = array_module(p), scratch, state
-        g = decayed(p, g, self.weight_decay, out=t)
-        xp.multiply(g, g, out=d)
-        d *= 1 - self.alpha
-        v *= self.alpha
-        v += d
-        if self.centered:
-            m = rest[0]
-            xp.multiply(g, 1 - self.alpha, out=d)
-            m *= self.alpha
-            m += d
-            xp.multiply(m, m, out=d)
-            xp.subtract(v, d, out=d)
-            xp.sqrt(d, out=d)
-        else:
-            xp.sqrt(v, out=d)
-        d += self.eps
-        xp.divide(g, d, out=t)
-        if self.momentum:
-            b = rest[-1]
-            b *= self.momentum
-            b += t
-            xp.multiply(b, self.lr, out=t)
-        else:
-            t *= self.lr
-        p -= t
+    def _numbers(self) -> dict[str, float]:
+        return {
+            "lr": self.lr,
+            "alpha": self.alpha,
+            "eps": self.eps,
+            "weight_decay": self.weight_decay,
+            "momentum": self.momentum,
+        }

@@ -3,15 +3,56 @@
 g <- g + weight_decay p
 b <- momentum b + g              where there is momentum
 p <- p - lr b, or p - lr g
+
+    array    blocks that stay in a core's cache
+    kernel   kernels/sgd.cu: one launch, a thread a vector of 16 bytes
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from minialex import cuda
 from minialex.arrays import Array, array_module
-from minialex.autograd import Tensor
-from minialex.optim.optimizer import Optimizer, decayed
+from minialex.autograd import Routine, Tensor
+from minialex.optim._spans import decayed, in_blocks, launch
+from minialex.optim.optimizer import Optimizer
+
+
+def update_array(
+    p: Array,
+    g: Array,
+    b: Array | None,
+    *,
+    lr: float,
+    weight_decay: float,
+    momentum: float,
+    scratch: list[Array],
+) -> None:
+    """Update parameters and their state in place; without `b` there is no momentum."""
+    t = scratch[0]
+    g = decayed(p, g, weight_decay, out=t)
+    if b is not None:
+        b *= momentum
+        b += g
+        g = b
+    array_module(p).multiply(g, lr, out=t)
+    p -= t
+
+
+_kernel = cuda.kernel("sgd.cu", "sgd", optional=("b",))
+
+
+def update_kernel(
+    p: Array, g: Array, b: Array | None, *, lr: float, weight_decay: float, momentum: float
+) -> None:
+    """Update parameters and their state in place; without `b` there is no momentum."""
+    launch(_kernel, [p, g, b], lr, weight_decay, momentum)
+
+
+UPDATE = Routine(
+    "sgd", {"array": in_blocks(update_array), "kernel": update_kernel}, kernel="kernel"
+)
 
 
 class SGD(Optimizer):
@@ -27,6 +68,9 @@ class SGD(Optimizer):
         L2 penalty, added to the gradient.
     """
 
+    update = UPDATE
+    slots = ("momentum_buffer",)
+
     def __init__(
         self,
         params: Iterable[Tensor],
@@ -34,16 +78,8 @@ class SGD(Optimizer):
         momentum: float = 0.0,
         weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(params, lr, ["momentum_buffer"] * (momentum > 0))
+        super().__init__(params, lr, without=["momentum_buffer"] * (momentum <= 0))
         self.momentum, self.weight_decay = momentum, weight_decay
 
-    def _update(self, p: Array, g: Array, *state: Array, scratch: list[Array]) -> None:
-        xp, t = array_module(p), scratch[0]
-        g = decayed(p, g, self.weight_decay, out=t)
-        if self.momentum:
-            b = state[0]
-            b *= self.momentum
-            b += g
-            g = b
-        xp.multiply(g, self.lr, out=t)
-        p -= t
+    def _numbers(self) -> dict[str, float]:
+        return {"lr": self.lr, "weight_decay": self.weight_decay, "momentum": self.momentum}

@@ -1,10 +1,12 @@
 """What each op means: plain NumPy loops in float64, written from the formula alone.
 
 The function for an op has the op's name, takes its arrays and its parameters, and returns its
-output. Slow on purpose: these are what everything else is checked against. They import NumPy and
-nothing else.
+output. Those of the optimizers (`rmsprop`, `sgd`, `adam`) take what any implementation takes, and
+change arrays in place. Slow on purpose: these are what everything else is checked against. They
+import NumPy and the standard library, nothing else.
 """
 
+from minialex.reference.adam import adam
 from minialex.reference.adaptive_avg_pool2d import adaptive_avg_pool2d
 from minialex.reference.arithmetic import (
     absolute,
@@ -30,11 +32,14 @@ from minialex.reference.matmul import matmul
 from minialex.reference.max_pool2d import max_pool2d
 from minialex.reference.reduction import max, sum
 from minialex.reference.relu import relu
+from minialex.reference.rmsprop import rmsprop
+from minialex.reference.sgd import sgd
 from minialex.reference.shape import astype, concatenate, getitem, reshape, to, transpose
 from minialex.reference.softmax import softmax
 
 __all__ = [
     "absolute",
+    "adam",
     "adaptive_avg_pool2d",
     "add",
     "astype",
@@ -58,6 +63,8 @@ __all__ = [
     "power",
     "relu",
     "reshape",
+    "rmsprop",
+    "sgd",
     "softmax",
     "sqrt",
     "subtract",

@@ -49,6 +49,16 @@ def test_elementwise_kernels_stay_far_within_the_registers(architecture):
 
 
 @compiles
+@pytest.mark.parametrize("architecture", ["sm_70", "sm_90", "sm_120"])
+@pytest.mark.parametrize("file", ["rmsprop.cu", "sgd.cu", "adam.cu"])
+def test_no_number_of_an_update_leaves_the_registers(file, architecture):
+    for usage in nvrtc.usage(file, architecture):
+        # 1024 threads of 64 registers each are all that a multiprocessor has
+        assert usage.registers <= 64
+        assert usage.spill_stores == usage.spill_loads == usage.stack == 0
+
+
+@compiles
 @pytest.mark.parametrize("file", OWN, ids=lambda path: path.name)
 def test_what_the_emulator_is_tested_on_is_cuda(file):
     for architecture in (nvrtc.architectures(file)[0], "sm_90"):

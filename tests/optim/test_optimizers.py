@@ -1,47 +1,29 @@
 """The optimizers against their formulas written out element by element, and against PyTorch."""
 
 import importlib.util
-import math
 
 import numpy as np
 import pytest
 
-from minialex import Tensor, optim, threads
-from minialex.optim import optimizer as optimizer_module
+from minialex import Tensor, emulated, optim, reference, threads, using
+from minialex.optim import _spans
 
 STEPS = 20
 
 
-def rmsprop(lr, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0, centered=False):
-    def update(p, g, s, t):
-        g = g + weight_decay * p
-        s["v"] = alpha * s.get("v", 0.0) + (1 - alpha) * g * g
-        s["m"] = alpha * s.get("m", 0.0) + (1 - alpha) * g
-        d = math.sqrt(s["v"] - s["m"] ** 2 * centered) + eps
-        s["b"] = momentum * s.get("b", 0.0) + g / d
-        return p - lr * s["b"]
-
-    return update
+def rmsprop(p, g, s, t, *, centered=False, **given):
+    numbers = {"alpha": 0.99, "eps": 1e-8, "weight_decay": 0.0, "momentum": 0.0} | given
+    b = s["b"] if numbers["momentum"] else None
+    reference.rmsprop(p, g, s["v"], s["m"] if centered else None, b, **numbers)
 
 
-def sgd(lr, momentum=0.0, weight_decay=0.0):
-    def update(p, g, s, t):
-        s["b"] = momentum * s.get("b", 0.0) + g + weight_decay * p
-        return p - lr * s["b"]
-
-    return update
+def sgd(p, g, s, t, **given):
+    reference.sgd(p, g, s["b"], **{"momentum": 0.0, "weight_decay": 0.0} | given)
 
 
-def adam(lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
-    def update(p, g, s, t):
-        b1, b2 = betas
-        g = g + weight_decay * p
-        s["m"] = b1 * s.get("m", 0.0) + (1 - b1) * g
-        s["v"] = b2 * s.get("v", 0.0) + (1 - b2) * g * g
-        mean, square = s["m"] / (1 - b1**t), s["v"] / (1 - b2**t)
-        return p - lr * mean / (math.sqrt(square) + eps)
-
-    return update
+def adam(p, g, s, t, *, betas=(0.9, 0.999), **given):
+    numbers = {"eps": 1e-8, "weight_decay": 0.0} | given
+    reference.adam(p, g, s["m"], s["v"], b1=betas[0], b2=betas[1], t=t, **numbers)
 
 
 SETTINGS = [
@@ -63,23 +45,22 @@ def start(rng):
     return [rng.standard_normal(shape) for shape in SHAPES]
 
 
+@pytest.mark.parametrize("implementation", ["array", "kernel"])
 @pytest.mark.parametrize(("name", "formula", "kw"), SETTINGS, ids=IDS)
-def test_twenty_steps_follow_the_formula(name, formula, kw):
+def test_twenty_steps_follow_the_formula(name, formula, kw, implementation):
     rng = np.random.default_rng(5)
     values = start(rng)
     params = [Tensor(v.copy(), requires_grad=True) for v in values]
     optimizer = getattr(optim, name)(params, **kw)
-    update = formula(**kw)
-    states = [[{} for _ in range(v.size)] for v in values]
+    states = [{slot: np.zeros(v.size) for slot in "vmb"} for v in values]
     for t in range(1, STEPS + 1):
         for p, value, state in zip(params, values, states, strict=True):
             g = rng.standard_normal(value.shape)
             p.grad = None
             (p * g).sum().backward()
-            flat = value.reshape(-1)
-            for i, s in enumerate(state):
-                flat[i] = update(flat[i], g.reshape(-1)[i], s, t)
-        optimizer.step()
+            formula(value.reshape(-1), g.reshape(-1), state, t, **kw)
+        with emulated(), using(implementation):
+            optimizer.step()
         for p, value in zip(params, values, strict=True):
             np.testing.assert_allclose(p.data, value, rtol=1e-12, atol=1e-13)
 
@@ -120,12 +101,14 @@ def test_parameters_and_gradients_live_in_the_arena():
     assert [v.shape for v in arena.views("square_avg")] == SHAPES
 
 
-def test_a_parameter_without_a_gradient_stays_with_its_state():
+@pytest.mark.parametrize("implementation", ["array", "kernel"])
+def test_a_parameter_without_a_gradient_stays_with_its_state(implementation):
     params = [Tensor(np.ones(40), requires_grad=True) for _ in range(4)]
     optimizer = optim.SGD(params, lr=0.1, momentum=0.9, weight_decay=0.5)
     for i in (0, 1, 3):
         (params[i] * 2.0).sum().backward()
-    optimizer.step()
+    with emulated("checked"), using(implementation):
+        optimizer.step()
     assert [float(p.data[0]) for p in params] == [0.75, 0.75, 1.0, 0.75]
     assert (optimizer.arena.views("momentum_buffer")[2] == 0).all()
 
@@ -143,9 +126,51 @@ def test_blocks_and_threads_change_nothing(monkeypatch):
 
     whole = run()
     for block, cores in ((7, 1), (64, 3), (1025, 2)):
-        monkeypatch.setattr(optimizer_module, "BLOCK", block)
+        monkeypatch.setattr(_spans, "BLOCK", block)
         monkeypatch.setattr(threads, "cores", lambda cores=cores: cores)
         np.testing.assert_array_equal(run(), whole)
+
+
+def test_kernels_run_where_kernels_run_once_a_stretch():
+    params = [Tensor(np.ones(40), requires_grad=True) for _ in range(4)]
+    optimizer = optim.SGD(params)
+    for i in (0, 1, 3):
+        (params[i] * 2.0).sum().backward()
+    with emulated() as emulation:
+        optimizer.step()
+        assert emulation.launches == {"sgd<double>": 2}
+        with using(sgd="array"):
+            optimizer.step()
+        assert emulation.launches == {"sgd<double>": 2}
+
+
+@pytest.mark.parametrize("most", [64, 128, 1000])
+def test_more_numbers_than_one_launch_takes(most, monkeypatch):
+    def run():
+        p = Tensor(np.linspace(-1, 1, 300), requires_grad=True)
+        optimizer = optim.RMSprop([p], momentum=0.9)
+        (p * p).sum().backward()
+        with emulated("checked") as emulation:
+            optimizer.step()
+        return p.data.copy(), emulation.launches["rmsprop<double>"]
+
+    whole, launches = run()
+    assert launches == 1
+    monkeypatch.setattr(_spans, "MOST", most)
+    parts, launches = run()
+    assert launches == -(-300 // most)
+    np.testing.assert_array_equal(parts, whole)
+
+
+@pytest.mark.parametrize("implementation", ["array", "kernel"])
+def test_a_gradient_that_stays_the_same_has_no_negative_variance(implementation):
+    p = Tensor(np.ones(1000, np.float32), requires_grad=True)
+    optimizer = optim.RMSprop([p], lr=1e-9, centered=True)
+    (p * np.linspace(0.1, 3, 1000).astype(np.float32)).sum().backward()
+    with emulated(), using(implementation):
+        for _ in range(2000):
+            optimizer.step()
+    assert np.isfinite(p.data).all()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,27 @@
+// sgd.cu -- a step of stochastic gradient descent. Python side: minialex/optim/sgd.py.
+//
+//   g <- g + weight_decay p
+//   b <- momentum b + g                              where there is momentum: b is there
+//   p <- p - lr b, or p - lr g
+//
+// Layout and launch: arena.cuh.
+// Cost:    up to 6 operations a parameter; with momentum 20 bytes of float.
+
+#include "arena.cuh"
+
+// The idea: everything that is known of a parameter is in one thread's registers at once.
+template <typename T>
+__global__ void sgd(T* __restrict__ p, const T* __restrict__ g, T* __restrict__ b, const T lr,
+                    const T weight_decay, const T momentum, const int n, const bool vectors) {
+    const Owned<T> owned(n, vectors);
+    if (owned.count <= 0) return;
+    const Few<T> gs = owned.of(g);
+    Few<T> ps = owned.of(p), bs = owned.of(b);
+#pragma unroll
+    for (int k = 0; k < WIDTH<T>; ++k) {
+        const T slope = gs.at[k] + weight_decay * ps.at[k];
+        bs.at[k] = b ? momentum * bs.at[k] + slope : slope;
+        ps.at[k] -= lr * bs.at[k];
+    }
+    owned.store(ps, p), owned.store(bs, b);
+}

@@ -1,0 +1,82 @@
+"""How an update goes over slices of the arena: in blocks of array operations, or in launches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from minialex import cuda, threads
+from minialex.arrays import Array, array_module
+from minialex.cuda.arguments import address_of
+
+BLOCK = 128 * 1024
+"""A block of each array and the scratch stay in cache together; in smaller ones, an operation is
+so short that cores wait for each other's Python more than they compute."""
+
+MOST = 1 << 30
+"""The numbers of one launch: kernels index with 32 bits."""
+
+VECTOR = 16
+"""The bytes of each array that a thread takes, as in ``kernels/arena.cuh``."""
+
+Update = Callable[..., None]
+
+
+def in_blocks(update: Update) -> Update:
+    """Return an update that works in a core's cache on the CPU, and on the whole on a GPU.
+
+    `update` is called with slices of the arrays, the numbers, and ``scratch=[a, b]``: two arrays
+    as long as the slices are.
+    """
+
+    def whole(p: Array, *others: Array | None, **numbers: float) -> None:
+        on_cpu = isinstance(p, np.ndarray)
+        block, parts = (BLOCK, threads.cores()) if on_cpu else (p.size, 1)
+        threads.run(
+            partial(_blocks, update, [p, *others], numbers, block), threads.chunks(p.size, parts)
+        )
+
+    return whole
+
+
+def _blocks(
+    update: Update,
+    flat: Sequence[Array | None],
+    numbers: dict[str, float],
+    block: int,
+    part: slice,
+) -> None:
+    """Update one thread's part, a block at a time."""
+    p: Any = flat[0]
+    scratch = [array_module(p).empty(block, p.dtype) for _ in range(2)]
+    for lo in range(part.start, part.stop, block):
+        hi = min(lo + block, part.stop)
+        update(*_cut(flat, slice(lo, hi)), **numbers, scratch=[s[: hi - lo] for s in scratch])
+
+
+def launch(kernel: cuda.Kernel, flat: Sequence[Array | None], *numbers: float) -> None:
+    """Run a kernel of ``kernels/arena.cuh`` over 1-D arrays of one length."""
+    there = [a for a in flat if a is not None]
+    size, itemsize = there[0].size, there[0].dtype.itemsize
+    vectors = all(address_of(a) % VECTOR == 0 for a in there)
+    for lo in range(0, size, MOST):
+        n = min(MOST, size - lo)
+        grid = cuda.blocks(n, cuda.BLOCK * VECTOR // itemsize)
+        kernel(grid, cuda.BLOCK, *_cut(flat, slice(lo, lo + n)), *numbers, n, vectors)
+
+
+def _cut(flat: Sequence[Array | None], part: slice) -> list[Array | None]:
+    return [None if a is None else a[part] for a in flat]
+
+
+def decayed(p: Array, g: Array, weight_decay: float, out: Array) -> Array:
+    """Return g + weight_decay p, in `out`; `g` itself where there is no decay."""
+    if not weight_decay:
+        return g
+    xp = array_module(p)
+    xp.multiply(p, weight_decay, out=out)
+    out += g
+    return out

@@ -1,0 +1,84 @@
+"""Faults of the optimizers' kernels."""
+
+from functools import partial
+
+from tests.cuda.zoo import Fault
+from tests.routine_cases import check_all
+
+CHECKS = {
+    name: partial(check_all, name, "kernel", "float32") for name in ("rmsprop", "sgd", "adam")
+}
+
+
+def fault(op: str, name: str, old: str, new: str, *, file: str = "", error: str = "") -> Fault:
+    """Return a mistake in the kernel of an optimizer, or in a file that it includes."""
+    return Fault(name, file or f"{op}.cu", old, new, op, "kernel", error, check=CHECKS[op])
+
+
+FAULTS = [
+    fault(
+        "rmsprop",
+        "eps inside the root",
+        "(sqrt(square < T(0) ? T(0) : square) + eps)",
+        "sqrt((square < T(0) ? T(0) : square) + eps)",
+    ),
+    fault(
+        "rmsprop",
+        "square average after",
+        ": vs.at[k];",
+        ": (vs.at[k] - fresh * slope * slope) / alpha;",
+    ),
+    fault(
+        "rmsprop",
+        "momentum forgotten where centered",
+        "b ? momentum * bs.at[k] + step : step",
+        "b && !m ? momentum * bs.at[k] + step : step",
+    ),
+    fault(
+        "rmsprop",
+        "decay forgotten in the square",
+        "fresh * slope * slope",
+        "fresh * gs.at[k] * gs.at[k]",
+    ),
+    fault("rmsprop", "mean never stored", "owned.store(ms, m), ", ""),
+    fault(
+        "rmsprop",
+        "state that is not there",
+        "few.at[k] = a && k < count ?",
+        "few.at[k] = k < count ?",
+        file="arena.cuh",
+        error="out-of-bounds",
+    ),
+    fault(
+        "sgd",
+        "momentum times the gradient",
+        "momentum * bs.at[k] + slope",
+        "bs.at[k] + momentum * slope",
+    ),
+    fault("sgd", "uphill", "ps.at[k] -= lr", "ps.at[k] += lr"),
+    fault("sgd", "tail skipped", "if (owned.count <= 0) return;", "if (!owned.whole) return;"),
+    fault(
+        "sgd",
+        "beyond the end",
+        "if (k < count) a[first + k] = few.at[k];",
+        "a[first + k] = few.at[k];",
+        file="arena.cuh",
+        error="out-of-bounds",
+    ),
+    fault(
+        "sgd",
+        "vectors that do not begin where vectors do",
+        "whole(vectors && count == WIDTH<T>)",
+        "whole(count == WIDTH<T>)",
+        file="arena.cuh",
+        error="misaligned",
+    ),
+    fault(
+        "adam",
+        "eps inside the root",
+        "(sqrt(vs.at[k]) / root + eps)",
+        "(sqrt(vs.at[k] + eps) / root)",
+    ),
+    fault("adam", "mean of squares not corrected", "sqrt(vs.at[k]) / root", "sqrt(vs.at[k])"),
+    fault("adam", "averages mixed up", "b2 * vs.at[k] + c2", "b1 * vs.at[k] + c1"),
+]

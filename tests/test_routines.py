@@ -1,0 +1,69 @@
+"""Every optimizer: routine x implementation x case, as ops are tested.
+
+A routine is tested because it exists: its name in `ROUTINES` is enough. What it is tried on
+stands in ``tests/routine_cases.py``, what is right in ``minialex.reference``.
+"""
+
+import contextlib
+
+import numpy as np
+import pytest
+
+import minialex.ops
+import minialex.optim  # noqa: F401 - these fill ROUTINES
+from minialex import arrays, reference
+from minialex.autograd import OPS, ROUTINES
+from minialex.cuda import emulated
+from tests.routine_cases import CASES, check, results
+
+pytestmark = pytest.mark.usefixtures("poisoned_memory")
+
+NAMES = sorted(ROUTINES.keys() - OPS.keys())
+WHERE = {
+    "cpu": (contextlib.nullcontext, ()),
+    "fast": (lambda: emulated("fast"), ()),
+    "checked": (lambda: emulated("checked", seed=1), ()),
+    "cuda": (contextlib.nullcontext, (pytest.mark.gpu,)),
+}
+"""Where implementations run: array operations on the CPU, kernels under the emulator, or a GPU."""
+
+GRID = [
+    pytest.param(name, one, where, case, id=f"{name}-{one}-{where}-{case.name}", marks=marks)
+    for name in NAMES
+    for one in ROUTINES[name].implementations
+    for where, (_, marks) in WHERE.items()
+    for case in CASES.get(name, ())
+    if where == "cuda" or (one == "array") == (where == "cpu")
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_routine_has_cases_a_definition_and_a_kernel(name):
+    assert CASES.get(name), f"routine {name!r} has no cases in tests/routine_cases.py"
+    assert callable(getattr(reference, name, None)), (
+        f"routine {name!r} has no minialex/reference/{name}.py"
+    )
+    assert ROUTINES[name].kernel != "array"
+
+
+def test_every_case_belongs_to_a_routine():
+    assert set(CASES) == set(NAMES)
+    for cases in CASES.values():
+        assert len({case.name for case in cases}) == len(cases)
+
+
+@pytest.mark.parametrize(("name", "one", "where", "case"), GRID)
+def test_implementations_follow_the_definition(name, one, where, case):
+    device = arrays.device("cuda" if where == "cuda" else "cpu")
+    with WHERE[where][0]():
+        for dtype in case.dtypes:
+            check(name, one, case, dtype, device)
+
+
+@pytest.mark.parametrize(("name", "one", "where", "case"), GRID)
+def test_the_same_bits_each_time(name, one, where, case):
+    device = arrays.device("cuda" if where == "cuda" else "cpu")
+    with WHERE[where][0]():
+        first, again = (results(name, one, case, "float32", device) for _ in range(2))
+    for a, b in zip(first, again, strict=True):
+        np.testing.assert_array_equal(a, b)
