@@ -14,6 +14,9 @@ from typing import Any
 
 import numpy as np
 
+STREAM = 7
+"""The address of the current stream."""
+
 
 class ndarray:  # noqa: N801 - CuPy's name
     """An array "on the device"."""
@@ -57,6 +60,10 @@ class ndarray:  # noqa: N801 - CuPy's name
     @property
     def device(self) -> types.SimpleNamespace:
         return types.SimpleNamespace(id=0)
+
+    @property
+    def data(self) -> types.SimpleNamespace:
+        return types.SimpleNamespace(ptr=self.hidden.ctypes.data)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return (2, 0)
@@ -135,6 +142,7 @@ for _name in [
     "rshift",
     "neg",
     "abs",
+    "invert",
 ]:
     _operator(_name, getattr(operator, _name))
 for _name in ["lt", "le", "gt", "ge", "eq", "ne"]:
@@ -181,5 +189,6 @@ def make_cupy() -> types.ModuleType:
         is_available=lambda: True,
         runtime=types.SimpleNamespace(getDeviceCount=lambda: 1),
         Device=lambda index: contextlib.nullcontext(),
+        get_current_stream=lambda: types.SimpleNamespace(ptr=STREAM),
     )
     return cupy

@@ -34,6 +34,7 @@ from minialex.ops._patches import Room, Sizes
 from minialex.ops._shapes import ITEM_BYTES
 from minialex.ops._windows import Pair, check_images, output_size, pair, pieces, positions
 from minialex.ops.conv2d_cuda import IMPLEMENTATIONS
+from minialex.ops.conv2d_cudnn import IMPLEMENTATION as CUDNN
 from minialex.ops.conv2d_winograd import implementation as winograd
 
 
@@ -210,7 +211,7 @@ def cost(shapes: Shapes, *, stride: Pair, padding: Pair, dilation: Pair, groups:
 ARRAY = Implementation(forward, backward)
 OP = Op(
     "conv2d",
-    {"array": ARRAY, "winograd": winograd(ARRAY), **IMPLEMENTATIONS},
+    {"array": ARRAY, "winograd": winograd(ARRAY), **IMPLEMENTATIONS, "cudnn": CUDNN},
     cost,
     kernel="implicit_gemm",
 )

@@ -1,0 +1,191 @@
+"""conv2d as NVIDIA's cuDNN does it: a yardstick for our kernels, and a choice where it is faster.
+
+    pip install 'minialex[cudnn12]'     (cudnn13 where CuPy is that for CUDA 13)
+    with minialex.using(conv2d="cudnn"): ...
+
+Each of the three products is one cuDNN graph, made once for its sizes, type and GPU, and run on
+CuPy's current stream with a workspace from CuPy's memory pool. The arithmetic is that of the type:
+for float32, plans that use tensor cores (TF32) or round what they are given are left out, as are,
+for both types, those whose bits change from run to run. The bias is an array operation.
+
+saved = (x, w), as for every implementation.
+
+It has not been run on a GPU. The tests run it on a stand-in for cuDNN. With the real package
+(nvidia-cudnn-frontend 1.18, cuDNN 9.28) its three graphs were made and validated, which is as far
+as cuDNN goes without a GPU.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+from minialex import arrays
+from minialex.arrays import Array, Device, array_module
+from minialex.autograd import Gradients, Implementation
+from minialex.cuda.arguments import address_of
+from minialex.errors import MinialexError
+from minialex.ops._launching import gradients, packed
+from minialex.ops.conv2d_cuda import Sizes
+
+INSTALL = "pip install 'minialex[cudnn12]', or 'minialex[cudnn13]' where CuPy is that for CUDA 13"
+
+
+def why_not(device: Device) -> str:
+    """Return why cuDNN cannot run on arrays of `device`; empty where it can."""
+    if device.kind != "cuda":
+        return "cuDNN takes arrays on a GPU: --device cuda:0"
+    try:
+        importlib.import_module("cudnn").backend_version()
+    except (ImportError, RuntimeError) as error:
+        return f"cuDNN does not load ({error}): {INSTALL}"
+    return ""
+
+
+@dataclass(frozen=True)
+class Product:
+    """One of cuDNN's three convolutions: what it is called, and which arrays it takes and gives."""
+
+    node: str
+    inputs: tuple[str, str]
+    output: str
+
+
+FORWARD = Product("conv_fprop", ("x", "w"), "y")
+DATA_GRADIENT = Product("conv_dgrad", ("y", "w"), "x")
+WEIGHT_GRADIENT = Product("conv_wgrad", ("x", "y"), "w")
+
+
+def forward(
+    x: Array, w: Array, b: Array | None = None, **params: Any
+) -> tuple[Array, tuple[Array, Array]]:
+    """Return the convolution."""
+    at = Sizes.of(x, w, **params)
+    y: Array = array_module(x).empty((at.N, at.O, at.OH, at.OW), x.dtype)
+    _run(FORWARD, at, packed(x), packed(w), y)
+    if b is not None:
+        y += b[:, None, None]
+    return y, (x, w)
+
+
+def backward(
+    gy: Array,
+    saved: tuple[Array, Array],
+    *,
+    needs: tuple[bool, ...] = (True, True, True),
+    out: Gradients = (None, None, None),
+    **params: Any,
+) -> Gradients:
+    """Return the gradients of `x`, `w` and `b`."""
+    x, w = saved
+    at, gy = Sizes.of(x, w, **params), packed(gy)
+    writes = (
+        lambda gx: _run(DATA_GRADIENT, at, gy, packed(w), gx),
+        lambda gw: _run(WEIGHT_GRADIENT, at, packed(x), gy, gw),
+        lambda gb: gy.sum(axis=(0, 2, 3), out=gb),
+    )
+    return gradients(gy, (x.shape, w.shape, (at.O,)), writes, needs, out)
+
+
+IMPLEMENTATION = Implementation(forward, backward, why_not=why_not)
+
+
+def _run(product: Product, at: Sizes, left: Array, right: Array, result: Array) -> None:
+    """Write the product of two arrays to `result`.
+
+    Raises
+    ------
+    MinialexError
+        If cuDNN cannot run here, or has no plan for these sizes.
+    """
+    device = arrays.device_of(left)
+    if why := why_not(device):
+        raise MinialexError(f"conv2d: implementation 'cudnn' cannot run: {why}")
+    if left.size == 0 or right.size == 0:
+        # cuDNN takes no array without elements; a sum of nothing is zero
+        result[...] = 0
+        return
+    with arrays.on_device(device) as cupy:
+        handle = _handle(device.index)
+        importlib.import_module("cudnn").set_stream(handle, cupy.cuda.get_current_stream().ptr)
+        plan = _plan(product, at, str(left.dtype), device.index)
+        workspace = cupy.empty(max(1, plan.workspace), "uint8")
+        # Addresses, not DLPack: handing over a capsule has CuPy make the default stream wait, which
+        # a stream that is being captured refuses.
+        places = zip(plan.tensors, map(address_of, (left, right, result)), strict=True)
+        plan.graph.execute(dict(places), address_of(workspace), handle=handle)
+
+
+@functools.cache
+def _handle(index: int) -> Any:
+    """Return the GPU's cuDNN handle, made while that GPU is the current one."""
+    return importlib.import_module("cudnn").create_handle()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A graph that is ready to run: its two inputs and its output, and its workspace in bytes."""
+
+    graph: Any
+    tensors: tuple[Any, Any, Any]
+    workspace: int
+
+
+@functools.lru_cache(maxsize=256)
+def _plan(product: Product, at: Sizes, dtype: str, index: int) -> Plan:
+    """Return the plan of a product, which depends on sizes, type and GPU alone."""
+    cudnn = importlib.import_module("cudnn")
+    kind = {"float32": cudnn.data_type.FLOAT, "float64": cudnn.data_type.DOUBLE}[dtype]
+    graph = cudnn.pygraph(
+        io_data_type=kind,
+        intermediate_data_type=kind,
+        compute_data_type=kind,
+        handle=_handle(index),
+    )
+    shapes = {
+        "x": (at.N, at.C, at.H, at.W),
+        "w": (at.O, at.channels, at.KH, at.KW),
+        "y": (at.N, at.O, at.OH, at.OW),
+    }
+    inputs = [
+        graph.tensor(name=name, dim=shapes[name], stride=_strides(shapes[name]), data_type=kind)
+        for name in product.inputs
+    ]
+    output = getattr(graph, product.node)(
+        *inputs, padding=[at.ph, at.pw], stride=[at.sh, at.sw], dilation=[at.dh, at.dw]
+    )
+    # The size of x cannot be worked out from y: rows that no window reaches leave no trace in it.
+    shape = shapes[product.output]
+    output.set_output(True).set_data_type(kind).set_dim(shape).set_stride(_strides(shape))
+    try:
+        _choose(cudnn, graph, dtype)
+    except cudnn.cudnnGraphNotSupportedError as error:
+        raise MinialexError(
+            f"conv2d: cuDNN has no plan for {product.node} in {dtype} with {at}: {error}; use "
+            "another implementation"
+        ) from error
+    return Plan(graph, (*inputs, output), graph.get_workspace_size())
+
+
+def _choose(cudnn: Any, graph: Any, dtype: str) -> None:
+    """Build the best plan, by cuDNN's own judgement, of those whose arithmetic we accept."""
+    note = cudnn.numerical_note
+    refused = [note.NONDETERMINISTIC, note.DOWN_CONVERT_INPUTS, note.REDUCED_PRECISION_REDUCTION]
+    if dtype == "float32":
+        refused.append(note.TENSOR_CORE)
+    graph.validate()
+    graph.build_operation_graph()
+    graph.create_execution_plans([cudnn.heur_mode.A, cudnn.heur_mode.FALLBACK])
+    graph.deselect_numeric_notes(refused)
+    graph.check_support()
+    graph.build_plans()
+
+
+def _strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the strides, in elements, of a C-contiguous array."""
+    strides = [1]
+    for size in reversed(shape[1:]):
+        strides.insert(0, strides[0] * size)
+    return tuple(strides)
