@@ -1,4 +1,4 @@
-"""What the routines that are not ops are tried on: optimizers.
+"""What the routines that are not ops are tried on: optimizers and image preparation.
 
 A case runs any implementation of its routine on the same inputs, the definition in
 ``minialex.reference`` among them, and returns every array that it was given to write to.
@@ -16,6 +16,7 @@ import numpy as np
 from minialex import reference
 from minialex.arrays import CPU, Array, Device, to_device, to_numpy
 from minialex.autograd import ROUTINES
+from minialex.data import Crop, Jitter
 
 STEPS = 3
 SIZES = 1, 31, 33, 257, 1025
@@ -132,6 +133,64 @@ SGD = {"lr": 0.1, "weight_decay": 0.4, "momentum": 0.6}
 ADAM = {"lr": 0.1, "b1": 0.6, "b2": 0.9, "eps": 0.3, "weight_decay": 0.4, "t": 1}
 USUAL = {"lr": 1e-3, "b1": 0.9, "b2": 0.999, "eps": 1e-8, "weight_decay": 0.0, "t": 1}
 
+# ---- image preparation ---------------------------------------------------------------------------
+
+EXTENTS = {
+    "brightness": (0.2, 1.8),
+    "contrast": (0.2, 1.8),
+    "saturation": (0.0, 2.5),
+    "hue": (-0.5, 0.5),
+}
+COLOURS = tuple(EXTENTS)
+
+
+def draw_jitter(N: int, names: tuple[str, ...], seed: int = 0) -> Jitter:
+    """Return a random jitter that makes the adjustments `names`, in random orders."""
+    rng = np.random.default_rng(seed)
+    factors = {
+        name: rng.uniform(*extent, N).astype(np.float32) if name in names else None
+        for name, extent in EXTENTS.items()
+    }
+    order = np.stack([rng.permutation(4) for _ in range(N)])
+    return Jitter(flip=rng.random(N) < 0.5, order=order, **factors)
+
+
+def image_case(
+    what: str, images: Array, jitter: Jitter | None = None, crop: Crop | None = None
+) -> Case:
+    """Return the preparation of a batch."""
+    N, *size = images.shape[:3]
+
+    def run(prepare: Callable[..., None], dtype: Any, device: Device) -> list[Array]:
+        shape = (N, 3, *(size if crop is None else crop.size))
+        y = to_device(np.full(shape, np.nan, dtype), device)
+        prepare(to_device(images, device), jitter, crop, y)
+        return [y]
+
+    # A hue is a quotient of small differences.
+    return Case(what, run, bound=64, dtypes=("float32",))
+
+
+def noise(*shape: int) -> Array:
+    """Return random images (N, H, W, 3)."""
+    return np.random.default_rng(sum(shape)).integers(0, 256, (*shape, 3), np.uint8)
+
+
+def corners(levels: tuple[int, ...] = (0, 1, 127, 128, 254, 255)) -> Array:
+    """Return every corner and many edges of the colour cube, where hue has its kinks and ties."""
+    colours = [(r, g, b) for r in levels for g in levels for b in levels]
+    return np.array(colours, np.uint8).reshape(1, 12, 18, 3)
+
+
+def crop_case(N: int, image: tuple[int, int], window: tuple[int, int], jitter: Jitter) -> Case:
+    """Return windows from all over the images, their very corners among them."""
+    last = np.array(image) - window
+    places = np.random.default_rng(1).integers(0, last + 1, (N, 2))
+    places[0], places[-1] = 0, last
+    crop = Crop(places.astype(np.int32), window)
+    return image_case(f"windows {window} of {image}", noise(N, *image), jitter, crop)
+
+
 CASES: dict[str, list[Case]] = {
     "rmsprop": cases_of(
         {
@@ -143,5 +202,21 @@ CASES: dict[str, list[Case]] = {
     ),
     "sgd": cases_of({"plain": ((False,), SGD), "momentum": ((True,), SGD)}),
     "adam": cases_of({"usual": ((True, True), USUAL), "every term": ((True, True), ADAM)}),
+    "prepare": [
+        image_case("nothing but normalised", noise(2, 5, 7)),
+        image_case("flipped", noise(4, 5, 6), draw_jitter(4, ())),
+        image_case("a pixel an image", noise(3, 1, 1), draw_jitter(3, COLOURS)),
+        image_case("a column", noise(3, 33, 1), draw_jitter(3, COLOURS)),
+        *(image_case(f"{one} alone", noise(4, 5, 7), draw_jitter(4, (one,), 2)) for one in COLOURS),
+        image_case("every order", noise(24, 7, 5), draw_jitter(24, COLOURS, 3)),
+        image_case("contrast not last", noise(6, 9, 31), draw_jitter(6, COLOURS[:3], 4)),
+        image_case("more pixels than threads", noise(2, 25, 61), draw_jitter(2, COLOURS, 5)),
+        *(
+            image_case(f"corners of the cube, {seed}", corners(), draw_jitter(1, COLOURS, seed))
+            for seed in range(4)
+        ),
+        crop_case(5, (9, 12), (6, 7), draw_jitter(5, COLOURS, 6)),
+        crop_case(3, (8, 5), (8, 5), draw_jitter(3, (), 7)),
+    ],
 }
 """The cases of each routine, by its name."""

@@ -1,4 +1,4 @@
-"""Every optimizer: routine x implementation x case, as ops are tested.
+"""Every optimizer and image preparation: routine x implementation x case, as ops are tested.
 
 A routine is tested because it exists: its name in `ROUTINES` is enough. What it is tried on
 stands in ``tests/routine_cases.py``, what is right in ``minialex.reference``.
@@ -9,6 +9,7 @@ import contextlib
 import numpy as np
 import pytest
 
+import minialex.data
 import minialex.ops
 import minialex.optim  # noqa: F401 - these fill ROUTINES
 from minialex import arrays, reference

@@ -1,11 +1,12 @@
 """Images: folders, decoding, augmentation, batches, and the built-in digits."""
 
-from minialex.data.colour import Jitter, prepare
+from minialex.data.colour import Jitter
 from minialex.data.datasets import Dataset, ImageFolder, Subset
 from minialex.data.decode import BadImageError, Picture, open_picture, read_image
 from minialex.data.digits import Digits, write_digits
 from minialex.data.folders import open_folder
 from minialex.data.loader import Batch, Loader
+from minialex.data.prepare import Crop, prepare
 from minialex.data.splits import folds, split
 from minialex.data.transforms import Transform, evaluation
 from minialex.data.verify import Bad, find_bad, skip_bad
@@ -14,6 +15,7 @@ __all__ = [
     "Bad",
     "BadImageError",
     "Batch",
+    "Crop",
     "Dataset",
     "Digits",
     "ImageFolder",

@@ -1,15 +1,12 @@
-"""From a batch of pixels to what the network takes: flip, colour jitter, normalise.
+"""Colour jitter in operations that NumPy and CuPy share.
 
-Written in operations that NumPy and CuPy share. What is random is drawn beforehand and comes
-in as small arrays on the host. The colour formulas are those that users of torchvision know
-from its float images; values lie in [0, 1] until they are normalised.
+What is random is drawn beforehand and comes in as small arrays on the host. The formulas are
+those that users of torchvision know from its float images; values lie in [0, 1].
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +17,6 @@ from minialex.arrays import Array, array_module
 GREY = (0.2989, 0.587, 0.114)
 # Columns of `Jitter.order`.
 ADJUSTMENTS = ("brightness", "contrast", "saturation", "hue")
-# On the CPU so many values at a time, to stay in a core's cache.
-CACHED_VALUES = 1 << 18
 TINY = 1e-30
 
 Factors = npt.NDArray[np.float32]
@@ -56,55 +51,18 @@ class Jitter:
         return any(getattr(self, name) is not None for name in ADJUSTMENTS)
 
 
-def prepare(images: Array, jitter: Jitter | None = None, *, out: Array | None = None) -> Array:
-    """Flip, adjust the colours of, and normalise a batch of images.
+def adjust(y: Array, jitter: Jitter, block: slice) -> None:
+    """Adjust the colours of some images of a batch in place, each in its own order.
 
     Parameters
     ----------
-    images : (N, H, W, 3) uint8
-        RGB, on any device.
-    jitter : Jitter, optional
-        One row an image, on the host.
-    out : (N, 3, H, W) float32, optional
-        Where to write the result.
-
-    Returns
-    -------
-    (N, 3, H, W) float32
-        (value / 255 - 0.5) / 0.5, so from -1 to 1, on the device of `images`.
+    y : (n, 3, H, W) float32
+    jitter : Jitter
+        Of the whole batch.
+    block : slice
+        Where `y` lies in the batch.
     """
-    xp = array_module(images)
-    planes = images.transpose(0, 3, 1, 2)
-    y = xp.empty(planes.shape, np.float32) if out is None else out
-    for block in _blocks(xp, planes.shape):
-        _prepare_block(xp, planes[block], jitter, block, y[block])
-    return y
-
-
-def _blocks(xp: Any, shape: tuple[int, ...]) -> Iterator[slice]:
-    """Cut a batch for the CPU's cache; a GPU takes it whole."""
-    N, *rest = shape
-    step = max(1, CACHED_VALUES // int(np.prod(rest))) if xp is np else max(1, N)
-    return (slice(start, min(start + step, N)) for start in range(0, N, step))
-
-
-def _prepare_block(xp: Any, planes: Array, jitter: Jitter | None, block: slice, y: Array) -> None:
-    y[...] = planes
-    if jitter is None or not jitter.colourful:
-        y *= np.float32(2 / 255)
-        y -= np.float32(1)
-    else:
-        y *= np.float32(1 / 255)
-        _adjust(xp, y, jitter, block)
-        y *= np.float32(2)
-        y -= np.float32(1)
-    if jitter is not None:
-        mirrored = xp.asarray(np.flatnonzero(jitter.flip[block]))
-        y[mirrored] = y[mirrored, :, :, ::-1]
-
-
-def _adjust(xp: Any, y: Array, jitter: Jitter, block: slice) -> None:
-    """Adjust the colours of `y` in place, each image in its own order."""
+    xp = array_module(y)
     for position in range(len(ADJUSTMENTS)):
         turn = jitter.order[block, position]
         for number, name in enumerate(ADJUSTMENTS):

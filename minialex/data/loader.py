@@ -10,15 +10,16 @@ import threading
 from collections import deque
 from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 
 import numpy as np
 
 from minialex.arrays import CPU, Array, Device, on_device, to_device
 from minialex.data.chance import ORDER, permutation, uniforms
-from minialex.data.colour import prepare
 from minialex.data.datasets import Dataset, Indices
 from minialex.data.decode import Pixels
+from minialex.data.prepare import prepare
 from minialex.data.transforms import DRAWS, Transform, Uniforms
 from minialex.threads import chunks
 
@@ -195,8 +196,12 @@ def _ahead(jobs: Iterable[_Job], workers: int) -> Generator[Batch, None, None]:
     waiting: deque[tuple[_Job, list[Future[None]]]] = deque()
     try:
         for job in jobs:
-            parts = chunks(len(job.indices), workers)
-            waiting.append((job, [pool.submit(job.decode, part, stop) for part in parts]))
+            # Threads know nothing of `using` and `emulated` unless they are told, each apart.
+            begun = [
+                pool.submit(copy_context().run, job.decode, part, stop)
+                for part in chunks(len(job.indices), workers)
+            ]
+            waiting.append((job, begun))
             if len(waiting) > PREFETCH:
                 yield _finish(*waiting.popleft())
         while waiting:

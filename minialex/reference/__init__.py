@@ -1,9 +1,9 @@
 """What each op means: plain NumPy loops in float64, written from the formula alone.
 
 The function for an op has the op's name, takes its arrays and its parameters, and returns its
-output. Those of the optimizers (`rmsprop`, `sgd`, `adam`) take what any implementation takes, and
-change arrays in place. Slow on purpose: these are what everything else is checked against. They
-import NumPy and the standard library, nothing else.
+output. Those of the optimizers (`rmsprop`, `sgd`, `adam`) and of image preparation (`prepare`)
+take what any implementation takes, and change arrays in place. Slow on purpose: these are what
+everything else is checked against. They import NumPy and the standard library, nothing else.
 """
 
 from minialex.reference.adam import adam
@@ -30,6 +30,7 @@ from minialex.reference.local_response_norm import local_response_norm
 from minialex.reference.log_softmax import log_softmax
 from minialex.reference.matmul import matmul
 from minialex.reference.max_pool2d import max_pool2d
+from minialex.reference.prepare import prepare
 from minialex.reference.reduction import max, sum
 from minialex.reference.relu import relu
 from minialex.reference.rmsprop import rmsprop
@@ -61,6 +62,7 @@ __all__ = [
     "multiply",
     "negative",
     "power",
+    "prepare",
     "relu",
     "reshape",
     "rmsprop",

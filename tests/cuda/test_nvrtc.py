@@ -50,8 +50,8 @@ def test_elementwise_kernels_stay_far_within_the_registers(architecture):
 
 @compiles
 @pytest.mark.parametrize("architecture", ["sm_70", "sm_90", "sm_120"])
-@pytest.mark.parametrize("file", ["rmsprop.cu", "sgd.cu", "adam.cu"])
-def test_no_number_of_an_update_leaves_the_registers(file, architecture):
+@pytest.mark.parametrize("file", ["rmsprop.cu", "sgd.cu", "adam.cu", "prepare.cu"])
+def test_no_number_of_an_update_or_a_pixel_leaves_the_registers(file, architecture):
     for usage in nvrtc.usage(file, architecture):
         # 1024 threads of 64 registers each are all that a multiprocessor has
         assert usage.registers <= 64

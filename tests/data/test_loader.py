@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from minialex import emulated, using
 from minialex.arrays import Device
 from minialex.data import BadImageError, ImageFolder, Loader, Transform, evaluation, prepare
 from minialex.data import loader as module
@@ -205,6 +206,20 @@ def test_batches_for_another_device_are_prepared_there(monkeypatch, workers):
     there = Loader(Memory(10), 4, JITTERED, device=gpu, **options)
     assert_same(gathered(there), gathered(Loader(Memory(10), 4, JITTERED, **options)))
     assert moved == [(np.uint8, gpu), (np.int64, gpu)] * 3
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_threads_prepare_by_what_the_caller_has_chosen(workers):
+    loader = Loader(Memory(10), 4, JITTERED, workers=workers)
+    plain = gathered(loader)
+    with emulated() as emulation:
+        kernel = gathered(loader)
+        assert emulation.launches["prepare"] >= 3
+        emulation.launches.clear()
+        with using(prepare="array"):
+            assert_same(gathered(loader), plain)
+        assert not emulation.launches
+    np.testing.assert_allclose(kernel[0], plain[0], atol=1e-5)
 
 
 @pytest.mark.gpu

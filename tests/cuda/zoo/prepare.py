@@ -1,0 +1,65 @@
+"""Faults of image preparation."""
+
+from functools import partial
+
+from tests.cuda.zoo import Fault
+from tests.routine_cases import check_all
+
+CHECK = partial(check_all, "prepare", "kernel", "float32")
+
+
+def fault(name: str, old: str, new: str, error: str = "") -> Fault:
+    """Return a mistake in the kernel."""
+    return Fault(name, "prepare.cu", old, new, "prepare", "kernel", error, check=CHECK)
+
+
+FAULTS = [
+    fault("flip off by one", "mirrored ? W - 1 - i % W", "mirrored ? (W - i % W) % W"),
+    fault(
+        "hue before its turn",
+        "which[turn] = moves[3 + turn];",
+        "which[turn] = moves[3 + (turn ^ 1)];",
+    ),
+    fault("hue of green", "value == x.green ? 2.0f : 4.0f", "value == x.green ? 4.0f : 2.0f"),
+    fault("hue turned back", "+ 6 * turn;", "- 6 * turn;"),
+    fault(
+        "grey weights swapped",
+        "0.2989f * x.red + 0.587f * x.green",
+        "0.587f * x.red + 0.2989f * x.green",
+    ),
+    fault(
+        "mean before its turn",
+        "if (early && which[turn] == CONTRAST) return x;",
+        "if (early) return x;",
+    ),
+    fault("mean after all turns", "if (early && which[turn] == CONTRAST) return x;", ""),
+    fault(
+        "not cut off",
+        "case BRIGHTNESS: return blended(x, 0, factor);",
+        "case BRIGHTNESS: return {factor * x.red, factor * x.green, factor * x.blue};",
+    ),
+    fault(
+        "left and top mixed up",
+        "moves[0] * IW + moves[1]",
+        "moves[1] * IW + moves[0]",
+        "out-of-bounds",
+    ),
+    fault("rows of the window", "row(IW * 3)", "row(W * 3)"),
+    fault(
+        "a part of the image missing from the mean",
+        "sum += grey(image.pixel(i, true, 0));",
+        "sum += i < 1024 ? grey(image.pixel(i, true, 0)) : 0.0f;",
+    ),
+    fault(
+        "one pixel too many",
+        "i < pixels; i += blockDim.x) {",
+        "i <= pixels; i += blockDim.x) {",
+        error="race",
+    ),
+    fault(
+        "some threads stay away from the sum",
+        "if (image.has_contrast()) {",
+        "if (image.has_contrast() && threadIdx.x < pixels) {",
+        error="warp",
+    ),
+]
