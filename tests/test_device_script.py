@@ -1,0 +1,120 @@
+"""tests/device.sh: where it refuses, and that its record is one that kernels/README.md reads."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from minialex import arrays, emulated, ops
+from minialex.study.proofs import read_proofs
+from tests.device import record
+from tests.device.watching import watched
+
+ROOT = Path(__file__).parent.parent
+needs_no_gpu = pytest.mark.skipif(arrays.cuda_count() > 0, reason="here is a GPU")
+
+
+def refusal(tmp_path, **variables):
+    done = subprocess.run(
+        ["bash", ROOT / "tests" / "device.sh"],
+        env={**os.environ, "PYTHON": sys.executable, "OUT": str(tmp_path / "out"), **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert not (tmp_path / "out").exists()
+    assert done.stdout == ""
+    return done.stderr
+
+
+@needs_no_gpu
+def test_without_a_gpu_it_refuses(tmp_path):
+    said = refusal(tmp_path)
+    assert said.startswith("nothing is tested: device 'cuda' is not there: ")
+    assert said.count("\n") == 1
+
+
+def test_it_knows_two_devices(tmp_path):
+    assert refusal(tmp_path, DEVICE="cpu") == "DEVICE is 'cpu': use cuda or emulated\n"
+
+
+def test_a_bare_machine_is_told_what_is_missing(tmp_path):
+    bare = tmp_path / "python"
+    # no site-packages: what is not in the standard library is missing
+    bare.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n')
+    bare.chmod(0o755)
+    said = refusal(tmp_path, PYTHON=str(bare))
+    assert said.startswith("nothing is tested: pip install numpy pillow ")
+    assert said.endswith(" pytest pytest-timeout hypothesis\n")
+
+
+def test_launches_are_seen_where_something_judges_them():
+    x = ops.relu
+    with watched() as seen:
+        with emulated("fast"):
+            x([1.0, -1.0])
+        assert seen == set()
+        with emulated("checked"):
+            x([1.0, -1.0])
+    assert seen == {("relu.cu", "relu_forward")}
+
+
+def test_the_record_says_what_was_tried(tmp_path):
+    row = {"op": "relu", "forward": "kernel", "dtype": "float32", "verdict": "PASS"}
+    rows = [row, row, row | {"verdict": "FAIL"}]
+    counts = {"relu.cu: relu_forward": {"passed": 4, "failed": 1}}
+    (tmp_path / "suite.json").write_text(json.dumps({"tests": {"passed": 4}, "kernels": counts}))
+    lines = [*map(json.dumps, rows), '{"op": "cut sh']
+    (tmp_path / "full_size.jsonl").write_text("\n".join(lines))
+    results = tmp_path / "tests" / "results"
+    results.mkdir(parents=True)
+    assert record.main([str(tmp_path), str(results), "emulated", "suite=passed"]) == 0
+    said = json.loads((results / "emulator-checked-mode.json").read_text())
+    assert said["full_size"]["verdicts"] == {"relu kernel float32": {"PASS": 2, "FAIL": 1}}
+    assert said["full_size"]["not_passed"] == [rows[2]]
+    assert said["parts"] == {"suite": "passed"}
+    proof = read_proofs(tmp_path)["relu.cu", "relu_forward"]
+    assert proof.emulated == f"{said['date']}: 4 passed, **1 failed**"
+    assert proof.gpu == "not run on a GPU"
+
+
+TEST = "tests/test_conformance.py::test_kernels_do_nothing_that_a_gpu_does_silently_wrong[relu-{}]"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "tests", "relu"),
+    [("100", {"passed": 2}, {"passed": 2, "failed": 0}), ("0", {"not_reached": 2}, None)],
+)
+def test_the_plugin_counts_the_tests_that_launched_a_kernel(tmp_path, seconds, tests, relu):
+    written = tmp_path / "suite.json"
+    options = ["-p", "tests.device.plugin", "--record", str(written), "--seconds", seconds]
+    words = [*options, "-p", "no:cacheprovider", TEST.format(1), TEST.format(31)]
+    done = subprocess.run([sys.executable, "-m", "pytest", *words], cwd=ROOT, check=False)
+    said = json.loads(written.read_text())
+    assert done.returncode == 0
+    assert {name: n for name, n in said["tests"].items() if n} == tests
+    assert said["kernels"].get("relu.cu: relu_forward") == relu
+
+
+def test_a_failing_test_counts_against_the_kernels_that_it_launched(tmp_path):
+    (tmp_path / "test_wrong.py").write_text(
+        "from minialex import emulated, ops\n"
+        "def test_wrong():\n"
+        "    with emulated('checked'):\n"
+        "        ops.relu([1.0])\n"
+        "    assert False\n"
+    )
+    written = tmp_path / "suite.json"
+    options = ["-p", "tests.device.plugin", "--record", str(written), "--seconds", "100"]
+    words = [*options, "-p", "no:cacheprovider", "test_wrong.py"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *words], cwd=tmp_path, env=environment, check=False
+    )
+    assert done.returncode == 1
+    counts = json.loads(written.read_text())["kernels"]
+    assert counts == {"relu.cu: relu_forward": {"passed": 0, "failed": 1}}
