@@ -5,8 +5,10 @@
 //   v <- b2 v + (1 - b2) g^2
 //   p <- p - rate m / (sqrt(v) / root + eps)         rate = lr / (1 - b1^t), root = sqrt(1 - b2^t)
 //
-// Layout and launch: arena.cuh. rate and root, and c1 = 1 - b1 and c2 = 1 - b2, are computed by
-// the host in double: in float, 1 - 0.999 has an error in its fifth digit.
+// Layout:  p, g and the state: n numbers in a row (arena.cuh).
+// Launch:  a 1-D grid of 1-D blocks, one thread a vector of 16 bytes (arena.cuh).
+//          rate and root, and c1 = 1 - b1 and c2 = 1 - b2, are computed by
+//          the host in double: in float, 1 - 0.999 has an error in its fifth digit.
 // Cost:    15 operations and 28 bytes of float a parameter.
 
 #include "arena.cuh"

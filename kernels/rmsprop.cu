@@ -7,7 +7,9 @@
 //   b <- momentum b + g / d                          where there is momentum: b is there
 //   p <- p - lr b, or p - lr g / d
 //
-// Layout and launch: arena.cuh. `fresh` is 1 - alpha, which the host computes in double.
+// Layout:  p, g and the state: n numbers in a row (arena.cuh).
+// Launch:  a 1-D grid of 1-D blocks, one thread a vector of 16 bytes (arena.cuh).
+//          `fresh` is 1 - alpha, which the host computes in double.
 // Cost:    up to 17 operations a parameter; with momentum 28 bytes of float (p, g, v, b in,
 //          p, v, b out), as few as can be: an array operation at a time moves two to four times
 //          as many.

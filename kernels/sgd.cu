@@ -4,7 +4,8 @@
 //   b <- momentum b + g                              where there is momentum: b is there
 //   p <- p - lr b, or p - lr g
 //
-// Layout and launch: arena.cuh.
+// Layout:  p, g and the state: n numbers in a row (arena.cuh).
+// Launch:  a 1-D grid of 1-D blocks, one thread a vector of 16 bytes (arena.cuh).
 // Cost:    up to 6 operations a parameter; with momentum 20 bytes of float.
 
 #include "arena.cuh"

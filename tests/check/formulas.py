@@ -236,7 +236,7 @@ def entropy_back(gy, saved, *, label_smoothing, ignore_index, reduction, forgott
     if forgotten == "scale":
         scale = np.ones_like(scale)
     if forgotten == "weights":
-        w = np.ones_like(w)
+        w = None
     if forgotten == "smoothing":
         params["label_smoothing"] = 0.0
     if forgotten == "ignored":

@@ -165,7 +165,7 @@ def test_more_numbers_than_one_launch_takes(most, monkeypatch):
 @pytest.mark.parametrize("implementation", ["array", "kernel"])
 def test_a_gradient_that_stays_the_same_has_no_negative_variance(implementation):
     p = Tensor(np.ones(1000, np.float32), requires_grad=True)
-    optimizer = optim.RMSprop([p], lr=1e-9, centered=True)
+    optimizer = optim.RMSprop([p], lr=1e-9, alpha=0.5, centered=True)
     (p * np.linspace(0.1, 3, 1000).astype(np.float32)).sum().backward()
     with emulated(), using(implementation):
         for _ in range(2000):

@@ -66,7 +66,8 @@ class TestFindImages:
 class TestPredict:
     def test_probabilities_are_the_softmax_of_the_logits(self, trained, images):
         paths = find_images([images])
-        (first, *_) = predict(trained, paths, top=4)
+        # in a batch of its own, as below: rounding depends on the batch
+        (first,) = predict(trained, paths[:1], top=4)
         pixels = open_picture(paths[0]).view((0, 0, 24, 20), 32)[None]
         p = softmax(trained.model(Tensor(prepare(pixels)))).numpy()[0]
         assert [g.name for g in first.guesses] == ["abcd"[i] for i in np.argsort(-p)]
