@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 import shutil
 import tempfile
 from functools import partial
@@ -12,12 +11,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from minialex import threads
+from minialex import reference, threads
 from minialex.arrays import Array, Device, to_device
+from minialex.autograd import using
 from minialex.bench.calls import Calls
 from minialex.bench.case import ARRAY, Bench, Case, Trial, gather
 from minialex.bench.proof import Result
-from minialex.data import ImageFolder, Jitter, Loader, Transform, prepare
+from minialex.data import ImageFolder, Jitter, Loader, Transform
+from minialex.data.prepare import PREPARE, prepare
 
 IMAGES, LOADER = "images", "loader"
 SIZE = 227
@@ -55,22 +56,25 @@ def image_trial(what: str, batch: int, bench: Bench) -> Trial:
     pixels, jitter = to_device(host, bench.device), _jitter(what, batch, rng)
     out = to_device(np.empty((batch, 3, SIZE, SIZE), np.float32), bench.device)
     mirrored = to_device(np.flatnonzero(jitter.flip), bench.device)
+    # pixel by pixel takes too long for all of them
+    compared = FEW if what == COLOURS else batch
 
-    def ours() -> Calls:
-        run = partial(prepare, pixels, jitter, out=out)
-        return Calls(run, lambda: [run()])
+    def ours(name: str) -> Calls:
+        def run() -> Array:
+            with using(prepare=name):
+                return prepare(pixels, jitter, out=out)
+
+        # now, and not when asked: what cannot run here says so at once
+        result = run()[:compared].copy()
+        return Calls(run, lambda: [result])
 
     contenders, absent, broken = gather(
-        bench, {ARRAY: ours}, lambda peer: peer.flip(pixels, mirrored) if what == FLIP else None
+        bench,
+        {name: partial(ours, name) for name in bench.wanted(list(PREPARE.implementations))},
+        lambda peer: peer.flip(pixels, mirrored) if what == FLIP else None,
     )
-    trial = Trial(
-        contenders, partial(_one_by_one, host, jitter, bench.device), absent=absent, broken=broken
-    )
-    if what == COLOURS:
-        # pixel by pixel takes too long for all of them
-        contenders[0].calls.result = lambda: [prepare(pixels, jitter, out=out)[:FEW]]
-        trial.independent = partial(_one_by_one, host[:FEW], jitter, bench.device)
-    return trial
+    definition = partial(_definition, what, host[:compared], jitter, bench.device)
+    return Trial(contenders, definition, absent=absent, broken=broken)
 
 
 def _jitter(what: str, batch: int, rng: np.random.Generator) -> Jitter:
@@ -83,33 +87,18 @@ def _jitter(what: str, batch: int, rng: np.random.Generator) -> Jitter:
     return jitter
 
 
-def _one_by_one(pixels: npt.NDArray[np.uint8], jitter: Jitter, device: Device) -> list[Result]:
-    """Return the batch from the formulas, in float64, an image at a time."""
-    images = np.stack([_one(image, jitter, n) for n, image in enumerate(pixels)])
-    return [to_device(images, device)]
-
-
-def _one(image: npt.NDArray[np.uint8], jitter: Jitter, n: int) -> Result:
-    x = image.transpose(2, 0, 1) / 255
-    weights = np.array([0.2989, 0.587, 0.114])[:, None, None]
-    for number in jitter.order[n]:
-        name = ("brightness", "contrast", "saturation", "hue")[number]
-        factors = getattr(jitter, name)
-        if factors is None:
-            continue
-        f, grey = float(factors[n]), (weights * x).sum(axis=0)
-        if name == "hue":
-            x = _turned(x, f)
-        else:
-            other = {"brightness": 0.0, "contrast": grey.mean(), "saturation": grey}[name]
-            x = np.clip(f * x + (1 - f) * other, 0, 1)
-    return 2 * (x[:, :, ::-1] if jitter.flip[n] else x) - 1
-
-
-def _turned(x: Result, turn: float) -> Result:
-    hsv = (colorsys.rgb_to_hsv(*pixel) for pixel in x.reshape(3, -1).T)
-    rgb = [colorsys.hsv_to_rgb((h + turn) % 1, s, v) for h, s, v in hsv]
-    return np.array(rgb).T.reshape(x.shape)
+def _definition(
+    what: str, pixels: npt.NDArray[np.uint8], jitter: Jitter, device: Device
+) -> list[Result]:
+    """Return what images are to become, in float64; colours by the loops of the definition."""
+    N, H, W, _ = pixels.shape
+    y = np.empty((N, 3, H, W))
+    if what == COLOURS:
+        reference.prepare(pixels, jitter, None, y)
+    else:
+        y[...] = pixels.transpose(0, 3, 1, 2) / 127.5 - 1
+        y[jitter.flip[:N]] = y[jitter.flip[:N], :, :, ::-1]
+    return [to_device(y, device)]
 
 
 def loader_cases(batch: int, sizes: tuple[int, ...]) -> list[Case]:
@@ -139,17 +128,26 @@ def loader_trial(batch: int, count: int, workers: int, bench: Bench) -> Trial:
     def loader(workers: int) -> Loader:
         return Loader(folder, batch, transform, shuffle=True, workers=workers, device=bench.device)
 
-    def epoch() -> Array:
-        for loaded in loader(workers).epoch(0):
-            images = loaded.images
+    def epoch(name: str) -> Array:
+        with using(prepare=name):
+            for loaded in loader(workers).epoch(0):
+                images = loaded.images
         return images
 
-    def first(workers: int) -> list[Result]:
-        return [next(iter(loader(workers).epoch(0))).images]
+    def first(name: str, workers: int) -> list[Result]:
+        with using(prepare=name):
+            return [next(iter(loader(workers).epoch(0))).images]
 
-    ours = {ARRAY: lambda: Calls(epoch, lambda: first(workers))}
-    contenders, absent, broken = gather(bench, ours, lambda peer: None)
-    return Trial(contenders, lambda: first(0), absent=absent, broken=broken)
+    def ours(name: str) -> Calls:
+        # now, and not when asked: what cannot run here says so at once
+        result = first(name, workers)
+        return Calls(partial(epoch, name), lambda: result)
+
+    names = bench.wanted(list(PREPARE.implementations))
+    contenders, absent, broken = gather(
+        bench, {name: partial(ours, name) for name in names}, lambda peer: None
+    )
+    return Trial(contenders, partial(first, ARRAY, 0), absent=absent, broken=broken)
 
 
 def _folder(bench: Bench, count: int) -> Path:

@@ -11,9 +11,9 @@ import numpy as np
 
 from minialex import models, optim
 from minialex.arrays import Array, to_device
-from minialex.autograd import Tensor
+from minialex.autograd import Tensor, using
 from minialex.bench.calls import STEPS, Calls
-from minialex.bench.case import ARRAY, Bench, Case, Trial, gather
+from minialex.bench.case import Bench, Case, Trial, gather
 from minialex.bench.layers import CLASSES, ITEM_BYTES
 from minialex.bench.proof import Result, sample
 
@@ -89,9 +89,10 @@ def optimizer_trial(name: str, bench: Bench) -> Trial:
     gradients = [rng.standard_normal(shape, np.float32) for shape in shapes(NETWORK)]
     p, g = ([to_device(a, bench.device) for a in group] for group in (params, gradients))
     settings = RULES[name].settings
+    implementations = bench.wanted(list(getattr(optim, name).update.implementations))
     contenders, absent, broken = gather(
         bench,
-        {ARRAY: partial(_ours, name, p, g)},
+        {one: partial(_ours, name, one, p, g) for one in implementations},
         lambda peer: peer.optimizer(name, p, g, settings),
     )
     few = [(sample(p), sample(g)) for p, g in zip(params, gradients, strict=True)]
@@ -106,7 +107,8 @@ def optimizer_trial(name: str, bench: Bench) -> Trial:
     )
 
 
-def _ours(name: str, params: list[Array], gradients: list[Array]) -> Calls:
+def _ours(name: str, implementation: str, params: list[Array], gradients: list[Array]) -> Calls:
+    """Make one of our implementations ready."""
     tensors = [Tensor(p, requires_grad=True) for p in params]
     optimizer = getattr(optim, name)(tensors, **RULES[name].settings)
     for t, g in zip(tensors, gradients, strict=True):
@@ -114,14 +116,16 @@ def _ours(name: str, params: list[Array], gradients: list[Array]) -> Calls:
         t.grad_home[...] = g
         t.grad = t.grad_home
 
-    def result() -> list[Result]:
-        before = [sample(t.data) for t in tensors]
-        for _ in range(STEPS):
+    def step() -> None:
+        with using(**{optimizer.update.name: implementation}):
             optimizer.step()
-        after = [sample(t.data) for t in tensors]
-        return [a - b for a, b in zip(after, before, strict=True)]
 
-    return Calls(optimizer.step, result)
+    before = [sample(t.data) for t in tensors]
+    # now, and not when asked: what cannot run here says so at once
+    for _ in range(STEPS):
+        step()
+    changes = [sample(t.data) - b for t, b in zip(tensors, before, strict=True)]
+    return Calls(step, lambda: changes)
 
 
 def _rmsprop(p: Result, g: Result, s: dict[str, Any]) -> Result:

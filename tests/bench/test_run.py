@@ -5,6 +5,7 @@ import importlib.util
 import pytest
 from click.testing import CliRunner
 
+from minialex import emulated
 from minialex.arrays import CPU, Device
 from minialex.bench import Bench, Plan, fresh, measure, pinning, read, write
 from minialex.bench.choice import KINDS, plan
@@ -69,6 +70,21 @@ def test_optimizers_are_right(monkeypatch):
         ("SGD", ""),
         ("Adam", ""),
     ]
+
+
+def test_kernels_take_part_where_they_run(monkeypatch):
+    monkeypatch.setattr("minialex.bench.optimizers.NETWORK", MINI)
+    monkeypatch.setattr("minialex.bench.images.SIZE", 32)
+    cases = [*optimizer_cases(), *image_cases(3), *loader_cases(4, (6,))]
+    bench, asked = Bench(), Bench(implementations=("kernel",))
+    with emulated(), bench.stack:
+        found = [proved(case, bench)[1] for case in cases]
+    assert len(found) >= 6
+    for timings in found:
+        assert {name: t.reason for name, t in timings.items()} == {"array": "", "kernel": ""}
+    with asked.stack:
+        for case in cases:
+            assert "is a CUDA kernel" in proved(case, asked)[1]["kernel"].reason
 
 
 @needs_torch
