@@ -16,6 +16,7 @@ import minialex.ops  # noqa: F401 - fills OPS
 from minialex import arrays, reference
 from minialex.autograd import OPS
 from minialex.check import contract, suite
+from minialex.check.case import scattered, shifted
 from minialex.check.cases import CASES, elementwise, layers, windows
 from minialex.check.verdict import Verdict
 from minialex.cuda import emulated
@@ -103,7 +104,16 @@ def alone(name, dtype, where):
 def test_arrays_scattered_in_memory(name, case, where):
     with running(where):
         for pair in alone(name, "float32", where):
-            row = suite.check(pair, case, scatter=True)
+            row = suite.check(pair, case, layout=scattered)
+            assert row.verdict is Verdict.PASS, str(row)
+
+
+@pytest.mark.parametrize(("name", "case"), KERNEL_CASE)
+def test_kernels_read_no_vector_where_none_begins(name, case):
+    """A GPU stops there; the emulator's checked mode names the line."""
+    with emulated("checked", seed=1):
+        for pair in alone(name, "float32", "emulated"):
+            row = suite.check(pair, case, layout=shifted)
             assert row.verdict is Verdict.PASS, str(row)
 
 

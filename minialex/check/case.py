@@ -90,6 +90,17 @@ def scattered(inputs: Inputs) -> Inputs:
     return tuple(None if a is None else _scatter(a) for a in inputs)
 
 
+def shifted(inputs: Inputs) -> Inputs:
+    """Return contiguous copies that begin one element into their memory: no vector begins there."""
+    return tuple(None if a is None else _shift(a) for a in inputs)
+
+
+def _shift(a: Array) -> Array:
+    view: Array = array_module(a).empty(a.size + 1, a.dtype)[1:].reshape(a.shape)
+    view[...] = a
+    return view
+
+
 def _scatter(a: Array) -> Array:
     room = array_module(a).empty((*a.shape[::-1], 2), a.dtype)
     view: Array = room[..., 0].transpose()

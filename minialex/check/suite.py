@@ -18,7 +18,7 @@ from minialex import reference as definitions
 from minialex.arrays import CPU, Array, Device
 from minialex.autograd import Cost, Implementation, Op
 from minialex.check import compare, noise
-from minialex.check.case import Case, Inputs, cast, generator, scattered
+from minialex.check.case import Case, Inputs, cast, generator
 from minialex.check.numeric import Problem, pose
 from minialex.check.verdict import Finding, Verdict, worst
 
@@ -216,7 +216,7 @@ def check(
     case: Case,
     *,
     reference: Callable[..., Array] | None = None,
-    scatter: bool = False,
+    layout: Callable[[Inputs], Inputs] | None = None,
 ) -> Row:
     """Check one case: output, gradients, known answers, and the same bits when run again.
 
@@ -226,14 +226,15 @@ def check(
     case : Case
     reference : function of float64 arrays, and of the op's parameters, to a float64 array
         What the op means; by default the function of its name in ``minialex.reference``.
-    scatter : bool
-        Lay inputs and cotangent out in memory with gaps and in another order of axes.
+    layout : function of a tuple of arrays, to equal ones that lie in memory otherwise
+        How inputs and cotangent lie: `scattered` or `shifted` of ``minialex.check.case``; by
+        default they are contiguous and aligned.
     """
     problem = posed(pair.op, case, reference)
     inputs = pair.placed(problem.inputs)
     gy = arrays.to_device(problem.gy.astype(case.result or pair.dtype), pair.device)
-    if scatter:
-        inputs, (gy,) = scattered(inputs), scattered((gy,))  # type: ignore[assignment]
+    if layout is not None:
+        inputs, (gy,) = layout(inputs), layout((gy,))  # type: ignore[assignment]
     wanted = case.differentiable(problem.inputs)
     needs = tuple(i in wanted for i in range(len(inputs)))
     y, saved = pair.run(inputs, case.params)

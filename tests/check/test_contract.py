@@ -5,7 +5,7 @@ import pytest
 
 from minialex.autograd import OPS, Implementation, Op
 from minialex.check import Pair, violations
-from minialex.check.case import scattered
+from minialex.check.case import scattered, shifted
 from minialex.check.cases import CASES
 from tests.check import formulas
 
@@ -16,6 +16,16 @@ def test_scattered_arrays_are_equal_but_not_contiguous(shape):
     (y,) = scattered((x,))
     assert np.array_equal(x, y)
     assert x.size < 2 or not (y.flags.c_contiguous or y.flags.f_contiguous)
+
+
+@pytest.mark.parametrize("shape", [(5,), (3, 4), (2, 3, 4, 5), (1,), ()])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
+def test_shifted_arrays_are_equal_and_contiguous_but_no_vector_begins_there(shape, dtype):
+    x = np.random.default_rng(0).standard_normal(shape).astype(dtype)
+    (y,) = shifted((x,))
+    assert np.array_equal(x, y)
+    assert y.flags.c_contiguous
+    assert y.ctypes.data % 16 == x.itemsize
 
 
 def broken_contract(op, backward, forward=None):

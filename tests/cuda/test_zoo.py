@@ -26,7 +26,7 @@ def check(fault):
     op = OPS[fault.op]
     pair = suite.Pair(op, fault.implementation, fault.implementation, fault.dtype)
     for case in CASES[fault.op]:
-        row = suite.check(pair, case)
+        row = suite.check(pair, case, layout=fault.layout)
         assert row.verdict is Verdict.PASS, str(row)
 
 

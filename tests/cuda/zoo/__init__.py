@@ -11,6 +11,8 @@ import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from minialex.check.case import Inputs
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -30,6 +32,8 @@ class Fault:
         The type in which it is looked for.
     mode : str
         How the kernels are emulated: ``"fast"`` or ``"checked"``.
+    layout : callable, optional
+        How inputs lie in memory, where the mistake shows there alone; see ``suite.check``.
     check : callable, optional
         Raises AssertionError on wrong numbers, as tests do. By default all cases of the op in
         ``minialex.check.cases``; routines that are not ops name a check of their own.
@@ -44,6 +48,7 @@ class Fault:
     error: str = ""
     dtype: str = "float32"
     mode: str = "checked"
+    layout: Callable[[Inputs], Inputs] | None = None
     check: Callable[[], None] | None = None
 
     def __str__(self) -> str:

@@ -1,5 +1,6 @@
 """Faults in the kernel of dropout and its random numbers."""
 
+from minialex.check.case import shifted
 from tests.cuda.zoo import Fault
 
 FAULTS = [
@@ -68,6 +69,16 @@ FAULTS = [
         "dropout",
         "kernel",
         error="out-of-bounds",
+    ),
+    Fault(
+        "vectors where none begins",
+        "dropout.cu",
+        "vectors && count == 4",
+        "count == 4",
+        "dropout",
+        "kernel",
+        error="misaligned",
+        layout=shifted,
     ),
     Fault(
         "halves swapped",
