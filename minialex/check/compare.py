@@ -10,7 +10,7 @@ import numpy as np
 
 from minialex.arrays import Array
 from minialex.check import guess, noise
-from minialex.check.numeric import Derivative, Directions, Elements, Problem
+from minialex.check.numeric import Derivative, Directions, Elements, Problem, unit_vector
 from minialex.check.verdict import Finding, Verdict, worst
 
 
@@ -32,10 +32,27 @@ def values(what: str, got: Array, want: Array, size: Array, share: float) -> Fin
     if largest <= bound:
         return Finding(what, Verdict.PASS, largest, bound, got.size)
     detail = (
-        f"worst at {guess.at(place)}: got {got[place]:.9g}, it must be {want[place]:.9g}",
+        f"worst at {guess.at(place)}: {guess.differ(got[place], want[place])}",
         f"{np.count_nonzero(~(error <= bound))} of {got.size} elements are off",
     )
     return Finding(what, Verdict.FAIL, largest, bound, got.size, 0, detail)
+
+
+def output(got: Array, problem: Problem, share: float) -> Finding:
+    """Compare an output with that of `problem`; it may be off by `share` of the largest size."""
+    want = problem.y
+    finding = values("output", got, want, problem.size, share)
+    if finding.verdict is not Verdict.FAIL or got.shape != want.shape:
+        return finding
+    error, exact = _distance(got, want), np.zeros(want.shape)
+    # where it is not finite, only the places say something
+    right = np.where(np.isfinite(got), want, np.nan)
+    truth = Elements(right, exact, exact > 0, np.ones(want.shape, int))
+    off = ~(error <= finding.bound)
+    guessed = guess.first(got.astype(np.float64), truth, off, finding.bound)
+    made_from = guess.sources(problem, np.unravel_index(int(error.argmax()), error.shape))
+    detail = (*finding.detail, made_from, f"first guess: {guessed}")
+    return dataclasses.replace(finding, detail=detail)
 
 
 def _distance(got: Array, want: Array) -> Array:
@@ -77,14 +94,25 @@ def gradient(
         return wrong(what, f"the shape is {g.shape}, that of the input is {x.shape}")
     finite = np.isfinite(g)
     if not finite.all():
-        place = np.unravel_index(finite.argmin(), g.shape)
-        count = np.count_nonzero(~finite)
-        return wrong(what, f"{g[place]} at {guess.at(place)}; {count} of {g.size} are not finite")
+        return wrong(what, *_not_finite(g, finite, problem, k))
     comparison = _Comparison(what, g, problem, k, allowed, atol, rtol)
     truth = problem.truth(k, rng)
     if isinstance(truth, Elements):
         return comparison.elements(truth)
     return comparison.directions(truth)
+
+
+def _not_finite(g: Array, finite: Array, problem: Problem, k: int) -> tuple[str, ...]:
+    """Return lines about the first element that is not finite."""
+    place = np.unravel_index(int(finite.argmin()), g.shape)
+    found = problem.along(k, unit_vector(g.shape, place))
+    known = np.isfinite(found.value)
+    right = f"it must be {found.value:.9g}" if known else "no derivative is known there"
+    return (
+        f"first at {guess.at(place)}: got {g[place]}, {right}",
+        f"{np.count_nonzero(~finite)} of {g.size} elements are not finite",
+        guess.field(found.moved),
+    )
 
 
 @dataclass(frozen=True, eq=False)

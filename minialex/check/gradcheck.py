@@ -214,7 +214,7 @@ class _Subject:
     def _output(self, problem: Problem) -> Finding:
         coarsest = max(self.dtypes, key=noise.unit)
         share = noise.allowed(coarsest, problem.operations_of(problem.y.size))
-        return compare.values("output", self._values(double=False), problem.y, problem.size, share)
+        return compare.output(self._values(double=False), problem, share)
 
 
 def _move_saved(outputs: list[Tensor], move: noise.Move) -> None:

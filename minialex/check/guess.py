@@ -1,18 +1,20 @@
-"""From a wrong gradient to the likely mistake: where it is, what it comes from, what it looks like.
+"""From wrong numbers to the likely mistake: where it is, what it comes from, what it looks like.
 
-Every guess is a transformation of the right gradient that gives the wrong one, or a set of
-elements that alone are wrong.
+Every guess is a transformation of the right gradient, or output, that gives the wrong one, or a
+set of elements that alone are wrong.
 """
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from minialex.arrays import Array
-from minialex.check.numeric import Derivative, Elements, elements, unit_vector
+from minialex.check.case import is_float
+from minialex.check.numeric import Derivative, Elements, Problem, elements, unit_vector
 
 PARTS = 8
 """Into how many parts a search cuts what is left."""
@@ -26,12 +28,21 @@ SAMPLE = 24
 ENOUGH = 3
 """How many elements must be off before their places say something."""
 
+TRANSFORMED = 1 << 24
+"""Where trying every shift along an axis would move more numbers than this, none is tried."""
+
 Along = Callable[[Array], Derivative]
 
 
 def at(place: Sequence[Any]) -> str:
     """Return a place as people write it."""
     return "[" + ", ".join(str(int(i)) for i in place) + "]"
+
+
+def differ(got: float, want: float) -> str:
+    """Return both numbers, with as many digits as it takes to tell them apart."""
+    shown = ".17g" if f"{got:.9g}" == f"{want:.9g}" else ".9g"
+    return f"got {got:{shown}}, it must be {want:{shown}}"
 
 
 def explain(
@@ -51,9 +62,9 @@ def explain(
     known = np.isfinite(truth.value) & ~truth.kink
     off = known & ~(np.abs(g - truth.value) <= rounding + truth.uncertainty)
     return (
-        f"worst at {at(place)}: got {g[place]:.9g}, it must be {truth.value[place]:.9g}",
+        f"worst at {at(place)}: {differ(g[place], truth.value[place])}",
         f"{int(off.sum())} of {int(known.sum())} elements looked at are off",
-        _field(along(unit_vector(g.shape, place)).moved),
+        field(along(unit_vector(g.shape, place)).moved),
         f"first guess: {first(g, truth, off, rounding)}",
     )
 
@@ -83,15 +94,52 @@ def _wrongness(g: Array, along: Along) -> Callable[[Array], float]:
     return wrongness
 
 
-def _field(moved: Array) -> str:
+def field(moved: Array) -> str:
     """Return in words which outputs an element moves, and so where its gradient comes from."""
     if not moved.any():
         return "it comes from no output: the right gradient is 0"
     if not moved.ndim:
         return "it comes from the one output"
     ends = [(int(i.min()), int(i.max())) for i in moved.nonzero()]
-    box = ", ".join(f"{low}" if low == high else f"{low}:{high + 1}" for low, high in ends)
-    return f"it comes from {int(moved.sum())} of {moved.size} outputs, in [{box}]"
+    return f"it comes from {int(moved.sum())} of {moved.size} outputs, in [{_spans(ends)}]"
+
+
+def sources(problem: Problem, place: tuple[Any, ...]) -> str:
+    """Return in words which elements of the inputs the output at `place` is made from."""
+    made_from = []
+    for k, x in enumerate(problem.inputs):
+        box = _box(problem, k, place) if x is not None and is_float(x) and x.size else None
+        if box is not None:
+            made_from.append(f"input {k} in [{_spans(box)}]" if box else f"input {k}")
+    return f"it is made from {', '.join(made_from) or 'no number of any input'}"
+
+
+def _box(problem: Problem, k: int, place: tuple[Any, ...]) -> list[tuple[int, int]] | None:
+    """Return the first and last index, along each axis, of what moves the output; None for none."""
+    x = problem.input(k)
+    push = (1 + np.abs(x).max()) * np.random.default_rng(x.size).uniform(1, 2, x.shape)
+
+    def moves(axis: int, part: slice) -> bool:
+        where: tuple[Any, ...] = (
+            (..., part, *(slice(None),) * (x.ndim - 1 - axis)) if x.ndim else ()
+        )
+        pushed = x.copy()
+        pushed[where] += push[where]
+        return bool(problem.with_input(k, pushed)[place] != problem.y[place])
+
+    if not moves(0, slice(None)):
+        return None
+    box = []
+    for axis, n in enumerate(x.shape):
+        # the more of an axis is pushed, from either end, the sooner that reaches the output
+        first = bisect.bisect_left(range(n), True, key=lambda i: moves(axis, slice(i + 1)))
+        left = bisect.bisect_left(range(n), True, key=lambda i: moves(axis, slice(n - 1 - i, n)))
+        box.append((first, n - 1 - left))
+    return box
+
+
+def _spans(box: Sequence[tuple[int, int]]) -> str:
+    return ", ".join(f"{low}" if low == high else f"{low}:{high + 1}" for low, high in box)
 
 
 # Guesses ------------------------------------------------------------------------------------------
@@ -105,11 +153,11 @@ def first(g: Array, truth: Elements, off: Array, rounding: float) -> str:
         text = guess(g, truth, known, off, tolerance)
         if text:
             return text
-    if known.all():
+    if known.all() and g.size * sum(g.shape) <= TRANSFORMED:
         for name, part, candidate in _transformed(g, truth.value):
             if candidate.shape == part.shape and _same(part, candidate, tolerance):
                 return name
-    return "no simple relation to the right gradient; compare the formulas term by term"
+    return "no simple relation to what is right; compare the formulas term by term"
 
 
 def _same(a: Array, b: Array, tolerance: float) -> bool:
@@ -121,7 +169,7 @@ def _same(a: Array, b: Array, tolerance: float) -> bool:
 
 
 def _nothing(g: Array, truth: Elements, known: Array, off: Array, tolerance: float) -> str:
-    return "" if g.any() else "the gradient is zero everywhere: it was never written"
+    return "" if g.any() else "it is zero everywhere: was it never written?"
 
 
 def _factor(g: Array, truth: Elements, known: Array, off: Array, tolerance: float) -> str:
@@ -170,9 +218,9 @@ def _edge(g: Array, truth: Elements, known: Array, off: Array, tolerance: float)
     for axis in range(g.ndim):
         length = g.shape[axis]
         where = set(np.flatnonzero(np.moveaxis(off, axis, 0).reshape(length, -1).any(axis=1)))
-        if length > 1 and where == {length - 1}:
+        if length > 2 and where == {length - 1}:
             return f"only the last of axis {axis} is off: a loop that ends one too early?"
-        if length > 1 and where == {0}:
+        if length > 2 and where == {0}:
             return f"only the first of axis {axis} is off: a loop that starts one too late?"
         if length > 3 and where == {0, length - 1}:
             return f"only the ends of axis {axis} are off: a window or its padding off by one?"

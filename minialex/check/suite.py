@@ -249,7 +249,7 @@ def check(
 
 def _output(pair: Pair, problem: Problem, y: Array, case: Case) -> Finding:
     share = noise.allowed(case.result or pair.dtype, problem.operations_of(problem.y.size))
-    return compare.values("output", arrays.to_numpy(y), problem.y, problem.size, share)
+    return compare.output(arrays.to_numpy(y), problem, share)
 
 
 def _gradients(

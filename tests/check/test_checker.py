@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from minialex import check, cuda
+from minialex import reference as definitions
 from minialex.autograd import OPS, Implementation
-from minialex.check import noise, numeric, suite, table
+from minialex.check import compare, guess, noise, numeric, suite, table
 from minialex.check.case import Case
 from minialex.check.cases import CASES
 from minialex.check.verdict import Finding, Verdict, worst
@@ -312,6 +313,67 @@ def test_an_output_with_nan_fails():
     op = zoo.unlisted("exp", forward, formulas.right("exp"))
     row = suite.check(suite.Pair(op, "array", "array", np.dtype(np.float64)), CASES["exp"][1])
     assert row.findings[0].verdict is Verdict.FAIL
+    for words in ("worst at [0]: got nan, it must be ", "in [0]", "the first element alone"):
+        assert words in str(row)
+
+
+def off_output(op, spoil):
+    """Return what is said of the output of `op`, spoilt, on its second case."""
+
+    def forward(*inputs, **params):
+        y, saved = OPS[op].implementations["array"].forward(*inputs, **params)
+        return spoil(y), saved
+
+    broken = zoo.unlisted(op, forward, formulas.right(op))
+    pair = suite.Pair(broken, "array", "array", np.dtype(np.float64))
+    (finding,) = [f for f in suite.check(pair, CASES[op][1]).findings if f.what == "output"]
+    assert finding.verdict is Verdict.FAIL
+    return str(finding)
+
+
+def last_skipped(y):
+    return np.append(y[:-1], 0.0)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "guess"),
+    [
+        (lambda y: 2 * y, "2 times too large"),
+        (np.negative, "the sign is wrong"),
+        (np.zeros_like, "zero everywhere"),
+        (last_skipped, "the last element alone"),
+        (lambda y: np.roll(y, 3), "rotated by 3 along axis 0"),
+        (np.flip, "axis 0 is flipped"),
+        (lambda y: np.where(y > 1, np.inf, y), "got inf, it must be"),
+    ],
+)
+def test_an_output_that_is_off_is_explained(spoil, guess):
+    assert guess in off_output("exp", spoil)
+
+
+def test_what_an_output_is_made_from_is_its_window():
+    x, w = np.arange(48.0).reshape(1, 1, 6, 8), np.ones((2, 1, 3, 2))
+    params = {"stride": (2, 2), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
+    p = problem(lambda x, w: definitions.conv2d(x, w, None, **params), x, w)
+    assert guess.sources(p, (0, 1, 1, 2)) == (
+        "it is made from input 0 in [0, 0, 1:4, 3:5], input 1 in [1, 0, 0:3, 0:2]"
+    )
+    assert guess.sources(p, (0, 0, 0, 0)).startswith("it is made from input 0 in [0, 0, 0:2, 0]")
+
+
+def test_an_output_may_be_made_from_nothing():
+    p = problem(lambda x: np.where(np.arange(3) > 0, x, 1.0), np.ones(3))
+    assert guess.sources(p, (0,)) == "it is made from no number of any input"
+    assert guess.sources(p, (2,)) == "it is made from input 0 in [2]"
+
+
+def test_a_gradient_that_is_not_a_number_shows_what_it_must_be():
+    p = problem(lambda x: 3 * x, np.ones(4))
+    g = np.where(np.arange(4) == 2, np.nan, 3 * p.gy)
+    rng = np.random.default_rng(0)
+    detail = compare.gradient("gradient", g, p, 0, np.zeros(4), rng).detail
+    assert detail[0] == f"first at [2]: got nan, it must be {3 * p.gy[2]:.9g}"
+    assert detail[1:] == ("1 of 4 elements are not finite", "it comes from 1 of 4 outputs, in [2]")
 
 
 def test_cases_draw_the_same_numbers_every_time():
