@@ -20,10 +20,10 @@ def wrong(what: str, *detail: str) -> Finding:
 
 
 def values(what: str, got: Array, want: Array, size: Array, share: float) -> Finding:
-    """Compare `got` with `want`; it may be off by `share` of the largest `size`."""
+    """Compare `got` with `want`; it may be off by `share` of the largest finite `size`."""
     if got.shape != want.shape:
         return wrong(what, f"the shape is {got.shape}, it must be {want.shape}")
-    bound = share * float(size.max(initial=0))
+    bound = share * float(size.max(initial=0, where=np.isfinite(size)))
     if not got.size:
         return Finding(what, Verdict.PASS, 0.0, bound, 0)
     error = _distance(got, want)
@@ -56,10 +56,10 @@ def output(got: Array, problem: Problem, share: float) -> Finding:
 
 
 def _distance(got: Array, want: Array) -> Array:
-    """Return |got - want|: 0 for equal infinities, infinite for what is not a number."""
+    """Return |got - want|: 0 for equal infinities, infinite where one alone is not a number."""
     with np.errstate(invalid="ignore"):
         error = np.abs(got.astype(np.float64) - want)
-    error = np.where(got == want, 0.0, error)
+    error = np.where((got == want) | (np.isnan(got) & np.isnan(want)), 0.0, error)
     return np.where(np.isnan(error), np.inf, error)
 
 

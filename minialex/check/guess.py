@@ -117,15 +117,16 @@ def sources(problem: Problem, place: tuple[Any, ...]) -> str:
 def _box(problem: Problem, k: int, place: tuple[Any, ...]) -> list[tuple[int, int]] | None:
     """Return the first and last index, along each axis, of what moves the output; None for none."""
     x = problem.input(k)
-    push = (1 + np.abs(x).max()) * np.random.default_rng(x.size).uniform(1, 2, x.shape)
+    finite = np.where(np.isfinite(x), x, 0.0)
+    push = (1 + np.abs(finite).max()) * np.random.default_rng(x.size).uniform(1, 2, x.shape)
 
     def moves(axis: int, part: slice) -> bool:
-        where: tuple[Any, ...] = (
-            (..., part, *(slice(None),) * (x.ndim - 1 - axis)) if x.ndim else ()
-        )
+        rest = (slice(None),) * (x.ndim - 1 - axis)
+        where: tuple[Any, ...] = (..., part, *rest) if x.ndim else ()
         pushed = x.copy()
-        pushed[where] += push[where]
-        return bool(problem.with_input(k, pushed)[place] != problem.y[place])
+        pushed[where] = finite[where] + push[where]
+        after, before = problem.with_input(k, pushed)[place], problem.y[place]
+        return not np.array_equal(after, before, equal_nan=True)
 
     if not moves(0, slice(None)):
         return None

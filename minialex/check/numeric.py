@@ -184,7 +184,7 @@ class Problem:
     def along(self, k: int, v: Array) -> Derivative:
         """Return the derivative along the direction `v` of input `k`."""
         x = self.input(k)
-        size = float(np.abs(x).max(initial=0))
+        size = float(np.abs(x).max(initial=0, where=np.isfinite(x)))
         steps = [h * max(1.0, size) for h in self.steps] if self.steps is STEPS else self.steps
         return _derivative(self, lambda t: self.with_input(k, x + t * v), steps, min(1.0, size))
 

@@ -8,9 +8,9 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def relu(x: Array) -> Array:
-    """Each element where it is positive, else 0."""
+    """0 where an element is negative, else the element: what is not a number stays so."""
     y = np.zeros(x.shape)
     for i in np.ndindex(x.shape):
-        if x[i] > 0:
+        if not x[i] < 0:
             y[i] = x[i]
     return y

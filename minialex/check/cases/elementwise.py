@@ -57,6 +57,12 @@ def _kinked(at: list[float], slopes: list[float]) -> Case:
     return Case("at the kink", constant(x), answer=Answer(gy, (gy * slopes,)))
 
 
+def _known(name: str, x: Any, gy: Any, gx: Any, **params: Any) -> Case:
+    """Return the case of one row whose gradient is known."""
+    answer = Answer(np.array([gy]), (np.array([gx]),))
+    return Case(name, constant(np.array(x)), params, answer=answer)
+
+
 def _whole(low: float) -> Any:
     """Return draws of positive numbers, away from 0."""
     return lambda shape: between(low, low + 3, shape)
@@ -96,6 +102,7 @@ CASES: dict[str, list[Case]] = {
         Case("ties with 0", tied((3, 5))),
         Case("batch of one, AlexNet's first channels", normal((1, 4, 11, 13))),
         _kinked([-2.0, -0.0, 0.0, 1e-30, 3.0], [0, 0, 0, 1, 1]),
+        _known("not finite", [[np.nan, np.inf, -np.inf]], [1.0, 2.0, 4.0], [0.0, 2.0, 0.0]),
     ],
 }
 
@@ -117,5 +124,7 @@ def _along_an_axis() -> list[Case]:
     ]
 
 
-CASES["softmax"] = _along_an_axis()
-CASES["log_softmax"] = _along_an_axis()
+_SHUT_OUT = "the first class is out of the question", [[-np.inf, 1.0, 1.0]], [1.0, 2.0, 4.0]
+
+CASES["softmax"] = [*_along_an_axis(), _known(*_SHUT_OUT, [0.0, -0.5, 0.5], dim=1)]
+CASES["log_softmax"] = [*_along_an_axis(), _known(*_SHUT_OUT, [1.0, -1.5, 0.5], dim=1)]

@@ -98,6 +98,15 @@ def _first_wins() -> Case:
     return Case("the first of equals wins", constant(x), params, answer=Answer(gy, (gx,)))
 
 
+def _not_finite() -> Case:
+    """Return the case of windows of -inf alone, which still beats padding, and of one with NaN."""
+    x = np.array([-np.inf, -np.inf, -np.inf, -np.inf, np.nan, np.inf]).reshape(1, 1, 2, 3)
+    gy = np.array([1.0, 2.0, 4.0, 8.0]).reshape(1, 1, 2, 2)
+    gx = np.array([1.0, 2.0, 0.0, 4.0, 8.0, 0.0]).reshape(1, 1, 2, 3)
+    params = {"kernel_size": (2, 2), "stride": (2, 2), "padding": (1, 1)}
+    return Case("not finite", constant(x), params, answer=Answer(gy, (gx,)))
+
+
 def _padding_loses() -> Case:
     """Return negative numbers beside padding, which is no number and never wins."""
     x = np.array([[[[-1.0, -2.0], [-3.0, -1.0]]]])
@@ -162,6 +171,7 @@ CASES: dict[str, list[Case]] = {
         pool("padded ties", (1, 3, 9, 8), (3, 4), stride=(2, 3), padding=(1, 2), draw=tied),
         _first_wins(),
         _padding_loses(),
+        _not_finite(),
     ],
     "avg_pool2d": [*_averages(True), *_averages(False)],
     "adaptive_avg_pool2d": [

@@ -1,11 +1,22 @@
 """Faults in the kernels of the cross-entropy."""
 
+import numpy as np
+
+from minialex.autograd import OPS
 from tests.cuda.zoo import Fault
 
 
 def fault(name: str, old: str, new: str, error: str = "") -> Fault:
     """Return a fault in the op's own file."""
     return Fault(name, "cross_entropy.cu", old, new, "cross_entropy", "kernel", error)
+
+
+def far_target() -> None:
+    """Look up a target whose lower 32 bits are those of a class."""
+    params = {"label_smoothing": 0.0, "ignore_index": -100, "reduction": "mean"}
+    x, targets = np.zeros((1, 5), np.float32), np.array([2**32])
+    loss, _ = OPS["cross_entropy"].implementations["kernel"].forward(x, targets, None, **params)
+    assert np.isnan(loss), "a target that is no class has a loss"
 
 
 FAULTS = [
@@ -51,4 +62,13 @@ FAULTS = [
         "out-of-bounds",
     ),
     fault("class 0 taken for none", "(t >= 0 && t < C)", "(t > 0 && t < C)"),
+    Fault(
+        "upper half of a target forgotten",
+        "cross_entropy.cu",
+        "known(t >= 0 && t < C)",
+        "known(int(t) >= 0 && int(t) < C)",
+        "cross_entropy",
+        "kernel",
+        check=far_target,
+    ),
 ]

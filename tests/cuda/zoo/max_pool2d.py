@@ -117,4 +117,20 @@ FAULTS = [
         "max_pool2d",
         "kernel",
     ),
+    Fault(
+        "NaN overlooked",
+        "max_pool2d.cu",
+        "here > best || here != here",
+        "here > best",
+        "max_pool2d",
+        "kernel",
+    ),
+    Fault(
+        "padding wins where all else is -inf",
+        "max_pool2d.cu",
+        "int place = rows.first * KW + columns.first;",
+        "int place = 0;",
+        "max_pool2d",
+        "kernel",
+    ),
 ]

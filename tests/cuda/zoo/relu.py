@@ -63,4 +63,12 @@ FAULTS = [
         "kernel",
         dtype="float64",
     ),
+    Fault(
+        "NaN hidden",
+        "relu.cu",
+        "x[i] < T(0) ? T(0) : x[i];",
+        "x[i] > T(0) ? x[i] : T(0);",
+        "relu",
+        "kernel",
+    ),
 ]

@@ -111,4 +111,12 @@ FAULTS = [
         "softmax",
         "kernel",
     ),
+    Fault(
+        "-inf taken off -inf",
+        "softmax.cuh",
+        "sum += x == largest ? A(1) : exp(x - largest);",
+        "sum += exp(x - largest);",
+        "softmax",
+        "kernel",
+    ),
 ]
