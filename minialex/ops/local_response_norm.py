@@ -8,26 +8,32 @@
 
 saved = (x, s).
 
-    array    the window's sum by adding shifted arrays
+    array    the window's sum by adding shifted arrays, a few images at a time
     kernel   kernels/local_response_norm.cu: tiles of pixels and channels in shared memory
 """
 
 from __future__ import annotations
 
-from minialex import cuda
+from math import prod
+
+from minialex import cuda, threads
 from minialex.arrays import Array, array_module
 from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tensor
 from minialex.ops._launching import check_counts, packed
 from minialex.ops._shapes import elementwise_cost
+from minialex.ops._windows import shares
+
+CACHE = 1 << 20
+"""How many bytes of an array a core works on at a time."""
 
 
-def _window_sum(v: Array, half: int) -> Array:
-    """Return, for each channel of `v` (N, C, H, W), the sum over channels within `half`."""
-    total = v.copy()
+def _window_sum(v: Array, half: int, out: Array) -> Array:
+    """Write, for each channel of `v` (N, C, H, W), the sum over channels within `half` to `out`."""
+    out[...] = v
     for d in range(1, min(half, v.shape[1] - 1) + 1):
-        total[:, d:] += v[:, :-d]
-        total[:, :-d] += v[:, d:]
-    return total
+        out[:, d:] += v[:, :-d]
+        out[:, :-d] += v[:, d:]
+    return out
 
 
 def _power(s: Array, beta: float) -> Array:
@@ -42,10 +48,18 @@ def forward(
     x: Array, *, size: int, alpha: float, beta: float, k: float
 ) -> tuple[Array, tuple[Array, Array]]:
     """Return `x` divided by (k + alpha times the sum of squares nearby) to the power beta."""
-    s = _window_sum(x * x, size // 2)
-    s *= alpha
-    s += k
-    return x * _power(s, beta), (x, s)
+    xp = array_module(x)
+    y, s = (xp.empty(x.shape, x.dtype) for _ in range(2))
+
+    def some(blocks: list[slice]) -> None:
+        for block in blocks:
+            near = _window_sum(x[block] * x[block], size // 2, out=s[block])
+            near *= alpha
+            near += k
+            xp.multiply(x[block], _power(near, beta), out=y[block])
+
+    threads.run(some, _shares(x))
+    return y, (x, s)
 
 
 def backward(
@@ -53,12 +67,24 @@ def backward(
 ) -> Gradients:
     """Return the gradient of each channel: its own term, and one from every window it is in."""
     x, s = saved
-    own = gy * _power(s, beta)
-    nearby = _window_sum(own * x / s, size // 2)
-    nearby *= x
-    nearby *= 2 * alpha * beta
-    own -= nearby
-    return (own,)
+    xp = array_module(x)
+    gx = xp.empty(x.shape, x.dtype)
+
+    def some(blocks: list[slice]) -> None:
+        for block in blocks:
+            own, terms = gy[block] * _power(s[block], beta), x[block] / s[block]
+            terms *= own
+            near = _window_sum(terms, size // 2, out=gx[block])
+            near *= x[block]
+            near *= 2 * alpha * beta
+            xp.subtract(own, near, out=near)
+
+    threads.run(some, _shares(x))
+    return (gx,)
+
+
+def _shares(x: Array) -> list[list[slice]]:
+    return shares(array_module(x), len(x), prod(x.shape[1:]) * x.itemsize, CACHE)
 
 
 _forward = cuda.kernel("local_response_norm.cu", "local_response_norm_forward")
