@@ -131,8 +131,8 @@ class Room:
         rows = self._products[: s.G * n * s.P * (s.O + APART)].reshape(s.G, n * s.P, -1)
         return rows[..., : s.O]  # type: ignore[no-any-return]
 
-    def cut(self, x: Array) -> Array:
-        """Return the patches (G, n P, K) of the images `x` (n, G C, H, W)."""
+    def see(self, x: Array) -> Array:
+        """Return the view (G, n, OH, OW, KH, KW, C) of what windows see of `x` (n, G C, H, W)."""
         s, n = self.sizes, len(x)
         images = x.reshape(n, s.G, s.C, *x.shape[2:])
         # where images are smaller than the sizes say, the rest stays 0
@@ -143,29 +143,27 @@ class Room:
                 inside[:, :, c] = images[:, :, c]
         else:
             inside[...] = images
-        patches = self.patches(n)
-        windows = self.windows[:, :n]
+        return self.windows[:, :n]  # type: ignore[no-any-return]
+
+    def cut(self, x: Array) -> Array:
+        """Return the patches (G, n P, K) of the images `x` (n, G C, H, W)."""
+        windows, patches = self.see(x), self.patches(len(x))
         patches.reshape(windows.shape)[...] = windows
         return patches
 
-    def add_up(self, n: int) -> Array:
-        """Add each element of `patches(n)` to where it was cut from; return `inside(n)`.
+    def add_up(self, patches: Array) -> Array:
+        """Add each element of patches (G, n, OH, OW, KH, KW, C) to where it was cut from.
 
-        Before images are cut in the same room, `clear` it.
+        Returns the view `inside(n)` of the sums, which leave no borders to cut patches from.
         """
-        s = self.sizes
+        s, n = self.sizes, patches.shape[1]
         padded = self.padded[:, :n]
         padded[...] = 0
-        patches = self.patches(n).reshape(s.G, n, s.OH, s.OW, s.KH, s.KW, s.C)
         for kh in range(s.KH):
             for kw in range(s.KW):
                 met = padded[:, :, s.rows(kh), s.columns(kw)]
                 met += patches[:, :, :, :, kh, kw]
         return self.inside(n)
-
-    def clear(self) -> None:
-        """Make the borders zero, as they are at first."""
-        self.padded.fill(0)
 
 
 _FEW = 4

@@ -158,7 +158,7 @@ def add_up_patches(gy: Array, w: Array, s: Sizes, gx: Array) -> None:
         for block in blocks:
             n = block.stop - block.start
             xp.matmul(s.as_rows(gy[block]).swapaxes(-1, -2), filters, out=room.patches(n))
-            images[block] = room.add_up(n)
+            images[block] = room.add_up(room.patches(n).reshape(room.windows[:, :n].shape))
 
     threads.run(some, s.shares(xp, gy.dtype))
 

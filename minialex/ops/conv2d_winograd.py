@@ -25,7 +25,9 @@ computed as "array" does. saved = (x, w).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -33,7 +35,7 @@ import numpy as np
 from minialex import threads
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients, Implementation
-from minialex.ops._patches import Room, Sizes
+from minialex.ops._patches import APART, Room, Sizes
 from minialex.ops._windows import Pair, pieces, shares
 
 POINTS = np.array([0.25, -0.25, 0.875, -0.875, 1.75, -1.75])
@@ -42,8 +44,11 @@ POINTS = np.array([0.25, -0.25, 0.875, -0.875, 1.75, -1.75])
 T = len(POINTS) + 1
 TT = T * T
 
-CACHE = 16 << 20
-"""How many bytes of tiles a core works on at a time."""
+ROOM = 64 << 20
+"""How many bytes of transformed tiles are made at a time."""
+
+CACHE = 2 << 20
+"""How many of them a core makes, or undoes, at a time."""
 
 
 def powers(n: int) -> Array:
@@ -76,16 +81,19 @@ def pays(s: Sizes) -> bool:
 
 
 class Winograd:
-    """The tiles of a convolution, and its three matrices for both axes at once."""
+    """The tiles of a convolution, and its three matrices for both axes at once.
+
+    Transformed tiles are a matrix a position: (T T, tiles, channels of all groups).
+    """
 
     def __init__(self, s: Sizes, xp: Any, dtype: np.dtype[Any]) -> None:
         self.s, self.xp, self.dtype = s, xp, dtype
-        self.M, (TH, TW) = outputs_of_tiles(s)
+        self.M, self.tiles = outputs_of_tiles(s)
         # a tile of inputs is a patch: what a window of T x T that moves by M sees
         H, W = (
-            (n - 1) * m + T - 2 * p for n, m, p in zip((TH, TW), self.M, s.padding, strict=True)
+            (n - 1) * m + T - 2 * p for n, m, p in zip(self.tiles, self.M, s.padding, strict=True)
         )
-        self.tiles = replace(s, H=H, W=W, KH=T, KW=T, stride=self.M)
+        self.windows = replace(s, G=1, C=s.G * s.C, H=H, W=W, KH=T, KW=T, stride=self.M)
         self.A = self._both(*map(powers, self.M))
         self.G = self._both(powers(s.KH), powers(s.KW))
         self.B = self._both(interpolation(), interpolation())
@@ -93,100 +101,163 @@ class Winograd:
     def _both(self, down: Array, across: Array) -> Array:
         return self.xp.asarray(np.kron(down, across), self.dtype)  # type: ignore[no-any-return]
 
-    def shares(self) -> list[list[slice]]:
-        """Return the blocks of images that are worked on together, a list for each worker."""
-        s = self.s
-        image_bytes = TT * self.tiles.P * s.G * (2 * s.C + s.O) * self.dtype.itemsize
-        return shares(self.xp, s.N, image_bytes, CACHE)
+    # which images and positions are worked on together ----------------------------------------
+
+    def _image_bytes(self, channels: int) -> int:
+        return TT * prod(self.tiles) * channels * self.dtype.itemsize
+
+    def batches(self) -> list[slice]:
+        """Return the images whose tiles are made at a time."""
+        bytes_ = self.s.N * self._image_bytes(self.s.G * (self.s.C + self.s.O))
+        return threads.chunks(self.s.N, -(-bytes_ // ROOM))
+
+    def _each(self, some: Callable[[list[slice]], None], n: int, channels: int) -> None:
+        """Share `n` images out to the workers, in blocks."""
+        threads.run(some, shares(self.xp, n, 2 * self._image_bytes(channels), CACHE))
+
+    def _of(self, block: slice, tiles: Array) -> Array:
+        """Return the transformed tiles of some images as a matrix with a row a position."""
+        each = prod(self.tiles) * tiles.shape[2]
+        return tiles.reshape(TT, -1)[:, block.start * each : block.stop * each]
+
+    def _by_group(self, tiles: Array) -> Array:
+        """Return the view (T T, G, tiles, channels of a group)."""
+        return tiles.reshape(TT, tiles.shape[1], self.s.G, -1).swapaxes(1, 2)
+
+    def _empty(self, n: int, channels: int) -> Array:
+        return self.xp.empty((TT, n * prod(self.tiles), channels), self.dtype)  # type: ignore[no-any-return]
+
+    # transforms -------------------------------------------------------------------------------
 
     def filters(self, w: Array) -> Array:
-        """Return the transformed filters, (T T, G, O, C)."""
-        s = self.s
-        return (self.G @ w.reshape(-1, s.KH * s.KW).T).reshape(TT, s.G, s.O, s.C)
+        """Return the transformed filters (T T, G, C, D) of `w` (G, C, D, KH, KW)."""
+        G, C, D, KH, KW = w.shape
+        filters = self.xp.empty((TT, G, C, D), self.dtype)
 
-    def inputs(self, x: Array, room: Room) -> Array:
-        """Return the transformed tiles of images, (G, tiles, T T, C)."""
-        return self.B.T @ room.cut(x).reshape(self.s.G, -1, TT, self.s.C)
+        def some(channels: slice) -> None:
+            taps = w[:, channels].transpose(0, 3, 4, 1, 2).reshape(G, KH * KW, -1)
+            columns = slice(channels.start * D, channels.stop * D)
+            out = filters.reshape(TT, G, -1).swapaxes(0, 1)[..., columns]
+            self.xp.matmul(self.G, taps, out=out)
 
-    def outputs(self, products: Array, n: int) -> Array:
-        """Return the view (n, G, O, OH, OW) of what the transformed outputs come to."""
-        s, (MH, MW), (TH, TW) = self.s, self.M, (self.tiles.OH, self.tiles.OW)
-        y = (self.A.T @ products).reshape(s.G, n, TH, TW, MH, MW, s.O)
-        rows = y.transpose(1, 0, 2, 4, 3, 5, 6).reshape(n, s.G, TH * MH, TW * MW, s.O)
-        return rows[:, :, : s.OH, : s.OW].transpose(0, 1, 4, 2, 3)
+        threads.run(some, pieces(self.xp, C))
+        return filters  # type: ignore[no-any-return]
+
+    def inputs(self, x: Array) -> Array:
+        """Return the transformed tiles of images."""
+        tiles = self._empty(*x.shape[:2])
+
+        def some(blocks: list[slice]) -> None:
+            room = Room(self.windows, self.xp, self.dtype, blocks)
+            for block in blocks:
+                seen = room.see(x[block]).transpose(0, 4, 5, 1, 2, 3, 6)
+                self.xp.matmul(self.B.T, seen.reshape(TT, -1), out=self._of(block, tiles))
+
+        self._each(some, *x.shape[:2])
+        return tiles
+
+    def add_up_inputs(self, tiles: Array, gx: Array) -> None:
+        """Write the gradient of images to `gx`, given that of their transformed tiles."""
+        s, (TH, TW) = self.s, self.tiles
+
+        def some(blocks: list[slice]) -> None:
+            room = Room(self.windows, self.xp, self.dtype, blocks)
+            for block in blocks:
+                patches = (self.B @ self._of(block, tiles)).reshape(1, T, T, -1, TH, TW, s.G * s.C)
+                images = room.add_up(patches.transpose(0, 3, 4, 5, 1, 2, 6))
+                gx[block] = images[:, 0, :, : s.H, : s.W]
+
+        self._each(some, *gx.shape[:2])
+
+    def outputs(self, tiles: Array, b: Array | None, y: Array) -> None:
+        """Write to `y` what transformed outputs come to, plus `b`."""
+        xp, s, (MH, MW), (TH, TW) = self.xp, self.s, self.M, self.tiles
+        bias = 0 if b is None else b.reshape(-1, 1, 1)
+
+        def some(blocks: list[slice]) -> None:
+            for block in blocks:
+                n, O = block.stop - block.start, y.shape[1]
+                apart = xp.empty((n, TH * MH, TW * MW, O + APART), self.dtype)[..., :O]
+                out = (self.A.T @ self._of(block, tiles)).reshape(MH, MW, n, TH, TW, O)
+                apart.reshape(n, TH, MH, TW, MW, O)[...] = out.transpose(2, 3, 0, 4, 1, 5)
+                xp.add(apart[:, : s.OH, : s.OW].transpose(0, 3, 1, 2), bias, out=y[block])
+
+        self._each(some, *y.shape[:2])
 
     def cotangents(self, gy: Array) -> Array:
-        """Return the transformed tiles of the outputs' gradient, (G, tiles, T T, O)."""
-        s, n, (MH, MW), (TH, TW) = self.s, len(gy), self.M, (self.tiles.OH, self.tiles.OW)
-        rows = self.xp.zeros((n, s.G, TH * MH, TW * MW, s.O), self.dtype)
-        inside = rows[:, :, : s.OH, : s.OW].transpose(0, 1, 4, 2, 3)
-        inside[...] = gy.reshape(n, s.G, s.O, s.OH, s.OW)
-        tiles = rows.reshape(n, s.G, TH, MH, TW, MW, s.O).transpose(1, 0, 2, 4, 3, 5, 6)
-        return self.A @ tiles.reshape(s.G, -1, MH * MW, s.O)  # type: ignore[no-any-return]
+        """Return the transformed tiles of the outputs' gradient."""
+        s, (MH, MW), (TH, TW), O = self.s, self.M, self.tiles, gy.shape[1]
+        tiles = self._empty(*gy.shape[:2])
+
+        def some(blocks: list[slice]) -> None:
+            for block in blocks:
+                rows = self.xp.zeros((block.stop - block.start, TH * MH, TW * MW, O), self.dtype)
+                rows[:, : s.OH, : s.OW] = gy[block].transpose(0, 2, 3, 1)
+                apart = rows.reshape(-1, TH, MH, TW, MW, O).transpose(2, 4, 0, 1, 3, 5)
+                self.xp.matmul(self.A, apart.reshape(MH * MW, -1), out=self._of(block, tiles))
+
+        self._each(some, *gy.shape[:2])
+        return tiles
+
+    # products, position by position -----------------------------------------------------------
 
     def multiply(self, tiles: Array, filters: Array) -> Array:
-        """Return products (G, tiles, T T, D) of (G, tiles, T T, C) and (T T, G, C, D)."""
-        products = self.xp.empty((*tiles.shape[:3], filters.shape[3]), self.dtype)
-        self.xp.matmul(tiles.transpose(2, 0, 1, 3), filters, out=products.transpose(2, 0, 1, 3))
+        """Return the products of transformed tiles with transformed filters (T T, G, C, D)."""
+        products = self.xp.empty((*tiles.shape[:2], self.s.G * filters.shape[3]), self.dtype)
+        a, out = self._by_group(tiles), self._by_group(products)
+
+        def some(at: slice) -> None:
+            self.xp.matmul(a[at], filters[at], out=out[at])
+
+        threads.run(some, pieces(self.xp, TT))
         return products  # type: ignore[no-any-return]
 
-    def filter_gradient(self, cotangents: Array, inputs: Array, gw: Array) -> None:
-        """Add the gradient of the filters, (KH KW, G, O, C), to `gw`."""
-        s = self.s
-        parts = -(-TT * s.G * s.O * s.C * self.dtype.itemsize // CACHE)
-        for some in threads.chunks(s.O, parts):
-            products = cotangents[..., some].transpose(2, 0, 3, 1) @ inputs.transpose(2, 0, 1, 3)
-            gw[:, :, some] += (self.G.T @ products.reshape(TT, -1)).reshape(gw[:, :, some].shape)
+    def add_products(self, cotangents: Array, inputs: Array, total: Array) -> None:
+        """Add the gradient of the transformed filters to `total` (T T, G, O, C)."""
+        a, b = self._by_group(cotangents).swapaxes(2, 3), self._by_group(inputs)
+
+        def some(at: slice) -> None:
+            total[at] += a[at] @ b[at]
+
+        threads.run(some, threads.chunks(TT, TT if self.xp is np else 1))
+
+    def filter_gradient(self, total: Array, gw: Array) -> None:
+        """Write the gradient of the filters to `gw`, given that of the transformed ones."""
+
+        def some(filters: slice) -> None:
+            each = total.reshape(TT, len(gw), -1)[:, filters].reshape(TT, -1).T
+            gw[filters] = (each @ self.G).reshape(gw[filters].shape)
+
+        threads.run(some, pieces(self.xp, len(gw)))
 
 
 def convolve(x: Array, w: Array, b: Array | None, at: Winograd, y: Array) -> None:
     """Write the convolution of `x` with `w`, plus `b`, to `y`."""
-    s, xp = at.s, at.xp
-    filters = at.filters(w).swapaxes(-1, -2)
-    bias = 0 if b is None else b.reshape(s.G, s.O, 1, 1)
-    images = y.reshape(s.N, s.G, s.O, s.OH, s.OW)
-
-    def some(blocks: list[slice]) -> None:
-        room = Room(at.tiles, xp, at.dtype, blocks)
-        for block in blocks:
-            products = at.multiply(at.inputs(x[block], room), filters)
-            xp.add(at.outputs(products, block.stop - block.start), bias, out=images[block])
-
-    threads.run(some, at.shares())
+    s = at.s
+    filters = at.filters(w.reshape(s.G, s.O, s.C, s.KH, s.KW).swapaxes(1, 2))
+    for some in at.batches():
+        at.outputs(at.multiply(at.inputs(x[some]), filters), b, y[some])
 
 
 def gradients(
     gy: Array, x: Array, w: Array, at: Winograd, gx: Array | None, gw: Array | None
 ) -> None:
     """Write the gradients of `x` and `w` to `gx` and `gw`, where they are arrays."""
-    s, xp = at.s, at.xp
-    filters = at.filters(w)
-    images = None if gx is None else gx.reshape(s.N, s.G, s.C, s.H, s.W)
-
-    def some(blocks: list[slice]) -> Array:
-        room = Room(at.tiles, xp, at.dtype, blocks)
-        total = xp.zeros((s.KH * s.KW, s.G, s.O, s.C), at.dtype)
-        for block in blocks:
-            cotangents, n = at.cotangents(gy[block]), block.stop - block.start
-            if gw is not None:
-                at.filter_gradient(cotangents, at.inputs(x[block], room), total)
-            if images is not None:
-                tiles = room.patches(n).reshape(s.G, -1, TT, s.C)
-                xp.matmul(at.B, at.multiply(cotangents, filters), out=tiles)
-                images[block] = room.add_up(n)[..., : s.H, : s.W]
-                room.clear()
-        return total.reshape(s.KH, s.KW, s.G * s.O, s.C)  # type: ignore[no-any-return]
-
-    parts = threads.run(some, at.shares())
-    if gw is None:
-        return
-
-    def gather(filters: slice) -> None:
-        nothing = xp.zeros((s.KH, s.KW, 1, s.C), at.dtype)
-        total = sum((part[:, :, filters] for part in parts), start=nothing)
-        gw[filters] = total.transpose(2, 3, 0, 1)
-
-    threads.run(gather, pieces(xp, len(w)))
+    s = at.s
+    filters: Array | None = None
+    total: Array | None = None
+    if gx is not None:
+        filters = at.filters(w.reshape(s.G, s.O, s.C, s.KH, s.KW))
+    if gw is not None:
+        total = at.xp.zeros((TT, s.G, s.O, s.C), at.dtype)
+    for some in at.batches():
+        cotangents = at.cotangents(gy[some])
+        if gx is not None and filters is not None:
+            at.add_up_inputs(at.multiply(cotangents, filters), gx[some])
+        if total is not None:
+            at.add_products(cotangents, at.inputs(x[some]), total)
+    if gw is not None and total is not None:
+        at.filter_gradient(total, gw)
 
 
 def implementation(array: Implementation) -> Implementation:
