@@ -15,7 +15,12 @@ class Counting:
     """A clock that notes whose turn it is."""
 
     def __init__(self):
-        self.turns = []
+        self.turns, self.warmed = [], []
+
+    def once(self, run):
+        assert not self.turns
+        self.warmed.append(run)
+        return 0.0
 
     def turn(self, run):
         self.turns.append(run)
@@ -28,6 +33,7 @@ class Counting:
 def test_contenders_take_turns_and_another_begins_each_round():
     clock = Counting()
     times = interleaved({"a": "A", "b": "B", "c": "C"}, clock, rounds=4)
+    assert clock.warmed == ["A", "B", "C"]
     assert "".join(clock.turns) == "ABCBCACABABC"
     assert times["a"] == ([1.0, 6.0, 8.0, 10.0], [])
     assert interleaved({}, clock, rounds=3) == {}
