@@ -80,10 +80,10 @@ class Untimed:
     """A clock that must not be asked about whoever is wrong."""
 
     def __init__(self):
-        self.asked = []
+        self.asked, self.warmed = [], []
 
     def once(self, run):
-        self.asked.append(run)
+        self.warmed.append(run)
         return 1.0
 
     def turn(self, run):
@@ -109,6 +109,7 @@ def test_a_wrong_implementation_is_never_timed(fault):
     assert one.timings["bad"].times == []
     assert one.timings["array"].times == [[1.0, 1.0], [1.0, 1.0]]
     assert len(clock.asked) == 4
+    assert len(clock.warmed) == 2
 
 
 def test_an_implementation_that_breaks_off_is_named_and_the_others_are_timed():
