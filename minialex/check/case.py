@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from minialex.arrays import Array, array_module
+from minialex.arrays import Array, Device, array_module
 
 Inputs = tuple[Array | None, ...]
 
@@ -45,6 +45,8 @@ class Case:
         Known gradients, compared wherever they are given.
     result : dtype, optional
         The type of the output where it is not that of the inputs.
+    lands : Device, optional
+        Where the output lives if it is not where the inputs do.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Case:
     homogeneous: tuple[int, ...] = ()
     answer: Answer | None = None
     result: np.dtype[Any] | None = None
+    lands: Device | None = None
 
     def draw(self, op: str) -> Inputs:
         """Return the inputs: the same ones every time for the same op and name."""

@@ -40,7 +40,7 @@ class _Trial:
         self.pair, self.case, self.inputs, self.wanted = pair, case, inputs, wanted
         self.problem = posed(pair.op, case)
         self.dtype = case.result or pair.dtype
-        self.gy = arrays.to_device(self.problem.gy.astype(self.dtype), pair.device)
+        self.gy = arrays.to_device(self.problem.gy.astype(self.dtype), case.lands or pair.device)
         self.all = tuple(i in wanted for i in range(len(inputs)))
         self.before = self.state()
         self.y, self.saved = pair.run(inputs, case.params)

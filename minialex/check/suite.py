@@ -97,7 +97,7 @@ class Pair:
         placed = self.placed(inputs)
         y, saved = self.run(placed, params)
         saved = saved if move is None else move(saved)
-        gy = arrays.to_device(gy.astype(y.dtype), self.device)
+        gy = arrays.to_device(gy.astype(y.dtype), arrays.device_of(y))
         needs = tuple(i in wanted for i in range(len(inputs)))
         return on_host(self.pull(gy, saved, params, needs))
 
@@ -232,7 +232,8 @@ def check(
     """
     problem = posed(pair.op, case, reference)
     inputs = pair.placed(problem.inputs)
-    gy = arrays.to_device(problem.gy.astype(case.result or pair.dtype), pair.device)
+    result, lands = case.result or pair.dtype, case.lands or pair.device
+    gy = arrays.to_device(problem.gy.astype(result), lands)
     if layout is not None:
         inputs, (gy,) = layout(inputs), layout((gy,))  # type: ignore[assignment]
     wanted = case.differentiable(problem.inputs)

@@ -62,8 +62,12 @@ def _getitem(x: Array, *, index: Any) -> tuple[Array, Saved]:
 def _getitem_back(gy: Array, saved: Saved, *, index: Any) -> Gradients:
     xp = array_module(gy)
     gx = xp.zeros(saved[0], gy.dtype)
-    # an index array may name an element twice: both gradients count
-    xp.add.at(gx, index, gy)
+    words = index if isinstance(index, tuple) else (index,)
+    if all(word is None or word is ... or isinstance(word, int | slice) for word in words):
+        gx[index] = gy
+    else:
+        # an index array may name an element twice: both gradients count
+        xp.add.at(gx, index, gy)
     return (gx,)
 
 

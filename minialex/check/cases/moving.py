@@ -109,7 +109,7 @@ CASES: dict[str, list[Case]] = {
         _joined("one of them empty", 0, (3, 2), (0, 2), (1, 2)),
     ],
     "astype": [_type(np.float32), _type(np.float64)],
-    "to": [Case("the CPU", normal((3, 11)), {"device": CPU})],
+    "to": [Case("the CPU", normal((3, 11)), {"device": CPU}, lands=CPU)],
     "sum": [
         *_reductions(normal),
         Case("of nothing", normal((0, 3)), {"dims": (0,), "keepdim": False}),
