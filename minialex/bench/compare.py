@@ -4,9 +4,11 @@ The statistic
 -------------
 A run goes over all its cases several times; each pass is a sweep, and each sweep measures the
 machine's ceilings afresh. Let q be the time of a case in the fastest round of a sweep (whatever
-else runs on the machine only ever adds time), times the ceiling that binds the case as measured in
-that sweep: its cost in units of what the machine could do just then. A machine that runs slower as
-a whole, for both, changes no q.
+else runs on the machine only ever adds time). In the new run it is divided by what the machine
+explains: how much slower the ceiling that binds the case became, but no more than the middle one of
+the cases that it binds became slower too. A ceiling alone is no witness: a large copy may run at
+half its rate, for the neighbours of a virtual machine, where no case does; and the cases alone
+are none either, since all of them may have been slowed by what we did.
 
 The noise of a case is sigma: the standard deviation of log q between the sweeps of one run, both
 runs taken together, or the typical one of all cases where that is larger.
@@ -105,10 +107,7 @@ def compare(old: Record, new: Record) -> Comparison:
     pairs = _pairs(old, new)
     if not pairs:
         raise MinialexError("the two records have no timed case in common: measure the same cases")
-    costs = [
-        (_costs(was, t_old, old.ceilings), _costs(row, t_new, new.ceilings))
-        for was, row, _, t_old, t_new in pairs
-    ]
+    costs = _costs(pairs, old, new)
     noises = [_noise(before, after) for before, after in costs]
     typical = _typical(noises, costs)
     changes = [
@@ -172,11 +171,39 @@ def _missing(here: Record, there: Record) -> list[str]:
     return [row.full_title for row in here.rows if row.key not in known]
 
 
-def _costs(row: Row, timing: Timing, ceilings: Ceilings) -> list[float]:
-    """Return q for each sweep."""
-    binding = floor_of(row, ceilings).ceiling
-    rates = ceilings.copy if binding == COPY else ceilings.gemm
-    return [min(times) * rate for times, rate in zip(timing.times, rates, strict=False) if times]
+def _costs(
+    pairs: list[tuple[Row, Row, str, Timing, Timing]], old: Record, new: Record
+) -> list[tuple[list[float], list[float]]]:
+    """Return q for each sweep of both runs, of each case."""
+    raw = [(_fastest(t_old), _fastest(t_new)) for _, _, _, t_old, t_new in pairs]
+    binding = [floor_of(was, old.ceilings).ceiling for was, *_ in pairs]
+    moved = [log(median(after) / median(before)) for before, after in raw]
+    explained = {
+        one: _explained(
+            _slowdown(old.ceilings, new.ceilings, one),
+            median(m for m, bound in zip(moved, binding, strict=True) if bound == one),
+        )
+        for one in set(binding)
+    }
+    return [
+        (before, [q / exp(explained[bound]) for q in after])
+        for (before, after), bound in zip(raw, binding, strict=True)
+    ]
+
+
+def _fastest(timing: Timing) -> list[float]:
+    return [min(times) for times in timing.times if times]
+
+
+def _slowdown(old: Ceilings, new: Ceilings, binding: str) -> float:
+    """Return the logarithm of how many times as long the machine takes now."""
+    was, now = ((c.copy if binding == COPY else c.gemm) for c in (old, new))
+    return log(median(was) / median(now))
+
+
+def _explained(machine: float, cases: float) -> float:
+    """Return what both show: the smaller of two shifts to the same side, else 0."""
+    return min(machine, cases, key=abs) if machine * cases > 0 else 0.0
 
 
 def _noise(before: list[float], after: list[float]) -> float:
