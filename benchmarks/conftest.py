@@ -34,7 +34,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--network", action="append", choices=list(VARIANTS), help="[alexnet]")
     group.addoption("--batch", action="append", type=int, help="[32]; repeatable")
     group.addoption("--implementation", action="append", help="beside array; repeatable")
-    group.addoption("--peer", action="append", choices=list(PEERS), help="[PyTorch, JAX, CuPy]")
+    group.addoption(
+        "--peer", action="append", choices=[*PEERS, "none"], help="[PyTorch, JAX, CuPy]"
+    )
     group.addoption("--device", default="auto", help="cpu, cuda, cuda:N or auto")
     group.addoption("--threads", type=int, help="CPU cores to use [all]")
 
@@ -54,7 +56,8 @@ class Contenders:
             quick=True,
         ).cases
         self.threads = option("--threads")
-        self.peers = option("--peer") or ["PyTorch", "JAX", "CuPy"]
+        asked = option("--peer") or ["PyTorch", "JAX", "CuPy"]
+        self.peers = [name for name in asked if name != "none"]
         self.ready: tuple[Case, Trial, Row] | None = None
 
     def names(self, case: Case) -> list[str]:
@@ -120,7 +123,7 @@ def contender(request: pytest.FixtureRequest, case: Case, name: str):
     trial, row = contenders.get(case)
     timing = row.timings.get(name)
     if timing is None:
-        pytest.skip(f"{name} has no {case.op}")
+        pytest.skip(f"{name} of {case.op} does not run on {contenders.bench.device}")
     if timing.wrong:
         pytest.fail(f"{name}: {timing.reason}", pytrace=False)
     if timing.reason:
