@@ -8,7 +8,8 @@
 
 A rung is three functions, which launch kernels for y, gx and gw; all share the bias gradient. They
 take C-contiguous arrays of up to 2^31 - 2^16 elements. saved = (x, w), as for every implementation,
-so rungs can be mixed: the forward of one with the backward of another.
+so rungs can be mixed: the forward of one with the backward of another. cuDNN is a rung as well,
+with a bias gradient of its own: see ``conv2d_cudnn``.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from math import gcd
 from typing import Any, NamedTuple
 
 from minialex import cuda
-from minialex.arrays import Array, array_module
+from minialex.arrays import Array, Device, array_module
 from minialex.autograd import Gradients, Implementation
 from minialex.ops._blocking import SCRATCH, add_up, cut, in_vectors, multiply
 from minialex.ops._launching import LIMIT, TILE, check_counts, check_reach, gradients, packed
@@ -100,17 +101,33 @@ class Sizes(NamedTuple):
         return self.N * self.OH * self.OW
 
 
+_bias_gradient = cuda.kernel("conv2d.cu", "conv2d_bias_gradient")
+
+
+def bias_gradient(gy: Array, gb: Array, at: Sizes) -> None:
+    """Write the sums of `gy` over images and pixels: a block for each channel and part."""
+    wanted = max(1, min(at.N, BUSY_BLOCKS // at.O))
+    images = max(1, -(-at.N // wanted))
+    count = max(1, -(-at.N // images))
+    parts = array_module(gy).empty((count, at.O), gy.dtype)
+    _bias_gradient((at.O, count), cuda.BLOCK, gy, parts, at.N, at.O, at.OH * at.OW, images)
+    add_up(parts, gb)
+
+
 @dataclass(frozen=True)
 class Rung:
-    """One way to do all three products, each writing to its last array."""
+    """One way to do all three products, and to add up the bias, each writing to its last array."""
 
     forward: Callable[[Array, Array, Array | None, Array, Sizes], None]
     data_gradient: Callable[[Array, Array, Array, Sizes], None]
     weight_gradient: Callable[[Array, Array, Array, Sizes], None]
+    bias_gradient: Callable[[Array, Array, Sizes], None] = bias_gradient
 
 
-def implementation(rung: Rung) -> Implementation:
-    """Return `rung` as an implementation of the op."""
+def implementation(
+    rung: Rung, *, why_not: Callable[[Device], str] = cuda.why_not
+) -> Implementation:
+    """Return `rung`, which runs where `why_not` says nothing, as an implementation of the op."""
 
     def forward(
         x: Array, w: Array, b: Array | None = None, **params: Any
@@ -135,12 +152,12 @@ def implementation(rung: Rung) -> Implementation:
         writes: tuple[Callable[[Array], None], ...] = (
             lambda gx: rung.data_gradient(gy, packed(w), gx, at),
             lambda gw: rung.weight_gradient(gy, packed(x), gw, at),
-            lambda gb: bias_gradient(gy, gb, at),
+            lambda gb: rung.bias_gradient(gy, gb, at),
         )
         shapes = (x.shape, w.shape, (at.O,))
         return gradients(gy, shapes, writes, needs, out)
 
-    return Implementation(forward, backward, why_not=cuda.why_not)
+    return Implementation(forward, backward, why_not=why_not)
 
 
 # ---- naive ---------------------------------------------------------------------------------------
@@ -148,7 +165,6 @@ def implementation(rung: Rung) -> Implementation:
 _forward_naive = cuda.kernel("conv2d.cu", "conv2d_forward_naive", optional=("b",))
 _data_gradient_naive = cuda.kernel("conv2d.cu", "conv2d_data_gradient_naive")
 _weight_gradient_naive = cuda.kernel("conv2d.cu", "conv2d_weight_gradient_naive")
-_bias_gradient = cuda.kernel("conv2d.cu", "conv2d_bias_gradient")
 
 
 def _naive_forward(x: Array, w: Array, b: Array | None, y: Array, at: Sizes) -> None:
@@ -161,16 +177,6 @@ def _naive_data_gradient(gy: Array, w: Array, gx: Array, at: Sizes) -> None:
 
 def _naive_weight_gradient(gy: Array, x: Array, gw: Array, at: Sizes) -> None:
     _weight_gradient_naive(cuda.blocks(gw.size), cuda.BLOCK, gy, x, gw, *at)
-
-
-def bias_gradient(gy: Array, gb: Array, at: Sizes) -> None:
-    """Write the sums of `gy` over images and pixels: a block for each channel and part."""
-    wanted = max(1, min(at.N, BUSY_BLOCKS // at.O))
-    images = max(1, -(-at.N // wanted))
-    count = max(1, -(-at.N // images))
-    parts = array_module(gy).empty((count, at.O), gy.dtype)
-    _bias_gradient((at.O, count), cuda.BLOCK, gy, parts, at.N, at.O, at.OH * at.OW, images)
-    add_up(parts, gb)
 
 
 # ---- tiled ---------------------------------------------------------------------------------------

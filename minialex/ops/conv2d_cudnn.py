@@ -23,12 +23,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from minialex import arrays
-from minialex.arrays import Array, Device, array_module
-from minialex.autograd import Gradients, Implementation
+from minialex.arrays import Array, Device
 from minialex.cuda.arguments import address_of
 from minialex.errors import MinialexError
-from minialex.ops._launching import gradients, packed
-from minialex.ops.conv2d_cuda import Sizes
+from minialex.ops.conv2d_cuda import Rung, Sizes, implementation
 
 INSTALL = "pip install 'minialex[cudnn12]', or 'minialex[cudnn13]' where CuPy is that for CUDA 13"
 
@@ -58,38 +56,27 @@ DATA_GRADIENT = Product("conv_dgrad", ("y", "w"), "x")
 WEIGHT_GRADIENT = Product("conv_wgrad", ("x", "y"), "w")
 
 
-def forward(
-    x: Array, w: Array, b: Array | None = None, **params: Any
-) -> tuple[Array, tuple[Array, Array]]:
-    """Return the convolution."""
-    at = Sizes.of(x, w, **params)
-    y: Array = array_module(x).empty((at.N, at.O, at.OH, at.OW), x.dtype)
-    _run(FORWARD, at, packed(x), packed(w), y)
+def _forward(x: Array, w: Array, b: Array | None, y: Array, at: Sizes) -> None:
+    _run(FORWARD, at, x, w, y)
     if b is not None:
         y += b[:, None, None]
-    return y, (x, w)
 
 
-def backward(
-    gy: Array,
-    saved: tuple[Array, Array],
-    *,
-    needs: tuple[bool, ...] = (True, True, True),
-    out: Gradients = (None, None, None),
-    **params: Any,
-) -> Gradients:
-    """Return the gradients of `x`, `w` and `b`."""
-    x, w = saved
-    at, gy = Sizes.of(x, w, **params), packed(gy)
-    writes = (
-        lambda gx: _run(DATA_GRADIENT, at, gy, packed(w), gx),
-        lambda gw: _run(WEIGHT_GRADIENT, at, packed(x), gy, gw),
-        lambda gb: gy.sum(axis=(0, 2, 3), out=gb),
-    )
-    return gradients(gy, (x.shape, w.shape, (at.O,)), writes, needs, out)
+def _data_gradient(gy: Array, w: Array, gx: Array, at: Sizes) -> None:
+    _run(DATA_GRADIENT, at, gy, w, gx)
 
 
-IMPLEMENTATION = Implementation(forward, backward, why_not=why_not)
+def _weight_gradient(gy: Array, x: Array, gw: Array, at: Sizes) -> None:
+    _run(WEIGHT_GRADIENT, at, x, gy, gw)
+
+
+def _bias_gradient(gy: Array, gb: Array, at: Sizes) -> None:
+    gy.sum(axis=(0, 2, 3), out=gb)
+
+
+IMPLEMENTATION = implementation(
+    Rung(_forward, _data_gradient, _weight_gradient, _bias_gradient), why_not=why_not
+)
 
 
 def _run(product: Product, at: Sizes, left: Array, right: Array, result: Array) -> None:
