@@ -65,6 +65,9 @@ class ndarray:  # noqa: N801 - CuPy's name
     def data(self) -> types.SimpleNamespace:
         return types.SimpleNamespace(ptr=self.hidden.ctypes.data)
 
+    def __dlpack__(self, **asked: Any) -> Any:
+        return self.hidden.__dlpack__(**asked)
+
     def __dlpack_device__(self) -> tuple[int, int]:
         return (2, 0)
 

@@ -3,16 +3,17 @@
     pip install 'minialex[cudnn12]'     (cudnn13 where CuPy is that for CUDA 13)
     with minialex.using(conv2d="cudnn"): ...
 
-Each of the three products is one cuDNN graph, made once for its sizes, type and GPU, and run on
-CuPy's current stream with a workspace from CuPy's memory pool. The arithmetic is that of the type:
-for float32, plans that use tensor cores (TF32) or round what they are given are left out, as are,
-for both types, those whose bits change from run to run. The bias is an array operation.
+Each of the three products is one cuDNN graph, made once for its sizes, type and GPU. It is given
+CuPy's arrays over DLPack, runs on CuPy's current stream, and has its workspace from CuPy's memory
+pool. The arithmetic is that of the type: for float32, plans that use tensor cores (TF32) or round
+what they are given are left out, as are, for both types, those whose bits change from run to run.
+The bias is an array operation.
 
 saved = (x, w), as for every implementation.
 
 It has not been run on a GPU. The tests run it on a stand-in for cuDNN. With the real package
-(nvidia-cudnn-frontend 1.18, cuDNN 9.28) its three graphs were made and validated, which is as far
-as cuDNN goes without a GPU.
+(nvidia-cudnn-frontend 1.18, cuDNN 9.28) its three graphs were made and validated, and arrays handed
+over from the CPU, which is as far as cuDNN goes without a GPU.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from typing import Any
 
 from minialex import arrays
 from minialex.arrays import Array, Device
-from minialex.cuda.arguments import address_of
 from minialex.errors import MinialexError
 from minialex.ops.conv2d_cuda import Rung, Sizes, implementation
 
@@ -99,10 +99,10 @@ def _run(product: Product, at: Sizes, left: Array, right: Array, result: Array) 
         importlib.import_module("cudnn").set_stream(handle, cupy.cuda.get_current_stream().ptr)
         plan = _plan(product, at, str(left.dtype), device.index)
         workspace = cupy.empty(max(1, plan.workspace), "uint8")
-        # Addresses, not DLPack: handing over a capsule has CuPy make the default stream wait, which
-        # a stream that is being captured refuses.
-        places = zip(plan.tensors, map(address_of, (left, right, result)), strict=True)
-        plan.graph.execute(dict(places), address_of(workspace), handle=handle)
+        # The frontend asks for arrays without naming a stream, so CuPy has the default stream wait
+        # for the current one, where that is another. The work itself runs on the current one.
+        places = zip(plan.tensors, (left, right, result), strict=True)
+        plan.graph.execute(dict(places), workspace, handle=handle)
 
 
 @functools.cache

@@ -1,8 +1,8 @@
 """A stand-in for cuDNN's Python package on a machine without a GPU.
 
-It takes the calls of the real one, in their order, and computes what they ask for, from addresses,
-sizes and strides alone, with the array implementation. It shows that the calls say what they
-should; what the real library makes of them, only a GPU can show.
+It takes the calls of the real one, in their order, and computes what they ask for, from sizes,
+strides and the addresses that DLPack gives it, with the array implementation. It shows that the
+calls say what they should; what the real library makes of them, only a GPU can show.
 """
 
 from __future__ import annotations
@@ -60,10 +60,11 @@ class Node:
         self.stride = value
         return self
 
-    def at(self, address):
-        """Return the memory at an address as this tensor describes it."""
+    def of(self, array):
+        """Return the memory of an array as this tensor describes it, whatever the array says."""
         dtype = np.dtype(DTYPES[self.data_type.name])
         span = 1 + sum((n - 1) * s for n, s in zip(self.dim, self.stride, strict=True))
+        address = np.from_dlpack(array).ctypes.data
         raw = (np.ctypeslib.ctypes.c_byte * (span * dtype.itemsize)).from_address(address)
         strides = [s * dtype.itemsize for s in self.stride]
         return np.ndarray(self.dim, dtype, raw, strides=strides)
@@ -124,10 +125,10 @@ class Graph:
             "build_plans",
         ]
         assert handle == self.handle
-        assert isinstance(workspace, int)
+        assert np.from_dlpack(workspace).nbytes >= self.get_workspace_size()
         assert self.output.is_output
-        left, right = (node.at(pack[node]) for node in self.operands)
-        self.output.at(pack[self.output])[...] = self._answer(left, right)
+        left, right = (node.of(pack[node]) for node in self.operands)
+        self.output.of(pack[self.output])[...] = self._answer(left, right)
         self.library.runs.append((self.kind, self.library.stream))
 
     def _answer(self, left, right):
