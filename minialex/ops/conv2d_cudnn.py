@@ -1,6 +1,6 @@
 """conv2d as NVIDIA's cuDNN does it: a yardstick for our kernels, and a choice where it is faster.
 
-    pip install 'minialex[cudnn12]'     (cudnn13 where CuPy is that for CUDA 13)
+    pip install 'minialex[cudnn]'     (cudnn13 where CuPy is that for CUDA 13)
     with minialex.using(conv2d="cudnn"): ...
 
 Each of the three products is one cuDNN graph, made once for its sizes, type and GPU. It is given
@@ -28,7 +28,7 @@ from minialex.arrays import Array, Device
 from minialex.errors import MinialexError
 from minialex.ops.conv2d_cuda import Rung, Sizes, implementation
 
-INSTALL = "pip install 'minialex[cudnn12]', or 'minialex[cudnn13]' where CuPy is that for CUDA 13"
+INSTALL = "pip install 'minialex[cudnn]', or 'minialex[cudnn13]' where CuPy is that for CUDA 13"
 
 
 def why_not(device: Device) -> str:

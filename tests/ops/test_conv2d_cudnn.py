@@ -53,7 +53,7 @@ def test_off_the_gpu_it_says_what_it_needs():
 def test_without_the_package_it_says_what_to_install(cupy, monkeypatch):
     monkeypatch.setitem(sys.modules, "cudnn", None)
     assert "does not load" in conv2d_cudnn.why_not(GPU)
-    assert "pip install 'minialex[cudnn12]', or 'minialex[cudnn13]'" in conv2d_cudnn.why_not(GPU)
+    assert "pip install 'minialex[cudnn]', or 'minialex[cudnn13]'" in conv2d_cudnn.why_not(GPU)
 
 
 def test_without_the_library_it_says_what_to_install(cudnn):
