@@ -18,6 +18,7 @@ COMMANDS = {
     "summary": "minialex.cli.summary",
     "data": "minialex.cli.data",
     "gradcheck": "minialex.cli.gradcheck",
+    "trace": "minialex.cli.trace",
     "bench": "minialex.cli.bench",
 }
 
@@ -51,6 +52,7 @@ def cli() -> None:
       minialex predict RUN cat.jpg      what is in these images
       minialex summary                  the network, layer by layer
       minialex gradcheck                every gradient against its definition
+      minialex trace relu               what one thread of a CUDA kernel does, without a GPU
 
     Each command explains itself: minialex COMMAND --help.
     """

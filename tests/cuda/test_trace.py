@@ -32,7 +32,7 @@ def test_a_thread_is_followed_line_by_line():
     assert lines == [
         "relu_forward<float>, grid (2, 1, 1), block (4, 1, 1): "
         "what thread (1, 0, 0) of block (1, 0, 0) does",
-        f"relu.cu:{number}".ljust(20) + text,
+        f"relu.cu:{number}".ljust(23) + text,
         "        reads   x[5] = x[1, 2]: 3.0",
         "        writes  y[5] = y[1, 2]: 3.0",
         "        returns",

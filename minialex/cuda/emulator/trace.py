@@ -12,7 +12,9 @@ from minialex.cuda.emulator import interface as i
 from minialex.cuda.emulator.lines import Line, Lines
 from minialex.cuda.emulator.report import Named
 
-_COLUMN = 20
+_COLUMN = 23
+"""Where the text begins beside a place; a longer place pushes it on."""
+
 _INDENT = " " * 8
 
 
@@ -24,7 +26,8 @@ def trace_lines(events: Sequence[i.Event], arrays: Sequence[Named], lines: Lines
         line = lines.of(event.place)
         # A barrier's line is shown anew each time: a loop's rounds are then told apart.
         if line != shown and event.kind != i.END:
-            yield f"{PurePath(line[0]).name}:{line[1]}".ljust(_COLUMN) + lines.text(line)
+            place = f"{PurePath(line[0]).name}:{line[1]} "
+            yield place.ljust(_COLUMN) + lines.text(line)
         shown = None if event.kind == i.BARRIER else line
         yield _INDENT + _what(event, arrays)
 

@@ -1,0 +1,81 @@
+"""``minialex trace``: what one thread of a kernel does, line by line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from minialex.check import CASES, Pair
+from minialex.cli.options import SectionCommand, console, messages
+from minialex.study import tracing
+
+
+def _indices(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, ...]:
+    words = value.split(",")
+    if len(words) > 3 or not all(word.isdecimal() for word in words):
+        raise click.BadParameter(f"{value!r} is not up to three indices from 0, as in 3,2")
+    return tuple(map(int, words))
+
+
+def _indices_option(name: str, what: str) -> Callable[..., Any]:
+    shown = {"default": "0", "show_default": True, "metavar": "X,Y,Z"}
+    return click.option(name, callback=_indices, help=what, **shown)  # type: ignore[arg-type]
+
+
+@click.command(cls=SectionCommand, short_help="What one thread of a kernel does, line by line.")
+@click.argument("op")
+@click.option(
+    "--implementation", metavar="NAME", help="Such as tiled.  [the one that runs on a GPU]"
+)
+@click.option("--case", metavar="NAME", help="What to run on, a case of gradcheck's.  [the first]")
+@click.option("--kernel", metavar="NAME", help="Which kernel.  [those of the forward pass]")
+@_indices_option("--thread", "The thread in its block.")
+@_indices_option("--block", "The block in its grid.")
+@click.option("--list", "listing", is_flag=True, help="List what there is to choose from instead.")
+def trace(
+    op: str,
+    implementation: str | None,
+    case: str | None,
+    kernel: str | None,
+    thread: tuple[int, ...],
+    block: tuple[int, ...],
+    listing: bool,
+) -> None:
+    """Run OP's CUDA kernels on the CPU, and show what one thread does.
+
+    Each line of a kernel stands where the thread comes to it, with file and number, and below it
+    what it reads, writes, changes, exchanges with its warp and waits for. The numbers are those of
+    a small case that gradcheck tries, in float32. A kernel that goes wrong on the way, in this
+    thread or another, ends in an error that names the line: accesses outside an array, races,
+    barriers that not all threads reach.
+
+    \b
+    Examples:
+      minialex trace relu
+      minialex trace conv2d --implementation tiled --thread 3,1
+      minialex trace conv2d --implementation tiled --list
+      minialex trace conv2d --implementation tiled --kernel conv2d_weight_gradient_tiled
+    """
+    pair, chosen = tracing.find(op, implementation, case)
+    if listing:
+        _list(pair, tracing.trace(pair, chosen))
+        return
+    done = tracing.trace(pair, chosen, kernel, thread, block)
+    for line in done.lines:
+        # what the thread does stands back behind the kernel's text
+        console.print(line, style="cyan" if line.startswith(" ") else None)
+    if kernel is None and done.backward:
+        messages.print(f"--kernel shows those of backward: {', '.join(done.backward)}")
+
+
+def _list(pair: Pair, found: tracing.Trace) -> None:
+    op = pair.op.name
+    console.print(f"implementations  {', '.join(tracing.kernels_of(op))}")
+    console.print(f"kernels of {pair.name}")
+    console.print(f"  forward        {', '.join(found.forward)}")
+    console.print(f"  backward       {', '.join(found.backward)}")
+    console.print("cases")
+    for case in CASES[op]:
+        console.print(f"  {case.name}")

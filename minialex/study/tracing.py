@@ -1,0 +1,121 @@
+"""What one thread of an op's kernels does, on a case that the op is checked on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import minialex.ops  # noqa: F401 - fills OPS
+from minialex.arrays import CPU
+from minialex.autograd import OPS
+from minialex.check import CASES, Case, Pair
+from minialex.check.case import generator
+from minialex.cuda import emulated
+from minialex.errors import MinialexError
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a thread did, and which kernels ran.
+
+    Attributes
+    ----------
+    lines : list of str
+        What it did, line by line.
+    forward, backward : list of str
+        The kernels that each of them launched, in the order of their first launches.
+    """
+
+    lines: list[str]
+    forward: list[str]
+    backward: list[str]
+
+
+def kernels_of(op: str) -> list[str]:
+    """Return the names of the implementations of `op` that are kernels of this library."""
+    there = OPS[op].implementations.items()
+    elsewhere = [(name, one) for name, one in there if one.why_not(CPU)]
+    with emulated():
+        return [name for name, one in elsewhere if not one.why_not(CPU)]
+
+
+def find(op: str, implementation: str | None, case: str | None) -> tuple[Pair, Case]:
+    """Return the implementation of that name, by default what a GPU runs, and the case.
+
+    Raises
+    ------
+    MinialexError
+        If there is no such op, implementation or case, or it is not in kernels.
+    """
+    _check("op in CUDA kernels", op, [name for name in OPS if kernels_of(name)])
+    name = implementation or OPS[op].kernel
+    _check(f"implementation of {op} in CUDA kernels", name, kernels_of(op))
+    cases = [one for one in CASES[op] if case in (None, one.name)]
+    if not cases:
+        raise MinialexError(f"{op} has no case {case!r}: minialex trace {op} --list names them")
+    return Pair(OPS[op], name, name, np.dtype(np.float32)), cases[0]
+
+
+def trace(
+    pair: Pair,
+    case: Case,
+    kernel: str | None = None,
+    thread: tuple[int, ...] = (0,),
+    block: tuple[int, ...] = (0,),
+) -> Trace:
+    """Run forward and backward, and write down what one thread does.
+
+    Parameters
+    ----------
+    pair : Pair
+    case : Case
+    kernel : str, optional
+        Which kernel to trace; by default those that forward launches.
+    thread, block : tuple of int
+        The thread: up to three indices x, y, z, and those of its block.
+
+    Raises
+    ------
+    MinialexError
+        If no such kernel is launched, or none has such a thread.
+    EmulationError
+        If a kernel does what it must not.
+    """
+
+    def running(mode: str) -> Any:
+        return emulated(mode, kernel=kernel, thread=thread, block=block, write=lambda line: None)
+
+    inputs = pair.placed(case.draw(pair.op.name))
+    with running("traced") as forward:
+        y, saved = pair.run(inputs, case.params)
+    gy = generator(pair.op.name, case.name, "trace").standard_normal(y.shape).astype(y.dtype)
+    wanted = case.differentiable(inputs)
+    with running("traced" if kernel else "fast") as backward:
+        pair.pull(gy, saved, case.params, tuple(i in wanted for i in range(len(inputs))))
+    lines = [*forward.lines, *backward.lines]
+    found = Trace(lines, _names(forward.launches), _names(backward.launches))
+    _check_traced(found, f"{pair.op.name} {pair.name}, case {case.name!r}", kernel)
+    return found
+
+
+def _names(launches: Iterable[str]) -> list[str]:
+    """Return the kernels' names without their template arguments, each once."""
+    return list(dict.fromkeys(name.partition("<")[0] for name in launches))
+
+
+def _check_traced(found: Trace, run: str, kernel: str | None) -> None:
+    if not found.lines and kernel is None:
+        raise MinialexError(f"{run}: forward launches no kernel: choose another --case")
+    if not found.lines:
+        there = ", ".join(dict.fromkeys([*found.forward, *found.backward]))
+        raise MinialexError(f"{run}: no kernel {kernel!r} is launched, but: {there}")
+    if all(": has no thread " in line for line in found.lines):
+        raise MinialexError(found.lines[0])
+
+
+def _check(what: str, name: str, there: list[str]) -> None:
+    if name not in there:
+        raise MinialexError(f"there is no {what} named {name!r}; there is: {', '.join(there)}")
