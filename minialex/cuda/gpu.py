@@ -9,7 +9,7 @@ import numpy as np
 
 from minialex.cuda.arguments import Bound
 from minialex.cuda.signature import Signature, signatures
-from minialex.cuda.source import Source
+from minialex.cuda.source import Source, complaints
 from minialex.errors import MinialexError
 
 OPTIONS = ("-std=c++17",)
@@ -39,16 +39,23 @@ def _function(cupy: Any, source: Source, signature: Signature, bound: Bound) -> 
     expression = signature.expression(bound.binding)
     key = (source.digest, expression, bound.device.index)
     if key not in _functions:
-        _check_architecture(cupy, source, bound)
+        have = int(cupy.cuda.Device(bound.device.index).compute_capability)
+        _check_architecture(source, bound, have)
         names = together(source, signature, bound.binding)
         module = cupy.RawModule(code=source.text, options=OPTIONS, name_expressions=names)
-        for name in names:
-            _functions[source.digest, name, bound.device.index] = module.get_function(name)
+        try:
+            # CuPy compiles when it is asked for the first of them.
+            for name in names:
+                _functions[source.digest, name, bound.device.index] = module.get_function(name)
+        except cupy.cuda.compiler.CompileException as error:
+            raise MinialexError(
+                f"{expression} of {source.file} does not compile for {bound.device} (sm_{have}):"
+                "\n  " + "\n  ".join(complaints(str(error)))
+            ) from None
     return _functions[key]
 
 
-def _check_architecture(cupy: Any, source: Source, bound: Bound) -> None:
-    have = int(cupy.cuda.Device(bound.device.index).compute_capability)
+def _check_architecture(source: Source, bound: Bound, have: int) -> None:
     if have < source.needs:
         raise MinialexError(
             f"{source.file} needs a GPU of sm_{source.needs} or later, {bound.device} is "

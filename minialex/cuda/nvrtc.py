@@ -148,10 +148,9 @@ def _compile(
         try:
             nvrtc.compileProgram(program, options)
         except nvrtc.NVRTCError as error:
-            errors = [line for line in nvrtc.getProgramLog(program).splitlines() if "error" in line]
+            said = source.complaints(nvrtc.getProgramLog(program)) or [str(error)]
             raise MinialexError(
-                f"{text.file} does not compile for {architecture}:\n  "
-                + "\n  ".join(errors[:5] or [str(error)])
+                f"{text.file} does not compile for {architecture}:\n  " + "\n  ".join(said)
             ) from None
         lowered = {name: nvrtc.getLoweredName(program, name) for name in names}
         return lowered, nvrtc.getProgramLog(program)

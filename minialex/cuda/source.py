@@ -1,4 +1,4 @@
-"""The text of the kernels: where it lies, and what a compiler is given of it.
+"""The text of the kernels: where it lies, what a compiler is given of it, and what it says.
 
 A kernel file is compiled as one text: ``common.cuh``, every ``#include "..."`` expanded in place,
 then the file itself, with ``#line`` directives so that errors name the real file and line. A
@@ -97,6 +97,12 @@ def read(file: str | Path) -> Source:
     header = _expand(kernel_folder() / COMMON, files)
     body = _expand(path, files)
     return Source(str(file), _text(path), header + body, files)
+
+
+def complaints(log: str) -> list[str]:
+    """Return the first errors that a compiler's log has, or its first lines where it names none."""
+    lines = log.splitlines()
+    return [line for line in lines if " error: " in line][:5] or lines[:5]
 
 
 def forget() -> None:

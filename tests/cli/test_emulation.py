@@ -2,12 +2,16 @@
 
 import json
 import re
+import sys
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 
 from minialex import cuda
 from tests.cli.conftest import TINY
 from tests.cli.test_bad_input import refused
+from tests.device_double import make_cupy
 
 
 @pytest.fixture
@@ -101,6 +105,31 @@ def test_without_a_compiler_it_says_what_to_install(minialex, photos, monkeypatc
     monkeypatch.setenv("CXX", "no-such-compiler")
     answer = minialex("train", photos, *TINY, "--emulate", "--stop-after", 1)
     refused(answer, "no-such-compiler", "set it to a C++ compiler")
+
+
+def breaking_cupy():
+    """Return a stand-in for CuPy whose compiler takes no kernel."""
+    cupy = make_cupy()
+    cupy.cuda.compiler = SimpleNamespace(CompileException=type("Refused", (Exception,), {}))
+
+    def refuse(name):
+        raise cupy.cuda.compiler.CompileException("prepare.cu(9): error: expected a ';'")
+
+    cupy.RawModule = lambda **_: SimpleNamespace(get_function=refuse)
+    cupy.cuda.Device = type("Device", (nullcontext,), {"compute_capability": "90"})
+    return cupy
+
+
+@pytest.mark.parametrize("where", ["--emulate", "--device=cuda:0"])
+def test_a_kernel_that_does_not_compile(minialex, photos, monkeypatch, where):
+    monkeypatch.setitem(sys.modules, "cupy", breaking_cupy())
+    with cuda.edited("prepare.cu", "2 * x.blue", "2 * x.violet"):
+        answer = minialex("train", photos, *TINY, where, "--stop-after", 1)
+    assert answer.status == 2
+    assert "Traceback" not in answer.err
+    first, error = answer.err.splitlines()
+    assert re.match(r"minialex: error: prepare.* does not compile", first)
+    assert re.match(r"  prepare\.cu.* error: ", error)
 
 
 def test_a_command_without_a_word(minialex):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -103,7 +104,7 @@ def cupy(monkeypatch):
     compiled = []
 
     class Fake(Cupy):
-        modules = compiled
+        modules, log = compiled, ""
 
         class RawModule:
             def __init__(self, *, code, options, name_expressions):
@@ -112,11 +113,15 @@ def cupy(monkeypatch):
                 compiled.append(self)
 
             def get_function(self, name):
+                if Fake.log:
+                    raise Fake.cuda.compiler.CompileException(Fake.log)
                 return self.functions[name]
 
         class cuda:  # noqa: N801
             class Device(contextlib.nullcontext):
                 compute_capability = "75"
+
+            compiler = SimpleNamespace(CompileException=type("Refused", (Exception,), {}))
 
     monkeypatch.setitem(sys.modules, "cupy", Fake)
     monkeypatch.setattr(gpu, "_functions", {})
@@ -166,6 +171,35 @@ def test_a_null_pointer_and_much_shared_memory(cupy):
     assert shared == 100_000
     assert args[1] == 0
     assert args[1].dtype == np.uint64
+
+
+LOG = """relu.cu(31): error: identifier "nothing" is undefined
+      y[i] = nothing;
+             ^
+
+relu.cu(40): warning #177-D: variable "k" was declared but never referenced
+
+1 error detected in the compilation of "a1b2.cu".
+"""
+
+
+def test_a_kernel_that_does_not_compile_is_named_with_file_gpu_and_the_compilers_errors(cupy):
+    cupy.log, x = LOG, cupy.ndarray(4)
+    with pytest.raises(MinialexError) as caught:
+        forward(1, 32, x, cupy.ndarray(4), 4)
+    assert str(caught.value).splitlines() == [
+        "relu_forward<float> of relu.cu does not compile for cuda:0 (sm_75):",
+        '  relu.cu(31): error: identifier "nothing" is undefined',
+    ]
+    cupy.log = ""
+    forward(1, 32, x, cupy.ndarray(4), 4)
+    assert cupy.modules[-1].functions["relu_forward<float>"].launches
+
+
+def test_what_a_compiler_says_without_an_error_is_shown_from_its_beginning(cupy):
+    cupy.log, x = "out of memory\nwhile optimising\n", cupy.ndarray(4)
+    with pytest.raises(MinialexError, match=r"\(sm_75\):\n  out of memory\n  while optimising$"):
+        forward(1, 32, x, cupy.ndarray(4), 4)
 
 
 def test_an_older_gpu_than_the_file_needs(cupy):

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from minialex.cuda.emulator.errors import EmulationError
 from minialex.cuda.emulator.interface import SHARED_STRUCTURES
+from minialex.cuda.source import complaints
 from minialex.errors import MinialexError
 
 _HERE = Path(__file__).resolve().parent
@@ -261,10 +262,10 @@ def _make(path: Path, steps: Callable[[str], list[list[str]]], text: str, kernel
 
 
 def _failure(kernel: str, output: str) -> EmulationError:
-    errors = [line for line in output.splitlines() if " error: " in line][:5]
-    first = re.match(r"(?P<file>[^:]+):(?P<line>\d+)", errors[0]) if errors else None
+    said = complaints(output)
+    first = re.match(r"(?P<file>[^:]+):(?P<line>\d+)", said[0]) if said else None
     return EmulationError(
-        f"{kernel} does not compile:\n  " + "\n  ".join(errors or output.splitlines()[:5]),
+        f"{kernel} does not compile:\n  " + "\n  ".join(said),
         kind="compile",
         kernel=kernel,
         file=first["file"] if first else "",
