@@ -7,6 +7,7 @@ from minialex import Tensor, ops
 from minialex.autograd import OPS
 from minialex.check.case import generator
 from minialex.check.cases import CASES
+from minialex.check.suite import as_given
 from minialex.reference import dropout as kept
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
@@ -110,12 +111,13 @@ def test_outputs_and_gradients(name, case):
     ours = [
         None if a is None else Tensor(a, requires_grad=i in wanted) for i, a in enumerate(inputs)
     ]
-    y = OPS[name](*ours, **case.params)
+    with as_given(*inputs):
+        y = OPS[name](*ours, **case.params)
+        gy = generator(name, case.name, "peer").standard_normal(y.shape)
+        y.backward(gy)
     peers = [theirs(a, i in wanted) for i, a in enumerate(inputs)]
     expected = THEIRS[name](*peers, **case.params)
     compare(y.data, expected)
-    gy = generator(name, case.name, "peer").standard_normal(y.shape)
-    y.backward(gy)
     expected.backward(torch.from_numpy(np.asarray(gy)).to(expected.dtype))
     for i in wanted:
         compare(ours[i].grad, peers[i].grad)

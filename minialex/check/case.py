@@ -47,6 +47,8 @@ class Case:
         The type of the output where it is not that of the inputs.
     lands : Device, optional
         Where the output lives if it is not where the inputs do.
+    nan_for_infinity : tuple of str
+        Implementations that may give NaN where the truth is infinite.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Case:
     answer: Answer | None = None
     result: np.dtype[Any] | None = None
     lands: Device | None = None
+    nan_for_infinity: tuple[str, ...] = ()
 
     def draw(self, op: str) -> Inputs:
         """Return the inputs: the same ones every time for the same op and name."""

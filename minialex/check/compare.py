@@ -20,13 +20,16 @@ def wrong(what: str, *detail: str) -> Finding:
 
 
 def values(what: str, got: Array, want: Array, size: Array, share: float) -> Finding:
-    """Compare `got` with `want`; it may be off by `share` of the largest finite `size`."""
+    """Compare `got` with `want`; it may be off by `share` of the largest finite `size`.
+
+    Infinities and NaN must be the same in both.
+    """
     if got.shape != want.shape:
         return wrong(what, f"the shape is {got.shape}, it must be {want.shape}")
     bound = share * float(size.max(initial=0, where=np.isfinite(size)))
     if not got.size:
         return Finding(what, Verdict.PASS, 0.0, bound, 0)
-    error = _distance(got, want)
+    error = distance(got, want)
     place = np.unravel_index(error.argmax(), error.shape)
     largest = float(error[place])
     if largest <= bound:
@@ -44,7 +47,7 @@ def output(got: Array, problem: Problem, share: float) -> Finding:
     finding = values("output", got, want, problem.size, share)
     if finding.verdict is not Verdict.FAIL or got.shape != want.shape:
         return finding
-    error, exact = _distance(got, want), np.zeros(want.shape)
+    error, exact = distance(got, want), np.zeros(want.shape)
     # where it is not finite, only the places say something
     right = np.where(np.isfinite(got), want, np.nan)
     truth = Elements(right, exact, exact > 0, np.ones(want.shape, int))
@@ -55,7 +58,7 @@ def output(got: Array, problem: Problem, share: float) -> Finding:
     return dataclasses.replace(finding, detail=detail)
 
 
-def _distance(got: Array, want: Array) -> Array:
+def distance(got: Array, want: Array) -> Array:
     """Return |got - want|: 0 for equal infinities, infinite where one alone is not a number."""
     with np.errstate(invalid="ignore"):
         error = np.abs(got.astype(np.float64) - want)

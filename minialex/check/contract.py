@@ -17,6 +17,7 @@ from minialex import arrays
 from minialex.arrays import Array
 from minialex.check import noise
 from minialex.check.case import Case, Inputs
+from minialex.check.compare import distance
 from minialex.check.suite import Pair, gradient_sizes, posed
 
 
@@ -131,14 +132,14 @@ class _Trial:
         if a is None or b is None:
             return a is b
         got, want = (arrays.to_numpy(v).astype(np.float64) for v in (a, b))
-        return bool(np.all(np.abs(got - want) <= self._bounds[k]))
+        return bool(np.all(distance(got, want) <= self._bounds[k]))
 
     @functools.cached_property
     def _bounds(self) -> list[float]:
         return [
             0.0
             if size is None
-            else float(size.max(initial=0))
+            else float(size.max(initial=0, where=np.isfinite(size)))
             * noise.allowed(self.pair.dtype, self.problem.operations_of(size.size))
             for size in gradient_sizes(self.pair.op, self.case, self.problem)
         ]

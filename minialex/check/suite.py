@@ -5,6 +5,7 @@ No code here knows any op: what is tried stands in `cases`, what is right in ``m
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from minialex import reference as definitions
 from minialex.arrays import CPU, Array, Device
 from minialex.autograd import Cost, Implementation, Op
 from minialex.check import compare, noise
-from minialex.check.case import Case, Inputs, cast, generator
+from minialex.check.case import Case, Inputs, cast, generator, is_float
 from minialex.check.numeric import Problem, pose
 from minialex.check.verdict import Finding, Verdict, worst
 
@@ -60,7 +61,8 @@ class Pair:
 
     def run(self, inputs: Inputs, params: Any) -> tuple[Array, tuple[Any, ...]]:
         """Return what forward returns, for inputs that are on the device."""
-        return self.implementations()[0].forward(*inputs, **params)
+        with as_given(*inputs):
+            return self.implementations()[0].forward(*inputs, **params)
 
     def pull(
         self,
@@ -74,7 +76,8 @@ class Pair:
         backward = self.implementations()[1]
         extras = {"needs": needs, "out": out or (None,) * len(needs)}
         given = {name: extras[name] for name in backward.takes}
-        return backward.backward(gy, saved, **params, **given)
+        with as_given(gy, *saved):
+            return backward.backward(gy, saved, **params, **given)
 
     def placed(self, inputs: Inputs) -> Inputs:
         """Return the inputs in the type and on the device."""
@@ -100,6 +103,16 @@ class Pair:
         gy = arrays.to_device(gy.astype(y.dtype), arrays.device_of(y))
         needs = tuple(i in wanted for i in range(len(inputs)))
         return on_host(self.pull(gy, saved, params, needs))
+
+
+def as_given(*values: Any) -> np.errstate | contextlib.nullcontext[None]:
+    """Keep NumPy from warning of NaN where what is given is not finite already."""
+    finite = all(np.isfinite(arrays.to_numpy(v)).all() for v in values if _is_float(v))
+    return contextlib.nullcontext() if finite else np.errstate(invalid="ignore")
+
+
+def _is_float(value: Any) -> bool:
+    return hasattr(value, "dtype") and is_float(value)
 
 
 def on_host(gradients: Inputs) -> Inputs:
@@ -250,7 +263,15 @@ def check(
 
 def _output(pair: Pair, problem: Problem, y: Array, case: Case) -> Finding:
     share = noise.allowed(case.result or pair.dtype, problem.operations_of(problem.y.size))
-    return compare.output(arrays.to_numpy(y), problem, share)
+    got = _restored(arrays.to_numpy(y), problem.y, pair.forward in case.nan_for_infinity)
+    return compare.output(got, problem, share)
+
+
+def _restored(got: Array, want: Array, nan_for_infinity: bool) -> Array:
+    """Return `got`, with infinity for NaN where it is to be infinite and NaN will do."""
+    if not nan_for_infinity or got.shape != want.shape:
+        return got
+    return np.where(np.isnan(got) & np.isinf(want), want, got)
 
 
 def _gradients(
@@ -267,7 +288,7 @@ def _gradients(
                 yield compare.wrong(what, "it has no gradient, but backward returned one")
         elif g is None or size is None:
             yield compare.wrong(what, "backward returned None")
-        else:
+        elif case.answer is None or np.isfinite(problem.y).all():
             unit = max(pair.dtype, narrow, key=noise.unit)
             share = noise.allowed(unit, problem.operations_of(g.size))
             finding = compare.gradient(what, g, problem, k, share * size, rng)
@@ -280,16 +301,18 @@ def _answers(pair: Pair, case: Case) -> Iterator[Finding]:
     """Compare with the gradients that are known, as they are at ties and kinks."""
     if case.answer is None:
         return
-    inputs = case.draw(pair.op.name)
+    inputs, gy = case.draw(pair.op.name), case.answer.gy
     wanted = case.differentiable(inputs)
-    grads = pair.gradients(inputs, case.answer.gy, case.params, wanted)
+    grads = pair.gradients(inputs, gy, case.params, wanted)
+    largest = np.abs(gy).max(initial=0, where=np.isfinite(gy))
     for k, (g, want) in enumerate(zip(grads, case.answer.gradients, strict=True)):
         if want is not None:
             what = f"known gradient of input {k}"
             if g is None:
                 yield compare.wrong(what, "backward returned None")
             else:
-                size = np.maximum(np.abs(want), np.abs(case.answer.gy).max(initial=0))
+                size = np.maximum(np.abs(want), largest)
+                g = _restored(g, want, pair.backward in case.nan_for_infinity)
                 yield compare.values(what, g, want, size, noise.allowed(pair.dtype, 1))
 
 

@@ -20,6 +20,11 @@ to stay in cache while the product reads them, and each core has its own images.
     gx = gy^T filters, each patch added up where it was cut; where the stride allows it, only
          along the height, while along the width gy is cut into patches and multiplied
     gw = gy patches, summed over blocks, then over cores, always in the same order
+
+Numbers that are not finite come out where these formulas have them, in all implementations but
+"winograd" and "tf32x3", which say what they do. Only what weights that are not finite make of the
+places where they meet padding, or no output at all, is not promised: some multiply them by zeros
+there, which gives NaN, and some leave that out.
 """
 
 from __future__ import annotations

@@ -8,8 +8,9 @@
 
 A rung is three functions, which launch kernels for y, gx and gw; all share the bias gradient. They
 take C-contiguous arrays of up to 2^31 - 2^16 elements. saved = (x, w), as for every implementation,
-so rungs can be mixed: the forward of one with the backward of another. cuDNN is a rung as well,
-with a bias gradient of its own: see ``conv2d_cudnn``.
+so rungs can be mixed: the forward of one with the backward of another. tf32x3 gives NaN where the
+others give an infinity: it takes numbers apart, and infinity minus infinity is none. cuDNN is a
+rung as well, with a bias gradient of its own: see ``conv2d_cudnn``.
 """
 
 from __future__ import annotations

@@ -21,6 +21,10 @@ error in float32 is about ten times that of "array": 3e-6 of the output's instea
 Any other convolution, and one of which this would save less than a third of the multiplications
 (of very few images, for instance, as the filters are transformed for all of them together), is
 computed as "array" does. saved = (x, w).
+
+Numbers that are not finite spread further than the formula of convolution has it, since tiles are
+put together from sums and differences of all they see: an infinity becomes NaN, and so does all
+that its tile gives. Other tiles, and so other images, are untouched.
 """
 
 from __future__ import annotations

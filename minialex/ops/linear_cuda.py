@@ -5,7 +5,8 @@
     register_blocked   kernels/linear.cu               sums in registers, vectors, double buffering
     tf32x3             kernels/linear_tensor_core.cu   the same on tensor cores (sm_80 and later)
 
-saved = (x, w), as for every implementation.
+saved = (x, w), as for every implementation. tf32x3 gives NaN where the others give an infinity: it
+takes numbers apart, and infinity minus infinity is none.
 """
 
 from __future__ import annotations

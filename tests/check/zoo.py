@@ -66,6 +66,16 @@ FAULTS = [
     Fault("without the sum", "softmax", f.softmax_alone),
     Fault("sum over another axis", "softmax", f.softmax_other_axis),
     Fault("without exp", "log_softmax", f.log_softmax_without_exp),
+    Fault(
+        "NaN taken for 0",
+        "linear",
+        f.spoiled("linear", lambda g: np.where(np.isnan(g), 0, g)),
+    ),
+    Fault(
+        "what is not finite spoils every image",
+        "conv2d",
+        f.spoiled("conv2d", lambda g: g + 0 * g.sum()),
+    ),
     Fault("1 / N forgotten", "cross_entropy", f.entropy("scale"), "too large"),
     Fault("class weights forgotten", "cross_entropy", f.entropy("weights")),
     Fault("smoothing forgotten", "cross_entropy", f.entropy("smoothing")),

@@ -134,6 +134,24 @@ def test_it_rounds_as_little_as_its_docstring_says(normal, C, O, size, taps):
         assert error < 5e-6
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_not_finite_spoils_its_tile_and_no_more(normal, bad):
+    x, w, b, gy = normal(9, 3, 17, 17), normal(4, 3, 3, 3), normal(4), normal(9, 4, 17, 17)
+    params = ONE | {"padding": (1, 1), "groups": 1}
+    x[2, 1, 8, 8] = bad
+    with np.errstate(invalid="ignore"):
+        (y, gx, *_), (right, right_gx, *_) = (
+            everything(one, x, w, b, gy, **params) for one in (WINOGRAD, ARRAY)
+        )
+    assert not np.isfinite(y[~np.isfinite(right)]).any()
+    # tiles give 5 x 5 outputs; the bad pixel is seen by that of outputs 5 to 9 alone
+    near = np.zeros(y.shape, bool)
+    near[2, :, 5:10, 5:10] = True
+    np.testing.assert_array_equal(np.isfinite(y), ~near)
+    np.testing.assert_allclose(y[~near], right[~near], rtol=0, atol=1e-11)
+    np.testing.assert_allclose(gx, right_gx, rtol=0, atol=1e-11)
+
+
 def test_a_frozen_layer_gets_no_gradient(normal):
     x, w, b, gy = normal(9, 3, 10, 10), normal(4, 3, 3, 3), normal(4), normal(9, 4, 10, 10)
     params = ONE | {"padding": (1, 1), "groups": 1}

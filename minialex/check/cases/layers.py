@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from minialex.check.case import Answer, Case
+from minialex.check.cases import not_finite
 from minialex.check.cases.inputs import Draw, constant, extreme, normal
 
 
@@ -148,6 +149,7 @@ CASES: dict[str, list[Case]] = {
         linear("more axes", (2, 3, 4), 5),
         linear("a row without a batch", (4,), 3),
         linear("empty batch", (0, 4), 3),
+        *not_finite.products(),
     ],
     "local_response_norm": [
         lrn("AlexNet's constants", (2, 7, 3, 2), *PAPER),
@@ -167,6 +169,7 @@ CASES: dict[str, list[Case]] = {
         lrn("window of 63", (1, 100, 1, 3), 63, 0.1, 0.6, 1.0),
         lrn("256 channels", (1, 256, 1, 2), 5, 0.7, 0.75, 2.0),
         lrn("empty batch", (0, 3, 2, 2), 3, 0.7, 0.75, 2.0),
+        *not_finite.normalisations(),
     ],
     "dropout": [
         dropout("half", (3, 5), 0.5, 1, 0),

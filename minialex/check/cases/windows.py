@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minialex.check.case import Answer, Case
+from minialex.check.cases import not_finite
 from minialex.check.cases.inputs import constant, distinct, normal, tied
 
 Pair = tuple[int, int]
@@ -161,6 +162,7 @@ CASES: dict[str, list[Case]] = {
         conv("1x1025", (1, 1, 1, 1025), 1, (1, 5), stride=(1, 4)),
         conv("batch of 7", (7, 1, 4, 4), 2, (3, 3)),
         conv("empty batch", (0, 2, 4, 4), 3, (3, 3)),
+        *not_finite.convolutions(),
     ],
     "max_pool2d": [
         *_pools(),
