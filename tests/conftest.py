@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from minialex import arrays
+from minialex import arrays, memory
 from minialex.autograd import OPS, ROUTINES
 
 settings.register_profile("suite", deadline=None, derandomize=True, max_examples=25)
@@ -31,6 +31,7 @@ def poisoned_memory(monkeypatch):
         return a
 
     monkeypatch.setattr(np, "empty", empty)
+    monkeypatch.setattr(memory, "LEAST", float("inf"))
 
 
 def pytest_addoption(parser):

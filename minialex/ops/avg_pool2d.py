@@ -17,7 +17,7 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from minialex import cuda, threads
+from minialex import cuda, memory, threads
 from minialex.arrays import Array, array_module
 from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tensor, as_tensor
 from minialex.ops._launching import packed
@@ -37,7 +37,7 @@ def forward(
     (KH, KW), (sh, sw), (ph, pw) = kernel_size, stride, padding
     OH, OW = (positions(*s) for s in zip((H, W), kernel_size, stride, padding, strict=True))
     counts = _counts(xp, (H, W), kernel_size, stride, padding, count_include_pad)
-    y = xp.empty((N, C, OH, OW), x.dtype)
+    y = memory.empty(xp, (N, C, OH, OW), x.dtype)
 
     def some(blocks: list[slice]) -> None:
         for block in blocks:
@@ -63,7 +63,7 @@ def backward(
     (KH, KW), (sh, sw), (ph, pw) = kernel_size, stride, padding
     OH, OW = gy.shape[2:]
     counts = _counts(xp, (H, W), kernel_size, stride, padding, count_include_pad)
-    gx = xp.empty((N, C, H, W), gy.dtype)
+    gx = memory.empty(xp, (N, C, H, W), gy.dtype)
 
     def some(blocks: list[slice]) -> None:
         for block in blocks:

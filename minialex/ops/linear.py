@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from minialex import threads
+from minialex import memory, threads
 from minialex.arrays import Array, array_module
 from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tensor, as_tensor
 from minialex.ops._shapes import ITEM_BYTES
@@ -25,7 +25,7 @@ def forward(x: Array, w: Array, b: Array | None = None) -> tuple[Array, tuple[Ar
     """Return x w^T + b, each worker computing some of the features."""
     xp, (O, I) = array_module(x), w.shape
     rows = x.reshape(-1, I)
-    y = xp.empty((len(rows), O), x.dtype)
+    y = memory.empty(xp, (len(rows), O), x.dtype)
 
     def some(features: slice) -> None:
         # with the weights on the left, BLAS takes them as they lie
@@ -54,13 +54,13 @@ def backward(
 
 def _data_gradient(gy: Array, w: Array) -> Array:
     xp, I = array_module(gy), w.shape[1]
-    gx = xp.empty((len(gy), I), gy.dtype)
+    gx = memory.empty(xp, (len(gy), I), gy.dtype)
 
     def some(features: slice) -> None:
         xp.matmul(gy, w[:, features], out=gx[:, features])
 
     threads.run(some, _pieces(xp, w, I))
-    return gx  # type: ignore[no-any-return]
+    return gx
 
 
 def _weight_gradient(gy: Array, x: Array, w: Array, home: Array | None) -> Array:

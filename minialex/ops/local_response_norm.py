@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from math import prod
 
-from minialex import cuda, threads
+from minialex import cuda, memory, threads
 from minialex.arrays import Array, array_module
 from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tensor
 from minialex.ops._launching import check_counts, packed
@@ -49,7 +49,7 @@ def forward(
 ) -> tuple[Array, tuple[Array, Array]]:
     """Return `x` divided by (k + alpha times the sum of squares nearby) to the power beta."""
     xp = array_module(x)
-    y, s = (xp.empty(x.shape, x.dtype) for _ in range(2))
+    y, s = (memory.empty(xp, x.shape, x.dtype) for _ in range(2))
 
     def some(blocks: list[slice]) -> None:
         for block in blocks:
@@ -68,7 +68,7 @@ def backward(
     """Return the gradient of each channel: its own term, and one from every window it is in."""
     x, s = saved
     xp = array_module(x)
-    gx = xp.empty(x.shape, x.dtype)
+    gx = memory.empty(xp, x.shape, x.dtype)
 
     def some(blocks: list[slice]) -> None:
         for block in blocks:

@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from minialex import threads
+from minialex import memory, threads
 from minialex.arrays import Array, array_module
 from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tensor, as_tensor
 from minialex.ops._shapes import ITEM_BYTES
@@ -50,8 +50,8 @@ def forward(
     """Return the maxima, found by going through the places of all windows in order."""
     xp = array_module(x)
     OH, OW = (positions(*s) for s in zip(x.shape[2:], kernel_size, stride, padding, strict=True))
-    y = xp.empty((*x.shape[:2], OH, OW), x.dtype)
-    winner = xp.empty(y.shape, winner_type(kernel_size))
+    y = memory.empty(xp, (*x.shape[:2], OH, OW), x.dtype)
+    winner = memory.empty(xp, y.shape, winner_type(kernel_size))
     start = xp.asarray(_first_inside((OH, OW), kernel_size, stride, padding), winner.dtype)
 
     def some(blocks: list[slice]) -> None:

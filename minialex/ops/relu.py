@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from math import prod
 
-from minialex import cuda, threads
+from minialex import cuda, memory, threads
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients, Implementation, Op, Tensor
 from minialex.ops._launching import check_counts, packed
@@ -28,7 +28,7 @@ CACHE = 1 << 18
 def forward(x: Array) -> tuple[Array, tuple[Array]]:
     """Return max(x, 0)."""
     xp = array_module(x)
-    y = xp.empty(x.shape, x.dtype)
+    y = memory.empty(xp, x.shape, x.dtype)
     rows, y_rows = xp.atleast_1d(x, y)
 
     def some(blocks: list[slice]) -> None:
@@ -43,7 +43,7 @@ def backward(gy: Array, saved: tuple[Array]) -> Gradients:
     """Return `gy` where the output was positive."""
     (y,) = saved
     xp = array_module(y)
-    gx = xp.empty(y.shape, y.dtype)
+    gx = memory.empty(xp, y.shape, y.dtype)
     gy_rows, y_rows, gx_rows = xp.atleast_1d(gy, y, gx)
 
     def some(blocks: list[slice]) -> None:

@@ -1,0 +1,141 @@
+"""Memory for large arrays on the CPU that is used again, as CuPy's pool does it on a GPU.
+
+The system clears a large new array page by page as it is first touched, and takes the pages back
+when the array is freed: a training step would pay for all of its arrays anew each time. Arrays
+made here are cut from large regions instead, and go back into them when nobody looks at them any
+more. A region is first no more than addresses, of which those that were used become memory: cut
+from the lowest that are free, arrays need about as much as there ever was in use at once.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect
+from collections import deque
+from collections.abc import Callable
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from minialex.arrays import Array
+
+LEAST = 1 << 20
+"""Arrays of fewer bytes are left to NumPy: the C library uses their memory again itself."""
+
+REGION = 1 << 30
+"""How many bytes of addresses are asked for at once; more where one array takes more."""
+
+PAGE = 4096
+"""All blocks are whole pages."""
+
+Span = tuple[int, int]
+"""The addresses from the first up to, not including, the second."""
+
+
+class Pool:
+    """Regions of memory, and what of them is free.
+
+    Attributes
+    ----------
+    regions : dict from span to array
+        The memory itself.
+    free : list of spans
+        In rising order, neighbours joined.
+    """
+
+    def __init__(self) -> None:
+        self.regions: dict[Span, Array] = {}
+        self.free: list[Span] = []
+        # a block may come back while this thread is within `take`: it waits for the next call
+        self._back: deque[Span] = deque()
+        self._lock = threading.Lock()
+
+    def take(self, size: int) -> Span:
+        """Return the lowest free block of `size` bytes or more, in whole pages."""
+        size = _pages(size)
+        with self._lock:
+            self._collect()
+            i = next((i for i, (a, b) in enumerate(self.free) if b - a >= size), None)
+            if i is None:
+                i = self._insert(self._region(size))
+            start, stop = self.free.pop(i)
+            if start + size < stop:
+                self.free.insert(i, (start + size, stop))
+        return start, start + size
+
+    def give_back(self, block: Span) -> None:
+        """Make a block free; at any time, from any thread."""
+        self._back.append(block)
+
+    def release(self) -> None:
+        """Return the regions that are free as a whole to the system."""
+        with self._lock:
+            self._collect()
+            for region in [region for region in self.regions if region in self.free]:
+                self.free.remove(region)
+                del self.regions[region]
+
+    def _region(self, size: int) -> Span:
+        size = max(size, REGION)
+        # the page beyond keeps blocks of two regions from being neighbours
+        memory = np.empty(size + 2 * PAGE, np.uint8)
+        start = _pages(memory.ctypes.data)
+        self.regions[start, start + size] = memory
+        return start, start + size
+
+    def _collect(self) -> None:
+        while self._back:
+            self._insert(self._back.popleft())
+
+    def _insert(self, block: Span) -> int:
+        """Add a free block, joined with its neighbours, and return its place in the list."""
+        start, stop = block
+        i = bisect(self.free, block)
+        if i < len(self.free) and self.free[i][0] == stop:
+            stop = self.free.pop(i)[1]
+        if i > 0 and self.free[i - 1][1] == start:
+            i -= 1
+            start = self.free.pop(i)[0]
+        self.free.insert(i, (start, stop))
+        return i
+
+
+class _Lent:
+    """A block that arrays look at: NumPy keeps it until the last of them is gone."""
+
+    def __init__(
+        self, block: Span, give_back: Callable[[Span], None], shape: tuple[int, ...], typestr: str
+    ) -> None:
+        self.block, self.give_back = block, give_back
+        self.__array_interface__ = {
+            "version": 3,
+            "data": (block[0], False),
+            "shape": shape,
+            "typestr": typestr,
+        }
+
+    def __del__(self) -> None:
+        self.give_back(self.block)
+
+
+POOL = Pool()
+
+
+def empty(xp: Any, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+    """Return a new array of `xp`, ``numpy`` or ``cupy``, in which anything may stand."""
+    kind = np.dtype(dtype)
+    size = prod(shape) * kind.itemsize
+    if xp is not np or size < LEAST:
+        return xp.empty(shape, kind)  # type: ignore[no-any-return]
+    return np.asarray(_Lent(POOL.take(size), POOL.give_back, shape, kind.str))
+
+
+def release() -> None:
+    """Return memory that no array uses to the system."""
+    POOL.release()
+
+
+def _pages(size: int) -> int:
+    return -(-size // PAGE) * PAGE
