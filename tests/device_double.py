@@ -1,8 +1,9 @@
 """A stand-in for CuPy on a machine without a GPU: NumPy behind CuPy's refusals.
 
 Its arrays hold NumPy arrays but, as CuPy's do, refuse to become NumPy arrays unasked and to be
-mixed with them. Code that runs on it keeps its arrays on the device from end to end. It proves that
-and no more: nothing is compiled, and that CuPy has the functions is checked apart from it.
+mixed with them; and they refuse what a GPU would do in another order each time. Code that runs on
+it keeps its arrays on the device from end to end. It proves that and no more: nothing is compiled,
+and that CuPy has the functions is checked apart from it.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class ndarray:  # noqa: N801 - CuPy's name
         return _wrap(np.asarray(self.hidden[_unwrap(index)]))
 
     def __setitem__(self, index: Any, value: Any) -> None:
+        _refuse_repeats(self.hidden, _unwrap(index))
         self.hidden[_unwrap(index)] = _unwrap(value)
 
     def __len__(self) -> int:
@@ -73,6 +75,13 @@ class ndarray:  # noqa: N801 - CuPy's name
 
     def get(self) -> np.ndarray[Any, Any]:
         return self.hidden.copy()
+
+
+def _refuse_repeats(a: np.ndarray[Any, Any], index: Any) -> None:
+    """Refuse to write to an element several times: a GPU does so in any order."""
+    named = np.arange(a.size).reshape(a.shape)[index]
+    if np.unique(named).size != np.size(named):
+        raise ValueError("An element is written to several times, in an order that is not fixed.")
 
 
 def _unwrap(value: Any) -> Any:
@@ -162,6 +171,7 @@ class _Ufunc:
         return self.call(*args, **kw)
 
     def at(self, a: ndarray, index: Any, b: Any) -> None:
+        _refuse_repeats(a.hidden, _unwrap(index))
         self.hidden.at(a.hidden, _unwrap(index), _unwrap(b))
 
 

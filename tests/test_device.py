@@ -69,6 +69,14 @@ def test_the_double_refuses_what_cupy_refuses(cupy):
         there + np.ones(3)
 
 
+def test_the_double_refuses_what_a_gpu_does_in_any_order(cupy):
+    there, twice = cupy.asarray(np.zeros(3)), cupy.asarray(np.array([2, 0, 2]))
+    with pytest.raises(ValueError, match="an order that is not fixed"):
+        cupy.add.at(there, twice, cupy.asarray(np.ones(3)))
+    with pytest.raises(ValueError, match="an order that is not fixed"):
+        there[twice] = cupy.asarray(np.arange(3.0))
+
+
 def test_arrays_that_are_neither_are_refused():
     with pytest.raises(TypeError, match="expected a NumPy or CuPy array, got list"):
         arrays.array_module([1])

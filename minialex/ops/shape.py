@@ -24,6 +24,7 @@ import numpy.typing as npt
 from minialex import arrays
 from minialex.arrays import Array, Device, array_module, device_of, to_device
 from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tensor, as_tensor
+from minialex.ops._places import add_at, names_once
 from minialex.ops._shapes import ITEM_BYTES, normal_dims
 
 Saved = tuple[Any, ...]
@@ -60,14 +61,12 @@ def _getitem(x: Array, *, index: Any) -> tuple[Array, Saved]:
 
 
 def _getitem_back(gy: Array, saved: Saved, *, index: Any) -> Gradients:
-    xp = array_module(gy)
-    gx = xp.zeros(saved[0], gy.dtype)
+    gx = array_module(gy).zeros(saved[0], gy.dtype)
     words = index if isinstance(index, tuple) else (index,)
-    if all(word is None or word is ... or isinstance(word, int | slice) for word in words):
-        gx[index] = gy
+    if names_once(words):
+        gx[words] = gy
     else:
-        # an index array may name an element twice: both gradients count
-        xp.add.at(gx, index, gy)
+        add_at(gx, words, gy)
     return (gx,)
 
 

@@ -99,6 +99,14 @@ CASES: dict[str, list[Case]] = {
         _index("mask of rows", (2, 3), np.array([False, True])),
         _index("nothing", (5, 3), slice(0, 0)),
         _index("257 of 31 with repeats", (31,), np.arange(257) * 7 % 31),
+        _index("1025 times one of two rows", (2, 3), np.arange(1025) // 700),
+        _index("arrays around a slice", (3, 4, 5), np.array([2, 2, 0]), slice(1, 3), np.array([4])),
+        _index(
+            "a mask beside an array", (3, 4), np.array([True, False, True]), np.array([[1]] * 3)
+        ),
+        _index("dots before an array", (2, 3, 4), ..., np.array([3, 0, 3])),
+        _index("a new axis before an array", (4, 3), None, np.array([1, 1])),
+        _index("nobody", (5, 3), np.array([], int)),
     ],
     "concatenate": [
         _joined("two rows", 0, (1, 5), (1, 5)),
