@@ -12,6 +12,7 @@ import minialex
 from minialex import MinialexError, Tensor, arrays, models, ops, optim, using
 from minialex.autograd import OPS
 from minialex.check.cases import CASES
+from minialex.check.suite import as_given
 from minialex.data import Digits, Loader, Subset, evaluation
 from tests.device_double import make_cupy
 
@@ -101,20 +102,20 @@ def device_cases():
 def test_every_op_stays_on_the_device_and_gives_the_same(name, case, cupy):
     inputs = case.draw(name)
     implementation = OPS[name].implementations["array"]
-    y, saved = implementation.forward(*inputs, **case.params)
-    gy = np.random.default_rng(4).standard_normal(np.shape(y))
     wanted = case.differentiable(inputs)
     extras = {"needs": tuple(i in wanted for i in range(len(inputs)))}
     extras |= {"out": (None,) * len(inputs)}
     extras = {key: value for key, value in extras.items() if key in implementation.takes}
-    want = implementation.backward(gy, saved, **case.params, **extras)
-
     there = [None if a is None else cupy.asarray(a) for a in inputs]
     params = dict(case.params)
     if "index" in params:
         params["index"] = _there(params["index"], cupy)
-    y2, saved2 = implementation.forward(*there, **params)
-    got = implementation.backward(cupy.asarray(gy), saved2, **params, **extras)
+    with as_given(*inputs):
+        y, saved = implementation.forward(*inputs, **case.params)
+        gy = np.random.default_rng(4).standard_normal(np.shape(y))
+        want = implementation.backward(gy, saved, **case.params, **extras)
+        y2, saved2 = implementation.forward(*there, **params)
+        got = implementation.backward(cupy.asarray(gy), saved2, **params, **extras)
     np.testing.assert_allclose(y2.get(), y, rtol=1e-10, atol=1e-12)
     assert len(got) == len(want)
     for g, w in zip(got, want, strict=True):
