@@ -21,6 +21,11 @@ def size(rng, high, low=1):
     return int(rng.integers(low, high + 1))
 
 
+def wide(rng, usual, rare):
+    """Return a size that is beyond the tiles of kernels, up to `rare`, once in a while."""
+    return size(rng, usual if rng.integers(8) else rare)
+
+
 def pair(rng, high, low=1):
     return size(rng, high, low), size(rng, high, low)
 
@@ -31,14 +36,20 @@ def shape(rng, axes, high):
 
 def conv2d(rng, name):
     groups, kernel, padding, dilation = size(rng, 3), pair(rng, 4), pair(rng, 2, 0), pair(rng, 2)
+    C, O = wide(rng, 3, 20), wide(rng, 3, 50)
+    # references take long where there are many filters
+    largest = 9 if O <= 3 else 1
     image = tuple(
-        size(rng, 9, max(1, d * (k - 1) + 1 - 2 * p))
-        for k, p, d in zip(kernel, padding, dilation, strict=True)
+        size(rng, max(least, largest), least)
+        for least in (
+            max(1, d * (k - 1) + 1 - 2 * p)
+            for k, p, d in zip(kernel, padding, dilation, strict=True)
+        )
     )
     return windows.conv(
         name,
-        (size(rng, 3), groups * size(rng, 3), *image),
-        groups * size(rng, 3),
+        (size(rng, 3), groups * C, *image),
+        groups * O,
         kernel,
         stride=pair(rng, 3),
         padding=padding,
@@ -66,11 +77,12 @@ def adaptive_avg_pool2d(rng, name):
 
 
 def linear(rng, name):
-    return layers.linear(name, (*shape(rng, 2, 4), size(rng, 70)), size(rng, 9), size(rng, 2) > 1)
+    x = *shape(rng, 2, 4), wide(rng, 70, 300)
+    return layers.linear(name, x, wide(rng, 9, 150), size(rng, 2) > 1)
 
 
 def local_response_norm(rng, name):
-    x = (size(rng, 2), size(rng, 12), *pair(rng, 4))
+    x = (size(rng, 2), wide(rng, 12, 80), *pair(rng, 4))
     constants = float(rng.uniform(0, 2)), float(rng.uniform(0.2, 2)), float(rng.uniform(0.3, 3))
     return layers.lrn(name, x, 2 * size(rng, 4) - 1, *constants)
 
