@@ -21,6 +21,7 @@ import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -53,9 +54,9 @@ def identities(
             continue
         argument = _Argument(pair, case, inputs, k, arrays.to_numpy(c))
         host = arrays.to_numpy(g)
-        if host.shape != argument.u.shape or not np.isfinite(host).all():
-            finite = f"{int((~np.isfinite(host)).sum())} elements are not finite"
-            yield compare.wrong(what, f"the gradient is of shape {host.shape}; {finite}")
+        reason = argument.why_not_comparable(host)
+        if reason:
+            yield compare.wrong(what, *reason)
             continue
         yield argument.compare(what, host, argument.u)
         if argument.linear:
@@ -111,6 +112,23 @@ class _Argument:
     def rest(self) -> float:
         """The size of that part against the cotangent."""
         return pairing(self.f0, self.c)[1]
+
+    def why_not_comparable(self, g: Array) -> tuple[str, ...]:
+        """Return lines about a gradient of another shape, or that is not finite; else nothing."""
+        if g.shape != self.u.shape:
+            return (f"the shape is {g.shape}, that of the input is {self.u.shape}",)
+        finite = np.isfinite(g)
+        if finite.all():
+            return ()
+        place = np.unravel_index(int(finite.argmin()), g.shape)
+        count = f"{np.count_nonzero(~finite)} of {g.size} elements are not finite"
+        return f"first at {guess.at(place)}: got {g[place]}", count, guess.field(self._seen(place))
+
+    def _seen(self, place: tuple[Any, ...]) -> Array:
+        """Return which outputs the element at `place` moves, when it becomes the largest."""
+        pushed = self.u.copy()
+        pushed[place] = 1 + 2 * np.abs(self.u).max()
+        return np.asarray(self.f(pushed) != self.f(self.u))
 
     def compare(self, what: str, g: Array, u: Array) -> Finding:
         """Compare the two sides."""

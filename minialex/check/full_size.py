@@ -8,7 +8,7 @@ identity; those of the others by differences of ``array`` in float64.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from minialex import arrays
 from minialex.arrays import Array
 from minialex.check import adjoint, compare, noise
 from minialex.check.case import Case, Inputs, generator
-from minialex.check.numeric import pose
+from minialex.check.numeric import Problem, pose
 from minialex.check.suite import Pair, Row, again, on_host, proven
 from minialex.check.verdict import Finding
 
@@ -47,11 +47,18 @@ def _flops(pair: Pair, case: Case, inputs: Inputs) -> float:
 
 
 def _output(pair: Pair, case: Case, drawn: Inputs, y: Array) -> Finding:
+    inputs, forward = proven(pair.op).placed(drawn), _forward(pair, case)
+    want = forward(*inputs)
+    nothing, flops = np.zeros_like(want), _flops(pair, case, drawn)
+    problem = Problem(forward, inputs, nothing, want, np.abs(want), flops)
+    share = noise.allowed(pair.dtype, problem.operations_of(y.size))
+    return compare.output(y, problem, share)
+
+
+def _forward(pair: Pair, case: Case) -> Callable[..., Array]:
+    """Return the op as a function of arrays, as `proven` has it."""
     array = proven(pair.op)
-    want = arrays.to_numpy(array.run(array.placed(drawn), case.params)[0])
-    each = max(1.0, _flops(pair, case, drawn) / max(y.size, 1))
-    share = noise.allowed(pair.dtype, each)
-    return compare.values("output", y, want, np.abs(want), share)
+    return lambda *xs: np.asarray(array.run(array.placed(xs), case.params)[0])
 
 
 def _directional(
@@ -60,14 +67,11 @@ def _directional(
     array = proven(pair.op)
     rng = generator(pair.op.name, case.name, "direction")
 
-    def forward(*xs: Array | None) -> Array:
-        return np.asarray(array.run(array.placed(xs), case.params)[0])
-
     def gradient(xs: Inputs, gy: Array, move: noise.Move | None) -> Inputs:
         return array.gradients(xs, gy, case.params, wanted, move)
 
     inputs, gy = array.placed(drawn), c.astype(np.float64)
-    posed = pose(forward, inputs, rng, _flops(pair, case, drawn), elementwise=0)
+    posed = pose(_forward(pair, case), inputs, rng, _flops(pair, case, drawn), elementwise=0)
     problem = dataclasses.replace(posed, gy=gy)
     sizes = noise.gradient_sizes(gradient, inputs, gy, rng)
     for k in wanted:

@@ -1,5 +1,7 @@
 """AlexNet's layers at full size, by the adjoint identity in float32."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -67,7 +69,7 @@ def test_one_of_a_thousand_biases_is_missed_and_found():
         (np.negative, "the sign is wrong"),
         (lambda g: g / g.dtype.type(3), "3 times too small"),
         (np.zeros_like, "zero everywhere"),
-        (lambda g: np.where(g == g.max(), np.nan, g), "1 elements are not finite"),
+        (lambda g: np.where(g == g.max(), np.nan, g), "1 of 4096 elements are not finite"),
     ],
 )
 def test_faults_of_a_whole_gradient_are_named(spoil, words):
@@ -116,6 +118,34 @@ def test_an_output_that_is_wrong():
     row = full_size.check(pair, Case("small", normal((33,)), homogeneous=(0,)))
     assert row.verdict is Verdict.FAIL
     assert "output" in row.worst.what
+    place = re.search(r"worst at \[(\d+)\]", str(row))[1]
+    assert f"it is made from input 0 in [{place}]" in str(row)
+    assert "1.01 times too large" in str(row)
+
+
+@pytest.mark.parametrize(
+    ("name", "seen"),
+    [
+        ("linear", "1000 of 1000 outputs, in [0, 0:1000]"),
+        # pixel [2, 2] of 13 x 13, in windows of 3 x 3 that move by 2
+        ("max_pool2d", "4 of 9216 outputs, in [0, 0, 0:2, 0:2]"),
+    ],
+)
+def test_what_an_element_that_is_not_finite_comes_from(name, seen):
+    def spoil(g):
+        g = g.copy()
+        g[(0, 0, 2, 2) if g.ndim == 4 else (0, 2)] = np.inf
+        return g
+
+    row = row_of(name, formulas.only(name, 0, spoil), one(name))
+    place = "[0, 0, 2, 2]" if name == "max_pool2d" else "[0, 2]"
+    assert f"first at {place}: got inf" in str(row)
+    assert f"it comes from {seen}" in str(row)
+
+
+def test_a_gradient_of_another_shape():
+    row = row_of("linear", formulas.only("linear", 0, lambda g: g[:, 1:]), one("linear"))
+    assert "the shape is (1, 4095), that of the input is (1, 4096)" in str(row)
 
 
 def test_a_linear_argument_that_is_none_is_refused():
