@@ -49,12 +49,20 @@ class Arena:
         with arrays.on_device(arrays.device_of(like)) as xp:
             self.data: Array = xp.zeros(total, like.dtype)
             self.grad: Array = xp.zeros(total, like.dtype)
-            self.state: dict[str, Array] = {slot: xp.zeros(total, like.dtype) for slot in slots}
         for p, place in zip(self.params, self.places, strict=True):
             shape = p.shape
             self.data[place] = p.data.reshape(-1)
             p.data, p.grad = self.data[place].reshape(shape), None
             p.grad_home = self.grad[place].reshape(shape)
+        self.state: dict[str, Array] = {}
+        self.keep(slots)
+
+    def keep(self, slots: Iterable[str]) -> None:
+        """Have state of these kinds: zeros where there was none."""
+        with arrays.on_device(arrays.device_of(self.data)) as xp:
+            for slot in slots:
+                if slot not in self.state:
+                    self.state[slot] = xp.zeros(self.data.size, self.data.dtype)
 
     def spans(self) -> Iterator[slice]:
         """Yield the stretches, as long as can be, of parameters that have a gradient."""

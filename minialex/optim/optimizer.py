@@ -25,17 +25,19 @@ class Optimizer:
         the arena in place, those of `state` in the order of `slots`, None where there is none.
     slots : tuple of str
         Every kind of state that it may keep.
+
+    Settings may be assigned between steps: state that one asks for starts at zero, and state that
+    none asks for any longer is left as it is.
     """
 
     update: ClassVar[Routine]
     slots: ClassVar[tuple[str, ...]]
 
-    def __init__(self, params: Iterable[Tensor], lr: float, *, without: Iterable[str] = ()) -> None:
+    def __init__(self, params: Iterable[Tensor], lr: float) -> None:
         if not lr >= 0:
             raise ValueError(f"{type(self).__name__}: lr must not be negative, but is {lr}")
         self.lr, self.steps = lr, 0
-        left_out = set(without)
-        self.arena = Arena(params, [slot for slot in self.slots if slot not in left_out])
+        self.arena = Arena(params, self._kept())
 
     @property
     def params(self) -> list[Tensor]:
@@ -50,12 +52,18 @@ class Optimizer:
     def step(self) -> None:
         """Update every parameter that has a gradient; leave the others, and their state, alone."""
         self.steps += 1
-        arena, device = self.arena, arrays.device_of(self.arena.data)
-        flat = [arena.data, arena.grad, *map(arena.state.get, self.slots)]
+        arena, device, kept = self.arena, arrays.device_of(self.arena.data), self._kept()
+        arena.keep(kept)
+        state = [arena.state[slot] if slot in kept else None for slot in self.slots]
+        flat = [arena.data, arena.grad, *state]
         update = choose(self.update, device)
         with arrays.on_device(device):
             for span in arena.spans():
                 update(*(None if a is None else a[span] for a in flat), **self._numbers())
+
+    def _kept(self) -> list[str]:
+        """Return those of `slots` that the settings, which are assigned already, ask for."""
+        return list(self.slots)
 
     def _numbers(self) -> dict[str, float]:
         """Return the settings of this step, by the names that `update` has for them."""

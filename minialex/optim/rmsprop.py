@@ -122,10 +122,13 @@ class RMSprop(Optimizer):
         momentum: float = 0.0,
         centered: bool = False,
     ) -> None:
-        without = ["grad_avg"] * (not centered) + ["momentum_buffer"] * (momentum <= 0)
-        super().__init__(params, lr, without=without)
         self.alpha, self.eps, self.weight_decay = alpha, eps, weight_decay
         self.momentum, self.centered = momentum, centered
+        super().__init__(params, lr)
+
+    def _kept(self) -> list[str]:
+        asked = {"grad_avg": self.centered, "momentum_buffer": self.momentum > 0}
+        return [slot for slot in self.slots if asked.get(slot, True)]
 
     def _numbers(self) -> dict[str, float]:
         return {

@@ -78,8 +78,11 @@ class SGD(Optimizer):
         momentum: float = 0.0,
         weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(params, lr, without=["momentum_buffer"] * (momentum <= 0))
         self.momentum, self.weight_decay = momentum, weight_decay
+        super().__init__(params, lr)
+
+    def _kept(self) -> list[str]:
+        return ["momentum_buffer"] * (self.momentum > 0)
 
     def _numbers(self) -> dict[str, float]:
         return {"lr": self.lr, "weight_decay": self.weight_decay, "momentum": self.momentum}

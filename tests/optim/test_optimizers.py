@@ -18,7 +18,8 @@ def rmsprop(p, g, s, t, *, centered=False, **given):
 
 
 def sgd(p, g, s, t, **given):
-    reference.sgd(p, g, s["b"], **{"momentum": 0.0, "weight_decay": 0.0} | given)
+    numbers = {"momentum": 0.0, "weight_decay": 0.0} | given
+    reference.sgd(p, g, s["b"] if numbers["momentum"] else None, **numbers)
 
 
 def adam(p, g, s, t, *, betas=(0.9, 0.999), **given):
@@ -63,6 +64,33 @@ def test_twenty_steps_follow_the_formula(name, formula, kw, implementation):
             optimizer.step()
         for p, value in zip(params, values, strict=True):
             np.testing.assert_allclose(p.data, value, rtol=1e-12, atol=1e-13)
+
+
+ON_AND_OFF = [{"momentum": m} for m in (0.0, 0.9, 0.9, 0.0, 0.5)]
+CENTERED = [{"centered": c, "momentum": m} for c, m in ((0, 0), (1, 0), (1, 0.9), (0, 0.9), (1, 0))]
+
+
+@pytest.mark.parametrize("implementation", ["array", "kernel"])
+@pytest.mark.parametrize(
+    ("name", "formula", "turns"),
+    [("SGD", sgd, ON_AND_OFF), ("RMSprop", rmsprop, ON_AND_OFF), ("RMSprop", rmsprop, CENTERED)],
+    ids=["SGD", "RMSprop", "RMSprop-centered"],
+)
+def test_settings_may_change_between_steps(name, formula, turns, implementation):
+    rng = np.random.default_rng(8)
+    value = rng.standard_normal(33)
+    p = Tensor(value.copy(), requires_grad=True)
+    optimizer, state = getattr(optim, name)([p], lr=0.1), {slot: np.zeros(33) for slot in "vmb"}
+    for t, turn in enumerate(turns, start=1):
+        for setting, number in turn.items():
+            setattr(optimizer, setting, number)
+        g = rng.standard_normal(33)
+        p.grad = None
+        (p * g).sum().backward()
+        formula(value, g, state, t, lr=0.1, **turn)
+        with emulated(), using(implementation):
+            optimizer.step()
+        np.testing.assert_allclose(p.data, value, rtol=1e-12, atol=1e-13)
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="PyTorch is not installed")
