@@ -9,6 +9,11 @@ instead of being stored. One block of four 32-bit words comes from ten rounds of
 with the key (k0, k1) raised by (W0, W1) between rounds. Here the counter is (block number,
 block number >> 32, offset, offset >> 32) and the key is the seed's low and high halves.
 
+A product has both halves that a round wants. Words are therefore held in pairs, the first of each
+in the high half of a 64-bit number:
+
+    c0:c1, c2:c3 = M1 c2 ^ (c1 ^ k0) << 32,  M0 c0 ^ (c3 ^ k1) << 32
+
 Source: Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3",
 SC 2011, section 3.3 and table 2.
 """
@@ -20,12 +25,16 @@ from typing import Any
 
 import numpy as np
 
-from minialex.arrays import Array
+from minialex.arrays import Array, array_module
 
 ROUNDS = 10
 MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
 KEY_STEPS = 0x9E3779B9, 0xBB67AE85
 LOW = 0xFFFFFFFF
+HALF = np.uint64(32)
+
+BLOCK_BYTES = 32
+"""What a block takes while it is made: two pairs, and their products."""
 
 
 def philox4x32(counter: tuple[Array, Array, Array, Array], seed: int) -> tuple[Array, ...]:
@@ -34,7 +43,6 @@ def philox4x32(counter: tuple[Array, Array, Array, Array], seed: int) -> tuple[A
     Parameters
     ----------
     counter : four arrays of one shape, uint64, each below 2**32
-        Overwritten.
     seed : int
         From 0 to 2**64 - 1.
 
@@ -43,28 +51,47 @@ def philox4x32(counter: tuple[Array, Array, Array, Array], seed: int) -> tuple[A
     Four arrays of that shape, uint64, each below 2**32.
     """
     c0, c1, c2, c3 = counter
-    key = [seed & LOW, seed >> 32 & LOW]
-    for _ in range(ROUNDS):
-        p0, p1 = c0 * np.uint64(MULTIPLIERS[0]), c2 * np.uint64(MULTIPLIERS[1])
-        c0 = p1 >> np.uint64(32) ^ c1 ^ np.uint64(key[0])
-        c1 = p1 & np.uint64(LOW)
-        c2 = p0 >> np.uint64(32) ^ c3 ^ np.uint64(key[1])
-        c3 = p0 & np.uint64(LOW)
-        key = [(k + w) & LOW for k, w in zip(key, KEY_STEPS, strict=True)]
-    return c0, c1, c2, c3
+    pairs = array_module(c0).stack((c0 << HALF | c1, c2 << HALF | c3))
+    _mix(pairs, seed)
+    return tuple(word for pair in pairs for word in (pair >> HALF, pair & np.uint64(LOW)))
 
 
-def bits(xp: Any, n: int, *, seed: int, offset: int) -> Array:
-    """Return the first `n` random words of stream `offset` under `seed`: (n,) uint32 of `xp`.
+def _mix(pairs: Array, seed: int) -> None:
+    """Turn counters, in pairs (2, ...), into random words."""
+    xp, column = array_module(pairs), (2, *(1,) * (pairs.ndim - 1))
+    multipliers = xp.asarray(MULTIPLIERS[::-1], xp.uint64).reshape(column)
+    products = xp.empty_like(pairs)
+    for key in xp.asarray(_keys(seed), xp.uint64) << HALF:
+        xp.right_shift(pairs[::-1], HALF, out=products)
+        products *= multipliers
+        pairs <<= HALF
+        pairs ^= key.reshape(column)
+        pairs ^= products
 
-    Word ``i`` is word ``i % 4`` of block ``i // 4``, so that one GPU thread makes four neighbours.
+
+def _keys(seed: int) -> list[list[int]]:
+    """Return the key of each round."""
+    key = seed & LOW, seed >> 32 & LOW
+    steps = range(ROUNDS)
+    return [[(k + i * w) & LOW for k, w in zip(key, KEY_STEPS, strict=True)] for i in steps]
+
+
+def bits(xp: Any, n: int, *, seed: int, offset: int, block: int = 0) -> Array:
+    """Return `n` random words of stream `offset` under `seed`: (n,) uint32 of `xp`.
+
+    They begin with the first word of block number `block`, so that pieces of a stream can be made
+    apart. Word ``i`` of the stream is word ``i % 4`` of block ``i // 4``: one GPU thread makes four
+    neighbours.
     """
-    block = xp.arange((n + 3) // 4, dtype=xp.uint64)
-    words = xp.empty((block.size, 4), dtype=xp.uint32)
-    high = block >> np.uint64(32)
-    stream = [xp.full_like(block, half) for half in (offset & LOW, offset >> 32 & LOW)]
-    for i, word in enumerate(philox4x32((block & np.uint64(LOW), high, *stream), seed)):
-        words[:, i] = word
+    blocks = xp.arange(block, block + (n + 3) // 4, dtype=xp.uint64)
+    pairs = xp.empty((2, blocks.size), dtype=xp.uint64)
+    pairs[0] = blocks << HALF | blocks >> HALF
+    pairs[1] = np.uint64((offset & LOW) << 32 | offset >> 32 & LOW)
+    _mix(pairs, seed)
+    words = xp.empty((blocks.size, 2, 2), dtype=xp.uint32)
+    for i, pair in enumerate(pairs):
+        words[:, i, 0] = pair >> HALF
+        words[:, i, 1] = pair
     return words.reshape(-1)[:n]  # type: ignore[no-any-return]
 
 

@@ -54,6 +54,18 @@ def test_a_shorter_stream_is_the_start_of_a_longer_one(n, m, seed):
     assert np.array_equal(long[: len(short)], short)
 
 
+@given(st.integers(0, 40), st.integers(0, 12), wide, wide)
+def test_a_stream_goes_on_from_any_block(n, block, seed, offset):
+    whole = philox.bits(np, 4 * block + n, seed=seed, offset=offset)
+    rest = philox.bits(np, n, seed=seed, offset=offset, block=block)
+    assert np.array_equal(rest, whole[4 * block :])
+
+
+def test_blocks_are_counted_in_64_bits():
+    late = philox.bits(np, 4, seed=5, offset=6, block=2**32 + 7)
+    assert late.tolist() == philox_block([7, 1, 6, 0], [5, 0])
+
+
 def test_streams_differ_in_seed_offset_and_both_halves_of_each():
     streams = {
         philox.bits(np, 4, seed=seed, offset=offset).tobytes()

@@ -91,17 +91,23 @@ def every(first: int, count: int, step: int) -> slice:
 
 def pieces(xp: Any, total: int) -> list[slice]:
     """Cut ``range(total)`` into a slice for each worker: one on a GPU."""
-    return threads.chunks(total, threads.cores() if xp is np else 1)
+    return threads.chunks(total, _workers(xp))
 
 
-def shares(xp: Any, N: int, image_bytes: int, cache: int) -> list[list[slice]]:
+def _workers(xp: Any) -> int:
+    return threads.cores() if xp is np else 1
+
+
+def shares(xp: Any, N: int, image_bytes: int, cache: int, least: int = 1) -> list[list[slice]]:
     """Share `N` images out to the workers: a list of blocks of images for each.
 
     A block on a CPU takes at most `cache` bytes (but one image at least), so that it stays in a
-    core's cache; on a GPU, which only large blocks keep busy, a gigabyte.
+    core's cache; on a GPU, which only large blocks keep busy, a gigabyte. There are fewer workers
+    where each would have fewer than `least` bytes.
     """
     at_once = max(1, (cache if xp is np else _GPU_BYTES) // max(1, image_bytes))
-    return [_cut_up(piece, at_once) for piece in pieces(xp, N)]
+    worth = max(1, N * image_bytes // least)
+    return [_cut_up(piece, at_once) for piece in threads.chunks(N, min(worth, _workers(xp)))]
 
 
 _GPU_BYTES = 1 << 30

@@ -9,7 +9,7 @@ backward draws it again instead of storing it.
 
 saved = ().
 
-    array    all words at once
+    array    a few blocks of the stream at a time, which stay in a core's cache
     kernel   kernels/dropout.cu: a thread for four elements, its words made on the spot
 """
 
@@ -17,12 +17,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from minialex import cuda, philox
+from minialex import cuda, memory, philox, threads
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients, Implementation, Op, Tensor
 from minialex.ops._blocking import in_vectors
 from minialex.ops._launching import check_counts, packed
-from minialex.ops._shapes import elementwise_cost
+from minialex.ops._shapes import elementwise_cost, select
+from minialex.ops._windows import shares
+
+CACHE, LEAST = 1 << 21, 1 << 20
+"""How many bytes of blocks a core makes at a time, and how many are worth a core of their own."""
 
 
 def threshold(p: float) -> int:
@@ -39,9 +43,19 @@ def _drop(x: Array, p: float, seed: int, offset: int) -> Array:
     xp = array_module(x)
     if p == 1:
         return xp.zeros_like(x)  # type: ignore[no-any-return]
-    words = philox.bits(xp, x.size, seed=seed, offset=offset).reshape(x.shape)
-    keep = words >= threshold(p)
-    return xp.where(keep, x * x.dtype.type(scale(p)), x.dtype.type(0))  # type: ignore[no-any-return]
+    y = memory.empty(xp, x.shape, x.dtype)
+    given, kept = x.reshape(-1), y.reshape(-1)
+
+    def some(parts: list[slice]) -> None:
+        for part in parts:
+            at = slice(4 * part.start, 4 * part.stop)
+            n = len(given[at])
+            words = philox.bits(xp, n, seed=seed, offset=offset, block=part.start)
+            xp.multiply(given[at], x.dtype.type(scale(p)), out=kept[at])
+            select(kept[at], words >= threshold(p), out=kept[at])
+
+    threads.run(some, shares(xp, -(-x.size // 4), philox.BLOCK_BYTES, CACHE, LEAST))
+    return y
 
 
 def forward(x: Array, *, p: float, seed: int, offset: int) -> tuple[Array, tuple[Any, ...]]:
