@@ -41,7 +41,7 @@ from minialex.ops.max_pool2d_cuda import KERNEL
 Shape = tuple[int, ...]
 
 CACHE = 1 << 22
-"""How many bytes of images a core works on at a time; in backward, beside indices, a quarter."""
+"""How many bytes of images a core works on at a time; in backward, beside indices, half."""
 
 
 def forward(
@@ -92,19 +92,23 @@ def backward(
     """Return the gradient of `x`: each output's goes to the element that won."""
     winner, shape = saved
     xp = array_module(gy)
-    gx = xp.zeros(shape, gy.dtype)
+    gx = memory.empty(xp, shape, gy.dtype)
     groups = _groups(xp, kernel_size, stride)
-    blocks = [block for share in _shares(gx, CACHE // 4) for block in share]
-    n = max((block.stop - block.start for block in blocks), default=0)
+    work = _shares(gx, CACHE // 2)
+    n = max((block.stop - block.start for blocks in work for block in blocks), default=0)
     corners = _corners(xp, (n, *shape[1:]), gy.shape[2:], stride, padding)
     starts = [xp.ascontiguousarray(corners[group]) for group in groups]
     places = (xp.arange(kernel_size[0])[:, None] * shape[3] + xp.arange(kernel_size[1])).ravel()
-    # on one core: with so little to do at a time, several would wait for each other's Python
-    for block in blocks:
-        for group, start in zip(groups, starts, strict=True):
-            at = places.take(winner[block][group])
-            at += start[: len(at)]
-            xp.add.at(gx[block].reshape(-1), at.reshape(-1), gy[block][group].reshape(-1))
+
+    def some(blocks: list[slice]) -> None:
+        for block in blocks:
+            gx[block] = 0
+            for group, start in zip(groups, starts, strict=True):
+                at = places.take(winner[block][group])
+                at += start[: len(at)]
+                xp.add.at(gx[block].reshape(-1), at.reshape(-1), gy[block][group].reshape(-1))
+
+    threads.run(some, work)
     return (gx,)
 
 

@@ -21,8 +21,11 @@ from minialex.ops._launching import check_counts, packed
 from minialex.ops._shapes import elementwise_cost, select
 from minialex.ops._windows import shares
 
-CACHE = 1 << 18
-"""How many bytes of an array a core works on at a time."""
+CACHE, LEAST = 1 << 22, 1 << 20
+"""How many bytes of an array a core works on at a time, and how many are worth a core of their own.
+
+In smaller blocks, cores wait for each other's Python more than they gain from their caches.
+"""
 
 
 def forward(x: Array) -> tuple[Array, tuple[Array]]:
@@ -55,7 +58,7 @@ def backward(gy: Array, saved: tuple[Array]) -> Gradients:
 
 
 def _shares(x: Array) -> list[list[slice]]:
-    return shares(array_module(x), len(x), prod(x.shape[1:]) * x.itemsize, CACHE)
+    return shares(array_module(x), len(x), prod(x.shape[1:]) * x.itemsize, CACHE, LEAST)
 
 
 _forward = cuda.kernel("relu.cu", "relu_forward")
