@@ -139,6 +139,8 @@ class _Argument:
             u = u * u.dtype.type(2.0 ** math.ceil(math.log2(self.rest / moved)))
             y = self.f(u)
         left, moved = pairing(y - self.f0, self.c)
+        if not math.isfinite(left):
+            return compare.wrong(what, "forward gives what is not finite: no identity can hold")
         right, pulled = pairing(u, g)
         bound = self._rounding(y.size, g.size, math.hypot(moved, self.rest), pulled)
         error, size = abs(left - right), math.hypot(moved, pulled)

@@ -143,6 +143,20 @@ def test_what_an_element_that_is_not_finite_comes_from(name, seen):
     assert f"it comes from {seen}" in str(row)
 
 
+def test_an_output_that_is_not_finite_leaves_no_identity():
+    whole = OPS["linear"].implementations["array"]
+
+    def forward(x, w, b):
+        y, saved = whole.forward(x, w, b)
+        y[0, 7] = np.nan
+        return y, saved
+
+    op = zoo.unlisted("linear", forward, formulas.right("linear"))
+    row = full_size.check(suite.Pair(op, "array", "array", np.dtype(np.float32)), one("linear"))
+    assert "no identity can hold" in str(row)
+    assert "must be nan" not in str(row)
+
+
 def test_a_gradient_of_another_shape():
     row = row_of("linear", formulas.only("linear", 0, lambda g: g[:, 1:]), one("linear"))
     assert "the shape is (1, 4095), that of the input is (1, 4096)" in str(row)
