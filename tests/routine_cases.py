@@ -16,11 +16,20 @@ import numpy as np
 from minialex import reference
 from minialex.arrays import CPU, Array, Device, to_device, to_numpy
 from minialex.autograd import ROUTINES
+from minialex.check.case import Inputs
 from minialex.data import Crop, Jitter
 
 STEPS = 3
 SIZES = 1, 31, 33, 257, 1025
 LARGE = 16400
+
+
+Layout = Callable[[Inputs], Inputs]
+
+
+def as_they_are(inputs: Inputs) -> Inputs:
+    """Return the arrays, which begin where vectors may."""
+    return inputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,14 +39,15 @@ class Case:
     Parameters
     ----------
     name : str
-    run : ``run(implementation, dtype, device) -> list of arrays``
+    run : ``run(implementation, dtype, device, layout) -> list of arrays``
+        `layout` says how the arrays lie in memory, as `shifted` of ``minialex.check.case`` does.
     bound : float
         How far off results may be, in units in the last place of 1.
     dtypes : tuple of str
     """
 
     name: str
-    run: Callable[[Callable[..., None], Any, Device], list[Array]]
+    run: Callable[[Callable[..., None], Any, Device, Layout], list[Array]]
     bound: float
     dtypes: tuple[str, ...] = ("float32", "float64")
 
@@ -45,16 +55,30 @@ class Case:
 @functools.cache
 def truth(name: str, case: Case) -> list[Array]:
     """Return what the definition gives, in float64."""
-    return case.run(getattr(reference, name), np.float64, CPU)
+    return case.run(getattr(reference, name), np.float64, CPU, as_they_are)
 
 
-def results(name: str, implementation: str, case: Case, dtype: str, device: Device) -> list[Array]:
+def results(
+    name: str,
+    implementation: str,
+    case: Case,
+    dtype: str,
+    device: Device,
+    layout: Layout = as_they_are,
+) -> list[Array]:
     """Return what an implementation gives, on the host."""
     call = ROUTINES[name].implementations[implementation]
-    return [to_numpy(a) for a in case.run(call, np.dtype(dtype), device)]
+    return [to_numpy(a) for a in case.run(call, np.dtype(dtype), device, layout)]
 
 
-def check(name: str, implementation: str, case: Case, dtype: str, device: Device = CPU) -> None:
+def check(
+    name: str,
+    implementation: str,
+    case: Case,
+    dtype: str,
+    device: Device = CPU,
+    layout: Layout = as_they_are,
+) -> None:
     """Hold an implementation to the definition.
 
     Raises
@@ -64,7 +88,7 @@ def check(name: str, implementation: str, case: Case, dtype: str, device: Device
     """
     bound = case.bound * float(np.finfo(dtype).eps)
     for got, want in zip(
-        results(name, implementation, case, dtype, device), truth(name, case), strict=True
+        results(name, implementation, case, dtype, device, layout), truth(name, case), strict=True
     ):
         assert got.dtype == dtype
         np.testing.assert_allclose(got, want, rtol=bound, atol=bound, err_msg=case.name)
@@ -91,11 +115,11 @@ def optimizer_case(
         Which kinds of state there are.
     """
 
-    def run(update: Callable[..., None], dtype: Any, device: Device) -> list[Array]:
+    def run(update: Callable[..., None], dtype: Any, device: Device, layout: Layout) -> list[Array]:
         rng = np.random.default_rng(size)
         # What lies around the stretch is a part of the result: it must stay.
         host = [np.ones(start + size + 21, dtype) for _ in (0, 1, *there)]
-        whole = [to_device(a, device) for a in host]
+        whole = [*layout(tuple(to_device(a, device) for a in host))]
         cut = slice(start, start + size)
         p, g, *state = (a[cut] for a in whole)
         p[...] = to_device(rng.standard_normal(size, np.float32).astype(dtype), device)
@@ -161,10 +185,13 @@ def image_case(
     """Return the preparation of a batch."""
     N, *size = images.shape[:3]
 
-    def run(prepare: Callable[..., None], dtype: Any, device: Device) -> list[Array]:
+    def run(
+        prepare: Callable[..., None], dtype: Any, device: Device, layout: Layout
+    ) -> list[Array]:
         shape = (N, 3, *(size if crop is None else crop.size))
-        y = to_device(np.full(shape, np.nan, dtype), device)
-        prepare(to_device(images, device), jitter, crop, y)
+        arrays = images, np.full(shape, np.nan, dtype)
+        pixels, y = layout(tuple(to_device(a, device) for a in arrays))
+        prepare(pixels, jitter, crop, y)
         return [y]
 
     # A hue is a quotient of small differences.

@@ -14,6 +14,7 @@ import minialex.ops
 import minialex.optim  # noqa: F401 - these fill ROUTINES
 from minialex import arrays, reference
 from minialex.autograd import OPS, ROUTINES
+from minialex.check.case import shifted
 from minialex.cuda import emulated
 from tests.routine_cases import CASES, check, results
 
@@ -59,6 +60,28 @@ def test_implementations_follow_the_definition(name, one, where, case):
     with WHERE[where][0]():
         for dtype in case.dtypes:
             check(name, one, case, dtype, device)
+
+
+def alone(k):
+    """Return a layout in which array `k` is shifted and the others are not."""
+    return lambda inputs: tuple(
+        shifted((a,))[0] if number == k else a for number, a in enumerate(inputs)
+    )
+
+
+LAYOUTS = shifted, *map(alone, range(5))
+"""Everything, and each of the arrays alone: no update has more than five."""
+
+
+@pytest.mark.parametrize(
+    ("name", "case"),
+    [pytest.param(name, case, id=f"{name}-{case.name}") for name in NAMES for case in CASES[name]],
+)
+def test_kernels_read_no_vector_where_none_begins(name, case):
+    """A GPU stops there; the emulator's checked mode names the line."""
+    with emulated("checked", seed=1):
+        for layout in LAYOUTS:
+            check(name, ROUTINES[name].kernel, case, "float32", layout=layout)
 
 
 @pytest.mark.parametrize(("name", "one", "where", "case"), GRID)
