@@ -1,3 +1,5 @@
+import importlib
+
 import numpy as np
 import pytest
 from hypothesis import settings
@@ -21,17 +23,21 @@ def ops_as_before():
 
 @pytest.fixture
 def poisoned_memory(monkeypatch):
-    """Make what nobody has written NaN, so that it is never right by chance."""
-    plain = np.empty
+    """Make what nobody has written NaN, in NumPy's arrays and CuPy's: never right by chance."""
+    for xp in (np, importlib.import_module("cupy")) if arrays.cuda_count() else (np,):
+        for name in ("empty", "empty_like"):
+            monkeypatch.setattr(xp, name, poisoned(getattr(xp, name)))
+    monkeypatch.setattr(memory, "LEAST", float("inf"))
 
+
+def poisoned(plain):
     def empty(*args, **options):
         a = plain(*args, **options)
         if a.dtype.kind == "f":
             a.fill(np.nan)
         return a
 
-    monkeypatch.setattr(np, "empty", empty)
-    monkeypatch.setattr(memory, "LEAST", float("inf"))
+    return empty
 
 
 def pytest_addoption(parser):

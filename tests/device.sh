@@ -108,7 +108,8 @@ if [ "$device" = cuda ]; then
     suite 210 -m gpu -W default --timeout 120 \
         $conformance::test_output_and_gradients tests/test_routines.py \
         $conformance::test_contract $conformance::test_arrays_scattered \
-        $conformance::test_saved_is_the_same_for_all_implementations tests/data
+        $conformance::test_saved_is_the_same_for_all_implementations tests/data \
+        tests/ops/test_places.py
     full_size 110 --device cuda:0
     sanitize memcheck 70
     sanitize racecheck 70

@@ -16,6 +16,8 @@ from minialex.check.suite import as_given
 from minialex.data import Digits, Loader, Subset, evaluation
 from tests.device_double import make_cupy
 
+pytestmark = pytest.mark.usefixtures("poisoned_memory")
+
 
 @pytest.fixture
 def cupy(monkeypatch):
@@ -76,6 +78,13 @@ def test_the_double_refuses_what_a_gpu_does_in_any_order(cupy):
         cupy.add.at(there, twice, cupy.asarray(np.ones(3)))
     with pytest.raises(ValueError, match="an order that is not fixed"):
         there[twice] = cupy.asarray(np.arange(3.0))
+
+
+def test_memory_that_nobody_wrote_is_never_right_by_chance(cupy):
+    for xp in np, cupy:
+        for a in xp.empty(5), xp.empty((2, 3), np.float32), xp.empty_like(xp.zeros(4)):
+            assert np.isnan(arrays.to_numpy(a)).all()
+        assert xp.empty(3, np.uint8).shape == (3,)
 
 
 def test_arrays_that_are_neither_are_refused():

@@ -10,6 +10,8 @@ from minialex.autograd import OPS
 from minialex.ops import _places
 from tests.device_double import make_cupy
 
+pytestmark = pytest.mark.usefixtures("poisoned_memory")
+
 RNG = np.random.default_rng(5)
 GETITEM = OPS["getitem"].implementations["array"]
 MASK = np.array([True, False, True, True])
