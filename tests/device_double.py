@@ -136,6 +136,7 @@ def _operator(name: str, function: Any) -> None:
         "and",
         "or",
         "xor",
+        "lshift",
         "matmul",
     ):
         setattr(ndarray, f"__r{name}__", reflected)
@@ -151,6 +152,7 @@ for _name in [
     "mod",
     "pow",
     "matmul",
+    "lshift",
     "rshift",
     "neg",
     "abs",
