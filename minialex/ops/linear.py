@@ -28,8 +28,7 @@ def forward(x: Array, w: Array, b: Array | None = None) -> tuple[Array, tuple[Ar
     y = memory.empty(xp, (len(rows), O), x.dtype)
 
     def some(features: slice) -> None:
-        # with the weights on the left, BLAS takes them as they lie
-        products = xp.matmul(w[features], rows.T).T
+        products = _times_few(w[features], rows.T).T
         xp.add(products, 0 if b is None else b[features], out=y[:, features])
 
     threads.run(some, _pieces(xp, w, O))
@@ -57,7 +56,7 @@ def _data_gradient(gy: Array, w: Array) -> Array:
     gx = memory.empty(xp, (len(gy), I), gy.dtype)
 
     def some(features: slice) -> None:
-        xp.matmul(gy, w[:, features], out=gx[:, features])
+        gx[:, features] = _times_few(w[:, features].T, gy.T).T
 
     threads.run(some, _pieces(xp, w, I))
     return gx
@@ -76,6 +75,26 @@ def _weight_gradient(gy: Array, x: Array, w: Array, home: Array | None) -> Array
     return gw
 
 
+def _times_few(a: Array, b: Array) -> Array:
+    """Return the product of weights `a` and of `b`, which has a column for each row of `x`.
+
+    BLAS copies large matrices into an order that suits it, and that takes as long as multiplying
+    them by a few columns. Small ones it multiplies as they lie.
+    """
+    xp, (M, K), N = array_module(a), a.shape, b.shape[1]
+    m, k = (_divisor(size, most) for size, most in zip(a.shape, _TILE, strict=True))
+    if xp is not np or not 1 < N <= _COLUMNS or 4 * m * k < prod(_TILE):
+        return xp.matmul(a, b)  # type: ignore[no-any-return]
+    tiles = a.reshape(M // m, m, K // k, k).transpose(2, 0, 1, 3)
+    columns = np.ascontiguousarray(b).reshape(K // k, 1, k, N)
+    return (tiles @ columns).sum(axis=0).reshape(M, N)  # type: ignore[no-any-return]
+
+
+def _divisor(n: int, most: int) -> int:
+    """Return the largest divisor of `n` up to `most`."""
+    return max(d for d in range(1, most + 1) if n % d == 0)
+
+
 def _products(a: Array, b: Array, out: Array) -> None:
     """Write the product of matrices to `out`."""
     xp = array_module(a)
@@ -89,6 +108,9 @@ def _pieces(xp: Any, w: Array, features: int) -> list[slice]:
 
 
 _MANY = 1 << 16
+
+_COLUMNS, _TILE = 32, (64, 256)
+"""How many columns are few, and how much of the weights is multiplied by them at a time."""
 
 _FEW = 64
 """Of how many rows the gradient of the weights, which is written more than once, is the bulk."""

@@ -19,6 +19,17 @@ def test_a_layer_large_enough_to_be_shared_out(cores, normal, number):
     np.testing.assert_allclose(gb, gy.sum((0, 1)))
 
 
+@pytest.mark.parametrize("rows", [1, 2, 32, 33])
+@pytest.mark.parametrize(("I", "O"), [(512, 384), (1000, 250), (64, 1024)])
+def test_few_rows_whose_weights_are_taken_tile_by_tile(cores, normal, rows, I, O):
+    cores(2)
+    x, w, b, gy = normal(rows, I), normal(O, I), normal(O), normal(rows, O)
+    y, saved = forward(x, w, b)
+    np.testing.assert_allclose(y, x @ w.T + b, rtol=1e-10, atol=1e-10)
+    gx, _, _ = backward(gy, saved)
+    np.testing.assert_allclose(gx, gy @ w, rtol=1e-10, atol=1e-10)
+
+
 def test_the_same_from_run_to_run(cores, normal):
     cores(2)
     x, w, gy = (normal(*s, dtype="float32") for s in [(32, 512), (300, 512), (32, 300)])
