@@ -132,6 +132,13 @@ def empty(xp: Any, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
     return np.asarray(_Lent(POOL.take(size), POOL.give_back, shape, kind.str))
 
 
+def zeros(xp: Any, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+    """Return a new array of zeros, likewise."""
+    a = empty(xp, shape, dtype)
+    a.fill(0)
+    return a
+
+
 def release() -> None:
     """Return memory that no array uses to the system."""
     POOL.release()

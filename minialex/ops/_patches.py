@@ -8,10 +8,12 @@ elements (where it is not dilated), and copying long runs costs little beside th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
+from minialex import memory
 from minialex.arrays import Array
 from minialex.ops._windows import Pair, every, positions, shares
 
@@ -104,9 +106,9 @@ class Room:
         self.sizes = s = sizes
         n = max(block.stop - block.start for block in blocks)
         (ph, pw), (sh, sw), (dh, dw) = s.padding, s.stride, s.dilation
-        self.padded = xp.zeros((s.G, n, s.H + 2 * ph, s.W + 2 * pw, s.C), dtype)
-        self._patches = xp.empty(s.G * n * s.P * s.K, dtype)
-        self._products = xp.empty(s.G * n * s.P * (s.O + APART), dtype)
+        self._empty = partial(memory.empty, xp, dtype=dtype)
+        self._places = s.G * n * s.P
+        self.padded = memory.zeros(xp, (s.G, n, s.H + 2 * ph, s.W + 2 * pw, s.C), dtype)
         g, i, h, w, c = self.padded.strides
         self.windows = xp.lib.stride_tricks.as_strided(
             self.padded,
@@ -114,22 +116,30 @@ class Room:
             (g, i, h * sh, w * sw, h * dh, w * dw, c),
         )
 
+    @cached_property
+    def _patches(self) -> Array:
+        return self._empty((self._places * self.sizes.K,))
+
+    @cached_property
+    def _products(self) -> Array:
+        return self._empty((self._places * (self.sizes.O + APART),))
+
     def inside(self, n: int) -> Array:
         """Return the view (n, G, C, H, W) of the first `n` images, without their borders."""
         s, (ph, pw) = self.sizes, self.sizes.padding
         inside = self.padded[:, :n, ph : ph + s.H, pw : pw + s.W]
-        return inside.transpose(1, 0, 4, 2, 3)  # type: ignore[no-any-return]
+        return inside.transpose(1, 0, 4, 2, 3)
 
     def patches(self, n: int) -> Array:
         """Return the room for the patches of `n` images, (G, n P, K)."""
         s = self.sizes
-        return self._patches[: s.G * n * s.P * s.K].reshape(s.G, n * s.P, s.K)  # type: ignore[no-any-return]
+        return self._patches[: s.G * n * s.P * s.K].reshape(s.G, n * s.P, s.K)
 
     def products(self, n: int) -> Array:
         """Return the room for one number a patch of `n` images and filter, (G, n P, O)."""
         s = self.sizes
         rows = self._products[: s.G * n * s.P * (s.O + APART)].reshape(s.G, n * s.P, -1)
-        return rows[..., : s.O]  # type: ignore[no-any-return]
+        return rows[..., : s.O]
 
     def see(self, x: Array) -> Array:
         """Return the view (G, n, OH, OW, KH, KW, C) of what windows see of `x` (n, G C, H, W)."""

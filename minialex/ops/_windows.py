@@ -99,25 +99,28 @@ def _workers(xp: Any) -> int:
 
 
 def shares(xp: Any, N: int, image_bytes: int, cache: int, least: int = 1) -> list[list[slice]]:
-    """Share `N` images out to the workers: a list of blocks of images for each.
+    """Share `N` images out to the workers: a list of blocks of images, as below, for each.
+
+    There are fewer workers where each would have fewer than `least` bytes.
+    """
+    worth = max(1, N * image_bytes // least)
+    pieces = threads.chunks(N, min(worth, _workers(xp)))
+    return [blocks_of(xp, piece, image_bytes, cache) for piece in pieces]
+
+
+def blocks_of(xp: Any, images: slice, image_bytes: int, cache: int) -> list[slice]:
+    """Cut some images into blocks of about the same size.
 
     A block on a CPU takes at most `cache` bytes (but one image at least), so that it stays in a
-    core's cache; on a GPU, which only large blocks keep busy, a gigabyte. There are fewer workers
-    where each would have fewer than `least` bytes.
+    core's cache; on a GPU, which only large blocks keep busy, a gigabyte.
     """
     at_once = max(1, (cache if xp is np else _GPU_BYTES) // max(1, image_bytes))
-    worth = max(1, N * image_bytes // least)
-    return [_cut_up(piece, at_once) for piece in threads.chunks(N, min(worth, _workers(xp)))]
+    total = images.stop - images.start
+    blocks = threads.chunks(total, -(-total // at_once))
+    return [slice(images.start + block.start, images.start + block.stop) for block in blocks]
 
 
 _GPU_BYTES = 1 << 30
-
-
-def _cut_up(share: slice, at_once: int) -> list[slice]:
-    """Cut a share into blocks of about the same size."""
-    total = share.stop - share.start
-    blocks = threads.chunks(total, -(-total // at_once))
-    return [slice(share.start + block.start, share.start + block.stop) for block in blocks]
 
 
 def delivered(g: Array, home: Array | None) -> Array:

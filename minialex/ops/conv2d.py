@@ -32,7 +32,7 @@ from __future__ import annotations
 from dataclasses import replace
 from math import prod
 
-from minialex import threads
+from minialex import memory, threads
 from minialex.arrays import Array, array_module
 from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tensor, as_tensor
 from minialex.ops._patches import Room, Sizes
@@ -55,7 +55,7 @@ def forward(
 ) -> tuple[Array, tuple[Array, Array]]:
     """Return the convolution."""
     xp, s = array_module(x), Sizes.of(x, w, stride, padding, dilation, groups)
-    y = xp.empty((s.N, s.G * s.O, s.OH, s.OW), x.dtype)
+    y = memory.empty(xp, (s.N, s.G * s.O, s.OH, s.OW), x.dtype)
     convolve(x, w, b, s, y)
     return y, (x, w)
 
@@ -76,10 +76,10 @@ def backward(
     xp, s = array_module(x), Sizes.of(x, w, stride, padding, dilation, groups)
     gx = gw = gb = None
     if needs[0]:
-        gx = xp.empty(x.shape, x.dtype) if out[0] is None else out[0]
+        gx = memory.empty(xp, x.shape, x.dtype) if out[0] is None else out[0]
         data_gradient(gy, w, s, gx)
     if needs[1]:
-        gw = xp.empty(w.shape, w.dtype) if out[1] is None else out[1]
+        gw = memory.empty(xp, w.shape, w.dtype) if out[1] is None else out[1]
         weight_gradient(gy, x, s, gw)
     if needs[2]:
         gb = xp.empty(len(w), w.dtype) if out[2] is None else out[2]
@@ -144,7 +144,7 @@ def add_up_rows(gy: Array, w: Array, s: Sizes, gx: Array) -> None:
             gathered = room.products(n)
             xp.matmul(room.cut(gy[block]), across, out=gathered)
             gathered = gathered.reshape(s.G, n, s.OH, s.W, s.KH, s.C)
-            padded = xp.zeros((s.G, n, s.H + 2 * ph, s.W, s.C), gy.dtype)
+            padded = memory.zeros(xp, (s.G, n, s.H + 2 * ph, s.W, s.C), gy.dtype)
             for kh in range(s.KH):
                 padded[:, :, s.rows(kh)] += gathered[:, :, :, :, kh]
             images[block] = padded[:, :, ph : ph + s.H].transpose(1, 0, 4, 2, 3)
@@ -174,12 +174,12 @@ def weight_gradient(gy: Array, x: Array, s: Sizes, gw: Array) -> None:
 
     def some(blocks: list[slice]) -> Array:
         room = Room(s, xp, gy.dtype, blocks)
-        total = xp.zeros((s.G, s.O, s.K), gy.dtype)
-        product = xp.empty_like(total)
+        total = memory.zeros(xp, (s.G, s.O, s.K), gy.dtype)
+        product = memory.empty(xp, total.shape, total.dtype)
         for block in blocks:
             xp.matmul(s.as_rows(gy[block]), room.cut(x[block]), out=product)
             total += product
-        return total.reshape(s.G * s.O, s.K)  # type: ignore[no-any-return]
+        return total.reshape(s.G * s.O, s.K)
 
     parts = threads.run(some, s.shares(xp, gy.dtype))
 

@@ -22,6 +22,8 @@ Any other convolution, and one of which this would save less than a third of the
 (of very few images, for instance, as the filters are transformed for all of them together), is
 computed as "array" does. saved = (x, w).
 
+Each core takes a block of images through all of it, so that tiles stay in its cache.
+
 Numbers that are not finite spread further than the formula of convolution has it, since tiles are
 put together from sums and differences of all they see: an infinity becomes NaN, and so does all
 that its tile gives. Other tiles, and so other images, are untouched.
@@ -29,18 +31,19 @@ that its tile gives. Other tiles, and so other images, are untouched.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from minialex import threads
+from minialex import memory, threads
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients, Implementation
 from minialex.ops._patches import APART, Room, Sizes
-from minialex.ops._windows import Pair, pieces, shares
+from minialex.ops._windows import Pair, blocks_of, pieces, shares
 
 POINTS = np.array([0.25, -0.25, 0.875, -0.875, 1.75, -1.75])
 """Where polynomials are evaluated. One more point lies at infinity: the leading coefficient."""
@@ -48,11 +51,14 @@ POINTS = np.array([0.25, -0.25, 0.875, -0.875, 1.75, -1.75])
 T = len(POINTS) + 1
 TT = T * T
 
-ROOM = 64 << 20
-"""How many bytes of transformed tiles are made at a time."""
+SMALL = 1_000_000
+"""Up to how many multiplications BLAS has a quicker way to multiply narrow matrices."""
+
+ENOUGH = 16 << 20
+"""How many bytes of tiles make up for going once more through the gradient of the filters."""
 
 CACHE = 2 << 20
-"""How many of them a core makes, or undoes, at a time."""
+"""How many bytes of tiles a core makes, or undoes, at a time."""
 
 
 def powers(n: int) -> Array:
@@ -85,9 +91,10 @@ def pays(s: Sizes) -> bool:
 
 
 class Winograd:
-    """The tiles of a convolution, and its three matrices for both axes at once.
+    """A convolution by tiles, and its three matrices for both axes at once.
 
-    Transformed tiles are a matrix a position: (T T, tiles, channels of all groups).
+    What is transformed is a matrix a position: filters (T T, G, O, C), and tiles of inputs and
+    outputs (T T, G, tiles, channels of a group).
     """
 
     def __init__(self, s: Sizes, xp: Any, dtype: np.dtype[Any]) -> None:
@@ -105,163 +112,208 @@ class Winograd:
     def _both(self, down: Array, across: Array) -> Array:
         return self.xp.asarray(np.kron(down, across), self.dtype)  # type: ignore[no-any-return]
 
-    # which images and positions are worked on together ----------------------------------------
+    def shares(self, least: int = 0) -> list[list[slice]]:
+        """Return the blocks of images that are worked on together, a list for each worker.
 
-    def _image_bytes(self, channels: int) -> int:
-        return TT * prod(self.tiles) * channels * self.dtype.itemsize
-
-    def batches(self) -> list[slice]:
-        """Return the images whose tiles are made at a time."""
-        bytes_ = self.s.N * self._image_bytes(self.s.G * (self.s.C + self.s.O))
-        return threads.chunks(self.s.N, -(-bytes_ // ROOM))
-
-    def _each(self, some: Callable[[list[slice]], None], n: int, channels: int) -> None:
-        """Share `n` images out to the workers, in blocks."""
-        threads.run(some, shares(self.xp, n, 2 * self._image_bytes(channels), CACHE))
-
-    def _of(self, block: slice, tiles: Array) -> Array:
-        """Return the transformed tiles of some images as a matrix with a row a position."""
-        each = prod(self.tiles) * tiles.shape[2]
-        return tiles.reshape(TT, -1)[:, block.start * each : block.stop * each]
-
-    def _by_group(self, tiles: Array) -> Array:
-        """Return the view (T T, G, tiles, channels of a group)."""
-        return tiles.reshape(TT, tiles.shape[1], self.s.G, -1).swapaxes(1, 2)
-
-    def _empty(self, n: int, channels: int) -> Array:
-        return self.xp.empty((TT, n * prod(self.tiles), channels), self.dtype)  # type: ignore[no-any-return]
-
-    # transforms -------------------------------------------------------------------------------
+        The tiles of a block take about as many bytes as the filters: those of a larger one would
+        leave the cache, and for smaller ones filters would come from memory more often.
+        """
+        s, each = self.s, TT * self.s.G * self.dtype.itemsize
+        image = each * prod(self.tiles) * (s.C + s.O)
+        return shares(self.xp, s.N, image, max(least, each * s.C * s.O))
 
     def filters(self, w: Array) -> Array:
         """Return the transformed filters (T T, G, C, D) of `w` (G, C, D, KH, KW)."""
         G, C, D, KH, KW = w.shape
-        filters = self.xp.empty((TT, G, C, D), self.dtype)
-
-        def some(channels: slice) -> None:
-            taps = w[:, channels].transpose(0, 3, 4, 1, 2).reshape(G, KH * KW, -1)
-            columns = slice(channels.start * D, channels.stop * D)
-            out = filters.reshape(TT, G, -1).swapaxes(0, 1)[..., columns]
-            self.xp.matmul(self.G, taps, out=out)
-
-        threads.run(some, pieces(self.xp, C))
-        return filters  # type: ignore[no-any-return]
-
-    def inputs(self, x: Array) -> Array:
-        """Return the transformed tiles of images."""
-        tiles = self._empty(*x.shape[:2])
+        filters = memory.empty(self.xp, (TT, G, C * D), self.dtype)
 
         def some(blocks: list[slice]) -> None:
-            room = Room(self.windows, self.xp, self.dtype, blocks)
             for block in blocks:
-                seen = room.see(x[block]).transpose(0, 4, 5, 1, 2, 3, 6)
-                self.xp.matmul(self.B.T, seen.reshape(TT, -1), out=self._of(block, tiles))
+                taps = w[:, block].transpose(0, 3, 4, 1, 2).reshape(G, KH * KW, -1)
+                out = filters[..., block.start * D : block.stop * D]
+                self.xp.matmul(self.G, taps, out=out.swapaxes(0, 1))
 
-        self._each(some, *x.shape[:2])
-        return tiles
+        threads.run(some, shares(self.xp, C, TT * KH * KW * D, SMALL))
+        return filters.reshape(TT, G, C, D)
 
-    def add_up_inputs(self, tiles: Array, gx: Array) -> None:
+    def filter_gradient(self, total: Array) -> Array:
+        """Return the gradient of filters, (KH KW, G O C), given that of the transformed ones."""
+        return self.G.T @ total.reshape(TT, -1)
+
+
+class Transforms:
+    """Room to take `n` images apart into transformed tiles, and to put them together again."""
+
+    def __init__(self, at: Winograd, n: int) -> None:
+        self.at, self.xp, s = at, at.xp, at.s
+        (MH, MW), (TH, TW), C, O = at.M, at.tiles, s.G * s.C, s.G * s.O
+        self._images = Room(at.windows, self.xp, at.dtype, [slice(0, n)])
+        self._seen = self._images.windows[0].transpose(3, 4, 0, 1, 2, 5)
+        self._patches = memory.empty(self.xp, (TT, n * TH * TW * C), at.dtype)
+        self._patches_apart = self._patches.reshape(self._seen.shape)
+        # as many whole tiles of outputs as tiles of inputs reach over
+        H, W = ((TH - 1) * MH + -(-T // MH) * MH, (TW - 1) * MW + -(-T // MW) * MW)
+        self._sums = memory.empty(self.xp, (n, H, W, C), at.dtype)
+        self._sums_of_parts = self._parts()
+        whole = memory.zeros(self.xp, (n, TH * MH, TW * MW, O + APART), at.dtype)[..., :O]
+        self._whole = whole[:, : s.OH, : s.OW].transpose(0, 3, 1, 2)
+        self._apart = whole.reshape(n, TH, MH, TW, MW, O).transpose(2, 4, 0, 1, 3, 5)
+        self._places = memory.empty(self.xp, (MH * MW, n * TH * TW * O), at.dtype)
+
+    def _parts(self) -> list[tuple[Array, Array]]:
+        """Return parts of `_sums` that no two tiles share, each with what is added to it."""
+        (MH, MW), (TH, TW) = self.at.M, self.at.tiles
+        n, H, W, C = self._sums.shape
+        sums = self._sums.reshape(n, H // MH, MH, W // MW, MW, C).transpose(2, 4, 0, 1, 3, 5)
+        parts = []
+        for i, j in product(range(-(-T // MH)), range(-(-T // MW))):
+            part = self._patches_apart[i * MH : (i + 1) * MH, j * MW : (j + 1) * MW]
+            kh, kw = part.shape[:2]
+            parts.append((sums[:kh, :kw, :, i : i + TH, j : j + TW], part))
+        return parts
+
+    def take_inputs(self, x: Array, tiles: Array) -> None:
+        """Write the transformed tiles of the images `x` to `tiles`, a row a position."""
+        self._images.see(x)
+        self._patches_apart[...] = self._seen
+        self.xp.matmul(self.at.B.T, self._patches, out=tiles)
+
+    def give_inputs(self, tiles: Array, gx: Array) -> None:
         """Write the gradient of images to `gx`, given that of their transformed tiles."""
-        s, (TH, TW) = self.s, self.tiles
+        s, (ph, pw) = self.at.s, self.at.s.padding
+        self.xp.matmul(self.at.B, tiles, out=self._patches)
+        self._sums.fill(0)
+        for sums, part in self._sums_of_parts:
+            sums += part
+        gx[...] = self._sums[:, ph : ph + s.H, pw : pw + s.W].transpose(0, 3, 1, 2)
 
-        def some(blocks: list[slice]) -> None:
-            room = Room(self.windows, self.xp, self.dtype, blocks)
-            for block in blocks:
-                patches = (self.B @ self._of(block, tiles)).reshape(1, T, T, -1, TH, TW, s.G * s.C)
-                images = room.add_up(patches.transpose(0, 3, 4, 5, 1, 2, 6))
-                gx[block] = images[:, 0, :, : s.H, : s.W]
+    def take_outputs(self, gy: Array, tiles: Array) -> None:
+        """Write the transformed tiles of the outputs' gradient to `tiles`."""
+        self._whole[...] = gy
+        self._places.reshape(self._apart.shape)[...] = self._apart
+        self.xp.matmul(self.at.A, self._places, out=tiles)
 
-        self._each(some, *gx.shape[:2])
-
-    def outputs(self, tiles: Array, b: Array | None, y: Array) -> None:
+    def give_outputs(self, tiles: Array, b: Array | None, y: Array) -> None:
         """Write to `y` what transformed outputs come to, plus `b`."""
-        xp, s, (MH, MW), (TH, TW) = self.xp, self.s, self.M, self.tiles
-        bias = 0 if b is None else b.reshape(-1, 1, 1)
+        self.xp.matmul(self.at.A.T, tiles, out=self._places)
+        self._apart[...] = self._places.reshape(self._apart.shape)
+        self.xp.add(self._whole, 0 if b is None else b.reshape(-1, 1, 1), out=y)
 
-        def some(blocks: list[slice]) -> None:
-            for block in blocks:
-                n, O = block.stop - block.start, y.shape[1]
-                apart = xp.empty((n, TH * MH, TW * MW, O + APART), self.dtype)[..., :O]
-                out = (self.A.T @ self._of(block, tiles)).reshape(MH, MW, n, TH, TW, O)
-                apart.reshape(n, TH, MH, TW, MW, O)[...] = out.transpose(2, 3, 0, 4, 1, 5)
-                xp.add(apart[:, : s.OH, : s.OW].transpose(0, 3, 1, 2), bias, out=y[block])
 
-        self._each(some, *y.shape[:2])
+class Tiles:
+    """The transformed tiles of a block of `n` images, which make a few images at a time.
 
-    def cotangents(self, gy: Array) -> Array:
-        """Return the transformed tiles of the outputs' gradient."""
-        s, (MH, MW), (TH, TW), O = self.s, self.M, self.tiles, gy.shape[1]
-        tiles = self._empty(*gy.shape[:2])
+    Attributes
+    ----------
+    inputs : array (T T, G, tiles, C)
+    outputs : array (T T, G, tiles, O)
+    """
 
-        def some(blocks: list[slice]) -> None:
-            for block in blocks:
-                rows = self.xp.zeros((block.stop - block.start, TH * MH, TW * MW, O), self.dtype)
-                rows[:, : s.OH, : s.OW] = gy[block].transpose(0, 2, 3, 1)
-                apart = rows.reshape(-1, TH, MH, TW, MW, O).transpose(2, 4, 0, 1, 3, 5)
-                self.xp.matmul(self.A, apart.reshape(MH * MW, -1), out=self._of(block, tiles))
+    def __init__(self, at: Winograd, n: int) -> None:
+        self.at, self.n, s = at, n, at.s
+        self._inputs, self.inputs = self._empty(s.G * s.C)
+        self._outputs, self.outputs = self._empty(s.G * s.O)
+        image = TT * prod(at.tiles) * s.G * max(s.C, s.O) * at.dtype.itemsize
+        few = blocks_of(at.xp, slice(0, n), image, CACHE)
+        rooms = {k: Transforms(at, k) for k in {block.stop - block.start for block in few}}
+        self._few = [(block, rooms[block.stop - block.start]) for block in few]
 
-        self._each(some, *gy.shape[:2])
-        return tiles
+    def _empty(self, channels: int) -> tuple[Array, Array]:
+        """Return room for tiles, (T T, n, tiles of an image x channels), and its view by group."""
+        at, tiles = self.at, prod(self.at.tiles)
+        room = memory.empty(at.xp, (TT, self.n, tiles * channels), at.dtype)
+        return room, room.reshape(TT, self.n * tiles, at.s.G, -1).swapaxes(1, 2)
 
-    # products, position by position -----------------------------------------------------------
+    def take_inputs(self, x: Array) -> None:
+        """Transform the tiles of the images `x`."""
+        for some, room in self._few:
+            room.take_inputs(x[some], self._inputs[:, some].reshape(TT, -1))
 
-    def multiply(self, tiles: Array, filters: Array) -> Array:
-        """Return the products of transformed tiles with transformed filters (T T, G, C, D)."""
-        products = self.xp.empty((*tiles.shape[:2], self.s.G * filters.shape[3]), self.dtype)
-        a, out = self._by_group(tiles), self._by_group(products)
+    def give_inputs(self, gx: Array) -> None:
+        """Write the gradient of images to `gx`, given that of `inputs`."""
+        for some, room in self._few:
+            room.give_inputs(self._inputs[:, some].reshape(TT, -1), gx[some])
 
-        def some(at: slice) -> None:
-            self.xp.matmul(a[at], filters[at], out=out[at])
+    def take_outputs(self, gy: Array) -> None:
+        """Transform the tiles of the outputs' gradient."""
+        for some, room in self._few:
+            room.take_outputs(gy[some], self._outputs[:, some].reshape(TT, -1))
 
-        threads.run(some, pieces(self.xp, TT))
-        return products  # type: ignore[no-any-return]
+    def give_outputs(self, b: Array | None, y: Array) -> None:
+        """Write to `y` what `outputs` come to, plus `b`."""
+        for some, room in self._few:
+            room.give_outputs(self._outputs[:, some].reshape(TT, -1), b, y[some])
 
-    def add_products(self, cotangents: Array, inputs: Array, total: Array) -> None:
-        """Add the gradient of the transformed filters to `total` (T T, G, O, C)."""
-        a, b = self._by_group(cotangents).swapaxes(2, 3), self._by_group(inputs)
+    def multiply(self, total: Array, add: bool) -> None:
+        """Write the products of all tiles' outputs and inputs to `total`, or add them to it."""
+        rows = self.outputs.swapaxes(2, 3)
+        if not add:
+            self.at.xp.matmul(rows, self.inputs, out=total)
+            return
+        for at in threads.chunks(TT, TT if self.at.xp is np else 1):
+            total[at] += rows[at] @ self.inputs[at]
 
-        def some(at: slice) -> None:
-            total[at] += a[at] @ b[at]
 
-        threads.run(some, threads.chunks(TT, TT if self.xp is np else 1))
-
-    def filter_gradient(self, total: Array, gw: Array) -> None:
-        """Write the gradient of the filters to `gw`, given that of the transformed ones."""
-
-        def some(filters: slice) -> None:
-            each = total.reshape(TT, len(gw), -1)[:, filters].reshape(TT, -1).T
-            gw[filters] = (each @ self.G).reshape(gw[filters].shape)
-
-        threads.run(some, pieces(self.xp, len(gw)))
+def each(at: Winograd, blocks: list[slice]) -> Iterator[tuple[slice, Tiles]]:
+    """Yield blocks of images with room for their tiles, the same while the size is."""
+    tiles = None
+    for block in blocks:
+        n = block.stop - block.start
+        if tiles is None or tiles.n != n:
+            tiles = Tiles(at, n)
+        yield block, tiles
 
 
 def convolve(x: Array, w: Array, b: Array | None, at: Winograd, y: Array) -> None:
     """Write the convolution of `x` with `w`, plus `b`, to `y`."""
     s = at.s
     filters = at.filters(w.reshape(s.G, s.O, s.C, s.KH, s.KW).swapaxes(1, 2))
-    for some in at.batches():
-        at.outputs(at.multiply(at.inputs(x[some]), filters), b, y[some])
+
+    def some(blocks: list[slice]) -> None:
+        for block, tiles in each(at, blocks):
+            tiles.take_inputs(x[block])
+            at.xp.matmul(tiles.inputs, filters, out=tiles.outputs)
+            tiles.give_outputs(b, y[block])
+
+    threads.run(some, at.shares())
 
 
 def gradients(
     gy: Array, x: Array, w: Array, at: Winograd, gx: Array | None, gw: Array | None
 ) -> None:
-    """Write the gradients of `x` and `w` to `gx` and `gw`, where they are arrays."""
-    s = at.s
-    filters: Array | None = None
-    total: Array | None = None
-    if gx is not None:
-        filters = at.filters(w.reshape(s.G, s.O, s.C, s.KH, s.KW))
+    """Write the gradients of the images and the filters, each where there is an array for it."""
+    s, xp = at.s, at.xp
+    filters = at.filters(w.reshape(s.G, s.O, s.C, s.KH, s.KW)) if gx is not None else None
+
+    def some(blocks: list[slice]) -> Array:
+        total = memory.empty(xp, (TT, s.G, s.O, s.C) if gw is not None else (0,), at.dtype)
+        for block, tiles in each(at, blocks):
+            tiles.take_outputs(gy[block])
+            if gx is not None:
+                xp.matmul(tiles.outputs, filters, out=tiles.inputs)
+                tiles.give_inputs(gx[block])
+            if gw is not None:
+                tiles.take_inputs(x[block])
+                tiles.multiply(total, add=block is not blocks[0])
+        return at.filter_gradient(total)
+
+    parts = threads.run(some, at.shares(0 if gw is None else ENOUGH))
     if gw is not None:
-        total = at.xp.zeros((TT, s.G, s.O, s.C), at.dtype)
-    for some in at.batches():
-        cotangents = at.cotangents(gy[some])
-        if gx is not None and filters is not None:
-            at.add_up_inputs(at.multiply(cotangents, filters), gx[some])
-        if total is not None:
-            at.add_products(cotangents, at.inputs(x[some]), total)
-    if gw is not None and total is not None:
-        at.filter_gradient(total, gw)
+        _add_up(parts, gw)
+
+
+def _add_up(parts: list[Array], gw: Array) -> None:
+    """Write to `gw` the sum of its parts, (KH KW, O C) each."""
+    xp, (O, C, KH, KW) = array_module(gw), gw.shape
+
+    def some(filters: slice) -> None:
+        columns = slice(filters.start * C, filters.stop * C)
+        total = xp.zeros((KH * KW, columns.stop - columns.start), gw.dtype)
+        for part in parts:
+            total += part[:, columns]
+        gw[filters] = total.T.reshape(gw[filters].shape)
+
+    threads.run(some, pieces(xp, O))
 
 
 def implementation(array: Implementation) -> Implementation:
@@ -274,7 +326,7 @@ def implementation(array: Implementation) -> Implementation:
         if not pays(s):
             return array.forward(x, w, b, groups=groups, **params)
         at = Winograd(s, xp, x.dtype)
-        y = xp.empty((s.N, s.G * s.O, s.OH, s.OW), x.dtype)
+        y = memory.empty(xp, (s.N, s.G * s.O, s.OH, s.OW), x.dtype)
         convolve(x, w, b, at, y)
         return y, (x, w)
 
@@ -291,11 +343,11 @@ def implementation(array: Implementation) -> Implementation:
         xp, s = array_module(x), Sizes.of(x, w, **params, G=groups)
         if not pays(s):
             return array.backward(gy, saved, groups=groups, needs=needs, out=out, **params)
-        at = Winograd(s, xp, x.dtype)
-        gx, gw = (
-            (xp.empty(a.shape, a.dtype) if home is None else home) if need else None
-            for a, home, need in zip((x, w), out[:2], needs[:2], strict=True)
-        )
+        at, gx, gw = Winograd(s, xp, x.dtype), None, None
+        if needs[0]:
+            gx = memory.empty(xp, x.shape, x.dtype) if out[0] is None else out[0]
+        if needs[1]:
+            gw = memory.empty(xp, w.shape, w.dtype) if out[1] is None else out[1]
         if needs[0] or needs[1]:
             gradients(gy, x, w, at, gx, gw)
         only_b = (False, False, needs[2])

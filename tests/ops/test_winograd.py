@@ -100,8 +100,7 @@ def test_images_in_blocks_of_any_size_on_any_number_of_cores(
     cores, normal, monkeypatch, room, number
 ):
     cores(number)
-    monkeypatch.setattr(conv2d_winograd, "CACHE", room)
-    monkeypatch.setattr(conv2d_winograd, "ROOM", room)
+    monkeypatch.setattr(conv2d_winograd, "ENOUGH", room)
     arrays = normal(7, 4, 9, 10), normal(6, 2, 3, 3), normal(6), normal(7, 6, 9, 10)
     assert pays(Sizes.of(*arrays[:2], (1, 1), (1, 1), (1, 1), 2))
     params = ONE | {"padding": (1, 1), "groups": 2}
