@@ -105,7 +105,7 @@ class Sizes(NamedTuple):
 _bias_gradient = cuda.kernel("conv2d.cu", "conv2d_bias_gradient")
 
 
-def bias_gradient(gy: Array, gb: Array, at: Sizes) -> None:
+def add_up_pixels(gy: Array, gb: Array, at: Sizes) -> None:
     """Write the sums of `gy` over images and pixels: a block for each channel and part."""
     wanted = max(1, min(at.N, BUSY_BLOCKS // at.O))
     images = max(1, -(-at.N // wanted))
@@ -122,7 +122,7 @@ class Rung:
     forward: Callable[[Array, Array, Array | None, Array, Sizes], None]
     data_gradient: Callable[[Array, Array, Array, Sizes], None]
     weight_gradient: Callable[[Array, Array, Array, Sizes], None]
-    bias_gradient: Callable[[Array, Array, Sizes], None] = bias_gradient
+    bias_gradient: Callable[[Array, Array, Sizes], None] = add_up_pixels
 
 
 def implementation(
