@@ -74,6 +74,12 @@ DIFFER = {
     ("relu", "not finite"): "PyTorch lets a gradient through where the input is NaN",
     ("cross_entropy", "no row counts"): "PyTorch gives NaN, the mean of nothing",
     ("cross_entropy", "empty batch"): "PyTorch gives NaN, the mean of nothing",
+    **{
+        ("cross_entropy", f"rows that do not count are not finite, {reduction}"): "PyTorch gives "
+        "such rows a gradient of NaN"
+        for reduction in ("mean", "none")
+    },
+    ("dropout", "not finite"): "the mask is multiplied with here, and NaN times 0 is NaN",
     ("getitem", "every second, backwards"): "PyTorch takes no negative steps",
 }
 

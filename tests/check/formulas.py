@@ -199,7 +199,7 @@ def cells_rounded_down(gy, saved, *, output_size):
     return (gx,)
 
 
-# Normalisation, losses ----------------------------------------------------------------------------
+# Normalisation, dropout ---------------------------------------------------------------------------
 
 
 def window_sum(v, before, after):
@@ -225,49 +225,13 @@ def lrn(**mistake):
     return backward
 
 
+def lrn_of_a_mean(gy, saved, *, size, alpha, beta, k):
+    return lrn_back(gy, saved, size=size, alpha=alpha / size, beta=beta, k=k)
+
+
 def lrn_saves_power(x, **params):
     y, (x, s) = OPS["local_response_norm"].implementations["array"].forward(x, **params)
     return y, (x, s ** -params["beta"])
-
-
-def entropy_back(gy, saved, *, label_smoothing, ignore_index, reduction, forgotten):
-    p, targets, w, scale = saved
-    params = {"label_smoothing": label_smoothing, "reduction": reduction}
-    if forgotten == "scale":
-        scale = np.ones_like(scale)
-    if forgotten == "weights":
-        w = None
-    if forgotten == "smoothing":
-        params["label_smoothing"] = 0.0
-    if forgotten == "ignored":
-        targets, ignore_index = np.where(targets == ignore_index, 0, targets), -1
-    grads = right("cross_entropy")(gy, (p, targets, w, scale), ignore_index=ignore_index, **params)
-    return (grads[0] + p * 0.01, None, None) if forgotten == "target" else grads
-
-
-def entropy(forgotten):
-    def backward(gy, saved, *, label_smoothing, ignore_index, reduction):
-        params = {"ignore_index": ignore_index, "reduction": reduction}
-        return entropy_back(
-            gy, saved, label_smoothing=label_smoothing, **params, forgotten=forgotten
-        )
-
-    return backward
-
-
-def softmax_alone(gy, saved, *, dim):
-    (y,) = saved
-    return (gy * y,)
-
-
-def softmax_other_axis(gy, saved, *, dim):
-    (y,) = saved
-    return (y * (gy - (gy * y).sum(axis=(dim + 1) % y.ndim, keepdims=True)),)
-
-
-def log_softmax_without_exp(gy, saved, *, dim):
-    (y,) = saved
-    return (gy - y * gy.sum(axis=dim, keepdims=True),)
 
 
 def another_mask(gy, saved, *, p, seed, offset):
@@ -321,6 +285,12 @@ def mean_instead_of_sum(g):
 def power_without_exponent(gy, saved, *, exponent):
     (x,) = saved
     return ((gy * x ** (exponent - 1)).astype(x.dtype) if exponent else gy * 0,)
+
+
+def power_from_result(gy, saved, *, exponent):
+    (x,) = saved
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return ((gy * exponent * x**exponent / x).astype(x.dtype),)
 
 
 def sum_as_mean(gy, saved, *, dims, keepdim):

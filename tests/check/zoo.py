@@ -11,6 +11,7 @@ import numpy as np
 
 from minialex.autograd import OPS, ROUTINES, Implementation, Op
 from tests.check import formulas as f
+from tests.check import losses
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ FAULTS = [
     Fault("a square forgotten", "tanh", lambda gy, saved: (gy * (1 - saved[1]),)),
     Fault("a half forgotten", "sqrt", lambda gy, saved: (gy / saved[1],), "2 times too large"),
     Fault("times x, not divided", "log", lambda gy, saved: (gy * saved[0],)),
+    Fault("x divided out of the result", "power", f.power_from_result),
     Fault("exponent forgotten", "power", f.power_without_exponent, "factor"),
     Fault("sign of the denominator's", "divide", f.divide_sign, "sign"),
     Fault("sign of the subtrahend's", "subtract", f.only("subtract", 1, np.negative), "sign"),
@@ -63,9 +65,9 @@ FAULTS = [
     Fault("the sign of |x| forgotten", "absolute", lambda gy, saved: (gy,)),
     Fault("sum as if a mean", "sum", f.sum_as_mean, "too small"),
     Fault("every tie takes all", "max", f.every_tie_takes_all),
-    Fault("without the sum", "softmax", f.softmax_alone),
-    Fault("sum over another axis", "softmax", f.softmax_other_axis),
-    Fault("without exp", "log_softmax", f.log_softmax_without_exp),
+    Fault("without the sum", "softmax", losses.softmax_alone),
+    Fault("sum over another axis", "softmax", losses.softmax_other_axis),
+    Fault("without exp", "log_softmax", losses.log_softmax_without_exp),
     Fault(
         "NaN taken for 0",
         "linear",
@@ -76,14 +78,17 @@ FAULTS = [
         "conv2d",
         f.spoiled("conv2d", lambda g: g + 0 * g.sum()),
     ),
-    Fault("1 / N forgotten", "cross_entropy", f.entropy("scale"), "too large"),
-    Fault("class weights forgotten", "cross_entropy", f.entropy("weights")),
-    Fault("smoothing forgotten", "cross_entropy", f.entropy("smoothing")),
-    Fault("ignored rows count", "cross_entropy", f.entropy("ignored")),
-    Fault("a hundredth of p too much", "cross_entropy", f.entropy("target")),
+    Fault("1 / N forgotten", "cross_entropy", losses.entropy("scale"), "too large"),
+    Fault("class weights forgotten", "cross_entropy", losses.entropy("weights")),
+    Fault("smoothing forgotten", "cross_entropy", losses.entropy("smoothing")),
+    Fault("ignored rows count", "cross_entropy", losses.entropy("ignored")),
+    Fault("divided by rows, not by weights", "cross_entropy", losses.entropy_by_rows),
+    Fault("smoothing over the other classes", "cross_entropy", losses.entropy_smoothing_others),
+    Fault("a hundredth of p too much", "cross_entropy", losses.entropy("target")),
     Fault("window off by one above", "local_response_norm", f.lrn(reach=(0, -1))),
     Fault("window off by one below", "local_response_norm", f.lrn(reach=(-1, 0))),
     Fault("window one too wide", "local_response_norm", f.lrn(reach=(1, 1))),
+    Fault("alpha of a mean", "local_response_norm", f.lrn_of_a_mean),
     Fault("factor 2 forgotten", "local_response_norm", f.lrn(factor=1.0)),
     Fault("exponent off by one", "local_response_norm", f.lrn(power=0.0)),
     Fault(

@@ -9,6 +9,7 @@ import numpy as np
 from minialex.check.case import Answer, Case
 from minialex.check.cases import not_finite
 from minialex.check.cases.inputs import Draw, constant, extreme, normal
+from minialex.reference.dropout import random_word
 
 
 def product(name: str, a: tuple[int, ...], b: tuple[int, ...]) -> Case:
@@ -109,6 +110,17 @@ def _losses() -> list[Case]:
             smoothing=0.1,
         ),
         cross_entropy("one class", normal((3, 1)), [0, 0, 0]),
+        *(
+            cross_entropy(
+                f"rows that do not count are not finite, {r}",
+                not_finite.rows_apart,
+                [-100, 0, -100, 2],
+                three,
+                smoothing=0.1,
+                reduction=r,
+            )
+            for r in ("mean", "none")
+        ),
         _confident(),
     ]
 
@@ -143,6 +155,7 @@ CASES: dict[str, list[Case]] = {
         linear("as many rows, features and outputs", (4, 4), 4),
         linear("31 to 33", (2, 31), 33),
         linear("257 to 7", (5, 257), 7),
+        linear("130 rows", (130, 6), 5),
         linear("1025 to 1", (2, 1025), 1),
         linear("batch of one, AlexNet's last", (1, 256), 10),
         linear("one feature", (4, 1), 1),
@@ -182,6 +195,9 @@ CASES: dict[str, list[Case]] = {
         dropout("maps, batch of one", (1, 3, 5, 7), 0.5, 3, 9),
         dropout("a number", (), 0.5, 1, 4),
         dropout("empty batch", (0, 3), 0.5, 1, 0),
+        # an element whose word is p 2^32 to the bit stays
+        dropout("a word at the threshold", (9,), random_word(2, 5, 0) / 2**32, 5, 0),
+        not_finite.dropped(),
     ],
     "cross_entropy": _losses(),
 }

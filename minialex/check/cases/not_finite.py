@@ -1,4 +1,4 @@
-"""Cases of the ops that add up products, on numbers that are not finite.
+"""Cases of the ops that layers are made of, on numbers that are not finite.
 
 NaN and infinities must come out exactly where the definition has them: one bad pixel spoils what
 is made of it, and neither another image nor another group. Gradients are known from the formulas,
@@ -15,6 +15,7 @@ import numpy as np
 from minialex.arrays import Array
 from minialex.check.case import Answer, Case, Inputs, generator
 from minialex.check.cases.inputs import constant
+from minialex.reference import dropout
 
 SPLITTING = ("tf32x3",)
 """Implementations that take a number apart, x = high + low: of an infinity they make NaN."""
@@ -113,6 +114,21 @@ def convolutions() -> list[Case]:
             spoiled(whole("gy", 3, 6, 3, 5), nan=(0, 0, 2, 4), inf=(2, 5, 0, 0)),
         ),
     ]
+
+
+def dropped() -> Case:
+    """Return the case of dropout: what is dropped is 0, whatever it was."""
+    params: dict[str, Any] = {"p": 0.5, "seed": 2, "offset": 1}
+    bad = np.resize([np.nan, np.inf, -np.inf, 1.0, -2.0], 40)
+    x, gy = bad.copy(), np.roll(bad, 2)
+    return Case("not finite", constant(x), params, answer=Answer(gy, (dropout(gy, **params),)))
+
+
+def rows_apart(rng: np.random.Generator) -> Inputs:
+    """Return four rows of three logits: NaN, finite, infinity, finite."""
+    x = rng.standard_normal((4, 3))
+    x[0, 1], x[2, 2] = np.nan, np.inf
+    return (x,)
 
 
 def normalisations() -> list[Case]:

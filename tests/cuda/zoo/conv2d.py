@@ -5,6 +5,41 @@ from tests.cuda.zoo import Fault
 
 FAULTS = [
     Fault(
+        "first image of a part of the bias only",
+        "conv2d.cu",
+        "end = min(N, first + images_per_part)",
+        "end = min(N, first + 1)",
+        "conv2d",
+        "naive",
+    ),
+    Fault(
+        "padding beyond the stride",
+        "conv2d_implicit_gemm.cuh",
+        "(r + s - p % s) % s",
+        "(r + s - p) % s",
+        "conv2d",
+        "implicit_gemm",
+        error="race",
+    ),
+    Fault(
+        "columns past the last pixel",
+        "conv2d_panels.cuh",
+        "place >= 0 && row < rows",
+        "row < rows",
+        "conv2d",
+        "implicit_gemm",
+        error="out-of-bounds",
+    ),
+    Fault(
+        "right border taken for the next row",
+        "conv2d_panels.cuh",
+        "unsigned(w) < unsigned(W)",
+        "unsigned(w) <= unsigned(W)",
+        "conv2d",
+        "implicit_gemm",
+        error="out-of-bounds",
+    ),
+    Fault(
         "window off by one",
         "conv2d.cuh",
         "const int h = i * sh - ph + k * dh, w = j * sw - pw + l * dw;",

@@ -29,6 +29,7 @@ FAULTS = [
     ),
     fault("ignored rows have a loss", "if (target.counts) {", "{"),
     fault("ignored rows have a gradient", "target.counts ? g : A(0)", "g"),
+    fault("NaN of a row that does not count", "target.counts ? g : A(0)", "g * A(target.counts)"),
     fault("smoothing dropped from the loss", " - A(even) * every;", ";"),
     fault(
         "smoothing dropped from the gradient",

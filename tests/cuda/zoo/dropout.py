@@ -5,6 +5,22 @@ from tests.cuda.zoo import Fault
 
 FAULTS = [
     Fault(
+        "dropped at the threshold",
+        "dropout.cu",
+        "word[i] >= threshold",
+        "word[i] > threshold",
+        "dropout",
+        "kernel",
+    ),
+    Fault(
+        "dropped by a product with 0",
+        "dropout.cu",
+        "word[i] >= threshold ? four[i] * scale : T(0)",
+        "four[i] * (word[i] >= threshold ? scale : T(0))",
+        "dropout",
+        "kernel",
+    ),
+    Fault(
         "a round too few",
         "philox.cuh",
         "round < 10",

@@ -4,6 +4,14 @@ from tests.cuda.zoo import Fault
 
 FAULTS = [
     Fault(
+        "parts of the bias overlap",
+        "linear.cu",
+        "first = blockIdx.y * rows_per_part;",
+        "first = blockIdx.y;",
+        "linear",
+        "naive",
+    ),
+    Fault(
         "weights transposed",
         "linear.cu",
         "sum += x[r * I + i] * w[o * I + i];",
