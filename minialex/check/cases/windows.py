@@ -151,6 +151,8 @@ CASES: dict[str, list[Case]] = {
             dilation=(2, 1),
             groups=2,
         ),
+        conv("stride 3x4, dilation 2x3", (1, 2, 9, 9), 2, (3, 3), stride=(3, 4), dilation=(2, 3)),
+        conv("stride beyond the image", (2, 2, 2, 3), 3, (2, 2), stride=(3, 4)),
         conv("padding 0x3", (1, 1, 3, 2), 2, (2, 3), padding=(0, 3)),
         conv("windows wholly in the padding", (1, 1, 2, 2), 1, (2, 2), padding=(3, 3)),
         conv("padding beyond the stride", (1, 2, 4, 5), 2, (4, 5), stride=(2, 3), padding=(3, 4)),

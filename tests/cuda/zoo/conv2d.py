@@ -13,6 +13,23 @@ FAULTS = [
         "naive",
     ),
     Fault(
+        "dilation forgotten in the taps of a phase",
+        "conv2d_implicit_gemm.cuh",
+        "tap * d % s != r",
+        "tap % s != r",
+        "conv2d",
+        "implicit_gemm",
+    ),
+    Fault(
+        "a phase that lies beyond the image",
+        "conv2d_implicit_gemm.cuh",
+        "first < size ? (size - 1 - first) / s + 1 : 0",
+        "(size - 1 - first) / s + 1",
+        "conv2d",
+        "implicit_gemm",
+        error="race",
+    ),
+    Fault(
         "padding beyond the stride",
         "conv2d_implicit_gemm.cuh",
         "(r + s - p % s) % s",

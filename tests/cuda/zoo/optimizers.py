@@ -40,6 +40,7 @@ FAULTS = [
         "fresh * slope * slope",
         "fresh * gs.at[k] * gs.at[k]",
     ),
+    fault("rmsprop", "root of less than 0", "square < T(0) ? T(0) : square", "square"),
     fault("rmsprop", "mean never stored", "owned.store(ms, m), ", ""),
     fault(
         "rmsprop",
