@@ -78,7 +78,14 @@ class Pool:
                 del self.regions[region]
 
     def _region(self, size: int) -> Span:
-        size = max(size, REGION)
+        """Return a new region that holds a block of `size` bytes."""
+        try:
+            return self._addresses(max(size, REGION))
+        except MemoryError:
+            # where the system counts addresses as memory (ulimit -v), there may be as many as that
+            return self._addresses(size)
+
+    def _addresses(self, size: int) -> Span:
         # the page beyond keeps blocks of two regions from being neighbours
         memory = np.empty(size + 2 * PAGE, np.uint8)
         start = _pages(memory.ctypes.data)

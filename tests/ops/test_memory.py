@@ -83,6 +83,21 @@ def test_an_array_larger_than_a_region_has_its_own(pool):
     assert [stop - start for start, stop in pool.regions] == [20 * PAGE]
 
 
+def test_where_a_whole_region_is_too_much_there_is_one_of_what_is_needed(pool, monkeypatch):
+    plain = np.empty
+
+    def scarce(size, dtype):
+        if size > 6 * PAGE:
+            raise MemoryError
+        return plain(size, dtype)
+
+    monkeypatch.setattr(np, "empty", scarce)
+    memory.empty(np, (3 * PAGE,), np.uint8)
+    assert [stop - start for start, stop in pool.regions] == [3 * PAGE]
+    with pytest.raises(MemoryError):
+        memory.empty(np, (5 * PAGE,), np.uint8)
+
+
 def test_release_returns_regions_that_nobody_uses(pool):
     kept, large = (memory.empty(np, (n * PAGE,), np.uint8) for n in (1, 9))
     kept[:] = 7
