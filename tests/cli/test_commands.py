@@ -65,10 +65,20 @@ def test_equal_seeds_give_equal_checkpoints(minialex, photos):
 @pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_stops_saves_and_says_how_to_go_on(minialex, photos, number, status):
-    timer = threading.Timer(2.0, os.kill, (os.getpid(), number))
-    timer.start()
-    answer = minialex("train", photos, *TINY, "--epochs", "10000", "--out", "run")
-    timer.cancel()
+    ended = threading.Event()
+
+    def stop_once_under_way():
+        metrics = Path("run/metrics.jsonl").absolute()
+        while not (metrics.exists() and metrics.stat().st_size):
+            if ended.wait(0.02):
+                return
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=stop_once_under_way).start()
+    try:
+        answer = minialex("train", photos, *TINY, "--epochs", "10000", "--out", "run")
+    finally:
+        ended.set()
     assert answer.status == status
     assert "Go on with: minialex train --resume run" in answer.out
     done = len(Path("run/metrics.jsonl").read_text().splitlines())
