@@ -32,14 +32,17 @@ class Routine:
     kernel : str
         Which of them runs where CUDA kernels do: on a GPU's arrays, and under the emulator.
         By convention an only one is named ``"kernel"``.
+    cpu : str
+        Which of them runs elsewhere.
     """
 
     name: str
     implementations: Mapping[str, Any]
     kernel: str = field(default=ARRAY, kw_only=True)
+    cpu: str = field(default=ARRAY, kw_only=True)
 
     def __post_init__(self) -> None:
-        for name in (ARRAY, self.kernel):
+        for name in (ARRAY, self.kernel, self.cpu):
             if name not in self.implementations:
                 raise ValueError(f"op {self.name!r} has no implementation named {name!r}")
         ROUTINES[self.name] = self
@@ -52,12 +55,13 @@ _EVERYTHING = "*"
 def choose(routine: Routine, device: Device) -> Any:
     """Return the implementation that runs on arrays of `device`.
 
-    It is the one that `using` names; else the kernel where kernels run, and "array" elsewhere.
+    It is the one that `using` names; else the routine's `kernel` where kernels run, and its `cpu`
+    elsewhere.
     """
     chosen, there = _switch.get(), routine.implementations
     name = chosen.get(routine.name, chosen.get(_EVERYTHING, ""))
     if name not in there:
-        name = ARRAY if cuda.why_not(device) else routine.kernel
+        name = routine.cpu if cuda.why_not(device) else routine.kernel
     return there[name]
 
 

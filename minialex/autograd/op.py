@@ -73,8 +73,8 @@ class Op(Routine):
     implementations : dict
         From the name of the idea (``"array"``, ``"tiled"``, ...) to the `Implementation`.
     cost : ``cost(shapes, **params) -> Cost``, the shapes being those of the input arrays
-    kernel : str
-        Which implementation runs where CUDA kernels do.
+    kernel, cpu : str
+        Which implementation runs where CUDA kernels do, and which elsewhere.
     """
 
     cost: Callable[..., Cost]

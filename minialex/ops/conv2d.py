@@ -219,6 +219,7 @@ OP = Op(
     {"array": ARRAY, "winograd": winograd(ARRAY), **IMPLEMENTATIONS, "cudnn": CUDNN},
     cost,
     kernel="implicit_gemm",
+    cpu="winograd",
 )
 
 
