@@ -4,7 +4,7 @@ A computation is recorded while it runs: calling an `Op` on Tensors leaves a `No
 and `Tensor.backward` walks back over the nodes.
 """
 
-from minialex.autograd.choice import ROUTINES, Routine, choose, using
+from minialex.autograd.choice import ROUTINES, Routine, choose, chosen, using
 from minialex.autograd.graph import Gradients, no_grad
 from minialex.autograd.op import OPS, Call, Cost, Implementation, Op, Shapes, record_calls
 from minialex.autograd.tensor import FUNCTIONS, Tensor, as_tensor
@@ -23,6 +23,7 @@ __all__ = [
     "Tensor",
     "as_tensor",
     "choose",
+    "chosen",
     "no_grad",
     "record_calls",
     "using",

@@ -53,16 +53,21 @@ _EVERYTHING = "*"
 
 
 def choose(routine: Routine, device: Device) -> Any:
-    """Return the implementation that runs on arrays of `device`.
+    """Return the implementation that runs on arrays of `device`."""
+    return routine.implementations[chosen(routine, device)]
+
+
+def chosen(routine: Routine, device: Device) -> str:
+    """Return the name of the implementation that runs on arrays of `device`.
 
     It is the one that `using` names; else the routine's `kernel` where kernels run, and its `cpu`
     elsewhere.
     """
-    chosen, there = _switch.get(), routine.implementations
-    name = chosen.get(routine.name, chosen.get(_EVERYTHING, ""))
-    if name not in there:
-        name = routine.cpu if cuda.why_not(device) else routine.kernel
-    return there[name]
+    switch = _switch.get()
+    name = switch.get(routine.name, switch.get(_EVERYTHING, ""))
+    if name in routine.implementations:
+        return name
+    return routine.cpu if cuda.why_not(device) else routine.kernel
 
 
 @contextlib.contextmanager

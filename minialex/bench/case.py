@@ -43,6 +43,8 @@ class Trial:
         How far others may be from the array implementation, and it from `independent`.
     absent, broken : dict from name to str
         Who does not take part, and who failed, and why.
+    chosen : str
+        Which implementation runs where nobody chooses.
     """
 
     contenders: list[Contender]
@@ -50,6 +52,7 @@ class Trial:
     bound: Bound = FLOAT32
     absent: dict[str, str] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
+    chosen: str = ARRAY
 
 
 @dataclass

@@ -13,7 +13,7 @@ from PIL import Image
 
 from minialex import reference, threads
 from minialex.arrays import Array, Device, to_device
-from minialex.autograd import using
+from minialex.autograd import chosen, using
 from minialex.bench.calls import Calls
 from minialex.bench.case import ARRAY, Bench, Case, Trial, gather
 from minialex.bench.proof import Result
@@ -74,7 +74,13 @@ def image_trial(what: str, batch: int, bench: Bench) -> Trial:
         lambda peer: peer.flip(pixels, mirrored) if what == FLIP else None,
     )
     definition = partial(_definition, what, host[:compared], jitter, bench.device)
-    return Trial(contenders, definition, absent=absent, broken=broken)
+    return Trial(
+        contenders,
+        definition,
+        chosen=chosen(PREPARE, bench.device),
+        absent=absent,
+        broken=broken,
+    )
 
 
 def _jitter(what: str, batch: int, rng: np.random.Generator) -> Jitter:
@@ -147,7 +153,13 @@ def loader_trial(batch: int, count: int, workers: int, bench: Bench) -> Trial:
     contenders, absent, broken = gather(
         bench, {name: partial(ours, name) for name in names}, lambda peer: None
     )
-    return Trial(contenders, partial(first, ARRAY, 0), absent=absent, broken=broken)
+    return Trial(
+        contenders,
+        partial(first, ARRAY, 0),
+        chosen=chosen(PREPARE, bench.device),
+        absent=absent,
+        broken=broken,
+    )
 
 
 def _folder(bench: Bench, count: int) -> Path:

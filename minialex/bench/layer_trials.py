@@ -16,7 +16,7 @@ import numpy as np
 
 from minialex import reference
 from minialex.arrays import Array, array_module, on_device, to_device
-from minialex.autograd import Implementation
+from minialex.autograd import Implementation, chosen
 from minialex.bench.calls import AbsentError, Calls
 from minialex.bench.case import ARRAY, Bench, Case, Trial, gather
 from minialex.bench.layers import DATA, FORWARD, WEIGHT, Layer, draw, layers, work
@@ -67,7 +67,8 @@ def layer_trial(layer: Layer, what: str, batch: int, bench: Bench) -> Trial:
             bench, ours, lambda peer: peer.layer(layer.op.name, what, inputs, gy, layer.params)
         )
     independent = partial(_independent, layer, what, inputs, gy)
-    return Trial(contenders, independent, absent=absent, broken=broken)
+    name = chosen(layer.op, bench.device)
+    return Trial(contenders, independent, chosen=name, absent=absent, broken=broken)
 
 
 def needs(layer: Layer, what: str) -> tuple[bool, ...]:

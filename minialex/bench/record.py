@@ -83,6 +83,8 @@ class Row:
     images : int
         How many images a call deals with, where images a second are worth knowing; else 0.
     timings : dict from the contender's name to Timing
+    chosen : str
+        Which of our implementations runs where nobody chooses.
     """
 
     op: str
@@ -93,6 +95,7 @@ class Row:
     count: int
     images: int
     timings: dict[str, Timing]
+    chosen: str = "array"
 
     @property
     def key(self) -> tuple[str, str, str, int]:

@@ -182,6 +182,7 @@ def turn(case: Case, row: Row, bench: Bench, clock: Clock, rounds: int, *, first
 
 def prove(trial: Trial, row: Row, bench: Bench) -> None:
     """Enter everybody into the row: a blank timing where the result is right, else the reason."""
+    row.chosen = trial.chosen
     for name, why in trial.absent.items():
         row.timings[name] = Timing(_kind(name, bench), reason=why)
     for name, why in trial.broken.items():

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from minialex.bench.case import ARRAY, PEER
 from minialex.bench.layers import FORWARD
-from minialex.bench.networks import CHOSEN, INFERENCE, STEP
+from minialex.bench.networks import INFERENCE, STEP
 from minialex.bench.record import Record, Row, Timing, flat, quartiles, ratio
 from minialex.bench.roofline import COPY, floor_of, share
 from minialex.errors import MinialexError
@@ -74,7 +74,7 @@ def ours(row: Row) -> dict[str, Timing]:
 
 def best(row: Row) -> Timing | None:
     """Return the timing that users get who choose nothing; None where there is none."""
-    return ours(row).get(CHOSEN) or ours(row).get(ARRAY)
+    return ours(row).get(row.chosen) or ours(row).get(ARRAY)
 
 
 def table_of(record: Record, rows: list[Row]) -> Table:
