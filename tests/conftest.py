@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from minialex import arrays, memory
+from minialex import arrays, memory, threads
 from minialex.autograd import OPS, ROUTINES
 
 settings.register_profile("suite", deadline=None, derandomize=True, max_examples=25)
@@ -38,6 +38,17 @@ def poisoned(plain):
         return a
 
     return empty
+
+
+@pytest.fixture
+def cores(monkeypatch):
+    """A function that sets the number of cores."""
+
+    def use(number):
+        monkeypatch.delenv(threads.VARIABLE, raising=False)
+        monkeypatch.setattr(threads, "_usable_cores", lambda: number)
+
+    return use
 
 
 def pytest_addoption(parser):

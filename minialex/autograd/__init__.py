@@ -5,7 +5,7 @@ and `Tensor.backward` walks back over the nodes.
 """
 
 from minialex.autograd.choice import ROUTINES, Routine, choose, chosen, using
-from minialex.autograd.graph import Gradients, no_grad
+from minialex.autograd.graph import Gradients, Pending, no_grad
 from minialex.autograd.op import OPS, Call, Cost, Implementation, Op, Shapes, record_calls
 from minialex.autograd.tensor import FUNCTIONS, Tensor, as_tensor
 
@@ -18,6 +18,7 @@ __all__ = [
     "Gradients",
     "Implementation",
     "Op",
+    "Pending",
     "Routine",
     "Shapes",
     "Tensor",

@@ -11,6 +11,8 @@ import contextlib
 import itertools
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 from minialex.arrays import Array, array_module
@@ -36,14 +38,34 @@ def no_grad() -> Iterator[None]:
         _enabled.reset(token)
 
 
+@dataclass(frozen=True)
+class Pending:
+    """A gradient that nobody has computed yet: an optimizer can, a few rows at a time.
+
+    Of a large linear layer and few rows it is the product of two small matrices. What is used up
+    as soon as it is computed need not be written to memory, nor have a place there.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    write : ``write(rows, out)``
+        Writes some rows, a slice of the first axis, to an array of their shape.
+    """
+
+    shape: tuple[int, ...]
+    write: Callable[[slice, Array], None]
+
+
 class Leaf(Protocol):
     """What the graph asks of a Tensor whose gradient is wanted.
 
     `grad_home` is where that gradient lives once there is one: a view into an optimizer's arena.
+    `pending` is a gradient for it that is not there yet: to read `grad` computes it.
     """
 
     grad: Array | None
     grad_home: Array | None
+    pending: Pending | None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -111,6 +133,11 @@ class Node:
             extras["needs"] = tuple(edge is not None for edge in self.edges)
         if "out" in self.takes:
             extras["out"] = tuple(_home(edge, self.edges[:i]) for i, edge in enumerate(self.edges))
+        if "defer" in self.takes:
+            extras["defer"] = tuple(
+                None if _home(edge, self.edges[:i]) is None else partial(setattr, edge, "pending")
+                for i, edge in enumerate(self.edges)
+            )
         return self.backward(gy, self.saved, **self.params, **extras)
 
     def free(self) -> None:

@@ -42,7 +42,9 @@ class Implementation:
     backward : ``backward(gy, saved, **params) -> one gradient, or None, per input array``
         Where it names them among its keywords, it is also given `needs`, a tuple that says which
         inputs want a gradient, and `out`, a tuple of arrays or None: where there is an array, the
-        gradient of that input is to be written there and that array returned.
+        gradient of that input is to be written there and that array returned. And `defer`, a
+        tuple of functions or None: where there is a function, backward may call it with a
+        `Pending` instead, and return None for that gradient.
     why_not : ``why_not(device) -> str``
         Why it cannot run on arrays of that device, in words; empty where it can, as array
         operations always can. Kernels give ``cuda.why_not``.
@@ -59,7 +61,7 @@ class Implementation:
 
     def __post_init__(self) -> None:
         named = inspect.signature(self.backward).parameters
-        object.__setattr__(self, "takes", frozenset({"needs", "out"} & set(named)))
+        object.__setattr__(self, "takes", frozenset({"needs", "out", "defer"} & set(named)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ import numpy as np
 
 from minialex import arrays
 from minialex.arrays import Array, Device
-from minialex.autograd.graph import Node, accumulate, run_backward
+from minialex.autograd.graph import Node, Pending, accumulate, run_backward
 
 
 def _method(name: str) -> Callable[..., Tensor]:
@@ -49,14 +49,13 @@ class Tensor:
     ----------
     data : array
         The values, on the CPU (NumPy) or a GPU (CuPy).
-    grad : array or None
-        The gradient that `backward` calls have added up, of the shape and type of `data`.
-        Assign None to start afresh.
+    pending : Pending or None
+        Where an optimizer holds this Tensor: a gradient that is computed when `grad` is read.
     node : Node or None
         The op that made it; None for a leaf.
     """
 
-    __slots__ = ("__weakref__", "data", "grad", "grad_home", "node", "requires_grad")
+    __slots__ = ("__weakref__", "_grad", "data", "grad_home", "node", "pending", "requires_grad")
     # NumPy then leaves `array + tensor` to Tensor.__radd__
     __array_ufunc__ = None
 
@@ -67,9 +66,25 @@ class Tensor:
                 f"only float32 and float64 can require a gradient, not {self.data.dtype}"
             )
         self.requires_grad = requires_grad
-        self.grad: Array | None = None
+        self._grad: Array | None = None
+        self.pending: Pending | None = None
         self.grad_home: Array | None = None
         self.node: Node | None = None
+
+    @property
+    def grad(self) -> Array | None:
+        """The gradient that `backward` calls have added up, of the shape and type of `data`.
+
+        None where there was no backward; assign None to start afresh.
+        """
+        if self.pending is not None and self.grad_home is not None:
+            self.pending.write(slice(len(self.grad_home)), self.grad_home)
+            self.grad = self.grad_home
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Array | None) -> None:
+        self._grad, self.pending = value, None
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -75,7 +75,7 @@ class Pair:
         """Return what backward returns, called as the engine calls it."""
         backward = self.implementations()[1]
         extras = {"needs": needs, "out": out or (None,) * len(needs)}
-        given = {name: extras[name] for name in backward.takes}
+        given = {name: given for name, given in extras.items() if name in backward.takes}
         with as_given(gy, *saved):
             return backward.backward(gy, saved, **params, **given)
 

@@ -8,6 +8,7 @@ saved = (x, w).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -15,7 +16,16 @@ import numpy as np
 
 from minialex import memory, threads
 from minialex.arrays import Array, array_module
-from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tensor, as_tensor
+from minialex.autograd import (
+    Cost,
+    Gradients,
+    Implementation,
+    Op,
+    Pending,
+    Shapes,
+    Tensor,
+    as_tensor,
+)
 from minialex.ops._shapes import ITEM_BYTES
 from minialex.ops._windows import check_float, delivered, pieces
 from minialex.ops.linear_cuda import IMPLEMENTATIONS
@@ -41,14 +51,37 @@ def backward(
     *,
     needs: tuple[bool, ...] = (True, True, True),
     out: Gradients = (None, None, None),
+    defer: tuple[Callable[[Pending], None] | None, ...] = (None, None, None),
 ) -> Gradients:
-    """Return the gradients of `x`, `w` and `b`."""
+    """Return the gradients of `x`, `w` and `b`; that of `w` is deferred where it is much larger."""
     x, w = saved
-    rows = gy.reshape(-1, len(w))
-    gx = delivered(_data_gradient(rows, w).reshape(x.shape), out[0]) if needs[0] else None
-    gw = _weight_gradient(rows, x.reshape(-1, w.shape[1]), w, out[1]) if needs[1] else None
-    gb = rows.sum(axis=0, out=out[2]) if needs[2] else None
+    xp, rows, x_rows = array_module(x), gy.reshape(-1, len(w)), x.reshape(-1, w.shape[1])
+    gx = gw = gb = None
+    if needs[0]:
+        gx = delivered(_data_gradient(rows, w).reshape(x.shape), out[0])
+    if needs[1]:
+        if defer[1] is not None and _worth_deferring(xp, rows, x_rows):
+            defer[1](_deferred(rows.copy(), x_rows.copy()))
+        else:
+            gw = xp.empty(w.shape, w.dtype) if out[1] is None else out[1]
+            _weight_gradient(rows, x_rows, gw)
+    if needs[2]:
+        gb = rows.sum(axis=0, out=out[2])
     return gx, gw, gb
+
+
+def _worth_deferring(xp: Any, gy: Array, x: Array) -> bool:
+    """Return whether the factors of the weights' gradient, which are copied, are far smaller."""
+    return xp is np and 8 * (gy.size + x.size) < gy.shape[1] * x.shape[1]
+
+
+def _deferred(gy: Array, x: Array) -> Pending:
+    """Return the gradient of the weights, to be computed when it is used."""
+
+    def write(features: slice, out: Array) -> None:
+        _weight_gradient(gy[:, features], x, out)
+
+    return Pending((gy.shape[1], x.shape[1]), write)
 
 
 def _data_gradient(gy: Array, w: Array) -> Array:
@@ -62,17 +95,15 @@ def _data_gradient(gy: Array, w: Array) -> Array:
     return gx
 
 
-def _weight_gradient(gy: Array, x: Array, w: Array, home: Array | None) -> Array:
-    xp, (O, I) = array_module(gy), w.shape
-    gw = xp.empty(w.shape, w.dtype) if home is None else home
+def _weight_gradient(gy: Array, x: Array, gw: Array) -> None:
+    xp, (O, I) = array_module(gy), gw.shape
     strips = threads.chunks(I, -(-I // _STRIP) if xp is np and 1 < len(gy) <= _FEW else 1)
 
     def some(features: slice) -> None:
         for strip in strips:
             _products(gy[:, features].T, x[:, strip], gw[features, strip])
 
-    threads.run(some, _pieces(xp, w, O))
-    return gw
+    threads.run(some, _pieces(xp, gw, O))
 
 
 def _times_few(a: Array, b: Array) -> Array:

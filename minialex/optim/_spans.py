@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from minialex import cuda, threads
 from minialex.arrays import Array, array_module
+from minialex.autograd import Pending
 from minialex.cuda.arguments import address_of
 
 BLOCK = 128 * 1024
 """A block of each array and the scratch stay in cache together; in smaller ones, an operation is
 so short that cores wait for each other's Python more than they compute."""
+
+ROWS = 4 * BLOCK
+"""How much of a pending gradient is computed at a time: matrix products want more than a block."""
 
 MOST = 1 << 30
 """The numbers of one launch: kernels index with 32 bits."""
@@ -29,17 +34,40 @@ def in_blocks(update: Update) -> Update:
     """Return an update that works in a core's cache on the CPU, and on the whole on a GPU.
 
     `update` is called with slices of the arrays, the numbers, and ``scratch=[a, b]``: two arrays
-    as long as the slices are.
+    as long as the slices are. A pending gradient is computed some rows at a time.
     """
 
-    def whole(p: Array, *others: Array | None, **numbers: float) -> None:
+    def whole(p: Array, g: Array | Pending, *state: Array | None, **numbers: float) -> None:
         on_cpu = isinstance(p, np.ndarray)
         block, parts = (BLOCK, threads.cores()) if on_cpu else (p.size, 1)
-        threads.run(
-            partial(_blocks, update, [p, *others], numbers, block), threads.chunks(p.size, parts)
-        )
+        if isinstance(g, Pending):
+            some = partial(_rows, update, p, g, state, numbers)
+            threads.run(some, threads.chunks(g.shape[0], parts))
+        else:
+            some = partial(_blocks, update, [p, g, *state], numbers, block)
+            threads.run(some, threads.chunks(p.size, parts))
 
     return whole
+
+
+def _rows(
+    update: Update,
+    p: Array,
+    g: Pending,
+    state: Sequence[Array | None],
+    numbers: dict[str, float],
+    part: slice,
+) -> None:
+    """Update one thread's rows; their gradient is computed some at a time."""
+    width = prod(g.shape[1:])
+    step = max(1, ROWS // width)
+    computed = array_module(p).empty(step * width, p.dtype)
+    for lo in range(part.start, part.stop, step):
+        hi = min(lo + step, part.stop)
+        some = computed[: (hi - lo) * width]
+        g.write(slice(lo, hi), some.reshape(hi - lo, *g.shape[1:]))
+        here = _cut([p, *state], slice(lo * width, hi * width))
+        _blocks(update, [here[0], some, *here[1:]], numbers, BLOCK, slice(0, some.size))
 
 
 def _blocks(

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from minialex import arrays
 from minialex.arrays import Array
-from minialex.autograd import Tensor
+from minialex.autograd import Pending, Tensor
 
 # parameters start at multiples of 64 bytes (float32), which suits vector loads
 ALIGNMENT = 16
@@ -64,18 +64,25 @@ class Arena:
                 if slot not in self.state:
                     self.state[slot] = xp.zeros(self.data.size, self.data.dtype)
 
-    def spans(self) -> Iterator[slice]:
-        """Yield the stretches, as long as can be, of parameters that have a gradient."""
+    def spans(self, pending: bool) -> Iterator[tuple[slice, Array | Pending]]:
+        """Yield the stretches, as long as can be, of parameters that have a gradient, and that.
+
+        A pending gradient stands for itself where `pending` is true; else it is computed.
+        """
         start: int | None = None
         for p, place in zip(self.params, self.places, strict=True):
-            if p.grad is not None:
+            waits = p.pending if pending else None
+            if waits is None and p.grad is not None:
                 start = place.start if start is None else start
                 end = place.stop
-            elif start is not None:
-                yield slice(start, end)
+                continue
+            if start is not None:
+                yield slice(start, end), self.grad[start:end]
                 start = None
+            if waits is not None:
+                yield place, waits
         if start is not None:
-            yield slice(start, end)
+            yield slice(start, end), self.grad[start:end]
 
     def views(self, slot: str) -> list[Array]:
         """Return one kind of state as a list of arrays of the parameters' shapes."""

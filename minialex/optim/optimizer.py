@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from minialex import arrays
-from minialex.autograd import Routine, Tensor, choose
+from minialex.autograd import Routine, Tensor, choose, chosen
 from minialex.optim.arena import Arena
 
 
@@ -23,6 +23,7 @@ class Optimizer:
     update : Routine
         The step of one kind of optimizer: ``update(p, g, *state, **numbers)`` changes slices of
         the arena in place, those of `state` in the order of `slots`, None where there is none.
+        To "array", `g` may be a `Pending`.
     slots : tuple of str
         Every kind of state that it may keep.
 
@@ -55,11 +56,11 @@ class Optimizer:
         arena, device, kept = self.arena, arrays.device_of(self.arena.data), self._kept()
         arena.keep(kept)
         state = [arena.state[slot] if slot in kept else None for slot in self.slots]
-        flat = [arena.data, arena.grad, *state]
-        update = choose(self.update, device)
+        update, blockwise = choose(self.update, device), chosen(self.update, device) == "array"
         with arrays.on_device(device):
-            for span in arena.spans():
-                update(*(None if a is None else a[span] for a in flat), **self._numbers())
+            for span, g in arena.spans(pending=blockwise):
+                kept_here = (None if a is None else a[span] for a in state)
+                update(arena.data[span], g, *kept_here, **self._numbers())
 
     def _kept(self) -> list[str]:
         """Return those of `slots` that the settings, which are assigned already, ask for."""

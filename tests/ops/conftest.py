@@ -1,19 +1,6 @@
 import numpy as np
 import pytest
 
-from minialex import threads
-
-
-@pytest.fixture
-def cores(monkeypatch):
-    """A function that sets the number of cores."""
-
-    def use(number):
-        monkeypatch.delenv(threads.VARIABLE, raising=False)
-        monkeypatch.setattr(threads, "_usable_cores", lambda: number)
-
-    return use
-
 
 @pytest.fixture
 def normal():
