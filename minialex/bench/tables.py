@@ -189,7 +189,8 @@ def part_table(record: Record) -> Table:
     for row in rows:
         groups.setdefault(_group(row), []).append(row)
     cells = [[name, *_sums(record, group, rivals)] for name, group in groups.items()]
-    cells.append(["all", *_sums(record, rows, rivals)])
+    if rows:
+        cells.append(["all", *_sums(record, rows, rivals)])
     return Table(["part", "ceiling", "floor", "ours", *rivals], cells, names=2)
 
 

@@ -87,6 +87,19 @@ def test_the_parts_table_counts_each_layer_as_often_as_a_step_has_it(whole):
     assert cells["all"][3] == ""
 
 
+def test_the_parts_are_those_of_the_implementation_that_runs_by_itself(whole):
+    whole.rows[0].timings["winograd"] = Timing("implementation", [[0.125] * 3] * 3)
+    whole.rows[0].chosen = "winograd"
+    cells = {line[0]: line[1:] for line in tables.TABLES["parts"](whole).cells}
+    ours = 0.125 + whole.rows[1].timings["array"].seconds
+    assert cells["conv2d forward"][2] == tables.duration(ours)
+
+
+def test_a_record_without_layers_has_no_parts(whole):
+    del whole.rows[:2], whole.rows[-1]
+    assert not tables.TABLES["parts"](whole).cells
+
+
 def test_the_memory_table(whole):
     cells = tables.TABLES["memory"](whole).cells
     assert cells[1] == ["alexnet", "PyTorch", "32", "210 MiB", "0.52", "200 MiB", "0.50"]
