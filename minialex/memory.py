@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from minialex.arrays import Array
 
-LEAST = 1 << 20
+LEAST = 1 << 17
 """Arrays of fewer bytes are left to NumPy: the C library uses their memory again itself."""
 
 REGION = 1 << 30

@@ -49,6 +49,8 @@ class Case:
         Where the output lives if it is not where the inputs do.
     nan_for_infinity : tuple of str
         Implementations that may give NaN where the truth is infinite.
+    nan_for_anything : tuple of str
+        Implementations that may give NaN for any number here.
     """
 
     name: str
@@ -61,6 +63,13 @@ class Case:
     result: np.dtype[Any] | None = None
     lands: Device | None = None
     nan_for_infinity: tuple[str, ...] = ()
+    nan_for_anything: tuple[str, ...] = ()
+
+    def nan_will_do(self, implementation: str, truth: Array) -> Array:
+        """Return in which places an implementation may give NaN for the truth."""
+        if implementation in self.nan_for_anything:
+            return np.ones(truth.shape, bool)
+        return np.isinf(truth) & (implementation in self.nan_for_infinity)
 
     def draw(self, op: str) -> Inputs:
         """Return the inputs: the same ones every time for the same op and name."""

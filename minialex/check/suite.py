@@ -253,7 +253,10 @@ def check(
     needs = tuple(i in wanted for i in range(len(inputs)))
     y, saved = pair.run(inputs, case.params)
     grads = pair.pull(gy, saved, case.params, needs)
-    findings = [*_gradients(pair, case, problem, on_host(grads), wanted), *_answers(pair, case)]
+    findings = [
+        *_gradients(pair, case, problem, on_host(grads), wanted),
+        *_answers(pair, case, problem),
+    ]
     if pair.forward == pair.backward:
         # what concerns one of them alone need not be asked of every pair
         findings = [_output(pair, problem, y, case), *findings]
@@ -263,15 +266,15 @@ def check(
 
 def _output(pair: Pair, problem: Problem, y: Array, case: Case) -> Finding:
     share = noise.allowed(case.result or pair.dtype, problem.operations_of(problem.y.size))
-    got = _restored(arrays.to_numpy(y), problem.y, pair.forward in case.nan_for_infinity)
+    got = _restored(arrays.to_numpy(y), problem.y, case.nan_will_do(pair.forward, problem.y))
     return compare.output(got, problem, share)
 
 
-def _restored(got: Array, want: Array, nan_for_infinity: bool) -> Array:
-    """Return `got`, with infinity for NaN where it is to be infinite and NaN will do."""
-    if not nan_for_infinity or got.shape != want.shape:
+def _restored(got: Array, want: Array, nan_will_do: Array) -> Array:
+    """Return `got`, with what is wanted for NaN where NaN will do."""
+    if got.shape != want.shape:
         return got
-    return np.where(np.isnan(got) & np.isinf(want), want, got)
+    return np.where(np.isnan(got) & nan_will_do, want, got)
 
 
 def _gradients(
@@ -297,7 +300,7 @@ def _gradients(
                 yield finding
 
 
-def _answers(pair: Pair, case: Case) -> Iterator[Finding]:
+def _answers(pair: Pair, case: Case, problem: Problem) -> Iterator[Finding]:
     """Compare with the gradients that are known, as they are at ties and kinks."""
     if case.answer is None:
         return
@@ -312,8 +315,9 @@ def _answers(pair: Pair, case: Case) -> Iterator[Finding]:
                 yield compare.wrong(what, "backward returned None")
             else:
                 size = np.maximum(np.abs(want), largest)
-                g = _restored(g, want, pair.backward in case.nan_for_infinity)
-                yield compare.values(what, g, want, size, noise.allowed(pair.dtype, 1))
+                g = _restored(g, want, case.nan_will_do(pair.backward, want))
+                share = noise.allowed(pair.dtype, problem.operations_of(g.size))
+                yield compare.values(what, g, want, size, share)
 
 
 def again(pair: Pair, case: Case, inputs: Inputs, gy: Array, y: Array, grads: Inputs) -> Finding:

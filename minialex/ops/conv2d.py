@@ -12,8 +12,8 @@ and g the group that output channel o belongs to:
 
 saved = (x, w).
 
-On a CPU "winograd" runs unless another is named: a quarter less time for a training step, at ten
-times the rounding error of "array" (see ``conv2d_winograd``).
+On a CPU "auto" runs unless another is named: "winograd" where it pays, which takes a quarter off
+AlexNet's training step at ten times the rounding error (see ``conv2d_winograd``), and else "array".
 
 In "array" all three are matrix products with patches (see ``_patches``): row (i, j) of an image's
 patches is what the window sees at output (i, j). They are made for a block of images at a time,
@@ -44,6 +44,7 @@ from minialex.ops._windows import Pair, check_images, output_size, pair, pieces,
 from minialex.ops.conv2d_cuda import IMPLEMENTATIONS
 from minialex.ops.conv2d_cudnn import IMPLEMENTATION as CUDNN
 from minialex.ops.conv2d_winograd import implementation as winograd
+from minialex.ops.conv2d_winograd import pays, possible
 
 
 def forward(
@@ -219,10 +220,16 @@ def cost(shapes: Shapes, *, stride: Pair, padding: Pair, dilation: Pair, groups:
 ARRAY = Implementation(forward, backward)
 OP = Op(
     "conv2d",
-    {"array": ARRAY, "winograd": winograd(ARRAY), **IMPLEMENTATIONS, "cudnn": CUDNN},
+    {
+        "array": ARRAY,
+        "winograd": winograd(ARRAY, possible),
+        "auto": winograd(ARRAY, pays),
+        **IMPLEMENTATIONS,
+        "cudnn": CUDNN,
+    },
     cost,
     kernel="implicit_gemm",
-    cpu="winograd",
+    cpu="auto",
 )
 
 

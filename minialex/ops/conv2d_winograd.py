@@ -18,9 +18,10 @@ compute beyond the image is thrown away: of a 13 x 13 image, 441 multiplications
 and the transforms. The points are those, of eighths, that round least. Still the root mean square
 error in float32 is about ten times that of "array": 3e-6 of the output's instead of 3e-7.
 
-Any other convolution, and one of which this would save less than a third of the multiplications
-(of very few images, for instance, as the filters are transformed for all of them together), is
-computed as "array" does. saved = (x, w).
+Any other convolution is computed as "array" does. "auto", which is what a CPU runs by itself,
+takes "winograd" where it saves a third of the time or more, and else "array": of few channels, for
+instance, or of very few images, as filters are transformed for all of them together.
+saved = (x, w).
 
 Each core takes a block of images through all of it, so that tiles stay in its cache.
 
@@ -31,7 +32,8 @@ that its tile gives. Other tiles, and so other images, are untouched.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import product
 from math import prod
@@ -50,6 +52,9 @@ POINTS = np.array([0.25, -0.25, 0.875, -0.875, 1.75, -1.75])
 
 T = len(POINTS) + 1
 TT = T * T
+
+TRANSFORM = 70
+"""How many multiplications take as long as one number of a tile does, made or undone."""
 
 SMALL = 1_000_000
 """Up to how many multiplications BLAS has a quicker way to multiply narrow matrices."""
@@ -75,19 +80,34 @@ def interpolation() -> Array:
     return np.array([*columns, np.poly(POINTS)[::-1]]).T
 
 
+@functools.cache
+def matrices(M: Pair, R: Pair, dtype: str) -> tuple[Array, Array, Array]:
+    """Return A, G and B for outputs and filters of these heights and widths, for both axes."""
+    pairs = (map(powers, M), map(powers, R), (interpolation(), interpolation()))
+    A, G, B = (np.kron(*pair).astype(dtype) for pair in pairs)
+    return A, G, B
+
+
 def outputs_of_tiles(s: Sizes) -> tuple[Pair, Pair]:
     """Return the height and width of a tile's outputs, and how many tiles there are."""
     MH, MW = T + 1 - s.KH, T + 1 - s.KW
     return (MH, MW), (-(-s.OH // MH), -(-s.OW // MW))
 
 
+def possible(s: Sizes) -> bool:
+    """Return whether the window moves by one pixel and a tile holds several of its outputs."""
+    return s.stride == s.dilation == (1, 1) and 1 < max(s.KH, s.KW) < T
+
+
 def pays(s: Sizes) -> bool:
-    """Return whether tiles save a third of the multiplications of a convolution."""
-    if s.stride != (1, 1) or s.dilation != (1, 1) or max(s.KH, s.KW) > T - 1:
+    """Return whether tiles save a third of the time, in multiplications, of a convolution."""
+    if not possible(s):
         return False
-    _, (TH, TW) = outputs_of_tiles(s)
+    tiles, taps = s.N * prod(outputs_of_tiles(s)[1]), s.KH * s.KW
     # transforming filters, a product with a narrow matrix, takes four times as long as others
-    return 3 * TT * (s.N * TH * TW + 4 * s.KH * s.KW) <= 2 * s.N * s.KH * s.KW * s.P
+    products = TT * (tiles + 4 * taps) * s.C * s.O
+    transforms = TT * tiles * (s.C + s.O) * TRANSFORM
+    return 3 * (products + transforms) <= 2 * s.N * s.P * taps * s.C * s.O
 
 
 class Winograd:
@@ -105,12 +125,10 @@ class Winograd:
             (n - 1) * m + T - 2 * p for n, m, p in zip(self.tiles, self.M, s.padding, strict=True)
         )
         self.windows = replace(s, G=1, C=s.G * s.C, H=H, W=W, KH=T, KW=T, stride=self.M)
-        self.A = self._both(*map(powers, self.M))
-        self.G = self._both(powers(s.KH), powers(s.KW))
-        self.B = self._both(interpolation(), interpolation())
-
-    def _both(self, down: Array, across: Array) -> Array:
-        return self.xp.asarray(np.kron(down, across), self.dtype)  # type: ignore[no-any-return]
+        self.A: Array
+        self.G: Array
+        self.B: Array
+        self.A, self.G, self.B = map(xp.asarray, matrices(self.M, (s.KH, s.KW), str(dtype)))
 
     def shares(self, least: int = 0) -> list[list[slice]]:
         """Return the blocks of images that are worked on together, a list for each worker.
@@ -316,14 +334,14 @@ def _add_up(parts: list[Array], gw: Array) -> None:
     threads.run(some, pieces(xp, O))
 
 
-def implementation(array: Implementation) -> Implementation:
-    """Return this implementation of conv2d, given the one that it leaves the rest to."""
+def implementation(array: Implementation, taken: Callable[[Sizes], bool]) -> Implementation:
+    """Return an implementation that does what is `taken`, and leaves the rest to `array`."""
 
     def forward(
         x: Array, w: Array, b: Array | None = None, *, groups: int, **params: Pair
     ) -> tuple[Array, tuple[Array, Array]]:
         xp, s = array_module(x), Sizes.of(x, w, **params, G=groups)
-        if not pays(s):
+        if not taken(s):
             return array.forward(x, w, b, groups=groups, **params)
         at = Winograd(s, xp, x.dtype)
         y = memory.empty(xp, (s.N, s.G * s.O, s.OH, s.OW), x.dtype)
@@ -341,7 +359,7 @@ def implementation(array: Implementation) -> Implementation:
     ) -> Gradients:
         x, w = saved
         xp, s = array_module(x), Sizes.of(x, w, **params, G=groups)
-        if not pays(s):
+        if not taken(s):
             return array.backward(gy, saved, groups=groups, needs=needs, out=out, **params)
         at, gx, gw = Winograd(s, xp, x.dtype), None, None
         if needs[0]:

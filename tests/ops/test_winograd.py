@@ -12,11 +12,12 @@ from minialex.ops.conv2d_winograd import POINTS, T, interpolation, pays, powers
 
 ARRAY = OPS["conv2d"].implementations["array"]
 WINOGRAD = OPS["conv2d"].implementations["winograd"]
+AUTO = OPS["conv2d"].implementations["auto"]
 ONE = {"stride": (1, 1), "dilation": (1, 1)}
 
 
-def sizes(H, W, KH, KW, padding=(0, 0), stride=(1, 1), dilation=(1, 1), N=32):
-    return Sizes(N, 1, 1, H, W, 1, KH, KW, stride, padding, dilation)
+def sizes(H, W, KH, KW, padding=(0, 0), stride=(1, 1), dilation=(1, 1), N=32, C=256, O=256):
+    return Sizes(N, 1, C, H, W, O, KH, KW, stride, padding, dilation)
 
 
 def everything(implementation, x, w, b, gy, **params):
@@ -53,15 +54,28 @@ def test_a_tile_along_one_axis(normal, taps):
         (sizes(7, 7, 3, 3), True),
         # filters are transformed once, however few images there are
         (sizes(13, 13, 3, 3, (1, 1), N=1), False),
-        (sizes(13, 13, 3, 3, (1, 1), N=4), True),
+        (sizes(13, 13, 3, 3, (1, 1), N=8), True),
+        # transforms take as long for few channels as for many
+        (sizes(13, 13, 3, 3, (1, 1), C=16), False),
+        (sizes(13, 13, 3, 3, (1, 1), O=16), False),
         (sizes(13, 13, 3, 3, (1, 1), N=0), False),
     ],
 )
-def test_it_is_taken_where_it_saves_a_third(case, expected):
+def test_auto_takes_it_where_it_saves_a_third(case, expected):
     assert pays(case) is expected
 
 
-def test_what_it_is_not_taken_for_is_computed_as_array_does(normal):
+@pytest.mark.parametrize(("C", "taken"), [(256, WINOGRAD), (4, ARRAY)])
+def test_auto_does_as_the_one_it_takes(normal, C, taken):
+    arrays = normal(8, C, 13, 13), normal(C, C, 3, 3), normal(C), normal(8, C, 13, 13)
+    params = ONE | {"padding": (1, 1), "groups": 1}
+    others = {ARRAY, WINOGRAD} - {taken}
+    tried, same, other = (everything(one, *arrays, **params) for one in (AUTO, taken, *others))
+    assert [a.tobytes() for a in tried] == [a.tobytes() for a in same]
+    assert tried[0].tobytes() != other[0].tobytes()
+
+
+def test_what_cannot_be_done_by_tiles_is_computed_as_array_does(normal):
     arrays = normal(2, 3, 9, 9), normal(4, 3, 3, 3), normal(4), normal(2, 4, 5, 5)
     params = {"stride": (2, 2), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
     for a, b in zip(
@@ -86,10 +100,7 @@ def test_it_agrees_with_array(data):
     params = ONE | {"padding": padding, "groups": groups}
     b = rng.standard_normal(groups * O)
     gy = rng.standard_normal(ARRAY.forward(x, w, **params)[0].shape)
-    with pytest.MonkeyPatch.context() as patch:
-        # also where it would not save much
-        patch.setattr(conv2d_winograd, "pays", lambda s: True)
-        tried = everything(WINOGRAD, x, w, b, gy, **params)
+    tried = everything(WINOGRAD, x, w, b, gy, **params)
     for a, c in zip(tried, everything(ARRAY, x, w, b, gy, **params), strict=True):
         np.testing.assert_allclose(a, c, rtol=0, atol=1e-11 * max(1, np.abs(c).max(initial=0)))
 
@@ -102,7 +113,6 @@ def test_images_in_blocks_of_any_size_on_any_number_of_cores(
     cores(number)
     monkeypatch.setattr(conv2d_winograd, "ENOUGH", room)
     arrays = normal(7, 4, 9, 10), normal(6, 2, 3, 3), normal(6), normal(7, 6, 9, 10)
-    assert pays(Sizes.of(*arrays[:2], (1, 1), (1, 1), (1, 1), 2))
     params = ONE | {"padding": (1, 1), "groups": 2}
     for a, b in zip(
         everything(WINOGRAD, *arrays, **params), everything(ARRAY, *arrays, **params), strict=True

@@ -20,6 +20,9 @@ from minialex.reference import dropout
 SPLITTING = ("tf32x3",)
 """Implementations that take a number apart, x = high + low: of an infinity they make NaN."""
 
+TILING = ("winograd",)
+"""Implementations that make several outputs of sums of all they depend on: all of a tile is NaN."""
+
 
 def whole(name: str, *shape: int) -> Array:
     """Return whole numbers from 1 to 3 of both signs, the same ones for the same name."""
@@ -36,7 +39,14 @@ def spoiled(a: Array, **places: tuple[int, ...]) -> Array:
 
 
 def _case(name: str, inputs: Inputs, params: dict[str, Any], answer: Answer) -> Case:
-    return Case(name, constant(*inputs), params, answer=answer, nan_for_infinity=SPLITTING)
+    return Case(
+        name,
+        constant(*inputs),
+        params,
+        answer=answer,
+        nan_for_infinity=SPLITTING,
+        nan_for_anything=TILING,
+    )
 
 
 def _linear(name: str, x: Array, w: Array, gy: Array) -> Case:
