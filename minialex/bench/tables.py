@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from minialex.bench.case import ARRAY, PEER
 from minialex.bench.layers import FORWARD
@@ -14,6 +14,7 @@ from minialex.errors import MinialexError
 
 WHOLE = STEP, INFERENCE
 TYPICAL_BATCH = 32
+USUAL_BATCHES = (1, 32, 128)
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,17 @@ def _median(values: list[float]) -> float:
     return quartiles(values)[1]
 
 
+def summary_table(record: Record) -> Table:
+    """Return whole networks at the usual batches, as they run where nobody chooses."""
+    rows = [row for row in record.rows if row.batch in USUAL_BATCHES]
+    return whole_table(replace(record, rows=[_only_best(row) for row in rows]))
+
+
+def _only_best(row: Row) -> Row:
+    left_out = ours(row).keys() - {row.chosen} if row.chosen in ours(row) else set()
+    return replace(row, timings={n: t for n, t in row.timings.items() if n not in left_out})
+
+
 def whole_table(record: Record) -> Table:
     """Return training steps and inference of whole networks, a line an implementation."""
     rows = [row for row in record.rows if row.op in WHOLE and ours(row)]
@@ -277,6 +289,7 @@ def kernel_table(record: Record) -> Table:
 
 TABLES: dict[str, Callable[[Record], Table]] = {
     "machine": machine_table,
+    "summary": summary_table,
     "networks": whole_table,
     "parts": part_table,
     "layers": lambda record: table_of(record, layer_rows(record)),
@@ -299,13 +312,16 @@ def document_table(name: str, records: list[Record]) -> str:
     """
     if name not in TABLES:
         raise MinialexError(f"there is no table {name!r}: there is {', '.join(TABLES)}")
-    parts = []
+    tables: dict[tuple[str, ...], Table] = {}
     for record in records:
         table = TABLES[name](record)
         if table.cells:
-            parts.append(f"{machine_name(record)}:\n\n{table.markdown()}")
-    if not parts:
+            # what was measured in several runs on one machine is one table, but for the run's own
+            run = record.date if name == "machine" else ""
+            key = (machine_name(record), run, *table.headings)
+            tables.setdefault(key, replace(table, cells=[])).cells.extend(table.cells)
+    if not tables:
         raise MinialexError(
             f"no result has anything for the table {name!r}: measure it with `minialex bench`"
         )
-    return "\n\n".join(parts)
+    return "\n\n".join(f"{key[0]}:\n\n{table.markdown()}" for key, table in tables.items())

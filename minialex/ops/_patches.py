@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from minialex import memory
+from minialex import memory, threads
 from minialex.arrays import Array
-from minialex.ops._windows import Pair, every, positions, shares
+from minialex.ops._windows import Pair, every, pieces, positions, shares
 
 CACHE = 5 << 20
 """How many bytes of patches, and products with them, a core makes at a time."""
@@ -78,25 +78,49 @@ class Sizes:
         """Return the blocks of images that are worked on together, a list for each worker."""
         return shares(xp, self.N, self.G * self.P * (self.K + self.O) * dtype.itemsize, CACHE)
 
+    def places(self, xp: Any, padded: Array) -> Array:
+        """Return the view (G, C, KH, KW, N, OH, OW) of images (N, G, C, H, W) with borders.
+
+        It is of what each weight, as filters lie, meets.
+        """
+        reach = tuple(
+            d * (k - 1) + 1 for d, k in zip(self.dilation, (self.KH, self.KW), strict=True)
+        )
+        seen = xp.lib.stride_tricks.sliding_window_view(padded, reach, axis=(-2, -1))
+        (sh, sw), (dh, dw) = self.stride, self.dilation
+        return seen[..., ::sh, ::sw, ::dh, ::dw].transpose(1, 2, 5, 6, 0, 3, 4)  # type: ignore[no-any-return]
+
     # views and copies in the order that the products want ------------------------------------
 
     def filters(self, xp: Any, w: Array) -> Array:
         """Return `w` as a matrix a group, (G, O, K), its columns in the order of the patches'."""
         last = w.reshape(self.G, self.O, self.C, self.KH, self.KW).transpose(0, 1, 3, 4, 2)
-        return xp.ascontiguousarray(last).reshape(self.G, self.O, self.K)  # type: ignore[no-any-return]
+        return copied(xp, last).reshape(self.G, self.O, self.K)
 
     def as_filters(self, rows: Array) -> Array:
         """Return the view (O, C, KH, KW) of filters (O, K) that are in the patches' order."""
         return rows.reshape(len(rows), self.KH, self.KW, self.C).transpose(0, 3, 1, 2)
 
-    def as_images(self, rows: Array) -> Array:
-        """Return the view (n, G, O, OH, OW) of outputs (G, n P, O)."""
-        return rows.reshape(self.G, -1, self.OH, self.OW, self.O).transpose(1, 0, 4, 2, 3)
+    def as_images(self, products: Array, rows: slice) -> Array:
+        """Return the view (n, G, O, rows, OW) of some rows of outputs, (G, n rows OW, O)."""
+        shape = self.G, -1, rows.stop - rows.start, self.OW, self.O
+        return products.reshape(shape).transpose(1, 0, 4, 2, 3)
 
     def as_rows(self, y: Array) -> Array:
         """Return outputs (n, G O, OH, OW) as (G, O, n P): a view of one image, a copy of more."""
         apart = y.reshape(len(y), self.G, self.O, self.P).transpose(1, 2, 0, 3)
         return apart.reshape(self.G, self.O, len(y) * self.P)
+
+
+def copied(xp: Any, a: Array) -> Array:
+    """Return a C-contiguous copy of `a`, made by all workers."""
+    copy = memory.empty(xp, a.shape, a.dtype)
+
+    def some(part: slice) -> None:
+        copy[:, part] = a[:, part]
+
+    threads.run(some, pieces(xp, a.shape[1]) if a.size > _MANY else [slice(None)])
+    return copy
 
 
 class Room:
@@ -136,9 +160,9 @@ class Room:
         return self._patches[: s.G * n * s.P * s.K].reshape(s.G, n * s.P, s.K)
 
     def products(self, n: int) -> Array:
-        """Return the room for one number a patch of `n` images and filter, (G, n P, O)."""
+        """Return the room for one number a filter of `n` patches, (G, n, O)."""
         s = self.sizes
-        rows = self._products[: s.G * n * s.P * (s.O + APART)].reshape(s.G, n * s.P, -1)
+        rows = self._products[: s.G * n * (s.O + APART)].reshape(s.G, n, -1)
         return rows[..., : s.O]
 
     def see(self, x: Array) -> Array:
@@ -155,11 +179,12 @@ class Room:
             inside[...] = images
         return self.windows[:, :n]  # type: ignore[no-any-return]
 
-    def cut(self, x: Array) -> Array:
-        """Return the patches (G, n P, K) of the images `x` (n, G C, H, W)."""
-        windows, patches = self.see(x), self.patches(len(x))
-        patches.reshape(windows.shape)[...] = windows
-        return patches
+    def cut(self, x: Array, rows: slice = slice(None)) -> Array:
+        """Return the patches (G, n P, K) of the images `x` (n, G C, H, W), or of some rows."""
+        windows = self.see(x)[:, :, rows]
+        patches = self._patches[: windows.size].reshape(windows.shape)
+        patches[...] = windows
+        return patches.reshape(self.sizes.G, -1, self.sizes.K)
 
     def add_up(self, patches: Array) -> Array:
         """Add each element of patches (G, n, OH, OW, KH, KW, C) to where it was cut from.
@@ -177,3 +202,4 @@ class Room:
 
 
 _FEW = 4
+_MANY = 1 << 17

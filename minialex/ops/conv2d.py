@@ -38,7 +38,7 @@ from math import prod
 from minialex import memory, threads
 from minialex.arrays import Array, array_module
 from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tensor, as_tensor
-from minialex.ops._patches import Room, Sizes
+from minialex.ops._patches import Room, Sizes, copied
 from minialex.ops._shapes import ITEM_BYTES
 from minialex.ops._windows import Pair, check_images, output_size, pair, pieces, positions
 from minialex.ops.conv2d_cuda import IMPLEMENTATIONS
@@ -60,7 +60,7 @@ def forward(
     """Return the convolution."""
     xp, s = array_module(x), Sizes.of(x, w, stride, padding, dilation, groups)
     y = memory.empty(xp, (s.N, s.G * s.O, s.OH, s.OW), x.dtype)
-    convolve(x, w, b, s, y)
+    (convolve_few if 0 < s.N * s.P < s.O else convolve)(x, w, b, s, y)
     return y, (x, w)
 
 
@@ -96,18 +96,43 @@ def convolve(x: Array, w: Array, b: Array | None, s: Sizes, y: Array) -> None:
     xp = array_module(x)
     filters = s.filters(xp, w).swapaxes(-1, -2)
     if s.N > _FEW:
-        filters = xp.ascontiguousarray(filters)
+        filters = copied(xp, filters)
     bias = 0 if b is None else b.reshape(s.G, s.O, 1, 1)
     images = y.reshape(s.N, s.G, s.O, s.OH, s.OW)
 
-    def some(blocks: list[slice]) -> None:
+    def some(blocks: list[slice], rows: slice) -> None:
         room = Room(s, xp, x.dtype, blocks)
         for block in blocks:
-            products = room.products(block.stop - block.start)
-            xp.matmul(room.cut(x[block]), filters, out=products)
-            xp.add(s.as_images(products), bias, out=images[block])
+            patches = room.cut(x[block], rows)
+            products = room.products(patches.shape[1])
+            xp.matmul(patches, filters, out=products)
+            xp.add(s.as_images(products, rows), bias, out=images[block][..., rows, :])
 
-    threads.run(some, s.shares(xp, x.dtype))
+    shares = s.shares(xp, x.dtype)
+    if len(shares) == 1:
+        # each worker has some rows of the one image
+        work = [(shares[0], rows) for rows in pieces(xp, s.OH)]
+    else:
+        work = [(blocks, slice(0, s.OH)) for blocks in shares]
+    threads.run(lambda each: some(*each), work)
+
+
+def convolve_few(x: Array, w: Array, b: Array | None, s: Sizes, y: Array) -> None:
+    """Do the same where there are fewer places than filters, which are taken as they lie."""
+    xp, (ph, pw) = array_module(x), s.padding
+    padded = memory.zeros(xp, (s.N, s.G, s.C, s.H + 2 * ph, s.W + 2 * pw), x.dtype)
+    padded[..., ph : ph + s.H, pw : pw + s.W] = x.reshape(s.N, s.G, s.C, s.H, s.W)
+    patches = copied(xp, s.places(xp, padded)).reshape(s.G, s.K, s.N * s.P)
+    rows = w.reshape(s.G, s.O, s.K)
+    images = y.reshape(s.N, s.G, s.O, s.OH, s.OW)
+
+    def some(part: slice) -> None:
+        products = xp.matmul(rows[:, part], patches)
+        products = products.reshape(s.G, -1, s.N, s.OH, s.OW).transpose(2, 0, 1, 3, 4)
+        bias = 0 if b is None else b.reshape(s.G, s.O, 1, 1)[:, part]
+        xp.add(products, bias, out=images[:, :, part])
+
+    threads.run(some, pieces(xp, s.O))
 
 
 _FEW = 4
@@ -145,7 +170,7 @@ def add_up_rows(gy: Array, w: Array, s: Sizes, gx: Array) -> None:
         room = Room(rows, xp, gy.dtype, blocks)
         for block in blocks:
             n = block.stop - block.start
-            gathered = room.products(n)
+            gathered = room.products(n * rows.P)
             xp.matmul(room.cut(gy[block]), across, out=gathered)
             gathered = gathered.reshape(s.G, n, s.OH, s.W, s.KH, s.C)
             padded = memory.zeros(xp, (s.G, n, s.H + 2 * ph, s.W, s.C), gy.dtype)

@@ -76,6 +76,23 @@ def test_the_networks_table(whole):
     assert {line[-1] for line in table.cells} == {"2.00"}
 
 
+def test_the_summary_is_what_runs_by_itself_at_usual_batches(whole):
+    for one in whole.rows:
+        one.timings["default"] = Timing("implementation", [[0.16] * 3] * 3)
+        one.chosen = "default"
+    table = tables.TABLES["summary"](whole)
+    assert table.headings[:4] == ["network", "what", "batch", "time"]
+    assert [line[2:4] for line in table.cells] == [["32", "160 ms ±0%"]]
+    assert set(whole.rows[-2].timings) == {"array", "PyTorch", "default"}
+
+
+def test_runs_on_one_machine_share_a_table(whole):
+    text = tables.document_table("networks", [whole, whole])
+    assert text.count("a made-up CPU, 2 threads:") == 1
+    assert text.count("| alexnet | step |") == 8
+    assert len(whole.rows) == 7
+
+
 def test_the_parts_table_counts_each_layer_as_often_as_a_step_has_it(whole):
     whole.rows[0].count = 5
     cells = {line[0]: line[1:] for line in tables.TABLES["parts"](whole).cells}

@@ -155,3 +155,32 @@ def test_whole_numbers_are_no_images():
 def test_types_must_be_the_same():
     with pytest.raises(TypeError, match=r"^conv2d: inputs of different types"):
         ops.conv2d(np.zeros(X, np.float32), np.zeros(W, np.float64))
+
+
+@pytest.mark.parametrize("number", [1, 3])
+@pytest.mark.parametrize(
+    ("stride", "padding", "dilation", "groups", "N"),
+    [
+        ((1, 1), (1, 1), (1, 1), 1, 1),
+        ((2, 3), (2, 0), (1, 2), 2, 2),
+        ((1, 2), (0, 3), (3, 1), 1, 1),
+    ],
+)
+def test_few_places_are_convolved_as_many(
+    cores, normal, number, stride, padding, dilation, groups, N
+):
+    cores(number)
+    params = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    x, w, b = normal(N, 2 * groups, 7, 8), normal(90 * groups, 2, 3, 2), normal(90 * groups)
+    y, _ = forward(x, w, b, **params)
+    assert y[:, 0].size < 90
+    np.testing.assert_allclose(y, reference.conv2d(x, w, b, **params), rtol=0, atol=1e-13)
+
+
+def test_one_image_is_shared_out_by_its_rows(cores, normal):
+    x, w, b = normal(1, 2, 40, 9), normal(3, 2, 3, 3), normal(3)
+    params = SAME | {"padding": (1, 2)}
+    for number in (1, 2, 7):
+        cores(number)
+        y, _ = forward(x, w, b, **params)
+        np.testing.assert_allclose(y, reference.conv2d(x, w, b, **params), rtol=0, atol=1e-13)
