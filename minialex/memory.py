@@ -9,6 +9,7 @@ from the lowest that are free, arrays need about as much as there ever was in us
 
 from __future__ import annotations
 
+import os
 import threading
 from bisect import bisect
 from collections import deque
@@ -128,6 +129,10 @@ class _Lent:
 
 
 POOL = Pool()
+
+if hasattr(os, "register_at_fork"):
+    # a thread that the child does not have may hold the lock
+    os.register_at_fork(after_in_child=lambda: setattr(POOL, "_lock", threading.Lock()))
 
 
 def empty(xp: Any, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:

@@ -1,5 +1,8 @@
 import gc
+import os
 import pickle
+import subprocess
+import sys
 import threading
 from itertools import pairwise
 
@@ -168,3 +171,20 @@ def test_training_is_the_same_in_memory_that_was_used_before(pool, monkeypatch):
     assert not pool.regions
     monkeypatch.setattr(memory, "LEAST", float("inf"))
     assert again == losses()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_forked_child_does_not_wait_for_a_thread_that_it_does_not_have():
+    code = """
+import os
+import numpy as np
+from minialex import memory
+memory.POOL._lock.acquire()  # as a thread in the middle of a call holds it
+child = os.fork()
+if not child:
+    memory.empty(np, (1 << 20,), "float32").fill(1)
+    os._exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert said.stdout.strip() == "7", said.stderr
