@@ -112,8 +112,8 @@ def _roofline_panel(axes: Axes, record: Record, rows: list[Row]) -> None:
     lowest = min(rates.min(), copy * edges[0])
     axes.set_ylim(lowest / 2e9, max(rates.max(), gemm) * 2.5e-9)
     axes.annotate(
-        f"matrix product {gemm / 1e9:,.0f} GFLOP/s", (edges[1], gemm / 1e9), (-6, 5),
-        textcoords="offset points", ha="right", color=INK, fontsize=9,
+        f"matrix product {gemm / 1e9:,.0f} GFLOP/s", (gemm / copy, gemm / 1e9), (6, 5),
+        textcoords="offset points", color=INK, fontsize=9,
     )  # fmt: skip
     middle = float(np.sqrt(edges[0] * min(edges[1], gemm / copy)))
     axes.annotate(
@@ -132,11 +132,13 @@ def _roofline_panel(axes: Axes, record: Record, rows: list[Row]) -> None:
 
 def _number_convolutions(axes: Axes, rows: list[Row], x: Points, y: Points) -> None:
     """Write the numbers of the convolutions under their points, neighbours' together."""
-    groups: dict[int, list[int]] = {}
-    for i, row in enumerate(rows):
-        if row.op == "conv2d":
-            groups.setdefault(round(float(np.log10(x[i])) / NEIGHBOURS), []).append(i)
-    for members in groups.values():
+    groups: list[list[int]] = []
+    for i in sorted((i for i, row in enumerate(rows) if row.op == "conv2d"), key=x.__getitem__):
+        if groups and np.log10(x[i] / x[groups[-1][-1]]) < NEIGHBOURS:
+            groups[-1].append(i)
+        else:
+            groups.append([i])
+    for members in groups:
         numbers = sorted({rows[i].labels[0].split()[-1] for i in members})
         place = float(x[members].mean()), float(y[members].min())
         axes.annotate(
@@ -193,7 +195,8 @@ def peer_bars(record: Record) -> Figure | None:
     who = rivals[0] if len(rivals) == 1 else "the peer"
     axes.set_xlabel(f"time of {who} / our time (to the right of 1 we are faster)")
     batch = f", batch {next(iter(batches))}" if len(batches) == 1 else ""
-    axes.set_title(machine_name(record) + batch, loc="left", color=INK, fontsize=11)
+    which = f": the {len(chosen)} longest of {len(rows)}" if len(chosen) < len(rows) else ""
+    axes.set_title(machine_name(record) + batch + which, loc="left", color=INK, fontsize=11)
     _tidy(axes)
     if len(rivals) > 1:
         axes.legend(frameon=False, fontsize=9, loc="best")
@@ -245,9 +248,10 @@ def batch_lines(record: Record) -> Figure | None:
     }
     if not shown:
         return None
-    figure = Figure(figsize=(5.2 * len(shown), 4.2), layout="constrained")
-    grid = np.atleast_1d(figure.subplots(1, len(shown)))
-    for axes, ((network, op), rows) in zip(grid, shown.items(), strict=True):
+    lines = -(-len(shown) // 2)
+    figure = Figure(figsize=(10.4, 4.2 * lines), layout="constrained")
+    for i, ((network, op), rows) in enumerate(shown.items()):
+        axes = figure.add_subplot(lines, 2, i + 1)
         _batch_panel(axes, f"{network}, {_spoken(op)}", rows)
     return figure
 

@@ -136,19 +136,19 @@ def machine_name(record: Record) -> str:
 
 
 def machine_table(record: Record) -> Table:
-    """Return where the record was made."""
+    """Return where and when the record was made, and with what."""
     gpu = record.machine.get("gpu")
     facts = {
-        "machine": machine_name(record),
-        **({"driver": gpu["state"].get("driver_version", "unknown")} if gpu else {}),
+        "measured": record.date,
+        "revision": record.commit or "unknown",
         "large matrix product": f"{_three(_median(record.ceilings.gemm) / 1e9)} GFLOP/s",
         "large copy": f"{_three(_median(record.ceilings.copy) / 1e9)} GB/s",
         "kept busy by other programs": f"{record.busy:.1f} cores",
+        **({"driver": gpu["state"].get("driver_version", "unknown")} if gpu else {}),
         "versions": ", ".join(f"{k} {v}" for k, v in record.versions.items()),
-        **record.peers,
-        "measured": f"{record.date}, revision {record.commit or 'unknown'}",
+        "peers": "; ".join(f"{name} {how}" for name, how in record.peers.items()),
     }
-    return Table(["", ""], [[k, v] for k, v in facts.items()], names=2)
+    return Table([*facts], [[*facts.values()]], names=len(facts))
 
 
 def _median(values: list[float]) -> float:
@@ -169,6 +169,8 @@ def _only_best(row: Row) -> Row:
 def whole_table(record: Record) -> Table:
     """Return training steps and inference of whole networks, a line an implementation."""
     rows = [row for row in record.rows if row.op in WHOLE and ours(row)]
+    networks = list(dict.fromkeys(row.labels[0] for row in rows))
+    rows.sort(key=lambda row: (networks.index(row.labels[0]), WHOLE.index(row.op), row.batch))
     rivals, several = peers(rows), any(len(ours(row)) > 1 for row in rows)
     headings = ["network", "what", *["implementation"] * several]
     headings += ["batch", "time", "images/s", "of floor"]
@@ -316,9 +318,8 @@ def document_table(name: str, records: list[Record]) -> str:
     for record in records:
         table = TABLES[name](record)
         if table.cells:
-            # what was measured in several runs on one machine is one table, but for the run's own
-            run = record.date if name == "machine" else ""
-            key = (machine_name(record), run, *table.headings)
+            # what was measured in several runs on one machine is one table
+            key = (machine_name(record), *table.headings)
             tables.setdefault(key, replace(table, cells=[])).cells.extend(table.cells)
     if not tables:
         raise MinialexError(
