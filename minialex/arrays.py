@@ -71,21 +71,34 @@ def device(spec: str | Device) -> Device:
     Raises
     ------
     MinialexError
-        If the name is not one of these or the machine has no such device.
+        If the name is not one of these, the machine has no such device, or CuPy has nothing to
+        compile with for it.
     """
     if isinstance(spec, Device):
         return spec
     if spec == "cpu":
         return CPU
     if spec == "auto":
-        return Device("cuda") if cuda_count() else CPU
+        return _checked(Device("cuda")) if cuda_count() else CPU
     found = re.fullmatch(r"cuda(?::(\d+))?", spec)
     if not found:
         raise MinialexError(f"unknown device {spec!r}: use cpu, cuda, cuda:N or auto")
     index, count = int(found[1] or 0), cuda_count()
     if index >= count:
         raise MinialexError(f"device {spec!r} is not there: {_why_not(count)}")
-    return Device("cuda", index)
+    return _checked(Device("cuda", index))
+
+
+def _checked(gpu: Device) -> Device:
+    """Return a GPU, once it is known that CuPy can compile for it."""
+    try:
+        importlib.import_module("cupy").cuda.nvrtc.getVersion()
+    except (ImportError, OSError, RuntimeError):
+        raise MinialexError(
+            f"{gpu} is there, but NVRTC is not, with which CuPy compiles for it: "
+            "pip install 'minialex[cuda12]', for CUDA 13 'minialex[cuda13]', or use --device cpu"
+        ) from None
+    return gpu
 
 
 def _why_not(count: int) -> str:

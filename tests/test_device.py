@@ -56,6 +56,16 @@ def test_with_a_gpu_auto_takes_it(cupy):
         arrays.device("cuda:1")
 
 
+@pytest.mark.parametrize("name", ["auto", "cuda", "cuda:0"])
+def test_a_gpu_without_a_compiler_says_what_to_install(cupy, name):
+    def missing():
+        raise RuntimeError("Failure finding libnvrtc.so.12")
+
+    cupy.cuda.nvrtc.getVersion = missing
+    with pytest.raises(MinialexError, match=r"cuda:0 is there, but NVRTC .*'minialex\[cuda12\]'"):
+        arrays.device(name)
+
+
 def test_there_and_back(cupy):
     x = np.arange(6.0).reshape(2, 3)
     there = arrays.to_device(x, arrays.device("cuda:0"))

@@ -3,16 +3,21 @@
     y  = max(x, 0)
     gx = gy where y > 0, else 0          the subgradient at x = 0 is 0
 
-saved = (y,): the output tells all that backward needs, so the input can be freed.
-NaN passes through forward.
+NaN passes through forward. The output tells all that backward needs, so the input can be freed.
 
-    array    blocks of images that stay in a core's cache
+    array    blocks that stay in a core's cache
+             saved = (on,): where y > 0, a bit an element: bit i % 8 of byte i // 8 is for element i
+             of y laid out flat. So y can be freed as well where the next op does not need it, as a
+             pooling does not.
     kernel   kernels/relu.cu: a thread an element
+             saved = (y,)
 """
 
 from __future__ import annotations
 
-from math import prod
+from typing import Any
+
+import numpy as np
 
 from minialex import cuda, memory, threads
 from minialex.arrays import Array, array_module
@@ -21,7 +26,9 @@ from minialex.ops._launching import check_counts, packed
 from minialex.ops._shapes import elementwise_cost, select
 from minialex.ops._windows import shares
 
-CACHE, LEAST = 1 << 22, 1 << 20
+BITS = 8
+
+CACHE, LEAST = 1 << 21, 1 << 20
 """How many bytes of an array a core works on at a time, and how many are worth a core of their own.
 
 In smaller blocks, cores wait for each other's Python more than they gain from their caches.
@@ -31,34 +38,47 @@ In smaller blocks, cores wait for each other's Python more than they gain from t
 def forward(x: Array) -> tuple[Array, tuple[Array]]:
     """Return max(x, 0)."""
     xp = array_module(x)
+    on = memory.empty(xp, (-(-x.size // BITS),), np.uint8)
     y = memory.empty(xp, x.shape, x.dtype)
-    rows, y_rows = xp.atleast_1d(x, y)
+    elements, results = xp.ascontiguousarray(x).reshape(-1), y.reshape(-1)
 
     def some(blocks: list[slice]) -> None:
+        room = memory.empty(xp, (max(b.stop - b.start for b in blocks) * BITS,), bool)
         for block in blocks:
-            xp.maximum(rows[block], 0, out=y_rows[block])
+            part = _elements(block)
+            result = results[part]
+            xp.maximum(elements[part], 0, out=result)
+            is_on = xp.greater(result, 0, out=room[: result.size])
+            on[block] = xp.packbits(is_on, bitorder="little")
 
-    threads.run(some, _shares(rows))
-    return y, (y,)
+    threads.run(some, _shares(xp, on, x.dtype))
+    return y, (on,)
 
 
 def backward(gy: Array, saved: tuple[Array]) -> Gradients:
     """Return `gy` where the output was positive."""
-    (y,) = saved
-    xp = array_module(y)
-    gx = memory.empty(xp, y.shape, y.dtype)
-    gy_rows, y_rows, gx_rows = xp.atleast_1d(gy, y, gx)
+    (on,) = saved
+    xp = array_module(gy)
+    gx = memory.empty(xp, gy.shape, gy.dtype)
+    given, results = xp.ascontiguousarray(gy).reshape(-1), gx.reshape(-1)
 
     def some(blocks: list[slice]) -> None:
         for block in blocks:
-            select(gy_rows[block], y_rows[block] > 0, out=gx_rows[block])
+            part = _elements(block)
+            is_on = xp.unpackbits(on[block], bitorder="little")
+            select(given[part], is_on[: given[part].size], out=results[part])
 
-    threads.run(some, _shares(y_rows))
+    threads.run(some, _shares(xp, on, gy.dtype))
     return (gx,)
 
 
-def _shares(x: Array) -> list[list[slice]]:
-    return shares(array_module(x), len(x), prod(x.shape[1:]) * x.itemsize, CACHE, LEAST)
+def _elements(bits: slice) -> slice:
+    """Return the elements that some bytes of bits tell of."""
+    return slice(bits.start * BITS, bits.stop * BITS)
+
+
+def _shares(xp: Any, on: Array, dtype: np.dtype[Any]) -> list[list[slice]]:
+    return shares(xp, len(on), BITS * dtype.itemsize, CACHE, LEAST)
 
 
 _forward = cuda.kernel("relu.cu", "relu_forward")
@@ -84,7 +104,7 @@ def backward_kernel(gy: Array, saved: tuple[Array]) -> Gradients:
 OP = Op(
     "relu",
     {
-        "array": Implementation(forward, backward),
+        "array": Implementation(forward, backward, own_saved=True),
         "kernel": Implementation(forward_kernel, backward_kernel, why_not=cuda.why_not),
     },
     elementwise_cost(1),

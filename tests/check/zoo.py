@@ -49,7 +49,7 @@ def unlisted(name, forward, backward):
 
 FAULTS = [
     Fault("mask x >= 0", "relu", f.mask_of_zero_too, forward=f.saves_input),
-    Fault("mask y >= 0", "relu", f.mask_of_zero_too),
+    Fault("mask y >= 0", "relu", f.mask_of_zero_too, forward=f.saves_output),
     Fault("wrong sign", "relu", f.spoiled("relu", np.negative), "sign"),
     Fault("zero everywhere", "relu", f.spoiled("relu", np.zeros_like), "zero everywhere"),
     Fault("derivative forgotten", "exp", lambda gy, saved: (gy,)),
