@@ -20,6 +20,9 @@ from minialex.ops._windows import Pair, every, pieces, positions, shares
 CACHE = 5 << 20
 """How many bytes of patches, and products with them, a core makes at a time."""
 
+LEAST = 1 << 20
+"""How many of them are worth a core of their own."""
+
 APART = 16
 """How many elements lie between rows that are turned to columns afterwards.
 
@@ -76,7 +79,9 @@ class Sizes:
 
     def shares(self, xp: Any, dtype: np.dtype[Any]) -> list[list[slice]]:
         """Return the blocks of images that are worked on together, a list for each worker."""
-        return shares(xp, self.N, self.G * self.P * (self.K + self.O) * dtype.itemsize, CACHE)
+        return shares(
+            xp, self.N, self.G * self.P * (self.K + self.O) * dtype.itemsize, CACHE, LEAST
+        )
 
     def places(self, xp: Any, padded: Array) -> Array:
         """Return the view (G, C, KH, KW, N, OH, OW) of images (N, G, C, H, W) with borders.

@@ -38,7 +38,7 @@ from math import prod
 from minialex import memory, threads
 from minialex.arrays import Array, array_module
 from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tensor, as_tensor
-from minialex.ops._patches import Room, Sizes, copied
+from minialex.ops._patches import LEAST, Room, Sizes, copied
 from minialex.ops._shapes import ITEM_BYTES
 from minialex.ops._windows import Pair, check_images, output_size, pair, pieces, positions
 from minialex.ops.conv2d_cuda import IMPLEMENTATIONS
@@ -109,7 +109,7 @@ def convolve(x: Array, w: Array, b: Array | None, s: Sizes, y: Array) -> None:
             xp.add(s.as_images(products, rows), bias, out=images[block][..., rows, :])
 
     shares = s.shares(xp, x.dtype)
-    if len(shares) == 1:
+    if s.N == 1 and s.P * s.K * x.itemsize >= 2 * LEAST:
         # each worker has some rows of the one image
         work = [(shares[0], rows) for rows in pieces(xp, s.OH)]
     else:
