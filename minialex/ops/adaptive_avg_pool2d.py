@@ -35,7 +35,7 @@ def forward(x: Array, *, output_size: Pair) -> tuple[Array, tuple[Shape]]:
     """Return the mean of each cell."""
     if output_size == (1, 1):
         # the whole image is one run
-        return x.reshape(*x.shape[:2], 1, -1).mean(axis=3, keepdims=True), (x.shape,)
+        return x.reshape(*x.shape[:2], 1, prod(x.shape[2:])).mean(axis=3, keepdims=True), (x.shape,)
     y = _averaged(_averaged(x, 2, output_size[0]), 3, output_size[1])
     return y.copy() if y is x else y, (x.shape,)
 
