@@ -39,6 +39,8 @@ class Implementation:
     Parameters
     ----------
     forward : ``forward(*arrays, **params) -> (y, saved)``
+        Where it names `keep` among its keywords, it is also given that: False where no backward
+        follows, so that nothing need be saved.
     backward : ``backward(gy, saved, **params) -> one gradient, or None, per input array``
         Where it names them among its keywords, it is also given `needs`, a tuple that says which
         inputs want a gradient, and `out`, a tuple of arrays or None: where there is an array, the
@@ -60,8 +62,9 @@ class Implementation:
     takes: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        named = inspect.signature(self.backward).parameters
-        object.__setattr__(self, "takes", frozenset({"needs", "out", "defer"} & set(named)))
+        named = {"keep"} & set(inspect.signature(self.forward).parameters)
+        named |= {"needs", "out", "defer"} & set(inspect.signature(self.backward).parameters)
+        object.__setattr__(self, "takes", frozenset(named))
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,12 +93,14 @@ class Op(Routine):
         tensors = tuple(None if x is None else as_tensor(x) for x in inputs)
         data = tuple(None if t is None else t.data for t in tensors)
         implementation: Implementation = choose(self, _device(self.name, data))
-        y, saved = implementation.forward(*data, **params)
+        edges = tuple(_edge(t) for t in tensors)
+        keep = grad_enabled() and any(edge is not None for edge in edges)
+        extras = {"keep": keep} if "keep" in implementation.takes else {}
+        y, saved = implementation.forward(*data, **params, **extras)
         for calls in _recordings.get():
             calls.append(Call(self, tuple(None if a is None else a.shape for a in data), params, y))
         result = Tensor(y)
-        edges = tuple(_edge(t) for t in tensors)
-        if grad_enabled() and any(edge is not None for edge in edges):
+        if keep:
             result.requires_grad = True
             result.node = Node(
                 self.name,

@@ -1,8 +1,8 @@
 """What every implementation owes the engine besides right numbers.
 
-Inputs, saved arrays and the cotangent are never written to; the output has the inputs' type; one
-gradient comes back for each input, of its shape and type; inputs that need none get None; a
-gradient goes into the array that `out` gives for it.
+Inputs, saved arrays and the cotangent are never written to; the output has the inputs' type;
+nothing is saved where no backward follows; one gradient comes back for each input, of its shape and
+type; inputs that need none get None; a gradient goes into the array that `out` gives for it.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ def violations(pair: Pair, case: Case) -> list[str]:
     return [
         *trial.output(problem.y.shape),
         *trial.written(),
+        *trial.keep(),
         *trial.gradients(),
         *trial.needs(),
         *trial.out(),
@@ -74,6 +75,16 @@ class _Trial:
             yield "backward wrote to the output"
         if [_bytes(a) for a in self.saved] != saved:
             yield "backward wrote to what was saved, so that it cannot run twice"
+
+    def keep(self) -> Iterator[str]:
+        """Run forward as it is where no backward follows."""
+        if "keep" not in self.pair.implementations()[0].takes:
+            return
+        y, saved = self.pair.run(self.inputs, {**self.case.params, "keep": False})
+        if _bytes(y) != self.results[0]:
+            yield "the output differs where nothing is kept for backward"
+        if saved != ():
+            yield f"with keep=False, {len(saved)} were saved: it must be ()"
 
     def gradients(self) -> Iterator[str]:
         grads = self.whole

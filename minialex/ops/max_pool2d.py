@@ -45,8 +45,8 @@ CACHE = 1 << 22
 
 
 def forward(
-    x: Array, *, kernel_size: Pair, stride: Pair, padding: Pair
-) -> tuple[Array, tuple[Array, Shape]]:
+    x: Array, *, kernel_size: Pair, stride: Pair, padding: Pair, keep: bool = True
+) -> tuple[Array, tuple[Any, ...]]:
     """Return the maxima, found by going through the places of all windows in order."""
     xp = array_module(x)
     OH, OW = (positions(*s) for s in zip(x.shape[2:], kernel_size, stride, padding, strict=True))
@@ -62,13 +62,23 @@ def forward(
         for block in blocks:
             for phase, pixels in phases.twins(x[block]):
                 phase[...] = pixels
-            phases.outputs(place, block)[...] = start
-            _compare(xp, phases.runs(), phases.run(best), phases.run(place))
+            if keep:
+                phases.outputs(place, block)[...] = start
+                _compare(xp, phases.runs(), phases.run(best), phases.run(place))
+                winner[block] = phases.outputs(place, block)
+            else:
+                _reduce(xp, phases.runs(), phases.run(best))
             y[block] = phases.outputs(best, block)
-            winner[block] = phases.outputs(place, block)
 
     threads.run(some, _shares(x, CACHE))
-    return y, (winner, x.shape)
+    return y, (winner, x.shape) if keep else ()
+
+
+def _reduce(xp: Any, runs: list[Array], best: Array) -> None:
+    """Write the largest elements of `runs` to `best`."""
+    best[...] = runs[0]
+    for here in runs[1:]:
+        xp.maximum(here, best, out=best)
 
 
 def _compare(xp: Any, runs: list[Array], best: Array, place: Array) -> None:

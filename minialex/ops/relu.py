@@ -35,7 +35,7 @@ In smaller blocks, cores wait for each other's Python more than they gain from t
 """
 
 
-def forward(x: Array) -> tuple[Array, tuple[Array]]:
+def forward(x: Array, *, keep: bool = True) -> tuple[Array, tuple[Array, ...]]:
     """Return max(x, 0)."""
     xp = array_module(x)
     on = memory.empty(xp, (-(-x.size // BITS),), np.uint8)
@@ -48,11 +48,12 @@ def forward(x: Array) -> tuple[Array, tuple[Array]]:
             part = _elements(block)
             result = results[part]
             xp.maximum(elements[part], 0, out=result)
-            is_on = xp.greater(result, 0, out=room[: result.size])
-            on[block] = xp.packbits(is_on, bitorder="little")
+            if keep:
+                is_on = xp.greater(result, 0, out=room[: result.size])
+                on[block] = xp.packbits(is_on, bitorder="little")
 
     threads.run(some, _shares(xp, on, x.dtype))
-    return y, (on,)
+    return y, (on,) * keep
 
 
 def backward(gy: Array, saved: tuple[Array]) -> Gradients:

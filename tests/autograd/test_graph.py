@@ -154,6 +154,21 @@ def test_no_grad_records_nothing():
     assert (y.requires_grad, y.node) == (False, None)
 
 
+def test_forward_knows_whether_a_backward_may_follow(make_op):
+    told = []
+
+    def forward(x, *, keep):
+        told.append(keep)
+        return x * 2, ()
+
+    twice = make_op("twice", forward, lambda gy, saved: (gy * 2,))
+    twice(leaf(1.0))
+    twice(Tensor(1.0))
+    with no_grad():
+        twice(leaf(1.0))
+    assert told == [True, False, False]
+
+
 def test_no_grad_decorates():
     @no_grad()
     def double(x):

@@ -95,6 +95,19 @@ def test_an_output_of_another_type():
     assert any("float32" in line for line in broken_contract("exp", formulas.right("exp"), forward))
 
 
+@pytest.mark.parametrize(
+    ("spoil", "saved", "words"),
+    [(1, (), None), (1.001, (), "the output differs"), (1, (np.ones(3),), "1 were saved")],
+)
+def test_a_forward_that_keeps_nothing(spoil, saved, words):
+    def forward(x, *, keep=True):
+        y = np.exp(x)
+        return (y, (x, y)) if keep else (y * spoil, saved)
+
+    found = broken_contract("exp", formulas.right("exp"), forward)
+    assert [words] == [words for line in found if words in line] if words else found == []
+
+
 def add_back(spoil):
     def back(gy, saved, *, needs, out):
         return tuple(spoil(i, gy, n, o) for i, (n, o) in enumerate(zip(needs, out, strict=True)))
