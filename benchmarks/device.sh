@@ -5,8 +5,8 @@
 #   OUT=/some/folder benchmarks/device.sh
 #
 # Needs Python 3.11 or later with CuPy (12x or 13x); PyTorch and JAX take part where they are
-# installed. Each part writes its record after every sweep, so that one cut short leaves something.
-# The card's settings are left as they are.
+# installed. Each part writes its record after every case, so that one cut short leaves something.
+# The card's settings are left as they are. COMMIT=... names the revision where the tree is no clone.
 set -u
 cd "$(dirname "$0")/.."
 out="${OUT:-benchmarks/results}"
@@ -39,14 +39,18 @@ except MinialexError as error:
     raise SystemExit(f"nothing to measure: {error}")
 EOF
 
-# one way through the kernels: the others, slow on purpose, are measured layer by layer
-part networks 240 3.0 --quick --op step --op inference \
-    --implementation implicit_gemm --implementation register_blocked --implementation cudnn \
-    --batch 32 --batch 128 --batch 256 --batch 1024 \
-    --peer PyTorch --peer "PyTorch P2" --peer "PyTorch P3"
-part layers 180 2.4 --quick --op layers --op optimizer --batch 32 --batch 128 \
+# One way through the kernels: the others, slow on purpose, are measured layer by layer. What takes
+# minutes to prepare, compiling networks and layers, comes last.
+ours=(--implementation implicit_gemm --implementation register_blocked --implementation cudnn)
+part networks 150 2.0 --quick --op step --op inference "${ours[@]}" \
+    --batch 32 --batch 128 --batch 256 --batch 1024 --peer PyTorch --peer "PyTorch P2"
+part memory 110 1.3 --quick --op optimizer --op memory --batch 128 \
+    --peer PyTorch --peer "PyTorch P2"
+part compiled 120 0.9 --quick --op step "${ours[@]}" --batch 128 --batch 1024 --peer "PyTorch P3"
+part layers 130 1.7 --quick --op layers --batch 32 --batch 128 \
     --peer PyTorch --peer JAX --peer CuPy
-part memory 90 1.0 --op memory --batch 128 --peer PyTorch --peer "PyTorch P2"
 
+# few files to take along: `python -m minialex.bench.report` draws these again
+find "$out"/gpu-* -name '*.png' -delete
 tail -n 40 "$log"
 exit "$status"

@@ -99,7 +99,11 @@ sanitize() {
         outcomes+=("$1=left out: there is no compute-sanitizer")
         return
     fi
-    part "$1" "$2" "$found" --tool "$1" --error-exitcode 9 "$python" -m tests.device.every_kernel
+    # what a library asks the driver for and can do without is no fault of a kernel
+    local quiet=()
+    [ "$1" = memcheck ] && quiet=(--report-api-errors no)
+    part "$1" "$2" "$found" --tool "$1" ${quiet[@]+"${quiet[@]}"} --error-exitcode 9 \
+        "$python" -m tests.device.every_kernel
 }
 
 conformance=tests/test_conformance.py
@@ -107,7 +111,7 @@ if [ "$device" = cuda ]; then
     # what a library warns of on a machine that nobody has seen must not end every test
     suite 210 -m gpu -W default --timeout 120 \
         $conformance::test_output_and_gradients tests/test_routines.py \
-        $conformance::test_contract $conformance::test_arrays_scattered \
+        $conformance::test_contract $conformance::test_arrays_scattered_in_memory \
         $conformance::test_saved_is_the_same_for_all_implementations tests/data \
         tests/ops/test_places.py
     full_size 110 --device cuda:0

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from minialex import arrays, emulated, ops
 from minialex.study.proofs import read_proofs
+from tests import test_conformance
 from tests.device import record
 from tests.device.watching import watched
 
@@ -50,6 +52,15 @@ def test_a_bare_machine_is_told_what_is_missing(tmp_path):
     said = refusal(tmp_path, PYTHON=str(bare))
     assert said.startswith("nothing is tested: pip install numpy pillow ")
     assert said.endswith(" pytest pytest-timeout hypothesis\n")
+
+
+def test_the_tests_that_it_names_are_there():
+    script = (ROOT / "tests" / "device.sh").read_text()
+    names = re.findall(r"\$conformance::(\w+)", script)
+    assert len(names) > 3
+    assert [name for name in names if not hasattr(test_conformance, name)] == []
+    paths = re.findall(r"(?<![\w/])tests/[\w/]+(?:\.py)?(?= |$)", script, re.MULTILINE)
+    assert [path for path in paths if path.endswith(".py") and not (ROOT / path).exists()] == []
 
 
 def test_launches_are_seen_where_something_judges_them():

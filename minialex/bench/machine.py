@@ -105,7 +105,10 @@ def gpu_state(device: Device) -> dict[str, str]:
     query = [tool, f"--query-gpu={','.join(SMI_FIELDS)}", "--format=csv,noheader"]
     # by its bus: the driver's tool counts GPUs its own way
     query.append(f"--id={module_of(device).cuda.Device(device.index).pci_bus_id}")
-    answer = subprocess.run(query, capture_output=True, text=True, check=False, timeout=30)
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, check=False, timeout=30)
+    except subprocess.TimeoutExpired:
+        return {}
     values = [value.strip() for value in answer.stdout.split(",")]
     return dict(zip(SMI_FIELDS, values, strict=True)) if len(values) == len(SMI_FIELDS) else {}
 
@@ -122,7 +125,12 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """Return the revision of the source tree that this package runs from, "+" if it was changed."""
+    """Return the revision of the source tree that this package runs from, "+" if it was changed.
+
+    The environment variable COMMIT names it where the tree is no clone.
+    """
+    if named := os.environ.get("COMMIT"):
+        return named
     root = Path(minialex.__file__).parent.parent
     git = shutil.which("git")
     if git is None or not (root / ".git").exists():

@@ -67,7 +67,7 @@ def measure(
         Its `peers` are filled in here.
     progress : callable, optional
     keep : callable, optional
-        Called with what there is after each sweep, so that a run cut short leaves something.
+        Called with what there is after each case, so that a run cut short leaves something.
 
     Raises
     ------
@@ -78,10 +78,9 @@ def measure(
         raise MinialexError("no case fits what was asked for: ask for other ops or networks")
     with pinning.pinned(plan.threads) as count, bench.stack, on_device(bench.device):
         bench.peers, absent = find(plan.peers, bench.device, count)
-        run = _Run(plan, bench, _blank(plan, bench, absent, count), progress)
+        run = _Run(plan, bench, _blank(plan, bench, absent, count), progress, keep)
         for _ in range(plan.sweeps if plan.cases else 0):
             run.sweep()
-            keep(run.record)
         run.processes()
         if bench.device != CPU:
             run.record.machine["gpu"]["state after"] = machine.gpu_state(bench.device)
@@ -109,8 +108,16 @@ def _blank(plan: Plan, bench: Bench, absent: dict[str, str], count: int) -> Reco
 class _Run:
     """One run: its plan, what it has found so far, and how far it is."""
 
-    def __init__(self, plan: Plan, bench: Bench, record: Record, progress: Progress) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        bench: Bench,
+        record: Record,
+        progress: Progress,
+        keep: Callable[[Record], object],
+    ) -> None:
         self.plan, self.bench, self.record, self.progress = plan, bench, record, progress
+        self.keep = keep
         self.clock = clock_for(bench.device)
         self.began, self.done = time.monotonic(), 0
         fresh_ones = len(plan.memory) * (1 + len(self.rivals)) + plan.imports
@@ -121,15 +128,18 @@ class _Run:
         """The peers that train whole networks."""
         return [name for name in self.record.peers if name.startswith("PyTorch")]
 
-    def goes_on(self, what: str) -> bool:
-        """Tell of the next step; return whether there is time for it."""
+    def goes_on(self, what: str, *, begun: bool = False) -> bool:
+        """Tell of the next step; return whether there is time for it.
+
+        What was `begun` in an earlier sweep is not left out.
+        """
         self.progress(self.done, self.total, what)
         self.done += 1
         limit = self.plan.minutes
         if limit is None or time.monotonic() - self.began < 60 * limit:
             return True
         left_out = self.record.settings["left_out"]
-        if what not in left_out:
+        if not begun and what not in left_out:
             left_out.append(what)
         return False
 
@@ -141,8 +151,9 @@ class _Run:
         found.gemm.append(ceilings.gemm(device, self.clock))
         found.copy.append(ceilings.copy(device, self.clock))
         for case, row in zip(self.plan.cases, self.record.rows, strict=True):
-            if self.goes_on(row.full_title):
+            if self.goes_on(row.full_title, begun=bool(row.timings)):
                 turn(case, row, self.bench, self.clock, self.plan.rounds, first=first)
+                self.keep(self.record)
 
     def processes(self) -> None:
         """Measure what needs processes of its own."""
@@ -150,6 +161,7 @@ class _Run:
             for who in (fresh.OURS, *self.rivals):
                 if self.goes_on(f"memory of {who}, {network}, batch {batch}"):
                     self.record.memory.append(self._memory(who, network, batch))
+                    self.keep(self.record)
         if self.plan.imports and self.goes_on("imports"):
             self.record.imports = fresh.import_times()
 

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 from collections import Counter
@@ -46,7 +45,7 @@ def about(is_emulated: bool) -> dict[str, Any]:
         "device": EMULATOR if is_emulated else there["gpu"]["name"],
         "emulated": is_emulated,
         "date": machine.now()[:10],
-        "commit": os.environ.get("COMMIT") or machine.commit(),
+        "commit": machine.commit(),
         "machine": there,
         "versions": machine.versions(),
     }

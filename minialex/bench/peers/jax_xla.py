@@ -60,6 +60,9 @@ class Jax(Peer):
                 return compiled(*arguments)
 
         def waiting() -> Any:
+            if self.on_gpu:
+                # our stream, which XLA's does not wait for, may still be overwriting the cache
+                module_of(self.device).cuda.get_current_stream().synchronize()
             return self.jax.block_until_ready(run())
 
         # on a GPU too: XLA has a stream of its own, which no event on ours would time
