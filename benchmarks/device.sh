@@ -22,6 +22,8 @@ part() {
     local name=$1 seconds=$2 minutes=$3
     shift 3
     echo "== $name: minialex bench $*" | tee -a "$log"
+    # what an earlier run left gives way
+    rm -rf "$out/gpu-$name"
     timeout --kill-after=10 "$seconds" "$python" -m minialex bench \
         --device cuda --minutes "$minutes" --out "$out/gpu-$name" "$@" >>"$log" 2>&1
     local code=$?

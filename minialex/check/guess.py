@@ -184,6 +184,9 @@ def _factor(g: Array, truth: Elements, known: Array, off: Array, tolerance: floa
     if abs(factor + 1) < 1e-3:
         return "the sign is wrong"
     small = abs(factor) < 1
+    if abs(factor - 1) < 1e-3:
+        off_by = f"{abs(factor - 1):.2g} of itself too {'small' if small else 'large'}"
+        return f"a constant is not exact: every element is {off_by}"
     shown = f"{1 / factor if small else factor:.4g} times too {'small' if small else 'large'}"
     return f"a factor is missing or one too many: every element is {shown}"
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from statistics import median
 
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from minialex.arrays import device as device_named
+from minialex.autograd import OPS, ROUTINES
 from minialex.bench import Bench, Record, compare, measure, read, write
 from minialex.bench.choice import KINDS, default_peers, plan
 from minialex.bench.compare import LEAST, SIGMAS, Change
@@ -21,6 +23,7 @@ from minialex.bench.record import FILE
 from minialex.bench.runner import Progress as Report
 from minialex.bench.tables import TABLES, Table, duration, refusals, table_of
 from minialex.cli.options import console, device_option, messages, table
+from minialex.errors import MinialexError
 from minialex.models import VARIANTS
 
 
@@ -110,12 +113,26 @@ def bench(
     to_do = plan(names, list(batches) or [8 if quick else 32], list(wanted), quick=quick)
     to_do.peers = [p for p in PEERS if p in (peers or default_peers(quick))]
     to_do.threads, to_do.minutes = threads, minutes
+    _check_implementations(implementations, {case.op for case in to_do.cases})
     place = Bench(device_named(device), tuple(implementations) or None)
     out = out or Path("runs") / f"bench-{datetime.now():%Y%m%d-%H%M%S}"
+    if (out / FILE).exists():
+        raise MinialexError(f"{out / FILE} is there already: choose another --out, or remove it")
     with _progress() as report:
         record = measure(to_do, place, report, keep=lambda record: write(record, out / FILE))
     write(record, out / FILE)
     _show(record, draw(record, out), out)
+
+
+def _check_implementations(names: Iterable[str], ops: set[str]) -> None:
+    """Refuse a name that nothing has of what is measured: whole networks have every op."""
+    asked = [OPS[op] for op in ops] if ops <= OPS.keys() else [*OPS.values(), *ROUTINES.values()]
+    there = sorted({name for one in asked for name in one.implementations})
+    for name in names:
+        if name not in there:
+            raise MinialexError(
+                f"no implementation {name!r} in what is measured; there is: {', '.join(there)}"
+            )
 
 
 @contextmanager
@@ -139,7 +156,7 @@ def _show(record: Record, pictures: list[Path], out: Path) -> None:
         if frame.cells:
             _print(frame)
     if rows:
-        gemm, copy = (max(rates) / 1e9 for rates in (record.ceilings.gemm, record.ceilings.copy))
+        gemm, copy = (median(rates) / 1e9 for rates in (record.ceilings.gemm, record.ceilings.copy))
         console.print(
             f"This machine: {gemm:,.1f} GFLOP/s in a large matrix product, {copy:,.1f} GB/s in a "
             f"large copy, {record.threads['used']} threads."

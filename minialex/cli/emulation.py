@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -47,10 +48,12 @@ def running_on(emulate: str | None, use: Sequence[str] = ()) -> Iterator[None]:
     Raises
     ------
     MinialexError
-        If there is no such op or implementation.
+        If there is no such op or implementation, or no C++ compiler to emulate with.
     """
     with contextlib.ExitStack() as stack:
         if emulate is not None:
+            # once, and not in every kernel that wants one
+            importlib.import_module("minialex.cuda.emulator.compiler").compiler()
             stack.enter_context(emulated(emulate))
         # a name for all ops takes back what was said of one, so it comes first
         for word in sorted(use, key=lambda word: "=" in word):

@@ -45,11 +45,11 @@ def trace(
 ) -> None:
     """Run OP's CUDA kernels on the CPU, and show what one thread does.
 
-    Each line of a kernel stands where the thread comes to it, with file and number, and below it
-    what it reads, writes, changes, exchanges with its warp and waits for. The numbers are those of
-    a small case that gradcheck tries, in float32. A kernel that goes wrong on the way, in this
-    thread or another, ends in an error that names the line: accesses outside an array, races,
-    barriers that not all threads reach.
+    Each line of a kernel that touches memory or waits stands where the thread comes to it, with
+    file and number, and below it what it reads, writes, changes, exchanges with its warp and waits
+    for. The numbers are those of a small case that gradcheck tries, in float32. A kernel that goes
+    wrong on the way, in this thread or another, ends in an error that names the line: accesses
+    outside an array, races, barriers that not all threads reach.
 
     \b
     Examples:

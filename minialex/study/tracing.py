@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import minialex.ops  # noqa: F401 - fills OPS
-from minialex.arrays import CPU
+from minialex.arrays import CPU, Array
 from minialex.autograd import OPS
 from minialex.check import CASES, Case, Pair
 from minialex.check.case import generator
@@ -42,6 +42,10 @@ def kernels_of(op: str) -> list[str]:
         return [name for name, one in elsewhere if not one.why_not(CPU)]
 
 
+ENOUGH = 31
+"""Of how many numbers a case is chosen where none is named: in one of fewer, threads do nothing."""
+
+
 def find(op: str, implementation: str | None, case: str | None) -> tuple[Pair, Case]:
     """Return the implementation of that name, by default what a GPU runs, and the case.
 
@@ -56,7 +60,12 @@ def find(op: str, implementation: str | None, case: str | None) -> tuple[Pair, C
     cases = [one for one in CASES[op] if case in (None, one.name)]
     if not cases:
         raise MinialexError(f"{op} has no case {case!r}: minialex trace {op} --list names them")
-    return Pair(OPS[op], name, name, np.dtype(np.float32)), cases[0]
+    chosen = next((one for one in cases if _first_input(one, op).size >= ENOUGH), cases[0])
+    return Pair(OPS[op], name, name, np.dtype(np.float32)), chosen
+
+
+def _first_input(case: Case, op: str) -> Array:
+    return next(a for a in case.draw(op) if a is not None)
 
 
 def trace(

@@ -47,6 +47,7 @@ def test_no_right_op_is_accused(block, request):
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize(("name", "implementation"), KERNELS)
 def test_no_right_kernel_is_accused(name, implementation, request):
+    assert name in DRAWS, f"{name} is never drawn: give it a line in DRAWS, tests/check/draws.py"
     count = max(1, request.config.getoption("--draws") // len(KERNELS))
     rng, undecided = np.random.default_rng(5), 0
     for i in range(count):

@@ -205,7 +205,7 @@ def test_what_click_refuses_has_status_2_too(minialex, photos, words):
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        (["--op", "gelu"], "there is no op 'gelu'; there is: absolute, "),
+        (["--op", "nosuchop"], "there is no op 'nosuchop'; there is: absolute, "),
         (["--implementation", "slow"], "there is no implementation 'slow'; there is: array, "),
         (["--op", "exp", "--implementation", "tiled"], "exp"),
         (["--op", "conv2d", "--implementation", "tiled", "--device", "cpu"], "--emulate"),
@@ -216,3 +216,27 @@ def test_what_click_refuses_has_status_2_too(minialex, photos, words):
 )
 def test_what_gradcheck_does_not_know(minialex, words, named):
     refused(minialex("gradcheck", *words), named)
+
+
+def test_gradcheck_without_a_compiler_says_so_once(minialex, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    refused(minialex("gradcheck", "--emulate", "--op", "relu"), "install g++ or clang++")
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--op", "conv2d", "--implementation", "nosuch"], "'nosuch' in what is measured; there"),
+        (["--op", "relu", "--implementation", "tiled"], "there is: array, kernel"),
+        (["--op", "step", "--implementation", "nosuch"], "'nosuch'"),
+    ],
+)
+def test_what_bench_does_not_know(minialex, words, named):
+    refused(minialex("bench", *words), named)
+
+
+def test_bench_keeps_a_record_that_is_there(minialex, tmp_path):
+    (tmp_path / "record.json").write_text("mine")
+    refused(minialex("bench", "--op", "relu", "--out", str(tmp_path)), "choose another --out")
+    assert (tmp_path / "record.json").read_text() == "mine"
