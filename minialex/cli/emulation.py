@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -52,8 +51,6 @@ def running_on(emulate: str | None, use: Sequence[str] = ()) -> Iterator[None]:
     """
     with contextlib.ExitStack() as stack:
         if emulate is not None:
-            # once, and not in every kernel that wants one
-            importlib.import_module("minialex.cuda.emulator.compiler").compiler()
             stack.enter_context(emulated(emulate))
         # a name for all ops takes back what was said of one, so it comes first
         for word in sorted(use, key=lambda word: "=" in word):

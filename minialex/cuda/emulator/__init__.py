@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from minialex import threads
 from minialex.cuda import source as sources
 from minialex.cuda.arguments import Bound
+from minialex.cuda.emulator import compiler
 from minialex.cuda.emulator.errors import EmulationError
 from minialex.cuda.emulator.machine import Job, Triple, run
 from minialex.cuda.signature import Signature
@@ -99,6 +100,8 @@ def emulated(
     ------
     ValueError
         If a setting is none of these.
+    MinialexError
+        If there is no C++ compiler.
     EmulationError
         From a launch, if the kernel does what it must not.
     """
@@ -109,6 +112,8 @@ def emulated(
     settings = Emulation(
         mode, seed, _triple("block", block), _triple("thread", thread), kernel, write
     )
+    # here, and not in every launch: what is missing is no fault of a kernel
+    compiler.compiler()
     if _current.get() is None:
         # Someone may have edited a kernel since it was read, to try the edit.
         sources.forget()
