@@ -140,3 +140,25 @@ def to_device(x: Array, where: Device) -> Array:
 def to_numpy(x: Array) -> Array:
     """Return `x` as a NumPy array: itself if it is one, else a copy on the host."""
     return x if array_module(x) is np else x.get()  # type: ignore[attr-defined]
+
+
+def check_replaces(what: str, x: Any, like: Array) -> None:
+    """Check that `x`, called `what`, is an array of the shape, type and device of `like`.
+
+    Raises
+    ------
+    TypeError
+        If it is no array of NumPy or CuPy, or has elements of another type.
+    ValueError
+        If it has another shape, or lives on another device.
+    """
+    # of no axes, NumPy may have made a number of it
+    if not isinstance(x, np.generic | type(like)):
+        raise TypeError(f"{what} must be a {type(like).__module__} array, not {type(x).__name__}")
+    if x.dtype != like.dtype:
+        raise TypeError(f"{what} must be {like.dtype}, not {x.dtype}: convert it with .astype()")
+    if x.shape != like.shape:
+        raise ValueError(f"{what} must have the shape {like.shape}, not {x.shape}")
+    there, wanted = device_of(x), device_of(like)  # type: ignore[arg-type]
+    if there != wanted:
+        raise ValueError(f"{what} must be on {wanted}, not on {there}")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeAlias
 
-from minialex.arrays import Array, array_module
+from minialex.arrays import Array
 
 Gradients = tuple[Array | None, ...]
 
@@ -209,12 +209,12 @@ def _step_back(node: Node, grads: dict[Node, Array]) -> None:
 
 def accumulate(leaf: Leaf, g: Array) -> None:
     """Add `g` to the gradient of a leaf."""
+    home = leaf.grad_home
     if leaf.grad is not None:
         leaf.grad += g
-    elif leaf.grad_home is None:
-        # of no axes, NumPy may have made a number of it
-        leaf.grad = array_module(g).array(g, order="C")
+    elif home is None:
+        leaf.grad = g
     else:
-        if g is not leaf.grad_home:
-            leaf.grad_home[...] = g
-        leaf.grad = leaf.grad_home
+        if g is not home:
+            home[...] = g
+        leaf.grad = home

@@ -75,7 +75,14 @@ class Tensor:
     def grad(self) -> Array | None:
         """The gradient that `backward` calls have added up, of the shape and type of `data`.
 
-        None where there was no backward; assign None to start afresh.
+        None where there was no backward; assign None to start afresh. An array that is assigned is
+        copied, and the copy is what an optimizer steps with. Where an optimizer holds this Tensor,
+        `backward` writes to the optimizer's memory each time: copy the gradient to keep it.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If what is assigned has another shape or device; if it has another type, or is no array.
         """
         if self.pending is not None and self.grad_home is not None:
             self.pending.write(slice(len(self.grad_home)), self.grad_home)
@@ -84,7 +91,24 @@ class Tensor:
 
     @grad.setter
     def grad(self, value: Array | None) -> None:
+        if value is not None and value is not self._grad and value is not self.grad_home:
+            arrays.check_replaces("grad", value, self.data)
+            # of no axes, NumPy may have made a number of it
+            value = arrays.array_module(value).array(value, order="C")
         self._grad, self.pending = value, None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what copying and pickling keep: not the optimizer's memory, nor a graph."""
+        if self.node is not None:
+            raise TypeError(
+                f"a Tensor made by {self.node.name} cannot be copied or pickled with its graph; "
+                "use detach() first"
+            )
+        return {"data": self.data, "requires_grad": self.requires_grad, "grad": self.grad}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        Tensor.__init__(self, state["data"], requires_grad=state["requires_grad"])
+        self.grad = state["grad"]
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ Hook = Callable[["Module", Tensor, Tensor], None]
 class Parameter(Tensor):
     """A Tensor that a Module trains: a leaf that wants a gradient."""
 
+    # a misspelt attribute is then an error, as it is of a Tensor
+    __slots__ = ()
+
     def __init__(self, data: Any) -> None:
         super().__init__(data, requires_grad=True)
 
@@ -24,8 +27,10 @@ class Parameter(Tensor):
 class Module:
     """A layer, or a tree of them.
 
-    Parameters and Modules assigned to attributes are found by name: ``features.0.weight`` is the
-    attribute ``weight`` of the child ``0`` of the child ``features``.
+    Parameters and Modules are found where they are: in attributes, and in lists, tuples and
+    dictionaries that are attributes. ``features.0.weight`` is the attribute ``weight`` of the
+    child ``0`` of the child ``features``. What stands in several places is found once, by the
+    first of its names.
 
     Attributes
     ----------
@@ -37,16 +42,7 @@ class Module:
 
     def __init__(self) -> None:
         self.training = True
-        self._parameters: dict[str, Parameter] = {}
-        self._modules: dict[str, Module] = {}
         self._hooks: list[Hook] = []
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if isinstance(value, Parameter):
-            self._parameters[name] = value
-        elif isinstance(value, Module):
-            self._modules[name] = value
-        super().__setattr__(name, value)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the layer's output; each layer says what that is."""
@@ -64,17 +60,30 @@ class Module:
         self._hooks.append(hook)
         return lambda: self._hooks.remove(hook)
 
-    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """Yield this Module and all below it, depth first, with their names."""
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """Yield the Modules right below this one, in order of definition, with their names."""
+        return _found(vars(self), Module)
+
+    def named_modules(self) -> Iterator[tuple[str, Module]]:
+        """Yield this Module, named "", and all below it, depth first, with their names."""
+        return self._tree("", set())
+
+    def _tree(self, prefix: str, seen: set[Module]) -> Iterator[tuple[str, Module]]:
+        if self in seen:
+            return
+        seen.add(self)
         yield prefix, self
-        for name, child in self._modules.items():
-            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+        for name, child in self.named_children():
+            yield from child._tree(f"{prefix}.{name}" if prefix else name, seen)
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Yield every parameter of the tree with its name, in order of definition."""
+        seen: set[int] = set()
         for prefix, module in self.named_modules():
-            for name, parameter in module._parameters.items():
-                yield f"{prefix}.{name}" if prefix else name, parameter
+            for name, parameter in _found(vars(module), Parameter):
+                if id(parameter) not in seen:
+                    seen.add(id(parameter))
+                    yield f"{prefix}.{name}" if prefix else name, parameter
 
     def parameters(self) -> Iterator[Parameter]:
         """Yield every parameter of the tree."""
@@ -146,27 +155,61 @@ class Module:
     def __repr__(self) -> str:
         children = "".join(
             "\n  " + f"({name}) {child!r}".replace("\n", "\n  ")
-            for name, child in self._modules.items()
+            for name, child in self.named_children()
         )
         return f"{type(self).__name__}({self.describe()}{children}{chr(10) * bool(children)})"
 
 
+Kind = TypeVar("Kind")
+
+
+def _found(where: Mapping[Any, Any], kind: type[Kind]) -> Iterator[tuple[str, Kind]]:
+    """Yield what is of a kind among the values, and in lists, tuples and dictionaries of them."""
+    for name, value in where.items():
+        if isinstance(value, kind):
+            yield str(name), value
+        elif isinstance(value, list | tuple | dict):
+            inside = value if isinstance(value, dict) else dict(enumerate(value))
+            yield from ((f"{name}.{inner}", one) for inner, one in _found(inside, kind))
+
+
 class Sequential(Module):
-    """Modules one after the other, named ``0``, ``1``, ..."""
+    """Modules one after the other, named ``0``, ``1``, ...
+
+    Raises
+    ------
+    TypeError
+        If something is no Module.
+    """
 
     def __init__(self, *modules: Module) -> None:
         super().__init__()
         for i, module in enumerate(modules):
             setattr(self, str(i), module)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name.isdecimal() and not isinstance(value, Module):
+            raise TypeError(f"Sequential: element {name} is {_no_module(value)}")
+        super().__setattr__(name, value)
+
     def forward(self, x: Tensor) -> Tensor:
         """Hand `x` through the modules in order."""
-        for module in self._modules.values():
+        for _, module in self.named_children():
             x = module(x)
         return x
 
     def __getitem__(self, i: int) -> Module:
-        return list(self._modules.values())[i]
+        return [module for _, module in self.named_children()][i]
 
     def __len__(self) -> int:
-        return len(self._modules)
+        return len(list(self.named_children()))
+
+
+def _no_module(value: Any) -> str:
+    """Return what stands where a Module should, and what to write instead."""
+    if isinstance(value, list | tuple | dict | Iterator):
+        return f"a {type(value).__name__}, not a Module: write Sequential(*layers)"
+    if isinstance(value, type):
+        return f"the class {value.__name__}, not a Module: write {value.__name__}(...)"
+    name = getattr(value, "__name__", type(value).__name__)
+    return f"{name}, not a Module: write a layer such as nn.ReLU(), or a Module with a forward"

@@ -11,13 +11,13 @@ p <- p - lr / (1 - b1^t) m / (sqrt(v) / sqrt(1 - b2^t) + eps)        at step t =
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from math import sqrt
 
 from minialex import cuda
 from minialex.arrays import Array, array_module
-from minialex.autograd import Routine, Tensor
+from minialex.autograd import Routine
 from minialex.optim._spans import decayed, in_blocks, launch
+from minialex.optim.arena import Params
 from minialex.optim.optimizer import Optimizer
 
 
@@ -84,7 +84,7 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    params : Tensors that require a gradient
+    params : Tensors that require a gradient, or pairs (name, Tensor) as of `named_parameters`
     lr : float
         The learning rate.
     betas : (float, float)
@@ -100,7 +100,7 @@ class Adam(Optimizer):
 
     def __init__(
         self,
-        params: Iterable[Tensor],
+        params: Params,
         lr: float = 0.001,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,

@@ -7,13 +7,18 @@ one array, and the backward pass writes gradients where the optimizer will read 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeAlias
 
 from minialex import arrays
-from minialex.arrays import Array
+from minialex.arrays import Array, check_replaces
 from minialex.autograd import Pending, Tensor
+from minialex.cuda.arguments import address_of
 
 # parameters start at multiples of 64 bytes (float32), which suits vector loads
 ALIGNMENT = 16
+
+Params: TypeAlias = Iterable[Tensor] | Iterable[tuple[str, Tensor]]
+"""What an optimizer is made over: Tensors, or Tensors with names for its messages."""
 
 
 class Arena:
@@ -21,8 +26,9 @@ class Arena:
 
     Parameters
     ----------
-    params : Tensors that require a gradient, of one float type on one device
-        Rebound: their arrays become views into `data`, and backward writes gradients into `grad`.
+    params : Tensors that require a gradient, or pairs (name, Tensor)
+        Of one float type, on one device. Their arrays are rebound to views into `data`, and
+        backward writes gradients into `grad`.
     slots : names of the kinds of state
         Each becomes a flat array of zeros in `state`.
 
@@ -31,16 +37,27 @@ class Arena:
     data, grad : (total,) arrays
     state : dict from slot to (total,) array
     places : list of slices, one a parameter
+    names : list of str, one a parameter
+
+    Copied or unpickled together with its parameters, an arena holds the copies.
 
     Raises
     ------
     ValueError
         If there is no parameter, one is given twice, or types or devices differ.
+    TypeError
+        If something else than Tensors is given.
     """
 
-    def __init__(self, params: Iterable[Tensor], slots: Sequence[str]) -> None:
-        self.params = list(params)
+    def __init__(self, params: Params, slots: Sequence[str]) -> None:
+        self.names, self.params = _named(params)
         _check(self.params)
+        self._allocate()
+        self.state: dict[str, Array] = {}
+        self.keep(slots)
+
+    def _allocate(self) -> None:
+        """Make room for the parameters and their gradients, and move them in."""
         self.places, total = [], 0
         for p in self.params:
             self.places.append(slice(total, total + p.size))
@@ -49,13 +66,50 @@ class Arena:
         with arrays.on_device(arrays.device_of(like)) as xp:
             self.data: Array = xp.zeros(total, like.dtype)
             self.grad: Array = xp.zeros(total, like.dtype)
-        for p, place in zip(self.params, self.places, strict=True):
-            shape = p.shape
-            self.data[place] = p.data.reshape(-1)
-            p.data, p.grad = self.data[place].reshape(shape), None
-            p.grad_home = self.grad[place].reshape(shape)
-        self.state: dict[str, Array] = {}
-        self.keep(slots)
+        self._arrays, self._grads = self._views(self.data), self._views(self.grad)
+        self.adopt()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"names": self.names, "params": self.params, "state": self.state}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._allocate()
+
+    def adopt(self) -> None:
+        """Move in what lies elsewhere, so that what a parameter shows is what a step works on.
+
+        An array does where somebody assigned it to ``p.data``, and both do where another
+        optimizer was made over the same parameter.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an array has another type, shape or device than before, or two parameters share one.
+        """
+        self._adopt_arrays()
+        for p, home in zip(self.params, self._grads, strict=True):
+            waits = p.pending is not None
+            if p.grad_home is not home or not (waits or p.grad is None or p.grad is home):
+                _adopt_gradient(p, home)
+
+    def _adopt_arrays(self) -> None:
+        homes = zip(self.names, self.params, self._arrays, strict=True)
+        elsewhere = [(name, p, home) for name, p, home in homes if p.data is not home]
+        if not elsewhere:
+            return
+        for name, p, home in elsewhere:
+            check_replaces(f"the array assigned to data of {name}", p.data, home)
+        _check_apart(self.names, self.params)
+        xp = arrays.array_module(self.data)
+        # two parameters may have changed places
+        arrived = [
+            p.data.copy() if xp.may_share_memory(p.data, self.data) else p.data
+            for _, p, _ in elsewhere
+        ]
+        for (_, p, home), array in zip(elsewhere, arrived, strict=True):
+            home[...] = array
+            p.data = home
 
     def keep(self, slots: Iterable[str]) -> None:
         """Have state of these kinds: zeros where there was none."""
@@ -86,15 +140,29 @@ class Arena:
 
     def views(self, slot: str) -> list[Array]:
         """Return one kind of state as a list of arrays of the parameters' shapes."""
-        flat = self.state[slot]
+        return self._views(self.state[slot])
+
+    def _views(self, flat: Array) -> list[Array]:
         return [
             flat[place].reshape(p.shape) for p, place in zip(self.params, self.places, strict=True)
         ]
 
 
+def _named(params: Params) -> tuple[list[str], list[Tensor]]:
+    """Return names and Tensors; one without a name goes by its number."""
+    pairs = [
+        p if isinstance(p, tuple) else (f"parameter {i} of shape {getattr(p, 'shape', '?')}", p)
+        for i, p in enumerate(params)
+    ]
+    return [name for name, _ in pairs], [p for _, p in pairs]
+
+
 def _check(params: list[Tensor]) -> None:
     if not params:
         raise ValueError("an optimizer needs at least one parameter")
+    for p in params:
+        if not isinstance(p, Tensor):
+            raise TypeError(f"an optimizer takes Tensors, not {type(p).__name__}")
     if len({id(p) for p in params}) < len(params):
         raise ValueError("a parameter is given to the optimizer twice")
     kinds = {(str(p.dtype), str(p.device)) for p in params}
@@ -102,3 +170,24 @@ def _check(params: list[Tensor]) -> None:
         raise ValueError(f"parameters differ in type or device: {sorted(kinds)}")
     if not all(p.requires_grad and p.is_leaf for p in params):
         raise ValueError("an optimizer takes leaf Tensors that require a gradient")
+
+
+def _adopt_gradient(p: Tensor, home: Array) -> None:
+    """Have the gradient of `p`, if there is one, in `home`, and those to come."""
+    g, p.grad_home = p.grad, home
+    if g is not None:
+        home[...] = g
+        p.grad = home
+
+
+def _check_apart(names: list[str], params: list[Tensor]) -> None:
+    """Refuse parameters that share an array, which moving them in would part."""
+    first: dict[int, str] = {}
+    for name, p in zip(names, params, strict=True):
+        address = address_of(p.data)
+        if p.size and address in first:
+            raise ValueError(
+                f"{first[address]} and {name} share one array: to tie weights, use one Parameter "
+                "in both places"
+            )
+        first[address] = name

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import ClassVar
 
 from minialex import arrays
 from minialex.autograd import Routine, Tensor, choose, chosen
-from minialex.optim.arena import Arena
+from minialex.optim.arena import Arena, Params
 
 
 class Optimizer:
@@ -27,6 +26,9 @@ class Optimizer:
     slots : tuple of str
         Every kind of state that it may keep.
 
+    A step works on what parameters show in `data` and `grad`, whoever put it there. It moves an
+    array that was assigned into the arena: `data` then is another array with the same numbers.
+
     Settings may be assigned between steps: state that one asks for starts at zero, and state that
     none asks for any longer is left as it is.
     """
@@ -34,7 +36,7 @@ class Optimizer:
     update: ClassVar[Routine]
     slots: ClassVar[tuple[str, ...]]
 
-    def __init__(self, params: Iterable[Tensor], lr: float) -> None:
+    def __init__(self, params: Params, lr: float) -> None:
         if not lr >= 0:
             raise ValueError(f"{type(self).__name__}: lr must not be negative, but is {lr}")
         self.lr, self.steps = lr, 0
@@ -51,7 +53,14 @@ class Optimizer:
             p.grad = None
 
     def step(self) -> None:
-        """Update every parameter that has a gradient; leave the others, and their state, alone."""
+        """Update every parameter that has a gradient; leave the others, and their state, alone.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an array of another type, shape or device was assigned to a parameter.
+        """
+        self.arena.adopt()
         self.steps += 1
         arena, device, kept = self.arena, arrays.device_of(self.arena.data), self._kept()
         arena.keep(kept)

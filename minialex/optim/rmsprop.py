@@ -14,12 +14,11 @@ p <- p - lr b, or p - lr g / d
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from minialex import cuda
 from minialex.arrays import Array, array_module
-from minialex.autograd import Routine, Tensor
+from minialex.autograd import Routine
 from minialex.optim._spans import decayed, in_blocks, launch
+from minialex.optim.arena import Params
 from minialex.optim.optimizer import Optimizer
 
 
@@ -95,7 +94,7 @@ class RMSprop(Optimizer):
 
     Parameters
     ----------
-    params : Tensors that require a gradient
+    params : Tensors that require a gradient, or pairs (name, Tensor) as of `named_parameters`
     lr : float
         The learning rate.
     alpha : float
@@ -114,7 +113,7 @@ class RMSprop(Optimizer):
 
     def __init__(
         self,
-        params: Iterable[Tensor],
+        params: Params,
         lr: float = 0.01,
         alpha: float = 0.99,
         eps: float = 1e-8,

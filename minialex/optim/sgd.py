@@ -10,12 +10,11 @@ p <- p - lr b, or p - lr g
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from minialex import cuda
 from minialex.arrays import Array, array_module
-from minialex.autograd import Routine, Tensor
+from minialex.autograd import Routine
 from minialex.optim._spans import decayed, in_blocks, launch
+from minialex.optim.arena import Params
 from minialex.optim.optimizer import Optimizer
 
 
@@ -60,7 +59,7 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    params : Tensors that require a gradient
+    params : Tensors that require a gradient, or pairs (name, Tensor) as of `named_parameters`
     lr : float
         The learning rate.
     momentum : float
@@ -73,7 +72,7 @@ class SGD(Optimizer):
 
     def __init__(
         self,
-        params: Iterable[Tensor],
+        params: Params,
         lr: float = 0.01,
         momentum: float = 0.0,
         weight_decay: float = 0.0,

@@ -131,7 +131,7 @@ def _rows(model: AlexNet, size: int) -> list[Row]:
         removers = [
             module.register_forward_hook(partial(note, name))
             for name, module in model.named_modules()
-            if not module._modules
+            if not list(module.named_children())
         ]
         try:
             model(Tensor(np.zeros((1, 3, size, size), parameter.dtype)).to(parameter.device))

@@ -194,7 +194,7 @@ def move(model: AlexNet, device: Device) -> AlexNet:
 
 def make_optimizer(settings: Settings, model: AlexNet) -> Optimizer:
     """Return the optimizer that the settings name, with the numbers that it has."""
-    s, params = settings, model.parameters()
+    s, params = settings, model.named_parameters()
     makers: dict[str, Callable[[], Optimizer]] = {
         "rmsprop": partial(
             RMSprop, params, s.lr, s.alpha, s.eps, s.weight_decay, momentum=s.momentum

@@ -55,7 +55,11 @@ def first_nonfinite(model: Module, x: Tensor) -> tuple[str, str] | None:
 
         return hook
 
-    layers = [(name, module) for name, module in model.named_modules() if not module._modules]
+    layers = [
+        (name, module)
+        for name, module in model.named_modules()
+        if not list(module.named_children())
+    ]
     stops = [module.register_forward_hook(look_at(name)) for name, module in layers]
     try:
         with no_grad():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minialex import Tensor, nn, optim
+from minialex import Tensor, nn, ops, optim
 from minialex.philox import Generator
 
 
@@ -20,6 +20,99 @@ def small() -> nn.Sequential:
 def test_parameters_are_found_by_the_path_to_them():
     names = [name for name, _ in small().named_parameters()]
     assert names == ["0.weight", "0.bias", "3.1.weight", "3.1.bias"]
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Linear(2, 3)
+        self.blocks = [nn.Linear(3, 3), (nn.ReLU(), nn.Linear(3, 3, bias=False))]
+        self.heads = {"cat": nn.Linear(3, 1), "dog": nn.Parameter(np.ones(3))}
+
+    def forward(self, x):
+        x = self.a(x)
+        for layer in (self.blocks[0], *self.blocks[1]):
+            x = layer(x)
+        return self.heads["cat"](x) + (x * self.heads["dog"].astype(np.float32)).sum()
+
+
+def names(model):
+    found = [name for name, _ in model.named_parameters()]
+    assert list(model.state_dict()) == found
+    return found
+
+
+def test_layers_in_lists_tuples_and_dictionaries_are_found():
+    net = Net()
+    expected = ["heads.dog", "a.weight", "a.bias", "blocks.0.weight", "blocks.0.bias"]
+    expected += ["blocks.1.1.weight", "heads.cat.weight", "heads.cat.bias"]
+    assert names(net) == expected
+    net.eval()
+    assert not any(module.training for _, module in net.named_modules())
+    net(Tensor(np.ones((4, 2), np.float32))).sum().backward()
+    assert all(p.grad is not None for p in net.parameters())
+
+
+def test_what_is_taken_away_or_replaced_is_gone():
+    net = Net()
+    net.blocks.pop()
+    net.heads = None
+    assert names(net) == ["a.weight", "a.bias", "blocks.0.weight", "blocks.0.bias"]
+    del net.blocks
+    net.a.bias = None
+    assert names(net) == ["a.weight"]
+    net.a.weight = nn.Linear(5, 5, bias=False)
+    assert names(net) == ["a.weight.weight"]
+    net.a = nn.Parameter(np.ones(2))
+    assert names(net) == ["a"]
+    net.a = None
+    assert names(net) == []
+    assert [module for _, module in net.named_modules()] == [net]
+
+
+def test_a_replaced_layer_keeps_its_place():
+    model = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 5))
+    setattr(model, "2", nn.Linear(2, 3))
+    assert names(model) == ["0.weight", "0.bias", "2.weight", "2.bias"]
+    assert model(Tensor(np.ones((1, 2), np.float32))).shape == (1, 3)
+    delattr(model, "2")
+    assert len(model) == 2
+    assert model(Tensor(np.ones((1, 2), np.float32))).shape == (1, 2)
+
+
+def test_what_stands_in_two_places_is_found_once():
+    net = Net()
+    net.again, net.tied = net.blocks, net.a.weight
+    net.parent = [net]
+    assert names(net)[:3] == ["heads.dog", "tied", "a.bias"]
+    assert len(names(net)) == len(names(Net()))
+    assert len(list(net.named_modules())) == len(list(Net().named_modules()))
+    relu = nn.ReLU()
+    assert len(nn.Sequential(relu, relu)) == 2
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ([nn.ReLU()], r"element 0 is a list, not a Module: write Sequential\(\*layers\)"),
+        (iter([nn.ReLU()]), r"write Sequential\(\*layers\)"),
+        (ops.relu, r"element 0 is relu, not a Module: write a layer such as nn.ReLU\(\)"),
+        (nn.ReLU, r"element 0 is the class ReLU, not a Module: write ReLU\(...\)"),
+        (None, "element 0 is NoneType, not a Module"),
+    ],
+    ids=["list", "generator", "function", "class", "None"],
+)
+def test_sequential_refuses_what_is_no_module(what, message):
+    with pytest.raises(TypeError, match=message):
+        nn.Sequential(what, nn.ReLU())
+    model = nn.Sequential(nn.ReLU())
+    with pytest.raises(TypeError, match=message):
+        setattr(model, "0", what)
+
+
+def test_a_parameter_takes_no_misspelt_attribute():
+    with pytest.raises(AttributeError, match="gard"):
+        nn.Parameter(np.ones(2)).gard = None
 
 
 def test_state_dict_holds_the_arrays_themselves():
