@@ -25,7 +25,7 @@ def _indices_option(name: str, what: str) -> Callable[..., Any]:
 
 
 @click.command(cls=SectionCommand, short_help="What one thread of a kernel does, line by line.")
-@click.argument("op")
+@click.argument("op", required=False)
 @click.option(
     "--implementation", metavar="NAME", help="Such as tiled.  [the one that runs on a GPU]"
 )
@@ -33,9 +33,11 @@ def _indices_option(name: str, what: str) -> Callable[..., Any]:
 @click.option("--kernel", metavar="NAME", help="Which kernel.  [those of the forward pass]")
 @_indices_option("--thread", "The thread in its block.")
 @_indices_option("--block", "The block in its grid.")
-@click.option("--list", "listing", is_flag=True, help="List what there is to choose from instead.")
+@click.option(
+    "--list", "listing", is_flag=True, help="List what there is to choose from: ops, or OP's."
+)
 def trace(
-    op: str,
+    op: str | None,
     implementation: str | None,
     case: str | None,
     kernel: str | None,
@@ -53,11 +55,17 @@ def trace(
 
     \b
     Examples:
+      minialex trace --list
       minialex trace relu
       minialex trace conv2d --implementation tiled --thread 3,1
       minialex trace conv2d --implementation tiled --list
       minialex trace conv2d --implementation tiled --kernel conv2d_weight_gradient_tiled
     """
+    if op is None:
+        if not listing:
+            raise click.UsageError("name an op, such as conv2d; --list names them all")
+        console.print(f"ops  {', '.join(tracing.ops_in_kernels())}")
+        return
     pair, chosen = tracing.find(op, implementation, case)
     if listing:
         _list(pair, tracing.trace(pair, chosen))

@@ -42,6 +42,11 @@ def kernels_of(op: str) -> list[str]:
         return [name for name, one in elsewhere if not one.why_not(CPU)]
 
 
+def ops_in_kernels() -> list[str]:
+    """Return the names of the ops that have such implementations."""
+    return sorted(op for op in OPS if kernels_of(op))
+
+
 ENOUGH = 31
 """Of how many numbers a case is chosen where none is named: in one of fewer, threads do nothing."""
 
@@ -54,7 +59,7 @@ def find(op: str, implementation: str | None, case: str | None) -> tuple[Pair, C
     MinialexError
         If there is no such op, implementation or case, or it is not in kernels.
     """
-    _check("op in CUDA kernels", op, [name for name in OPS if kernels_of(name)])
+    _check("op in CUDA kernels", op, ops_in_kernels())
     name = implementation or OPS[op].kernel
     _check(f"implementation of {op} in CUDA kernels", name, kernels_of(op))
     cases = [one for one in CASES[op] if case in (None, one.name)]

@@ -48,6 +48,17 @@ def test_a_kernel_that_goes_wrong_ends_in_an_error(minialex):
     assert "relu.cu:" in answer.err
 
 
+def test_the_list_of_ops(minialex):
+    answer = minialex("trace", "--list")
+    assert answer.status == 0
+    assert answer.out.startswith("ops  adaptive_avg_pool2d, avg_pool2d, conv2d, ")
+    assert "softmax" in answer.out
+    assert "tanh" not in answer.out
+    answer = minialex("trace")
+    assert answer.status == 2
+    assert "name an op, such as conv2d; --list names them all" in answer.err
+
+
 def test_the_list_of_what_there_is(minialex):
     answer = minialex("trace", "linear", "--implementation", "naive", "--list")
     assert answer.status == 0
