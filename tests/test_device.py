@@ -108,6 +108,18 @@ def test_a_mix_of_devices_is_refused(cupy):
         a + b
 
 
+def test_what_is_on_a_device_is_compared_there_and_not_made_numpys_unasked(cupy):
+    x = Tensor(cupy.asarray(np.array([1.0, 2.0], np.float32)))
+    assert isinstance((x > 1.5).data, cupy.ndarray)
+    assert (x > 1.5).numpy().tolist() == [False, True]
+    assert 2.0 in x
+    assert (x * cupy.asarray(np.array([1, 0]))).numpy().dtype == np.float32
+    with pytest.raises(TypeError, match=r"is on cuda:0: use .numpy\(\)"):
+        np.asarray(x)
+    with pytest.raises(ValueError, match=r"equal: inputs on different devices \(cpu, cuda:0\)"):
+        assert x == np.ones(2, np.float32)
+
+
 def device_cases():
     # moving between devices is the one op that is about the CPU too
     return [

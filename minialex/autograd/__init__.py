@@ -6,8 +6,17 @@ and `Tensor.backward` walks back over the nodes.
 
 from minialex.autograd.choice import ROUTINES, Routine, choose, chosen, using
 from minialex.autograd.graph import Gradients, Pending, no_grad
-from minialex.autograd.op import OPS, Call, Cost, Implementation, Op, Shapes, record_calls
-from minialex.autograd.tensor import FUNCTIONS, Tensor, as_tensor
+from minialex.autograd.op import (
+    OPS,
+    Call,
+    Cost,
+    Implementation,
+    Op,
+    Shapes,
+    common_device,
+    record_calls,
+)
+from minialex.autograd.tensor import FUNCTIONS, Tensor, as_tensor, as_tensors
 
 __all__ = [
     "FUNCTIONS",
@@ -23,8 +32,10 @@ __all__ = [
     "Shapes",
     "Tensor",
     "as_tensor",
+    "as_tensors",
     "choose",
     "chosen",
+    "common_device",
     "no_grad",
     "record_calls",
     "using",

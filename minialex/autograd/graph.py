@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeAlias
 
+import numpy as np
+
 from minialex.arrays import Array
 
 Gradients = tuple[Array | None, ...]
@@ -71,6 +73,10 @@ class Leaf(Protocol):
     def shape(self) -> tuple[int, ...]:
         """The sizes of the axes."""
 
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the elements."""
+
 
 Edge: TypeAlias = "Node | Leaf | None"
 """Where the gradient of an input goes: to the op that made it, to a leaf, or nowhere."""
@@ -94,10 +100,13 @@ class Node:
     edges : tuple of Edge
     shape : tuple of int
         The shape of the op's output.
+    dtype : dtype
+        Its type.
     """
 
     __slots__ = (
         "backward",
+        "dtype",
         "edges",
         "freed",
         "name",
@@ -119,10 +128,12 @@ class Node:
         params: dict[str, Any],
         edges: tuple[Edge, ...],
         shape: tuple[int, ...],
+        dtype: np.dtype[Any],
     ) -> None:
         self.name, self.backward, self.takes = name, backward, takes
         self.saved, self.params = saved, params
-        self.edges, self.shape, self.order = edges, shape, next(_order)
+        self.edges, self.order = edges, next(_order)
+        self.shape, self.dtype = shape, dtype
         self.retained: Leaf | None = None
         self.freed = False
 
@@ -195,10 +206,10 @@ def _step_back(node: Node, grads: dict[Node, Array]) -> None:
     for i, (edge, gx) in enumerate(zip(node.edges, node.pull(gy), strict=True)):
         if edge is None or gx is None:
             continue
-        if gx.shape != edge.shape:
+        if gx.shape != edge.shape or gx.dtype != edge.dtype:
             raise RuntimeError(
-                f"the backward of {node.name} gave a gradient of shape {gx.shape} "
-                f"for input {i}, whose shape is {edge.shape}"
+                f"the backward of {node.name} gave a {gx.dtype} gradient of shape {gx.shape} "
+                f"for input {i}, which is {edge.dtype} of shape {edge.shape}"
             )
         if isinstance(edge, Node):
             # not in place: another node may hold the array too

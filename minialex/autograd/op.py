@@ -92,7 +92,7 @@ class Op(Routine):
         """Run the op on Tensors, arrays or None and, where a gradient is wanted, record it."""
         tensors = tuple(None if x is None else as_tensor(x) for x in inputs)
         data = tuple(None if t is None else t.data for t in tensors)
-        implementation: Implementation = choose(self, _device(self.name, data))
+        implementation: Implementation = choose(self, common_device(self.name, data))
         edges = tuple(_edge(t) for t in tensors)
         keep = grad_enabled() and any(edge is not None for edge in edges)
         extras = {"keep": keep} if "keep" in implementation.takes else {}
@@ -110,6 +110,7 @@ class Op(Routine):
                 params=params,
                 edges=edges,
                 shape=y.shape,
+                dtype=y.dtype,
             )
         return result
 
@@ -118,8 +119,16 @@ def _edge(t: Tensor | None) -> Edge:
     return None if t is None or not t.requires_grad else t.node or t
 
 
-def _device(name: str, data: Gradients) -> Device:
-    """Return the device of the inputs; refuse several, and several floating-point types."""
+def common_device(name: str, data: Gradients) -> Device:
+    """Return the device of the arrays that `name` takes.
+
+    Raises
+    ------
+    ValueError
+        If they are on several devices.
+    TypeError
+        If they are of several floating-point types.
+    """
     present = [a for a in data if a is not None]
     devices = {arrays.device_of(a) for a in present}
     if len(devices) > 1:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from minialex import arrays
 from minialex.arrays import Array, Device
+from minialex.autograd.conversion import as_array, as_number, is_array_like, number_beside
 from minialex.autograd.graph import Node, Pending, accumulate, run_backward
 
 
@@ -25,7 +27,29 @@ def _method(name: str) -> Callable[..., Tensor]:
 
 def _reflected(name: str) -> Callable[[Tensor, Any], Tensor]:
     def method(self: Tensor, other: Any) -> Tensor:
-        return FUNCTIONS[name](as_tensor(other, like=self), self)
+        return FUNCTIONS[name](other, self)
+
+    return method
+
+
+def _in_place(name: str) -> Callable[[Tensor, Any], Tensor]:
+    """Return the operator that gives the name on its left to a new Tensor; see `Tensor`."""
+
+    def method(self: Tensor, other: Any) -> Tensor:
+        if self.requires_grad and self.is_leaf:
+            raise RuntimeError(
+                "a Tensor that requires a gradient is not changed in place: the result would be "
+                "another Tensor; change its array, x.data -= ..., or give the result a new name"
+            )
+        return FUNCTIONS[name](self, other)
+
+    return method
+
+
+def _comparison(name: str) -> Callable[[Tensor, Any], Tensor]:
+    def method(self: Tensor, other: Any) -> Tensor:
+        # of None or a string Python then says itself that it is not equal, and not to be ordered
+        return FUNCTIONS[name](self, other) if is_array_like(other) else NotImplemented
 
     return method
 
@@ -37,11 +61,17 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {}
 class Tensor:
     """An array that remembers how it was made, so that gradients can flow back through it.
 
+    Operators work element by element and broadcast; ``@`` is the matrix product. Comparisons give
+    Tensors of booleans, through which no gradient flows; in sets and dictionaries a Tensor is only
+    equal to itself. ``x += y`` gives the name `x` to a new Tensor, and is refused where `x` is a
+    leaf that requires a gradient: nothing would change what an optimizer or a Module holds.
+
     Parameters
     ----------
     data : array, nested lists of numbers, a number, or another library's array
         NumPy and CuPy arrays are taken as they are, without a copy; other libraries' arrays come
-        through DLPack (or ``__cuda_array_interface__``). Python floats become float32.
+        through DLPack (or ``__cuda_array_interface__``). Python floats become float32. Floats,
+        whole numbers and booleans only.
     requires_grad : bool
         Whether gradients with respect to this Tensor are wanted. float32 and float64 only.
 
@@ -60,7 +90,9 @@ class Tensor:
     __array_ufunc__ = None
 
     def __init__(self, data: Any, *, requires_grad: bool = False) -> None:
-        self.data: Array = _as_array(data)
+        if isinstance(data, Tensor):
+            raise TypeError("the data is a Tensor already; use detach() for one without a graph")
+        self.data: Array = as_array(data)
         if requires_grad and self.data.dtype not in arrays.FLOATS:
             raise TypeError(
                 f"only float32 and float64 can require a gradient, not {self.data.dtype}"
@@ -193,18 +225,82 @@ class Tensor:
         return Tensor(self.data)
 
     def numpy(self) -> Array:
-        """Return the values as a NumPy array (shared where they are on the CPU, else copied)."""
+        """Return the values as a NumPy array (shared where they are on the CPU, else copied).
+
+        This is the way out on purpose, past which no gradient is followed. NumPy's functions take
+        Tensors on the CPU that require none, and refuse others.
+        """
         return arrays.to_numpy(self.data)
 
     def item(self) -> float:
         """Return the one element as a Python number."""
+        if self.size != 1:
+            raise ValueError(
+                f"a Tensor of shape {self.shape} is not one number; index it, or take its .sum()"
+            )
         return self.data.item()  # type: ignore[no-any-return]
-
-    def __len__(self) -> int:
-        return len(self.data)
 
     def __float__(self) -> float:
         return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if self.ndim or self.dtype.kind not in "iu":
+            raise TypeError(
+                "an index must be a Tensor of one whole number and no axes, "
+                f"not of shape {self.shape} and type {self.dtype}"
+            )
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        if self.size != 1:
+            raise ValueError(
+                f"a Tensor of shape {self.shape} is neither true nor false; ask "
+                ".numpy().all() or .numpy().any()"
+            )
+        return bool(self.item())
+
+    def __len__(self) -> int:
+        if not self.ndim:
+            raise TypeError("a Tensor of no axes has no length or elements; .item() is its number")
+        return len(self.data)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
+
+    def __contains__(self, value: Any) -> bool:
+        return bool(FUNCTIONS["equal"](self, value).data.any())
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise TypeError(
+            "elements of a Tensor cannot be assigned, as no gradient would know of it; "
+            "write to the array, x.data[...] = ..., where that is meant"
+        )
+
+    def __delitem__(self, index: Any) -> None:
+        raise TypeError("elements of a Tensor cannot be deleted; keep others with x[index]")
+
+    def __format__(self, spec: str) -> str:
+        if not self.ndim:
+            return format(self.item(), spec)
+        if spec:
+            raise TypeError(
+                f"the format {spec!r} is for one number, not a Tensor of shape {self.shape}; "
+                "reduce it, as with .mean(), or format .item() of each element"
+            )
+        return str(self)
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Array:
+        if self.requires_grad:
+            raise RuntimeError(
+                "NumPy would lose the gradient of this Tensor: use minialex.ops, or .numpy() for "
+                "its values alone"
+            )
+        if self.device.kind != "cpu":
+            raise TypeError(f"this Tensor is on {self.device}: use .numpy() to copy it to the host")
+        return np.array(self.data, dtype=dtype, copy=copy)
 
     def __repr__(self) -> str:
         made = (
@@ -231,6 +327,17 @@ class Tensor:
     __matmul__, __rmatmul__ = _method("matmul"), _reflected("matmul")
     __neg__, __pow__, __abs__ = _method("negative"), _method("power"), _method("absolute")
     __getitem__ = _method("getitem")
+    __iadd__, __isub__, __imul__ = _in_place("add"), _in_place("subtract"), _in_place("multiply")
+    __itruediv__, __imatmul__ = _in_place("divide"), _in_place("matmul")
+    __ipow__ = _in_place("power")
+    __eq__ = _comparison("equal")  # type: ignore[assignment]
+    __ne__ = _comparison("not_equal")  # type: ignore[assignment]
+    __hash__ = object.__hash__
+    __lt__, __le__ = _comparison("less"), _comparison("less_equal")
+    __gt__, __ge__ = _comparison("greater"), _comparison("greater_equal")
+    __and__, __rand__ = _method("logical_and"), _reflected("logical_and")
+    __or__, __ror__ = _method("logical_or"), _reflected("logical_or")
+    __invert__ = _method("logical_not")
     exp, log, sqrt, tanh = _method("exp"), _method("log"), _method("sqrt"), _method("tanh")
     relu, softmax, log_softmax = _method("relu"), _method("softmax"), _method("log_softmax")
     sum, mean, max = _method("sum"), _method("mean"), _method("max")
@@ -243,40 +350,27 @@ class Tensor:
         return self.transpose()
 
 
-def _as_array(data: Any) -> Array:
-    if isinstance(data, Tensor):
-        raise TypeError("the data is a Tensor already; use detach() for one without a graph")
-    if isinstance(data, np.ndarray):
-        return data
-    if hasattr(data, "__dlpack_device__") or hasattr(data, "__cuda_array_interface__"):
-        return _adopt(data)
-    array = np.asarray(data)
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"a Tensor holds numbers, not {type(data).__name__} ({array.dtype})")
-    is_python = not isinstance(data, np.generic)
-    return array.astype(np.float32) if is_python and array.dtype == np.float64 else array
-
-
-_DLPACK_HOST = (1, 3)  # kDLCPU, kDLCUDAHost
-
-
-def _adopt(data: Any) -> Array:
-    """Return another library's array as ours, without a copy, on the device where it is."""
-    on_host = hasattr(data, "__dlpack_device__") and data.__dlpack_device__()[0] in _DLPACK_HOST
-    if on_host:
-        return np.from_dlpack(data)
-    cupy = arrays.module_of(Device("cuda"))
-    if isinstance(data, cupy.ndarray):
-        return data  # type: ignore[no-any-return]
-    return cupy.from_dlpack(data) if hasattr(data, "__dlpack__") else cupy.asarray(data)  # type: ignore[no-any-return]
-
-
 def as_tensor(x: Any, like: Tensor | None = None) -> Tensor:
-    """Return `x` as a Tensor; a number takes the type and device of `like`."""
+    """Return `x` as a Tensor; a number takes device and type of `like` (see `as_tensors`)."""
     if isinstance(x, Tensor):
         return x
-    if like is not None and np.isscalar(x):
-        xp = arrays.array_module(like.data)
-        kind = like.dtype if like.dtype.kind == "f" or not isinstance(x, float) else np.float32
-        return Tensor(xp.asarray(x, dtype=kind))
-    return Tensor(x)
+    number = None if like is None else as_number(x)
+    return Tensor(x if like is None or number is None else number_beside(number, like.data))
+
+
+def as_tensors(*xs: Any) -> tuple[Tensor, ...]:
+    """Return what an op takes side by side as Tensors whose types go together.
+
+    This is the one rule for mixed types. A number, be it Python's, a NumPy scalar or a NumPy array
+    of no axes, takes the type of the Tensor or array beside it; but a whole number beside booleans
+    is int64, a float beside whole numbers or booleans float32. Whole numbers and booleans then
+    take the type of the floats beside them. Two types of floats stay two, which ops refuse.
+    """
+    if {x.data.dtype.kind if isinstance(x, Tensor) else "" for x in xs} == {"f"}:
+        return xs
+    like = next((as_tensor(x) for x in xs if as_number(x) is None), None)
+    tensors = tuple([as_tensor(x, like) for x in xs])
+    floats = [t.data.dtype for t in tensors if t.data.dtype.kind == "f"]
+    if len(floats) in (0, len(tensors)):
+        return tensors
+    return tuple(t if t.dtype.kind == "f" else Tensor(t.data.astype(floats[0])) for t in tensors)

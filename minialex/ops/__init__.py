@@ -20,6 +20,17 @@ from minialex.ops.arithmetic import (
     tanh,
 )
 from minialex.ops.avg_pool2d import avg_pool2d
+from minialex.ops.comparison import (
+    equal,
+    greater,
+    greater_equal,
+    less,
+    less_equal,
+    logical_and,
+    logical_not,
+    logical_or,
+    not_equal,
+)
 from minialex.ops.conv2d import conv2d
 from minialex.ops.cross_entropy import cross_entropy
 from minialex.ops.dropout import dropout
@@ -52,19 +63,28 @@ __all__ = [
     "cross_entropy",
     "divide",
     "dropout",
+    "equal",
     "exp",
     "flatten",
     "getitem",
+    "greater",
+    "greater_equal",
+    "less",
+    "less_equal",
     "linear",
     "local_response_norm",
     "log",
     "log_softmax",
+    "logical_and",
+    "logical_not",
+    "logical_or",
     "matmul",
     "max",
     "max_pool2d",
     "mean",
     "multiply",
     "negative",
+    "not_equal",
     "power",
     "relu",
     "reshape",

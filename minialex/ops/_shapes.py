@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Callable
 from math import prod
+from typing import Any
 
 import numpy as np
 
-from minialex.arrays import Array, array_module
-from minialex.autograd import Cost, Shapes
+from minialex.arrays import FLOATS, Array, array_module
+from minialex.autograd import Cost, Shapes, Tensor, as_tensor
 
 ITEM_BYTES = 4
 
@@ -46,15 +48,50 @@ def elementwise_cost(per_element: int) -> Callable[..., Cost]:
     return cost
 
 
-def normal_dims(dim: int | Sequence[int] | None, ndim: int, name: str) -> tuple[int, ...]:
-    """Return `dim` as a tuple of axes from 0 to `ndim` - 1; None means all of them."""
+def check_float(op: str, **inputs: Tensor | None) -> None:
+    """Refuse inputs, given by name, that are neither float32 nor float64; None is not there."""
+    for name, x in inputs.items():
+        if x is not None and x.dtype not in FLOATS:
+            raise TypeError(
+                f"{op}: {name} is {x.dtype}; convert it to float32 or float64 with .astype()"
+            )
+
+
+def floating(x: Any) -> Tensor:
+    """Return `x` as a Tensor of floats: float32 where it holds whole numbers or booleans."""
+    x = as_tensor(x)
+    return x if x.dtype.kind == "f" else Tensor(x.data.astype(np.float32))
+
+
+def whole_number(op: str, name: str, value: Any) -> int:
+    """Return `value` as an int; refuse what is no whole number, booleans among it."""
+    try:
+        if not isinstance(value, bool):
+            return operator.index(value)
+    except TypeError:
+        pass
+    raise TypeError(f"{op}: {name} is {value!r}; give a whole number")
+
+
+def normal_dim(dim: Any, ndim: int, op: str, name: str = "dim") -> int:
+    """Return `dim`, exactly one axis, as a number from 0 to `ndim` - 1."""
+    d = whole_number(op, name, dim)
+    if not -ndim <= d < ndim:
+        raise ValueError(f"{op}: {name} {d} is not an axis of a Tensor with {ndim} axes")
+    return d % ndim
+
+
+def normal_dims(dim: Any, ndim: int, op: str) -> tuple[int, ...]:
+    """Return `dim`, one axis or several, as numbers from 0 to `ndim` - 1; None is all of them."""
     if dim is None:
         return tuple(range(ndim))
-    wanted = (dim,) if isinstance(dim, int) else tuple(dim)
-    for d in wanted:
-        if not -ndim <= d < ndim:
-            raise ValueError(f"{name}: dim {d} is not an axis of a Tensor with {ndim} axes")
-    dims = tuple(d % ndim for d in wanted)
+    wanted = tuple(dim) if is_sequence(dim) else (dim,)
+    dims = tuple(normal_dim(d, ndim, op) for d in wanted)
     if len(set(dims)) < len(dims):
-        raise ValueError(f"{name}: dim {wanted} names an axis twice")
+        raise ValueError(f"{op}: dim {wanted} names an axis twice")
     return dims
+
+
+def is_sequence(value: Any) -> bool:
+    """Return whether an argument is several numbers, in a sequence or an array, and not one."""
+    return isinstance(value, list | tuple | range) or getattr(value, "ndim", 0) > 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from math import prod
 from typing import Any
 
@@ -11,15 +10,16 @@ import numpy as np
 from minialex import threads
 from minialex.arrays import Array
 from minialex.autograd import Tensor
+from minialex.ops._shapes import check_float, is_sequence, whole_number
 
 Pair = tuple[int, int]
 
 
-def pair(op: str, name: str, value: int | Pair, least: int) -> Pair:
+def pair(op: str, name: str, value: Any, least: int) -> Pair:
     """Return `value`, one whole number or two, as two (height, width), each `least` or more."""
-    values = (value, value) if not isinstance(value, tuple | list) else tuple(value)
+    values = value if is_sequence(value) else (value, value)
     try:
-        h, w = map(operator.index, values)
+        h, w = (whole_number(op, name, v) for v in values)
     except (TypeError, ValueError):
         raise TypeError(
             f"{op}: {name} is {value!r}; give a whole number, or two of them (height, width)"
@@ -34,15 +34,7 @@ def check_images(op: str, x: Tensor) -> None:
     if x.ndim != 4:
         hint = "; for one image give x.reshape(1, C, H, W)" if x.ndim == 3 else ""
         raise ValueError(f"{op}: x must have the shape (N, C, H, W), not {x.shape}{hint}")
-    check_float(op, "x", x)
-
-
-def check_float(op: str, name: str, x: Tensor) -> None:
-    """Refuse what is neither float32 nor float64."""
-    if x.dtype not in (np.float32, np.float64):
-        raise TypeError(
-            f"{op}: {name} is {x.dtype}; convert it to float32 or float64 with .astype()"
-        )
+    check_float(op, x=x)
 
 
 def positions(size: int, kernel: int, stride: int, padding: int, dilation: int = 1) -> int:

@@ -1,5 +1,8 @@
 """The arithmetic of Tensors: element by element, with broadcasting.
 
+What stands beside each other takes one type by the rule of `as_tensors`. Quotients, roots,
+exponentials and the like of whole numbers are float32.
+
     op          y            gradients
     add         a + b        gy, gy
     subtract    a - b        gy, -gy
@@ -23,8 +26,9 @@ from collections.abc import Callable
 from typing import Any
 
 from minialex.arrays import Array, array_module
-from minialex.autograd import Gradients, Implementation, Op, Tensor, as_tensor
-from minialex.ops._shapes import elementwise_cost, unbroadcast
+from minialex.autograd import Gradients, Implementation, Op, Tensor, as_tensors
+from minialex.autograd.conversion import as_number
+from minialex.ops._shapes import elementwise_cost, floating, unbroadcast
 
 Saved = tuple[Any, ...]
 Needs = tuple[bool, ...]
@@ -125,29 +129,27 @@ _OPS = {
 }
 
 
-def _binary(name: str, a: Any, b: Any) -> Tensor:
-    like = a if isinstance(a, Tensor) else b if isinstance(b, Tensor) else None
-    return _OPS[name](as_tensor(a, like=like), as_tensor(b, like=like))
-
-
 def add(a: Any, b: Any) -> Tensor:
     """Return a + b, broadcast; either may be a number."""
-    return _binary("add", a, b)
+    return _OPS["add"](*as_tensors(a, b))
 
 
 def subtract(a: Any, b: Any) -> Tensor:
     """Return a - b, broadcast; either may be a number."""
-    return _binary("subtract", a, b)
+    return _OPS["subtract"](*as_tensors(a, b))
 
 
 def multiply(a: Any, b: Any) -> Tensor:
     """Return a b, element by element, broadcast; either may be a number."""
-    return _binary("multiply", a, b)
+    return _OPS["multiply"](*as_tensors(a, b))
 
 
 def divide(a: Any, b: Any) -> Tensor:
-    """Return a / b, element by element, broadcast; either may be a number."""
-    return _binary("divide", a, b)
+    """Return a / b, element by element, broadcast; either may be a number.
+
+    Of whole numbers too the quotients are floats, float32.
+    """
+    return _OPS["divide"](*map(floating, as_tensors(a, b)))
 
 
 def negative(x: Tensor) -> Tensor:
@@ -156,38 +158,42 @@ def negative(x: Tensor) -> Tensor:
 
 
 def power(x: Tensor, exponent: float) -> Tensor:
-    """Return x to the power of a number.
+    """Return x to the power of a number, in the type of x.
+
+    Whole numbers to a negative power or to a fraction are float32.
 
     Raises
     ------
     TypeError
         If `exponent` is a Tensor or an array: write exp(exponent * log(x)) for that.
     """
-    if not isinstance(exponent, int | float):
+    number = as_number(exponent)
+    if number is None:
         raise TypeError(
             "power: the exponent must be a number; for a Tensor use (e * x.log()).exp()"
         )
-    return _OPS["power"](x, exponent=exponent)
+    exact = isinstance(number, int) and number >= 0
+    return _OPS["power"](x if exact else floating(x), exponent=number)
 
 
 def exp(x: Tensor) -> Tensor:
     """Return e to the power of each element."""
-    return _OPS["exp"](x)
+    return _OPS["exp"](floating(x))
 
 
 def log(x: Tensor) -> Tensor:
     """Return the natural logarithm of each element."""
-    return _OPS["log"](x)
+    return _OPS["log"](floating(x))
 
 
 def sqrt(x: Tensor) -> Tensor:
     """Return the square root of each element."""
-    return _OPS["sqrt"](x)
+    return _OPS["sqrt"](floating(x))
 
 
 def tanh(x: Tensor) -> Tensor:
     """Return the hyperbolic tangent of each element."""
-    return _OPS["tanh"](x)
+    return _OPS["tanh"](floating(x))
 
 
 def absolute(x: Tensor) -> Tensor:

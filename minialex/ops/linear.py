@@ -26,8 +26,8 @@ from minialex.autograd import (
     Tensor,
     as_tensor,
 )
-from minialex.ops._shapes import ITEM_BYTES
-from minialex.ops._windows import check_float, delivered, pieces
+from minialex.ops._shapes import ITEM_BYTES, check_float
+from minialex.ops._windows import delivered, pieces
 from minialex.ops.linear_cuda import IMPLEMENTATIONS
 
 
@@ -188,10 +188,11 @@ def linear(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
     ValueError
         If the shapes do not go together.
     TypeError
-        If `x` is not of a floating-point type, or the types differ.
+        If an input is not of a floating-point type, or the types differ.
     """
     x, w = as_tensor(x), as_tensor(w)
-    check_float("linear", "x", x)
+    b = None if b is None else as_tensor(b)
+    check_float("linear", x=x, w=w, b=b)
     if w.ndim != 2:
         raise ValueError(f"linear: w must have the shape (O, I), not {w.shape}")
     O, I = w.shape
@@ -200,6 +201,6 @@ def linear(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
             f"linear: x of shape {x.shape} must end in the {I} features that w of shape {w.shape} "
             "takes; flatten x first, or give w as (outputs, inputs)"
         )
-    if b is not None and as_tensor(b).shape != (O,):
-        raise ValueError(f"linear: b must have the shape ({O},), not {as_tensor(b).shape}")
+    if b is not None and b.shape != (O,):
+        raise ValueError(f"linear: b must have the shape ({O},), not {b.shape}")
     return OP(x, w, b)

@@ -14,7 +14,7 @@ from math import prod
 import numpy as np
 
 from minialex.arrays import Array
-from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tensor, as_tensor
+from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tensor, as_tensors
 from minialex.ops._shapes import ITEM_BYTES, unbroadcast
 
 
@@ -65,7 +65,7 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
     ValueError
         If the inner sizes differ or either has no axis.
     """
-    a, b = as_tensor(a), as_tensor(b)
+    a, b = as_tensors(a, b)
     inner = b.shape[-2:-1] or b.shape
     if not a.ndim or not b.ndim or a.shape[-1] != inner[0]:
         raise ValueError(f"matmul: the inner sizes of {a.shape} and {b.shape} differ")

@@ -22,10 +22,10 @@ import numpy as np
 import numpy.typing as npt
 
 from minialex import arrays
-from minialex.arrays import Array, Device, array_module, device_of, to_device
-from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tensor, as_tensor
+from minialex.arrays import FLOATS, Array, Device, array_module, device_of, to_device
+from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tensor, as_tensors
 from minialex.ops._places import add_at, names_once
-from minialex.ops._shapes import ITEM_BYTES, normal_dims
+from minialex.ops._shapes import ITEM_BYTES, is_sequence, normal_dim, normal_dims, whole_number
 
 Saved = tuple[Any, ...]
 
@@ -108,15 +108,20 @@ def reshape(x: Tensor, *shape: Any) -> Tensor:
     Raises
     ------
     ValueError
-        If the number of elements differs.
+        If the number of elements differs, or a size is below 0 and not the one -1.
+    TypeError
+        If a size is no whole number.
     """
-    sizes = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], Sequence) else shape
-    return RESHAPE(x, shape=tuple(int(n) for n in sizes))
+    given = shape[0] if len(shape) == 1 and is_sequence(shape[0]) else shape
+    sizes = tuple(whole_number("reshape", "a size", n) for n in given)
+    if any(n < -1 for n in sizes) or sizes.count(-1) > 1:
+        raise ValueError(f"reshape: sizes are 0 or more, and one may be -1, not {sizes}")
+    return RESHAPE(x, shape=sizes)
 
 
 def flatten(x: Tensor, start_dim: int = 0) -> Tensor:
     """Return `x` with the axes from `start_dim` on joined into one."""
-    start = normal_dims(start_dim, x.ndim, "flatten")[0] if x.ndim else 0
+    start = normal_dim(start_dim, max(x.ndim, 1), "flatten", "start_dim")
     return reshape(x, *x.shape[:start], prod(x.shape[start:]))
 
 
@@ -128,8 +133,8 @@ def transpose(x: Tensor, *dims: Any) -> Tensor:
     ValueError
         If `dims` does not name each axis once.
     """
-    order = tuple(dims[0]) if len(dims) == 1 and isinstance(dims[0], Sequence) else dims
-    order = normal_dims(order or tuple(range(x.ndim))[::-1], x.ndim, "transpose")
+    named = dims[0] if len(dims) == 1 and is_sequence(dims[0]) else dims
+    order = normal_dims(named if dims else range(x.ndim)[::-1], x.ndim, "transpose")
     if len(order) != x.ndim:
         raise ValueError(f"transpose: {order} does not name each of the {x.ndim} axes once")
     return TRANSPOSE(x, dims=order)
@@ -150,15 +155,21 @@ def concatenate(xs: Sequence[Tensor], dim: int = 0) -> Tensor:
     ValueError
         If there is no Tensor, or shapes do not fit.
     """
-    if not xs:
+    tensors = as_tensors(*xs)
+    if not tensors:
         raise ValueError("concatenate: there is nothing to join")
-    return CONCATENATE(*xs, dim=normal_dims(dim, as_tensor(xs[0]).ndim, "concatenate")[0])
+    return CONCATENATE(*tensors, dim=normal_dim(dim, tensors[0].ndim, "concatenate"))
 
 
 def astype(x: Tensor, dtype: npt.DTypeLike) -> Tensor:
-    """Return `x` with elements of another type; itself where they are of it already."""
+    """Return `x` with elements of another type; itself where they are of it already.
+
+    Gradients flow to float32 and float64 only.
+    """
     wanted = np.dtype(dtype)
-    return x if x.dtype == wanted else ASTYPE(x, dtype=wanted)
+    if x.dtype == wanted:
+        return x
+    return ASTYPE(x, dtype=wanted) if wanted in FLOATS else Tensor(x.data.astype(wanted))
 
 
 def to(x: Tensor, device: str | Device) -> Tensor:

@@ -1,0 +1,100 @@
+"""What a Tensor can hold, and which type a number takes beside an array."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from minialex import arrays
+from minialex.arrays import Array, Device
+
+Number: TypeAlias = int | float
+
+KINDS = {"b": 0, "u": 1, "i": 1, "f": 2}
+"""The kinds of type that a Tensor can have, booleans first, floating-point numbers last."""
+
+_OF_NUMBERS = tuple(map(np.dtype, (bool, np.int64, np.float32)))
+"""What Python's numbers of these kinds become."""
+
+# looked at for every operator, and a union would be made each time
+_SCALARS, _NUMBERS = (np.generic, np.ndarray), (int, float)
+
+_DLPACK_HOST = (1, 3)  # kDLCPU, kDLCUDAHost
+
+
+def as_array(data: Any) -> Array:
+    """Return an array, nested lists, a number or another library's array as an array.
+
+    Arrays are not copied. Python floats become float32.
+
+    Raises
+    ------
+    TypeError
+        If these are no real numbers, or some of them are masked.
+    """
+    if isinstance(data, np.ndarray):
+        array = data if type(data) is np.ndarray else _plain(data)
+    elif hasattr(data, "__dlpack_device__") or hasattr(data, "__cuda_array_interface__"):
+        array = _adopt(data)
+    else:
+        array = np.asarray(data)
+        if array.dtype == np.float64 and not isinstance(data, np.generic):
+            array = array.astype(np.float32)
+    if array.dtype.kind not in KINDS:
+        raise TypeError(
+            f"a Tensor holds numbers, not {type(data).__name__} ({array.dtype}); give floats, "
+            "whole numbers or booleans"
+        )
+    return array
+
+
+def _plain(data: Array) -> Array:
+    """Return an array of a subclass of NumPy's as one whose operators mean what ours do."""
+    if isinstance(data, np.ma.MaskedArray):
+        raise TypeError("a Tensor has no mask: fill in the masked array with .filled(value)")
+    return np.asarray(data) if isinstance(data, np.matrix) else data
+
+
+def _adopt(data: Any) -> Array:
+    """Return another library's array as ours, without a copy, on the device where it is."""
+    on_host = hasattr(data, "__dlpack_device__") and data.__dlpack_device__()[0] in _DLPACK_HOST
+    if on_host:
+        return np.from_dlpack(data)
+    cupy = arrays.module_of(Device("cuda"))
+    if isinstance(data, cupy.ndarray):
+        return data  # type: ignore[no-any-return]
+    return cupy.from_dlpack(data) if hasattr(data, "__dlpack__") else cupy.asarray(data)  # type: ignore[no-any-return]
+
+
+def as_number(x: Any) -> Number | None:
+    """Return a Python number, a NumPy scalar or a NumPy array of no axes as a Python number.
+
+    None where `x` is something else.
+    """
+    if isinstance(x, _SCALARS) and not x.ndim:
+        x = x.item()
+    return x if isinstance(x, _NUMBERS) else None
+
+
+def number_beside(number: Number, like: Array) -> Array:
+    """Return `number` as an array on the device of `like` and, where that can hold it, of its type.
+
+    A whole number beside booleans is int64; a float beside booleans or whole numbers is float32.
+    """
+    rank = 0 if isinstance(number, bool) else 1 if isinstance(number, int) else 2
+    dtype = like.dtype if rank <= KINDS[like.dtype.kind] else _OF_NUMBERS[rank]
+    try:
+        return arrays.array_module(like).asarray(number, dtype)  # type: ignore[no-any-return]
+    except OverflowError:
+        raise ValueError(
+            f"{number} does not fit into {dtype}, the type of what is beside it; convert that with "
+            ".astype()"
+        ) from None
+
+
+def is_array_like(x: Any) -> bool:
+    """Return whether `x` is of a kind that can be compared with a Tensor's elements."""
+    return isinstance(x, bool | int | float | np.generic | np.ndarray | list | tuple) or (
+        hasattr(x, "__dlpack__") or hasattr(x, "__cuda_array_interface__")
+    )

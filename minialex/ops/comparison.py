@@ -1,0 +1,73 @@
+"""Comparisons of Tensors, and logic on what they give: element by element, with broadcasting.
+
+The result is a Tensor of booleans. No gradient flows through it, so these are no ops.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from minialex.arrays import Array
+from minialex.autograd import Tensor, as_tensor, as_tensors, common_device
+
+
+def _elementwise(name: str, function: Callable[[Array, Array], Array], a: Any, b: Any) -> Tensor:
+    x, y = (t.data for t in as_tensors(a, b))
+    common_device(name, (x, y))
+    return Tensor(function(x, y))
+
+
+def equal(a: Any, b: Any) -> Tensor:
+    """Return where a = b; either may be a number."""
+    return _elementwise("equal", operator.eq, a, b)
+
+
+def not_equal(a: Any, b: Any) -> Tensor:
+    """Return where a and b differ; either may be a number."""
+    return _elementwise("not_equal", operator.ne, a, b)
+
+
+def less(a: Any, b: Any) -> Tensor:
+    """Return where a < b; either may be a number."""
+    return _elementwise("less", operator.lt, a, b)
+
+
+def less_equal(a: Any, b: Any) -> Tensor:
+    """Return where a <= b; either may be a number."""
+    return _elementwise("less_equal", operator.le, a, b)
+
+
+def greater(a: Any, b: Any) -> Tensor:
+    """Return where a > b; either may be a number."""
+    return _elementwise("greater", operator.gt, a, b)
+
+
+def greater_equal(a: Any, b: Any) -> Tensor:
+    """Return where a >= b; either may be a number."""
+    return _elementwise("greater_equal", operator.ge, a, b)
+
+
+def logical_and(a: Any, b: Any) -> Tensor:
+    """Return where both of two Tensors of booleans are true."""
+    return _elementwise("logical_and", operator.and_, *_booleans("logical_and", a, b))
+
+
+def logical_or(a: Any, b: Any) -> Tensor:
+    """Return where at least one of two Tensors of booleans is true."""
+    return _elementwise("logical_or", operator.or_, *_booleans("logical_or", a, b))
+
+
+def logical_not(x: Any) -> Tensor:
+    """Return where a Tensor of booleans is false."""
+    (x,) = _booleans("logical_not", x)
+    return Tensor(~x.data)
+
+
+def _booleans(name: str, *xs: Any) -> tuple[Tensor, ...]:
+    tensors = tuple(as_tensor(x) for x in xs)
+    for t in tensors:
+        if t.dtype != bool:
+            raise TypeError(f"{name}: takes booleans, as comparisons give them, not {t.dtype}")
+    return tensors
