@@ -10,12 +10,10 @@ from minialex import ops, philox
 from minialex.arrays import Array
 from minialex.autograd import Tensor
 from minialex.nn.module import Module, Parameter
+from minialex.ops._shapes import whole_number
+from minialex.ops._windows import pair
 
 IntPair = int | tuple[int, int]
-
-
-def _pair(n: IntPair) -> tuple[int, int]:
-    return (n, n) if isinstance(n, int) else n
 
 
 def he_normal(
@@ -79,14 +77,17 @@ class Conv2d(Module):
         generator: philox.Generator | None = None,
     ) -> None:
         super().__init__()
-        if in_channels % groups or out_channels % groups:
+        kernel = pair("Conv2d", "kernel_size", kernel_size, 1)
+        self.stride = pair("Conv2d", "stride", stride, 1)
+        self.padding = pair("Conv2d", "padding", padding, 0)
+        self.dilation = pair("Conv2d", "dilation", dilation, 1)
+        self.groups = whole_number("Conv2d", "groups", groups)
+        if groups < 1 or in_channels % groups or out_channels % groups:
             raise ValueError(
                 f"Conv2d: groups {groups} must divide in_channels {in_channels} "
                 f"and out_channels {out_channels}"
             )
-        self.stride, self.padding, self.dilation = _pair(stride), _pair(padding), _pair(dilation)
-        self.groups = groups
-        shape = (out_channels, in_channels // groups, *_pair(kernel_size))
+        shape = (out_channels, in_channels // groups, *kernel)
         self.weight = Parameter(he_normal(shape, generator))
         self.bias = Parameter(np.zeros(out_channels, np.float32)) if bias else None
 

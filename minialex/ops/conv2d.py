@@ -39,7 +39,7 @@ from minialex import memory, threads
 from minialex.arrays import Array, array_module
 from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tensor, as_tensor
 from minialex.ops._patches import LEAST, Room, Sizes, copied
-from minialex.ops._shapes import ITEM_BYTES
+from minialex.ops._shapes import ITEM_BYTES, check_float, whole_number
 from minialex.ops._windows import Pair, check_images, output_size, pair, pieces, positions
 from minialex.ops.conv2d_cuda import IMPLEMENTATIONS
 from minialex.ops.conv2d_cudnn import IMPLEMENTATION as CUDNN
@@ -297,17 +297,20 @@ def conv2d(
         If the shapes do not go together, the window does not fit into the image, or a parameter
         is out of its range.
     TypeError
-        If a parameter is not a whole number or two, `x` is not of a floating-point type, or the
-        types differ.
+        If a parameter is not a whole number or two, an input is not of a floating-point type, or
+        the types differ.
     """
     x, w = as_tensor(x), as_tensor(w)
+    b = None if b is None else as_tensor(b)
     check_images("conv2d", x)
+    check_float("conv2d", w=w, b=b)
     params = {
         "stride": pair("conv2d", "stride", stride, 1),
         "padding": pair("conv2d", "padding", padding, 0),
         "dilation": pair("conv2d", "dilation", dilation, 1),
     }
-    _check_filters(x, w, None if b is None else as_tensor(b), groups)
+    groups = whole_number("conv2d", "groups", groups)
+    _check_filters(x, w, b, groups)
     output_size("conv2d", x, w.shape[2:], **params)
     return OP(x, w, b, groups=groups, **params)
 
@@ -316,7 +319,7 @@ def _check_filters(x: Tensor, w: Tensor, b: Tensor | None, groups: int) -> None:
     if w.ndim != 4 or 0 in w.shape:
         raise ValueError(f"conv2d: w must have the shape (O, C / groups, KH, KW), not {w.shape}")
     O, C = w.shape[:2]
-    if not isinstance(groups, int) or groups < 1 or x.shape[1] % groups or O % groups:
+    if groups < 1 or x.shape[1] % groups or O % groups:
         raise ValueError(
             f"conv2d: groups is {groups!r}; it must divide the {x.shape[1]} channels of x and the "
             f"{O} filters of w"

@@ -28,7 +28,7 @@ from minialex.arrays import Array, array_module
 from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tensor, as_tensor
 from minialex.ops import _rows
 from minialex.ops._launching import check_counts, packed
-from minialex.ops._shapes import ITEM_BYTES
+from minialex.ops._shapes import ITEM_BYTES, check_float, whole_number
 
 REDUCTIONS = "mean", "sum", "none"
 
@@ -199,7 +199,7 @@ def cross_entropy(
         The right class of each row, from 0 to C - 1, or `ignore_index`. On a GPU nobody looks
         whether it is one of these, which would take waiting for the GPU: the loss is then NaN.
     weight : array (C,), optional
-        How much each class counts; not negative.
+        How much each class counts; not negative. A constant: it gets no gradient.
     label_smoothing : float
         From 0 to 1: the share of the target spread evenly over all classes
         (Szegedy et al. 2016, section 7).
@@ -217,19 +217,23 @@ def cross_entropy(
     ValueError
         If shapes do not fit, or a target (on the CPU, where looking costs nothing) is no class.
     TypeError
-        If the targets are no integers.
+        If the logits are not of a floating-point type, the targets or `ignore_index` no integers,
+        or `weight` requires a gradient.
     """
     logits, targets = as_tensor(logits), as_tensor(targets)
+    ignore_index = whole_number("cross_entropy", "ignore_index", ignore_index)
     _check(logits, targets, label_smoothing, ignore_index, reduction)
     if weight is not None:
         weight = as_tensor(weight).astype(logits.dtype).to(logits.device)
+        if weight.requires_grad:
+            raise TypeError("cross_entropy: weight gets no gradient; give weight.detach()")
         if weight.shape != logits.shape[1:]:
             raise ValueError(f"cross_entropy: weight is {weight.shape}, not {logits.shape[1:]}")
     return OP(
         logits,
         targets.to(logits.device),
         weight,
-        label_smoothing=label_smoothing,
+        label_smoothing=float(label_smoothing),
         ignore_index=ignore_index,
         reduction=reduction,
     )
@@ -238,6 +242,7 @@ def cross_entropy(
 def _check(
     logits: Tensor, targets: Tensor, label_smoothing: float, ignore_index: int, reduction: str
 ) -> None:
+    check_float("cross_entropy", logits=logits)
     if logits.ndim != 2 or targets.shape != logits.shape[:1]:
         raise ValueError(
             "cross_entropy: logits must be (N, C) and targets (N,), "

@@ -19,10 +19,10 @@ from typing import Any
 
 from minialex import cuda, memory, philox, threads
 from minialex.arrays import Array, array_module
-from minialex.autograd import Gradients, Implementation, Op, Tensor
+from minialex.autograd import Gradients, Implementation, Op, Tensor, as_tensor
 from minialex.ops._blocking import in_vectors
 from minialex.ops._launching import check_counts, packed
-from minialex.ops._shapes import elementwise_cost, select
+from minialex.ops._shapes import check_float, elementwise_cost, select
 from minialex.ops._windows import shares
 
 CACHE, LEAST = 1 << 21, 1 << 20
@@ -119,7 +119,11 @@ def dropout(x: Tensor, p: float = 0.5, *, seed: int, offset: int) -> Tensor:
     ------
     ValueError
         If `p` is not a probability.
+    TypeError
+        If `x` is not of a floating-point type.
     """
+    x = as_tensor(x)
+    check_float("dropout", x=x)
     if not 0 <= p <= 1:
         raise ValueError(f"dropout: p is a probability, from 0 to 1, not {p}")
     return OP(x, p=p, seed=seed, offset=offset)

@@ -18,10 +18,10 @@ from math import prod
 
 from minialex import cuda, memory, threads
 from minialex.arrays import Array, array_module
-from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tensor
+from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tensor, as_tensor
 from minialex.ops._launching import check_counts, packed
-from minialex.ops._shapes import elementwise_cost
-from minialex.ops._windows import shares
+from minialex.ops._shapes import elementwise_cost, whole_number
+from minialex.ops._windows import check_images, shares
 
 CACHE = 1 << 20
 """How many bytes of an array a core works on at a time."""
@@ -164,9 +164,12 @@ def local_response_norm(
     ------
     ValueError
         If `x` has not four axes or `size` is even.
+    TypeError
+        If `x` is not of a floating-point type, or `size` no whole number.
     """
-    if x.ndim != 4:
-        raise ValueError(f"local_response_norm: x must be (N, C, H, W), not of shape {x.shape}")
+    x = as_tensor(x)
+    check_images("local_response_norm", x)
+    size = whole_number("local_response_norm", "size", size)
     if size < 1 or size % 2 == 0:
         raise ValueError(f"local_response_norm: size must be odd and at least 1, not {size}")
     return OP(x, size=size, alpha=alpha, beta=beta, k=k)

@@ -21,9 +21,9 @@ import numpy as np
 
 from minialex import cuda, memory, threads
 from minialex.arrays import Array, array_module
-from minialex.autograd import Gradients, Implementation, Op, Tensor
+from minialex.autograd import Gradients, Implementation, Op, Tensor, as_tensor
 from minialex.ops._launching import check_counts, packed
-from minialex.ops._shapes import elementwise_cost, select
+from minialex.ops._shapes import check_float, elementwise_cost, select
 from minialex.ops._windows import shares
 
 BITS = 8
@@ -123,5 +123,12 @@ def relu(x: Tensor) -> Tensor:
     Returns
     -------
     Tensor of the shape and type of `x`. Its gradient at x = 0 is 0.
+
+    Raises
+    ------
+    TypeError
+        If `x` is not of a floating-point type.
     """
+    x = as_tensor(x)
+    check_float("relu", x=x)
     return OP(x)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients, Implementation, Op, Tensor, as_tensor
 from minialex.ops import _rows
-from minialex.ops._shapes import elementwise_cost, normal_dims
+from minialex.ops._shapes import check_float, elementwise_cost, normal_dim
 
 
 def forward(x: Array, *, dim: int) -> tuple[Array, tuple[Array]]:
@@ -49,11 +49,15 @@ def softmax(x: Tensor, dim: int = -1) -> Tensor:
     x : Tensor of any shape, float32 or float64
         Any finite values: nothing overflows.
     dim : int
+        One axis.
 
     Raises
     ------
+    TypeError
+        If `x` is not of a floating-point type, or `dim` not one whole number.
     ValueError
         If `x` has no such axis.
     """
     x = as_tensor(x)
-    return OP(x, dim=normal_dims(dim, x.ndim, "softmax")[0])
+    check_float("softmax", x=x)
+    return OP(x, dim=normal_dim(dim, x.ndim, "softmax"))

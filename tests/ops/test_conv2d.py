@@ -129,7 +129,7 @@ X, W = (2, 4, 6, 6), (6, 4, 3, 3)
         (X, (6, 4, 3, 3), None, {"groups": 2}, ValueError, "with groups=2 takes 8"),
         (X, W, None, {"groups": 3}, ValueError, "groups is 3; it must divide the 4 channels"),
         (X, W, None, {"groups": 0}, ValueError, "groups is 0"),
-        (X, W, None, {"groups": 1.0}, ValueError, "groups is 1.0"),
+        (X, W, None, {"groups": 1.0}, TypeError, "groups is 1.0; give a whole number"),
         (X, W, (5,), {}, ValueError, r"b must have the shape \(6,\)"),
         (X, W, None, {"stride": 0}, ValueError, "stride is 0; it must be 1 or more"),
         (X, W, None, {"stride": (1, 2, 3)}, TypeError, r"stride is \(1, 2, 3\); give a whole"),
