@@ -61,12 +61,22 @@ def sum(x: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False
     dim : int, sequence of int, or None
     keepdim : bool
         Keep the summed axes, with length 1.
+
+    Raises
+    ------
+    TypeError
+        If an axis is no whole number.
+    ValueError
+        If `x` has no such axis, or one is named twice.
     """
     return SUM(x, dims=normal_dims(dim, x.ndim, "sum"), keepdim=keepdim)
 
 
 def mean(x: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
-    """Return the mean over the axes `dim` (all of them if None); see `sum`."""
+    """Return the mean over the axes `dim` (all of them if None); see `sum`.
+
+    That of whole numbers or booleans is float32.
+    """
     count = prod(x.shape[d] for d in normal_dims(dim, x.ndim, "mean"))
     return sum(x, dim, keepdim) / count
 
