@@ -86,7 +86,12 @@ def evaluate(
     trained = load_trained(network, device=device_under(emulate, device), variant=variant)
     with counting(messages, "looking through the images") as move:
         judged = images_to_judge(
-            trained, data, everything=everything, skip_unreadable=skip_bad, progress=move
+            trained,
+            data,
+            everything=everything,
+            skip_unreadable=skip_bad,
+            progress=move,
+            tell=messages.print,
         )
     tell_skipped(messages, judged.skipped)
     where = next(trained.model.parameters()).device

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from minialex.cli.emulation import device_under, running_on
-from minialex.cli.options import SectionCommand, SectionOption, console, file_argument
+from minialex.cli.options import SectionCommand, SectionOption, console, file_argument, messages
 from minialex.cli.progress import ConsoleFoldReporter, tell_skipped
 from minialex.cli.training import training_options
 from minialex.errors import MinialexError
@@ -109,7 +109,7 @@ def kfold(
 def _judged(data: str | None, k: int, networks: tuple[Path, ...], options: dict[str, Any]) -> Folds:
     given = {n: options[n] for n in ("seed", "device", "batch_size", "workers")}
     given = {n: value for n, value in given.items() if value is not None}
-    folds = judge_folds(networks, k, data=data, **given)
+    folds = judge_folds(networks, k, data=data, tell=messages.print, **given)
     for r in folds.records:
         console.print(f"fold {r.fold}/{r.k}: {r.accuracy:.2f} % of {r.images:,} ({r.checkpoint})")
     return folds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 
 import click
@@ -60,6 +61,10 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; errors that a person can mend take one line and exit status 2."""
+    for stream in (sys.stdout, sys.stderr):
+        # names of classes and files may hold what the terminal cannot show
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         # click returns the status of a command that raised Exit, and None of one that did not
         sys.exit(cli.main(prog_name="minialex", standalone_mode=False))

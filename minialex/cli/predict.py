@@ -21,7 +21,7 @@ from minialex.cli.options import (
     variant_option,
 )
 from minialex.cli.progress import counting, tell_skipped
-from minialex.data import Bad
+from minialex.data import Bad, PassedOver
 from minialex.train.predict import Prediction, find_images
 from minialex.train.predict import predict as look
 from minialex.train.trained import load_trained
@@ -67,7 +67,10 @@ def predict(
     """
     network, images = network_and_rest(words, pretrained)
     trained = load_trained(network, device=device_under(emulate, device), variant=variant)
-    paths, skipped = find_images(images), []
+    passed_over = PassedOver()
+    paths, skipped = find_images(images, passed_over), []
+    if remark := passed_over.remark():
+        messages.print(remark)
     answers = look(trained, paths, top=top, batch_size=batch_size, skip_bad=skip_bad)
     # a bar under a table of answers would only flicker: it is for pipes
     bar = counting(messages, "looking", show=not console.is_terminal)

@@ -7,10 +7,12 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from minialex.data import Bad
+from minialex.data.listing import enumerated
 from minialex.train.foldfiles import FoldRecord
 from minialex.train.kfold import FoldReporter
 from minialex.train.report import EpochEnd, Plan, Reporter
@@ -24,6 +26,14 @@ def duration(seconds: float | None) -> str:
     minutes, s = divmod(round(seconds), 60)
     hours, m = divmod(minutes, 60)
     return f"{hours}:{m:02}:{s:02}" if hours else f"{m}:{s:02}"
+
+
+def _fitting(names: Sequence[str], columns: int) -> str:
+    """Return the first of `names`, as many as fit, and how many more there are."""
+    most = min(len(names), columns)
+    while most > 1 and cell_len(enumerated(names, most)) > columns:
+        most -= 1
+    return enumerated(names, most)
 
 
 class ConsoleReporter(Reporter):
@@ -58,6 +68,11 @@ class ConsoleReporter(Reporter):
         trace: TracebackType | None,
     ) -> None:
         self.live.stop()
+
+    def opened(self, classes: Sequence[str], held_out: str) -> None:
+        """Say what was understood of the images, before anything is trained."""
+        self.console.print(f"classes: {_fitting(classes, self.console.width - len('classes: '))}")
+        self.console.print(f"held out: {held_out}")
 
     def checking(self, done: int, total: int) -> None:
         """Move the bar over the images that are looked through."""

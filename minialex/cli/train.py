@@ -59,6 +59,7 @@ def train(
     DATA holds one folder of images a class, either
       DATA/train/<class>/* and DATA/val/<class>/*    or
       DATA/<class>/*, of which a fifth is held out.
+    What was understood of DATA, and what is not used, is said first.
 
     Without DATA, alexnet-mini learns scikit-learn's handwritten digits, drawn as 64x64 images, in
     about a minute. A folder gets alexnet at 227x227 pixels with the article's settings.

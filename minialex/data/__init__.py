@@ -5,6 +5,7 @@ from minialex.data.datasets import Dataset, ImageFolder, Subset
 from minialex.data.decode import BadImageError, Picture, open_picture, read_image
 from minialex.data.digits import Digits, write_digits
 from minialex.data.folders import open_folder
+from minialex.data.listing import PassedOver
 from minialex.data.loader import Batch, Loader
 from minialex.data.prepare import Crop, prepare
 from minialex.data.splits import folds, split
@@ -21,6 +22,7 @@ __all__ = [
     "ImageFolder",
     "Jitter",
     "Loader",
+    "PassedOver",
     "Picture",
     "Subset",
     "Transform",

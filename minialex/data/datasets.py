@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -11,13 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from minialex.data.decode import Picture, open_picture
+from minialex.data.listing import (
+    PassedOver,
+    entries,
+    enumerated,
+    image_files,
+    images_among,
+)
 from minialex.errors import MinialexError
 
 Indices: TypeAlias = npt.NDArray[np.int64]
-
-SUFFIXES = (
-    ".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp",
-)  # fmt: skip
 
 
 class Dataset(Protocol):
@@ -78,8 +80,8 @@ class ImageFolder:
     """One folder a class: ``ROOT/<class>/*``.
 
     Classes are numbered in the order of their names. Images may lie deeper; their order is
-    that of their paths. Hidden files and folders, and files that are not named as images, are
-    passed over.
+    that of their paths. Hidden files and folders, and folders that archives and servers leave
+    behind (``__MACOSX``, ``@eaDir``), are ignored.
 
     Parameters
     ----------
@@ -92,6 +94,10 @@ class ImageFolder:
         The folder.
     paths : list of str
         The file of each image.
+    loose : list of str
+        Images that are not used, because they lie beside the class folders.
+    passed_over : PassedOver
+        Files that are not used, because they are not named as images.
 
     Raises
     ------
@@ -101,9 +107,20 @@ class ImageFolder:
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root)
-        self.classes = class_names(self.root)
-        found = [sorted(image_files(self.root / name)) for name in self.classes]
-        _check_filled(self.root, self.classes, found)
+        self.classes, files = entries(self.root)
+        self.loose = [str(self.root / name) for name in images_among(files)]
+        if not self.classes:
+            raise _no_classes(self.root, holds_images=bool(self.loose))
+        others = [PassedOver() for _ in self.classes]
+        found = [
+            sorted(image_files(self.root / name, other))
+            for name, other in zip(self.classes, others, strict=True)
+        ]
+        _check_filled(self.root, self.classes, found, others)
+        self.passed_over = PassedOver()
+        self.passed_over.note(self.root, set(files).difference(images_among(files)))
+        for other in others:
+            self.passed_over.add(other)
         self.paths = [path for paths in found for path in paths]
         self.targets: Indices = np.repeat(
             np.arange(len(found)), np.array([len(paths) for paths in found])
@@ -121,76 +138,25 @@ class ImageFolder:
         return self.paths[index]
 
 
-def subfolders(root: Path) -> list[str]:
-    """Return the names of the folders in `root` that are not hidden, sorted.
-
-    Raises
-    ------
-    MinialexError
-        If `root` is missing, is no folder, or cannot be read.
-    """
-    try:
-        with os.scandir(root) as entries:
-            return sorted(e.name for e in entries if e.is_dir() and not _hidden(e.name))
-    except FileNotFoundError:
-        raise MinialexError(f"no folder {root}: check the path") from None
-    except NotADirectoryError:
-        raise MinialexError(f"{root} is a file: give a folder that holds class folders") from None
-    except OSError as error:
-        raise MinialexError(f"cannot read folder {root}: {error.strerror}") from error
+def _no_classes(root: Path, *, holds_images: bool) -> MinialexError:
+    above = root.absolute().parent
+    hint = f"; if {root} is a class itself, give {above}" if holds_images else ""
+    return MinialexError(
+        f"no class folders in {root}: put the images of each class into a folder of its own, "
+        f"{root}/<class>/*.jpg{hint}"
+    )
 
 
-def class_names(root: Path) -> list[str]:
-    """Return the class folders of `root`, sorted.
-
-    Raises
-    ------
-    MinialexError
-        If there are none.
-    """
-    names = subfolders(root)
-    if not names:
-        raise MinialexError(
-            f"no class folders in {root}: put the images of each class into a folder of its own, "
-            f"{root}/<class>/*.jpg"
-        )
-    return names
-
-
-def enumerated(names: Sequence[str], most: int = 8) -> str:
-    """Return `names` with commas between, those beyond `most` as a count."""
-    rest = len(names) - most
-    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def _check_filled(root: Path, classes: list[str], found: list[list[str]]) -> None:
-    empty = [str(root / name) for name, paths in zip(classes, found, strict=True) if not paths]
+def _check_filled(
+    root: Path, classes: list[str], found: list[list[str]], others: list[PassedOver]
+) -> None:
+    empty, there = [], PassedOver()
+    for name, paths, other in zip(classes, found, others, strict=True):
+        if not paths:
+            empty.append(f"{root / name} ({other})" if other.counts else str(root / name))
+            there.add(other)
     if empty:
+        advice = there.advice() or "add images (.jpg, .png, ...)"
         raise MinialexError(
-            f"no images in class folder {enumerated(empty)}: add images "
-            f"({' '.join(SUFFIXES)}) or remove the folder"
+            f"no images in class folder {enumerated(empty)}: {advice}, or remove the folder"
         )
-
-
-def image_files(folder: Path) -> Iterator[str]:
-    """Yield the image files in `folder` and below, in no order, hidden ones left out."""
-    seen: set[str] = set()
-    for where, folders, files in os.walk(folder, onerror=_unreadable, followlinks=True):
-        real = os.path.realpath(where)
-        # A link to a folder above it would be followed again and again.
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = [name for name in folders if not _hidden(name)]
-        for name in files:
-            if name.lower().endswith(SUFFIXES) and not _hidden(name):
-                yield os.path.join(where, name)
-
-
-def _hidden(name: str) -> bool:
-    return name.startswith(".")
-
-
-def _unreadable(error: OSError) -> None:
-    raise MinialexError(f"cannot read folder {error.filename}: {error.strerror}") from error

@@ -3,14 +3,58 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from minialex.data.datasets import Dataset, ImageFolder, enumerated, subfolders
+from minialex.data.datasets import Dataset, ImageFolder
+from minialex.data.listing import (
+    PassedOver,
+    counted,
+    entries,
+    enumerated,
+    images_among,
+    subfolders,
+)
 from minialex.data.splits import split
 from minialex.errors import MinialexError
 
-TRAIN = "train"
-HELD_OUT = ("val", "valid", "validation", "test")
+TRAIN, VAL, TEST = "train", "val", "test"
+ROLES = {
+    **dict.fromkeys(("train", "training", "trn", "trainval"), TRAIN),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), VAL),
+    **dict.fromkeys(("test", "testing", "tst", "eval", "evaluation", "holdout", "heldout"), TEST),
+}
+"""What a folder is for, by its name in lower case."""
+
+_FILLERS = re.compile(r"(dataset|data|set|image|img|split)s?$")
+
+Folders = tuple[ImageFolder] | tuple[ImageFolder, ImageFolder]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The folders in a folder of images whose sub-folders are classes.
+
+    Attributes
+    ----------
+    train : Path
+        The folder of the training images, or of all images.
+    val : Path or None
+        The folder of the validation images; None where training images are to be split.
+    aside : tuple of str
+        What lies beside these two and is not used.
+    """
+
+    train: Path
+    val: Path | None = None
+    aside: tuple[str, ...] = ()
+
+    def open(self) -> Folders:
+        """Open the one or two folders."""
+        train = ImageFolder(self.train)
+        return (train,) if self.val is None else (train, ImageFolder(self.val))
 
 
 def open_folder(
@@ -21,9 +65,7 @@ def open_folder(
     Parameters
     ----------
     root : str or path
-        Either holds ``train/<class>/*`` and ``val/<class>/*`` (or ``valid``, ``validation``,
-        ``test``: the first of these that is there), or ``train/<class>/*`` alone, or
-        ``<class>/*``. Without a validation folder the images are split.
+        See `find_parts`. Without a validation folder the images are split.
     val_fraction : float
         The share of each class, in (0, 1), that a split holds out.
     seed : int
@@ -32,33 +74,208 @@ def open_folder(
     Raises
     ------
     MinialexError
-        If a folder is missing or holds no classes, a class holds no images, the classes of the
-        two folders differ, or a class has too few images to be split.
+        If a folder is missing or holds no classes or a single one, a class holds no images, the
+        classes of the two folders differ, a class has too few images to be split, or as
+        `find_parts`.
     """
-    parts = find_parts(root)
-    if len(parts) == 1:
-        return split(ImageFolder(parts[0]), val_fraction, seed)
-    train, val = ImageFolder(parts[0]), ImageFolder(parts[1])
-    _check_same_classes(train, val)
-    return train, val
+    return train_and_val(find_parts(root).open(), val_fraction, seed)
 
 
-def find_parts(root: str | os.PathLike[str]) -> tuple[Path] | tuple[Path, Path]:
-    """Return the folders whose sub-folders are classes: the training and validation folder, or one.
+def train_and_val(folders: Folders, val_fraction: float, seed: int) -> tuple[Dataset, Dataset]:
+    """Return the two folders as they are, or split the one; as `open_folder`."""
+    check_trainable(folders[0])
+    if len(folders) == 1:
+        return split(folders[0], val_fraction, seed)
+    _check_same_classes(*folders)
+    return folders
 
-    A folder called ``train`` that holds images but no folders is a class of that name.
+
+# Which folders ------------------------------------------------------------------------------------
+
+
+def find_parts(root: str | os.PathLike[str]) -> Parts:
+    """Find the folders whose sub-folders are classes.
+
+    Parameters
+    ----------
+    root : str or path
+        Either holds ``train/<class>/*`` and ``val/<class>/*``, or ``train/<class>/*`` alone, or
+        ``<class>/*``. Other spellings are known (`ROLES`; ``Training``, ``test_set``). A ``test``
+        folder stands in for one called ``val``. A folder called ``train`` that holds images but
+        no folders is a class of that name.
 
     Raises
     ------
     MinialexError
-        If `root` is missing or is no folder.
+        If `root` is missing or is no folder; if its folders are called as parts of a data set but
+        cannot be told to be such; or if the classes lie one level deeper.
     """
     root = Path(root)
-    names = subfolders(root)
-    if TRAIN not in names or not subfolders(root / TRAIN):
-        return (root,)
-    held_out = [root / name for name in HELD_OUT if name in names]
-    return (root / TRAIN, held_out[0]) if held_out else (root / TRAIN,)
+    folders, files = entries(root)
+    named = {name: role for name in folders if (role := _role(name))}
+    nested = {name: role for name, role in named.items() if subfolders(root / name)}
+    train, val, test = ([n for n in nested if nested[n] == role] for role in (TRAIN, VAL, TEST))
+    if len(train) == len(nested) == 1 < len(folders) and _images_in(root / train[0]):
+        train = []
+    if not train:
+        _refuse_parts_without_train(root, named, nested)
+        _refuse_unknown_parts(root, folders)
+        _refuse_one_level_off(root, "give {}")
+        return Parts(root)
+    _refuse_flat_val(root, train[0], [n for n in named if n not in nested and named[n] == VAL])
+    used = [_only(root, names) for names in (train, val or test) if names]
+    for name in used:
+        _refuse_one_level_off(root / name, "move these up, out of {}")
+    flat = [n for n in folders if n in named and n not in nested]
+    aside = [f"{n} (no class folders)" if n in flat else n for n in folders if n not in used]
+    loose = len(images_among(files))
+    return Parts(
+        root / used[0],
+        root / used[1] if len(used) == 2 else None,
+        (*aside, counted(loose, "image")) if loose else tuple(aside),
+    )
+
+
+def _only(root: Path, names: Sequence[str]) -> str:
+    if len(names) > 1:
+        raise MinialexError(
+            f"{root} holds {enumerated(names)}, which mean the same: move all but one elsewhere"
+        )
+    return names[0]
+
+
+def _role(name: str) -> str | None:
+    """Return what a folder called so is for: ``training_set`` and ``Train2017`` are for training.
+
+    Only a name that says nothing else counts: ``passenger_train`` is a class.
+    """
+    words = (_FILLERS.sub("", word) for word in _words(name))
+    return ROLES.get("".join(words))
+
+
+def _words(name: str) -> list[str]:
+    return re.findall(r"[^\W\d_]+", name.lower())
+
+
+def _images_in(folder: Path) -> list[str]:
+    return images_among(entries(folder)[1])
+
+
+def _refuse_flat_val(root: Path, train: str, flat: Sequence[str]) -> None:
+    """Refuse ``val/*.jpg`` beside ``train/<class>/*``; of ``test`` in its place none is used."""
+    if flat:
+        raise MinialexError(
+            f"{root / flat[0]} holds no class folders: sort its images into class folders as in "
+            f"{root / train}, or move it elsewhere"
+        )
+
+
+def _refuse_parts_without_train(root: Path, named: dict[str, str], nested: dict[str, str]) -> None:
+    """Refuse ``val/<class>`` without ``train/<class>``, and ``train`` and ``test`` as classes."""
+    for name, role in nested.items():
+        if role != TRAIN:
+            raise MinialexError(
+                f"{root / name} holds class folders, but no folder train beside it does: "
+                f"add {root}/train/<class>/*, or give {root / name} to use that alone"
+            )
+    if TRAIN in named.values() and set(named.values()) != {TRAIN}:
+        raise MinialexError(
+            f"{enumerated(list(named))} in {root} hold no class folders: "
+            f"sort their images into {root}/train/<class>/* and {root}/val/<class>/*"
+        )
+
+
+def _refuse_unknown_parts(root: Path, folders: Sequence[str]) -> None:
+    """Refuse ``birds_train/<class>`` beside ``birds_test/<class>``, which look like parts."""
+    found: dict[str, str] = {}
+    for name in folders:
+        roles = {ROLES[word] for word in _words(name) if word in ROLES}
+        if len(roles) == 1 and subfolders(root / name):
+            found[name] = roles.pop()
+    if TRAIN in found.values() and set(found.values()) != {TRAIN}:
+        raise MinialexError(
+            f"{enumerated(list(found))} in {root} look like training and validation images: "
+            "call them train and val"
+        )
+
+
+def _refuse_one_level_off(root: Path, remedy: str) -> None:
+    """Refuse a folder in which the classes lie in a single folder; the remedy names that."""
+    inner = root
+    # no deeper: a link may lead back up
+    for _ in range(8):
+        deeper = subfolders(inner)
+        below, images = entries(inner / deeper[0]) if len(deeper) == 1 else ([], [])
+        if not below or images_among(images):
+            break
+        inner = inner / deeper[0]
+    if inner != root:
+        raise MinialexError(
+            f"the only folder in {root} holds folders in turn "
+            f"({enumerated(subfolders(inner), 4)}): {remedy.format(inner)}"
+        )
+
+
+# What is in them ----------------------------------------------------------------------------------
+
+
+def check_trainable(folder: ImageFolder) -> None:
+    """Raise MinialexError if there is a single class, or each class has parts of its own."""
+    if len(folder.classes) == 1:
+        raise MinialexError(
+            f"{folder.root} holds one class folder only, {folder.classes[0]}: "
+            "training needs two or more"
+        )
+    for name, inner in _inner_folders(folder).items():
+        roles = {role: part for part in sorted(inner) if (role := _role(part))}
+        if TRAIN in roles and len(roles) > 1:
+            raise MinialexError(
+                f"{folder.root / name} holds {enumerated(list(roles.values()))}: give it, if it is "
+                f"a data set of its own, or else put the classes inside, {folder.root}/train/{name}"
+            )
+
+
+def remarks(folders: Sequence[ImageFolder], aside: Sequence[str] = ()) -> list[str]:
+    """Return what a person should know of folders: what of them is not used, one line each.
+
+    Parameters
+    ----------
+    folders : sequence of ImageFolder
+        Those that are used.
+    aside : sequence of str
+        What lies beside them and is not used: see `Parts`.
+    """
+    lines = [f"left aside: {enumerated(aside)}"] if aside else []
+    others = PassedOver()
+    lines += _nesting(folders[0])
+    for folder in folders:
+        if folder.loose:
+            lines.append(
+                f"passed over {counted(len(folder.loose), 'image')} beside the class folders of "
+                f"{folder.root}: move them into one"
+            )
+        others.add(folder.passed_over)
+    return [line for line in (*lines, others.remark()) if line]
+
+
+def _nesting(folder: ImageFolder) -> list[str]:
+    """Return a remark if what the class folders hold may be the classes that are meant."""
+    inner = _inner_folders(folder)
+    if any("" in names or len(names) == 1 for names in inner.values()):
+        return []
+    alike = len(set(map(frozenset, inner.values()))) == 1
+    remedy = f"give {folder.root / folder.classes[0]}" if alike else f"move them to {folder.root}"
+    names = enumerated(sorted(set().union(*inner.values())), 4)
+    return [f"the class folders hold no images but folders ({names}): if these are meant, {remedy}"]
+
+
+def _inner_folders(folder: ImageFolder) -> dict[str, set[str]]:
+    """Return for each class the folders in it that hold images; "" for the class folder itself."""
+    inner: dict[str, set[str]] = {}
+    for where in {os.path.dirname(path) for path in folder.paths}:
+        name, *deeper = Path(where).relative_to(folder.root).parts
+        inner.setdefault(name, set()).add(deeper[0] if deeper else "")
+    return inner
 
 
 def _check_same_classes(train: ImageFolder, val: ImageFolder) -> None:
@@ -70,5 +287,5 @@ def _check_same_classes(train: ImageFolder, val: ImageFolder) -> None:
     if differences:
         raise MinialexError(
             f"classes differ between {train.root} and {val.root}: {'; '.join(differences)}; "
-            "give both the same class folders"
+            f"give both the same class folders, or move {val.root.name} elsewhere"
         )

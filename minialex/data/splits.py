@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from minialex.data.chance import SPLIT, permutation
-from minialex.data.datasets import Dataset, Indices, Subset, enumerated
+from minialex.data.datasets import Dataset, Indices, Subset
+from minialex.data.listing import enumerated
 from minialex.errors import MinialexError
 
 

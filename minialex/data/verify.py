@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minialex.data.datasets import Dataset, Subset, enumerated
+from minialex.data.datasets import Dataset, Subset
 from minialex.data.decode import BadImageError
+from minialex.data.listing import enumerated
 from minialex.errors import MinialexError
 from minialex.threads import cores
 

@@ -13,12 +13,14 @@ import numpy as np
 from minialex import arrays
 from minialex.arrays import Array, Device
 from minialex.autograd import Tensor, no_grad, record_calls
-from minialex.data import Bad, Dataset, Digits, Loader, open_folder, skip_bad, split
+from minialex.data import Bad, Dataset, Digits, Loader, skip_bad, split
+from minialex.data.folders import find_parts, remarks, train_and_val
 from minialex.errors import MinialexError
 from minialex.models import AlexNet, alexnet
 from minialex.optim import SGD, Adam, Optimizer, RMSprop, Schedule, make_schedule
 from minialex.train.memory import check_memory
 from minialex.train.pretrained import fit_weights, load_weights, replacement_note
+from minialex.train.report import Reporter
 from minialex.train.settings import DIGITS, Settings
 
 SPLIT_SEED = 0
@@ -50,28 +52,37 @@ class Data:
     fold: tuple[int, int] | None = None
 
 
-def open_data(settings: Settings, progress: Count | None = None) -> Data:
+def open_data(settings: Settings, reporter: Reporter | None = None) -> Data:
     """Open the images that the settings name.
 
     Parameters
     ----------
     settings : Settings
-    progress : callable, optional
-        Called with how many images were looked through, and of how many, where `skip_bad` asks
-        for that.
+    reporter : Reporter, optional
+        Hears what was found, and how many images were looked through where `skip_bad` asks for
+        that.
 
     Raises
     ------
     MinialexError
         If the folder is not as it must be.
     """
+    reporter = reporter or Reporter()
+    held_out = f"{100 * settings.val_fraction:g} % of each class, split off"
     if settings.data == DIGITS:
-        return Data(*split(Digits(), settings.val_fraction, SPLIT_SEED))
-    train, val = open_folder(settings.data, settings.val_fraction, SPLIT_SEED)
+        digits = Digits()
+        reporter.opened(digits.classes, held_out)
+        return Data(*split(digits, settings.val_fraction, SPLIT_SEED))
+    parts = find_parts(settings.data)
+    folders = parts.open()
+    train, val = train_and_val(folders, settings.val_fraction, SPLIT_SEED)
+    reporter.opened(train.classes, f"the images in {parts.val.name}" if parts.val else held_out)
+    for line in remarks(folders, parts.aside):
+        reporter.message(line)
     if not settings.skip_bad:
         return Data(train, val)
-    train, bad = skip_bad(train, progress=progress)
-    val, also_bad = skip_bad(val, progress=progress)
+    train, bad = skip_bad(train, progress=reporter.checking)
+    val, also_bad = skip_bad(val, progress=reporter.checking)
     return Data(train, val, (*bad, *also_bad))
 
 

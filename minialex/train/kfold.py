@@ -26,10 +26,10 @@ import joblib
 
 from minialex import arrays, threads
 from minialex.data import Bad, Dataset, Digits, ImageFolder, Loader, Subset, folds, skip_bad
-from minialex.data.folders import find_parts
+from minialex.data.folders import check_trainable, find_parts, remarks
 from minialex.errors import MinialexError
 from minialex.train import checkpoint
-from minialex.train.build import LAST, Count, Data
+from minialex.train.build import LAST, Data, Tell
 from minialex.train.evaluate import evaluate
 from minialex.train.files import claim
 from minialex.train.foldfiles import (
@@ -108,8 +108,9 @@ def kfold(
         raise MinialexError(f"jobs is {jobs}: give 1 or more")
     reporter, settings = reporter or FoldReporter(), with_whole_path(settings)
     arrays.device(settings.device)
-    dataset, bad = images_to_fold(settings, reporter.checking)
+    dataset, bad = images_to_fold(settings, reporter)
     parts = cut(dataset, k, settings.seed)
+    reporter.opened(dataset.classes, f"each of {k} folds of {len(dataset):,} images in turn")
     out = settings.out or str(new_folder(settings, "kfold"))
     with claim(out, resume=resume) as folder:
         if resume:
@@ -298,15 +299,24 @@ def _one_of(devices: Sequence[str], fold: _Fold) -> Iterator[str]:
 # The images ---------------------------------------------------------------------------------------
 
 
-def images_to_fold(settings: Settings, progress: Count | None = None) -> tuple[Dataset, list[Bad]]:
+def images_to_fold(
+    settings: Settings, reporter: Reporter | None = None
+) -> tuple[Dataset, list[Bad]]:
     """Return the images that are cut into folds, and those left out because they are unreadable.
 
     Of a folder with ``train`` and ``val`` these are the images in ``train``, so that those in
-    ``val`` remain unseen; of other folders, and of the digits, they are all images.
+    ``val`` remain unseen; of other folders, and of the digits, they are all images. The reporter
+    hears what is not used, and how many images were looked through.
     """
-    of_folder = settings.data != DIGITS
-    dataset = ImageFolder(find_parts(settings.data)[0]) if of_folder else Digits()
-    return skip_bad(dataset, progress=progress) if settings.skip_bad else (dataset, [])
+    if settings.data == DIGITS:
+        return Digits(), []
+    reporter, parts = reporter or Reporter(), find_parts(settings.data)
+    folder = ImageFolder(parts.train)
+    check_trainable(folder)
+    unseen = [parts.val.name] if parts.val else []
+    for line in remarks([folder], [*unseen, *parts.aside]):
+        reporter.message(line)
+    return skip_bad(folder, progress=reporter.checking) if settings.skip_bad else (folder, [])
 
 
 def cut(dataset: Dataset, k: int, seed: int) -> list[tuple[Subset, Subset]]:
@@ -335,6 +345,7 @@ def judge_folds(
     device: str = "auto",
     batch_size: int = 32,
     workers: int = 2,
+    tell: Tell | None = None,
 ) -> Folds:
     """Judge given networks fold by fold, the i-th on the i-th fold of images it has not seen.
 
@@ -350,6 +361,8 @@ def judge_folds(
         Decides the folds.
     device : str
     batch_size, workers : int
+    tell : callable, optional
+        Called with a sentence about each kind of file that is passed over.
 
     Raises
     ------
@@ -365,7 +378,8 @@ def judge_folds(
     records = []
     for i in range(k):
         trained = load_trained(checkpoints[i % len(checkpoints)], device=where)
-        _, held_out = cut(images_to_judge(trained, data).dataset, k, seed)[i]
+        _, held_out = cut(images_to_judge(trained, data, tell=tell).dataset, k, seed)[i]
+        tell = None
         transform = trained.settings.judging_transform()
         loader = Loader(held_out, batch_size, transform, workers=workers, device=where)
         evaluation = evaluate(trained.model, loader)

@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from minialex import arrays
 from minialex.autograd import Tensor, no_grad
-from minialex.data import Bad, BadImageError, Transform, open_picture, prepare
-from minialex.data.datasets import SUFFIXES, image_files
+from minialex.data import Bad, BadImageError, PassedOver, Transform, open_picture, prepare
+from minialex.data.listing import image_files
 from minialex.data.transforms import DRAWS
 from minialex.errors import MinialexError
 from minialex.ops import softmax
@@ -48,8 +48,12 @@ class Prediction:
         return {"path": self.path, "guesses": guesses}
 
 
-def find_images(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
+def find_images(
+    paths: Iterable[str | os.PathLike[str]], passed_over: PassedOver | None = None
+) -> list[str]:
     """Return the files named, and the image files in the folders named and in folders in these.
+
+    Other files in these folders are added to `passed_over`.
 
     Raises
     ------
@@ -59,10 +63,13 @@ def find_images(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
     found: list[str] = []
     for path in map(Path, paths):
         if path.is_dir():
-            inside = sorted(image_files(path))
+            others = PassedOver()
+            inside = sorted(image_files(path, others))
             if not inside:
-                raise MinialexError(f"no images ({' '.join(SUFFIXES)}) in {path}: name another")
+                raise _no_images(path, others)
             found += inside
+            if passed_over is not None:
+                passed_over.add(others)
         elif path.exists():
             found.append(str(path))
         else:
@@ -70,6 +77,12 @@ def find_images(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
     if not found:
         raise MinialexError("no images to look at: name files or folders")
     return found
+
+
+def _no_images(folder: Path, others: PassedOver) -> MinialexError:
+    there = f" (only {others})" if others.counts else ""
+    advice = others.advice() or "name another"
+    return MinialexError(f"no images (.jpg, .png, ...) in {folder}{there}: {advice}")
 
 
 def predict(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
@@ -144,6 +145,9 @@ class Outcome:
 
 class Reporter:
     """Hears of everything, in the thread that trains, and tells nobody: override what to tell."""
+
+    def opened(self, classes: Sequence[str], held_out: str) -> None:
+        """Hear which classes the images show, and in words which images are held out."""
 
     def checking(self, done: int, total: int) -> None:
         """Hear how many images have been looked through for ones that cannot be read."""

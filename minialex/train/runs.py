@@ -14,7 +14,7 @@ from typing import Any
 
 import minialex
 from minialex import arrays, threads
-from minialex.data.datasets import enumerated
+from minialex.data.listing import enumerated
 from minialex.errors import MinialexError
 from minialex.train import checkpoint
 from minialex.train.build import LAST, Data, open_data
@@ -58,7 +58,7 @@ def train(
     reporter, settings = reporter or Reporter(), with_whole_path(settings)
     # before anything is written: a device or a folder that is not there leaves no trace
     arrays.device(settings.device)
-    data = open_data(settings, reporter.checking)
+    data = open_data(settings, reporter)
     out = settings.out or str(new_folder(settings))
     settings = replace(settings, out=out)
     with claim(out) as folder:
@@ -96,7 +96,7 @@ def resume(
     with claim(_folder_of(Path(folder)), resume=True) as claimed:
         saved = _last(claimed.path)
         settings = _resumed(claimed.path, saved, changes)
-        data = open_data(settings, reporter.checking)
+        data = open_data(settings, reporter)
         trainer = Trainer(settings, data, claimed.path, saved=saved)
         write_settings(claimed.path, settings)
         return _run(trainer, data, reporter, stop_after)

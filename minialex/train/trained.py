@@ -8,12 +8,12 @@ from pathlib import Path
 from minialex import arrays
 from minialex.arrays import Device
 from minialex.data import Bad, Dataset, Digits, ImageFolder, Subset, folds, skip_bad, split
-from minialex.data.datasets import enumerated
-from minialex.data.folders import find_parts
+from minialex.data.folders import find_parts, remarks
+from minialex.data.listing import enumerated
 from minialex.errors import MinialexError
 from minialex.models import AlexNet, alexnet
 from minialex.train import checkpoint
-from minialex.train.build import BEST, LAST, SPLIT_SEED, Count, load_pretrained, move
+from minialex.train.build import BEST, LAST, SPLIT_SEED, Count, Tell, load_pretrained, move
 from minialex.train.files import map_file
 from minialex.train.pretrained import load_weights
 from minialex.train.settings import DIGITS, Settings
@@ -142,6 +142,7 @@ def images_to_judge(
     everything: bool = False,
     skip_unreadable: bool = False,
     progress: Count | None = None,
+    tell: Tell | None = None,
 ) -> Judged:
     """Return images that the network has not been trained on, as far as can be known.
 
@@ -160,6 +161,8 @@ def images_to_judge(
         Leave out images that cannot be read.
     progress : callable, optional
         Called with how many images were looked through, and of how many, while doing so.
+    tell : callable, optional
+        Called with a sentence about each kind of file that is passed over.
 
     Raises
     ------
@@ -167,7 +170,7 @@ def images_to_judge(
         If the folder is not as it must be, or its classes are not those of the network.
     """
     data = data or trained.settings.data
-    dataset, what = _open(trained, data, everything)
+    dataset, what = _open(trained, data, everything, tell)
     check_classes(trained, dataset)
     if not skip_unreadable:
         return Judged(dataset, what)
@@ -175,15 +178,18 @@ def images_to_judge(
     return Judged(dataset, what, tuple(bad))
 
 
-def _open(trained: Trained, data: str, everything: bool) -> tuple[Dataset, str]:
+def _open(trained: Trained, data: str, everything: bool, tell: Tell | None) -> tuple[Dataset, str]:
     whole: Dataset
     if data == DIGITS:
         whole = Digits()
     else:
         parts = find_parts(data)
-        whole = ImageFolder(parts[-1])
-        if len(parts) == 2:
-            return whole, f"images of {parts[1]}"
+        whole = ImageFolder(parts.val or parts.train)
+        if tell is not None:
+            for line in remarks([whole]):
+                tell(line)
+        if parts.val:
+            return whole, f"images of {parts.val}"
     if everything or not _same(data, trained.settings.data):
         return whole, f"all images of {data}"
     if trained.fold is None:

@@ -140,7 +140,7 @@ class TestWhatIsHeard:
         names = [what[0] for what in finished[1].heard]
         batch, line = ["batch"], ["line"]
         epoch = [*2 * (2 * batch + line), *batch, "judging", "judging", "saved", "epoch_ended"]
-        assert names == ["started", *epoch, *epoch]
+        assert names == ["opened", "started", *epoch, *epoch]
         assert finished[1].of("judging") == 2 * [(5, 6), (6, 6)]
 
 

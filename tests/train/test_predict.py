@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from minialex.autograd import Tensor
-from minialex.data import Bad, BadImageError, open_picture, prepare
+from minialex.data import Bad, BadImageError, PassedOver, open_picture, prepare
 from minialex.errors import MinialexError
 from minialex.models import alexnet
 from minialex.ops import softmax
@@ -48,7 +48,9 @@ class TestFindImages:
         (tmp_path / "in").mkdir()
         for name in (".hidden.png", "notes.txt", "seen.PNG"):
             shutil.copy(images / "red" / "00.png", tmp_path / "in" / name)
-        assert find_images([tmp_path]) == [str(tmp_path / "in" / "seen.PNG")]
+        others = PassedOver()
+        assert find_images([tmp_path], others) == [str(tmp_path / "in" / "seen.PNG")]
+        assert others.counts == {".txt": 1}
 
     @pytest.mark.parametrize(
         ("paths", "message"),

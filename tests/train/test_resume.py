@@ -142,7 +142,7 @@ class TestMoreEpochs:
         listener = Listener()
         outcome = resume(tmp_path / "run", listener)
         assert (outcome.epochs, outcome.signal) == (2, None)
-        assert [what[0] for what in listener.heard] == ["started"]
+        assert [what[0] for what in listener.heard] == ["opened", "started"]
         assert_same_end(tmp_path / "run", whole)
 
     def test_but_can_have_more(self, images, tmp_path):

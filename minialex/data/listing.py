@@ -1,0 +1,185 @@
+"""What lies in a folder: folders, image files, and files that are passed over."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from minialex.errors import MinialexError
+
+SUFFIXES = (
+    ".apng", ".avif", ".avifs", ".bmp", ".dib", ".gif", ".j2c", ".j2k", ".jfif", ".jp2", ".jpc",
+    ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".mpo", ".pbm", ".pcx", ".pfm", ".pgm", ".png",
+    ".pnm", ".ppm", ".qoi", ".tga", ".tif", ".tiff", ".webp",
+)  # fmt: skip
+"""Names of files that end like this, in any case, are images."""
+
+UNREAD = frozenset((
+    ".arw", ".cr2", ".cr3", ".dcm", ".dds", ".dng", ".eps", ".exr", ".hdr", ".heic", ".heif",
+    ".ico", ".jxl", ".jxr", ".nef", ".orf", ".psd", ".raf", ".raw", ".rw2", ".sgi", ".svg", ".xcf",
+))  # fmt: skip
+"""Suffixes of images in formats that are not read."""
+
+LITTER = frozenset(
+    ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found")
+)
+"""Folders that archives, disks and servers leave behind: their images are copies or previews."""
+
+MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")
+"""How files begin that hold an image, whatever their name; see also `_holds_image`."""
+
+
+@dataclass
+class PassedOver:
+    """Files that were not taken, because their names do not end as an image's.
+
+    Attributes
+    ----------
+    counts : Counter of str
+        How many files have which suffix, in lower case.
+    images : set of str
+        The suffixes among them of files that are images all the same: in a format that is not
+        read, or under a name that does not say so.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    images: set[str] = field(default_factory=set)
+
+    def note(self, folder: str | os.PathLike[str], names: Iterable[str]) -> None:
+        """Add files of a folder. Of each suffix one file is looked into."""
+        for name in sorted(names):
+            suffix = os.path.splitext(name)[1].lower()
+            if suffix not in self.counts and (
+                suffix in UNREAD or _holds_image(os.path.join(folder, name))
+            ):
+                self.images.add(suffix)
+            self.counts[suffix] += 1
+
+    def add(self, other: PassedOver) -> None:
+        """Add the files of another count."""
+        self.counts += other.counts
+        self.images |= other.images
+
+    def __str__(self) -> str:
+        """Return how many there are of which suffix, most frequent first: ``3 .txt, 1 .json``."""
+        ordered = sorted(self.counts.items(), key=lambda item: (-item[1], item[0]))
+        return enumerated([f"{n:,} {_shown(suffix)}" for suffix, n in ordered])
+
+    def remark(self) -> str:
+        """Return a line that says what was passed over, and what to do; empty if nothing was."""
+        if not self.counts:
+            return ""
+        line = f"passed over {counted(self.counts.total(), 'file')}: {self}"
+        advice = self.advice()
+        return f"{line}; {advice}" if advice else line
+
+    def advice(self) -> str:
+        """Return what to do about images among them; empty if there are none."""
+        unread = [_shown(s) for s in sorted(self.images & UNREAD)]
+        misnamed = [_shown(s) for s in sorted(self.images - UNREAD)]
+        return "; ".join(
+            f"{enumerated(names)} {what}"
+            for names, what in (
+                (unread, "cannot be read: convert to .jpg or .png"),
+                (misnamed, "may be images: let the names end in .jpg, .png or the like"),
+            )
+            if names
+        )
+
+
+def entries(root: Path) -> tuple[list[str], list[str]]:
+    """Return the names of the folders and of the files in `root` that are not hidden, sorted.
+
+    Raises
+    ------
+    MinialexError
+        If `root` is missing, is no folder, or cannot be read.
+    """
+    try:
+        with os.scandir(root) as found:
+            shown = sorted((e.name, e.is_dir()) for e in found if not _hidden(e.name))
+    except FileNotFoundError:
+        raise MinialexError(f"no folder {root}: check the path") from None
+    except NotADirectoryError:
+        raise MinialexError(f"{root} is a file: give a folder that holds class folders") from None
+    except OSError as error:
+        raise MinialexError(f"cannot read folder {root}: {error.strerror}") from error
+    folders = [name for name, is_folder in shown if is_folder and not _litter(name)]
+    return folders, [name for name, is_folder in shown if not is_folder]
+
+
+def subfolders(root: Path) -> list[str]:
+    """Return the names of the folders in `root` that are not hidden, sorted; as `entries`."""
+    return entries(root)[0]
+
+
+def images_among(names: Sequence[str]) -> list[str]:
+    """Return the names that are those of images."""
+    return [name for name in names if name.lower().endswith(SUFFIXES)]
+
+
+def image_files(folder: Path, passed_over: PassedOver) -> Iterator[str]:
+    """Yield the image files in `folder` and below, in no order, and note the other files.
+
+    Hidden files and folders, and what archives and servers leave behind, are left out.
+    """
+    seen: set[str] = set()
+    for where, folders, files in os.walk(folder, onerror=_unreadable, followlinks=True):
+        real = os.path.realpath(where)
+        # A link to a folder above it would be followed again and again.
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = [name for name in folders if not (_hidden(name) or _litter(name))]
+        shown = [name for name in files if not _hidden(name)]
+        images = images_among(shown)
+        yield from (os.path.join(where, name) for name in images)
+        passed_over.note(where, set(shown).difference(images))
+
+
+def enumerated(names: Sequence[str], most: int = 8) -> str:
+    """Return `names` with commas between, those beyond `most` as a count."""
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest:,} more" if rest > 0 else "")
+
+
+def counted(n: int, noun: str) -> str:
+    """Return a number of things: ``1 file``, ``1,200 files``."""
+    return f"{n:,} {noun}{'s' * (n != 1)}"
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".")
+
+
+def _litter(name: str) -> bool:
+    return name.lower() in LITTER
+
+
+def _shown(suffix: str) -> str:
+    return suffix or "(no suffix)"
+
+
+def _holds_image(path: str) -> bool:
+    # only regular files: opening a pipe would wait for its other end
+    if not os.path.isfile(path):
+        return False
+    try:
+        with open(path, "rb") as file:
+            head = file.read(12)
+    except OSError:
+        return False
+    # WEBP is in a RIFF container, AVIF in that of MP4
+    return (
+        head.startswith(MAGIC)
+        or (head[:4], head[8:]) == (b"RIFF", b"WEBP")
+        or (head[4:8] == b"ftyp" and head[8:] in (b"avif", b"avis"))
+    )
+
+
+def _unreadable(error: OSError) -> None:
+    raise MinialexError(f"cannot read folder {error.filename}: {error.strerror}") from error

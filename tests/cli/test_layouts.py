@@ -1,0 +1,119 @@
+"""What `train` and its kin say of the images they are given, before they use them."""
+
+import shutil
+import sys
+
+import pytest
+from rich.console import Console
+
+from minialex.cli.progress import ConsoleReporter
+from tests.cli.conftest import TINY
+from tests.cli.test_bad_input import refused
+from tests.train.small import write_images
+
+TWO = ("cat", "dog")
+HEIC = ".heic cannot be read: convert to .jpg or .png"
+
+
+def opening(answer):
+    """Return the lines before the network is named."""
+    assert answer.status == 0
+    lines = answer.out.splitlines()
+    return lines[: next(i for i, line in enumerate(lines) if "alexnet-mini, " in line)]
+
+
+def test_train_names_the_classes_and_what_is_held_out(minialex, photos):
+    answer = minialex("train", photos, *TINY, "--val-fraction", "0.5")
+    assert opening(answer) == [
+        "classes: dark, light",
+        "held out: 50 % of each class, split off",
+    ]
+    assert "6 images to train on, 6 held out" in answer.out
+
+
+def test_train_names_the_parts_that_it_uses_and_those_that_it_does_not(minialex, tmp_path):
+    for part, each in (("Training", 4), ("Dev", 2), ("test", 3)):
+        write_images(tmp_path / "d" / part, each, TWO)
+    answer = minialex("train", "d", *TINY, "--out", "run")
+    said = ["classes: cat, dog", "held out: the images in Dev", "left aside: test"]
+    assert opening(answer) == said
+    assert "8 images to train on, 4 held out" in answer.out
+    assert opening(minialex("train", "--resume", "run", "--epochs", "2")) == said
+    judged = minialex("evaluate", "run")
+    assert "4 images: images of " in judged.out
+
+
+def test_kfold_names_them_once(minialex, tmp_path):
+    for part in ("train", "val"):
+        write_images(tmp_path / "d" / part, 4, TWO)
+    answer = minialex("kfold", "d", *TINY, "--folds", "2")
+    assert opening(answer) == [
+        "left aside: val",
+        "classes: cat, dog",
+        "held out: each of 2 folds of 8 images in turn",
+        "fold 1 of 2",
+    ]
+    assert answer.out.count("classes: ") == 1
+
+
+@pytest.mark.parametrize("command", ["train", "kfold"])
+def test_folders_that_cannot_be_trained_on(minialex, tmp_path, command):
+    write_images(tmp_path / "off" / "PHOTOS", 4, TWO)
+    refused(minialex(command, "off", *TINY), "give ", tmp_path / "off" / "PHOTOS")
+    write_images(tmp_path / "single", 4, ("cat",))
+    refused(minialex(command, "single", *TINY), "one class folder only, cat")
+    for name in TWO:
+        write_images(tmp_path / "inside" / name, 4, ("train", "val"))
+    refused(minialex(command, "inside", *TINY), "holds train, val")
+
+
+@pytest.fixture
+def mixed(photos):
+    """Return `photos` with files that are no images, or none that can be read."""
+    for name in ("dark/1.heic", "light/notes.txt", "light/more.txt"):
+        (photos / name).touch()
+    return photos
+
+
+PASSED_OVER = f"passed over 3 files: 2 .txt, 1 .heic; {HEIC}"
+
+
+def test_every_command_says_what_it_passes_over(minialex, run_folder, mixed):
+    assert opening(minialex("train", mixed, *TINY))[-1] == PASSED_OVER
+    assert opening(minialex("kfold", mixed, *TINY, "--folds", "2"))[0] == PASSED_OVER
+    judged = minialex("evaluate", run_folder, "--json")
+    assert judged.err.splitlines()[0] == PASSED_OVER
+    assert judged.out.startswith("{")
+    other = shutil.copytree(mixed, "other")
+    folds = minialex("kfold", other, "--folds", "2", "--judge", run_folder)
+    assert folds.status == 0
+    assert folds.err.splitlines()[0] == PASSED_OVER
+    assert folds.err.count("passed over") == 1
+    named = minialex("predict", run_folder, mixed / "light", mixed / "dark", "--top", "1")
+    assert named.err.splitlines()[0] == PASSED_OVER
+    assert len(named.out.splitlines()) == 12
+
+
+def test_predict_says_what_a_folder_without_images_holds(minialex, run_folder, tmp_path):
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "1.heic").touch()
+    refused(minialex("predict", run_folder, "raw"), "in raw (only 1 .heic): ", HEIC)
+
+
+@pytest.mark.parametrize(
+    ("columns", "line"),
+    [
+        (60, "classes: class-0, class-1, class-2, class-3 and 96 more"),
+        (30, "classes: class-0 and 99 more"),
+    ],
+)
+def test_class_names_take_a_line(capsys, columns, line):
+    console = Console(file=sys.stdout, width=columns, soft_wrap=True)
+    ConsoleReporter(console).opened([f"class-{i}" for i in range(100)], "")
+    assert capsys.readouterr().out.splitlines()[0] == line
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="names of files are UTF-8 there")
+def test_class_names_that_a_terminal_cannot_show_do_not_stop_training(minialex, tmp_path):
+    write_images(tmp_path / "d", 6, ("caf\udce9", "tea"))
+    assert opening(minialex("train", "d", *TINY))[0] == "classes: caf\\udce9, tea"
