@@ -17,7 +17,8 @@ read its tensors. Parameters stand under their own names, optimizer state as
 =============  ====================================================================
 
 and may hold more; `save` adds ``format`` and ``minialex``, the version that wrote it. Equal
-content gives equal bytes. A checksum of each tensor is kept beside the manifest.
+content gives equal bytes. Every byte of the file is under a checksum: those of each tensor are
+kept beside the manifest, and the header, which holds both, has its own (`tensorfile.SEAL`).
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ import minialex
 from minialex.errors import MinialexError
 from minialex.train.files import map_file, shown
 from minialex.train.tensorfile import (
+    SEAL,
     HostArray,
     is_count,
     looks_like_safetensors,
@@ -41,7 +43,7 @@ from minialex.train.tensorfile import (
     write_tensors,
 )
 
-FORMAT = 1
+FORMAT = 2
 OPTIMIZER = "optimizer."
 MANIFEST, CHECKSUMS = "minialex", "crc32"
 
@@ -131,7 +133,7 @@ def save(
     stamped = {**manifest, "format": FORMAT, "minialex": minialex.__version__}
     checksums = {name: zlib.crc32(raw_bytes(x).data) for name, x in tensors.items()}
     try:
-        metadata = {MANIFEST: _to_json(stamped), CHECKSUMS: _to_json(checksums)}
+        metadata = {SEAL: "", MANIFEST: _to_json(stamped), CHECKSUMS: _to_json(checksums)}
     except (TypeError, ValueError) as error:
         raise ValueError(f"save: the manifest cannot be written as JSON: {error}") from error
     write_tensors(path, tensors, metadata)
@@ -159,17 +161,17 @@ def load(
     Raises
     ------
     MinialexError
-        If the file is missing, truncated, damaged, not a checkpoint, of another model or of a
-        newer format.
+        If the file is missing, truncated, damaged, not a checkpoint, of another model or of
+        another format.
     """
     path = Path(path)
-    if not looks_like_safetensors(map_file(path)[:9]):
+    if not is_checkpoint(path):
         raise _not_a_checkpoint(path)
     tensors, metadata = read_tensors(path)
-    if MANIFEST not in metadata:
-        raise _not_a_checkpoint(path)
     manifest = _from_json(path, metadata[MANIFEST])
     _check_format(path, manifest)
+    if SEAL not in metadata:
+        raise MinialexError(f"{path} is damaged (its header has no checksum): use another copy")
     complaint = _complaint(manifest, tensors)
     if complaint:
         raise MinialexError(f"{path} is damaged (its {complaint}): use another copy")
@@ -181,6 +183,20 @@ def load(
     chosen = weights_of(tensors) if weights_only else tensors
     _check_sums(path, chosen, _from_json(path, metadata.get(CHECKSUMS, "{}")))
     return Checkpoint(path, chosen, manifest)
+
+
+def is_checkpoint(path: str | Path) -> bool:
+    """Return whether a file is a checkpoint, be it damaged, or weights from elsewhere.
+
+    Raises
+    ------
+    MinialexError
+        If there is no such file, or it is a damaged safetensors file.
+    """
+    if not looks_like_safetensors(map_file(path)[:9]):
+        return False
+    # One whose manifest lost its name to damage is no stranger: its seal is broken.
+    return MANIFEST in read_tensors(path)[1]
 
 
 def _not_a_checkpoint(path: Path) -> MinialexError:
@@ -207,11 +223,15 @@ def _check_format(path: Path, manifest: Mapping[str, Any]) -> None:
     number = manifest.get("format")
     if not is_count(number) or number < 1:
         raise MinialexError(f"{path} is damaged (its format number): use another copy")
-    if number > FORMAT:
-        raise MinialexError(
-            f"{path} has format {number}, of a newer minialex; this one reads formats up to "
-            f"{FORMAT}: upgrade minialex"
-        )
+    if number == FORMAT:
+        return
+    age, remedy = "a newer", "upgrade minialex"
+    if number < FORMAT:
+        age, remedy = "an older", "train anew, or use the minialex that wrote it"
+    raise MinialexError(
+        f"{path} has format {number}, of {age} minialex; this one reads format {FORMAT} alone: "
+        f"{remedy}"
+    )
 
 
 def _complaint(manifest: Mapping[str, Any], tensors: Mapping[str, HostArray]) -> str | None:

@@ -68,10 +68,9 @@ def load_weights(path: str | Path) -> dict[str, HostArray]:
 
 
 def _read_safetensors(path: str | Path) -> dict[str, HostArray]:
-    tensors, metadata = read_tensors(path)
-    if checkpoint.MANIFEST in metadata:
+    if checkpoint.is_checkpoint(path):
         return checkpoint.load(path, weights_only=True).tensors
-    return tensors
+    return read_tensors(path)[0]
 
 
 def _plain_names(path: str | Path, tensors: Mapping[str, HostArray]) -> dict[str, HostArray]:

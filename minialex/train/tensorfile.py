@@ -4,6 +4,9 @@ A file is an 8-byte little-endian length, that many bytes of JSON, and the array
 gives each array's dtype, shape and place; its `__metadata__` holds text by name. Nothing in such
 a file can be executed.
 
+A file whose `__metadata__` has a `SEAL` is sealed: that is a checksum of the whole header, its
+length included, taken with eight zeros in the checksum's place. It comes first in the header.
+
 The format is small enough to be written here, and that buys what a checkpoint needs: equal
 content gives equal bytes, arrays go to the disk and come back without being copied, strided
 arrays are stored rightly, and every fault has a sentence of its own.
@@ -14,6 +17,7 @@ from __future__ import annotations
 import json
 import math
 import mmap
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeAlias, TypeGuard
@@ -26,7 +30,12 @@ from minialex.train.files import atomic_write, map_file, shown
 
 HostArray: TypeAlias = npt.NDArray[Any]
 
+SEAL = "minialex.crc32"
+"""The metadata's name for the checksum of the header, in eight hexadecimal digits."""
+
 _METADATA = "__metadata__"
+_BEFORE_SEAL = f'{{"{_METADATA}":{{"{SEAL}":"'.encode()
+_UNSEALED = b"00000000"
 # Far above what any network here needs, far below what a hostile file could cost to parse.
 _LONGEST_HEADER = 16 * 2**20
 _MOST_AXES = 32
@@ -85,7 +94,7 @@ def write_tensors(
     tensors : mapping of str to ndarray
         Float, integer or boolean arrays of any strides and byte order.
     metadata : mapping of str to str
-        Text to keep with them.
+        Text to keep with them. A `SEAL` among it becomes the header's checksum.
 
     Raises
     ------
@@ -109,7 +118,8 @@ def write_tensors(
 def _header(
     order: list[str], tensors: Mapping[str, HostArray], metadata: Mapping[str, str]
 ) -> bytes:
-    fields: dict[str, object] = {_METADATA: dict(sorted(metadata.items()))}
+    seal = {SEAL: _UNSEALED.decode()} if SEAL in metadata else {}
+    fields: dict[str, object] = {_METADATA: seal | dict(sorted(metadata.items())) | seal}
     position = 0
     for name in order:
         x = tensors[name]
@@ -123,7 +133,15 @@ def _header(
     text += b" " * (-len(text) % 8)
     if len(text) > _LONGEST_HEADER:
         raise ValueError(f"write_tensors: names and metadata take {len(text)} bytes: store less")
-    return len(text).to_bytes(8, "little") + text
+    header = len(text).to_bytes(8, "little") + text
+    return _sealed(header) if seal else header
+
+
+def _sealed(header: bytes) -> bytes:
+    """Return a header, its length included, with its checksum where that must stand."""
+    start = 8 + len(_BEFORE_SEAL)
+    before, after = header[:start], header[start + len(_UNSEALED) :]
+    return before + b"%08x" % zlib.crc32(before + _UNSEALED + after) + after
 
 
 def looks_like_safetensors(head: bytes) -> bool:
@@ -148,7 +166,8 @@ def read_tensors(path: str | Path) -> tuple[dict[str, HostArray], dict[str, str]
     tensors : dict of str to ndarray
         By name, in the file's order; bfloat16 widened to float32.
     metadata : dict of str to str
-        The text in the file.
+        The text in the file. Where it has a `SEAL` the header is as it was written; the arrays
+        are not looked at.
 
     Raises
     ------
@@ -160,6 +179,8 @@ def read_tensors(path: str | Path) -> tuple[dict[str, HostArray], dict[str, str]
     metadata = fields.pop(_METADATA, {})
     if not _is_text_by_name(metadata):
         raise _damaged(path, "its metadata is not text")
+    if SEAL in metadata and data[:start] != _sealed(data[:start]):
+        raise _damaged(path, "the checksum of its header")
     entries = {name: _entry(path, name, field) for name, field in fields.items()}
     _check_places(path, entries, len(data) - start)
     return {name: _view(data, start, entry) for name, entry in entries.items()}, metadata

@@ -14,10 +14,8 @@ from minialex.errors import MinialexError
 from minialex.models import AlexNet, alexnet
 from minialex.train import checkpoint
 from minialex.train.build import BEST, LAST, SPLIT_SEED, Count, Tell, load_pretrained, move
-from minialex.train.files import map_file
 from minialex.train.pretrained import load_weights
 from minialex.train.settings import DIGITS, Settings
-from minialex.train.tensorfile import looks_like_safetensors, read_tensors
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ def load_trained(
         If there is no such file, it is damaged, or of another network.
     """
     where, path = arrays.device(device), checkpoint_in(path)
-    if not is_checkpoint(path):
+    if not checkpoint.is_checkpoint(path):
         return _from_elsewhere(path, variant or "alexnet", where)
     saved = checkpoint.load(path, expect_model=variant, weights_only=True)
     settings = Settings.from_json(saved.manifest["settings"])
@@ -74,13 +72,6 @@ def load_trained(
     move(model, where).eval()
     fold = saved.manifest.get("fold")
     return Trained(path, model, tuple(classes), settings, (fold[0], fold[1]) if fold else None)
-
-
-def is_checkpoint(path: Path) -> bool:
-    """Return whether a file is one of this package's checkpoints, or weights from elsewhere."""
-    if not looks_like_safetensors(map_file(path)[:9]):
-        return False
-    return checkpoint.MANIFEST in read_tensors(path)[1]
 
 
 def fill(model: AlexNet, saved: checkpoint.Checkpoint) -> None:

@@ -1,6 +1,7 @@
 """A checkpoint gives back what was saved, or says what is wrong with it."""
 
 import json
+import zlib
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ import minialex
 from minialex.errors import MinialexError
 from minialex.train import checkpoint
 from minialex.train.checkpoint import load, optimizer_tensors, save
-from minialex.train.tensorfile import read_tensors, write_tensors
+from minialex.train.pretrained import load_weights
+from minialex.train.tensorfile import SEAL, read_tensors, write_tensors
 
 MANIFEST = {
     "model": "alexnet-mini",
@@ -63,7 +65,7 @@ def test_all_comes_back(path):
     assert read.optimizer_state.keys() == SLOTS.keys()
     assert all(equal(read.optimizer_state[slot], SLOTS[slot]) for slot in SLOTS)
     assert read.path == path
-    stamp = {"format": 1, "minialex": minialex.__version__}
+    stamp = {"format": 2, "minialex": minialex.__version__}
     assert read.manifest == {**MANIFEST, **stamp}
 
 
@@ -148,8 +150,15 @@ def test_what_is_no_checkpoint(path, tmp_path):
 
 def test_a_newer_format_asks_for_an_upgrade(path):
     # What a newer format holds is not for this version to judge.
-    rewrite(path, manifest={"format": 2, "model": None, "num_classes": "many"})
-    with pytest.raises(MinialexError, match=r"format 2.* up to 1: upgrade minialex"):
+    rewrite(path, manifest={"format": 3, "model": None, "num_classes": "many"})
+    with pytest.raises(MinialexError, match=r"format 3, of a newer.* 2 alone: upgrade minialex$"):
+        load(path)
+
+
+def test_an_older_format_says_what_to_do(path):
+    # Format 1 had no checksum of its header.
+    rewrite(path, manifest={"format": 1}, metadata={SEAL: None})
+    with pytest.raises(MinialexError, match=r"format 1, of an older .* 2 alone: train anew, or"):
         load(path)
 
 
@@ -205,6 +214,79 @@ def test_a_checkpoint_without_checksums_is_not_trusted(path):
     rewrite(path, metadata={checkpoint.CHECKSUMS: None})
     with pytest.raises(MinialexError, match="checksum"):
         load(path)
+
+
+def test_a_checkpoint_without_a_seal_is_not_trusted(path):
+    rewrite(path, metadata={SEAL: None})
+    with pytest.raises(MinialexError, match="its header has no checksum"):
+        load(path)
+
+
+def test_the_seal_is_the_checksum_of_the_header_with_zeros_in_its_place(path):
+    content = path.read_bytes()
+    header = content[: 8 + int.from_bytes(content[:8], "little")]
+    seal = read_tensors(path)[1][SEAL].encode()
+    assert header[8:].startswith(b'{"__metadata__":{"minialex.crc32":"' + seal)
+    assert int(seal, 16) == zlib.crc32(header.replace(seal, b"00000000", 1))
+
+
+def test_the_safetensors_package_reads_it(path):
+    numpy = pytest.importorskip("safetensors.numpy", reason="needs the safetensors package")
+    assert equal(numpy.load_file(path), TENSORS)
+
+
+@pytest.fixture
+def least(tmp_path):
+    """A checkpoint with as short a header as there can be, and where its tensors begin."""
+    path = tmp_path / "least"
+    manifest = {**MANIFEST, "classes": [], "num_classes": 1}
+    manifest |= {key: {} for key in ("optimizer", "schedule", "random", "settings")}
+    tensors = {"w": np.ones(1, np.float32), "optimizer.m.w": np.zeros(1, np.float32)}
+    save(path, tensors=tensors, manifest=manifest)
+    return path, 8 + int.from_bytes(path.read_bytes()[:8], "little")
+
+
+def refusal(read, path):
+    """Return the words with which a file is refused."""
+    with pytest.raises(MinialexError) as caught:
+        read(path)
+    return str(caught.value)
+
+
+def test_every_flipped_bit_is_noticed(least):
+    """Of the header and of the tensors, and by whoever takes a checkpoint for weights alone."""
+    path, start = least
+    content = path.read_bytes()
+    assert len(content) == start + 8
+    with path.open("r+b", buffering=0) as file:
+        for bit in range(8 * len(content)):
+            at, changed = bit // 8, content[bit // 8] ^ 1 << bit % 8
+            file.seek(at)
+            file.write(bytes([changed]))
+            words = refusal(load, path)
+            assert str(path) in words
+            assert "\n" not in words
+            if at < start:
+                assert "\n" not in refusal(load_weights, path)
+            file.seek(at)
+            file.write(content[at : at + 1])
+    assert load(path).weights["w"].tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"num_classes\\":1', b'"num_classes\\":2'),
+        (b'"dtype":"F32"', b'"dtype":"I32"'),
+        (b'"w":', b'"v":'),
+    ],
+)
+def test_a_header_that_was_edited_is_noticed(least, old, new):
+    path, start = least
+    header, tensors = path.read_bytes()[:start], path.read_bytes()[start:]
+    assert old in header
+    path.write_bytes(header.replace(old, new) + tensors)
+    assert "damaged" in refusal(load, path)
 
 
 @pytest.mark.parametrize("value", [float("nan"), {1, 2}, np.float32(1), object()])
