@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,7 +55,7 @@ class Digits:
     Raises
     ------
     MinialexError
-        If scikit-learn, which brings the data, is not installed.
+        If scikit-learn, which brings the data, is not installed, or its file is damaged.
     """
 
     def __init__(self) -> None:
@@ -145,4 +146,7 @@ def _table() -> npt.NDArray[np.int64]:
     path = Path(folder, "datasets", "data", "digits.csv.gz")
     if not folder or not path.exists():
         raise MinialexError("the built-in digits come with scikit-learn: pip install scikit-learn")
-    return np.loadtxt(path, delimiter=",", dtype=np.int64)
+    try:
+        return np.loadtxt(path, delimiter=",", dtype=np.int64)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise MinialexError(f"cannot read {path}: install scikit-learn again") from error

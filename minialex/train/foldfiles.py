@@ -1,12 +1,19 @@
-"""What cross-validation leaves behind: its plan, and a record of each fold."""
+"""What cross-validation leaves behind: its plan, and a record of each fold.
+
+Both are JSON with a checksum, ``crc32``, of all that they say: whoever goes on with the folds
+takes their figures from there.
+"""
 
 from __future__ import annotations
 
 import json
 import math
+import zlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from signal import Signals
+from typing import Any
 
 import numpy as np
 
@@ -99,8 +106,7 @@ def fold_folder(out: Path, fold: int) -> Path:
 
 def write_plan(out: Path, settings: Settings, k: int) -> None:
     """Write what the cross-validation in a folder is of, for whoever goes on with it."""
-    table = {"k": k, "settings": settings.to_json()}
-    atomic_write(out / PLAN, (json.dumps(table, indent=1) + "\n").encode())
+    atomic_write(out / PLAN, _checked({"k": k, "settings": settings.to_json()}))
 
 
 def read_plan(out: str | Path) -> tuple[Settings, int]:
@@ -113,7 +119,7 @@ def read_plan(out: str | Path) -> tuple[Settings, int]:
     """
     path = Path(out) / PLAN
     try:
-        table = json.loads(path.read_bytes())
+        table = _read(path)
         settings, k = Settings.from_json({**table["settings"], "out": str(out)}), int(table["k"])
     except OSError as error:
         raise MinialexError(
@@ -141,17 +147,40 @@ def read_record(out: Path, fold: int) -> FoldRecord | None:
     """Return the record of a fold; None if it is not done."""
     path = fold_folder(out, fold) / FOLD
     try:
-        return FoldRecord(**json.loads(path.read_bytes()))
+        record = FoldRecord(**_read(path))
+        if record.fold != fold:
+            raise ValueError(f"read_record: it is of fold {record.fold}")
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError) as error:
         raise MinialexError(f"{path} is damaged: remove it to judge its fold again") from error
+    return record
 
 
 def write_record(out: Path, record: FoldRecord) -> None:
     """Write the record of a fold that is done, whole or not at all."""
-    content = (json.dumps(asdict(record), indent=1) + "\n").encode()
-    atomic_write(fold_folder(out, record.fold) / FOLD, content)
+    atomic_write(fold_folder(out, record.fold) / FOLD, _checked(asdict(record)))
+
+
+def _checked(table: Mapping[str, Any]) -> bytes:
+    """Return a table as JSON, with a checksum of what it would be without."""
+    checksum = zlib.crc32(json.dumps(table).encode())
+    return (json.dumps({**table, "crc32": checksum}, indent=1) + "\n").encode()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return a table that `_checked` wrote; raise ValueError if it is not to the last byte."""
+    content = path.read_bytes()
+    try:
+        table = json.loads(content)
+    except RecursionError as error:
+        raise ValueError(f"{path} is nested too deeply") from error
+    if not isinstance(table, dict):
+        raise ValueError(f"{path} holds no table")
+    table.pop("crc32", None)
+    if _checked(table) != content:
+        raise ValueError(f"{path} has another checksum")
+    return table
 
 
 def record_of(

@@ -157,12 +157,24 @@ def versions() -> dict[str, str]:
 
 
 def read_places(folder: Path) -> dict[str, Any]:
-    """Return where and how the run in a folder was computed; empty if it does not say."""
+    """Return where and how the run in a folder was computed; empty if no file says so.
+
+    Raises
+    ------
+    MinialexError
+        If the file cannot be read.
+    """
+    path = folder / SETTINGS
     try:
-        table = json.loads((folder / SETTINGS).read_bytes())["settings"]
+        table = json.loads(path.read_bytes())["settings"]
         return {name: table[name] for name in PLACES if name in table}
-    except (OSError, ValueError, KeyError, TypeError):
+    except FileNotFoundError:
         return {}
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        raise MinialexError(
+            f"{path} is damaged: remove it, and give --device and --workers if they were not "
+            "the usual ones"
+        ) from error
 
 
 def _folder_of(path: Path) -> Path:

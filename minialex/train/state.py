@@ -218,6 +218,12 @@ def _check_same_images(saved: Checkpoint, data: Data) -> None:
             f"{saved.path} was trained on other classes: give the folder of images that it saw, "
             "or start a new run"
         )
+    folds = saved.manifest.get("fold"), list(data.fold or ())
+    if folds[0] != folds[1]:
+        what = [f"fold {fold[0]} of {fold[1]}" if fold else "a run without folds" for fold in folds]
+        raise MinialexError(
+            f"{saved.path} is of {what[0]}, not of {what[1]}: go on with it where it was trained"
+        )
     if then != now:
         raise MinialexError(
             f"{saved.path} was trained on other images ({_count(then)}; there are {_count(now)}): "

@@ -1,5 +1,7 @@
 import hashlib
+import importlib.util
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -67,6 +69,21 @@ def test_they_are_always_the_same(dataset):
 def test_without_scikit_learn_the_remedy_is_told(monkeypatch):
     monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MinialexError, match="pip install scikit-learn"):
+        Digits()
+
+
+@pytest.mark.parametrize("at", [0, 5000, -20, -3], ids=str)
+def test_a_damaged_file_is_noticed(tmp_path, monkeypatch, at):
+    """In its head, its content and its checksum."""
+    package = importlib.util.find_spec("sklearn").submodule_search_locations[0]
+    name = Path("datasets", "data", "digits.csv.gz")
+    content = bytearray((package / name).read_bytes())
+    content[at] ^= 1
+    (tmp_path / name).parent.mkdir(parents=True)
+    (tmp_path / name).write_bytes(content)
+    spec = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: spec)
+    with pytest.raises(MinialexError, match=r"cannot read .*digits\.csv\.gz: install scikit-learn"):
         Digits()
 
 

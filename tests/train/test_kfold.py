@@ -1,4 +1,5 @@
 import json
+import shutil
 import signal
 import sys
 
@@ -104,7 +105,9 @@ class TestFolds:
         out, _, folds = whole
         for record in folds.records:
             folder = fold_folder(out, record.fold)
-            assert FoldRecord(**json.loads((folder / "fold.json").read_text())) == record
+            table = json.loads((folder / "fold.json").read_text())
+            assert type(table.pop("crc32")) is int
+            assert FoldRecord(**table) == record == read_record(out, record.fold)
             assert out / record.checkpoint == folder / "last.safetensors"
         assert {p.name for p in out.iterdir()} == {"fold-1", "fold-2", "fold-3", "kfold.json"}
 
@@ -185,6 +188,38 @@ class TestGoingOn:
         (tmp_path / "fold-1" / "fold.json").write_text("{")
         with pytest.raises(MinialexError, match=r"fold\.json is damaged"):
             read_record(tmp_path, 1)
+
+    @pytest.mark.parametrize(
+        ("name", "read"),
+        [("fold-2/fold.json", lambda out: read_record(out, 2)), ("kfold.json", read_plan)],
+    )
+    def test_a_flipped_bit_of_any_byte_is_noticed(self, whole, tmp_path, name, read):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        original = (whole[0] / name).read_bytes()
+        for at in range(len(original)):
+            content = bytearray(original)
+            content[at] ^= 1 << at % 8
+            path.write_bytes(content)
+            with pytest.raises(MinialexError, match="is damaged") as caught:
+                read(tmp_path)
+            assert "\n" not in str(caught.value)
+        path.write_bytes(original)
+        read(tmp_path)
+
+    def test_what_is_nested_without_end_is_damaged(self, tmp_path):
+        (tmp_path / "kfold.json").write_text("[" * 100_000)
+        with pytest.raises(MinialexError, match=r"kfold\.json is damaged"):
+            read_plan(tmp_path)
+
+    @pytest.mark.parametrize("name", ["fold.json", "last.safetensors"])
+    def test_what_is_of_another_fold_is_refused(self, images, whole, tmp_path, name):
+        out = shutil.copytree(whole[0], tmp_path / "folds")
+        (out / "fold-1" / "fold.json").unlink()
+        shutil.copy(out / "fold-2" / name, out / "fold-1" / name)
+        message = {"fold.json": "is damaged: remove it", "last.safetensors": "is of fold 2 of 3"}
+        with pytest.raises(MinialexError, match=message[name]):
+            kfold(small(images, out=str(out)), K, resume=True)
 
 
 class TestRefusals:

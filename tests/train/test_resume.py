@@ -196,6 +196,17 @@ class TestRefusals:
         with pytest.raises(MinialexError, match="there is no checkpoint to go on from in"):
             resume(run)
 
+    def test_a_run_that_does_not_say_where_it_computed_goes_on(self, run, whole):
+        (run / "settings.json").unlink()
+        resume(run)
+        assert (run / "last.safetensors").read_bytes() == whole.checkpoint.read_bytes()
+
+    @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"settings": 3}', "[" * 100_000])
+    def test_damaged_settings_are_not_passed_over(self, run, text):
+        (run / "settings.json").write_text(text)
+        with pytest.raises(MinialexError, match=r"settings\.json is damaged: remove it, and give"):
+            resume(run)
+
     def test_a_truncated_checkpoint_is_left_as_it_is(self, run):
         path = run / "last.safetensors"
         path.write_bytes(path.read_bytes()[:-100])
