@@ -87,9 +87,11 @@ class ConsoleReporter(Reporter):
             f"{plan.train_images:,} images to train on, {plan.val_images:,} held out, "
             f"{len(plan.classes)} classes, {s.image_size}x{s.image_size} pixels"
         )
+        total = s.epochs * plan.batches
+        warmup = f", after a warm-up of {s.warmup} of {total} batches" if s.warmup else ""
         say(
             f"{s.epochs} epochs of {plan.batches} batches of {s.batch_size}, {s.optimizer} at "
-            f"{s.lr:g} ({s.schedule}), seed {s.seed}; everything goes to {plan.folder}"
+            f"{s.lr:g} ({s.schedule}{warmup}), seed {s.seed}; everything goes to {plan.folder}"
         )
         if plan.epoch or plan.batch:
             say(f"going on in epoch {plan.epoch + 1} after batch {plan.batch}")

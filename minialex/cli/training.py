@@ -14,6 +14,7 @@ from minialex.models import VARIANTS
 from minialex.optim import schedules
 from minialex.train.settings import (
     CLASS_WEIGHTS,
+    LONGEST_WARMUP,
     OPTIMIZERS,
     RECIPES,
     RESIZES,
@@ -33,7 +34,11 @@ SECTIONS: dict[str, dict[str, tuple[Any, str]]] = {
         "optimizer": (click.Choice(OPTIMIZERS), "How gradients become steps."),
         "lr": (float, "Learning rate."),
         "schedule": (click.Choice(schedules.NAMES), "How the learning rate changes."),
-        "warmup": (int, "Batches over which the learning rate rises from 0."),
+        "warmup": (
+            int,
+            "Batches over which the learning rate rises from 0.  "
+            f"[a tenth of the run, at most {LONGEST_WARMUP}; article: 0]",
+        ),
         "every": (int, "Batches between the steps of --schedule step."),
         "factor": (float, "What each of these multiplies the learning rate by."),
         "momentum": (float, "Of rmsprop and sgd."),
@@ -66,7 +71,7 @@ SECTIONS: dict[str, dict[str, tuple[Any, str]]] = {
     },
 }
 _FLAGS = {"variant": "network"}
-_UNSAID = {"image_size", "pretrained", "skip_bad"}
+_UNSAID = {"image_size", "pretrained", "skip_bad", "warmup"}
 
 
 def training_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from math import cos, pi
+from math import cos, inf, pi
+from numbers import Integral, Real
+from typing import Any
 
 Schedule = Callable[[int], float]
 """From the number of steps taken so far, 0 at the start, to the learning rate of the next."""
@@ -51,23 +53,44 @@ def make_schedule(
     lr : float
         The learning rate to start from, or after warming up.
     total : int
-        Steps in the whole run; "cosine" ends there.
+        Steps in the whole run, at least 1; "cosine" ends there.
     warmup : int
-        Steps over which the rate rises to `lr`.
+        Steps over which the rate rises to `lr`, from 0 to `total`.
     every, factor : int, float
-        "step" multiplies by `factor` after each `every` steps.
+        "step" multiplies by `factor`, above 0, after each `every` steps, at least 1.
 
     Raises
     ------
+    TypeError
+        If an argument is no number, or a number of steps not whole.
     ValueError
-        If there is no such schedule.
+        If there is no such schedule, or an argument is out of its range.
     """
+    _check_arguments(lr=lr, total=total, warmup=warmup, every=every, factor=factor)
     schedules: dict[str, Schedule] = {
         "constant": partial(constant, lr=lr),
         "step": partial(step_decay, lr=lr, every=every, factor=factor),
-        "cosine": partial(cosine, lr=lr, total=max(1, total)),
+        "cosine": partial(cosine, lr=lr, total=total),
         "article": partial(step_decay, lr=lr, every=256, factor=0.5),
     }
     if name not in schedules:
         raise ValueError(f"there is no schedule named {name!r}; there is: {', '.join(NAMES)}")
     return partial(warmed_up, after=schedules[name], warmup=warmup) if warmup else schedules[name]
+
+
+def _check_arguments(**given: Any) -> None:
+    for name, value in given.items():
+        rate = name in ("lr", "factor")
+        if not isinstance(value, Real if rate else Integral):
+            kind = "a number" if rate else "a whole number of steps"
+            raise TypeError(f"make_schedule: {name} is {value!r}: give {kind}")
+    ranges = {
+        "lr": (0 < given["lr"] < inf, "a finite number above 0"),
+        "total": (given["total"] >= 1, "at least 1 step"),
+        "warmup": (0 <= given["warmup"] <= given["total"], f"0 to {given['total']} steps (total)"),
+        "every": (given["every"] >= 1, "at least 1 step"),
+        "factor": (0 < given["factor"] < inf, "a finite number above 0"),
+    }
+    for name, (kept, remedy) in ranges.items():
+        if not kept:
+            raise ValueError(f"make_schedule: {name} is {given[name]!r}: give {remedy}")

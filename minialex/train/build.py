@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from minialex.optim import SGD, Adam, Optimizer, RMSprop, Schedule, make_schedul
 from minialex.train.memory import check_memory
 from minialex.train.pretrained import fit_weights, load_weights, replacement_note
 from minialex.train.report import Reporter
-from minialex.train.settings import DIGITS, Settings
+from minialex.train.settings import DIGITS, LONGEST_WARMUP, Settings
 
 SPLIT_SEED = 0
 """What is held out depends on the images alone: runs of any seed are judged on the same ones."""
@@ -222,13 +222,32 @@ def make_optimizer(settings: Settings, model: AlexNet) -> Optimizer:
         ) from error
 
 
+def fit_warmup(settings: Settings, batches: int) -> Settings:
+    """Return the settings with a warm-up for a run of so many batches per epoch.
+
+    Raises
+    ------
+    MinialexError
+        If they ask for one that is longer than the run.
+    """
+    total = settings.epochs * batches
+    if settings.warmup is None:
+        return replace(settings, warmup=min(LONGEST_WARMUP, total // 10))
+    if settings.warmup > total:
+        raise MinialexError(
+            f"warmup is {settings.warmup} batches, but the run has {total} ({settings.epochs} "
+            f"epochs of {batches}): give a shorter warmup, or more epochs"
+        )
+    return settings
+
+
 def run_schedule(settings: Settings, batches: int) -> Schedule:
-    """Return the schedule that the settings name, for a run of so many batches an epoch."""
+    """Return the schedule that settings from `fit_warmup` name, for so many batches per epoch."""
     return make_schedule(
         settings.schedule,
         lr=settings.lr,
         total=settings.epochs * batches,
-        warmup=settings.warmup,
+        warmup=settings.warmup or 0,
         every=settings.every,
         factor=settings.factor,
     )

@@ -75,7 +75,8 @@ class Trainer:
     ------
     MinialexError
         If the device is not there, the network does not fit into its memory, pretrained weights
-        do not fit the network, or the checkpoint is of another run.
+        do not fit the network, the warm-up is longer than the run, or the checkpoint is of
+        another run.
     """
 
     def __init__(
@@ -87,15 +88,16 @@ class Trainer:
         saved: Checkpoint | None = None,
         marker: Path | None = None,
     ) -> None:
-        self.settings, self.data, self.folder, self.marker = settings, data, folder, marker
         self.device = arrays.device(settings.device)
+        self.loader = build.training_loader(settings, data.train, self.device)
+        settings = build.fit_warmup(settings, len(self.loader))
+        self.settings, self.data, self.folder, self.marker = settings, data, folder, marker
         self.notes: list[str] = []
         # a run that goes on has its weights in the checkpoint
         first = settings if saved is None else replace(settings, pretrained=None)
         classes = len(data.train.classes)
         self.model = build.make_model(first, classes, self.device, self.notes.append)
         self.optimizer = build.make_optimizer(settings, self.model)
-        self.loader = build.training_loader(settings, data.train, self.device)
         self.val_loader = build.judging_loader(settings, data.val, self.device)
         self.schedule = build.run_schedule(settings, len(self.loader))
         self.weights = build.loss_weights(settings, data.train, self.device)

@@ -32,6 +32,9 @@ OPTIMIZERS = "rmsprop", "sgd", "adam"
 CLASS_WEIGHTS = "none", "balanced"
 RESIZES = "stretch", "crop"
 
+LONGEST_WARMUP = 200
+"""In batches: 2 / (1 - alpha) at RMSprop's alpha of 0.99, the rule of Ma and Yarats (2019)."""
+
 PLACES = frozenset({"out", "device", "workers", "log_every", "save_minutes"})
 """Settings that say where and how a run is computed, not what: they may change when it goes on."""
 
@@ -57,8 +60,9 @@ class Settings:
     momentum, weight_decay, alpha, eps : float
         The optimizer's numbers; each optimizer takes those it has.
     schedule : "constant", "step", "cosine" or "article"
-    warmup : int
-        Batches over which the learning rate rises to `lr`.
+    warmup : int or None
+        Batches over which the learning rate rises to `lr`. None leaves it to the length of the
+        run, which then notes the number: a tenth, at most `LONGEST_WARMUP`.
     every, factor : int, float
         Schedule "step" multiplies by `factor` after each `every` batches.
     label_smoothing : float
@@ -109,7 +113,7 @@ class Settings:
     alpha: float = 0.99
     eps: float = 1e-8
     schedule: str = "constant"
-    warmup: int = 0
+    warmup: int | None = 0
     every: int = 256
     factor: float = 0.5
     label_smoothing: float = 0.0
@@ -137,7 +141,7 @@ class Settings:
         for name, kind in _KINDS.items():
             object.__setattr__(self, name, _of_kind(name, kind, getattr(self, name)))
         for name, (kept, remedy) in _RULES.items():
-            if not kept(getattr(self, name)):
+            if getattr(self, name) is not None and not kept(getattr(self, name)):
                 raise MinialexError(f"{name} is {getattr(self, name)!r}: give {remedy}")
 
     def to_json(self) -> dict[str, Any]:
@@ -269,13 +273,13 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "eps": 0.03,
             "label_smoothing": 0.1,
             "schedule": "cosine",
-            "warmup": 45,
+            "warmup": None,
             "dropout": 0.2,
             "crop": 0.7,
             "aspect": 1.25,
             "flip": 0.0,
         },
-        "images": {"eps": 0.03, "schedule": "cosine", "warmup": 200},
+        "images": {"eps": 0.03, "schedule": "cosine", "warmup": None},
         "article": {"lr": 0.01, "schedule": "article"},
     }
 )

@@ -47,6 +47,21 @@ def test_train_writes_its_folder_and_prints_the_articles_lines(minialex, photos)
     assert all(set(r) == wanted for r in records)
 
 
+@pytest.mark.parametrize(
+    ("options", "batches"), [(("--epochs", "4"), "1 of 12"), (("--warmup", "2"), "2 of 3")], ids=str
+)
+def test_train_says_over_how_many_batches_the_rate_rises(minialex, photos, options, batches):
+    answer = minialex("train", photos, *TINY, *options, "--stop-after", "1")
+    said = f"rmsprop at 0.001 (cosine, after a warm-up of {batches} batches), seed 0"
+    assert said in " ".join(answer.out.split())
+
+
+def test_train_refuses_a_warm_up_that_is_longer_than_the_run(minialex, photos):
+    answer = minialex("train", photos, *TINY, "--warmup", "4")
+    assert (answer.status, answer.err.count("\n")) == (2, 1)
+    assert "warmup is 4 batches, but the run has 3 (1 epochs of 3)" in answer.err
+
+
 def test_a_second_run_gets_a_folder_of_its_own(minialex, photos):
     minialex("train", photos, *TINY)
     minialex("train", photos, *TINY)

@@ -1,0 +1,114 @@
+"""The learning rate of short runs rises within them, and the run says over how many batches."""
+
+import json
+import signal
+from dataclasses import replace
+from math import cos, pi
+
+import pytest
+
+from minialex.errors import MinialexError
+from minialex.train import checkpoint, resume, train
+from minialex.train.build import fit_warmup
+from minialex.train.kfold import kfold
+from minialex.train.metrics import read_metrics
+from minialex.train.settings import make_settings
+from tests.train.small import Listener, checkpoints, kill, small, write_images
+
+
+@pytest.fixture(autouse=True)
+def no_curves(monkeypatch):
+    """Leave out the picture, which takes longer than these runs."""
+    monkeypatch.setattr("minialex.train.runs.draw_curves", lambda *_: None)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """24 images to train on and 6 held out."""
+    return write_images(tmp_path_factory.mktemp("data") / "images")
+
+
+def recipes(images, out, **options):
+    """Return settings of a small run that leave the warm-up to its recipe."""
+    warmup = make_settings("images", data="photos").warmup
+    settings = small(images, out=str(out), batch_size=12, **options)
+    return replace(settings, warmup=warmup)
+
+
+@pytest.fixture(scope="module")
+def whole(images, tmp_path_factory):
+    """A run of 10 epochs of 2 batches that nobody stopped."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    return train(recipes(images, out, epochs=10, lr=1e-3, log_every=1))
+
+
+def test_the_rates_of_a_short_run(whole):
+    """Up to the last batch of the warm-up, the 2nd of 20; in the middle; at the end."""
+    rates = {r.step: r.lr for r in read_metrics(whole.folder)}
+    steps = [1, 2, 3, 11, 20]
+    cosine = [1e-3 * (1 + cos(pi * (step - 1) / 20)) / 2 for step in steps]
+    expected = [cosine[0] / 2, *cosine[1:]]
+    assert [rates[step] for step in steps] == pytest.approx(expected)
+    assert expected == pytest.approx([5e-4, 9.938e-4, 9.755e-4, 5e-4, 6.2e-6], rel=1e-2)
+    assert max(rates.values()) == rates[2]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "epochs", "batches", "warmup"),
+    [
+        ("images", 2, 30, 6),
+        ("images", 50, 39, 195),
+        ("images", 50, 40, 200),
+        ("images", 50, 40_000, 200),
+        ("images", 1, 9, 0),
+        ("digits", 1, 45, 4),
+        ("article", 50, 40, 0),
+    ],
+)
+def test_a_recipe_warms_up_over_a_tenth_of_the_run_and_at_most_200(recipe, epochs, batches, warmup):
+    settings = make_settings(recipe, data="photos", epochs=epochs)
+    assert fit_warmup(settings, batches) == settings.but(warmup=warmup)
+
+
+def test_what_is_given_is_taken_up_to_the_length_of_the_run():
+    for given in (0, 7, 60):
+        settings = make_settings(data="photos", epochs=2, warmup=given)
+        assert fit_warmup(settings, 30) == settings
+    with pytest.raises(MinialexError, match=r"^warmup is 60 batches, but the run has 58 .2 epochs"):
+        fit_warmup(settings, 29)
+
+
+def test_one_that_is_longer_than_the_run_leaves_nothing(images, tmp_path):
+    with pytest.raises(MinialexError, match=r"warmup is 11 .* has 10 \(2 epochs of 5\): give"):
+        train(small(images, out=str(tmp_path / "run"), warmup=11))
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_run_notes_it(whole):
+    settings = json.loads((whole.folder / "settings.json").read_text())["settings"]
+    manifest = checkpoint.load(whole.checkpoint).manifest
+    assert settings["warmup"] == manifest["settings"]["warmup"] == manifest["schedule"]["warmup"]
+    assert settings["warmup"] == 2
+
+
+def test_a_run_that_goes_on_ends_with_the_same_bytes(images, whole, tmp_path):
+    settings = recipes(images, tmp_path / "run", epochs=10, lr=1e-3, log_every=1)
+    train(settings, Listener(("batch", 1), kill(signal.SIGINT)))
+    resume(tmp_path / "run")
+    assert checkpoints(tmp_path / "run") == checkpoints(whole.folder)
+
+
+def test_one_that_gets_more_epochs_keeps_its_warm_up(images, tmp_path):
+    settings = recipes(images, tmp_path / "run", epochs=5, log_every=1, schedule="constant")
+    train(settings, stop_after=1)
+    # a tenth of 15 epochs of 2 batches would be 3
+    outcome = resume(tmp_path / "run", epochs=15, stop_after=2)
+    rates = {r.step: r.lr for r in read_metrics(outcome.folder)}
+    assert rates == {1: settings.lr, 2: settings.lr, 3: settings.lr}
+
+
+def test_folds_have_fewer_batches(images, tmp_path):
+    settings = replace(recipes(images, tmp_path / "folds", epochs=10), batch_size=15)
+    record, _ = kfold(settings, 2).records
+    saved = checkpoint.load(tmp_path / "folds" / record.checkpoint).manifest
+    assert (saved["place"]["step"], saved["settings"]["warmup"]) == (10, 1)
