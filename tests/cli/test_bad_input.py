@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from minialex.nn import Conv2d
+from minialex.train.tensorfile import read_tensors, write_tensors
 from tests.cli.conftest import TINY
 from tests.train.small import write_images
 
@@ -99,18 +100,25 @@ def test_a_checkpoint_of_another_model(minialex, run_folder):
 
 def test_a_checkpoint_of_a_newer_format(minialex, run_folder):
     path = run_folder / "best.safetensors"
-    data = path.read_bytes()
-    # 8 bytes of length, then JSON, then the tensors
-    (length,) = struct.unpack("<Q", data[:8])
-    header = json.loads(data[8 : 8 + length])
-    manifest = json.loads(header["__metadata__"]["minialex"])
+    tensors, metadata = read_tensors(path)
+    manifest = json.loads(metadata["minialex"])
     manifest["format"] += 1
-    header["__metadata__"]["minialex"] = json.dumps(manifest)
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    path.unlink()
-    path.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + length :])
+    tensors = {name: x.copy() for name, x in tensors.items()}
+    write_tensors(path, tensors, {**metadata, "minialex": json.dumps(manifest)})
     refused(minialex("predict", run_folder, "."), path, "upgrade minialex")
+
+
+def test_a_checkpoint_whose_manifest_was_altered(minialex, run_folder):
+    for name, *words in (("last", "train", "--resume"), ("best", "evaluate"), ("best", "predict")):
+        path = run_folder / f"{name}.safetensors"
+        content = path.read_bytes()
+        altered = content.replace(rb"\"epoch\":1", rb"\"epoch\":0")
+        assert altered != content
+        path.unlink()
+        path.write_bytes(altered)
+        pictures = ["."] if "predict" in words else []
+        refused(minialex(*words, run_folder, *pictures), path, "checksum of its header")
+        path.write_bytes(content)
 
 
 class Harm:
