@@ -59,8 +59,8 @@ TRANSFORM = 70
 SMALL = 1_000_000
 """Up to how many multiplications BLAS has a quicker way to multiply narrow matrices."""
 
-ENOUGH = 16 << 20
-"""How many bytes of tiles make up for going once more through the gradient of the filters."""
+ENOUGH = 2
+"""Tiles of how many times the bytes of filters make up for one more addition to their gradient."""
 
 CACHE = 2 << 20
 """How many bytes of tiles a core makes, or undoes, at a time."""
@@ -130,15 +130,16 @@ class Winograd:
         self.B: Array
         self.A, self.G, self.B = map(xp.asarray, matrices(self.M, (s.KH, s.KW), str(dtype)))
 
-    def shares(self, least: int = 0) -> list[list[slice]]:
+    def shares(self, filters: int = 1) -> list[list[slice]]:
         """Return the blocks of images that are worked on together, a list for each worker.
 
-        The tiles of a block take about as many bytes as the filters: those of a larger one would
-        leave the cache, and for smaller ones filters would come from memory more often.
+        The tiles of a block take about as many bytes as the filters, or `filters` times as many:
+        those of a larger one would leave the cache, and for smaller ones filters would come from
+        memory more often.
         """
         s, each = self.s, TT * self.s.G * self.dtype.itemsize
         image = each * prod(self.tiles) * (s.C + s.O)
-        return shares(self.xp, s.N, image, max(least, each * s.C * s.O))
+        return shares(self.xp, s.N, image, filters * each * s.C * s.O)
 
     def filters(self, w: Array) -> Array:
         """Return the transformed filters (T T, G, C, D) of `w` (G, C, D, KH, KW)."""
@@ -299,7 +300,11 @@ def convolve(x: Array, w: Array, b: Array | None, at: Winograd, y: Array) -> Non
 def gradients(
     gy: Array, x: Array, w: Array, at: Winograd, gx: Array | None, gw: Array | None
 ) -> None:
-    """Write the gradients of the images and the filters, each where there is an array for it."""
+    """Write the gradients of the images and the filters, each where there is an array for it.
+
+    Blocks are the same whichever are wanted, and so are bits: the order in which BLAS adds up an
+    element of a product depends on how far it is from the edge of the matrix.
+    """
     s, xp = at.s, at.xp
     filters = at.filters(w.reshape(s.G, s.O, s.C, s.KH, s.KW)) if gx is not None else None
 
@@ -315,7 +320,7 @@ def gradients(
                 tiles.multiply(total, add=block is not blocks[0])
         return at.filter_gradient(total)
 
-    parts = threads.run(some, at.shares(0 if gw is None else ENOUGH))
+    parts = threads.run(some, at.shares(ENOUGH))
     if gw is not None:
         _add_up(parts, gw)
 

@@ -132,9 +132,16 @@ def test_an_honest_use_of_needs_and_out():
     ("spoil", "words"),
     [
         (lambda i, gy, n, o: honest(i, gy, True, o), "came too"),
-        (lambda i, gy, n, o: honest(i, gy, n and i == 0, o), "needed alone, is None"),
+        (lambda i, gy, n, o: honest(i, gy, n and i == 0, o), "needed, is None"),
         (lambda i, gy, n, o: honest(i, gy, n, None), "is not the array that `out` gave"),
-        (lambda i, gy, n, o: o if o is not None else honest(i, gy, n, o), "differs from that"),
+        (
+            lambda i, gy, n, o: o if o is not None else honest(i, gy, n, o),
+            "other bits than without",
+        ),
+        (
+            lambda i, gy, n, o: honest(i, gy if o is None else np.nextafter(gy, 9), n, o),
+            "other bits than without",
+        ),
     ],
 )
 def test_dishonest_uses_of_needs_and_out(spoil, words):
@@ -142,9 +149,16 @@ def test_dishonest_uses_of_needs_and_out(spoil, words):
     assert any(words in line for line in found), found
 
 
-def test_a_gradient_that_differs_when_needed_alone():
-    def back(gy, saved, *, needs):
-        both = all(needs)
-        return tuple(gy * (1 if both else 1.001) if n else None for n in needs)
+@pytest.mark.parametrize("wanted", [1, 2])
+def test_a_gradient_that_has_other_bits_where_fewer_are_needed(wanted):
+    honest_backward = OPS["linear"].implementations["array"].backward
 
-    assert any("needed alone, differs" in line for line in broken_contract("add", back))
+    def back(gy, saved, *, needs):
+        grads = honest_backward(gy, saved, needs=needs)
+        if sum(needs) != wanted:
+            return grads
+        return tuple(None if g is None else np.nextafter(g, 9) for g in grads)
+
+    found = broken_contract("linear", back)
+    assert len(found) == 3 * wanted, found
+    assert all("has other bits than where all are" in line for line in found)

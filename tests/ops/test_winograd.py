@@ -106,7 +106,7 @@ def test_it_agrees_with_array(data):
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
-@pytest.mark.parametrize("room", [1, 100_000, 1 << 30])
+@pytest.mark.parametrize("room", [1, 20, 1 << 30])
 def test_images_in_blocks_of_any_size_on_any_number_of_cores(
     cores, normal, monkeypatch, room, number
 ):
@@ -161,8 +161,10 @@ def test_what_is_not_finite_spoils_its_tile_and_no_more(normal, bad):
     np.testing.assert_allclose(gx, right_gx, rtol=0, atol=1e-11)
 
 
-def test_a_frozen_layer_gets_no_gradient(normal):
-    x, w, b, gy = normal(9, 3, 10, 10), normal(4, 3, 3, 3), normal(4), normal(9, 4, 10, 10)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_frozen_layer_gets_no_gradient(normal, dtype):
+    shapes = (9, 3, 10, 10), (4, 3, 3, 3), (4,), (9, 4, 10, 10)
+    x, w, b, gy = (normal(*shape, dtype=dtype) for shape in shapes)
     params = ONE | {"padding": (1, 1), "groups": 1}
     _, saved = WINOGRAD.forward(x, w, b, **params)
     whole = WINOGRAD.backward(gy, saved, **params)
