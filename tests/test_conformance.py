@@ -118,6 +118,7 @@ def test_kernels_read_no_vector_where_none_begins(name, case):
             assert row.verdict is Verdict.PASS, str(row)
 
 
+@pytest.mark.equal_bits
 @pytest.mark.parametrize(("name", "case", "where"), GRID)
 def test_contract(name, case, where):
     with running(where):

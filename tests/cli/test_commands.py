@@ -68,6 +68,7 @@ def test_a_second_run_gets_a_folder_of_its_own(minialex, photos):
     assert sorted(p.name for p in Path("runs").iterdir()) == ["photos", "photos-2"]
 
 
+@pytest.mark.equal_bits
 def test_equal_seeds_give_equal_checkpoints(minialex, photos):
     for out in "a", "b":
         minialex("train", photos, *TINY, "--out", out)

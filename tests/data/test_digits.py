@@ -61,6 +61,7 @@ def test_a_drawing_is_the_right_way_up():
     assert columns.min() > 39
 
 
+@pytest.mark.equal_bits
 def test_they_are_always_the_same(dataset):
     drawn = np.stack([dataset.load(index).pixels() for index in range(100)])
     assert hashlib.sha256(drawn.tobytes()).hexdigest()[:12] == "1d85ad4efd88"

@@ -53,6 +53,7 @@ def test_both_ways_to_the_data_gradient_agree(normal, stride, padding, dilation,
     np.testing.assert_allclose(rows, patches, rtol=1e-11, atol=1e-11)
 
 
+@pytest.mark.equal_bits
 @pytest.mark.parametrize("number", [1, 2])
 def test_the_same_from_run_to_run(cores, normal, number):
     cores(number)
@@ -97,6 +98,7 @@ def test_temporary_memory_is_far_below_the_patches_of_a_batch(cores, normal, mon
         assert peak < whole / 4
 
 
+@pytest.mark.equal_bits
 def test_a_gradient_may_be_written_to_any_kind_of_array(normal):
     x, w, b, gy = normal(2, 3, 5, 5), normal(4, 3, 3, 3), normal(4), normal(2, 4, 5, 5)
     homes = [np.full((*a.shape, 2), np.nan)[..., 0] for a in (x, w, b)]
@@ -107,6 +109,7 @@ def test_a_gradient_may_be_written_to_any_kind_of_array(normal):
         np.testing.assert_array_equal(a, c)
 
 
+@pytest.mark.equal_bits
 def test_convolve_writes_where_it_is_told(normal):
     x, w = normal(2, 3, 6, 6), normal(5, 3, 3, 3)
     sizes = _patches.Sizes.of(x, w, (1, 1), (0, 0), (1, 1), 1)

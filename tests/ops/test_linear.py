@@ -30,6 +30,7 @@ def test_few_rows_whose_weights_are_taken_tile_by_tile(cores, normal, rows, I, O
     np.testing.assert_allclose(gx, gy @ w, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.equal_bits
 def test_the_same_from_run_to_run(cores, normal):
     cores(2)
     x, w, gy = (normal(*s, dtype="float32") for s in [(32, 512), (300, 512), (32, 300)])

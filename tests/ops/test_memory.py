@@ -149,6 +149,7 @@ def test_threads_take_and_give_back_at_once(pool):
     assert not failures
 
 
+@pytest.mark.equal_bits
 def test_training_is_the_same_in_memory_that_was_used_before(pool, monkeypatch):
     rng = np.random.default_rng(0)
     x, targets = rng.standard_normal((4, 3, 64, 64), np.float32), np.arange(4)

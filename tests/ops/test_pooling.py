@@ -88,6 +88,7 @@ def test_a_gradient_that_is_not_finite_goes_to_the_winner_alone(normal, dtype, v
     np.testing.assert_array_equal(gx[won], value)
 
 
+@pytest.mark.equal_bits
 def test_the_same_from_run_to_run_and_for_any_number_of_cores(cores, normal):
     x, gy = normal(5, 6, 13, 13, dtype="float32"), normal(5, 6, 6, 6, dtype="float32")
 

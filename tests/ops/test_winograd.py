@@ -65,6 +65,7 @@ def test_auto_takes_it_where_it_saves_a_third(case, expected):
     assert pays(case) is expected
 
 
+@pytest.mark.equal_bits
 @pytest.mark.parametrize(("C", "taken"), [(256, WINOGRAD), (4, ARRAY)])
 def test_auto_does_as_the_one_it_takes(normal, C, taken):
     arrays = normal(8, C, 13, 13), normal(C, C, 3, 3), normal(C), normal(8, C, 13, 13)
@@ -75,6 +76,7 @@ def test_auto_does_as_the_one_it_takes(normal, C, taken):
     assert tried[0].tobytes() != other[0].tobytes()
 
 
+@pytest.mark.equal_bits
 def test_what_cannot_be_done_by_tiles_is_computed_as_array_does(normal):
     arrays = normal(2, 3, 9, 9), normal(4, 3, 3, 3), normal(4), normal(2, 4, 5, 5)
     params = {"stride": (2, 2), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
@@ -120,6 +122,7 @@ def test_images_in_blocks_of_any_size_on_any_number_of_cores(
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-11 * np.abs(b).max())
 
 
+@pytest.mark.equal_bits
 def test_the_same_from_run_to_run(cores, normal):
     cores(2)
     shapes = [(5, 16, 13, 13), (24, 16, 3, 3), (24,), (5, 24, 13, 13)]
@@ -161,6 +164,7 @@ def test_what_is_not_finite_spoils_its_tile_and_no_more(normal, bad):
     np.testing.assert_allclose(gx, right_gx, rtol=0, atol=1e-11)
 
 
+@pytest.mark.equal_bits
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_frozen_layer_gets_no_gradient(normal, dtype):
     shapes = (9, 3, 10, 10), (4, 3, 3, 3), (4,), (9, 4, 10, 10)

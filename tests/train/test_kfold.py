@@ -242,6 +242,7 @@ class TestRefusals:
 
 
 class TestAtOnce:
+    @pytest.mark.equal_bits
     def test_the_same_bytes_as_one_after_the_other(self, images, whole, tmp_path):
         out, listener = tmp_path / "folds", Listener()
         folds = kfold(small(images, out=str(out)), K, jobs=2, reporter=listener)

@@ -79,6 +79,7 @@ class TestAgainstTheArticlesLoop:
         wanted = ["[%d, %5d] loss: %.3f" % (*at, sum(two) / 2) for at, two in means.items()]  # noqa: UP031
         assert listener.of("line") == wanted
 
+    @pytest.mark.equal_bits
     def test_the_weights_to_the_last_bit(self, finished, plain):
         saved = checkpoint.load(finished[2].checkpoint, weights_only=True).weights
         for name, x in plain[0].state_dict().items():
@@ -246,6 +247,7 @@ class TestSettingsTakeEffect:
         name = "features.0.weight"
         assert not np.array_equal(usual.weights[name], other.weights[name])
 
+    @pytest.mark.equal_bits
     def test_the_same_settings_give_the_same_bytes(self, images, tmp_path, usual):
         again = one_epoch(images, tmp_path / "run")
         assert again.path.read_bytes() == usual.path.read_bytes()

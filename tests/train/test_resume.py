@@ -61,6 +61,7 @@ def test_stopped_once(images, tmp_path, whole, moment):
     assert_same_end(tmp_path / "run", whole)
 
 
+@pytest.mark.equal_bits
 def test_stopped_after_every_batch(images, tmp_path, whole):
     stop = kill(signal.SIGTERM)
     outcome = train(small(images, out=str(tmp_path / "run")), Listener(("batch", 1), stop))
@@ -125,6 +126,7 @@ def test_the_folder_may_move(images, tmp_path, whole):
     assert_same_end(moved, whole)
 
 
+@pytest.mark.equal_bits
 def test_every_kind_of_state_goes_on(images, tmp_path):
     """Other optimizers, and all that draws random numbers."""
     for optimizer in ("sgd", "adam"):
@@ -145,6 +147,7 @@ class TestMoreEpochs:
         assert [what[0] for what in listener.heard] == ["opened", "started"]
         assert_same_end(tmp_path / "run", whole)
 
+    @pytest.mark.equal_bits
     def test_but_can_have_more(self, images, tmp_path):
         short, long = tmp_path / "short", tmp_path / "long"
         train(small(images, out=str(short), epochs=1, schedule="constant"))
