@@ -52,10 +52,14 @@ class Pending:
     shape : tuple of int
     write : ``write(rows, out)``
         Writes some rows, a slice of the first axis, to an array of their shape.
+    unit : int
+        A slice that begins and ends at multiples of so many rows, or at the last row, has the bits
+        of those rows of the whole; any other slice may differ by rounding.
     """
 
     shape: tuple[int, ...]
     write: Callable[[slice, Array], None]
+    unit: int = 1
 
 
 class Leaf(Protocol):

@@ -76,12 +76,22 @@ def _worth_deferring(xp: Any, gy: Array, x: Array) -> bool:
 
 
 def _deferred(gy: Array, x: Array) -> Pending:
-    """Return the gradient of the weights, to be computed when it is used."""
+    """Return the gradient of the weights, to be computed when it is used.
+
+    It is the same products of a few features each, whether somebody looks at the whole or an
+    optimizer takes it in rows: bits of a larger product would differ.
+    """
 
     def write(features: slice, out: Array) -> None:
-        _weight_gradient(gy[:, features], x, out)
+        rows = range(gy.shape[1])[features]
 
-    return Pending((gy.shape[1], x.shape[1]), write)
+        def some(lo: int) -> None:
+            hi = min(lo + _UNIT, rows.stop)
+            _weight_gradient(gy[:, lo:hi], x, out[lo - rows.start : hi - rows.start])
+
+        threads.run(some, rows[::_UNIT])
+
+    return Pending((gy.shape[1], x.shape[1]), write, unit=_UNIT)
 
 
 def _data_gradient(gy: Array, w: Array) -> Array:
@@ -142,6 +152,9 @@ _MANY = 1 << 16
 
 _COLUMNS, _TILE = 32, (64, 256)
 """How many columns are few, and how much of the weights is multiplied by them at a time."""
+
+_UNIT = 64
+"""How many features' weights a deferred gradient is computed of at a time."""
 
 _FEW = 64
 """Of how many rows the gradient of the weights, which is written more than once, is the bulk."""

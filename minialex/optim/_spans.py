@@ -42,12 +42,18 @@ def in_blocks(update: Update) -> Update:
         block, parts = (BLOCK, threads.cores()) if on_cpu else (p.size, 1)
         if isinstance(g, Pending):
             some = partial(_rows, update, p, g, state, numbers)
-            threads.run(some, threads.chunks(g.shape[0], parts))
+            threads.run(some, _units(g, threads.chunks(-(-g.shape[0] // g.unit), parts)))
         else:
             some = partial(_blocks, update, [p, g, *state], numbers, block)
             threads.run(some, threads.chunks(p.size, parts))
 
     return whole
+
+
+def _units(g: Pending, parts: list[slice]) -> list[slice]:
+    """Return the rows that some of the units of `g` are."""
+    unit, rows = g.unit, g.shape[0]
+    return [slice(part.start * unit, min(part.stop * unit, rows)) for part in parts]
 
 
 def _rows(
@@ -58,9 +64,9 @@ def _rows(
     numbers: dict[str, float],
     part: slice,
 ) -> None:
-    """Update one thread's rows; their gradient is computed some at a time."""
+    """Update one thread's rows; their gradient is computed some whole units at a time."""
     width = prod(g.shape[1:])
-    step = max(1, ROWS // width)
+    step = max(1, ROWS // (width * g.unit)) * g.unit
     computed = array_module(p).empty(step * width, p.dtype)
     for lo in range(part.start, part.stop, step):
         hi = min(lo + step, part.stop)

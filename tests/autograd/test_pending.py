@@ -142,6 +142,29 @@ def test_an_optimizer_takes_it_in_rows(monkeypatch, cores, name, block, rows, nu
         np.testing.assert_allclose(g, e, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.equal_bits
+@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("rows", "shape"), [(32, (1000, 777)), (32, (301, 1290)), (3, (70, 129)), (1, (150, 150))]
+)
+def test_to_look_at_it_changes_no_bit_of_a_step(cores, number, rows, shape):
+    cores(number)
+    rng = np.random.default_rng(0)
+    gy, x = (rng.standard_normal((rows, n), np.float32) for n in shape)
+
+    def stepped(look):
+        w = Tensor(np.ones(shape, np.float32), requires_grad=True)
+        optimizer = optim.SGD([w], lr=1)
+        backward(w, x, gy)
+        assert w.pending is not None
+        if look:
+            assert w.grad is w.grad_home
+        optimizer.step()
+        return w.data
+
+    np.testing.assert_array_equal(stepped(True), stepped(False))
+
+
 def test_a_kernel_gets_it_computed():
     with using(rmsprop="kernel", linear="array"), emulated():
         waited, got = trained("RMSprop", steps=2)
