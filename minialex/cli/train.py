@@ -67,7 +67,7 @@ def train(
     The run's folder holds last.safetensors and best.safetensors (checkpoints), metrics.jsonl,
     curves.png and settings.json, and TensorBoard events where tensorboardX is installed. Ctrl-C
     finishes the batch, saves and says how to go on; a resumed run ends with the very numbers of
-    one that was never stopped.
+    one that was never stopped, if it goes on with the same processor and number of cores.
 
     \b
     Examples:

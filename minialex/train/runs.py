@@ -76,6 +76,9 @@ def resume(
 ) -> Outcome:
     """Go on with the run in a folder, from its last checkpoint.
 
+    It ends with the bytes of a run that never stopped, on the same kind of processor and with as
+    many cores; elsewhere, with the same but for rounding.
+
     Parameters
     ----------
     folder : str or Path
