@@ -269,8 +269,9 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "digits": {
             "variant": "alexnet-mini",
-            "epochs": 8,
-            "eps": 0.03,
+            "epochs": 12,
+            "lr": 0.0003,
+            "eps": 0.003,
             "label_smoothing": 0.1,
             "schedule": "cosine",
             "warmup": None,
