@@ -64,18 +64,20 @@ def _check_architecture(source: Source, bound: Bound, have: int) -> None:
 
 
 def together(source: Source, signature: Signature, binding: dict[str, str]) -> list[str]:
-    """Return the instantiations to compile in one go with this one, itself first.
+    """Return the instantiations to compile in one go with this one, in the order of the text.
 
     Those are the kernels of the file with the same template parameters, as far as their text
-    declares these values for them: the other half of an op is asked for next.
+    declares these values for them: the other half of an op is asked for next. Whichever of them
+    is asked for first, they are the same, and so is what compilers keep.
     """
     parameters = [p.name for p in signature.template]
-    others = [
+    return [
         s.expression(binding)
         for s in signatures(source).values()
-        if s.name != signature.name
-        and [p.name for p in s.template] == parameters
-        and len(dict(s.instances)) == len(parameters)
-        and s.allows(binding)
+        if s.name == signature.name
+        or (
+            [p.name for p in s.template] == parameters
+            and len(dict(s.instances)) == len(parameters)
+            and s.allows(binding)
+        )
     ]
-    return [signature.expression(binding), *others]

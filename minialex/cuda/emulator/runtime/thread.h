@@ -1,5 +1,7 @@
 // thread.h -- one thread of the block that runs, and the line where it waits.
 #pragma once
+#include <string.h>
+
 #include "emu/runtime.h"
 #include "fibre.h"
 
@@ -12,6 +14,11 @@ struct Call {
     const char* what;
     const char* file;
     int line;
+
+    // The same name mostly is the same text, at the same address.
+    bool is(const Call& other) const {
+        return line == other.line && (what == other.what || !strcmp(what, other.what));
+    }
 };
 
 struct Thread {

@@ -289,7 +289,7 @@ inline Worker::Arrival Worker::arrive(unsigned mask, const void* value, size_t b
     if (found == meetings.end()) found = meetings.insert(meetings.end(), Meeting(mask));
     Meeting& meeting = *found;
     const Call& others = meeting.call;
-    if (meeting.arrived && (others.line != call.line || strcmp(others.what, call.what))) {
+    if (meeting.arrived && !others.is(call)) {
         Fault fault{};
         const int other = __builtin_ctz(meeting.arrived);
         place(fault.other, threads_[size_t(me.warp() * WARP + other)]);

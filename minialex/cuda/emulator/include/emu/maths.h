@@ -3,16 +3,11 @@
 // The fast ones (__expf and its like) are rougher on a GPU than here. Denormals stay as they are
 // here; CuPy compiles kernels with -ftz=true, which turns those of float to zero.
 #pragma once
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "emu/atomics.h"
-
-// NVRTC has none of these; a kernel takes infinity<T>() from common.cuh.
-#undef INFINITY
-#undef NAN
-#undef HUGE_VAL
+#include "emu/libm.h"
 
 // ---- fast and rounded forms ----------------------------------------------------------------------
 inline float __expf(float x) { return expf(x); }

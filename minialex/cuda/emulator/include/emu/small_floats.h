@@ -1,8 +1,7 @@
 // small_floats.h -- __half and __nv_bfloat16: 16 bits each, every operation rounded once.
 #pragma once
-#include <math.h>
-
 #include "emu/atomics.h"
+#include "emu/libm.h"
 
 namespace emu {
 

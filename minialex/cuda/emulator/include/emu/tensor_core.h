@@ -45,8 +45,9 @@ template <class Layout> EMU_QUIET void mma(float (&d)[4], const unsigned (&a)[4]
     const Fragments mine{{a[0], a[1], a[2], a[3]}, {b[0], b[1]}};
     const Lanes* lanes = meet(everybody, mine, what, emu_file, emu_line);
     const float4 before{d[0], d[1], d[2], d[3]};
+    const int me = emu_lane();
     for (int i = 0; i < 4; ++i) {
-        const int row = emu_lane() / 4 + i / 2 * 8, column = emu_lane() % 4 * 2 + i % 2;
+        const int row = me / 4 + i / 2 * 8, column = me % 4 * 2 + i % 2;
         double sum = d[i];
         for (int k = 0; k < K; ++k) {
             const int second = k / (K / 2);

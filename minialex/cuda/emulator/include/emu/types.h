@@ -17,7 +17,7 @@
 // In a watched build every access to memory calls a hook of the runtime. The emulator's own
 // functions must not; and a kernel must not be inlined into one of them, or it would go unwatched.
 #ifdef EMU_WATCHED
-#define EMU_QUIET __attribute__((no_sanitize("thread"), noinline))
+#define EMU_QUIET inline __attribute__((no_sanitize("thread"), noinline))
 #define __global__ __attribute__((noinline))
 #else
 #define EMU_QUIET inline
