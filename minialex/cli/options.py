@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 from rich import box
@@ -15,13 +15,18 @@ from rich.table import Table
 
 from minialex.models import VARIANTS
 
+
+def _console(stream: TextIO, **more: Any) -> Console:
+    """Return a console; what is no terminal gets no bars, even where FORCE_COLOR is set."""
+    terminal = None if stream.isatty() else False
+    return Console(highlight=False, markup=False, soft_wrap=True, force_terminal=terminal, **more)
+
+
 # a pipe has no width to fit into
-console = Console(
-    highlight=False, markup=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120
-)
+console = _console(sys.stdout, width=None if sys.stdout.isatty() else 120)
 """Results go here: standard output."""
 
-messages = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+messages = _console(sys.stderr, stderr=True)
 """Remarks go here, so that a pipe gets results alone."""
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]

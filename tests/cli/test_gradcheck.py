@@ -119,3 +119,13 @@ def test_a_reader_that_has_seen_enough():
         assert process.stdout.readline().startswith("op ")
         process.stdout.close()
         assert process.stderr.read() == ""
+
+
+@pytest.mark.parametrize("variable", ["FORCE_COLOR", "TTY_COMPATIBLE"])
+def test_a_pipe_gets_no_bar_where_colour_is_forced(monkeypatch, variable):
+    """As in continuous integration."""
+    monkeypatch.setenv(variable, "1")
+    words = [sys.executable, "-m", "minialex", "gradcheck", "--op", "reshape", "--json"]
+    answer = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert {json.loads(line)["op"] for line in answer.stdout.splitlines()} == {"reshape"}
+    assert answer.stderr == ""
