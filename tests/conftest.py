@@ -1,3 +1,4 @@
+import gc
 import importlib
 
 import numpy as np
@@ -6,9 +7,13 @@ from hypothesis import settings
 
 from minialex import arrays, memory, threads
 from minialex.autograd import OPS, ROUTINES
+from minialex.check.case import Case
 
 settings.register_profile("suite", deadline=None, derandomize=True, max_examples=25)
 settings.load_profile("suite")
+
+collect_ignore = ["campaigns"]
+"""Run where they are named: ``pytest tests/campaigns``."""
 
 
 @pytest.fixture(autouse=True)
@@ -61,9 +66,28 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(items):
+    bring_cases_together(items)
     if arrays.cuda_count():
         return
     skip = pytest.mark.skip(reason="no CUDA GPU that CuPy can use")
     for item in items:
         if item.get_closest_marker("gpu"):
             item.add_marker(skip)
+
+
+def bring_cases_together(items):
+    """Have all tests of a case follow its first: what is right for it is worked out once."""
+    first = {}
+    places = {item: first.setdefault(case_of(item), n) for n, item in enumerate(items)}
+    items.sort(key=places.__getitem__)
+
+
+def case_of(item):
+    """Return the module and the case that a test tries; the test itself where there is none."""
+    case = getattr(item, "callspec", None) and item.callspec.params.get("case")
+    return (item.path, case) if isinstance(case, Case) else item
+
+
+def pytest_collection_finish():
+    # What was collected stays until the end: looking through it for garbage only takes time.
+    gc.freeze()

@@ -79,6 +79,9 @@ class ndarray:  # noqa: N801 - CuPy's name
 
 def _refuse_repeats(a: np.ndarray[Any, Any], index: Any) -> None:
     """Refuse to write to an element several times: a GPU does so in any order."""
+    parts = index if isinstance(index, tuple) else (index,)
+    if not any(isinstance(part, np.ndarray | list) for part in parts):
+        return  # numbers and slices name each element once
     named = np.arange(a.size).reshape(a.shape)[index]
     if np.unique(named).size != np.size(named):
         raise ValueError("An element is written to several times, in an order that is not fixed.")

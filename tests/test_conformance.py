@@ -4,6 +4,7 @@ An op is tested because it exists: its name in `OPS` is enough. What it is tried
 ``minialex.check.cases``, what is right in ``minialex.reference``.
 """
 
+import collections
 import contextlib
 import math
 
@@ -34,9 +35,33 @@ KERNELS = {
 """Which implementations of each op are kernels: where no emulator is on, they do not run."""
 
 EVERY = [(name, case) for name in OPS for case in CASES.get(name, ())]
+
+
+def most_telling(name):
+    """Return the op's case with most inputs and rare parameters, then most sizes that differ."""
+    smooth = [case for case in CASES.get(name, ()) if case.answer is None]
+    often = collections.Counter(str(p) for case in smooth for p in case.params.items())
+
+    def tells(case):
+        shapes = [a.shape for a in case.draw(name) if a is not None]
+        rare = [p for p in case.params.items() if 2 * often[str(p)] < len(smooth)]
+        return len(shapes) + len(rare), len({n for shape in shapes for n in shape})
+
+    return max(smooth, key=tells, default=None)
+
+
+MOST_TELLING = {name: most_telling(name) for name in OPS}
+
+
+def marks(name, case, where="emulated"):
+    return (*WHERE[where], *([pytest.mark.quick] if case is MOST_TELLING[name] else []))
+
+
 GRID = [
-    pytest.param(name, case, where, id=f"{name}-{case.name}-{where}", marks=marks)
-    for where, marks in WHERE.items()
+    pytest.param(
+        name, case, where, id=f"{name}-{case.name}-{where}", marks=marks(name, case, where)
+    )
+    for where in WHERE
     for name, case in EVERY
     if where != "emulated" or OPS[name].kernel != "array"
 ]
@@ -47,7 +72,7 @@ SEVERAL = [
     and sum(not one.own_saved for one in OPS[param.values[0]].implementations.values()) > 1
 ]
 KERNEL_CASE = [
-    pytest.param(name, case, id=f"{name}-{case.name}")
+    pytest.param(name, case, id=f"{name}-{case.name}", marks=marks(name, case))
     for name, case in EVERY
     if OPS[name].kernel != "array"
 ]
@@ -67,6 +92,7 @@ def running(where):
     return emulated() if where == "emulated" else contextlib.nullcontext()
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("name", sorted(OPS))
 def test_every_op_has_cases_and_a_reference(name):
     assert CASES.get(name), f"op {name!r} has no cases in minialex/check/cases"

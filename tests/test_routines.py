@@ -39,6 +39,7 @@ GRID = [
 ]
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("name", NAMES)
 def test_every_routine_has_cases_a_definition_and_a_kernel(name):
     assert CASES.get(name), f"routine {name!r} has no cases in tests/routine_cases.py"
@@ -54,6 +55,7 @@ def test_every_case_belongs_to_a_routine():
         assert len({case.name for case in cases}) == len(cases)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(("name", "one", "where", "case"), GRID)
 def test_implementations_follow_the_definition(name, one, where, case):
     device = arrays.device("cuda" if where == "cuda" else "cpu")

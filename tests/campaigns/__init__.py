@@ -1,0 +1,1 @@
+"""What the suite tries a part of, whole: ``pytest tests/campaigns``, minutes, before a release."""
