@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -196,7 +195,6 @@ class Row:
 
     def record(self) -> dict[str, Any]:
         """Return the row as JSON has it."""
-        finding = self.worst
         return {
             "op": self.pair.op.name,
             "forward": self.pair.forward,
@@ -204,13 +202,9 @@ class Row:
             "dtype": str(self.pair.dtype),
             "device": str(self.pair.device),
             "case": self.case,
-            "verdict": str(self.verdict),
-            "what": finding.what,
-            # JSON has no infinity
-            "error": finding.error if math.isfinite(finding.error) else None,
-            "bound": finding.bound,
+            **self.worst.record(),
             "compared": self.compared,
-            "detail": list(finding.detail),
+            "left_out": sum(f.left_out for f in self.findings),
         }
 
     @property

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 
 class Verdict(StrEnum):
@@ -61,6 +63,19 @@ class Finding:
         if self.error == 0:
             return 0.0
         return self.error / self.bound if self.bound > 0 else float("inf")
+
+    def record(self) -> dict[str, Any]:
+        """Return the finding as JSON has it."""
+        return {
+            "verdict": str(self.verdict),
+            "what": self.what,
+            # JSON has no infinity
+            "error": self.error if math.isfinite(self.error) else None,
+            "bound": self.bound if math.isfinite(self.bound) else None,
+            "compared": self.compared,
+            "left_out": self.left_out,
+            "detail": list(self.detail),
+        }
 
     def __str__(self) -> str:
         text = f"{self.verdict} {self.what}: {self.compared} compared"
