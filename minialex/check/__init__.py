@@ -1,9 +1,10 @@
 """Gradient checking, for the ops of this library and for those of others.
 
-`gradcheck` checks any function of Tensors. `check_case` checks an `Op` of your own: one `Case`, on
-one `Pair` of its implementations, against a definition in plain NumPy. `trials` lists what there
-is to check of every op there is: what ``minialex gradcheck`` runs. All give one of three verdicts,
-PASS, FAIL or INCONCLUSIVE, from the model of rounding in `minialex.check.noise`.
+`gradcheck` checks any function of Tensors, and any module with its parameters. `check_case` checks
+an `Op` of your own: one `Case`, on one `Pair` of its implementations, against a definition in plain
+NumPy. `trials` lists what there is to check of every op there is: what ``minialex gradcheck`` runs.
+All give one of three verdicts, PASS, FAIL or INCONCLUSIVE, from the model of rounding in
+`minialex.check.noise`.
 
 >>> import numpy as np
 >>> from minialex import Tensor, check

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from minialex.arrays import Array, to_device, to_numpy
-from minialex.autograd import Tensor, no_grad, record_calls
-from minialex.autograd.graph import Node
+from minialex.arrays import Array
 from minialex.check import compare, noise
-from minialex.check.case import Inputs
-from minialex.check.numeric import AFFORDABLE, RATIO, STEPS, Problem, pose
+from minialex.check.numeric import AFFORDABLE, RATIO, STEPS, Elements, Problem, pose
+from minialex.check.subject import Subject, Work, joined
 from minialex.check.verdict import Finding, Verdict, worst
+
+BUDGET = 2e10
+"""How many floating-point operations may go into derivatives element by element."""
+
+EVALUATIONS = 24
+"""How often the function runs for one derivative, at most."""
+
+CALL = 1e5
+"""How many floating-point operations the call of an op is worth."""
 
 
 class GradientError(AssertionError):
@@ -23,9 +31,18 @@ class GradientError(AssertionError):
 
 @dataclass(frozen=True)
 class Report:
-    """What `gradcheck` found; true where every gradient passed."""
+    """What `gradcheck` found; true where every gradient passed.
+
+    Attributes
+    ----------
+    findings : tuple of Finding
+        One for each gradient, by name, and one for each other thing that is asked.
+    remarks : tuple of str
+        What was not checked, though one might think it was.
+    """
 
     findings: tuple[Finding, ...]
+    remarks: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -35,8 +52,16 @@ class Report:
     def __bool__(self) -> bool:
         return self.verdict is Verdict.PASS
 
+    def record(self) -> dict[str, Any]:
+        """Return the report as JSON has it."""
+        return {
+            "verdict": str(self.verdict),
+            "findings": [finding.record() for finding in self.findings],
+            "remarks": list(self.remarks),
+        }
+
     def __str__(self) -> str:
-        return "\n".join(map(str, self.findings))
+        return "\n".join((*map(str, self.findings), *self.remarks))
 
 
 def gradcheck(
@@ -54,12 +79,22 @@ def gradcheck(
 ) -> Report:
     """Compare the gradients of `fn` with differences, for a random cotangent.
 
+    A module is checked with all its parameters, which the report calls by their names:
+    ``gradcheck(net.eval(), images)``. So is what a function captures: Tensors requiring a gradient
+    that it uses and is not given. All have their arrays and gradients back when it returns or
+    raises. What no output depends on, and whatever zeros would pass for too, is INCONCLUSIVE.
+
     Parameters
     ----------
-    fn : function of Tensors to a Tensor, or to a tuple of Tensors
+    fn : module, or function of Tensors; to a Tensor, or to a tuple, list or dict of them
+        A module that drops must be in ``eval()`` mode: what changes from run to run fails.
     inputs : Tensor, or tuple of Tensors and other arguments
-        Gradients are checked of the Tensors that require them. float64 shows most; float32
-        gradients are held against differences in float64, if `fn` takes that.
+        Gradients are checked of the Tensors that require them, in lists, tuples and dicts too. Of
+        a module none need be one. float32 is checked twice: in float64, where little rounding
+        hides a fault, and as it is. Where `fn` does not take float64, differences are taken in
+        float32, which often decides nothing; the report says so. Small inputs are taken element
+        by element, large ones along random directions in which one wrong element shows; the
+        longer `fn` takes, the fewer are small.
     eps : float, optional
         The step of the differences. Left out, a ladder of steps is tried, and the plateau between
         truncation and rounding found on it.
@@ -73,8 +108,8 @@ def gradcheck(
     fast_mode : bool
         Check along random directions only, not element by element.
     reference : function of NumPy arrays to a NumPy array, or to a tuple of them, optional
-        What `fn` means, in float64. Left out, `fn` itself is differentiated, so that its gradients
-        are checked but not its values.
+        What `fn` means, in float64, given `inputs` as arrays. Left out, `fn` itself is
+        differentiated, so that its gradients are checked but not its values.
     seed : int
         Of the cotangent and the directions.
 
@@ -88,162 +123,163 @@ def gradcheck(
     GradientError
         If `raise_exception` and the verdict is FAIL or INCONCLUSIVE.
     ValueError
-        If no input requires a gradient, or `fn` returns no Tensor.
+        If nothing requires a gradient, `fn` returns no Tensor, or it depends on a Tensor that
+        `reference` is not given.
     """
-    given = tuple(inputs) if isinstance(inputs, Sequence) else (inputs,)
-    subject = _Subject(fn, given, reference)
-    limit = 0 if fast_mode else AFFORDABLE
-    steps = STEPS if eps is None else (eps, eps / RATIO)
-    report = Report(tuple(subject.findings(seed, limit, steps, atol, rtol, nondet_tol)))
+    args = tuple(inputs) if isinstance(inputs, Sequence) else (inputs,)
+    subject = Subject(fn, args, reference)
+    options = _Options(eps, atol, rtol, nondet_tol, fast_mode, seed)
+    report = Report(tuple(_findings(subject, options)), tuple(_remarks(subject)))
     if raise_exception and not report:
         raise GradientError(f"gradcheck: {report.verdict}\n{report}")
     return report
 
 
-class _Subject:
-    """A function of Tensors, as a function of arrays."""
+@dataclass(frozen=True)
+class _Options:
+    """The arguments of `gradcheck` that its parts need; see there."""
 
-    def __init__(
-        self, fn: Callable[..., Any], given: tuple[Any, ...], reference: Callable[..., Any] | None
-    ) -> None:
-        self.fn, self.given, self.reference = fn, given, reference
-        self.wanted = [i for i, t in enumerate(given) if _wants(t)]
-        if not self.wanted:
-            raise ValueError(
-                "gradcheck: no input requires a gradient; make one with Tensor(..., "
-                "requires_grad=True)"
-            )
-        self.dtypes = [t.dtype for t in given if _wants(t)]
+    eps: float | None
+    atol: float
+    rtol: float
+    nondet_tol: float
+    fast_mode: bool
+    seed: int
 
-    def arrays(self) -> Inputs:
-        """Return the arrays of the inputs whose gradients are checked, in float64 on the host."""
-        return tuple(to_numpy(self.given[i].data).astype(np.float64) for i in self.wanted)
 
-    def tensors(self, xs: Inputs, double: bool) -> list[Any]:
-        """Return the arguments of the function, `xs` among them."""
-        args = list(self.given)
-        for i, x in zip(self.wanted, xs, strict=True):
-            dtype = np.float64 if double else self.given[i].dtype
-            data = to_device(np.asarray(x, dtype), self.given[i].device)
-            args[i] = Tensor(data, requires_grad=True)
-        return args
+def _findings(subject: Subject, options: _Options) -> Iterator[Finding]:
+    """Yield what there is to say about each leaf, and whether two runs agree."""
+    rng = np.random.default_rng(options.seed)
+    problem = _problem(subject, options, rng)
+    again = _again(subject, problem.gy, options.nondet_tol)
+    yield again
+    if again.verdict is not Verdict.PASS:
+        # differences of something that changes by itself mean nothing
+        return
+    if subject.reference is not None:
+        yield _output(subject, problem)
+    if subject.made_before:
+        yield _out_of_reach(subject.made_before)
+    yield from _Gradients(subject, options, problem, rng).findings()
 
-    def forward(self, *xs: Array | None) -> Array:
-        """Return all outputs behind one another."""
-        if self.reference is not None:
-            args = [to_numpy(t.data) if isinstance(t, Tensor) else t for t in self.given]
-            for i, x in zip(self.wanted, xs, strict=True):
-                args[i] = x
-            return _joined(self.reference(*args))
-        with no_grad():
-            return _joined(_outputs(self.fn(*self.tensors(xs, double=True))))
 
-    def gradient(
-        self, xs: Inputs, gy: Array, move: noise.Move | None = None, *, double: bool = True
-    ) -> Inputs:
-        """Return the gradients of the outputs behind one another, for the cotangent `gy`.
+def _problem(subject: Subject, options: _Options, rng: np.random.Generator) -> Problem:
+    work, inputs = subject.work, subject.arrays()
+    affordable = _affordable(work, [t.size for t in subject.leaves.values()])
+    return pose(
+        subject.forward,
+        inputs,
+        rng,
+        work.flops,
+        elementwise=0 if options.fast_mode else affordable,
+        affordable=affordable,
+        steps=STEPS if options.eps is None else (options.eps, options.eps / RATIO),
+        tremble=options.nondet_tol,
+        dtype=np.float64 if subject.reference else work.dtype,
+        names=tuple(subject.leaves),
+    )
 
-        What ops saved goes through `move` before, if that is given.
+
+def _affordable(work: Work, sizes: list[int]) -> int:
+    """Return the size up to which inputs are taken element by element."""
+    total, affordable = 0.0, 0
+    for size in sorted(sizes):
+        total += size * EVALUATIONS * (work.flops + CALL * work.calls)
+        if size > AFFORDABLE or total > BUDGET:
+            break
+        affordable = size
+    return affordable
+
+
+@dataclass(frozen=True, eq=False)
+class _Gradients:
+    """The gradients of `subject`, to be compared with the derivatives of `problem`."""
+
+    subject: Subject
+    options: _Options
+    problem: Problem
+    rng: np.random.Generator
+
+    def findings(self) -> Iterator[Finding]:
+        """Compare the gradient of each leaf, in float64 first where that is not what is given.
+
+        It has little rounding to hide in there; what is left to find in the given type is what
+        that type alone computes.
         """
-        args = self.tensors(xs, double)
-        outputs = _outputs(self.fn(*args))
-        if move is not None:
-            _move_saved(outputs, move)
-        ends = np.cumsum([y.size for y in outputs])
-        for y, end in zip(outputs, ends, strict=True):
-            if y.requires_grad:
-                part = gy[end - y.size : end].reshape(y.shape).astype(y.dtype)
-                y.backward(to_device(part, y.device), retain_graph=True)
-        leaves = [args[i] for i in self.wanted]
+        wide, given = self.subject.work.dtype, self.subject.as_given.dtype
+        xs, gy = self.problem.inputs, self.problem.gy
+        sizes = noise.gradient_sizes(self.subject.gradient, xs, gy, self.rng, wide)
+        runs = {dtype: self.subject.pull(xs, gy, wide=dtype != given) for dtype in (wide, given)}
+        for k, size in enumerate(sizes):
+            for dtype, grads in runs.items():
+                finding = self.compare(k, grads[k], size, dtype)
+                what = f"{finding.what} in {dtype}" if len(runs) > 1 else finding.what
+                yield dataclasses.replace(finding, what=what)
+                if finding.verdict is Verdict.FAIL:
+                    break
+
+    def compare(self, k: int, arrived: Array | None, size: Any, dtype: np.dtype[Any]) -> Finding:
+        """Compare the gradient of leaf `k`, and ask whether the comparison shows anything."""
         # no gradient reached it: as good as zero, to be found right or wrong like any other
-        return tuple(
-            np.zeros(t.shape) if t.grad is None else to_numpy(t.grad).astype(np.float64)
-            for t in leaves
-        )
+        g = np.zeros(self.problem.input(k).shape) if arrived is None else arrived
+        allowed = size * noise.allowed(dtype, self.problem.operations_of(g.size))
+        how = self.problem, k, allowed, self.rng, self.options.atol, self.options.rtol
+        finding = compare.gradient(f"gradient of {self.problem.name(k)}", g, *how)
+        if finding.verdict is Verdict.PASS and compare.zeros_would_do(*how):
+            reason = self.why_zero(k) + (arrived is None) * ", and no gradient reaches it"
+            return dataclasses.replace(finding, verdict=Verdict.INCONCLUSIVE, detail=(reason,))
+        if arrived is None:
+            reason = "no gradient reaches it: .data, numpy(), detach() or no_grad() on the way?"
+            return dataclasses.replace(finding, detail=(reason, *finding.detail))
+        return finding
 
-    def findings(
-        self,
-        seed: int,
-        elementwise: int,
-        steps: Sequence[float],
-        atol: float,
-        rtol: float,
-        nondet_tol: float,
-    ) -> list[Finding]:
-        """Return what there is to say about each input, and whether two runs agree."""
-        rng, xs = np.random.default_rng(seed), self.arrays()
-        problem = pose(self.forward, xs, rng, self._flops(xs), elementwise, steps, nondet_tol)
-        found = [self._again(problem, nondet_tol)]
-        if found[0].verdict is not Verdict.PASS:
-            # differences of something that changes by itself mean nothing
-            return found
-        if self.reference is not None:
-            found.append(self._output(problem))
-        grads = self.gradient(xs, problem.gy, double=False)
-        sizes = noise.gradient_sizes(self.gradient, xs, problem.gy, rng)
-        for k, (g, size, dtype) in enumerate(zip(grads, sizes, self.dtypes, strict=True)):
-            if g is not None and size is not None:
-                allowed = size * noise.allowed(dtype, problem.operations_of(g.size))
-                what = f"gradient of input {self.wanted[k]}"
-                found.append(compare.gradient(what, g, problem, k, allowed, rng, atol, rtol))
-        return found
-
-    def _flops(self, xs: Inputs) -> float:
-        with record_calls() as calls, no_grad():
-            self.fn(*self.tensors(xs, double=True))
-        return sum(call.cost().flops for call in calls)
-
-    def _values(self, double: bool) -> Array:
-        with no_grad():
-            return _joined(_outputs(self.fn(*self.tensors(self.arrays(), double))))
-
-    def _again(self, problem: Problem, tolerance: float) -> Finding:
-        what = "the same output and gradients when run again"
-        runs = []
-        for _ in range(2):
-            grads = self.gradient(self.arrays(), problem.gy, double=False)
-            runs.append(_joined([self._values(double=False), *(g for g in grads if g is not None)]))
-        first, second = runs
-        same = np.array_equal(first, second, equal_nan=True)
-        difference = 0.0 if same else float(np.abs(first - second).max())
-        if same or difference <= tolerance:
-            return Finding(what, Verdict.PASS, difference, tolerance, first.size)
-        remedy = "take the randomness as an argument (dropout: seed and offset)"
-        return compare.wrong(what, f"two runs differ by {difference:.2g}; {remedy}")
-
-    def _output(self, problem: Problem) -> Finding:
-        coarsest = max(self.dtypes, key=noise.unit)
-        share = noise.allowed(coarsest, problem.operations_of(problem.y.size))
-        return compare.output(self._values(double=False), problem, share)
+    def why_zero(self, k: int) -> str:
+        """Return why every derivative by leaf `k` is 0."""
+        if not self.problem.y.size:
+            return "fn returns no elements"
+        if not self.problem.input(k).size:
+            return "it has no elements"
+        truth = self.problem.truth(k, self.rng)
+        moved = truth.fan if isinstance(truth, Elements) else [d.moved for d in truth.derivatives]
+        if not np.any(moved):
+            return "no output depends on it"
+        return "every derivative is 0 here: a backward that returns zeros for it would pass too"
 
 
-def _move_saved(outputs: list[Tensor], move: noise.Move) -> None:
-    """Apply `move` to what every op behind `outputs` saved."""
-    todo = [y.node for y in outputs]
-    seen: set[Node] = set()
-    while todo:
-        node = todo.pop()
-        if node is not None and node not in seen:
-            seen.add(node)
-            node.saved = move(node.saved)
-            todo += [edge for edge in node.edges if isinstance(edge, Node)]
+def _again(subject: Subject, gy: Array, tolerance: float) -> Finding:
+    what, xs = "the same output and gradients when run again", subject.arrays()
+    runs = []
+    for _ in range(2):
+        grads = subject.pull(xs, gy)
+        y = subject.values(xs, wide=False)
+        runs.append(joined([y, *(g for g in grads if g is not None)]))
+    first, second = runs
+    same = np.array_equal(first, second, equal_nan=True)
+    difference = 0.0 if same else float(np.abs(first - second).max())
+    if same or difference <= tolerance:
+        return Finding(what, Verdict.PASS, difference, tolerance, first.size)
+    remedy = "put a module in eval() mode, or take the randomness as an argument (dropout: seed "
+    return compare.wrong(what, f"two runs differ by {difference:.2g}; {remedy}and offset)")
 
 
-def _wants(t: Any) -> bool:
-    return isinstance(t, Tensor) and t.requires_grad
+def _output(subject: Subject, problem: Problem) -> Finding:
+    share = noise.allowed(subject.as_given.dtype, problem.operations_of(problem.y.size))
+    return compare.output(subject.values(problem.inputs, wide=False), problem, share)
 
 
-def _outputs(result: Any) -> list[Tensor]:
-    """Return the Tensors of floating-point numbers that a function returned."""
-    outputs = list(result) if isinstance(result, tuple | list) else [result]
-    tensors = [y for y in outputs if isinstance(y, Tensor) and y.dtype.kind == "f"]
-    if not tensors:
-        raise ValueError(f"gradcheck: fn must return Tensors, not {type(result).__name__}")
-    return tensors
+def _out_of_reach(made_by: list[str]) -> Finding:
+    remedy = "compute it inside fn, or detach() it"
+    reason = f"fn uses what {', '.join(made_by)} made before fn ran, requiring a gradient; {remedy}"
+    what = "gradients of what was computed before"
+    return Finding(what, Verdict.INCONCLUSIVE, 0.0, 0.0, 0, 0, (reason,))
 
 
-def _joined(outputs: Any) -> Array:
-    """Return arrays or Tensors behind one another, as one axis of float64."""
-    each = outputs if isinstance(outputs, tuple | list) else [outputs]
-    flat = [to_numpy(y.data if isinstance(y, Tensor) else y).reshape(-1) for y in each]
-    return np.concatenate(flat).astype(np.float64)
+def _remarks(subject: Subject) -> Iterator[str]:
+    """Yield what is not checked, though one might think it was."""
+    if subject.constants:
+        yield f"not checked, requiring no gradient: {', '.join(subject.constants)}"
+    if subject.no_tensors:
+        yield f"not checked, being no Tensor: {', '.join(subject.no_tensors)}"
+    if subject.why_narrow:
+        kind = subject.work.dtype
+        yield f"differences are taken in {kind}, which shows less: {subject.why_narrow}"

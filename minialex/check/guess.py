@@ -25,6 +25,9 @@ EXPLAINED = 100
 SAMPLE = 24
 """Of more, so many."""
 
+FEW = 8
+"""Where the function takes long, so many."""
+
 ENOUGH = 3
 """How many elements must be off before their places say something."""
 
@@ -69,15 +72,16 @@ def explain(
     )
 
 
-def search(g: Array, along: Along, rounding: float) -> tuple[str, ...]:
+def search(g: Array, along: Along, rounding: float, sample: int = SAMPLE) -> tuple[str, ...]:
     """Return lines about `g`, known to be wrong, where the right gradient is not known whole.
 
-    The elements are cut into parts, and the part that is most wrong is cut again.
+    The elements are cut into parts, and the part that is most wrong is cut again. `sample`
+    elements besides are drawn at random and looked at.
     """
     part = np.arange(g.size)
     while part.size > 1:
         part = max(np.array_split(part, min(PARTS, part.size)), key=_wrongness(g, along))
-    drawn = np.random.default_rng(g.size).choice(g.size, min(g.size, SAMPLE), replace=False)
+    drawn = np.random.default_rng(g.size).choice(g.size, min(g.size, sample), replace=False)
     truth = elements(along, g.shape, map(int, np.append(drawn, part)))
     return explain(g, truth, along, rounding, np.unravel_index(int(part[0]), g.shape))
 
@@ -110,7 +114,8 @@ def sources(problem: Problem, place: tuple[Any, ...]) -> str:
     for k, x in enumerate(problem.inputs):
         box = _box(problem, k, place) if x is not None and is_float(x) and x.size else None
         if box is not None:
-            made_from.append(f"input {k} in [{_spans(box)}]" if box else f"input {k}")
+            name = problem.name(k)
+            made_from.append(f"{name} in [{_spans(box)}]" if box else name)
     return f"it is made from {', '.join(made_from) or 'no number of any input'}"
 
 

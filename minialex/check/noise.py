@@ -29,7 +29,9 @@ than `RESOLUTION` of the typical result, the verdict is INCONCLUSIVE, and not PA
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import itertools
+import math
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -43,9 +45,6 @@ largest that a right result of this library took was 3."""
 
 RESOLUTION = 0.01
 """The largest share of the typical result that a comparison may allow and still say PASS."""
-
-SHARE = 2.0**-26
-"""The share of itself by which an input is moved, about."""
 
 SMALLER = 2.0**-4
 """By which smaller share a second move tells a slope, which it divides, from a jump at a tie."""
@@ -64,14 +63,17 @@ def unit(dtype: Any) -> float:
     return float(np.finfo(dtype).eps) / 2
 
 
+def perturbation(dtype: Any) -> float:
+    """Return by which share of itself an input is moved, about: far, but not by much."""
+    return math.sqrt(np.finfo(dtype).eps)
+
+
 def allowed(dtype: Any, operations: float, safety: float = SAFETY) -> float:
     """Return what is allowed of S, for elements put together in so many operations."""
     return float(safety * unit(dtype) * max(operations, 1.0) ** 0.5)
 
 
-def moved(
-    values: tuple[Any, ...], rng: np.random.Generator, share: float = SHARE
-) -> tuple[Any, ...]:
+def moved(values: tuple[Any, ...], rng: np.random.Generator, share: float) -> tuple[Any, ...]:
     """Return `values`, each element of arrays of floats moved by about `share` of itself."""
     return tuple(
         _moved(v, rng, share) if hasattr(v, "dtype") and is_float(v) else v for v in values
@@ -89,42 +91,58 @@ def factors(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
 
 
 def output_size(
-    function: Callable[..., Array], inputs: Inputs, y: Array, rng: np.random.Generator
+    function: Callable[..., Array],
+    inputs: Inputs,
+    y: Array,
+    rng: np.random.Generator,
+    dtype: Any = np.float64,
 ) -> Array:
-    """Return S of each element of ``y = function(*inputs)``."""
-    total = np.zeros(y.shape)
+    """Return S of each element of ``y = function(*inputs)``, which computes in `dtype`."""
+    total, step = np.zeros(y.shape), perturbation(dtype)
     for _ in range(DRAWS):
         with np.errstate(all="ignore"):
-            total += ((function(*moved(inputs, rng)) - y) / SHARE) ** 2
+            total += ((function(*moved(inputs, rng, step)) - y) / step) ** 2
     return np.asarray(np.sqrt(np.maximum(y * y, total / DRAWS)))
 
 
 def gradient_sizes(
-    gradient: Gradient, inputs: Inputs, gy: Array, rng: np.random.Generator
+    gradient: Gradient,
+    inputs: Inputs,
+    gy: Array,
+    rng: np.random.Generator,
+    dtype: Any = np.float64,
 ) -> Inputs:
-    """Return S of each element of ``gradient(inputs, gy, None)``, None where that is None."""
-    here = gradient(inputs, gy, None)
-    mixed = [gradient(inputs, gy * factors(gy.shape, rng), None) for _ in range(DRAWS)]
+    """Return S of each element of ``gradient(inputs, gy, None)``, None where that is None.
+
+    It is computed in `dtype`.
+    """
+    here, step = gradient(inputs, gy, None), perturbation(dtype)
+    mixed = (gradient(inputs, gy * factors(gy.shape, rng), None) for _ in range(DRAWS))
+    total = _added([None if g is None else g * g for g in here], mixed, DRAWS)
     seeds = [int(seed) for seed in rng.integers(2**32, size=DRAWS // 2)]
+    by_inputs = (_slopes(lambda m: gradient(m(inputs), gy, None), here, s, step) for s in seeds)
+    by_saved = (_slopes(lambda m: gradient(inputs, gy, m), here, s, step) for s in seeds)
     with np.errstate(all="ignore"):
-        by_inputs = [_slopes(lambda m: gradient(m(inputs), gy, None), here, s) for s in seeds]
-        by_saved = [_slopes(lambda m: gradient(inputs, gy, m), here, s) for s in seeds]
-    every = [here], mixed, by_inputs, by_saved
-    return tuple(
-        None if g is None else np.sqrt(sum(_mean_square(runs, k) for runs in every))
-        for k, g in enumerate(here)
-    )
+        total = _added(total, itertools.chain(by_inputs, by_saved), len(seeds))
+    return tuple(None if squares is None else np.sqrt(squares) for squares in total)
 
 
-def _mean_square(runs: list[Inputs], k: int) -> Array:
-    """Return the mean of the squares of gradient `k` over `runs`, elementwise."""
-    present = [run[k] for run in runs]
-    return np.mean([g * g for g in present if g is not None], axis=0)  # type: ignore[no-any-return]
+def _added(total: list[Array | None], runs: Iterable[Inputs], count: int) -> list[Array | None]:
+    """Return `total` with the mean of the squares over the `count` runs added, elementwise.
+
+    One run at a time is held: those of all parameters of a network are large.
+    """
+    for run in runs:
+        total = [
+            t if t is None or g is None else t + g * g / count
+            for t, g in zip(total, run, strict=True)
+        ]
+    return total
 
 
-def _slopes(gradient: Callable[[Move], Inputs], here: Inputs, seed: int) -> Inputs:
+def _slopes(gradient: Callable[[Move], Inputs], here: Inputs, seed: int, step: float) -> Inputs:
     """Return how far each element goes from `here` per unit of a move, but not where it jumps."""
-    shares = SHARE, SHARE * SMALLER
+    shares = step, step * SMALLER
     runs = []
     for share in shares:
         move = functools.partial(moved, rng=np.random.default_rng(seed), share=share)

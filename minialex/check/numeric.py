@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from minialex.arrays import Array
 from minialex.check import noise
@@ -24,7 +25,9 @@ from minialex.check.case import Inputs
 
 RATIO = 4.0
 STEPS = tuple(2.0**-5 / RATIO**i for i in range(12))
-"""The ladder of step sizes, for a direction whose elements are about 1; down to 7e-9."""
+"""The ladder of step sizes, for a direction whose elements are about 1; down to 7e-9.
+
+Shorter ones would take a function with float32 inside, which is a staircase, for a constant."""
 
 ORDER = 3
 """How many times a central difference is extrapolated."""
@@ -39,6 +42,10 @@ AFFORDABLE = 512
 """Where a direction meets a kink, inputs of up to so many elements are taken one by one too."""
 
 DIRECTIONS = 2
+
+BETWEEN = 0.4
+"""By which the steps are multiplied that a second opinion is taken from: to lie between the first
+ones, at no simple fraction of them."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +106,15 @@ class Problem:
         Inputs of up to so many elements are taken element by element, others along directions.
     steps : sequence of float
         The step sizes to try.
+    affordable : int
+        Inputs of up to so many elements are taken element by element where a direction meets a
+        kink, and to explain a failure.
     tremble : float
         By how much the function changes of itself from run to run.
+    dtype : dtype
+        What the function computes in, whatever it is given.
+    names : tuple of str
+        What the inputs are called; by default by their numbers.
     """
 
     function: Callable[..., Array]
@@ -110,8 +124,11 @@ class Problem:
     size: Array
     operations: float
     elementwise: int = ELEMENTWISE
+    affordable: int = AFFORDABLE
     steps: Sequence[float] = STEPS
     tremble: float = 0.0
+    dtype: npt.DTypeLike = np.float64
+    names: tuple[str, ...] = ()
     _truths: dict[int, Elements | Directions] = field(default_factory=dict)
     _whole: dict[int, Elements] = field(default_factory=dict)
 
@@ -128,7 +145,7 @@ class Problem:
         """
         size = np.maximum(self.size, np.maximum(np.abs(up), np.abs(down)))
         units = np.maximum(4 * float(self.operations_of(self.y.size) ** 0.5) * size, floor)
-        return self.gy * (noise.unit(np.float64) * units + self.tremble)
+        return self.gy * (noise.unit(self.dtype) * units + self.tremble)
 
     def natural(self, k: int) -> float:
         """Return the typical size of a gradient's element for input `k`: |gy| |y| / |x|.
@@ -144,6 +161,10 @@ class Problem:
         if x is None:
             raise ValueError(f"input {k} is None")
         return x
+
+    def name(self, k: int) -> str:
+        """Return what input `k` is called."""
+        return self.names[k] if self.names else f"input {k}"
 
     def operations_of(self, size: int) -> float:
         """Return the operations for each of the elements of an array of `size`."""
@@ -170,7 +191,7 @@ class Problem:
             return self.elements(k)
         vectors = [rng.standard_normal(x.shape) for _ in range(DIRECTIONS)]
         found = [self.along(k, v) for v in vectors]
-        if any(d.kink for d in found) and x.size <= AFFORDABLE:
+        if any(d.kink for d in found) and x.size <= self.affordable:
             return self.elements(k)
         return Directions(vectors, found)
 
@@ -181,12 +202,23 @@ class Problem:
             self._whole[k] = elements(functools.partial(self.along, k), x.shape, range(x.size))
         return self._whole[k]
 
-    def along(self, k: int, v: Array) -> Derivative:
-        """Return the derivative along the direction `v` of input `k`."""
+    def along(self, k: int, v: Array, shift: float = 1.0) -> Derivative:
+        """Return the derivative along the direction `v` of input `k`, all steps times `shift`."""
         x = self.input(k)
         size = float(np.abs(x).max(initial=0, where=np.isfinite(x)))
-        steps = [h * max(1.0, size) for h in self.steps] if self.steps is STEPS else self.steps
+        scale = shift * max(1.0, size) if self.steps is STEPS else shift
+        steps = [h * scale for h in self.steps]
         return _derivative(self, lambda t: self.with_input(k, x + t * v), steps, min(1.0, size))
+
+    def second_opinion(self, k: int, v: Array, value: float) -> float:
+        """Return how far `value`, the derivative along `v`, may be off according to other steps.
+
+        Neighbouring values may agree by chance where one of them crossed a small kink: nobody is
+        accused on the word of one ladder.
+        """
+        second = self.along(k, v, BETWEEN)
+        apart = abs(value - second.value) + second.uncertainty
+        return apart if np.isfinite(apart) else 0.0
 
 
 def elements(
@@ -216,17 +248,19 @@ def pose(
     rng: np.random.Generator,
     operations: float,
     elementwise: int = ELEMENTWISE,
-    steps: Sequence[float] = STEPS,
-    tremble: float = 0.0,
+    **options: Any,
 ) -> Problem:
-    """Return the problem of differentiating `function` at `inputs`, with a random cotangent."""
+    """Return the problem of differentiating `function` at `inputs`, with a random cotangent.
+
+    `options` are further fields of the `Problem`.
+    """
     # what comes of inputs that are not finite is for the comparison to say
     with np.errstate(invalid="ignore"):
         y = function(*inputs)
     # rounded to float32, as the inputs are, so that both types see the same cotangent
     gy = np.asarray(rng.standard_normal(y.shape, np.float32), np.float64)
-    size = noise.output_size(function, inputs, y, rng)
-    return Problem(function, inputs, gy, y, size, operations, elementwise, steps, tremble)
+    size = noise.output_size(function, inputs, y, rng, options.get("dtype", np.float64))
+    return Problem(function, inputs, gy, y, size, operations, elementwise, **options)
 
 
 def _derivative(
@@ -236,7 +270,7 @@ def _derivative(
     gy, y = problem.gy, problem.y
     best = Derivative(np.nan, np.inf, False, np.zeros(y.shape, bool))
     row: list[float] = []
-    gap_before = np.inf
+    gap_before = best_gap = np.inf
     for h in steps:
         up, down = at(h), at(-h)
         if not (np.isfinite(up).all() and np.isfinite(down).all()):
@@ -244,17 +278,36 @@ def _derivative(
             continue
         moved, doubts = up != down, problem.doubts(up, down, floor)
         doubt = float(np.linalg.norm(doubts[moved] if moved.any() else doubts)) / h
+        if doubt > best.uncertainty and not best.kink:
+            # it grows as the step shrinks: what follows is known worse
+            break
         before, row = row, _extrapolated(float((gy * (up - down)).sum()) / (2 * h), row)
         gap = abs(float((gy * (up - 2 * y + down)).sum())) / h
         if before:
-            spread = max(abs(row[-1] - before[-1]), abs(row[-1] - row[-2]))
+            value, spread = _settled(row, before)
             kink = gap > 4 * doubt and gap > 0.5 * gap_before
-            if spread + doubt < best.uncertainty:
-                best = Derivative(row[-1], spread + doubt, kink, moved)
+            uncertainty = spread + doubt
+            # a kink that shorter steps no longer meet is beside the point, not at it
+            passed = best.kink and max(gap, uncertainty) < noise.RESOLUTION * best_gap
+            if uncertainty < best.uncertainty or passed:
+                best, best_gap = Derivative(value, uncertainty, kink, moved), gap
             if best.uncertainty <= ENOUGH * problem.reach:
                 break
         gap_before = gap
     return best
+
+
+def _settled(row: list[float], before: list[float]) -> tuple[float, float]:
+    """Return the extrapolation that agrees best with its neighbours, and how well.
+
+    It is not the last where a coarser step crossed a kink: every order reaches back one step more.
+    """
+    spreads = [
+        (max(abs(value - row[order]), abs(value - before[min(order + 1, len(before) - 1)])), value)
+        for order, value in enumerate(row[1:])
+    ]
+    spread, value = min(spreads)
+    return value, spread
 
 
 def _extrapolated(central: float, before: list[float]) -> list[float]:

@@ -1,0 +1,347 @@
+"""The function that `gradcheck` is asked about, as a function of arrays.
+
+Its gradients are those of its leaves: the Tensors requiring one that are among its arguments, are
+parameters of the module that it is, or are captured, which is to say found nowhere but in its
+graph. A leaf stays the object that it is, so that whichever way `fn` comes by it, it sees the same
+numbers: for a run each is lent another array, and afterwards has its own array and gradient back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from minialex.arrays import Array, to_device, to_numpy
+from minialex.autograd import Tensor, no_grad, record_calls
+from minialex.autograd.graph import Node
+from minialex.check import noise
+from minialex.check.case import Inputs
+
+
+@runtime_checkable
+class ModuleLike(Protocol):
+    """What is asked of a module: that it names its parts, as `nn.Module` does."""
+
+    def named_parameters(self) -> Iterable[tuple[str, Any]]:
+        """Yield each parameter with its name."""
+
+    def named_modules(self) -> Iterable[tuple[str, Any]]:
+        """Yield the module itself and all below it, with their names."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one run takes: floating-point operations, calls of ops, and the coarsest type."""
+
+    flops: float
+    calls: int
+    dtype: np.dtype[Any]
+
+
+class Subject:
+    """A function of Tensors, as a function of the arrays of its leaves.
+
+    Parameters
+    ----------
+    fn : function or module
+    args : tuple
+        What it is called with.
+    reference : function of arrays, optional
+        What it means; `forward` is that, where it is given.
+
+    Attributes
+    ----------
+    leaves : dict from name to Tensor
+    constants : dict from name to Tensor or array
+        The other floating-point numbers that `fn` is given; they require no gradient.
+    made_before : list of str
+        The ops that made Tensors which `fn` uses before it ran: what is behind is out of reach.
+    no_tensors : list of str
+        Arrays among the outputs, by name: nothing flows back from them.
+    why_narrow : str
+        Why `fn` does not run in float64; empty where it does.
+    as_given, work : Work
+        What a run takes with the types that are given, and in float64 where `fn` takes that.
+
+    Raises
+    ------
+    ValueError
+        If there is no leaf, no output is a Tensor, or `reference` does not know a leaf.
+    """
+
+    def __init__(
+        self, fn: Callable[..., Any], args: tuple[Any, ...], reference: Callable[..., Any] | None
+    ) -> None:
+        self.fn, self.args, self.reference = fn, args, reference
+        given = [(f"input {i}", a) for i, a in enumerate(args)] + [("", fn)]
+        found = [pair for name, value in given for pair in _numbers(value, name)]
+        self.leaves = _each_once((name, v) for name, v in found if _requires_grad(v))
+        self.constants = {n: v for n, v in found if v.dtype.kind == "f" and not _requires_grad(v)}
+        self._scope = dict(_seen_by(fn))
+        self.no_tensors: list[str] = []
+        self.made_before: list[str] = []
+        self._capture()
+        if not self.leaves:
+            raise ValueError(
+                "gradcheck: no input requires a gradient; make one with Tensor(..., "
+                "requires_grad=True)"
+            )
+        self._refuse_what_reference_cannot_know()
+        self.as_given = self.work = self._measure(wide=False)
+        self.why_narrow = ""
+        try:
+            self.work = self._measure(wide=True)
+        except TypeError as refusal:
+            self.why_narrow = str(refusal)
+
+    def arrays(self) -> Inputs:
+        """Return the arrays of the leaves, in float64 on the host."""
+        return tuple(to_numpy(t.data).astype(np.float64) for t in self.leaves.values())
+
+    def forward(self, *xs: Array | None) -> Array:
+        """Return all outputs behind one another."""
+        if self.reference is not None:
+            given = dict(zip(map(id, self.leaves.values()), xs, strict=True))
+            args = (_mapped(a, lambda v: given.get(id(v), _on_host(v))) for a in self.args)
+            result = self.reference(*args)
+            return joined(result if isinstance(result, tuple | list) else [result])
+        return self.values(xs, wide=not self.why_narrow)
+
+    def values(self, xs: Inputs, *, wide: bool) -> Array:
+        """Return all outputs of `fn` itself behind one another, in float64 on the host."""
+        with no_grad(), self._run(xs, wide) as outputs:
+            return joined(outputs)
+
+    def gradient(self, xs: Inputs, gy: Array, move: noise.Move | None = None) -> Inputs:
+        """Return the gradients for the cotangent `gy`, in float64 where `fn` takes that.
+
+        What ops saved goes through `move` before, if that is given. Where none arrives it is 0.
+        """
+        arrived = self.pull(xs, gy, move, wide=not self.why_narrow)
+        together = zip(arrived, self.leaves.values(), strict=True)
+        return tuple(np.zeros(t.shape) if g is None else g for g, t in together)
+
+    def pull(
+        self, xs: Inputs, gy: Array, move: noise.Move | None = None, *, wide: bool = False
+    ) -> Inputs:
+        """Return the gradients that arrive at the leaves, None where none does."""
+        with self._run(xs, wide) as outputs:
+            graph, leaves = _Graph.behind(outputs), list(self.leaves.values())
+            if move is not None:
+                for node in graph.nodes:
+                    node.saved = move(node.saved)
+            others = [t for t in graph.leaves() if not _among(t, leaves)]
+            with _lent(others, [t.data for t in others]):
+                _send_back(outputs, gy)
+            return tuple(
+                None if t.grad is None else to_numpy(t.grad).astype(np.float64) for t in leaves
+            )
+
+    @contextlib.contextmanager
+    def _run(self, xs: Inputs, wide: bool) -> Iterator[list[Tensor]]:
+        """Yield the outputs, with `xs` for the leaves; everything in float64 if `wide`."""
+        tensors, values, args = list(self.leaves.values()), list(xs), self.args
+        if wide:
+            seen = self._scope.values()
+            constants = [v for v in (*self.constants.values(), *seen) if _is_constant(v)]
+            tensors += constants
+            values += [to_numpy(t.data) for t in constants]
+            args = _mapped(args, _widened)
+        dtypes = (np.dtype(np.float64) if wide else t.dtype for t in tensors)
+        data = [
+            to_device(np.asarray(v, dtype), t.device)
+            for t, v, dtype in zip(tensors, values, dtypes, strict=True)
+        ]
+        with _lent(tensors, data):
+            yield self._outputs(self.fn(*args))
+
+    def _outputs(self, result: Any) -> list[Tensor]:
+        """Return the Tensors of floating-point numbers that `fn` returned."""
+        found = [(n, v) for n, v in _numbers(result, "output") if v.dtype.kind == "f"]
+        outputs = [v for _, v in found if isinstance(v, Tensor)]
+        if not outputs:
+            raise ValueError(f"gradcheck: fn must return Tensors, not {type(result).__name__}")
+        self.no_tensors = [name for name, v in found if not isinstance(v, Tensor)]
+        return outputs
+
+    def _capture(self) -> None:
+        """Find the leaves that `fn` was not given: what two runs have in common."""
+        graphs = []
+        for _ in range(2):
+            with self._run(self.arrays(), wide=False) as outputs:
+                graphs.append(_Graph.behind(outputs))
+        first, second = graphs
+        before = set(first.nodes) & set(second.nodes)
+        own = [*self.leaves.values()]
+        # a leaf that each run makes anew is the run's own affair
+        captured = [t for t in second.leaves(before) if _among(t, first.leaves(before))]
+        names = {id(v): name for name, v in self._scope.items()}
+        for t in captured:
+            if not _among(t, own):
+                name = names.get(id(t), f"Tensor {len(self.leaves)} of shape {t.shape}")
+                self.leaves[f"captured {name}"] = t
+        self.made_before = second.entrances(before)
+
+    def _refuse_what_reference_cannot_know(self) -> None:
+        if self.reference is None:
+            return
+        known = [v for _, v in _numbers(list(self.args), "")]
+        for name, t in self.leaves.items():
+            if not _among(t, known):
+                raise ValueError(
+                    f"gradcheck: reference is not given {name}, which fn depends on; make it one "
+                    "of the inputs, or leave out the reference"
+                )
+
+    def _measure(self, wide: bool) -> Work:
+        with record_calls() as calls, no_grad(), self._run(self.arrays(), wide) as outputs:
+            computed = [*(call.y.dtype for call in calls), *(y.dtype for y in outputs)]
+        if not wide:
+            computed += [t.dtype for t in self.leaves.values()]
+        floats = (dtype for dtype in computed if dtype.kind == "f")
+        flops = sum(call.cost().flops for call in calls)
+        return Work(flops, len(calls), max(floats, key=noise.unit))
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """What some outputs were made from: the ops that ran, and outputs that are leaves."""
+
+    nodes: list[Node]
+    ends: list[Tensor]
+
+    @classmethod
+    def behind(cls, outputs: list[Tensor]) -> _Graph:
+        seen: dict[Node, None] = {}
+        todo = [y.node for y in outputs if y.node is not None]
+        while todo:
+            node = todo.pop()
+            if node not in seen:
+                seen[node] = None
+                todo += [edge for edge in node.edges if isinstance(edge, Node)]
+        return cls(list(seen), [y for y in outputs if y.node is None and y.requires_grad])
+
+    def leaves(self, but: Collection[Node] = ()) -> list[Tensor]:
+        """Return the leaves that the nodes lead to, without those behind the nodes of `but`."""
+        edges = (edge for node in self.nodes if node not in but for edge in node.edges)
+        found = {id(t): t for t in (*edges, *self.ends) if isinstance(t, Tensor)}
+        return list(found.values())
+
+    def entrances(self, old: Collection[Node]) -> list[str]:
+        """Return the names of those nodes of `old` that others, or the outputs, are fed by."""
+        new = [node for node in self.nodes if node not in old]
+        fed = {edge for node in new for edge in node.edges if isinstance(edge, Node)}
+        return sorted(node.name for node in old if node in fed or not new)
+
+
+@contextlib.contextmanager
+def _lent(tensors: Sequence[Tensor], data: Sequence[Array]) -> Iterator[None]:
+    """Make leaves of `tensors`, with other arrays and no gradients, and put all back afterwards."""
+    kept = [
+        (t, t.data, t.node, t.grad_home, t.pending, t.grad if t.pending is None else None)
+        for t in tensors
+    ]
+    try:
+        for t, lent in zip(tensors, data, strict=True):
+            t.node = t.grad_home = t.grad = None
+            t.data = lent
+        yield
+    finally:
+        for t, own, node, home, pending, grad in kept:
+            t.data, t.node, t.grad, t.grad_home, t.pending = own, node, grad, home, pending
+
+
+def _send_back(outputs: list[Tensor], gy: Array) -> None:
+    """Run backward from each output that has a graph, with its part of the cotangent."""
+    ends = np.cumsum([y.size for y in outputs])
+    for y, end in zip(outputs, ends, strict=True):
+        if y.requires_grad:
+            part = gy[end - y.size : end].reshape(y.shape).astype(y.dtype)
+            y.backward(to_device(part, y.device), retain_graph=True)
+
+
+def joined(values: Iterable[Any]) -> Array:
+    """Return arrays or Tensors behind one another, as one axis of float64."""
+    flat = [np.asarray(_on_host(v), np.float64).reshape(-1) for v in values]
+    return np.concatenate(flat)
+
+
+# What is found where ------------------------------------------------------------------------------
+
+
+def _numbers(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """Yield the Tensors and arrays in `value`, and in its lists, tuples, dicts and modules."""
+    if isinstance(value, Tensor | np.ndarray):
+        yield name, value
+    elif isinstance(value, ModuleLike) and not isinstance(value, type):
+        for path, t in (*value.named_parameters(), *_buffers(value)):
+            yield from _numbers(t, ".".join(filter(None, (name, path))))
+    elif type(value) is dict:
+        for key, v in value.items():
+            yield from _numbers(v, f"{name}[{key!r}]")
+    elif type(value) in (list, tuple):
+        for i, v in enumerate(value):
+            yield from _numbers(v, f"{name}[{i}]")
+
+
+def _buffers(module: ModuleLike) -> Iterator[tuple[str, Any]]:
+    """Yield the Tensors that require no gradient and stand in attributes of the module's parts."""
+    for path, part in module.named_modules():
+        for name, v in vars(part).items():
+            if isinstance(v, Tensor) and not v.requires_grad:
+                yield ".".join(filter(None, (path, name))), v
+
+
+def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:
+    """Return `value` with `change` made to what its lists, tuples and dicts hold."""
+    if type(value) is dict:
+        return {key: _mapped(v, change) for key, v in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_mapped(v, change) for v in value)
+    return change(value)
+
+
+def _seen_by(fn: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the Tensors that a Python function sees without being given them, with their names."""
+    scope = {"self": getattr(fn, "__self__", None)}
+    with contextlib.suppress(TypeError, ValueError):
+        seen = inspect.getclosurevars(fn)
+        scope |= {**seen.globals, **seen.nonlocals}
+    for name, value in scope.items():
+        yield from _numbers(value, name)
+
+
+def _each_once(named: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the Tensors by name; one of several names has them all."""
+    names: dict[int, list[str]] = {}
+    tensors: dict[int, Tensor] = {}
+    for name, t in named:
+        names.setdefault(id(t), []).append(name)
+        tensors[id(t)] = t
+    return {" = ".join(names[key]): t for key, t in tensors.items()}
+
+
+def _among(t: Any, others: Iterable[Any]) -> bool:
+    return any(t is other for other in others)
+
+
+def _requires_grad(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.requires_grad
+
+
+def _is_constant(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.dtype.kind == "f" and not value.requires_grad
+
+
+def _on_host(value: Any) -> Any:
+    return to_numpy(value.data) if isinstance(value, Tensor) else value
+
+
+def _widened(value: Any) -> Any:
+    wide = isinstance(value, np.ndarray) and value.dtype.kind == "f"
+    return value.astype(np.float64) if wide else value

@@ -1,0 +1,47 @@
+"""Derivatives close to kinks, as the units of a network are: neither left out nor accused."""
+
+import numpy as np
+import pytest
+
+from minialex.check import Verdict, compare, numeric
+from minialex.check.numeric import Directions, Elements
+
+
+def problem(function, x, elementwise=64):
+    return numeric.pose(function, (x,), np.random.default_rng(0), 0, elementwise)
+
+
+@pytest.mark.parametrize("distance", [1e-4, 1e-6, 1e-7])
+def test_a_kink_beside_the_point_is_not_at_it(distance):
+    p = problem(np.abs, np.array([1.0, distance]))
+    d = p.along(0, np.ones(2))
+    assert not d.kink
+    assert abs(d.value - p.gy.sum()) <= d.uncertainty <= 0.02
+
+
+def test_a_second_opinion_says_how_far_off_a_value_is():
+    p = problem(np.exp, np.array([0.3]))
+    true = float(p.gy[0]) * np.exp(0.3)
+    v = np.ones(1)
+    assert p.second_opinion(0, v, true) < 1e-8
+    assert p.second_opinion(0, v, true + 1e-3) == pytest.approx(1e-3, rel=1e-4)
+
+
+@pytest.mark.parametrize("elementwise", [0, 64])
+@pytest.mark.parametrize(("factor", "verdict"), [(1, Verdict.PASS), (1.001, Verdict.FAIL)])
+def test_nobody_is_accused_on_the_word_of_one_ladder(elementwise, factor, verdict):
+    """Steps agree by chance on a value that is a little off, as they do where one meets a kink."""
+    p = problem(np.exp, np.linspace(-1, 1, 5), elementwise)
+    rng = np.random.default_rng(0)
+    truth = p.truth(0, rng)
+    if isinstance(truth, Elements):
+        truth.value[2] += 1e-7
+    else:
+        first = truth.derivatives[0]
+        truth.derivatives[0] = numeric.Derivative(
+            first.value + 1e-7, first.uncertainty, False, first.moved
+        )
+    right = p.gy * np.exp(np.linspace(-1, 1, 5))
+    finding = compare.gradient("g", factor * right, p, 0, np.full(5, 1e-12), rng)
+    assert isinstance(truth, Elements if elementwise else Directions)
+    assert finding.verdict is verdict
