@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -222,32 +222,32 @@ def make_optimizer(settings: Settings, model: AlexNet) -> Optimizer:
         ) from error
 
 
-def fit_warmup(settings: Settings, batches: int) -> Settings:
-    """Return the settings with a warm-up for a run of so many batches per epoch.
+def warmup_batches(settings: Settings, batches: int) -> int:
+    """Return over how many batches the learning rate rises, in a run of so many per epoch.
 
     Raises
     ------
     MinialexError
-        If they ask for one that is longer than the run.
+        If the settings ask for more than the run has.
     """
     total = settings.epochs * batches
     if settings.warmup is None:
-        return replace(settings, warmup=min(LONGEST_WARMUP, total // 10))
+        return min(LONGEST_WARMUP, total // 10)
     if settings.warmup > total:
         raise MinialexError(
             f"warmup is {settings.warmup} batches, but the run has {total} ({settings.epochs} "
             f"epochs of {batches}): give a shorter warmup, or more epochs"
         )
-    return settings
+    return settings.warmup
 
 
 def run_schedule(settings: Settings, batches: int) -> Schedule:
-    """Return the schedule that settings from `fit_warmup` name, for so many batches per epoch."""
+    """Return the schedule that the settings name, for a run of so many batches per epoch."""
     return make_schedule(
         settings.schedule,
         lr=settings.lr,
         total=settings.epochs * batches,
-        warmup=settings.warmup or 0,
+        warmup=warmup_batches(settings, batches),
         every=settings.every,
         factor=settings.factor,
     )

@@ -88,16 +88,15 @@ class Trainer:
         saved: Checkpoint | None = None,
         marker: Path | None = None,
     ) -> None:
-        self.data, self.folder, self.marker = data, folder, marker
+        self.settings, self.data, self.folder, self.marker = settings, data, folder, marker
         self.device = arrays.device(settings.device)
         self.notes: list[str] = []
         # a run that goes on has its weights in the checkpoint
         first = settings if saved is None else replace(settings, pretrained=None)
         classes = len(data.train.classes)
         self.model = build.make_model(first, classes, self.device, self.notes.append)
-        self.loader = build.training_loader(settings, data.train, self.device)
-        self.settings = settings = build.fit_warmup(settings, len(self.loader))
         self.optimizer = build.make_optimizer(settings, self.model)
+        self.loader = build.training_loader(settings, data.train, self.device)
         self.val_loader = build.judging_loader(settings, data.val, self.device)
         self.schedule = build.run_schedule(settings, len(self.loader))
         self.weights = build.loss_weights(settings, data.train, self.device)
@@ -161,6 +160,7 @@ class Trainer:
             train_images=len(self.data.train),
             val_images=len(self.data.val),
             batches=len(self.loader),
+            warmup=build.warmup_batches(self.settings, len(self.loader)),
             parameters=sum(p.size for p in self.model.parameters()),
             device=self.device,
             folder=self.folder,

@@ -23,6 +23,8 @@ class Plan:
     train_images, val_images : int
     batches : int
         Batches an epoch.
+    warmup : int
+        Batches over which the learning rate rises.
     parameters : int
         Numbers that are trained.
     device : Device
@@ -37,6 +39,7 @@ class Plan:
     train_images: int
     val_images: int
     batches: int
+    warmup: int
     parameters: int
     device: Device
     folder: Path

@@ -63,7 +63,7 @@ def train(
     settings = replace(settings, out=out)
     with claim(out) as folder:
         trainer = Trainer(settings, data, folder.path)
-        write_settings(folder.path, trainer.settings)
+        write_settings(folder.path, settings)
         return _run(trainer, data, reporter, stop_after)
 
 
@@ -101,7 +101,7 @@ def resume(
         settings = _resumed(claimed.path, saved, changes)
         data = open_data(settings, reporter)
         trainer = Trainer(settings, data, claimed.path, saved=saved)
-        write_settings(claimed.path, trainer.settings)
+        write_settings(claimed.path, settings)
         return _run(trainer, data, reporter, stop_after)
 
 

@@ -62,7 +62,7 @@ class Settings:
     schedule : "constant", "step", "cosine" or "article"
     warmup : int or None
         Batches over which the learning rate rises to `lr`. None leaves it to the length of the
-        run, which then notes the number: a tenth, at most `LONGEST_WARMUP`.
+        run: a tenth of it, at most `LONGEST_WARMUP`.
     every, factor : int, float
         Schedule "step" multiplies by `factor` after each `every` batches.
     label_smoothing : float
