@@ -242,18 +242,23 @@ class _Graph:
 @contextlib.contextmanager
 def _lent(tensors: Sequence[Tensor], data: Sequence[Array]) -> Iterator[None]:
     """Make leaves of `tensors`, with other arrays and no gradients, and put all back afterwards."""
-    kept = [
-        (t, t.data, t.node, t.grad_home, t.pending, t.grad if t.pending is None else None)
-        for t in tensors
-    ]
+    kept = [[getattr(t, slot) for slot in _LENT] for t in tensors]
     try:
         for t, lent in zip(tensors, data, strict=True):
-            t.node = t.grad_home = t.grad = None
-            t.data = lent
+            _fill(t, [lent, None, None, None, None])
         yield
     finally:
-        for t, own, node, home, pending, grad in kept:
-            t.data, t.node, t.grad, t.grad_home, t.pending = own, node, grad, home, pending
+        for t, own in zip(tensors, kept, strict=True):
+            _fill(t, own)
+
+
+_LENT = "data", "node", "grad_home", "pending", "_grad"
+"""What makes a Tensor this leaf; of gradients the array itself, which `grad` would compute."""
+
+
+def _fill(t: Tensor, values: Sequence[Any]) -> None:
+    for slot, value in zip(_LENT, values, strict=True):
+        setattr(t, slot, value)
 
 
 def _send_back(outputs: list[Tensor], gy: Array) -> None:
