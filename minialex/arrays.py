@@ -51,11 +51,22 @@ def array_module(x: Array) -> Any:
 
 
 def cuda_count() -> int:
-    """Return how many CUDA devices can be used: 0 where CuPy, a driver or a GPU is missing."""
+    """Return how many CUDA devices can be used: 0 where CuPy, a driver or a GPU is missing.
+
+    Raises
+    ------
+    MinialexError
+        If CuPy, which makes a folder at once, cannot.
+    """
     try:
         cupy = importlib.import_module("cupy")
     except ImportError:
         return 0
+    except OSError as error:
+        raise MinialexError(
+            f"CuPy cannot make its cache folder ({error.strerror}: {error.filename}): set "
+            "CUPY_CACHE_DIR to a folder that can be written, or use --device cpu"
+        ) from None
     return int(cupy.cuda.runtime.getDeviceCount()) if cupy.cuda.is_available() else 0
 
 

@@ -1,5 +1,7 @@
 import gc
 import importlib
+import os
+import tempfile
 
 import numpy as np
 import pytest
@@ -8,6 +10,11 @@ from hypothesis import settings
 from minialex import arrays, memory, threads
 from minialex.autograd import OPS, ROUTINES
 from minialex.check.case import Case
+
+if not os.access(os.path.expanduser("~"), os.W_OK):
+    # as in some containers: caches of compilers go elsewhere, for all processes of this run
+    for name in "MINIALEX_CACHE", "CUPY_CACHE_DIR", "MPLCONFIGDIR":
+        os.environ.setdefault(name, tempfile.mkdtemp())
 
 settings.register_profile("suite", deadline=None, derandomize=True, max_examples=25)
 settings.load_profile("suite")

@@ -50,6 +50,19 @@ def test_without_cupy_auto_is_the_cpu_and_cuda_says_why_not(no_cupy):
         arrays.device("cuda")
 
 
+@pytest.mark.parametrize("name", ["auto", "cuda"])
+def test_where_cupy_cannot_make_its_cache_the_remedy_is_told(monkeypatch, name):
+    def refuse(name):
+        raise PermissionError(13, "Permission denied", "/home/own/.cupy")
+
+    monkeypatch.setattr(arrays.importlib, "import_module", refuse)
+    words = (
+        r"cache folder \(Permission denied: /home/own/\.cupy\): set CUPY_CACHE_DIR .*--device cpu"
+    )
+    with pytest.raises(MinialexError, match=words):
+        arrays.device(name)
+
+
 def test_with_a_gpu_auto_takes_it(cupy):
     assert str(arrays.device("auto")) == "cuda:0"
     with pytest.raises(MinialexError, match=r"has 1 CUDA device\(s\), cuda:0 to cuda:0"):

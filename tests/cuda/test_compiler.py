@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import stat
 
@@ -70,7 +71,7 @@ def test_cxx_comes_first(monkeypatch, tmp_path):
     own = tmp_path / "own-compiler"
     own.write_text("#!/bin/sh\necho my own clang\n")
     own.chmod(own.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setenv("CXX", f"{own} -m64")
+    monkeypatch.setenv("CXX", f"{shlex.quote(str(own))} -m64")
     found = compiler.compiler()
     assert found.command == (str(own), "-m64")
     assert found.is_clang
