@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from minialex.arrays import Array
+from minialex.arrays import Array, check_replaces
 
 Gradients = tuple[Array | None, ...]
 
@@ -226,6 +226,7 @@ def accumulate(leaf: Leaf, g: Array) -> None:
     """Add `g` to the gradient of a leaf."""
     home = leaf.grad_home
     if leaf.grad is not None:
+        check_replaces("what is added to the gradient of an earlier backward", g, leaf.grad)
         leaf.grad += g
     elif home is None:
         leaf.grad = g

@@ -85,7 +85,7 @@ class Tensor:
         The op that made it; None for a leaf.
     """
 
-    __slots__ = ("__weakref__", "_grad", "data", "grad_home", "node", "pending", "requires_grad")
+    __slots__ = ("__weakref__", "_grad", "_requires_grad", "data", "grad_home", "node", "pending")
     # NumPy then leaves `array + tensor` to Tensor.__radd__
     __array_ufunc__ = None
 
@@ -93,15 +93,24 @@ class Tensor:
         if isinstance(data, Tensor):
             raise TypeError("the data is a Tensor already; use detach() for one without a graph")
         self.data: Array = as_array(data)
-        if requires_grad and self.data.dtype not in arrays.FLOATS:
-            raise TypeError(
-                f"only float32 and float64 can require a gradient, not {self.data.dtype}"
-            )
         self.requires_grad = requires_grad
         self._grad: Array | None = None
         self.pending: Pending | None = None
         self.grad_home: Array | None = None
         self.node: Node | None = None
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients with respect to this Tensor are wanted."""
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if value and self.data.dtype not in arrays.FLOATS:
+            raise TypeError(
+                f"only float32 and float64 can require a gradient, not {self.data.dtype}"
+            )
+        self._requires_grad = value
 
     @property
     def grad(self) -> Array | None:

@@ -88,7 +88,7 @@ class ConsoleReporter(Reporter):
             f"{len(plan.classes)} classes, {s.image_size}x{s.image_size} pixels"
         )
         total = s.epochs * plan.batches
-        warmup = f", after a warm-up of {plan.warmup} of {total} batches" if plan.warmup else ""
+        warmup = f", warm-up over {plan.warmup} of {total} batches" if plan.warmup else ""
         say(
             f"{s.epochs} epochs of {plan.batches} batches of {s.batch_size}, {s.optimizer} at "
             f"{s.lr:g} ({s.schedule}{warmup}), seed {s.seed}; everything goes to {plan.folder}"

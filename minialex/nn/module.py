@@ -90,7 +90,10 @@ class Module:
         return (parameter for _, parameter in self.named_parameters())
 
     def state_dict(self) -> dict[str, Array]:
-        """Return every parameter's array by name: the arrays themselves, not copies."""
+        """Return every parameter's array by name: the arrays themselves, not copies.
+
+        Copy them to keep them. When an optimizer is made it gives parameters other arrays.
+        """
         return {name: parameter.data for name, parameter in self.named_parameters()}
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:

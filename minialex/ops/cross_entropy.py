@@ -231,7 +231,8 @@ def cross_entropy(
             raise ValueError(f"cross_entropy: weight is {weight.shape}, not {logits.shape[1:]}")
     return OP(
         logits,
-        targets.to(logits.device),
+        # a copy: the caller may fill the array anew before backward
+        Tensor(targets.data.astype(np.int64)).to(logits.device),
         weight,
         label_smoothing=float(label_smoothing),
         ignore_index=ignore_index,

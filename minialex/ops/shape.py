@@ -14,6 +14,7 @@ saved is what backward needs to go back: a shape, a type, a device, the pieces' 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from itertools import accumulate
 from math import prod
 from typing import Any
@@ -143,8 +144,9 @@ def transpose(x: Tensor, *dims: Any) -> Tensor:
 def getitem(x: Tensor, index: Any) -> Tensor:
     """Return x[index]: integers, slices, None, ..., and integer or boolean arrays or Tensors."""
     parts = index if isinstance(index, tuple) else (index,)
-    plain = tuple(part.data if isinstance(part, Tensor) else part for part in parts)
-    return GETITEM(x, index=plain)
+    plain = (part.data if isinstance(part, Tensor) else part for part in parts)
+    # lists and arrays are copied: the caller may fill them anew before backward
+    return GETITEM(x, index=tuple(deepcopy(p) if hasattr(p, "copy") else p for p in plain))
 
 
 def concatenate(xs: Sequence[Tensor], dim: int = 0) -> Tensor:

@@ -88,10 +88,10 @@ class Arena:
             If an array has another type, shape or device than before, or two parameters share one.
         """
         self._adopt_arrays()
-        for p, home in zip(self.params, self._grads, strict=True):
+        for name, p, home in zip(self.names, self.params, self._grads, strict=True):
             waits = p.pending is not None
             if p.grad_home is not home or not (waits or p.grad is None or p.grad is home):
-                _adopt_gradient(p, home)
+                _adopt_gradient(name, p, home)
 
     def _adopt_arrays(self) -> None:
         homes = zip(self.names, self.params, self._arrays, strict=True)
@@ -168,16 +168,20 @@ def _check(params: list[Tensor]) -> None:
     kinds = {(str(p.dtype), str(p.device)) for p in params}
     if len(kinds) > 1:
         raise ValueError(f"parameters differ in type or device: {sorted(kinds)}")
-    if not all(p.requires_grad and p.is_leaf for p in params):
-        raise ValueError("an optimizer takes leaf Tensors that require a gradient")
+    if not all(p.requires_grad and p.is_leaf and p.dtype in arrays.FLOATS for p in params):
+        raise ValueError(
+            "an optimizer takes leaf Tensors that require a gradient, float32 or float64"
+        )
 
 
-def _adopt_gradient(p: Tensor, home: Array) -> None:
+def _adopt_gradient(name: str, p: Tensor, home: Array) -> None:
     """Have the gradient of `p`, if there is one, in `home`, and those to come."""
-    g, p.grad_home = p.grad, home
+    g = p.grad
     if g is not None:
+        check_replaces(f"the gradient of {name}", g, home)
         home[...] = g
-        p.grad = home
+    p.grad_home = home
+    p.grad = None if g is None else home
 
 
 def _check_apart(names: list[str], params: list[Tensor]) -> None:

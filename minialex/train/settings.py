@@ -61,8 +61,8 @@ class Settings:
         The optimizer's numbers; each optimizer takes those it has.
     schedule : "constant", "step", "cosine" or "article"
     warmup : int or None
-        Batches over which the learning rate rises to `lr`. None leaves it to the length of the
-        run: a tenth of it, at most `LONGEST_WARMUP`.
+        Batches over which the schedule's learning rate is scaled up from 0. None leaves it to the
+        length of the run: a tenth of it, at most `LONGEST_WARMUP`.
     every, factor : int, float
         Schedule "step" multiplies by `factor` after each `every` batches.
     label_smoothing : float

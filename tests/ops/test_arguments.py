@@ -246,3 +246,25 @@ def test_settings_that_are_whole_numbers(op, name, value):
 def test_no_groups_are_refused():
     with pytest.raises(ValueError, match=r"^Conv2d: groups 0 must divide in_channels 4"):
         nn.Conv2d(4, 4, 1, groups=0)
+
+
+@pytest.mark.parametrize(
+    "index", [[0, 0], np.array([0, 0]), [[0], [0]]], ids=["list", "array", "2-D"]
+)
+def test_an_index_may_be_filled_anew_before_backward(index):
+    x = Tensor(np.arange(3.0), requires_grad=True)
+    y = ops.getitem(x, index).sum()
+    if isinstance(index[0], list):
+        index[0][0] = index[1][0] = 2
+    else:
+        index[:] = [2, 2]
+    y.backward()
+    assert x.grad.tolist() == [2, 0, 0]
+
+
+def test_targets_may_be_filled_anew_before_backward():
+    logits, targets = Tensor(np.zeros((2, 3)), requires_grad=True), np.array([0, 0])
+    loss = ops.cross_entropy(logits, targets)
+    targets[:] = 2
+    loss.backward()
+    np.testing.assert_allclose(logits.grad, [[-1 / 3, 1 / 6, 1 / 6]] * 2, rtol=1e-12)

@@ -322,3 +322,28 @@ def test_a_graph_is_not_copied(copied):
 def test_what_is_no_tensor_is_refused():
     with pytest.raises(TypeError, match="an optimizer takes Tensors, not str"):
         optim.SGD(network().state_dict())
+
+
+@pytest.mark.parametrize("before", [3, 1], ids=["larger", "smaller"])
+def test_a_gradient_of_an_array_that_was_replaced_is_not_added_to(before):
+    p = parameter(*range(before))
+    slope(p, 2)
+    p.data = np.ones(4 - before, np.float32)
+    with pytest.raises(ValueError, match="added to the gradient of an earlier backward must have"):
+        slope(p, 2)
+    with pytest.raises(ValueError, match=r"the gradient of w must have the shape"):
+        optim.SGD([("w", p)])
+    p.grad = None
+    slope(p, 2)
+    assert p.grad.tolist() == [2] * (4 - before)
+
+
+def test_whole_numbers_are_not_trained():
+    p = parameter(1, 2)
+    p.data = np.arange(2)
+    with pytest.raises(ValueError, match="float32 or float64"):
+        sgd(p)
+    t = Tensor(np.arange(2))
+    with pytest.raises(TypeError, match="only float32 and float64 can require a gradient, not int"):
+        t.requires_grad = True
+    assert not t.requires_grad
