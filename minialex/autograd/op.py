@@ -46,7 +46,8 @@ class Implementation:
         inputs want a gradient, and `out`, a tuple of arrays or None: where there is an array, the
         gradient of that input is to be written there and that array returned. And `defer`, a
         tuple of functions or None: where there is a function, backward may call it with a
-        `Pending` instead, and return None for that gradient.
+        `Pending` instead, and return None for that gradient. A gradient has the same bits
+        whichever others are wanted, and wherever it is written.
     why_not : ``why_not(device) -> str``
         Why it cannot run on arrays of that device, in words; empty where it can, as array
         operations always can. Kernels give ``cuda.why_not``.
