@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
@@ -167,9 +167,10 @@ def _home(edge: Edge, earlier: tuple[Edge, ...]) -> Array | None:
     return None if any(e is edge for e in earlier) else edge.grad_home
 
 
-def _ancestry(root: Node) -> list[Node]:
-    """Return every node that `root` depends on, itself included, oldest first."""
-    seen, stack = {root}, [root]
+def ancestry(roots: Iterable[Node]) -> list[Node]:
+    """Return every node that `roots` depend on, themselves included, oldest first."""
+    stack = list(roots)
+    seen = set(stack)
     while stack:
         for edge in stack.pop().edges:
             if isinstance(edge, Node) and edge not in seen:
@@ -186,7 +187,7 @@ def run_backward(root: Node, gy: Array, *, retain_graph: bool) -> None:
     RuntimeError
         If a part of the graph was freed by an earlier backward.
     """
-    nodes = _ancestry(root)
+    nodes = ancestry([root])
     if any(node.freed for node in nodes):
         raise RuntimeError(
             "this graph has been through backward() once and its saved arrays were freed; run the "

@@ -18,7 +18,7 @@ import numpy as np
 
 from minialex.arrays import Array, to_device, to_numpy
 from minialex.autograd import Tensor, no_grad, record_calls
-from minialex.autograd.graph import Node
+from minialex.autograd.graph import Node, ancestry
 from minialex.check import noise
 from minialex.check.case import Inputs
 
@@ -217,14 +217,8 @@ class _Graph:
 
     @classmethod
     def behind(cls, outputs: list[Tensor]) -> _Graph:
-        seen: dict[Node, None] = {}
-        todo = [y.node for y in outputs if y.node is not None]
-        while todo:
-            node = todo.pop()
-            if node not in seen:
-                seen[node] = None
-                todo += [edge for edge in node.edges if isinstance(edge, Node)]
-        return cls(list(seen), [y for y in outputs if y.node is None and y.requires_grad])
+        nodes = ancestry(y.node for y in outputs if y.node is not None)
+        return cls(nodes, [y for y in outputs if y.node is None and y.requires_grad])
 
     def leaves(self, but: Collection[Node] = ()) -> list[Tensor]:
         """Return the leaves that the nodes lead to, without those behind the nodes of `but`."""

@@ -20,16 +20,7 @@ from minialex.train.trained import load_trained
 from tests.device_double import make_cupy
 from tests.train.small import CLASSES, Listener, small, write_images
 
-
-@pytest.fixture(autouse=True)
-def no_curves(monkeypatch):
-    """Leave out the picture, which takes longer than these runs."""
-    monkeypatch.setattr("minialex.train.runs.draw_curves", lambda *_: None)
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    return write_images(tmp_path_factory.mktemp("data") / "images")
+pytestmark = pytest.mark.usefixtures("no_curves")
 
 
 @pytest.fixture(scope="module")

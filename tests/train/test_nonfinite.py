@@ -4,18 +4,9 @@ import pytest
 from minialex.optim import make_schedule
 from minialex.train import NonFiniteLossError, Trainer, train
 from minialex.train.build import open_data
-from tests.train.small import Listener, checkpoints, small, write_images
+from tests.train.small import Listener, checkpoints, small
 
-
-@pytest.fixture(autouse=True)
-def no_curves(monkeypatch):
-    """Leave out the picture, which takes longer than these runs."""
-    monkeypatch.setattr("minialex.train.runs.draw_curves", lambda *_: None)
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    return write_images(tmp_path_factory.mktemp("data") / "images")
+pytestmark = pytest.mark.usefixtures("no_curves")
 
 
 class TestNonFinite:

@@ -10,7 +10,7 @@ import pytest
 from minialex.errors import MinialexError
 from minialex.train import checkpoint, resume, train
 from minialex.train.metrics import read_metrics
-from tests.train.small import Listener, kill, small, without_rates, write_images
+from tests.train.small import Listener, kill, small, without_rates
 
 # Moments at which the run is asked to stop: in the middle of a window of the log, at its end, after
 # the epoch's last batch, during validation, after an epoch, in the last epoch.
@@ -27,15 +27,7 @@ MOMENTS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def no_curves(monkeypatch):
-    """Leave out the picture, which takes longer than these runs."""
-    monkeypatch.setattr("minialex.train.runs.draw_curves", lambda *_: None)
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    return write_images(tmp_path_factory.mktemp("data") / "images")
+pytestmark = pytest.mark.usefixtures("no_curves")
 
 
 @pytest.fixture(scope="module")

@@ -5,18 +5,9 @@ import pytest
 
 from minialex.train import checkpoint, resume, train
 from minialex.train.signals import SIGNALS
-from tests.train.small import Listener, checkpoints, kill, small, write_images
+from tests.train.small import Listener, checkpoints, kill, small
 
-
-@pytest.fixture(autouse=True)
-def no_curves(monkeypatch):
-    """Leave out the picture, which takes longer than these runs."""
-    monkeypatch.setattr("minialex.train.runs.draw_curves", lambda *_: None)
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    return write_images(tmp_path_factory.mktemp("data") / "images")
+pytestmark = pytest.mark.usefixtures("no_curves")
 
 
 class TestStopping:

@@ -12,19 +12,9 @@ from minialex.train.build import warmup_batches
 from minialex.train.kfold import kfold
 from minialex.train.metrics import read_metrics
 from minialex.train.settings import make_settings
-from tests.train.small import Listener, checkpoints, kill, small, write_images
+from tests.train.small import Listener, checkpoints, kill, small
 
-
-@pytest.fixture(autouse=True)
-def no_curves(monkeypatch):
-    """Leave out the picture, which takes longer than these runs."""
-    monkeypatch.setattr("minialex.train.runs.draw_curves", lambda *_: None)
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    """24 images to train on and 6 held out."""
-    return write_images(tmp_path_factory.mktemp("data") / "images")
+pytestmark = pytest.mark.usefixtures("no_curves")
 
 
 def recipes(images, out, **options):
