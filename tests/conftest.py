@@ -72,6 +72,13 @@ def pytest_addoption(parser):
     )
 
 
+def pytest_configure(config):
+    workers = config.getoption("numprocesses", None)
+    if workers:
+        # Each worker has its share of the cores: BLAS's threads wait in a loop, in each other's way.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", str(max(1, threads.cores() // workers)))
+
+
 def pytest_collection_modifyitems(items):
     bring_cases_together(items)
     if arrays.cuda_count():

@@ -13,7 +13,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from minialex.errors import MinialexError
@@ -25,7 +25,7 @@ _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"]+)"[^\n]*$', re.MULTILI
 _edits: dict[Path, str] = {}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Source:
     """One kernel file as a compiler is given it.
 
@@ -44,7 +44,7 @@ class Source:
     file: str
     own: str
     text: str
-    files: dict[str, str]
+    files: dict[str, str] = field(compare=False)
 
     @functools.cached_property
     def digest(self) -> str:

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -177,7 +178,7 @@ class TestPicture:
         confusion = rng.integers(0, 9, (classes, classes)) + 90 * np.eye(classes, dtype=int)
         names = tuple(f"class number {i}" for i in range(classes))
         figure = confusion_picture(Evaluation(names, 0.1, confusion, 0))
-        figure.canvas.draw()
+        FigureCanvasAgg(figure).draw()
         axes = figure.axes[0]
         for labels, side in ((axes.get_xticklabels(), "x"), (axes.get_yticklabels(), "y")):
             boxes = [label.get_window_extent() for label in labels]
