@@ -60,7 +60,7 @@ class Checker {
         return launch_.region_count++;
     }
 
-    // Returns whether the access is right, and the fault in `fault` if not.
+    // Returns whether the access is right; `fault` says what it touches, and what is wrong if not.
     bool check(const Thread& me, char* address, size_t bytes, Access access, uint32_t site,
                Fault& fault) {
         fault.access = access, fault.bytes = int(bytes);
@@ -74,7 +74,7 @@ class Checker {
         fault.region = region;
         fault.offset = address - launch_.regions[region].base;
         const bool power_of_two = (bytes & (bytes - 1)) == 0;
-        if (power_of_two && reinterpret_cast<uintptr_t>(address) % bytes)
+        if (power_of_two && (reinterpret_cast<uintptr_t>(address) & (bytes - 1)))
             return fault.kind = MISALIGNED, false;
         const bool shared = launch_.regions[region].shared;
         if (access == ATOMIC && !shared) order.atomic(address, me);

@@ -10,7 +10,7 @@
 namespace emu {
 inline void watch(void* address, size_t bytes, Access access, const void* pc) {
     // Static data is set up when the module is loaded, before anything runs.
-    if (worker && worker->watching())
+    if (bytes && worker && worker->watching())
         worker->watch(address, bytes, access, worker->sites().of_pc(pc));
 }
 }  // namespace emu

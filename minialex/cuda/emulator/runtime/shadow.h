@@ -33,19 +33,22 @@ struct Cell {
 // The cells of one region, one for each element until something smaller is touched.
 class Shadow {
   public:
-    Shadow(size_t bytes, size_t grain)
-        : bytes_(bytes), grain_(grain), cells_(make(bytes / grain + 1)) {}
+    Shadow(size_t bytes, size_t element)
+        : bytes_(bytes), shift_(shift(element)), cells_(make((bytes >> shift_) + 1)) {}
 
-    size_t grain() const { return grain_; }
-    Cell& cell(size_t offset) { return cells_.get()[offset / grain_]; }
-    void refine(size_t grain) {
-        Cells finer = make(bytes_ / grain + 1);
-        for (size_t i = 0; i * grain < bytes_; ++i) finer.get()[i] = cell(i * grain);
-        cells_ = std::move(finer);
-        grain_ = grain;
+    size_t grain() const { return size_t(1) << shift_; }
+    Cell& cell(size_t offset) { return cells_.get()[offset >> shift_]; }
+    void refine(size_t bytes) {
+        const int finer = shift(bytes);
+        Cells cells = make((bytes_ >> finer) + 1);
+        for (size_t i = 0; i << finer < bytes_; ++i) cells.get()[i] = cell(i << finer);
+        cells_ = std::move(cells);
+        shift_ = finer;
     }
 
   private:
+    // Of the largest power of two that divides `bytes`.
+    static int shift(size_t bytes) { return __builtin_ctzll(bytes); }
     struct Free {
         void operator()(Cell* cells) const { free(cells); }
     };
@@ -55,7 +58,8 @@ class Shadow {
         return Cells(static_cast<Cell*>(calloc(count, sizeof(Cell))));
     }
 
-    size_t bytes_, grain_;
+    size_t bytes_;
+    int shift_;
     Cells cells_;
 };
 

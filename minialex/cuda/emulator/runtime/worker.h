@@ -123,6 +123,7 @@ class Worker {
     Random random_{0};
     Thread* current_ = nullptr;
     int ones_ = 0;  // predicates that were true at the last barrier
+    Fault seen_{};  // the last access that was watched: to clear one for each takes time
     std::unique_ptr<Fault> unwritten_;  // the first read of shared memory that nobody had written
 };
 
@@ -341,16 +342,16 @@ inline void Worker::watch(void* address, size_t bytes, Access access, uint32_t s
     if ((p >= stack && p < stack + STACK_BYTES) ||
         (p >= position && p < position + sizeof emu_position))
         return;
-    Fault fault{};
-    if (checker_->check(*current_, p, bytes, access, site, fault)) {
-        if (fault.region >= 0 && recorder_ && recorder_->follows(*current_))
-            recorder_->access(p, fault);
-    } else if (fault.kind == UNINITIALISED) {
+    if (checker_->check(*current_, p, bytes, access, site, seen_)) {
+        if (seen_.region >= 0 && recorder_ && recorder_->follows(*current_))
+            recorder_->access(p, seen_);
+    } else if (seen_.kind == UNINITIALISED) {
         // Whoever writes it later, unordered, makes this a race: a better explanation.
-        place(fault.here, *current_);
-        if (!unwritten_) unwritten_ = std::make_unique<Fault>(fault);
+        if (unwritten_) return;
+        unwritten_ = std::make_unique<Fault>(seen_);
+        place(unwritten_->here, *current_);
     } else {
-        fail(FaultKind(fault.kind), {}, &fault);
+        fail(FaultKind(seen_.kind), {}, &seen_);
     }
 }
 

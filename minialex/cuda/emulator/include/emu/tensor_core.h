@@ -45,16 +45,21 @@ template <class Layout> EMU_QUIET void mma(float (&d)[4], const unsigned (&a)[4]
     const Fragments mine{{a[0], a[1], a[2], a[3]}, {b[0], b[1]}};
     const Lanes* lanes = meet(everybody, mine, what, emu_file, emu_line);
     const float4 before{d[0], d[1], d[2], d[3]};
-    const int me = emu_lane();
-    for (int i = 0; i < 4; ++i) {
-        const int row = me / 4 + i / 2 * 8, column = me % 4 * 2 + i % 2;
-        double sum = d[i];
-        for (int k = 0; k < K; ++k) {
-            const int second = k / (K / 2);
-            const auto x = value_of<Fragments>(lanes, Layout::lane(row % 8, k));
-            const auto w = value_of<Fragments>(lanes, Layout::lane(column, k));
-            sum += Layout::value(x.a[row / 8 + 2 * second], k) * Layout::value(w.b[second], k);
+    const int row = emu_lane() / 4, column = emu_lane() % 4 * 2;
+    double x[2][K], w[2][K];
+    for (int k = 0; k < K; ++k) {
+        const int second = k / (K / 2);
+        const auto* of_row = reinterpret_cast<const Fragments*>(lanes->value[Layout::lane(row, k)]);
+        for (int i = 0; i < 2; ++i) {
+            const auto* of_column =
+                reinterpret_cast<const Fragments*>(lanes->value[Layout::lane(column + i, k)]);
+            x[i][k] = Layout::value(of_row->a[i + 2 * second], k);
+            w[i][k] = Layout::value(of_column->b[second], k);
         }
+    }
+    for (int i = 0; i < 4; ++i) {
+        double sum = d[i];
+        for (int k = 0; k < K; ++k) sum += x[i / 2][k] * w[i % 2][k];
         d[i] = float(sum);
     }
     record(what, before, float4{d[0], d[1], d[2], d[3]}, emu_file, emu_line);
