@@ -48,7 +48,8 @@ def run(kernel):
 
 
 def binaries(cache):
-    return {path for path in cache.iterdir() if not path.name.startswith("runtime")}
+    """Return the compiled kernels."""
+    return {path for path in cache.iterdir() if not path.name.startswith(("runtime", "header"))}
 
 
 def test_without_any_compiler_it_says_what_to_install(monkeypatch, tmp_path):
@@ -171,7 +172,18 @@ def test_local_variables_beyond_a_threads_stack_are_refused(cache, tmp_path):
 
 def test_nothing_but_whole_binaries_is_left_in_the_cache(cache, tmp_path):
     run(own_kernel(tmp_path))
-    assert [p for p in cache.iterdir() if p.suffix != ".so"] == []
+    left = [p for p in cache.rglob("*") if p.is_file() and p.suffix != ".so"]
+    gcc = not compiler.compiler().is_clang
+    assert [p.name for p in left] == ["emulator.h.gch"] * gcc
+
+
+def test_a_precompiled_header_that_does_not_suit_is_done_without(cache, tmp_path):
+    if compiler.compiler().is_clang:
+        pytest.skip("only for g++ is the header compiled beforehand")
+    run(own_kernel(tmp_path))
+    (header,) = cache.rglob("*.gch")
+    header.write_bytes(b"of another compiler")
+    assert run(own_kernel(tmp_path, "y[0] = 2;")) == 2
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

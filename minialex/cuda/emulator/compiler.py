@@ -28,6 +28,7 @@ from minialex.errors import MinialexError
 
 _HERE = Path(__file__).resolve().parent
 _INCLUDE = _HERE / "include"
+_HEADER = "emulator.h"
 _RUNTIME = _HERE / "runtime"
 CACHE_VARIABLE = "MINIALEX_CACHE"
 _FAST = ("-O2",)
@@ -146,7 +147,9 @@ def build(text: str, kernel: str, *, watched: bool) -> Path:
     flags = (*_kernel_flags(tool), *(_watched_flags(tool) if watched else _FAST))
     path = cache_folder() / f"{_key(tool, flags, library.name, _texts(_INCLUDE), text)}.so"
     if not path.exists():
-        compile_it = [*tool.command, *flags, "-c", "-x", "c++", "-", "-o"]
+        header = [] if tool.is_clang else [f"-I{_precompiled_header(tool, flags)}"]
+        front = ["-include", _HEADER]
+        compile_it = [*tool.command, *header, *flags, *front, "-c", "-x", "c++", "-", "-o"]
         extra = _WATCHED_LINK if watched else ()
         link_it = [*tool.command, "-shared", "-Wl,-rpath,$ORIGIN", *extra, "-o"]
         _make(
@@ -156,6 +159,19 @@ def build(text: str, kernel: str, *, watched: bool) -> Path:
             kernel,
         )
     return path
+
+
+def _precompiled_header(tool: Compiler, flags: Sequence[str]) -> Path:
+    """Return the folder where g++ finds the emulator's header ready parsed: half of a small kernel.
+
+    Should it not suit, g++ takes the header itself.
+    """
+    folder = cache_folder() / f"header-{_key(tool, flags, _texts(_INCLUDE))}"
+    path = folder / f"{_HEADER}.gch"
+    if not path.exists():
+        compile_it = [*tool.command, *flags, "-x", "c++-header", str(_INCLUDE / _HEADER), "-o"]
+        _make(path, lambda out: [[*compile_it, out]], "", "the emulator's header")
+    return folder
 
 
 @functools.cache
@@ -199,8 +215,6 @@ def _kernel_flags(tool: Compiler) -> tuple[str, ...]:
         *_processor_flags(),
         *_only_gcc(tool),
         f"-I{_INCLUDE}",
-        "-include",
-        "emulator.h",
     )
 
 
@@ -244,6 +258,7 @@ def _key(tool: Compiler, flags: Sequence[str], *texts: str) -> str:
 def _make(path: Path, steps: Callable[[str], list[list[str]]], text: str, kernel: str) -> None:
     """Run compiler commands and put what they made at `path`, whole or not at all."""
     try:
+        path.parent.mkdir(exist_ok=True)
         folder = tempfile.TemporaryDirectory(dir=path.parent, prefix="making-")
     except OSError as error:
         raise MinialexError(
