@@ -75,7 +75,7 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     workers = config.getoption("numprocesses", None)
     if workers:
-        # Each worker has its share of the cores: BLAS's threads wait in a loop, in each other's way.
+        # a share of the cores each: BLAS's threads wait in a loop, in the way of others'
         os.environ.setdefault("OPENBLAS_NUM_THREADS", str(max(1, threads.cores() // workers)))
 
 

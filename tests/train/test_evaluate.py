@@ -6,10 +6,10 @@ import shutil
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 from safetensors.numpy import save_file
 from sklearn import metrics as sk
