@@ -17,12 +17,17 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from minialex.arrays import Array, check_replaces
+from minialex.arrays import Array, array_module, check_replaces
 
 Gradients = tuple[Array | None, ...]
 
 _enabled: ContextVar[bool] = ContextVar("enabled", default=True)
 _order = itertools.count()
+
+
+def now() -> int:
+    """Return a number above all that were returned before, nodes' places in the order included."""
+    return next(_order)
 
 
 def grad_enabled() -> bool:
@@ -66,9 +71,12 @@ class Leaf(Protocol):
     """What the graph asks of a Tensor whose gradient is wanted.
 
     `grad_home` is where that gradient lives once there is one: a view into an optimizer's arena.
-    `pending` is a gradient for it that is not there yet: to read `grad` computes it.
+    `pending` is a gradient for it that is not there yet: to read `grad` computes it. `changed` is
+    when `data` was last written to, as `now` counts.
     """
 
+    data: Array
+    changed: int
     grad: Array | None
     grad_home: Array | None
     pending: Pending | None
@@ -136,7 +144,7 @@ class Node:
     ) -> None:
         self.name, self.backward, self.takes = name, backward, takes
         self.saved, self.params = saved, params
-        self.edges, self.order = edges, next(_order)
+        self.edges, self.order = edges, now()
         self.shape, self.dtype = shape, dtype
         self.retained: Leaf | None = None
         self.freed = False
@@ -185,7 +193,8 @@ def run_backward(root: Node, gy: Array, *, retain_graph: bool) -> None:
     Raises
     ------
     RuntimeError
-        If a part of the graph was freed by an earlier backward.
+        If a part of the graph was freed by an earlier backward, or a parameter whose array it needs
+        was changed since.
     """
     nodes = ancestry([root])
     if any(node.freed for node in nodes):
@@ -193,6 +202,7 @@ def run_backward(root: Node, gy: Array, *, retain_graph: bool) -> None:
             "this graph has been through backward() once and its saved arrays were freed; run the "
             "forward pass again, or keep them with backward(retain_graph=True) the first time"
         )
+    _check_unchanged(nodes)
     grads: dict[Node, Array] = {root: gy}
     while nodes:
         # popped, not looked at, so that arrays are freed as soon as they have served
@@ -201,6 +211,25 @@ def run_backward(root: Node, gy: Array, *, retain_graph: bool) -> None:
             _step_back(node, grads)
         if not retain_graph:
             node.free()
+
+
+def _check_unchanged(nodes: list[Node]) -> None:
+    """See that what nodes saved is what it was: no leaf's array that was written to since."""
+    oldest = nodes[0].order
+    edges = {edge for node in nodes for edge in node.edges if edge is not None}
+    changed = [e for e in edges if not isinstance(e, Node) and e.changed > oldest]
+    for leaf, node in itertools.product(changed, nodes):
+        if leaf.changed > node.order and _is_among(leaf.data, node.saved):
+            raise RuntimeError(
+                f"a parameter of shape {leaf.shape} that {node.name} needs for its gradients was "
+                "changed after the forward pass, by an optimizer's step or by load_state_dict: "
+                "call backward() before that, or run the forward pass again"
+            )
+
+
+def _is_among(a: Array, saved: tuple[Any, ...]) -> bool:
+    xp = array_module(a)
+    return any(isinstance(s, xp.ndarray) and xp.may_share_memory(s, a) for s in saved)
 
 
 def _step_back(node: Node, grads: dict[Node, Array]) -> None:

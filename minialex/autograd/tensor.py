@@ -11,7 +11,7 @@ import numpy.typing as npt
 from minialex import arrays
 from minialex.arrays import Array, Device
 from minialex.autograd.conversion import as_array, as_number, is_array_like, number_beside
-from minialex.autograd.graph import Node, Pending, accumulate, run_backward
+from minialex.autograd.graph import Node, Pending, accumulate, now, run_backward
 
 
 def _method(name: str) -> Callable[..., Tensor]:
@@ -85,7 +85,16 @@ class Tensor:
         The op that made it; None for a leaf.
     """
 
-    __slots__ = ("__weakref__", "_grad", "_requires_grad", "data", "grad_home", "node", "pending")
+    __slots__ = (
+        "__weakref__",
+        "_grad",
+        "_requires_grad",
+        "changed",
+        "data",
+        "grad_home",
+        "node",
+        "pending",
+    )
     # NumPy then leaves `array + tensor` to Tensor.__radd__
     __array_ufunc__ = None
 
@@ -93,6 +102,7 @@ class Tensor:
         if isinstance(data, Tensor):
             raise TypeError("the data is a Tensor already; use detach() for one without a graph")
         self.data: Array = as_array(data)
+        self.changed = -1
         self.requires_grad = requires_grad
         self._grad: Array | None = None
         self.pending: Pending | None = None
@@ -194,7 +204,8 @@ class Tensor:
         Raises
         ------
         RuntimeError
-            If nothing here requires a gradient, `gradient` is missing, or the graph was freed.
+            If nothing here requires a gradient, `gradient` is missing, the graph was freed, or a
+            parameter that it needs was changed after the forward pass (see `note_change`).
         ValueError
             If `gradient` is of another shape.
         """
@@ -222,6 +233,14 @@ class Tensor:
         if gy.shape != self.shape:
             raise ValueError(f"the gradient has shape {gy.shape}, the Tensor {self.shape}")
         return gy.astype(self.dtype, copy=False)
+
+    def note_change(self) -> None:
+        """Say that `data` was written to in place: graphs that need what was there are refused.
+
+        Optimizers and ``Module.load_state_dict`` say so. Who writes to `data` between forward and
+        backward does well to say so too: nobody sees it otherwise.
+        """
+        self.changed = now()
 
     def retain_grad(self) -> Tensor:
         """Keep the gradient of this Tensor too, though it is no leaf; returns the Tensor."""

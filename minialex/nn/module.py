@@ -77,13 +77,25 @@ class Module:
             yield from child._tree(f"{prefix}.{name}" if prefix else name, seen)
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Yield every parameter of the tree with its name, in order of definition."""
+        """Yield every parameter of the tree with its name, in order of definition.
+
+        Raises
+        ------
+        ValueError
+            If two have the same name, as those of the keys 1 and "1" of one dictionary.
+        """
         seen: set[int] = set()
+        names: set[str] = set()
         for prefix, module in self.named_modules():
-            for name, parameter in _found(vars(module), Parameter):
-                if id(parameter) not in seen:
-                    seen.add(id(parameter))
-                    yield f"{prefix}.{name}" if prefix else name, parameter
+            for own, parameter in _found(vars(module), Parameter):
+                if id(parameter) in seen:
+                    continue
+                name = f"{prefix}.{own}" if prefix else own
+                if name in names:
+                    raise ValueError(f"two parameters are named {name}: rename one of them")
+                seen.add(id(parameter))
+                names.add(name)
+                yield name, parameter
 
     def parameters(self) -> Iterator[Parameter]:
         """Yield every parameter of the tree."""
@@ -115,6 +127,7 @@ class Module:
                 )
         for name, parameter in own.items():
             parameter.data[...] = to_device(state[name], parameter.device)
+            parameter.note_change()
 
     def train(self, mode: bool = True) -> Module:
         """Set `training` in the whole tree; returns the Module."""

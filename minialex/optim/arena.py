@@ -6,13 +6,13 @@ one array, and the backward pass writes gradients where the optimizer will read 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 from minialex import arrays
 from minialex.arrays import Array, check_replaces
 from minialex.autograd import Pending, Tensor
-from minialex.cuda.arguments import address_of
 
 # parameters start at multiples of 64 bytes (float32), which suits vector loads
 ALIGNMENT = 16
@@ -110,6 +110,7 @@ class Arena:
         for (_, p, home), array in zip(elsewhere, arrived, strict=True):
             home[...] = array
             p.data = home
+            p.note_change()
 
     def keep(self, slots: Iterable[str]) -> None:
         """Have state of these kinds: zeros where there was none."""
@@ -185,13 +186,10 @@ def _adopt_gradient(name: str, p: Tensor, home: Array) -> None:
 
 
 def _check_apart(names: list[str], params: list[Tensor]) -> None:
-    """Refuse parameters that share an array, which moving them in would part."""
-    first: dict[int, str] = {}
-    for name, p in zip(names, params, strict=True):
-        address = address_of(p.data)
-        if p.size and address in first:
+    """Refuse parameters that share memory, which moving them in would part."""
+    xp = arrays.array_module(params[0].data)
+    for (name, p), (other, q) in itertools.combinations(zip(names, params, strict=True), 2):
+        if xp.may_share_memory(p.data, q.data) and xp.shares_memory(p.data, q.data):
             raise ValueError(
-                f"{first[address]} and {name} share one array: to tie weights, use one Parameter "
-                "in both places"
+                f"{name} and {other} share memory: to tie weights, use one Parameter in both places"
             )
-        first[address] = name

@@ -80,6 +80,13 @@ def test_a_replaced_layer_keeps_its_place():
     assert model(Tensor(np.ones((1, 2), np.float32))).shape == (1, 2)
 
 
+def test_two_parameters_of_one_name_are_refused():
+    model = nn.Module()
+    model.layers = {1: nn.Linear(2, 2), "1": nn.Linear(2, 2)}
+    with pytest.raises(ValueError, match=r"two parameters are named layers\.1\.weight: rename"):
+        model.state_dict()
+
+
 def test_what_stands_in_two_places_is_found_once():
     net = Net()
     net.again, net.tied = net.blocks, net.a.weight

@@ -181,13 +181,30 @@ def test_without_a_name_it_is_refused_by_number_and_shape():
 def test_parameters_that_share_an_array_are_refused():
     shared = np.ones(2, np.float32)
     a, b = Tensor(shared, requires_grad=True), Tensor(shared, requires_grad=True)
-    with pytest.raises(ValueError, match="a and b share one array: to tie weights, use one"):
+    with pytest.raises(ValueError, match="a and b share memory: to tie weights, use one"):
         optim.SGD([("a", a), ("b", b)])
     b = parameter(1, 1)
     o = optim.SGD([("a", a), ("b", b)])
     b.data = a.data
-    with pytest.raises(ValueError, match="a and b share one array"):
+    with pytest.raises(ValueError, match="a and b share memory"):
         o.step()
+
+
+def test_parameters_that_share_a_part_are_refused():
+    whole = np.ones((2, 4), np.float32)
+    left, most = (Tensor(whole[:, part], requires_grad=True) for part in (slice(2), slice(1, 4)))
+    with pytest.raises(ValueError, match=r"parameter 0 .* and parameter 1 .* share memory"):
+        sgd(left, most)
+
+
+def test_parameters_that_lie_between_each_other_share_nothing():
+    whole = np.ones((2, 4), np.float32)
+    even, odd = (Tensor(whole[:, first::2], requires_grad=True) for first in range(2))
+    o = sgd(even, odd)
+    slope(odd, 3)
+    o.step()
+    assert (even.data == 1).all()
+    assert (odd.data == -2).all()
 
 
 def test_empty_parameters_share_nothing():
