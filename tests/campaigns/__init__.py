@@ -1,1 +1,1 @@
-"""What the suite tries a part of, whole: ``pytest tests/campaigns``, minutes, before a release."""
+"""What the suite tries a part of, whole: ``pytest tests/campaigns``, two minutes; CI runs it."""
