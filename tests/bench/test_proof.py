@@ -136,9 +136,10 @@ def test_nobody_is_timed_where_the_array_implementation_is_wrong():
     assert clock.asked == []
 
 
-@pytest.mark.parametrize("one", layers("alexnet-2012"), ids=lambda one: one.label)
-def test_the_array_implementation_of_every_layer_proves_right(one):
-    prove(one)
+def test_the_array_implementation_of_every_layer_proves_right():
+    # not a parameter of the test: to know the layers, all processes would build the network
+    for one in layers("alexnet-2012"):
+        prove(one)
 
 
 def double(gradients):
