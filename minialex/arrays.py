@@ -138,6 +138,23 @@ def on_device(where: Device) -> Iterator[Any]:
         yield xp
 
 
+def address_of(x: Array) -> int:
+    """Return where the first element of a NumPy or CuPy array lies."""
+    if isinstance(x, np.ndarray):
+        return int(x.__array_interface__["data"][0])
+    return int(x.data.ptr)
+
+
+def extent_of(x: Array) -> tuple[int, int]:
+    """Return the address of the first byte of `x` and that past its last; the same if empty."""
+    start = address_of(x)
+    if x.size == 0:
+        return start, start
+    steps = [(n - 1) * stride for n, stride in zip(x.shape, x.strides, strict=True)]
+    stop = start + sum(step for step in steps if step > 0) + x.itemsize
+    return start + sum(step for step in steps if step < 0), stop
+
+
 def to_device(x: Array, where: Device) -> Array:
     """Return `x` on the device `where`: itself if it is there already, else a copy."""
     if device_of(x) == where:

@@ -17,17 +17,12 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from minialex.arrays import Array, array_module, check_replaces
+from minialex.arrays import Array, check_replaces, extent_of
+from minialex.autograd.clock import now, written_since
 
 Gradients = tuple[Array | None, ...]
 
 _enabled: ContextVar[bool] = ContextVar("enabled", default=True)
-_order = itertools.count()
-
-
-def now() -> int:
-    """Return a number above all that were returned before, nodes' places in the order included."""
-    return next(_order)
 
 
 def grad_enabled() -> bool:
@@ -71,12 +66,9 @@ class Leaf(Protocol):
     """What the graph asks of a Tensor whose gradient is wanted.
 
     `grad_home` is where that gradient lives once there is one: a view into an optimizer's arena.
-    `pending` is a gradient for it that is not there yet: to read `grad` computes it. `changed` is
-    when `data` was last written to, as `now` counts.
+    `pending` is a gradient for it that is not there yet: to read `grad` computes it.
     """
 
-    data: Array
-    changed: int
     grad: Array | None
     grad_home: Array | None
     pending: Pending | None
@@ -193,8 +185,8 @@ def run_backward(root: Node, gy: Array, *, retain_graph: bool) -> None:
     Raises
     ------
     RuntimeError
-        If a part of the graph was freed by an earlier backward, or a parameter whose array it needs
-        was changed since.
+        If a part of the graph was freed by an earlier backward, or an array that it has saved was
+        written to since.
     """
     nodes = ancestry([root])
     if any(node.freed for node in nodes):
@@ -214,22 +206,21 @@ def run_backward(root: Node, gy: Array, *, retain_graph: bool) -> None:
 
 
 def _check_unchanged(nodes: list[Node]) -> None:
-    """See that what nodes saved is what it was: no leaf's array that was written to since."""
-    oldest = nodes[0].order
-    edges = {edge for node in nodes for edge in node.edges if edge is not None}
-    changed = [e for e in edges if not isinstance(e, Node) and e.changed > oldest]
-    for leaf, node in itertools.product(changed, nodes):
-        if leaf.changed > node.order and _is_among(leaf.data, node.saved):
-            raise RuntimeError(
-                f"a parameter of shape {leaf.shape} that {node.name} needs for its gradients was "
-                "changed after the forward pass, by an optimizer's step or by load_state_dict: "
-                "call backward() before that, or run the forward pass again"
-            )
-
-
-def _is_among(a: Array, saved: tuple[Any, ...]) -> bool:
-    xp = array_module(a)
-    return any(isinstance(s, xp.ndarray) and xp.may_share_memory(s, a) for s in saved)
+    """See that what nodes saved is what it was, as far as writes to it were noted."""
+    writes = written_since(nodes[0].order)
+    for node, (first, past, when) in itertools.product(nodes if writes else (), writes):
+        if when < node.order:
+            continue
+        for a in node.saved:
+            if not hasattr(a, "strides"):
+                continue
+            start, stop = extent_of(a)
+            if start < past and first < stop:
+                raise RuntimeError(
+                    f"an array of shape {a.shape} that {node.name} saved for its gradients was "
+                    "written to after the forward pass, by an optimizer's step or by "
+                    "load_state_dict: call backward() before that, or run the forward pass again"
+                )
 
 
 def _step_back(node: Node, grads: dict[Node, Array]) -> None:

@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from minialex import arrays
 from minialex.arrays import Array, Device
+from minialex.autograd.clock import note_write
 from minialex.autograd.conversion import as_array, as_number, is_array_like, number_beside
-from minialex.autograd.graph import Node, Pending, accumulate, now, run_backward
+from minialex.autograd.graph import Node, Pending, accumulate, run_backward
 
 
 def _method(name: str) -> Callable[..., Tensor]:
@@ -85,16 +86,7 @@ class Tensor:
         The op that made it; None for a leaf.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_grad",
-        "_requires_grad",
-        "changed",
-        "data",
-        "grad_home",
-        "node",
-        "pending",
-    )
+    __slots__ = ("__weakref__", "_grad", "_requires_grad", "data", "grad_home", "node", "pending")
     # NumPy then leaves `array + tensor` to Tensor.__radd__
     __array_ufunc__ = None
 
@@ -102,7 +94,6 @@ class Tensor:
         if isinstance(data, Tensor):
             raise TypeError("the data is a Tensor already; use detach() for one without a graph")
         self.data: Array = as_array(data)
-        self.changed = -1
         self.requires_grad = requires_grad
         self._grad: Array | None = None
         self.pending: Pending | None = None
@@ -204,8 +195,8 @@ class Tensor:
         Raises
         ------
         RuntimeError
-            If nothing here requires a gradient, `gradient` is missing, the graph was freed, or a
-            parameter that it needs was changed after the forward pass (see `note_change`).
+            If nothing here requires a gradient, `gradient` is missing, the graph was freed, or what
+            it has saved was written to after the forward pass (see `note_change`).
         ValueError
             If `gradient` is of another shape.
         """
@@ -235,12 +226,12 @@ class Tensor:
         return gy.astype(self.dtype, copy=False)
 
     def note_change(self) -> None:
-        """Say that `data` was written to in place: graphs that need what was there are refused.
+        """Say that `data` is written to in place: no graph that has saved it gives gradients.
 
         Optimizers and ``Module.load_state_dict`` say so. Who writes to `data` between forward and
         backward does well to say so too: nobody sees it otherwise.
         """
-        self.changed = now()
+        note_write(self.data)
 
     def retain_grad(self) -> Tensor:
         """Keep the gradient of this Tensor too, though it is no leaf; returns the Tensor."""

@@ -113,8 +113,9 @@ class Module:
 
         Raises
         ------
-        ValueError
-            If a name is missing or surplus, or a shape differs; nothing is changed then.
+        ValueError, TypeError
+            If a name is missing or surplus, a shape differs, or what is given is not of numbers;
+            nothing is changed then.
         """
         own = dict(self.named_parameters())
         if set(own) != set(state):
@@ -125,9 +126,14 @@ class Module:
                 raise ValueError(
                     f"load_state_dict: {name} has shape {state[name].shape}, not {parameter.shape}"
                 )
+        # copies, for a state may be made of the very arrays that are written to
+        new = {
+            name: to_device(state[name], p.device).astype(p.dtype, copy=True)
+            for name, p in own.items()
+        }
         for name, parameter in own.items():
-            parameter.data[...] = to_device(state[name], parameter.device)
             parameter.note_change()
+            parameter.data[...] = new[name]
 
     def train(self, mode: bool = True) -> Module:
         """Set `training` in the whole tree; returns the Module."""

@@ -15,8 +15,7 @@ import functools
 from typing import NamedTuple
 
 from minialex import cuda
-from minialex.arrays import Array, array_module
-from minialex.cuda.arguments import address_of
+from minialex.arrays import Array, address_of, array_module
 
 DEPTH = 8
 """How many terms of its sums a block takes in at a time, as in ``register_product.cuh``."""

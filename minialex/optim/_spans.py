@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from minialex import cuda, threads
-from minialex.arrays import Array, array_module
+from minialex.arrays import Array, address_of, array_module
 from minialex.autograd import Pending
-from minialex.cuda.arguments import address_of
 
 BLOCK = 128 * 1024
 """A block of each array and the scratch stay in cache together; in smaller ones, an operation is

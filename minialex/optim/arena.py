@@ -6,7 +6,6 @@ one array, and the backward pass writes gradients where the optimizer will read 
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
@@ -187,9 +186,15 @@ def _adopt_gradient(name: str, p: Tensor, home: Array) -> None:
 
 def _check_apart(names: list[str], params: list[Tensor]) -> None:
     """Refuse parameters that share memory, which moving them in would part."""
+    extents = [arrays.extent_of(p.data) for p in params]
     xp = arrays.array_module(params[0].data)
-    for (name, p), (other, q) in itertools.combinations(zip(names, params, strict=True), 2):
-        if xp.may_share_memory(p.data, q.data) and xp.shares_memory(p.data, q.data):
-            raise ValueError(
-                f"{name} and {other} share memory: to tie weights, use one Parameter in both places"
-            )
+    before: list[int] = []
+    for i in sorted(range(len(params)), key=extents.__getitem__):
+        before = [j for j in before if extents[j][1] > extents[i][0]]
+        for j in before:
+            if xp.shares_memory(params[j].data, params[i].data):
+                raise ValueError(
+                    f"{names[j]} and {names[i]} share memory: to tie weights, use one Parameter in "
+                    "both places"
+                )
+        before.append(i)

@@ -66,13 +66,13 @@ class Optimizer:
         arena.keep(kept)
         state = [arena.state[slot] if slot in kept else None for slot in self.slots]
         update, blockwise = choose(self.update, device), chosen(self.update, device) == "array"
+        for p in self.params:
+            if p.pending is not None or p.grad is not None:
+                p.note_change()
         with arrays.on_device(device):
             for span, g in arena.spans(pending=blockwise):
                 kept_here = (None if a is None else a[span] for a in state)
                 update(arena.data[span], g, *kept_here, **self._numbers())
-        for p in self.params:
-            if p.pending is not None or p.grad is not None:
-                p.note_change()
 
     def _kept(self) -> list[str]:
         """Return those of `slots` that the settings, which are assigned already, ask for."""

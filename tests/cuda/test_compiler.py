@@ -182,8 +182,26 @@ def test_a_precompiled_header_that_does_not_suit_is_done_without(cache, tmp_path
         pytest.skip("only for g++ is the header compiled beforehand")
     run(own_kernel(tmp_path))
     (header,) = cache.rglob("*.gch")
-    header.write_bytes(b"of another compiler")
-    assert run(own_kernel(tmp_path, "y[0] = 2;")) == 2
+    whole = header.read_bytes()
+    for n, damaged in enumerate((b"of another compiler", whole[:4096], whole[:-100])):
+        header.parent.mkdir(exist_ok=True)
+        header.write_bytes(damaged)
+        assert run(own_kernel(tmp_path, f"y[0] = {n + 2};")) == n + 2
+
+
+def test_where_the_header_cannot_be_precompiled_kernels_are_compiled_without(
+    cache, tmp_path, monkeypatch
+):
+    real = compiler._make
+
+    def make(path, steps, text, what):
+        if what == "the emulator's header":
+            raise MinialexError("the disk is full")
+        real(path, steps, text, what)
+
+    monkeypatch.setattr(compiler, "_make", make)
+    assert run(own_kernel(tmp_path)) == 1
+    assert not list(cache.rglob("*.gch"))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

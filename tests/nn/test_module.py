@@ -139,6 +139,15 @@ def test_load_state_dict_copies():
     assert before.any()
 
 
+def test_load_state_dict_takes_the_models_own_arrays():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    before = {name: a.copy() for name, a in model.state_dict().items()}
+    own = model.state_dict()
+    model.load_state_dict({f"{1 - int(n[0])}{n[1:]}": a for n, a in own.items()})
+    for name, a in model.state_dict().items():
+        np.testing.assert_array_equal(a, before[f"{1 - int(name[0])}{name[1:]}"])
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

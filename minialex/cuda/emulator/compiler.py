@@ -147,30 +147,48 @@ def build(text: str, kernel: str, *, watched: bool) -> Path:
     flags = (*_kernel_flags(tool), *(_watched_flags(tool) if watched else _FAST))
     path = cache_folder() / f"{_key(tool, flags, library.name, _texts(_INCLUDE), text)}.so"
     if not path.exists():
-        header = [] if tool.is_clang else [f"-I{_precompiled_header(tool, flags)}"]
         front = ["-include", _HEADER]
-        compile_it = [*tool.command, *header, *flags, *front, "-c", "-x", "c++", "-", "-o"]
+        compile_it = [*flags, *front, "-c", "-x", "c++", "-", "-o"]
         extra = _WATCHED_LINK if watched else ()
         link_it = [*tool.command, "-shared", "-Wl,-rpath,$ORIGIN", *extra, "-o"]
-        _make(
-            path,
-            lambda out: [[*compile_it, out + ".o"], [*link_it, out, out + ".o", str(library)]],
-            text,
-            kernel,
-        )
+
+        def make(*first: str) -> None:
+            command = [*tool.command, *first, *compile_it]
+            link = (str(library),)
+            _make(
+                path,
+                lambda out: [[*command, out + ".o"], [*link_it, out, out + ".o", *link]],
+                text,
+                kernel,
+            )
+
+        header = _precompiled_header(tool, flags)
+        try:
+            make(*([f"-I{header}"] if header else []))
+        except EmulationError:
+            # the kernel is wrong, or the header is damaged, which g++ says of the kernel
+            if header is None:
+                raise
+            make()
+            shutil.rmtree(header, ignore_errors=True)
     return path
 
 
-def _precompiled_header(tool: Compiler, flags: Sequence[str]) -> Path:
+def _precompiled_header(tool: Compiler, flags: Sequence[str]) -> Path | None:
     """Return the folder where g++ finds the emulator's header ready parsed: half of a small kernel.
 
-    Should it not suit, g++ takes the header itself.
+    None where there is no making it: kernels compile without it too.
     """
+    if tool.is_clang:
+        return None
     folder = cache_folder() / f"header-{_key(tool, flags, _texts(_INCLUDE))}"
     path = folder / f"{_HEADER}.gch"
     if not path.exists():
         compile_it = [*tool.command, *flags, "-x", "c++-header", str(_INCLUDE / _HEADER), "-o"]
-        _make(path, lambda out: [[*compile_it, out]], "", "the emulator's header")
+        try:
+            _make(path, lambda out: [[*compile_it, out]], "", "the emulator's header")
+        except MinialexError:
+            return None
     return folder
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from minialex.arrays import Array
+from minialex.arrays import Array, address_of
 from minialex.cuda import gpu
-from minialex.cuda.arguments import Bound, address_of
+from minialex.cuda.arguments import Bound
 from minialex.cuda.emulator import compiler, interface
 from minialex.cuda.emulator.lines import Lines
 from minialex.cuda.emulator.memory import Copies

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from minialex.arrays import Array
-from minialex.cuda.arguments import address_of
+from minialex.arrays import Array, address_of
 
 _GAP = 16 << 20
 # As CUDA aligns what it allocates; a view is as much off as it is from the array it views.
