@@ -8,7 +8,6 @@ gradient before it is asked to pass it on.
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -208,19 +207,20 @@ def run_backward(root: Node, gy: Array, *, retain_graph: bool) -> None:
 def _check_unchanged(nodes: list[Node]) -> None:
     """See that what nodes saved is what it was, as far as writes to it were noted."""
     writes = written_since(nodes[0].order)
-    for node, (first, past, when) in itertools.product(nodes if writes else (), writes):
-        if when < node.order:
-            continue
-        for a in node.saved:
-            if not hasattr(a, "strides"):
-                continue
+    for node in nodes if writes else ():
+        later = [(first, past) for first, past, when in writes if when > node.order]
+        for a in filter(_is_array, node.saved):
             start, stop = extent_of(a)
-            if start < past and first < stop:
+            if any(start < past and first < stop for first, past in later):
                 raise RuntimeError(
                     f"an array of shape {a.shape} that {node.name} saved for its gradients was "
                     "written to after the forward pass, by an optimizer's step or by "
                     "load_state_dict: call backward() before that, or run the forward pass again"
                 )
+
+
+def _is_array(saved: Any) -> bool:
+    return isinstance(saved, np.ndarray) or hasattr(saved, "__cuda_array_interface__")
 
 
 def _step_back(node: Node, grads: dict[Node, Array]) -> None:
