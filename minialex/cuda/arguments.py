@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from minialex.arrays import Array, Device, address_of, device_of
+from minialex.arrays import Array, Device, device_of, extent_of
 from minialex.cuda import scalars
 from minialex.cuda.signature import Parameter, Signature, TemplateParameter
 
@@ -214,7 +214,7 @@ def _one_device(kernel: str, arrays: Sequence[tuple[Parameter, Any]]) -> Device:
 
 def _refuse_overlaps(kernel: str, arrays: Sequence[tuple[Parameter, Any]]) -> None:
     """Hold the caller to ``__restrict__``: what one pointer writes, no other may touch."""
-    spans = [(p, address_of(a), address_of(a) + a.nbytes) for p, a in arrays]
+    spans = [(p, *extent_of(a)) for p, a in arrays]
     for (p, low, high), (q, other_low, other_high) in itertools.combinations(spans, 2):
         promised = (p.restrict or q.restrict) and not (p.const and q.const)
         if promised and max(low, other_low) < min(high, other_high):

@@ -221,6 +221,7 @@ class Cupy:
             host = np.zeros(shape, dtype)
             self.shape, self.dtype, self.flags = host.shape, host.dtype, host.flags
             self.strides, self.nbytes, self.size = host.strides, host.nbytes, host.size
+            self.itemsize = host.itemsize
             self.device = SimpleNamespace(id=device)
             self.data = SimpleNamespace(ptr=id(self) * 1024)
 

@@ -147,29 +147,22 @@ def build(text: str, kernel: str, *, watched: bool) -> Path:
     flags = (*_kernel_flags(tool), *(_watched_flags(tool) if watched else _FAST))
     path = cache_folder() / f"{_key(tool, flags, library.name, _texts(_INCLUDE), text)}.so"
     if not path.exists():
-        front = ["-include", _HEADER]
-        compile_it = [*flags, *front, "-c", "-x", "c++", "-", "-o"]
-        extra = _WATCHED_LINK if watched else ()
-        link_it = [*tool.command, "-shared", "-Wl,-rpath,$ORIGIN", *extra, "-o"]
-
-        def make(*first: str) -> None:
-            command = [*tool.command, *first, *compile_it]
-            link = (str(library),)
-            _make(
-                path,
-                lambda out: [[*command, out + ".o"], [*link_it, out, out + ".o", *link]],
-                text,
-                kernel,
-            )
-
+        linked = _WATCHED_LINK if watched else ()
         header = _precompiled_header(tool, flags)
+
+        def steps(header: Path | None, out: str) -> list[list[str]]:
+            first = (f"-I{header}",) if header else ()
+            code = (*first, *flags, "-include", _HEADER, "-c", "-x", "c++", "-", "-o", out + ".o")
+            link = ("-shared", "-Wl,-rpath,$ORIGIN", *linked, "-o", out, out + ".o", str(library))
+            return [[*tool.command, *code], [*tool.command, *link]]
+
         try:
-            make(*([f"-I{header}"] if header else []))
+            _make(path, functools.partial(steps, header), text, kernel)
         except EmulationError:
             # the kernel is wrong, or the header is damaged, which g++ says of the kernel
             if header is None:
                 raise
-            make()
+            _make(path, functools.partial(steps, None), text, kernel)
             shutil.rmtree(header, ignore_errors=True)
     return path
 

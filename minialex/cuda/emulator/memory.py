@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from minialex.arrays import Array, address_of
+from minialex.arrays import Array, address_of, extent_of
 
 _GAP = 16 << 20
 # As CUDA aligns what it allocates; a view is as much off as it is from the array it views.
@@ -35,7 +35,7 @@ class Copies:
 
     def __init__(self, arrays: Sequence[Array]) -> None:
         self._arrays = arrays
-        spans = [(address_of(a), address_of(a) + a.nbytes) for a in arrays]
+        spans = [extent_of(a) for a in arrays]
         groups = _merge(spans)
         room = sum(_room(low, high) for low, high in groups) + _ALIGNMENT
         self._memory: np.ndarray[Any, np.dtype[np.uint8]] = np.empty(room, np.uint8)
