@@ -16,11 +16,13 @@
 // The idea: everything that is known of a parameter is in one thread's registers at once.
 template <typename T>
 __global__ void adam(T* __restrict__ p, const T* __restrict__ g, T* __restrict__ m,
-                     T* __restrict__ v, const T rate, const T root, const T b1, const T c1,
-                     const T b2, const T c2, const T eps, const T weight_decay, const int n,
-                     const bool vectors) {
+                     T* __restrict__ v, const double* __restrict__ rates,
+                     const double* __restrict__ failed, const T rate, const T root, const T b1,
+                     const T c1, const T b2, const T c2, const T eps, const T weight_decay,
+                     const int n, const bool vectors) {
     const Owned<T> owned(n, vectors);
-    if (owned.count <= 0) return;
+    if (owned.count <= 0 || held_back(failed)) return;
+    const T step = rate_of(rates, 0, rate), scale = rate_of(rates, 1, root);
     const Few<T> gs = owned.of(g);
     Few<T> ps = owned.of(p), ms = owned.of(m), vs = owned.of(v);
 #pragma unroll
@@ -28,7 +30,7 @@ __global__ void adam(T* __restrict__ p, const T* __restrict__ g, T* __restrict__
         const T slope = gs.at[k] + weight_decay * ps.at[k];
         ms.at[k] = b1 * ms.at[k] + c1 * slope;
         vs.at[k] = b2 * vs.at[k] + c2 * slope * slope;
-        ps.at[k] -= rate * (ms.at[k] / (sqrt(vs.at[k]) / root + eps));
+        ps.at[k] -= step * (ms.at[k] / (sqrt(vs.at[k]) / scale + eps));
     }
     owned.store(ps, p), owned.store(ms, m), owned.store(vs, v);
 }

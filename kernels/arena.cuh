@@ -12,8 +12,19 @@
 // State that a setting does without is a null pointer, and not a template parameter: all threads
 // ask the same question and get the same answer, which costs nothing beside a read from memory,
 // and there is one kernel to compile and to read where there would be four.
+//
+// What changes from step to step is an argument, or lies in memory: a step that is replayed is
+// launched with the arguments of the first time. `rates` then is the pair of numbers that stands
+// for the first arguments, and where *failed is not 0 the step changes nothing.
 
 #include "vectors.cuh"
+
+__device__ __forceinline__ bool held_back(const double* failed) { return failed && *failed != 0; }
+
+template <typename T>
+__device__ __forceinline__ T rate_of(const double* rates, const int which, const T given) {
+    return rates ? T(rates[which]) : given;
+}
 
 template <typename T> struct Few {
     T at[WIDTH<T>];

@@ -7,6 +7,9 @@
 // Word i is the i-th of the Philox stream (seed, offset), evenly spread over 0 ... 2^32 - 1, so that
 // threshold = p 2^32 drops a share p. scale = 1 / (1 - p).
 //
+// Where `drawn` is given it is the number of streams drawn before, in memory because a step that is
+// replayed is launched with the same arguments, and `offset` counts on from there.
+//
 // Layout:  arrays of any one shape, C-contiguous, read as n numbers in a row.
 // Launch:  a 1-D grid of 1-D blocks, one thread for four elements. vectors: whether both arrays
 //          begin at a multiple of 16 bytes.
@@ -22,7 +25,7 @@ template <typename T>
 __global__ void dropout(const T* __restrict__ x, T* __restrict__ y, const int n,
                         const unsigned long long threshold, const T scale,
                         const unsigned long long seed, const unsigned long long offset,
-                        const bool vectors) {
+                        const double* __restrict__ drawn, const bool vectors) {
     const int block = flat_index(), first = 4 * block;
     if (first >= n) return;
     // The last thread may have fewer than four, which are no whole vector.
@@ -37,7 +40,8 @@ __global__ void dropout(const T* __restrict__ x, T* __restrict__ y, const int n,
     for (int i = 0; i < 4; ++i)
         if (!whole && i < count) four[i] = x[first + i];
 
-    const uint4 words = philox_words(block, seed, offset);
+    const unsigned long long stream = offset + (drawn ? (unsigned long long)*drawn : 0);
+    const uint4 words = philox_words(block, seed, stream);
     const unsigned word[4] = {words.x, words.y, words.z, words.w};
 #pragma unroll
     for (int i = 0; i < 4; ++i) four[i] = word[i] >= threshold ? four[i] * scale : T(0);

@@ -19,11 +19,13 @@
 // The idea: everything that is known of a parameter is in one thread's registers at once.
 template <typename T>
 __global__ void rmsprop(T* __restrict__ p, const T* __restrict__ g, T* __restrict__ v,
-                        T* __restrict__ m, T* __restrict__ b, const T lr, const T alpha,
+                        T* __restrict__ m, T* __restrict__ b, const double* __restrict__ rates,
+                        const double* __restrict__ failed, const T lr, const T alpha,
                         const T fresh, const T eps, const T weight_decay, const T momentum,
                         const int n, const bool vectors) {
     const Owned<T> owned(n, vectors);
-    if (owned.count <= 0) return;
+    if (owned.count <= 0 || held_back(failed)) return;
+    const T rate = rate_of(rates, 0, lr);
     const Few<T> gs = owned.of(g);
     Few<T> ps = owned.of(p), vs = owned.of(v), ms = owned.of(m), bs = owned.of(b);
 #pragma unroll
@@ -35,7 +37,7 @@ __global__ void rmsprop(T* __restrict__ p, const T* __restrict__ g, T* __restric
         // Not max(), which would turn a NaN into 0 and hide it.
         const T step = slope / (sqrt(square < T(0) ? T(0) : square) + eps);
         bs.at[k] = b ? momentum * bs.at[k] + step : step;
-        ps.at[k] -= lr * bs.at[k];
+        ps.at[k] -= rate * bs.at[k];
     }
     owned.store(ps, p), owned.store(vs, v), owned.store(ms, m), owned.store(bs, b);
 }

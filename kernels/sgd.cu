@@ -12,17 +12,19 @@
 
 // The idea: everything that is known of a parameter is in one thread's registers at once.
 template <typename T>
-__global__ void sgd(T* __restrict__ p, const T* __restrict__ g, T* __restrict__ b, const T lr,
+__global__ void sgd(T* __restrict__ p, const T* __restrict__ g, T* __restrict__ b,
+                    const double* __restrict__ rates, const double* __restrict__ failed, const T lr,
                     const T weight_decay, const T momentum, const int n, const bool vectors) {
     const Owned<T> owned(n, vectors);
-    if (owned.count <= 0) return;
+    if (owned.count <= 0 || held_back(failed)) return;
+    const T rate = rate_of(rates, 0, lr);
     const Few<T> gs = owned.of(g);
     Few<T> ps = owned.of(p), bs = owned.of(b);
 #pragma unroll
     for (int k = 0; k < WIDTH<T>; ++k) {
         const T slope = gs.at[k] + weight_decay * ps.at[k];
         bs.at[k] = b ? momentum * bs.at[k] + slope : slope;
-        ps.at[k] -= lr * bs.at[k];
+        ps.at[k] -= rate * bs.at[k];
     }
     owned.store(ps, p), owned.store(bs, b);
 }

@@ -20,7 +20,9 @@ SC 2011, section 3.3 and table 2.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -95,6 +97,24 @@ def bits(xp: Any, n: int, *, seed: int, offset: int, block: int = 0) -> Array:
     return words.reshape(-1)[:n]  # type: ignore[no-any-return]
 
 
+@dataclass(frozen=True)
+class Ahead:
+    """A stream's number that the host need not know: so many after a count in a device's memory.
+
+    Attributes
+    ----------
+    drawn : (1,) float64
+        How many streams were drawn before, where the kernels run.
+    ahead : int
+    """
+
+    drawn: Array
+    ahead: int
+
+    def __int__(self) -> int:
+        return int(self.drawn[0]) + self.ahead
+
+
 @dataclass
 class Generator:
     """A source of (seed, offset) pairs, each naming one random stream.
@@ -109,12 +129,28 @@ class Generator:
 
     seed: int = 0
     offset: int = 0
+    _counted: tuple[Array, int] | None = field(default=None, init=False, repr=False, compare=False)
 
-    def draw(self) -> dict[str, int]:
+    def draw(self) -> dict[str, Any]:
         """Return the next stream as the keywords ``seed`` and ``offset``."""
-        stream = {"seed": self.seed, "offset": self.offset}
+        offset: int | Ahead = self.offset
+        if self._counted is not None:
+            drawn, start = self._counted
+            offset = Ahead(drawn, self.offset - start)
         self.offset += 1
-        return stream
+        return {"seed": self.seed, "offset": offset}
+
+    @contextlib.contextmanager
+    def counted_in(self, drawn: Array) -> Iterator[None]:
+        """While the block runs, hand out streams as numbers after `drawn`, (1,) float64.
+
+        What is launched then draws other streams each time `drawn` is raised.
+        """
+        self._counted = drawn, self.offset
+        try:
+            yield
+        finally:
+            self._counted = None
 
 
 default_generator = Generator()

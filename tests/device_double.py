@@ -4,6 +4,10 @@ Its arrays hold NumPy arrays but, as CuPy's do, refuse to become NumPy arrays un
 mixed with them; and they refuse what a GPU would do in another order each time. Code that runs on
 it keeps its arrays on the device from end to end. It proves that and no more: nothing is compiled,
 and that CuPy has the functions is checked apart from it.
+
+While a stream is captured, what a GPU would be given is kept and not run, results are not there
+yet, and what CUDA refuses then is refused: to bring numbers to the host or from it, and cuBLAS.
+``tests/capture_double.py`` has the streams.
 """
 
 from __future__ import annotations
@@ -11,12 +15,64 @@ from __future__ import annotations
 import contextlib
 import operator
 import types
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 STREAM = 7
 """The address of the current stream."""
+
+CUBLAS = "matmul", "dot", "inner", "tensordot", "vdot"
+IN_PLACE = "fill", "sort", "put", "copyto"
+EMPTY = "empty", "empty_like"
+
+
+class Queue:
+    """What a GPU has been told to do since a capture began, None where it does things at once."""
+
+    def __init__(self) -> None:
+        self.captured: list[Callable[[], object]] | None = None
+
+    def refuse_while_capturing(self, what: str) -> None:
+        if self.captured is not None:
+            raise RuntimeError(f"{what}: operation not permitted when stream is capturing")
+
+    def launch(self, work: Callable[[], object]) -> None:
+        if self.captured is None:
+            work()
+        else:
+            self.captured.append(work)
+
+    def call(self, function: Any, args: tuple[Any, ...], kw: dict[str, Any]) -> Any:
+        """Return what a function of NumPy arrays returns, or room for it."""
+        name = function.__name__
+        if self.captured is None or name in EMPTY:
+            return function(*args, **kw)
+        if name in CUBLAS:
+            self.refuse_while_capturing(f"cuBLAS's {name}")
+        if name in IN_PLACE or kw.get("out") is not None:
+            self.launch(lambda: function(*args, **kw))
+            return kw.get("out")
+        result = np.asarray(function(*args, **kw))
+        if any(
+            np.shares_memory(result, a) for a in _arrays((getattr(function, "__self__", 0), args))
+        ):
+            return result
+        kept = result.copy()
+        # nothing has been computed yet
+        kept.fill(np.nan if kept.dtype.kind == "f" else 0)
+        self.launch(lambda: np.copyto(kept, function(*args, **kw)))
+        return kept
+
+
+def _arrays(value: Any) -> list[np.ndarray[Any, Any]]:
+    if isinstance(value, tuple | list):
+        return [a for v in value for a in _arrays(v)]
+    return [value] if isinstance(value, np.ndarray) else []
+
+
+QUEUE = Queue()
 
 
 class ndarray:  # noqa: N801 - CuPy's name
@@ -37,22 +93,25 @@ class ndarray:  # noqa: N801 - CuPy's name
         return _on_device(value) if callable(value) else _wrap(value)
 
     def __getitem__(self, index: Any) -> ndarray:
-        return _wrap(np.asarray(self.hidden[_unwrap(index)]))
+        return _wrap(QUEUE.call(self.hidden.__getitem__, (_unwrap(index),), {}))
 
     def __setitem__(self, index: Any, value: Any) -> None:
         _refuse_repeats(self.hidden, _unwrap(index))
-        self.hidden[_unwrap(index)] = _unwrap(value)
+        QUEUE.launch(lambda: self.hidden.__setitem__(_unwrap(index), _unwrap(value)))
 
     def __len__(self) -> int:
         return len(self.hidden)
 
     def __float__(self) -> float:
+        QUEUE.refuse_while_capturing("a number for the host")
         return float(self.hidden)
 
     def __int__(self) -> int:
+        QUEUE.refuse_while_capturing("a number for the host")
         return int(self.hidden)
 
     def __bool__(self) -> bool:
+        QUEUE.refuse_while_capturing("a number for the host")
         return bool(self.hidden)
 
     @property
@@ -73,7 +132,14 @@ class ndarray:  # noqa: N801 - CuPy's name
     def __dlpack_device__(self) -> tuple[int, int]:
         return (2, 0)
 
+    def set(self, arr: np.ndarray[Any, Any], stream: Any = None) -> None:
+        QUEUE.refuse_while_capturing("a copy from the host")
+        if (self.hidden.dtype, self.hidden.shape) != (arr.dtype, arr.shape):
+            raise ValueError(f"Shape mismatch. Old shape: {self.shape}, new shape: {arr.shape}")
+        self.hidden[...] = arr
+
     def get(self) -> np.ndarray[Any, Any]:
+        QUEUE.refuse_while_capturing("a copy to the host")
         return self.hidden.copy()
 
 
@@ -108,9 +174,12 @@ def _wrap(value: Any) -> Any:
 def _on_device(function: Any) -> Any:
     def call(*args: Any, **kw: Any) -> Any:
         out = kw.get("out")
-        result = function(*(_unwrap(a) for a in args), **{k: _unwrap(v) for k, v in kw.items()})
         if function.__name__ in ("item", "tolist"):
-            return result
+            QUEUE.refuse_while_capturing("a number for the host")
+            return function(*args)
+        result = QUEUE.call(
+            function, tuple(_unwrap(a) for a in args), {k: _unwrap(v) for k, v in kw.items()}
+        )
         return out if isinstance(out, ndarray) else _wrap(result)
 
     return call
@@ -118,13 +187,14 @@ def _on_device(function: Any) -> Any:
 
 def _operator(name: str, function: Any) -> None:
     def forward(self: ndarray, *other: Any) -> Any:
-        return _wrap(function(self.hidden, *map(_unwrap, other)))
+        return _wrap(QUEUE.call(function, (self.hidden, *map(_unwrap, other)), {}))
 
     def reflected(self: ndarray, other: Any) -> Any:
-        return _wrap(function(_unwrap(other), self.hidden))
+        return _wrap(QUEUE.call(function, (_unwrap(other), self.hidden), {}))
 
     def in_place(self: ndarray, other: Any) -> ndarray:
-        self.hidden[...] = function(self.hidden, _unwrap(other))
+        given = _unwrap(other)
+        QUEUE.launch(lambda: np.copyto(self.hidden, function(self.hidden, given)))
         return self
 
     setattr(ndarray, f"__{name}__", forward)
@@ -177,7 +247,7 @@ class _Ufunc:
 
     def at(self, a: ndarray, index: Any, b: Any) -> None:
         _refuse_repeats(a.hidden, _unwrap(index))
-        self.hidden.at(a.hidden, _unwrap(index), _unwrap(b))
+        QUEUE.launch(lambda: self.hidden.at(a.hidden, _unwrap(index), _unwrap(b)))
 
 
 class _Module(types.ModuleType):
@@ -196,18 +266,25 @@ class _Module(types.ModuleType):
         return value if isinstance(value, type) or not callable(value) else _on_device(value)
 
 
+def _asarray(a: Any, dtype: Any = None) -> ndarray:
+    if isinstance(a, ndarray):
+        return _wrap(QUEUE.call(a.hidden.astype, (dtype or a.dtype,), {}))  # type: ignore[no-any-return]
+    QUEUE.refuse_while_capturing("a copy from the host")
+    return ndarray(np.array(a, dtype=dtype))
+
+
 def make_cupy() -> types.ModuleType:
     """Return the stand-in, to be put in ``sys.modules["cupy"]``."""
+    QUEUE.captured = None
     cupy = _Module("cupy", np)
     cupy.ndarray = ndarray  # type: ignore[attr-defined]
-    cupy.asarray = cupy.array = lambda a, dtype=None: ndarray(  # type: ignore[attr-defined]
-        np.array(a.hidden if isinstance(a, ndarray) else a, dtype=dtype)
-    )
+    cupy.asarray = cupy.array = _asarray  # type: ignore[attr-defined]
     cupy.cuda = types.SimpleNamespace(  # type: ignore[attr-defined]
         is_available=lambda: True,
         runtime=types.SimpleNamespace(getDeviceCount=lambda: 1),
         nvrtc=types.SimpleNamespace(getVersion=lambda: (12, 9)),
         Device=lambda index: contextlib.nullcontext(),
         get_current_stream=lambda: types.SimpleNamespace(ptr=STREAM),
+        alloc_pinned_memory=bytearray,
     )
     return cupy

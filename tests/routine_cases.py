@@ -227,7 +227,58 @@ def crop_case(N: int, image: tuple[int, int], window: tuple[int, int], jitter: J
     return image_case(f"windows {window} of {image}", noise(N, *image), jitter, crop)
 
 
+# ---- what a training step counts -----------------------------------------------------------------
+
+
+def tally_case(what: str, N: int, C: int, loss: float = 1.25, spoil: Any = ()) -> Case:
+    """Return the tally of a batch with many equal logits; those at `spoil` are no numbers."""
+
+    def run(tally: Callable[..., None], dtype: Any, device: Device, layout: Layout) -> list[Array]:
+        rng = np.random.default_rng(N * C)
+        x, targets = rng.integers(-2, 3, (N, C)).astype(dtype), rng.integers(0, C, N)
+        for place in spoil:
+            x[place] = np.nan
+        # every second is right, so that there is something to count
+        targets[::2] = x.argmax(axis=1)[::2]
+        host = x, targets, np.array(loss, dtype), np.array([2.5, 3.0]), np.zeros(1)
+        x, targets, mean, totals, failed = layout(tuple(to_device(a, device) for a in host))
+        tally(x, targets, mean, totals, failed)
+        return [totals.astype(dtype), failed.astype(dtype)]
+
+    return Case(what, run, bound=2)
+
+
+def advance_case(what: str, steps: int, failed: float = 0.0) -> Case:
+    """Return the count of a step."""
+
+    def run(
+        advance: Callable[..., None], dtype: Any, device: Device, layout: Layout
+    ) -> list[Array]:
+        table = np.random.default_rng(1).random((7, 2))
+        host = np.array([steps, 11.0]), np.array([0.5, 0.25]), np.array([failed]), table
+        counts, rates, flag, rows = layout(tuple(to_device(a, device) for a in host))
+        advance(counts, rates, flag, rows, 3)
+        return [counts.astype(dtype), rates.astype(dtype)]
+
+    return Case(what, run, bound=2)
+
+
 CASES: dict[str, list[Case]] = {
+    "tally": [
+        tally_case("a batch", 5, 10),
+        tally_case("many classes", 3, 1000),
+        tally_case("more rows than warps", 70, 3),
+        tally_case("a class", 4, 1),
+        tally_case("not numbers", 6, 40, spoil=[(0, 35), (0, 3), (2, 39), (5, 0)]),
+        tally_case("an infinite loss", 2, 5, loss=np.inf),
+        tally_case("a loss that is no number", 2, 5, loss=np.nan),
+    ],
+    "advance": [
+        advance_case("a step", 0),
+        advance_case("to the first row", 6),
+        advance_case("far on", 2**40),
+        advance_case("held back", 3, failed=1.0),
+    ],
     "rmsprop": [
         *cases_of(
             {

@@ -12,14 +12,17 @@ from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from minialex.arrays import CPU, Array, Device, on_device, to_device
 from minialex.data.chance import ORDER, permutation, uniforms
+from minialex.data.colour import Jitter
 from minialex.data.datasets import Dataset, Indices
 from minialex.data.decode import Pixels
-from minialex.data.prepare import prepare
+from minialex.data.packed import Packed
+from minialex.data.prepare import instructions, prepare
 from minialex.data.transforms import DRAWS, Transform, Uniforms
 from minialex.threads import chunks
 
@@ -47,6 +50,37 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.indices)
+
+
+class PackedBatch(Batch):
+    """A batch that is on its way to a GPU: images and targets get there when they are asked for.
+
+    Attributes
+    ----------
+    packed : Packed
+        On the host, with all that a GPU needs to make the images itself.
+    """
+
+    def __init__(
+        self, packed: Packed, jitter: Jitter | None, indices: Indices, device: Device
+    ) -> None:
+        # the other attributes of a Batch, which does not change, are made below
+        self.__dict__.update(packed=packed, jitter=jitter, indices=indices, device=device)
+
+    packed: Packed
+    jitter: Jitter | None
+    device: Device
+
+    @cached_property
+    def images(self) -> Array:
+        """(N, 3, S, S) float32, on the device."""
+        with on_device(self.device):
+            return prepare(to_device(self.packed.pixels, self.device), self.jitter)
+
+    @cached_property
+    def targets(self) -> Array:
+        """(N,) int64, on the device."""
+        return to_device(self.packed.targets, self.device)
 
 
 class Loader:
@@ -152,7 +186,7 @@ class _Job:
         # The CPU's cores prepare what they decode; a GPU gets bytes and prepares them itself.
         on_cpu = loader.device == CPU
         self.images: Array | None = np.empty((N, 3, S, S), np.float32) if on_cpu else None
-        self.pixels: Pixels | None = None if on_cpu else np.empty((N, S, S, 3), np.uint8)
+        self.packed = None if on_cpu else Packed.pinned(N, S, loader.device)
 
     def decode(self, part: slice, stop: threading.Event) -> None:
         """Make one part of the batch; leave it unfinished once `stop` is set."""
@@ -161,8 +195,10 @@ class _Job:
         if transform.random:
             chance[:] = uniforms(loader.seed, self.epoch, indices, DRAWS)
         S = transform.size
-        whole = self.pixels
-        pixels = np.empty((len(indices), S, S, 3), np.uint8) if whole is None else whole[part]
+        if self.packed is not None:
+            pixels: Pixels = self.packed.pixels[part]
+        else:
+            pixels = np.empty((len(indices), S, S, 3), np.uint8)
         for row, index in enumerate(indices):
             if stop.is_set():
                 return
@@ -172,15 +208,15 @@ class _Job:
             prepare(pixels, transform.jitter(chance), out=self.images[part])
 
     def finish(self) -> Batch:
-        """Return the batch, all parts of which are decoded, on its device."""
+        """Return the batch, all parts of which are decoded."""
         loader, targets = self.loader, self.loader.dataset.targets[self.indices]
         if self.images is not None:
             return Batch(self.images, targets, self.indices)
-        assert self.pixels is not None
-        with on_device(loader.device):
-            pixels = to_device(self.pixels, loader.device)
-            images = prepare(pixels, loader.transform.jitter(self.uniforms))
-            return Batch(images, to_device(targets, loader.device), self.indices)
+        packed, jitter = self.packed, loader.transform.jitter(self.uniforms)
+        assert packed is not None
+        packed.targets[:] = targets
+        packed.moves[:], packed.factors[:] = instructions(len(targets), jitter)
+        return PackedBatch(packed, jitter, self.indices, loader.device)
 
 
 def _in_turn(jobs: Iterable[_Job]) -> Generator[Batch, None, None]:

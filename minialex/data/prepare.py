@@ -17,6 +17,7 @@ from minialex import cuda
 from minialex.arrays import Array, array_module, device_of
 from minialex.autograd import Routine, choose
 from minialex.data.colour import ADJUSTMENTS, Factors, Jitter, adjust
+from minialex.data.packed import Packed
 
 CACHED_VALUES = 1 << 18
 """On the CPU so many values at a time, to stay in a core's cache."""
@@ -160,21 +161,30 @@ _kernel = cuda.kernel("prepare.cu", "prepare")
 def prepare_kernel(images: Array, jitter: Jitter | None, crop: Crop | None, out: Array) -> None:
     """Write the prepared images to `out`."""
     xp = array_module(images)
-    N, _, H, W = out.shape
     IH, IW = images.shape[1:3]
     if IH * IW * 3 > LIMIT:
         raise ValueError(
             f"prepare: images of {IH} x {IW} pixels have more bytes than the kernel counts, "
             f"{LIMIT}: use the 'array' implementation"
         )
-    moves, factors = _instructions(N, jitter, crop)
-    threads = min(MOST_THREADS, WARP * cuda.blocks(max(1, H * W), WARP))
+    moves, factors = instructions(len(out), jitter, crop)
     pixels = xp.ascontiguousarray(images)
-    _kernel(N, threads, pixels, xp.asarray(moves), xp.asarray(factors), out, IH, IW, H, W)
+    _launch(pixels, xp.asarray(moves), xp.asarray(factors), out)
 
 
-def _instructions(
-    N: int, jitter: Jitter | None, crop: Crop | None
+def prepare_packed(packed: Packed, out: Array) -> None:
+    """Write the images of a batch whose every number is on the device already to `out`."""
+    _launch(packed.pixels, packed.moves, packed.factors, out)
+
+
+def _launch(pixels: Array, moves: Array, factors: Array, out: Array) -> None:
+    N, _, H, W = out.shape
+    threads = min(MOST_THREADS, WARP * cuda.blocks(max(1, H * W), WARP))
+    _kernel(N, threads, pixels, moves, factors, out, *pixels.shape[1:3], H, W)
+
+
+def instructions(
+    N: int, jitter: Jitter | None, crop: Crop | None = None
 ) -> tuple[npt.NDArray[np.int32], Factors]:
     """Return what the kernel is to do to each image.
 

@@ -24,6 +24,7 @@ from minialex.ops._blocking import in_vectors
 from minialex.ops._launching import check_counts, packed
 from minialex.ops._shapes import check_float, elementwise_cost, select
 from minialex.ops._windows import shares
+from minialex.philox import Ahead
 
 CACHE, LEAST = 1 << 21, 1 << 20
 """How many bytes of blocks a core makes at a time, and how many are worth a core of their own."""
@@ -39,8 +40,8 @@ def scale(p: float) -> float:
     return 1 / (1 - p) if p < 1 else 0.0
 
 
-def _drop(x: Array, p: float, seed: int, offset: int) -> Array:
-    xp = array_module(x)
+def _drop(x: Array, p: float, seed: int, offset: int | Ahead) -> Array:
+    xp, offset = array_module(x), int(offset)
     if p == 1:
         return xp.zeros_like(x)  # type: ignore[no-any-return]
     y = memory.empty(xp, x.shape, x.dtype)
@@ -58,35 +59,40 @@ def _drop(x: Array, p: float, seed: int, offset: int) -> Array:
     return y
 
 
-def forward(x: Array, *, p: float, seed: int, offset: int) -> tuple[Array, tuple[Any, ...]]:
+def forward(x: Array, *, p: float, seed: int, offset: int | Ahead) -> tuple[Array, tuple[Any, ...]]:
     """Return `x` with a share `p` of it set to 0 and the rest scaled up."""
     return _drop(x, p, seed, offset), ()
 
 
-def backward(gy: Array, saved: tuple[Any, ...], *, p: float, seed: int, offset: int) -> Gradients:
+def backward(
+    gy: Array, saved: tuple[Any, ...], *, p: float, seed: int, offset: int | Ahead
+) -> Gradients:
     """Do to the gradient what forward did to the input."""
     return (_drop(gy, p, seed, offset),)
 
 
-_dropout = cuda.kernel("dropout.cu", "dropout")
+_dropout = cuda.kernel("dropout.cu", "dropout", optional=("drawn",))
 
 
-def _drop_kernel(x: Array, p: float, seed: int, offset: int) -> Array:
+def _drop_kernel(x: Array, p: float, seed: int, offset: int | Ahead) -> Array:
     check_counts("dropout", x=x.size)
     y: Array = array_module(x).empty(x.shape, x.dtype)
     x = packed(x)
     grid, vectors = cuda.blocks(x.size, 4 * cuda.BLOCK), in_vectors((x, 0), (y, 0))
-    _dropout(grid, cuda.BLOCK, x, y, x.size, threshold(p), scale(p), seed, offset, vectors)
+    drawn, ahead = (offset.drawn, offset.ahead) if isinstance(offset, Ahead) else (None, offset)
+    _dropout(*(grid, cuda.BLOCK, x, y, x.size, threshold(p), scale(p), seed, ahead, drawn, vectors))
     return y
 
 
-def forward_kernel(x: Array, *, p: float, seed: int, offset: int) -> tuple[Array, tuple[Any, ...]]:
+def forward_kernel(
+    x: Array, *, p: float, seed: int, offset: int | Ahead
+) -> tuple[Array, tuple[Any, ...]]:
     """Return `x` with a share `p` of it set to 0 and the rest scaled up."""
     return _drop_kernel(x, p, seed, offset), ()
 
 
 def backward_kernel(
-    gy: Array, saved: tuple[Any, ...], *, p: float, seed: int, offset: int
+    gy: Array, saved: tuple[Any, ...], *, p: float, seed: int, offset: int | Ahead
 ) -> Gradients:
     """Do to the gradient what forward did to the input."""
     return (_drop_kernel(gy, p, seed, offset),)
@@ -103,7 +109,7 @@ OP = Op(
 )
 
 
-def dropout(x: Tensor, p: float = 0.5, *, seed: int, offset: int) -> Tensor:
+def dropout(x: Tensor, p: float = 0.5, *, seed: int, offset: int | Ahead) -> Tensor:
     """Set each element to 0 with probability `p`, and divide the others by 1 - p.
 
     Parameters
@@ -112,7 +118,8 @@ def dropout(x: Tensor, p: float = 0.5, *, seed: int, offset: int) -> Tensor:
     p : float
         From 0 to 1.
     seed, offset : int
-        The random stream, from 0 to 2**64 - 1 each: equal numbers drop equal elements, whatever
+        The random stream, from 0 to 2**64 - 1 each (`Ahead` where the offset is counted on the
+        device): equal numbers drop equal elements, whatever
         the implementation and the device. `minialex.philox.Generator.draw` hands out fresh ones.
 
     Raises

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from math import prod
 from typing import Any
@@ -90,15 +91,34 @@ def _blocks(
         update(*_cut(flat, slice(lo, hi)), **numbers, scratch=[s[: hi - lo] for s in scratch])
 
 
-def launch(kernel: cuda.Kernel, flat: Sequence[Array | None], *numbers: float) -> None:
+@dataclass(frozen=True)
+class Counted:
+    """What a step reads where it runs, so that it can be replayed there with the same arguments.
+
+    Attributes
+    ----------
+    rates : (2,) float64
+        What `Optimizer.rates` gives for this step.
+    failed : (1,) float64
+        Where it is not 0, the step changes nothing.
+    """
+
+    rates: Array
+    failed: Array
+
+
+def launch(
+    kernel: cuda.Kernel, flat: Sequence[Array | None], *numbers: float, counted: Counted | None
+) -> None:
     """Run a kernel of ``kernels/arena.cuh`` over 1-D arrays of one length."""
+    read = (None, None) if counted is None else (counted.rates, counted.failed)
     there = [a for a in flat if a is not None]
     size, itemsize = there[0].size, there[0].dtype.itemsize
     vectors = all(address_of(a) % VECTOR == 0 for a in there)
     for lo in range(0, size, MOST):
         n = min(MOST, size - lo)
         grid = cuda.blocks(n, cuda.BLOCK * VECTOR // itemsize)
-        kernel(grid, cuda.BLOCK, *_cut(flat, slice(lo, lo + n)), *numbers, n, vectors)
+        kernel(grid, cuda.BLOCK, *_cut(flat, slice(lo, lo + n)), *read, *numbers, n, vectors)
 
 
 def _cut(flat: Sequence[Array | None], part: slice) -> list[Array | None]:

@@ -16,7 +16,7 @@ from math import sqrt
 from minialex import cuda
 from minialex.arrays import Array, array_module
 from minialex.autograd import Routine
-from minialex.optim._spans import decayed, in_blocks, launch
+from minialex.optim._spans import Counted, decayed, in_blocks, launch
 from minialex.optim.arena import Params
 from minialex.optim.optimizer import Optimizer
 
@@ -53,7 +53,12 @@ def update_array(
     p -= s
 
 
-_kernel = cuda.kernel("adam.cu", "adam")
+def _rates(lr: float, b1: float, b2: float, t: int) -> tuple[float, float]:
+    """Return by what the kernel multiplies at step `t`, and by what it divides the root."""
+    return lr / (1 - b1**t), sqrt(1 - b2**t)
+
+
+_kernel = cuda.kernel("adam.cu", "adam", optional=("rates", "failed"))
 
 
 def update_kernel(
@@ -68,10 +73,11 @@ def update_kernel(
     eps: float,
     weight_decay: float,
     t: int,
+    counted: Counted | None = None,
 ) -> None:
     """Update parameters and their state in place, at step `t`, the first being 1."""
-    rate, root = lr / (1 - b1**t), sqrt(1 - b2**t)
-    launch(_kernel, [p, g, m, v], rate, root, b1, 1 - b1, b2, 1 - b2, eps, weight_decay)
+    numbers = *_rates(lr, b1, b2, t), b1, 1 - b1, b2, 1 - b2, eps, weight_decay
+    launch(_kernel, [p, g, m, v], *numbers, counted=counted)
 
 
 UPDATE = Routine(
@@ -108,6 +114,10 @@ class Adam(Optimizer):
     ) -> None:
         super().__init__(params, lr)
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
+
+    def rates(self, step: int, lr: float) -> tuple[float, float]:
+        """Return the learning rate and the root that correct for a start at zero."""
+        return _rates(lr, *self.betas, step + 1)
 
     def _numbers(self) -> dict[str, float]:
         b1, b2 = self.betas

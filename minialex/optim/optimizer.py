@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from minialex import arrays
 from minialex.autograd import Routine, Tensor, choose, chosen
+from minialex.optim._spans import Counted
 from minialex.optim.arena import Arena, Params
 
 
@@ -52,8 +53,14 @@ class Optimizer:
         for p in self.params:
             p.grad = None
 
-    def step(self) -> None:
+    def step(self, counted: Counted | None = None) -> None:
         """Update every parameter that has a gradient; leave the others, and their state, alone.
+
+        Parameters
+        ----------
+        counted : Counted, optional
+            Where kernels find the learning rate, which is to be that of `lr`, and whether to do
+            nothing. Array operations do not look there.
 
         Raises
         ------
@@ -69,10 +76,36 @@ class Optimizer:
         for p in self.params:
             if p.pending is not None or p.grad is not None:
                 p.note_change()
+        numbers: dict[str, Any] = self._numbers()
+        if counted is not None and not blockwise:
+            numbers["counted"] = counted
         with arrays.on_device(device):
             for span, g in arena.spans(pending=blockwise):
                 kept_here = (None if a is None else a[span] for a in state)
-                update(arena.data[span], g, *kept_here, **self._numbers())
+                update(arena.data[span], g, *kept_here, **numbers)
+
+    def replayed(self) -> None:
+        """Take note that a GPU has repeated a step without being told by `step`."""
+        self.steps += 1
+        for p in self.params:
+            if p.grad is not None:
+                p.note_change()
+
+    def constants(self) -> dict[str, float]:
+        """Return the settings that are the same in each step, whatever its number and rate."""
+        return {k: v for k, v in self._numbers().items() if k not in ("lr", "t")}
+
+    def rates(self, step: int, lr: float) -> tuple[float, float]:
+        """Return what is different in each step: the pair that `Counted` holds for step `step`.
+
+        Parameters
+        ----------
+        step : int
+            Steps taken before.
+        lr : float
+            Its learning rate.
+        """
+        return lr, 1.0
 
     def _kept(self) -> list[str]:
         """Return those of `slots` that the settings, which are assigned already, ask for."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 from minialex import cuda
 from minialex.arrays import Array, array_module
 from minialex.autograd import Routine
-from minialex.optim._spans import decayed, in_blocks, launch
+from minialex.optim._spans import Counted, decayed, in_blocks, launch
 from minialex.optim.arena import Params
 from minialex.optim.optimizer import Optimizer
 
@@ -64,7 +64,7 @@ def update_array(
     p -= t
 
 
-_kernel = cuda.kernel("rmsprop.cu", "rmsprop", optional=("m", "b"))
+_kernel = cuda.kernel("rmsprop.cu", "rmsprop", optional=("m", "b", "rates", "failed"))
 
 
 def update_kernel(
@@ -79,9 +79,11 @@ def update_kernel(
     eps: float,
     weight_decay: float,
     momentum: float,
+    counted: Counted | None = None,
 ) -> None:
     """Update parameters and their state in place; without `m` not centered, without `b` plain."""
-    launch(_kernel, [p, g, v, m, b], lr, alpha, 1 - alpha, eps, weight_decay, momentum)
+    numbers = lr, alpha, 1 - alpha, eps, weight_decay, momentum
+    launch(_kernel, [p, g, v, m, b], *numbers, counted=counted)
 
 
 UPDATE = Routine(

@@ -13,7 +13,7 @@ from __future__ import annotations
 from minialex import cuda
 from minialex.arrays import Array, array_module
 from minialex.autograd import Routine
-from minialex.optim._spans import decayed, in_blocks, launch
+from minialex.optim._spans import Counted, decayed, in_blocks, launch
 from minialex.optim.arena import Params
 from minialex.optim.optimizer import Optimizer
 
@@ -39,14 +39,21 @@ def update_array(
     p -= t
 
 
-_kernel = cuda.kernel("sgd.cu", "sgd", optional=("b",))
+_kernel = cuda.kernel("sgd.cu", "sgd", optional=("b", "rates", "failed"))
 
 
 def update_kernel(
-    p: Array, g: Array, b: Array | None, *, lr: float, weight_decay: float, momentum: float
+    p: Array,
+    g: Array,
+    b: Array | None,
+    *,
+    lr: float,
+    weight_decay: float,
+    momentum: float,
+    counted: Counted | None = None,
 ) -> None:
     """Update parameters and their state in place; without `b` there is no momentum."""
-    launch(_kernel, [p, g, b], lr, weight_decay, momentum)
+    launch(_kernel, [p, g, b], lr, weight_decay, momentum, counted=counted)
 
 
 UPDATE = Routine(

@@ -1,13 +1,15 @@
 """What each op means: plain NumPy loops in float64, written from the formula alone.
 
 The function for an op has the op's name, takes its arrays and its parameters, and returns its
-output. Those of the optimizers (`rmsprop`, `sgd`, `adam`) and of image preparation (`prepare`)
-take what any implementation takes, and change arrays in place. Slow on purpose: these are what
-everything else is checked against. They import NumPy and the standard library, nothing else.
+output. Those of the optimizers (`rmsprop`, `sgd`, `adam`), of image preparation (`prepare`) and of
+what a training step counts (`tally`, `advance`) take what any implementation takes, and change
+arrays in place. Slow on purpose: these are what everything else is checked against. They import
+NumPy and the standard library, nothing else.
 """
 
 from minialex.reference.adam import adam
 from minialex.reference.adaptive_avg_pool2d import adaptive_avg_pool2d
+from minialex.reference.advance import advance
 from minialex.reference.arithmetic import (
     absolute,
     add,
@@ -37,12 +39,14 @@ from minialex.reference.rmsprop import rmsprop
 from minialex.reference.sgd import sgd
 from minialex.reference.shape import astype, concatenate, getitem, reshape, to, transpose
 from minialex.reference.softmax import softmax
+from minialex.reference.tally import tally
 
 __all__ = [
     "absolute",
     "adam",
     "adaptive_avg_pool2d",
     "add",
+    "advance",
     "astype",
     "avg_pool2d",
     "concatenate",
@@ -71,6 +75,7 @@ __all__ = [
     "sqrt",
     "subtract",
     "sum",
+    "tally",
     "tanh",
     "to",
     "transpose",

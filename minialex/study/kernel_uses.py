@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 import minialex.data
 import minialex.ops
-import minialex.optim  # noqa: F401 - these three fill ROUTINES
+import minialex.optim
+import minialex.train.step_state  # noqa: F401 - these fill ROUTINES
 from minialex.autograd import ROUTINES, Implementation
 from minialex.cuda import Kernel
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from signal import Signals
@@ -19,10 +20,7 @@ from signal import Signals
 import numpy as np
 
 from minialex import arrays
-from minialex.arrays import Array
 from minialex.autograd import Tensor
-from minialex.data import Batch
-from minialex.ops import cross_entropy
 from minialex.train import build
 from minialex.train.build import BEST, LAST, Data
 from minialex.train.checkpoint import Checkpoint
@@ -36,6 +34,7 @@ from minialex.train.report import EpochEnd, Outcome, Plan, Progress, Reporter
 from minialex.train.settings import Settings
 from minialex.train.signals import StopRequest, stop_on_signals
 from minialex.train.state import Place, RunState, Sums
+from minialex.train.step import TrainStep
 
 
 class _StopError(Exception):
@@ -91,6 +90,7 @@ class Trainer:
         self.settings, self.data, self.folder, self.marker = settings, data, folder, marker
         self.device = arrays.device(settings.device)
         self.notes: list[str] = []
+        self._tell: Callable[[str], object] = self.notes.append
         # a run that goes on has its weights in the checkpoint
         first = settings if saved is None else replace(settings, pretrained=None)
         classes = len(data.train.classes)
@@ -100,7 +100,15 @@ class Trainer:
         self.val_loader = build.judging_loader(settings, data.val, self.device)
         self.schedule = build.run_schedule(settings, len(self.loader))
         self.weights = build.loss_weights(settings, data.train, self.device)
-        self.sums, self.pace = Sums(self.device), Pace()
+        self.step = TrainStep(
+            self.model,
+            self.optimizer,
+            schedule=self.schedule,
+            weight=self.weights,
+            label_smoothing=settings.label_smoothing,
+            tell=lambda sentence: self._tell(sentence),
+        )
+        self.sums, self.pace = Sums(self.step.state.totals), Pace()
         self.state = RunState(settings, data, self.model, self.optimizer, Place(), self.sums)
         self.resumed_at: int | None = None
         if saved is not None:
@@ -145,6 +153,7 @@ class Trainer:
             reporter.started(self.plan())
             for note in self.notes:
                 reporter.message(note)
+            self._tell = reporter.message
             try:
                 while self.place.epoch < self.settings.epochs:
                     self._epoch(watch)
@@ -200,28 +209,11 @@ class Trainer:
         with enough, contextlib.closing(epoch) as batches:
             self.pace.start()
             for batch in batches:
-                self._step(batch)
+                self.step(batch)
+                self.place.batch += 1
+                self.sums.images += len(batch)
                 self.pace.tick(len(batch))
                 self._after_batch(watch)
-
-    def _step(self, batch: Batch) -> None:
-        drawn = self.model.generator.offset
-        self.optimizer.zero_grad()
-        logits = self.model(Tensor(batch.images))
-        loss = cross_entropy(
-            logits,
-            batch.targets,
-            weight=self.weights,
-            label_smoothing=self.settings.label_smoothing,
-        )
-        self.sums.add(loss.data, logits.data, batch.targets)
-        self.place.batch += 1
-        if self._looks() and not math.isfinite(self.sums.loss()):
-            self.model.generator.offset = drawn
-            self._explain(batch.images)
-        loss.backward()
-        self.optimizer.lr = self.schedule(self.optimizer.steps)
-        self.optimizer.step()
 
     def _looks(self) -> bool:
         """Whether to bring numbers to the host: free on the CPU, now and then on a GPU."""
@@ -231,6 +223,7 @@ class Trainer:
 
     def _after_batch(self, watch: _Watch) -> None:
         if self._looks():
+            self._refuse_failed()
             watch.reporter.batch(self._progress())
         if self.place.batch % self.settings.log_every == 0:
             loss = self._log(watch)
@@ -302,6 +295,7 @@ class Trainer:
     # Saving -------------------------------------------------------------------------------------
 
     def _save(self, watch: _Watch, *, best: bool = False) -> None:
+        self._refuse_failed()
         self._refuse_nonfinite()
         self.state.save(self.folder / LAST)
         if best:
@@ -331,9 +325,18 @@ class Trainer:
 
     # What may go wrong --------------------------------------------------------------------------
 
-    def _explain(self, images: Array) -> None:
-        """Raise NonFiniteLossError, naming the layer at which the numbers of a batch go wrong."""
-        layer, cause = first_nonfinite(self.model, Tensor(images)) or (None, "the loss overflowed")
+    def _refuse_failed(self) -> None:
+        """Raise NonFiniteLossError if a loss was not finite, naming the layer at which it began.
+
+        Since then nothing was changed, so that the batch can be run once more.
+        """
+        if not self.step.failed():
+            return
+        self.place.batch = self.optimizer.steps - self.place.epoch * len(self.loader)
+        epoch = self.loader.epoch(self.place.epoch, self.place.batch)
+        with contextlib.closing(epoch) as batches:
+            images = Tensor(next(batches).images)
+        layer, cause = first_nonfinite(self.model, images) or (None, "the loss overflowed")
         raise self._nonfinite(layer, cause)
 
     def _explain_judging(self) -> None:

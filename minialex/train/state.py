@@ -6,8 +6,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from minialex.arrays import Array, Device, on_device, to_numpy
 from minialex.errors import MinialexError
 from minialex.models import AlexNet
@@ -53,6 +51,11 @@ class Place:
 class Sums:
     """Loss and right answers of the epoch so far, added up where the network computes.
 
+    Parameters
+    ----------
+    totals : (2,) float64
+        Where that is: loss and right answers side by side, so that one copy brings both.
+
     Attributes
     ----------
     images : int
@@ -61,10 +64,8 @@ class Sums:
         How many of these were in the records so far.
     """
 
-    def __init__(self, device: Device) -> None:
-        # loss and right answers side by side: one copy brings both to the host
-        with on_device(device) as xp:
-            self._totals: Array = xp.zeros(2, np.float64)
+    def __init__(self, totals: Array) -> None:
+        self._totals = totals
         self.reset()
 
     def reset(self) -> None:
@@ -72,16 +73,6 @@ class Sums:
         self._totals[...] = 0
         self._logged = [0.0, 0.0]
         self.images = self.logged_images = 0
-
-    def add(self, loss: Array, logits: Array, targets: Array) -> None:
-        """Add a batch: its mean loss (), its logits (N, C) and targets (N,)."""
-        self._totals[0] += loss.astype(np.float64) * len(targets)
-        self._totals[1] += (logits.argmax(axis=1) == targets).sum()
-        self.images += len(targets)
-
-    def loss(self) -> float:
-        """Return the sum of the losses of all images of this epoch."""
-        return float(self._totals[0])
 
     def means(self) -> tuple[float, float]:
         """Return the mean loss, and the accuracy in percent, of this epoch so far."""

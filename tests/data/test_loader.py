@@ -10,6 +10,7 @@ from minialex.arrays import Device
 from minialex.data import BadImageError, ImageFolder, Loader, Transform, evaluation, prepare
 from minialex.data import loader as module
 from minialex.data.loader import PREFETCH
+from minialex.data.packed import Packed
 from tests.data.pictures import Memory, tree
 
 JITTERED = Transform(5, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2)
@@ -201,11 +202,15 @@ def test_batches_for_another_device_are_prepared_there(monkeypatch, workers):
     monkeypatch.setattr(
         module, "to_device", lambda x, where: (moved.append((x.dtype, where)), x)[1]
     )
+    monkeypatch.setattr(
+        Packed, "pinned", lambda N, S, where: Packed(np.empty(Packed.nbytes(N, S), np.uint8), N, S)
+    )
     gpu = Device("cuda", 1)
     options = {"shuffle": True, "workers": workers}
     there = Loader(Memory(10), 4, JITTERED, device=gpu, **options)
     assert_same(gathered(there), gathered(Loader(Memory(10), 4, JITTERED, **options)))
-    assert moved == [(np.uint8, gpu), (np.int64, gpu)] * 3
+    # images first, as they are asked for
+    assert moved == [(np.uint8, gpu)] * 3 + [(np.int64, gpu)] * 3
 
 
 @pytest.mark.parametrize("workers", [0, 2])

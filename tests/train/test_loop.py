@@ -1,5 +1,5 @@
+import contextlib
 import math
-import sys
 
 import numpy as np
 import pytest
@@ -11,13 +11,13 @@ from minialex.errors import MinialexError
 from minialex.models import alexnet
 from minialex.ops import cross_entropy
 from minialex.optim import RMSprop, make_schedule
-from minialex.train import checkpoint, memory, train
+from minialex.train import NonFiniteLossError, checkpoint, memory, step, train
 from minialex.train.build import open_data
 from minialex.train.evaluate import evaluate
 from minialex.train.loop import Trainer
 from minialex.train.metrics import read_metrics
 from minialex.train.trained import load_trained
-from tests.device_double import make_cupy
+from tests.capture_double import Gpu
 from tests.train.small import CLASSES, Listener, small, write_images
 
 pytestmark = pytest.mark.usefixtures("no_curves")
@@ -331,7 +331,7 @@ class TestNotEnoughMemory:
         memory.check_memory(10**9, arrays.CPU, 10**9, 32)
 
     @pytest.mark.parametrize(
-        "where", ["loop.cross_entropy", "evaluate.cross_entropy", "loop.Trainer._log"]
+        "where", ["step.cross_entropy", "evaluate.cross_entropy", "loop.Trainer._log"]
     )
     def test_says_what_to_lower(self, images, tmp_path, monkeypatch, where):
         def fail(*_, **__):
@@ -344,12 +344,12 @@ class TestNotEnoughMemory:
             train(small(images, out=str(tmp_path / "run")))
 
 
-@pytest.fixture
-def double(monkeypatch):
-    monkeypatch.setitem(sys.modules, "cupy", make_cupy())
-    # it launches no kernels
-    with using("array"):
-        yield
+@pytest.fixture(params=["array", "kernels"])
+def double(request, monkeypatch):
+    """The stand-in for a GPU: on it array operations, or kernels, whose steps are captured."""
+    gpu = Gpu.installed(monkeypatch)
+    with using("array") if request.param == "array" else contextlib.nullcontext():
+        yield gpu, request.param == "kernels"
 
 
 class TestOnAnotherDevice:
@@ -367,3 +367,31 @@ class TestOnAnotherDevice:
         # every second batch, as the log, and the last of the epoch
         assert [p.batch for p in listener.of("batch")] == [2, 4, 5, 2, 4, 5]
         assert checkpoint.load(outcome.checkpoint).manifest["place"]["epoch"] == 2
+        gpu, captured = double
+        why = [line for line in listener.of("message") if "not captured as a CUDA graph" in line]
+        if captured:
+            assert not why
+            # of five batches an epoch the last is smaller
+            assert [graph.launches for graph in gpu.graphs] == [8 - step.WARM_UP]
+        else:
+            assert len(why) == 1
+            assert "rmsprop runs as array operations" in why[0]
+
+    def test_a_loss_that_is_not_finite_changes_nothing_until_it_is_seen(
+        self, images, tmp_path, double
+    ):
+        out = tmp_path / "run"
+        out.mkdir()
+        settings = small(images, out=str(out), device="cuda", log_every=4)
+        trainer = Trainer(settings, open_data(settings), out)
+        layer = dict(trainer.model.named_modules())["features.6"]
+
+        def poison():
+            layer.bias.data[3] = np.nan
+
+        # after the fourth batch: seen with the last of the epoch, which is the fifth
+        with pytest.raises(NonFiniteLossError) as caught:
+            trainer.run(Listener(("line", 1), poison))
+        assert (caught.value.layer, caught.value.step) == ("features.6", 4)
+        assert "its bias is no longer finite" in str(caught.value)
+        assert (trainer.place.batch, trainer.optimizer.steps) == (4, 4)

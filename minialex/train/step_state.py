@@ -1,0 +1,148 @@
+"""What a training step counts where it runs, so that a GPU can repeat it without the host.
+
+    tally     totals <- totals + (N loss, |{n: argmax x[n] = targets[n]}|)
+              failed <- 1 where the loss is not finite
+    advance   counts <- counts + (1, streams), rates <- table[counts[0] mod R]      unless failed
+
+Everything is float64, in which whole numbers are exact up to 2^53.
+
+    array    operations that NumPy and CuPy share
+    kernel   kernels/train_step.cu: one launch each
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from minialex import cuda
+from minialex.arrays import Array, Device, array_module, on_device, to_device, to_numpy
+from minialex.autograd import Routine, choose
+from minialex.optim import Counted
+
+ROWS = 1024
+"""The steps whose learning rates are laid up in a device's memory at a time."""
+
+MOST = 2**53
+"""Up to here every whole number is a float64."""
+
+_THREADS = 1024
+
+
+class StepState:
+    """The numbers of a training step, side by side in the memory of one device.
+
+    Attributes
+    ----------
+    totals : (2,) float64
+        The sum of the losses of all images of the epoch so far, and how many were right.
+    failed : (1,) float64
+        Not 0 from the first loss on that was not finite.
+    counts : (2,) float64
+        Steps taken, and random streams drawn.
+    rates : (2,) float64
+        What `Optimizer.rates` gives for the next step.
+    table : (ROWS, 2) float64
+        The same of the steps to come: that of step s in row s mod ROWS.
+    """
+
+    def __init__(self, device: Device) -> None:
+        with on_device(device) as xp:
+            self._block: Array = xp.zeros(7, np.float64)
+            self.table: Array = xp.zeros((ROWS, 2), np.float64)
+        self.device = device
+        self.totals, self.failed = self._block[:2], self._block[2:3]
+        self.counts, self.rates = self._block[3:5], self._block[5:7]
+        # which steps the table is of; none yet
+        self._laid_up = range(0)
+
+    @property
+    def drawn(self) -> Array:
+        """The random streams drawn, (1,) float64."""
+        return self.counts[1:]  # type: ignore[no-any-return]
+
+    @property
+    def counted(self) -> Counted:
+        """What an optimizer's kernel reads."""
+        return Counted(self.rates, self.failed)
+
+    def start(self, steps: int, streams: int, rates: Callable[[int], tuple[float, float]]) -> None:
+        """Begin at step `steps`, not failed, with `streams` random streams drawn.
+
+        Raises
+        ------
+        ValueError
+            If a number is too large to be counted here.
+        """
+        if max(steps, streams) >= MOST:
+            raise ValueError(
+                f"a training step counts up to 2**53, but begins with {steps} steps and {streams} "
+                "random streams: start with fewer"
+            )
+        head = np.array([0, steps, streams, *rates(steps)], np.float64)
+        self._block[2:] = to_device(head, self.device)
+        self._laid_up = range(0)
+
+    def lay_up(self, steps: int, rates: Callable[[int], tuple[float, float]]) -> None:
+        """See to it that the table has the rates of the step after step `steps`."""
+        if steps + 1 not in self._laid_up:
+            self._laid_up = range(steps, steps + ROWS)
+            table = np.empty((ROWS, 2), np.float64)
+            for step in self._laid_up:
+                table[step % ROWS] = rates(step)
+            self.table[...] = to_device(table, self.device)
+
+    def tally(self, x: Array, targets: Array, loss: Array) -> None:
+        """Count a batch: its logits (N, C), targets (N,) int64 and mean loss ()."""
+        choose(TALLY, self.device)(x, targets, loss, self.totals, self.failed)
+
+    def advance(self, streams: int) -> None:
+        """Go on to the next step, this one having drawn so many random streams."""
+        choose(ADVANCE, self.device)(self.counts, self.rates, self.failed, self.table, streams)
+
+    def on_host(self) -> tuple[bool, int, int]:
+        """Return whether a loss was not finite, and how many steps and streams were counted."""
+        _, _, failed, steps, streams, _, _ = to_numpy(self._block).tolist()
+        return failed != 0, int(steps), int(streams)
+
+
+# ---- the two routines ----------------------------------------------------------------------------
+
+
+def tally_array(x: Array, targets: Array, loss: Array, totals: Array, failed: Array) -> None:
+    """Add a batch to `totals`, and note in `failed` whether its loss is finite."""
+    xp = array_module(x)
+    totals[0] += loss.astype(np.float64) * len(targets)
+    totals[1] += (x.argmax(axis=1) == targets).sum()
+    failed += ~xp.isfinite(loss)
+
+
+def advance_array(counts: Array, rates: Array, failed: Array, table: Array, streams: int) -> None:
+    """Count a step and take its rates from the table, unless a loss was not finite."""
+    xp = array_module(counts)
+    goes_on = failed == 0
+    counts[:1] += goes_on
+    counts[1:] += streams * goes_on
+    row = (counts[:1] % len(table)).astype(np.int64)
+    xp.copyto(rates, table[row][0], where=goes_on)
+
+
+_tally = cuda.kernel("train_step.cu", "tally")
+_advance = cuda.kernel("train_step.cu", "advance")
+
+
+def tally_kernel(x: Array, targets: Array, loss: Array, totals: Array, failed: Array) -> None:
+    """Add a batch to `totals`, and note in `failed` whether its loss is finite."""
+    xp = array_module(x)
+    packed = xp.ascontiguousarray(x), xp.ascontiguousarray(targets)
+    _tally(1, _THREADS, *packed, loss, totals, failed, *x.shape)
+
+
+def advance_kernel(counts: Array, rates: Array, failed: Array, table: Array, streams: int) -> None:
+    """Count a step and take its rates from the table, unless a loss was not finite."""
+    _advance(1, 32, counts, rates, failed, table, streams, len(table))
+
+
+TALLY = Routine("tally", {"array": tally_array, "kernel": tally_kernel}, kernel="kernel")
+ADVANCE = Routine("advance", {"array": advance_array, "kernel": advance_kernel}, kernel="kernel")

@@ -1,0 +1,198 @@
+"""Streams, events, graphs and kernels for ``tests/device_double.py``: a GPU that can be captured.
+
+Kernels run under the emulator, on the arrays that the double hides. A capture keeps what is
+launched and runs nothing; a graph runs it in that order, on the same arrays, as often as it is
+launched. As on a GPU, the default stream cannot be captured, memory must come from a pool that the
+graph keeps, and what is launched on another stream meanwhile would be lost, which is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import types
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from minialex.arrays import CPU
+from minialex.cuda import gpu, source
+from minialex.cuda.arguments import Bound
+from minialex.cuda.emulator.machine import Job, run
+from minialex.cuda.signature import signatures, split
+from tests.device_double import QUEUE, make_cupy, ndarray
+
+
+class Event:
+    def __init__(self, block: bool = False, disable_timing: bool = False) -> None:
+        self.recorded = False
+
+    def record(self, stream: Any = None) -> None:
+        self.recorded = True
+
+    def synchronize(self) -> None:
+        QUEUE.refuse_while_capturing("waiting for an event")
+
+
+class Graph:
+    def __init__(self, on: Gpu, work: list[Any]) -> None:
+        self._gpu, self._work, self.launches = on, work, 0
+        # as long as the graph lives, so does its memory
+        self._pool = on.allocator
+
+    def launch(self, stream: Any = None) -> None:
+        QUEUE.refuse_while_capturing("launching a graph")
+        self.launches += 1
+        if self._gpu.computes:
+            for one in self._work:
+                one()
+
+
+class Stream:
+    def __init__(self, on: Gpu, null: bool = False, non_blocking: bool = False) -> None:
+        self._gpu, self.ptr = on, 0 if null else id(self)
+
+    def __enter__(self) -> Stream:
+        self._gpu.streams.append(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._gpu.streams.pop() is self
+
+    def synchronize(self) -> None:
+        QUEUE.refuse_while_capturing("waiting for a stream")
+
+    def record(self, event: Event | None = None) -> Event:
+        event = event or Event()
+        event.record(self)
+        return event
+
+    def wait_event(self, event: Event) -> None:
+        if QUEUE.captured is not None and self is self._gpu.capturing:
+            raise RuntimeError("a dependency created on uncaptured work in another stream")
+
+    def begin_capture(self) -> None:
+        if self.ptr == 0:
+            raise RuntimeError("cannot capture on the default (legacy) stream")
+        if not isinstance(self._gpu.allocator, Pool):
+            raise AssertionError("the graph's memory would be given to others")
+        QUEUE.captured, self._gpu.capturing = [], self
+
+    def end_capture(self) -> Graph:
+        assert self is self._gpu.capturing
+        work, QUEUE.captured, self._gpu.capturing = QUEUE.captured, None, None
+        graph = Graph(self._gpu, work or [])
+        self._gpu.graphs.append(graph)
+        return graph
+
+
+class Pool:
+    def malloc(self, nbytes: int) -> None:
+        raise AssertionError("the double's memory is NumPy's")
+
+
+class Function:
+    """A kernel of a module, as CuPy calls it."""
+
+    max_dynamic_shared_size_bytes = 0
+
+    def __init__(self, on: Gpu, text: str, expression: str) -> None:
+        self._gpu = on
+        self._source = next(
+            one for one in map(source.read, source.kernel_files()) if one.text == text
+        )
+        name, _, rest = expression.partition("<")
+        self._signature = signatures(self._source)[name]
+        given = split(rest.removesuffix(">"))
+        names = [p.name for p in self._signature.template]
+        self._binding = dict(zip(names, given, strict=True))
+
+    def __call__(self, grid: Any, block: Any, args: Any, *, shared_mem: int = 0) -> None:
+        if QUEUE.captured is not None and self._gpu.streams[-1] is not self._gpu.capturing:
+            raise AssertionError("a kernel on another stream than the one that is captured")
+        pointers = [p.pointer for p in self._signature.parameters]
+        values = tuple(
+            a.hidden if isinstance(a, ndarray) else None if pointer else a
+            for a, pointer in zip(args, pointers, strict=True)
+        )
+        job = Job(
+            self._source,
+            self._signature,
+            Bound(self._binding, values, CPU),
+            tuple(grid),
+            tuple(block),
+            shared_mem,
+            workers=1,
+            watched=False,
+            seed=0,
+            traced=None,
+        )
+        self._gpu.launched.append(self._signature.name)
+        QUEUE.launch(lambda: run(job))
+
+
+class Gpu:
+    """The state of the double, for tests to look at.
+
+    Attributes
+    ----------
+    cupy : module
+    graphs : list of Graph
+        Those that were captured.
+    launched : list of str
+        Every kernel that was launched or captured, in order.
+    computes : bool
+        Whether to run what a graph is of.
+    """
+
+    def __init__(self) -> None:
+        self.cupy = make_cupy()
+        self.default = Stream(self, null=True)
+        self.streams = [self.default]
+        self.capturing: Stream | None = None
+        self.allocator: object = None
+        self.graphs: list[Graph] = []
+        self.launched: list[str] = []
+        self.computes = True
+        cuda = self.cupy.cuda
+        cuda.Stream = lambda **kw: Stream(self, **kw)
+        cuda.Event, cuda.MemoryPool = Event, Pool
+        cuda.Device = _Device
+        cuda.get_current_stream = lambda: self.streams[-1]
+        cuda.using_allocator = self._using
+        self.cupy.RawModule = self._module  # type: ignore[attr-defined]
+        cuda.compiler = types.SimpleNamespace(CompileException=RuntimeError)
+
+    @classmethod
+    def installed(cls, monkeypatch: pytest.MonkeyPatch) -> Gpu:
+        """Return one that is CuPy for the length of a test, with no kernel compiled yet."""
+        double = cls()
+        monkeypatch.setitem(sys.modules, "cupy", double.cupy)
+        monkeypatch.setattr(gpu, "_functions", {})
+        return double
+
+    @contextlib.contextmanager
+    def _using(self, malloc: Any) -> Iterator[None]:
+        before, self.allocator = self.allocator, malloc.__self__
+        try:
+            yield
+        finally:
+            self.allocator = before
+
+    def _module(self, *, code: str, options: Any, name_expressions: Any) -> types.SimpleNamespace:
+        return types.SimpleNamespace(get_function=lambda name: Function(self, code, name))
+
+
+class _Device(contextlib.nullcontext):  # type: ignore[type-arg]
+    compute_capability = "90"
+
+    def __init__(self, index: int = 0) -> None:
+        super().__init__()
+        self.id = index
+
+
+def numpy_of(a: Any) -> np.ndarray[Any, Any]:
+    """Return the array that the double hides."""
+    return a.hidden  # type: ignore[no-any-return]

@@ -1,0 +1,263 @@
+"""The training step: the loop's bits, and what a GPU would capture of it and repeat."""
+
+import re
+
+import numpy as np
+import pytest
+
+from minialex import Tensor, arrays, cuda, models, ops, optim, using
+from minialex.data import Batch, Digits, Loader, Subset, evaluation
+from minialex.nn import Dropout, layers
+from minialex.optim import make_schedule
+from minialex.philox import Generator
+from minialex.train import step as steps
+from minialex.train.step import TrainStep
+from minialex.train.step_state import ROWS, StepState
+from tests.capture_double import Gpu
+
+SIZE, CLASSES, IMAGES, BATCH = 32, 10, 22, 4
+"""Six batches, the last of them smaller."""
+
+OPTIMIZERS = {
+    "rmsprop": lambda params: optim.RMSprop(params, 1e-3, momentum=0.5, weight_decay=1e-3),
+    "sgd": lambda params: optim.SGD(params, 1e-2, momentum=0.5),
+    "adam": lambda params: optim.Adam(params, 1e-3),
+}
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    return Gpu.installed(monkeypatch)
+
+
+def schedule(step):
+    return make_schedule("cosine", lr=1e-3, total=6, warmup=2)(step)
+
+
+def made(optimizer="rmsprop", device="cpu", **options):
+    model = models.alexnet("alexnet-mini", CLASSES, seed=1, dropout=0.5).to(device)
+    options = {"schedule": schedule, "label_smoothing": 0.1} | options
+    return TrainStep(model, OPTIMIZERS[optimizer](model.parameters()), **options)
+
+
+def batches(device="cpu"):
+    digits = Subset(Digits(), np.arange(IMAGES))
+    loader = Loader(digits, BATCH, evaluation(SIZE), device=arrays.device(device), workers=0)
+    return list(loader.epoch(0))
+
+
+def kept(step):
+    """Return every number that a step changes."""
+    arena = step.optimizer.arena
+    flat = [arena.data, *arena.state.values(), step.state.totals]
+    return [arrays.to_numpy(a).copy() for a in flat], step.optimizer.lr, step.optimizer.steps
+
+
+def assert_equal_bits(one, other):
+    for a, b in zip(one[0], other[0], strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert one[1:] == other[1:]
+
+
+def by_hand(optimizer):
+    """Return what a loop that anybody would write leaves."""
+    step = made(optimizer)
+    model, update, generator = step.model, step.optimizer, step.model.generator
+    loss_sum = right = 0
+    for batch in batches():
+        update.zero_grad()
+        logits = model(Tensor(batch.images))
+        loss = ops.cross_entropy(logits, batch.targets, label_smoothing=0.1)
+        loss_sum += float(loss.data) * len(batch)
+        right += int((logits.data.argmax(axis=1) == batch.targets).sum())
+        loss.backward()
+        update.lr = schedule(update.steps)
+        update.step()
+    step.state.totals[...] = loss_sum, right
+    return kept(step), generator.offset
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "emulated"), [*((name, False) for name in OPTIMIZERS), ("rmsprop", True)]
+)
+def test_it_has_the_bits_of_a_loop_by_hand(optimizer, emulated, request):
+    if emulated:
+        request.getfixturevalue("emulator")
+    want, drawn = by_hand(optimizer)
+    step = made(optimizer)
+    for batch in batches():
+        step(batch)
+    assert_equal_bits(kept(step), want)
+    assert step.model.generator.offset == drawn
+    assert step.state.on_host() == (False, 6, drawn)
+    assert step.uncaptured == "there is no GPU"
+
+
+@pytest.fixture
+def emulator():
+    with cuda.emulated():
+        yield
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_graph_repeats_the_step_and_not_its_numbers(optimizer, gpu):
+    """Streams of dropout, learning rates and counts go on from replay to replay."""
+    with cuda.emulated():
+        on_cpu = made(optimizer)
+        for batch in batches():
+            on_cpu(batch)
+    step = made(optimizer, "cuda")
+    for batch in batches("cuda"):
+        step(batch)
+    assert step.uncaptured == ""
+    # the first few run as they are, and so does the smaller last one
+    assert [graph.launches for graph in gpu.graphs] == [6 - steps.WARM_UP - 1]
+    assert_equal_bits(kept(step), kept(on_cpu))
+    assert step.state.on_host() == on_cpu.state.on_host()
+    assert step.model.generator.offset == on_cpu.model.generator.offset
+
+
+def test_masks_differ_from_replay_to_replay(gpu):
+    """On the same images and weights the loss changes by dropout alone."""
+    step = made("sgd", "cuda", schedule=None)
+    step.optimizer.lr = 0.0
+    batch, totals = batches("cuda")[0], []
+    for _ in range(steps.WARM_UP + 4):
+        step(batch)
+        totals.append(float(step.state.totals[0]))
+    losses = np.diff(totals)
+    assert gpu.graphs[0].launches == 4
+    assert len(set(losses.round(9))) == len(losses)
+
+
+NETWORKS = sorted(models.VARIANTS)
+
+
+@pytest.mark.parametrize("variant", NETWORKS)
+def test_the_whole_step_of_every_network_is_captured(variant, gpu, monkeypatch):
+    """At its full size: what is captured is not computed."""
+    monkeypatch.setattr(steps, "WARM_UP", 0)
+    monkeypatch.setattr(layers, "he_normal", lambda shape, *_: np.zeros(shape, np.float32))
+    model = models.alexnet(variant, 1000, dropout=0.5).to("cuda")
+    step = TrainStep(model, optim.RMSprop(model.parameters(), momentum=0.9))
+    size = models.VARIANTS[variant].image_size
+    images = gpu.cupy.zeros((2, 3, size, size), np.float32)
+    targets = gpu.cupy.zeros(2, np.int64)
+    gpu.computes = False
+    step(Batch(images, targets, np.arange(2)))
+    assert step.uncaptured == ""
+    [graph] = gpu.graphs
+    assert graph.launches == 1
+    assert len(gpu.launched) > 40
+    assert {"rmsprop", "tally", "advance", "dropout", "cross_entropy_backward"} <= set(gpu.launched)
+
+
+@pytest.mark.parametrize(
+    ("choice", "named"),
+    [
+        ({"conv2d": "array"}, r"^conv2d cannot be captured \(cuBLAS's matmul"),
+        ({"dropout": "array"}, r"^dropout cannot be captured \(a number for the host"),
+        ({"rmsprop": "array"}, r"^rmsprop runs as array operations"),
+    ],
+)
+def test_what_cannot_be_captured_is_named_and_runs_as_it_is(choice, named, gpu, monkeypatch):
+    told = []
+    with using(**choice):
+        step = made(device="cuda", tell=told.append)
+        for batch in batches("cuda"):
+            step(batch)
+    assert sum(graph.launches for graph in gpu.graphs) == 0
+    assert re.search(named, step.uncaptured)
+    assert told == [
+        f"steps are not captured as a CUDA graph: {step.uncaptured}; "
+        "their launches run one by one, which is slower for small batches"
+    ]
+    # to have tried it leaves nothing behind
+    monkeypatch.setattr(steps, "WARM_UP", 99)
+    with using(**choice):
+        never_tried = made(device="cuda")
+        for batch in batches("cuda"):
+            never_tried(batch)
+    assert never_tried.uncaptured == ""
+    assert_equal_bits(kept(step), kept(never_tried))
+
+
+def test_a_setting_that_changes_is_captured_anew(gpu):
+    step = made(device="cuda", schedule=None)
+    batch = batches("cuda")[0]
+    for _ in range(steps.WARM_UP + 1):
+        step(batch)
+    step.optimizer.lr /= 2
+    step(batch)
+    assert [graph.launches for graph in gpu.graphs] == [2]
+    step.optimizer.momentum = 0.25
+    step(batch)
+    step.model.eval()
+    step(batch)
+    assert [graph.launches for graph in gpu.graphs] == [2, 1, 1]
+    with cuda.emulated():
+        on_cpu = made(schedule=None)
+        batch = batches()[0]
+        for _ in range(steps.WARM_UP + 1):
+            on_cpu(batch)
+        on_cpu.optimizer.lr /= 2
+        on_cpu(batch)
+        on_cpu.optimizer.momentum = 0.25
+        on_cpu(batch)
+        on_cpu.model.eval()
+        on_cpu(batch)
+    assert_equal_bits(kept(step), kept(on_cpu))
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_from_the_first_loss_that_is_not_finite_nothing_changes(device, gpu):
+    step, given = made(device=device), batches(device)
+    for batch in given[: steps.WARM_UP + 1]:
+        step(batch)
+    assert not step.failed()
+    before, drawn = kept(step), step.model.generator.offset
+    images = arrays.to_numpy(given[0].images).copy()
+    images[1, 2, 3, 4] = np.inf
+    spoilt = Batch(arrays.to_device(images, step.device), given[0].targets, given[0].indices)
+    for batch in spoilt, given[1], given[-1]:
+        step(batch)
+    assert step.failed()
+    after = kept(step)
+    assert_equal_bits((after[0][:-1], *after[1:]), (before[0][:-1], *before[1:]))
+    assert step.model.generator.offset == drawn
+    # who lowers the rate goes on
+    step.schedule, step.optimizer.lr = None, 1e-5
+    step.state.totals[...] = 0
+    step(given[1])
+    assert not step.failed()
+    assert step.optimizer.steps == steps.WARM_UP + 2
+    assert not np.array_equal(kept(step)[0][0], before[0][0])
+
+
+def test_rates_are_laid_up_a_thousand_at_a_time():
+    asked = []
+
+    def rates(step):
+        asked.append(step)
+        return float(step), 1.0
+
+    state = StepState(arrays.CPU)
+    state.start(5, 7, rates)
+    for step in range(5, ROWS + 50):
+        state.lay_up(step, rates)
+        assert state.rates.tolist() == [step, 1.0]
+        state.advance(2)
+    assert state.on_host() == (False, ROWS + 50, 7 + 2 * (ROWS + 45))
+    assert len(asked) == 1 + 2 * ROWS
+
+
+def test_what_is_too_large_to_be_counted_is_refused():
+    with pytest.raises(ValueError, match=r"counts up to 2\*\*53, but begins with 0 steps and"):
+        StepState(arrays.CPU).start(0, 2**53, lambda step: (0.0, 1.0))
+
+
+def test_several_random_generators_are_refused():
+    model = models.alexnet("alexnet-mini", CLASSES)
+    model.more = Dropout(0.5, Generator(3))
+    with pytest.raises(ValueError, match="draw from 2 random generators, but one is counted"):
+        TrainStep(model, optim.SGD(model.parameters()))
