@@ -145,6 +145,16 @@ def address_of(x: Array) -> int:
     return int(x.data.ptr)
 
 
+def layout_of(x: Array) -> tuple[Any, ...]:
+    """Return all that tells `x` from another array of its class, but its address and its elements.
+
+    That is its shape, strides and dtype, and whether it may be written to or which GPU it is on.
+    """
+    if isinstance(x, np.ndarray):
+        return x.shape, x.strides, x.dtype, x.flags.writeable
+    return x.shape, x.strides, x.dtype, x.device.id
+
+
 def extent_of(x: Array) -> tuple[int, int]:
     """Return the address of the first byte of `x` and that past its last; the same if empty."""
     start = address_of(x)
