@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,8 @@ def by_value(value: np.generic) -> Any:
 
 def launch(plan: LaunchPlan, values: tuple[Any, ...]) -> None:
     """Launch a kernel on the current stream of the arrays' device."""
-    cuda = importlib.import_module("cupy").cuda
+    # CuPy is there: the arrays are its.
+    cuda = sys.modules["cupy"].cuda
     if cuda.runtime.getDevice() == plan.device.index:
         _launch(plan, values)
     else:
