@@ -7,6 +7,7 @@ machine without a GPU never pays for it and never sees an error from it.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.util
 import re
@@ -23,6 +24,7 @@ from minialex.errors import MinialexError
 Array: TypeAlias = npt.NDArray[Any]
 """A NumPy array or, with the same methods, a CuPy array."""
 
+_NUMPY = (np.ndarray, np.generic)
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -42,7 +44,7 @@ CPU = Device("cpu")
 
 def array_module(x: Array) -> Any:
     """Return the module, ``numpy`` or ``cupy``, whose array `x` is."""
-    if isinstance(x, np.ndarray | np.generic):
+    if isinstance(x, _NUMPY):
         return np
     cupy = sys.modules.get("cupy")
     if cupy is not None and isinstance(x, cupy.ndarray):
@@ -122,7 +124,12 @@ def _why_not(count: int) -> str:
 
 def device_of(x: Array) -> Device:
     """Return the device that the array `x` lives on."""
-    return CPU if array_module(x) is np else Device("cuda", int(x.device.id))  # type: ignore[attr-defined]
+    return CPU if array_module(x) is np else _cuda(int(x.device.id))  # type: ignore[attr-defined]
+
+
+@functools.cache
+def _cuda(index: int) -> Device:
+    return Device("cuda", index)
 
 
 def module_of(where: Device) -> Any:
@@ -143,6 +150,16 @@ def address_of(x: Array) -> int:
     if isinstance(x, np.ndarray):
         return int(x.__array_interface__["data"][0])
     return int(x.data.ptr)
+
+
+def layout_of(x: Array) -> tuple[Any, ...]:
+    """Return all that tells `x` from another array of its class, but its address and its elements.
+
+    That is its shape, strides and dtype, and whether it may be written to or which GPU it is on.
+    """
+    if isinstance(x, np.ndarray):
+        return x.shape, x.strides, x.dtype, x.flags.writeable
+    return x.shape, x.strides, x.dtype, x.device.id
 
 
 def extent_of(x: Array) -> tuple[int, int]:

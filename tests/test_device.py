@@ -225,3 +225,13 @@ def test_importing_minialex_imports_neither_cupy_nor_what_only_some_need():
     code = f"import sys, minialex; print(*[m for m in {late} if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == ""
+
+
+def test_a_cupy_array_becomes_a_tensor_without_asking_the_driver(monkeypatch):
+    cupy = make_cupy()
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    asked = []
+    monkeypatch.setattr(cupy.ndarray, "__dlpack_device__", lambda x: asked.append(x) or (2, 0))
+    x = cupy.asarray([1.0, 2.0])
+    assert Tensor(x).data is x
+    assert not asked

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 from minialex.arrays import Device, module_of
 from minialex.cuda import gpu
+from minialex.cuda.plan import LaunchPlan
 
 _WARP = 32
 
@@ -19,13 +21,11 @@ def launched(run: Callable[[], Any], device: Device) -> list[dict[str, Any]]:
     seen: dict[str, dict[str, Any]] = {}
     launch = gpu.launch
 
-    def noting(*args: Any) -> None:
-        launch(*args)
-        source, signature, bound, grid, block, shared = args
-        function = gpu._function(module_of(device), source, signature, bound)
-        seen[signature.expression(bound.binding)] = _facts(function, device, grid, block, shared)
+    def noting(plan: LaunchPlan, values: tuple[Any, ...]) -> None:
+        launch(plan, values)
+        seen[plan.expression] = _facts(gpu.function(plan), plan)
 
-    gpu.launch = noting  # type: ignore[assignment]
+    gpu.launch = noting
     try:
         run()
     finally:
@@ -33,22 +33,20 @@ def launched(run: Callable[[], Any], device: Device) -> list[dict[str, Any]]:
     return [{"name": name} | facts for name, facts in seen.items()]
 
 
-def _facts(
-    function: Any, device: Device, grid: tuple[int, ...], block: tuple[int, ...], shared: int
-) -> dict[str, Any]:
+def _facts(function: Any, plan: LaunchPlan) -> dict[str, Any]:
     """Return what a compiled kernel takes at this launch."""
-    cuda = module_of(device).cuda
-    threads = block[0] * block[1] * block[2]
-    limit = cuda.runtime.getDeviceProperties(device.index)["maxThreadsPerMultiProcessor"]
+    cuda = module_of(plan.device).cuda
+    threads = prod(plan.block)
+    limit = cuda.runtime.getDeviceProperties(plan.device.index)["maxThreadsPerMultiProcessor"]
     resident = cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor(
-        function.kernel.ptr, threads, shared
+        function.kernel.ptr, threads, plan.shared
     )
     warps = -(-threads // _WARP)
     return {
-        "grid": list(grid),
-        "block": list(block),
+        "grid": list(plan.grid),
+        "block": list(plan.block),
         "registers": function.num_regs,
         "spilled_bytes": function.local_size_bytes,
-        "shared_bytes": function.shared_size_bytes + shared,
+        "shared_bytes": function.shared_size_bytes + plan.shared,
         "occupancy": resident * warps * _WARP / limit,
     }

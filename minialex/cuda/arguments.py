@@ -216,8 +216,7 @@ def _refuse_overlaps(kernel: str, arrays: Sequence[tuple[Parameter, Any]]) -> No
     """Hold the caller to ``__restrict__``: what one pointer writes, no other may touch."""
     spans = [(p, *extent_of(a)) for p, a in arrays]
     for (p, low, high), (q, other_low, other_high) in itertools.combinations(spans, 2):
-        promised = (p.restrict or q.restrict) and not (p.const and q.const)
-        if promised and max(low, other_low) < min(high, other_high):
+        if p.rules_out(q) and max(low, other_low) < min(high, other_high):
             raise ValueError(
                 f"{kernel}: arguments {p.name} and {q.name} overlap in memory, which the kernel "
                 "rules out by __restrict__: pass a copy of one"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any
 
 import numpy as np
 
-from minialex.cuda.arguments import Bound
+from minialex.arrays import Device
+from minialex.cuda.plan import LaunchPlan
 from minialex.cuda.signature import Signature, signatures
 from minialex.cuda.source import Source, complaints
 from minialex.errors import MinialexError
@@ -17,48 +19,64 @@ _STATIC_LIMIT = 48 * 1024
 _functions: dict[tuple[str, str, int], Any] = {}
 
 
-def launch(
-    source: Source,
-    signature: Signature,
-    bound: Bound,
-    grid: tuple[int, int, int],
-    block: tuple[int, int, int],
-    shared: int,
-) -> None:
+def by_value(value: np.generic) -> Any:
+    """Return a number as CuPy passes it to a kernel, which makes it of any other at each launch."""
+    try:
+        return importlib.import_module("cupy")._core._scalar.CScalar(value)
+    except (AttributeError, TypeError):
+        # It is no public class: should it go, a NumPy scalar is passed as well, if slower.
+        return value
+
+
+def launch(plan: LaunchPlan, values: tuple[Any, ...]) -> None:
     """Launch a kernel on the current stream of the arrays' device."""
-    cupy = importlib.import_module("cupy")
-    values = tuple(np.uint64(0) if value is None else value for value in bound.values)
-    with cupy.cuda.Device(bound.device.index):
-        function = _function(cupy, source, signature, bound)
-        if shared > _STATIC_LIMIT and function.max_dynamic_shared_size_bytes < shared:
-            function.max_dynamic_shared_size_bytes = shared
-        function(grid, block, values, shared_mem=shared)
+    # CuPy is there: the arrays are its.
+    cuda = sys.modules["cupy"].cuda
+    if cuda.runtime.getDevice() == plan.device.index:
+        _launch(plan, values)
+    else:
+        with cuda.Device(plan.device.index):
+            _launch(plan, values)
 
 
-def _function(cupy: Any, source: Source, signature: Signature, bound: Bound) -> Any:
-    expression = signature.expression(bound.binding)
-    key = (source.digest, expression, bound.device.index)
+def _launch(plan: LaunchPlan, values: tuple[Any, ...]) -> None:
+    kernel = function(plan)
+    if plan.shared > _STATIC_LIMIT and kernel.max_dynamic_shared_size_bytes < plan.shared:
+        kernel.max_dynamic_shared_size_bytes = plan.shared
+    kernel(plan.grid, plan.block, values, shared_mem=plan.shared)
+
+
+def function(plan: LaunchPlan) -> Any:
+    """Return the compiled kernel of a plan, on its device, which has to be the current one."""
+    key = (plan.source.digest, plan.expression, plan.device.index)
     if key not in _functions:
-        have = int(cupy.cuda.Device(bound.device.index).compute_capability)
-        _check_architecture(source, bound, have)
-        names = together(source, signature, bound.binding)
-        module = cupy.RawModule(code=source.text, options=OPTIONS, name_expressions=names)
-        try:
-            # CuPy compiles when it is asked for the first of them.
-            for name in names:
-                _functions[source.digest, name, bound.device.index] = module.get_function(name)
-        except cupy.cuda.compiler.CompileException as error:
-            raise MinialexError(
-                f"{expression} of {source.file} does not compile for {bound.device} (sm_{have}):"
-                "\n  " + "\n  ".join(complaints(str(error)))
-            ) from None
+        _compile(plan)
     return _functions[key]
 
 
-def _check_architecture(source: Source, bound: Bound, have: int) -> None:
+def _compile(plan: LaunchPlan) -> None:
+    """Compile a kernel and its neighbours."""
+    cupy = importlib.import_module("cupy")
+    source, device = plan.source, plan.device
+    have = int(cupy.cuda.Device(device.index).compute_capability)
+    _check_architecture(source, device, have)
+    names = together(source, plan.signature, plan.binding)
+    module = cupy.RawModule(code=source.text, options=OPTIONS, name_expressions=names)
+    try:
+        # CuPy compiles when it is asked for the first of them.
+        for name in names:
+            _functions[source.digest, name, device.index] = module.get_function(name)
+    except cupy.cuda.compiler.CompileException as error:
+        raise MinialexError(
+            f"{plan.expression} of {source.file} does not compile for {device} (sm_{have}):"
+            "\n  " + "\n  ".join(complaints(str(error)))
+        ) from None
+
+
+def _check_architecture(source: Source, device: Device, have: int) -> None:
     if have < source.needs:
         raise MinialexError(
-            f"{source.file} needs a GPU of sm_{source.needs} or later, {bound.device} is "
+            f"{source.file} needs a GPU of sm_{source.needs} or later, {device} is "
             f"sm_{have}: use another implementation"
         )
 

@@ -4,13 +4,15 @@
     relu_forward(cuda.blocks(x.size), cuda.BLOCK, x, y, x.size)
 
 On CuPy arrays it is compiled by NVRTC, once, and launched; on NumPy arrays it runs under the
-emulator, and only there. Either way each argument is first checked against the kernel's text.
+emulator, and only there. Either way each argument is first checked against the kernel's text: whole
+for the first launch of its kind, and by its plan (`plan`) for those that follow.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ import numpy as np
 from minialex.arrays import Device
 from minialex.cuda import emulator, gpu, source
 from minialex.cuda.arguments import Bound, bind
+from minialex.cuda.plan import LaunchPlan, Plans
 from minialex.cuda.signature import Signature, signatures
 from minialex.errors import MinialexError
 
@@ -56,6 +59,7 @@ class Kernel:
 
     def __init__(self, file: str | Path, name: str, *, optional: Sequence[str] = ()) -> None:
         self.file, self.name, self.optional = file, name, tuple(optional)
+        self._plans: Plans | None = None
 
     def __repr__(self) -> str:
         return f"<kernel {self.name} of {self.file}>"
@@ -94,7 +98,31 @@ class Kernel:
         MinialexError
             If the arrays are NumPy's and no emulator is on, or the kernel does not compile.
         """
-        signature = self.signature
+        plans = self._plans
+        if plans is None or plans.source is not source.read(self.file):
+            plans = self._plans = Plans(source.read(self.file), self.signature)
+        key, plan = plans.find(args, grid, block, shared, shapes, template)
+        if plan is None or plan.overlap(args):
+            plan = self._check(plans, args, grid, block, shared, shapes, template)
+            if key is not None:
+                plans.keep(key, plan)
+        values = plan.fill(args)
+        if 0 in plan.grid:
+            return
+        _back_end(plan.device).launch(plan, values)
+
+    def _check(
+        self,
+        plans: Plans,
+        args: Sequence[Any],
+        grid: Size,
+        block: Size,
+        shared: int,
+        shapes: Mapping[str, Sequence[int]] | None,
+        template: Mapping[str, Any],
+    ) -> LaunchPlan:
+        """Check everything given and return the plan for launches like it."""
+        signature = plans.signature
         bound = bind(signature, args, template, optional=self.optional, shapes=shapes)
         grid3 = _sizes(self.name, "grid", grid, _MAX_GRID, least=0)
         block3 = _sizes(self.name, "block", block, _MAX_BLOCK, least=1)
@@ -104,13 +132,8 @@ class Kernel:
                 f"{self.name}: shared must be 0 to {_MAX_SHARED} bytes, the most that a GPU has, "
                 f"got {shared!r}"
             )
-        if 0 in grid3:
-            return
-        text = source.read(self.file)
-        if bound.device.kind == "cuda":
-            gpu.launch(text, signature, bound, grid3, block3, shared)
-        else:
-            emulator.launch(text, signature, bound, grid3, block3, shared)
+        by_value = _back_end(bound.device).by_value
+        return LaunchPlan.of(plans.source, signature, bound, grid3, block3, shared, by_value)
 
 
 def why_not(device: Device) -> str:
@@ -126,6 +149,10 @@ def why_not(device: Device) -> str:
 def kernel(file: str | Path, name: str, *, optional: Sequence[str] = ()) -> Kernel:
     """Return the kernel `name` of `file`; see `Kernel`. Nothing is read before the first call."""
     return Kernel(file, name, optional=optional)
+
+
+def _back_end(device: Device) -> ModuleType:
+    return gpu if device.kind == "cuda" else emulator
 
 
 def _sizes(

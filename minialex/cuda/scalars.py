@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -107,7 +108,7 @@ def _cast_bool(value: object, what: str) -> np.generic:
 def _cast_int(value: object, dtype: np.dtype[Any], ctype: str, what: str) -> np.generic:
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
         raise TypeError(f"{what} is {_a(ctype)}, got {_named(value)}: pass an int")
-    limits = np.iinfo(dtype)
+    limits = _limits(dtype)
     if not limits.min <= value <= limits.max:
         raise ValueError(
             f"{what} is {_a(ctype)}, which holds {limits.min} to {limits.max}, got {value}: "
@@ -120,7 +121,7 @@ def _cast_float(value: object, dtype: np.dtype[Any], ctype: str, what: str) -> n
     numbers = (int, float, np.integer, np.floating)
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers):
         raise TypeError(f"{what} is {_a(ctype)}, got {_named(value)}: pass a float")
-    largest = float(np.finfo(dtype).max)
+    largest = _largest(dtype)
     # As Python's own number, which a comparison does not round.
     number = value.item() if isinstance(value, np.generic) else value
     if largest < abs(number) != math.inf:
@@ -129,6 +130,16 @@ def _cast_float(value: object, dtype: np.dtype[Any], ctype: str, what: str) -> n
             "pass less or use a wider type"
         )
     return dtype.type(value)  # type: ignore[no-any-return]
+
+
+@functools.cache
+def _limits(dtype: np.dtype[Any]) -> np.iinfo[Any]:
+    return np.iinfo(dtype)
+
+
+@functools.cache
+def _largest(dtype: np.dtype[Any]) -> float:
+    return float(np.finfo(dtype).max)
 
 
 def _a(noun: str) -> str:

@@ -37,6 +37,10 @@ class Parameter:
     const: bool = False
     restrict: bool = False
 
+    def rules_out(self, other: Parameter) -> bool:
+        """Return whether ``__restrict__`` says that this array and another do not overlap."""
+        return (self.restrict or other.restrict) and not (self.const and other.const)
+
 
 @dataclass(frozen=True)
 class TemplateParameter:

@@ -20,9 +20,9 @@ def launches(monkeypatch):
     seen = []
     launch = cuda.emulator.launch
 
-    def counting(source, signature, *rest):
-        seen.append(signature.name)
-        launch(source, signature, *rest)
+    def counting(plan, values):
+        seen.append(plan.signature.name)
+        launch(plan, values)
 
     monkeypatch.setattr(cuda.emulator, "launch", counting)
     return seen

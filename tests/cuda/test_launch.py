@@ -121,6 +121,7 @@ def cupy(monkeypatch):
             class Device(contextlib.nullcontext):
                 compute_capability = "75"
 
+            runtime = SimpleNamespace(getDevice=lambda: 0)
             compiler = SimpleNamespace(CompileException=type("Refused", (Exception,), {}))
 
     monkeypatch.setitem(sys.modules, "cupy", Fake)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from minialex.cuda import emulator, gpu, source
+from minialex.cuda.plan import LaunchPlan
 
 Kernel = tuple[str, str]
 
@@ -29,10 +30,10 @@ def watched() -> Iterator[set[Kernel]]:
 def _noting(launch: Callable[..., None], seen: set[Kernel]) -> Callable[..., None]:
     ours = set(source.kernel_files())
 
-    def call(text: Any, signature: Any, *rest: Any) -> None:
+    def call(plan: LaunchPlan, values: tuple[Any, ...]) -> None:
         emulation = emulator.emulation()
-        if text.file in ours and (emulation is None or emulation.mode == "checked"):
-            seen.add((text.file, signature.name))
-        launch(text, signature, *rest)
+        if plan.source.file in ours and (emulation is None or emulation.mode == "checked"):
+            seen.add((plan.source.file, plan.signature.name))
+        launch(plan, values)
 
     return call

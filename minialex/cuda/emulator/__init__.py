@@ -17,18 +17,19 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
 
 from minialex import threads
 from minialex.cuda import source as sources
-from minialex.cuda.arguments import Bound
 from minialex.cuda.emulator import compiler
 from minialex.cuda.emulator.errors import EmulationError
-from minialex.cuda.emulator.machine import Job, Triple, run
-from minialex.cuda.signature import Signature
-from minialex.cuda.source import Source
+from minialex.cuda.emulator.machine import Job, run
+from minialex.cuda.plan import LaunchPlan, Triple
 from minialex.errors import MinialexError
 
-__all__ = ["MODES", "Emulation", "EmulationError", "emulated", "emulation", "launch"]
+__all__ = ["MODES", "Emulation", "EmulationError", "by_value", "emulated", "emulation", "launch"]
 
 MODES = ("fast", "checked", "traced")
 
@@ -124,14 +125,12 @@ def emulated(
         _current.reset(token)
 
 
-def launch(
-    source: Source,
-    signature: Signature,
-    bound: Bound,
-    grid: Triple,
-    block: Triple,
-    shared: int,
-) -> None:
+def by_value(value: np.generic) -> np.generic:
+    """Return a number as `launch` takes it: as it is."""
+    return value
+
+
+def launch(plan: LaunchPlan, values: tuple[Any, ...]) -> None:
     """Run a kernel on NumPy arrays.
 
     Raises
@@ -144,23 +143,19 @@ def launch(
     settings = emulation()
     if settings is None:
         raise MinialexError(
-            f"{signature.name} is a CUDA kernel and its arrays are NumPy's: run it "
+            f"{plan.signature.name} is a CUDA kernel and its arrays are NumPy's: run it "
             "'with minialex.emulated():' (--emulate on the command line), or on a GPU"
         )
-    chosen = settings.kernel in (None, signature.name)
+    chosen = settings.kernel in (None, plan.signature.name)
     job = Job(
-        source,
-        signature,
-        bound,
-        grid,
-        block,
-        shared,
+        plan,
+        values,
         workers=threads.cores(),
         watched=chosen and settings.mode != "fast",
         seed=0 if settings.seed is None else settings.seed + 1,
         traced=(settings.block, settings.thread) if chosen and settings.mode == "traced" else None,
     )
-    settings.launches[job.kernel] += 1
+    settings.launches[plan.expression] += 1
     for line in run(job):
         settings.lines.append(line)
         settings.write(line)

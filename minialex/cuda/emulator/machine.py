@@ -12,17 +12,14 @@ import numpy as np
 
 from minialex.arrays import Array, address_of
 from minialex.cuda import gpu
-from minialex.cuda.arguments import Bound
 from minialex.cuda.emulator import compiler, interface
 from minialex.cuda.emulator.lines import Lines
 from minialex.cuda.emulator.memory import Copies
 from minialex.cuda.emulator.report import Named, explain
 from minialex.cuda.emulator.trace import trace_lines
 from minialex.cuda.emulator.translate import entry, translate
-from minialex.cuda.signature import Signature
-from minialex.cuda.source import Source
+from minialex.cuda.plan import LaunchPlan, Triple
 
-Triple = tuple[int, int, int]
 _REGIONS = 256
 _EVENTS = 100_000
 
@@ -39,21 +36,12 @@ class Job:
         The block and the thread to write down; only where `watched`.
     """
 
-    source: Source
-    signature: Signature
-    bound: Bound
-    grid: Triple
-    block: Triple
-    shared: int
+    plan: LaunchPlan
+    values: tuple[Any, ...]
     workers: int
     watched: bool
     seed: int
     traced: tuple[Triple, Triple] | None
-
-    @property
-    def kernel(self) -> str:
-        """The kernel with its template arguments."""
-        return self.signature.expression(self.bound.binding)
 
 
 @dataclass(frozen=True)
@@ -77,7 +65,7 @@ def run(job: Job) -> list[str]:
         If the kernel does not compile or does what it must not.
     """
     module = _module(job)
-    arrays = [value for value in job.bound.values if isinstance(value, np.ndarray)]
+    arrays = [value for value in job.values if isinstance(value, np.ndarray)]
     copies = Copies(arrays) if job.watched else None
     addresses = copies.addresses if copies else [address_of(array) for array in arrays]
     launch, memory = _launch(job, module, addresses)
@@ -87,7 +75,7 @@ def run(job: Job) -> list[str]:
     # What the launch points to has to live until here.
     del memory
     if failed:
-        raise explain(job.kernel, launch.fault, _named(job, launch), _lines(job, module))
+        raise explain(job.plan.expression, launch.fault, _named(job, launch), _lines(job, module))
     if copies:
         copies.copy_back([not p.const for p, _ in _array_parameters(job)])
     return _trace(job, launch, _lines(job, module)) if job.traced else []
@@ -96,35 +84,35 @@ def run(job: Job) -> list[str]:
 def _module(job: Job) -> Module:
     """Return the compiled kernel, compiled together with its neighbours if it is new."""
     tool = compiler.compiler()
-    key = (job.source.digest, job.kernel, job.watched, tool)
+    key = (job.plan.source.digest, job.plan.expression, job.watched, tool)
     if key not in _modules:
-        names = gpu.together(job.source, job.signature, job.bound.binding)
-        text = translate(job.source.text, names)
-        path = compiler.build(text, job.kernel, watched=job.watched)
+        names = gpu.together(job.plan.source, job.plan.signature, job.plan.binding)
+        text = translate(job.plan.source.text, names)
+        path = compiler.build(text, job.plan.expression, watched=job.watched)
         runtime, library = compiler.load_runtime(compiler.runtime()), compiler.load(path)
         for number, name in enumerate(names):
             place = ctypes.cast(library[entry(number)], ctypes.c_void_p)
-            _modules[job.source.digest, name, job.watched, tool] = Module(path, place, runtime)
+            _modules[job.plan.source.digest, name, job.watched, tool] = Module(path, place, runtime)
     return _modules[key]
 
 
 def _launch(job: Job, module: Module, addresses: Sequence[int]) -> tuple[interface.Launch, Any]:
     """Return the runtime's description of `job`, and the memory that it points to."""
-    values = job.bound.values
+    values = job.values
     # One slot of eight bytes a parameter, and a pointer to each, as CUDA's launch has it.
     slots = np.zeros(len(values) + 1, np.uint64)
     places = iter(addresses)
     for number, value in enumerate(values):
         if isinstance(value, np.ndarray):
             slots[number] = next(places)
-        elif value is not None:
+        else:
             slots[number : number + 1].view(value.dtype)[0] = value
     start = address_of(slots)
     pointers = (ctypes.c_void_p * len(slots))(*(start + 8 * n for n in range(len(slots))))
     launch = interface.Launch()
     launch.entry = module.entry
     launch.args = ctypes.cast(pointers, ctypes.POINTER(ctypes.c_void_p))
-    launch.grid, launch.block, launch.shared = job.grid, job.block, job.shared
+    launch.grid, launch.block, launch.shared = job.plan.grid, job.plan.block, job.plan.shared
     launch.workers, launch.watched, launch.seed = job.workers, int(job.watched), job.seed
     return launch, [slots, pointers]
 
@@ -148,12 +136,12 @@ def _watch(
 
 
 def _lines(job: Job, module: Module) -> Lines:
-    return Lines(module.path, job.source)
+    return Lines(module.path, job.plan.source)
 
 
 def _array_parameters(job: Job) -> list[tuple[Any, Array]]:
     """Return the parameters that are arrays and not null, with their arrays."""
-    pairs = zip(job.signature.parameters, job.bound.values, strict=True)
+    pairs = zip(job.plan.signature.parameters, job.values, strict=True)
     return [(p, value) for p, value in pairs if isinstance(value, np.ndarray)]
 
 
@@ -179,17 +167,17 @@ def _shared(region: interface.Region) -> Named:
 
 def _code(job: Job, ctype: str, array: Array) -> str:
     """Return the element type as ``emu/runtime.h`` codes it."""
-    if job.bound.binding.get(ctype, ctype) == "__nv_bfloat16":
+    if job.plan.binding.get(ctype, ctype) == "__nv_bfloat16":
         return "b"
     return {"b": "u"}.get(array.dtype.kind, array.dtype.kind)
 
 
 def _trace(job: Job, launch: interface.Launch, lines: Lines) -> list[str]:
     block, thread = job.traced or ((0, 0, 0), (0, 0, 0))
-    shape = f"grid {job.grid}, block {job.block}"
-    if any(a >= b for a, b in zip(block + thread, job.grid + job.block, strict=True)):
-        return [f"{job.kernel}, {shape}: has no thread {thread} of block {block}"]
-    head = f"{job.kernel}, {shape}: what thread {thread} of block {block} does"
+    shape = f"grid {job.plan.grid}, block {job.plan.block}"
+    if any(a >= b for a, b in zip(block + thread, job.plan.grid + job.plan.block, strict=True)):
+        return [f"{job.plan.expression}, {shape}: has no thread {thread} of block {block}"]
+    head = f"{job.plan.expression}, {shape}: what thread {thread} of block {block} does"
     kept = launch.events[: min(launch.event_count, launch.event_capacity)]
     out = [head, *trace_lines(kept, _named(job, launch), lines)]
     if launch.event_count > launch.event_capacity:

@@ -1,0 +1,211 @@
+"""Launch plans: what was found out about a launch, kept for the next one of the same kind.
+
+To check 22 arguments against a kernel's text takes Python longer than many kernels run. So a
+launch is checked whole the first time, and what does not depend on the arrays at hand is kept
+under a key of all that it does depend on. The next launch with that key looks at three things
+only: where its arrays lie, numbers that may differ from step to step, and whether an emulator is
+on. Where arrays overlap it is checked whole again, which then says what is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+
+from minialex.arrays import Device, address_of, layout_of
+from minialex.cuda import scalars
+from minialex.cuda.arguments import Bound
+from minialex.cuda.signature import Parameter, Signature
+from minialex.cuda.source import Source
+
+MAX_PLANS = 256
+"""Plans that a kernel keeps, some kilobytes each; with more, it begins anew."""
+
+_SIZES_AND_FLAGS = {
+    "bool",
+    "char",
+    "signed char",
+    "unsigned char",
+    "short",
+    "unsigned short",
+    "int",
+    "unsigned int",
+}
+"""The C types of numbers that go with the arrays' shapes."""
+
+NULL = np.uint64(0)
+Triple = tuple[int, int, int]
+Key = tuple[Any, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class LaunchPlan:
+    """A checked launch without its arrays.
+
+    Attributes
+    ----------
+    expression : str
+        The kernel with its template arguments.
+    binding : dict of str to str
+        The C text of each template argument.
+    grid, block : tuple of three ints
+    shared : int
+        Dynamic shared memory, in bytes.
+    values : tuple
+        One a parameter: numbers as the back end takes them, a null pointer where an array goes.
+    arrays : tuple of int
+        The parameters that are arrays and not null.
+    numbers : tuple of (int, str, str)
+        The numbers that are cast at each launch: the parameter, its C type, what messages call it.
+    apart : tuple of (int, int, int, int)
+        The pairs of arrays that must not overlap: two parameters and their sizes in bytes.
+    """
+
+    source: Source
+    signature: Signature
+    expression: str
+    binding: dict[str, str]
+    device: Device
+    grid: Triple
+    block: Triple
+    shared: int
+    values: tuple[Any, ...]
+    arrays: tuple[int, ...]
+    numbers: tuple[tuple[int, str, str], ...]
+    apart: tuple[tuple[int, int, int, int], ...]
+
+    @classmethod
+    def of(
+        cls,
+        source: Source,
+        signature: Signature,
+        bound: Bound,
+        grid: Triple,
+        block: Triple,
+        shared: int,
+        by_value: Callable[[np.generic], Any],
+    ) -> LaunchPlan:
+        """Return the plan of a launch that passed every check.
+
+        `by_value` makes of a number what the back end is to be handed at each launch.
+        """
+        parameters = list(enumerate(signature.parameters))
+        arrays = [(i, p) for i, p in parameters if p.pointer and bound.values[i] is not None]
+        bytes_of = {i: bound.values[i].nbytes for i, _ in arrays}  # type: ignore[union-attr]
+        return cls(
+            source,
+            signature,
+            signature.expression(bound.binding),
+            bound.binding,
+            bound.device,
+            grid,
+            block,
+            shared,
+            tuple(by_value(v if isinstance(v, np.generic) else NULL) for v in bound.values),
+            tuple(bytes_of),
+            tuple(
+                (i, bound.binding.get(p.ctype, p.ctype), f"{signature.name}: argument {p.name}")
+                for i, p in parameters
+                if _differs(p)
+            ),
+            tuple(
+                (i, j, bytes_of[i], bytes_of[j])
+                for (i, p), (j, q) in combinations(arrays, 2)
+                if p.rules_out(q) and bytes_of[i] and bytes_of[j]
+            ),
+        )
+
+    def overlap(self, args: Sequence[Any]) -> bool:
+        """Return whether arrays overlap that must not."""
+        if not self.apart:
+            return False
+        at = {i: address_of(args[i]) for i in self.arrays}
+        return any(-second < at[j] - at[i] < first for i, j, first, second in self.apart)
+
+    def fill(self, args: Sequence[Any]) -> tuple[Any, ...]:
+        """Return what the kernel is handed, with these arrays and numbers.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a number is none of its type.
+        """
+        values: list[Any] = list(self.values)
+        for i in self.arrays:
+            values[i] = args[i]
+        for i, ctype, what in self.numbers:
+            values[i] = scalars.cast(args[i], ctype, what)
+        return tuple(values)
+
+
+class Plans:
+    """The plans of one kernel, as its file's text stands.
+
+    Attributes
+    ----------
+    source : Source
+    signature : Signature
+    """
+
+    def __init__(self, source: Source, signature: Signature) -> None:
+        self.source, self.signature = source, signature
+        parameters = list(enumerate(signature.parameters))
+        self._pointers = _getter([i for i, p in parameters if p.pointer])
+        self._sizes = _getter([i for i, p in parameters if not p.pointer and not _differs(p)])
+        self._plans: dict[Key, LaunchPlan] = {}
+
+    def find(
+        self,
+        args: Sequence[Any],
+        grid: Any,
+        block: Any,
+        shared: Any,
+        shapes: Mapping[str, Sequence[int]] | None,
+        template: Mapping[str, Any],
+    ) -> tuple[Key | None, LaunchPlan | None]:
+        """Return the key of a launch, None where something given cannot be one, and its plan.
+
+        Types are in the key, since 1, 1.0 and True are the same otherwise.
+        """
+        grid = grid if isinstance(grid, tuple) else (grid,)
+        block = block if isinstance(block, tuple) else (block,)
+        # None stands between what could run into each other.
+        host = (*grid, None, *block, None, shared, *template, *template.values())
+        try:
+            key = (
+                host,
+                tuple(map(type, host)),
+                tuple(map(type, args)),
+                self._sizes(args),
+                tuple([None if a is None else layout_of(a) for a in self._pointers(args)]),
+                tuple(shapes.items()) if shapes else None,
+            )
+            return key, self._plans.get(key)
+        except (AttributeError, IndexError, TypeError):
+            return None, None
+
+    def keep(self, key: Key, plan: LaunchPlan) -> None:
+        """Keep `plan` for launches of that key."""
+        if len(self._plans) >= MAX_PLANS:
+            self._plans.clear()
+        self._plans[key] = plan
+
+
+def _differs(p: Parameter) -> bool:
+    """Return whether `p` is a number that may differ from step to step: a rate, or a seed.
+
+    Those are cast at each launch; the others are in the key.
+    """
+    return not p.pointer and p.ctype not in _SIZES_AND_FLAGS
+
+
+def _getter(positions: Sequence[int]) -> Any:
+    """Return a function that takes the items at `positions` out of a sequence, as a tuple."""
+    if len(positions) > 1:
+        return itemgetter(*positions)
+    return lambda items: tuple(items[i] for i in positions)
