@@ -21,6 +21,7 @@ from minialex.arrays import CPU
 from minialex.cuda import gpu, source
 from minialex.cuda.arguments import Bound
 from minialex.cuda.emulator.machine import Job, run
+from minialex.cuda.plan import LaunchPlan
 from minialex.cuda.signature import signatures, split
 from tests.device_double import QUEUE, make_cupy, ndarray
 
@@ -112,23 +113,11 @@ class Function:
     def __call__(self, grid: Any, block: Any, args: Any, *, shared_mem: int = 0) -> None:
         if QUEUE.captured is not None and self._gpu.streams[-1] is not self._gpu.capturing:
             raise AssertionError("a kernel on another stream than the one that is captured")
-        pointers = [p.pointer for p in self._signature.parameters]
-        values = tuple(
-            a.hidden if isinstance(a, ndarray) else None if pointer else a
-            for a, pointer in zip(args, pointers, strict=True)
-        )
-        job = Job(
-            self._source,
-            self._signature,
-            Bound(self._binding, values, CPU),
-            tuple(grid),
-            tuple(block),
-            shared_mem,
-            workers=1,
-            watched=False,
-            seed=0,
-            traced=None,
-        )
+        values = tuple(a.hidden if isinstance(a, ndarray) else a for a in args)
+        bound = Bound(self._binding, values, CPU)
+        launch = self._source, self._signature, bound, grid, block, shared_mem
+        plan = LaunchPlan.of(*launch, by_value=lambda number: number)
+        job = Job(plan, values, workers=1, watched=False, seed=0, traced=None)
         self._gpu.launched.append(self._signature.name)
         QUEUE.launch(lambda: run(job))
 
