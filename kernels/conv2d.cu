@@ -11,7 +11,7 @@
 //
 // Layout:  x (N, C, H, W), w (O, C / groups, KH, KW), b (O,), y (N, O, OH, OW), C-contiguous.
 // Launch:  naive: a 1-D grid of 1-D blocks, one thread a number of the result.
-//          bias gradient: a grid of (O, parts) blocks of whole warps.
+//          bias gradient: a 1-D grid of O * parts blocks of whole warps.
 // Cost:    2 O C/G KH KW N OH OW operations in each of the first three. The naive kernels fetch two
 //          numbers for every two operations and live off the caches: they are here to be read, and
 //          as the yardstick for the rungs above them:
@@ -21,6 +21,7 @@
 //   im2col          conv2d_im2col.cu          patches written out, then plain matrix products
 //   implicit_gemm   conv2d_implicit_gemm.cu   the same products, patches never written
 #include "conv2d.cuh"
+#include "conv2d_bias_gradient.cuh"
 
 // The idea: the formula. Neighbouring threads have neighbouring j, so they read the same weight
 // (one fetch for the warp) and, with a stride of 1, neighbouring elements of x.
@@ -110,24 +111,10 @@ __global__ void conv2d_weight_gradient_naive(
     gw[index] = sum;
 }
 
-// The idea: one block for each channel o and each part of the batch; its threads walk over
-// that channel's pixels side by side. parts[part, o] is what sum_parts.cu adds up, in order.
-// The walk steps on by blockDim.x pixels, which is `images` whole images and `pixels` more, so
-// that no step needs a division.
-//   P = 100, 256 threads: from pixel 70 of image 0 on to pixel 26 of image 3 (2 images, 56 pixels,
-//   and 70 + 56 = 126 is 26 in the image after).
+// The idea: one block for each channel o and each part of the batch: conv2d_bias_gradient.cuh.
 template <typename T>
-__global__ void conv2d_bias_gradient(const T* __restrict__ gy, T* __restrict__ parts, const int N,
-                                     const int O, const int P, const int images_per_part) {
-    const int o = blockIdx.x, images = blockDim.x / P, pixels = blockDim.x % P;
-    const int first = blockIdx.y * images_per_part, end = min(N, first + images_per_part);
-    typename Accumulator<T>::type sum = 0;
-    int n = first + threadIdx.x / P, p = threadIdx.x % P;
-    while (n < end) {
-        sum += gy[(n * O + o) * P + p];
-        n += images, p += pixels;
-        if (p >= P) p -= P, ++n;
-    }
-    sum = block_sum(sum);
-    if (threadIdx.x == 0) parts[blockIdx.y * O + o] = sum;
+__global__ void conv2d_bias_gradient(const T* __restrict__ gy, T* __restrict__ gb,
+                                     T* __restrict__ parts, unsigned* __restrict__ arrived,
+                                     const int N, const int O, const int P, const int images) {
+    BiasGradient<T>{gb, parts, arrived, images}.add_up(gy, N, O, P, blockIdx.x);
 }

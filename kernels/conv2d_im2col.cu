@@ -81,6 +81,7 @@ __global__ void conv2d_col2im(const T* __restrict__ patches, T* __restrict__ gx,
 template <typename T, int ROWS>
 __global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS)) conv2d_forward_im2col(
     const T* __restrict__ patches, const T* __restrict__ w, const T* __restrict__ b, T* __restrict__ y,
+    T* __restrict__ parts, unsigned* __restrict__ arrived,
     const int N, const int C, const int H, const int W, const int O, const int KH, const int KW,
     const int OH, const int OW, const int sh, const int sw, const int ph, const int pw,
     const int dh, const int dw, const int groups, const bool vectors, const int depth) {
@@ -90,15 +91,17 @@ __global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS)) conv2d_forwa
     const int lead = padded<T>(N * P);
     const int first = blockIdx.y * depth, last = min(taps, first + depth);
     const Home here = home<T, ROWS>(filters);
-    T* const part = y + size_t(blockIdx.y) * N * O * P;
+    const Workspace<T> workspace{parts, arrived, int(gridDim.x)};
+    T* const own = workspace.result(y, size_t(N) * O * P);
 
     const Plain<T, Block::M, Block::THREADS, true> rows(
         w, group * filters * taps, taps, here.row, filters, last, vectors);
     const Plain<T, Block::N, Block::THREADS, false> columns(
         patches, group * taps * lead, lead, here.column, lead, last, true);
-    const IntoImages<T, Pixels> result{part + group * filters * P, b ? b + group * filters : b, P,
+    const IntoImages<T, Pixels> result{own + group * filters * P, b ? b + group * filters : b, P,
                                        here.row, filters, here.column, {at}, N * P};
-    panel_product<T, ROWS, InRegisters<T, ROWS>>(rows, columns, NoSpots{}, result, first, last);
+    panel_product<T, ROWS, InRegisters<T, ROWS>>(rows, columns, NoSpots{}, result, first, last,
+                                                 workspace);
 }
 
 // Outputs (lines) by pixels (k or lines), each in its image: element (o, p) lies at o P plus the
@@ -140,7 +143,8 @@ __global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS)) conv2d_data_
     const LanesOnLines<T, Block::N, Block::THREADS, Outputs<T>> columns(outputs, here.column);
     const IntoMatrix<T> result{patches + group * taps * lead, lead, here.row, taps, here.column,
                                N * P};
-    panel_product<T, ROWS, InRegisters<T, ROWS>>(rows, columns, NoSpots{}, result, 0, last);
+    panel_product<T, ROWS, InRegisters<T, ROWS>>(rows, columns, NoSpots{}, result, 0, last,
+                                                 Workspace<T>{});
 }
 
 // The idea: rows are filters, columns taps, k is the pixels of these images: gy times the transpose
@@ -148,7 +152,8 @@ __global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS)) conv2d_data_
 // instances: ROWS = 4, 8, 16
 template <typename T, int ROWS>
 __global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS)) conv2d_weight_gradient_im2col(
-    const T* __restrict__ gy, const T* __restrict__ patches, T* __restrict__ gw, const int N, const int C,
+    const T* __restrict__ gy, const T* __restrict__ patches, T* __restrict__ gw,
+    T* __restrict__ parts, unsigned* __restrict__ arrived, const int N, const int C,
     const int H, const int W, const int O, const int KH, const int KW, const int OH, const int OW,
     const int sh, const int sw, const int ph, const int pw, const int dh, const int dw,
     const int groups, const int depth) {
@@ -158,14 +163,16 @@ __global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS)) conv2d_weigh
     const int lead = padded<T>(N * P);
     const int first = blockIdx.y * depth, last = min(N * P, first + depth);
     const Home here = home<T, ROWS>(filters);
-    T* const part = gw + size_t(blockIdx.y) * O * taps;
+    const Workspace<T> workspace{parts, arrived, int(gridDim.x)};
+    T* const own = workspace.result(gw, size_t(O) * taps);
 
     const Tabled<T> outputs{gy, group * filters * P, P, filters};
     const LanesOnK<T, Block::M, Block::THREADS, Tabled<T>> rows(outputs, here.row);
     // It reads on into the padding, which is zero.
     const Plain<T, Block::N, Block::THREADS, true> columns(
         patches, group * taps * lead, lead, here.column, taps, min(lead, first + depth), true);
-    const IntoMatrix<T> result{part + group * filters * taps, taps, here.row, filters, here.column,
+    const IntoMatrix<T> result{own + group * filters * taps, taps, here.row, filters, here.column,
                                taps};
-    panel_product<T, ROWS, InRegisters<T, ROWS>>(rows, columns, Pixels{at}, result, first, last);
+    panel_product<T, ROWS, InRegisters<T, ROWS>>(rows, columns, Pixels{at}, result, first, last,
+                                                 workspace);
 }

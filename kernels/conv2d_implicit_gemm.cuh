@@ -6,6 +6,8 @@
 // conv2d_panels.cuh how it finds a patch.
 //
 // A block's tile is given by blockIdx.x, the part of the sum by blockIdx.y, the group by blockIdx.z.
+// `workspace` is where the parts of a tile are added up, if they are here (panel_product.cuh).
+#include "conv2d_bias_gradient.cuh"
 #include "conv2d_panels.cuh"
 
 // The idea: rows are filters, fetched in vectors along their taps; columns are pixels, k is taps.
@@ -13,12 +15,12 @@
 template <class Product, typename T, int ROWS>
 __device__ __forceinline__ void conv2d_forward_by(const T* x, const T* w, const T* b, T* y,
                                                   const Conv2d& at, const bool vectors,
-                                                  const int depth) {
+                                                  const int depth, const Workspace<T>& workspace) {
     using Block = Blocking<T, ROWS>;
     const int group = blockIdx.z, filters = at.group_filters(), taps = at.taps();
     const int P = at.OH * at.OW, first = blockIdx.y * depth, last = min(taps, first + depth);
     const Home here = home<T, ROWS>(filters);
-    T* const part = y + size_t(blockIdx.y) * at.N * at.O * P;
+    T* const own = workspace.result(y, size_t(at.N) * at.O * P);
 
     const Plain<T, Block::M, Block::THREADS, true> weights(
         w, group * filters * taps, taps, here.row, filters, last, vectors);
@@ -27,9 +29,9 @@ __device__ __forceinline__ void conv2d_forward_by(const T* x, const T* w, const 
     const LanesOnLines<T, Block::N, Block::THREADS, Patches<T, Pixels>> columns(
         patches, here.column);
     const IntoImages<T, Pixels> result{
-        part + group * filters * P, b ? b + group * filters : b, P, here.row, filters,
+        own + group * filters * P, b ? b + group * filters : b, P, here.row, filters,
         here.column, {at}, at.pixels()};
-    panel_product<T, ROWS, Product>(weights, columns, Taps{at}, result, first, last);
+    panel_product<T, ROWS, Product>(weights, columns, Taps{at}, result, first, last, workspace);
 }
 
 // ---- weight gradient -----------------------------------------------------------------------------
@@ -37,15 +39,27 @@ __device__ __forceinline__ void conv2d_forward_by(const T* x, const T* w, const 
 // The idea: rows are filters, columns taps, k is the pixels of all images: few outputs, each a long
 // sum, so this is where parts are needed most. Both matrices have neighbouring pixels side by side
 // in memory, so lanes run along k.
+//
+// The bias gradient, the sums of gy over pixels, is asked for at the same time, waits for memory
+// where this waits for multiply-adds, and has few blocks: they stand beyond the tiles in the grid,
+// instead of in a launch of their own. Without gb there are none.
 template <class Product, typename T, int ROWS>
 __device__ __forceinline__ void conv2d_weight_gradient_by(const T* gy, const T* x, T* gw,
-                                                          const Conv2d& at, const int depth) {
+                                                          const Conv2d& at, const int depth,
+                                                          const Workspace<T>& workspace,
+                                                          const BiasGradient<T>& bias) {
     using Block = Blocking<T, ROWS>;
+    if (blockIdx.x >= workspace.tiles) {
+        const int across = blockIdx.x - workspace.tiles;
+        bias.add_up(gy, at.N, at.O, at.OH * at.OW,
+                    (across * gridDim.z + blockIdx.z) * gridDim.y + blockIdx.y);
+        return;
+    }
     const int group = blockIdx.z, filters = at.group_filters(), taps = at.taps();
     const int P = at.OH * at.OW, first = blockIdx.y * depth;
     const int last = min(at.pixels(), first + depth);
     const Home here = home<T, ROWS>(filters);
-    T* const part = gw + size_t(blockIdx.y) * at.O * taps;
+    T* const own = workspace.result(gw, size_t(at.O) * taps);
 
     const Tabled<T> outputs{gy, group * filters * P, P, filters};
     const LanesOnK<T, Block::M, Block::THREADS, Tabled<T>> rows(outputs, here.row);
@@ -53,8 +67,8 @@ __device__ __forceinline__ void conv2d_weight_gradient_by(const T* gy, const T* 
         x, group * at.group_channels() * at.H * at.W, at.H, at.W, {at}, taps};
     const LanesOnK<T, Block::N, Block::THREADS, Patches<T, Taps>> columns(patches, here.column);
     const IntoMatrix<T> result{
-        part + group * filters * taps, taps, here.row, filters, here.column, taps};
-    panel_product<T, ROWS, Product>(rows, columns, Pixels{at}, result, first, last);
+        own + group * filters * taps, taps, here.row, filters, here.column, taps};
+    panel_product<T, ROWS, Product>(rows, columns, Pixels{at}, result, first, last, workspace);
 }
 
 // ---- data gradient -------------------------------------------------------------------------------
@@ -121,7 +135,8 @@ struct Reaching {
 // elements that reach it. blockIdx.z counts phases within groups.
 template <class Product, typename T, int ROWS>
 __device__ __forceinline__ void conv2d_data_gradient_by(const T* gy, const T* w, T* gx,
-                                                        const Conv2d& at, const int depth) {
+                                                        const Conv2d& at, const int depth,
+                                                        const Workspace<T>& workspace) {
     using Block = Blocking<T, ROWS>;
     const int phases = at.sh * at.sw, group = blockIdx.z / phases, phase = blockIdx.z % phases;
     // Kept in shared memory, as 14 registers are more than can be spared.
@@ -137,7 +152,7 @@ __device__ __forceinline__ void conv2d_data_gradient_by(const T* gy, const T* w,
     const Home here = home<T, ROWS>(channels);
     // The grid has room for the largest phase.
     if (here.column >= elements.count()) return;
-    T* const part = gx + size_t(blockIdx.y) * at.N * at.C * at.H * at.W;
+    T* const own = workspace.result(gx, size_t(at.N) * at.C * at.H * at.W);
 
     const Tabled<T> weights{w, group * filters * at.taps(), at.window(), channels};
     const LanesOnK<T, Block::M, Block::THREADS, Tabled<T>> rows(weights, here.row);
@@ -146,7 +161,7 @@ __device__ __forceinline__ void conv2d_data_gradient_by(const T* gy, const T* w,
     const LanesOnLines<T, Block::N, Block::THREADS, Patches<T, Elements>> columns(
         met, here.column);
     const IntoImages<T, Elements> result{
-        part + group * channels * at.H * at.W, nullptr, at.H * at.W, here.row, channels,
+        own + group * channels * at.H * at.W, nullptr, at.H * at.W, here.row, channels,
         here.column, elements, elements.count()};
-    panel_product<T, ROWS, Product>(rows, columns, reaching, result, first, last);
+    panel_product<T, ROWS, Product>(rows, columns, reaching, result, first, last, workspace);
 }

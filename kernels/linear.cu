@@ -60,16 +60,12 @@ __global__ void linear_weight_gradient_naive(const T* __restrict__ gy, const T* 
 
 // ---- bias gradient: shared by all rungs ----------------------------------------------------------
 
-// The idea: a thread a column, so that lanes read along rows; the rows are cut into parts, which
-// sum_parts.cu adds up in order.
+// The idea: one thread per column, and rows in parts: linear.cuh.
 template <typename T>
-__global__ void linear_bias_gradient(const T* __restrict__ gy, T* __restrict__ parts, const int R,
-                                     const int O, const int rows_per_part) {
-    const int o = flat_index(), first = blockIdx.y * rows_per_part;
-    if (o >= O) return;
-    typename Accumulator<T>::type sum = 0;
-    for (int r = first; r < min(R, first + rows_per_part); ++r) sum += gy[r * O + o];
-    parts[blockIdx.y * O + o] = sum;
+__global__ void linear_bias_gradient(const T* __restrict__ gy, T* __restrict__ gb,
+                                     T* __restrict__ parts, unsigned* __restrict__ arrived,
+                                     const int R, const int O, const int rows) {
+    BiasGradient<T>{gb, parts, arrived, rows}.add_up(gy, R, O, blockIdx.x);
 }
 
 // ---- tiled: tiles in shared memory ---------------------------------------------------------------
@@ -127,27 +123,33 @@ __global__ void __launch_bounds__(256) linear_weight_gradient_tiled(
 template <typename T, int ROWS>
 __global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS)) linear_forward_register_blocked(
     const T* __restrict__ x, const T* __restrict__ w, const T* __restrict__ b, T* __restrict__ y,
-    const int R, const int O, const int I, const bool vectors, const int depth) {
+    T* __restrict__ parts, unsigned* __restrict__ arrived, const int R, const int O, const int I,
+    const bool vectors, const int depth) {
     linear_product_by<InRegisters<T, ROWS>, T, ROWS, true, true>(
-        x, w, b, y, R, O, I, vectors, depth);
+        x, w, b, y, R, O, I, vectors, depth, {parts, arrived, int(gridDim.x)});
 }
 
 // The idea: gy lies along k, which is O, and w across it.
 // instances: ROWS = 4, 8, 16
 template <typename T, int ROWS>
 __global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS)) linear_data_gradient_register_blocked(
-    const T* __restrict__ gy, const T* __restrict__ w, T* __restrict__ gx, const int R,
-    const int O, const int I, const bool vectors, const int depth) {
+    const T* __restrict__ gy, const T* __restrict__ w, T* __restrict__ gx,
+    T* __restrict__ parts, unsigned* __restrict__ arrived, const int R, const int O, const int I,
+    const bool vectors, const int depth) {
     linear_product_by<InRegisters<T, ROWS>, T, ROWS, true, false>(
-        gy, w, nullptr, gx, R, I, O, vectors, depth);
+        gy, w, nullptr, gx, R, I, O, vectors, depth, {parts, arrived, int(gridDim.x)});
 }
 
 // The idea: gy and x both lie across k, which is R.
 // instances: ROWS = 4, 8, 16
 template <typename T, int ROWS>
 __global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS)) linear_weight_gradient_register_blocked(
-    const T* __restrict__ gy, const T* __restrict__ x, T* __restrict__ gw, const int R,
-    const int O, const int I, const bool vectors, const int depth) {
-    linear_product_by<InRegisters<T, ROWS>, T, ROWS, false, false>(
-        gy, x, nullptr, gw, O, I, R, vectors, depth);
+    const T* __restrict__ gy, const T* __restrict__ x, T* __restrict__ gw,
+    T* __restrict__ parts, unsigned* __restrict__ arrived,
+    T* __restrict__ gb, T* __restrict__ gb_parts, unsigned* __restrict__ gb_arrived, const int R,
+    const int O, const int I, const bool vectors, const int rows, const int tiles,
+    const int depth) {
+    linear_weight_gradient_by<InRegisters<T, ROWS>, T, ROWS>(
+        gy, x, gw, R, O, I, vectors, depth, {parts, arrived, tiles},
+        {gb, gb_parts, gb_arrived, rows});
 }

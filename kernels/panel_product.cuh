@@ -22,6 +22,11 @@
 //   +--+       +-----+
 //  DEPTH  left, step by step to the right
 
+// Where tiles are too few to fill a GPU, k is cut into parts as well (split-K), one block for each
+// tile and part, and `out` is the sum of the parts: either the block that finishes a tile last adds
+// them up (split_sum.cuh), or all are written and sum_parts.cu does.
+
+#include "split_sum.cuh"
 #include "vectors.cuh"
 
 constexpr int DEPTH = 8;
@@ -35,7 +40,7 @@ template <int W, typename T> __device__ __forceinline__ void clear(T* to) {
 // The sizes of a block with ROWS x COLUMNS threads: each thread has two vectors' length of outputs
 // along each side.
 template <typename T, int ROWS> struct Blocking {
-    static constexpr int EACH = 2 * WIDTH<T>;
+    static constexpr int EACH = 2 * WIDTH<T>, OUTPUTS = EACH * EACH;
     static constexpr int M = ROWS * EACH, N = COLUMNS * EACH;
     static constexpr int THREADS = ROWS * COLUMNS;
 };
@@ -154,12 +159,76 @@ template <typename T, int ROWS> __device__ __forceinline__ Home home(const int r
     return {int(blockIdx.x) % tiles * Block::M, int(blockIdx.x) / tiles * Block::N};
 }
 
+// ---- the parts of a sum --------------------------------------------------------------------------
+// The grid is (tiles, parts, copies); a grid may have blocks beyond `tiles` that do other work.
 
-// Product: has the block's sums, multiply(left panel, right panel), and put_into(store); where
-// Store::COLUMN_BIAS, also add_bias(store), which adds store.bias(column) to the sums of a column.
+// Where blocks leave their parts for the last of their tile, and one counter per tile. Without it,
+// out is either the result itself or (parts, ...), one result for each part.
+template <typename T> struct Workspace {
+    T* parts;
+    unsigned* arrived;
+    int tiles;
+
+    __device__ __forceinline__ int tile() const { return blockIdx.z * tiles + blockIdx.x; }
+    // Where this block's result goes, of `size` numbers in all.
+    __device__ __forceinline__ T* result(T* out, const size_t size) const {
+        return parts ? out : out + blockIdx.y * size;
+    }
+};
+
+// A thread's outputs in the order in which put_into hands them over, STRIDE apart.
+template <typename T, int STRIDE> struct InOrder {
+    T* p;
+    int& n;
+
+    __device__ __forceinline__ int column(int) const { return 0; }
+    __device__ __forceinline__ void put(int, int, const T value) const { p[n++ * STRIDE] = value; }
+};
+
+// The other way: what lies in that order goes where `store` says.
+template <typename T, class Store> struct FromOrder {
+    const T* p;
+    int& n;
+    const Store& store;
+
+    __device__ __forceinline__ auto column(const int j) const { return store.column(j); }
+    template <class Place>
+    __device__ __forceinline__ void put(const int i, const Place place, T) const {
+        store.put(i, place, p[n++]);
+    }
+};
+
+// Leaves the block's part in the workspace. In the last block of the tile it returns true, with the
+// sums of all parts in `total`. Number n of every thread lies beside number n of the next: a warp
+// writes and reads whole lines, wherever its results are to go.
+template <typename T, int ROWS, class Product>
+__device__ __forceinline__ bool fix_up(const Product& product, const Workspace<T>& workspace,
+                                       T* total) {
+    using Block = Blocking<T, ROWS>;
+    constexpr int OUTPUTS = Block::OUTPUTS, THREADS = Block::THREADS;
+    const int tile = workspace.tile(), parts = gridDim.y;
+    T* const all = workspace.parts + size_t(tile) * parts * OUTPUTS * THREADS + threadIdx.x;
+    int n = 0;
+    product.put_into(InOrder<T, THREADS>{all + size_t(blockIdx.y) * OUTPUTS * THREADS, n});
+    if (!last_to_arrive(workspace.arrived + tile, parts)) return false;
+#pragma unroll
+    for (int i = 0; i < OUTPUTS; ++i) total[i] = 0;
+    for (int s = 0; s < parts; ++s)
+#pragma unroll
+        for (int i = 0; i < OUTPUTS; ++i)
+            total[i] += __ldcg(all + (size_t(s) * OUTPUTS + i) * THREADS);
+    return true;
+}
+
+// ---- the product ---------------------------------------------------------------------------------
+
+// Product: has the block's sums, multiply(left panel, right panel), and put_into(store), which goes
+// over a thread's outputs in the same order every time; where Store::COLUMN_BIAS, also
+// add_bias(store), which adds store.bias(column) to the sums of a column.
 template <typename T, int ROWS, class Product, class Left, class Right, class Spots, class Store>
 __device__ __forceinline__ void panel_product(Left left, Right right, const Spots spots,
-                                              const Store store, const int first, const int last) {
+                                              const Store store, const int first, const int last,
+                                              const Workspace<T> workspace) {
     using Block = Blocking<T, ROWS>;
     __shared__ __align__(16) Panel<T, Block::M> lefts[2];
     __shared__ __align__(16) Panel<T, Block::N> rights[2];
@@ -199,7 +268,13 @@ __device__ __forceinline__ void panel_product(Left left, Right right, const Spot
     }
     // A pass of its own: worked in between the stores, it takes more registers than there are.
     if constexpr (Store::COLUMN_BIAS) {
-        if (store.b) product.add_bias(store);
+        // Of several parts the first brings the bias.
+        if (store.b && blockIdx.y == 0) product.add_bias(store);
     }
-    product.put_into(store);
+    T total[Block::OUTPUTS];
+    int n = 0;
+    if (!workspace.parts) product.put_into(InOrder<T, 1>{total, n});
+    else if (!fix_up<T, ROWS>(product, workspace, total)) return;
+    n = 0;
+    product.put_into(FromOrder<T, Store>{total, n, store});
 }

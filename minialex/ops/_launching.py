@@ -57,20 +57,24 @@ def packed(a: Array) -> Array:
 def gradients(
     gy: Array,
     shapes: tuple[tuple[int, ...], ...],
-    writes: tuple[Callable[[Array], None], ...],
+    write: Callable[..., None],
     needs: tuple[bool, ...],
     out: Gradients,
 ) -> Gradients:
-    """Return the gradients that are needed, each written by its function to where it lives."""
+    """Return the gradients that are needed, written by `write` to where they live.
 
-    def gradient(
-        shape: tuple[int, ...], write: Callable[[Array], None], home: Array | None
-    ) -> Array:
-        direct = home is not None and home.flags.c_contiguous
-        g = home if home is not None and direct else array_module(gy).empty(shape, gy.dtype)
-        write(g)
-        return delivered(g, home)
+    It is given an array for each of `shapes`, None for those that nobody needs.
+    """
+
+    def room(shape: tuple[int, ...], home: Array | None) -> Array:
+        if home is not None and home.flags.c_contiguous:
+            return home
+        return array_module(gy).empty(shape, gy.dtype)  # type: ignore[no-any-return]
 
     # An op called without a bias may have one input less than it has shapes.
-    asked = zip(shapes, writes, needs, out, strict=False)
-    return tuple(gradient(s, write, home) if need else None for s, write, need, home in asked)
+    asked = zip(shapes, needs, out, strict=False)
+    grads = [room(shape, home) if need else None for shape, need, home in asked]
+    write(*grads, *(None for _ in shapes[len(grads) :]))
+    return tuple(
+        None if g is None else delivered(g, home) for g, home in zip(grads, out, strict=True)
+    )

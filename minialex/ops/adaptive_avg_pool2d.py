@@ -4,12 +4,13 @@
     gx[n, c, h, w] = sum of gy[n, c, i, j] / |rows(i) x columns(j)| over the cells that hold (h, w)
 
 Of OH cells over H rows, rows(i) runs from floor(i H / OH) up to, not including,
-ceil((i + 1) H / OH); cells overlap where OH does not divide H.
+ceil((i + 1) H / OH); cells overlap where OH does not divide H. Where there are as many cells as
+pixels, as in AlexNet at its own image size, y is a view of x, and gx one of gy: nothing is moved.
 
 saved = (shape of x,).
 
     array    rows and columns averaged one after the other
-    kernel   kernels/adaptive_avg_pool2d.cu: a thread an output, and a pixel
+    kernel   kernels/adaptive_avg_pool2d.cu: one thread per output, and per pixel
 """
 
 from __future__ import annotations
@@ -32,18 +33,21 @@ def cells(size: int, count: int) -> list[slice]:
 
 
 def forward(x: Array, *, output_size: Pair) -> tuple[Array, tuple[Shape]]:
-    """Return the mean of each cell."""
+    """Return the mean of each cell; a view of `x` where each cell is one pixel."""
+    if x.shape[2:] == output_size:
+        return x[...], (x.shape,)
     if output_size == (1, 1):
         # the whole image is one run
         return x.reshape(*x.shape[:2], 1, prod(x.shape[2:])).mean(axis=3, keepdims=True), (x.shape,)
-    y = _averaged(_averaged(x, 2, output_size[0]), 3, output_size[1])
-    return y.copy() if y is x else y, (x.shape,)
+    return _averaged(_averaged(x, 2, output_size[0]), 3, output_size[1]), (x.shape,)
 
 
 def backward(gy: Array, saved: tuple[Shape], *, output_size: Pair) -> Gradients:
     """Return the gradient of `x`: each cell's share, added up where cells overlap."""
-    ((_, _, H, W),) = saved
-    return (_spread(_spread(gy, 3, W), 2, H),)
+    (shape,) = saved
+    if gy.shape == shape:
+        return (gy[...],)
+    return (_spread(_spread(gy, 3, shape[3]), 2, shape[2]),)
 
 
 def _averaged(x: Array, axis: int, count: int) -> Array:
@@ -77,7 +81,9 @@ _backward = cuda.kernel("adaptive_avg_pool2d.cu", "adaptive_avg_pool2d_backward"
 
 
 def forward_kernel(x: Array, *, output_size: Pair) -> tuple[Array, tuple[Shape]]:
-    """Return the mean of each cell: a thread a cell."""
+    """Return the mean of each cell: one thread per cell; a view of `x` where each is one pixel."""
+    if x.shape[2:] == output_size:
+        return x[...], (x.shape,)
     sizes = _sizes(x.shape, output_size)
     y = array_module(x).empty((*x.shape[:2], *output_size), x.dtype)
     _forward(cuda.blocks(y.size), cuda.BLOCK, packed(x), y, *sizes)
@@ -87,6 +93,8 @@ def forward_kernel(x: Array, *, output_size: Pair) -> tuple[Array, tuple[Shape]]
 def backward_kernel(gy: Array, saved: tuple[Shape], *, output_size: Pair) -> Gradients:
     """Return the gradient of `x`: each pixel adds up the shares of the cells that hold it."""
     (shape,) = saved
+    if gy.shape == shape:
+        return (gy[...],)
     gx = array_module(gy).empty(shape, gy.dtype)
     _backward(cuda.blocks(gx.size), cuda.BLOCK, packed(gy), gx, *_sizes(shape, output_size))
     return (gx,)
@@ -102,11 +110,13 @@ def _sizes(shape: Shape, output_size: Pair) -> Shape:
 
 
 def cost(shapes: Shapes, *, output_size: Pair) -> Cost:
-    """One addition for each element of each cell, and one division a cell."""
+    """One addition for each element of each cell, and one division per cell; a view is free."""
     (shape,) = shapes
     assert shape is not None
     N, C, H, W = shape
     (OH, OW) = output_size
+    if output_size == (H, W):
+        return Cost(0, 0)
     covered = prod(
         sum(cell.stop - cell.start for cell in cells(size, count))
         for size, count in ((H, OH), (W, OW))

@@ -6,11 +6,12 @@
     implicit_gemm   kernels/conv2d_implicit_gemm.cu   the same products, patches never written
     tf32x3          kernels/conv2d_tensor_core.cu     the same on tensor cores (sm_80 and later)
 
-A rung is three functions, which launch kernels for y, gx and gw; all share the bias gradient. They
-take C-contiguous arrays of up to 2^31 - 2^16 elements. saved = (x, w), as for every implementation,
-so rungs can be mixed: the forward of one with the backward of another. tf32x3 gives NaN where the
-others give an infinity: it takes numbers apart, and infinity minus infinity is none. cuDNN is a
-rung as well, with a bias gradient of its own: see ``conv2d_cudnn``.
+A rung is three functions, which launch kernels for y, for gx, and for gw and gb: the two top rungs
+sum up gb within the launch for gw. They take C-contiguous arrays of up to 2^31 - 2^16 elements.
+saved = (x, w), as for every implementation, so rungs can be mixed: the forward of one with the
+backward of another. tf32x3 gives NaN where the others give an infinity: it takes numbers apart, and
+infinity minus infinity is none. cuDNN is a rung as well, with a bias gradient of its own: see
+``conv2d_cudnn``.
 """
 
 from __future__ import annotations
@@ -23,7 +24,15 @@ from typing import Any, NamedTuple
 from minialex import cuda
 from minialex.arrays import Array, Device, array_module
 from minialex.autograd import Gradients, Implementation
-from minialex.ops._blocking import SCRATCH, add_up, cut, in_vectors, multiply
+from minialex.ops._blocking import (
+    BIAS_GRADIENT,
+    SCRATCH,
+    WORKSPACE,
+    BiasGradient,
+    cut,
+    in_vectors,
+    multiply,
+)
 from minialex.ops._launching import LIMIT, TILE, check_counts, check_reach, gradients, packed
 from minialex.ops._windows import Pair, positions
 
@@ -102,27 +111,49 @@ class Sizes(NamedTuple):
         return self.N * self.OH * self.OW
 
 
-_bias_gradient = cuda.kernel("conv2d.cu", "conv2d_bias_gradient")
+_bias_gradient = cuda.kernel("conv2d.cu", "conv2d_bias_gradient", optional=WORKSPACE)
 
-
-def add_up_pixels(gy: Array, gb: Array, at: Sizes) -> None:
-    """Write the sums of `gy` over images and pixels: a block for each channel and part."""
-    wanted = max(1, min(at.N, BUSY_BLOCKS // at.O))
-    images = max(1, -(-at.N // wanted))
-    count = max(1, -(-at.N // images))
-    parts = array_module(gy).empty((count, at.O), gy.dtype)
-    _bias_gradient((at.O, count), cuda.BLOCK, gy, parts, at.N, at.O, at.OH * at.OW, images)
-    add_up(parts, gb)
+ParameterGradients = Callable[[Array, Array, Array | None, Array | None, Sizes], None]
 
 
 @dataclass(frozen=True)
 class Rung:
-    """One way to do all three products, and to add up the bias, each writing to its last array."""
+    """One way to do all three products, and to add up the bias, each writing to its last array.
+
+    `parameter_gradients` writes to its last two, gw and gb, where they are not None.
+    """
 
     forward: Callable[[Array, Array, Array | None, Array, Sizes], None]
     data_gradient: Callable[[Array, Array, Array, Sizes], None]
-    weight_gradient: Callable[[Array, Array, Array, Sizes], None]
-    bias_gradient: Callable[[Array, Array, Sizes], None] = add_up_pixels
+    parameter_gradients: ParameterGradients
+
+
+def _bias_sums(gb: Array | None, at: Sizes) -> BiasGradient:
+    """Return how gy is summed up over images and pixels: a block for each channel and part."""
+    parts = max(1, min(at.N, BUSY_BLOCKS // at.O))
+    return BiasGradient(gb, at.N, max(1, -(-at.N // parts)), at.O)
+
+
+def add_up_pixels(gy: Array, gb: Array, at: Sizes, threads: int = cuda.BLOCK) -> None:
+    """Write the sums of `gy` over images and pixels, in a launch of their own."""
+    _bias_sums(gb, at).launch(_bias_gradient, threads, gy, at.N, at.O, at.OH * at.OW)
+
+
+def apart(
+    weight_gradient: Callable[[Array, Array, Array, Sizes], None],
+    bias_gradient: Callable[[Array, Array, Sizes], None] = add_up_pixels,
+) -> ParameterGradients:
+    """Return both as one function, where one does not go along with the other."""
+
+    def parameter_gradients(
+        gy: Array, x: Array, gw: Array | None, gb: Array | None, at: Sizes
+    ) -> None:
+        if gw is not None:
+            weight_gradient(gy, x, gw, at)
+        if gb is not None:
+            bias_gradient(gy, gb, at)
+
+    return parameter_gradients
 
 
 def implementation(
@@ -150,13 +181,13 @@ def implementation(
         """Return the gradients of `x`, `w` and `b`."""
         x, w = saved
         at, gy = Sizes.of(x, w, **params), packed(gy)
-        writes: tuple[Callable[[Array], None], ...] = (
-            lambda gx: rung.data_gradient(gy, packed(w), gx, at),
-            lambda gw: rung.weight_gradient(gy, packed(x), gw, at),
-            lambda gb: rung.bias_gradient(gy, gb, at),
-        )
-        shapes = (x.shape, w.shape, (at.O,))
-        return gradients(gy, shapes, writes, needs, out)
+
+        def write(gx: Array | None, gw: Array | None, gb: Array | None) -> None:
+            if gx is not None:
+                rung.data_gradient(gy, packed(w), gx, at)
+            rung.parameter_gradients(gy, packed(x), gw, gb, at)
+
+        return gradients(gy, (x.shape, w.shape, (at.O,)), write, needs, out)
 
     return Implementation(forward, backward, why_not=why_not)
 
@@ -210,9 +241,13 @@ def _tiled_weight_gradient(gy: Array, x: Array, gw: Array, at: Sizes) -> None:
 
 _im2col = cuda.kernel("conv2d_im2col.cu", "conv2d_im2col")
 _col2im = cuda.kernel("conv2d_im2col.cu", "conv2d_col2im")
-_forward_im2col = cuda.kernel("conv2d_im2col.cu", "conv2d_forward_im2col", optional=("b",))
+_forward_im2col = cuda.kernel(
+    "conv2d_im2col.cu", "conv2d_forward_im2col", optional=("b", *WORKSPACE)
+)
 _data_gradient_im2col = cuda.kernel("conv2d_im2col.cu", "conv2d_data_gradient_im2col")
-_weight_gradient_im2col = cuda.kernel("conv2d_im2col.cu", "conv2d_weight_gradient_im2col")
+_weight_gradient_im2col = cuda.kernel(
+    "conv2d_im2col.cu", "conv2d_weight_gradient_im2col", optional=WORKSPACE
+)
 
 
 def _blocks_of_images(like: Array, at: Sizes) -> Iterator[tuple[slice, Sizes, Array]]:
@@ -249,8 +284,8 @@ def _im2col_data_gradient(gy: Array, w: Array, gx: Array, at: Sizes) -> None:
     for images, some, patches in _blocks_of_images(gy, at):
         product = some.taps, some.pixels, some.filters
         how = cut(*product, copies=at.groups, itemsize=gy.itemsize, most_parts=1)
-        arrays, sizes = (gy[images], w), (*some, in_vectors((w, at.taps)))
-        multiply(_data_gradient_im2col, how, at.groups, arrays, patches, sizes)
+        grid, sizes = (how.tiles, 1, at.groups), (*some, in_vectors((w, at.taps)), how.depth)
+        _data_gradient_im2col(grid, how.threads, gy[images], w, patches, *sizes, ROWS=how.rows)
         _col2im(cuda.blocks(gx[images].size), cuda.BLOCK, patches, gx[images], *some)
 
 
@@ -269,9 +304,11 @@ def _im2col_weight_gradient(gy: Array, x: Array, gw: Array, at: Sizes) -> None:
 
 def _implicit(file: str, rung: str) -> Rung:
     """Return the rung whose three kernels, in `file`, look patches up as they go."""
-    forward_kernel = cuda.kernel(file, f"conv2d_forward_{rung}", optional=("b",))
-    data_kernel = cuda.kernel(file, f"conv2d_data_gradient_{rung}")
-    weight_kernel = cuda.kernel(file, f"conv2d_weight_gradient_{rung}")
+    forward_kernel = cuda.kernel(file, f"conv2d_forward_{rung}", optional=("b", *WORKSPACE))
+    data_kernel = cuda.kernel(file, f"conv2d_data_gradient_{rung}", optional=WORKSPACE)
+    weight_kernel = cuda.kernel(
+        file, f"conv2d_weight_gradient_{rung}", optional=(*WORKSPACE, *BIAS_GRADIENT)
+    )
 
     def forward(x: Array, w: Array, b: Array | None, y: Array, at: Sizes) -> None:
         how = cut(at.filters, at.pixels, at.taps, copies=at.groups, itemsize=x.itemsize)
@@ -287,19 +324,26 @@ def _implicit(file: str, rung: str) -> Rung:
         how = cut(at.channels, elements, depth, copies=copies, itemsize=gy.itemsize)
         multiply(data_kernel, how, copies, (gy, w), gx, at)
 
-    def weight_gradient(gy: Array, x: Array, gw: Array, at: Sizes) -> None:
+    def parameter_gradients(
+        gy: Array, x: Array, gw: Array | None, gb: Array | None, at: Sizes
+    ) -> None:
         how = cut(at.filters, at.taps, at.pixels, copies=at.groups, itemsize=x.itemsize)
-        multiply(weight_kernel, how, at.groups, (gy, x), gw, at)
+        if gw is not None:
+            sums = _bias_sums(gb, at)
+            multiply(weight_kernel, how, at.groups, (gy, x), gw, at, beside=sums)
+        elif gb is not None:
+            # as many threads as beside a weight gradient, for the same bits
+            add_up_pixels(gy, gb, at, how.threads)
 
-    return Rung(forward, data_gradient, weight_gradient)
+    return Rung(forward, data_gradient, parameter_gradients)
 
 
 IMPLEMENTATIONS = {
     name: implementation(rung)
     for name, rung in {
-        "naive": Rung(_naive_forward, _naive_data_gradient, _naive_weight_gradient),
-        "tiled": Rung(_tiled_forward, _tiled_data_gradient, _tiled_weight_gradient),
-        "im2col": Rung(_im2col_forward, _im2col_data_gradient, _im2col_weight_gradient),
+        "naive": Rung(_naive_forward, _naive_data_gradient, apart(_naive_weight_gradient)),
+        "tiled": Rung(_tiled_forward, _tiled_data_gradient, apart(_tiled_weight_gradient)),
+        "im2col": Rung(_im2col_forward, _im2col_data_gradient, apart(_im2col_weight_gradient)),
         "implicit_gemm": _implicit("conv2d_implicit_gemm.cu", "implicit_gemm"),
         "tf32x3": _implicit("conv2d_tensor_core.cu", "tf32x3"),
     }.items()

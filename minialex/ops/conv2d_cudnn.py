@@ -26,7 +26,7 @@ from typing import Any
 from minialex import arrays
 from minialex.arrays import Array, Device
 from minialex.errors import MinialexError
-from minialex.ops.conv2d_cuda import Rung, Sizes, implementation
+from minialex.ops.conv2d_cuda import Rung, Sizes, apart, implementation
 
 INSTALL = "pip install 'minialex[cudnn]', or 'minialex[cudnn13]' where CuPy is that for CUDA 13"
 
@@ -75,7 +75,7 @@ def _bias_gradient(gy: Array, gb: Array, at: Sizes) -> None:
 
 
 IMPLEMENTATION = implementation(
-    Rung(_forward, _data_gradient, _weight_gradient, _bias_gradient), why_not=why_not
+    Rung(_forward, _data_gradient, apart(_weight_gradient, _bias_gradient)), why_not=why_not
 )
 
 

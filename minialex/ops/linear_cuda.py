@@ -18,7 +18,14 @@ from math import prod
 from minialex import cuda
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients, Implementation
-from minialex.ops._blocking import add_up, cut, in_vectors, multiply
+from minialex.ops._blocking import (
+    BIAS_GRADIENT,
+    WORKSPACE,
+    BiasGradient,
+    cut,
+    in_vectors,
+    multiply,
+)
 from minialex.ops._launching import TILE, check_counts, gradients, packed
 
 BLOCK = (32, 8)
@@ -27,11 +34,14 @@ ROWS_PER_PART = 64
 
 @dataclass(frozen=True)
 class Rung:
-    """One way to do all three products of matrices, each writing to its last array."""
+    """One way to do all three products of matrices, each writing to its last array.
+
+    `parameter_gradients` writes to its last two, where they are not None.
+    """
 
     forward: Callable[[Array, Array, Array | None, Array], None]
     data_gradient: Callable[[Array, Array, Array], None]
-    weight_gradient: Callable[[Array, Array, Array], None]
+    parameter_gradients: Callable[[Array, Array, Array | None, Array | None], None]
 
 
 def implementation(rung: Rung) -> Implementation:
@@ -59,12 +69,13 @@ def implementation(rung: Rung) -> Implementation:
         x, w = saved
         O, I = w.shape
         gy = packed(gy).reshape(-1, O)
-        writes: tuple[Callable[[Array], None], ...] = (
-            lambda gx: rung.data_gradient(gy, packed(w), gx.reshape(-1, I)),
-            lambda gw: rung.weight_gradient(gy, packed(x).reshape(-1, I), gw),
-            lambda gb: bias_gradient(gy, gb),
-        )
-        return gradients(gy, (x.shape, w.shape, (O,)), writes, needs, out)
+
+        def write(gx: Array | None, gw: Array | None, gb: Array | None) -> None:
+            if gx is not None:
+                rung.data_gradient(gy, packed(w), gx.reshape(-1, I))
+            rung.parameter_gradients(gy, packed(x).reshape(-1, I), gw, gb)
+
+        return gradients(gy, (x.shape, w.shape, (O,)), write, needs, out)
 
     return Implementation(forward, backward, why_not=cuda.why_not)
 
@@ -74,7 +85,7 @@ def implementation(rung: Rung) -> Implementation:
 _forward_naive = cuda.kernel("linear.cu", "linear_forward_naive", optional=("b",))
 _data_gradient_naive = cuda.kernel("linear.cu", "linear_data_gradient_naive")
 _weight_gradient_naive = cuda.kernel("linear.cu", "linear_weight_gradient_naive")
-_bias_gradient = cuda.kernel("linear.cu", "linear_bias_gradient")
+_bias_gradient = cuda.kernel("linear.cu", "linear_bias_gradient", optional=WORKSPACE)
 
 
 def _grid(out: Array, block: tuple[int, int]) -> tuple[int, int]:
@@ -93,13 +104,24 @@ def _naive_weight_gradient(gy: Array, x: Array, gw: Array) -> None:
     _weight_gradient_naive(_grid(gw, BLOCK), BLOCK, gy, x, gw, len(gy), *gw.shape)
 
 
-def bias_gradient(gy: Array, gb: Array) -> None:
-    """Write the sums of `gy` over rows."""
+def _bias_sums(gy: Array, gb: Array | None, threads: int) -> BiasGradient:
+    """Return how rows are summed up: one thread per column, in blocks of `threads`."""
     R, O = gy.shape
-    parts = array_module(gy).empty((max(1, -(-R // ROWS_PER_PART)), O), gy.dtype)
-    grid = cuda.blocks(O), len(parts)
-    _bias_gradient(grid, cuda.BLOCK, gy, parts, R, O, ROWS_PER_PART)
-    add_up(parts, gb)
+    return BiasGradient(gb, R, ROWS_PER_PART, cuda.blocks(O, threads))
+
+
+def _apart(
+    weight_gradient: Callable[[Array, Array, Array], None],
+) -> Callable[[Array, Array, Array | None, Array | None], None]:
+    """Return `weight_gradient` with a bias gradient in a launch of its own."""
+
+    def parameter_gradients(gy: Array, x: Array, gw: Array | None, gb: Array | None) -> None:
+        if gw is not None:
+            weight_gradient(gy, x, gw)
+        if gb is not None:
+            _bias_sums(gy, gb, cuda.BLOCK).launch(_bias_gradient, cuda.BLOCK, gy, *gy.shape)
+
+    return parameter_gradients
 
 
 # ---- tiled ---------------------------------------------------------------------------------------
@@ -126,9 +148,11 @@ def _tiled_weight_gradient(gy: Array, x: Array, gw: Array) -> None:
 
 def _blocked(file: str, rung: str) -> Rung:
     """Return the rung whose three kernels, in `file`, go panel by panel."""
-    forward_kernel = cuda.kernel(file, f"linear_forward_{rung}", optional=("b",))
-    data_kernel = cuda.kernel(file, f"linear_data_gradient_{rung}")
-    weight_kernel = cuda.kernel(file, f"linear_weight_gradient_{rung}")
+    forward_kernel = cuda.kernel(file, f"linear_forward_{rung}", optional=("b", *WORKSPACE))
+    data_kernel = cuda.kernel(file, f"linear_data_gradient_{rung}", optional=WORKSPACE)
+    weight_kernel = cuda.kernel(
+        file, f"linear_weight_gradient_{rung}", optional=(*WORKSPACE, *BIAS_GRADIENT)
+    )
 
     def forward(x: Array, w: Array, b: Array | None, y: Array) -> None:
         (R, O), I = y.shape, w.shape[1]
@@ -141,19 +165,24 @@ def _blocked(file: str, rung: str) -> Rung:
         how = cut(R, I, O, copies=1, itemsize=gy.itemsize)
         multiply(data_kernel, how, 1, (gy, w), gx, (R, O, I, in_vectors((gy, O), (w, I))))
 
-    def weight_gradient(gy: Array, x: Array, gw: Array) -> None:
-        (R, O), I = gy.shape, gw.shape[1]
+    def parameter_gradients(gy: Array, x: Array, gw: Array | None, gb: Array | None) -> None:
+        (R, O), I = gy.shape, x.shape[1]
         how = cut(O, I, R, copies=1, itemsize=gy.itemsize)
-        multiply(weight_kernel, how, 1, (gy, x), gw, (R, O, I, in_vectors((gy, O), (x, I))))
+        sums = _bias_sums(gy, gb, how.threads)
+        if gw is not None:
+            sizes = R, O, I, in_vectors((gy, O), (x, I))
+            multiply(weight_kernel, how, 1, (gy, x), gw, sizes, beside=sums)
+        elif gb is not None:
+            sums.launch(_bias_gradient, how.threads, gy, R, O)
 
-    return Rung(forward, data_gradient, weight_gradient)
+    return Rung(forward, data_gradient, parameter_gradients)
 
 
 IMPLEMENTATIONS = {
     name: implementation(rung)
     for name, rung in {
-        "naive": Rung(_naive_forward, _naive_data_gradient, _naive_weight_gradient),
-        "tiled": Rung(_tiled_forward, _tiled_data_gradient, _tiled_weight_gradient),
+        "naive": Rung(_naive_forward, _naive_data_gradient, _apart(_naive_weight_gradient)),
+        "tiled": Rung(_tiled_forward, _tiled_data_gradient, _apart(_tiled_weight_gradient)),
         "register_blocked": _blocked("linear.cu", "register_blocked"),
         "tf32x3": _blocked("linear_tensor_core.cu", "tf32x3"),
     }.items()

@@ -10,6 +10,7 @@ import pytest
 
 from minialex import reference
 from minialex.autograd import OPS
+from minialex.ops import _blocking, conv2d_cuda
 
 RUNGS = ("naive", "tiled", "im2col", "implicit_gemm", "tf32x3")
 NAMES = ("y", "gx", "gw", "gb")
@@ -73,6 +74,35 @@ def many_filters():
     """Have one block sum up the bias gradient of several images, for there are so many filters."""
     case = Conv((5, 1, 9, 9), 530, (1, 1))
     assert_right(results(case, "naive", np.float32), expected(case), np.float32)
+
+
+def parts_of_the_last_block():
+    """Have the last block of each tile add up its parts, in groups, float and double."""
+    _in_parts(fix_up=True)
+
+
+def parts_of_another_launch():
+    """Have another launch add up the same parts."""
+    _in_parts(fix_up=False)
+
+
+def _in_parts(*, fix_up):
+    case = Conv((3, 4, 9, 8), 6, (3, 3), (1, 2), (1, 2), groups=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(conv2d_cuda, "cut", forced(4, 3, fix_up))
+        for dtype in (np.float32, np.float64):
+            assert_right(results(case, "implicit_gemm", dtype), expected(case), dtype)
+
+
+def forced(rows, parts, fix_up):
+    """Return what stands in for `_blocking.cut` and cuts every sum like that, as far as it can."""
+
+    def cut(M, N, K, *, copies, itemsize, most_parts=64):
+        steps = max(1, -(-K // _blocking.DEPTH))
+        count = min(parts, most_parts, steps)
+        return _blocking._plan(M, N, steps, itemsize, rows, count, fix_up and count > 1)
+
+    return cut
 
 
 class Poisoned:

@@ -11,7 +11,16 @@ from minialex.autograd import OPS
 from minialex.errors import MinialexError
 from minialex.ops import _blocking, _launching, conv2d_cuda
 
-from .conv2d_runs import RUNGS, Conv, assert_right, expected, many_filters, poisoned, results
+from .conv2d_runs import (
+    RUNGS,
+    Conv,
+    assert_right,
+    expected,
+    forced,
+    many_filters,
+    poisoned,
+    results,
+)
 
 IMPLEMENTATIONS = OPS["conv2d"].implementations
 
@@ -79,20 +88,38 @@ def test_any_shape(rung, case):
 LARGE = Conv((2, 33, 13, 13), 132, (3, 3), padding=(1, 1))
 
 
-@pytest.mark.parametrize("parts", [1, 3])
+@pytest.mark.parametrize(("parts", "fix_up"), [(1, False), (3, False), (3, True)])
 @pytest.mark.parametrize("rows", _blocking.ROWS)
 @pytest.mark.parametrize("rung", ["im2col", "implicit_gemm", "tf32x3"])
-def test_every_way_to_cut(rung, rows, parts, monkeypatch):
-    def forced(M, N, K, *, copies, itemsize, most_parts=64):
-        steps = -(-K // 8)
-        depth = 8 * -(-steps // min(parts, most_parts))
-        return _blocking.Cut(rows, _blocking._tiles(M, N, rows, itemsize), -(-K // depth), depth)
-
-    monkeypatch.setattr(conv2d_cuda, "cut", forced)
+def test_every_way_to_cut(rung, rows, parts, fix_up, monkeypatch):
+    monkeypatch.setattr(conv2d_cuda, "cut", forced(rows, parts, fix_up))
     with cuda.emulated("checked" if parts == 1 else "fast") as emulation:
         got = results(LARGE, rung, np.float32)
     assert_right(got, expected(LARGE), np.float32)
     assert emulation.launches[f"conv2d_weight_gradient_{rung}<float, {rows}>"] == 1
+    # im2col's data gradient has no parts
+    apart = 0 if parts == 1 or fix_up else 2 if rung == "im2col" else 3
+    assert emulation.launches["sum_parts<float>"] == apart
+
+
+@pytest.mark.parametrize("rows", _blocking.ROWS)
+@pytest.mark.parametrize("rung", ["implicit_gemm", "tf32x3"])
+def test_parts_that_the_last_block_adds_up_are_checked(rung, rows, monkeypatch):
+    """With groups and phases, where some tiles have no elements and some parts no terms."""
+    case = Conv((2, 4, 9, 8), 6, (3, 3), (2, 3), (2, 2), groups=2)
+    monkeypatch.setattr(conv2d_cuda, "cut", forced(rows, 3, True))
+    with cuda.emulated("checked"):
+        got = results(case, rung, np.float32)
+    assert_right(got, expected(case), np.float32)
+
+
+def test_both_ways_to_add_up_parts_give_the_same_bits(monkeypatch):
+    def bits(fix_up):
+        monkeypatch.setattr(conv2d_cuda, "cut", forced(8, 3, fix_up))
+        with cuda.emulated():
+            return [a.tobytes() for a in results(LARGE, "implicit_gemm", np.float32)]
+
+    assert bits(True) == bits(False)
 
 
 @pytest.mark.parametrize("backward", [*RUNGS, "array"])

@@ -5,14 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minialex import Tensor, cuda, ops, reference, using
-from minialex.autograd import OPS
+from minialex import Tensor, cuda, ops, using
 from minialex.errors import MinialexError
 from minialex.ops import _blocking, _launching, linear_cuda
 
-from .conv2d_runs import poisoned
+from .conv2d_runs import forced, poisoned
+from .linear_runs import IMPLEMENTATIONS, assert_right, draw, results
 
-IMPLEMENTATIONS = OPS["linear"].implementations
 RUNGS = ("naive", "tiled", "register_blocked", "tf32x3")
 SIZES = {
     "one number": (1, 1, 1),
@@ -27,28 +26,6 @@ SIZES = {
 def poison():
     with poisoned(linear_cuda, _blocking, _launching):
         yield
-
-
-def draw(R, O, I, dtype):
-    rng = np.random.default_rng(11)
-    arrays = (rng.standard_normal(s) for s in ((R, I), (O, I), O, (R, O)))
-    return [a.astype(np.float32).astype(dtype) for a in arrays]
-
-
-def results(rung, x, w, b, gy, backward=None):
-    y, saved = IMPLEMENTATIONS[rung].forward(x, w, b)
-    return y, *IMPLEMENTATIONS[backward or rung].backward(gy, saved)
-
-
-def assert_right(got, x, w, b, gy):
-    """Hold y to the definition and the gradients to the derivatives of it, in float64."""
-    dtype = x.dtype
-    x, w, b, gy = (a.astype(np.float64) for a in (x, w, b, gy))
-    want = reference.linear(x, w, b), gy @ w, gy.T @ x, gy.sum(axis=0)
-    for name, g, t in zip(("y", "gx", "gw", "gb"), got, want, strict=True):
-        assert g.dtype == dtype, name
-        bound = 200 * np.finfo(dtype).eps * np.abs(t).max(initial=0)
-        np.testing.assert_allclose(g, t, rtol=0, atol=bound, err_msg=name)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float", "double"])
@@ -74,21 +51,17 @@ def test_any_shape(rung, R, O, I):
     assert_right(got, *arrays)
 
 
-@pytest.mark.parametrize("parts", [1, 3])
+@pytest.mark.parametrize(("parts", "fix_up"), [(1, False), (3, False), (3, True)])
 @pytest.mark.parametrize("rows", _blocking.ROWS)
 @pytest.mark.parametrize("rung", ["register_blocked", "tf32x3"])
-def test_every_way_to_cut(rung, rows, parts, monkeypatch):
-    def forced(M, N, K, *, copies, itemsize):
-        steps = -(-K // 8)
-        depth = 8 * -(-steps // parts)
-        return _blocking.Cut(rows, _blocking._tiles(M, N, rows, itemsize), -(-K // depth), depth)
-
-    monkeypatch.setattr(linear_cuda, "cut", forced)
+def test_every_way_to_cut(rung, rows, parts, fix_up, monkeypatch):
+    monkeypatch.setattr(linear_cuda, "cut", forced(rows, parts, fix_up))
     arrays = draw(131, 260, 136, np.float32)
     with cuda.emulated("checked") as emulation:
         got = results(rung, *arrays)
     assert_right(got, *arrays)
     assert emulation.launches[f"linear_forward_{rung}<float, {rows}>"] == 1
+    assert emulation.launches["sum_parts<float>"] == (0 if parts == 1 or fix_up else 3)
 
 
 @pytest.mark.parametrize("backward", [*RUNGS, "array"])

@@ -5,8 +5,8 @@ import sys
 import numpy as np
 import pytest
 
-from minialex import ops, reference
-from minialex.ops.adaptive_avg_pool2d import forward as average
+from minialex import emulated, ops, reference
+from minialex.autograd import OPS, Cost
 from minialex.ops.max_pool2d import backward, forward
 
 ALEXNET = {"kernel_size": (3, 3), "stride": (2, 2), "padding": (0, 0)}
@@ -101,11 +101,25 @@ def test_the_same_from_run_to_run_and_for_any_number_of_cores(cores, normal):
     assert all(run(number) == first for number in (1, 2, 2, 2, 3))
 
 
-def test_an_adaptive_average_of_single_pixels_is_a_copy(normal):
-    x = normal(2, 3, 4, 5)
-    y, _ = average(x, output_size=(4, 5))
-    np.testing.assert_array_equal(y, x)
-    assert not np.shares_memory(y, x)
+@pytest.mark.parametrize("name", OPS["adaptive_avg_pool2d"].implementations)
+@pytest.mark.parametrize("size", [(4, 5), (1, 1)])
+def test_an_adaptive_average_of_single_pixels_is_a_view(name, size, normal):
+    one = OPS["adaptive_avg_pool2d"].implementations[name]
+    x, gy = normal(2, 3, *size).transpose(1, 0, 2, 3), normal(3, 2, *size)
+    with emulated() as emulation:
+        y, saved = one.forward(x, output_size=size)
+        (gx,) = one.backward(gy, saved, output_size=size)
+    for view, whole in ((y, x), (gx, gy)):
+        assert view is not whole
+        assert view.base is whole or view.base is whole.base
+        np.testing.assert_array_equal(view, whole)
+    assert not emulation.launches
+
+
+def test_an_adaptive_average_of_single_pixels_costs_nothing():
+    cost = OPS["adaptive_avg_pool2d"].cost
+    assert cost([(2, 3, 4, 5)], output_size=(4, 5)) == Cost(0, 0)
+    assert cost([(2, 3, 4, 5)], output_size=(4, 4)).flops == 2 * 3 * 4 * (5 + 3)
 
 
 POOLS = [ops.max_pool2d, ops.avg_pool2d]

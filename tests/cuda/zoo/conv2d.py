@@ -1,14 +1,18 @@
 """Faults in the kernels of convolution."""
 
-from tests.cuda.conv2d_runs import many_filters
+from tests.cuda.conv2d_runs import (
+    many_filters,
+    parts_of_another_launch,
+    parts_of_the_last_block,
+)
 from tests.cuda.zoo import Fault
 
 FAULTS = [
     Fault(
         "first image of a part of the bias only",
-        "conv2d.cu",
-        "end = min(N, first + images_per_part)",
-        "end = min(N, first + 1)",
+        "conv2d_bias_gradient.cuh",
+        "min(N, (part + 1) * images)",
+        "min(N, part * images + 1)",
         "conv2d",
         "naive",
     ),
@@ -99,7 +103,7 @@ FAULTS = [
     ),
     Fault(
         "image forgotten after a carry",
-        "conv2d.cu",
+        "conv2d_bias_gradient.cuh",
         "if (p >= P) p -= P, ++n;",
         "if (p >= P) p -= P;",
         "conv2d",
@@ -173,6 +177,7 @@ FAULTS = [
         "conv2d",
         "implicit_gemm",
         error="race",
+        check=parts_of_another_launch,
     ),
     Fault(
         "last element skipped",
@@ -279,11 +284,12 @@ FAULTS = [
     Fault(
         "parts written over each other",
         "conv2d_implicit_gemm.cuh",
-        "T* const part = gw + size_t(blockIdx.y) * at.O * taps;",
-        "T* const part = gw;",
+        "workspace.result(gw, size_t(at.O) * taps)",
+        "gw",
         "conv2d",
         "implicit_gemm",
         error="race",
+        check=parts_of_another_launch,
     ),
     Fault(
         "last part skipped",
@@ -292,6 +298,7 @@ FAULTS = [
         "for (int s = 0; s < S - 1; ++s)",
         "conv2d",
         "implicit_gemm",
+        check=parts_of_another_launch,
     ),
     Fault(
         "half a warp shuffles",
@@ -392,5 +399,90 @@ FAULTS = [
         "conv2d",
         "implicit_gemm",
         dtype="float64",
+    ),
+    Fault(
+        "parts in the workspace written over each other",
+        "panel_product.cuh",
+        "all + size_t(blockIdx.y) * OUTPUTS * THREADS, n",
+        "all, n",
+        "conv2d",
+        "implicit_gemm",
+        error="race",
+        check=parts_of_the_last_block,
+    ),
+    Fault(
+        "last part of a tile skipped",
+        "panel_product.cuh",
+        "for (int s = 0; s < parts; ++s)",
+        "for (int s = 0; s < parts - 1; ++s)",
+        "conv2d",
+        "implicit_gemm",
+        check=parts_of_the_last_block,
+    ),
+    Fault(
+        "all groups count in one counter",
+        "panel_product.cuh",
+        "return blockIdx.z * tiles + blockIdx.x;",
+        "return blockIdx.x;",
+        "conv2d",
+        "implicit_gemm",
+        error="race",
+        check=parts_of_the_last_block,
+    ),
+    Fault(
+        "counted in before all threads have written",
+        "split_sum.cuh",
+        "counts it in.\n    __syncthreads();",
+        "counts it in.",
+        "conv2d",
+        "implicit_gemm",
+        error="race",
+        check=parts_of_the_last_block,
+    ),
+    Fault(
+        "no fence before the counter",
+        "split_sum.cuh",
+        "__threadfence();\n        last =",
+        "last =",
+        "conv2d",
+        "implicit_gemm",
+        error="race",
+        check=parts_of_the_last_block,
+    ),
+    Fault(
+        "verdict known to one thread",
+        "split_sum.cuh",
+        "before anyone goes on.\n    __syncthreads();",
+        "before anyone goes on.",
+        "conv2d",
+        "implicit_gemm",
+        error="race",
+        check=parts_of_the_last_block,
+    ),
+    Fault(
+        "first block taken for the last",
+        "split_sum.cuh",
+        "count - 1) == count - 1;",
+        "count - 1) == 0;",
+        "conv2d",
+        "implicit_gemm",
+        error="race",
+        check=parts_of_the_last_block,
+    ),
+    Fault(
+        "last part of the bias skipped",
+        "split_sum.cuh",
+        "for (int s = 0; s < count; ++s)",
+        "for (int s = 0; s < count - 1; ++s)",
+        "conv2d",
+        "naive",
+    ),
+    Fault(
+        "channels of the bias taken for its parts",
+        "conv2d_bias_gradient.cuh",
+        "o = block % O, part = block / O;",
+        "o = block / count, part = block % O;",
+        "conv2d",
+        "implicit_gemm",
     ),
 ]

@@ -1,13 +1,14 @@
 """Faults in the kernels of the fully connected layer."""
 
+from tests.cuda.linear_runs import parts_of_another_launch, parts_of_the_last_block
 from tests.cuda.zoo import Fault
 
 FAULTS = [
     Fault(
         "parts of the bias overlap",
-        "linear.cu",
-        "first = blockIdx.y * rows_per_part;",
-        "first = blockIdx.y;",
+        "linear.cuh",
+        "for (int r = part * rows; r < end; ++r)",
+        "for (int r = part; r < end; ++r)",
         "linear",
         "naive",
     ),
@@ -46,9 +47,9 @@ FAULTS = [
     ),
     Fault(
         "rows beyond the last part",
-        "linear.cu",
-        "r < min(R, first + rows_per_part)",
-        "r < first + rows_per_part",
+        "linear.cuh",
+        "end = min(R, (part + 1) * rows);",
+        "end = (part + 1) * rows;",
         "linear",
         "naive",
         error="out-of-bounds",
@@ -81,11 +82,12 @@ FAULTS = [
     Fault(
         "parts written over each other",
         "linear.cuh",
-        "out + size_t(blockIdx.y) * M * N",
+        "workspace.result(out, size_t(M) * N)",
         "out",
         "linear",
         "register_blocked",
         error="race",
+        check=parts_of_another_launch,
     ),
     Fault(
         "block edge: one column too many",
@@ -116,8 +118,8 @@ FAULTS = [
     Fault(
         "sizes swapped",
         "linear_tensor_core.cu",
-        "gy, x, nullptr, gw, O, I, R, vectors, depth",
-        "gy, x, nullptr, gw, I, O, R, vectors, depth",
+        "gy, x, gw, R, O, I, vectors, depth",
+        "gy, x, gw, R, I, O, vectors, depth",
         "linear",
         "tf32x3",
         error="out-of-bounds",
@@ -129,6 +131,7 @@ FAULTS = [
         "for (int s = 0; s < S - 1; ++s)",
         "linear",
         "register_blocked",
+        check=parts_of_another_launch,
     ),
     Fault(
         "added to what is there",
@@ -136,7 +139,8 @@ FAULTS = [
         "add ? out[i] : T(0)",
         "out[i]",
         "linear",
-        "naive",
+        "register_blocked",
+        check=parts_of_another_launch,
     ),
     Fault(
         "bias of another channel",
@@ -145,5 +149,25 @@ FAULTS = [
         "sum + b[i / channels]",
         "linear",
         "register_blocked",
+        check=parts_of_another_launch,
+    ),
+    Fault(
+        "bias added to every part",
+        "panel_product.cuh",
+        "store.b && blockIdx.y == 0",
+        "store.b",
+        "linear",
+        "register_blocked",
+        check=parts_of_the_last_block,
+    ),
+    Fault(
+        "blocks of columns count in one counter",
+        "linear.cuh",
+        "last_to_arrive(arrived + columns, count)",
+        "last_to_arrive(arrived, count)",
+        "linear",
+        "register_blocked",
+        check=parts_of_the_last_block,
+        error="race",
     ),
 ]
