@@ -5,12 +5,11 @@ A file of many takes seconds for each: ``tests/campaigns``, and with it CI, goes
 
 from __future__ import annotations
 
-import importlib
 import random
 
 import pytest
 
-from minialex.cuda import nvrtc, source
+from minialex.cuda import nvrtc, source, toolkit
 from minialex.errors import MinialexError
 from tests.cuda.tools import KERNELS, assert_compiles, compiles
 
@@ -96,11 +95,36 @@ def test_every_file_says_all_its_instances(file):
     assert nvrtc.instances(file)
 
 
-def test_without_cupy_it_says_what_to_install(monkeypatch):
-    def missing(name):
-        raise ImportError(f"No module named {name!r}")
+@compiles
+@pytest.mark.parametrize("version", nvrtc.versions())
+def test_each_version_compiles_by_its_own_headers(version):
+    # halves.cu includes cuda_fp16.h, which is another text for another version
+    code = nvrtc.compiled(KERNELS / "halves.cu", "sm_90", version=version)
+    assert [u.kernel for u in code.usage] == nvrtc.instances(KERNELS / "halves.cu")
+    assert code.cubin.startswith(b"\x7fELF")
+    assert set(code.symbols) == {u.kernel for u in code.usage}
+    assert all(symbol.encode() in code.cubin for symbol in code.symbols.values())
 
-    monkeypatch.setattr(importlib, "import_module", missing)
-    assert "pip install cupy-cuda12x nvidia-cuda-nvrtc-cu12" in nvrtc.why_missing()
-    with pytest.raises(MinialexError, match="compiling for a GPU needs CuPy and NVRTC"):
+
+@compiles
+def test_what_nvrtc_refuses_is_named():
+    with pytest.raises(MinialexError, match=r"nvrtcCompileProgram says NVRTC_ERROR_INVALID_OPTION"):
+        nvrtc.usage("relu.cu", "sm_ninety")
+    with pytest.raises(MinialexError, match=r"NVRTC 1\.0 is not at hand: there is \d"):
+        nvrtc.usage("relu.cu", "sm_80", version="1.0")
+
+
+def test_without_nvrtc_it_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(nvrtc, "_libraries", dict)
+    assert "pip install nvidia-cuda-nvrtc-cu12" in nvrtc.why_missing()
+    assert nvrtc.versions() == []
+    with pytest.raises(MinialexError, match="compiling for a GPU needs NVRTC"):
         nvrtc.usage("relu.cu", "sm_80")
+
+
+def test_a_library_that_does_not_load_is_passed_over(monkeypatch, tmp_path):
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "libnvrtc.so.12").write_text("no library")
+    monkeypatch.setattr(toolkit, "folders", lambda: [tmp_path])
+    assert toolkit.find("lib/libnvrtc.so.*")
+    assert nvrtc._libraries.__wrapped__() == {}
