@@ -1,6 +1,7 @@
 """NVRTC compiles every instantiation, on any machine: for every architecture where that is fast.
 
 A file of many takes seconds for each: ``tests/campaigns``, and with it CI, goes through them all.
+So it is with reading the machine code: here that of one architecture, drawn for each file.
 """
 
 from __future__ import annotations
@@ -9,9 +10,17 @@ import random
 
 import pytest
 
-from minialex.cuda import nvrtc, source, toolkit
+from minialex.cuda import disassembly, nvrtc, source, toolkit
 from minialex.errors import MinialexError
-from tests.cuda.tools import KERNELS, assert_compiles, compiles
+from minialex.study import budgets
+from tests.cuda.tools import (
+    KERNELS,
+    ROOT,
+    UNREADABLE,
+    assert_compiles,
+    assert_within_budget,
+    compiles,
+)
 
 OWN = sorted(KERNELS.glob("*.cu"))
 FILES = [*source.kernel_files(), *OWN]
@@ -23,20 +32,23 @@ def test_the_architectures_are_known():
     assert set(nvrtc.architectures()) <= set(nvrtc.ARCHITECTURES)
 
 
-def architectures(file):
-    """Return all for a file of few instances, else the oldest and one drawn, else the oldest."""
-    every, instances = nvrtc.architectures(file), len(nvrtc.instances(file))
-    if instances <= 2:
-        return every
-    drawn = random.Random(file).choice(every[1:])
-    return [every[0], drawn] if instances <= 16 else every[:1]
+def architectures(file, version):
+    """Return the drawn one, and all for a file of few instances, else the oldest, else no other."""
+    every, instances = nvrtc.architectures(file, version), len(nvrtc.instances(file))
+    read = [name for name in budgets.architectures(file, version) if disassembly.is_readable(name)]
+    drawn = random.Random(file + version).choice(read)
+    return drawn, {drawn, *(every if instances <= 2 else every[: instances <= 16])}
 
 
 @compiles
+@pytest.mark.parametrize("version", nvrtc.versions())
 @pytest.mark.parametrize("file", source.kernel_files())
-def test_every_kernel_compiles(file):
-    for architecture in architectures(file):
-        assert_compiles(file, architecture)
+def test_every_kernel_compiles(file, version):
+    drawn, tried = architectures(file, version)
+    compiled = {name: assert_compiles(file, name, version) for name in tried}
+    if UNREADABLE or version not in budgets.read(ROOT):
+        pytest.skip(UNREADABLE or f"kernels/budgets has none of NVRTC {version}")
+    assert_within_budget(file, drawn, version, compiled[drawn])
 
 
 @compiles
