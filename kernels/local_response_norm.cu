@@ -104,9 +104,10 @@ __global__ void __launch_bounds__(256) local_response_norm_forward(
 
 // The idea: channel j gave to every window that holds it, and because windows are symmetric those
 // are the channels within `half` of it: the sum runs over the same window as in forward. Four blocks
-// a multiprocessor are enough: left alone, the compiler squeezes in eight and spills registers.
+// a multiprocessor are enough, three of doubles: left alone, the compiler squeezes in eight and
+// spills registers.
 template <typename T>
-__global__ void __launch_bounds__(256, 4) local_response_norm_backward(
+__global__ void __launch_bounds__(256, sizeof(T) == sizeof(float) ? 4 : 3) local_response_norm_backward(
     const T* __restrict__ gy, const T* __restrict__ x, const T* __restrict__ s, T* __restrict__ gx,
     const int N, const int C, const int P, const int half, const T alpha, const T beta) {
     const Column column(N, C, P);

@@ -1,28 +1,28 @@
 """Compiles kernels for any GPU without having one, and reads what each will use of it.
 
-NVRTC needs no driver when it is told the architecture: ``pip install cupy-cuda12x
-nvidia-cuda-nvrtc-cu12 nvidia-cuda-runtime-cu12`` is enough.
+NVRTC needs no driver when it is told the architecture, and no CuPy, which is bound to one version
+of it: here it is called directly, so that every version at hand can be asked. Its wheels are
+``nvidia-cuda-nvrtc-cu12`` and, for CUDA 13, ``nvidia-cuda-nvrtc``.
 """
 
 from __future__ import annotations
 
+import ctypes
 import functools
-import importlib
-import importlib.util
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minialex.cuda import source
+from minialex.cuda import source, toolkit
+from minialex.cuda.architectures import ARCHITECTURES
 from minialex.cuda.signature import signatures
 from minialex.errors import MinialexError
 
-ARCHITECTURES = ("sm_70", "sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_90a", "sm_100", "sm_120")
 # What CuPy compiles with, so that these figures are those of the kernels that will run.
 _OPTIONS = ("-std=c++17", "-ftz=true", "--device-as-default-execution-space")
+_COMPILATION_FAILED = 6
 _ENTRY = re.compile(
     r"Compiling entry function '(?P<name>\w+)'.*?"
     r"(?P<stack>\d+) bytes stack frame, (?P<stores>\d+) bytes spill stores, "
@@ -55,25 +55,47 @@ class Usage:
     shared: int
 
 
+@dataclass(frozen=True)
+class Compiled:
+    """Kernels of one file, compiled for one architecture.
+
+    Attributes
+    ----------
+    usage : list of Usage
+        What each takes, in the order that was asked for.
+    symbols : dict of str to str
+        The name that each instantiation has in the machine code.
+    cubin : bytes
+        The machine code, an ELF file.
+    """
+
+    usage: list[Usage]
+    symbols: dict[str, str]
+    cubin: bytes
+
+
 def why_missing() -> str:
     """Return why kernels cannot be compiled for a GPU here; empty if they can."""
     try:
-        _nvrtc().getVersion()
+        _library(None)
     except MinialexError as error:
         return str(error)
-    except (ImportError, RuntimeError) as error:
-        return f"NVRTC does not load ({error}): pip install nvidia-cuda-nvrtc-cu12"
     return ""
 
 
+def versions() -> list[str]:
+    """Return which NVRTCs are at hand, the oldest first: ``["12.9", "13.5"]``."""
+    return list(_libraries())
+
+
 def version() -> str:
-    """Return which NVRTC is at hand: ``"12.9"``."""
-    return ".".join(map(str, _nvrtc().getVersion()))
+    """Return which NVRTC is asked where none is named, the oldest: ``"12.9"``."""
+    return _library(None).version
 
 
-def architectures(file: str | Path | None = None) -> list[str]:
-    """Return those of `ARCHITECTURES` that the NVRTC at hand, and `file` if given, compile for."""
-    known = {f"sm_{number}" for number in _nvrtc().getSupportedArchs()}
+def architectures(file: str | Path | None = None, version: str | None = None) -> list[str]:
+    """Return those of `ARCHITECTURES` that NVRTC, and `file` if given, compile for."""
+    known = {f"sm_{number}" for number in _library(version).supported()}
     least = 0 if file is None else source.read(file).needs
     return [
         name
@@ -94,10 +116,13 @@ def instances(file: str | Path) -> list[str]:
     return [s.expression(binding) for s in found for binding in s.declared_bindings()]
 
 
-def usage(
-    file: str | Path, architecture: str, expressions: Sequence[str] | None = None
-) -> list[Usage]:
-    """Compile kernels of `file` for a GPU and return what each takes.
+def compiled(
+    file: str | Path,
+    architecture: str,
+    expressions: Sequence[str] | None = None,
+    version: str | None = None,
+) -> Compiled:
+    """Compile kernels of `file` for a GPU.
 
     Parameters
     ----------
@@ -105,16 +130,30 @@ def usage(
         ``"sm_90"`` and the like.
     expressions : sequence of str, optional
         The instantiations, ``"relu_forward<float>"``; all that the file declares by default.
+    version : str, optional
+        One of `versions`; the oldest by default.
 
     Raises
     ------
     MinialexError
-        If CuPy or NVRTC is missing, or the text does not compile.
+        If NVRTC is missing, or the text does not compile.
     """
     names = list(instances(file) if expressions is None else expressions)
-    lowered, log = _compile(source.read(file), architecture, names)
+    text = source.read(file)
+    symbols, log, cubin = _library(version).compile(text, architecture, names)
     found = {entry["name"]: entry for entry in _ENTRY.finditer(log)}
-    return [_usage(name, architecture, found[lowered[name]]) for name in names]
+    usages = [_usage(name, architecture, found[symbols[name]]) for name in names]
+    return Compiled(usages, symbols, cubin)
+
+
+def usage(
+    file: str | Path,
+    architecture: str,
+    expressions: Sequence[str] | None = None,
+    version: str | None = None,
+) -> list[Usage]:
+    """Return what each kernel takes; parameters and errors as those of `compiled`."""
+    return compiled(file, architecture, expressions, version).usage
 
 
 def _usage(name: str, architecture: str, entry: re.Match[str]) -> Usage:
@@ -130,49 +169,108 @@ def _usage(name: str, architecture: str, entry: re.Match[str]) -> Usage:
     )
 
 
-def _compile(
-    text: source.Source, architecture: str, names: Sequence[str]
-) -> tuple[dict[str, str], str]:
-    """Return the mangled name of each instantiation, and the compiler's log."""
-    nvrtc = _nvrtc()
-    options = (
-        *_OPTIONS,
-        f"--gpu-architecture={architecture}",
-        "--ptxas-options=-v",
-        *(f"-I{folder}" for folder in _include_folders()),
-    )
-    program = nvrtc.createProgram(text.text, Path(text.file).name, (), ())
-    try:
-        for name in names:
-            nvrtc.addNameExpression(program, name)
+class _Library:
+    """One NVRTC, by its C interface (CUDA Toolkit Documentation, NVRTC, "User Interface")."""
+
+    def __init__(self, path: Path) -> None:
+        self._calls = ctypes.CDLL(str(path))
+        self._calls.nvrtcGetErrorString.restype = ctypes.c_char_p
+        self._include = _include_option(path)
+        major, minor = ctypes.c_int(), ctypes.c_int()
+        self._call("Version", ctypes.byref(major), ctypes.byref(minor))
+        self.version = f"{major.value}.{minor.value}"
+
+    def supported(self) -> list[int]:
+        """Return the architectures as numbers: 70, 75, ..."""
+        count = ctypes.c_int()
+        self._call("GetNumSupportedArchs", ctypes.byref(count))
+        numbers = (ctypes.c_int * count.value)()
+        self._call("GetSupportedArchs", numbers)
+        return list(numbers)
+
+    def compile(
+        self, text: source.Source, architecture: str, names: Sequence[str]
+    ) -> tuple[dict[str, str], str, bytes]:
+        """Return the mangled name of each instantiation, the compiler's log, and the cubin."""
+        words = (
+            *_OPTIONS,
+            f"--gpu-architecture={architecture}",
+            "--ptxas-options=-v",
+            *self._include,
+        )
+        options = (ctypes.c_char_p * len(words))(*(word.encode() for word in words))
+        program = ctypes.c_void_p()
+        title = Path(text.file).name.encode()
+        self._call("CreateProgram", ctypes.byref(program), text.text.encode(), title, 0, None, None)
         try:
-            nvrtc.compileProgram(program, options)
-        except nvrtc.NVRTCError as error:
-            said = source.complaints(nvrtc.getProgramLog(program)) or [str(error)]
-            raise MinialexError(
-                f"{text.file} does not compile for {architecture}:\n  " + "\n  ".join(said)
-            ) from None
-        lowered = {name: nvrtc.getLoweredName(program, name) for name in names}
-        return lowered, nvrtc.getProgramLog(program)
-    finally:
-        nvrtc.destroyProgram(program)
+            for name in names:
+                self._call("AddNameExpression", program, name.encode())
+            status = self._calls.nvrtcCompileProgram(program, len(options), options)
+            log = self._bytes("ProgramLog", program).rstrip(b"\0").decode(errors="replace")
+            if status == _COMPILATION_FAILED:
+                raise MinialexError(
+                    f"{text.file} does not compile for {architecture}:\n  "
+                    + "\n  ".join(source.complaints(log))
+                )
+            self._check(status, "CompileProgram")
+            symbols = {name: self._symbol(program, name) for name in names}
+            return symbols, log, self._bytes("CUBIN", program)
+        finally:
+            self._call("DestroyProgram", ctypes.byref(program))
+
+    def _symbol(self, program: ctypes.c_void_p, name: str) -> str:
+        found = ctypes.c_char_p()
+        self._call("GetLoweredName", program, name.encode(), ctypes.byref(found))
+        return (found.value or b"").decode()
+
+    def _bytes(self, what: str, program: ctypes.c_void_p) -> bytes:
+        size = ctypes.c_size_t()
+        self._call(f"Get{what}Size", program, ctypes.byref(size))
+        buffer = ctypes.create_string_buffer(size.value)
+        self._call(f"Get{what}", program, buffer)
+        return buffer.raw
+
+    def _call(self, function: str, *arguments: Any) -> None:
+        self._check(getattr(self._calls, f"nvrtc{function}")(*arguments), function)
+
+    def _check(self, status: int, function: str) -> None:
+        if status:
+            why = self._calls.nvrtcGetErrorString(status).decode()
+            raise MinialexError(f"NVRTC {self.version}: nvrtc{function} says {why}")
 
 
-def _nvrtc() -> Any:
-    try:
-        return importlib.import_module("cupy.cuda").nvrtc
-    except ImportError as error:
+def _library(version: str | None) -> _Library:
+    """Return the NVRTC of that version, by default the oldest, which knows most old GPUs."""
+    there = _libraries()
+    if not there:
         raise MinialexError(
-            f"compiling for a GPU needs CuPy and NVRTC ({error}): pip install cupy-cuda12x "
-            "nvidia-cuda-nvrtc-cu12 nvidia-cuda-runtime-cu12"
-        ) from None
+            "compiling for a GPU needs NVRTC: pip install nvidia-cuda-nvrtc-cu12 "
+            "nvidia-cuda-runtime-cu12 (CUDA 13: nvidia-cuda-nvrtc nvidia-cuda-runtime)"
+        )
+    if version is None:
+        return next(iter(there.values()))
+    if version not in there:
+        raise MinialexError(f"NVRTC {version} is not at hand: there is {', '.join(there)}")
+    return there[version]
 
 
 @functools.cache
-def _include_folders() -> tuple[Path, ...]:
-    """Return where CUDA's headers are, for ``cuda_fp16.h`` and ``cuda_bf16.h``."""
-    spec = importlib.util.find_spec("nvidia")
-    wheels = [Path(place) for place in (spec.submodule_search_locations or ())] if spec else []
-    folders = [folder for wheel in wheels for folder in sorted(wheel.glob("*/include"))]
-    folders.append(Path(os.environ.get("CUDA_PATH", "/usr/local/cuda")) / "include")
-    return tuple(folder for folder in folders if (folder / "cuda_fp16.h").is_file())[:1]
+def _libraries() -> dict[str, _Library]:
+    """Return every NVRTC that loads, by its version, in rising order."""
+    found: dict[str, _Library] = {}
+    for path in toolkit.find("lib/libnvrtc.so.*", "lib64/libnvrtc.so.*"):
+        try:
+            library = _Library(path)
+        except OSError:
+            continue
+        found.setdefault(library.version, library)
+    return dict(sorted(found.items(), key=lambda item: [int(n) for n in item[0].split(".")]))
+
+
+def _include_option(library: Path) -> tuple[str, ...]:
+    """Return where this version's ``cuda_fp16.h`` is; the wheels for CUDA 12 lie side by side."""
+    root = library.parent.parent
+    for folder in (root / "include", root.parent / "cuda_runtime" / "include"):
+        if (folder / "cuda_fp16.h").is_file():
+            return (f"-I{folder}",)
+    return ()

@@ -47,8 +47,12 @@ is shared stands in the `.cuh` files beside it.
   access to memory. **on a GPU**: with which card and when. Both are from the records in
   `tests/results`, which `tests/device.sh` writes.
 
-After a change to a kernel, or to what uses it, run `python -m minialex.study.kernels` and commit
-the page (it needs NVRTC: `pip install 'minialex[test]'`). `--check` says whether that is due.
+What the machine code of each float instance takes on each architecture, its main loop included,
+instruction by instruction, is in `kernels/budgets`, for NVRTC 12 and 13.
+
+After a change to a kernel, or to what uses it, run `python -m minialex.study.kernels` and
+`python -m minialex.study.budgets`, and commit what they write (they need NVRTC and nvdisasm:
+`pip install 'minialex[test]'`). `--check` says whether that is due.
 """
 
 

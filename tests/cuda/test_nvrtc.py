@@ -1,18 +1,26 @@
 """NVRTC compiles every instantiation, on any machine: for every architecture where that is fast.
 
 A file of many takes seconds for each: ``tests/campaigns``, and with it CI, goes through them all.
+So it is with reading the machine code: here that of one architecture, drawn for each file.
 """
 
 from __future__ import annotations
 
-import importlib
 import random
 
 import pytest
 
-from minialex.cuda import nvrtc, source
+from minialex.cuda import disassembly, nvrtc, source, toolkit
 from minialex.errors import MinialexError
-from tests.cuda.tools import KERNELS, assert_compiles, compiles
+from minialex.study import budgets
+from tests.cuda.tools import (
+    KERNELS,
+    ROOT,
+    UNREADABLE,
+    assert_compiles,
+    assert_within_budget,
+    compiles,
+)
 
 OWN = sorted(KERNELS.glob("*.cu"))
 FILES = [*source.kernel_files(), *OWN]
@@ -24,20 +32,23 @@ def test_the_architectures_are_known():
     assert set(nvrtc.architectures()) <= set(nvrtc.ARCHITECTURES)
 
 
-def architectures(file):
-    """Return all for a file of few instances, else the oldest and one drawn, else the oldest."""
-    every, instances = nvrtc.architectures(file), len(nvrtc.instances(file))
-    if instances <= 2:
-        return every
-    drawn = random.Random(file).choice(every[1:])
-    return [every[0], drawn] if instances <= 16 else every[:1]
+def architectures(file, version):
+    """Return the drawn one, and all for a file of few instances, else the oldest, else no other."""
+    every, instances = nvrtc.architectures(file, version), len(nvrtc.instances(file))
+    read = [name for name in budgets.architectures(file, version) if disassembly.is_readable(name)]
+    drawn = random.Random(file + version).choice(read)
+    return drawn, {drawn, *(every if instances <= 2 else every[: instances <= 16])}
 
 
 @compiles
+@pytest.mark.parametrize("version", nvrtc.versions())
 @pytest.mark.parametrize("file", source.kernel_files())
-def test_every_kernel_compiles(file):
-    for architecture in architectures(file):
-        assert_compiles(file, architecture)
+def test_every_kernel_compiles(file, version):
+    drawn, tried = architectures(file, version)
+    compiled = {name: assert_compiles(file, name, version) for name in tried}
+    if UNREADABLE or version not in budgets.read(ROOT):
+        pytest.skip(UNREADABLE or f"kernels/budgets has none of NVRTC {version}")
+    assert_within_budget(file, drawn, version, compiled[drawn])
 
 
 @compiles
@@ -96,11 +107,36 @@ def test_every_file_says_all_its_instances(file):
     assert nvrtc.instances(file)
 
 
-def test_without_cupy_it_says_what_to_install(monkeypatch):
-    def missing(name):
-        raise ImportError(f"No module named {name!r}")
+@compiles
+@pytest.mark.parametrize("version", nvrtc.versions())
+def test_each_version_compiles_by_its_own_headers(version):
+    # halves.cu includes cuda_fp16.h, which is another text for another version
+    code = nvrtc.compiled(KERNELS / "halves.cu", "sm_90", version=version)
+    assert [u.kernel for u in code.usage] == nvrtc.instances(KERNELS / "halves.cu")
+    assert code.cubin.startswith(b"\x7fELF")
+    assert set(code.symbols) == {u.kernel for u in code.usage}
+    assert all(symbol.encode() in code.cubin for symbol in code.symbols.values())
 
-    monkeypatch.setattr(importlib, "import_module", missing)
-    assert "pip install cupy-cuda12x nvidia-cuda-nvrtc-cu12" in nvrtc.why_missing()
-    with pytest.raises(MinialexError, match="compiling for a GPU needs CuPy and NVRTC"):
+
+@compiles
+def test_what_nvrtc_refuses_is_named():
+    with pytest.raises(MinialexError, match=r"nvrtcCompileProgram says NVRTC_ERROR_INVALID_OPTION"):
+        nvrtc.usage("relu.cu", "sm_ninety")
+    with pytest.raises(MinialexError, match=r"NVRTC 1\.0 is not at hand: there is \d"):
+        nvrtc.usage("relu.cu", "sm_80", version="1.0")
+
+
+def test_without_nvrtc_it_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(nvrtc, "_libraries", dict)
+    assert "pip install nvidia-cuda-nvrtc-cu12" in nvrtc.why_missing()
+    assert nvrtc.versions() == []
+    with pytest.raises(MinialexError, match="compiling for a GPU needs NVRTC"):
         nvrtc.usage("relu.cu", "sm_80")
+
+
+def test_a_library_that_does_not_load_is_passed_over(monkeypatch, tmp_path):
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "libnvrtc.so.12").write_text("no library")
+    monkeypatch.setattr(toolkit, "folders", lambda: [tmp_path])
+    assert toolkit.find("lib/libnvrtc.so.*")
+    assert nvrtc._libraries.__wrapped__() == {}

@@ -1,0 +1,237 @@
+"""Reads machine code: NVIDIA's disassembler writes it out, and its loops are found and counted.
+
+``nvdisasm`` (``pip install nvidia-cuda-nvdisasm``) needs no GPU. What its instructions mean: CUDA
+Binary Utilities, "Instruction Set Reference".
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from minialex.cuda import toolkit
+from minialex.errors import MinialexError
+
+_OLDEST = 75
+_SECTION = re.compile(r"^\t\.section\t\.text\.([^,\s]+)", re.MULTILINE)
+_LABEL = re.compile(r"^(\.L_\w+):")
+_INSTRUCTION = re.compile(
+    r"^\s+/\*[0-9a-f]{4,}\*/\s+(?P<predicate>@!?U?P\w+ )?\s*(?P<opcode>[A-Z][\w.]*)(?P<rest>[^;]*);"
+)
+_TARGET = re.compile(r"\.L_\w+")
+_JUMPS = ("BRA", "BRX", "BRXU", "JMP", "JMX", "JMXU")
+_INDIRECT = ("BRX", "BRXU", "JMX", "JMXU")
+_ENDS = ("EXIT", "RET", "KILL")
+_MULTIPLY_ADDS = ("FFMA", "DFMA", "HMMA")
+# where the width of an access matters to whoever tunes a kernel
+_MEMORY = ("LDG", "STG", "LDS", "STS")
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One instruction.
+
+    Attributes
+    ----------
+    opcode : str
+        With its modifiers: ``"LDG.E.128.CONSTANT"``.
+    targets : tuple of int
+        Where it may jump, as places in the list of instructions.
+    falls_through : bool
+        Whether the next instruction may follow it. A called subroutine returns.
+    """
+
+    opcode: str
+    targets: tuple[int, ...] = ()
+    falls_through: bool = True
+
+    @property
+    def kind(self) -> str:
+        """The opcode without modifiers; of vectors of 16 bytes, with ``.128``: ``"LDG.128"``.
+
+        A call that is a jump counts as one.
+        """
+        name, *modifiers = self.opcode.split(".")
+        if name == "CALL" and self.targets:
+            return "BRA"
+        return f"{name}.128" if name in _MEMORY and "128" in modifiers else name
+
+
+@dataclass(frozen=True)
+class Loop:
+    """One loop, without the loops within it.
+
+    Attributes
+    ----------
+    length : int
+        Instructions of one iteration, as if it took every branch.
+    kinds : Counter of str
+        How many of them there are of each kind.
+    """
+
+    length: int
+    kinds: Counter[str]
+
+
+def why_missing() -> str:
+    """Return why machine code cannot be read here; empty if it can."""
+    if _nvdisasm() is None:
+        return "reading machine code needs nvdisasm: pip install nvidia-cuda-nvdisasm"
+    return ""
+
+
+def is_readable(architecture: str) -> bool:
+    """Return whether the disassembler still knows `architecture`: version 13 has dropped sm_70."""
+    return int(architecture.strip("sm_a")) >= _OLDEST
+
+
+def disassemble(cubin: bytes) -> dict[str, list[Instruction]]:
+    """Return the instructions of every kernel in `cubin`, by its symbol.
+
+    Raises
+    ------
+    MinialexError
+        If there is no disassembler, or it refuses the code.
+    """
+    if why := why_missing():
+        raise MinialexError(why)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "kernels.cubin")
+        path.write_bytes(cubin)
+        done = subprocess.run(
+            [str(_nvdisasm()), "--print-code", str(path)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode:
+        said = done.stderr.strip().partition("\n")[0]
+        raise MinialexError(f"nvdisasm does not read this code: {said}")
+    return parse(done.stdout)
+
+
+def parse(text: str) -> dict[str, list[Instruction]]:
+    """Return the instructions in what ``nvdisasm --print-code`` has written, by symbol.
+
+    Raises
+    ------
+    MinialexError
+        If an indirect jump has no list of targets.
+    """
+    _, *parts = _SECTION.split(text)
+    return {
+        symbol: _instructions(body) for symbol, body in zip(parts[::2], parts[1::2], strict=True)
+    }
+
+
+def main_loop(code: Sequence[Instruction]) -> list[Loop]:
+    """Return the main loop of a kernel and the loops around it, from inside out.
+
+    Loops are the natural ones (Aho, Lam, Sethi, Ullman, Compilers, section 9.6.6): all that leads
+    to a jump backwards without passing its target. An instruction belongs to the innermost loop
+    around it. The main loop is that with most FFMA, DFMA and HMMA, and, of equal ones, the longest;
+    a kernel without loops has none.
+    """
+    bodies = _loops(code)
+    own = {
+        head: body.difference(*(bodies[h] for h in body if h != head and h in bodies))
+        for head, body in bodies.items()
+    }
+
+    def rank(head: int) -> tuple[int, int, int]:
+        multiply_adds = sum(code[i].kind in _MULTIPLY_ADDS for i in own[head])
+        return multiply_adds, len(own[head]), -head
+
+    if not bodies:
+        return []
+    main = max(bodies, key=rank)
+    around = sorted((h for h in bodies if main in bodies[h]), key=lambda h: len(bodies[h]))
+    return [Loop(len(own[head]), count(code[i] for i in own[head])) for head in around]
+
+
+def count(code: Iterable[Instruction]) -> Counter[str]:
+    """Return how many instructions there are of each kind."""
+    return Counter(instruction.kind for instruction in code)
+
+
+def _nvdisasm() -> Path | None:
+    found = toolkit.find("bin/nvdisasm")
+    elsewhere = shutil.which("nvdisasm")
+    return found[0] if found else Path(elsewhere) if elsewhere else None
+
+
+def _instructions(body: str) -> list[Instruction]:
+    labels: dict[str, int] = {}
+    found: list[re.Match[str]] = []
+    for line in body.splitlines():
+        if label := _LABEL.match(line):
+            labels[label[1]] = len(found)
+        elif instruction := _INSTRUCTION.match(line):
+            found.append(instruction)
+    return [_instruction(one, labels) for one in found]
+
+
+def _instruction(found: re.Match[str], labels: dict[str, int]) -> Instruction:
+    opcode, predicated = found["opcode"], found["predicate"] is not None
+    name = opcode.partition(".")[0]
+    # a call of a label is how some architectures leave a loop; subroutines have names
+    if name not in _JUMPS and not (name == "CALL" and _TARGET.search(found["rest"])):
+        return Instruction(opcode, (), predicated or name not in _ENDS)
+    targets = tuple(labels[label] for label in _TARGET.findall(found["rest"]))
+    if not targets:
+        raise MinialexError(f"nvdisasm names no target of {opcode}{found['rest'].rstrip()}")
+    # a branch with another operand in front of its target has a condition in it
+    conditional = predicated or (name not in _INDIRECT and "," in found["rest"])
+    return Instruction(opcode, targets, conditional)
+
+
+def _loops(code: Sequence[Instruction]) -> dict[int, set[int]]:
+    """Return the instructions of each loop by its first; those of one head are one loop."""
+    before: list[list[int]] = [[] for _ in code]
+    backward: list[tuple[int, int]] = []
+    for source, target, is_backward in _edges(code):
+        before[target].append(source)
+        if is_backward:
+            backward.append((source, target))
+    loops: dict[int, set[int]] = {}
+    for last, head in backward:
+        body = loops.setdefault(head, {head})
+        todo = [last]
+        while todo:
+            one = todo.pop()
+            if one not in body:
+                body.add(one)
+                todo.extend(before[one])
+    return loops
+
+
+def _edges(code: Sequence[Instruction]) -> Iterator[tuple[int, int, bool]]:
+    """Yield what may follow what, from the entry on, and whether that closes a loop.
+
+    It does where the search, which goes in depth, is still on its way from there.
+    """
+    entered, on_the_way = {0}, {0}
+    path = [(0, iter(_next(code, 0)))]
+    while path:
+        here, following = path[-1]
+        for target in following:
+            yield here, target, target in on_the_way
+            if target not in entered:
+                entered.add(target)
+                on_the_way.add(target)
+                path.append((target, iter(_next(code, target))))
+                break
+        else:
+            on_the_way.remove(here)
+            path.pop()
+
+
+def _next(code: Sequence[Instruction], place: int) -> tuple[int, ...]:
+    falls = (place + 1,) if code[place].falls_through and place + 1 < len(code) else ()
+    return (*falls, *code[place].targets)

@@ -1,0 +1,82 @@
+"""What is launched: every op and routine on every case, and AlexNet's training step at full size.
+
+Nothing is computed: a launch is written down and not run, so outputs stay as they were found.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from typing import NamedTuple
+from unittest import mock
+
+import numpy as np
+
+from minialex import arrays, cuda, models, ops, optim, using
+from minialex.autograd import OPS, ROUTINES, Tensor
+from minialex.check import suite
+from minialex.check.cases import CASES
+from minialex.cuda import emulator
+from minialex.study.tracing import kernels_of
+from tests import routine_cases
+
+
+class Launch(NamedTuple):
+    """A block of a kernel, as it was asked for."""
+
+    file: str
+    kernel: str
+    threads: int
+    dynamic_shared: int
+
+
+@functools.cache
+def launches() -> frozenset[Launch]:
+    """Return all of them, in float and double."""
+    found: set[Launch] = set()
+    implementations = {name: kernels_of(name) for name in CASES}
+
+    def write_down(source, signature, bound, grid, block, shared):
+        kernel = signature.expression(bound.binding)
+        found.add(Launch(source.file, kernel, block[0] * block[1] * block[2], shared))
+
+    with (
+        mock.patch.object(emulator, "launch", write_down),
+        cuda.emulated(),
+        np.errstate(all="ignore"),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        for dtype in np.float32, np.float64:
+            _launch_ops(implementations, np.dtype(dtype))
+        _launch_routines()
+        _launch_training_steps()
+    return frozenset(found)
+
+
+def _launch_ops(implementations, dtype):
+    for name, cases in CASES.items():
+        for one in implementations[name]:
+            pair = suite.Pair(OPS[name], one, one, dtype, arrays.CPU)
+            for case in cases:
+                y, saved = pair.run(pair.placed(case.draw(name)), case.params)
+                gy = np.zeros_like(y)
+                OPS[name].implementations[one].backward(gy, saved, **case.params)
+
+
+def _launch_routines():
+    for name in ROUTINES.keys() - OPS.keys():
+        for one in ROUTINES[name].implementations.keys() - {"array"}:
+            for case in routine_cases.CASES[name]:
+                for dtype in case.dtypes:
+                    routine_cases.results(name, one, case, dtype, arrays.CPU)
+
+
+def _launch_training_steps():
+    model = models.alexnet("alexnet", num_classes=1000, seed=1)
+    optimizer = optim.RMSprop(model.parameters(), lr=1e-3, momentum=0.9)
+    images, targets = Tensor(np.zeros((32, 3, 227, 227), np.float32)), np.zeros(32, np.int64)
+    for rungs in {}, {"conv2d": "tf32x3", "linear": "tf32x3"}:
+        with using(**rungs):
+            ops.cross_entropy(model(images), targets).backward()
+        optimizer.step()
