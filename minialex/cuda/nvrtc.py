@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from minialex.cuda import source
+from minialex.cuda.architectures import ARCHITECTURES
 from minialex.cuda.signature import signatures
 from minialex.errors import MinialexError
 
-ARCHITECTURES = ("sm_70", "sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_90a", "sm_100", "sm_120")
 # What CuPy compiles with, so that these figures are those of the kernels that will run.
 _OPTIONS = ("-std=c++17", "-ftz=true", "--device-as-default-execution-space")
 _ENTRY = re.compile(
