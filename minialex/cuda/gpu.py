@@ -40,7 +40,7 @@ def _function(cupy: Any, source: Source, signature: Signature, bound: Bound) -> 
     key = (source.digest, expression, bound.device.index)
     if key not in _functions:
         have = int(cupy.cuda.Device(bound.device.index).compute_capability)
-        _check_architecture(source, bound, have)
+        check_architecture(source, str(bound.device), have)
         names = together(source, signature, bound.binding)
         module = cupy.RawModule(code=source.text, options=OPTIONS, name_expressions=names)
         try:
@@ -55,10 +55,17 @@ def _function(cupy: Any, source: Source, signature: Signature, bound: Bound) -> 
     return _functions[key]
 
 
-def _check_architecture(source: Source, bound: Bound, have: int) -> None:
+def check_architecture(source: Source, device: str, have: int) -> None:
+    """Check that the kernels of a file run on `device`, whose compute capability is `have`.
+
+    Raises
+    ------
+    MinialexError
+        If the file says that they need a later one.
+    """
     if have < source.needs:
         raise MinialexError(
-            f"{source.file} needs a GPU of sm_{source.needs} or later, {bound.device} is "
+            f"{source.file} needs a GPU of sm_{source.needs} or later, {device} is "
             f"sm_{have}: use another implementation"
         )
 

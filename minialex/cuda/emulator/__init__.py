@@ -5,6 +5,7 @@
 
     with minialex.emulated("checked"):                 # find what a GPU does silently wrong
     with minialex.emulated("traced", thread=(3, 0, 0), kernel="conv2d_tiled"):
+    with minialex.emulated(architecture="sm_80"):      # as an A100 would, bit for bit
 
 The machine's C++ compiler compiles the same text that NVRTC would (`translate`, `compiler`), and
 a small runtime in C++ plays the GPU (``runtime/``, with ``include/`` as the device's headers).
@@ -19,7 +20,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from minialex import threads
+from minialex.cuda import gpu
 from minialex.cuda import source as sources
+from minialex.cuda.architectures import ARCHITECTURES, Architecture
 from minialex.cuda.arguments import Bound
 from minialex.cuda.emulator import compiler
 from minialex.cuda.emulator.errors import EmulationError
@@ -46,6 +49,7 @@ class Emulation:
     """
 
     mode: str
+    architecture: Architecture
     seed: int | None
     block: Triple
     thread: Triple
@@ -67,6 +71,7 @@ def emulation() -> Emulation | None:
 def emulated(
     mode: str = "fast",
     *,
+    architecture: str = "sm_90",
     seed: int | None = None,
     block: tuple[int, ...] = (0, 0, 0),
     thread: tuple[int, ...] = (0, 0, 0),
@@ -82,6 +87,9 @@ def emulated(
         memory is judged; accesses outside an array, races, reads of shared memory that nobody
         wrote, misaligned vectors and barriers that not all threads reach are errors.
         ``"traced"``: checked, and what one thread does is written down.
+    architecture : str
+        Which GPU to be: tensor cores add up as they do there, and what would not launch there is
+        refused. ``"sm_80"``, ``"sm_90"`` and the like: see ``minialex.cuda.architectures``.
     seed : int, optional
         Which shuffled order threads and blocks take their turns in; the natural one without.
     block, thread : tuple of int
@@ -101,16 +109,26 @@ def emulated(
     ValueError
         If a setting is none of these.
     MinialexError
-        If there is no C++ compiler.
+        If there is no C++ compiler; from a launch, if the architecture does not run the kernel.
     EmulationError
         From a launch, if the kernel does what it must not.
     """
     if mode not in MODES:
         raise ValueError(f"emulated: mode is {mode!r}: use one of {', '.join(MODES)}")
+    if architecture not in ARCHITECTURES:
+        raise ValueError(
+            f"emulated: architecture is {architecture!r}: use one of {', '.join(ARCHITECTURES)}"
+        )
     if seed is not None and not 0 <= seed < 2**63:
         raise ValueError(f"emulated: seed is {seed!r}: use a whole number from 0 to 2**63 - 1")
     settings = Emulation(
-        mode, seed, _triple("block", block), _triple("thread", thread), kernel, write
+        mode,
+        ARCHITECTURES[architecture],
+        seed,
+        _triple("block", block),
+        _triple("thread", thread),
+        kernel,
+        write,
     )
     # here, and not in every launch: what is missing is no fault of a kernel
     compiler.compiler()
@@ -137,7 +155,7 @@ def launch(
     Raises
     ------
     MinialexError
-        If no emulator is on.
+        If no emulator is on, or the architecture does not run the kernel.
     EmulationError
         If the kernel does not compile or does what it must not.
     """
@@ -147,6 +165,7 @@ def launch(
             f"{signature.name} is a CUDA kernel and its arrays are NumPy's: run it "
             "'with minialex.emulated():' (--emulate on the command line), or on a GPU"
         )
+    _check_launch(source, signature, settings.architecture, shared)
     chosen = settings.kernel in (None, signature.name)
     job = Job(
         source,
@@ -155,6 +174,7 @@ def launch(
         grid,
         block,
         shared,
+        settings.architecture,
         workers=threads.cores(),
         watched=chosen and settings.mode != "fast",
         seed=0 if settings.seed is None else settings.seed + 1,
@@ -164,6 +184,18 @@ def launch(
     for line in run(job):
         settings.lines.append(line)
         settings.write(line)
+
+
+def _check_launch(
+    source: Source, signature: Signature, architecture: Architecture, shared: int
+) -> None:
+    gpu.check_architecture(source, "the emulated GPU", architecture.capability)
+    if shared > architecture.shared_per_block:
+        raise MinialexError(
+            f"{signature.name} asks for {shared} bytes of dynamic shared memory, a block of the "
+            f"emulated GPU ({architecture.name}) has at most {architecture.shared_per_block}: "
+            "launch it with less, or emulate another architecture"
+        )
 
 
 def _triple(what: str, given: tuple[int, ...]) -> Triple:
