@@ -19,6 +19,7 @@ import pytest
 
 from minialex.arrays import CPU
 from minialex.cuda import gpu, source
+from minialex.cuda.architectures import ARCHITECTURES
 from minialex.cuda.arguments import Bound
 from minialex.cuda.emulator.machine import Job, run
 from minialex.cuda.plan import LaunchPlan
@@ -117,7 +118,9 @@ class Function:
         bound = Bound(self._binding, values, CPU)
         launch = self._source, self._signature, bound, grid, block, shared_mem
         plan = LaunchPlan.of(*launch, by_value=lambda number: number)
-        job = Job(plan, values, workers=1, watched=False, seed=0, traced=None)
+        job = Job(
+            plan, values, ARCHITECTURES["sm_90"], workers=1, watched=False, seed=0, traced=None
+        )
         self._gpu.launched.append(self._signature.name)
         QUEUE.launch(lambda: run(job))
 

@@ -1,6 +1,8 @@
 """What a block of threads may use on each GPU architecture that kernels are compiled for.
 
-Source: CUDA Programming Guide, "Compute Capabilities", the tables of technical specifications.
+Sources: CUDA Programming Guide, "Compute Capabilities", the tables of technical specifications; of
+tensor cores, Khattak and Mikaitis, "Accurate Models of NVIDIA Tensor Cores" (2025, arXiv
+2512.07004), whose models of A100, A2, A30, Ada, H100, H200, B200 and RTX PRO 6000 these are.
 """
 
 from __future__ import annotations
@@ -10,6 +12,30 @@ from dataclasses import dataclass
 KIB = 1024
 STATIC_SHARED = 48 * KIB
 """Bytes of shared memory that a block may declare; more must be dynamic, and be asked for."""
+
+
+@dataclass(frozen=True)
+class TensorCores:
+    """How tensor cores add up, which is not as IEEE 754 has it: see ``emu/tensor_core.h``.
+
+    Attributes
+    ----------
+    group_bytes : int
+        Bytes of each operand whose products are added in one go: 16 are 4 products of TF32
+        numbers, 8 of 16-bit ones.
+    extra_bits : int
+        How many bits beyond float's 23 are kept of each term.
+    least_exponent : int
+        Terms are aligned to no smaller exponent than this.
+    """
+
+    group_bytes: int
+    extra_bits: int
+    least_exponent: int
+
+
+_AMPERE = TensorCores(group_bytes=16, extra_bits=1, least_exponent=-132)
+_HOPPER = TensorCores(group_bytes=32, extra_bits=2, least_exponent=-133)
 
 
 @dataclass(frozen=True)
@@ -24,13 +50,21 @@ class Architecture:
         Bytes of shared memory that a block may have, static and dynamic together.
     threads_per_block, registers_per_thread, registers_per_block : int
         The same on all of them so far. Registers have 32 bits.
+    tensor_cores : TensorCores, optional
+        None where they do not know the instructions of ``kernels/mma.cuh``.
     """
 
     name: str
     shared_per_block: int
+    tensor_cores: TensorCores | None = None
     threads_per_block: int = 1024
     registers_per_thread: int = 255
     registers_per_block: int = 64 * KIB
+
+    @property
+    def capability(self) -> int:
+        """The compute capability as one number: 90."""
+        return int(self.name.strip("sm_a"))
 
 
 ARCHITECTURES = {
@@ -38,13 +72,13 @@ ARCHITECTURES = {
     for architecture in (
         Architecture("sm_70", 96 * KIB),
         Architecture("sm_75", 64 * KIB),
-        Architecture("sm_80", 163 * KIB),
-        Architecture("sm_86", 99 * KIB),
-        Architecture("sm_89", 99 * KIB),
-        Architecture("sm_90", 227 * KIB),
-        Architecture("sm_90a", 227 * KIB),
-        Architecture("sm_100", 227 * KIB),
-        Architecture("sm_120", 99 * KIB),
+        Architecture("sm_80", 163 * KIB, _AMPERE),
+        Architecture("sm_86", 99 * KIB, _AMPERE),
+        Architecture("sm_89", 99 * KIB, _AMPERE),
+        Architecture("sm_90", 227 * KIB, _HOPPER),
+        Architecture("sm_90a", 227 * KIB, _HOPPER),
+        Architecture("sm_100", 227 * KIB, _HOPPER),
+        Architecture("sm_120", 99 * KIB, _HOPPER),
     )
 }
 """By name, the oldest first."""

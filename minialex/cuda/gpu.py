@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from minialex.arrays import Device
 from minialex.cuda.plan import LaunchPlan
 from minialex.cuda.signature import Signature, signatures
 from minialex.cuda.source import Source, complaints
@@ -59,7 +58,7 @@ def _compile(plan: LaunchPlan) -> None:
     cupy = importlib.import_module("cupy")
     source, device = plan.source, plan.device
     have = int(cupy.cuda.Device(device.index).compute_capability)
-    _check_architecture(source, device, have)
+    check_architecture(source, str(device), have)
     names = together(source, plan.signature, plan.binding)
     module = cupy.RawModule(code=source.text, options=OPTIONS, name_expressions=names)
     try:
@@ -73,7 +72,14 @@ def _compile(plan: LaunchPlan) -> None:
         ) from None
 
 
-def _check_architecture(source: Source, device: Device, have: int) -> None:
+def check_architecture(source: Source, device: str, have: int) -> None:
+    """Check that the kernels of a file run on `device`, whose compute capability is `have`.
+
+    Raises
+    ------
+    MinialexError
+        If the file says that they need a later one.
+    """
     if have < source.needs:
         raise MinialexError(
             f"{source.file} needs a GPU of sm_{source.needs} or later, {device} is "

@@ -99,8 +99,8 @@ def architectures(file: str | Path | None = None, version: str | None = None) ->
     least = 0 if file is None else source.read(file).needs
     return [
         name
-        for name in ARCHITECTURES
-        if name.rstrip("a") in known and int(name.strip("sm_a")) >= least
+        for name, architecture in ARCHITECTURES.items()
+        if name.rstrip("a") in known and architecture.capability >= least
     ]
 
 

@@ -5,6 +5,7 @@
 
     with minialex.emulated("checked"):                 # find what a GPU does silently wrong
     with minialex.emulated("traced", thread=(3, 0, 0), kernel="conv2d_tiled"):
+    with minialex.emulated(architecture="sm_80"):      # as an A100 would, bit for bit
 
 The machine's C++ compiler compiles the same text that NVRTC would (`translate`, `compiler`), and
 a small runtime in C++ plays the GPU (``runtime/``, with ``include/`` as the device's headers).
@@ -22,7 +23,9 @@ from typing import Any
 import numpy as np
 
 from minialex import threads
+from minialex.cuda import gpu
 from minialex.cuda import source as sources
+from minialex.cuda.architectures import ARCHITECTURES, Architecture
 from minialex.cuda.emulator import compiler
 from minialex.cuda.emulator.errors import EmulationError
 from minialex.cuda.emulator.machine import Job, run
@@ -47,6 +50,7 @@ class Emulation:
     """
 
     mode: str
+    architecture: Architecture
     seed: int | None
     block: Triple
     thread: Triple
@@ -68,6 +72,7 @@ def emulation() -> Emulation | None:
 def emulated(
     mode: str = "fast",
     *,
+    architecture: str = "sm_90",
     seed: int | None = None,
     block: tuple[int, ...] = (0, 0, 0),
     thread: tuple[int, ...] = (0, 0, 0),
@@ -83,6 +88,9 @@ def emulated(
         memory is judged; accesses outside an array, races, reads of shared memory that nobody
         wrote, misaligned vectors and barriers that not all threads reach are errors.
         ``"traced"``: checked, and what one thread does is written down.
+    architecture : str
+        Which GPU to be: tensor cores add up as they do there, and what would not launch there is
+        refused. ``"sm_80"``, ``"sm_90"`` and the like: see ``minialex.cuda.architectures``.
     seed : int, optional
         Which shuffled order threads and blocks take their turns in; the natural one without.
     block, thread : tuple of int
@@ -102,16 +110,26 @@ def emulated(
     ValueError
         If a setting is none of these.
     MinialexError
-        If there is no C++ compiler.
+        If there is no C++ compiler; from a launch, if the architecture does not run the kernel.
     EmulationError
         From a launch, if the kernel does what it must not.
     """
     if mode not in MODES:
         raise ValueError(f"emulated: mode is {mode!r}: use one of {', '.join(MODES)}")
+    if architecture not in ARCHITECTURES:
+        raise ValueError(
+            f"emulated: architecture is {architecture!r}: use one of {', '.join(ARCHITECTURES)}"
+        )
     if seed is not None and not 0 <= seed < 2**63:
         raise ValueError(f"emulated: seed is {seed!r}: use a whole number from 0 to 2**63 - 1")
     settings = Emulation(
-        mode, seed, _triple("block", block), _triple("thread", thread), kernel, write
+        mode,
+        ARCHITECTURES[architecture],
+        seed,
+        _triple("block", block),
+        _triple("thread", thread),
+        kernel,
+        write,
     )
     # here, and not in every launch: what is missing is no fault of a kernel
     compiler.compiler()
@@ -136,7 +154,7 @@ def launch(plan: LaunchPlan, values: tuple[Any, ...]) -> None:
     Raises
     ------
     MinialexError
-        If no emulator is on.
+        If no emulator is on, or the architecture does not run the kernel.
     EmulationError
         If the kernel does not compile or does what it must not.
     """
@@ -146,10 +164,12 @@ def launch(plan: LaunchPlan, values: tuple[Any, ...]) -> None:
             f"{plan.signature.name} is a CUDA kernel and its arrays are NumPy's: run it "
             "'with minialex.emulated():' (--emulate on the command line), or on a GPU"
         )
+    _check_launch(plan, settings.architecture)
     chosen = settings.kernel in (None, plan.signature.name)
     job = Job(
         plan,
         values,
+        settings.architecture,
         workers=threads.cores(),
         watched=chosen and settings.mode != "fast",
         seed=0 if settings.seed is None else settings.seed + 1,
@@ -159,6 +179,16 @@ def launch(plan: LaunchPlan, values: tuple[Any, ...]) -> None:
     for line in run(job):
         settings.lines.append(line)
         settings.write(line)
+
+
+def _check_launch(plan: LaunchPlan, architecture: Architecture) -> None:
+    gpu.check_architecture(plan.source, "the emulated GPU", architecture.capability)
+    if plan.shared > architecture.shared_per_block:
+        raise MinialexError(
+            f"{plan.signature.name} asks for {plan.shared} bytes of dynamic shared memory, a block of the "
+            f"emulated GPU ({architecture.name}) has at most {architecture.shared_per_block}: "
+            "launch it with less, or emulate another architecture"
+        )
 
 
 def _triple(what: str, given: tuple[int, ...]) -> Triple:

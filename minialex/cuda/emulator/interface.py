@@ -89,6 +89,16 @@ class Event(c.Structure):
     )
 
 
+class TensorCores(c.Structure):
+    """How tensor cores add up."""
+
+    _fields_ = (
+        ("group_bytes", c.c_int),
+        ("extra_bits", c.c_int),
+        ("least_exponent", c.c_int),
+    )
+
+
 class Launch(c.Structure):
     """All that the runtime is told of a launch, and all that it answers."""
 
@@ -98,6 +108,8 @@ class Launch(c.Structure):
         ("grid", c.c_uint * 3),
         ("block", c.c_uint * 3),
         ("shared", c.c_uint64),
+        ("shared_limit", c.c_uint64),
+        ("tensor_cores", TensorCores),
         ("workers", c.c_int),
         ("watched", c.c_int),
         ("seed", c.c_uint64),

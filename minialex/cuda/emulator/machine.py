@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 
 from minialex.arrays import Array, address_of
 from minialex.cuda import gpu
+from minialex.cuda.architectures import Architecture
 from minialex.cuda.emulator import compiler, interface
 from minialex.cuda.emulator.lines import Lines
 from minialex.cuda.emulator.memory import Copies
@@ -38,6 +40,7 @@ class Job:
 
     plan: LaunchPlan
     values: tuple[Any, ...]
+    architecture: Architecture
     workers: int
     watched: bool
     seed: int
@@ -113,6 +116,10 @@ def _launch(job: Job, module: Module, addresses: Sequence[int]) -> tuple[interfa
     launch.entry = module.entry
     launch.args = ctypes.cast(pointers, ctypes.POINTER(ctypes.c_void_p))
     launch.grid, launch.block, launch.shared = job.plan.grid, job.plan.block, job.plan.shared
+    launch.shared_limit = job.architecture.shared_per_block
+    cores = job.architecture.tensor_cores
+    if cores is not None:
+        launch.tensor_cores = interface.TensorCores(*dataclasses.astuple(cores))
     launch.workers, launch.watched, launch.seed = job.workers, int(job.watched), job.seed
     return launch, [slots, pointers]
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from minialex.cuda.architectures import STATIC_SHARED
 from minialex.cuda.emulator import interface as i
 from minialex.cuda.emulator.errors import EmulationError
 from minialex.cuda.emulator.lines import Lines
@@ -129,6 +130,11 @@ def _headline(fault: i.Fault, array: Named | None, index: int, lines: Lines) -> 
         case i.LANE_NOT_IN_MASK:
             return f"{what} reads from a lane that is not in the mask"
         case i.TOO_MUCH_SHARED:
+            if fault.bytes < STATIC_SHARED:
+                return (
+                    f"__shared__ {what} does not fit: the dynamic shared memory leaves "
+                    f"{fault.bytes} bytes for what a block declares"
+                )
             return (
                 f"__shared__ {what} does not fit: a block may declare 48 KiB, more must be dynamic"
             )

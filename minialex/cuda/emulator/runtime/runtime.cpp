@@ -56,8 +56,8 @@ int emu_barrier(int predicate, int fold, const char* file, int line) {
                                         "__syncthreads_or"};
     return worker->barrier(predicate, fold, {names[fold], file, line});
 }
-const emu::Lanes* emu_meet(unsigned mask, const void* value, size_t bytes, const char* what,
-                           const char* file, int line) {
+emu::Lanes* emu_meet(unsigned mask, const void* value, size_t bytes, const char* what,
+                     const char* file, int line) {
     return worker->meet(mask, value, bytes, {what, file, line});
 }
 void emu_warp_barrier(unsigned mask, const char* file, int line) {
@@ -65,6 +65,7 @@ void emu_warp_barrier(unsigned mask, const char* file, int line) {
 }
 void emu_fence() { worker->fence(); }
 int emu_lane() { return worker->lane(); }
+const emu::TensorCores* emu_tensor_cores() { return worker->tensor_cores(); }
 void* emu_find_shared(const void* key) { return worker->find_shared(key); }
 void* emu_new_shared(const void* key, const char* name, size_t bytes, size_t align,
                      emu::Elements elements) {

@@ -15,8 +15,10 @@ constexpr unsigned char POISON = 0xff;  // NaN as float, double, half and bfloat
 class SharedMemory {
   public:
     // `zone` bytes are left free on both sides of each array, so that a step past its end is seen.
-    SharedMemory(size_t dynamic_bytes, size_t zone)
-        : zone_(zone), dynamic_(dynamic_bytes + 2 * zone + 256) {
+    SharedMemory(size_t dynamic_bytes, size_t limit, size_t zone)
+        : zone_(zone),
+          static_limit_(std::min(STATIC_LIMIT, limit - dynamic_bytes)),
+          dynamic_(dynamic_bytes + 2 * zone + 256) {
         dynamic_place_ = align(dynamic_.data() + zone, 128);
         dynamic_bytes_ = dynamic_bytes;
     }
@@ -39,7 +41,7 @@ class SharedMemory {
             // An odd multiple of its own alignment, so that a wider access than that is seen.
             place = align(place + zone_, 2 * alignment) + alignment;
         }
-        if (used_ > STATIC_LIMIT || place + bytes + zone_ > static_.data() + static_.size())
+        if (used_ > static_limit_ || place + bytes + zone_ > static_.data() + static_.size())
             return nullptr;
         memset(place, POISON, bytes);
         arrays_.push_back({key, place, bytes});
@@ -47,6 +49,8 @@ class SharedMemory {
     }
     char* dynamic() const { return dynamic_place_; }
     size_t dynamic_bytes() const { return dynamic_bytes_; }
+    // What arrays of a fixed size may take: no more than dynamic memory leaves of a block's share.
+    size_t static_limit() const { return static_limit_; }
 
   private:
     struct Array {
@@ -60,7 +64,7 @@ class SharedMemory {
                                        alignment * alignment);
     }
 
-    size_t zone_, used_ = 0, dynamic_bytes_ = 0;
+    size_t zone_, static_limit_, used_ = 0, dynamic_bytes_ = 0;
     std::vector<Array> arrays_;
     std::vector<char> static_, dynamic_;
     char* dynamic_place_;

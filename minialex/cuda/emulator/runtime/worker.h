@@ -69,12 +69,13 @@ class Worker {
     // Asked by the kernel, from the fibre of the current thread.
     bool next_thread();
     int barrier(int predicate, int fold, const Call& call);
-    const Lanes* meet(unsigned mask, const void* value, size_t bytes, const Call& call) {
+    Lanes* meet(unsigned mask, const void* value, size_t bytes, const Call& call) {
         return arrive(mask, value, bytes, call).lanes;
     }
     void warp_barrier(unsigned mask, const Call& call);
     void fence() { current_->fenced = true; }
     int lane() const { return current_->lane(); }
+    const TensorCores* tensor_cores() const { return &launch_.tensor_cores; }
     void* find_shared(const void* key) const { return shared_.find(key); }
     void* new_shared(const void* key, const char* name, size_t bytes, size_t align,
                      Elements elements);
@@ -89,7 +90,7 @@ class Worker {
 
   private:
     struct Arrival {
-        const Lanes* lanes;
+        Lanes* lanes;
         bool last;
     };
     Arrival arrive(unsigned mask, const void* value, size_t bytes, const Call& call);
@@ -136,7 +137,7 @@ inline Worker::Worker(Run& run, std::unique_ptr<Fibres> fibres, Checker* checker
       fibres_(std::move(fibres)),
       checker_(checker),
       recorder_(recorder),
-      shared_(launch_.shared, checker ? 256 : 0),
+      shared_(launch_.shared, launch_.shared_limit, checker ? 256 : 0),
       count_(int(launch_.block[0] * launch_.block[1] * launch_.block[2])),
       warps_((count_ + WARP - 1) / WARP),
       threads_(size_t(count_)),
@@ -299,6 +300,7 @@ inline Worker::Arrival Worker::arrive(unsigned mask, const void* value, size_t b
     }
     meeting.call = call;
     Lanes& lanes = meeting.lanes[meeting.number & 1];
+    lanes.settled = false;
     if (bytes) memcpy(lanes.value[me.lane()], value, bytes);
     meeting.arrived |= 1u << me.lane();
     if (meeting.arrived != mask) {
@@ -323,7 +325,11 @@ inline void Worker::warp_barrier(unsigned mask, const Call& call) {
 inline void* Worker::new_shared(const void* key, const char* name, size_t bytes, size_t align,
                                 Elements elements) {
     char* place = shared_.add(key, bytes, align);
-    if (!place) fail(TOO_MUCH_SHARED, {name, nullptr, 0});
+    if (!place) {
+        Fault fault{};
+        fault.bytes = int(shared_.static_limit());
+        fail(TOO_MUCH_SHARED, {name, nullptr, 0}, &fault);
+    }
     if (checker_) checker_->add_shared(name, place, bytes, elements);
     return place;
 }

@@ -12,9 +12,11 @@ struct Position {
     uint3 thread, block, block_size, grid_size;
 };
 
-// What the lanes of a warp brought to a warp primitive.
+// What the lanes of a warp brought to a warp primitive, and whether one of them has since put in its
+// place what they came for.
 struct Lanes {
-    alignas(16) char value[32][32];
+    alignas(16) char value[32][48];
+    bool settled;
 };
 
 enum Fold { FOLD_NONE, FOLD_COUNT, FOLD_AND, FOLD_OR };
@@ -87,11 +89,20 @@ struct Event {
 };
 enum EventKind { EVENT_BARRIER = 3, EVENT_WARP = 4, EVENT_END = 5 };
 
+// How tensor cores add up: tensor_core.h says what each number is.
+struct TensorCores {
+    int group_bytes;  // 0: there are none
+    int extra_bits;
+    int least_exponent;
+};
+
 struct Launch {
     void (*entry)(void**);
     void** args;
     unsigned grid[3], block[3];
     uint64_t shared;
+    uint64_t shared_limit;  // static and dynamic together
+    TensorCores tensor_cores;
     int workers;
     int watched;
     uint64_t seed;  // 0: threads and blocks in their natural order
@@ -113,11 +124,12 @@ extern __thread __attribute__((tls_model("initial-exec"))) emu::Position emu_pos
 // Called when a thread of the kernel has returned: moves on to the next, or returns 0.
 int emu_next_thread();
 int emu_barrier(int predicate, int fold, const char* file, int line);
-const emu::Lanes* emu_meet(unsigned mask, const void* value, size_t bytes, const char* what,
-                           const char* file, int line);
+emu::Lanes* emu_meet(unsigned mask, const void* value, size_t bytes, const char* what,
+                     const char* file, int line);
 void emu_warp_barrier(unsigned mask, const char* file, int line);
 void emu_fence();
 int emu_lane();
+const emu::TensorCores* emu_tensor_cores();
 void* emu_find_shared(const void* key);
 void* emu_new_shared(const void* key, const char* name, size_t bytes, size_t align,
                      emu::Elements elements);

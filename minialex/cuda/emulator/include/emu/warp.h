@@ -17,7 +17,7 @@ template <class T> EMU_QUIET T value_of(const Lanes* lanes, int lane) {
 }
 
 template <class T>
-EMU_QUIET const Lanes* meet(unsigned mask, const T& value, const char* what, EMU_SITE) {
+EMU_QUIET Lanes* meet(unsigned mask, const T& value, const char* what, EMU_SITE) {
     static_assert(sizeof(T) <= sizeof Lanes().value[0], "too much for one warp primitive");
     return emu_meet(mask, &value, sizeof value, what, emu_file, emu_line);
 }
