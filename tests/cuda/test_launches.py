@@ -19,8 +19,8 @@ def launched(monkeypatch):
     """Return a counter of launches, by kernel, that replaces them."""
     counter = Counter()
 
-    def count(text, signature, bound, grid, block, shared):
-        counter[signature.name] += 1
+    def count(plan, values):
+        counter[plan.signature.name] += 1
 
     monkeypatch.setattr(emulator, "launch", count)
     monkeypatch.setattr(layers, "he_normal", lambda shape, *_, **__: np.zeros(shape, np.float32))
