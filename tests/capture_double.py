@@ -75,6 +75,9 @@ class Stream:
         if QUEUE.captured is not None and self is self._gpu.capturing:
             raise RuntimeError("a dependency created on uncaptured work in another stream")
 
+    def is_capturing(self) -> bool:
+        return self is self._gpu.capturing
+
     def begin_capture(self) -> None:
         if self.ptr == 0:
             raise RuntimeError("cannot capture on the default (legacy) stream")

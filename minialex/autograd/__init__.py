@@ -4,7 +4,17 @@ A computation is recorded while it runs: calling an `Op` on Tensors leaves a `No
 and `Tensor.backward` walks back over the nodes.
 """
 
-from minialex.autograd.choice import ROUTINES, Routine, choose, chosen, using
+from minialex.autograd.choice import (
+    FP32,
+    PRECISIONS,
+    ROUTINES,
+    Routine,
+    check_precision,
+    choose,
+    chosen,
+    precision,
+    using,
+)
 from minialex.autograd.graph import Gradients, Pending, no_grad
 from minialex.autograd.op import (
     OPS,
@@ -13,14 +23,16 @@ from minialex.autograd.op import (
     Implementation,
     Op,
     Shapes,
-    common_device,
+    common_place,
     record_calls,
 )
 from minialex.autograd.tensor import FUNCTIONS, Tensor, as_tensor, as_tensors
 
 __all__ = [
+    "FP32",
     "FUNCTIONS",
     "OPS",
+    "PRECISIONS",
     "ROUTINES",
     "Call",
     "Cost",
@@ -33,10 +45,12 @@ __all__ = [
     "Tensor",
     "as_tensor",
     "as_tensors",
+    "check_precision",
     "choose",
     "chosen",
-    "common_device",
+    "common_place",
     "no_grad",
+    "precision",
     "record_calls",
     "using",
 ]

@@ -9,10 +9,24 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from minialex import cuda
 from minialex.arrays import Device
+from minialex.errors import MinialexError
 
 ARRAY = "array"
+
+FP32, TF32 = "fp32", "tf32"
+PRECISIONS = FP32, TF32
+"""How accurate products of float32 arrays are.
+
+``fp32`` is as accurate as multiplying and adding in float32 is, or more; ``tf32`` rounds what is
+multiplied to 10 bits of fraction (a relative error of up to 2^-11 each), and adds in float32.
+"""
+
+TENSOR_CORES = 80
+"""The first compute capability, times ten, with tensor cores that know TF32."""
 
 ROUTINES: dict[str, Routine] = {}
 """Everything that has implementations to choose from, by name: every op, and more."""
@@ -34,15 +48,20 @@ class Routine:
         By convention an only one is named ``"kernel"``.
     cpu : str
         Which of them runs elsewhere.
+    tensor_cores : dict
+        Which of them multiplies float32 arrays on tensor cores, by precision.
     """
 
     name: str
     implementations: Mapping[str, Any]
     kernel: str = field(default=ARRAY, kw_only=True)
     cpu: str = field(default=ARRAY, kw_only=True)
+    tensor_cores: Mapping[str, str] = field(default_factory=dict, kw_only=True)
 
     def __post_init__(self) -> None:
-        for name in (ARRAY, self.kernel, self.cpu):
+        if self.name == "precision":
+            raise ValueError("an op cannot be named 'precision', which `using` has for itself")
+        for name in (ARRAY, self.kernel, self.cpu, *self.tensor_cores.values()):
             if name not in self.implementations:
                 raise ValueError(f"op {self.name!r} has no implementation named {name!r}")
         ROUTINES[self.name] = self
@@ -50,43 +69,101 @@ class Routine:
 
 _switch: ContextVar[Mapping[str, str]] = ContextVar("switch", default=MappingProxyType({}))
 _EVERYTHING = "*"
+_PRECISION = "precision"
 
 
-def choose(routine: Routine, device: Device) -> Any:
-    """Return the implementation that runs on arrays of `device`."""
-    return routine.implementations[chosen(routine, device)]
+def precision() -> str:
+    """Return the precision that is chosen: one of `PRECISIONS`."""
+    return _switch.get().get(_PRECISION, FP32)
 
 
-def chosen(routine: Routine, device: Device) -> str:
-    """Return the name of the implementation that runs on arrays of `device`.
+def choose(routine: Routine, device: Device, dtype: Any = np.float32) -> Any:
+    """Return the implementation that runs on arrays of `device` and `dtype`."""
+    return routine.implementations[chosen(routine, device, dtype)]
 
-    It is the one that `using` names; else the routine's `kernel` where kernels run, and its `cpu`
-    elsewhere.
+
+def chosen(routine: Routine, device: Device, dtype: Any = np.float32) -> str:
+    """Return the name of the implementation that runs on arrays of `device` and `dtype`.
+
+    It is the one that `using` names. Where nobody names one it is the routine's `cpu` where no
+    kernels run; on a GPU with tensor cores, for float32, that of `tensor_cores` for the precision;
+    and its `kernel` elsewhere. The emulator has tensor cores as well, but is slower on them than
+    without: there `fp32` is the `kernel`.
+
+    Raises
+    ------
+    MinialexError
+        If the precision is that of tensor cores, and there are none.
     """
     switch = _switch.get()
     name = switch.get(routine.name, switch.get(_EVERYTHING, ""))
     if name in routine.implementations:
         return name
-    return routine.cpu if cuda.why_not(device) else routine.kernel
+    wanted = switch.get(_PRECISION, FP32)
+    if wanted != FP32 and routine.tensor_cores:
+        check_precision(wanted, device)
+    if cuda.why_not(device):
+        return routine.cpu
+    fast = device.kind == "cuda" and cuda.capability(device) >= TENSOR_CORES
+    if wanted in routine.tensor_cores and dtype == np.float32 and (fast or wanted != FP32):
+        return routine.tensor_cores[wanted]
+    return routine.kernel
+
+
+def check_precision(precision: str, device: Device) -> None:
+    """Check that products of float32 arrays of `device` can be computed in `precision`.
+
+    Raises
+    ------
+    MinialexError
+        If it has no tensor cores for that.
+    """
+    if precision == FP32:
+        return
+    if cuda.why_not(device):
+        what = f"{device} has none"
+    elif cuda.capability(device) < TENSOR_CORES:
+        what = f"{device} is sm_{cuda.capability(device)}"
+    else:
+        return
+    raise MinialexError(
+        f"precision {precision} needs tensor cores of sm_{TENSOR_CORES} or later, and {what}: use "
+        f"precision {FP32}"
+    )
 
 
 @contextlib.contextmanager
-def using(implementation: str | None = None, /, **by_name: str) -> Iterator[None]:
+def using(
+    implementation: str | None = None, /, *, precision: str | None = None, **by_name: str
+) -> Iterator[None]:
     """Choose implementations: ``using("array")`` for all ops, ``using(conv2d="array")`` for one.
 
     A name given for all ops applies to those that have an implementation of that name. Optimizers
     and image preparation are chosen among likewise: ``using(rmsprop="array")``.
 
+    Parameters
+    ----------
+    implementation : str, optional
+        The name of the idea, for all ops.
+    precision : "fp32" or "tf32", optional
+        Choose by how accurate products are, wherever nobody names an implementation.
+    by_name : str
+        The name of an implementation, by op.
+
     Raises
     ------
     ValueError
-        If there is no such op, or no such implementation of it.
+        If there is no such op, no such implementation of it, or no such precision.
     """
     chosen = dict(_switch.get())
     if implementation is not None:
         every = sorted({name for one in ROUTINES.values() for name in one.implementations})
         _check("implementation", implementation, every)
-        chosen = {_EVERYTHING: implementation}
+        kept = {_PRECISION: chosen[_PRECISION]} if _PRECISION in chosen else {}
+        chosen = {_EVERYTHING: implementation, **kept}
+    if precision is not None:
+        _check("precision", precision, list(PRECISIONS))
+        chosen[_PRECISION] = precision
     for name, wanted in by_name.items():
         _check("op", name, sorted(ROUTINES))
         _check(f"implementation of {name}", wanted, sorted(ROUTINES[name].implementations))

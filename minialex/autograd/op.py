@@ -93,7 +93,8 @@ class Op(Routine):
         """Run the op on Tensors, arrays or None and, where a gradient is wanted, record it."""
         tensors = tuple(None if x is None else as_tensor(x) for x in inputs)
         data = tuple(None if t is None else t.data for t in tensors)
-        implementation: Implementation = choose(self, common_device(self.name, data))
+        device, dtype = common_place(self.name, data)
+        implementation: Implementation = choose(self, device, dtype)
         edges = tuple(_edge(t) for t in tensors)
         keep = grad_enabled() and any(edge is not None for edge in edges)
         extras = {"keep": keep} if "keep" in implementation.takes else {}
@@ -120,8 +121,8 @@ def _edge(t: Tensor | None) -> Edge:
     return None if t is None or not t.requires_grad else t.node or t
 
 
-def common_device(name: str, data: Gradients) -> Device:
-    """Return the device of the arrays that `name` takes.
+def common_place(name: str, data: Gradients) -> tuple[Device, Any]:
+    """Return the device of the arrays that `name` takes, and their floating-point type, if any.
 
     Raises
     ------
@@ -139,7 +140,7 @@ def common_device(name: str, data: Gradients) -> Device:
     if len(dtypes) > 1:
         kinds = ", ".join(sorted(map(str, dtypes)))
         raise TypeError(f"{name}: inputs of different types ({kinds}); convert with .astype()")
-    return devices.pop()
+    return devices.pop(), next(iter(dtypes), None)
 
 
 @dataclass(frozen=True)

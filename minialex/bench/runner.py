@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from minialex.arrays import CPU, on_device
+from minialex.autograd import precision
 from minialex.bench import ceilings, fresh, machine, pinning
 from minialex.bench.case import ARRAY, IMPLEMENTATION, Bench, Case, Contender, Trial
 from minialex.bench.clock import Clock, clock_for, interleaved
@@ -97,7 +98,12 @@ def _blank(plan: Plan, bench: Bench, absent: dict[str, str], count: int) -> Reco
         commit=machine.commit(),
         date=machine.now(),
         device=str(bench.device),
-        settings={"sweeps": plan.sweeps, "rounds": plan.rounds, "left_out": []},
+        settings={
+            "sweeps": plan.sweeps,
+            "rounds": plan.rounds,
+            "left_out": [],
+            "precision": precision(),
+        },
         rows=[
             Row(c.op, c.what, c.batch, list(c.labels), list(c.parts), c.count, c.images, {})
             for c in plan.cases

@@ -12,7 +12,7 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from minialex.arrays import device as device_named
-from minialex.autograd import OPS, ROUTINES
+from minialex.autograd import OPS, ROUTINES, check_precision, using
 from minialex.bench import Bench, Record, compare, measure, read, write
 from minialex.bench.choice import KINDS, default_peers, plan
 from minialex.bench.compare import LEAST, SIGMAS, Change
@@ -22,6 +22,7 @@ from minialex.bench.pictures import draw
 from minialex.bench.record import FILE
 from minialex.bench.runner import Progress as Report
 from minialex.bench.tables import TABLES, Table, duration, refusals, table_of
+from minialex.cli.emulation import precision_option
 from minialex.cli.options import console, device_option, messages, table
 from minialex.errors import MinialexError
 from minialex.models import VARIANTS
@@ -63,6 +64,7 @@ from minialex.models import VARIANTS
     type=click.Choice([*PEERS, "none"]),
     help="Whom to compare with, where installed. Again for more.  [all; no P2, P3 with --quick]",
 )
+@precision_option()
 @device_option
 @click.option("--threads", type=click.IntRange(min=1), help="CPU cores to use.  [all]")
 @click.option("--quick", is_flag=True, help="Fewer repetitions, smaller batch: for a first look.")
@@ -87,6 +89,7 @@ def bench(
     networks: tuple[str, ...],
     batches: tuple[int, ...],
     peers: tuple[str, ...],
+    precision: str,
     device: str,
     threads: int | None,
     quick: bool,
@@ -118,7 +121,8 @@ def bench(
     out = out or Path("runs") / f"bench-{datetime.now():%Y%m%d-%H%M%S}"
     if (out / FILE).exists():
         raise MinialexError(f"{out / FILE} is there already: choose another --out, or remove it")
-    with _progress() as report:
+    check_precision(precision, place.device)
+    with _progress() as report, using(precision=precision):
         record = measure(to_do, place, report, keep=lambda record: write(record, out / FILE))
     write(record, out / FILE)
     _show(record, draw(record, out), out)

@@ -1,4 +1,4 @@
-"""What a network runs on: the options ``--emulate`` and ``--use``."""
+"""What a network runs on: the options ``--emulate``, ``--use`` and ``--precision``."""
 
 from __future__ import annotations
 
@@ -9,10 +9,16 @@ from typing import Any, TypeVar
 import click
 
 from minialex import emulated, using
+from minialex.autograd import FP32, PRECISIONS
 from minialex.cli.options import OptionalValue, SectionOption
 from minialex.errors import MinialexError
 
 MODES = "fast", "checked"
+
+PRECISION_HELP = (
+    "How accurate products are. tf32, on GPUs of sm_80 or later: faster, what is multiplied is "
+    "rounded to 10 bits of fraction."
+)
 
 
 def emulate_option(section: str = "Options") -> Callable[..., Any]:
@@ -40,9 +46,24 @@ def use_option(section: str = "Options") -> Callable[..., Any]:
     )
 
 
+def precision_option(section: str = "Options") -> Callable[..., Any]:
+    """Return the option ``--precision``, of a command without settings."""
+    return click.option(
+        "--precision",
+        cls=SectionOption,
+        section=section,
+        type=click.Choice(PRECISIONS),
+        default=FP32,
+        show_default=True,
+        help=PRECISION_HELP,
+    )
+
+
 @contextlib.contextmanager
-def running_on(emulate: str | None, use: Sequence[str] = ()) -> Iterator[None]:
-    """While the block runs, run ops as the two options say.
+def running_on(
+    emulate: str | None, use: Sequence[str] = (), precision: str | None = None
+) -> Iterator[None]:
+    """While the block runs, run ops as the options say.
 
     Raises
     ------
@@ -52,6 +73,7 @@ def running_on(emulate: str | None, use: Sequence[str] = ()) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         if emulate is not None:
             stack.enter_context(emulated(emulate))
+        stack.enter_context(using(precision=precision))
         # a name for all ops takes back what was said of one, so it comes first
         for word in sorted(use, key=lambda word: "=" in word):
             op, _, name = word.rpartition("=")

@@ -7,7 +7,13 @@ from pathlib import Path
 
 import click
 
-from minialex.cli.emulation import device_under, emulate_option, running_on, use_option
+from minialex.cli.emulation import (
+    device_under,
+    emulate_option,
+    precision_option,
+    running_on,
+    use_option,
+)
 from minialex.cli.options import (
     SectionCommand,
     batch_size_option,
@@ -49,6 +55,7 @@ from minialex.train.trained import Trained, images_to_judge, load_trained
 @device_option
 @emulate_option()
 @use_option()
+@precision_option()
 @json_option
 def evaluate(
     words: tuple[str, ...],
@@ -62,6 +69,7 @@ def evaluate(
     device: str,
     emulate: str | None,
     use: tuple[str, ...],
+    precision: str,
     as_json: bool,
 ) -> None:
     """Judge NETWORK on images that it was not trained on: top-1, top-5, each class, confusion.
@@ -97,7 +105,7 @@ def evaluate(
     where = next(trained.model.parameters()).device
     transform = trained.settings.judging_transform()
     loader = Loader(judged.dataset, batch_size, transform, workers=workers, device=where)
-    with running_on(emulate, use), counting(messages, "judging") as move:
+    with running_on(emulate, use, precision), counting(messages, "judging") as move:
         evaluation = judge(trained.model, loader, move)
     folder = out or _own_folder(trained)
     written = [] if folder is None else write_evaluation(evaluation, folder)

@@ -7,7 +7,13 @@ from pathlib import Path
 
 import click
 
-from minialex.cli.emulation import device_under, emulate_option, running_on, use_option
+from minialex.cli.emulation import (
+    device_under,
+    emulate_option,
+    precision_option,
+    running_on,
+    use_option,
+)
 from minialex.cli.options import (
     SectionCommand,
     batch_size_option,
@@ -39,6 +45,7 @@ from minialex.train.trained import load_trained
 @device_option
 @emulate_option()
 @use_option()
+@precision_option()
 @json_option
 def predict(
     words: tuple[str, ...],
@@ -50,6 +57,7 @@ def predict(
     device: str,
     emulate: str | None,
     use: tuple[str, ...],
+    precision: str,
     as_json: bool,
 ) -> None:
     """Name the likeliest classes of each image, with their probabilities.
@@ -74,7 +82,7 @@ def predict(
     answers = look(trained, paths, top=top, batch_size=batch_size, skip_bad=skip_bad)
     # a bar under a table of answers would only flicker: it is for pipes
     bar = counting(messages, "looking", show=not console.is_terminal)
-    with running_on(emulate, use), bar as move:
+    with running_on(emulate, use, precision), bar as move:
         for done, answer in enumerate(answers, 1):
             if isinstance(answer, Bad):
                 skipped.append(answer)

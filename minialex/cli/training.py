@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from minialex.cli.emulation import emulate_option, use_option
+from minialex.autograd import PRECISIONS
+from minialex.cli.emulation import PRECISION_HELP, emulate_option, use_option
 from minialex.cli.options import SectionOption
 from minialex.models import VARIANTS
 from minialex.optim import schedules
@@ -64,6 +65,7 @@ SECTIONS: dict[str, dict[str, tuple[Any, str]]] = {
         "skip_bad": (bool, "Leave out images that cannot be read, and list them."),
     },
     "Running": {
+        "precision": (click.Choice(PRECISIONS), PRECISION_HELP),
         "device": (str, "cpu, cuda, cuda:N, or auto: a GPU where there is one."),
         "workers": (int, "Threads that read images."),
         "log_every": (int, "Batches between lines of the log."),

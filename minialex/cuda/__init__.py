@@ -5,7 +5,7 @@ arrays they run under the emulator, ``with minialex.emulated():``, and nowhere e
 """
 
 from minialex.cuda.emulator import Emulation, EmulationError, emulated, emulation
-from minialex.cuda.launch import BLOCK, Kernel, blocks, kernel, why_not
+from minialex.cuda.launch import BLOCK, Kernel, blocks, capability, kernel, why_not
 from minialex.cuda.source import edited, kernel_files, kernel_folder
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "EmulationError",
     "Kernel",
     "blocks",
+    "capability",
     "edited",
     "emulated",
     "emulation",

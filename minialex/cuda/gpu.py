@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import sys
 from typing import Any
@@ -53,11 +54,17 @@ def function(plan: LaunchPlan) -> Any:
     return _functions[key]
 
 
+@functools.cache
+def capability(index: int) -> int:
+    """Return the compute capability of a GPU, times ten: 90 is sm_90."""
+    return int(importlib.import_module("cupy").cuda.Device(index).compute_capability)
+
+
 def _compile(plan: LaunchPlan) -> None:
     """Compile a kernel and its neighbours."""
     cupy = importlib.import_module("cupy")
     source, device = plan.source, plan.device
-    have = int(cupy.cuda.Device(device.index).compute_capability)
+    have = capability(device.index)
     check_architecture(source, str(device), have)
     names = together(source, plan.signature, plan.binding)
     module = cupy.RawModule(code=source.text, options=OPTIONS, name_expressions=names)

@@ -146,6 +146,17 @@ def why_not(device: Device) -> str:
     )
 
 
+def capability(device: Device) -> int:
+    """Return the compute capability, times ten, of where kernels run on arrays of `device`.
+
+    Of the CPU it is that of the GPU which is emulated, 0 where none is.
+    """
+    if device.kind == "cuda":
+        return gpu.capability(device.index)
+    emulation = emulator.emulation()
+    return 0 if emulation is None else emulation.architecture.capability
+
+
 def kernel(file: str | Path, name: str, *, optional: Sequence[str] = ()) -> Kernel:
     """Return the kernel `name` of `file`; see `Kernel`. Nothing is read before the first call."""
     return Kernel(file, name, optional=optional)

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 from minialex.arrays import Array
-from minialex.autograd import Tensor, as_tensor, as_tensors, common_device
+from minialex.autograd import Tensor, as_tensor, as_tensors, common_place
 
 
 def _elementwise(name: str, function: Callable[[Array, Array], Array], a: Any, b: Any) -> Tensor:
     x, y = (t.data for t in as_tensors(a, b))
-    common_device(name, (x, y))
+    common_place(name, (x, y))
     return Tensor(function(x, y))
 
 

@@ -254,6 +254,7 @@ OP = Op(
     },
     cost,
     kernel="implicit_gemm",
+    tensor_cores={"fp32": "tf32x3"},
     cpu="auto",
 )
 

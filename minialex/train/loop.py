@@ -20,7 +20,7 @@ from signal import Signals
 import numpy as np
 
 from minialex import arrays
-from minialex.autograd import Tensor
+from minialex.autograd import Tensor, check_precision, using
 from minialex.train import build
 from minialex.train.build import BEST, LAST, Data
 from minialex.train.checkpoint import Checkpoint
@@ -89,6 +89,7 @@ class Trainer:
     ) -> None:
         self.settings, self.data, self.folder, self.marker = settings, data, folder, marker
         self.device = arrays.device(settings.device)
+        check_precision(settings.precision, self.device)
         self.notes: list[str] = []
         self._tell: Callable[[str], object] = self.notes.append
         # a run that goes on has its weights in the checkpoint
@@ -145,6 +146,7 @@ class Trainer:
             MetricsWriter(self.folder, self.resumed_at) as metrics,
             stop_on_signals(self.marker) as stop,
             arrays.on_device(self.device),
+            using(precision=self.settings.precision),
             # numbers that are not finite are looked for, and explained, here
             np.errstate(all="ignore"),
         ):

@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import Any, get_args, get_type_hints
 
+from minialex.autograd import FP32, PRECISIONS
 from minialex.data.transforms import Transform, evaluation
 from minialex.errors import MinialexError
 from minialex.models import VARIANTS
@@ -91,6 +92,8 @@ class Settings:
         A file of weights to start from.
     out : str or None
         The folder that the run writes; without it a new one in ``runs``.
+    precision : "fp32" or "tf32"
+        How accurate products are; see `minialex.using`.
     device : str
     workers : int
         Threads that decode images.
@@ -132,6 +135,7 @@ class Settings:
     skip_bad: bool = False
     pretrained: str | None = None
     out: str | None = None
+    precision: str = FP32
     device: str = "auto"
     workers: int = 2
     log_every: int = 10
@@ -260,6 +264,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "val_fraction": (lambda value: 0 < value < 1, "a number between 0 and 1"),
     "seed": _from(0, 2**64 - 1),
     "out": (lambda value: value != "", "a folder to write to"),
+    "precision": _one_of(PRECISIONS),
     "workers": _from(0, 256),
     "log_every": _from(1),
     "save_minutes": _from(0),

@@ -1,11 +1,15 @@
 """Which implementation runs, and the record of what ran."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from minialex import Tensor, cuda, ops, record_calls, using
-from minialex.arrays import CPU
-from minialex.autograd import OPS, Cost, Implementation, Op
+from minialex.arrays import CPU, Device
+from minialex.autograd import OPS, Cost, Implementation, Op, Routine, chosen, precision
+from minialex.cuda import gpu
+from minialex.errors import MinialexError
 from tests.autograd.leaves import close, number
 
 # Implementations --------------------------------------------------------------------------------
@@ -128,3 +132,91 @@ def test_record_calls_ends_with_its_block_and_nests():
 
 def test_costs_add_up():
     assert Cost(1, 2) + Cost(10, 20) == Cost(11, 22)
+
+
+# Precision --------------------------------------------------------------------------------------
+
+
+def rungs(make_op):
+    """Return an op with a rung for everything, and the name of the one that runs on a device."""
+    op = two_ways(make_op)
+    names = dict.fromkeys(("array", "plain", "split", "rounded"), op.implementations["array"])
+    rounding = {"fp32": "split", "tf32": "rounded"}
+    return replace(op, implementations=names, kernel="plain", tensor_cores=rounding)
+
+
+@pytest.fixture
+def capability(monkeypatch):
+    """Return a function that says which GPU there is."""
+
+    def set_to(sm):
+        monkeypatch.setattr(gpu, "capability", lambda index: sm)
+        return Device("cuda", 0)
+
+    return set_to
+
+
+def test_where_there_are_tensor_cores_fp32_is_computed_on_them(make_op, capability):
+    op = rungs(make_op)
+    for sm, name in (70, "plain"), (75, "plain"), (80, "split"), (90, "split"), (120, "split"):
+        assert chosen(op, capability(sm)) == name
+    # they know no doubles, and what has no floating-point type has no precision
+    assert chosen(op, capability(90), np.float64) == chosen(op, capability(90), None) == "plain"
+
+
+def test_the_emulator_is_faster_without_its_tensor_cores(make_op):
+    op = rungs(make_op)
+    with cuda.emulated():
+        assert chosen(op, CPU) == "plain"
+        with using(precision="tf32"):
+            assert chosen(op, CPU) == "rounded"
+    assert chosen(op, CPU) == "array"
+
+
+def test_a_rung_that_is_named_wins_over_the_precision(make_op, capability):
+    op, device = rungs(make_op), capability(90)
+    assert precision() == "fp32"
+    with using(precision="tf32"):
+        assert (chosen(op, device), precision()) == ("rounded", "tf32")
+        with using(two_ways="plain"):
+            assert chosen(op, device) == "plain"
+        with using("split"):
+            assert (chosen(op, device), precision()) == ("split", "tf32")
+        with using(precision="fp32"):
+            assert chosen(op, device) == "split"
+
+
+@pytest.mark.parametrize(
+    ("sm", "what"), [(None, "cpu has none"), (75, r"cuda:0 is sm_75")], ids=["cpu", "sm_75"]
+)
+def test_tf32_is_refused_where_there_are_no_tensor_cores(make_op, capability, sm, what):
+    device = CPU if sm is None else capability(sm)
+    op = rungs(make_op)
+    words = f"precision tf32 needs tensor cores of sm_80 or later, and {what}: use precision fp32"
+    with using(precision="tf32"):
+        with pytest.raises(MinialexError, match=words):
+            chosen(op, device)
+        # what multiplies nothing has one precision
+        assert chosen(two_ways(make_op, "other"), device) in ("array", "other")
+        with using(two_ways="plain"):
+            assert chosen(op, device) == "plain"
+
+
+def test_the_emulated_gpu_may_be_one_without_tensor_cores():
+    x, w = np.ones((2, 3), np.float32), np.ones((4, 3), np.float32)
+    with (
+        cuda.emulated(architecture="sm_75"),
+        using(precision="tf32"),
+        pytest.raises(MinialexError, match="and cpu is sm_75: use precision fp32"),
+    ):
+        ops.linear(x, w)
+
+
+def test_a_precision_that_nobody_knows_is_refused():
+    with pytest.raises(ValueError, match=r"no precision named 'bf16'; there is: fp32, tf32"):
+        using(precision="bf16").__enter__()
+
+
+def test_no_op_may_be_called_precision():
+    with pytest.raises(ValueError, match="cannot be named 'precision'"):
+        Routine("precision", {"array": None})

@@ -51,6 +51,7 @@ WRONG = [
     ("skip_bad", 1),
     ("pretrained", 7),
     ("out", ""),
+    ("precision", "bf16"),
     ("workers", -1),
     ("log_every", 0),
     ("save_minutes", -1.0),

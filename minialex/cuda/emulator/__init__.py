@@ -185,9 +185,9 @@ def _check_launch(plan: LaunchPlan, architecture: Architecture) -> None:
     gpu.check_architecture(plan.source, "the emulated GPU", architecture.capability)
     if plan.shared > architecture.shared_per_block:
         raise MinialexError(
-            f"{plan.signature.name} asks for {plan.shared} bytes of dynamic shared memory, a block of "
-            f"the emulated GPU ({architecture.name}) has at most {architecture.shared_per_block}: "
-            "launch it with less, or emulate another architecture"
+            f"{plan.signature.name} asks for {plan.shared} bytes of dynamic shared memory, a block "
+            f"of the emulated GPU ({architecture.name}) has at most "
+            f"{architecture.shared_per_block}: launch it with less, or emulate another architecture"
         )
 
 
