@@ -11,7 +11,7 @@
 //
 // Layout:  x (N, C, H, W), w (O, C / groups, KH, KW), b (O,), y (N, O, OH, OW), C-contiguous.
 // Launch:  naive: a 1-D grid of 1-D blocks, one thread a number of the result.
-//          bias gradient: a 1-D grid of O * parts blocks of whole warps.
+//          bias gradient: a 1-D grid of O * parts blocks of whole warps, `images` images to a part.
 // Cost:    2 O C/G KH KW N OH OW operations in each of the first three. The naive kernels fetch two
 //          numbers for every two operations and live off the caches: they are here to be read, and
 //          as the yardstick for the rungs above them:

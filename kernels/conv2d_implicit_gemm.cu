@@ -11,9 +11,14 @@
 //          groups), for the data gradient (.., parts, groups * sh * sw). A tile is ROWS * 8 rows of
 //          128 columns (double: ROWS * 4 of 64). vectors: whether the rows of w begin and end at
 //          whole vectors of 16 bytes.
+//          The weight gradient's grid has more blocks beyond its `tiles` where gb is wanted too:
+//          those of conv2d_bias_gradient.cuh, `images` images to a part.
 // Parts:   where tiles are too few to fill a GPU, the sum is cut into parts of `depth` terms each
-//          (a multiple of 8). Part s writes at out + s * (size of the result); sum_parts.cu adds
-//          them up in order, and then the bias. With one part, out is the result itself.
+//          (a multiple of 8). With a workspace, parts (tiles, parts, numbers of a tile) and a zero
+//          for each tile in `arrived`, the block that finishes a tile last adds them up in order
+//          (split_sum.cuh). Without, part s writes at out + s * (size of the result), and
+//          sum_parts.cu adds them up in order, and then the bias. With one part there is neither,
+//          and out is the result itself.
 // Cost:    as in conv2d.cu; fetched: 2 numbers for every 256 operations with ROWS = 16.
 #include "conv2d_implicit_gemm.cuh"
 #include "register_product.cuh"

@@ -11,8 +11,10 @@
 // Launch:  naive: blocks of threads (x, y), one thread a number of the result.
 //          tiled: blocks of TILE x TILE threads, the grid (tiles of columns, tiles of rows).
 //          register_blocked: blocks of ROWS * 16 threads, the grid (tiles of rows * tiles of
-//          columns, parts); tiles and parts as in conv2d_implicit_gemm.cu. vectors: whether the rows
-//          of both matrices begin and end at whole vectors of 16 bytes.
+//          columns, parts); tiles and parts as in conv2d_implicit_gemm.cu, and so are the blocks of
+//          the bias gradient beyond the tiles of the weight gradient, `rows` rows to a part.
+//          vectors: whether the rows of both matrices begin and end at whole vectors of 16 bytes.
+//          bias gradient: a 1-D grid of (blocks of columns) * parts blocks.
 // Cost:    2 R O I operations each. With few rows (R < 100 or so) fetching w, 4 O I bytes, takes longer
 //          than that: then what counts is that w is fetched once and by enough blocks at a time,
 //          which is what parts are for.

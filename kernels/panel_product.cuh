@@ -21,11 +21,10 @@
 //   |##|       | out |  M
 //   +--+       +-----+
 //  DEPTH  left, step by step to the right
-
+//
 // Where tiles are too few to fill a GPU, k is cut into parts as well (split-K), one block for each
 // tile and part, and `out` is the sum of the parts: either the block that finishes a tile last adds
 // them up (split_sum.cuh), or all are written and sum_parts.cu does.
-
 #include "split_sum.cuh"
 #include "vectors.cuh"
 

@@ -149,7 +149,7 @@ def _clocks(how: Cut, outputs: int, copies: int, itemsize: int) -> float:
 def _fix_up_clocks(how: Cut, copies: int, itemsize: int) -> float:
     """Return about how long tiles take whose last blocks read all parts, one after the other."""
     part = _tile_size(how.rows, itemsize) * itemsize
-    # A thread has registers for half of a part on its way at a time.
+    # Some 45 of a thread's 64 numbers of a part are on their way at a time, so it waits twice.
     alone = how.parts * (part / L2_BYTES_A_CLOCK + 2 * L2_LATENCY_CLOCKS)
     together = 2 * how.tiles * copies * how.parts * part / L2_BYTES_A_CLOCK_TO_ALL
     return ARRIVAL_CLOCKS + max(alone, together)

@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 
+from minialex.arrays import array_module
 from minialex.autograd import Cost, Tensor, no_grad, record_calls
 from minialex.autograd.op import Call
 from minialex.models import AlexNet
@@ -143,12 +144,12 @@ def _rows(model: AlexNet, size: int) -> list[Row]:
 
 def _row(name: str, module: Module, x: Tensor, y: Tensor, calls: list[Call]) -> Row:
     cost = sum((call.cost() for call in calls), Cost(0, 0))
-    moved = y.data is not x.data and y.data.base is not x.data
+    view = array_module(y.data).may_share_memory(y.data, x.data)
     return Row(
         name=name,
         layer=f"{type(module).__name__}({module.describe()})",
         shape=y.shape[1:],
         parameters=sum(p.size for p in module.parameters()),
         flops=cost.flops,
-        activation_bytes=y.data.nbytes if moved else 0,
+        activation_bytes=0 if view else y.data.nbytes,
     )
