@@ -83,6 +83,7 @@ def test_the_record_says_what_was_tried(tmp_path):
     (tmp_path / "full_size.jsonl").write_text("\n".join(lines))
     results = tmp_path / "tests" / "results"
     results.mkdir(parents=True)
+    assert record.main([str(tmp_path), str(results), "emulated", "about"]) == 0
     assert record.main([str(tmp_path), str(results), "emulated", "suite=passed"]) == 0
     said = json.loads((results / "emulator-checked-mode.json").read_text())
     assert said["full_size"]["verdicts"] == {"relu kernel float32": {"PASS": 2, "FAIL": 1}}

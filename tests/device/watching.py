@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from minialex.cuda import emulator, gpu, source
+from minialex.cuda import emulator, source
+from minialex.cuda.observe import Launch, wrapped_launches
 
 Kernel = tuple[str, str]
 
@@ -18,21 +19,16 @@ def watched() -> Iterator[set[Kernel]]:
     Launches under the emulator's other modes are left out: they judge nothing.
     """
     seen: set[Kernel] = set()
-    before = gpu.launch, emulator.launch
-    gpu.launch, emulator.launch = (_noting(launch, seen) for launch in before)
-    try:
-        yield seen
-    finally:
-        gpu.launch, emulator.launch = before
-
-
-def _noting(launch: Callable[..., None], seen: set[Kernel]) -> Callable[..., None]:
     ours = set(source.kernel_files())
 
-    def call(text: Any, signature: Any, *rest: Any) -> None:
-        emulation = emulator.emulation()
-        if text.file in ours and (emulation is None or emulation.mode == "checked"):
-            seen.add((text.file, signature.name))
-        launch(text, signature, *rest)
+    def noting(launch: Launch) -> Launch:
+        def call(text: Any, signature: Any, *rest: Any) -> None:
+            emulation = emulator.emulation()
+            if text.file in ours and (emulation is None or emulation.mode == "checked"):
+                seen.add((text.file, signature.name))
+            launch(text, signature, *rest)
 
-    return call
+        return call
+
+    with wrapped_launches(noting):
+        yield seen
