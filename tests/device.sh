@@ -4,6 +4,7 @@
 #   tests/device.sh [MINUTES]           the record of this GPU into tests/results  [8 minutes]
 #   OUT=/some/folder tests/device.sh
 #   DEVICE=emulated tests/device.sh     the same parts, smaller, under the checked emulator
+#   ONLY=suite tests/device.sh 2        one part, in all the minutes
 #   WHEELS=/some/folder tests/device.sh installs the wheels in it first, such as cuDNN's
 #
 # Needs Python 3.11 or later (PYTHON=...) with CuPy (12x or 13x), what minialex itself needs, and

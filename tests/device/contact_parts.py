@@ -21,7 +21,7 @@ import numpy as np
 import minialex
 from minialex import arrays, ops, optim
 from minialex.arrays import CPU, Array, Device
-from minialex.autograd import OPS, Tensor, chosen
+from minialex.autograd import OPS, Tensor
 from minialex.bench import ceilings, drawn, machine
 from minialex.bench.clock import Clock, clock_for
 from minialex.bench.layers import Layer, draw, layers
@@ -89,6 +89,11 @@ class Setting:
         """Images at once, the batches in turn."""
         return (2,) if self.emulated else (32, 128, 256)
 
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """The names of the ways through the kernels: of `MODES`."""
+        return ("ffma",) if self.emulated else tuple(MODES)
+
     @cached_property
     def clock(self) -> Clock:
         """What takes times."""
@@ -132,10 +137,10 @@ class Training:
         return loss
 
 
-def trainings(at: Setting, modes: Any = MODES) -> Iterator[tuple[str, int, Training]]:
+def trainings(at: Setting) -> Iterator[tuple[str, int, Training]]:
     """Yield the network in each mode at each batch, after two steps that compile and warm up."""
     for batch in at.batches:
-        for mode in modes:
+        for mode in at.modes:
             with minialex.using(**MODES[mode]):
                 training = Training(at.network, batch, at.device)
                 for _ in range(1 if at.emulated else 2):
@@ -204,8 +209,8 @@ def step(at: Setting) -> None:
 
     with minialex.using("array"):
         right_loss, right = once(CPU)
-    for mode, use in MODES.items():
-        with minialex.using(**use):
+    for mode in at.modes:
+        with minialex.using(**MODES[mode]):
             loss, got = once(at.device)
         off = {
             name: float(np.linalg.norm(got[name] - g) / (np.linalg.norm(g) or 1.0))
@@ -234,7 +239,7 @@ def array_operations(at: Setting) -> None:
             continue
         host = draw(layer, batch, np.random.default_rng(1))
         inputs = tuple(None if a is None else arrays.to_device(a, at.device) for a in host)
-        for one in ("array", chosen(layer.op, at.device), "tf32x3"):
+        for one in dict.fromkeys(["array", *(MODES[mode][layer.op.name] for mode in at.modes)]):
             forward, backward = _passes(layer, one, inputs)
             times = [_seconds(at.clock, run) for run in (forward, backward)]
             at.say(
@@ -296,7 +301,7 @@ def host(at: Setting) -> None:
 
 def graph(at: Setting) -> None:
     """Capture a whole step as a CUDA graph, as it is, and time its replay; or say what refuses."""
-    for mode, batch, training in trainings(at, ["ffma", "tf32x3"]):
+    for mode, batch, training in trainings(at):
         try:
             replay, loss = captured(training, at.device)
         except Exception as error:

@@ -1,7 +1,9 @@
 # What tests/device.sh and benchmarks/device.sh share, to be sourced: a budget in minutes, parts that
 # share it out, and a log that is written as they go. They set python, out, name and minutes before.
+# ONLY names the one part to do; it has all the time then.
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 log="$out/device-$name.log"
+only="${ONLY:-}"
 status=0
 outcomes=()
 
@@ -28,7 +30,13 @@ begin() {
 
 # share WEIGHT OF: this part's seconds, its weight being WEIGHT of OF for all that are still to come
 share() {
-    echo $(((end - SECONDS) * $1 / $2))
+    local left=$((end - SECONDS))
+    [ -n "$only" ] && echo "$left" || echo $((left * $1 / $2))
+}
+
+# wanted NAME: whether a part is to be done
+wanted() {
+    [ -z "$only" ] || [ "$only" = "$1" ]
 }
 
 say() {
@@ -39,6 +47,7 @@ say() {
 part() {
     local part=$1 seconds=$2
     shift 2
+    wanted "$part" || return
     if [ "$seconds" -lt "$least" ]; then
         note "$part" "left out: no time was left"
         return
@@ -59,6 +68,7 @@ ended() {
 
 # note NAME OUTCOME
 note() {
+    wanted "$1" || return
     say "$1: $2"
     outcomes+=("$1=$2")
     [[ "$2" == passed || "$2" == "left out: there"* ]] || status=1
