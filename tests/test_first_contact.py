@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from minialex.arrays import Device, array_module
+from minialex.study.launch_times import FILE
 from tests.device import contact_parts, first_contact, launches
 from tests.device.contact_parts import Setting, blame, captured
-from tests.device.first_contact import LINES, RECORD, Contact, metrics_of
+from tests.device.first_contact import LINES, Contact, metrics_of
 
 ROOT = Path(__file__).parent.parent
 CUDA = Device("cuda")
@@ -53,7 +54,7 @@ def test_the_parts_that_need_no_gpu_run_under_the_emulator(tmp_path):
     assert "times are those of an emulation, and mean nothing" in done.stdout
     assert "linear_forward_register_blocked          576 to 256" in done.stdout
     # times of an emulation are nobody's record
-    assert not (tmp_path / RECORD).exists()
+    assert not (tmp_path / FILE).exists()
 
 
 @pytest.mark.parametrize(
@@ -135,7 +136,7 @@ def test_launches_are_kept_with_the_card_and_its_clocks(contact):
     tell(contact, [launch(us=500.0), launch(kernel="relu_forward", flops=0, what="n=9", us=4.0)])
     assert contact.gpu() == launches.Gpu("NVIDIA H200", 132, 1.5e9, 4.3e12, 90)
     contact.keep()
-    kept = json.loads((contact.out / RECORD).read_text())
+    kept = json.loads((contact.out / FILE).read_text())
     assert kept["machine"]["gpu"]["name"] == "NVIDIA H200"
     assert (kept["date"], kept["commit"]) == ("2026-01-31T00:00:00+00:00", "0123abc")
     assert [row["us"] for row in kept["rows"]] == [500.0, 4.0]

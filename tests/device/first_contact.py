@@ -27,7 +27,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -36,6 +36,7 @@ from typing import Any
 from minialex import arrays, emulated, threads
 from minialex.arrays import on_device
 from minialex.errors import MinialexError
+from minialex.study.launch_times import BATCH, FILE, FORMAT, grouped, total
 from tests.device import launches
 from tests.device.contact_parts import (
     LOST,
@@ -49,8 +50,7 @@ from tests.device.contact_parts import (
 from tests.device.launches import Gpu
 
 OUT = "benchmarks/results/gpu-first-contact"
-LINES, LOG, RECORD = "first-contact.jsonl", "device-contact.log", "launches.json"
-FORMAT = "minialex-launches 1"
+LINES, LOG = "first-contact.jsonl", "device-contact.log"
 MINUTES = 5.5
 WEIGHTS = {
     "facts": 15, "smoke": 60, "step": 20, "launches": 45, "arrays": 15, "host": 20, "graph": 20,
@@ -62,8 +62,6 @@ LEAST = 10.0
 """The seconds without which no part is begun."""
 SMOKES = 8
 SECTIONS = "SpeedOfLight", "MemoryWorkloadAnalysis", "WarpStateStats", "Occupancy"
-PROFILED_BATCH = 128
-SHOWN_BATCH = 128
 REFUSED = "ERR_NVGPUCTRPERM"
 
 
@@ -74,7 +72,7 @@ class Contact:
         self.out, self.parts, self.is_emulated = out, parts, is_emulated
         self.end = time.monotonic() + 60 * minutes
         out.mkdir(parents=True, exist_ok=True)
-        for name in (LINES, LOG, RECORD):
+        for name in (LINES, LOG, FILE):
             (out / name).unlink(missing_ok=True)
         self.at = Setting(out / LINES, is_emulated)
         self.failed = False
@@ -164,7 +162,7 @@ class Contact:
         sections = [word for name in SECTIONS for word in ("--section", name)]
         words = [tool, "--csv", "--page", "details", *sections, "--target-processes", "all"]
         words += ["--kernel-name", kernel, "--launch-skip", str(nth), "--launch-count", "1"]
-        words += [*_command(), "--profile", f"{mode}:{PROFILED_BATCH}", "--out", str(self.out)]
+        words += [*_command(), "--profile", f"{mode}:{BATCH}", "--out", str(self.out)]
         try:
             done = subprocess.run(
                 words, capture_output=True, text=True, check=False, timeout=max(1.0, seconds)
@@ -182,7 +180,7 @@ class Contact:
         rows = [
             (row["us"] - 1e6 * launches.floor(row, gpu)[0], found["mode"], row)
             for found in self.found("launches", "rows")
-            if found["batch"] == PROFILED_BATCH
+            if found["batch"] == BATCH
             for row in found["rows"]
         ]
         if rows:
@@ -273,7 +271,7 @@ class Contact:
         facts = {k: v for one in self.found("facts", "part") for k, v in one.items()}
         kept = ("machine", "versions", "commit", "date", "copy", "gemm")
         record = {"format": FORMAT, **{name: facts.get(name) for name in kept}, "rows": rows}
-        (self.out / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        (self.out / FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
     def rows(self) -> list[dict[str, Any]]:
         """Return every launch with its mode and batch, its time, its floor and its model."""
@@ -295,7 +293,7 @@ class Contact:
         """Return what was found, as a short table."""
         rows, gpu = self.rows(), self.gpu()
         batches = sorted({row["batch"] for row in rows})
-        shown = SHOWN_BATCH if SHOWN_BATCH in batches else next(iter(batches), 0)
+        shown = BATCH if BATCH in batches else next(iter(batches), 0)
         lines = [""]
         for check in self.found("smoke", "wrong"):
             lines.append(f"wrong: {check['check']}")
@@ -327,31 +325,16 @@ class Contact:
         return lines
 
 
-def table(rows: Sequence[dict[str, Any]]) -> list[str]:
+def table(rows: list[dict[str, Any]]) -> list[str]:
     """Return launches as lines: time, model and floor in us, and the time over the floor."""
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for row in rows:
-        # a product by itself, all else kernel by kernel
-        groups.setdefault((row["kernel"], row["what"] if row["flops"] else ""), []).append(row)
     lines = [_line("kernel", "what", "time", "model", "floor", "x floor")]
-    for (kernel, what), alike in groups.items():
-        taken, floor = _sum(alike, "us"), _sum(alike, "floor_us")
-        bound = max(alike, key=lambda row: row["floor_us"])["bound"]
-        times = f"{taken / floor:.1f} {bound}" if floor else ""
-        counted = what or f"{len(alike)} launches"
-        lines.append(_line(kernel, counted, f"{taken:.1f}", _model(alike), f"{floor:.1f}", times))
-    taken, floor = _sum(rows, "us"), _sum(rows, "floor_us")
-    counted = f"{len(rows)} launches"
-    return [*lines, _line("all", counted, f"{taken:.1f}", _model(rows), f"{floor:.1f}", "")]
-
-
-def _sum(rows: Sequence[dict[str, Any]], name: str) -> float:
-    return float(sum(row[name] for row in rows))
-
-
-def _model(rows: Sequence[dict[str, Any]]) -> str:
-    """Return what launches should take together; "none" where one of them has no model."""
-    return "none" if None in [r["model_us"] for r in rows] else f"{_sum(rows, 'model_us'):.1f}"
+    for group in [*grouped(rows), total(rows, "all")]:
+        model = "none" if group.model_us is None else f"{group.model_us:.1f}"
+        times = f"{group.us / group.floor_us:.1f} {group.bound}" if group.floor_us else ""
+        what = group.what or f"{group.launches} launches"
+        figures = f"{group.us:.1f}", model, f"{group.floor_us:.1f}"
+        lines.append(_line(group.kernel, what, *figures, times))
+    return lines
 
 
 def _line(kernel: str, what: str, taken: str, model: str, floor: str, times: str) -> str:
