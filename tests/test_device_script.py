@@ -43,6 +43,12 @@ def test_a_budget_that_is_no_number_is_refused(tmp_path, script):
     assert refusal(tmp_path, script, MINUTES="-1").startswith("MINUTES is '-1': ")
 
 
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_folder_without_wheels_is_refused(tmp_path, script):
+    said = refusal(tmp_path, script, DEVICE="emulated", WHEELS=str(tmp_path))
+    assert said == f"WHEELS is '{tmp_path}': there is no wheel in it\n"
+
+
 @needs_no_gpu
 def test_without_a_gpu_nothing_is_measured(tmp_path):
     said = refusal(tmp_path, "benchmarks/device.sh")

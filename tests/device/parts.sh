@@ -21,6 +21,10 @@ check_minutes() {
 # begin: bring along what WHEELS holds, and start the log and the clock
 begin() {
     if [ -n "${WHEELS:-}" ]; then
+        if ! compgen -G "$WHEELS/*.whl" >/dev/null; then
+            echo "WHEELS is '$WHEELS': there is no wheel in it" >&2
+            exit 2
+        fi
         "$python" -m pip install -q --no-index --find-links "$WHEELS" "$WHEELS"/*.whl >&2 || exit 2
     fi
     mkdir -p "$out"
