@@ -1,56 +1,75 @@
 #!/usr/bin/env bash
-# Every benchmark that needs a GPU, in one call of under nine minutes, from the source tree.
+# Every benchmark that needs a GPU, in one call, from the source tree.
 #
-#   benchmarks/device.sh            results into benchmarks/results/gpu-*
+#   benchmarks/device.sh [MINUTES]           results into benchmarks/results/gpu-*  [8 minutes]
 #   OUT=/some/folder benchmarks/device.sh
+#   DEVICE=emulated OUT=/some/folder benchmarks/device.sh     tries the script; times mean nothing
+#   WHEELS=/some/folder benchmarks/device.sh installs the wheels in it first, such as cuDNN's
 #
-# Needs Python 3.11 or later with CuPy (12x or 13x); PyTorch and JAX take part where they are
-# installed. Each part writes its record after every case, so that one cut short leaves something.
-# The card's settings are left as they are. COMMIT=... names the revision where the tree is no clone.
+# Needs Python 3.11 or later (PYTHON=...) with CuPy (12x or 13x); PyTorch and JAX take part where
+# they are installed. The parts share the minutes, the most important first. Each writes its record
+# after every case, so that one cut short leaves something. The card's settings are left as they
+# are. COMMIT=... names the revision where the tree is no clone.
 set -u
 cd "$(dirname "$0")/.."
+name=benchmarks
 out="${OUT:-benchmarks/results}"
 python="${PYTHON:-python3}"
-export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
-mkdir -p "$out"
-log="$out/device.log"
-: >"$log"
-status=0
+device="${DEVICE:-cuda}"
+minutes="${1:-${MINUTES:-8}}"
+source tests/device/parts.sh
 
-# part NAME SECONDS MINUTES ARGUMENTS...: nothing new is begun after MINUTES, all ends after SECONDS
-part() {
-    local name=$1 seconds=$2 minutes=$3
-    shift 3
-    echo "== $name: minialex bench $*" | tee -a "$log"
-    # what an earlier run left gives way
-    rm -rf "$out/gpu-$name"
-    timeout --kill-after=10 "$seconds" "$python" -m minialex bench \
-        --device cuda --minutes "$minutes" --out "$out/gpu-$name" "$@" >>"$log" 2>&1
-    local code=$?
-    echo "== $name: exit status $code" | tee -a "$log"
-    [ "$code" -eq 0 ] || status=1
-}
+check_minutes
+"$python" - "$device" "${OUT:-}" <<'PY' || exit 2
+import sys
 
-"$python" - <<'EOF' || exit 2
 from minialex.arrays import device
 from minialex.errors import MinialexError
 
+where, out = sys.argv[1:]
+if where not in ("cuda", "emulated"):
+    raise SystemExit(f"DEVICE is {where!r}: use cuda or emulated")
+if where == "emulated" and not out:
+    raise SystemExit("DEVICE=emulated measures nothing worth keeping: say where to, with OUT")
 try:
-    device("cuda")
+    device("cpu" if where == "emulated" else "cuda")
 except MinialexError as error:
     raise SystemExit(f"nothing to measure: {error}")
-EOF
+PY
+begin
 
-# One way through the kernels: the others, slow on purpose, are measured layer by layer. What takes
-# minutes to prepare, compiling networks and layers, comes last.
-ours=(--implementation implicit_gemm --implementation register_blocked --implementation cudnn)
-part networks 150 2.0 --quick --op step --op inference "${ours[@]}" \
-    --batch 32 --batch 128 --batch 256 --batch 1024 --peer PyTorch --peer "PyTorch P2"
-part memory 110 1.3 --quick --op optimizer --op memory --batch 128 \
-    --peer PyTorch --peer "PyTorch P2"
-part compiled 120 0.9 --quick --op step "${ours[@]}" --batch 128 --batch 1024 --peer "PyTorch P3"
-part layers 130 1.7 --quick --op layers --batch 32 --batch 128 \
-    --peer PyTorch --peer JAX --peer CuPy
+# bench NAME SECONDS ARGUMENTS...: nothing new is begun in the last quarter
+bench() {
+    local folder="$out/gpu-$1" part=$1 seconds=$2
+    shift 2
+    local -a where=(-m minialex bench --device cuda)
+    [ "$device" = cuda ] || where=(-m benchmarks.emulated bench --device cpu)
+    # what an earlier run left gives way
+    rm -rf "$folder"
+    part "$part" "$seconds" "$python" "${where[@]}" \
+        --minutes "$(awk "BEGIN { printf \"%.2f\", $seconds * 3 / 4 / 60 }")" --out "$folder" "$@"
+}
+
+# One way through the kernels in each precision: the others, slow on purpose, are measured layer by
+# layer. What takes minutes to prepare, compiling networks and layers, comes last.
+ours=(--implementation implicit_gemm --implementation register_blocked --implementation tf32x3
+    --implementation cudnn)
+if [ "$device" = cuda ]; then
+    bench networks "$(share 30 100)" --quick --op step --op inference "${ours[@]}" \
+        --batch 32 --batch 128 --batch 256 --batch 1024 --peer PyTorch --peer "PyTorch P2"
+    bench layers "$(share 28 70)" --quick --op conv2d --op linear \
+        --batch 32 --batch 128 --peer PyTorch --peer JAX --peer CuPy
+    bench other-layers "$(share 6 42)" --quick --op relu --op max_pool2d --op dropout \
+        --op adaptive_avg_pool2d --op cross_entropy --batch 128 --peer PyTorch --peer CuPy
+    bench memory "$(share 14 36)" --quick --op optimizer --op memory --batch 128 \
+        --peer PyTorch --peer "PyTorch P2"
+    bench compiled "$(share 22 22)" --quick --op step "${ours[@]}" --batch 128 --batch 1024 \
+        --peer "PyTorch P3"
+else
+    bench networks "$(share 50 100)" --quick --op step --network alexnet-mini --batch 2 \
+        --implementation implicit_gemm --implementation tf32x3 --peer none
+    bench layers "$(share 50 50)" --quick --op linear --network alexnet-mini --batch 2 --peer none
+fi
 
 # few files to take along: `python -m minialex.bench.report` draws these again
 find "$out"/gpu-* -name '*.png' -delete

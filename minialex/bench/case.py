@@ -12,6 +12,7 @@ from minialex.arrays import CPU, Device
 from minialex.bench.calls import AbsentError, Calls
 from minialex.bench.peers.peer import Peer
 from minialex.bench.proof import FLOAT32, Bound, Result
+from minialex.cuda.fault import check_context
 from minialex.errors import MinialexError
 
 ARRAY = "array"
@@ -140,6 +141,7 @@ def gather(
         except Exception as error:
             # one that breaks off must not take the others' times with it
             broken[name] = f"{type(error).__name__}: {error}"
+            check_context(name)
         else:
             if calls is not None:
                 contenders.append(Contender(name, kind, calls))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable, Mapping
+from math import inf
 from statistics import median
 from typing import Any, Protocol
 
@@ -23,10 +24,20 @@ SETTLE = 0.04
 # short calls are repeated for so long; calls as long as LONG need no call before them
 REPEAT, LONG = 0.03, 0.5
 GPU_REPEAT, COLD_CALLS = 0.005, 9
+# seconds from which one call on a GPU is enough: only what is slow on purpose takes so long
+GPU_ENOUGH = 0.2
 
 
 class Clock(Protocol):
-    """Takes times on one device, in seconds."""
+    """Takes times on one device, in seconds.
+
+    Attributes
+    ----------
+    enough : float
+        Seconds from which a call is timed once, and no more in that sweep.
+    """
+
+    enough: float
 
     def once(self, run: Run) -> float:
         """Return the time of one call."""
@@ -40,6 +51,8 @@ class Clock(Protocol):
 
 class CpuClock:
     """The time until the call returns."""
+
+    enough = inf
 
     def once(self, run: Run) -> float:
         """Return the time of one call."""
@@ -80,6 +93,8 @@ def _wait(seconds: float) -> None:
 
 class GpuClock:
     """The time between two events on the current stream of a CUDA device."""
+
+    enough = GPU_ENOUGH
 
     def __init__(self, device: Device) -> None:
         self.device = device
@@ -137,17 +152,19 @@ def interleaved(
 ) -> dict[str, tuple[list[float], list[float]]]:
     """Return the times of each contender, warm and cold, one a round; another begins each round.
 
-    Each first runs once untimed: memory is touched for the first time then, an optimizer's state
-    among it.
+    Each first runs once: memory is touched for the first time then, an optimizer's state among it.
+    That call is not timed, unless it takes so long that it is enough: then there is no other.
     """
     times: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in runs}
-    names = list(runs)
     gc.collect()
     gc.disable()
     try:
-        for run in runs.values():
-            clock.once(run)
-        for i in range(rounds if runs else 0):
+        first_calls = {name: clock.once(run) for name, run in runs.items()}
+        for name, seconds in first_calls.items():
+            if seconds >= clock.enough:
+                times[name][0].append(seconds)
+        names = [name for name in runs if not times[name][0]]
+        for i in range(rounds if names else 0):
             first = i % len(names)
             for name in names[first:] + names[:first]:
                 warm, cold = times[name]

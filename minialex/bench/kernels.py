@@ -4,33 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import prod
-from typing import Any
+from typing import Any, TypeVar
 
 from minialex.arrays import Device, module_of
 from minialex.cuda import gpu
+from minialex.cuda.observe import Launch, wrapped_launches
 from minialex.cuda.plan import LaunchPlan
 
+Value = TypeVar("Value")
 _WARP = 32
 
 
-def launched(run: Callable[[], Any], device: Device) -> list[dict[str, Any]]:
-    """Run a contender once and return what its kernels take, each kernel once.
-
-    Looks over the shoulder of the door's launch: whatever goes out to a GPU goes through there.
-    """
+def launched(run: Callable[[], Value], device: Device) -> tuple[Value, list[dict[str, Any]]]:
+    """Return what ``run()`` returns, and what its kernels take of a GPU, each kernel once."""
     seen: dict[str, dict[str, Any]] = {}
-    launch = gpu.launch
 
-    def noting(plan: LaunchPlan, values: tuple[Any, ...]) -> None:
-        launch(plan, values)
-        seen[plan.expression] = _facts(gpu.function(plan), plan)
+    def noting(launch: Launch) -> Launch:
+        def call(plan: LaunchPlan, values: tuple[Any, ...]) -> None:
+            launch(plan, values)
+            seen[plan.expression] = _facts(gpu.function(plan), plan)
 
-    gpu.launch = noting
-    try:
-        run()
-    finally:
-        gpu.launch = launch
-    return [{"name": name} | facts for name, facts in seen.items()]
+        return call
+
+    with wrapped_launches(noting):
+        value = run()
+    return value, [{"name": name} | facts for name, facts in seen.items()]
 
 
 def _facts(function: Any, plan: LaunchPlan) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import importlib
 import importlib.metadata
 import os
 import platform
+import re
 import shutil
 import subprocess
 import time
@@ -18,7 +19,7 @@ from typing import Any
 
 import minialex
 from minialex import threads
-from minialex.arrays import CPU, Device, module_of
+from minialex.arrays import CPU, Device, module_of, on_device
 
 BUSY = 0.15
 """From so many cores on, other programs spoil the times."""
@@ -28,6 +29,22 @@ SMI_FIELDS = (
     "name", "driver_version", "clocks.sm", "clocks.mem", "clocks.max.sm", "clocks.max.mem",
     "temperature.gpu", "power.draw",
 )  # fmt: skip
+# by its name now, and as drivers before 535 call it
+SMI_REASONS = "clocks_event_reasons.active", "clocks_throttle_reasons.active"
+LIMITS = {
+    0x1: "nothing to do",
+    0x2: "clocks set by hand",
+    0x4: "power cap",
+    0x8: "hardware slowdown",
+    0x10: "sync boost",
+    0x20: "temperature, by software",
+    0x40: "temperature, by hardware",
+    0x80: "power brake",
+    0x100: "display clocks",
+}
+"""What holds the clocks below their maximum: NVML's bits (nvmlClocksEventReasons)."""
+LOAD_SIDE, LOAD_CALLS = 8192, 60
+"""Products of float32 matrices that keep a GPU busy for a second or more while it is asked."""
 
 
 def machine(device: Device) -> dict[str, Any]:
@@ -82,7 +99,7 @@ def _memory() -> int:
 
 
 def gpu(device: Device) -> dict[str, Any]:
-    """Return a GPU's name, size, driver and toolkit, and its clocks as they are now."""
+    """Return a GPU's name, size, driver and toolkit, and its clocks at rest and under load."""
     runtime = module_of(device).cuda.runtime
     about = runtime.getDeviceProperties(device.index)
     return {
@@ -94,23 +111,54 @@ def gpu(device: Device) -> dict[str, Any]:
         "cuda_driver": runtime.driverGetVersion(),
         "cuda_runtime": runtime.runtimeGetVersion(),
         "state": gpu_state(device),
+        "state under load": gpu_state_under_load(device),
     }
 
 
 def gpu_state(device: Device) -> dict[str, str]:
-    """Return clocks, temperature and power as the driver's tool tells them; {} without it."""
+    """Return clocks, what limits them, temperature and power; {} without the driver's tool."""
+    # by its bus: the driver's tool counts GPUs its own way
+    bus = module_of(device).cuda.Device(device.index).pci_bus_id
+    values = _ask_driver(bus, SMI_FIELDS)
+    if not values:
+        return {}
+    found = dict(zip(SMI_FIELDS, values, strict=True))
+    for name in SMI_REASONS:
+        if (bits := _ask_driver(bus, (name,))) and re.fullmatch(r"0x[0-9a-fA-F]+", bits[0]):
+            found["limited_by"] = limits(int(bits[0], 16))
+            break
+    return found
+
+
+def gpu_state_under_load(device: Device) -> dict[str, str]:
+    """Return the same while the GPU multiplies matrices: its clocks at rest say little."""
+    with on_device(device) as xp:
+        a = xp.ones((LOAD_SIDE, LOAD_SIDE), xp.float32)
+        out = xp.empty_like(a)
+        for _ in range(LOAD_CALLS):
+            xp.matmul(a, a, out=out)
+        state = gpu_state(device)
+        xp.cuda.get_current_stream().synchronize()
+    return state
+
+
+def limits(bits: int) -> str:
+    """Return in words what holds a GPU's clocks down, from NVML's bits."""
+    return ", ".join(what for bit, what in LIMITS.items() if bits & bit) or "nothing"
+
+
+def _ask_driver(bus: str, fields: tuple[str, ...]) -> list[str]:
+    """Return what ``nvidia-smi`` answers for one GPU; [] where it is missing or does not know."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
-        return {}
-    query = [tool, f"--query-gpu={','.join(SMI_FIELDS)}", "--format=csv,noheader"]
-    # by its bus: the driver's tool counts GPUs its own way
-    query.append(f"--id={module_of(device).cuda.Device(device.index).pci_bus_id}")
+        return []
+    query = [tool, f"--query-gpu={','.join(fields)}", "--format=csv,noheader", f"--id={bus}"]
     try:
         answer = subprocess.run(query, capture_output=True, text=True, check=False, timeout=30)
     except subprocess.TimeoutExpired:
-        return {}
+        return []
     values = [value.strip() for value in answer.stdout.split(",")]
-    return dict(zip(SMI_FIELDS, values, strict=True)) if len(values) == len(SMI_FIELDS) else {}
+    return values if answer.returncode == 0 and len(values) == len(fields) else []
 
 
 def versions() -> dict[str, str]:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from minialex.bench import record as records
+from minialex.bench.gpus import GPU_TABLES
 from minialex.bench.tables import document_table
 from minialex.errors import MinialexError
 
@@ -70,12 +71,18 @@ def stale(root: Path) -> dict[Path, str]:
         If a marker does not match, or asks for a table that there is not.
     """
     paths = documents(root)
-    found = [records.read(path) for path in result_files(root)]
+    found = [(path, records.read(path)) for path in result_files(root)]
+
+    def table(name: str) -> str:
+        if name in GPU_TABLES:
+            return GPU_TABLES[name](root, found)
+        return document_table(name, [record for _, record in found])
+
     wanted = {}
     for path in paths:
         text = path.read_text(encoding="utf-8")
         try:
-            right = fill(text, lambda name: document_table(name, found))
+            right = fill(text, table)
         except MinialexError as error:
             raise MinialexError(f"{path.name}: {error}") from error
         if right != text:

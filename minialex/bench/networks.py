@@ -13,9 +13,11 @@ import numpy as np
 from minialex import models, optim
 from minialex.arrays import Device, device_of, to_device
 from minialex.autograd import OPS, Tensor, choose, no_grad, using
+from minialex.bench import drawn
 from minialex.bench.calls import STEPS, Calls, Task
 from minialex.bench.case import ARRAY, Bench, Case, Trial, gather
-from minialex.bench.layers import CLASSES, layers, network_parts
+from minialex.bench.drawn import CLASSES
+from minialex.bench.layers import layers, network_parts
 from minialex.bench.optimizers import update_work
 from minialex.bench.peers.peer import Peer
 from minialex.bench.proof import FLOAT32, UPDATE, Result, sample
@@ -120,8 +122,9 @@ def our_step(task: Task) -> Calls:
 
 def _ours(op: str, name: str, task: Task) -> Calls:
     """Make our network ready, with one implementation for all ops that have it."""
-    model = models.alexnet(task.network, dropout=task.dropout)
-    model.to(device_of(task.images), task.images.dtype)
+    there, dtype = device_of(task.images), task.images.dtype
+    # astype copies: each contender trains weights of its own
+    model = drawn.network(task.network, task.dropout, lambda a: to_device(a, there).astype(dtype))
     x, chosen = Tensor(task.images), nullcontext if name == CHOSEN else partial(using, name)
     return _step(model, x, task, chosen) if op == STEP else _inference(model, x, chosen)
 

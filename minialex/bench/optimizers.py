@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from minialex import models, optim
+from minialex import optim
 from minialex.arrays import Array, to_device
 from minialex.autograd import Tensor, chosen, using
+from minialex.bench import drawn
 from minialex.bench.calls import STEPS, Calls
 from minialex.bench.case import Bench, Case, Trial, gather
-from minialex.bench.layers import CLASSES, ITEM_BYTES
+from minialex.bench.layers import ITEM_BYTES
 from minialex.bench.proof import Result, sample
 
 OPTIMIZER = "optimizer"
@@ -57,7 +58,7 @@ RULES = {
 @cache
 def shapes(network: str) -> tuple[tuple[int, ...], ...]:
     """Return the shapes of a network's parameters."""
-    return tuple(p.shape for p in models.alexnet(network, CLASSES).parameters())
+    return tuple(p.shape for p in drawn.network(network, 0.5, lambda a: a).parameters())
 
 
 def update_work(network: str, name: str) -> tuple[int, int]:

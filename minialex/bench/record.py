@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
+from itertools import product
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
@@ -211,9 +212,14 @@ def ratio(theirs: Timing, ours: Timing) -> tuple[float, float, float]:
     """Return how many times as long `theirs` took: quartiles of the ratios of pairs.
 
     A pair is two times of the same round, taken one right after the other, so that whatever else
-    the machine was doing weighs on both.
+    the machine was doing weighs on both. Where one was timed once a sweep, being slow, every time
+    of that sweep makes a pair with it.
     """
-    pairs = zip(flat(theirs.times), flat(ours.times), strict=True)
+    pairs = [
+        (t, o)
+        for them, us in zip(theirs.times, ours.times, strict=True)
+        for t, o in (zip(them, us, strict=True) if len(them) == len(us) else product(them, us))
+    ]
     return quartiles(t / o for t, o in pairs)
 
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from minialex.arrays import CPU, on_device
 from minialex.autograd import precision
 from minialex.bench import ceilings, fresh, machine, pinning
-from minialex.bench.case import ARRAY, IMPLEMENTATION, Bench, Case, Contender, Trial
+from minialex.bench.case import ARRAY, IMPLEMENTATION, PEER, Bench, Case, Contender, Trial
 from minialex.bench.clock import Clock, clock_for, interleaved
 from minialex.bench.kernels import launched
 from minialex.bench.peers import find
 from minialex.bench.proof import Result, WrongResultError, check
 from minialex.bench.record import Record, Row, Timing
+from minialex.cuda.fault import check_context
 from minialex.errors import MinialexError
 
 Progress = Callable[[int, int, str], None]
@@ -158,8 +159,10 @@ class _Run:
         found.copy.append(ceilings.copy(device, self.clock))
         for case, row in zip(self.plan.cases, self.record.rows, strict=True):
             if self.goes_on(row.full_title, begun=bool(row.timings)):
-                turn(case, row, self.bench, self.clock, self.plan.rounds, first=first)
-                self.keep(self.record)
+                try:
+                    turn(case, row, self.bench, self.clock, self.plan.rounds, first=first)
+                finally:
+                    self.keep(self.record)
 
     def processes(self) -> None:
         """Measure what needs processes of its own."""
@@ -213,20 +216,25 @@ def prove(trial: Trial, row: Row, bench: Bench) -> None:
             timing.reason = "there is no right result of the array implementation to compare with"
             continue
         try:
-            got = contender.calls.result()
+            got, timing.kernels = _result(contender, bench)
             timing.error = check(got, expected, contender.calls.bound or trial.bound)
         except Exception as why:
             # whatever it is that went wrong, nothing is timed
             timing.reason, timing.wrong = f"{type(why).__name__}: {why}", True
+            check_context(f"{contender.name} in {row.full_title}")
             continue
         if contender.name == ARRAY:
             base = got
-        elif bench.device != CPU and contender.kind == IMPLEMENTATION:
-            timing.kernels = _kernels(contender, bench)
 
 
-def _kernels(contender: Contender, bench: Bench) -> list[dict[str, object]]:
-    return launched(contender.calls.run, bench.device)
+def _result(contender: Contender, bench: Bench) -> tuple[list[Result], list[dict[str, object]]]:
+    """Return a contender's result, and what the kernels of ours that it launches take."""
+    calls = contender.calls
+    if bench.device == CPU or contender.kind == PEER or contender.name == ARRAY:
+        return calls.result(), []
+    got, kernels = launched(calls.result, bench.device)
+    # a result that was there already launches nothing
+    return got, kernels or launched(calls.run, bench.device)[1]
 
 
 def _kind(name: str, bench: Bench) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from minialex.bench.case import ARRAY, PEER
 from minialex.bench.layers import FORWARD
@@ -145,10 +146,22 @@ def machine_table(record: Record) -> Table:
         "large copy": f"{_three(_median(record.ceilings.copy) / 1e9)} GB/s",
         "kept busy by other programs": f"{record.busy:.1f} cores",
         **({"driver": gpu["state"].get("driver_version", "unknown")} if gpu else {}),
+        **({"clocks": clocks(gpu)} if gpu else {}),
         "versions": ", ".join(f"{k} {v}" for k, v in record.versions.items()),
         "peers": "; ".join(f"{name} {how}" for name, how in record.peers.items()),
     }
     return Table([*facts], [[*facts.values()]], names=len(facts))
+
+
+def clocks(gpu: dict[str, Any]) -> str:
+    """Return a GPU's clocks under load, of how much, and what held them down."""
+    state = gpu.get("state under load") or {}
+    if not state:
+        return "not known"
+    shown = (f"{state[f'clocks.{c}']} of {state[f'clocks.max.{c}']}" for c in ("sm", "mem"))
+    multiprocessors, memory = shown
+    held = state.get("limited_by", "not known")
+    return f"SM {multiprocessors}, memory {memory}; limited by: {held}"
 
 
 def _median(values: list[float]) -> float:

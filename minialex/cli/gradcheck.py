@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 import click
 
@@ -23,6 +23,7 @@ from minialex.cli.options import (
     number,
 )
 from minialex.cli.progress import counting
+from minialex.cuda.fault import check_context, lost_context
 
 DTYPES = "float64", "float32"
 
@@ -118,7 +119,10 @@ def gradcheck(
             batch=batch,
             mixed=mixed,
         )
-        done = _show(to_do, _print_json if as_json else _Lines(to_do, cases))
+        done = _show(to_do, as_json, cases)
+    if done:
+        pair, case = done[-1].pair, done[-1].case
+        check_context(f"{pair.op.name} {pair.name} {pair.dtype}, case {case!r},")
     if not as_json:
         console.print("compared:")
         for line in closing(done):
@@ -127,27 +131,32 @@ def gradcheck(
         raise click.exceptions.Exit(1)
 
 
-def _show(to_do: list[Trial], print_pair: Callable[[list[Row]], None]) -> list[Row]:
-    """Run the trials under a bar, and print the rows of each pair as soon as it is done."""
+def _show(to_do: list[Trial], as_json: bool, cases: bool) -> list[Row]:
+    """Run the trials under a bar; print the rows of each pair, or as JSON each row, when done."""
     done: list[Row] = []
     # the bar and the lines must share a console, or they overwrite each other
     with counting(console if console.is_terminal else messages, "checking") as move:
-        for _, group in itertools.groupby(_run(to_do, move), key=lambda row: row.pair):
-            rows = list(group)
-            print_pair(rows)
-            done += rows
+        rows = _run(to_do, move)
+        if as_json:
+            for row in rows:
+                click.echo(json.dumps(row.record()))
+                done.append(row)
+            return done
+        lines = _Lines(to_do, cases)
+        for _, group in itertools.groupby(rows, key=lambda row: row.pair):
+            alike = list(group)
+            lines(alike)
+            done += alike
     return done
 
 
 def _run(to_do: list[Trial], move: Callable[[int, int], None]) -> Iterator[Row]:
+    """Yield a row for each trial, and none after one that took the GPU from this process."""
     for count, trial in enumerate(to_do, 1):
         yield trial.run()
         move(count, len(to_do))
-
-
-def _print_json(rows: Iterable[Row]) -> None:
-    for row in rows:
-        click.echo(json.dumps(row.record()))
+        if lost_context():
+            return
 
 
 class _Lines:

@@ -62,6 +62,8 @@ class LaunchPlan:
         The parameters that are arrays and not null.
     numbers : tuple of (int, str, str)
         The numbers that are cast at each launch: the parameter, its C type, what messages call it.
+    sizes : dict of str to int
+        The whole numbers that are no different at other launches of this plan, by parameter.
     apart : tuple of (int, int, int, int)
         The pairs of arrays that must not overlap: two parameters and their sizes in bytes.
     """
@@ -77,6 +79,7 @@ class LaunchPlan:
     values: tuple[Any, ...]
     arrays: tuple[int, ...]
     numbers: tuple[tuple[int, str, str], ...]
+    sizes: dict[str, int]
     apart: tuple[tuple[int, int, int, int], ...]
 
     @classmethod
@@ -113,6 +116,11 @@ class LaunchPlan:
                 for i, p in parameters
                 if _differs(p)
             ),
+            {
+                p.name: int(v)
+                for p, v in zip(signature.parameters, bound.values, strict=True)
+                if isinstance(v, np.integer) and not _differs(p)
+            },
             tuple(
                 (i, j, bytes_of[i], bytes_of[j])
                 for (i, p), (j, q) in combinations(arrays, 2)

@@ -6,7 +6,8 @@ From the root of a source tree,
     python -m minialex.study.kernels --check   changes nothing; exit status 1 where it is stale
 
 All of it is taken from elsewhere: formulas and ideas from the kernels' own comments, where they are
-used from the ops, registers and spills from NVRTC, what they were tried on from ``tests/results``.
+used from the ops, registers and spills from NVRTC, what they were tried on from ``tests/results``,
+times from ``benchmarks/results``.
 Registers are those of the last time a file was compiled. They are stale when its code has changed
 since, which a hash beside them tells, and not when another NVRTC is at hand.
 """
@@ -24,12 +25,14 @@ from minialex.cuda import nvrtc, source
 from minialex.cuda.signature import Signature, signatures, without_comments
 from minialex.errors import MinialexError
 from minialex.study.kernel_uses import Use, uses
+from minialex.study.launch_times import kernel_times, read_launch_times
 from minialex.study.proofs import Proof, read_proofs
 
 PAGE = "kernels/README.md"
 NOT_USED = "nothing yet"
-HEADER = "| kernel | the idea | used by | registers | spills | emulated | on a GPU |"
-RULE = "|---|---|---|---|---|---|---|"
+HEADER = "| kernel | the idea | used by | registers | spills | time | emulated | on a GPU |"
+RULE = "|---|---|---|---|---|---|---|---|"
+NOT_MEASURED = "not measured"
 INTRO = """# The kernels
 
 <!-- Generated: python -m minialex.study.kernels writes this page. -->
@@ -43,6 +46,8 @@ is shared stands in the `.cuh` files beside it.
   architectures that NVRTC knows, or each number with its own (90 is `sm_90`). **spills**: bytes a
   thread stores to slow memory because registers ran out, in any instance. Both are the compiler's
   word, so they also say that every instance compiles for each of these architectures.
+- **time**: on a GPU, of all its launches in a training step of `alexnet` at batch 128, and the
+  least that they could take; from the records that `tests/device/first_contact.py` writes.
 - **emulated**: run on the CPU by `minialex/cuda/emulator` in checked mode, which judges every
   access to memory. **on a GPU**: with which card and when. Both are from the records in
   `tests/results`, which `tests/device.sh` writes.
@@ -98,7 +103,7 @@ def page(before: str, root: Path, *, compile_changed: bool) -> str:
     before : str
         The page as it is, whose figures are kept where the code has not changed.
     root : Path
-        Of the source tree whose ``tests/results`` are read.
+        Of the source tree whose ``tests/results`` and ``benchmarks/results`` are read.
     compile_changed : bool
         Whether to compile the files that have changed; else their figures are left out.
 
@@ -108,12 +113,13 @@ def page(before: str, root: Path, *, compile_changed: bool) -> str:
         If something must be compiled and NVRTC is missing, or it does not compile.
     """
     kept, used, proofs = _kept(before), uses(), read_proofs(root)
+    times = kernel_times(read_launch_times(root))
     sections = [INTRO]
     for file in source.kernel_files():
         figures = kept.get(file)
         if figures is None or figures.digest != code_digest(file):
             figures = compiled(file) if compile_changed else Figures("none", "stale", {})
-        sections.append(_section(file, figures, used, proofs))
+        sections.append(_section(file, figures, used, proofs, times))
     return "\n".join(sections)
 
 
@@ -195,6 +201,7 @@ def _section(
     figures: Figures,
     used: dict[tuple[str, str], list[Use]],
     proofs: dict[tuple[str, str], Proof],
+    times: dict[tuple[str, str], str],
 ) -> str:
     title, body = _essay(file)
     lines = [f"## `{file}`: {title}", "", "```text", body, "```", "", figures.mark, HEADER, RULE]
@@ -202,7 +209,8 @@ def _section(
         registers, spills = figures.cells.get(name, ("?", "?"))
         proof = proofs.get((file, name), Proof())
         cells = [f"`{name}`", _idea(signature), _used_by(used.get((file, name), []))]
-        cells += [registers, spills, proof.emulated, proof.gpu]
+        time = times.get((file, name), NOT_MEASURED)
+        cells += [registers, spills, time, proof.emulated, proof.gpu]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join((*lines, ""))
 

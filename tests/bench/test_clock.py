@@ -14,6 +14,8 @@ from minialex.errors import MinialexError
 class Counting:
     """A clock that notes whose turn it is."""
 
+    enough = 100.0
+
     def __init__(self):
         self.turns, self.warmed = [], []
 
@@ -37,6 +39,16 @@ def test_contenders_take_turns_and_another_begins_each_round():
     assert "".join(clock.turns) == "ABCBCACABABC"
     assert times["a"] == ([1.0, 6.0, 8.0, 10.0], [])
     assert interleaved({}, clock, rounds=3) == {}
+
+
+def test_a_call_that_takes_long_enough_is_timed_once_and_never_cold():
+    clock = Counting()
+    clock.once = lambda run: 100.0 if run == "B" else 0.0
+    clock.cold = lambda run: 0.5
+    times = interleaved({"a": "A", "b": "B", "c": "C"}, clock, rounds=2)
+    assert times["b"] == ([100.0], [])
+    assert clock.turns == ["A", "C", "C", "A"]
+    assert times["a"] == ([1.0, 4.0], [0.5, 0.5])
 
 
 def test_a_turn_is_several_calls_and_gives_the_time_of_one():

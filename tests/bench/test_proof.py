@@ -4,10 +4,12 @@ import pytest
 from minialex.autograd import OPS, Implementation, Op
 from minialex.bench import runner
 from minialex.bench.calls import Calls
-from minialex.bench.case import Bench, Case, Contender, Trial
+from minialex.bench.case import Bench, Case, Contender, Trial, gather
 from minialex.bench.layer_trials import layer_cases, prove
 from minialex.bench.layers import layers
 from minialex.bench.proof import FLOAT32, WrongResultError, check
+from minialex.cuda import fault
+from minialex.errors import MinialexError
 from tests.bench.made import row
 
 MINI = "alexnet-mini"
@@ -79,6 +81,8 @@ def case_of(make):
 class Untimed:
     """A clock that must not be asked about whoever is wrong."""
 
+    enough = 100.0
+
     def __init__(self):
         self.asked, self.warmed = [], []
 
@@ -121,6 +125,23 @@ def test_an_implementation_that_breaks_off_is_named_and_the_others_are_timed():
     runner.turn(case, one, Bench(), Untimed(), rounds=1, first=True)
     assert "ZeroDivisionError: in the kernel" in one.timings["bad"].reason
     assert one.timings["array"].times == [[1.0]]
+
+
+@pytest.mark.parametrize("as_it_is", ["proved", "made ready"])
+def test_one_that_takes_the_gpu_ends_the_run_and_is_named(monkeypatch, as_it_is):
+    def breaks():
+        raise ZeroDivisionError("in the kernel")
+
+    def make(bench):
+        if as_it_is == "made ready":
+            gather(bench, {"bad": breaks}, lambda peer: None)
+        return trial({"bad": (breaks, breaks), "later": (breaks, breaks)})
+
+    monkeypatch.setattr(fault, "lost_context", lambda: "cudaErrorIllegalAddress")
+    one = row(1, {})
+    with pytest.raises(MinialexError, match=r"^bad.* left .* GPU \(cudaErrorIllegalAddress\)"):
+        runner.turn(case_of(make), one, Bench(), Untimed(), rounds=1, first=True)
+    assert "later" not in one.timings
 
 
 def test_nobody_is_timed_where_the_array_implementation_is_wrong():

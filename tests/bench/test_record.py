@@ -56,6 +56,13 @@ def test_ratios_are_of_pairs():
     assert ratio(theirs, ours) == (1.5, 2.0, 2.5)
 
 
+def test_who_was_timed_once_a_sweep_makes_a_pair_with_each_time_of_it():
+    theirs = Timing("peer", [[8.0], [12.0]])
+    ours = Timing("implementation", [[1.0, 2.0], [3.0, 4.0]])
+    assert ratio(theirs, ours)[1] == 4.0
+    assert ratio(ours, theirs)[1] == 0.25
+
+
 def test_quartiles():
     assert quartiles([5.0]) == (5.0, 5.0, 5.0)
     assert quartiles([1.0, 2.0, 3.0, 4.0, 5.0]) == (2.0, 3.0, 4.0)

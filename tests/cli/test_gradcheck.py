@@ -10,6 +10,8 @@ import minialex.ops  # noqa: F401 - fills OPS
 from minialex import cuda
 from minialex.autograd import OPS
 from minialex.check import CASES, Finding, Row, Trial, Verdict
+from minialex.cli import gradcheck
+from minialex.cuda import fault
 from tests.check import zoo
 
 
@@ -129,3 +131,16 @@ def test_a_pipe_gets_no_bar_where_colour_is_forced(monkeypatch, variable):
     answer = subprocess.run(words, capture_output=True, text=True, check=True)
     assert {json.loads(line)["op"] for line in answer.stdout.splitlines()} == {"reshape"}
     assert answer.stderr == ""
+
+
+def test_a_case_that_takes_the_gpu_is_the_last_one_and_is_named(minialex, monkeypatch):
+    answers = ["", "cudaErrorIllegalAddress", "cudaErrorIllegalAddress"]
+    for module in gradcheck, fault:
+        monkeypatch.setattr(module, "lost_context", lambda: answers.pop(0))
+    answer = minialex("gradcheck", "--op", "relu", "--dtype", "float32", "--json")
+    assert answer.status == 2
+    assert [json.loads(line)["case"] for line in answer.out.splitlines()] == [
+        case.name for case in CASES["relu"][:2]
+    ]
+    guilty = f"relu array float32, case {CASES['relu'][1].name!r}, left this process without a GPU"
+    assert guilty in answer.err

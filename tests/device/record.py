@@ -1,8 +1,11 @@
 """Put together what the parts of tests/device.sh left: one record of one device.
 
-    python -m tests.device.record FOLDER_OF_PARTS RESULTS emulated|cuda NAME=OUTCOME...
+    python -m tests.device.record PARTS RESULTS emulated|cuda about      before the first part
+    python -m tests.device.record PARTS RESULTS emulated|cuda NAME=OUTCOME...     after each
 
-`kernels/README.md` reads it: see ``minialex.study.proofs``.
+PARTS is the folder of what the parts wrote, and RESULTS that of the record, which is written anew
+after each part, so that a run cut short leaves one. `kernels/README.md` reads it: see
+``minialex.study.proofs``.
 """
 
 from __future__ import annotations
@@ -24,8 +27,12 @@ EMULATOR = "emulator, checked mode"
 def main(words: list[str]) -> int:
     """Write the record, say where, and return the exit status."""
     parts, results, where, *outcomes = words
+    known = Path(parts) / "about.json"
+    if outcomes == ["about"]:
+        known.write_text(json.dumps(about(where == "emulated")), encoding="utf-8")
+        return 0
     record = {
-        **about(where == "emulated"),
+        **json.loads(known.read_text(encoding="utf-8")),
         "parts": dict(outcome.split("=", 1) for outcome in outcomes),
         **suite(Path(parts) / "suite.json"),
         "full_size": full_size(Path(parts) / "full_size.jsonl"),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from minialex.cuda import emulator, gpu, source
+from minialex.cuda import emulator, source
+from minialex.cuda.observe import Launch, wrapped_launches
 from minialex.cuda.plan import LaunchPlan
 
 Kernel = tuple[str, str]
@@ -19,21 +20,16 @@ def watched() -> Iterator[set[Kernel]]:
     Launches under the emulator's other modes are left out: they judge nothing.
     """
     seen: set[Kernel] = set()
-    before = gpu.launch, emulator.launch
-    gpu.launch, emulator.launch = (_noting(launch, seen) for launch in before)
-    try:
-        yield seen
-    finally:
-        gpu.launch, emulator.launch = before
-
-
-def _noting(launch: Callable[..., None], seen: set[Kernel]) -> Callable[..., None]:
     ours = set(source.kernel_files())
 
-    def call(plan: LaunchPlan, values: tuple[Any, ...]) -> None:
-        emulation = emulator.emulation()
-        if plan.source.file in ours and (emulation is None or emulation.mode == "checked"):
-            seen.add((plan.source.file, plan.signature.name))
-        launch(plan, values)
+    def noting(launch: Launch) -> Launch:
+        def call(plan: LaunchPlan, values: tuple[Any, ...]) -> None:
+            emulation = emulator.emulation()
+            if plan.source.file in ours and (emulation is None or emulation.mode == "checked"):
+                seen.add((plan.source.file, plan.signature.name))
+            launch(plan, values)
 
-    return call
+        return call
+
+    with wrapped_launches(noting):
+        yield seen

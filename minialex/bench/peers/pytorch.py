@@ -15,8 +15,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from minialex import models
 from minialex.arrays import CPU, Array, Device, module_of
+from minialex.bench import drawn
 from minialex.bench.calls import STEPS, AbsentError, Calls, Task
 from minialex.bench.peers.peer import Inputs, Peer
 from minialex.bench.proof import TF32, Bound, Result, sample
@@ -185,7 +185,8 @@ class Eager(Peer):
 
     def build(self, task: Task) -> Any:
         """Return the network in PyTorch's layers, with our weights."""
-        ours = models.alexnet(task.network, dropout=task.dropout)
+        # copied below, so that its own arrays will do
+        ours = drawn.network(task.network, task.dropout, lambda a: a)
         layers = [m for _, m in ours.named_modules() if type(m).__name__ in LAYERS]
         net = self.torch.nn.Sequential(
             *(LAYERS[type(m).__name__](self.torch.nn, m) for m in layers)

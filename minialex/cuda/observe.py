@@ -1,0 +1,23 @@
+"""Look on while kernels are launched: the one place where a launch can be wrapped."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from minialex.cuda import emulator, gpu
+
+Launch = Callable[..., Any]
+"""``launch(plan, values)``, as `gpu` and `emulator` have it."""
+
+
+@contextlib.contextmanager
+def wrapped_launches(wrap: Callable[[Launch], Launch]) -> Iterator[None]:
+    """While the block runs, every launch is ``wrap(launch)``'s, on a GPU and under the emulator."""
+    before = gpu.launch, emulator.launch
+    gpu.launch, emulator.launch = map(wrap, before)
+    try:
+        yield
+    finally:
+        gpu.launch, emulator.launch = before

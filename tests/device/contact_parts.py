@@ -1,0 +1,375 @@
+"""The parts of tests/device/first_contact.py, each a function, run in a process of its own.
+
+What a part finds it says line by line, as JSON, so that nothing is lost when it is cut short.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import minialex
+from minialex import arrays, ops, optim
+from minialex.arrays import CPU, Array, Device
+from minialex.autograd import OPS, Tensor
+from minialex.bench import ceilings, drawn, machine
+from minialex.bench.clock import Clock, clock_for
+from minialex.bench.layers import Layer, draw, layers
+from minialex.bench.networks import task_of
+from minialex.bench.peers import find
+from minialex.check.cases import CASES
+from minialex.check.suite import Pair, check
+from minialex.check.verdict import Verdict
+from minialex.cuda.fault import lost_context
+from minialex.data import Batch
+from minialex.train.step import WARM_UP, TrainStep
+from tests.device import launches as steps
+
+LOST = 3
+"""The exit status of a process that a kernel left without a GPU."""
+MODES: dict[str, dict[str, str]] = {
+    "ffma": {"conv2d": "implicit_gemm", "linear": "register_blocked"},
+    "tf32x3": {"conv2d": "tf32x3", "linear": "tf32x3"},
+}
+"""The ways through the kernels, as `minialex.using` takes them."""
+FIRST = "conv2d", "linear", "max_pool2d", "relu", "cross_entropy", "dropout", "local_response_norm"
+PRODUCTS = "conv2d", "linear"
+# gradients of a whole network in float32, summed in another order, differ by less: relative, in
+# the Euclidean norm of a parameter
+ALIKE = 1e-3
+STEPS = 20
+
+
+class LostError(Exception):
+    """A kernel left this process without a GPU: the message says which."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where a part runs, and what it is told.
+
+    Attributes
+    ----------
+    out : Path
+        The file of JSON lines.
+    emulated : bool
+        On the CPU under the emulator, and small.
+    share, shares : int
+        Which of how many processes that do this part this one is.
+    start : int
+        How many of its checks smoke leaves out: one before it did those.
+    """
+
+    out: Path
+    emulated: bool
+    share: int = 0
+    shares: int = 1
+    start: int = 0
+
+    @cached_property
+    def device(self) -> Device:
+        """The device under test."""
+        return CPU if self.emulated else arrays.device("cuda")
+
+    @property
+    def network(self) -> str:
+        """The network whose steps are taken."""
+        return "alexnet-mini" if self.emulated else "alexnet"
+
+    @property
+    def batches(self) -> tuple[int, ...]:
+        """Images at once, the batches in turn."""
+        return (2,) if self.emulated else (32, 128, 256)
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """The names of the ways through the kernels: of `MODES`."""
+        return ("ffma",) if self.emulated else tuple(MODES)
+
+    @cached_property
+    def clock(self) -> Clock:
+        """What takes times."""
+        return clock_for(self.device)
+
+    def say(self, part: str, **facts: Any) -> None:
+        """Append a line to the file of what was found, at once."""
+        line = json.dumps({"part": part, **facts}, default=str)
+        with self.out.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def wait(self) -> None:
+        """Wait until the device has done its work."""
+        if not self.emulated:
+            arrays.module_of(self.device).cuda.get_current_stream().synchronize()
+
+
+# ---- what is run ---------------------------------------------------------------------------------
+
+
+class Training:
+    """A network on random images, and one step of training it."""
+
+    def __init__(self, network: str, batch: int, device: Device, dropout: float = 0.5) -> None:
+        task = task_of(network, batch, device)
+        self.model = drawn.network(network, dropout, lambda a: arrays.to_device(a, device).copy())
+        self.x, self.targets = Tensor(task.images), task.targets
+        self.optimizer = optim.RMSprop(self.model.parameters(), **task.rmsprop)
+
+    def gradients(self) -> Tensor:
+        """Run forward and backward and return the loss."""
+        self.optimizer.zero_grad()
+        loss = ops.cross_entropy(self.model(self.x), self.targets)
+        loss.backward()
+        return loss
+
+    def step(self) -> Tensor:
+        """Take one step and return the loss before it."""
+        loss = self.gradients()
+        self.optimizer.step()
+        return loss
+
+
+def trainings(at: Setting) -> Iterator[tuple[str, int, Training]]:
+    """Yield the network in each mode at each batch, after two steps that compile and warm up."""
+    for batch in at.batches:
+        for mode in at.modes:
+            with minialex.using(**MODES[mode]):
+                training = Training(at.network, batch, at.device)
+                for _ in range(1 if at.emulated else 2):
+                    training.step()
+                at.wait()
+                yield mode, batch, training
+
+
+# ---- the parts -----------------------------------------------------------------------------------
+
+
+def facts(at: Setting) -> None:
+    """Say what machine this is, and measure its two ceilings."""
+    there = machine.machine(at.device)
+    at.say("facts", machine=there, versions=machine.versions(), commit=machine.commit())
+    at.say("facts", date=machine.now())
+    if not at.emulated:
+        at.say("facts", copy=ceilings.copy(at.device, at.clock))
+        at.say("facts", gemm=ceilings.gemm(at.device, at.clock))
+
+
+def smoke(at: Setting) -> None:
+    """Check three cases of each implementation, in both types: all failures are told."""
+    done = bad = 0
+    for number, (pair, case) in enumerate(_smoke_checks(at)):
+        if number < at.start:
+            continue
+        name = f"{pair.op.name} {pair.name} {pair.dtype}, case {case.name!r}"
+        # whoever hangs or takes the process with it is named by the log
+        print(name, flush=True)
+        done += 1
+        try:
+            row = check(pair, case)
+            wrong = str(row) if row.verdict is Verdict.FAIL else ""
+        except Exception:
+            wrong = traceback.format_exc()[-1500:]
+        if wrong:
+            bad += 1
+            at.say("smoke", check=name, wrong=wrong[:3000])
+        if lost := lost_context():
+            at.say("smoke", checked=done, bad=bad, share=at.share, next=number + 1)
+            raise LostError(f"{name}: {lost}")
+    at.say("smoke", checked=done, bad=bad, share=at.share)
+
+
+def _smoke_checks(at: Setting) -> Iterator[tuple[Pair, Any]]:
+    """Yield this process's checks; an implementation is one process's, which compiles it once."""
+    names = ["linear", "relu"] if at.emulated else [*FIRST, *sorted(OPS.keys() - set(FIRST))]
+    cases, types = (1, (np.float32,)) if at.emulated else (3, (np.float32, np.float64))
+    every = [(OPS[name], one) for name in names for one in OPS[name].implementations]
+    for op, one in every[at.share :: at.shares]:
+        for dtype in types:
+            pair = Pair(op, one, one, np.dtype(dtype), at.device)
+            for case in () if pair.why_not() else CASES[op.name][:cases]:
+                yield pair, case
+
+
+def step(at: Setting) -> None:
+    """Hold the loss and all gradients of the whole network against array operations on the CPU."""
+
+    def once(device: Device) -> tuple[float, dict[str, Array]]:
+        training = Training(at.network, 2, device, dropout=0.0)
+        loss = float(training.gradients().item())
+        named = training.model.named_parameters()
+        return loss, {name: arrays.to_numpy(p.grad).astype(np.float64) for name, p in named}
+
+    with minialex.using("array"):
+        right_loss, right = once(CPU)
+    for mode in at.modes:
+        with minialex.using(**MODES[mode]):
+            loss, got = once(at.device)
+        off = {
+            name: float(np.linalg.norm(got[name] - g) / (np.linalg.norm(g) or 1.0))
+            for name, g in right.items()
+        }
+        # a NaN is not alike either
+        unlike = [name for name, error in off.items() if not error < ALIKE]
+        at.say("step", mode=mode, loss=loss, cpu=right_loss, unlike=unlike, relative_error=off)
+
+
+def launches(at: Setting) -> None:
+    """Time each launch of a training step on the device."""
+    for mode, batch, training in trainings(at):
+        rows = steps.timed(training.step, at.device, 1 if at.emulated else 7)
+        for nth, row in enumerate(rows):
+            before = [r for r in rows[:nth] if r["kernel"] == row["kernel"]]
+            row["nth"] = len(before)
+        at.say("launches", mode=mode, batch=batch, rows=rows)
+
+
+def array_operations(at: Setting) -> None:
+    """Time convolution and linear layers in array operations on CuPy, beside the kernels."""
+    batch = at.batches[0]
+    for layer in layers(at.network):
+        if layer.op.name not in PRODUCTS or (at.emulated and layer.op.name == "conv2d"):
+            continue
+        host = draw(layer, batch, np.random.default_rng(1))
+        inputs = tuple(None if a is None else arrays.to_device(a, at.device) for a in host)
+        for one in dict.fromkeys(["array", *(MODES[mode][layer.op.name] for mode in at.modes)]):
+            forward, backward = _passes(layer, one, inputs)
+            times = [_seconds(at.clock, run) for run in (forward, backward)]
+            at.say(
+                "arrays",
+                layer=layer.label,
+                batch=batch,
+                implementation=one,
+                forward_us=1e6 * times[0],
+                backward_us=1e6 * times[1],
+            )
+
+
+def _passes(
+    layer: Layer, name: str, inputs: tuple[Array | None, ...]
+) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    """Return the forward pass, and the backward pass with every gradient that training wants."""
+    one = layer.op.implementations[name]
+    y, saved = one.forward(*inputs, **layer.params)
+    gy = arrays.array_module(y).ones_like(y)
+    wanted = {"needs": (not layer.first, True, True)} if "needs" in one.takes else {}
+    return (
+        lambda: one.forward(*inputs, **layer.params),
+        lambda: one.backward(gy, saved, **layer.params, **wanted),
+    )
+
+
+def _seconds(clock: Clock, run: Callable[[], Any]) -> float:
+    """Return the time of a call; of one that takes long, that of the second."""
+    clock.once(run)
+    first = clock.once(run)
+    return first if first >= clock.enough else clock.turn(run)
+
+
+def host(at: Setting) -> None:
+    """Time whole steps: until Python returns, and until the device is done."""
+    count = 1 if at.emulated else STEPS
+    for mode, batch, training in trainings(at):
+        began = time.perf_counter()
+        training.step()
+        alone = time.perf_counter() - began
+        at.wait()
+        began = time.perf_counter()
+        for _ in range(count):
+            training.step()
+        returned = time.perf_counter() - began
+        at.wait()
+        done = time.perf_counter() - began
+        at.say(
+            "host",
+            mode=mode,
+            batch=batch,
+            # the first with nothing queued before it: Python's own time
+            python_ms=1e3 * alone,
+            python_ms_in_a_row=1e3 * returned / count,
+            step_ms=1e3 * done / count,
+            images_per_second=batch * count / done,
+        )
+
+
+def graph(at: Setting) -> None:
+    """Let a step be captured as a CUDA graph and time its replay; or say what refuses."""
+    for mode, batch, training in trainings(at):
+        step = TrainStep(training.model, training.optimizer)
+        given = Batch(training.x.data, training.targets, np.arange(batch))
+        for _ in range(WARM_UP + 1):
+            step(given)
+        at.wait()
+        if step.uncaptured:
+            at.say("graph", mode=mode, batch=batch, refused=step.uncaptured)
+            if lost := lost_context():
+                raise LostError(f"a graph of a step, {mode}, batch {batch}: {lost}")
+            continue
+        seconds = at.clock.turn(partial(step, given))
+        failed, steps, _ = step.state.on_host()
+        facts = {"failed": failed, "steps": steps, "replay_ms": 1e3 * seconds}
+        at.say("graph", mode=mode, batch=batch, **facts)
+
+
+def blame(error: BaseException) -> str:
+    """Return an error with the line of ours that it came from."""
+    ours = [f for f in traceback.extract_tb(error.__traceback__) if "minialex/" in f.filename]
+    where = "".join(f" at {Path(f.filename).name}:{f.lineno}: {f.line}" for f in ours[-1:])
+    return f"{type(error).__name__}: {error}{where}"
+
+
+def torch(at: Setting) -> None:
+    """Time PyTorch's step: eager in TF32 and in strict float32, and as one CUDA graph."""
+    T = importlib.import_module("torch")
+    for name, tf32 in (("PyTorch", True), ("PyTorch", False), ("PyTorch P2", True)):
+        T.backends.cudnn.allow_tf32 = T.backends.cuda.matmul.allow_tf32 = tf32
+        peers, absent = find([name], at.device, 1)
+        if not peers:
+            at.say("torch", who=name, left_out=absent[name])
+            continue
+        for batch in at.batches:
+            calls = peers[0].step(task_of(at.network, batch, at.device))
+            assert calls is not None
+            seconds = _steps_in_a_row(calls.run, T.cuda.synchronize)
+            at.say("torch", who=name, tf32=tf32, batch=batch, step_ms=1e3 * seconds)
+            del calls
+            T.cuda.empty_cache()
+
+
+def _steps_in_a_row(run: Callable[[], Any], wait: Callable[[], Any]) -> float:
+    for _ in range(3):
+        run()
+    wait()
+    began = time.perf_counter()
+    for _ in range(STEPS):
+        run()
+    wait()
+    return (time.perf_counter() - began) / STEPS
+
+
+def profiled(at: Setting, mode: str, batch: int) -> None:
+    """Take one step, for a profiler that looks on."""
+    with minialex.using(**MODES[mode]):
+        Training(at.network, batch, at.device).step()
+    at.wait()
+
+
+PARTS: dict[str, Callable[[Setting], None]] = {
+    "facts": facts,
+    "smoke": smoke,
+    "step": step,
+    "launches": launches,
+    "arrays": array_operations,
+    "host": host,
+    "graph": graph,
+    "torch": torch,
+}
+"""The parts that run in a process of ours, in order."""

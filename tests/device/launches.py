@@ -1,0 +1,205 @@
+"""The launches of a training step: what each takes, how long it should take, how long it took.
+
+A floor is what no kernel can beat: its operations at the rate of the units that do them, or its
+bytes at the rate of a large copy, whichever takes longer. A model is what this kernel should take,
+from the instructions that the compiler made of it and the waves in which its blocks run. Neither is
+a measurement. Where the two lie far apart, the kernel can be better; where the time lies far from
+the model, the model is wrong, or something on the way is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from minialex.arrays import CPU, Device, module_of
+from minialex.cuda.observe import Launch, wrapped_launches
+from minialex.cuda.plan import LaunchPlan
+
+Row = dict[str, Any]
+
+IN_PLACE = "rmsprop", "sgd", "adam"
+"""Kernels that also read what they write."""
+NO_PRODUCT = "conv2d_im2col", "conv2d_col2im"
+"""Kernels that take a convolution's sizes and multiply nothing."""
+
+# of sm_90 float kernels, read in their SASS: instructions that a warp executes in a step of DEPTH
+# terms, by rows of 16 threads in a block, and the clocks for which its tensor core is busy then
+DEPTH = 8
+SLOTS = {
+    "implicit_gemm": {16: 721, 8: 750, 4: 840},
+    "register_blocked": {16: 721, 8: 750, 4: 840},
+    "tf32x3": {16: 384, 8: 430, 4: 520},
+}
+TENSOR_CLOCKS = {"tf32x3": 309}
+RESIDENT = {16: 2, 8: 3, 4: 6}
+SCHEDULERS = 4
+# how much of its issue slots a multiprocessor uses, and the clocks of a step that waits for memory
+ISSUED, WAITING = 0.8, 1000
+# steps that a block's start and end take, and what a dependent launch waits for on the device
+EDGES, GAP = 4, 2e-6
+# fused multiplications and additions of a multiprocessor in a clock: float32, and dense TF32
+FFMA, TF32 = 128, {80: 512, 90: 1024}
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """What floors and models are worked out for; by default an H100, by its datasheet.
+
+    Attributes
+    ----------
+    clock : float
+        Of the multiprocessors, in Hz.
+    copy : float
+        Bytes a second, read and written, in a large copy.
+    architecture : int
+        90 for sm_90.
+    """
+
+    name: str = "H100 by its datasheet"
+    multiprocessors: int = 132
+    clock: float = 1.755e9
+    copy: float = 3.0e12
+    architecture: int = 90
+
+
+def describe(plan: LaunchPlan, values: tuple[Any, ...]) -> Row:
+    """Return a launch as a record has it: kernel, sizes, fewest bytes, operations."""
+    signature, sizes = plan.signature, plan.sizes
+    moved = 0
+    for i in plan.arrays:
+        twice = signature.name in IN_PLACE and not signature.parameters[i].const
+        moved += values[i].nbytes * (2 if twice else 1)
+    return {
+        "kernel": signature.name,
+        "file": signature.file,
+        "type": plan.binding.get("T", ""),
+        "rows": int(plan.binding.get("ROWS", 0)),
+        "what": _what(sizes),
+        "grid": list(plan.grid),
+        "block": list(plan.block),
+        "depth": sizes.get("depth", 0),
+        "bytes": moved,
+        "flops": 0 if signature.name in NO_PRODUCT else _operations(sizes),
+    }
+
+
+def _operations(sizes: dict[str, int]) -> int:
+    """Return the operations of a product, told by the names of the sizes; 0 for anything else."""
+    if sizes.keys() >= {"N", "C", "O", "KH", "KW", "OH", "OW", "groups"}:
+        taps = sizes["C"] // sizes["groups"] * sizes["KH"] * sizes["KW"]
+        return 2 * sizes["N"] * sizes["O"] * sizes["OH"] * sizes["OW"] * taps
+    if sizes.keys() >= {"R", "O", "I"}:
+        return 2 * sizes["R"] * sizes["O"] * sizes["I"]
+    return 0
+
+
+def _what(sizes: dict[str, int]) -> str:
+    if sizes.keys() >= {"C", "H", "O", "KH"}:
+        return "{C}x{H}x{W} to {O}, {KH}x{KW}".format(**sizes)
+    if sizes.keys() >= {"R", "O", "I"}:
+        return "{I} to {O}".format(**sizes)
+    if sizes.keys() >= {"planes", "H", "W"}:
+        return "{planes} planes of {H}x{W}".format(**sizes)
+    return ", ".join(f"{name}={n}" for name, n in list(sizes.items())[:2])
+
+
+def floor(row: Row, gpu: Gpu) -> tuple[float, str]:
+    """Return the least seconds that a launch can take, and what binds it: arithmetic or bytes."""
+    moving, rate = row["bytes"] / gpu.copy, FFMA
+    if _rung(row) in TENSOR_CLOCKS:
+        # each product is three; where the architecture's rate is not known, bytes alone count
+        rate = TF32.get(gpu.architecture, 0) // 3
+    computing = row["flops"] / (2 * rate * gpu.multiprocessors * gpu.clock) if rate else 0.0
+    return max((moving, "bytes"), (computing, "arithmetic"))
+
+
+def model(row: Row, gpu: Gpu) -> float | None:
+    """Return the seconds that a launch should take; None for a product without figures."""
+    moving = row["bytes"] / gpu.copy
+    if not row["flops"]:
+        return moving + GAP
+    slots = SLOTS.get(_rung(row), {}).get(row["rows"])
+    if slots is None or not row["depth"]:
+        return None
+    busy = max(slots, TENSOR_CLOCKS.get(_rung(row), 0))
+    warps, steps = row["block"][0] // 32, ceil(row["depth"] / DEPTH) + EDGES
+    clocks, left = 0.0, int(np.prod(row["grid"]))
+    while left > 0:
+        # the blocks that one multiprocessor holds side by side in this wave
+        blocks = min(RESIDENT[row["rows"]], ceil(left / gpu.multiprocessors))
+        clocks += steps * max(blocks * warps / SCHEDULERS * busy / ISSUED, WAITING)
+        left -= blocks * gpu.multiprocessors
+    return max(clocks / gpu.clock, moving) + GAP
+
+
+def _rung(row: Row) -> str:
+    """Return the implementation that a product kernel belongs to, by its name."""
+    return next((rung for rung in SLOTS if row["kernel"].endswith(f"_{rung}")), "")
+
+
+def timed(step: Callable[[], object], device: Device, times: int) -> list[Row]:
+    """Return the launches of a step in order, each with `us`, the median of its times.
+
+    On a GPU an event stands on either side of each launch, and work of its own in front of each
+    step, so that Python is ahead and gaps between launches are not timed.
+    """
+    rows: list[Row] = []
+    pairs: list[tuple[Any, Any]] = []
+    mark = time.perf_counter if device == CPU else _event(device)
+
+    def timing(launch: Launch) -> Launch:
+        def call(plan: LaunchPlan, values: tuple[Any, ...]) -> None:
+            start = mark()
+            launch(plan, values)
+            pairs.append((start, mark()))
+            rows.append(describe(plan, values))
+
+        return call
+
+    ahead = _work_ahead(device)
+    runs: list[list[float]] = []
+    with wrapped_launches(timing):
+        for _ in range(times):
+            rows.clear()
+            pairs.clear()
+            ahead()
+            step()
+            runs.append([_microseconds(pair, device) for pair in pairs])
+    columns = zip(*runs, strict=True)
+    return [row | {"us": median(column)} for row, column in zip(rows, columns, strict=True)]
+
+
+def _event(device: Device) -> Callable[[], Any]:
+    cuda = module_of(device).cuda
+
+    def mark() -> Any:
+        event = cuda.Event()
+        event.record()
+        return event
+
+    return mark
+
+
+def _microseconds(pair: tuple[Any, Any], device: Device) -> float:
+    start, stop = pair
+    if device == CPU:
+        return float(1e6 * (stop - start))
+    stop.synchronize()
+    return float(1e3 * module_of(device).cuda.get_elapsed_time(start, stop))
+
+
+def _work_ahead(device: Device) -> Callable[[], object]:
+    """Return a function that gives a GPU some 40 ms of other work."""
+    if device == CPU:
+        return lambda: None
+    xp = module_of(device)
+    a = xp.ones((8192, 8192), xp.float32)
+    out = xp.empty_like(a)
+    return lambda: [xp.matmul(a, a, out=out) for _ in range(2)]
