@@ -221,9 +221,9 @@ __device__ __forceinline__ bool fix_up(const Product& product, const Workspace<T
 
 // ---- the product ---------------------------------------------------------------------------------
 
-// Product: has the block's sums, multiply(left panel, right panel), and put_into(store), which goes
-// over a thread's outputs in the same order every time; where Store::COLUMN_BIAS, also
-// add_bias(store), which adds store.bias(column) to the sums of a column.
+// Product: has the block's sums, multiply(left panel, right panel, rows that are in the matrix), and
+// put_into(store), which goes over a thread's outputs in the same order every time; where
+// Store::COLUMN_BIAS, also add_bias(store), which adds store.bias(column) to the sums of a column.
 template <typename T, int ROWS, class Product, class Left, class Right, class Spots, class Store>
 __device__ __forceinline__ void panel_product(Left left, Right right, const Spots spots,
                                               const Store store, const int first, const int last,
@@ -259,7 +259,7 @@ __device__ __forceinline__ void panel_product(Left left, Right right, const Spot
         }
         const Spot* next = table + (done + DEPTH) % RING;
         if (more) left.fetch(k + DEPTH, next), right.fetch(k + DEPTH, next);
-        product.multiply(lefts[now], rights[now]);
+        product.multiply(lefts[now], rights[now], store.rows - store.first_row);
         if (more) left.lay(lefts[now ^ 1]), right.lay(rights[now ^ 1]);
         // The other half is whole before anyone multiplies it, and this half is done with before
         // anyone overwrites it. New spots are there before anyone fetches by them.

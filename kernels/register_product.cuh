@@ -46,7 +46,7 @@ template <typename T, int ROWS> class InRegisters {
 
   public:
     __device__ __forceinline__ void multiply(const Panel<T, Block::M>& left,
-                                             const Panel<T, Block::N>& right) {
+                                             const Panel<T, Block::N>& right, int) {
         const int row = thread_row(), column = thread_column();
 // Unrolled further, the compiler reads so far ahead that registers spill.
 #pragma unroll 2

@@ -5,7 +5,7 @@
 // a tensor core, which multiplies them in one instruction. It takes floats of 10 bits of fraction
 // only (TF32), where a float has 23. So each float is split into two such numbers,
 //
-//   x = big + small + rest,   big = x rounded to TF32,   small = (x - big) rounded to TF32,
+//   x = big + small + rest,   big = x rounded to TF32,   small = x - big, cut to TF32,
 //
 // with |rest| at most 2^-22 |x|, and three products stand for one:
 //
@@ -14,13 +14,26 @@
 //
 // That is about as accurate as floats are (a single rounding is 2^-24), for three instructions on a
 // unit that is many times faster. The small products come first, so that they are added to each
-// other before they meet the large sum.
+// other before they meet the large one. Splitting a number takes three instructions: add half of
+// big's last bit and mask, halves away from zero, and subtract. The cutting is the tensor core's,
+// which does not look at the low 13 bits of an operand; rounding, as big is, makes `small` of
+// either sign, so that what is cut has no bias.
+//
+// Promotion: a tensor core does not round its sums but cuts them (emu/tensor_core.h), so that a long
+// sum kept in there falls short, by as much as 2e-4 of its terms' root sum of squares for 43,264
+// terms, 60 times FFMA's error. So the three products of a step of 8 begin at zero, and an ordinary
+// addition, which rounds to nearest, adds them to the sum in registers: 4 FADD for 3 HMMA. Then the
+// error is smaller than FFMA's at every length (docs/tensor-cores.md). Promoting every fourth step
+// would need a second set of 64 sums, which two blocks on a multiprocessor have no registers for;
+// the zero at the beginning costs none, the instruction takes RZ for it.
 //
 // What is given up: an infinity comes out as NaN (its `small` is infinity minus infinity).
 //
-// Arithmetic, for an H100 by its datasheet (not measured): a step of 128 x 128 x 8 is 393,216
-// products at 1024 a clock at best, about 640 by mma.sync: 600 clocks, against 1024 by ordinary
-// multiply-adds at their best.
+// Arithmetic, for an H100 by its datasheet and sm_90's machine code (not measured): a step of
+// 128 x 128 x 8 is 393,216 products at 1024 a clock at best, about 640 by mma.sync: 600 clocks,
+// against 1024 by ordinary multiply-adds at their best. A warp then issues 48 HMMA, 64 FADD for
+// promotion, 72 instructions to split 24 numbers, 24 LDS and about 150 to fetch: some 360 in the
+// 300 clocks that its HMMA take of a quarter of the multiprocessor, so that issuing bounds it.
 #include "mma.cuh"
 #include "panel_product.cuh"
 
@@ -41,15 +54,18 @@ template <int COUNT> struct Split<float, COUNT> {
     unsigned big[COUNT], small[COUNT];
 
     __device__ __forceinline__ void set(const int i, const float x) {
-        big[i] = to_tf32(x);
-        small[i] = to_tf32(x - __uint_as_float(big[i]));
+        big[i] = (__float_as_uint(x) + 0x1000u) & 0xffffe000u;
+        small[i] = __float_as_uint(x - __uint_as_float(big[i]));
     }
 };
 __device__ __forceinline__ void add_product(float (&sum)[4], const Split<float, 4>& a,
                                             const Split<float, 2>& b) {
-    mma_tf32(sum, a.small, b.big);
-    mma_tf32(sum, a.big, b.small);
-    mma_tf32(sum, a.big, b.big);
+    float step[4] = {};
+    mma_tf32(step, a.small, b.big);
+    mma_tf32(step, a.big, b.small);
+    mma_tf32(step, a.big, b.big);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) sum[i] += step[i];
 }
 
 // Doubles: tensor cores have no part in it. The lanes hand each other the same fragments and
@@ -84,8 +100,11 @@ template <typename T, int ROWS> class OnTensorCores {
     static constexpr int ACROSS = Block::N / WARP_COLUMNS / 8;
     T sum[UP][ACROSS][4] = {};
 
+    static __device__ __forceinline__ int first_strip() {
+        return threadIdx.x / WARP / WARP_COLUMNS * UP * 16;
+    }
     static __device__ __forceinline__ int first_row() {
-        return threadIdx.x / WARP / WARP_COLUMNS * UP * 16 + threadIdx.x % WARP / 4;
+        return first_strip() + threadIdx.x % WARP / 4;
     }
     static __device__ __forceinline__ int first_column() {
         return threadIdx.x / WARP % WARP_COLUMNS * ACROSS * 8;
@@ -96,8 +115,9 @@ template <typename T, int ROWS> class OnTensorCores {
     }
 
   public:
+    // rows: how many rows of the tile are in the matrix.
     __device__ __forceinline__ void multiply(const Panel<T, Block::M>& left,
-                                             const Panel<T, Block::N>& right) {
+                                             const Panel<T, Block::N>& right, const int rows) {
         const int k = threadIdx.x % 4 * 2, column = first_column() + threadIdx.x % WARP / 4;
         Split<T, 2> b[ACROSS];
 #pragma unroll
@@ -106,6 +126,9 @@ template <typename T, int ROWS> class OnTensorCores {
             for (int half = 0; half < 2; ++half) b[j].set(half, right[k + half][column + 8 * j]);
 #pragma unroll
         for (int i = 0; i < UP; ++i) {
+            // Rows that are not there are left out. As the branch keeps the compiler from working on
+            // two strips at once, it also saves the registers that this would spill.
+            if (first_strip() + 16 * i >= rows) continue;
             Split<T, 4> a;
 #pragma unroll
             for (int n = 0; n < 4; ++n)
