@@ -14,6 +14,10 @@ from minialex.study import proofs
 from minialex.study.launch_times import BATCH, LaunchTimes, grouped, read_launch_times, total
 
 NOT_RUN = "Not run on a GPU yet, and not measured."
+EMULATED = (
+    "On an architecture without tests in this list, what is said of accuracy, that of `tf32x3` "
+    "above all, rests on the emulator."
+)
 NOT_MEASURED = "On a GPU: not measured."
 
 
@@ -52,10 +56,9 @@ def gpus(root: Path, records: list[tuple[Path, Record]]) -> str:
             outcome = f"{timed} times in {len(one.rows)} cases, {len(one.wrong)} refused as wrong"
             facts = {"machine": one.machine, "date": one.date, "commit": one.commit}
             rows.append(_row("benchmark", outcome, path.relative_to(root), **facts))
-    if not rows:
-        return NOT_RUN
     headings = ["GPU", "what", "date", "revision", "driver", "clocks", "outcome", "record"]
-    return Table(headings, rows, names=len(headings)).markdown()
+    said = Table(headings, rows, names=len(headings)).markdown() if rows else NOT_RUN
+    return f"{said}\n\n{EMULATED}"
 
 
 def _row(what: str, outcome: str, where: Path, **record: Any) -> list[str]:

@@ -9,6 +9,7 @@ from minialex.train.nonfinite import NonFiniteLossError
 from minialex.train.report import EpochEnd, Outcome, Plan, Progress, Reporter
 from minialex.train.runs import resume, train
 from minialex.train.settings import RECIPES, Settings, make_settings
+from minialex.train.step import TrainStep
 
 __all__ = [
     "RECIPES",
@@ -19,6 +20,7 @@ __all__ = [
     "Progress",
     "Reporter",
     "Settings",
+    "TrainStep",
     "Trainer",
     "make_settings",
     "resume",

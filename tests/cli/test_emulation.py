@@ -3,15 +3,14 @@
 import json
 import re
 import sys
-from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
 
 from minialex import cuda
+from tests.capture_double import Gpu
 from tests.cli.conftest import TINY
 from tests.cli.test_bad_input import refused
-from tests.device_double import make_cupy
 
 
 @pytest.fixture
@@ -109,14 +108,13 @@ def test_without_a_compiler_it_says_what_to_install(minialex, photos, monkeypatc
 
 def breaking_cupy():
     """Return a stand-in for CuPy whose compiler takes no kernel."""
-    cupy = make_cupy()
+    cupy = Gpu().cupy
     cupy.cuda.compiler = SimpleNamespace(CompileException=type("Refused", (Exception,), {}))
 
     def refuse(name):
         raise cupy.cuda.compiler.CompileException("prepare.cu(9): error: expected a ';'")
 
     cupy.RawModule = lambda **_: SimpleNamespace(get_function=refuse)
-    cupy.cuda.Device = type("Device", (nullcontext,), {"compute_capability": "90"})
     return cupy
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import warnings
+from math import prod
 from typing import NamedTuple
 from unittest import mock
 
@@ -36,9 +37,8 @@ def launches() -> frozenset[Launch]:
     found: set[Launch] = set()
     implementations = {name: kernels_of(name) for name in CASES}
 
-    def write_down(source, signature, bound, grid, block, shared):
-        kernel = signature.expression(bound.binding)
-        found.add(Launch(source.file, kernel, block[0] * block[1] * block[2], shared))
+    def write_down(plan, values):
+        found.add(Launch(plan.source.file, plan.expression, prod(plan.block), plan.shared))
 
     with (
         mock.patch.object(emulator, "launch", write_down),

@@ -212,7 +212,9 @@ def test_a_setting_that_changes_is_captured_anew(gpu):
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_from_the_first_loss_that_is_not_finite_nothing_changes(device, gpu):
+def test_from_the_first_loss_that_is_not_finite_nothing_changes(device, request):
+    if device == "cuda":
+        request.getfixturevalue("gpu")
     step, given = made(device=device), batches(device)
     for batch in given[: steps.WARM_UP + 1]:
         step(batch)

@@ -56,8 +56,8 @@ FAULTS = [
         "momentum * bs.at[k] + slope",
         "bs.at[k] + momentum * slope",
     ),
-    fault("sgd", "uphill", "ps.at[k] -= lr", "ps.at[k] += lr"),
-    fault("sgd", "tail skipped", "if (owned.count <= 0) return;", "if (!owned.whole) return;"),
+    fault("sgd", "uphill", "ps.at[k] -= rate", "ps.at[k] += rate"),
+    fault("sgd", "tail skipped", "if (owned.count <= 0 ||", "if (!owned.whole ||"),
     fault(
         "sgd",
         "beyond the end",
@@ -77,9 +77,9 @@ FAULTS = [
     fault(
         "adam",
         "eps inside the root",
-        "(sqrt(vs.at[k]) / root + eps)",
-        "(sqrt(vs.at[k] + eps) / root)",
+        "(sqrt(vs.at[k]) / scale + eps)",
+        "(sqrt(vs.at[k] + eps) / scale)",
     ),
-    fault("adam", "mean of squares not corrected", "sqrt(vs.at[k]) / root", "sqrt(vs.at[k])"),
+    fault("adam", "mean of squares not corrected", "sqrt(vs.at[k]) / scale", "sqrt(vs.at[k])"),
     fault("adam", "averages mixed up", "b2 * vs.at[k] + c2", "b1 * vs.at[k] + c1"),
 ]

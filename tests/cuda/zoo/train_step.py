@@ -1,0 +1,47 @@
+"""Faults of what a training step counts on a GPU."""
+
+from functools import partial
+
+from tests.cuda.zoo import Fault
+from tests.optim.counted import check_counted
+from tests.routine_cases import check_all
+
+TALLY = partial(check_all, "tally", "kernel", "float32")
+ADVANCE = partial(check_all, "advance", "kernel", "float32")
+
+
+def tally(name: str, old: str, new: str, error: str = "") -> Fault:
+    """Return a mistake in the count of a batch."""
+    return Fault(name, "train_step.cu", old, new, "tally", "kernel", error, check=TALLY)
+
+
+def advance(name: str, old: str, new: str) -> Fault:
+    """Return a mistake in the count of a step."""
+    return Fault(name, "train_step.cu", old, new, "advance", "kernel", check=ADVANCE)
+
+
+def counted(name: str, old: str, new: str, file: str = "arena.cuh", op: str = "rmsprop") -> Fault:
+    """Return a mistake in how an optimizer takes its rate from memory, or is held back."""
+    return Fault(name, file, old, new, op, "kernel", check=partial(check_counted, op))
+
+
+FAULTS = [
+    tally("no number is no maximum", "a > b || (a != a && b == b)", "a > b"),
+    tally(
+        "the last of equals", "const bool first = !larger", "const bool first = false && !larger"
+    ),
+    tally("a lane without a logit", "if (there < C && (at", "if ((at"),
+    tally("loss of one image", "totals[0] += double(*loss) * N;", "totals[0] += double(*loss);"),
+    tally("infinity taken for finite", "*loss - *loss != T(0)", "*loss != *loss"),
+    tally("begun anew", "totals[1] += correct;", "totals[1] = correct;"),
+    advance("counted all the same", "threadIdx.x != 0 || *failed != 0", "threadIdx.x != 0"),
+    advance(
+        "the row before",
+        "const int row = (long long)counts[0] % R;",
+        "const int row = ((long long)counts[0] + R - 1) % R;",
+    ),
+    advance("a stream a step", "counts[1] += streams;", "counts[1] += 1;"),
+    counted("not held back", "failed && *failed != 0", "false"),
+    counted("rate by value", "rates ? T(rates[which]) : given", "given"),
+    counted("root by value", "rate_of(rates, 1, root)", "root", "adam.cu", "adam"),
+]
