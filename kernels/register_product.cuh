@@ -8,8 +8,9 @@
 // The arithmetic behind the sizes, for an H100 (132 multiprocessors, 128 multiply-adds and 128
 // bytes of shared memory a clock each; by the datasheet, not measured):
 //   8 x 8 a thread   16 numbers in four 16-byte reads for 64 multiply-adds. A warp spans 4 x 8
-//                    threads, so a read fetches 64 or 128 different bytes: 4 clocks of shared
-//                    memory for 16 clocks of multiply-adds. 4 x 4 would need 2 for 4.
+//                    threads, so a read fetches 64 or 128 different bytes, in two requests: 8 clocks
+//                    of shared memory for the 64 clocks that a quarter of the multiprocessor
+//                    multiplies; four such warps at a time take 32 of 64. 4 x 4 would take 16 of 16.
 //   128 x 128, 8     a step is 1024 clocks of multiply-adds for 8 KiB from the L2 cache, 8 bytes a
 //                    clock and multiprocessor of about 24 that it delivers; memory's delay (600 to
 //                    800 clocks) is hidden by one step, more so with two blocks on a
@@ -28,14 +29,18 @@ template <typename T, int ROWS> class InRegisters {
     T sum[Block::EACH][Block::EACH] = {};
 
     // Where a thread stands among the ROWS x COLUMNS of its block. Warps span 4 x 8 threads, so
-    // that the lanes of a warp read as few different numbers as can be:
-    //   warp 0, lanes 0 to 7: row 0, columns 0 to 7; lanes 8 to 15: row 1, columns 0 to 7; ...
+    // that the lanes of a warp read as few different numbers as can be. A read of 16 bytes per lane
+    // takes four requests of shared memory, but two where all lanes n and n ^ 1, or all lanes n and
+    // n ^ 2, read the same (NVIDIA says so of compute capability 7; not measured on later ones). So
+    // neighbours have a column in common, and lanes two apart a row:
+    //   warp 0, lanes 0, 2, ... 14: row 0, columns 0 to 7; lanes 1, 3, ... 15: row 1, columns 0 to 7;
+    //           lanes 16, 18, ... 30: row 2; lanes 17, 19, ... 31: row 3
     //   warp 1: rows 0 to 3, columns 8 to 15; warp 2: rows 4 to 7, columns 0 to 7; ...
     static __device__ __forceinline__ int thread_row() {
-        return threadIdx.x / 64 * 4 + threadIdx.x % 32 / 8;
+        return threadIdx.x / 64 * 4 + threadIdx.x % 32 / 16 * 2 + threadIdx.x % 2;
     }
     static __device__ __forceinline__ int thread_column() {
-        return threadIdx.x / 32 % 2 * 8 + threadIdx.x % 8;
+        return threadIdx.x / 32 % 2 * 8 + threadIdx.x / 2 % 8;
     }
     // A thread's outputs along one side, in two vectors half a tile apart: neighbouring threads
     // then read neighbouring vectors, which no two lanes find in the same bank.

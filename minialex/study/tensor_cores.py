@@ -1,0 +1,318 @@
+"""Write ``docs/tensor-cores.md``: what a tensor core computes, and what that does to long sums.
+
+From the root of a source tree,
+
+    python -m minialex.study.tensor_cores           writes the page and its picture
+    python -m minialex.study.tensor_cores --check   changes nothing; exit status 1 where the page
+                                                    is stale
+
+The errors are computed, not measured on a GPU: by a model of an H100's tensor core that gives the
+bits of the emulator's, which gives those of the hardware's records (``tests/cuda``).
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
+
+from minialex.arrays import Array
+from minialex.cuda.architectures import ARCHITECTURES, TensorCores
+
+PAGE, PICTURE = "docs/tensor-cores.md", "docs/tensor-cores.png"
+STEP = 8
+"""Terms of a step of ``kernels/panel_product.cuh``, and of one instruction with TF32 operands."""
+
+LENGTHS = {
+    8: "one step",
+    64: "",
+    363: "conv1, forward",
+    1600: "conv2, forward",
+    3456: "conv4, forward",
+    9216: "fc6, forward",
+    43264: "conv3 to conv5, weight gradient at batch 256",
+}
+"""Lengths of sums, and which of AlexNet's products have them."""
+
+SUMS = 512
+"""How many sums of each length errors are taken over."""
+
+_MASK = np.uint32(0xFFFFE000)
+
+
+def cut_sum(a: Array, b: Array, c: Array, cores: TensorCores) -> Array:
+    """Return c + the inner products of `a` and `b`, as one group of a tensor core adds them.
+
+    Parameters
+    ----------
+    a, b : float32 array of shape (..., k)
+        TF32 numbers, finite; what is beyond their ten bits of fraction is not looked at.
+    c : float32 array of shape (...)
+    cores : TensorCores
+        What is added at once; `k` must be as many products.
+    """
+    (p, p_exponent), (q, q_exponent) = (_parts(_cut(x)) for x in (a, b))
+    r, r_exponent = _parts(c)
+    terms = np.concatenate([p * q, r[..., None]], -1)
+    exponents = np.concatenate([p_exponent + q_exponent, r_exponent[..., None]], -1)
+    top = np.where(terms == 0, cores.least_exponent, exponents).max(-1, keepdims=True)
+    top = np.maximum(top, cores.least_exponent)
+    kept = np.trunc(np.ldexp(terms, 23 + cores.extra_bits + np.maximum(exponents - top, -64)))
+    # whole numbers below 2^33, whose sum is exact
+    fraction, exponent = np.frexp(kept.sum(-1))
+    whole = np.trunc(np.ldexp(fraction, 24))
+    unit = top[..., 0] - 23 - cores.extra_bits
+    return np.asarray(np.ldexp(whole, exponent - 24 + unit).astype(np.float32))
+
+
+def _parts(x: Array) -> tuple[Array, Array]:
+    """Return significands in [1, 2), less for subnormal numbers, and exponents."""
+    exponent = np.frexp(x)[1]
+    exponent = np.maximum(exponent - 1, -126)
+    return np.ldexp(x.astype(np.float64), -exponent), exponent
+
+
+def _cut(x: Array) -> Array:
+    return np.asarray((x.view(np.uint32) & _MASK).view(np.float32))
+
+
+def round_to_tf32(x: Array) -> Array:
+    """Return the nearest TF32 numbers, halves away from zero."""
+    return np.asarray(((x.view(np.uint32) + np.uint32(0x1000)) & _MASK).view(np.float32))
+
+
+def products(a: Array, b: Array, terms: int) -> list[tuple[Array, Array]]:
+    """Return the pairs of TF32 operands that stand for a b, the smallest first.
+
+    `terms` is 3 for 3xTF32 and 1 for plain TF32.
+    """
+    big_a, big_b = round_to_tf32(a), round_to_tf32(b)
+    if terms == 1:
+        return [(big_a, big_b)]
+    small_a, small_b = a - big_a, b - big_b
+    return [(small_a, big_b), (big_a, small_b), (big_a, big_b)]
+
+
+def _steps(x: Array) -> Array:
+    """Return terms (n, K) as steps (n, K / STEP, STEP), with zeros behind the last."""
+    n, K = x.shape
+    padded = np.zeros((n, -(-K // STEP) * STEP), np.float32)
+    padded[:, :K] = x
+    return padded.reshape(n, -1, STEP)
+
+
+# Ways to sum up. Each returns the running sums (n, steps) in float32 after every step of 8.
+
+
+def promoted(a: Array, b: Array, cores: TensorCores, terms: int = 3) -> Array:
+    """Sum up each step in a tensor core, from zero, and the steps by ordinary additions."""
+    step = np.zeros(_steps(a).shape[:2], np.float32)
+    for x, y in products(_steps(a), _steps(b), terms):
+        step = cut_sum(x, y, step, cores)
+    # one after another, each rounded
+    return np.asarray(np.add.accumulate(step, axis=1, dtype=np.float32))
+
+
+def kept_inside(a: Array, b: Array, cores: TensorCores, terms: int = 3) -> Array:
+    """Sum up everything in the tensor core."""
+    pairs = products(_steps(a), _steps(b), terms)
+    steps = _steps(a).shape[1]
+    running = np.zeros((len(a), steps), np.float32)
+    total = np.zeros(len(a), np.float32)
+    for i in range(steps):
+        for x, y in pairs:
+            total = cut_sum(x[:, i], y[:, i], total, cores)
+        running[:, i] = total
+    return running
+
+
+def multiply_add(a: Array, b: Array, cores: TensorCores) -> Array:
+    """Sum up by one fused multiply-add after another, as FFMA does."""
+    exact = _steps(a).astype(np.float64) * _steps(b)
+    running = np.zeros(exact.shape[:2], np.float32)
+    total = np.zeros(len(a), np.float32)
+    for i in range(exact.shape[1]):
+        for k in range(STEP):
+            total = (total + exact[:, i, k]).astype(np.float32)
+        running[:, i] = total
+    return running
+
+
+WAYS: dict[str, Callable[[Array, Array, TensorCores], Array]] = {
+    "FFMA": multiply_add,
+    "3xTF32 kept inside": kept_inside,
+    "3xTF32 promoted": promoted,
+    "TF32 kept inside": functools.partial(kept_inside, terms=1),
+    "TF32 promoted": functools.partial(promoted, terms=1),
+}
+
+
+@dataclass(frozen=True)
+class Error:
+    """The error of sums of one length, as a share of the root of the sum of the squared terms.
+
+    Attributes
+    ----------
+    rms : float
+        Root mean square.
+    bias : float
+        Mean of the error in the direction of the sum: below zero where sums fall short.
+    """
+
+    rms: float
+    bias: float
+
+
+def errors(
+    way: Callable[[Array, Array, TensorCores], Array], lengths: Sequence[int], sums: int = SUMS
+) -> list[Error]:
+    """Return the error of `way` for sums of these lengths, of products of normal numbers."""
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((2, sums, max(lengths)), np.float32)
+    running = way(a, b, _hopper())
+    exact = a.astype(np.float64) * b
+    found = []
+    for K in lengths:
+        truth, size = exact[:, :K].sum(1), np.sqrt((exact[:, :K] ** 2).sum(1))
+        # a length that is no multiple of a step has a sum of its own
+        got = (
+            running[:, K // STEP - 1]
+            if K % STEP == 0
+            else way(a[:, :K], b[:, :K], _hopper())[:, -1]
+        )
+        error = (got - truth) / size
+        bias = float((error * np.sign(truth)).mean())
+        found.append(Error(float(np.sqrt((error**2).mean())), bias))
+    return found
+
+
+def _hopper() -> TensorCores:
+    cores = ARCHITECTURES["sm_90"].tensor_cores
+    assert cores is not None
+    return cores
+
+
+# The page -----------------------------------------------------------------------------------------
+
+
+def main(arguments: Sequence[str], root: Path) -> int:
+    """Write or check the page; return the exit status."""
+    if arguments not in ([], ["--check"]):
+        print("usage: python -m minialex.study.tensor_cores [--check]", file=sys.stderr)
+        return 2
+    if not (root / "docs").is_dir():
+        print(f"{root} has no folder docs: run it from the root of a source tree", file=sys.stderr)
+        return 2
+    found = {name: errors(way, list(LENGTHS)) for name, way in WAYS.items()}
+    text, path = page(found), root / PAGE
+    if arguments:
+        if path.is_file() and path.read_text() == text:
+            return 0
+        print(f"{PAGE} is stale: python -m minialex.study.tensor_cores", file=sys.stderr)
+        return 1
+    path.write_text(text)
+    picture(found).savefig(root / PICTURE, dpi=150)
+    return 0
+
+
+def page(found: dict[str, list[Error]]) -> str:
+    """Return the page as Markdown, for the errors of each way to sum up."""
+    return _TEXT.format(table=_table(found), sums=SUMS)
+
+
+def _table(found: dict[str, list[Error]]) -> str:
+    heads = ["terms", "in AlexNet", *found]
+    lines = [heads, ["---:", "---", *(["---:"] * len(found))]]
+    for i, (K, where) in enumerate(LENGTHS.items()):
+        cells = [f"{of[i].rms:.1e} ({of[i].bias:+.0e})" for of in found.values()]
+        lines.append([f"{K:,}", where, *cells])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+_COLOURS = "#222222", "#D55E00", "#0072B2", "#E69F00", "#56B4E9"
+
+
+def picture(found: dict[str, list[Error]]) -> Figure:
+    """Draw error and bias against the length of the sum."""
+    figure = Figure(figsize=(10, 4.6), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    lengths = list(LENGTHS)
+    for (name, of), colour in zip(found.items(), _COLOURS, strict=True):
+        left.plot(lengths, [e.rms for e in of], "o-", color=colour, label=name, markersize=4)
+        right.plot(lengths, [abs(e.bias) for e in of], "o-", color=colour, markersize=4)
+    left.set_title("root mean square")
+    right.set_title("mean along the sum")
+    for axes in (left, right):
+        axes.set(xscale="log", yscale="log", xlabel="terms of the sum")
+        axes.set_xticks(lengths, [f"{K:,}" for K in lengths], fontsize=8)
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.3)
+    left.set_ylim(bottom=1e-8)
+    left.set_ylabel("error / root of the sum of squared terms")
+    figure.legend(loc="outside lower center", ncols=len(found), frameon=False)
+    return figure
+
+
+_TEXT = """\
+# What a tensor core computes
+
+<!-- written by python -m minialex.study.tensor_cores: change that instead -->
+
+`mma.sync` multiplies small matrices: D = C + A B. The products are exact, as an operand has at most
+11 significant bits. The sum is not what IEEE 754 would have of it, nor what a loop of FFMA gives.
+Of each group of products (8 of TF32 numbers on an H100, 4 on an A100; of 16-bit ones twice as
+many), together with the sum so far,
+
+1. the largest exponent is found;
+2. every term is aligned to it and *cut*: what lies below 2^-25 of it (A100: 2^-24) is dropped, not
+   rounded;
+3. what is left is added exactly, and the sum is cut to the 24 bits of a float.
+
+Cutting is rounding towards zero. One such error is twice as large as one of rounding to nearest,
+and they have a sign in common: each pulls the sum towards zero. Over a long sum they do not cancel
+as rounding errors do, whose size grows with the square root of their number.
+
+NVIDIA does not document this. Ootomo and Yokota (2022) found the rounding towards zero; Khattak and
+Mikaitis, "Accurate Models of NVIDIA Tensor Cores" (2025, arXiv 2512.07004), found all of the above
+and published records of real GPUs. minialex's emulator computes so
+([tensor_core.h](../minialex/cuda/emulator/include/emu/tensor_core.h) says what is known and what is
+assumed), and its tests ask for the hardware's bits in 4,608 of these records.
+
+## What it does to 3xTF32
+
+3xTF32 (`tf32x3` here, `OpMultiplyAddFastF32` in CUTLASS) splits each float into a big and a small
+TF32 number and takes three products for one, which are about as exact as a float's. Whether the
+*sum* is depends on where it is kept:
+
+- **kept inside**: C is the running sum, as in most code. Every instruction cuts it.
+- **promoted**: the three products of 8 terms begin at zero; an ordinary addition, which rounds to
+  nearest, adds them to a sum in registers. minialex's kernels do this
+  ([tensor_core_product.cuh](../kernels/tensor_core_product.cuh)).
+
+Error of sums of products of normal numbers, as a share of the root of the sum of the squared terms:
+root mean square, and in brackets the mean along the sum's own direction, below zero where sums fall
+short. H100, {sums} sums each, computed by the model; not measured on a GPU. A mean below a
+twentieth of the root mean square is the noise of so many sums.
+
+{table}
+
+![Error against the length of the sum](tensor-cores.png)
+
+Kept inside, 3xTF32 is less accurate than FFMA at all of these lengths, and its error grows as fast
+as the sum is long. Promoted, it is more accurate than FFMA for all of AlexNet's sums: it does an
+eighth of the roundings. What is left of the cutting is half a unit roundoff, 3e-8, whatever the
+length, which only a sum of one or two steps shows. Plain TF32 is
+bounded by its operands, rounded to 11 bits; kept inside, a long sum falls short by a fifth of that,
+and promotion takes it away.
+"""
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:], Path.cwd()))
