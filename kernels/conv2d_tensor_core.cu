@@ -1,11 +1,11 @@
-// conv2d_tensor_core.cu -- convolution on tensor cores, with the accuracy of floats: the products of
-// conv2d_implicit_gemm.cu, multiplied by tensor_core_product.cuh. Python side:
-// minialex/ops/conv2d_cuda.py, where the rung is called tf32x3.
+// conv2d_tensor_core.cu -- convolution on tensor cores: the products of conv2d_implicit_gemm.cu,
+// multiplied by tensor_core_product.cuh, with the accuracy of floats or of TF32. Python side:
+// minialex/ops/conv2d_cuda.py, where the rungs are called tf32x3 and tf32.
 // needs: sm_80
 //
 // Layout:  as in conv2d.cu.
 // Launch:  as in conv2d_implicit_gemm.cu, parts included.
-// Cost:    three times the multiplications of conv2d.cu, at TF32's speed.
+// Cost:    three times the multiplications of conv2d.cu, at TF32's speed; tf32: once.
 #include "conv2d_implicit_gemm.cuh"
 #include "tensor_core_product.cuh"
 
@@ -19,7 +19,7 @@ __global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS)) conv2d_forwa
     const int OH, const int OW, const int sh, const int sw, const int ph, const int pw,
     const int dh, const int dw, const int groups, const bool vectors, const int depth) {
     const Conv2d at{N, C, H, W, O, KH, KW, OH, OW, sh, sw, ph, pw, dh, dw, groups};
-    conv2d_forward_by<OnTensorCores<T, ROWS>, T, ROWS>(
+    conv2d_forward_by<OnTensorCores<T, ROWS, 3>, T, ROWS>(
         x, w, b, y, at, vectors, depth, {parts, arrived, int(gridDim.x)});
 }
 
@@ -33,7 +33,7 @@ __global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS)) conv2d_data_
     const int OH, const int OW, const int sh, const int sw, const int ph, const int pw,
     const int dh, const int dw, const int groups, const int depth) {
     const Conv2d at{N, C, H, W, O, KH, KW, OH, OW, sh, sw, ph, pw, dh, dw, groups};
-    conv2d_data_gradient_by<OnTensorCores<T, ROWS>, T, ROWS>(
+    conv2d_data_gradient_by<OnTensorCores<T, ROWS, 3>, T, ROWS>(
         gy, w, gx, at, depth, {parts, arrived, int(gridDim.x)});
 }
 
@@ -49,6 +49,52 @@ __global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS)) conv2d_weigh
     const int dh, const int dw, const int groups, const int images, const int tiles,
     const int depth) {
     const Conv2d at{N, C, H, W, O, KH, KW, OH, OW, sh, sw, ph, pw, dh, dw, groups};
-    conv2d_weight_gradient_by<OnTensorCores<T, ROWS>, T, ROWS>(
+    conv2d_weight_gradient_by<OnTensorCores<T, ROWS, 3>, T, ROWS>(
+        gy, x, gw, at, depth, {parts, arrived, tiles}, {gb, gb_parts, gb_arrived, images});
+}
+
+// ---- one product for each ------------------------------------------------------------------------
+
+// The idea: filters times patches.
+// instances: ROWS = 4, 8, 16
+template <int ROWS>
+__global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS)) conv2d_forward_tf32(
+    const float* __restrict__ x, const float* __restrict__ w, const float* __restrict__ b,
+    float* __restrict__ y, float* __restrict__ parts, unsigned* __restrict__ arrived,
+    const int N, const int C, const int H, const int W, const int O, const int KH, const int KW,
+    const int OH, const int OW, const int sh, const int sw, const int ph, const int pw,
+    const int dh, const int dw, const int groups, const bool vectors, const int depth) {
+    const Conv2d at{N, C, H, W, O, KH, KW, OH, OW, sh, sw, ph, pw, dh, dw, groups};
+    conv2d_forward_by<OnTensorCores<float, ROWS, 1>, float, ROWS>(
+        x, w, b, y, at, vectors, depth, {parts, arrived, int(gridDim.x)});
+}
+
+// The idea: the transposed filters times what of gy can have reached an element of x.
+// instances: ROWS = 4, 8, 16
+template <int ROWS>
+__global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS)) conv2d_data_gradient_tf32(
+    const float* __restrict__ gy, const float* __restrict__ w, float* __restrict__ gx,
+    float* __restrict__ parts, unsigned* __restrict__ arrived,
+    const int N, const int C, const int H, const int W, const int O, const int KH, const int KW,
+    const int OH, const int OW, const int sh, const int sw, const int ph, const int pw,
+    const int dh, const int dw, const int groups, const int depth) {
+    const Conv2d at{N, C, H, W, O, KH, KW, OH, OW, sh, sw, ph, pw, dh, dw, groups};
+    conv2d_data_gradient_by<OnTensorCores<float, ROWS, 1>, float, ROWS>(
+        gy, w, gx, at, depth, {parts, arrived, int(gridDim.x)});
+}
+
+// The idea: gy times the transposed patches, a long sum over all pixels, cut into parts.
+// instances: ROWS = 4, 8, 16
+template <int ROWS>
+__global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS)) conv2d_weight_gradient_tf32(
+    const float* __restrict__ gy, const float* __restrict__ x, float* __restrict__ gw,
+    float* __restrict__ parts, unsigned* __restrict__ arrived,
+    float* __restrict__ gb, float* __restrict__ gb_parts, unsigned* __restrict__ gb_arrived,
+    const int N, const int C, const int H, const int W, const int O, const int KH, const int KW,
+    const int OH, const int OW, const int sh, const int sw, const int ph, const int pw,
+    const int dh, const int dw, const int groups, const int images, const int tiles,
+    const int depth) {
+    const Conv2d at{N, C, H, W, O, KH, KW, OH, OW, sh, sw, ph, pw, dh, dw, groups};
+    conv2d_weight_gradient_by<OnTensorCores<float, ROWS, 1>, float, ROWS>(
         gy, x, gw, at, depth, {parts, arrived, tiles}, {gb, gb_parts, gb_arrived, images});
 }

@@ -27,7 +27,7 @@
 // would need a second set of 64 sums, which two blocks on a multiprocessor have no registers for;
 // the zero at the beginning costs none, the instruction takes RZ for it.
 //
-// What is given up: an infinity comes out as NaN (its `small` is infinity minus infinity).
+// What is given up (3 products): an infinity comes out as NaN (its `small` is infinity minus infinity).
 //
 // Arithmetic, for an H100 by its datasheet and sm_90's machine code (not measured): a step of
 // 128 x 128 x 8 is 393,216 products at 1024 a clock at best, about 640 by mma.sync: 600 clocks,
@@ -47,10 +47,11 @@ constexpr int resident_blocks(const int rows) { return rows == 16 ? 2 : 24 / row
 // Which k those are does not matter as long as both sides agree. The instruction calls them t and
 // t + 4; here lane t brings k = 2 t and 2 t + 1, so that what the lanes of a warp read at once, a
 // float at (2 t, g), lies in bank 8 t + g: 32 different ones.
-template <typename T, int COUNT> struct Split;
+// TERMS: how many products stand for one. 3 as above; 1 is plain TF32, each number rounded to 11
+// bits, for floats alone.
+template <typename T, int TERMS, int COUNT> struct Split;
 
-// Floats: each as a big and a small TF32 number.
-template <int COUNT> struct Split<float, COUNT> {
+template <int COUNT> struct Split<float, 3, COUNT> {
     unsigned big[COUNT], small[COUNT];
 
     __device__ __forceinline__ void set(const int i, const float x) {
@@ -58,25 +59,41 @@ template <int COUNT> struct Split<float, COUNT> {
         small[i] = __float_as_uint(x - __uint_as_float(big[i]));
     }
 };
-__device__ __forceinline__ void add_product(float (&sum)[4], const Split<float, 4>& a,
-                                            const Split<float, 2>& b) {
-    float step[4] = {};
+__device__ __forceinline__ void add_products(float (&step)[4], const Split<float, 3, 4>& a,
+                                             const Split<float, 3, 2>& b) {
     mma_tf32(step, a.small, b.big);
     mma_tf32(step, a.big, b.small);
     mma_tf32(step, a.big, b.big);
+}
+
+template <int COUNT> struct Split<float, 1, COUNT> {
+    unsigned big[COUNT];
+
+    __device__ __forceinline__ void set(const int i, const float x) { big[i] = to_tf32(x); }
+};
+__device__ __forceinline__ void add_products(float (&step)[4], const Split<float, 1, 4>& a,
+                                             const Split<float, 1, 2>& b) {
+    mma_tf32(step, a.big, b.big);
+}
+
+template <int TERMS>
+__device__ __forceinline__ void add_step(float (&sum)[4], const Split<float, TERMS, 4>& a,
+                                         const Split<float, TERMS, 2>& b) {
+    float step[4] = {};
+    add_products(step, a, b);
 #pragma unroll
     for (int i = 0; i < 4; ++i) sum[i] += step[i];
 }
 
 // Doubles: tensor cores have no part in it. The lanes hand each other the same fragments and
 // multiply themselves, which is slow, and shows that the fragments are right.
-template <int COUNT> struct Split<double, COUNT> {
+template <int COUNT> struct Split<double, 3, COUNT> {
     double value[COUNT];
 
     __device__ __forceinline__ void set(const int i, const double x) { value[i] = x; }
 };
-__device__ __forceinline__ void add_product(double (&sum)[4], const Split<double, 4>& a,
-                                            const Split<double, 2>& b) {
+__device__ __forceinline__ void add_step(double (&sum)[4], const Split<double, 3, 4>& a,
+                                         const Split<double, 3, 2>& b) {
     const int lane = threadIdx.x % WARP;
 #pragma unroll
     for (int k = 0; k < DEPTH; ++k) {
@@ -91,7 +108,7 @@ __device__ __forceinline__ void add_product(double (&sum)[4], const Split<double
     }
 }
 
-template <typename T, int ROWS> class OnTensorCores {
+template <typename T, int ROWS, int TERMS> class OnTensorCores {
     using Block = Blocking<T, ROWS>;
     // Warps stand in rows and columns of the tile; each owns UP x ACROSS matrices of 16 x 8.
     //   float, ROWS = 16: 2 x 4 warps of 64 x 32 outputs, so 4 x 4 matrices.
@@ -119,7 +136,7 @@ template <typename T, int ROWS> class OnTensorCores {
     __device__ __forceinline__ void multiply(const Panel<T, Block::M>& left,
                                              const Panel<T, Block::N>& right, const int rows) {
         const int k = threadIdx.x % 4 * 2, column = first_column() + threadIdx.x % WARP / 4;
-        Split<T, 2> b[ACROSS];
+        Split<T, TERMS, 2> b[ACROSS];
 #pragma unroll
         for (int j = 0; j < ACROSS; ++j)
 #pragma unroll
@@ -129,12 +146,12 @@ template <typename T, int ROWS> class OnTensorCores {
             // Rows that are not there are left out. As the branch keeps the compiler from working on
             // two strips at once, it also saves the registers that this would spill.
             if (first_strip() + 16 * i >= rows) continue;
-            Split<T, 4> a;
+            Split<T, TERMS, 4> a;
 #pragma unroll
             for (int n = 0; n < 4; ++n)
                 a.set(n, left[k + n / 2][first_row() + 16 * i + n % 2 * 8]);
 #pragma unroll
-            for (int j = 0; j < ACROSS; ++j) add_product(sum[i][j], a, b[j]);
+            for (int j = 0; j < ACROSS; ++j) add_step(sum[i][j], a, b[j]);
         }
     }
     template <class Store> __device__ __forceinline__ void add_bias(const Store& store) {

@@ -138,13 +138,20 @@ def saved_bits(name, case, where, implementation):
     return [(kind(a), a.strides, a.tobytes()) if hasattr(a, "dtype") else a for a in saved]
 
 
+def assert_passes(row):
+    """Rounded operands may leave a comparison of few numbers undecided, but nothing else may."""
+    rounded = any(one.operand_roundoff for one in row.pair.implementations())
+    good = {Verdict.PASS, Verdict.INCONCLUSIVE} if rounded else {Verdict.PASS}
+    assert row.verdict in good, str(row)
+
+
 @pytest.mark.parametrize(("name", "case", "where"), GRID)
 def test_output_and_gradients(name, case, where):
     with running(where):
         tried = [pair for dtype in DTYPES for pair in alone(name, dtype, where)]
         for pair in itertools.chain(tried, mixed(name, case, where)):
             row = suite.check(pair, case)
-            assert row.verdict is Verdict.PASS, str(row)
+            assert_passes(row)
 
 
 @pytest.mark.parametrize(("name", "case", "where"), GRID)
@@ -152,7 +159,7 @@ def test_arrays_scattered_in_memory(name, case, where):
     with running(where):
         for pair in alone(name, "float32", where):
             row = suite.check(pair, case, layout=scattered)
-            assert row.verdict is Verdict.PASS, str(row)
+            assert_passes(row)
 
 
 @pytest.mark.parametrize(("name", "case"), KERNEL_CASE)
@@ -161,7 +168,7 @@ def test_kernels_read_no_vector_where_none_begins(name, case):
     with emulated("checked", seed=1):
         for pair in alone(name, "float32", "emulated"):
             row = suite.check(pair, case, layout=shifted)
-            assert row.verdict is Verdict.PASS, str(row)
+            assert_passes(row)
 
 
 @pytest.mark.equal_bits
@@ -178,7 +185,7 @@ def test_kernels_do_nothing_that_a_gpu_does_silently_wrong(name, case):
     with emulated("checked", seed=1):
         for pair in alone(name, "float32", "emulated"):
             row = suite.check(pair, case)
-            assert row.verdict is Verdict.PASS, str(row)
+            assert_passes(row)
 
 
 @pytest.mark.parametrize(("name", "case", "where"), SEVERAL)

@@ -51,6 +51,11 @@ class Implementation:
     why_not : ``why_not(device) -> str``
         Why it cannot run on arrays of that device, in words; empty where it can, as array
         operations always can. Kernels give ``cuda.why_not``.
+    dtypes : tuple of str
+        The floating-point types of arrays that it takes; it raises a TypeError for others.
+    operand_roundoff : float
+        The largest share of itself that an operand is rounded by before it is multiplied, where it
+        has fewer bits than its type: 2**-11 for TF32. The checker allows for that.
     own_saved : bool
         True where `saved` differs from that of the op's other implementations, so that this
         forward goes with this backward alone.
@@ -59,6 +64,8 @@ class Implementation:
     forward: Callable[..., tuple[Array, tuple[Any, ...]]]
     backward: Callable[..., Gradients]
     why_not: Callable[[Device], str] = field(default=lambda device: "", kw_only=True)
+    dtypes: tuple[str, ...] = field(default=("float32", "float64"), kw_only=True)
+    operand_roundoff: float = field(default=0.0, kw_only=True)
     own_saved: bool = field(default=False, kw_only=True)
     takes: frozenset[str] = field(init=False)
 
@@ -100,7 +107,8 @@ class Op(Routine):
         extras = {"keep": keep} if "keep" in implementation.takes else {}
         y, saved = implementation.forward(*data, **params, **extras)
         for calls in _recordings.get():
-            calls.append(Call(self, tuple(None if a is None else a.shape for a in data), params, y))
+            shapes = tuple(None if a is None else a.shape for a in data)
+            calls.append(Call(self, implementation, shapes, params, y))
         result = Tensor(y)
         if keep:
             result.requires_grad = True
@@ -148,6 +156,7 @@ class Call:
     """One run of an op, as `record_calls` keeps it."""
 
     op: Op
+    implementation: Implementation
     shapes: Shapes
     params: dict[str, Any]
     y: Array

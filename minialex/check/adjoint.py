@@ -158,18 +158,18 @@ class _Argument:
         """Return what rounding allows: the errors of the elements add up as a random walk does."""
         shapes = tuple(None if a is None else a.shape for a in self.inputs)
         flops = max(self.pair.op.cost(shapes, **self.case.params).flops, outputs)
-        each = (noise.allowed(self.pair.dtype, flops / n, SAFETY) for n in (outputs, elements))
+        each = (self.pair.allowed(flops / n, safety=SAFETY) for n in (outputs, elements))
         return float(np.dot(list(each), (left, right)))
 
     def _explain(self, g: Array) -> tuple[str, ...]:
         """Find the worst element, trying elements alone."""
         size = float(np.abs(g).max(initial=0))
-        return guess.search(g, self._along, noise.allowed(self.pair.dtype, g.size) * size)
+        return guess.search(g, self._along, self.pair.allowed(g.size) * size)
 
     def _along(self, v: Array) -> Derivative:
         moved = self.f(v) - self.f0
         value, size = pairing(moved, self.c)
-        rounding = noise.allowed(self.pair.dtype, 1) * math.hypot(size, self.rest)
+        rounding = self.pair.allowed(1) * math.hypot(size, self.rest)
         return Derivative(value, rounding, False, moved != 0)
 
 

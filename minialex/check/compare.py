@@ -41,11 +41,17 @@ def values(what: str, got: Array, want: Array, size: Array, share: float) -> Fin
     return Finding(what, Verdict.FAIL, largest, bound, got.size, 0, detail)
 
 
-def output(got: Array, problem: Problem, share: float) -> Finding:
-    """Compare an output with that of `problem`; it may be off by `share` of the largest size."""
+def output(got: Array, problem: Problem, share: float, common: float) -> Finding:
+    """Compare an output with that of `problem`; it may be off by `share` of the largest size.
+
+    On the average over its n elements it may be off by `share` over the root of n, towards zero or
+    away from it, as errors up and down cancel; and by `common`, which all may have in common.
+    """
     want = problem.y
     finding = values("output", got, want, problem.size, share)
-    if finding.verdict is not Verdict.FAIL or got.shape != want.shape:
+    if finding.verdict is Verdict.PASS:
+        return _drift(got, problem, share, common) or finding
+    if got.shape != want.shape:
         return finding
     error, exact = distance(got, want), np.zeros(want.shape)
     # where it is not finite, only the places say something
@@ -56,6 +62,22 @@ def output(got: Array, problem: Problem, share: float) -> Finding:
     made_from = guess.sources(problem, np.unravel_index(int(error.argmax()), error.shape))
     detail = (*finding.detail, made_from, f"first guess: {guessed}")
     return dataclasses.replace(finding, detail=detail)
+
+
+def _drift(got: Array, problem: Problem, share: float, common: float) -> Finding | None:
+    """Return a FAIL where an output falls short on the whole, or goes too far; None where not."""
+    finite = np.isfinite(got) & np.isfinite(problem.y) & np.isfinite(problem.size)
+    y, size = problem.y[finite], problem.size[finite]
+    if not y.size:
+        return None
+    outwards = float(((got[finite].astype(np.float64) - y) * np.sign(y)).mean())
+    bound = (common + share / y.size**0.5) * float(np.sqrt((size * size).mean()))
+    if abs(outwards) <= bound:
+        return None
+    where = "towards zero: are sums cut, and not rounded?" if outwards < 0 else "away from zero"
+    detail = f"the elements are off {where}"
+    what = "output, on the average"
+    return Finding(what, Verdict.FAIL, abs(outwards), bound, y.size, 0, (detail,))
 
 
 def distance(got: Array, want: Array) -> Array:

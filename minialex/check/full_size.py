@@ -51,8 +51,8 @@ def _output(pair: Pair, case: Case, drawn: Inputs, y: Array) -> Finding:
     want = forward(*inputs)
     nothing, flops = np.zeros_like(want), _flops(pair, case, drawn)
     problem = Problem(forward, inputs, nothing, want, np.abs(want), flops)
-    share = noise.allowed(pair.dtype, problem.operations_of(y.size))
-    return compare.output(y, problem, share)
+    share = pair.allowed(problem.operations_of(y.size))
+    return compare.output(y, problem, share, pair.common())
 
 
 def _forward(pair: Pair, case: Case) -> Callable[..., Array]:
@@ -79,5 +79,5 @@ def _directional(
         if g is None or size is None:
             yield compare.wrong(f"gradient of input {k}", "backward returned None")
         else:
-            share = noise.allowed(pair.dtype, problem.operations_of(g.size))
+            share = pair.allowed(problem.operations_of(g.size))
             yield compare.gradient(f"gradient of input {k}", g, problem, k, share * size, rng)

@@ -222,8 +222,8 @@ class _Gradients:
         """Compare the gradient of leaf `k`, and ask whether the comparison shows anything."""
         # no gradient reached it: as good as zero, to be found right or wrong like any other
         g = np.zeros(self.problem.input(k).shape) if arrived is None else arrived
-        allowed = size * noise.allowed(dtype, self.problem.operations_of(g.size))
-        how = self.problem, k, allowed, self.rng, self.options.atol, self.options.rtol
+        share = self.subject.allowed(dtype, self.problem.operations_of(g.size))
+        how = self.problem, k, size * share, self.rng, self.options.atol, self.options.rtol
         finding = compare.gradient(f"gradient of {self.problem.name(k)}", g, *how)
         if finding.verdict is Verdict.PASS and compare.zeros_would_do(*how):
             reason = self.why_zero(k) + (arrived is None) * ", and no gradient reaches it"
@@ -263,8 +263,9 @@ def _again(subject: Subject, gy: Array, tolerance: float) -> Finding:
 
 
 def _output(subject: Subject, problem: Problem) -> Finding:
-    share = noise.allowed(subject.as_given.dtype, problem.operations_of(problem.y.size))
-    return compare.output(subject.values(problem.inputs, wide=False), problem, share)
+    share = subject.allowed(subject.as_given.dtype, problem.operations_of(problem.y.size))
+    common = noise.common(subject.as_given.dtype, subject.as_given.operand_roundoff)
+    return compare.output(subject.values(problem.inputs, wide=False), problem, share, common)
 
 
 def _out_of_reach(made_by: list[str]) -> Finding:

@@ -22,6 +22,16 @@ whatever it puts out.
 Errors are held against the largest S of the array: an element that is tiny beside its neighbours
 is known only to be as tiny as that.
 
+An implementation that rounds its operands to fewer bits before it multiplies them (`tf32`) says by
+how much, `Implementation.operand_roundoff`. Each product is then off by that share of itself or so,
+however many there are, and their errors add up as their squares do: to about that share of S. A
+right result is within a quarter of `SAFETY` times that besides: four standard deviations or more,
+as the shares are known, where the r above are only counted.
+
+Errors that go up and down cancel: over n elements of an output the mean of its errors, in the
+direction of what they are errors of, is within 1 / sqrt(n) of all this. So what a tensor core does
+to sums, which it cuts, is seen where each element is still within its bound.
+
 A comparison decides something only where what it allows is small: where it would let pass more
 than `RESOLUTION` of the typical result, the verdict is INCONCLUSIVE, and not PASS.
 """
@@ -68,9 +78,20 @@ def perturbation(dtype: Any) -> float:
     return math.sqrt(np.finfo(dtype).eps)
 
 
-def allowed(dtype: Any, operations: float, safety: float = SAFETY) -> float:
+def allowed(
+    dtype: Any, operations: float, safety: float = SAFETY, operand_roundoff: float = 0.0
+) -> float:
     """Return what is allowed of S, for elements put together in so many operations."""
-    return float(safety * unit(dtype) * max(operations, 1.0) ** 0.5)
+    counted = unit(dtype) * max(operations, 1.0) ** 0.5
+    return float(safety * (counted + operand_roundoff / 4))
+
+
+def common(dtype: Any, operand_roundoff: float = 0.0) -> float:
+    """Return by how much of S all elements may be off alike.
+
+    Functions such as exp are not rounded to nearest, and elements have operands in common.
+    """
+    return unit(dtype) + operand_roundoff / 4
 
 
 def moved(values: tuple[Any, ...], rng: np.random.Generator, share: float) -> tuple[Any, ...]:

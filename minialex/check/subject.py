@@ -36,11 +36,22 @@ class ModuleLike(Protocol):
 
 @dataclass(frozen=True)
 class Work:
-    """What one run takes: floating-point operations, calls of ops, and the coarsest type."""
+    """What one run takes.
+
+    Attributes
+    ----------
+    flops, calls : float and int
+        Floating-point operations, and calls of ops.
+    dtype : dtype
+        The coarsest type.
+    operand_roundoff : float
+        The largest of the implementations' that run.
+    """
 
     flops: float
     calls: int
     dtype: np.dtype[Any]
+    operand_roundoff: float
 
 
 class Subject:
@@ -71,7 +82,8 @@ class Subject:
     Raises
     ------
     ValueError
-        If there is no leaf, no output is a Tensor, or `reference` does not know a leaf.
+        If there is no leaf, no output is a Tensor, or `reference` does not know a leaf; if there
+        is no reference, and differences of `fn` tell nothing, as it rounds its operands.
     """
 
     def __init__(
@@ -98,6 +110,12 @@ class Subject:
             self.work = self._measure(wide=True)
         except TypeError as refusal:
             self.why_narrow = str(refusal)
+            if self.as_given.operand_roundoff and reference is None:
+                raise ValueError(
+                    "gradcheck: fn rounds what it multiplies to fewer bits than float32 has, so "
+                    "that its differences tell nothing: give a reference, or use another "
+                    f"implementation, one that takes float64 ({refusal})"
+                ) from refusal
 
     def arrays(self) -> Inputs:
         """Return the arrays of the leaves, in float64 on the host."""
@@ -198,6 +216,11 @@ class Subject:
                     "of the inputs, or leave out the reference"
                 )
 
+    def allowed(self, dtype: Any, operations: float) -> float:
+        """Return what rounding may take of S, in results of `dtype`."""
+        operands = self.as_given.operand_roundoff if dtype == self.as_given.dtype else 0.0
+        return noise.allowed(dtype, operations, operand_roundoff=operands)
+
     def _measure(self, wide: bool) -> Work:
         with record_calls() as calls, no_grad(), self._run(self.arrays(), wide) as outputs:
             computed = [*(call.y.dtype for call in calls), *(y.dtype for y in outputs)]
@@ -205,7 +228,8 @@ class Subject:
             computed += [t.dtype for t in self.leaves.values()]
         floats = (dtype for dtype in computed if dtype.kind == "f")
         flops = sum(call.cost().flops for call in calls)
-        return Work(flops, len(calls), max(floats, key=noise.unit))
+        operands = max((call.implementation.operand_roundoff for call in calls), default=0.0)
+        return Work(flops, len(calls), max(floats, key=noise.unit), operands)
 
 
 @dataclass(frozen=True)

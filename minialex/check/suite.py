@@ -55,8 +55,21 @@ class Pair:
         return there[self.forward], there[self.backward]
 
     def why_not(self) -> str:
-        """Return why the pair cannot run on its device; empty where it can."""
+        """Return why the pair cannot run on its device, or in its type; empty where it can."""
+        for one in self.implementations():
+            if self.dtype.name not in one.dtypes:
+                return f"{self.name} takes {' and '.join(one.dtypes)} only"
         return next(filter(None, (one.why_not(self.device) for one in self.implementations())), "")
+
+    def allowed(self, operations: float, dtype: Any = None, safety: float = noise.SAFETY) -> float:
+        """Return what rounding may take of S, in `dtype` where it is not the pair's own."""
+        operands = max(one.operand_roundoff for one in self.implementations())
+        return noise.allowed(self.dtype if dtype is None else dtype, operations, safety, operands)
+
+    def common(self, dtype: Any = None) -> float:
+        """Return by how much of S all elements of an output may be off alike."""
+        operands = self.implementations()[0].operand_roundoff
+        return noise.common(self.dtype if dtype is None else dtype, operands)
 
     def run(self, inputs: Inputs, params: Any) -> tuple[Array, tuple[Any, ...]]:
         """Return what forward returns, for inputs that are on the device."""
@@ -259,9 +272,9 @@ def check(
 
 
 def _output(pair: Pair, problem: Problem, y: Array, case: Case) -> Finding:
-    share = noise.allowed(case.result or pair.dtype, problem.operations_of(problem.y.size))
+    share = pair.allowed(problem.operations_of(problem.y.size), case.result)
     got = _restored(arrays.to_numpy(y), problem.y, case.nan_will_do(pair.forward, problem.y))
-    return compare.output(got, problem, share)
+    return compare.output(got, problem, share, pair.common(case.result))
 
 
 def _restored(got: Array, want: Array, nan_will_do: Array) -> Array:
@@ -287,7 +300,7 @@ def _gradients(
             yield compare.wrong(what, "backward returned None")
         elif case.answer is None or np.isfinite(problem.y).all():
             unit = max(pair.dtype, narrow, key=noise.unit)
-            share = noise.allowed(unit, problem.operations_of(g.size))
+            share = pair.allowed(problem.operations_of(g.size), unit)
             finding = compare.gradient(what, g, problem, k, share * size, rng)
             # what differences cannot decide, the known gradients do
             if finding.verdict is not Verdict.INCONCLUSIVE or case.answer is None:
@@ -310,7 +323,7 @@ def _answers(pair: Pair, case: Case, problem: Problem) -> Iterator[Finding]:
             else:
                 size = np.maximum(np.abs(want), largest)
                 g = _restored(g, want, case.nan_will_do(pair.backward, want))
-                share = noise.allowed(pair.dtype, problem.operations_of(g.size))
+                share = pair.allowed(problem.operations_of(g.size))
                 yield compare.values(what, g, want, size, share)
 
 

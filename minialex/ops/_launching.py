@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients
@@ -16,6 +17,9 @@ FAR = 2**28
 
 TILE = (16, 16)
 """The threads of a block of the tiled kernels: TILE of ``kernels/tile_product.cuh``, twice."""
+
+TF32: dict[str, Any] = {"dtypes": ("float32",), "operand_roundoff": 2.0**-11}
+"""What is said of an `Implementation` whose operands are TF32 numbers."""
 
 
 def check_counts(op: str, **counts: int) -> None:

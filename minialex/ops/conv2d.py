@@ -254,7 +254,7 @@ OP = Op(
     },
     cost,
     kernel="implicit_gemm",
-    tensor_cores={"fp32": "tf32x3"},
+    tensor_cores={"fp32": "tf32x3", "tf32": "tf32"},
     cpu="auto",
 )
 

@@ -5,13 +5,14 @@
     im2col          kernels/conv2d_im2col.cu          patches written out, products of matrices
     implicit_gemm   kernels/conv2d_implicit_gemm.cu   the same products, patches never written
     tf32x3          kernels/conv2d_tensor_core.cu     the same on tensor cores (sm_80 and later)
+    tf32            kernels/conv2d_tensor_core.cu     the same with numbers rounded to 11 bits
 
-A rung is three functions, which launch kernels for y, for gx, and for gw and gb: the two top rungs
-sum up gb within the launch for gw. They take C-contiguous arrays of up to 2^31 - 2^16 elements.
+A rung is three functions, which launch kernels for y, for gx, and for gw and gb: the top rungs sum
+up gb within the launch for gw. They take C-contiguous arrays of up to 2^31 - 2^16 elements.
 saved = (x, w), as for every implementation, so rungs can be mixed: the forward of one with the
 backward of another. tf32x3 gives NaN where the others give an infinity: it takes numbers apart, and
-infinity minus infinity is none. cuDNN is a rung as well, with a bias gradient of its own: see
-``conv2d_cudnn``.
+infinity minus infinity is none. tf32 takes float32 alone, and is not chosen unless it is asked for.
+cuDNN is a rung as well, with a bias gradient of its own: see ``conv2d_cudnn``.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from minialex.ops._blocking import (
     in_vectors,
     multiply,
 )
-from minialex.ops._launching import LIMIT, TILE, check_counts, check_reach, gradients, packed
+from minialex.ops._launching import LIMIT, TF32, TILE, check_counts, check_reach, gradients, packed
 from minialex.ops._windows import Pair, positions
 
 BUSY_BLOCKS = 528
@@ -157,9 +158,12 @@ def apart(
 
 
 def implementation(
-    rung: Rung, *, why_not: Callable[[Device], str] = cuda.why_not
+    rung: Rung, *, why_not: Callable[[Device], str] = cuda.why_not, **traits: Any
 ) -> Implementation:
-    """Return `rung`, which runs where `why_not` says nothing, as an implementation of the op."""
+    """Return `rung`, which runs where `why_not` says nothing, as an implementation of the op.
+
+    `traits` are further keywords of `Implementation`.
+    """
 
     def forward(
         x: Array, w: Array, b: Array | None = None, **params: Any
@@ -189,7 +193,7 @@ def implementation(
 
         return gradients(gy, (x.shape, w.shape, (at.O,)), write, needs, out)
 
-    return Implementation(forward, backward, why_not=why_not)
+    return Implementation(forward, backward, why_not=why_not, **traits)
 
 
 # ---- naive ---------------------------------------------------------------------------------------
@@ -299,7 +303,7 @@ def _im2col_weight_gradient(gy: Array, x: Array, gw: Array, at: Sizes) -> None:
         multiply(_weight_gradient_im2col, how, at.groups, arrays, gw, some, add=later)
 
 
-# ---- implicit_gemm and tf32x3 --------------------------------------------------------------------
+# ---- implicit_gemm, tf32x3 and tf32 --------------------------------------------------------------
 
 
 def _implicit(file: str, rung: str) -> Rung:
@@ -348,3 +352,4 @@ IMPLEMENTATIONS = {
         "tf32x3": _implicit("conv2d_tensor_core.cu", "tf32x3"),
     }.items()
 }
+IMPLEMENTATIONS["tf32"] = implementation(_implicit("conv2d_tensor_core.cu", "tf32"), **TF32)

@@ -179,7 +179,7 @@ OP = Op(
     {"array": Implementation(forward, backward), **IMPLEMENTATIONS},
     cost,
     kernel="register_blocked",
-    tensor_cores={"fp32": "tf32x3"},
+    tensor_cores={"fp32": "tf32x3", "tf32": "tf32"},
 )
 
 

@@ -4,9 +4,11 @@
     tiled              kernels/linear.cu               tiles in shared memory
     register_blocked   kernels/linear.cu               sums in registers, vectors, double buffering
     tf32x3             kernels/linear_tensor_core.cu   the same on tensor cores (sm_80 and later)
+    tf32               kernels/linear_tensor_core.cu   the same with numbers rounded to 11 bits
 
 saved = (x, w), as for every implementation. tf32x3 gives NaN where the others give an infinity: it
-takes numbers apart, and infinity minus infinity is none.
+takes numbers apart, and infinity minus infinity is none. tf32 takes float32 alone, and is not
+chosen unless it is asked for.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 from minialex import cuda
 from minialex.arrays import Array, array_module
@@ -26,7 +29,7 @@ from minialex.ops._blocking import (
     in_vectors,
     multiply,
 )
-from minialex.ops._launching import TILE, check_counts, gradients, packed
+from minialex.ops._launching import TF32, TILE, check_counts, gradients, packed
 
 BLOCK = (32, 8)
 ROWS_PER_PART = 64
@@ -44,8 +47,8 @@ class Rung:
     parameter_gradients: Callable[[Array, Array, Array | None, Array | None], None]
 
 
-def implementation(rung: Rung) -> Implementation:
-    """Return `rung` as an implementation of the op."""
+def implementation(rung: Rung, **traits: Any) -> Implementation:
+    """Return `rung` as an implementation of the op; `traits` are keywords of `Implementation`."""
 
     def forward(x: Array, w: Array, b: Array | None = None) -> tuple[Array, tuple[Array, Array]]:
         """Return x w^T + b."""
@@ -77,7 +80,7 @@ def implementation(rung: Rung) -> Implementation:
 
         return gradients(gy, (x.shape, w.shape, (O,)), write, needs, out)
 
-    return Implementation(forward, backward, why_not=cuda.why_not)
+    return Implementation(forward, backward, why_not=cuda.why_not, **traits)
 
 
 # ---- naive ---------------------------------------------------------------------------------------
@@ -143,7 +146,7 @@ def _tiled_weight_gradient(gy: Array, x: Array, gw: Array) -> None:
     _weight_gradient_tiled(_grid(gw, TILE), TILE, gy, x, gw, len(gy), *gw.shape)
 
 
-# ---- register_blocked and tf32x3 -----------------------------------------------------------------
+# ---- register_blocked, tf32x3 and tf32 -----------------------------------------------------------
 
 
 def _blocked(file: str, rung: str) -> Rung:
@@ -187,3 +190,4 @@ IMPLEMENTATIONS = {
         "tf32x3": _blocked("linear_tensor_core.cu", "tf32x3"),
     }.items()
 }
+IMPLEMENTATIONS["tf32"] = implementation(_blocked("linear_tensor_core.cu", "tf32"), **TF32)

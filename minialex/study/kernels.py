@@ -52,7 +52,7 @@ is shared stands in the `.cuh` files beside it.
   access to memory. **on a GPU**: with which card and when. Both are from the records in
   `tests/results`, which `tests/device.sh` writes.
 
-What tensor cores compute, and how `tf32x3` deals with it, stands in
+What tensor cores compute, and how `tf32x3` and `tf32` deal with it, stands in
 [docs/tensor-cores.md](../docs/tensor-cores.md).
 
 What the machine code of each float instance takes on each architecture, its main loop included,

@@ -308,9 +308,9 @@ twentieth of the root mean square is the noise of so many sums.
 Kept inside, 3xTF32 is less accurate than FFMA at all of these lengths, and its error grows as fast
 as the sum is long. Promoted, it is more accurate than FFMA for all of AlexNet's sums: it does an
 eighth of the roundings. What is left of the cutting is half a unit roundoff, 3e-8, whatever the
-length, which only a sum of one or two steps shows. Plain TF32 is
-bounded by its operands, rounded to 11 bits; kept inside, a long sum falls short by a fifth of that,
-and promotion takes it away.
+length, which only a sum of one or two steps shows. Plain TF32 (`tf32`) is bounded by its operands,
+rounded to 11 bits; kept inside, a long sum falls short by a fifth of that, and promotion takes it
+away.
 """
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minialex import Tensor, check, ops
+from minialex import Tensor, check, emulated, ops, using
 from minialex.autograd import OPS, Cost, Implementation, Op
 from minialex.check import GradientError, Verdict, gradcheck
 
@@ -252,3 +252,19 @@ def test_an_op_without_a_reference_fails_by_name(make_op):
     pair = next(check.pairs(make_op(gelu_back, gelu_forward, "gelu"), "float64"))
     with pytest.raises(LookupError, match="'gelu' has no reference"):
         check.check_case(pair, case)
+
+
+def test_rounded_operands_are_allowed_for_and_compared_with_a_reference_alone():
+    rng = np.random.default_rng(0)
+    x, w = (
+        Tensor(rng.standard_normal(shape, np.float32), requires_grad=True)
+        for shape in [(3, 9), (5, 9)]
+    )
+    with emulated(), using("tf32"):
+        report = gradcheck(ops.linear, (x, w), reference=lambda x, w: x @ w.T)
+        # the rounding is really there: more than a float's is allowed, and taken
+        assert max(f.error for f in report.findings) > 1e-5
+        with pytest.raises(ValueError, match="differences tell nothing: give a reference, or use"):
+            gradcheck(ops.linear, (x, w))
+        with pytest.raises(TypeError, match=r"linear_forward_tf32: argument x points to float "):
+            ops.linear(x.astype(np.float64), w.astype(np.float64))

@@ -8,6 +8,7 @@ import pytest
 from minialex import cuda
 from minialex.arrays import CPU
 from minialex.autograd import OPS, ROUTINES
+from minialex.check.case import cast
 from minialex.check.cases import CASES
 from minialex.cuda import nvrtc, source
 from minialex.cuda.signature import signatures
@@ -44,7 +45,7 @@ def test_every_kernel_is_used_and_on_the_page():
 def test_what_is_launched_was_found(op, name):
     implementation, case = OPS[op].implementations[name], CASES[op][0]
     found = {kernel for _, kernel in kernels_of(implementation)}
-    inputs = case.draw(op)
+    inputs = cast(case.draw(op), implementation.dtypes[0])
     with cuda.emulated() as emulation:
         if why := implementation.why_not(CPU):
             pytest.skip(why)

@@ -38,14 +38,15 @@ def whole_sums(monkeypatch):
 
 
 @pytest.mark.parametrize("K", [3, 64, 363])
+@pytest.mark.parametrize(("rung", "terms"), [("tf32x3", 3), ("tf32", 1)])
 @pytest.mark.usefixtures("whole_sums")
-def test_the_kernel_promotes_every_step(K):
+def test_the_kernel_promotes_every_step(rung, terms, K):
     rng = np.random.default_rng(K)
     x, w = rng.standard_normal((2, 9, K), np.float32)
     with cuda.emulated():
-        y, _ = OPS["linear"].implementations["tf32x3"].forward(x, w)
+        y, _ = OPS["linear"].implementations[rung].forward(x, w)
     pairs = [np.ascontiguousarray(v.reshape(-1, K)) for v in np.broadcast_arrays(x[:, None], w)]
-    expected = study.promoted(*pairs, ARCHITECTURES["sm_90"].tensor_cores)[:, -1]
+    expected = study.promoted(*pairs, ARCHITECTURES["sm_90"].tensor_cores, terms)[:, -1]
     assert (y.reshape(-1) == expected).all()
 
 

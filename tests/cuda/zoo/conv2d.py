@@ -370,8 +370,8 @@ FAULTS = [
     Fault(
         "stride's height and width swapped",
         "conv2d_tensor_core.cu",
-        "sh, sw, ph, pw, dh, dw, groups};\n    conv2d_weight_gradient_by",
-        "sw, sh, ph, pw, dh, dw, groups};\n    conv2d_weight_gradient_by",
+        "sh, sw, ph, pw, dh, dw, groups};\n    conv2d_weight_gradient_by<OnTensorCores<T,",
+        "sw, sh, ph, pw, dh, dw, groups};\n    conv2d_weight_gradient_by<OnTensorCores<T,",
         "conv2d",
         "tf32x3",
     ),

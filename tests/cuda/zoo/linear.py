@@ -1,7 +1,28 @@
 """Faults in the kernels of the fully connected layer."""
 
+from unittest import mock
+
+import numpy as np
+
+from minialex.autograd import OPS
+from minialex.check import suite
+from minialex.check.cases import layers
+from minialex.check.verdict import Verdict
+from minialex.ops import _blocking
 from tests.cuda.linear_runs import parts_of_another_launch, parts_of_the_last_block
 from tests.cuda.zoo import Fault
+
+
+def long_sums():
+    """Check sums of 2048 terms that are not cut into parts, as those of a large layer are not."""
+    case = layers.linear("long sums", (32, 2048), 40)
+    pair = suite.Pair(OPS["linear"], "tf32x3", "tf32x3", np.dtype("float32"))
+    with mock.patch.object(_blocking, "PARTS", (1,)):
+        _blocking.cut.cache_clear()
+        row = suite.check(pair, case)
+    _blocking.cut.cache_clear()
+    assert row.verdict is Verdict.PASS, str(row)
+
 
 FAULTS = [
     Fault(
@@ -114,6 +135,25 @@ FAULTS = [
         "linear",
         "tf32x3",
         error="misaligned",
+    ),
+    Fault(
+        "sums kept in the tensor core",
+        "tensor_core_product.cuh",
+        "    float step[4] = {};\n    add_products(step, a, b);\n#pragma unroll\n"
+        "    for (int i = 0; i < 4; ++i) sum[i] += step[i];\n",
+        "    add_products(sum, a, b);\n",
+        "linear",
+        "tf32x3",
+        mode="fast",
+        check=long_sums,
+    ),
+    Fault(
+        "TF32 cut to bfloat16",
+        "tensor_core_product.cuh",
+        "big[i] = to_tf32(x);",
+        "big[i] = to_tf32(x) & 0xffff0000u;",
+        "linear",
+        "tf32",
     ),
     Fault(
         "sizes swapped",
