@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+import minialex.train.step_state  # noqa: F401 - some of the routines are there
 from minialex import reference
 from minialex.arrays import CPU, Array, Device, to_device, to_numpy
 from minialex.autograd import ROUTINES

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from minialex.cuda.architectures import STATIC_SHARED
 from minialex.cuda.plan import LaunchPlan
 from minialex.cuda.signature import Signature, signatures
 from minialex.cuda.source import Source, complaints
 from minialex.errors import MinialexError
 
 OPTIONS = ("-std=c++17",)
-_STATIC_LIMIT = 48 * 1024
 _functions: dict[tuple[str, str, int], Any] = {}
 
 
@@ -41,7 +41,7 @@ def launch(plan: LaunchPlan, values: tuple[Any, ...]) -> None:
 
 def _launch(plan: LaunchPlan, values: tuple[Any, ...]) -> None:
     kernel = function(plan)
-    if plan.shared > _STATIC_LIMIT and kernel.max_dynamic_shared_size_bytes < plan.shared:
+    if plan.shared > STATIC_SHARED and kernel.max_dynamic_shared_size_bytes < plan.shared:
         kernel.max_dynamic_shared_size_bytes = plan.shared
     kernel(plan.grid, plan.block, values, shared_mem=plan.shared)
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from minialex.arrays import Device
 from minialex.cuda import emulator, gpu, source
+from minialex.cuda.architectures import ARCHITECTURES
 from minialex.cuda.arguments import Bound, bind
 from minialex.cuda.plan import LaunchPlan, Plans
 from minialex.cuda.signature import Signature, signatures
@@ -26,9 +27,9 @@ from minialex.errors import MinialexError
 
 BLOCK = 256
 Size = int | Sequence[int]
-_MAX_THREADS = 1024
+_MAX_THREADS = max(one.threads_per_block for one in ARCHITECTURES.values())
 _MAX_BLOCK = (1024, 1024, 64)
-_MAX_SHARED = 227 * 1024
+_MAX_SHARED = max(one.shared_per_block for one in ARCHITECTURES.values())
 _MAX_GRID = (2**31 - 1, 65535, 65535)
 
 

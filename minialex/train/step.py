@@ -113,7 +113,7 @@ class TrainStep:
         """Return whether a loss was not finite: on a GPU this waits for it.
 
         Then `optimizer.steps` and the random generator say where that was, and nothing was changed
-        since.
+        since, nor will be: ``step.state.failed[...] = 0`` goes on, from those weights.
         """
         failed, steps, streams = self.state.on_host()
         if failed:

@@ -1,1 +1,1 @@
-"""What the suite tries a part of, whole: ``pytest tests/campaigns``, some ten minutes; CI runs it."""
+"""What the suite tries a part of, whole: ``pytest tests/campaigns``, ten minutes. CI runs it."""
