@@ -62,7 +62,9 @@ def test_every_kernel_compiles(file, version):
     compiled = {name: assert_compiles(file, name, version, some) for name in tried}
     if UNREADABLE or version not in budgets.read(ROOT):
         pytest.skip(UNREADABLE or f"kernels/budgets has none of NVRTC {version}")
-    assert_within_budget(file, drawn, version, compiled[drawn])
+    # the code of one instance depends on those that it is compiled with
+    if some == nvrtc.instances(file):
+        assert_within_budget(file, drawn, version, compiled[drawn])
 
 
 @compiles

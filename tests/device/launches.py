@@ -35,9 +35,12 @@ DEPTH = 8
 SLOTS = {
     "implicit_gemm": {16: 721, 8: 750, 4: 840},
     "register_blocked": {16: 721, 8: 750, 4: 840},
-    "tf32x3": {16: 384, 8: 430, 4: 520},
+    "tf32x3": {16: 420, 8: 460, 4: 510},
+    "tf32": {16: 370, 8: 410, 4: 450},
 }
-TENSOR_CLOCKS = {"tf32x3": 309}
+# a product of floats is three of TF32 numbers
+PRODUCTS = {"tf32x3": 3, "tf32": 1}
+TENSOR_CLOCKS = {"tf32x3": 309, "tf32": 103}
 RESIDENT = {16: 2, 8: 3, 4: 6}
 SCHEDULERS = 4
 # how much of its issue slots a multiprocessor uses, and the clocks of a step that waits for memory
@@ -113,9 +116,9 @@ def _what(sizes: dict[str, int]) -> str:
 def floor(row: Row, gpu: Gpu) -> tuple[float, str]:
     """Return the least seconds that a launch can take, and what binds it: arithmetic or bytes."""
     moving, rate = row["bytes"] / gpu.copy, FFMA
-    if _rung(row) in TENSOR_CLOCKS:
-        # each product is three; where the architecture's rate is not known, bytes alone count
-        rate = TF32.get(gpu.architecture, 0) // 3
+    if _rung(row) in PRODUCTS:
+        # where the architecture's rate is not known, bytes alone count
+        rate = TF32.get(gpu.architecture, 0) // PRODUCTS[_rung(row)]
     computing = row["flops"] / (2 * rate * gpu.multiprocessors * gpu.clock) if rate else 0.0
     return max((moving, "bytes"), (computing, "arithmetic"))
 
