@@ -20,6 +20,7 @@ minutes="${1:-${MINUTES:-8}}"
 source tests/device/parts.sh
 
 check_minutes
+check_only networks layers other-layers memory compiled
 "$python" - "$device" "${OUT:-}" <<'PY' || exit 2
 import sys
 

@@ -39,6 +39,7 @@ from minialex.arrays import CPU, address_of
 from minialex.bench import machine
 from minialex.bench.networks import our_step, task_of
 from minialex.cuda import emulator, gpu
+from minialex.models import VARIANTS
 
 ROUNDS = 60
 REPEATS = 200
@@ -171,15 +172,19 @@ def middle(answers: list[dict[str, Any]]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="measure this one too")
-    parser.add_argument("--network", default="alexnet")
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--turns", type=int, default=7)
+    parser.add_argument("--network", default="alexnet", choices=sorted(VARIANTS))
+    parser.add_argument("--batch", type=int, default=32, help="images (default: %(default)s)")
+    parser.add_argument("--turns", type=int, default=7, help="of each (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="write a record there")
     parser.add_argument("--turn", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.turn:
         print(json.dumps(measure(asked.network, asked.batch)))
         return
+    if asked.against and not (asked.against / "minialex").is_dir():
+        parser.error(f"--against is {asked.against}: give a checkout, with its folder minialex")
+    if min(asked.batch, asked.turns) < 1:
+        parser.error("--batch and --turns begin at 1")
     own = Path(__file__).resolve().parent.parent
     checkouts = ([asked.against.resolve()] if asked.against else []) + [own]
     record = {

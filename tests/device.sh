@@ -23,6 +23,7 @@ minutes="${1:-${MINUTES:-8}}"
 source tests/device/parts.sh
 
 check_minutes
+check_only suite full_size memcheck racecheck every_kernel
 "$python" - "$device" <<'PY' || exit 2
 import importlib.util
 import sys

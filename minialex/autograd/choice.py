@@ -21,7 +21,7 @@ FP32, TF32 = "fp32", "tf32"
 PRECISIONS = FP32, TF32
 """How accurate products of float32 arrays are.
 
-``fp32`` is as accurate as multiplying and adding in float32 is, or more; ``tf32`` rounds what is
+``fp32`` is about as accurate as multiplying and adding in float32; ``tf32`` rounds what is
 multiplied to 10 bits of fraction (a relative error of up to 2^-11 each), and adds in float32.
 """
 
@@ -100,7 +100,7 @@ def chosen(routine: Routine, device: Device, dtype: Any = np.float32) -> str:
     if name in routine.implementations:
         return name
     wanted = switch.get(_PRECISION, FP32)
-    if wanted != FP32 and routine.tensor_cores:
+    if wanted != FP32 and routine.tensor_cores and dtype == np.float32:
         check_precision(wanted, device)
     if cuda.why_not(device):
         return routine.cpu

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
+from minialex.arrays import device
+from minialex.autograd import check_precision
 from minialex.cli.emulation import device_under, running_on
 from minialex.cli.options import SectionCommand, SectionOption, console, file_argument, messages
 from minialex.cli.progress import ConsoleFoldReporter, tell_skipped
@@ -85,7 +87,7 @@ def kfold(
     options["device"] = device_under(emulate, options["device"])
     source = None if data is None else str(data)
     if networks:
-        with running_on(emulate, use):
+        with running_on(emulate, use, options["precision"]):
             _print(_judged(source, k, networks, options))
         return
     if resume is None:
@@ -94,6 +96,8 @@ def kfold(
         settings, k = read_plan(resume)
         settings = settings.but(**options)
     with running_on(emulate, use), ConsoleFoldReporter(console) as reporter:
+        # before anything is written
+        check_precision(settings.precision, device(settings.device))
         folds = cross_validate(
             settings, k, jobs=jobs or 1, resume=resume is not None, dask=dask, reporter=reporter
         )

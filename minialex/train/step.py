@@ -47,7 +47,8 @@ class TrainStep:
     optimizer : Optimizer
         Over the model's parameters, on their device.
     schedule : Schedule, optional
-        The learning rate of each step; that of the optimizer, as it is assigned, without one.
+        The learning rate of each step, a function of its number alone: it is asked for up to 1024
+        steps in advance. Without one it is that of the optimizer, as it is assigned.
     weight : array (C,), optional
         How much each class counts; see `minialex.ops.cross_entropy`.
     label_smoothing : float
@@ -76,6 +77,12 @@ class TrainStep:
         label_smoothing: float = 0.0,
         tell: Callable[[str], object] | None = None,
     ) -> None:
+        own = {id(p) for p in model.parameters()}
+        if not own.issuperset(map(id, optimizer.params)):
+            raise ValueError(
+                "TrainStep: the optimizer has parameters that are none of the model's: make it "
+                "over model.parameters()"
+            )
         self.model, self.optimizer, self.schedule = model, optimizer, schedule
         self.weight, self.label_smoothing = weight, label_smoothing
         self.tell = tell or (lambda sentence: None)
@@ -83,7 +90,8 @@ class TrainStep:
         self.state = StepState(self.device)
         self._generator = _generator(model)
         self._streams = 0
-        self._followed: tuple[float, ...] | None = None
+        self._followed: tuple[int, int] | None = None
+        self._lr = optimizer.lr
         self._replay = _Replay(self) if self.device.kind == "cuda" else None
 
     @property
@@ -132,7 +140,7 @@ class TrainStep:
         targets : (N,) int64
         """
         state, optimizer, generator = self.state, self.optimizer, self._generator
-        before = generator.offset
+        before, targets = generator.offset, targets.astype(np.int64, copy=False)
         optimizer.zero_grad()
         with generator.counted_in(state.drawn):
             logits = self.model(Tensor(images))
@@ -159,17 +167,18 @@ class TrainStep:
     def _rates(self, step: int) -> tuple[float, float]:
         return self.optimizer.rates(step, self._rate(step))
 
-    def _counts(self) -> tuple[float, ...]:
+    def _counts(self) -> tuple[int, int]:
         """Return what the host and the state count in common."""
-        fixed = self.optimizer.lr if self.schedule is None else 0.0
-        return self.optimizer.steps, self._generator.offset, fixed
+        return self.optimizer.steps, self._generator.offset
 
     def _follow_host(self) -> None:
-        """Begin anew where a checkpoint was loaded, or somebody assigned to what is counted."""
+        """Begin anew where a checkpoint was loaded; take over a rate that somebody assigned."""
         if self._counts() != self._followed:
-            steps = self.optimizer.steps
-            self.state.start(steps, self._generator.offset, self._rates)
+            self.state.start(*self._counts(), self._rates)
             self._followed = self._counts()
+        elif self.schedule is None and self.optimizer.lr != self._lr:
+            self.state.set_rates(self.optimizer.steps, self._rates)
+        self._lr = self.optimizer.lr
 
     def repeated(self) -> None:
         """Count on the host a step that a graph has taken."""
@@ -256,11 +265,16 @@ class _Replay:
 
     def _fits(self, batch: Batch) -> bool:
         """Return whether a batch is as large as the first one."""
-        N, S = batch.packed.shape if isinstance(batch, PackedBatch) else batch.images.shape[::3]
+        if isinstance(batch, PackedBatch):
+            N, S = batch.packed.shape
+            shape, dtype = (N, 3, S, S), np.dtype(np.float32)
+        else:
+            shape, dtype = batch.images.shape, batch.images.dtype
         if self._inputs is None:
             xp = self._cupy
-            self._inputs = _Inputs(xp.empty((N, 3, S, S), np.float32), xp.empty(N, np.int64))
-        return self._inputs.images.shape == (N, 3, S, S)
+            self._inputs = _Inputs(xp.empty(shape, dtype), xp.empty(shape[0], np.int64))
+        inputs = self._inputs.images
+        return bool(inputs.shape == shape and inputs.dtype == dtype)
 
     def _fill(self, batch: Batch) -> _Inputs:
         """Bring a batch to where the graph reads it."""

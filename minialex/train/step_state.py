@@ -84,6 +84,11 @@ class StepState:
         self._block[2:] = to_device(head, self.device)
         self._laid_up = range(0)
 
+    def set_rates(self, steps: int, rates: Callable[[int], tuple[float, float]]) -> None:
+        """Take other rates from step `steps` on; everything else stays."""
+        self.rates[...] = to_device(np.array(rates(steps), np.float64), self.device)
+        self._laid_up = range(0)
+
     def lay_up(self, steps: int, rates: Callable[[int], tuple[float, float]]) -> None:
         """See to it that the table has the rates of the step after step `steps`."""
         if steps + 1 not in self._laid_up:

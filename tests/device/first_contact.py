@@ -20,6 +20,7 @@ import contextlib
 import csv
 import io
 import json
+import math
 import os
 import re
 import shutil
@@ -72,7 +73,8 @@ class Contact:
         self.out, self.parts, self.is_emulated = out, parts, is_emulated
         self.end = time.monotonic() + 60 * minutes
         out.mkdir(parents=True, exist_ok=True)
-        for name in (LINES, LOG, FILE):
+        # an emulated run writes no times of a GPU, and takes none away
+        for name in (LINES, LOG) if is_emulated else (LINES, LOG, FILE):
             (out / name).unlink(missing_ok=True)
         self.at = Setting(out / LINES, is_emulated)
         self.failed = False
@@ -379,14 +381,26 @@ def main(words: list[str]) -> int:
     """Do it and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"some of {', '.join(WEIGHTS)}")
-    parser.add_argument("--minutes", type=float, default=MINUTES)
-    parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT", OUT)))
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=MINUTES,
+        help="for all parts together (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path(os.environ.get("OUT", OUT)),
+        help="the folder for what is found (default: %(default)s)",
+    )
     for name in ("--child", "--profile", "--share", "--start"):
         parser.add_argument(name, help=argparse.SUPPRESS)
     asked = parser.parse_args(words)
     where = os.environ.get("DEVICE", "cuda")
     if where not in ("cuda", "emulated"):
         parser.error(f"DEVICE is {where!r}: use cuda or emulated")
+    if not 0 < asked.minutes < math.inf:
+        parser.error(f"--minutes is {asked.minutes}: use a number above 0, such as 5.5")
     if unknown := sorted(set(asked.parts) - WEIGHTS.keys()):
         parser.error(f"there is no part {unknown[0]!r}: use some of {', '.join(WEIGHTS)}")
     try:

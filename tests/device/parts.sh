@@ -18,6 +18,17 @@ check_minutes() {
     fi
 }
 
+# check_only NAMES...: refuse a part that there is not
+check_only() {
+    local one
+    [ -z "$only" ] && return
+    for one in "$@"; do
+        [ "$one" = "$only" ] && return
+    done
+    echo "ONLY is '$only': use one of $*" >&2
+    exit 2
+}
+
 # begin: bring along what WHEELS holds, and start the log and the clock
 begin() {
     if [ -n "${WHEELS:-}" ]; then

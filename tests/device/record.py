@@ -37,6 +37,10 @@ def main(words: list[str]) -> int:
         **suite(Path(parts) / "suite.json"),
         "full_size": full_size(Path(parts) / "full_size.jsonl"),
     }
+    if not record["tests"] and not record["full_size"]:
+        # an earlier record stays
+        print("nothing was tested, and nothing is recorded")
+        return 0
     slug = re.sub(r"\W+", "-", record["device"].lower()).strip("-")
     path = Path(results) / f"{slug}.json"
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

@@ -158,8 +158,8 @@ FAULTS = [
     Fault(
         "sizes swapped",
         "linear_tensor_core.cu",
-        "gy, x, gw, R, O, I, vectors, depth",
-        "gy, x, gw, R, I, O, vectors, depth",
+        "ROWS, 3>, T, ROWS>(\n        gy, x, gw, R, O, I, vectors, depth",
+        "ROWS, 3>, T, ROWS>(\n        gy, x, gw, R, I, O, vectors, depth",
         "linear",
         "tf32x3",
         error="out-of-bounds",
