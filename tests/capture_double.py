@@ -14,7 +14,6 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import pytest
 
 from minialex.arrays import CPU
@@ -186,8 +185,3 @@ class _Device(contextlib.nullcontext):  # type: ignore[type-arg]
     def __init__(self, index: int = 0) -> None:
         super().__init__()
         self.id = index
-
-
-def numpy_of(a: Any) -> np.ndarray[Any, Any]:
-    """Return the array that the double hides."""
-    return a.hidden  # type: ignore[no-any-return]

@@ -100,14 +100,12 @@ def chosen(routine: Routine, device: Device, dtype: Any = np.float32) -> str:
     if name in routine.implementations:
         return name
     wanted = switch.get(_PRECISION, FP32)
-    if wanted != FP32 and routine.tensor_cores and dtype == np.float32:
+    if wanted in routine.tensor_cores and dtype == np.float32:
         check_precision(wanted, device)
-    if cuda.why_not(device):
-        return routine.cpu
-    fast = device.kind == "cuda" and cuda.capability(device) >= TENSOR_CORES
-    if wanted in routine.tensor_cores and dtype == np.float32 and (fast or wanted != FP32):
-        return routine.tensor_cores[wanted]
-    return routine.kernel
+        fast = device.kind == "cuda" and cuda.capability(device) >= TENSOR_CORES
+        if fast or wanted != FP32:
+            return routine.tensor_cores[wanted]
+    return routine.cpu if cuda.why_not(device) else routine.kernel
 
 
 def check_precision(precision: str, device: Device) -> None:

@@ -259,9 +259,11 @@ class _Replay:
         """Work on the own stream, after all that the current one was given, and before the rest."""
         current = self._cupy.cuda.get_current_stream()
         self._stream.wait_event(current.record())
-        with self._stream:
-            yield
-        current.wait_event(self._stream.record())
+        try:
+            with self._stream:
+                yield
+        finally:
+            current.wait_event(self._stream.record())
 
     def _fits(self, batch: Batch) -> bool:
         """Return whether a batch is as large as the first one."""

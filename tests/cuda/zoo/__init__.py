@@ -6,6 +6,7 @@ done for ``tests/cuda/test_zoo.py`` to plant each of them and see that it is cau
 
 from __future__ import annotations
 
+import functools
 import importlib
 import pkgutil
 import zlib
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from minialex.check.case import Inputs
+from tests.routine_cases import check_all
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,20 @@ class Fault:
 
     def __str__(self) -> str:
         return f"{self.op} {self.implementation}: {self.name}"
+
+
+@functools.cache
+def _check_of(routine: str) -> Callable[[], None]:
+    """Return the check of a routine that is no op: all its small cases, in float32."""
+    return functools.partial(check_all, routine, "kernel", "float32")
+
+
+def routine_fault(
+    routine: str, name: str, old: str, new: str, error: str = "", *, file: str = ""
+) -> Fault:
+    """Return a mistake in the kernel of a routine that is no op, or in a file that it includes."""
+    check = _check_of(routine)
+    return Fault(name, file or f"{routine}.cu", old, new, routine, "kernel", error, check=check)
 
 
 def drawn(faults: list[Fault]) -> list[Fault]:

@@ -1,19 +1,6 @@
 """Faults of the optimizers' kernels."""
 
-from functools import partial
-
-from tests.cuda.zoo import Fault
-from tests.routine_cases import check_all
-
-CHECKS = {
-    name: partial(check_all, name, "kernel", "float32") for name in ("rmsprop", "sgd", "adam")
-}
-
-
-def fault(op: str, name: str, old: str, new: str, *, file: str = "", error: str = "") -> Fault:
-    """Return a mistake in the kernel of an optimizer, or in a file that it includes."""
-    return Fault(name, file or f"{op}.cu", old, new, op, "kernel", error, check=CHECKS[op])
-
+from tests.cuda.zoo import routine_fault as fault
 
 FAULTS = [
     fault(

@@ -2,16 +2,9 @@
 
 from functools import partial
 
-from tests.cuda.zoo import Fault
-from tests.routine_cases import check_all
+from tests.cuda.zoo import routine_fault
 
-CHECK = partial(check_all, "prepare", "kernel", "float32")
-
-
-def fault(name: str, old: str, new: str, error: str = "") -> Fault:
-    """Return a mistake in the kernel."""
-    return Fault(name, "prepare.cu", old, new, "prepare", "kernel", error, check=CHECK)
-
+fault = partial(routine_fault, "prepare")
 
 FAULTS = [
     fault("flip off by one", "mirrored ? W - 1 - i % W", "mirrored ? (W - i % W) % W"),

@@ -2,22 +2,11 @@
 
 from functools import partial
 
-from tests.cuda.zoo import Fault
+from tests.cuda.zoo import Fault, routine_fault
 from tests.optim.counted import check_counted
-from tests.routine_cases import check_all
 
-TALLY = partial(check_all, "tally", "kernel", "float32")
-ADVANCE = partial(check_all, "advance", "kernel", "float32")
-
-
-def tally(name: str, old: str, new: str, error: str = "") -> Fault:
-    """Return a mistake in the count of a batch."""
-    return Fault(name, "train_step.cu", old, new, "tally", "kernel", error, check=TALLY)
-
-
-def advance(name: str, old: str, new: str) -> Fault:
-    """Return a mistake in the count of a step."""
-    return Fault(name, "train_step.cu", old, new, "advance", "kernel", check=ADVANCE)
+tally = partial(routine_fault, "tally", file="train_step.cu")
+advance = partial(routine_fault, "advance", file="train_step.cu")
 
 
 def counted(name: str, old: str, new: str, file: str = "arena.cuh", op: str = "rmsprop") -> Fault:
