@@ -12,7 +12,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from minialex import threads
 from minialex.arrays import CPU, device, module_of, on_device
 from minialex.autograd import OPS
 from minialex.bench import ceilings, pinning
@@ -22,6 +21,7 @@ from minialex.bench.clock import clock_for
 from minialex.bench.peers import PEERS, find
 from minialex.bench.record import Row
 from minialex.bench.runner import prove
+from minialex.cpu import threads
 from minialex.errors import MinialexError
 from minialex.models import VARIANTS
 

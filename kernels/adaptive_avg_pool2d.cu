@@ -1,5 +1,5 @@
 // adaptive_avg_pool2d.cu -- the mean of each cell of a grid laid over the image. Python side:
-// minialex/ops/adaptive_avg_pool2d.py.
+// minialex/ops/adaptive_avg_pool2d/.
 //
 //   forward    y[i, j]  = mean of x over rows(i) x columns(j)
 //   backward   gx[h, w] = sum of gy[i, j] / |rows(i) x columns(j)| over the cells that hold (h, w)

@@ -1,4 +1,4 @@
-// avg_pool2d.cu -- the mean of each window. Python side: minialex/ops/avg_pool2d.py.
+// avg_pool2d.cu -- the mean of each window. Python side: minialex/ops/avg_pool2d/.
 //
 //   forward    y[i, j]  = (sum over (kh, kw) of x[i sh - ph + kh, j sw - pw + kw]) / count[i, j]
 //   backward   gx[h, w] = sum of gy[i, j] / count[i, j] over the windows (i, j) that hold (h, w)

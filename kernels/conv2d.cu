@@ -1,5 +1,5 @@
 // conv2d.cu -- two-dimensional convolution: the plainest kernels, and the bias gradient that all
-// rungs share. Python side: minialex/ops/conv2d.py and conv2d_cuda.py.
+// rungs share. Python side: minialex/ops/conv2d/.
 //
 //   forward           y[n, o, i, j]   = b[o] + sum over c, k, l of w[o, c, k, l] x[n, g C/G + c, h, w]
 //   data gradient     gx[n, c, h, w]  = sum over o, k, l of w[o, c, k, l] gy[n, o, i, j]

@@ -1,5 +1,5 @@
 // conv2d_im2col.cu -- convolution by way of a matrix of patches: the third rung of the ladder in
-// conv2d.cu. Python side: minialex/ops/conv2d_cuda.py.
+// conv2d.cu. Python side: minialex/ops/conv2d/cuda.py.
 //
 // The formulas stand in conv2d.cu, the three matrix products in conv2d.cuh. Here the matrix of
 // patches is written to memory, and everything else is a plain matrix product, summed up in

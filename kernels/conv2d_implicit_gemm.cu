@@ -1,6 +1,6 @@
 // conv2d_implicit_gemm.cu -- convolution as matrix products summed up in registers, with patches
 // looked up where they are needed and never written: the top rung of the ladder in conv2d.cu for
-// ordinary arithmetic. Python side: minialex/ops/conv2d_cuda.py.
+// ordinary arithmetic. Python side: minialex/ops/conv2d/cuda.py.
 //
 // The formulas stand in conv2d.cu. How a block computes its tile: panel_product.cuh (shared memory,
 // double buffering), register_product.cuh (registers, vectors, the arithmetic behind the sizes),

@@ -1,6 +1,6 @@
 // conv2d_tensor_core.cu -- convolution on tensor cores: the products of conv2d_implicit_gemm.cu,
 // multiplied by tensor_core_product.cuh, with the accuracy of floats or of TF32. Python side:
-// minialex/ops/conv2d_cuda.py, where the rungs are called tf32x3 and tf32.
+// minialex/ops/conv2d/cuda.py, where the rungs are called tf32x3 and tf32.
 // needs: sm_80
 //
 // Layout:  as in conv2d.cu.

@@ -1,5 +1,5 @@
 // conv2d_tiled.cu -- convolution through tiles in shared memory: the second rung of the ladder in
-// conv2d.cu. Python side: minialex/ops/conv2d_cuda.py.
+// conv2d.cu. Python side: minialex/ops/conv2d/cuda.py.
 //
 // The formulas stand in conv2d.cu, the three matrix products they amount to in conv2d.cuh. Every
 // thread of the naive kernels fetches two numbers for each multiplication, though its neighbours

@@ -1,4 +1,4 @@
-// cross_entropy.cu -- softmax and cross-entropy in one. Python side: minialex/ops/cross_entropy.py.
+// cross_entropy.cu -- softmax and cross-entropy in one. Python side: minialex/ops/cross_entropy/.
 //
 // With l = log_softmax(x[n]), p = softmax(x[n]), t = targets[n], class weights w (1 where there are
 // none), e = label smoothing, sharp = 1 - e and even = e / C:

@@ -1,5 +1,5 @@
 // dropout.cu -- dropout: a random share of the elements set to 0. Python side:
-// minialex/ops/dropout.py.
+// minialex/ops/dropout/.
 //
 //   forward    y[i]  = x[i]  scale where word i >= threshold, else 0
 //   backward   gx[i] = gy[i] scale where word i >= threshold, else 0        the same function

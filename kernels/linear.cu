@@ -1,5 +1,5 @@
 // linear.cu -- the fully connected layer: three products of matrices, in three rungs. Python side:
-// minialex/ops/linear.py and linear_cuda.py.
+// minialex/ops/linear/.
 //
 //   forward           y[r, o]  = b[o] + sum over i of x[r, i]  w[o, i]         y  = x w^T + b
 //   data gradient     gx[r, i] =        sum over o of gy[r, o] w[o, i]         gx = gy w

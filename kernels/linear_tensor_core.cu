@@ -1,6 +1,6 @@
 // linear_tensor_core.cu -- the fully connected layer on tensor cores: the products of linear.cu,
 // multiplied by tensor_core_product.cuh, with the accuracy of floats or of TF32. Python side:
-// minialex/ops/linear_cuda.py, where the rungs are called tf32x3 and tf32.
+// minialex/ops/linear/cuda.py, where the rungs are called tf32x3 and tf32.
 // needs: sm_80
 //
 // Layout:  as in linear.cu.

@@ -1,5 +1,5 @@
 // local_response_norm.cu -- local response normalisation across channels. Python side:
-// minialex/ops/local_response_norm.py.
+// minialex/ops/local_response_norm/.
 //
 //   s[c]  = k + alpha sum of x[j]^2 over the channels j within `half` of c
 //   y[c]  = x[c] s[c]^-beta

@@ -1,5 +1,5 @@
 // log_softmax.cu -- the logarithm of the softmax along one axis. Python side:
-// minialex/ops/log_softmax.py and _rows.py.
+// minialex/ops/log_softmax.py and _cuda/rows.py.
 //
 //   forward    y[c]  = x[c] - max x - log sum over k of exp(x[k] - max x)
 //   backward   gx[c] = gy[c] - exp(y[c]) sum over k of gy[k]

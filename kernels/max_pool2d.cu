@@ -1,5 +1,4 @@
-// max_pool2d.cu -- the largest element of each window. Python side: minialex/ops/max_pool2d.py and
-// max_pool2d_cuda.py.
+// max_pool2d.cu -- the largest element of each window. Python side: minialex/ops/max_pool2d/.
 //
 //   forward    y[i, j]      = max over (kh, kw) of x[i sh - ph + kh, j sw - pw + kw]
 //              winner[i, j] = kh KW + kw of the element that it is

@@ -17,7 +17,7 @@
 //                    multiprocessor.
 //   128 registers    at most, so that two blocks of 256 threads share the 65,536 registers.
 // Fewer rows (ROWS = 8: 64 x 128, ROWS = 4: 32 x 128) waste less where `left` is short, at 12 and
-// 20 bytes a clock. ops/_blocking.py weighs these against each other.
+// 20 bytes a clock. ops/_cuda/tiling.py weighs these against each other.
 #include "panel_product.cuh"
 
 // How many blocks a multiprocessor is to hold: 2 of 256 threads, or 3 of 128, or 6 of 64, whose

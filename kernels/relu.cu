@@ -1,4 +1,4 @@
-// relu.cu -- the rectified linear unit. Python side: minialex/ops/relu.py.
+// relu.cu -- the rectified linear unit. Python side: minialex/ops/relu/.
 //
 //   forward    y[i]  = x[i] where x[i] > 0, else 0
 //   backward   gx[i] = gy[i] where y[i] > 0, else 0        (the subgradient at 0 is 0)

@@ -1,4 +1,4 @@
-// softmax.cu -- softmax along one axis. Python side: minialex/ops/softmax.py and _rows.py.
+// softmax.cu -- softmax along one axis. Python side: minialex/ops/softmax.py and _cuda/rows.py.
 //
 //   forward    y[c]  = exp(x[c] - max x) / sum over k of exp(x[k] - max x)
 //   backward   gx[c] = y[c] (gy[c] - sum over k of gy[k] y[k])

@@ -1,5 +1,5 @@
 // sum_parts.cu -- puts together a result that several blocks have each computed a part of.
-// Python side: minialex/ops/_blocking.py; used by conv2d and linear where the parts are many: a few
+// Python side: minialex/ops/_cuda/tiling.py; used by conv2d and linear where the parts are many: a few
 // are added up in the launch that computes them (split_sum.cuh).
 //
 //   out[i] = (add ? out[i] : 0) + parts[0, i] + parts[1, i] + ... + b[i / inner % channels]

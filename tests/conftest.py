@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from minialex import arrays, memory, threads
+from minialex import arrays
 from minialex.autograd import OPS, ROUTINES
 from minialex.check.case import Case
+from minialex.cpu import memory, threads
+from tests.small_runs import write_images
 
 if not os.access(os.path.expanduser("~"), os.W_OK):
     # as in some containers: caches of compilers go elsewhere, for all processes of this run
@@ -61,6 +63,18 @@ def cores(monkeypatch):
         monkeypatch.setattr(threads, "_usable_cores", lambda: number)
 
     return use
+
+
+@pytest.fixture
+def no_curves(monkeypatch):
+    """Leave out the picture of a run, which takes longer than a small run."""
+    monkeypatch.setattr("minialex.train.run.draw_curves", lambda *_: None)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """The folder of 24 images to train on and 6 to validate on."""
+    return write_images(tmp_path_factory.mktemp("data") / "images")
 
 
 def pytest_addoption(parser):

@@ -66,7 +66,7 @@ GRID = [
     )
     for where in WHERE
     for name, case in EVERY
-    if where != "emulated" or OPS[name].kernel != "array"
+    if where != "emulated" or OPS[name].kernel != "plain"
 ]
 SEVERAL = [
     param
@@ -77,7 +77,7 @@ SEVERAL = [
 KERNEL_CASE = [
     pytest.param(name, case, id=f"{name}-{case.name}", marks=marks(name, case))
     for name, case in EVERY
-    if OPS[name].kernel != "array"
+    if OPS[name].kernel != "plain"
 ]
 CASE = [pytest.param(name, case, id=f"{name}-{case.name}") for name, case in EVERY]
 
@@ -198,7 +198,7 @@ def test_saved_is_the_same_for_all_implementations(name, case, where):
             if alike and not pair.why_not():
                 kept = pair.run(pair.placed(case.draw(name)), case.params)[1]
                 saved[pair.forward] = [kind(a) for a in kept]
-    assert all(kinds == saved["array"] for kinds in saved.values()), saved
+    assert all(kinds == saved["plain"] for kinds in saved.values()), saved
 
 
 def kind(a):
@@ -253,7 +253,7 @@ def test_cost_of_a_linear_layer_is_twice_its_products():
 
 def assert_right(name, case):
     for dtype in DTYPES:
-        row = suite.check(suite.Pair(OPS[name], "array", "array", np.dtype(dtype)), case)
+        row = suite.check(suite.Pair(OPS[name], "plain", "plain", np.dtype(dtype)), case)
         assert row.verdict is Verdict.PASS, str(row)
 
 

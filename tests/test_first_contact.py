@@ -272,7 +272,7 @@ class OnGpu(Setting):
     ("use", "found"),
     [
         ({}, {"failed": False, "steps": 7, "replay_ms": 250.0}),
-        ({"dropout": "array"}, {"refused": "dropout cannot be captured (a number for the host: "}),
+        ({"dropout": "plain"}, {"refused": "dropout cannot be captured (a number for the host: "}),
     ],
     ids=["captured", "refused"],
 )

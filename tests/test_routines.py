@@ -36,7 +36,7 @@ GRID = [
     for one in ROUTINES[name].implementations
     for where, (_, marks) in WHERE.items()
     for case in CASES.get(name, ())
-    if where == "cuda" or (one == "array") == (where == "cpu")
+    if where == "cuda" or (one == "plain") == (where == "cpu")
 ]
 
 
@@ -47,7 +47,7 @@ def test_every_routine_has_cases_a_definition_and_a_kernel(name):
     assert callable(getattr(reference, name, None)), (
         f"routine {name!r} has no minialex/reference/{name}.py"
     )
-    assert ROUTINES[name].kernel != "array"
+    assert ROUTINES[name].kernel != "plain"
 
 
 def test_every_case_belongs_to_a_routine():

@@ -15,7 +15,7 @@ from minialex import cuda
 from minialex.arrays import Device
 from minialex.errors import MinialexError
 
-ARRAY = "array"
+PLAIN = "plain"
 
 FP32, TF32 = "fp32", "tf32"
 PRECISIONS = FP32, TF32
@@ -41,8 +41,8 @@ class Routine:
     name : str
         Its name in `ROUTINES` and in `using`.
     implementations : dict
-        From the name of the idea (``"array"``, ``"tiled"``, ...) to the implementation;
-        ``"array"`` is always there.
+        From the name of the idea (``"plain"``, ``"tiled"``, ...) to the implementation;
+        ``"plain"`` is always there.
     kernel : str
         Which of them runs where CUDA kernels do: on a GPU's arrays, and under the emulator.
         By convention an only one is named ``"kernel"``.
@@ -54,14 +54,14 @@ class Routine:
 
     name: str
     implementations: Mapping[str, Any]
-    kernel: str = field(default=ARRAY, kw_only=True)
-    cpu: str = field(default=ARRAY, kw_only=True)
+    kernel: str = field(default=PLAIN, kw_only=True)
+    cpu: str = field(default=PLAIN, kw_only=True)
     tensor_cores: Mapping[str, str] = field(default_factory=dict, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.name == "precision":
             raise ValueError("an op cannot be named 'precision', which `using` has for itself")
-        for name in (ARRAY, self.kernel, self.cpu, *self.tensor_cores.values()):
+        for name in (PLAIN, self.kernel, self.cpu, *self.tensor_cores.values()):
             if name not in self.implementations:
                 raise ValueError(f"op {self.name!r} has no implementation named {name!r}")
         ROUTINES[self.name] = self
@@ -134,10 +134,10 @@ def check_precision(precision: str, device: Device) -> None:
 def using(
     implementation: str | None = None, /, *, precision: str | None = None, **by_name: str
 ) -> Iterator[None]:
-    """Choose implementations: ``using("array")`` for all ops, ``using(conv2d="array")`` for one.
+    """Choose implementations: ``using("plain")`` for all ops, ``using(conv2d="plain")`` for one.
 
     A name given for all ops applies to those that have an implementation of that name. Optimizers
-    and image preparation are chosen among likewise: ``using(rmsprop="array")``.
+    and image preparation are chosen among likewise: ``using(rmsprop="plain")``.
 
     Parameters
     ----------

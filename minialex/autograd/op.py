@@ -84,7 +84,7 @@ class Op(Routine):
     name : str
         Its name in `OPS`, in ``minialex.reference`` and in `using`.
     implementations : dict
-        From the name of the idea (``"array"``, ``"tiled"``, ...) to the `Implementation`.
+        From the name of the idea (``"plain"``, ``"tiled"``, ...) to the `Implementation`.
     cost : ``cost(shapes, **params) -> Cost``, the shapes being those of the input arrays
     kernel, cpu : str
         Which implementation runs where CUDA kernels do, and which elsewhere.

@@ -15,7 +15,7 @@ from minialex.bench.proof import FLOAT32, Bound, Result
 from minialex.cuda.fault import check_context
 from minialex.errors import MinialexError
 
-ARRAY = "array"
+PLAIN = "plain"
 """The implementation that everybody else is compared with."""
 
 IMPLEMENTATION, PEER = "implementation", "peer"
@@ -53,7 +53,7 @@ class Trial:
     bound: Bound = FLOAT32
     absent: dict[str, str] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
-    chosen: str = ARRAY
+    chosen: str = PLAIN
 
 
 @dataclass
@@ -64,7 +64,7 @@ class Bench:
     ----------
     device : Device
     implementations : tuple of str, optional
-        Those wanted beside "array"; all that run on the device where not given.
+        Those wanted beside "plain"; all that run on the device where not given.
     peers : list of Peer
     stack : ExitStack
         What is closed at the end, such as folders made for the run.
@@ -85,9 +85,9 @@ class Bench:
         return self.known[key]
 
     def wanted(self, names: list[str]) -> list[str]:
-        """Return which implementations of an op take part, "array" first."""
+        """Return which implementations of an op take part, "plain" first."""
         chosen = self.implementations
-        return [ARRAY, *(n for n in names if n != ARRAY and (chosen is None or n in chosen))]
+        return [PLAIN, *(n for n in names if n != PLAIN and (chosen is None or n in chosen))]
 
     @property
     def tells(self) -> bool:

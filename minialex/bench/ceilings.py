@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from minialex import threads
 from minialex.arrays import CPU, Device, on_device
 from minialex.bench.clock import Clock
+from minialex.cpu import threads
 
 # side of the matrices, and bytes to copy: far beyond any cache
 CPU_SIDE, GPU_SIDE = 2048, 8192

@@ -16,11 +16,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from minialex import threads
 from minialex.arrays import CPU, device
 from minialex.bench import drawn
 from minialex.bench.networks import our_step, task_of
 from minialex.bench.peers import find
+from minialex.cpu import threads
 
 OURS = "minialex"
 STEPS = 3

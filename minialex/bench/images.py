@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from minialex import reference, threads
+from minialex import reference
 from minialex.arrays import Array, Device, to_device
 from minialex.autograd import chosen, using
 from minialex.bench.calls import Calls
-from minialex.bench.case import ARRAY, Bench, Case, Trial, gather
+from minialex.bench.case import PLAIN, Bench, Case, Trial, gather
 from minialex.bench.proof import Result
+from minialex.cpu import threads
 from minialex.data import ImageFolder, Jitter, Loader, Transform
 from minialex.data.prepare import PREPARE, prepare
 
@@ -155,7 +156,7 @@ def loader_trial(batch: int, count: int, workers: int, bench: Bench) -> Trial:
     )
     return Trial(
         contenders,
-        partial(first, ARRAY, 0),
+        partial(first, PLAIN, 0),
         chosen=chosen(PREPARE, bench.device),
         absent=absent,
         broken=broken,

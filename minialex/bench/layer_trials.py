@@ -18,7 +18,7 @@ from minialex import reference
 from minialex.arrays import Array, array_module, on_device, to_device
 from minialex.autograd import Implementation, chosen
 from minialex.bench.calls import AbsentError, Calls
-from minialex.bench.case import ARRAY, Bench, Case, Trial, gather
+from minialex.bench.case import PLAIN, Bench, Case, Trial, gather
 from minialex.bench.layers import DATA, FORWARD, WEIGHT, Layer, draw, layers, work
 from minialex.bench.proof import FLOAT64, Result, WrongResultError, check
 
@@ -144,7 +144,7 @@ def _cut(a: Array | None, growth: tuple[int, ...] | None, cut: slice) -> Array |
 
 
 def _exact(layer: Layer, what: str, inputs: tuple[Array | None, ...], gy: Array) -> list[Result]:
-    one = layer.op.implementations[ARRAY]
+    one = layer.op.implementations[PLAIN]
     y, saved = one.forward(*inputs, **layer.params)
     return [y] if what == FORWARD else _runner(layer, what, one, inputs, gy, saved)()
 
@@ -159,7 +159,7 @@ def prove(layer: Layer) -> None:
     """
     rng = np.random.default_rng(1)
     inputs = _small(layer, draw(layer, 1, rng, np.float64))
-    y, saved = layer.op.implementations[ARRAY].forward(*inputs, **layer.params)
+    y, saved = layer.op.implementations[PLAIN].forward(*inputs, **layer.params)
     truth = getattr(reference, layer.op.name)(*inputs, **layer.params)
     try:
         check([y], [np.asarray(truth)], FLOAT64)
@@ -167,7 +167,7 @@ def prove(layer: Layer) -> None:
         raise WrongResultError(f"the array implementation is not the definition: {why}") from why
     gy = np.asarray(rng.standard_normal(y.shape))
     for what in layer.passes[1:]:
-        one = layer.op.implementations[ARRAY]
+        one = layer.op.implementations[PLAIN]
         wanted = [i for i, w in enumerate(needs(layer, what)) if w and inputs[i] is not None]
         gradients = _runner(layer, what, one, inputs, gy, saved)()
         for i, g in zip(wanted, gradients, strict=True):
@@ -198,7 +198,7 @@ def _check_slope(
     """Hold the gradient `g` of input `i` against the slope of forward along a random direction."""
     x = inputs[i]
     assert x is not None
-    forward, v = layer.op.implementations[ARRAY].forward, rng.standard_normal(x.shape)
+    forward, v = layer.op.implementations[PLAIN].forward, rng.standard_normal(x.shape)
     up, down = (
         forward(*inputs[:i], x + h * v, *inputs[i + 1 :], **layer.params)[0] for h in (STEP, -STEP)
     )

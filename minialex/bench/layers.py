@@ -18,7 +18,7 @@ from minialex import models
 from minialex.arrays import Array
 from minialex.autograd import Call, Op, Shapes, Tensor, no_grad, record_calls
 from minialex.bench import drawn
-from minialex.bench.case import ARRAY
+from minialex.bench.case import PLAIN
 from minialex.bench.drawn import CLASSES
 from minialex.ops import cross_entropy
 
@@ -161,7 +161,7 @@ def _saved_bytes(layer: Layer) -> int:
     """Return the bytes that forward keeps of one image."""
     if layer.same not in _SAVED:
         inputs = draw(layer, 1, np.random.default_rng(0))
-        _, saved = layer.op.implementations[ARRAY].forward(*inputs, **layer.params)
+        _, saved = layer.op.implementations[PLAIN].forward(*inputs, **layer.params)
         arrays = {id(a): a.nbytes for a in saved if isinstance(a, np.ndarray)}
         _SAVED[layer.same] = sum(arrays.values())
     return _SAVED[layer.same]

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import minialex
-from minialex import threads
 from minialex.arrays import CPU, Device, module_of, on_device
+from minialex.cpu import threads
 
 BUSY = 0.15
 """From so many cores on, other programs spoil the times."""

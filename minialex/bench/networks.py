@@ -15,7 +15,7 @@ from minialex.arrays import Device, device_of, to_device
 from minialex.autograd import OPS, Tensor, choose, no_grad, using
 from minialex.bench import drawn
 from minialex.bench.calls import STEPS, Calls, Task
-from minialex.bench.case import ARRAY, Bench, Case, Trial, gather
+from minialex.bench.case import PLAIN, Bench, Case, Trial, gather
 from minialex.bench.drawn import CLASSES
 from minialex.bench.layers import layers, network_parts
 from minialex.bench.optimizers import update_work
@@ -69,7 +69,7 @@ def network_trial(network: str, op: str, batch: int, bench: Bench) -> Trial:
     )
     used = {layer.op.name for layer in layers(network)}
     names = bench.wanted(sorted({n for o in used for n in OPS[o].implementations}))
-    plain = _alike(ARRAY, used, bench.device)
+    plain = _alike(PLAIN, used, bench.device)
     if not plain:
         # once, and under the name that says why it is of interest
         names = [n for n in names if not _alike(n, used, bench.device)] + [CHOSEN]
@@ -100,11 +100,11 @@ def network_trial(network: str, op: str, batch: int, bench: Bench) -> Trial:
     bound = UPDATE if op == STEP else FLOAT32
     return Trial(
         contenders,
-        lambda: bench.once((network, op, "float64"), lambda: _ours(op, ARRAY, exact).result()),
+        lambda: bench.once((network, op, "float64"), lambda: _ours(op, PLAIN, exact).result()),
         bound,
         absent,
         broken,
-        chosen=ARRAY if plain else CHOSEN,
+        chosen=PLAIN if plain else CHOSEN,
     )
 
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from minialex import threads
+from minialex.cpu import threads
 from minialex.errors import MinialexError
 
 

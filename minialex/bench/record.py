@@ -96,7 +96,7 @@ class Row:
     count: int
     images: int
     timings: dict[str, Timing]
-    chosen: str = "array"
+    chosen: str = "plain"
 
     @property
     def key(self) -> tuple[str, str, str, int]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from minialex.arrays import CPU, on_device
 from minialex.autograd import precision
 from minialex.bench import ceilings, fresh, machine, pinning
-from minialex.bench.case import ARRAY, IMPLEMENTATION, PEER, Bench, Case, Contender, Trial
+from minialex.bench.case import IMPLEMENTATION, PEER, PLAIN, Bench, Case, Contender, Trial
 from minialex.bench.clock import Clock, clock_for, interleaved
 from minialex.bench.kernels import launched
 from minialex.bench.peers import find
@@ -186,7 +186,7 @@ def turn(case: Case, row: Row, bench: Bench, clock: Clock, rounds: int, *, first
     try:
         trial = case.make(bench)
     except WrongResultError as why:
-        row.timings[ARRAY] = Timing(IMPLEMENTATION, reason=str(why), wrong=True)
+        row.timings[PLAIN] = Timing(IMPLEMENTATION, reason=str(why), wrong=True)
         return
     if first:
         prove(trial, row, bench)
@@ -211,7 +211,7 @@ def prove(trial: Trial, row: Row, bench: Bench) -> None:
     base: list[Result] | None = None
     for contender in trial.contenders:
         timing = row.timings[contender.name] = Timing(contender.kind)
-        expected = trial.independent() if contender.name == ARRAY else base
+        expected = trial.independent() if contender.name == PLAIN else base
         if expected is None:
             timing.reason = "there is no right result of the array implementation to compare with"
             continue
@@ -223,14 +223,14 @@ def prove(trial: Trial, row: Row, bench: Bench) -> None:
             timing.reason, timing.wrong = f"{type(why).__name__}: {why}", True
             check_context(f"{contender.name} in {row.full_title}")
             continue
-        if contender.name == ARRAY:
+        if contender.name == PLAIN:
             base = got
 
 
 def _result(contender: Contender, bench: Bench) -> tuple[list[Result], list[dict[str, object]]]:
     """Return a contender's result, and what the kernels of ours that it launches take."""
     calls = contender.calls
-    if bench.device == CPU or contender.kind == PEER or contender.name == ARRAY:
+    if bench.device == CPU or contender.kind == PEER or contender.name == PLAIN:
         return calls.result(), []
     got, kernels = launched(calls.result, bench.device)
     # a result that was there already launches nothing

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from minialex.bench.case import ARRAY, PEER
+from minialex.bench.case import PEER, PLAIN
 from minialex.bench.layers import FORWARD
 from minialex.bench.networks import INFERENCE, STEP
 from minialex.bench.record import Record, Row, Timing, flat, quartiles, ratio
@@ -76,7 +76,7 @@ def ours(row: Row) -> dict[str, Timing]:
 
 def best(row: Row) -> Timing | None:
     """Return the timing that users get who choose nothing; None where there is none."""
-    return ours(row).get(row.chosen) or ours(row).get(ARRAY)
+    return ours(row).get(row.chosen) or ours(row).get(PLAIN)
 
 
 def table_of(record: Record, rows: list[Row]) -> Table:
@@ -94,7 +94,7 @@ def table_of(record: Record, rows: list[Row]) -> Table:
         for name, timing in ours(row).items():
             words = [row.title, *[name] * several, *[str(row.batch or "")] * batches]
             shown = [with_spread(timing), *[_cold(timing)] * cold, *_rates(record, row, timing)]
-            others = [times(row.timings.get(n), timing) for n in [ARRAY] * several + rivals]
+            others = [times(row.timings.get(n), timing) for n in [PLAIN] * several + rivals]
             cells.append([*words, *shown, *others])
     return Table([*headings, *(f"{name}/this" for name in rivals)], cells, names=1 + several)
 

@@ -28,10 +28,10 @@ from minialex.cli.options import (
 )
 from minialex.cli.progress import counting, tell_skipped
 from minialex.data import Loader
-from minialex.train.confusion import write_evaluation
-from minialex.train.evaluate import Evaluation
-from minialex.train.evaluate import evaluate as judge
-from minialex.train.trained import Trained, images_to_judge, load_trained
+from minialex.evaluation.confusion import write_evaluation
+from minialex.evaluation.evaluate import Evaluation
+from minialex.evaluation.evaluate import evaluate as judge
+from minialex.kfold.load import Trained, images_to_judge, load_trained
 
 
 @click.command(cls=SectionCommand, short_help="Judge a network on images, class by class.")

@@ -16,9 +16,9 @@ from minialex.cli.options import SectionCommand, SectionOption, console, file_ar
 from minialex.cli.progress import ConsoleFoldReporter, tell_skipped
 from minialex.cli.training import training_options
 from minialex.errors import MinialexError
-from minialex.train.foldfiles import Folds, read_plan
-from minialex.train.kfold import judge_folds
-from minialex.train.kfold import kfold as cross_validate
+from minialex.kfold.fold_records import Folds, read_plan
+from minialex.kfold.folds import judge_folds
+from minialex.kfold.folds import kfold as cross_validate
 from minialex.train.settings import make_settings
 from minialex.train.signals import exit_status
 

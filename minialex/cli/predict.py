@@ -28,9 +28,9 @@ from minialex.cli.options import (
 )
 from minialex.cli.progress import counting, tell_skipped
 from minialex.data import Bad, PassedOver
-from minialex.train.predict import Prediction, find_images
-from minialex.train.predict import predict as look
-from minialex.train.trained import load_trained
+from minialex.kfold.load import load_trained
+from minialex.kfold.predict import Prediction, find_images
+from minialex.kfold.predict import predict as look
 
 
 @click.command(cls=SectionCommand, short_help="Say what is in images.")

@@ -13,8 +13,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from minialex.data import Bad
 from minialex.data.listing import enumerated
-from minialex.train.foldfiles import FoldRecord
-from minialex.train.kfold import FoldReporter
+from minialex.kfold.fold_records import FoldRecord
+from minialex.kfold.folds import FoldReporter
 from minialex.train.report import EpochEnd, Plan, Reporter
 from minialex.train.report import Progress as Standing
 

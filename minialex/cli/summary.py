@@ -19,7 +19,7 @@ from minialex.cli.options import (
 from minialex.models import VARIANTS, alexnet
 from minialex.study import Summary, summarise
 from minialex.study.drawing import draw_network, save_picture
-from minialex.train.build import large_enough, load_pretrained
+from minialex.train.factory import large_enough, load_pretrained
 
 
 @click.command(short_help="The network, layer by layer.")

@@ -13,8 +13,8 @@ from minialex.cli.options import SectionCommand, SectionOption, console, file_ar
 from minialex.cli.progress import ConsoleReporter
 from minialex.cli.training import training_options
 from minialex.train.report import Outcome
-from minialex.train.runs import resume as go_on
-from minialex.train.runs import train as start
+from minialex.train.run import resume as go_on
+from minialex.train.run import train as start
 from minialex.train.settings import make_settings
 
 

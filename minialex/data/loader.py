@@ -17,14 +17,14 @@ from functools import cached_property
 import numpy as np
 
 from minialex.arrays import CPU, Array, Device, on_device, to_device
-from minialex.data.chance import ORDER, permutation, uniforms
+from minialex.cpu.threads import chunks
 from minialex.data.colour import Jitter
 from minialex.data.datasets import Dataset, Indices
 from minialex.data.decode import Pixels
 from minialex.data.packed import Packed
 from minialex.data.prepare import instructions, prepare
+from minialex.data.seeded import ORDER, permutation, uniforms
 from minialex.data.transforms import DRAWS, Transform, Uniforms
-from minialex.threads import chunks
 
 # Batches decoded beyond the one that is being used.
 PREFETCH = 2

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from minialex.data.chance import SPLIT, permutation
 from minialex.data.datasets import Dataset, Indices, Subset
 from minialex.data.listing import enumerated
+from minialex.data.seeded import SPLIT, permutation
 from minialex.errors import MinialexError
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minialex.cpu.threads import cores
 from minialex.data.datasets import Dataset, Subset
 from minialex.data.decode import BadImageError
 from minialex.data.listing import enumerated
 from minialex.errors import MinialexError
-from minialex.threads import cores
 
 # Images handed to the threads at a time; progress is told after each lot.
 LOT = 64

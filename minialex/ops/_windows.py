@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from minialex import threads
 from minialex.arrays import Array
 from minialex.autograd import Tensor
-from minialex.ops._shapes import check_float, is_sequence, whole_number
+from minialex.cpu import threads
+from minialex.ops._arguments import check_float, is_sequence, whole_number
 
 Pair = tuple[int, int]
 

@@ -28,7 +28,7 @@ from typing import Any
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients, Implementation, Op, Tensor, as_tensors
 from minialex.autograd.conversion import as_number
-from minialex.ops._shapes import elementwise_cost, floating, unbroadcast
+from minialex.ops._arguments import elementwise_cost, floating, unbroadcast
 
 Saved = tuple[Any, ...]
 Needs = tuple[bool, ...]
@@ -124,7 +124,7 @@ _PAIRS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "absolute": _unary("absolute", lambda x, y: array_module(x).sign(x)),
 }
 _OPS = {
-    name: Op(name, {"array": Implementation(*pair)}, elementwise_cost(1))
+    name: Op(name, {"plain": Implementation(*pair)}, elementwise_cost(1))
     for name, pair in _PAIRS.items()
 }
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from minialex.arrays import Array
 from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tensor, as_tensors
-from minialex.ops._shapes import ITEM_BYTES, unbroadcast
+from minialex.ops._arguments import ITEM_BYTES, unbroadcast
 
 
 def forward(a: Array, b: Array) -> tuple[Array, tuple[Array, Array]]:
@@ -54,7 +54,7 @@ def cost(shapes: Shapes) -> Cost:
     return Cost(2 * size * a[-1], ITEM_BYTES * (prod(a) + prod(b) + size))
 
 
-OP = Op("matmul", {"array": Implementation(forward, backward)}, cost)
+OP = Op("matmul", {"plain": Implementation(forward, backward)}, cost)
 
 
 def matmul(a: Tensor, b: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from typing import Any
 
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients, Implementation, Op, Tensor
-from minialex.ops._shapes import elementwise_cost, normal_dims
+from minialex.ops._arguments import elementwise_cost, normal_dims
 
 
 def _spread(g: Array, dims: tuple[int, ...], keepdim: bool) -> Array:
@@ -48,8 +48,8 @@ def _max_back(
     return (here,)
 
 
-SUM = Op("sum", {"array": Implementation(_sum, _sum_back)}, elementwise_cost(1))
-MAX = Op("max", {"array": Implementation(_max, _max_back)}, elementwise_cost(1))
+SUM = Op("sum", {"plain": Implementation(_sum, _sum_back)}, elementwise_cost(1))
+MAX = Op("max", {"plain": Implementation(_max, _max_back)}, elementwise_cost(1))
 
 
 def sum(x: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:

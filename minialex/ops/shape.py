@@ -25,8 +25,8 @@ import numpy.typing as npt
 from minialex import arrays
 from minialex.arrays import FLOATS, Array, Device, array_module, device_of, to_device
 from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tensor, as_tensors
-from minialex.ops._places import add_at, names_once
-from minialex.ops._shapes import ITEM_BYTES, is_sequence, normal_dim, normal_dims, whole_number
+from minialex.ops._arguments import ITEM_BYTES, is_sequence, normal_dim, normal_dims, whole_number
+from minialex.ops._scatter import add_at, names_once
 
 Saved = tuple[Any, ...]
 
@@ -95,12 +95,12 @@ def _to_back(gy: Array, saved: Saved, *, device: Device) -> Gradients:
     return (to_device(gy, saved[0]),)
 
 
-RESHAPE = Op("reshape", {"array": Implementation(_reshape, _reshape_back)}, _free)
-TRANSPOSE = Op("transpose", {"array": Implementation(_transpose, _transpose_back)}, _free)
-GETITEM = Op("getitem", {"array": Implementation(_getitem, _getitem_back)}, _cost)
-CONCATENATE = Op("concatenate", {"array": Implementation(_concatenate, _concatenate_back)}, _cost)
-ASTYPE = Op("astype", {"array": Implementation(_astype, _astype_back)}, _cost)
-TO = Op("to", {"array": Implementation(_to, _to_back)}, _cost)
+RESHAPE = Op("reshape", {"plain": Implementation(_reshape, _reshape_back)}, _free)
+TRANSPOSE = Op("transpose", {"plain": Implementation(_transpose, _transpose_back)}, _free)
+GETITEM = Op("getitem", {"plain": Implementation(_getitem, _getitem_back)}, _cost)
+CONCATENATE = Op("concatenate", {"plain": Implementation(_concatenate, _concatenate_back)}, _cost)
+ASTYPE = Op("astype", {"plain": Implementation(_astype, _astype_back)}, _cost)
+TO = Op("to", {"plain": Implementation(_to, _to_back)}, _cost)
 
 
 def reshape(x: Tensor, *shape: Any) -> Tensor:

@@ -5,7 +5,7 @@
 
 saved = (y,).
 
-    array    pass by pass over the whole array
+    plain    pass by pass over the whole array
     kernel   kernels/softmax.cu: two passes over each row, by a thread, a warp or a block
 """
 
@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients, Implementation, Op, Tensor, as_tensor
-from minialex.ops import _rows
-from minialex.ops._shapes import check_float, elementwise_cost, normal_dim
+from minialex.ops._arguments import check_float, elementwise_cost, normal_dim
+from minialex.ops._cuda import rows
 
 
 def forward(x: Array, *, dim: int) -> tuple[Array, tuple[Array]]:
@@ -33,8 +33,8 @@ def backward(gy: Array, saved: tuple[Array], *, dim: int) -> Gradients:
 OP = Op(
     "softmax",
     {
-        "array": Implementation(forward, backward),
-        "kernel": _rows.implementation("softmax.cu", "softmax"),
+        "plain": Implementation(forward, backward),
+        "kernel": rows.implementation("softmax.cu", "softmax"),
     },
     elementwise_cost(4),
     kernel="kernel",

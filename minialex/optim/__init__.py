@@ -1,6 +1,6 @@
 """Optimizers over one flat arena, and learning-rate schedules."""
 
-from minialex.optim._spans import Counted
+from minialex.optim._apply import Counted
 from minialex.optim.adam import Adam
 from minialex.optim.arena import Arena
 from minialex.optim.optimizer import Optimizer

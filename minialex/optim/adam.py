@@ -5,7 +5,7 @@ m <- b1 m + (1 - b1) g
 v <- b2 v + (1 - b2) g^2
 p <- p - lr / (1 - b1^t) m / (sqrt(v) / sqrt(1 - b2^t) + eps)        at step t = 1, 2, ...
 
-    array    blocks that stay in a core's cache
+    plain    blocks that stay in a core's cache
     kernel   kernels/adam.cu: one launch, a thread a vector of 16 bytes
 """
 
@@ -16,12 +16,12 @@ from math import sqrt
 from minialex import cuda
 from minialex.arrays import Array, array_module
 from minialex.autograd import Routine
-from minialex.optim._spans import Counted, decayed, in_blocks, launch
+from minialex.optim._apply import Counted, decayed, in_blocks, launch
 from minialex.optim.arena import Params
 from minialex.optim.optimizer import Optimizer
 
 
-def update_array(
+def update_plain(
     p: Array,
     g: Array,
     m: Array,
@@ -81,7 +81,7 @@ def update_kernel(
 
 
 UPDATE = Routine(
-    "adam", {"array": in_blocks(update_array), "kernel": update_kernel}, kernel="kernel"
+    "adam", {"plain": in_blocks(update_plain), "kernel": update_kernel}, kernel="kernel"
 )
 
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from minialex import arrays
 from minialex.autograd import Routine, Tensor, choose, chosen
-from minialex.optim._spans import Counted
+from minialex.optim._apply import Counted
 from minialex.optim.arena import Arena, Params
 
 
@@ -23,7 +23,7 @@ class Optimizer:
     update : Routine
         The step of one kind of optimizer: ``update(p, g, *state, **numbers)`` changes slices of
         the arena in place, those of `state` in the order of `slots`, None where there is none.
-        To "array", `g` may be a `Pending`.
+        To "plain", `g` may be a `Pending`.
     slots : tuple of str
         Every kind of state that it may keep.
 
@@ -72,7 +72,7 @@ class Optimizer:
         arena, device, kept = self.arena, arrays.device_of(self.arena.data), self._kept()
         arena.keep(kept)
         state = [arena.state[slot] if slot in kept else None for slot in self.slots]
-        update, blockwise = choose(self.update, device), chosen(self.update, device) == "array"
+        update, blockwise = choose(self.update, device), chosen(self.update, device) == "plain"
         for p in self.params:
             if p.pending is not None or p.grad is not None:
                 p.note_change()

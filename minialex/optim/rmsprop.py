@@ -8,7 +8,7 @@ d <- sqrt(v) + eps, or sqrt(v - m^2) + eps         eps outside the root; v - m^2
 b <- momentum b + g / d                            where there is momentum
 p <- p - lr b, or p - lr g / d
 
-    array    blocks that stay in a core's cache
+    plain    blocks that stay in a core's cache
     kernel   kernels/rmsprop.cu: one launch, a thread a vector of 16 bytes
 """
 
@@ -17,12 +17,12 @@ from __future__ import annotations
 from minialex import cuda
 from minialex.arrays import Array, array_module
 from minialex.autograd import Routine
-from minialex.optim._spans import Counted, decayed, in_blocks, launch
+from minialex.optim._apply import Counted, decayed, in_blocks, launch
 from minialex.optim.arena import Params
 from minialex.optim.optimizer import Optimizer
 
 
-def update_array(
+def update_plain(
     p: Array,
     g: Array,
     v: Array,
@@ -87,7 +87,7 @@ def update_kernel(
 
 
 UPDATE = Routine(
-    "rmsprop", {"array": in_blocks(update_array), "kernel": update_kernel}, kernel="kernel"
+    "rmsprop", {"plain": in_blocks(update_plain), "kernel": update_kernel}, kernel="kernel"
 )
 
 

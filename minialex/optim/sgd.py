@@ -4,7 +4,7 @@ g <- g + weight_decay p
 b <- momentum b + g              where there is momentum
 p <- p - lr b, or p - lr g
 
-    array    blocks that stay in a core's cache
+    plain    blocks that stay in a core's cache
     kernel   kernels/sgd.cu: one launch, a thread a vector of 16 bytes
 """
 
@@ -13,12 +13,12 @@ from __future__ import annotations
 from minialex import cuda
 from minialex.arrays import Array, array_module
 from minialex.autograd import Routine
-from minialex.optim._spans import Counted, decayed, in_blocks, launch
+from minialex.optim._apply import Counted, decayed, in_blocks, launch
 from minialex.optim.arena import Params
 from minialex.optim.optimizer import Optimizer
 
 
-def update_array(
+def update_plain(
     p: Array,
     g: Array,
     b: Array | None,
@@ -57,7 +57,7 @@ def update_kernel(
 
 
 UPDATE = Routine(
-    "sgd", {"array": in_blocks(update_array), "kernel": update_kernel}, kernel="kernel"
+    "sgd", {"plain": in_blocks(update_plain), "kernel": update_kernel}, kernel="kernel"
 )
 
 

@@ -22,7 +22,7 @@ from joblib import Parallel, delayed
 from rich.console import Console
 from rich.progress import track
 
-from minialex import threads
+from minialex.cpu import threads
 from minialex.cuda import disassembly, nvrtc, source
 from minialex.cuda.disassembly import Instruction
 from minialex.errors import MinialexError

@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
 
 from minialex.errors import MinialexError
+from minialex.files import atomic_write
 from minialex.study.summary import Row, Summary
-from minialex.train.files import atomic_write
 
 COLOURS = {"Conv2d": "#4477aa", "MaxPool2d": "#66ccee", "Linear": "#ee6677", "image": "#bbbbbb"}
 # the slant of the blocks: how far the back stands right of and above the front, per unit of height

@@ -7,7 +7,7 @@ from files), `checkpoint`, `metrics`, `pretrained`.
 from minialex.train.loop import Trainer
 from minialex.train.nonfinite import NonFiniteLossError
 from minialex.train.report import EpochEnd, Outcome, Plan, Progress, Reporter
-from minialex.train.runs import resume, train
+from minialex.train.run import resume, train
 from minialex.train.settings import RECIPES, Settings, make_settings
 from minialex.train.step import TrainStep
 

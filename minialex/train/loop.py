@@ -21,20 +21,20 @@ import numpy as np
 
 from minialex import arrays
 from minialex.autograd import Tensor, check_precision, using
-from minialex.train import build
-from minialex.train.build import BEST, LAST, Data
-from minialex.train.checkpoint import Checkpoint
-from minialex.train.evaluate import Evaluation, NonFiniteOutputsError, evaluate
-from minialex.train.files import link
-from minialex.train.memory import enough_memory
+from minialex.evaluation.batch_memory import enough_memory
+from minialex.evaluation.evaluate import Evaluation, NonFiniteOutputsError, evaluate
+from minialex.files import link
+from minialex.train import factory
+from minialex.train.factory import BEST, LAST, Data
 from minialex.train.metrics import MetricsWriter, Record
 from minialex.train.nonfinite import NonFiniteLossError, finite, first_nonfinite
-from minialex.train.pace import Pace
 from minialex.train.report import EpochEnd, Outcome, Plan, Progress, Reporter
+from minialex.train.run_state import Place, RunState, Sums
 from minialex.train.settings import Settings
 from minialex.train.signals import StopRequest, stop_on_signals
-from minialex.train.state import Place, RunState, Sums
 from minialex.train.step import TrainStep
+from minialex.train.throughput import Pace
+from minialex.weights.checkpoint import Checkpoint
 
 
 class _StopError(Exception):
@@ -95,12 +95,12 @@ class Trainer:
         # a run that goes on has its weights in the checkpoint
         first = settings if saved is None else replace(settings, pretrained=None)
         classes = len(data.train.classes)
-        self.model = build.make_model(first, classes, self.device, self.notes.append)
-        self.optimizer = build.make_optimizer(settings, self.model)
-        self.loader = build.training_loader(settings, data.train, self.device)
-        self.val_loader = build.judging_loader(settings, data.val, self.device)
-        self.schedule = build.run_schedule(settings, len(self.loader))
-        self.weights = build.loss_weights(settings, data.train, self.device)
+        self.model = factory.make_model(first, classes, self.device, self.notes.append)
+        self.optimizer = factory.make_optimizer(settings, self.model)
+        self.loader = factory.training_loader(settings, data.train, self.device)
+        self.val_loader = factory.judging_loader(settings, data.val, self.device)
+        self.schedule = factory.run_schedule(settings, len(self.loader))
+        self.weights = factory.loss_weights(settings, data.train, self.device)
         self.step = TrainStep(
             self.model,
             self.optimizer,
@@ -171,7 +171,7 @@ class Trainer:
             train_images=len(self.data.train),
             val_images=len(self.data.val),
             batches=len(self.loader),
-            warmup=build.warmup_batches(self.settings, len(self.loader)),
+            warmup=factory.warmup_batches(self.settings, len(self.loader)),
             parameters=sum(p.size for p in self.model.parameters()),
             device=self.device,
             folder=self.folder,

@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from minialex.errors import MinialexError
-from minialex.train.files import atomic_write, writing
+from minialex.files import atomic_write, writing
 
 METRICS = "metrics.jsonl"
 SPLITS = "train", "val"

@@ -159,7 +159,7 @@ class TrainStep:
 
     def looks(self) -> bool:
         """Whether the host has to hold back the update: a kernel does that by itself."""
-        return self.device == arrays.CPU or chosen(self.optimizer.update, self.device) == "array"
+        return self.device == arrays.CPU or chosen(self.optimizer.update, self.device) == "plain"
 
     def _rate(self, step: int) -> float:
         return self.optimizer.lr if self.schedule is None else self.schedule(step)
@@ -282,7 +282,7 @@ class _Replay:
         """Bring a batch to where the graph reads it."""
         inputs = self._inputs
         assert inputs is not None
-        if isinstance(batch, PackedBatch) and chosen(PREPARE, self._device) != "array":
+        if isinstance(batch, PackedBatch) and chosen(PREPARE, self._device) != "plain":
             packed = self._uploader.bring(batch.packed)
             prepare_packed(packed, inputs.images)
             inputs.targets[...] = packed.targets

@@ -6,7 +6,7 @@
 
 Everything is float64, in which whole numbers are exact up to 2^53.
 
-    array    operations that NumPy and CuPy share
+    plain    operations that NumPy and CuPy share
     kernel   kernels/train_step.cu: one launch each
 """
 
@@ -115,7 +115,7 @@ class StepState:
 # ---- the two routines ----------------------------------------------------------------------------
 
 
-def tally_array(x: Array, targets: Array, loss: Array, totals: Array, failed: Array) -> None:
+def tally_plain(x: Array, targets: Array, loss: Array, totals: Array, failed: Array) -> None:
     """Add a batch to `totals`, and note in `failed` whether its loss is finite."""
     xp = array_module(x)
     totals[0] += loss.astype(np.float64) * len(targets)
@@ -123,7 +123,7 @@ def tally_array(x: Array, targets: Array, loss: Array, totals: Array, failed: Ar
     failed += ~xp.isfinite(loss)
 
 
-def advance_array(counts: Array, rates: Array, failed: Array, table: Array, streams: int) -> None:
+def advance_plain(counts: Array, rates: Array, failed: Array, table: Array, streams: int) -> None:
     """Count a step and take its rates from the table, unless a loss was not finite."""
     xp = array_module(counts)
     goes_on = failed == 0
@@ -149,5 +149,5 @@ def advance_kernel(counts: Array, rates: Array, failed: Array, table: Array, str
     _advance(1, 32, counts, rates, failed, table, streams, len(table))
 
 
-TALLY = Routine("tally", {"array": tally_array, "kernel": tally_kernel}, kernel="kernel")
-ADVANCE = Routine("advance", {"array": advance_array, "kernel": advance_kernel}, kernel="kernel")
+TALLY = Routine("tally", {"plain": tally_plain, "kernel": tally_kernel}, kernel="kernel")
+ADVANCE = Routine("advance", {"plain": advance_plain, "kernel": advance_kernel}, kernel="kernel")

@@ -48,9 +48,9 @@ def test_kernels_run_where_an_emulator_is_on(make_op):
     op = make_op("own", lambda x: (x + 1, ()), lambda gy, saved: (gy,), kernel=kernel)
     with cuda.emulated():
         assert ran(op) == 10
-        with using("array"):
+        with using("plain"):
             assert ran(op) == 1
-        with using(own="array"):
+        with using(own="plain"):
             assert ran(op) == 1
     assert ran(op) == 1
     assert "emulator" in kernel.why_not(CPU)
@@ -58,9 +58,9 @@ def test_kernels_run_where_an_emulator_is_on(make_op):
 
 def test_using_nests(make_op):
     op, neighbour = two_ways(make_op), two_ways(make_op, "neighbour")
-    with using("other"), using(two_ways="array"):
+    with using("other"), using(two_ways="plain"):
         assert (ran(op), ran(neighbour)) == (1, 10)
-    with using(two_ways="other"), using("array"):
+    with using(two_ways="other"), using("plain"):
         assert ran(op) == 1
 
 
@@ -82,7 +82,7 @@ def test_backward_runs_the_implementation_that_forward_ran(make_op):
 @pytest.mark.parametrize(
     ("choice", "words"),
     [
-        ({"nonsense": "array"}, "no op named 'nonsense'.*conv2d"),
+        ({"nonsense": "plain"}, "no op named 'nonsense'.*conv2d"),
         ({"conv2d": "nonsense"}, "no implementation of conv2d named 'nonsense'.*array"),
     ],
 )
@@ -101,7 +101,7 @@ def test_using_refuses_an_implementation_that_no_op_has():
 
 def test_an_op_without_array_is_refused():
     implementation = Implementation(lambda x: (x, ()), lambda gy, saved: (gy,))
-    with pytest.raises(ValueError, match="'odd' has no implementation named 'array'"):
+    with pytest.raises(ValueError, match="'odd' has no implementation named 'plain'"):
         Op("odd", {"tiled": implementation}, lambda shapes: Cost(0, 0))
     assert "odd" not in OPS
 
@@ -140,9 +140,9 @@ def test_costs_add_up():
 def rungs(make_op):
     """Return an op with a rung for everything, and the name of the one that runs on a device."""
     op = two_ways(make_op)
-    names = dict.fromkeys(("array", "plain", "split", "rounded"), op.implementations["array"])
+    names = dict.fromkeys(("plain", "fused", "split", "rounded"), op.implementations["plain"])
     rounding = {"fp32": "split", "tf32": "rounded"}
-    return replace(op, implementations=names, kernel="plain", tensor_cores=rounding)
+    return replace(op, implementations=names, kernel="fused", tensor_cores=rounding)
 
 
 @pytest.fixture
@@ -158,19 +158,19 @@ def capability(monkeypatch):
 
 def test_where_there_are_tensor_cores_fp32_is_computed_on_them(make_op, capability):
     op = rungs(make_op)
-    for sm, name in (70, "plain"), (75, "plain"), (80, "split"), (90, "split"), (120, "split"):
+    for sm, name in (70, "fused"), (75, "fused"), (80, "split"), (90, "split"), (120, "split"):
         assert chosen(op, capability(sm)) == name
     # they know no doubles, and what has no floating-point type has no precision
-    assert chosen(op, capability(90), np.float64) == chosen(op, capability(90), None) == "plain"
+    assert chosen(op, capability(90), np.float64) == chosen(op, capability(90), None) == "fused"
 
 
 def test_the_emulator_is_faster_without_its_tensor_cores(make_op):
     op = rungs(make_op)
     with cuda.emulated():
-        assert chosen(op, CPU) == "plain"
+        assert chosen(op, CPU) == "fused"
         with using(precision="tf32"):
             assert chosen(op, CPU) == "rounded"
-    assert chosen(op, CPU) == "array"
+    assert chosen(op, CPU) == "plain"
 
 
 def test_a_rung_that_is_named_wins_over_the_precision(make_op, capability):
@@ -178,8 +178,8 @@ def test_a_rung_that_is_named_wins_over_the_precision(make_op, capability):
     assert precision() == "fp32"
     with using(precision="tf32"):
         assert (chosen(op, device), precision()) == ("rounded", "tf32")
-        with using(two_ways="plain"):
-            assert chosen(op, device) == "plain"
+        with using(two_ways="fused"):
+            assert chosen(op, device) == "fused"
         with using("split"):
             assert (chosen(op, device), precision()) == ("split", "tf32")
         with using(precision="fp32"):
@@ -197,9 +197,9 @@ def test_tf32_is_refused_where_there_are_no_tensor_cores(make_op, capability, sm
         with pytest.raises(MinialexError, match=words):
             chosen(op, device)
         # what multiplies nothing has one precision
-        assert chosen(two_ways(make_op, "other"), device) in ("array", "other")
-        with using(two_ways="plain"):
-            assert chosen(op, device) == "plain"
+        assert chosen(two_ways(make_op, "other"), device) in ("plain", "other")
+        with using(two_ways="fused"):
+            assert chosen(op, device) == "fused"
 
 
 def test_the_emulated_gpu_may_be_one_without_tensor_cores():
@@ -219,4 +219,4 @@ def test_a_precision_that_nobody_knows_is_refused():
 
 def test_no_op_may_be_called_precision():
     with pytest.raises(ValueError, match="cannot be named 'precision'"):
-        Routine("precision", {"array": None})
+        Routine("precision", {"plain": None})

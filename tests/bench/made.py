@@ -39,7 +39,7 @@ def record(seed=0, cases=40, noise=0.02, speed=1.0, slowed=(), factor=1.0):
     for i in range(cases):
         seconds = 0.001 * (i + 1) * (factor if i in slowed else 1.0)
         ours = Timing("implementation", times(seconds, noise, rng, speeds), error=1e-7)
-        rows.append(row(i, {"array": ours}))
+        rows.append(row(i, {"plain": ours}))
     return Record(
         machine={"cpu": "a made-up CPU", "cores": 2},
         versions={"minialex": "0"},

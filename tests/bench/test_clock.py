@@ -4,10 +4,10 @@ import sys
 
 import pytest
 
-from minialex import threads
 from minialex.arrays import CPU, Device
 from minialex.bench import ceilings, pinning
 from minialex.bench.clock import CpuClock, GpuClock, interleaved
+from minialex.cpu import threads
 from minialex.errors import MinialexError
 
 

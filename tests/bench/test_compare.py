@@ -54,7 +54,7 @@ def test_faster_is_slower_the_other_way_round():
 
 def test_one_bad_sweep_is_not_enough():
     old, new = record(1), record(2)
-    new.rows[4].timings["array"].times[1] = [t * 3 for t in new.rows[4].timings["array"].times[1]]
+    new.rows[4].timings["plain"].times[1] = [t * 3 for t in new.rows[4].timings["plain"].times[1]]
     assert slower(old, new) == []
 
 

@@ -67,7 +67,7 @@ def test_results_of_another_shape_or_number_are_refused(got):
 
 
 def trial(calls, **others):
-    contenders = [Contender("array", "implementation", Calls(lambda: None, lambda: [TRUTH]))]
+    contenders = [Contender("plain", "implementation", Calls(lambda: None, lambda: [TRUTH]))]
     contenders += [
         Contender(n, "implementation", Calls(run, res)) for n, (run, res) in calls.items()
     ]
@@ -111,7 +111,7 @@ def test_a_wrong_implementation_is_never_timed(fault):
     runner.turn(case, one, Bench(), clock, rounds=2, first=False)
     assert one.timings["bad"].wrong
     assert one.timings["bad"].times == []
-    assert one.timings["array"].times == [[1.0, 1.0], [1.0, 1.0]]
+    assert one.timings["plain"].times == [[1.0, 1.0], [1.0, 1.0]]
     assert len(clock.asked) == 4
     assert len(clock.warmed) == 2
 
@@ -124,7 +124,7 @@ def test_an_implementation_that_breaks_off_is_named_and_the_others_are_timed():
     case = case_of(lambda bench: trial({"bad": (breaks, breaks)}))
     runner.turn(case, one, Bench(), Untimed(), rounds=1, first=True)
     assert "ZeroDivisionError: in the kernel" in one.timings["bad"].reason
-    assert one.timings["array"].times == [[1.0]]
+    assert one.timings["plain"].times == [[1.0]]
 
 
 @pytest.mark.parametrize("as_it_is", ["proved", "made ready"])
@@ -152,7 +152,7 @@ def test_nobody_is_timed_where_the_array_implementation_is_wrong():
 
     one, clock = row(1, {}), Untimed()
     runner.turn(case_of(make), one, Bench(), clock, rounds=1, first=True)
-    assert one.timings["array"].wrong
+    assert one.timings["plain"].wrong
     assert "compare with" in one.timings["same"].reason
     assert clock.asked == []
 
@@ -169,7 +169,7 @@ def double(gradients):
 
 def faulty(op, forward=None, gradients=None):
     """Return an op whose array implementation has a fault planted."""
-    right = OPS[op].implementations["array"]
+    right = OPS[op].implementations["plain"]
 
     def broken_forward(*arrays, **params):
         y, saved = right.forward(*arrays, **params)
@@ -180,7 +180,7 @@ def faulty(op, forward=None, gradients=None):
         found = right.backward(gy, saved, **params, **extras)
         return gradients(found) if gradients else found
 
-    made = Op(op, {"array": Implementation(broken_forward, broken_backward)}, OPS[op].cost)
+    made = Op(op, {"plain": Implementation(broken_forward, broken_backward)}, OPS[op].cost)
     return made
 
 
@@ -198,23 +198,23 @@ def test_a_fault_in_the_array_implementation_is_found(name, fault):
 def test_the_layer_is_proved_at_full_size_by_blocks_of_another_size(monkeypatch):
     """A fault that only shows from the second block of images on, as blocked code has them."""
     one = next(one for one in layers(MINI) if one.op.name == "conv2d")
-    right = one.op.implementations["array"]
+    right = one.op.implementations["plain"]
 
     def forward(x, *rest, **params):
         y, saved = right.forward(x, *rest, **params)
         y[4:] = y[:1]
         return y, saved
 
-    monkeypatch.setitem(one.op.implementations, "array", Implementation(forward, right.backward))
+    monkeypatch.setitem(one.op.implementations, "plain", Implementation(forward, right.backward))
     made = layer_cases([MINI], 8, {"conv2d"})[0].make(Bench())
     shown = row(1, {})
     runner.prove(made, shown, Bench())
-    assert shown.timings["array"].wrong
+    assert shown.timings["plain"].wrong
 
 
 def test_a_second_implementation_is_held_against_the_array_implementation(monkeypatch):
     one = next(one for one in layers(MINI) if one.op.name == "relu")
-    right = one.op.implementations["array"]
+    right = one.op.implementations["plain"]
 
     def leaky(x, **params):
         y, saved = right.forward(x, **params)
@@ -228,7 +228,7 @@ def test_a_second_implementation_is_held_against_the_array_implementation(monkey
     shown = row(1, {})
     runner.prove(case.make(bench), shown, bench)
     assert {n: t.wrong for n, t in shown.timings.items()} == {
-        "array": False,
+        "plain": False,
         "same": False,
         "leaky": True,
     }

@@ -55,9 +55,9 @@ def test_every_case_is_proved_and_timed(cases):
     done = run(cases())
     assert len(done.rows) >= 2
     for row in done.rows:
-        assert "array" in row.timings
+        assert "plain" in row.timings
         assert {t.reason for t in row.timings.values()} == {""}
-        assert [len(sweep) for sweep in row.timings["array"].times] == [2, 2]
+        assert [len(sweep) for sweep in row.timings["plain"].times] == [2, 2]
     assert len(done.ceilings.gemm) == len(done.ceilings.copy) == len(done.ceilings.busy) == 2
 
 
@@ -65,7 +65,7 @@ def test_every_case_is_proved_and_timed(cases):
 def test_optimizers_are_right(monkeypatch):
     monkeypatch.setattr("minialex.bench.optimizers.NETWORK", MINI)
     done = run(optimizer_cases())
-    assert [(r.what, r.timings["array"].reason) for r in done.rows] == [
+    assert [(r.what, r.timings["plain"].reason) for r in done.rows] == [
         ("RMSprop", ""),
         ("SGD", ""),
         ("Adam", ""),
@@ -81,7 +81,7 @@ def test_kernels_take_part_where_they_run(monkeypatch):
         found = [proved(case, bench)[1] for case in cases]
     assert len(found) >= 6
     for timings in found:
-        assert {name: t.reason for name, t in timings.items()} == {"array": "", "kernel": ""}
+        assert {name: t.reason for name, t in timings.items()} == {"plain": "", "kernel": ""}
     with asked.stack:
         for case in cases:
             assert "is a CUDA kernel" in proved(case, asked)[1]["kernel"].reason
@@ -209,5 +209,5 @@ def test_the_command_compares(tmp_path):
 def test_what_there_is_is_kept_after_each_sweep():
     kept = []
     plan = Plan(layer_cases([MINI], 1, {"relu"})[:1], sweeps=3, rounds=1)
-    measure(plan, Bench(), keep=lambda r: kept.append(len(r.rows[0].timings["array"].times)))
+    measure(plan, Bench(), keep=lambda r: kept.append(len(r.rows[0].timings["plain"].times)))
     assert kept == [1, 2, 3]

@@ -15,15 +15,15 @@ def whole():
         ours, theirs = (
             Timing(k, [[s * batch] * 3] * 3) for k, s in (("implementation", 0.01), ("peer", 0.02))
         )
-        step = row(1, {"array": ours, "PyTorch": theirs}, "step", "step", batch)
+        step = row(1, {"plain": ours, "PyTorch": theirs}, "step", "step", batch)
         step.labels, step.images = ["alexnet"], batch
         one.rows.append(step)
     for r in one.rows[:2]:
         r.timings["PyTorch"] = Timing(
-            "peer", [[3 * t for t in s] for s in r.timings["array"].times]
+            "peer", [[3 * t for t in s] for s in r.timings["plain"].times]
         )
     one.rows.append(
-        row(1, {"array": Timing("implementation", [[0.5]] * 3)}, "optimizer", "RMSprop", 0)
+        row(1, {"plain": Timing("implementation", [[0.5]] * 3)}, "optimizer", "RMSprop", 0)
     )
     one.memory = [
         {"who": who, "network": "alexnet", "batch": 32, "base": 10 << 20, "peak": peak << 20}
@@ -56,7 +56,7 @@ def test_an_implementation_more_is_a_column_and_a_line_more(whole):
     whole.rows[0].timings["tiled"] = Timing("implementation", [[1.0] * 3] * 3)
     table = tables.table_of(whole, whole.rows[:2])
     assert table.headings[:2] == ["what", "implementation"]
-    assert [line[1] for line in table.cells] == ["array", "tiled", "array"]
+    assert [line[1] for line in table.cells] == ["plain", "tiled", "plain"]
     tiled = table.cells[1]
     assert tiled[table.headings.index("time")] == "1.00 s ±0%"
     assert tiled[table.headings.index("array/this")] == "0.00"
@@ -83,7 +83,7 @@ def test_the_summary_is_what_runs_by_itself_at_usual_batches(whole):
     table = tables.TABLES["summary"](whole)
     assert table.headings[:4] == ["network", "what", "batch", "time"]
     assert [line[2:4] for line in table.cells] == [["32", "160 ms ±0%"]]
-    assert set(whole.rows[-2].timings) == {"array", "PyTorch", "default"}
+    assert set(whole.rows[-2].timings) == {"plain", "PyTorch", "default"}
 
 
 def test_runs_on_one_machine_share_a_table(whole):
@@ -96,7 +96,7 @@ def test_runs_on_one_machine_share_a_table(whole):
 def test_the_parts_table_counts_each_layer_as_often_as_a_step_has_it(whole):
     whole.rows[0].count = 5
     cells = {line[0]: line[1:] for line in tables.TABLES["parts"](whole).cells}
-    ours = 5 * whole.rows[0].timings["array"].seconds + whole.rows[1].timings["array"].seconds
+    ours = 5 * whole.rows[0].timings["plain"].seconds + whole.rows[1].timings["plain"].seconds
     assert cells["conv2d forward"][2] == tables.duration(ours)
     assert cells["conv2d forward"][3] == tables.duration(3 * ours)
     assert cells["all"][2] == tables.duration(ours + 0.5)
@@ -108,7 +108,7 @@ def test_the_parts_are_those_of_the_implementation_that_runs_by_itself(whole):
     whole.rows[0].timings["winograd"] = Timing("implementation", [[0.125] * 3] * 3)
     whole.rows[0].chosen = "winograd"
     cells = {line[0]: line[1:] for line in tables.TABLES["parts"](whole).cells}
-    ours = 0.125 + whole.rows[1].timings["array"].seconds
+    ours = 0.125 + whole.rows[1].timings["plain"].seconds
     assert cells["conv2d forward"][2] == tables.duration(ours)
 
 
@@ -143,7 +143,7 @@ def test_every_layer_has_its_point_under_the_roof(whole):
     points = [tuple(c.get_offsets()[0]) for c in axes[0].collections]
     # two layers and the optimizer; steps are many points' worth of work and have none
     assert len(points) == 3
-    seconds = whole.rows[0].timings["array"].seconds
+    seconds = whole.rows[0].timings["plain"].seconds
     assert points[0] == pytest.approx((200, 2 / seconds))
 
 

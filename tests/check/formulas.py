@@ -8,7 +8,7 @@ from minialex.autograd import OPS
 
 def right(op):
     """Return the backward of an op as it should be, for any gradients of its inputs."""
-    implementation = OPS[op].implementations["array"]
+    implementation = OPS[op].implementations["plain"]
 
     def backward(gy, saved, **params):
         extras = {}
@@ -166,7 +166,7 @@ def max_pool(**mistake):
 
 def last_wins(x, *, kernel_size, stride, padding):
     """Max-pooling that notes the last of equals: turned round, the first is the last."""
-    forward = OPS["max_pool2d"].implementations["array"].forward
+    forward = OPS["max_pool2d"].implementations["plain"].forward
     params = {"kernel_size": kernel_size, "stride": stride, "padding": padding}
     y, (winner, shape) = forward(x, **params)
     if stride != (1, 1) or padding != (0, 0):
@@ -230,7 +230,7 @@ def lrn_of_a_mean(gy, saved, *, size, alpha, beta, k):
 
 
 def lrn_saves_power(x, **params):
-    y, (x, s) = OPS["local_response_norm"].implementations["array"].forward(x, **params)
+    y, (x, s) = OPS["local_response_norm"].implementations["plain"].forward(x, **params)
     return y, (x, s ** -params["beta"])
 
 

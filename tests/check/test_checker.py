@@ -217,11 +217,11 @@ def test_rows_at_full_size():
 
 def test_rows_of_pairs_that_an_implementation_takes_part_in():
     whole = OPS["exp"]
-    twin = replace(whole.implementations["array"], why_not=cuda.why_not)
-    suite.Op("exp", {"array": whole.implementations["array"], "twin": twin}, whole.cost)
+    twin = replace(whole.implementations["plain"], why_not=cuda.why_not)
+    suite.Op("exp", {"plain": whole.implementations["plain"], "twin": twin}, whole.cost)
     with pytest.raises(MinialexError, match=r"twin: CUDA kernels run on a GPU .*--emulate"):
         table.trials(ops=["exp"], implementations=["twin"])
-    assert {row.pair.name for row in rows_of(ops=["exp"])} == {"array"}
+    assert {row.pair.name for row in rows_of(ops=["exp"])} == {"plain"}
     with emulated():
         one = [row.pair.name for row in rows_of(ops=["exp"], implementations=["twin"])]
         mixed = rows_of(ops=["exp"], implementations=["twin"], mixed=True)
@@ -230,10 +230,10 @@ def test_rows_of_pairs_that_an_implementation_takes_part_in():
 
 
 def test_own_saved_arrays_are_paired_with_themselves_alone():
-    whole = OPS["exp"].implementations["array"]
+    whole = OPS["exp"].implementations["plain"]
     alone = Implementation(whole.forward, whole.backward, own_saved=True)
-    op = suite.Op("exp", {"array": whole, "alone": alone}, OPS["exp"].cost)
-    assert [p.name for p in suite.pairs(op, "float32")] == ["array", "alone"]
+    op = suite.Op("exp", {"plain": whole, "alone": alone}, OPS["exp"].cost)
+    assert [p.name for p in suite.pairs(op, "float32")] == ["plain", "alone"]
 
 
 def test_names_that_are_not_there():
@@ -254,7 +254,7 @@ def test_a_row_that_raises_fails_and_the_others_run(monkeypatch):
         raise IndexError("out of bounds")
 
     monkeypatch.setitem(
-        OPS, "exp", zoo.unlisted("exp", OPS["exp"].implementations["array"].forward, back)
+        OPS, "exp", zoo.unlisted("exp", OPS["exp"].implementations["plain"].forward, back)
     )
     rows = rows_of(ops=["exp", "log"], dtypes=["float64"])
     failed = [row for row in rows if row.verdict is Verdict.FAIL]
@@ -288,7 +288,7 @@ def test_closing_counts_by_name():
 def test_records_are_json():
     row = table.trials(ops=["exp"])[0].run()
     record = json.loads(json.dumps(row.record(), allow_nan=False))
-    assert (record["op"], record["verdict"], record["forward"]) == ("exp", "PASS", "array")
+    assert (record["op"], record["verdict"], record["forward"]) == ("exp", "PASS", "plain")
     failed = suite.Row(row.pair, "x", (check.Finding("y", Verdict.FAIL, math.inf, 0.0, 0),))
     assert json.loads(json.dumps(failed.record(), allow_nan=False))["error"] is None
 
@@ -299,7 +299,7 @@ def test_a_forward_that_is_off_fails_as_output():
         return y * (1 + 1e-12), (x, y)
 
     op = zoo.unlisted("exp", forward, formulas.right("exp"))
-    row = suite.check(suite.Pair(op, "array", "array", np.dtype(np.float64)), CASES["exp"][1])
+    row = suite.check(suite.Pair(op, "plain", "plain", np.dtype(np.float64)), CASES["exp"][1])
     assert [f.what for f in row.findings if f.verdict is Verdict.FAIL] == ["output"]
 
 
@@ -311,7 +311,7 @@ def test_an_output_with_nan_fails():
         return broken, (x, y)
 
     op = zoo.unlisted("exp", forward, formulas.right("exp"))
-    row = suite.check(suite.Pair(op, "array", "array", np.dtype(np.float64)), CASES["exp"][1])
+    row = suite.check(suite.Pair(op, "plain", "plain", np.dtype(np.float64)), CASES["exp"][1])
     assert row.findings[0].verdict is Verdict.FAIL
     for words in ("worst at [0]: got nan, it must be ", "in [0]", "the first element alone"):
         assert words in str(row)
@@ -321,11 +321,11 @@ def off_output(op, spoil):
     """Return what is said of the output of `op`, spoilt, on its second case."""
 
     def forward(*inputs, **params):
-        y, saved = OPS[op].implementations["array"].forward(*inputs, **params)
+        y, saved = OPS[op].implementations["plain"].forward(*inputs, **params)
         return spoil(y), saved
 
     broken = zoo.unlisted(op, forward, formulas.right(op))
-    pair = suite.Pair(broken, "array", "array", np.dtype(np.float64))
+    pair = suite.Pair(broken, "plain", "plain", np.dtype(np.float64))
     (finding,) = [f for f in suite.check(pair, CASES[op][1]).findings if f.what == "output"]
     assert finding.verdict is Verdict.FAIL
     return str(finding)

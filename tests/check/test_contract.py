@@ -30,16 +30,16 @@ def test_shifted_arrays_are_equal_and_contiguous_but_no_vector_begins_there(shap
 
 def broken_contract(op, backward, forward=None):
     """Return what is broken by an op whose backward is called as it stands."""
-    whole = OPS[op].implementations["array"]
+    whole = OPS[op].implementations["plain"]
     both = Implementation(forward or whole.forward, backward)
-    broken = Op(op, {"array": both}, OPS[op].cost)
-    pair = Pair(broken, "array", "array", np.dtype(np.float64))
+    broken = Op(op, {"plain": both}, OPS[op].cost)
+    pair = Pair(broken, "plain", "plain", np.dtype(np.float64))
     case = next(c for c in CASES[op] if c.name in ("small", "31", "same shape"))
     return violations(pair, case)
 
 
 def test_nothing_is_wrong_with_what_is_right():
-    assert broken_contract("linear", OPS["linear"].implementations["array"].backward) == []
+    assert broken_contract("linear", OPS["linear"].implementations["plain"].backward) == []
 
 
 def test_an_input_that_is_written_to():
@@ -151,7 +151,7 @@ def test_dishonest_uses_of_needs_and_out(spoil, words):
 
 @pytest.mark.parametrize("wanted", [1, 2])
 def test_a_gradient_that_has_other_bits_where_fewer_are_needed(wanted):
-    honest_backward = OPS["linear"].implementations["array"].backward
+    honest_backward = OPS["linear"].implementations["plain"].backward
 
     def back(gy, saved, *, needs):
         grads = honest_backward(gy, saved, needs=needs)

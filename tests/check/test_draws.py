@@ -39,7 +39,7 @@ def test_no_right_op_is_accused(block, request):
     count = max(1, request.config.getoption("--draws") // BLOCKS)
     undecided = 0
     for i, (name, case) in enumerate(itertools.islice(draw(block), count)):
-        undecided += judge(name, "array", ("float64", "float32")[i % 2], case)
+        undecided += judge(name, "plain", ("float64", "float32")[i % 2], case)
     # a checker that decides nothing accuses nobody either
     assert undecided <= 0.01 * count
 

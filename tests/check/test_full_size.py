@@ -35,8 +35,8 @@ def test_layer(name, case):
 
 
 def row_of(name, backward, case, dtype="float32"):
-    op = zoo.unlisted(name, OPS[name].implementations["array"].forward, backward)
-    return full_size.check(suite.Pair(op, "array", "array", np.dtype(dtype)), case)
+    op = zoo.unlisted(name, OPS[name].implementations["plain"].forward, backward)
+    return full_size.check(suite.Pair(op, "plain", "plain", np.dtype(dtype)), case)
 
 
 def one(name):
@@ -104,7 +104,7 @@ def test_a_gradient_that_is_none():
 
 
 def test_an_output_that_is_wrong():
-    whole = OPS["relu"].implementations["array"]
+    whole = OPS["relu"].implementations["plain"]
 
     def forward(x):
         y, saved = whole.forward(x)
@@ -112,9 +112,9 @@ def test_an_output_that_is_wrong():
 
     op = zoo.unlisted("relu", forward, formulas.right("relu"))
     # the float64 side is this op's own too, so its other twin has to be the honest one
-    op.implementations["honest"] = op.implementations["array"]
-    op.implementations["array"] = whole
-    pair = suite.Pair(op, "honest", "array", np.dtype(np.float32))
+    op.implementations["honest"] = op.implementations["plain"]
+    op.implementations["plain"] = whole
+    pair = suite.Pair(op, "honest", "plain", np.dtype(np.float32))
     row = full_size.check(pair, Case("small", normal((33,)), homogeneous=(0,)))
     assert row.verdict is Verdict.FAIL
     assert "output" in row.worst.what
@@ -144,7 +144,7 @@ def test_what_an_element_that_is_not_finite_comes_from(name, seen):
 
 
 def test_an_output_that_is_not_finite_leaves_no_identity():
-    whole = OPS["linear"].implementations["array"]
+    whole = OPS["linear"].implementations["plain"]
 
     def forward(x, w, b):
         y, saved = whole.forward(x, w, b)
@@ -152,7 +152,7 @@ def test_an_output_that_is_not_finite_leaves_no_identity():
         return y, saved
 
     op = zoo.unlisted("linear", forward, formulas.right("linear"))
-    row = full_size.check(suite.Pair(op, "array", "array", np.dtype(np.float32)), one("linear"))
+    row = full_size.check(suite.Pair(op, "plain", "plain", np.dtype(np.float32)), one("linear"))
     assert "no identity can hold" in str(row)
     assert "must be nan" not in str(row)
 

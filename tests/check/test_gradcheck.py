@@ -16,7 +16,7 @@ def tensor(*shape, dtype=np.float64, seed=0):
 @pytest.fixture
 def make_op():
     def make(backward, forward=lambda x: (x * x, (x,)), name="own"):
-        return Op(name, {"array": Implementation(forward, backward)}, lambda s: Cost(1, 4))
+        return Op(name, {"plain": Implementation(forward, backward)}, lambda s: Cost(1, 4))
 
     return make
 
@@ -121,7 +121,7 @@ def test_failure_raises_and_explains(make_op):
 
 def test_the_sum_of_a_softmax_passes_no_zero_backward(make_op):
     """Why cotangents are random: that of ones gives a softmax the gradient zero."""
-    softmax = OPS["softmax"].implementations["array"].forward
+    softmax = OPS["softmax"].implementations["plain"].forward
     op = make_op(lambda gy, saved: (np.zeros_like(gy),), lambda x: softmax(x, dim=1))
     assert verdict(op, tensor(3, 4)) is Verdict.FAIL
 

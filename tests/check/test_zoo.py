@@ -12,7 +12,7 @@ IDS = [f"{fault.op}: {fault.name}" for fault in zoo.FAULTS]
 
 
 def rows(op, dtype, cases=None):
-    pair = suite.Pair(op, "array", "array", dtype)
+    pair = suite.Pair(op, "plain", "plain", dtype)
     for case in cases or CASES[op.name]:
         yield suite.check(pair, case)
 
@@ -69,6 +69,6 @@ def guesses(row):
 
 @pytest.mark.parametrize("name", zoo.RIGHT)
 def test_what_the_faults_are_made_from_is_right(name):
-    op = zoo.unlisted(name, OPS[name].implementations["array"].forward, zoo.RIGHT[name])
+    op = zoo.unlisted(name, OPS[name].implementations["plain"].forward, zoo.RIGHT[name])
     for row in rows(op, "float64"):
         assert row.verdict is Verdict.PASS, str(row)

@@ -30,7 +30,7 @@ class Fault:
 
     def broken(self):
         """Return the op with the mistake, without putting it on the list of ops."""
-        forward = self.forward or OPS[self.op].implementations["array"].forward
+        forward = self.forward or OPS[self.op].implementations["plain"].forward
         return unlisted(self.op, forward, self.backward)
 
 
@@ -42,7 +42,7 @@ def unlisted(name, forward, backward):
         return tuple(g if need else None for g, need in zip(grads, needs, strict=True))
 
     whole = OPS[name]
-    op = Op(name, {"array": Implementation(forward, asked)}, whole.cost)
+    op = Op(name, {"plain": Implementation(forward, asked)}, whole.cost)
     OPS[name] = ROUTINES[name] = whole
     return op
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from minialex.cli import main
-from tests.train.small import write_images
+from tests.small_runs import write_images
 
 
 @dataclass

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from minialex.nn import Conv2d
-from minialex.train.tensorfile import read_tensors, write_tensors
+from minialex.weights.safetensors import read_tensors, write_tensors
 from tests.cli.conftest import TINY
-from tests.train.small import write_images
+from tests.small_runs import write_images
 
 
 def refused(answer, *words):

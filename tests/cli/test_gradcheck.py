@@ -23,8 +23,8 @@ def test_one_line_for_each_type_and_a_count(minialex):
     answer = minialex("gradcheck", "--op", "exp", "--op", "relu")
     assert answer.status == 0
     assert [line.split()[:4] for line in lines_of(answer, "relu")[:2]] == [
-        ["relu", "array", "float64", str(len(CASES["relu"]))],
-        ["relu", "array", "float32", str(len(CASES["relu"]))],
+        ["relu", "plain", "float64", str(len(CASES["relu"]))],
+        ["relu", "plain", "float32", str(len(CASES["relu"]))],
     ]
     compared = answer.out.split("compared:\n")[1].splitlines()
     assert [line.split(":")[0] for line in compared[:2]] == ["exp array", "relu array"]
@@ -49,7 +49,7 @@ def test_json_is_an_object_a_line(minialex):
 
 
 def test_a_failure_is_shown_in_full(minialex, monkeypatch):
-    forward = OPS["exp"].implementations["array"].forward
+    forward = OPS["exp"].implementations["plain"].forward
     monkeypatch.setitem(OPS, "exp", zoo.unlisted("exp", forward, lambda gy, saved: (0 * gy,)))
     answer = minialex("gradcheck", "--op", "exp", "--op", "relu")
     assert answer.status == 1
@@ -94,7 +94,7 @@ def test_checked_emulation_tells_what_a_gpu_does_not(minialex):
 def test_mixed_pairs(minialex):
     answer = minialex("gradcheck", "--emulate", "--op", "avg_pool2d", "--dtype=float32", "--mixed")
     names = {line.split()[1] for line in lines_of(answer, "avg_pool2d")[:4]}
-    assert names == {"array", "kernel", "array>kernel", "kernel>array"}
+    assert names == {"plain", "kernel", "plain>kernel", "kernel>plain"}
 
 
 def test_full_size(minialex):

@@ -9,7 +9,7 @@ from rich.console import Console
 from minialex.cli.progress import ConsoleReporter
 from tests.cli.conftest import TINY
 from tests.cli.test_bad_input import refused
-from tests.train.small import write_images
+from tests.small_runs import write_images
 
 TWO = ("cat", "dog")
 HEIC = ".heic cannot be read: convert to .jpg or .png"

@@ -73,7 +73,7 @@ def test_the_list_of_what_there_is(minialex):
     ("words", "said"),
     [
         (["exp"], "'exp'; there is: "),
-        (["conv2d", "--implementation", "array"], "naive, tiled"),
+        (["conv2d", "--implementation", "plain"], "naive, tiled"),
         (["conv2d", "--implementation", "cudnn"], "naive, tiled"),
         (["relu", "--case", "none such"], "minialex trace relu --list"),
         (["relu", "--case", "shape (0, 3)"], "choose another --case"),

@@ -10,7 +10,8 @@ import pytest
 
 from minialex import reference
 from minialex.autograd import OPS
-from minialex.ops import _blocking, conv2d_cuda
+from minialex.ops._cuda import tiling
+from minialex.ops.conv2d import cuda as conv2d_cuda
 
 RUNGS = ("naive", "tiled", "im2col", "implicit_gemm", "tf32x3")
 NAMES = ("y", "gx", "gw", "gb")
@@ -56,7 +57,7 @@ def results(case, rung, dtype, backward=None):
 def expected(case):
     """Return y by the definition, and the gradients of the array implementation, in float64."""
     x, w, b, gy = case.draw(np.float64)
-    there = OPS["conv2d"].implementations["array"]
+    there = OPS["conv2d"].implementations["plain"]
     y = reference.conv2d(x, w, b, **case.params)
     return y, *there.backward(gy, (x, w), **case.params)
 
@@ -95,12 +96,12 @@ def _in_parts(*, fix_up):
 
 
 def forced(rows, parts, fix_up):
-    """Return what stands in for `_blocking.cut` and cuts every sum like that, as far as it can."""
+    """Return what stands in for `tiling.cut` and cuts every sum like that, as far as it can."""
 
     def cut(M, N, K, *, copies, itemsize, most_parts=64):
-        steps = max(1, -(-K // _blocking.DEPTH))
+        steps = max(1, -(-K // tiling.DEPTH))
         count = min(parts, most_parts, steps)
-        return _blocking._plan(M, N, steps, itemsize, rows, count, fix_up and count > 1)
+        return tiling._plan(M, N, steps, itemsize, rows, count, fix_up and count > 1)
 
     return cut
 

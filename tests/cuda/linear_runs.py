@@ -7,7 +7,7 @@ import pytest
 
 from minialex import reference
 from minialex.autograd import OPS
-from minialex.ops import linear_cuda
+from minialex.ops.linear import cuda as linear_cuda
 
 from .conv2d_runs import forced
 

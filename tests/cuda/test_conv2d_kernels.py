@@ -9,7 +9,8 @@ import minialex.ops
 from minialex import Tensor, cuda, using
 from minialex.autograd import OPS
 from minialex.errors import MinialexError
-from minialex.ops import _blocking, _launching, conv2d_cuda
+from minialex.ops._cuda import launching, tiling
+from minialex.ops.conv2d import cuda as conv2d_cuda
 
 from .conv2d_runs import (
     RUNGS,
@@ -27,7 +28,7 @@ IMPLEMENTATIONS = OPS["conv2d"].implementations
 
 @pytest.fixture(scope="module", autouse=True)
 def poison():
-    with poisoned(conv2d_cuda, _blocking, _launching):
+    with poisoned(conv2d_cuda, tiling, launching):
         yield
 
 
@@ -89,7 +90,7 @@ LARGE = Conv((2, 33, 13, 13), 132, (3, 3), padding=(1, 1))
 
 
 @pytest.mark.parametrize(("parts", "fix_up"), [(1, False), (3, False), (3, True)])
-@pytest.mark.parametrize("rows", _blocking.ROWS)
+@pytest.mark.parametrize("rows", tiling.ROWS)
 @pytest.mark.parametrize("rung", ["im2col", "implicit_gemm", "tf32x3"])
 def test_every_way_to_cut(rung, rows, parts, fix_up, monkeypatch):
     monkeypatch.setattr(conv2d_cuda, "cut", forced(rows, parts, fix_up))
@@ -103,7 +104,7 @@ def test_every_way_to_cut(rung, rows, parts, fix_up, monkeypatch):
     assert emulation.launches["sum_parts<float>"] == apart
 
 
-@pytest.mark.parametrize("rows", _blocking.ROWS)
+@pytest.mark.parametrize("rows", tiling.ROWS)
 @pytest.mark.parametrize("rung", ["implicit_gemm", "tf32x3"])
 def test_parts_that_the_last_block_adds_up_are_checked(rung, rows, monkeypatch):
     """With groups and phases, where some tiles have no elements and some parts no terms."""
@@ -123,7 +124,7 @@ def test_both_ways_to_add_up_parts_give_the_same_bits(monkeypatch):
     assert bits(True) == bits(False)
 
 
-@pytest.mark.parametrize("backward", [*RUNGS, "array"])
+@pytest.mark.parametrize("backward", [*RUNGS, "plain"])
 @pytest.mark.parametrize("forward", RUNGS)
 def test_any_forward_with_any_backward(forward, backward):
     case = CASES["stride beyond the window"]
@@ -149,7 +150,7 @@ def test_parts_are_added_in_order():
     parts = np.array([[1], [1e8], [-1e8]], np.float32)
     out = np.empty(1, np.float32)
     with cuda.emulated():
-        _blocking.add_up(parts, out)
+        tiling.add_up(parts, out)
     # In float32 (1 + 1e8) - 1e8 is 0; in the reverse order it would be 1.
     assert out[0] == 0
 
@@ -157,7 +158,7 @@ def test_parts_are_added_in_order():
 def test_parts_are_added_to_what_is_there_and_the_bias_of_each_channel_once():
     parts, out = np.ones((3, 2, 2, 2)), np.full((2, 2, 2), 10.0)
     with cuda.emulated():
-        _blocking.add_up(parts, out, b=np.array([100.0, 200.0]), inner=2, add=True)
+        tiling.add_up(parts, out, b=np.array([100.0, 200.0]), inner=2, add=True)
     np.testing.assert_array_equal(out, np.broadcast_to([[[113.0], [213.0]]], (2, 2, 2)))
 
 
@@ -304,13 +305,13 @@ def test_im2col_refuses_an_image_whose_patches_are_too_many():
 )
 @example(M=384, N=1728, K=21632, copies=1, itemsize=4)
 def test_a_cut_covers_the_product(M, N, K, copies, itemsize):
-    how = _blocking.cut(M, N, K, copies=copies, itemsize=itemsize)
-    height, width = _blocking._tile(how.rows, itemsize)
+    how = tiling.cut(M, N, K, copies=copies, itemsize=itemsize)
+    height, width = tiling._tile(how.rows, itemsize)
     assert how.tiles == -(-M // height) * -(-N // width)
-    assert how.depth % _blocking.DEPTH == 0
+    assert how.depth % tiling.DEPTH == 0
     assert (how.parts - 1) * how.depth < max(K, 1) <= how.parts * how.depth
     scratch = how.parts * M * N * copies * itemsize
-    assert how.parts == 1 or scratch <= _blocking.SCRATCH
+    assert how.parts == 1 or scratch <= tiling.SCRATCH
 
 
 def test_another_order_of_parts_is_noticed():

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from minialex import Tensor, cuda, ops, reference
 from minialex.autograd import OPS
 from minialex.errors import MinialexError
-from minialex.ops import _rows
+from minialex.ops._cuda import rows
 
-ARRAY, KERNEL = (OPS["cross_entropy"].implementations[name] for name in ("array", "kernel"))
-BOTH = pytest.mark.parametrize("one", [ARRAY, KERNEL], ids=["array", "kernel"])
+PLAIN, KERNEL = (OPS["cross_entropy"].implementations[name] for name in ("plain", "kernel"))
+BOTH = pytest.mark.parametrize("one", [PLAIN, KERNEL], ids=["plain", "kernel"])
 REDUCTIONS = "mean", "sum", "none"
 IGNORE = -100
 
@@ -42,7 +42,7 @@ def assert_alike(got, want, dtype):
 @pytest.mark.parametrize("team", [1, 32, 256])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_every_team_does_everything(team, dtype, reduction, monkeypatch):
-    monkeypatch.setattr(_rows, "team", lambda rows, C, inner: team)
+    monkeypatch.setattr(rows, "team", lambda rows, C, inner: team)
     for N, C in ((1, 1), (9, 31), (257, 3), (3, 300)):
         x, targets = draw(N, C, dtype)
         targets[N // 2] = IGNORE
@@ -50,7 +50,7 @@ def test_every_team_does_everything(team, dtype, reduction, monkeypatch):
         how = {"reduction": reduction, "smoothing": 0.1}
         with cuda.emulated("checked", seed=2):
             got = results(KERNEL, x, targets, w, **how)
-        assert_alike(got, results(ARRAY, x, targets, w, **how), dtype)
+        assert_alike(got, results(PLAIN, x, targets, w, **how), dtype)
 
 
 @settings(max_examples=60)
@@ -69,7 +69,7 @@ def test_any_shape(N, C, reduction, smoothing, weighted):
         got = results(KERNEL, x, targets, w, **how)
     want = reference.cross_entropy(x, targets, w, **params(**how))
     np.testing.assert_allclose(got[0], want, rtol=1e-12, atol=1e-12)
-    assert_alike(got, results(ARRAY, x, targets, w, **how), np.float64)
+    assert_alike(got, results(PLAIN, x, targets, w, **how), np.float64)
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.uint32, np.int64, np.uint64])
@@ -127,7 +127,7 @@ def test_what_is_not_finite_goes_the_way_of_array(C, smoothing):
     x, targets = x.reshape(-1, C), np.zeros(3 * len(special), int)
     how = {"reduction": "none", "smoothing": smoothing}
     with cuda.emulated(), np.errstate(all="ignore"):
-        got, want = (results(one, x, targets, **how) for one in (KERNEL, ARRAY))
+        got, want = (results(one, x, targets, **how) for one in (KERNEL, PLAIN))
     for g, w in zip(got, want, strict=True):
         np.testing.assert_allclose(g, w, rtol=2e-5, atol=1e-6)
 
@@ -138,7 +138,7 @@ def test_an_ignored_class_beyond_all_others_and_among_them():
         targets[0] = ignore
         with cuda.emulated("checked"):
             got = results(KERNEL, x, targets, ignore=ignore)
-        assert_alike(got, results(ARRAY, x, targets, ignore=ignore), np.float32)
+        assert_alike(got, results(PLAIN, x, targets, ignore=ignore), np.float32)
 
 
 @pytest.mark.parametrize("C", [5, 100, 300])

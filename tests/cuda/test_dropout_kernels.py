@@ -12,7 +12,7 @@ from minialex.ops.dropout import threshold
 from tests.cuda.tools import kernel
 from tests.test_philox import KNOWN
 
-ARRAY, KERNEL = (OPS["dropout"].implementations[name] for name in ("array", "kernel"))
+PLAIN, KERNEL = (OPS["dropout"].implementations[name] for name in ("plain", "kernel"))
 WIDE = st.integers(0, 2**64 - 1)
 PARAMS = {"p": 0.5, "seed": 2**40 + 3, "offset": 2**33 + 9}
 
@@ -61,7 +61,7 @@ def test_the_same_bits_as_array(n, p, seed, offset, dtype, shift):
     with cuda.emulated():
         y, saved = KERNEL.forward(x, **params)
         (gx,) = KERNEL.backward(x, saved, **params)
-    want, _ = ARRAY.forward(x, **params)
+    want, _ = PLAIN.forward(x, **params)
     assert saved == ()
     np.testing.assert_array_equal(y, want)
     np.testing.assert_array_equal(gx, want)
@@ -74,7 +74,7 @@ def test_checked_up_to_the_last_element(dtype, shift):
         x = np.ones(n + shift, dtype)[shift:]
         with cuda.emulated("checked", seed=n):
             y, _ = KERNEL.forward(x, **PARAMS)
-        np.testing.assert_array_equal(y, ARRAY.forward(x, **PARAMS)[0])
+        np.testing.assert_array_equal(y, PLAIN.forward(x, **PARAMS)[0])
 
 
 def test_what_is_dropped_is_zero_whatever_it_was():

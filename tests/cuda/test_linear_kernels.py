@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from minialex import Tensor, cuda, ops, using
 from minialex.errors import MinialexError
-from minialex.ops import _blocking, _launching, linear_cuda
+from minialex.ops._cuda import launching, tiling
+from minialex.ops.linear import cuda as linear_cuda
 
 from .conv2d_runs import forced, poisoned
 from .linear_runs import IMPLEMENTATIONS, assert_right, draw, results
@@ -24,7 +25,7 @@ SIZES = {
 
 @pytest.fixture(scope="module", autouse=True)
 def poison():
-    with poisoned(linear_cuda, _blocking, _launching):
+    with poisoned(linear_cuda, tiling, launching):
         yield
 
 
@@ -52,7 +53,7 @@ def test_any_shape(rung, R, O, I):
 
 
 @pytest.mark.parametrize(("parts", "fix_up"), [(1, False), (3, False), (3, True)])
-@pytest.mark.parametrize("rows", _blocking.ROWS)
+@pytest.mark.parametrize("rows", tiling.ROWS)
 @pytest.mark.parametrize("rung", ["register_blocked", "tf32x3"])
 def test_every_way_to_cut(rung, rows, parts, fix_up, monkeypatch):
     monkeypatch.setattr(linear_cuda, "cut", forced(rows, parts, fix_up))
@@ -64,7 +65,7 @@ def test_every_way_to_cut(rung, rows, parts, fix_up, monkeypatch):
     assert emulation.launches["sum_parts<float>"] == (0 if parts == 1 or fix_up else 3)
 
 
-@pytest.mark.parametrize("backward", [*RUNGS, "array"])
+@pytest.mark.parametrize("backward", [*RUNGS, "plain"])
 @pytest.mark.parametrize("forward", RUNGS)
 def test_any_forward_with_any_backward(forward, backward):
     arrays = draw(3, 5, 7, np.float32)
@@ -120,7 +121,7 @@ def test_gradients_are_written_where_they_live(rung):
         got = IMPLEMENTATIONS[rung].backward(gy, (x, w), out=homes)
     assert got[1] is homes[1]
     assert got[2] is homes[2]
-    assert_right((IMPLEMENTATIONS["array"].forward(x, w, b)[0], *got), x, w, b, gy)
+    assert_right((IMPLEMENTATIONS["plain"].forward(x, w, b)[0], *got), x, w, b, gy)
 
 
 @pytest.mark.parametrize("rung", RUNGS)

@@ -45,9 +45,9 @@ def without_arrays(monkeypatch):
 
     def forget():
         for routine in ROUTINES.values():
-            if routine.kernel != "array":
+            if routine.kernel != "plain":
                 broken = Implementation(refused, refused) if isinstance(routine, Op) else refused
-                monkeypatch.setitem(routine.implementations, "array", broken)
+                monkeypatch.setitem(routine.implementations, "plain", broken)
 
     return forget
 
@@ -66,7 +66,7 @@ def test_two_steps_on_kernels_alone_are_those_of_array_operations(name, without_
 
 
 def with_kernels(names):
-    return {name for name in names if ROUTINES[name].kernel != "array"}
+    return {name for name in names if ROUTINES[name].kernel != "plain"}
 
 
 def owners(launched):

@@ -7,7 +7,8 @@ import pytest
 
 from minialex import cuda
 from minialex.autograd import OPS
-from minialex.ops import _pooling, avg_pool2d
+from minialex.ops import avg_pool2d
+from minialex.ops._cuda import pooling
 
 POOLING = ("max_pool2d", "avg_pool2d")
 
@@ -39,7 +40,7 @@ def test_windows_of_more_places_than_16_bits_number():
 @pytest.mark.parametrize("stride", [1, 2, 3, 5])
 @pytest.mark.parametrize("kernel", [1, 2, 3, 7])
 def test_walks_of_any_length_meet_every_window(kernel, stride, rows, monkeypatch):
-    for module in (_pooling, sys.modules[avg_pool2d.__module__]):
+    for module in (pooling, sys.modules[avg_pool2d.__module__]):
         monkeypatch.setattr(module, "ROWS", rows)
     params = {"kernel_size": (kernel, 1), "stride": (stride, 1), "padding": (kernel // 2, 0)}
     _, _, gx = run("avg_pool2d", np.zeros((1, 2, 23, 3)), **params, count_include_pad=True)
@@ -90,10 +91,10 @@ CONSTANTS = {"size": 5, "alpha": 1.0, "beta": 0.75, "k": 1.0}
 def test_what_32_bits_cannot_index_is_refused(name, shape, params, words):
     if name == "avg_pool2d":
         params = params | {"count_include_pad": True}
-    with pytest.raises(ValueError, match=rf"^{name}: .*{words}.* use .*the 'array' implementation"):
+    with pytest.raises(ValueError, match=rf"^{name}: .*{words}.* use .*the 'plain' implementation"):
         OPS[name].implementations["kernel"].forward(Large(*shape), **params)
 
 
 def test_a_thread_of_backward_has_a_few_pixels_of_a_column():
-    at = _pooling.Pool.of("max_pool2d", (2, 3, 17, 5), (3, 3), (2, 2), (0, 0))
+    at = pooling.Pool.of("max_pool2d", (2, 3, 17, 5), (3, 3), (2, 2), (0, 0))
     assert at.walks == 2 * 3 * 3 * 5

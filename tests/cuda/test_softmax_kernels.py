@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from minialex import Tensor, cuda, ops, reference
 from minialex.autograd import OPS
 from minialex.errors import MinialexError
-from minialex.ops import _rows
+from minialex.ops._cuda import rows
 
 NAMES = "softmax", "log_softmax"
 TEAMS = 1, 32, 256
@@ -25,7 +25,7 @@ def results(name, implementation, x, gy, dim):
 
 
 def forced(monkeypatch, team):
-    monkeypatch.setattr(_rows, "team", lambda rows, C, inner: team)
+    monkeypatch.setattr(rows, "team", lambda rows, C, inner: team)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def forced(monkeypatch, team):
     ],
 )
 def test_who_takes_a_row(rows, C, inner, team):
-    assert _rows.team(rows, C, inner) == team
+    assert rows.team(rows, C, inner) == team
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 31, 1), (9, 33, 1), (2, 257, 3), (7, 5, 37)])
@@ -54,7 +54,7 @@ def test_every_team_does_every_layout(name, team, dtype, shape, monkeypatch):
         got = results(name, "kernel", x, gy, 1)
     ctype = "float" if dtype == np.float32 else "double"
     assert emulation.launches[f"{name}_forward<{ctype}, {team}>"] == 1
-    for g, w in zip(got, results(name, "array", x, gy, 1), strict=True):
+    for g, w in zip(got, results(name, "plain", x, gy, 1), strict=True):
         np.testing.assert_allclose(g, w, rtol=0, atol=40 * np.finfo(dtype).eps * np.abs(w).max())
 
 
@@ -66,7 +66,7 @@ def test_any_shape(name, outer, C, inner):
     with cuda.emulated():
         y, gx = results(name, "kernel", x, x, 1)
     np.testing.assert_allclose(y, getattr(reference, name)(x, dim=1), rtol=1e-13, atol=1e-13)
-    np.testing.assert_allclose(gx, results(name, "array", x, x, 1)[1], rtol=0, atol=1e-11)
+    np.testing.assert_allclose(gx, results(name, "plain", x, x, 1)[1], rtol=0, atol=1e-11)
 
 
 SPECIAL = (np.nan, np.inf, -np.inf, 1e3, -1e3, 3e38, -3e38, 0.0)
@@ -79,7 +79,7 @@ def test_what_is_not_finite_goes_the_way_of_array(name, team, monkeypatch):
     # every special number beside every other, and all alike
     x = np.array([[a, b, c] for a in SPECIAL for b in SPECIAL for c in SPECIAL], np.float32)
     with np.errstate(all="ignore"):
-        want = results(name, "array", x, np.ones_like(x), 1)
+        want = results(name, "plain", x, np.ones_like(x), 1)
     with cuda.emulated():
         got = results(name, "kernel", x, np.ones_like(x), 1)
     for g, w in zip(got, want, strict=True):
@@ -93,7 +93,7 @@ def test_one_number_that_is_not_finite_in_a_long_row(name, special, place):
     x = draw((2, 300), np.float32)
     x[1, place] = special
     with np.errstate(all="ignore"):
-        want, _ = OPS[name].implementations["array"].forward(x, dim=1)
+        want, _ = OPS[name].implementations["plain"].forward(x, dim=1)
     with cuda.emulated():
         got, _ = OPS[name].implementations["kernel"].forward(x, dim=1)
     np.testing.assert_allclose(got, want, rtol=2e-6)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from minialex import cuda
-from minialex.ops import _blocking
+from minialex.ops._cuda import tiling
 from tests import device_double
 
 SUMS = cuda.kernel("conv2d.cu", "conv2d_bias_gradient")
@@ -58,7 +58,7 @@ def streams(monkeypatch):
     cupy, now = device_double.make_cupy(), SimpleNamespace(current=Stream(ptr=7, capturing=False))
     cupy.cuda.get_current_stream = lambda: now.current
     monkeypatch.setitem(sys.modules, "cupy", cupy)
-    monkeypatch.setattr(_blocking, "_kept", _blocking._Kept())
+    monkeypatch.setattr(tiling, "_kept", tiling._Kept())
     now.like = cupy.asarray(np.zeros(3, np.float32))
     return now
 
@@ -68,47 +68,47 @@ def place(a):
 
 
 def test_launches_of_a_stream_share_counters(streams):
-    a, none, b = _blocking.counters(streams.like, 5, 0, 3)
+    a, none, b = tiling.counters(streams.like, 5, 0, 3)
     assert none is None
     assert (a.shape, b.shape, a.dtype) == ((5,), (3,), np.uint32)
     assert place(b) == place(a) + 5 * 4
-    assert place(_blocking.counters(streams.like, 9)[0]) == place(a)
+    assert place(tiling.counters(streams.like, 9)[0]) == place(a)
 
 
 def test_streams_and_threads_have_counters_of_their_own(streams):
-    (a,) = _blocking.counters(streams.like, 5)
+    (a,) = tiling.counters(streams.like, 5)
     streams.current = Stream(ptr=8, capturing=False)
-    (b,) = _blocking.counters(streams.like, 5)
+    (b,) = tiling.counters(streams.like, 5)
     found = []
-    thread = threading.Thread(target=lambda: found.extend(_blocking.counters(streams.like, 5)))
+    thread = threading.Thread(target=lambda: found.extend(tiling.counters(streams.like, 5)))
     thread.start()
     thread.join()
     assert len({place(a), place(b), place(found[0])}) == 3
 
 
 def test_counters_that_a_graph_may_use_are_never_freed(streams):
-    (few,) = _blocking.counters(streams.like, 5)
+    (few,) = tiling.counters(streams.like, 5)
     few[0] = 1
-    (many,) = _blocking.counters(streams.like, 1 << 20)
+    (many,) = tiling.counters(streams.like, 1 << 20)
     assert many.shape == (1 << 20,)
-    assert place(_blocking.counters(streams.like, 5)[0]) == place(many)
-    (kept,) = _blocking._kept.arrays.values()
+    assert place(tiling.counters(streams.like, 5)[0]) == place(many)
+    (kept,) = tiling._kept.arrays.values()
     assert [place(a) for a in kept] == [place(few), place(many)]
 
 
 def test_what_a_cold_capture_sets_to_zero_is_used_by_nobody_else(streams):
     streams.current.capturing = True
-    (captured,) = _blocking.counters(streams.like, 5)
+    (captured,) = tiling.counters(streams.like, 5)
     streams.current.capturing = False
-    (warm,) = _blocking.counters(streams.like, 5)
+    (warm,) = tiling.counters(streams.like, 5)
     assert place(warm) != place(captured)
     streams.current.capturing = True
-    assert place(_blocking.counters(streams.like, 5)[0]) == place(warm)
+    assert place(tiling.counters(streams.like, 5)[0]) == place(warm)
 
 
 def test_the_emulator_gets_fresh_ones(streams):
     """A launch that it stops halfway leaves them as they are."""
-    (a,) = _blocking.counters(np.zeros(1), 4)
+    (a,) = tiling.counters(np.zeros(1), 4)
     a[...] = 1
-    (b,) = _blocking.counters(np.zeros(1), 4)
+    (b,) = tiling.counters(np.zeros(1), 4)
     assert not b.any()

@@ -13,9 +13,9 @@ from tests.routine_cases import COLOURS, draw_jitter
 module = importlib.import_module("minialex.data.prepare")
 
 
-@pytest.fixture(params=["array", "kernel"], autouse=True)
+@pytest.fixture(params=["plain", "kernel"], autouse=True)
 def each_implementation(request):
-    with using("array") if request.param == "array" else emulated():
+    with using("plain") if request.param == "plain" else emulated():
         yield
 
 

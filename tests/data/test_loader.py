@@ -221,7 +221,7 @@ def test_threads_prepare_by_what_the_caller_has_chosen(workers):
         kernel = gathered(loader)
         assert emulation.launches["prepare"] >= 3
         emulation.launches.clear()
-        with using(prepare="array"):
+        with using(prepare="plain"):
             assert_same(gathered(loader), plain)
         assert not emulation.launches
     np.testing.assert_allclose(kernel[0], plain[0], atol=1e-5)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minialex.data import Transform, evaluation
-from minialex.data.chance import uniforms
+from minialex.data.seeded import uniforms
 from minialex.data.transforms import AREAS, DRAWS, SHAPES, middle_square, random_part
 
 SCALE, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)

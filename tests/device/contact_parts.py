@@ -208,7 +208,7 @@ def step(at: Setting) -> None:
         named = training.model.named_parameters()
         return loss, {name: arrays.to_numpy(p.grad).astype(np.float64) for name, p in named}
 
-    with minialex.using("array"):
+    with minialex.using("plain"):
         right_loss, right = once(CPU)
     for mode in at.modes:
         with minialex.using(**MODES[mode]):
@@ -240,7 +240,7 @@ def array_operations(at: Setting) -> None:
             continue
         host = draw(layer, batch, np.random.default_rng(1))
         inputs = tuple(None if a is None else arrays.to_device(a, at.device) for a in host)
-        for one in dict.fromkeys(["array", *(MODES[mode][layer.op.name] for mode in at.modes)]):
+        for one in dict.fromkeys(["plain", *(MODES[mode][layer.op.name] for mode in at.modes)]):
             forward, backward = _passes(layer, one, inputs)
             times = [_seconds(at.clock, run) for run in (forward, backward)]
             at.say(

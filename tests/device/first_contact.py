@@ -34,8 +34,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from minialex import arrays, emulated, threads
+from minialex import arrays, emulated
 from minialex.arrays import on_device
+from minialex.cpu import threads
 from minialex.errors import MinialexError
 from minialex.study.launch_times import BATCH, FILE, FORMAT, grouped, total
 from tests.device import launches

@@ -5,9 +5,10 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from minialex import memory, ops, reference
-from minialex.ops import _patches
+from minialex import ops, reference
+from minialex.cpu import memory
 from minialex.ops.conv2d import add_up_patches, add_up_rows, backward, convolve, forward
+from minialex.ops.conv2d import patches as patches_module
 
 SAME = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
 
@@ -25,7 +26,7 @@ def test_images_in_blocks_of_any_size_on_any_number_of_cores(
     cores, normal, monkeypatch, room, number, stride, groups
 ):
     cores(number)
-    monkeypatch.setattr(_patches, "CACHE", room)
+    monkeypatch.setattr(patches_module, "CACHE", room)
     params = {"stride": stride, "padding": (1, 2), "dilation": (1, 2), "groups": groups}
     x, w, b = normal(7, 4, 6, 5), normal(6, 4 // groups, 3, 2), normal(6)
     y, saved = forward(x, w, b, **params)
@@ -45,7 +46,7 @@ def test_images_in_blocks_of_any_size_on_any_number_of_cores(
 @pytest.mark.parametrize(("C", "O"), [(4, 4), (6, 2)])
 def test_both_ways_to_the_data_gradient_agree(normal, stride, padding, dilation, C, O):
     x, w = normal(3, C, 9, 10), normal(O, C // 2, 3, 4)
-    sizes = _patches.Sizes.of(x, w, stride, padding, dilation, 2)
+    sizes = patches_module.Sizes.of(x, w, stride, padding, dilation, 2)
     gy = normal(3, O, sizes.OH, sizes.OW)
     rows, patches = np.full_like(x, np.nan), np.full_like(x, np.nan)
     add_up_rows(gy, w, sizes, rows)
@@ -112,7 +113,7 @@ def test_a_gradient_may_be_written_to_any_kind_of_array(normal):
 @pytest.mark.equal_bits
 def test_convolve_writes_where_it_is_told(normal):
     x, w = normal(2, 3, 6, 6), normal(5, 3, 3, 3)
-    sizes = _patches.Sizes.of(x, w, (1, 1), (0, 0), (1, 1), 1)
+    sizes = patches_module.Sizes.of(x, w, (1, 1), (0, 0), (1, 1), 1)
     y = np.full((2, 5, 4, 4, 2), np.nan)[..., 1]
     convolve(x, w, None, sizes, y)
     np.testing.assert_array_equal(y, forward(x, w, **SAME | {"padding": (0, 0)})[0])

@@ -10,7 +10,7 @@ from minialex.arrays import CPU, Device
 from minialex.autograd import OPS
 from minialex.check.cases import CASES
 from minialex.check.suite import as_given
-from minialex.ops import conv2d_cudnn
+from minialex.ops.conv2d import cudnn as conv2d_cudnn
 from tests.device_double import STREAM, make_cupy
 
 from .cudnn_double import Note, make_cudnn
@@ -18,7 +18,7 @@ from .cudnn_double import Note, make_cudnn
 pytestmark = pytest.mark.usefixtures("poisoned_memory")
 
 GPU = Device("cuda")
-ARRAY, CUDNN = (OPS["conv2d"].implementations[name] for name in ("array", "cudnn"))
+PLAIN, CUDNN = (OPS["conv2d"].implementations[name] for name in ("plain", "cudnn"))
 GOES = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
 
 
@@ -74,9 +74,9 @@ def test_it_asks_for_the_convolution_and_its_gradients(case, dtype, cudnn, cupy)
     inputs = [None if a is None else a.astype(dtype) for a in case.draw("conv2d")]
     there = [None if a is None else cupy.asarray(a) for a in inputs]
     with as_given(*inputs):
-        y, saved = ARRAY.forward(*inputs, **case.params)
+        y, saved = PLAIN.forward(*inputs, **case.params)
         gy = np.random.default_rng(2).standard_normal(y.shape).astype(dtype)
-        want = y, *ARRAY.backward(gy, saved, **case.params)
+        want = y, *PLAIN.backward(gy, saved, **case.params)
         y, saved = CUDNN.forward(*there, **case.params)
         got = y, *CUDNN.backward(cupy.asarray(gy), saved, **case.params)
     assert len(got) == len(want)

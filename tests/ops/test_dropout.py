@@ -3,7 +3,8 @@ import importlib
 import numpy as np
 import pytest
 
-from minialex import philox, threads
+from minialex import philox
+from minialex.cpu import threads
 
 dropout = importlib.import_module("minialex.ops.dropout")
 

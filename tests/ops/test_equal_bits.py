@@ -12,7 +12,7 @@ import pytest
 
 from minialex import arrays
 from minialex.autograd import OPS
-from minialex.ops import _patches, conv2d_winograd
+from minialex.ops.conv2d import patches, winograd
 
 pytestmark = pytest.mark.equal_bits
 
@@ -57,8 +57,8 @@ def shared_out(request, cores, monkeypatch):
     number, small = request.param
     cores(number)
     if small:
-        monkeypatch.setattr(_patches, "CACHE", 50_000)
-        monkeypatch.setattr(conv2d_winograd, "CACHE", 50_000)
+        monkeypatch.setattr(patches, "CACHE", 50_000)
+        monkeypatch.setattr(winograd, "CACHE", 50_000)
 
 
 def at(offset, a):

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minialex import memory, models, optim
+from minialex import models, optim
 from minialex.autograd import Tensor
-from minialex.memory import PAGE, Pool
+from minialex.cpu import memory
+from minialex.cpu.memory import PAGE, Pool
 from minialex.ops import cross_entropy
 
 
@@ -184,7 +185,7 @@ def test_a_forked_child_does_not_wait_for_a_thread_that_it_does_not_have():
     code = """
 import os
 import numpy as np
-from minialex import memory
+from minialex.cpu import memory
 memory.POOL._lock.acquire()  # as a thread in the middle of a call holds it
 child = os.fork()
 if not child:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
-from minialex import threads
+from minialex.cpu import threads
 from minialex.errors import MinialexError
 
 

@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minialex.autograd import OPS
-from minialex.ops import conv2d_winograd
-from minialex.ops._patches import Sizes
-from minialex.ops.conv2d_winograd import POINTS, T, interpolation, pays, powers
+from minialex.ops.conv2d import winograd
+from minialex.ops.conv2d.patches import Sizes
+from minialex.ops.conv2d.winograd import POINTS, T, interpolation, pays, powers
 
-ARRAY = OPS["conv2d"].implementations["array"]
+PLAIN = OPS["conv2d"].implementations["plain"]
 WINOGRAD = OPS["conv2d"].implementations["winograd"]
 AUTO = OPS["conv2d"].implementations["auto"]
 ONE = {"stride": (1, 1), "dilation": (1, 1)}
@@ -66,11 +66,11 @@ def test_auto_takes_it_where_it_saves_a_third(case, expected):
 
 
 @pytest.mark.equal_bits
-@pytest.mark.parametrize(("C", "taken"), [(256, WINOGRAD), (4, ARRAY)])
+@pytest.mark.parametrize(("C", "taken"), [(256, WINOGRAD), (4, PLAIN)])
 def test_auto_does_as_the_one_it_takes(normal, C, taken):
     arrays = normal(8, C, 13, 13), normal(C, C, 3, 3), normal(C), normal(8, C, 13, 13)
     params = ONE | {"padding": (1, 1), "groups": 1}
-    others = {ARRAY, WINOGRAD} - {taken}
+    others = {PLAIN, WINOGRAD} - {taken}
     tried, same, other = (everything(one, *arrays, **params) for one in (AUTO, taken, *others))
     assert [a.tobytes() for a in tried] == [a.tobytes() for a in same]
     assert tried[0].tobytes() != other[0].tobytes()
@@ -81,7 +81,7 @@ def test_what_cannot_be_done_by_tiles_is_computed_as_array_does(normal):
     arrays = normal(2, 3, 9, 9), normal(4, 3, 3, 3), normal(4), normal(2, 4, 5, 5)
     params = {"stride": (2, 2), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
     for a, b in zip(
-        everything(WINOGRAD, *arrays, **params), everything(ARRAY, *arrays, **params), strict=True
+        everything(WINOGRAD, *arrays, **params), everything(PLAIN, *arrays, **params), strict=True
     ):
         np.testing.assert_array_equal(a, b)
 
@@ -101,9 +101,9 @@ def test_it_agrees_with_array(data):
     x, w = rng.standard_normal((N, groups * C, H, W)), rng.standard_normal((groups * O, C, KH, KW))
     params = ONE | {"padding": padding, "groups": groups}
     b = rng.standard_normal(groups * O)
-    gy = rng.standard_normal(ARRAY.forward(x, w, **params)[0].shape)
+    gy = rng.standard_normal(PLAIN.forward(x, w, **params)[0].shape)
     tried = everything(WINOGRAD, x, w, b, gy, **params)
-    for a, c in zip(tried, everything(ARRAY, x, w, b, gy, **params), strict=True):
+    for a, c in zip(tried, everything(PLAIN, x, w, b, gy, **params), strict=True):
         np.testing.assert_allclose(a, c, rtol=0, atol=1e-11 * max(1, np.abs(c).max(initial=0)))
 
 
@@ -113,11 +113,11 @@ def test_images_in_blocks_of_any_size_on_any_number_of_cores(
     cores, normal, monkeypatch, room, number
 ):
     cores(number)
-    monkeypatch.setattr(conv2d_winograd, "ENOUGH", room)
+    monkeypatch.setattr(winograd, "ENOUGH", room)
     arrays = normal(7, 4, 9, 10), normal(6, 2, 3, 3), normal(6), normal(7, 6, 9, 10)
     params = ONE | {"padding": (1, 1), "groups": 2}
     for a, b in zip(
-        everything(WINOGRAD, *arrays, **params), everything(ARRAY, *arrays, **params), strict=True
+        everything(WINOGRAD, *arrays, **params), everything(PLAIN, *arrays, **params), strict=True
     ):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-11 * np.abs(b).max())
 
@@ -139,7 +139,7 @@ def test_it_rounds_as_little_as_its_docstring_says(normal, C, O, size, taps):
     w, b = normal(O, C, taps, taps), normal(O)
     gy = normal(4, O, size, size)
     params = ONE | {"padding": (taps // 2, taps // 2), "groups": 1}
-    exact = everything(ARRAY, x, w, b, gy, **params)
+    exact = everything(PLAIN, x, w, b, gy, **params)
     single = [a.astype("float32") for a in (x, w, b, gy)]
     for a, c in zip(everything(WINOGRAD, *single, **params)[:3], exact, strict=False):
         error = np.sqrt(((a - c) ** 2).mean() / (c**2).mean())
@@ -153,7 +153,7 @@ def test_what_is_not_finite_spoils_its_tile_and_no_more(normal, bad):
     x[2, 1, 8, 8] = bad
     with np.errstate(invalid="ignore"):
         (y, gx, *_), (right, right_gx, *_) = (
-            everything(one, x, w, b, gy, **params) for one in (WINOGRAD, ARRAY)
+            everything(one, x, w, b, gy, **params) for one in (WINOGRAD, PLAIN)
         )
     assert not np.isfinite(y[~np.isfinite(right)]).any()
     # tiles give 5 x 5 outputs; the bad pixel is seen by that of outputs 5 to 9 alone

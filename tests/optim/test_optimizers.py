@@ -5,8 +5,9 @@ import importlib.util
 import numpy as np
 import pytest
 
-from minialex import Tensor, emulated, optim, reference, threads, using
-from minialex.optim import _spans
+from minialex import Tensor, emulated, optim, reference, using
+from minialex.cpu import threads
+from minialex.optim import _apply
 
 STEPS = 20
 
@@ -46,7 +47,7 @@ def start(rng):
     return [rng.standard_normal(shape) for shape in SHAPES]
 
 
-@pytest.mark.parametrize("implementation", ["array", "kernel"])
+@pytest.mark.parametrize("implementation", ["plain", "kernel"])
 @pytest.mark.parametrize(("name", "formula", "kw"), SETTINGS, ids=IDS)
 def test_twenty_steps_follow_the_formula(name, formula, kw, implementation):
     rng = np.random.default_rng(5)
@@ -70,7 +71,7 @@ ON_AND_OFF = [{"momentum": m} for m in (0.0, 0.9, 0.9, 0.0, 0.5)]
 CENTERED = [{"centered": c, "momentum": m} for c, m in ((0, 0), (1, 0), (1, 0.9), (0, 0.9), (1, 0))]
 
 
-@pytest.mark.parametrize("implementation", ["array", "kernel"])
+@pytest.mark.parametrize("implementation", ["plain", "kernel"])
 @pytest.mark.parametrize(
     ("name", "formula", "turns"),
     [("SGD", sgd, ON_AND_OFF), ("RMSprop", rmsprop, ON_AND_OFF), ("RMSprop", rmsprop, CENTERED)],
@@ -129,7 +130,7 @@ def test_parameters_and_gradients_live_in_the_arena():
     assert [v.shape for v in arena.views("square_avg")] == SHAPES
 
 
-@pytest.mark.parametrize("implementation", ["array", "kernel"])
+@pytest.mark.parametrize("implementation", ["plain", "kernel"])
 def test_a_parameter_without_a_gradient_stays_with_its_state(implementation):
     params = [Tensor(np.ones(40), requires_grad=True) for _ in range(4)]
     optimizer = optim.SGD(params, lr=0.1, momentum=0.9, weight_decay=0.5)
@@ -154,7 +155,7 @@ def test_blocks_and_threads_change_nothing(monkeypatch):
 
     whole = run()
     for block, cores in ((7, 1), (64, 3), (1025, 2)):
-        monkeypatch.setattr(_spans, "BLOCK", block)
+        monkeypatch.setattr(_apply, "BLOCK", block)
         monkeypatch.setattr(threads, "cores", lambda cores=cores: cores)
         np.testing.assert_array_equal(run(), whole)
 
@@ -167,7 +168,7 @@ def test_kernels_run_where_kernels_run_once_a_stretch():
     with emulated() as emulation:
         optimizer.step()
         assert emulation.launches == {"sgd<double>": 2}
-        with using(sgd="array"):
+        with using(sgd="plain"):
             optimizer.step()
         assert emulation.launches == {"sgd<double>": 2}
 
@@ -184,13 +185,13 @@ def test_more_numbers_than_one_launch_takes(most, monkeypatch):
 
     whole, launches = run()
     assert launches == 1
-    monkeypatch.setattr(_spans, "MOST", most)
+    monkeypatch.setattr(_apply, "MOST", most)
     parts, launches = run()
     assert launches == -(-300 // most)
     np.testing.assert_array_equal(parts, whole)
 
 
-@pytest.mark.parametrize("implementation", ["array", "kernel"])
+@pytest.mark.parametrize("implementation", ["plain", "kernel"])
 def test_a_gradient_that_stays_the_same_has_no_negative_variance(implementation):
     p = Tensor(np.ones(1000, np.float32), requires_grad=True)
     optimizer = optim.RMSprop([p], lr=1e-9, alpha=0.5, centered=True)

@@ -8,7 +8,7 @@ import pytest
 from minialex import cuda
 from minialex.autograd import OPS
 from minialex.cuda.architectures import ARCHITECTURES
-from minialex.ops import _blocking
+from minialex.ops._cuda import tiling
 from minialex.study import tensor_cores as study
 from tests.cuda import tensor_core_records as records
 
@@ -31,10 +31,10 @@ def test_the_model_has_the_bits_of_the_emulator(architecture):
 @pytest.fixture
 def whole_sums(monkeypatch):
     """Have no sum cut into parts."""
-    monkeypatch.setattr(_blocking, "PARTS", (1,))
-    _blocking.cut.cache_clear()
+    monkeypatch.setattr(tiling, "PARTS", (1,))
+    tiling.cut.cache_clear()
     yield
-    _blocking.cut.cache_clear()
+    tiling.cut.cache_clear()
 
 
 @pytest.mark.parametrize("K", [3, 64, 363])

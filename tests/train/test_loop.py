@@ -8,17 +8,19 @@ from minialex import arrays
 from minialex.autograd import Tensor, using
 from minialex.data import Loader, evaluation
 from minialex.errors import MinialexError
+from minialex.evaluation import batch_memory
+from minialex.evaluation.evaluate import evaluate
+from minialex.kfold.load import load_trained
 from minialex.models import alexnet
 from minialex.ops import cross_entropy
 from minialex.optim import RMSprop, make_schedule
-from minialex.train import NonFiniteLossError, checkpoint, memory, step, train
-from minialex.train.build import open_data
-from minialex.train.evaluate import evaluate
+from minialex.train import NonFiniteLossError, step, train
+from minialex.train.factory import open_data
 from minialex.train.loop import Trainer
 from minialex.train.metrics import read_metrics
-from minialex.train.trained import load_trained
+from minialex.weights import checkpoint
 from tests.capture_double import Gpu
-from tests.train.small import CLASSES, Listener, small, write_images
+from tests.small_runs import CLASSES, Listener, small, write_images
 
 pytestmark = pytest.mark.usefixtures("no_curves")
 
@@ -314,21 +316,21 @@ class TestNotEnoughMemory:
     def test_a_containers_limit_counts(self, tmp_path, monkeypatch):
         machine = tmp_path / "meminfo"
         machine.write_text("MemTotal: 9 kB\nMemAvailable: 2 kB\n")
-        monkeypatch.setattr(memory, "MEMINFO", machine)
-        monkeypatch.setattr(memory, "CGROUP", tmp_path)
-        assert memory.memory_left() == 2048
+        monkeypatch.setattr(batch_memory, "MEMINFO", machine)
+        monkeypatch.setattr(batch_memory, "CGROUP", tmp_path)
+        assert batch_memory.memory_left() == 2048
         (tmp_path / "memory.max").write_text("max\n")
         (tmp_path / "memory.current").write_text("700\n")
-        assert memory.memory_left() == 2048
+        assert batch_memory.memory_left() == 2048
         (tmp_path / "memory.max").write_text("1000\n")
-        assert memory.memory_left() == 300
+        assert batch_memory.memory_left() == 300
         machine.unlink()
-        assert memory.memory_left() == 300
+        assert batch_memory.memory_left() == 300
 
     def test_where_nobody_tells_nothing_is_refused(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(memory, "MEMINFO", tmp_path / "none")
-        monkeypatch.setattr(memory, "CGROUP", tmp_path / "none")
-        memory.check_memory(10**9, arrays.CPU, 10**9, 32)
+        monkeypatch.setattr(batch_memory, "MEMINFO", tmp_path / "none")
+        monkeypatch.setattr(batch_memory, "CGROUP", tmp_path / "none")
+        batch_memory.check_memory(10**9, arrays.CPU, 10**9, 32)
 
     @pytest.mark.parametrize(
         "where", ["step.cross_entropy", "evaluate.cross_entropy", "loop.Trainer._log"]
@@ -344,11 +346,11 @@ class TestNotEnoughMemory:
             train(small(images, out=str(tmp_path / "run")))
 
 
-@pytest.fixture(params=["array", "kernels"])
+@pytest.fixture(params=["plain", "kernels"])
 def double(request, monkeypatch):
     """The stand-in for a GPU: on it array operations, or kernels, whose steps are captured."""
     gpu = Gpu.installed(monkeypatch)
-    with using("array") if request.param == "array" else contextlib.nullcontext():
+    with using("plain") if request.param == "plain" else contextlib.nullcontext():
         yield gpu, request.param == "kernels"
 
 

@@ -305,7 +305,7 @@ class TestCurves:
 
         path = tmp_path / "curves.png"
         path.write_bytes(b"before")
-        monkeypatch.setattr("minialex.train.files.os.fsync", refuse)
+        monkeypatch.setattr("minialex.files.os.fsync", refuse)
         with pytest.raises(MinialexError, match="disk is full"):
             draw_curves(run_of(2), path)
         assert path.read_bytes() == b"before"

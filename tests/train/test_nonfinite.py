@@ -3,8 +3,8 @@ import pytest
 
 from minialex.optim import make_schedule
 from minialex.train import NonFiniteLossError, Trainer, train
-from minialex.train.build import open_data
-from tests.train.small import Listener, checkpoints, small
+from minialex.train.factory import open_data
+from tests.small_runs import Listener, checkpoints, small
 
 pytestmark = pytest.mark.usefixtures("no_curves")
 

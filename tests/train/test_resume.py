@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from minialex.errors import MinialexError
-from minialex.train import checkpoint, resume, train
+from minialex.train import resume, train
 from minialex.train.metrics import read_metrics
-from tests.train.small import Listener, kill, small, without_rates
+from minialex.weights import checkpoint
+from tests.small_runs import Listener, kill, small, without_rates
 
 # Moments at which the run is asked to stop: in the middle of a window of the log, at its end, after
 # the epoch's last batch, during validation, after an epoch, in the last epoch.

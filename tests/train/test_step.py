@@ -157,9 +157,9 @@ def test_the_whole_step_of_every_network_is_captured(variant, gpu, monkeypatch):
 @pytest.mark.parametrize(
     ("choice", "named"),
     [
-        ({"conv2d": "array"}, r"^conv2d cannot be captured \(cuBLAS's matmul"),
-        ({"dropout": "array"}, r"^dropout cannot be captured \(a number for the host"),
-        ({"rmsprop": "array"}, r"^rmsprop runs as array operations"),
+        ({"conv2d": "plain"}, r"^conv2d cannot be captured \(cuBLAS's matmul"),
+        ({"dropout": "plain"}, r"^dropout cannot be captured \(a number for the host"),
+        ({"rmsprop": "plain"}, r"^rmsprop runs as array operations"),
     ],
 )
 def test_what_cannot_be_captured_is_named_and_runs_as_it_is(choice, named, gpu, monkeypatch):

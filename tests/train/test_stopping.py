@@ -3,9 +3,10 @@ import threading
 
 import pytest
 
-from minialex.train import checkpoint, resume, train
+from minialex.train import resume, train
 from minialex.train.signals import SIGNALS
-from tests.train.small import Listener, checkpoints, kill, small
+from minialex.weights import checkpoint
+from tests.small_runs import Listener, checkpoints, kill, small
 
 pytestmark = pytest.mark.usefixtures("no_curves")
 

@@ -7,12 +7,12 @@ from math import cos, pi
 import pytest
 
 from minialex.errors import MinialexError
+from minialex.kfold.folds import kfold
 from minialex.train import resume, train
-from minialex.train.build import warmup_batches
-from minialex.train.kfold import kfold
+from minialex.train.factory import warmup_batches
 from minialex.train.metrics import read_metrics
 from minialex.train.settings import make_settings
-from tests.train.small import Listener, checkpoints, kill, small
+from tests.small_runs import Listener, checkpoints, kill, small
 
 pytestmark = pytest.mark.usefixtures("no_curves")
 

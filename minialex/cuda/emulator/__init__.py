@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from minialex import threads
+from minialex.cpu import threads
 from minialex.cuda import gpu
 from minialex.cuda import source as sources
 from minialex.cuda.architectures import ARCHITECTURES, Architecture

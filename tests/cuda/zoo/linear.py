@@ -8,7 +8,7 @@ from minialex.autograd import OPS
 from minialex.check import suite
 from minialex.check.cases import layers
 from minialex.check.verdict import Verdict
-from minialex.ops import _blocking
+from minialex.ops._cuda import tiling
 from tests.cuda.linear_runs import parts_of_another_launch, parts_of_the_last_block
 from tests.cuda.zoo import Fault
 
@@ -17,10 +17,10 @@ def long_sums():
     """Check sums of 2048 terms that are not cut into parts, as those of a large layer are not."""
     case = layers.linear("long sums", (32, 2048), 40)
     pair = suite.Pair(OPS["linear"], "tf32x3", "tf32x3", np.dtype("float32"))
-    with mock.patch.object(_blocking, "PARTS", (1,)):
-        _blocking.cut.cache_clear()
+    with mock.patch.object(tiling, "PARTS", (1,)):
+        tiling.cut.cache_clear()
         row = suite.check(pair, case)
-    _blocking.cut.cache_clear()
+    tiling.cut.cache_clear()
     assert row.verdict is Verdict.PASS, str(row)
 
 

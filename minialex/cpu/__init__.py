@@ -1,0 +1,1 @@
+"""The CPU itself: its cores, its memory, and how array operations are shared out to them."""

@@ -1,0 +1,230 @@
+"""Judging a network on images: loss, top-1, top-5, figures for each class, confusion matrix."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from minialex.arrays import Array, array_module, on_device, to_numpy
+from minialex.autograd import Tensor, no_grad
+from minialex.data import Batch, Loader
+from minialex.errors import MinialexError
+from minialex.evaluation.batch_memory import enough_memory
+from minialex.nn import Module
+from minialex.ops import cross_entropy
+
+Counts = npt.NDArray[np.int64]
+TOP = 5
+
+
+class NonFiniteOutputsError(MinialexError):
+    """A network's outputs are not finite, so that it says nothing about the images."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the network's outputs are not finite: "
+            "use other weights, or train again with a lower learning rate"
+        )
+
+
+@dataclass(frozen=True)
+class ClassFigures:
+    """How well one class is told from the others, in percent.
+
+    Attributes
+    ----------
+    name : str
+    precision : float
+        The share of right ones among the images taken for this class; 0 where there are none.
+    recall : float
+        The share of this class's images that were recognised; 0 where there are none.
+    f1 : float
+        The harmonic mean of the two; 0 where both are.
+    support : int
+        How many images of this class there are.
+    """
+
+    name: str
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How a network did on a set of images.
+
+    Attributes
+    ----------
+    classes : tuple of str
+    loss : float
+        The mean cross-entropy, without class weights or label smoothing.
+    confusion : (C, C) int64
+        How many images of the class of the row were taken for the class of the column.
+    top5_correct : int
+        Images whose class was among the five likeliest.
+    """
+
+    classes: tuple[str, ...]
+    loss: float
+    confusion: Counts
+    top5_correct: int
+
+    @property
+    def images(self) -> int:
+        """How many images were judged."""
+        return int(self.confusion.sum())
+
+    @property
+    def correct(self) -> int:
+        """How many images were recognised."""
+        return int(np.trace(self.confusion))
+
+    @property
+    def accuracy(self) -> float:
+        """The share of images recognised, in percent."""
+        return 100 * self.correct / self.images
+
+    @property
+    def top5_accuracy(self) -> float:
+        """The share of images whose class was among the five likeliest, in percent."""
+        return 100 * self.top5_correct / self.images
+
+    def per_class(self) -> list[ClassFigures]:
+        """Return the figures of every class."""
+        right = np.diagonal(self.confusion)
+        taken, there = self.confusion.sum(axis=0), self.confusion.sum(axis=1)
+        precision, recall = _percent(right, taken), _percent(right, there)
+        f1 = _percent(2 * right, taken + there)
+        columns = (x.tolist() for x in (precision, recall, f1, there))
+        return [ClassFigures(*row) for row in zip(self.classes, *columns, strict=True)]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as a dictionary that JSON can hold, percentages to two decimals."""
+        return {
+            "images": self.images,
+            "correct": self.correct,
+            "accuracy": round(self.accuracy, 2),
+            "top5_accuracy": round(self.top5_accuracy, 2),
+            "loss": self.loss,
+            "classes": [
+                {
+                    "name": c.name,
+                    "precision": round(c.precision, 2),
+                    "recall": round(c.recall, 2),
+                    "f1": round(c.f1, 2),
+                    "support": c.support,
+                }
+                for c in self.per_class()
+            ],
+            "confusion": self.confusion.tolist(),
+        }
+
+
+def evaluate(
+    model: Module,
+    loader: Loader,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Judge a network on the images of a loader.
+
+    Parameters
+    ----------
+    model : Module
+        From images (N, 3, S, S) to logits (N, C), where C is the number of the data's classes.
+        It is left in the mode, training or not, that it was in.
+    loader : Loader
+        Its transform should leave nothing to chance.
+    progress : callable, optional
+        Called with the number of images judged so far and in all.
+
+    Raises
+    ------
+    ValueError
+        If the network tells apart another number of classes.
+    MinialexError
+        If there are no images, one cannot be read, memory does not suffice, or the network's
+        outputs are not finite.
+    """
+    if not len(loader.dataset):
+        raise MinialexError("there are no images to judge: add some, or choose another folder")
+    tally = _Tally(loader.dataset.classes)
+    training = model.training
+    model.eval()
+    try:
+        with (
+            no_grad(),
+            on_device(loader.device),
+            enough_memory(loader.device, loader.batch_size, loader.transform.size),
+            # what is not finite is found at the end
+            np.errstate(all="ignore"),
+            contextlib.closing(loader.epoch(0)) as batches,
+        ):
+            for batch in batches:
+                tally.add(model(Tensor(batch.images)), batch)
+                if progress is not None:
+                    progress(tally.images, len(loader.dataset))
+    finally:
+        model.train(training)
+    return tally.evaluation()
+
+
+class _Tally:
+    """Counts that stay on the device until all images are judged."""
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self.classes = tuple(classes)
+        self.images = 0
+        self.loss: Any = 0.0
+        self.confusion: Any = 0
+        self.top5: Any = 0
+
+    def add(self, logits: Tensor, batch: Batch) -> None:
+        C = len(self.classes)
+        if logits.shape != (len(batch), C):
+            raise ValueError(
+                f"evaluate: the network gives {logits.shape[1:]} numbers an image, "
+                f"but the data has {C} classes"
+            )
+        x, t = logits.data, batch.targets
+        xp = array_module(x)
+        self.images += len(batch)
+        loss = cross_entropy(logits, t, reduction="sum").data
+        self.loss = self.loss + loss.astype(np.float64)
+        pairs = xp.bincount(t * C + x.argmax(axis=1), minlength=C * C)
+        self.confusion = self.confusion + pairs
+        self.top5 = self.top5 + (rank(x, t) < TOP).sum()
+
+    def evaluation(self) -> Evaluation:
+        loss = float(self.loss) / self.images
+        if not math.isfinite(loss):
+            raise NonFiniteOutputsError
+        C = len(self.classes)
+        confusion = to_numpy(self.confusion).astype(np.int64).reshape(C, C)
+        return Evaluation(self.classes, loss, confusion, int(self.top5))
+
+
+def rank(logits: Array, targets: Array) -> Array:
+    """Return how many classes come before the right one, (N,) int64; of equals the first does.
+
+    Parameters
+    ----------
+    logits : (N, C) floats
+    targets : (N,) integers
+    """
+    xp = array_module(logits)
+    t = targets[:, None]
+    own = xp.take_along_axis(logits, t, axis=1)
+    before = (logits > own) | ((logits == own) & (xp.arange(logits.shape[1]) < t))
+    return before.sum(axis=1)  # type: ignore[no-any-return]
+
+
+def _percent(part: Counts, whole: Counts) -> npt.NDArray[np.float64]:
+    return 100 * part / np.maximum(whole, 1)

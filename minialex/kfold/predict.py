@@ -1,0 +1,170 @@
+"""What is in these images: the likeliest classes of each, with their probabilities."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from minialex import arrays
+from minialex.autograd import Tensor, no_grad
+from minialex.cpu.threads import cores
+from minialex.data import Bad, BadImageError, PassedOver, Transform, open_picture, prepare
+from minialex.data.listing import image_files
+from minialex.data.transforms import DRAWS
+from minialex.errors import MinialexError
+from minialex.evaluation.batch_memory import enough_memory
+from minialex.evaluation.evaluate import NonFiniteOutputsError
+from minialex.kfold.load import Trained
+from minialex.ops import softmax
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A class, and how likely the network finds it, from 0 to 1."""
+
+    name: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The likeliest classes of an image, likeliest first."""
+
+    path: str
+    guesses: tuple[Guess, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a dictionary that JSON can hold."""
+        guesses = [{"class": g.name, "probability": g.probability} for g in self.guesses]
+        return {"path": self.path, "guesses": guesses}
+
+
+def find_images(
+    paths: Iterable[str | os.PathLike[str]], passed_over: PassedOver | None = None
+) -> list[str]:
+    """Return the files named, and the image files in the folders named and in folders in these.
+
+    Other files in these folders are added to `passed_over`.
+
+    Raises
+    ------
+    MinialexError
+        If a path is missing, a folder holds no images, or nothing is named.
+    """
+    found: list[str] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            others = PassedOver()
+            inside = sorted(image_files(path, others))
+            if not inside:
+                raise _no_images(path, others)
+            found += inside
+            if passed_over is not None:
+                passed_over.add(others)
+        elif path.exists():
+            found.append(str(path))
+        else:
+            raise MinialexError(f"there is no {path}: check the path")
+    if not found:
+        raise MinialexError("no images to look at: name files or folders")
+    return found
+
+
+def _no_images(folder: Path, others: PassedOver) -> MinialexError:
+    there = f" (only {others})" if others.counts else ""
+    advice = others.advice() or "name another"
+    return MinialexError(f"no images (.jpg, .png, ...) in {folder}{there}: {advice}")
+
+
+def predict(
+    trained: Trained,
+    paths: Sequence[str],
+    *,
+    top: int = 5,
+    batch_size: int = 32,
+    skip_bad: bool = False,
+) -> Iterator[Prediction | Bad]:
+    """Yield what the network sees in each image, in order, a batch at a time.
+
+    Parameters
+    ----------
+    trained : Trained
+        Its settings say how images are brought to size. Where it does not know its classes'
+        names they are called by number.
+    paths : sequence of str
+        Image files: see `find_images`.
+    top : int
+        How many classes to name, at least 1; all of them where there are fewer.
+    batch_size : int
+    skip_bad : bool
+        Yield a `Bad` for an image that cannot be read, instead of raising.
+
+    Raises
+    ------
+    ValueError
+        If `top` or `batch_size` is below 1.
+    BadImageError
+        If an image cannot be read; those before it have been yielded.
+    MinialexError
+        If memory does not suffice.
+    """
+    for name, value in (("top", top), ("batch_size", batch_size)):
+        if value < 1:
+            raise ValueError(f"predict: {name} must be at least 1, got {value}")
+    return _predictions(trained, paths, top, batch_size, skip_bad)
+
+
+def _predictions(
+    trained: Trained, paths: Sequence[str], top: int, batch_size: int, skip_bad: bool
+) -> Iterator[Prediction | Bad]:
+    transform = trained.settings.judging_transform()
+    with ThreadPoolExecutor(cores(), "minialex-predict") as pool:
+        for start in range(0, len(paths), batch_size):
+            chunk = range(start, min(start + batch_size, len(paths)))
+            read = list(pool.map(lambda i: _read(i, paths[i], transform), chunk))
+            good = [x for x in read if not isinstance(x, Bad)]
+            guesses = iter(_guesses(trained, np.stack(good), top) if good else ())
+            for i, x in zip(chunk, read, strict=True):
+                if not isinstance(x, Bad):
+                    yield Prediction(paths[i], next(guesses))
+                elif skip_bad:
+                    yield x
+                else:
+                    raise BadImageError(x.name, x.reason)
+
+
+def _read(index: int, path: str, transform: Transform) -> Pixels | Bad:
+    try:
+        picture = open_picture(path)
+        return picture.view(transform.box(picture.size, np.zeros(DRAWS)), transform.size)
+    except BadImageError as error:
+        return Bad(index, error.name, error.reason)
+
+
+def _guesses(trained: Trained, pixels: Pixels, top: int) -> Iterator[tuple[Guess, ...]]:
+    """Yield the guesses for images (N, S, S, 3)."""
+    device = next(trained.model.parameters()).device
+    N, S, _, _ = pixels.shape
+    enough = enough_memory(device, N, S)
+    with enough, no_grad(), np.errstate(all="ignore"), arrays.on_device(device):
+        images = prepare(arrays.to_device(pixels, device))
+        p = softmax(trained.model(Tensor(images))).numpy()
+    if not np.isfinite(p).all():
+        raise NonFiniteOutputsError
+    for row in p:
+        order = np.argsort(-row, kind="stable")[:top]
+        yield tuple(Guess(class_name(trained, int(c)), float(row[c])) for c in order)
+
+
+def class_name(trained: Trained, number: int) -> str:
+    """Return the name of a class, or its number where names are not known."""
+    return trained.classes[number] if trained.classes else str(number)

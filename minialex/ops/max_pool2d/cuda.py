@@ -1,0 +1,38 @@
+"""max_pool2d as CUDA kernels: kernels/max_pool2d.cu. saved as for every implementation."""
+
+from __future__ import annotations
+
+from minialex import cuda
+from minialex.arrays import Array, array_module
+from minialex.autograd import Gradients, Implementation
+from minialex.ops._cuda.launching import packed
+from minialex.ops._cuda.pooling import ROWS, Pool, Shape
+from minialex.ops._windows import Pair, winner_type
+
+_forward = cuda.kernel("max_pool2d.cu", "max_pool2d_forward")
+_backward = cuda.kernel("max_pool2d.cu", "max_pool2d_backward")
+
+
+def forward(
+    x: Array, *, kernel_size: Pair, stride: Pair, padding: Pair
+) -> tuple[Array, tuple[Array, Shape]]:
+    """Return the maxima: a thread an output."""
+    at = Pool.of("max_pool2d", x.shape, kernel_size, stride, padding)
+    xp, shape = array_module(x), (*x.shape[:2], at.OH, at.OW)
+    y, winner = xp.empty(shape, x.dtype), xp.empty(shape, winner_type(kernel_size))
+    _forward(cuda.blocks(y.size), cuda.BLOCK, packed(x), y, winner, *at)
+    return y, (winner, x.shape)
+
+
+def backward(
+    gy: Array, saved: tuple[Array, Shape], *, kernel_size: Pair, stride: Pair, padding: Pair
+) -> Gradients:
+    """Return the gradient of `x`: each pixel takes what the windows give that it has won."""
+    winner, shape = saved
+    at = Pool.of("max_pool2d", shape, kernel_size, stride, padding)
+    gx = array_module(gy).empty(shape, gy.dtype)
+    _backward(cuda.blocks(at.walks), cuda.BLOCK, packed(gy), packed(winner), gx, *at, ROWS)
+    return (gx,)
+
+
+KERNEL = Implementation(forward, backward, why_not=cuda.why_not)

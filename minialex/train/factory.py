@@ -1,0 +1,265 @@
+"""From settings to what they describe: images, network, optimizer, schedule."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from minialex import arrays
+from minialex.arrays import Array, Device
+from minialex.autograd import Tensor, no_grad, record_calls
+from minialex.data import Bad, Dataset, Digits, Loader, skip_bad, split
+from minialex.data.folders import find_parts, remarks, train_and_val
+from minialex.errors import MinialexError
+from minialex.evaluation.batch_memory import check_memory
+from minialex.models import AlexNet, alexnet
+from minialex.optim import SGD, Adam, Optimizer, RMSprop, Schedule, make_schedule
+from minialex.train.report import Reporter
+from minialex.train.settings import DIGITS, LONGEST_WARMUP, Settings
+from minialex.weights.pretrained import fit_weights, load_weights, replacement_note
+
+SPLIT_SEED = 0
+"""What is held out depends on the images alone: runs of any seed are judged on the same ones."""
+
+LAST, BEST = "last.safetensors", "best.safetensors"
+"""The checkpoints in a run's folder: where it stands, and where it was best."""
+
+Tell = Callable[[str], None]
+Count = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Data:
+    """The images of a run.
+
+    Attributes
+    ----------
+    train, val : Dataset
+    skipped : tuple of Bad
+        Images that were left out because they cannot be read.
+    fold : (int, int), optional
+        Which fold, from 1, of how many is held out, where cross-validation cut the images.
+    """
+
+    train: Dataset
+    val: Dataset
+    skipped: tuple[Bad, ...] = ()
+    fold: tuple[int, int] | None = None
+
+
+def open_data(settings: Settings, reporter: Reporter | None = None) -> Data:
+    """Open the images that the settings name.
+
+    Parameters
+    ----------
+    settings : Settings
+    reporter : Reporter, optional
+        Hears what was found, and how many images were looked through where `skip_bad` asks for
+        that.
+
+    Raises
+    ------
+    MinialexError
+        If the folder is not as it must be.
+    """
+    reporter = reporter or Reporter()
+    held_out = f"{100 * settings.val_fraction:g} % of each class, split off"
+    if settings.data == DIGITS:
+        digits = Digits()
+        reporter.opened(digits.classes, held_out)
+        return Data(*split(digits, settings.val_fraction, SPLIT_SEED))
+    parts = find_parts(settings.data)
+    folders = parts.open()
+    train, val = train_and_val(folders, settings.val_fraction, SPLIT_SEED)
+    reporter.opened(train.classes, f"the images in {parts.val.name}" if parts.val else held_out)
+    for line in remarks(folders, parts.aside):
+        reporter.message(line)
+    if not settings.skip_bad:
+        return Data(train, val)
+    train, bad = skip_bad(train, progress=reporter.checking)
+    val, also_bad = skip_bad(val, progress=reporter.checking)
+    return Data(train, val, (*bad, *also_bad))
+
+
+def training_loader(settings: Settings, dataset: Dataset, device: Device) -> Loader:
+    """Return a shuffling, augmenting loader."""
+    return Loader(
+        dataset,
+        settings.batch_size,
+        settings.training_transform(),
+        shuffle=True,
+        seed=settings.seed,
+        workers=settings.workers,
+        device=device,
+    )
+
+
+def judging_loader(settings: Settings, dataset: Dataset, device: Device) -> Loader:
+    """Return a loader that leaves nothing to chance."""
+    return Loader(
+        dataset,
+        settings.batch_size,
+        settings.judging_transform(),
+        workers=settings.workers,
+        device=device,
+    )
+
+
+def make_model(
+    settings: Settings, num_classes: int, device: Device, tell: Tell | None = None
+) -> AlexNet:
+    """Return the network that the settings name, on `device`, with its first weights.
+
+    Parameters
+    ----------
+    settings : Settings
+    num_classes : int
+    device : Device
+    tell : callable, optional
+        Called with a sentence if pretrained weights are for another number of classes.
+
+    Raises
+    ------
+    MinialexError
+        If the images are too small for the network, batches too large for the memory, or the
+        pretrained weights do not fit.
+    """
+    model = alexnet(settings.variant, num_classes, dropout=settings.dropout, seed=settings.seed)
+    outputs = output_bytes(model, settings.image_size)
+    check_memory(outputs, device, settings.batch_size, settings.image_size)
+    if settings.pretrained is not None:
+        note = load_pretrained(model, settings.pretrained)
+        if note and tell is not None:
+            tell(note)
+    return move(model, device)
+
+
+def output_bytes(model: AlexNet, size: int) -> int:
+    """Run a blank image of `size` x `size` pixels through; returns the bytes of all ops' outputs.
+
+    Raises
+    ------
+    MinialexError
+        If the image is too small for the network.
+    """
+    training = model.training
+    # nothing is drawn for dropout then
+    model.eval()
+    try:
+        with large_enough(model, size), no_grad(), record_calls() as calls:
+            model(Tensor(np.zeros((1, 3, size, size), np.float32)))
+    finally:
+        model.train(training)
+    return sum(call.y.nbytes for call in calls)
+
+
+@contextlib.contextmanager
+def large_enough(model: AlexNet, size: int | None) -> Iterator[None]:
+    """Put it into words if images of `size` x `size` pixels, run inside, are too small.
+
+    Raises
+    ------
+    MinialexError
+        In place of a layer's `ValueError`.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise MinialexError(
+            f"image_size {size} is too small for {model.variant.name}: "
+            f"it is made for {model.variant.image_size}"
+        ) from error
+
+
+def load_pretrained(model: AlexNet, path: str | Path) -> str:
+    """Load weights from a file into a network on the CPU; returns a note if one layer was not.
+
+    Raises
+    ------
+    MinialexError
+        If the file cannot be read or its weights do not fit.
+    """
+    own = model.state_dict()
+    weights, wanted = load_weights(path), {name: x.shape for name, x in own.items()}
+    fitted, replaced = fit_weights(weights, wanted, last_layer=model.last_layer)
+    model.load_state_dict({**own, **fitted})
+    return replacement_note(weights, wanted, replaced)
+
+
+def move(model: AlexNet, device: Device) -> AlexNet:
+    """Move a network to a device; raise MinialexError if it does not fit there."""
+    try:
+        model.to(device)
+    except MemoryError as error:
+        raise MinialexError(
+            f"the network does not fit into the memory of {device}: "
+            "choose a smaller variant, or another device"
+        ) from error
+    return model
+
+
+def make_optimizer(settings: Settings, model: AlexNet) -> Optimizer:
+    """Return the optimizer that the settings name, with the numbers that it has."""
+    s, params = settings, model.named_parameters()
+    makers: dict[str, Callable[[], Optimizer]] = {
+        "rmsprop": partial(
+            RMSprop, params, s.lr, s.alpha, s.eps, s.weight_decay, momentum=s.momentum
+        ),
+        "sgd": partial(SGD, params, s.lr, s.momentum, s.weight_decay),
+        "adam": partial(Adam, params, s.lr, eps=s.eps, weight_decay=s.weight_decay),
+    }
+    try:
+        return makers[s.optimizer]()
+    except MemoryError as error:
+        raise MinialexError(
+            f"not enough memory for the state of {s.optimizer}: "
+            "choose a smaller variant, or optimizer sgd"
+        ) from error
+
+
+def warmup_batches(settings: Settings, batches: int) -> int:
+    """Return over how many batches the learning rate rises, in a run of so many per epoch.
+
+    Raises
+    ------
+    MinialexError
+        If the settings ask for more than the run has.
+    """
+    total = settings.epochs * batches
+    if settings.warmup is None:
+        return min(LONGEST_WARMUP, total // 10)
+    if settings.warmup > total:
+        raise MinialexError(
+            f"warmup is {settings.warmup} batches, but the run has {total} ({settings.epochs} "
+            f"epochs of {batches}): give a shorter warmup, or more epochs"
+        )
+    return settings.warmup
+
+
+def run_schedule(settings: Settings, batches: int) -> Schedule:
+    """Return the schedule that the settings name, for a run of so many batches per epoch."""
+    return make_schedule(
+        settings.schedule,
+        lr=settings.lr,
+        total=settings.epochs * batches,
+        warmup=warmup_batches(settings, batches),
+        every=settings.every,
+        factor=settings.factor,
+    )
+
+
+def loss_weights(settings: Settings, dataset: Dataset, device: Device) -> Array | None:
+    """Return how much each class counts in the loss, (C,) float32, or None if all count alike.
+
+    "balanced" is scikit-learn's: images / (classes x images of the class).
+    """
+    if settings.class_weights == "none":
+        return None
+    counts = np.bincount(dataset.targets, minlength=len(dataset.classes))
+    weights = len(dataset) / (len(counts) * np.maximum(counts, 1))
+    return arrays.to_device(weights.astype(np.float32), device)

@@ -1,0 +1,205 @@
+"""Runs from beginning to end: a folder claimed, images opened, a network trained, curves drawn."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import minialex
+from minialex import arrays
+from minialex.cpu import threads
+from minialex.data.listing import enumerated
+from minialex.errors import MinialexError
+from minialex.files import atomic_write
+from minialex.train.factory import LAST, Data, open_data
+from minialex.train.loop import Trainer
+from minialex.train.metrics import draw_curves, read_metrics
+from minialex.train.report import Outcome, Reporter
+from minialex.train.run_folder import claim
+from minialex.train.settings import DIGITS, PLACES, Settings
+from minialex.weights import checkpoint
+
+SETTINGS, CURVES, SKIPPED = "settings.json", "curves.png", "skipped.txt"
+RUNS = Path("runs")
+CHANGEABLE = PLACES | {"data", "epochs"} - {"out"}
+"""What may differ when a run goes on: where it computes, where the images are, and its length."""
+
+_PACKAGES = ("numpy", "pillow", "scikit-learn", "cupy-cuda12x", "cupy-cuda13x")
+
+
+def train(
+    settings: Settings, reporter: Reporter | None = None, *, stop_after: int | None = None
+) -> Outcome:
+    """Train a network as the settings say, in a new folder.
+
+    Parameters
+    ----------
+    settings : Settings
+    reporter : Reporter, optional
+        Hears how it goes.
+    stop_after : int, optional
+        Stop after so many batches, as a signal would have it.
+
+    Returns
+    -------
+    Outcome
+        Also of a run that a signal stopped; `resume` then goes on with it.
+
+    Raises
+    ------
+    MinialexError
+        If something is not as it must be: images, device, folder, memory, loss.
+    """
+    reporter, settings = reporter or Reporter(), with_whole_path(settings)
+    # before anything is written: a device or a folder that is not there leaves no trace
+    arrays.device(settings.device)
+    data = open_data(settings, reporter)
+    out = settings.out or str(new_folder(settings))
+    settings = replace(settings, out=out)
+    with claim(out) as folder:
+        trainer = Trainer(settings, data, folder.path)
+        write_settings(folder.path, settings)
+        return _run(trainer, data, reporter, stop_after)
+
+
+def resume(
+    folder: str | Path,
+    reporter: Reporter | None = None,
+    *,
+    stop_after: int | None = None,
+    **changes: Any,
+) -> Outcome:
+    """Go on with the run in a folder, from its last checkpoint.
+
+    It ends with the bytes of a run that never stopped, on the same kind of processor and with as
+    many cores; elsewhere, with the same but for rounding.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The run's folder, or the last checkpoint in it.
+    reporter : Reporter, optional
+        Hears how it goes.
+    stop_after : int, optional
+        Stop again after so many batches.
+    **changes
+        Settings that differ from now on: those of `CHANGEABLE`. None counts as not given.
+
+    Raises
+    ------
+    MinialexError
+        If there is no run to go on with, its images changed, or as `train`.
+    """
+    reporter = reporter or Reporter()
+    with claim(_folder_of(Path(folder)), resume=True) as claimed:
+        saved = _last(claimed.path)
+        settings = _resumed(claimed.path, saved, changes)
+        data = open_data(settings, reporter)
+        trainer = Trainer(settings, data, claimed.path, saved=saved)
+        write_settings(claimed.path, settings)
+        return _run(trainer, data, reporter, stop_after)
+
+
+def _run(trainer: Trainer, data: Data, reporter: Reporter, stop_after: int | None) -> Outcome:
+    if data.skipped:
+        path = trainer.folder / SKIPPED
+        names = enumerated([bad.name for bad in data.skipped])
+        reporter.message(
+            f"skipped {len(data.skipped)} images that cannot be read, listed in {path}: {names}"
+        )
+        atomic_write(path, "".join(f"{b.name}: {b.reason}\n" for b in data.skipped).encode())
+    outcome = trainer.run(reporter, stop_after=stop_after)
+    if outcome.step:
+        draw_curves(read_metrics(outcome.folder), outcome.folder / CURVES)
+    return outcome
+
+
+def with_whole_path(settings: Settings) -> Settings:
+    """Return settings that name the same folder of images wherever they are read."""
+    if settings.data == DIGITS:
+        return settings
+    return replace(settings, data=os.path.abspath(settings.data))
+
+
+def new_folder(settings: Settings, kind: str = "") -> Path:
+    """Return a folder that does not exist yet: ``runs/digits``, ``runs/digits-2``, ...
+
+    With a `kind` it is ``runs/digits-kfold``, and so on.
+    """
+    name = "-".join(filter(None, [Path(settings.data).resolve().name or "run", kind]))
+    names = itertools.chain([name], (f"{name}-{n}" for n in itertools.count(2)))
+    return next(RUNS / name for name in names if not (RUNS / name).exists())
+
+
+def write_settings(folder: Path, settings: Settings) -> None:
+    """Write ``settings.json``: the settings, and the versions and machine that they ran on."""
+    table = {
+        "settings": settings.to_json(),
+        "seed": settings.seed,
+        "device": str(arrays.device(settings.device)),
+        "cores": threads.cores(),
+        "versions": versions(),
+    }
+    atomic_write(folder / SETTINGS, (json.dumps(table, indent=1) + "\n").encode())
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of this package, of Python, and of what the numbers depend on."""
+    found = {"minialex": minialex.__version__, "python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def read_places(folder: Path) -> dict[str, Any]:
+    """Return where and how the run in a folder was computed; empty if no file says so.
+
+    Raises
+    ------
+    MinialexError
+        If the file cannot be read.
+    """
+    path = folder / SETTINGS
+    try:
+        table = json.loads(path.read_bytes())["settings"]
+        return {name: table[name] for name in PLACES if name in table}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        raise MinialexError(
+            f"{path} is damaged: remove it, and give --device and --workers if they were not "
+            "the usual ones"
+        ) from error
+
+
+def _folder_of(path: Path) -> Path:
+    return path.parent if path.name == LAST else path
+
+
+def _last(folder: Path) -> checkpoint.Checkpoint:
+    if not (folder / LAST).exists():
+        raise MinialexError(
+            f"there is no checkpoint to go on from in {folder}: start again in another folder"
+        )
+    return checkpoint.load(folder / LAST)
+
+
+def _resumed(folder: Path, saved: checkpoint.Checkpoint, changes: Mapping[str, Any]) -> Settings:
+    given = {name: value for name, value in changes.items() if value is not None}
+    fixed = sorted(set(given) - CHANGEABLE)
+    if fixed:
+        raise MinialexError(
+            f"{fixed[0]} cannot change when a run goes on: leave it out, or start a new run"
+        )
+    table = {**saved.manifest["settings"], **read_places(folder), **given, "out": str(folder)}
+    return with_whole_path(Settings.from_json(table))

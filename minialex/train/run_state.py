@@ -1,0 +1,227 @@
+"""What a run carries from batch to batch, and its way into a checkpoint and back."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from minialex.arrays import Array, Device, on_device, to_numpy
+from minialex.errors import MinialexError
+from minialex.evaluation.evaluate import Evaluation
+from minialex.models import AlexNet
+from minialex.optim import Optimizer
+from minialex.train.factory import Data
+from minialex.train.settings import Settings
+from minialex.weights import checkpoint
+from minialex.weights.checkpoint import Checkpoint, fill
+
+
+@dataclass
+class Best:
+    """The epoch that did best on the held-out images, from 1; 0 before there is one."""
+
+    epoch: int = 0
+    accuracy: float = 0.0
+    loss: float = 0.0
+
+
+@dataclass
+class Place:
+    """How far a run is: epochs that are done, and batches of the epoch that is not."""
+
+    epoch: int = 0
+    batch: int = 0
+    best: Best = field(default_factory=Best)
+
+    def close_epoch(self, evaluation: Evaluation) -> bool:
+        """Go on to the next epoch; returns whether this one is the best so far.
+
+        Of two that are equally accurate the one with the lower loss is better.
+        """
+        self.epoch, self.batch = self.epoch + 1, 0
+        now = (evaluation.accuracy, -evaluation.loss)
+        if self.best.epoch and now <= (self.best.accuracy, -self.best.loss):
+            return False
+        self.best = Best(self.epoch, evaluation.accuracy, evaluation.loss)
+        return True
+
+
+class Sums:
+    """Loss and right answers of the epoch so far, added up where the network computes.
+
+    Parameters
+    ----------
+    totals : (2,) float64
+        Where that is: loss and right answers side by side, so that one copy brings both.
+
+    Attributes
+    ----------
+    images : int
+        How many images they are of.
+    logged_images : int
+        How many of these were in the records so far.
+    """
+
+    def __init__(self, totals: Array) -> None:
+        self._totals = totals
+        self.reset()
+
+    def reset(self) -> None:
+        """Start another epoch."""
+        self._totals[...] = 0
+        self._logged = [0.0, 0.0]
+        self.images = self.logged_images = 0
+
+    def means(self) -> tuple[float, float]:
+        """Return the mean loss, and the accuracy in percent, of this epoch so far."""
+        loss, correct = to_numpy(self._totals).tolist()
+        n = max(1, self.images)
+        return loss / n, 100 * correct / n
+
+    def log(self) -> tuple[float, float]:
+        """Return mean loss and accuracy since the last call, which must have been an image ago."""
+        loss, correct = to_numpy(self._totals).tolist()
+        n = self.images - self.logged_images
+        means = (loss - self._logged[0]) / n, 100 * (correct - self._logged[1]) / n
+        self._logged, self.logged_images = [loss, correct], self.images
+        return means
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the sums as a dictionary that JSON can hold, exactly."""
+        return {
+            "totals": to_numpy(self._totals).tolist(),
+            "images": self.images,
+            "logged_totals": self._logged,
+            "logged_images": self.logged_images,
+        }
+
+    def load(self, table: dict[str, Any]) -> None:
+        """Take over what `to_json` returned."""
+        for i, total in enumerate(table["totals"]):
+            self._totals[i] = total
+        self._logged = list(map(float, table["logged_totals"]))
+        self.images, self.logged_images = int(table["images"]), int(table["logged_images"])
+
+
+@dataclass
+class RunState:
+    """Everything that changes while a network is trained, and what it belongs to."""
+
+    settings: Settings
+    data: Data
+    model: AlexNet
+    optimizer: Optimizer
+    place: Place
+    sums: Sums
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint; raise MinialexError if that fails, the previous one being intact."""
+        checkpoint.save(path, tensors=self._tensors(), manifest=self._manifest())
+
+    def _tensors(self) -> dict[str, Any]:
+        parameters = {name: to_numpy(p.data) for name, p in self.model.named_parameters()}
+        arena = self.optimizer.arena
+        slots = {
+            slot: dict(zip(parameters, map(to_numpy, arena.views(slot)), strict=True))
+            for slot in arena.state
+        }
+        return {**parameters, **checkpoint.optimizer_tensors(slots)}
+
+    def _manifest(self) -> dict[str, Any]:
+        s, steps = self.settings, self.optimizer.steps
+        optimizer = ("optimizer", "momentum", "weight_decay", "alpha", "eps")
+        schedule = ("schedule", "lr", "warmup", "every", "factor", "epochs")
+        generator = self.model.generator
+        return {
+            "model": s.variant,
+            "num_classes": self.model.num_classes,
+            "image_size": s.image_size,
+            "classes": list(self.data.train.classes),
+            "place": {"epoch": self.place.epoch, "batch": self.place.batch, "step": steps},
+            "optimizer": {name: getattr(s, name) for name in optimizer},
+            "schedule": {
+                **{name: getattr(s, name) for name in schedule},
+                "step": steps,
+                "last": self.optimizer.lr,
+            },
+            "random": {
+                "dropout": {"seed": generator.seed, "offset": generator.offset},
+                "images": {"seed": s.seed, "epoch": self.place.epoch},
+            },
+            "settings": s.lasting(),
+            "sums": self.sums.to_json(),
+            "best": asdict(self.place.best),
+            "images": _sizes(self.data),
+            "fold": list(self.data.fold or ()),
+        }
+
+    def restore(self, saved: Checkpoint) -> None:
+        """Take over what a checkpoint holds.
+
+        Raises
+        ------
+        MinialexError
+            If it is of another network or other images, or damaged.
+        """
+        manifest = saved.manifest
+        _check_same_images(saved, self.data)
+        try:
+            fill(self.model, saved)
+            self._restore_optimizer(saved)
+            generator, place = manifest["random"]["dropout"], manifest["place"]
+            self.model.generator.seed = int(generator["seed"])
+            self.model.generator.offset = int(generator["offset"])
+            self.place = Place(place["epoch"], place["batch"], Best(**manifest["best"]))
+            self.sums.load(manifest["sums"])
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise MinialexError(
+                f"{saved.path} is damaged (it lacks something of a run): use another copy"
+            ) from error
+
+    def _restore_optimizer(self, saved: Checkpoint) -> None:
+        slots, arena = saved.optimizer_state, self.optimizer.arena
+        if set(slots) != set(arena.state):
+            raise ValueError(f"restore: optimizer state {sorted(slots)}, not {sorted(arena.state)}")
+        names = [name for name, _ in self.model.named_parameters()]
+        for slot in arena.state:
+            for name, view in zip(names, arena.views(slot), strict=True):
+                with on_device(self.model_device) as xp:
+                    view[...] = xp.asarray(slots[slot][name])
+        self.optimizer.steps = saved.manifest["place"]["step"]
+        self.optimizer.lr = float(saved.manifest["schedule"]["last"])
+
+    @property
+    def model_device(self) -> Device:
+        """Where the network is."""
+        return next(self.model.parameters()).device
+
+
+def _sizes(data: Data) -> dict[str, int]:
+    return {"train": len(data.train), "val": len(data.val)}
+
+
+def _check_same_images(saved: Checkpoint, data: Data) -> None:
+    then, now = saved.manifest.get("images"), _sizes(data)
+    if saved.manifest["classes"] != list(data.train.classes):
+        raise MinialexError(
+            f"{saved.path} was trained on other classes: give the folder of images that it saw, "
+            "or start a new run"
+        )
+    folds = saved.manifest.get("fold"), list(data.fold or ())
+    if folds[0] != folds[1]:
+        what = [f"fold {fold[0]} of {fold[1]}" if fold else "a run without folds" for fold in folds]
+        raise MinialexError(
+            f"{saved.path} is of {what[0]}, not of {what[1]}: go on with it where it was trained"
+        )
+    if then != now:
+        raise MinialexError(
+            f"{saved.path} was trained on other images ({_count(then)}; there are {_count(now)}): "
+            "give the folder as it was, or start a new run"
+        )
+
+
+def _count(sizes: Any) -> str:
+    if not isinstance(sizes, dict):
+        return "an unknown number"
+    return f"{sizes.get('train')} to train on and {sizes.get('val')} to judge on"

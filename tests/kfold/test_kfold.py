@@ -1,0 +1,311 @@
+import json
+import shutil
+import signal
+import sys
+
+import numpy as np
+import pytest
+import threadpoolctl
+
+from minialex.autograd import Tensor, no_grad
+from minialex.cpu import threads
+from minialex.data import Digits, ImageFolder, Loader
+from minialex.errors import MinialexError
+from minialex.evaluation.evaluate import evaluate
+from minialex.kfold.fold_records import FoldRecord, Folds, fold_folder, read_plan, read_record
+from minialex.kfold.folds import cut, images_to_fold, judge_folds, kfold
+from minialex.kfold.load import images_to_judge, load_trained
+from minialex.train import train
+from minialex.train.run_state import Place
+from tests.small_runs import Listener, kill, small, write_images
+
+K = 3
+
+
+@pytest.fixture(autouse=True)
+def no_curves(monkeypatch):
+    monkeypatch.setattr("minialex.train.run.draw_curves", lambda *_: None)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    return write_images(tmp_path_factory.mktemp("data") / "images", each=6)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Folds that share two cores have one thread each: so has what they are compared with."""
+    with pytest.MonkeyPatch.context() as patch, threadpoolctl.threadpool_limits(1):
+        patch.setenv(threads.VARIABLE, "1")
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(images, tmp_path_factory):
+    """Folds that nobody stopped: the folder, what was heard, and the outcome."""
+    out, listener = tmp_path_factory.mktemp("whole") / "folds", Listener()
+    return out, listener, kfold(small(images, out=str(out)), K, reporter=listener)
+
+
+def content(out):
+    """Return the bytes of all checkpoints and records, by name."""
+    files = [p for p in out.rglob("*") if p.suffix in (".safetensors", ".json")]
+    return {str(p.relative_to(out)): p.read_bytes() for p in files if p.name != "kfold.json"}
+
+
+class TestFolds:
+    def test_each_image_is_held_out_once(self, images, whole):
+        _, _, folds = whole
+        assert [r.fold for r in folds.records] == [1, 2, 3]
+        assert sum(r.images for r in folds.records) == 18
+        assert [(r.train_images, r.images) for r in folds.records] == [(12, 6)] * 3
+
+    def test_they_are_stratified(self, images):
+        dataset, _ = images_to_fold(small(images))
+        for train_part, held_out in cut(dataset, K, seed=0):
+            assert np.bincount(held_out.targets).tolist() == [2, 2, 2]
+            assert np.bincount(train_part.targets).tolist() == [4, 4, 4]
+            assert not set(train_part.indices) & set(held_out.indices)
+
+    def test_the_record_is_that_of_the_checkpoint_on_the_held_out_part(self, whole):
+        out, _, folds = whole
+        for record in folds.records:
+            trained = load_trained(out / record.checkpoint, device="cpu")
+            judged = images_to_judge(trained)
+            assert f"fold {record.fold} of 3" in judged.what
+            assert len(judged.dataset) == record.images
+            assert right_answers(trained, judged.dataset) == record.correct
+            assert record.accuracy == 100 * record.correct / record.images
+
+    def test_the_network_is_that_after_the_last_epoch_not_the_best(
+        self, images, tmp_path, monkeypatch
+    ):
+        close = Place.close_epoch
+        monkeypatch.setattr(Place, "close_epoch", lambda p, e: close(p, e) and p.epoch == 1)
+        out = tmp_path / "folds"
+        record, _ = kfold(small(images, out=str(out)), 2).records
+        losses = {}
+        for name in ("best", "last"):
+            trained = load_trained(out / "fold-1" / f"{name}.safetensors", device="cpu")
+            transform = trained.settings.judging_transform()
+            loader = Loader(images_to_judge(trained).dataset, 5, transform, workers=0)
+            losses[name] = evaluate(trained.model, loader).loss
+        assert losses["best"] != losses["last"] == record.loss
+
+    def test_the_summary_is_the_articles_line(self):
+        records = [
+            FoldRecord(i, 3, "", 0, 0, 0, a, 0, 0) for i, a in enumerate((97.0, 98.0, 99.5), 1)
+        ]
+        folds = Folds(tuple(records), 3)
+        assert folds.mean == pytest.approx(98.1666, abs=1e-3)
+        assert folds.std == pytest.approx(np.std([97.0, 98.0, 99.5]))
+        assert folds.summary == "Mean Accuracy: 98.17 % +- 1.03 %"
+
+    def test_what_is_left_behind(self, whole):
+        out, _, folds = whole
+        for record in folds.records:
+            folder = fold_folder(out, record.fold)
+            table = json.loads((folder / "fold.json").read_text())
+            assert type(table.pop("crc32")) is int
+            assert FoldRecord(**table) == record == read_record(out, record.fold)
+            assert out / record.checkpoint == folder / "last.safetensors"
+        assert {p.name for p in out.iterdir()} == {"fold-1", "fold-2", "fold-3", "kfold.json"}
+
+    def test_what_is_heard(self, whole):
+        _, listener, folds = whole
+        assert listener.of("fold_started") == [(1, 3), (2, 3), (3, 3)]
+        assert tuple(listener.of("fold_ended")) == folds.records
+        assert len(listener.of("epoch_ended")) == 6
+
+    def test_of_a_folder_with_val_only_train_is_cut(self, tmp_path):
+        write_images(tmp_path / "both" / "train", each=5)
+        write_images(tmp_path / "both" / "val", each=2)
+        dataset, _ = images_to_fold(small(tmp_path / "both"))
+        assert isinstance(dataset, ImageFolder)
+        assert len(dataset) == 15
+
+    def test_of_the_digits_all_are_cut(self):
+        dataset, _ = images_to_fold(small("digits"))
+        assert isinstance(dataset, Digits)
+
+
+class TestGoingOn:
+    @pytest.mark.parametrize(
+        "moment",
+        [("batch", 1), ("batch", 8), ("fold_ended", 1), ("fold_started", 2), ("batch", 16)],
+        ids=str,
+    )
+    def test_in_the_fold_where_it_stopped(self, images, whole, tmp_path, moment):
+        settings = small(images, out=str(tmp_path / "folds"))
+        listener = Listener(moment, kill(signal.SIGTERM))
+        stopped = kfold(settings, K, reporter=listener)
+        assert stopped.signal == signal.SIGTERM
+        assert len(stopped.records) == len(listener.of("fold_ended"))
+        again = Listener()
+        folds = kfold(settings, K, resume=True, reporter=again)
+        assert folds == whole[2]
+        assert content(tmp_path / "folds") == content(whole[0])
+        done = len(stopped.records)
+        assert [fold for fold, _ in again.of("fold_started")] == list(range(done + 1, 4))
+        assert tuple(again.of("fold_ended")) == folds.records
+
+    def test_after_a_kill_before_the_first_checkpoint(self, images, whole, tmp_path):
+        def crash():
+            raise KeyError
+
+        settings = small(images, out=str(tmp_path / "folds"))
+        with pytest.raises(KeyError):
+            kfold(settings, K, reporter=Listener(("batch", 2), crash))
+        (tmp_path / "folds" / ".stop").write_text("15")
+        kfold(settings, K, resume=True)
+        assert content(tmp_path / "folds") == content(whole[0])
+
+    def test_from_the_plan_alone(self, whole):
+        settings, k = read_plan(whole[0])
+        assert kfold(settings, k, resume=True) == whole[2]
+
+    @pytest.mark.parametrize(
+        ("change", "k", "message"),
+        [({"lr": 0.5}, K, "lr: 0.5, not 0.0001"), ({}, 2, "k: 2, not 3")],
+    )
+    def test_not_with_other_settings(self, images, whole, change, k, message):
+        before = content(whole[0])
+        with pytest.raises(MinialexError, match=message):
+            kfold(small(images, out=str(whole[0]), **change), k, resume=True)
+        assert content(whole[0]) == before
+
+    def test_not_over_what_is_there(self, images, whole):
+        with pytest.raises(MinialexError, match="already holds files"):
+            kfold(small(images, out=str(whole[0])), K)
+
+    def test_not_where_nothing_is(self, images, tmp_path):
+        (tmp_path / "file").touch()
+        with pytest.raises(MinialexError, match="no cross-validation to go on with"):
+            kfold(small(images, out=str(tmp_path)), K, resume=True)
+
+    def test_a_damaged_record_is_named(self, images, tmp_path):
+        (tmp_path / "fold-1").mkdir()
+        (tmp_path / "fold-1" / "fold.json").write_text("{")
+        with pytest.raises(MinialexError, match=r"fold\.json is damaged"):
+            read_record(tmp_path, 1)
+
+    @pytest.mark.parametrize(
+        ("name", "read"),
+        [("fold-2/fold.json", lambda out: read_record(out, 2)), ("kfold.json", read_plan)],
+    )
+    def test_a_flipped_bit_of_any_byte_is_noticed(self, whole, tmp_path, name, read):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        original = (whole[0] / name).read_bytes()
+        for at in range(len(original)):
+            content = bytearray(original)
+            content[at] ^= 1 << at % 8
+            path.write_bytes(content)
+            with pytest.raises(MinialexError, match="is damaged") as caught:
+                read(tmp_path)
+            assert "\n" not in str(caught.value)
+        path.write_bytes(original)
+        read(tmp_path)
+
+    def test_what_is_nested_without_end_is_damaged(self, tmp_path):
+        (tmp_path / "kfold.json").write_text("[" * 100_000)
+        with pytest.raises(MinialexError, match=r"kfold\.json is damaged"):
+            read_plan(tmp_path)
+
+    @pytest.mark.parametrize("name", ["fold.json", "last.safetensors"])
+    def test_what_is_of_another_fold_is_refused(self, images, whole, tmp_path, name):
+        out = shutil.copytree(whole[0], tmp_path / "folds")
+        (out / "fold-1" / "fold.json").unlink()
+        shutil.copy(out / "fold-2" / name, out / "fold-1" / name)
+        message = {"fold.json": "is damaged: remove it", "last.safetensors": "is of fold 2 of 3"}
+        with pytest.raises(MinialexError, match=message[name]):
+            kfold(small(images, out=str(out)), K, resume=True)
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("k", "message"), [(1, "k is 1"), (7, r"too few images for 7 folds in class 'blue' \(6\)")]
+    )
+    def test_too_few_or_too_many_folds(self, images, tmp_path, k, message):
+        with pytest.raises(MinialexError, match=message):
+            kfold(small(images, out=str(tmp_path / "folds")), k)
+        assert not list(tmp_path.iterdir())
+
+    def test_no_jobs(self, images, tmp_path):
+        with pytest.raises(MinialexError, match="jobs is 0"):
+            kfold(small(images, out=str(tmp_path / "folds")), K, jobs=0)
+
+    def test_dask_that_is_not_installed(self, images, tmp_path, monkeypatch):
+        monkeypatch.setitem(sys.modules, "distributed", None)
+        with pytest.raises(MinialexError, match="Dask is not installed"):
+            kfold(small(images, out=str(tmp_path / "folds")), K, dask="tcp://127.0.0.1:1")
+
+
+class TestAtOnce:
+    @pytest.mark.equal_bits
+    def test_the_same_bytes_as_one_after_the_other(self, images, whole, tmp_path):
+        out, listener = tmp_path / "folds", Listener()
+        folds = kfold(small(images, out=str(out)), K, jobs=2, reporter=listener)
+        assert folds == whole[2]
+        assert content(out) == content(whole[0])
+        assert sorted(r.fold for r in listener.of("fold_ended")) == [1, 2, 3]
+        assert {p.name for p in out.iterdir()} == {p.name for p in whole[0].iterdir()}
+
+    def test_a_stop_reaches_every_process_and_can_be_gone_on_from(self, images, whole, tmp_path):
+        out = tmp_path / "folds"
+        settings = small(images, out=str(out))
+        stopped = kfold(settings, K, jobs=2, reporter=Listener(("fold_ended", 1), kill(15)))
+        assert stopped.signal == signal.SIGTERM
+        assert 1 <= len(stopped.records) < K
+        assert kfold(settings, K, jobs=2, resume=True) == whole[2]
+        assert content(out) == content(whole[0])
+
+    def test_an_error_in_a_fold_comes_back_as_one_line(self, tmp_path):
+        root = write_images(tmp_path / "images", each=3)
+        (root / "red" / "01.png").write_bytes(b"no picture")
+        with pytest.raises(MinialexError, match=r"^fold \d: cannot read image .*01\.png"):
+            kfold(small(root, out=str(tmp_path / "folds")), K, jobs=2)
+
+
+class TestJudging:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def run(cls, images, tmp_path_factory):
+        return train(small(images, out=str(tmp_path_factory.mktemp("run") / "run")))
+
+    def test_one_network_on_every_fold(self, run, tmp_path):
+        test = write_images(tmp_path / "test", each=4)
+        folds = judge_folds([run.checkpoint], 2, data=str(test), device="cpu")
+        assert [r.images for r in folds.records] == [6, 6]
+        trained = load_trained(run.checkpoint, device="cpu")
+        parts = [part for _, part in cut(ImageFolder(test), 2, 0)]
+        for record, part in zip(folds.records, parts, strict=True):
+            assert record.correct == right_answers(trained, part)
+
+    def test_the_ith_network_on_the_ith_fold(self, whole, tmp_path):
+        test = write_images(tmp_path / "test", each=4)
+        paths = [whole[0] / r.checkpoint for r in whole[2].records]
+        folds = judge_folds(paths, K, data=str(test), device="cpu")
+        assert [r.checkpoint for r in folds.records] == [str(p) for p in paths]
+        for i, record in enumerate(folds.records):
+            part = cut(ImageFolder(test), K, 0)[i][1]
+            assert record.correct == right_answers(load_trained(paths[i], device="cpu"), part)
+
+    def test_a_wrong_number_of_networks(self, run):
+        with pytest.raises(MinialexError, match="2 checkpoints for 5 folds"):
+            judge_folds([run.checkpoint] * 2, 5)
+
+    def test_other_classes(self, run, tmp_path):
+        other = write_images(tmp_path / "test", each=4, classes=("cyan", "green", "red"))
+        with pytest.raises(MinialexError, match="only the network knows: blue"):
+            judge_folds([run.checkpoint], 2, data=str(other))
+
+
+def right_answers(trained, dataset):
+    """Count them image by image, as the article does."""
+    transform = trained.settings.judging_transform()
+    count = 0
+    with no_grad():
+        for batch in Loader(dataset, 1, transform, workers=0).epoch(0):
+            count += int(trained.model(Tensor(batch.images)).numpy().argmax() == batch.targets[0])
+    return count
