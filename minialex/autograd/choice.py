@@ -77,12 +77,12 @@ def precision() -> str:
     return _switch.get().get(_PRECISION, FP32)
 
 
-def choose(routine: Routine, device: Device, dtype: Any = np.float32) -> Any:
+def implementation_for(routine: Routine, device: Device, dtype: Any = np.float32) -> Any:
     """Return the implementation that runs on arrays of `device` and `dtype`."""
-    return routine.implementations[chosen(routine, device, dtype)]
+    return routine.implementations[implementation_name(routine, device, dtype)]
 
 
-def chosen(routine: Routine, device: Device, dtype: Any = np.float32) -> str:
+def implementation_name(routine: Routine, device: Device, dtype: Any = np.float32) -> str:
     """Return the name of the implementation that runs on arrays of `device` and `dtype`.
 
     It is the one that `using` names. Where nobody names one it is the routine's `cpu` where no

@@ -64,12 +64,12 @@ class Pending:
 class Leaf(Protocol):
     """What the graph asks of a Tensor whose gradient is wanted.
 
-    `grad_home` is where that gradient lives once there is one: a view into an optimizer's arena.
+    `grad_buffer` is where that gradient lives once there is one: a view into an optimizer's arena.
     `pending` is a gradient for it that is not there yet: to read `grad` computes it.
     """
 
     grad: Array | None
-    grad_home: Array | None
+    grad_buffer: Array | None
     pending: Pending | None
 
     @property
@@ -163,7 +163,7 @@ def _home(edge: Edge, earlier: tuple[Edge, ...]) -> Array | None:
     """Return where a leaf's gradient may be written directly: its place, while nothing is there."""
     if edge is None or isinstance(edge, Node) or edge.grad is not None:
         return None
-    return None if any(e is edge for e in earlier) else edge.grad_home
+    return None if any(e is edge for e in earlier) else edge.grad_buffer
 
 
 def ancestry(roots: Iterable[Node]) -> list[Node]:
@@ -245,7 +245,7 @@ def _step_back(node: Node, grads: dict[Node, Array]) -> None:
 
 def accumulate(leaf: Leaf, g: Array) -> None:
     """Add `g` to the gradient of a leaf."""
-    home = leaf.grad_home
+    home = leaf.grad_buffer
     if leaf.grad is not None:
         check_replaces("what is added to the gradient of an earlier backward", g, leaf.grad)
         leaf.grad += g

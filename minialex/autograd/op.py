@@ -11,7 +11,7 @@ from typing import Any
 
 from minialex import arrays
 from minialex.arrays import Array, Device
-from minialex.autograd.choice import Routine, choose
+from minialex.autograd.choice import Routine, implementation_for
 from minialex.autograd.graph import Edge, Gradients, Node, grad_enabled
 from minialex.autograd.tensor import Tensor, as_tensor
 
@@ -101,7 +101,7 @@ class Op(Routine):
         tensors = tuple(None if x is None else as_tensor(x) for x in inputs)
         data = tuple(None if t is None else t.data for t in tensors)
         device, dtype = common_place(self.name, data)
-        implementation: Implementation = choose(self, device, dtype)
+        implementation: Implementation = implementation_for(self, device, dtype)
         edges = tuple(_edge(t) for t in tensors)
         keep = grad_enabled() and any(edge is not None for edge in edges)
         extras = {"keep": keep} if "keep" in implementation.takes else {}

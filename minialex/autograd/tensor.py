@@ -86,7 +86,7 @@ class Tensor:
         The op that made it; None for a leaf.
     """
 
-    __slots__ = ("__weakref__", "_grad", "_requires_grad", "data", "grad_home", "node", "pending")
+    __slots__ = ("__weakref__", "_grad", "_requires_grad", "data", "grad_buffer", "node", "pending")
     # NumPy then leaves `array + tensor` to Tensor.__radd__
     __array_ufunc__ = None
 
@@ -97,7 +97,7 @@ class Tensor:
         self.requires_grad = requires_grad
         self._grad: Array | None = None
         self.pending: Pending | None = None
-        self.grad_home: Array | None = None
+        self.grad_buffer: Array | None = None
         self.node: Node | None = None
 
     @property
@@ -126,14 +126,14 @@ class Tensor:
         ValueError, TypeError
             If what is assigned has another shape or device; if it has another type, or is no array.
         """
-        if self.pending is not None and self.grad_home is not None:
-            self.pending.write(slice(len(self.grad_home)), self.grad_home)
-            self.grad = self.grad_home
+        if self.pending is not None and self.grad_buffer is not None:
+            self.pending.write(slice(len(self.grad_buffer)), self.grad_buffer)
+            self.grad = self.grad_buffer
         return self._grad
 
     @grad.setter
     def grad(self, value: Array | None) -> None:
-        if value is not None and value is not self._grad and value is not self.grad_home:
+        if value is not None and value is not self._grad and value is not self.grad_buffer:
             arrays.check_replaces("grad", value, self.data)
             # of no axes, NumPy may have made a number of it
             value = arrays.array_module(value).array(value, order="C")

@@ -13,7 +13,7 @@ from PIL import Image
 
 from minialex import reference
 from minialex.arrays import Array, Device, to_device
-from minialex.autograd import chosen, using
+from minialex.autograd import implementation_name, using
 from minialex.bench.calls import Calls
 from minialex.bench.case import PLAIN, Bench, Case, Trial, gather
 from minialex.bench.proof import Result
@@ -78,7 +78,7 @@ def image_trial(what: str, batch: int, bench: Bench) -> Trial:
     return Trial(
         contenders,
         definition,
-        chosen=chosen(PREPARE, bench.device),
+        chosen=implementation_name(PREPARE, bench.device),
         absent=absent,
         broken=broken,
     )
@@ -157,7 +157,7 @@ def loader_trial(batch: int, count: int, workers: int, bench: Bench) -> Trial:
     return Trial(
         contenders,
         partial(first, PLAIN, 0),
-        chosen=chosen(PREPARE, bench.device),
+        chosen=implementation_name(PREPARE, bench.device),
         absent=absent,
         broken=broken,
     )

@@ -16,7 +16,7 @@ import numpy as np
 
 from minialex import reference
 from minialex.arrays import Array, array_module, on_device, to_device
-from minialex.autograd import Implementation, chosen
+from minialex.autograd import Implementation, implementation_name
 from minialex.bench.calls import AbsentError, Calls
 from minialex.bench.case import PLAIN, Bench, Case, Trial, gather
 from minialex.bench.layers import DATA, FORWARD, WEIGHT, Layer, draw, layers, work
@@ -67,7 +67,7 @@ def layer_trial(layer: Layer, what: str, batch: int, bench: Bench) -> Trial:
             bench, ours, lambda peer: peer.layer(layer.op.name, what, inputs, gy, layer.params)
         )
     independent = partial(_independent, layer, what, inputs, gy)
-    name = chosen(layer.op, bench.device)
+    name = implementation_name(layer.op, bench.device)
     return Trial(contenders, independent, chosen=name, absent=absent, broken=broken)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from minialex import models, optim
 from minialex.arrays import Device, device_of, to_device
-from minialex.autograd import OPS, Tensor, choose, no_grad, using
+from minialex.autograd import OPS, Tensor, implementation_for, no_grad, using
 from minialex.bench import drawn
 from minialex.bench.calls import STEPS, Calls, Task
 from minialex.bench.case import PLAIN, Bench, Case, Trial, gather
@@ -110,9 +110,9 @@ def network_trial(network: str, op: str, batch: int, bench: Bench) -> Trial:
 
 def _alike(name: str, ops: set[str], device: Device) -> bool:
     """Return whether choosing `name` for all ops comes to what they choose by themselves."""
-    by_themselves = [choose(OPS[op], device) for op in sorted(ops)]
+    by_themselves = [implementation_for(OPS[op], device) for op in sorted(ops)]
     with using(name):
-        return by_themselves == [choose(OPS[op], device) for op in sorted(ops)]
+        return by_themselves == [implementation_for(OPS[op], device) for op in sorted(ops)]
 
 
 def our_step(task: Task) -> Calls:

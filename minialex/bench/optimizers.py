@@ -11,7 +11,7 @@ import numpy as np
 
 from minialex import optim
 from minialex.arrays import Array, to_device
-from minialex.autograd import Tensor, chosen, using
+from minialex.autograd import Tensor, implementation_name, using
 from minialex.bench import drawn
 from minialex.bench.calls import STEPS, Calls
 from minialex.bench.case import Bench, Case, Trial, gather
@@ -103,7 +103,7 @@ def optimizer_trial(name: str, bench: Bench) -> Trial:
             to_device(FORMULAS[name](p.astype(np.float64), g, settings) - p, bench.device)
             for p, g in few
         ],
-        chosen=chosen(getattr(optim, name).update, bench.device),
+        chosen=implementation_name(getattr(optim, name).update, bench.device),
         absent=absent,
         broken=broken,
     )

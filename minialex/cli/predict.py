@@ -27,7 +27,7 @@ from minialex.cli.options import (
     variant_option,
 )
 from minialex.cli.progress import counting, tell_skipped
-from minialex.data import Bad, PassedOver
+from minialex.data import PassedOver, UnreadableImage
 from minialex.kfold.load import load_trained
 from minialex.kfold.predict import Prediction, find_images
 from minialex.kfold.predict import predict as look
@@ -84,7 +84,7 @@ def predict(
     bar = counting(messages, "looking", show=not console.is_terminal)
     with running_on(emulate, use, precision), bar as move:
         for done, answer in enumerate(answers, 1):
-            if isinstance(answer, Bad):
+            if isinstance(answer, UnreadableImage):
                 skipped.append(answer)
             else:
                 click.echo(json.dumps(answer.to_json()) if as_json else _line(answer))

@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from minialex.data import Bad
+from minialex.data import UnreadableImage
 from minialex.data.listing import enumerated
 from minialex.kfold.fold_records import FoldRecord
 from minialex.kfold.folds import FoldReporter
@@ -172,7 +172,7 @@ def counting(
         yield move
 
 
-def tell_skipped(console: Console, skipped: Sequence[Bad]) -> None:
+def tell_skipped(console: Console, skipped: Sequence[UnreadableImage]) -> None:
     """List the images that were left out, if there are any."""
     if skipped:
         console.print(f"left out {len(skipped)} images that cannot be read:")

@@ -10,10 +10,9 @@ from minialex.data.loader import Batch, Loader
 from minialex.data.prepare import Crop, prepare
 from minialex.data.splits import folds, split
 from minialex.data.transforms import Transform, evaluation
-from minialex.data.verify import Bad, find_bad, skip_bad
+from minialex.data.verify import UnreadableImage, drop_unreadable, find_bad
 
 __all__ = [
-    "Bad",
     "BadImageError",
     "Batch",
     "Crop",
@@ -26,6 +25,8 @@ __all__ = [
     "Picture",
     "Subset",
     "Transform",
+    "UnreadableImage",
+    "drop_unreadable",
     "evaluation",
     "find_bad",
     "folds",
@@ -33,7 +34,6 @@ __all__ = [
     "open_picture",
     "prepare",
     "read_image",
-    "skip_bad",
     "split",
     "write_digits",
 ]

@@ -19,7 +19,7 @@ LOT = 64
 
 
 @dataclass(frozen=True)
-class Bad:
+class UnreadableImage:
     """An image that cannot be read: its `index` in the data set, `name`, and the `reason`."""
 
     index: int
@@ -27,7 +27,9 @@ class Bad:
     reason: str
 
 
-def find_bad(dataset: Dataset, *, progress: Callable[[int, int], None] | None = None) -> list[Bad]:
+def find_bad(
+    dataset: Dataset, *, progress: Callable[[int, int], None] | None = None
+) -> list[UnreadableImage]:
     """Read every image of `dataset` to its end, on all cores, and return those that fail.
 
     Parameters
@@ -38,11 +40,11 @@ def find_bad(dataset: Dataset, *, progress: Callable[[int, int], None] | None = 
 
     Returns
     -------
-    list of Bad
+    list of UnreadableImage
         In order of index.
     """
     total = len(dataset)
-    bad: list[Bad] = []
+    bad: list[UnreadableImage] = []
     with ThreadPoolExecutor(cores(), "minialex-verify") as pool:
         for start in range(0, total, LOT):
             lot = range(start, min(start + LOT, total))
@@ -52,9 +54,9 @@ def find_bad(dataset: Dataset, *, progress: Callable[[int, int], None] | None = 
     return bad
 
 
-def skip_bad(
+def drop_unreadable(
     dataset: Dataset, *, progress: Callable[[int, int], None] | None = None
-) -> tuple[Dataset, list[Bad]]:
+) -> tuple[Dataset, list[UnreadableImage]]:
     """Return `dataset` without the images that cannot be read, and the list of those.
 
     Raises
@@ -76,11 +78,11 @@ def skip_bad(
     return good, bad
 
 
-def _try(dataset: Dataset, index: int) -> Bad | None:
+def _try(dataset: Dataset, index: int) -> UnreadableImage | None:
     try:
         picture = dataset.load(index)
         # A view of one pixel reads the whole file and decodes as little as the format allows.
         picture.view((0, 0, *picture.size), 1)
     except BadImageError as error:
-        return Bad(index, error.name, error.reason)
+        return UnreadableImage(index, error.name, error.reason)
     return None

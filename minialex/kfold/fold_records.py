@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from minialex.data import Bad
+from minialex.data import UnreadableImage
 from minialex.errors import MinialexError
 from minialex.evaluation.evaluate import Evaluation
 from minialex.files import atomic_write
@@ -68,7 +68,7 @@ class Folds:
         How many folds there are.
     signal : Signals or None
         What stopped it before its end.
-    skipped : tuple of Bad
+    skipped : tuple of UnreadableImage
         Images that were left out because they cannot be read.
     folder : Path or None
         Where the folds were trained; None where given networks were judged.
@@ -77,7 +77,7 @@ class Folds:
     records: tuple[FoldRecord, ...]
     k: int
     signal: Signals | None = None
-    skipped: tuple[Bad, ...] = ()
+    skipped: tuple[UnreadableImage, ...] = ()
     folder: Path | None = field(default=None, compare=False)
 
     @property

@@ -26,7 +26,16 @@ import joblib
 
 from minialex import arrays
 from minialex.cpu import threads
-from minialex.data import Bad, Dataset, Digits, ImageFolder, Loader, Subset, folds, skip_bad
+from minialex.data import (
+    Dataset,
+    Digits,
+    ImageFolder,
+    Loader,
+    Subset,
+    UnreadableImage,
+    drop_unreadable,
+    folds,
+)
 from minialex.data.folders import check_trainable, find_parts, remarks
 from minialex.errors import MinialexError
 from minialex.evaluation.evaluate import evaluate
@@ -302,7 +311,7 @@ def _one_of(devices: Sequence[str], fold: _Fold) -> Iterator[str]:
 
 def images_to_fold(
     settings: Settings, reporter: Reporter | None = None
-) -> tuple[Dataset, list[Bad]]:
+) -> tuple[Dataset, list[UnreadableImage]]:
     """Return the images that are cut into folds, and those left out because they are unreadable.
 
     Of a folder with ``train`` and ``val`` these are the images in ``train``, so that those in
@@ -317,7 +326,9 @@ def images_to_fold(
     unseen = [parts.val.name] if parts.val else []
     for line in remarks([folder], [*unseen, *parts.aside]):
         reporter.message(line)
-    return skip_bad(folder, progress=reporter.checking) if settings.skip_bad else (folder, [])
+    return (
+        drop_unreadable(folder, progress=reporter.checking) if settings.skip_bad else (folder, [])
+    )
 
 
 def cut(dataset: Dataset, k: int, seed: int) -> list[tuple[Subset, Subset]]:

@@ -7,7 +7,16 @@ from pathlib import Path
 
 from minialex import arrays
 from minialex.arrays import Device
-from minialex.data import Bad, Dataset, Digits, ImageFolder, Subset, folds, skip_bad, split
+from minialex.data import (
+    Dataset,
+    Digits,
+    ImageFolder,
+    Subset,
+    UnreadableImage,
+    drop_unreadable,
+    folds,
+    split,
+)
 from minialex.data.folders import find_parts, remarks
 from minialex.data.listing import enumerated
 from minialex.errors import MinialexError
@@ -107,13 +116,13 @@ class Judged:
     dataset : Dataset
     what : str
         Which images these are, in words.
-    skipped : tuple of Bad
+    skipped : tuple of UnreadableImage
         Images that were left out because they cannot be read.
     """
 
     dataset: Dataset
     what: str
-    skipped: tuple[Bad, ...] = ()
+    skipped: tuple[UnreadableImage, ...] = ()
 
 
 def images_to_judge(
@@ -155,7 +164,7 @@ def images_to_judge(
     check_classes(trained, dataset)
     if not skip_unreadable:
         return Judged(dataset, what)
-    dataset, bad = skip_bad(dataset, progress=progress)
+    dataset, bad = drop_unreadable(dataset, progress=progress)
     return Judged(dataset, what, tuple(bad))
 
 
@@ -181,7 +190,7 @@ def _open(trained: Trained, data: str, everything: bool, tell: Tell | None) -> t
 
 def _held_out_fold(settings: Settings, whole: Dataset, fold: int, k: int) -> tuple[Dataset, str]:
     if settings.skip_bad:
-        whole, _ = skip_bad(whole)
+        whole, _ = drop_unreadable(whole)
     held_out = folds(whole.targets, k, settings.seed, whole.classes)[fold - 1][1]
     return Subset(whole, held_out), f"the images of fold {fold} of {k} of {settings.data}"
 

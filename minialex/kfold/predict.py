@@ -15,7 +15,14 @@ import numpy.typing as npt
 from minialex import arrays
 from minialex.autograd import Tensor, no_grad
 from minialex.cpu.threads import cores
-from minialex.data import Bad, BadImageError, PassedOver, Transform, open_picture, prepare
+from minialex.data import (
+    BadImageError,
+    PassedOver,
+    Transform,
+    UnreadableImage,
+    open_picture,
+    prepare,
+)
 from minialex.data.listing import image_files
 from minialex.data.transforms import DRAWS
 from minialex.errors import MinialexError
@@ -92,7 +99,7 @@ def predict(
     top: int = 5,
     batch_size: int = 32,
     skip_bad: bool = False,
-) -> Iterator[Prediction | Bad]:
+) -> Iterator[Prediction | UnreadableImage]:
     """Yield what the network sees in each image, in order, a batch at a time.
 
     Parameters
@@ -106,7 +113,7 @@ def predict(
         How many classes to name, at least 1; all of them where there are fewer.
     batch_size : int
     skip_bad : bool
-        Yield a `Bad` for an image that cannot be read, instead of raising.
+        Yield a `UnreadableImage` for an image that cannot be read, instead of raising.
 
     Raises
     ------
@@ -125,16 +132,16 @@ def predict(
 
 def _predictions(
     trained: Trained, paths: Sequence[str], top: int, batch_size: int, skip_bad: bool
-) -> Iterator[Prediction | Bad]:
+) -> Iterator[Prediction | UnreadableImage]:
     transform = trained.settings.judging_transform()
     with ThreadPoolExecutor(cores(), "minialex-predict") as pool:
         for start in range(0, len(paths), batch_size):
             chunk = range(start, min(start + batch_size, len(paths)))
             read = list(pool.map(lambda i: _read(i, paths[i], transform), chunk))
-            good = [x for x in read if not isinstance(x, Bad)]
+            good = [x for x in read if not isinstance(x, UnreadableImage)]
             guesses = iter(_guesses(trained, np.stack(good), top) if good else ())
             for i, x in zip(chunk, read, strict=True):
-                if not isinstance(x, Bad):
+                if not isinstance(x, UnreadableImage):
                     yield Prediction(paths[i], next(guesses))
                 elif skip_bad:
                     yield x
@@ -142,12 +149,12 @@ def _predictions(
                     raise BadImageError(x.name, x.reason)
 
 
-def _read(index: int, path: str, transform: Transform) -> Pixels | Bad:
+def _read(index: int, path: str, transform: Transform) -> Pixels | UnreadableImage:
     try:
         picture = open_picture(path)
         return picture.view(transform.box(picture.size, np.zeros(DRAWS)), transform.size)
     except BadImageError as error:
-        return Bad(index, error.name, error.reason)
+        return UnreadableImage(index, error.name, error.reason)
 
 
 def _guesses(trained: Trained, pixels: Pixels, top: int) -> Iterator[tuple[Guess, ...]]:

@@ -10,8 +10,7 @@ from minialex import ops, philox
 from minialex.arrays import Array
 from minialex.autograd import Tensor
 from minialex.nn.module import Module, Parameter
-from minialex.ops._arguments import whole_number
-from minialex.ops._windows import pair
+from minialex.ops._arguments import pair, whole_number
 
 IntPair = int | tuple[int, int]
 

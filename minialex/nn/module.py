@@ -156,7 +156,7 @@ class Module:
             If an optimizer holds the parameters already.
         """
         for name, parameter in self.named_parameters():
-            if parameter.grad_home is not None:
+            if parameter.grad_buffer is not None:
                 raise RuntimeError(
                     f"to: an optimizer holds {name}; move the model before making it"
                 )

@@ -11,6 +11,7 @@ import numpy as np
 
 from minialex.arrays import FLOATS, Array, array_module
 from minialex.autograd import Cost, Shapes, Tensor, as_tensor
+from minialex.ops._windows import Pair, output_length
 
 ITEM_BYTES = 4
 
@@ -95,3 +96,71 @@ def normal_dims(dim: Any, ndim: int, op: str) -> tuple[int, ...]:
 def is_sequence(value: Any) -> bool:
     """Return whether an argument is several numbers, in a sequence or an array, and not one."""
     return isinstance(value, list | tuple | range) or getattr(value, "ndim", 0) > 0
+
+
+def pair(op: str, name: str, value: Any, least: int) -> Pair:
+    """Return `value`, one whole number or two, as two (height, width), each `least` or more."""
+    values = value if is_sequence(value) else (value, value)
+    try:
+        h, w = (whole_number(op, name, v) for v in values)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{op}: {name} is {value!r}; give a whole number, or two of them (height, width)"
+        ) from None
+    if min(h, w) < least:
+        raise ValueError(f"{op}: {name} is {value!r}; it must be {least} or more")
+    return h, w
+
+
+def check_images(op: str, x: Tensor) -> None:
+    """Refuse what is not a batch of images of a floating-point type."""
+    if x.ndim != 4:
+        hint = "; for one image give x.reshape(1, C, H, W)" if x.ndim == 3 else ""
+        raise ValueError(f"{op}: x must have the shape (N, C, H, W), not {x.shape}{hint}")
+    check_float(op, x=x)
+
+
+def output_size(
+    op: str,
+    x: Tensor,
+    kernel: tuple[int, ...],
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair = (1, 1),
+) -> Pair:
+    """Return (OH, OW).
+
+    Raises
+    ------
+    ValueError
+        If the window does not fit into the padded image.
+    """
+    OH, OW = (
+        output_length(*sizes)
+        for sizes in zip(x.shape[2:], kernel, stride, padding, dilation, strict=True)
+    )
+    if min(OH, OW) < 1:
+        reach = tuple(d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True))
+        padded = tuple(n + 2 * p for n, p in zip(x.shape[2:], padding, strict=True))
+        raise ValueError(
+            f"{op}: the window of {reach} does not fit into the image of {padded} (with padding); "
+            "use larger images, a smaller kernel or more padding"
+        )
+    return OH, OW
+
+
+def pooling(
+    op: str, x: Tensor, kernel_size: int | Pair, stride: int | Pair | None, padding: int | Pair
+) -> dict[str, Pair]:
+    """Return the parameters that poolings share, checked against the images `x`."""
+    check_images(op, x)
+    kernel = pair(op, "kernel_size", kernel_size, 1)
+    steps = kernel if stride is None else pair(op, "stride", stride, 1)
+    border = pair(op, "padding", padding, 0)
+    if any(2 * p > k for p, k in zip(border, kernel, strict=True)):
+        raise ValueError(
+            f"{op}: padding is {padding!r}; it must be at most half of kernel_size, here "
+            f"{kernel_size!r}, or some windows would see nothing but padding"
+        )
+    output_size(op, x, kernel, steps, border)
+    return {"kernel_size": kernel, "stride": steps, "padding": border}

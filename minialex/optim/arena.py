@@ -89,7 +89,7 @@ class Arena:
         self._adopt_arrays()
         for name, p, home in zip(self.names, self.params, self._grads, strict=True):
             waits = p.pending is not None
-            if p.grad_home is not home or not (waits or p.grad is None or p.grad is home):
+            if p.grad_buffer is not home or not (waits or p.grad is None or p.grad is home):
                 _adopt_gradient(name, p, home)
 
     def _adopt_arrays(self) -> None:
@@ -180,7 +180,7 @@ def _adopt_gradient(name: str, p: Tensor, home: Array) -> None:
     if g is not None:
         check_replaces(f"the gradient of {name}", g, home)
         home[...] = g
-    p.grad_home = home
+    p.grad_buffer = home
     p.grad = None if g is None else home
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from minialex import arrays
-from minialex.autograd import Routine, Tensor, choose, chosen
+from minialex.autograd import Routine, Tensor, implementation_for, implementation_name
 from minialex.optim._apply import Counted
 from minialex.optim.arena import Arena, Params
 
@@ -72,7 +72,10 @@ class Optimizer:
         arena, device, kept = self.arena, arrays.device_of(self.arena.data), self._kept()
         arena.keep(kept)
         state = [arena.state[slot] if slot in kept else None for slot in self.slots]
-        update, blockwise = choose(self.update, device), chosen(self.update, device) == "plain"
+        update, blockwise = (
+            implementation_for(self.update, device),
+            implementation_name(self.update, device) == "plain",
+        )
         for p in self.params:
             if p.pending is not None or p.grad is not None:
                 p.note_change()

@@ -13,7 +13,7 @@ import numpy as np
 from minialex import arrays
 from minialex.arrays import Array, Device
 from minialex.autograd import Tensor, no_grad, record_calls
-from minialex.data import Bad, Dataset, Digits, Loader, skip_bad, split
+from minialex.data import Dataset, Digits, Loader, UnreadableImage, drop_unreadable, split
 from minialex.data.folders import find_parts, remarks, train_and_val
 from minialex.errors import MinialexError
 from minialex.evaluation.batch_memory import check_memory
@@ -40,7 +40,7 @@ class Data:
     Attributes
     ----------
     train, val : Dataset
-    skipped : tuple of Bad
+    skipped : tuple of UnreadableImage
         Images that were left out because they cannot be read.
     fold : (int, int), optional
         Which fold, from 1, of how many is held out, where cross-validation cut the images.
@@ -48,7 +48,7 @@ class Data:
 
     train: Dataset
     val: Dataset
-    skipped: tuple[Bad, ...] = ()
+    skipped: tuple[UnreadableImage, ...] = ()
     fold: tuple[int, int] | None = None
 
 
@@ -81,8 +81,8 @@ def open_data(settings: Settings, reporter: Reporter | None = None) -> Data:
         reporter.message(line)
     if not settings.skip_bad:
         return Data(train, val)
-    train, bad = skip_bad(train, progress=reporter.checking)
-    val, also_bad = skip_bad(val, progress=reporter.checking)
+    train, bad = drop_unreadable(train, progress=reporter.checking)
+    val, also_bad = drop_unreadable(val, progress=reporter.checking)
     return Data(train, val, (*bad, *also_bad))
 
 

@@ -149,7 +149,7 @@ class RunState:
                 "dropout": {"seed": generator.seed, "offset": generator.offset},
                 "images": {"seed": s.seed, "epoch": self.place.epoch},
             },
-            "settings": s.lasting(),
+            "settings": s.result_settings(),
             "sums": self.sums.to_json(),
             "best": asdict(self.place.best),
             "images": _sizes(self.data),

@@ -166,13 +166,13 @@ class Settings:
             raise MinialexError(f"unknown setting {unknown[0]!r}: upgrade minialex, or remove it")
         return cls(**table)
 
-    def lasting(self) -> dict[str, Any]:
+    def result_settings(self) -> dict[str, Any]:
         """Return the settings that decide the result of the run, without `PLACES`."""
         return {name: value for name, value in asdict(self).items() if name not in PLACES}
 
     def differences(self, other: Settings) -> list[str]:
         """Return, as ``name: mine, not theirs``, in which lasting settings two runs differ."""
-        mine, theirs = self.lasting(), other.lasting()
+        mine, theirs = self.result_settings(), other.result_settings()
         return [f"{n}: {mine[n]!r}, not {theirs[n]!r}" for n in mine if mine[n] != theirs[n]]
 
     def but(self, **changes: Any) -> Settings:

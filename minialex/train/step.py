@@ -24,7 +24,7 @@ import numpy as np
 
 from minialex import arrays, philox
 from minialex.arrays import Array, Device
-from minialex.autograd import ROUTINES, Tensor, chosen
+from minialex.autograd import ROUTINES, Tensor, implementation_name
 from minialex.data import Batch
 from minialex.data.loader import PackedBatch
 from minialex.data.packed import Uploader
@@ -159,7 +159,10 @@ class TrainStep:
 
     def looks(self) -> bool:
         """Whether the host has to hold back the update: a kernel does that by itself."""
-        return self.device == arrays.CPU or chosen(self.optimizer.update, self.device) == "plain"
+        return (
+            self.device == arrays.CPU
+            or implementation_name(self.optimizer.update, self.device) == "plain"
+        )
 
     def _rate(self, step: int) -> float:
         return self.optimizer.lr if self.schedule is None else self.schedule(step)
@@ -282,7 +285,7 @@ class _Replay:
         """Bring a batch to where the graph reads it."""
         inputs = self._inputs
         assert inputs is not None
-        if isinstance(batch, PackedBatch) and chosen(PREPARE, self._device) != "plain":
+        if isinstance(batch, PackedBatch) and implementation_name(PREPARE, self._device) != "plain":
             packed = self._uploader.bring(batch.packed)
             prepare_packed(packed, inputs.images)
             inputs.targets[...] = packed.targets

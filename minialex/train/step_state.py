@@ -18,7 +18,7 @@ import numpy as np
 
 from minialex import cuda
 from minialex.arrays import Array, Device, array_module, on_device, to_device, to_numpy
-from minialex.autograd import Routine, choose
+from minialex.autograd import Routine, implementation_for
 from minialex.optim import Counted
 
 ROWS = 1024
@@ -100,11 +100,13 @@ class StepState:
 
     def tally(self, x: Array, targets: Array, loss: Array) -> None:
         """Count a batch: its logits (N, C), targets (N,) int64 and mean loss ()."""
-        choose(TALLY, self.device)(x, targets, loss, self.totals, self.failed)
+        implementation_for(TALLY, self.device)(x, targets, loss, self.totals, self.failed)
 
     def advance(self, streams: int) -> None:
         """Go on to the next step, this one having drawn so many random streams."""
-        choose(ADVANCE, self.device)(self.counts, self.rates, self.failed, self.table, streams)
+        implementation_for(ADVANCE, self.device)(
+            self.counts, self.rates, self.failed, self.table, streams
+        )
 
     def on_host(self) -> tuple[bool, int, int]:
         """Return whether a loss was not finite, and how many steps and streams were counted."""

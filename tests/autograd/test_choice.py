@@ -7,7 +7,7 @@ import pytest
 
 from minialex import Tensor, cuda, ops, record_calls, using
 from minialex.arrays import CPU, Device
-from minialex.autograd import OPS, Cost, Implementation, Op, Routine, chosen, precision
+from minialex.autograd import OPS, Cost, Implementation, Op, Routine, implementation_name, precision
 from minialex.cuda import gpu
 from minialex.errors import MinialexError
 from tests.autograd.leaves import close, number
@@ -25,7 +25,7 @@ def ran(op):
     return float(op(np.zeros(())).item())
 
 
-def test_array_runs_where_nothing_else_is_chosen(make_op):
+def test_plain_runs_where_nothing_else_is_chosen(make_op):
     assert ran(two_ways(make_op)) == 1
 
 
@@ -83,7 +83,7 @@ def test_backward_runs_the_implementation_that_forward_ran(make_op):
     ("choice", "words"),
     [
         ({"nonsense": "plain"}, "no op named 'nonsense'.*conv2d"),
-        ({"conv2d": "nonsense"}, "no implementation of conv2d named 'nonsense'.*array"),
+        ({"conv2d": "nonsense"}, "no implementation of conv2d named 'nonsense'.*plain"),
     ],
 )
 def test_using_refuses_what_is_not_there(choice, words):
@@ -93,13 +93,13 @@ def test_using_refuses_what_is_not_there(choice, words):
 
 def test_using_refuses_an_implementation_that_no_op_has():
     with (
-        pytest.raises(ValueError, match=r"no implementation named 'nonsense'.*array"),
+        pytest.raises(ValueError, match=r"no implementation named 'nonsense'.*plain"),
         using("nonsense"),
     ):
         pass
 
 
-def test_an_op_without_array_is_refused():
+def test_an_op_without_plain_is_refused():
     implementation = Implementation(lambda x: (x, ()), lambda gy, saved: (gy,))
     with pytest.raises(ValueError, match="'odd' has no implementation named 'plain'"):
         Op("odd", {"tiled": implementation}, lambda shapes: Cost(0, 0))
@@ -159,31 +159,35 @@ def capability(monkeypatch):
 def test_where_there_are_tensor_cores_fp32_is_computed_on_them(make_op, capability):
     op = rungs(make_op)
     for sm, name in (70, "fused"), (75, "fused"), (80, "split"), (90, "split"), (120, "split"):
-        assert chosen(op, capability(sm)) == name
+        assert implementation_name(op, capability(sm)) == name
     # they know no doubles, and what has no floating-point type has no precision
-    assert chosen(op, capability(90), np.float64) == chosen(op, capability(90), None) == "fused"
+    assert (
+        implementation_name(op, capability(90), np.float64)
+        == implementation_name(op, capability(90), None)
+        == "fused"
+    )
 
 
 def test_the_emulator_is_faster_without_its_tensor_cores(make_op):
     op = rungs(make_op)
     with cuda.emulated():
-        assert chosen(op, CPU) == "fused"
+        assert implementation_name(op, CPU) == "fused"
         with using(precision="tf32"):
-            assert chosen(op, CPU) == "rounded"
-    assert chosen(op, CPU) == "plain"
+            assert implementation_name(op, CPU) == "rounded"
+    assert implementation_name(op, CPU) == "plain"
 
 
 def test_a_rung_that_is_named_wins_over_the_precision(make_op, capability):
     op, device = rungs(make_op), capability(90)
     assert precision() == "fp32"
     with using(precision="tf32"):
-        assert (chosen(op, device), precision()) == ("rounded", "tf32")
+        assert (implementation_name(op, device), precision()) == ("rounded", "tf32")
         with using(two_ways="fused"):
-            assert chosen(op, device) == "fused"
+            assert implementation_name(op, device) == "fused"
         with using("split"):
-            assert (chosen(op, device), precision()) == ("split", "tf32")
+            assert (implementation_name(op, device), precision()) == ("split", "tf32")
         with using(precision="fp32"):
-            assert chosen(op, device) == "split"
+            assert implementation_name(op, device) == "split"
 
 
 @pytest.mark.parametrize(
@@ -195,11 +199,11 @@ def test_tf32_is_refused_where_there_are_no_tensor_cores(make_op, capability, sm
     words = f"precision tf32 needs tensor cores of sm_80 or later, and {what}: use precision fp32"
     with using(precision="tf32"):
         with pytest.raises(MinialexError, match=words):
-            chosen(op, device)
+            implementation_name(op, device)
         # what multiplies nothing has one precision
-        assert chosen(two_ways(make_op, "other"), device) in ("plain", "other")
+        assert implementation_name(two_ways(make_op, "other"), device) in ("plain", "other")
         with using(two_ways="fused"):
-            assert chosen(op, device) == "fused"
+            assert implementation_name(op, device) == "fused"
 
 
 def test_the_emulated_gpu_may_be_one_without_tensor_cores():

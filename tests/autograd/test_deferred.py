@@ -30,7 +30,7 @@ def deferring(monkeypatch):
 
 def homed(shape=(4, 3)):
     w = Tensor(np.ones(shape), requires_grad=True)
-    w.grad_home = np.full(shape, np.nan)
+    w.grad_buffer = np.full(shape, np.nan)
     return w
 
 
@@ -42,9 +42,9 @@ def test_it_waits_until_somebody_looks():
     w = homed()
     backward(w)
     assert w.pending.shape == w.shape
-    assert np.isnan(w.grad_home).all()
+    assert np.isnan(w.grad_buffer).all()
     close(w.grad, GY.T @ X)
-    assert w.grad is w.grad_home
+    assert w.grad is w.grad_buffer
     assert w.pending is None
 
 
@@ -158,7 +158,7 @@ def test_to_look_at_it_changes_no_bit_of_a_step(cores, number, rows, shape):
         backward(w, x, gy)
         assert w.pending is not None
         if look:
-            assert w.grad is w.grad_home
+            assert w.grad is w.grad_buffer
         optimizer.step()
         return w.data
 

@@ -9,14 +9,14 @@ from tests.autograd.leaves import close, leaf
 def homed(n):
     """Return a leaf whose gradient lives in a larger buffer, and the buffer."""
     w, arena = leaf(*range(1, n + 1)), np.full(n + 2, np.nan)
-    w.grad_home = arena[1:-1]
+    w.grad_buffer = arena[1:-1]
     return w, arena
 
 
 def test_gradient_is_put_into_its_home():
     w, arena = homed(2)
     (w * 3).sum().backward()
-    assert w.grad is w.grad_home
+    assert w.grad is w.grad_buffer
     assert arena[1:-1].tolist() == [3, 3]
     assert np.isnan(arena[[0, -1]]).all()
 
@@ -26,7 +26,7 @@ def test_gradient_in_its_home_adds_up():
     for factor in (3, 4):
         (w * factor).sum().backward()
     assert arena[1:-1].tolist() == [7, 7]
-    assert w.grad is w.grad_home
+    assert w.grad is w.grad_buffer
 
 
 def test_gradient_in_its_home_starts_afresh():
@@ -64,7 +64,7 @@ def test_backward_is_given_the_home_of_a_leaf(make_op):
     op(w, x).sum().backward()
     ((needs, out),) = seen
     assert needs == (True, True)
-    assert out[0] is w.grad_home
+    assert out[0] is w.grad_buffer
     assert out[1] is None
     assert arena[1:-1].tolist() == [5, 7]
 
@@ -97,7 +97,7 @@ def test_home_is_given_once_to_a_leaf_that_stands_twice_in_one_op(make_op):
     w.data[...] = 5
     op(w, w).backward()
     ((_, out),) = seen
-    assert out[0] is w.grad_home
+    assert out[0] is w.grad_buffer
     assert out[1] is None
     assert arena[1] == 10
 
@@ -105,12 +105,12 @@ def test_home_is_given_once_to_a_leaf_that_stands_twice_in_one_op(make_op):
 def test_weights_used_twice_in_one_graph_add_up_in_their_home():
     rng = np.random.default_rng(0)
     w = Tensor(rng.standard_normal((4, 4)), requires_grad=True)
-    w.grad_home = np.full((4, 4), np.nan)
+    w.grad_buffer = np.full((4, 4), np.nan)
     x = Tensor(rng.standard_normal((3, 4)), requires_grad=True)
     ops.linear(ops.linear(x, w), w).sum().backward()
     plain = Tensor(w.data.copy(), requires_grad=True)
     ops.linear(ops.linear(Tensor(x.data), plain), plain).sum().backward()
-    assert w.grad is w.grad_home
+    assert w.grad is w.grad_buffer
     close(w.grad, plain.grad)
 
 

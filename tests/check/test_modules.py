@@ -273,7 +273,9 @@ def test_arrays_gradients_and_optimizer_stay(runs):
     optimizer = optim.SGD(m.parameters(), lr=0.1, momentum=0.9)
     m(x).sum().backward()
     optimizer.step()
-    kept = [(t, t.data, t.data.copy(), t.grad, t.grad.copy(), t.grad_home) for t in m.parameters()]
+    kept = [
+        (t, t.data, t.data.copy(), t.grad, t.grad.copy(), t.grad_buffer) for t in m.parameters()
+    ]
     x_grad = x.grad
     m.left = runs
     if runs > 100:
@@ -286,7 +288,7 @@ def test_arrays_gradients_and_optimizer_stay(runs):
         assert np.array_equal(data, values)
         assert t.grad is grad
         assert np.array_equal(grad, grad_values)
-        assert t.grad_home is home
+        assert t.grad_buffer is home
     assert x.grad is x_grad
     optimizer.step()
     assert not np.array_equal(m.weight.data, kept[0][2])

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from minialex.data import ImageFolder, Loader, evaluation, find_bad, skip_bad
+from minialex.data import ImageFolder, Loader, drop_unreadable, evaluation, find_bad
 from minialex.data import verify as module
 from minialex.errors import MinialexError
 from tests.data.pictures import Memory, noise, save, tree
@@ -26,7 +26,7 @@ def test_bad_images_are_found_counted_and_named(tmp_path):
 
 
 def test_bad_images_are_skipped(tmp_path):
-    dataset, bad = skip_bad(damaged(tmp_path))
+    dataset, bad = drop_unreadable(damaged(tmp_path))
     assert len(bad) == 2
     assert dataset.targets.tolist() == [0] * 4 + [1] * 3
     assert sum(len(b) for b in Loader(dataset, 2, evaluation(4)).epoch(0)) == 7
@@ -34,12 +34,12 @@ def test_bad_images_are_skipped(tmp_path):
 
 def test_a_good_data_set_is_returned_as_it_is():
     dataset = Memory(5)
-    assert skip_bad(dataset) == (dataset, [])
+    assert drop_unreadable(dataset) == (dataset, [])
 
 
 def test_a_class_left_without_images_is_an_error():
     with pytest.raises(MinialexError, match=r"no readable image of class 'odd' \(picture 1: it is"):
-        skip_bad(Memory(6, bad=(1, 3, 5)))
+        drop_unreadable(Memory(6, bad=(1, 3, 5)))
 
 
 def test_every_image_is_read_and_progress_is_told(monkeypatch):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from minialex.autograd import Tensor
-from minialex.data import Bad, BadImageError, PassedOver, open_picture, prepare
+from minialex.data import BadImageError, PassedOver, UnreadableImage, open_picture, prepare
 from minialex.errors import MinialexError
 from minialex.evaluation.evaluate import NonFiniteOutputsError
 from minialex.kfold.load import Trained
@@ -147,12 +147,12 @@ class TestTrouble:
 
     def test_or_it_is_passed_over(self, trained, paths):
         found = list(predict(trained, paths, batch_size=3, skip_bad=True))
-        assert [type(x) for x in found] == [*4 * [Prediction], Bad, *4 * [Prediction]]
+        assert [type(x) for x in found] == [*4 * [Prediction], UnreadableImage, *4 * [Prediction]]
         assert (found[4].name, found[4].index) == (paths[4], 4)
 
     def test_a_batch_of_nothing_else(self, trained, paths):
         found = list(predict(trained, paths, batch_size=1, skip_bad=True))
-        assert [type(x) for x in found].count(Bad) == 1
+        assert [type(x) for x in found].count(UnreadableImage) == 1
 
     def test_a_network_whose_numbers_are_not_finite_says_nothing(self, trained, images):
         trained.model.classifier[4].bias.data[0] = np.nan

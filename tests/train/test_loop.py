@@ -333,13 +333,18 @@ class TestNotEnoughMemory:
         batch_memory.check_memory(10**9, arrays.CPU, 10**9, 32)
 
     @pytest.mark.parametrize(
-        "where", ["step.cross_entropy", "evaluate.cross_entropy", "loop.Trainer._log"]
+        "where",
+        [
+            "train.step.cross_entropy",
+            "evaluation.evaluate.cross_entropy",
+            "train.loop.Trainer._log",
+        ],
     )
     def test_says_what_to_lower(self, images, tmp_path, monkeypatch, where):
         def fail(*_, **__):
             raise MemoryError
 
-        monkeypatch.setattr(f"minialex.train.{where}", fail)
+        monkeypatch.setattr(f"minialex.{where}", fail)
         with pytest.raises(
             MinialexError, match=r"on cpu for batches of 5 images of 32x32 .* lower the batch size"
         ):

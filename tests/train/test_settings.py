@@ -142,7 +142,7 @@ class TestDifferences:
         there = here.but(**changes, save_minutes=5.0)
         assert set(changes) | {"save_minutes"} == PLACES
         assert here.differences(there) == []
-        assert here.lasting() == there.lasting()
+        assert here.result_settings() == there.result_settings()
 
     def test_what_it_computes_does(self):
         here = make_settings(data="photos")

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from minialex import cuda
 from minialex.arrays import Array, array_module, device_of
-from minialex.autograd import Routine, choose
+from minialex.autograd import Routine, implementation_for
 from minialex.data.colour import ADJUSTMENTS, Factors, Jitter, adjust
 from minialex.data.packed import Packed
 
@@ -84,7 +84,7 @@ def prepare(
     shape = (N, 3, *(size if crop is None else crop.size))
     y = array_module(images).empty(shape, np.float32) if out is None else out
     _check_array("out", y, shape, "float32")
-    choose(PREPARE, device_of(images))(images, jitter, crop, y)
+    implementation_for(PREPARE, device_of(images))(images, jitter, crop, y)
     return y
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients
-from minialex.ops._windows import delivered
+from minialex.ops._windows import store_gradient
 
 LIMIT = 2**31 - 2**16
 """The most elements of an array: kernels index with 32 bits, and look a little beyond the end."""
@@ -80,5 +80,5 @@ def gradients(
     grads = [room(shape, home) if need else None for shape, need, home in asked]
     write(*grads, *(None for _ in shapes[len(grads) :]))
     return tuple(
-        None if g is None else delivered(g, home) for g, home in zip(grads, out, strict=True)
+        None if g is None else store_gradient(g, home) for g, home in zip(grads, out, strict=True)
     )

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from minialex import cuda
 from minialex.ops._cuda.launching import check_counts, check_reach
-from minialex.ops._windows import Pair, positions
+from minialex.ops._windows import Pair, output_length
 
 Shape = tuple[int, ...]
 
@@ -40,7 +40,7 @@ class Pool(NamedTuple):
             If images or windows are larger than the kernels can index.
         """
         (N, C, H, W), (ph, pw) = shape, padding
-        OH, OW = (positions(*s) for s in zip((H, W), kernel_size, stride, padding, strict=True))
+        OH, OW = (output_length(*s) for s in zip((H, W), kernel_size, stride, padding, strict=True))
         check_counts(op, x=prod(shape), y=N * C * OH * OW, window=prod(kernel_size))
         check_reach(op, H + 2 * ph, W + 2 * pw, *kernel_size, *stride)
         return cls(N * C, H, W, *kernel_size, OH, OW, *stride, ph, pw)

@@ -20,9 +20,9 @@ from math import prod
 from minialex import cuda
 from minialex.arrays import Array, array_module
 from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tensor, as_tensor
-from minialex.ops._arguments import ITEM_BYTES
+from minialex.ops._arguments import ITEM_BYTES, check_images, pair
 from minialex.ops._cuda.launching import check_counts, packed
-from minialex.ops._windows import Pair, check_images, pair
+from minialex.ops._windows import Pair
 
 Shape = tuple[int, ...]
 

@@ -21,10 +21,11 @@ from minialex import cuda
 from minialex.arrays import Array, array_module
 from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tensor, as_tensor
 from minialex.cpu import memory, threads
-from minialex.ops._arguments import ITEM_BYTES
+from minialex.cpu.sharing import blocks_per_worker
+from minialex.ops._arguments import ITEM_BYTES, pooling
 from minialex.ops._cuda.launching import packed
 from minialex.ops._cuda.pooling import ROWS, Pool, Shape
-from minialex.ops._windows import Pair, every, pooling, positions, shares
+from minialex.ops._windows import Pair, output_length, strided_slice
 
 CACHE = 1 << 20
 """How many bytes of images a core works on at a time."""
@@ -36,15 +37,17 @@ def forward(
     """Return the mean of each window: rows of windows are summed first, then columns."""
     xp, (N, C, H, W) = array_module(x), x.shape
     (KH, KW), (sh, sw), (ph, pw) = kernel_size, stride, padding
-    OH, OW = (positions(*s) for s in zip((H, W), kernel_size, stride, padding, strict=True))
+    OH, OW = (output_length(*s) for s in zip((H, W), kernel_size, stride, padding, strict=True))
     counts = _counts(xp, (H, W), kernel_size, stride, padding, count_include_pad)
     y = memory.empty(xp, (N, C, OH, OW), x.dtype)
 
     def some(blocks: list[slice]) -> None:
         for block in blocks:
             padded = xp.pad(x[block], ((0, 0), (0, 0), (ph, ph), (pw, pw)))
-            bands = sum(padded[:, :, every(kh, OH, sh)] for kh in range(KH))
-            xp.divide(sum(bands[..., every(kw, OW, sw)] for kw in range(KW)), counts, out=y[block])
+            bands = sum(padded[:, :, strided_slice(kh, OH, sh)] for kh in range(KH))
+            xp.divide(
+                sum(bands[..., strided_slice(kw, OW, sw)] for kw in range(KW)), counts, out=y[block]
+            )
 
     threads.run(some, _shares(x))
     return y, (x.shape,)
@@ -71,10 +74,10 @@ def backward(
             part = gy[block] / counts
             bands = xp.zeros((len(part), C, OH, W + 2 * pw), gy.dtype)
             for kw in range(KW):
-                bands[..., every(kw, OW, sw)] += part
+                bands[..., strided_slice(kw, OW, sw)] += part
             padded = xp.zeros((len(part), C, H + 2 * ph, W + 2 * pw), gy.dtype)
             for kh in range(KH):
-                padded[:, :, every(kh, OH, sh)] += bands
+                padded[:, :, strided_slice(kh, OH, sh)] += bands
             gx[block] = padded[:, :, ph : ph + H, pw : pw + W]
 
     threads.run(some, _shares(gx))
@@ -82,7 +85,7 @@ def backward(
 
 
 def _shares(x: Array) -> list[list[slice]]:
-    return shares(array_module(x), len(x), prod(x.shape[1:]) * x.itemsize, CACHE)
+    return blocks_per_worker(array_module(x), len(x), prod(x.shape[1:]) * x.itemsize, CACHE)
 
 
 def _counts(
@@ -97,7 +100,7 @@ def _counts(
 
 def _inside(size: int, kernel: int, stride: int, padding: int) -> list[int]:
     """Return how many elements of each window along an axis lie inside the image."""
-    starts = [i * stride - padding for i in range(positions(size, kernel, stride, padding))]
+    starts = [i * stride - padding for i in range(output_length(size, kernel, stride, padding))]
     return [min(start + kernel, size) - max(start, 0) for start in starts]
 
 
@@ -132,7 +135,7 @@ def cost(
     """One addition for each element of each window, and one division a window."""
     (shape,) = shapes
     assert shape is not None
-    OH, OW = (positions(*s) for s in zip(shape[2:], kernel_size, stride, padding, strict=True))
+    OH, OW = (output_length(*s) for s in zip(shape[2:], kernel_size, stride, padding, strict=True))
     size = shape[0] * shape[1] * OH * OW
     return Cost(size * prod(kernel_size), ITEM_BYTES * (prod(shape) + size))
 

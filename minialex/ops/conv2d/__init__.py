@@ -38,12 +38,20 @@ from math import prod
 from minialex.arrays import Array, array_module
 from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tensor, as_tensor
 from minialex.cpu import memory, threads
-from minialex.ops._arguments import ITEM_BYTES, check_float, whole_number
-from minialex.ops._windows import Pair, check_images, output_size, pair, pieces, positions
+from minialex.cpu.sharing import slices_per_worker
+from minialex.ops._arguments import (
+    ITEM_BYTES,
+    check_float,
+    check_images,
+    output_size,
+    pair,
+    whole_number,
+)
+from minialex.ops._windows import Pair, output_length
 from minialex.ops.conv2d.cuda import IMPLEMENTATIONS
 from minialex.ops.conv2d.cudnn import IMPLEMENTATION as CUDNN
 from minialex.ops.conv2d.patches import LEAST, Room, Sizes, copied
-from minialex.ops.conv2d.winograd import implementation as winograd
+from minialex.ops.conv2d.winograd import implementation as with_winograd
 from minialex.ops.conv2d.winograd import pays, possible
 
 
@@ -108,10 +116,10 @@ def convolve(x: Array, w: Array, b: Array | None, s: Sizes, y: Array) -> None:
             xp.matmul(patches, filters, out=products)
             xp.add(s.as_images(products, rows), bias, out=images[block][..., rows, :])
 
-    shares = s.shares(xp, x.dtype)
+    shares = s.blocks_per_worker(xp, x.dtype)
     if s.N == 1 and s.P * s.K * x.itemsize >= 2 * LEAST:
         # each worker has some rows of the one image
-        work = [(shares[0], rows) for rows in pieces(xp, s.OH)]
+        work = [(shares[0], rows) for rows in slices_per_worker(xp, s.OH)]
     else:
         work = [(blocks, slice(0, s.OH)) for blocks in shares]
     threads.run(lambda each: some(*each), work)
@@ -132,7 +140,7 @@ def convolve_few(x: Array, w: Array, b: Array | None, s: Sizes, y: Array) -> Non
         bias = 0 if b is None else b.reshape(s.G, s.O, 1, 1)[:, part]
         xp.add(products, bias, out=images[:, :, part])
 
-    threads.run(some, pieces(xp, s.O))
+    threads.run(some, slices_per_worker(xp, s.O))
 
 
 _FEW = 4
@@ -178,7 +186,7 @@ def add_up_rows(gy: Array, w: Array, s: Sizes, gx: Array) -> None:
                 padded[:, :, s.rows(kh)] += gathered[:, :, :, :, kh]
             images[block] = padded[:, :, ph : ph + s.H].transpose(1, 0, 4, 2, 3)
 
-    threads.run(some, rows.shares(xp, gy.dtype))
+    threads.run(some, rows.blocks_per_worker(xp, gy.dtype))
 
 
 def add_up_patches(gy: Array, w: Array, s: Sizes, gx: Array) -> None:
@@ -194,7 +202,7 @@ def add_up_patches(gy: Array, w: Array, s: Sizes, gx: Array) -> None:
             xp.matmul(s.as_rows(gy[block]).swapaxes(-1, -2), filters, out=room.patches(n))
             images[block] = room.add_up(room.patches(n).reshape(room.windows[:, :n].shape))
 
-    threads.run(some, s.shares(xp, gy.dtype))
+    threads.run(some, s.blocks_per_worker(xp, gy.dtype))
 
 
 def weight_gradient(gy: Array, x: Array, s: Sizes, gw: Array) -> None:
@@ -210,13 +218,13 @@ def weight_gradient(gy: Array, x: Array, s: Sizes, gw: Array) -> None:
             total += product
         return total.reshape(s.G * s.O, s.K)
 
-    parts = threads.run(some, s.shares(xp, gy.dtype))
+    parts = threads.run(some, s.blocks_per_worker(xp, gy.dtype))
 
     def gather(filters: slice) -> None:
         nothing = xp.zeros((1, s.K), gy.dtype)
         gw[filters] = s.as_filters(sum((part[filters] for part in parts), start=nothing))
 
-    threads.run(gather, pieces(xp, len(gw)))
+    threads.run(gather, slices_per_worker(xp, len(gw)))
 
 
 def bias_gradient(gy: Array, gb: Array) -> None:
@@ -225,7 +233,7 @@ def bias_gradient(gy: Array, gb: Array) -> None:
     def some(filters: slice) -> None:
         gy[:, filters].sum(axis=(0, 2, 3), out=gb[filters])
 
-    threads.run(some, pieces(array_module(gy), len(gb)))
+    threads.run(some, slices_per_worker(array_module(gy), len(gb)))
 
 
 def cost(shapes: Shapes, *, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> Cost:
@@ -235,7 +243,7 @@ def cost(shapes: Shapes, *, stride: Pair, padding: Pair, dilation: Pair, groups:
     assert w is not None
     O = w[0]
     OH, OW = (
-        positions(*sizes) for sizes in zip(x[2:], w[2:], stride, padding, dilation, strict=True)
+        output_length(*sizes) for sizes in zip(x[2:], w[2:], stride, padding, dilation, strict=True)
     )
     size = x[0] * O * OH * OW
     flops = 2 * size * prod(w[1:]) + (size if b else 0)
@@ -247,8 +255,8 @@ OP = Op(
     "conv2d",
     {
         "plain": PLAIN,
-        "winograd": winograd(PLAIN, possible),
-        "auto": winograd(PLAIN, pays),
+        "winograd": with_winograd(PLAIN, possible),
+        "auto": with_winograd(PLAIN, pays),
         **IMPLEMENTATIONS,
         "cudnn": CUDNN,
     },

@@ -43,7 +43,7 @@ from minialex.ops._cuda.tiling import (
     in_vectors,
     multiply,
 )
-from minialex.ops._windows import Pair, positions
+from minialex.ops._windows import Pair, output_length
 
 BUSY_BLOCKS = 528
 """Blocks of 256 threads that keep an H100 busy: four on each multiprocessor."""
@@ -82,7 +82,7 @@ class Sizes(NamedTuple):
         """
         (N, C, H, W), (O, _, KH, KW) = x.shape, w.shape
         OH, OW = (
-            positions(*axis)
+            output_length(*axis)
             for axis in zip((H, W), (KH, KW), stride, padding, dilation, strict=True)
         )
         at = cls(N, C, H, W, O, KH, KW, OH, OW, *stride, *padding, *dilation, groups)

@@ -15,7 +15,8 @@ import numpy as np
 
 from minialex.arrays import Array
 from minialex.cpu import memory, threads
-from minialex.ops._windows import Pair, every, pieces, positions, shares
+from minialex.cpu.sharing import blocks_per_worker, slices_per_worker
+from minialex.ops._windows import Pair, output_length, strided_slice
 
 CACHE = 5 << 20
 """How many bytes of patches, and products with them, a core makes at a time."""
@@ -56,12 +57,12 @@ class Sizes:
     @property
     def OH(self) -> int:
         """The height of the output."""
-        return positions(self.H, self.KH, self.stride[0], self.padding[0], self.dilation[0])
+        return output_length(self.H, self.KH, self.stride[0], self.padding[0], self.dilation[0])
 
     @property
     def OW(self) -> int:
         """The width of the output."""
-        return positions(self.W, self.KW, self.stride[1], self.padding[1], self.dilation[1])
+        return output_length(self.W, self.KW, self.stride[1], self.padding[1], self.dilation[1])
 
     @property
     def P(self) -> int:
@@ -75,15 +76,15 @@ class Sizes:
 
     def rows(self, kh: int) -> slice:
         """Return the rows of padded images that row `kh` of the window meets."""
-        return every(kh * self.dilation[0], self.OH, self.stride[0])
+        return strided_slice(kh * self.dilation[0], self.OH, self.stride[0])
 
     def columns(self, kw: int) -> slice:
         """Return the columns of padded images that column `kw` of the window meets."""
-        return every(kw * self.dilation[1], self.OW, self.stride[1])
+        return strided_slice(kw * self.dilation[1], self.OW, self.stride[1])
 
-    def shares(self, xp: Any, dtype: np.dtype[Any]) -> list[list[slice]]:
+    def blocks_per_worker(self, xp: Any, dtype: np.dtype[Any]) -> list[list[slice]]:
         """Return the blocks of images that are worked on together, a list for each worker."""
-        return shares(
+        return blocks_per_worker(
             xp, self.N, self.G * self.P * (self.K + self.O) * dtype.itemsize, CACHE, LEAST
         )
 
@@ -128,7 +129,7 @@ def copied(xp: Any, a: Array) -> Array:
     def some(part: slice) -> None:
         copy[:, part] = a[:, part]
 
-    threads.run(some, pieces(xp, a.shape[1]) if a.size > _MANY else [slice(None)])
+    threads.run(some, slices_per_worker(xp, a.shape[1]) if a.size > _MANY else [slice(None)])
     return copy
 
 

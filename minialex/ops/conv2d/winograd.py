@@ -44,7 +44,8 @@ import numpy as np
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients, Implementation
 from minialex.cpu import memory, threads
-from minialex.ops._windows import Pair, blocks_of, pieces, shares
+from minialex.cpu.sharing import blocks_per_worker, cache_blocks, slices_per_worker
+from minialex.ops._windows import Pair
 from minialex.ops.conv2d.patches import APART, Room, Sizes
 
 POINTS = np.array([0.25, -0.25, 0.875, -0.875, 1.75, -1.75])
@@ -130,7 +131,7 @@ class Winograd:
         self.B: Array
         self.A, self.G, self.B = map(xp.asarray, matrices(self.M, (s.KH, s.KW), str(dtype)))
 
-    def shares(self, filters: int = 1) -> list[list[slice]]:
+    def blocks_per_worker(self, filters: int = 1) -> list[list[slice]]:
         """Return the blocks of images that are worked on together, a list for each worker.
 
         The tiles of a block take about as many bytes as the filters, or `filters` times as many:
@@ -139,7 +140,7 @@ class Winograd:
         """
         s, each = self.s, TT * self.s.G * self.dtype.itemsize
         image = each * prod(self.tiles) * (s.C + s.O)
-        return shares(self.xp, s.N, image, filters * each * s.C * s.O)
+        return blocks_per_worker(self.xp, s.N, image, filters * each * s.C * s.O)
 
     def filters(self, w: Array) -> Array:
         """Return the transformed filters (T T, G, C, D) of `w` (G, C, D, KH, KW)."""
@@ -152,7 +153,7 @@ class Winograd:
                 out = filters[..., block.start * D : block.stop * D]
                 self.xp.matmul(self.G, taps, out=out.swapaxes(0, 1))
 
-        threads.run(some, shares(self.xp, C, TT * KH * KW * D, SMALL))
+        threads.run(some, blocks_per_worker(self.xp, C, TT * KH * KW * D, SMALL))
         return filters.reshape(TT, G, C, D)
 
     def filter_gradient(self, total: Array) -> Array:
@@ -233,7 +234,7 @@ class Tiles:
         self._inputs, self.inputs = self._empty(s.G * s.C)
         self._outputs, self.outputs = self._empty(s.G * s.O)
         image = TT * prod(at.tiles) * s.G * max(s.C, s.O) * at.dtype.itemsize
-        few = blocks_of(at.xp, slice(0, n), image, CACHE)
+        few = cache_blocks(at.xp, slice(0, n), image, CACHE)
         rooms = {k: Transforms(at, k) for k in {block.stop - block.start for block in few}}
         self._few = [(block, rooms[block.stop - block.start]) for block in few]
 
@@ -294,7 +295,7 @@ def convolve(x: Array, w: Array, b: Array | None, at: Winograd, y: Array) -> Non
             at.xp.matmul(tiles.inputs, filters, out=tiles.outputs)
             tiles.give_outputs(b, y[block])
 
-    threads.run(some, at.shares())
+    threads.run(some, at.blocks_per_worker())
 
 
 def gradients(
@@ -320,7 +321,7 @@ def gradients(
                 tiles.multiply(total, add=block is not blocks[0])
         return at.filter_gradient(total)
 
-    parts = threads.run(some, at.shares(ENOUGH))
+    parts = threads.run(some, at.blocks_per_worker(ENOUGH))
     if gw is not None:
         _add_up(parts, gw)
 
@@ -336,7 +337,7 @@ def _add_up(parts: list[Array], gw: Array) -> None:
             total += part[:, columns]
         gw[filters] = total.T.reshape(gw[filters].shape)
 
-    threads.run(some, pieces(xp, O))
+    threads.run(some, slices_per_worker(xp, O))
 
 
 def implementation(array: Implementation, taken: Callable[[Sizes], bool]) -> Implementation:

@@ -21,10 +21,10 @@ from minialex import cuda, philox
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients, Implementation, Op, Tensor, as_tensor
 from minialex.cpu import memory, threads
+from minialex.cpu.sharing import blocks_per_worker
 from minialex.ops._arguments import check_float, elementwise_cost, select
 from minialex.ops._cuda.launching import check_counts, packed
 from minialex.ops._cuda.tiling import in_vectors
-from minialex.ops._windows import shares
 from minialex.philox import Ahead
 
 CACHE, LEAST = 1 << 21, 1 << 20
@@ -56,7 +56,7 @@ def _drop(x: Array, p: float, seed: int, offset: int | Ahead) -> Array:
             xp.multiply(given[at], x.dtype.type(scale(p)), out=kept[at])
             select(kept[at], words >= threshold(p), out=kept[at])
 
-    threads.run(some, shares(xp, -(-x.size // 4), philox.BLOCK_BYTES, CACHE, LEAST))
+    threads.run(some, blocks_per_worker(xp, -(-x.size // 4), philox.BLOCK_BYTES, CACHE, LEAST))
     return y
 
 

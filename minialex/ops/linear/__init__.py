@@ -26,8 +26,9 @@ from minialex.autograd import (
     as_tensor,
 )
 from minialex.cpu import memory, threads
+from minialex.cpu.sharing import slices_per_worker
 from minialex.ops._arguments import ITEM_BYTES, check_float
-from minialex.ops._windows import delivered, pieces
+from minialex.ops._windows import store_gradient
 from minialex.ops.linear.cuda import IMPLEMENTATIONS
 
 
@@ -58,7 +59,7 @@ def backward(
     xp, rows, x_rows = array_module(x), gy.reshape(-1, len(w)), x.reshape(-1, w.shape[1])
     gx = gw = gb = None
     if needs[0]:
-        gx = delivered(_data_gradient(rows, w).reshape(x.shape), out[0])
+        gx = store_gradient(_data_gradient(rows, w).reshape(x.shape), out[0])
     if needs[1]:
         if defer[1] is not None and _worth_deferring(xp, rows, x_rows):
             defer[1](_deferred(rows.copy(), x_rows.copy()))
@@ -145,7 +146,7 @@ def _products(a: Array, b: Array, out: Array) -> None:
 
 def _pieces(xp: Any, w: Array, features: int) -> list[slice]:
     """Cut up `features` for the workers: not at all where there are few weights."""
-    return pieces(xp, features) if w.size > _MANY else [slice(features)]
+    return slices_per_worker(xp, features) if w.size > _MANY else [slice(features)]
 
 
 _MANY = 1 << 16

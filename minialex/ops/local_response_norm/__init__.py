@@ -20,9 +20,9 @@ from minialex import cuda
 from minialex.arrays import Array, array_module
 from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tensor, as_tensor
 from minialex.cpu import memory, threads
-from minialex.ops._arguments import elementwise_cost, whole_number
+from minialex.cpu.sharing import blocks_per_worker
+from minialex.ops._arguments import check_images, elementwise_cost, whole_number
 from minialex.ops._cuda.launching import check_counts, packed
-from minialex.ops._windows import check_images, shares
 
 CACHE = 1 << 20
 """How many bytes of an array a core works on at a time."""
@@ -85,7 +85,7 @@ def backward(
 
 
 def _shares(x: Array) -> list[list[slice]]:
-    return shares(array_module(x), len(x), prod(x.shape[1:]) * x.itemsize, CACHE)
+    return blocks_per_worker(array_module(x), len(x), prod(x.shape[1:]) * x.itemsize, CACHE)
 
 
 _forward = cuda.kernel("local_response_norm.cu", "local_response_norm_forward")

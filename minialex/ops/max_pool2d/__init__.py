@@ -34,8 +34,9 @@ import numpy as np
 from minialex.arrays import Array, array_module
 from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tensor, as_tensor
 from minialex.cpu import memory, threads
-from minialex.ops._arguments import ITEM_BYTES
-from minialex.ops._windows import Pair, pooling, positions, shares, winner_type
+from minialex.cpu.sharing import blocks_per_worker
+from minialex.ops._arguments import ITEM_BYTES, pooling
+from minialex.ops._windows import Pair, argmax_dtype, output_length
 from minialex.ops.max_pool2d.cuda import KERNEL
 
 Shape = tuple[int, ...]
@@ -49,9 +50,11 @@ def forward(
 ) -> tuple[Array, tuple[Any, ...]]:
     """Return the maxima, found by going through the places of all windows in order."""
     xp = array_module(x)
-    OH, OW = (positions(*s) for s in zip(x.shape[2:], kernel_size, stride, padding, strict=True))
+    OH, OW = (
+        output_length(*s) for s in zip(x.shape[2:], kernel_size, stride, padding, strict=True)
+    )
     y = memory.empty(xp, (*x.shape[:2], OH, OW), x.dtype)
-    winner = memory.empty(xp, y.shape, winner_type(kernel_size))
+    winner = memory.empty(xp, y.shape, argmax_dtype(kernel_size))
     start = xp.asarray(_first_inside((OH, OW), kernel_size, stride, padding), winner.dtype)
 
     def some(blocks: list[slice]) -> None:
@@ -210,7 +213,7 @@ def _dealt(phase: int, stride: int, padding: int, entries: int, size: int) -> tu
 
 
 def _shares(x: Array, cache: int) -> list[list[slice]]:
-    return shares(array_module(x), len(x), prod(x.shape[1:]) * x.itemsize, cache)
+    return blocks_per_worker(array_module(x), len(x), prod(x.shape[1:]) * x.itemsize, cache)
 
 
 def _first_inside(outputs: Pair, kernel_size: Pair, stride: Pair, padding: Pair) -> list[list[int]]:
@@ -226,7 +229,7 @@ def cost(shapes: Shapes, *, kernel_size: Pair, stride: Pair, padding: Pair) -> C
     """One comparison for each element of each window."""
     (shape,) = shapes
     assert shape is not None
-    OH, OW = (positions(*s) for s in zip(shape[2:], kernel_size, stride, padding, strict=True))
+    OH, OW = (output_length(*s) for s in zip(shape[2:], kernel_size, stride, padding, strict=True))
     size = shape[0] * shape[1] * OH * OW
     return Cost(size * prod(kernel_size), ITEM_BYTES * (prod(shape) + size))
 

@@ -7,7 +7,7 @@ from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients, Implementation
 from minialex.ops._cuda.launching import packed
 from minialex.ops._cuda.pooling import ROWS, Pool, Shape
-from minialex.ops._windows import Pair, winner_type
+from minialex.ops._windows import Pair, argmax_dtype
 
 _forward = cuda.kernel("max_pool2d.cu", "max_pool2d_forward")
 _backward = cuda.kernel("max_pool2d.cu", "max_pool2d_backward")
@@ -19,7 +19,7 @@ def forward(
     """Return the maxima: a thread an output."""
     at = Pool.of("max_pool2d", x.shape, kernel_size, stride, padding)
     xp, shape = array_module(x), (*x.shape[:2], at.OH, at.OW)
-    y, winner = xp.empty(shape, x.dtype), xp.empty(shape, winner_type(kernel_size))
+    y, winner = xp.empty(shape, x.dtype), xp.empty(shape, argmax_dtype(kernel_size))
     _forward(cuda.blocks(y.size), cuda.BLOCK, packed(x), y, winner, *at)
     return y, (winner, x.shape)
 

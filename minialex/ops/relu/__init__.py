@@ -23,9 +23,9 @@ from minialex import cuda
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients, Implementation, Op, Tensor, as_tensor
 from minialex.cpu import memory, threads
+from minialex.cpu.sharing import blocks_per_worker
 from minialex.ops._arguments import check_float, elementwise_cost, select
 from minialex.ops._cuda.launching import check_counts, packed
-from minialex.ops._windows import shares
 
 BITS = 8
 
@@ -80,7 +80,7 @@ def _elements(bits: slice) -> slice:
 
 
 def _shares(xp: Any, on: Array, dtype: np.dtype[Any]) -> list[list[slice]]:
-    return shares(xp, len(on), BITS * dtype.itemsize, CACHE, LEAST)
+    return blocks_per_worker(xp, len(on), BITS * dtype.itemsize, CACHE, LEAST)
 
 
 _forward = cuda.kernel("relu.cu", "relu_forward")

@@ -1,0 +1,45 @@
+"""How array operations are shared out: slices or blocks per worker, blocks that fit a cache."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minialex.cpu import threads
+
+_GPU_BYTES = 1 << 30
+"""What a block takes on a GPU, which only large blocks keep busy."""
+
+
+def slices_per_worker(xp: Any, total: int) -> list[slice]:
+    """Cut ``range(total)`` into a slice for each worker: one on a GPU."""
+    return threads.chunks(total, _workers(xp))
+
+
+def _workers(xp: Any) -> int:
+    return threads.cores() if xp is np else 1
+
+
+def blocks_per_worker(
+    xp: Any, N: int, image_bytes: int, cache: int, least: int = 1
+) -> list[list[slice]]:
+    """Share `N` images out to the workers: a list of blocks of images, as below, for each.
+
+    There are fewer workers where each would have fewer than `least` bytes.
+    """
+    worth = max(1, N * image_bytes // least)
+    slices = threads.chunks(N, min(worth, _workers(xp)))
+    return [cache_blocks(xp, part, image_bytes, cache) for part in slices]
+
+
+def cache_blocks(xp: Any, images: slice, image_bytes: int, cache: int) -> list[slice]:
+    """Cut some images into blocks of about the same size.
+
+    A block on a CPU takes at most `cache` bytes (but one image at least), so that it stays in a
+    core's cache; on a GPU, which only large blocks keep busy, a gigabyte.
+    """
+    at_once = max(1, (cache if xp is np else _GPU_BYTES) // max(1, image_bytes))
+    total = images.stop - images.start
+    blocks = threads.chunks(total, -(-total // at_once))
+    return [slice(images.start + block.start, images.start + block.stop) for block in blocks]
