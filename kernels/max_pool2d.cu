@@ -1,4 +1,5 @@
-// max_pool2d.cu -- the largest element of each window. Python side: minialex/ops/max_pool2d/.
+// max_pool2d.cu -- the largest element of each window. Python side:
+// minialex/ops/max_pool2d/.
 //
 //   forward    y[i, j]      = max over (kh, kw) of x[i sh - ph + kh, j sw - pw + kw]
 //              winner[i, j] = kh KW + kw of the element that it is

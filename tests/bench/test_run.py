@@ -202,7 +202,7 @@ def test_the_command_compares(tmp_path):
     )
     assert found.exit_code == 1
     assert "slower: 1" in found.output
-    assert "| alexnet conv2d 7 forward | array | 32 |" in found.output
+    assert "| alexnet conv2d 7 forward | plain | 32 |" in found.output
 
 
 @pytest.mark.usefixtures("hasty")

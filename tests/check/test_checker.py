@@ -226,7 +226,7 @@ def test_rows_of_pairs_that_an_implementation_takes_part_in():
         one = [row.pair.name for row in rows_of(ops=["exp"], implementations=["twin"])]
         mixed = rows_of(ops=["exp"], implementations=["twin"], mixed=True)
     assert set(one) == {"twin"}
-    assert {row.pair.name for row in mixed} == {"twin", "array>twin", "twin>array"}
+    assert {row.pair.name for row in mixed} == {"twin", "plain>twin", "twin>plain"}
 
 
 def test_own_saved_arrays_are_paired_with_themselves_alone():
@@ -278,7 +278,7 @@ def test_the_worst_of_a_pair_is_a_failure_before_a_large_error():
 def test_closing_counts_by_name():
     rows = rows_of(ops=["relu", "exp"], dtypes=["float64"])
     *lines, last = table.closing(rows)
-    assert [line.split(":")[0] for line in lines] == ["exp array", "relu array"]
+    assert [line.split(":")[0] for line in lines] == ["exp plain", "relu plain"]
     assert f"{len(CASES['relu'])} PASS" in lines[1]
     assert "at a kink left out" in lines[1]
     assert f"{len(rows)} PASS, 0 INCONCLUSIVE, 0 FAIL" in last

@@ -214,7 +214,7 @@ def test_what_click_refuses_has_status_2_too(minialex, photos, words):
     ("words", "named"),
     [
         (["--op", "nosuchop"], "there is no op 'nosuchop'; there is: absolute, "),
-        (["--implementation", "slow"], "there is no implementation 'slow'; there is: array, "),
+        (["--implementation", "slow"], "there is no implementation 'slow'; there is: auto, "),
         (["--op", "exp", "--implementation", "tiled"], "exp"),
         (["--op", "conv2d", "--implementation", "tiled", "--device", "cpu"], "--emulate"),
         (["--full-size", "--op", "exp"], "'exp' is no layer of AlexNet's; there is: "),
@@ -236,7 +236,7 @@ def test_gradcheck_without_a_compiler_says_so_once(minialex, monkeypatch, tmp_pa
     ("words", "named"),
     [
         (["--op", "conv2d", "--implementation", "nosuch"], "'nosuch' in what is measured; there"),
-        (["--op", "relu", "--implementation", "tiled"], "there is: array, kernel"),
+        (["--op", "relu", "--implementation", "tiled"], "there is: kernel, plain"),
         (["--op", "step", "--implementation", "nosuch"], "'nosuch'"),
     ],
 )

@@ -27,7 +27,7 @@ def test_one_line_for_each_type_and_a_count(minialex):
         ["relu", "plain", "float32", str(len(CASES["relu"]))],
     ]
     compared = answer.out.split("compared:\n")[1].splitlines()
-    assert [line.split(":")[0] for line in compared[:2]] == ["exp array", "relu array"]
+    assert [line.split(":")[0] for line in compared[:2]] == ["exp plain", "relu plain"]
     assert "0 INCONCLUSIVE, 0 FAIL" in compared[-1]
     # no bar in a pipe
     assert answer.err == ""
@@ -142,5 +142,5 @@ def test_a_case_that_takes_the_gpu_is_the_last_one_and_is_named(minialex, monkey
     assert [json.loads(line)["case"] for line in answer.out.splitlines()] == [
         case.name for case in CASES["relu"][:2]
     ]
-    guilty = f"relu array float32, case {CASES['relu'][1].name!r}, left this process without a GPU"
+    guilty = f"relu plain float32, case {CASES['relu'][1].name!r}, left this process without a GPU"
     assert guilty in answer.err
