@@ -42,7 +42,9 @@ from minialex.kfold.load import Trained, images_to_judge, load_trained
     "--all", "everything", is_flag=True, help="All images of DATA, not only those held out."
 )
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where files go.")
-@click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read; list them.")
+@click.option(
+    "--skip-unreadable", is_flag=True, help="Leave out images that cannot be read; list them."
+)
 @batch_size_option
 @click.option(
     "--workers",
@@ -63,7 +65,7 @@ def evaluate(
     variant: str | None,
     everything: bool,
     out: Path | None,
-    skip_bad: bool,
+    skip_unreadable: bool,
     batch_size: int,
     workers: int,
     device: str,
@@ -97,7 +99,7 @@ def evaluate(
             trained,
             data,
             everything=everything,
-            skip_unreadable=skip_bad,
+            skip_unreadable=skip_unreadable,
             progress=move,
             tell=messages.print,
         )

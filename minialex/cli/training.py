@@ -62,7 +62,7 @@ SECTIONS: dict[str, dict[str, tuple[Any, str]]] = {
     "Data": {
         "val_fraction": (float, "Share held out where the folder has no val."),
         "resize": (click.Choice(RESIZES), "How held-out images become square."),
-        "skip_bad": (bool, "Leave out images that cannot be read, and list them."),
+        "skip_unreadable": (bool, "Leave out images that cannot be read, and list them."),
     },
     "Running": {
         "precision": (click.Choice(PRECISIONS), PRECISION_HELP),
@@ -73,7 +73,7 @@ SECTIONS: dict[str, dict[str, tuple[Any, str]]] = {
     },
 }
 _FLAGS = {"variant": "network"}
-_UNSAID = {"image_size", "pretrained", "skip_bad", "warmup"}
+_UNSAID = {"image_size", "pretrained", "skip_unreadable", "warmup"}
 
 
 def training_options(command: Callable[..., None]) -> Callable[..., None]:

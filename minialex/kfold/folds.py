@@ -327,7 +327,9 @@ def images_to_fold(
     for line in remarks([folder], [*unseen, *parts.aside]):
         reporter.message(line)
     return (
-        drop_unreadable(folder, progress=reporter.checking) if settings.skip_bad else (folder, [])
+        drop_unreadable(folder, progress=reporter.checking)
+        if settings.skip_unreadable
+        else (folder, [])
     )
 
 

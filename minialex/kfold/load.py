@@ -189,7 +189,7 @@ def _open(trained: Trained, data: str, everything: bool, tell: Tell | None) -> t
 
 
 def _held_out_fold(settings: Settings, whole: Dataset, fold: int, k: int) -> tuple[Dataset, str]:
-    if settings.skip_bad:
+    if settings.skip_unreadable:
         whole, _ = drop_unreadable(whole)
     held_out = folds(whole.targets, k, settings.seed, whole.classes)[fold - 1][1]
     return Subset(whole, held_out), f"the images of fold {fold} of {k} of {settings.data}"

@@ -59,8 +59,8 @@ def open_data(settings: Settings, reporter: Reporter | None = None) -> Data:
     ----------
     settings : Settings
     reporter : Reporter, optional
-        Hears what was found, and how many images were looked through where `skip_bad` asks for
-        that.
+        Called with what was found and, where `skip_unreadable` has all images read once, with how
+        many were checked.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def open_data(settings: Settings, reporter: Reporter | None = None) -> Data:
     reporter.opened(train.classes, f"the images in {parts.val.name}" if parts.val else held_out)
     for line in remarks(folders, parts.aside):
         reporter.message(line)
-    if not settings.skip_bad:
+    if not settings.skip_unreadable:
         return Data(train, val)
     train, bad = drop_unreadable(train, progress=reporter.checking)
     val, also_bad = drop_unreadable(val, progress=reporter.checking)

@@ -86,7 +86,7 @@ class Settings:
         The share of each class that is held out where there is no validation folder.
     seed : int
         Decides the initial weights, the order of the images, augmentation and dropout.
-    skip_bad : bool
+    skip_unreadable : bool
         Leave out images that cannot be read, instead of stopping.
     pretrained : str or None
         A file of weights to start from.
@@ -132,7 +132,7 @@ class Settings:
     resize: str = "stretch"
     val_fraction: float = 0.2
     seed: int = 0
-    skip_bad: bool = False
+    skip_unreadable: bool = False
     pretrained: str | None = None
     out: str | None = None
     precision: str = FP32

@@ -287,7 +287,7 @@ class TestSettingsTakeEffect:
         out = str(tmp_path / "run")
         with pytest.raises(MinialexError, match=r"cannot read image .*03\.png"):
             train(small(root, out=out))
-        train(small(root, out=str(tmp_path / "again"), epochs=1, skip_bad=True), listener)
+        train(small(root, out=str(tmp_path / "again"), epochs=1, skip_unreadable=True), listener)
         (message,) = listener.of("message")
         listed = tmp_path / "again" / "skipped.txt"
         assert message.startswith(

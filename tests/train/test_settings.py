@@ -48,7 +48,7 @@ WRONG = [
     ("val_fraction", 1.0),
     ("seed", -1),
     ("seed", 2**64),
-    ("skip_bad", 1),
+    ("skip_unreadable", 1),
     ("pretrained", 7),
     ("out", ""),
     ("precision", "bf16"),
@@ -81,7 +81,7 @@ def test_a_whole_number_does_for_a_number_and_keeps_json_alike():
     lr=st.floats(1e-12, 1e3),
     recipe=st.sampled_from(list(RECIPES)),
     pretrained=st.none() | st.text(),
-    skip_bad=st.booleans(),
+    skip_unreadable=st.booleans(),
     seed=st.integers(0, 2**64 - 1),
 )
 def test_settings_come_back_from_json_as_they_were(**options):
