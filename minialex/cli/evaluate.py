@@ -31,7 +31,7 @@ from minialex.data import Loader
 from minialex.evaluation.confusion import write_evaluation
 from minialex.evaluation.evaluate import Evaluation
 from minialex.evaluation.evaluate import evaluate as judge
-from minialex.kfold.load import Trained, images_to_judge, load_trained
+from minialex.kfold.load import Trained, evaluation_set, load_trained
 
 
 @click.command(cls=SectionCommand, short_help="Judge a network on images, class by class.")
@@ -95,7 +95,7 @@ def evaluate(
     data = rest[0] if rest else None
     trained = load_trained(network, device=device_under(emulate, device), variant=variant)
     with counting(messages, "looking through the images") as move:
-        judged = images_to_judge(
+        judged = evaluation_set(
             trained,
             data,
             everything=everything,
@@ -105,7 +105,7 @@ def evaluate(
         )
     tell_skipped(messages, judged.skipped)
     where = next(trained.model.parameters()).device
-    transform = trained.settings.judging_transform()
+    transform = trained.settings.eval_transform()
     loader = Loader(judged.dataset, batch_size, transform, workers=workers, device=where)
     with running_on(emulate, use, precision), counting(messages, "judging") as move:
         evaluation = judge(trained.model, loader, move)

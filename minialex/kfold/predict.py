@@ -133,7 +133,7 @@ def predict(
 def _predictions(
     trained: Trained, paths: Sequence[str], top: int, batch_size: int, skip_unreadable: bool
 ) -> Iterator[Prediction | UnreadableImage]:
-    transform = trained.settings.judging_transform()
+    transform = trained.settings.eval_transform()
     with ThreadPoolExecutor(cores(), "minialex-predict") as pool:
         for start in range(0, len(paths), batch_size):
             chunk = range(start, min(start + batch_size, len(paths)))

@@ -29,8 +29,8 @@ SPLIT_SEED = 0
 LAST, BEST = "last.safetensors", "best.safetensors"
 """The checkpoints in a run's folder: where it stands, and where it was best."""
 
-Tell = Callable[[str], None]
-Count = Callable[[int, int], None]
+MessageCallback = Callable[[str], None]
+ProgressCallback = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -99,19 +99,19 @@ def training_loader(settings: Settings, dataset: Dataset, device: Device) -> Loa
     )
 
 
-def judging_loader(settings: Settings, dataset: Dataset, device: Device) -> Loader:
+def eval_loader(settings: Settings, dataset: Dataset, device: Device) -> Loader:
     """Return a loader that leaves nothing to chance."""
     return Loader(
         dataset,
         settings.batch_size,
-        settings.judging_transform(),
+        settings.eval_transform(),
         workers=settings.workers,
         device=device,
     )
 
 
 def make_model(
-    settings: Settings, num_classes: int, device: Device, tell: Tell | None = None
+    settings: Settings, num_classes: int, device: Device, tell: MessageCallback | None = None
 ) -> AlexNet:
     """Return the network that the settings name, on `device`, with its first weights.
 
@@ -248,8 +248,8 @@ def run_schedule(settings: Settings, batches: int) -> Schedule:
         lr=settings.lr,
         total=settings.epochs * batches,
         warmup=warmup_batches(settings, batches),
-        every=settings.every,
-        factor=settings.factor,
+        every=settings.lr_step,
+        factor=settings.lr_gamma,
     )
 
 

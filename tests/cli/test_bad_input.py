@@ -194,7 +194,7 @@ def test_a_batch_too_large_for_memory_says_what_to_lower(minialex, photos, monke
     [
         (["--epochs", "0"], "epochs"),
         (["--lr", "-1"], "lr"),
-        (["--crop", "2"], "crop"),
+        (["--min-crop-area", "2"], "min_crop_area"),
         (["--momentum", "1"], "momentum"),
         (["--image-size", "5"], "image_size 5"),
     ],

@@ -117,7 +117,7 @@ class TestPredict:
         }
 
     def test_only_the_middle_is_seen_where_the_run_cropped(self, trained, images):
-        cropping = trained.settings.but(resize="crop")
+        cropping = trained.settings.replace(resize="crop")
         other = Trained(trained.path, trained.model, trained.classes, cropping)
         paths = find_images([images])
         assert next(predict(trained, paths)) != next(predict(other, paths))
