@@ -23,7 +23,7 @@ from minialex import arrays
 from minialex.autograd import Tensor, check_precision, using
 from minialex.evaluation.batch_memory import enough_memory
 from minialex.evaluation.evaluate import Evaluation, NonFiniteOutputsError, evaluate
-from minialex.files import link
+from minialex.files import link_or_copy
 from minialex.train import factory
 from minialex.train.factory import BEST, LAST, Data
 from minialex.train.metrics import MetricsWriter, Record
@@ -301,7 +301,7 @@ class Trainer:
         self._refuse_nonfinite()
         self.state.save(self.folder / LAST)
         if best:
-            link(self.folder / LAST, self.folder / BEST)
+            link_or_copy(self.folder / LAST, self.folder / BEST)
         watch.saved_at = time.monotonic()
         watch.reporter.saved(self.folder / LAST, best)
 
@@ -309,7 +309,7 @@ class Trainer:
         """Make up for a kill between the writing of the last checkpoint and its second name."""
         place = self.place
         if place.batch == 0 and place.epoch and place.best.epoch == place.epoch:
-            link(self.folder / LAST, self.folder / BEST)
+            link_or_copy(self.folder / LAST, self.folder / BEST)
 
     def _outcome(self, signal: Signals | None) -> Outcome:
         best, finished = self.place.best, self.place.epoch == self.settings.epochs
