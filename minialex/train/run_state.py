@@ -138,7 +138,7 @@ class RunState:
             "num_classes": self.model.num_classes,
             "image_size": s.image_size,
             "classes": list(self.data.train.classes),
-            "place": {"epoch": self.place.epoch, "batch": self.place.batch, "step": steps},
+            "position": {"epoch": self.place.epoch, "batch": self.place.batch, "step": steps},
             "optimizer": {name: getattr(s, name) for name in optimizer},
             "schedule": {
                 **{name: getattr(s, name) for name in schedule},
@@ -169,7 +169,7 @@ class RunState:
         try:
             fill(self.model, saved)
             self._restore_optimizer(saved)
-            generator, place = manifest["random"]["dropout"], manifest["place"]
+            generator, place = manifest["random"]["dropout"], manifest["position"]
             self.model.generator.seed = int(generator["seed"])
             self.model.generator.offset = int(generator["offset"])
             self.place = Place(place["epoch"], place["batch"], Best(**manifest["best"]))
@@ -188,7 +188,7 @@ class RunState:
             for name, view in zip(names, arena.views(slot), strict=True):
                 with on_device(self.model_device) as xp:
                     view[...] = xp.asarray(slots[slot][name])
-        self.optimizer.steps = saved.manifest["place"]["step"]
+        self.optimizer.steps = saved.manifest["position"]["step"]
         self.optimizer.lr = float(saved.manifest["schedule"]["last"])
 
     @property

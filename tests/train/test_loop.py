@@ -155,7 +155,7 @@ class TestTheFolder:
         best = max(ends, key=lambda end: (end.val_accuracy, -end.val_loss))
         assert (outcome.best_epoch, outcome.best_accuracy) == (best.epoch, best.val_accuracy)
         manifest = checkpoint.load(outcome.best_checkpoint).manifest
-        assert manifest["place"]["epoch"] == best.epoch
+        assert manifest["position"]["epoch"] == best.epoch
         assert [end.best for end in ends] == [best for _, best in listener.of("saved")]
 
     def test_a_better_epoch_is_kept_when_a_worse_one_follows(self, images, tmp_path):
@@ -171,8 +171,8 @@ class TestTheFolder:
         trainers.append(Trainer(settings, open_data(settings), out))
         outcome = trainers[0].run(Listener(("batch", 8), ruin))
         assert outcome.best_epoch == 1
-        assert checkpoint.load(outcome.best_checkpoint).manifest["place"]["epoch"] == 1
-        assert checkpoint.load(outcome.checkpoint).manifest["place"]["epoch"] == 2
+        assert checkpoint.load(outcome.best_checkpoint).manifest["position"]["epoch"] == 1
+        assert checkpoint.load(outcome.checkpoint).manifest["position"]["epoch"] == 2
 
     def test_a_folder_in_use_is_not_touched(self, images, finished):
         before = {p: p.read_bytes() for p in finished[2].folder.iterdir() if p.is_file()}
@@ -373,7 +373,7 @@ class TestOnAnotherDevice:
             assert one.val_accuracy == other.val_accuracy
         # every second batch, as the log, and the last of the epoch
         assert [p.batch for p in listener.of("batch")] == [2, 4, 5, 2, 4, 5]
-        assert checkpoint.load(outcome.checkpoint).manifest["place"]["epoch"] == 2
+        assert checkpoint.load(outcome.checkpoint).manifest["position"]["epoch"] == 2
         gpu, captured = double
         why = [line for line in listener.of("message") if "not captured as a CUDA graph" in line]
         if captured:
