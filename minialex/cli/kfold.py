@@ -17,7 +17,7 @@ from minialex.cli.progress import ConsoleFoldReporter, tell_skipped
 from minialex.cli.training import training_options
 from minialex.errors import MinialexError
 from minialex.kfold.fold_records import Folds, read_plan
-from minialex.kfold.folds import judge_folds
+from minialex.kfold.folds import evaluate_folds
 from minialex.kfold.folds import kfold as cross_validate
 from minialex.train.settings import make_settings
 from minialex.train.signals import exit_status
@@ -113,7 +113,7 @@ def kfold(
 def _judged(data: str | None, k: int, networks: tuple[Path, ...], options: dict[str, Any]) -> Folds:
     given = {n: options[n] for n in ("seed", "device", "batch_size", "workers")}
     given = {n: value for n, value in given.items() if value is not None}
-    folds = judge_folds(networks, k, data=data, tell=messages.print, **given)
+    folds = evaluate_folds(networks, k, data=data, tell=messages.print, **given)
     for r in folds.records:
         console.print(f"fold {r.fold}/{r.k}: {r.accuracy:.2f} % of {r.images:,} ({r.checkpoint})")
     return folds

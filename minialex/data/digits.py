@@ -17,7 +17,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from minialex.data.datasets import Dataset, Indices
-from minialex.data.decode import Picture, Pixels
+from minialex.data.decode import LazyImage, Pixels
 from minialex.data.splits import split
 from minialex.errors import MinialexError
 
@@ -63,14 +63,14 @@ class Digits:
         self.classes = [str(digit) for digit in range(10)]
         self.targets: Indices = table[:, -1]
         self._pictures = [
-            Picture(Image.fromarray(draw(ink)), self.name(index))
+            LazyImage(Image.fromarray(draw(ink)), self.name(index))
             for index, ink in enumerate(table[:, :-1].reshape(-1, GRID, GRID))
         ]
 
     def __len__(self) -> int:
         return len(self._pictures)
 
-    def load(self, index: int) -> Picture:
+    def load(self, index: int) -> LazyImage:
         """Return image `index`."""
         return self._pictures[index]
 

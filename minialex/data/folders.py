@@ -10,11 +10,11 @@ from pathlib import Path
 
 from minialex.data.datasets import Dataset, ImageFolder
 from minialex.data.listing import (
-    PassedOver,
+    IgnoredFiles,
     counted,
-    entries,
     enumerated,
-    images_among,
+    image_names,
+    list_folder,
     subfolders,
 )
 from minialex.data.splits import split
@@ -34,7 +34,7 @@ Folders = tuple[ImageFolder] | tuple[ImageFolder, ImageFolder]
 
 
 @dataclass(frozen=True)
-class Parts:
+class DatasetFolders:
     """The folders in a folder of images whose sub-folders are classes.
 
     Attributes
@@ -43,13 +43,13 @@ class Parts:
         The folder of the training images, or of all images.
     val : Path or None
         The folder of the validation images; None where training images are to be split.
-    aside : tuple of str
+    unused : tuple of str
         What lies beside these two and is not used.
     """
 
     train: Path
     val: Path | None = None
-    aside: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
 
     def open(self) -> Folders:
         """Open the one or two folders."""
@@ -65,7 +65,7 @@ def open_folder(
     Parameters
     ----------
     root : str or path
-        See `find_parts`. Without a validation folder the images are split.
+        See `find_dataset_folders`. Without a validation folder the images are split.
     val_fraction : float
         The share of each class, in (0, 1), that a split holds out.
     seed : int
@@ -76,9 +76,9 @@ def open_folder(
     MinialexError
         If a folder is missing or holds no classes or a single one, a class holds no images, the
         classes of the two folders differ, a class has too few images to be split, or as
-        `find_parts`.
+        `find_dataset_folders`.
     """
-    return train_and_val(find_parts(root).open(), val_fraction, seed)
+    return train_and_val(find_dataset_folders(root).open(), val_fraction, seed)
 
 
 def train_and_val(folders: Folders, val_fraction: float, seed: int) -> tuple[Dataset, Dataset]:
@@ -93,7 +93,7 @@ def train_and_val(folders: Folders, val_fraction: float, seed: int) -> tuple[Dat
 # Which folders ------------------------------------------------------------------------------------
 
 
-def find_parts(root: str | os.PathLike[str]) -> Parts:
+def find_dataset_folders(root: str | os.PathLike[str]) -> DatasetFolders:
     """Find the folders whose sub-folders are classes.
 
     Parameters
@@ -111,7 +111,7 @@ def find_parts(root: str | os.PathLike[str]) -> Parts:
         cannot be told to be such; or if the classes lie one level deeper.
     """
     root = Path(root)
-    folders, files = entries(root)
+    folders, files = list_folder(root)
     named = {name: role for name in folders if (role := _role(name))}
     nested = {name: role for name, role in named.items() if subfolders(root / name)}
     train, val, test = ([n for n in nested if nested[n] == role] for role in (TRAIN, VAL, TEST))
@@ -121,18 +121,18 @@ def find_parts(root: str | os.PathLike[str]) -> Parts:
         _refuse_parts_without_train(root, named, nested)
         _refuse_unknown_parts(root, folders)
         _refuse_one_level_off(root, "give {}")
-        return Parts(root)
+        return DatasetFolders(root)
     _refuse_flat_val(root, train[0], [n for n in named if n not in nested and named[n] == VAL])
     used = [_only(root, names) for names in (train, val or test) if names]
     for name in used:
         _refuse_one_level_off(root / name, "move these up, out of {}")
     flat = [n for n in folders if n in named and n not in nested]
-    aside = [f"{n} (no class folders)" if n in flat else n for n in folders if n not in used]
-    loose = len(images_among(files))
-    return Parts(
+    unused = [f"{n} (no class folders)" if n in flat else n for n in folders if n not in used]
+    loose = len(image_names(files))
+    return DatasetFolders(
         root / used[0],
         root / used[1] if len(used) == 2 else None,
-        (*aside, counted(loose, "image")) if loose else tuple(aside),
+        (*unused, counted(loose, "image")) if loose else tuple(unused),
     )
 
 
@@ -158,7 +158,7 @@ def _words(name: str) -> list[str]:
 
 
 def _images_in(folder: Path) -> list[str]:
-    return images_among(entries(folder)[1])
+    return image_names(list_folder(folder)[1])
 
 
 def _refuse_flat_val(root: Path, train: str, flat: Sequence[str]) -> None:
@@ -205,8 +205,8 @@ def _refuse_one_level_off(root: Path, remedy: str) -> None:
     # no deeper: a link may lead back up
     for _ in range(8):
         deeper = subfolders(inner)
-        below, images = entries(inner / deeper[0]) if len(deeper) == 1 else ([], [])
-        if not below or images_among(images):
+        below, images = list_folder(inner / deeper[0]) if len(deeper) == 1 else ([], [])
+        if not below or image_names(images):
             break
         inner = inner / deeper[0]
     if inner != root:
@@ -235,27 +235,27 @@ def check_trainable(folder: ImageFolder) -> None:
             )
 
 
-def remarks(folders: Sequence[ImageFolder], aside: Sequence[str] = ()) -> list[str]:
+def folder_notes(folders: Sequence[ImageFolder], unused: Sequence[str] = ()) -> list[str]:
     """Return what a person should know of folders: what of them is not used, one line each.
 
     Parameters
     ----------
     folders : sequence of ImageFolder
         Those that are used.
-    aside : sequence of str
-        What lies beside them and is not used: see `Parts`.
+    unused : sequence of str
+        What lies beside them and is not used: see `DatasetFolders`.
     """
-    lines = [f"left aside: {enumerated(aside)}"] if aside else []
-    others = PassedOver()
+    lines = [f"not used: {enumerated(unused)}"] if unused else []
+    others = IgnoredFiles()
     lines += _nesting(folders[0])
     for folder in folders:
         if folder.loose:
             lines.append(
-                f"passed over {counted(len(folder.loose), 'image')} beside the class folders of "
+                f"ignored {counted(len(folder.loose), 'image')} beside the class folders of "
                 f"{folder.root}: move them into one"
             )
-        others.add(folder.passed_over)
-    return [line for line in (*lines, others.remark()) if line]
+        others.add(folder.ignored)
+    return [line for line in (*lines, others.summary()) if line]
 
 
 def _nesting(folder: ImageFolder) -> list[str]:

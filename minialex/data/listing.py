@@ -1,4 +1,4 @@
-"""What lies in a folder: folders, image files, and files that are passed over."""
+"""What lies in a folder: folders, image files, and files that are ignored."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from pathlib import Path
 
 from minialex.errors import MinialexError
 
-SUFFIXES = (
+IMAGE_SUFFIXES = (
     ".apng", ".avif", ".avifs", ".bmp", ".dib", ".gif", ".j2c", ".j2k", ".jfif", ".jp2", ".jpc",
     ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".mpo", ".pbm", ".pcx", ".pfm", ".pgm", ".png",
     ".pnm", ".ppm", ".qoi", ".tga", ".tif", ".tiff", ".webp",
 )  # fmt: skip
 """Names of files that end like this, in any case, are images."""
 
-UNREAD = frozenset((
+UNSUPPORTED_SUFFIXES = frozenset((
     ".arw", ".cr2", ".cr3", ".dcm", ".dds", ".dng", ".eps", ".exr", ".hdr", ".heic", ".heif",
     ".ico", ".jxl", ".jxr", ".nef", ".orf", ".psd", ".raf", ".raw", ".rw2", ".sgi", ".svg", ".xcf",
 ))  # fmt: skip
 """Suffixes of images in formats that are not read."""
 
-LITTER = frozenset(
+SYSTEM_FOLDERS = frozenset(
     ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found")
 )
 """Folders that archives, disks and servers leave behind: their images are copies or previews."""
 
-MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")
+MAGIC_BYTES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")
 """How files begin that hold an image, whatever their name; see also `_holds_image`."""
 
 
 @dataclass
-class PassedOver:
+class IgnoredFiles:
     """Files that were not taken, because their names do not end as an image's.
 
     Attributes
@@ -48,17 +48,17 @@ class PassedOver:
     counts: Counter[str] = field(default_factory=Counter)
     images: set[str] = field(default_factory=set)
 
-    def note(self, folder: str | os.PathLike[str], names: Iterable[str]) -> None:
+    def count_names(self, folder: str | os.PathLike[str], names: Iterable[str]) -> None:
         """Add files of a folder. Of each suffix one file is looked into."""
         for name in sorted(names):
             suffix = os.path.splitext(name)[1].lower()
             if suffix not in self.counts and (
-                suffix in UNREAD or _holds_image(os.path.join(folder, name))
+                suffix in UNSUPPORTED_SUFFIXES or _holds_image(os.path.join(folder, name))
             ):
                 self.images.add(suffix)
             self.counts[suffix] += 1
 
-    def add(self, other: PassedOver) -> None:
+    def add(self, other: IgnoredFiles) -> None:
         """Add the files of another count."""
         self.counts += other.counts
         self.images |= other.images
@@ -68,18 +68,18 @@ class PassedOver:
         ordered = sorted(self.counts.items(), key=lambda item: (-item[1], item[0]))
         return enumerated([f"{n:,} {_shown(suffix)}" for suffix, n in ordered])
 
-    def remark(self) -> str:
-        """Return a line that says what was passed over, and what to do; empty if nothing was."""
+    def summary(self) -> str:
+        """Return a line that says what was ignored, and what to do; empty if nothing was."""
         if not self.counts:
             return ""
-        line = f"passed over {counted(self.counts.total(), 'file')}: {self}"
-        advice = self.advice()
+        line = f"ignored {counted(self.counts.total(), 'file')}: {self}"
+        advice = self.hint()
         return f"{line}; {advice}" if advice else line
 
-    def advice(self) -> str:
+    def hint(self) -> str:
         """Return what to do about images among them; empty if there are none."""
-        unread = [_shown(s) for s in sorted(self.images & UNREAD)]
-        misnamed = [_shown(s) for s in sorted(self.images - UNREAD)]
+        unread = [_shown(s) for s in sorted(self.images & UNSUPPORTED_SUFFIXES)]
+        misnamed = [_shown(s) for s in sorted(self.images - UNSUPPORTED_SUFFIXES)]
         return "; ".join(
             f"{enumerated(names)} {what}"
             for names, what in (
@@ -90,7 +90,7 @@ class PassedOver:
         )
 
 
-def entries(root: Path) -> tuple[list[str], list[str]]:
+def list_folder(root: Path) -> tuple[list[str], list[str]]:
     """Return the names of the folders and of the files in `root` that are not hidden, sorted.
 
     Raises
@@ -100,28 +100,28 @@ def entries(root: Path) -> tuple[list[str], list[str]]:
     """
     try:
         with os.scandir(root) as found:
-            shown = sorted((e.name, e.is_dir()) for e in found if not _hidden(e.name))
+            shown = sorted((e.name, e.is_dir()) for e in found if not _is_hidden(e.name))
     except FileNotFoundError:
         raise MinialexError(f"no folder {root}: check the path") from None
     except NotADirectoryError:
         raise MinialexError(f"{root} is a file: give a folder that holds class folders") from None
     except OSError as error:
         raise MinialexError(f"cannot read folder {root}: {error.strerror}") from error
-    folders = [name for name, is_folder in shown if is_folder and not _litter(name)]
+    folders = [name for name, is_folder in shown if is_folder and not _is_system_folder(name)]
     return folders, [name for name, is_folder in shown if not is_folder]
 
 
 def subfolders(root: Path) -> list[str]:
-    """Return the names of the folders in `root` that are not hidden, sorted; as `entries`."""
-    return entries(root)[0]
+    """Return the names of the folders in `root` that are not hidden, sorted; as `list_folder`."""
+    return list_folder(root)[0]
 
 
-def images_among(names: Sequence[str]) -> list[str]:
+def image_names(names: Sequence[str]) -> list[str]:
     """Return the names that are those of images."""
-    return [name for name in names if name.lower().endswith(SUFFIXES)]
+    return [name for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
 
 
-def image_files(folder: Path, passed_over: PassedOver) -> Iterator[str]:
+def image_files(folder: Path, ignored: IgnoredFiles) -> Iterator[str]:
     """Yield the image files in `folder` and below, in no order, and note the other files.
 
     Hidden files and folders, and what archives and servers leave behind, are left out.
@@ -134,11 +134,11 @@ def image_files(folder: Path, passed_over: PassedOver) -> Iterator[str]:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = [name for name in folders if not (_hidden(name) or _litter(name))]
-        shown = [name for name in files if not _hidden(name)]
-        images = images_among(shown)
+        folders[:] = [name for name in folders if not (_is_hidden(name) or _is_system_folder(name))]
+        shown = [name for name in files if not _is_hidden(name)]
+        images = image_names(shown)
         yield from (os.path.join(where, name) for name in images)
-        passed_over.note(where, set(shown).difference(images))
+        ignored.count_names(where, set(shown).difference(images))
 
 
 def enumerated(names: Sequence[str], most: int = 8) -> str:
@@ -152,12 +152,12 @@ def counted(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'s' * (n != 1)}"
 
 
-def _hidden(name: str) -> bool:
+def _is_hidden(name: str) -> bool:
     return name.startswith(".")
 
 
-def _litter(name: str) -> bool:
-    return name.lower() in LITTER
+def _is_system_folder(name: str) -> bool:
+    return name.lower() in SYSTEM_FOLDERS
 
 
 def _shown(suffix: str) -> str:
@@ -175,7 +175,7 @@ def _holds_image(path: str) -> bool:
         return False
     # WEBP is in a RIFF container, AVIF in that of MP4
     return (
-        head.startswith(MAGIC)
+        head.startswith(MAGIC_BYTES)
         or (head[:4], head[8:]) == (b"RIFF", b"WEBP")
         or (head[4:8] == b"ftyp" and head[8:] in (b"avif", b"avis"))
     )

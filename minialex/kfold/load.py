@@ -17,7 +17,7 @@ from minialex.data import (
     folds,
     split,
 )
-from minialex.data.folders import find_parts, remarks
+from minialex.data.folders import find_dataset_folders, folder_notes
 from minialex.data.listing import enumerated
 from minialex.errors import MinialexError
 from minialex.models import AlexNet, alexnet
@@ -108,7 +108,7 @@ def _from_elsewhere(path: Path, variant: str, where: Device) -> Trained:
 
 
 @dataclass(frozen=True)
-class Judged:
+class EvaluationSet:
     """Images to judge a network on.
 
     Attributes
@@ -125,7 +125,7 @@ class Judged:
     skipped: tuple[UnreadableImage, ...] = ()
 
 
-def images_to_judge(
+def evaluation_set(
     trained: Trained,
     data: str | None = None,
     *,
@@ -133,7 +133,7 @@ def images_to_judge(
     skip_unreadable: bool = False,
     progress: Count | None = None,
     tell: Tell | None = None,
-) -> Judged:
+) -> EvaluationSet:
     """Return images that the network has not been trained on, as far as can be known.
 
     Of a folder with a validation folder these are the images in that. Of the images that the
@@ -163,9 +163,9 @@ def images_to_judge(
     dataset, what = _open(trained, data, everything, tell)
     check_classes(trained, dataset)
     if not skip_unreadable:
-        return Judged(dataset, what)
+        return EvaluationSet(dataset, what)
     dataset, bad = drop_unreadable(dataset, progress=progress)
-    return Judged(dataset, what, tuple(bad))
+    return EvaluationSet(dataset, what, tuple(bad))
 
 
 def _open(trained: Trained, data: str, everything: bool, tell: Tell | None) -> tuple[Dataset, str]:
@@ -173,10 +173,10 @@ def _open(trained: Trained, data: str, everything: bool, tell: Tell | None) -> t
     if data == DIGITS:
         whole = Digits()
     else:
-        parts = find_parts(data)
+        parts = find_dataset_folders(data)
         whole = ImageFolder(parts.val or parts.train)
         if tell is not None:
-            for line in remarks([whole]):
+            for line in folder_notes([whole]):
                 tell(line)
         if parts.val:
             return whole, f"images of {parts.val}"
