@@ -47,7 +47,7 @@ def _option(*names: str, **kw: Any) -> Callable[[Command], Command]:
 )
 @_option("--dask", metavar="ADDRESS", help="Train the folds on this Dask scheduler's workers.")
 @_option(
-    "--judge",
+    "--evaluate-only",
     "networks",
     multiple=True,
     type=click.Path(path_type=Path),
@@ -80,7 +80,7 @@ def kfold(
       minialex kfold
       minialex kfold photos --network alexnet-mini --folds 10 --jobs 2
       minialex kfold --resume runs/photos-kfold
-      minialex kfold photos --judge runs/photos
+      minialex kfold photos --evaluate-only runs/photos
     """
     if (emulate or use) and (dask or (jobs or 1) > 1):
         raise MinialexError("--emulate and --use train fold by fold: leave out --jobs and --dask")
@@ -94,7 +94,7 @@ def kfold(
         settings = make_settings(recipe, data=source, **options)
     else:
         settings, k = read_plan(resume)
-        settings = settings.but(**options)
+        settings = settings.replace(**options)
     with running_on(emulate, use), ConsoleFoldReporter(console) as reporter:
         # before anything is written
         check_precision(settings.precision, device(settings.device))

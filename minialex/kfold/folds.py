@@ -50,7 +50,7 @@ from minialex.kfold.fold_records import (
     write_record,
 )
 from minialex.kfold.load import evaluation_set, load_trained
-from minialex.train.factory import LAST, Data, Tell
+from minialex.train.factory import LAST, Data, MessageCallback
 from minialex.train.loop import Trainer
 from minialex.train.report import Reporter
 from minialex.train.run import new_folder, with_whole_path
@@ -327,7 +327,9 @@ def images_to_fold(
     for line in folder_notes([folder], [*unseen, *parts.unused]):
         reporter.message(line)
     return (
-        drop_unreadable(folder, progress=reporter.checking) if settings.skip_bad else (folder, [])
+        drop_unreadable(folder, progress=reporter.checking)
+        if settings.skip_unreadable
+        else (folder, [])
     )
 
 
@@ -357,7 +359,7 @@ def evaluate_folds(
     device: str = "auto",
     batch_size: int = 32,
     workers: int = 2,
-    tell: Tell | None = None,
+    tell: MessageCallback | None = None,
 ) -> Folds:
     """Judge given networks fold by fold, the i-th on the i-th fold of images it has not seen.
 
@@ -392,7 +394,7 @@ def evaluate_folds(
         trained = load_trained(checkpoints[i % len(checkpoints)], device=where)
         _, held_out = cut(evaluation_set(trained, data, tell=tell).dataset, k, seed)[i]
         tell = None
-        transform = trained.settings.judging_transform()
+        transform = trained.settings.eval_transform()
         loader = DataLoader(held_out, batch_size, transform, workers=workers, device=where)
         evaluation = evaluate(trained.model, loader)
         records.append(record_of(i + 1, k, str(trained.path), 0, evaluation))

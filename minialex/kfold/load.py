@@ -21,7 +21,15 @@ from minialex.data.folders import find_dataset_folders, folder_notes
 from minialex.data.listing import enumerated
 from minialex.errors import MinialexError
 from minialex.models import AlexNet, alexnet
-from minialex.train.factory import BEST, LAST, SPLIT_SEED, Count, Tell, load_pretrained, move
+from minialex.train.factory import (
+    BEST,
+    LAST,
+    SPLIT_SEED,
+    MessageCallback,
+    ProgressCallback,
+    load_pretrained,
+    move,
+)
 from minialex.train.settings import DIGITS, Settings
 from minialex.weights import checkpoint
 from minialex.weights.checkpoint import fill
@@ -131,8 +139,8 @@ def evaluation_set(
     *,
     everything: bool = False,
     skip_unreadable: bool = False,
-    progress: Count | None = None,
-    tell: Tell | None = None,
+    progress: ProgressCallback | None = None,
+    tell: MessageCallback | None = None,
 ) -> EvaluationSet:
     """Return images that the network has not been trained on, as far as can be known.
 
@@ -168,7 +176,9 @@ def evaluation_set(
     return EvaluationSet(dataset, what, tuple(bad))
 
 
-def _open(trained: Trained, data: str, everything: bool, tell: Tell | None) -> tuple[Dataset, str]:
+def _open(
+    trained: Trained, data: str, everything: bool, tell: MessageCallback | None
+) -> tuple[Dataset, str]:
     whole: Dataset
     if data == DIGITS:
         whole = Digits()
@@ -189,7 +199,7 @@ def _open(trained: Trained, data: str, everything: bool, tell: Tell | None) -> t
 
 
 def _held_out_fold(settings: Settings, whole: Dataset, fold: int, k: int) -> tuple[Dataset, str]:
-    if settings.skip_bad:
+    if settings.skip_unreadable:
         whole, _ = drop_unreadable(whole)
     held_out = folds(whole.targets, k, settings.seed, whole.classes)[fold - 1][1]
     return Subset(whole, held_out), f"the images of fold {fold} of {k} of {settings.data}"

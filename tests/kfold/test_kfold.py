@@ -16,7 +16,7 @@ from minialex.kfold.fold_records import FoldRecord, Folds, fold_folder, read_pla
 from minialex.kfold.folds import cut, evaluate_folds, images_to_fold, kfold
 from minialex.kfold.load import evaluation_set, load_trained
 from minialex.train import train
-from minialex.train.run_state import Place
+from minialex.train.run_state import Position
 from tests.small_runs import Listener, kill, small, write_images
 
 K = 3
@@ -80,14 +80,14 @@ class TestFolds:
     def test_the_network_is_that_after_the_last_epoch_not_the_best(
         self, images, tmp_path, monkeypatch
     ):
-        close = Place.close_epoch
-        monkeypatch.setattr(Place, "close_epoch", lambda p, e: close(p, e) and p.epoch == 1)
+        close = Position.close_epoch
+        monkeypatch.setattr(Position, "close_epoch", lambda p, e: close(p, e) and p.epoch == 1)
         out = tmp_path / "folds"
         record, _ = kfold(small(images, out=str(out)), 2).records
         losses = {}
         for name in ("best", "last"):
             trained = load_trained(out / "fold-1" / f"{name}.safetensors", device="cpu")
-            transform = trained.settings.judging_transform()
+            transform = trained.settings.eval_transform()
             loader = DataLoader(evaluation_set(trained).dataset, 5, transform, workers=0)
             losses[name] = evaluate(trained.model, loader).loss
         assert losses["best"] != losses["last"] == record.loss
@@ -303,7 +303,7 @@ class TestJudging:
 
 def right_answers(trained, dataset):
     """Count them image by image, as the article does."""
-    transform = trained.settings.judging_transform()
+    transform = trained.settings.eval_transform()
     count = 0
     with no_grad():
         for batch in DataLoader(dataset, 1, transform, workers=0).epoch(0):
