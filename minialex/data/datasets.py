@@ -1,4 +1,4 @@
-"""Labelled images: what a data set is, a folder of them, and a part of one."""
+"""Labelled images: the data set protocol, a subset, and a folder with one sub-folder per class."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ class Dataset(Protocol):
         ...
 
     def name(self, index: int) -> str:
-        """Return what to call image `index` in messages."""
+        """Return the name of image `index` for messages."""
         ...
 
 
 class Subset:
-    """The images of `dataset` that `indices` choose, in that order; every class is kept.
+    """The images of `dataset` at `indices`, in that order; all classes are kept.
 
     Parameters
     ----------
@@ -77,11 +77,10 @@ class Subset:
 
 
 class ImageFolder:
-    """One folder a class: ``ROOT/<class>/*``.
+    """One folder per class: ``ROOT/<class>/*``.
 
-    Classes are numbered in the order of their names. Images may lie deeper; their order is
-    that of their paths. Hidden files and folders, and folders that archives and servers leave
-    behind (``__MACOSX``, ``@eaDir``), are ignored.
+    Classes are numbered in the order of their names. Images may lie deeper; they are sorted by
+    path. Hidden files and folders, and system folders (``__MACOSX``, ``@eaDir``), are skipped.
 
     Parameters
     ----------
@@ -94,10 +93,10 @@ class ImageFolder:
         The folder.
     paths : list of str
         The file of each image.
-    loose : list of str
+    stray_images : list of str
         Images that are not used, because they lie beside the class folders.
     ignored : IgnoredFiles
-        Files that are not used, because they are not named as images.
+        Files without an image suffix.
 
     Raises
     ------
@@ -108,9 +107,9 @@ class ImageFolder:
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root)
         self.classes, files = list_folder(self.root)
-        self.loose = [str(self.root / name) for name in image_names(files)]
+        self.stray_images = [str(self.root / name) for name in image_names(files)]
         if not self.classes:
-            raise _no_classes(self.root, holds_images=bool(self.loose))
+            raise _no_classes(self.root, holds_images=bool(self.stray_images))
         others = [IgnoredFiles() for _ in self.classes]
         found = [
             sorted(image_files(self.root / name, other))
@@ -150,13 +149,13 @@ def _no_classes(root: Path, *, holds_images: bool) -> MinialexError:
 def _check_filled(
     root: Path, classes: list[str], found: list[list[str]], others: list[IgnoredFiles]
 ) -> None:
-    empty, there = [], IgnoredFiles()
+    empty, ignored = [], IgnoredFiles()
     for name, paths, other in zip(classes, found, others, strict=True):
         if not paths:
             empty.append(f"{root / name} ({other})" if other.counts else str(root / name))
-            there.add(other)
+            ignored.add(other)
     if empty:
-        advice = there.hint() or "add images (.jpg, .png, ...)"
+        hint = ignored.hint() or "add images (.jpg, .png, ...)"
         raise MinialexError(
-            f"no images in class folder {enumerated(empty)}: {advice}, or remove the folder"
+            f"no images in class folder {enumerated(empty)}: {hint}, or remove the folder"
         )

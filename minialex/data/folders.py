@@ -1,4 +1,4 @@
-"""The layouts of a folder of images, and how each becomes a training and a validation set."""
+"""The layouts that an image folder may have, and the training and validation set of each."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ROLES = {
     **dict.fromkeys(("val", "valid", "validation", "dev"), VAL),
     **dict.fromkeys(("test", "testing", "tst", "eval", "evaluation", "holdout", "heldout"), TEST),
 }
-"""What a folder is for, by its name in lower case."""
+"""The split that a folder holds, by its name in lower case."""
 
 _FILLERS = re.compile(r"(dataset|data|set|image|img|split)s?$")
 
@@ -35,7 +35,7 @@ Folders = tuple[ImageFolder] | tuple[ImageFolder, ImageFolder]
 
 @dataclass(frozen=True)
 class DatasetFolders:
-    """The folders in a folder of images whose sub-folders are classes.
+    """The one or two folders of a data set whose sub-folders are its classes.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class DatasetFolders:
     val : Path or None
         The folder of the validation images; None where training images are to be split.
     unused : tuple of str
-        What lies beside these two and is not used.
+        What else the folder holds.
     """
 
     train: Path
@@ -67,9 +67,9 @@ def open_folder(
     root : str or path
         See `find_dataset_folders`. Without a validation folder the images are split.
     val_fraction : float
-        The share of each class, in (0, 1), that a split holds out.
+        The fraction of each class, in (0, 1), that a split puts into the validation set.
     seed : int
-        Decides the split.
+        Of the split.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def train_and_val(folders: Folders, val_fraction: float, seed: int) -> tuple[Dat
     return folders
 
 
-# Which folders ------------------------------------------------------------------------------------
+# Finding the folders ------------------------------------------------------------------------------
 
 
 def find_dataset_folders(root: str | os.PathLike[str]) -> DatasetFolders:
@@ -107,7 +107,7 @@ def find_dataset_folders(root: str | os.PathLike[str]) -> DatasetFolders:
     Raises
     ------
     MinialexError
-        If `root` is missing or is no folder; if its folders are called as parts of a data set but
+        If `root` is missing or is no folder; if its folders have names of splits but
         cannot be told to be such; or if the classes lie one level deeper.
     """
     root = Path(root)
@@ -118,14 +118,14 @@ def find_dataset_folders(root: str | os.PathLike[str]) -> DatasetFolders:
     if len(train) == len(nested) == 1 < len(folders) and _images_in(root / train[0]):
         train = []
     if not train:
-        _refuse_parts_without_train(root, named, nested)
-        _refuse_unknown_parts(root, folders)
-        _refuse_one_level_off(root, "give {}")
+        _refuse_missing_train(root, named, nested)
+        _refuse_unknown_split_names(root, folders)
+        _refuse_extra_level(root, "give {}")
         return DatasetFolders(root)
     _refuse_flat_val(root, train[0], [n for n in named if n not in nested and named[n] == VAL])
     used = [_only(root, names) for names in (train, val or test) if names]
     for name in used:
-        _refuse_one_level_off(root / name, "move these up, out of {}")
+        _refuse_extra_level(root / name, "move these up, out of {}")
     flat = [n for n in folders if n in named and n not in nested]
     unused = [f"{n} (no class folders)" if n in flat else n for n in folders if n not in used]
     loose = len(image_names(files))
@@ -145,15 +145,15 @@ def _only(root: Path, names: Sequence[str]) -> str:
 
 
 def _role(name: str) -> str | None:
-    """Return what a folder called so is for: ``training_set`` and ``Train2017`` are for training.
+    """Return the split that a folder name stands for: ``training_set``, ``Train2017`` for training.
 
-    Only a name that says nothing else counts: ``passenger_train`` is a class.
+    A name with any other word in it does not count: ``passenger_train`` is a class.
     """
-    words = (_FILLERS.sub("", word) for word in _words(name))
+    words = (_FILLERS.sub("", word) for word in _name_words(name))
     return ROLES.get("".join(words))
 
 
-def _words(name: str) -> list[str]:
+def _name_words(name: str) -> list[str]:
     return re.findall(r"[^\W\d_]+", name.lower())
 
 
@@ -162,7 +162,7 @@ def _images_in(folder: Path) -> list[str]:
 
 
 def _refuse_flat_val(root: Path, train: str, flat: Sequence[str]) -> None:
-    """Refuse ``val/*.jpg`` beside ``train/<class>/*``; of ``test`` in its place none is used."""
+    """Refuse ``val/*.jpg`` beside ``train/<class>/*``."""
     if flat:
         raise MinialexError(
             f"{root / flat[0]} holds no class folders: sort its images into class folders as in "
@@ -170,7 +170,7 @@ def _refuse_flat_val(root: Path, train: str, flat: Sequence[str]) -> None:
         )
 
 
-def _refuse_parts_without_train(root: Path, named: dict[str, str], nested: dict[str, str]) -> None:
+def _refuse_missing_train(root: Path, named: dict[str, str], nested: dict[str, str]) -> None:
     """Refuse ``val/<class>`` without ``train/<class>``, and ``train`` and ``test`` as classes."""
     for name, role in nested.items():
         if role != TRAIN:
@@ -185,11 +185,11 @@ def _refuse_parts_without_train(root: Path, named: dict[str, str], nested: dict[
         )
 
 
-def _refuse_unknown_parts(root: Path, folders: Sequence[str]) -> None:
-    """Refuse ``birds_train/<class>`` beside ``birds_test/<class>``, which look like parts."""
+def _refuse_unknown_split_names(root: Path, folders: Sequence[str]) -> None:
+    """Refuse ``birds_train/<class>`` beside ``birds_test/<class>``, which look like splits."""
     found: dict[str, str] = {}
     for name in folders:
-        roles = {ROLES[word] for word in _words(name) if word in ROLES}
+        roles = {ROLES[word] for word in _name_words(name) if word in ROLES}
         if len(roles) == 1 and subfolders(root / name):
             found[name] = roles.pop()
     if TRAIN in found.values() and set(found.values()) != {TRAIN}:
@@ -199,10 +199,10 @@ def _refuse_unknown_parts(root: Path, folders: Sequence[str]) -> None:
         )
 
 
-def _refuse_one_level_off(root: Path, remedy: str) -> None:
-    """Refuse a folder in which the classes lie in a single folder; the remedy names that."""
+def _refuse_extra_level(root: Path, remedy: str) -> None:
+    """Refuse a folder whose only sub-folder holds the classes; the remedy names that."""
     inner = root
-    # no deeper: a link may lead back up
+    # bounded, since a symbolic link may lead back up
     for _ in range(8):
         deeper = subfolders(inner)
         below, images = list_folder(inner / deeper[0]) if len(deeper) == 1 else ([], [])
@@ -216,11 +216,11 @@ def _refuse_one_level_off(root: Path, remedy: str) -> None:
         )
 
 
-# What is in them ----------------------------------------------------------------------------------
+# Checking their content ---------------------------------------------------------------------------
 
 
 def check_trainable(folder: ImageFolder) -> None:
-    """Raise MinialexError if there is a single class, or each class has parts of its own."""
+    """Raise MinialexError if there is a single class, or a class folder holds splits."""
     if len(folder.classes) == 1:
         raise MinialexError(
             f"{folder.root} holds one class folder only, {folder.classes[0]}: "
@@ -236,30 +236,30 @@ def check_trainable(folder: ImageFolder) -> None:
 
 
 def folder_notes(folders: Sequence[ImageFolder], unused: Sequence[str] = ()) -> list[str]:
-    """Return what a person should know of folders: what of them is not used, one line each.
+    """Return notes for the user, one line each, on what of the folders is not used.
 
     Parameters
     ----------
     folders : sequence of ImageFolder
         Those that are used.
     unused : sequence of str
-        What lies beside them and is not used: see `DatasetFolders`.
+        What else lies beside them: see `DatasetFolders`.
     """
     lines = [f"not used: {enumerated(unused)}"] if unused else []
-    others = IgnoredFiles()
-    lines += _nesting(folders[0])
+    ignored = IgnoredFiles()
+    lines += _nesting_notes(folders[0])
     for folder in folders:
-        if folder.loose:
+        if folder.stray_images:
             lines.append(
-                f"ignored {counted(len(folder.loose), 'image')} beside the class folders of "
+                f"ignored {counted(len(folder.stray_images), 'image')} beside the class folders of "
                 f"{folder.root}: move them into one"
             )
-        others.add(folder.ignored)
-    return [line for line in (*lines, others.summary()) if line]
+        ignored.add(folder.ignored)
+    return [line for line in (*lines, ignored.summary()) if line]
 
 
-def _nesting(folder: ImageFolder) -> list[str]:
-    """Return a remark if what the class folders hold may be the classes that are meant."""
+def _nesting_notes(folder: ImageFolder) -> list[str]:
+    """Return a note if the folders inside the class folders may be the real classes."""
     inner = _inner_folders(folder)
     if any("" in names or len(names) == 1 for names in inner.values()):
         return []

@@ -60,7 +60,7 @@ def test_files_passed_over_are_counted(tmp_path):
     assert folder.ignored.counts == {".txt": 3, ".json": 1, ".db": 1}
     assert folder.ignored.images == set()
     assert folder.ignored.summary() == "ignored 5 files: 3 .txt, 1 .db, 1 .json"
-    assert folder.loose == [str(tmp_path / "loose.png")]
+    assert folder.stray_images == [str(tmp_path / "loose.png")]
     assert len(folder) == 3
 
 
