@@ -23,7 +23,7 @@ from minialex import arrays
 from minialex.autograd import Tensor, check_precision, using
 from minialex.evaluation.batch_memory import translate_memory_error
 from minialex.evaluation.evaluate import Evaluation, NonFiniteOutputsError, evaluate
-from minialex.files import link
+from minialex.files import link_or_copy
 from minialex.train import factory
 from minialex.train.factory import BEST, LAST, Data
 from minialex.train.metrics import MetricsRecord, MetricsWriter
@@ -303,7 +303,7 @@ class Trainer:
         self._refuse_nonfinite()
         self.state.save(self.folder / LAST)
         if best:
-            link(self.folder / LAST, self.folder / BEST)
+            link_or_copy(self.folder / LAST, self.folder / BEST)
         watch.saved_at = time.monotonic()
         watch.reporter.saved(self.folder / LAST, best)
 
@@ -311,7 +311,7 @@ class Trainer:
         """Make up for a kill between the writing of the last checkpoint and its second name."""
         position = self.position
         if position.batch == 0 and position.epoch and position.best.epoch == position.epoch:
-            link(self.folder / LAST, self.folder / BEST)
+            link_or_copy(self.folder / LAST, self.folder / BEST)
 
     def _outcome(self, signal: Signals | None) -> Outcome:
         best, finished = self.position.best, self.position.epoch == self.settings.epochs

@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from minialex.errors import MinialexError
-from minialex.files import atomic_write, writing
+from minialex.files import atomic_write, write_errors
 
 METRICS = "metrics.jsonl"
 SPLITS = "train", "val"
@@ -90,7 +90,7 @@ class MetricsWriter:
             self._keep_up_to(resume_at)
         elif self.path.exists():
             raise MinialexError(f"{self.path} exists: choose another folder or resume that run")
-        with writing(self.path):
+        with write_errors(self.path):
             # Unbuffered: a line is in the file, or its writing has failed, when `write` returns.
             self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115
             try:
@@ -116,7 +116,7 @@ class MetricsWriter:
         if (record.split, record.step) in self._kept:
             return
         line = _to_line(record).encode()
-        with writing(self.path):
+        with write_errors(self.path):
             while line:
                 line = line[self._file.write(line) :]
             if self._events:
@@ -124,7 +124,7 @@ class MetricsWriter:
 
     def close(self) -> None:
         """Close the files. Nothing can be written afterwards."""
-        with writing(self.path):
+        with write_errors(self.path):
             self._file.close()
             if self._events:
                 self._events.close()

@@ -9,7 +9,7 @@ read its tensors. Parameters stand under their own names, optimizer state as
 ``num_classes``  how many classes its last layer tells apart
 ``image_size``   the height and width of its input in pixels, 1 to 4096
 ``classes``    the classes' names in order, or an empty list where they are unknown
-``position``   ``epoch``, ``batch`` and ``step``: where the run stands
+``position``   ``epoch``, ``batch`` and ``step``: how far the run is
 ``optimizer``  the optimizer's settings
 ``schedule``   the learning rate schedule's settings and state
 ``random``     every random state
@@ -32,7 +32,7 @@ from typing import Any
 
 import minialex
 from minialex.errors import MinialexError
-from minialex.files import map_file, shown
+from minialex.files import map_file, quoted
 from minialex.models import AlexNet
 from minialex.weights.safetensors import (
     SEAL,
@@ -178,7 +178,7 @@ def load(
         raise MinialexError(f"{path} is damaged (its {complaint}): use another copy")
     if expect_model is not None and manifest["model"] != expect_model:
         raise MinialexError(
-            f"{path} is a checkpoint of {shown(manifest['model'])}, not of {expect_model!r}: "
+            f"{path} is a checkpoint of {quoted(manifest['model'])}, not of {expect_model!r}: "
             "choose that model or another checkpoint"
         )
     chosen = weights_of(tensors) if weights_only else tensors
@@ -264,7 +264,7 @@ def _check_sums(path: Path, tensors: Mapping[str, HostArray], sums: Mapping[str,
     for name, x in tensors.items():
         if zlib.crc32(raw_bytes(x).data) != sums.get(name):
             raise MinialexError(
-                f"{path} is damaged (the checksum of tensor {shown(name)}): use another copy"
+                f"{path} is damaged (the checksum of tensor {quoted(name)}): use another copy"
             )
 
 

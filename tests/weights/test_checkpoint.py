@@ -155,10 +155,12 @@ def test_a_newer_format_asks_for_an_upgrade(path):
         load(path)
 
 
-def test_an_older_format_says_what_to_do(path):
-    # Format 1 had no checksum of its header.
-    rewrite(path, manifest={"format": 1}, metadata={SEAL: None})
-    with pytest.raises(MinialexError, match=r"format 1, of an older .* 3 alone: train anew, or"):
+@pytest.mark.parametrize(("number", "changes"), [(1, {SEAL: None}), (2, {})])
+def test_an_older_format_says_what_to_do(path, number, changes):
+    # Format 1 had no checksum of its header, format 2 other words in its manifest.
+    rewrite(path, manifest={"format": number, "position": None}, metadata=changes)
+    words = rf"format {number}, of an older .* 3 alone: train anew, or"
+    with pytest.raises(MinialexError, match=words):
         load(path)
 
 
