@@ -13,7 +13,7 @@ from minialex import MinialexError, Tensor, arrays, models, ops, optim, using
 from minialex.autograd import OPS
 from minialex.check.cases import CASES
 from minialex.check.suite import as_given
-from minialex.data import Digits, Loader, Subset, evaluation
+from minialex.data import DataLoader, Digits, Subset, eval_transform
 from tests.device_double import make_cupy
 
 pytestmark = pytest.mark.usefixtures("poisoned_memory")
@@ -181,10 +181,10 @@ def test_training_steps_stay_on_the_device_and_give_the_same(optimizer, cupy):
     def losses(device):
         model = models.alexnet("alexnet-mini", 10, seed=1).to(device)
         steps = optimizer(model.parameters(), lr=1e-3, weight_decay=1e-4)
-        loader = Loader(
+        loader = DataLoader(
             Subset(Digits(), np.arange(8)),
             4,
-            evaluation(64),
+            eval_transform(64),
             device=arrays.device(device),
             workers=0,
         )

@@ -13,8 +13,8 @@ import numpy as np
 from minialex import arrays
 from minialex.arrays import Array, Device
 from minialex.autograd import Tensor, no_grad, record_calls
-from minialex.data import Dataset, Digits, Loader, UnreadableImage, drop_unreadable, split
-from minialex.data.folders import find_parts, remarks, train_and_val
+from minialex.data import DataLoader, Dataset, Digits, UnreadableImage, drop_unreadable, split
+from minialex.data.folders import find_dataset_folders, folder_notes, train_and_val
 from minialex.errors import MinialexError
 from minialex.evaluation.batch_memory import check_memory
 from minialex.models import AlexNet, alexnet
@@ -73,11 +73,11 @@ def open_data(settings: Settings, reporter: Reporter | None = None) -> Data:
         digits = Digits()
         reporter.opened(digits.classes, held_out)
         return Data(*split(digits, settings.val_fraction, SPLIT_SEED))
-    parts = find_parts(settings.data)
+    parts = find_dataset_folders(settings.data)
     folders = parts.open()
     train, val = train_and_val(folders, settings.val_fraction, SPLIT_SEED)
     reporter.opened(train.classes, f"the images in {parts.val.name}" if parts.val else held_out)
-    for line in remarks(folders, parts.aside):
+    for line in folder_notes(folders, parts.unused):
         reporter.message(line)
     if not settings.skip_unreadable:
         return Data(train, val)
@@ -86,9 +86,9 @@ def open_data(settings: Settings, reporter: Reporter | None = None) -> Data:
     return Data(train, val, (*bad, *also_bad))
 
 
-def training_loader(settings: Settings, dataset: Dataset, device: Device) -> Loader:
+def training_loader(settings: Settings, dataset: Dataset, device: Device) -> DataLoader:
     """Return a shuffling, augmenting loader."""
-    return Loader(
+    return DataLoader(
         dataset,
         settings.batch_size,
         settings.training_transform(),
@@ -99,9 +99,9 @@ def training_loader(settings: Settings, dataset: Dataset, device: Device) -> Loa
     )
 
 
-def eval_loader(settings: Settings, dataset: Dataset, device: Device) -> Loader:
+def eval_loader(settings: Settings, dataset: Dataset, device: Device) -> DataLoader:
     """Return a loader that leaves nothing to chance."""
-    return Loader(
+    return DataLoader(
         dataset,
         settings.batch_size,
         settings.eval_transform(),

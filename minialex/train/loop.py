@@ -21,7 +21,7 @@ import numpy as np
 
 from minialex import arrays
 from minialex.autograd import Tensor, check_precision, using
-from minialex.evaluation.batch_memory import enough_memory
+from minialex.evaluation.batch_memory import translate_memory_error
 from minialex.evaluation.evaluate import Evaluation, NonFiniteOutputsError, evaluate
 from minialex.files import link_or_copy
 from minialex.train import factory
@@ -207,7 +207,7 @@ class Trainer:
         """Train on what is left of the epoch."""
         epoch = self.loader.epoch(self.position.epoch, self.position.batch)
         s = self.settings
-        enough = enough_memory(self.device, s.batch_size, s.image_size)
+        enough = translate_memory_error(self.device, s.batch_size, s.image_size)
         with enough, contextlib.closing(epoch) as batches:
             self.throughput.start()
             for batch in batches:

@@ -23,7 +23,7 @@ from types import MappingProxyType
 from typing import Any, get_args, get_type_hints
 
 from minialex.autograd import FP32, PRECISIONS
-from minialex.data.transforms import Transform, evaluation
+from minialex.data.transforms import Transform, eval_transform
 from minialex.errors import MinialexError
 from minialex.models import VARIANTS
 from minialex.optim import schedules
@@ -195,7 +195,7 @@ class Settings:
 
     def eval_transform(self) -> Transform:
         """Return what is done to images to judge the network on."""
-        return evaluation(self.image_size, self.resize)
+        return eval_transform(self.image_size, self.resize)
 
 
 # The kind of each setting, from its annotation: (type, whether None is allowed).

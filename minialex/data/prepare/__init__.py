@@ -16,8 +16,8 @@ import numpy.typing as npt
 from minialex import cuda
 from minialex.arrays import Array, array_module, device_of
 from minialex.autograd import Routine, implementation_for
+from minialex.data.batch_buffer import BatchBuffer
 from minialex.data.colour import ADJUSTMENTS, Factors, Jitter, adjust
-from minialex.data.packed import Packed
 
 CACHED_VALUES = 1 << 18
 """On the CPU so many values at a time, to stay in a core's cache."""
@@ -59,7 +59,7 @@ def prepare(
     jitter : Jitter, optional
         One row an image, on the host.
     crop : Crop, optional
-        Cut a window of one size, (H, W) from here on, out of each image first. `Loader` has no
+        Cut a window of one size, (H, W) from here on, out of each image first. `DataLoader` has no
         use for it: it crops where it decodes, which brings less than a whole image to size.
     out : (N, 3, H, W) float32, optional
         Where to write the result.
@@ -140,7 +140,7 @@ def _windows(xp: Any, images: Array, crop: Crop, block: slice) -> Array:
 
 def _prepare_block(xp: Any, planes: Array, jitter: Jitter | None, block: slice, y: Array) -> None:
     y[...] = planes
-    if jitter is None or not jitter.colourful:
+    if jitter is None or not jitter.adjusts_colours:
         y *= np.float32(2 / 255)
         y -= np.float32(1)
     else:
@@ -172,9 +172,9 @@ def prepare_kernel(images: Array, jitter: Jitter | None, crop: Crop | None, out:
     _launch(pixels, xp.asarray(moves), xp.asarray(factors), out)
 
 
-def prepare_packed(packed: Packed, out: Array) -> None:
+def prepare_buffer(buffer: BatchBuffer, out: Array) -> None:
     """Write the images of a batch whose every number is on the device already to `out`."""
-    _launch(packed.pixels, packed.moves, packed.factors, out)
+    _launch(buffer.pixels, buffer.moves, buffer.factors, out)
 
 
 def _launch(pixels: Array, moves: Array, factors: Array, out: Array) -> None:
