@@ -134,7 +134,7 @@ def mixed(name, case, where):
 def saved_bits(name, case, where, implementation):
     device = arrays.device("cpu" if where == "emulated" else where)
     pair = suite.Pair(OPS[name], implementation, implementation, np.dtype("float64"), device)
-    _, saved = pair.run(pair.placed(case.draw(name)), case.params)
+    _, saved = pair.run(pair.prepared(case.draw(name)), case.params)
     return [(kind(a), a.strides, a.tobytes()) if hasattr(a, "dtype") else a for a in saved]
 
 
@@ -196,7 +196,7 @@ def test_saved_is_the_same_for_all_implementations(name, case, where):
         for pair in suite.pairs(OPS[name], "float32", device):
             alike = pair.forward == pair.backward and not pair.implementations()[0].own_saved
             if alike and not pair.why_not():
-                kept = pair.run(pair.placed(case.draw(name)), case.params)[1]
+                kept = pair.run(pair.prepared(case.draw(name)), case.params)[1]
                 saved[pair.forward] = [kind(a) for a in kept]
     assert all(kinds == saved["plain"] for kinds in saved.values()), saved
 
@@ -215,7 +215,7 @@ def test_cost_is_plausible(name, case):
     cost = OPS[name].cost(shapes, **case.params)
     assert isinstance(cost.flops, int)
     assert isinstance(cost.bytes, int)
-    y, _ = suite.proven(OPS[name]).run(inputs, case.params)
+    y, _ = suite.baseline(OPS[name]).run(inputs, case.params)
     moved = y.size + sum(a.size for a in inputs if a is not None)
     # nothing is read or written twice; an op that makes a view moves nothing
     assert 0 <= cost.bytes <= 2 * 4 * moved

@@ -61,7 +61,7 @@ def _launch_ops(implementations, dtype):
                 continue
             pair = suite.Pair(OPS[name], one, one, dtype, arrays.CPU)
             for case in cases:
-                y, saved = pair.run(pair.placed(case.draw(name)), case.params)
+                y, saved = pair.run(pair.prepared(case.draw(name)), case.params)
                 gy = np.zeros_like(y)
                 OPS[name].implementations[one].backward(gy, saved, **case.params)
 
