@@ -40,7 +40,9 @@ from minialex.kfold.predict import predict as look
     "--top", type=number, default=5, show_default=True, metavar="N", help="Classes to name."
 )
 @variant_option
-@click.option("--skip-bad", is_flag=True, help="Pass over files that cannot be read; list them.")
+@click.option(
+    "--skip-unreadable", is_flag=True, help="Pass over files that cannot be read; list them."
+)
 @batch_size_option
 @device_option
 @emulate_option()
@@ -52,7 +54,7 @@ def predict(
     pretrained: Path | None,
     top: int,
     variant: str | None,
-    skip_bad: bool,
+    skip_unreadable: bool,
     batch_size: int,
     device: str,
     emulate: str | None,
@@ -79,7 +81,7 @@ def predict(
     paths, skipped = find_images(images, passed_over), []
     if remark := passed_over.remark():
         messages.print(remark)
-    answers = look(trained, paths, top=top, batch_size=batch_size, skip_bad=skip_bad)
+    answers = look(trained, paths, top=top, batch_size=batch_size, skip_unreadable=skip_unreadable)
     # a bar under a table of answers would only flicker: it is for pipes
     bar = counting(messages, "looking", show=not console.is_terminal)
     with running_on(emulate, use, precision), bar as move:

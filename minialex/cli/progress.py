@@ -15,7 +15,7 @@ from minialex.data import UnreadableImage
 from minialex.data.listing import enumerated
 from minialex.kfold.fold_records import FoldRecord
 from minialex.kfold.folds import FoldReporter
-from minialex.train.report import EpochEnd, Plan, Reporter
+from minialex.train.report import EpochEnd, Reporter, RunPlan
 from minialex.train.report import Progress as Standing
 
 
@@ -78,7 +78,7 @@ class ConsoleReporter(Reporter):
         """Move the bar over the images that are looked through."""
         self._move("looking through the images", done, total, f"{done:,}/{total:,}")
 
-    def started(self, plan: Plan) -> None:
+    def started(self, plan: RunPlan) -> None:
         """Say what is trained on what, and where it goes."""
         s = plan.settings
         say = self.console.print
@@ -110,7 +110,7 @@ class ConsoleReporter(Reporter):
         """Write a line of the log."""
         self.console.print(text, style="dim")
 
-    def judging(self, done: int, total: int) -> None:
+    def validating(self, done: int, total: int) -> None:
         """Move the bar over the held-out images."""
         self._move("validation", done, total, f"{done:,}/{total:,} images")
 

@@ -40,8 +40,8 @@ SECTIONS: dict[str, dict[str, tuple[Any, str]]] = {
             "Batches over which the learning rate rises from 0.  "
             f"[a tenth of the run, at most {LONGEST_WARMUP}; article: 0]",
         ),
-        "every": (int, "Batches between the steps of --schedule step."),
-        "factor": (float, "What each of these multiplies the learning rate by."),
+        "lr_step": (int, "Batches between the steps of --schedule step."),
+        "lr_gamma": (float, "What each of these multiplies the learning rate by."),
         "momentum": (float, "Of rmsprop and sgd."),
         "weight_decay": (float, "L2 penalty added to the gradient."),
         "alpha": (float, "How slowly rmsprop's square average forgets."),
@@ -51,8 +51,11 @@ SECTIONS: dict[str, dict[str, tuple[Any, str]]] = {
         "seed": (int, "Decides weights, order, augmentation and dropout."),
     },
     "Augmentation": {
-        "crop": (float, "Smallest share of the area that a random crop keeps; 1 keeps all."),
-        "aspect": (float, "Widest ratio of a random crop's sides."),
+        "min_crop_area": (
+            float,
+            "Smallest share of the area that a random crop keeps; 1 keeps all.",
+        ),
+        "max_crop_aspect": (float, "Widest ratio of a random crop's sides."),
         "flip": (float, "Probability of mirroring an image."),
         "brightness": (float, "Largest relative change of brightness."),
         "contrast": (float, "Largest relative change of contrast."),
@@ -62,7 +65,7 @@ SECTIONS: dict[str, dict[str, tuple[Any, str]]] = {
     "Data": {
         "val_fraction": (float, "Share held out where the folder has no val."),
         "resize": (click.Choice(RESIZES), "How held-out images become square."),
-        "skip_bad": (bool, "Leave out images that cannot be read, and list them."),
+        "skip_unreadable": (bool, "Leave out images that cannot be read, and list them."),
     },
     "Running": {
         "precision": (click.Choice(PRECISIONS), PRECISION_HELP),
@@ -73,7 +76,7 @@ SECTIONS: dict[str, dict[str, tuple[Any, str]]] = {
     },
 }
 _FLAGS = {"variant": "network"}
-_UNSAID = {"image_size", "pretrained", "skip_bad", "warmup"}
+_UNSAID = {"image_size", "pretrained", "skip_unreadable", "warmup"}
 
 
 def training_options(command: Callable[..., None]) -> Callable[..., None]:

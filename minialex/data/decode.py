@@ -53,7 +53,7 @@ class BadImageError(MinialexError):
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(
-            f"cannot read image {name}: {reason}; replace or remove it, or pass --skip-bad"
+            f"cannot read image {name}: {reason}; replace or remove it, or pass --skip-unreadable"
         )
         self.name = name
         self.reason = reason

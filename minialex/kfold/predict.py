@@ -98,7 +98,7 @@ def predict(
     *,
     top: int = 5,
     batch_size: int = 32,
-    skip_bad: bool = False,
+    skip_unreadable: bool = False,
 ) -> Iterator[Prediction | UnreadableImage]:
     """Yield what the network sees in each image, in order, a batch at a time.
 
@@ -112,7 +112,7 @@ def predict(
     top : int
         How many classes to name, at least 1; all of them where there are fewer.
     batch_size : int
-    skip_bad : bool
+    skip_unreadable : bool
         Yield a `UnreadableImage` for an image that cannot be read, instead of raising.
 
     Raises
@@ -127,13 +127,13 @@ def predict(
     for name, value in (("top", top), ("batch_size", batch_size)):
         if value < 1:
             raise ValueError(f"predict: {name} must be at least 1, got {value}")
-    return _predictions(trained, paths, top, batch_size, skip_bad)
+    return _predictions(trained, paths, top, batch_size, skip_unreadable)
 
 
 def _predictions(
-    trained: Trained, paths: Sequence[str], top: int, batch_size: int, skip_bad: bool
+    trained: Trained, paths: Sequence[str], top: int, batch_size: int, skip_unreadable: bool
 ) -> Iterator[Prediction | UnreadableImage]:
-    transform = trained.settings.judging_transform()
+    transform = trained.settings.eval_transform()
     with ThreadPoolExecutor(cores(), "minialex-predict") as pool:
         for start in range(0, len(paths), batch_size):
             chunk = range(start, min(start + batch_size, len(paths)))
@@ -143,7 +143,7 @@ def _predictions(
             for i, x in zip(chunk, read, strict=True):
                 if not isinstance(x, UnreadableImage):
                     yield Prediction(paths[i], next(guesses))
-                elif skip_bad:
+                elif skip_unreadable:
                     yield x
                 else:
                     raise BadImageError(x.name, x.reason)

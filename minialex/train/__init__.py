@@ -6,7 +6,7 @@ from files), `checkpoint`, `metrics`, `pretrained`.
 
 from minialex.train.loop import Trainer
 from minialex.train.nonfinite import NonFiniteLossError
-from minialex.train.report import EpochEnd, Outcome, Plan, Progress, Reporter
+from minialex.train.report import EpochEnd, Outcome, Progress, Reporter, RunPlan
 from minialex.train.run import resume, train
 from minialex.train.settings import RECIPES, Settings, make_settings
 from minialex.train.step import TrainStep
@@ -16,9 +16,9 @@ __all__ = [
     "EpochEnd",
     "NonFiniteLossError",
     "Outcome",
-    "Plan",
     "Progress",
     "Reporter",
+    "RunPlan",
     "Settings",
     "TrainStep",
     "Trainer",

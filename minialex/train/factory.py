@@ -29,8 +29,8 @@ SPLIT_SEED = 0
 LAST, BEST = "last.safetensors", "best.safetensors"
 """The checkpoints in a run's folder: where it stands, and where it was best."""
 
-Tell = Callable[[str], None]
-Count = Callable[[int, int], None]
+MessageCallback = Callable[[str], None]
+ProgressCallback = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ def open_data(settings: Settings, reporter: Reporter | None = None) -> Data:
     ----------
     settings : Settings
     reporter : Reporter, optional
-        Hears what was found, and how many images were looked through where `skip_bad` asks for
-        that.
+        Called with what was found and, where `skip_unreadable` has all images read once, with how
+        many were checked.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def open_data(settings: Settings, reporter: Reporter | None = None) -> Data:
     reporter.opened(train.classes, f"the images in {parts.val.name}" if parts.val else held_out)
     for line in remarks(folders, parts.aside):
         reporter.message(line)
-    if not settings.skip_bad:
+    if not settings.skip_unreadable:
         return Data(train, val)
     train, bad = drop_unreadable(train, progress=reporter.checking)
     val, also_bad = drop_unreadable(val, progress=reporter.checking)
@@ -99,19 +99,19 @@ def training_loader(settings: Settings, dataset: Dataset, device: Device) -> Loa
     )
 
 
-def judging_loader(settings: Settings, dataset: Dataset, device: Device) -> Loader:
+def eval_loader(settings: Settings, dataset: Dataset, device: Device) -> Loader:
     """Return a loader that leaves nothing to chance."""
     return Loader(
         dataset,
         settings.batch_size,
-        settings.judging_transform(),
+        settings.eval_transform(),
         workers=settings.workers,
         device=device,
     )
 
 
 def make_model(
-    settings: Settings, num_classes: int, device: Device, tell: Tell | None = None
+    settings: Settings, num_classes: int, device: Device, tell: MessageCallback | None = None
 ) -> AlexNet:
     """Return the network that the settings name, on `device`, with its first weights.
 
@@ -248,8 +248,8 @@ def run_schedule(settings: Settings, batches: int) -> Schedule:
         lr=settings.lr,
         total=settings.epochs * batches,
         warmup=warmup_batches(settings, batches),
-        every=settings.every,
-        factor=settings.factor,
+        every=settings.lr_step,
+        factor=settings.lr_gamma,
     )
 
 

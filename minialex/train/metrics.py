@@ -35,7 +35,7 @@ _NUMBERS = "loss", "accuracy", "lr", "images_per_second"
 
 
 @dataclass(frozen=True)
-class Record:
+class MetricsRecord:
     """One line of metrics.
 
     Attributes
@@ -104,7 +104,7 @@ class MetricsWriter:
         atomic_write(self.path, "".join(map(_to_line, kept)).encode())
         self._kept = {(record.split, record.step) for record in kept}
 
-    def write(self, record: Record) -> None:
+    def write(self, record: MetricsRecord) -> None:
         """Append a record; it is in the file when this returns.
 
         Raises
@@ -141,7 +141,7 @@ class MetricsWriter:
         self.close()
 
 
-def _to_line(record: Record) -> str:
+def _to_line(record: MetricsRecord) -> str:
     """Write a record as a line of JSON, which has no NaN and no infinity: they become null."""
     fields = {
         key: None if isinstance(value, float) and not math.isfinite(value) else value
@@ -150,14 +150,14 @@ def _to_line(record: Record) -> str:
     return json.dumps(fields) + "\n"
 
 
-def read_metrics(path: str | Path) -> list[Record]:
+def read_metrics(path: str | Path) -> list[MetricsRecord]:
     """Read a metrics file, or a run's folder that has one.
 
     A last line that is not yet complete is left out, so that a running run's file can be read.
 
     Returns
     -------
-    list of Record
+    list of MetricsRecord
         In the order of writing. What was not finite is NaN.
 
     Raises
@@ -174,13 +174,13 @@ def read_metrics(path: str | Path) -> list[Record]:
     return [_from_line(path, number, line) for number, line in enumerate(lines, 1)]
 
 
-def _from_line(path: Path, number: int, line: bytes) -> Record:
+def _from_line(path: Path, number: int, line: bytes) -> MetricsRecord:
     try:
         fields = json.loads(line)
         if fields["split"] not in SPLITS:
             raise ValueError("split")
         numbers = [_to_float(fields[key]) for key in _NUMBERS]
-        return Record(fields["split"], int(fields["epoch"]), int(fields["step"]), *numbers)
+        return MetricsRecord(fields["split"], int(fields["epoch"]), int(fields["step"]), *numbers)
     except (ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
         raise MinialexError(
             f"{path}, line {number} is not a record of metrics: remove that line"
@@ -209,7 +209,7 @@ class _Events:
             start = self._proto.SessionLog(status=self._proto.SessionLog.START)
             self._add(step=resume_at + 1, session_log=start)
 
-    def write(self, record: Record) -> None:
+    def write(self, record: MetricsRecord) -> None:
         """Add a record's figures."""
         for name in ("loss", "accuracy"):
             self._scalar(f"{name}/{record.split}", getattr(record, name), record.step)
@@ -237,12 +237,12 @@ def _open_events(folder: Path, resume_at: int | None) -> _Events | None:
         return None
 
 
-def draw_curves(metrics: Sequence[Record], path: str | Path) -> None:
+def draw_curves(metrics: Sequence[MetricsRecord], path: str | Path) -> None:
     """Draw loss and accuracy over the epochs into a PNG file, whole or not at all.
 
     Parameters
     ----------
-    metrics : sequence of Record
+    metrics : sequence of MetricsRecord
         As `read_metrics` returns them; may be empty.
     path : str or Path
         The picture.
@@ -275,14 +275,14 @@ def draw_curves(metrics: Sequence[Record], path: str | Path) -> None:
     atomic_write(path, canvas.print_png)
 
 
-def _steps_per_epoch(metrics: Sequence[Record]) -> float:
+def _steps_per_epoch(metrics: Sequence[MetricsRecord]) -> float:
     """Return how many steps an epoch has; validations, which stand at epochs' ends, tell."""
     ends = [record for record in metrics if record.split == "val"] or metrics
     return max((record.step / max(record.epoch, 1) for record in ends), default=0.0) or 1.0
 
 
 def _points(
-    metrics: Sequence[Record], split: str, field: str, per_epoch: float
+    metrics: Sequence[MetricsRecord], split: str, field: str, per_epoch: float
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Return the finished epochs, fractions included, and a field's values of one split."""
     chosen = [record for record in metrics if record.split == split]

@@ -13,7 +13,7 @@ from minialex.train.signals import exit_status
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunPlan:
     """What is about to happen.
 
     Attributes
@@ -155,7 +155,7 @@ class Reporter:
     def checking(self, done: int, total: int) -> None:
         """Hear how many images have been looked through for ones that cannot be read."""
 
-    def started(self, plan: Plan) -> None:
+    def started(self, plan: RunPlan) -> None:
         """Hear what is about to start or go on."""
 
     def batch(self, progress: Progress) -> None:
@@ -164,7 +164,7 @@ class Reporter:
     def line(self, text: str) -> None:
         """Hear a line for the log: the article's ``[epoch, batch] loss: x.xxx``."""
 
-    def judging(self, done: int, total: int) -> None:
+    def validating(self, done: int, total: int) -> None:
         """Hear how many of the held-out images have been judged."""
 
     def epoch_ended(self, end: EpochEnd) -> None:

@@ -36,7 +36,7 @@ RESIZES = "stretch", "crop"
 LONGEST_WARMUP = 200
 """In batches: 2 / (1 - alpha) at RMSprop's alpha of 0.99, the rule of Ma and Yarats (2019)."""
 
-PLACES = frozenset({"out", "device", "workers", "log_every", "save_minutes"})
+RUNTIME_SETTINGS = frozenset({"out", "device", "workers", "log_every", "save_minutes"})
 """Settings that say where and how a run is computed, not what: they may change when it goes on."""
 
 
@@ -64,17 +64,17 @@ class Settings:
     warmup : int or None
         Batches over which the schedule's learning rate is scaled up from 0. None leaves it to the
         length of the run: a tenth of it, at most `LONGEST_WARMUP`.
-    every, factor : int, float
-        Schedule "step" multiplies by `factor` after each `every` batches.
+    lr_step, lr_gamma : int, float
+        Schedule "step" multiplies by `lr_gamma` after every `lr_step` batches.
     label_smoothing : float
         From 0 to 1.
     class_weights : "none" or "balanced"
         "balanced" lets every class count as much as any other, however many images it has.
     dropout : float
         The probability of dropping an input of the first two fully connected layers.
-    crop : float
+    min_crop_area : float
         The smallest share of an image's area that a random crop keeps; 1 shows whole images.
-    aspect : float
+    max_crop_aspect : float
         The widest ratio of a random crop's sides, at least 1.
     flip : float
         The probability that a training image is mirrored.
@@ -86,7 +86,7 @@ class Settings:
         The share of each class that is held out where there is no validation folder.
     seed : int
         Decides the initial weights, the order of the images, augmentation and dropout.
-    skip_bad : bool
+    skip_unreadable : bool
         Leave out images that cannot be read, instead of stopping.
     pretrained : str or None
         A file of weights to start from.
@@ -117,13 +117,13 @@ class Settings:
     eps: float = 1e-8
     schedule: str = "constant"
     warmup: int | None = 0
-    every: int = 256
-    factor: float = 0.5
+    lr_step: int = 256
+    lr_gamma: float = 0.5
     label_smoothing: float = 0.0
     class_weights: str = "none"
     dropout: float = 0.5
-    crop: float = 0.08
-    aspect: float = 4 / 3
+    min_crop_area: float = 0.08
+    max_crop_aspect: float = 4 / 3
     flip: float = 0.5
     brightness: float = 0.0
     contrast: float = 0.0
@@ -132,7 +132,7 @@ class Settings:
     resize: str = "stretch"
     val_fraction: float = 0.2
     seed: int = 0
-    skip_bad: bool = False
+    skip_unreadable: bool = False
     pretrained: str | None = None
     out: str | None = None
     precision: str = FP32
@@ -167,15 +167,15 @@ class Settings:
         return cls(**table)
 
     def result_settings(self) -> dict[str, Any]:
-        """Return the settings that decide the result of the run, without `PLACES`."""
-        return {name: value for name, value in asdict(self).items() if name not in PLACES}
+        """Return the settings that decide the result of the run, without `RUNTIME_SETTINGS`."""
+        return {name: value for name, value in asdict(self).items() if name not in RUNTIME_SETTINGS}
 
     def differences(self, other: Settings) -> list[str]:
         """Return, as ``name: mine, not theirs``, in which lasting settings two runs differ."""
         mine, theirs = self.result_settings(), other.result_settings()
         return [f"{n}: {mine[n]!r}, not {theirs[n]!r}" for n in mine if mine[n] != theirs[n]]
 
-    def but(self, **changes: Any) -> Settings:
+    def replace(self, **changes: Any) -> Settings:
         """Return a copy with some settings changed; a change to None is none."""
         return replace(self, **{n: value for n, value in changes.items() if value is not None})
 
@@ -183,9 +183,9 @@ class Settings:
         """Return what is done to images to train on."""
         return Transform(
             size=self.image_size,
-            resize="stretch" if self.crop == 1 else "random",
-            scale=(self.crop, 1.0),
-            ratio=(1 / self.aspect, self.aspect),
+            resize="stretch" if self.min_crop_area == 1 else "random",
+            scale=(self.min_crop_area, 1.0),
+            ratio=(1 / self.max_crop_aspect, self.max_crop_aspect),
             flip=self.flip,
             brightness=self.brightness,
             contrast=self.contrast,
@@ -193,7 +193,7 @@ class Settings:
             hue=self.hue,
         )
 
-    def judging_transform(self) -> Transform:
+    def eval_transform(self) -> Transform:
         """Return what is done to images to judge the network on."""
         return evaluation(self.image_size, self.resize)
 
@@ -248,13 +248,13 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "eps": _above(0),
     "schedule": _one_of(schedules.NAMES),
     "warmup": _from(0),
-    "every": _from(1),
-    "factor": _above(0, 1),
+    "lr_step": _from(1),
+    "lr_gamma": _above(0, 1),
     "label_smoothing": (lambda value: 0 <= value < 1, "a number from 0 to below 1"),
     "class_weights": _one_of(CLASS_WEIGHTS),
     "dropout": (lambda value: 0 <= value < 1, "a number from 0 to below 1"),
-    "crop": _above(0, 1),
-    "aspect": _from(1),
+    "min_crop_area": _above(0, 1),
+    "max_crop_aspect": _from(1),
     "flip": _from(0, 1),
     "brightness": _from(0),
     "contrast": _from(0),
@@ -281,8 +281,8 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "schedule": "cosine",
             "warmup": None,
             "dropout": 0.2,
-            "crop": 0.7,
-            "aspect": 1.25,
+            "min_crop_area": 0.7,
+            "max_crop_aspect": 1.25,
             "flip": 0.0,
         },
         "images": {"eps": 0.03, "schedule": "cosine", "warmup": None},

@@ -9,17 +9,17 @@ RECENT = 30
 """So many of the last batches decide what is shown."""
 
 
-class Pace:
+class Throughput:
     """Times batches.
 
     Attributes
     ----------
-    judging_seconds : float or None
+    validation_seconds : float or None
         How long the last validation took; None before the first.
     """
 
     def __init__(self) -> None:
-        self.judging_seconds: float | None = None
+        self.validation_seconds: float | None = None
         self._recent: deque[tuple[float, int]] = deque(maxlen=RECENT)
         self._last = self._lap = time.perf_counter()
         self._images = 0
@@ -51,4 +51,4 @@ class Pace:
         if not self._recent:
             return None
         a_batch = sum(s for s, _ in self._recent) / len(self._recent)
-        return batches * a_batch + judgings * (self.judging_seconds or 0.0)
+        return batches * a_batch + judgings * (self.validation_seconds or 0.0)

@@ -155,7 +155,7 @@ def test_kfold_prints_each_fold_and_the_articles_line(minialex, photos):
     assert (folds / "fold-1" / "last.safetensors").exists()
     again = minialex("kfold", "--resume", folds)
     assert again.out.splitlines()[-1] == last
-    judged = minialex("kfold", photos, "--folds", "2", "--judge", folds / "fold-1")
+    judged = minialex("kfold", photos, "--folds", "2", "--evaluate-only", folds / "fold-1")
     assert judged.out.splitlines()[-1].startswith("Mean Accuracy: ")
 
 

@@ -85,7 +85,7 @@ def test_every_command_says_what_it_passes_over(minialex, run_folder, mixed):
     assert judged.err.splitlines()[0] == PASSED_OVER
     assert judged.out.startswith("{")
     other = shutil.copytree(mixed, "other")
-    folds = minialex("kfold", other, "--folds", "2", "--judge", run_folder)
+    folds = minialex("kfold", other, "--folds", "2", "--evaluate-only", run_folder)
     assert folds.status == 0
     assert folds.err.splitlines()[0] == PASSED_OVER
     assert folds.err.count("passed over") == 1

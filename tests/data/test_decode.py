@@ -265,7 +265,7 @@ def test_no_image(tmp_path):
     with pytest.raises(BadImageError, match=r"a\.png: it is not an image") as raised:
         read_image(tmp_path / "a.png")
     assert raised.value.name.endswith("a.png")
-    assert "--skip-bad" in str(raised.value)
+    assert "--skip-unreadable" in str(raised.value)
     assert "\n" not in str(raised.value)
 
 

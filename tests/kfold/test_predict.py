@@ -117,7 +117,7 @@ class TestPredict:
         }
 
     def test_only_the_middle_is_seen_where_the_run_cropped(self, trained, images):
-        cropping = trained.settings.but(resize="crop")
+        cropping = trained.settings.replace(resize="crop")
         other = Trained(trained.path, trained.model, trained.classes, cropping)
         paths = find_images([images])
         assert next(predict(trained, paths)) != next(predict(other, paths))
@@ -146,12 +146,12 @@ class TestTrouble:
             next(predictions)
 
     def test_or_it_is_passed_over(self, trained, paths):
-        found = list(predict(trained, paths, batch_size=3, skip_bad=True))
+        found = list(predict(trained, paths, batch_size=3, skip_unreadable=True))
         assert [type(x) for x in found] == [*4 * [Prediction], UnreadableImage, *4 * [Prediction]]
         assert (found[4].name, found[4].index) == (paths[4], 4)
 
     def test_a_batch_of_nothing_else(self, trained, paths):
-        found = list(predict(trained, paths, batch_size=1, skip_bad=True))
+        found = list(predict(trained, paths, batch_size=1, skip_unreadable=True))
         assert [type(x) for x in found].count(UnreadableImage) == 1
 
     def test_a_network_whose_numbers_are_not_finite_says_nothing(self, trained, images):

@@ -133,9 +133,16 @@ class TestWhatIsHeard:
     def test_the_order_of_things(self, finished):
         names = [what[0] for what in finished[1].heard]
         batch, line = ["batch"], ["line"]
-        epoch = [*2 * (2 * batch + line), *batch, "judging", "judging", "saved", "epoch_ended"]
+        epoch = [
+            *2 * (2 * batch + line),
+            *batch,
+            "validating",
+            "validating",
+            "saved",
+            "epoch_ended",
+        ]
         assert names == ["opened", "started", *epoch, *epoch]
-        assert finished[1].of("judging") == 2 * [(5, 6), (6, 6)]
+        assert finished[1].of("validating") == 2 * [(5, 6), (6, 6)]
 
 
 class TestTheFolder:
@@ -161,7 +168,7 @@ class TestTheFolder:
     def test_a_better_epoch_is_kept_when_a_worse_one_follows(self, images, tmp_path):
         out = tmp_path / "run"
         # a rate that ruins the second epoch
-        settings = small(images, out=str(out), schedule="step", every=5, factor=1e-9, warmup=0)
+        settings = small(images, out=str(out), schedule="step", lr_step=5, lr_gamma=1e-9, warmup=0)
         trainers = []
 
         def ruin():
@@ -191,7 +198,7 @@ class TestTheFolder:
     )
     def test_a_run_that_cannot_start_leaves_nothing(self, images, tmp_path, wrong, message):
         with pytest.raises(MinialexError, match=message):
-            train(small(images, out=str(tmp_path / "run")).but(**wrong))
+            train(small(images, out=str(tmp_path / "run")).replace(**wrong))
         assert not list(tmp_path.iterdir())
 
     def test_without_a_name_the_folder_is_new(self, images, tmp_path, monkeypatch):
@@ -222,12 +229,12 @@ class TestSettingsTakeEffect:
             {"alpha": 0.9},
             {"eps": 0.1},
             {"lr": 1e-3},
-            {"schedule": "step", "every": 2},
+            {"schedule": "step", "lr_step": 2},
             {"warmup": 0},
             {"label_smoothing": 0.2},
             {"dropout": 0.0},
-            {"crop": 1.0},
-            {"aspect": 1.0},
+            {"min_crop_area": 1.0},
+            {"max_crop_aspect": 1.0},
             {"flip": 1.0},
             {"hue": 0.5},
             {"brightness": 0.5},
@@ -287,7 +294,7 @@ class TestSettingsTakeEffect:
         out = str(tmp_path / "run")
         with pytest.raises(MinialexError, match=r"cannot read image .*03\.png"):
             train(small(root, out=out))
-        train(small(root, out=str(tmp_path / "again"), epochs=1, skip_bad=True), listener)
+        train(small(root, out=str(tmp_path / "again"), epochs=1, skip_unreadable=True), listener)
         (message,) = listener.of("message")
         listed = tmp_path / "again" / "skipped.txt"
         assert message.startswith(
@@ -401,4 +408,4 @@ class TestOnAnotherDevice:
             trainer.run(Listener(("line", 1), poison))
         assert (caught.value.layer, caught.value.step) == ("features.6", 4)
         assert "its bias is no longer finite" in str(caught.value)
-        assert (trainer.place.batch, trainer.optimizer.steps) == (4, 4)
+        assert (trainer.position.batch, trainer.optimizer.steps) == (4, 4)

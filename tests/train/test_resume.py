@@ -19,12 +19,12 @@ MOMENTS = [
     ("batch", 1),
     ("batch", 4),
     ("batch", 5),
-    ("judging", 1),
-    ("judging", 2),
+    ("validating", 1),
+    ("validating", 2),
     ("epoch_ended", 1),
     ("batch", 8),
     ("batch", 10),
-    ("judging", 4),
+    ("validating", 4),
 ]
 
 
@@ -75,7 +75,7 @@ def crash():
 
 
 @pytest.mark.parametrize(
-    "moment", [("batch", 6), ("line", 4), ("judging", 4), ("saved", 2)], ids=str
+    "moment", [("batch", 6), ("line", 4), ("validating", 4), ("saved", 2)], ids=str
 )
 def test_killed(images, tmp_path, whole, moment):
     """The checkpoint is older than the metrics, which are cut back to it."""
@@ -214,10 +214,10 @@ class TestRefusals:
     @pytest.mark.parametrize(
         "change",
         [
-            lambda m: m.pop("sums"),
+            lambda m: m.pop("running_totals"),
             lambda m: m["random"].pop("dropout"),
             lambda m: m["best"].update(odd=1),
-            lambda m: m["sums"].update(totals=None),
+            lambda m: m["running_totals"].update(totals=None),
         ],
     )
     def test_a_manifest_that_lacks_something(self, run, change):
