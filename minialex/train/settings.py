@@ -23,7 +23,7 @@ from types import MappingProxyType
 from typing import Any
 
 from minialex.autograd import FP32, PRECISIONS
-from minialex.data.transforms import Transform
+from minialex.data.transforms import Transform, eval_transform
 from minialex.errors import MinialexError
 from minialex.models import VARIANTS
 from minialex.optim import schedules
