@@ -333,7 +333,7 @@ def torch(at: Setting) -> None:
         T.backends.cudnn.allow_tf32 = T.backends.cuda.matmul.allow_tf32 = tf32
         peers, absent = find([name], at.device, 1)
         if not peers:
-            at.say("torch", who=name, left_out=absent[name])
+            at.say("torch", who=name, excluded=absent[name])
             continue
         for batch in at.batches:
             calls = peers[0].step(task_of(at.network, batch, at.device))
