@@ -44,12 +44,12 @@ def most_telling(name):
     smooth = [case for case in CASES.get(name, ()) if case.answer is None]
     often = collections.Counter(str(p) for case in smooth for p in case.params.items())
 
-    def tells(case):
+    def sharpness(case):
         shapes = [a.shape for a in case.draw(name) if a is not None]
         rare = [p for p in case.params.items() if 2 * often[str(p)] < len(smooth)]
         return len(shapes) + len(rare), len({n for shape in shapes for n in shape})
 
-    return max(smooth, key=tells, default=None)
+    return max(smooth, key=sharpness, default=None)
 
 
 QUICK = {name: (*CASES.get(name, ())[:1], most_telling(name)) for name in OPS}
@@ -134,7 +134,7 @@ def mixed(name, case, where):
 def saved_bits(name, case, where, implementation):
     device = arrays.device("cpu" if where == "emulated" else where)
     pair = suite.Pair(OPS[name], implementation, implementation, np.dtype("float64"), device)
-    _, saved = pair.run(pair.placed(case.draw(name)), case.params)
+    _, saved = pair.run(pair.prepared(case.draw(name)), case.params)
     return [(kind(a), a.strides, a.tobytes()) if hasattr(a, "dtype") else a for a in saved]
 
 
@@ -196,7 +196,7 @@ def test_saved_is_the_same_for_all_implementations(name, case, where):
         for pair in suite.pairs(OPS[name], "float32", device):
             alike = pair.forward == pair.backward and not pair.implementations()[0].own_saved
             if alike and not pair.why_not():
-                kept = pair.run(pair.placed(case.draw(name)), case.params)[1]
+                kept = pair.run(pair.prepared(case.draw(name)), case.params)[1]
                 saved[pair.forward] = [kind(a) for a in kept]
     assert all(kinds == saved["plain"] for kinds in saved.values()), saved
 
@@ -215,7 +215,7 @@ def test_cost_is_plausible(name, case):
     cost = OPS[name].cost(shapes, **case.params)
     assert isinstance(cost.flops, int)
     assert isinstance(cost.bytes, int)
-    y, _ = suite.proven(OPS[name]).run(inputs, case.params)
+    y, _ = suite.baseline(OPS[name]).run(inputs, case.params)
     moved = y.size + sum(a.size for a in inputs if a is not None)
     # nothing is read or written twice; an op that makes a view moves nothing
     assert 0 <= cost.bytes <= 2 * 4 * moved
@@ -252,8 +252,10 @@ def test_cost_of_a_linear_layer_is_twice_its_products():
 
 
 def assert_right(name, case):
-    for dtype in DTYPES:
-        row = suite.check(suite.Pair(OPS[name], "plain", "plain", np.dtype(dtype)), case)
+    for one, dtype in itertools.product(
+        {"plain", "blocked"} & OPS[name].implementations.keys(), DTYPES
+    ):
+        row = suite.check(suite.Pair(OPS[name], one, one, np.dtype(dtype)), case)
         assert row.verdict is Verdict.PASS, str(row)
 
 

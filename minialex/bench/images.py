@@ -19,7 +19,7 @@ from minialex.bench.correctness import Result
 from minialex.bench.source_lines import source_lines
 from minialex.bench.workload import Workload
 from minialex.cpu import threads
-from minialex.data import ImageFolder, Jitter, Loader, Transform
+from minialex.data import DataLoader, ImageFolder, Jitter, Transform
 from minialex.data.prepare import PREPARE, prepare
 
 IMAGES, LOADER = "images", "loader"
@@ -134,8 +134,8 @@ def prepare_loader(batch: int, count: int, workers: int, context: BenchContext) 
     folder = ImageFolder(context.cached(("folder", count), lambda: _folder(context, count)))
     transform = Transform(size=SIZE)
 
-    def loader(workers: int) -> Loader:
-        return Loader(
+    def loader(workers: int) -> DataLoader:
+        return DataLoader(
             folder, batch, transform, shuffle=True, workers=workers, device=context.device
         )
 

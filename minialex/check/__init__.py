@@ -2,8 +2,8 @@
 
 `gradcheck` checks any function of Tensors, and any module with its parameters. `check_case` checks
 an `Op` of your own: one `Case`, on one `Pair` of its implementations, against a definition in plain
-NumPy. `trials` lists what there is to check of every op there is: what ``minialex gradcheck`` runs.
-All give one of three verdicts, PASS, FAIL or INCONCLUSIVE, from the model of rounding in
+NumPy. `check_runs` lists what there is to check of every op: what ``minialex gradcheck`` runs. All
+give one of three verdicts, PASS, FAIL or INCONCLUSIVE, from the model of rounding in
 `minialex.check.noise`.
 
 >>> import numpy as np
@@ -17,26 +17,26 @@ from minialex.check.case import Answer, Case
 from minialex.check.cases import CASES
 from minialex.check.contract import violations
 from minialex.check.gradcheck import GradientError, Report, gradcheck
-from minialex.check.suite import Pair, Row, pairs
+from minialex.check.suite import CaseResult, Pair, pairs
 from minialex.check.suite import check as check_case
-from minialex.check.table import Trial, closing, trials
+from minialex.check.table import CheckRun, check_runs, closing
 from minialex.check.verdict import Finding, Verdict
 
 __all__ = [
     "CASES",
     "Answer",
     "Case",
+    "CaseResult",
+    "CheckRun",
     "Finding",
     "GradientError",
     "Pair",
     "Report",
-    "Row",
-    "Trial",
     "Verdict",
     "check_case",
+    "check_runs",
     "closing",
     "gradcheck",
     "pairs",
-    "trials",
     "violations",
 ]

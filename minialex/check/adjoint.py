@@ -36,7 +36,7 @@ from minialex.check.verdict import Finding, Verdict
 SAFETY = noise.SAFETY / 4
 """Sums over so many errors come close to what the model says."""
 
-PIECE = 1 << 20
+ELEMENTS_AT_ONCE = 1 << 20
 """How many elements are widened to float64 at a time."""
 
 
@@ -68,8 +68,8 @@ def pairing(a: Array, b: Array) -> tuple[float, float]:
     """Return sum(a b), and the root of the sum of the squares of a b, added up in float64."""
     total, squares = 0.0, 0.0
     flat = a.reshape(-1), b.reshape(-1)
-    for start in range(0, a.size, PIECE):
-        p, q = (v[start : start + PIECE].astype(np.float64) for v in flat)
+    for start in range(0, a.size, ELEMENTS_AT_ONCE):
+        p, q = (v[start : start + ELEMENTS_AT_ONCE].astype(np.float64) for v in flat)
         p *= q
         total += float(p.sum())
         squares += float((p * p).sum())
@@ -99,7 +99,7 @@ class _Argument:
 
     def f(self, u: Array) -> Array:
         """Return the output with `u` for the argument."""
-        (placed,) = self.pair.placed((u,))
+        (placed,) = self.pair.prepared((u,))
         inputs = (*self.inputs[: self.k], placed, *self.inputs[self.k + 1 :])
         return arrays.to_numpy(self.pair.run(inputs, self.case.params)[0])
 
@@ -122,10 +122,14 @@ class _Argument:
             return ()
         place = np.unravel_index(int(finite.argmin()), g.shape)
         count = f"{np.count_nonzero(~finite)} of {g.size} elements are not finite"
-        return f"first at {guess.at(place)}: got {g[place]}", count, guess.field(self._seen(place))
+        return (
+            f"first at {guess.at(place)}: got {g[place]}",
+            count,
+            guess.receptive_field(self._depending(place)),
+        )
 
-    def _seen(self, place: tuple[Any, ...]) -> Array:
-        """Return which outputs the element at `place` moves, when it becomes the largest."""
+    def _depending(self, place: tuple[Any, ...]) -> Array:
+        """Return which outputs depend on the element at `place`, once it becomes the largest."""
         pushed = self.u.copy()
         pushed[place] = 1 + 2 * np.abs(self.u).max()
         return np.asarray(self.f(pushed) != self.f(self.u))
@@ -133,17 +137,17 @@ class _Argument:
     def compare(self, what: str, g: Array, u: Array) -> Finding:
         """Compare the two sides."""
         y = self.f(u)
-        moved = pairing(y - self.f0, self.c)[1]
-        if 0 < moved < self.rest:
+        changed = pairing(y - self.f0, self.c)[1]
+        if 0 < changed < self.rest:
             # a bias is lost in the rounding of the products beside it unless it is as large
-            u = u * u.dtype.type(2.0 ** math.ceil(math.log2(self.rest / moved)))
+            u = u * u.dtype.type(2.0 ** math.ceil(math.log2(self.rest / changed)))
             y = self.f(u)
-        left, moved = pairing(y - self.f0, self.c)
+        left, changed = pairing(y - self.f0, self.c)
         if not math.isfinite(left):
             return compare.wrong(what, "forward gives what is not finite: no identity can hold")
         right, pulled = pairing(u, g)
-        bound = self._rounding(y.size, g.size, math.hypot(moved, self.rest), pulled)
-        error, size = abs(left - right), math.hypot(moved, pulled)
+        bound = self._rounding(y.size, g.size, math.hypot(changed, self.rest), pulled)
+        error, size = abs(left - right), math.hypot(changed, pulled)
         compared = int(np.count_nonzero(u))
         if not error <= bound:
             sides = f"<f(u) - f(0), c> = {left:.9g}, <u, gradient> = {right:.9g}"
@@ -167,10 +171,10 @@ class _Argument:
         return guess.search(g, self._along, self.pair.allowed(g.size) * size)
 
     def _along(self, v: Array) -> Derivative:
-        moved = self.f(v) - self.f0
-        value, size = pairing(moved, self.c)
+        changed = self.f(v) - self.f0
+        value, size = pairing(changed, self.c)
         rounding = self.pair.allowed(1) * math.hypot(size, self.rest)
-        return Derivative(value, rounding, False, moved != 0)
+        return Derivative(value, rounding, False, changed != 0)
 
 
 def _at_ends(shape: tuple[int, ...]) -> Array:

@@ -24,7 +24,7 @@ class Answer:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One trial of an op.
+    """What an op is checked on, once.
 
     Parameters
     ----------
@@ -43,9 +43,9 @@ class Case:
         Inputs x with f(2 x) = 2 f(x): linear once the mask that x gives is frozen.
     answer : Answer, optional
         Known gradients, compared wherever they are given.
-    result : dtype, optional
+    output_dtype : dtype, optional
         The type of the output where it is not that of the inputs.
-    lands : Device, optional
+    output_device : Device, optional
         Where the output lives if it is not where the inputs do.
     nan_for_infinity : tuple of str
         Implementations that may give NaN where the truth is infinite.
@@ -60,8 +60,8 @@ class Case:
     linear: tuple[int, ...] = ()
     homogeneous: tuple[int, ...] = ()
     answer: Answer | None = None
-    result: np.dtype[Any] | None = None
-    lands: Device | None = None
+    output_dtype: np.dtype[Any] | None = None
+    output_device: Device | None = None
     nan_for_infinity: tuple[str, ...] = ()
     nan_for_anything: tuple[str, ...] = ()
 

@@ -10,7 +10,13 @@ import numpy as np
 
 from minialex.arrays import Array
 from minialex.check import guess, noise
-from minialex.check.numeric import Derivative, Directions, Elements, Problem, unit_vector
+from minialex.check.numeric import (
+    Derivative,
+    DerivativeProblem,
+    DirectionalDerivatives,
+    ElementwiseDerivatives,
+    unit_vector,
+)
 from minialex.check.verdict import Finding, Verdict, worst
 
 
@@ -41,7 +47,7 @@ def values(what: str, got: Array, want: Array, size: Array, share: float) -> Fin
     return Finding(what, Verdict.FAIL, largest, bound, got.size, 0, detail)
 
 
-def output(got: Array, problem: Problem, share: float, common: float) -> Finding:
+def output(got: Array, problem: DerivativeProblem, share: float, common: float) -> Finding:
     """Compare an output with that of `problem`; it may be off by `share` of the largest size.
 
     On the average over its n elements it may be off by `share` over the root of n, towards zero or
@@ -56,7 +62,7 @@ def output(got: Array, problem: Problem, share: float, common: float) -> Finding
     error, exact = distance(got, want), np.zeros(want.shape)
     # where it is not finite, only the places say something
     right = np.where(np.isfinite(got), want, np.nan)
-    truth = Elements(right, exact, exact > 0, np.ones(want.shape, int))
+    truth = ElementwiseDerivatives(right, exact, exact > 0, np.ones(want.shape, int))
     off = ~(error <= finding.bound)
     guessed = guess.first(got.astype(np.float64), truth, off, finding.bound)
     made_from = guess.sources(problem, np.unravel_index(int(error.argmax()), error.shape))
@@ -64,7 +70,7 @@ def output(got: Array, problem: Problem, share: float, common: float) -> Finding
     return dataclasses.replace(finding, detail=detail)
 
 
-def _drift(got: Array, problem: Problem, share: float, common: float) -> Finding | None:
+def _drift(got: Array, problem: DerivativeProblem, share: float, common: float) -> Finding | None:
     """Return a FAIL where an output falls short on the whole, or goes too far; None where not."""
     finite = np.isfinite(got) & np.isfinite(problem.y) & np.isfinite(problem.size)
     y, size = problem.y[finite], problem.size[finite]
@@ -91,7 +97,7 @@ def distance(got: Array, want: Array) -> Array:
 def gradient(
     what: str,
     g: Array,
-    problem: Problem,
+    problem: DerivativeProblem,
     k: int,
     allowed: Array,
     rng: np.random.Generator,
@@ -105,7 +111,7 @@ def gradient(
     what : str
         What it is called in the finding.
     g : array of float64
-    problem : Problem
+    problem : DerivativeProblem
     k : int
     allowed : array of the shape of `g`
         What rounding may do to each element.
@@ -120,15 +126,15 @@ def gradient(
     finite = np.isfinite(g)
     if not finite.all():
         return wrong(what, *_not_finite(g, finite, problem, k))
-    comparison = _Comparison(what, g, problem, k, allowed, atol, rtol)
+    comparison = _GradientComparison(what, g, problem, k, allowed, atol, rtol)
     truth = problem.truth(k, rng)
-    if isinstance(truth, Elements):
+    if isinstance(truth, ElementwiseDerivatives):
         return comparison.elements(truth)
     return comparison.directions(truth)
 
 
 def zeros_would_do(
-    problem: Problem,
+    problem: DerivativeProblem,
     k: int,
     allowed: Array,
     rng: np.random.Generator,
@@ -141,15 +147,15 @@ def zeros_would_do(
     or was never written, is as right as another.
     """
     zeros = np.zeros(problem.input(k).shape)
-    comparison = _Comparison("", zeros, problem, k, allowed, atol, rtol)
+    comparison = _GradientComparison("", zeros, problem, k, allowed, atol, rtol)
     truth = problem.truth(k, rng)
-    if isinstance(truth, Elements):
+    if isinstance(truth, ElementwiseDerivatives):
         return not comparison.off(truth).any()
     together = zip(truth.vectors, truth.derivatives, strict=True)
     return all(abs(d.value) <= comparison.bound_along(v, d) for v, d in together)
 
 
-def _not_finite(g: Array, finite: Array, problem: Problem, k: int) -> tuple[str, ...]:
+def _not_finite(g: Array, finite: Array, problem: DerivativeProblem, k: int) -> tuple[str, ...]:
     """Return lines about the first element that is not finite."""
     place = np.unravel_index(int(finite.argmin()), g.shape)
     found = problem.along(k, unit_vector(g.shape, place))
@@ -158,7 +164,7 @@ def _not_finite(g: Array, finite: Array, problem: Problem, k: int) -> tuple[str,
     return (
         f"first at {guess.at(place)}: got {g[place]}, {right}",
         f"{np.count_nonzero(~finite)} of {g.size} elements are not finite",
-        guess.field(found.moved),
+        guess.receptive_field(found.depends),
     )
 
 
@@ -166,10 +172,10 @@ _KINK = "the direction meets a kink: move the inputs a little, so that they stan
 
 
 @dataclass(frozen=True, eq=False)
-class _Comparison:
+class _GradientComparison:
     what: str
     g: Array
-    problem: Problem
+    problem: DerivativeProblem
     k: int
     allowed: Array
     atol: float
@@ -182,7 +188,7 @@ class _Comparison:
     def rounding(self) -> float:
         return float(self.allowed.max(initial=0)) + self.atol
 
-    def bounds(self, truth: Elements) -> tuple[Array, Array]:
+    def bounds(self, truth: ElementwiseDerivatives) -> tuple[Array, Array]:
         """Return how far off each element may be, and at which of them a derivative is known."""
         bound = self.rounding + truth.uncertainty + self.rtol * np.abs(truth.value)
         # none is where the function could not be evaluated on both sides
@@ -193,18 +199,18 @@ class _Comparison:
         rounding = float(np.linalg.norm((self.allowed + self.atol) * v))
         return rounding + d.uncertainty + self.rtol * abs(d.value)
 
-    def off(self, truth: Elements) -> Array:
+    def off(self, truth: ElementwiseDerivatives) -> Array:
         """Return which elements are further off than they may be."""
         bound, seen = self.bounds(truth)
         return np.asarray(seen & ~(np.abs(self.g - truth.value) <= bound))
 
-    def elements(self, truth: Elements) -> Finding:
+    def elements(self, truth: ElementwiseDerivatives) -> Finding:
         """Compare element by element, leaving out those at a kink."""
         self._confirm(truth)
         bound, seen = self.bounds(truth)
         off = self.off(truth)
         error = np.where(seen, np.abs(self.g - truth.value), 0.0)
-        compared, left_out = int(np.count_nonzero(seen)), int(np.count_nonzero(truth.kink))
+        compared, excluded = int(np.count_nonzero(seen)), int(np.count_nonzero(truth.kink))
         if not self.g.size:
             return Finding(self.what, Verdict.PASS, 0.0, 0.0, 0)
         place = np.unravel_index(_ratio(error, bound).argmax(), self.g.shape)
@@ -214,7 +220,7 @@ class _Comparison:
             error=float(error[place]),
             bound=float(bound[place]) if seen[place] else 0.0,
             compared=compared,
-            left_out=left_out,
+            excluded=excluded,
         )
         if off.any():
             detail = guess.explain(self.g, truth, self.along, self.rounding, place)
@@ -223,7 +229,7 @@ class _Comparison:
         verdict = Verdict.INCONCLUSIVE if reason else Verdict.PASS
         return finding(verdict=verdict, detail=reason)
 
-    def _confirm(self, truth: Elements) -> None:
+    def _confirm(self, truth: ElementwiseDerivatives) -> None:
         """Take a second opinion on the worst element that is off, till one stays off."""
         off = self.off(truth)
         while off.any():
@@ -236,11 +242,11 @@ class _Comparison:
             if off[place]:
                 return
 
-    def _vague(self, truth: Elements, bound: Array, seen: Array) -> tuple[str, ...]:
+    def _vague(self, truth: ElementwiseDerivatives, bound: Array, seen: Array) -> tuple[str, ...]:
         """Return why the comparison decides nothing; nothing where it does."""
         if not seen.any():
             return ("every element stands at a kink, or where the function is not defined",)
-        scale = max(self.problem.natural(self.k), float(np.abs(truth.value[seen]).max()))
+        scale = max(self.problem.typical_gradient(self.k), float(np.abs(truth.value[seen]).max()))
         loose = np.count_nonzero(bound[seen] > noise.RESOLUTION * scale)
         unseen = np.count_nonzero(~seen & ~truth.kink)
         reasons = []
@@ -251,7 +257,7 @@ class _Comparison:
             reasons.append(f"at {unseen} elements no derivative was found")
         return tuple(reasons)
 
-    def directions(self, truth: Directions) -> Finding:
+    def directions(self, truth: DirectionalDerivatives) -> Finding:
         """Compare along each direction; the worst one counts."""
         together = list(zip(truth.vectors, truth.derivatives, strict=True))
         for i, (v, d) in enumerate(together):
@@ -272,11 +278,11 @@ class _Comparison:
         if d.kink or not np.isfinite(bound):
             reason = _KINK if d.kink else "no derivative was found"
             verdict = Verdict.INCONCLUSIVE
-            return finding(verdict=verdict, compared=0, left_out=self.g.size, detail=(reason,))
+            return finding(verdict=verdict, compared=0, excluded=self.g.size, detail=(reason,))
         if not error <= bound:
             return finding(verdict=Verdict.FAIL, compared=self.g.size)
         # one wrong element among all must show
-        scale = max(self.problem.natural(self.k), float(np.sqrt((self.g * self.g).mean())))
+        scale = max(self.problem.typical_gradient(self.k), float(np.sqrt((self.g * self.g).mean())))
         if bound > 10 * noise.RESOLUTION * scale:
             reason = f"one element of {self.g.size} that is off by {scale:.2g} might not show"
             verdict = Verdict.INCONCLUSIVE
@@ -285,8 +291,8 @@ class _Comparison:
 
     def _explain(self) -> tuple[str, ...]:
         affordable = self.problem.affordable
-        if self.g.size > min(guess.EXPLAINED, affordable):
-            sample = max(guess.FEW, min(guess.SAMPLE, affordable))
+        if self.g.size > min(guess.MAX_ELEMENTS_EXPLAINED, affordable):
+            sample = max(guess.MIN_SAMPLED_ELEMENTS, min(guess.SAMPLED_ELEMENTS, affordable))
             return guess.search(self.g, self.along, self.rounding, sample)
         whole = self.problem.elements(self.k)
         return guess.explain(self.g, whole, self.along, self.rounding)

@@ -17,40 +17,44 @@ import numpy as np
 from minialex import arrays
 from minialex.arrays import Array
 from minialex.check.case import Case, Inputs
-from minialex.check.suite import Pair, posed
+from minialex.check.suite import Pair, problem_of
 
 
 def violations(pair: Pair, case: Case) -> list[str]:
     """Return what `pair` breaks of the contract on `case`, one line each; empty is good."""
-    problem = posed(pair.op, case)
-    trial = _Trial(pair, case, pair.placed(problem.inputs), case.differentiable(problem.inputs))
+    problem = problem_of(pair.op, case)
+    run = _ContractRun(
+        pair, case, pair.prepared(problem.inputs), case.differentiable(problem.inputs)
+    )
     return [
-        *trial.output(problem.y.shape),
-        *trial.written(),
-        *trial.keep(),
-        *trial.gradients(),
-        *trial.needs(),
-        *trial.out(),
+        *run.output(problem.y.shape),
+        *run.written(),
+        *run.keep(),
+        *run.gradients(),
+        *run.needs(),
+        *run.out(),
     ]
 
 
-class _Trial:
+class _ContractRun:
     """One case, run once, and what is asked of a pair of implementations about it."""
 
     def __init__(self, pair: Pair, case: Case, inputs: Inputs, wanted: tuple[int, ...]) -> None:
         self.pair, self.case, self.inputs, self.wanted = pair, case, inputs, wanted
-        self.problem = posed(pair.op, case)
-        self.dtype = case.result or pair.dtype
-        self.gy = arrays.to_device(self.problem.gy.astype(self.dtype), case.lands or pair.device)
+        self.problem = problem_of(pair.op, case)
+        self.dtype = case.output_dtype or pair.dtype
+        self.gy = arrays.to_device(
+            self.problem.gy.astype(self.dtype), case.output_device or pair.device
+        )
         self.all = tuple(i in wanted for i in range(len(inputs)))
         self.before = self.state()
         self.y, self.saved = pair.run(inputs, case.params)
         self.after_forward = self.state()
         self.results = _bytes(self.y), [_bytes(a) for a in self.saved]
-        self.whole = self.pull(self.all)
+        self.whole = self.vjp(self.all)
 
-    def pull(self, needs: tuple[bool, ...], out: Inputs | None = None) -> Inputs:
-        return self.pair.pull(self.gy, self.saved, self.case.params, needs, out)
+    def vjp(self, needs: tuple[bool, ...], out: Inputs | None = None) -> Inputs:
+        return self.pair.vjp(self.gy, self.saved, self.case.params, needs, out)
 
     def state(self) -> list[bytes | None]:
         """Return the bits of what must not be written to."""
@@ -104,7 +108,7 @@ class _Trial:
         if "needs" not in self.pair.implementations()[1].takes:
             return
         for some in _choices(self.wanted):
-            grads = self.pull(tuple(i in some for i in range(len(self.inputs))))
+            grads = self.vjp(tuple(i in some for i in range(len(self.inputs))))
             extra = [i for i, g in enumerate(grads) if g is not None and i not in some]
             if extra:
                 yield f"only the gradients of inputs {some} were needed, but {extra} came too"
@@ -122,7 +126,7 @@ class _Trial:
         for k in self.wanted:
             buffer, place = self._place(k)
             out = tuple(place if i == k else None for i in range(len(self.inputs)))
-            g = self.pull(self.all, out)[k]
+            g = self.vjp(self.all, out)[k]
             if g is not place:
                 yield f"the gradient of input {k} is not the array that `out` gave for it"
             if _bytes(place) != _bytes(self.whole[k]):

@@ -1,8 +1,8 @@
 """Ops at AlexNet's full sizes, where references in plain loops are out of reach.
 
-The output is held against that of ``array`` in float64, which the small cases have proven. The
-gradients of ops that are linear, or linear once their mask is frozen, are checked by the adjoint
-identity; those of the others by differences of ``array`` in float64.
+The output is compared with that of ``plain`` in float64, which the small cases have proved
+right. The gradients of ops that are linear, or linear once their mask is frozen, are checked by the
+adjoint identity; those of the others by differences of ``plain`` in float64.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from minialex import arrays
 from minialex.arrays import Array
 from minialex.check import adjoint, compare, noise
 from minialex.check.case import Case, Inputs, generator
-from minialex.check.numeric import Problem, pose
-from minialex.check.suite import Pair, Row, again, on_host, proven
+from minialex.check.numeric import DerivativeProblem, make_problem
+from minialex.check.suite import CaseResult, Pair, again, baseline, on_host
 from minialex.check.verdict import Finding
 
 
-def check(pair: Pair, case: Case) -> Row:
+def check(pair: Pair, case: Case) -> CaseResult:
     """Check one case: output, gradients, and the same bits when run again."""
     drawn = case.draw(pair.op.name)
     wanted = case.differentiable(drawn)
     needs = tuple(i in wanted for i in range(len(drawn)))
-    inputs = pair.placed(drawn)
+    inputs = pair.prepared(drawn)
     y, saved = pair.run(inputs, case.params)
     rng = generator(pair.op.name, case.name, "full size")
     c = rng.standard_normal(y.shape, np.float32).astype(y.dtype)
     gy = arrays.to_device(np.asarray(c), pair.device)
-    grads = pair.pull(gy, saved, case.params, needs)
+    grads = pair.vjp(gy, saved, case.params, needs)
     findings = [_output(pair, case, drawn, arrays.to_numpy(y))]
     if case.linear or case.homogeneous:
         findings += adjoint.identities(pair, case, inputs, gy, grads)
     else:
         findings += _directional(pair, case, drawn, np.asarray(c), on_host(grads), wanted)
     findings.append(again(pair, case, inputs, gy, y, grads))
-    return Row(pair, case.name, tuple(findings))
+    return CaseResult(pair, case.name, tuple(findings))
 
 
 def _flops(pair: Pair, case: Case, inputs: Inputs) -> float:
@@ -47,32 +47,34 @@ def _flops(pair: Pair, case: Case, inputs: Inputs) -> float:
 
 
 def _output(pair: Pair, case: Case, drawn: Inputs, y: Array) -> Finding:
-    inputs, forward = proven(pair.op).placed(drawn), _forward(pair, case)
+    inputs, forward = baseline(pair.op).prepared(drawn), _forward(pair, case)
     want = forward(*inputs)
     nothing, flops = np.zeros_like(want), _flops(pair, case, drawn)
-    problem = Problem(forward, inputs, nothing, want, np.abs(want), flops)
+    problem = DerivativeProblem(forward, inputs, nothing, want, np.abs(want), flops)
     share = pair.allowed(problem.operations_of(y.size))
     return compare.output(y, problem, share, pair.common())
 
 
 def _forward(pair: Pair, case: Case) -> Callable[..., Array]:
-    """Return the op as a function of arrays, as `proven` has it."""
-    array = proven(pair.op)
-    return lambda *xs: np.asarray(array.run(array.placed(xs), case.params)[0])
+    """Return the op as a function of arrays, as the baseline has it."""
+    plain = baseline(pair.op)
+    return lambda *xs: np.asarray(plain.run(plain.prepared(xs), case.params)[0])
 
 
 def _directional(
     pair: Pair, case: Case, drawn: Inputs, c: Array, grads: Inputs, wanted: tuple[int, ...]
 ) -> Iterator[Finding]:
-    array = proven(pair.op)
+    plain = baseline(pair.op)
     rng = generator(pair.op.name, case.name, "direction")
 
-    def gradient(xs: Inputs, gy: Array, move: noise.Move | None) -> Inputs:
-        return array.gradients(xs, gy, case.params, wanted, move)
+    def gradient(xs: Inputs, gy: Array, perturb: noise.Perturb | None) -> Inputs:
+        return plain.gradients(xs, gy, case.params, wanted, perturb)
 
-    inputs, gy = array.placed(drawn), c.astype(np.float64)
-    posed = pose(_forward(pair, case), inputs, rng, _flops(pair, case, drawn), elementwise=0)
-    problem = dataclasses.replace(posed, gy=gy)
+    inputs, gy = plain.prepared(drawn), c.astype(np.float64)
+    drawn_problem = make_problem(
+        _forward(pair, case), inputs, rng, _flops(pair, case, drawn), elementwise=0
+    )
+    problem = dataclasses.replace(drawn_problem, gy=gy)
     sizes = noise.gradient_sizes(gradient, inputs, gy, rng)
     for k in wanted:
         g, size = grads[k], sizes[k]

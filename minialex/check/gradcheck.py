@@ -11,17 +11,24 @@ import numpy as np
 
 from minialex.arrays import Array
 from minialex.check import compare, noise
-from minialex.check.numeric import AFFORDABLE, RATIO, STEPS, Elements, Problem, pose
-from minialex.check.subject import Subject, Work, joined
+from minialex.check.numeric import (
+    MAX_ELEMENTWISE_AT_KINKS,
+    STEP_RATIO,
+    STEPS,
+    DerivativeProblem,
+    ElementwiseDerivatives,
+    make_problem,
+)
+from minialex.check.subject import RunCost, Subject, joined
 from minialex.check.verdict import Finding, Verdict, worst
 
-BUDGET = 2e10
+MAX_ELEMENTWISE_FLOPS = 2e10
 """How many floating-point operations may go into derivatives element by element."""
 
-EVALUATIONS = 24
+EVALUATIONS_PER_DERIVATIVE = 24
 """How often the function runs for one derivative, at most."""
 
-CALL = 1e5
+FLOPS_PER_CALL = 1e5
 """How many floating-point operations the call of an op is worth."""
 
 
@@ -163,29 +170,29 @@ def _findings(subject: Subject, options: _Options) -> Iterator[Finding]:
     yield from _Gradients(subject, options, problem, rng).findings()
 
 
-def _problem(subject: Subject, options: _Options, rng: np.random.Generator) -> Problem:
+def _problem(subject: Subject, options: _Options, rng: np.random.Generator) -> DerivativeProblem:
     work, inputs = subject.work, subject.arrays()
     affordable = _affordable(work, [t.size for t in subject.leaves.values()])
-    return pose(
+    return make_problem(
         subject.forward,
         inputs,
         rng,
         work.flops,
         elementwise=0 if options.fast_mode else affordable,
         affordable=affordable,
-        steps=STEPS if options.eps is None else (options.eps, options.eps / RATIO),
-        tremble=options.nondet_tol,
+        steps=STEPS if options.eps is None else (options.eps, options.eps / STEP_RATIO),
+        nondet_tol=options.nondet_tol,
         dtype=np.float64 if subject.reference else work.dtype,
         names=tuple(subject.leaves),
     )
 
 
-def _affordable(work: Work, sizes: list[int]) -> int:
+def _affordable(work: RunCost, sizes: list[int]) -> int:
     """Return the size up to which inputs are taken element by element."""
     total, affordable = 0.0, 0
     for size in sorted(sizes):
-        total += size * EVALUATIONS * (work.flops + CALL * work.calls)
-        if size > AFFORDABLE or total > BUDGET:
+        total += size * EVALUATIONS_PER_DERIVATIVE * (work.flops + FLOPS_PER_CALL * work.calls)
+        if size > MAX_ELEMENTWISE_AT_KINKS or total > MAX_ELEMENTWISE_FLOPS:
             break
         affordable = size
     return affordable
@@ -197,7 +204,7 @@ class _Gradients:
 
     subject: Subject
     options: _Options
-    problem: Problem
+    problem: DerivativeProblem
     rng: np.random.Generator
 
     def findings(self) -> Iterator[Finding]:
@@ -209,7 +216,7 @@ class _Gradients:
         wide, given = self.subject.work.dtype, self.subject.as_given.dtype
         xs, gy = self.problem.inputs, self.problem.gy
         sizes = noise.gradient_sizes(self.subject.gradient, xs, gy, self.rng, wide)
-        runs = {dtype: self.subject.pull(xs, gy, wide=dtype != given) for dtype in (wide, given)}
+        runs = {dtype: self.subject.vjp(xs, gy, wide=dtype != given) for dtype in (wide, given)}
         for k, size in enumerate(sizes):
             for dtype, grads in runs.items():
                 finding = self.compare(k, grads[k], size, dtype)
@@ -240,8 +247,12 @@ class _Gradients:
         if not self.problem.input(k).size:
             return "it has no elements"
         truth = self.problem.truth(k, self.rng)
-        moved = truth.fan if isinstance(truth, Elements) else [d.moved for d in truth.derivatives]
-        if not np.any(moved):
+        depends = (
+            truth.fan_out
+            if isinstance(truth, ElementwiseDerivatives)
+            else [d.depends for d in truth.derivatives]
+        )
+        if not np.any(depends):
             return "no output depends on it"
         return "every derivative is 0 here: a backward that returns zeros for it would pass too"
 
@@ -250,7 +261,7 @@ def _again(subject: Subject, gy: Array, tolerance: float) -> Finding:
     what, xs = "the same output and gradients when run again", subject.arrays()
     runs = []
     for _ in range(2):
-        grads = subject.pull(xs, gy)
+        grads = subject.vjp(xs, gy)
         y = subject.values(xs, wide=False)
         runs.append(joined([y, *(g for g in grads if g is not None)]))
     first, second = runs
@@ -262,7 +273,7 @@ def _again(subject: Subject, gy: Array, tolerance: float) -> Finding:
     return compare.wrong(what, f"two runs differ by {difference:.2g}; {remedy}and offset)")
 
 
-def _output(subject: Subject, problem: Problem) -> Finding:
+def _output(subject: Subject, problem: DerivativeProblem) -> Finding:
     share = subject.allowed(subject.as_given.dtype, problem.operations_of(problem.y.size))
     common = noise.common(subject.as_given.dtype, subject.as_given.operand_roundoff)
     return compare.output(subject.values(problem.inputs, wide=False), problem, share, common)

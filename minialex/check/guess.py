@@ -14,25 +14,31 @@ import numpy as np
 
 from minialex.arrays import Array
 from minialex.check.case import is_float
-from minialex.check.numeric import Derivative, Elements, Problem, elements, unit_vector
+from minialex.check.numeric import (
+    Derivative,
+    DerivativeProblem,
+    ElementwiseDerivatives,
+    elements,
+    unit_vector,
+)
 
-PARTS = 8
+SEARCH_PARTS = 8
 """Into how many parts a search cuts what is left."""
 
-EXPLAINED = 100
+MAX_ELEMENTS_EXPLAINED = 100
 """Up to so many elements are looked at one by one to explain a failure."""
 
-SAMPLE = 24
+SAMPLED_ELEMENTS = 24
 """Of more, so many."""
 
-FEW = 8
+MIN_SAMPLED_ELEMENTS = 8
 """Where the function takes long, so many."""
 
-ENOUGH = 3
+MIN_WRONG_FOR_A_PATTERN = 3
 """How many elements must be off before their places say something."""
 
-TRANSFORMED = 1 << 24
-"""Where trying every shift along an axis would move more numbers than this, none is tried."""
+MAX_ELEMENTS_SHIFTED = 1 << 24
+"""Where trying every shift along an axis would copy more numbers than this, none is tried."""
 
 Along = Callable[[Array], Derivative]
 
@@ -50,7 +56,7 @@ def differ(got: float, want: float) -> str:
 
 def explain(
     g: Array,
-    truth: Elements,
+    truth: ElementwiseDerivatives,
     along: Along,
     rounding: float,
     place: tuple[Any, ...] | None = None,
@@ -67,12 +73,14 @@ def explain(
     return (
         f"worst at {at(place)}: {differ(g[place], truth.value[place])}",
         f"{int(off.sum())} of {int(known.sum())} elements looked at are off",
-        field(along(unit_vector(g.shape, place)).moved),
+        receptive_field(along(unit_vector(g.shape, place)).depends),
         f"first guess: {first(g, truth, off, rounding)}",
     )
 
 
-def search(g: Array, along: Along, rounding: float, sample: int = SAMPLE) -> tuple[str, ...]:
+def search(
+    g: Array, along: Along, rounding: float, sample: int = SAMPLED_ELEMENTS
+) -> tuple[str, ...]:
     """Return lines about `g`, known to be wrong, where the right gradient is not known whole.
 
     The elements are cut into parts, and the part that is most wrong is cut again. `sample`
@@ -80,7 +88,7 @@ def search(g: Array, along: Along, rounding: float, sample: int = SAMPLE) -> tup
     """
     part = np.arange(g.size)
     while part.size > 1:
-        part = max(np.array_split(part, min(PARTS, part.size)), key=_wrongness(g, along))
+        part = max(np.array_split(part, min(SEARCH_PARTS, part.size)), key=_wrongness(g, along))
     drawn = np.random.default_rng(g.size).choice(g.size, min(g.size, sample), replace=False)
     truth = elements(along, g.shape, map(int, np.append(drawn, part)))
     return explain(g, truth, along, rounding, np.unravel_index(int(part[0]), g.shape))
@@ -98,18 +106,18 @@ def _wrongness(g: Array, along: Along) -> Callable[[Array], float]:
     return wrongness
 
 
-def field(moved: Array) -> str:
-    """Return in words which outputs an element moves, and so where its gradient comes from."""
-    if not moved.any():
+def receptive_field(depends: Array) -> str:
+    """Describe which outputs depend on an element, and so where its gradient comes from."""
+    if not depends.any():
         return "it comes from no output: the right gradient is 0"
-    if not moved.ndim:
+    if not depends.ndim:
         return "it comes from the one output"
-    ends = [(int(i.min()), int(i.max())) for i in moved.nonzero()]
-    return f"it comes from {int(moved.sum())} of {moved.size} outputs, in [{_spans(ends)}]"
+    ends = [(int(i.min()), int(i.max())) for i in depends.nonzero()]
+    return f"it comes from {int(depends.sum())} of {depends.size} outputs, in [{_spans(ends)}]"
 
 
-def sources(problem: Problem, place: tuple[Any, ...]) -> str:
-    """Return in words which elements of the inputs the output at `place` is made from."""
+def sources(problem: DerivativeProblem, place: tuple[Any, ...]) -> str:
+    """Describe which elements of the inputs the output at `place` is made from."""
     made_from = []
     for k, x in enumerate(problem.inputs):
         box = _box(problem, k, place) if x is not None and is_float(x) and x.size else None
@@ -119,13 +127,15 @@ def sources(problem: Problem, place: tuple[Any, ...]) -> str:
     return f"it is made from {', '.join(made_from) or 'no number of any input'}"
 
 
-def _box(problem: Problem, k: int, place: tuple[Any, ...]) -> list[tuple[int, int]] | None:
-    """Return the first and last index, along each axis, of what moves the output; None for none."""
+def _box(
+    problem: DerivativeProblem, k: int, place: tuple[Any, ...]
+) -> list[tuple[int, int]] | None:
+    """Return the first and last index, along each axis, of what the output depends on."""
     x = problem.input(k)
     finite = np.where(np.isfinite(x), x, 0.0)
     push = (1 + np.abs(finite).max()) * np.random.default_rng(x.size).uniform(1, 2, x.shape)
 
-    def moves(axis: int, part: slice) -> bool:
+    def reaches(axis: int, part: slice) -> bool:
         rest = (slice(None),) * (x.ndim - 1 - axis)
         where: tuple[Any, ...] = (..., part, *rest) if x.ndim else ()
         pushed = x.copy()
@@ -133,13 +143,13 @@ def _box(problem: Problem, k: int, place: tuple[Any, ...]) -> list[tuple[int, in
         after, before = problem.with_input(k, pushed)[place], problem.y[place]
         return not np.array_equal(after, before, equal_nan=True)
 
-    if not moves(0, slice(None)):
+    if not reaches(0, slice(None)):
         return None
     box = []
     for axis, n in enumerate(x.shape):
         # the more of an axis is pushed, from either end, the sooner that reaches the output
-        first = bisect.bisect_left(range(n), True, key=lambda i: moves(axis, slice(i + 1)))
-        left = bisect.bisect_left(range(n), True, key=lambda i: moves(axis, slice(n - 1 - i, n)))
+        first = bisect.bisect_left(range(n), True, key=lambda i: reaches(axis, slice(i + 1)))
+        left = bisect.bisect_left(range(n), True, key=lambda i: reaches(axis, slice(n - 1 - i, n)))
         box.append((first, n - 1 - left))
     return box
 
@@ -151,7 +161,7 @@ def _spans(box: Sequence[tuple[int, int]]) -> str:
 # Guesses ------------------------------------------------------------------------------------------
 
 
-def first(g: Array, truth: Elements, off: Array, rounding: float) -> str:
+def first(g: Array, truth: ElementwiseDerivatives, off: Array, rounding: float) -> str:
     """Return the first guess that fits."""
     known = np.isfinite(truth.value) & ~truth.kink
     tolerance = float(rounding + np.max(truth.uncertainty[known], initial=0))
@@ -159,7 +169,7 @@ def first(g: Array, truth: Elements, off: Array, rounding: float) -> str:
         text = guess(g, truth, known, off, tolerance)
         if text:
             return text
-    if known.all() and g.size * sum(g.shape) <= TRANSFORMED:
+    if known.all() and g.size * sum(g.shape) <= MAX_ELEMENTS_SHIFTED:
         for name, part, candidate in _transformed(g, truth.value):
             if candidate.shape == part.shape and _same(part, candidate, tolerance):
                 return name
@@ -174,11 +184,15 @@ def _same(a: Array, b: Array, tolerance: float) -> bool:
     return bool(np.abs(a - b).max(initial=0) <= 4 * tolerance + 1e-6 * scale)
 
 
-def _nothing(g: Array, truth: Elements, known: Array, off: Array, tolerance: float) -> str:
+def _nothing(
+    g: Array, truth: ElementwiseDerivatives, known: Array, off: Array, tolerance: float
+) -> str:
     return "" if g.any() else "it is zero everywhere: was it never written?"
 
 
-def _factor(g: Array, truth: Elements, known: Array, off: Array, tolerance: float) -> str:
+def _factor(
+    g: Array, truth: ElementwiseDerivatives, known: Array, off: Array, tolerance: float
+) -> str:
     G = truth.value[known]
     if G.size < 2 or not G.any():
         return ""
@@ -196,7 +210,9 @@ def _factor(g: Array, truth: Elements, known: Array, off: Array, tolerance: floa
     return f"a factor is missing or one too many: every element is {shown}"
 
 
-def _offset(g: Array, truth: Elements, known: Array, off: Array, tolerance: float) -> str:
+def _offset(
+    g: Array, truth: ElementwiseDerivatives, known: Array, off: Array, tolerance: float
+) -> str:
     shift = g[known] - truth.value[known]
     middle = float(np.median(shift)) if shift.size > 1 else 0.0
     if not abs(middle) > 2 * tolerance or np.abs(shift - middle).max() > 4 * tolerance:
@@ -204,8 +220,12 @@ def _offset(g: Array, truth: Elements, known: Array, off: Array, tolerance: floa
     return f"the same number, {middle:.3g}, is added to every element"
 
 
-def _overwritten(g: Array, truth: Elements, known: Array, off: Array, tolerance: float) -> str:
-    shared = truth.fan > np.min(truth.fan, initial=truth.fan.max(), where=truth.fan > 0)
+def _overwritten(
+    g: Array, truth: ElementwiseDerivatives, known: Array, off: Array, tolerance: float
+) -> str:
+    shared = truth.fan_out > np.min(
+        truth.fan_out, initial=truth.fan_out.max(), where=truth.fan_out > 0
+    )
     if not (known & ~shared).any() or not off.any() or off[~shared].any():
         return ""
     # most of them: of several contributions one is left
@@ -214,15 +234,19 @@ def _overwritten(g: Array, truth: Elements, known: Array, off: Array, tolerance:
     return "only elements that feed more outputs than others are off: `=` where it must be `+=`?"
 
 
-def _one(g: Array, truth: Elements, known: Array, off: Array, tolerance: float) -> str:
+def _one(
+    g: Array, truth: ElementwiseDerivatives, known: Array, off: Array, tolerance: float
+) -> str:
     if off.sum() != 1 or g.size == 1:
         return ""
     ends = {0: "the first element", g.size - 1: "the last element"}
     return f"{ends.get(int(off.argmax()), 'one element')} alone is off: a loop's end, or an index?"
 
 
-def _edge(g: Array, truth: Elements, known: Array, off: Array, tolerance: float) -> str:
-    if off.sum() < ENOUGH:
+def _edge(
+    g: Array, truth: ElementwiseDerivatives, known: Array, off: Array, tolerance: float
+) -> str:
+    if off.sum() < MIN_WRONG_FOR_A_PATTERN:
         return ""
     for axis in range(g.ndim):
         length = g.shape[axis]
@@ -240,7 +264,7 @@ def _transformed(g: Array, G: Array) -> Iterator[tuple[str, Array, Array]]:
     """Yield what a mistake makes of the right gradient `G`, beside the part of `g` it explains."""
     if G.ndim >= 2:
         yield "the last two axes are transposed: a filter or matrix?", g, G.swapaxes(-1, -2)
-        yield "the last two axes are flipped: a filter turned round?", g, G[..., ::-1, ::-1]
+        yield "the last two axes are flipped: a filter flipped?", g, G[..., ::-1, ::-1]
         yield "the first two axes are transposed: a filter or matrix?", g, G.swapaxes(0, 1)
         rows = np.ascontiguousarray(G.T).reshape(G.shape)
         yield "the elements are in the order of the transpose: a matrix transposed?", g, rows
@@ -251,8 +275,8 @@ def _transformed(g: Array, G: Array) -> Iterator[tuple[str, Array, Array]]:
             yield name, _part(g, one, axis), _part(G, other, axis)
             if axis < G.ndim - 1:
                 axes = f"axes {axis} and {axis + 1}"
-                part, moved = _part(g, one, axis, axis + 1), _part(G, other, axis, axis + 1)
-                yield f"off by one along {axes}: a window, or its padding?", part, moved
+                part, shifted = _part(g, one, axis, axis + 1), _part(G, other, axis, axis + 1)
+                yield f"off by one along {axes}: a window, or its padding?", part, shifted
         for shift in range(1, G.shape[axis]):
             name = f"rotated by {shift} along axis {axis}: groups, or an offset, mixed up?"
             yield name, g, np.roll(G, shift, axis)

@@ -10,16 +10,16 @@ or down, independently of the others. Errors then add up as a random walk does, 
 
 and a right result is within `SAFETY` times that. S is measured, never assumed:
 
-forward     S = how far the *reference* moves, per unit, when each input moves by a tiny random
-            share of itself, or the result itself where that is larger;
+forward     S = how far the *reference* changes, per unit, when each input is perturbed by a tiny
+            random share of itself, or the result itself where that is larger;
 backward    S = the root mean square of the gradients for the same cotangent times random numbers,
-            and of how far the gradient moves, per unit, when inputs or saved arrays do.
+            and of how far the gradient changes, per unit, when inputs or saved arrays do.
 
-The second is asked of the op's ``array``, or of a function under test itself, in float64. A broken
+The second is asked of the op's ``plain``, or of a function under test itself, in float64. A broken
 one cannot buy itself a bound that way: the bound is `SAFETY` u sqrt(r), far below one percent, of
 whatever it puts out.
 
-Errors are held against the largest S of the array: an element that is tiny beside its neighbours
+Errors are normalised by the largest S of the array: an element that is tiny beside its neighbours
 is known only to be as tiny as that.
 
 An implementation that rounds its operands to fewer bits before it multiplies them (`tf32`) says by
@@ -56,15 +56,16 @@ largest that a right result of this library took was 3."""
 RESOLUTION = 0.01
 """The largest share of the typical result that a comparison may allow and still say PASS."""
 
-SMALLER = 2.0**-4
-"""By which smaller share a second move tells a slope, which it divides, from a jump at a tie."""
+SECOND_STEP_SHARE = 2.0**-4
+"""How much smaller a second perturbation is: it tells a slope, which it divides, from a jump at a
+tie."""
 
 DRAWS = 8
 
-Move = Callable[[tuple[Any, ...]], tuple[Any, ...]]
-"""Moves arrays by a rounding error or so."""
+Perturb = Callable[[tuple[Any, ...]], tuple[Any, ...]]
+"""Perturbs arrays by a rounding error or so."""
 
-Gradient = Callable[[Inputs, Array, Move | None], Inputs]
+Gradient = Callable[[Inputs, Array, Perturb | None], Inputs]
 """A function of inputs, cotangent and what is to be done to the saved arrays, if anything."""
 
 
@@ -74,7 +75,7 @@ def unit(dtype: Any) -> float:
 
 
 def perturbation(dtype: Any) -> float:
-    """Return by which share of itself an input is moved, about: far, but not by much."""
+    """Return the share of itself by which an input is perturbed: well above rounding, but small."""
     return math.sqrt(np.finfo(dtype).eps)
 
 
@@ -94,14 +95,14 @@ def common(dtype: Any, operand_roundoff: float = 0.0) -> float:
     return unit(dtype) + operand_roundoff / 4
 
 
-def moved(values: tuple[Any, ...], rng: np.random.Generator, share: float) -> tuple[Any, ...]:
-    """Return `values`, each element of arrays of floats moved by about `share` of itself."""
+def perturbed(values: tuple[Any, ...], rng: np.random.Generator, share: float) -> tuple[Any, ...]:
+    """Return `values`, each element of arrays of floats perturbed by about `share` of itself."""
     return tuple(
-        _moved(v, rng, share) if hasattr(v, "dtype") and is_float(v) else v for v in values
+        _perturbed(v, rng, share) if hasattr(v, "dtype") and is_float(v) else v for v in values
     )
 
 
-def _moved(a: Array, rng: np.random.Generator, share: float) -> Array:
+def _perturbed(a: Array, rng: np.random.Generator, share: float) -> Array:
     shares = 1 + share * factors(a.shape, rng)
     return a * to_device(shares.astype(a.dtype), device_of(a))
 
@@ -122,7 +123,7 @@ def output_size(
     total, step = np.zeros(y.shape), perturbation(dtype)
     for _ in range(DRAWS):
         with np.errstate(all="ignore"):
-            total += ((function(*moved(inputs, rng, step)) - y) / step) ** 2
+            total += ((function(*perturbed(inputs, rng, step)) - y) / step) ** 2
     return np.asarray(np.sqrt(np.maximum(y * y, total / DRAWS)))
 
 
@@ -161,20 +162,20 @@ def _added(total: list[Array | None], runs: Iterable[Inputs], count: int) -> lis
     return total
 
 
-def _slopes(gradient: Callable[[Move], Inputs], here: Inputs, seed: int, step: float) -> Inputs:
-    """Return how far each element goes from `here` per unit of a move, but not where it jumps."""
-    shares = step, step * SMALLER
+def _slopes(gradient: Callable[[Perturb], Inputs], here: Inputs, seed: int, step: float) -> Inputs:
+    """Return how far each element changes per unit of a perturbation, but not where it jumps."""
+    shares = step, step * SECOND_STEP_SHARE
     runs = []
     for share in shares:
-        move = functools.partial(moved, rng=np.random.default_rng(seed), share=share)
-        runs.append(gradient(move))
+        perturb = functools.partial(perturbed, rng=np.random.default_rng(seed), share=share)
+        runs.append(gradient(perturb))
     slopes: list[Array | None] = []
     for g, *others in zip(here, *runs, strict=True):
         if g is None:
             slopes.append(None)
         else:
             large, small = (np.abs(h - g) / s for h, s in zip(others, shares, strict=True))
-            # not finite: a comparison that the move undid, as bad as a jump
-            smooth = small <= large / SMALLER**0.5
+            # not finite: a comparison that the perturbation undid, as bad as a jump
+            smooth = small <= large / SECOND_STEP_SHARE**0.5
             slopes.append(np.where(smooth, np.minimum(large, small), 0.0))
     return tuple(slopes)

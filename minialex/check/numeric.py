@@ -23,27 +23,27 @@ from minialex.arrays import Array
 from minialex.check import noise
 from minialex.check.case import Inputs
 
-RATIO = 4.0
-STEPS = tuple(2.0**-5 / RATIO**i for i in range(12))
+STEP_RATIO = 4.0
+STEPS = tuple(2.0**-5 / STEP_RATIO**i for i in range(12))
 """The ladder of step sizes, for a direction whose elements are about 1; down to 7e-9.
 
 Shorter ones would take a function with float32 inside, which is a staircase, for a constant."""
 
-ORDER = 3
+MAX_EXTRAPOLATIONS = 3
 """How many times a central difference is extrapolated."""
 
-ENOUGH = 1e-10
+CONVERGED = 1e-10
 """The ladder ends where the uncertainty is below this share of the function's size."""
 
-ELEMENTWISE = 64
+MAX_ELEMENTWISE = 64
 """Inputs of up to so many elements are taken element by element, others along directions."""
 
-AFFORDABLE = 512
+MAX_ELEMENTWISE_AT_KINKS = 512
 """Where a direction meets a kink, inputs of up to so many elements are taken one by one too."""
 
-DIRECTIONS = 2
+RANDOM_DIRECTIONS = 2
 
-BETWEEN = 0.4
+SECOND_LADDER_SCALE = 0.4
 """By which the steps are multiplied that a second opinion is taken from: to lie between the first
 ones, at no simple fraction of them."""
 
@@ -57,31 +57,31 @@ class Derivative:
     value, uncertainty : float
     kink : bool
         Whether the derivatives from both sides differ.
-    moved : array of bool, of the output's shape
-        Which outputs the direction moves: the receptive field, where it is one element.
+    depends : array of bool, of the output's shape
+        Which outputs depend on it: the receptive field, where the direction is one element.
     """
 
     value: float
     uncertainty: float
     kink: bool
-    moved: Array
+    depends: Array
 
 
 @dataclass(frozen=True)
-class Elements:
+class ElementwiseDerivatives:
     """The derivative for each element of an input, as arrays of its shape.
 
-    `fan` is how many outputs the element moves. NaN in `value` is an element that was not taken.
+    `fan_out` is how many outputs depend on the element; `value` is NaN where it was not taken.
     """
 
     value: Array
     uncertainty: Array
     kink: Array
-    fan: Array
+    fan_out: Array
 
 
 @dataclass(frozen=True)
-class Directions:
+class DirectionalDerivatives:
     """The derivatives along some directions, arrays of the input's shape."""
 
     vectors: list[Array]
@@ -89,7 +89,7 @@ class Directions:
 
 
 @dataclass(frozen=True, eq=False)
-class Problem:
+class DerivativeProblem:
     """The derivative of ``sum(gy function(*inputs))``, to be found for some of the inputs.
 
     Attributes
@@ -109,7 +109,7 @@ class Problem:
     affordable : int
         Inputs of up to so many elements are taken element by element where a direction meets a
         kink, and to explain a failure.
-    tremble : float
+    nondet_tol : float
         By how much the function changes of itself from run to run.
     dtype : dtype
         What the function computes in, whatever it is given.
@@ -123,21 +123,23 @@ class Problem:
     y: Array
     size: Array
     operations: float
-    elementwise: int = ELEMENTWISE
-    affordable: int = AFFORDABLE
+    elementwise: int = MAX_ELEMENTWISE
+    affordable: int = MAX_ELEMENTWISE_AT_KINKS
     steps: Sequence[float] = STEPS
-    tremble: float = 0.0
+    nondet_tol: float = 0.0
     dtype: npt.DTypeLike = np.float64
     names: tuple[str, ...] = ()
-    _truths: dict[int, Elements | Directions] = field(default_factory=dict)
-    _whole: dict[int, Elements] = field(default_factory=dict)
+    _truths: dict[int, ElementwiseDerivatives | DirectionalDerivatives] = field(
+        default_factory=dict
+    )
+    _whole: dict[int, ElementwiseDerivatives] = field(default_factory=dict)
 
     @functools.cached_property
-    def reach(self) -> float:
+    def scale(self) -> float:
         """The typical size of ``sum(gy y)``: what a direction as large as the input can change."""
         return float(np.linalg.norm(self.gy * self.size))
 
-    def doubts(self, up: Array, down: Array, floor: float) -> Array:
+    def rounding_of(self, up: Array, down: Array, floor: float) -> Array:
         """Return what rounding may do to each output's share in ``sum(gy up)`` or that of `down`.
 
         `floor` is the size of the numbers that outputs are put together from at least: an output of
@@ -145,15 +147,15 @@ class Problem:
         """
         size = np.maximum(self.size, np.maximum(np.abs(up), np.abs(down)))
         units = np.maximum(4 * float(self.operations_of(self.y.size) ** 0.5) * size, floor)
-        return self.gy * (noise.unit(self.dtype) * units + self.tremble)
+        return self.gy * (noise.unit(self.dtype) * units + self.nondet_tol)
 
-    def natural(self, k: int) -> float:
+    def typical_gradient(self, k: int) -> float:
         """Return the typical size of a gradient's element for input `k`: |gy| |y| / |x|.
 
         A function that is 0 and stays 0 is taken for one that gives what it gets: |gy|.
         """
         x = float(np.linalg.norm(self.input(k))) or 1.0
-        return self.reach / x if self.reach else float(np.linalg.norm(self.gy))
+        return self.scale / x if self.scale else float(np.linalg.norm(self.gy))
 
     def input(self, k: int) -> Array:
         """Return input `k`, which is there."""
@@ -179,23 +181,27 @@ class Problem:
         except (ArithmeticError, ValueError):
             return np.full(self.y.shape, np.nan)
 
-    def truth(self, k: int, rng: np.random.Generator) -> Elements | Directions:
+    def truth(
+        self, k: int, rng: np.random.Generator
+    ) -> ElementwiseDerivatives | DirectionalDerivatives:
         """Return the gradient for input `k`, whole where affordable, else along directions."""
         if k not in self._truths:
             self._truths[k] = self._find(k, rng)
         return self._truths[k]
 
-    def _find(self, k: int, rng: np.random.Generator) -> Elements | Directions:
+    def _find(
+        self, k: int, rng: np.random.Generator
+    ) -> ElementwiseDerivatives | DirectionalDerivatives:
         x = self.input(k)
         if x.size <= self.elementwise:
             return self.elements(k)
-        vectors = [rng.standard_normal(x.shape) for _ in range(DIRECTIONS)]
+        vectors = [rng.standard_normal(x.shape) for _ in range(RANDOM_DIRECTIONS)]
         found = [self.along(k, v) for v in vectors]
         if any(d.kink for d in found) and x.size <= self.affordable:
             return self.elements(k)
-        return Directions(vectors, found)
+        return DirectionalDerivatives(vectors, found)
 
-    def elements(self, k: int) -> Elements:
+    def elements(self, k: int) -> ElementwiseDerivatives:
         """Return the derivative for each element of input `k`."""
         if k not in self._whole:
             x = self.input(k)
@@ -213,26 +219,26 @@ class Problem:
     def second_opinion(self, k: int, v: Array, value: float) -> float:
         """Return how far `value`, the derivative along `v`, may be off according to other steps.
 
-        Neighbouring values may agree by chance where one of them crossed a small kink: nobody is
-        accused on the word of one ladder.
+        Neighbouring values may agree by chance where one of them crossed a small kink: no
+        gradient is called wrong on the word of one ladder.
         """
-        second = self.along(k, v, BETWEEN)
+        second = self.along(k, v, SECOND_LADDER_SCALE)
         apart = abs(value - second.value) + second.uncertainty
         return apart if np.isfinite(apart) else 0.0
 
 
 def elements(
     along: Callable[[Array], Derivative], shape: tuple[int, ...], which: Iterable[int]
-) -> Elements:
+) -> ElementwiseDerivatives:
     """Return the derivative for the elements, numbered `which`, of an input of `shape`."""
     value, uncertainty = np.full(shape, np.nan), np.zeros(shape)
-    kink, fan = np.zeros(shape, bool), np.zeros(shape, int)
+    kink, fan_out = np.zeros(shape, bool), np.zeros(shape, int)
     for j in which:
         place = np.unravel_index(j, shape)
         d = along(unit_vector(shape, place))
         value[place], uncertainty[place] = d.value, d.uncertainty
-        kink[place], fan[place] = d.kink, d.moved.sum()
-    return Elements(value, uncertainty, kink, fan)
+        kink[place], fan_out[place] = d.kink, d.depends.sum()
+    return ElementwiseDerivatives(value, uncertainty, kink, fan_out)
 
 
 def unit_vector(shape: tuple[int, ...], place: tuple[Any, ...]) -> Array:
@@ -242,17 +248,17 @@ def unit_vector(shape: tuple[int, ...], place: tuple[Any, ...]) -> Array:
     return v
 
 
-def pose(
+def make_problem(
     function: Callable[..., Array],
     inputs: Inputs,
     rng: np.random.Generator,
     operations: float,
-    elementwise: int = ELEMENTWISE,
+    elementwise: int = MAX_ELEMENTWISE,
     **options: Any,
-) -> Problem:
+) -> DerivativeProblem:
     """Return the problem of differentiating `function` at `inputs`, with a random cotangent.
 
-    `options` are further fields of the `Problem`.
+    `options` are further fields of the `DerivativeProblem`.
     """
     # what comes of inputs that are not finite is for the comparison to say
     with np.errstate(invalid="ignore"):
@@ -260,13 +266,13 @@ def pose(
     # rounded to float32, as the inputs are, so that both types see the same cotangent
     gy = np.asarray(rng.standard_normal(y.shape, np.float32), np.float64)
     size = noise.output_size(function, inputs, y, rng, options.get("dtype", np.float64))
-    return Problem(function, inputs, gy, y, size, operations, elementwise, **options)
+    return DerivativeProblem(function, inputs, gy, y, size, operations, elementwise, **options)
 
 
 def _derivative(
-    problem: Problem, at: Callable[[float], Array], steps: Sequence[float], floor: float
+    problem: DerivativeProblem, at: Callable[[float], Array], steps: Sequence[float], floor: float
 ) -> Derivative:
-    """Return the derivative at 0 of ``sum(gy at(t))``; see `Problem.doubts` for `floor`."""
+    """Return the derivative at 0 of ``sum(gy at(t))``; `floor` is that of `rounding_of`."""
     gy, y = problem.gy, problem.y
     best = Derivative(np.nan, np.inf, False, np.zeros(y.shape, bool))
     row: list[float] = []
@@ -276,22 +282,22 @@ def _derivative(
         if not (np.isfinite(up).all() and np.isfinite(down).all()):
             row = []
             continue
-        moved, doubts = up != down, problem.doubts(up, down, floor)
-        doubt = float(np.linalg.norm(doubts[moved] if moved.any() else doubts)) / h
-        if doubt > best.uncertainty and not best.kink:
+        depends, rounding = up != down, problem.rounding_of(up, down, floor)
+        uncertain = float(np.linalg.norm(rounding[depends] if depends.any() else rounding)) / h
+        if uncertain > best.uncertainty and not best.kink:
             # it grows as the step shrinks: what follows is known worse
             break
         before, row = row, _extrapolated(float((gy * (up - down)).sum()) / (2 * h), row)
         gap = abs(float((gy * (up - 2 * y + down)).sum())) / h
         if before:
             value, spread = _settled(row, before)
-            kink = gap > 4 * doubt and gap > 0.5 * gap_before
-            uncertainty = spread + doubt
+            kink = gap > 4 * uncertain and gap > 0.5 * gap_before
+            uncertainty = spread + uncertain
             # a kink that shorter steps no longer meet is beside the point, not at it
             passed = best.kink and max(gap, uncertainty) < noise.RESOLUTION * best_gap
             if uncertainty < best.uncertainty or passed:
-                best, best_gap = Derivative(value, uncertainty, kink, moved), gap
-            if best.uncertainty <= ENOUGH * problem.reach:
+                best, best_gap = Derivative(value, uncertainty, kink, depends), gap
+            if best.uncertainty <= CONVERGED * problem.scale:
                 break
         gap_before = gap
     return best
@@ -313,7 +319,7 @@ def _settled(row: list[float], before: list[float]) -> tuple[float, float]:
 def _extrapolated(central: float, before: list[float]) -> list[float]:
     """Return the central difference and its extrapolations, given the row of the step before."""
     row = [central]
-    for order, coarse in enumerate(before[:ORDER], start=1):
-        weight = RATIO ** (2 * order)
+    for order, coarse in enumerate(before[:MAX_EXTRAPOLATIONS], start=1):
+        weight = STEP_RATIO ** (2 * order)
         row.append((weight * row[-1] - coarse) / (weight - 1))
     return row

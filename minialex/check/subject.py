@@ -35,7 +35,7 @@ class ModuleLike(Protocol):
 
 
 @dataclass(frozen=True)
-class Work:
+class RunCost:
     """What one run takes.
 
     Attributes
@@ -76,7 +76,7 @@ class Subject:
         Arrays among the outputs, by name: nothing flows back from them.
     why_narrow : str
         Why `fn` does not run in float64; empty where it does.
-    as_given, work : Work
+    as_given, work : RunCost
         What a run takes with the types that are given, and in float64 where `fn` takes that.
 
     Raises
@@ -135,24 +135,24 @@ class Subject:
         with no_grad(), self._run(xs, wide) as outputs:
             return joined(outputs)
 
-    def gradient(self, xs: Inputs, gy: Array, move: noise.Move | None = None) -> Inputs:
+    def gradient(self, xs: Inputs, gy: Array, perturb: noise.Perturb | None = None) -> Inputs:
         """Return the gradients for the cotangent `gy`, in float64 where `fn` takes that.
 
-        What ops saved goes through `move` before, if that is given. Where none arrives it is 0.
+        What ops saved goes through `perturb` before, if that is given. Where none arrives it is 0.
         """
-        arrived = self.pull(xs, gy, move, wide=not self.why_narrow)
+        arrived = self.vjp(xs, gy, perturb, wide=not self.why_narrow)
         together = zip(arrived, self.leaves.values(), strict=True)
         return tuple(np.zeros(t.shape) if g is None else g for g, t in together)
 
-    def pull(
-        self, xs: Inputs, gy: Array, move: noise.Move | None = None, *, wide: bool = False
+    def vjp(
+        self, xs: Inputs, gy: Array, perturb: noise.Perturb | None = None, *, wide: bool = False
     ) -> Inputs:
         """Return the gradients that arrive at the leaves, None where none does."""
         with self._run(xs, wide) as outputs:
             graph, leaves = _Graph.behind(outputs), list(self.leaves.values())
-            if move is not None:
+            if perturb is not None:
                 for node in graph.nodes:
-                    node.saved = move(node.saved)
+                    node.saved = perturb(node.saved)
             others = [t for t in graph.leaves() if not _among(t, leaves)]
             with _lent(others, [t.data for t in others]):
                 _send_back(outputs, gy)
@@ -221,7 +221,7 @@ class Subject:
         operands = self.as_given.operand_roundoff if dtype == self.as_given.dtype else 0.0
         return noise.allowed(dtype, operations, operand_roundoff=operands)
 
-    def _measure(self, wide: bool) -> Work:
+    def _measure(self, wide: bool) -> RunCost:
         with record_calls() as calls, no_grad(), self._run(self.arrays(), wide) as outputs:
             computed = [*(call.y.dtype for call in calls), *(y.dtype for y in outputs)]
         if not wide:
@@ -229,7 +229,7 @@ class Subject:
         floats = (dtype for dtype in computed if dtype.kind == "f")
         flops = sum(call.cost().flops for call in calls)
         operands = max((call.implementation.operand_roundoff for call in calls), default=0.0)
-        return Work(flops, len(calls), max(floats, key=noise.unit), operands)
+        return RunCost(flops, len(calls), max(floats, key=noise.unit), operands)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from minialex.arrays import CPU, Array, Device
 from minialex.autograd import Cost, Implementation, Op
 from minialex.check import compare, noise
 from minialex.check.case import Case, Inputs, cast, generator, is_float
-from minialex.check.numeric import Problem, pose
+from minialex.check.numeric import DerivativeProblem, make_problem
 from minialex.check.verdict import Finding, Verdict, worst
 
 
@@ -76,7 +76,7 @@ class Pair:
         with as_given(*inputs):
             return self.implementations()[0].forward(*inputs, **params)
 
-    def pull(
+    def vjp(
         self,
         gy: Array,
         saved: tuple[Any, ...],
@@ -91,7 +91,7 @@ class Pair:
         with as_given(gy, *saved):
             return backward.backward(gy, saved, **params, **given)
 
-    def placed(self, inputs: Inputs) -> Inputs:
+    def prepared(self, inputs: Inputs) -> Inputs:
         """Return the inputs in the type and on the device."""
         with np.errstate(over="ignore"):
             here = cast(inputs, self.dtype)
@@ -103,18 +103,18 @@ class Pair:
         gy: Array,
         params: Any,
         wanted: tuple[int, ...],
-        move: noise.Move | None = None,
+        perturb: noise.Perturb | None = None,
     ) -> Inputs:
         """Return the gradients in float64 on the host, of the inputs numbered `wanted`.
 
-        What was saved goes through `move` before, if that is given.
+        What was saved goes through `perturb` before, if that is given.
         """
-        placed = self.placed(inputs)
+        placed = self.prepared(inputs)
         y, saved = self.run(placed, params)
-        saved = saved if move is None else move(saved)
+        saved = saved if perturb is None else perturb(saved)
         gy = arrays.to_device(gy.astype(y.dtype), arrays.device_of(y))
         needs = tuple(i in wanted for i in range(len(inputs)))
-        return on_host(self.pull(gy, saved, params, needs))
+        return on_host(self.vjp(gy, saved, params, needs))
 
 
 def as_given(*values: Any) -> np.errstate | contextlib.nullcontext[None]:
@@ -140,8 +140,8 @@ def pairs(op: Op, dtype: Any, device: Device = CPU) -> Iterator[Pair]:
                 yield Pair(op, forward, backward, np.dtype(dtype), device)
 
 
-def proven(op: Op) -> Pair:
-    """Return the pair of `op` that others are measured by: ``array``, in float64, on the CPU."""
+def baseline(op: Op) -> Pair:
+    """Return the pair of `op` that others are compared with: ``plain``, in float64, on the CPU."""
     return Pair(op, "plain", "plain", np.dtype(np.float64), CPU)
 
 
@@ -159,36 +159,38 @@ def definition(name: str) -> Callable[..., Array]:
     return found  # type: ignore[no-any-return]
 
 
-def posed(op: Op, case: Case, reference: Callable[..., Array] | None = None) -> Problem:
-    """Return the problem that `case` poses, whose truth is found once for all implementations."""
-    return _posed(op.name, reference or definition(op.name), op.cost, case)
+def problem_of(
+    op: Op, case: Case, reference: Callable[..., Array] | None = None
+) -> DerivativeProblem:
+    """Return the problem of `case`, whose truth is found once for all implementations."""
+    return _make_problem(op.name, reference or definition(op.name), op.cost, case)
 
 
 @functools.lru_cache(maxsize=512)
-def _posed(
+def _make_problem(
     name: str, function: Callable[..., Array], cost: Callable[..., Cost], case: Case
-) -> Problem:
+) -> DerivativeProblem:
     inputs = case.draw(name)
     shapes = tuple(None if a is None else a.shape for a in inputs)
     flops = cost(shapes, **case.params).flops
     function = functools.partial(function, **case.params)
-    return pose(function, inputs, generator(name, case.name, "cotangent"), flops)
+    return make_problem(function, inputs, generator(name, case.name, "cotangent"), flops)
 
 
 @functools.lru_cache(maxsize=512)
-def gradient_sizes(op: Op, case: Case, problem: Problem) -> Inputs:
-    """Return S of each element of the gradients, as `proven` has it."""
+def gradient_sizes(op: Op, case: Case, problem: DerivativeProblem) -> Inputs:
+    """Return S of each element of the gradients, as `baseline` has it."""
     wanted = case.differentiable(problem.inputs)
 
-    def gradient(xs: Inputs, gy: Array, move: noise.Move | None) -> Inputs:
-        return proven(op).gradients(xs, gy, case.params, wanted, move)
+    def gradient(xs: Inputs, gy: Array, perturb: noise.Perturb | None) -> Inputs:
+        return baseline(op).gradients(xs, gy, case.params, wanted, perturb)
 
     rng = generator(op.name, case.name, "sizes")
     return noise.gradient_sizes(gradient, problem.inputs, problem.gy, rng)
 
 
 @dataclass(frozen=True)
-class Row:
+class CaseResult:
     """All findings about one case of one pair of implementations."""
 
     pair: Pair
@@ -217,7 +219,7 @@ class Row:
             "case": self.case,
             **self.worst.record(),
             "compared": self.compared,
-            "left_out": sum(f.left_out for f in self.findings),
+            "excluded": sum(f.excluded for f in self.findings),
         }
 
     @property
@@ -237,7 +239,7 @@ def check(
     *,
     reference: Callable[..., Array] | None = None,
     layout: Callable[[Inputs], Inputs] | None = None,
-) -> Row:
+) -> CaseResult:
     """Check one case: output, gradients, known answers, and the same bits when run again.
 
     Parameters
@@ -250,16 +252,16 @@ def check(
         How inputs and cotangent lie: `scattered` or `shifted` of ``minialex.check.case``; by
         default they are contiguous and aligned.
     """
-    problem = posed(pair.op, case, reference)
-    inputs = pair.placed(problem.inputs)
-    result, lands = case.result or pair.dtype, case.lands or pair.device
-    gy = arrays.to_device(problem.gy.astype(result), lands)
+    problem = problem_of(pair.op, case, reference)
+    inputs = pair.prepared(problem.inputs)
+    result, output_device = case.output_dtype or pair.dtype, case.output_device or pair.device
+    gy = arrays.to_device(problem.gy.astype(result), output_device)
     if layout is not None:
         inputs, (gy,) = layout(inputs), layout((gy,))  # type: ignore[assignment]
     wanted = case.differentiable(problem.inputs)
     needs = tuple(i in wanted for i in range(len(inputs)))
     y, saved = pair.run(inputs, case.params)
-    grads = pair.pull(gy, saved, case.params, needs)
+    grads = pair.vjp(gy, saved, case.params, needs)
     findings = [
         *_gradients(pair, case, problem, on_host(grads), wanted),
         *_answers(pair, case, problem),
@@ -268,13 +270,13 @@ def check(
         # what concerns one of them alone need not be asked of every pair
         findings = [_output(pair, problem, y, case), *findings]
         findings.append(again(pair, case, inputs, gy, y, grads))
-    return Row(pair, case.name, tuple(findings))
+    return CaseResult(pair, case.name, tuple(findings))
 
 
-def _output(pair: Pair, problem: Problem, y: Array, case: Case) -> Finding:
-    share = pair.allowed(problem.operations_of(problem.y.size), case.result)
+def _output(pair: Pair, problem: DerivativeProblem, y: Array, case: Case) -> Finding:
+    share = pair.allowed(problem.operations_of(problem.y.size), case.output_dtype)
     got = _restored(arrays.to_numpy(y), problem.y, case.nan_will_do(pair.forward, problem.y))
-    return compare.output(got, problem, share, pair.common(case.result))
+    return compare.output(got, problem, share, pair.common(case.output_dtype))
 
 
 def _restored(got: Array, want: Array, nan_will_do: Array) -> Array:
@@ -285,11 +287,11 @@ def _restored(got: Array, want: Array, nan_will_do: Array) -> Array:
 
 
 def _gradients(
-    pair: Pair, case: Case, problem: Problem, grads: Inputs, wanted: tuple[int, ...]
+    pair: Pair, case: Case, problem: DerivativeProblem, grads: Inputs, wanted: tuple[int, ...]
 ) -> Iterator[Finding]:
     rng = generator(pair.op.name, case.name, "direction")
     sizes = gradient_sizes(pair.op, case, problem)
-    narrow = case.result or pair.dtype
+    narrow = case.output_dtype or pair.dtype
     for k, g in enumerate(grads):
         what = f"gradient of input {k}"
         size = sizes[k]
@@ -307,7 +309,7 @@ def _gradients(
                 yield finding
 
 
-def _answers(pair: Pair, case: Case, problem: Problem) -> Iterator[Finding]:
+def _answers(pair: Pair, case: Case, problem: DerivativeProblem) -> Iterator[Finding]:
     """Compare with the gradients that are known, as they are at ties and kinks."""
     if case.answer is None:
         return
@@ -332,7 +334,7 @@ def again(pair: Pair, case: Case, inputs: Inputs, gy: Array, y: Array, grads: In
     what = "the same bits when run again"
     needs = tuple(g is not None for g in grads)
     later_y, saved = pair.run(inputs, case.params)
-    later = later_y, *pair.pull(gy, saved, case.params, needs)
+    later = later_y, *pair.vjp(gy, saved, case.params, needs)
     compared = 0
     for first, second in zip((y, *grads), later, strict=True):
         if first is None or second is None:

@@ -12,30 +12,30 @@ from minialex.check import compare, full_size, suite
 from minialex.check.case import Case
 from minialex.check.cases import CASES
 from minialex.check.cases import full_size as layers
-from minialex.check.suite import Pair, Row
+from minialex.check.suite import CaseResult, Pair
 from minialex.check.verdict import Verdict
 from minialex.errors import MinialexError
 
 
 @dataclass(frozen=True)
-class Trial:
+class CheckRun:
     """One case of one pair of implementations, to be checked at full size or by differences."""
 
     pair: Pair
     case: Case
     full: bool
 
-    def run(self) -> Row:
+    def run(self) -> CaseResult:
         """Check it; an op that raises fails."""
         check = full_size.check if self.full else suite.check
         try:
             return check(self.pair, self.case)
-        except Exception as failure:  # the other trials are run all the same
+        except Exception as failure:  # the other checks are run all the same
             finding = compare.wrong("running at all", f"{type(failure).__name__}: {failure}")
-            return Row(self.pair, self.case.name, (finding,))
+            return CaseResult(self.pair, self.case.name, (finding,))
 
 
-def trials(
+def check_runs(
     *,
     ops: Sequence[str] = (),
     implementations: Sequence[str] = (),
@@ -44,7 +44,7 @@ def trials(
     full: bool = False,
     batch: int = 1,
     mixed: bool = False,
-) -> list[Trial]:
+) -> list[CheckRun]:
     """Return what there is to check: each case of each implementation of each op in each type.
 
     Parameters
@@ -76,7 +76,7 @@ def trials(
     cases = layers.cases(batch) if full else CASES
     _check_cases(ops if full else chosen, cases, full)
     return [
-        Trial(pair, case, full)
+        CheckRun(pair, case, full)
         for name in chosen
         for dtype in dtypes
         for pair in suite.pairs(OPS[name], dtype, device)
@@ -111,13 +111,13 @@ def _check_cases(names: Sequence[str], cases: Mapping[str, Sequence[Case]], full
         raise MinialexError(f"op {name!r} is untested: give it cases in minialex/check/cases")
 
 
-def worst_of(done: Iterable[Row]) -> Row:
+def worst_of(done: Iterable[CaseResult]) -> CaseResult:
     """Return the row with the worst verdict; of those, the one that takes most of its bound."""
     order = list(Verdict)
     return max(done, key=lambda row: (order.index(row.verdict), row.worst.ratio))
 
 
-def closing(done: Iterable[Row]) -> list[str]:
+def closing(done: Iterable[CaseResult]) -> list[str]:
     """Return lines that count, op by op, what was compared, and with which verdicts."""
     compared: Counter[str] = Counter()
     kinks: Counter[str] = Counter()
@@ -125,13 +125,13 @@ def closing(done: Iterable[Row]) -> list[str]:
     for row in done:
         name = f"{row.pair.op.name} {row.pair.name}"
         compared[name] += row.compared
-        kinks[name] += sum(f.left_out for f in row.findings)
+        kinks[name] += sum(f.excluded for f in row.findings)
         verdicts[name, row.verdict] += 1
     lines = []
     for name in sorted(compared):
         counts = ", ".join(f"{verdicts[name, v]} {v}" for v in Verdict if verdicts[name, v])
-        left_out = f", {kinks[name]} at a kink left out" if kinks[name] else ""
-        lines.append(f"{name}: {counts}; {compared[name]} numbers compared{left_out}")
+        excluded = f", {kinks[name]} excluded at kinks (non-differentiable)" if kinks[name] else ""
+        lines.append(f"{name}: {counts}; {compared[name]} numbers compared{excluded}")
     total = ", ".join(f"{sum(verdicts[n, v] for n in compared)} {v}" for v in Verdict)
     everything = f"{len(compared)} implementations of ops"
     lines.append(f"{everything}: {total}; {compared.total()} numbers compared")

@@ -42,9 +42,9 @@ class Finding:
     error, bound : float
         Those of the element, or direction, whose error is largest against its bound.
     compared : int
-        How many numbers were held against each other.
-    left_out : int
-        How many were not, because they stand at a kink, where there is no derivative.
+        How many numbers were compared.
+    excluded : int
+        How many were not, because they are at a kink, where there is no derivative.
     detail : tuple of str
         Lines that explain a verdict other than PASS.
     """
@@ -54,7 +54,7 @@ class Finding:
     error: float
     bound: float
     compared: int
-    left_out: int = 0
+    excluded: int = 0
     detail: tuple[str, ...] = ()
 
     @property
@@ -73,13 +73,13 @@ class Finding:
             "error": self.error if math.isfinite(self.error) else None,
             "bound": self.bound if math.isfinite(self.bound) else None,
             "compared": self.compared,
-            "left_out": self.left_out,
+            "excluded": self.excluded,
             "detail": list(self.detail),
         }
 
     def __str__(self) -> str:
         text = f"{self.verdict} {self.what}: {self.compared} compared"
-        if self.left_out:
-            text += f", {self.left_out} at a kink left out"
+        if self.excluded:
+            text += f", {self.excluded} excluded at kinks (non-differentiable)"
         text += f", largest error {self.error:.2g} of {self.bound:.2g} allowed"
         return "\n    ".join((text, *self.detail))

@@ -10,7 +10,7 @@ import click
 
 import minialex.ops  # noqa: F401 - fills the list of ops
 from minialex import arrays
-from minialex.check import Row, Trial, Verdict, closing, trials
+from minialex.check import CaseResult, CheckRun, Verdict, check_runs, closing
 from minialex.check.table import worst_of
 from minialex.cli.emulation import device_under, emulate_option, running_on
 from minialex.cli.options import (
@@ -89,7 +89,7 @@ def gradcheck(
 
     What an op gives is compared with its definition in plain loops, and what its backward gives
     with differences of that definition in float64, extrapolated until they settle. What rounding
-    may do is worked out from a model, not a tolerance that somebody chose. A line shows the case
+    may do is worked out from a model, not from a tolerance. A line shows the case
     whose error takes the largest share of that. With --json each case is an object on a line of
     its own.
 
@@ -105,12 +105,12 @@ def gradcheck(
     Examples:
       minialex gradcheck                                  all ops in array operations
       minialex gradcheck --emulate --op relu --op conv2d  on CUDA kernels, without a GPU
-      minialex gradcheck --emulate=checked --op linear    and every memory access judged
+      minialex gradcheck --emulate=checked --op linear    and every memory access checked
       minialex gradcheck --full-size --dtype float32      AlexNet's layers, as large as they are
     """
     with running_on(emulate):
         where = arrays.device(device_under(emulate, device))
-        to_do = trials(
+        to_do = check_runs(
             ops=ops,
             implementations=implementations,
             dtypes=dtypes or DTYPES,
@@ -131,9 +131,9 @@ def gradcheck(
         raise click.exceptions.Exit(1)
 
 
-def _show(to_do: list[Trial], as_json: bool, cases: bool) -> list[Row]:
-    """Run the trials under a bar; print the rows of each pair, or as JSON each row, when done."""
-    done: list[Row] = []
+def _show(to_do: list[CheckRun], as_json: bool, cases: bool) -> list[CaseResult]:
+    """Run the checks under a bar; print the rows of each pair, or as JSON each row, when done."""
+    done: list[CaseResult] = []
     # the bar and the lines must share a console, or they overwrite each other
     with counting(console if console.is_terminal else messages, "checking") as move:
         rows = _run(to_do, move)
@@ -150,10 +150,10 @@ def _show(to_do: list[Trial], as_json: bool, cases: bool) -> list[Row]:
     return done
 
 
-def _run(to_do: list[Trial], move: Callable[[int, int], None]) -> Iterator[Row]:
-    """Yield a row for each trial, and none after one that took the GPU from this process."""
-    for count, trial in enumerate(to_do, 1):
-        yield trial.run()
+def _run(to_do: list[CheckRun], move: Callable[[int, int], None]) -> Iterator[CaseResult]:
+    """Yield a row for each check, and none after one that took the GPU from this process."""
+    for count, check in enumerate(to_do, 1):
+        yield check.run()
         move(count, len(to_do))
         if lost_context():
             return
@@ -162,14 +162,14 @@ def _run(to_do: list[Trial], move: Callable[[int, int], None]) -> Iterator[Row]:
 class _Lines:
     """Prints what came of each pair: one line, or one a case; in full what did not pass."""
 
-    def __init__(self, to_do: list[Trial], cases: bool) -> None:
+    def __init__(self, to_do: list[CheckRun], cases: bool) -> None:
         self.cases = cases
         self.op = max((len(t.pair.op.name) for t in to_do), default=0)
         self.name = max((len("implementation"), *(len(t.pair.name) for t in to_do)))
         count = "" if cases else "cases"
         self._line("op", "implementation", "type", count, "error/bound", "verdict", "worst case")
 
-    def __call__(self, rows: list[Row]) -> None:
+    def __call__(self, rows: list[CaseResult]) -> None:
         worst = worst_of(rows)
         for row in rows if self.cases else [worst]:
             pair, finding = row.pair, row.worst

@@ -17,11 +17,19 @@ from minialex.data import (
     folds,
     split,
 )
-from minialex.data.folders import find_parts, remarks
+from minialex.data.folders import find_dataset_folders, folder_notes
 from minialex.data.listing import enumerated
 from minialex.errors import MinialexError
 from minialex.models import AlexNet, alexnet
-from minialex.train.factory import BEST, LAST, SPLIT_SEED, Count, Tell, load_pretrained, move
+from minialex.train.factory import (
+    BEST,
+    LAST,
+    SPLIT_SEED,
+    MessageCallback,
+    ProgressCallback,
+    load_pretrained,
+    move,
+)
 from minialex.train.settings import DIGITS, Settings
 from minialex.weights import checkpoint
 from minialex.weights.checkpoint import fill
@@ -108,7 +116,7 @@ def _from_elsewhere(path: Path, variant: str, where: Device) -> Trained:
 
 
 @dataclass(frozen=True)
-class Judged:
+class EvaluationSet:
     """Images to judge a network on.
 
     Attributes
@@ -125,15 +133,15 @@ class Judged:
     skipped: tuple[UnreadableImage, ...] = ()
 
 
-def images_to_judge(
+def evaluation_set(
     trained: Trained,
     data: str | None = None,
     *,
     everything: bool = False,
     skip_unreadable: bool = False,
-    progress: Count | None = None,
-    tell: Tell | None = None,
-) -> Judged:
+    progress: ProgressCallback | None = None,
+    tell: MessageCallback | None = None,
+) -> EvaluationSet:
     """Return images that the network has not been trained on, as far as can be known.
 
     Of a folder with a validation folder these are the images in that. Of the images that the
@@ -163,20 +171,22 @@ def images_to_judge(
     dataset, what = _open(trained, data, everything, tell)
     check_classes(trained, dataset)
     if not skip_unreadable:
-        return Judged(dataset, what)
+        return EvaluationSet(dataset, what)
     dataset, bad = drop_unreadable(dataset, progress=progress)
-    return Judged(dataset, what, tuple(bad))
+    return EvaluationSet(dataset, what, tuple(bad))
 
 
-def _open(trained: Trained, data: str, everything: bool, tell: Tell | None) -> tuple[Dataset, str]:
+def _open(
+    trained: Trained, data: str, everything: bool, tell: MessageCallback | None
+) -> tuple[Dataset, str]:
     whole: Dataset
     if data == DIGITS:
         whole = Digits()
     else:
-        parts = find_parts(data)
+        parts = find_dataset_folders(data)
         whole = ImageFolder(parts.val or parts.train)
         if tell is not None:
-            for line in remarks([whole]):
+            for line in folder_notes([whole]):
                 tell(line)
         if parts.val:
             return whole, f"images of {parts.val}"
@@ -189,7 +199,7 @@ def _open(trained: Trained, data: str, everything: bool, tell: Tell | None) -> t
 
 
 def _held_out_fold(settings: Settings, whole: Dataset, fold: int, k: int) -> tuple[Dataset, str]:
-    if settings.skip_bad:
+    if settings.skip_unreadable:
         whole, _ = drop_unreadable(whole)
     held_out = folds(whole.targets, k, settings.seed, whole.classes)[fold - 1][1]
     return Subset(whole, held_out), f"the images of fold {fold} of {k} of {settings.data}"

@@ -102,13 +102,13 @@ def trace(
     def running(mode: str) -> Any:
         return emulated(mode, kernel=kernel, thread=thread, block=block, write=lambda line: None)
 
-    inputs = pair.placed(case.draw(pair.op.name))
+    inputs = pair.prepared(case.draw(pair.op.name))
     with running("traced") as forward:
         y, saved = pair.run(inputs, case.params)
     gy = generator(pair.op.name, case.name, "trace").standard_normal(y.shape).astype(y.dtype)
     wanted = case.differentiable(inputs)
     with running("traced" if kernel else "fast") as backward:
-        pair.pull(gy, saved, case.params, tuple(i in wanted for i in range(len(inputs))))
+        pair.vjp(gy, saved, case.params, tuple(i in wanted for i in range(len(inputs))))
     lines = [*forward.lines, *backward.lines]
     found = Trace(lines, _names(forward.launches), _names(backward.launches))
     _check_traced(found, f"{pair.op.name} {pair.name}, case {case.name!r}", kernel)

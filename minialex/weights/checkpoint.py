@@ -9,7 +9,7 @@ read its tensors. Parameters stand under their own names, optimizer state as
 ``num_classes``  how many classes its last layer tells apart
 ``image_size``   the height and width of its input in pixels, 1 to 4096
 ``classes``    the classes' names in order, or an empty list where they are unknown
-``place``      ``epoch``, ``batch`` and ``step``: where the run stands
+``position``   ``epoch``, ``batch`` and ``step``: how far the run is
 ``optimizer``  the optimizer's settings
 ``schedule``   the learning rate schedule's settings and state
 ``random``     every random state
@@ -32,7 +32,7 @@ from typing import Any
 
 import minialex
 from minialex.errors import MinialexError
-from minialex.files import map_file, shown
+from minialex.files import map_file, quoted
 from minialex.models import AlexNet
 from minialex.weights.safetensors import (
     SEAL,
@@ -44,7 +44,7 @@ from minialex.weights.safetensors import (
     write_tensors,
 )
 
-FORMAT = 2
+FORMAT = 3
 OPTIMIZER = "optimizer."
 MANIFEST, CHECKSUMS = "minialex", "crc32"
 
@@ -53,7 +53,7 @@ _KINDS: dict[str, type] = {
     "num_classes": int,
     "image_size": int,
     "classes": list,
-    "place": dict,
+    "position": dict,
     "optimizer": dict,
     "schedule": dict,
     "random": dict,
@@ -178,7 +178,7 @@ def load(
         raise MinialexError(f"{path} is damaged (its {complaint}): use another copy")
     if expect_model is not None and manifest["model"] != expect_model:
         raise MinialexError(
-            f"{path} is a checkpoint of {shown(manifest['model'])}, not of {expect_model!r}: "
+            f"{path} is a checkpoint of {quoted(manifest['model'])}, not of {expect_model!r}: "
             "choose that model or another checkpoint"
         )
     chosen = weights_of(tensors) if weights_only else tensors
@@ -244,7 +244,7 @@ def _complaint(manifest: Mapping[str, Any], tensors: Mapping[str, HostArray]) ->
     for key, kind in _KINDS.items():
         if type(manifest.get(key)) is not kind:
             return f"{key!r} is missing or not {kind.__name__}"
-    size, classes, place = (manifest[key] for key in ("image_size", "classes", "place"))
+    size, classes, position = (manifest[key] for key in ("image_size", "classes", "position"))
     if not 1 <= size <= _LARGEST_IMAGE:
         return f"'image_size' is not between 1 and {_LARGEST_IMAGE}"
     # The last layer has a row for each class, so a wrong number is one that no tensor has.
@@ -255,8 +255,8 @@ def _complaint(manifest: Mapping[str, Any], tensors: Mapping[str, HostArray]) ->
         return "'classes' are not all text"
     if classes and len(classes) != manifest["num_classes"]:
         return "'classes' are not as many as 'num_classes' says"
-    if not all(is_count(place.get(key)) for key in ("epoch", "batch", "step")):
-        return "'place' lacks a valid epoch, batch or step"
+    if not all(is_count(position.get(key)) for key in ("epoch", "batch", "step")):
+        return "'position' lacks a valid epoch, batch or step"
     return None
 
 
@@ -264,7 +264,7 @@ def _check_sums(path: Path, tensors: Mapping[str, HostArray], sums: Mapping[str,
     for name, x in tensors.items():
         if zlib.crc32(raw_bytes(x).data) != sums.get(name):
             raise MinialexError(
-                f"{path} is damaged (the checksum of tensor {shown(name)}): use another copy"
+                f"{path} is damaged (the checksum of tensor {quoted(name)}): use another copy"
             )
 
 

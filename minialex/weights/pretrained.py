@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from minialex.errors import MinialexError
-from minialex.files import map_file, shown
+from minialex.files import map_file, quoted
 from minialex.weights import checkpoint
 from minialex.weights.pth import read_pth
 from minialex.weights.safetensors import HostArray, looks_like_safetensors, read_tensors
@@ -142,15 +142,15 @@ def _check_names(weights: Mapping[str, HostArray], wanted: Mapping[str, Sequence
     surplus = [name for name in weights if name not in wanted]
     if missing:
         others = f" (nor {len(missing) - 1} more)" if len(missing) > 1 else ""
-        instead = f", but has {shown(surplus[0])}" if surplus else ""
+        instead = f", but has {quoted(surplus[0])}" if surplus else ""
         raise MinialexError(
-            f"the weights lack tensor {shown(missing[0])} of shape {tuple(wanted[missing[0]])}"
+            f"the weights lack tensor {quoted(missing[0])} of shape {tuple(wanted[missing[0]])}"
             f"{others}{instead}: {_ANOTHER_VARIANT}, or rename the file's tensors"
         )
     if surplus:
         others = f" (and {len(surplus) - 1} more)" if len(surplus) > 1 else ""
         raise MinialexError(
-            f"the weights have tensor {shown(surplus[0])} of shape {weights[surplus[0]].shape}"
+            f"the weights have tensor {quoted(surplus[0])} of shape {weights[surplus[0]].shape}"
             f"{others}, which the network has not: {_ANOTHER_VARIANT}"
         )
 
@@ -171,17 +171,17 @@ def _of_other_classes(
 def _check_tensor(name: str, x: HostArray, want: tuple[int, ...]) -> None:
     if x.shape != want:
         raise MinialexError(
-            f"tensor {shown(name)} has shape {x.shape} in the file and {want} in the network: "
+            f"tensor {quoted(name)} has shape {x.shape} in the file and {want} in the network: "
             f"{_likely_cause(x.shape, want)}"
         )
     if x.dtype.kind != "f":
         raise MinialexError(
-            f"tensor {shown(name)} is of type {x.dtype}, not a float: convert it to float32"
+            f"tensor {quoted(name)} is of type {x.dtype}, not a float: convert it to float32"
         )
     # The least and the greatest carry any NaN or infinity, at no cost in memory.
     if x.size and not (np.isfinite(x.min()) and np.isfinite(x.max())):
         raise MinialexError(
-            f"tensor {shown(name)} holds values that are not finite: use other weights"
+            f"tensor {quoted(name)} holds values that are not finite: use other weights"
         )
 
 

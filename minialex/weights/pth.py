@@ -20,7 +20,7 @@ from typing import IO, Any, NamedTuple, TypeAlias, cast
 import numpy as np
 
 from minialex.errors import MinialexError
-from minialex.files import map_file, shown
+from minialex.files import map_file, quoted
 from minialex.weights.safetensors import HostArray, is_count, widen_bfloat16
 from minialex.weights.unpickle import Name, RefusedError, load_pickle
 
@@ -133,7 +133,7 @@ def _read_zip(path: str | Path, data: mmap.mmap) -> tuple[object, Bytes]:
 
     def record(name: str) -> memoryview:
         if root + name not in records:
-            raise _DamagedError(f"its record {shown(name)} is missing")
+            raise _DamagedError(f"its record {quoted(name)} is missing")
         return _record(data, records[root + name])
 
     if root + "byteorder" in records and record("byteorder").tobytes() != b"little":
@@ -152,13 +152,13 @@ def _record(data: mmap.mmap, info: zipfile.ZipInfo) -> memoryview:
     # A record's own header repeats its name and has extra bytes of its own before the content.
     head = info.header_offset
     if head < 0 or data[head : head + 4] != _ZIP_HEAD:
-        raise _DamagedError(f"its record {shown(info.filename)} is not where it must be")
+        raise _DamagedError(f"its record {quoted(info.filename)} is not where it must be")
     lengths = (data[head + 26 : head + 28], data[head + 28 : head + 30])
     start = head + 30 + sum(int.from_bytes(length, "little") for length in lengths)
     content = memoryview(data)[start : start + info.file_size]
     # PyTorch can be told to leave the checksum out, and writes 0 then.
     if info.CRC and zlib.crc32(content) != info.CRC:
-        raise _DamagedError(f"the checksum of its record {shown(info.filename)}")
+        raise _DamagedError(f"the checksum of its record {quoted(info.filename)}")
     return content
 
 
@@ -210,15 +210,15 @@ def _storage(identifier: object) -> Storage:
         case ("storage", Name() as kind, str() as key, str(), int() as numel, *view):
             pass
         case ("module", Name() as kind, *_):
-            raise RefusedError(f"it holds a whole network of class {shown(str(kind))}")
+            raise RefusedError(f"it holds a whole network of class {quoted(str(kind))}")
         case _:
             raise RefusedError("it refers to something other than a storage")
     # PyTorch has moved its storage classes about: torch.FloatStorage, torch.storage.FloatStorage.
     name = f"torch.{kind.name}"
     if kind.module not in ("torch", "torch.storage") or name not in _STORAGES:
-        raise RefusedError(f"it has a storage of type {shown(str(kind))}")
+        raise RefusedError(f"it has a storage of type {quoted(str(kind))}")
     if not is_count(numel) or view not in ([], [None]):
-        raise RefusedError(f"its storage {shown(key)} is malformed")
+        raise RefusedError(f"its storage {quoted(key)} is malformed")
     return Storage(name, key, numel)
 
 
@@ -297,7 +297,7 @@ def _checked(table: dict[Any, Any]) -> dict[str, Piece]:
         raise RefusedError("it holds no tensors")
     for name, value in table.items():
         if not isinstance(name, str) or not isinstance(value, Piece):
-            raise RefusedError(f"its entry {shown(str(name))} is not a tensor with a name")
+            raise RefusedError(f"its entry {quoted(str(name))} is not a tensor with a name")
     return table
 
 
@@ -314,7 +314,7 @@ def _view(piece: Piece, find: Bytes, storages: dict[Storage, HostArray]) -> Host
 
 def _elements(storage: Storage, content: memoryview) -> HostArray:
     if len(content) < storage.nbytes:
-        raise _DamagedError(f"its storage {shown(storage.key)} is cut short")
+        raise _DamagedError(f"its storage {quoted(storage.key)} is cut short")
     if storage.numel == 0:
         return np.empty(0, _STORAGES[storage.kind])
     x = np.frombuffer(content, _STORAGES[storage.kind], storage.numel)

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minialex.errors import MinialexError
-from minialex.files import atomic_write, map_file, shown
+from minialex.files import atomic_write, map_file, quoted
 
 HostArray: TypeAlias = npt.NDArray[Any]
 
@@ -237,16 +237,16 @@ def _entry(path: str | Path, name: str, field: object) -> Entry:
     table = field if isinstance(field, dict) else {}
     code, shape, place = (table.get(key) for key in ("dtype", "shape", "data_offsets"))
     if not isinstance(code, str) or not _is_counts(shape) or not _is_counts(place):
-        raise _damaged(path, f"the entry of tensor {shown(name)} is malformed")
+        raise _damaged(path, f"the entry of tensor {quoted(name)} is malformed")
     if code not in _DTYPES:
         raise MinialexError(
-            f"{path}: tensor {shown(name)} is of type {shown(code)}, which is not supported: "
+            f"{path}: tensor {quoted(name)} is of type {quoted(code)}, which is not supported: "
             "convert it to float32"
         )
     # NumPy counts an empty array's other sizes too, and cannot make one of absurd sizes.
     sensible = math.prod(max(size, 1) for size in shape) < 2**59 and len(place) == 2
     if not sensible or place[1] - place[0] != math.prod(shape) * _DTYPES[code].itemsize:
-        raise _damaged(path, f"shape and place of tensor {shown(name)} disagree")
+        raise _damaged(path, f"shape and place of tensor {quoted(name)} disagree")
     return Entry(code, tuple(shape), place[0], place[1])
 
 
@@ -255,7 +255,7 @@ def _check_places(path: str | Path, entries: dict[str, Entry], size: int) -> Non
     position = 0
     for name, entry in sorted(entries.items(), key=lambda item: (item[1].start, item[1].stop)):
         if entry.start != position:
-            raise _damaged(path, f"tensor {shown(name)} is not where it must be")
+            raise _damaged(path, f"tensor {quoted(name)} is not where it must be")
         position = entry.stop
     if position > size:
         raise _cut_short(path, position - size)

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import IO, Any, NamedTuple, TypeAlias
 
-from minialex.files import shown
+from minialex.files import quoted
 
 # An instruction of one byte can make an object of sixty; this bounds time and memory.
 _MOST_INSTRUCTIONS = 1_000_000
@@ -127,7 +127,7 @@ class _Machine:
         if not isinstance(function, Name) or not isinstance(arguments, tuple):
             raise RefusedError("it calls something that has no name")
         if str(function) not in self.calls:
-            raise RefusedError(f"it asks for {shown(str(function))}")
+            raise RefusedError(f"it asks for {quoted(str(function))}")
         self.push(self.calls[str(function)](*arguments))
 
     def set_items(self, items: list[Any]) -> None:

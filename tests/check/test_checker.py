@@ -21,7 +21,7 @@ from tests.check import formulas, zoo
 
 def problem(function, *inputs, elementwise=64):
     rng = np.random.default_rng(0)
-    return numeric.pose(function, inputs, rng, 0, elementwise)
+    return numeric.make_problem(function, inputs, rng, 0, elementwise)
 
 
 def slope(function, x):
@@ -83,7 +83,7 @@ def test_kinks_of_ties_are_recognised():
 
 def test_the_fan_counts_outputs():
     found = problem(lambda x: x[:-1] + x[1:], np.arange(4.0)).elements(0)
-    assert found.fan.tolist() == [1, 2, 2, 1]
+    assert found.fan_out.tolist() == [1, 2, 2, 1]
 
 
 def test_outside_the_domain_nothing_is_known():
@@ -103,13 +103,13 @@ def test_directions_agree_with_elements():
 def test_large_inputs_are_taken_along_directions():
     x = np.ones(1000)
     truth = problem(np.exp, x).truth(0, np.random.default_rng(0))
-    assert isinstance(truth, numeric.Directions)
+    assert isinstance(truth, numeric.DirectionalDerivatives)
 
 
 def test_a_direction_that_meets_kinks_is_taken_apart():
     x = np.zeros(100)
     truth = problem(np.abs, x).truth(0, np.random.default_rng(0))
-    assert isinstance(truth, numeric.Elements)
+    assert isinstance(truth, numeric.ElementwiseDerivatives)
     assert truth.kink.all()
 
 
@@ -123,7 +123,7 @@ def sizes(gradient, x, gy):
 def test_the_size_of_a_sum_is_that_of_its_terms():
     """What cancels in the gradient does not cancel in its error."""
     gy = np.array([1.0, -1.0] * 50)
-    size = sizes(lambda xs, gy, move: (np.broadcast_to(gy.sum(), (1,)),), np.ones(1), gy)
+    size = sizes(lambda xs, gy, perturb: (np.broadcast_to(gy.sum(), (1,)),), np.ones(1), gy)
     assert 3 < size[0] < 30
 
 
@@ -138,7 +138,7 @@ def test_a_jump_is_no_size():
     """Moving a tie sends the gradient elsewhere: that is not what rounding does to it."""
     x = np.array([1.0, 1.0])
 
-    def gradient(xs, gy, move):
+    def gradient(xs, gy, perturb):
         g = np.zeros(2)
         g[xs[0].argmax()] = gy
         return (g,)
@@ -150,8 +150,8 @@ def test_what_is_saved_counts():
     """1 - y of a saved y near 1: an error of a rounding in y is all of the difference."""
     y = 1 - 1e-9
 
-    def gradient(xs, gy, move):
-        (kept,) = move((np.array([y]),)) if move else (np.array([y]),)
+    def gradient(xs, gy, perturb):
+        (kept,) = perturb((np.array([y]),)) if perturb else (np.array([y]),)
         return (gy * (1 - kept),)
 
     assert sizes(gradient, np.ones(1), np.ones(1))[0] > 0.1
@@ -199,7 +199,7 @@ def test_the_ratio_of_a_finding():
 
 
 def rows_of(**choice):
-    return [trial.run() for trial in table.trials(**choice)]
+    return [trial.run() for trial in table.check_runs(**choice)]
 
 
 def test_rows_are_filtered():
@@ -220,7 +220,7 @@ def test_rows_of_pairs_that_an_implementation_takes_part_in():
     twin = replace(whole.implementations["plain"], why_not=cuda.why_not)
     suite.Op("exp", {"plain": whole.implementations["plain"], "twin": twin}, whole.cost)
     with pytest.raises(MinialexError, match=r"twin: CUDA kernels run on a GPU .*--emulate"):
-        table.trials(ops=["exp"], implementations=["twin"])
+        table.check_runs(ops=["exp"], implementations=["twin"])
     assert {row.pair.name for row in rows_of(ops=["exp"])} == {"plain"}
     with emulated():
         one = [row.pair.name for row in rows_of(ops=["exp"], implementations=["twin"])]
@@ -238,15 +238,15 @@ def test_own_saved_arrays_are_paired_with_themselves_alone():
 
 def test_names_that_are_not_there():
     with pytest.raises(MinialexError, match="there is no op 'nosuchop'; there is: absolute"):
-        table.trials(ops=["nosuchop"])
+        table.check_runs(ops=["nosuchop"])
     with pytest.raises(MinialexError, match="there is no implementation 'fast'"):
-        table.trials(implementations=["fast"])
+        table.check_runs(implementations=["fast"])
 
 
 def test_an_op_without_cases_is_named(monkeypatch):
     monkeypatch.setitem(OPS, "nosuchop", OPS["tanh"])
     with pytest.raises(MinialexError, match="op 'nosuchop' is untested"):
-        table.trials(ops=["nosuchop"])
+        table.check_runs(ops=["nosuchop"])
 
 
 def test_a_row_that_raises_fails_and_the_others_run(monkeypatch):
@@ -264,11 +264,11 @@ def test_a_row_that_raises_fails_and_the_others_run(monkeypatch):
 
 def test_an_op_that_is_no_layer_has_no_full_size():
     with pytest.raises(MinialexError, match=r"'exp' is no layer of AlexNet's; there is: .*conv2d"):
-        table.trials(ops=["exp"], full=True)
+        table.check_runs(ops=["exp"], full=True)
 
 
 def test_the_worst_of_a_pair_is_a_failure_before_a_large_error():
-    row = table.trials(ops=["exp"])[0].run()
+    row = table.check_runs(ops=["exp"])[0].run()
     near = replace(row, case="near", findings=(Finding("y", Verdict.PASS, 0.9, 1.0, 1),))
     wrong = replace(row, case="wrong", findings=(Finding("y", Verdict.FAIL, 0.0, 1.0, 1),))
     assert table.worst_of([near, wrong, row]).case == "wrong"
@@ -280,16 +280,16 @@ def test_closing_counts_by_name():
     *lines, last = table.closing(rows)
     assert [line.split(":")[0] for line in lines] == ["exp plain", "relu plain"]
     assert f"{len(CASES['relu'])} PASS" in lines[1]
-    assert "at a kink left out" in lines[1]
+    assert "excluded at kinks (non-differentiable)" in lines[1]
     assert f"{len(rows)} PASS, 0 INCONCLUSIVE, 0 FAIL" in last
     assert f"{sum(row.compared for row in rows)} numbers" in last
 
 
 def test_records_are_json():
-    row = table.trials(ops=["exp"])[0].run()
+    row = table.check_runs(ops=["exp"])[0].run()
     record = json.loads(json.dumps(row.record(), allow_nan=False))
     assert (record["op"], record["verdict"], record["forward"]) == ("exp", "PASS", "plain")
-    failed = suite.Row(row.pair, "x", (check.Finding("y", Verdict.FAIL, math.inf, 0.0, 0),))
+    failed = suite.CaseResult(row.pair, "x", (check.Finding("y", Verdict.FAIL, math.inf, 0.0, 0),))
     assert json.loads(json.dumps(failed.record(), allow_nan=False))["error"] is None
 
 

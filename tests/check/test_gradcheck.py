@@ -129,7 +129,7 @@ def test_the_sum_of_a_softmax_passes_no_zero_backward(make_op):
 def test_kinks_are_left_out_and_counted():
     x = Tensor(np.array([-1.0, 0.0, 2.0]), requires_grad=True)
     report = gradcheck(ops.relu, x)
-    assert [f.left_out for f in report.findings] == [0, 1]
+    assert [f.excluded for f in report.findings] == [0, 1]
 
 
 def test_nothing_but_kinks_is_inconclusive():

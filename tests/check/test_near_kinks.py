@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from minialex.check import Verdict, compare, numeric
-from minialex.check.numeric import Directions, Elements
+from minialex.check.numeric import DirectionalDerivatives, ElementwiseDerivatives
 
 
 def problem(function, x, elementwise=64):
-    return numeric.pose(function, (x,), np.random.default_rng(0), 0, elementwise)
+    return numeric.make_problem(function, (x,), np.random.default_rng(0), 0, elementwise)
 
 
 @pytest.mark.parametrize("distance", [1e-4, 1e-6, 1e-7])
@@ -34,14 +34,14 @@ def test_nobody_is_accused_on_the_word_of_one_ladder(elementwise, factor, verdic
     p = problem(np.exp, np.linspace(-1, 1, 5), elementwise)
     rng = np.random.default_rng(0)
     truth = p.truth(0, rng)
-    if isinstance(truth, Elements):
+    if isinstance(truth, ElementwiseDerivatives):
         truth.value[2] += 1e-7
     else:
         first = truth.derivatives[0]
         truth.derivatives[0] = numeric.Derivative(
-            first.value + 1e-7, first.uncertainty, False, first.moved
+            first.value + 1e-7, first.uncertainty, False, first.depends
         )
     right = p.gy * np.exp(np.linspace(-1, 1, 5))
     finding = compare.gradient("g", factor * right, p, 0, np.full(5, 1e-12), rng)
-    assert isinstance(truth, Elements if elementwise else Directions)
+    assert isinstance(truth, ElementwiseDerivatives if elementwise else DirectionalDerivatives)
     assert finding.verdict is verdict

@@ -63,8 +63,8 @@ def break_one(photos, how):
 @pytest.mark.parametrize("how", ["truncated", "unreadable", "enormous"])
 def test_a_bad_image_is_named_and_can_be_skipped(minialex, photos, how):
     path = break_one(photos, how)
-    refused(minialex("train", photos, *TINY, "--val-fraction", "0.5"), path, "--skip-bad")
-    answer = minialex("train", photos, *TINY, "--skip-bad", "--out", "skipped")
+    refused(minialex("train", photos, *TINY, "--val-fraction", "0.5"), path, "--skip-unreadable")
+    answer = minialex("train", photos, *TINY, "--skip-unreadable", "--out", "skipped")
     assert answer.status == 0
     assert "1 image" in answer.out
     assert str(path) in answer.out
@@ -73,7 +73,7 @@ def test_a_bad_image_is_named_and_can_be_skipped(minialex, photos, how):
 def test_predict_names_a_bad_image_and_skips_it(minialex, run_folder, photos):
     path = break_one(photos, "truncated")
     refused(minialex("predict", run_folder, path), path)
-    answer = minialex("predict", run_folder, photos / "dark", "--skip-bad", "--top", 1)
+    answer = minialex("predict", run_folder, photos / "dark", "--skip-unreadable", "--top", 1)
     assert answer.status == 0
     assert len(answer.out.splitlines()) == 5
     assert str(path) in answer.err
@@ -194,7 +194,7 @@ def test_a_batch_too_large_for_memory_says_what_to_lower(minialex, photos, monke
     [
         (["--epochs", "0"], "epochs"),
         (["--lr", "-1"], "lr"),
-        (["--crop", "2"], "crop"),
+        (["--min-crop-area", "2"], "min_crop_area"),
         (["--momentum", "1"], "momentum"),
         (["--image-size", "5"], "image_size 5"),
     ],

@@ -61,14 +61,14 @@ def _launch_ops(implementations, dtype):
                 continue
             pair = suite.Pair(OPS[name], one, one, dtype, arrays.CPU)
             for case in cases:
-                y, saved = pair.run(pair.placed(case.draw(name)), case.params)
+                y, saved = pair.run(pair.prepared(case.draw(name)), case.params)
                 gy = np.zeros_like(y)
                 OPS[name].implementations[one].backward(gy, saved, **case.params)
 
 
 def _launch_routines():
     for name in ROUTINES.keys() - OPS.keys():
-        for one in ROUTINES[name].implementations.keys() - {"plain"}:
+        for one in ROUTINES[name].implementations.keys() - {"plain", "blocked"}:
             for case in routine_cases.CASES[name]:
                 for dtype in case.dtypes:
                     routine_cases.results(name, one, case, dtype, arrays.CPU)

@@ -335,7 +335,7 @@ def torch(at: Setting) -> None:
         T.backends.cudnn.allow_tf32 = T.backends.cuda.matmul.allow_tf32 = tf32
         peers, unavailable = find_peers([name], at.device, 1)
         if not peers:
-            at.say("torch", who=name, left_out=unavailable[name])
+            at.say("torch", who=name, excluded=unavailable[name])
             continue
         for batch in at.batches:
             calls = peers[0].step(network_task(at.network, batch, at.device))

@@ -64,9 +64,9 @@ def launch_all(device: Device, seen: set[Kernel]) -> None:
 def _run(pair: Pair, case: Case) -> None:
     drawn = case.draw(pair.op.name)
     wanted = case.differentiable(drawn)
-    y, saved = pair.run(pair.placed(drawn), case.params)
+    y, saved = pair.run(pair.prepared(drawn), case.params)
     gy = array_module(y).ones_like(y)
-    pair.pull(gy, saved, case.params, tuple(i in wanted for i in range(len(drawn))))
+    pair.vjp(gy, saved, case.params, tuple(i in wanted for i in range(len(drawn))))
 
 
 def _wanted(device: Device) -> Iterator[Kernel]:

@@ -18,7 +18,7 @@ MANIFEST = {
     "num_classes": 3,
     "image_size": 64,
     "classes": ["cat", "dog", "œuf"],
-    "place": {"epoch": 2, "batch": 7, "step": 97},
+    "position": {"epoch": 2, "batch": 7, "step": 97},
     "optimizer": {"name": "rmsprop", "lr": 0.1 + 0.2, "momentum": 0.9},
     "schedule": {"name": "cosine", "warmup": 100},
     "random": {"numpy": {"state": 2**127 + 1}, "seed": 0},
@@ -65,7 +65,7 @@ def test_all_comes_back(path):
     assert read.optimizer_state.keys() == SLOTS.keys()
     assert all(equal(read.optimizer_state[slot], SLOTS[slot]) for slot in SLOTS)
     assert read.path == path
-    stamp = {"format": 2, "minialex": minialex.__version__}
+    stamp = {"format": 3, "minialex": minialex.__version__}
     assert read.manifest == {**MANIFEST, **stamp}
 
 
@@ -150,15 +150,17 @@ def test_what_is_no_checkpoint(path, tmp_path):
 
 def test_a_newer_format_asks_for_an_upgrade(path):
     # What a newer format holds is not for this version to judge.
-    rewrite(path, manifest={"format": 3, "model": None, "num_classes": "many"})
-    with pytest.raises(MinialexError, match=r"format 3, of a newer.* 2 alone: upgrade minialex$"):
+    rewrite(path, manifest={"format": 4, "model": None, "num_classes": "many"})
+    with pytest.raises(MinialexError, match=r"format 4, of a newer.* 3 alone: upgrade minialex$"):
         load(path)
 
 
-def test_an_older_format_says_what_to_do(path):
-    # Format 1 had no checksum of its header.
-    rewrite(path, manifest={"format": 1}, metadata={SEAL: None})
-    with pytest.raises(MinialexError, match=r"format 1, of an older .* 2 alone: train anew, or"):
+@pytest.mark.parametrize(("number", "changes"), [(1, {SEAL: None}), (2, {})])
+def test_an_older_format_says_what_to_do(path, number, changes):
+    # Format 1 had no checksum of its header, format 2 other words in its manifest.
+    rewrite(path, manifest={"format": number, "position": None}, metadata=changes)
+    words = rf"format {number}, of an older .* 3 alone: train anew, or"
+    with pytest.raises(MinialexError, match=words):
         load(path)
 
 
@@ -181,9 +183,9 @@ BAD = [
     ("classes", ["a", "b"], "'classes' are not as many"),
     ("classes", ["a", "b", 3], "'classes' are not all text"),
     ("classes", "abc", "'classes' is missing or not list"),
-    ("place", {"epoch": 1, "batch": 2}, "'place' lacks"),
-    ("place", {"epoch": 1, "batch": -2, "step": 3}, "'place' lacks"),
-    ("place", {"epoch": 1, "batch": 2, "step": "3"}, "'place' lacks"),
+    ("position", {"epoch": 1, "batch": 2}, "'position' lacks"),
+    ("position", {"epoch": 1, "batch": -2, "step": 3}, "'position' lacks"),
+    ("position", {"epoch": 1, "batch": 2, "step": "3"}, "'position' lacks"),
     ("optimizer", None, "'optimizer' is missing"),
     ("schedule", 3, "'schedule' is missing"),
     ("random", [], "'random' is missing"),

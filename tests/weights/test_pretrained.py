@@ -29,7 +29,7 @@ def make(shapes=WANTED):
 def write_checkpoint(path, weights):
     slots = checkpoint.optimizer_tensors({"square_avg": weights})
     manifest = {"model": "m", "num_classes": 10, "image_size": 64, "classes": []}
-    manifest |= {"place": {"epoch": 0, "batch": 0, "step": 0}}
+    manifest |= {"position": {"epoch": 0, "batch": 0, "step": 0}}
     manifest |= {key: {} for key in ("optimizer", "schedule", "random", "settings")}
     checkpoint.save(path, tensors={**weights, **slots}, manifest=manifest)
 

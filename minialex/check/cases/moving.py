@@ -29,7 +29,7 @@ def _joined(name: str, dim: int, *shapes: tuple[int, ...]) -> Case:
 
 def _type(wanted: type) -> Case:
     dtype = np.dtype(wanted)
-    return Case(f"to {dtype}", normal((3, 11)), {"dtype": dtype}, result=dtype)
+    return Case(f"to {dtype}", normal((3, 11)), {"dtype": dtype}, output_dtype=dtype)
 
 
 _MASK = np.array([[True, False, True], [False, False, True]])
@@ -106,7 +106,7 @@ CASES: dict[str, list[Case]] = {
         ),
         _index("dots before an array", (2, 3, 4), ..., np.array([3, 0, 3])),
         _index("a new axis before an array", (4, 3), None, np.array([1, 1])),
-        _index("nobody", (5, 3), np.array([], int)),
+        _index("no element", (5, 3), np.array([], int)),
     ],
     "concatenate": [
         _joined("two rows", 0, (1, 5), (1, 5)),
@@ -117,7 +117,7 @@ CASES: dict[str, list[Case]] = {
         _joined("one of them empty", 0, (3, 2), (0, 2), (1, 2)),
     ],
     "astype": [_type(np.float32), _type(np.float64)],
-    "to": [Case("the CPU", normal((3, 11)), {"device": CPU}, lands=CPU)],
+    "to": [Case("the CPU", normal((3, 11)), {"device": CPU}, output_device=CPU)],
     "sum": [
         *_reductions(normal),
         Case("of nothing", normal((0, 3)), {"dims": (0,), "keepdim": False}),
