@@ -128,7 +128,7 @@ template <typename T, int LINES, int THREADS, bool ALONG_K> class Plain {
   public:
     // The part of the matrix from line `first` on; it has `all` lines and ends at k = `last`.
     // vectors: whether every row of memory begins at a multiple of 16 bytes and ends with a whole
-    // vector, as the host knows (tiling.in_vectors).
+    // vector, as the host knows (tiling.is_vector_aligned).
     __device__ Plain(const T* p, const int start, const int lead, const int first, const int all,
                      const int last, const bool vectors)
         : p(p), start(start + (ALONG_K ? first * lead : first)), lead(lead), lines(all - first),

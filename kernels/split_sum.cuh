@@ -9,7 +9,7 @@
 // CUDA's samples threadFenceReduction.)
 //
 // It saves the launch of sum_parts.cu, but one block reads all parts of its tile alone: right for a
-// few parts, wrong for many. The host decides, tiling.cut.
+// few parts, wrong for many. The host decides, tiling.plan_tiles.
 
 // Whether this block is the last of `count` to come here. If so it sees all that the others, every
 // thread of theirs, wrote before they came, provided it reads past the L1 cache (__ldcg): L1 is not

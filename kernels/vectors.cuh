@@ -1,5 +1,5 @@
 // vectors.cuh -- memory in steps of 16 bytes. Both addresses must be whole multiples of 16, or a GPU
-// stops with a misaligned access; the host knows (minialex/ops/_cuda/tiling.py, in_vectors).
+// stops with a misaligned access; the host knows (minialex/ops/_cuda/tiling.py, is_vector_aligned).
 
 // 16 bytes, the most that one instruction moves: four floats or two doubles.
 template <typename T> constexpr int WIDTH = 16 / sizeof(T);

@@ -7,7 +7,7 @@ from math import prod
 from minialex import cuda
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients, Implementation
-from minialex.ops._cuda.launching import check_counts, packed
+from minialex.ops._cuda.launching import check_counts, contiguous
 
 THREADS, WARP, BLOCK = 1, 32, cuda.BLOCK
 """Threads that may take a row together, TEAM in the kernels."""
@@ -51,7 +51,7 @@ def implementation(file: str, op: str) -> Implementation:
         C, inner = shape[dim], prod(shape[dim + 1 :])
         rows = prod(shape[:dim]) * inner
         threads = team(rows, C, inner)
-        given = map(packed, arrays)
+        given = map(contiguous, arrays)
         kernel(grid(rows, threads), BLOCK, *given, out, rows, C, inner, TEAM=threads)
         return out
 

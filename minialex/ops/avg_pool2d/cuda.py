@@ -5,7 +5,7 @@ from __future__ import annotations
 from minialex import cuda
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients, Implementation
-from minialex.ops._cuda.launching import packed
+from minialex.ops._cuda.launching import contiguous
 from minialex.ops._cuda.pooling import ROWS, Pool, Shape
 from minialex.ops._windows import Pair
 
@@ -17,7 +17,7 @@ def forward(x: Array, *, count_include_pad: bool, **windows: Pair) -> tuple[Arra
     """Return the mean of each window: one thread per output."""
     at = Pool.of("avg_pool2d", x.shape, **windows)
     y = array_module(x).empty((*x.shape[:2], at.OH, at.OW), x.dtype)
-    _forward(cuda.blocks(y.size), cuda.BLOCK, packed(x), y, at, count_include_pad)
+    _forward(cuda.blocks(y.size), cuda.BLOCK, contiguous(x), y, at, count_include_pad)
     return y, (x.shape,)
 
 
@@ -28,7 +28,7 @@ def backward(
     (shape,) = saved
     at = Pool.of("avg_pool2d", shape, **windows)
     gx = array_module(gy).empty(shape, gy.dtype)
-    _backward(cuda.blocks(at.walks), cuda.BLOCK, packed(gy), gx, at, count_include_pad, ROWS)
+    _backward(cuda.blocks(at.walks), cuda.BLOCK, contiguous(gy), gx, at, count_include_pad, ROWS)
     return (gx,)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from minialex import cuda
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients, Implementation
-from minialex.ops._cuda.launching import packed
+from minialex.ops._cuda.launching import contiguous
 from minialex.ops._cuda.pooling import ROWS, Pool, Shape
 from minialex.ops._windows import Pair, argmax_dtype
 
@@ -20,7 +20,7 @@ def forward(
     at = Pool.of("max_pool2d", x.shape, kernel_size, stride, padding)
     xp, shape = array_module(x), (*x.shape[:2], at.OH, at.OW)
     y, argmax = xp.empty(shape, x.dtype), xp.empty(shape, argmax_dtype(kernel_size))
-    _forward(cuda.blocks(y.size), cuda.BLOCK, packed(x), y, argmax, at)
+    _forward(cuda.blocks(y.size), cuda.BLOCK, contiguous(x), y, argmax, at)
     return y, (argmax, x.shape)
 
 
@@ -31,7 +31,7 @@ def backward(
     argmax, shape = saved
     at = Pool.of("max_pool2d", shape, kernel_size, stride, padding)
     gx = array_module(gy).empty(shape, gy.dtype)
-    _backward(cuda.blocks(at.walks), cuda.BLOCK, packed(gy), packed(argmax), gx, at, ROWS)
+    _backward(cuda.blocks(at.walks), cuda.BLOCK, contiguous(gy), contiguous(argmax), gx, at, ROWS)
     return (gx,)
 
 
