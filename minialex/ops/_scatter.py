@@ -22,7 +22,7 @@ import numpy as np
 from minialex.arrays import Array, array_module
 
 Index = tuple[Any, ...]
-"""What stands in the brackets of x[...], one entry per comma."""
+"""What is in the brackets of x[...], one entry between two commas."""
 
 
 def is_unique(index: Index) -> bool:

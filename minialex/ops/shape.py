@@ -8,7 +8,7 @@
     astype       another float type             gy in the old type
     to           another device                 gy on the old device
 
-saved is what backward needs to go back: a shape, a type, a device, the pieces' lengths.
+saved is what backward needs to undo the move: a shape, a type, a device, the pieces' lengths.
 """
 
 from __future__ import annotations
