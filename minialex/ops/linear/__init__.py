@@ -8,7 +8,6 @@ saved = (x, w).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -17,10 +16,10 @@ import numpy as np
 from minialex.arrays import Array, array_module
 from minialex.autograd import (
     Cost,
+    DeferredGradient,
     Gradients,
     Implementation,
     Op,
-    Pending,
     Shapes,
     Tensor,
     as_tensor,
@@ -52,19 +51,20 @@ def backward(
     *,
     needs: tuple[bool, ...] = (True, True, True),
     out: Gradients = (None, None, None),
-    defer: tuple[Callable[[Pending], None] | None, ...] = (None, None, None),
-) -> Gradients:
+    may_defer: tuple[bool, ...] = (False, False, False),
+) -> tuple[Array | DeferredGradient | None, ...]:
     """Return the gradients of `x`, `w` and `b`; that of `w` is deferred where it is much larger."""
     x, w = saved
     xp, rows, x_rows = array_module(x), gy.reshape(-1, len(w)), x.reshape(-1, w.shape[1])
-    gx = gw = gb = None
+    gx = gb = None
+    gw: Array | DeferredGradient | None = None
     if needs[0]:
         gx = store_gradient(_data_gradient(rows, w).reshape(x.shape), out[0])
     if needs[1]:
-        if defer[1] is not None and _worth_deferring(xp, rows, x_rows):
-            defer[1](_deferred(rows.copy(), x_rows.copy()))
+        if may_defer[1] and _worth_deferring(xp, rows, x_rows):
+            gw = _deferred(rows.copy(), x_rows.copy())
         else:
-            gw = xp.empty(w.shape, w.dtype) if out[1] is None else out[1]
+            gw = out[1] if out[1] is not None else xp.empty(w.shape, w.dtype)
             _weight_gradient(rows, x_rows, gw)
     if needs[2]:
         gb = rows.sum(axis=0, out=out[2])
@@ -76,14 +76,14 @@ def _worth_deferring(xp: Any, gy: Array, x: Array) -> bool:
     return xp is np and 8 * (gy.size + x.size) < gy.shape[1] * x.shape[1]
 
 
-def _deferred(gy: Array, x: Array) -> Pending:
+def _deferred(gy: Array, x: Array) -> DeferredGradient:
     """Return the gradient of the weights, to be computed when it is used.
 
     It is the same products of a few features each, whether somebody looks at the whole or an
     optimizer takes it in rows: bits of a larger product would differ.
     """
 
-    def write(features: slice, out: Array) -> None:
+    def compute_rows(features: slice, out: Array) -> None:
         rows = range(gy.shape[1])[features]
 
         def some(lo: int) -> None:
@@ -92,7 +92,7 @@ def _deferred(gy: Array, x: Array) -> Pending:
 
         threads.run(some, rows[::_UNIT])
 
-    return Pending((gy.shape[1], x.shape[1]), write, unit=_UNIT)
+    return DeferredGradient((gy.shape[1], x.shape[1]), gy.dtype, compute_rows, row_block=_UNIT)
 
 
 def _data_gradient(gy: Array, w: Array) -> Array:
