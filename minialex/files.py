@@ -1,7 +1,7 @@
-"""Files written whole or not at all, and files read without copying.
+"""Atomic writes and memory-mapped reads.
 
-What is left behind must survive a full disk and a killed process. So a file is first written
-beside its final place and then renamed, which either happens or does not.
+A write must survive a full disk and a killed process. So a file is first written under a temporary
+name in its own folder and then renamed, which either happens or does not.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import BinaryIO
 from minialex.errors import MinialexError
 
 PART_PREFIX, PART_SUFFIX = ".minialex-", ".part"
+"""The temporary name of a file that is being written: random digits stand between."""
 
 _REMEDIES = {
     "ENOSPC": "the disk is full: free space on it or choose another folder",
@@ -37,14 +38,14 @@ _REMEDIES = {
 }
 
 
-def shown(name: str) -> str:
-    """Return `name`, which may come from a hostile file, quoted, on one line and not too long."""
+def quoted(name: str) -> str:
+    """Return `name`, which may come from a hostile file, in quotes, on one line, shortened."""
     return repr(name if len(name) <= 80 else name[:77] + "...")
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn an operating system's refusal to write `path` into words with a remedy.
+def write_errors(path: Path) -> Iterator[None]:
+    """Translate an `OSError` while writing `path` to a `MinialexError` with a remedy.
 
     Raises
     ------
@@ -60,7 +61,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def atomic_write(path: str | Path, content: bytes | Callable[[BinaryIO], object]) -> None:
-    """Write a whole file or leave what was there as it was.
+    """Write a file whole, or leave what was there as it was.
 
     Parameters
     ----------
@@ -77,9 +78,9 @@ def atomic_write(path: str | Path, content: bytes | Callable[[BinaryIO], object]
         nothing is left beside it.
     """
     target = Path(os.path.realpath(path))
-    with writing(Path(path)):
+    with write_errors(Path(path)):
         _refuse_to_replace(target)
-        part = _part_beside(target)
+        part = _part_path(target)
         try:
             with open(part, "xb") as file:
                 file.write(content) if isinstance(content, bytes) else content(file)
@@ -92,19 +93,19 @@ def atomic_write(path: str | Path, content: bytes | Callable[[BinaryIO], object]
     _sync_folder(target.parent)
 
 
-def _part_beside(target: Path) -> Path:
-    """Return a name for what is to become `target` once it is whole."""
+def _part_path(target: Path) -> Path:
+    """Return a temporary name in the folder of `target`: a rename works within a file system."""
     return target.parent / f"{PART_PREFIX}{secrets.token_hex(8)}{PART_SUFFIX}"
 
 
-def link(source: Path, target: Path) -> None:
-    """Let `target` have the content that `source` has now: as a second name, or else as a copy."""
-    part = _part_beside(target)
-    with writing(target):
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give `target` the content that `source` has now: as a hard link, or else as a copy."""
+    part = _part_path(target)
+    with write_errors(target):
         try:
             os.link(source, part)
         except OSError:
-            # not every file system has second names
+            # not every file system has hard links
             with open(source, "rb") as file:
                 atomic_write(target, lambda out: shutil.copyfileobj(file, out))
             return
@@ -128,7 +129,7 @@ def _refuse_to_replace(target: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` last through a power cut, where the system can."""
+    """Make a rename in `folder` survive a power cut, where the system can."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -138,7 +139,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def map_file(path: str | Path) -> mmap.mmap:
-    """Map a file into memory, read-only, so that only what is looked at is read.
+    """Map a file into memory, read-only: only the pages that are accessed are read.
 
     Raises
     ------
@@ -146,7 +147,7 @@ def map_file(path: str | Path) -> mmap.mmap:
         If the file is missing, empty, not readable or not an ordinary file.
     """
     try:
-        # A pipe would block the opening for ever, so what it is comes before its opening.
+        # Opening a pipe would block for ever, so its type is looked up first.
         mode = os.stat(path).st_mode
         if stat.S_ISDIR(mode):
             raise MinialexError(f"cannot read {path}: it is a folder: name a file in it")

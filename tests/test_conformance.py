@@ -44,12 +44,12 @@ def most_telling(name):
     smooth = [case for case in CASES.get(name, ()) if case.answer is None]
     often = collections.Counter(str(p) for case in smooth for p in case.params.items())
 
-    def tells(case):
+    def sharpness(case):
         shapes = [a.shape for a in case.draw(name) if a is not None]
         rare = [p for p in case.params.items() if 2 * often[str(p)] < len(smooth)]
         return len(shapes) + len(rare), len({n for shape in shapes for n in shape})
 
-    return max(smooth, key=tells, default=None)
+    return max(smooth, key=sharpness, default=None)
 
 
 QUICK = {name: (*CASES.get(name, ())[:1], most_telling(name)) for name in OPS}
@@ -252,8 +252,10 @@ def test_cost_of_a_linear_layer_is_twice_its_products():
 
 
 def assert_right(name, case):
-    for dtype in DTYPES:
-        row = suite.check(suite.Pair(OPS[name], "plain", "plain", np.dtype(dtype)), case)
+    for one, dtype in itertools.product(
+        {"plain", "blocked"} & OPS[name].implementations.keys(), DTYPES
+    ):
+        row = suite.check(suite.Pair(OPS[name], one, one, np.dtype(dtype)), case)
         assert row.verdict is Verdict.PASS, str(row)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from minialex import files
 from minialex.errors import MinialexError
-from minialex.files import atomic_write, map_file, shown
+from minialex.files import atomic_write, map_file, quoted
 
 
 def names(folder):
@@ -170,6 +170,6 @@ class TestMapFile:
                 map_file(tmp_path / name)
 
 
-def test_names_are_shown_on_one_line():
-    assert shown("a\nb\x1b[2J") == r"'a\nb\x1b[2J'"
-    assert len(shown("x" * 1000)) < 90
+def test_names_are_quoted_on_one_line():
+    assert quoted("a\nb\x1b[2J") == r"'a\nb\x1b[2J'"
+    assert len(quoted("x" * 1000)) < 90

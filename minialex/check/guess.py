@@ -264,7 +264,7 @@ def _transformed(g: Array, G: Array) -> Iterator[tuple[str, Array, Array]]:
     """Yield what a mistake makes of the right gradient `G`, beside the part of `g` it explains."""
     if G.ndim >= 2:
         yield "the last two axes are transposed: a filter or matrix?", g, G.swapaxes(-1, -2)
-        yield "the last two axes are flipped: a filter turned round?", g, G[..., ::-1, ::-1]
+        yield "the last two axes are flipped: a filter flipped?", g, G[..., ::-1, ::-1]
         yield "the first two axes are transposed: a filter or matrix?", g, G.swapaxes(0, 1)
         rows = np.ascontiguousarray(G.T).reshape(G.shape)
         yield "the elements are in the order of the transpose: a matrix transposed?", g, rows

@@ -219,8 +219,8 @@ class DerivativeProblem:
     def second_opinion(self, k: int, v: Array, value: float) -> float:
         """Return how far `value`, the derivative along `v`, may be off according to other steps.
 
-        Neighbouring values may agree by chance where one of them crossed a small kink: nobody is
-        accused on the word of one ladder.
+        Neighbouring values may agree by chance where one of them crossed a small kink: no
+        gradient is called wrong on the word of one ladder.
         """
         second = self.along(k, v, SECOND_LADDER_SCALE)
         apart = abs(value - second.value) + second.uncertainty

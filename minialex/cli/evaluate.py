@@ -27,11 +27,11 @@ from minialex.cli.options import (
     variant_option,
 )
 from minialex.cli.progress import counting, tell_skipped
-from minialex.data import Loader
+from minialex.data import DataLoader
 from minialex.evaluation.confusion import write_evaluation
 from minialex.evaluation.evaluate import Evaluation
 from minialex.evaluation.evaluate import evaluate as judge
-from minialex.kfold.load import Trained, images_to_judge, load_trained
+from minialex.kfold.load import Trained, evaluation_set, load_trained
 
 
 @click.command(cls=SectionCommand, short_help="Judge a network on images, class by class.")
@@ -42,7 +42,9 @@ from minialex.kfold.load import Trained, images_to_judge, load_trained
     "--all", "everything", is_flag=True, help="All images of DATA, not only those held out."
 )
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where files go.")
-@click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read; list them.")
+@click.option(
+    "--skip-unreadable", is_flag=True, help="Leave out images that cannot be read; list them."
+)
 @batch_size_option
 @click.option(
     "--workers",
@@ -63,7 +65,7 @@ def evaluate(
     variant: str | None,
     everything: bool,
     out: Path | None,
-    skip_bad: bool,
+    skip_unreadable: bool,
     batch_size: int,
     workers: int,
     device: str,
@@ -93,18 +95,18 @@ def evaluate(
     data = rest[0] if rest else None
     trained = load_trained(network, device=device_under(emulate, device), variant=variant)
     with counting(messages, "looking through the images") as move:
-        judged = images_to_judge(
+        judged = evaluation_set(
             trained,
             data,
             everything=everything,
-            skip_unreadable=skip_bad,
+            skip_unreadable=skip_unreadable,
             progress=move,
             tell=messages.print,
         )
     tell_skipped(messages, judged.skipped)
     where = next(trained.model.parameters()).device
-    transform = trained.settings.judging_transform()
-    loader = Loader(judged.dataset, batch_size, transform, workers=workers, device=where)
+    transform = trained.settings.eval_transform()
+    loader = DataLoader(judged.dataset, batch_size, transform, workers=workers, device=where)
     with running_on(emulate, use, precision), counting(messages, "judging") as move:
         evaluation = judge(trained.model, loader, move)
     folder = out or _own_folder(trained)

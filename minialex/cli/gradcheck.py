@@ -89,7 +89,7 @@ def gradcheck(
 
     What an op gives is compared with its definition in plain loops, and what its backward gives
     with differences of that definition in float64, extrapolated until they settle. What rounding
-    may do is worked out from a model, not a tolerance that somebody chose. A line shows the case
+    may do is worked out from a model, not from a tolerance. A line shows the case
     whose error takes the largest share of that. With --json each case is an object on a line of
     its own.
 
@@ -105,7 +105,7 @@ def gradcheck(
     Examples:
       minialex gradcheck                                  all ops in array operations
       minialex gradcheck --emulate --op relu --op conv2d  on CUDA kernels, without a GPU
-      minialex gradcheck --emulate=checked --op linear    and every memory access judged
+      minialex gradcheck --emulate=checked --op linear    and every memory access checked
       minialex gradcheck --full-size --dtype float32      AlexNet's layers, as large as they are
     """
     with running_on(emulate):

@@ -17,7 +17,7 @@ from minialex.cli.progress import ConsoleFoldReporter, tell_skipped
 from minialex.cli.training import training_options
 from minialex.errors import MinialexError
 from minialex.kfold.fold_records import Folds, read_plan
-from minialex.kfold.folds import judge_folds
+from minialex.kfold.folds import evaluate_folds
 from minialex.kfold.folds import kfold as cross_validate
 from minialex.train.settings import make_settings
 from minialex.train.signals import exit_status
@@ -47,7 +47,7 @@ def _option(*names: str, **kw: Any) -> Callable[[Command], Command]:
 )
 @_option("--dask", metavar="ADDRESS", help="Train the folds on this Dask scheduler's workers.")
 @_option(
-    "--judge",
+    "--evaluate-only",
     "networks",
     multiple=True,
     type=click.Path(path_type=Path),
@@ -80,7 +80,7 @@ def kfold(
       minialex kfold
       minialex kfold photos --network alexnet-mini --folds 10 --jobs 2
       minialex kfold --resume runs/photos-kfold
-      minialex kfold photos --judge runs/photos
+      minialex kfold photos --evaluate-only runs/photos
     """
     if (emulate or use) and (dask or (jobs or 1) > 1):
         raise MinialexError("--emulate and --use train fold by fold: leave out --jobs and --dask")
@@ -94,7 +94,7 @@ def kfold(
         settings = make_settings(recipe, data=source, **options)
     else:
         settings, k = read_plan(resume)
-        settings = settings.but(**options)
+        settings = settings.replace(**options)
     with running_on(emulate, use), ConsoleFoldReporter(console) as reporter:
         # before anything is written
         check_precision(settings.precision, device(settings.device))
@@ -113,7 +113,7 @@ def kfold(
 def _judged(data: str | None, k: int, networks: tuple[Path, ...], options: dict[str, Any]) -> Folds:
     given = {n: options[n] for n in ("seed", "device", "batch_size", "workers")}
     given = {n: value for n, value in given.items() if value is not None}
-    folds = judge_folds(networks, k, data=data, tell=messages.print, **given)
+    folds = evaluate_folds(networks, k, data=data, tell=messages.print, **given)
     for r in folds.records:
         console.print(f"fold {r.fold}/{r.k}: {r.accuracy:.2f} % of {r.images:,} ({r.checkpoint})")
     return folds

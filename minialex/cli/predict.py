@@ -27,7 +27,7 @@ from minialex.cli.options import (
     variant_option,
 )
 from minialex.cli.progress import counting, tell_skipped
-from minialex.data import PassedOver, UnreadableImage
+from minialex.data import IgnoredFiles, UnreadableImage
 from minialex.kfold.load import load_trained
 from minialex.kfold.predict import Prediction, find_images
 from minialex.kfold.predict import predict as look
@@ -40,7 +40,9 @@ from minialex.kfold.predict import predict as look
     "--top", type=number, default=5, show_default=True, metavar="N", help="Classes to name."
 )
 @variant_option
-@click.option("--skip-bad", is_flag=True, help="Pass over files that cannot be read; list them.")
+@click.option(
+    "--skip-unreadable", is_flag=True, help="Pass over files that cannot be read; list them."
+)
 @batch_size_option
 @device_option
 @emulate_option()
@@ -52,7 +54,7 @@ def predict(
     pretrained: Path | None,
     top: int,
     variant: str | None,
-    skip_bad: bool,
+    skip_unreadable: bool,
     batch_size: int,
     device: str,
     emulate: str | None,
@@ -75,11 +77,11 @@ def predict(
     """
     network, images = network_and_rest(words, pretrained)
     trained = load_trained(network, device=device_under(emulate, device), variant=variant)
-    passed_over = PassedOver()
-    paths, skipped = find_images(images, passed_over), []
-    if remark := passed_over.remark():
+    ignored = IgnoredFiles()
+    paths, skipped = find_images(images, ignored), []
+    if remark := ignored.summary():
         messages.print(remark)
-    answers = look(trained, paths, top=top, batch_size=batch_size, skip_bad=skip_bad)
+    answers = look(trained, paths, top=top, batch_size=batch_size, skip_unreadable=skip_unreadable)
     # a bar under a table of answers would only flicker: it is for pipes
     bar = counting(messages, "looking", show=not console.is_terminal)
     with running_on(emulate, use, precision), bar as move:

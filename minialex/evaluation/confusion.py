@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from minialex.evaluation.evaluate import Evaluation
-from minialex.files import atomic_write, writing
+from minialex.files import atomic_write, write_errors
 
 # Up to so many classes every cell shows its number.
 NUMBERED = 25
@@ -33,7 +33,7 @@ def write_evaluation(evaluation: Evaluation, folder: str | Path) -> list[Path]:
         If the folder cannot be written to.
     """
     folder = Path(folder)
-    with writing(folder):
+    with write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     contents = {
         "evaluation.json": json.dumps(evaluation.to_json(), indent=1).encode(),

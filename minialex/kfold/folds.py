@@ -2,7 +2,7 @@
 
 The article (its section 3.5) loads saved models and evaluates them on folds of the test set; it
 never trains them, so its figure says how a test set of fewer images would scatter. `kfold` does
-what the name means: each fold has a fresh network, trained on the other folds. `judge_folds` is
+what the name means: each fold has a fresh network, trained on the other folds. `evaluate_folds` is
 the article's loop as it stands.
 
 Folds trained at the same time, each on its share of the cores, give the same networks as one
@@ -27,16 +27,16 @@ import joblib
 from minialex import arrays
 from minialex.cpu import threads
 from minialex.data import (
+    DataLoader,
     Dataset,
     Digits,
     ImageFolder,
-    Loader,
     Subset,
     UnreadableImage,
     drop_unreadable,
     folds,
 )
-from minialex.data.folders import check_trainable, find_parts, remarks
+from minialex.data.folders import check_trainable, find_dataset_folders, folder_notes
 from minialex.errors import MinialexError
 from minialex.evaluation.evaluate import evaluate
 from minialex.kfold.fold_records import (
@@ -49,8 +49,8 @@ from minialex.kfold.fold_records import (
     write_plan,
     write_record,
 )
-from minialex.kfold.load import images_to_judge, load_trained
-from minialex.train.factory import LAST, Data, Tell
+from minialex.kfold.load import evaluation_set, load_trained
+from minialex.train.factory import LAST, Data, MessageCallback
 from minialex.train.loop import Trainer
 from minialex.train.report import Reporter
 from minialex.train.run import new_folder, with_whole_path
@@ -320,14 +320,16 @@ def images_to_fold(
     """
     if settings.data == DIGITS:
         return Digits(), []
-    reporter, parts = reporter or Reporter(), find_parts(settings.data)
+    reporter, parts = reporter or Reporter(), find_dataset_folders(settings.data)
     folder = ImageFolder(parts.train)
     check_trainable(folder)
     unseen = [parts.val.name] if parts.val else []
-    for line in remarks([folder], [*unseen, *parts.aside]):
+    for line in folder_notes([folder], [*unseen, *parts.unused]):
         reporter.message(line)
     return (
-        drop_unreadable(folder, progress=reporter.checking) if settings.skip_bad else (folder, [])
+        drop_unreadable(folder, progress=reporter.checking)
+        if settings.skip_unreadable
+        else (folder, [])
     )
 
 
@@ -348,7 +350,7 @@ def cut(dataset: Dataset, k: int, seed: int) -> list[tuple[Subset, Subset]]:
 # The article's loop -------------------------------------------------------------------------------
 
 
-def judge_folds(
+def evaluate_folds(
     checkpoints: Sequence[str | Path],
     k: int,
     *,
@@ -357,7 +359,7 @@ def judge_folds(
     device: str = "auto",
     batch_size: int = 32,
     workers: int = 2,
-    tell: Tell | None = None,
+    tell: MessageCallback | None = None,
 ) -> Folds:
     """Judge given networks fold by fold, the i-th on the i-th fold of images it has not seen.
 
@@ -368,7 +370,7 @@ def judge_folds(
     k : int
         How many folds.
     data : str, optional
-        A folder of images, or "digits"; see `minialex.kfold.load.images_to_judge`.
+        A folder of images, or "digits"; see `minialex.kfold.load.evaluation_set`.
     seed : int
         Decides the folds.
     device : str
@@ -390,10 +392,10 @@ def judge_folds(
     records = []
     for i in range(k):
         trained = load_trained(checkpoints[i % len(checkpoints)], device=where)
-        _, held_out = cut(images_to_judge(trained, data, tell=tell).dataset, k, seed)[i]
+        _, held_out = cut(evaluation_set(trained, data, tell=tell).dataset, k, seed)[i]
         tell = None
-        transform = trained.settings.judging_transform()
-        loader = Loader(held_out, batch_size, transform, workers=workers, device=where)
+        transform = trained.settings.eval_transform()
+        loader = DataLoader(held_out, batch_size, transform, workers=workers, device=where)
         evaluation = evaluate(trained.model, loader)
         records.append(record_of(i + 1, k, str(trained.path), 0, evaluation))
     return Folds(tuple(records), k)

@@ -17,15 +17,21 @@ from minialex.data import (
     folds,
     split,
 )
-from minialex.data.folders import find_parts, remarks
+from minialex.data.folders import find_dataset_folders, folder_notes
 from minialex.data.listing import enumerated
 from minialex.errors import MinialexError
 from minialex.models import AlexNet, alexnet
-from minialex.train.factory import BEST, LAST, SPLIT_SEED, Count, Tell, load_pretrained, move
+from minialex.train.factory import (
+    BEST,
+    LAST,
+    SPLIT_SEED,
+    MessageCallback,
+    ProgressCallback,
+    move,
+)
 from minialex.train.settings import DIGITS, Settings
-from minialex.weights import checkpoint
-from minialex.weights.checkpoint import fill
-from minialex.weights.pretrained import load_weights
+from minialex.weights import Checkpoint, WeightsFile, open_weights
+from minialex.weights.pretrained import load_pretrained
 
 
 @dataclass(frozen=True)
@@ -71,17 +77,20 @@ def load_trained(
     MinialexError
         If there is no such file, it is damaged, or of another network.
     """
-    where, path = arrays.device(device), checkpoint_in(path)
-    if not checkpoint.is_checkpoint(path):
-        return _from_elsewhere(path, variant or "alexnet", where)
-    saved = checkpoint.load(path, expect_model=variant, weights_only=True)
+    where, saved = arrays.device(device), open_weights(checkpoint_in(path))
+    if not isinstance(saved, Checkpoint):
+        return _from_elsewhere(saved, variant or "alexnet", where)
+    if variant is not None:
+        saved.check_model(variant)
     settings = Settings.from_json(saved.manifest["settings"])
     classes = saved.manifest["classes"]
     model = alexnet(settings.variant, saved.manifest["num_classes"], dropout=settings.dropout)
-    fill(model, saved)
+    saved.load_into(model)
     move(model, where).eval()
     fold = saved.manifest.get("fold")
-    return Trained(path, model, tuple(classes), settings, (fold[0], fold[1]) if fold else None)
+    return Trained(
+        saved.path, model, tuple(classes), settings, (fold[0], fold[1]) if fold else None
+    )
 
 
 def checkpoint_in(path: str | Path) -> Path:
@@ -95,20 +104,20 @@ def checkpoint_in(path: str | Path) -> Path:
     raise MinialexError(f"there is no checkpoint in {path}: name the folder of a run, or a file")
 
 
-def _from_elsewhere(path: Path, variant: str, where: Device) -> Trained:
-    bias = load_weights(path).get(f"{alexnet(variant, 1).last_layer}.bias")
+def _from_elsewhere(file: WeightsFile, variant: str, where: Device) -> Trained:
+    bias = file.parameters.get(f"{alexnet(variant, 1).last_layer}.bias")
     model = alexnet(variant, 1 if bias is None else max(1, int(bias.size)))
-    load_pretrained(model, path)
+    load_pretrained(model, file.parameters)
     move(model, where).eval()
     size = model.variant.image_size
-    return Trained(path, model, (), Settings(variant=variant, image_size=size))
+    return Trained(file.path, model, (), Settings(variant=variant, image_size=size))
 
 
 # What to judge them on ----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Judged:
+class EvaluationSet:
     """Images to judge a network on.
 
     Attributes
@@ -125,15 +134,15 @@ class Judged:
     skipped: tuple[UnreadableImage, ...] = ()
 
 
-def images_to_judge(
+def evaluation_set(
     trained: Trained,
     data: str | None = None,
     *,
     everything: bool = False,
     skip_unreadable: bool = False,
-    progress: Count | None = None,
-    tell: Tell | None = None,
-) -> Judged:
+    progress: ProgressCallback | None = None,
+    tell: MessageCallback | None = None,
+) -> EvaluationSet:
     """Return images that the network has not been trained on, as far as can be known.
 
     Of a folder with a validation folder these are the images in that. Of the images that the
@@ -163,20 +172,22 @@ def images_to_judge(
     dataset, what = _open(trained, data, everything, tell)
     check_classes(trained, dataset)
     if not skip_unreadable:
-        return Judged(dataset, what)
+        return EvaluationSet(dataset, what)
     dataset, bad = drop_unreadable(dataset, progress=progress)
-    return Judged(dataset, what, tuple(bad))
+    return EvaluationSet(dataset, what, tuple(bad))
 
 
-def _open(trained: Trained, data: str, everything: bool, tell: Tell | None) -> tuple[Dataset, str]:
+def _open(
+    trained: Trained, data: str, everything: bool, tell: MessageCallback | None
+) -> tuple[Dataset, str]:
     whole: Dataset
     if data == DIGITS:
         whole = Digits()
     else:
-        parts = find_parts(data)
+        parts = find_dataset_folders(data)
         whole = ImageFolder(parts.val or parts.train)
         if tell is not None:
-            for line in remarks([whole]):
+            for line in folder_notes([whole]):
                 tell(line)
         if parts.val:
             return whole, f"images of {parts.val}"
@@ -189,7 +200,7 @@ def _open(trained: Trained, data: str, everything: bool, tell: Tell | None) -> t
 
 
 def _held_out_fold(settings: Settings, whole: Dataset, fold: int, k: int) -> tuple[Dataset, str]:
-    if settings.skip_bad:
+    if settings.skip_unreadable:
         whole, _ = drop_unreadable(whole)
     held_out = folds(whole.targets, k, settings.seed, whole.classes)[fold - 1][1]
     return Subset(whole, held_out), f"the images of fold {fold} of {k} of {settings.data}"

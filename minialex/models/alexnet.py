@@ -206,7 +206,7 @@ class Variant:
     pooled : int
         Height and width to which the features are averaged.
     published : int or None
-        Parameters at 1000 classes according to `source`; None where nobody has counted them.
+        Parameters at 1000 classes according to `source`; None where it gives none.
     note : str
         What a reader of the counts should know.
     """

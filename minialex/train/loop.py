@@ -21,19 +21,19 @@ import numpy as np
 
 from minialex import arrays
 from minialex.autograd import Tensor, check_precision, using
-from minialex.evaluation.batch_memory import enough_memory
+from minialex.evaluation.batch_memory import translate_memory_error
 from minialex.evaluation.evaluate import Evaluation, NonFiniteOutputsError, evaluate
-from minialex.files import link
+from minialex.files import link_or_copy
 from minialex.train import factory
 from minialex.train.factory import BEST, LAST, Data
-from minialex.train.metrics import MetricsWriter, Record
+from minialex.train.metrics import MetricsRecord, MetricsWriter
 from minialex.train.nonfinite import NonFiniteLossError, finite, first_nonfinite
-from minialex.train.report import EpochEnd, Outcome, Plan, Progress, Reporter
-from minialex.train.run_state import Place, RunState, Sums
+from minialex.train.report import EpochEnd, Outcome, Reporter, RunPlan, TrainingProgress
+from minialex.train.run_state import Position, RunningTotals, RunState
 from minialex.train.settings import Settings
 from minialex.train.signals import StopRequest, stop_on_signals
 from minialex.train.step import TrainStep
-from minialex.train.throughput import Pace
+from minialex.train.throughput import Throughput
 from minialex.weights.checkpoint import Checkpoint
 
 
@@ -98,7 +98,7 @@ class Trainer:
         self.model = factory.make_model(first, classes, self.device, self.notes.append)
         self.optimizer = factory.make_optimizer(settings, self.model)
         self.loader = factory.training_loader(settings, data.train, self.device)
-        self.val_loader = factory.judging_loader(settings, data.val, self.device)
+        self.val_loader = factory.eval_loader(settings, data.val, self.device)
         self.schedule = factory.run_schedule(settings, len(self.loader))
         self.weights = factory.loss_weights(settings, data.train, self.device)
         self.step = TrainStep(
@@ -109,8 +109,8 @@ class Trainer:
             label_smoothing=settings.label_smoothing,
             tell=lambda sentence: self._tell(sentence),
         )
-        self.sums, self.pace = Sums(self.step.state.totals), Pace()
-        self.state = RunState(settings, data, self.model, self.optimizer, Place(), self.sums)
+        self.totals, self.throughput = RunningTotals(self.step.state.totals), Throughput()
+        self.state = RunState(settings, data, self.model, self.optimizer, Position(), self.totals)
         self.resumed_at: int | None = None
         if saved is not None:
             self.state.restore(saved)
@@ -118,9 +118,9 @@ class Trainer:
             self.resumed_at = self.optimizer.steps
 
     @property
-    def place(self) -> Place:
+    def position(self) -> Position:
         """How far the run is."""
-        return self.state.place
+        return self.state.position
 
     def run(self, reporter: Reporter | None = None, *, stop_after: int | None = None) -> Outcome:
         """Train to the last epoch, or until SIGINT or SIGTERM asks for a stop.
@@ -130,7 +130,7 @@ class Trainer:
         Parameters
         ----------
         reporter : Reporter, optional
-            Hears how it goes.
+            The run's progress callbacks.
         stop_after : int, optional
             Stop in the same way, without a signal, after so many batches.
 
@@ -157,15 +157,15 @@ class Trainer:
                 reporter.message(note)
             self._tell = reporter.message
             try:
-                while self.place.epoch < self.settings.epochs:
+                while self.position.epoch < self.settings.epochs:
                     self._epoch(watch)
             except _StopError:
                 self._save(watch)
         return self._outcome(stop.signal)
 
-    def plan(self) -> Plan:
+    def plan(self) -> RunPlan:
         """Return what is about to happen."""
-        return Plan(
+        return RunPlan(
             settings=self.settings,
             classes=tuple(self.data.train.classes),
             train_images=len(self.data.train),
@@ -175,8 +175,8 @@ class Trainer:
             parameters=sum(p.size for p in self.model.parameters()),
             device=self.device,
             folder=self.folder,
-            epoch=self.place.epoch,
-            batch=self.place.batch,
+            epoch=self.position.epoch,
+            batch=self.position.batch,
         )
 
     # One epoch ----------------------------------------------------------------------------------
@@ -186,13 +186,13 @@ class Trainer:
         self._train(watch)
         self._log(watch)
         evaluation = self._judge(watch)
-        loss, accuracy = self.sums.means()
-        best = self.place.close_epoch(evaluation)
-        self.sums.reset()
+        loss, accuracy = self.totals.means()
+        best = self.position.close_epoch(evaluation)
+        self.totals.reset()
         self._save(watch, best=best)
         watch.reporter.epoch_ended(
             EpochEnd(
-                epoch=self.place.epoch,
+                epoch=self.position.epoch,
                 epochs=self.settings.epochs,
                 train_loss=loss,
                 train_accuracy=accuracy,
@@ -205,21 +205,21 @@ class Trainer:
 
     def _train(self, watch: _Watch) -> None:
         """Train on what is left of the epoch."""
-        epoch = self.loader.epoch(self.place.epoch, self.place.batch)
+        epoch = self.loader.epoch(self.position.epoch, self.position.batch)
         s = self.settings
-        enough = enough_memory(self.device, s.batch_size, s.image_size)
+        enough = translate_memory_error(self.device, s.batch_size, s.image_size)
         with enough, contextlib.closing(epoch) as batches:
-            self.pace.start()
+            self.throughput.start()
             for batch in batches:
                 self.step(batch)
-                self.place.batch += 1
-                self.sums.images += len(batch)
-                self.pace.tick(len(batch))
+                self.position.batch += 1
+                self.totals.images += len(batch)
+                self.throughput.tick(len(batch))
                 self._after_batch(watch)
 
     def _looks(self) -> bool:
         """Whether to bring numbers to the host: free on the CPU, now and then on a GPU."""
-        batch = self.place.batch
+        batch = self.position.batch
         last = batch == len(self.loader)
         return self.device == arrays.CPU or batch % self.settings.log_every == 0 or last
 
@@ -227,9 +227,11 @@ class Trainer:
         if self._looks():
             self._refuse_failed()
             watch.reporter.batch(self._progress())
-        if self.place.batch % self.settings.log_every == 0:
+        if self.position.batch % self.settings.log_every == 0:
             loss = self._log(watch)
-            watch.reporter.line(f"[{self.place.epoch + 1}, {self.place.batch:5d}] loss: {loss:.3f}")
+            watch.reporter.line(
+                f"[{self.position.epoch + 1}, {self.position.batch:5d}] loss: {loss:.3f}"
+            )
         if watch.wants_stop(self.optimizer.steps):
             raise _StopError
         every = 60 * self.settings.save_minutes
@@ -238,17 +240,17 @@ class Trainer:
 
     def _log(self, watch: _Watch) -> float:
         """Record what was measured since the last record; returns the loss."""
-        if self.sums.images == self.sums.logged_images:
+        if self.totals.images == self.totals.logged_images:
             return math.nan
-        loss, accuracy = self.sums.log()
-        watch.metrics.write(self._record("train", loss, accuracy, self.pace.lap()))
+        loss, accuracy = self.totals.log()
+        watch.metrics.write(self._record("train", loss, accuracy, self.throughput.lap()))
         return loss
 
     def _judge(self, watch: _Watch) -> Evaluation:
         """Judge the network on the held-out images."""
 
         def progress(done: int, total: int) -> None:
-            watch.reporter.judging(done, total)
+            watch.reporter.validating(done, total)
             if watch.stop:
                 raise _StopError
 
@@ -261,15 +263,15 @@ class Trainer:
             self._explain_judging()
             raise
         seconds = time.monotonic() - began
-        self.pace.judging_seconds = seconds
+        self.throughput.validation_seconds = seconds
         rate = evaluation.images / seconds
         watch.metrics.write(self._record("val", evaluation.loss, evaluation.accuracy, rate))
         return evaluation
 
-    def _record(self, split: str, loss: float, accuracy: float, rate: float) -> Record:
-        return Record(
+    def _record(self, split: str, loss: float, accuracy: float, rate: float) -> MetricsRecord:
+        return MetricsRecord(
             split=split,
-            epoch=self.place.epoch + 1,
+            epoch=self.position.epoch + 1,
             step=self.optimizer.steps,
             loss=loss,
             accuracy=accuracy,
@@ -277,21 +279,21 @@ class Trainer:
             images_per_second=rate,
         )
 
-    def _progress(self) -> Progress:
-        loss, accuracy = self.sums.means()
+    def _progress(self) -> TrainingProgress:
+        loss, accuracy = self.totals.means()
         batches, epochs = len(self.loader), self.settings.epochs
-        to_do = (epochs - self.place.epoch) * batches - self.place.batch
-        return Progress(
-            epoch=self.place.epoch + 1,
+        to_do = (epochs - self.position.epoch) * batches - self.position.batch
+        return TrainingProgress(
+            epoch=self.position.epoch + 1,
             epochs=epochs,
-            batch=self.place.batch,
+            batch=self.position.batch,
             batches=batches,
             step=self.optimizer.steps,
             loss=loss,
             accuracy=accuracy,
             lr=self.optimizer.lr,
-            images_per_second=self.pace.images_per_second(),
-            seconds_left=self.pace.seconds_left(to_do, epochs - self.place.epoch),
+            images_per_second=self.throughput.images_per_second(),
+            seconds_left=self.throughput.seconds_left(to_do, epochs - self.position.epoch),
         )
 
     # Saving -------------------------------------------------------------------------------------
@@ -301,25 +303,25 @@ class Trainer:
         self._refuse_nonfinite()
         self.state.save(self.folder / LAST)
         if best:
-            link(self.folder / LAST, self.folder / BEST)
+            link_or_copy(self.folder / LAST, self.folder / BEST)
         watch.saved_at = time.monotonic()
         watch.reporter.saved(self.folder / LAST, best)
 
     def _finish_saving(self) -> None:
         """Make up for a kill between the writing of the last checkpoint and its second name."""
-        place = self.place
-        if place.batch == 0 and place.epoch and place.best.epoch == place.epoch:
-            link(self.folder / LAST, self.folder / BEST)
+        position = self.position
+        if position.batch == 0 and position.epoch and position.best.epoch == position.epoch:
+            link_or_copy(self.folder / LAST, self.folder / BEST)
 
     def _outcome(self, signal: Signals | None) -> Outcome:
-        best, finished = self.place.best, self.place.epoch == self.settings.epochs
+        best, finished = self.position.best, self.position.epoch == self.settings.epochs
         return Outcome(
             folder=self.folder,
             checkpoint=self.folder / LAST,
             best_checkpoint=self.folder / BEST if best.epoch else None,
             best_epoch=best.epoch,
             best_accuracy=best.accuracy,
-            epochs=self.place.epoch,
+            epochs=self.position.epoch,
             step=self.optimizer.steps,
             signal=None if finished else signal,
             finished=finished,
@@ -334,8 +336,8 @@ class Trainer:
         """
         if not self.step.failed():
             return
-        self.place.batch = self.optimizer.steps - self.place.epoch * len(self.loader)
-        epoch = self.loader.epoch(self.place.epoch, self.place.batch)
+        self.position.batch = self.optimizer.steps - self.position.epoch * len(self.loader)
+        epoch = self.loader.epoch(self.position.epoch, self.position.batch)
         with contextlib.closing(epoch) as batches:
             images = Tensor(next(batches).images)
         layer, cause = first_nonfinite(self.model, images) or (None, "the loss overflowed")

@@ -1,6 +1,6 @@
 """What a run measured: written as it goes, read back, and drawn.
 
-`metrics.jsonl` holds one JSON object a line, so that it can be read while the run goes on and
+`metrics.jsonl` holds one JSON object per line, so that it can be read while the run goes on and
 survives its end at any moment. The same figures go to TensorBoard where tensorboardX is installed.
 """
 
@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from minialex.errors import MinialexError
-from minialex.files import atomic_write, writing
+from minialex.files import atomic_write, write_errors
 
 METRICS = "metrics.jsonl"
 SPLITS = "train", "val"
@@ -35,13 +35,13 @@ _NUMBERS = "loss", "accuracy", "lr", "images_per_second"
 
 
 @dataclass(frozen=True)
-class Record:
+class MetricsRecord:
     """One line of metrics.
 
     Attributes
     ----------
     split : "train" or "val"
-        What was measured: the batches since the last such line, or all held-out images.
+        What was measured: the batches since the last such line, or all validation images.
     epoch : int
         Counted from 1.
     step : int
@@ -90,7 +90,7 @@ class MetricsWriter:
             self._keep_up_to(resume_at)
         elif self.path.exists():
             raise MinialexError(f"{self.path} exists: choose another folder or resume that run")
-        with writing(self.path):
+        with write_errors(self.path):
             # Unbuffered: a line is in the file, or its writing has failed, when `write` returns.
             self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115
             try:
@@ -104,7 +104,7 @@ class MetricsWriter:
         atomic_write(self.path, "".join(map(_to_line, kept)).encode())
         self._kept = {(record.split, record.step) for record in kept}
 
-    def write(self, record: Record) -> None:
+    def write(self, record: MetricsRecord) -> None:
         """Append a record; it is in the file when this returns.
 
         Raises
@@ -116,7 +116,7 @@ class MetricsWriter:
         if (record.split, record.step) in self._kept:
             return
         line = _to_line(record).encode()
-        with writing(self.path):
+        with write_errors(self.path):
             while line:
                 line = line[self._file.write(line) :]
             if self._events:
@@ -124,7 +124,7 @@ class MetricsWriter:
 
     def close(self) -> None:
         """Close the files. Nothing can be written afterwards."""
-        with writing(self.path):
+        with write_errors(self.path):
             self._file.close()
             if self._events:
                 self._events.close()
@@ -141,7 +141,7 @@ class MetricsWriter:
         self.close()
 
 
-def _to_line(record: Record) -> str:
+def _to_line(record: MetricsRecord) -> str:
     """Write a record as a line of JSON, which has no NaN and no infinity: they become null."""
     fields = {
         key: None if isinstance(value, float) and not math.isfinite(value) else value
@@ -150,14 +150,14 @@ def _to_line(record: Record) -> str:
     return json.dumps(fields) + "\n"
 
 
-def read_metrics(path: str | Path) -> list[Record]:
+def read_metrics(path: str | Path) -> list[MetricsRecord]:
     """Read a metrics file, or a run's folder that has one.
 
     A last line that is not yet complete is left out, so that a running run's file can be read.
 
     Returns
     -------
-    list of Record
+    list of MetricsRecord
         In the order of writing. What was not finite is NaN.
 
     Raises
@@ -174,13 +174,13 @@ def read_metrics(path: str | Path) -> list[Record]:
     return [_from_line(path, number, line) for number, line in enumerate(lines, 1)]
 
 
-def _from_line(path: Path, number: int, line: bytes) -> Record:
+def _from_line(path: Path, number: int, line: bytes) -> MetricsRecord:
     try:
         fields = json.loads(line)
         if fields["split"] not in SPLITS:
             raise ValueError("split")
         numbers = [_to_float(fields[key]) for key in _NUMBERS]
-        return Record(fields["split"], int(fields["epoch"]), int(fields["step"]), *numbers)
+        return MetricsRecord(fields["split"], int(fields["epoch"]), int(fields["step"]), *numbers)
     except (ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
         raise MinialexError(
             f"{path}, line {number} is not a record of metrics: remove that line"
@@ -209,7 +209,7 @@ class _Events:
             start = self._proto.SessionLog(status=self._proto.SessionLog.START)
             self._add(step=resume_at + 1, session_log=start)
 
-    def write(self, record: Record) -> None:
+    def write(self, record: MetricsRecord) -> None:
         """Add a record's figures."""
         for name in ("loss", "accuracy"):
             self._scalar(f"{name}/{record.split}", getattr(record, name), record.step)
@@ -237,12 +237,12 @@ def _open_events(folder: Path, resume_at: int | None) -> _Events | None:
         return None
 
 
-def draw_curves(metrics: Sequence[Record], path: str | Path) -> None:
+def draw_curves(metrics: Sequence[MetricsRecord], path: str | Path) -> None:
     """Draw loss and accuracy over the epochs into a PNG file, whole or not at all.
 
     Parameters
     ----------
-    metrics : sequence of Record
+    metrics : sequence of MetricsRecord
         As `read_metrics` returns them; may be empty.
     path : str or Path
         The picture.
@@ -263,7 +263,7 @@ def draw_curves(metrics: Sequence[Record], path: str | Path) -> None:
     ):
         shown = [record for record in metrics if math.isfinite(getattr(record, field))]
         _draw_training(axes, *_points(shown, "train", field, per_epoch))
-        _draw_held_out(axes, *_points(shown, "val", field, per_epoch), field)
+        _draw_validation(axes, *_points(shown, "val", field, per_epoch), field)
         axes.set_xlim(0, 1.02 * max([1.0, *(record.step / per_epoch for record in metrics)]))
         _dress(axes)
         if axes.get_lines():
@@ -275,14 +275,14 @@ def draw_curves(metrics: Sequence[Record], path: str | Path) -> None:
     atomic_write(path, canvas.print_png)
 
 
-def _steps_per_epoch(metrics: Sequence[Record]) -> float:
+def _steps_per_epoch(metrics: Sequence[MetricsRecord]) -> float:
     """Return how many steps an epoch has; validations, which stand at epochs' ends, tell."""
     ends = [record for record in metrics if record.split == "val"] or metrics
     return max((record.step / max(record.epoch, 1) for record in ends), default=0.0) or 1.0
 
 
 def _points(
-    metrics: Sequence[Record], split: str, field: str, per_epoch: float
+    metrics: Sequence[MetricsRecord], split: str, field: str, per_epoch: float
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Return the finished epochs, fractions included, and a field's values of one split."""
     chosen = [record for record in metrics if record.split == split]
@@ -313,14 +313,14 @@ def _draw_training(axes: Axes, x: npt.NDArray[np.float64], y: npt.NDArray[np.flo
     axes.plot(x, mean, color=colour, linewidth=2, label="training (running mean)")
 
 
-def _draw_held_out(
+def _draw_validation(
     axes: Axes, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], field: str
 ) -> None:
     if not len(y):
         return
     best = int(np.argmin(y)) if field == "loss" else int(np.argmax(y))
     value = f"{y[best]:.3g}" if field == "loss" else f"{y[best]:.2f} %"
-    label = f"held out (best: {value}, epoch {x[best]:.0f})"
+    label = f"validation (best: {value}, epoch {x[best]:.0f})"
     marker = "o" if len(y) <= 60 else ""
     axes.plot(x, y, color=_COLOURS["val"], linewidth=2, marker=marker, markersize=4, label=label)
     axes.plot(x[best], y[best], "o", color=_COLOURS["val"], markersize=8, markerfacecolor="white")

@@ -1,4 +1,4 @@
-"""Runs from beginning to end: a folder claimed, images opened, a network trained, curves drawn."""
+"""A run from beginning to end: claim its folder, open images, train a network, draw curves."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from minialex.train.loop import Trainer
 from minialex.train.metrics import draw_curves, read_metrics
 from minialex.train.report import Outcome, Reporter
 from minialex.train.run_folder import claim
-from minialex.train.settings import DIGITS, PLACES, Settings
+from minialex.train.settings import DIGITS, RUNTIME_SETTINGS, Settings
 from minialex.weights import checkpoint
 
 SETTINGS, CURVES, SKIPPED = "settings.json", "curves.png", "skipped.txt"
 RUNS = Path("runs")
-CHANGEABLE = PLACES | {"data", "epochs"} - {"out"}
+CHANGEABLE = RUNTIME_SETTINGS | {"data", "epochs"} - {"out"}
 """What may differ when a run goes on: where it computes, where the images are, and its length."""
 
 _PACKAGES = ("numpy", "pillow", "scikit-learn", "cupy-cuda12x", "cupy-cuda13x")
@@ -43,7 +43,7 @@ def train(
     ----------
     settings : Settings
     reporter : Reporter, optional
-        Hears how it goes.
+        The run's progress callbacks.
     stop_after : int, optional
         Stop after so many batches, as a signal would have it.
 
@@ -86,7 +86,7 @@ def resume(
     folder : str or Path
         The run's folder, or the last checkpoint in it.
     reporter : Reporter, optional
-        Hears how it goes.
+        The run's progress callbacks.
     stop_after : int, optional
         Stop again after so many batches.
     **changes
@@ -161,7 +161,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def read_places(folder: Path) -> dict[str, Any]:
+def read_runtime_settings(folder: Path) -> dict[str, Any]:
     """Return where and how the run in a folder was computed; empty if no file says so.
 
     Raises
@@ -172,7 +172,7 @@ def read_places(folder: Path) -> dict[str, Any]:
     path = folder / SETTINGS
     try:
         table = json.loads(path.read_bytes())["settings"]
-        return {name: table[name] for name in PLACES if name in table}
+        return {name: table[name] for name in RUNTIME_SETTINGS if name in table}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
@@ -201,5 +201,10 @@ def _resumed(folder: Path, saved: checkpoint.Checkpoint, changes: Mapping[str, A
         raise MinialexError(
             f"{fixed[0]} cannot change when a run goes on: leave it out, or start a new run"
         )
-    table = {**saved.manifest["settings"], **read_places(folder), **given, "out": str(folder)}
+    table = {
+        **saved.manifest["settings"],
+        **read_runtime_settings(folder),
+        **given,
+        "out": str(folder),
+    }
     return with_whole_path(Settings.from_json(table))

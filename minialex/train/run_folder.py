@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 
 from minialex.errors import MinialexError
-from minialex.files import PART_PREFIX, PART_SUFFIX, shown, writing
+from minialex.files import PART_PREFIX, PART_SUFFIX, quoted, write_errors
 
 fcntl: ModuleType | None
 try:
@@ -83,7 +83,7 @@ def claim(folder: str | Path, *, resume: bool = False) -> RunFolder:
         to resume, or if it cannot be written to.
     """
     path = Path(folder)
-    with writing(path):
+    with write_errors(path):
         made = not path.is_dir()
         if made and resume:
             raise MinialexError(f"there is no run to resume in {path}: check the path")
@@ -104,7 +104,7 @@ def _check_contents(path: Path, resume: bool) -> None:
         raise MinialexError(f"there is no run to resume in {path}: check the path")
     if files and not resume:
         raise MinialexError(
-            f"{path} already holds files ({shown(files[0])}): choose another folder, "
+            f"{path} already holds files ({quoted(files[0])}): choose another folder, "
             "or resume the run in it"
         )
 
@@ -197,5 +197,5 @@ def _holder_is_gone(descriptor: int) -> bool:
 
 def _in_use(folder: Path, descriptor: int) -> str:
     holder = _holder(descriptor)
-    who = f" (process {holder[0]} on {shown(holder[1])})" if holder else ""
+    who = f" (process {holder[0]} on {quoted(holder[1])})" if holder else ""
     return f"{folder} is in use by another run{who}: wait until it ends or choose another folder"

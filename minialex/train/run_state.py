@@ -14,12 +14,12 @@ from minialex.optim import Optimizer
 from minialex.train.factory import Data
 from minialex.train.settings import Settings
 from minialex.weights import checkpoint
-from minialex.weights.checkpoint import Checkpoint, fill
+from minialex.weights.checkpoint import Checkpoint
 
 
 @dataclass
-class Best:
-    """The epoch that did best on the held-out images, from 1; 0 before there is one."""
+class BestEpoch:
+    """The epoch that did best on the validation images, from 1; 0 before there is one."""
 
     epoch: int = 0
     accuracy: float = 0.0
@@ -27,12 +27,12 @@ class Best:
 
 
 @dataclass
-class Place:
+class Position:
     """How far a run is: epochs that are done, and batches of the epoch that is not."""
 
     epoch: int = 0
     batch: int = 0
-    best: Best = field(default_factory=Best)
+    best: BestEpoch = field(default_factory=BestEpoch)
 
     def close_epoch(self, evaluation: Evaluation) -> bool:
         """Go on to the next epoch; returns whether this one is the best so far.
@@ -43,17 +43,17 @@ class Place:
         now = (evaluation.accuracy, -evaluation.loss)
         if self.best.epoch and now <= (self.best.accuracy, -self.best.loss):
             return False
-        self.best = Best(self.epoch, evaluation.accuracy, evaluation.loss)
+        self.best = BestEpoch(self.epoch, evaluation.accuracy, evaluation.loss)
         return True
 
 
-class Sums:
-    """Loss and right answers of the epoch so far, added up where the network computes.
+class RunningTotals:
+    """Loss and correct predictions of the epoch so far, added up where the network computes.
 
     Parameters
     ----------
     totals : (2,) float64
-        Where that is: loss and right answers side by side, so that one copy brings both.
+        Where that is: loss and correct predictions side by side, so that one copy brings both.
 
     Attributes
     ----------
@@ -88,7 +88,7 @@ class Sums:
         return means
 
     def to_json(self) -> dict[str, Any]:
-        """Return the sums as a dictionary that JSON can hold, exactly."""
+        """Return the totals as a dictionary that JSON can hold, exactly."""
         return {
             "totals": to_numpy(self._totals).tolist(),
             "images": self.images,
@@ -112,8 +112,8 @@ class RunState:
     data: Data
     model: AlexNet
     optimizer: Optimizer
-    place: Place
-    sums: Sums
+    position: Position
+    totals: RunningTotals
 
     def save(self, path: Path) -> None:
         """Write a checkpoint; raise MinialexError if that fails, the previous one being intact."""
@@ -131,14 +131,14 @@ class RunState:
     def _manifest(self) -> dict[str, Any]:
         s, steps = self.settings, self.optimizer.steps
         optimizer = ("optimizer", "momentum", "weight_decay", "alpha", "eps")
-        schedule = ("schedule", "lr", "warmup", "every", "factor", "epochs")
+        schedule = ("schedule", "lr", "warmup", "lr_step", "lr_gamma", "epochs")
         generator = self.model.generator
         return {
             "model": s.variant,
             "num_classes": self.model.num_classes,
             "image_size": s.image_size,
             "classes": list(self.data.train.classes),
-            "place": {"epoch": self.place.epoch, "batch": self.place.batch, "step": steps},
+            "position": {"epoch": self.position.epoch, "batch": self.position.batch, "step": steps},
             "optimizer": {name: getattr(s, name) for name in optimizer},
             "schedule": {
                 **{name: getattr(s, name) for name in schedule},
@@ -147,11 +147,11 @@ class RunState:
             },
             "random": {
                 "dropout": {"seed": generator.seed, "offset": generator.offset},
-                "images": {"seed": s.seed, "epoch": self.place.epoch},
+                "images": {"seed": s.seed, "epoch": self.position.epoch},
             },
             "settings": s.result_settings(),
-            "sums": self.sums.to_json(),
-            "best": asdict(self.place.best),
+            "running_totals": self.totals.to_json(),
+            "best": asdict(self.position.best),
             "images": _sizes(self.data),
             "fold": list(self.data.fold or ()),
         }
@@ -167,13 +167,15 @@ class RunState:
         manifest = saved.manifest
         _check_same_images(saved, self.data)
         try:
-            fill(self.model, saved)
+            saved.load_into(self.model)
             self._restore_optimizer(saved)
-            generator, place = manifest["random"]["dropout"], manifest["place"]
+            generator, position = manifest["random"]["dropout"], manifest["position"]
             self.model.generator.seed = int(generator["seed"])
             self.model.generator.offset = int(generator["offset"])
-            self.place = Place(place["epoch"], place["batch"], Best(**manifest["best"]))
-            self.sums.load(manifest["sums"])
+            self.position = Position(
+                position["epoch"], position["batch"], BestEpoch(**manifest["best"])
+            )
+            self.totals.load(manifest["running_totals"])
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise MinialexError(
                 f"{saved.path} is damaged (it lacks something of a run): use another copy"
@@ -188,7 +190,7 @@ class RunState:
             for name, view in zip(names, arena.views(slot), strict=True):
                 with on_device(self.model_device) as xp:
                     view[...] = xp.asarray(slots[slot][name])
-        self.optimizer.steps = saved.manifest["place"]["step"]
+        self.optimizer.steps = saved.manifest["position"]["step"]
         self.optimizer.lr = float(saved.manifest["schedule"]["last"])
 
     @property
@@ -224,4 +226,4 @@ def _check_same_images(saved: Checkpoint, data: Data) -> None:
 def _count(sizes: Any) -> str:
     if not isinstance(sizes, dict):
         return "an unknown number"
-    return f"{sizes.get('train')} to train on and {sizes.get('val')} to judge on"
+    return f"{sizes.get('train')} for training and {sizes.get('val')} for validation"

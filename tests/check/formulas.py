@@ -144,11 +144,11 @@ def bias_over_rows_only(gy, saved, **params):
 
 def max_pool_back(gy, saved, *, kernel_size, stride, padding, assign=False, by_height=False):
     """Return the gradient of max-pooling, output by output."""
-    winner, shape = saved
+    argmax, shape = saved
     (KH, KW), (sh, sw), (ph, pw) = kernel_size, stride, padding
     gx = np.zeros((*shape[:2], shape[2] + 2 * ph + KW, shape[3] + 2 * pw + KH), gy.dtype)
     for n, c, i, j in np.ndindex(gy.shape):
-        k, l = divmod(int(winner[n, c, i, j]), KH if by_height else KW)
+        k, l = divmod(int(argmax[n, c, i, j]), KH if by_height else KW)
         if assign:
             gx[n, c, i * sh + k, j * sw + l] = gy[n, c, i, j]
         else:
@@ -165,15 +165,15 @@ def max_pool(**mistake):
 
 
 def last_wins(x, *, kernel_size, stride, padding):
-    """Max-pooling that notes the last of equals: turned round, the first is the last."""
+    """Max-pooling that notes the last of equals: flipped, the first is the last."""
     forward = OPS["max_pool2d"].implementations["plain"].forward
     params = {"kernel_size": kernel_size, "stride": stride, "padding": padding}
-    y, (winner, shape) = forward(x, **params)
+    y, (argmax, shape) = forward(x, **params)
     if stride != (1, 1) or padding != (0, 0):
-        return y, (winner, shape)
+        return y, (argmax, shape)
     _, (other, _) = forward(np.ascontiguousarray(x[:, :, ::-1, ::-1]), **params)
     last = kernel_size[0] * kernel_size[1] - 1
-    return y, ((last - other[:, :, ::-1, ::-1]).astype(winner.dtype), shape)
+    return y, ((last - other[:, :, ::-1, ::-1]).astype(argmax.dtype), shape)
 
 
 def average_of_whole_windows(gy, saved, *, kernel_size, stride, padding, count_include_pad):

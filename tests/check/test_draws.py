@@ -26,7 +26,7 @@ KERNELS = [
 ]
 
 
-def judge(name, implementation, dtype, case):
+def check_drawn(name, implementation, dtype, case):
     """Check a draw, and return whether that was undecided."""
     row = suite.check(suite.Pair(OPS[name], implementation, implementation, np.dtype(dtype)), case)
     assert row.verdict is not Verdict.FAIL, f"{row}\n{case.params}"
@@ -39,8 +39,8 @@ def test_no_right_op_is_accused(block, request):
     count = max(1, request.config.getoption("--draws") // BLOCKS)
     undecided = 0
     for i, (name, case) in enumerate(itertools.islice(draw(block), count)):
-        undecided += judge(name, "plain", ("float64", "float32")[i % 2], case)
-    # a checker that decides nothing accuses nobody either
+        undecided += check_drawn(name, "plain", ("float64", "float32")[i % 2], case)
+    # a checker that decides nothing accuses no op either
     assert undecided <= 0.01 * count
 
 
@@ -56,7 +56,7 @@ def test_no_right_kernel_is_accused(name, implementation, request):
         case = DRAWS[name](rng, f"draw {i}")
         # one in four is watched closely: every access to memory, in another order of threads
         with emulated("checked", seed=i) if i % 4 == 0 else emulated():
-            undecided += judge(name, implementation, dtype, case)
+            undecided += check_drawn(name, implementation, dtype, case)
     # where operands are rounded, few numbers may decide nothing
     assert undecided <= max(1, 0.01 * count) or one.operand_roundoff
 

@@ -151,7 +151,7 @@ def test_a_reference_sees_nested_inputs():
 
 
 class Hidden:
-    """A constant in float32 that nobody can find, beside which float64 is refused."""
+    """A constant in float32 that cannot be found, beside which float64 is refused."""
 
     __slots__ = ("c",)
 

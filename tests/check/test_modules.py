@@ -42,8 +42,8 @@ class BrokenConv2d(nn.Conv2d):
         self.op = broken("conv2d", k, spoil)
 
     def forward(self, x):
-        places = {"stride": self.stride, "padding": self.padding, "dilation": self.dilation}
-        return self.op(x, self.weight, self.bias, groups=1, **places)
+        window = {"stride": self.stride, "padding": self.padding, "dilation": self.dilation}
+        return self.op(x, self.weight, self.bias, groups=1, **window)
 
 
 def network(second):
@@ -204,11 +204,11 @@ def test_the_gradient_of_a_tied_parameter_that_counts_once_fails():
 
 
 def test_a_parameter_used_twice_whose_second_use_is_cut_off_fails():
-    class Cut(Own):
+    class Detached(Own):
         def forward(self, x):
             return super().forward(x) + ops.linear(x, self.weight.detach())
 
-    assert verdicts(report_of(Cut(), images(3, 4))) == {"weight": FAIL}
+    assert verdicts(report_of(Detached(), images(3, 4))) == {"weight": FAIL}
 
 
 def test_a_parameter_read_through_data_fails():

@@ -1,7 +1,7 @@
 """Backward formulas with one mistake each, of the kinds that people make.
 
 The checker must catch every one of them. `RIGHT` holds the formulas that the faults of
-convolution and pooling are made from, without a fault: nobody may accuse those.
+convolution and pooling are made from, without a fault: these must pass.
 """
 
 from collections.abc import Callable

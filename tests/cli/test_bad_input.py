@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from minialex.nn import Conv2d
-from minialex.weights.safetensors import read_tensors, write_tensors
+from minialex.weights.safetensors import write_safetensors
 from tests.cli.conftest import TINY
 from tests.small_runs import write_images
+from tests.weights.reading import read_safetensors
 
 
 def refused(answer, *words):
@@ -63,8 +64,8 @@ def break_one(photos, how):
 @pytest.mark.parametrize("how", ["truncated", "unreadable", "enormous"])
 def test_a_bad_image_is_named_and_can_be_skipped(minialex, photos, how):
     path = break_one(photos, how)
-    refused(minialex("train", photos, *TINY, "--val-fraction", "0.5"), path, "--skip-bad")
-    answer = minialex("train", photos, *TINY, "--skip-bad", "--out", "skipped")
+    refused(minialex("train", photos, *TINY, "--val-fraction", "0.5"), path, "--skip-unreadable")
+    answer = minialex("train", photos, *TINY, "--skip-unreadable", "--out", "skipped")
     assert answer.status == 0
     assert "1 image" in answer.out
     assert str(path) in answer.out
@@ -73,7 +74,7 @@ def test_a_bad_image_is_named_and_can_be_skipped(minialex, photos, how):
 def test_predict_names_a_bad_image_and_skips_it(minialex, run_folder, photos):
     path = break_one(photos, "truncated")
     refused(minialex("predict", run_folder, path), path)
-    answer = minialex("predict", run_folder, photos / "dark", "--skip-bad", "--top", 1)
+    answer = minialex("predict", run_folder, photos / "dark", "--skip-unreadable", "--top", 1)
     assert answer.status == 0
     assert len(answer.out.splitlines()) == 5
     assert str(path) in answer.err
@@ -100,11 +101,11 @@ def test_a_checkpoint_of_another_model(minialex, run_folder):
 
 def test_a_checkpoint_of_a_newer_format(minialex, run_folder):
     path = run_folder / "best.safetensors"
-    tensors, metadata = read_tensors(path)
+    tensors, metadata = read_safetensors(path)
     manifest = json.loads(metadata["minialex"])
     manifest["format"] += 1
     tensors = {name: x.copy() for name, x in tensors.items()}
-    write_tensors(path, tensors, {**metadata, "minialex": json.dumps(manifest)})
+    write_safetensors(path, tensors, {**metadata, "minialex": json.dumps(manifest)})
     refused(minialex("predict", run_folder, "."), path, "upgrade minialex")
 
 
@@ -194,7 +195,7 @@ def test_a_batch_too_large_for_memory_says_what_to_lower(minialex, photos, monke
     [
         (["--epochs", "0"], "epochs"),
         (["--lr", "-1"], "lr"),
-        (["--crop", "2"], "crop"),
+        (["--min-crop-area", "2"], "min_crop_area"),
         (["--momentum", "1"], "momentum"),
         (["--image-size", "5"], "image_size 5"),
     ],

@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 from sklearn import metrics as sk
 
 from minialex.autograd import Tensor
-from minialex.data import Digits, Loader, Subset, evaluation
+from minialex.data import DataLoader, Digits, Subset, eval_transform
 from minialex.errors import MinialexError
 from minialex.evaluation.confusion import (
     classes_table,
@@ -24,7 +24,7 @@ from minialex.evaluation.confusion import (
     write_evaluation,
 )
 from minialex.evaluation.evaluate import Evaluation, NonFiniteOutputsError, evaluate, rank
-from minialex.kfold.load import images_to_judge, load_trained
+from minialex.kfold.load import evaluation_set, load_trained
 from minialex.models import alexnet
 from minialex.nn import Module
 from minialex.ops import cross_entropy
@@ -57,7 +57,7 @@ def some(digits, n):
 
 
 def judged(digits, logits, batch_size=8):
-    loader = Loader(some(digits, len(logits)), batch_size, evaluation(8), workers=0)
+    loader = DataLoader(some(digits, len(logits)), batch_size, eval_transform(8), workers=0)
     return evaluate(Oracle(logits), loader)
 
 
@@ -105,7 +105,7 @@ class TestFigures:
 
 class TestHow:
     def test_nothing_drops_and_the_mode_is_as_before(self, digits):
-        loader = Loader(some(digits, 5), 2, evaluation(8), workers=0)
+        loader = DataLoader(some(digits, 5), 2, eval_transform(8), workers=0)
         for mode in (True, False):
             model = Oracle(np.zeros((5, 10)))
             model.train(mode)
@@ -116,12 +116,12 @@ class TestHow:
     def test_the_mode_is_as_before_after_an_error_too(self, digits):
         model = Oracle(np.zeros((5, 3)))
         with pytest.raises(ValueError, match=r"gives \(3,\) numbers an image, but .* 10 classes"):
-            evaluate(model, Loader(some(digits, 5), 5, evaluation(8), workers=0))
+            evaluate(model, DataLoader(some(digits, 5), 5, eval_transform(8), workers=0))
         assert model.training
 
     def test_progress(self, digits):
         heard = []
-        loader = Loader(some(digits, 5), 2, evaluation(8), workers=0)
+        loader = DataLoader(some(digits, 5), 2, eval_transform(8), workers=0)
         evaluate(Oracle(np.zeros((5, 10))), loader, lambda *counts: heard.append(counts))
         assert heard == [(2, 5), (4, 5), (5, 5)]
 
@@ -246,27 +246,27 @@ class TestTrained:
 class TestWhatIsJudged:
     def test_the_held_out_part_of_what_it_was_trained_on(self, run, images):
         trained = load_trained(run.checkpoint, device="cpu")
-        judged = images_to_judge(trained)
+        judged = evaluation_set(trained)
         assert len(judged.dataset) == 6
         assert judged.what == f"the held-out images of {images}"
-        assert len(images_to_judge(trained, str(images / ".." / "images")).dataset) == 6
-        assert len(images_to_judge(trained, everything=True).dataset) == 30
+        assert len(evaluation_set(trained, str(images / ".." / "images")).dataset) == 6
+        assert len(evaluation_set(trained, everything=True).dataset) == 30
 
     def test_the_same_figure_as_in_training(self, run):
         trained = load_trained(run.best_checkpoint, device="cpu")
-        loader = Loader(images_to_judge(trained).dataset, 5, evaluation(32), workers=0)
+        loader = DataLoader(evaluation_set(trained).dataset, 5, eval_transform(32), workers=0)
         assert evaluate(trained.model, loader).accuracy == run.best_accuracy
 
     def test_all_of_another_folder(self, run, tmp_path):
         trained = load_trained(run.checkpoint, device="cpu")
         other = write_images(tmp_path / "other", each=2)
-        assert len(images_to_judge(trained, str(other)).dataset) == 6
+        assert len(evaluation_set(trained, str(other)).dataset) == 6
 
     def test_the_validation_folder_where_there_is_one(self, run, tmp_path):
         trained = load_trained(run.checkpoint, device="cpu")
         write_images(tmp_path / "both" / "train", each=3)
         write_images(tmp_path / "both" / "val", each=1)
-        judged = images_to_judge(trained, str(tmp_path / "both"))
+        judged = evaluation_set(trained, str(tmp_path / "both"))
         assert len(judged.dataset) == 3
         assert judged.what.endswith("both/val")
 
@@ -274,7 +274,7 @@ class TestWhatIsJudged:
         trained = load_trained(run.checkpoint, device="cpu")
         other = write_images(tmp_path / "other", each=2)
         (other / "red" / "00.png").write_bytes(b"")
-        judged = images_to_judge(trained, str(other), skip_unreadable=True)
+        judged = evaluation_set(trained, str(other), skip_unreadable=True)
         assert len(judged.dataset) == 5
         assert [bad.name for bad in judged.skipped] == [str(other / "red" / "00.png")]
 
@@ -284,6 +284,6 @@ class TestWhatIsJudged:
         with pytest.raises(
             MinialexError, match="only the network knows: blue; only the images show: cyan"
         ):
-            images_to_judge(trained, str(other))
+            evaluation_set(trained, str(other))
         with pytest.raises(MinialexError, match="only the images show: 0, 1, 2"):
-            images_to_judge(trained, "digits")
+            evaluation_set(trained, "digits")

@@ -9,14 +9,14 @@ import threadpoolctl
 
 from minialex.autograd import Tensor, no_grad
 from minialex.cpu import threads
-from minialex.data import Digits, ImageFolder, Loader
+from minialex.data import DataLoader, Digits, ImageFolder
 from minialex.errors import MinialexError
 from minialex.evaluation.evaluate import evaluate
 from minialex.kfold.fold_records import FoldRecord, Folds, fold_folder, read_plan, read_record
-from minialex.kfold.folds import cut, images_to_fold, judge_folds, kfold
-from minialex.kfold.load import images_to_judge, load_trained
+from minialex.kfold.folds import cut, evaluate_folds, images_to_fold, kfold
+from minialex.kfold.load import evaluation_set, load_trained
 from minialex.train import train
-from minialex.train.run_state import Place
+from minialex.train.run_state import Position
 from tests.small_runs import Listener, kill, small, write_images
 
 K = 3
@@ -71,7 +71,7 @@ class TestFolds:
         out, _, folds = whole
         for record in folds.records:
             trained = load_trained(out / record.checkpoint, device="cpu")
-            judged = images_to_judge(trained)
+            judged = evaluation_set(trained)
             assert f"fold {record.fold} of 3" in judged.what
             assert len(judged.dataset) == record.images
             assert right_answers(trained, judged.dataset) == record.correct
@@ -80,15 +80,15 @@ class TestFolds:
     def test_the_network_is_that_after_the_last_epoch_not_the_best(
         self, images, tmp_path, monkeypatch
     ):
-        close = Place.close_epoch
-        monkeypatch.setattr(Place, "close_epoch", lambda p, e: close(p, e) and p.epoch == 1)
+        close = Position.close_epoch
+        monkeypatch.setattr(Position, "close_epoch", lambda p, e: close(p, e) and p.epoch == 1)
         out = tmp_path / "folds"
         record, _ = kfold(small(images, out=str(out)), 2).records
         losses = {}
         for name in ("best", "last"):
             trained = load_trained(out / "fold-1" / f"{name}.safetensors", device="cpu")
-            transform = trained.settings.judging_transform()
-            loader = Loader(images_to_judge(trained).dataset, 5, transform, workers=0)
+            transform = trained.settings.eval_transform()
+            loader = DataLoader(evaluation_set(trained).dataset, 5, transform, workers=0)
             losses[name] = evaluate(trained.model, loader).loss
         assert losses["best"] != losses["last"] == record.loss
 
@@ -275,7 +275,7 @@ class TestJudging:
 
     def test_one_network_on_every_fold(self, run, tmp_path):
         test = write_images(tmp_path / "test", each=4)
-        folds = judge_folds([run.checkpoint], 2, data=str(test), device="cpu")
+        folds = evaluate_folds([run.checkpoint], 2, data=str(test), device="cpu")
         assert [r.images for r in folds.records] == [6, 6]
         trained = load_trained(run.checkpoint, device="cpu")
         parts = [part for _, part in cut(ImageFolder(test), 2, 0)]
@@ -285,7 +285,7 @@ class TestJudging:
     def test_the_ith_network_on_the_ith_fold(self, whole, tmp_path):
         test = write_images(tmp_path / "test", each=4)
         paths = [whole[0] / r.checkpoint for r in whole[2].records]
-        folds = judge_folds(paths, K, data=str(test), device="cpu")
+        folds = evaluate_folds(paths, K, data=str(test), device="cpu")
         assert [r.checkpoint for r in folds.records] == [str(p) for p in paths]
         for i, record in enumerate(folds.records):
             part = cut(ImageFolder(test), K, 0)[i][1]
@@ -293,19 +293,19 @@ class TestJudging:
 
     def test_a_wrong_number_of_networks(self, run):
         with pytest.raises(MinialexError, match="2 checkpoints for 5 folds"):
-            judge_folds([run.checkpoint] * 2, 5)
+            evaluate_folds([run.checkpoint] * 2, 5)
 
     def test_other_classes(self, run, tmp_path):
         other = write_images(tmp_path / "test", each=4, classes=("cyan", "green", "red"))
         with pytest.raises(MinialexError, match="only the network knows: blue"):
-            judge_folds([run.checkpoint], 2, data=str(other))
+            evaluate_folds([run.checkpoint], 2, data=str(other))
 
 
 def right_answers(trained, dataset):
     """Count them image by image, as the article does."""
-    transform = trained.settings.judging_transform()
+    transform = trained.settings.eval_transform()
     count = 0
     with no_grad():
-        for batch in Loader(dataset, 1, transform, workers=0).epoch(0):
+        for batch in DataLoader(dataset, 1, transform, workers=0).epoch(0):
             count += int(trained.model(Tensor(batch.images)).numpy().argmax() == batch.targets[0])
     return count

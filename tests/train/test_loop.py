@@ -6,7 +6,7 @@ import pytest
 
 from minialex import arrays
 from minialex.autograd import Tensor, using
-from minialex.data import Loader, evaluation
+from minialex.data import DataLoader, eval_transform
 from minialex.errors import MinialexError
 from minialex.evaluation import batch_memory
 from minialex.evaluation.evaluate import evaluate
@@ -42,7 +42,9 @@ def plain(finished):
         model.parameters(), lr=1e-4, momentum=0.9, weight_decay=0.0005, eps=settings.eps
     )
     schedule = make_schedule("cosine", lr=1e-4, total=10, warmup=3)
-    loader = Loader(data.train, 5, settings.training_transform(), shuffle=True, seed=0, workers=0)
+    loader = DataLoader(
+        data.train, 5, settings.training_transform(), shuffle=True, seed=0, workers=0
+    )
     losses, step = [], 0
     for epoch in range(2):
         model.train()
@@ -54,7 +56,7 @@ def plain(finished):
             optimizer.step()
             step += 1
             losses.append((epoch + 1, loss.item(), len(batch)))
-    judge = Loader(data.val, 5, evaluation(32), workers=0)
+    judge = DataLoader(data.val, 5, eval_transform(32), workers=0)
     return model, losses, evaluate(model, judge)
 
 
@@ -74,7 +76,7 @@ class TestAgainstTheArticlesLoop:
 
     @pytest.mark.equal_bits
     def test_the_weights_to_the_last_bit(self, finished, plain):
-        saved = checkpoint.load(finished[2].checkpoint, weights_only=True).weights
+        saved = checkpoint.load(finished[2].checkpoint).parameters
         for name, x in plain[0].state_dict().items():
             np.testing.assert_array_equal(saved[name], x, name)
 
@@ -133,9 +135,16 @@ class TestWhatIsHeard:
     def test_the_order_of_things(self, finished):
         names = [what[0] for what in finished[1].heard]
         batch, line = ["batch"], ["line"]
-        epoch = [*2 * (2 * batch + line), *batch, "judging", "judging", "saved", "epoch_ended"]
+        epoch = [
+            *2 * (2 * batch + line),
+            *batch,
+            "validating",
+            "validating",
+            "saved",
+            "epoch_ended",
+        ]
         assert names == ["opened", "started", *epoch, *epoch]
-        assert finished[1].of("judging") == 2 * [(5, 6), (6, 6)]
+        assert finished[1].of("validating") == 2 * [(5, 6), (6, 6)]
 
 
 class TestTheFolder:
@@ -155,13 +164,13 @@ class TestTheFolder:
         best = max(ends, key=lambda end: (end.val_accuracy, -end.val_loss))
         assert (outcome.best_epoch, outcome.best_accuracy) == (best.epoch, best.val_accuracy)
         manifest = checkpoint.load(outcome.best_checkpoint).manifest
-        assert manifest["place"]["epoch"] == best.epoch
+        assert manifest["position"]["epoch"] == best.epoch
         assert [end.best for end in ends] == [best for _, best in listener.of("saved")]
 
     def test_a_better_epoch_is_kept_when_a_worse_one_follows(self, images, tmp_path):
         out = tmp_path / "run"
         # a rate that ruins the second epoch
-        settings = small(images, out=str(out), schedule="step", every=5, factor=1e-9, warmup=0)
+        settings = small(images, out=str(out), schedule="step", lr_step=5, lr_gamma=1e-9, warmup=0)
         trainers = []
 
         def ruin():
@@ -171,8 +180,8 @@ class TestTheFolder:
         trainers.append(Trainer(settings, open_data(settings), out))
         outcome = trainers[0].run(Listener(("batch", 8), ruin))
         assert outcome.best_epoch == 1
-        assert checkpoint.load(outcome.best_checkpoint).manifest["place"]["epoch"] == 1
-        assert checkpoint.load(outcome.checkpoint).manifest["place"]["epoch"] == 2
+        assert checkpoint.load(outcome.best_checkpoint).manifest["position"]["epoch"] == 1
+        assert checkpoint.load(outcome.checkpoint).manifest["position"]["epoch"] == 2
 
     def test_a_folder_in_use_is_not_touched(self, images, finished):
         before = {p: p.read_bytes() for p in finished[2].folder.iterdir() if p.is_file()}
@@ -191,7 +200,7 @@ class TestTheFolder:
     )
     def test_a_run_that_cannot_start_leaves_nothing(self, images, tmp_path, wrong, message):
         with pytest.raises(MinialexError, match=message):
-            train(small(images, out=str(tmp_path / "run")).but(**wrong))
+            train(small(images, out=str(tmp_path / "run")).replace(**wrong))
         assert not list(tmp_path.iterdir())
 
     def test_without_a_name_the_folder_is_new(self, images, tmp_path, monkeypatch):
@@ -222,12 +231,12 @@ class TestSettingsTakeEffect:
             {"alpha": 0.9},
             {"eps": 0.1},
             {"lr": 1e-3},
-            {"schedule": "step", "every": 2},
+            {"schedule": "step", "lr_step": 2},
             {"warmup": 0},
             {"label_smoothing": 0.2},
             {"dropout": 0.0},
-            {"crop": 1.0},
-            {"aspect": 1.0},
+            {"min_crop_area": 1.0},
+            {"max_crop_aspect": 1.0},
             {"flip": 1.0},
             {"hue": 0.5},
             {"brightness": 0.5},
@@ -238,7 +247,7 @@ class TestSettingsTakeEffect:
     def test_each_changes_the_weights(self, images, tmp_path, usual, changed):
         other = one_epoch(images, tmp_path / "run", **changed)
         name = "features.0.weight"
-        assert not np.array_equal(usual.weights[name], other.weights[name])
+        assert not np.array_equal(usual.parameters[name], other.parameters[name])
 
     @pytest.mark.equal_bits
     def test_the_same_settings_give_the_same_bytes(self, images, tmp_path, usual):
@@ -259,7 +268,7 @@ class TestSettingsTakeEffect:
         usual = one_epoch(root, tmp_path / "usual")
         balanced = one_epoch(root, tmp_path / "balanced", class_weights="balanced")
         assert not np.array_equal(
-            usual.weights["classifier.6.bias"], balanced.weights["classifier.6.bias"]
+            usual.parameters["classifier.6.bias"], balanced.parameters["classifier.6.bias"]
         )
 
     def test_pretrained_weights_are_where_it_starts(self, images, tmp_path, finished):
@@ -287,7 +296,7 @@ class TestSettingsTakeEffect:
         out = str(tmp_path / "run")
         with pytest.raises(MinialexError, match=r"cannot read image .*03\.png"):
             train(small(root, out=out))
-        train(small(root, out=str(tmp_path / "again"), epochs=1, skip_bad=True), listener)
+        train(small(root, out=str(tmp_path / "again"), epochs=1, skip_unreadable=True), listener)
         (message,) = listener.of("message")
         listed = tmp_path / "again" / "skipped.txt"
         assert message.startswith(
@@ -373,7 +382,7 @@ class TestOnAnotherDevice:
             assert one.val_accuracy == other.val_accuracy
         # every second batch, as the log, and the last of the epoch
         assert [p.batch for p in listener.of("batch")] == [2, 4, 5, 2, 4, 5]
-        assert checkpoint.load(outcome.checkpoint).manifest["place"]["epoch"] == 2
+        assert checkpoint.load(outcome.checkpoint).manifest["position"]["epoch"] == 2
         gpu, captured = double
         why = [line for line in listener.of("message") if "not captured as a CUDA graph" in line]
         if captured:
@@ -401,4 +410,4 @@ class TestOnAnotherDevice:
             trainer.run(Listener(("line", 1), poison))
         assert (caught.value.layer, caught.value.step) == ("features.6", 4)
         assert "its bias is no longer finite" in str(caught.value)
-        assert (trainer.place.batch, trainer.optimizer.steps) == (4, 4)
+        assert (trainer.position.batch, trainer.optimizer.steps) == (4, 4)

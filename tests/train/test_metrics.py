@@ -14,10 +14,10 @@ from PIL import Image
 
 from minialex.errors import MinialexError
 from minialex.train import metrics
-from minialex.train.metrics import MetricsWriter, Record, draw_curves, read_metrics
+from minialex.train.metrics import MetricsRecord, MetricsWriter, draw_curves, read_metrics
 
-TRAIN = Record("train", 1, 10, 2.25, 12.5, 0.001, 480.0)
-VAL = Record("val", 1, 20, 1.5, 55.25, 0.001, 900.0)
+TRAIN = MetricsRecord("train", 1, 10, 2.25, 12.5, 0.001, 480.0)
+VAL = MetricsRecord("val", 1, 20, 1.5, 55.25, 0.001, 900.0)
 
 
 def run_of(epochs, batches=20, every=5, rate=100.0):
@@ -27,9 +27,9 @@ def run_of(epochs, batches=20, every=5, rate=100.0):
         epoch, loss = (step - 1) // batches + 1, 2.5 / step + 0.1
         figures = (loss, 100 - 20 * loss, 0.001, rate)
         if step % every == 0:
-            records.append(Record("train", epoch, step, *figures))
+            records.append(MetricsRecord("train", epoch, step, *figures))
         if step % batches == 0:
-            records.append(Record("val", epoch, step, *figures))
+            records.append(MetricsRecord("val", epoch, step, *figures))
     return records
 
 
@@ -313,7 +313,7 @@ class TestCurves:
 
     def test_pyplot_is_never_imported(self, tmp_path):
         code = (
-            "import sys; from minialex.train.metrics import draw_curves, Record; "
+            "import sys; from minialex.train.metrics import draw_curves, MetricsRecord; "
             f"draw_curves([{VAL!r}], {str(tmp_path / 'curves.png')!r}); "
             "sys.exit('matplotlib.pyplot' in sys.modules)"
         )

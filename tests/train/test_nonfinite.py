@@ -46,7 +46,7 @@ class TestNonFinite:
 
     def test_never_saves_what_is_not_finite(self, images, tmp_path):
         # after validation, before the checkpoint: nothing but the saving looks at it
-        error = self.poisoned(images, tmp_path, ("judging", 4), "features.8")
+        error = self.poisoned(images, tmp_path, ("validating", 4), "features.8")
         assert (error.layer, error.step) == ("features.8", 10)
 
     def test_an_overflow_is_told_from_weights_that_are_not_finite(self, images, tmp_path):

@@ -19,12 +19,12 @@ MOMENTS = [
     ("batch", 1),
     ("batch", 4),
     ("batch", 5),
-    ("judging", 1),
-    ("judging", 2),
+    ("validating", 1),
+    ("validating", 2),
     ("epoch_ended", 1),
     ("batch", 8),
     ("batch", 10),
-    ("judging", 4),
+    ("validating", 4),
 ]
 
 
@@ -75,7 +75,7 @@ def crash():
 
 
 @pytest.mark.parametrize(
-    "moment", [("batch", 6), ("line", 4), ("judging", 4), ("saved", 2)], ids=str
+    "moment", [("batch", 6), ("line", 4), ("validating", 4), ("saved", 2)], ids=str
 )
 def test_killed(images, tmp_path, whole, moment):
     """The checkpoint is older than the metrics, which are cut back to it."""
@@ -96,7 +96,7 @@ def test_killed_between_the_last_and_the_best_checkpoint(images, tmp_path, whole
         shutil.copy(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr("minialex.train.loop.link", link)
+        patch.setattr("minialex.train.loop.link_or_copy", link)
         with pytest.raises(CrashError):
             train(small(images, out=str(tmp_path / "run")))
     assert resume(tmp_path / "run").best_epoch == 2
@@ -174,7 +174,7 @@ class TestRefusals:
     def test_other_images(self, run, images, tmp_path):
         fewer = shutil.copytree(images, tmp_path / "fewer")
         (fewer / "red" / "00.png").unlink()
-        with pytest.raises(MinialexError, match=r"was trained on other images .*24 to train on"):
+        with pytest.raises(MinialexError, match=r"was trained on other images .*24 for training"):
             resume(run, data=str(fewer))
 
     def test_other_classes(self, run, images, tmp_path):
@@ -214,10 +214,10 @@ class TestRefusals:
     @pytest.mark.parametrize(
         "change",
         [
-            lambda m: m.pop("sums"),
+            lambda m: m.pop("running_totals"),
             lambda m: m["random"].pop("dropout"),
             lambda m: m["best"].update(odd=1),
-            lambda m: m["sums"].update(totals=None),
+            lambda m: m["running_totals"].update(totals=None),
         ],
     )
     def test_a_manifest_that_lacks_something(self, run, change):

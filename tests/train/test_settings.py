@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from minialex.errors import MinialexError
 from minialex.models import VARIANTS
-from minialex.train.settings import PLACES, RECIPES, Settings, make_settings
+from minialex.train.settings import RECIPES, RUNTIME_SETTINGS, Settings, make_settings
 
 WRONG = [
     ("data", ""),
@@ -29,15 +29,15 @@ WRONG = [
     ("eps", 0.0),
     ("schedule", "magic"),
     ("warmup", -1),
-    ("every", 0),
-    ("factor", 0.0),
-    ("factor", 2.0),
+    ("lr_step", 0),
+    ("lr_gamma", 0.0),
+    ("lr_gamma", 2.0),
     ("label_smoothing", 1.0),
     ("class_weights", "heavy"),
     ("dropout", 1.0),
-    ("crop", 0.0),
-    ("crop", 1.1),
-    ("aspect", 0.9),
+    ("min_crop_area", 0.0),
+    ("min_crop_area", 1.1),
+    ("max_crop_aspect", 0.9),
     ("flip", -0.1),
     ("brightness", -1.0),
     ("contrast", float("nan")),
@@ -48,7 +48,7 @@ WRONG = [
     ("val_fraction", 1.0),
     ("seed", -1),
     ("seed", 2**64),
-    ("skip_bad", 1),
+    ("skip_unreadable", 1),
     ("pretrained", 7),
     ("out", ""),
     ("precision", "bf16"),
@@ -81,7 +81,7 @@ def test_a_whole_number_does_for_a_number_and_keeps_json_alike():
     lr=st.floats(1e-12, 1e3),
     recipe=st.sampled_from(list(RECIPES)),
     pretrained=st.none() | st.text(),
-    skip_bad=st.booleans(),
+    skip_unreadable=st.booleans(),
     seed=st.integers(0, 2**64 - 1),
 )
 def test_settings_come_back_from_json_as_they_were(**options):
@@ -139,30 +139,30 @@ class TestDifferences:
     def test_where_a_run_computes_makes_no_difference(self):
         here = make_settings(data="photos")
         changes = {"out": "x", "device": "cuda:1", "workers": 9, "log_every": 3}
-        there = here.but(**changes, save_minutes=5.0)
-        assert set(changes) | {"save_minutes"} == PLACES
+        there = here.replace(**changes, save_minutes=5.0)
+        assert set(changes) | {"save_minutes"} == RUNTIME_SETTINGS
         assert here.differences(there) == []
         assert here.result_settings() == there.result_settings()
 
     def test_what_it_computes_does(self):
         here = make_settings(data="photos")
-        assert here.differences(here.but(lr=0.5)) == ["lr: 0.001, not 0.5"]
+        assert here.differences(here.replace(lr=0.5)) == ["lr: 0.001, not 0.5"]
 
 
 class TestTransforms:
     def test_training_images_are_cropped_and_flipped_as_set(self):
         t = make_settings(
-            data="photos", image_size=40, crop=0.5, aspect=2.0, flip=0.25, brightness=0.1,
-            contrast=0.2, saturation=0.3, hue=0.4,
+            data="photos", image_size=40, min_crop_area=0.5, max_crop_aspect=2.0, flip=0.25,
+            brightness=0.1, contrast=0.2, saturation=0.3, hue=0.4,
         ).training_transform()  # fmt: skip
         assert (t.size, t.resize, t.scale, t.ratio) == (40, "random", (0.5, 1.0), (0.5, 2.0))
         assert (t.flip, t.brightness, t.contrast) == (0.25, 0.1, 0.2)
         assert (t.saturation, t.hue) == (0.3, 0.4)
 
     def test_without_cropping_whole_images_are_seen(self):
-        assert make_settings(crop=1.0).training_transform().resize == "stretch"
+        assert make_settings(min_crop_area=1.0).training_transform().resize == "stretch"
 
     def test_nothing_is_left_to_chance_in_judging(self):
-        t = make_settings(data="photos", image_size=40, resize="crop").judging_transform()
+        t = make_settings(data="photos", image_size=40, resize="crop").eval_transform()
         assert not t.random
         assert (t.size, t.resize) == (40, "crop")

@@ -19,17 +19,17 @@ class TestStopping:
         outcome = train(small(images, out=str(tmp_path / "run")), listener)
         assert (outcome.signal, outcome.exit_status) == (number, status)
         assert (outcome.epochs, outcome.step, outcome.best_checkpoint) == (0, 3, None)
-        place = checkpoint.load(outcome.checkpoint).manifest["place"]
-        assert place == {"epoch": 0, "batch": 3, "step": 3}
+        position = checkpoint.load(outcome.checkpoint).manifest["position"]
+        assert position == {"epoch": 0, "batch": 3, "step": 3}
         assert [signal.getsignal(s) for s in SIGNALS] == before
         assert listener.of("saved") == [(outcome.checkpoint, False)]
 
     def test_during_validation_too(self, images, tmp_path):
-        listener = Listener(("judging", 1), kill(signal.SIGINT))
+        listener = Listener(("validating", 1), kill(signal.SIGINT))
         outcome = train(small(images, out=str(tmp_path / "run")), listener)
-        place = checkpoint.load(outcome.checkpoint).manifest["place"]
-        assert place == {"epoch": 0, "batch": 5, "step": 5}
-        assert listener.of("judging") == [(5, 6)]
+        position = checkpoint.load(outcome.checkpoint).manifest["position"]
+        assert position == {"epoch": 0, "batch": 5, "step": 5}
+        assert listener.of("validating") == [(5, 6)]
 
     def test_a_signal_after_the_last_epoch_is_too_late(self, images, tmp_path):
         listener = Listener(("epoch_ended", 2), kill(signal.SIGINT))

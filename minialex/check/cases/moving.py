@@ -106,7 +106,7 @@ CASES: dict[str, list[Case]] = {
         ),
         _index("dots before an array", (2, 3, 4), ..., np.array([3, 0, 3])),
         _index("a new axis before an array", (4, 3), None, np.array([1, 1])),
-        _index("nobody", (5, 3), np.array([], int)),
+        _index("no element", (5, 3), np.array([], int)),
     ],
     "concatenate": [
         _joined("two rows", 0, (1, 5), (1, 5)),
