@@ -18,7 +18,7 @@ from minialex.bench.calls import Calls
 from minialex.bench.case import PLAIN, Bench, Case, Trial, gather
 from minialex.bench.proof import Result
 from minialex.cpu import threads
-from minialex.data import ImageFolder, Jitter, Loader, Transform
+from minialex.data import DataLoader, ImageFolder, Jitter, Transform
 from minialex.data.prepare import PREPARE, prepare
 
 IMAGES, LOADER = "images", "loader"
@@ -132,8 +132,10 @@ def loader_trial(batch: int, count: int, workers: int, bench: Bench) -> Trial:
     folder = ImageFolder(bench.once(("folder", count), lambda: _folder(bench, count)))
     transform = Transform(size=SIZE)
 
-    def loader(workers: int) -> Loader:
-        return Loader(folder, batch, transform, shuffle=True, workers=workers, device=bench.device)
+    def loader(workers: int) -> DataLoader:
+        return DataLoader(
+            folder, batch, transform, shuffle=True, workers=workers, device=bench.device
+        )
 
     def epoch(name: str) -> Array:
         with using(prepare=name):

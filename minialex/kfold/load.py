@@ -17,7 +17,7 @@ from minialex.data import (
     folds,
     split,
 )
-from minialex.data.folders import find_parts, remarks
+from minialex.data.folders import find_dataset_folders, folder_notes
 from minialex.data.listing import enumerated
 from minialex.errors import MinialexError
 from minialex.models import AlexNet, alexnet
@@ -184,10 +184,10 @@ def _open(
     if data == DIGITS:
         whole = Digits()
     else:
-        parts = find_parts(data)
+        parts = find_dataset_folders(data)
         whole = ImageFolder(parts.val or parts.train)
         if tell is not None:
-            for line in remarks([whole]):
+            for line in folder_notes([whole]):
                 tell(line)
         if parts.val:
             return whole, f"images of {parts.val}"

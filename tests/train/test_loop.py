@@ -6,7 +6,7 @@ import pytest
 
 from minialex import arrays
 from minialex.autograd import Tensor, using
-from minialex.data import Loader, evaluation
+from minialex.data import DataLoader, eval_transform
 from minialex.errors import MinialexError
 from minialex.evaluation import batch_memory
 from minialex.evaluation.evaluate import evaluate
@@ -42,7 +42,9 @@ def plain(finished):
         model.parameters(), lr=1e-4, momentum=0.9, weight_decay=0.0005, eps=settings.eps
     )
     schedule = make_schedule("cosine", lr=1e-4, total=10, warmup=3)
-    loader = Loader(data.train, 5, settings.training_transform(), shuffle=True, seed=0, workers=0)
+    loader = DataLoader(
+        data.train, 5, settings.training_transform(), shuffle=True, seed=0, workers=0
+    )
     losses, step = [], 0
     for epoch in range(2):
         model.train()
@@ -54,7 +56,7 @@ def plain(finished):
             optimizer.step()
             step += 1
             losses.append((epoch + 1, loss.item(), len(batch)))
-    judge = Loader(data.val, 5, evaluation(32), workers=0)
+    judge = DataLoader(data.val, 5, eval_transform(32), workers=0)
     return model, losses, evaluate(model, judge)
 
 
