@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,10 +97,11 @@ def load_trained(
 def checkpoint_in(path: str | Path) -> Path:
     """Return `path`, or of a run's folder the best checkpoint, or else the last."""
     path = Path(path)
-    if not path.is_dir():
+    # unlike Path's own, these are False too for a name that the system refuses to look up
+    if not os.path.isdir(path):
         return path
     for name in (BEST, LAST):
-        if (path / name).exists():
+        if os.path.exists(path / name):
             return path / name
     raise MinialexError(f"there is no checkpoint in {path}: name the folder of a run, or a file")
 
