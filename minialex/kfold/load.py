@@ -22,14 +22,13 @@ from minialex.data.listing import enumerated
 from minialex.errors import MinialexError
 from minialex.models import AlexNet, alexnet
 from minialex.train.factory import (
-    BEST,
-    LAST,
     SPLIT_SEED,
     MessageCallback,
     ProgressCallback,
     load_pretrained,
     move,
 )
+from minialex.train.run_folder import BEST_CHECKPOINT, LAST_CHECKPOINT
 from minialex.train.settings import DIGITS, Settings
 from minialex.weights import checkpoint
 from minialex.weights.checkpoint import fill
@@ -97,7 +96,7 @@ def checkpoint_in(path: str | Path) -> Path:
     path = Path(path)
     if not path.is_dir():
         return path
-    for name in (BEST, LAST):
+    for name in (BEST_CHECKPOINT, LAST_CHECKPOINT):
         if (path / name).exists():
             return path / name
     raise MinialexError(f"there is no checkpoint in {path}: name the folder of a run, or a file")
