@@ -50,11 +50,11 @@ from minialex.kfold.fold_records import (
     write_record,
 )
 from minialex.kfold.load import evaluation_set, load_trained
-from minialex.train.factory import LAST, Data, MessageCallback
+from minialex.train.factory import Data, MessageCallback
 from minialex.train.loop import Trainer
 from minialex.train.report import Reporter
 from minialex.train.run import new_folder, with_whole_path
-from minialex.train.run_folder import claim
+from minialex.train.run_folder import LAST_CHECKPOINT, claim
 from minialex.train.settings import DIGITS, Settings
 from minialex.train.signals import StopRequest, stop_on_signals
 from minialex.weights import checkpoint
@@ -204,15 +204,15 @@ class _Fold:
             _ask_to_stop(self.out / MARKER, outcome.signal)
             return None
         name = str(outcome.checkpoint.relative_to(self.out))
-        evaluation = evaluate(trainer.model, trainer.val_loader)
+        evaluation = evaluate(trainer.state.model, trainer.eval_loader)
         record = record_of(self.number, self.k, name, len(self.data.train), evaluation)
         write_record(self.out, record)
         return record
 
     def _saved(self, folder: Path) -> checkpoint.Checkpoint | None:
         """Return where the fold stands; without a checkpoint it starts afresh."""
-        if (folder / LAST).exists():
-            return checkpoint.load(folder / LAST)
+        if (folder / LAST_CHECKPOINT).exists():
+            return checkpoint.load(folder / LAST_CHECKPOINT)
         if folder.exists():
             shutil.rmtree(folder)
         folder.mkdir()

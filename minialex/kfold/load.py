@@ -23,13 +23,12 @@ from minialex.data.listing import enumerated
 from minialex.errors import MinialexError
 from minialex.models import AlexNet, alexnet
 from minialex.train.factory import (
-    BEST,
-    LAST,
     SPLIT_SEED,
     MessageCallback,
     ProgressCallback,
     move,
 )
+from minialex.train.run_folder import BEST_CHECKPOINT, LAST_CHECKPOINT
 from minialex.train.settings import DIGITS, Settings
 from minialex.weights import Checkpoint, WeightsFile, open_weights
 from minialex.weights.pretrained import load_pretrained
@@ -100,7 +99,7 @@ def checkpoint_in(path: str | Path) -> Path:
     # unlike Path's own, these are False too for a name that the system refuses to look up
     if not os.path.isdir(path):
         return path
-    for name in (BEST, LAST):
+    for name in (BEST_CHECKPOINT, LAST_CHECKPOINT):
         if os.path.exists(path / name):
             return path / name
     raise MinialexError(f"there is no checkpoint in {path}: name the folder of a run, or a file")

@@ -16,7 +16,7 @@ from minialex.kfold.fold_records import FoldRecord, Folds, fold_folder, read_pla
 from minialex.kfold.folds import cut, evaluate_folds, images_to_fold, kfold
 from minialex.kfold.load import evaluation_set, load_trained
 from minialex.train import train
-from minialex.train.run_state import Position
+from minialex.train.run_state import RunState
 from tests.small_runs import Listener, kill, small, write_images
 
 K = 3
@@ -80,8 +80,10 @@ class TestFolds:
     def test_the_network_is_that_after_the_last_epoch_not_the_best(
         self, images, tmp_path, monkeypatch
     ):
-        close = Position.close_epoch
-        monkeypatch.setattr(Position, "close_epoch", lambda p, e: close(p, e) and p.epoch == 1)
+        close = RunState.close_epoch
+        monkeypatch.setattr(
+            RunState, "close_epoch", lambda s, e: close(s, e) and s.position.epoch == 1
+        )
         out = tmp_path / "folds"
         record, _ = kfold(small(images, out=str(out)), 2).records
         losses = {}
