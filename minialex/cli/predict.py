@@ -1,4 +1,4 @@
-"""``minialex predict``: what is in these images."""
+"""``minialex predict``: the likeliest classes of images."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from minialex.cli.progress import counting, tell_skipped
 from minialex.data import IgnoredFiles, UnreadableImage
 from minialex.kfold.load import load_trained
 from minialex.kfold.predict import Prediction, find_images
-from minialex.kfold.predict import predict as look
+from minialex.kfold.predict import predict as predict_images
 
 
-@click.command(cls=SectionCommand, short_help="Say what is in images.")
+@click.command(cls=SectionCommand, short_help="Name the likeliest classes of images.")
 @click.argument("words", nargs=-1, metavar="NETWORK IMAGES...")
 @pretrained_option
 @click.option(
@@ -81,9 +81,11 @@ def predict(
     paths, skipped = find_images(images, ignored), []
     if remark := ignored.summary():
         messages.print(remark)
-    answers = look(trained, paths, top=top, batch_size=batch_size, skip_unreadable=skip_unreadable)
-    # a bar under a table of answers would only flicker: it is for pipes
-    bar = counting(messages, "looking", show=not console.is_terminal)
+    answers = predict_images(
+        trained, paths, top=top, batch_size=batch_size, skip_unreadable=skip_unreadable
+    )
+    # a progress bar below the predictions would flicker: it is for output into a pipe
+    bar = counting(messages, "predicting", show=not console.is_terminal)
     with running_on(emulate, use, precision), bar as move:
         for done, answer in enumerate(answers, 1):
             if isinstance(answer, UnreadableImage):

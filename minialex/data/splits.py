@@ -1,10 +1,11 @@
 """Stratified split and k folds: every part has the same proportion of each class.
 
-Only labels are read, never images. scikit-learn has both, and the tests compare folds with its. They are
-written out here because a resumed fold must find the same images: scikit-learn's assignment depends
-on its version (0.22 changed it), its seeds end at 2**32, and it takes 1 s to import for what is
-four lines of NumPy (0.6 s for 1.28 million images, 0.5 s there). `train_test_split` at 10 % leaves
-a class of 2 beside one of 100 without a validation image, and refuses ten classes of 2.
+Only labels are read, never images. scikit-learn has both, and the tests compare the folds with its.
+They are written out here because a resumed fold must find the same images: scikit-learn's
+assignment depends on its version (0.22 changed it), its seeds end at 2**32, and it takes 1 s to
+import for what is four lines of NumPy (0.6 s for 1.28 million images, 0.5 s there).
+`train_test_split` at 10 % leaves a class of 2 beside one of 100 without a validation image, and
+refuses ten classes of 2.
 """
 
 from __future__ import annotations
