@@ -45,32 +45,30 @@ class Jitter:
     hue: Factors | None
     order: npt.NDArray[np.int64]
 
-    @property
-    def adjusts_colours(self) -> bool:
-        """Whether any colour is adjusted."""
-        return any(getattr(self, name) is not None for name in ADJUSTMENTS)
+    def __getitem__(self, block: slice) -> Jitter:
+        """Return the parameters of some of the images."""
+        drawn = {name: getattr(self, name) for name in ADJUSTMENTS}
+        factors = {name: None if f is None else f[block] for name, f in drawn.items()}
+        return Jitter(flip=self.flip[block], order=self.order[block], **factors)
 
 
-def adjust(y: Array, jitter: Jitter, block: slice) -> None:
-    """Adjust the colours of some images of a batch in place, each in its own order.
+def adjust(y: Array, jitter: Jitter) -> None:
+    """Adjust the colours of images in place, each in its own order.
 
     Parameters
     ----------
-    y : (n, 3, H, W) float32
+    y : (N, 3, H, W) float32
     jitter : Jitter
-        Of the whole batch.
-    block : slice
-        Where `y` lies in the batch.
     """
     xp = array_module(y)
     for position in range(len(ADJUSTMENTS)):
-        adjustment = jitter.order[block, position]
+        adjustment = jitter.order[:, position]
         for number, name in enumerate(ADJUSTMENTS):
             factors = getattr(jitter, name)
             rows = np.flatnonzero(adjustment == number)
             if factors is None or not len(rows):
                 continue
-            f = xp.asarray(factors[block][rows]).reshape(-1, 1, 1, 1)
+            f = xp.asarray(factors[rows]).reshape(-1, 1, 1, 1)
             if len(rows) == len(y):
                 ADJUST[name](y, f)
             else:

@@ -285,7 +285,10 @@ class _Replay:
         """Bring a batch to where the graph reads it."""
         inputs = self._inputs
         assert inputs is not None
-        if isinstance(batch, StagedBatch) and implementation_name(PREPARE, self._device) != "plain":
+        if (
+            isinstance(batch, StagedBatch)
+            and implementation_name(PREPARE, self._device) == "kernel"
+        ):
             buffer = self._uploader.upload(batch.buffer)
             prepare_buffer(buffer, inputs.images)
             inputs.targets[...] = buffer.targets

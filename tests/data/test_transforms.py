@@ -154,9 +154,9 @@ def test_what_chance_decides_is_unrelated():
 
 def test_adjustments_that_are_off_are_left_out():
     jitter = Transform(brightness=0.1).jitter(rows(3))
-    assert jitter.adjusts_colours
+    assert jitter.brightness is not None
     assert jitter.contrast is jitter.saturation is jitter.hue is None
-    assert not Transform().jitter(rows(3)).adjusts_colours
+    assert Transform().jitter(rows(3)).brightness is None
     assert Transform(flip=0).jitter(rows(3)) is None
 
 
