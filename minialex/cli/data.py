@@ -22,7 +22,7 @@ def digits(out: Path) -> None:
     """Write the built-in handwritten digits to OUT/train/<digit>/*.png and OUT/val/<digit>/*.png.
 
     These are the training and validation images of `minialex train` without a folder. OUT
-    must not exist or be empty.
+    must not exist, or be empty.
     """
     with counting(messages, "writing") as move:
         train, val = write_digits(out, progress=move)

@@ -45,9 +45,7 @@ from minialex.kfold.load import Trained, load_trained
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="DIR", help="Where the files are written."
 )
-@click.option(
-    "--skip-unreadable", is_flag=True, help="Leave out images that cannot be read; list them."
-)
+@click.option("--skip-unreadable", is_flag=True, help="Skip images that cannot be read; list them.")
 @batch_size_option
 @click.option(
     "--workers",
@@ -77,14 +75,16 @@ def evaluate(
     precision: str,
     as_json: bool,
 ) -> None:
-    """Evaluate NETWORK on images that it was not trained on: top-1, top-5, each class, confusion.
+    """Evaluate NETWORK on images that it was not trained on.
+
+    Prints top-1 and top-5 accuracy, and precision and recall of each class.
 
     NETWORK is the folder of a run (its best checkpoint is taken), a checkpoint, or weights from
     elsewhere (torchvision's .pth, safetensors). DATA is a folder of images with the same classes,
     or "digits"; without it these are the validation images of the run.
 
-    evaluation.json, classes.csv, confusion.csv and confusion.png go to --out, or for a run to
-    the folder "evaluation" in its own.
+    evaluation.json, classes.csv, confusion.csv and confusion.png (the confusion matrix) are
+    written to --out, or for a run to the folder evaluation inside it.
 
     \b
     Examples:

@@ -40,9 +40,7 @@ from minialex.kfold.predict import predict as predict_images
     "--top", type=number, default=5, show_default=True, metavar="N", help="Classes to name."
 )
 @variant_option
-@click.option(
-    "--skip-unreadable", is_flag=True, help="Pass over files that cannot be read; list them."
-)
+@click.option("--skip-unreadable", is_flag=True, help="Skip files that cannot be read; list them.")
 @batch_size_option
 @device_option
 @emulate_option()
@@ -65,7 +63,7 @@ def predict(
     """Name the likeliest classes of each image, with their probabilities.
 
     NETWORK is the folder of a run, a checkpoint, or weights from elsewhere, whose classes are
-    called by number. IMAGES are files, or folders that are searched to the bottom.
+    numbers. IMAGES are files, or folders, which are searched recursively.
 
     With --json, each image is one JSON object on a line of its own.
 
@@ -79,8 +77,8 @@ def predict(
     trained = load_trained(network, device=device_under(emulate, device), variant=variant)
     ignored = IgnoredFiles()
     paths, skipped = find_images(images, ignored), []
-    if remark := ignored.summary():
-        messages.print(remark)
+    if note := ignored.summary():
+        messages.print(note)
     answers = predict_images(
         trained, paths, top=top, batch_size=batch_size, skip_unreadable=skip_unreadable
     )

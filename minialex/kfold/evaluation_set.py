@@ -118,7 +118,7 @@ def check_classes(trained: Trained, dataset: Dataset) -> None:
     theirs, ours = list(trained.classes), dataset.classes
     if not theirs and len(ours) != trained.model.num_classes:
         raise MinialexError(
-            f"{trained.path} tells {trained.model.num_classes} classes apart, but there are "
+            f"{trained.path} has {trained.model.num_classes} classes, but there are "
             f"{len(ours)} class folders: choose other images, or train its last layer anew"
         )
     if not theirs or theirs == ours:
