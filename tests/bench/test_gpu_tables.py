@@ -166,7 +166,7 @@ class FakeCuda:
         ("Field is not a valid field to query.", 2, "power cap, temperature, by software"),
     ],
 )
-def test_clocks_are_told_with_what_limits_them(tmp_path, monkeypatch, answer, status, limited_by):
+def test_clocks_are_shown_with_what_limits_them(tmp_path, monkeypatch, answer, status, limited_by):
     tool = tmp_path / "nvidia-smi"
     tool.write_text(SMI.replace("{new}", answer).replace("{new_status}", str(status)))
     tool.chmod(0o755)
