@@ -78,7 +78,7 @@ class Op(Routine):
         Its name in `OPS`, in ``minialex.reference`` and in `using`.
     implementations : dict
         From the name of the idea (``"plain"``, ``"tiled"``, ...) to the `Implementation`. The
-        keyword-only arguments of the plain forward are the op's parameters.
+        keyword-only arguments of the plain forward, and of `cost`, are the op's parameters.
     cost : ``cost(shapes, **params) -> Cost``, the shapes being those of the input arrays
     kernel, cpu : str
         Which implementation runs where CUDA kernels do, and which elsewhere.
@@ -92,7 +92,7 @@ class Op(Routine):
 
     def _check(self) -> None:
         super()._check()
-        parameters = parameters_of(self.implementations[PLAIN].forward)
+        parameters = parameters_of(self.implementations[PLAIN].forward, self.cost)
         for name, one in self.implementations.items():
             check_forward(f"op {self.name!r}: forward of {name!r}", one.forward, parameters)
             check_backward(f"op {self.name!r}: backward of {name!r}", one.backward, parameters)

@@ -30,9 +30,9 @@ def requests_of(forward: Function, backward: Function) -> frozenset[str]:
     return frozenset(asked | (BACKWARD_REQUESTS & inspect.signature(backward).parameters.keys()))
 
 
-def parameters_of(forward: Function) -> set[str]:
-    """Return the parameters of the op whose plain forward this is: its keyword-only arguments."""
-    found = inspect.signature(forward).parameters.values()
+def parameters_of(forward: Function, cost: Function) -> set[str]:
+    """Return an op's parameters: what its plain forward, or its cost, takes by keyword only."""
+    found = [p for f in (forward, cost) for p in inspect.signature(f).parameters.values()]
     return {p.name for p in found if p.kind is Parameter.KEYWORD_ONLY} - FORWARD_REQUESTS
 
 

@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
@@ -21,7 +20,8 @@ from minialex.models import AlexNet, alexnet
 from minialex.optim import SGD, Adam, Optimizer, RMSprop, Schedule, make_schedule
 from minialex.train.report import Reporter
 from minialex.train.settings import DIGITS, MAX_AUTOMATIC_WARMUP, Settings
-from minialex.weights.pretrained import fit_weights, load_weights, replacement_note
+from minialex.weights import open_weights
+from minialex.weights.pretrained import load_pretrained
 
 SPLIT_SEED = 0
 """The split depends on the images alone: runs of any seed have the same validation images."""
@@ -133,7 +133,7 @@ def make_model(
     outputs = output_bytes(model, settings.image_size)
     check_memory(outputs, device, settings.batch_size, settings.image_size)
     if settings.pretrained is not None:
-        note = load_pretrained(model, settings.pretrained)
+        note = load_pretrained(model, open_weights(settings.pretrained).parameters)
         if note and tell is not None:
             tell(note)
     return move(model, device)
@@ -174,21 +174,6 @@ def large_enough(model: AlexNet, size: int | None) -> Iterator[None]:
             f"image_size {size} is too small for {model.variant.name}: "
             f"it is made for {model.variant.image_size}"
         ) from error
-
-
-def load_pretrained(model: AlexNet, path: str | Path) -> str:
-    """Load weights from a file into a network on the CPU; returns a note if one layer was not.
-
-    Raises
-    ------
-    MinialexError
-        If the file cannot be read or its weights do not fit.
-    """
-    own = model.state_dict()
-    weights, wanted = load_weights(path), {name: x.shape for name, x in own.items()}
-    fitted, replaced = fit_weights(weights, wanted, last_layer=model.last_layer)
-    model.load_state_dict({**own, **fitted})
-    return replacement_note(weights, wanted, replaced)
 
 
 def move(model: AlexNet, device: Device) -> AlexNet:

@@ -14,7 +14,7 @@ from minialex.optim import Optimizer
 from minialex.train.factory import Data
 from minialex.train.settings import Settings
 from minialex.weights import checkpoint
-from minialex.weights.checkpoint import Checkpoint, fill
+from minialex.weights.checkpoint import Checkpoint
 
 
 @dataclass
@@ -167,7 +167,7 @@ class RunState:
         manifest = saved.manifest
         _check_same_images(saved, self.data)
         try:
-            fill(self.model, saved)
+            saved.load_into(self.model)
             self._restore_optimizer(saved)
             generator, position = manifest["random"]["dropout"], manifest["position"]
             self.model.generator.seed = int(generator["seed"])

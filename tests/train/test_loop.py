@@ -76,7 +76,7 @@ class TestAgainstTheArticlesLoop:
 
     @pytest.mark.equal_bits
     def test_the_weights_to_the_last_bit(self, finished, plain):
-        saved = checkpoint.load(finished[2].checkpoint, weights_only=True).weights
+        saved = checkpoint.load(finished[2].checkpoint).parameters
         for name, x in plain[0].state_dict().items():
             np.testing.assert_array_equal(saved[name], x, name)
 
@@ -247,7 +247,7 @@ class TestSettingsTakeEffect:
     def test_each_changes_the_weights(self, images, tmp_path, usual, changed):
         other = one_epoch(images, tmp_path / "run", **changed)
         name = "features.0.weight"
-        assert not np.array_equal(usual.weights[name], other.weights[name])
+        assert not np.array_equal(usual.parameters[name], other.parameters[name])
 
     @pytest.mark.equal_bits
     def test_the_same_settings_give_the_same_bytes(self, images, tmp_path, usual):
@@ -268,7 +268,7 @@ class TestSettingsTakeEffect:
         usual = one_epoch(root, tmp_path / "usual")
         balanced = one_epoch(root, tmp_path / "balanced", class_weights="balanced")
         assert not np.array_equal(
-            usual.weights["classifier.6.bias"], balanced.weights["classifier.6.bias"]
+            usual.parameters["classifier.6.bias"], balanced.parameters["classifier.6.bias"]
         )
 
     def test_pretrained_weights_are_where_it_starts(self, images, tmp_path, finished):
