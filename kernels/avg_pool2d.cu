@@ -16,40 +16,34 @@
 
 // What the sum of window (i, j) is divided by.
 //   3 x 3 windows, two apart, padding 1: window (0, 0) has 2 x 2 places inside, so 9 or 4.
-__device__ __forceinline__ int count_of(const Pool at, const int i, const int j, const bool include_pad) {
-    if (include_pad) return at.KH * at.KW;
-    return at.down().places(i).size() * at.across().places(j).size();
+__device__ __forceinline__ int count_of(const PoolShape s, const int i, const int j, const bool include_pad) {
+    if (include_pad) return s.KH * s.KW;
+    return s.down().places(i).size() * s.across().places(j).size();
 }
 
 // The idea: the formula. Only places inside are walked over, the padding adds nothing.
 template <typename T>
-__global__ void avg_pool2d_forward(const T* __restrict__ x, T* __restrict__ y, const int planes,
-                                   const int H, const int W, const int KH, const int KW, const int OH,
-                                   const int OW, const int sh, const int sw, const int ph, const int pw,
+__global__ void avg_pool2d_forward(const T* __restrict__ x, T* __restrict__ y, const PoolShape s,
                                    const bool include_pad) {
-    const Pool at{planes, H, W, KH, KW, OH, OW, sh, sw, ph, pw};
     const int index = flat_index();
-    if (index >= planes * OH * OW) return;
-    const Triple output = split(index, OH, OW);
-    const Axis down = at.down(), across = at.across();
+    if (index >= s.planes * s.OH * s.OW) return;
+    const Triple output = split(index, s.OH, s.OW);
+    const Axis down = s.down(), across = s.across();
     const Range rows = down.places(output.b), columns = across.places(output.c);
     const int left = across.start(output.c);
-    const T* row = x + (output.a * H + down.start(output.b) + rows.first) * W;
+    const T* row = x + (output.a * s.H + down.start(output.b) + rows.first) * s.W;
 
     typename Accumulator<T>::type sum = 0;
-    for (int kh = rows.first; kh < rows.end; ++kh, row += W)
+    for (int kh = rows.first; kh < rows.end; ++kh, row += s.W)
         for (int kw = columns.first; kw < columns.end; ++kw) sum += row[left + kw];
-    y[index] = sum / T(count_of(at, output.b, output.c, include_pad));
+    y[index] = sum / T(count_of(s, output.b, output.c, include_pad));
 }
 
 // The idea: a pixel looks at the windows that hold it; each gives it the same as all its others.
 template <typename T>
-__global__ void avg_pool2d_backward(const T* __restrict__ gy, T* __restrict__ gx, const int planes,
-                                    const int H, const int W, const int KH, const int KW, const int OH,
-                                    const int OW, const int sh, const int sw, const int ph, const int pw,
+__global__ void avg_pool2d_backward(const T* __restrict__ gy, T* __restrict__ gx, const PoolShape s,
                                     const bool include_pad, const int rows) {
-    const Pool at{planes, H, W, KH, KW, OH, OW, sh, sw, ph, pw};
-    gather(at, gx, rows, [=](int from, int i, int j, int, int) {
-        return gy[from] / T(count_of(at, i, j, include_pad));
+    gather(s, gx, rows, [=](int from, int i, int j, int, int) {
+        return gy[from] / T(count_of(s, i, j, include_pad));
     });
 }

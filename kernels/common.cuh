@@ -2,7 +2,8 @@
 // source, so nothing includes it and an edit here is never missed.
 //
 // House rules, which the emulator and the compile tests hold every kernel to:
-//   - C-contiguous arrays; sizes are int, arguments in the order of the Python side;
+//   - C-contiguous arrays; sizes are int, many of them a struct of ints that is passed by value;
+//     arguments in the order of the Python side;
 //   - only the _sync warp intrinsics, with masks that name exactly the lanes that take part;
 //   - assembly only inside wrappers that have an emulated twin (mma.cuh);
 //   - no CUDA header but cuda_fp16.h and cuda_bf16.h; no float atomics in a default kernel;

@@ -28,24 +28,21 @@
 template <typename T>
 __global__ void conv2d_forward_naive(
     const T* __restrict__ x, const T* __restrict__ w, const T* __restrict__ b, T* __restrict__ y,
-    const int N, const int C, const int H, const int W, const int O, const int KH, const int KW,
-    const int OH, const int OW, const int sh, const int sw, const int ph, const int pw,
-    const int dh, const int dw, const int groups) {
-    const Conv2d at{N, C, H, W, O, KH, KW, OH, OW, sh, sw, ph, pw, dh, dw, groups};
+    const ConvShape s) {
     const int index = flat_index();
-    if (index >= N * O * OH * OW) return;
-    const Triple place = split(index, OH, OW);
-    const int n = place.a / O, o = place.a % O;
-    const int first = o / at.group_filters() * at.group_channels();
-    const T* image = x + (n * C + first) * H * W;
-    const T* filter = w + o * at.taps();
+    if (index >= s.N * s.O * s.OH * s.OW) return;
+    const Triple place = split(index, s.OH, s.OW);
+    const int n = place.a / s.O, o = place.a % s.O;
+    const int first = o / s.group_filters() * s.group_channels();
+    const T* image = x + (n * s.C + first) * s.H * s.W;
+    const T* filter = w + o * s.taps();
 
     typename Accumulator<T>::type sum = b ? b[o] : T(0);
-    for (int c = 0; c < at.group_channels(); ++c)
-        for (int k = 0; k < KH; ++k)
-            for (int l = 0; l < KW; ++l) {
-                const int met = at.met_by(place.b, place.c, k, l);
-                if (met >= 0) sum += filter[(c * KH + k) * KW + l] * image[c * H * W + met];
+    for (int c = 0; c < s.group_channels(); ++c)
+        for (int k = 0; k < s.KH; ++k)
+            for (int l = 0; l < s.KW; ++l) {
+                const int met = s.met_by(place.b, place.c, k, l);
+                if (met >= 0) sum += filter[(c * s.KH + k) * s.KW + l] * image[c * s.H * s.W + met];
             }
     y[index] = sum;
 }
@@ -55,27 +52,23 @@ __global__ void conv2d_forward_naive(
 // number: that needs atomics, whose order, and so whose rounding, changes from run to run.
 template <typename T>
 __global__ void conv2d_data_gradient_naive(
-    const T* __restrict__ gy, const T* __restrict__ w, T* __restrict__ gx, const int N, const int C,
-    const int H, const int W, const int O, const int KH, const int KW, const int OH, const int OW,
-    const int sh, const int sw, const int ph, const int pw, const int dh, const int dw,
-    const int groups) {
-    const Conv2d at{N, C, H, W, O, KH, KW, OH, OW, sh, sw, ph, pw, dh, dw, groups};
+    const T* __restrict__ gy, const T* __restrict__ w, T* __restrict__ gx, const ConvShape s) {
     const int index = flat_index();
-    if (index >= N * C * H * W) return;
-    const Triple place = split(index, H, W);
-    const int n = place.a / C, channel = place.a % C;
-    const int group = channel / at.group_channels(), c = channel % at.group_channels();
-    const int first = group * at.group_filters();
-    const T* outputs = gy + (n * O + first) * OH * OW;
-    const T* filters = w + (first * at.group_channels() + c) * at.window();
+    if (index >= s.N * s.C * s.H * s.W) return;
+    const Triple place = split(index, s.H, s.W);
+    const int n = place.a / s.C, channel = place.a % s.C;
+    const int group = channel / s.group_channels(), c = channel % s.group_channels();
+    const int first = group * s.group_filters();
+    const T* outputs = gy + (n * s.O + first) * s.OH * s.OW;
+    const T* filters = w + (first * s.group_channels() + c) * s.window();
 
     typename Accumulator<T>::type sum = 0;
-    for (int k = 0; k < KH; ++k)
-        for (int l = 0; l < KW; ++l) {
-            const int from = at.reaching(place.b, place.c, k, l);
+    for (int k = 0; k < s.KH; ++k)
+        for (int l = 0; l < s.KW; ++l) {
+            const int from = s.reaching(place.b, place.c, k, l);
             if (from < 0) continue;
-            for (int o = 0; o < at.group_filters(); ++o)
-                sum += filters[o * at.taps() + k * KW + l] * outputs[o * OH * OW + from];
+            for (int o = 0; o < s.group_filters(); ++o)
+                sum += filters[o * s.taps() + k * s.KW + l] * outputs[o * s.OH * s.OW + from];
         }
     gx[index] = sum;
 }
@@ -85,26 +78,22 @@ __global__ void conv2d_data_gradient_naive(
 // summed up by itself, and then added.
 template <typename T>
 __global__ void conv2d_weight_gradient_naive(
-    const T* __restrict__ gy, const T* __restrict__ x, T* __restrict__ gw, const int N, const int C,
-    const int H, const int W, const int O, const int KH, const int KW, const int OH, const int OW,
-    const int sh, const int sw, const int ph, const int pw, const int dh, const int dw,
-    const int groups) {
-    const Conv2d at{N, C, H, W, O, KH, KW, OH, OW, sh, sw, ph, pw, dh, dw, groups};
+    const T* __restrict__ gy, const T* __restrict__ x, T* __restrict__ gw, const ConvShape s) {
     const int index = flat_index();
-    if (index >= O * at.taps()) return;
-    const Triple place = split(index, KH, KW);
-    const int o = place.a / at.group_channels(), c = place.a % at.group_channels();
-    const int channel = o / at.group_filters() * at.group_channels() + c;
+    if (index >= s.O * s.taps()) return;
+    const Triple place = split(index, s.KH, s.KW);
+    const int o = place.a / s.group_channels(), c = place.a % s.group_channels();
+    const int channel = o / s.group_filters() * s.group_channels() + c;
 
     typename Accumulator<T>::type sum = 0;
-    for (int n = 0; n < N; ++n) {
-        const T* image = x + (n * C + channel) * H * W;
-        const T* outputs = gy + (n * O + o) * OH * OW;
+    for (int n = 0; n < s.N; ++n) {
+        const T* image = x + (n * s.C + channel) * s.H * s.W;
+        const T* outputs = gy + (n * s.O + o) * s.OH * s.OW;
         typename Accumulator<T>::type image_sum = 0;
-        for (int i = 0; i < OH; ++i)
-            for (int j = 0; j < OW; ++j) {
-                const int met = at.met_by(i, j, place.b, place.c);
-                if (met >= 0) image_sum += outputs[i * OW + j] * image[met];
+        for (int i = 0; i < s.OH; ++i)
+            for (int j = 0; j < s.OW; ++j) {
+                const int met = s.met_by(i, j, place.b, place.c);
+                if (met >= 0) image_sum += outputs[i * s.OW + j] * image[met];
             }
         sum += image_sum;
     }

@@ -14,8 +14,9 @@
 // In the data gradient u is one (n, h, w) of the input, r one (o, k, l), and `met` the element of
 // gy whose window had tap (k, l) at u, zero where there is none.
 
-// What the kernels take: all sizes of one convolution, C and O those of all groups together.
-struct Conv2d {
+// What the kernels take by value: all sizes of one convolution, C and O those of all groups
+// together. Python passes a named tuple with the same fields.
+struct ConvShape {
     int N, C, H, W, O, KH, KW, OH, OW, sh, sw, ph, pw, dh, dw, groups;
 
     __device__ __forceinline__ int group_channels() const { return C / groups; }

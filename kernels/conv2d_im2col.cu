@@ -31,21 +31,17 @@ template <typename T> __device__ __forceinline__ int padded(const int columns) {
 // The idea: copying only. A thread copies the whole window of one channel at one pixel, so its
 // divisions are done once for KH KW numbers; neighbouring threads write neighbouring columns.
 template <typename T>
-__global__ void conv2d_im2col(const T* __restrict__ x, T* __restrict__ patches, const int N, const int C,
-                              const int H, const int W, const int O, const int KH, const int KW,
-                              const int OH, const int OW, const int sh, const int sw, const int ph,
-                              const int pw, const int dh, const int dw, const int groups) {
-    const Conv2d at{N, C, H, W, O, KH, KW, OH, OW, sh, sw, ph, pw, dh, dw, groups};
-    const int column = flat_index(), lead = padded<T>(at.pixels());
+__global__ void conv2d_im2col(const T* __restrict__ x, T* __restrict__ patches, const ConvShape s) {
+    const int column = flat_index(), lead = padded<T>(s.pixels());
     if (column >= lead) return;
-    const bool padding = column >= at.pixels();
-    const Triple pixel = split(column, OH, OW);
-    for (int c = blockIdx.y; c < C; c += gridDim.y) {
-        const int image = (pixel.a * C + c) * H * W;
-        int out = c * at.window() * lead + column;
-        for (int k = 0; k < KH; ++k)
-            for (int l = 0; l < KW; ++l, out += lead) {
-                const int met = at.met_by(pixel.b, pixel.c, k, l);
+    const bool padding = column >= s.pixels();
+    const Triple pixel = split(column, s.OH, s.OW);
+    for (int c = blockIdx.y; c < s.C; c += gridDim.y) {
+        const int image = (pixel.a * s.C + c) * s.H * s.W;
+        int out = c * s.window() * lead + column;
+        for (int k = 0; k < s.KH; ++k)
+            for (int l = 0; l < s.KW; ++l, out += lead) {
+                const int met = s.met_by(pixel.b, pixel.c, k, l);
                 patches[out] = met < 0 || padding ? T(0) : x[image + met];
             }
     }
@@ -55,21 +51,17 @@ __global__ void conv2d_im2col(const T* __restrict__ x, T* __restrict__ patches, 
 // patches. Each element collects what it is owed, in a fixed order, and nobody adds to a number
 // that another thread adds to.
 template <typename T>
-__global__ void conv2d_col2im(const T* __restrict__ patches, T* __restrict__ gx, const int N, const int C,
-                              const int H, const int W, const int O, const int KH, const int KW,
-                              const int OH, const int OW, const int sh, const int sw, const int ph,
-                              const int pw, const int dh, const int dw, const int groups) {
-    const Conv2d at{N, C, H, W, O, KH, KW, OH, OW, sh, sw, ph, pw, dh, dw, groups};
-    const int index = flat_index(), lead = padded<T>(at.pixels());
-    if (index >= N * C * H * W) return;
-    const Triple place = split(index, H, W);
-    const int n = place.a / C, c = place.a % C;
-    int row = c * at.window() * lead + n * OH * OW;
+__global__ void conv2d_col2im(const T* __restrict__ patches, T* __restrict__ gx, const ConvShape s) {
+    const int index = flat_index(), lead = padded<T>(s.pixels());
+    if (index >= s.N * s.C * s.H * s.W) return;
+    const Triple place = split(index, s.H, s.W);
+    const int n = place.a / s.C, c = place.a % s.C;
+    int row = c * s.window() * lead + n * s.OH * s.OW;
 
     typename Accumulator<T>::type sum = 0;
-    for (int k = 0; k < KH; ++k)
-        for (int l = 0; l < KW; ++l, row += lead) {
-            const int from = at.reaching(place.b, place.c, k, l);
+    for (int k = 0; k < s.KH; ++k)
+        for (int l = 0; l < s.KW; ++l, row += lead) {
+            const int from = s.reaching(place.b, place.c, k, l);
             if (from >= 0) sum += patches[row + from];
         }
     gx[index] = sum;
@@ -82,24 +74,21 @@ template <typename T, int ROWS>
 __global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS)) conv2d_forward_im2col(
     const T* __restrict__ patches, const T* __restrict__ w, const T* __restrict__ b, T* __restrict__ y,
     T* __restrict__ parts, unsigned* __restrict__ arrived,
-    const int N, const int C, const int H, const int W, const int O, const int KH, const int KW,
-    const int OH, const int OW, const int sh, const int sw, const int ph, const int pw,
-    const int dh, const int dw, const int groups, const bool vectors, const int depth) {
+    const ConvShape s, const bool vectors, const int depth) {
     using Block = Blocking<T, ROWS>;
-    const Conv2d at{N, C, H, W, O, KH, KW, OH, OW, sh, sw, ph, pw, dh, dw, groups};
-    const int group = blockIdx.z, filters = at.group_filters(), taps = at.taps(), P = OH * OW;
-    const int lead = padded<T>(N * P);
+    const int group = blockIdx.z, filters = s.group_filters(), taps = s.taps(), P = s.OH * s.OW;
+    const int lead = padded<T>(s.N * P);
     const int first = blockIdx.y * depth, last = min(taps, first + depth);
     const Home here = home<T, ROWS>(filters);
     const Workspace<T> workspace{parts, arrived, int(gridDim.x)};
-    T* const own = workspace.result(y, size_t(N) * O * P);
+    T* const own = workspace.result(y, size_t(s.N) * s.O * P);
 
     const Plain<T, Block::M, Block::THREADS, true> rows(
         w, group * filters * taps, taps, here.row, filters, last, vectors);
     const Plain<T, Block::N, Block::THREADS, false> columns(
         patches, group * taps * lead, lead, here.column, lead, last, true);
     const IntoImages<T, Pixels> result{own + group * filters * P, b ? b + group * filters : b, P,
-                                       here.row, filters, here.column, {at}, N * P};
+                                       here.row, filters, here.column, {s}, s.N * P};
     panel_product<T, ROWS, InRegisters<T, ROWS>>(rows, columns, NoSpots{}, result, first, last,
                                                  workspace);
 }
@@ -126,23 +115,19 @@ template <typename T> struct Outputs {
 // instances: ROWS = 4, 8, 16
 template <typename T, int ROWS>
 __global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS)) conv2d_data_gradient_im2col(
-    const T* __restrict__ gy, const T* __restrict__ w, T* __restrict__ patches, const int N, const int C,
-    const int H, const int W, const int O, const int KH, const int KW, const int OH, const int OW,
-    const int sh, const int sw, const int ph, const int pw, const int dh, const int dw,
-    const int groups, const bool vectors, const int depth) {
+    const T* __restrict__ gy, const T* __restrict__ w, T* __restrict__ patches, const ConvShape s, const bool vectors, const int depth) {
     using Block = Blocking<T, ROWS>;
-    const Conv2d at{N, C, H, W, O, KH, KW, OH, OW, sh, sw, ph, pw, dh, dw, groups};
-    const int group = blockIdx.z, filters = at.group_filters(), taps = at.taps(), P = OH * OW;
+    const int group = blockIdx.z, filters = s.group_filters(), taps = s.taps(), P = s.OH * s.OW;
     // Taps are many enough to keep a GPU busy: there is one part, and depth is all of it.
-    const int lead = padded<T>(N * P), last = min(filters, depth);
+    const int lead = padded<T>(s.N * P), last = min(filters, depth);
     const Home here = home<T, ROWS>(taps);
 
     const Plain<T, Block::M, Block::THREADS, false> rows(
         w, group * filters * taps, taps, here.row, taps, last, vectors);
-    const Outputs<T> outputs{gy, {at}, group * filters * P, P, N * P, last};
+    const Outputs<T> outputs{gy, {s}, group * filters * P, P, s.N * P, last};
     const LanesOnLines<T, Block::N, Block::THREADS, Outputs<T>> columns(outputs, here.column);
     const IntoMatrix<T> result{patches + group * taps * lead, lead, here.row, taps, here.column,
-                               N * P};
+                               s.N * P};
     panel_product<T, ROWS, InRegisters<T, ROWS>>(rows, columns, NoSpots{}, result, 0, last,
                                                  Workspace<T>{});
 }
@@ -153,18 +138,14 @@ __global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS)) conv2d_data_
 template <typename T, int ROWS>
 __global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS)) conv2d_weight_gradient_im2col(
     const T* __restrict__ gy, const T* __restrict__ patches, T* __restrict__ gw,
-    T* __restrict__ parts, unsigned* __restrict__ arrived, const int N, const int C,
-    const int H, const int W, const int O, const int KH, const int KW, const int OH, const int OW,
-    const int sh, const int sw, const int ph, const int pw, const int dh, const int dw,
-    const int groups, const int depth) {
+    T* __restrict__ parts, unsigned* __restrict__ arrived, const ConvShape s, const int depth) {
     using Block = Blocking<T, ROWS>;
-    const Conv2d at{N, C, H, W, O, KH, KW, OH, OW, sh, sw, ph, pw, dh, dw, groups};
-    const int group = blockIdx.z, filters = at.group_filters(), taps = at.taps(), P = OH * OW;
-    const int lead = padded<T>(N * P);
-    const int first = blockIdx.y * depth, last = min(N * P, first + depth);
+    const int group = blockIdx.z, filters = s.group_filters(), taps = s.taps(), P = s.OH * s.OW;
+    const int lead = padded<T>(s.N * P);
+    const int first = blockIdx.y * depth, last = min(s.N * P, first + depth);
     const Home here = home<T, ROWS>(filters);
     const Workspace<T> workspace{parts, arrived, int(gridDim.x)};
-    T* const own = workspace.result(gw, size_t(O) * taps);
+    T* const own = workspace.result(gw, size_t(s.O) * taps);
 
     const Tabled<T> outputs{gy, group * filters * P, P, filters};
     const LanesOnK<T, Block::M, Block::THREADS, Tabled<T>> rows(outputs, here.row);
@@ -173,6 +154,6 @@ __global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS)) conv2d_weigh
         patches, group * taps * lead, lead, here.column, taps, min(lead, first + depth), true);
     const IntoMatrix<T> result{own + group * filters * taps, taps, here.row, filters, here.column,
                                taps};
-    panel_product<T, ROWS, InRegisters<T, ROWS>>(rows, columns, Pixels{at}, result, first, last,
+    panel_product<T, ROWS, InRegisters<T, ROWS>>(rows, columns, Pixels{s}, result, first, last,
                                                  workspace);
 }

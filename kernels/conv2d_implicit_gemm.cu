@@ -29,12 +29,9 @@ template <typename T, int ROWS>
 __global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS)) conv2d_forward_implicit_gemm(
     const T* __restrict__ x, const T* __restrict__ w, const T* __restrict__ b,
     T* __restrict__ y, T* __restrict__ parts, unsigned* __restrict__ arrived,
-    const int N, const int C, const int H, const int W, const int O, const int KH, const int KW,
-    const int OH, const int OW, const int sh, const int sw, const int ph, const int pw,
-    const int dh, const int dw, const int groups, const bool vectors, const int depth) {
-    const Conv2d at{N, C, H, W, O, KH, KW, OH, OW, sh, sw, ph, pw, dh, dw, groups};
+    const ConvShape s, const bool vectors, const int depth) {
     conv2d_forward_by<InRegisters<T, ROWS>, T, ROWS>(
-        x, w, b, y, at, vectors, depth, {parts, arrived, int(gridDim.x)});
+        x, w, b, y, s, vectors, depth, {parts, arrived, int(gridDim.x)});
 }
 
 // The idea: the transposed filters times what of gy can have reached an element of x.
@@ -43,12 +40,9 @@ template <typename T, int ROWS>
 __global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS)) conv2d_data_gradient_implicit_gemm(
     const T* __restrict__ gy, const T* __restrict__ w, T* __restrict__ gx,
     T* __restrict__ parts, unsigned* __restrict__ arrived,
-    const int N, const int C, const int H, const int W, const int O, const int KH, const int KW,
-    const int OH, const int OW, const int sh, const int sw, const int ph, const int pw,
-    const int dh, const int dw, const int groups, const int depth) {
-    const Conv2d at{N, C, H, W, O, KH, KW, OH, OW, sh, sw, ph, pw, dh, dw, groups};
+    const ConvShape s, const int depth) {
     conv2d_data_gradient_by<InRegisters<T, ROWS>, T, ROWS>(
-        gy, w, gx, at, depth, {parts, arrived, int(gridDim.x)});
+        gy, w, gx, s, depth, {parts, arrived, int(gridDim.x)});
 }
 
 // The idea: gy times the transposed patches, a long sum over all pixels, cut into parts.
@@ -58,11 +52,8 @@ __global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS)) conv2d_weigh
     const T* __restrict__ gy, const T* __restrict__ x, T* __restrict__ gw,
     T* __restrict__ parts, unsigned* __restrict__ arrived,
     T* __restrict__ gb, T* __restrict__ gb_parts, unsigned* __restrict__ gb_arrived,
-    const int N, const int C, const int H, const int W, const int O, const int KH, const int KW,
-    const int OH, const int OW, const int sh, const int sw, const int ph, const int pw,
-    const int dh, const int dw, const int groups, const int images, const int tiles,
+    const ConvShape s, const int images, const int tiles,
     const int depth) {
-    const Conv2d at{N, C, H, W, O, KH, KW, OH, OW, sh, sw, ph, pw, dh, dw, groups};
     conv2d_weight_gradient_by<InRegisters<T, ROWS>, T, ROWS>(
-        gy, x, gw, at, depth, {parts, arrived, tiles}, {gb, gb_parts, gb_arrived, images});
+        gy, x, gw, s, depth, {parts, arrived, tiles}, {gb, gb_parts, gb_arrived, images});
 }

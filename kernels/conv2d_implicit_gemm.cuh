@@ -14,7 +14,7 @@
 // Lanes run along pixels, which with a stride of 1 are neighbours in x.
 template <class Product, typename T, int ROWS>
 __device__ __forceinline__ void conv2d_forward_by(const T* x, const T* w, const T* b, T* y,
-                                                  const Conv2d& at, const bool vectors,
+                                                  const ConvShape& at, const bool vectors,
                                                   const int depth, const Workspace<T>& workspace) {
     using Block = Blocking<T, ROWS>;
     const int group = blockIdx.z, filters = at.group_filters(), taps = at.taps();
@@ -45,7 +45,7 @@ __device__ __forceinline__ void conv2d_forward_by(const T* x, const T* w, const 
 // instead of in a launch of their own. Without gb there are none.
 template <class Product, typename T, int ROWS>
 __device__ __forceinline__ void conv2d_weight_gradient_by(const T* gy, const T* x, T* gw,
-                                                          const Conv2d& at, const int depth,
+                                                          const ConvShape& at, const int depth,
                                                           const Workspace<T>& workspace,
                                                           const BiasGradient<T>& bias) {
     using Block = Blocking<T, ROWS>;
@@ -99,7 +99,7 @@ __device__ __forceinline__ Phase phase_of(const int r, const int size, const int
 // Elements (n, h, w) of one phase of x. `dense` is their place in gx, for c = 0.
 struct Elements {
     static constexpr bool NEEDED = true;
-    const Conv2d& at;
+    const ConvShape& at;
     const Phase &down, &across;
 
     __device__ __forceinline__ int count() const { return at.N * down.count * across.count; }
@@ -116,7 +116,7 @@ struct Elements {
 // The (o, k, l) that reach a phase. `dense` is their place in w, for c = 0.
 struct Reaching {
     static constexpr bool NEEDED = true;
-    const Conv2d& at;
+    const ConvShape& at;
     const Phase &down, &across;
 
     __device__ __forceinline__ int count() const {
@@ -135,7 +135,7 @@ struct Reaching {
 // elements that reach it. blockIdx.z counts phases within groups.
 template <class Product, typename T, int ROWS>
 __device__ __forceinline__ void conv2d_data_gradient_by(const T* gy, const T* w, T* gx,
-                                                        const Conv2d& at, const int depth,
+                                                        const ConvShape& at, const int depth,
                                                         const Workspace<T>& workspace) {
     using Block = Blocking<T, ROWS>;
     const int phases = at.sh * at.sw, group = blockIdx.z / phases, phase = blockIdx.z % phases;

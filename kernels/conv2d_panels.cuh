@@ -25,7 +25,7 @@ __device__ __forceinline__ Spot nowhere() { return {0, OUTSIDE, OUTSIDE, -1}; }
 // Pixels (n, i, j). `dense` is the pixel's place in y, for o = 0.
 struct Pixels {
     static constexpr bool NEEDED = true;
-    const Conv2d& at;
+    const ConvShape& at;
 
     __device__ __forceinline__ Spot spot(const int p, const int last) const {
         if (p >= last) return nowhere();
@@ -39,7 +39,7 @@ struct Pixels {
 // Taps (c, k, l) of a filter.
 struct Taps {
     static constexpr bool NEEDED = true;
-    const Conv2d& at;
+    const ConvShape& at;
 
     __device__ __forceinline__ Spot spot(const int q, const int last) const {
         if (q >= last) return nowhere();

@@ -23,15 +23,12 @@
 template <typename T>
 __global__ void __launch_bounds__(256) conv2d_forward_tiled(
     const T* __restrict__ x, const T* __restrict__ w, const T* __restrict__ b, T* __restrict__ y,
-    const int N, const int C, const int H, const int W, const int O, const int KH, const int KW,
-    const int OH, const int OW, const int sh, const int sw, const int ph, const int pw,
-    const int dh, const int dw, const int groups) {
-    const Conv2d at{N, C, H, W, O, KH, KW, OH, OW, sh, sw, ph, pw, dh, dw, groups};
+    const ConvShape s) {
     const int group = blockIdx.z, first_row = blockIdx.y * TILE, column = blockIdx.x * TILE + threadIdx.x;
-    const int filters = at.group_filters(), taps = at.taps(), pixels = at.pixels();
+    const int filters = s.group_filters(), taps = s.taps(), pixels = s.pixels();
     const T* own_filters = w + group * filters * taps;
-    const Triple pixel = split(column, OH, OW);
-    const T* image = x + (pixel.a * C + group * at.group_channels()) * H * W;
+    const Triple pixel = split(column, s.OH, s.OW);
+    const T* image = x + (pixel.a * s.C + group * s.group_channels()) * s.H * s.W;
 
     const auto filter = [&](const int line, const int q) {
         const int o = first_row + line;
@@ -39,78 +36,70 @@ __global__ void __launch_bounds__(256) conv2d_forward_tiled(
     };
     // Lanes run along pixels, so `line` is always this thread's own column.
     const auto patch = [&](int, const int q) {
-        const Triple tap = split(q, KH, KW);
+        const Triple tap = split(q, s.KH, s.KW);
         if (column >= pixels || q >= taps) return T(0);
-        const int met = at.met_by(pixel.b, pixel.c, tap.b, tap.c);
-        return met >= 0 ? image[tap.a * H * W + met] : T(0);
+        const int met = s.met_by(pixel.b, pixel.c, tap.b, tap.c);
+        return met >= 0 ? image[tap.a * s.H * s.W + met] : T(0);
     };
     const T sum = tile_product<T, true, false>(filter, patch, taps);
 
     const int o = first_row + threadIdx.y;
     if (o >= filters || column >= pixels) return;
     const int channel = group * filters + o;
-    y[((pixel.a * O + channel) * OH + pixel.b) * OW + pixel.c] = b ? sum + b[channel] : sum;
+    y[((pixel.a * s.O + channel) * s.OH + pixel.b) * s.OW + pixel.c] = b ? sum + b[channel] : sum;
 }
 
 // The idea: the same with the roles changed. Rows are input channels, columns elements (n, h, w)
 // of x; both walk along the (o, k, l) whose window can have reached such an element.
 template <typename T>
 __global__ void __launch_bounds__(256) conv2d_data_gradient_tiled(
-    const T* __restrict__ gy, const T* __restrict__ w, T* __restrict__ gx, const int N, const int C,
-    const int H, const int W, const int O, const int KH, const int KW, const int OH, const int OW,
-    const int sh, const int sw, const int ph, const int pw, const int dh, const int dw,
-    const int groups) {
-    const Conv2d at{N, C, H, W, O, KH, KW, OH, OW, sh, sw, ph, pw, dh, dw, groups};
+    const T* __restrict__ gy, const T* __restrict__ w, T* __restrict__ gx, const ConvShape s) {
     const int group = blockIdx.z, first_row = blockIdx.y * TILE, column = blockIdx.x * TILE + threadIdx.x;
-    const int channels = at.group_channels(), filters = at.group_filters(), depth = filters * KH * KW;
-    const T* own_filters = w + group * filters * at.taps();
-    const Triple element = split(column, H, W);
-    const T* outputs = gy + (element.a * O + group * filters) * OH * OW;
+    const int channels = s.group_channels(), filters = s.group_filters(), depth = filters * s.KH * s.KW;
+    const T* own_filters = w + group * filters * s.taps();
+    const Triple element = split(column, s.H, s.W);
+    const T* outputs = gy + (element.a * s.O + group * filters) * s.OH * s.OW;
 
     const auto weight = [&](const int line, const int r) {
-        const int c = first_row + line, o = r / at.window();
+        const int c = first_row + line, o = r / s.window();
         if (c >= channels || r >= depth) return T(0);
-        return own_filters[(o * channels + c) * at.window() + r - o * at.window()];
+        return own_filters[(o * channels + c) * s.window() + r - o * s.window()];
     };
     const auto reached = [&](int, const int r) {
-        const Triple tap = split(r, KH, KW);
-        if (column >= N * H * W || r >= depth) return T(0);
-        const int from = at.reaching(element.b, element.c, tap.b, tap.c);
-        return from >= 0 ? outputs[tap.a * OH * OW + from] : T(0);
+        const Triple tap = split(r, s.KH, s.KW);
+        if (column >= s.N * s.H * s.W || r >= depth) return T(0);
+        const int from = s.reaching(element.b, element.c, tap.b, tap.c);
+        return from >= 0 ? outputs[tap.a * s.OH * s.OW + from] : T(0);
     };
     const T sum = tile_product<T, true, false>(weight, reached, depth);
 
     const int c = first_row + threadIdx.y;
-    if (c >= channels || column >= N * H * W) return;
-    gx[((element.a * C + group * channels + c) * H + element.b) * W + element.c] = sum;
+    if (c >= channels || column >= s.N * s.H * s.W) return;
+    gx[((element.a * s.C + group * channels + c) * s.H + element.b) * s.W + element.c] = sum;
 }
 
 // The idea: filters times taps, walking along the pixels of all images. Both matrices have
 // neighbouring pixels side by side in memory, so lanes fetch both along pixels.
 template <typename T>
 __global__ void __launch_bounds__(256) conv2d_weight_gradient_tiled(
-    const T* __restrict__ gy, const T* __restrict__ x, T* __restrict__ gw, const int N, const int C,
-    const int H, const int W, const int O, const int KH, const int KW, const int OH, const int OW,
-    const int sh, const int sw, const int ph, const int pw, const int dh, const int dw,
-    const int groups) {
-    const Conv2d at{N, C, H, W, O, KH, KW, OH, OW, sh, sw, ph, pw, dh, dw, groups};
+    const T* __restrict__ gy, const T* __restrict__ x, T* __restrict__ gw, const ConvShape s) {
     const int group = blockIdx.z, first_row = blockIdx.y * TILE, first_column = blockIdx.x * TILE;
-    const int filters = at.group_filters(), taps = at.taps(), pixels = at.pixels();
-    const T* images = x + group * at.group_channels() * H * W;
-    const T* outputs = gy + group * filters * OH * OW;
+    const int filters = s.group_filters(), taps = s.taps(), pixels = s.pixels();
+    const T* images = x + group * s.group_channels() * s.H * s.W;
+    const T* outputs = gy + group * filters * s.OH * s.OW;
     // The tap that this thread fetches, which is not that of the weight it sums up.
     const int fetched = first_column + threadIdx.y;
-    const Triple tap = split(fetched, KH, KW);
+    const Triple tap = split(fetched, s.KH, s.KW);
 
     const auto output = [&](const int line, const int p) {
-        const int o = first_row + line, n = p / (OH * OW);
-        return o < filters && p < pixels ? outputs[(n * O + o) * OH * OW + p - n * OH * OW] : T(0);
+        const int o = first_row + line, n = p / (s.OH * s.OW);
+        return o < filters && p < pixels ? outputs[(n * s.O + o) * s.OH * s.OW + p - n * s.OH * s.OW] : T(0);
     };
     const auto patch = [&](int, const int p) {
-        const Triple pixel = split(p, OH, OW);
+        const Triple pixel = split(p, s.OH, s.OW);
         if (fetched >= taps || p >= pixels) return T(0);
-        const int met = at.met_by(pixel.b, pixel.c, tap.b, tap.c);
-        return met >= 0 ? images[(pixel.a * C + tap.a) * H * W + met] : T(0);
+        const int met = s.met_by(pixel.b, pixel.c, tap.b, tap.c);
+        return met >= 0 ? images[(pixel.a * s.C + tap.a) * s.H * s.W + met] : T(0);
     };
     const T sum = tile_product<T, true, true>(output, patch, pixels);
 

@@ -27,24 +27,21 @@
 // instances: Place = unsigned char, unsigned short, unsigned int
 template <typename T, typename Place>
 __global__ void max_pool2d_forward(const T* __restrict__ x, T* __restrict__ y, Place* __restrict__ winner,
-                                   const int planes, const int H, const int W, const int KH, const int KW,
-                                   const int OH, const int OW, const int sh, const int sw, const int ph,
-                                   const int pw) {
-    const Pool at{planes, H, W, KH, KW, OH, OW, sh, sw, ph, pw};
+                                   const PoolShape s) {
     const int index = flat_index();
-    if (index >= planes * OH * OW) return;
-    const Triple output = split(index, OH, OW);
-    const Axis down = at.down(), across = at.across();
+    if (index >= s.planes * s.OH * s.OW) return;
+    const Triple output = split(index, s.OH, s.OW);
+    const Axis down = s.down(), across = s.across();
     const Range rows = down.places(output.b), columns = across.places(output.c);
     const int left = across.start(output.c);
-    const T* row = x + (output.a * H + down.start(output.b) + rows.first) * W;
+    const T* row = x + (output.a * s.H + down.start(output.b) + rows.first) * s.W;
 
     T best = -infinity<T>();
-    int place = rows.first * KW + columns.first;
-    for (int kh = rows.first; kh < rows.end; ++kh, row += W)
+    int place = rows.first * s.KW + columns.first;
+    for (int kh = rows.first; kh < rows.end; ++kh, row += s.W)
         for (int kw = columns.first; kw < columns.end; ++kw) {
             const T here = row[left + kw];
-            if (here > best || here != here) best = here, place = kh * KW + kw;
+            if (here > best || here != here) best = here, place = kh * s.KW + kw;
         }
     y[index] = best;
     winner[index] = Place(place);
@@ -55,11 +52,8 @@ __global__ void max_pool2d_forward(const T* __restrict__ x, T* __restrict__ y, P
 // instances: Place = unsigned char, unsigned short, unsigned int
 template <typename T, typename Place>
 __global__ void max_pool2d_backward(const T* __restrict__ gy, const Place* __restrict__ winner,
-                                    T* __restrict__ gx, const int planes, const int H, const int W,
-                                    const int KH, const int KW, const int OH, const int OW, const int sh,
-                                    const int sw, const int ph, const int pw, const int rows) {
-    const Pool at{planes, H, W, KH, KW, OH, OW, sh, sw, ph, pw};
-    gather(at, gx, rows, [=](int from, int, int, int kh, int kw) {
-        return int(winner[from]) == kh * KW + kw ? gy[from] : T(0);
+                                    T* __restrict__ gx, const PoolShape s, const int rows) {
+    gather(s, gx, rows, [=](int from, int, int, int kh, int kw) {
+        return int(winner[from]) == kh * s.KW + kw ? gy[from] : T(0);
     });
 }

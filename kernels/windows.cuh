@@ -39,8 +39,8 @@ struct Axis {
     }
 };
 
-// What the kernels take: all sizes of one pooling. `planes` are the channels of all images.
-struct Pool {
+// What the kernels take by value: all sizes of one pooling. `planes` are the channels of all images.
+struct PoolShape {
     int planes, H, W, KH, KW, OH, OW, sh, sw, ph, pw;
 
     __device__ __forceinline__ Axis down() const { return {H, KH, OH, sh, ph}; }
@@ -60,12 +60,12 @@ struct Pool {
 // share(from, i, j, kh, kw) is what window (i, j), number `from` of all windows of all planes, gives
 // to its place (kh, kw).
 template <typename T, typename Share>
-__device__ __forceinline__ void gather(const Pool at, T* __restrict__ gx, const int rows, Share share) {
-    const int walks = (at.H + rows - 1) / rows, index = flat_index();
-    if (index >= at.planes * walks * at.W) return;
-    const Triple walk = split(index, walks, at.W);
-    const int plane = walk.a, begin = walk.b * rows, end = min(at.H, begin + rows), w = walk.c;
-    const Axis down = at.down(), across = at.across();
+__device__ __forceinline__ void gather(const PoolShape s, T* __restrict__ gx, const int rows, Share share) {
+    const int walks = (s.H + rows - 1) / rows, index = flat_index();
+    if (index >= s.planes * walks * s.W) return;
+    const Triple walk = split(index, walks, s.W);
+    const int plane = walk.a, begin = walk.b * rows, end = min(s.H, begin + rows), w = walk.c;
+    const Axis down = s.down(), across = s.across();
     const Range columns = across.windows(w);
     Range bands = down.windows(begin);
 
@@ -73,9 +73,9 @@ __device__ __forceinline__ void gather(const Pool at, T* __restrict__ gx, const 
         typename Accumulator<T>::type sum = 0;
         for (int i = bands.first; i < bands.end; ++i)
             for (int j = columns.first; j < columns.end; ++j) {
-                const int from = (plane * at.OH + i) * at.OW + j;
+                const int from = (plane * s.OH + i) * s.OW + j;
                 sum += share(from, i, j, h - down.start(i), w - across.start(j));
             }
-        gx[(plane * at.H + h) * at.W + w] = sum;
+        gx[(plane * s.H + h) * s.W + w] = sum;
     }
 }

@@ -27,7 +27,7 @@ from minialex.cli.options import (
     variant_option,
 )
 from minialex.cli.progress import counting, tell_skipped
-from minialex.data import Loader
+from minialex.data import DataLoader
 from minialex.evaluation.confusion import write_evaluation
 from minialex.evaluation.evaluate import Evaluation
 from minialex.evaluation.evaluate import evaluate as judge
@@ -106,7 +106,7 @@ def evaluate(
     tell_skipped(messages, judged.skipped)
     where = next(trained.model.parameters()).device
     transform = trained.settings.eval_transform()
-    loader = Loader(judged.dataset, batch_size, transform, workers=workers, device=where)
+    loader = DataLoader(judged.dataset, batch_size, transform, workers=workers, device=where)
     with running_on(emulate, use, precision), counting(messages, "judging") as move:
         evaluation = judge(trained.model, loader, move)
     folder = out or _own_folder(trained)

@@ -27,7 +27,7 @@ from minialex.cli.options import (
     variant_option,
 )
 from minialex.cli.progress import counting, tell_skipped
-from minialex.data import PassedOver, UnreadableImage
+from minialex.data import IgnoredFiles, UnreadableImage
 from minialex.kfold.load import load_trained
 from minialex.kfold.predict import Prediction, find_images
 from minialex.kfold.predict import predict as look
@@ -77,9 +77,9 @@ def predict(
     """
     network, images = network_and_rest(words, pretrained)
     trained = load_trained(network, device=device_under(emulate, device), variant=variant)
-    passed_over = PassedOver()
-    paths, skipped = find_images(images, passed_over), []
-    if remark := passed_over.remark():
+    ignored = IgnoredFiles()
+    paths, skipped = find_images(images, ignored), []
+    if remark := ignored.summary():
         messages.print(remark)
     answers = look(trained, paths, top=top, batch_size=batch_size, skip_unreadable=skip_unreadable)
     # a bar under a table of answers would only flicker: it is for pipes

@@ -80,7 +80,7 @@ def bind(
     values = tuple(
         _array(name, p, arg, binding, p.name in optional, (shapes or {}).get(p.name))
         if p.pointer
-        else scalars.cast(arg, binding.get(p.ctype, p.ctype), f"{name}: argument {p.name}")
+        else _by_value(name, p, arg, binding)
         for p, arg in zip(parameters, args, strict=True)
     )
     arrays = [
@@ -89,6 +89,13 @@ def bind(
     device = _one_device(name, arrays)
     _refuse_overlaps(name, arrays)
     return Bound(binding, values, device)
+
+
+def _by_value(kernel: str, p: Parameter, arg: Any, binding: Mapping[str, str]) -> np.generic:
+    what = f"{kernel}: argument {p.name}"
+    if p.fields:
+        return scalars.cast_struct(arg, p.fields, what)
+    return scalars.cast(arg, binding.get(p.ctype, p.ctype), what)
 
 
 def _is_array(value: object) -> bool:

@@ -21,6 +21,9 @@ _functions: dict[tuple[str, str, int], Any] = {}
 
 def by_value(value: np.generic) -> Any:
     """Return a number as CuPy passes it to a kernel, which makes it of any other at each launch."""
+    if isinstance(value, np.void):
+        # a struct: CuPy hands the bytes of a NumPy array to the kernel as they are
+        return np.array(value)
     try:
         return importlib.import_module("cupy")._core._scalar.CScalar(value)
     except (AttributeError, TypeError):

@@ -116,11 +116,7 @@ class LaunchPlan:
                 for i, p in parameters
                 if _differs(p)
             ),
-            {
-                p.name: int(v)
-                for p, v in zip(signature.parameters, bound.values, strict=True)
-                if isinstance(v, np.integer) and not _differs(p)
-            },
+            _sizes(signature, bound),
             tuple(
                 (i, j, bytes_of[i], bytes_of[j])
                 for (i, p), (j, q) in combinations(arrays, 2)
@@ -165,6 +161,7 @@ class Plans:
         parameters = list(enumerate(signature.parameters))
         self._pointers = _getter([i for i, p in parameters if p.pointer])
         self._sizes = _getter([i for i, p in parameters if not p.pointer and not _differs(p)])
+        self._structs = _getter([i for i, p in parameters if p.fields])
         self._plans: dict[Key, LaunchPlan] = {}
 
     def find(
@@ -189,6 +186,7 @@ class Plans:
                 host,
                 tuple(map(type, host)),
                 tuple(map(type, args)),
+                tuple([tuple(map(type, struct)) for struct in self._structs(args)]),
                 self._sizes(args),
                 tuple([None if a is None else layout_of(a) for a in self._pointers(args)]),
                 tuple(shapes.items()) if shapes else None,
@@ -209,7 +207,17 @@ def _differs(p: Parameter) -> bool:
 
     Those are cast at each launch; the others are in the key.
     """
-    return not p.pointer and p.ctype not in _SIZES_AND_FLAGS
+    return not p.pointer and not p.fields and p.ctype not in _SIZES_AND_FLAGS
+
+
+def _sizes(signature: Signature, bound: Bound) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for p, value in zip(signature.parameters, bound.values, strict=True):
+        if p.fields:
+            found |= {name: int(value[name]) for name, _ in p.fields}  # type: ignore[index]
+        elif isinstance(value, np.integer) and not _differs(p):
+            found[p.name] = int(value)
+    return found
 
 
 def _getter(positions: Sequence[int]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -99,6 +100,29 @@ def cast(value: object, ctype: str, what: str) -> np.generic:
     return _cast_int(value, dtype, ctype, what)
 
 
+def cast_struct(value: object, fields: Sequence[tuple[str, str]], what: str) -> np.generic:
+    """Return the named tuple `value` as the C struct whose members `fields` names.
+
+    Raises
+    ------
+    TypeError
+        If it has other fields than the struct, or one is no number of the member's kind.
+    ValueError
+        If a number does not fit.
+    """
+    names = tuple(name for name, _ in fields)
+    if not isinstance(value, tuple) or getattr(value, "_fields", None) != names:
+        raise TypeError(
+            f"{what} is a struct of {', '.join(names)}, got {_named(value)}: "
+            "pass a named tuple of these"
+        )
+    numbers = [
+        cast(v, ctype, f"{what}.{name}") for v, (name, ctype) in zip(value, fields, strict=True)
+    ]
+    layout = np.dtype([(name, dtype_of(ctype)) for name, ctype in fields], align=True)
+    return np.void(tuple(numbers), layout)
+
+
 def _cast_bool(value: object, what: str) -> np.generic:
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{what} is a bool, got {value!r}: pass True or False")
@@ -143,7 +167,7 @@ def _largest(dtype: np.dtype[Any]) -> float:
 
 
 def _a(noun: str) -> str:
-    return f"an {noun}" if noun[0] in "aeiou" and not noun.startswith("unsigned") else f"a {noun}"
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
 
 
 def _named(value: object) -> str:

@@ -24,18 +24,29 @@ _COMMENT = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"', re.DOTALL)
 _QUALIFIERS = re.compile(r"\b(?:const|volatile|__restrict__|__restrict)\b")
 _PARAMETER = re.compile(r"(?P<type>[\w:<>, ]*?[\w>])\s*(?P<stars>[\s*]*)\b(?P<name>\w+)")
 _INSTANCES = re.compile(r"^instances:[ \t]*(.*?)$", re.MULTILINE)
+# A struct, its member functions' bodies up to two braces deep.
+_STRUCT = re.compile(r"\bstruct\s+(?P<name>\w+)\s*{(?P<body>(?:[^{}]|{(?:[^{}]|{[^{}]*})*})*)}\s*;")
+_MEMBERS = re.compile(r"(?P<type>[\w ]*?\w)\s+(?P<names>\w+(?:\s*,\s*\w+)*)")
 FLOATING = ("float", "double")
+Structs = dict[str, tuple[tuple[str, str], ...]]
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter of a kernel: ``const T* __restrict__ x`` or ``const int n``."""
+    """One parameter of a kernel: ``const T* __restrict__ x``, ``const int n`` or ``const Shape s``.
+
+    Attributes
+    ----------
+    fields : tuple of (str, str)
+        Of a struct that is passed by value, each member and its C type, in the order of the text.
+    """
 
     name: str
     ctype: str
     pointer: bool = False
     const: bool = False
     restrict: bool = False
+    fields: tuple[tuple[str, str], ...] = ()
 
     def rules_out(self, other: Parameter) -> bool:
         """Return whether ``__restrict__`` says that this array and another do not overlap."""
@@ -124,10 +135,11 @@ def signatures(source: Source) -> dict[str, Signature]:
         If a parameter has a type that cannot be passed, or is written in a way not understood.
     """
     text = without_comments(source.own)
+    structs = _structs(without_comments(source.text))
     found: dict[str, Signature] = {}
     for match in _KERNEL.finditer(text):
         if match["end"] == "{":
-            signature = _signature(source, match)
+            signature = _signature(source, match, structs)
             found[signature.name] = signature
     return found
 
@@ -153,7 +165,23 @@ def split(text: str) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def _signature(source: Source, match: re.Match[str]) -> Signature:
+def _structs(text: str) -> Structs:
+    """Return the structs of `text` that hold nothing but numbers, with their members."""
+    found: Structs = {}
+    for match in _STRUCT.finditer(text):
+        # what stands outside the bodies of member functions
+        flat = re.sub(r"{[^{}]*}", ";", re.sub(r"{[^{}]*}", ";", match["body"]))
+        pieces = (p.strip() for p in flat.split(";") if "(" not in p)
+        members = [_MEMBERS.fullmatch(p) for p in pieces if p and not p.startswith("static ")]
+        fields = tuple(
+            (name, scalars.canonical(m["type"])) for m in members if m for name in split(m["names"])
+        )
+        if None not in members and all(scalars.is_known(ctype) for _, ctype in fields):
+            found[match["name"]] = fields
+    return found
+
+
+def _signature(source: Source, match: re.Match[str], structs: Structs) -> Signature:
     line = source.own.count("\n", 0, match.start("name")) + 1
     where = f"{source.file}:{line}: {match['name']}"
     template = tuple(_template_parameter(p, where) for p in split(match["template"] or ""))
@@ -163,7 +191,7 @@ def _signature(source: Source, match: re.Match[str]) -> Signature:
     return Signature(
         source.file,
         match["name"],
-        tuple(_parameter(p, types, where) for p in split(match["parameters"])),
+        tuple(_parameter(p, types, structs, where) for p in split(match["parameters"])),
         template,
         _instances(comment, template, where),
         bounds[0] if bounds else "",
@@ -179,21 +207,23 @@ def _template_parameter(text: str, where: str) -> TemplateParameter:
     return TemplateParameter(found["name"], found["kind"], found["default"])
 
 
-def _parameter(text: str, types: set[str], where: str) -> Parameter:
+def _parameter(text: str, types: set[str], structs: Structs, where: str) -> Parameter:
     found = _PARAMETER.fullmatch(_QUALIFIERS.sub(" ", text).strip())
     if found is None or found["stars"].count("*") > 1:
         raise MinialexError(
             f"{where}: parameter {text!r} is not of the form 'const T* x' or 'int n'"
         )
     ctype, pointer = scalars.canonical(found["type"]), "*" in found["stars"]
-    if not (ctype in types or scalars.is_known(ctype) or (pointer and ctype == "void")):
+    fields = () if pointer else structs.get(ctype, ())
+    known = ctype in types or scalars.is_known(ctype) or (pointer and ctype == "void")
+    if not (known or fields):
         raise MinialexError(
             f"{where}: parameter {found['name']} has type {ctype!r}, which cannot be passed: "
-            "use a template type, int, long long, size_t, float, double, bool, ..."
+            "use a template type, int, long long, size_t, float, double, bool, or a struct of these"
         )
     # In `const float* x` the elements are constant, in `float* const x` only the pointer is.
     const = "const" in (text.split("*")[0] if pointer else text).split()
-    return Parameter(found["name"], ctype, pointer, const, "__restrict" in text)
+    return Parameter(found["name"], ctype, pointer, const, "__restrict" in text, fields)
 
 
 def _comment_above(text: str, start: int) -> str:

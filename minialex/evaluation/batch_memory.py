@@ -16,7 +16,7 @@ BATCHES_AHEAD = 4
 
 
 @contextlib.contextmanager
-def enough_memory(device: Device, batch_size: int, image_size: int) -> Iterator[None]:
+def translate_memory_error(device: Device, batch_size: int, image_size: int) -> Iterator[None]:
     """Say what to lower if memory gives out inside.
 
     Raises

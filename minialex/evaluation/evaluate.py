@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from minialex.arrays import Array, array_module, on_device, to_numpy
 from minialex.autograd import Tensor, no_grad
-from minialex.data import Batch, Loader
+from minialex.data import Batch, DataLoader
 from minialex.errors import MinialexError
-from minialex.evaluation.batch_memory import enough_memory
+from minialex.evaluation.batch_memory import translate_memory_error
 from minialex.nn import Module
 from minialex.ops import cross_entropy
 
@@ -34,7 +34,7 @@ class NonFiniteOutputsError(MinialexError):
 
 
 @dataclass(frozen=True)
-class ClassFigures:
+class ClassMetrics:
     """How well one class is told from the others, in percent.
 
     Attributes
@@ -97,14 +97,14 @@ class Evaluation:
         """The share of images whose class was among the five likeliest, in percent."""
         return 100 * self.top5_correct / self.images
 
-    def per_class(self) -> list[ClassFigures]:
+    def per_class(self) -> list[ClassMetrics]:
         """Return the figures of every class."""
         right = np.diagonal(self.confusion)
         taken, there = self.confusion.sum(axis=0), self.confusion.sum(axis=1)
         precision, recall = _percent(right, taken), _percent(right, there)
         f1 = _percent(2 * right, taken + there)
         columns = (x.tolist() for x in (precision, recall, f1, there))
-        return [ClassFigures(*row) for row in zip(self.classes, *columns, strict=True)]
+        return [ClassMetrics(*row) for row in zip(self.classes, *columns, strict=True)]
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as a dictionary that JSON can hold, percentages to two decimals."""
@@ -130,7 +130,7 @@ class Evaluation:
 
 def evaluate(
     model: Module,
-    loader: Loader,
+    loader: DataLoader,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Judge a network on the images of a loader.
@@ -140,7 +140,7 @@ def evaluate(
     model : Module
         From images (N, 3, S, S) to logits (N, C), where C is the number of the data's classes.
         It is left in the mode, training or not, that it was in.
-    loader : Loader
+    loader : DataLoader
         Its transform should leave nothing to chance.
     progress : callable, optional
         Called with the number of images judged so far and in all.
@@ -162,7 +162,7 @@ def evaluate(
         with (
             no_grad(),
             on_device(loader.device),
-            enough_memory(loader.device, loader.batch_size, loader.transform.size),
+            translate_memory_error(loader.device, loader.batch_size, loader.transform.size),
             # what is not finite is found at the end
             np.errstate(all="ignore"),
             contextlib.closing(loader.epoch(0)) as batches,

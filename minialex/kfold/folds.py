@@ -27,16 +27,16 @@ import joblib
 from minialex import arrays
 from minialex.cpu import threads
 from minialex.data import (
+    DataLoader,
     Dataset,
     Digits,
     ImageFolder,
-    Loader,
     Subset,
     UnreadableImage,
     drop_unreadable,
     folds,
 )
-from minialex.data.folders import check_trainable, find_parts, remarks
+from minialex.data.folders import check_trainable, find_dataset_folders, folder_notes
 from minialex.errors import MinialexError
 from minialex.evaluation.evaluate import evaluate
 from minialex.kfold.fold_records import (
@@ -320,11 +320,11 @@ def images_to_fold(
     """
     if settings.data == DIGITS:
         return Digits(), []
-    reporter, parts = reporter or Reporter(), find_parts(settings.data)
+    reporter, parts = reporter or Reporter(), find_dataset_folders(settings.data)
     folder = ImageFolder(parts.train)
     check_trainable(folder)
     unseen = [parts.val.name] if parts.val else []
-    for line in remarks([folder], [*unseen, *parts.aside]):
+    for line in folder_notes([folder], [*unseen, *parts.unused]):
         reporter.message(line)
     return (
         drop_unreadable(folder, progress=reporter.checking)
@@ -395,7 +395,7 @@ def evaluate_folds(
         _, held_out = cut(evaluation_set(trained, data, tell=tell).dataset, k, seed)[i]
         tell = None
         transform = trained.settings.eval_transform()
-        loader = Loader(held_out, batch_size, transform, workers=workers, device=where)
+        loader = DataLoader(held_out, batch_size, transform, workers=workers, device=where)
         evaluation = evaluate(trained.model, loader)
         records.append(record_of(i + 1, k, str(trained.path), 0, evaluation))
     return Folds(tuple(records), k)

@@ -17,7 +17,7 @@ from minialex.data import (
     folds,
     split,
 )
-from minialex.data.folders import find_parts, remarks
+from minialex.data.folders import find_dataset_folders, folder_notes
 from minialex.data.listing import enumerated
 from minialex.errors import MinialexError
 from minialex.models import AlexNet, alexnet
@@ -27,13 +27,11 @@ from minialex.train.factory import (
     SPLIT_SEED,
     MessageCallback,
     ProgressCallback,
-    load_pretrained,
     move,
 )
 from minialex.train.settings import DIGITS, Settings
-from minialex.weights import checkpoint
-from minialex.weights.checkpoint import fill
-from minialex.weights.pretrained import load_weights
+from minialex.weights import Checkpoint, WeightsFile, open_weights
+from minialex.weights.pretrained import load_pretrained
 
 
 @dataclass(frozen=True)
@@ -79,17 +77,20 @@ def load_trained(
     MinialexError
         If there is no such file, it is damaged, or of another network.
     """
-    where, path = arrays.device(device), checkpoint_in(path)
-    if not checkpoint.is_checkpoint(path):
-        return _from_elsewhere(path, variant or "alexnet", where)
-    saved = checkpoint.load(path, expect_model=variant, weights_only=True)
+    where, saved = arrays.device(device), open_weights(checkpoint_in(path))
+    if not isinstance(saved, Checkpoint):
+        return _from_elsewhere(saved, variant or "alexnet", where)
+    if variant is not None:
+        saved.check_model(variant)
     settings = Settings.from_json(saved.manifest["settings"])
     classes = saved.manifest["classes"]
     model = alexnet(settings.variant, saved.manifest["num_classes"], dropout=settings.dropout)
-    fill(model, saved)
+    saved.load_into(model)
     move(model, where).eval()
     fold = saved.manifest.get("fold")
-    return Trained(path, model, tuple(classes), settings, (fold[0], fold[1]) if fold else None)
+    return Trained(
+        saved.path, model, tuple(classes), settings, (fold[0], fold[1]) if fold else None
+    )
 
 
 def checkpoint_in(path: str | Path) -> Path:
@@ -103,13 +104,13 @@ def checkpoint_in(path: str | Path) -> Path:
     raise MinialexError(f"there is no checkpoint in {path}: name the folder of a run, or a file")
 
 
-def _from_elsewhere(path: Path, variant: str, where: Device) -> Trained:
-    bias = load_weights(path).get(f"{alexnet(variant, 1).last_layer}.bias")
+def _from_elsewhere(file: WeightsFile, variant: str, where: Device) -> Trained:
+    bias = file.parameters.get(f"{alexnet(variant, 1).last_layer}.bias")
     model = alexnet(variant, 1 if bias is None else max(1, int(bias.size)))
-    load_pretrained(model, path)
+    load_pretrained(model, file.parameters)
     move(model, where).eval()
     size = model.variant.image_size
-    return Trained(path, model, (), Settings(variant=variant, image_size=size))
+    return Trained(file.path, model, (), Settings(variant=variant, image_size=size))
 
 
 # What to judge them on ----------------------------------------------------------------------------
@@ -183,10 +184,10 @@ def _open(
     if data == DIGITS:
         whole = Digits()
     else:
-        parts = find_parts(data)
+        parts = find_dataset_folders(data)
         whole = ImageFolder(parts.val or parts.train)
         if tell is not None:
-            for line in remarks([whole]):
+            for line in folder_notes([whole]):
                 tell(line)
         if parts.val:
             return whole, f"images of {parts.val}"

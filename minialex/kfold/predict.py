@@ -16,17 +16,17 @@ from minialex import arrays
 from minialex.autograd import Tensor, no_grad
 from minialex.cpu.threads import cores
 from minialex.data import (
-    BadImageError,
-    PassedOver,
+    IgnoredFiles,
     Transform,
     UnreadableImage,
-    open_picture,
+    UnreadableImageError,
+    open_image,
     prepare,
 )
 from minialex.data.listing import image_files
-from minialex.data.transforms import DRAWS
+from minialex.data.transforms import DRAWS_PER_IMAGE
 from minialex.errors import MinialexError
-from minialex.evaluation.batch_memory import enough_memory
+from minialex.evaluation.batch_memory import translate_memory_error
 from minialex.evaluation.evaluate import NonFiniteOutputsError
 from minialex.kfold.load import Trained
 from minialex.ops import softmax
@@ -56,11 +56,11 @@ class Prediction:
 
 
 def find_images(
-    paths: Iterable[str | os.PathLike[str]], passed_over: PassedOver | None = None
+    paths: Iterable[str | os.PathLike[str]], ignored: IgnoredFiles | None = None
 ) -> list[str]:
     """Return the files named, and the image files in the folders named and in folders in these.
 
-    Other files in these folders are added to `passed_over`.
+    Other files in these folders are added to `ignored`.
 
     Raises
     ------
@@ -70,13 +70,13 @@ def find_images(
     found: list[str] = []
     for path in map(Path, paths):
         if path.is_dir():
-            others = PassedOver()
+            others = IgnoredFiles()
             inside = sorted(image_files(path, others))
             if not inside:
                 raise _no_images(path, others)
             found += inside
-            if passed_over is not None:
-                passed_over.add(others)
+            if ignored is not None:
+                ignored.add(others)
         elif path.exists():
             found.append(str(path))
         else:
@@ -86,9 +86,9 @@ def find_images(
     return found
 
 
-def _no_images(folder: Path, others: PassedOver) -> MinialexError:
+def _no_images(folder: Path, others: IgnoredFiles) -> MinialexError:
     there = f" (only {others})" if others.counts else ""
-    advice = others.advice() or "name another"
+    advice = others.hint() or "name another"
     return MinialexError(f"no images (.jpg, .png, ...) in {folder}{there}: {advice}")
 
 
@@ -119,7 +119,7 @@ def predict(
     ------
     ValueError
         If `top` or `batch_size` is below 1.
-    BadImageError
+    UnreadableImageError
         If an image cannot be read; those before it have been yielded.
     MinialexError
         If memory does not suffice.
@@ -146,14 +146,16 @@ def _predictions(
                 elif skip_unreadable:
                     yield x
                 else:
-                    raise BadImageError(x.name, x.reason)
+                    raise UnreadableImageError(x.name, x.reason)
 
 
 def _read(index: int, path: str, transform: Transform) -> Pixels | UnreadableImage:
     try:
-        picture = open_picture(path)
-        return picture.view(transform.box(picture.size, np.zeros(DRAWS)), transform.size)
-    except BadImageError as error:
+        picture = open_image(path)
+        return picture.resized_crop(
+            transform.box(picture.size, np.zeros(DRAWS_PER_IMAGE)), transform.size
+        )
+    except UnreadableImageError as error:
         return UnreadableImage(index, error.name, error.reason)
 
 
@@ -161,7 +163,7 @@ def _guesses(trained: Trained, pixels: Pixels, top: int) -> Iterator[tuple[Guess
     """Yield the guesses for images (N, S, S, 3)."""
     device = next(trained.model.parameters()).device
     N, S, _, _ = pixels.shape
-    enough = enough_memory(device, N, S)
+    enough = translate_memory_error(device, N, S)
     with enough, no_grad(), np.errstate(all="ignore"), arrays.on_device(device):
         images = prepare(arrays.to_device(pixels, device))
         p = softmax(trained.model(Tensor(images))).numpy()

@@ -21,14 +21,14 @@ import numpy as np
 
 from minialex import arrays
 from minialex.autograd import Tensor, check_precision, using
-from minialex.evaluation.batch_memory import enough_memory
+from minialex.evaluation.batch_memory import translate_memory_error
 from minialex.evaluation.evaluate import Evaluation, NonFiniteOutputsError, evaluate
 from minialex.files import link_or_copy
 from minialex.train import factory
 from minialex.train.factory import BEST, LAST, Data
 from minialex.train.metrics import MetricsRecord, MetricsWriter
 from minialex.train.nonfinite import NonFiniteLossError, finite, first_nonfinite
-from minialex.train.report import EpochEnd, Outcome, Progress, Reporter, RunPlan
+from minialex.train.report import EpochEnd, Outcome, Reporter, RunPlan, TrainingProgress
 from minialex.train.run_state import Position, RunningTotals, RunState
 from minialex.train.settings import Settings
 from minialex.train.signals import StopRequest, stop_on_signals
@@ -130,7 +130,7 @@ class Trainer:
         Parameters
         ----------
         reporter : Reporter, optional
-            Hears how it goes.
+            The run's progress callbacks.
         stop_after : int, optional
             Stop in the same way, without a signal, after so many batches.
 
@@ -207,7 +207,7 @@ class Trainer:
         """Train on what is left of the epoch."""
         epoch = self.loader.epoch(self.position.epoch, self.position.batch)
         s = self.settings
-        enough = enough_memory(self.device, s.batch_size, s.image_size)
+        enough = translate_memory_error(self.device, s.batch_size, s.image_size)
         with enough, contextlib.closing(epoch) as batches:
             self.throughput.start()
             for batch in batches:
@@ -279,11 +279,11 @@ class Trainer:
             images_per_second=rate,
         )
 
-    def _progress(self) -> Progress:
+    def _progress(self) -> TrainingProgress:
         loss, accuracy = self.totals.means()
         batches, epochs = len(self.loader), self.settings.epochs
         to_do = (epochs - self.position.epoch) * batches - self.position.batch
-        return Progress(
+        return TrainingProgress(
             epoch=self.position.epoch + 1,
             epochs=epochs,
             batch=self.position.batch,

@@ -1,4 +1,4 @@
-"""Runs from beginning to end: a folder claimed, images opened, a network trained, curves drawn."""
+"""A run from beginning to end: claim its folder, open images, train a network, draw curves."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def train(
     ----------
     settings : Settings
     reporter : Reporter, optional
-        Hears how it goes.
+        The run's progress callbacks.
     stop_after : int, optional
         Stop after so many batches, as a signal would have it.
 
@@ -86,7 +86,7 @@ def resume(
     folder : str or Path
         The run's folder, or the last checkpoint in it.
     reporter : Reporter, optional
-        Hears how it goes.
+        The run's progress callbacks.
     stop_after : int, optional
         Stop again after so many batches.
     **changes

@@ -14,12 +14,12 @@ from minialex.optim import Optimizer
 from minialex.train.factory import Data
 from minialex.train.settings import Settings
 from minialex.weights import checkpoint
-from minialex.weights.checkpoint import Checkpoint, fill
+from minialex.weights.checkpoint import Checkpoint
 
 
 @dataclass
 class BestEpoch:
-    """The epoch that did best on the held-out images, from 1; 0 before there is one."""
+    """The epoch that did best on the validation images, from 1; 0 before there is one."""
 
     epoch: int = 0
     accuracy: float = 0.0
@@ -48,12 +48,12 @@ class Position:
 
 
 class RunningTotals:
-    """Loss and right answers of the epoch so far, added up where the network computes.
+    """Loss and correct predictions of the epoch so far, added up where the network computes.
 
     Parameters
     ----------
     totals : (2,) float64
-        Where that is: loss and right answers side by side, so that one copy brings both.
+        Where that is: loss and correct predictions side by side, so that one copy brings both.
 
     Attributes
     ----------
@@ -88,7 +88,7 @@ class RunningTotals:
         return means
 
     def to_json(self) -> dict[str, Any]:
-        """Return the sums as a dictionary that JSON can hold, exactly."""
+        """Return the totals as a dictionary that JSON can hold, exactly."""
         return {
             "totals": to_numpy(self._totals).tolist(),
             "images": self.images,
@@ -167,7 +167,7 @@ class RunState:
         manifest = saved.manifest
         _check_same_images(saved, self.data)
         try:
-            fill(self.model, saved)
+            saved.load_into(self.model)
             self._restore_optimizer(saved)
             generator, position = manifest["random"]["dropout"], manifest["position"]
             self.model.generator.seed = int(generator["seed"])
@@ -226,4 +226,4 @@ def _check_same_images(saved: Checkpoint, data: Data) -> None:
 def _count(sizes: Any) -> str:
     if not isinstance(sizes, dict):
         return "an unknown number"
-    return f"{sizes.get('train')} to train on and {sizes.get('val')} to judge on"
+    return f"{sizes.get('train')} for training and {sizes.get('val')} for validation"

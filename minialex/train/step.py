@@ -26,9 +26,9 @@ from minialex import arrays, philox
 from minialex.arrays import Array, Device
 from minialex.autograd import ROUTINES, Tensor, implementation_name
 from minialex.data import Batch
-from minialex.data.loader import PackedBatch
-from minialex.data.packed import Uploader
-from minialex.data.prepare import PREPARE, prepare_packed
+from minialex.data.batch_buffer import Uploader
+from minialex.data.loader import StagedBatch
+from minialex.data.prepare import PREPARE, prepare_buffer
 from minialex.nn import Module
 from minialex.ops import cross_entropy
 from minialex.optim import Optimizer, Schedule
@@ -105,7 +105,7 @@ class TrainStep:
         Parameters
         ----------
         batch : Batch
-            On the device of the model, or a `PackedBatch` for it.
+            On the device of the model, or a `StagedBatch` for it.
         """
         self._follow_host()
         self.state.lay_up(self.optimizer.steps, self._rates)
@@ -270,8 +270,8 @@ class _Replay:
 
     def _fits(self, batch: Batch) -> bool:
         """Return whether a batch is as large as the first one."""
-        if isinstance(batch, PackedBatch):
-            N, S = batch.packed.shape
+        if isinstance(batch, StagedBatch):
+            N, S = batch.buffer.shape
             shape, dtype = (N, 3, S, S), np.dtype(np.float32)
         else:
             shape, dtype = batch.images.shape, batch.images.dtype
@@ -285,11 +285,14 @@ class _Replay:
         """Bring a batch to where the graph reads it."""
         inputs = self._inputs
         assert inputs is not None
-        if isinstance(batch, PackedBatch) and implementation_name(PREPARE, self._device) != "plain":
-            packed = self._uploader.bring(batch.packed)
-            prepare_packed(packed, inputs.images)
-            inputs.targets[...] = packed.targets
-            self._uploader.read()
+        if (
+            isinstance(batch, StagedBatch)
+            and implementation_name(PREPARE, self._device) == "kernel"
+        ):
+            buffer = self._uploader.upload(batch.buffer)
+            prepare_buffer(buffer, inputs.images)
+            inputs.targets[...] = buffer.targets
+            self._uploader.record_read()
         else:
             inputs.images[...] = batch.images
             inputs.targets[...] = batch.targets

@@ -11,7 +11,7 @@ from minialex.optim import _apply
 from tests.autograd.leaves import close
 
 # the package's attribute of this name is the function
-linear = importlib.import_module("minialex.ops.linear")
+linear = importlib.import_module("minialex.ops.linear.blocked")
 
 X = np.arange(6.0).reshape(2, 3) - 2
 GY = np.arange(8.0).reshape(2, 4)
@@ -166,7 +166,7 @@ def test_to_look_at_it_changes_no_bit_of_a_step(cores, number, rows, shape):
 
 
 def test_a_kernel_gets_it_computed():
-    with using(rmsprop="kernel", linear="plain"), emulated():
+    with using(rmsprop="kernel", linear="blocked"), emulated():
         waited, got = trained("RMSprop", steps=2)
     assert waited[0][2]
     for g, e in zip(got, trained("RMSprop", steps=2)[1], strict=True):

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from minialex.bench.compare import compare
 from minialex.errors import MinialexError
-from tests.bench.made import record
+from tests.bench.fake_records import record
 
 
 def slower(old, new):

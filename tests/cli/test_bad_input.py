@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from minialex.nn import Conv2d
-from minialex.weights.safetensors import read_tensors, write_tensors
+from minialex.weights.safetensors import write_safetensors
 from tests.cli.conftest import TINY
 from tests.small_runs import write_images
+from tests.weights.reading import read_safetensors
 
 
 def refused(answer, *words):
@@ -100,11 +101,11 @@ def test_a_checkpoint_of_another_model(minialex, run_folder):
 
 def test_a_checkpoint_of_a_newer_format(minialex, run_folder):
     path = run_folder / "best.safetensors"
-    tensors, metadata = read_tensors(path)
+    tensors, metadata = read_safetensors(path)
     manifest = json.loads(metadata["minialex"])
     manifest["format"] += 1
     tensors = {name: x.copy() for name, x in tensors.items()}
-    write_tensors(path, tensors, {**metadata, "minialex": json.dumps(manifest)})
+    write_safetensors(path, tensors, {**metadata, "minialex": json.dumps(manifest)})
     refused(minialex("predict", run_folder, "."), path, "upgrade minialex")
 
 

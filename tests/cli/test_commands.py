@@ -39,7 +39,7 @@ def test_train_writes_its_folder_and_prints_the_articles_lines(minialex, photos)
     }
     assert "[1,     1] loss: " in answer.out
     assert "epoch 1/1: train loss" in answer.out
-    assert "held-out accuracy" in answer.out
+    assert "validation accuracy" in answer.out
     assert "\x1b" not in answer.out
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert {r["split"] for r in records} == {"train", "val"}

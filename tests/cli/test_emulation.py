@@ -47,7 +47,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(minialex, photos, run_f
     assert minialex("train", photos, *TINY, "--stop-after", 1, "--out", "stopped").status == 0
     answer = minialex("train", "--resume", "stopped")
     assert answer.status == 0
-    assert "held-out accuracy" in answer.out
+    assert "validation accuracy" in answer.out
     stopped, whole = (run_folder.parent / name for name in ("stopped", run_folder.name))
     last = "last.safetensors"
     assert (stopped / last).read_bytes() == (whole / last).read_bytes()

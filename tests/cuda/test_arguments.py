@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections import namedtuple
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from minialex.cuda import source
 from minialex.cuda.arguments import bind
 from minialex.cuda.signature import signatures
-from tests.cuda.tools import KERNELS
+from tests.cuda.tools import KERNELS, SHAPE
 
 F32 = np.float32
 
@@ -168,6 +169,34 @@ def test_each_scalar_type_refuses_what_it_cannot_hold(name):
     args = [value[1] if key == name else value[0] for key, value in SCALARS.items()]
     with pytest.raises(SCALARS[name][2], match=f"^scalars: argument {name} is "):
         bind(signature("scalars"), (a(9, dtype=np.float64), *args), {})
+
+
+def test_a_struct_is_laid_out_as_in_c():
+    value = bind(signature("structs"), (a(7, dtype=np.float64), SHAPE, 9), {}).values[1]
+    assert value.item() == (True, 3, -5, -(2**40), 250)
+    layout = value.dtype
+    assert [layout.fields[name][1] for name in layout.names] == [0, 4, 8, 16, 24]
+    assert layout.itemsize == 32
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "message"),
+    [
+        (SHAPE._replace(W=1.5), TypeError, r"argument s\.W is an int, got 1\.5 \(float\)"),
+        (SHAPE._replace(on=1), TypeError, r"argument s\.on is a bool, got 1"),
+        (SHAPE._replace(last=256), ValueError, r"argument s\.last is an unsigned char, .* got 256"),
+        (tuple(SHAPE), TypeError, r"argument s is a struct of on, H, W, step, last, got \(True, "),
+        (7, TypeError, r"argument s is a struct of on, H, .*, got 7 \(int\): pass a named tuple"),
+        (
+            namedtuple("Other", "on W H step last")(*SHAPE),
+            TypeError,
+            r"argument s is a struct of on, H, W, step, last, got Other\(on=True, W=3,",
+        ),
+    ],
+)
+def test_a_struct_of_other_members_or_numbers(given, kind, message):
+    with pytest.raises(kind, match="^structs: " + message):
+        bind(signature("structs"), (a(7, dtype=np.float64), given, 9), {})
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan"), 0, -0.0])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from minialex import Tensor, cuda, ops, philox
 from minialex.autograd import OPS
 from minialex.errors import MinialexError
-from minialex.ops.dropout import threshold
+from minialex.ops.dropout.plain import threshold
 from tests.cuda.tools import kernel
 from tests.test_philox import KNOWN
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minialex import cuda
-from tests.cuda.tools import kernel
+from tests.cuda.tools import SHAPE, kernel
 
 F32, F64, I32, U32 = np.float32, np.float64, np.int32, np.uint32
 FILE = "features.cu"
@@ -235,6 +235,12 @@ def test_scalars_arrive_as_they_were_given(run):
     out = np.zeros(9)
     run("scalars", 1, 1, out, *values)
     assert out.tolist() == [*map(float, values[:7]), float(F32(0.1)), 0.1]
+
+
+def test_a_struct_arrives_as_it_was_given(run):
+    out = np.zeros(7)
+    run("structs", 1, 1, out, SHAPE, 9)
+    assert out.tolist() == [1, 3, -5, -(2**40), 250, -15, 9]
 
 
 @pytest.mark.parametrize("step", [1, 2])

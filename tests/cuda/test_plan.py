@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import importlib.util
+import re
 import sys
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from minialex import cuda
 from minialex.cuda import emulator, gpu, launch, plan, source
 from minialex.errors import MinialexError
 from tests.cuda.test_arguments import Cupy
-from tests.cuda.tools import kernel
+from tests.cuda.tools import SHAPE, kernel
 
 F32 = np.float32
 
@@ -122,6 +123,27 @@ def test_what_differs_in_one_thing_is_refused_as_a_first_launch_is(changed, kind
         assert refusal(k) == fresh
         # and leaves the plan as it was
         strided(k, a(4), a(4), T="float")
+
+
+@pytest.mark.parametrize("changed", [{"W": -5.0}, {"on": 1}, {"H": True}, {"last": 256}])
+def test_a_struct_that_differs_in_one_member_is_refused_as_a_first_launch_is(changed):
+    k, out = kernel("features.cu", "structs"), np.zeros(7)
+    given = SHAPE._replace(**changed)
+    with pytest.raises((TypeError, ValueError), match=r"^structs: argument s\.") as first:
+        k(1, 1, out, given, 9)
+    with cuda.emulated():
+        k(1, 1, out, SHAPE, 9)
+        with pytest.raises((TypeError, ValueError), match=re.escape(str(first.value))):
+            k(1, 1, out, given, 9)
+
+
+def test_a_struct_of_equal_members_is_not_checked_again(seen, checks):
+    k = kernel("features.cu", "structs")
+    for shape in (SHAPE, SHAPE._replace(), SHAPE._replace(H=4), SHAPE):
+        k(1, 1, np.zeros(7), shape, 9)
+        assert seen[-1][1][1].item() == tuple(shape)
+    assert len(checks) == 2
+    assert seen[-1][0].sizes == SHAPE._asdict() | {"n": 9}
 
 
 def test_arguments_too_many_and_too_few_are_refused_after_a_right_launch(seen):
@@ -327,6 +349,16 @@ def test_cupy_takes_numbers_that_were_made_ready_for_it():
         # What is one of these is passed as it is.
         assert isinstance(ready, pointer)
         assert ctypes.string_at(ready.ptr, size) == value.tobytes()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("cupy") is None, reason="CuPy is not installed")
+def test_cupy_takes_the_bytes_of_a_struct():
+    passed = pytest.importorskip("cupy.cuda.function").CNumpyArray
+    value = np.array((1, -2.5), np.dtype([("n", "i4"), ("x", "f8")], align=True))[()]
+    ready = gpu.by_value(value)
+    # What CuPy makes of a NumPy array at a launch points to the array's own bytes.
+    assert isinstance(ready, np.ndarray)
+    assert ctypes.string_at(passed(ready).ptr, 16) == value.tobytes()
 
 
 def test_without_that_class_numpys_numbers_are_passed(cupy):

@@ -49,6 +49,31 @@ def test_parameters_types_and_qualifiers(parse):
     assert k.line == 2
 
 
+def test_a_struct_of_numbers_is_read_with_its_members(parse):
+    (k,) = parse(
+        "struct Size { // a size\n  int H, W;  /* float no; */\n  unsigned n;\n"
+        "  int area() const { if (H > 0) { return H * W; } return 0; }\n  bool flat;\n};\n"
+        "__global__ void k(const Size s, int n) {}\n"
+    ).values()
+    assert k.parameters[0] == Parameter(
+        "s",
+        "Size",
+        const=True,
+        fields=(("H", "int"), ("W", "int"), ("n", "unsigned int"), ("flat", "bool")),
+    )
+
+
+@pytest.mark.parametrize(
+    "members", ["int a[3];", "float* p;", "int n; Other o;", "int n = 3;", "int n, *p;", ""]
+)
+def test_a_struct_of_anything_else_cannot_be_passed(parse, members):
+    with pytest.raises(MinialexError, match="parameter s has type 'Size', which cannot be passed"):
+        parse(
+            f"struct Size {{ {members} int f() const {{ return 1; }} }};\n"
+            "__global__ void k(const Size s) {}"
+        )
+
+
 def test_template_parameters_defaults_and_instances(parse):
     (k,) = parse(
         "// A kernel.\n// instances: TILE = 16, 32; FAST = true\n// More of it.\n"

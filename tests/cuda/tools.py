@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 
 from minialex import cuda
@@ -22,6 +24,19 @@ compiles = pytest.mark.skipif(bool(MISSING), reason=MISSING)
 UNREADABLE = MISSING or disassembly.why_missing()
 disassembles = pytest.mark.skipif(bool(UNREADABLE), reason=UNREADABLE)
 """Marks tests that read machine code."""
+
+
+class Shape(NamedTuple):
+    """The struct of that name in ``kernels/features.cu``."""
+
+    on: Any
+    H: Any
+    W: Any
+    step: Any
+    last: Any
+
+
+SHAPE = Shape(True, 3, np.int64(-5), -(2**40), 250)
 
 
 def kernel(file: str, name: str, **options: object) -> cuda.Kernel:

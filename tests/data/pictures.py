@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from minialex.data import BadImageError, Picture
+from minialex.data import LazyImage, UnreadableImageError
 
 
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -52,11 +52,11 @@ class Memory:
     def __len__(self) -> int:
         return len(self.images)
 
-    def load(self, index: int) -> Picture:
+    def load(self, index: int) -> LazyImage:
         self.loaded.append(index)
         if index in self.bad:
-            raise BadImageError(self.name(index), "it is torn")
-        return Picture(Image.fromarray(self.images[index]), self.name(index))
+            raise UnreadableImageError(self.name(index), "it is torn")
+        return LazyImage(Image.fromarray(self.images[index]), self.name(index))
 
     def name(self, index: int) -> str:
         return f"picture {index}"

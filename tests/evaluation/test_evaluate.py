@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 from sklearn import metrics as sk
 
 from minialex.autograd import Tensor
-from minialex.data import Digits, Loader, Subset, evaluation
+from minialex.data import DataLoader, Digits, Subset, eval_transform
 from minialex.errors import MinialexError
 from minialex.evaluation.confusion import (
     classes_table,
@@ -57,7 +57,7 @@ def some(digits, n):
 
 
 def judged(digits, logits, batch_size=8):
-    loader = Loader(some(digits, len(logits)), batch_size, evaluation(8), workers=0)
+    loader = DataLoader(some(digits, len(logits)), batch_size, eval_transform(8), workers=0)
     return evaluate(Oracle(logits), loader)
 
 
@@ -105,7 +105,7 @@ class TestFigures:
 
 class TestHow:
     def test_nothing_drops_and_the_mode_is_as_before(self, digits):
-        loader = Loader(some(digits, 5), 2, evaluation(8), workers=0)
+        loader = DataLoader(some(digits, 5), 2, eval_transform(8), workers=0)
         for mode in (True, False):
             model = Oracle(np.zeros((5, 10)))
             model.train(mode)
@@ -116,12 +116,12 @@ class TestHow:
     def test_the_mode_is_as_before_after_an_error_too(self, digits):
         model = Oracle(np.zeros((5, 3)))
         with pytest.raises(ValueError, match=r"gives \(3,\) numbers an image, but .* 10 classes"):
-            evaluate(model, Loader(some(digits, 5), 5, evaluation(8), workers=0))
+            evaluate(model, DataLoader(some(digits, 5), 5, eval_transform(8), workers=0))
         assert model.training
 
     def test_progress(self, digits):
         heard = []
-        loader = Loader(some(digits, 5), 2, evaluation(8), workers=0)
+        loader = DataLoader(some(digits, 5), 2, eval_transform(8), workers=0)
         evaluate(Oracle(np.zeros((5, 10))), loader, lambda *counts: heard.append(counts))
         assert heard == [(2, 5), (4, 5), (5, 5)]
 
@@ -254,7 +254,7 @@ class TestWhatIsJudged:
 
     def test_the_same_figure_as_in_training(self, run):
         trained = load_trained(run.best_checkpoint, device="cpu")
-        loader = Loader(evaluation_set(trained).dataset, 5, evaluation(32), workers=0)
+        loader = DataLoader(evaluation_set(trained).dataset, 5, eval_transform(32), workers=0)
         assert evaluate(trained.model, loader).accuracy == run.best_accuracy
 
     def test_all_of_another_folder(self, run, tmp_path):

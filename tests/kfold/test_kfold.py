@@ -9,7 +9,7 @@ import threadpoolctl
 
 from minialex.autograd import Tensor, no_grad
 from minialex.cpu import threads
-from minialex.data import Digits, ImageFolder, Loader
+from minialex.data import DataLoader, Digits, ImageFolder
 from minialex.errors import MinialexError
 from minialex.evaluation.evaluate import evaluate
 from minialex.kfold.fold_records import FoldRecord, Folds, fold_folder, read_plan, read_record
@@ -88,7 +88,7 @@ class TestFolds:
         for name in ("best", "last"):
             trained = load_trained(out / "fold-1" / f"{name}.safetensors", device="cpu")
             transform = trained.settings.eval_transform()
-            loader = Loader(evaluation_set(trained).dataset, 5, transform, workers=0)
+            loader = DataLoader(evaluation_set(trained).dataset, 5, transform, workers=0)
             losses[name] = evaluate(trained.model, loader).loss
         assert losses["best"] != losses["last"] == record.loss
 
@@ -306,6 +306,6 @@ def right_answers(trained, dataset):
     transform = trained.settings.eval_transform()
     count = 0
     with no_grad():
-        for batch in Loader(dataset, 1, transform, workers=0).epoch(0):
+        for batch in DataLoader(dataset, 1, transform, workers=0).epoch(0):
             count += int(trained.model(Tensor(batch.images)).numpy().argmax() == batch.targets[0])
     return count

@@ -6,7 +6,7 @@ import pytest
 
 from minialex import arrays
 from minialex.autograd import Tensor, using
-from minialex.data import Loader, evaluation
+from minialex.data import DataLoader, eval_transform
 from minialex.errors import MinialexError
 from minialex.evaluation import batch_memory
 from minialex.evaluation.evaluate import evaluate
@@ -42,7 +42,9 @@ def plain(finished):
         model.parameters(), lr=1e-4, momentum=0.9, weight_decay=0.0005, eps=settings.eps
     )
     schedule = make_schedule("cosine", lr=1e-4, total=10, warmup=3)
-    loader = Loader(data.train, 5, settings.training_transform(), shuffle=True, seed=0, workers=0)
+    loader = DataLoader(
+        data.train, 5, settings.training_transform(), shuffle=True, seed=0, workers=0
+    )
     losses, step = [], 0
     for epoch in range(2):
         model.train()
@@ -54,7 +56,7 @@ def plain(finished):
             optimizer.step()
             step += 1
             losses.append((epoch + 1, loss.item(), len(batch)))
-    judge = Loader(data.val, 5, evaluation(32), workers=0)
+    judge = DataLoader(data.val, 5, eval_transform(32), workers=0)
     return model, losses, evaluate(model, judge)
 
 
@@ -74,7 +76,7 @@ class TestAgainstTheArticlesLoop:
 
     @pytest.mark.equal_bits
     def test_the_weights_to_the_last_bit(self, finished, plain):
-        saved = checkpoint.load(finished[2].checkpoint, weights_only=True).weights
+        saved = checkpoint.load(finished[2].checkpoint).parameters
         for name, x in plain[0].state_dict().items():
             np.testing.assert_array_equal(saved[name], x, name)
 
@@ -245,7 +247,7 @@ class TestSettingsTakeEffect:
     def test_each_changes_the_weights(self, images, tmp_path, usual, changed):
         other = one_epoch(images, tmp_path / "run", **changed)
         name = "features.0.weight"
-        assert not np.array_equal(usual.weights[name], other.weights[name])
+        assert not np.array_equal(usual.parameters[name], other.parameters[name])
 
     @pytest.mark.equal_bits
     def test_the_same_settings_give_the_same_bytes(self, images, tmp_path, usual):
@@ -266,7 +268,7 @@ class TestSettingsTakeEffect:
         usual = one_epoch(root, tmp_path / "usual")
         balanced = one_epoch(root, tmp_path / "balanced", class_weights="balanced")
         assert not np.array_equal(
-            usual.weights["classifier.6.bias"], balanced.weights["classifier.6.bias"]
+            usual.parameters["classifier.6.bias"], balanced.parameters["classifier.6.bias"]
         )
 
     def test_pretrained_weights_are_where_it_starts(self, images, tmp_path, finished):

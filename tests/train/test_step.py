@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minialex import Tensor, arrays, cuda, models, ops, optim, using
-from minialex.data import Batch, Digits, Loader, Subset, evaluation
+from minialex.data import Batch, DataLoader, Digits, Subset, eval_transform
 from minialex.nn import Dropout, layers
 from minialex.optim import make_schedule
 from minialex.philox import Generator
@@ -44,7 +44,9 @@ def made(optimizer="rmsprop", device="cpu", **options):
 
 def batches(device="cpu"):
     digits = Subset(Digits(), np.arange(IMAGES))
-    loader = Loader(digits, BATCH, evaluation(SIZE), device=arrays.device(device), workers=0)
+    loader = DataLoader(
+        digits, BATCH, eval_transform(SIZE), device=arrays.device(device), workers=0
+    )
     return list(loader.epoch(0))
 
 

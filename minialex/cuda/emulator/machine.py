@@ -102,16 +102,13 @@ def _module(job: Job) -> Module:
 def _launch(job: Job, module: Module, addresses: Sequence[int]) -> tuple[interface.Launch, Any]:
     """Return the runtime's description of `job`, and the memory that it points to."""
     values = job.values
-    # One slot of eight bytes a parameter, and a pointer to each, as CUDA's launch has it.
-    slots = np.zeros(len(values) + 1, np.uint64)
+    # A copy of each argument and a pointer to each copy, as CUDA's launch has it.
     places = iter(addresses)
-    for number, value in enumerate(values):
-        if isinstance(value, np.ndarray):
-            slots[number] = next(places)
-        else:
-            slots[number : number + 1].view(value.dtype)[0] = value
-    start = address_of(slots)
-    pointers = (ctypes.c_void_p * len(slots))(*(start + 8 * n for n in range(len(slots))))
+    slots = [
+        np.array(np.uint64(next(places)) if isinstance(value, np.ndarray) else value)
+        for value in values
+    ]
+    pointers = (ctypes.c_void_p * (len(slots) + 1))(*map(address_of, slots))
     launch = interface.Launch()
     launch.entry = module.entry
     launch.args = ctypes.cast(pointers, ctypes.POINTER(ctypes.c_void_p))

@@ -16,7 +16,7 @@ import functools
 import threading
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -216,7 +216,7 @@ def multiply(
     copies: int,
     arrays: tuple[Array, ...],
     out: Array,
-    sizes: tuple[int | bool, ...],
+    sizes: tuple[Any, ...],
     *,
     bias: tuple[Array | None, ...] = (),
     inner: int = 1,

@@ -212,15 +212,15 @@ _weight_gradient_naive = cuda.kernel("conv2d.cu", "conv2d_weight_gradient_naive"
 
 
 def _naive_forward(x: Array, w: Array, b: Array | None, y: Array, at: Sizes) -> None:
-    _forward_naive(cuda.blocks(y.size), cuda.BLOCK, x, w, b, y, *at)
+    _forward_naive(cuda.blocks(y.size), cuda.BLOCK, x, w, b, y, at)
 
 
 def _naive_data_gradient(gy: Array, w: Array, gx: Array, at: Sizes) -> None:
-    _data_gradient_naive(cuda.blocks(gx.size), cuda.BLOCK, gy, w, gx, *at)
+    _data_gradient_naive(cuda.blocks(gx.size), cuda.BLOCK, gy, w, gx, at)
 
 
 def _naive_weight_gradient(gy: Array, x: Array, gw: Array, at: Sizes) -> None:
-    _weight_gradient_naive(cuda.blocks(gw.size), cuda.BLOCK, gy, x, gw, *at)
+    _weight_gradient_naive(cuda.blocks(gw.size), cuda.BLOCK, gy, x, gw, at)
 
 
 # ---- tiled ---------------------------------------------------------------------------------------
@@ -236,17 +236,17 @@ def _tiles(columns: int, rows: int, groups: int) -> tuple[int, int, int]:
 
 def _tiled_forward(x: Array, w: Array, b: Array | None, y: Array, at: Sizes) -> None:
     grid = _tiles(at.pixels, at.filters, at.groups)
-    _forward_tiled(grid, TILE, x, w, b, y, *at)
+    _forward_tiled(grid, TILE, x, w, b, y, at)
 
 
 def _tiled_data_gradient(gy: Array, w: Array, gx: Array, at: Sizes) -> None:
     grid = _tiles(at.N * at.H * at.W, at.channels, at.groups)
-    _data_gradient_tiled(grid, TILE, gy, w, gx, *at)
+    _data_gradient_tiled(grid, TILE, gy, w, gx, at)
 
 
 def _tiled_weight_gradient(gy: Array, x: Array, gw: Array, at: Sizes) -> None:
     grid = _tiles(at.taps, at.filters, at.groups)
-    _weight_gradient_tiled(grid, TILE, gy, x, gw, *at)
+    _weight_gradient_tiled(grid, TILE, gy, x, gw, at)
 
 
 # ---- im2col --------------------------------------------------------------------------------------
@@ -281,14 +281,14 @@ def _blocks_of_images(like: Array, at: Sizes) -> Iterator[tuple[slice, Sizes, Ar
 
 def _write_patches(x: Array, patches: Array, at: Sizes) -> None:
     padded = at.pixels + 16 // x.itemsize
-    _im2col((cuda.blocks(padded), min(at.C, 65535)), cuda.BLOCK, x, patches, *at)
+    _im2col((cuda.blocks(padded), min(at.C, 65535)), cuda.BLOCK, x, patches, at)
 
 
 def _im2col_forward(x: Array, w: Array, b: Array | None, y: Array, at: Sizes) -> None:
     for images, some, patches in _blocks_of_images(x, at):
         _write_patches(x[images], patches, some)
         how = cut(some.filters, some.pixels, some.taps, copies=at.groups, itemsize=x.itemsize)
-        arrays, sizes, P = (patches, w), (*some, in_vectors((w, at.taps))), at.OH * at.OW
+        arrays, sizes, P = (patches, w), (some, in_vectors((w, at.taps))), at.OH * at.OW
         multiply(_forward_im2col, how, at.groups, arrays, y[images], sizes, bias=(b,), inner=P)
 
 
@@ -296,9 +296,9 @@ def _im2col_data_gradient(gy: Array, w: Array, gx: Array, at: Sizes) -> None:
     for images, some, patches in _blocks_of_images(gy, at):
         product = some.taps, some.pixels, some.filters
         how = cut(*product, copies=at.groups, itemsize=gy.itemsize, most_parts=1)
-        grid, sizes = (how.tiles, 1, at.groups), (*some, in_vectors((w, at.taps)), how.depth)
+        grid, sizes = (how.tiles, 1, at.groups), (some, in_vectors((w, at.taps)), how.depth)
         _data_gradient_im2col(grid, how.threads, gy[images], w, patches, *sizes, ROWS=how.rows)
-        _col2im(cuda.blocks(gx[images].size), cuda.BLOCK, patches, gx[images], *some)
+        _col2im(cuda.blocks(gx[images].size), cuda.BLOCK, patches, gx[images], some)
 
 
 def _im2col_weight_gradient(gy: Array, x: Array, gw: Array, at: Sizes) -> None:
@@ -308,7 +308,7 @@ def _im2col_weight_gradient(gy: Array, x: Array, gw: Array, at: Sizes) -> None:
         _write_patches(x[images], patches, some)
         how = cut(some.filters, some.taps, some.pixels, copies=at.groups, itemsize=x.itemsize)
         arrays, later = (gy[images], patches), images.start > 0
-        multiply(_weight_gradient_im2col, how, at.groups, arrays, gw, some, add=later)
+        multiply(_weight_gradient_im2col, how, at.groups, arrays, gw, (some,), add=later)
 
 
 # ---- implicit_gemm, tf32x3 and tf32 --------------------------------------------------------------
@@ -324,7 +324,7 @@ def _implicit(file: str, rung: str) -> Rung:
 
     def forward(x: Array, w: Array, b: Array | None, y: Array, at: Sizes) -> None:
         how = cut(at.filters, at.pixels, at.taps, copies=at.groups, itemsize=x.itemsize)
-        arrays, sizes, P = (x, w), (*at, in_vectors((w, at.taps))), at.OH * at.OW
+        arrays, sizes, P = (x, w), (at, in_vectors((w, at.taps))), at.OH * at.OW
         multiply(forward_kernel, how, at.groups, arrays, y, sizes, bias=(b,), inner=P)
 
     def data_gradient(gy: Array, w: Array, gx: Array, at: Sizes) -> None:
@@ -334,7 +334,7 @@ def _implicit(file: str, rung: str) -> Rung:
         steps = at.sh // gcd(at.sh, at.dh), at.sw // gcd(at.sw, at.dw)
         depth = at.filters * -(-at.KH // steps[0]) * -(-at.KW // steps[1])
         how = cut(at.channels, elements, depth, copies=copies, itemsize=gy.itemsize)
-        multiply(data_kernel, how, copies, (gy, w), gx, at)
+        multiply(data_kernel, how, copies, (gy, w), gx, (at,))
 
     def parameter_gradients(
         gy: Array, x: Array, gw: Array | None, gb: Array | None, at: Sizes
@@ -342,7 +342,7 @@ def _implicit(file: str, rung: str) -> Rung:
         how = cut(at.filters, at.taps, at.pixels, copies=at.groups, itemsize=x.itemsize)
         if gw is not None:
             sums = _bias_sums(gb, at)
-            multiply(weight_kernel, how, at.groups, (gy, x), gw, at, beside=sums)
+            multiply(weight_kernel, how, at.groups, (gy, x), gw, (at,), beside=sums)
         elif gb is not None:
             # as many threads as beside a weight gradient, for the same bits
             add_up_pixels(gy, gb, at, how.threads)

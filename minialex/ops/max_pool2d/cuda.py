@@ -1,4 +1,4 @@
-"""max_pool2d as CUDA kernels: kernels/max_pool2d.cu. saved as for every implementation."""
+"""max_pool2d as CUDA kernels: kernels/max_pool2d.cu."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ _backward = cuda.kernel("max_pool2d.cu", "max_pool2d_backward")
 def forward(
     x: Array, *, kernel_size: Pair, stride: Pair, padding: Pair
 ) -> tuple[Array, tuple[Array, Shape]]:
-    """Return the maxima: a thread an output."""
+    """Return the maxima: one thread per output."""
     at = Pool.of("max_pool2d", x.shape, kernel_size, stride, padding)
     xp, shape = array_module(x), (*x.shape[:2], at.OH, at.OW)
-    y, winner = xp.empty(shape, x.dtype), xp.empty(shape, argmax_dtype(kernel_size))
-    _forward(cuda.blocks(y.size), cuda.BLOCK, packed(x), y, winner, *at)
-    return y, (winner, x.shape)
+    y, argmax = xp.empty(shape, x.dtype), xp.empty(shape, argmax_dtype(kernel_size))
+    _forward(cuda.blocks(y.size), cuda.BLOCK, packed(x), y, argmax, at)
+    return y, (argmax, x.shape)
 
 
 def backward(
     gy: Array, saved: tuple[Array, Shape], *, kernel_size: Pair, stride: Pair, padding: Pair
 ) -> Gradients:
-    """Return the gradient of `x`: each pixel takes what the windows give that it has won."""
-    winner, shape = saved
+    """Return the gradient of `x`: each pixel adds up those of the windows whose maximum it is."""
+    argmax, shape = saved
     at = Pool.of("max_pool2d", shape, kernel_size, stride, padding)
     gx = array_module(gy).empty(shape, gy.dtype)
-    _backward(cuda.blocks(at.walks), cuda.BLOCK, packed(gy), packed(winner), gx, *at, ROWS)
+    _backward(cuda.blocks(at.walks), cuda.BLOCK, packed(gy), packed(argmax), gx, at, ROWS)
     return (gx,)
 
 

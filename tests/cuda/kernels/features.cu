@@ -223,7 +223,7 @@ __global__ void bits(const int* __restrict__ x, int* __restrict__ y) {
     y[k++] = min(v, 7), y[k++] = max(7u, unsigned(v)), y[k++] = __popcll(0xf0f0f0f0ull);
 }
 
-// ---- scalars and null pointers -------------------------------------------------------------------
+// ---- scalars, structs and null pointers -------------------------------------------------------------------
 
 __global__ void scalars(double* __restrict__ out, const bool a, const unsigned char b, const short c,
                         const int d, const unsigned e, const long long f, const size_t g,
@@ -231,6 +231,26 @@ __global__ void scalars(double* __restrict__ out, const bool a, const unsigned c
     out[0] = a, out[1] = b, out[2] = c, out[3] = d, out[4] = e, out[5] = double(f), out[6] = double(g);
     out[7] = h, out[8] = i;
 }
+
+// Members of different sizes, so that there are gaps between them.
+struct Shape {
+    bool on;
+    int H, W;
+    static constexpr int AXES = 2;
+
+    __device__ int size() const {
+        if (on) { return H * W; }
+        return 0;
+    }
+    long long step;
+    unsigned char last;
+};
+
+__global__ void structs(double* __restrict__ out, const Shape s, const int n) {
+    out[0] = s.on, out[1] = s.H, out[2] = s.W, out[3] = double(s.step), out[4] = s.last;
+    out[5] = s.size(), out[6] = n;
+}
+
 // instances: STEP = 1, 2; DOUBLED = false, true
 template <typename T, int STEP, bool DOUBLED>
 __global__ void strided(const T* __restrict__ x, const T* __restrict__ bias, T* __restrict__ y,

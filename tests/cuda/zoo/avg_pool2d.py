@@ -14,8 +14,8 @@ FAULTS = [
     Fault(
         "rows of another width",
         "avg_pool2d.cu",
-        "++kh, row += W)",
-        "++kh, row += KW)",
+        "++kh, row += s.W)",
+        "++kh, row += s.KW)",
         "avg_pool2d",
         "kernel",
     ),
@@ -30,8 +30,8 @@ FAULTS = [
     Fault(
         "the count of another window",
         "avg_pool2d.cu",
-        "return gy[from] / T(count_of(at, i, j, include_pad));",
-        "return gy[from] / T(count_of(at, j, i, include_pad));",
+        "return gy[from] / T(count_of(s, i, j, include_pad));",
+        "return gy[from] / T(count_of(s, j, i, include_pad));",
         "avg_pool2d",
         "kernel",
     ),

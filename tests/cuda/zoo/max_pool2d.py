@@ -87,7 +87,7 @@ FAULTS = [
     Fault(
         "padding wins over minus infinity",
         "max_pool2d.cu",
-        "int place = rows.first * KW + columns.first;",
+        "int place = rows.first * s.KW + columns.first;",
         "int place = 0;",
         "max_pool2d",
         "kernel",
@@ -96,16 +96,16 @@ FAULTS = [
     Fault(
         "kh and kw exchanged in the winner",
         "max_pool2d.cu",
-        "place = kh * KW + kw;",
-        "place = kw * KH + kh;",
+        "place = kh * s.KW + kw;",
+        "place = kw * s.KH + kh;",
         "max_pool2d",
         "kernel",
     ),
     Fault(
         "height taken for width in the gather",
         "max_pool2d.cu",
-        "== kh * KW + kw ?",
-        "== kh * KH + kw ?",
+        "== kh * s.KW + kw ?",
+        "== kh * s.KH + kw ?",
         "max_pool2d",
         "kernel",
     ),
@@ -128,7 +128,7 @@ FAULTS = [
     Fault(
         "padding wins where all else is -inf",
         "max_pool2d.cu",
-        "int place = rows.first * KW + columns.first;",
+        "int place = rows.first * s.KW + columns.first;",
         "int place = 0;",
         "max_pool2d",
         "kernel",

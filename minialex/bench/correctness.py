@@ -1,7 +1,7 @@
-"""Whether a result is right: nothing is timed before it was held against another result.
+"""Whether a result is right: nothing is timed before its result was compared with another one.
 
-The array implementation is compared with something independent of it; every other implementation
-and every peer is compared with the array implementation.
+The plain implementation is compared with a result that is independent of it; every other
+implementation and every peer is compared with the plain implementation.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class WrongResultError(Exception):
 
 
 @dataclass(frozen=True)
-class Bound:
-    """How far a right result may be from the truth, relative to the truth's root mean square.
+class Tolerance:
+    """How far a result may be from the expected one, relative to that one's root mean square.
 
     Attributes
     ----------
@@ -40,23 +40,23 @@ class Bound:
 
 # weight gradients add up 400,000 products at batch 128; rounding takes about 1e-5 of them, and one
 # element that was never written shows as a difference of about 1
-FLOAT32 = Bound(1e-4, 5e-3)
+FLOAT32 = Tolerance(1e-4, 5e-3)
 # ten bits of a factor are kept: 5e-4 each
-TF32 = Bound(3e-3, 5e-2)
-FLOAT64 = Bound(1e-9, 1e-7)
-# RMSprop divides a gradient by its own size, and the sign of a tiny one is anybody's guess
-UPDATE = Bound(5e-2, inf)
+TF32 = Tolerance(3e-3, 5e-2)
+FLOAT64 = Tolerance(1e-9, 1e-7)
+# near-zero gradients have an unstable sign under RMSprop, which divides by their own size
+UPDATE = Tolerance(5e-2, inf)
 
 
-SAMPLE = 1 << 16
+SAMPLE_ELEMENTS = 1 << 16
 
 
 def sample(a: Result) -> Result:
-    """Return a copy of about `SAMPLE` elements spread evenly over an array; of all, where fewer."""
-    return a.reshape(-1)[:: max(1, a.size // SAMPLE)].copy()
+    """Return a copy of about `SAMPLE_ELEMENTS` elements, evenly spaced; of all, where fewer."""
+    return a.reshape(-1)[:: max(1, a.size // SAMPLE_ELEMENTS)].copy()
 
 
-def difference(got: Result, expected: Result) -> tuple[float, float]:
+def relative_difference(got: Result, expected: Result) -> tuple[float, float]:
     """Return the typical and the largest difference, relative to the size of `expected`."""
     if got.shape != expected.shape:
         raise WrongResultError(f"its shape is {got.shape}, not {expected.shape}")
@@ -66,25 +66,25 @@ def difference(got: Result, expected: Result) -> tuple[float, float]:
     return sqrt(float(xp.mean(off * off))) / size, float(off.max()) / size
 
 
-def check(got: Sequence[Result], expected: Sequence[Result], bound: Bound) -> float:
+def check(got: Sequence[Result], expected: Sequence[Result], tolerance: Tolerance) -> float:
     """Return the worst typical difference of several arrays.
 
     Raises
     ------
     WrongResultError
-        If an array is further from what is expected than `bound`, is not finite, is of another
+        If an array is further from what is expected than `tolerance`, is not finite, is of another
         shape, or is missing.
     """
     if len(got) != len(expected):
         raise WrongResultError(f"it gave {len(got)} arrays, not {len(expected)}")
     worst = 0.0
     for ours, truth in zip(got, expected, strict=True):
-        typical, largest = difference(ours, truth)
+        typical, largest = relative_difference(ours, truth)
         # written so that NaN, which is neither above nor below, is refused
-        if not (typical <= bound.typical and largest <= bound.largest):
+        if not (typical <= tolerance.typical and largest <= tolerance.largest):
             raise WrongResultError(
                 f"off by {typical:.2g} of its size typically and {largest:.2g} at worst, where "
-                f"{bound.typical:.2g} and {bound.largest:.2g} are allowed"
+                f"{tolerance.typical:.2g} and {tolerance.largest:.2g} are allowed"
             )
         worst = max(worst, typical)
     return worst

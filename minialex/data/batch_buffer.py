@@ -1,4 +1,4 @@
-"""A batch for a GPU: one stretch of memory, so that one copy brings it there ahead of its time."""
+"""A batch for a GPU in one buffer: a single asynchronous copy uploads it ahead of its step."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import numpy as np
 
 from minialex.arrays import Array, Device, module_of
 
-_PER_IMAGE = (("targets", np.int64, 1), ("moves", np.int32, 7), ("factors", np.float32, 4))
-"""What goes along with each image: its class, and what the kernel ``prepare`` is to do to it."""
+_FIELDS_PER_IMAGE = (("targets", np.int64, 1), ("moves", np.int32, 7), ("factors", np.float32, 4))
+"""Beside the pixels: each image's class, and what the kernel ``prepare`` does to it."""
 
 
-class Packed:
-    """The bytes of N images of S x S pixels, with what is to be done to them.
+class BatchBuffer:
+    """The pixels of N images of S x S, their targets and augmentation parameters, in one buffer.
 
     Parameters
     ----------
-    memory : (at least `Packed.nbytes(N, S)`,) uint8
+    memory : (at least `BatchBuffer.nbytes(N, S)`,) uint8
         On the host or on a device. The other attributes are views into it.
     N, S : int
 
@@ -41,7 +41,7 @@ class Packed:
         self.shape = N, S
         self.memory = memory[: self.nbytes(N, S)]
         start = 0
-        for name, dtype, count in _PER_IMAGE:
+        for name, dtype, count in _FIELDS_PER_IMAGE:
             stop = start + N * count * np.dtype(dtype).itemsize
             view = self.memory[start:stop].view(dtype)
             setattr(self, name, view if count == 1 else view.reshape(N, count))
@@ -50,30 +50,33 @@ class Packed:
 
     @staticmethod
     def nbytes(N: int, S: int) -> int:
-        """Return how many bytes it takes."""
-        return N * (sum(np.dtype(d).itemsize * count for _, d, count in _PER_IMAGE) + 3 * S * S)
+        """Return the size of the buffer in bytes."""
+        return N * (
+            sum(np.dtype(d).itemsize * count for _, d, count in _FIELDS_PER_IMAGE) + 3 * S * S
+        )
 
     @classmethod
-    def pinned(cls, N: int, S: int, device: Device) -> Packed:
-        """Return one on the host, in memory that a GPU copies from while the host goes on."""
+    def pinned(cls, N: int, S: int, device: Device) -> BatchBuffer:
+        """Return one in pinned (page-locked) host memory, which a GPU copies asynchronously."""
         cupy: Any = module_of(device)
         nbytes = cls.nbytes(N, S)
         return cls(np.frombuffer(cupy.cuda.alloc_pinned_memory(nbytes), np.uint8, nbytes), N, S)
 
 
-class _Buffer:
-    """Room for a packed batch on a GPU."""
+class _DeviceBuffer:
+    """One of the two buffers on the GPU, with the events that guard it."""
 
     def __init__(self, cupy: Any, nbytes: int) -> None:
         self.memory = cupy.empty(nbytes, np.uint8)
         self.copied, self.read = (cupy.cuda.Event(disable_timing=True) for _ in range(2))
-        self.source: Packed | None = None
+        # keeps the host memory alive while it is copied
+        self.source: BatchBuffer | None = None
 
 
 class Uploader:
-    """Brings packed batches to a GPU on a stream of its own, into two buffers in turn.
+    """Copies batches to a GPU on its own stream, into two buffers (double buffering).
 
-    So one batch is on its way while the GPU works on the one before.
+    So the copy of a batch overlaps with the computation on the one before.
 
     Parameters
     ----------
@@ -84,32 +87,32 @@ class Uploader:
     def __init__(self, device: Device) -> None:
         self._cupy: Any = module_of(device)
         self._stream = self._cupy.cuda.Stream(non_blocking=True)
-        self._buffers: list[_Buffer] = []
-        self._turn = 0
+        self._buffers: list[_DeviceBuffer] = []
+        self._current = 0
 
-    def bring(self, packed: Packed) -> Packed:
+    def upload(self, batch: BatchBuffer) -> BatchBuffer:
         """Begin to copy a batch; the current stream waits for it.
 
-        What was returned two calls ago is overwritten. Call `read` when what reads this one is
-        launched.
+        The buffer returned two calls ago is overwritten. Call `record_read` once all that reads
+        this one has been launched.
         """
-        if len(self._buffers) < 2 or self._buffers[0].memory.size < packed.memory.size:
-            self._buffers = [_Buffer(self._cupy, packed.memory.size) for _ in range(2)]
-        self._turn ^= 1
-        buffer = self._buffers[self._turn]
+        if len(self._buffers) < 2 or self._buffers[0].memory.size < batch.memory.size:
+            self._buffers = [_DeviceBuffer(self._cupy, batch.memory.size) for _ in range(2)]
+        self._current ^= 1
+        buffer = self._buffers[self._current]
         if buffer.source is not None:
-            # the host's memory of two batches ago goes back to those who fill it
+            # the host's buffer of two batches ago may be filled again after this
             buffer.copied.synchronize()
         self._stream.wait_event(buffer.read)
-        arrived = Packed(buffer.memory, *packed.shape)
+        arrived = BatchBuffer(buffer.memory, *batch.shape)
         arrived.memory.set(  # type: ignore[attr-defined]
-            packed.memory, stream=self._stream
+            batch.memory, stream=self._stream
         )
         buffer.copied.record(self._stream)
-        buffer.source = packed
+        buffer.source = batch
         self._cupy.cuda.get_current_stream().wait_event(buffer.copied)
         return arrived
 
-    def read(self) -> None:
-        """Say that what reads the last batch is on the current stream."""
-        self._buffers[self._turn].read.record(self._cupy.cuda.get_current_stream())
+    def record_read(self) -> None:
+        """Record that everything that reads the last batch is on the current stream."""
+        self._buffers[self._current].read.record(self._cupy.cuda.get_current_stream())

@@ -12,10 +12,12 @@ from minialex.cuda.observe import Launch, wrapped_launches
 from minialex.cuda.plan import LaunchPlan
 
 Value = TypeVar("Value")
-_WARP = 32
+WARP_THREADS = 32
 
 
-def launched(run: Callable[[], Value], device: Device) -> tuple[Value, list[dict[str, Any]]]:
+def kernels_launched(
+    run: Callable[[], Value], device: Device
+) -> tuple[Value, list[dict[str, Any]]]:
     """Return what ``run()`` returns, and what its kernels take of a GPU, each kernel once."""
     seen: dict[str, dict[str, Any]] = {}
 
@@ -39,12 +41,12 @@ def _facts(function: Any, plan: LaunchPlan) -> dict[str, Any]:
     resident = cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor(
         function.kernel.ptr, threads, plan.shared
     )
-    warps = -(-threads // _WARP)
+    warps = -(-threads // WARP_THREADS)
     return {
         "grid": list(plan.grid),
         "block": list(plan.block),
         "registers": function.num_regs,
         "spilled_bytes": function.local_size_bytes,
         "shared_bytes": function.shared_size_bytes + plan.shared,
-        "occupancy": resident * warps * _WARP / limit,
+        "occupancy": resident * warps * WARP_THREADS / limit,
     }

@@ -1,4 +1,4 @@
-"""What only a fresh process can tell: the peak memory of a training step, the time of an import.
+"""What only a new process can tell: the peak memory of a training step, the time of an import.
 
 The process is this module's `child`: it takes training steps and prints, as JSON, the memory that
 it held after its imports and at its peak.
@@ -17,23 +17,27 @@ from statistics import median
 from typing import Any
 
 from minialex.arrays import CPU, device
-from minialex.bench import drawn
-from minialex.bench.networks import our_step, task_of
-from minialex.bench.peers import find
+from minialex.bench import cached_networks
+from minialex.bench.networks import default_step, network_task
+from minialex.bench.peers import find_peers
 from minialex.cpu import threads
 
 OURS = "minialex"
-STEPS = 3
-IMPORTS = 7
+MEMORY_STEPS = 3
+"""Training steps after which the peak is reached: state is allocated in the first one."""
+IMPORT_REPETITIONS = 7
 
 
-def peak_memory(who: str, network: str, batch: int, where: str = "cpu") -> dict[str, Any]:
+def peak_memory(library: str, network: str, batch: int, device_name: str = "cpu") -> dict[str, Any]:
     """Return the memory that training steps take in a process of their own.
 
     Parameters
     ----------
-    who : str
+    library : str
         "minialex" or a peer's name.
+    network : str
+    batch : int
+    device_name : str
 
     Returns
     -------
@@ -46,10 +50,10 @@ def peak_memory(who: str, network: str, batch: int, where: str = "cpu") -> dict[
     RuntimeError
         If the process failed.
     """
-    code = "from minialex.bench import fresh; fresh.child()"
-    words = [sys.executable, "-c", code, who, network, str(batch), where]
+    code = "from minialex.bench import subprocess_probe; subprocess_probe.child()"
+    words = [sys.executable, "-c", code, library, network, str(batch), device_name]
     found: dict[str, Any] = json.loads(_output(words))
-    return {"who": who, "network": network, "batch": batch, **found}
+    return {"library": library, "network": network, "batch": batch, **found}
 
 
 def import_times() -> list[dict[str, Any]]:
@@ -58,8 +62,8 @@ def import_times() -> list[dict[str, Any]]:
         "import time; a = time.perf_counter(); import numpy; b = time.perf_counter(); "
         "import minialex; c = time.perf_counter(); print(b - a, c - b)"
     )
-    said = [_output([sys.executable, "-c", code]).split() for _ in range(IMPORTS)]
-    numpy, ours = (map(float, column) for column in zip(*said, strict=True))
+    outputs = [_output([sys.executable, "-c", code]).split() for _ in range(IMPORT_REPETITIONS)]
+    numpy, ours = (map(float, column) for column in zip(*outputs, strict=True))
     return [
         {"what": "import numpy", "seconds": median(numpy)},
         {"what": "import minialex, after it", "seconds": median(ours)},
@@ -78,7 +82,7 @@ def _output(words: list[str]) -> str:
     return done.stdout.strip().splitlines()[-1]
 
 
-def resident(which: str) -> int:
+def resident_bytes(field: str) -> int:
     """Return the bytes that this process holds now ("VmRSS") or held at most ("VmHWM").
 
     From the kernel's own account of this program: the peak that `resource` gives may be that of
@@ -87,35 +91,36 @@ def resident(which: str) -> int:
     status = Path("/proc/self/status")
     if not status.exists():
         return 0
-    found = re.search(rf"^{which}:\s+(\d+) kB$", status.read_text(), re.MULTILINE)
+    found = re.search(rf"^{field}:\s+(\d+) kB$", status.read_text(), re.MULTILINE)
     return int(found[1]) * 1024 if found else 0
 
 
 def child() -> None:
-    """Take steps as the command line says: who, network, batch, device."""
-    who, network, batch, where = sys.argv[1:]
-    place = device(where)
-    peers, absent = find([] if who == OURS else [who], place, threads.cores())
-    if absent:
-        raise SystemExit(f"{who}: {absent[who]}")
-    held = _on_host if place == CPU else _on_gpu
-    base, task = held(who, False), task_of(network, int(batch), place)
-    step = peers[0].step(task) if peers else our_step(task)
+    """Take steps as the command line says: library, network, batch, device."""
+    library, network, batch, device_name = sys.argv[1:]
+    place = device(device_name)
+    names = [] if library == OURS else [library]
+    peers, unavailable = find_peers(names, place, threads.cores())
+    if unavailable:
+        raise SystemExit(f"{library}: {unavailable[library]}")
+    held = _held_on_host if place == CPU else _held_on_gpu
+    base, task = held(library, False), network_task(network, int(batch), place)
+    step = peers[0].step(task) if peers else default_step(task)
     assert step is not None
-    # what is held beside a step is no part of its memory
-    drawn.forget()
-    for _ in range(STEPS):
+    # the cached weights are no part of a step's memory
+    cached_networks.clear_cache()
+    for _ in range(MEMORY_STEPS):
         step.run()
-    print(json.dumps({"base": base, "peak": held(who, True)}))
+    print(json.dumps({"base": base, "peak": held(library, True)}))
 
 
-def _on_host(who: str, peak: bool) -> int:
-    return resident("VmHWM" if peak else "VmRSS")
+def _held_on_host(library: str, peak: bool) -> int:
+    return resident_bytes("VmHWM" if peak else "VmRSS")
 
 
-def _on_gpu(who: str, peak: bool) -> int:
+def _held_on_gpu(library: str, peak: bool) -> int:
     """Return what the process's pool holds on the GPU; CuPy's gives nothing back meanwhile."""
-    if who == OURS:
+    if library == OURS:
         return int(importlib.import_module("cupy").get_default_memory_pool().total_bytes())
     cuda = importlib.import_module("torch").cuda
     return int(cuda.max_memory_reserved() if peak else cuda.memory_reserved())

@@ -1,16 +1,16 @@
-"""What was measured on a GPU gets into the documents by itself; here with records made up."""
+"""What was measured on a GPU gets into the documents by itself; here with made-up records."""
 
 import json
 
 import pytest
 
-from minialex.bench import machine, markers, report
+from minialex.bench import machine, report
 from minialex.bench.record import write
 from minialex.errors import MinialexError
 from minialex.study import kernels, launch_times
 from minialex.study.launch_times import FILE, read_launch_times
 from minialex.study.proofs import FOLDER
-from tests.bench.made import record
+from tests.bench.fake_records import record
 
 GPU = {
     "name": "NVIDIA H200",
@@ -27,7 +27,7 @@ GPU = {
 }
 CLOCKS = "SM 1755 MHz of 1980 MHz, memory 3201 MHz of 3201 MHz; limited by: power cap"
 ABOUT = {"machine": {"gpu": GPU}, "date": "2026-01-31T00:00:00+00:00", "commit": "0123456789ab"}
-DOCUMENT = "<!-- bench:gpus -->\n<!-- /bench -->\n<!-- bench:launches -->\n<!-- /bench -->\n"
+DOCUMENT = "<!-- bench:gpu_tables -->\n<!-- /bench -->\n<!-- bench:launches -->\n<!-- /bench -->\n"
 
 
 def launch(kernel, us, floor, model, what="n=9", flops=0, **changed):
@@ -48,7 +48,7 @@ ROWS = [
 
 
 def write_launches(root, **changed):
-    path = root / markers.RESULTS / "gpu-first-contact" / FILE
+    path = root / report.RESULTS / "gpu-first-contact" / FILE
     path.parent.mkdir(parents=True)
     data = {"format": launch_times.FORMAT, **ABOUT, "rows": ROWS} | changed
     path.write_text(json.dumps(data))
@@ -58,7 +58,7 @@ def write_launches(root, **changed):
 def tree(tmp_path):
     (tmp_path / "README.md").write_text(DOCUMENT)
     (tmp_path / FOLDER).mkdir(parents=True)
-    write(record(1, cases=2), tmp_path / markers.RESULTS / "cpu" / "record.json")
+    write(record(1, cases=2), tmp_path / report.RESULTS / "cpu" / "record.json")
     return tmp_path
 
 
@@ -107,13 +107,13 @@ def test_tests_and_benchmarks_of_a_gpu_are_listed_with_card_driver_clocks_and_re
     (tree / FOLDER / "nvidia-h200.json").write_text(json.dumps(tests))
     one = record(2, cases=3)
     one.machine, one.device, one.date = ABOUT["machine"] | {"cpu": "a"}, "cuda:0", ABOUT["date"]
-    write(one, tree / markers.RESULTS / "gpu-layers" / "record.json")
+    write(one, tree / report.RESULTS / "gpu-layers" / "record.json")
     text = written(tree)
     about = f"2026-01-31 | 0123456789ab | 580.95 | {CLOCKS}"
     counted = "900 passed, 1 failed, 0 skipped, 7 not_reached"
     where = "`tests/results/nvidia-h200.json`"
     assert f"| NVIDIA H200 | tests | {about} | {counted} | {where} |" in text
-    timed = "3 times in 3 cases, 0 refused as wrong"
+    timed = "3 times in 3 cases, 0 failed"
     where = "`benchmarks/results/gpu-layers/record.json`"
     assert f"| NVIDIA H200 | benchmark | {about} | {timed} | {where} |" in text
 
@@ -133,10 +133,10 @@ def test_a_record_of_launches_that_is_none_is_named(tree, capsys, changed):
 def test_a_record_of_tests_that_is_none_is_named(tree):
     (tree / FOLDER / "x.json").write_text('{"emulated": false}')
     with pytest.raises(MinialexError, match=r"x.json is no record of tests/device.sh"):
-        markers.stale(tree)
+        report.stale(tree)
 
 
-# ---- what the driver tells -----------------------------------------------------------------------
+# ---- what nvidia-smi says -----------------------------------------------------------------------
 
 SMI = """#!/bin/sh
 case "$1" in

@@ -1,10 +1,10 @@
 import pytest
 
-from minialex.bench import markers, report
-from minialex.bench.markers import fill, stale
+from minialex.bench import report
 from minialex.bench.record import write
+from minialex.bench.report import fill, stale
 from minialex.errors import MinialexError
-from tests.bench.made import record
+from tests.bench.fake_records import record
 
 DOCUMENT = """# Speed
 
@@ -49,8 +49,8 @@ def test_the_command_checks_and_writes(tree, capsys):
     assert report.main([], tree) == 0
     assert "README.md: tables written" in capsys.readouterr().out
     assert report.main(["--check"], tree) == 0
-    assert (tree / markers.RESULTS / "roofline.png").exists()
-    assert (tree / markers.RESULTS / "cpu" / "roofline.png").exists()
+    assert (tree / report.RESULTS / "roofline.png").exists()
+    assert (tree / report.RESULTS / "cpu" / "roofline.png").exists()
 
 
 def test_the_command_names_what_is_wrong(tree, capsys):
@@ -62,7 +62,7 @@ def test_the_command_names_what_is_wrong(tree, capsys):
 
 @pytest.fixture
 def tree(tmp_path):
-    write(record(1, cases=2), tmp_path / markers.RESULTS / "cpu" / "record.json")
+    write(record(1, cases=2), tmp_path / report.RESULTS / "cpu" / "record.json")
     (tmp_path / "docs").mkdir()
     (tmp_path / "README.md").write_text(DOCUMENT)
     (tmp_path / "docs" / "none.md").write_text("no markers here")
@@ -79,7 +79,7 @@ def test_documents_are_stale_until_they_are_written(tree):
 
 def test_a_new_result_makes_them_stale_again(tree):
     (tree / "README.md").write_text(stale(tree)[tree / "README.md"])
-    write(record(2, cases=3), tree / markers.RESULTS / "cpu" / "record.json")
+    write(record(2, cases=3), tree / report.RESULTS / "cpu" / "record.json")
     assert list(stale(tree)) == [tree / "README.md"]
 
 
@@ -99,5 +99,5 @@ def test_markers_without_any_results_are_refused(tmp_path):
     (tmp_path / "README.md").write_text("no markers")
     assert stale(tmp_path) == {}
     (tmp_path / "README.md").write_text(DOCUMENT)
-    with pytest.raises(MinialexError, match="no result has"):
+    with pytest.raises(MinialexError, match="no record has"):
         stale(tmp_path)

@@ -1,4 +1,4 @@
-"""What whoever takes part in a benchmark offers: a call to time, and its result to check."""
+"""What a contender offers: a function to time, and its result to check."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from minialex.arrays import Array
-from minialex.bench.proof import Bound, Result
+from minialex.bench.correctness import Result, Tolerance
 
 STEPS = 3
 """Training steps after which results are compared: enough for a captured graph to be replayed."""
 
 
-class AbsentError(Exception):
-    """Somebody does not take part in a case; the message says why."""
+class UnavailableError(Exception):
+    """A contender skips a case; the message says why."""
 
 
 @dataclass
-class Calls:
+class Workload:
     """What a contender does.
 
     Attributes
@@ -27,18 +27,18 @@ class Calls:
         What is timed: one call. On a GPU it need not wait for the result.
     result : callable
         Does the same work once and returns what came out, on the device that it ran on.
-    bound : Bound, optional
-        How far that may be off where this is not computed in plain float32.
+    tolerance : Tolerance, optional
+        How far that may be off where it is not computed in plain float32.
     """
 
     run: Callable[[], Any]
     result: Callable[[], list[Result]]
-    bound: Bound | None = None
+    tolerance: Tolerance | None = None
 
 
 @dataclass(frozen=True)
-class Task:
-    """What a network is to do: the same for everybody.
+class NetworkTask:
+    """What a network is to do: the same for all contenders.
 
     Attributes
     ----------
@@ -47,10 +47,10 @@ class Task:
     images : (N, 3, S, S) float32, on the device
     targets : (N,) int64, on the device
     dropout : float
-        0 where results are to be compared: everybody draws masks of their own.
+        0 where results are compared: each contender draws its own masks.
     lr, alpha, eps, momentum, weight_decay : float
         RMSprop's. The learning rate is so small that hundreds of steps on the same batch leave the
-        numbers as they were at the start, neither huge nor denormal; it has no part in the time.
+        numbers as they were at the start, neither huge nor denormal; it has no effect on the time.
     """
 
     network: str

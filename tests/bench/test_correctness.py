@@ -3,14 +3,14 @@ import pytest
 
 from minialex.autograd import OPS, Implementation, Op
 from minialex.bench import runner
-from minialex.bench.calls import Calls
-from minialex.bench.case import Bench, Case, Contender, Trial, gather
-from minialex.bench.layer_trials import layer_cases, prove
+from minialex.bench.case import BenchCase, BenchContext, Contender, PreparedCase, collect_contenders
+from minialex.bench.correctness import FLOAT32, WrongResultError, check
+from minialex.bench.layer_cases import layer_cases, verify_plain
 from minialex.bench.layers import layers
-from minialex.bench.proof import FLOAT32, WrongResultError, check
+from minialex.bench.workload import Workload
 from minialex.cuda import fault
 from minialex.errors import MinialexError
-from tests.bench.made import row
+from tests.bench.fake_records import row
 
 MINI = "alexnet-mini"
 TRUTH = np.linspace(-1, 1, 10_001).astype(np.float32)
@@ -67,34 +67,34 @@ def test_results_of_another_shape_or_number_are_refused(got):
 
 
 def trial(calls, **others):
-    contenders = [Contender("plain", "implementation", Calls(lambda: None, lambda: [TRUTH]))]
+    contenders = [Contender("plain", "implementation", Workload(lambda: None, lambda: [TRUTH]))]
     contenders += [
-        Contender(n, "implementation", Calls(run, res)) for n, (run, res) in calls.items()
+        Contender(n, "implementation", Workload(run, res)) for n, (run, res) in calls.items()
     ]
-    return Trial(contenders, lambda: [TRUTH.astype(np.float64)], **others)
+    return PreparedCase(contenders, lambda: [TRUTH.astype(np.float64)], **others)
 
 
 def case_of(make):
-    return Case("conv2d", "forward", 1, ("alexnet conv2d 1",), (), make)
+    return BenchCase("conv2d", "forward", 1, ("alexnet conv2d 1",), (), make)
 
 
 class Untimed:
-    """A clock that must not be asked about whoever is wrong."""
+    """A clock that must not be given a contender whose result is wrong."""
 
-    enough = 100.0
+    slow_call_seconds = 100.0
 
     def __init__(self):
-        self.asked, self.warmed = [], []
+        self.timed, self.first_calls = [], []
 
-    def once(self, run):
-        self.warmed.append(run)
+    def time_call(self, run):
+        self.first_calls.append(run)
         return 1.0
 
-    def turn(self, run):
-        self.asked.append(run)
+    def time_round(self, run):
+        self.timed.append(run)
         return 1.0
 
-    def cold(self, run):
+    def time_cold_call(self, run):
         return None
 
 
@@ -107,60 +107,62 @@ def test_a_wrong_implementation_is_never_timed(fault):
         return trial({"bad": (wrong, lambda: [spoiled(fault)])})
 
     one, clock, case = row(1, {}), Untimed(), case_of(make)
-    runner.turn(case, one, Bench(), clock, rounds=2, first=True)
-    runner.turn(case, one, Bench(), clock, rounds=2, first=False)
-    assert one.timings["bad"].wrong
+    runner.run_case(case, one, BenchContext(), clock, rounds=2, first=True)
+    runner.run_case(case, one, BenchContext(), clock, rounds=2, first=False)
+    assert one.timings["bad"].failed
     assert one.timings["bad"].times == []
     assert one.timings["plain"].times == [[1.0, 1.0], [1.0, 1.0]]
-    assert len(clock.asked) == 4
-    assert len(clock.warmed) == 2
+    assert len(clock.timed) == 4
+    assert len(clock.first_calls) == 2
 
 
-def test_an_implementation_that_breaks_off_is_named_and_the_others_are_timed():
+def test_an_implementation_that_raises_is_named_and_the_others_are_timed():
     def breaks():
         raise ZeroDivisionError("in the kernel")
 
     one = row(1, {})
     case = case_of(lambda bench: trial({"bad": (breaks, breaks)}))
-    runner.turn(case, one, Bench(), Untimed(), rounds=1, first=True)
+    runner.run_case(case, one, BenchContext(), Untimed(), rounds=1, first=True)
     assert "ZeroDivisionError: in the kernel" in one.timings["bad"].reason
     assert one.timings["plain"].times == [[1.0]]
 
 
-@pytest.mark.parametrize("as_it_is", ["proved", "made ready"])
-def test_one_that_takes_the_gpu_ends_the_run_and_is_named(monkeypatch, as_it_is):
+@pytest.mark.parametrize("while_it_is", ["verified", "prepared"])
+def test_a_contender_that_breaks_the_gpu_context_ends_the_run_and_is_named(
+    monkeypatch, while_it_is
+):
     def breaks():
         raise ZeroDivisionError("in the kernel")
 
     def make(bench):
-        if as_it_is == "made ready":
-            gather(bench, {"bad": breaks}, lambda peer: None)
+        if while_it_is == "prepared":
+            collect_contenders(bench, {"bad": breaks}, lambda peer: None)
         return trial({"bad": (breaks, breaks), "later": (breaks, breaks)})
 
     monkeypatch.setattr(fault, "lost_context", lambda: "cudaErrorIllegalAddress")
     one = row(1, {})
     with pytest.raises(MinialexError, match=r"^bad.* left .* GPU \(cudaErrorIllegalAddress\)"):
-        runner.turn(case_of(make), one, Bench(), Untimed(), rounds=1, first=True)
+        runner.run_case(case_of(make), one, BenchContext(), Untimed(), rounds=1, first=True)
     assert "later" not in one.timings
 
 
-def test_nobody_is_timed_where_the_array_implementation_is_wrong():
+def test_nothing_is_timed_where_the_plain_implementation_is_wrong():
     def make(bench):
         made = trial({"same": (lambda: None, lambda: [TRUTH])})
         made.independent = lambda: [TRUTH * 2]
         return made
 
     one, clock = row(1, {}), Untimed()
-    runner.turn(case_of(make), one, Bench(), clock, rounds=1, first=True)
-    assert one.timings["plain"].wrong
+    runner.run_case(case_of(make), one, BenchContext(), clock, rounds=1, first=True)
+    assert one.timings["plain"].failed
     assert "compare with" in one.timings["same"].reason
-    assert clock.asked == []
+    assert clock.timed == []
 
 
-def test_the_array_implementation_of_every_layer_proves_right():
+def test_the_plain_implementation_of_every_layer_is_verified():
     # not a parameter of the test: to know the layers, all processes would build the network
     for one in layers("alexnet-2012"):
-        prove(one)
+        verify_plain(one)
 
 
 def double(gradients):
@@ -168,7 +170,7 @@ def double(gradients):
 
 
 def faulty(op, forward=None, gradients=None):
-    """Return an op whose array implementation has a fault planted."""
+    """Return an op whose plain implementation has a fault planted."""
     right = OPS[op].implementations["plain"]
 
     def broken_forward(*arrays, **params):
@@ -188,14 +190,14 @@ def faulty(op, forward=None, gradients=None):
 @pytest.mark.parametrize(
     "fault", [{"forward": lambda y: y * 1.001}, {"gradients": double}], ids=["forward", "gradient"]
 )
-def test_a_fault_in_the_array_implementation_is_found(name, fault):
+def test_a_fault_in_the_plain_implementation_is_found(name, fault):
     one = next(one for one in layers("alexnet-2012") if one.op.name == name)
     bad = type(one)(**(vars(one) | {"op": faulty(name, **fault)}))
     with pytest.raises(WrongResultError):
-        prove(bad)
+        verify_plain(bad)
 
 
-def test_the_layer_is_proved_at_full_size_by_blocks_of_another_size(monkeypatch):
+def test_the_layer_is_verified_at_full_size_by_blocks_of_another_size(monkeypatch):
     """A fault that only shows from the second block of images on, as blocked code has them."""
     one = next(one for one in layers(MINI) if one.op.name == "conv2d")
     right = one.op.implementations["plain"]
@@ -206,13 +208,13 @@ def test_the_layer_is_proved_at_full_size_by_blocks_of_another_size(monkeypatch)
         return y, saved
 
     monkeypatch.setitem(one.op.implementations, "plain", Implementation(forward, right.backward))
-    made = layer_cases([MINI], 8, {"conv2d"})[0].make(Bench())
+    made = layer_cases([MINI], 8, {"conv2d"})[0].prepare(BenchContext())
     shown = row(1, {})
-    runner.prove(made, shown, Bench())
-    assert shown.timings["plain"].wrong
+    runner.verify(made, shown, BenchContext())
+    assert shown.timings["plain"].failed
 
 
-def test_a_second_implementation_is_held_against_the_array_implementation(monkeypatch):
+def test_a_second_implementation_is_compared_with_the_plain_one(monkeypatch):
     one = next(one for one in layers(MINI) if one.op.name == "relu")
     right = one.op.implementations["plain"]
 
@@ -223,11 +225,11 @@ def test_a_second_implementation_is_held_against_the_array_implementation(monkey
     for name, forward in (("same", right.forward), ("leaky", leaky)):
         made = Implementation(forward, right.backward)
         monkeypatch.setitem(one.op.implementations, name, made)
-    bench = Bench(implementations=("same", "leaky"))
+    bench = BenchContext(implementations=("same", "leaky"))
     case = layer_cases([MINI], 3, {"relu"})[0]
     shown = row(1, {})
-    runner.prove(case.make(bench), shown, bench)
-    assert {n: t.wrong for n, t in shown.timings.items()} == {
+    runner.verify(case.prepare(bench), shown, bench)
+    assert {n: t.failed for n, t in shown.timings.items()} == {
         "plain": False,
         "same": False,
         "leaky": True,

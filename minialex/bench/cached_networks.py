@@ -1,4 +1,4 @@
-"""Networks whose initial weights are drawn once a process: 61 million numbers take a second."""
+"""Networks whose initial weights are drawn once per process: 61 million numbers take a second."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ CLASSES = 1000
 
 
 @cache
-def _drawn(network: str) -> models.AlexNet:
-    return models.alexnet(network, CLASSES)
+def _initialised(name: str) -> models.AlexNet:
+    return models.alexnet(name, CLASSES)
 
 
 def network(name: str, dropout: float, place: Callable[[Array], Array]) -> models.AlexNet:
@@ -29,14 +29,14 @@ def network(name: str, dropout: float, place: Callable[[Array], Array]) -> model
     place : callable
         Is given each parameter's array and returns the one to use, a copy where it is written to.
     """
-    drawn = _drawn(name)
-    model = copy.deepcopy(drawn, {id(p.data): place(p.data) for p in drawn.parameters()})
+    cached = _initialised(name)
+    model = copy.deepcopy(cached, {id(p.data): place(p.data) for p in cached.parameters()})
     for _, module in model.named_modules():
         if isinstance(module, Dropout):
             module.p = dropout
     return model
 
 
-def forget() -> None:
-    """Let go of the weights that were drawn."""
-    _drawn.cache_clear()
+def clear_cache() -> None:
+    """Free the cached weights."""
+    _initialised.cache_clear()

@@ -1,4 +1,4 @@
-"""What was run and measured on which GPU, as tables for the documents; and that nothing was yet."""
+"""What was run and measured on which GPU, as tables for the documents, or that nothing was yet."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from minialex.bench.record import Record
+from minialex.bench.record import BenchRecord
 from minialex.bench.tables import Table, clocks
 from minialex.errors import MinialexError
 from minialex.study import proofs
@@ -21,20 +21,20 @@ EMULATED = (
 NOT_MEASURED = "On a GPU: not measured."
 
 
-def gpus(root: Path, records: list[tuple[Path, Record]]) -> str:
+def gpu_tables(root: Path, records: list[tuple[Path, BenchRecord]]) -> str:
     """Return which GPUs the records are of: when, at which revision, driver and clocks, and where.
 
     Parameters
     ----------
     root : Path
         Of the source tree.
-    records : list of (path, Record)
-        Of the benchmark; those of a CPU are passed over.
+    records : list of (path, BenchRecord)
+        Of the benchmark; those of a CPU are ignored.
 
     Raises
     ------
     MinialexError
-        If a record of tests or launches is not one.
+        If a file that should be a record of tests or launches is not one.
     """
     rows = []
     for path in sorted((root / proofs.FOLDER).glob("*.json")):
@@ -53,12 +53,12 @@ def gpus(root: Path, records: list[tuple[Path, Record]]) -> str:
     for path, one in records:
         if "gpu" in one.machine:
             timed = sum(t.timed for row in one.rows for t in row.timings.values())
-            outcome = f"{timed} times in {len(one.rows)} cases, {len(one.wrong)} refused as wrong"
+            outcome = f"{timed} times in {len(one.rows)} cases, {len(one.failed)} failed"
             facts = {"machine": one.machine, "date": one.date, "commit": one.commit}
             rows.append(_row("benchmark", outcome, path.relative_to(root), **facts))
     headings = ["GPU", "what", "date", "revision", "driver", "clocks", "outcome", "record"]
-    said = Table(headings, rows, names=len(headings)).markdown() if rows else NOT_RUN
-    return f"{said}\n\n{EMULATED}"
+    table = Table(headings, rows, names=len(headings)).markdown() if rows else NOT_RUN
+    return f"{table}\n\n{EMULATED}"
 
 
 def _row(what: str, outcome: str, where: Path, **record: Any) -> list[str]:
@@ -71,12 +71,12 @@ def _row(what: str, outcome: str, where: Path, **record: Any) -> list[str]:
 
 def _steps(record: LaunchTimes) -> str:
     """Return the sums of a step's launches in each mode."""
-    said = []
+    sums = []
     for mode in record.modes:
         if rows := record.of(mode):
             step = total(rows, "")
-            said.append(f"{mode}: {step.us / 1e3:.2f} ms in {step.launches} launches")
-    return f"alexnet, batch {BATCH}, on the GPU alone: {', '.join(said)}"
+            sums.append(f"{mode}: {step.us / 1e3:.2f} ms in {step.launches} launches")
+    return f"alexnet, batch {BATCH}, on the GPU alone: {', '.join(sums)}"
 
 
 def launches(root: Path) -> str:
@@ -86,7 +86,7 @@ def launches(root: Path) -> str:
         for mode in record.modes:
             rows = record.of(mode)
             if not rows:
-                # cut short before that batch
+                # interrupted before that batch
                 continue
             cells = [
                 [
@@ -105,8 +105,8 @@ def launches(root: Path) -> str:
     return "\n\n".join(tables) or NOT_MEASURED
 
 
-GPU_TABLES: dict[str, Callable[[Path, list[tuple[Path, Record]]], str]] = {
-    "gpus": gpus,
+GPU_TABLES: dict[str, Callable[[Path, list[tuple[Path, BenchRecord]]], str]] = {
+    "gpu_tables": gpu_tables,
     "launches": lambda root, records: launches(root),
 }
 """The tables that say so where nothing was measured, by name."""

@@ -1,4 +1,4 @@
-"""Records as pictures: the roofline, bars against peers, cost against batch."""
+"""Records as plots: the roofline, bars against peers, time against batch."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from matplotlib.ticker import FuncFormatter
 
 from minialex.bench.layers import DATA, FORWARD, WEIGHT
 from minialex.bench.networks import INFERENCE, STEP
-from minialex.bench.record import Record, Row, ratio
-from minialex.bench.roofline import intensity, roof
-from minialex.bench.tables import WHOLE, best, machine_name, peers
+from minialex.bench.record import BenchRecord, CaseResult, ratio
+from minialex.bench.roofline import attainable, intensity
+from minialex.bench.tables import WHOLE_NETWORKS, default_timing, machine_name, peers
 
-# colours that people who see colours differently can tell apart (Okabe and Ito 2008)
+# a palette for all kinds of colour vision (Okabe and Ito 2008)
 INK, GREY = "#222222", "#8a8a8a"
 COLOURS = {
     "conv2d": "#0072B2",
@@ -32,15 +32,15 @@ OTHERS = GREY
 MARKERS = {FORWARD: "o", DATA: "<", WEIGHT: "^"}
 PEER_COLOURS = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"
 PIXELS_PER_INCH = 150
-MOST_BARS = 24
-NEIGHBOURS = 0.1
-"""Points whose operations a byte differ by less than this, as a power of ten, share a label."""
+MAX_BARS = 24
+LABEL_DISTANCE_DECADES = 0.1
+"""Points whose operations per byte differ by less than this power of ten share a label."""
 
 Points: TypeAlias = npt.NDArray[np.float64]
 
 
-def draw(record: Record, folder: Path) -> list[Path]:
-    """Draw every picture that the record has something for; return the files."""
+def draw(record: BenchRecord, folder: Path) -> list[Path]:
+    """Draw every plot that the record has rows for; return the files."""
     figures = {
         "roofline.png": roofline([record]),
         "peers.png": peer_bars(record),
@@ -50,7 +50,7 @@ def draw(record: Record, folder: Path) -> list[Path]:
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write a picture to a file and return its path."""
+    """Write a plot to a file and return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=PIXELS_PER_INCH)
     return path
@@ -64,19 +64,19 @@ def _tidy(axes: Axes) -> None:
 # the roofline
 
 
-def roofline(records: list[Record]) -> Figure | None:
-    """Draw one point a layer and pass under the machine's ceilings, a panel a machine.
+def roofline(records: list[BenchRecord]) -> Figure | None:
+    """Draw one point per layer and pass under the machine's ceilings, one panel per machine.
 
     Parameters
     ----------
-    records : list of Record
-        Those without layers are left out.
+    records : list of BenchRecord
+        Those without layers are ignored.
 
     Returns
     -------
     Figure, or None where no record has layers.
     """
-    shown = [(r, rows) for r in records if (rows := _pointed(r))]
+    shown = [(r, rows) for r in records if (rows := _roofline_rows(r))]
     if not shown:
         return None
     figure = Figure(figsize=(8.0 * len(shown), 5.6), layout="constrained")
@@ -87,22 +87,26 @@ def roofline(records: list[Record]) -> Figure | None:
     return figure
 
 
-def _pointed(record: Record) -> list[Row]:
-    """Return the first network's rows that have a place there, at the batch with most of them."""
-    rows = [r for r in record.rows if r.op not in WHOLE and intensity(r) and best(r)]
-    rows = [r for r in rows if r.labels[0].split()[0] == rows[0].labels[0].split()[0]]
+def _roofline_rows(record: BenchRecord) -> list[CaseResult]:
+    """Return the first network's rows with work and a time, at the batch with most of them."""
+    rows = [
+        r for r in record.rows if r.op not in WHOLE_NETWORKS and intensity(r) and default_timing(r)
+    ]
+    rows = [r for r in rows if r.network == rows[0].network]
     batches = [r.batch for r in rows if r.batch]
     most = max(batches, key=batches.count, default=0)
     return [r for r in rows if r.batch in (0, most)]
 
 
-def _roofline_panel(axes: Axes, record: Record, rows: list[Row]) -> None:
+def _roofline_panel(axes: Axes, record: BenchRecord, rows: list[CaseResult]) -> None:
     gemm, copy = (float(np.median(c)) for c in (record.ceilings.gemm, record.ceilings.copy))
     at = np.array([intensity(row) for row in rows], float)
-    rates = np.array([row.flops / best(row).seconds for row in rows])  # type: ignore[union-attr]
+    rates = np.array([row.flops / default_timing(row).seconds for row in rows])  # type: ignore[union-attr]
     edges = np.array([min(at.min(), 0.1) / 2, max(at.max(), gemm / copy) * 3])
     slope = np.geomspace(edges[0], edges[1], 200)
-    axes.plot(slope, [roof(x, gemm, copy) / 1e9 for x in slope], color=INK, linewidth=1.5, zorder=1)
+    axes.plot(
+        slope, [attainable(x, gemm, copy) / 1e9 for x in slope], color=INK, linewidth=1.5, zorder=1
+    )
     axes.axvline(gemm / copy, color=GREY, linewidth=0.8, linestyle=":", zorder=0)
     for row, x, y in zip(rows, at, rates, strict=True):
         colour, marker = COLOURS.get(row.op, OTHERS), MARKERS.get(row.what, "s")
@@ -117,12 +121,12 @@ def _roofline_panel(axes: Axes, record: Record, rows: list[Row]) -> None:
     )  # fmt: skip
     middle = float(np.sqrt(edges[0] * min(edges[1], gemm / copy)))
     axes.annotate(
-        f"copy {copy / 1e9:,.1f} GB/s", (middle, roof(middle, gemm, copy) / 1e9), (-8, 2),
+        f"copy {copy / 1e9:,.1f} GB/s", (middle, attainable(middle, gemm, copy) / 1e9), (-8, 2),
         textcoords="offset points", ha="right", color=INK, fontsize=9,
     )  # fmt: skip
     batch = max(row.batch for row in rows)
     axes.set_title(f"{machine_name(record)}, batch {batch}", loc="left", color=INK, fontsize=11)
-    axes.set_xlabel("floating-point operations a byte moved")
+    axes.set_xlabel("floating-point operations per byte moved")
     axes.set_ylabel("GFLOP/s")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
@@ -130,11 +134,11 @@ def _roofline_panel(axes: Axes, record: Record, rows: list[Row]) -> None:
     _roofline_legend(axes, rows)
 
 
-def _number_convolutions(axes: Axes, rows: list[Row], x: Points, y: Points) -> None:
-    """Write the numbers of the convolutions under their points, neighbours' together."""
+def _number_convolutions(axes: Axes, rows: list[CaseResult], x: Points, y: Points) -> None:
+    """Write the numbers of the convolutions under their points, once for close ones."""
     groups: list[list[int]] = []
     for i in sorted((i for i, row in enumerate(rows) if row.op == "conv2d"), key=x.__getitem__):
-        if groups and np.log10(x[i] / x[groups[-1][-1]]) < NEIGHBOURS:
+        if groups and np.log10(x[i] / x[groups[-1][-1]]) < LABEL_DISTANCE_DECADES:
             groups[-1].append(i)
         else:
             groups.append([i])
@@ -147,7 +151,7 @@ def _number_convolutions(axes: Axes, rows: list[Row], x: Points, y: Points) -> N
         )  # fmt: skip
 
 
-def _roofline_legend(axes: Axes, rows: list[Row]) -> None:
+def _roofline_legend(axes: Axes, rows: list[CaseResult]) -> None:
     ops = [op for op in COLOURS if any(row.op == op for row in rows)]
     ops += ["others"] * any(row.op not in COLOURS for row in rows)
     handles = [
@@ -165,60 +169,71 @@ def _roofline_legend(axes: Axes, rows: list[Row]) -> None:
 # bars against peers
 
 
-def peer_bars(record: Record) -> Figure | None:
+def peer_bars(record: BenchRecord) -> Figure | None:
     """Draw how many times as long each peer takes: whole networks, or the longest single cases.
 
     Parameters
     ----------
-    record : Record
+    record : BenchRecord
 
     Returns
     -------
     Figure, or None where no peer was timed.
     """
-    rows = [r for r in record.rows if best(r) and peers([r])]
-    chosen = [r for r in rows if r.op in WHOLE] or _longest(rows)
-    if not chosen:
+    rows = [r for r in record.rows if default_timing(r) and peers([r])]
+    shown = [r for r in rows if r.op in WHOLE_NETWORKS] or _longest(rows)
+    if not shown:
         return None
-    rivals, batches = peers(chosen), {row.batch for row in chosen if row.batch}
-    height = 1.3 + 0.24 * len(chosen) * (len(rivals) + 0.5)
+    peer_names, batches = peers(shown), {row.batch for row in shown if row.batch}
+    height = 1.3 + 0.24 * len(shown) * (len(peer_names) + 0.5)
     figure = Figure(figsize=(8.0, height), layout="constrained")
-    axes, thick = figure.subplots(), 0.8 / len(rivals)
-    for i, name in enumerate(rivals):
-        _bars(axes, chosen, name, (i - (len(rivals) - 1) / 2) * thick, thick, PEER_COLOURS[i % 6])
+    axes, thickness = figure.subplots(), 0.8 / len(peer_names)
+    for i, name in enumerate(peer_names):
+        _bars(
+            axes,
+            shown,
+            name,
+            (i - (len(peer_names) - 1) / 2) * thickness,
+            thickness,
+            PEER_COLOURS[i % 6],
+        )
     axes.axvline(1, color=INK, linewidth=1.2)
     axes.set_xscale("log", base=2)
     axes.set_xlim(min(0.5, axes.get_xlim()[0] / 1.1), max(2.0, axes.get_xlim()[1] * 1.25))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
-    axes.set_yticks(range(len(chosen)), [_bar_name(row, len(batches) > 1) for row in chosen])
-    axes.set_ylim(len(chosen) - 0.4, -0.6)
-    who = rivals[0] if len(rivals) == 1 else "the peer"
-    axes.set_xlabel(f"time of {who} / our time (to the right of 1 we are faster)")
+    axes.set_yticks(range(len(shown)), [_bar_name(row, len(batches) > 1) for row in shown])
+    axes.set_ylim(len(shown) - 0.4, -0.6)
+    peer = peer_names[0] if len(peer_names) == 1 else "the peer"
+    axes.set_xlabel(f"time of {peer} / our time (to the right of 1 we are faster)")
     batch = f", batch {next(iter(batches))}" if len(batches) == 1 else ""
-    which = f": the {len(chosen)} longest of {len(rows)}" if len(chosen) < len(rows) else ""
+    which = f": the {len(shown)} longest of {len(rows)}" if len(shown) < len(rows) else ""
     axes.set_title(machine_name(record) + batch + which, loc="left", color=INK, fontsize=11)
     _tidy(axes)
-    if len(rivals) > 1:
+    if len(peer_names) > 1:
         axes.legend(frameon=False, fontsize=9, loc="best")
     return figure
 
 
-def _longest(rows: list[Row]) -> list[Row]:
+def _longest(rows: list[CaseResult]) -> list[CaseResult]:
     """Return the cases on which most time is spent, in the order of the record."""
-    times = {row.key: t.seconds * max(row.count, 1) for row in rows if (t := best(row))}
-    kept = sorted(times, key=times.__getitem__)[-MOST_BARS:]
+    times = {
+        row.key: t.seconds * max(row.per_step, 1) for row in rows if (t := default_timing(row))
+    }
+    kept = sorted(times, key=times.__getitem__)[-MAX_BARS:]
     return [row for row in rows if row.key in kept]
 
 
-def _bars(axes: Axes, rows: list[Row], name: str, offset: float, thick: float, colour: str) -> None:
+def _bars(
+    axes: Axes, rows: list[CaseResult], name: str, offset: float, thickness: float, colour: str
+) -> None:
     """Draw one peer's bars, from 1 on, with the quartiles of the ratios as whiskers."""
     for i, row in enumerate(rows):
-        timing, mine = row.timings.get(name), best(row)
-        if timing is None or mine is None or not timing.timed:
+        timing, own = row.timings.get(name), default_timing(row)
+        if timing is None or own is None or not timing.timed:
             continue
-        low, middle, high = ratio(timing, mine)
+        low, middle, high = ratio(timing, own)
         y, label = i + offset, name if i == 0 else None
-        axes.barh(y, middle - 1, thick * 0.9, left=1, color=colour, label=label)
+        axes.barh(y, middle - 1, thickness * 0.9, left=1, color=colour, label=label)
         axes.plot([low, high], [y, y], color=INK, linewidth=1)
         axes.annotate(
             f"{middle:.2f}", (max(high, 1), y), (5, 0), textcoords="offset points",
@@ -226,22 +241,22 @@ def _bars(axes: Axes, rows: list[Row], name: str, offset: float, thick: float, c
         )  # fmt: skip
 
 
-def _bar_name(row: Row, with_batch: bool) -> str:
-    name = f"{row.labels[0]} {row.op}" if row.op in WHOLE else row.title
+def _bar_name(row: CaseResult, with_batch: bool) -> str:
+    name = f"{row.labels[0]} {row.op}" if row.op in WHOLE_NETWORKS else row.title
     return f"{name}, batch {row.batch}" if row.batch and with_batch else name
 
 
-# cost against batch
+# time against batch
 
 
-def batch_lines(record: Record) -> Figure | None:
+def batch_lines(record: BenchRecord) -> Figure | None:
     """Draw the time of a training step and of inference against the batch.
 
-    Each panel is one network's; the grey line is the straight one that fits ours best.
+    One panel per network; the grey line is the straight line that fits our times best.
     """
-    panels: dict[tuple[str, str], list[Row]] = {}
+    panels: dict[tuple[str, str], list[CaseResult]] = {}
     for row in record.rows:
-        if row.op in WHOLE and best(row):
+        if row.op in WHOLE_NETWORKS and default_timing(row):
             panels.setdefault((row.labels[0], row.op), []).append(row)
     shown = {
         key: sorted(rows, key=lambda r: r.batch) for key, rows in panels.items() if len(rows) > 2
@@ -252,18 +267,18 @@ def batch_lines(record: Record) -> Figure | None:
     figure = Figure(figsize=(10.4, 4.2 * lines), layout="constrained")
     for i, ((network, op), rows) in enumerate(shown.items()):
         axes = figure.add_subplot(lines, 2, i + 1)
-        _batch_panel(axes, f"{network}, {_spoken(op)}", rows)
+        _batch_panel(axes, f"{network}, {_title(op)}", rows)
     return figure
 
 
-def _spoken(op: str) -> str:
+def _title(op: str) -> str:
     return {STEP: "training step", INFERENCE: "inference"}[op]
 
 
-def _batch_panel(axes: Axes, title: str, rows: list[Row]) -> None:
+def _batch_panel(axes: Axes, title: str, rows: list[CaseResult]) -> None:
     x = np.array([row.batch for row in rows])
-    y = np.array([best(row).seconds for row in rows])  # type: ignore[union-attr]
-    line = fit(x, y)
+    y = np.array([default_timing(row).seconds for row in rows])  # type: ignore[union-attr]
+    line = fit_line(x, y)
     axes.plot(x, np.polyval(line, x), color=GREY, linewidth=1, zorder=1)
     _points(axes, x, y, "minialex", INK, "o")
     for i, name in enumerate(peers(rows)):
@@ -271,7 +286,7 @@ def _batch_panel(axes: Axes, title: str, rows: list[Row]) -> None:
         batches, seconds = zip(*known, strict=True)
         _points(axes, batches, seconds, name, PEER_COLOURS[i % 6], "s")
     axes.set_title(
-        f"{title}: {line[1] * 1e3:,.0f} ms + {line[0] * 1e3:,.1f} ms an image",
+        f"{title}: {line[1] * 1e3:,.0f} ms + {line[0] * 1e3:,.1f} ms per image",
         loc="left",
         fontsize=10,
     )
@@ -285,10 +300,10 @@ def _points(axes: Axes, x: Any, y: Any, label: str, colour: str, marker: str) ->
     axes.plot(x, y, color=colour, marker=marker, markersize=5, linestyle="", label=label, zorder=2)
 
 
-def fit(x: Any, y: Any) -> tuple[float, float]:
-    """Return slope and height of the straight line through points, small ones counting as much.
+def fit_line(x: Any, y: Any) -> tuple[float, float]:
+    """Return slope and intercept of the straight line through points, by relative error.
 
     Weighted by 1 / y, so that each point's error counts relative to its own size.
     """
-    slope, height = np.polyfit(x, y, 1, w=1 / np.asarray(y))
-    return float(slope), float(height)
+    slope, intercept = np.polyfit(x, y, 1, w=1 / np.asarray(y))
+    return float(slope), float(intercept)

@@ -1,10 +1,10 @@
 import numpy as np
 
-from minialex.bench.drawn import forget, network
+from minialex.bench.cached_networks import clear_cache, network
 
 
 def test_a_network_is_drawn_once_and_each_of_them_trains_alone():
-    forget()
+    clear_cache()
     one, two = (network("alexnet-mini", p, lambda a: a.copy()) for p in (0.0, 0.25))
     pairs = list(zip(one.parameters(), two.parameters(), strict=True))
     for a, b in pairs:
@@ -13,6 +13,6 @@ def test_a_network_is_drawn_once_and_each_of_them_trains_alone():
     assert pairs[0][1].data.any()
     assert {m.p for _, m in two.named_modules() if type(m).__name__ == "Dropout"} == {0.25}
     assert {m.p for _, m in one.named_modules() if type(m).__name__ == "Dropout"} == {0.0}
-    # shared where nobody writes: the very weights that were drawn
+    # shared where nobody writes: the very weights that were cached_networks
     same = [network("alexnet-mini", 0.5, lambda a: a) for _ in range(2)]
     assert next(iter(same[0].parameters())).data is next(iter(same[1].parameters())).data
