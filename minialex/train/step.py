@@ -175,7 +175,7 @@ class TrainStep:
         return self.optimizer.steps, self._generator.offset
 
     def _follow_host(self) -> None:
-        """Begin anew where a checkpoint was loaded; take over a rate that somebody assigned."""
+        """Begin anew where a checkpoint was loaded; take over a rate that was assigned."""
         if self._counts() != self._followed:
             self.state.start(*self._counts(), self._rates)
             self._followed = self._counts()
@@ -227,7 +227,7 @@ class _Replay:
         self._cupy: Any = arrays.module_of(step.device)
         with arrays.on_device(self._device):
             self._stream = self._cupy.cuda.Stream(non_blocking=True)
-            # what the graph reads and writes is never given to anybody else
+            # what the graph reads and writes is never given to another array
             self._pool = self._cupy.cuda.MemoryPool()
             self._uploader = Uploader(self._device)
         self._inputs: _Inputs | None = None

@@ -24,7 +24,7 @@ from minialex.optim import Counted
 ROWS = 1024
 """The steps whose learning rates are laid up in a device's memory at a time."""
 
-MOST = 2**53
+MAX_EXACT_COUNT = 2**53
 """Up to here every whole number is a float64."""
 
 _THREADS = 1024
@@ -75,7 +75,7 @@ class StepState:
         ValueError
             If a number is too large to be counted here.
         """
-        if max(steps, streams) >= MOST:
+        if max(steps, streams) >= MAX_EXACT_COUNT:
             raise ValueError(
                 f"a training step counts up to 2**53, but begins with {steps} steps and {streams} "
                 "random streams: start with fewer"
