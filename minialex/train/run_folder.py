@@ -18,6 +18,9 @@ try:
 except ImportError:
     fcntl = None
 
+LAST_CHECKPOINT, BEST_CHECKPOINT = "last.safetensors", "best.safetensors"
+"""Where a run stands, and where it was best."""
+
 LOCK = ".minialex.lock"
 
 

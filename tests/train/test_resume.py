@@ -96,7 +96,7 @@ def test_killed_between_the_last_and_the_best_checkpoint(images, tmp_path, whole
         shutil.copy(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr("minialex.train.loop.link_or_copy", link)
+        patch.setattr("minialex.train.run_state.link_or_copy", link)
         with pytest.raises(CrashError):
             train(small(images, out=str(tmp_path / "run")))
     assert resume(tmp_path / "run").best_epoch == 2
