@@ -327,14 +327,14 @@ class TestNotEnoughMemory:
         machine.write_text("MemTotal: 9 kB\nMemAvailable: 2 kB\n")
         monkeypatch.setattr(batch_memory, "MEMINFO", machine)
         monkeypatch.setattr(batch_memory, "CGROUP", tmp_path)
-        assert batch_memory.memory_left() == 2048
+        assert batch_memory.available_memory() == 2048
         (tmp_path / "memory.max").write_text("max\n")
         (tmp_path / "memory.current").write_text("700\n")
-        assert batch_memory.memory_left() == 2048
+        assert batch_memory.available_memory() == 2048
         (tmp_path / "memory.max").write_text("1000\n")
-        assert batch_memory.memory_left() == 300
+        assert batch_memory.available_memory() == 300
         machine.unlink()
-        assert batch_memory.memory_left() == 300
+        assert batch_memory.available_memory() == 300
 
     def test_where_nobody_tells_nothing_is_refused(self, tmp_path, monkeypatch):
         monkeypatch.setattr(batch_memory, "MEMINFO", tmp_path / "none")
