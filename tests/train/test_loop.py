@@ -14,7 +14,7 @@ from minialex.kfold.load import load_trained
 from minialex.models import alexnet
 from minialex.ops import cross_entropy
 from minialex.optim import RMSprop, make_schedule
-from minialex.train import NonFiniteLossError, step, train
+from minialex.train import NonFiniteLossError, replay, train
 from minialex.train.factory import open_data
 from minialex.train.loop import Trainer
 from minialex.train.metrics import read_metrics
@@ -388,7 +388,7 @@ class TestOnAnotherDevice:
         if captured:
             assert not why
             # of five batches per epoch the last is smaller
-            assert [graph.launches for graph in gpu.graphs] == [8 - step.WARM_UP]
+            assert [graph.launches for graph in gpu.graphs] == [8 - replay.WARM_UP_STEPS]
         else:
             assert len(why) == 1
             assert "rmsprop runs as array operations" in why[0]
