@@ -6,13 +6,12 @@ and goes over their gradient twice. Hence the tiles and strips below.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from minialex.arrays import Array, array_module
-from minialex.autograd import Gradients, Pending
+from minialex.autograd import DeferredGradient, Gradients
 from minialex.cpu import memory, threads
 from minialex.cpu.sharing import slices_per_worker
 from minialex.ops._windows import store_gradient
@@ -63,19 +62,20 @@ def backward(
     *,
     needs: tuple[bool, ...] = (True, True, True),
     out: Gradients = (None, None, None),
-    defer: tuple[Callable[[Pending], None] | None, ...] = (None, None, None),
-) -> Gradients:
+    may_defer: tuple[bool, ...] = (False, False, False),
+) -> tuple[Array | DeferredGradient | None, ...]:
     """Return the gradients of `x`, `w` and `b`; that of `w` is deferred where it is much larger."""
     x, w = saved
     xp, rows, x_rows = array_module(x), gy.reshape(-1, len(w)), x.reshape(-1, w.shape[1])
-    gx = gw = gb = None
+    gx = gb = None
+    gw: Array | DeferredGradient | None = None
     if needs[0]:
         gx = store_gradient(_data_gradient(rows, w).reshape(x.shape), out[0])
     if needs[1]:
-        if defer[1] is not None and _worth_deferring(xp, rows, x_rows):
-            defer[1](_deferred(rows.copy(), x_rows.copy()))
+        if may_defer[1] and _worth_deferring(xp, rows, x_rows):
+            gw = _deferred(rows.copy(), x_rows.copy())
         else:
-            gw = xp.empty(w.shape, w.dtype) if out[1] is None else out[1]
+            gw = out[1] if out[1] is not None else xp.empty(w.shape, w.dtype)
             _weight_gradient(rows, x_rows, gw)
     if needs[2]:
         gb = rows.sum(axis=0, out=out[2])
@@ -87,23 +87,24 @@ def _worth_deferring(xp: Any, gy: Array, x: Array) -> bool:
     return xp is np and DEFERRED_MIN_RATIO * (gy.size + x.size) < gy.shape[1] * x.shape[1]
 
 
-def _deferred(gy: Array, x: Array) -> Pending:
+def _deferred(gy: Array, x: Array) -> DeferredGradient:
     """Return the gradient of the weights, to be computed when it is used.
 
     It is the same products of a few features each, whether somebody looks at the whole or an
     optimizer takes it in rows: bits of a larger product would differ.
     """
 
-    def write(features: slice, out: Array) -> None:
+    def compute_rows(features: slice, out: Array) -> None:
         rows = range(gy.shape[1])[features]
 
-        def compute_rows(lo: int) -> None:
+        def compute_block(lo: int) -> None:
             hi = min(lo + DEFERRED_ROWS, rows.stop)
             _weight_gradient(gy[:, lo:hi], x, out[lo - rows.start : hi - rows.start])
 
-        threads.run(compute_rows, rows[::DEFERRED_ROWS])
+        threads.run(compute_block, rows[::DEFERRED_ROWS])
 
-    return Pending((gy.shape[1], x.shape[1]), write, unit=DEFERRED_ROWS)
+    shape = gy.shape[1], x.shape[1]
+    return DeferredGradient(shape, gy.dtype, compute_rows, row_block=DEFERRED_ROWS)
 
 
 def _data_gradient(gy: Array, w: Array) -> Array:
