@@ -22,12 +22,14 @@ def lines_of(answer, op):
 def test_one_line_for_each_type_and_a_count(minialex):
     answer = minialex("gradcheck", "--op", "exp", "--op", "relu")
     assert answer.status == 0
-    assert [line.split()[:4] for line in lines_of(answer, "relu")[:2]] == [
-        ["relu", "plain", "float64", str(len(CASES["relu"]))],
-        ["relu", "plain", "float32", str(len(CASES["relu"]))],
+    assert [line.split()[:4] for line in lines_of(answer, "relu")[:4]] == [
+        ["relu", one, dtype, str(len(CASES["relu"]))]
+        for dtype in ("float64", "float32")
+        for one in ("plain", "blocked")
     ]
     compared = answer.out.split("compared:\n")[1].splitlines()
-    assert [line.split(":")[0] for line in compared[:2]] == ["exp plain", "relu plain"]
+    names = [line.split(":")[0] for line in compared[:3]]
+    assert names == ["exp plain", "relu blocked", "relu plain"]
     assert "0 INCONCLUSIVE, 0 FAIL" in compared[-1]
     # no bar in a pipe
     assert answer.err == ""
@@ -35,14 +37,17 @@ def test_one_line_for_each_type_and_a_count(minialex):
 
 
 def test_a_line_for_each_case(minialex):
-    answer = minialex("gradcheck", "--op", "relu", "--dtype", "float32", "-v")
+    answer = minialex(
+        "gradcheck", "--op", "relu", "--implementation=plain", "--dtype=float32", "-v"
+    )
     shown = lines_of(answer, "relu")[:-1]
     for case, line in zip(CASES["relu"], shown, strict=True):
         assert f"  {case.name}: " in line
 
 
 def test_json_is_an_object_a_line(minialex):
-    answer = minialex("gradcheck", "--op", "relu", "--dtype", "float64", "--json")
+    plain = "--implementation", "plain", "--dtype", "float64"
+    answer = minialex("gradcheck", "--op", "relu", *plain, "--json")
     records = [json.loads(line) for line in answer.out.splitlines()]
     assert [r["case"] for r in records] == [case.name for case in CASES["relu"]]
     assert {r["verdict"] for r in records} == {"PASS"}
@@ -72,7 +77,8 @@ def test_what_is_inconclusive_is_shown_and_is_no_failure(minialex, monkeypatch):
     monkeypatch.setattr(
         CheckRun, "run", lambda self: CaseResult(self.pair, self.case.name, (finding,))
     )
-    answer = minialex("gradcheck", "--op", "relu", "--dtype", "float32")
+    plain = "--implementation", "plain", "--dtype", "float32"
+    answer = minialex("gradcheck", "--op", "relu", *plain)
     assert answer.status == 0
     assert answer.out.count("cannot tell") == len(CASES["relu"])
     assert f"{len(CASES['relu'])} INCONCLUSIVE, 0 FAIL" in answer.out
@@ -95,15 +101,16 @@ def test_checked_emulation_tells_what_a_gpu_does_not(minialex):
 
 def test_mixed_pairs(minialex):
     answer = minialex("gradcheck", "--emulate", "--op", "avg_pool2d", "--dtype=float32", "--mixed")
-    names = {line.split()[1] for line in lines_of(answer, "avg_pool2d")[:4]}
-    assert names == {"plain", "kernel", "plain>kernel", "kernel>plain"}
+    names = {line.split()[1] for line in lines_of(answer, "avg_pool2d")[:9]}
+    rungs = "plain", "blocked", "kernel"
+    assert names == {a if a == b else f"{a}>{b}" for a in rungs for b in rungs}
 
 
 def test_full_size(minialex):
     answer = minialex("gradcheck", "--full-size", "--op", "relu", "--dtype", "float32")
     assert answer.status == 0
     assert "adjoint" not in answer.err
-    assert int(lines_of(answer, "relu")[1].split(";")[1].split()[0]) > 200_000
+    assert int(lines_of(answer, "relu")[2].split(";")[1].split()[0]) > 200_000
 
 
 def test_stopping(minialex, monkeypatch):
