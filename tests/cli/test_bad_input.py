@@ -271,8 +271,14 @@ def test_gradcheck_without_a_compiler_says_so_once(minialex, monkeypatch, tmp_pa
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        (["--op", "conv2d", "--implementation", "nosuch"], "'nosuch' in what is measured; there"),
-        (["--op", "relu", "--implementation", "tiled"], "there is: kernel, plain"),
+        (
+            ["--op", "conv2d", "--implementation", "nosuch"],
+            "unknown implementation 'nosuch'; what",
+        ),
+        (
+            ["--op", "relu", "--implementation", "tiled"],
+            "measured has blocked, kernel, plain",
+        ),
         (["--op", "step", "--implementation", "nosuch"], "'nosuch'"),
     ],
 )

@@ -111,7 +111,6 @@ class Watch:
 def train_a_step(variant):
     """Prepare two images, train the network for one step, and return the files of the engine."""
     size = models.VARIANTS[variant].image_size
-    size = models.VARIANTS[variant].image_size
     model = models.alexnet(variant, num_classes=3, seed=1)
     optimizer = optim.RMSprop(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-4)
     bytes_ = np.random.default_rng(1).integers(0, 256, (2, size, size, 3), np.uint8)
