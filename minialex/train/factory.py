@@ -133,7 +133,7 @@ def make_model(
         note = load_pretrained(model, open_weights(settings.pretrained).parameters)
         if note and tell is not None:
             tell(note)
-    return move(model, device)
+    return move_model(model, device)
 
 
 def output_bytes(model: AlexNet, size: int) -> int:
@@ -148,7 +148,7 @@ def output_bytes(model: AlexNet, size: int) -> int:
     # nothing is drawn for dropout then
     model.eval()
     try:
-        with large_enough(model, size), no_grad(), record_calls() as calls:
+        with translate_size_error(model, size), no_grad(), record_calls() as calls:
             model(Tensor(np.zeros((1, 3, size, size), np.float32)))
     finally:
         model.train(training)
@@ -156,7 +156,7 @@ def output_bytes(model: AlexNet, size: int) -> int:
 
 
 @contextlib.contextmanager
-def large_enough(model: AlexNet, size: int | None) -> Iterator[None]:
+def translate_size_error(model: AlexNet, size: int | None) -> Iterator[None]:
     """Translate to MinialexError that images of `size` x `size` pixels, run inside, are too small.
 
     Raises
@@ -173,7 +173,7 @@ def large_enough(model: AlexNet, size: int | None) -> Iterator[None]:
         ) from error
 
 
-def move(model: AlexNet, device: Device) -> AlexNet:
+def move_model(model: AlexNet, device: Device) -> AlexNet:
     """Move a network to a device; raise MinialexError if it does not fit there."""
     try:
         model.to(device)

@@ -26,7 +26,7 @@ from minialex.train import factory
 from minialex.train.factory import Data
 from minialex.train.metrics import MetricsWriter
 from minialex.train.nonfinite import FiniteCheck
-from minialex.train.recorder import Recorder, StopTrainingError
+from minialex.train.recorder import RunRecorder, StopTrainingError
 from minialex.train.report import Outcome, Reporter, RunPlan
 from minialex.train.run_folder import BEST_CHECKPOINT, LAST_CHECKPOINT
 from minialex.train.run_state import RunningTotals, RunState
@@ -134,7 +134,7 @@ class Trainer:
             # numbers that are not finite are looked for, and explained, here
             np.errstate(all="ignore"),
         ):
-            recorder = Recorder(
+            recorder = RunRecorder(
                 state,
                 batches=len(self.loader),
                 folder=self.folder,
@@ -155,7 +155,7 @@ class Trainer:
                 recorder.save()
         return self._outcome(stop.signal)
 
-    def _epoch(self, recorder: Recorder) -> None:
+    def _epoch(self, recorder: RunRecorder) -> None:
         """Train on what is left of an epoch, validate, and save."""
         state, began = self.state, time.monotonic()
         batches = self.loader.epoch(state.position.epoch, state.position.batch)
@@ -168,7 +168,7 @@ class Trainer:
         recorder.log()
         recorder.end_epoch(self._validate(recorder), began)
 
-    def _validate(self, recorder: Recorder) -> Evaluation:
+    def _validate(self, recorder: RunRecorder) -> Evaluation:
         """Evaluate the network on the validation images."""
         began = time.monotonic()
         recorder.stop_if_asked()
