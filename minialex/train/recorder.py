@@ -18,7 +18,7 @@ from minialex.train.throughput import Throughput
 
 
 class StopTrainingError(Exception):
-    """Somebody asked for a stop, and the state can be saved here."""
+    """A stop was requested, and the state can be saved here."""
 
 
 class RunRecorder:

@@ -76,7 +76,7 @@ class StepGraph:
         self._cupy: Any = arrays.module_of(step.device)
         with arrays.on_device(self._device):
             self._stream = self._cupy.cuda.Stream(non_blocking=True)
-            # what the graph reads and writes is never given to anybody else
+            # what the graph reads and writes is never given to another array
             self._pool = self._cupy.cuda.MemoryPool()
             self._uploader = Uploader(self._device)
         self._inputs: GraphInputs | None = None

@@ -161,7 +161,7 @@ class TrainStep:
         return self.optimizer.steps, self.generator.offset
 
     def _follow_host(self) -> None:
-        """Begin anew where a checkpoint was loaded; take over a rate that somebody assigned."""
+        """Begin anew where a checkpoint was loaded; take over a rate that was assigned."""
         if self._counts() != self._counts_after:
             self.state.start(*self._counts(), self._rates)
             self._counts_after = self._counts()

@@ -52,13 +52,13 @@ def digits():
     return Digits()
 
 
-def some(digits, n):
+def first_images(digits, n):
     """Return `n` of the digits, spread over the classes."""
     return Subset(digits, np.arange(n) * 7 % len(digits))
 
 
 def evaluation_of(digits, logits, batch_size=8):
-    loader = DataLoader(some(digits, len(logits)), batch_size, eval_transform(8), workers=0)
+    loader = DataLoader(first_images(digits, len(logits)), batch_size, eval_transform(8), workers=0)
     return evaluate(Oracle(logits), loader)
 
 
@@ -69,7 +69,7 @@ class TestFigures:
         batch_size=st.integers(1, 50),
     )  # fmt: skip
     def test_they_are_scikit_learns(self, digits, logits, batch_size):
-        targets = some(digits, len(logits)).targets
+        targets = first_images(digits, len(logits)).targets
         predicted = logits.argmax(axis=1)
         e = evaluation_of(digits, logits, batch_size)
         np.testing.assert_array_equal(
@@ -88,7 +88,7 @@ class TestFigures:
         logits = np.random.default_rng(0).normal(size=(60, 10))
         e = evaluation_of(digits, logits)
         best = np.argsort(-logits, axis=1)[:, :5]
-        right = (best == some(digits, 60).targets[:, None]).any(axis=1)
+        right = (best == first_images(digits, 60).targets[:, None]).any(axis=1)
         assert 0 < e.top5_correct == right.sum() < 60
         assert e.top5_accuracy == 100 * right.sum() / 60
 
@@ -97,7 +97,7 @@ class TestFigures:
         assert target_rank(logits, np.array([0, 4, 7])).tolist() == [0, 4, 7]
 
     def test_percent_with_two_decimals_where_shown(self, digits):
-        logits = np.eye(10)[some(digits, 7).targets]
+        logits = np.eye(10)[first_images(digits, 7).targets]
         logits[0] = np.roll(logits[0], 1)
         shown = evaluation_of(digits, logits).to_json()
         assert (shown["images"], shown["correct"], shown["accuracy"]) == (7, 6, 85.71)
@@ -106,7 +106,7 @@ class TestFigures:
 
 class TestHow:
     def test_nothing_drops_and_the_mode_is_as_before(self, digits):
-        loader = DataLoader(some(digits, 5), 2, eval_transform(8), workers=0)
+        loader = DataLoader(first_images(digits, 5), 2, eval_transform(8), workers=0)
         for mode in (True, False):
             model = Oracle(np.zeros((5, 10)))
             model.train(mode)
@@ -117,12 +117,12 @@ class TestHow:
     def test_the_mode_is_as_before_after_an_error_too(self, digits):
         model = Oracle(np.zeros((5, 3)))
         with pytest.raises(ValueError, match=r"gives \(3,\) outputs per image, but .* 10 classes"):
-            evaluate(model, DataLoader(some(digits, 5), 5, eval_transform(8), workers=0))
+            evaluate(model, DataLoader(first_images(digits, 5), 5, eval_transform(8), workers=0))
         assert model.training
 
     def test_progress(self, digits):
         heard = []
-        loader = DataLoader(some(digits, 5), 2, eval_transform(8), workers=0)
+        loader = DataLoader(first_images(digits, 5), 2, eval_transform(8), workers=0)
         evaluate(Oracle(np.zeros((5, 10))), loader, lambda *counts: heard.append(counts))
         assert heard == [(2, 5), (4, 5), (5, 5)]
 

@@ -41,7 +41,7 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def whole(images, tmp_path_factory):
-    """Folds that nobody stopped: the folder, what was heard, and the outcome."""
+    """Folds that were not stopped: the folder, what was heard, and the outcome."""
     out, listener = tmp_path_factory.mktemp("whole") / "folds", Listener()
     return out, listener, kfold(small(images, out=str(out)), K, reporter=listener)
 

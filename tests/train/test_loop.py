@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("no_curves")
 
 @pytest.fixture(scope="module")
 def finished(images, tmp_path_factory):
-    """A run of two epochs of 24 images in batches of 5, 6 held out."""
+    """A run of two epochs of 24 images in batches of 5, and 6 to validate on."""
     listener = Listener()
     settings = small(images, out=str(tmp_path_factory.mktemp("runs") / "run"))
     return settings, listener, train(settings, listener)
@@ -56,8 +56,8 @@ def plain(finished):
             optimizer.step()
             step += 1
             losses.append((epoch + 1, loss.item(), len(batch)))
-    judge = DataLoader(data.val, 5, eval_transform(32), workers=0)
-    return model, losses, evaluate(model, judge)
+    loader = DataLoader(data.val, 5, eval_transform(32), workers=0)
+    return model, losses, evaluate(model, loader)
 
 
 class TestAgainstTheArticlesLoop:
@@ -387,7 +387,7 @@ class TestOnAnotherDevice:
         why = [line for line in listener.of("message") if "not captured as a CUDA graph" in line]
         if captured:
             assert not why
-            # of five batches an epoch the last is smaller
+            # of five batches per epoch the last is smaller
             assert [graph.launches for graph in gpu.graphs] == [8 - replay.WARM_UP_STEPS]
         else:
             assert len(why) == 1

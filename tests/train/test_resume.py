@@ -33,7 +33,7 @@ pytestmark = pytest.mark.usefixtures("no_curves")
 
 @pytest.fixture(scope="module")
 def whole(images, tmp_path_factory):
-    """A run that nobody stopped."""
+    """A run that was not stopped."""
     out = tmp_path_factory.mktemp("whole") / "run"
     return train(small(images, out=str(out)))
 

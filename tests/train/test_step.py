@@ -64,7 +64,7 @@ def assert_equal_bits(one, other):
 
 
 def by_hand(optimizer):
-    """Return what a loop that anybody would write leaves."""
+    """Return what a loop written by hand leaves."""
     step = made(optimizer)
     model, update, generator = step.model, step.optimizer, step.model.generator
     loss_sum = right = 0
@@ -231,7 +231,7 @@ def test_from_the_first_loss_that_is_not_finite_nothing_changes(device, request)
     after = kept(step)
     assert_equal_bits((after[0][:-1], *after[1:]), (before[0][:-1], *before[1:]))
     assert step.model.generator.offset == drawn
-    # until somebody goes on
+    # until the caller goes on
     step.state.failed[...] = 0
     step.state.totals[...] = 0
     step(given[1])
