@@ -18,11 +18,12 @@ from minialex.cpu import threads
 from minialex.data.listing import enumerated
 from minialex.errors import MinialexError
 from minialex.files import atomic_write
-from minialex.train.factory import Data, open_data
+from minialex.train.factory import open_data
 from minialex.train.loop import Trainer
 from minialex.train.metrics import draw_curves, read_metrics
 from minialex.train.report import Outcome, Reporter
 from minialex.train.run_folder import LAST_CHECKPOINT, claim
+from minialex.train.run_state import RunData
 from minialex.train.settings import DIGITS, RUNTIME_SETTINGS, Settings
 from minialex.weights import checkpoint
 
@@ -107,7 +108,7 @@ def resume(
         return _run(trainer, data, reporter, stop_after)
 
 
-def _run(trainer: Trainer, data: Data, reporter: Reporter, stop_after: int | None) -> Outcome:
+def _run(trainer: Trainer, data: RunData, reporter: Reporter, stop_after: int | None) -> Outcome:
     if data.skipped:
         path = trainer.folder / SKIPPED_FILE
         names = enumerated([bad.name for bad in data.skipped])
