@@ -24,14 +24,14 @@ import numpy as np
 
 from minialex import arrays, philox
 from minialex.arrays import Array, Device
-from minialex.autograd import ROUTINES, Tensor, implementation_name
+from minialex.autograd import ROUTINES, Tensor, implementation_for, implementation_name
 from minialex.data import Batch
 from minialex.data.batch_buffer import Uploader
 from minialex.data.loader import StagedBatch
 from minialex.data.prepare import PREPARE, prepare_buffer
 from minialex.nn import Module
 from minialex.ops import cross_entropy
-from minialex.optim import Optimizer, Schedule
+from minialex.optim import Optimizer, Schedule, Update
 from minialex.train.step_state import StepState
 
 WARM_UP = 3
@@ -153,16 +153,14 @@ class TrainStep:
                 return
             loss.backward()
         optimizer.lr = self._rate(optimizer.steps)
-        optimizer.step(state.counted)
+        optimizer.step(state.replay_inputs)
         self._streams = generator.offset - before
         state.advance(self._streams)
 
     def looks(self) -> bool:
         """Whether the host has to hold back the update: a kernel does that by itself."""
-        return (
-            self.device == arrays.CPU
-            or implementation_name(self.optimizer.update, self.device) == "plain"
-        )
+        update: Update = implementation_for(self.optimizer.update, self.device)
+        return self.device == arrays.CPU or not update.replayable
 
     def _rate(self, step: int) -> float:
         return self.optimizer.lr if self.schedule is None else self.schedule(step)
