@@ -14,6 +14,7 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 from minialex.arrays import CPU
@@ -116,7 +117,7 @@ class Function:
     def __call__(self, grid: Any, block: Any, args: Any, *, shared_mem: int = 0) -> None:
         if QUEUE.captured is not None and self._gpu.streams[-1] is not self._gpu.capturing:
             raise AssertionError("a kernel on another stream than the one that is captured")
-        values = tuple(a.hidden if isinstance(a, ndarray) else a for a in args)
+        values = tuple(map(_for_emulator, args))
         bound = Bound(self._binding, values, CPU)
         launch = self._source, self._signature, bound, grid, block, shared_mem
         plan = LaunchPlan.of(*launch, by_value=lambda number: number)
@@ -125,6 +126,13 @@ class Function:
         )
         self._gpu.launched.append(self._signature.name)
         QUEUE.launch(lambda: run(job))
+
+
+def _for_emulator(arg: Any) -> Any:
+    """Return an argument as the emulator takes it: a struct is no array there."""
+    if isinstance(arg, ndarray):
+        return arg.hidden
+    return arg[()] if isinstance(arg, np.ndarray) else arg
 
 
 class Gpu:

@@ -21,7 +21,7 @@ EMULATED = (
 NOT_MEASURED = "On a GPU: not measured."
 
 
-def gpu_tables(root: Path, records: list[tuple[Path, BenchRecord]]) -> str:
+def gpus(root: Path, records: list[tuple[Path, BenchRecord]]) -> str:
     """Return which GPUs the records are of: when, at which revision, driver and clocks, and where.
 
     Parameters
@@ -106,7 +106,7 @@ def launches(root: Path) -> str:
 
 
 GPU_TABLES: dict[str, Callable[[Path, list[tuple[Path, BenchRecord]]], str]] = {
-    "gpu_tables": gpu_tables,
+    "gpus": gpus,
     "launches": lambda root, records: launches(root),
 }
 """The tables that say so where nothing was measured, by name."""

@@ -85,7 +85,7 @@ def table_of(record: BenchRecord, rows: list[CaseResult]) -> Table:
     Columns that would hold the same in every line are omitted.
     """
     others, several = peers(rows), any(len(implementations(row)) > 1 for row in rows)
-    if several and any(PLAIN in implementations(row) for row in rows):
+    if any(PLAIN in own and len(own) > 1 for own in map(implementations, rows)):
         others = [PLAIN, *others]
     cold = any(t.cold for row in rows for t in row.timings.values())
     batches = len({row.batch for row in rows if row.batch}) > 1

@@ -147,7 +147,7 @@ def _check_implementations(names: Iterable[str], ops: set[str]) -> None:
     for name in names:
         if name not in known:
             raise MinialexError(
-                f"unknown implementation {name!r} of what is measured; known: {', '.join(known)}"
+                f"unknown implementation {name!r}; what is measured has {', '.join(known)}"
             )
 
 
@@ -206,7 +206,8 @@ def _explain_columns(record: BenchRecord, ladder: Table) -> None:
 def _print(frame: Table) -> None:
     """Print a table: framed on a terminal, as Markdown in full width where piped."""
     if not console.is_terminal:
-        console.print(frame.markdown())
+        # Markdown would take the next line for another row
+        console.print(frame.markdown() + "\n")
         return
     shown = table("", frame.headings[: frame.names], frame.headings[frame.names :])
     for row in frame.cells:

@@ -26,9 +26,6 @@ from minialex.weights.pretrained import load_pretrained
 SPLIT_SEED = 0
 """The split depends on the images alone: runs of any seed have the same validation images."""
 
-LAST, BEST = "last.safetensors", "best.safetensors"
-"""The checkpoints in a run's folder: where it stands, and where it was best."""
-
 MessageCallback = Callable[[str], None]
 ProgressCallback = Callable[[int, int], None]
 

@@ -343,7 +343,7 @@ RUNTIME_SETTINGS = frozenset(name for name, d in DECLARATIONS.items() if d.runti
 
 
 def default_help(name: str) -> str:
-    """Return, in words, what a setting is where nothing is given: one value, or one per recipe."""
+    """Describe what a setting is where nothing is given: one value, or one per recipe."""
     declared = DECLARATIONS[name]
     if declared.default_help is not None:
         return declared.default_help

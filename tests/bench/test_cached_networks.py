@@ -13,6 +13,6 @@ def test_a_network_is_drawn_once_and_each_of_them_trains_alone():
     assert pairs[0][1].data.any()
     assert {m.p for _, m in two.named_modules() if type(m).__name__ == "Dropout"} == {0.25}
     assert {m.p for _, m in one.named_modules() if type(m).__name__ == "Dropout"} == {0.0}
-    # shared where nobody writes: the very weights that were cached_networks
+    # shared where nothing is written to: the very weights that are cached
     same = [network("alexnet-mini", 0.5, lambda a: a) for _ in range(2)]
     assert next(iter(same[0].parameters())).data is next(iter(same[1].parameters())).data

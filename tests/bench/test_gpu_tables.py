@@ -27,7 +27,7 @@ GPU = {
 }
 CLOCKS = "SM 1755 MHz of 1980 MHz, memory 3201 MHz of 3201 MHz; limited by: power cap"
 ABOUT = {"machine": {"gpu": GPU}, "date": "2026-01-31T00:00:00+00:00", "commit": "0123456789ab"}
-DOCUMENT = "<!-- bench:gpu_tables -->\n<!-- /bench -->\n<!-- bench:launches -->\n<!-- /bench -->\n"
+DOCUMENT = "<!-- bench:gpus -->\n<!-- /bench -->\n<!-- bench:launches -->\n<!-- /bench -->\n"
 
 
 def launch(kernel, us, floor, model, what="n=9", flops=0, **changed):
@@ -166,7 +166,7 @@ class FakeCuda:
         ("Field is not a valid field to query.", 2, "power cap, temperature, by software"),
     ],
 )
-def test_clocks_are_told_with_what_limits_them(tmp_path, monkeypatch, answer, status, limited_by):
+def test_clocks_are_shown_with_what_limits_them(tmp_path, monkeypatch, answer, status, limited_by):
     tool = tmp_path / "nvidia-smi"
     tool.write_text(SMI.replace("{new}", answer).replace("{new_status}", str(status)))
     tool.chmod(0o755)

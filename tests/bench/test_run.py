@@ -15,6 +15,7 @@ from minialex.bench.optimizers import optimizer_cases
 from minialex.bench.peers import PEERS, find_peers
 from minialex.bench.runner import empty_row, verify
 from minialex.bench.selection import KINDS, select_cases
+from minialex.cli import main
 from minialex.cli.bench import bench as command
 from minialex.errors import MinialexError
 from tests.bench.fake_records import record
@@ -82,7 +83,8 @@ def test_kernels_are_contenders_where_they_run(monkeypatch):
         found = [verified(case, bench)[1] for case in cases]
     assert len(found) >= 6
     for timings in found:
-        assert {name: t.reason for name, t in timings.items()} == {"plain": "", "kernel": ""}
+        assert {"plain", "kernel"} <= timings.keys()
+        assert {t.reason for t in timings.values()} == {""}
     with asked.stack:
         for case in cases:
             assert "is a CUDA kernel" in verified(case, asked)[1]["kernel"].reason
@@ -204,6 +206,42 @@ def test_the_command_compares(tmp_path):
     assert found.exit_code == 1
     assert "slower: 1" in found.output
     assert "| alexnet conv2d 7 forward | plain | 32 |" in found.output
+
+
+def test_the_command_counts_and_names_what_it_cannot_compare(tmp_path):
+    old, new = record(1, cases=5), record(2, cases=3)
+    new.rows[0].timings["blocked"] = new.rows[0].timings["plain"]
+    write(old, tmp_path / "old.json")
+    write(new, tmp_path / "new.json")
+    done = CliRunner().invoke(
+        command, ["--compare", str(tmp_path / "old.json"), str(tmp_path / "new.json")]
+    )
+    assert done.exit_code == 0
+    shown = done.output.replace("\n", " ")
+    assert "3 times compared" in shown
+    assert "old.json: 2   alexnet conv2d 3 forward, batch 32   alexnet conv2d 4 forward" in shown
+    assert "new.json: 1   alexnet conv2d 0 forward, batch 32: blocked" in shown
+
+
+def test_records_with_no_partner_at_all_take_one_line_and_status_2(tmp_path, capsys, monkeypatch):
+    old, new = record(1, cases=5), record(2, cases=3)
+    for row in new.rows:
+        row.timings = {"blocked": row.timings["plain"]}
+    paths = [tmp_path / "old.json", tmp_path / "new.json"]
+    for one, path in zip((old, new), paths, strict=True):
+        write(one, path)
+    monkeypatch.setattr("sys.argv", ["minialex", "bench", "--compare", *map(str, paths)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    out, err = capsys.readouterr()
+    assert (ended.value.code, out) == (2, "")
+    assert "no timed case in common" in err
+
+
+def test_no_peer_and_a_peer_at_once_is_refused():
+    done = CliRunner().invoke(command, ["--peer", "none", "--peer", "JAX"])
+    assert isinstance(done.exception, MinialexError)
+    assert "--peer none" in str(done.exception)
 
 
 @pytest.mark.usefixtures("hasty")

@@ -31,7 +31,8 @@ from minialex.check.suite import Pair, check
 from minialex.check.verdict import Verdict
 from minialex.cuda.fault import lost_context
 from minialex.data import Batch
-from minialex.train.step import WARM_UP, TrainStep
+from minialex.train.replay import WARM_UP_STEPS
+from minialex.train.step import TrainStep
 from tests.device import launches as steps
 
 LOST = 3
@@ -307,7 +308,7 @@ def graph(at: Setting) -> None:
     for mode, batch, training in trainings(at):
         step = TrainStep(training.model, training.optimizer)
         given = Batch(training.x.data, training.targets, np.arange(batch))
-        for _ in range(WARM_UP + 1):
+        for _ in range(WARM_UP_STEPS + 1):
             step(given)
         at.wait()
         if step.uncaptured:

@@ -29,12 +29,12 @@ def forward(
     ignore_index: int,
     reduction: str,
 ) -> tuple[Array, tuple[Any, ...]]:
-    """Return the loss: a number, or one a row for reduction "none"."""
+    """Return the loss: a number, or one per row for reduction "none"."""
     xp, (N, C) = array_module(x), x.shape
     check_counts("cross_entropy", x=x.size)
     p = xp.empty(x.shape, x.dtype)
     loss, weight = xp.empty((2, N), x.dtype)
-    threads, params = rows.team(N, C, 1), _params(C, label_smoothing, ignore_index)
+    threads, params = rows.threads_per_row(N, C, 1), _params(C, label_smoothing, ignore_index)
     _forward(
         *(rows.grid(N, threads), cuda.BLOCK),
         *(packed(x), _numbers(targets), w if w is None else packed(w), p, loss, weight),
@@ -60,7 +60,7 @@ def backward(
     p, targets, w, scale = saved
     N, C = p.shape
     gx = array_module(p).empty(p.shape, p.dtype)
-    threads, params = rows.team(N, C, 1), _params(C, label_smoothing, ignore_index)
+    threads, params = rows.threads_per_row(N, C, 1), _params(C, label_smoothing, ignore_index)
     _backward(
         *(rows.grid(N, threads), cuda.BLOCK),
         *(packed(gy), p, _numbers(targets), w if w is None else packed(w), packed(scale), gx),
