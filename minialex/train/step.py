@@ -17,11 +17,11 @@ import numpy as np
 
 from minialex import arrays, philox
 from minialex.arrays import Array, Device
-from minialex.autograd import Tensor, implementation_name
+from minialex.autograd import Tensor, implementation_for
 from minialex.data import Batch
 from minialex.nn import Module
 from minialex.ops import cross_entropy
-from minialex.optim import Optimizer, Schedule
+from minialex.optim import Optimizer, Schedule, Update
 from minialex.train.replay import StepGraph
 from minialex.train.step_state import StepState
 
@@ -130,7 +130,7 @@ class TrainStep:
             loss.backward()
 
         optimizer.lr = self._rate(optimizer.steps)
-        optimizer.step(state.counted)
+        optimizer.step(state.replay_inputs)
         self._streams = generator.offset - offset
         state.advance(self._streams)
 
@@ -188,10 +188,8 @@ class TrainStep:
 
     def _host_holds_back(self) -> bool:
         """Whether the host has to hold back the update: a kernel does that by itself."""
-        return (
-            self.device == arrays.CPU
-            or implementation_name(self.optimizer.update, self.device) == "plain"
-        )
+        update: Update = implementation_for(self.optimizer.update, self.device)
+        return self.device == arrays.CPU or not update.replayable
 
 
 def _generator(model: Module) -> philox.Generator:

@@ -19,7 +19,7 @@ import numpy as np
 from minialex import cuda
 from minialex.arrays import Array, Device, array_module, on_device, to_device, to_numpy
 from minialex.autograd import Routine, implementation_for
-from minialex.optim import Counted
+from minialex.optim import ReplayInputs
 
 TABLE_STEPS = 1024
 """Steps whose learning rates stand in a device's memory at a time."""
@@ -64,9 +64,9 @@ class StepState:
         return self.counts[1:]  # type: ignore[no-any-return]
 
     @property
-    def counted(self) -> Counted:
+    def replay_inputs(self) -> ReplayInputs:
         """What an optimizer's kernel reads."""
-        return Counted(self.rates, self.failed)
+        return ReplayInputs(self.rates, self.failed)
 
     def start(self, steps: int, streams: int, rates: Callable[[int], tuple[float, float]]) -> None:
         """Begin at step `steps`, not failed, with `streams` random streams drawn.

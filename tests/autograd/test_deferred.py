@@ -7,7 +7,7 @@ import pytest
 
 from minialex import Tensor, emulated, ops, optim, using
 from minialex.autograd import DeferredGradient
-from minialex.optim import _apply
+from minialex.optim import blocked
 from tests.autograd.leaves import close
 
 # the package's attribute of this name is the function
@@ -127,15 +127,17 @@ def trained(name, steps=4):
 
 
 @pytest.mark.parametrize("name", RULES)
-@pytest.mark.parametrize(("block", "rows", "number"), [(10, 40, 1), (1 << 17, 1, 2), (16, 50, 3)])
+@pytest.mark.parametrize(
+    ("block", "rows", "number"), [(80, 320, 1), (1 << 20, 8, 2), (128, 400, 3)]
+)
 def test_an_optimizer_takes_it_in_rows(monkeypatch, cores, name, block, rows, number):
     cores(number)
     with monkeypatch.context() as patch:
         patch.setattr(linear, "_worth_deferring", lambda xp, gy, x: False)
         waited, expected = trained(name)
         assert not np.any(waited)
-    monkeypatch.setattr(_apply, "BLOCK", block)
-    monkeypatch.setattr(_apply, "ROWS", rows)
+    monkeypatch.setattr(blocked, "BLOCK_BYTES", block)
+    monkeypatch.setattr(blocked, "DEFERRED_BYTES", rows)
     waited, got = trained(name)
     assert waited[0] == [True, False, True, False, True]
     for g, e in zip(got, expected, strict=True):
