@@ -101,7 +101,7 @@ def test_every_way_to_cut(rung, rows, parts, fix_up, monkeypatch):
     assert emulation.launches[f"conv2d_weight_gradient_{rung}<float, {rows}>"] == 1
     # im2col's data gradient has no parts
     apart = 0 if parts == 1 or fix_up else 2 if rung == "im2col" else 3
-    assert emulation.launches["sum_parts<float>"] == apart
+    assert emulation.launches["sum_partials<float>"] == apart
 
 
 @pytest.mark.parametrize("rows", tiling.ROWS)
@@ -316,5 +316,5 @@ def test_a_cut_covers_the_product(M, N, K, copies, itemsize):
 
 def test_another_order_of_parts_is_noticed():
     order = "for (int s = 0; s < S; ++s)", "for (int s = S - 1; s >= 0; --s)"
-    with cuda.edited("sum_parts.cu", *order), pytest.raises(AssertionError):
+    with cuda.edited("sum_partials.cu", *order), pytest.raises(AssertionError):
         test_parts_are_added_in_order()

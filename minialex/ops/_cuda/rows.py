@@ -9,8 +9,8 @@ from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients, Implementation
 from minialex.ops._cuda.launching import check_counts, packed
 
-THREADS, WARP, BLOCK = 1, 32, cuda.BLOCK
-"""Threads that may take a row together, TEAM in the kernels."""
+THREADS, WARP, BLOCK = 1, 32, cuda.BLOCK_SIZE
+"""Threads that may take a row together, THREADS_PER_ROW in the kernels."""
 
 SHORT = 8
 """Numbers of a row that one thread may as well take alone."""
@@ -52,7 +52,7 @@ def implementation(file: str, op: str) -> Implementation:
         rows = prod(shape[:dim]) * inner
         threads = team(rows, C, inner)
         given = map(packed, arrays)
-        kernel(grid(rows, threads), BLOCK, *given, out, rows, C, inner, TEAM=threads)
+        kernel(grid(rows, threads), BLOCK, *given, out, rows, C, inner, THREADS_PER_ROW=threads)
         return out
 
     def forward(x: Array, *, dim: int) -> tuple[Array, tuple[Array]]:

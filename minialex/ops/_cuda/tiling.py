@@ -1,6 +1,6 @@
 """How a product of matrices is shared out among blocks of threads.
 
-The host's half of ``kernels/register_product.cuh`` and ``kernels/sum_parts.cu``, for conv2d and
+The host's half of ``kernels/register_product.cuh`` and ``kernels/sum_partials.cu``, for conv2d and
 linear. A block of 16 x `rows` threads computes a tile of the result. Where tiles are too few to
 keep a GPU busy, each sum is cut into *parts* (split-K), which are computed side by side and added
 up in order: the same bits in every run. A few parts are added up by the block that finishes a tile
@@ -52,11 +52,11 @@ RESIDENT = {4: 6, 8: 3, 16: 2}
 FETCH = 8
 EDGES = 4
 
-WORKSPACE = ("parts", "arrived")
-BIAS_GRADIENT = ("gb", "gb_parts", "gb_arrived")
+WORKSPACE = ("partials", "arrived")
+BIAS_GRADIENT = ("gb", "gb_partials", "gb_arrived")
 """Pointers that kernels take, and that may be null: where there is one part, or nobody asks."""
 
-_sum_parts = cuda.kernel("sum_parts.cu", "sum_parts", optional=("b",))
+_sum_partials = cuda.kernel("sum_partials.cu", "sum_partials", optional=("b",))
 
 
 class Cut(NamedTuple):
@@ -315,4 +315,4 @@ def add_up(
     """Write the sum of `parts` (S, ...) to `out` (...), in order, plus what `out` holds and `b`."""
     channels = 1 if b is None else b.size
     sizes = (len(parts), out.size, inner, channels, add)
-    _sum_parts(cuda.blocks(out.size), cuda.BLOCK, parts, b, out, *sizes)
+    _sum_partials(cuda.blocks(out.size), cuda.BLOCK_SIZE, parts, b, out, *sizes)
