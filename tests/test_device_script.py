@@ -13,7 +13,7 @@ from minialex import arrays, emulated, ops
 from minialex.study.proofs import read_proofs
 from tests import test_conformance
 from tests.device import record
-from tests.device.watching import watched
+from tests.device.launched import launched_kernels
 
 ROOT = Path(__file__).parent.parent
 needs_no_gpu = pytest.mark.skipif(arrays.cuda_count() > 0, reason="here is a GPU")
@@ -135,7 +135,7 @@ def test_the_tests_that_it_names_are_there():
 
 def test_launches_are_seen_where_something_judges_them():
     x = ops.relu
-    with watched() as seen:
+    with launched_kernels() as seen:
         with emulated("fast"):
             x([1.0, -1.0])
         assert seen == set()

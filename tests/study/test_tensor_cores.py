@@ -24,7 +24,7 @@ def test_the_model_has_the_bits_of_the_emulator(architecture):
     b *= 2.0 ** rng.integers(-12, 12, b.shape)
     c = rng.standard_normal(4096).astype(np.float32)
     a[::7], c[::5] = 0, 0
-    got = study.cut_sum(a, b, c, cores)
+    got = study.truncated_sum(a, b, c, cores)
     assert (got == records.emulated("tf32", a, b, c, architecture)).all()
 
 

@@ -86,7 +86,7 @@ def forward_kernel(x: Array, *, output_size: Pair) -> tuple[Array, tuple[Shape]]
         return x[...], (x.shape,)
     sizes = _sizes(x.shape, output_size)
     y = array_module(x).empty((*x.shape[:2], *output_size), x.dtype)
-    _forward(cuda.blocks(y.size), cuda.BLOCK, packed(x), y, *sizes)
+    _forward(cuda.blocks(y.size), cuda.BLOCK_SIZE, packed(x), y, *sizes)
     return y, (x.shape,)
 
 
@@ -96,7 +96,7 @@ def backward_kernel(gy: Array, saved: tuple[Shape], *, output_size: Pair) -> Gra
     if gy.shape == shape:
         return (gy[...],)
     gx = array_module(gy).empty(shape, gy.dtype)
-    _backward(cuda.blocks(gx.size), cuda.BLOCK, packed(gy), gx, *_sizes(shape, output_size))
+    _backward(cuda.blocks(gx.size), cuda.BLOCK_SIZE, packed(gy), gx, *_sizes(shape, output_size))
     return (gx,)
 
 

@@ -114,7 +114,7 @@ def forward_kernel(
     """Return the mean of each window: a thread an output."""
     at = Pool.of("avg_pool2d", x.shape, **windows)
     y = array_module(x).empty((*x.shape[:2], at.OH, at.OW), x.dtype)
-    _forward(cuda.blocks(y.size), cuda.BLOCK, packed(x), y, at, count_include_pad)
+    _forward(cuda.blocks(y.size), cuda.BLOCK_SIZE, packed(x), y, at, count_include_pad)
     return y, (x.shape,)
 
 
@@ -125,7 +125,7 @@ def backward_kernel(
     (shape,) = saved
     at = Pool.of("avg_pool2d", shape, **windows)
     gx = array_module(gy).empty(shape, gy.dtype)
-    _backward(cuda.blocks(at.walks), cuda.BLOCK, packed(gy), gx, at, count_include_pad, ROWS)
+    _backward(cuda.blocks(at.walks), cuda.BLOCK_SIZE, packed(gy), gx, at, count_include_pad, ROWS)
     return (gx,)
 
 

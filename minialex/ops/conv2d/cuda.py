@@ -143,7 +143,7 @@ def _bias_sums(gb: Array | None, at: Sizes) -> BiasGradient:
     return BiasGradient(gb, at.N, max(1, -(-at.N // parts)), at.O)
 
 
-def add_up_pixels(gy: Array, gb: Array, at: Sizes, threads: int = cuda.BLOCK) -> None:
+def add_up_pixels(gy: Array, gb: Array, at: Sizes, threads: int = cuda.BLOCK_SIZE) -> None:
     """Write the sums of `gy` over images and pixels, in a launch of their own."""
     _bias_sums(gb, at).launch(_bias_gradient, threads, gy, at.N, at.O, at.OH * at.OW)
 
@@ -212,15 +212,15 @@ _weight_gradient_naive = cuda.kernel("conv2d.cu", "conv2d_weight_gradient_naive"
 
 
 def _naive_forward(x: Array, w: Array, b: Array | None, y: Array, at: Sizes) -> None:
-    _forward_naive(cuda.blocks(y.size), cuda.BLOCK, x, w, b, y, at)
+    _forward_naive(cuda.blocks(y.size), cuda.BLOCK_SIZE, x, w, b, y, at)
 
 
 def _naive_data_gradient(gy: Array, w: Array, gx: Array, at: Sizes) -> None:
-    _data_gradient_naive(cuda.blocks(gx.size), cuda.BLOCK, gy, w, gx, at)
+    _data_gradient_naive(cuda.blocks(gx.size), cuda.BLOCK_SIZE, gy, w, gx, at)
 
 
 def _naive_weight_gradient(gy: Array, x: Array, gw: Array, at: Sizes) -> None:
-    _weight_gradient_naive(cuda.blocks(gw.size), cuda.BLOCK, gy, x, gw, at)
+    _weight_gradient_naive(cuda.blocks(gw.size), cuda.BLOCK_SIZE, gy, x, gw, at)
 
 
 # ---- tiled ---------------------------------------------------------------------------------------
@@ -281,7 +281,7 @@ def _blocks_of_images(like: Array, at: Sizes) -> Iterator[tuple[slice, Sizes, Ar
 
 def _write_patches(x: Array, patches: Array, at: Sizes) -> None:
     padded = at.pixels + 16 // x.itemsize
-    _im2col((cuda.blocks(padded), min(at.C, 65535)), cuda.BLOCK, x, patches, at)
+    _im2col((cuda.blocks(padded), min(at.C, 65535)), cuda.BLOCK_SIZE, x, patches, at)
 
 
 def _im2col_forward(x: Array, w: Array, b: Array | None, y: Array, at: Sizes) -> None:
@@ -298,7 +298,7 @@ def _im2col_data_gradient(gy: Array, w: Array, gx: Array, at: Sizes) -> None:
         how = cut(*product, copies=at.groups, itemsize=gy.itemsize, most_parts=1)
         grid, sizes = (how.tiles, 1, at.groups), (some, in_vectors((w, at.taps)), how.depth)
         _data_gradient_im2col(grid, how.threads, gy[images], w, patches, *sizes, ROWS=how.rows)
-        _col2im(cuda.blocks(gx[images].size), cuda.BLOCK, patches, gx[images], some)
+        _col2im(cuda.blocks(gx[images].size), cuda.BLOCK_SIZE, patches, gx[images], some)
 
 
 def _im2col_weight_gradient(gy: Array, x: Array, gw: Array, at: Sizes) -> None:

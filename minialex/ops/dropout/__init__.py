@@ -79,9 +79,11 @@ def _drop_kernel(x: Array, p: float, seed: int, offset: int | Ahead) -> Array:
     check_counts("dropout", x=x.size)
     y: Array = array_module(x).empty(x.shape, x.dtype)
     x = packed(x)
-    grid, vectors = cuda.blocks(x.size, 4 * cuda.BLOCK), in_vectors((x, 0), (y, 0))
+    grid, vectors = cuda.blocks(x.size, 4 * cuda.BLOCK_SIZE), in_vectors((x, 0), (y, 0))
     drawn, ahead = (offset.drawn, offset.ahead) if isinstance(offset, Ahead) else (None, offset)
-    _dropout(*(grid, cuda.BLOCK, x, y, x.size, threshold(p), scale(p), seed, ahead, drawn, vectors))
+    _dropout(
+        *(grid, cuda.BLOCK_SIZE, x, y, x.size, threshold(p), scale(p), seed, ahead, drawn, vectors)
+    )
     return y
 
 

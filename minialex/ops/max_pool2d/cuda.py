@@ -20,7 +20,7 @@ def forward(
     at = Pool.of("max_pool2d", x.shape, kernel_size, stride, padding)
     xp, shape = array_module(x), (*x.shape[:2], at.OH, at.OW)
     y, winner = xp.empty(shape, x.dtype), xp.empty(shape, argmax_dtype(kernel_size))
-    _forward(cuda.blocks(y.size), cuda.BLOCK, packed(x), y, winner, at)
+    _forward(cuda.blocks(y.size), cuda.BLOCK_SIZE, packed(x), y, winner, at)
     return y, (winner, x.shape)
 
 
@@ -31,7 +31,7 @@ def backward(
     winner, shape = saved
     at = Pool.of("max_pool2d", shape, kernel_size, stride, padding)
     gx = array_module(gy).empty(shape, gy.dtype)
-    _backward(cuda.blocks(at.walks), cuda.BLOCK, packed(gy), packed(winner), gx, at, ROWS)
+    _backward(cuda.blocks(at.walks), cuda.BLOCK_SIZE, packed(gy), packed(winner), gx, at, ROWS)
     return (gx,)
 
 

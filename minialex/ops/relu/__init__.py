@@ -91,7 +91,7 @@ def forward_kernel(x: Array) -> tuple[Array, tuple[Array]]:
     """Return max(x, 0)."""
     check_counts("relu", x=x.size)
     y = array_module(x).empty(x.shape, x.dtype)
-    _forward(cuda.blocks(x.size), cuda.BLOCK, packed(x), y, x.size)
+    _forward(cuda.blocks(x.size), cuda.BLOCK_SIZE, packed(x), y, x.size)
     return y, (y,)
 
 
@@ -99,7 +99,7 @@ def backward_kernel(gy: Array, saved: tuple[Array]) -> Gradients:
     """Return `gy` where the output was positive."""
     (y,) = saved
     gx = array_module(y).empty(y.shape, y.dtype)
-    _backward(cuda.blocks(y.size), cuda.BLOCK, packed(gy), packed(y), gx, y.size)
+    _backward(cuda.blocks(y.size), cuda.BLOCK_SIZE, packed(gy), packed(y), gx, y.size)
     return (gx,)
 
 
