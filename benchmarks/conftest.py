@@ -2,7 +2,7 @@
 
 Each case is a group; in it are our implementations and every peer that is installed. All that
 pytest-benchmark offers works: --benchmark-json, --benchmark-autosave, --benchmark-compare,
---benchmark-histogram. Before a contender is timed its result is compared with the array
+--benchmark-histogram. Before a contender is timed its result is compared with the plain
 implementation's; a wrong one fails, and is never timed.
 """
 
@@ -15,12 +15,12 @@ import pytest
 from minialex.arrays import CPU, device, module_of, on_device
 from minialex.autograd import OPS
 from minialex.bench import ceilings, pinning
-from minialex.bench.case import Bench, Case, Trial
-from minialex.bench.choice import KINDS, plan
+from minialex.bench.case import BenchCase, BenchContext, PreparedCase
 from minialex.bench.clock import clock_for
-from minialex.bench.peers import PEERS, find
-from minialex.bench.record import Row
-from minialex.bench.runner import prove
+from minialex.bench.peers import PEERS, find_peers
+from minialex.bench.record import CaseResult
+from minialex.bench.runner import empty_row, verify
+from minialex.bench.selection import KINDS, select_cases
 from minialex.cpu import threads
 from minialex.errors import MinialexError
 from minialex.models import VARIANTS
@@ -33,7 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--op", action="append", help=f"an op, or {', '.join(KINDS[:-2])}; repeatable")
     group.addoption("--network", action="append", choices=list(VARIANTS), help="[alexnet]")
     group.addoption("--batch", action="append", type=int, help="[32]; repeatable")
-    group.addoption("--implementation", action="append", help="beside array; repeatable")
+    group.addoption("--implementation", action="append", help="beside plain; repeatable")
     group.addoption(
         "--peer", action="append", choices=[*PEERS, "none"], help="[PyTorch, JAX, CuPy]"
     )
@@ -42,14 +42,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 class Contenders:
-    """The cases asked for, and the one that is made ready just now."""
+    """The cases asked for, and the one that is prepared now."""
 
     def __init__(self, config: pytest.Config) -> None:
         option = config.getoption
         place = device(option("--device"))
         implementations = option("--implementation")
-        self.bench = Bench(place, tuple(implementations) if implementations else None)
-        self.cases: list[Case] = plan(
+        self.context = BenchContext(place, tuple(implementations) if implementations else None)
+        self.cases: list[BenchCase] = select_cases(
             option("--network") or ["alexnet"],
             option("--batch") or [32],
             option("--op") or list(DEFAULT_KINDS),
@@ -58,22 +58,22 @@ class Contenders:
         self.threads = option("--threads")
         asked = option("--peer") or ["PyTorch", "JAX", "CuPy"]
         self.peers = [name for name in asked if name != "none"]
-        self.ready: tuple[Case, Trial, Row] | None = None
+        self.prepared: tuple[BenchCase, PreparedCase, CaseResult] | None = None
 
-    def names(self, case: Case) -> list[str]:
-        """Return who may take part in a case."""
+    def names(self, case: BenchCase) -> list[str]:
+        """Return the possible contenders of a case."""
         known = list(OPS[case.op].implementations) if case.op in OPS else []
-        return [*self.bench.wanted(known), *(peer.name for peer in self.bench.peers)]
+        return [*self.context.selected(known), *(peer.name for peer in self.context.peers)]
 
-    def get(self, case: Case) -> tuple[Trial, Row]:
-        """Make a case ready and prove everybody in it, unless it is the one that is ready."""
-        if self.ready is None or self.ready[0] is not case:
-            self.ready = None
-            row = Row(case.op, case.what, case.batch, list(case.labels), list(case.parts), 1, 0, {})
-            trial = case.make(self.bench)
-            prove(trial, row, self.bench)
-            self.ready = case, trial, row
-        return self.ready[1:]
+    def get(self, case: BenchCase) -> tuple[PreparedCase, CaseResult]:
+        """Prepare a case and verify all its contenders, unless it is the one prepared now."""
+        if self.prepared is None or self.prepared[0] is not case:
+            self.prepared = None
+            row = empty_row(case)
+            prepared = case.prepare(self.context)
+            verify(prepared, row, self.context)
+            self.prepared = case, prepared, row
+        return self.prepared[1:]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -87,29 +87,29 @@ KEY = pytest.StashKey[Contenders]()
 
 
 @pytest.fixture(scope="session", autouse=True)
-def everything_held(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Hold threads to their number, and keep to the device."""
+def pinned_threads(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Pin the threads, and use the device."""
     contenders = request.config.stash[KEY]
     with (
         pinning.pinned(contenders.threads),
-        contenders.bench.stack,
-        on_device(contenders.bench.device),
+        contenders.context.stack,
+        on_device(contenders.context.device),
     ):
         yield
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     contenders = metafunc.config.stash[KEY]
-    if not contenders.bench.peers:
+    if not contenders.context.peers:
         count = contenders.threads or threads.cores()
-        contenders.bench.peers, _ = find(contenders.peers, contenders.bench.device, count)
+        contenders.context.peers, _ = find_peers(contenders.peers, contenders.context.device, count)
     pairs = [(case, name) for case in contenders.cases for name in contenders.names(case)]
     names = [f"{case.labels[0]} {case.what} {case.batch} {name}" for case, name in pairs]
     metafunc.parametrize(("case", "name"), pairs, ids=[n.replace(" ", "-") for n in names])
 
 
 @pytest.fixture(scope="session")
-def rates(request: pytest.FixtureRequest, everything_held: None) -> tuple[float, float]:
+def rates(request: pytest.FixtureRequest, pinned_threads: None) -> tuple[float, float]:
     """The machine's ceilings, measured in this very run."""
     place = request.config.stash[KEY].bench.device
     clock = clock_for(place)
@@ -117,39 +117,39 @@ def rates(request: pytest.FixtureRequest, everything_held: None) -> tuple[float,
 
 
 @pytest.fixture
-def contender(request: pytest.FixtureRequest, case: Case, name: str):
-    """Return the call to time, proved right; skip where this contender takes no part."""
+def contender(request: pytest.FixtureRequest, case: BenchCase, name: str):
+    """Return the call to time, verified; skip the test where this contender is unavailable."""
     contenders = request.config.stash[KEY]
-    trial, row = contenders.get(case)
+    prepared, row = contenders.get(case)
     timing = row.timings.get(name)
     if timing is None:
-        pytest.skip(f"{name} of {case.op} does not run on {contenders.bench.device}")
-    if timing.wrong:
+        pytest.skip(f"{name} of {case.op} does not run on {contenders.context.device}")
+    if timing.failed:
         pytest.fail(f"{name}: {timing.reason}", pytrace=False)
     if timing.reason:
         pytest.skip(timing.reason)
-    calls = next(c.calls for c in trial.contenders if c.name == name)
-    return finished(calls.run, contenders.bench), row, timing
+    workload = next(c.workload for c in prepared.contenders if c.name == name)
+    return synchronized(workload.run, contenders.context), row, timing
 
 
-def finished(run, bench: Bench):
-    """Return a call that waits for the GPU, so that a clock on the host tells its time."""
-    if bench.device == CPU:
+def synchronized(run, context: BenchContext):
+    """Return a call that waits for the GPU, so that it can be timed on the host."""
+    if context.device == CPU:
         return run
-    synchronize = module_of(bench.device).cuda.get_current_stream().synchronize
+    synchronize = module_of(context.device).cuda.get_current_stream().synchronize
 
-    def waiting():
+    def run_and_wait():
         run()
         synchronize()
 
-    return waiting
+    return run_and_wait
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     contenders = config.stash[KEY]
-    return [f"minialex: device {contenders.bench.device}, {len(contenders.cases)} cases"]
+    return [f"minialex: device {contenders.context.device}, {len(contenders.cases)} cases"]
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict) -> None:
-    # a benchmark file may be shown to others: it need not name this host
+    # a benchmark file may be published: it must not name this host
     machine_info.pop("node", None)

@@ -8,8 +8,8 @@
 #
 # Needs Python 3.11 or later (PYTHON=...) with CuPy (12x or 13x); PyTorch and JAX take part where
 # they are installed. The parts share the minutes, the most important first. Each writes its record
-# after every case, so that one cut short leaves something. The card's settings are left as they
-# are. COMMIT=... names the revision where the tree is no clone.
+# after every case, so that an interrupted one leaves its cases. The card's settings are not
+# changed. COMMIT=... names the revision where the tree is no clone.
 set -u
 cd "$(dirname "$0")/.."
 name=benchmarks
@@ -39,13 +39,13 @@ except MinialexError as error:
 PY
 begin
 
-# bench NAME SECONDS ARGUMENTS...: nothing new is begun in the last quarter
+# bench NAME SECONDS ARGUMENTS...: no new case is started in the last quarter
 bench() {
     local folder="$out/gpu-$1" part=$1 seconds=$2
     shift 2
     local -a where=(-m minialex bench --device cuda)
     [ "$device" = cuda ] || where=(-m benchmarks.emulated bench --device cpu)
-    # what an earlier run left gives way
+    # an earlier run is replaced
     rm -rf "$folder"
     part "$part" "$seconds" "$python" "${where[@]}" \
         --minutes "$(awk "BEGIN { printf \"%.2f\", $seconds * 3 / 4 / 60 }")" --out "$folder" "$@"
@@ -72,7 +72,7 @@ else
     bench layers "$(share 50 50)" --quick --op linear --network alexnet-mini --batch 2 --peer none
 fi
 
-# few files to take along: `python -m minialex.bench.report` draws these again
+# fewer files to copy: `python -m minialex.bench.report` draws these again
 find "$out"/gpu-* -name '*.png' -delete
 tail -n 40 "$log"
 exit "$status"

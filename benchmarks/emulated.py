@@ -1,8 +1,8 @@
-"""``minialex bench`` with our kernels under the emulator: it tries the way that a GPU's run takes.
+"""``minialex bench`` with our kernels under the emulator: it exercises the code that a GPU runs.
 
     python -m benchmarks.emulated bench --device cpu ...
 
-Results are proved as ever. Times are those of an emulation, and mean nothing.
+Results are verified as always. Times are those of an emulation, and mean nothing.
 """
 
 from minialex import emulated

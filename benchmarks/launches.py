@@ -1,10 +1,10 @@
-"""Python's time for the launches of a training step: everything but the kernels themselves.
+"""The host time of a training step's launches in Python: everything but the kernels.
 
     python benchmarks/launches.py                                 measure this checkout
-    python benchmarks/launches.py --against OTHER --out FILE      and another one, in turn
+    python benchmarks/launches.py --against OTHER --out FILE      and another one, interleaved
 
 No GPU is used and nothing is computed. One step is taken on NumPy arrays with an emulator that
-launches nothing, and its launches are noted. Then, in a process for each turn,
+launches nothing, and its launches are recorded. Then, in a process for each repetition,
 
     launches   those are made again on CuPy arrays of the same shapes and addresses, down to CuPy's
                compiled function, in whose place an empty one stands. What CuPy itself takes to
@@ -12,8 +12,8 @@ launches nothing, and its launches are noted. Then, in a process for each turn,
                current one, or to change it
     step       the whole step is taken on NumPy arrays, again with an emulator that launches nothing
 
-Times are CPU times of the process, in milliseconds per step: the median over turns of the median
-within a turn. They tell two checkouts on one machine apart, not what a GPU's host will take.
+Times are CPU times of the process, in milliseconds per step: the median over repetitions of the
+median within one. They compare two checkouts on one machine; a GPU's host will take another time.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ import numpy as np
 from minialex import cuda, emulated
 from minialex.arrays import CPU, address_of
 from minialex.bench import machine
-from minialex.bench.networks import our_step, task_of
+from minialex.bench.networks import default_step, network_task
 from minialex.cuda import emulator, gpu
 from minialex.models import VARIANTS
 
-ROUNDS = 60
-REPEATS = 200
+STEP_ROUNDS = 60
+KERNEL_ITERATIONS = 200
 
 Launch = tuple[cuda.Kernel, tuple[Any, ...], dict[str, Any]]
 
 
-class Anything(dict[Any, Any]):
+class ConstantDict(dict[Any, Any]):
     """Has the same under every key."""
 
     def __init__(self, value: Any) -> None:
@@ -68,7 +68,7 @@ def milliseconds(run: Callable[[], Any]) -> float:
     """Return the CPU time that `run` takes: the median of many."""
     run()
     taken = []
-    for _ in range(ROUNDS):
+    for _ in range(STEP_ROUNDS):
         start = time.process_time_ns()
         run()
         taken.append(time.process_time_ns() - start)
@@ -76,16 +76,16 @@ def milliseconds(run: Callable[[], Any]) -> float:
 
 
 @contextlib.contextmanager
-def noted() -> Iterator[list[Launch]]:
+def recorded_launches() -> Iterator[list[Launch]]:
     """Collect the launches made inside."""
     launches: list[Launch] = []
     call = cuda.Kernel.__call__
 
-    def noting(kernel: cuda.Kernel, *args: Any, **options: Any) -> None:
+    def recording(kernel: cuda.Kernel, *args: Any, **options: Any) -> None:
         launches.append((kernel, args, options))
         call(kernel, *args, **options)
 
-    cuda.Kernel.__call__ = noting  # type: ignore[method-assign]
+    cuda.Kernel.__call__ = recording  # type: ignore[method-assign]
     try:
         yield launches
     finally:
@@ -110,19 +110,19 @@ def on_cupy(launch: Launch) -> Launch:
 def without_a_gpu() -> None:
     """Have CuPy launch nothing, and name device 0 without a driver."""
     runtime = importlib.import_module("cupy").cuda
-    gpu._functions = Anything(nothing)
+    gpu._functions = ConstantDict(nothing)
     if not runtime.is_available():
         runtime.runtime.getDevice = lambda: 0
         runtime.Device = contextlib.nullcontext
 
 
 def measure(network: str, batch: int) -> dict[str, Any]:
-    """Return what one turn of this checkout gives."""
+    """Return what one repetition gives for this checkout."""
     emulator.launch = nothing
-    step = our_step(task_of(network, batch, CPU))
+    step = default_step(network_task(network, batch, CPU))
     with emulated():
         step.run()
-        with noted() as launches:
+        with recorded_launches() as launches:
             step.run()
         found: dict[str, Any] = {"launches": len(launches), "step_ms": milliseconds(step.run)}
     without_a_gpu()
@@ -131,32 +131,40 @@ def measure(network: str, batch: int) -> dict[str, Any]:
     by_kernel = defaultdict(list)
     for kernel, args, options in moved:
         start = time.process_time_ns()
-        for _ in range(REPEATS):
+        for _ in range(KERNEL_ITERATIONS):
             kernel(*args, **options)
-        by_kernel[kernel.name].append((time.process_time_ns() - start) / REPEATS / 1e3)
+        by_kernel[kernel.name].append((time.process_time_ns() - start) / KERNEL_ITERATIONS / 1e3)
     found["kernels_us"] = {name: sum(us) / len(us) for name, us in by_kernel.items()}
     return found | {"commit": machine.commit()}
 
 
-def turns(checkouts: list[Path], count: int, network: str, batch: int) -> list[dict[str, Any]]:
-    """Return the medians of each checkout, measured in turn, each time in a fresh process."""
-    said: list[list[dict[str, Any]]] = [[] for _ in checkouts]
-    words = [sys.executable, __file__, "--turn", "--network", network, "--batch", str(batch)]
+def repeat(checkouts: list[Path], count: int, network: str, batch: int) -> list[dict[str, Any]]:
+    """Return the medians of each checkout, interleaved, each in a process of its own."""
+    results: list[list[dict[str, Any]]] = [[] for _ in checkouts]
+    words = [
+        sys.executable,
+        __file__,
+        "--one-repetition",
+        "--network",
+        network,
+        "--batch",
+        str(batch),
+    ]
     for _ in range(count):
-        for checkout, answers in zip(checkouts, said, strict=True):
+        for checkout, answers in zip(checkouts, results, strict=True):
             env = os.environ | {"PYTHONPATH": str(checkout)}
             answer = subprocess.run(words, env=env, check=True, capture_output=True, text=True)
             answers.append(json.loads(answer.stdout))
-    return [middle(answers) for answers in said]
+    return [medians(answers) for answers in results]
 
 
-def middle(answers: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the medians over turns of one checkout."""
+def medians(answers: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the medians over the repetitions of one checkout."""
     first = answers[0]
     return {
         "commit": first["commit"],
         "launches": first["launches"],
-        "turns": len(answers),
+        "repetitions": len(answers),
         "step_ms": round(median(a["step_ms"] for a in answers), 3),
         "launches_ms": round(median(a["launches_ms"] for a in answers), 3),
         "launches_ms_range": [
@@ -174,17 +182,17 @@ def main() -> None:
     parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="measure this one too")
     parser.add_argument("--network", default="alexnet", choices=sorted(VARIANTS))
     parser.add_argument("--batch", type=int, default=32, help="images (default: %(default)s)")
-    parser.add_argument("--turns", type=int, default=7, help="of each (default: %(default)s)")
+    parser.add_argument("--repetitions", type=int, default=7, help="of each (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="write a record there")
-    parser.add_argument("--turn", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--one-repetition", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    if asked.turn:
+    if asked.one_repetition:
         print(json.dumps(measure(asked.network, asked.batch)))
         return
     if asked.against and not (asked.against / "minialex").is_dir():
         parser.error(f"--against is {asked.against}: give a checkout, with its folder minialex")
-    if min(asked.batch, asked.turns) < 1:
-        parser.error("--batch and --turns begin at 1")
+    if min(asked.batch, asked.repetitions) < 1:
+        parser.error("--batch and --repetitions start at 1")
     own = Path(__file__).resolve().parent.parent
     checkouts = ([asked.against.resolve()] if asked.against else []) + [own]
     record = {
@@ -195,7 +203,7 @@ def main() -> None:
         "busy_cores": round(machine.busy_cores(), 2),
         "versions": machine.versions(),
         "time": machine.now(),
-        "checkouts": turns(checkouts, asked.turns, asked.network, asked.batch),
+        "checkouts": repeat(checkouts, asked.repetitions, asked.network, asked.batch),
     }
     for one in record["checkouts"]:
         print(

@@ -11,8 +11,8 @@ def test_speed(benchmark, contender, rates):
     benchmark.group = row.full_title
     run()
     benchmark(run)
-    if benchmark.stats and row.parts:
-        seconds, least = benchmark.stats.stats.median, floor(row.parts, *rates)
+    if benchmark.stats and row.work:
+        seconds, least = benchmark.stats.stats.median, floor(row.work, *rates)
         benchmark.extra_info |= {
             "GFLOP/s": row.flops / seconds / 1e9,
             "GB/s": row.bytes / seconds / 1e9,

@@ -117,7 +117,7 @@ class Function:
     def __call__(self, grid: Any, block: Any, args: Any, *, shared_mem: int = 0) -> None:
         if QUEUE.captured is not None and self._gpu.streams[-1] is not self._gpu.capturing:
             raise AssertionError("a kernel on another stream than the one that is captured")
-        values = tuple(_host_value(a) for a in args)
+        values = tuple(map(_for_emulator, args))
         bound = BoundArguments(self._binding, values, CPU)
         launch = self._source, self._signature, bound, grid, block, shared_mem
         plan = LaunchPlan.of(*launch, by_value=lambda number: number)
@@ -128,11 +128,11 @@ class Function:
         QUEUE.launch(lambda: run(emulated_launch))
 
 
-def _host_value(argument: Any) -> Any:
-    if isinstance(argument, ndarray):
-        return argument.hidden
-    # a struct by value, which CuPy takes as a NumPy array
-    return argument[()] if isinstance(argument, np.ndarray) else argument
+def _for_emulator(arg: Any) -> Any:
+    """Return an argument as the emulator takes it: a struct is no array there."""
+    if isinstance(arg, ndarray):
+        return arg.hidden
+    return arg[()] if isinstance(arg, np.ndarray) else arg
 
 
 class Gpu:

@@ -252,8 +252,10 @@ def test_cost_of_a_linear_layer_is_twice_its_products():
 
 
 def assert_right(name, case):
-    for dtype in DTYPES:
-        row = suite.check(suite.Pair(OPS[name], "plain", "plain", np.dtype(dtype)), case)
+    for one, dtype in itertools.product(
+        {"plain", "blocked"} & OPS[name].implementations.keys(), DTYPES
+    ):
+        row = suite.check(suite.Pair(OPS[name], one, one, np.dtype(dtype)), case)
         assert row.verdict is Verdict.PASS, str(row)
 
 

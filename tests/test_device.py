@@ -13,7 +13,7 @@ from minialex import MinialexError, Tensor, arrays, models, ops, optim, using
 from minialex.autograd import OPS
 from minialex.check.cases import CASES
 from minialex.check.suite import as_given
-from minialex.data import Digits, Loader, Subset, evaluation
+from minialex.data import DataLoader, Digits, Subset, eval_transform
 from tests.device_double import make_cupy
 
 pytestmark = pytest.mark.usefixtures("poisoned_memory")
@@ -136,16 +136,18 @@ def test_what_is_on_a_device_is_compared_there_and_not_made_numpys_unasked(cupy)
 def device_cases():
     # moving between devices is the one op that is about the CPU too
     return [
-        pytest.param(name, case, id=f"{name}-{case.name}")
+        pytest.param(name, one, case, id=f"{name}-{one}-{case.name}")
         for name in sorted(set(CASES) - {"to"})
+        for one in OPS[name].implementations
+        if one in ("plain", "blocked")
         for case in CASES[name]
     ]
 
 
-@pytest.mark.parametrize(("name", "case"), device_cases())
-def test_every_op_stays_on_the_device_and_gives_the_same(name, case, cupy):
+@pytest.mark.parametrize(("name", "one", "case"), device_cases())
+def test_every_op_stays_on_the_device_and_gives_the_same(name, one, case, cupy):
     inputs = case.draw(name)
-    implementation = OPS[name].implementations["plain"]
+    implementation = OPS[name].implementations[one]
     wanted = case.differentiable(inputs)
     extras = {"needs": tuple(i in wanted for i in range(len(inputs)))}
     extras |= {"out": (None,) * len(inputs)}
@@ -179,10 +181,10 @@ def test_training_steps_stay_on_the_device_and_give_the_same(optimizer, cupy):
     def losses(device):
         model = models.alexnet("alexnet-mini", 10, seed=1).to(device)
         steps = optimizer(model.parameters(), lr=1e-3, weight_decay=1e-4)
-        loader = Loader(
+        loader = DataLoader(
             Subset(Digits(), np.arange(8)),
             4,
-            evaluation(64),
+            eval_transform(64),
             device=arrays.device(device),
             workers=0,
         )

@@ -54,7 +54,7 @@ def test_the_parts_that_need_no_gpu_run_under_the_emulator(tmp_path):
         assert found[part] == {"left_out": "it needs a GPU"}
     assert "times are those of an emulation, and mean nothing" in done.stdout
     assert "linear_forward_register_blocked          576 to 256" in done.stdout
-    # times of an emulation are nobody's record
+    # times of an emulation are no record
     assert not (tmp_path / FILE).exists()
 
 

@@ -21,6 +21,9 @@ from tests.routine_cases import CASES, check, results
 
 pytestmark = pytest.mark.usefixtures("poisoned_memory")
 
+ARRAYS = "plain", "blocked"
+"""Implementations in array operations; the others are kernels."""
+
 NAMES = sorted(ROUTINES.keys() - OPS.keys())
 WHERE = {
     "cpu": (contextlib.nullcontext, ()),
@@ -36,7 +39,7 @@ GRID = [
     for one in ROUTINES[name].implementations
     for where, (_, marks) in WHERE.items()
     for case in CASES.get(name, ())
-    if where == "cuda" or (one == "plain") == (where == "cpu")
+    if where == "cuda" or (one in ARRAYS) == (where == "cpu")
 ]
 
 

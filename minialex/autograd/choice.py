@@ -59,12 +59,16 @@ class Routine:
     tensor_cores: Mapping[str, str] = field(default_factory=dict, kw_only=True)
 
     def __post_init__(self) -> None:
+        self._check()
+        ROUTINES[self.name] = self
+
+    def _check(self) -> None:
+        """Refuse what cannot be chosen from, before anybody can."""
         if self.name == "precision":
             raise ValueError("an op cannot be named 'precision', which `using` has for itself")
         for name in (PLAIN, self.kernel, self.cpu, *self.tensor_cores.values()):
             if name not in self.implementations:
                 raise ValueError(f"op {self.name!r} has no implementation named {name!r}")
-        ROUTINES[self.name] = self
 
 
 _switch: ContextVar[Mapping[str, str]] = ContextVar("switch", default=MappingProxyType({}))

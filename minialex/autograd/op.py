@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -11,8 +10,9 @@ from typing import Any
 
 from minialex import arrays
 from minialex.arrays import Array, Device
-from minialex.autograd.choice import Routine, implementation_for
+from minialex.autograd.choice import PLAIN, Routine, implementation_for
 from minialex.autograd.graph import Edge, Gradients, Node, grad_enabled
+from minialex.autograd.requests import check_backward, check_forward, parameters_of, requests_of
 from minialex.autograd.tensor import Tensor, as_tensor
 
 Shapes = tuple[tuple[int, ...] | None, ...]
@@ -39,15 +39,10 @@ class Implementation:
     Parameters
     ----------
     forward : ``forward(*arrays, **params) -> (y, saved)``
-        Where it names `keep` among its keywords, it is also given that: False where no backward
-        follows, so that nothing need be saved.
+        It may ask for `keep` (see ``requests.py``), and returns () as `saved` where that is False.
     backward : ``backward(gy, saved, **params) -> one gradient, or None, per input array``
-        Where it names them among its keywords, it is also given `needs`, a tuple that says which
-        inputs want a gradient, and `out`, a tuple of arrays or None: where there is an array, the
-        gradient of that input is to be written there and that array returned. And `defer`, a
-        tuple of functions or None: where there is a function, backward may call it with a
-        `Pending` instead, and return None for that gradient. A gradient has the same bits
-        whichever others are wanted, and wherever it is written.
+        It may ask for `needs`, `out` and `may_defer`. A gradient has the same bits whichever others
+        are wanted, and wherever it is written.
     why_not : ``why_not(device) -> str``
         Why it cannot run on arrays of that device, in words; empty where it can, as array
         operations always can. Kernels give ``cuda.why_not``.
@@ -62,7 +57,7 @@ class Implementation:
     """
 
     forward: Callable[..., tuple[Array, tuple[Any, ...]]]
-    backward: Callable[..., Gradients]
+    backward: Callable[..., tuple[Any, ...]]
     why_not: Callable[[Device], str] = field(default=lambda device: "", kw_only=True)
     dtypes: tuple[str, ...] = field(default=("float32", "float64"), kw_only=True)
     operand_roundoff: float = field(default=0.0, kw_only=True)
@@ -70,9 +65,7 @@ class Implementation:
     takes: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        named = {"keep"} & set(inspect.signature(self.forward).parameters)
-        named |= {"needs", "out", "defer"} & set(inspect.signature(self.backward).parameters)
-        object.__setattr__(self, "takes", frozenset(named))
+        object.__setattr__(self, "takes", requests_of(self.forward, self.backward))
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +77,8 @@ class Op(Routine):
     name : str
         Its name in `OPS`, in ``minialex.reference`` and in `using`.
     implementations : dict
-        From the name of the idea (``"plain"``, ``"tiled"``, ...) to the `Implementation`.
+        From the name of the idea (``"plain"``, ``"tiled"``, ...) to the `Implementation`. The
+        keyword-only arguments of the plain forward, and of `cost`, are the op's parameters.
     cost : ``cost(shapes, **params) -> Cost``, the shapes being those of the input arrays
     kernel, cpu : str
         Which implementation runs where CUDA kernels do, and which elsewhere.
@@ -95,6 +89,13 @@ class Op(Routine):
     def __post_init__(self) -> None:
         super().__post_init__()
         OPS[self.name] = self
+
+    def _check(self) -> None:
+        super()._check()
+        parameters = parameters_of(self.implementations[PLAIN].forward, self.cost)
+        for name, one in self.implementations.items():
+            check_forward(f"op {self.name!r}: forward of {name!r}", one.forward, parameters)
+            check_backward(f"op {self.name!r}: backward of {name!r}", one.backward, parameters)
 
     def __call__(self, *inputs: Any, **params: Any) -> Tensor:
         """Run the op on Tensors, arrays or None and, where a gradient is wanted, record it."""

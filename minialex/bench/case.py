@@ -1,4 +1,4 @@
-"""What is timed: a `Case` says what, a `Trial` is that case made ready, with all who take part."""
+"""What is timed: a `BenchCase` says what, a `PreparedCase` holds all contenders, ready to run."""
 
 from __future__ import annotations
 
@@ -9,66 +9,76 @@ from functools import partial
 from typing import Any
 
 from minialex.arrays import CPU, Device
-from minialex.bench.calls import AbsentError, Calls
+from minialex.bench.correctness import FLOAT32, Result, Tolerance
 from minialex.bench.peers.peer import Peer
-from minialex.bench.proof import FLOAT32, Bound, Result
+from minialex.bench.workload import UnavailableError, Workload
 from minialex.cuda.fault import check_context
 from minialex.errors import MinialexError
 
 PLAIN = "plain"
-"""The implementation that everybody else is compared with."""
+"""The baseline: the implementation that all other contenders are compared with."""
 
 IMPLEMENTATION, PEER = "implementation", "peer"
 
 
 @dataclass
 class Contender:
-    """Somebody who does the work: an implementation of ours, or a peer."""
+    """One implementation of ours, or one peer.
+
+    Attributes
+    ----------
+    name : str
+    kind : "implementation" or "peer"
+    workload : Workload
+    """
 
     name: str
     kind: str
-    calls: Calls
+    workload: Workload
 
 
 @dataclass
-class Trial:
-    """A case made ready.
+class PreparedCase:
+    """A case with all its contenders ready to run.
 
     Attributes
     ----------
     contenders : list of Contender
-        The array implementation first.
+        The plain implementation first.
     independent : callable
-        What the array implementation is compared with, computed another way.
-    bound : Bound
-        How far others may be from the array implementation, and it from `independent`.
-    absent, broken : dict from name to str
-        Who does not take part, and who failed, and why.
-    chosen : str
-        Which implementation runs where nobody chooses.
+        Returns what the plain implementation is compared with: the result computed another way.
+    tolerance : Tolerance
+        How far the others may be from the plain implementation, and it from `independent`.
+    unavailable, failed : dict from name to str
+        The contenders that skip the case, and those that raised, and why.
+    default : str
+        Which implementation runs where none is chosen.
+    lines : dict from implementation to int
+        Lines of its source code.
     """
 
     contenders: list[Contender]
     independent: Callable[[], list[Result]]
-    bound: Bound = FLOAT32
-    absent: dict[str, str] = field(default_factory=dict)
-    broken: dict[str, str] = field(default_factory=dict)
-    chosen: str = PLAIN
+    tolerance: Tolerance = FLOAT32
+    unavailable: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    default: str = PLAIN
+    lines: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass
-class Bench:
-    """Where and against whom the cases are run.
+class BenchContext:
+    """Where the cases run, and with which contenders.
 
     Attributes
     ----------
     device : Device
     implementations : tuple of str, optional
-        Those wanted beside "plain"; all that run on the device where not given.
+        Those to time beside "plain"; all that run on the device where not given.
     peers : list of Peer
     stack : ExitStack
         What is closed at the end, such as folders made for the run.
-    known : dict
+    cache : dict
         Results that several cases share, by a key of the case's own.
     """
 
@@ -76,73 +86,74 @@ class Bench:
     implementations: tuple[str, ...] | None = None
     peers: list[Peer] = field(default_factory=list)
     stack: ExitStack = field(default_factory=ExitStack)
-    known: dict[Any, Any] = field(default_factory=dict)
+    cache: dict[Any, Any] = field(default_factory=dict)
 
-    def once(self, key: Any, make: Callable[[], Any]) -> Any:
+    def cached(self, key: Any, make: Callable[[], Any]) -> Any:
         """Return ``make()``, computed when first asked for under `key`."""
-        if key not in self.known:
-            self.known[key] = make()
-        return self.known[key]
+        if key not in self.cache:
+            self.cache[key] = make()
+        return self.cache[key]
 
-    def wanted(self, names: list[str]) -> list[str]:
-        """Return which implementations of an op take part, "plain" first."""
-        chosen = self.implementations
-        return [PLAIN, *(n for n in names if n != PLAIN and (chosen is None or n in chosen))]
+    def selected(self, names: list[str]) -> list[str]:
+        """Return which of an op's implementations are contenders, "plain" first."""
+        asked = self.implementations
+        return [PLAIN, *(n for n in names if n != PLAIN and (asked is None or n in asked))]
 
     @property
-    def tells(self) -> bool:
-        """Whether to tell of implementations that cannot run: not of kernels nobody asked for."""
+    def reports_missing(self) -> bool:
+        """Whether to report implementations that cannot run: kernels only where asked for."""
         return self.implementations is not None or self.device != CPU
 
 
 @dataclass(frozen=True)
-class Case:
-    """Something to time; the attributes are those of `minialex.bench.record.Row`.
+class BenchCase:
+    """Something to time; the attributes are those of `minialex.bench.record.CaseResult`.
 
-    `make` gets everything ready, which can take memory and time: not before it is needed.
+    `prepare` makes all contenders ready, which can take memory and time: not before it is needed.
     """
 
     op: str
     what: str
     batch: int
     labels: tuple[str, ...]
-    parts: tuple[tuple[int, int], ...]
-    make: Callable[[Bench], Trial]
-    count: int = 1
+    work: tuple[tuple[int, int], ...]
+    prepare: Callable[[BenchContext], PreparedCase]
+    per_step: int = 1
     images: int = 0
 
 
-def gather(
-    bench: Bench,
-    ours: Mapping[str, Callable[[], Calls]],
-    theirs: Callable[[Peer], Calls | None],
+def collect_contenders(
+    context: BenchContext,
+    implementations: Mapping[str, Callable[[], Workload]],
+    peer_workload: Callable[[Peer], Workload | None],
 ) -> tuple[list[Contender], dict[str, str], dict[str, str]]:
-    """Return who takes part in a case, who does not and why, and who failed and how.
+    """Return the contenders of a case, those that skip it and why, and those that failed and how.
 
     Parameters
     ----------
-    ours : dict from the implementation's name to a function that makes it ready
-    theirs : callable
-        Makes a peer ready, or returns None where this is not a peer's business.
+    context : BenchContext
+    implementations : dict from the implementation's name to a function that makes its workload
+    peer_workload : callable
+        Makes a peer's workload, or returns None where the peer has no counterpart.
     """
     contenders: list[Contender] = []
-    absent: dict[str, str] = {}
-    broken: dict[str, str] = {}
-    everybody: list[tuple[str, str, Callable[[], Calls | None]]] = [
-        *((name, IMPLEMENTATION, make) for name, make in ours.items()),
-        *((peer.name, PEER, partial(theirs, peer)) for peer in bench.peers),
+    unavailable: dict[str, str] = {}
+    failed: dict[str, str] = {}
+    candidates: list[tuple[str, str, Callable[[], Workload | None]]] = [
+        *((name, IMPLEMENTATION, make) for name, make in implementations.items()),
+        *((peer.name, PEER, partial(peer_workload, peer)) for peer in context.peers),
     ]
-    for name, kind, make in everybody:
+    for name, kind, make in candidates:
         try:
-            calls = make()
-        except (AbsentError, MinialexError) as why:
-            if kind == PEER or bench.tells:
-                absent[name] = str(why)
+            workload = make()
+        except (UnavailableError, MinialexError) as why:
+            if kind == PEER or context.reports_missing:
+                unavailable[name] = str(why)
         except Exception as error:
-            # one that breaks off must not take the others' times with it
-            broken[name] = f"{type(error).__name__}: {error}"
+            # a contender that raises must not cost the others their times
+            failed[name] = f"{type(error).__name__}: {error}"
             check_context(name)
         else:
-            if calls is not None:
-                contenders.append(Contender(name, kind, calls))
-    return contenders, absent, broken
+            if workload is not None:
+                contenders.append(Contender(name, kind, workload))
+    return contenders, unavailable, failed

@@ -11,35 +11,35 @@ from minialex.arrays import CPU, Device, on_device
 from minialex.bench.clock import Clock
 from minialex.cpu import threads
 
-# side of the matrices, and bytes to copy: far beyond any cache
-CPU_SIDE, GPU_SIDE = 2048, 8192
-CPU_BYTES, GPU_BYTES = 256 << 20, 1 << 30
-TRIES = 5
+# far beyond any cache
+CPU_MATRIX_SIDE, GPU_MATRIX_SIDE = 2048, 8192
+CPU_COPY_BYTES, GPU_COPY_BYTES = 256 << 20, 1 << 30
+ITERATIONS = 5
 
 
 def gemm(device: Device, clock: Clock) -> float:
-    """Return the operations a second of a large product of float32 matrices: the best of some."""
-    side = CPU_SIDE if device == CPU else GPU_SIDE
+    """Return the operations per second of a large float32 matrix product: the best of some."""
+    side = CPU_MATRIX_SIDE if device == CPU else GPU_MATRIX_SIDE
     rng = np.random.default_rng(6)
     with on_device(device) as xp:
         a, b = (xp.asarray(rng.standard_normal((side, side), np.float32)) for _ in range(2))
         out = xp.empty_like(a)
-        return float(2 * side**3 / _best(clock, lambda: xp.matmul(a, b, out=out)))
+        return float(2 * side**3 / _fastest(clock, lambda: xp.matmul(a, b, out=out)))
 
 
 def copy(device: Device, clock: Clock) -> float:
-    """Return the bytes a second, read and written, of a large copy: the best of some."""
-    size = CPU_BYTES if device == CPU else GPU_BYTES
+    """Return the bytes per second, read and written, of a large copy: the best of some."""
+    size = CPU_COPY_BYTES if device == CPU else GPU_COPY_BYTES
     with on_device(device) as xp:
         a, out = xp.ones(size // 4, np.float32), xp.empty(size // 4, np.float32)
-        parts = threads.chunks(a.size, threads.cores() if device == CPU else 1)
+        chunks = threads.chunks(a.size, threads.cores() if device == CPU else 1)
 
         def run() -> Any:
-            return threads.run(lambda part: xp.copyto(out[part], a[part]), parts)
+            return threads.run(lambda chunk: xp.copyto(out[chunk], a[chunk]), chunks)
 
-        return float(2 * a.nbytes / _best(clock, run))
+        return float(2 * a.nbytes / _fastest(clock, run))
 
 
-def _best(clock: Clock, run: Callable[[], Any]) -> float:
+def _fastest(clock: Clock, run: Callable[[], Any]) -> float:
     run()
-    return min(clock.once(run) for _ in range(TRIES))
+    return min(clock.time_call(run) for _ in range(ITERATIONS))

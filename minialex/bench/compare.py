@@ -1,25 +1,26 @@
-"""What got slower from one record to the next, beyond the noise that both measured.
+"""What got slower from one record to the next, beyond the noise measured in both.
 
 The statistic
 -------------
-A run goes over all its cases several times; each pass is a sweep, and each sweep measures the
-machine's ceilings afresh. Let q be the time of a case in the fastest round of a sweep (whatever
-else runs on the machine only ever adds time). In the new run it is divided by what the machine
-explains: how much slower the ceiling that binds the case became, but no more than the middle one of
-the cases that it binds became slower too. A ceiling alone is no witness: a large copy may run at
-half its rate, for the neighbours of a virtual machine, where no case does; and the cases alone
-are none either, since all of them may have been slowed by what we did.
+A run goes over all its cases several times; each time is a repetition, and each repetition measures
+the machine's ceilings anew. Let q be the time of a case in the fastest round of a repetition
+(whatever else runs on the machine only ever adds time). In the new run it is divided by what the
+machine explains: how much slower the ceiling that binds the case became, but no more than the
+median of the cases that it binds became slower too. A ceiling alone is not evidence: a large copy
+may run at half its rate, for the neighbours of a virtual machine, where no case does; and the cases
+alone are not either, since a change of ours may have slowed all of them.
 
-The noise of a case is sigma: the standard deviation of log q between the sweeps of one run, both
-runs taken together, or the typical one of all cases where that is larger.
+The noise of a case is sigma: the standard deviation of log q between the repetitions of one run,
+pooled over both runs, or the typical one of all cases where that is larger.
 
 A case is *slower* where both hold:
 
-1. even the fastest sweep of the new run is slower than the slowest of the old one;
-2. the medians over the sweeps differ by more than `LEAST` and by more than `SIGMAS` times sigma.
+1. even the fastest repetition of the new run is slower than the slowest of the old one;
+2. the medians over the repetitions differ by more than `MIN_CHANGE` and by more than `MIN_SIGMAS`
+   times sigma.
 
-*Faster* is the same the other way round. With three sweeps the first condition alone would accuse
-one equal case in twenty; the second leaves of these what noise does not explain.
+*Faster* is the same the other way round. With three repetitions the first condition alone would
+report one equal case in twenty; the second removes what noise explains.
 """
 
 from __future__ import annotations
@@ -28,27 +29,28 @@ from dataclasses import dataclass
 from math import exp, log, sqrt
 from statistics import fmean, median
 
-from minialex.bench.record import Ceilings, Record, Row, Timing
+from minialex.bench.case import IMPLEMENTATION
+from minialex.bench.record import BenchRecord, CaseResult, Ceilings, Timing
 from minialex.bench.roofline import COPY, floor_of
 from minialex.errors import MinialexError
 
-LEAST = 0.05
+MIN_CHANGE = 0.05
 """Differences of medians below this share are never reported."""
 
-SIGMAS = 4.0
+MIN_SIGMAS = 4.0
 """How many times the measured noise a difference must be."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """One contender of one case, in both runs.
+    """One implementation of one case, in both runs.
 
     Attributes
     ----------
-    row : Row
+    row : CaseResult
         The new one.
     name : str
-        The contender's.
+        The implementation's.
     old, new : float
         Median seconds.
     factor : float
@@ -58,7 +60,7 @@ class Change:
     verdict : "slower", "faster" or "same"
     """
 
-    row: Row
+    row: CaseResult
     name: str
     old: float
     new: float
@@ -68,8 +70,8 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Two records held against each other.
+class RecordComparison:
+    """Two records compared.
 
     Attributes
     ----------
@@ -80,7 +82,7 @@ class Comparison:
     machine : dict from ceiling to (old, new)
         Median rates.
     only_old, only_new : list of str
-        What was measured in one of them alone.
+        What was timed in one of them alone: a case, or one implementation of it.
     """
 
     changes: list[Change]
@@ -94,16 +96,26 @@ class Comparison:
         return [c for c in self.changes if c.verdict == verdict]
 
 
-def compare(old: Record, new: Record) -> Comparison:
+@dataclass(frozen=True)
+class _Pair:
+    """One implementation of one case that both records have timed."""
+
+    row: CaseResult
+    name: str
+    old: Timing
+    new: Timing
+
+
+def compare(old: BenchRecord, new: BenchRecord) -> RecordComparison:
     """Return what changed from `old` to `new`.
 
     Raises
     ------
     MinialexError
-        If they were measured on different machines, devices or numbers of threads, have nothing
-        in common, or have too few sweeps to tell noise from change.
+        If they were measured on different machines, devices or numbers of threads, have no timed
+        case in common, or have too few repetitions to tell noise from change.
     """
-    _check_alike(old, new)
+    _check_comparable(old, new)
     pairs = _pairs(old, new)
     if not pairs:
         raise MinialexError("the two records have no timed case in common: measure the same cases")
@@ -111,22 +123,22 @@ def compare(old: Record, new: Record) -> Comparison:
     noises = [_noise(before, after) for before, after in costs]
     typical = _typical(noises, costs)
     changes = [
-        _change(row, name, (t_old, t_new), cost, max(noise, typical))
-        for (_, row, name, t_old, t_new), cost, noise in zip(pairs, costs, noises, strict=True)
+        _change(pair, cost, max(noise, typical))
+        for pair, cost, noise in zip(pairs, costs, noises, strict=True)
     ]
-    return Comparison(
+    return RecordComparison(
         changes=sorted(changes, key=lambda c: -c.factor),
         noise=typical,
         machine={
             "gemm": (median(old.ceilings.gemm), median(new.ceilings.gemm)),
             "copy": (median(old.ceilings.copy), median(new.ceilings.copy)),
         },
-        only_old=_missing(old, new),
-        only_new=_missing(new, old),
+        only_old=_unpaired(old, new),
+        only_new=_unpaired(new, old),
     )
 
 
-def _check_alike(old: Record, new: Record) -> None:
+def _check_comparable(old: BenchRecord, new: BenchRecord) -> None:
     for what, a, b in (
         ("machines", _machine(old), _machine(new)),
         ("devices", old.device, new.device),
@@ -140,43 +152,50 @@ def _check_alike(old: Record, new: Record) -> None:
     for record in (old, new):
         if len(record.ceilings.gemm) < 2:
             raise MinialexError(
-                f"the record of {record.date} has a single sweep, which shows no noise: measure "
-                "again with at least two"
+                f"the record of {record.date} has a single repetition, which shows no noise: "
+                "measure again with at least two"
             )
 
 
-def _machine(record: Record) -> str:
+def _machine(record: BenchRecord) -> str:
     names = [record.machine.get(key) for key in ("cpu", "cores", "gpu")]
     return ", ".join(str(n.get("name") if isinstance(n, dict) else n) for n in names if n)
 
 
-def _pairs(old: Record, new: Record) -> list[tuple[Row, Row, str, Timing, Timing]]:
-    """Return what both have timed; peers are not ours to slow down."""
-    before = {row.key: row for row in old.rows}
+def _timed(row: CaseResult) -> dict[str, Timing]:
+    """Return the implementations with times; peers are not ours to slow down."""
+    return {n: t for n, t in row.timings.items() if t.kind == IMPLEMENTATION and t.timed}
+
+
+def _pairs(old: BenchRecord, new: BenchRecord) -> list[_Pair]:
+    before = {row.key: _timed(row) for row in old.rows}
     return [
-        (before[row.key], row, name, before[row.key].timings[name], timing)
+        _Pair(row, name, before[row.key][name], timing)
         for row in new.rows
-        if row.key in before
-        for name, timing in row.timings.items()
-        if timing.kind == "implementation"
-        and timing.timed
-        and name in before[row.key].timings
-        and before[row.key].timings[name].timed
+        for name, timing in _timed(row).items()
+        if name in before.get(row.key, {})
     ]
 
 
-def _missing(here: Record, there: Record) -> list[str]:
-    """Return the names of rows that `here` has and `there` has not."""
-    known = {row.key for row in there.rows}
-    return [row.full_title for row in here.rows if row.key not in known]
+def _unpaired(here: BenchRecord, there: BenchRecord) -> list[str]:
+    """Return the names of what `here` has timed and `there` has not."""
+    known = {row.key: _timed(row) for row in there.rows}
+    names: list[str] = []
+    for row in here.rows:
+        timed, others = _timed(row), known.get(row.key, {})
+        if timed and not timed.keys() & others.keys():
+            names.append(row.full_title)
+        else:
+            names += [f"{row.full_title}: {name}" for name in timed if name not in others]
+    return names
 
 
 def _costs(
-    pairs: list[tuple[Row, Row, str, Timing, Timing]], old: Record, new: Record
+    pairs: list[_Pair], old: BenchRecord, new: BenchRecord
 ) -> list[tuple[list[float], list[float]]]:
-    """Return q for each sweep of both runs, of each case."""
-    raw = [(_fastest(t_old), _fastest(t_new)) for _, _, _, t_old, t_new in pairs]
-    binding = [floor_of(was, old.ceilings).ceiling for was, *_ in pairs]
+    """Return q for each repetition of both runs, of each pair."""
+    raw = [(_fastest(pair.old), _fastest(pair.new)) for pair in pairs]
+    binding = [floor_of(pair.row, old.ceilings).ceiling for pair in pairs]
     moved = [log(median(after) / median(before)) for before, after in raw]
     explained = {
         one: _explained(
@@ -202,36 +221,38 @@ def _slowdown(old: Ceilings, new: Ceilings, binding: str) -> float:
 
 
 def _explained(machine: float, cases: float) -> float:
-    """Return what both show: the smaller of two shifts to the same side, else 0."""
+    """Return what both show: the smaller of two shifts in the same direction, else 0."""
     return min(machine, cases, key=abs) if machine * cases > 0 else 0.0
 
 
 def _noise(before: list[float], after: list[float]) -> float:
-    """Return sigma of one case: the deviation between the sweeps of a run."""
-    strays = [log(q) - fmean(map(log, run)) for run in (before, after) for q in run]
-    return sqrt(sum(e * e for e in strays) / max(1, len(strays) - 2))
+    """Return sigma of one case: the deviation between the repetitions of a run."""
+    deviations = [log(q) - fmean(map(log, run)) for run in (before, after) for q in run]
+    return sqrt(sum(d * d for d in deviations) / max(1, len(deviations) - 2))
 
 
 def _typical(noises: list[float], costs: list[tuple[list[float], list[float]]]) -> float:
-    """Return the middle one of the sigmas, corrected for the few sweeps that each comes from."""
-    free = max(1.0, median(len(before) + len(after) - 2 for before, after in costs))
-    # the median of a chi-squared distribution with so many degrees of freedom, over that number
-    return float(median(noises) / (1 - 2 / (9 * free)) ** 1.5)
+    """Return the median of the sigmas, corrected for the few repetitions each comes from."""
+    freedom = max(1.0, median(len(before) + len(after) - 2 for before, after in costs))
+    # the median of a chi-squared distribution with that many degrees of freedom, over their number
+    return float(median(noises) / (1 - 2 / (9 * freedom)) ** 1.5)
 
 
-def _change(
-    row: Row,
-    name: str,
-    timings: tuple[Timing, Timing],
-    costs: tuple[list[float], list[float]],
-    noise: float,
-) -> Change:
+def _change(pair: _Pair, costs: tuple[list[float], list[float]], noise: float) -> Change:
     before, after = costs
-    moved, threshold = log(median(after) / median(before)), max(log(1 + LEAST), SIGMAS * noise)
+    moved = log(median(after) / median(before))
+    threshold = max(log(1 + MIN_CHANGE), MIN_SIGMAS * noise)
     verdict = "same"
     if moved > threshold and min(after) > max(before):
         verdict = "slower"
     elif moved < -threshold and max(after) < min(before):
         verdict = "faster"
-    old, new = (t.seconds for t in timings)
-    return Change(row, name, old, new, exp(moved), exp(threshold), verdict)
+    return Change(
+        row=pair.row,
+        name=pair.name,
+        old=pair.old.seconds,
+        new=pair.new.seconds,
+        factor=exp(moved),
+        threshold=exp(threshold),
+        verdict=verdict,
+    )

@@ -14,73 +14,75 @@ from PIL import Image
 from minialex import reference
 from minialex.arrays import Array, Device, to_device
 from minialex.autograd import implementation_name, using
-from minialex.bench.calls import Calls
-from minialex.bench.case import PLAIN, Bench, Case, Trial, gather
-from minialex.bench.proof import Result
+from minialex.bench.case import PLAIN, BenchCase, BenchContext, PreparedCase, collect_contenders
+from minialex.bench.correctness import Result
+from minialex.bench.source_lines import source_lines
+from minialex.bench.workload import Workload
 from minialex.cpu import threads
-from minialex.data import ImageFolder, Jitter, Loader, Transform
+from minialex.data import DataLoader, ImageFolder, Jitter, Transform
 from minialex.data.prepare import PREPARE, prepare
 
 IMAGES, LOADER = "images", "loader"
 SIZE = 227
 FLIP, COLOURS = "flip and normalise", "flip, colours and normalise"
 # a photograph as cameras of 2012 shared them
-PHOTOGRAPH = (500, 375)
-DISTINCT, CLASSES = 64, 4
-# how many images of a batch are computed one by one, pixel by pixel
-FEW = 2
+PHOTOGRAPH_SIZE = (500, 375)
+DISTINCT_PHOTOGRAPHS, CLASSES = 64, 4
+REFERENCE_IMAGES = 2
+"""How many images of a batch are compared with the definition in loops, pixel by pixel."""
 
 
-def image_cases(batch: int) -> list[Case]:
+def image_cases(batch: int) -> list[BenchCase]:
     """Return the preparation of a batch of 227 x 227 images, with and without colour jitter."""
     values = batch * SIZE * SIZE * 3
     return [
-        Case(
+        BenchCase(
             op=IMAGES,
             what=what,
             batch=batch,
             labels=("alexnet images",),
             # bytes in, float32 out
-            parts=((2 * values, 5 * values),),
-            make=partial(image_trial, what, batch),
-            count=0,
+            work=((2 * values, 5 * values),),
+            prepare=partial(prepare_images, what, batch),
+            per_step=0,
             images=batch,
         )
         for what in (FLIP, COLOURS)
     ]
 
 
-def image_trial(what: str, batch: int, bench: Bench) -> Trial:
+def prepare_images(what: str, batch: int, context: BenchContext) -> PreparedCase:
     """Make the preparation of a batch ready."""
     rng = np.random.default_rng(4)
     host = rng.integers(0, 256, (batch, SIZE, SIZE, 3), np.uint8)
-    pixels, jitter = to_device(host, bench.device), _jitter(what, batch, rng)
-    out = to_device(np.empty((batch, 3, SIZE, SIZE), np.float32), bench.device)
-    mirrored = to_device(np.flatnonzero(jitter.flip), bench.device)
+    pixels, jitter = to_device(host, context.device), _jitter(what, batch, rng)
+    out = to_device(np.empty((batch, 3, SIZE, SIZE), np.float32), context.device)
+    mirrored = to_device(np.flatnonzero(jitter.flip), context.device)
     # pixel by pixel takes too long for all of them
-    compared = FEW if what == COLOURS else batch
+    compared = REFERENCE_IMAGES if what == COLOURS else batch
 
-    def ours(name: str) -> Calls:
+    def ours(name: str) -> Workload:
         def run() -> Array:
             with using(prepare=name):
                 return prepare(pixels, jitter, out=out)
 
         # now, and not when asked: what cannot run here says so at once
         result = run()[:compared].copy()
-        return Calls(run, lambda: [result])
+        return Workload(run, lambda: [result])
 
-    contenders, absent, broken = gather(
-        bench,
-        {name: partial(ours, name) for name in bench.wanted(list(PREPARE.implementations))},
+    names = context.selected(list(PREPARE.implementations))
+    contenders, unavailable, failed = collect_contenders(
+        context,
+        {name: partial(ours, name) for name in names},
         lambda peer: peer.flip(pixels, mirrored) if what == FLIP else None,
     )
-    definition = partial(_definition, what, host[:compared], jitter, bench.device)
-    return Trial(
+    return PreparedCase(
         contenders,
-        definition,
-        chosen=implementation_name(PREPARE, bench.device),
-        absent=absent,
-        broken=broken,
+        independent=partial(_definition, what, host[:compared], jitter, context.device),
+        unavailable=unavailable,
+        failed=failed,
+        default=implementation_name(PREPARE, context.device),
+        lines={name: source_lines(PREPARE.implementations[name]) for name in names},
     )
 
 
@@ -97,7 +99,7 @@ def _jitter(what: str, batch: int, rng: np.random.Generator) -> Jitter:
 def _definition(
     what: str, pixels: npt.NDArray[np.uint8], jitter: Jitter, device: Device
 ) -> list[Result]:
-    """Return what images are to become, in float64; colours by the loops of the definition."""
+    """Return the prepared images in float64; with colours, by the loops of the definition."""
     N, H, W, _ = pixels.shape
     y = np.empty((N, 3, H, W))
     if what == COLOURS:
@@ -108,32 +110,34 @@ def _definition(
     return [to_device(y, device)]
 
 
-def loader_cases(batch: int, sizes: tuple[int, ...]) -> list[Case]:
-    """Return an epoch over a folder of JPEG files: by one worker, and by one a core."""
+def loader_cases(batch: int, sizes: tuple[int, ...]) -> list[BenchCase]:
+    """Return an epoch over a folder of JPEG files: by one worker, and by one per core."""
     workers = sorted({1, threads.cores()})
-    plans = [(sizes[0], n) for n in workers] + [(size, workers[-1]) for size in sizes[1:]]
+    epochs = [(sizes[0], n) for n in workers] + [(size, workers[-1]) for size in sizes[1:]]
     return [
-        Case(
+        BenchCase(
             op=LOADER,
             what=f"{count} images, {n} worker{'s' * (n > 1)}",
             batch=batch,
             labels=("JPEG folder",),
-            parts=(),
-            make=partial(loader_trial, batch, count, n),
-            count=0,
+            work=(),
+            prepare=partial(prepare_loader, batch, count, n),
+            per_step=0,
             images=count,
         )
-        for count, n in plans
+        for count, n in epochs
     ]
 
 
-def loader_trial(batch: int, count: int, workers: int, bench: Bench) -> Trial:
+def prepare_loader(batch: int, count: int, workers: int, context: BenchContext) -> PreparedCase:
     """Make an epoch ready. Its first batch is compared with one that the caller decodes alone."""
-    folder = ImageFolder(bench.once(("folder", count), lambda: _folder(bench, count)))
+    folder = ImageFolder(context.cached(("folder", count), lambda: _folder(context, count)))
     transform = Transform(size=SIZE)
 
-    def loader(workers: int) -> Loader:
-        return Loader(folder, batch, transform, shuffle=True, workers=workers, device=bench.device)
+    def loader(workers: int) -> DataLoader:
+        return DataLoader(
+            folder, batch, transform, shuffle=True, workers=workers, device=context.device
+        )
 
     def epoch(name: str) -> Array:
         with using(prepare=name):
@@ -145,45 +149,47 @@ def loader_trial(batch: int, count: int, workers: int, bench: Bench) -> Trial:
         with using(prepare=name):
             return [next(iter(loader(workers).epoch(0))).images]
 
-    def ours(name: str) -> Calls:
+    def ours(name: str) -> Workload:
         # now, and not when asked: what cannot run here says so at once
         result = first(name, workers)
-        return Calls(partial(epoch, name), lambda: result)
+        return Workload(partial(epoch, name), lambda: result)
 
-    names = bench.wanted(list(PREPARE.implementations))
-    contenders, absent, broken = gather(
-        bench, {name: partial(ours, name) for name in names}, lambda peer: None
+    names = context.selected(list(PREPARE.implementations))
+    contenders, unavailable, failed = collect_contenders(
+        context, {name: partial(ours, name) for name in names}, lambda peer: None
     )
-    return Trial(
+    return PreparedCase(
         contenders,
-        partial(first, PLAIN, 0),
-        chosen=implementation_name(PREPARE, bench.device),
-        absent=absent,
-        broken=broken,
+        independent=partial(first, PLAIN, 0),
+        unavailable=unavailable,
+        failed=failed,
+        default=implementation_name(PREPARE, context.device),
     )
 
 
-def _folder(bench: Bench, count: int) -> Path:
+def _folder(context: BenchContext, count: int) -> Path:
     """Return a folder of so many photographs, some of them the same."""
-    root = Path(bench.stack.enter_context(tempfile.TemporaryDirectory(prefix="minialex-bench-")))
+    root = Path(context.stack.enter_context(tempfile.TemporaryDirectory(prefix="minialex-bench-")))
     rng = np.random.default_rng(5)
     for n in range(count):
         path = root / f"class{n % CLASSES}" / f"{n:05}.jpg"
         path.parent.mkdir(exist_ok=True)
-        if n < DISTINCT:
+        if n < DISTINCT_PHOTOGRAPHS:
             _photograph(rng).save(path, quality=90)
         else:
-            shutil.copyfile(root / f"class{n % CLASSES}" / f"{n % DISTINCT:05}.jpg", path)
+            shutil.copyfile(
+                root / f"class{n % CLASSES}" / f"{n % DISTINCT_PHOTOGRAPHS:05}.jpg", path
+            )
     return root
 
 
 def _photograph(rng: np.random.Generator) -> Image.Image:
-    """Return what decodes like a photograph: large soft shapes, some edges, a little grain."""
-    width, height = PHOTOGRAPH
+    """Return an image that decodes like a photograph: large soft shapes, some edges, some grain."""
+    width, height = PHOTOGRAPH_SIZE
     picture = np.zeros((height, width, 3))
     for cells, strength in ((4, 60.0), (16, 30.0), (64, 15.0)):
         coarse = rng.integers(0, 256, (cells, cells, 3), np.uint8)
-        soft = Image.fromarray(coarse).resize(PHOTOGRAPH, Image.Resampling.BICUBIC)
+        soft = Image.fromarray(coarse).resize(PHOTOGRAPH_SIZE, Image.Resampling.BICUBIC)
         picture += (np.asarray(soft, np.float64) - 128) * (strength / 64)
     picture += rng.normal(128, 3, picture.shape)
     return Image.fromarray(picture.clip(0, 255).astype(np.uint8))

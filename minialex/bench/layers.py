@@ -1,7 +1,9 @@
-"""The layers of the networks as cases: found by running a network, never by a list kept by hand.
+"""The layers of the networks: found by running a network, never by a list kept by hand.
 
 A network is run on one image and on two while every op is recorded. What differs between the
-two runs grows with the batch; so the shapes at any other batch are known.
+two runs grows with the batch; so the shapes at any other batch are known:
+
+    one image (1, 64, 27, 27), two (2, 64, 27, 27): growth (1, 0, 0, 0), at batch 7 (7, 64, 27, 27)
 """
 
 from __future__ import annotations
@@ -17,9 +19,9 @@ import numpy as np
 from minialex import models
 from minialex.arrays import Array
 from minialex.autograd import Call, Op, Shapes, Tensor, no_grad, record_calls
-from minialex.bench import drawn
+from minialex.bench import cached_networks
+from minialex.bench.cached_networks import CLASSES
 from minialex.bench.case import PLAIN
-from minialex.bench.drawn import CLASSES
 from minialex.ops import cross_entropy
 
 FORWARD, DATA, WEIGHT = "forward", "data gradient", "weight gradient"
@@ -34,10 +36,10 @@ class Layer:
     ----------
     op : Op
     label : str
-        The network, the op, and the how manieth of its kind it is there.
-    shapes, growth : tuple
+        The network, the op, and its number among the layers with that op: "alexnet conv2d 2".
+    input_shapes, input_growth : tuple
         The shapes of the inputs for one image, and what each further image adds to them.
-    shape, shape_growth : tuple
+    output_shape, output_growth : tuple
         The same of the output.
     params : dict
     first : bool
@@ -46,37 +48,37 @@ class Layer:
 
     op: Op
     label: str
-    shapes: Shapes
-    growth: Shapes
-    shape: tuple[int, ...]
-    shape_growth: tuple[int, ...]
+    input_shapes: Shapes
+    input_growth: Shapes
+    output_shape: tuple[int, ...]
+    output_growth: tuple[int, ...]
     params: dict[str, Any]
     first: bool
 
-    def at(self, batch: int) -> Shapes:
-        """Return the shapes of the inputs for so many images."""
-        pairs = zip(self.shapes, self.growth, strict=True)
+    def inputs_at(self, batch: int) -> Shapes:
+        """Return the shapes of the inputs at a batch size."""
+        pairs = zip(self.input_shapes, self.input_growth, strict=True)
         return tuple(None if s is None or g is None else _grown(s, g, batch) for s, g in pairs)
 
-    def out(self, batch: int) -> tuple[int, ...]:
-        """Return the shape of the output for so many images."""
-        return _grown(self.shape, self.shape_growth, batch)
+    def output_at(self, batch: int) -> tuple[int, ...]:
+        """Return the shape of the output at a batch size."""
+        return _grown(self.output_shape, self.output_growth, batch)
 
     @property
     def parameters(self) -> tuple[int, ...]:
-        """The numbers of the inputs that are the same for every image: weights and biases."""
-        return tuple(i for i, g in enumerate(self.growth) if g is not None and not any(g))
+        """The indices of the inputs that are the same for every image: weights and biases."""
+        return tuple(i for i, g in enumerate(self.input_growth) if g is not None and not any(g))
 
     @property
     def passes(self) -> tuple[str, ...]:
-        """Forward and the gradients that it has."""
+        """Forward, and the gradients that the layer has."""
         return (FORWARD, DATA, WEIGHT) if self.parameters else (FORWARD, DATA)
 
     @property
-    def same(self) -> tuple[Any, ...]:
-        """What two layers have in common that do the same work."""
+    def work_key(self) -> tuple[Any, ...]:
+        """Equal for two layers that do the same work."""
         params = {k: v for k, v in self.params.items() if k not in ("seed", "offset")}
-        return self.op.name, self.shapes, self.growth, tuple(sorted(params.items()))
+        return self.op.name, self.input_shapes, self.input_growth, tuple(sorted(params.items()))
 
 
 def _grown(shape: tuple[int, ...], growth: tuple[int, ...], batch: int) -> tuple[int, ...]:
@@ -86,8 +88,8 @@ def _grown(shape: tuple[int, ...], growth: tuple[int, ...], batch: int) -> tuple
 @cache
 def layers(network: str, training: bool = True) -> tuple[Layer, ...]:
     """Return the layers of a network in order, without those that compute nothing."""
-    # run and not trained: its weights need no copy
-    model = drawn.network(network, 0.5, lambda a: a)
+    # it only runs forward: the weights need no copy
+    model = cached_networks.network(network, 0.5, lambda a: a)
     model.train(training)
     one, two = (_calls(model, network, n) for n in (1, 2))
     found: list[Layer] = []
@@ -100,10 +102,10 @@ def layers(network: str, training: bool = True) -> tuple[Layer, ...]:
             Layer(
                 op=a.op,
                 label=f"{network} {a.op.name} {seen[a.op.name]}",
-                shapes=a.shapes,
-                growth=tuple(_growth(s, t) for s, t in zip(a.shapes, b.shapes, strict=True)),
-                shape=a.y.shape,
-                shape_growth=_growth(a.y.shape, b.y.shape) or (),
+                input_shapes=a.shapes,
+                input_growth=tuple(_growth(s, t) for s, t in zip(a.shapes, b.shapes, strict=True)),
+                output_shape=a.y.shape,
+                output_growth=_growth(a.y.shape, b.y.shape) or (),
                 params=a.params,
                 first=not found,
             )
@@ -126,48 +128,48 @@ def _growth(one: tuple[int, ...] | None, two: tuple[int, ...] | None) -> tuple[i
     return tuple(b - a for a, b in zip(one, two, strict=True))
 
 
-def network_parts(network: str, batch: int, training: bool) -> list[tuple[int, int]]:
+def network_work(network: str, batch: int, training: bool) -> list[tuple[int, int]]:
     """Return the work of all layers of a network: forward alone, or with every gradient."""
     return [
-        work(layer, what, batch)
+        layer_work(layer, what, batch)
         for layer in layers(network, training)
         for what in (layer.passes if training else (FORWARD,))
         if not (what == DATA and layer.first)
     ]
 
 
-def work(layer: Layer, what: str, batch: int) -> tuple[int, int]:
-    """Return the operations and the fewest bytes moved.
+def layer_work(layer: Layer, what: str, batch: int) -> tuple[int, int]:
+    """Return the operations of one pass and the fewest bytes that it moves.
 
     A gradient is counted with as many operations as forward. Of an op with weights, the data
     gradient reads the output's gradient and the weights and writes the input's gradient, the
     weight gradient reads the output's gradient and the input and writes the weights'. Of any other
     op, what forward saved is read beside the output's gradient.
     """
-    shapes = layer.at(batch)
+    shapes = layer.inputs_at(batch)
     cost = layer.op.cost(shapes, **layer.params)
     if what == FORWARD:
         return cost.flops, cost.bytes
     sizes = [0 if s is None else prod(s) for s in shapes]
-    gy = prod(layer.out(batch))
+    gy = prod(layer.output_at(batch))
     if layer.parameters:
-        kept = set(layer.parameters[:1]) if what == DATA else set(layer.parameters)
+        weights = set(layer.parameters[:1]) if what == DATA else set(layer.parameters)
         data = sum(n for i, n in enumerate(sizes) if i not in layer.parameters)
-        return cost.flops, ITEM_BYTES * (gy + data + sum(sizes[i] for i in kept))
+        return cost.flops, ITEM_BYTES * (gy + data + sum(sizes[i] for i in weights))
     return cost.flops, ITEM_BYTES * (gy + sizes[0]) + batch * _saved_bytes(layer)
 
 
 def _saved_bytes(layer: Layer) -> int:
-    """Return the bytes that forward keeps of one image."""
-    if layer.same not in _SAVED:
+    """Return the bytes that forward saves per image."""
+    if layer.work_key not in _SAVED_BYTES:
         inputs = draw(layer, 1, np.random.default_rng(0))
         _, saved = layer.op.implementations[PLAIN].forward(*inputs, **layer.params)
         arrays = {id(a): a.nbytes for a in saved if isinstance(a, np.ndarray)}
-        _SAVED[layer.same] = sum(arrays.values())
-    return _SAVED[layer.same]
+        _SAVED_BYTES[layer.work_key] = sum(arrays.values())
+    return _SAVED_BYTES[layer.work_key]
 
 
-_SAVED: dict[tuple[Any, ...], int] = {}
+_SAVED_BYTES: dict[tuple[Any, ...], int] = {}
 
 
 def draw(
@@ -175,7 +177,7 @@ def draw(
 ) -> tuple[Array | None, ...]:
     """Return random inputs: activations about 1, weights that keep them so, classes as targets."""
     inputs: list[Array | None] = []
-    for i, shape in enumerate(layer.at(batch)):
+    for i, shape in enumerate(layer.inputs_at(batch)):
         if shape is None:
             inputs.append(None)
         elif layer.op.name == "cross_entropy" and i == 1:

@@ -1,4 +1,4 @@
-"""What a record says of where it was made: the machine, the versions, the revision, the time.
+"""The provenance of a record: the machine, the versions, the revision, the time.
 
 Never the host's name, a user's name or a path.
 """
@@ -21,17 +21,17 @@ import minialex
 from minialex.arrays import CPU, Device, module_of, on_device
 from minialex.cpu import threads
 
-BUSY = 0.15
-"""From so many cores on, other programs spoil the times."""
+MAX_BUSY_CORES = 0.15
+"""When other programs keep more CPU cores busy than this, times are not reliable."""
 
 LIBRARIES = "numpy", "pillow", "cupy-cuda12x", "cupy-cuda13x", "torch", "jax", "threadpoolctl"
 SMI_FIELDS = (
     "name", "driver_version", "clocks.sm", "clocks.mem", "clocks.max.sm", "clocks.max.mem",
     "temperature.gpu", "power.draw",
 )  # fmt: skip
-# by its name now, and as drivers before 535 call it
-SMI_REASONS = "clocks_event_reasons.active", "clocks_throttle_reasons.active"
-LIMITS = {
+# the name now, and the one before driver 535
+SMI_LIMIT_FIELDS = "clocks_event_reasons.active", "clocks_throttle_reasons.active"
+CLOCK_LIMITS = {
     0x1: "nothing to do",
     0x2: "clocks set by hand",
     0x4: "power cap",
@@ -42,9 +42,9 @@ LIMITS = {
     0x80: "power brake",
     0x100: "display clocks",
 }
-"""What holds the clocks below their maximum: NVML's bits (nvmlClocksEventReasons)."""
-LOAD_SIDE, LOAD_CALLS = 8192, 60
-"""Products of float32 matrices that keep a GPU busy for a second or more while it is asked."""
+"""What keeps the clocks below their maximum: NVML's bits (nvmlClocksEventReasons)."""
+LOAD_MATRIX_SIDE, LOAD_CALLS = 8192, 60
+"""Products of float32 matrices that keep a GPU busy for a second or more while clocks are read."""
 
 
 def machine(device: Device) -> dict[str, Any]:
@@ -61,9 +61,9 @@ def machine(device: Device) -> dict[str, Any]:
 
 
 def busy_cores(seconds: float = 1.0) -> float:
-    """Return how many cores other programs keep busy: watched for so long while this one sleeps.
+    """Return how many cores other programs keep busy, while this one sleeps for so long.
 
-    0 where the system does not tell. What a neighbour on the same host takes is counted too.
+    0 where the system does not say. Cores stolen by other virtual machines are counted too.
     """
     before = _busy_time()
     time.sleep(seconds)
@@ -99,7 +99,7 @@ def _memory() -> int:
 
 
 def gpu(device: Device) -> dict[str, Any]:
-    """Return a GPU's name, size, driver and toolkit, and its clocks at rest and under load."""
+    """Return a GPU's name, size, driver and toolkit, and its clocks idle and under load."""
     runtime = module_of(device).cuda.runtime
     about = runtime.getDeviceProperties(device.index)
     return {
@@ -116,24 +116,24 @@ def gpu(device: Device) -> dict[str, Any]:
 
 
 def gpu_state(device: Device) -> dict[str, str]:
-    """Return clocks, what limits them, temperature and power; {} without the driver's tool."""
-    # by its bus: the driver's tool counts GPUs its own way
+    """Return clocks, what limits them, temperature and power; {} without nvidia-smi."""
+    # by its bus: nvidia-smi numbers GPUs in another order
     bus = module_of(device).cuda.Device(device.index).pci_bus_id
-    values = _ask_driver(bus, SMI_FIELDS)
+    values = _query_driver(bus, SMI_FIELDS)
     if not values:
         return {}
     found = dict(zip(SMI_FIELDS, values, strict=True))
-    for name in SMI_REASONS:
-        if (bits := _ask_driver(bus, (name,))) and re.fullmatch(r"0x[0-9a-fA-F]+", bits[0]):
-            found["limited_by"] = limits(int(bits[0], 16))
+    for name in SMI_LIMIT_FIELDS:
+        if (bits := _query_driver(bus, (name,))) and re.fullmatch(r"0x[0-9a-fA-F]+", bits[0]):
+            found["limited_by"] = clock_limits(int(bits[0], 16))
             break
     return found
 
 
 def gpu_state_under_load(device: Device) -> dict[str, str]:
-    """Return the same while the GPU multiplies matrices: its clocks at rest say little."""
+    """Return the same while the GPU multiplies matrices: its clocks when idle say little."""
     with on_device(device) as xp:
-        a = xp.ones((LOAD_SIDE, LOAD_SIDE), xp.float32)
+        a = xp.ones((LOAD_MATRIX_SIDE, LOAD_MATRIX_SIDE), xp.float32)
         out = xp.empty_like(a)
         for _ in range(LOAD_CALLS):
             xp.matmul(a, a, out=out)
@@ -142,13 +142,13 @@ def gpu_state_under_load(device: Device) -> dict[str, str]:
     return state
 
 
-def limits(bits: int) -> str:
-    """Return in words what holds a GPU's clocks down, from NVML's bits."""
-    return ", ".join(what for bit, what in LIMITS.items() if bits & bit) or "nothing"
+def clock_limits(bits: int) -> str:
+    """Return a description of what keeps a GPU's clocks down, from NVML's bits."""
+    return ", ".join(what for bit, what in CLOCK_LIMITS.items() if bits & bit) or "nothing"
 
 
-def _ask_driver(bus: str, fields: tuple[str, ...]) -> list[str]:
-    """Return what ``nvidia-smi`` answers for one GPU; [] where it is missing or does not know."""
+def _query_driver(bus: str, fields: tuple[str, ...]) -> list[str]:
+    """Return what ``nvidia-smi`` answers for one GPU; [] where it is missing or cannot answer."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return []
@@ -183,15 +183,15 @@ def commit() -> str | None:
     git = shutil.which("git")
     if git is None or not (root / ".git").exists():
         return None
-    said = [
+    answers = [
         subprocess.run([git, "-C", root, *words], capture_output=True, text=True, check=False)
         for words in (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain", "minialex"])
     ]
-    if any(answer.returncode for answer in said):
+    if any(answer.returncode for answer in answers):
         return None
-    return said[0].stdout.strip() + "+" * bool(said[1].stdout.strip())
+    return answers[0].stdout.strip() + "+" * bool(answers[1].stdout.strip())
 
 
 def now() -> str:
-    """Return the time: universal, to the second, ISO 8601."""
+    """Return the time: UTC, to the second, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -13,127 +13,147 @@ import numpy as np
 from minialex import models, optim
 from minialex.arrays import Device, device_of, to_device
 from minialex.autograd import OPS, Tensor, implementation_for, no_grad, using
-from minialex.bench import drawn
-from minialex.bench.calls import STEPS, Calls, Task
-from minialex.bench.case import PLAIN, Bench, Case, Trial, gather
-from minialex.bench.drawn import CLASSES
-from minialex.bench.layers import layers, network_parts
+from minialex.bench import cached_networks
+from minialex.bench.cached_networks import CLASSES
+from minialex.bench.case import PLAIN, BenchCase, BenchContext, PreparedCase, collect_contenders
+from minialex.bench.correctness import FLOAT32, UPDATE, Result, sample
+from minialex.bench.layers import layers, network_work
 from minialex.bench.optimizers import update_work
 from minialex.bench.peers.peer import Peer
-from minialex.bench.proof import FLOAT32, UPDATE, Result, sample
+from minialex.bench.workload import STEPS, NetworkTask, Workload
 from minialex.ops import cross_entropy
 
 STEP, INFERENCE = "step", "inference"
-CHOSEN = "default"
-"""The contender for which every op chooses its implementation itself."""
-# enough images to compare results on; at most so many
-FEW = 8
-Choice = Callable[[], AbstractContextManager[Any]]
+DEFAULT = "default"
+"""The contender in which every op runs its default implementation."""
+COMPARED_IMAGES = 8
+"""The images on which results are compared, whatever the batch."""
+Using = Callable[[], AbstractContextManager[Any]]
+"""Returns a context in which implementations are chosen."""
 
 
-def network_cases(networks: list[str], batch: int, wanted: set[str]) -> list[Case]:
-    """Return the training step and the inference of each network."""
+def network_cases(networks: list[str], batch: int, kinds: set[str]) -> list[BenchCase]:
+    """Return the training step and the inference of each network, where among the `kinds`."""
     cases = []
     for network in networks:
-        if STEP in wanted:
-            parts = [*network_parts(network, batch, True), update_work(network, "RMSprop")]
-            cases.append(_case(network, STEP, batch, parts))
-        if INFERENCE in wanted:
-            cases.append(_case(network, INFERENCE, batch, network_parts(network, batch, False)))
+        if STEP in kinds:
+            work = [*network_work(network, batch, True), update_work(network, "RMSprop")]
+            cases.append(_case(network, STEP, batch, work))
+        if INFERENCE in kinds:
+            cases.append(_case(network, INFERENCE, batch, network_work(network, batch, False)))
     return cases
 
 
-def _case(network: str, op: str, batch: int, parts: list[tuple[int, int]]) -> Case:
+def _case(network: str, op: str, batch: int, work: list[tuple[int, int]]) -> BenchCase:
     what = "forward, loss, backward, RMSprop" if op == STEP else "forward, no gradients"
-    make = partial(network_trial, network, op, batch)
-    return Case(op, what, batch, (network,), tuple(parts), make, images=batch)
+    prepare = partial(prepare_network, network, op, batch)
+    return BenchCase(op, what, batch, (network,), tuple(work), prepare, images=batch)
 
 
-def task_of(network: str, batch: int, device: Device) -> Task:
+def network_task(network: str, batch: int, device: Device) -> NetworkTask:
     """Return random images and classes for a network, on a device."""
     rng, size = np.random.default_rng(2), models.VARIANTS[network].image_size
     images = rng.standard_normal((batch, 3, size, size), np.float32)
     targets = rng.integers(0, CLASSES, batch)
-    return Task(network, to_device(images, device), to_device(targets, device))
+    return NetworkTask(network, to_device(images, device), to_device(targets, device))
 
 
-def network_trial(network: str, op: str, batch: int, bench: Bench) -> Trial:
+def prepare_network(network: str, op: str, batch: int, context: BenchContext) -> PreparedCase:
     """Make a step or an inference ready.
 
     What is compared is the same work without dropout on a few images: for a step, by how much a
-    few steps change every parameter. It is computed once a run, whatever the batch.
+    few steps change every parameter. It is computed once per run, whatever the batch.
     """
-    task = task_of(network, batch, bench.device)
-    few = bench.once(
-        ("few", network), lambda: replace(task_of(network, FEW, bench.device), dropout=0.0)
+    device = context.device
+    task = network_task(network, batch, device)
+    small = context.cached(
+        ("small task", network),
+        lambda: replace(network_task(network, COMPARED_IMAGES, device), dropout=0.0),
     )
-    used = {layer.op.name for layer in layers(network)}
-    names = bench.wanted(sorted({n for o in used for n in OPS[o].implementations}))
-    plain = _alike(PLAIN, used, bench.device)
-    if not plain:
-        # once, and under the name that says why it is of interest
-        names = [n for n in names if not _alike(n, used, bench.device)] + [CHOSEN]
+    ops = {layer.op.name for layer in layers(network)}
 
-    def checked(name: str, make: Callable[[Task], Calls | None]) -> Calls | None:
+    def with_result(name: str, make: Callable[[NetworkTask], Workload | None]) -> Workload | None:
         key = network, op, name
-        if key not in bench.known:
-            # to make it ready again takes seconds: weights are drawn afresh
-            small = make(few)
-            if small is None:
+        if key not in context.cache:
+            # making it ready again takes seconds: weights are drawn anew
+            workload = make(small)
+            if workload is None:
                 return None
             # now, and not when asked: two of these in memory at once are one too many
-            bench.known[key] = small.result()
-            del small
-        large = make(task)
-        return None if large is None else replace(large, result=lambda: bench.known[key])
+            context.cache[key] = workload.result()
+            del workload
+        timed = make(task)
+        return None if timed is None else replace(timed, result=lambda: context.cache[key])
 
-    def ours(name: str) -> Calls:
-        calls = checked(name, partial(_ours, op, name))
-        assert calls is not None
-        return calls
+    def ours(name: str) -> Workload:
+        workload = with_result(name, partial(_workload, op, name))
+        assert workload is not None
+        return workload
 
-    def theirs(peer: Peer) -> Calls | None:
-        return checked(peer.name, peer.step if op == STEP else peer.inference)
+    def peers(peer: Peer) -> Workload | None:
+        return with_result(peer.name, peer.step if op == STEP else peer.inference)
 
-    contenders, absent, broken = gather(bench, {n: partial(ours, n) for n in names}, theirs)
-    exact = replace(few, images=few.images.astype(np.float64))
-    bound = UPDATE if op == STEP else FLOAT32
-    return Trial(
+    names = _contender_names(ops, context)
+    contenders, unavailable, failed = collect_contenders(
+        context, {name: partial(ours, name) for name in names}, peers
+    )
+    in_float64 = replace(small, images=small.images.astype(np.float64))
+    return PreparedCase(
         contenders,
-        lambda: bench.once((network, op, "float64"), lambda: _ours(op, PLAIN, exact).result()),
-        bound,
-        absent,
-        broken,
-        chosen=PLAIN if plain else CHOSEN,
+        independent=lambda: context.cached(
+            (network, op, "float64"), lambda: _workload(op, PLAIN, in_float64).result()
+        ),
+        tolerance=UPDATE if op == STEP else FLOAT32,
+        unavailable=unavailable,
+        failed=failed,
+        default=DEFAULT if DEFAULT in names else PLAIN,
     )
 
 
-def _alike(name: str, ops: set[str], device: Device) -> bool:
-    """Return whether choosing `name` for all ops comes to what they choose by themselves."""
-    by_themselves = [implementation_for(OPS[op], device) for op in sorted(ops)]
+def _contender_names(ops: set[str], context: BenchContext) -> list[str]:
+    """Return "plain", other implementations, and "default" where that is not the same as plain.
+
+    A choice that comes to the default is not timed twice, and is called the default.
+    """
+    names = context.selected(sorted({n for op in ops for n in OPS[op].implementations}))
+    if _is_default(PLAIN, ops, context.device):
+        return names
+    return [n for n in names if not _is_default(n, ops, context.device)] + [DEFAULT]
+
+
+def _is_default(name: str, ops: set[str], device: Device) -> bool:
+    """Return whether choosing `name` for all ops comes to their defaults."""
+    defaults = [implementation_for(OPS[op], device) for op in sorted(ops)]
     with using(name):
-        return by_themselves == [implementation_for(OPS[op], device) for op in sorted(ops)]
+        return defaults == [implementation_for(OPS[op], device) for op in sorted(ops)]
 
 
-def our_step(task: Task) -> Calls:
-    """Return our training step, every op with the implementation that it chooses."""
-    return _ours(STEP, CHOSEN, task)
+def default_step(task: NetworkTask) -> Workload:
+    """Return our training step, every op with its default implementation."""
+    return _workload(STEP, DEFAULT, task)
 
 
-def _ours(op: str, name: str, task: Task) -> Calls:
+def _workload(op: str, name: str, task: NetworkTask) -> Workload:
     """Make our network ready, with one implementation for all ops that have it."""
-    there, dtype = device_of(task.images), task.images.dtype
+    device, dtype = device_of(task.images), task.images.dtype
     # astype copies: each contender trains weights of its own
-    model = drawn.network(task.network, task.dropout, lambda a: to_device(a, there).astype(dtype))
-    x, chosen = Tensor(task.images), nullcontext if name == CHOSEN else partial(using, name)
-    return _step(model, x, task, chosen) if op == STEP else _inference(model, x, chosen)
+    model = cached_networks.network(
+        task.network, task.dropout, lambda a: to_device(a, device).astype(dtype)
+    )
+    x, implementation = (
+        Tensor(task.images),
+        nullcontext if name == DEFAULT else partial(using, name),
+    )
+    if op == STEP:
+        return _step(model, x, task, implementation)
+    return _inference(model, x, implementation)
 
 
-def _step(model: models.AlexNet, x: Tensor, task: Task, chosen: Choice) -> Calls:
+def _step(model: models.AlexNet, x: Tensor, task: NetworkTask, implementation: Using) -> Workload:
     optimizer = optim.RMSprop(model.parameters(), **task.rmsprop)  # type: ignore[arg-type]
 
     def run() -> Any:
-        with chosen():
+        with implementation():
             optimizer.zero_grad()
             loss = cross_entropy(model(x), task.targets)
             loss.backward()
@@ -147,14 +167,14 @@ def _step(model: models.AlexNet, x: Tensor, task: Task, chosen: Choice) -> Calls
         after = [sample(p.data) for p in model.parameters()]
         return [a - b for a, b in zip(after, before, strict=True)]
 
-    return Calls(run, result)
+    return Workload(run, result)
 
 
-def _inference(model: models.AlexNet, x: Tensor, chosen: Choice) -> Calls:
+def _inference(model: models.AlexNet, x: Tensor, implementation: Using) -> Workload:
     model.eval()
 
     def run() -> Any:
-        with chosen(), no_grad():
+        with implementation(), no_grad():
             return model(x)
 
-    return Calls(run, lambda: [run().data])
+    return Workload(run, lambda: [run().data])

@@ -12,19 +12,20 @@ import numpy as np
 from minialex import optim
 from minialex.arrays import Array, to_device
 from minialex.autograd import Tensor, implementation_name, using
-from minialex.bench import drawn
-from minialex.bench.calls import STEPS, Calls
-from minialex.bench.case import Bench, Case, Trial, gather
+from minialex.bench import cached_networks
+from minialex.bench.case import BenchCase, BenchContext, PreparedCase, collect_contenders
+from minialex.bench.correctness import Result, sample
 from minialex.bench.layers import ITEM_BYTES
-from minialex.bench.proof import Result, sample
+from minialex.bench.source_lines import source_lines
+from minialex.bench.workload import STEPS, Workload
 
 OPTIMIZER = "optimizer"
 NETWORK = "alexnet"
 
 
 @dataclass(frozen=True)
-class Rule:
-    """An optimizer's settings here, and what it takes for each parameter.
+class OptimizerSpec:
+    """An optimizer's settings here, and its work per parameter.
 
     Attributes
     ----------
@@ -46,73 +47,78 @@ class Rule:
 
 
 # the article's settings for RMSprop, the usual ones for the others
-RULES = {
-    "RMSprop": Rule(
+OPTIMIZERS = {
+    "RMSprop": OptimizerSpec(
         {"lr": 1e-3, "alpha": 0.99, "eps": 1e-8, "momentum": 0.9, "weight_decay": 5e-4}, 2, 13
     ),
-    "SGD": Rule({"lr": 1e-3, "momentum": 0.9, "weight_decay": 5e-4}, 1, 6),
-    "Adam": Rule({"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 5e-4}, 2, 15),
+    "SGD": OptimizerSpec({"lr": 1e-3, "momentum": 0.9, "weight_decay": 5e-4}, 1, 6),
+    "Adam": OptimizerSpec(
+        {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 5e-4}, 2, 15
+    ),
 }
 
 
 @cache
 def shapes(network: str) -> tuple[tuple[int, ...], ...]:
     """Return the shapes of a network's parameters."""
-    return tuple(p.shape for p in drawn.network(network, 0.5, lambda a: a).parameters())
+    return tuple(p.shape for p in cached_networks.network(network, 0.5, lambda a: a).parameters())
 
 
 def update_work(network: str, name: str) -> tuple[int, int]:
     """Return the operations and bytes of one step over a network's parameters."""
-    rule, size = RULES[name], sum(map(prod, shapes(network)))
-    return rule.flops * size, rule.bytes * size
+    optimizer, size = OPTIMIZERS[name], sum(map(prod, shapes(network)))
+    return optimizer.flops * size, optimizer.bytes * size
 
 
-def optimizer_cases() -> list[Case]:
+def optimizer_cases() -> list[BenchCase]:
     """Return a step of each optimizer over the 61.1 million parameters of `alexnet`."""
     return [
-        Case(
+        BenchCase(
             op=OPTIMIZER,
             what=name,
             batch=0,
             labels=(NETWORK,),
-            parts=(update_work(NETWORK, name),),
-            make=partial(optimizer_trial, name),
-            count=int(name == "RMSprop"),
+            work=(update_work(NETWORK, name),),
+            prepare=partial(prepare_optimizer, name),
+            per_step=int(name == "RMSprop"),
         )
-        for name in RULES
+        for name in OPTIMIZERS
     ]
 
 
-def optimizer_trial(name: str, bench: Bench) -> Trial:
+def prepare_optimizer(name: str, context: BenchContext) -> PreparedCase:
     """Make a step ready. What is compared is by how much a few steps change each parameter."""
     rng = np.random.default_rng(3)
     params = [rng.standard_normal(shape, np.float32) for shape in shapes(NETWORK)]
     gradients = [rng.standard_normal(shape, np.float32) for shape in shapes(NETWORK)]
-    p, g = ([to_device(a, bench.device) for a in group] for group in (params, gradients))
-    settings = RULES[name].settings
-    implementations = bench.wanted(list(getattr(optim, name).update.implementations))
-    contenders, absent, broken = gather(
-        bench,
-        {one: partial(_ours, name, one, p, g) for one in implementations},
+    p, g = ([to_device(a, context.device) for a in group] for group in (params, gradients))
+    settings, update = OPTIMIZERS[name].settings, getattr(optim, name).update
+    names = context.selected(list(update.implementations))
+    contenders, unavailable, failed = collect_contenders(
+        context,
+        {one: partial(_workload, name, one, p, g) for one in names},
         lambda peer: peer.optimizer(name, p, g, settings),
     )
-    few = [(sample(p), sample(g)) for p, g in zip(params, gradients, strict=True)]
-    return Trial(
+    samples = [(sample(p), sample(g)) for p, g in zip(params, gradients, strict=True)]
+    return PreparedCase(
         contenders,
-        lambda: [
-            to_device(FORMULAS[name](p.astype(np.float64), g, settings) - p, bench.device)
-            for p, g in few
+        independent=lambda: [
+            to_device(FORMULAS[name](p.astype(np.float64), g, settings) - p, context.device)
+            for p, g in samples
         ],
-        chosen=implementation_name(getattr(optim, name).update, bench.device),
-        absent=absent,
-        broken=broken,
+        unavailable=unavailable,
+        failed=failed,
+        default=implementation_name(update, context.device),
+        lines={one: source_lines(update.implementations[one]) for one in names},
     )
 
 
-def _ours(name: str, implementation: str, params: list[Array], gradients: list[Array]) -> Calls:
+def _workload(
+    name: str, implementation: str, params: list[Array], gradients: list[Array]
+) -> Workload:
     """Make one of our implementations ready."""
     tensors = [Tensor(p, requires_grad=True) for p in params]
-    optimizer = getattr(optim, name)(tensors, **RULES[name].settings)
+    optimizer = getattr(optim, name)(tensors, **OPTIMIZERS[name].settings)
     for t, g in zip(tensors, gradients, strict=True):
         t.grad = g
 
@@ -125,7 +131,7 @@ def _ours(name: str, implementation: str, params: list[Array], gradients: list[A
     for _ in range(STEPS):
         step()
     changes = [sample(t.data) - b for t, b in zip(tensors, before, strict=True)]
-    return Calls(step, lambda: changes)
+    return Workload(step, lambda: changes)
 
 
 def _rmsprop(p: Result, g: Result, s: dict[str, Any]) -> Result:

@@ -1,4 +1,4 @@
-"""How many threads compute, on which cores: held fixed while times are taken, and recorded."""
+"""How many threads compute, and on which cores: fixed while times are taken, and recorded."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from minialex.errors import MinialexError
 
 @contextlib.contextmanager
 def pinned(count: int | None = None) -> Iterator[int]:
-    """Hold everything to `count` threads on as many cores, and yield that number.
+    """Limit everything to `count` threads on as many cores, and yield that number.
 
-    NumPy's BLAS, OpenMP and this project's own threads keep to it. The process is bound to the
+    This covers NumPy's BLAS, OpenMP and this project's own threads. The process is pinned to the
     first `count` of its cores where the system allows that.
 
     Parameters
@@ -27,17 +27,20 @@ def pinned(count: int | None = None) -> Iterator[int]:
     Raises
     ------
     MinialexError
-        If there are not so many cores.
+        If fewer cores are available.
     """
-    there = threads.cores()
-    count = there if count is None else count
-    if not 1 <= count <= there:
-        raise MinialexError(f"{count} threads are not to be had: use 1 to {there}")
+    available = threads.cores()
+    count = available if count is None else count
+    if not 1 <= count <= available:
+        raise MinialexError(
+            f"{count} threads are asked for, only {available} cores are available: "
+            f"use 1 to {available}"
+        )
     before = os.environ.get(threads.VARIABLE)
     os.environ[threads.VARIABLE] = str(count)
     limits = importlib.import_module("threadpoolctl").threadpool_limits(count)
     try:
-        with _bound(count), limits:
+        with _pinned_to_cores(count), limits:
             yield count
     finally:
         os.environ.pop(threads.VARIABLE)
@@ -46,7 +49,7 @@ def pinned(count: int | None = None) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def _bound(count: int) -> Iterator[None]:
+def _pinned_to_cores(count: int) -> Iterator[None]:
     if not hasattr(os, "sched_setaffinity"):
         yield
         return
@@ -60,11 +63,11 @@ def _bound(count: int) -> Iterator[None]:
 
 def describe(count: int) -> dict[str, Any]:
     """Return what a record says of threads: how many, on which cores, and every thread pool."""
-    bound = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
     keys = "user_api", "internal_api", "version", "num_threads", "threading_layer", "architecture"
     pools = importlib.import_module("threadpoolctl").threadpool_info()
     return {
         "used": count,
-        "cores": bound,
+        "cores": cores,
         "pools": [{key: pool[key] for key in keys if key in pool} for pool in pools],
     }

@@ -1,7 +1,7 @@
-"""What a benchmark found, as it is kept in a file: times, and everything needed to judge them.
+"""What a benchmark found, as it is kept in a file: times, and everything needed to compare them.
 
-A record is one JSON file. Every time in it is in seconds, every rate in operations or bytes a
-second, and each list of times is kept whole, so that a later reader can ask what this one did not.
+A record is one JSON file. Every time in it is in seconds, every rate in operations or bytes per
+second, and each list of times is kept whole, so that later readers can ask other questions.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import Any
 
 from minialex.errors import MinialexError
 
-FORMAT = "minialex-bench 1"
+FORMAT = "minialex-bench 2"
 FILE = "record.json"
-"""What a record is called in the folder that holds its pictures too."""
+"""What a record is called in the folder that holds its plots too."""
 
-Sweeps = list[list[float]]
-"""Times in seconds: one list for each sweep over all cases, one time in it for each round."""
+Repetitions = list[list[float]]
+"""Times in seconds: one list per repetition over all cases, in it one time per round."""
 
 
 @dataclass
@@ -31,26 +31,29 @@ class Timing:
     Attributes
     ----------
     kind : "implementation" or "peer"
-    times : one list of seconds a sweep, one time a call and round
+    times : seconds of a call, one list per repetition, in it one mean per round
         Empty where it was not timed: `reason` says why.
     cold : the same with the GPU's L2 cache emptied before each call; empty on a CPU
     error : float or None
         How far its result was from what it was compared with, relative to the size of that.
     reason : str
-        Why there are no times: it is not there, does not take this case, or gave a wrong result.
-    wrong : bool
-        Whether `reason` is that the result was wrong, or that it broke off.
+        Why there are no times: it is unavailable, skips this case, or gave a wrong result.
+    failed : bool
+        Whether `reason` is that the result was wrong, or that it raised an error.
     kernels : list of dict
         On a GPU: each kernel's name, registers, shared memory and occupancy.
+    lines : int or None
+        Lines of its source code; None for a peer, and for a whole network.
     """
 
     kind: str
-    times: Sweeps = field(default_factory=list)
-    cold: Sweeps = field(default_factory=list)
+    times: Repetitions = field(default_factory=list)
+    cold: Repetitions = field(default_factory=list)
     error: float | None = None
     reason: str = ""
-    wrong: bool = False
+    failed: bool = False
     kernels: list[dict[str, Any]] = field(default_factory=list)
+    lines: int | None = None
 
     @property
     def timed(self) -> bool:
@@ -64,8 +67,8 @@ class Timing:
 
 
 @dataclass
-class Row:
-    """One case, and everybody who took part in it.
+class CaseResult:
+    """One case, with the timings of all its contenders.
 
     Attributes
     ----------
@@ -74,34 +77,39 @@ class Row:
     what : str
         Which part of it: "forward", "data gradient", "RMSprop", ...
     batch : int
-        Images at once; 0 where images have no part in it.
+        Images per call; 0 where the work does not depend on it.
     labels : list of str
         Where this case stands in the networks: "alexnet conv2d 2".
-    parts : list of (flops, bytes)
-        What it takes: one pair for a single op, one an op and pass for a whole network.
-    count : int
+    work : list of (flops, bytes)
+        One pair for a single op, one per op and pass for a whole network.
+    per_step : int
         How often one training step of the first network named in `labels` does it.
     images : int
-        How many images a call deals with, where images a second are worth knowing; else 0.
+        Images per call, where images per second are worth knowing; else 0.
     timings : dict from the contender's name to Timing
-    chosen : str
-        Which of our implementations runs where nobody chooses.
+    default : str
+        Which of our implementations runs where none is chosen.
     """
 
     op: str
     what: str
     batch: int
     labels: list[str]
-    parts: list[tuple[int, int]]
-    count: int
+    work: list[tuple[int, int]]
+    per_step: int
     images: int
     timings: dict[str, Timing]
-    chosen: str = "plain"
+    default: str = "plain"
 
     @property
     def key(self) -> tuple[str, str, str, int]:
-        """What tells this row from all others of a record."""
+        """What identifies this row in a record."""
         return self.labels[0], self.op, self.what, self.batch
+
+    @property
+    def network(self) -> str:
+        """The first network that has this case."""
+        return self.labels[0].split()[0]
 
     @property
     def title(self) -> str:
@@ -116,35 +124,35 @@ class Row:
     @property
     def flops(self) -> int:
         """Floating-point operations of a call."""
-        return sum(f for f, _ in self.parts)
+        return sum(f for f, _ in self.work)
 
     @property
     def bytes(self) -> int:
         """The fewest bytes that a call must move."""
-        return sum(b for _, b in self.parts)
+        return sum(b for _, b in self.work)
 
 
 @dataclass
 class Ceilings:
-    """What the machine can do, measured in the same run, before each sweep.
+    """What the machine can do, measured in the same run, before each repetition.
 
     Attributes
     ----------
     gemm : list of float
-        Operations a second in a large matrix product in float32.
+        Operations per second in a large matrix product in float32.
     copy : list of float
-        Bytes a second, read and written, in a large copy.
-    busy : list of float
+        Bytes per second, read and written, in a large copy.
+    busy_cores : list of float
         How many CPU cores other programs kept busy.
     """
 
     gemm: list[float] = field(default_factory=list)
     copy: list[float] = field(default_factory=list)
-    busy: list[float] = field(default_factory=list)
+    busy_cores: list[float] = field(default_factory=list)
 
 
 @dataclass
-class Record:
+class BenchRecord:
     """One run of the benchmark.
 
     Attributes
@@ -152,9 +160,9 @@ class Record:
     machine : dict
         CPU, cores, memory, system; on a GPU its name, driver and clocks. Never the host's name.
     versions, peers : dict from name to str
-        Of this project and the libraries; of those it was compared with, and in which mode.
-    absent : dict from peer to str
-        Why a peer takes no part at all.
+        Of this project and the libraries; of the peers, and in which mode each was used.
+    unavailable : dict from peer to str
+        Why a peer is in no case.
     threads : dict
         How many threads computed, on which cores, and the thread pools of the libraries.
     commit : str or None
@@ -164,73 +172,75 @@ class Record:
     device : str
         "cpu" or "cuda:N".
     settings : dict
-        Sweeps, rounds, and what was left out for want of time.
+        Repetitions, rounds, precision, and the cases not reached in time.
     memory, imports : list of dict
-        Peak memory of a training step and the time of an import, each in a fresh process.
+        Peak memory of a training step and the time of an import, each in a new process.
     """
 
     machine: dict[str, Any]
     versions: dict[str, str]
     peers: dict[str, str]
-    absent: dict[str, str]
+    unavailable: dict[str, str]
     threads: dict[str, Any]
     commit: str | None
     date: str
     device: str
     settings: dict[str, Any]
     ceilings: Ceilings = field(default_factory=Ceilings)
-    rows: list[Row] = field(default_factory=list)
+    rows: list[CaseResult] = field(default_factory=list)
     memory: list[dict[str, Any]] = field(default_factory=list)
     imports: list[dict[str, Any]] = field(default_factory=list)
 
     @property
-    def busy(self) -> float:
-        """How many CPU cores other programs kept busy: the most of all sweeps."""
-        return max(self.ceilings.busy, default=0.0)
+    def busy_cores(self) -> float:
+        """How many CPU cores other programs kept busy: the most of all repetitions."""
+        return max(self.ceilings.busy_cores, default=0.0)
 
     @property
-    def wrong(self) -> list[tuple[Row, str]]:
-        """The contenders whose results were refused."""
-        return [(row, name) for row in self.rows for name, t in row.timings.items() if t.wrong]
+    def failed(self) -> list[tuple[CaseResult, str]]:
+        """The contenders that raised, or whose results were wrong."""
+        return [(row, name) for row in self.rows for name, t in row.timings.items() if t.failed]
 
 
-def flat(sweeps: Sweeps) -> list[float]:
-    """Return the times of all sweeps in one list."""
-    return [t for sweep in sweeps for t in sweep]
+def flat(times: Repetitions) -> list[float]:
+    """Return the times of all repetitions in one list."""
+    return [t for repetition in times for t in repetition]
 
 
 def quartiles(values: Iterable[float]) -> tuple[float, float, float]:
     """Return the lower quartile, the median and the upper quartile."""
-    some = list(values)
-    if len(some) == 1:
-        return some[0], some[0], some[0]
-    low, middle, high = quantiles(some, n=4, method="inclusive")
+    samples = list(values)
+    if len(samples) == 1:
+        return samples[0], samples[0], samples[0]
+    low, middle, high = quantiles(samples, n=4, method="inclusive")
     return low, middle, high
 
 
-def ratio(theirs: Timing, ours: Timing) -> tuple[float, float, float]:
-    """Return how many times as long `theirs` took: quartiles of the ratios of pairs.
+def ratio(other: Timing, this: Timing) -> tuple[float, float, float]:
+    """Return how many times as long `other` took: quartiles of the ratios of pairs.
 
     A pair is two times of the same round, taken one right after the other, so that whatever else
-    the machine was doing weighs on both. Where one was timed once a sweep, being slow, every time
-    of that sweep makes a pair with it.
+    the machine was doing slows both. Where one was timed once per repetition, being slow, every
+    time of that repetition is paired with it.
     """
     pairs = [
         (t, o)
-        for them, us in zip(theirs.times, ours.times, strict=True)
-        for t, o in (zip(them, us, strict=True) if len(them) == len(us) else product(them, us))
+        for others, own in zip(other.times, this.times, strict=True)
+        for t, o in (
+            zip(others, own, strict=True) if len(others) == len(own) else product(others, own)
+        )
     ]
     return quartiles(t / o for t, o in pairs)
 
 
-def write(record: Record, path: Path) -> None:
+def write(record: BenchRecord, path: Path) -> None:
     """Write a record to a file of its own."""
     lines = json.dumps({"format": FORMAT} | asdict(record), indent=1, ensure_ascii=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(lines + "\n", encoding="utf-8")
 
 
-def read(path: Path) -> Record:
+def read(path: Path) -> BenchRecord:
     """Return the record in a file.
 
     Raises
@@ -256,12 +266,12 @@ def read(path: Path) -> Record:
         raise MinialexError(f"{path} is damaged ({error}): measure again") from error
 
 
-def _record(data: dict[str, Any]) -> Record:
+def _record(data: dict[str, Any]) -> BenchRecord:
     rows = [_row(row) for row in data.pop("rows")]
-    return Record(ceilings=Ceilings(**data.pop("ceilings")), rows=rows, **data)
+    return BenchRecord(ceilings=Ceilings(**data.pop("ceilings")), rows=rows, **data)
 
 
-def _row(row: dict[str, Any]) -> Row:
+def _row(row: dict[str, Any]) -> CaseResult:
     timings = {name: Timing(**t) for name, t in row.pop("timings").items()}
-    parts = [(flops, nbytes) for flops, nbytes in row.pop("parts")]
-    return Row(timings=timings, parts=parts, **row)
+    work = [(flops, nbytes) for flops, nbytes in row.pop("work")]
+    return CaseResult(timings=timings, work=work, **row)

@@ -6,8 +6,8 @@ Work of F operations on B bytes takes at least
 
 seconds, where `gemm` and `copy` are the two ceilings: the rate of a large matrix product, and of a
 large copy counting bytes read and bytes written. The larger of the two times says which ceiling
-binds. Several pieces, one after the other, take at least the sum of their times. A piece whose
-bytes stay in a cache can be faster than a copy through memory: it stands above 100 %.
+binds. Several ops, one after the other, take at least the sum of their times. An op whose bytes
+stay in a cache can be faster than a copy through memory: it reaches more than 100 %.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import median
 
-from minialex.bench.record import Ceilings, Row
+from minialex.bench.record import CaseResult, Ceilings
 
 GEMM, COPY = "gemm", "copy"
 
@@ -28,17 +28,17 @@ class Floor:
     ----------
     seconds : float
     ceiling : "gemm", "copy" or ""
-        Which one binds, for several pieces the one that binds for most of the time.
+        Which one binds, for several ops the one that binds for most of the time.
     """
 
     seconds: float
     ceiling: str
 
 
-def floor(parts: list[tuple[int, int]], gemm: float, copy: float) -> Floor:
-    """Return the least time that pieces of (operations, bytes) can take one after the other."""
+def floor(work: list[tuple[int, int]], gemm: float, copy: float) -> Floor:
+    """Return the least time that several (operations, bytes) can take one after the other."""
     spent = {GEMM: 0.0, COPY: 0.0}
-    for flops, nbytes in parts:
+    for flops, nbytes in work:
         computing, moving = flops / gemm, nbytes / copy
         spent[GEMM if computing > moving else COPY] += max(computing, moving)
     if not any(spent.values()):
@@ -46,22 +46,22 @@ def floor(parts: list[tuple[int, int]], gemm: float, copy: float) -> Floor:
     return Floor(sum(spent.values()), max(spent, key=spent.__getitem__))
 
 
-def floor_of(row: Row, ceilings: Ceilings) -> Floor:
+def floor_of(row: CaseResult, ceilings: Ceilings) -> Floor:
     """Return the least time that a call of `row` can take."""
-    return floor(row.parts, median(ceilings.gemm), median(ceilings.copy))
+    return floor(row.work, median(ceilings.gemm), median(ceilings.copy))
 
 
-def share(row: Row, seconds: float, ceilings: Ceilings) -> float | None:
-    """Return which share of its ceiling a call of so many seconds reached; None without a floor."""
+def share(row: CaseResult, seconds: float, ceilings: Ceilings) -> float | None:
+    """Return which share of its ceiling a call of so many seconds reached; None without work."""
     least = floor_of(row, ceilings).seconds
     return least / seconds if least else None
 
 
-def intensity(row: Row) -> float | None:
-    """Return the operations for each byte moved; None where either is not known."""
+def intensity(row: CaseResult) -> float | None:
+    """Return the operations per byte moved; None where either is not known."""
     return row.flops / row.bytes if row.flops and row.bytes else None
 
 
-def roof(at: float, gemm: float, copy: float) -> float:
-    """Return the operations a second that the roofline allows at so many operations a byte."""
-    return min(gemm, copy * at)
+def attainable(operations_per_byte: float, gemm: float, copy: float) -> float:
+    """Return the operations per second that the roofline allows at so many operations per byte."""
+    return min(gemm, copy * operations_per_byte)

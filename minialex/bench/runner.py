@@ -1,4 +1,4 @@
-"""Going through the cases: prove, then time, sweep after sweep, and keep everything in a record."""
+"""Going through the cases: verify, then time, repetition after repetition, into one record."""
 
 from __future__ import annotations
 
@@ -8,13 +8,21 @@ from dataclasses import dataclass, field
 
 from minialex.arrays import CPU, on_device
 from minialex.autograd import precision
-from minialex.bench import ceilings, fresh, machine, pinning
-from minialex.bench.case import IMPLEMENTATION, PEER, PLAIN, Bench, Case, Contender, Trial
+from minialex.bench import ceilings, machine, pinning, subprocess_probe
+from minialex.bench.case import (
+    IMPLEMENTATION,
+    PEER,
+    PLAIN,
+    BenchCase,
+    BenchContext,
+    Contender,
+    PreparedCase,
+)
 from minialex.bench.clock import Clock, clock_for, interleaved
-from minialex.bench.kernels import launched
-from minialex.bench.peers import find
-from minialex.bench.proof import Result, WrongResultError, check
-from minialex.bench.record import Record, Row, Timing
+from minialex.bench.correctness import Result, WrongResultError, check
+from minialex.bench.occupancy import kernels_launched
+from minialex.bench.peers import find_peers
+from minialex.bench.record import BenchRecord, CaseResult, Timing
 from minialex.cuda.fault import check_context
 from minialex.errors import MinialexError
 
@@ -23,30 +31,30 @@ Progress = Callable[[int, int, str], None]
 
 
 @dataclass
-class Plan:
+class BenchPlan:
     """What is to be measured, and how thoroughly.
 
     Attributes
     ----------
-    cases : list of Case
+    cases : list of BenchCase
     peers : list of str
         Names from `minialex.bench.peers.PEERS`.
-    sweeps, rounds : int
-        How often all cases are gone over, and how many turns each contender has each time. At
-        least two sweeps show the noise.
+    repetitions, rounds : int
+        How often all cases are gone over, and how many rounds of each contender each time. At
+        least two repetitions show the noise.
     threads : int, optional
         All cores where not given.
     minutes : float, optional
-        Nothing new is begun after so long; what was left out is listed.
+        Nothing new is begun after so long; the record lists what was not reached.
     memory : list of (network, batch)
         Training steps whose peak memory is taken, for us and every way of using PyTorch.
     imports : bool
         Whether import times are taken.
     """
 
-    cases: list[Case]
+    cases: list[BenchCase]
     peers: list[str] = field(default_factory=list)
-    sweeps: int = 3
+    repetitions: int = 3
     rounds: int = 3
     threads: int | None = None
     minutes: float | None = None
@@ -55,21 +63,21 @@ class Plan:
 
 
 def measure(
-    plan: Plan,
-    bench: Bench,
+    plan: BenchPlan,
+    context: BenchContext,
     progress: Progress = lambda done, total, what: None,
-    keep: Callable[[Record], object] = lambda record: None,
-) -> Record:
+    keep: Callable[[BenchRecord], object] = lambda record: None,
+) -> BenchRecord:
     """Return what was measured.
 
     Parameters
     ----------
-    plan : Plan
-    bench : Bench
+    plan : BenchPlan
+    context : BenchContext
         Its `peers` are filled in here.
     progress : callable, optional
     keep : callable, optional
-        Called with what there is after each case, so that a run cut short leaves something.
+        Called with the record so far after each case, so that an interrupted run leaves it.
 
     Raises
     ------
@@ -78,121 +86,143 @@ def measure(
     """
     if not (plan.cases or plan.memory or plan.imports):
         raise MinialexError("no case fits what was asked for: ask for other ops or networks")
-    with pinning.pinned(plan.threads) as count, bench.stack, on_device(bench.device):
-        bench.peers, absent = find(plan.peers, bench.device, count)
-        run = _Run(plan, bench, _blank(plan, bench, absent, count), progress, keep)
-        for _ in range(plan.sweeps if plan.cases else 0):
-            run.sweep()
-        run.processes()
-        if bench.device != CPU:
-            run.record.machine["gpu"]["state after"] = machine.gpu_state(bench.device)
-        return run.record
+    with pinning.pinned(plan.threads) as count, context.stack, on_device(context.device):
+        context.peers, unavailable = find_peers(plan.peers, context.device, count)
+        record = _empty_record(plan, context, unavailable, count)
+        run = _BenchRun(plan, context, record, progress, keep)
+        for _ in range(plan.repetitions if plan.cases else 0):
+            run.repeat_cases()
+        run.probe_processes()
+        if context.device != CPU:
+            record.machine["gpu"]["state after"] = machine.gpu_state(context.device)
+        return record
 
 
-def _blank(plan: Plan, bench: Bench, absent: dict[str, str], count: int) -> Record:
-    return Record(
-        machine=machine.machine(bench.device),
+def _empty_record(
+    plan: BenchPlan, context: BenchContext, unavailable: dict[str, str], threads: int
+) -> BenchRecord:
+    return BenchRecord(
+        machine=machine.machine(context.device),
         versions=machine.versions(),
-        peers={peer.name: peer.description for peer in bench.peers},
-        absent=absent,
-        threads=pinning.describe(count),
+        peers={peer.name: peer.description for peer in context.peers},
+        unavailable=unavailable,
+        threads=pinning.describe(threads),
         commit=machine.commit(),
         date=machine.now(),
-        device=str(bench.device),
+        device=str(context.device),
         settings={
-            "sweeps": plan.sweeps,
+            "repetitions": plan.repetitions,
             "rounds": plan.rounds,
-            "left_out": [],
+            "not_reached": [],
             "precision": precision(),
         },
-        rows=[
-            Row(c.op, c.what, c.batch, list(c.labels), list(c.parts), c.count, c.images, {})
-            for c in plan.cases
-        ],
+        rows=[empty_row(case) for case in plan.cases],
     )
 
 
-class _Run:
-    """One run: its plan, what it has found so far, and how far it is."""
+def empty_row(case: BenchCase) -> CaseResult:
+    """Return a case's row before anything is in it."""
+    return CaseResult(
+        op=case.op,
+        what=case.what,
+        batch=case.batch,
+        labels=list(case.labels),
+        work=list(case.work),
+        per_step=case.per_step,
+        images=case.images,
+        timings={},
+    )
+
+
+class _BenchRun:
+    """One run: its plan, its record so far, and how far it is."""
 
     def __init__(
         self,
-        plan: Plan,
-        bench: Bench,
-        record: Record,
+        plan: BenchPlan,
+        context: BenchContext,
+        record: BenchRecord,
         progress: Progress,
-        keep: Callable[[Record], object],
+        keep: Callable[[BenchRecord], object],
     ) -> None:
-        self.plan, self.bench, self.record, self.progress = plan, bench, record, progress
+        self.plan, self.context, self.record, self.progress = plan, context, record, progress
         self.keep = keep
-        self.clock = clock_for(bench.device)
-        self.began, self.done = time.monotonic(), 0
-        fresh_ones = len(plan.memory) * (1 + len(self.rivals)) + plan.imports
-        self.total = plan.sweeps * len(plan.cases) + fresh_ones
+        self.clock = clock_for(context.device)
+        self.start_seconds, self.done = time.monotonic(), 0
+        processes = len(plan.memory) * (1 + len(self.training_peers)) + plan.imports
+        self.total = plan.repetitions * len(plan.cases) + processes
 
     @property
-    def rivals(self) -> list[str]:
+    def training_peers(self) -> list[str]:
         """The peers that train whole networks."""
         return [name for name in self.record.peers if name.startswith("PyTorch")]
 
-    def goes_on(self, what: str, *, begun: bool = False) -> bool:
-        """Tell of the next step; return whether there is time for it.
+    def within_budget(self, what: str, *, begun: bool = False) -> bool:
+        """Report the next step to `progress`; return whether there is time for it.
 
-        What was `begun` in an earlier sweep is not left out.
+        What was `begun` in an earlier repetition is not listed as not reached.
         """
         self.progress(self.done, self.total, what)
         self.done += 1
         limit = self.plan.minutes
-        if limit is None or time.monotonic() - self.began < 60 * limit:
+        if limit is None or time.monotonic() - self.start_seconds < 60 * limit:
             return True
-        left_out = self.record.settings["left_out"]
-        if not begun and what not in left_out:
-            left_out.append(what)
+        not_reached = self.record.settings["not_reached"]
+        if not begun and what not in not_reached:
+            not_reached.append(what)
         return False
 
-    def sweep(self) -> None:
+    def repeat_cases(self) -> None:
         """Go over all cases once; the machine's ceilings first."""
-        device, found = self.bench.device, self.record.ceilings
+        device, found = self.context.device, self.record.ceilings
         first = not found.gemm
-        found.busy.append(machine.busy_cores())
+        found.busy_cores.append(machine.busy_cores())
         found.gemm.append(ceilings.gemm(device, self.clock))
         found.copy.append(ceilings.copy(device, self.clock))
         for case, row in zip(self.plan.cases, self.record.rows, strict=True):
-            if self.goes_on(row.full_title, begun=bool(row.timings)):
+            if self.within_budget(row.full_title, begun=bool(row.timings)):
                 try:
-                    turn(case, row, self.bench, self.clock, self.plan.rounds, first=first)
+                    run_case(case, row, self.context, self.clock, self.plan.rounds, first=first)
                 finally:
                     self.keep(self.record)
 
-    def processes(self) -> None:
+    def probe_processes(self) -> None:
         """Measure what needs processes of its own."""
         for network, batch in self.plan.memory:
-            for who in (fresh.OURS, *self.rivals):
-                if self.goes_on(f"memory of {who}, {network}, batch {batch}"):
-                    self.record.memory.append(self._memory(who, network, batch))
+            for library in (subprocess_probe.OURS, *self.training_peers):
+                if self.within_budget(f"memory of {library}, {network}, batch {batch}"):
+                    self.record.memory.append(self._memory(library, network, batch))
                     self.keep(self.record)
-        if self.plan.imports and self.goes_on("imports"):
-            self.record.imports = fresh.import_times()
+        if self.plan.imports and self.within_budget("imports"):
+            self.record.imports = subprocess_probe.import_times()
 
-    def _memory(self, who: str, network: str, batch: int) -> dict[str, object]:
+    def _memory(self, library: str, network: str, batch: int) -> dict[str, object]:
         try:
-            return fresh.peak_memory(who, network, batch, str(self.bench.device))
+            return subprocess_probe.peak_memory(library, network, batch, str(self.context.device))
         except RuntimeError as error:
-            return {"who": who, "network": network, "batch": batch, "reason": str(error)}
+            return {"library": library, "network": network, "batch": batch, "reason": str(error)}
 
 
-def turn(case: Case, row: Row, bench: Bench, clock: Clock, rounds: int, *, first: bool) -> None:
-    """Make a case ready, prove whoever was not proved yet, and add a sweep of times to its row."""
+def run_case(
+    case: BenchCase,
+    row: CaseResult,
+    context: BenchContext,
+    clock: Clock,
+    rounds: int,
+    *,
+    first: bool,
+) -> None:
+    """Make a case ready, verify its contenders the `first` time, and add a repetition of times."""
     try:
-        trial = case.make(bench)
+        prepared = case.prepare(context)
     except WrongResultError as why:
-        row.timings[PLAIN] = Timing(IMPLEMENTATION, reason=str(why), wrong=True)
+        row.timings[PLAIN] = Timing(IMPLEMENTATION, reason=str(why), failed=True)
         return
     if first:
-        prove(trial, row, bench)
+        verify(prepared, row, context)
     runs = {
-        c.name: c.calls.run
-        for c in trial.contenders
+        c.name: c.workload.run
+        for c in prepared.contenders
         if c.name in row.timings and not row.timings[c.name].reason
     }
     for name, (warm, cold) in interleaved(runs, clock, rounds).items():
@@ -201,41 +231,46 @@ def turn(case: Case, row: Row, bench: Bench, clock: Clock, rounds: int, *, first
             row.timings[name].cold.append(cold)
 
 
-def prove(trial: Trial, row: Row, bench: Bench) -> None:
-    """Enter everybody into the row: a blank timing where the result is right, else the reason."""
-    row.chosen = trial.chosen
-    for name, why in trial.absent.items():
-        row.timings[name] = Timing(_kind(name, bench), reason=why)
-    for name, why in trial.broken.items():
-        row.timings[name] = Timing(_kind(name, bench), reason=why, wrong=True)
-    base: list[Result] | None = None
-    for contender in trial.contenders:
-        timing = row.timings[contender.name] = Timing(contender.kind)
-        expected = trial.independent() if contender.name == PLAIN else base
+def verify(prepared: PreparedCase, row: CaseResult, context: BenchContext) -> None:
+    """Enter all contenders into the row: an empty timing if the result is right, else why not."""
+    row.default = prepared.default
+    for name, why in prepared.unavailable.items():
+        row.timings[name] = Timing(_kind(name, context), reason=why)
+    for name, why in prepared.failed.items():
+        row.timings[name] = Timing(_kind(name, context), reason=why, failed=True)
+    baseline: list[Result] | None = None
+    for contender in prepared.contenders:
+        timing = row.timings[contender.name] = Timing(
+            contender.kind, lines=prepared.lines.get(contender.name)
+        )
+        expected = prepared.independent() if contender.name == PLAIN else baseline
         if expected is None:
-            timing.reason = "there is no right result of the array implementation to compare with"
+            timing.reason = "there is no right result of the plain implementation to compare with"
             continue
         try:
-            got, timing.kernels = _result(contender, bench)
-            timing.error = check(got, expected, contender.calls.bound or trial.bound)
+            got, timing.kernels = _result(contender, context)
+            tolerance = contender.workload.tolerance or prepared.tolerance
+            timing.error = check(got, expected, tolerance)
         except Exception as why:
             # whatever it is that went wrong, nothing is timed
-            timing.reason, timing.wrong = f"{type(why).__name__}: {why}", True
+            timing.reason, timing.failed = f"{type(why).__name__}: {why}", True
             check_context(f"{contender.name} in {row.full_title}")
             continue
         if contender.name == PLAIN:
-            base = got
+            baseline = got
 
 
-def _result(contender: Contender, bench: Bench) -> tuple[list[Result], list[dict[str, object]]]:
+def _result(
+    contender: Contender, context: BenchContext
+) -> tuple[list[Result], list[dict[str, object]]]:
     """Return a contender's result, and what the kernels of ours that it launches take."""
-    calls = contender.calls
-    if bench.device == CPU or contender.kind == PEER or contender.name == PLAIN:
-        return calls.result(), []
-    got, kernels = launched(calls.result, bench.device)
+    workload = contender.workload
+    if context.device == CPU or contender.kind == PEER or contender.name == PLAIN:
+        return workload.result(), []
+    got, kernels = kernels_launched(workload.result, context.device)
     # a result that was there already launches nothing
-    return got, kernels or launched(calls.run, bench.device)[1]
+    return got, kernels or kernels_launched(workload.run, context.device)[1]
 
 
-def _kind(name: str, bench: Bench) -> str:
-    return "peer" if any(peer.name == name for peer in bench.peers) else IMPLEMENTATION
+def _kind(name: str, context: BenchContext) -> str:
+    return PEER if any(peer.name == name for peer in context.peers) else IMPLEMENTATION

@@ -13,15 +13,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from minialex.arrays import device as device_named
 from minialex.autograd import OPS, ROUTINES, check_precision, using
-from minialex.bench import Bench, Record, compare, measure, read, write
-from minialex.bench.choice import KINDS, default_peers, plan
-from minialex.bench.compare import LEAST, SIGMAS, Change
-from minialex.bench.machine import BUSY
+from minialex.bench import BenchContext, BenchRecord, compare, measure, read, write
+from minialex.bench.compare import MIN_CHANGE, MIN_SIGMAS, Change, RecordComparison
+from minialex.bench.ladder import ladder_table
+from minialex.bench.machine import MAX_BUSY_CORES
 from minialex.bench.peers import PEERS
-from minialex.bench.pictures import draw
+from minialex.bench.plots import draw
 from minialex.bench.record import FILE
 from minialex.bench.runner import Progress as Report
-from minialex.bench.tables import TABLES, Table, duration, refusals, table_of
+from minialex.bench.selection import KINDS, default_peers, select_cases
+from minialex.bench.tables import TABLES, Table, duration, not_timed, table_of
 from minialex.cli.emulation import precision_option
 from minialex.cli.options import console, device_option, messages, table
 from minialex.errors import MinialexError
@@ -31,49 +32,52 @@ from minialex.models import VARIANTS
 @click.command()
 @click.option(
     "--op",
-    "wanted",
+    "ops",
     multiple=True,
     metavar="NAME",
-    help=f"What to measure: an op such as conv2d, or {', '.join(KINDS)}. Again for more.  [all]",
+    help=f"What to measure: an op such as conv2d, or {', '.join(KINDS)}. Repeatable.  [all]",
 )
 @click.option(
     "--implementation",
     "implementations",
     multiple=True,
     metavar="NAME",
-    help="Which implementations beside array, such as tiled. Again for more.  [all that run]",
+    help="Which implementations beside plain, such as blocked. Repeatable.  [all that run]",
 )
 @click.option(
     "--network",
     "networks",
     multiple=True,
     type=click.Choice([*VARIANTS, "all"]),
-    help="Whose layers. Again for more.  [alexnet]",
+    help="Whose layers. Repeatable.  [alexnet]",
 )
 @click.option(
     "--batch",
     "batches",
     multiple=True,
     type=click.IntRange(min=1),
-    help="Images at once. Again for more.  [32; 8 with --quick]",
+    help="Images per call. Repeatable.  [32; 8 with --quick]",
 )
 @click.option(
     "--peer",
     "peers",
     multiple=True,
     type=click.Choice([*PEERS, "none"]),
-    help="Whom to compare with, where installed. Again for more.  [all; no P2, P3 with --quick]",
+    help="Libraries to compare with, where installed. Repeatable.  "
+    "[all; without P2 and P3 with --quick]",
 )
 @precision_option()
 @device_option
 @click.option("--threads", type=click.IntRange(min=1), help="CPU cores to use.  [all]")
 @click.option("--quick", is_flag=True, help="Fewer repetitions, smaller batch: for a first look.")
-@click.option("--minutes", type=click.FloatRange(min=0), help="Begin nothing new after so long.")
+@click.option(
+    "--minutes", type=click.FloatRange(min=0), help="Start no new case after this time.  [no limit]"
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="FOLDER",
-    help="Where the record and the pictures go.  [runs/bench-DATE-TIME]",
+    help="Where the record and the plots go.  [runs/bench-DATE-TIME]",
 )
 @click.option(
     "--compare",
@@ -84,7 +88,7 @@ from minialex.models import VARIANTS
     help="Measure nothing: list what got slower from one record to the next.",
 )
 def bench(
-    wanted: tuple[str, ...],
+    ops: tuple[str, ...],
     implementations: tuple[str, ...],
     networks: tuple[str, ...],
     batches: tuple[int, ...],
@@ -101,7 +105,8 @@ def bench(
 
     Every result is compared with another way of computing it before anything is timed. Each time
     is shown beside what the machine could do (a large matrix product and a large copy are timed in
-    the same run) and beside PyTorch, JAX and CuPy where they are installed.
+    the same run) and beside PyTorch, JAX and CuPy where they are installed. Where an op has several
+    implementations, a table shows the lines of code and the time of each.
 
     \b
     minialex bench --quick                      a first look
@@ -113,29 +118,36 @@ def bench(
         _compare(*pair)
         return
     names = list(VARIANTS) if "all" in networks else list(networks) or ["alexnet"]
-    to_do = plan(names, list(batches) or [8 if quick else 32], list(wanted), quick=quick)
-    to_do.peers = [p for p in PEERS if p in (peers or default_peers(quick))]
-    to_do.threads, to_do.minutes = threads, minutes
-    _check_implementations(implementations, {case.op for case in to_do.cases})
-    place = Bench(device_named(device), tuple(implementations) or None)
+    plan = select_cases(names, list(batches) or [8 if quick else 32], list(ops), quick=quick)
+    plan.peers = _peers(peers, quick)
+    plan.threads, plan.minutes = threads, minutes
+    _check_implementations(implementations, {case.op for case in plan.cases})
+    context = BenchContext(device_named(device), tuple(implementations) or None)
     out = out or Path("runs") / f"bench-{datetime.now():%Y%m%d-%H%M%S}"
     if (out / FILE).exists():
-        raise MinialexError(f"{out / FILE} is there already: choose another --out, or remove it")
-    check_precision(precision, place.device)
+        raise MinialexError(f"{out / FILE} exists: choose another --out, or remove it")
+    check_precision(precision, context.device)
     with _progress() as report, using(precision=precision):
-        record = measure(to_do, place, report, keep=lambda record: write(record, out / FILE))
+        record = measure(plan, context, report, keep=lambda record: write(record, out / FILE))
     write(record, out / FILE)
     _show(record, draw(record, out), out)
 
 
+def _peers(asked: tuple[str, ...], quick: bool) -> list[str]:
+    """Return the peers that are asked for, in the order of `PEERS`; "none" alone means none."""
+    if "none" in asked and len(asked) > 1:
+        raise MinialexError("--peer none goes with no other peer: give one or the other")
+    return [name for name in PEERS if name in (asked or default_peers(quick))]
+
+
 def _check_implementations(names: Iterable[str], ops: set[str]) -> None:
-    """Refuse a name that nothing has of what is measured: whole networks have every op."""
-    asked = [OPS[op] for op in ops] if ops <= OPS.keys() else [*OPS.values(), *ROUTINES.values()]
-    there = sorted({name for one in asked for name in one.implementations})
+    """Refuse a name that no measured op has; whole networks have every op."""
+    routines = [OPS[op] for op in ops] if ops <= OPS.keys() else list(ROUTINES.values())
+    known = sorted({name for routine in routines for name in routine.implementations})
     for name in names:
-        if name not in there:
+        if name not in known:
             raise MinialexError(
-                f"no implementation {name!r} in what is measured; there is: {', '.join(there)}"
+                f"unknown implementation {name!r}; what is measured has {', '.join(known)}"
             )
 
 
@@ -153,38 +165,49 @@ def _progress() -> Iterator[Report]:
         )
 
 
-def _show(record: Record, pictures: list[Path], out: Path) -> None:
+def _show(record: BenchRecord, plots: list[Path], out: Path) -> None:
     rows = [row for row in record.rows if any(t.timed for t in row.timings.values())]
+    ladder = ladder_table(record)
     others = (TABLES[name](record) for name in ("memory", "imports", "kernels"))
-    for frame in (table_of(record, rows), *others):
+    for frame in (table_of(record, rows), ladder, *others):
         if frame.cells:
             _print(frame)
     if rows:
-        gemm, copy = (median(rates) / 1e9 for rates in (record.ceilings.gemm, record.ceilings.copy))
-        console.print(
-            f"This machine: {gemm:,.1f} GFLOP/s in a large matrix product, {copy:,.1f} GB/s in a "
-            f"large copy, {record.threads['used']} threads."
-        )
-        console.print("Above 1 in a column NAME/this, NAME takes longer.")
-    for line in refusals(record):
+        _explain_columns(record, ladder)
+    for line in not_timed(record):
         console.print(f"not timed: {line}")
-    if record.busy > BUSY:
+    if record.busy_cores > MAX_BUSY_CORES:
         console.print(
-            f"Other programs kept {record.busy:.1f} cores busy meanwhile: these times are worth "
-            "little, those of peers even less. Measure again on an idle machine."
+            f"Other programs kept {record.busy_cores:.1f} cores busy meanwhile: these times are "
+            "not reliable, those of peers even less. Measure again on an idle machine."
         )
-    for what in record.settings["left_out"]:
-        console.print(f"left out for want of time: {what}")
-    for path in (out / FILE, *pictures):
+    for what in record.settings["not_reached"]:
+        console.print(f"not reached in time: {what}")
+    for path in (out / FILE, *plots):
         console.print(f"written: {path}")
-    if record.wrong:
+    if record.failed:
         raise click.exceptions.Exit(1)
+
+
+def _explain_columns(record: BenchRecord, ladder: Table) -> None:
+    gemm, copy = (median(rates) / 1e9 for rates in (record.ceilings.gemm, record.ceilings.copy))
+    console.print(
+        f"This machine: {gemm:,.1f} GFLOP/s in a large matrix product, {copy:,.1f} GB/s in a "
+        f"large copy, {record.threads['used']} threads."
+    )
+    console.print("NAME/this: NAME's time divided by this line's; above 1, NAME takes longer.")
+    if ladder.cells:
+        console.print(
+            "lines: of code that its forward and backward reach in minialex, without blank lines, "
+            "comments and docstrings."
+        )
 
 
 def _print(frame: Table) -> None:
     """Print a table: framed on a terminal, as Markdown in full width where piped."""
     if not console.is_terminal:
-        console.print(frame.markdown())
+        # Markdown would take the next line for another row
+        console.print(frame.markdown() + "\n")
         return
     shown = table("", frame.headings[: frame.names], frame.headings[frame.names :])
     for row in frame.cells:
@@ -198,20 +221,28 @@ def _compare(old: Path, new: Path) -> None:
     for ceiling, (was, now) in found.machine.items():
         console.print(f"the machine's {ceiling}: {was / 1e9:,.1f} -> {now / 1e9:,.1f} G/s")
     console.print(
-        f"{len(found.changes)} times compared, the machine's own speed allowed for. The sweeps of "
-        f"a run differ by {found.noise:.1%} typically; a change counts from {LEAST:.0%} or "
-        f"{SIGMAS:g} times the noise of its case, if every sweep bears it out."
+        f"{len(found.changes)} times compared, after allowing for the machine's own speed. The "
+        f"repetitions of a run differ by {found.noise:.1%} typically; a change counts from "
+        f"{MIN_CHANGE:.0%} or {MIN_SIGMAS:g} times the noise of its case, if every repetition "
+        "confirms it."
     )
     for verdict in ("slower", "faster"):
         changes = found.of(verdict)
         console.print(f"{verdict}: {len(changes) or 'nothing'}")
         if changes:
             _print(_changes(changes))
-    for where, names in ((old, found.only_old), (new, found.only_new)):
-        if names:
-            console.print(f"only in {where}: {', '.join(names)}")
+    _print_unpaired(found, old, new)
     if found.of("slower"):
         raise click.exceptions.Exit(1)
+
+
+def _print_unpaired(found: RecordComparison, old: Path, new: Path) -> None:
+    """Name what was not compared, because one of the records lacks it."""
+    for where, names in ((old, found.only_old), (new, found.only_new)):
+        if names:
+            console.print(f"not compared, only in {where}: {len(names)}")
+            for name in names:
+                console.print(f"  {name}")
 
 
 def _changes(changes: list[Change]) -> Table:

@@ -15,8 +15,7 @@ from minialex.data import UnreadableImage
 from minialex.data.listing import enumerated
 from minialex.kfold.fold_records import FoldRecord
 from minialex.kfold.folds import FoldReporter
-from minialex.train.report import EpochEnd, Reporter, RunPlan
-from minialex.train.report import Progress as Standing
+from minialex.train.report import EpochEnd, Reporter, RunPlan, TrainingProgress
 
 
 def duration(seconds: float | None) -> str:
@@ -69,14 +68,14 @@ class ConsoleReporter(Reporter):
     ) -> None:
         self.live.stop()
 
-    def opened(self, classes: Sequence[str], held_out: str) -> None:
+    def opened(self, classes: Sequence[str], validation: str) -> None:
         """Say what was understood of the images, before anything is trained."""
         self.console.print(f"classes: {_fitting(classes, self.console.width - len('classes: '))}")
-        self.console.print(f"held out: {held_out}")
+        self.console.print(f"validation: {validation}")
 
     def checking(self, done: int, total: int) -> None:
-        """Move the bar over the images that are looked through."""
-        self._move("looking through the images", done, total, f"{done:,}/{total:,}")
+        """Move the bar over the images that are checked."""
+        self._move("checking the images", done, total, f"{done:,}/{total:,}")
 
     def started(self, plan: RunPlan) -> None:
         """Say what is trained on what, and where it goes."""
@@ -84,7 +83,7 @@ class ConsoleReporter(Reporter):
         say = self.console.print
         say(
             f"{s.variant}, {plan.parameters:,} parameters, on {plan.device}; "
-            f"{plan.train_images:,} images to train on, {plan.val_images:,} held out, "
+            f"{plan.train_images:,} training images, {plan.val_images:,} validation images, "
             f"{len(plan.classes)} classes, {s.image_size}x{s.image_size} pixels"
         )
         total = s.epochs * plan.batches
@@ -96,7 +95,7 @@ class ConsoleReporter(Reporter):
         if plan.epoch or plan.batch:
             say(f"going on in epoch {plan.epoch + 1} after batch {plan.batch}")
 
-    def batch(self, progress: Standing) -> None:
+    def batch(self, progress: TrainingProgress) -> None:
         """Move the bar."""
         title = f"epoch {progress.epoch}/{progress.epochs}"
         standing = (
@@ -111,7 +110,7 @@ class ConsoleReporter(Reporter):
         self.console.print(text, style="dim")
 
     def validating(self, done: int, total: int) -> None:
-        """Move the bar over the held-out images."""
+        """Move the bar over the validation images."""
         self._move("validation", done, total, f"{done:,}/{total:,} images")
 
     def epoch_ended(self, end: EpochEnd) -> None:
@@ -119,7 +118,7 @@ class ConsoleReporter(Reporter):
         best = "  best so far" if end.best else ""
         self.console.print(
             f"epoch {end.epoch}/{end.epochs}: train loss {end.train_loss:.4f}, "
-            f"accuracy {end.train_accuracy:.2f} %; held out loss {end.val_loss:.4f}, "
+            f"accuracy {end.train_accuracy:.2f} %; validation loss {end.val_loss:.4f}, "
             f"accuracy {end.val_accuracy:.2f} %; {duration(end.seconds)}{best}"
         )
 
@@ -145,8 +144,8 @@ class ConsoleFoldReporter(ConsoleReporter, FoldReporter):
     def fold_ended(self, record: FoldRecord) -> None:
         """Write how the fold went."""
         self.console.print(
-            f"fold {record.fold}/{record.k}: {record.accuracy:.2f} % of {record.images:,} images "
-            f"held out ({record.checkpoint})"
+            f"fold {record.fold}/{record.k}: {record.accuracy:.2f} % of {record.images:,} "
+            f"validation images ({record.checkpoint})"
         )
 
 

@@ -19,7 +19,9 @@ from minialex.cli.options import (
 from minialex.models import VARIANTS, alexnet
 from minialex.study import Summary, summarise
 from minialex.study.drawing import draw_network, save_picture
-from minialex.train.factory import large_enough, load_pretrained
+from minialex.train.factory import large_enough
+from minialex.weights import open_weights
+from minialex.weights.pretrained import load_pretrained
 
 
 @click.command(short_help="The network, layer by layer.")
@@ -56,7 +58,7 @@ def summary(
     """
     model = alexnet(network, classes)
     if pretrained is not None:
-        remark = load_pretrained(model, pretrained)
+        remark = load_pretrained(model, open_weights(pretrained).parameters)
         if remark:
             messages.print(remark)
     with large_enough(model, image_size):

@@ -13,9 +13,14 @@ from minialex.cli.options import SectionCommand, SectionOption, console, file_ar
 from minialex.cli.progress import ConsoleReporter
 from minialex.cli.training import training_options
 from minialex.train.report import Outcome
+from minialex.train.run import CHANGEABLE
 from minialex.train.run import resume as go_on
 from minialex.train.run import train as start
-from minialex.train.settings import make_settings
+from minialex.train.settings import DECLARATIONS, make_settings
+
+_MAY_CHANGE = ", ".join(
+    f"--{d.option}" for d in DECLARATIONS.values() if d.name in CHANGEABLE and d.section
+)
 
 
 @click.command(cls=SectionCommand, short_help="Train a network on images.")
@@ -23,22 +28,22 @@ from minialex.train.settings import make_settings
 @click.option(
     "--out",
     cls=SectionOption,
-    section="Where",
+    section="Run",
     metavar="DIR",
     help="A new folder for the run.  [runs/NAME, numbered]",
 )
 @click.option(
     "--resume",
     cls=SectionOption,
-    section="Where",
+    section="Run",
     type=click.Path(path_type=Path),
     metavar="RUN",
-    help="Go on with a run that was stopped; --epochs, --device, --workers may change.",
+    help=f"Go on with a run that was stopped; {_MAY_CHANGE} may change.",
 )
 @click.option(
     "--stop-after",
     cls=SectionOption,
-    section="Where",
+    section="Run",
     type=number,
     metavar="N",
     help="Stop after so many batches, as after Ctrl-C.",
@@ -56,10 +61,10 @@ def train(
     """Train AlexNet on the images in the folder DATA, or on the built-in digits without one.
 
     \b
-    DATA holds one folder of images a class, either
+    DATA holds one folder of images per class, either
       DATA/train/<class>/* and DATA/val/<class>/*    or
-      DATA/<class>/*, of which a fifth is held out.
-    What was understood of DATA, and what is not used, is said first.
+      DATA/<class>/*, of which a fifth is kept for validation.
+    The first lines printed say what was found in DATA, and what is not used.
 
     Without DATA, alexnet-mini learns scikit-learn's handwritten digits, drawn as 64x64 images, in
     about a minute. A folder gets alexnet at 227x227 pixels with the article's settings.
@@ -104,6 +109,6 @@ def _print(outcome: Outcome) -> None:
         )
         return
     console.print(
-        f"held-out accuracy {outcome.best_accuracy:.2f} % (epoch {outcome.best_epoch}); "
-        f"see {outcome.folder / 'curves.png'}; judge it with: minialex evaluate {outcome.folder}"
+        f"validation accuracy {outcome.best_accuracy:.2f} % (epoch {outcome.best_epoch}); "
+        f"see {outcome.folder / 'curves.png'}; evaluate it with: minialex evaluate {outcome.folder}"
     )

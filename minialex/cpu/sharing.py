@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
 
+from minialex.arrays import Array, array_module
 from minialex.cpu import threads
 
 _GPU_BYTES = 1 << 30
@@ -43,3 +45,9 @@ def cache_blocks(xp: Any, images: slice, image_bytes: int, cache: int) -> list[s
     total = images.stop - images.start
     blocks = threads.chunks(total, -(-total // at_once))
     return [slice(images.start + block.start, images.start + block.stop) for block in blocks]
+
+
+def image_blocks(x: Array, block_bytes: int) -> list[list[slice]]:
+    """Share the images of `x` (N, ...) out to the workers, in blocks of at most `block_bytes`."""
+    image_bytes = prod(x.shape[1:]) * x.itemsize
+    return blocks_per_worker(array_module(x), len(x), image_bytes, block_bytes)

@@ -2,36 +2,36 @@
 
 from minialex.data.colour import Jitter
 from minialex.data.datasets import Dataset, ImageFolder, Subset
-from minialex.data.decode import BadImageError, Picture, open_picture, read_image
+from minialex.data.decode import LazyImage, UnreadableImageError, open_image, read_image
 from minialex.data.digits import Digits, write_digits
 from minialex.data.folders import open_folder
-from minialex.data.listing import PassedOver
-from minialex.data.loader import Batch, Loader
+from minialex.data.listing import IgnoredFiles
+from minialex.data.loader import Batch, DataLoader
 from minialex.data.prepare import Crop, prepare
 from minialex.data.splits import folds, split
-from minialex.data.transforms import Transform, evaluation
-from minialex.data.verify import UnreadableImage, drop_unreadable, find_bad
+from minialex.data.transforms import Transform, eval_transform
+from minialex.data.verify import UnreadableImage, drop_unreadable, find_unreadable
 
 __all__ = [
-    "BadImageError",
     "Batch",
     "Crop",
+    "DataLoader",
     "Dataset",
     "Digits",
+    "IgnoredFiles",
     "ImageFolder",
     "Jitter",
-    "Loader",
-    "PassedOver",
-    "Picture",
+    "LazyImage",
     "Subset",
     "Transform",
     "UnreadableImage",
+    "UnreadableImageError",
     "drop_unreadable",
-    "evaluation",
-    "find_bad",
+    "eval_transform",
+    "find_unreadable",
     "folds",
     "open_folder",
-    "open_picture",
+    "open_image",
     "prepare",
     "read_image",
     "split",

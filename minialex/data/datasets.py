@@ -1,4 +1,4 @@
-"""Labelled images: what a data set is, a folder of them, and a part of one."""
+"""Labelled images: the data set protocol, a subset, and a folder with one sub-folder per class."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from minialex.data.decode import Picture, open_picture
+from minialex.data.decode import LazyImage, open_image
 from minialex.data.listing import (
-    PassedOver,
-    entries,
+    IgnoredFiles,
     enumerated,
     image_files,
-    images_among,
+    image_names,
+    list_folder,
 )
 from minialex.errors import MinialexError
 
@@ -40,17 +40,17 @@ class Dataset(Protocol):
         """Return the number of images."""
         ...
 
-    def load(self, index: int) -> Picture:
-        """Return image `index`; raise BadImageError if it cannot be read."""
+    def load(self, index: int) -> LazyImage:
+        """Return image `index`; raise UnreadableImageError if it cannot be read."""
         ...
 
     def name(self, index: int) -> str:
-        """Return what to call image `index` in messages."""
+        """Return the name of image `index` for messages."""
         ...
 
 
 class Subset:
-    """The images of `dataset` that `indices` choose, in that order; every class is kept.
+    """The images of `dataset` at `indices`, in that order; all classes are kept.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class Subset:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def load(self, index: int) -> Picture:
+    def load(self, index: int) -> LazyImage:
         """Return image `index` of the subset."""
         return self.dataset.load(int(self.indices[index]))
 
@@ -77,11 +77,10 @@ class Subset:
 
 
 class ImageFolder:
-    """One folder a class: ``ROOT/<class>/*``.
+    """One folder per class: ``ROOT/<class>/*``.
 
-    Classes are numbered in the order of their names. Images may lie deeper; their order is
-    that of their paths. Hidden files and folders, and folders that archives and servers leave
-    behind (``__MACOSX``, ``@eaDir``), are ignored.
+    Classes are numbered in the order of their names. Images may lie deeper; they are sorted by
+    path. Hidden files and folders, and system folders (``__MACOSX``, ``@eaDir``), are skipped.
 
     Parameters
     ----------
@@ -94,10 +93,10 @@ class ImageFolder:
         The folder.
     paths : list of str
         The file of each image.
-    loose : list of str
+    stray_images : list of str
         Images that are not used, because they lie beside the class folders.
-    passed_over : PassedOver
-        Files that are not used, because they are not named as images.
+    ignored : IgnoredFiles
+        Files without an image suffix.
 
     Raises
     ------
@@ -107,20 +106,20 @@ class ImageFolder:
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root)
-        self.classes, files = entries(self.root)
-        self.loose = [str(self.root / name) for name in images_among(files)]
+        self.classes, files = list_folder(self.root)
+        self.stray_images = [str(self.root / name) for name in image_names(files)]
         if not self.classes:
-            raise _no_classes(self.root, holds_images=bool(self.loose))
-        others = [PassedOver() for _ in self.classes]
+            raise _no_classes(self.root, holds_images=bool(self.stray_images))
+        others = [IgnoredFiles() for _ in self.classes]
         found = [
             sorted(image_files(self.root / name, other))
             for name, other in zip(self.classes, others, strict=True)
         ]
         _check_filled(self.root, self.classes, found, others)
-        self.passed_over = PassedOver()
-        self.passed_over.note(self.root, set(files).difference(images_among(files)))
+        self.ignored = IgnoredFiles()
+        self.ignored.count_names(self.root, set(files).difference(image_names(files)))
         for other in others:
-            self.passed_over.add(other)
+            self.ignored.add(other)
         self.paths = [path for paths in found for path in paths]
         self.targets: Indices = np.repeat(
             np.arange(len(found)), np.array([len(paths) for paths in found])
@@ -129,9 +128,9 @@ class ImageFolder:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def load(self, index: int) -> Picture:
+    def load(self, index: int) -> LazyImage:
         """Open image `index`."""
-        return open_picture(self.paths[index])
+        return open_image(self.paths[index])
 
     def name(self, index: int) -> str:
         """Return the path of image `index`."""
@@ -148,15 +147,15 @@ def _no_classes(root: Path, *, holds_images: bool) -> MinialexError:
 
 
 def _check_filled(
-    root: Path, classes: list[str], found: list[list[str]], others: list[PassedOver]
+    root: Path, classes: list[str], found: list[list[str]], others: list[IgnoredFiles]
 ) -> None:
-    empty, there = [], PassedOver()
+    empty, ignored = [], IgnoredFiles()
     for name, paths, other in zip(classes, found, others, strict=True):
         if not paths:
             empty.append(f"{root / name} ({other})" if other.counts else str(root / name))
-            there.add(other)
+            ignored.add(other)
     if empty:
-        advice = there.advice() or "add images (.jpg, .png, ...)"
+        hint = ignored.hint() or "add images (.jpg, .png, ...)"
         raise MinialexError(
-            f"no images in class folder {enumerated(empty)}: {advice}, or remove the folder"
+            f"no images in class folder {enumerated(empty)}: {hint}, or remove the folder"
         )

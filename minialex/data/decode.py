@@ -1,8 +1,8 @@
-"""From an image file of any kind to upright RGB pixels.
+"""Decode an image file of any format to upright RGB pixels.
 
-Right RGB means: turned as the EXIF orientation says, palettes looked up, alpha laid on white,
-CMYK brought to RGB (Pillow undoes Adobe's inversion of JPEG files), and samples of more than
-eight bits scaled to eight, never clipped.
+That is: transposed by the EXIF orientation, palettes looked up, alpha composited on white, CMYK
+converted (Pillow undoes Adobe's inversion of JPEG files), and samples of more than eight bits
+scaled to eight, never clipped.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from minialex.errors import MinialexError
 
-# Pillow warns through process-wide filters, which worker threads cannot set for themselves.
-# An enormous image must stop its reader; remarks on metadata do not concern the pixels.
+# Warning filters are process-wide, so worker threads cannot set their own. A decompression bomb
+# must be an error; Pillow's warnings on metadata do not concern the pixels.
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
@@ -30,10 +30,10 @@ Pixels: TypeAlias = npt.NDArray[np.uint8]
 Box: TypeAlias = tuple[float, float, float, float]
 """Left, top, right and bottom in pixels, right and bottom outside."""
 
-# No picture within Pillow's pixel limit fills more, even uncompressed at 16 bits a sample.
-MAX_BYTES = 1 << 30
+# No image within Pillow's pixel limit is larger, even uncompressed at 16 bits per sample.
+MAX_FILE_BYTES = 1 << 30
 
-TURNS = {
+EXIF_TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -42,13 +42,14 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-SIDEWAYS = (5, 6, 7, 8)
+SWAPS_WIDTH_AND_HEIGHT = (5, 6, 7, 8)
+"""The EXIF orientations that do so."""
 
-# How finely a JPEG is decoded before it is resized: at least this many times the wanted size.
-OVERSAMPLING = 2
+MIN_OVERSAMPLING = 2
+"""A JPEG is decoded at this many times the wanted resolution or more, then resized."""
 
 
-class BadImageError(MinialexError):
+class UnreadableImageError(MinialexError):
     """An image that cannot be read, with its `name` and the `reason`."""
 
     def __init__(self, name: str, reason: str) -> None:
@@ -59,44 +60,46 @@ class BadImageError(MinialexError):
         self.reason = reason
 
 
-class Picture:
-    """An image whose header is read and whose pixels wait until it is known which are wanted.
+class LazyImage:
+    """An image whose header is read and whose pixels are decoded on demand.
 
-    A picture is looked at once: `view` may decode it coarsely.
+    Its pixels are read once: `resized_crop` may decode it at a lower resolution.
 
     Parameters
     ----------
     image : PIL.Image.Image
-        Any mode; an EXIF orientation is obeyed.
+        Any mode; its EXIF orientation is applied.
     name : str
         What errors call it: its path.
 
     Attributes
     ----------
     size : tuple of int
-        Width and height in pixels, after turning upright.
+        Width and height in pixels, upright.
     """
 
     def __init__(self, image: Image.Image, name: str = "image") -> None:
         self.name = name
         self._image = image
         with _reading(name):
-            # Only JPEG gains by waiting; other formats may turn themselves while they load.
+            # only JPEG gains from lazy decoding; other formats may change orientation on load
             if not isinstance(image, JpegImageFile):
                 image.load()
             self._orientation = _orientation(image)
             width, height = image.size
             if not width or not height:
                 raise ValueError(f"it is {width} x {height} pixels")
-        self.size = (height, width) if self._orientation in SIDEWAYS else (width, height)
+        self.size = (
+            (height, width) if self._orientation in SWAPS_WIDTH_AND_HEIGHT else (width, height)
+        )
 
     def pixels(self) -> Pixels:
-        """Return the whole picture as (H, W, 3) uint8."""
+        """Return the whole image as (H, W, 3) uint8."""
         with _reading(self.name):
             return np.asarray(self._upright())
 
-    def view(self, box: Box, size: int) -> Pixels:
-        """Return the part inside `box`, resized to (size, size, 3) uint8.
+    def resized_crop(self, box: Box, size: int) -> Pixels:
+        """Return the crop `box`, resized to (size, size, 3) uint8.
 
         Resizing is bilinear with antialiasing. A JPEG much larger than `size` is decoded at a
         half, quarter or eighth, never below twice the wanted resolution.
@@ -113,7 +116,7 @@ class Picture:
             return np.asarray(resized)
 
     def _decode_for(self, box: Box, size: int) -> float:
-        wanted = OVERSAMPLING * size
+        wanted = MIN_OVERSAMPLING * size
         shrink = min(int((box[2] - box[0]) / wanted), int((box[3] - box[1]) / wanted))
         if shrink < 2 or not isinstance(self._image, JpegImageFile):
             return 1.0
@@ -122,31 +125,31 @@ class Picture:
         return width / drafted[1][2] if drafted else 1.0
 
     def _upright(self) -> Image.Image:
-        turn = TURNS.get(self._orientation)
+        transpose = EXIF_TRANSPOSE.get(self._orientation)
         image = _rgb(self._image)
-        return image if turn is None else image.transpose(turn)
+        return image if transpose is None else image.transpose(transpose)
 
 
-def open_picture(path: str | os.PathLike[str]) -> Picture:
+def open_image(path: str | os.PathLike[str]) -> LazyImage:
     """Open the image file `path` without decoding more than its header, where the format allows.
 
     Raises
     ------
-    BadImageError
+    UnreadableImageError
         If it cannot be read, is empty, truncated, no image, or over Pillow's pixel limit
         (`PIL.Image.MAX_IMAGE_PIXELS`, 89,478,485 unless changed).
     """
     name = os.fspath(path)
     with _reading(name):
-        # Read at once: no open file is left behind whoever drops the picture.
+        # read the whole file now, so that no file stays open
         with open(name, "rb") as file:
-            if os.fstat(file.fileno()).st_size > MAX_BYTES:
-                raise ValueError(f"the file is larger than {MAX_BYTES:,} bytes")
+            if os.fstat(file.fileno()).st_size > MAX_FILE_BYTES:
+                raise ValueError(f"the file is larger than {MAX_FILE_BYTES:,} bytes")
             data = file.read()
         if not data:
             raise ValueError("the file is empty")
         image = Image.open(io.BytesIO(data))
-    return Picture(image, name)
+    return LazyImage(image, name)
 
 
 def read_image(path: str | os.PathLike[str]) -> Pixels:
@@ -154,10 +157,10 @@ def read_image(path: str | os.PathLike[str]) -> Pixels:
 
     Raises
     ------
-    BadImageError
-        As `open_picture`.
+    UnreadableImageError
+        As `open_image`.
     """
-    return open_picture(path).pixels()
+    return open_image(path).pixels()
 
 
 @contextmanager
@@ -165,10 +168,10 @@ def _reading(name: str) -> Iterator[None]:
     # A broken file can fail anywhere inside a decoder and with any exception.
     try:
         yield
-    except BadImageError:
+    except UnreadableImageError:
         raise
     except Exception as error:
-        raise BadImageError(name, _reason(error)) from error
+        raise UnreadableImageError(name, _reason(error)) from error
 
 
 def _reason(error: Exception) -> str:

@@ -6,7 +6,6 @@ Source: E. Alpaydin and C. Kaynak, "Optical recognition of handwritten digits", 
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import zlib
 from collections.abc import Callable
@@ -17,17 +16,17 @@ import numpy.typing as npt
 from PIL import Image
 
 from minialex.data.datasets import Dataset, Indices
-from minialex.data.decode import Picture, Pixels
+from minialex.data.decode import LazyImage, Pixels
 from minialex.data.splits import split
 from minialex.errors import MinialexError
 
-SIZE = 64
-GRID = 8
+IMAGE_SIZE = 64
+GRID_SIZE = 8
 FULL_INK = 16
-# In cells of the 8 x 8 grid, so that strokes end before the edge.
-MARGIN = 0.6
-# Ink below the first is paper and above the second is pen: smooth shapes with firm outlines.
-OUTLINE = (0.1, 0.9)
+MARGIN_CELLS = 0.6
+"""In cells of the 8 x 8 grid, so that strokes end before the edge."""
+INK_RANGE = (0.1, 0.9)
+"""Less ink is drawn as paper, more as pen: smooth shapes with sharp outlines."""
 PAPER = (250, 247, 238)
 PEN = (28, 38, 92)
 
@@ -38,9 +37,9 @@ VAL_FRACTION = 0.2
 
 def _interpolation() -> npt.NDArray[np.float64]:
     """Return the (64, 8) weights of cubic interpolation (Keys 1981, a = -1/2) with a margin."""
-    cell = (GRID + 2 * MARGIN) / SIZE
-    at = (np.arange(SIZE) + 0.5) * cell - 0.5 - MARGIN
-    d = np.abs(at[:, None] - np.arange(GRID))
+    cell = (GRID_SIZE + 2 * MARGIN_CELLS) / IMAGE_SIZE
+    at = (np.arange(IMAGE_SIZE) + 0.5) * cell - 0.5 - MARGIN_CELLS
+    d = np.abs(at[:, None] - np.arange(GRID_SIZE))
     near = 1.5 * d**3 - 2.5 * d**2 + 1
     far = -0.5 * d**3 + 2.5 * d**2 - 4 * d + 2
     return np.where(d < 1, near, np.where(d < 2, far, 0.0))
@@ -59,30 +58,29 @@ class Digits:
     """
 
     def __init__(self) -> None:
-        table = _table()
+        images, self.targets = _load()
         self.classes = [str(digit) for digit in range(10)]
-        self.targets: Indices = table[:, -1]
-        self._pictures = [
-            Picture(Image.fromarray(draw(ink)), self.name(index))
-            for index, ink in enumerate(table[:, :-1].reshape(-1, GRID, GRID))
+        self._images = [
+            LazyImage(Image.fromarray(draw(ink)), self.name(index))
+            for index, ink in enumerate(images)
         ]
 
     def __len__(self) -> int:
-        return len(self._pictures)
+        return len(self._images)
 
-    def load(self, index: int) -> Picture:
+    def load(self, index: int) -> LazyImage:
         """Return image `index`."""
-        return self._pictures[index]
+        return self._images[index]
 
     def name(self, index: int) -> str:
-        """Return what image `index` is called."""
+        """Return the name of image `index`."""
         return f"digit-{index:04d}"
 
 
-def draw(ink: npt.NDArray[np.int64]) -> Pixels:
+def draw(ink: npt.NDArray[np.float64]) -> Pixels:
     """Draw a digit, (8, 8) from 0 to 16, as dark ink on light paper, (64, 64, 3) uint8."""
     smooth = WEIGHTS @ (ink / FULL_INK) @ WEIGHTS.T
-    low, high = OUTLINE
+    low, high = INK_RANGE
     t = np.clip((smooth - low) / (high - low), 0, 1)
     return SHADES[np.rint(255 * t * t * (3 - 2 * t)).astype(np.uint8)]
 
@@ -101,7 +99,7 @@ def write_digits(
     out : str or path
         A folder that does not exist yet or is empty.
     val_fraction, seed : float, int
-        The split, the same as `split` makes of `Digits`.
+        As of `split`, which makes the same split of `Digits`.
     progress : callable, optional
         Called with the number of images written so far and in all.
 
@@ -139,14 +137,18 @@ def _write(dataset: Dataset, index: int, where: Path) -> None:
     Image.fromarray(pixels).save(folder / f"{dataset.name(index)}.png")
 
 
-def _table() -> npt.NDArray[np.int64]:
-    # scikit-learn's own reader of this file costs two seconds of imports.
-    package = importlib.util.find_spec("sklearn")
-    folder = next(iter(package.submodule_search_locations or []), "") if package else ""
-    path = Path(folder, "datasets", "data", "digits.csv.gz")
-    if not folder or not path.exists():
-        raise MinialexError("the built-in digits come with scikit-learn: pip install scikit-learn")
+def _load() -> tuple[npt.NDArray[np.float64], Indices]:
+    """Return scikit-learn's images, (N, 8, 8) from 0 to 16, and their classes."""
     try:
-        return np.loadtxt(path, delimiter=",", dtype=np.int64)
+        from sklearn.datasets import load_digits  # 1 s to import
+    except ImportError as error:
+        raise MinialexError(
+            "the built-in digits come with scikit-learn: pip install scikit-learn"
+        ) from error
+    try:
+        digits = load_digits()
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise MinialexError(f"cannot read {path}: install scikit-learn again") from error
+        raise MinialexError(
+            "cannot read scikit-learn's digits.csv.gz: install scikit-learn again"
+        ) from error
+    return digits.images, digits.target.astype(np.int64)

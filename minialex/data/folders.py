@@ -1,4 +1,4 @@
-"""The layouts of a folder of images, and how each becomes a training and a validation set."""
+"""The layouts that an image folder may have, and the training and validation set of each."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 
 from minialex.data.datasets import Dataset, ImageFolder
 from minialex.data.listing import (
-    PassedOver,
+    IgnoredFiles,
     counted,
-    entries,
     enumerated,
-    images_among,
+    image_names,
+    list_folder,
     subfolders,
 )
 from minialex.data.splits import split
@@ -26,7 +26,7 @@ ROLES = {
     **dict.fromkeys(("val", "valid", "validation", "dev"), VAL),
     **dict.fromkeys(("test", "testing", "tst", "eval", "evaluation", "holdout", "heldout"), TEST),
 }
-"""What a folder is for, by its name in lower case."""
+"""The split that a folder holds, by its name in lower case."""
 
 _FILLERS = re.compile(r"(dataset|data|set|image|img|split)s?$")
 
@@ -34,8 +34,8 @@ Folders = tuple[ImageFolder] | tuple[ImageFolder, ImageFolder]
 
 
 @dataclass(frozen=True)
-class Parts:
-    """The folders in a folder of images whose sub-folders are classes.
+class DatasetFolders:
+    """The one or two folders of a data set whose sub-folders are its classes.
 
     Attributes
     ----------
@@ -43,13 +43,13 @@ class Parts:
         The folder of the training images, or of all images.
     val : Path or None
         The folder of the validation images; None where training images are to be split.
-    aside : tuple of str
-        What lies beside these two and is not used.
+    unused : tuple of str
+        What else the folder holds.
     """
 
     train: Path
     val: Path | None = None
-    aside: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
 
     def open(self) -> Folders:
         """Open the one or two folders."""
@@ -65,20 +65,20 @@ def open_folder(
     Parameters
     ----------
     root : str or path
-        See `find_parts`. Without a validation folder the images are split.
+        See `find_dataset_folders`. Without a validation folder the images are split.
     val_fraction : float
-        The share of each class, in (0, 1), that a split holds out.
+        The fraction of each class, in (0, 1), that a split puts into the validation set.
     seed : int
-        Decides the split.
+        Of the split.
 
     Raises
     ------
     MinialexError
         If a folder is missing or holds no classes or a single one, a class holds no images, the
         classes of the two folders differ, a class has too few images to be split, or as
-        `find_parts`.
+        `find_dataset_folders`.
     """
-    return train_and_val(find_parts(root).open(), val_fraction, seed)
+    return train_and_val(find_dataset_folders(root).open(), val_fraction, seed)
 
 
 def train_and_val(folders: Folders, val_fraction: float, seed: int) -> tuple[Dataset, Dataset]:
@@ -90,10 +90,10 @@ def train_and_val(folders: Folders, val_fraction: float, seed: int) -> tuple[Dat
     return folders
 
 
-# Which folders ------------------------------------------------------------------------------------
+# Finding the folders ------------------------------------------------------------------------------
 
 
-def find_parts(root: str | os.PathLike[str]) -> Parts:
+def find_dataset_folders(root: str | os.PathLike[str]) -> DatasetFolders:
     """Find the folders whose sub-folders are classes.
 
     Parameters
@@ -107,32 +107,32 @@ def find_parts(root: str | os.PathLike[str]) -> Parts:
     Raises
     ------
     MinialexError
-        If `root` is missing or is no folder; if its folders are called as parts of a data set but
+        If `root` is missing or is no folder; if its folders have names of splits but
         cannot be told to be such; or if the classes lie one level deeper.
     """
     root = Path(root)
-    folders, files = entries(root)
+    folders, files = list_folder(root)
     named = {name: role for name in folders if (role := _role(name))}
     nested = {name: role for name, role in named.items() if subfolders(root / name)}
     train, val, test = ([n for n in nested if nested[n] == role] for role in (TRAIN, VAL, TEST))
     if len(train) == len(nested) == 1 < len(folders) and _images_in(root / train[0]):
         train = []
     if not train:
-        _refuse_parts_without_train(root, named, nested)
-        _refuse_unknown_parts(root, folders)
-        _refuse_one_level_off(root, "give {}")
-        return Parts(root)
+        _refuse_missing_train(root, named, nested)
+        _refuse_unknown_split_names(root, folders)
+        _refuse_extra_level(root, "give {}")
+        return DatasetFolders(root)
     _refuse_flat_val(root, train[0], [n for n in named if n not in nested and named[n] == VAL])
     used = [_only(root, names) for names in (train, val or test) if names]
     for name in used:
-        _refuse_one_level_off(root / name, "move these up, out of {}")
+        _refuse_extra_level(root / name, "move these up, out of {}")
     flat = [n for n in folders if n in named and n not in nested]
-    aside = [f"{n} (no class folders)" if n in flat else n for n in folders if n not in used]
-    loose = len(images_among(files))
-    return Parts(
+    unused = [f"{n} (no class folders)" if n in flat else n for n in folders if n not in used]
+    loose = len(image_names(files))
+    return DatasetFolders(
         root / used[0],
         root / used[1] if len(used) == 2 else None,
-        (*aside, counted(loose, "image")) if loose else tuple(aside),
+        (*unused, counted(loose, "image")) if loose else tuple(unused),
     )
 
 
@@ -145,24 +145,24 @@ def _only(root: Path, names: Sequence[str]) -> str:
 
 
 def _role(name: str) -> str | None:
-    """Return what a folder called so is for: ``training_set`` and ``Train2017`` are for training.
+    """Return the split that a folder name stands for: ``training_set``, ``Train2017`` for training.
 
-    Only a name that says nothing else counts: ``passenger_train`` is a class.
+    A name with any other word in it does not count: ``passenger_train`` is a class.
     """
-    words = (_FILLERS.sub("", word) for word in _words(name))
+    words = (_FILLERS.sub("", word) for word in _name_words(name))
     return ROLES.get("".join(words))
 
 
-def _words(name: str) -> list[str]:
+def _name_words(name: str) -> list[str]:
     return re.findall(r"[^\W\d_]+", name.lower())
 
 
 def _images_in(folder: Path) -> list[str]:
-    return images_among(entries(folder)[1])
+    return image_names(list_folder(folder)[1])
 
 
 def _refuse_flat_val(root: Path, train: str, flat: Sequence[str]) -> None:
-    """Refuse ``val/*.jpg`` beside ``train/<class>/*``; of ``test`` in its place none is used."""
+    """Refuse ``val/*.jpg`` beside ``train/<class>/*``."""
     if flat:
         raise MinialexError(
             f"{root / flat[0]} holds no class folders: sort its images into class folders as in "
@@ -170,7 +170,7 @@ def _refuse_flat_val(root: Path, train: str, flat: Sequence[str]) -> None:
         )
 
 
-def _refuse_parts_without_train(root: Path, named: dict[str, str], nested: dict[str, str]) -> None:
+def _refuse_missing_train(root: Path, named: dict[str, str], nested: dict[str, str]) -> None:
     """Refuse ``val/<class>`` without ``train/<class>``, and ``train`` and ``test`` as classes."""
     for name, role in nested.items():
         if role != TRAIN:
@@ -185,11 +185,11 @@ def _refuse_parts_without_train(root: Path, named: dict[str, str], nested: dict[
         )
 
 
-def _refuse_unknown_parts(root: Path, folders: Sequence[str]) -> None:
-    """Refuse ``birds_train/<class>`` beside ``birds_test/<class>``, which look like parts."""
+def _refuse_unknown_split_names(root: Path, folders: Sequence[str]) -> None:
+    """Refuse ``birds_train/<class>`` beside ``birds_test/<class>``, which look like splits."""
     found: dict[str, str] = {}
     for name in folders:
-        roles = {ROLES[word] for word in _words(name) if word in ROLES}
+        roles = {ROLES[word] for word in _name_words(name) if word in ROLES}
         if len(roles) == 1 and subfolders(root / name):
             found[name] = roles.pop()
     if TRAIN in found.values() and set(found.values()) != {TRAIN}:
@@ -199,14 +199,14 @@ def _refuse_unknown_parts(root: Path, folders: Sequence[str]) -> None:
         )
 
 
-def _refuse_one_level_off(root: Path, remedy: str) -> None:
-    """Refuse a folder in which the classes lie in a single folder; the remedy names that."""
+def _refuse_extra_level(root: Path, remedy: str) -> None:
+    """Refuse a folder whose only sub-folder holds the classes; the remedy names that."""
     inner = root
-    # no deeper: a link may lead back up
+    # bounded, since a symbolic link may lead back up
     for _ in range(8):
         deeper = subfolders(inner)
-        below, images = entries(inner / deeper[0]) if len(deeper) == 1 else ([], [])
-        if not below or images_among(images):
+        below, images = list_folder(inner / deeper[0]) if len(deeper) == 1 else ([], [])
+        if not below or image_names(images):
             break
         inner = inner / deeper[0]
     if inner != root:
@@ -216,11 +216,11 @@ def _refuse_one_level_off(root: Path, remedy: str) -> None:
         )
 
 
-# What is in them ----------------------------------------------------------------------------------
+# Checking their content ---------------------------------------------------------------------------
 
 
 def check_trainable(folder: ImageFolder) -> None:
-    """Raise MinialexError if there is a single class, or each class has parts of its own."""
+    """Raise MinialexError if there is a single class, or a class folder holds splits."""
     if len(folder.classes) == 1:
         raise MinialexError(
             f"{folder.root} holds one class folder only, {folder.classes[0]}: "
@@ -235,31 +235,31 @@ def check_trainable(folder: ImageFolder) -> None:
             )
 
 
-def remarks(folders: Sequence[ImageFolder], aside: Sequence[str] = ()) -> list[str]:
-    """Return what a person should know of folders: what of them is not used, one line each.
+def folder_notes(folders: Sequence[ImageFolder], unused: Sequence[str] = ()) -> list[str]:
+    """Return notes for the user, one line each, on what of the folders is not used.
 
     Parameters
     ----------
     folders : sequence of ImageFolder
         Those that are used.
-    aside : sequence of str
-        What lies beside them and is not used: see `Parts`.
+    unused : sequence of str
+        What else lies beside them: see `DatasetFolders`.
     """
-    lines = [f"left aside: {enumerated(aside)}"] if aside else []
-    others = PassedOver()
-    lines += _nesting(folders[0])
+    lines = [f"not used: {enumerated(unused)}"] if unused else []
+    ignored = IgnoredFiles()
+    lines += _nesting_notes(folders[0])
     for folder in folders:
-        if folder.loose:
+        if folder.stray_images:
             lines.append(
-                f"passed over {counted(len(folder.loose), 'image')} beside the class folders of "
+                f"ignored {counted(len(folder.stray_images), 'image')} beside the class folders of "
                 f"{folder.root}: move them into one"
             )
-        others.add(folder.passed_over)
-    return [line for line in (*lines, others.remark()) if line]
+        ignored.add(folder.ignored)
+    return [line for line in (*lines, ignored.summary()) if line]
 
 
-def _nesting(folder: ImageFolder) -> list[str]:
-    """Return a remark if what the class folders hold may be the classes that are meant."""
+def _nesting_notes(folder: ImageFolder) -> list[str]:
+    """Return a note if the folders inside the class folders may be the real classes."""
     inner = _inner_folders(folder)
     if any("" in names or len(names) == 1 for names in inner.values()):
         return []

@@ -1,4 +1,4 @@
-"""What lies in a folder: folders, image files, and files that are passed over."""
+"""Listing a folder: sub-folders, image files, and files that are ignored."""
 
 from __future__ import annotations
 
@@ -10,87 +10,86 @@ from pathlib import Path
 
 from minialex.errors import MinialexError
 
-SUFFIXES = (
+IMAGE_SUFFIXES = (
     ".apng", ".avif", ".avifs", ".bmp", ".dib", ".gif", ".j2c", ".j2k", ".jfif", ".jp2", ".jpc",
     ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".mpo", ".pbm", ".pcx", ".pfm", ".pgm", ".png",
     ".pnm", ".ppm", ".qoi", ".tga", ".tif", ".tiff", ".webp",
 )  # fmt: skip
-"""Names of files that end like this, in any case, are images."""
+"""Files with these suffixes, in upper or lower case, are images."""
 
-UNREAD = frozenset((
+UNSUPPORTED_SUFFIXES = frozenset((
     ".arw", ".cr2", ".cr3", ".dcm", ".dds", ".dng", ".eps", ".exr", ".hdr", ".heic", ".heif",
     ".ico", ".jxl", ".jxr", ".nef", ".orf", ".psd", ".raf", ".raw", ".rw2", ".sgi", ".svg", ".xcf",
 ))  # fmt: skip
-"""Suffixes of images in formats that are not read."""
+"""Suffixes of image formats that cannot be read."""
 
-LITTER = frozenset(
+SYSTEM_FOLDERS = frozenset(
     ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found")
 )
-"""Folders that archives, disks and servers leave behind: their images are copies or previews."""
+"""Folders made by archivers, file systems and servers: their images are copies or previews."""
 
-MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")
-"""How files begin that hold an image, whatever their name; see also `_holds_image`."""
+MAGIC_BYTES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")
+"""The first bytes of image files, whatever their name; see also `_holds_image`."""
 
 
 @dataclass
-class PassedOver:
-    """Files that were not taken, because their names do not end as an image's.
+class IgnoredFiles:
+    """Counts of the files that are ignored because they have no image suffix.
 
     Attributes
     ----------
     counts : Counter of str
-        How many files have which suffix, in lower case.
+        The number of files by suffix, in lower case.
     images : set of str
-        The suffixes among them of files that are images all the same: in a format that is not
-        read, or under a name that does not say so.
+        Those suffixes whose files are images after all: of an unsupported format, or misnamed.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
     images: set[str] = field(default_factory=set)
 
-    def note(self, folder: str | os.PathLike[str], names: Iterable[str]) -> None:
-        """Add files of a folder. Of each suffix one file is looked into."""
+    def count_names(self, folder: str | os.PathLike[str], names: Iterable[str]) -> None:
+        """Count files of a folder; one file per suffix is opened to see whether it is an image."""
         for name in sorted(names):
             suffix = os.path.splitext(name)[1].lower()
             if suffix not in self.counts and (
-                suffix in UNREAD or _holds_image(os.path.join(folder, name))
+                suffix in UNSUPPORTED_SUFFIXES or _holds_image(os.path.join(folder, name))
             ):
                 self.images.add(suffix)
             self.counts[suffix] += 1
 
-    def add(self, other: PassedOver) -> None:
+    def add(self, other: IgnoredFiles) -> None:
         """Add the files of another count."""
         self.counts += other.counts
         self.images |= other.images
 
     def __str__(self) -> str:
-        """Return how many there are of which suffix, most frequent first: ``3 .txt, 1 .json``."""
+        """Return the counts, largest first: ``3 .txt, 1 .json``."""
         ordered = sorted(self.counts.items(), key=lambda item: (-item[1], item[0]))
         return enumerated([f"{n:,} {_shown(suffix)}" for suffix, n in ordered])
 
-    def remark(self) -> str:
-        """Return a line that says what was passed over, and what to do; empty if nothing was."""
+    def summary(self) -> str:
+        """Return a line on what was ignored, and what to do about it; empty if nothing was."""
         if not self.counts:
             return ""
-        line = f"passed over {counted(self.counts.total(), 'file')}: {self}"
-        advice = self.advice()
-        return f"{line}; {advice}" if advice else line
+        line = f"ignored {counted(self.counts.total(), 'file')}: {self}"
+        hint = self.hint()
+        return f"{line}; {hint}" if hint else line
 
-    def advice(self) -> str:
+    def hint(self) -> str:
         """Return what to do about images among them; empty if there are none."""
-        unread = [_shown(s) for s in sorted(self.images & UNREAD)]
-        misnamed = [_shown(s) for s in sorted(self.images - UNREAD)]
+        unsupported = [_shown(s) for s in sorted(self.images & UNSUPPORTED_SUFFIXES)]
+        misnamed = [_shown(s) for s in sorted(self.images - UNSUPPORTED_SUFFIXES)]
         return "; ".join(
             f"{enumerated(names)} {what}"
             for names, what in (
-                (unread, "cannot be read: convert to .jpg or .png"),
+                (unsupported, "cannot be read: convert to .jpg or .png"),
                 (misnamed, "may be images: let the names end in .jpg, .png or the like"),
             )
             if names
         )
 
 
-def entries(root: Path) -> tuple[list[str], list[str]]:
+def list_folder(root: Path) -> tuple[list[str], list[str]]:
     """Return the names of the folders and of the files in `root` that are not hidden, sorted.
 
     Raises
@@ -100,64 +99,64 @@ def entries(root: Path) -> tuple[list[str], list[str]]:
     """
     try:
         with os.scandir(root) as found:
-            shown = sorted((e.name, e.is_dir()) for e in found if not _hidden(e.name))
+            shown = sorted((e.name, e.is_dir()) for e in found if not _is_hidden(e.name))
     except FileNotFoundError:
         raise MinialexError(f"no folder {root}: check the path") from None
     except NotADirectoryError:
         raise MinialexError(f"{root} is a file: give a folder that holds class folders") from None
     except OSError as error:
         raise MinialexError(f"cannot read folder {root}: {error.strerror}") from error
-    folders = [name for name, is_folder in shown if is_folder and not _litter(name)]
+    folders = [name for name, is_folder in shown if is_folder and not _is_system_folder(name)]
     return folders, [name for name, is_folder in shown if not is_folder]
 
 
 def subfolders(root: Path) -> list[str]:
-    """Return the names of the folders in `root` that are not hidden, sorted; as `entries`."""
-    return entries(root)[0]
+    """Return the names of the folders in `root` that are not hidden, sorted; as `list_folder`."""
+    return list_folder(root)[0]
 
 
-def images_among(names: Sequence[str]) -> list[str]:
-    """Return the names that are those of images."""
-    return [name for name in names if name.lower().endswith(SUFFIXES)]
+def image_names(names: Sequence[str]) -> list[str]:
+    """Return the names that have an image suffix."""
+    return [name for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
 
 
-def image_files(folder: Path, passed_over: PassedOver) -> Iterator[str]:
-    """Yield the image files in `folder` and below, in no order, and note the other files.
+def image_files(folder: Path, ignored: IgnoredFiles) -> Iterator[str]:
+    """Yield the image files in `folder` and below, unordered; count the other files in `ignored`.
 
-    Hidden files and folders, and what archives and servers leave behind, are left out.
+    Hidden files and folders, and `SYSTEM_FOLDERS`, are skipped.
     """
     seen: set[str] = set()
     for where, folders, files in os.walk(folder, onerror=_unreadable, followlinks=True):
         real = os.path.realpath(where)
-        # A link to a folder above it would be followed again and again.
+        # a symbolic link to a parent folder would be followed for ever
         if real in seen:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = [name for name in folders if not (_hidden(name) or _litter(name))]
-        shown = [name for name in files if not _hidden(name)]
-        images = images_among(shown)
+        folders[:] = [name for name in folders if not (_is_hidden(name) or _is_system_folder(name))]
+        shown = [name for name in files if not _is_hidden(name)]
+        images = image_names(shown)
         yield from (os.path.join(where, name) for name in images)
-        passed_over.note(where, set(shown).difference(images))
+        ignored.count_names(where, set(shown).difference(images))
 
 
-def enumerated(names: Sequence[str], most: int = 8) -> str:
-    """Return `names` with commas between, those beyond `most` as a count."""
-    rest = len(names) - most
-    return ", ".join(names[:most]) + (f" and {rest:,} more" if rest > 0 else "")
+def enumerated(names: Sequence[str], limit: int = 8) -> str:
+    """Return `names` separated by commas; beyond `limit` only how many more there are."""
+    rest = len(names) - limit
+    return ", ".join(names[:limit]) + (f" and {rest:,} more" if rest > 0 else "")
 
 
 def counted(n: int, noun: str) -> str:
-    """Return a number of things: ``1 file``, ``1,200 files``."""
+    """Return a number with its noun in singular or plural: ``1 file``, ``1,200 files``."""
     return f"{n:,} {noun}{'s' * (n != 1)}"
 
 
-def _hidden(name: str) -> bool:
+def _is_hidden(name: str) -> bool:
     return name.startswith(".")
 
 
-def _litter(name: str) -> bool:
-    return name.lower() in LITTER
+def _is_system_folder(name: str) -> bool:
+    return name.lower() in SYSTEM_FOLDERS
 
 
 def _shown(suffix: str) -> str:
@@ -165,7 +164,7 @@ def _shown(suffix: str) -> str:
 
 
 def _holds_image(path: str) -> bool:
-    # only regular files: opening a pipe would wait for its other end
+    # only regular files: opening a pipe would block
     if not os.path.isfile(path):
         return False
     try:
@@ -175,7 +174,7 @@ def _holds_image(path: str) -> bool:
         return False
     # WEBP is in a RIFF container, AVIF in that of MP4
     return (
-        head.startswith(MAGIC)
+        head.startswith(MAGIC_BYTES)
         or (head[:4], head[8:]) == (b"RIFF", b"WEBP")
         or (head[4:8] == b"ftyp" and head[8:] in (b"avif", b"avis"))
     )

@@ -1,7 +1,7 @@
-"""Batches of images, decoded ahead of the training step by threads.
+"""Batches of images, prefetched by worker threads.
 
-A batch depends on seed, epoch and index alone: it is the same whatever the number of threads,
-and an epoch can be taken up at any batch.
+A batch depends on seed, epoch and index alone: it is the same for any number of workers, and an
+epoch can be resumed at any batch.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ import numpy as np
 
 from minialex.arrays import CPU, Array, Device, on_device, to_device
 from minialex.cpu.threads import chunks
+from minialex.data.batch_buffer import BatchBuffer
 from minialex.data.colour import Jitter
 from minialex.data.datasets import Dataset, Indices
 from minialex.data.decode import Pixels
-from minialex.data.packed import Packed
 from minialex.data.prepare import instructions, prepare
 from minialex.data.seeded import ORDER, permutation, uniforms
-from minialex.data.transforms import DRAWS, Transform, Uniforms
+from minialex.data.transforms import DRAWS_PER_IMAGE, Transform, Uniforms
 
-# Batches decoded beyond the one that is being used.
-PREFETCH = 2
+PREFETCH_BATCHES = 2
+"""Batches decoded beyond the one in use."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What the network is shown at once.
+    """A batch of images with their classes.
 
     Attributes
     ----------
@@ -52,22 +52,22 @@ class Batch:
         return len(self.indices)
 
 
-class PackedBatch(Batch):
-    """A batch that is on its way to a GPU: images and targets get there when they are asked for.
+class StagedBatch(Batch):
+    """A batch in a pinned staging buffer; images and targets are copied to the GPU on first access.
 
     Attributes
     ----------
-    packed : Packed
-        On the host, with all that a GPU needs to make the images itself.
+    buffer : BatchBuffer
+        On the host: bytes and parameters from which the GPU itself prepares the images.
     """
 
     def __init__(
-        self, packed: Packed, jitter: Jitter | None, indices: Indices, device: Device
+        self, buffer: BatchBuffer, jitter: Jitter | None, indices: Indices, device: Device
     ) -> None:
-        # the other attributes of a Batch, which does not change, are made below
-        self.__dict__.update(packed=packed, jitter=jitter, indices=indices, device=device)
+        # Batch is frozen; images and targets are the cached properties below
+        self.__dict__.update(buffer=buffer, jitter=jitter, indices=indices, device=device)
 
-    packed: Packed
+    buffer: BatchBuffer
     jitter: Jitter | None
     device: Device
 
@@ -75,33 +75,33 @@ class PackedBatch(Batch):
     def images(self) -> Array:
         """(N, 3, S, S) float32, on the device."""
         with on_device(self.device):
-            return prepare(to_device(self.packed.pixels, self.device), self.jitter)
+            return prepare(to_device(self.buffer.pixels, self.device), self.jitter)
 
     @cached_property
     def targets(self) -> Array:
         """(N,) int64, on the device."""
-        return to_device(self.packed.targets, self.device)
+        return to_device(self.buffer.targets, self.device)
 
 
-class Loader:
-    """Gives the batches of any epoch, from any batch on.
+class DataLoader:
+    """Yields the batches of any epoch, from any batch on.
 
     Parameters
     ----------
     dataset : Dataset
     batch_size : int
-        Images a batch; the last batch may be smaller.
+        Images per batch; the last batch may be smaller.
     transform : Transform
     shuffle : bool
-        Take the images of each epoch in an order of its own.
+        Draw a new order in each epoch.
     seed : int
-        Decides order and augmentation, from 0 to 2**64 - 1.
+        Of order and augmentation, from 0 to 2**64 - 1.
     workers : int
-        Threads that decode; with 0 the caller does it. Never changes a batch.
+        Threads that decode; with 0 the calling thread does. Batches are the same for any number.
     drop_last : bool
-        Leave out a last batch that is not full.
+        Drop the last batch if it is incomplete.
     device : Device
-        Where batches are wanted.
+        Where the batches are needed.
 
     Raises
     ------
@@ -122,9 +122,9 @@ class Loader:
         device: Device = CPU,
     ) -> None:
         if batch_size < 1:
-            raise ValueError(f"Loader: batch_size must be at least 1, got {batch_size}")
+            raise ValueError(f"DataLoader: batch_size must be at least 1, got {batch_size}")
         if workers < 0:
-            raise ValueError(f"Loader: workers must not be negative, got {workers}")
+            raise ValueError(f"DataLoader: workers must not be negative, got {workers}")
         self.dataset = dataset
         self.batch_size = batch_size
         self.transform = transform
@@ -146,8 +146,8 @@ class Loader:
     def epoch(self, epoch: int, start: int = 0) -> Generator[Batch, None, None]:
         """Return the batches of `epoch` from batch `start` on; earlier ones are not decoded.
 
-        Threads live as long as the iterator. Leaving a ``for`` loop ends them; where an
-        exception may keep the iterator alive, hold it in ``contextlib.closing``.
+        Workers live as long as the iterator. Leaving a ``for`` loop ends them; where an exception
+        may keep the iterator alive, hold it in ``contextlib.closing``.
 
         Parameters
         ----------
@@ -160,95 +160,95 @@ class Loader:
         ------
         ValueError
             If `start` is out of range.
-        BadImageError
+        UnreadableImageError
             From the iterator, at the batch that holds an image that cannot be read.
         """
         if not 0 <= start <= len(self):
-            raise ValueError(f"Loader.epoch: start must lie in 0..{len(self)}, got {start}")
+            raise ValueError(f"DataLoader.epoch: start must lie in 0..{len(self)}, got {start}")
         order = self.order(epoch)
-        cuts = [
+        batches = [
             order[at * self.batch_size : (at + 1) * self.batch_size]
             for at in range(start, len(self))
         ]
-        jobs = (_Job(self, indices, epoch) for indices in cuts)
-        return _ahead(jobs, self.workers) if self.workers else _in_turn(jobs)
+        decoders = (_BatchDecoder(self, indices, epoch) for indices in batches)
+        return _prefetched(decoders, self.workers) if self.workers else _sequential(decoders)
 
 
-class _Job:
-    """One batch in the making: its parts may be decoded by different threads."""
+class _BatchDecoder:
+    """Decodes one batch, different parts of it in different threads."""
 
-    def __init__(self, loader: Loader, indices: Indices, epoch: int) -> None:
+    def __init__(self, loader: DataLoader, indices: Indices, epoch: int) -> None:
         self.loader = loader
         self.indices = indices
         self.epoch = epoch
         N, S = len(indices), loader.transform.size
-        self.uniforms: Uniforms = np.zeros((N, DRAWS))
-        # The CPU's cores prepare what they decode; a GPU gets bytes and prepares them itself.
+        self.uniforms: Uniforms = np.zeros((N, DRAWS_PER_IMAGE))
+        # On the CPU workers also prepare what they decode; a GPU gets bytes and prepares them.
         on_cpu = loader.device == CPU
         self.images: Array | None = np.empty((N, 3, S, S), np.float32) if on_cpu else None
-        self.packed = None if on_cpu else Packed.pinned(N, S, loader.device)
+        self.buffer = None if on_cpu else BatchBuffer.pinned(N, S, loader.device)
 
     def decode(self, part: slice, stop: threading.Event) -> None:
-        """Make one part of the batch; leave it unfinished once `stop` is set."""
+        """Decode one part of the batch; return early once `stop` is set."""
         loader, indices, transform = self.loader, self.indices[part], self.loader.transform
-        chance = self.uniforms[part]
+        draws = self.uniforms[part]
         if transform.random:
-            chance[:] = uniforms(loader.seed, self.epoch, indices, DRAWS)
+            draws[:] = uniforms(loader.seed, self.epoch, indices, DRAWS_PER_IMAGE)
         S = transform.size
-        if self.packed is not None:
-            pixels: Pixels = self.packed.pixels[part]
+        if self.buffer is not None:
+            pixels: Pixels = self.buffer.pixels[part]
         else:
             pixels = np.empty((len(indices), S, S, 3), np.uint8)
         for row, index in enumerate(indices):
             if stop.is_set():
                 return
-            picture = loader.dataset.load(int(index))
-            pixels[row] = picture.view(transform.box(picture.size, chance[row]), S)
+            image = loader.dataset.load(int(index))
+            pixels[row] = image.resized_crop(transform.box(image.size, draws[row]), S)
         if self.images is not None:
-            prepare(pixels, transform.jitter(chance), out=self.images[part])
+            prepare(pixels, transform.jitter(draws), out=self.images[part])
 
     def finish(self) -> Batch:
-        """Return the batch, all parts of which are decoded."""
+        """Return the batch, once all its parts are decoded."""
         loader, targets = self.loader, self.loader.dataset.targets[self.indices]
         if self.images is not None:
             return Batch(self.images, targets, self.indices)
-        packed, jitter = self.packed, loader.transform.jitter(self.uniforms)
-        assert packed is not None
-        packed.targets[:] = targets
-        packed.moves[:], packed.factors[:] = instructions(len(targets), jitter)
-        return PackedBatch(packed, jitter, self.indices, loader.device)
+        buffer, jitter = self.buffer, loader.transform.jitter(self.uniforms)
+        assert buffer is not None
+        buffer.targets[:] = targets
+        buffer.moves[:], buffer.factors[:] = instructions(len(targets), jitter)
+        return StagedBatch(buffer, jitter, self.indices, loader.device)
 
 
-def _in_turn(jobs: Iterable[_Job]) -> Generator[Batch, None, None]:
+def _sequential(decoders: Iterable[_BatchDecoder]) -> Generator[Batch, None, None]:
     never = threading.Event()
-    for job in jobs:
-        job.decode(slice(None), never)
-        yield job.finish()
+    for decoder in decoders:
+        decoder.decode(slice(None), never)
+        yield decoder.finish()
 
 
-def _ahead(jobs: Iterable[_Job], workers: int) -> Generator[Batch, None, None]:
+def _prefetched(decoders: Iterable[_BatchDecoder], workers: int) -> Generator[Batch, None, None]:
     stop = threading.Event()
     pool = ThreadPoolExecutor(workers, "minialex-decode")
-    waiting: deque[tuple[_Job, list[Future[None]]]] = deque()
+    pending: deque[tuple[_BatchDecoder, list[Future[None]]]] = deque()
     try:
-        for job in jobs:
-            # Threads know nothing of `using` and `emulated` unless they are told, each apart.
-            begun = [
-                pool.submit(copy_context().run, job.decode, part, stop)
-                for part in chunks(len(job.indices), workers)
+        for decoder in decoders:
+            # `using` and `emulated` are context variables: each task gets its own copy of them
+            parts = [
+                pool.submit(copy_context().run, decoder.decode, part, stop)
+                for part in chunks(len(decoder.indices), workers)
             ]
-            waiting.append((job, begun))
-            if len(waiting) > PREFETCH:
-                yield _finish(*waiting.popleft())
-        while waiting:
-            yield _finish(*waiting.popleft())
+            pending.append((decoder, parts))
+            if len(pending) > PREFETCH_BATCHES:
+                yield _finish(*pending.popleft())
+        while pending:
+            yield _finish(*pending.popleft())
     finally:
         stop.set()
         pool.shutdown(cancel_futures=True)
 
 
-def _finish(job: _Job, parts: list[Future[None]]) -> Batch:
-    # In order, so that the first bad image of the batch is the one that is named.
+def _finish(decoder: _BatchDecoder, parts: list[Future[None]]) -> Batch:
+    # in order, so that the first unreadable image of the batch is the one that is named
     for part in parts:
         part.result()
-    return job.finish()
+    return decoder.finish()

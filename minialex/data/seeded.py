@@ -1,7 +1,7 @@
-"""Random numbers that depend on what they are for, never on the order in which they are drawn.
+"""Random numbers that are functions of seed, purpose, epoch and image: no generator has a state.
 
-Each is a word of the counter-based generator Philox, found by seed, purpose, epoch and image:
-whichever thread draws it, and whatever was drawn before, it is the same.
+The counter-based generator Philox computes them (`minialex.philox`), so they do not depend on the
+order of the draws or on the thread that draws.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import numpy.typing as npt
 
 from minialex.philox import philox4x32
 
-# The highest word of the counter. Streams of dropout, which number on from 0, never reach these.
+# The purposes: the highest word of the counter. Dropout counts its streams from 0, far below.
 ORDER, AUGMENT, SPLIT = 0xDA7A0000, 0xDA7A0001, 0xDA7A0002
 
 
-def words(
+def random_words(
     seed: int, purpose: int, epoch: int, images: npt.NDArray[np.int64], count: int
 ) -> npt.NDArray[np.uint64]:
-    """Return `count` random 32-bit words for each image, (N, count) uint64.
+    """Return `count` random 32-bit words per image, (N, count) uint64.
 
     Parameters
     ----------
@@ -44,12 +44,12 @@ def words(
 def uniforms(
     seed: int, epoch: int, images: npt.NDArray[np.int64], count: int
 ) -> npt.NDArray[np.float64]:
-    """Return `count` numbers in [0, 1) to augment each image with, (N, count) float64."""
-    return words(seed, AUGMENT, epoch, images, count).astype(np.float64) * 2.0**-32
+    """Return `count` uniform numbers in [0, 1) per image, for augmentation: (N, count) float64."""
+    return random_words(seed, AUGMENT, epoch, images, count).astype(np.float64) * 2.0**-32
 
 
 def permutation(seed: int, purpose: int, epoch: int, length: int) -> npt.NDArray[np.int64]:
-    """Return the numbers below `length` in random order, (length,) int64."""
-    keys = words(seed, purpose, epoch, np.arange(length), 4)
-    # Two words make a sort key of 64 bits, in which ties are out of the question.
+    """Return a random permutation of `length` numbers from 0, (length,) int64."""
+    keys = random_words(seed, purpose, epoch, np.arange(length), 4)
+    # sort keys of 64 bits: among a million, two are equal with a probability of 3e-8
     return np.argsort(keys[:, 0] << np.uint64(32) | keys[:, 1], kind="stable")

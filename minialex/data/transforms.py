@@ -1,7 +1,8 @@
-"""Which part of an image is seen, and what chance does to it.
+"""Transforms: crop and resize, horizontal flip, colour jitter.
 
-The sampling rules and parameter ranges are those that users of torchvision know. The article
-(section 2.2) stretches to 227 x 227; its code (3.2) crops at random, flips and normalises.
+Sampling rules and parameter ranges are those of torchvision's RandomResizedCrop,
+RandomHorizontalFlip and ColorJitter. The article (section 2.2) stretches to 227 x 227; its code
+(3.2) crops at random, flips and normalises.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from minialex.data.decode import Box
 
 RESIZES = ("random", "stretch", "crop")
 
-# What each of an image's uniform numbers is for: ten tries at a part, its place, and the rest.
-AREAS, SHAPES, TOP, LEFT = slice(0, 10), slice(10, 20), 20, 21
-FLIP, FACTORS, ORDER = 22, slice(23, 27), slice(27, 31)
-DRAWS = 32
+# What each of an image's uniform numbers is for: ten attempts at a crop, its position, the rest.
+AREAS, ASPECTS, TOP, LEFT = slice(0, 10), slice(10, 20), 20, 21
+FLIP, FACTORS, JITTER_ORDER = 22, slice(23, 27), slice(27, 31)
+DRAWS_PER_IMAGE = 32
 
 Uniforms = npt.NDArray[np.float64]
 Number = TypeVar("Number", float, Uniforms)
@@ -36,18 +37,18 @@ class Transform:
     size : int
         Width and height of the result in pixels.
     resize : {"random", "stretch", "crop"}
-        A part chosen at random, brought to size (RandomResizedCrop); the whole image, its
-        proportions given up; or the square in the middle.
+        A random crop, resized (RandomResizedCrop); the whole image, without regard to its aspect
+        ratio; or the largest centred square (CenterCrop).
     scale : pair of float
-        For "random": the range of the part's area, as shares of the image's.
+        For "random": the range of the crop's area, as a fraction of the image's.
     ratio : pair of float
-        For "random": the range of the part's width / height, drawn uniformly in its logarithm.
+        For "random": the range of the crop's aspect ratio, width / height, log-uniform.
     flip : float
-        The probability that an image is mirrored.
+        The probability that an image is flipped horizontally.
     brightness, contrast, saturation : float
         Factors are drawn from [max(0, 1 - b), 1 + b]; 0 turns the adjustment off.
     hue : float
-        Turns are drawn from [-hue, hue] of the colour circle; at most 0.5.
+        Shifts are drawn from [-hue, hue], as fractions of the colour circle; at most 0.5.
 
     Raises
     ------
@@ -85,12 +86,12 @@ class Transform:
 
     @property
     def random(self) -> bool:
-        """Whether chance has a part in it."""
+        """Whether anything is drawn at random."""
         adjusted = any(getattr(self, name) for name in ADJUSTMENTS)
         return self.resize == "random" or self.flip > 0 or adjusted
 
     def box(self, size: tuple[int, int], uniforms: Uniforms) -> Box:
-        """Return the part that is seen of an image of `size` (width, height).
+        """Return the crop of an image of `size` (width, height).
 
         Parameters
         ----------
@@ -99,11 +100,11 @@ class Transform:
             The image's random numbers.
         """
         if self.resize == "random":
-            return random_part(size, uniforms, self.scale, self.ratio)
-        return middle_square(size) if self.resize == "crop" else (0, 0, *size)
+            return random_resized_crop(size, uniforms, self.scale, self.ratio)
+        return center_crop(size) if self.resize == "crop" else (0, 0, *size)
 
     def jitter(self, uniforms: Uniforms) -> Jitter | None:
-        """Return what happens to N images after resizing; None if nothing ever does.
+        """Return flip and colour jitter of N images, applied after resizing; None if there is none.
 
         Parameters
         ----------
@@ -114,34 +115,33 @@ class Transform:
             return None
         columns = zip(ranges.items(), uniforms[:, FACTORS].T, strict=True)
         factors = {name: _factors(name, extent, u) for (name, extent), u in columns}
-        order = np.argsort(uniforms[:, ORDER], axis=1, kind="stable")
+        order = np.argsort(uniforms[:, JITTER_ORDER], axis=1, kind="stable")
         return Jitter(flip=uniforms[:, FLIP] < self.flip, order=order, **factors)
 
 
-def evaluation(size: int = 227, resize: str = "stretch") -> Transform:
-    """Return the transform for judging: no chance in it."""
+def eval_transform(size: int = 227, resize: str = "stretch") -> Transform:
+    """Return the transform for evaluation: deterministic."""
     return Transform(size=size, resize=resize, flip=0.0)
 
 
-def middle_square(size: tuple[int, int]) -> Box:
-    """Return the largest square in the middle of an image of `size` (width, height)."""
+def center_crop(size: tuple[int, int]) -> Box:
+    """Return the largest centred square of an image of `size` (width, height)."""
     width, height = size
     side = min(width, height)
     left, top = (width - side) / 2, (height - side) / 2
     return (left, top, left + side, top + side)
 
 
-def random_part(
+def random_resized_crop(
     size: tuple[int, int],
     uniforms: Uniforms,
     scale: tuple[float, float],
     ratio: tuple[float, float],
 ) -> Box:
-    """Return a part of random area, shape and place of an image of `size` (width, height).
+    """Return a crop of an image of `size` (width, height), random in area, aspect and position.
 
-    Ten times an area, as a share of the image, and a shape, uniform in its logarithm, are
-    drawn; the first part that fits is taken. If none does, it is the largest part in the middle
-    whose shape lies within `ratio`.
+    Ten times an area and an aspect ratio (log-uniform) are drawn; the first crop that fits is
+    taken. If none does, it is the largest centred crop whose aspect ratio lies within `ratio`.
 
     Parameters
     ----------
@@ -151,24 +151,25 @@ def random_part(
         The ranges of the area and of width / height.
     """
     width, height = size
-    chance = uniforms.tolist()
+    draws = uniforms.tolist()
     narrow, wide = math.log(ratio[0]), math.log(ratio[1])
-    for u, v in zip(chance[AREAS], chance[SHAPES], strict=True):
+    for u, v in zip(draws[AREAS], draws[ASPECTS], strict=True):
         area = width * height * _between(*scale, u)
-        shape = math.exp(_between(narrow, wide, v))
-        w, h = round(math.sqrt(area * shape)), round(math.sqrt(area / shape))
+        aspect = math.exp(_between(narrow, wide, v))
+        w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
         if 1 <= w <= width and 1 <= h <= height:
-            top = int(chance[TOP] * (height - h + 1))
-            left = int(chance[LEFT] * (width - w + 1))
+            top = int(draws[TOP] * (height - h + 1))
+            left = int(draws[LEFT] * (width - w + 1))
             return (left, top, left + w, top + h)
-    return _middle_part(size, ratio)
+    return _centered(size, ratio)
 
 
-def _middle_part(size: tuple[int, int], ratio: tuple[float, float]) -> Box:
+def _centered(size: tuple[int, int], ratio: tuple[float, float]) -> Box:
+    """Return the largest centred crop whose aspect ratio lies within `ratio`."""
     width, height = size
-    shape = min(max(width / height, ratio[0]), ratio[1])
-    w = width if width / height <= shape else round(height * shape)
-    h = height if width / height >= shape else round(width / shape)
+    aspect = min(max(width / height, ratio[0]), ratio[1])
+    w = width if width / height <= aspect else round(height * aspect)
+    h = height if width / height >= aspect else round(width / aspect)
     left, top = (width - w) // 2, (height - h) // 2
     return (left, top, left + w, top + h)
 

@@ -1,4 +1,4 @@
-"""Finding the images of a data set that cannot be read, before training meets them."""
+"""Finding the images of a data set that cannot be read, before training fails on them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 
 from minialex.cpu.threads import cores
 from minialex.data.datasets import Dataset, Subset
-from minialex.data.decode import BadImageError
+from minialex.data.decode import UnreadableImageError
 from minialex.data.listing import enumerated
 from minialex.errors import MinialexError
 
-# Images handed to the threads at a time; progress is told after each lot.
-LOT = 64
+PROGRESS_IMAGES = 64
+"""Images checked between two calls of a progress callback."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class UnreadableImage:
     reason: str
 
 
-def find_bad(
+def find_unreadable(
     dataset: Dataset, *, progress: Callable[[int, int], None] | None = None
 ) -> list[UnreadableImage]:
     """Read every image of `dataset` to its end, on all cores, and return those that fail.
@@ -44,14 +44,14 @@ def find_bad(
         In order of index.
     """
     total = len(dataset)
-    bad: list[UnreadableImage] = []
+    unreadable: list[UnreadableImage] = []
     with ThreadPoolExecutor(cores(), "minialex-verify") as pool:
-        for start in range(0, total, LOT):
-            lot = range(start, min(start + LOT, total))
-            bad += [found for found in pool.map(lambda i: _try(dataset, i), lot) if found]
+        for start in range(0, total, PROGRESS_IMAGES):
+            indices = range(start, min(start + PROGRESS_IMAGES, total))
+            unreadable += [x for x in pool.map(lambda i: _check(dataset, i), indices) if x]
             if progress:
-                progress(lot.stop, total)
-    return bad
+                progress(indices.stop, total)
+    return unreadable
 
 
 def drop_unreadable(
@@ -64,25 +64,26 @@ def drop_unreadable(
     MinialexError
         If no image of some class can be read.
     """
-    bad = find_bad(dataset, progress=progress)
-    if not bad:
-        return dataset, bad
-    good = Subset(dataset, np.setdiff1d(np.arange(len(dataset)), [b.index for b in bad]))
-    lost = np.setdiff1d(dataset.targets, good.targets)
-    if len(lost):
-        names = [repr(dataset.classes[c]) for c in lost]
+    unreadable = find_unreadable(dataset, progress=progress)
+    if not unreadable:
+        return dataset, unreadable
+    indices = np.setdiff1d(np.arange(len(dataset)), [image.index for image in unreadable])
+    readable = Subset(dataset, indices)
+    empty = np.setdiff1d(dataset.targets, readable.targets)
+    if len(empty):
+        first, names = unreadable[0], [repr(dataset.classes[c]) for c in empty]
         raise MinialexError(
             f"no readable image of class {enumerated(names)} "
-            f"({bad[0].name}: {bad[0].reason}); replace the files or remove the folder"
+            f"({first.name}: {first.reason}); replace the files or remove the folder"
         )
-    return good, bad
+    return readable, unreadable
 
 
-def _try(dataset: Dataset, index: int) -> UnreadableImage | None:
+def _check(dataset: Dataset, index: int) -> UnreadableImage | None:
     try:
-        picture = dataset.load(index)
-        # A view of one pixel reads the whole file and decodes as little as the format allows.
-        picture.view((0, 0, *picture.size), 1)
-    except BadImageError as error:
+        image = dataset.load(index)
+        # resized to one pixel: reads the whole file and decodes as little as the format allows
+        image.resized_crop((0, 0, *image.size), 1)
+    except UnreadableImageError as error:
         return UnreadableImage(index, error.name, error.reason)
     return None

@@ -1,4 +1,4 @@
-"""What is in these images: the likeliest classes of each, with their probabilities."""
+"""Predictions: the likeliest classes of images, with their probabilities."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from minialex import arrays
 from minialex.autograd import Tensor, no_grad
 from minialex.cpu.threads import cores
 from minialex.data import (
-    BadImageError,
-    PassedOver,
+    IgnoredFiles,
     Transform,
     UnreadableImage,
-    open_picture,
+    UnreadableImageError,
+    open_image,
     prepare,
 )
 from minialex.data.listing import image_files
-from minialex.data.transforms import DRAWS
+from minialex.data.transforms import DRAWS_PER_IMAGE
 from minialex.errors import MinialexError
-from minialex.evaluation.batch_memory import enough_memory
+from minialex.evaluation.batch_memory import translate_memory_error
 from minialex.evaluation.evaluate import NonFiniteOutputsError
 from minialex.kfold.load import Trained
 from minialex.ops import softmax
@@ -36,7 +36,7 @@ Pixels = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Guess:
-    """A class, and how likely the network finds it, from 0 to 1."""
+    """A class and its probability, from 0 to 1."""
 
     name: str
     probability: float
@@ -56,11 +56,11 @@ class Prediction:
 
 
 def find_images(
-    paths: Iterable[str | os.PathLike[str]], passed_over: PassedOver | None = None
+    paths: Iterable[str | os.PathLike[str]], ignored: IgnoredFiles | None = None
 ) -> list[str]:
-    """Return the files named, and the image files in the folders named and in folders in these.
+    """Return the files in `paths`, and the image files in and below the folders in `paths`.
 
-    Other files in these folders are added to `passed_over`.
+    Other files in these folders are counted in `ignored`.
 
     Raises
     ------
@@ -70,25 +70,25 @@ def find_images(
     found: list[str] = []
     for path in map(Path, paths):
         if path.is_dir():
-            others = PassedOver()
+            others = IgnoredFiles()
             inside = sorted(image_files(path, others))
             if not inside:
                 raise _no_images(path, others)
             found += inside
-            if passed_over is not None:
-                passed_over.add(others)
+            if ignored is not None:
+                ignored.add(others)
         elif path.exists():
             found.append(str(path))
         else:
             raise MinialexError(f"there is no {path}: check the path")
     if not found:
-        raise MinialexError("no images to look at: name files or folders")
+        raise MinialexError("no images given: name files or folders")
     return found
 
 
-def _no_images(folder: Path, others: PassedOver) -> MinialexError:
+def _no_images(folder: Path, others: IgnoredFiles) -> MinialexError:
     there = f" (only {others})" if others.counts else ""
-    advice = others.advice() or "name another"
+    advice = others.hint() or "name another"
     return MinialexError(f"no images (.jpg, .png, ...) in {folder}{there}: {advice}")
 
 
@@ -100,13 +100,12 @@ def predict(
     batch_size: int = 32,
     skip_unreadable: bool = False,
 ) -> Iterator[Prediction | UnreadableImage]:
-    """Yield what the network sees in each image, in order, a batch at a time.
+    """Yield the likeliest classes of each image, in order, computed batch by batch.
 
     Parameters
     ----------
     trained : Trained
-        Its settings say how images are brought to size. Where it does not know its classes'
-        names they are called by number.
+        Its settings say how images are resized. Classes without names are called by number.
     paths : sequence of str
         Image files: see `find_images`.
     top : int
@@ -119,7 +118,7 @@ def predict(
     ------
     ValueError
         If `top` or `batch_size` is below 1.
-    BadImageError
+    UnreadableImageError
         If an image cannot be read; those before it have been yielded.
     MinialexError
         If memory does not suffice.
@@ -138,22 +137,24 @@ def _predictions(
         for start in range(0, len(paths), batch_size):
             chunk = range(start, min(start + batch_size, len(paths)))
             read = list(pool.map(lambda i: _read(i, paths[i], transform), chunk))
-            good = [x for x in read if not isinstance(x, UnreadableImage)]
-            guesses = iter(_guesses(trained, np.stack(good), top) if good else ())
+            pixels = [x for x in read if not isinstance(x, UnreadableImage)]
+            guesses = iter(_guesses(trained, np.stack(pixels), top) if pixels else ())
             for i, x in zip(chunk, read, strict=True):
                 if not isinstance(x, UnreadableImage):
                     yield Prediction(paths[i], next(guesses))
                 elif skip_unreadable:
                     yield x
                 else:
-                    raise BadImageError(x.name, x.reason)
+                    raise UnreadableImageError(x.name, x.reason)
 
 
 def _read(index: int, path: str, transform: Transform) -> Pixels | UnreadableImage:
     try:
-        picture = open_picture(path)
-        return picture.view(transform.box(picture.size, np.zeros(DRAWS)), transform.size)
-    except BadImageError as error:
+        picture = open_image(path)
+        return picture.resized_crop(
+            transform.box(picture.size, np.zeros(DRAWS_PER_IMAGE)), transform.size
+        )
+    except UnreadableImageError as error:
         return UnreadableImage(index, error.name, error.reason)
 
 
@@ -161,8 +162,8 @@ def _guesses(trained: Trained, pixels: Pixels, top: int) -> Iterator[tuple[Guess
     """Yield the guesses for images (N, S, S, 3)."""
     device = next(trained.model.parameters()).device
     N, S, _, _ = pixels.shape
-    enough = enough_memory(device, N, S)
-    with enough, no_grad(), np.errstate(all="ignore"), arrays.on_device(device):
+    memory = translate_memory_error(device, N, S)
+    with memory, no_grad(), np.errstate(all="ignore"), arrays.on_device(device):
         images = prepare(arrays.to_device(pixels, device))
         p = softmax(trained.model(Tensor(images))).numpy()
     if not np.isfinite(p).all():

@@ -12,7 +12,7 @@ import numpy as np
 
 from minialex import cuda
 from minialex.arrays import Array, address_of, array_module
-from minialex.autograd import Pending
+from minialex.autograd import DeferredGradient
 from minialex.cpu import threads
 
 BLOCK = 128 * 1024
@@ -20,7 +20,7 @@ BLOCK = 128 * 1024
 so short that cores wait for each other's Python more than they compute."""
 
 ROWS = 4 * BLOCK
-"""How much of a pending gradient is computed at a time: matrix products want more than a block."""
+"""How much of a deferred gradient is computed at a time: matrix products want more than a block."""
 
 MOST = 1 << 30
 """The numbers of one launch: kernels index with 32 bits."""
@@ -35,15 +35,17 @@ def in_blocks(update: Update) -> Update:
     """Return an update that works in a core's cache on the CPU, and on the whole on a GPU.
 
     `update` is called with slices of the arrays, the numbers, and ``scratch=[a, b]``: two arrays
-    as long as the slices are. A pending gradient is computed some rows at a time.
+    as long as the slices are. A deferred gradient is computed some rows at a time.
     """
 
-    def whole(p: Array, g: Array | Pending, *state: Array | None, **numbers: float) -> None:
+    def whole(
+        p: Array, g: Array | DeferredGradient, *state: Array | None, **numbers: float
+    ) -> None:
         on_cpu = isinstance(p, np.ndarray)
         block, parts = (BLOCK, threads.cores()) if on_cpu else (p.size, 1)
-        if isinstance(g, Pending):
+        if isinstance(g, DeferredGradient):
             some = partial(_rows, update, p, g, state, numbers)
-            threads.run(some, _units(g, threads.chunks(-(-g.shape[0] // g.unit), parts)))
+            threads.run(some, _units(g, threads.chunks(-(-g.shape[0] // g.row_block), parts)))
         else:
             some = partial(_blocks, update, [p, g, *state], numbers, block)
             threads.run(some, threads.chunks(p.size, parts))
@@ -51,28 +53,28 @@ def in_blocks(update: Update) -> Update:
     return whole
 
 
-def _units(g: Pending, parts: list[slice]) -> list[slice]:
+def _units(g: DeferredGradient, parts: list[slice]) -> list[slice]:
     """Return the rows that some of the units of `g` are."""
-    unit, rows = g.unit, g.shape[0]
+    unit, rows = g.row_block, g.shape[0]
     return [slice(part.start * unit, min(part.stop * unit, rows)) for part in parts]
 
 
 def _rows(
     update: Update,
     p: Array,
-    g: Pending,
+    g: DeferredGradient,
     state: Sequence[Array | None],
     numbers: dict[str, float],
     part: slice,
 ) -> None:
     """Update one thread's rows; their gradient is computed some whole units at a time."""
     width = prod(g.shape[1:])
-    step = max(1, ROWS // (width * g.unit)) * g.unit
+    step = max(1, ROWS // (width * g.row_block)) * g.row_block
     computed = array_module(p).empty(step * width, p.dtype)
     for lo in range(part.start, part.stop, step):
         hi = min(lo + step, part.stop)
         some = computed[: (hi - lo) * width]
-        g.write(slice(lo, hi), some.reshape(hi - lo, *g.shape[1:]))
+        g.compute_rows(slice(lo, hi), some.reshape(hi - lo, *g.shape[1:]))
         here = _cut([p, *state], slice(lo * width, hi * width))
         _blocks(update, [here[0], some, *here[1:]], numbers, BLOCK, slice(0, some.size))
 

@@ -23,7 +23,7 @@ class Optimizer:
     update : Routine
         The step of one kind of optimizer: ``update(p, g, *state, **numbers)`` changes slices of
         the arena in place, those of `state` in the order of `slots`, None where there is none.
-        To "plain", `g` may be a `Pending`.
+        To "plain", `g` may be a `DeferredGradient`.
     slots : tuple of str
         Every kind of state that it may keep.
 
@@ -77,15 +77,15 @@ class Optimizer:
             implementation_name(self.update, device) == "plain",
         )
         for p in self.params:
-            if p.pending is not None or p.grad is not None:
+            if p.deferred_grad is not None or p.grad is not None:
                 p.note_change()
         numbers: dict[str, Any] = self._numbers()
         if counted is not None and not blockwise:
             numbers["counted"] = counted
         with arrays.on_device(device):
-            for span, g in arena.spans(pending=blockwise):
-                kept_here = (None if a is None else a[span] for a in state)
-                update(arena.data[span], g, *kept_here, **numbers)
+            for segment, g in arena.segments(keep_deferred=blockwise):
+                kept_here = (None if a is None else a[segment] for a in state)
+                update(arena.data[segment], g, *kept_here, **numbers)
 
     def replayed(self) -> None:
         """Take note that a GPU has repeated a step without being told by `step`."""

@@ -6,28 +6,25 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
 from minialex import arrays
 from minialex.arrays import Array, Device
 from minialex.autograd import Tensor, no_grad, record_calls
-from minialex.data import Dataset, Digits, Loader, UnreadableImage, drop_unreadable, split
-from minialex.data.folders import find_parts, remarks, train_and_val
+from minialex.data import DataLoader, Dataset, Digits, UnreadableImage, drop_unreadable, split
+from minialex.data.folders import find_dataset_folders, folder_notes, train_and_val
 from minialex.errors import MinialexError
 from minialex.evaluation.batch_memory import check_memory
 from minialex.models import AlexNet, alexnet
 from minialex.optim import SGD, Adam, Optimizer, RMSprop, Schedule, make_schedule
 from minialex.train.report import Reporter
-from minialex.train.settings import DIGITS, LONGEST_WARMUP, Settings
-from minialex.weights.pretrained import fit_weights, load_weights, replacement_note
+from minialex.train.settings import DIGITS, MAX_AUTOMATIC_WARMUP, Settings
+from minialex.weights import open_weights
+from minialex.weights.pretrained import load_pretrained
 
 SPLIT_SEED = 0
-"""What is held out depends on the images alone: runs of any seed are judged on the same ones."""
-
-LAST, BEST = "last.safetensors", "best.safetensors"
-"""The checkpoints in a run's folder: where it stands, and where it was best."""
+"""The split depends on the images alone: runs of any seed have the same validation images."""
 
 MessageCallback = Callable[[str], None]
 ProgressCallback = Callable[[int, int], None]
@@ -43,7 +40,7 @@ class Data:
     skipped : tuple of UnreadableImage
         Images that were left out because they cannot be read.
     fold : (int, int), optional
-        Which fold, from 1, of how many is held out, where cross-validation cut the images.
+        Which fold, from 1, of how many `val` is, where cross-validation split the images.
     """
 
     train: Dataset
@@ -68,16 +65,16 @@ def open_data(settings: Settings, reporter: Reporter | None = None) -> Data:
         If the folder is not as it must be.
     """
     reporter = reporter or Reporter()
-    held_out = f"{100 * settings.val_fraction:g} % of each class, split off"
+    described = f"{100 * settings.val_fraction:g} % of each class, split off"
     if settings.data == DIGITS:
         digits = Digits()
-        reporter.opened(digits.classes, held_out)
+        reporter.opened(digits.classes, described)
         return Data(*split(digits, settings.val_fraction, SPLIT_SEED))
-    parts = find_parts(settings.data)
+    parts = find_dataset_folders(settings.data)
     folders = parts.open()
     train, val = train_and_val(folders, settings.val_fraction, SPLIT_SEED)
-    reporter.opened(train.classes, f"the images in {parts.val.name}" if parts.val else held_out)
-    for line in remarks(folders, parts.aside):
+    reporter.opened(train.classes, f"the images in {parts.val.name}" if parts.val else described)
+    for line in folder_notes(folders, parts.unused):
         reporter.message(line)
     if not settings.skip_unreadable:
         return Data(train, val)
@@ -86,9 +83,9 @@ def open_data(settings: Settings, reporter: Reporter | None = None) -> Data:
     return Data(train, val, (*bad, *also_bad))
 
 
-def training_loader(settings: Settings, dataset: Dataset, device: Device) -> Loader:
+def training_loader(settings: Settings, dataset: Dataset, device: Device) -> DataLoader:
     """Return a shuffling, augmenting loader."""
-    return Loader(
+    return DataLoader(
         dataset,
         settings.batch_size,
         settings.training_transform(),
@@ -99,9 +96,9 @@ def training_loader(settings: Settings, dataset: Dataset, device: Device) -> Loa
     )
 
 
-def eval_loader(settings: Settings, dataset: Dataset, device: Device) -> Loader:
-    """Return a loader that leaves nothing to chance."""
-    return Loader(
+def eval_loader(settings: Settings, dataset: Dataset, device: Device) -> DataLoader:
+    """Return a loader of whole images in their order, without augmentation."""
+    return DataLoader(
         dataset,
         settings.batch_size,
         settings.eval_transform(),
@@ -133,7 +130,7 @@ def make_model(
     outputs = output_bytes(model, settings.image_size)
     check_memory(outputs, device, settings.batch_size, settings.image_size)
     if settings.pretrained is not None:
-        note = load_pretrained(model, settings.pretrained)
+        note = load_pretrained(model, open_weights(settings.pretrained).parameters)
         if note and tell is not None:
             tell(note)
     return move(model, device)
@@ -160,7 +157,7 @@ def output_bytes(model: AlexNet, size: int) -> int:
 
 @contextlib.contextmanager
 def large_enough(model: AlexNet, size: int | None) -> Iterator[None]:
-    """Put it into words if images of `size` x `size` pixels, run inside, are too small.
+    """Translate to MinialexError that images of `size` x `size` pixels, run inside, are too small.
 
     Raises
     ------
@@ -174,21 +171,6 @@ def large_enough(model: AlexNet, size: int | None) -> Iterator[None]:
             f"image_size {size} is too small for {model.variant.name}: "
             f"it is made for {model.variant.image_size}"
         ) from error
-
-
-def load_pretrained(model: AlexNet, path: str | Path) -> str:
-    """Load weights from a file into a network on the CPU; returns a note if one layer was not.
-
-    Raises
-    ------
-    MinialexError
-        If the file cannot be read or its weights do not fit.
-    """
-    own = model.state_dict()
-    weights, wanted = load_weights(path), {name: x.shape for name, x in own.items()}
-    fitted, replaced = fit_weights(weights, wanted, last_layer=model.last_layer)
-    model.load_state_dict({**own, **fitted})
-    return replacement_note(weights, wanted, replaced)
 
 
 def move(model: AlexNet, device: Device) -> AlexNet:
@@ -232,7 +214,7 @@ def warmup_batches(settings: Settings, batches: int) -> int:
     """
     total = settings.epochs * batches
     if settings.warmup is None:
-        return min(LONGEST_WARMUP, total // 10)
+        return min(MAX_AUTOMATIC_WARMUP, total // 10)
     if settings.warmup > total:
         raise MinialexError(
             f"warmup is {settings.warmup} batches, but the run has {total} ({settings.epochs} "

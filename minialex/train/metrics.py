@@ -1,6 +1,6 @@
 """What a run measured: written as it goes, read back, and drawn.
 
-`metrics.jsonl` holds one JSON object a line, so that it can be read while the run goes on and
+`metrics.jsonl` holds one JSON object per line, so that it can be read while the run goes on and
 survives its end at any moment. The same figures go to TensorBoard where tensorboardX is installed.
 """
 
@@ -41,7 +41,7 @@ class MetricsRecord:
     Attributes
     ----------
     split : "train" or "val"
-        What was measured: the batches since the last such line, or all held-out images.
+        What was measured: the batches since the last such line, or all validation images.
     epoch : int
         Counted from 1.
     step : int
@@ -263,7 +263,7 @@ def draw_curves(metrics: Sequence[MetricsRecord], path: str | Path) -> None:
     ):
         shown = [record for record in metrics if math.isfinite(getattr(record, field))]
         _draw_training(axes, *_points(shown, "train", field, per_epoch))
-        _draw_held_out(axes, *_points(shown, "val", field, per_epoch), field)
+        _draw_validation(axes, *_points(shown, "val", field, per_epoch), field)
         axes.set_xlim(0, 1.02 * max([1.0, *(record.step / per_epoch for record in metrics)]))
         _dress(axes)
         if axes.get_lines():
@@ -313,14 +313,14 @@ def _draw_training(axes: Axes, x: npt.NDArray[np.float64], y: npt.NDArray[np.flo
     axes.plot(x, mean, color=colour, linewidth=2, label="training (running mean)")
 
 
-def _draw_held_out(
+def _draw_validation(
     axes: Axes, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], field: str
 ) -> None:
     if not len(y):
         return
     best = int(np.argmin(y)) if field == "loss" else int(np.argmax(y))
     value = f"{y[best]:.3g}" if field == "loss" else f"{y[best]:.2f} %"
-    label = f"held out (best: {value}, epoch {x[best]:.0f})"
+    label = f"validation (best: {value}, epoch {x[best]:.0f})"
     marker = "o" if len(y) <= 60 else ""
     axes.plot(x, y, color=_COLOURS["val"], linewidth=2, marker=marker, markersize=4, label=label)
     axes.plot(x[best], y[best], "o", color=_COLOURS["val"], markersize=8, markerfacecolor="white")

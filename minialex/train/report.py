@@ -1,4 +1,4 @@
-"""What a run tells whoever watches it: a progress bar, a log, or nobody."""
+"""What a run reports while it goes on: the interface of a progress bar or a log."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class RunPlan:
     classes : tuple of str
     train_images, val_images : int
     batches : int
-        Batches an epoch.
+        Batches per epoch.
     warmup : int
         Batches over which the learning rate rises.
     parameters : int
@@ -48,7 +48,7 @@ class RunPlan:
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """Where training stands after a batch.
 
     Attributes
@@ -82,7 +82,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class EpochEnd:
-    """How an epoch went: loss, and accuracy in percent, on training and held-out images.
+    """How an epoch went: loss, and accuracy in percent, on training and validation images.
 
     Attributes
     ----------
@@ -90,7 +90,7 @@ class EpochEnd:
         From 1.
     train_loss, train_accuracy, val_loss, val_accuracy : float
     best : bool
-        Whether no epoch before was as accurate on the held-out images.
+        Whether no epoch before was as accurate on the validation images.
     seconds : float
         How long it took, counted from where the run was taken up.
     """
@@ -115,7 +115,7 @@ class Outcome:
     checkpoint : Path
         Where the run stands.
     best_checkpoint : Path or None
-        Where it did best on the held-out images; None before the first epoch's end.
+        Where it did best on the validation images; None before the first epoch's end.
     best_epoch : int
         Counted from 1; 0 before the first epoch's end.
     best_accuracy : float
@@ -147,31 +147,31 @@ class Outcome:
 
 
 class Reporter:
-    """Hears of everything, in the thread that trains, and tells nobody: override what to tell."""
+    """Callbacks of a run, called in the thread that trains; these do nothing: override some."""
 
-    def opened(self, classes: Sequence[str], held_out: str) -> None:
-        """Hear which classes the images show, and in words which images are held out."""
+    def opened(self, classes: Sequence[str], validation: str) -> None:
+        """Take the classes of the images, and a description of the validation images."""
 
     def checking(self, done: int, total: int) -> None:
-        """Hear how many images have been looked through for ones that cannot be read."""
+        """Take how many images were checked for ones that cannot be read, and of how many."""
 
     def started(self, plan: RunPlan) -> None:
-        """Hear what is about to start or go on."""
+        """Take what is about to start or go on."""
 
-    def batch(self, progress: Progress) -> None:
-        """Hear of a batch: of every one on the CPU, of every `log_every`-th on a GPU."""
+    def batch(self, progress: TrainingProgress) -> None:
+        """Take a batch's end: of every one on the CPU, of every `log_every`-th on a GPU."""
 
     def line(self, text: str) -> None:
-        """Hear a line for the log: the article's ``[epoch, batch] loss: x.xxx``."""
+        """Take a line for the log: the article's ``[epoch, batch] loss: x.xxx``."""
 
     def validating(self, done: int, total: int) -> None:
-        """Hear how many of the held-out images have been judged."""
+        """Take how many validation images are done, and of how many."""
 
     def epoch_ended(self, end: EpochEnd) -> None:
-        """Hear how an epoch and its validation went."""
+        """Take how an epoch and its validation went."""
 
     def saved(self, path: Path, best: bool) -> None:
-        """Hear of a checkpoint that was written; `best` says that it is the best so far."""
+        """Take a checkpoint that was written; `best` says that it is the best so far."""
 
     def message(self, text: str) -> None:
-        """Hear a sentence that the user should read."""
+        """Take a sentence that the user should read."""

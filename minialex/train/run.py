@@ -1,4 +1,4 @@
-"""Runs from beginning to end: a folder claimed, images opened, a network trained, curves drawn."""
+"""A run from beginning to end: claim its folder, open images, train a network, draw curves."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from minialex.cpu import threads
 from minialex.data.listing import enumerated
 from minialex.errors import MinialexError
 from minialex.files import atomic_write
-from minialex.train.factory import LAST, Data, open_data
+from minialex.train.factory import Data, open_data
 from minialex.train.loop import Trainer
 from minialex.train.metrics import draw_curves, read_metrics
 from minialex.train.report import Outcome, Reporter
-from minialex.train.run_folder import claim
+from minialex.train.run_folder import LAST_CHECKPOINT, claim
 from minialex.train.settings import DIGITS, RUNTIME_SETTINGS, Settings
 from minialex.weights import checkpoint
 
@@ -43,7 +43,7 @@ def train(
     ----------
     settings : Settings
     reporter : Reporter, optional
-        Hears how it goes.
+        The run's progress callbacks.
     stop_after : int, optional
         Stop after so many batches, as a signal would have it.
 
@@ -86,7 +86,7 @@ def resume(
     folder : str or Path
         The run's folder, or the last checkpoint in it.
     reporter : Reporter, optional
-        Hears how it goes.
+        The run's progress callbacks.
     stop_after : int, optional
         Stop again after so many batches.
     **changes
@@ -183,15 +183,15 @@ def read_runtime_settings(folder: Path) -> dict[str, Any]:
 
 
 def _folder_of(path: Path) -> Path:
-    return path.parent if path.name == LAST else path
+    return path.parent if path.name == LAST_CHECKPOINT else path
 
 
 def _last(folder: Path) -> checkpoint.Checkpoint:
-    if not (folder / LAST).exists():
+    if not (folder / LAST_CHECKPOINT).exists():
         raise MinialexError(
             f"there is no checkpoint to go on from in {folder}: start again in another folder"
         )
-    return checkpoint.load(folder / LAST)
+    return checkpoint.load(folder / LAST_CHECKPOINT)
 
 
 def _resumed(folder: Path, saved: checkpoint.Checkpoint, changes: Mapping[str, Any]) -> Settings:

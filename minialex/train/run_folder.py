@@ -18,6 +18,9 @@ try:
 except ImportError:
     fcntl = None
 
+LAST_CHECKPOINT, BEST_CHECKPOINT = "last.safetensors", "best.safetensors"
+"""Where a run stands, and where it was best."""
+
 LOCK = ".minialex.lock"
 
 
@@ -39,7 +42,7 @@ class RunFolder:
         """Unlock the folder, and remove it if it was made for this run and is still empty."""
         if self._lock is None:
             return
-        # Removed before it is unlocked: whoever waits for it sees that its file has gone.
+        # Removed before it is unlocked: a process that waits for it sees that its file has gone.
         with contextlib.suppress(OSError):
             (self.path / LOCK).unlink()
         os.close(self._lock)
@@ -110,7 +113,7 @@ def _check_contents(path: Path, resume: bool) -> None:
 
 
 def _sweep(path: Path) -> None:
-    """Remove what a killed process left half written; nobody else writes here now."""
+    """Remove what a killed process left half written; no other process writes here now."""
     for part in path.glob(f"{PART_PREFIX}*{PART_SUFFIX}"):
         part.unlink(missing_ok=True)
 

@@ -14,7 +14,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopRequest:
-    """Whether somebody asked for a stop, and by which signal. True if so.
+    """Whether a stop was requested, and by which signal. True if so.
 
     Parameters
     ----------

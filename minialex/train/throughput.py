@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections import deque
 
-RECENT = 30
-"""So many of the last batches decide what is shown."""
+RECENT_BATCHES = 30
+"""The last batches whose mean is shown."""
 
 
 class Throughput:
@@ -20,7 +20,7 @@ class Throughput:
 
     def __init__(self) -> None:
         self.validation_seconds: float | None = None
-        self._recent: deque[tuple[float, int]] = deque(maxlen=RECENT)
+        self._recent: deque[tuple[float, int]] = deque(maxlen=RECENT_BATCHES)
         self._last = self._lap = time.perf_counter()
         self._images = 0
 
@@ -36,7 +36,7 @@ class Throughput:
         self._last, self._images = now, self._images + images
 
     def lap(self) -> float:
-        """Return the images a second since the last call or `start`."""
+        """Return the images per second since the last call or `start`."""
         seconds, images = self._last - self._lap, self._images
         self._lap, self._images = self._last, 0
         return images / seconds if seconds > 0 else 0.0
@@ -46,9 +46,9 @@ class Throughput:
         seconds = sum(s for s, _ in self._recent)
         return sum(n for _, n in self._recent) / seconds if seconds > 0 else 0.0
 
-    def seconds_left(self, batches: int, judgings: int) -> float | None:
+    def seconds_left(self, batches: int, validations: int) -> float | None:
         """Return how long so many batches and validations will take; None if that is unknown."""
         if not self._recent:
             return None
         a_batch = sum(s for s, _ in self._recent) / len(self._recent)
-        return batches * a_batch + judgings * (self.validation_seconds or 0.0)
+        return batches * a_batch + validations * (self.validation_seconds or 0.0)

@@ -1,24 +1,24 @@
 """Checkpoints: everything that a run needs to go on as if it had never stopped.
 
 A checkpoint is one safetensors file, so one rename makes it appear whole, and other programs can
-read its tensors. Parameters stand under their own names, optimizer state as
+read its tensors. Parameters have their own names, optimizer state is named
 ``optimizer.<slot>.<parameter>``. The manifest, JSON in the file's metadata, must hold
 
-=============  ====================================================================
-``model``      the network's variant, for instance ``"alexnet-mini"``
-``num_classes``  how many classes its last layer tells apart
+===============  ======================================================================
+``model``        the network's variant, for instance ``"alexnet-mini"``
+``num_classes``  the number of classes, the rows of its last layer
 ``image_size``   the height and width of its input in pixels, 1 to 4096
-``classes``    the classes' names in order, or an empty list where they are unknown
-``position``   ``epoch``, ``batch`` and ``step``: how far the run is
-``optimizer``  the optimizer's settings
-``schedule``   the learning rate schedule's settings and state
-``random``     every random state
-``settings``   the run's settings
-=============  ====================================================================
+``classes``      the classes' names in order, or an empty list where they are unknown
+``position``     ``epoch``, ``batch`` and ``step``: how far the run is
+``optimizer``    the optimizer's settings
+``schedule``     the learning rate schedule's settings and state
+``random``       every random state
+``settings``     the run's settings
+===============  ======================================================================
 
 and may hold more; `save` adds ``format`` and ``minialex``, the version that wrote it. Equal
-content gives equal bytes. Every byte of the file is under a checksum: those of each tensor are
-kept beside the manifest, and the header, which holds both, has its own (`tensorfile.SEAL`).
+content gives equal bytes. Every byte of the file is under a checksum: one per tensor is kept
+beside the manifest, and the header, which holds both, has its own (`HEADER_CHECKSUM`).
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ from minialex.errors import MinialexError
 from minialex.files import map_file, quoted
 from minialex.models import AlexNet
 from minialex.weights.safetensors import (
-    SEAL,
+    HEADER_CHECKSUM,
     HostArray,
     is_count,
     looks_like_safetensors,
+    parse_safetensors,
     raw_bytes,
-    read_tensors,
-    write_tensors,
+    write_safetensors,
 )
 
 FORMAT = 3
-OPTIMIZER = "optimizer."
-MANIFEST, CHECKSUMS = "minialex", "crc32"
+OPTIMIZER_PREFIX = "optimizer."
+MANIFEST_KEY, CHECKSUMS_KEY = "minialex", "crc32"
 
-_KINDS: dict[str, type] = {
+_REQUIRED_TYPES: dict[str, type] = {
     "model": str,
     "num_classes": int,
     "image_size": int,
@@ -59,7 +59,8 @@ _KINDS: dict[str, type] = {
     "random": dict,
     "settings": dict,
 }
-_LARGEST_IMAGE = 4096
+# Pixels per side. A larger image would take memory that no network here is made for.
+_MAX_IMAGE_SIZE = 4096
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,7 @@ class Checkpoint:
     path : Path
         The file.
     tensors : dict of str to ndarray
-        Parameters and, unless only weights were asked for, optimizer state; read-only views of
-        the file.
+        Parameters and, unless it was left out, optimizer state; read-only views of the file.
     manifest : dict
         See the module's description. Tuples that were saved have become lists.
     """
@@ -82,29 +82,50 @@ class Checkpoint:
     manifest: dict[str, Any]
 
     @property
-    def weights(self) -> dict[str, HostArray]:
+    def parameters(self) -> dict[str, HostArray]:
         """The parameters by name."""
-        return weights_of(self.tensors)
+        return _parameters(self.tensors)
 
     @property
     def optimizer_state(self) -> dict[str, dict[str, HostArray]]:
         """The optimizer's arrays by slot, then by parameter."""
         slots: dict[str, dict[str, HostArray]] = {}
         for name, x in self.tensors.items():
-            if name.startswith(OPTIMIZER):
-                slot, _, parameter = name.removeprefix(OPTIMIZER).partition(".")
+            if name.startswith(OPTIMIZER_PREFIX):
+                slot, _, parameter = name.removeprefix(OPTIMIZER_PREFIX).partition(".")
                 slots.setdefault(slot, {})[parameter] = x
         return slots
 
+    def check_model(self, variant: str) -> None:
+        """Raise MinialexError unless it is of this variant."""
+        if self.manifest["model"] != variant:
+            raise MinialexError(
+                f"{self.path} is a checkpoint of {quoted(self.manifest['model'])}, "
+                f"not of {variant!r}: choose that model or another checkpoint"
+            )
 
-def weights_of(tensors: Mapping[str, HostArray]) -> dict[str, HostArray]:
-    """Return the tensors that are parameters, not optimizer state."""
-    return {name: x for name, x in tensors.items() if not name.startswith(OPTIMIZER)}
+    def load_into(self, model: AlexNet) -> None:
+        """Copy the parameters into a network; raise MinialexError if they do not fit."""
+        try:
+            model.load_state_dict(self.parameters)
+        except ValueError as error:
+            raise MinialexError(
+                f"{self.path} is damaged (its tensors are not those of {model.variant.name}): "
+                "use another copy"
+            ) from error
+
+
+def _parameters(tensors: Mapping[str, HostArray]) -> dict[str, HostArray]:
+    return {name: x for name, x in tensors.items() if not name.startswith(OPTIMIZER_PREFIX)}
 
 
 def optimizer_tensors(slots: Mapping[str, Mapping[str, HostArray]]) -> dict[str, HostArray]:
     """Return an optimizer's arrays, given by slot and parameter, under their names in a file."""
-    return {f"{OPTIMIZER}{slot}.{name}": x for slot, xs in slots.items() for name, x in xs.items()}
+    named = ((slot, name, x) for slot, xs in slots.items() for name, x in xs.items())
+    return {f"{OPTIMIZER_PREFIX}{slot}.{name}": x for slot, name, x in named}
+
+
+# Writing ------------------------------------------------------------------------------------------
 
 
 def save(
@@ -128,31 +149,27 @@ def save(
     MinialexError
         If the file cannot be written.
     """
-    complaint = _complaint(manifest, tensors)
-    if complaint:
-        raise ValueError(f"save: the manifest's {complaint}")
+    fault = _manifest_fault(manifest, tensors)
+    if fault:
+        raise ValueError(f"save: the manifest's {fault}")
     stamped = {**manifest, "format": FORMAT, "minialex": minialex.__version__}
     checksums = {name: zlib.crc32(raw_bytes(x).data) for name, x in tensors.items()}
     try:
-        metadata = {SEAL: "", MANIFEST: _to_json(stamped), CHECKSUMS: _to_json(checksums)}
+        metadata = {MANIFEST_KEY: _to_json(stamped), CHECKSUMS_KEY: _to_json(checksums)}
     except (TypeError, ValueError) as error:
         raise ValueError(f"save: the manifest cannot be written as JSON: {error}") from error
-    write_tensors(path, tensors, metadata)
+    write_safetensors(path, tensors, {HEADER_CHECKSUM: "", **metadata})
 
 
-def load(
-    path: str | Path, *, expect_model: str | None = None, weights_only: bool = False
-) -> Checkpoint:
-    """Read a checkpoint.
+def _to_json(table: Mapping[str, Any]) -> str:
+    return json.dumps(table, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
-    Parameters
-    ----------
-    path : str or Path
-        The file.
-    expect_model : str, optional
-        The variant that the checkpoint must be of.
-    weights_only : bool
-        Leave the optimizer state out. It is then not even read from the disk.
+
+# Reading ------------------------------------------------------------------------------------------
+
+
+def load(path: str | Path) -> Checkpoint:
+    """Read a checkpoint with its optimizer state.
 
     Returns
     -------
@@ -162,52 +179,49 @@ def load(
     Raises
     ------
     MinialexError
-        If the file is missing, truncated, damaged, not a checkpoint, of another model or of
-        another format.
+        If the file is missing, truncated, damaged, not a checkpoint or of another format.
     """
     path = Path(path)
-    if not is_checkpoint(path):
-        raise _not_a_checkpoint(path)
-    tensors, metadata = read_tensors(path)
-    manifest = _from_json(path, metadata[MANIFEST])
-    _check_format(path, manifest)
-    if SEAL not in metadata:
-        raise MinialexError(f"{path} is damaged (its header has no checksum): use another copy")
-    complaint = _complaint(manifest, tensors)
-    if complaint:
-        raise MinialexError(f"{path} is damaged (its {complaint}): use another copy")
-    if expect_model is not None and manifest["model"] != expect_model:
-        raise MinialexError(
-            f"{path} is a checkpoint of {quoted(manifest['model'])}, not of {expect_model!r}: "
-            "choose that model or another checkpoint"
-        )
-    chosen = weights_of(tensors) if weights_only else tensors
-    _check_sums(path, chosen, _from_json(path, metadata.get(CHECKSUMS, "{}")))
-    return Checkpoint(path, chosen, manifest)
-
-
-def is_checkpoint(path: str | Path) -> bool:
-    """Return whether a file is a checkpoint, be it damaged, or weights from elsewhere.
-
-    Raises
-    ------
-    MinialexError
-        If there is no such file, or it is a damaged safetensors file.
-    """
-    if not looks_like_safetensors(map_file(path)[:9]):
-        return False
-    # One whose manifest lost its name to damage is no stranger: its seal is broken.
-    return MANIFEST in read_tensors(path)[1]
-
-
-def _not_a_checkpoint(path: Path) -> MinialexError:
-    return MinialexError(
+    data = map_file(path)
+    if looks_like_safetensors(data[:9]):
+        tensors, metadata = parse_safetensors(path, data)
+        if MANIFEST_KEY in metadata:
+            return parse(path, tensors, metadata)
+    raise MinialexError(
         f"{path} is not a checkpoint of minialex: name one, or use the file as pretrained weights"
     )
 
 
-def _to_json(table: Mapping[str, Any]) -> str:
-    return json.dumps(table, sort_keys=True, separators=(",", ":"), allow_nan=False)
+def parse(
+    path: Path,
+    tensors: dict[str, HostArray],
+    metadata: Mapping[str, str],
+    *,
+    optimizer_state: bool = True,
+) -> Checkpoint:
+    """Check what was read from a safetensors file whose metadata has a `MANIFEST_KEY`.
+
+    Without its optimizer state, those tensors are not even read from the disk.
+
+    Raises
+    ------
+    MinialexError
+        If it is damaged or of another format.
+    """
+    manifest = _from_json(path, metadata[MANIFEST_KEY])
+    _check_format(path, manifest)
+    if HEADER_CHECKSUM not in metadata:
+        raise _damaged(path, "its header has no checksum")
+    fault = _manifest_fault(manifest, tensors)
+    if fault:
+        raise _damaged(path, f"its {fault}")
+    kept = tensors if optimizer_state else _parameters(tensors)
+    _check_tensors(path, kept, _from_json(path, metadata.get(CHECKSUMS_KEY, "{}")))
+    return Checkpoint(path, kept, manifest)
+
+
+def _damaged(path: Path, what: str) -> MinialexError:
+    return MinialexError(f"{path} is damaged ({what}): use another copy")
 
 
 def _from_json(path: Path, text: str) -> dict[str, Any]:
@@ -216,14 +230,14 @@ def _from_json(path: Path, text: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         table = None
     if not isinstance(table, dict):
-        raise MinialexError(f"{path} is damaged (its manifest cannot be read): use another copy")
+        raise _damaged(path, "its manifest cannot be read")
     return table
 
 
 def _check_format(path: Path, manifest: Mapping[str, Any]) -> None:
     number = manifest.get("format")
     if not is_count(number) or number < 1:
-        raise MinialexError(f"{path} is damaged (its format number): use another copy")
+        raise _damaged(path, "its format number")
     if number == FORMAT:
         return
     age, remedy = "a newer", "upgrade minialex"
@@ -235,18 +249,18 @@ def _check_format(path: Path, manifest: Mapping[str, Any]) -> None:
     )
 
 
-def _complaint(manifest: Mapping[str, Any], tensors: Mapping[str, HostArray]) -> str | None:
+def _manifest_fault(manifest: Mapping[str, Any], tensors: Mapping[str, HostArray]) -> str | None:
     """Say what is wrong with a manifest, or None.
 
     It is the same for one to be written and one just read, so that a program that follows the
     format can rely on it, and a damaged number cannot make it ask for absurd amounts of memory.
     """
-    for key, kind in _KINDS.items():
-        if type(manifest.get(key)) is not kind:
-            return f"{key!r} is missing or not {kind.__name__}"
+    for key, type_ in _REQUIRED_TYPES.items():
+        if type(manifest.get(key)) is not type_:
+            return f"{key!r} is missing or not {type_.__name__}"
     size, classes, position = (manifest[key] for key in ("image_size", "classes", "position"))
-    if not 1 <= size <= _LARGEST_IMAGE:
-        return f"'image_size' is not between 1 and {_LARGEST_IMAGE}"
+    if not 1 <= size <= _MAX_IMAGE_SIZE:
+        return f"'image_size' is not between 1 and {_MAX_IMAGE_SIZE}"
     # The last layer has a row for each class, so a wrong number is one that no tensor has.
     rows = {x.shape[0] for x in tensors.values() if x.ndim}
     if manifest["num_classes"] not in rows:
@@ -260,20 +274,9 @@ def _complaint(manifest: Mapping[str, Any], tensors: Mapping[str, HostArray]) ->
     return None
 
 
-def _check_sums(path: Path, tensors: Mapping[str, HostArray], sums: Mapping[str, Any]) -> None:
+def _check_tensors(
+    path: Path, tensors: Mapping[str, HostArray], checksums: Mapping[str, Any]
+) -> None:
     for name, x in tensors.items():
-        if zlib.crc32(raw_bytes(x).data) != sums.get(name):
-            raise MinialexError(
-                f"{path} is damaged (the checksum of tensor {quoted(name)}): use another copy"
-            )
-
-
-def fill(model: AlexNet, saved: Checkpoint) -> None:
-    """Copy a checkpoint's parameters into a network; raise MinialexError if they do not fit."""
-    try:
-        model.load_state_dict(saved.weights)
-    except ValueError as error:
-        raise MinialexError(
-            f"{saved.path} is damaged (its tensors are not those of {model.variant.name}): "
-            "use another copy"
-        ) from error
+        if zlib.crc32(raw_bytes(x).data) != checksums.get(name):
+            raise _damaged(path, f"the checksum of tensor {quoted(name)}")

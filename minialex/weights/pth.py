@@ -1,9 +1,9 @@
 """Weights saved by PyTorch, read without PyTorch and without executing anything.
 
-`torch.save` writes a pickle, which describes tensors as pieces of storages (dtype, offset, size,
+`torch.save` writes a pickle, which describes tensors as views of storages (dtype, offset, size,
 strides), and the storages' bytes: since version 1.6 as records of an uncompressed zip archive,
 before that one after the other in a plain file. Both are read here. The pickle goes through
-`minialex.weights.unpickle`, where only the names below mean anything.
+`minialex.weights.unpickle`, where only the globals below mean anything.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import math
 import mmap
+import pickle  # for the name of an opcode alone
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -20,26 +21,28 @@ from typing import IO, Any, NamedTuple, TypeAlias, cast
 import numpy as np
 
 from minialex.errors import MinialexError
-from minialex.files import map_file, quoted
-from minialex.weights.safetensors import HostArray, is_count, widen_bfloat16
-from minialex.weights.unpickle import Name, RefusedError, load_pickle
+from minialex.files import quoted
+from minialex.weights.safetensors import HostArray, bfloat16_to_float32, is_count
+from minialex.weights.unpickle import Global, RefusedError, load_pickle
 
-_ZIP_HEAD, _PICKLE_HEAD = b"PK\x03\x04", b"\x80"
+_ZIP_SIGNATURE = b"PK\x03\x04"
 # The first number in a file of the older form.
-_MAGIC = 0x1950A86A20F9469CFC6C
-_LONGEST_PICKLE = 64 * 2**20
-_MOST_AXES = 32
+_LEGACY_MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
+_MAX_PICKLE_BYTES = 64 * 2**20
+_MAX_DIMS = 32
 # A tensor may show an element of its storage many times over (`expand`), but not absurdly often.
-_MOST_REPEATED = 2**24
+_MAX_EXPANDED_ELEMENTS = 2**24
+# NumPy counts an empty array's other sizes too, and cannot make one of absurd sizes.
+_MAX_ELEMENTS = 2**59
 # Under these keys, in this order, training scripts keep the weights among other things.
-_USUAL_KEYS = ("state_dict", "model_state_dict", "model", "weights", "net")
+_STATE_DICT_KEYS = ("state_dict", "model_state_dict", "model", "weights", "net")
 
 _SAVE_WEIGHTS = (
     "in PyTorch, save the weights alone with torch.save(model.state_dict(), 'weights.pth') "
     "and use that file"
 )
 
-_STORAGES: dict[str, np.dtype[Any]] = {
+_STORAGE_DTYPES: dict[str, np.dtype[Any]] = {
     "torch.FloatStorage": np.dtype("<f4"),
     "torch.DoubleStorage": np.dtype("<f8"),
     "torch.HalfStorage": np.dtype("<f2"),
@@ -51,26 +54,27 @@ _STORAGES: dict[str, np.dtype[Any]] = {
     "torch.ByteStorage": np.dtype("u1"),
     "torch.BoolStorage": np.dtype("u1"),
 }
-_WIDEN: dict[str, Callable[[HostArray], HostArray]] = {
-    "torch.BFloat16Storage": widen_bfloat16,
+# NumPy has no bfloat16, and may not be given bytes other than 0 and 1 as bool.
+_CONVERSIONS: dict[str, Callable[[HostArray], HostArray]] = {
+    "torch.BFloat16Storage": bfloat16_to_float32,
     "torch.BoolStorage": lambda x: x.astype(np.bool_),
 }
 
 
 class Storage(NamedTuple):
-    """A run of elements in the file, known by its key."""
+    """A run of `numel` elements in the file, known by its key."""
 
-    kind: str
+    type: str
     key: str
     numel: int
 
     @property
     def nbytes(self) -> int:
         """Its size in the file."""
-        return self.numel * _STORAGES[self.kind].itemsize
+        return self.numel * _STORAGE_DTYPES[self.type].itemsize
 
 
-class Piece(NamedTuple):
+class StorageView(NamedTuple):
     """A tensor: some elements of a storage; offset and strides count elements."""
 
     storage: Storage
@@ -80,34 +84,41 @@ class Piece(NamedTuple):
 
 
 # Finds the bytes of a storage in the file.
-Bytes: TypeAlias = Callable[[Storage], memoryview]
+FindBytes: TypeAlias = Callable[[Storage], memoryview]
 
 
-def read_pth(path: str | Path) -> dict[str, HostArray]:
+class _DamagedError(Exception):
+    """The file is not whole."""
+
+
+def parse_pth(path: str | Path, data: mmap.mmap) -> dict[str, HostArray]:
     """Read the tensors that `torch.save` wrote, with no PyTorch and executing nothing.
 
     Parameters
     ----------
     path : str or Path
-        A file that holds a state dict, or a dict with a state dict in it (``"state_dict"``).
+        What messages call the file.
+    data : mmap
+        The whole file, mapped into memory. It must hold a state dict, or a dict with a state dict
+        in it (``"state_dict"``).
 
     Returns
     -------
     dict of str to ndarray
-        Read-only views of the file, strided as they were saved; bfloat16 widened to float32.
+        Read-only views of the mapping, strided as they were saved; bfloat16 widened to float32.
 
     Raises
     ------
     MinialexError
-        If the file is missing, truncated, damaged, no file of PyTorch's, or holds or asks for
-        anything but tensors in plain containers.
+        If the file is truncated, damaged, no file of PyTorch's, or holds or asks for anything but
+        tensors in plain containers.
     """
-    data = map_file(path)
     try:
-        tree, find = _read_zip(path, data) if data[:4] == _ZIP_HEAD else _read_legacy(data)
-        pieces = _state_dict(tree)
-        storages: dict[Storage, HostArray] = {}
-        return {name: _view(piece, find, storages) for name, piece in pieces.items()}
+        tree, find = _parse_zip(data) if data[:4] == _ZIP_SIGNATURE else _parse_legacy(data)
+        views = _state_dict(tree)
+        storages = dict.fromkeys(view.storage for view in views.values())
+        arrays = {storage: _array(storage, find(storage)) for storage in storages}
+        return {name: _strided(arrays[view.storage], view) for name, view in views.items()}
     except RefusedError as error:
         raise MinialexError(f"{path} is refused: {error}; {_SAVE_WEIGHTS}") from error
     except _DamagedError as error:
@@ -116,13 +127,12 @@ def read_pth(path: str | Path) -> dict[str, HostArray]:
         ) from error
 
 
-class _DamagedError(Exception):
-    """The file is not whole."""
+# The zip form -------------------------------------------------------------------------------------
 
 
-def _read_zip(path: str | Path, data: mmap.mmap) -> tuple[object, Bytes]:
+def _parse_zip(data: mmap.mmap) -> tuple[object, FindBytes]:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(cast("IO[bytes]", data)) as archive:
             records = {info.filename: info for info in archive.infolist()}
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
         raise _DamagedError("its zip directory cannot be read") from error
@@ -134,27 +144,27 @@ def _read_zip(path: str | Path, data: mmap.mmap) -> tuple[object, Bytes]:
     def record(name: str) -> memoryview:
         if root + name not in records:
             raise _DamagedError(f"its record {quoted(name)} is missing")
-        return _record(data, records[root + name])
+        return _record_bytes(data, records[root + name])
 
     if root + "byteorder" in records and record("byteorder").tobytes() != b"little":
         raise RefusedError("it comes from a big-endian machine")
     program = record("data.pkl")
-    if len(program) > _LONGEST_PICKLE:
+    if len(program) > _MAX_PICKLE_BYTES:
         raise RefusedError("its pickle is too long")
-    tree = load_pickle(io.BytesIO(program), _CALLS, _storage)
+    tree = load_pickle(io.BytesIO(program), _ALLOWED_GLOBALS, _persistent_load)
     return tree, lambda storage: record(f"data/{storage.key}")
 
 
-def _record(data: mmap.mmap, info: zipfile.ZipInfo) -> memoryview:
-    """Return the bytes of a record; torch.save neither compresses nor encrypts, so they stand."""
+def _record_bytes(data: mmap.mmap, info: zipfile.ZipInfo) -> memoryview:
+    """Return the bytes of a record: torch.save neither compresses nor encrypts them."""
     if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
         raise RefusedError("its zip records are compressed or encrypted")
     # A record's own header repeats its name and has extra bytes of its own before the content.
-    head = info.header_offset
-    if head < 0 or data[head : head + 4] != _ZIP_HEAD:
-        raise _DamagedError(f"its record {quoted(info.filename)} is not where it must be")
-    lengths = (data[head + 26 : head + 28], data[head + 28 : head + 30])
-    start = head + 30 + sum(int.from_bytes(length, "little") for length in lengths)
+    header = info.header_offset
+    if header < 0 or data[header : header + 4] != _ZIP_SIGNATURE:
+        raise _DamagedError(f"its record {quoted(info.filename)} is not where the directory says")
+    lengths = (data[header + 26 : header + 28], data[header + 28 : header + 30])
+    start = header + 30 + sum(int.from_bytes(length, "little") for length in lengths)
     content = memoryview(data)[start : start + info.file_size]
     # PyTorch can be told to leave the checksum out, and writes 0 then.
     if info.CRC and zlib.crc32(content) != info.CRC:
@@ -162,36 +172,43 @@ def _record(data: mmap.mmap, info: zipfile.ZipInfo) -> memoryview:
     return content
 
 
-def _read_legacy(data: mmap.mmap) -> tuple[object, Bytes]:
-    if data[:1] != _PICKLE_HEAD:
+# The older form -----------------------------------------------------------------------------------
+
+
+def _parse_legacy(data: mmap.mmap) -> tuple[object, FindBytes]:
+    """Read five pickles: magic number, protocol, machine, objects, storage keys; then storages."""
+    if data[:1] != pickle.PROTO:
         raise RefusedError("it is not a file of torch.save")
     file = cast("IO[bytes]", data)
     storages: dict[str, Storage] = {}
 
-    def remember(identifier: object) -> Storage:
-        storage = _storage(identifier)
+    def register(identifier: object) -> Storage:
+        storage = _persistent_load(identifier)
         if storages.setdefault(storage.key, storage) != storage:
             raise RefusedError("it describes one storage in two ways")
         return storage
 
-    if load_pickle(file, {}, _storage) != _MAGIC:
+    if load_pickle(file, {}, _persistent_load) != _LEGACY_MAGIC_NUMBER:
         raise RefusedError("it is a pickle, but not one of torch.save")
-    load_pickle(file, {}, _storage)
-    machine = load_pickle(file, {}, _storage)
+    load_pickle(file, {}, _persistent_load)
+    machine = load_pickle(file, {}, _persistent_load)
     if not isinstance(machine, dict) or machine.get("little_endian") is not True:
         raise RefusedError("it comes from a big-endian machine")
-    tree = load_pickle(file, _CALLS, remember)
-    places = _legacy_places(data, load_pickle(file, {}, _storage), storages)
-    return tree, lambda storage: memoryview(data)[places[storage.key]]
+    tree = load_pickle(file, _ALLOWED_GLOBALS, register)
+    keys = load_pickle(file, {}, _persistent_load)
+    slices = _storage_slices(data, keys, storages)
+    return tree, lambda storage: memoryview(data)[slices[storage.key]]
 
 
-def _legacy_places(data: mmap.mmap, keys: object, storages: dict[str, Storage]) -> dict[str, slice]:
+def _storage_slices(
+    data: mmap.mmap, keys: object, storages: dict[str, Storage]
+) -> dict[str, slice]:
     """Find each storage: its number of elements, 8 bytes, and then the elements."""
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise _DamagedError("its list of storages")
     if sorted(keys) != sorted(storages):
         raise _DamagedError("its list of storages")
-    places, position = {}, data.tell()
+    slices, position = {}, data.tell()
     for key in keys:
         storage = storages[key]
         start, stop = position + 8, position + 8 + storage.nbytes
@@ -199,45 +216,51 @@ def _legacy_places(data: mmap.mmap, keys: object, storages: dict[str, Storage]) 
             raise _DamagedError("a storage is cut short")
         if int.from_bytes(data[position:start], "little") != storage.numel:
             raise _DamagedError("the size of a storage")
-        places[key] = slice(start, stop)
+        slices[key] = slice(start, stop)
         position = stop
-    return places
+    return slices
 
 
-def _storage(identifier: object) -> Storage:
+# What the pickle may build ------------------------------------------------------------------------
+
+
+def _persistent_load(identifier: object) -> Storage:
     """Return the storage that a persistent identifier of the pickle stands for."""
     match identifier:
-        case ("storage", Name() as kind, str() as key, str(), int() as numel, *view):
+        case ("storage", Global() as type_, str() as key, str(), int() as numel, *view):
             pass
-        case ("module", Name() as kind, *_):
-            raise RefusedError(f"it holds a whole network of class {quoted(str(kind))}")
+        case ("module", Global() as type_, *_):
+            raise RefusedError(f"it holds a whole network of class {quoted(str(type_))}")
         case _:
             raise RefusedError("it refers to something other than a storage")
     # PyTorch has moved its storage classes about: torch.FloatStorage, torch.storage.FloatStorage.
-    name = f"torch.{kind.name}"
-    if kind.module not in ("torch", "torch.storage") or name not in _STORAGES:
-        raise RefusedError(f"it has a storage of type {quoted(str(kind))}")
+    name = f"torch.{type_.name}"
+    if type_.module not in ("torch", "torch.storage") or name not in _STORAGE_DTYPES:
+        raise RefusedError(f"it has a storage of type {quoted(str(type_))}")
     if not is_count(numel) or view not in ([], [None]):
         raise RefusedError(f"its storage {quoted(key)} is malformed")
     return Storage(name, key, numel)
 
 
-def _piece(storage: object, offset: object, size: object, stride: object, *_: object) -> Piece:
+def _rebuild_tensor(
+    storage: object, offset: object, size: object, stride: object, *_: object
+) -> StorageView:
     """Describe a tensor, having checked that all its elements lie in its storage."""
     if not isinstance(storage, Storage) or not is_count(offset):
         raise RefusedError("it has a malformed tensor")
     sizes, strides = _counts(size), _counts(stride)
-    if len(sizes) != len(strides) or len(sizes) > _MOST_AXES:
+    if len(sizes) != len(strides) or len(sizes) > _MAX_DIMS:
         raise RefusedError("it has a tensor with malformed sizes")
     numel = math.prod(sizes)
     last = offset + sum((n - 1) * s for n, s in zip(sizes, strides, strict=True))
     if (numel and last >= storage.numel) or offset > storage.numel:
         raise RefusedError("it has a tensor that reaches past its storage")
-    if numel > max(storage.numel, _MOST_REPEATED) or math.prod(max(n, 1) for n in sizes) >= 2**59:
+    possible = math.prod(max(n, 1) for n in sizes) < _MAX_ELEMENTS
+    if not possible or numel > max(storage.numel, _MAX_EXPANDED_ELEMENTS):
         raise RefusedError("it has a tensor of absurd size")
     # The stride of an axis that is never stepped along may be any number.
     strides = tuple(s if n > 1 else 0 for n, s in zip(sizes, strides, strict=True))
-    return Piece(storage, offset, sizes, strides)
+    return StorageView(storage, offset, sizes, strides)
 
 
 def _counts(values: object) -> tuple[int, ...]:
@@ -246,7 +269,7 @@ def _counts(values: object) -> tuple[int, ...]:
     return values
 
 
-def _parameter(data: object, *_: object) -> object:
+def _rebuild_parameter(data: object, *_: object) -> object:
     return data
 
 
@@ -266,57 +289,57 @@ def _ordered_dict(pairs: object = ()) -> dict[str | int, object]:
     return table
 
 
-_CALLS: dict[str, Callable[..., object]] = {
+_ALLOWED_GLOBALS: dict[str, Callable[..., object]] = {
     "collections.OrderedDict": _ordered_dict,
-    "torch._utils._rebuild_tensor": _piece,
-    "torch._utils._rebuild_tensor_v2": _piece,
-    "torch._utils._rebuild_parameter": _parameter,
+    "torch._utils._rebuild_tensor": _rebuild_tensor,
+    "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
+    "torch._utils._rebuild_parameter": _rebuild_parameter,
     "torch.Size": _size,
 }
 
 
-def _state_dict(tree: object) -> dict[str, Piece]:
+# From what was saved to arrays --------------------------------------------------------------------
+
+
+def _state_dict(tree: object) -> dict[str, StorageView]:
     """Find the weights in what was saved."""
     if not isinstance(tree, dict):
-        raise RefusedError("it does not hold a table of tensors")
+        raise RefusedError("it does not hold a dict of tensors")
     nested = {name: table for name, table in tree.items() if _has_tensors(table)}
-    usual = [name for name in _USUAL_KEYS if name in nested]
-    if usual:
-        return _checked(nested[usual[0]])
+    for key in _STATE_DICT_KEYS:
+        if key in nested:
+            return _checked(nested[key])
     if _has_tensors(tree) or len(nested) != 1:
         return _checked(tree)
     return _checked(next(iter(nested.values())))
 
 
 def _has_tensors(table: object) -> bool:
-    return isinstance(table, dict) and any(isinstance(value, Piece) for value in table.values())
+    return isinstance(table, dict) and any(isinstance(x, StorageView) for x in table.values())
 
 
-def _checked(table: dict[Any, Any]) -> dict[str, Piece]:
+def _checked(table: dict[Any, Any]) -> dict[str, StorageView]:
     if not table:
         raise RefusedError("it holds no tensors")
     for name, value in table.items():
-        if not isinstance(name, str) or not isinstance(value, Piece):
+        if not isinstance(name, str) or not isinstance(value, StorageView):
             raise RefusedError(f"its entry {quoted(str(name))} is not a tensor with a name")
     return table
 
 
-def _view(piece: Piece, find: Bytes, storages: dict[Storage, HostArray]) -> HostArray:
-    """Return a tensor as a view of its storage; tensors of one storage share its memory."""
-    storage, offset, size, stride = piece
-    if storage not in storages:
-        storages[storage] = _elements(storage, find(storage))
-    x = storages[storage]
-    # Built by the bounds-checking constructor: a mistake here could not read other memory.
-    strides = tuple(s * x.itemsize for s in stride)
-    return np.ndarray(size, x.dtype, cast("Any", x), offset * x.itemsize, strides)
-
-
-def _elements(storage: Storage, content: memoryview) -> HostArray:
+def _array(storage: Storage, content: memoryview) -> HostArray:
+    """Return all elements of a storage."""
     if len(content) < storage.nbytes:
         raise _DamagedError(f"its storage {quoted(storage.key)} is cut short")
-    if storage.numel == 0:
-        return np.empty(0, _STORAGES[storage.kind])
-    x = np.frombuffer(content, _STORAGES[storage.kind], storage.numel)
-    widen = _WIDEN.get(storage.kind)
-    return widen(x) if widen else x
+    dtype = _STORAGE_DTYPES[storage.type]
+    # NumPy finds no buffer where there is no byte.
+    x = np.frombuffer(content, dtype, storage.numel) if storage.numel else np.empty(0, dtype)
+    convert = _CONVERSIONS.get(storage.type)
+    return convert(x) if convert else x
+
+
+def _strided(x: HostArray, view: StorageView) -> HostArray:
+    """Return a tensor as a view of its storage; tensors of one storage share its memory."""
+    # Built by the bounds-checking constructor: a mistake here could not read other memory.
+    strides = tuple(step * x.itemsize for step in view.stride)
+    return np.ndarray(view.size, x.dtype, cast("Any", x), view.offset * x.itemsize, strides)

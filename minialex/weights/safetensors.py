@@ -1,11 +1,11 @@
 """The safetensors format: named arrays and a little text in one file.
 
-A file is an 8-byte little-endian length, that many bytes of JSON, and the arrays' bytes. The JSON
-gives each array's dtype, shape and place; its `__metadata__` holds text by name. Nothing in such
-a file can be executed.
+A file is an 8-byte little-endian length, that many bytes of JSON, the header, and the arrays'
+bytes. The header gives each array's ``dtype``, ``shape`` and ``data_offsets``; its
+``__metadata__`` holds text by name. Nothing in such a file can be executed.
 
-A file whose `__metadata__` has a `SEAL` is sealed: that is a checksum of the whole header, its
-length included, taken with eight zeros in the checksum's place. It comes first in the header.
+Where ``__metadata__`` has a `HEADER_CHECKSUM`, that is the CRC-32 of the whole header, its length
+included, computed with eight zeros in the checksum's own place. It comes first in the header.
 
 The format is small enough to be written here, and that buys what a checkpoint needs: equal
 content gives equal bytes, arrays go to the disk and come back without being copied, strided
@@ -26,19 +26,21 @@ import numpy as np
 import numpy.typing as npt
 
 from minialex.errors import MinialexError
-from minialex.files import atomic_write, map_file, quoted
+from minialex.files import atomic_write, quoted
 
 HostArray: TypeAlias = npt.NDArray[Any]
 
-SEAL = "minialex.crc32"
+HEADER_CHECKSUM = "minialex.crc32"
 """The metadata's name for the checksum of the header, in eight hexadecimal digits."""
 
 _METADATA = "__metadata__"
-_BEFORE_SEAL = f'{{"{_METADATA}":{{"{SEAL}":"'.encode()
-_UNSEALED = b"00000000"
+_BEFORE_CHECKSUM = f'{{"{_METADATA}":{{"{HEADER_CHECKSUM}":"'.encode()
+_CHECKSUM_PLACEHOLDER = b"00000000"
 # Far above what any network here needs, far below what a hostile file could cost to parse.
-_LONGEST_HEADER = 16 * 2**20
-_MOST_AXES = 32
+_MAX_HEADER_BYTES = 16 * 2**20
+_MAX_DIMS = 32
+# NumPy counts an empty array's other sizes too, and cannot make one of absurd sizes.
+_MAX_ELEMENTS = 2**59
 
 _DTYPES: dict[str, np.dtype[Any]] = {
     "F64": np.dtype("<f8"),
@@ -56,19 +58,19 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "BOOL": np.dtype("?"),
 }
 # NumPy has no bfloat16: such arrays are read, widened to float32, but never written.
-_CODES = {dtype: code for code, dtype in _DTYPES.items() if code != "BF16"}
+_DTYPE_NAMES = {dtype: name for name, dtype in _DTYPES.items() if name != "BF16"}
 
 
-class Entry(NamedTuple):
-    """One array of a file: its dtype's code, its shape, and its first and last-plus-one byte."""
+class TensorInfo(NamedTuple):
+    """What the header says about one array; its bytes are those from `start` to before `stop`."""
 
-    code: str
+    dtype: str
     shape: tuple[int, ...]
     start: int
     stop: int
 
 
-def widen_bfloat16(x: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
+def bfloat16_to_float32(x: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
     """Return the float32 values of bfloat16 bit patterns, the upper halves of float32's."""
     return (x.astype(np.uint32) << np.uint32(16)).view(np.float32)
 
@@ -80,7 +82,10 @@ def raw_bytes(x: HostArray) -> npt.NDArray[np.uint8]:
     return ordered.reshape(-1).view(np.uint8)
 
 
-def write_tensors(
+# Writing ------------------------------------------------------------------------------------------
+
+
+def write_safetensors(
     path: str | Path, tensors: Mapping[str, HostArray], metadata: Mapping[str, str]
 ) -> None:
     """Write arrays and text to a safetensors file, whole or not at all.
@@ -94,7 +99,7 @@ def write_tensors(
     tensors : mapping of str to ndarray
         Float, integer or boolean arrays of any strides and byte order.
     metadata : mapping of str to str
-        Text to keep with them. A `SEAL` among it becomes the header's checksum.
+        Text to keep with them. The value of a `HEADER_CHECKSUM` among it is computed here.
 
     Raises
     ------
@@ -118,79 +123,90 @@ def write_tensors(
 def _header(
     order: list[str], tensors: Mapping[str, HostArray], metadata: Mapping[str, str]
 ) -> bytes:
-    seal = {SEAL: _UNSEALED.decode()} if SEAL in metadata else {}
-    fields: dict[str, object] = {_METADATA: seal | dict(sorted(metadata.items())) | seal}
-    position = 0
+    checksum = (
+        {HEADER_CHECKSUM: _CHECKSUM_PLACEHOLDER.decode()} if HEADER_CHECKSUM in metadata else {}
+    )
+    # A dict keeps a key's first place and its last value.
+    fields: dict[str, object] = {_METADATA: checksum | dict(sorted(metadata.items())) | checksum}
+    start = 0
     for name in order:
         x = tensors[name]
-        code = _CODES.get(x.dtype.newbyteorder("<"))
-        if code is None or name == _METADATA:
-            raise ValueError(f"write_tensors: {name!r} of dtype {x.dtype} cannot be stored")
-        place = [position, position + x.nbytes]
-        fields[name] = {"dtype": code, "shape": list(x.shape), "data_offsets": place}
-        position += x.nbytes
+        dtype = _DTYPE_NAMES.get(x.dtype.newbyteorder("<"))
+        if dtype is None or name == _METADATA:
+            raise ValueError(f"write_safetensors: {name!r} of dtype {x.dtype} cannot be stored")
+        stop = start + x.nbytes
+        fields[name] = {"dtype": dtype, "shape": list(x.shape), "data_offsets": [start, stop]}
+        start = stop
     text = json.dumps(fields, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    if len(text) > _LONGEST_HEADER:
-        raise ValueError(f"write_tensors: names and metadata take {len(text)} bytes: store less")
+    if len(text) > _MAX_HEADER_BYTES:
+        raise ValueError(
+            f"write_safetensors: names and metadata take {len(text)} bytes: store less"
+        )
     header = len(text).to_bytes(8, "little") + text
-    return _sealed(header) if seal else header
+    return _with_checksum(header) if checksum else header
 
 
-def _sealed(header: bytes) -> bytes:
+def _with_checksum(header: bytes) -> bytes:
     """Return a header, its length included, with its checksum where that must stand."""
-    start = 8 + len(_BEFORE_SEAL)
-    before, after = header[:start], header[start + len(_UNSEALED) :]
-    return before + b"%08x" % zlib.crc32(before + _UNSEALED + after) + after
+    start = 8 + len(_BEFORE_CHECKSUM)
+    before, after = header[:start], header[start + len(_CHECKSUM_PLACEHOLDER) :]
+    return before + b"%08x" % zlib.crc32(before + _CHECKSUM_PLACEHOLDER + after) + after
+
+
+# Reading ------------------------------------------------------------------------------------------
 
 
 def looks_like_safetensors(head: bytes) -> bool:
     """Whether a file's first nine bytes could be a safetensors file's."""
-    return head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= _LONGEST_HEADER
+    return head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= _MAX_HEADER_BYTES
 
 
-def read_tensors(path: str | Path) -> tuple[dict[str, HostArray], dict[str, str]]:
-    """Read a safetensors file.
+def parse_safetensors(
+    path: str | Path, data: mmap.mmap
+) -> tuple[dict[str, HostArray], dict[str, str]]:
+    """Parse a safetensors file that is mapped into memory.
 
-    The arrays are read-only views of the file: their bytes are read from the disk when they are
-    first looked at, and never held twice. The file may be replaced while they are in use, as
-    `write_tensors` does, but not changed in place.
+    The arrays are read-only views of the mapping: their bytes are read from the disk when they are
+    first accessed, and never held twice. The file may be replaced while they are in use, as
+    `write_safetensors` does, but not changed in place.
 
     Parameters
     ----------
     path : str or Path
-        The file.
+        What messages call the file.
+    data : mmap
+        The whole file.
 
     Returns
     -------
     tensors : dict of str to ndarray
         By name, in the file's order; bfloat16 widened to float32.
     metadata : dict of str to str
-        The text in the file. Where it has a `SEAL` the header is as it was written; the arrays
-        are not looked at.
+        The text in the file. Where it has a `HEADER_CHECKSUM`, the header was checked against it;
+        the arrays are not accessed.
 
     Raises
     ------
     MinialexError
-        If the file is missing, cut short, damaged or not a safetensors file.
+        If the file is truncated, damaged or not a safetensors file.
     """
-    data = map_file(path)
     start, fields = _parse_header(path, data)
     metadata = fields.pop(_METADATA, {})
     if not _is_text_by_name(metadata):
         raise _damaged(path, "its metadata is not text")
-    if SEAL in metadata and data[:start] != _sealed(data[:start]):
+    if HEADER_CHECKSUM in metadata and data[:start] != _with_checksum(data[:start]):
         raise _damaged(path, "the checksum of its header")
-    entries = {name: _entry(path, name, field) for name, field in fields.items()}
-    _check_places(path, entries, len(data) - start)
-    return {name: _view(data, start, entry) for name, entry in entries.items()}, metadata
+    infos = {name: _tensor_info(path, name, field) for name, field in fields.items()}
+    _check_offsets(path, infos, len(data) - start)
+    return {name: _view(data, start, info) for name, info in infos.items()}, metadata
 
 
 def _damaged(path: str | Path, what: str) -> MinialexError:
     return MinialexError(f"{path} is damaged ({what}): use another copy")
 
 
-def _cut_short(path: str | Path, missing: int) -> MinialexError:
+def _truncated(path: str | Path, missing: int) -> MinialexError:
     return MinialexError(
         f"{path} is truncated ({missing} bytes are missing at its end): use another copy"
     )
@@ -198,21 +214,21 @@ def _cut_short(path: str | Path, missing: int) -> MinialexError:
 
 def _parse_header(path: str | Path, data: mmap.mmap) -> tuple[int, dict[str, Any]]:
     """Return where the arrays begin, and what the header says."""
-    length = int.from_bytes(data[:8], "little")
-    if len(data) < 9 or not looks_like_safetensors(data[:9]):
+    if not looks_like_safetensors(data[:9]):
         raise MinialexError(f"{path} is not a safetensors file: check the path")
-    if 8 + length > len(data):
-        raise _cut_short(path, 8 + length - len(data))
+    start = 8 + int.from_bytes(data[:8], "little")
+    if start > len(data):
+        raise _truncated(path, start - len(data))
     try:
-        fields = json.loads(data[8 : 8 + length], object_pairs_hook=_without_repeats)
+        fields = json.loads(data[8:start], object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError) as error:
         raise _damaged(path, "its header cannot be read") from error
     if not isinstance(fields, dict):
-        raise _damaged(path, "its header is not a table")
-    return 8 + length, fields
+        raise _damaged(path, "its header is not a JSON object")
+    return start, fields
 
 
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) != len(pairs):
         raise ValueError("a name occurs twice")
@@ -228,46 +244,45 @@ def is_count(value: object) -> TypeGuard[int]:
     return type(value) is int and 0 <= value < 2**62
 
 
-def _is_counts(value: object) -> TypeGuard[list[int]]:
-    return isinstance(value, list) and len(value) <= _MOST_AXES and all(map(is_count, value))
+def _are_counts(value: object) -> TypeGuard[list[int]]:
+    return isinstance(value, list) and len(value) <= _MAX_DIMS and all(map(is_count, value))
 
 
-def _entry(path: str | Path, name: str, field: object) -> Entry:
+def _tensor_info(path: str | Path, name: str, field: object) -> TensorInfo:
     """Check what the header says about one array."""
     table = field if isinstance(field, dict) else {}
-    code, shape, place = (table.get(key) for key in ("dtype", "shape", "data_offsets"))
-    if not isinstance(code, str) or not _is_counts(shape) or not _is_counts(place):
+    dtype, shape, offsets = (table.get(key) for key in ("dtype", "shape", "data_offsets"))
+    if not isinstance(dtype, str) or not _are_counts(shape) or not _are_counts(offsets):
         raise _damaged(path, f"the entry of tensor {quoted(name)} is malformed")
-    if code not in _DTYPES:
+    if dtype not in _DTYPES:
         raise MinialexError(
-            f"{path}: tensor {quoted(name)} is of type {quoted(code)}, which is not supported: "
+            f"{path}: tensor {quoted(name)} is of type {quoted(dtype)}, which is not supported: "
             "convert it to float32"
         )
-    # NumPy counts an empty array's other sizes too, and cannot make one of absurd sizes.
-    sensible = math.prod(max(size, 1) for size in shape) < 2**59 and len(place) == 2
-    if not sensible or place[1] - place[0] != math.prod(shape) * _DTYPES[code].itemsize:
-        raise _damaged(path, f"shape and place of tensor {quoted(name)} disagree")
-    return Entry(code, tuple(shape), place[0], place[1])
+    possible = math.prod(max(size, 1) for size in shape) < _MAX_ELEMENTS and len(offsets) == 2
+    if not possible or offsets[1] - offsets[0] != math.prod(shape) * _DTYPES[dtype].itemsize:
+        raise _damaged(path, f"shape and data_offsets of tensor {quoted(name)} disagree")
+    return TensorInfo(dtype, tuple(shape), offsets[0], offsets[1])
 
 
-def _check_places(path: str | Path, entries: dict[str, Entry], size: int) -> None:
+def _check_offsets(path: str | Path, infos: dict[str, TensorInfo], size: int) -> None:
     """Raise unless the arrays fill the rest of the file, each byte belonging to one of them."""
     position = 0
-    for name, entry in sorted(entries.items(), key=lambda item: (item[1].start, item[1].stop)):
-        if entry.start != position:
-            raise _damaged(path, f"tensor {quoted(name)} is not where it must be")
-        position = entry.stop
+    for name, info in sorted(infos.items(), key=lambda item: (item[1].start, item[1].stop)):
+        if info.start != position:
+            raise _damaged(path, f"there is a gap or an overlap before tensor {quoted(name)}")
+        position = info.stop
     if position > size:
-        raise _cut_short(path, position - size)
+        raise _truncated(path, position - size)
     if position < size:
         raise _damaged(path, f"{size - position} bytes too many at its end")
 
 
-def _view(data: mmap.mmap, start: int, entry: Entry) -> HostArray:
-    """Return the array that an entry describes, as a view of the file where that is possible."""
-    dtype = _DTYPES[entry.code]
-    count = (entry.stop - entry.start) // dtype.itemsize
+def _view(data: mmap.mmap, start: int, info: TensorInfo) -> HostArray:
+    """Return the array that the header describes, as a view of the file where that is possible."""
+    dtype = _DTYPES[info.dtype]
+    count = (info.stop - info.start) // dtype.itemsize
     # An empty array may stand at the very end of the file, where NumPy finds no buffer.
-    x = np.frombuffer(data, dtype, count, start + entry.start) if count else np.empty(0, dtype)
-    x = x.reshape(entry.shape)
-    return widen_bfloat16(x) if entry.code == "BF16" else x
+    x = np.frombuffer(data, dtype, count, start + info.start) if count else np.empty(0, dtype)
+    x = x.reshape(info.shape)
+    return bfloat16_to_float32(x) if info.dtype == "BF16" else x

@@ -1,13 +1,14 @@
-"""The part of the pickle language that PyTorch's files use, read so that nothing can be executed.
+"""The part of pickle that PyTorch's files use, read so that nothing can be executed.
 
 A pickle is a program for a small stack machine. Python's own `pickle` imports and calls whatever
-the program names. The machine here knows only the instructions that build plain containers; a
-name stays a name, and a call is handed to a table of functions that its user gives. What is not
-in the table is refused.
+the program names. The machine here knows only the opcodes that build plain containers; a global
+stays a name, and a call is looked up in a table of functions that the caller of `load_pickle`
+gives. What is not in the table is refused. Opcodes are named as in Python's ``pickletools``.
 """
 
 from __future__ import annotations
 
+import pickle  # for the names of its opcodes alone
 import struct
 import sys
 from collections.abc import Callable, Mapping
@@ -15,11 +16,10 @@ from typing import IO, Any, NamedTuple, TypeAlias
 
 from minialex.files import quoted
 
-# An instruction of one byte can make an object of sixty; this bounds time and memory.
-_MOST_INSTRUCTIONS = 1_000_000
-_LONGEST_NAME = 500
+# An opcode of one byte can make an object of sixty; this bounds time and memory.
+_MAX_OPCODES = 1_000_000
+_MAX_NAME_BYTES = 500
 
-Call: TypeAlias = Callable[..., Any]
 Reader: TypeAlias = Callable[[IO[bytes]], Any]
 
 
@@ -27,8 +27,8 @@ class RefusedError(Exception):
     """The pickle holds something that is not allowed, or is not a pickle."""
 
 
-class Name(NamedTuple):
-    """What a pickle calls by its name; it is never imported."""
+class Global(NamedTuple):
+    """A class or function that a pickle names; it is never imported."""
 
     module: str
     name: str
@@ -38,7 +38,9 @@ class Name(NamedTuple):
 
 
 def load_pickle(
-    file: IO[bytes], calls: Mapping[str, Call], persistent: Callable[[object], object]
+    file: IO[bytes],
+    allowed: Mapping[str, Callable[..., object]],
+    persistent_load: Callable[[object], object],
 ) -> object:
     """Read one pickle.
 
@@ -46,46 +48,50 @@ def load_pickle(
     ----------
     file : binary file
         Read from where it stands, to the end of the pickle.
-    calls : mapping of str to callable
-        What may be called, by ``module.name``, with the arguments in the pickle.
-    persistent : callable
-        Turns a persistent identifier into the object that it stands for.
+    allowed : mapping of str to callable
+        What is called in place of each ``module.name``, with the arguments in the pickle.
+    persistent_load : callable
+        Returns the object that a persistent identifier stands for.
 
     Returns
     -------
     object
-        Of dict, list, tuple, str, int, float, bool, None, `Name` and what the functions return.
+        Of dict, list, tuple, str, int, float, bool, None, `Global` and what the functions return.
 
     Raises
     ------
     RefusedError
         If the pickle holds anything else, is too long, or is malformed.
     """
-    machine = _Machine(calls, persistent)
+    unpickler = _Unpickler(allowed, persistent_load)
     try:
-        for _ in range(_MOST_INSTRUCTIONS):
+        for _ in range(_MAX_OPCODES):
             code = file.read(1)
-            if code == b".":
-                return machine.stack.pop()
-            if code not in _INSTRUCTIONS:
+            if code == pickle.STOP:
+                return unpickler.stack.pop()
+            if code not in _OPCODES:
                 raise RefusedError(
-                    f"it has the forbidden instruction {code!r}" if code else "it is cut short"
+                    f"it has the forbidden opcode {code!r}" if code else "it is cut short"
                 )
-            read, act = _INSTRUCTIONS[code]
-            act(machine, read(file))
+            read, act = _OPCODES[code]
+            act(unpickler, read(file))
     except (ValueError, LookupError, TypeError) as error:
         raise RefusedError("it is malformed") from error
-    raise RefusedError(f"it has more than {_MOST_INSTRUCTIONS} instructions")
+    raise RefusedError(f"it has more than {_MAX_OPCODES} opcodes")
 
 
-class _Machine:
-    """The stack machine: a stack, the stacks below it that marks have put aside, and a memo."""
+class _Unpickler:
+    """The stack machine: a stack, the stacks that marks have put aside, and a memo."""
 
-    def __init__(self, calls: Mapping[str, Call], persistent: Callable[[object], object]) -> None:
-        self.calls = calls
-        self.persistent = persistent
+    def __init__(
+        self,
+        allowed: Mapping[str, Callable[..., object]],
+        persistent_load: Callable[[object], object],
+    ) -> None:
+        self.allowed = allowed
+        self.persistent_load = persistent_load
         self.stack: list[Any] = []
-        self.below: list[list[Any]] = []
+        self.metastack: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
 
     def push(self, value: Any) -> None:
@@ -102,40 +108,40 @@ class _Machine:
 
     def mark(self, _: None) -> None:
         """Put the stack aside and begin a new one."""
-        self.below.append(self.stack)
+        self.metastack.append(self.stack)
         self.stack = []
 
-    def since_mark(self) -> list[Any]:
+    def pop_mark(self) -> list[Any]:
         """Return what was pushed since the last mark, and take up the stack from before it."""
-        items, self.stack = self.stack, self.below.pop()
+        items, self.stack = self.stack, self.metastack.pop()
         return items
 
-    def remember(self, key: int) -> None:
+    def memoize(self, key: int) -> None:
         """Keep the last item under a number, which is only a key: a huge one costs nothing."""
         self.memo[key] = self.stack[-1]
 
-    def stacked_name(self, _: None) -> None:
-        """Push a name whose parts are on the stack."""
+    def stack_global(self, _: None) -> None:
+        """Push a global whose names are on the stack."""
         module, name = self.pop(2)
         if not isinstance(module, str) or not isinstance(name, str):
             raise RefusedError("it is malformed")
-        self.push(Name(module, name))
+        self.push(Global(module, name))
 
-    def call(self, _: None) -> None:
+    def reduce(self, _: None) -> None:
         """Call a function of the table."""
         function, arguments = self.pop(2)
-        if not isinstance(function, Name) or not isinstance(arguments, tuple):
-            raise RefusedError("it calls something that has no name")
-        if str(function) not in self.calls:
+        if not isinstance(function, Global) or not isinstance(arguments, tuple):
+            raise RefusedError("it calls something that is not a global")
+        if str(function) not in self.allowed:
             raise RefusedError(f"it asks for {quoted(str(function))}")
-        self.push(self.calls[str(function)](*arguments))
+        self.push(self.allowed[str(function)](*arguments))
 
     def set_items(self, items: list[Any]) -> None:
         """Add keys and values to the dict on the stack."""
         table = self.stack[-1]
         # A key of nested tuples could be as costly to hash as its author likes.
         if not isinstance(table, dict) or not {type(key) for key in items[::2]} <= {str, int}:
-            raise RefusedError("it has a table whose keys are neither text nor numbers")
+            raise RefusedError("it has a dict whose keys are neither text nor numbers")
         table.update(zip(items[::2], items[1::2], strict=True))
 
     def append_items(self, items: list[Any]) -> None:
@@ -159,7 +165,7 @@ def _bytes(file: IO[bytes], size: int) -> bytes:
     return content
 
 
-def _nothing(_: IO[bytes]) -> None:
+def _no_argument(_: IO[bytes]) -> None:
     return None
 
 
@@ -184,58 +190,58 @@ def _line(file: IO[bytes]) -> str:
     line = bytearray()
     while (byte := _bytes(file, 1)) != b"\n":
         line += byte
-        if len(line) > _LONGEST_NAME:
-            raise RefusedError("it has a name without end")
+        if len(line) > _MAX_NAME_BYTES:
+            raise RefusedError(f"it has a name of more than {_MAX_NAME_BYTES} bytes")
     return line.decode()
 
 
-def _name(file: IO[bytes]) -> Name:
-    return Name(_line(file), _line(file))
+def _global(file: IO[bytes]) -> Global:
+    return Global(_line(file), _line(file))
 
 
-_push = _Machine.push
+_push = _Unpickler.push
 
-# By its code, how to read what follows an instruction, and what it does.
-_INSTRUCTIONS: dict[bytes, tuple[Reader, Callable[[_Machine, Any], None]]] = {
-    # protocol and frame say nothing that matters here
-    b"\x80": (_integer(1), lambda machine, _: None),
-    b"\x95": (_integer(8), lambda machine, _: None),
-    b"N": (_nothing, _push),
-    b"\x88": (lambda _: True, _push),
-    b"\x89": (lambda _: False, _push),
-    b"K": (_integer(1), _push),
-    b"M": (_integer(2), _push),
-    b"J": (_integer(4, signed=True), _push),
-    b"\x8a": (_long, _push),
-    b"G": (_float, _push),
-    b"X": (_text(4), _push),
-    b"\x8c": (_text(1), _push),
-    b"\x8d": (_text(8), _push),
+# By opcode, how to read its argument, and what it does.
+_OPCODES: dict[bytes, tuple[Reader, Callable[[_Unpickler, Any], None]]] = {
+    # these say nothing that matters here
+    pickle.PROTO: (_integer(1), lambda u, _: None),
+    pickle.FRAME: (_integer(8), lambda u, _: None),
+    pickle.NONE: (_no_argument, _push),
+    pickle.NEWTRUE: (lambda _: True, _push),
+    pickle.NEWFALSE: (lambda _: False, _push),
+    pickle.BININT1: (_integer(1), _push),
+    pickle.BININT2: (_integer(2), _push),
+    pickle.BININT: (_integer(4, signed=True), _push),
+    pickle.LONG1: (_long, _push),
+    pickle.BINFLOAT: (_float, _push),
+    pickle.BINUNICODE: (_text(4), _push),
+    pickle.SHORT_BINUNICODE: (_text(1), _push),
+    pickle.BINUNICODE8: (_text(8), _push),
     # text in files written by Python 2
-    b"U": (_text(1, "latin-1"), _push),
-    b"T": (_text(4, "latin-1"), _push),
-    b"}": (lambda _: {}, _push),
-    b"]": (lambda _: [], _push),
-    b")": (lambda _: (), _push),
-    b"\x85": (_nothing, lambda machine, _: machine.push(tuple(machine.pop(1)))),
-    b"\x86": (_nothing, lambda machine, _: machine.push(tuple(machine.pop(2)))),
-    b"\x87": (_nothing, lambda machine, _: machine.push(tuple(machine.pop(3)))),
-    b"(": (_nothing, _Machine.mark),
-    b"t": (_nothing, lambda machine, _: machine.push(tuple(machine.since_mark()))),
-    b"s": (_nothing, lambda machine, _: machine.set_items(machine.pop(2))),
-    b"u": (_nothing, lambda machine, _: machine.set_items(machine.since_mark())),
-    b"a": (_nothing, lambda machine, _: machine.append_items(machine.pop(1))),
-    b"e": (_nothing, lambda machine, _: machine.append_items(machine.since_mark())),
-    b"q": (_integer(1), _Machine.remember),
-    b"r": (_integer(4), _Machine.remember),
-    b"\x94": (_nothing, lambda machine, _: machine.remember(len(machine.memo))),
-    b"h": (_integer(1), lambda machine, key: machine.push(machine.memo[key])),
-    b"j": (_integer(4), lambda machine, key: machine.push(machine.memo[key])),
-    b"c": (_name, _push),
-    b"\x93": (_nothing, _Machine.stacked_name),
+    pickle.SHORT_BINSTRING: (_text(1, "latin-1"), _push),
+    pickle.BINSTRING: (_text(4, "latin-1"), _push),
+    pickle.EMPTY_DICT: (lambda _: {}, _push),
+    pickle.EMPTY_LIST: (lambda _: [], _push),
+    pickle.EMPTY_TUPLE: (lambda _: (), _push),
+    pickle.TUPLE1: (_no_argument, lambda u, _: u.push(tuple(u.pop(1)))),
+    pickle.TUPLE2: (_no_argument, lambda u, _: u.push(tuple(u.pop(2)))),
+    pickle.TUPLE3: (_no_argument, lambda u, _: u.push(tuple(u.pop(3)))),
+    pickle.MARK: (_no_argument, _Unpickler.mark),
+    pickle.TUPLE: (_no_argument, lambda u, _: u.push(tuple(u.pop_mark()))),
+    pickle.SETITEM: (_no_argument, lambda u, _: u.set_items(u.pop(2))),
+    pickle.SETITEMS: (_no_argument, lambda u, _: u.set_items(u.pop_mark())),
+    pickle.APPEND: (_no_argument, lambda u, _: u.append_items(u.pop(1))),
+    pickle.APPENDS: (_no_argument, lambda u, _: u.append_items(u.pop_mark())),
+    pickle.BINPUT: (_integer(1), _Unpickler.memoize),
+    pickle.LONG_BINPUT: (_integer(4), _Unpickler.memoize),
+    pickle.MEMOIZE: (_no_argument, lambda u, _: u.memoize(len(u.memo))),
+    pickle.BINGET: (_integer(1), lambda u, key: u.push(u.memo[key])),
+    pickle.LONG_BINGET: (_integer(4), lambda u, key: u.push(u.memo[key])),
+    pickle.GLOBAL: (_global, _push),
+    pickle.STACK_GLOBAL: (_no_argument, _Unpickler.stack_global),
     # a call, and the making of an object of a class
-    b"R": (_nothing, _Machine.call),
-    b"\x81": (_nothing, _Machine.call),
-    b"Q": (_nothing, lambda machine, _: machine.push(machine.persistent(machine.pop(1)[0]))),
-    b"b": (_nothing, _Machine.build),
+    pickle.REDUCE: (_no_argument, _Unpickler.reduce),
+    pickle.NEWOBJ: (_no_argument, _Unpickler.reduce),
+    pickle.BINPERSID: (_no_argument, lambda u, _: u.push(u.persistent_load(u.pop(1)[0]))),
+    pickle.BUILD: (_no_argument, _Unpickler.build),
 }

@@ -3,8 +3,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minialex.bench.compare import compare
+from minialex.bench.record import Timing
 from minialex.errors import MinialexError
-from tests.bench.made import record
+from tests.bench.fake_records import record
 
 
 def slower(old, new):
@@ -77,6 +78,23 @@ def test_cases_of_one_record_alone_are_named():
     old, new = record(1, cases=3), record(2, cases=2)
     assert compare(old, new).only_old == ["alexnet conv2d 2 forward, batch 32"]
     assert compare(new, old).only_new == ["alexnet conv2d 2 forward, batch 32"]
+    assert compare(old, new).only_new == compare(new, old).only_old == []
+
+
+def test_an_implementation_of_one_record_alone_is_named_with_its_case():
+    old, new = record(1, cases=2), record(2, cases=2)
+    one = new.rows[1].timings
+    one["blocked"], one["PyTorch"] = one["plain"], Timing("peer", one["plain"].times)
+    one["tiled"] = Timing("implementation", reason="it needs a GPU")
+    assert compare(old, new).only_new == ["alexnet conv2d 1 forward, batch 32: blocked"]
+    assert len(compare(old, new).changes) == 2
+
+
+def test_an_implementation_that_was_renamed_leaves_two_without_a_partner():
+    old, new = record(1, cases=2), record(2, cases=2)
+    old.rows[0].timings = {"blocked": old.rows[0].timings["plain"]}
+    found = compare(old, new)
+    assert found.only_old == found.only_new == ["alexnet conv2d 0 forward, batch 32"]
 
 
 def change_machine(r):

@@ -5,7 +5,7 @@ import pytest
 from minialex.bench import machine
 from minialex.bench.record import Timing, quartiles, ratio, read, write
 from minialex.errors import MinialexError
-from tests.bench.made import record
+from tests.bench.fake_records import record
 
 
 def test_a_record_comes_back_as_it_was(tmp_path):
@@ -14,7 +14,7 @@ def test_a_record_comes_back_as_it_was(tmp_path):
     one.rows[2].timings["tiled"] = Timing(
         "implementation", [[0.1]], [[0.2]], kernels=[{"name": "k"}]
     )
-    one.memory = [{"who": "minialex", "peak": 5, "base": 3}]
+    one.memory = [{"library": "minialex", "peak": 5, "base": 3}]
     write(one, tmp_path / "new" / "r.json")
     assert read(tmp_path / "new" / "r.json") == one
 
@@ -24,7 +24,7 @@ def test_titles_and_totals():
     assert one.full_title == "alexnet conv2d 1 forward, batch 32"
     one.batch = 0
     assert one.full_title == "alexnet conv2d 1 forward"
-    one.parts = [(3, 5), (7, 11)]
+    one.work = [(3, 5), (7, 11)]
     assert (one.flops, one.bytes) == (10, 16)
 
 
@@ -34,8 +34,8 @@ def test_titles_and_totals():
         ("{", "not JSON"),
         ("[1]", "no record"),
         ('{"format": "minialex-bench 99"}', "minialex-bench 99"),
-        ('{"format": "minialex-bench 1", "rows": []}', "damaged"),
-        ('{"format": "minialex-bench 1", "rows": [{}], "ceilings": {}}', "damaged"),
+        ('{"format": "minialex-bench 2", "rows": []}', "damaged"),
+        ('{"format": "minialex-bench 2", "rows": [{}], "ceilings": {}}', "damaged"),
     ],
 )
 def test_what_is_no_record_is_refused(tmp_path, text, what):
@@ -56,7 +56,7 @@ def test_ratios_are_of_pairs():
     assert ratio(theirs, ours) == (1.5, 2.0, 2.5)
 
 
-def test_who_was_timed_once_a_sweep_makes_a_pair_with_each_time_of_it():
+def test_a_single_time_of_a_repetition_is_paired_with_each_of_the_other():
     theirs = Timing("peer", [[8.0], [12.0]])
     ours = Timing("implementation", [[1.0, 2.0], [3.0, 4.0]])
     assert ratio(theirs, ours)[1] == 4.0
@@ -68,11 +68,11 @@ def test_quartiles():
     assert quartiles([1.0, 2.0, 3.0, 4.0, 5.0]) == (2.0, 3.0, 4.0)
 
 
-def test_who_was_refused_is_known():
+def test_failed_contenders_are_listed():
     one = record(cases=2)
-    assert one.wrong == []
-    one.rows[1].timings["tiled"] = Timing("implementation", reason="off by 1", wrong=True)
-    assert [(r.labels[0], name) for r, name in one.wrong] == [("alexnet conv2d 1", "tiled")]
+    assert one.failed == []
+    one.rows[1].timings["tiled"] = Timing("implementation", reason="off by 1", failed=True)
+    assert [(r.labels[0], name) for r, name in one.failed] == [("alexnet conv2d 1", "tiled")]
 
 
 def test_a_record_says_nothing_of_the_host():

@@ -7,18 +7,18 @@ from click.testing import CliRunner
 
 from minialex import emulated
 from minialex.arrays import CPU, Device
-from minialex.bench import Bench, Plan, fresh, measure, pinning, read, write
-from minialex.bench.choice import KINDS, plan
+from minialex.bench import BenchContext, BenchPlan, measure, pinning, read, subprocess_probe, write
 from minialex.bench.images import image_cases, loader_cases
-from minialex.bench.layer_trials import layer_cases
+from minialex.bench.layer_cases import layer_cases
 from minialex.bench.networks import network_cases
 from minialex.bench.optimizers import optimizer_cases
-from minialex.bench.peers import PEERS, find
-from minialex.bench.record import Row
-from minialex.bench.runner import prove
+from minialex.bench.peers import PEERS, find_peers
+from minialex.bench.runner import empty_row, verify
+from minialex.bench.selection import KINDS, select_cases
+from minialex.cli import main
 from minialex.cli.bench import bench as command
 from minialex.errors import MinialexError
-from tests.bench.made import record
+from tests.bench.fake_records import record
 
 MINI = "alexnet-mini"
 needs_torch = pytest.mark.skipif(
@@ -28,16 +28,18 @@ needs_torch = pytest.mark.skipif(
 
 @pytest.fixture
 def hasty(monkeypatch):
-    """Ceilings and pauses that take no time."""
-    monkeypatch.setattr("minialex.bench.ceilings.CPU_SIDE", 64)
-    monkeypatch.setattr("minialex.bench.ceilings.CPU_BYTES", 1 << 16)
-    monkeypatch.setattr("minialex.bench.clock.SETTLE", 0.0)
-    monkeypatch.setattr("minialex.bench.clock.REPEAT", 0.0)
+    """Ceilings and rounds that take no time."""
+    monkeypatch.setattr("minialex.bench.ceilings.CPU_MATRIX_SIDE", 64)
+    monkeypatch.setattr("minialex.bench.ceilings.CPU_COPY_BYTES", 1 << 16)
+    monkeypatch.setattr("minialex.bench.clock.SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr("minialex.bench.clock.CPU_ROUND_SECONDS", 0.0)
     monkeypatch.setattr("minialex.bench.machine.busy_cores", lambda: 0.0)
 
 
 def run(cases, peers=(), **settings):
-    return measure(Plan(cases, list(peers), sweeps=2, rounds=2, **settings), Bench())
+    return measure(
+        BenchPlan(cases, list(peers), repetitions=2, rounds=2, **settings), BenchContext()
+    )
 
 
 @pytest.mark.usefixtures("hasty")
@@ -51,14 +53,14 @@ def run(cases, peers=(), **settings):
     ],
     ids=["networks", "images", "loader", "layers"],
 )
-def test_every_case_is_proved_and_timed(cases):
+def test_every_case_is_verified_and_timed(cases):
     done = run(cases())
     assert len(done.rows) >= 2
     for row in done.rows:
         assert "plain" in row.timings
         assert {t.reason for t in row.timings.values()} == {""}
-        assert [len(sweep) for sweep in row.timings["plain"].times] == [2, 2]
-    assert len(done.ceilings.gemm) == len(done.ceilings.copy) == len(done.ceilings.busy) == 2
+        assert [len(repetition) for repetition in row.timings["plain"].times] == [2, 2]
+    assert len(done.ceilings.gemm) == len(done.ceilings.copy) == len(done.ceilings.busy_cores) == 2
 
 
 @pytest.mark.usefixtures("hasty")
@@ -72,19 +74,20 @@ def test_optimizers_are_right(monkeypatch):
     ]
 
 
-def test_kernels_take_part_where_they_run(monkeypatch):
+def test_kernels_are_contenders_where_they_run(monkeypatch):
     monkeypatch.setattr("minialex.bench.optimizers.NETWORK", MINI)
     monkeypatch.setattr("minialex.bench.images.SIZE", 32)
     cases = [*optimizer_cases(), *image_cases(3), *loader_cases(4, (6,))]
-    bench, asked = Bench(), Bench(implementations=("kernel",))
+    bench, asked = BenchContext(), BenchContext(implementations=("kernel",))
     with emulated(), bench.stack:
-        found = [proved(case, bench)[1] for case in cases]
+        found = [verified(case, bench)[1] for case in cases]
     assert len(found) >= 6
     for timings in found:
-        assert {name: t.reason for name, t in timings.items()} == {"plain": "", "kernel": ""}
+        assert {"plain", "kernel"} <= timings.keys()
+        assert {t.reason for t in timings.values()} == {""}
     with asked.stack:
         for case in cases:
-            assert "is a CUDA kernel" in proved(case, asked)[1]["kernel"].reason
+            assert "is a CUDA kernel" in verified(case, asked)[1]["kernel"].reason
 
 
 @needs_torch
@@ -95,31 +98,31 @@ def test_pytorch_computes_the_same(monkeypatch):
     cases += optimizer_cases()
     # PyTorch's threads wait for each other by spinning: on a busy machine two are slower than one
     with pinning.pinned(1):
-        bench = Bench(peers=find(["PyTorch", "PyTorch P2"], CPU, 1)[0])
-        found = [proved(case, bench) for case in cases]
+        bench = BenchContext(peers=find_peers(["PyTorch", "PyTorch P2"], CPU, 1)[0])
+        found = [verified(case, bench) for case in cases]
     reasons = {op: {t.reason for t in timings.values()} for op, timings in found}
     masks = reasons.pop("dropout")
-    assert "it draws masks of its own: its result cannot be checked" in masks
+    assert "it draws its own masks: its result cannot be checked" in masks
     assert set.union(*reasons.values()) == {""}
     assert all("PyTorch" in timings for _, timings in found)
     assert {op for op, timings in found if "PyTorch P2" in timings} == {"step", "inference"}
 
 
-def proved(case, bench):
-    row = Row(case.op, case.what, case.batch, list(case.labels), [], 1, 0, {})
-    prove(case.make(bench), row, bench)
+def verified(case, bench):
+    row = empty_row(case)
+    verify(case.prepare(bench), row, bench)
     return case.op, row.timings
 
 
 def test_a_peer_that_is_missing_says_why(monkeypatch):
     monkeypatch.setitem(PEERS, "Theano", ("a_library_nobody_has", "", ""))
-    found, absent = find(["Theano"], CPU, 1)
-    assert (found, absent) == ([], {"Theano": "a_library_nobody_has is not installed"})
+    found, unavailable = find_peers(["Theano"], CPU, 1)
+    assert (found, unavailable) == ([], {"Theano": "a_library_nobody_has is not installed"})
 
 
 def test_a_peer_that_is_broken_says_how(monkeypatch):
     monkeypatch.setitem(PEERS, "Broken", ("numpy", "minialex.bench.nothing", "Peer"))
-    assert "ModuleNotFoundError" in find(["Broken"], CPU, 1)[1]["Broken"]
+    assert "ModuleNotFoundError" in find_peers(["Broken"], CPU, 1)[1]["Broken"]
 
 
 @needs_torch
@@ -128,52 +131,52 @@ def test_pytorch_without_the_gpu_says_so():
 
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    assert "sees no GPU" in find(["PyTorch"], Device("cuda"), 1)[1]["PyTorch"]
+    assert "sees no GPU" in find_peers(["PyTorch"], Device("cuda"), 1)[1]["PyTorch"]
 
 
 @pytest.mark.usefixtures("hasty")
-def test_what_there_is_no_time_for_is_listed():
+def test_cases_not_reached_in_time_are_listed():
     done = run(layer_cases([MINI], 1, {"relu"})[:2], minutes=0)
-    assert done.settings["left_out"] == [row.full_title for row in done.rows]
+    assert done.settings["not_reached"] == [row.full_title for row in done.rows]
     assert all(not row.timings for row in done.rows)
 
 
-def test_peak_memory_is_that_of_a_fresh_process():
-    found = fresh.peak_memory("minialex", MINI, 4)
+def test_peak_memory_is_that_of_a_new_process():
+    found = subprocess_probe.peak_memory("minialex", MINI, 4)
     assert found["peak"] > found["base"] > 1 << 20
     assert found["peak"] < 1 << 30
 
 
 def test_a_process_that_fails_says_why():
     with pytest.raises(RuntimeError, match="nonsense"):
-        fresh.peak_memory("minialex", "nonsense", 1)
+        subprocess_probe.peak_memory("minialex", "nonsense", 1)
 
 
 def test_imports_are_timed():
-    assert [i["what"] for i in fresh.import_times()] == [
+    assert [i["what"] for i in subprocess_probe.import_times()] == [
         "import numpy",
         "import minialex, after it",
     ]
 
 
 def test_asking_by_name():
-    everything = plan([MINI], [2, 4], [])
+    everything = select_cases([MINI], [2, 4], [])
     assert {c.op for c in everything.cases} > {"conv2d", "step", "inference", "optimizer", "loader"}
     assert everything.memory == [(MINI, 2), (MINI, 4)]
     assert everything.imports
-    one = plan([MINI], [2], ["conv2d"])
+    one = select_cases([MINI], [2], ["conv2d"])
     assert {c.op for c in one.cases} == {"conv2d"}
     assert (one.memory, one.imports) == ([], False)
-    assert plan([MINI], [2], ["conv2d"], quick=True).sweeps == 2
+    assert select_cases([MINI], [2], ["conv2d"], quick=True).repetitions == 2
 
 
 def test_an_unknown_name_is_refused_with_those_there_are():
     with pytest.raises(MinialexError, match=r"'conv3d'.*conv2d") as error:
-        plan([MINI], [2], ["conv3d"])
+        select_cases([MINI], [2], ["conv3d"])
     assert all(kind in str(error.value) for kind in KINDS)
     # alexnet-mini has none
     with pytest.raises(MinialexError, match="local_response_norm"):
-        plan([MINI], [2], ["local_response_norm"])
+        select_cases([MINI], [2], ["local_response_norm"])
 
 
 @pytest.mark.usefixtures("hasty")
@@ -205,9 +208,45 @@ def test_the_command_compares(tmp_path):
     assert "| alexnet conv2d 7 forward | plain | 32 |" in found.output
 
 
+def test_the_command_counts_and_names_what_it_cannot_compare(tmp_path):
+    old, new = record(1, cases=5), record(2, cases=3)
+    new.rows[0].timings["blocked"] = new.rows[0].timings["plain"]
+    write(old, tmp_path / "old.json")
+    write(new, tmp_path / "new.json")
+    done = CliRunner().invoke(
+        command, ["--compare", str(tmp_path / "old.json"), str(tmp_path / "new.json")]
+    )
+    assert done.exit_code == 0
+    shown = done.output.replace("\n", " ")
+    assert "3 times compared" in shown
+    assert "old.json: 2   alexnet conv2d 3 forward, batch 32   alexnet conv2d 4 forward" in shown
+    assert "new.json: 1   alexnet conv2d 0 forward, batch 32: blocked" in shown
+
+
+def test_records_with_no_partner_at_all_take_one_line_and_status_2(tmp_path, capsys, monkeypatch):
+    old, new = record(1, cases=5), record(2, cases=3)
+    for row in new.rows:
+        row.timings = {"blocked": row.timings["plain"]}
+    paths = [tmp_path / "old.json", tmp_path / "new.json"]
+    for one, path in zip((old, new), paths, strict=True):
+        write(one, path)
+    monkeypatch.setattr("sys.argv", ["minialex", "bench", "--compare", *map(str, paths)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    out, err = capsys.readouterr()
+    assert (ended.value.code, out) == (2, "")
+    assert "no timed case in common" in err
+
+
+def test_no_peer_and_a_peer_at_once_is_refused():
+    done = CliRunner().invoke(command, ["--peer", "none", "--peer", "JAX"])
+    assert isinstance(done.exception, MinialexError)
+    assert "--peer none" in str(done.exception)
+
+
 @pytest.mark.usefixtures("hasty")
-def test_what_there_is_is_kept_after_each_sweep():
+def test_the_record_so_far_is_kept_after_each_repetition():
     kept = []
-    plan = Plan(layer_cases([MINI], 1, {"relu"})[:1], sweeps=3, rounds=1)
-    measure(plan, Bench(), keep=lambda r: kept.append(len(r.rows[0].timings["plain"].times)))
+    plan = BenchPlan(layer_cases([MINI], 1, {"relu"})[:1], repetitions=3, rounds=1)
+    measure(plan, BenchContext(), keep=lambda r: kept.append(len(r.rows[0].timings["plain"].times)))
     assert kept == [1, 2, 3]

@@ -204,7 +204,8 @@ def rows_of(**choice):
 
 def test_rows_are_filtered():
     rows = rows_of(ops=["relu"], dtypes=["float32"])
-    assert len(rows) == len(CASES["relu"])
+    assert len(rows) == 2 * len(CASES["relu"])
+    assert {row.pair.name for row in rows} == {"plain", "blocked"}
     assert {row.pair.op.name for row in rows} == {"relu"}
     assert {str(row.pair.dtype) for row in rows} == {"float32"}
 
@@ -278,7 +279,7 @@ def test_the_worst_of_a_pair_is_a_failure_before_a_large_error():
 def test_closing_counts_by_name():
     rows = rows_of(ops=["relu", "exp"], dtypes=["float64"])
     *lines, last = table.closing(rows)
-    assert [line.split(":")[0] for line in lines] == ["exp plain", "relu plain"]
+    assert [line.split(":")[0] for line in lines] == ["exp plain", "relu blocked", "relu plain"]
     assert f"{len(CASES['relu'])} PASS" in lines[1]
     assert "excluded at kinks (non-differentiable)" in lines[1]
     assert f"{len(rows)} PASS, 0 INCONCLUSIVE, 0 FAIL" in last

@@ -4,16 +4,19 @@ import errno
 import json
 import os
 import pickle
+import re
 import struct
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from minialex.nn import Conv2d
-from minialex.weights.safetensors import read_tensors, write_tensors
+from minialex.weights.safetensors import write_safetensors
 from tests.cli.conftest import TINY
 from tests.small_runs import write_images
+from tests.weights.reading import read_safetensors
 
 
 def refused(answer, *words):
@@ -100,11 +103,11 @@ def test_a_checkpoint_of_another_model(minialex, run_folder):
 
 def test_a_checkpoint_of_a_newer_format(minialex, run_folder):
     path = run_folder / "best.safetensors"
-    tensors, metadata = read_tensors(path)
+    tensors, metadata = read_safetensors(path)
     manifest = json.loads(metadata["minialex"])
     manifest["format"] += 1
     tensors = {name: x.copy() for name, x in tensors.items()}
-    write_tensors(path, tensors, {**metadata, "minialex": json.dumps(manifest)})
+    write_safetensors(path, tensors, {**metadata, "minialex": json.dumps(manifest)})
     refused(minialex("predict", run_folder, "."), path, "upgrade minialex")
 
 
@@ -132,6 +135,39 @@ def test_a_pth_that_holds_anything_but_tensors(minialex):
         file.writestr("evil/version", "3\n")
     refused(minialex("summary", "alexnet", "--pretrained", "evil.pth"), "evil.pth")
     assert not Path("harmed").exists()
+
+
+WEIGHTS_THAT_CANNOT_BE_READ = {
+    "missing.pth": "no such file",
+    "folder/x/": "there is no checkpoint in|it is a folder",
+    "pipe": "not an ordinary file",
+    "text/below": "Not a directory",
+    "x" * 300: "File name too long",
+    "empty": "it is empty",
+    "text": "neither a .pth nor a safetensors file",
+    "page": "is a web page",
+    "a.npz": "not one of torch.save",
+}
+READERS = {
+    "evaluate": ["evaluate", "--pretrained"],
+    "predict": ["predict", ".", "--pretrained"],
+    "summary": ["summary", "alexnet-mini", "--pretrained"],
+    "train": ["train", "photos", *TINY, "--pretrained"],
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("name", WEIGHTS_THAT_CANNOT_BE_READ)
+def test_weights_that_cannot_be_read(minialex, photos, name, reader):
+    Path("folder/x").mkdir(parents=True)
+    os.mkfifo("pipe")
+    Path("text").write_text("hello")
+    Path("empty").write_bytes(b"")
+    Path("page").write_text("<html>")
+    np.savez("a.npz", np.ones(3))
+    answer = minialex(*READERS[reader], name)
+    refused(answer, name.rstrip("/"))
+    assert re.search(WEIGHTS_THAT_CANNOT_BE_READ[name], answer.err)
 
 
 def test_weights_of_another_shape(minialex, run_folder):
@@ -235,8 +271,14 @@ def test_gradcheck_without_a_compiler_says_so_once(minialex, monkeypatch, tmp_pa
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        (["--op", "conv2d", "--implementation", "nosuch"], "'nosuch' in what is measured; there"),
-        (["--op", "relu", "--implementation", "tiled"], "there is: kernel, plain"),
+        (
+            ["--op", "conv2d", "--implementation", "nosuch"],
+            "unknown implementation 'nosuch'; what",
+        ),
+        (
+            ["--op", "relu", "--implementation", "tiled"],
+            "measured has blocked, kernel, plain",
+        ),
         (["--op", "step", "--implementation", "nosuch"], "'nosuch'"),
     ],
 )

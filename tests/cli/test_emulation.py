@@ -47,7 +47,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(minialex, photos, run_f
     assert minialex("train", photos, *TINY, "--stop-after", 1, "--out", "stopped").status == 0
     answer = minialex("train", "--resume", "stopped")
     assert answer.status == 0
-    assert "held-out accuracy" in answer.out
+    assert "validation accuracy" in answer.out
     stopped, whole = (run_folder.parent / name for name in ("stopped", run_folder.name))
     last = "last.safetensors"
     assert (stopped / last).read_bytes() == (whole / last).read_bytes()
@@ -55,12 +55,12 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(minialex, photos, run_f
 
 def test_evaluate_and_predict_on_kernels(minialex, photos, run_folder, launches):
     def answers(*more):
-        judged = minialex("evaluate", run_folder, photos, "--all", "--json", *more)
+        evaluated = minialex("evaluate", run_folder, photos, "--all", "--json", *more)
         named = minialex("predict", run_folder, photos, "--json", *more)
-        assert judged.status == named.status == 0
+        assert evaluated.status == named.status == 0
         lines = [json.loads(line) for line in named.out.splitlines()]
         chances = [guess["probability"] for line in lines for guess in line["guesses"]]
-        return json.loads(judged.out)["accuracy"], chances
+        return json.loads(evaluated.out)["accuracy"], chances
 
     accuracy, chances = answers()
     assert not launches

@@ -22,25 +22,25 @@ def opening(answer):
     return lines[: next(i for i, line in enumerate(lines) if "alexnet-mini, " in line)]
 
 
-def test_train_names_the_classes_and_what_is_held_out(minialex, photos):
+def test_train_names_the_classes_and_the_validation_images(minialex, photos):
     answer = minialex("train", photos, *TINY, "--val-fraction", "0.5")
     assert opening(answer) == [
         "classes: dark, light",
-        "held out: 50 % of each class, split off",
+        "validation: 50 % of each class, split off",
     ]
-    assert "6 images to train on, 6 held out" in answer.out
+    assert "6 training images, 6 validation images" in answer.out
 
 
 def test_train_names_the_parts_that_it_uses_and_those_that_it_does_not(minialex, tmp_path):
     for part, each in (("Training", 4), ("Dev", 2), ("test", 3)):
         write_images(tmp_path / "d" / part, each, TWO)
     answer = minialex("train", "d", *TINY, "--out", "run")
-    said = ["classes: cat, dog", "held out: the images in Dev", "left aside: test"]
+    said = ["classes: cat, dog", "validation: the images in Dev", "not used: test"]
     assert opening(answer) == said
-    assert "8 images to train on, 4 held out" in answer.out
+    assert "8 training images, 4 validation images" in answer.out
     assert opening(minialex("train", "--resume", "run", "--epochs", "2")) == said
-    judged = minialex("evaluate", "run")
-    assert "4 images: images of " in judged.out
+    evaluated = minialex("evaluate", "run")
+    assert "4 images: images of " in evaluated.out
 
 
 def test_kfold_names_them_once(minialex, tmp_path):
@@ -48,9 +48,9 @@ def test_kfold_names_them_once(minialex, tmp_path):
         write_images(tmp_path / "d" / part, 4, TWO)
     answer = minialex("kfold", "d", *TINY, "--folds", "2")
     assert opening(answer) == [
-        "left aside: val",
+        "not used: val",
         "classes: cat, dog",
-        "held out: each of 2 folds of 8 images in turn",
+        "validation: each of 2 folds of 8 images in turn",
         "fold 1 of 2",
     ]
     assert answer.out.count("classes: ") == 1
@@ -75,22 +75,22 @@ def mixed(photos):
     return photos
 
 
-PASSED_OVER = f"passed over 3 files: 2 .txt, 1 .heic; {HEIC}"
+IGNORED = f"ignored 3 files: 2 .txt, 1 .heic; {HEIC}"
 
 
 def test_every_command_says_what_it_passes_over(minialex, run_folder, mixed):
-    assert opening(minialex("train", mixed, *TINY))[-1] == PASSED_OVER
-    assert opening(minialex("kfold", mixed, *TINY, "--folds", "2"))[0] == PASSED_OVER
-    judged = minialex("evaluate", run_folder, "--json")
-    assert judged.err.splitlines()[0] == PASSED_OVER
-    assert judged.out.startswith("{")
+    assert opening(minialex("train", mixed, *TINY))[-1] == IGNORED
+    assert opening(minialex("kfold", mixed, *TINY, "--folds", "2"))[0] == IGNORED
+    evaluated = minialex("evaluate", run_folder, "--json")
+    assert evaluated.err.splitlines()[0] == IGNORED
+    assert evaluated.out.startswith("{")
     other = shutil.copytree(mixed, "other")
     folds = minialex("kfold", other, "--folds", "2", "--evaluate-only", run_folder)
     assert folds.status == 0
-    assert folds.err.splitlines()[0] == PASSED_OVER
-    assert folds.err.count("passed over") == 1
+    assert folds.err.splitlines()[0] == IGNORED
+    assert folds.err.count("ignored") == 1
     named = minialex("predict", run_folder, mixed / "light", mixed / "dark", "--top", "1")
-    assert named.err.splitlines()[0] == PASSED_OVER
+    assert named.err.splitlines()[0] == IGNORED
     assert len(named.out.splitlines()) == 12
 
 

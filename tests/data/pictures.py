@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from minialex.data import BadImageError, Picture
+from minialex.data import LazyImage, UnreadableImageError
 
 
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -39,24 +39,24 @@ def tree(root: Path, counts: dict[str, int], suffix: str = ".png") -> Path:
     return root
 
 
-class Memory:
-    """A data set in memory that notes which images were loaded and can have bad ones."""
+class MemoryDataset:
+    """A data set in memory that records which images were loaded; some may be unreadable."""
 
-    def __init__(self, count: int, size: int = 6, bad: tuple[int, ...] = ()) -> None:
+    def __init__(self, count: int, size: int = 6, unreadable: tuple[int, ...] = ()) -> None:
         self.classes = ["even", "odd"]
         self.targets = np.arange(count) % 2
         self.images = [noise(size, size + 1, seed) for seed in range(count)]
-        self.bad = bad
+        self.unreadable = unreadable
         self.loaded: list[int] = []
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def load(self, index: int) -> Picture:
+    def load(self, index: int) -> LazyImage:
         self.loaded.append(index)
-        if index in self.bad:
-            raise BadImageError(self.name(index), "it is torn")
-        return Picture(Image.fromarray(self.images[index]), self.name(index))
+        if index in self.unreadable:
+            raise UnreadableImageError(self.name(index), "it is torn")
+        return LazyImage(Image.fromarray(self.images[index]), self.name(index))
 
     def name(self, index: int) -> str:
         return f"picture {index}"

@@ -1,5 +1,3 @@
-import importlib
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,15 +5,14 @@ from hypothesis import strategies as st
 
 from minialex import emulated, reference, using
 from minialex.data import Crop, Jitter, prepare
+from minialex.data.prepare import blocked
 from tests.data.pictures import noise
 from tests.routine_cases import COLOURS, draw_jitter
 
-module = importlib.import_module("minialex.data.prepare")
 
-
-@pytest.fixture(params=["plain", "kernel"], autouse=True)
+@pytest.fixture(params=["plain", "blocked", "kernel"], autouse=True)
 def each_implementation(request):
-    with using("plain") if request.param == "plain" else emulated():
+    with emulated() if request.param == "kernel" else using(prepare=request.param):
         yield
 
 
@@ -53,12 +50,12 @@ def test_the_order_of_adjustments_matters():
 
 
 def test_a_whole_batch_at_once_gives_what_single_images_give(monkeypatch):
-    # A GPU takes the batch in one block, in which images have different orders.
+    # in one block, images have different orders
     images = np.stack([noise(5, 7, seed) for seed in range(9)])
     jitter = draw_jitter(9, COLOURS)
-    monkeypatch.setattr(module, "CACHED_VALUES", 1)
+    monkeypatch.setattr(blocked, "BLOCK_BYTES", 1)
     single = prepare(images, jitter)
-    monkeypatch.setattr(module, "CACHED_VALUES", 1 << 30)
+    monkeypatch.setattr(blocked, "BLOCK_BYTES", 1 << 30)
     np.testing.assert_array_equal(prepare(images, jitter), single)
     check(images, jitter)
 

@@ -1,7 +1,7 @@
 import hashlib
-import importlib.util
+import importlib.resources
+import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -68,7 +68,7 @@ def test_they_are_always_the_same(dataset):
 
 
 def test_without_scikit_learn_the_remedy_is_told(monkeypatch):
-    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     with pytest.raises(MinialexError, match="pip install scikit-learn"):
         Digits()
 
@@ -76,14 +76,11 @@ def test_without_scikit_learn_the_remedy_is_told(monkeypatch):
 @pytest.mark.parametrize("at", [0, 5000, -20, -3], ids=str)
 def test_a_damaged_file_is_noticed(tmp_path, monkeypatch, at):
     """In its head, its content and its checksum."""
-    package = importlib.util.find_spec("sklearn").submodule_search_locations[0]
-    name = Path("datasets", "data", "digits.csv.gz")
-    content = bytearray((package / name).read_bytes())
+    package = importlib.resources.files("sklearn.datasets.data")
+    content = bytearray((package / "digits.csv.gz").read_bytes())
     content[at] ^= 1
-    (tmp_path / name).parent.mkdir(parents=True)
-    (tmp_path / name).write_bytes(content)
-    spec = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
-    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: spec)
+    (tmp_path / "digits.csv.gz").write_bytes(content)
+    monkeypatch.setattr(importlib.resources, "files", lambda name: tmp_path)
     with pytest.raises(MinialexError, match=r"cannot read .*digits\.csv\.gz: install scikit-learn"):
         Digits()
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from minialex.data import ImageFolder, Subset, open_folder
-from minialex.data.folders import find_parts, remarks
+from minialex.data.folders import find_dataset_folders, folder_notes
 from minialex.errors import MinialexError
 from tests.data.pictures import noise, save, tree
 
@@ -138,9 +138,9 @@ def test_train_can_be_a_class(tmp_path):
 
 
 def parts(root):
-    """Return the names of what `find_parts` finds: training, validation, what is left aside."""
-    found = find_parts(root)
-    return found.train.name, found.val and found.val.name, found.aside
+    """Return the names of what `find_dataset_folders` finds: train, val, unused."""
+    found = find_dataset_folders(root)
+    return found.train.name, found.val and found.val.name, found.unused
 
 
 def two(root, *names, each=2):
@@ -150,7 +150,7 @@ def two(root, *names, each=2):
     return root
 
 
-def refusal(root, opened=find_parts):
+def refusal(root, opened=find_dataset_folders):
     """Return the message with which a folder is refused, with ROOT for its path."""
     with pytest.raises(MinialexError) as caught:
         opened(root)
@@ -312,9 +312,9 @@ def test_images_of_one_class_alone_name_the_folder_above(tmp_path):
 
 
 class TestRemarks:
-    def of(self, root, aside=()):
-        found = find_parts(root)
-        lines = remarks(found.open(), (*found.aside, *aside))
+    def of(self, root, unused=()):
+        found = find_dataset_folders(root)
+        lines = folder_notes(found.open(), (*found.unused, *unused))
         return [line.replace(str(root), "ROOT") for line in lines]
 
     def test_nothing_to_say(self, tmp_path):
@@ -328,9 +328,9 @@ class TestRemarks:
         (tmp_path / "train" / "b" / "1.HEIC").touch()
         (tmp_path / "train" / "labels.txt").touch()
         assert self.of(tmp_path) == [
-            "left aside: test",
-            "passed over 1 image beside the class folders of ROOT/train: move them into one",
-            "passed over 3 files: 2 .txt, 1 .heic; .heic cannot be read: convert to .jpg or .png",
+            "not used: test",
+            "ignored 1 image beside the class folders of ROOT/train: move them into one",
+            "ignored 3 files: 2 .txt, 1 .heic; .heic cannot be read: convert to .jpg or .png",
         ]
 
     def test_class_folders_that_hold_folders_alone(self, tmp_path):

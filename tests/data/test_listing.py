@@ -1,4 +1,4 @@
-"""Which files of a folder are images, and what is said of those that are passed over."""
+"""Which files of a folder are images, and what is said of those that are ignored."""
 
 import os
 import struct
@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from minialex.data import ImageFolder, PassedOver, read_image
-from minialex.data.listing import SUFFIXES, UNREAD, image_files
+from minialex.data import IgnoredFiles, ImageFolder, read_image
+from minialex.data.listing import IMAGE_SUFFIXES, UNSUPPORTED_SUFFIXES, image_files
 from minialex.errors import MinialexError
 from tests.data.pictures import save, tree
 
@@ -33,7 +33,7 @@ def write(path, height=5, width=7):
         Image.new("RGB", (width, height), (GREY, GREY, GREY)).save(path)
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", IMAGE_SUFFIXES)
 def test_every_suffix_is_one_that_is_read(tmp_path, suffix):
     if suffix in (".avif", ".avifs") and not features.check("avif"):
         pytest.skip("this Pillow cannot write AVIF")
@@ -46,8 +46,8 @@ def test_every_suffix_is_one_that_is_read(tmp_path, suffix):
 
 
 def test_no_suffix_is_both_read_and_unread():
-    assert not UNREAD.intersection(SUFFIXES)
-    assert {".jfif", ".jpe", ".avif", ".jp2", ".tga"} < set(SUFFIXES)
+    assert not UNSUPPORTED_SUFFIXES.intersection(IMAGE_SUFFIXES)
+    assert {".jfif", ".jpe", ".avif", ".jp2", ".tga"} < set(IMAGE_SUFFIXES)
 
 
 def test_files_passed_over_are_counted(tmp_path):
@@ -57,23 +57,23 @@ def test_files_passed_over_are_counted(tmp_path):
         (tmp_path / name).touch()
     save(tmp_path / "loose.png")
     folder = ImageFolder(tmp_path)
-    assert folder.passed_over.counts == {".txt": 3, ".json": 1, ".db": 1}
-    assert folder.passed_over.images == set()
-    assert folder.passed_over.remark() == "passed over 5 files: 3 .txt, 1 .db, 1 .json"
-    assert folder.loose == [str(tmp_path / "loose.png")]
+    assert folder.ignored.counts == {".txt": 3, ".json": 1, ".db": 1}
+    assert folder.ignored.images == set()
+    assert folder.ignored.summary() == "ignored 5 files: 3 .txt, 1 .db, 1 .json"
+    assert folder.stray_images == [str(tmp_path / "loose.png")]
     assert len(folder) == 3
 
 
 def test_of_no_files_nothing_is_said(tmp_path):
-    assert ImageFolder(tree(tmp_path, {"a": 1})).passed_over.remark() == ""
+    assert ImageFolder(tree(tmp_path, {"a": 1})).ignored.summary() == ""
 
 
 def test_images_that_are_passed_over_come_with_advice(tmp_path):
     tree(tmp_path, {"a": 1})
     for name in ("1.HEIC", "2.svg", "3.txt"):
         (tmp_path / "a" / name).touch()
-    assert ImageFolder(tmp_path).passed_over.remark() == (
-        "passed over 3 files: 1 .heic, 1 .svg, 1 .txt; "
+    assert ImageFolder(tmp_path).ignored.summary() == (
+        "ignored 3 files: 1 .heic, 1 .svg, 1 .txt; "
         ".heic, .svg cannot be read: convert to .jpg or .png"
     )
 
@@ -86,11 +86,11 @@ def test_images_under_another_name_are_recognised(tmp_path, kind):
     Image.new("RGB", (4, 4)).save(tmp_path / "a" / "subject01.happy", kind)
     Image.new("RGB", (4, 4)).save(tmp_path / "a" / "bare", kind)
     (tmp_path / "a" / "1.txt").write_text("not an image")
-    others = PassedOver()
+    others = IgnoredFiles()
     assert list(image_files(tmp_path / "a", others)) == []
     assert others.images == {"", ".happy"}
-    assert others.remark() == (
-        "passed over 3 files: 1 (no suffix), 1 .happy, 1 .txt; "
+    assert others.summary() == (
+        "ignored 3 files: 1 (no suffix), 1 .happy, 1 .txt; "
         "(no suffix), .happy may be images: let the names end in .jpg, .png or the like"
     )
 
@@ -99,7 +99,7 @@ def test_images_under_another_name_are_recognised(tmp_path, kind):
 def test_only_files_are_looked_into(tmp_path):
     os.mkfifo(tmp_path / "pipe.x")
     (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
-    others = PassedOver()
+    others = IgnoredFiles()
     assert list(image_files(tmp_path, others)) == []
     assert (others.counts, others.images) == ({".x": 1, "": 1}, set())
 
@@ -109,7 +109,7 @@ def test_what_archives_and_servers_leave_behind_is_ignored(tmp_path):
     folder = ImageFolder(tmp_path)
     assert folder.classes == ["a"]
     assert folder.paths == [str(tmp_path / "a" / "0.png")]
-    assert not folder.passed_over.counts
+    assert not folder.ignored.counts
 
 
 def test_a_class_without_images_says_what_it_holds(tmp_path):

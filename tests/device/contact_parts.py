@@ -21,17 +21,18 @@ import minialex
 from minialex import arrays, ops, optim
 from minialex.arrays import CPU, Array, Device
 from minialex.autograd import OPS, Tensor
-from minialex.bench import ceilings, drawn, machine
+from minialex.bench import cached_networks, ceilings, machine
 from minialex.bench.clock import Clock, clock_for
 from minialex.bench.layers import Layer, draw, layers
-from minialex.bench.networks import task_of
-from minialex.bench.peers import find
+from minialex.bench.networks import network_task
+from minialex.bench.peers import find_peers
 from minialex.check.cases import CASES
 from minialex.check.suite import Pair, check
 from minialex.check.verdict import Verdict
 from minialex.cuda.fault import lost_context
 from minialex.data import Batch
-from minialex.train.step import WARM_UP, TrainStep
+from minialex.train.replay import WARM_UP_STEPS
+from minialex.train.step import TrainStep
 from tests.device import launches as steps
 
 LOST = 3
@@ -127,8 +128,10 @@ class Training:
     """A network on random images, and one step of training it."""
 
     def __init__(self, network: str, batch: int, device: Device, dropout: float = 0.5) -> None:
-        task = task_of(network, batch, device)
-        self.model = drawn.network(network, dropout, lambda a: arrays.to_device(a, device).copy())
+        task = network_task(network, batch, device)
+        self.model = cached_networks.network(
+            network, dropout, lambda a: arrays.to_device(a, device).copy()
+        )
         self.x, self.targets = Tensor(task.images), task.targets
         self.optimizer = optim.RMSprop(self.model.parameters(), **task.rmsprop)
 
@@ -281,9 +284,9 @@ def _passes(
 
 def _seconds(clock: Clock, run: Callable[[], Any]) -> float:
     """Return the time of a call; of a long one, that of the second."""
-    clock.once(run)
-    first = clock.once(run)
-    return first if first >= clock.enough else clock.turn(run)
+    clock.time_call(run)
+    first = clock.time_call(run)
+    return first if first >= clock.slow_call_seconds else clock.time_round(run)
 
 
 def host(at: Setting) -> None:
@@ -317,7 +320,7 @@ def graph(at: Setting) -> None:
     for mode, batch, training in trainings(at):
         step = TrainStep(training.model, training.optimizer)
         given = Batch(training.x.data, training.targets, np.arange(batch))
-        for _ in range(WARM_UP + 1):
+        for _ in range(WARM_UP_STEPS + 1):
             step(given)
         at.wait()
         if step.uncaptured:
@@ -325,7 +328,7 @@ def graph(at: Setting) -> None:
             if lost := lost_context():
                 raise LostError(f"a graph of a step, {mode}, batch {batch}: {lost}")
             continue
-        seconds = at.clock.turn(partial(step, given))
+        seconds = at.clock.time_round(partial(step, given))
         failed, steps, _ = step.state.on_host()
         facts = {"failed": failed, "steps": steps, "replay_ms": 1e3 * seconds}
         at.say("graph", mode=mode, batch=batch, **facts)
@@ -343,12 +346,12 @@ def torch(at: Setting) -> None:
     T = importlib.import_module("torch")
     for name, tf32 in (("PyTorch", True), ("PyTorch", False), ("PyTorch P2", True)):
         T.backends.cudnn.allow_tf32 = T.backends.cuda.matmul.allow_tf32 = tf32
-        peers, absent = find([name], at.device, 1)
+        peers, unavailable = find_peers([name], at.device, 1)
         if not peers:
-            at.say("torch", who=name, excluded=absent[name])
+            at.say("torch", who=name, excluded=unavailable[name])
             continue
         for batch in at.batches:
-            calls = peers[0].step(task_of(at.network, batch, at.device))
+            calls = peers[0].step(network_task(at.network, batch, at.device))
             assert calls is not None
             seconds = _steps_in_a_row(calls.run, T.cuda.synchronize)
             at.say("torch", who=name, tf32=tf32, batch=batch, step_ms=1e3 * seconds)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from minialex.autograd import Tensor
-from minialex.data import BadImageError, PassedOver, UnreadableImage, open_picture, prepare
+from minialex.data import IgnoredFiles, UnreadableImage, UnreadableImageError, open_image, prepare
 from minialex.errors import MinialexError
 from minialex.evaluation.evaluate import NonFiniteOutputsError
 from minialex.kfold.load import Trained
@@ -48,13 +48,13 @@ class TestFindImages:
         (tmp_path / "in").mkdir()
         for name in (".hidden.png", "notes.txt", "seen.PNG"):
             shutil.copy(images / "red" / "00.png", tmp_path / "in" / name)
-        others = PassedOver()
+        others = IgnoredFiles()
         assert find_images([tmp_path], others) == [str(tmp_path / "in" / "seen.PNG")]
         assert others.counts == {".txt": 1}
 
     @pytest.mark.parametrize(
         ("paths", "message"),
-        [(["nowhere.png"], "there is no nowhere.png"), ([], "no images to look at")],
+        [(["nowhere.png"], "there is no nowhere.png"), ([], "no images given")],
     )
     def test_nothing_there(self, paths, message):
         with pytest.raises(MinialexError, match=message):
@@ -70,7 +70,7 @@ class TestPredict:
         paths = find_images([images])
         # in a batch of its own, as below: rounding depends on the batch
         (first,) = predict(trained, paths[:1], top=4)
-        pixels = open_picture(paths[0]).view((0, 0, 24, 20), 32)[None]
+        pixels = open_image(paths[0]).resized_crop((0, 0, 24, 20), 32)[None]
         p = softmax(trained.model(Tensor(prepare(pixels)))).numpy()[0]
         assert [g.name for g in first.guesses] == ["abcd"[i] for i in np.argsort(-p)]
         np.testing.assert_allclose([g.probability for g in first.guesses], np.sort(p)[::-1])
@@ -136,13 +136,13 @@ class TestTrouble:
         return find_images([root])
 
     def test_an_unreadable_file_is_named(self, trained, paths):
-        with pytest.raises(BadImageError, match=r"green/01\.png"):
+        with pytest.raises(UnreadableImageError, match=r"green/01\.png"):
             list(predict(trained, paths, batch_size=3))
 
     def test_those_before_it_have_been_told(self, trained, paths):
         predictions = predict(trained, paths, batch_size=3)
         assert [next(predictions).path for _ in range(4)] == paths[:4]
-        with pytest.raises(BadImageError):
+        with pytest.raises(UnreadableImageError):
             next(predictions)
 
     def test_or_it_is_passed_over(self, trained, paths):

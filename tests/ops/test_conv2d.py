@@ -7,8 +7,15 @@ import pytest
 
 from minialex import ops, reference
 from minialex.cpu import memory
-from minialex.ops.conv2d import add_up_patches, add_up_rows, backward, convolve, forward
 from minialex.ops.conv2d import patches as patches_module
+from minialex.ops.conv2d.blocked import (
+    backward,
+    convolve,
+    data_gradient_by_rows,
+    data_gradient_col2im,
+    forward,
+)
+from minialex.ops.conv2d.shape import ConvShape
 
 SAME = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
 
@@ -21,12 +28,12 @@ def everything(x, w, b, gy, **params):
 @pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize("stride", [(2, 1), (1, 2)])
 @pytest.mark.parametrize("number", [1, 2, 3])
-@pytest.mark.parametrize("room", [1, 3000, 1 << 30])
+@pytest.mark.parametrize("block_bytes", [1, 3000, 1 << 30])
 def test_images_in_blocks_of_any_size_on_any_number_of_cores(
-    cores, normal, monkeypatch, room, number, stride, groups
+    cores, normal, monkeypatch, block_bytes, number, stride, groups
 ):
     cores(number)
-    monkeypatch.setattr(patches_module, "CACHE", room)
+    monkeypatch.setattr(patches_module, "BLOCK_BYTES", block_bytes)
     params = {"stride": stride, "padding": (1, 2), "dilation": (1, 2), "groups": groups}
     x, w, b = normal(7, 4, 6, 5), normal(6, 4 // groups, 3, 2), normal(6)
     y, saved = forward(x, w, b, **params)
@@ -46,11 +53,11 @@ def test_images_in_blocks_of_any_size_on_any_number_of_cores(
 @pytest.mark.parametrize(("C", "O"), [(4, 4), (6, 2)])
 def test_both_ways_to_the_data_gradient_agree(normal, stride, padding, dilation, C, O):
     x, w = normal(3, C, 9, 10), normal(O, C // 2, 3, 4)
-    sizes = patches_module.Sizes.of(x, w, stride, padding, dilation, 2)
-    gy = normal(3, O, sizes.OH, sizes.OW)
+    s = ConvShape.of(x, w, stride=stride, padding=padding, dilation=dilation, groups=2)
+    gy = normal(3, O, s.OH, s.OW)
     rows, patches = np.full_like(x, np.nan), np.full_like(x, np.nan)
-    add_up_rows(gy, w, sizes, rows)
-    add_up_patches(gy, w, sizes, patches)
+    data_gradient_by_rows(gy, w, s, rows)
+    data_gradient_col2im(gy, w, s, patches)
     np.testing.assert_allclose(rows, patches, rtol=1e-11, atol=1e-11)
 
 
@@ -79,7 +86,7 @@ def test_one_core_and_two_agree(cores, normal):
 
 def test_temporary_memory_is_far_below_the_patches_of_a_batch(cores, normal, monkeypatch):
     cores(2)
-    # what is cut from a region is not seen by the tracer
+    # the tracer does not see arrays of the pool
     monkeypatch.setattr(memory, "LEAST", float("inf"))
     x, w = normal(24, 64, 27, 27, dtype="float32"), normal(8, 64, 5, 5, dtype="float32")
     params = SAME | {"padding": (2, 2)}
@@ -102,20 +109,20 @@ def test_temporary_memory_is_far_below_the_patches_of_a_batch(cores, normal, mon
 @pytest.mark.equal_bits
 def test_a_gradient_may_be_written_to_any_kind_of_array(normal):
     x, w, b, gy = normal(2, 3, 5, 5), normal(4, 3, 3, 3), normal(4), normal(2, 4, 5, 5)
-    homes = [np.full((*a.shape, 2), np.nan)[..., 0] for a in (x, w, b)]
-    plain = backward(gy, (x, w), **SAME)
-    given = backward(gy, (x, w), **SAME, out=tuple(homes))
-    for home, a, c in zip(homes, given, plain, strict=True):
-        assert a is home
+    buffers = [np.full((*a.shape, 2), np.nan)[..., 0] for a in (x, w, b)]
+    alone = backward(gy, (x, w), **SAME)
+    given = backward(gy, (x, w), **SAME, out=tuple(buffers))
+    for buffer, a, c in zip(buffers, given, alone, strict=True):
+        assert a is buffer
         np.testing.assert_array_equal(a, c)
 
 
 @pytest.mark.equal_bits
 def test_convolve_writes_where_it_is_told(normal):
     x, w = normal(2, 3, 6, 6), normal(5, 3, 3, 3)
-    sizes = patches_module.Sizes.of(x, w, (1, 1), (0, 0), (1, 1), 1)
+    s = ConvShape.of(x, w, **SAME | {"padding": (0, 0)})
     y = np.full((2, 5, 4, 4, 2), np.nan)[..., 1]
-    convolve(x, w, None, sizes, y)
+    convolve(x, w, None, s, y)
     np.testing.assert_array_equal(y, forward(x, w, **SAME | {"padding": (0, 0)})[0])
 
 
@@ -170,7 +177,7 @@ def test_types_must_be_the_same():
         ((1, 2), (0, 3), (3, 1), 1, 1),
     ],
 )
-def test_few_places_are_convolved_as_many(
+def test_few_output_positions_are_convolved_as_many(
     cores, normal, number, stride, padding, dilation, groups, N
 ):
     cores(number)
@@ -181,7 +188,7 @@ def test_few_places_are_convolved_as_many(
     np.testing.assert_allclose(y, reference.conv2d(x, w, b, **params), rtol=0, atol=1e-13)
 
 
-def test_one_image_is_shared_out_by_its_rows(cores, normal):
+def test_rows_of_one_image_are_shared_between_workers(cores, normal):
     x, w, b = normal(1, 2, 40, 9), normal(3, 2, 3, 3), normal(3)
     params = SAME | {"padding": (1, 2)}
     for number in (1, 2, 7):

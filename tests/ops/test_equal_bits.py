@@ -57,15 +57,15 @@ def shared_out(request, cores, monkeypatch):
     number, small = request.param
     cores(number)
     if small:
-        monkeypatch.setattr(patches, "CACHE", 50_000)
-        monkeypatch.setattr(winograd, "CACHE", 50_000)
+        monkeypatch.setattr(patches, "BLOCK_BYTES", 50_000)
+        monkeypatch.setattr(winograd, "TRANSFORM_BLOCK_BYTES", 50_000)
 
 
 def at(offset, a):
     """Return a copy of `a` whose memory begins `offset` elements after a multiple of 64 bytes."""
-    room = np.empty(a.size + offset + 64 // a.itemsize, a.dtype)
-    start = -room.ctypes.data % 64 // a.itemsize + offset
-    copy = room[start : start + a.size].reshape(a.shape)
+    buffer = np.empty(a.size + offset + 64 // a.itemsize, a.dtype)
+    start = -buffer.ctypes.data % 64 // a.itemsize + offset
+    copy = buffer[start : start + a.size].reshape(a.shape)
     copy[...] = a
     return copy
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minialex import ops
-from minialex.ops.linear import backward, forward
+from minialex.ops.linear.blocked import backward, forward
 
 
 @pytest.mark.parametrize("number", [1, 2, 5])
@@ -21,7 +21,7 @@ def test_a_layer_large_enough_to_be_shared_out(cores, normal, number):
 
 @pytest.mark.parametrize("rows", [1, 2, 32, 33])
 @pytest.mark.parametrize(("I", "O"), [(512, 384), (1000, 250), (64, 1024)])
-def test_few_rows_whose_weights_are_taken_tile_by_tile(cores, normal, rows, I, O):
+def test_few_rows_multiply_the_weights_tile_by_tile(cores, normal, rows, I, O):
     cores(2)
     x, w, b, gy = normal(rows, I), normal(O, I), normal(O), normal(rows, O)
     y, saved = forward(x, w, b)

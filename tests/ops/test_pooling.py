@@ -1,42 +1,42 @@
 """What the conformance suite does not ask of pooling."""
 
-import sys
-
 import numpy as np
 import pytest
 
 from minialex import emulated, ops, reference
 from minialex.autograd import OPS, Cost
-from minialex.ops.max_pool2d import backward, forward
+from minialex.ops.max_pool2d import blocked, plain
 
+BOTH_RUNGS = pytest.mark.parametrize("one", [plain, blocked], ids=["plain", "blocked"])
 ALEXNET = {"kernel_size": (3, 3), "stride": (2, 2), "padding": (0, 0)}
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
-@pytest.mark.parametrize("room", [1, 400, 1 << 30])
+@pytest.mark.parametrize("block_bytes", [1, 400, 1 << 30])
 def test_images_in_blocks_of_any_size_on_any_number_of_cores(
-    cores, normal, monkeypatch, room, number
+    cores, normal, monkeypatch, block_bytes, number
 ):
     cores(number)
-    monkeypatch.setattr(sys.modules[forward.__module__], "CACHE", room)
+    monkeypatch.setattr(blocked, "BLOCK_BYTES", block_bytes)
     params = {"kernel_size": (3, 2), "stride": (2, 1), "padding": (1, 0)}
     x = normal(7, 2, 6, 5)
-    y, saved = forward(x, **params)
+    y, saved = blocked.forward(x, **params)
     np.testing.assert_array_equal(y, reference.max_pool2d(x, **params))
     # a maximum is as large as what it was taken from: <y, gy> = <x, gx>
     gy = normal(*y.shape)
-    (gx,) = backward(gy, saved, **params)
+    (gx,) = blocked.backward(gy, saved, **params)
     np.testing.assert_allclose((gx * x).sum(), (gy * y).sum())
 
 
-def test_the_winner_is_numbered_in_the_smallest_type(normal):
+@BOTH_RUNGS
+def test_the_argmax_is_of_the_smallest_type(one, normal):
     for kernel, expected in [((3, 3), "uint8"), ((16, 16), "uint8"), ((16, 17), "uint16")]:
         x = normal(1, 2, 40, 40)
         params = {"kernel_size": kernel, "stride": (3, 3), "padding": (0, 0)}
-        y, (winner, shape) = forward(x, **params)
-        assert winner.dtype == expected
+        y, (argmax, shape) = one.forward(x, **params)
+        assert argmax.dtype == expected
         assert shape == x.shape
-        kh, kw = np.divmod(winner.astype(int), kernel[1])
+        kh, kw = np.divmod(argmax.astype(int), kernel[1])
         rows = np.arange(y.shape[2])[:, None] * 3 + kh
         columns = np.arange(y.shape[3]) * 3 + kw
         np.testing.assert_array_equal(
@@ -45,44 +45,48 @@ def test_the_winner_is_numbered_in_the_smallest_type(normal):
             ).reshape(y.shape),
             y,
         )
-        (gx,) = backward(np.ones_like(y), (winner, shape), **params)
+        (gx,) = one.backward(np.ones_like(y), (argmax, shape), **params)
         assert gx.sum() == y.size
 
 
-def test_equals_go_to_the_first(normal):
-    _, (winner, _) = forward(np.zeros((1, 1, 7, 7)), **ALEXNET)
-    assert not winner.any()
+@BOTH_RUNGS
+def test_equals_go_to_the_first(one):
+    _, (argmax, _) = one.forward(np.zeros((1, 1, 7, 7)), **ALEXNET)
+    assert not argmax.any()
 
 
-def test_a_window_of_minus_infinity_goes_to_its_first_pixel_not_to_the_padding():
+@BOTH_RUNGS
+def test_a_window_of_minus_infinity_goes_to_its_first_pixel_not_to_the_padding(one):
     x = np.full((1, 1, 3, 3), -np.inf)
     params = {"kernel_size": (3, 3), "stride": (2, 2), "padding": (1, 1)}
-    y, saved = forward(x, **params)
+    y, saved = one.forward(x, **params)
     assert (y == -np.inf).all()
-    (gx,) = backward(np.array([[[[1.0, 2], [4, 8]]]]), saved, **params)
+    (gx,) = one.backward(np.array([[[[1.0, 2], [4, 8]]]]), saved, **params)
     np.testing.assert_array_equal(gx[0, 0], [[1, 2, 0], [4, 8, 0], [0, 0, 0]])
 
 
-def test_nan_wins_and_the_gradient_goes_to_the_last_of_them():
+@BOTH_RUNGS
+def test_nan_is_larger_than_all_and_the_gradient_goes_to_the_last_of_them(one):
     x = np.zeros((1, 1, 3, 3))
     x[0, 0, 0, 1] = x[0, 0, 1, 2] = np.nan
     x[0, 0, 2, 2] = np.inf
-    y, saved = forward(x, **ALEXNET)
+    y, saved = one.forward(x, **ALEXNET)
     assert np.isnan(y).all()
-    (gx,) = backward(np.full((1, 1, 1, 1), 5.0), saved, **ALEXNET)
+    (gx,) = one.backward(np.full((1, 1, 1, 1), 5.0), saved, **ALEXNET)
     np.testing.assert_array_equal(gx[0, 0], [[0, 0, 0], [0, 0, 5], [0, 0, 0]])
 
 
+@BOTH_RUNGS
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
-def test_a_gradient_that_is_not_finite_goes_to_the_winner_alone(normal, dtype, value):
+def test_a_gradient_that_is_not_finite_goes_to_the_maximum_alone(one, normal, dtype, value):
     x = normal(2, 3, 7, 7, dtype=dtype)
-    y, saved = forward(x, **ALEXNET)
+    y, saved = one.forward(x, **ALEXNET)
     gy = np.full_like(y, value)
-    (gx,) = backward(gy, saved, **ALEXNET)
+    (gx,) = one.backward(gy, saved, **ALEXNET)
     assert gx.dtype == dtype
     won = np.zeros(x.shape, bool)
-    (ones,) = backward(np.ones_like(y), saved, **ALEXNET)
+    (ones,) = one.backward(np.ones_like(y), saved, **ALEXNET)
     won = ones > 0
     assert (gx[~won] == 0).all()
     np.testing.assert_array_equal(gx[won], value)
@@ -94,8 +98,8 @@ def test_the_same_from_run_to_run_and_for_any_number_of_cores(cores, normal):
 
     def run(number):
         cores(number)
-        y, saved = forward(x, **ALEXNET)
-        return [a.tobytes() for a in (y, saved[0], *backward(gy, saved, **ALEXNET))]
+        y, saved = blocked.forward(x, **ALEXNET)
+        return [a.tobytes() for a in (y, saved[0], *blocked.backward(gy, saved, **ALEXNET))]
 
     first = run(1)
     assert all(run(number) == first for number in (1, 2, 2, 2, 3))

@@ -7,17 +7,18 @@ from hypothesis import strategies as st
 
 from minialex.autograd import OPS
 from minialex.ops.conv2d import winograd
-from minialex.ops.conv2d.patches import Sizes
-from minialex.ops.conv2d.winograd import POINTS, T, interpolation, pays, powers
+from minialex.ops.conv2d.shape import ConvShape
+from minialex.ops.conv2d.winograd import POINTS, T, interpolation, powers, saves_a_third
 
-PLAIN = OPS["conv2d"].implementations["plain"]
+BLOCKED = OPS["conv2d"].implementations["blocked"]
 WINOGRAD = OPS["conv2d"].implementations["winograd"]
 AUTO = OPS["conv2d"].implementations["auto"]
 ONE = {"stride": (1, 1), "dilation": (1, 1)}
 
 
-def sizes(H, W, KH, KW, padding=(0, 0), stride=(1, 1), dilation=(1, 1), N=32, C=256, O=256):
-    return Sizes(N, 1, C, H, W, O, KH, KW, stride, padding, dilation)
+def shape(H, W, KH, KW, padding=(0, 0), stride=(1, 1), dilation=(1, 1), N=32, C=256, O=256):
+    x, w = (np.broadcast_to(np.float32(0), s) for s in ((N, C, H, W), (O, C, KH, KW)))
+    return ConvShape.of(x, w, stride=stride, padding=padding, dilation=dilation, groups=1)
 
 
 def everything(implementation, x, w, b, gy, **params):
@@ -41,54 +42,54 @@ def test_a_tile_along_one_axis(normal, taps):
 @pytest.mark.parametrize(
     ("case", "expected"),
     [
-        (sizes(13, 13, 3, 3, (1, 1)), True),
-        (sizes(27, 27, 5, 5, (2, 2)), True),
-        (sizes(13, 13, 3, 3, (1, 1), stride=(1, 2)), False),
-        (sizes(13, 13, 3, 3, (1, 1), dilation=(2, 1)), False),
-        (sizes(13, 13, 1, 1), False),
-        (sizes(13, 13, 7, 7, (3, 3)), False),
-        (sizes(13, 13, 11, 11, (5, 5)), False),
+        (shape(13, 13, 3, 3, (1, 1)), True),
+        (shape(27, 27, 5, 5, (2, 2)), True),
+        (shape(13, 13, 3, 3, (1, 1), stride=(1, 2)), False),
+        (shape(13, 13, 3, 3, (1, 1), dilation=(2, 1)), False),
+        (shape(13, 13, 1, 1), False),
+        (shape(13, 13, 7, 7, (3, 3)), False),
+        (shape(13, 13, 11, 11, (5, 5)), False),
         # a tile of 49 multiplications for the 4 outputs of 9 that there are
-        (sizes(4, 4, 3, 3), False),
-        (sizes(5, 5, 3, 3), False),
-        (sizes(7, 7, 3, 3), True),
+        (shape(4, 4, 3, 3), False),
+        (shape(5, 5, 3, 3), False),
+        (shape(7, 7, 3, 3), True),
         # filters are transformed once, however few images there are
-        (sizes(13, 13, 3, 3, (1, 1), N=1), False),
-        (sizes(13, 13, 3, 3, (1, 1), N=8), True),
+        (shape(13, 13, 3, 3, (1, 1), N=1), False),
+        (shape(13, 13, 3, 3, (1, 1), N=8), True),
         # transforms take as long for few channels as for many
-        (sizes(13, 13, 3, 3, (1, 1), C=16), False),
-        (sizes(13, 13, 3, 3, (1, 1), O=16), False),
-        (sizes(13, 13, 3, 3, (1, 1), N=0), False),
+        (shape(13, 13, 3, 3, (1, 1), C=16), False),
+        (shape(13, 13, 3, 3, (1, 1), O=16), False),
+        (shape(13, 13, 3, 3, (1, 1), N=0), False),
     ],
 )
 def test_auto_takes_it_where_it_saves_a_third(case, expected):
-    assert pays(case) is expected
+    assert saves_a_third(case) is expected
 
 
 @pytest.mark.equal_bits
-@pytest.mark.parametrize(("C", "taken"), [(256, WINOGRAD), (4, PLAIN)])
+@pytest.mark.parametrize(("C", "taken"), [(256, WINOGRAD), (4, BLOCKED)])
 def test_auto_does_as_the_one_it_takes(normal, C, taken):
     arrays = normal(8, C, 13, 13), normal(C, C, 3, 3), normal(C), normal(8, C, 13, 13)
     params = ONE | {"padding": (1, 1), "groups": 1}
-    others = {PLAIN, WINOGRAD} - {taken}
+    others = {BLOCKED, WINOGRAD} - {taken}
     tried, same, other = (everything(one, *arrays, **params) for one in (AUTO, taken, *others))
     assert [a.tobytes() for a in tried] == [a.tobytes() for a in same]
     assert tried[0].tobytes() != other[0].tobytes()
 
 
 @pytest.mark.equal_bits
-def test_what_cannot_be_done_by_tiles_is_computed_as_array_does(normal):
+def test_what_cannot_be_done_by_tiles_is_computed_as_blocked_does(normal):
     arrays = normal(2, 3, 9, 9), normal(4, 3, 3, 3), normal(4), normal(2, 4, 5, 5)
     params = {"stride": (2, 2), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
     for a, b in zip(
-        everything(WINOGRAD, *arrays, **params), everything(PLAIN, *arrays, **params), strict=True
+        everything(WINOGRAD, *arrays, **params), everything(BLOCKED, *arrays, **params), strict=True
     ):
         np.testing.assert_array_equal(a, b)
 
 
 @given(data=st.data())
 @settings(max_examples=50)
-def test_it_agrees_with_array(data):
+def test_it_agrees_with_blocked(data):
     def draw(low, high):
         return data.draw(st.integers(low, high))
 
@@ -101,23 +102,23 @@ def test_it_agrees_with_array(data):
     x, w = rng.standard_normal((N, groups * C, H, W)), rng.standard_normal((groups * O, C, KH, KW))
     params = ONE | {"padding": padding, "groups": groups}
     b = rng.standard_normal(groups * O)
-    gy = rng.standard_normal(PLAIN.forward(x, w, **params)[0].shape)
+    gy = rng.standard_normal(BLOCKED.forward(x, w, **params)[0].shape)
     tried = everything(WINOGRAD, x, w, b, gy, **params)
-    for a, c in zip(tried, everything(PLAIN, x, w, b, gy, **params), strict=True):
+    for a, c in zip(tried, everything(BLOCKED, x, w, b, gy, **params), strict=True):
         np.testing.assert_allclose(a, c, rtol=0, atol=1e-11 * max(1, np.abs(c).max(initial=0)))
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
-@pytest.mark.parametrize("room", [1, 20, 1 << 30])
+@pytest.mark.parametrize("ratio", [1, 20, 1 << 30])
 def test_images_in_blocks_of_any_size_on_any_number_of_cores(
-    cores, normal, monkeypatch, room, number
+    cores, normal, monkeypatch, ratio, number
 ):
     cores(number)
-    monkeypatch.setattr(winograd, "ENOUGH", room)
+    monkeypatch.setattr(winograd, "GRADIENT_TILE_BYTES_PER_FILTER_BYTE", ratio)
     arrays = normal(7, 4, 9, 10), normal(6, 2, 3, 3), normal(6), normal(7, 6, 9, 10)
     params = ONE | {"padding": (1, 1), "groups": 2}
     for a, b in zip(
-        everything(WINOGRAD, *arrays, **params), everything(PLAIN, *arrays, **params), strict=True
+        everything(WINOGRAD, *arrays, **params), everything(BLOCKED, *arrays, **params), strict=True
     ):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-11 * np.abs(b).max())
 
@@ -139,7 +140,7 @@ def test_it_rounds_as_little_as_its_docstring_says(normal, C, O, size, taps):
     w, b = normal(O, C, taps, taps), normal(O)
     gy = normal(4, O, size, size)
     params = ONE | {"padding": (taps // 2, taps // 2), "groups": 1}
-    exact = everything(PLAIN, x, w, b, gy, **params)
+    exact = everything(BLOCKED, x, w, b, gy, **params)
     single = [a.astype("float32") for a in (x, w, b, gy)]
     for a, c in zip(everything(WINOGRAD, *single, **params)[:3], exact, strict=False):
         error = np.sqrt(((a - c) ** 2).mean() / (c**2).mean())
@@ -153,7 +154,7 @@ def test_what_is_not_finite_spoils_its_tile_and_no_more(normal, bad):
     x[2, 1, 8, 8] = bad
     with np.errstate(invalid="ignore"):
         (y, gx, *_), (right, right_gx, *_) = (
-            everything(one, x, w, b, gy, **params) for one in (WINOGRAD, PLAIN)
+            everything(one, x, w, b, gy, **params) for one in (WINOGRAD, BLOCKED)
         )
     assert not np.isfinite(y[~np.isfinite(right)]).any()
     # tiles give 5 x 5 outputs; the bad pixel is seen by that of outputs 5 to 9 alone

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.usefixtures("no_curves")
 
 @pytest.fixture(scope="module")
 def whole(images, tmp_path_factory):
-    """A run that nobody stopped."""
+    """A run that was not stopped."""
     out = tmp_path_factory.mktemp("whole") / "run"
     return train(small(images, out=str(out)))
 
@@ -96,7 +96,7 @@ def test_killed_between_the_last_and_the_best_checkpoint(images, tmp_path, whole
         shutil.copy(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr("minialex.train.loop.link_or_copy", link)
+        patch.setattr("minialex.train.run_state.link_or_copy", link)
         with pytest.raises(CrashError):
             train(small(images, out=str(tmp_path / "run")))
     assert resume(tmp_path / "run").best_epoch == 2
@@ -174,7 +174,7 @@ class TestRefusals:
     def test_other_images(self, run, images, tmp_path):
         fewer = shutil.copytree(images, tmp_path / "fewer")
         (fewer / "red" / "00.png").unlink()
-        with pytest.raises(MinialexError, match=r"was trained on other images .*24 to train on"):
+        with pytest.raises(MinialexError, match=r"was trained on other images .*24 for training"):
             resume(run, data=str(fewer))
 
     def test_other_classes(self, run, images, tmp_path):

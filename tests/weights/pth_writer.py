@@ -1,6 +1,6 @@
 """A writer of `torch.save` files, right ones and hostile ones, that needs no PyTorch.
 
-Pickles are put together instruction by instruction, so that anything can be said in them.
+Pickles are put together opcode by opcode, so that anything can be said in them.
 """
 
 import struct
@@ -25,11 +25,11 @@ STORAGES = {
 
 
 class Raw(bytes):
-    """Instructions that leave one object on the stack."""
+    """Opcodes that leave one object on the stack."""
 
 
 def say(value):
-    """Return the instructions that leave `value` on the stack."""
+    """Return the opcodes that leave `value` on the stack."""
     match value:
         case Raw():
             return bytes(value)

@@ -8,10 +8,10 @@ import pytest
 
 import minialex
 from minialex.errors import MinialexError
-from minialex.weights import checkpoint
+from minialex.weights import checkpoint, open_weights
 from minialex.weights.checkpoint import load, optimizer_tensors, save
-from minialex.weights.pretrained import load_weights
-from minialex.weights.safetensors import SEAL, read_tensors, write_tensors
+from minialex.weights.safetensors import HEADER_CHECKSUM, write_safetensors
+from tests.weights.reading import read_safetensors
 
 MANIFEST = {
     "model": "alexnet-mini",
@@ -49,19 +49,19 @@ def equal(xs, ys):
 
 def rewrite(path, *, manifest=None, metadata=None, tensors=None):
     """Change a checkpoint behind its back, its checksums staying those of what was saved."""
-    old_tensors, old = read_tensors(path)
+    old_tensors, old = read_safetensors(path)
     if manifest is not None:
-        text = json.dumps({**json.loads(old[checkpoint.MANIFEST]), **manifest})
-        old[checkpoint.MANIFEST] = text
+        text = json.dumps({**json.loads(old[checkpoint.MANIFEST_KEY]), **manifest})
+        old[checkpoint.MANIFEST_KEY] = text
     old.update(metadata or {})
     kept = {name: x.copy() for name, x in old_tensors.items()} | (tensors or {})
-    write_tensors(path, kept, {k: v for k, v in old.items() if v is not None})
+    write_safetensors(path, kept, {k: v for k, v in old.items() if v is not None})
 
 
 def test_all_comes_back(path):
     read = load(path)
     assert equal(read.tensors, TENSORS)
-    assert equal(read.weights, PARAMETERS)
+    assert equal(read.parameters, PARAMETERS)
     assert read.optimizer_state.keys() == SLOTS.keys()
     assert all(equal(read.optimizer_state[slot], SLOTS[slot]) for slot in SLOTS)
     assert read.path == path
@@ -86,13 +86,13 @@ def test_strided_parameters_are_stored_rightly(path):
     assert path.read_bytes() == before
 
 
-def test_weights_only_does_not_look_at_the_optimizers_state(path):
+def test_opened_as_weights_it_has_no_optimizer_state(path):
     content = bytearray(path.read_bytes())
     where = content.find(SLOTS["square_avg"]["classifier.6.weight"].tobytes())
     assert where > 0
     content[where + 5] ^= 1
     path.write_bytes(content)
-    read = load(path, weights_only=True)
+    read = open_weights(path)
     assert equal(read.tensors, PARAMETERS)
     assert read.optimizer_state == {}
     with pytest.raises(MinialexError, match=r"checksum of tensor 'optimizer\.square_avg\.class"):
@@ -103,9 +103,9 @@ def test_a_damaged_weight_is_noticed(path):
     content = bytearray(path.read_bytes())
     content[content.find(PARAMETERS["classifier.6.weight"].tobytes()) + 5] ^= 1
     path.write_bytes(content)
-    for weights_only in (False, True):
+    for read in (load, open_weights):
         with pytest.raises(MinialexError, match=r"checksum of tensor 'classifier\.6\.weight'"):
-            load(path, weights_only=weights_only)
+            read(path)
 
 
 def test_a_failed_save_keeps_the_last_one(path, tmp_path, monkeypatch):
@@ -121,9 +121,9 @@ def test_a_failed_save_keeps_the_last_one(path, tmp_path, monkeypatch):
 
 
 def test_the_model_must_be_the_expected(path):
-    assert load(path, expect_model="alexnet-mini").manifest["model"] == "alexnet-mini"
+    load(path).check_model("alexnet-mini")
     with pytest.raises(MinialexError, match="checkpoint of 'alexnet-mini', not of 'alexnet'"):
-        load(path, expect_model="alexnet")
+        load(path).check_model("alexnet")
 
 
 def test_every_truncation_is_noticed(path):
@@ -136,7 +136,7 @@ def test_every_truncation_is_noticed(path):
 
 
 def test_what_is_no_checkpoint(path, tmp_path):
-    write_tensors(tmp_path / "weights", PARAMETERS, {"format": "pt"})
+    write_safetensors(tmp_path / "weights", PARAMETERS, {"format": "pt"})
     (tmp_path / "text").write_text("hello, this is text")
     (tmp_path / "zip").write_bytes(b"PK\x03\x04" + bytes(100))
     for name in ("weights", "text", "zip"):
@@ -149,13 +149,13 @@ def test_what_is_no_checkpoint(path, tmp_path):
 
 
 def test_a_newer_format_asks_for_an_upgrade(path):
-    # What a newer format holds is not for this version to judge.
+    # What a newer format holds is not for this version to say.
     rewrite(path, manifest={"format": 4, "model": None, "num_classes": "many"})
     with pytest.raises(MinialexError, match=r"format 4, of a newer.* 3 alone: upgrade minialex$"):
         load(path)
 
 
-@pytest.mark.parametrize(("number", "changes"), [(1, {SEAL: None}), (2, {})])
+@pytest.mark.parametrize(("number", "changes"), [(1, {HEADER_CHECKSUM: None}), (2, {})])
 def test_an_older_format_says_what_to_do(path, number, changes):
     # Format 1 had no checksum of its header, format 2 other words in its manifest.
     rewrite(path, manifest={"format": number, "position": None}, metadata=changes)
@@ -205,7 +205,7 @@ def test_a_bad_manifest_is_neither_read_nor_written(path, tmp_path, key, value, 
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000, '{"a":' * 900 + "1" + "}" * 900])
-@pytest.mark.parametrize("key", [checkpoint.MANIFEST, checkpoint.CHECKSUMS])
+@pytest.mark.parametrize("key", [checkpoint.MANIFEST_KEY, checkpoint.CHECKSUMS_KEY])
 def test_a_manifest_that_cannot_be_read(path, text, key):
     rewrite(path, metadata={key: text})
     with pytest.raises(MinialexError, match="is damaged"):
@@ -213,23 +213,23 @@ def test_a_manifest_that_cannot_be_read(path, text, key):
 
 
 def test_a_checkpoint_without_checksums_is_not_trusted(path):
-    rewrite(path, metadata={checkpoint.CHECKSUMS: None})
+    rewrite(path, metadata={checkpoint.CHECKSUMS_KEY: None})
     with pytest.raises(MinialexError, match="checksum"):
         load(path)
 
 
-def test_a_checkpoint_without_a_seal_is_not_trusted(path):
-    rewrite(path, metadata={SEAL: None})
+def test_a_checkpoint_without_a_checksum_of_its_header_is_not_trusted(path):
+    rewrite(path, metadata={HEADER_CHECKSUM: None})
     with pytest.raises(MinialexError, match="its header has no checksum"):
         load(path)
 
 
-def test_the_seal_is_the_checksum_of_the_header_with_zeros_in_its_place(path):
+def test_the_headers_checksum_is_computed_with_zeros_in_its_place(path):
     content = path.read_bytes()
     header = content[: 8 + int.from_bytes(content[:8], "little")]
-    seal = read_tensors(path)[1][SEAL].encode()
-    assert header[8:].startswith(b'{"__metadata__":{"minialex.crc32":"' + seal)
-    assert int(seal, 16) == zlib.crc32(header.replace(seal, b"00000000", 1))
+    checksum = read_safetensors(path)[1][HEADER_CHECKSUM].encode()
+    assert header[8:].startswith(b'{"__metadata__":{"minialex.crc32":"' + checksum)
+    assert int(checksum, 16) == zlib.crc32(header.replace(checksum, b"00000000", 1))
 
 
 def test_the_safetensors_package_reads_it(path):
@@ -256,7 +256,7 @@ def refusal(read, path):
 
 
 def test_every_flipped_bit_is_noticed(least):
-    """Of the header and of the tensors, and by whoever takes a checkpoint for weights alone."""
+    """Of the header and of the tensors, and where a checkpoint is read for its weights alone."""
     path, start = least
     content = path.read_bytes()
     assert len(content) == start + 8
@@ -269,10 +269,10 @@ def test_every_flipped_bit_is_noticed(least):
             assert str(path) in words
             assert "\n" not in words
             if at < start:
-                assert "\n" not in refusal(load_weights, path)
+                assert "\n" not in refusal(open_weights, path)
             file.seek(at)
             file.write(content[at : at + 1])
-    assert load(path).weights["w"].tolist() == [1]
+    assert load(path).parameters["w"].tolist() == [1]
 
 
 @pytest.mark.parametrize(

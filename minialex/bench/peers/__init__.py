@@ -1,4 +1,4 @@
-"""Other libraries that do the same work, each optional; a record says why one is missing."""
+"""Other libraries that do the same work, each optional; a record says why one is unavailable."""
 
 from __future__ import annotations
 
@@ -6,34 +6,34 @@ import importlib
 import importlib.util
 
 from minialex.arrays import Device
-from minialex.bench.calls import AbsentError
 from minialex.bench.peers.peer import Peer
+from minialex.bench.workload import UnavailableError
 
 PEERS = {
-    "PyTorch": ("torch", "minialex.bench.peers.pytorch", "Eager"),
-    "PyTorch P2": ("torch", "minialex.bench.peers.pytorch_modes", "ChannelsLast"),
-    "PyTorch P3": ("torch", "minialex.bench.peers.pytorch_modes", "Compiled"),
-    "JAX": ("jax", "minialex.bench.peers.jax_xla", "Jax"),
-    "CuPy": ("cupy", "minialex.bench.peers.cupy_ops", "CuPy"),
+    "PyTorch": ("torch", "minialex.bench.peers.pytorch", "TorchEager"),
+    "PyTorch P2": ("torch", "minialex.bench.peers.pytorch_modes", "TorchChannelsLast"),
+    "PyTorch P3": ("torch", "minialex.bench.peers.pytorch_modes", "TorchCompiled"),
+    "JAX": ("jax", "minialex.bench.peers.jax_xla", "JaxPeer"),
+    "CuPy": ("cupy", "minialex.bench.peers.cupy_ops", "CuPyPeer"),
 }
 """From a peer's name to the library it needs, and where its class is."""
 
 
-def find(names: list[str], device: Device, threads: int) -> tuple[list[Peer], dict[str, str]]:
-    """Return the peers of these names that can take part, and why the others cannot."""
-    found, absent = [], {}
+def find_peers(names: list[str], device: Device, threads: int) -> tuple[list[Peer], dict[str, str]]:
+    """Return the peers of these names that are available, and why the others are not."""
+    found, unavailable = [], {}
     for name in names:
         library, module, cls = PEERS[name]
         if importlib.util.find_spec(library) is None:
-            absent[name] = f"{library} is not installed"
+            unavailable[name] = f"{library} is not installed"
             continue
         try:
             peer = getattr(importlib.import_module(module), cls)(device, threads)
-        except AbsentError as why:
-            absent[name] = str(why)
+        except UnavailableError as why:
+            unavailable[name] = str(why)
         except Exception as error:
             # a library that is installed but broken must not end the run
-            absent[name] = f"{library} does not work here: {type(error).__name__}: {error}"
+            unavailable[name] = f"{library} does not work here: {type(error).__name__}: {error}"
         else:
             found.append(peer)
-    return found, absent
+    return found, unavailable

@@ -1,4 +1,4 @@
-"""CuPy's own operations on a GPU; matrix products are cuBLAS's, into memory that is there."""
+"""CuPy's own operations on a GPU; matrix products are cuBLAS's, into preallocated memory."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from collections.abc import Callable
 from typing import Any
 
 from minialex.arrays import CPU, Array, Device
-from minialex.bench.calls import AbsentError, Calls
 from minialex.bench.peers.peer import Inputs, Peer
+from minialex.bench.workload import UnavailableError, Workload
 
 
-class CuPy(Peer):
-    """One call a pass; convolution is not among CuPy's operations."""
+class CuPyPeer(Peer):
+    """One call per pass; convolution is not among CuPy's operations."""
 
     name = "CuPy"
 
     def __init__(self, device: Device, threads: int) -> None:
         if device == CPU:
-            raise AbsentError("it computes on a GPU only")
+            raise UnavailableError("it computes on a GPU only")
         self.cupy = importlib.import_module("cupy")
         self.description = f"{self.cupy.__version__}, its own operations (cuBLAS), float32"
 
     def layer(
         self, op: str, what: str, inputs: Inputs, gy: Array, params: dict[str, Any]
-    ) -> Calls | None:
+    ) -> Workload | None:
         """Return one pass of a fully connected layer or of ReLU."""
         if (op, what) not in PASSES:
             return None
         xp = self.cupy
         run = PASSES[op, what](xp, inputs, gy)
-        return Calls(run, run)
+        return Workload(run, run)
 
 
 def _linear_forward(xp: Any, inputs: Inputs, gy: Array) -> Callable[[], list[Array]]:

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from minialex.arrays import CPU, Array, Device, module_of
-from minialex.bench.calls import AbsentError, Calls
+from minialex.bench.correctness import Result
 from minialex.bench.peers.peer import Inputs, Peer
-from minialex.bench.proof import Result
+from minialex.bench.workload import UnavailableError, Workload
 
 Function = Callable[..., Any]
 
 
-class Jax(Peer):
+class JaxPeer(Peer):
     """Forward, and the gradient that `jax.vjp` gives."""
 
     name = "JAX"
@@ -30,7 +30,7 @@ class Jax(Peer):
         try:
             self.place = self.jax.devices(platform)[device.index]
         except (RuntimeError, IndexError) as error:
-            raise AbsentError(f"JAX sees no {device}") from error
+            raise UnavailableError(f"JAX sees no {device}") from error
         self.device, self.on_gpu = device, device != CPU
         self.description = f"{self.jax.__version__}, compiled, highest precision"
 
@@ -40,13 +40,13 @@ class Jax(Peer):
             return None
         return self.jax.dlpack.from_dlpack(a) if self.on_gpu else self.jax.device_put(a, self.place)
 
-    def back(self, a: Any) -> Result:
+    def to_ours(self, a: Any) -> Result:
         """Return a copy of an array of JAX's as ours."""
         return module_of(self.device).from_dlpack(a).copy()  # type: ignore[no-any-return]
 
     def layer(
         self, op: str, what: str, inputs: Inputs, gy: Array, params: dict[str, Any]
-    ) -> Calls | None:
+    ) -> Workload | None:
         """Return one pass, compiled."""
         if op not in FUNCTIONS:
             return None
@@ -59,14 +59,14 @@ class Jax(Peer):
             with self.jax.default_matmul_precision("highest"):
                 return compiled(*arguments)
 
-        def waiting() -> Any:
+        def run_and_wait() -> Any:
             if self.on_gpu:
                 # our stream, which XLA's does not wait for, may still be overwriting the cache
                 module_of(self.device).cuda.get_current_stream().synchronize()
             return self.jax.block_until_ready(run())
 
         # on a GPU too: XLA has a stream of its own, which no event on ours would time
-        return Calls(waiting, lambda: [self.back(a) for a in waiting()])
+        return Workload(run_and_wait, lambda: [self.to_ours(a) for a in run_and_wait()])
 
     def _pass(
         self, function: Function, what: str, x: Any, rest: list[Any], gy: Any
@@ -101,20 +101,20 @@ def _linear(jax: Any, p: dict[str, Any]) -> Function:
 
 
 def _max_pool2d(jax: Any, p: dict[str, Any]) -> Function:
-    borders = [(0, 0), (0, 0), *((n, n) for n in p["padding"])]
+    padding = [(0, 0), (0, 0), *((n, n) for n in p["padding"])]
     window, stride = (1, 1, *p["kernel_size"]), (1, 1, *p["stride"])
-    return lambda x: jax.lax.reduce_window(x, -np.inf, jax.lax.max, window, stride, borders)
+    return lambda x: jax.lax.reduce_window(x, -np.inf, jax.lax.max, window, stride, padding)
 
 
 def _local_response_norm(jax: Any, p: dict[str, Any]) -> Function:
     half = p["size"] // 2
 
     def local_response_norm(x: Any) -> Any:
-        borders = [(0, 0), (half, half), (0, 0), (0, 0)]
-        near = jax.lax.reduce_window(
-            x * x, 0.0, jax.lax.add, (1, p["size"], 1, 1), (1, 1, 1, 1), borders
+        padding = [(0, 0), (half, half), (0, 0), (0, 0)]
+        squares = jax.lax.reduce_window(
+            x * x, 0.0, jax.lax.add, (1, p["size"], 1, 1), (1, 1, 1, 1), padding
         )
-        return x * (p["k"] + p["alpha"] * near) ** -p["beta"]
+        return x * (p["k"] + p["alpha"] * squares) ** -p["beta"]
 
     return local_response_norm
 

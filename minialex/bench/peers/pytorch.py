@@ -1,10 +1,10 @@
 """PyTorch, used in three ways, on the CPU or a GPU.
 
 P1  eager, everything as PyTorch has it by default
-P2  channels last, optimizer over lists of tensors ("foreach"); on a GPU one CUDA graph a step
+P2  channels last, optimizer over lists of tensors ("foreach"); on a GPU one CUDA graph per step
 P3  channels last, model and optimizer compiled; on a GPU with CUDA graphs
 
-P1 answers for single ops too. P2 and P3 are for whole networks, and compute matrix products in TF32
+P1 runs single ops too. P2 and P3 run whole networks only, and compute matrix products in TF32
 on a GPU; which precision P1 uses is in its description.
 """
 
@@ -16,10 +16,10 @@ from functools import partial
 from typing import Any
 
 from minialex.arrays import CPU, Array, Device, module_of
-from minialex.bench import drawn
-from minialex.bench.calls import STEPS, AbsentError, Calls, Task
+from minialex.bench import cached_networks
+from minialex.bench.correctness import TF32, Result, Tolerance, sample
 from minialex.bench.peers.peer import Inputs, Peer
-from minialex.bench.proof import TF32, Bound, Result, sample
+from minialex.bench.workload import STEPS, NetworkTask, UnavailableError, Workload
 
 FORWARD, DATA = "forward", "data gradient"
 
@@ -63,10 +63,10 @@ LAYERS: dict[str, Callable[[Any, Any], Any]] = {
 """From a layer of ours to PyTorch's; ReLU in place, as torchvision's AlexNet has it."""
 
 
-class Training:
+class TorchTraining:
     """PyTorch's network, its optimizer, and one step of both."""
 
-    def __init__(self, peer: Eager, task: Task, settings: dict[str, Any]) -> None:
+    def __init__(self, peer: TorchEager, task: NetworkTask, settings: dict[str, Any]) -> None:
         self.torch, self.net = peer.torch, peer.build(task).train()
         self.x, self.t = peer.images(task), peer.tensor(task.targets)
         optimizer = self.torch.optim.RMSprop
@@ -90,7 +90,7 @@ class Training:
         return [p.detach() for p in self.net.parameters()]
 
     def restore(self, before: list[Any]) -> None:
-        """Go back to the start in place: parameters as they were, no optimizer state."""
+        """Reset in place: parameters as they were, optimizer state zero."""
         for p, b in zip(self.parameters(), before, strict=True):
             p.copy_(b)
         for state in self.optimizer.state.values():
@@ -98,29 +98,29 @@ class Training:
                 value.zero_()
 
 
-class Eager(Peer):
+class TorchEager(Peer):
     """P1."""
 
     name = "PyTorch"
 
     def __init__(self, device: Device, threads: int) -> None:
         self.torch = importlib.import_module("torch")
-        self.device, self.place = device, str(device)
+        self.device, self.torch_device = device, str(device)
         if device == CPU:
             self.torch.set_num_threads(threads)
         elif not self.torch.cuda.is_available():
-            raise AbsentError("this PyTorch sees no GPU")
-        self.bound = None if device == CPU else TF32
+            raise UnavailableError("this PyTorch sees no GPU")
+        self.tolerance = None if device == CPU else TF32
         self.description = f"{self.torch.__version__}, eager, defaults{self._precision(device)}"
 
     def _precision(self, device: Device) -> str:
         if device == CPU:
             return ""
-        places = {
+        settings = {
             "convolutions": self.torch.backends.cudnn.allow_tf32,
             "matrix products": self.torch.backends.cuda.matmul.allow_tf32,
         }
-        return "".join(f", TF32 {'on' if on else 'off'} in {name}" for name, on in places.items())
+        return "".join(f", TF32 {'on' if on else 'off'} in {name}" for name, on in settings.items())
 
     def tensor(self, a: Array | None) -> Any:
         """Return an array as a tensor that shares its memory."""
@@ -128,10 +128,10 @@ class Eager(Peer):
 
     def layer(
         self, op: str, what: str, inputs: Inputs, gy: Array, params: dict[str, Any]
-    ) -> Calls | None:
+    ) -> Workload | None:
         """Return one pass as autograd runs it in training."""
         if op == "dropout":
-            raise AbsentError("it draws masks of its own: its result cannot be checked")
+            raise UnavailableError("it draws its own masks: its result cannot be checked")
         if op not in FUNCTIONS:
             return None
         x, *rest = (self.tensor(a) for a in inputs)
@@ -140,14 +140,14 @@ class Eager(Peer):
         for t in tensors:
             t.requires_grad_(True)
         if what == FORWARD:
-            return self._calls(lambda: [function(x, *rest)], self.bound)
+            return self._workload(lambda: [function(x, *rest)], self.tolerance)
         y, cotangent = function(x, *rest), self.tensor(gy)
-        wanted = tensors[:1] if what == DATA else tensors[1:]
+        needed = tensors[:1] if what == DATA else tensors[1:]
         grad = self.torch.autograd.grad
-        return self._calls(lambda: grad(y, wanted, cotangent, retain_graph=True), self.bound)
+        return self._workload(lambda: grad(y, needed, cotangent, retain_graph=True), self.tolerance)
 
-    def _calls(self, run: Callable[[], Any], bound: Bound | None = None) -> Calls:
-        return Calls(run, lambda: [self.array(t) for t in run()], bound)
+    def _workload(self, run: Callable[[], Any], tolerance: Tolerance | None = None) -> Workload:
+        return Workload(run, lambda: [self.array(t) for t in run()], tolerance)
 
     def array(self, t: Any) -> Result:
         """Return a copy of a tensor as an array where it is."""
@@ -155,7 +155,7 @@ class Eager(Peer):
 
     def optimizer(
         self, name: str, params: list[Array], gradients: list[Array], settings: dict[str, Any]
-    ) -> Calls | None:
+    ) -> Workload | None:
         """Return a step of the optimizer of that name."""
         tensors = [self.tensor(p).clone() for p in params]
         for t, g in zip(tensors, gradients, strict=True):
@@ -168,9 +168,9 @@ class Eager(Peer):
                 step()
             return [sample(self.array(t)) - b for t, b in zip(tensors, before, strict=True)]
 
-        return Calls(step, result)
+        return Workload(step, result)
 
-    def flip(self, images: Array, mirrored: Array) -> Calls | None:
+    def flip(self, images: Array, mirrored: Array) -> Workload | None:
         """Return the same arithmetic in tensor operations."""
         pixels, flipped = self.tensor(images), self.tensor(mirrored)
 
@@ -181,26 +181,26 @@ class Eager(Peer):
             y[flipped] = y[flipped].flip(3)
             return [y]
 
-        return self._calls(run)
+        return self._workload(run)
 
-    def build(self, task: Task) -> Any:
+    def build(self, task: NetworkTask) -> Any:
         """Return the network in PyTorch's layers, with our weights."""
-        # copied below, so that its own arrays will do
-        ours = drawn.network(task.network, task.dropout, lambda a: a)
+        # its weights are copied below, so that the cached arrays will do
+        ours = cached_networks.network(task.network, task.dropout, lambda a: a)
         layers = [m for _, m in ours.named_modules() if type(m).__name__ in LAYERS]
         net = self.torch.nn.Sequential(
             *(LAYERS[type(m).__name__](self.torch.nn, m) for m in layers)
         )
         for theirs, p in zip(net.parameters(), ours.parameters(), strict=True):
             theirs.data.copy_(self.torch.from_numpy(p.data))
-        return net.to(self.place)
+        return net.to(self.torch_device)
 
-    def step(self, task: Task) -> Calls | None:
+    def step(self, task: NetworkTask) -> Workload | None:
         """Return a step: gradients to None, loss, backward, RMSprop."""
-        training = Training(self, task, {})
-        return self._stepping(training, training.step)
+        training = TorchTraining(self, task, {})
+        return self._step_workload(training, training.step)
 
-    def _stepping(self, training: Training, step: Callable[[], Any]) -> Calls:
+    def _step_workload(self, training: TorchTraining, step: Callable[[], Any]) -> Workload:
         def parameters() -> list[Result]:
             return [sample(self.array(p)) for p in training.parameters()]
 
@@ -210,21 +210,21 @@ class Eager(Peer):
                 step()
             return [a - b for a, b in zip(parameters(), before, strict=True)]
 
-        return Calls(step, result)
+        return Workload(step, result)
 
-    def images(self, task: Task) -> Any:
+    def images(self, task: NetworkTask) -> Any:
         """Return the images in the memory layout of this mode."""
         return self.tensor(task.images)
 
-    def inference(self, task: Task) -> Calls | None:
+    def inference(self, task: NetworkTask) -> Workload | None:
         """Return a forward pass in inference mode."""
         return self._inference(self.build(task).eval(), task)
 
-    def _inference(self, net: Any, task: Task) -> Calls:
+    def _inference(self, net: Any, task: NetworkTask) -> Workload:
         x = self.images(task)
 
         def run() -> Any:
             with self.torch.inference_mode():
                 return [net(x)]
 
-        return self._calls(run)
+        return self._workload(run)

@@ -1,4 +1,4 @@
-"""PyTorch's faster ways with a whole network: P2 and P3. Single ops are left to P1."""
+"""PyTorch's faster modes for whole networks: P2 and P3. P1 alone runs single ops."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from minialex.arrays import CPU, Array, Device
-from minialex.bench.calls import AbsentError, Calls, Task
 from minialex.bench.peers.peer import Inputs
-from minialex.bench.peers.pytorch import Eager, Training
+from minialex.bench.peers.pytorch import TorchEager, TorchTraining
+from minialex.bench.workload import NetworkTask, UnavailableError, Workload
 
 
-class ChannelsLast(Eager):
+class TorchChannelsLast(TorchEager):
     """P2: channels last and foreach; on a GPU, where a step is one CUDA graph, in TF32."""
 
     name = "PyTorch P2"
@@ -29,39 +29,39 @@ class ChannelsLast(Eager):
 
     def layer(
         self, op: str, what: str, inputs: Inputs, gy: Array, params: dict[str, Any]
-    ) -> Calls | None:
-        """Leave single ops to P1."""
+    ) -> Workload | None:
+        """Return None: P1 runs single ops."""
         return None
 
     def optimizer(
         self, name: str, params: list[Array], gradients: list[Array], settings: dict[str, Any]
-    ) -> Calls | None:
-        """Leave optimizers to P1."""
+    ) -> Workload | None:
+        """Return None: P1 runs optimizers."""
         return None
 
-    def flip(self, images: Array, mirrored: Array) -> Calls | None:
-        """Leave images to P1."""
+    def flip(self, images: Array, mirrored: Array) -> Workload | None:
+        """Return None: P1 prepares images."""
         return None
 
-    def build(self, task: Task) -> Any:
-        """Return the network, its weights channels last."""
+    def build(self, task: NetworkTask) -> Any:
+        """Return the network with weights in channels-last layout."""
         return super().build(task).to(memory_format=self.torch.channels_last)
 
-    def images(self, task: Task) -> Any:
-        """Return the images channels last."""
+    def images(self, task: NetworkTask) -> Any:
+        """Return the images in channels-last layout."""
         return super().images(task).contiguous(memory_format=self.torch.channels_last)
 
-    def step(self, task: Task) -> Calls | None:
+    def step(self, task: NetworkTask) -> Workload | None:
         """Return a step; on a GPU the replay of a graph of it."""
-        training = Training(self, task, {"foreach": True, "capturable": self.on_gpu})
+        training = TorchTraining(self, task, {"foreach": True, "capturable": self.on_gpu})
         step = self._captured(training) if self.on_gpu else training.step
-        return self._in_tf32(self._stepping(training, step))
+        return self._in_tf32(self._step_workload(training, step))
 
-    def inference(self, task: Task) -> Calls | None:
+    def inference(self, task: NetworkTask) -> Workload | None:
         """Return a forward pass."""
         return self._in_tf32(self._inference(self.build(task).eval(), task))
 
-    def _captured(self, training: Training) -> Callable[[], Any]:
+    def _captured(self, training: TorchTraining) -> Callable[[], Any]:
         """Return the replay of a CUDA graph of a step, and leave the network as it was before."""
         cuda, before = self.torch.cuda, [p.clone() for p in training.parameters()]
         side = cuda.Stream()
@@ -78,35 +78,35 @@ class ChannelsLast(Eager):
         training.restore(before)
         return graph.replay  # type: ignore[no-any-return]
 
-    def _in_tf32(self, calls: Calls) -> Calls:
-        """Return the same calls, in TF32 where there is a GPU."""
+    def _in_tf32(self, workload: Workload) -> Workload:
+        """Return the same workload, in TF32 where there is a GPU."""
         if not self.on_gpu:
-            return calls
+            return workload
 
         def run() -> Any:
             with self._tf32():
-                return calls.run()
+                return workload.run()
 
         def result() -> Any:
             with self._tf32():
-                return calls.result()
+                return workload.result()
 
-        return Calls(run, result, calls.bound)
+        return Workload(run, result, workload.tolerance)
 
     @contextlib.contextmanager
     def _tf32(self) -> Iterator[None]:
-        places = self.torch.backends.cuda.matmul, self.torch.backends.cudnn
-        before = [place.allow_tf32 for place in places]
-        for place in places:
-            place.allow_tf32 = True
+        backends = self.torch.backends.cuda.matmul, self.torch.backends.cudnn
+        before = [backend.allow_tf32 for backend in backends]
+        for backend in backends:
+            backend.allow_tf32 = True
         try:
             yield
         finally:
-            for place, state in zip(places, before, strict=True):
-                place.allow_tf32 = state
+            for backend, state in zip(backends, before, strict=True):
+                backend.allow_tf32 = state
 
 
-class Compiled(ChannelsLast):
+class TorchCompiled(TorchChannelsLast):
     """P3: as P2, compiled; on a GPU with the compiler's own CUDA graphs."""
 
     name = "PyTorch P3"
@@ -115,20 +115,20 @@ class Compiled(ChannelsLast):
 
     def __init__(self, device: Device, threads: int) -> None:
         if shutil.which("c++") is None:
-            raise AbsentError("torch.compile needs a C++ compiler, and there is no c++")
+            raise UnavailableError("torch.compile needs a C++ compiler, and there is no c++")
         super().__init__(device, threads)
-        # its remarks on what it does not compile would run through the progress bar
+        # its messages on what it does not compile would break the progress bar
         self.torch._logging.set_logs(dynamo=logging.ERROR, inductor=logging.ERROR)
 
     def _compiled(self, *functions: Callable[..., Any]) -> list[Callable[..., Any]]:
-        # every case compiles afresh: recompiling for another batch would ask for dynamic shapes
+        # every case compiles anew: recompiling for another batch would ask for dynamic shapes
         importlib.import_module("torch._dynamo").reset()
         mode = "reduce-overhead" if self.on_gpu else "default"
         return [self.torch.compile(f, mode=mode, dynamic=False) for f in functions]
 
-    def step(self, task: Task) -> Calls | None:
+    def step(self, task: NetworkTask) -> Workload | None:
         """Return a compiled step."""
-        training = Training(self, task, {"foreach": True, "capturable": self.on_gpu})
+        training = TorchTraining(self, task, {"foreach": True, "capturable": self.on_gpu})
         training.net, update = self._compiled(training.net, training.optimizer.step)
 
         def step() -> Any:
@@ -137,9 +137,9 @@ class Compiled(ChannelsLast):
             update()
             return loss
 
-        return self._in_tf32(self._stepping(training, step))
+        return self._in_tf32(self._step_workload(training, step))
 
-    def inference(self, task: Task) -> Calls | None:
+    def inference(self, task: NetworkTask) -> Workload | None:
         """Return a compiled forward pass."""
         (net,) = self._compiled(self.build(task).eval())
 

@@ -9,7 +9,7 @@ pixels, as in AlexNet at its own image size, y is a view of x, and gx one of gy:
 
 saved = (shape of x,).
 
-    plain    rows and columns averaged one after the other
+    plain    cell by cell, for all images at once; what a CPU runs as well
     kernel   kernels/adaptive_avg_pool2d.cu: one thread per output, and per pixel
 """
 
@@ -17,96 +17,11 @@ from __future__ import annotations
 
 from math import prod
 
-from minialex import cuda
-from minialex.arrays import Array, array_module
-from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tensor, as_tensor
+from minialex.autograd import Cost, Implementation, Op, Shapes, Tensor, as_tensor
 from minialex.ops._arguments import ITEM_BYTES, check_images, pair
-from minialex.ops._cuda.launching import check_counts, packed
 from minialex.ops._windows import Pair
-
-Shape = tuple[int, ...]
-
-
-def cells(size: int, count: int) -> list[slice]:
-    """Return the `count` cells of an axis of `size`."""
-    return [slice(i * size // count, -(-(i + 1) * size // count)) for i in range(count)]
-
-
-def forward(x: Array, *, output_size: Pair) -> tuple[Array, tuple[Shape]]:
-    """Return the mean of each cell; a view of `x` where each cell is one pixel."""
-    if x.shape[2:] == output_size:
-        return x[...], (x.shape,)
-    if output_size == (1, 1):
-        # the whole image is one run
-        return x.reshape(*x.shape[:2], 1, prod(x.shape[2:])).mean(axis=3, keepdims=True), (x.shape,)
-    return _averaged(_averaged(x, 2, output_size[0]), 3, output_size[1]), (x.shape,)
-
-
-def backward(gy: Array, saved: tuple[Shape], *, output_size: Pair) -> Gradients:
-    """Return the gradient of `x`: each cell's share, added up where cells overlap."""
-    (shape,) = saved
-    if gy.shape == shape:
-        return (gy[...],)
-    return (_spread(_spread(gy, 3, shape[3]), 2, shape[2]),)
-
-
-def _averaged(x: Array, axis: int, count: int) -> Array:
-    """Return the means of `count` cells along an axis."""
-    size = x.shape[axis]
-    if size == count:
-        return x
-    xp = array_module(x)
-    y = xp.empty((*x.shape[:axis], count, *x.shape[axis + 1 :]), x.dtype)
-    means, elements = xp.moveaxis(y, axis, 0), xp.moveaxis(x, axis, 0)
-    for i, cell in enumerate(cells(size, count)):
-        elements[cell].mean(axis=0, out=means[i])
-    return y  # type: ignore[no-any-return]
-
-
-def _spread(gy: Array, axis: int, size: int) -> Array:
-    """Return what `_averaged` gives to an axis of `size`, backwards."""
-    count = gy.shape[axis]
-    if size == count:
-        return gy
-    xp = array_module(gy)
-    gx = xp.zeros((*gy.shape[:axis], size, *gy.shape[axis + 1 :]), gy.dtype)
-    means, elements = xp.moveaxis(gy, axis, 0), xp.moveaxis(gx, axis, 0)
-    for i, cell in enumerate(cells(size, count)):
-        elements[cell] += means[i] / (cell.stop - cell.start)
-    return gx  # type: ignore[no-any-return]
-
-
-_forward = cuda.kernel("adaptive_avg_pool2d.cu", "adaptive_avg_pool2d_forward")
-_backward = cuda.kernel("adaptive_avg_pool2d.cu", "adaptive_avg_pool2d_backward")
-
-
-def forward_kernel(x: Array, *, output_size: Pair) -> tuple[Array, tuple[Shape]]:
-    """Return the mean of each cell: one thread per cell; a view of `x` where each is one pixel."""
-    if x.shape[2:] == output_size:
-        return x[...], (x.shape,)
-    sizes = _sizes(x.shape, output_size)
-    y = array_module(x).empty((*x.shape[:2], *output_size), x.dtype)
-    _forward(cuda.blocks(y.size), cuda.BLOCK_SIZE, packed(x), y, *sizes)
-    return y, (x.shape,)
-
-
-def backward_kernel(gy: Array, saved: tuple[Shape], *, output_size: Pair) -> Gradients:
-    """Return the gradient of `x`: each pixel adds up the shares of the cells that hold it."""
-    (shape,) = saved
-    if gy.shape == shape:
-        return (gy[...],)
-    gx = array_module(gy).empty(shape, gy.dtype)
-    _backward(cuda.blocks(gx.size), cuda.BLOCK_SIZE, packed(gy), gx, *_sizes(shape, output_size))
-    return (gx,)
-
-
-def _sizes(shape: Shape, output_size: Pair) -> Shape:
-    """Return all sizes, in the order in which kernels take them."""
-    (N, C, H, W), (OH, OW) = shape, output_size
-    # Cells begin and end at products of both sizes.
-    products = {"rows x cells": (H + 1) * (OH + 1), "columns x cells": (W + 1) * (OW + 1)}
-    check_counts("adaptive_avg_pool2d", x=prod(shape), y=N * C * OH * OW, **products)
-    return N * C, H, W, OH, OW
+from minialex.ops.adaptive_avg_pool2d import plain
+from minialex.ops.adaptive_avg_pool2d.cuda import KERNEL
 
 
 def cost(shapes: Shapes, *, output_size: Pair) -> Cost:
@@ -118,7 +33,7 @@ def cost(shapes: Shapes, *, output_size: Pair) -> Cost:
     if output_size == (H, W):
         return Cost(0, 0)
     covered = prod(
-        sum(cell.stop - cell.start for cell in cells(size, count))
+        sum(cell.stop - cell.start for cell in plain.axis_cells(size, count))
         for size, count in ((H, OH), (W, OW))
     )
     return Cost(N * C * covered, ITEM_BYTES * N * C * (H * W + OH * OW))
@@ -127,8 +42,8 @@ def cost(shapes: Shapes, *, output_size: Pair) -> Cost:
 OP = Op(
     "adaptive_avg_pool2d",
     {
-        "plain": Implementation(forward, backward),
-        "kernel": Implementation(forward_kernel, backward_kernel, why_not=cuda.why_not),
+        "plain": Implementation(plain.forward, plain.backward),
+        "kernel": KERNEL,
     },
     cost,
     kernel="kernel",

@@ -1,13 +1,22 @@
-"""Patches: what a sliding window sees at each of its places, as the rows of a matrix.
+"""Patches: what a sliding window sees at each output position, as the rows of a matrix (im2col).
 
-Convolution is a matrix product with them. They are cut from images that have been given their
-borders and turned to channels last: there a row of the window is one contiguous run of KW x C
-elements (where it is not dilated), and copying long runs costs little beside the product.
+Convolution is a matrix product with them. They are copied from images that are padded and have
+their channels last (N, H, W, C): there a row of the window is one contiguous run of KW x C
+elements (unless it is dilated), and copying long runs costs little beside the product.
+
+Two channels a and b of a 3 x 3 image, and the patch of a 2 x 2 window at output (0, 1):
+
+    a00 b00 a01 b01 a02 b02
+    a10 b10 a11 b11 a12 b12         a01 b01 a02 b02  a11 b11 a12 b12
+    a20 b20 a21 b21 a22 b22
+
+It is two runs of 2 x 2 elements. With the channels first it would be four of 2.
+
+In shapes, G is the number of groups; see `ConvShape` for the other sizes.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
@@ -16,200 +25,176 @@ import numpy as np
 from minialex.arrays import Array
 from minialex.cpu import memory, threads
 from minialex.cpu.sharing import blocks_per_worker, slices_per_worker
-from minialex.ops._windows import Pair, output_length, strided_slice
+from minialex.ops.conv2d.shape import ConvShape
 
-CACHE = 5 << 20
-"""How many bytes of patches, and products with them, a core makes at a time."""
+BLOCK_BYTES = 5 << 20
+"""How many bytes of patches, and of products with them, a core makes at a time."""
 
-LEAST = 1 << 20
-"""How many of them are worth a core of their own."""
+MIN_BYTES_PER_WORKER = 1 << 20
+"""How many of them are worth a core of their own.
 
-APART = 16
-"""How many elements lie between rows that are turned to columns afterwards.
-
-The elements of a column would otherwise be a power of two apart, or nearly so, and share a few
-places of the cache.
+With one core for less than that, inference of 2 images by alexnet-mini takes a fifth less.
 """
 
+LEADING_DIM_PADDING = 16
+"""How many unused elements follow each row of a matrix that is read by columns afterwards.
 
-@dataclass(frozen=True)
-class Sizes:
-    """The sizes of a convolution: C, O channels in each of G groups, P places of K elements."""
+The elements of a column would otherwise be a power of two apart, or nearly so, and map to the same
+few cache sets.
+"""
 
-    N: int
-    G: int
-    C: int
-    H: int
-    W: int
-    O: int
-    KH: int
-    KW: int
-    stride: Pair
-    padding: Pair
-    dilation: Pair
+MAX_CHANNELS_COPIED_SINGLY = 4
+"""Up to how many channels per group are copied one after the other to where channels are last.
 
-    @classmethod
-    def of(cls, x: Array, w: Array, stride: Pair, padding: Pair, dilation: Pair, G: int) -> Sizes:
-        """Return those of the convolution of `x` (N, G C, H, W) with `w` (G O, C, KH, KW)."""
-        (N, _, H, W), (O, C, KH, KW) = x.shape, w.shape
-        return cls(N, G, C, H, W, O // G, KH, KW, stride, padding, dilation)
+NumPy's inner loop would otherwise run over so few elements that its overhead is most of the time.
+"""
 
-    @property
-    def OH(self) -> int:
-        """The height of the output."""
-        return output_length(self.H, self.KH, self.stride[0], self.padding[0], self.dilation[0])
-
-    @property
-    def OW(self) -> int:
-        """The width of the output."""
-        return output_length(self.W, self.KW, self.stride[1], self.padding[1], self.dilation[1])
-
-    @property
-    def P(self) -> int:
-        """The number of output positions of an image."""
-        return self.OH * self.OW
-
-    @property
-    def K(self) -> int:
-        """The number of elements of a patch, of one group's channels."""
-        return self.KH * self.KW * self.C
-
-    def rows(self, kh: int) -> slice:
-        """Return the rows of padded images that row `kh` of the window meets."""
-        return strided_slice(kh * self.dilation[0], self.OH, self.stride[0])
-
-    def columns(self, kw: int) -> slice:
-        """Return the columns of padded images that column `kw` of the window meets."""
-        return strided_slice(kw * self.dilation[1], self.OW, self.stride[1])
-
-    def blocks_per_worker(self, xp: Any, dtype: np.dtype[Any]) -> list[list[slice]]:
-        """Return the blocks of images that are worked on together, a list for each worker."""
-        return blocks_per_worker(
-            xp, self.N, self.G * self.P * (self.K + self.O) * dtype.itemsize, CACHE, LEAST
-        )
-
-    def places(self, xp: Any, padded: Array) -> Array:
-        """Return the view (G, C, KH, KW, N, OH, OW) of images (N, G, C, H, W) with borders.
-
-        It is of what each weight, as filters lie, meets.
-        """
-        reach = tuple(
-            d * (k - 1) + 1 for d, k in zip(self.dilation, (self.KH, self.KW), strict=True)
-        )
-        seen = xp.lib.stride_tricks.sliding_window_view(padded, reach, axis=(-2, -1))
-        (sh, sw), (dh, dw) = self.stride, self.dilation
-        return seen[..., ::sh, ::sw, ::dh, ::dw].transpose(1, 2, 5, 6, 0, 3, 4)  # type: ignore[no-any-return]
-
-    # views and copies in the order that the products want ------------------------------------
-
-    def filters(self, xp: Any, w: Array) -> Array:
-        """Return `w` as a matrix a group, (G, O, K), its columns in the order of the patches'."""
-        last = w.reshape(self.G, self.O, self.C, self.KH, self.KW).transpose(0, 1, 3, 4, 2)
-        return copied(xp, last).reshape(self.G, self.O, self.K)
-
-    def as_filters(self, rows: Array) -> Array:
-        """Return the view (O, C, KH, KW) of filters (O, K) that are in the patches' order."""
-        return rows.reshape(len(rows), self.KH, self.KW, self.C).transpose(0, 3, 1, 2)
-
-    def as_images(self, products: Array, rows: slice) -> Array:
-        """Return the view (n, G, O, rows, OW) of some rows of outputs, (G, n rows OW, O)."""
-        shape = self.G, -1, rows.stop - rows.start, self.OW, self.O
-        return products.reshape(shape).transpose(1, 0, 4, 2, 3)
-
-    def as_rows(self, y: Array) -> Array:
-        """Return outputs (n, G O, OH, OW) as (G, O, n P): a view of one image, a copy of more."""
-        apart = y.reshape(len(y), self.G, self.O, self.P).transpose(1, 2, 0, 3)
-        return apart.reshape(self.G, self.O, len(y) * self.P)
+PARALLEL_COPY_MIN_ELEMENTS = 1 << 17
+"""From how many elements on a copy is shared between workers, which have to be woken."""
 
 
-def copied(xp: Any, a: Array) -> Array:
+def image_blocks(s: ConvShape, xp: Any, dtype: np.dtype[Any]) -> list[list[slice]]:
+    """Return the blocks of images that are worked on together, a list for each worker."""
+    image_bytes = s.groups * s.P * (s.K + s.OG) * dtype.itemsize
+    return blocks_per_worker(xp, s.N, image_bytes, BLOCK_BYTES, MIN_BYTES_PER_WORKER)
+
+
+def contiguous_copy(xp: Any, a: Array) -> Array:
     """Return a C-contiguous copy of `a`, made by all workers."""
     copy = memory.empty(xp, a.shape, a.dtype)
 
-    def some(part: slice) -> None:
+    def copy_slice(part: slice) -> None:
         copy[:, part] = a[:, part]
 
-    threads.run(some, slices_per_worker(xp, a.shape[1]) if a.size > _MANY else [slice(None)])
+    shared = a.size > PARALLEL_COPY_MIN_ELEMENTS
+    threads.run(copy_slice, slices_per_worker(xp, a.shape[1]) if shared else [slice(None)])
     return copy
 
 
-class Room:
-    """Room for the borders and patches of a block of images; used again for each block."""
+def patch_columns(s: ConvShape, xp: Any, x: Array) -> Array:
+    """Return all patches of `x` as columns whose elements are in the order of `w`, (G, K, N P)."""
+    padded = memory.zeros(xp, (s.N, s.C, s.H + 2 * s.ph, s.W + 2 * s.pw), x.dtype)
+    padded[..., s.ph : s.ph + s.H, s.pw : s.pw + s.W] = x
+    n, c, h, w = padded.strides
+    windows = xp.lib.stride_tricks.as_strided(
+        padded,
+        (s.groups, s.CG, s.KH, s.KW, s.N, s.OH, s.OW),
+        (s.CG * c, c, s.dh * h, s.dw * w, n, s.sh * h, s.sw * w),
+    )
+    return contiguous_copy(xp, windows).reshape(s.groups, s.K, s.N * s.P)
 
-    def __init__(self, sizes: Sizes, xp: Any, dtype: np.dtype[Any], blocks: list[slice]) -> None:
-        self.sizes = s = sizes
+
+# arrays in the order of the patches' elements: row of the window, column, channel -----------------
+
+
+def filter_matrix(s: ConvShape, xp: Any, w: Array) -> Array:
+    """Return `w` as one matrix per group, (G, OG, K)."""
+    channels_last = w.reshape(s.groups, s.OG, s.CG, s.KH, s.KW).transpose(0, 1, 3, 4, 2)
+    return contiguous_copy(xp, channels_last).reshape(s.groups, s.OG, s.K)
+
+
+def as_filters(s: ConvShape, rows: Array) -> Array:
+    """Return the view (n, CG, KH, KW) of filters (n, K)."""
+    return rows.reshape(len(rows), s.KH, s.KW, s.CG).transpose(0, 3, 1, 2)
+
+
+def as_images(s: ConvShape, products: Array, rows: slice) -> Array:
+    """Return the view (n, G, OG, rows, OW) of some rows of outputs."""
+    shape = s.groups, -1, rows.stop - rows.start, s.OW, s.OG
+    return products.reshape(shape).transpose(1, 0, 4, 2, 3)
+
+
+def as_rows(s: ConvShape, y: Array) -> Array:
+    """Return outputs (n, O, OH, OW) as (G, OG, n P): a view of one image, a copy of more."""
+    by_group = y.reshape(len(y), s.groups, s.OG, s.P).transpose(1, 2, 0, 3)
+    return by_group.reshape(s.groups, s.OG, len(y) * s.P)
+
+
+class PatchBuffer:
+    """Memory for a block of padded images and their patches; reused for each block of a list.
+
+    Attributes
+    ----------
+    padded : array (G, n, H + 2 ph, W + 2 pw, CG)
+        The images of a block, within borders that stay 0.
+    windows : array (G, n, OH, OW, KH, KW, CG)
+        The view of `padded` that windows have.
+    """
+
+    def __init__(self, s: ConvShape, xp: Any, dtype: np.dtype[Any], blocks: list[slice]) -> None:
+        self.s = s
         n = max(block.stop - block.start for block in blocks)
-        (ph, pw), (sh, sw), (dh, dw) = s.padding, s.stride, s.dilation
         self._empty = partial(memory.empty, xp, dtype=dtype)
-        self._places = s.G * n * s.P
-        self.padded = memory.zeros(xp, (s.G, n, s.H + 2 * ph, s.W + 2 * pw, s.C), dtype)
+        self._num_positions = s.groups * n * s.P
+        self.padded = memory.zeros(xp, (s.groups, n, s.H + 2 * s.ph, s.W + 2 * s.pw, s.CG), dtype)
         g, i, h, w, c = self.padded.strides
         self.windows = xp.lib.stride_tricks.as_strided(
             self.padded,
-            (s.G, n, s.OH, s.OW, s.KH, s.KW, s.C),
-            (g, i, h * sh, w * sw, h * dh, w * dw, c),
+            (s.groups, n, s.OH, s.OW, s.KH, s.KW, s.CG),
+            (g, i, s.sh * h, s.sw * w, s.dh * h, s.dw * w, c),
         )
+
+    # each is made when it is first asked for: a backward needs one of them
 
     @cached_property
     def _patches(self) -> Array:
-        return self._empty((self._places * self.sizes.K,))
+        return self._empty((self._num_positions * self.s.K,))
 
     @cached_property
     def _products(self) -> Array:
-        return self._empty((self._places * (self.sizes.O + APART),))
+        return self._empty((self._num_positions * (self.s.OG + LEADING_DIM_PADDING),))
 
-    def inside(self, n: int) -> Array:
-        """Return the view (n, G, C, H, W) of the first `n` images, without their borders."""
-        s, (ph, pw) = self.sizes, self.sizes.padding
-        inside = self.padded[:, :n, ph : ph + s.H, pw : pw + s.W]
-        return inside.transpose(1, 0, 4, 2, 3)
+    def interior(self, n: int) -> Array:
+        """Return the view (n, G, CG, H, W) of the first `n` images, without their borders."""
+        s = self.s
+        interior = self.padded[:, :n, s.ph : s.ph + s.H, s.pw : s.pw + s.W]
+        return interior.transpose(1, 0, 4, 2, 3)
 
     def patches(self, n: int) -> Array:
-        """Return the room for the patches of `n` images, (G, n P, K)."""
-        s = self.sizes
-        return self._patches[: s.G * n * s.P * s.K].reshape(s.G, n * s.P, s.K)
+        """Return uninitialised patches of `n` images, (G, n P, K)."""
+        s = self.s
+        return self._patches[: s.groups * n * s.P * s.K].reshape(s.groups, n * s.P, s.K)
 
     def products(self, n: int) -> Array:
-        """Return the room for one number a filter of `n` patches, (G, n, O)."""
-        s = self.sizes
-        rows = self._products[: s.G * n * (s.O + APART)].reshape(s.G, n, -1)
-        return rows[..., : s.O]
+        """Return uninitialised products of `n` patches with a group's filters, (G, n, OG)."""
+        s = self.s
+        rows = self._products[: s.groups * n * (s.OG + LEADING_DIM_PADDING)].reshape(
+            s.groups, n, -1
+        )
+        return rows[..., : s.OG]
 
-    def see(self, x: Array) -> Array:
-        """Return the view (G, n, OH, OW, KH, KW, C) of what windows see of `x` (n, G C, H, W)."""
-        s, n = self.sizes, len(x)
-        images = x.reshape(n, s.G, s.C, *x.shape[2:])
-        # where images are smaller than the sizes say, the rest stays 0
-        inside = self.inside(n)[..., : x.shape[2], : x.shape[3]]
-        if s.C <= _FEW:
-            # channel by channel: a run of so few elements is not worth a loop of its own
-            for c in range(s.C):
-                inside[:, :, c] = images[:, :, c]
+    def load(self, x: Array) -> Array:
+        """Copy images `x` (n, C, H, W) in; return what windows see, (G, n, OH, OW, KH, KW, CG)."""
+        s, n = self.s, len(x)
+        images = x.reshape(n, s.groups, s.CG, *x.shape[2:])
+        # where images are smaller than the shape says, the rest stays 0
+        interior = self.interior(n)[..., : x.shape[2], : x.shape[3]]
+        if s.CG <= MAX_CHANNELS_COPIED_SINGLY:
+            for c in range(s.CG):
+                interior[:, :, c] = images[:, :, c]
         else:
-            inside[...] = images
+            interior[...] = images
         return self.windows[:, :n]  # type: ignore[no-any-return]
 
-    def cut(self, x: Array, rows: slice = slice(None)) -> Array:
-        """Return the patches (G, n P, K) of the images `x` (n, G C, H, W), or of some rows."""
-        windows = self.see(x)[:, :, rows]
+    def im2col(self, x: Array, rows: slice = slice(None)) -> Array:
+        """Return the patches (G, n P, K) of images `x` (n, C, H, W), or of some rows of outputs."""
+        windows = self.load(x)[:, :, rows]
         patches = self._patches[: windows.size].reshape(windows.shape)
         patches[...] = windows
-        return patches.reshape(self.sizes.G, -1, self.sizes.K)
+        return patches.reshape(self.s.groups, -1, self.s.K)
 
-    def add_up(self, patches: Array) -> Array:
-        """Add each element of patches (G, n, OH, OW, KH, KW, C) to where it was cut from.
+    def col2im(self, patches: Array) -> Array:
+        """Return images (n, G, CG, H, W) that sum up patches (G, n P, K) where these overlap.
 
-        Returns the view `inside(n)` of the sums, which leave no borders to cut patches from.
+        It is the view `interior(n)`. Borders are not 0 afterwards: load no images then.
         """
-        s, n = self.sizes, patches.shape[1]
+        s = self.s
+        n = patches.shape[1] // s.P
+        patches = patches.reshape(self.windows[:, :n].shape)
         padded = self.padded[:, :n]
         padded[...] = 0
         for kh in range(s.KH):
             for kw in range(s.KW):
-                met = padded[:, :, s.rows(kh), s.columns(kw)]
-                met += patches[:, :, :, :, kh, kw]
-        return self.inside(n)
-
-
-_FEW = 4
-_MANY = 1 << 17
+                pixels = padded[:, :, s.rows(kh), s.columns(kw)]
+                pixels += patches[:, :, :, :, kh, kw]
+        return self.interior(n)

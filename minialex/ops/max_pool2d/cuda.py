@@ -1,4 +1,4 @@
-"""max_pool2d as CUDA kernels: kernels/max_pool2d.cu. saved as for every implementation."""
+"""max_pool2d as CUDA kernels: kernels/max_pool2d.cu."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from minialex import cuda
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients, Implementation
 from minialex.ops._cuda.launching import packed
-from minialex.ops._cuda.pooling import ROWS, Pool, Shape
+from minialex.ops._cuda.pooling import PIXELS_PER_THREAD, PoolShape, Shape
 from minialex.ops._windows import Pair, argmax_dtype
 
 _forward = cuda.kernel("max_pool2d.cu", "max_pool2d_forward")
@@ -16,22 +16,30 @@ _backward = cuda.kernel("max_pool2d.cu", "max_pool2d_backward")
 def forward(
     x: Array, *, kernel_size: Pair, stride: Pair, padding: Pair
 ) -> tuple[Array, tuple[Array, Shape]]:
-    """Return the maxima: a thread an output."""
-    at = Pool.of("max_pool2d", x.shape, kernel_size, stride, padding)
-    xp, shape = array_module(x), (*x.shape[:2], at.OH, at.OW)
-    y, winner = xp.empty(shape, x.dtype), xp.empty(shape, argmax_dtype(kernel_size))
-    _forward(cuda.blocks(y.size), cuda.BLOCK_SIZE, packed(x), y, winner, at)
-    return y, (winner, x.shape)
+    """Return the maxima: one thread per output."""
+    sizes = PoolShape.of("max_pool2d", x.shape, kernel_size, stride, padding)
+    xp, shape = array_module(x), (*x.shape[:2], sizes.OH, sizes.OW)
+    y, argmax = xp.empty(shape, x.dtype), xp.empty(shape, argmax_dtype(kernel_size))
+    _forward(cuda.blocks(y.size), cuda.BLOCK_SIZE, packed(x), y, argmax, sizes)
+    return y, (argmax, x.shape)
 
 
 def backward(
     gy: Array, saved: tuple[Array, Shape], *, kernel_size: Pair, stride: Pair, padding: Pair
 ) -> Gradients:
-    """Return the gradient of `x`: each pixel takes what the windows give that it has won."""
-    winner, shape = saved
-    at = Pool.of("max_pool2d", shape, kernel_size, stride, padding)
+    """Return the gradient of `x`: each pixel adds up those of the windows whose maximum it is."""
+    argmax, shape = saved
+    sizes = PoolShape.of("max_pool2d", shape, kernel_size, stride, padding)
     gx = array_module(gy).empty(shape, gy.dtype)
-    _backward(cuda.blocks(at.walks), cuda.BLOCK_SIZE, packed(gy), packed(winner), gx, at, ROWS)
+    _backward(
+        cuda.blocks(sizes.backward_threads),
+        cuda.BLOCK_SIZE,
+        packed(gy),
+        packed(argmax),
+        gx,
+        sizes,
+        PIXELS_PER_THREAD,
+    )
     return (gx,)
 
 

@@ -1,0 +1,70 @@
+"""avg_pool2d in blocks of images that stay in a core's cache, spread over the CPU's cores.
+
+Rows of windows are summed first, then columns: KH + KW additions per output instead of KH KW.
+"""
+
+from __future__ import annotations
+
+from minialex.arrays import Array, array_module
+from minialex.autograd import Gradients
+from minialex.cpu import memory, threads
+from minialex.cpu.sharing import image_blocks
+from minialex.ops._windows import Pair, output_length, strided_slice
+from minialex.ops.avg_pool2d.plain import window_counts
+
+Shape = tuple[int, ...]
+
+BLOCK_BYTES = 1 << 20
+"""The part of the images that a core works on at a time."""
+
+
+def forward(
+    x: Array, *, kernel_size: Pair, stride: Pair, padding: Pair, count_include_pad: bool
+) -> tuple[Array, tuple[Shape]]:
+    """Return the mean of each window: rows of windows are summed first, then columns."""
+    xp, (N, C, H, W) = array_module(x), x.shape
+    (KH, KW), (sh, sw), (ph, pw) = kernel_size, stride, padding
+    OH, OW = (output_length(*s) for s in zip((H, W), kernel_size, stride, padding, strict=True))
+    counts = window_counts(x, kernel_size, stride, padding, count_include_pad)
+    y = memory.empty(xp, (N, C, OH, OW), x.dtype)
+
+    def average_blocks(blocks: list[slice]) -> None:
+        for block in blocks:
+            padded = xp.pad(x[block], ((0, 0), (0, 0), (ph, ph), (pw, pw)))
+            row_sums = sum(padded[:, :, strided_slice(kh, OH, sh)] for kh in range(KH))
+            sums = sum(row_sums[..., strided_slice(kw, OW, sw)] for kw in range(KW))
+            xp.divide(sums, counts, out=y[block])
+
+    threads.run(average_blocks, image_blocks(x, BLOCK_BYTES))
+    return y, (x.shape,)
+
+
+def backward(
+    gy: Array,
+    saved: tuple[Shape],
+    *,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    count_include_pad: bool,
+) -> Gradients:
+    """Return the gradient of `x`: each window's share, added up where windows overlap."""
+    xp, ((N, C, H, W),) = array_module(gy), saved
+    (KH, KW), (sh, sw), (ph, pw) = kernel_size, stride, padding
+    OH, OW = gy.shape[2:]
+    gx = memory.empty(xp, (N, C, H, W), gy.dtype)
+    counts = window_counts(gx, kernel_size, stride, padding, count_include_pad)
+
+    def spread_blocks(blocks: list[slice]) -> None:
+        for block in blocks:
+            share = gy[block] / counts
+            bands = xp.zeros((len(share), C, OH, W + 2 * pw), gy.dtype)
+            for kw in range(KW):
+                bands[..., strided_slice(kw, OW, sw)] += share
+            padded = xp.zeros((len(share), C, H + 2 * ph, W + 2 * pw), gy.dtype)
+            for kh in range(KH):
+                padded[:, :, strided_slice(kh, OH, sh)] += bands
+            gx[block] = padded[:, :, ph : ph + H, pw : pw + W]
+
+    threads.run(spread_blocks, image_blocks(gx, BLOCK_BYTES))
+    return (gx,)

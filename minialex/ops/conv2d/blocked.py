@@ -1,0 +1,216 @@
+"""conv2d as the CPU's engine: products with patches, a block of images at a time.
+
+A block is small enough that its patches stay in cache while a product reads them, and each core
+has its own images. With patches as rows, (n P, K), from a `PatchBuffer`:
+
+    y  = patches filters^T
+    gx = gy^T filters, patches that are summed where they overlap (col2im). Where the stride allows
+         it that is done along the height alone, and along the width patches of gy are multiplied
+    gw = gy patches, summed over blocks, then over cores, always in the same order
+
+With fewer output positions than filters, patches are columns, as in `plain`, and each core has
+some of the filters.
+"""
+
+from __future__ import annotations
+
+from minialex.arrays import Array, array_module
+from minialex.autograd import Gradients
+from minialex.cpu import memory, threads
+from minialex.cpu.sharing import slices_per_worker
+from minialex.ops._windows import Pair
+from minialex.ops.conv2d.patches import (
+    MIN_BYTES_PER_WORKER,
+    PatchBuffer,
+    as_filters,
+    as_images,
+    as_rows,
+    contiguous_copy,
+    filter_matrix,
+    image_blocks,
+    patch_columns,
+)
+from minialex.ops.conv2d.shape import ConvShape
+
+MAX_IMAGES_WITHOUT_FILTER_COPY = 4
+"""Up to how many images a transposed view of the filters is multiplied, which BLAS packs slowly.
+
+From there on a contiguous copy of the transposed filters costs less than it saves.
+"""
+
+
+def forward(
+    x: Array,
+    w: Array,
+    b: Array | None = None,
+    *,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    groups: int,
+) -> tuple[Array, tuple[Array, Array]]:
+    """Return the convolution."""
+    xp = array_module(x)
+    s = ConvShape.of(x, w, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    y = memory.empty(xp, (s.N, s.O, s.OH, s.OW), x.dtype)
+    if 0 < s.N * s.P < s.OG:
+        convolve_small_output(x, w, b, s, y)
+    else:
+        convolve(x, w, b, s, y)
+    return y, (x, w)
+
+
+def backward(
+    gy: Array,
+    saved: tuple[Array, Array],
+    *,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    groups: int,
+    needs: tuple[bool, ...] = (True, True, True),
+    out: Gradients = (None, None, None),
+) -> Gradients:
+    """Return the gradients of `x`, `w` and `b`."""
+    x, w = saved
+    xp = array_module(x)
+    s = ConvShape.of(x, w, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    gx = gw = gb = None
+    if needs[0]:
+        gx = memory.empty(xp, x.shape, x.dtype) if out[0] is None else out[0]
+        data_gradient(gy, w, s, gx)
+    if needs[1]:
+        gw = memory.empty(xp, w.shape, w.dtype) if out[1] is None else out[1]
+        weight_gradient(gy, x, s, gw)
+    if needs[2]:
+        gb = xp.empty(len(w), w.dtype) if out[2] is None else out[2]
+        bias_gradient(gy, gb)
+    return gx, gw, gb
+
+
+def convolve(x: Array, w: Array, b: Array | None, s: ConvShape, y: Array) -> None:
+    """Write the filters' products with the patches of `x`, plus `b`, to `y`."""
+    xp = array_module(x)
+    filters = filter_matrix(s, xp, w).swapaxes(-1, -2)
+    if s.N > MAX_IMAGES_WITHOUT_FILTER_COPY:
+        filters = contiguous_copy(xp, filters)
+    bias = 0 if b is None else b.reshape(s.groups, s.OG, 1, 1)
+    images = y.reshape(s.N, s.groups, s.OG, s.OH, s.OW)
+
+    def compute_blocks(blocks: list[slice], rows: slice) -> None:
+        buffer = PatchBuffer(s, xp, x.dtype, blocks)
+        for block in blocks:
+            patches = buffer.im2col(x[block], rows)
+            products = buffer.products(patches.shape[1])
+            xp.matmul(patches, filters, out=products)
+            xp.add(as_images(s, products, rows), bias, out=images[block][..., rows, :])
+
+    blocks_per_worker = image_blocks(s, xp, x.dtype)
+    if s.N == 1 and s.P * s.K * x.itemsize >= 2 * MIN_BYTES_PER_WORKER:
+        # each worker has some rows of the one image
+        work = [(blocks_per_worker[0], rows) for rows in slices_per_worker(xp, s.OH)]
+    else:
+        work = [(blocks, slice(0, s.OH)) for blocks in blocks_per_worker]
+    threads.run(lambda blocks_and_rows: compute_blocks(*blocks_and_rows), work)
+
+
+def convolve_small_output(x: Array, w: Array, b: Array | None, s: ConvShape, y: Array) -> None:
+    """Do the same with fewer output positions than filters, which need no layout change."""
+    xp = array_module(x)
+    patches = patch_columns(s, xp, x)
+    rows = w.reshape(s.groups, s.OG, s.K)
+    images = y.reshape(s.N, s.groups, s.OG, s.OH, s.OW)
+
+    def compute_filters(filters: slice) -> None:
+        products = xp.matmul(rows[:, filters], patches)
+        products = products.reshape(s.groups, -1, s.N, s.OH, s.OW).transpose(2, 0, 1, 3, 4)
+        bias = 0 if b is None else b.reshape(s.groups, s.OG, 1, 1)[:, filters]
+        xp.add(products, bias, out=images[:, :, filters])
+
+    threads.run(compute_filters, slices_per_worker(xp, s.OG))
+
+
+def data_gradient(gy: Array, w: Array, s: ConvShape, gx: Array) -> None:
+    """Write the gradient of the images to `gx`, in the cheaper way of those that are possible."""
+    # patches of a row of gy can be multiplied where the window moves by one pixel, and needs no
+    # negative padding then
+    if s.sw == 1 and s.dw * (s.KW - 1) >= s.pw:
+        data_gradient_by_rows(gy, w, s, gx)
+    else:
+        data_gradient_col2im(gy, w, s, gx)
+
+
+def data_gradient_by_rows(gy: Array, w: Array, s: ConvShape, gx: Array) -> None:
+    """Write gradients of images to `gx`: convolved along the width, summed along the height.
+
+    That takes KW times fewer additions than `data_gradient_col2im`, of KH rows instead of KH x KW
+    patches, for as many multiplications.
+    """
+    xp = array_module(gy)
+    flipped = w.reshape(s.groups, s.OG, s.CG, s.KH, s.KW)[..., ::-1].transpose(0, 4, 1, 3, 2)
+    flipped = flipped.reshape(s.groups, s.KW * s.OG, s.KH * s.CG)
+    # along its rows, gy is convolved with flipped filters: one for each channel and row of w
+    rows = s._replace(C=s.O, H=s.OH, W=s.OW, O=s.groups * s.KH * s.CG, OH=s.OH, OW=s.W)
+    rows = rows._replace(KH=1, sh=1, ph=0, pw=s.dw * (s.KW - 1) - s.pw)
+    images = gx.reshape(s.N, s.groups, s.CG, s.H, s.W)
+
+    def compute_blocks(blocks: list[slice]) -> None:
+        buffer = PatchBuffer(rows, xp, gy.dtype, blocks)
+        for block in blocks:
+            n = block.stop - block.start
+            products = buffer.products(n * rows.P)
+            xp.matmul(buffer.im2col(gy[block]), flipped, out=products)
+            products = products.reshape(s.groups, n, s.OH, s.W, s.KH, s.CG)
+            padded = memory.zeros(xp, (s.groups, n, s.H + 2 * s.ph, s.W, s.CG), gy.dtype)
+            for kh in range(s.KH):
+                padded[:, :, s.rows(kh)] += products[:, :, :, :, kh]
+            images[block] = padded[:, :, s.ph : s.ph + s.H].transpose(1, 0, 4, 2, 3)
+
+    threads.run(compute_blocks, image_blocks(rows, xp, gy.dtype))
+
+
+def data_gradient_col2im(gy: Array, w: Array, s: ConvShape, gx: Array) -> None:
+    """Write gradients of images to `gx`: those of all patches, summed where patches overlap."""
+    xp = array_module(gy)
+    filters = filter_matrix(s, xp, w)
+    images = gx.reshape(s.N, s.groups, s.CG, s.H, s.W)
+
+    def compute_blocks(blocks: list[slice]) -> None:
+        buffer = PatchBuffer(s, xp, gy.dtype, blocks)
+        for block in blocks:
+            patches = buffer.patches(block.stop - block.start)
+            xp.matmul(as_rows(s, gy[block]).swapaxes(-1, -2), filters, out=patches)
+            images[block] = buffer.col2im(patches)
+
+    threads.run(compute_blocks, image_blocks(s, xp, gy.dtype))
+
+
+def weight_gradient(gy: Array, x: Array, s: ConvShape, gw: Array) -> None:
+    """Write the gradient of the filters to `gw`."""
+    xp = array_module(gy)
+
+    def sum_blocks(blocks: list[slice]) -> Array:
+        buffer = PatchBuffer(s, xp, gy.dtype, blocks)
+        total = memory.zeros(xp, (s.groups, s.OG, s.K), gy.dtype)
+        product = memory.empty(xp, total.shape, total.dtype)
+        for block in blocks:
+            xp.matmul(as_rows(s, gy[block]), buffer.im2col(x[block]), out=product)
+            total += product
+        return total.reshape(s.O, s.K)
+
+    sums = threads.run(sum_blocks, image_blocks(s, xp, gy.dtype))
+
+    def sum_workers(filters: slice) -> None:
+        zero = xp.zeros((1, s.K), gy.dtype)
+        gw[filters] = as_filters(s, sum((one[filters] for one in sums), start=zero))
+
+    threads.run(sum_workers, slices_per_worker(xp, s.O))
+
+
+def bias_gradient(gy: Array, gb: Array) -> None:
+    """Write the gradient of the bias to `gb`."""
+
+    def sum_channels(channels: slice) -> None:
+        gy[:, channels].sum(axis=(0, 2, 3), out=gb[channels])
+
+    threads.run(sum_channels, slices_per_worker(array_module(gy), len(gb)))

@@ -1,0 +1,42 @@
+"""dropout as a CUDA kernel: kernels/dropout.cu, one thread per four elements.
+
+A thread makes the words for its elements itself: one block of the Philox stream is four words.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minialex import cuda
+from minialex.arrays import Array, array_module
+from minialex.autograd import Gradients, Implementation
+from minialex.ops._cuda.launching import check_counts, packed
+from minialex.ops._cuda.tiling import in_vectors
+from minialex.ops.dropout.plain import scale, threshold
+from minialex.philox import Ahead
+
+_dropout = cuda.kernel("dropout.cu", "dropout", optional=("drawn",))
+
+
+def forward(x: Array, *, p: float, seed: int, offset: int | Ahead) -> tuple[Array, tuple[Any, ...]]:
+    """Return `x` with a share `p` of it set to 0 and the rest scaled up."""
+    check_counts("dropout", x=x.size)
+    y: Array = array_module(x).empty(x.shape, x.dtype)
+    x = packed(x)
+    grid, vectors = cuda.blocks(x.size, 4 * cuda.BLOCK_SIZE), in_vectors((x, 0), (y, 0))
+    drawn, ahead = (offset.drawn, offset.ahead) if isinstance(offset, Ahead) else (None, offset)
+    _dropout(
+        *(grid, cuda.BLOCK_SIZE, x, y, x.size, threshold(p), scale(p), seed, ahead, drawn, vectors)
+    )
+    return y, ()
+
+
+def backward(
+    gy: Array, saved: tuple[Any, ...], *, p: float, seed: int, offset: int | Ahead
+) -> Gradients:
+    """Do to the gradient what forward did to the input."""
+    gx, _ = forward(gy, p=p, seed=seed, offset=offset)
+    return (gx,)
+
+
+KERNEL = Implementation(forward, backward, why_not=cuda.why_not)

@@ -1,0 +1,30 @@
+"""relu as CUDA kernels: kernels/relu.cu, one thread per element."""
+
+from __future__ import annotations
+
+from minialex import cuda
+from minialex.arrays import Array, array_module
+from minialex.autograd import Gradients, Implementation
+from minialex.ops._cuda.launching import check_counts, packed
+
+_forward = cuda.kernel("relu.cu", "relu_forward")
+_backward = cuda.kernel("relu.cu", "relu_backward")
+
+
+def forward(x: Array) -> tuple[Array, tuple[Array]]:
+    """Return max(x, 0)."""
+    check_counts("relu", x=x.size)
+    y = array_module(x).empty(x.shape, x.dtype)
+    _forward(cuda.blocks(x.size), cuda.BLOCK_SIZE, packed(x), y, x.size)
+    return y, (y,)
+
+
+def backward(gy: Array, saved: tuple[Array]) -> Gradients:
+    """Return `gy` where the output was positive."""
+    (y,) = saved
+    gx = array_module(y).empty(y.shape, y.dtype)
+    _backward(cuda.blocks(y.size), cuda.BLOCK_SIZE, packed(gy), packed(y), gx, y.size)
+    return (gx,)
+
+
+KERNEL = Implementation(forward, backward, why_not=cuda.why_not)

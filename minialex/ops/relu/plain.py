@@ -1,0 +1,22 @@
+"""relu in array operations.
+
+y  = max(x, 0)
+gx = gy where y > 0, else 0
+"""
+
+from __future__ import annotations
+
+from minialex.arrays import Array, array_module
+from minialex.autograd import Gradients
+
+
+def forward(x: Array) -> tuple[Array, tuple[Array]]:
+    """Return max(x, 0)."""
+    y = array_module(x).maximum(x, 0)
+    return y, (y,)
+
+
+def backward(gy: Array, saved: tuple[Array]) -> Gradients:
+    """Return `gy` where the output was positive."""
+    (y,) = saved
+    return (array_module(gy).where(y > 0, gy, 0),)

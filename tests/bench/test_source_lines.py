@@ -1,0 +1,125 @@
+import importlib
+import sys
+
+import pytest
+
+from minialex.autograd import OPS, Implementation
+from minialex.bench import source_lines
+from minialex.cuda import kernel_folder
+
+PACKAGE = {
+    "__init__.py": "",
+    "plain.py": '''\
+"""A docstring
+of two lines."""
+
+import numpy as np
+
+from counted import helpers
+
+# a comment
+SCALE = 2  # a constant is no function
+
+
+def forward(x):
+    """Return it."""
+    # why
+    y = helpers.twice(
+        x,
+    )
+
+    return y, ()
+
+
+def backward(gy, saved):
+    text = """not a docstring,
+    but code"""
+    return (gy * len(text),)
+
+
+def unused():
+    return np.pi
+''',
+    "helpers.py": '''\
+from dataclasses import dataclass
+from functools import cache
+
+
+@dataclass
+class Pair:
+    """Two numbers."""
+
+    a: float
+    b: float
+
+    @property
+    def total(self):
+        return added(self)
+
+
+def added(pair):
+    return pair.a + pair.b
+
+
+@cache
+def half():
+    return 0.5
+
+
+def twice(x):
+    def inner(x):
+        return Pair(x, half()).total
+
+    return inner(x)
+
+
+def other():
+    return 1
+''',
+}
+FORWARD, BACKWARD = 5, 4
+PAIR, ADDED, HALF, TWICE = 7, 2, 3, 4
+
+
+@pytest.fixture
+def plain(tmp_path, monkeypatch):
+    """A module of a package made up for this test, as if it were one of ours."""
+    (tmp_path / "counted").mkdir()
+    for name, text in PACKAGE.items():
+        (tmp_path / "counted" / name).write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(source_lines, "PACKAGES", ("counted",))
+    monkeypatch.setattr(source_lines, "PACKAGE_FOLDER", tmp_path)
+    yield importlib.import_module("counted.plain")
+    for name in [name for name in sys.modules if name.split(".")[0] == "counted"]:
+        del sys.modules[name]
+
+
+def test_code_that_is_reached_is_counted_and_nothing_else(plain):
+    count = source_lines.source_lines
+    assert count(plain.unused) == 2
+    assert count(plain.backward) == BACKWARD
+    assert count(plain.forward) == FORWARD + TWICE + PAIR + ADDED + HALF
+    both = Implementation(plain.forward, plain.backward)
+    assert count(both) == FORWARD + BACKWARD + TWICE + PAIR + ADDED + HALF
+
+
+def test_what_is_defined_elsewhere_is_not_counted():
+    assert (
+        source_lines.source_lines(Implementation(lambda x: (x, ()), lambda gy, saved: (gy,))) == 0
+    )
+    assert source_lines.source_lines(source_lines.source_lines) == 0
+
+
+def test_a_kernel_counts_with_its_file():
+    launches = OPS["relu"].implementations["kernel"]
+    text = (kernel_folder() / "relu.cu").read_text()
+    code = [line for line in text.splitlines() if line.strip() and not line.startswith("//")]
+    assert len(code) < source_lines.source_lines(launches) < len(code) + 40
+
+
+def test_plain_is_the_shortest_where_there_is_an_engine():
+    for op in OPS.values():
+        lines = {n: source_lines.source_lines(one) for n, one in op.implementations.items()}
+        assert lines["plain"] > 0, op.name
+        assert lines["plain"] < lines.get("blocked", lines["plain"] + 1), op.name

@@ -1,0 +1,14 @@
+"""What several tests of weights use."""
+
+import pytest
+
+
+@pytest.fixture
+def path(tmp_path):
+    # The name says nothing: content decides.
+    return tmp_path / "weights.bin"
+
+
+@pytest.fixture
+def torch():
+    return pytest.importorskip("torch", reason="needs PyTorch")
