@@ -55,7 +55,7 @@ def test_without_a_gpu_nothing_is_measured(tmp_path):
     assert said.startswith("nothing to measure: device 'cuda' is not there: ")
 
 
-def test_times_of_an_emulation_are_kept_only_where_somebody_asks(tmp_path):
+def test_times_of_an_emulation_are_kept_only_where_asked_for(tmp_path):
     said = refusal(tmp_path, "benchmarks/device.sh", DEVICE="emulated", OUT="")
     assert said == "DEVICE=emulated measures nothing worth keeping: say where to, with OUT\n"
 

@@ -8,7 +8,7 @@ A launch
 1. looks up the plan of an earlier launch of the same kind (`plan`);
 2. where there is none, has each argument checked against the kernel's text (`arguments`), and keeps
    the plan that comes of it;
-3. fills the plan with the arrays and numbers at hand;
+3. fills the plan with its own arrays and numbers;
 4. goes to a back end: CuPy arrays to the GPU, compiled by NVRTC, once (`gpu`); NumPy arrays to the
    emulator, where one is active, and nowhere else (`emulator`).
 """

@@ -26,7 +26,7 @@ from minialex.arrays import Array
 from minialex.cuda.architectures import ARCHITECTURES, TensorCoreArithmetic
 
 PAGE, PICTURE = "docs/tensor-cores.md", "docs/tensor-cores.png"
-STEP = 8
+TERMS_PER_STEP = 8
 """Terms of a step of ``kernels/panel_product.cuh``, and of one instruction with TF32 operands."""
 
 LENGTHS = {
@@ -100,14 +100,14 @@ def products(a: Array, b: Array, terms: int) -> list[tuple[Array, Array]]:
 
 
 def _steps(x: Array) -> Array:
-    """Return terms (n, K) as steps (n, K / STEP, STEP), with zeros behind the last."""
+    """Return terms (n, K) as steps (n, steps, TERMS_PER_STEP), zero-padded."""
     n, K = x.shape
-    padded = np.zeros((n, -(-K // STEP) * STEP), np.float32)
+    padded = np.zeros((n, -(-K // TERMS_PER_STEP) * TERMS_PER_STEP), np.float32)
     padded[:, :K] = x
-    return padded.reshape(n, -1, STEP)
+    return padded.reshape(n, -1, TERMS_PER_STEP)
 
 
-# Ways to sum up. Each returns the running sums (n, steps) in float32 after every step of 8.
+# Summation methods. Each returns the running sums (n, steps) in float32 after every step of 8.
 
 
 def promoted(a: Array, b: Array, cores: TensorCoreArithmetic, terms: int = 3) -> Array:
@@ -138,13 +138,13 @@ def multiply_add(a: Array, b: Array, cores: TensorCoreArithmetic) -> Array:
     running = np.zeros(exact.shape[:2], np.float32)
     total = np.zeros(len(a), np.float32)
     for i in range(exact.shape[1]):
-        for k in range(STEP):
+        for k in range(TERMS_PER_STEP):
             total = (total + exact[:, i, k]).astype(np.float32)
         running[:, i] = total
     return running
 
 
-WAYS: dict[str, Callable[[Array, Array, TensorCoreArithmetic], Array]] = {
+SUMMATIONS: dict[str, Callable[[Array, Array, TensorCoreArithmetic], Array]] = {
     "FFMA": multiply_add,
     "3xTF32 kept inside": kept_inside,
     "3xTF32 promoted": promoted,
@@ -184,8 +184,8 @@ def errors(
         truth, size = exact[:, :K].sum(1), np.sqrt((exact[:, :K] ** 2).sum(1))
         # a length that is no multiple of a step has a sum of its own
         got = (
-            running[:, K // STEP - 1]
-            if K % STEP == 0
+            running[:, K // TERMS_PER_STEP - 1]
+            if K % TERMS_PER_STEP == 0
             else way(a[:, :K], b[:, :K], _hopper())[:, -1]
         )
         error = (got - truth) / size
@@ -211,7 +211,7 @@ def main(arguments: Sequence[str], root: Path) -> int:
     if not (root / "docs").is_dir():
         print(f"{root} has no folder docs: run it from the root of a source tree", file=sys.stderr)
         return 2
-    found = {name: errors(way, list(LENGTHS)) for name, way in WAYS.items()}
+    found = {name: errors(way, list(LENGTHS)) for name, way in SUMMATIONS.items()}
     text, path = page(found), root / PAGE
     if arguments:
         if path.is_file() and path.read_text() == text:
@@ -224,7 +224,7 @@ def main(arguments: Sequence[str], root: Path) -> int:
 
 
 def page(found: dict[str, list[Error]]) -> str:
-    """Return the page as Markdown, for the errors of each way to sum up."""
+    """Return the page as Markdown, for the errors of each summation."""
     return _TEXT.format(table=_table(found), sums=SUMS_PER_LENGTH)
 
 

@@ -53,7 +53,7 @@ def test_a_gpu_that_answers_is_not_lost(monkeypatch):
 def test_a_gpu_that_answers_with_an_error_is_lost(monkeypatch):
     use_cupy(monkeypatch, faulted)
     assert lost_context() == "cudaErrorIllegalAddress"
-    with pytest.raises(MinialexError, match=r"^relu left this process without a GPU \(cudaErr"):
+    with pytest.raises(MinialexError, match=r"^relu corrupted the CUDA context \(cudaErr"):
         check_context("relu")
 
 
