@@ -19,7 +19,7 @@ from minialex.cli.options import (
 from minialex.models import VARIANTS, alexnet
 from minialex.study import Summary, summarise
 from minialex.study.drawing import draw_network, save_picture
-from minialex.train.factory import large_enough
+from minialex.train.factory import translate_size_error
 from minialex.weights import open_weights
 from minialex.weights.pretrained import load_pretrained
 
@@ -61,7 +61,7 @@ def summary(
         remark = load_pretrained(model, open_weights(pretrained).parameters)
         if remark:
             messages.print(remark)
-    with large_enough(model, image_size):
+    with translate_size_error(model, image_size):
         result = summarise(model, image_size)
     if picture is not None:
         save_picture(draw_network(result), picture)

@@ -31,10 +31,10 @@ def test_the_model_has_the_bits_of_the_emulator(architecture):
 @pytest.fixture
 def whole_sums(monkeypatch):
     """Have no sum cut into parts."""
-    monkeypatch.setattr(tiling, "PARTS", (1,))
-    tiling.cut.cache_clear()
+    monkeypatch.setattr(tiling, "SPLIT_K", (1,))
+    tiling.plan_tiles.cache_clear()
     yield
-    tiling.cut.cache_clear()
+    tiling.plan_tiles.cache_clear()
 
 
 @pytest.mark.parametrize("K", [3, 64, 363])

@@ -13,7 +13,7 @@ from minialex import cuda
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients, Implementation
 from minialex.ops._cuda import rows
-from minialex.ops._cuda.launching import check_counts, packed
+from minialex.ops._cuda.launching import check_counts, contiguous
 
 _forward = cuda.kernel("cross_entropy.cu", "cross_entropy_forward", optional=("w",))
 _total = cuda.kernel("cross_entropy.cu", "cross_entropy_total")
@@ -37,7 +37,7 @@ def forward(
     threads, params = rows.threads_per_row(N, C, 1), _params(C, label_smoothing, ignore_index)
     _forward(
         *(rows.grid(N, threads), cuda.BLOCK_SIZE),
-        *(packed(x), _numbers(targets), w if w is None else packed(w), p, loss, weight),
+        *(contiguous(x), _numbers(targets), w if w is None else contiguous(w), p, loss, weight),
         *(N, C, *params),
         THREADS_PER_ROW=threads,
     )
@@ -63,7 +63,14 @@ def backward(
     threads, params = rows.threads_per_row(N, C, 1), _params(C, label_smoothing, ignore_index)
     _backward(
         *(rows.grid(N, threads), cuda.BLOCK_SIZE),
-        *(packed(gy), p, _numbers(targets), w if w is None else packed(w), packed(scale), gx),
+        *(
+            contiguous(gy),
+            p,
+            _numbers(targets),
+            w if w is None else contiguous(w),
+            contiguous(scale),
+            gx,
+        ),
         *(N, C, *params, gy.ndim == 1),
         THREADS_PER_ROW=threads,
     )
@@ -71,7 +78,7 @@ def backward(
 
 
 def _numbers(targets: Array) -> Array:
-    return packed(targets.astype(np.int64, copy=False))
+    return contiguous(targets.astype(np.int64, copy=False))
 
 
 def _params(C: int, label_smoothing: float, ignore_index: int) -> tuple[float, float, int]:

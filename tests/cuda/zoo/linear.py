@@ -17,10 +17,10 @@ def long_sums():
     """Check sums of 2048 terms that are not cut into parts, as those of a large layer are not."""
     case = layers.linear("long sums", (32, 2048), 40)
     pair = suite.Pair(OPS["linear"], "tf32x3", "tf32x3", np.dtype("float32"))
-    with mock.patch.object(tiling, "PARTS", (1,)):
-        tiling.cut.cache_clear()
+    with mock.patch.object(tiling, "SPLIT_K", (1,)):
+        tiling.plan_tiles.cache_clear()
         row = suite.check(pair, case)
-    tiling.cut.cache_clear()
+    tiling.plan_tiles.cache_clear()
     assert row.verdict is Verdict.PASS, str(row)
 
 
