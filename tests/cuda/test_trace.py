@@ -118,7 +118,7 @@ def test_a_trace_finds_faults_as_well():
 
 
 def test_a_long_trace_is_cut_and_says_so(monkeypatch):
-    monkeypatch.setattr("minialex.cuda.emulator.machine._EVENTS", 10)
+    monkeypatch.setattr("minialex.cuda.emulator.machine._MAX_EVENTS", 10)
     x = np.zeros((1, 100))
     with cuda.emulated("traced", write=lambda line: None) as emulation:
         kernel("features.cu", "row_sums")(1, 1, x, np.zeros(1), 100, shared=8)

@@ -71,7 +71,7 @@ WORKSPACE = ("partials", "arrived")
 BIAS_GRADIENT = ("gb", "gb_partials", "gb_arrived")
 """Pointers that kernels take, and that may be null: where there is one part, or no bias."""
 
-_sum_partials = cuda.kernel("sum_partials.cu", "sum_partials", optional=("b",))
+_sum_partials_kernel = cuda.kernel("sum_partials.cu", "sum_partials", optional=("b",))
 
 
 class TilePlan(NamedTuple):
@@ -348,4 +348,4 @@ def sum_partials(
     """Write the sum of `parts` (S, ...) to `out` (...), in order, plus what `out` holds and `b`."""
     channels = 1 if b is None else b.size
     sizes = (len(parts), out.size, inner, channels, add)
-    _sum_partials(cuda.blocks(out.size), cuda.BLOCK_SIZE, parts, b, out, *sizes)
+    _sum_partials_kernel(cuda.blocks(out.size), cuda.BLOCK_SIZE, parts, b, out, *sizes)

@@ -25,9 +25,8 @@ def forward(x: Array, *, p: float, seed: int, offset: int | Ahead) -> tuple[Arra
     x = contiguous(x)
     grid, vectors = cuda.blocks(x.size, 4 * cuda.BLOCK_SIZE), is_vector_aligned((x, 0), (y, 0))
     drawn, ahead = (offset.drawn, offset.ahead) if isinstance(offset, Ahead) else (None, offset)
-    _dropout(
-        *(grid, cuda.BLOCK_SIZE, x, y, x.size, threshold(p), scale(p), seed, ahead, drawn, vectors)
-    )
+    stream = seed, ahead, drawn
+    _dropout(grid, cuda.BLOCK_SIZE, x, y, x.size, threshold(p), scale(p), *stream, vectors)
     return y, ()
 
 
