@@ -120,8 +120,8 @@ def launch(
     vectors = all(address_of(a) % VECTOR == 0 for a in there)
     for lo in range(0, size, MOST):
         n = min(MOST, size - lo)
-        grid = cuda.blocks(n, cuda.BLOCK * VECTOR // itemsize)
-        kernel(grid, cuda.BLOCK, *_cut(flat, slice(lo, lo + n)), *read, *numbers, n, vectors)
+        grid = cuda.blocks(n, cuda.BLOCK_SIZE * VECTOR // itemsize)
+        kernel(grid, cuda.BLOCK_SIZE, *_cut(flat, slice(lo, lo + n)), *read, *numbers, n, vectors)
 
 
 def _cut(flat: Sequence[Array | None], part: slice) -> list[Array | None]:

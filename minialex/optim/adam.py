@@ -6,7 +6,7 @@ v <- b2 v + (1 - b2) g^2
 p <- p - lr / (1 - b1^t) m / (sqrt(v) / sqrt(1 - b2^t) + eps)        at step t = 1, 2, ...
 
     plain    blocks that stay in a core's cache
-    kernel   kernels/adam.cu: one launch, a thread a vector of 16 bytes
+    kernel   kernels/adam.cu: one launch, one thread per 16-byte vector
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ b <- momentum b + g / d                            where there is momentum
 p <- p - lr b, or p - lr g / d
 
     plain    blocks that stay in a core's cache
-    kernel   kernels/rmsprop.cu: one launch, a thread a vector of 16 bytes
+    kernel   kernels/rmsprop.cu: one launch, one thread per 16-byte vector
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ b <- momentum b + g              where there is momentum
 p <- p - lr b, or p - lr g
 
     plain    blocks that stay in a core's cache
-    kernel   kernels/sgd.cu: one launch, a thread a vector of 16 bytes
+    kernel   kernels/sgd.cu: one launch, one thread per 16-byte vector
 """
 
 from __future__ import annotations

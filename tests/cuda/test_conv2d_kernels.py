@@ -101,7 +101,7 @@ def test_every_plan(rung, rows, parts, fix_up, monkeypatch):
     assert emulation.launches[f"conv2d_weight_gradient_{rung}<float, {rows}>"] == 1
     # im2col's data gradient has no parts
     apart = 0 if parts == 1 or fix_up else 2 if rung == "im2col" else 3
-    assert emulation.launches["sum_parts<float>"] == apart
+    assert emulation.launches["sum_partials<float>"] == apart
 
 
 @pytest.mark.parametrize("rows", tiling.THREAD_ROWS)
@@ -150,7 +150,7 @@ def test_parts_are_added_in_order():
     parts = np.array([[1], [1e8], [-1e8]], np.float32)
     out = np.empty(1, np.float32)
     with cuda.emulated():
-        tiling.sum_parts(parts, out)
+        tiling.sum_partials(parts, out)
     # In float32 (1 + 1e8) - 1e8 is 0; in the reverse order it would be 1.
     assert out[0] == 0
 
@@ -158,7 +158,7 @@ def test_parts_are_added_in_order():
 def test_parts_are_added_to_what_is_there_and_the_bias_of_each_channel_once():
     parts, out = np.ones((3, 2, 2, 2)), np.full((2, 2, 2), 10.0)
     with cuda.emulated():
-        tiling.sum_parts(parts, out, b=np.array([100.0, 200.0]), inner=2, add=True)
+        tiling.sum_partials(parts, out, b=np.array([100.0, 200.0]), inner=2, add=True)
     np.testing.assert_array_equal(out, np.broadcast_to([[[113.0], [213.0]]], (2, 2, 2)))
 
 
@@ -323,5 +323,5 @@ def test_the_plan_that_the_module_shows():
 
 def test_another_order_of_parts_is_noticed():
     order = "for (int s = 0; s < S; ++s)", "for (int s = S - 1; s >= 0; --s)"
-    with cuda.edited("sum_parts.cu", *order), pytest.raises(AssertionError):
+    with cuda.edited("sum_partials.cu", *order), pytest.raises(AssertionError):
         test_parts_are_added_in_order()

@@ -96,7 +96,7 @@ def test_counters_that_a_graph_may_use_are_never_freed(streams):
     assert [place(a) for a in kept] == [place(few), place(many)]
 
 
-def test_what_a_cold_capture_sets_to_zero_is_used_by_nobody_else(streams):
+def test_what_a_cold_capture_sets_to_zero_is_used_by_that_graph_alone(streams):
     streams.current.capturing = True
     (captured,) = tiling.counters(streams.like, 5)
     streams.current.capturing = False

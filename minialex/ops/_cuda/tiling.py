@@ -1,6 +1,6 @@
 """How a matrix product is divided among blocks of threads: tiles, and split-K.
 
-The host's half of ``kernels/register_product.cuh`` and ``kernels/sum_parts.cu``, for conv2d and
+The host's half of ``kernels/register_product.cuh`` and ``kernels/sum_partials.cu``, for conv2d and
 linear. A block of 16 x `rows` threads computes a tile of the result. Where tiles are too few to
 keep a GPU busy, each sum is split into *parts* (split-K), which are computed side by side and added
 up in order: the same bits in every run. A few parts are added up by the block that finishes a tile
@@ -67,11 +67,11 @@ INSTRUCTIONS_PER_FETCH = 8
 PROLOGUE_STEPS = 4
 """How many steps take as long as the start and the end of a block."""
 
-WORKSPACE = ("parts", "arrived")
-BIAS_GRADIENT = ("gb", "gb_parts", "gb_arrived")
+WORKSPACE = ("partials", "arrived")
+BIAS_GRADIENT = ("gb", "gb_partials", "gb_arrived")
 """Pointers that kernels take, and that may be null: where there is one part, or no bias."""
 
-_sum_parts_kernel = cuda.kernel("sum_parts.cu", "sum_parts", optional=("b",))
+_sum_partials = cuda.kernel("sum_partials.cu", "sum_partials", optional=("b",))
 
 
 class TilePlan(NamedTuple):
@@ -292,7 +292,7 @@ def launch_product(
     grid = grid_x, plan.split_k, batch_count
     kernel(grid, plan.threads, *given, *sizes, plan.depth, ROWS=plan.rows)
     if separate:
-        sum_parts(target, out, b=next(iter(bias), None), inner=inner, add=add)
+        sum_partials(target, out, b=next(iter(bias), None), inner=inner, add=add)
 
 
 class _StreamCounters(threading.local):
@@ -342,10 +342,10 @@ def _zeros(like: Array, count: int) -> Array:
         return zeros
 
 
-def sum_parts(
+def sum_partials(
     parts: Array, out: Array, *, b: Array | None = None, inner: int = 1, add: bool = False
 ) -> None:
     """Write the sum of `parts` (S, ...) to `out` (...), in order, plus what `out` holds and `b`."""
     channels = 1 if b is None else b.size
     sizes = (len(parts), out.size, inner, channels, add)
-    _sum_parts_kernel(cuda.blocks(out.size), cuda.BLOCK, parts, b, out, *sizes)
+    _sum_partials(cuda.blocks(out.size), cuda.BLOCK_SIZE, parts, b, out, *sizes)

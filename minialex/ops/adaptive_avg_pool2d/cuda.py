@@ -22,7 +22,7 @@ def forward(x: Array, *, output_size: Pair) -> tuple[Array, tuple[Shape]]:
         return x[...], (x.shape,)
     sizes = _sizes(x.shape, output_size)
     y = array_module(x).empty((*x.shape[:2], *output_size), x.dtype)
-    _forward(cuda.blocks(y.size), cuda.BLOCK, contiguous(x), y, *sizes)
+    _forward(cuda.blocks(y.size), cuda.BLOCK_SIZE, contiguous(x), y, *sizes)
     return y, (x.shape,)
 
 
@@ -32,7 +32,9 @@ def backward(gy: Array, saved: tuple[Shape], *, output_size: Pair) -> Gradients:
     if gy.shape == shape:
         return (gy[...],)
     gx = array_module(gy).empty(shape, gy.dtype)
-    _backward(cuda.blocks(gx.size), cuda.BLOCK, contiguous(gy), gx, *_sizes(shape, output_size))
+    _backward(
+        cuda.blocks(gx.size), cuda.BLOCK_SIZE, contiguous(gy), gx, *_sizes(shape, output_size)
+    )
     return (gx,)
 
 

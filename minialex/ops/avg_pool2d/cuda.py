@@ -17,7 +17,7 @@ def forward(x: Array, *, count_include_pad: bool, **windows: Pair) -> tuple[Arra
     """Return the mean of each window: one thread per output."""
     sizes = PoolShape.of("avg_pool2d", x.shape, **windows)
     y = array_module(x).empty((*x.shape[:2], sizes.OH, sizes.OW), x.dtype)
-    _forward(cuda.blocks(y.size), cuda.BLOCK, contiguous(x), y, sizes, count_include_pad)
+    _forward(cuda.blocks(y.size), cuda.BLOCK_SIZE, contiguous(x), y, sizes, count_include_pad)
     return y, (x.shape,)
 
 
@@ -30,7 +30,7 @@ def backward(
     gx = array_module(gy).empty(shape, gy.dtype)
     _backward(
         cuda.blocks(sizes.backward_threads),
-        cuda.BLOCK,
+        cuda.BLOCK_SIZE,
         contiguous(gy),
         gx,
         sizes,

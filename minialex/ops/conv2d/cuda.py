@@ -87,7 +87,9 @@ def _bias_gradient_plan(gb: Array | None, s: ConvShape) -> BiasGradient:
     return BiasGradient(gb, s.N, max(1, -(-s.N // parts)), s.O)
 
 
-def launch_bias_gradient(gy: Array, gb: Array, s: ConvShape, threads: int = cuda.BLOCK) -> None:
+def launch_bias_gradient(
+    gy: Array, gb: Array, s: ConvShape, threads: int = cuda.BLOCK_SIZE
+) -> None:
     """Write the sums of `gy` over images and positions, in a launch of their own."""
     _bias_gradient_plan(gb, s).launch(_bias_gradient, threads, gy, s.N, s.O, s.P)
 
@@ -156,15 +158,15 @@ _weight_gradient_naive = cuda.kernel("conv2d.cu", "conv2d_weight_gradient_naive"
 
 
 def _naive_forward(x: Array, w: Array, b: Array | None, y: Array, s: ConvShape) -> None:
-    _forward_naive(cuda.blocks(y.size), cuda.BLOCK, x, w, b, y, s)
+    _forward_naive(cuda.blocks(y.size), cuda.BLOCK_SIZE, x, w, b, y, s)
 
 
 def _naive_data_gradient(gy: Array, w: Array, gx: Array, s: ConvShape) -> None:
-    _data_gradient_naive(cuda.blocks(gx.size), cuda.BLOCK, gy, w, gx, s)
+    _data_gradient_naive(cuda.blocks(gx.size), cuda.BLOCK_SIZE, gy, w, gx, s)
 
 
 def _naive_weight_gradient(gy: Array, x: Array, gw: Array, s: ConvShape) -> None:
-    _weight_gradient_naive(cuda.blocks(gw.size), cuda.BLOCK, gy, x, gw, s)
+    _weight_gradient_naive(cuda.blocks(gw.size), cuda.BLOCK_SIZE, gy, x, gw, s)
 
 
 # ---- tiled ---------------------------------------------------------------------------------------
@@ -225,7 +227,7 @@ def _image_blocks(like: Array, s: ConvShape) -> Iterator[tuple[slice, ConvShape,
 
 def _write_patches(x: Array, patches: Array, s: ConvShape) -> None:
     padded = s.N * s.P + 16 // x.itemsize
-    _im2col((cuda.blocks(padded), min(s.C, 65535)), cuda.BLOCK, x, patches, s)
+    _im2col((cuda.blocks(padded), min(s.C, 65535)), cuda.BLOCK_SIZE, x, patches, s)
 
 
 def _im2col_forward(x: Array, w: Array, b: Array | None, y: Array, s: ConvShape) -> None:
@@ -246,7 +248,7 @@ def _im2col_data_gradient(gy: Array, w: Array, gx: Array, s: ConvShape) -> None:
         plan = plan_tiles(*product, batch_count=s.groups, itemsize=gy.itemsize, max_split_k=1)
         grid, sizes = (plan.tiles, 1, s.groups), (part, is_vector_aligned((w, s.K)), plan.depth)
         _data_gradient_im2col(grid, plan.threads, gy[images], w, patches, *sizes, ROWS=plan.rows)
-        _col2im(cuda.blocks(gx[images].size), cuda.BLOCK, patches, gx[images], part)
+        _col2im(cuda.blocks(gx[images].size), cuda.BLOCK_SIZE, patches, gx[images], part)
 
 
 def _im2col_weight_gradient(gy: Array, x: Array, gw: Array, s: ConvShape) -> None:

@@ -36,15 +36,15 @@ def forward(
     loss, weight = xp.empty((2, N), x.dtype)
     threads, params = rows.threads_per_row(N, C, 1), _params(C, label_smoothing, ignore_index)
     _forward(
-        *(rows.grid(N, threads), cuda.BLOCK),
+        *(rows.grid(N, threads), cuda.BLOCK_SIZE),
         *(contiguous(x), _numbers(targets), w if w is None else contiguous(w), p, loss, weight),
         *(N, C, *params),
-        TEAM=threads,
+        THREADS_PER_ROW=threads,
     )
     if reduction == "none":
         return loss, (p, targets, w, xp.ones((), x.dtype))
     total, scale = xp.empty((), x.dtype), xp.empty((), x.dtype)
-    _total(1, cuda.BLOCK, loss, weight, total, scale, N, reduction == "mean")
+    _total(1, cuda.BLOCK_SIZE, loss, weight, total, scale, N, reduction == "mean")
     return total, (p, targets, w, scale)
 
 
@@ -62,7 +62,7 @@ def backward(
     gx = array_module(p).empty(p.shape, p.dtype)
     threads, params = rows.threads_per_row(N, C, 1), _params(C, label_smoothing, ignore_index)
     _backward(
-        *(rows.grid(N, threads), cuda.BLOCK),
+        *(rows.grid(N, threads), cuda.BLOCK_SIZE),
         *(
             contiguous(gy),
             p,
@@ -72,7 +72,7 @@ def backward(
             gx,
         ),
         *(N, C, *params, gy.ndim == 1),
-        TEAM=threads,
+        THREADS_PER_ROW=threads,
     )
     return gx, None, None
 

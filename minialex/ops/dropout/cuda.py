@@ -23,9 +23,11 @@ def forward(x: Array, *, p: float, seed: int, offset: int | Ahead) -> tuple[Arra
     check_counts("dropout", x=x.size)
     y: Array = array_module(x).empty(x.shape, x.dtype)
     x = contiguous(x)
-    grid, vectors = cuda.blocks(x.size, 4 * cuda.BLOCK), is_vector_aligned((x, 0), (y, 0))
+    grid, vectors = cuda.blocks(x.size, 4 * cuda.BLOCK_SIZE), is_vector_aligned((x, 0), (y, 0))
     drawn, ahead = (offset.drawn, offset.ahead) if isinstance(offset, Ahead) else (None, offset)
-    _dropout(*(grid, cuda.BLOCK, x, y, x.size, threshold(p), scale(p), seed, ahead, drawn, vectors))
+    _dropout(
+        *(grid, cuda.BLOCK_SIZE, x, y, x.size, threshold(p), scale(p), seed, ahead, drawn, vectors)
+    )
     return y, ()
 
 

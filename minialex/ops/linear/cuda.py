@@ -128,8 +128,8 @@ def _separate_launches(
         if gw is not None:
             weight_gradient(gy, x, gw)
         if gb is not None:
-            _bias_gradient_plan(gy, gb, cuda.BLOCK).launch(
-                _bias_gradient, cuda.BLOCK, gy, *gy.shape
+            _bias_gradient_plan(gy, gb, cuda.BLOCK_SIZE).launch(
+                _bias_gradient, cuda.BLOCK_SIZE, gy, *gy.shape
             )
 
     return parameter_gradients

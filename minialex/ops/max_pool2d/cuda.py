@@ -20,7 +20,7 @@ def forward(
     sizes = PoolShape.of("max_pool2d", x.shape, kernel_size, stride, padding)
     xp, shape = array_module(x), (*x.shape[:2], sizes.OH, sizes.OW)
     y, argmax = xp.empty(shape, x.dtype), xp.empty(shape, argmax_dtype(kernel_size))
-    _forward(cuda.blocks(y.size), cuda.BLOCK, contiguous(x), y, argmax, sizes)
+    _forward(cuda.blocks(y.size), cuda.BLOCK_SIZE, contiguous(x), y, argmax, sizes)
     return y, (argmax, x.shape)
 
 
@@ -33,7 +33,7 @@ def backward(
     gx = array_module(gy).empty(shape, gy.dtype)
     _backward(
         cuda.blocks(sizes.backward_threads),
-        cuda.BLOCK,
+        cuda.BLOCK_SIZE,
         contiguous(gy),
         contiguous(argmax),
         gx,

@@ -15,7 +15,7 @@ def forward(x: Array) -> tuple[Array, tuple[Array]]:
     """Return max(x, 0)."""
     check_counts("relu", x=x.size)
     y = array_module(x).empty(x.shape, x.dtype)
-    _forward(cuda.blocks(x.size), cuda.BLOCK, contiguous(x), y, x.size)
+    _forward(cuda.blocks(x.size), cuda.BLOCK_SIZE, contiguous(x), y, x.size)
     return y, (y,)
 
 
@@ -23,7 +23,7 @@ def backward(gy: Array, saved: tuple[Array]) -> Gradients:
     """Return `gy` where the output was positive."""
     (y,) = saved
     gx = array_module(y).empty(y.shape, y.dtype)
-    _backward(cuda.blocks(y.size), cuda.BLOCK, contiguous(gy), contiguous(y), gx, y.size)
+    _backward(cuda.blocks(y.size), cuda.BLOCK_SIZE, contiguous(gy), contiguous(y), gx, y.size)
     return (gx,)
 
 

@@ -22,7 +22,7 @@ __global__ void product(const float* __restrict__ A, const float* __restrict__ B
         C[row * N + column] = sum;  // FAULT unguarded
 }
 
-// The mean and the largest of each row of x, one block a row: red is used twice.
+// The mean and the largest of each row of x, one block per row: red is used twice.
 __global__ void mean_and_largest(const float* __restrict__ x, float* __restrict__ y, const int C, const int fault) {
     __shared__ float red[WARP];
     const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, warps = blockDim.x / WARP;
