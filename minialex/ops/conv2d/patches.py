@@ -28,10 +28,10 @@ from minialex.cpu.sharing import blocks_per_worker, slices_per_worker
 from minialex.ops.conv2d.shape import ConvShape
 
 BLOCK_BYTES = 5 << 20
-"""How many bytes of patches, and of products with them, a core makes at a time."""
+"""How large a block of images is: the bytes of its patches and products, to stay in L2 and L3."""
 
 MIN_BYTES_PER_WORKER = 1 << 20
-"""How many of them are worth a core of their own.
+"""From how many bytes of patches and products per core on several cores are used.
 
 With one core for less than that, inference of 2 images by alexnet-mini takes a fifth less.
 """
