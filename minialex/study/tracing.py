@@ -132,4 +132,4 @@ def _check_traced(found: Trace, run: str, kernel: str | None) -> None:
 
 def _check(what: str, name: str, there: list[str]) -> None:
     if name not in there:
-        raise MinialexError(f"there is no {what} named {name!r}; there is: {', '.join(there)}")
+        raise MinialexError(f"unknown {what} {name!r}; known: {', '.join(there)}")

@@ -72,7 +72,7 @@ def test_the_list_of_what_there_is(minialex):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["exp"], "'exp'; there is: "),
+        (["exp"], "'exp'; known: "),
         (["conv2d", "--implementation", "plain"], "naive, tiled"),
         (["conv2d", "--implementation", "cudnn"], "naive, tiled"),
         (["relu", "--case", "none such"], "minialex trace relu --list"),
