@@ -9,10 +9,10 @@ from signal import Signals
 
 from minialex.evaluation.evaluate import evaluate
 from minialex.kfold.fold_records import FoldRecord, fold_folder, make_record, write_record
-from minialex.train.factory import Data
 from minialex.train.loop import Trainer
 from minialex.train.report import Reporter
 from minialex.train.run_folder import LAST_CHECKPOINT
+from minialex.train.run_state import RunData
 from minialex.train.settings import Settings
 from minialex.weights import checkpoint
 
@@ -24,7 +24,7 @@ class Fold:
     Attributes
     ----------
     settings : Settings
-    data : Data
+    data : RunData
         The images of the other folds to train on, and its own to validate on.
     number, k : int
         Which fold of how many, from 1.
@@ -33,7 +33,7 @@ class Fold:
     """
 
     settings: Settings
-    data: Data
+    data: RunData
     number: int
     k: int
     out: Path

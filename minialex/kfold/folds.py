@@ -27,10 +27,10 @@ from minialex.kfold.fold_records import (
     write_plan,
 )
 from minialex.kfold.parallel import remove_device_locks, train_in_parallel
-from minialex.train.factory import Data
 from minialex.train.report import Reporter
-from minialex.train.run import new_folder, with_whole_path
+from minialex.train.run import new_folder, with_absolute_path
 from minialex.train.run_folder import claim
+from minialex.train.run_state import RunData
 from minialex.train.settings import Settings
 from minialex.train.signals import StopRequest, stop_on_signals
 
@@ -89,7 +89,7 @@ def kfold(
     """
     if jobs < 1:
         raise MinialexError(f"jobs is {jobs}: give 1 or more")
-    reporter, settings = reporter or FoldReporter(), with_whole_path(settings)
+    reporter, settings = reporter or FoldReporter(), with_absolute_path(settings)
     arrays.device(settings.device)
     dataset, unreadable = open_images(settings, reporter)
     parts = divide(dataset, k, settings.seed)
@@ -100,7 +100,7 @@ def kfold(
             check_same_plan(folder.path, settings, k)
         write_plan(folder.path, settings, k)
         folds = [
-            Fold(settings, Data(*part, fold=(i, k)), i, k, folder.path)
+            Fold(settings, RunData(*part, fold=(i, k)), i, k, folder.path)
             for i, part in enumerate(parts, 1)
         ]
         signal = _train_folds(folder.path, folds, jobs, dask, reporter)
@@ -125,7 +125,7 @@ def _train_folds(
             remaining.append(fold)
         else:
             reporter.fold_ended(record)
-    with stop_on_signals(marker, heard=lambda signal: request_stop(out, signal)) as stop:
+    with stop_on_signals(marker, on_signal=lambda signal: request_stop(out, signal)) as stop:
         try:
             if dask is None and min(jobs, len(remaining)) < 2:
                 _train_one_by_one(remaining, stop, reporter)

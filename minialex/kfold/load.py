@@ -10,7 +10,7 @@ from minialex import arrays
 from minialex.arrays import Device
 from minialex.errors import MinialexError
 from minialex.models import AlexNet, alexnet
-from minialex.train.factory import move
+from minialex.train.factory import move_model
 from minialex.train.run_folder import BEST_CHECKPOINT, LAST_CHECKPOINT
 from minialex.train.settings import Settings
 from minialex.weights import Checkpoint, WeightsFile, open_weights
@@ -69,7 +69,7 @@ def load_trained(
     classes = saved.manifest["classes"]
     model = alexnet(settings.variant, saved.manifest["num_classes"], dropout=settings.dropout)
     saved.load_into(model)
-    move(model, where).eval()
+    move_model(model, where).eval()
     fold = saved.manifest.get("fold")
     return Trained(
         saved.path, model, tuple(classes), settings, (fold[0], fold[1]) if fold else None
@@ -92,6 +92,6 @@ def _from_elsewhere(file: WeightsFile, variant: str, where: Device) -> Trained:
     bias = file.parameters.get(f"{alexnet(variant, 1).last_layer}.bias")
     model = alexnet(variant, 1 if bias is None else max(1, int(bias.size)))
     load_pretrained(model, file.parameters)
-    move(model, where).eval()
+    move_model(model, where).eval()
     size = model.variant.image_size
     return Trained(file.path, model, (), Settings(variant=variant, image_size=size))

@@ -68,6 +68,6 @@ def _launch(
     vectors = all(address_of(a) % VECTOR_BYTES == 0 for a in given)
     for lo in range(0, size, MAX_ELEMENTS_PER_LAUNCH):
         n = min(MAX_ELEMENTS_PER_LAUNCH, size - lo)
-        grid = cuda.blocks(n, cuda.BLOCK * VECTOR_BYTES // itemsize)
+        grid = cuda.blocks(n, cuda.BLOCK_SIZE * VECTOR_BYTES // itemsize)
         cut = (None if a is None else a[lo : lo + n] for a in arrays)
-        kernel(grid, cuda.BLOCK, *cut, *read, *numbers, n, vectors)
+        kernel(grid, cuda.BLOCK_SIZE, *cut, *read, *numbers, n, vectors)

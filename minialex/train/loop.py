@@ -23,13 +23,12 @@ from minialex.autograd import check_precision, using
 from minialex.evaluation.batch_memory import translate_memory_error
 from minialex.evaluation.evaluate import Evaluation, NonFiniteOutputsError, evaluate
 from minialex.train import factory
-from minialex.train.factory import Data
 from minialex.train.metrics import MetricsWriter
 from minialex.train.nonfinite import FiniteCheck
-from minialex.train.recorder import Recorder, StopTrainingError
+from minialex.train.recorder import RunRecorder, StopTrainingError
 from minialex.train.report import Outcome, Reporter, RunPlan
 from minialex.train.run_folder import BEST_CHECKPOINT, LAST_CHECKPOINT
-from minialex.train.run_state import RunningTotals, RunState
+from minialex.train.run_state import RunData, RunningTotals, RunState
 from minialex.train.settings import Settings
 from minialex.train.signals import stop_on_signals
 from minialex.train.step import TrainStep
@@ -42,7 +41,7 @@ class Trainer:
     Parameters
     ----------
     settings : Settings
-    data : Data
+    data : RunData
     folder : Path
         Where checkpoints and metrics go. It exists, and is ours.
     saved : Checkpoint, optional
@@ -71,7 +70,7 @@ class Trainer:
     def __init__(
         self,
         settings: Settings,
-        data: Data,
+        data: RunData,
         folder: Path,
         *,
         saved: Checkpoint | None = None,
@@ -134,7 +133,7 @@ class Trainer:
             # numbers that are not finite are looked for, and explained, here
             np.errstate(all="ignore"),
         ):
-            recorder = Recorder(
+            recorder = RunRecorder(
                 state,
                 batches=len(self.loader),
                 folder=self.folder,
@@ -155,7 +154,7 @@ class Trainer:
                 recorder.save()
         return self._outcome(stop.signal)
 
-    def _epoch(self, recorder: Recorder) -> None:
+    def _epoch(self, recorder: RunRecorder) -> None:
         """Train on what is left of an epoch, validate, and save."""
         state, began = self.state, time.monotonic()
         batches = self.loader.epoch(state.position.epoch, state.position.batch)
@@ -168,7 +167,7 @@ class Trainer:
         recorder.log()
         recorder.end_epoch(self._validate(recorder), began)
 
-    def _validate(self, recorder: Recorder) -> Evaluation:
+    def _validate(self, recorder: RunRecorder) -> Evaluation:
         """Evaluate the network on the validation images."""
         began = time.monotonic()
         recorder.stop_if_asked()

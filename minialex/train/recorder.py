@@ -21,7 +21,7 @@ class StopTrainingError(Exception):
     """A stop was requested, and the state can be saved here."""
 
 
-class Recorder:
+class RunRecorder:
     """Follows a run: writes metrics and checkpoints, calls back, and stops it when asked to.
 
     Parameters

@@ -21,7 +21,7 @@ except ImportError:
 LAST_CHECKPOINT, BEST_CHECKPOINT = "last.safetensors", "best.safetensors"
 """Where a run stands, and where it was best."""
 
-LOCK = ".minialex.lock"
+LOCK_FILE = ".minialex.lock"
 
 
 class RunFolder:
@@ -44,7 +44,7 @@ class RunFolder:
             return
         # Removed before it is unlocked: a process that waits for it sees that its file has gone.
         with contextlib.suppress(OSError):
-            (self.path / LOCK).unlink()
+            (self.path / LOCK_FILE).unlink()
         os.close(self._lock)
         self._lock = None
         if self._made:
@@ -120,7 +120,7 @@ def _sweep(path: Path) -> None:
 
 def _lock(folder: Path) -> int:
     """Return an open, locked descriptor of the folder's lock file."""
-    path = folder / LOCK
+    path = folder / LOCK_FILE
     while True:
         descriptor, made = _open_lock(path)
         try:

@@ -7,16 +7,35 @@ from pathlib import Path
 from typing import Any
 
 from minialex.arrays import Array, Device, on_device, to_numpy
+from minialex.data import Dataset, UnreadableImage
 from minialex.errors import MinialexError
 from minialex.evaluation.evaluate import Evaluation
 from minialex.files import link_or_copy
 from minialex.models import AlexNet
 from minialex.optim import Optimizer
-from minialex.train.factory import Data
 from minialex.train.run_folder import BEST_CHECKPOINT, LAST_CHECKPOINT
 from minialex.train.settings import Settings
 from minialex.weights import checkpoint
 from minialex.weights.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True)
+class RunData:
+    """The images of a run.
+
+    Attributes
+    ----------
+    train, val : Dataset
+    skipped : tuple of UnreadableImage
+        Images that were left out because they cannot be read.
+    fold : (int, int), optional
+        Which fold, from 1, of how many `val` is, where cross-validation split the images.
+    """
+
+    train: Dataset
+    val: Dataset
+    skipped: tuple[UnreadableImage, ...] = ()
+    fold: tuple[int, int] | None = None
 
 
 @dataclass
@@ -100,7 +119,7 @@ class RunState:
     Attributes
     ----------
     settings : Settings
-    data : Data
+    data : RunData
     model : AlexNet
     optimizer : Optimizer
     totals : RunningTotals
@@ -109,7 +128,7 @@ class RunState:
     """
 
     settings: Settings
-    data: Data
+    data: RunData
     model: AlexNet
     optimizer: Optimizer
     totals: RunningTotals
@@ -233,11 +252,11 @@ class RunState:
         return next(self.model.parameters()).device
 
 
-def _sizes(data: Data) -> dict[str, int]:
+def _sizes(data: RunData) -> dict[str, int]:
     return {"train": len(data.train), "val": len(data.val)}
 
 
-def _check_same_images(saved: Checkpoint, data: Data) -> None:
+def _check_same_images(saved: Checkpoint, data: RunData) -> None:
     then, now = saved.manifest.get("images"), _sizes(data)
     if saved.manifest["classes"] != list(data.train.classes):
         raise MinialexError(

@@ -147,5 +147,5 @@ def test_a_case_that_takes_the_gpu_is_the_last_one_and_is_named(minialex, monkey
     assert [json.loads(line)["case"] for line in answer.out.splitlines()] == [
         case.name for case in CASES["relu"][:2]
     ]
-    guilty = f"relu plain float32, case {CASES['relu'][1].name!r}, left this process without a GPU"
+    guilty = f"relu plain float32, case {CASES['relu'][1].name!r}, corrupted the CUDA context"
     assert guilty in answer.err

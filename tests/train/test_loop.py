@@ -114,7 +114,7 @@ class TestMetrics:
         assert all(r.images_per_second > 0 for r in read_metrics(finished[2].folder))
 
 
-class TestWhatIsHeard:
+class TestProgressCallbacks:
     def test_the_plan(self, finished):
         settings, listener, outcome = finished
         (plan,) = listener.of("started")
@@ -133,7 +133,7 @@ class TestWhatIsHeard:
         assert all(p.images_per_second > 0 and p.seconds_left > 0 for p in heard)
 
     def test_the_order_of_things(self, finished):
-        names = [what[0] for what in finished[1].heard]
+        names = [what[0] for what in finished[1].calls]
         batch, line = ["batch"], ["line"]
         epoch = [
             *2 * (2 * batch + line),
@@ -346,7 +346,7 @@ class TestNotEnoughMemory:
         [
             "train.step.cross_entropy",
             "evaluation.evaluate.cross_entropy",
-            "train.recorder.Recorder.log",
+            "train.recorder.RunRecorder.log",
         ],
     )
     def test_says_what_to_lower(self, images, tmp_path, monkeypatch, where):

@@ -137,7 +137,7 @@ class TestMoreEpochs:
         listener = Listener()
         outcome = resume(tmp_path / "run", listener)
         assert (outcome.epochs, outcome.signal) == (2, None)
-        assert [what[0] for what in listener.heard] == ["opened", "started"]
+        assert [what[0] for what in listener.calls] == ["opened", "started"]
         assert_same_end(tmp_path / "run", whole)
 
     @pytest.mark.equal_bits

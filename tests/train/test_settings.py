@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from minialex.errors import MinialexError
 from minialex.models import VARIANTS
-from minialex.train.settings import RECIPES, RUNTIME_SETTINGS, Settings, make_settings
+from minialex.train.recipes import RECIPES
+from minialex.train.settings import RUNTIME_SETTINGS, Settings, make_settings
 
 WRONG = [
     ("data", ""),

@@ -7,10 +7,10 @@ from math import prod
 from minialex import cuda
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients, Implementation
-from minialex.ops._cuda.launching import check_counts, packed
+from minialex.ops._cuda.launching import check_counts, contiguous
 
-ONE_THREAD, WARP, BLOCK = 1, 32, cuda.BLOCK
-"""How many threads may reduce a row together: TEAM in the kernels."""
+ONE_THREAD, WARP, BLOCK = 1, 32, cuda.BLOCK_SIZE
+"""How many threads may reduce a row together: THREADS_PER_ROW in the kernels."""
 
 MAX_NUMBERS_PER_THREAD = 8
 """Rows of so many numbers are short enough for one thread each."""
@@ -53,8 +53,8 @@ def implementation(file: str, op: str) -> Implementation:
         C, inner = shape[dim], prod(shape[dim + 1 :])
         rows = prod(shape[:dim]) * inner
         threads = threads_per_row(rows, C, inner)
-        operands = map(packed, arrays)
-        kernel(grid(rows, threads), BLOCK, *operands, out, rows, C, inner, TEAM=threads)
+        operands = map(contiguous, arrays)
+        kernel(grid(rows, threads), BLOCK, *operands, out, rows, C, inner, THREADS_PER_ROW=threads)
         return out
 
     def forward(x: Array, *, dim: int) -> tuple[Array, tuple[Array]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from minialex import cuda
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients, Implementation
-from minialex.ops._cuda.launching import packed
+from minialex.ops._cuda.launching import contiguous
 from minialex.ops._cuda.pooling import PIXELS_PER_THREAD, PoolShape, Shape
 from minialex.ops._windows import Pair
 
@@ -17,7 +17,7 @@ def forward(x: Array, *, count_include_pad: bool, **windows: Pair) -> tuple[Arra
     """Return the mean of each window: one thread per output."""
     sizes = PoolShape.of("avg_pool2d", x.shape, **windows)
     y = array_module(x).empty((*x.shape[:2], sizes.OH, sizes.OW), x.dtype)
-    _forward(cuda.blocks(y.size), cuda.BLOCK, packed(x), y, sizes, count_include_pad)
+    _forward(cuda.blocks(y.size), cuda.BLOCK_SIZE, contiguous(x), y, sizes, count_include_pad)
     return y, (x.shape,)
 
 
@@ -30,8 +30,8 @@ def backward(
     gx = array_module(gy).empty(shape, gy.dtype)
     _backward(
         cuda.blocks(sizes.backward_threads),
-        cuda.BLOCK,
-        packed(gy),
+        cuda.BLOCK_SIZE,
+        contiguous(gy),
         gx,
         sizes,
         count_include_pad,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from minialex import cuda
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients, Implementation
-from minialex.ops._cuda.launching import packed
+from minialex.ops._cuda.launching import contiguous
 from minialex.ops._cuda.pooling import PIXELS_PER_THREAD, PoolShape, Shape
 from minialex.ops._windows import Pair, argmax_dtype
 
@@ -20,7 +20,7 @@ def forward(
     sizes = PoolShape.of("max_pool2d", x.shape, kernel_size, stride, padding)
     xp, shape = array_module(x), (*x.shape[:2], sizes.OH, sizes.OW)
     y, argmax = xp.empty(shape, x.dtype), xp.empty(shape, argmax_dtype(kernel_size))
-    _forward(cuda.blocks(y.size), cuda.BLOCK, packed(x), y, argmax, sizes)
+    _forward(cuda.blocks(y.size), cuda.BLOCK_SIZE, contiguous(x), y, argmax, sizes)
     return y, (argmax, x.shape)
 
 
@@ -33,9 +33,9 @@ def backward(
     gx = array_module(gy).empty(shape, gy.dtype)
     _backward(
         cuda.blocks(sizes.backward_threads),
-        cuda.BLOCK,
-        packed(gy),
-        packed(argmax),
+        cuda.BLOCK_SIZE,
+        contiguous(gy),
+        contiguous(argmax),
         gx,
         sizes,
         PIXELS_PER_THREAD,

@@ -29,8 +29,8 @@ FAULTS = [
         "const int row = (long long)counts[0] % R;",
         "const int row = ((long long)counts[0] + R - 1) % R;",
     ),
-    advance("a stream a step", "counts[1] += streams;", "counts[1] += 1;"),
+    advance("one stream per step", "counts[1] += streams;", "counts[1] += 1;"),
     counted("not held back", "failed && *failed != 0", "false"),
-    counted("rate by value", "rates ? T(rates[which]) : given", "given"),
-    counted("root by value", "rate_of(rates, 1, root)", "root", "adam.cu", "adam"),
+    counted("rate by value", "rates ? T(rates[index]) : argument", "argument"),
+    counted("root by value", "step_rate(rates, 1, correction)", "correction", "adam.cu", "adam"),
 ]
