@@ -238,9 +238,9 @@ def test_own_saved_arrays_are_paired_with_themselves_alone():
 
 
 def test_names_that_are_not_there():
-    with pytest.raises(MinialexError, match="there is no op 'nosuchop'; there is: absolute"):
+    with pytest.raises(MinialexError, match="unknown op 'nosuchop'; known: absolute"):
         table.check_runs(ops=["nosuchop"])
-    with pytest.raises(MinialexError, match="there is no implementation 'fast'"):
+    with pytest.raises(MinialexError, match="unknown implementation 'fast'"):
         table.check_runs(implementations=["fast"])
 
 
@@ -264,7 +264,7 @@ def test_a_row_that_raises_fails_and_the_others_run(monkeypatch):
 
 
 def test_an_op_that_is_no_layer_has_no_full_size():
-    with pytest.raises(MinialexError, match=r"'exp' is no layer of AlexNet's; there is: .*conv2d"):
+    with pytest.raises(MinialexError, match=r"'exp' is no layer of AlexNet's; known: .*conv2d"):
         table.check_runs(ops=["exp"], full=True)
 
 

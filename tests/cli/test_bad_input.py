@@ -249,11 +249,11 @@ def test_what_click_refuses_has_status_2_too(minialex, photos, words):
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        (["--op", "nosuchop"], "there is no op 'nosuchop'; there is: absolute, "),
-        (["--implementation", "slow"], "there is no implementation 'slow'; there is: auto, "),
+        (["--op", "nosuchop"], "unknown op 'nosuchop'; known: absolute, "),
+        (["--implementation", "slow"], "unknown implementation 'slow'; known: auto, "),
         (["--op", "exp", "--implementation", "tiled"], "exp"),
         (["--op", "conv2d", "--implementation", "tiled", "--device", "cpu"], "--emulate"),
-        (["--full-size", "--op", "exp"], "'exp' is no layer of AlexNet's; there is: "),
+        (["--full-size", "--op", "exp"], "'exp' is no layer of AlexNet's; known: "),
         (["--emulate", "--device", "cuda"], "--device cuda"),
         (["--device", "tpu"], "tpu"),
     ],

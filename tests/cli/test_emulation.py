@@ -86,9 +86,9 @@ def test_checked_mode(minialex, run_folder, photos, launches):
     ("words", "named"),
     [
         (("--emulate", "--device", "cuda:0"), ["leave out --device cuda:0"]),
-        (("--use", "conv2d=fast"), ["no implementation of conv2d named 'fast'", "tiled"]),
-        (("--use", "convolution=tiled"), ["no op named 'convolution'", "conv2d"]),
-        (("--use", "fast"), ["no implementation named 'fast'", "tiled"]),
+        (("--use", "conv2d=fast"), ["unknown implementation of conv2d 'fast'", "tiled"]),
+        (("--use", "convolution=tiled"), ["unknown op 'convolution'", "conv2d"]),
+        (("--use", "fast"), ["unknown implementation 'fast'", "tiled"]),
         (("--use", "conv2d=tiled"), ["conv2d_forward_tiled is a CUDA kernel", "--emulate"]),
     ],
 )
