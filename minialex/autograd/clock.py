@@ -1,7 +1,7 @@
 """The order of events: which op ran when, and when memory was written to that a graph may need.
 
 An array does not say when it was changed. But what a graph has saved stays where it is as long as
-the graph lives, whoever else has a view of it: so writes are noted by address.
+the graph lives, whatever else has a view of it: so writes are noted by address.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class Implementation:
         It may ask for `needs`, `out` and `may_defer`. A gradient has the same bits whichever others
         are wanted, and wherever it is written.
     why_not : ``why_not(device) -> str``
-        Why it cannot run on arrays of that device, in words; empty where it can, as array
+        Why it cannot run on arrays of that device; empty where it can, as array
         operations always can. Kernels give ``cuda.why_not``.
     dtypes : tuple of str
         The floating-point types of arrays that it takes; it raises a TypeError for others.

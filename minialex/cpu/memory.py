@@ -2,7 +2,7 @@
 
 The system clears a large new array page by page as it is first touched, and takes the pages back
 when the array is freed: a training step would pay for all of its arrays anew each time. Arrays
-made here are cut from large regions instead, and go back into them when nobody looks at them any
+made here are cut from large regions instead, and go back into them when no array looks at them any
 more. A region is first no more than addresses, of which those that were used become memory: cut
 from the lowest that are free, arrays need about as much as there ever was in use at once.
 """

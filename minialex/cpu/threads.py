@@ -3,11 +3,11 @@
 NumPy leaves matrix products to BLAS, which brings its own threads, and does everything else on
 one. `run` turns this round: each core takes whole pieces of work (a few images, a slice of the
 parameters) and BLAS keeps to one thread in each, so that what surrounds the products is shared
-out as well. A piece gives the same result whoever computes it and whenever, so results are the
-same from run to run, where the number of cores and BLAS's kernels, which it chooses by the
-processor, are the same: elsewhere a product is added up in another order and rounds differently.
-So it may where several threads of a program compute at once: one of them may have all of BLAS's
-threads for a product, or find them held by another.
+out as well. A piece gives the same result on whichever thread and whenever it is computed, so
+results are the same from run to run, where the number of cores and BLAS's kernels, which it
+chooses by the processor, are the same: elsewhere a product is added up in another order and rounds
+differently. So it may where several threads of a program compute at once: one of them may have all
+of BLAS's threads for a product, or find them held by another.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ class Arena:
     def adopt(self) -> None:
         """Move in what lies elsewhere, so that what a parameter shows is what a step works on.
 
-        An array does where somebody assigned it to ``p.data``, and both do where another
+        An array does where it was assigned to ``p.data``, and both do where another
         optimizer was made over the same parameter.
 
         Raises

@@ -27,7 +27,7 @@ class Optimizer:
     slots : tuple of str
         Every kind of state that it may keep.
 
-    A step works on what parameters show in `data` and `grad`, whoever put it there. It moves an
+    A step works on what parameters show in `data` and `grad`, however it came there. It moves an
     array that was assigned into the arena: `data` then is another array with the same numbers.
 
     Settings may be assigned between steps: state that one asks for starts at zero, and state that

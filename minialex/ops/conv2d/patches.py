@@ -141,7 +141,7 @@ class PatchBuffer:
         return self._empty((self._num_positions * self.s.K,))
 
     @cached_property
-    def _products(self) -> Array:
+    def _products_buffer(self) -> Array:
         return self._empty((self._num_positions * (self.s.OG + LEADING_DIM_PADDING),))
 
     def interior(self, n: int) -> Array:
@@ -158,7 +158,7 @@ class PatchBuffer:
     def products(self, n: int) -> Array:
         """Return uninitialised products of `n` patches with a group's filters, (G, n, OG)."""
         s = self.s
-        rows = self._products[: s.groups * n * (s.OG + LEADING_DIM_PADDING)].reshape(
+        rows = self._products_buffer[: s.groups * n * (s.OG + LEADING_DIM_PADDING)].reshape(
             s.groups, n, -1
         )
         return rows[..., : s.OG]
