@@ -2,39 +2,39 @@
 // minialex/ops/adaptive_avg_pool2d/.
 //
 //   forward    y[i, j]  = mean of x over rows(i) x columns(j)
-//   backward   gx[h, w] = sum of gy[i, j] / |rows(i) x columns(j)| over the cells that hold (h, w)
+//   backward   gx[h, w] = sum of gy[i, j] / |rows(i) x columns(j)| over the cells that contain (h, w)
 //
 // plane by plane. Of OH cells over H rows, rows(i) runs from floor(i H / OH) up to, not including,
-// ceil((i + 1) H / OH); cells overlap where OH does not divide H. The cells that hold row h are, by
-// the same formula the other way round, those from floor(h OH / H) up to ceil((h + 1) OH / H):
+// ceil((i + 1) H / OH); cells overlap where OH does not divide H. The cells that contain row h are,
+// by the same formula with H and OH exchanged, those from floor(h OH / H) up to ceil((h + 1) OH / H):
 //
 //   floor(i H / OH) <= h   means   i H < (h + 1) OH,   which is   i < (h + 1) OH / H
 //   ceil((i + 1) H / OH) > h   means   (i + 1) H > h OH,   which is   i + 1 > h OH / H
 //
 // Layout:  x, gx (planes, H, W), y, gy (planes, OH, OW), C-contiguous, where the planes are the N C
 //          channels of all images.
-// Launch:  1-D grids of 1-D blocks: forward one thread an output, backward one thread a pixel.
-// Cost:    forward one addition for each element of each cell, backward one division: memory bounds
-//          both, x and y are moved once. The networks pool what is small already, 6 x 6, and the
-//          launch takes longer than the work: the integer divisions that find the cells stay.
+// Launch:  1-D grids of 1-D blocks: forward one thread per output, backward one thread per pixel.
+// Cost:    forward one addition for each element of each cell, backward one division: both are
+//          memory-bound, x and y are moved once. The networks pool small images, 6 x 6, where launch
+//          latency dominates: the integer divisions that find the cells stay.
 
-// Part i when an axis of `size` is cut into `count`. With the two exchanged: the parts that hold
-// number i of the axis.
+// The pixels of cell i when an axis of `size` pixels is divided into `count` cells. With the two
+// exchanged: the cells that contain pixel i.
 //   7 rows in 3 cells: 0..2, 2..4, 4..6. Row 2 is in the cells from 2*3/7 = 0 up to ceil(3*3/7) = 2,
 //   which are cells 0 and 1.
-__device__ __forceinline__ Range part(const int i, const int size, const int count) {
+__device__ __forceinline__ Range cell_range(const int i, const int size, const int count) {
     return {i * size / count, ((i + 1) * size + count - 1) / count};
 }
 
 // The idea: the formula. A cell of AlexNet's is one pixel or a few; where it is the whole image,
-// lanes read H W elements apart, and a line that one brings to L1 serves its next 31 additions.
+// lanes read H W elements apart, and each cache line serves a thread's next 31 additions from L1.
 template <typename T>
 __global__ void adaptive_avg_pool2d_forward(const T* __restrict__ x, T* __restrict__ y, const int planes,
                                             const int H, const int W, const int OH, const int OW) {
     const int index = flat_index();
     if (index >= planes * OH * OW) return;
-    const Triple output = split(index, OH, OW);
-    const Range rows = part(output.b, H, OH), columns = part(output.c, W, OW);
+    const Index3 output = unravel(index, OH, OW);
+    const Range rows = cell_range(output.b, H, OH), columns = cell_range(output.c, W, OW);
 
     typename Accumulator<T>::type sum = 0;
     for (int h = rows.first; h < rows.end; ++h)
@@ -42,20 +42,20 @@ __global__ void adaptive_avg_pool2d_forward(const T* __restrict__ x, T* __restri
     y[index] = sum / T(rows.size() * columns.size());
 }
 
-// The idea: a pixel looks at the cells that hold it, in rising order: no atomics.
+// The idea: each pixel gathers from the cells that contain it, in ascending order: no atomics.
 template <typename T>
 __global__ void adaptive_avg_pool2d_backward(const T* __restrict__ gy, T* __restrict__ gx,
                                              const int planes, const int H, const int W, const int OH,
                                              const int OW) {
     const int index = flat_index();
     if (index >= planes * H * W) return;
-    const Triple pixel = split(index, H, W);
-    const Range down = part(pixel.b, OH, H), across = part(pixel.c, OW, W);
+    const Index3 pixel = unravel(index, H, W);
+    const Range row_cells = cell_range(pixel.b, OH, H), column_cells = cell_range(pixel.c, OW, W);
 
     typename Accumulator<T>::type sum = 0;
-    for (int i = down.first; i < down.end; ++i)
-        for (int j = across.first; j < across.end; ++j) {
-            const int count = part(i, H, OH).size() * part(j, W, OW).size();
+    for (int i = row_cells.first; i < row_cells.end; ++i)
+        for (int j = column_cells.first; j < column_cells.end; ++j) {
+            const int count = cell_range(i, H, OH).size() * cell_range(j, W, OW).size();
             sum += gy[(pixel.a * OH + i) * OW + j] / T(count);
         }
     gx[index] = sum;

@@ -3,26 +3,26 @@
 //   gb[o] = sum over n, i, j of gy[n, o, i, j]
 //
 // Included by conv2d.cu, where it is a launch of its own, and conv2d_implicit_gemm.cuh, where it
-// goes along with the weight gradient. The same number of threads gives the same bits in both.
+// is fused into the weight gradient's launch. The same number of threads gives the same bits in both.
 //
-// The idea: one block for each channel and each part of the batch, `images` images; its threads walk
-// over that channel's pixels side by side. The block of a channel that finishes last adds up the
-// parts, in order (split_sum.cuh).
+// The idea: one block per channel and part of the batch (`images` images), in a block-stride loop over
+// that channel's pixels. The block of a channel that finishes last adds up the partial sums, in order
+// (split_sum.cuh).
 //
-// The walk steps on by blockDim.x pixels, which is `whole` images and `pixels` more, so that no step
-// needs a division; several numbers are on their way from memory at a time.
-//   P = 100, 256 threads: from pixel 70 of image 0 on to pixel 26 of image 3 (2 images, 56 pixels,
-//   and 70 + 56 = 126 is 26 in the image after).
+// The stride of blockDim.x pixels is `whole_images` images and `pixels` more, so that no step needs a
+// division; several loads are in flight at a time.
+//   P = 100, 256 threads: from pixel 70 of image 0 to pixel 26 of image 3 (2 images, 56 pixels, and
+//   70 + 56 = 126 is 26 in the image after).
 #include "split_sum.cuh"
 
 template <typename T> struct BiasGradient {
     T* gb;
-    T* parts;           // (parts, O); null where there is one
+    T* partials;           // (parts, O); null where there is one
     unsigned* arrived;  // (O,)
     int images;
 
     // The work of block number `block` of O * parts or more. gy is (N, O, P).
-    __device__ __forceinline__ void add_up(const T* gy, const int N, const int O, const int P,
+    __device__ __forceinline__ void reduce(const T* gy, const int N, const int O, const int P,
                                            const int block) const {
         const int count = max(1, (N + images - 1) / images), o = block % O, part = block / O;
         if (part >= count) return;
@@ -32,29 +32,29 @@ template <typename T> struct BiasGradient {
             if (threadIdx.x == 0) gb[o] = sum;
             return;
         }
-        if (threadIdx.x == 0) parts[part * O + o] = sum;
+        if (threadIdx.x == 0) partials[part * O + o] = sum;
         if (last_to_arrive(arrived + o, count) && threadIdx.x == 0)
-            gb[o] = sum_of_parts(parts + o, count, O);
+            gb[o] = sum_of_partials(partials + o, count, O);
     }
 
   private:
-    // This thread's share of the pixels of some images.
+    // The sum of this thread's pixels of some images.
     static __device__ __forceinline__ T thread_sum(const T* gy, const int O, const int P,
                                                    const int o, const Range own) {
-        constexpr int AT_ONCE = 8;
-        const int whole = blockDim.x / P, pixels = blockDim.x % P;
+        constexpr int LOADS_IN_FLIGHT = 8;
+        const int whole_images = blockDim.x / P, pixels = blockDim.x % P;
         typename Accumulator<T>::type sum = 0;
         int n = own.first + threadIdx.x / P, p = threadIdx.x % P;
         while (n < own.end) {
-            T held[AT_ONCE];
+            T loaded[LOADS_IN_FLIGHT];
 #pragma unroll
-            for (int i = 0; i < AT_ONCE; ++i) {
-                held[i] = n < own.end ? gy[(n * O + o) * P + p] : T(0);
-                n += whole, p += pixels;
+            for (int i = 0; i < LOADS_IN_FLIGHT; ++i) {
+                loaded[i] = n < own.end ? gy[(n * O + o) * P + p] : T(0);
+                n += whole_images, p += pixels;
                 if (p >= P) p -= P, ++n;
             }
 #pragma unroll
-            for (int i = 0; i < AT_ONCE; ++i) sum += held[i];
+            for (int i = 0; i < LOADS_IN_FLIGHT; ++i) sum += loaded[i];
         }
         return sum;
     }

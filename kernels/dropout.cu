@@ -1,44 +1,44 @@
-// dropout.cu -- dropout: a random share of the elements set to 0. Python side:
+// dropout.cu -- dropout: a random fraction of the elements set to 0. Python side:
 // minialex/ops/dropout/.
 //
 //   forward    y[i]  = x[i]  scale where word i >= threshold, else 0
 //   backward   gx[i] = gy[i] scale where word i >= threshold, else 0        the same function
 //
-// Word i is the i-th of the Philox stream (seed, offset), evenly spread over 0 ... 2^32 - 1, so that
-// threshold = p 2^32 drops a share p. scale = 1 / (1 - p).
+// Word i is the i-th of the Philox stream (seed, offset), uniform over 0 ... 2^32 - 1, so that
+// threshold = p 2^32 drops a fraction p. scale = 1 / (1 - p).
 //
-// Where `drawn` is given it is the number of streams drawn before, in memory because a step that is
-// replayed is launched with the same arguments, and `offset` counts on from there.
+// `drawn`, where it is given, is the number of streams drawn before, and is added to `offset`: in
+// memory, because a step that is replayed as a CUDA graph is launched with the same arguments.
 //
 // Layout:  arrays of any one shape, C-contiguous, read as n numbers in a row.
-// Launch:  a 1-D grid of 1-D blocks, one thread for four elements. vectors: whether both arrays
-//          begin at a multiple of 16 bytes.
-// Cost:    2 numbers moved an element, and some 20 instructions for its word: a GPU has time for
-//          more than that while the numbers are on their way (arithmetic, not measured).
+// Launch:  a 1-D grid of 1-D blocks, one thread per four elements. vector_aligned: whether both
+//          arrays begin at a multiple of 16 bytes.
+// Cost:    2 numbers moved per element, and some 20 instructions for its word: a GPU has time for
+//          more than that while it waits for memory (arithmetic, not measured).
 #include "philox.cuh"
 #include "vectors.cuh"
 
-// The idea: the mask is never in memory. A stored one would be written, kept for as long as the
-// activations are, and read again, all to save some arithmetic that is free while a kernel waits
-// for memory. Philox makes four words at a time, so a thread takes four neighbours.
+// The idea: the mask is never stored; backward computes it again. A stored one would be written,
+// kept for as long as the activations, and read again, to save arithmetic that is free while the
+// kernel is bound by memory. Philox makes four words at a time, so a thread takes four neighbours.
 template <typename T>
 __global__ void dropout(const T* __restrict__ x, T* __restrict__ y, const int n,
                         const unsigned long long threshold, const T scale,
                         const unsigned long long seed, const unsigned long long offset,
-                        const double* __restrict__ drawn, const bool vectors) {
+                        const double* __restrict__ drawn, const bool vector_aligned) {
     const int block = flat_index(), first = 4 * block;
     if (first >= n) return;
-    // The last thread may have fewer than four, which are no whole vector.
+    // The last thread may have fewer than four.
     const int count = min(4, n - first);
-    const bool whole = vectors && count == 4;
+    const bool is_vector = vector_aligned && count == 4;
 
     T four[4];
 #pragma unroll
-    for (int i = 0; i < 4; i += WIDTH<T>)
-        if (whole) read_vector(x + first + i, four + i);
+    for (int i = 0; i < 4; i += VECTOR_WIDTH<T>)
+        if (is_vector) read_vector(x + first + i, four + i);
 #pragma unroll
     for (int i = 0; i < 4; ++i)
-        if (!whole && i < count) four[i] = x[first + i];
+        if (!is_vector && i < count) four[i] = x[first + i];
 
     const unsigned long long stream = offset + (drawn ? (unsigned long long)*drawn : 0);
     const uint4 words = philox_words(block, seed, stream);
@@ -47,9 +47,9 @@ __global__ void dropout(const T* __restrict__ x, T* __restrict__ y, const int n,
     for (int i = 0; i < 4; ++i) four[i] = word[i] >= threshold ? four[i] * scale : T(0);
 
 #pragma unroll
-    for (int i = 0; i < 4; i += WIDTH<T>)
-        if (whole) write_vector(four + i, y + first + i);
+    for (int i = 0; i < 4; i += VECTOR_WIDTH<T>)
+        if (is_vector) write_vector(four + i, y + first + i);
 #pragma unroll
     for (int i = 0; i < 4; ++i)
-        if (!whole && i < count) y[first + i] = four[i];
+        if (!is_vector && i < count) y[first + i] = four[i];
 }

@@ -8,25 +8,25 @@
 //
 // Layout:  x (R, I), w (O, I), b (O,) or null, y (R, O), C-contiguous; R is the number of rows,
 //          whatever axes they came in.
-// Launch:  naive: blocks of threads (x, y), one thread a number of the result.
+// Launch:  naive: blocks of threads (x, y), one thread per number of the result.
 //          tiled: blocks of TILE x TILE threads, the grid (tiles of columns, tiles of rows).
 //          register_blocked: blocks of ROWS * 16 threads, the grid (tiles of rows * tiles of
-//          columns, parts); tiles and parts as in conv2d_implicit_gemm.cu, and so are the blocks of
-//          the bias gradient beyond the tiles of the weight gradient, `rows` rows to a part.
-//          vectors: whether the rows of both matrices begin and end at whole vectors of 16 bytes.
+//          columns, parts); tiles and split-K as in conv2d_implicit_gemm.cu, and so are the blocks
+//          of the bias gradient beyond the tiles of the weight gradient, `rows` rows per part.
+//          vector_aligned: whether the rows of both matrices are whole 16-byte vectors.
 //          bias gradient: a 1-D grid of (blocks of columns) * parts blocks.
-// Cost:    2 R O I operations each. With few rows (R < 100 or so) fetching w, 4 O I bytes, takes longer
-//          than that: then what counts is that w is fetched once and by enough blocks at a time,
-//          which is what parts are for.
+// Cost:    2 R O I operations each. With few rows (R < 100 or so) loading w, 4 O I bytes, takes longer
+//          than that: then what counts is that w is loaded once and by enough blocks at a time,
+//          which is what split-K is for.
 #include "linear.cuh"
 #include "register_product.cuh"
 #include "tile_product.cuh"
 
-// ---- naive: the formula, one thread a number -----------------------------------------------------
-// Columns are along threadIdx.x. Of the two factors one is the same for the whole warp; whether
-// the other's 32 numbers lie side by side is what makes these three differ in speed.
+// ---- naive: the formula, one thread per number ---------------------------------------------------
+// Columns are along threadIdx.x. One of the two factors is the same for the whole warp; whether the
+// loads of the other coalesce is what makes these three differ in speed.
 
-// The idea: lanes read down the rows of w, I numbers apart: the slowest way there is.
+// The idea: lanes read down a column of w, I numbers apart: uncoalesced, the slowest access pattern.
 template <typename T>
 __global__ void linear_forward_naive(const T* __restrict__ x, const T* __restrict__ w,
                                      const T* __restrict__ b, T* __restrict__ y, const int R, const int O,
@@ -65,16 +65,16 @@ __global__ void linear_weight_gradient_naive(const T* __restrict__ gy, const T* 
 // The idea: one thread per column, and rows in parts: linear.cuh.
 template <typename T>
 __global__ void linear_bias_gradient(const T* __restrict__ gy, T* __restrict__ gb,
-                                     T* __restrict__ parts, unsigned* __restrict__ arrived,
+                                     T* __restrict__ partials, unsigned* __restrict__ arrived,
                                      const int R, const int O, const int rows) {
-    BiasGradient<T>{gb, parts, arrived, rows}.add_up(gy, R, O, blockIdx.x);
+    BiasGradient<T>{gb, partials, arrived, rows}.reduce(gy, R, O, blockIdx.x);
 }
 
 // ---- tiled: tiles in shared memory ---------------------------------------------------------------
-// tile_product.cuh has the idea. Lanes fetch each matrix the way it lies in memory, whichever way
-// round the product takes it, so that all three are equally fast.
+// tile_product.cuh has the idea. Lanes load each matrix along its contiguous axis, transposed or not,
+// so that all three are equally fast.
 
-// The idea: both matrices lie along k.
+// The idea: both matrices are contiguous along k.
 template <typename T>
 __global__ void __launch_bounds__(256) linear_forward_tiled(
     const T* __restrict__ x, const T* __restrict__ w, const T* __restrict__ b, T* __restrict__ y,
@@ -88,7 +88,7 @@ __global__ void __launch_bounds__(256) linear_forward_tiled(
     if (r < R && o < O) y[r * O + o] = b ? sum + b[o] : sum;
 }
 
-// The idea: gy lies along k, w across it.
+// The idea: gy is contiguous along k, w across it.
 template <typename T>
 __global__ void __launch_bounds__(256) linear_data_gradient_tiled(
     const T* __restrict__ gy, const T* __restrict__ w, T* __restrict__ gx, const int R, const int O,
@@ -102,7 +102,7 @@ __global__ void __launch_bounds__(256) linear_data_gradient_tiled(
     if (r < R && i < I) gx[r * I + i] = sum;
 }
 
-// The idea: both lie across k.
+// The idea: both are contiguous across k.
 template <typename T>
 __global__ void __launch_bounds__(256) linear_weight_gradient_tiled(
     const T* __restrict__ gy, const T* __restrict__ x, T* __restrict__ gw, const int R, const int O,
@@ -117,41 +117,41 @@ __global__ void __launch_bounds__(256) linear_weight_gradient_tiled(
 }
 
 // ---- register_blocked: sums in registers, vectors, double buffering ------------------------------
-// panel_product.cuh and register_product.cuh have the idea. The kernels differ in the way their
-// matrices lie.
+// panel_product.cuh and register_product.cuh have the idea. The kernels differ in the layout of their
+// matrices.
 
-// The idea: x and w both lie along k, which is I.
+// The idea: x and w are both contiguous along k, which is I.
 // instances: ROWS = 4, 8, 16
 template <typename T, int ROWS>
 __global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS)) linear_forward_register_blocked(
     const T* __restrict__ x, const T* __restrict__ w, const T* __restrict__ b, T* __restrict__ y,
-    T* __restrict__ parts, unsigned* __restrict__ arrived, const int R, const int O, const int I,
-    const bool vectors, const int depth) {
-    linear_product_by<InRegisters<T, ROWS>, T, ROWS, true, true>(
-        x, w, b, y, R, O, I, vectors, depth, {parts, arrived, int(gridDim.x)});
+    T* __restrict__ partials, unsigned* __restrict__ arrived, const int R, const int O, const int I,
+    const bool vector_aligned, const int depth) {
+    linear_gemm<SimtMma<T, ROWS>, T, ROWS, true, true>(
+        x, w, b, y, R, O, I, vector_aligned, depth, {partials, arrived, int(gridDim.x)});
 }
 
-// The idea: gy lies along k, which is O, and w across it.
+// The idea: gy is contiguous along k, which is O, and w across it.
 // instances: ROWS = 4, 8, 16
 template <typename T, int ROWS>
 __global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS)) linear_data_gradient_register_blocked(
     const T* __restrict__ gy, const T* __restrict__ w, T* __restrict__ gx,
-    T* __restrict__ parts, unsigned* __restrict__ arrived, const int R, const int O, const int I,
-    const bool vectors, const int depth) {
-    linear_product_by<InRegisters<T, ROWS>, T, ROWS, true, false>(
-        gy, w, nullptr, gx, R, I, O, vectors, depth, {parts, arrived, int(gridDim.x)});
+    T* __restrict__ partials, unsigned* __restrict__ arrived, const int R, const int O, const int I,
+    const bool vector_aligned, const int depth) {
+    linear_gemm<SimtMma<T, ROWS>, T, ROWS, true, false>(
+        gy, w, nullptr, gx, R, I, O, vector_aligned, depth, {partials, arrived, int(gridDim.x)});
 }
 
-// The idea: gy and x both lie across k, which is R.
+// The idea: gy and x are both contiguous across k, which is R.
 // instances: ROWS = 4, 8, 16
 template <typename T, int ROWS>
 __global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS)) linear_weight_gradient_register_blocked(
     const T* __restrict__ gy, const T* __restrict__ x, T* __restrict__ gw,
-    T* __restrict__ parts, unsigned* __restrict__ arrived,
-    T* __restrict__ gb, T* __restrict__ gb_parts, unsigned* __restrict__ gb_arrived, const int R,
-    const int O, const int I, const bool vectors, const int rows, const int tiles,
+    T* __restrict__ partials, unsigned* __restrict__ arrived,
+    T* __restrict__ gb, T* __restrict__ gb_partials, unsigned* __restrict__ gb_arrived, const int R,
+    const int O, const int I, const bool vector_aligned, const int rows, const int tiles,
     const int depth) {
-    linear_weight_gradient_by<InRegisters<T, ROWS>, T, ROWS>(
-        gy, x, gw, R, O, I, vectors, depth, {parts, arrived, tiles},
-        {gb, gb_parts, gb_arrived, rows});
+    linear_weight_gradient_gemm<SimtMma<T, ROWS>, T, ROWS>(
+        gy, x, gw, R, O, I, vector_aligned, depth, {partials, arrived, tiles},
+        {gb, gb_partials, gb_arrived, rows});
 }

@@ -6,36 +6,36 @@
 //
 // Layout:  all arrays (outer, C, inner), C-contiguous; a row is the C numbers along the middle axis
 //          and rows = outer inner.
-// Launch:  a 1-D grid of 1-D blocks of 256 threads, 256 / TEAM rows a block (softmax.cuh).
-// Cost:    one exponential an element and one logarithm a row; memory as in softmax.cu.
+// Launch:  a 1-D grid of 1-D blocks of 256 threads, 256 / THREADS_PER_ROW rows per block (softmax.cuh).
+// Cost:    one exponential per element and one logarithm per row; memory as in softmax.cu.
 #include "softmax.cuh"
 
-// The idea: the logarithm is taken of the sum alone. The logarithm of a softmax that has come out as 0
-// would be -inf, where this is, say, -2000. The maximum comes off first: added to the logarithm, a
-// large one would swallow its digits.
-// instances: TEAM = 1, 32, 256
-template <typename T, int TEAM>
+// The idea: the logarithm is taken of the sum alone. The logarithm of a softmax that underflowed to 0
+// would be -inf, where this is, say, -2000. The maximum is subtracted first: added to the logarithm,
+// a large one would absorb its digits.
+// instances: THREADS_PER_ROW = 1, 32, 256
+template <typename T, int THREADS_PER_ROW>
 __global__ void __launch_bounds__(256, 4) log_softmax_forward(const T* __restrict__ x, T* __restrict__ y,
                                                            const int rows, const int C, const int inner) {
     using A = typename Accumulator<T>::type;
-    const Row<TEAM> row(rows, C, inner);
-    const auto all = exponentials(x, row);
-    const A log_sum = log(all.sum);
-    for (int c = row.member(); c < row.C; c += TEAM)
-        y[row.at(c)] = A(x[row.at(c)]) - all.largest - log_sum;
+    const Row<THREADS_PER_ROW> row(rows, C, inner);
+    const auto stats = online_softmax(x, row);
+    const A log_sum = log(stats.sum);
+    for (int c = row.thread_rank(); c < row.C; c += THREADS_PER_ROW)
+        y[row.offset(c)] = A(x[row.offset(c)]) - stats.largest - log_sum;
 }
 
-// The idea: exp(y) is the softmax, so y is all that is kept.
-// instances: TEAM = 1, 32, 256
-template <typename T, int TEAM>
+// The idea: exp(y) is the softmax, so y is all that is saved.
+// instances: THREADS_PER_ROW = 1, 32, 256
+template <typename T, int THREADS_PER_ROW>
 __global__ void __launch_bounds__(256, 4) log_softmax_backward(const T* __restrict__ gy,
                                                             const T* __restrict__ y, T* __restrict__ gx,
                                                             const int rows, const int C, const int inner) {
     using A = typename Accumulator<T>::type;
-    const Row<TEAM> row(rows, C, inner);
+    const Row<THREADS_PER_ROW> row(rows, C, inner);
     A sum = 0;
-    for (int c = row.member(); c < row.C; c += TEAM) sum += gy[row.at(c)];
-    sum = team_sum<TEAM>(sum);
-    for (int c = row.member(); c < row.C; c += TEAM)
-        gx[row.at(c)] = A(gy[row.at(c)]) - exp(A(y[row.at(c)])) * sum;
+    for (int c = row.thread_rank(); c < row.C; c += THREADS_PER_ROW) sum += gy[row.offset(c)];
+    sum = row_sum<THREADS_PER_ROW>(sum);
+    for (int c = row.thread_rank(); c < row.C; c += THREADS_PER_ROW)
+        gx[row.offset(c)] = A(gy[row.offset(c)]) - exp(A(y[row.offset(c)])) * sum;
 }

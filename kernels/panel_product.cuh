@@ -1,214 +1,212 @@
-// panel_product.cuh -- the product of two matrices, panel by panel: the part that is the same
-// whether the multiplying is done in registers (register_product.cuh) or on tensor cores
-// (tensor_core_product.cuh).
+// panel_product.cuh -- the main loop of a matrix product, whether it multiplies in registers
+// (register_product.cuh) or on tensor cores (tensor_core_product.cuh).
 //
-//   out[m, n] = sum over k of left[m, k] right[k, n]
+//   C[m, n] = sum over k of A[m, k] B[k, n]
 //
-// The idea: a multiplication needs two numbers; whoever fetches both from memory for each one is
-// held up by memory. So
-//   - a block of threads owns a tile of `out` and walks along k, DEPTH numbers a step. Of each step
-//     it needs a panel of `left` and a panel of `right`, which it lays in shared memory: with
-//     128 x 128 outputs each number fetched is used 128 times;
-//   - while it multiplies one panel, the next is on its way from memory to registers, and it is
-//     laid into the other half of shared memory: nobody waits for memory, and one barrier a step
-//     is enough (double buffering).
+// The idea: a multiplication needs two numbers; loading both from global memory for each one is bound
+// by memory. So
+//   - a block of threads computes a tile of C, in steps of TILE_K along k. In each step it loads a
+//     panel of A and a panel of B into shared memory: with 128 x 128 outputs each number loaded is
+//     used 128 times;
+//   - while it multiplies one panel, the next is being loaded from global memory to registers, and is
+//     then stored to the other half of shared memory: memory latency is hidden, and one barrier per
+//     step is enough (double buffering).
 //
 //              |<-N->|
 //              +-----+  ^
-//     k -->    |#####| DEPTH    right, step by step downwards
+//     k -->    |#####| TILE_K    B, step by step downwards
 //              +-----+  v
 //   +--+       +-----+
-//   |##|       | out |  M
+//   |##|       |  C  |  M
 //   +--+       +-----+
-//  DEPTH  left, step by step to the right
+//  TILE_K  A, step by step to the right
 //
-// Where tiles are too few to fill a GPU, k is cut into parts as well (split-K), one block for each
-// tile and part, and `out` is the sum of the parts: either the block that finishes a tile last adds
-// them up (split_sum.cuh), or all are written and sum_parts.cu does.
+// Where tiles are too few to fill a GPU, k is split into parts as well (split-K), one block per tile
+// and part, and C is the sum of the parts: either the block that finishes a tile last adds them up
+// (split_sum.cuh), or all are written and sum_partials.cu does.
 #include "split_sum.cuh"
 #include "vectors.cuh"
 
-constexpr int DEPTH = 8;
-constexpr int COLUMNS = 16;
+constexpr int TILE_K = 8;
+constexpr int THREAD_COLUMNS = 16;
 
 template <int W, typename T> __device__ __forceinline__ void clear(T* to) {
 #pragma unroll
     for (int i = 0; i < W; ++i) to[i] = 0;
 }
 
-// The sizes of a block with ROWS x COLUMNS threads: each thread has two vectors' length of outputs
-// along each side.
-template <typename T, int ROWS> struct Blocking {
-    static constexpr int EACH = 2 * WIDTH<T>, OUTPUTS = EACH * EACH;
-    static constexpr int M = ROWS * EACH, N = COLUMNS * EACH;
-    static constexpr int THREADS = ROWS * COLUMNS;
+// The tile of a block with ROWS x THREAD_COLUMNS threads: each thread has THREAD_TILE x THREAD_TILE
+// outputs, two vectors along each side.
+template <typename T, int ROWS> struct TileShape {
+    static constexpr int THREAD_TILE = 2 * VECTOR_WIDTH<T>;
+    static constexpr int OUTPUTS_PER_THREAD = THREAD_TILE * THREAD_TILE;
+    static constexpr int M = ROWS * THREAD_TILE, N = THREAD_COLUMNS * THREAD_TILE;
+    static constexpr int THREADS = ROWS * THREAD_COLUMNS;
 };
 
-// Shared memory for a panel: DEPTH rows of LINES numbers. A line is a row of `left` or a column of
-// `right`. The padding of one vector keeps lanes that write down a column out of each other's
-// banks: a float at (k, line) lies in bank 4 k + line (mod 32), different for k < 8, line < 4.
-template <typename T, int LINES> using Panel = T[DEPTH][LINES + WIDTH<T>];
+// Shared memory for a panel: TILE_K rows of LINES numbers. A line is a row of A or a column of B. The
+// padding of one vector avoids bank conflicts between lanes that store down a column: a float at
+// (k, line) lies in bank 4 k + line (mod 32), different for k < 8, line < 4.
+template <typename T, int LINES> using Panel = T[TILE_K][LINES + VECTOR_WIDTH<T>];
 
-// What is known of one k beforehand, for matrices whose elements do not lie in even steps
-// (conv2d.cuh says what the numbers mean). Plain ones have no use for it.
-struct __align__(16) Spot {
+// What is precomputed for each k, for matrices whose elements are gathered (conv2d_panels.cuh says
+// what the numbers mean). Dense ones do not need it.
+struct __align__(16) Coord {
     int offset, h, w, dense;
 };
-struct NoSpots {
+struct NoCoords {
     static constexpr bool NEEDED = false;
 };
 
-// ---- fetching panels -----------------------------------------------------------------------------
-// A fetcher reads a thread's share of a panel into registers (fetch) and later lays it into shared
-// memory (lay). Which lane reads what decides how well memory is used: the 32 lanes of a warp are
-// to read neighbours. What lies beyond the last line or the last k is read as zero, which adds
-// nothing. Arrays are indexed from their beginning by an int, for which the machine has one
-// instruction; a pointer moved to the group or the part at hand would take three.
+// ---- loading panels ------------------------------------------------------------------------------
+// A loader reads a thread's elements of a panel from global memory into registers (load) and later
+// writes them to shared memory (store). Lanes are mapped so that loads coalesce: the 32 lanes of a
+// warp read neighbours. Out of bounds, beyond the last line or the last k, is read as zero, which adds
+// nothing. Arrays are indexed from their beginning by an int, which is one instruction; a pointer
+// advanced to the group or the part would take three.
 
-// How THREADS threads go over `rows` rows of ROW numbers, W at a time: number r of a thread lies in
-// row down(r), W numbers from across(r) on.
+// How THREADS threads are mapped to rows of ROW numbers, W at a time (CUTLASS: a thread map): access r
+// of a thread is W numbers of row row(r), from column(r) on.
 //   THREADS = 256, ROW = 128, W = 1: thread 130 reads (1, 2), (3, 2), (5, 2), ...
 //   THREADS = 64,  ROW = 128, W = 1: thread 3 reads (0, 3), (0, 67), (1, 3), (1, 67), ...
-template <int THREADS, int ROW, int W> struct Walk {
-    static constexpr unsigned LANES = ROW / W;
-    static constexpr int TURNS = LANES > THREADS ? LANES / THREADS : 1;
-    static constexpr int AT_ONCE = LANES > THREADS ? 1 : THREADS / LANES;
+template <int THREADS, int ROW, int W> struct ThreadMap {
+    static constexpr unsigned THREADS_PER_ROW = ROW / W;
+    static constexpr int VECTORS_PER_ROW = THREADS_PER_ROW > THREADS ? THREADS_PER_ROW / THREADS : 1;
+    static constexpr int ROWS_PER_PASS = THREADS_PER_ROW > THREADS ? 1 : THREADS / THREADS_PER_ROW;
 
-    static __device__ __forceinline__ int down(const int r) {
-        return threadIdx.x / LANES + r / TURNS * AT_ONCE;
+    static __device__ __forceinline__ int row(const int r) {
+        return threadIdx.x / THREADS_PER_ROW + r / VECTORS_PER_ROW * ROWS_PER_PASS;
     }
-    static __device__ __forceinline__ int across(const int r) {
-        return (threadIdx.x % LANES + r % TURNS * THREADS) * W;
+    static __device__ __forceinline__ int column(const int r) {
+        return (threadIdx.x % THREADS_PER_ROW + r % VECTORS_PER_ROW * THREADS) * W;
     }
 };
 
-// A plain matrix that begins at p[start]. ALONG_K: element (line, k) is p[start + line * lead + k],
-// neighbours in memory follow each other along k, and so do lanes. Otherwise it is
-// p[start + k * lead + line], and lanes run along lines.
-template <typename T, int LINES, int THREADS, bool ALONG_K> class Plain {
-    static constexpr int COUNT = LINES * DEPTH / THREADS;
+// A dense matrix that begins at p[start]. ALONG_K: element (line, k) is p[start + line * ld + k],
+// contiguous along k, and lanes run along k. Otherwise it is p[start + k * ld + line], and lanes run
+// along lines.
+template <typename T, int LINES, int THREADS, bool ALONG_K> class DenseLoader {
+    static constexpr int COUNT = LINES * TILE_K / THREADS;
     const T* p;
-    int start, lead, lines, last;
-    bool vectors;
-    T held[COUNT];
+    int start, ld, lines, last;
+    bool vector_aligned;
+    T fragment[COUNT];
 
-    template <int W> __device__ __forceinline__ void fetch_by(const int k) {
-        using Lanes = Walk<THREADS, ALONG_K ? DEPTH : LINES, W>;
+    template <int W> __device__ __forceinline__ void load_vectors(const int k) {
+        using Map = ThreadMap<THREADS, ALONG_K ? TILE_K : LINES, W>;
 #pragma unroll
         for (int r = 0; r < COUNT / W; ++r) {
-            const int down = Lanes::down(r), across = Lanes::across(r);
-            const bool there = ALONG_K ? down < lines && k + across < last
-                                       : across < lines && k + down < last;
-            const int at = start + (ALONG_K ? down * lead + k : (k + down) * lead) + across;
+            const int row = Map::row(r), column = Map::column(r);
+            const bool in_bounds = ALONG_K ? row < lines && k + column < last
+                                       : column < lines && k + row < last;
+            const int offset = start + (ALONG_K ? row * ld + k : (k + row) * ld) + column;
             if constexpr (W > 1) {
-                if (there) read_vector(p + at, held + r * W);
-                else clear<W>(held + r * W);
+                if (in_bounds) read_vector(p + offset, fragment + r * W);
+                else clear<W>(fragment + r * W);
             } else {
-                held[r] = there ? p[at] : T(0);
+                fragment[r] = in_bounds ? p[offset] : T(0);
             }
         }
     }
 
-    template <int W> __device__ __forceinline__ void lay_by(Panel<T, LINES>& panel) const {
-        using Lanes = Walk<THREADS, ALONG_K ? DEPTH : LINES, W>;
+    template <int W> __device__ __forceinline__ void store_vectors(Panel<T, LINES>& panel) const {
+        using Map = ThreadMap<THREADS, ALONG_K ? TILE_K : LINES, W>;
 #pragma unroll
         for (int r = 0; r < COUNT / W; ++r) {
-            const int down = Lanes::down(r), across = Lanes::across(r);
+            const int row = Map::row(r), column = Map::column(r);
             if constexpr (ALONG_K) {
 #pragma unroll
-                for (int i = 0; i < W; ++i) panel[across + i][down] = held[r * W + i];
+                for (int i = 0; i < W; ++i) panel[column + i][row] = fragment[r * W + i];
             } else if constexpr (W > 1) {
-                write_vector(held + r * W, &panel[down][across]);
+                write_vector(fragment + r * W, &panel[row][column]);
             } else {
-                panel[down][across] = held[r];
+                panel[row][column] = fragment[r];
             }
         }
     }
 
   public:
     // The part of the matrix from line `first` on; it has `all` lines and ends at k = `last`.
-    // vectors: whether every row of memory begins at a multiple of 16 bytes and ends with a whole
-    // vector, as the host knows (tiling.in_vectors).
-    __device__ Plain(const T* p, const int start, const int lead, const int first, const int all,
-                     const int last, const bool vectors)
-        : p(p), start(start + (ALONG_K ? first * lead : first)), lead(lead), lines(all - first),
-          last(last), vectors(vectors) {}
+    // vector_aligned: whether every row in memory is whole 16-byte vectors, aligned to 16 bytes.
+    __device__ DenseLoader(const T* p, const int start, const int ld, const int first, const int all,
+                           const int last, const bool vector_aligned)
+        : p(p), start(start + (ALONG_K ? first * ld : first)), ld(ld), lines(all - first),
+          last(last), vector_aligned(vector_aligned) {}
 
-    __device__ __forceinline__ void fetch(const int k, const Spot*) {
-        if (vectors) fetch_by<WIDTH<T>>(k);
-        else fetch_by<1>(k);
+    __device__ __forceinline__ void load(const int k, const Coord*) {
+        if (vector_aligned) load_vectors<VECTOR_WIDTH<T>>(k);
+        else load_vectors<1>(k);
     }
-    __device__ __forceinline__ void lay(Panel<T, LINES>& panel) const {
-        if (vectors) lay_by<WIDTH<T>>(panel);
-        else lay_by<1>(panel);
+    __device__ __forceinline__ void store(Panel<T, LINES>& panel) const {
+        if (vector_aligned) store_vectors<VECTOR_WIDTH<T>>(panel);
+        else store_vectors<1>(panel);
     }
 };
 
-// ---- the walk along k ----------------------------------------------------------------------------
+// ---- the tile of a block -------------------------------------------------------------------------
 
-// The block of the result that this thread block computes. Blocks that follow each other share
-// columns: they run at the same time, and so `right`, of which there is more, comes from memory once and
-// from the L2 cache for all other rows; `left` is in the cache anyway.
-struct Home {
+// The first row and column of the tile that this block computes. Consecutive blocks share columns:
+// they run at the same time, and so B, which is larger, comes from memory once and from the L2 cache
+// for all other rows; A is in the cache anyway.
+struct TileOrigin {
     int row, column;
 };
-template <typename T, int ROWS> __device__ __forceinline__ Home home(const int rows) {
-    using Block = Blocking<T, ROWS>;
-    const int tiles = (rows + Block::M - 1) / Block::M;
-    return {int(blockIdx.x) % tiles * Block::M, int(blockIdx.x) / tiles * Block::N};
+template <typename T, int ROWS> __device__ __forceinline__ TileOrigin tile_origin(const int rows) {
+    using Tile = TileShape<T, ROWS>;
+    const int tiles = (rows + Tile::M - 1) / Tile::M;
+    return {int(blockIdx.x) % tiles * Tile::M, int(blockIdx.x) / tiles * Tile::N};
 }
 
-// ---- the parts of a sum --------------------------------------------------------------------------
-// The grid is (tiles, parts, copies); a grid may have blocks beyond `tiles` that do other work.
+// ---- split-K -------------------------------------------------------------------------------------
+// The grid is (tiles, parts, copies); blocks beyond `tiles` may do other work.
 
-// Where blocks leave their parts for the last of their tile, and one counter per tile. Without it,
-// out is either the result itself or (parts, ...), one result for each part.
+// Where blocks store their partial sums for the last block of their tile, and one counter per tile.
+// Without it, out is either the result itself or (parts, ...), one result for each part.
 template <typename T> struct Workspace {
-    T* parts;
+    T* partials;
     unsigned* arrived;
     int tiles;
 
     __device__ __forceinline__ int tile() const { return blockIdx.z * tiles + blockIdx.x; }
-    // Where this block's result goes, of `size` numbers in all.
+    // Where this block's result of `size` numbers begins.
     __device__ __forceinline__ T* result(T* out, const size_t size) const {
-        return parts ? out : out + blockIdx.y * size;
+        return partials ? out : out + blockIdx.y * size;
     }
 };
 
-// A thread's outputs in the order in which put_into hands them over, STRIDE apart.
-template <typename T, int STRIDE> struct InOrder {
+// An epilogue that stores a thread's outputs in the order of store_to, STRIDE apart.
+template <typename T, int STRIDE> struct FragmentWriter {
     T* p;
     int& n;
 
     __device__ __forceinline__ int column(int) const { return 0; }
-    __device__ __forceinline__ void put(int, int, const T value) const { p[n++ * STRIDE] = value; }
+    __device__ __forceinline__ void store(int, int, const T value) const { p[n++ * STRIDE] = value; }
 };
 
-// The other way: what lies in that order goes where `store` says.
-template <typename T, class Store> struct FromOrder {
+// The inverse: passes what lies in that order to another epilogue.
+template <typename T, class Epilogue> struct FragmentReader {
     const T* p;
     int& n;
-    const Store& store;
+    const Epilogue& epilogue;
 
-    __device__ __forceinline__ auto column(const int j) const { return store.column(j); }
-    template <class Place>
-    __device__ __forceinline__ void put(const int i, const Place place, T) const {
-        store.put(i, place, p[n++]);
+    __device__ __forceinline__ auto column(const int j) const { return epilogue.column(j); }
+    template <class ColumnOffset>
+    __device__ __forceinline__ void store(const int i, const ColumnOffset column_offset, T) const {
+        epilogue.store(i, column_offset, p[n++]);
     }
 };
 
-// Leaves the block's part in the workspace. In the last block of the tile it returns true, with the
-// sums of all parts in `total`. Number n of every thread lies beside number n of the next: a warp
-// writes and reads whole lines, wherever its results are to go.
-template <typename T, int ROWS, class Product>
-__device__ __forceinline__ bool fix_up(const Product& product, const Workspace<T>& workspace,
-                                       T* total) {
-    using Block = Blocking<T, ROWS>;
-    constexpr int OUTPUTS = Block::OUTPUTS, THREADS = Block::THREADS;
+// Stores the block's partial sums in the workspace. In the last block of the tile it returns true,
+// with the sums of all parts in `total`. Output n of each thread lies beside output n of the next, so
+// that stores and loads coalesce, wherever the results are to go.
+template <typename T, int ROWS, class Mma>
+__device__ __forceinline__ bool fix_up(const Mma& mma, const Workspace<T>& workspace, T* total) {
+    using Tile = TileShape<T, ROWS>;
+    constexpr int OUTPUTS = Tile::OUTPUTS_PER_THREAD, THREADS = Tile::THREADS;
     const int tile = workspace.tile(), parts = gridDim.y;
-    T* const all = workspace.parts + size_t(tile) * parts * OUTPUTS * THREADS + threadIdx.x;
+    T* const all = workspace.partials + size_t(tile) * parts * OUTPUTS * THREADS + threadIdx.x;
     int n = 0;
-    product.put_into(InOrder<T, THREADS>{all + size_t(blockIdx.y) * OUTPUTS * THREADS, n});
+    mma.store_to(FragmentWriter<T, THREADS>{all + size_t(blockIdx.y) * OUTPUTS * THREADS, n});
     if (!last_to_arrive(workspace.arrived + tile, parts)) return false;
 #pragma unroll
     for (int i = 0; i < OUTPUTS; ++i) total[i] = 0;
@@ -219,61 +217,61 @@ __device__ __forceinline__ bool fix_up(const Product& product, const Workspace<T
     return true;
 }
 
-// ---- the product ---------------------------------------------------------------------------------
+// ---- the main loop -------------------------------------------------------------------------------
 
-// Product: has the block's sums, multiply(left panel, right panel, rows that are in the matrix), and
-// put_into(store), which goes over a thread's outputs in the same order every time; where
-// Store::COLUMN_BIAS, also add_bias(store), which adds store.bias(column) to the sums of a column.
-template <typename T, int ROWS, class Product, class Left, class Right, class Spots, class Store>
-__device__ __forceinline__ void panel_product(Left left, Right right, const Spots spots,
-                                              const Store store, const int first, const int last,
+// Mma: has the accumulators, multiply(panel of A, panel of B, rows that are in the matrix), and
+// store_to(epilogue), which visits a thread's outputs in the same order every time; where
+// Epilogue::COLUMN_BIAS, also add_bias(epilogue), which adds epilogue.bias(column) to a column.
+template <typename T, int ROWS, class Mma, class LoaderA, class LoaderB, class Coords, class Epilogue>
+__device__ __forceinline__ void panel_product(LoaderA loader_a, LoaderB loader_b, const Coords k_coords,
+                                              const Epilogue epilogue, const int first, const int last,
                                               const Workspace<T> workspace) {
-    using Block = Blocking<T, ROWS>;
-    __shared__ __align__(16) Panel<T, Block::M> lefts[2];
-    __shared__ __align__(16) Panel<T, Block::N> rights[2];
-    // A ring: the spot of k lies at (k - first) % RING. One warp works out 32 at a time.
-    constexpr int RING = 2 * WARP;
-    __shared__ Spot table[RING];
+    using Tile = TileShape<T, ROWS>;
+    __shared__ __align__(16) Panel<T, Tile::M> a_tile[2];
+    __shared__ __align__(16) Panel<T, Tile::N> b_tile[2];
+    // A ring buffer: the Coord of k is table[(k - first) % RING]. One warp computes 32 at a time.
+    constexpr int RING = 2 * WARP_SIZE;
+    __shared__ Coord table[RING];
     const int t = threadIdx.x;
-    Product product;
+    Mma mma;
 
-    if constexpr (Spots::NEEDED) {
-        if (t < RING) table[t] = spots.spot(first + t, last);
-        // Spots are there before panels are fetched by them.
+    if constexpr (Coords::NEEDED) {
+        if (t < RING) table[t] = k_coords.coord(first + t, last);
+        // Coords are written before panels are loaded by them.
         __syncthreads();
     }
-    left.fetch(first, table), right.fetch(first, table);
-    left.lay(lefts[0]), right.lay(rights[0]);
-    // The first panels are whole before anyone multiplies.
+    loader_a.load(first, table), loader_b.load(first, table);
+    loader_a.store(a_tile[0]), loader_b.store(b_tile[0]);
+    // The first panels are complete before any thread multiplies.
     __syncthreads();
 
-    int now = 0;
-    for (int k = first; k < last; k += DEPTH, now ^= 1) {
+    int current = 0;
+    for (int k = first; k < last; k += TILE_K, current ^= 1) {
         const int done = k - first;
-        const bool more = k + DEPTH < last;
-        if constexpr (Spots::NEEDED) {
-            // Every fourth step. At done = 32 spots 64 to 95 take the places of 0 to 31, by which
-            // everyone has fetched long ago; the first of them is needed at done = 56.
-            if (done > 0 && done % WARP == 0 && t < WARP)
-                table[(done + WARP) % RING + t] = spots.spot(k + WARP + t, last);
+        const bool has_next = k + TILE_K < last;
+        if constexpr (Coords::NEEDED) {
+            // Every fourth step. At done = 32 Coords 64 to 95 overwrite 0 to 31, by which all threads
+            // have loaded before; the first of them is needed at done = 56.
+            if (done > 0 && done % WARP_SIZE == 0 && t < WARP_SIZE)
+                table[(done + WARP_SIZE) % RING + t] = k_coords.coord(k + WARP_SIZE + t, last);
         }
-        const Spot* next = table + (done + DEPTH) % RING;
-        if (more) left.fetch(k + DEPTH, next), right.fetch(k + DEPTH, next);
-        product.multiply(lefts[now], rights[now], store.rows - store.first_row);
-        if (more) left.lay(lefts[now ^ 1]), right.lay(rights[now ^ 1]);
-        // The other half is whole before anyone multiplies it, and this half is done with before
-        // anyone overwrites it. New spots are there before anyone fetches by them.
+        const Coord* next = table + (done + TILE_K) % RING;
+        if (has_next) loader_a.load(k + TILE_K, next), loader_b.load(k + TILE_K, next);
+        mma.multiply(a_tile[current], b_tile[current], epilogue.rows - epilogue.first_row);
+        if (has_next) loader_a.store(a_tile[current ^ 1]), loader_b.store(b_tile[current ^ 1]);
+        // The other half is complete before any thread multiplies it, and all threads have read this
+        // half before any thread overwrites it. New Coords are written before any thread loads by them.
         __syncthreads();
     }
-    // A pass of its own: worked in between the stores, it takes more registers than there are.
-    if constexpr (Store::COLUMN_BIAS) {
-        // Of several parts the first brings the bias.
-        if (store.b && blockIdx.y == 0) product.add_bias(store);
+    // A pass of its own: interleaved with the stores it would spill registers.
+    if constexpr (Epilogue::COLUMN_BIAS) {
+        // Of several parts the first adds the bias.
+        if (epilogue.b && blockIdx.y == 0) mma.add_bias(epilogue);
     }
-    T total[Block::OUTPUTS];
+    T total[Tile::OUTPUTS_PER_THREAD];
     int n = 0;
-    if (!workspace.parts) product.put_into(InOrder<T, 1>{total, n});
-    else if (!fix_up<T, ROWS>(product, workspace, total)) return;
+    if (!workspace.partials) mma.store_to(FragmentWriter<T, 1>{total, n});
+    else if (!fix_up<T, ROWS>(mma, workspace, total)) return;
     n = 0;
-    product.put_into(FromOrder<T, Store>{total, n, store});
+    mma.store_to(FragmentReader<T, Epilogue>{total, n, epilogue});
 }

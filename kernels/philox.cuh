@@ -5,9 +5,9 @@
 //
 //   c0, c1, c2, c3 = hi(M1 c2) ^ c1 ^ k0,  lo(M1 c2),  hi(M0 c0) ^ c3 ^ k1,  lo(M0 c0)
 //
-// make of a counter (c0 ... c3) under a key (k0, k1), which is raised by (W0, W1) between rounds.
-// So every thread makes its own words from its own number: nothing is kept, nothing is shared, and
-// a backward pass makes the same words again.
+// make of a counter (c0 ... c3) under a key (k0, k1), which is increased by (W0, W1) between rounds.
+// So every thread makes its own words from its own index: no state is kept or shared, and a
+// backward pass makes the same words again.
 //
 // Cost:    ten rounds of two multiplications, 32 bits by 32 to 64, and four exclusive ors, for four
 //          words; no memory.

@@ -8,10 +8,10 @@
 //   p <- p - lr b, or p - lr g / d
 //
 // Layout:  p, g and the state: n numbers in a row (arena.cuh).
-// Launch:  a 1-D grid of 1-D blocks, one thread a vector of 16 bytes (arena.cuh).
-//          `fresh` is 1 - alpha, which the host computes in double.
-// Cost:    up to 17 operations a parameter; with momentum 28 bytes of float (p, g, v, b in,
-//          p, v, b out), as few as can be: an array operation at a time moves two to four times
+// Launch:  a 1-D grid of 1-D blocks, one thread per 16-byte vector (arena.cuh).
+//          1 - alpha is computed in double on the host.
+// Cost:    up to 17 operations per parameter; with momentum 28 bytes of float (p, g, v, b in,
+//          p, v, b out), the minimum: array operations one after the other move two to four times
 //          as many.
 
 #include "arena.cuh"
@@ -21,23 +21,23 @@ template <typename T>
 __global__ void rmsprop(T* __restrict__ p, const T* __restrict__ g, T* __restrict__ v,
                         T* __restrict__ m, T* __restrict__ b, const double* __restrict__ rates,
                         const double* __restrict__ failed, const T lr, const T alpha,
-                        const T fresh, const T eps, const T weight_decay, const T momentum,
-                        const int n, const bool vectors) {
-    const Owned<T> owned(n, vectors);
-    if (owned.count <= 0 || held_back(failed)) return;
-    const T rate = rate_of(rates, 0, lr);
-    const Few<T> gs = owned.of(g);
-    Few<T> ps = owned.of(p), vs = owned.of(v), ms = owned.of(m), bs = owned.of(b);
+                        const T one_minus_alpha, const T eps, const T weight_decay, const T momentum,
+                        const int n, const bool vector_aligned) {
+    const ThreadSlice<T> slice(n, vector_aligned);
+    if (slice.count <= 0 || skips_step(failed)) return;
+    const T rate = step_rate(rates, 0, lr);
+    const Pack<T> gs = slice.load(g);
+    Pack<T> ps = slice.load(p), vs = slice.load(v), ms = slice.load(m), bs = slice.load(b);
 #pragma unroll
-    for (int k = 0; k < WIDTH<T>; ++k) {
-        const T slope = gs.at[k] + weight_decay * ps.at[k];
-        vs.at[k] = alpha * vs.at[k] + fresh * slope * slope;
-        ms.at[k] = alpha * ms.at[k] + fresh * slope;
-        const T square = m ? vs.at[k] - ms.at[k] * ms.at[k] : vs.at[k];
+    for (int k = 0; k < VECTOR_WIDTH<T>; ++k) {
+        const T grad = gs[k] + weight_decay * ps[k];
+        vs[k] = alpha * vs[k] + one_minus_alpha * grad * grad;
+        ms[k] = alpha * ms[k] + one_minus_alpha * grad;
+        const T variance = m ? vs[k] - ms[k] * ms[k] : vs[k];
         // Not max(), which would turn a NaN into 0 and hide it.
-        const T step = slope / (sqrt(square < T(0) ? T(0) : square) + eps);
-        bs.at[k] = b ? momentum * bs.at[k] + step : step;
-        ps.at[k] -= rate * bs.at[k];
+        const T step = grad / (sqrt(variance < T(0) ? T(0) : variance) + eps);
+        bs[k] = b ? momentum * bs[k] + step : step;
+        ps[k] -= rate * bs[k];
     }
-    owned.store(ps, p), owned.store(vs, v), owned.store(ms, m), owned.store(bs, b);
+    slice.store(ps, p), slice.store(vs, v), slice.store(ms, m), slice.store(bs, b);
 }

@@ -1,44 +1,45 @@
-// tile_product.cuh -- the product of two matrices through tiles in shared memory. Included by
-// conv2d_tiled.cu and linear.cu.
+// tile_product.cuh -- tiled matrix multiplication through shared memory. Included by conv2d_tiled.cu
+// and linear.cu.
 //
-//   out[m, n] = sum over k of left[m, k] right[k, n]
+//   C[m, n] = sum over k of A[m, k] B[k, n]
 //
-// The idea: TILE x TILE threads compute TILE x TILE outputs. Each thread fetches one number of
-// `left` and one of `right` into shared memory, and then all use them all: a number is fetched
-// once and used TILE times. The next TILE along k follow, and so on to the end.
+// The idea: a block of TILE x TILE threads computes a TILE x TILE tile of C. Each thread loads one
+// element of A and one of B into shared memory, and then all threads use them all: each element is
+// loaded once and used TILE times. The block steps along k, TILE at a time, to the end.
 //
-//        right: TILE of K rows
+//          B: TILE rows of K
 //             +---+
-//             |   |         Thread (ty, tx) sums up out[ty, tx] = row ty of the left tile
-//             +---+         times column tx of the right one.
-//       +---+ +---+
-//       |   | |out|
+//             |   |         Thread (ty, tx) sums up C[ty, tx] = row ty of the tile of A
+//             +---+         times column tx of the tile of B.
+//    A  +---+ +---+
+//       |   | | C |
 //       +---+ +---+
 
 constexpr int TILE = 16;
 
-// The sum for one thread. left(k) is the thread's row at k, right(k) its column, both zero beyond
-// the end, so that a last tile which sticks out adds nothing. Neighbouring lanes differ in tx. Where
-// neighbours in memory follow k, lanes should fetch along k: LEFT_ALONG and RIGHT_ALONG say so.
-//   left(line, k), right(line, k): `line` is the row or column within the tile, 0 to TILE - 1.
-template <typename T, bool LEFT_ALONG, bool RIGHT_ALONG, class Left, class Right>
-__device__ __forceinline__ T tile_product(const Left left, const Right right, const int K) {
-    // One column more than needed: without it the 16 numbers of a column would lie in two banks,
-    // and lanes that fetch along k, each writing to another row, would queue up for them.
-    __shared__ T lefts[TILE][TILE + 1], rights[TILE][TILE + 1];
+// The element of C that one thread computes. load_a(row, k) and load_b(column, k) return elements of
+// A and B, row and column counted within the tile, 0 to TILE - 1; both return zero out of bounds, so
+// that a partial tile at the edge adds nothing. A_ALONG_K, B_ALONG_K: whether the matrix is contiguous
+// along k in memory. Then neighbouring lanes, which differ in tx, load along k, so that loads coalesce
+// either way.
+template <typename T, bool A_ALONG_K, bool B_ALONG_K, class LoadA, class LoadB>
+__device__ __forceinline__ T tile_product(const LoadA load_a, const LoadB load_b, const int K) {
+    // One column of padding: without it the 16 elements of a column would lie in two banks, and lanes
+    // that load along k, each of which stores to another row, would have bank conflicts.
+    __shared__ T a_tile[TILE][TILE + 1], b_tile[TILE][TILE + 1];
     const int tx = threadIdx.x, ty = threadIdx.y;
     T sum = 0;
     for (int k = 0; k < K; k += TILE) {
-        // lefts[row][k], rights[k][column]
-        if (LEFT_ALONG) lefts[ty][tx] = left(ty, k + tx);
-        else lefts[tx][ty] = left(tx, k + ty);
-        if (RIGHT_ALONG) rights[tx][ty] = right(ty, k + tx);
-        else rights[ty][tx] = right(tx, k + ty);
-        // Both tiles are whole before anyone reads what others fetched.
+        // a_tile[row][k], b_tile[k][column]
+        if (A_ALONG_K) a_tile[ty][tx] = load_a(ty, k + tx);
+        else a_tile[tx][ty] = load_a(tx, k + ty);
+        if (B_ALONG_K) b_tile[tx][ty] = load_b(ty, k + tx);
+        else b_tile[ty][tx] = load_b(tx, k + ty);
+        // Both tiles are complete before any thread reads what others loaded.
         __syncthreads();
 #pragma unroll
-        for (int d = 0; d < TILE; ++d) sum += lefts[ty][d] * rights[d][tx];
-        // Everyone has read these tiles before anyone overwrites them with the next.
+        for (int d = 0; d < TILE; ++d) sum += a_tile[ty][d] * b_tile[d][tx];
+        // All threads have read both tiles before any thread overwrites them with the next.
         __syncthreads();
     }
     return sum;

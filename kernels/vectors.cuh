@@ -1,8 +1,8 @@
-// vectors.cuh -- memory in steps of 16 bytes. Both addresses must be whole multiples of 16, or a GPU
-// stops with a misaligned access; the host knows (minialex/ops/_cuda/tiling.py, in_vectors).
+// vectors.cuh -- 16-byte loads and stores. Both addresses must be multiples of 16, or a GPU stops
+// with a misaligned access; the caller checks (minialex/ops/_cuda/tiling.py, is_vector_aligned).
 
-// 16 bytes, the most that one instruction moves: four floats or two doubles.
-template <typename T> constexpr int WIDTH = 16 / sizeof(T);
+// Elements of 16 bytes, the most that one instruction moves: four floats or two doubles.
+template <typename T> constexpr int VECTOR_WIDTH = 16 / sizeof(T);
 
 __device__ __forceinline__ void read_vector(const float* from, float* to) {
     const float4 v = *reinterpret_cast<const float4*>(from);

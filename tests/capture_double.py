@@ -14,13 +14,14 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 from minialex.arrays import CPU
 from minialex.cuda import gpu, source
 from minialex.cuda.architectures import ARCHITECTURES
-from minialex.cuda.arguments import Bound
-from minialex.cuda.emulator.machine import Job, run
+from minialex.cuda.arguments import BoundArguments
+from minialex.cuda.emulator.machine import EmulatedLaunch, run
 from minialex.cuda.plan import LaunchPlan
 from minialex.cuda.signature import signatures, split
 from tests.device_double import QUEUE, make_cupy, ndarray
@@ -116,15 +117,22 @@ class Function:
     def __call__(self, grid: Any, block: Any, args: Any, *, shared_mem: int = 0) -> None:
         if QUEUE.captured is not None and self._gpu.streams[-1] is not self._gpu.capturing:
             raise AssertionError("a kernel on another stream than the one that is captured")
-        values = tuple(a.hidden if isinstance(a, ndarray) else a for a in args)
-        bound = Bound(self._binding, values, CPU)
+        values = tuple(map(_for_emulator, args))
+        bound = BoundArguments(self._binding, values, CPU)
         launch = self._source, self._signature, bound, grid, block, shared_mem
         plan = LaunchPlan.of(*launch, by_value=lambda number: number)
-        job = Job(
-            plan, values, ARCHITECTURES["sm_90"], workers=1, watched=False, seed=0, traced=None
+        emulated_launch = EmulatedLaunch(
+            plan, values, ARCHITECTURES["sm_90"], workers=1, checked=False, seed=0, traced=None
         )
         self._gpu.launched.append(self._signature.name)
-        QUEUE.launch(lambda: run(job))
+        QUEUE.launch(lambda: run(emulated_launch))
+
+
+def _for_emulator(arg: Any) -> Any:
+    """Return an argument as the emulator takes it: a struct is no array there."""
+    if isinstance(arg, ndarray):
+        return arg.hidden
+    return arg[()] if isinstance(arg, np.ndarray) else arg
 
 
 class Gpu:

@@ -37,7 +37,7 @@ def ops_as_before():
 
 @pytest.fixture
 def poisoned_memory(monkeypatch):
-    """Make what nobody has written NaN, in NumPy's arrays and CuPy's: never right by chance."""
+    """Make uninitialised memory NaN, in NumPy's arrays and CuPy's: never right by chance."""
     for xp in (np, importlib.import_module("cupy")) if arrays.cuda_count() else (np,):
         for name in ("empty", "empty_like"):
             monkeypatch.setattr(xp, name, poisoned(getattr(xp, name)))
@@ -106,8 +106,8 @@ def pytest_collection_modifyitems(items):
 def bring_cases_together(items):
     """Have all tests of a case follow its first: what is right for it is worked out once."""
     first = {}
-    places = {item: first.setdefault(case_of(item), n) for n, item in enumerate(items)}
-    items.sort(key=places.__getitem__)
+    order = {item: first.setdefault(case_of(item), n) for n, item in enumerate(items)}
+    items.sort(key=order.__getitem__)
 
 
 def case_of(item):

@@ -105,7 +105,7 @@ if [ "$device" = cuda ]; then
         $conformance::test_output_and_gradients tests/test_routines.py \
         $conformance::test_contract $conformance::test_arrays_scattered_in_memory \
         $conformance::test_saved_is_the_same_for_all_implementations tests/data \
-        tests/ops/test_places.py
+        tests/ops/test_scatter.py
     full_size "$(share 25 55)" --device cuda:0 --op conv2d --op linear --op max_pool2d --op relu \
         --op local_response_norm --op dropout --op cross_entropy --op adaptive_avg_pool2d
     sanitize memcheck "$(share 15 30)"

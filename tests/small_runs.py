@@ -1,4 +1,4 @@
-"""Runs small enough to be repeated: a folder of tiny images, settings for it, a listener."""
+"""Runs small enough to be repeated: a folder of tiny images, settings for it, a reporter."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CLASSES = "blue", "green", "red"
 
 
 def write_images(root: Path, each: int = 10, classes: tuple[str, ...] = CLASSES) -> Path:
-    """Write `each` noisy images a class, told apart by their colour, as ROOT/<class>/*.png."""
+    """Write `each` noisy images per class, told apart by their colour, as ROOT/<class>/*.png."""
     rng = np.random.default_rng(0)
     for c, name in enumerate(classes):
         (root / name).mkdir(parents=True)
@@ -45,33 +45,33 @@ def small(data: Path, **options: Any) -> Settings:
 
 
 class Listener:
-    """Notes down what it hears, and does something at a chosen moment.
+    """A reporter that keeps its callbacks' arguments, and does something at a chosen one.
 
     Parameters
     ----------
     at : (str, int), optional
-        The name of what is heard, and which time, from 1.
+        The name of the callback, and which of its calls, from 1.
     do : callable, optional
         What to do then.
     """
 
     def __init__(self, at: tuple[str, int] | None = None, do: Any = None) -> None:
-        self.heard: list[tuple[str, Any]] = []
+        self.calls: list[tuple[str, Any]] = []
         self.at, self.do = at, do
 
-    def _hear(self, name: str, *what: Any) -> None:
-        self.heard.append((name, *what))
+    def _record(self, name: str, *what: Any) -> None:
+        self.calls.append((name, *what))
         if self.at == (name, len(self.of(name))):
             self.do()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        return lambda *what: self._hear(name, *what)
+        return lambda *what: self._record(name, *what)
 
     def of(self, name: str) -> list[Any]:
-        """Return everything of a kind that was heard."""
-        return [what[1] if len(what) == 2 else what[1:] for what in self.heard if what[0] == name]
+        """Return the arguments of all calls of a callback."""
+        return [what[1] if len(what) == 2 else what[1:] for what in self.calls if what[0] == name]
 
 
 def kill(*signals: int) -> Any:

@@ -103,7 +103,7 @@ def test_the_double_refuses_what_a_gpu_does_in_any_order(cupy):
         there[twice] = cupy.asarray(np.arange(3.0))
 
 
-def test_memory_that_nobody_wrote_is_never_right_by_chance(cupy):
+def test_uninitialised_memory_is_never_right_by_chance(cupy):
     for xp in np, cupy:
         for a in xp.empty(5), xp.empty((2, 3), np.float32), xp.empty_like(xp.zeros(4)):
             assert np.isnan(arrays.to_numpy(a)).all()

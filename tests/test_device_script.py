@@ -13,7 +13,7 @@ from minialex import arrays, emulated, ops
 from minialex.study.proofs import read_proofs
 from tests import test_conformance
 from tests.device import record
-from tests.device.watching import watched
+from tests.device.launched import launched_kernels
 
 ROOT = Path(__file__).parent.parent
 needs_no_gpu = pytest.mark.skipif(arrays.cuda_count() > 0, reason="here is a GPU")
@@ -55,7 +55,7 @@ def test_without_a_gpu_nothing_is_measured(tmp_path):
     assert said.startswith("nothing to measure: device 'cuda' is not there: ")
 
 
-def test_times_of_an_emulation_are_kept_only_where_somebody_asks(tmp_path):
+def test_times_of_an_emulation_are_kept_only_where_asked_for(tmp_path):
     said = refusal(tmp_path, "benchmarks/device.sh", DEVICE="emulated", OUT="")
     assert said == "DEVICE=emulated measures nothing worth keeping: say where to, with OUT\n"
 
@@ -135,7 +135,7 @@ def test_the_tests_that_it_names_are_there():
 
 def test_launches_are_seen_where_something_judges_them():
     x = ops.relu
-    with watched() as seen:
+    with launched_kernels() as seen:
         with emulated("fast"):
             x([1.0, -1.0])
         assert seen == set()

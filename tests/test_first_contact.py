@@ -54,7 +54,7 @@ def test_the_parts_that_need_no_gpu_run_under_the_emulator(tmp_path):
         assert found[part] == {"left_out": "it needs a GPU"}
     assert "times are those of an emulation, and mean nothing" in done.stdout
     assert "linear_forward_register_blocked          576 to 256" in done.stdout
-    # times of an emulation are nobody's record
+    # times of an emulation are no record
     assert not (tmp_path / FILE).exists()
 
 
@@ -135,15 +135,15 @@ def tell(contact, rows):
 
 def test_launches_are_kept_with_the_card_and_its_clocks(contact):
     tell(contact, [launch(us=500.0), launch(kernel="relu_forward", flops=0, what="n=9", us=4.0)])
-    assert contact.gpu() == launches.Gpu("NVIDIA H200", 132, 1.5e9, 4.3e12, 90)
-    contact.keep()
+    assert contact.findings.gpu() == launches.Gpu("NVIDIA H200", 132, 1.5e9, 4.3e12, 90)
+    contact.findings.write_record(contact.out)
     kept = json.loads((contact.out / FILE).read_text())
     assert kept["machine"]["gpu"]["name"] == "NVIDIA H200"
     assert (kept["date"], kept["commit"]) == ("2026-01-31T00:00:00+00:00", "0123abc")
     assert [row["us"] for row in kept["rows"]] == [500.0, 4.0]
     assert kept["rows"][1]["floor_us"] == pytest.approx(1e6 * 1e6 / 4.3e12)
     assert kept["rows"][1]["bound"] == "bytes"
-    shown = contact.summary()
+    shown = contact.findings.summary()
     assert "ffma, batch 128, us; model and floor for NVIDIA H200" in shown
     assert any(line.startswith("relu_forward") and line.endswith("17.2 bytes") for line in shown)
 
@@ -152,7 +152,7 @@ def test_a_line_that_was_cut_short_takes_no_other_with_it(contact):
     tell(contact, [launch(us=500.0)])
     with contact.at.out.open("a") as file:
         file.write('{"part": "launches", "rows": [{"ker')
-    assert len(contact.rows()) == 1
+    assert len(contact.findings.rows()) == 1
 
 
 def test_the_worst_launch_is_profiled_beside_the_second_convolution(contact):
@@ -192,7 +192,7 @@ def profiler(tmp_path, monkeypatch, words):
 def test_what_the_profiler_says_is_kept(contact, tmp_path, monkeypatch):
     profiler(tmp_path, monkeypatch, REPORT)
     contact.ncu("ncu", 30.0)
-    told = contact.found("ncu", "metrics")
+    told = contact.findings.found("ncu", "metrics")
     assert [line["mode"] for line in told] == ["ffma", "tf32x3"]
     assert told[0]["metrics"]["Occupancy: Achieved Occupancy"] == "24.8 %"
     assert not contact.failed
@@ -201,7 +201,7 @@ def test_what_the_profiler_says_is_kept(contact, tmp_path, monkeypatch):
 def test_counters_that_may_not_be_read_are_told_in_one_line(contact, tmp_path, monkeypatch):
     profiler(tmp_path, monkeypatch, "==ERROR== ERR_NVGPUCTRPERM - no permission to read counters")
     contact.ncu("ncu", 30.0)
-    assert [line["left_out"] for line in contact.found("ncu", "left_out")] == [
+    assert [line["left_out"] for line in contact.findings.found("ncu", "left_out")] == [
         "ERR_NVGPUCTRPERM: counters may not be read; the suite has its time"
     ]
 
@@ -232,7 +232,7 @@ def test_where_a_kernel_takes_the_gpu_the_checks_go_on_behind_it(acting):
         "say(part='smoke', words=sys.argv[1:5], start=sys.argv[6])\n"
     )
     contact.smoke("smoke", 20.0)
-    (told,) = contact.found("smoke", "words")
+    (told,) = contact.findings.found("smoke", "words")
     assert told["start"] == "5"
     assert told["words"] == ["--child", "smoke", "--share", "0/1"]
     assert contact.failed
@@ -241,8 +241,8 @@ def test_where_a_kernel_takes_the_gpu_the_checks_go_on_behind_it(acting):
 def test_a_part_whose_time_is_over_leaves_what_it_has_found(acting):
     contact = acting("say(part='host', step_ms=1)\ntime.sleep(60)")
     contact.plain("host", 1.0)
-    assert [line["step_ms"] for line in contact.found("host", "step_ms")] == [1]
-    assert contact.found("host", "cut_short")
+    assert [line["step_ms"] for line in contact.findings.found("host", "step_ms")] == [1]
+    assert contact.findings.found("host", "cut_short")
     assert contact.failed
 
 
@@ -253,7 +253,7 @@ def test_a_check_that_loses_the_gpu_is_the_last_of_its_process(tmp_path, monkeyp
     assert first_contact.child("smoke", at) == contact_parts.LOST
     counted, lost = lines_of(tmp_path)
     assert (counted["checked"], counted["next"]) == (2, 2)
-    assert lost["lost"].startswith("linear naive float32, case ")
+    assert lost["lost"].startswith("linear blocked float32, case ")
     assert lost["lost"].endswith("an illegal memory access was encountered")
 
 
@@ -265,7 +265,7 @@ class OnGpu(Setting):
 
     device = Device("cuda", 0)
     network, batches, modes = "alexnet-mini", (2,), ("ffma",)
-    clock = types.SimpleNamespace(turn=lambda run: run() or 0.25)
+    clock = types.SimpleNamespace(time_round=lambda run: run() or 0.25)
 
 
 @pytest.mark.parametrize(

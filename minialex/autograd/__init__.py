@@ -15,7 +15,8 @@ from minialex.autograd.choice import (
     precision,
     using,
 )
-from minialex.autograd.graph import Gradients, Pending, no_grad
+from minialex.autograd.deferred import DeferredGradient
+from minialex.autograd.graph import Gradients, no_grad
 from minialex.autograd.op import (
     OPS,
     Call,
@@ -36,10 +37,10 @@ __all__ = [
     "ROUTINES",
     "Call",
     "Cost",
+    "DeferredGradient",
     "Gradients",
     "Implementation",
     "Op",
-    "Pending",
     "Routine",
     "Shapes",
     "Tensor",

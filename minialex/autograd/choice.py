@@ -177,6 +177,6 @@ def using(
         _switch.reset(token)
 
 
-def _check(what: str, name: str, there: list[str]) -> None:
-    if name not in there:
-        raise ValueError(f"there is no {what} named {name!r}; there is: {', '.join(there)}")
+def _check(what: str, name: str, known: list[str]) -> None:
+    if name not in known:
+        raise ValueError(f"unknown {what} {name!r}; known: {', '.join(known)}")

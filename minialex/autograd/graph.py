@@ -10,14 +10,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass
-from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from minialex.arrays import Array, check_replaces, extent_of
 from minialex.autograd.clock import now, written_since
+from minialex.autograd.deferred import DeferredGradient
 
 Gradients = tuple[Array | None, ...]
 
@@ -39,38 +38,16 @@ def no_grad() -> Iterator[None]:
         _enabled.reset(token)
 
 
-@dataclass(frozen=True)
-class Pending:
-    """A gradient that nobody has computed yet: an optimizer can, a few rows at a time.
-
-    Of a large linear layer and few rows it is the product of two small matrices. What is used up
-    as soon as it is computed need not be written to memory, nor have a place there.
-
-    Parameters
-    ----------
-    shape : tuple of int
-    write : ``write(rows, out)``
-        Writes some rows, a slice of the first axis, to an array of their shape.
-    unit : int
-        A slice that begins and ends at multiples of so many rows, or at the last row, has the bits
-        of those rows of the whole; any other slice may differ by rounding.
-    """
-
-    shape: tuple[int, ...]
-    write: Callable[[slice, Array], None]
-    unit: int = 1
-
-
 class Leaf(Protocol):
     """What the graph asks of a Tensor whose gradient is wanted.
 
     `grad_buffer` is where that gradient lives once there is one: a view into an optimizer's arena.
-    `pending` is a gradient for it that is not there yet: to read `grad` computes it.
+    `deferred_grad` is a gradient for it that is not computed yet; reading `grad` computes it.
     """
 
     grad: Array | None
     grad_buffer: Array | None
-    pending: Pending | None
+    deferred_grad: DeferredGradient | None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -97,7 +74,7 @@ class Node:
     backward : ``backward(gy, saved, **params)``
         One gradient, or None, for each of `edges`.
     takes : set of str
-        Which of `needs` and `out` that backward names among its keywords.
+        Which requests that backward makes; see ``requests.py``.
     saved, params
         What it is called with.
     edges : tuple of Edge
@@ -124,7 +101,7 @@ class Node:
     def __init__(
         self,
         name: str,
-        backward: Callable[..., Gradients],
+        backward: Callable[..., tuple[Any, ...]],
         *,
         takes: frozenset[str],
         saved: tuple[Any, ...],
@@ -140,27 +117,28 @@ class Node:
         self.retained: Leaf | None = None
         self.freed = False
 
-    def pull(self, gy: Array) -> Gradients:
+    def pull(self, gy: Array) -> tuple[Array | DeferredGradient | None, ...]:
         """Return the gradients of the inputs, given `gy`, that of the output."""
-        extras: dict[str, Any] = {}
+        requests: dict[str, tuple[Any, ...]] = {}
         if "needs" in self.takes:
-            extras["needs"] = tuple(edge is not None for edge in self.edges)
+            requests["needs"] = tuple(edge is not None for edge in self.edges)
         if "out" in self.takes:
-            extras["out"] = tuple(_home(edge, self.edges[:i]) for i, edge in enumerate(self.edges))
-        if "defer" in self.takes:
-            extras["defer"] = tuple(
-                None if _home(edge, self.edges[:i]) is None else partial(setattr, edge, "pending")
-                for i, edge in enumerate(self.edges)
-            )
-        return self.backward(gy, self.saved, **self.params, **extras)
+            requests["out"] = self.buffers()
+        if "may_defer" in self.takes:
+            requests["may_defer"] = tuple(buffer is not None for buffer in self.buffers())
+        return self.backward(gy, self.saved, **self.params, **requests)
+
+    def buffers(self) -> Gradients:
+        """Return, for each edge, where its gradient may be written directly, or None."""
+        return tuple(_unused_buffer(edge, self.edges[:i]) for i, edge in enumerate(self.edges))
 
     def free(self) -> None:
-        """Let go of what the backward needed."""
+        """Free saved tensors, and the nodes that this one depends on."""
         self.freed, self.saved, self.edges = True, (), ()
 
 
-def _home(edge: Edge, earlier: tuple[Edge, ...]) -> Array | None:
-    """Return where a leaf's gradient may be written directly: its place, while nothing is there."""
+def _unused_buffer(edge: Edge, earlier: tuple[Edge, ...]) -> Array | None:
+    """Return the buffer of a leaf that has no gradient yet, nor gets one from an earlier edge."""
     if edge is None or isinstance(edge, Node) or edge.grad is not None:
         return None
     return None if any(e is edge for e in earlier) else edge.grad_buffer
@@ -236,22 +214,35 @@ def _step_back(node: Node, grads: dict[Node, Array]) -> None:
                 f"the backward of {node.name} gave a {gx.dtype} gradient of shape {gx.shape} "
                 f"for input {i}, which is {edge.dtype} of shape {edge.shape}"
             )
-        if isinstance(edge, Node):
+        if isinstance(gx, DeferredGradient):
+            _leave_deferred(node, i, gx)
+        elif isinstance(edge, Node):
             # not in place: another node may hold the array too
             grads[edge] = grads[edge] + gx if edge in grads else gx
         else:
             accumulate(edge, gx)
 
 
+def _leave_deferred(node: Node, i: int, gx: DeferredGradient) -> None:
+    """Leave the gradient of input `i` with its leaf, to be computed later."""
+    edge = node.edges[i]
+    if edge is None or isinstance(edge, Node) or _unused_buffer(edge, node.edges[:i]) is None:
+        raise RuntimeError(
+            f"the backward of {node.name} deferred the gradient for input {i}, which may_defer "
+            "does not allow"
+        )
+    edge.deferred_grad = gx
+
+
 def accumulate(leaf: Leaf, g: Array) -> None:
     """Add `g` to the gradient of a leaf."""
-    home = leaf.grad_buffer
+    buffer = leaf.grad_buffer
     if leaf.grad is not None:
         check_replaces("what is added to the gradient of an earlier backward", g, leaf.grad)
         leaf.grad += g
-    elif home is None:
+    elif buffer is None:
         leaf.grad = g
     else:
-        if g is not home:
-            home[...] = g
-        leaf.grad = home
+        if g is not buffer:
+            buffer[...] = g
+        leaf.grad = buffer

@@ -41,8 +41,8 @@ class Implementation:
     forward : ``forward(*arrays, **params) -> (y, saved)``
         It may ask for `keep` (see ``requests.py``), and returns () as `saved` where that is False.
     backward : ``backward(gy, saved, **params) -> one gradient, or None, per input array``
-        It may ask for `needs`, `out` and `defer`, and returns the arrays of `out`. A gradient has
-        the same bits whichever others are wanted, and wherever it is written.
+        It may ask for `needs`, `out` and `may_defer`. A gradient has the same bits whichever others
+        are wanted, and wherever it is written.
     why_not : ``why_not(device) -> str``
         Why it cannot run on arrays of that device, in words; empty where it can, as array
         operations always can. Kernels give ``cuda.why_not``.
@@ -57,7 +57,7 @@ class Implementation:
     """
 
     forward: Callable[..., tuple[Array, tuple[Any, ...]]]
-    backward: Callable[..., Gradients]
+    backward: Callable[..., tuple[Any, ...]]
     why_not: Callable[[Device], str] = field(default=lambda device: "", kw_only=True)
     dtypes: tuple[str, ...] = field(default=("float32", "float64"), kw_only=True)
     operand_roundoff: float = field(default=0.0, kw_only=True)

@@ -2,10 +2,11 @@
 
 A function asks for it by naming it among its keywords, and does without where it names none:
 
-    keep     to a forward: False where no backward follows, so that nothing need be saved
-    needs    to a backward: for each input, whether its gradient is wanted
-    out      to a backward: for each input, the array that its gradient is to be written to, or None
-    defer    to a backward: for each input, a function that takes a `Pending` instead, or None
+    keep         to a forward: False where no backward follows, so that nothing need be saved
+    needs        to a backward: for each input, whether its gradient is wanted
+    out          to a backward: for each input, None or the array that its gradient is to be
+                 written to, and which is then returned
+    may_defer    to a backward: for each input, whether a `DeferredGradient` may be returned
 
 Whatever else it names must be a parameter of the op: a misspelt request would never be passed, and
 nobody would notice.
@@ -19,7 +20,7 @@ from inspect import Parameter
 from typing import Any
 
 FORWARD_REQUESTS = frozenset({"keep"})
-BACKWARD_REQUESTS = frozenset({"needs", "out", "defer"})
+BACKWARD_REQUESTS = frozenset({"needs", "out", "may_defer"})
 
 Function = Callable[..., Any]
 

@@ -12,7 +12,8 @@ from minialex import arrays
 from minialex.arrays import Array, Device
 from minialex.autograd.clock import note_write
 from minialex.autograd.conversion import as_array, as_number, is_array_like, number_beside
-from minialex.autograd.graph import Node, Pending, accumulate, run_backward
+from minialex.autograd.deferred import DeferredGradient
+from minialex.autograd.graph import Node, accumulate, run_backward
 
 
 def _method(name: str) -> Callable[..., Tensor]:
@@ -80,13 +81,23 @@ class Tensor:
     ----------
     data : array
         The values, on the CPU (NumPy) or a GPU (CuPy).
-    pending : Pending or None
+    grad_buffer : array or None
+        Where an optimizer holds this Tensor: the optimizer's memory for the gradient.
+    deferred_grad : DeferredGradient or None
         Where an optimizer holds this Tensor: a gradient that is computed when `grad` is read.
     node : Node or None
         The op that made it; None for a leaf.
     """
 
-    __slots__ = ("__weakref__", "_grad", "_requires_grad", "data", "grad_buffer", "node", "pending")
+    __slots__ = (
+        "__weakref__",
+        "_grad",
+        "_requires_grad",
+        "data",
+        "deferred_grad",
+        "grad_buffer",
+        "node",
+    )
     # NumPy then leaves `array + tensor` to Tensor.__radd__
     __array_ufunc__ = None
 
@@ -96,7 +107,7 @@ class Tensor:
         self.data: Array = as_array(data)
         self.requires_grad = requires_grad
         self._grad: Array | None = None
-        self.pending: Pending | None = None
+        self.deferred_grad: DeferredGradient | None = None
         self.grad_buffer: Array | None = None
         self.node: Node | None = None
 
@@ -126,8 +137,8 @@ class Tensor:
         ValueError, TypeError
             If what is assigned has another shape or device; if it has another type, or is no array.
         """
-        if self.pending is not None and self.grad_buffer is not None:
-            self.pending.write(slice(len(self.grad_buffer)), self.grad_buffer)
+        if self.deferred_grad is not None and self.grad_buffer is not None:
+            self.deferred_grad.compute(self.grad_buffer)
             self.grad = self.grad_buffer
         return self._grad
 
@@ -137,7 +148,7 @@ class Tensor:
             arrays.check_replaces("grad", value, self.data)
             # of no axes, NumPy may have made a number of it
             value = arrays.array_module(value).array(value, order="C")
-        self._grad, self.pending = value, None
+        self._grad, self.deferred_grad = value, None
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what copying and pickling keep: not the optimizer's memory, nor a graph."""

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from minialex.arrays import Device, module_of
 from minialex.cuda import gpu
-from minialex.cuda.observe import Launch, wrapped_launches
+from minialex.cuda.observe import LaunchFunction, wrapped_launches
 from minialex.cuda.plan import LaunchPlan
 
 Value = TypeVar("Value")
@@ -21,7 +21,7 @@ def kernels_launched(
     """Return what ``run()`` returns, and what its kernels take of a GPU, each kernel once."""
     seen: dict[str, dict[str, Any]] = {}
 
-    def noting(launch: Launch) -> Launch:
+    def noting(launch: LaunchFunction) -> LaunchFunction:
         def call(plan: LaunchPlan, values: tuple[Any, ...]) -> None:
             launch(plan, values)
             seen[plan.expression] = _facts(gpu.function(plan), plan)

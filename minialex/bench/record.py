@@ -1,4 +1,4 @@
-"""What a benchmark found, as it is kept in a file: times, and everything needed to judge them.
+"""What a benchmark found, as it is kept in a file: times, and everything needed to compare them.
 
 A record is one JSON file. Every time in it is in seconds, every rate in operations or bytes per
 second, and each list of times is kept whole, so that later readers can ask other questions.

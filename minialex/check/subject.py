@@ -270,7 +270,7 @@ def _lent(tensors: Sequence[Tensor], data: Sequence[Array]) -> Iterator[None]:
             _fill(t, own)
 
 
-_LENT = "data", "node", "grad_buffer", "pending", "_grad"
+_LENT = "data", "node", "grad_buffer", "deferred_grad", "_grad"
 """What makes a Tensor this leaf; of gradients the array itself, which `grad` would compute."""
 
 

@@ -89,7 +89,7 @@ def check_runs(
 def _chosen(what: str, names: Sequence[str], there: list[str]) -> list[str]:
     for name in names:
         if name not in there:
-            raise MinialexError(f"there is no {what} {name!r}; there is: {', '.join(there)}")
+            raise MinialexError(f"unknown {what} {name!r}; known: {', '.join(there)}")
     return list(names) or there
 
 
@@ -107,7 +107,7 @@ def _check_cases(names: Sequence[str], cases: Mapping[str, Sequence[Case]], full
             continue
         if full:
             there = ", ".join(sorted(cases))
-            raise MinialexError(f"op {name!r} is no layer of AlexNet's; there is: {there}")
+            raise MinialexError(f"op {name!r} is no layer of AlexNet's; known: {there}")
         raise MinialexError(f"op {name!r} is untested: give it cases in minialex/check/cases")
 
 

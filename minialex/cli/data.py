@@ -21,12 +21,12 @@ def data() -> None:
 def digits(out: Path) -> None:
     """Write the built-in handwritten digits to OUT/train/<digit>/*.png and OUT/val/<digit>/*.png.
 
-    These are the images that `minialex train` without a folder trains and judges itself on. OUT
-    must not exist or be empty.
+    These are the training and validation images of `minialex train` without a folder. OUT
+    must not exist, or be empty.
     """
     with counting(messages, "writing") as move:
         train, val = write_digits(out, progress=move)
     console.print(
-        f"{train:,} images to train on and {val:,} to judge on are in {out}; "
+        f"{train:,} training images and {val:,} validation images are in {out}; "
         f"try: minialex train {out} --network alexnet-mini"
     )

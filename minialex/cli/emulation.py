@@ -16,8 +16,8 @@ from minialex.errors import MinialexError
 MODES = "fast", "checked"
 
 PRECISION_HELP = (
-    "How accurate products are. tf32, on GPUs of sm_80 or later: faster, what is multiplied is "
-    "rounded to 10 bits of fraction."
+    "How accurate products are. tf32, on GPUs of sm_80 or later: faster, operands are rounded to "
+    "10 bits of fraction."
 )
 
 
@@ -28,8 +28,8 @@ def emulate_option(section: str = "Options") -> Callable[..., Any]:
         cls=OptionalValue,
         section=section,
         modes=MODES,
-        help="Run CUDA kernels on the CPU, in place of array operations. 'checked' is slower, and "
-        "finds races and accesses outside an array.",
+        help="Run CUDA kernels on the CPU, instead of array operations. 'checked' is slower, and "
+        "finds races and out-of-bounds accesses.",
     )
 
 
@@ -74,7 +74,7 @@ def running_on(
         if emulate is not None:
             stack.enter_context(emulated(emulate))
         stack.enter_context(using(precision=precision))
-        # a name for all ops takes back what was said of one, so it comes first
+        # a name for all ops overrides that of one, so it comes first
         for word in sorted(use, key=lambda word: "=" in word):
             op, _, name = word.rpartition("=")
             try:

@@ -30,21 +30,22 @@ from minialex.cli.progress import counting, tell_skipped
 from minialex.data import DataLoader
 from minialex.evaluation.confusion import write_evaluation
 from minialex.evaluation.evaluate import Evaluation
-from minialex.evaluation.evaluate import evaluate as judge
-from minialex.kfold.load import Trained, evaluation_set, load_trained
+from minialex.evaluation.evaluate import evaluate as evaluate_on
+from minialex.kfold.evaluation_set import evaluation_set
+from minialex.kfold.load import Trained, load_trained
 
 
-@click.command(cls=SectionCommand, short_help="Judge a network on images, class by class.")
+@click.command(cls=SectionCommand, short_help="Evaluate a network on images, class by class.")
 @click.argument("words", nargs=-1, metavar="NETWORK [DATA]")
 @pretrained_option
 @variant_option
 @click.option(
-    "--all", "everything", is_flag=True, help="All images of DATA, not only those held out."
+    "--all", "everything", is_flag=True, help="All images of DATA, not only the validation images."
 )
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where files go.")
 @click.option(
-    "--skip-unreadable", is_flag=True, help="Leave out images that cannot be read; list them."
+    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Where the files are written."
 )
+@click.option("--skip-unreadable", is_flag=True, help="Skip images that cannot be read; list them.")
 @batch_size_option
 @click.option(
     "--workers",
@@ -52,7 +53,7 @@ from minialex.kfold.load import Trained, evaluation_set, load_trained
     default=2,
     show_default=True,
     metavar="N",
-    help="Threads that read.",
+    help="Threads that decode images.",
 )
 @device_option
 @emulate_option()
@@ -74,19 +75,21 @@ def evaluate(
     precision: str,
     as_json: bool,
 ) -> None:
-    """Judge NETWORK on images that it was not trained on: top-1, top-5, each class, confusion.
+    """Evaluate NETWORK on images that it was not trained on.
+
+    Prints top-1 and top-5 accuracy, and precision and recall of each class.
 
     NETWORK is the folder of a run (its best checkpoint is taken), a checkpoint, or weights from
     elsewhere (torchvision's .pth, safetensors). DATA is a folder of images with the same classes,
-    or "digits"; without it the images that were held out when the network was trained.
+    or "digits"; without it these are the validation images of the run.
 
-    evaluation.json, classes.csv, confusion.csv and confusion.png go to --out, or for a run to
-    the folder "evaluation" in its own.
+    evaluation.json, classes.csv, confusion.csv and confusion.png (the confusion matrix) are
+    written to --out, or for a run to the folder evaluation inside it.
 
     \b
     Examples:
       minialex evaluate runs/digits
-      minialex evaluate runs/photos other-photos --out judged
+      minialex evaluate runs/photos other-photos --out results
       minialex evaluate --pretrained alexnet-owt-7be5be79.pth imagenet-val
     """
     network, rest = network_and_rest(words, pretrained)
@@ -94,8 +97,8 @@ def evaluate(
         raise click.UsageError(f"one DATA folder at a time, not {' and '.join(rest)}")
     data = rest[0] if rest else None
     trained = load_trained(network, device=device_under(emulate, device), variant=variant)
-    with counting(messages, "looking through the images") as move:
-        judged = evaluation_set(
+    with counting(messages, "checking the images") as move:
+        images = evaluation_set(
             trained,
             data,
             everything=everything,
@@ -103,18 +106,18 @@ def evaluate(
             progress=move,
             tell=messages.print,
         )
-    tell_skipped(messages, judged.skipped)
+    tell_skipped(messages, images.skipped)
     where = next(trained.model.parameters()).device
     transform = trained.settings.eval_transform()
-    loader = DataLoader(judged.dataset, batch_size, transform, workers=workers, device=where)
-    with running_on(emulate, use, precision), counting(messages, "judging") as move:
-        evaluation = judge(trained.model, loader, move)
+    loader = DataLoader(images.dataset, batch_size, transform, workers=workers, device=where)
+    with running_on(emulate, use, precision), counting(messages, "evaluating") as move:
+        evaluation = evaluate_on(trained.model, loader, move)
     folder = out or _own_folder(trained)
     written = [] if folder is None else write_evaluation(evaluation, folder)
     if as_json:
         click.echo(json.dumps(evaluation.to_json(), indent=1))
     else:
-        _print(evaluation, judged.what)
+        _print(evaluation, images.description)
     if written:
         messages.print(
             f"see {written[-1]}, and beside it {', '.join(p.name for p in written[:-1])}"
@@ -126,9 +129,11 @@ def _own_folder(trained: Trained) -> Path | None:
     return trained.path.parent / "evaluation" if trained.classes else None
 
 
-def _print(evaluation: Evaluation, what: str) -> None:
+def _print(evaluation: Evaluation, description: str) -> None:
     rows = table(
-        f"{evaluation.images:,} images: {what}", ("class",), ("precision", "recall", "F1", "images")
+        f"{evaluation.images:,} images: {description}",
+        ("class",),
+        ("precision", "recall", "F1", "images"),
     )
     for c in evaluation.per_class():
         rows.add_row(

@@ -16,8 +16,8 @@ from minialex.cli.options import SectionCommand, SectionOption, console, file_ar
 from minialex.cli.progress import ConsoleFoldReporter, tell_skipped
 from minialex.cli.training import training_options
 from minialex.errors import MinialexError
-from minialex.kfold.fold_records import Folds, read_plan
-from minialex.kfold.folds import evaluate_folds
+from minialex.kfold.evaluate_folds import evaluate_folds
+from minialex.kfold.fold_records import KFoldResult, read_plan
 from minialex.kfold.folds import kfold as cross_validate
 from minialex.train.settings import make_settings
 from minialex.train.signals import exit_status
@@ -38,12 +38,20 @@ def _option(*names: str, **kw: Any) -> Callable[[Command], Command]:
     default=5,
     show_default=True,
     metavar="K",
-    help="How many.",
+    help="Number of folds.",
 )
 @_option("--out", metavar="DIR", help="A new folder.  [runs/NAME-kfold, numbered]")
-@_option("--resume", type=click.Path(path_type=Path), metavar="DIR", help="Go on where it stopped.")
 @_option(
-    "--jobs", type=click.IntRange(min=1), metavar="N", help="Folds to train at the same time.  [1]"
+    "--resume",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Go on in this folder where it stopped.",
+)
+@_option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Folds to train at the same time, in processes.  [1]",
 )
 @_option("--dask", metavar="ADDRESS", help="Train the folds on this Dask scheduler's workers.")
 @_option(
@@ -52,7 +60,8 @@ def _option(*names: str, **kw: Any) -> Callable[[Command], Command]:
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="NETWORK",
-    help="Train nothing: judge this network, or one a fold if given K times, as the article does.",
+    help="Train nothing: evaluate this network, or if given K times one per fold, as the article "
+    "does.",
 )
 @training_options
 def kfold(
@@ -67,13 +76,13 @@ def kfold(
     use: tuple[str, ...],
     **options: Any,
 ) -> None:
-    """Train a network on all folds but one and judge it on that one, for each fold in turn.
+    """Train a network on all folds but one and evaluate it on that one, for each fold in turn.
 
-    The images are cut into K folds that have the same share of each class.
+    The images are divided into K stratified folds: each has the same proportion of every class.
 
-    DATA is as for `minialex train`; of a folder with train and val, train is cut into folds and
-    val stays unseen. Each fold writes a checkpoint and a record; a fold's accuracy is that after
-    its last epoch. Ctrl-C stops, and --resume goes on in the middle of the fold.
+    DATA is as for `minialex train`; of a folder with train and val, train is divided and val
+    stays unseen. Each fold writes a checkpoint and a record; its accuracy is that after its last
+    epoch. Ctrl-C stops, and --resume goes on in the middle of the fold.
 
     \b
     Examples:
@@ -88,7 +97,7 @@ def kfold(
     source = None if data is None else str(data)
     if networks:
         with running_on(emulate, use, options["precision"]):
-            _print(_judged(source, k, networks, options))
+            _print(_evaluated(source, k, networks, options))
         return
     if resume is None:
         settings = make_settings(recipe, data=source, **options)
@@ -98,31 +107,32 @@ def kfold(
     with running_on(emulate, use), ConsoleFoldReporter(console) as reporter:
         # before anything is written
         check_precision(settings.precision, device(settings.device))
-        folds = cross_validate(
+        result = cross_validate(
             settings, k, jobs=jobs or 1, resume=resume is not None, dask=dask, reporter=reporter
         )
-    _print(folds)
-    if folds.signal is not None:
+    _print(result)
+    if result.signal is not None:
         where = settings.out or "the folder named above"
         console.print(
-            f"stopped by {folds.signal.name}. Go on with: minialex kfold --resume {where}"
+            f"stopped by {result.signal.name}. Go on with: minialex kfold --resume {where}"
         )
-        sys.exit(exit_status(folds.signal))
+        sys.exit(exit_status(result.signal))
 
 
-def _judged(data: str | None, k: int, networks: tuple[Path, ...], options: dict[str, Any]) -> Folds:
+def _evaluated(
+    data: str | None, k: int, networks: tuple[Path, ...], options: dict[str, Any]
+) -> KFoldResult:
     given = {n: options[n] for n in ("seed", "device", "batch_size", "workers")}
     given = {n: value for n, value in given.items() if value is not None}
-    folds = evaluate_folds(networks, k, data=data, tell=messages.print, **given)
-    for r in folds.records:
+    result = evaluate_folds(networks, k, data=data, tell=messages.print, **given)
+    for r in result.records:
         console.print(f"fold {r.fold}/{r.k}: {r.accuracy:.2f} % of {r.images:,} ({r.checkpoint})")
-    return folds
+    return result
 
 
-def _print(folds: Folds) -> None:
-    tell_skipped(console, folds.skipped)
-    if folds.records:
-        done = (
-            "" if len(folds.records) == folds.k else f" ({len(folds.records)} of {folds.k} folds)"
-        )
-        console.print(folds.summary + done)
+def _print(result: KFoldResult) -> None:
+    tell_skipped(console, result.skipped)
+    if result.records:
+        done = len(result.records)
+        of = "" if done == result.k else f" ({done} of {result.k} folds)"
+        console.print(result.summary + of)

@@ -43,7 +43,7 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(minialex.__version__, prog_name="minialex")
 def cli() -> None:
-    """Train, judge and take apart AlexNet, written from scratch on NumPy and CuPy.
+    """Train, evaluate and take apart AlexNet, written from scratch on NumPy and CuPy.
 
     \b
     Start here:

@@ -1,4 +1,4 @@
-"""``minialex predict``: what is in these images."""
+"""``minialex predict``: the likeliest classes of images."""
 
 from __future__ import annotations
 
@@ -30,19 +30,17 @@ from minialex.cli.progress import counting, tell_skipped
 from minialex.data import IgnoredFiles, UnreadableImage
 from minialex.kfold.load import load_trained
 from minialex.kfold.predict import Prediction, find_images
-from minialex.kfold.predict import predict as look
+from minialex.kfold.predict import predict as predict_images
 
 
-@click.command(cls=SectionCommand, short_help="Say what is in images.")
+@click.command(cls=SectionCommand, short_help="Name the likeliest classes of images.")
 @click.argument("words", nargs=-1, metavar="NETWORK IMAGES...")
 @pretrained_option
 @click.option(
     "--top", type=number, default=5, show_default=True, metavar="N", help="Classes to name."
 )
 @variant_option
-@click.option(
-    "--skip-unreadable", is_flag=True, help="Pass over files that cannot be read; list them."
-)
+@click.option("--skip-unreadable", is_flag=True, help="Skip files that cannot be read; list them.")
 @batch_size_option
 @device_option
 @emulate_option()
@@ -65,7 +63,7 @@ def predict(
     """Name the likeliest classes of each image, with their probabilities.
 
     NETWORK is the folder of a run, a checkpoint, or weights from elsewhere, whose classes are
-    called by number. IMAGES are files, or folders that are searched to the bottom.
+    numbers. IMAGES are files, or folders, which are searched recursively.
 
     With --json, each image is one JSON object on a line of its own.
 
@@ -79,11 +77,13 @@ def predict(
     trained = load_trained(network, device=device_under(emulate, device), variant=variant)
     ignored = IgnoredFiles()
     paths, skipped = find_images(images, ignored), []
-    if remark := ignored.summary():
-        messages.print(remark)
-    answers = look(trained, paths, top=top, batch_size=batch_size, skip_unreadable=skip_unreadable)
-    # a bar under a table of answers would only flicker: it is for pipes
-    bar = counting(messages, "looking", show=not console.is_terminal)
+    if note := ignored.summary():
+        messages.print(note)
+    answers = predict_images(
+        trained, paths, top=top, batch_size=batch_size, skip_unreadable=skip_unreadable
+    )
+    # a progress bar below the predictions would flicker: it is for output into a pipe
+    bar = counting(messages, "predicting", show=not console.is_terminal)
     with running_on(emulate, use, precision), bar as move:
         for done, answer in enumerate(answers, 1):
             if isinstance(answer, UnreadableImage):

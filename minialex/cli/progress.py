@@ -49,7 +49,7 @@ class ConsoleReporter(Reporter):
         self.live = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
-            TextColumn("{task.fields[standing]}", justify="right"),
+            TextColumn("{task.fields[status]}", justify="right"),
             console=console,
             disable=not console.is_terminal,
             transient=True,
@@ -98,12 +98,12 @@ class ConsoleReporter(Reporter):
     def batch(self, progress: TrainingProgress) -> None:
         """Move the bar."""
         title = f"epoch {progress.epoch}/{progress.epochs}"
-        standing = (
+        status = (
             f"{progress.batch}/{progress.batches}  loss {progress.loss:.3f}  "
             f"accuracy {progress.accuracy:.1f} %  {progress.images_per_second:,.0f} images/s  "
             f"{duration(progress.seconds_left)} left"
         )
-        self._move(title, progress.batch, progress.batches, standing)
+        self._move(title, progress.batch, progress.batches, status)
 
     def line(self, text: str) -> None:
         """Write a line of the log."""
@@ -126,12 +126,10 @@ class ConsoleReporter(Reporter):
         """Write a sentence."""
         self.console.print(text)
 
-    def _move(self, title: str, done: int, total: int, standing: str) -> None:
+    def _move(self, title: str, done: int, total: int, status: str) -> None:
         if self.task is None:
-            self.task = self.live.add_task(title, total=total, standing="")
-        self.live.update(
-            self.task, description=title, completed=done, total=total, standing=standing
-        )
+            self.task = self.live.add_task(title, total=total, status="")
+        self.live.update(self.task, description=title, completed=done, total=total, status=status)
 
 
 class ConsoleFoldReporter(ConsoleReporter, FoldReporter):

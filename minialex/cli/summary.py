@@ -19,7 +19,7 @@ from minialex.cli.options import (
 from minialex.models import VARIANTS, alexnet
 from minialex.study import Summary, summarise
 from minialex.study.drawing import draw_network, save_picture
-from minialex.train.factory import large_enough
+from minialex.train.factory import translate_size_error
 from minialex.weights import open_weights
 from minialex.weights.pretrained import load_pretrained
 
@@ -31,7 +31,9 @@ from minialex.weights.pretrained import load_pretrained
 @click.option(
     "--classes", default=1000, show_default=True, type=number, metavar="N", help="Outputs."
 )
-@click.option("--image-size", type=number, metavar="N", help="Pixels a side.  [the network's own]")
+@click.option(
+    "--image-size", type=number, metavar="N", help="Pixels per side.  [the network's own]"
+)
 @pretrained_option
 @click.option(
     "--picture", type=click.Path(path_type=Path), metavar="FILE", help="Draw it: .png, .svg, .pdf."
@@ -45,11 +47,11 @@ def summary(
     picture: Path | None,
     as_json: bool,
 ) -> None:
-    """Show what each layer of NETWORK gives and takes: output, parameters, operations, memory.
+    """Show each layer of NETWORK: output, parameters, operations, memory.
 
     FLOPs are those of a forward pass over one image, a multiplication and an addition being two; a
     training step takes about three times as many. Activations are those of one image in float32;
-    training keeps them for backward, times the batch.
+    training keeps them for backward, times the batch size.
 
     NETWORK is alexnet (the default), alexnet-2012, alexnet-article or alexnet-mini. With
     --pretrained, the file's tensors are checked against the network's first.
@@ -59,7 +61,7 @@ def summary(
         remark = load_pretrained(model, open_weights(pretrained).parameters)
         if remark:
             messages.print(remark)
-    with large_enough(model, image_size):
+    with translate_size_error(model, image_size):
         result = summarise(model, image_size)
     if picture is not None:
         save_picture(draw_network(result), picture)

@@ -34,7 +34,7 @@ def _indices_option(name: str, what: str) -> Callable[..., Any]:
 @_indices_option("--thread", "The thread in its block.")
 @_indices_option("--block", "The block in its grid.")
 @click.option(
-    "--list", "listing", is_flag=True, help="List what there is to choose from: ops, or OP's."
+    "--list", "listing", is_flag=True, help="List the ops, or OP's implementations and cases."
 )
 def trace(
     op: str | None,
@@ -47,11 +47,10 @@ def trace(
 ) -> None:
     """Run OP's CUDA kernels on the CPU, and show what one thread does.
 
-    Each line of a kernel that touches memory or waits stands where the thread comes to it, with
+    Each line of a kernel that accesses memory or waits is printed as the thread reaches it, with
     file and number, and below it what it reads, writes, changes, exchanges with its warp and waits
-    for. The numbers are those of a small case that gradcheck tries, in float32. A kernel that goes
-    wrong on the way, in this thread or another, ends in an error that names the line: accesses
-    outside an array, races, barriers that not all threads reach.
+    for. The inputs are those of a small case of gradcheck's, in float32. An error in this thread or
+    another ends the run and names the line: out-of-bounds accesses, races, divergent barriers.
 
     \b
     Examples:
@@ -72,7 +71,7 @@ def trace(
         return
     done = tracing.trace(pair, chosen, kernel, thread, block)
     for line in done.lines:
-        # what the thread does stands back behind the kernel's text
+        # what the thread does is less prominent than the kernel's text
         console.print(line, style="cyan" if line.startswith(" ") else None)
     if kernel is None and done.backward:
         messages.print(f"--kernel shows those of backward: {', '.join(done.backward)}")

@@ -1,15 +1,15 @@
-"""The one door to CUDA: finds the kernels, checks their arguments, compiles and launches them.
+"""The CUDA launch layer: finds the kernels, checks their arguments, compiles and launches them.
 
 Only this package knows that ``.cu`` files exist. On CuPy arrays kernels run on the GPU; on NumPy
 arrays they run under the emulator, ``with minialex.emulated():``, and nowhere else.
 """
 
 from minialex.cuda.emulator import Emulation, EmulationError, emulated, emulation
-from minialex.cuda.launch import BLOCK, Kernel, blocks, capability, kernel, why_not
+from minialex.cuda.launch import BLOCK_SIZE, Kernel, blocks, capability, kernel, why_not
 from minialex.cuda.source import edited, kernel_files, kernel_folder
 
 __all__ = [
-    "BLOCK",
+    "BLOCK_SIZE",
     "Emulation",
     "EmulationError",
     "Kernel",

@@ -15,8 +15,8 @@ STATIC_SHARED = 48 * KIB
 
 
 @dataclass(frozen=True)
-class TensorCores:
-    """How tensor cores add up, which is not as IEEE 754 has it: see ``emu/tensor_core.h``.
+class TensorCoreArithmetic:
+    """How tensor cores add up, which is not IEEE 754: see ``emu/tensor_core.h``.
 
     Attributes
     ----------
@@ -34,8 +34,8 @@ class TensorCores:
     least_exponent: int
 
 
-_AMPERE = TensorCores(group_bytes=16, extra_bits=1, least_exponent=-132)
-_HOPPER = TensorCores(group_bytes=32, extra_bits=2, least_exponent=-133)
+_AMPERE = TensorCoreArithmetic(group_bytes=16, extra_bits=1, least_exponent=-132)
+_HOPPER = TensorCoreArithmetic(group_bytes=32, extra_bits=2, least_exponent=-133)
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,13 @@ class Architecture:
         Bytes of shared memory that a block may have, static and dynamic together.
     threads_per_block, registers_per_thread, registers_per_block : int
         The same on all of them so far. Registers have 32 bits.
-    tensor_cores : TensorCores, optional
+    tensor_cores : TensorCoreArithmetic, optional
         None where they do not know the instructions of ``kernels/mma.cuh``.
     """
 
     name: str
     shared_per_block: int
-    tensor_cores: TensorCores | None = None
+    tensor_cores: TensorCoreArithmetic | None = None
     threads_per_block: int = 1024
     registers_per_thread: int = 255
     registers_per_block: int = 64 * KIB

@@ -16,21 +16,21 @@ import numpy as np
 
 from minialex.arrays import Array, Device, device_of, extent_of
 from minialex.cuda import scalars
-from minialex.cuda.signature import Parameter, Signature, TemplateParameter
+from minialex.cuda.signature import KernelParameter, Signature, TemplateParameter
 
 Value = Array | np.generic | None
 
 
 @dataclass(frozen=True)
-class Bound:
-    """Arguments that passed: what they are bound to and where they live.
+class BoundArguments:
+    """Arguments that passed every check, as the kernel takes them.
 
     Attributes
     ----------
     binding : dict of str to str
         The C text of each template argument.
     values : tuple of array, NumPy scalar or None
-        One a parameter, scalars in the declared C type; None is a null pointer.
+        One per parameter, scalars and structs in the declared C type; None is a null pointer.
     device : Device
         Where the arrays live.
     """
@@ -47,19 +47,19 @@ def bind(
     *,
     optional: Sequence[str] = (),
     shapes: Mapping[str, Sequence[int]] | None = None,
-) -> Bound:
+) -> BoundArguments:
     """Return `args` as `signature` wants them.
 
     Parameters
     ----------
     args : sequence
-        One a parameter: arrays for pointers, numbers for scalars.
+        One per parameter: arrays for pointers, numbers for scalars, named tuples for structs.
     template : dict
         Template arguments by name; types may be left to be deduced from the arrays.
     optional : sequence of str
         The pointers that may be None.
     shapes : dict of str to tuple of int
-        What the caller knows of the arrays' shapes, by parameter.
+        The shapes that arrays must have, by parameter.
 
     Raises
     ------
@@ -88,10 +88,10 @@ def bind(
     ]
     device = _one_device(name, arrays)
     _refuse_overlaps(name, arrays)
-    return Bound(binding, values, device)
+    return BoundArguments(binding, values, device)
 
 
-def _by_value(kernel: str, p: Parameter, arg: Any, binding: Mapping[str, str]) -> np.generic:
+def _by_value(kernel: str, p: KernelParameter, arg: Any, binding: Mapping[str, str]) -> np.generic:
     what = f"{kernel}: argument {p.name}"
     if p.fields:
         return scalars.cast_struct(arg, p.fields, what)
@@ -176,7 +176,7 @@ def _number(value: Any, kind: str, what: str) -> str:
 
 def _array(
     kernel: str,
-    p: Parameter,
+    p: KernelParameter,
     arg: Any,
     binding: Mapping[str, str],
     optional: bool,
@@ -204,7 +204,7 @@ def _array(
     return arg  # type: ignore[no-any-return]
 
 
-def _one_device(kernel: str, arrays: Sequence[tuple[Parameter, Any]]) -> Device:
+def _one_device(kernel: str, arrays: Sequence[tuple[KernelParameter, Any]]) -> Device:
     if not arrays:
         raise TypeError(
             f"{kernel}: no argument is an array, so nothing says where to run: pass one"
@@ -219,8 +219,8 @@ def _one_device(kernel: str, arrays: Sequence[tuple[Parameter, Any]]) -> Device:
     return device
 
 
-def _refuse_overlaps(kernel: str, arrays: Sequence[tuple[Parameter, Any]]) -> None:
-    """Hold the caller to ``__restrict__``: what one pointer writes, no other may touch."""
+def _refuse_overlaps(kernel: str, arrays: Sequence[tuple[KernelParameter, Any]]) -> None:
+    """Refuse what ``__restrict__`` rules out: an array that is written and overlaps another."""
     spans = [(p, *extent_of(a)) for p, a in arrays]
     for (p, low, high), (q, other_low, other_high) in itertools.combinations(spans, 2):
         if p.rules_out(q) and max(low, other_low) < min(high, other_high):

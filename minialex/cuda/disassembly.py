@@ -29,7 +29,7 @@ _JUMPS = ("BRA", "BRX", "BRXU", "JMP", "JMX", "JMXU")
 _INDIRECT = ("BRX", "BRXU", "JMX", "JMXU")
 _ENDS = ("EXIT", "RET", "KILL")
 _MULTIPLY_ADDS = ("FFMA", "DFMA", "HMMA")
-# where the width of an access matters to whoever tunes a kernel
+# instructions of which the access width is reported
 _MEMORY = ("LDG", "STG", "LDS", "STS")
 
 
@@ -42,7 +42,7 @@ class Instruction:
     opcode : str
         With its modifiers: ``"LDG.E.128.CONSTANT"``.
     targets : tuple of int
-        Where it may jump, as places in the list of instructions.
+        Where it may jump, as indices into the list of instructions.
     falls_through : bool
         Whether the next instruction may follow it. A called subroutine returns.
     """
@@ -53,7 +53,7 @@ class Instruction:
 
     @property
     def kind(self) -> str:
-        """The opcode without modifiers; of vectors of 16 bytes, with ``.128``: ``"LDG.128"``.
+        """The opcode without modifiers; of 16-byte vectors, with ``.128``: ``"LDG.128"``.
 
         A call that is a jump counts as one.
         """
@@ -214,24 +214,24 @@ def _loops(code: Sequence[Instruction]) -> dict[int, set[int]]:
 def _edges(code: Sequence[Instruction]) -> Iterator[tuple[int, int, bool]]:
     """Yield what may follow what, from the entry on, and whether that closes a loop.
 
-    It does where the search, which goes in depth, is still on its way from there.
+    It does where the depth-first search has not yet left the target (a back edge).
     """
-    entered, on_the_way = {0}, {0}
+    entered, open_nodes = {0}, {0}
     path = [(0, iter(_next(code, 0)))]
     while path:
         here, following = path[-1]
         for target in following:
-            yield here, target, target in on_the_way
+            yield here, target, target in open_nodes
             if target not in entered:
                 entered.add(target)
-                on_the_way.add(target)
+                open_nodes.add(target)
                 path.append((target, iter(_next(code, target))))
                 break
         else:
-            on_the_way.remove(here)
+            open_nodes.remove(here)
             path.pop()
 
 
-def _next(code: Sequence[Instruction], place: int) -> tuple[int, ...]:
-    falls = (place + 1,) if code[place].falls_through and place + 1 < len(code) else ()
-    return (*falls, *code[place].targets)
+def _next(code: Sequence[Instruction], index: int) -> tuple[int, ...]:
+    falls = (index + 1,) if code[index].falls_through and index + 1 < len(code) else ()
+    return (*falls, *code[index].targets)

@@ -1,7 +1,7 @@
-"""Whether a kernel has left this process without a GPU.
+"""Whether a faulty kernel has corrupted this process's CUDA context.
 
-After an access outside its arrays, a trap or the like, CUDA answers every later call with the same
-error: nothing that the process computes from then on means anything.
+After an out-of-bounds access, a trap or the like (a sticky error), CUDA answers every later call
+with the same error: nothing that the process computes from then on means anything.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ def lost_context() -> str:
 
 
 def check_context(after: str) -> None:
-    """Check that the GPU still answers, `after` something that may have faulted.
+    """Check that the CUDA context is intact `after` something that may have corrupted it.
 
     Raises
     ------
     MinialexError
-        If it does not.
+        If it is not.
     """
     if lost := lost_context():
         raise MinialexError(
-            f"{after} left this process without a GPU ({lost}): nothing after it counts; run it "
+            f"{after} corrupted the CUDA context ({lost}): later results mean nothing; run it "
             "alone under compute-sanitizer"
         )

@@ -1,4 +1,4 @@
-"""The door's way out to a GPU: compile with NVRTC through CuPy, once, and launch."""
+"""The GPU back end: compiles a kernel with NVRTC through CuPy, once, and launches it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from minialex.cuda.architectures import STATIC_SHARED
 from minialex.cuda.plan import LaunchPlan
 from minialex.cuda.signature import Signature, signatures
-from minialex.cuda.source import Source, complaints
+from minialex.cuda.source import Source, first_errors
 from minialex.errors import MinialexError
 
 OPTIONS = ("-std=c++17",)
@@ -20,20 +20,20 @@ _functions: dict[tuple[str, str, int], Any] = {}
 
 
 def by_value(value: np.generic) -> Any:
-    """Return a number as CuPy passes it to a kernel, which makes it of any other at each launch."""
+    """Return a number as CuPy passes it to a kernel, so that it converts none at each launch."""
     if isinstance(value, np.void):
         # a struct: CuPy hands the bytes of a NumPy array to the kernel as they are
         return np.array(value)
     try:
         return importlib.import_module("cupy")._core._scalar.CScalar(value)
     except (AttributeError, TypeError):
-        # It is no public class: should it go, a NumPy scalar is passed as well, if slower.
+        # It is no public class: without it a NumPy scalar is passed, which is slower.
         return value
 
 
 def launch(plan: LaunchPlan, values: tuple[Any, ...]) -> None:
     """Launch a kernel on the current stream of the arrays' device."""
-    # CuPy is there: the arrays are its.
+    # CuPy is imported: the arrays are CuPy's.
     cuda = sys.modules["cupy"].cuda
     if cuda.runtime.getDevice() == plan.device.index:
         _launch(plan, values)
@@ -64,21 +64,21 @@ def capability(index: int) -> int:
 
 
 def _compile(plan: LaunchPlan) -> None:
-    """Compile a kernel and its neighbours."""
+    """Compile a kernel, together with those that are likely to be launched next."""
     cupy = importlib.import_module("cupy")
     source, device = plan.source, plan.device
     have = capability(device.index)
     check_architecture(source, str(device), have)
-    names = together(source, plan.signature, plan.binding)
+    names = compiled_together(source, plan.signature, plan.binding)
     module = cupy.RawModule(code=source.text, options=OPTIONS, name_expressions=names)
     try:
-        # CuPy compiles when it is asked for the first of them.
+        # CuPy compiles at the first of these calls.
         for name in names:
             _functions[source.digest, name, device.index] = module.get_function(name)
     except cupy.cuda.compiler.CompileException as error:
         raise MinialexError(
             f"{plan.expression} of {source.file} does not compile for {device} (sm_{have}):"
-            "\n  " + "\n  ".join(complaints(str(error)))
+            "\n  " + "\n  ".join(first_errors(str(error)))
         ) from None
 
 
@@ -97,7 +97,7 @@ def check_architecture(source: Source, device: str, have: int) -> None:
         )
 
 
-def together(source: Source, signature: Signature, binding: dict[str, str]) -> list[str]:
+def compiled_together(source: Source, signature: Signature, binding: dict[str, str]) -> list[str]:
     """Return the instantiations to compile in one go with this one, in the order of the text.
 
     Those are the kernels of the file with the same template parameters, as far as their text

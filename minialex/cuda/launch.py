@@ -1,11 +1,16 @@
-"""A kernel as Python calls it.
+"""Kernels as Python calls them.
 
     relu_forward = cuda.kernel("relu.cu", "relu_forward")
-    relu_forward(cuda.blocks(x.size), cuda.BLOCK, x, y, x.size)
+    relu_forward(cuda.blocks(x.size), cuda.BLOCK_SIZE, x, y, x.size)
 
-On CuPy arrays it is compiled by NVRTC, once, and launched; on NumPy arrays it runs under the
-emulator, and only there. Either way each argument is first checked against the kernel's text: whole
-for the first launch of its kind, and by its plan (`plan`) for those that follow.
+A launch
+
+1. looks up the plan of an earlier launch of the same kind (`plan`);
+2. where there is none, has each argument checked against the kernel's text (`arguments`), and keeps
+   the plan that comes of it;
+3. fills the plan with its own arrays and numbers;
+4. goes to a back end: CuPy arrays to the GPU, compiled by NVRTC, once (`gpu`); NumPy arrays to the
+   emulator, where one is active, and nowhere else (`emulator`).
 """
 
 from __future__ import annotations
@@ -20,22 +25,24 @@ import numpy as np
 from minialex.arrays import Device
 from minialex.cuda import emulator, gpu, source
 from minialex.cuda.architectures import ARCHITECTURES
-from minialex.cuda.arguments import Bound, bind
-from minialex.cuda.plan import LaunchPlan, Plans
+from minialex.cuda.arguments import BoundArguments, bind
+from minialex.cuda.plan import Dim3, LaunchPlan, PlanCache
 from minialex.cuda.signature import Signature, signatures
 from minialex.errors import MinialexError
 
-BLOCK = 256
+BLOCK_SIZE = 256
+"""Threads of a 1-D block where a kernel asks for no other number."""
+
 Size = int | Sequence[int]
-_MAX_THREADS = max(one.threads_per_block for one in ARCHITECTURES.values())
-_MAX_BLOCK = (1024, 1024, 64)
-_MAX_SHARED = max(one.shared_per_block for one in ARCHITECTURES.values())
-_MAX_GRID = (2**31 - 1, 65535, 65535)
+_MAX_THREADS_PER_BLOCK = max(one.threads_per_block for one in ARCHITECTURES.values())
+_MAX_BLOCK: Dim3 = (1024, 1024, 64)
+_MAX_GRID: Dim3 = (2**31 - 1, 65535, 65535)
+_MAX_SHARED_BYTES = max(one.shared_per_block for one in ARCHITECTURES.values())
 
 
-def blocks(count: int, block: int = BLOCK) -> int:
-    """Return how many blocks of `block` threads cover `count` threads."""
-    return -(-count // block)
+def blocks(count: int, threads: int = BLOCK_SIZE) -> int:
+    """Return how many blocks of `threads` threads cover `count` threads."""
+    return -(-count // threads)
 
 
 class Kernel:
@@ -60,7 +67,7 @@ class Kernel:
 
     def __init__(self, file: str | Path, name: str, *, optional: Sequence[str] = ()) -> None:
         self.file, self.name, self.optional = file, name, tuple(optional)
-        self._plans: Plans | None = None
+        self._plans: PlanCache | None = None
 
     def __repr__(self) -> str:
         return f"<kernel {self.name} of {self.file}>"
@@ -97,24 +104,28 @@ class Kernel:
         TypeError, ValueError
             If an argument, the grid or the block is not what the kernel takes.
         MinialexError
-            If the arrays are NumPy's and no emulator is on, or the kernel does not compile.
+            If the arrays are NumPy's and no emulator is active, or the kernel does not compile.
         """
-        plans = self._plans
-        if plans is None or plans.source is not source.read(self.file):
-            plans = self._plans = Plans(source.read(self.file), self.signature)
-        key, plan = plans.find(args, grid, block, shared, shapes, template)
-        if plan is None or plan.overlap(args):
-            plan = self._check(plans, args, grid, block, shared, shapes, template)
+        plans = self._plan_cache()
+        key, plan = plans.look_up(args, grid, block, shared, shapes, template)
+        if plan is None or plan.has_overlap(args):
+            plan = self._checked_plan(plans, args, grid, block, shared, shapes, template)
             if key is not None:
-                plans.keep(key, plan)
-        values = plan.fill(args)
-        if 0 in plan.grid:
-            return
-        _back_end(plan.device).launch(plan, values)
+                plans.store(key, plan)
+        values = plan.filled(args)
+        if 0 not in plan.grid:
+            _back_end(plan.device).launch(plan, values)
 
-    def _check(
+    def _plan_cache(self) -> PlanCache:
+        """Return the plans of the kernel as its file's text is now."""
+        text = source.read(self.file)
+        if self._plans is None or self._plans.source is not text:
+            self._plans = PlanCache(text, self.signature)
+        return self._plans
+
+    def _checked_plan(
         self,
-        plans: Plans,
+        plans: PlanCache,
         args: Sequence[Any],
         grid: Size,
         block: Size,
@@ -125,16 +136,21 @@ class Kernel:
         """Check everything given and return the plan for launches like it."""
         signature = plans.signature
         bound = bind(signature, args, template, optional=self.optional, shapes=shapes)
-        grid3 = _sizes(self.name, "grid", grid, _MAX_GRID, least=0)
-        block3 = _sizes(self.name, "block", block, _MAX_BLOCK, least=1)
+        grid3 = _dim3(self.name, "grid", grid, _MAX_GRID, least=0)
+        block3 = _dim3(self.name, "block", block, _MAX_BLOCK, least=1)
         _check_threads(signature, block3, bound)
-        if not _is_int(shared) or not 0 <= shared <= _MAX_SHARED:
+        if not _is_int(shared) or not 0 <= shared <= _MAX_SHARED_BYTES:
             raise ValueError(
-                f"{self.name}: shared must be 0 to {_MAX_SHARED} bytes, the most that a GPU has, "
-                f"got {shared!r}"
+                f"{self.name}: shared must be 0 to {_MAX_SHARED_BYTES} bytes, the most that a GPU "
+                f"has, got {shared!r}"
             )
         by_value = _back_end(bound.device).by_value
         return LaunchPlan.of(plans.source, signature, bound, grid3, block3, shared, by_value)
+
+
+def kernel(file: str | Path, name: str, *, optional: Sequence[str] = ()) -> Kernel:
+    """Return the kernel `name` of `file`; see `Kernel`. Nothing is read before the first call."""
+    return Kernel(file, name, optional=optional)
 
 
 def why_not(device: Device) -> str:
@@ -158,18 +174,11 @@ def capability(device: Device) -> int:
     return 0 if emulation is None else emulation.architecture.capability
 
 
-def kernel(file: str | Path, name: str, *, optional: Sequence[str] = ()) -> Kernel:
-    """Return the kernel `name` of `file`; see `Kernel`. Nothing is read before the first call."""
-    return Kernel(file, name, optional=optional)
-
-
 def _back_end(device: Device) -> ModuleType:
     return gpu if device.kind == "cuda" else emulator
 
 
-def _sizes(
-    kernel: str, what: str, given: Size, limits: tuple[int, int, int], *, least: int
-) -> tuple[int, int, int]:
+def _dim3(kernel: str, what: str, given: Size, limits: Dim3, *, least: int) -> Dim3:
     sizes = tuple(given) if isinstance(given, Sequence) else (given,)
     if not 1 <= len(sizes) <= 3 or not all(_is_int(size) for size in sizes):
         raise TypeError(f"{kernel}: {what} must be one to three ints, got {given!r}")
@@ -184,13 +193,13 @@ def _is_int(size: object) -> bool:
     return isinstance(size, int | np.integer) and not isinstance(size, bool)
 
 
-def _check_threads(signature: Signature, block: tuple[int, int, int], bound: Bound) -> None:
-    threads, limit = block[0] * block[1] * block[2], _MAX_THREADS
+def _check_threads(signature: Signature, block: Dim3, bound: BoundArguments) -> None:
+    threads, limit = block[0] * block[1] * block[2], _MAX_THREADS_PER_BLOCK
     declared = bound.binding.get(signature.launch_bound, signature.launch_bound)
     if declared.isdigit():
         limit = min(limit, int(declared))
     if threads > limit:
-        why = "by __launch_bounds__" if limit < _MAX_THREADS else "on any GPU"
+        why = "by __launch_bounds__" if limit < _MAX_THREADS_PER_BLOCK else "on any GPU"
         raise ValueError(
             f"{signature.name}: block has {threads} threads, at most {limit} {why}: launch smaller"
         )

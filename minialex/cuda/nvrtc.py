@@ -1,7 +1,7 @@
-"""Compiles kernels for any GPU without having one, and reads what each will use of it.
+"""Compiles kernels for any GPU without having one, and reads which resources each will use.
 
-NVRTC needs no driver when it is told the architecture, and no CuPy, which is bound to one version
-of it: here it is called directly, so that every version at hand can be asked. Its wheels are
+NVRTC needs no driver when the architecture is given, and no CuPy, which is bound to one version of
+it: here it is called directly, so that every installed version can be used. Its wheels are
 ``nvidia-cuda-nvrtc-cu12`` and, for CUDA 13, ``nvidia-cuda-nvrtc``.
 """
 
@@ -34,16 +34,16 @@ _SHARED = re.compile(r"(\d+) bytes smem")
 
 @dataclass(frozen=True)
 class Usage:
-    """What one instantiation of a kernel takes of a multiprocessor.
+    """What one instantiation of a kernel uses of a multiprocessor.
 
     Attributes
     ----------
     registers : int
-        A thread.
+        Per thread.
     spill_stores, spill_loads, stack : int
-        Bytes a thread keeps in slow memory because registers ran out, and its stack.
+        Bytes per thread of spilled registers, in local memory, and of its stack.
     shared : int
-        Bytes of static shared memory a block.
+        Bytes of static shared memory per block.
     """
 
     kernel: str
@@ -56,7 +56,7 @@ class Usage:
 
 
 @dataclass(frozen=True)
-class Compiled:
+class CompiledKernels:
     """Kernels of one file, compiled for one architecture.
 
     Attributes
@@ -84,12 +84,12 @@ def why_missing() -> str:
 
 
 def versions() -> list[str]:
-    """Return which NVRTCs are at hand, the oldest first: ``["12.9", "13.5"]``."""
+    """Return which versions of NVRTC are installed, the oldest first: ``["12.9", "13.5"]``."""
     return list(_libraries())
 
 
 def version() -> str:
-    """Return which NVRTC is asked where none is named, the oldest: ``"12.9"``."""
+    """Return which version of NVRTC is used by default, the oldest: ``"12.9"``."""
     return _library(None).version
 
 
@@ -121,7 +121,7 @@ def compiled(
     architecture: str,
     expressions: Sequence[str] | None = None,
     version: str | None = None,
-) -> Compiled:
+) -> CompiledKernels:
     """Compile kernels of `file` for a GPU.
 
     Parameters
@@ -143,7 +143,7 @@ def compiled(
     symbols, log, cubin = _library(version).compile(text, architecture, names)
     found = {entry["name"]: entry for entry in _ENTRY.finditer(log)}
     usages = [_usage(name, architecture, found[symbols[name]]) for name in names]
-    return Compiled(usages, symbols, cubin)
+    return CompiledKernels(usages, symbols, cubin)
 
 
 def usage(
@@ -210,7 +210,7 @@ class _Library:
             if status == _COMPILATION_FAILED:
                 raise MinialexError(
                     f"{text.file} does not compile for {architecture}:\n  "
-                    + "\n  ".join(source.complaints(log))
+                    + "\n  ".join(source.first_errors(log))
                 )
             self._check(status, "CompileProgram")
             symbols = {name: self._symbol(program, name) for name in names}
@@ -250,7 +250,7 @@ def _library(version: str | None) -> _Library:
     if version is None:
         return next(iter(there.values()))
     if version not in there:
-        raise MinialexError(f"NVRTC {version} is not at hand: there is {', '.join(there)}")
+        raise MinialexError(f"NVRTC {version} is not installed; installed: {', '.join(there)}")
     return there[version]
 
 

@@ -1,4 +1,4 @@
-"""Look on while kernels are launched: the one place where a launch can be wrapped."""
+"""Observe launches: the one hook through which they can be wrapped."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 from minialex.cuda import emulator, gpu
 
-Launch = Callable[..., Any]
+LaunchFunction = Callable[..., Any]
 """``launch(plan, values)``, as `gpu` and `emulator` have it."""
 
 
 @contextlib.contextmanager
-def wrapped_launches(wrap: Callable[[Launch], Launch]) -> Iterator[None]:
+def wrapped_launches(wrap: Callable[[LaunchFunction], LaunchFunction]) -> Iterator[None]:
     """While the block runs, every launch is ``wrap(launch)``'s, on a GPU and under the emulator."""
     before = gpu.launch, emulator.launch
     gpu.launch, emulator.launch = map(wrap, before)

@@ -1,10 +1,11 @@
-"""Launch plans: what was found out about a launch, kept for the next one of the same kind.
+"""Launch plans: the result of checking a launch, cached for later launches of the same kind.
 
-To check 22 arguments against a kernel's text takes Python longer than many kernels run. So a
-launch is checked whole the first time, and what does not depend on the arrays at hand is kept
-under a key of all that it does depend on. The next launch with that key looks at three things
-only: where its arrays lie, numbers that may differ from step to step, and whether an emulator is
-on. Where arrays overlap it is checked whole again, which then says what is wrong.
+Checking all arguments against a kernel's text takes Python longer than many kernels run. So a
+launch is fully checked the first time, and what does not depend on its arrays' addresses is cached
+under a key of all that it does depend on: dtypes, shapes and layouts, sizes, grid and block,
+template arguments. A later launch with that key is checked in three things only: whether its arrays
+overlap, numbers that may vary from step to step (a learning rate), and whether an emulator is
+active. Where arrays overlap it is fully checked again, which then says what is wrong.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ import numpy as np
 
 from minialex.arrays import Device, address_of, layout_of
 from minialex.cuda import scalars
-from minialex.cuda.arguments import Bound
-from minialex.cuda.signature import Parameter, Signature
+from minialex.cuda.arguments import BoundArguments
+from minialex.cuda.signature import KernelParameter, Signature
 from minialex.cuda.source import Source
 
 MAX_PLANS = 256
-"""Plans that a kernel keeps, some kilobytes each; with more, it begins anew."""
+"""Plans per kernel, some kilobytes each; beyond that the cache is cleared."""
 
 _SIZES_AND_FLAGS = {
     "bool",
@@ -36,10 +37,10 @@ _SIZES_AND_FLAGS = {
     "int",
     "unsigned int",
 }
-"""The C types of numbers that go with the arrays' shapes."""
+"""The C types of sizes and flags, which are part of the key; other numbers may vary."""
 
 NULL = np.uint64(0)
-Triple = tuple[int, int, int]
+Dim3 = tuple[int, int, int]
 Key = tuple[Any, ...]
 
 
@@ -57,14 +58,14 @@ class LaunchPlan:
     shared : int
         Dynamic shared memory, in bytes.
     values : tuple
-        One a parameter: numbers as the back end takes them, a null pointer where an array goes.
+        One per parameter: numbers as the back end takes them, null pointers in place of arrays.
     arrays : tuple of int
         The parameters that are arrays and not null.
-    numbers : tuple of (int, str, str)
+    varying : tuple of (int, str, str)
         The numbers that are cast at each launch: the parameter, its C type, what messages call it.
     sizes : dict of str to int
-        The whole numbers that are no different at other launches of this plan, by parameter.
-    apart : tuple of (int, int, int, int)
+        The integers that all launches of this plan have in common, by parameter or member.
+    disjoint : tuple of (int, int, int, int)
         The pairs of arrays that must not overlap: two parameters and their sizes in bytes.
     """
 
@@ -73,29 +74,29 @@ class LaunchPlan:
     expression: str
     binding: dict[str, str]
     device: Device
-    grid: Triple
-    block: Triple
+    grid: Dim3
+    block: Dim3
     shared: int
     values: tuple[Any, ...]
     arrays: tuple[int, ...]
-    numbers: tuple[tuple[int, str, str], ...]
+    varying: tuple[tuple[int, str, str], ...]
     sizes: dict[str, int]
-    apart: tuple[tuple[int, int, int, int], ...]
+    disjoint: tuple[tuple[int, int, int, int], ...]
 
     @classmethod
     def of(
         cls,
         source: Source,
         signature: Signature,
-        bound: Bound,
-        grid: Triple,
-        block: Triple,
+        bound: BoundArguments,
+        grid: Dim3,
+        block: Dim3,
         shared: int,
         by_value: Callable[[np.generic], Any],
     ) -> LaunchPlan:
         """Return the plan of a launch that passed every check.
 
-        `by_value` makes of a number what the back end is to be handed at each launch.
+        `by_value` converts a number to what the back end takes.
         """
         parameters = list(enumerate(signature.parameters))
         arrays = [(i, p) for i, p in parameters if p.pointer and bound.values[i] is not None]
@@ -114,7 +115,7 @@ class LaunchPlan:
             tuple(
                 (i, bound.binding.get(p.ctype, p.ctype), f"{signature.name}: argument {p.name}")
                 for i, p in parameters
-                if _differs(p)
+                if _varies(p)
             ),
             _sizes(signature, bound),
             tuple(
@@ -124,31 +125,31 @@ class LaunchPlan:
             ),
         )
 
-    def overlap(self, args: Sequence[Any]) -> bool:
+    def has_overlap(self, args: Sequence[Any]) -> bool:
         """Return whether arrays overlap that must not."""
-        if not self.apart:
+        if not self.disjoint:
             return False
         at = {i: address_of(args[i]) for i in self.arrays}
-        return any(-second < at[j] - at[i] < first for i, j, first, second in self.apart)
+        return any(-second < at[j] - at[i] < first for i, j, first, second in self.disjoint)
 
-    def fill(self, args: Sequence[Any]) -> tuple[Any, ...]:
-        """Return what the kernel is handed, with these arrays and numbers.
+    def filled(self, args: Sequence[Any]) -> tuple[Any, ...]:
+        """Return the kernel's arguments, with these arrays and numbers.
 
         Raises
         ------
         TypeError, ValueError
-            If a number is none of its type.
+            If a number does not fit its type.
         """
         values: list[Any] = list(self.values)
         for i in self.arrays:
             values[i] = args[i]
-        for i, ctype, what in self.numbers:
+        for i, ctype, what in self.varying:
             values[i] = scalars.cast(args[i], ctype, what)
         return tuple(values)
 
 
-class Plans:
-    """The plans of one kernel, as its file's text stands.
+class PlanCache:
+    """The plans of one kernel, for one text of its file.
 
     Attributes
     ----------
@@ -160,11 +161,11 @@ class Plans:
         self.source, self.signature = source, signature
         parameters = list(enumerate(signature.parameters))
         self._pointers = _getter([i for i, p in parameters if p.pointer])
-        self._sizes = _getter([i for i, p in parameters if not p.pointer and not _differs(p)])
+        self._sizes = _getter([i for i, p in parameters if not p.pointer and not _varies(p)])
         self._structs = _getter([i for i, p in parameters if p.fields])
         self._plans: dict[Key, LaunchPlan] = {}
 
-    def find(
+    def look_up(
         self,
         args: Sequence[Any],
         grid: Any,
@@ -173,13 +174,13 @@ class Plans:
         shapes: Mapping[str, Sequence[int]] | None,
         template: Mapping[str, Any],
     ) -> tuple[Key | None, LaunchPlan | None]:
-        """Return the key of a launch, None where something given cannot be one, and its plan.
+        """Return the key of a launch, None where something given is not hashable, and its plan.
 
         Types are in the key, since 1, 1.0 and True are the same otherwise.
         """
         grid = grid if isinstance(grid, tuple) else (grid,)
         block = block if isinstance(block, tuple) else (block,)
-        # None stands between what could run into each other.
+        # None separates grid and block: (1,) and (2, 3) are not (1, 2) and (3,).
         host = (*grid, None, *block, None, shared, *template, *template.values())
         try:
             key = (
@@ -195,27 +196,27 @@ class Plans:
         except (AttributeError, IndexError, TypeError):
             return None, None
 
-    def keep(self, key: Key, plan: LaunchPlan) -> None:
-        """Keep `plan` for launches of that key."""
+    def store(self, key: Key, plan: LaunchPlan) -> None:
+        """Store `plan` for launches of that key."""
         if len(self._plans) >= MAX_PLANS:
             self._plans.clear()
         self._plans[key] = plan
 
 
-def _differs(p: Parameter) -> bool:
-    """Return whether `p` is a number that may differ from step to step: a rate, or a seed.
+def _varies(p: KernelParameter) -> bool:
+    """Return whether `p` is a number that may vary from step to step: a rate, or a seed.
 
     Those are cast at each launch; the others are in the key.
     """
     return not p.pointer and not p.fields and p.ctype not in _SIZES_AND_FLAGS
 
 
-def _sizes(signature: Signature, bound: Bound) -> dict[str, int]:
+def _sizes(signature: Signature, bound: BoundArguments) -> dict[str, int]:
     found: dict[str, int] = {}
     for p, value in zip(signature.parameters, bound.values, strict=True):
         if p.fields:
             found |= {name: int(value[name]) for name, _ in p.fields}  # type: ignore[index]
-        elif isinstance(value, np.integer) and not _differs(p):
+        elif isinstance(value, np.integer) and not _varies(p):
             found[p.name] = int(value)
     return found
 

@@ -1,4 +1,4 @@
-"""What each kernel takes, read from its text: the ``.cu`` file is the only place that says so."""
+"""The signature of each kernel, read from the ``.cu`` text, which alone declares it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Structs = dict[str, tuple[tuple[str, str], ...]]
 
 
 @dataclass(frozen=True)
-class Parameter:
+class KernelParameter:
     """One parameter of a kernel: ``const T* __restrict__ x``, ``const int n`` or ``const Shape s``.
 
     Attributes
@@ -48,7 +48,7 @@ class Parameter:
     restrict: bool = False
     fields: tuple[tuple[str, str], ...] = ()
 
-    def rules_out(self, other: Parameter) -> bool:
+    def rules_out(self, other: KernelParameter) -> bool:
         """Return whether ``__restrict__`` says that this array and another do not overlap."""
         return (self.restrict or other.restrict) and not (self.const and other.const)
 
@@ -86,7 +86,7 @@ class Signature:
 
     file: str
     name: str
-    parameters: tuple[Parameter, ...]
+    parameters: tuple[KernelParameter, ...]
     template: tuple[TemplateParameter, ...]
     instances: tuple[tuple[str, tuple[str, ...]], ...]
     launch_bound: str
@@ -207,7 +207,7 @@ def _template_parameter(text: str, where: str) -> TemplateParameter:
     return TemplateParameter(found["name"], found["kind"], found["default"])
 
 
-def _parameter(text: str, types: set[str], structs: Structs, where: str) -> Parameter:
+def _parameter(text: str, types: set[str], structs: Structs, where: str) -> KernelParameter:
     found = _PARAMETER.fullmatch(_QUALIFIERS.sub(" ", text).strip())
     if found is None or found["stars"].count("*") > 1:
         raise MinialexError(
@@ -223,7 +223,7 @@ def _parameter(text: str, types: set[str], structs: Structs, where: str) -> Para
         )
     # In `const float* x` the elements are constant, in `float* const x` only the pointer is.
     const = "const" in (text.split("*")[0] if pointer else text).split()
-    return Parameter(found["name"], ctype, pointer, const, "__restrict" in text, fields)
+    return KernelParameter(found["name"], ctype, pointer, const, "__restrict" in text, fields)
 
 
 def _comment_above(text: str, start: int) -> str:

@@ -1,4 +1,4 @@
-"""The text of the kernels: where it lies, what a compiler is given of it, and what it says.
+"""The text of the kernels: where the files are, and what a compiler is given of them.
 
 A kernel file is compiled as one text: ``common.cuh``, every ``#include "..."`` expanded in place,
 then the file itself, with ``#line`` directives so that errors name the real file and line. A
@@ -36,7 +36,7 @@ class Source:
     own : str
         The file's own text.
     text : str
-        The whole text: headers pasted in front, ``#line`` directives between.
+        The whole text: headers in front, ``#line`` directives between.
     files : dict of str to str
         Each file that went into `text`, under the name its ``#line`` gives.
     """
@@ -53,7 +53,7 @@ class Source:
 
     @property
     def needs(self) -> int:
-        """The least architecture that it compiles for, from a line ``// needs: sm_80``, else 0."""
+        """The lowest architecture that it compiles for, from a line ``// needs: sm_80``, else 0."""
         found = _NEEDS.search(self.own)
         return int(found[1]) if found else 0
 
@@ -72,12 +72,13 @@ def kernel_folder() -> Path:
     MinialexError
         If neither is there, which means a broken installation.
     """
-    places = (_PACKAGE / "_kernels", _PACKAGE.parent / "kernels")
-    for folder in places:
+    candidates = (_PACKAGE / "_kernels", _PACKAGE.parent / "kernels")
+    for folder in candidates:
         if (folder / COMMON).is_file():
             return folder
     raise MinialexError(
-        f"no kernel sources: neither {places[0]} nor {places[1]} holds {COMMON}; install again"
+        f"no kernel sources: neither {candidates[0]} nor {candidates[1]} holds {COMMON}; "
+        "install again"
     )
 
 
@@ -85,7 +86,7 @@ def kernel_folder() -> Path:
 def read(file: str | Path) -> Source:
     """Return the kernel file `file`: a name in the kernel folder, or the path of any other.
 
-    Files are read once a process; `forget` has them read again.
+    Files are read once per process; `clear_cache` has them read again.
 
     Raises
     ------
@@ -99,13 +100,13 @@ def read(file: str | Path) -> Source:
     return Source(str(file), _text(path), header + body, files)
 
 
-def complaints(log: str) -> list[str]:
+def first_errors(log: str) -> list[str]:
     """Return the first errors that a compiler's log has, or its first lines where it names none."""
     lines = log.splitlines()
     return [line for line in lines if " error: " in line][:5] or lines[:5]
 
 
-def forget() -> None:
+def clear_cache() -> None:
     """Have every file read again the next time it is asked for."""
     read.cache_clear()
 
@@ -132,14 +133,14 @@ def edited(file: str | Path, old: str, new: str) -> Iterator[None]:
         raise ValueError(f"edited: {old!r} stands {text.count(old)} times in {file}, not once")
     before = _edits.get(path)
     _edits[path] = text.replace(old, new)
-    forget()
+    clear_cache()
     try:
         yield
     finally:
         del _edits[path]
         if before is not None:
             _edits[path] = before
-        forget()
+        clear_cache()
 
 
 def _locate(file: str | Path) -> Path:
@@ -164,7 +165,7 @@ def _shown(path: Path) -> str:
 
 
 def _expand(path: Path, files: dict[str, str]) -> str:
-    """Return the text of `path` with its local includes in place, each file once in all."""
+    """Return the text of `path` with its local includes expanded, each file once in all."""
     name = _shown(path)
     if name in files:
         return ""

@@ -1,4 +1,4 @@
-"""Where NVIDIA's tools lie: in pip's wheels, or in an installed CUDA toolkit."""
+"""Where NVIDIA's tools are: in pip's wheels, or in an installed CUDA toolkit."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 def folders() -> list[Path]:
     """Return the folders that hold ``bin``, ``include`` and ``lib``, the wheels' before others.
 
-    Those are ``nvidia/*`` in every place of packages, then ``CUDA_PATH`` or ``/usr/local/cuda``.
+    Those are ``nvidia/*`` in each folder of packages, then ``CUDA_PATH`` or ``/usr/local/cuda``.
     """
     spec = importlib.util.find_spec("nvidia")
-    places = (spec.submodule_search_locations or ()) if spec else ()
-    wheels = [folder for place in places for folder in sorted(Path(place).glob("*/"))]
+    packages = (spec.submodule_search_locations or ()) if spec else ()
+    wheels = [folder for package in packages for folder in sorted(Path(package).glob("*/"))]
     return [*wheels, Path(os.environ.get("CUDA_PATH", "/usr/local/cuda"))]
 
 

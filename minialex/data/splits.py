@@ -1,6 +1,6 @@
 """Stratified split and k folds: every part has the same proportion of each class.
 
-Only labels are read, never images. scikit-learn has both, and the tests compare folds with its.
+Only labels are read, never images. scikit-learn has both, and the tests compare the folds with its.
 They are written out here because a resumed fold must find the same images: scikit-learn's
 assignment depends on its version (0.22 changed it), its seeds end at 2**32, and it takes 1 s to
 import for what is four lines of NumPy (0.6 s for 1.28 million images, 0.5 s there).

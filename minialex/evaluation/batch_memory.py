@@ -1,4 +1,4 @@
-"""Batches that do not fit into memory: found before they start, where that can be known."""
+"""Batches that do not fit into memory: refused before they start, where that can be known."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from minialex.errors import MinialexError
 
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
-# a batch is being used while two more wait and one is being made
-BATCHES_AHEAD = 4
+BATCHES_IN_MEMORY = 4
+"""One in use, two prefetched, one being decoded."""
 
 
 @contextlib.contextmanager
 def translate_memory_error(device: Device, batch_size: int, image_size: int) -> Iterator[None]:
-    """Say what to lower if memory gives out inside.
+    """Translate a MemoryError inside into a MinialexError that says what to lower.
 
     Raises
     ------
     MinialexError
-        In place of any `MemoryError`, of which CuPy's is a kind.
+        In place of any `MemoryError`, CuPy's included.
     """
     try:
         yield
@@ -30,16 +30,17 @@ def translate_memory_error(device: Device, batch_size: int, image_size: int) -> 
         raise _too_large(device, batch_size, image_size, "not enough memory") from error
 
 
-def check_memory(outputs: int, device: Device, batch_size: int, image_size: int) -> None:
-    """Refuse a batch that is larger than all memory that is left, which would end the process.
+def check_memory(output_bytes: int, device: Device, batch_size: int, image_size: int) -> None:
+    """Refuse a batch larger than the available memory: the system would kill the process.
 
-    Only images and the layers' outputs are counted, so what passes may still be too much. Nothing
-    is refused where the system does not tell how much is left, nor for a GPU, which does it itself.
+    Only images and the layers' outputs are counted, so a batch that passes may still be too large.
+    Nothing is refused where the system does not report its available memory, nor for a GPU, whose
+    allocator raises by itself.
 
     Parameters
     ----------
-    outputs : int
-        The bytes of all layers' outputs for one image.
+    output_bytes : int
+        Of all layers' outputs for one image.
     device : Device
     batch_size, image_size : int
 
@@ -48,22 +49,25 @@ def check_memory(outputs: int, device: Device, batch_size: int, image_size: int)
     MinialexError
         Saying what to lower.
     """
-    left = memory_left()
-    if device != CPU or left is None:
+    available = available_memory()
+    if device != CPU or available is None:
         return
-    need = batch_size * (outputs + BATCHES_AHEAD * 12 * image_size**2)
-    if need > left:
-        why = f"at least {need / 1e9:.1f} GB of memory are needed and {left / 1e9:.1f} GB are left"
+    needed = batch_size * (output_bytes + BATCHES_IN_MEMORY * 12 * image_size**2)
+    if needed > available:
+        why = (
+            f"at least {needed / 1e9:.1f} GB of memory are needed and {available / 1e9:.1f} GB "
+            "are available"
+        )
         raise _too_large(device, batch_size, image_size, why)
 
 
-def memory_left() -> int | None:
-    """Return the bytes of memory that this process may still take; None where nobody tells."""
-    limits = [left for left in (_left_on_machine(), _left_in_group()) if left is not None]
+def available_memory() -> int | None:
+    """Return the bytes of memory that are available; None where the system does not report it."""
+    limits = [n for n in (_available_on_machine(), _available_in_cgroup()) if n is not None]
     return min(limits, default=None)
 
 
-def _left_on_machine() -> int | None:
+def _available_on_machine() -> int | None:
     with contextlib.suppress(OSError, ValueError, IndexError):
         for line in MEMINFO.read_text().splitlines():
             if line.startswith("MemAvailable:"):
@@ -71,8 +75,8 @@ def _left_on_machine() -> int | None:
     return None
 
 
-def _left_in_group() -> int | None:
-    """Return what a container's limit leaves; a limit of ``max`` is none."""
+def _available_in_cgroup() -> int | None:
+    """Return what the limit of a container leaves; None for the limit ``max``."""
     with contextlib.suppress(OSError, ValueError):
         limit = int((CGROUP / "memory.max").read_text())
         return limit - int((CGROUP / "memory.current").read_text())

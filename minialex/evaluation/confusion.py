@@ -1,4 +1,4 @@
-"""Confusion matrices to look at and to compute with: a picture and two tables."""
+"""An evaluation as files: the confusion matrix as a plot and a table, and a table of classes."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from matplotlib.figure import Figure
 from minialex.evaluation.evaluate import Evaluation
 from minialex.files import atomic_write, write_errors
 
-# Up to so many classes every cell shows its number.
-NUMBERED = 25
-# Up to so many classes every class shows its name; of more, one in some.
-NAMED = 120
-_LONGEST_NAME = 24
+MAX_CLASSES_WITH_COUNTS = 25
+"""With more classes the cells of the plot show no counts."""
+MAX_CLASS_LABELS = 120
+"""With more classes only every n-th is labelled."""
+MAX_LABEL_CHARACTERS = 24
 
 
 def write_evaluation(evaluation: Evaluation, folder: str | Path) -> list[Path]:
-    """Write an evaluation's figures, tables and picture; returns the files.
+    """Write an evaluation's figures, tables and plot; returns the files.
 
-    ``evaluation.json`` has everything, ``classes.csv`` a line for each class, ``confusion.csv``
+    ``evaluation.json`` has everything, ``classes.csv`` one row per class, ``confusion.csv``
     and ``confusion.png`` the confusion matrix. Files of these names are replaced.
 
     Raises
@@ -52,7 +52,7 @@ def write_evaluation(evaluation: Evaluation, folder: str | Path) -> list[Path]:
 
 
 def classes_table(evaluation: Evaluation) -> str:
-    """Return the figures of each class as comma-separated values."""
+    """Return precision, recall and F1 per class as comma-separated values."""
     rows = [
         [c.name, f"{c.precision:.2f}", f"{c.recall:.2f}", f"{c.f1:.2f}", c.support]
         for c in evaluation.per_class()
@@ -61,7 +61,7 @@ def classes_table(evaluation: Evaluation) -> str:
 
 
 def confusion_table(evaluation: Evaluation) -> str:
-    """Return the confusion matrix as comma-separated values: a row for each true class."""
+    """Return the confusion matrix as comma-separated values: one row per true class."""
     rows = zip(evaluation.classes, evaluation.confusion.tolist(), strict=True)
     return _csv([["true\\predicted", *evaluation.classes], *([name, *row] for name, row in rows)])
 
@@ -73,30 +73,30 @@ def _csv(rows: list[list[Any]]) -> str:
 
 
 def confusion_picture(evaluation: Evaluation) -> Figure:
-    """Draw the confusion matrix: the darker a cell, the larger its share of the row's images."""
+    """Plot the confusion matrix, normalised by row: the darker a cell, the larger its share."""
     C = len(evaluation.classes)
     side = 3.2 + min(max(0.55 * C, 3.5), 5.5 + 0.13 * C, 22)
     figure = Figure(figsize=(side, side * 0.94), dpi=110, layout="constrained")
     axes = figure.add_subplot()
     shares = evaluation.confusion / np.maximum(evaluation.confusion.sum(axis=1, keepdims=True), 1)
-    # the square root lets the few mistakes of a good network be seen
+    # the square root makes the few errors of a good network visible
     image = axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1)
     bar = figure.colorbar(image, ax=axes, shrink=0.7, ticks=np.sqrt([0, 0.01, 0.1, 0.25, 0.5, 1]))
     bar.ax.set_yticklabels(["0 %", "1 %", "10 %", "25 %", "50 %", "100 %"])
     bar.set_label("share of the true class")
     _name_axes(axes, evaluation.classes)
-    if C <= NUMBERED:
+    if C <= MAX_CLASSES_WITH_COUNTS:
         _number_cells(axes, evaluation.confusion, shares)
-    axes.set_title(f"{evaluation.accuracy:.2f} % of {evaluation.images:,} images recognised")
+    axes.set_title(f"{evaluation.accuracy:.2f} % of {evaluation.images:,} images correct")
     return figure
 
 
 def _name_axes(axes: Any, classes: tuple[str, ...]) -> None:
     C = len(classes)
-    ticks = range(0, C, -(-C // NAMED))
+    ticks = range(0, C, -(-C // MAX_CLASS_LABELS))
     names = [_short(classes[i]) for i in ticks]
-    size = 10 if C <= NUMBERED else 7
-    crowded = C > NUMBERED or max(map(len, names)) > 3
+    size = 10 if C <= MAX_CLASSES_WITH_COUNTS else 7
+    crowded = C > MAX_CLASSES_WITH_COUNTS or max(map(len, names)) > 3
     axes.set_xticks(ticks, names, rotation=90 if crowded else 0, fontsize=size)
     axes.set_yticks(ticks, names, fontsize=size)
     axes.set_xlabel("predicted")
@@ -104,9 +104,9 @@ def _name_axes(axes: Any, classes: tuple[str, ...]) -> None:
 
 
 def _short(name: str) -> str:
-    # a dollar sign would start a formula
+    # matplotlib takes a dollar sign for the start of a formula
     name = name.replace("$", r"\$")
-    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
+    return name if len(name) <= MAX_LABEL_CHARACTERS else name[: MAX_LABEL_CHARACTERS - 1] + "…"
 
 
 def _number_cells(axes: Any, confusion: Any, shares: Any) -> None:

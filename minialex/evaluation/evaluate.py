@@ -1,4 +1,4 @@
-"""Judging a network on images: loss, top-1, top-5, figures for each class, confusion matrix."""
+"""Evaluating a network: loss, top-1, top-5, precision and recall per class, confusion matrix."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from minialex.nn import Module
 from minialex.ops import cross_entropy
 
 Counts = npt.NDArray[np.int64]
-TOP = 5
+TOP_K = 5
 
 
 class NonFiniteOutputsError(MinialexError):
-    """A network's outputs are not finite, so that it says nothing about the images."""
+    """A network's outputs are not finite, so that they predict no class."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -35,19 +35,19 @@ class NonFiniteOutputsError(MinialexError):
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """How well one class is told from the others, in percent.
+    """Precision, recall and F1 of one class, in percent.
 
     Attributes
     ----------
     name : str
     precision : float
-        The share of right ones among the images taken for this class; 0 where there are none.
+        Of the images predicted as this class, the share that are; 0 where there are none.
     recall : float
-        The share of this class's images that were recognised; 0 where there are none.
+        Of the images of this class, the share predicted as it; 0 where there are none.
     f1 : float
         The harmonic mean of the two; 0 where both are.
     support : int
-        How many images of this class there are.
+        The number of images of this class.
     """
 
     name: str
@@ -59,7 +59,7 @@ class ClassMetrics:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How a network did on a set of images.
+    """The result of a network on a set of images.
 
     Attributes
     ----------
@@ -67,9 +67,9 @@ class Evaluation:
     loss : float
         The mean cross-entropy, without class weights or label smoothing.
     confusion : (C, C) int64
-        How many images of the class of the row were taken for the class of the column.
+        The number of images by true class (row) and predicted class (column).
     top5_correct : int
-        Images whose class was among the five likeliest.
+        The number of images whose class was among the five likeliest.
     """
 
     classes: tuple[str, ...]
@@ -79,17 +79,17 @@ class Evaluation:
 
     @property
     def images(self) -> int:
-        """How many images were judged."""
+        """The number of images."""
         return int(self.confusion.sum())
 
     @property
     def correct(self) -> int:
-        """How many images were recognised."""
+        """The number of images that were classified correctly."""
         return int(np.trace(self.confusion))
 
     @property
     def accuracy(self) -> float:
-        """The share of images recognised, in percent."""
+        """The share of images that were classified correctly, in percent."""
         return 100 * self.correct / self.images
 
     @property
@@ -98,12 +98,12 @@ class Evaluation:
         return 100 * self.top5_correct / self.images
 
     def per_class(self) -> list[ClassMetrics]:
-        """Return the figures of every class."""
-        right = np.diagonal(self.confusion)
-        taken, there = self.confusion.sum(axis=0), self.confusion.sum(axis=1)
-        precision, recall = _percent(right, taken), _percent(right, there)
-        f1 = _percent(2 * right, taken + there)
-        columns = (x.tolist() for x in (precision, recall, f1, there))
+        """Return precision, recall, F1 and support of every class."""
+        correct = np.diagonal(self.confusion)
+        predicted, support = self.confusion.sum(axis=0), self.confusion.sum(axis=1)
+        precision, recall = _percent(correct, predicted), _percent(correct, support)
+        f1 = _percent(2 * correct, predicted + support)
+        columns = (x.tolist() for x in (precision, recall, f1, support))
         return [ClassMetrics(*row) for row in zip(self.classes, *columns, strict=True)]
 
     def to_json(self) -> dict[str, Any]:
@@ -133,29 +133,31 @@ def evaluate(
     loader: DataLoader,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Judge a network on the images of a loader.
+    """Evaluate a network on the images of a loader.
 
     Parameters
     ----------
     model : Module
         From images (N, 3, S, S) to logits (N, C), where C is the number of the data's classes.
-        It is left in the mode, training or not, that it was in.
+        Its mode, training or evaluation, is the same afterwards.
     loader : DataLoader
-        Its transform should leave nothing to chance.
+        Its transform should be deterministic: see `minialex.data.eval_transform`.
     progress : callable, optional
-        Called with the number of images judged so far and in all.
+        Called with the number of images evaluated so far and in all.
 
     Raises
     ------
     ValueError
-        If the network tells apart another number of classes.
+        If the network has another number of classes.
     MinialexError
         If there are no images, one cannot be read, memory does not suffice, or the network's
         outputs are not finite.
     """
     if not len(loader.dataset):
-        raise MinialexError("there are no images to judge: add some, or choose another folder")
-    tally = _Tally(loader.dataset.classes)
+        raise MinialexError(
+            "there are no images to evaluate on: add some, or choose another folder"
+        )
+    totals = _Totals(loader.dataset.classes)
     training = model.training
     model.eval()
     try:
@@ -163,21 +165,21 @@ def evaluate(
             no_grad(),
             on_device(loader.device),
             translate_memory_error(loader.device, loader.batch_size, loader.transform.size),
-            # what is not finite is found at the end
+            # losses that are not finite are found at the end
             np.errstate(all="ignore"),
             contextlib.closing(loader.epoch(0)) as batches,
         ):
             for batch in batches:
-                tally.add(model(Tensor(batch.images)), batch)
+                totals.add(model(Tensor(batch.images)), batch)
                 if progress is not None:
-                    progress(tally.images, len(loader.dataset))
+                    progress(totals.images, len(loader.dataset))
     finally:
         model.train(training)
-    return tally.evaluation()
+    return totals.evaluation()
 
 
-class _Tally:
-    """Counts that stay on the device until all images are judged."""
+class _Totals:
+    """Totals that stay on the device until all images are done."""
 
     def __init__(self, classes: Sequence[str]) -> None:
         self.classes = tuple(classes)
@@ -190,7 +192,7 @@ class _Tally:
         C = len(self.classes)
         if logits.shape != (len(batch), C):
             raise ValueError(
-                f"evaluate: the network gives {logits.shape[1:]} numbers an image, "
+                f"evaluate: the network gives {logits.shape[1:]} outputs per image, "
                 f"but the data has {C} classes"
             )
         x, t = logits.data, batch.targets
@@ -198,9 +200,10 @@ class _Tally:
         self.images += len(batch)
         loss = cross_entropy(logits, t, reduction="sum").data
         self.loss = self.loss + loss.astype(np.float64)
-        pairs = xp.bincount(t * C + x.argmax(axis=1), minlength=C * C)
-        self.confusion = self.confusion + pairs
-        self.top5 = self.top5 + (rank(x, t) < TOP).sum()
+        # counted on the device: scikit-learn's confusion_matrix, 1 s to import, does it on the host
+        counts = xp.bincount(t * C + x.argmax(axis=1), minlength=C * C)
+        self.confusion = self.confusion + counts
+        self.top5 = self.top5 + (target_rank(x, t) < TOP_K).sum()
 
     def evaluation(self) -> Evaluation:
         loss = float(self.loss) / self.images
@@ -211,8 +214,8 @@ class _Tally:
         return Evaluation(self.classes, loss, confusion, int(self.top5))
 
 
-def rank(logits: Array, targets: Array) -> Array:
-    """Return how many classes come before the right one, (N,) int64; of equals the first does.
+def target_rank(logits: Array, targets: Array) -> Array:
+    """Return the rank of the target class from 0, (N,) int64; ties are broken by class number.
 
     Parameters
     ----------
@@ -221,8 +224,8 @@ def rank(logits: Array, targets: Array) -> Array:
     """
     xp = array_module(logits)
     t = targets[:, None]
-    own = xp.take_along_axis(logits, t, axis=1)
-    before = (logits > own) | ((logits == own) & (xp.arange(logits.shape[1]) < t))
+    target = xp.take_along_axis(logits, t, axis=1)
+    before = (logits > target) | ((logits == target) & (xp.arange(logits.shape[1]) < t))
     return before.sum(axis=1)  # type: ignore[no-any-return]
 
 

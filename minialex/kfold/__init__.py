@@ -1,1 +1,1 @@
-"""k-fold cross-validation: folds, their records, and runs loaded to evaluate or predict with."""
+"""k-fold cross-validation, and trained networks loaded to evaluate or predict with."""

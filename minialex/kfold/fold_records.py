@@ -1,7 +1,7 @@
-"""What cross-validation leaves behind: its plan, and a record of each fold.
+"""The files of a cross-validation: its plan, and a record of each fold.
 
-Both are JSON with a checksum, ``crc32``, of all that they say: whoever goes on with the folds
-takes their figures from there.
+Both are JSON with a format number and a checksum, ``crc32``, of the rest: a resumed
+cross-validation takes its figures from them.
 """
 
 from __future__ import annotations
@@ -24,22 +24,23 @@ from minialex.files import atomic_write
 from minialex.train.settings import Settings
 
 PLAN, FOLD = "kfold.json", "fold.json"
+FORMAT = 2
 
 
 @dataclass(frozen=True)
 class FoldRecord:
-    """How one fold went.
+    """The result of one fold.
 
     Attributes
     ----------
     fold, k : int
         Which fold of how many, from 1.
     checkpoint : str
-        The network, after its last epoch, as seen from the folder of all folds.
+        The network after its last epoch, relative to the folder of all folds.
     train_images : int
-        How many images it was trained on.
+        The number of training images.
     images, correct : int
-        How many images were held out, and how many of them it recognised.
+        The number of validation images, and of those classified correctly.
     accuracy, top5_accuracy : float
         In percent.
     loss : float
@@ -57,8 +58,8 @@ class FoldRecord:
 
 
 @dataclass(frozen=True)
-class Folds:
-    """What cross-validation found.
+class KFoldResult:
+    """The result of a cross-validation.
 
     Attributes
     ----------
@@ -71,7 +72,7 @@ class Folds:
     skipped : tuple of UnreadableImage
         Images that were left out because they cannot be read.
     folder : Path or None
-        Where the folds were trained; None where given networks were judged.
+        Where the folds were trained; None where given networks were evaluated.
     """
 
     records: tuple[FoldRecord, ...]
@@ -105,8 +106,8 @@ def fold_folder(out: Path, fold: int) -> Path:
 
 
 def write_plan(out: Path, settings: Settings, k: int) -> None:
-    """Write what the cross-validation in a folder is of, for whoever goes on with it."""
-    atomic_write(out / PLAN, _checked({"k": k, "settings": settings.to_json()}))
+    """Write the settings and the number of folds of a cross-validation, to resume it with."""
+    _write(out / PLAN, {"k": k, "settings": settings.to_json()})
 
 
 def read_plan(out: str | Path) -> tuple[Settings, int]:
@@ -115,7 +116,7 @@ def read_plan(out: str | Path) -> tuple[Settings, int]:
     Raises
     ------
     MinialexError
-        If there is none, or its record is damaged.
+        If there is none, or its plan is damaged or of another format.
     """
     path = Path(out) / PLAN
     try:
@@ -153,23 +154,27 @@ def read_record(out: Path, fold: int) -> FoldRecord | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError) as error:
-        raise MinialexError(f"{path} is damaged: remove it to judge its fold again") from error
+        raise MinialexError(f"{path} is damaged: remove it to evaluate its fold again") from error
     return record
 
 
 def write_record(out: Path, record: FoldRecord) -> None:
     """Write the record of a fold that is done, whole or not at all."""
-    atomic_write(fold_folder(out, record.fold) / FOLD, _checked(asdict(record)))
+    _write(fold_folder(out, record.fold) / FOLD, asdict(record))
 
 
-def _checked(table: Mapping[str, Any]) -> bytes:
-    """Return a table as JSON, with a checksum of what it would be without."""
+def _write(path: Path, table: Mapping[str, Any]) -> None:
+    atomic_write(path, _with_checksum({"format": FORMAT, **table}))
+
+
+def _with_checksum(table: Mapping[str, Any]) -> bytes:
+    """Return a table as JSON, with a checksum of the JSON without it."""
     checksum = zlib.crc32(json.dumps(table).encode())
     return (json.dumps({**table, "crc32": checksum}, indent=1) + "\n").encode()
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Return a table that `_checked` wrote; raise ValueError if it is not to the last byte."""
+    """Return a table of this format; raise ValueError if any byte of its file was changed."""
     content = path.read_bytes()
     try:
         table = json.loads(content)
@@ -178,15 +183,22 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise ValueError(f"{path} holds no table")
     table.pop("crc32", None)
-    if _checked(table) != content:
+    if _with_checksum(table) != content:
         raise ValueError(f"{path} has another checksum")
+    # those of format 1 did not say so
+    number = table.pop("format", 1)
+    if number != FORMAT:
+        raise MinialexError(
+            f"{path} has format {number}, of another minialex; this one reads format {FORMAT} "
+            "alone: start again in another folder"
+        )
     return table
 
 
-def record_of(
+def make_record(
     fold: int, k: int, checkpoint: str, train_images: int, evaluation: Evaluation
 ) -> FoldRecord:
-    """Return the record of a fold that was judged."""
+    """Return the record of a fold from its evaluation."""
     return FoldRecord(
         fold=fold,
         k=k,

@@ -1,4 +1,4 @@
-"""What is in these images: the likeliest classes of each, with their probabilities."""
+"""Predictions: the likeliest classes of images, with their probabilities."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Pixels = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Guess:
-    """A class, and how likely the network finds it, from 0 to 1."""
+    """A class and its probability, from 0 to 1."""
 
     name: str
     probability: float
@@ -58,9 +58,9 @@ class Prediction:
 def find_images(
     paths: Iterable[str | os.PathLike[str]], ignored: IgnoredFiles | None = None
 ) -> list[str]:
-    """Return the files named, and the image files in the folders named and in folders in these.
+    """Return the files in `paths`, and the image files in and below the folders in `paths`.
 
-    Other files in these folders are added to `ignored`.
+    Other files in these folders are counted in `ignored`.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def find_images(
         else:
             raise MinialexError(f"there is no {path}: check the path")
     if not found:
-        raise MinialexError("no images to look at: name files or folders")
+        raise MinialexError("no images given: name files or folders")
     return found
 
 
@@ -100,13 +100,12 @@ def predict(
     batch_size: int = 32,
     skip_unreadable: bool = False,
 ) -> Iterator[Prediction | UnreadableImage]:
-    """Yield what the network sees in each image, in order, a batch at a time.
+    """Yield the likeliest classes of each image, in order, computed batch by batch.
 
     Parameters
     ----------
     trained : Trained
-        Its settings say how images are brought to size. Where it does not know its classes'
-        names they are called by number.
+        Its settings say how images are resized. Classes without names are called by number.
     paths : sequence of str
         Image files: see `find_images`.
     top : int
@@ -138,8 +137,8 @@ def _predictions(
         for start in range(0, len(paths), batch_size):
             chunk = range(start, min(start + batch_size, len(paths)))
             read = list(pool.map(lambda i: _read(i, paths[i], transform), chunk))
-            good = [x for x in read if not isinstance(x, UnreadableImage)]
-            guesses = iter(_guesses(trained, np.stack(good), top) if good else ())
+            pixels = [x for x in read if not isinstance(x, UnreadableImage)]
+            guesses = iter(_guesses(trained, np.stack(pixels), top) if pixels else ())
             for i, x in zip(chunk, read, strict=True):
                 if not isinstance(x, UnreadableImage):
                     yield Prediction(paths[i], next(guesses))
@@ -163,8 +162,8 @@ def _guesses(trained: Trained, pixels: Pixels, top: int) -> Iterator[tuple[Guess
     """Yield the guesses for images (N, S, S, 3)."""
     device = next(trained.model.parameters()).device
     N, S, _, _ = pixels.shape
-    enough = translate_memory_error(device, N, S)
-    with enough, no_grad(), np.errstate(all="ignore"), arrays.on_device(device):
+    memory = translate_memory_error(device, N, S)
+    with memory, no_grad(), np.errstate(all="ignore"), arrays.on_device(device):
         images = prepare(arrays.to_device(pixels, device))
         p = softmax(trained.model(Tensor(images))).numpy()
     if not np.isfinite(p).all():

@@ -298,9 +298,7 @@ def alexnet(
         If there is no such variant, or no class.
     """
     if variant not in VARIANTS:
-        raise ValueError(
-            f"alexnet: there is no variant {variant!r}; there is: {', '.join(VARIANTS)}"
-        )
+        raise ValueError(f"alexnet: unknown variant {variant!r}; known: {', '.join(VARIANTS)}")
     if num_classes < 1:
         raise ValueError(f"alexnet: num_classes must be at least 1, not {num_classes}")
     return AlexNet(VARIANTS[variant], num_classes, dropout, Generator(seed))

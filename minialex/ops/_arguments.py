@@ -31,15 +31,15 @@ def unbroadcast(g: Array, shape: tuple[int, ...]) -> Array:
 def select(g: Array, keep: Array, out: Array) -> None:
     """Write `g` to `out` where `keep` is true, and 0 elsewhere.
 
-    A product of the bits with 0 or 1 selects exactly, infinities and NaN as well, and takes a
-    fifth of the time of ``where``.
+    Multiplying the bits, read as an integer, by 0 or 1 selects exactly, infinities and NaN as well,
+    and takes a fifth of the time of ``where``.
     """
     bits = np.dtype(f"i{g.itemsize}")
     array_module(g).multiply(g.view(bits), keep.view(np.int8), out=out.view(bits))
 
 
 def elementwise_cost(per_element: int) -> Callable[..., Cost]:
-    """Return the cost function of an op with `per_element` operations an output element."""
+    """Return the cost function of an op with `per_element` operations per output element."""
 
     def cost(shapes: Shapes, **_: object) -> Cost:
         present = [s for s in shapes if s is not None]
@@ -50,7 +50,7 @@ def elementwise_cost(per_element: int) -> Callable[..., Cost]:
 
 
 def check_float(op: str, **inputs: Tensor | None) -> None:
-    """Refuse inputs, given by name, that are neither float32 nor float64; None is not there."""
+    """Refuse inputs, given by name, that are neither float32 nor float64; None is left out."""
     for name, x in inputs.items():
         if x is not None and x.dtype not in FLOATS:
             raise TypeError(
@@ -98,8 +98,8 @@ def is_sequence(value: Any) -> bool:
     return isinstance(value, list | tuple | range) or getattr(value, "ndim", 0) > 0
 
 
-def pair(op: str, name: str, value: Any, least: int) -> Pair:
-    """Return `value`, one whole number or two, as two (height, width), each `least` or more."""
+def pair(op: str, name: str, value: Any, minimum: int) -> Pair:
+    """Return `value`, one whole number or two, as two (height, width), each `minimum` or more."""
     values = value if is_sequence(value) else (value, value)
     try:
         h, w = (whole_number(op, name, v) for v in values)
@@ -107,8 +107,8 @@ def pair(op: str, name: str, value: Any, least: int) -> Pair:
         raise TypeError(
             f"{op}: {name} is {value!r}; give a whole number, or two of them (height, width)"
         ) from None
-    if min(h, w) < least:
-        raise ValueError(f"{op}: {name} is {value!r}; it must be {least} or more")
+    if min(h, w) < minimum:
+        raise ValueError(f"{op}: {name} is {value!r}; it must be {minimum} or more")
     return h, w
 
 
@@ -160,7 +160,7 @@ def pooling(
     if any(2 * p > k for p, k in zip(border, kernel, strict=True)):
         raise ValueError(
             f"{op}: padding is {padding!r}; it must be at most half of kernel_size, here "
-            f"{kernel_size!r}, or some windows would see nothing but padding"
+            f"{kernel_size!r}, or some windows would hold nothing but padding"
         )
     output_size(op, x, kernel, steps, border)
     return {"kernel_size": kernel, "stride": steps, "padding": border}

@@ -1,10 +1,15 @@
-"""The gradient of x[index] where the index may name an element several times.
+"""A deterministic scatter_add: the gradient of x[index], where the index may repeat elements.
 
 ``add.at`` of NumPy adds in order, but that of CuPy in any order, and bits would differ from run to
-run. Here rows that are to be added to one place are brought side by side and added in pairs, then
-the sums in pairs, and so on:
+run. Here rows are sorted by the target that they are added to, and each segment of equal targets is
+summed pairwise. Rows a to f with targets 7 2 7 7 2 7 become
 
-    a b c d e  ->  a+b c+d e  ->  (a+b)+(c+d) e  ->  ((a+b)+(c+d))+e
+    target             2 2  7 7 7 7
+    row                b e  a c d f
+    number in segment  0 1  0 1 2 3      odd rows are added to their left neighbours, and dropped:
+    row                b+e  a+c  d+f
+    number, halved     0    0    1       and so on, until no number is odd
+    row                b+e  (a+c)+(d+f)
 """
 
 from __future__ import annotations
@@ -16,54 +21,54 @@ import numpy as np
 
 from minialex.arrays import Array, array_module
 
-Words = tuple[Any, ...]
+Index = tuple[Any, ...]
+"""What is in the brackets of x[...], one entry between two commas."""
 
 
-def names_once(words: Words) -> bool:
-    """Return whether an index names no element twice: one of slices, whole numbers and masks."""
+def is_unique(index: Index) -> bool:
+    """Return whether an index repeats no element: one of slices, whole numbers and masks."""
     return all(
-        word is None or word is ... or isinstance(word, int | slice) or _is_mask(word)
-        for word in words
+        entry is None or entry is ... or isinstance(entry, int | slice) or _is_mask(entry)
+        for entry in index
     )
 
 
-def add_at(gx: Array, words: Words, gy: Array) -> None:
-    """Add each element of `gy` to that of the C-contiguous `gx` which the index names for it."""
-    xp, axes = array_module(gx), _axes(words, gx.ndim)
+def scatter_add(gx: Array, index: Index, gy: Array) -> None:
+    """Do ``gx[index] += gy``, adding where the index repeats an element; `gx` is C-contiguous."""
+    xp, axes = array_module(gx), _indexed_axes(index, gx.ndim)
     # the axes behind those of the index stay together, as rows
     lead, row = gx.shape[:axes], prod(gx.shape[axes:])
-    places = xp.arange(prod(lead)).reshape(lead)[words].reshape(-1)
+    targets = xp.arange(prod(lead)).reshape(lead)[index].reshape(-1)
     if xp is np and row == 1:
-        # element by element, NumPy does it in order and faster than pairs are found
-        np.add.at(gx.reshape(-1), places, gy.reshape(-1))
+        # element by element, NumPy adds in order, and faster than segments are found
+        np.add.at(gx.reshape(-1), targets, gy.reshape(-1))
         return
-    places, sums = _sums(places, gy.reshape(len(places), row))
-    gx.reshape(prod(lead), row)[places] += sums
+    targets, sums = segment_sums(targets, gy.reshape(len(targets), row))
+    gx.reshape(prod(lead), row)[targets] += sums
 
 
-def _axes(words: Words, ndim: int) -> int:
-    """Return how many of `ndim` axes, from the first on, an index has words for."""
-    if any(word is ... for word in words):
-        return ndim
-    words = tuple(np.asarray(word) if isinstance(word, list | bool) else word for word in words)
-    return sum(word.ndim if _is_mask(word) else word is not None for word in words)
-
-
-def _is_mask(word: Any) -> bool:
-    return getattr(word, "dtype", None) == np.dtype(bool)
-
-
-def _sums(places: Array, rows: Array) -> tuple[Array, Array]:
-    """Return the k places among the n `places`, and the (k, m) sums of the (n, m) `rows` there."""
+def segment_sums(targets: Array, rows: Array) -> tuple[Array, Array]:
+    """Return the k distinct `targets` of n, and the (k, m) sums of their (n, m) `rows`."""
     xp = array_module(rows)
-    order = xp.argsort(places, kind="stable")
-    places, rows = places[order], rows[order]
-    first = xp.ones(len(places), bool)
-    first[1:] = places[1:] != places[:-1]
-    # the number of each row among those of its place: 0 0 1 2 0 1
-    number = xp.arange(len(places)) - xp.flatnonzero(first)[xp.cumsum(first) - 1]
+    order = xp.argsort(targets, kind="stable")
+    targets, rows = targets[order], rows[order]
+    is_first = xp.ones(len(targets), bool)
+    is_first[1:] = targets[1:] != targets[:-1]
+    number = xp.arange(len(targets)) - xp.flatnonzero(is_first)[xp.cumsum(is_first) - 1]
     while (odd := xp.flatnonzero(number & 1)).size:
         rows[odd - 1] += rows[odd]
         even = xp.flatnonzero(~number & 1)
-        places, rows, number = places[even], rows[even], number[even] >> 1
-    return places, rows
+        targets, rows, number = targets[even], rows[even], number[even] >> 1
+    return targets, rows
+
+
+def _indexed_axes(index: Index, ndim: int) -> int:
+    """Return how many of `ndim` axes, from the first on, an index has entries for."""
+    if any(entry is ... for entry in index):
+        return ndim
+    arrays = (np.asarray(entry) if isinstance(entry, list | bool) else entry for entry in index)
+    return sum(a.ndim if _is_mask(a) else a is not None for a in arrays)
+
+
+def _is_mask(entry: Any) -> bool:
+    return getattr(entry, "dtype", None) == np.dtype(bool)

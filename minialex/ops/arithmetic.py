@@ -1,6 +1,6 @@
 """The arithmetic of Tensors: element by element, with broadcasting.
 
-What stands beside each other takes one type by the rule of `as_tensors`. Quotients, roots,
+Operands are converted to one type by the rule of `as_tensors`. Quotients, roots,
 exponentials and the like of whole numbers are float32.
 
     op          y            gradients
@@ -17,7 +17,7 @@ exponentials and the like of whole numbers are float32.
     absolute    |x|          gy sign x             0 at the kink
 
 A gradient is summed over the axes along which its input was broadcast.
-saved is what stands in the gradient, with the shapes of the inputs where they can differ.
+saved is what the gradient's formula needs, with the shapes of the inputs where they can differ.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Comparisons of Tensors, and logic on what they give: element by element, with broadcasting.
+"""Comparisons of Tensors, and logic on their results: element by element, with broadcasting.
 
 The result is a Tensor of booleans. No gradient flows through it, so these are no ops.
 """

@@ -8,7 +8,7 @@
     astype       another float type             gy in the old type
     to           another device                 gy on the old device
 
-saved is what backward needs to go back: a shape, a type, a device, the pieces' lengths.
+saved is what backward needs to undo the move: a shape, a type, a device, the pieces' lengths.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from minialex import arrays
 from minialex.arrays import FLOATS, Array, Device, array_module, device_of, to_device
 from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tensor, as_tensors
 from minialex.ops._arguments import ITEM_BYTES, is_sequence, normal_dim, normal_dims, whole_number
-from minialex.ops._scatter import add_at, names_once
+from minialex.ops._scatter import is_unique, scatter_add
 
 Saved = tuple[Any, ...]
 
@@ -63,11 +63,11 @@ def _getitem(x: Array, *, index: Any) -> tuple[Array, Saved]:
 
 def _getitem_back(gy: Array, saved: Saved, *, index: Any) -> Gradients:
     gx = array_module(gy).zeros(saved[0], gy.dtype)
-    words = index if isinstance(index, tuple) else (index,)
-    if names_once(words):
-        gx[words] = gy
+    index = index if isinstance(index, tuple) else (index,)
+    if is_unique(index):
+        gx[index] = gy
     else:
-        add_at(gx, words, gy)
+        scatter_add(gx, index, gy)
     return (gx,)
 
 

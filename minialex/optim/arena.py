@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from minialex import arrays
 from minialex.arrays import Array, check_replaces
-from minialex.autograd import Pending, Tensor
+from minialex.autograd import DeferredGradient, Tensor
 
 # parameters start at multiples of 64 bytes (float32), which suits vector loads
 ALIGNMENT = 16
@@ -35,8 +35,8 @@ class Arena:
     ----------
     data, grad : (total,) arrays
     state : dict from slot to (total,) array
-    places : list of slices, one a parameter
-    names : list of str, one a parameter
+    slices : list of slice, one per parameter
+    names : list of str, one per parameter
 
     Copied or unpickled together with its parameters, an arena holds the copies.
 
@@ -57,9 +57,9 @@ class Arena:
 
     def _allocate(self) -> None:
         """Make room for the parameters and their gradients, and move them in."""
-        self.places, total = [], 0
+        self.slices, total = [], 0
         for p in self.params:
-            self.places.append(slice(total, total + p.size))
+            self.slices.append(slice(total, total + p.size))
             total += -(-p.size // ALIGNMENT) * ALIGNMENT
         like = self.params[0].data
         with arrays.on_device(arrays.device_of(like)) as xp:
@@ -88,8 +88,8 @@ class Arena:
         """
         self._adopt_arrays()
         for name, p, home in zip(self.names, self.params, self._grads, strict=True):
-            waits = p.pending is not None
-            if p.grad_buffer is not home or not (waits or p.grad is None or p.grad is home):
+            deferred = p.deferred_grad is not None
+            if p.grad_buffer is not home or not (deferred or p.grad is None or p.grad is home):
                 _adopt_gradient(name, p, home)
 
     def _adopt_arrays(self) -> None:
@@ -118,23 +118,24 @@ class Arena:
                 if slot not in self.state:
                     self.state[slot] = xp.zeros(self.data.size, self.data.dtype)
 
-    def spans(self, pending: bool) -> Iterator[tuple[slice, Array | Pending]]:
-        """Yield the stretches, as long as can be, of parameters that have a gradient, and that.
+    def segments(self, keep_deferred: bool) -> Iterator[tuple[slice, Array | DeferredGradient]]:
+        """Yield slices of the arena, as long as can be, whose parameters have a gradient, and it.
 
-        A pending gradient stands for itself where `pending` is true; else it is computed.
+        A parameter with a deferred gradient is a segment of its own where `keep_deferred` is true;
+        else that gradient is computed.
         """
         start: int | None = None
-        for p, place in zip(self.params, self.places, strict=True):
-            waits = p.pending if pending else None
-            if waits is None and p.grad is not None:
-                start = place.start if start is None else start
-                end = place.stop
+        for p, part in zip(self.params, self.slices, strict=True):
+            deferred = p.deferred_grad if keep_deferred else None
+            if deferred is None and p.grad is not None:
+                start = part.start if start is None else start
+                end = part.stop
                 continue
             if start is not None:
                 yield slice(start, end), self.grad[start:end]
                 start = None
-            if waits is not None:
-                yield place, waits
+            if deferred is not None:
+                yield part, deferred
         if start is not None:
             yield slice(start, end), self.grad[start:end]
 
@@ -144,7 +145,7 @@ class Arena:
 
     def _views(self, flat: Array) -> list[Array]:
         return [
-            flat[place].reshape(p.shape) for p, place in zip(self.params, self.places, strict=True)
+            flat[part].reshape(p.shape) for p, part in zip(self.params, self.slices, strict=True)
         ]
 
 

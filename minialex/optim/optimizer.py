@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from minialex import arrays
-from minialex.autograd import Routine, Tensor, implementation_for, implementation_name
-from minialex.optim._apply import Counted
+from minialex.autograd import Routine, Tensor, implementation_for
 from minialex.optim.arena import Arena, Params
+from minialex.optim.update import ReplayInputs, Update
 
 
 class Optimizer:
@@ -21,9 +21,9 @@ class Optimizer:
         How many steps were taken.
     arena : Arena
     update : Routine
-        The step of one kind of optimizer: ``update(p, g, *state, **numbers)`` changes slices of
-        the arena in place, those of `state` in the order of `slots`, None where there is none.
-        To "plain", `g` may be a `Pending`.
+        The step of one kind of optimizer, its implementations each an `Update`:
+        ``update(p, g, *state, **numbers)`` changes slices of the arena in place, those of `state`
+        in the order of `slots`, None where the settings ask for none.
     slots : tuple of str
         Every kind of state that it may keep.
 
@@ -53,14 +53,14 @@ class Optimizer:
         for p in self.params:
             p.grad = None
 
-    def step(self, counted: Counted | None = None) -> None:
+    def step(self, replay_inputs: ReplayInputs | None = None) -> None:
         """Update every parameter that has a gradient; leave the others, and their state, alone.
 
         Parameters
         ----------
-        counted : Counted, optional
-            Where kernels find the learning rate, which is to be that of `lr`, and whether to do
-            nothing. Array operations do not look there.
+        replay_inputs : ReplayInputs, optional
+            Where a replayable update finds the learning rate, which is to be that of `lr`, and
+            whether to do nothing. Others do not look there.
 
         Raises
         ------
@@ -72,20 +72,17 @@ class Optimizer:
         arena, device, kept = self.arena, arrays.device_of(self.arena.data), self._kept()
         arena.keep(kept)
         state = [arena.state[slot] if slot in kept else None for slot in self.slots]
-        update, blockwise = (
-            implementation_for(self.update, device),
-            implementation_name(self.update, device) == "plain",
-        )
+        update: Update = implementation_for(self.update, device)
         for p in self.params:
-            if p.pending is not None or p.grad is not None:
+            if p.deferred_grad is not None or p.grad is not None:
                 p.note_change()
         numbers: dict[str, Any] = self._numbers()
-        if counted is not None and not blockwise:
-            numbers["counted"] = counted
+        if replay_inputs is not None and update.replayable:
+            numbers["replay_inputs"] = replay_inputs
         with arrays.on_device(device):
-            for span, g in arena.spans(pending=blockwise):
-                kept_here = (None if a is None else a[span] for a in state)
-                update(arena.data[span], g, *kept_here, **numbers)
+            for segment, g in arena.segments(keep_deferred=update.takes_deferred):
+                kept_here = (None if a is None else a[segment] for a in state)
+                update(arena.data[segment], g, *kept_here, **numbers)
 
     def replayed(self) -> None:
         """Take note that a GPU has repeated a step without being told by `step`."""
@@ -99,7 +96,7 @@ class Optimizer:
         return {k: v for k, v in self._numbers().items() if k not in ("lr", "t")}
 
     def rates(self, step: int, lr: float) -> tuple[float, float]:
-        """Return what is different in each step: the pair that `Counted` holds for step `step`.
+        """Return what differs from step to step: the pair that `ReplayInputs` holds at step `step`.
 
         Parameters
         ----------

@@ -8,86 +8,29 @@ d <- sqrt(v) + eps, or sqrt(v - m^2) + eps         eps outside the root; v - m^2
 b <- momentum b + g / d                            where there is momentum
 p <- p - lr b, or p - lr g / d
 
-    plain    blocks that stay in a core's cache
-    kernel   kernels/rmsprop.cu: one launch, a thread a vector of 16 bytes
+    plain      plain.py      over whole arrays
+    blocked    blocked.py    in blocks that stay in a core's cache, on all cores
+    kernel     cuda.py       kernels/rmsprop.cu: one launch, one thread per 16-byte vector
 """
 
 from __future__ import annotations
 
-from minialex import cuda
-from minialex.arrays import Array, array_module
 from minialex.autograd import Routine
-from minialex.optim._apply import Counted, decayed, in_blocks, launch
+from minialex.optim import blocked, cuda, plain
 from minialex.optim.arena import Params
 from minialex.optim.optimizer import Optimizer
-
-
-def update_plain(
-    p: Array,
-    g: Array,
-    v: Array,
-    m: Array | None,
-    b: Array | None,
-    *,
-    lr: float,
-    alpha: float,
-    eps: float,
-    weight_decay: float,
-    momentum: float,
-    scratch: list[Array],
-) -> None:
-    """Update parameters and their state in place; without `m` not centered, without `b` plain."""
-    xp, (t, d) = array_module(p), scratch
-    g = decayed(p, g, weight_decay, out=t)
-    xp.multiply(g, g, out=d)
-    d *= 1 - alpha
-    v *= alpha
-    v += d
-    if m is None:
-        xp.sqrt(v, out=d)
-    else:
-        xp.multiply(g, 1 - alpha, out=d)
-        m *= alpha
-        m += d
-        xp.multiply(m, m, out=d)
-        xp.subtract(v, d, out=d)
-        xp.maximum(d, 0, out=d)
-        xp.sqrt(d, out=d)
-    d += eps
-    xp.divide(g, d, out=t)
-    if b is None:
-        t *= lr
-    else:
-        b *= momentum
-        b += t
-        xp.multiply(b, lr, out=t)
-    p -= t
-
-
-_kernel = cuda.kernel("rmsprop.cu", "rmsprop", optional=("m", "b", "rates", "failed"))
-
-
-def update_kernel(
-    p: Array,
-    g: Array,
-    v: Array,
-    m: Array | None,
-    b: Array | None,
-    *,
-    lr: float,
-    alpha: float,
-    eps: float,
-    weight_decay: float,
-    momentum: float,
-    counted: Counted | None = None,
-) -> None:
-    """Update parameters and their state in place; without `m` not centered, without `b` plain."""
-    numbers = lr, alpha, 1 - alpha, eps, weight_decay, momentum
-    launch(_kernel, [p, g, v, m, b], *numbers, counted=counted)
-
+from minialex.optim.update import Update
 
 UPDATE = Routine(
-    "rmsprop", {"plain": in_blocks(update_plain), "kernel": update_kernel}, kernel="kernel"
+    "rmsprop",
+    {
+        "plain": Update(plain.rmsprop),
+        "blocked": Update(blocked.rmsprop, takes_deferred=True),
+        "kernel": Update(cuda.rmsprop, replayable=True),
+    },
+    # alexnet, two cores: 0.16 s a step; plain 1.2 s
+    cpu="blocked",
+    kernel="kernel",
 )
 
 

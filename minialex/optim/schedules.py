@@ -74,7 +74,7 @@ def make_schedule(
         "article": partial(step_decay, lr=lr, every=256, factor=0.5),
     }
     if name not in schedules:
-        raise ValueError(f"there is no schedule named {name!r}; there is: {', '.join(NAMES)}")
+        raise ValueError(f"unknown schedule {name!r}; known: {', '.join(NAMES)}")
     return partial(warmed_up, after=schedules[name], warmup=warmup) if warmup else schedules[name]
 
 

@@ -4,60 +4,29 @@ g <- g + weight_decay p
 b <- momentum b + g              where there is momentum
 p <- p - lr b, or p - lr g
 
-    plain    blocks that stay in a core's cache
-    kernel   kernels/sgd.cu: one launch, a thread a vector of 16 bytes
+    plain      plain.py      over whole arrays
+    blocked    blocked.py    in blocks that stay in a core's cache, on all cores
+    kernel     cuda.py       kernels/sgd.cu: one launch, one thread per 16-byte vector
 """
 
 from __future__ import annotations
 
-from minialex import cuda
-from minialex.arrays import Array, array_module
 from minialex.autograd import Routine
-from minialex.optim._apply import Counted, decayed, in_blocks, launch
+from minialex.optim import blocked, cuda, plain
 from minialex.optim.arena import Params
 from minialex.optim.optimizer import Optimizer
-
-
-def update_plain(
-    p: Array,
-    g: Array,
-    b: Array | None,
-    *,
-    lr: float,
-    weight_decay: float,
-    momentum: float,
-    scratch: list[Array],
-) -> None:
-    """Update parameters and their state in place; without `b` there is no momentum."""
-    t = scratch[0]
-    g = decayed(p, g, weight_decay, out=t)
-    if b is not None:
-        b *= momentum
-        b += g
-        g = b
-    array_module(p).multiply(g, lr, out=t)
-    p -= t
-
-
-_kernel = cuda.kernel("sgd.cu", "sgd", optional=("b", "rates", "failed"))
-
-
-def update_kernel(
-    p: Array,
-    g: Array,
-    b: Array | None,
-    *,
-    lr: float,
-    weight_decay: float,
-    momentum: float,
-    counted: Counted | None = None,
-) -> None:
-    """Update parameters and their state in place; without `b` there is no momentum."""
-    launch(_kernel, [p, g, b], lr, weight_decay, momentum, counted=counted)
-
+from minialex.optim.update import Update
 
 UPDATE = Routine(
-    "sgd", {"plain": in_blocks(update_plain), "kernel": update_kernel}, kernel="kernel"
+    "sgd",
+    {
+        "plain": Update(plain.sgd),
+        "blocked": Update(blocked.sgd, takes_deferred=True),
+        "kernel": Update(cuda.sgd, replayable=True),
+    },
+    # alexnet, two cores: 0.12 s a step; plain 0.6 s
+    cpu="blocked",
+    kernel="kernel",
 )
 
 

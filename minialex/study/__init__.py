@@ -1,5 +1,5 @@
-"""Looking at a network: what each layer gives and takes."""
+"""Tools that describe networks and kernels: layer summaries, traces, machine code."""
 
-from minialex.study.summary import Row, Summary, summarise
+from minialex.study.summary import LayerSummary, Summary, summarise
 
-__all__ = ["Row", "Summary", "summarise"]
+__all__ = ["LayerSummary", "Summary", "summarise"]

@@ -1,13 +1,13 @@
-"""Write ``kernels/budgets/``: what each kernel's machine code takes of a GPU, a line for each.
+"""Write ``kernels/budgets/``: the resources that each kernel's machine code uses, one line each.
 
 From the root of a source tree,
 
-    python -m minialex.study.budgets             measures the files whose code has changed
-    python -m minialex.study.budgets 12.9 13.5   measures all anew with these versions of NVRTC
+    python -m minialex.study.budgets             compiles the files whose code has changed
+    python -m minialex.study.budgets 12.9 13.5   recompiles all with these versions of NVRTC
     python -m minialex.study.budgets --check     changes nothing; exit status 1 where one is stale
 
 There is a file for each version of NVRTC, as each makes other code of the same text. The lines are
-sorted, so that the difference of two revisions tells what an edit did to the code. They are of the
+sorted, so that the difference of two revisions shows what an edit did to the code. They are of the
 float instances, and of the kernels that have no others.
 """
 
@@ -35,21 +35,21 @@ KINDS = (
 )
 """The instructions that are counted; the others are the difference to the length."""
 HEADER = """\
-# What the kernels' machine code takes, compiled by NVRTC {version}; float instances.
+# Resources of the kernels' machine code, compiled by NVRTC {version}; float instances.
 # Generated: python -m minialex.study.budgets writes this file.
 #
-# registers of a thread; bytes of a thread's spills (stores) and stack; bytes of static shared
-# memory of a block; code: all instructions, padding included, and of them LDL and STL, accesses to
+# registers per thread; bytes of spill stores and of stack per thread; bytes of static shared
+# memory per block; code: all instructions, padding included, and of them LDL and STL, accesses to
 # local memory, where there are any.
 # loop: instructions of the main loop, the one that multiplies and adds most (FFMA, DFMA, HMMA), or
 # the longest; around: of the next loop around it, without the inner. Each counts every branch, also
-# those that are seldom taken. Behind each, its instructions of some kinds: .128 is a vector of 16
-# bytes a thread, LDG and STG are global memory, LDS and STS shared, LDGSTS from one to the other,
-# LDSM a matrix from shared memory, BAR a barrier, CALL a subroutine. A kernel without a loop has
-# the counts of all its code.
+# those that are seldom taken. Behind each, its instructions of some kinds: .128 is a 16-byte
+# vector per thread, LDG and STG are global memory, LDS and STS shared, LDGSTS from one to the
+# other, LDSM a matrix from shared memory, BAR a barrier, CALL a subroutine. A kernel without a
+# loop has the counts of all its code.
 # unread: the disassembler does not know the architecture. sm_90a has no lines: its code is sm_90's.
 """
-Job = tuple[str, str, str]
+Compilation = tuple[str, str, str]
 
 
 def main(words: list[str], root: Path) -> int:
@@ -59,13 +59,13 @@ def main(words: list[str], root: Path) -> int:
         print(__doc__)
         return 2
     kept = read(root)
-    anew = [] if check else words
-    versions = anew or list(kept)
+    requested = [] if check else words
+    versions = requested or list(kept)
     due = [
         (version, file)
         for version in versions
         for file in source.kernel_files()
-        if anew or _stale(kept[version], file)
+        if requested or _stale(kept[version], file)
     ]
     if check:
         for version, file in due:
@@ -82,7 +82,7 @@ def main(words: list[str], root: Path) -> int:
             _write(root / _path(version), version, kept.get(version, {}), found)
     for version in missing:
         print(
-            f"error: NVRTC {version} is not at hand, which {_path(version)} is of: "
+            f"error: NVRTC {version} is not installed, which {_path(version)} is of: "
             "CONTRIBUTING.md, 'Changing a kernel', says how to get it"
         )
     return 2 if missing else 0
@@ -119,7 +119,7 @@ def architectures(file: str, version: str) -> list[str]:
     return [name for name in nvrtc.architectures(file, version) if not name.endswith("a")]
 
 
-def budget(code: nvrtc.Compiled, architecture: str) -> dict[str, str]:
+def budget(code: nvrtc.CompiledKernels, architecture: str) -> dict[str, str]:
     """Return the line of each kernel that has one, by kernel and architecture.
 
     Raises
@@ -146,31 +146,33 @@ def measure(due: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
     """
     if due and (why := disassembly.why_missing()):
         raise MinialexError(why)
-    jobs = [(v, file, name) for v, file in due for name in architectures(file, v)]
+    compilations = [(v, file, name) for v, file in due for name in architectures(file, v)]
     rows: dict[tuple[str, str], dict[str, str]] = {}
-    for (version, file, _), found in zip(jobs, _in_parallel(_measured, jobs), strict=True):
+    for (version, file, _), found in zip(
+        compilations, _in_parallel(_measured, compilations), strict=True
+    ):
         rows.setdefault((version, file), {}).update(found)
     return {key: _section(key[1], there) for key, there in rows.items()}
 
 
-def _measured(job: Job) -> dict[str, str]:
-    version, file, architecture = job
+def _measured(compilation: Compilation) -> dict[str, str]:
+    version, file, architecture = compilation
     return budget(nvrtc.compiled(file, architecture, version=version), architecture)
 
 
 def _in_parallel(
-    function: Callable[[Job], dict[str, str]], jobs: Sequence[Job]
+    function: Callable[[Compilation], dict[str, str]], compilations: Sequence[Compilation]
 ) -> Iterator[dict[str, str]]:
     """Yield the results in order, from one process for each core, with a progress bar."""
-    if not jobs:
+    if not compilations:
         return
-    pool = Parallel(n_jobs=min(threads.cores(), len(jobs)), return_as="generator")
-    results = pool(delayed(function)(job) for job in jobs)
+    pool = Parallel(n_compilations=min(threads.cores(), len(compilations)), return_as="generator")
+    results = pool(delayed(function)(job) for job in compilations)
     terminal = Console(stderr=True)
     yield from track(
         results,
         description="compiling",
-        total=len(jobs),
+        total=len(compilations),
         console=terminal,
         transient=True,
         disable=not terminal.is_terminal,

@@ -16,13 +16,13 @@ from matplotlib.patches import Polygon, Rectangle
 
 from minialex.errors import MinialexError
 from minialex.files import atomic_write
-from minialex.study.summary import Row, Summary
+from minialex.study.summary import LayerSummary, Summary
 
 COLOURS = {"Conv2d": "#4477aa", "MaxPool2d": "#66ccee", "Linear": "#ee6677", "image": "#bbbbbb"}
-# the slant of the blocks: how far the back stands right of and above the front, per unit of height
+# how far the back of a block is drawn right of and above its front, per unit of height
 SLANT = (0.25, 0.2)
-TALLEST = 4.0
-GAP = 0.6
+MAX_HEIGHT = 4.0
+GAP_WIDTH = 0.6
 
 
 def draw_network(summary: Summary) -> Figure:
@@ -38,20 +38,20 @@ def draw_network(summary: Summary) -> Figure:
         To be saved with ``savefig``.
     """
     size = summary.image_size
-    image = Row("image", "image", (3, size, size), 0, 0, 0)
+    image = LayerSummary("image", "image", (3, size, size), 0, 0, 0)
     rows = [image, *(row for row in summary.rows if _kind(row) in COLOURS)]
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     axes = figure.add_subplot()
     x = 0.0
     for row in rows:
-        x = _block(axes, row, x, size) + GAP
-    _shares(axes, rows, summary)
-    axes.set(xlim=(-0.5, x + 0.6), ylim=(-2.1, TALLEST * (1 + SLANT[1]) + 0.3))
+        x = _block(axes, row, x, size) + GAP_WIDTH
+    _percentages(axes, rows, summary)
+    axes.set(xlim=(-0.5, x + 0.6), ylim=(-2.1, MAX_HEIGHT * (1 + SLANT[1]) + 0.3))
     axes.set_aspect("equal")
     axes.axis("off")
     axes.set_title(
         f"{summary.variant}: {summary.parameters / 1e6:.2f} M parameters, "
-        f"{summary.flops / 1e9:.2f} GFLOPs an image",
+        f"{summary.flops / 1e9:.2f} GFLOPs per image",
         loc="left",
     )
     return figure
@@ -71,17 +71,17 @@ def save_picture(figure: Figure, path: Path) -> None:
     atomic_write(path, lambda file: figure.savefig(file, format=kind, dpi=150))
 
 
-def _kind(row: Row) -> str:
+def _kind(row: LayerSummary) -> str:
     return row.layer.partition("(")[0]
 
 
-def _block(axes: Axes, row: Row, x: float, size: int) -> float:
+def _block(axes: Axes, row: LayerSummary, x: float, size: int) -> float:
     """Draw one output at `x`; returns where it ends."""
     C, H, _ = row.shape if len(row.shape) == 3 else (row.shape[0], 0, 0)
-    height = TALLEST * sqrt(H / size) if H else log2(C) / 4
+    height = MAX_HEIGHT * sqrt(H / size) if H else log2(C) / 4
     width = log2(C) / 8 if H else 0.25
     dx, dy = (SLANT[0] * height, SLANT[1] * height) if H else (0.12, 0.1)
-    low, colour = (TALLEST - height) / 2, COLOURS[_kind(row)]
+    low, colour = (MAX_HEIGHT - height) / 2, COLOURS[_kind(row)]
     front = [(x, low), (x + width, low), (x + width, low + height), (x, low + height)]
     top = [front[3], front[2], (x + width + dx, low + height + dy), (x + dx, low + height + dy)]
     side = [front[1], (x + width + dx, low + dy), (x + width + dx, low + height + dy), front[2]]
@@ -98,8 +98,8 @@ def _shaded(colour: str, shade: float) -> tuple[float, float, float]:
     return tuple(1 - shade * (1 - part) for part in (red, green, blue))  # type: ignore[return-value]
 
 
-def _shares(axes: Axes, rows: Sequence[Row], summary: Summary) -> None:
-    """Say below what share of the parameters and of the operations which layers have."""
+def _percentages(axes: Axes, rows: Sequence[LayerSummary], summary: Summary) -> None:
+    """Write below which percentages of parameters and operations are whose."""
     kinds = [_kind(row) for row in rows]
     lines = []
     for kind, words in (("Conv2d", "convolutions"), ("Linear", "fully connected layers")):

@@ -24,7 +24,7 @@ from minialex.cuda import Kernel
 
 
 class Use(NamedTuple):
-    """A routine and one of its implementations, and whether that runs where nobody chooses."""
+    """A routine and one of its implementations, and whether that is the default on a GPU."""
 
     routine: str
     implementation: str
@@ -55,7 +55,7 @@ def uses() -> dict[tuple[str, str], list[Use]]:
 
 
 def default_kernels() -> set[tuple[str, str]]:
-    """Return file and name of every kernel that runs where nobody chooses otherwise."""
+    """Return file and name of every kernel of a default implementation."""
     return {kernel for kernel, there in uses().items() if any(use.is_default for use in there)}
 
 

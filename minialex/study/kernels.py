@@ -1,15 +1,14 @@
-"""Write ``kernels/README.md``: every kernel, what it computes, takes of a GPU, and was tried on.
+"""Write ``kernels/README.md``: every kernel, what it computes, which resources it uses, its tests.
 
 From the root of a source tree,
 
     python -m minialex.study.kernels           writes the page; compiles what has changed
     python -m minialex.study.kernels --check   changes nothing; exit status 1 where it is stale
 
-All of it is taken from elsewhere: formulas and ideas from the kernels' own comments, where they are
-used from the ops, registers and spills from NVRTC, what they were tried on from ``tests/results``,
-times from ``benchmarks/results``.
-Registers are those of the last time a file was compiled. They are stale when its code has changed
-since, which a hash beside them tells, and not when another NVRTC is at hand.
+The page is derived: formulas and ideas from the kernels' own comments, uses from the ops, registers
+and spills from NVRTC, tests from ``tests/results``, times from ``benchmarks/results``. Registers
+are those of the last time a file was compiled. They are stale when its code has changed since, as a
+hash beside them shows, and not when another NVRTC is installed.
 """
 
 from __future__ import annotations
@@ -41,22 +40,22 @@ Every `__global__` function, file by file. The essay at the top of each `.cu` fi
 is shared stands in the `.cuh` files beside it.
 
 - **used by**: op and implementation, as `minialex.using(conv2d="tiled")` takes them; bold where it
-  is what runs on a GPU unless told otherwise.
-- **registers**: of a thread, in the float instance, or in that which takes most; one number for all
-  architectures that NVRTC knows, or each number with its own (90 is `sm_90`). **spills**: bytes a
-  thread stores to slow memory because registers ran out, in any instance. Both are the compiler's
-  word, so they also say that every instance compiles for each of these architectures.
+  is the default on a GPU.
+- **registers**: per thread, in the float instance, or in that which takes most; one number for all
+  architectures that NVRTC knows, or each number with its own (90 is `sm_90`). **spills**: bytes per
+  thread spilled to local memory, in any instance. Both are the compiler's output, so they also show
+  that every instance compiles for each of these architectures.
 - **time**: on a GPU, of all its launches in a training step of `alexnet` at batch 128, and the
-  least that they could take; from the records that `tests/device/first_contact.py` writes.
-- **emulated**: run on the CPU by `minialex/cuda/emulator` in checked mode, which judges every
+  lower bound (floor); from the records that `tests/device/first_contact.py` writes.
+- **emulated**: run on the CPU by `minialex/cuda/emulator` in checked mode, which checks every
   access to memory. **on a GPU**: with which card and when. Both are from the records in
   `tests/results`, which `tests/device.sh` writes.
 
 What tensor cores compute, and how `tf32x3` and `tf32` deal with it, stands in
 [docs/tensor-cores.md](../docs/tensor-cores.md).
 
-What the machine code of each float instance takes on each architecture, its main loop included,
-instruction by instruction, is in `kernels/budgets`, for NVRTC 12 and 13.
+The resources of each float instance on each architecture, and the instructions of its main loop,
+are in `kernels/budgets`, for NVRTC 12 and 13.
 
 After a change to a kernel, or to what uses it, run `python -m minialex.study.kernels` and
 `python -m minialex.study.budgets`, and commit what they write (they need NVRTC and nvdisasm:
@@ -66,7 +65,7 @@ After a change to a kernel, or to what uses it, run `python -m minialex.study.ke
 
 @dataclass(frozen=True)
 class Figures:
-    """What the compiler says of one file: its version, the code's hash, two cells a kernel."""
+    """The compiler's figures for one file: its version, the code's hash, two cells per kernel."""
 
     version: str
     digest: str
@@ -196,7 +195,7 @@ def _used_by(used: Sequence[Use]) -> str:
     return "; ".join(f"{name}: {', '.join(there)}" for name, there in routines.items()) or NOT_USED
 
 
-# ---- what the files say of themselves ------------------------------------------------------------
+# ---- essays and ideas ---------------------------------------------------------------------------
 
 
 def _section(
@@ -229,8 +228,8 @@ def _essay(file: str) -> tuple[str, str]:
     first, _, rest = text.partition("\n\n")
     # the first sentence, without the name of the file and who calls it
     sentence = re.split(r"\.\s|\.$", " ".join(first.split()).partition(" -- ")[2])[0]
-    parts = re.split(r"^(?=[A-Z]\w+:  )", rest, flags=re.MULTILINE)
-    wanted = [p.rstrip() for p in parts if not re.match(r"(Layout|Cost|Parts):", p)]
+    parts = re.split(r"^(?=[A-Z][\w-]+: )", rest, flags=re.MULTILINE)
+    wanted = [p.rstrip() for p in parts if not re.match(r"(Layout|Cost|Split-K):", p)]
     return sentence, "\n\n".join(p for p in wanted if p)
 
 

@@ -1,8 +1,8 @@
 """What each launch of a training step took on a GPU: ``benchmarks/results/*/launches.json``.
 
 ``tests/device/first_contact.py`` writes them, one per GPU. A row is one launch: mode, batch,
-kernel, what it works on, the median of its times in microseconds, and beside it what a model of it
-says and the least that it can take.
+kernel, its sizes, the median of its times in microseconds, and beside it the times of a model and
+of a lower bound (a roofline).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from minialex.errors import MinialexError
 FOLDER, FILE = "benchmarks/results", "launches.json"
 FORMAT = "minialex-launches 1"
 BATCH = 128
-"""The batch that documents show."""
+"""The batch size that documents show."""
 
 Row = dict[str, Any]
 
@@ -77,7 +77,7 @@ def read_launch_times(root: Path) -> list[LaunchTimes]:
                 raise ValueError(f"format {data['format']!r}")
             about = data["machine"], data["date"], data["commit"], data["rows"]
             one = LaunchTimes(path.relative_to(root), *about)
-            # what is missing is missed here
+            # raises KeyError where something is missing
             kernel_times([one])
         except (ValueError, KeyError, TypeError) as error:
             raise MinialexError(
@@ -95,13 +95,13 @@ class Group:
     Attributes
     ----------
     what : str
-        What a product works on; empty for the others.
+        The sizes of a product; empty for the others.
     us, floor_us : float
         Sums over the launches, in microseconds.
     model_us : float or None
-        The same; None where one of them has no model.
+        The same of the model; None where one of them has none.
     bound : str
-        Whether arithmetic or bytes bind the longest of the floors.
+        Whether the longest of the floors is bound by arithmetic or by bytes.
     """
 
     kernel: str
@@ -123,7 +123,7 @@ def grouped(rows: Iterable[Row]) -> list[Group]:
 
 
 def total(rows: list[Row], kernel: str, what: str = "") -> Group:
-    """Return launches taken together."""
+    """Return the sum of launches."""
     models = [row["model_us"] for row in rows]
     return Group(
         kernel,
@@ -137,20 +137,20 @@ def total(rows: list[Row], kernel: str, what: str = "") -> Group:
 
 
 def kernel_times(records: Iterable[LaunchTimes]) -> dict[tuple[str, str], str]:
-    """Return, by file and name, what a kernel took in one training step on each GPU, in words."""
+    """Return, by file and name, the time of a kernel in one training step on each GPU, as text."""
     found: dict[tuple[str, str], list[str]] = {}
     for record in records:
-        told: set[tuple[str, str]] = set()
+        described: set[tuple[str, str]] = set()
         for mode in record.modes:
             own: dict[tuple[str, str], list[Row]] = {}
             for row in record.of(mode):
                 own.setdefault((row["file"], row["kernel"]), []).append(row)
-            # what has a part in several modes is told of the first
-            for kernel in own.keys() - told:
+            # a kernel that runs in several modes is described for the first
+            for kernel in own.keys() - described:
                 taken = total(own[kernel], kernel[1])
                 found.setdefault(kernel, []).append(
                     f"{record.gpu['name']}, {record.date[:10]}: {taken.us:.0f} us in "
                     f"{taken.launches} launches, floor {taken.floor_us:.0f} us"
                 )
-            told |= own.keys()
+            described |= own.keys()
     return {kernel: "; ".join(said) for kernel, said in found.items()}

@@ -1,4 +1,4 @@
-"""What kernels were tried on: the records ``tests/results/*.json``, which tests/device.sh writes.
+"""What kernels were tested on: the records ``tests/results/*.json``, which tests/device.sh writes.
 
 A record is of one device, the emulator included, and holds for every kernel how many tests that
 launched it passed and failed:
@@ -21,7 +21,7 @@ FOLDER = "tests/results"
 
 @dataclass(frozen=True)
 class Proof:
-    """What is known of one kernel, in words: cells of a table."""
+    """On what one kernel was tested, as cells of a table."""
 
     emulated: str = "not recorded"
     gpu: str = "not run on a GPU"

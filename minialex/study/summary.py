@@ -1,4 +1,4 @@
-"""What each layer of a network gives and takes, read off a real forward pass."""
+"""Output, parameters, operations and memory of each layer, from a real forward pass."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from minialex.nn import Module
 
 
 @dataclass(frozen=True)
-class Row:
+class LayerSummary:
     """One layer.
 
     Attributes
@@ -23,7 +23,7 @@ class Row:
     name : str
         Such as ``features.0``.
     layer : str
-        Its class and what tells it from others.
+        Its class and arguments.
     shape : tuple of int
         The output's shape for one image, without the batch axis.
     parameters : int
@@ -31,7 +31,7 @@ class Row:
         Floating-point operations of a forward pass over one image; a multiplication and the
         addition after it count as two.
     activation_bytes : int
-        Bytes of the output for one image; 0 where the layer hands its input on unchanged.
+        Bytes of the output for one image; 0 where the layer returns a view of its input.
     """
 
     name: str
@@ -50,17 +50,17 @@ class Summary:
     ----------
     variant : str
     num_classes, image_size : int
-    rows : list of Row
+    rows : list of LayerSummary
     published : int or None
-        What was published for this network, at 1000 classes; None where nothing was, or where
-        the number of classes is another.
+        The published number of parameters, at 1000 classes; None where none was published, or
+        for another number of classes.
     note : str
     """
 
     variant: str
     num_classes: int
     image_size: int
-    rows: list[Row]
+    rows: list[LayerSummary]
     published: int | None
     note: str
 
@@ -88,14 +88,14 @@ class Summary:
 
 
 def summarise(model: AlexNet, image_size: int | None = None) -> Summary:
-    """Send one image through the network and note what each layer does.
+    """Run one image through the network and record what each layer does.
 
     Parameters
     ----------
     model : AlexNet
-        Left in the mode it was in.
+        Its mode, training or not, is left unchanged.
     image_size : int, optional
-        Height and width in pixels; what the variant is made for where not given.
+        Height and width in pixels; the variant's own by default.
 
     Raises
     ------
@@ -119,9 +119,9 @@ def summarise(model: AlexNet, image_size: int | None = None) -> Summary:
     )
 
 
-def _rows(model: AlexNet, size: int) -> list[Row]:
+def _rows(model: AlexNet, size: int) -> list[LayerSummary]:
     """Run the network; each layer takes the ops that ran since the one before it finished."""
-    rows: list[Row] = []
+    rows: list[LayerSummary] = []
     parameter = next(model.parameters())
     with no_grad(), record_calls() as calls:
 
@@ -142,10 +142,10 @@ def _rows(model: AlexNet, size: int) -> list[Row]:
     return rows
 
 
-def _row(name: str, module: Module, x: Tensor, y: Tensor, calls: list[Call]) -> Row:
+def _row(name: str, module: Module, x: Tensor, y: Tensor, calls: list[Call]) -> LayerSummary:
     cost = sum((call.cost() for call in calls), Cost(0, 0))
     view = array_module(y.data).may_share_memory(y.data, x.data)
-    return Row(
+    return LayerSummary(
         name=name,
         layer=f"{type(module).__name__}({module.describe()})",
         shape=y.shape[1:],

@@ -23,10 +23,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from minialex.arrays import Array
-from minialex.cuda.architectures import ARCHITECTURES, TensorCores
+from minialex.cuda.architectures import ARCHITECTURES, TensorCoreArithmetic
 
 PAGE, PICTURE = "docs/tensor-cores.md", "docs/tensor-cores.png"
-STEP = 8
+TERMS_PER_STEP = 8
 """Terms of a step of ``kernels/panel_product.cuh``, and of one instruction with TF32 operands."""
 
 LENGTHS = {
@@ -40,24 +40,24 @@ LENGTHS = {
 }
 """Lengths of sums, and which of AlexNet's products have them."""
 
-SUMS = 512
-"""How many sums of each length errors are taken over."""
+SUMS_PER_LENGTH = 512
+"""How many sums of each length errors are averaged over."""
 
 _MASK = np.uint32(0xFFFFE000)
 
 
-def cut_sum(a: Array, b: Array, c: Array, cores: TensorCores) -> Array:
+def truncated_sum(a: Array, b: Array, c: Array, cores: TensorCoreArithmetic) -> Array:
     """Return c + the inner products of `a` and `b`, as one group of a tensor core adds them.
 
     Parameters
     ----------
     a, b : float32 array of shape (..., k)
-        TF32 numbers, finite; what is beyond their ten bits of fraction is not looked at.
+        TF32 numbers, finite; bits beyond their ten bits of fraction are ignored.
     c : float32 array of shape (...)
-    cores : TensorCores
-        What is added at once; `k` must be as many products.
+    cores : TensorCoreArithmetic
+        How the tensor core adds; `k` must be the number of products in a group.
     """
-    (p, p_exponent), (q, q_exponent) = (_parts(_cut(x)) for x in (a, b))
+    (p, p_exponent), (q, q_exponent) = (_parts(_truncated(x)) for x in (a, b))
     r, r_exponent = _parts(c)
     terms = np.concatenate([p * q, r[..., None]], -1)
     exponents = np.concatenate([p_exponent + q_exponent, r_exponent[..., None]], -1)
@@ -78,7 +78,7 @@ def _parts(x: Array) -> tuple[Array, Array]:
     return np.ldexp(x.astype(np.float64), -exponent), exponent
 
 
-def _cut(x: Array) -> Array:
+def _truncated(x: Array) -> Array:
     return np.asarray((x.view(np.uint32) & _MASK).view(np.float32))
 
 
@@ -88,7 +88,7 @@ def round_to_tf32(x: Array) -> Array:
 
 
 def products(a: Array, b: Array, terms: int) -> list[tuple[Array, Array]]:
-    """Return the pairs of TF32 operands that stand for a b, the smallest first.
+    """Return the pairs of TF32 operands whose products replace a b, the smallest first.
 
     `terms` is 3 for 3xTF32 and 1 for plain TF32.
     """
@@ -100,26 +100,26 @@ def products(a: Array, b: Array, terms: int) -> list[tuple[Array, Array]]:
 
 
 def _steps(x: Array) -> Array:
-    """Return terms (n, K) as steps (n, K / STEP, STEP), with zeros behind the last."""
+    """Return terms (n, K) as steps (n, steps, TERMS_PER_STEP), zero-padded."""
     n, K = x.shape
-    padded = np.zeros((n, -(-K // STEP) * STEP), np.float32)
+    padded = np.zeros((n, -(-K // TERMS_PER_STEP) * TERMS_PER_STEP), np.float32)
     padded[:, :K] = x
-    return padded.reshape(n, -1, STEP)
+    return padded.reshape(n, -1, TERMS_PER_STEP)
 
 
-# Ways to sum up. Each returns the running sums (n, steps) in float32 after every step of 8.
+# Summation methods. Each returns the running sums (n, steps) in float32 after every step of 8.
 
 
-def promoted(a: Array, b: Array, cores: TensorCores, terms: int = 3) -> Array:
+def promoted(a: Array, b: Array, cores: TensorCoreArithmetic, terms: int = 3) -> Array:
     """Sum up each step in a tensor core, from zero, and the steps by ordinary additions."""
     step = np.zeros(_steps(a).shape[:2], np.float32)
     for x, y in products(_steps(a), _steps(b), terms):
-        step = cut_sum(x, y, step, cores)
+        step = truncated_sum(x, y, step, cores)
     # one after another, each rounded
     return np.asarray(np.add.accumulate(step, axis=1, dtype=np.float32))
 
 
-def kept_inside(a: Array, b: Array, cores: TensorCores, terms: int = 3) -> Array:
+def kept_inside(a: Array, b: Array, cores: TensorCoreArithmetic, terms: int = 3) -> Array:
     """Sum up everything in the tensor core."""
     pairs = products(_steps(a), _steps(b), terms)
     steps = _steps(a).shape[1]
@@ -127,24 +127,24 @@ def kept_inside(a: Array, b: Array, cores: TensorCores, terms: int = 3) -> Array
     total = np.zeros(len(a), np.float32)
     for i in range(steps):
         for x, y in pairs:
-            total = cut_sum(x[:, i], y[:, i], total, cores)
+            total = truncated_sum(x[:, i], y[:, i], total, cores)
         running[:, i] = total
     return running
 
 
-def multiply_add(a: Array, b: Array, cores: TensorCores) -> Array:
+def multiply_add(a: Array, b: Array, cores: TensorCoreArithmetic) -> Array:
     """Sum up by one fused multiply-add after another, as FFMA does."""
     exact = _steps(a).astype(np.float64) * _steps(b)
     running = np.zeros(exact.shape[:2], np.float32)
     total = np.zeros(len(a), np.float32)
     for i in range(exact.shape[1]):
-        for k in range(STEP):
+        for k in range(TERMS_PER_STEP):
             total = (total + exact[:, i, k]).astype(np.float32)
         running[:, i] = total
     return running
 
 
-WAYS: dict[str, Callable[[Array, Array, TensorCores], Array]] = {
+SUMMATIONS: dict[str, Callable[[Array, Array, TensorCoreArithmetic], Array]] = {
     "FFMA": multiply_add,
     "3xTF32 kept inside": kept_inside,
     "3xTF32 promoted": promoted,
@@ -162,7 +162,7 @@ class Error:
     rms : float
         Root mean square.
     bias : float
-        Mean of the error in the direction of the sum: below zero where sums fall short.
+        Mean of the error in the direction of the sum: below zero where sums are too small.
     """
 
     rms: float
@@ -170,7 +170,9 @@ class Error:
 
 
 def errors(
-    way: Callable[[Array, Array, TensorCores], Array], lengths: Sequence[int], sums: int = SUMS
+    way: Callable[[Array, Array, TensorCoreArithmetic], Array],
+    lengths: Sequence[int],
+    sums: int = SUMS_PER_LENGTH,
 ) -> list[Error]:
     """Return the error of `way` for sums of these lengths, of products of normal numbers."""
     rng = np.random.default_rng(0)
@@ -182,8 +184,8 @@ def errors(
         truth, size = exact[:, :K].sum(1), np.sqrt((exact[:, :K] ** 2).sum(1))
         # a length that is no multiple of a step has a sum of its own
         got = (
-            running[:, K // STEP - 1]
-            if K % STEP == 0
+            running[:, K // TERMS_PER_STEP - 1]
+            if K % TERMS_PER_STEP == 0
             else way(a[:, :K], b[:, :K], _hopper())[:, -1]
         )
         error = (got - truth) / size
@@ -192,7 +194,7 @@ def errors(
     return found
 
 
-def _hopper() -> TensorCores:
+def _hopper() -> TensorCoreArithmetic:
     cores = ARCHITECTURES["sm_90"].tensor_cores
     assert cores is not None
     return cores
@@ -209,7 +211,7 @@ def main(arguments: Sequence[str], root: Path) -> int:
     if not (root / "docs").is_dir():
         print(f"{root} has no folder docs: run it from the root of a source tree", file=sys.stderr)
         return 2
-    found = {name: errors(way, list(LENGTHS)) for name, way in WAYS.items()}
+    found = {name: errors(way, list(LENGTHS)) for name, way in SUMMATIONS.items()}
     text, path = page(found), root / PAGE
     if arguments:
         if path.is_file() and path.read_text() == text:
@@ -222,8 +224,8 @@ def main(arguments: Sequence[str], root: Path) -> int:
 
 
 def page(found: dict[str, list[Error]]) -> str:
-    """Return the page as Markdown, for the errors of each way to sum up."""
-    return _TEXT.format(table=_table(found), sums=SUMS)
+    """Return the page as Markdown, for the errors of each summation."""
+    return _TEXT.format(table=_table(found), sums=SUMS_PER_LENGTH)
 
 
 def _table(found: dict[str, list[Error]]) -> str:
@@ -271,13 +273,13 @@ Of each group of products (8 of TF32 numbers on an H100, 4 on an A100; of 16-bit
 many), together with the sum so far,
 
 1. the largest exponent is found;
-2. every term is aligned to it and *cut*: what lies below 2^-25 of it (A100: 2^-24) is dropped, not
-   rounded;
-3. what is left is added exactly, and the sum is cut to the 24 bits of a float.
+2. every term is aligned to it and *truncated*: bits below 2^-25 of it (A100: 2^-24) are dropped,
+   not rounded;
+3. the rest is added exactly, and the sum is truncated to the 24 bits of a float.
 
-Cutting is rounding towards zero. One such error is twice as large as one of rounding to nearest,
-and they have a sign in common: each pulls the sum towards zero. Over a long sum they do not cancel
-as rounding errors do, whose size grows with the square root of their number.
+Truncation is rounding towards zero. One such error is up to twice as large as one of rounding to
+nearest, and all have the same sign: each biases the sum towards zero. Over a long sum they do not
+cancel as errors of rounding to nearest do, whose size grows with the square root of their number.
 
 NVIDIA does not document this. Ootomo and Yokota (2022) found the rounding towards zero; Khattak and
 Mikaitis, "Accurate Models of NVIDIA Tensor Cores" (2025, arXiv 2512.07004), found all of the above
@@ -288,18 +290,18 @@ assumed), and its tests ask for the hardware's bits in 4,608 of these records.
 ## What it does to 3xTF32
 
 3xTF32 (`tf32x3` here, `OpMultiplyAddFastF32` in CUTLASS) splits each float into a big and a small
-TF32 number and takes three products for one, which are about as exact as a float's. Whether the
-*sum* is depends on where it is kept:
+TF32 number and replaces one product by three, which are about as accurate as one of floats. Whether
+the *sum* is depends on where it is accumulated:
 
-- **kept inside**: C is the running sum, as in most code. Every instruction cuts it.
+- **kept inside**: C is the accumulator, as in most code. Every instruction truncates it.
 - **promoted**: the three products of 8 terms begin at zero; an ordinary addition, which rounds to
-  nearest, adds them to a sum in registers. minialex's kernels do this
+  nearest, adds them to an accumulator in registers. minialex's kernels do this
   ([tensor_core_product.cuh](../kernels/tensor_core_product.cuh)).
 
 Error of sums of products of normal numbers, as a share of the root of the sum of the squared terms:
-root mean square, and in brackets the mean along the sum's own direction, below zero where sums fall
-short. H100, {sums} sums each, computed by the model; not measured on a GPU. A mean below a
-twentieth of the root mean square is the noise of so many sums.
+root mean square, and in brackets the mean along the sum's own direction (bias), below zero where
+sums are too small. H100, {sums} sums each, computed by the model; not measured on a GPU. A mean
+below a twentieth of the root mean square is the noise of so many sums.
 
 {table}
 
@@ -307,10 +309,9 @@ twentieth of the root mean square is the noise of so many sums.
 
 Kept inside, 3xTF32 is less accurate than FFMA at all of these lengths, and its error grows as fast
 as the sum is long. Promoted, it is more accurate than FFMA for all of AlexNet's sums: it does an
-eighth of the roundings. What is left of the cutting is half a unit roundoff, 3e-8, whatever the
-length, which only a sum of one or two steps shows. Plain TF32 (`tf32`) is bounded by its operands,
-rounded to 11 bits; kept inside, a long sum falls short by a fifth of that, and promotion takes it
-away.
+eighth of the roundings. The remaining truncation error is half a unit roundoff, 3e-8, at every
+length, which only a sum of one or two steps shows. Plain TF32 (`tf32`) is limited by its operands,
+rounded to 11 bits; kept inside, a long sum has a bias of a fifth of that, which promotion removes.
 """
 
 

@@ -47,8 +47,8 @@ def ops_in_kernels() -> list[str]:
     return sorted(op for op in OPS if kernels_of(op))
 
 
-ENOUGH = 31
-"""Of how many numbers a case is chosen where none is named: in one of fewer, threads do nothing."""
+MIN_INPUT_ELEMENTS = 31
+"""The default case has at least so many inputs: in a smaller one most threads do nothing."""
 
 
 def find(op: str, implementation: str | None, case: str | None) -> tuple[Pair, Case]:
@@ -65,7 +65,9 @@ def find(op: str, implementation: str | None, case: str | None) -> tuple[Pair, C
     cases = [one for one in CASES[op] if case in (None, one.name)]
     if not cases:
         raise MinialexError(f"{op} has no case {case!r}: minialex trace {op} --list names them")
-    chosen = next((one for one in cases if _first_input(one, op).size >= ENOUGH), cases[0])
+    chosen = next(
+        (one for one in cases if _first_input(one, op).size >= MIN_INPUT_ELEMENTS), cases[0]
+    )
     return Pair(OPS[op], name, name, np.dtype(np.float32)), chosen
 
 
@@ -80,7 +82,7 @@ def trace(
     thread: tuple[int, ...] = (0,),
     block: tuple[int, ...] = (0,),
 ) -> Trace:
-    """Run forward and backward, and write down what one thread does.
+    """Run forward and backward, and record what one thread does.
 
     Parameters
     ----------
@@ -132,4 +134,4 @@ def _check_traced(found: Trace, run: str, kernel: str | None) -> None:
 
 def _check(what: str, name: str, there: list[str]) -> None:
     if name not in there:
-        raise MinialexError(f"there is no {what} named {name!r}; there is: {', '.join(there)}")
+        raise MinialexError(f"unknown {what} {name!r}; known: {', '.join(there)}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -12,13 +11,14 @@ import numpy as np
 from minialex import arrays
 from minialex.arrays import Array, Device
 from minialex.autograd import Tensor, no_grad, record_calls
-from minialex.data import DataLoader, Dataset, Digits, UnreadableImage, drop_unreadable, split
+from minialex.data import DataLoader, Dataset, Digits, drop_unreadable, split
 from minialex.data.folders import find_dataset_folders, folder_notes, train_and_val
 from minialex.errors import MinialexError
 from minialex.evaluation.batch_memory import check_memory
 from minialex.models import AlexNet, alexnet
 from minialex.optim import SGD, Adam, Optimizer, RMSprop, Schedule, make_schedule
 from minialex.train.report import Reporter
+from minialex.train.run_state import RunData
 from minialex.train.settings import DIGITS, MAX_AUTOMATIC_WARMUP, Settings
 from minialex.weights import open_weights
 from minialex.weights.pretrained import load_pretrained
@@ -26,33 +26,11 @@ from minialex.weights.pretrained import load_pretrained
 SPLIT_SEED = 0
 """The split depends on the images alone: runs of any seed have the same validation images."""
 
-LAST, BEST = "last.safetensors", "best.safetensors"
-"""The checkpoints in a run's folder: where it stands, and where it was best."""
-
 MessageCallback = Callable[[str], None]
 ProgressCallback = Callable[[int, int], None]
 
 
-@dataclass(frozen=True)
-class Data:
-    """The images of a run.
-
-    Attributes
-    ----------
-    train, val : Dataset
-    skipped : tuple of UnreadableImage
-        Images that were left out because they cannot be read.
-    fold : (int, int), optional
-        Which fold, from 1, of how many `val` is, where cross-validation split the images.
-    """
-
-    train: Dataset
-    val: Dataset
-    skipped: tuple[UnreadableImage, ...] = ()
-    fold: tuple[int, int] | None = None
-
-
-def open_data(settings: Settings, reporter: Reporter | None = None) -> Data:
+def open_data(settings: Settings, reporter: Reporter | None = None) -> RunData:
     """Open the images that the settings name.
 
     Parameters
@@ -72,7 +50,7 @@ def open_data(settings: Settings, reporter: Reporter | None = None) -> Data:
     if settings.data == DIGITS:
         digits = Digits()
         reporter.opened(digits.classes, described)
-        return Data(*split(digits, settings.val_fraction, SPLIT_SEED))
+        return RunData(*split(digits, settings.val_fraction, SPLIT_SEED))
     parts = find_dataset_folders(settings.data)
     folders = parts.open()
     train, val = train_and_val(folders, settings.val_fraction, SPLIT_SEED)
@@ -80,10 +58,10 @@ def open_data(settings: Settings, reporter: Reporter | None = None) -> Data:
     for line in folder_notes(folders, parts.unused):
         reporter.message(line)
     if not settings.skip_unreadable:
-        return Data(train, val)
+        return RunData(train, val)
     train, bad = drop_unreadable(train, progress=reporter.checking)
     val, also_bad = drop_unreadable(val, progress=reporter.checking)
-    return Data(train, val, (*bad, *also_bad))
+    return RunData(train, val, (*bad, *also_bad))
 
 
 def training_loader(settings: Settings, dataset: Dataset, device: Device) -> DataLoader:
@@ -136,7 +114,7 @@ def make_model(
         note = load_pretrained(model, open_weights(settings.pretrained).parameters)
         if note and tell is not None:
             tell(note)
-    return move(model, device)
+    return move_model(model, device)
 
 
 def output_bytes(model: AlexNet, size: int) -> int:
@@ -151,7 +129,7 @@ def output_bytes(model: AlexNet, size: int) -> int:
     # nothing is drawn for dropout then
     model.eval()
     try:
-        with large_enough(model, size), no_grad(), record_calls() as calls:
+        with translate_size_error(model, size), no_grad(), record_calls() as calls:
             model(Tensor(np.zeros((1, 3, size, size), np.float32)))
     finally:
         model.train(training)
@@ -159,7 +137,7 @@ def output_bytes(model: AlexNet, size: int) -> int:
 
 
 @contextlib.contextmanager
-def large_enough(model: AlexNet, size: int | None) -> Iterator[None]:
+def translate_size_error(model: AlexNet, size: int | None) -> Iterator[None]:
     """Translate to MinialexError that images of `size` x `size` pixels, run inside, are too small.
 
     Raises
@@ -176,7 +154,7 @@ def large_enough(model: AlexNet, size: int | None) -> Iterator[None]:
         ) from error
 
 
-def move(model: AlexNet, device: Device) -> AlexNet:
+def move_model(model: AlexNet, device: Device) -> AlexNet:
     """Move a network to a device; raise MinialexError if it does not fit there."""
     try:
         model.to(device)

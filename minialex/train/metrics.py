@@ -26,7 +26,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from minialex.errors import MinialexError
 from minialex.files import atomic_write, write_errors
 
-METRICS = "metrics.jsonl"
+METRICS_FILE = "metrics.jsonl"
 SPLITS = "train", "val"
 
 # Told apart by people who see no difference between red and green, and in grey print.
@@ -84,7 +84,7 @@ class MetricsWriter:
     """
 
     def __init__(self, folder: str | Path, resume_at: int | None = None) -> None:
-        self.path = Path(folder) / METRICS
+        self.path = Path(folder) / METRICS_FILE
         self._kept: set[tuple[str, int]] = set()
         if resume_at is not None and self.path.exists():
             self._keep_up_to(resume_at)
@@ -166,7 +166,7 @@ def read_metrics(path: str | Path) -> list[MetricsRecord]:
         If the file is missing or a line is not a record.
     """
     path = Path(path)
-    path = path / METRICS if path.is_dir() else path
+    path = path / METRICS_FILE if path.is_dir() else path
     try:
         lines = path.read_bytes().split(b"\n")[:-1]
     except OSError as error:

@@ -18,16 +18,17 @@ from minialex.cpu import threads
 from minialex.data.listing import enumerated
 from minialex.errors import MinialexError
 from minialex.files import atomic_write
-from minialex.train.factory import LAST, Data, open_data
+from minialex.train.factory import open_data
 from minialex.train.loop import Trainer
 from minialex.train.metrics import draw_curves, read_metrics
 from minialex.train.report import Outcome, Reporter
-from minialex.train.run_folder import claim
+from minialex.train.run_folder import LAST_CHECKPOINT, claim
+from minialex.train.run_state import RunData
 from minialex.train.settings import DIGITS, RUNTIME_SETTINGS, Settings
 from minialex.weights import checkpoint
 
-SETTINGS, CURVES, SKIPPED = "settings.json", "curves.png", "skipped.txt"
-RUNS = Path("runs")
+SETTINGS_FILE, CURVES_FILE, SKIPPED_FILE = "settings.json", "curves.png", "skipped.txt"
+RUNS_FOLDER = Path("runs")
 CHANGEABLE = RUNTIME_SETTINGS | {"data", "epochs"} - {"out"}
 """What may differ when a run goes on: where it computes, where the images are, and its length."""
 
@@ -57,7 +58,7 @@ def train(
     MinialexError
         If something is not as it must be: images, device, folder, memory, loss.
     """
-    reporter, settings = reporter or Reporter(), with_whole_path(settings)
+    reporter, settings = reporter or Reporter(), with_absolute_path(settings)
     # before anything is written: a device or a folder that is not there leaves no trace
     arrays.device(settings.device)
     data = open_data(settings, reporter)
@@ -98,18 +99,18 @@ def resume(
         If there is no run to go on with, its images changed, or as `train`.
     """
     reporter = reporter or Reporter()
-    with claim(_folder_of(Path(folder)), resume=True) as claimed:
-        saved = _last(claimed.path)
-        settings = _resumed(claimed.path, saved, changes)
+    with claim(_run_folder(Path(folder)), resume=True) as claimed:
+        saved = _load_last(claimed.path)
+        settings = _settings_to_resume(claimed.path, saved, changes)
         data = open_data(settings, reporter)
         trainer = Trainer(settings, data, claimed.path, saved=saved)
         write_settings(claimed.path, settings)
         return _run(trainer, data, reporter, stop_after)
 
 
-def _run(trainer: Trainer, data: Data, reporter: Reporter, stop_after: int | None) -> Outcome:
+def _run(trainer: Trainer, data: RunData, reporter: Reporter, stop_after: int | None) -> Outcome:
     if data.skipped:
-        path = trainer.folder / SKIPPED
+        path = trainer.folder / SKIPPED_FILE
         names = enumerated([bad.name for bad in data.skipped])
         reporter.message(
             f"skipped {len(data.skipped)} images that cannot be read, listed in {path}: {names}"
@@ -117,11 +118,11 @@ def _run(trainer: Trainer, data: Data, reporter: Reporter, stop_after: int | Non
         atomic_write(path, "".join(f"{b.name}: {b.reason}\n" for b in data.skipped).encode())
     outcome = trainer.run(reporter, stop_after=stop_after)
     if outcome.step:
-        draw_curves(read_metrics(outcome.folder), outcome.folder / CURVES)
+        draw_curves(read_metrics(outcome.folder), outcome.folder / CURVES_FILE)
     return outcome
 
 
-def with_whole_path(settings: Settings) -> Settings:
+def with_absolute_path(settings: Settings) -> Settings:
     """Return settings that name the same folder of images wherever they are read."""
     if settings.data == DIGITS:
         return settings
@@ -135,7 +136,7 @@ def new_folder(settings: Settings, kind: str = "") -> Path:
     """
     name = "-".join(filter(None, [Path(settings.data).resolve().name or "run", kind]))
     names = itertools.chain([name], (f"{name}-{n}" for n in itertools.count(2)))
-    return next(RUNS / name for name in names if not (RUNS / name).exists())
+    return next(RUNS_FOLDER / name for name in names if not (RUNS_FOLDER / name).exists())
 
 
 def write_settings(folder: Path, settings: Settings) -> None:
@@ -145,12 +146,12 @@ def write_settings(folder: Path, settings: Settings) -> None:
         "seed": settings.seed,
         "device": str(arrays.device(settings.device)),
         "cores": threads.cores(),
-        "versions": versions(),
+        "versions": package_versions(),
     }
-    atomic_write(folder / SETTINGS, (json.dumps(table, indent=1) + "\n").encode())
+    atomic_write(folder / SETTINGS_FILE, (json.dumps(table, indent=1) + "\n").encode())
 
 
-def versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
     """Return the versions of this package, of Python, and of what the numbers depend on."""
     found = {"minialex": minialex.__version__, "python": platform.python_version()}
     for name in _PACKAGES:
@@ -169,7 +170,7 @@ def read_runtime_settings(folder: Path) -> dict[str, Any]:
     MinialexError
         If the file cannot be read.
     """
-    path = folder / SETTINGS
+    path = folder / SETTINGS_FILE
     try:
         table = json.loads(path.read_bytes())["settings"]
         return {name: table[name] for name in RUNTIME_SETTINGS if name in table}
@@ -182,19 +183,21 @@ def read_runtime_settings(folder: Path) -> dict[str, Any]:
         ) from error
 
 
-def _folder_of(path: Path) -> Path:
-    return path.parent if path.name == LAST else path
+def _run_folder(path: Path) -> Path:
+    return path.parent if path.name == LAST_CHECKPOINT else path
 
 
-def _last(folder: Path) -> checkpoint.Checkpoint:
-    if not (folder / LAST).exists():
+def _load_last(folder: Path) -> checkpoint.Checkpoint:
+    if not (folder / LAST_CHECKPOINT).exists():
         raise MinialexError(
             f"there is no checkpoint to go on from in {folder}: start again in another folder"
         )
-    return checkpoint.load(folder / LAST)
+    return checkpoint.load(folder / LAST_CHECKPOINT)
 
 
-def _resumed(folder: Path, saved: checkpoint.Checkpoint, changes: Mapping[str, Any]) -> Settings:
+def _settings_to_resume(
+    folder: Path, saved: checkpoint.Checkpoint, changes: Mapping[str, Any]
+) -> Settings:
     given = {name: value for name, value in changes.items() if value is not None}
     fixed = sorted(set(given) - CHANGEABLE)
     if fixed:
@@ -207,4 +210,4 @@ def _resumed(folder: Path, saved: checkpoint.Checkpoint, changes: Mapping[str, A
         **given,
         "out": str(folder),
     }
-    return with_whole_path(Settings.from_json(table))
+    return with_absolute_path(Settings.from_json(table))

@@ -18,7 +18,10 @@ try:
 except ImportError:
     fcntl = None
 
-LOCK = ".minialex.lock"
+LAST_CHECKPOINT, BEST_CHECKPOINT = "last.safetensors", "best.safetensors"
+"""Where a run stands, and where it was best."""
+
+LOCK_FILE = ".minialex.lock"
 
 
 class RunFolder:
@@ -39,9 +42,9 @@ class RunFolder:
         """Unlock the folder, and remove it if it was made for this run and is still empty."""
         if self._lock is None:
             return
-        # Removed before it is unlocked: whoever waits for it sees that its file has gone.
+        # Removed before it is unlocked: a process that waits for it sees that its file has gone.
         with contextlib.suppress(OSError):
-            (self.path / LOCK).unlink()
+            (self.path / LOCK_FILE).unlink()
         os.close(self._lock)
         self._lock = None
         if self._made:
@@ -110,14 +113,14 @@ def _check_contents(path: Path, resume: bool) -> None:
 
 
 def _sweep(path: Path) -> None:
-    """Remove what a killed process left half written; nobody else writes here now."""
+    """Remove what a killed process left half written; no other process writes here now."""
     for part in path.glob(f"{PART_PREFIX}*{PART_SUFFIX}"):
         part.unlink(missing_ok=True)
 
 
 def _lock(folder: Path) -> int:
     """Return an open, locked descriptor of the folder's lock file."""
-    path = folder / LOCK
+    path = folder / LOCK_FILE
     while True:
         descriptor, made = _open_lock(path)
         try:

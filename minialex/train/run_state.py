@@ -7,14 +7,35 @@ from pathlib import Path
 from typing import Any
 
 from minialex.arrays import Array, Device, on_device, to_numpy
+from minialex.data import Dataset, UnreadableImage
 from minialex.errors import MinialexError
 from minialex.evaluation.evaluate import Evaluation
+from minialex.files import link_or_copy
 from minialex.models import AlexNet
 from minialex.optim import Optimizer
-from minialex.train.factory import Data
+from minialex.train.run_folder import BEST_CHECKPOINT, LAST_CHECKPOINT
 from minialex.train.settings import Settings
 from minialex.weights import checkpoint
 from minialex.weights.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True)
+class RunData:
+    """The images of a run.
+
+    Attributes
+    ----------
+    train, val : Dataset
+    skipped : tuple of UnreadableImage
+        Images that were left out because they cannot be read.
+    fold : (int, int), optional
+        Which fold, from 1, of how many `val` is, where cross-validation split the images.
+    """
+
+    train: Dataset
+    val: Dataset
+    skipped: tuple[UnreadableImage, ...] = ()
+    fold: tuple[int, int] | None = None
 
 
 @dataclass
@@ -32,19 +53,6 @@ class Position:
 
     epoch: int = 0
     batch: int = 0
-    best: BestEpoch = field(default_factory=BestEpoch)
-
-    def close_epoch(self, evaluation: Evaluation) -> bool:
-        """Go on to the next epoch; returns whether this one is the best so far.
-
-        Of two that are equally accurate the one with the lower loss is better.
-        """
-        self.epoch, self.batch = self.epoch + 1, 0
-        now = (evaluation.accuracy, -evaluation.loss)
-        if self.best.epoch and now <= (self.best.accuracy, -self.best.loss):
-            return False
-        self.best = BestEpoch(self.epoch, evaluation.accuracy, evaluation.loss)
-        return True
 
 
 class RunningTotals:
@@ -106,18 +114,64 @@ class RunningTotals:
 
 @dataclass
 class RunState:
-    """Everything that changes while a network is trained, and what it belongs to."""
+    """Everything that changes while a network is trained, and what it belongs to.
+
+    Attributes
+    ----------
+    settings : Settings
+    data : RunData
+    model : AlexNet
+    optimizer : Optimizer
+    totals : RunningTotals
+    position : Position
+    best : BestEpoch
+    """
 
     settings: Settings
-    data: Data
+    data: RunData
     model: AlexNet
     optimizer: Optimizer
-    position: Position
     totals: RunningTotals
+    position: Position = field(default_factory=Position)
+    best: BestEpoch = field(default_factory=BestEpoch)
 
-    def save(self, path: Path) -> None:
-        """Write a checkpoint; raise MinialexError if that fails, the previous one being intact."""
+    def count_batch(self, images: int) -> None:
+        """Go on to the next batch, this one having had so many images."""
+        self.position.batch += 1
+        self.totals.images += images
+
+    def close_epoch(self, evaluation: Evaluation) -> bool:
+        """Go on to the next epoch; returns whether this one is the best so far.
+
+        Of two that are equally accurate the one with the lower loss is better.
+        """
+        self.position.epoch, self.position.batch = self.position.epoch + 1, 0
+        self.totals.reset()
+        now = (evaluation.accuracy, -evaluation.loss)
+        if self.best.epoch and now <= (self.best.accuracy, -self.best.loss):
+            return False
+        self.best = BestEpoch(self.position.epoch, evaluation.accuracy, evaluation.loss)
+        return True
+
+    # Checkpoints --------------------------------------------------------------------------------
+
+    def save(self, folder: Path, *, best: bool) -> None:
+        """Write the last checkpoint of a run's folder, and the best one if this is it.
+
+        Raises
+        ------
+        MinialexError
+            If that fails; the previous checkpoints are intact then.
+        """
+        path = folder / LAST_CHECKPOINT
         checkpoint.save(path, tensors=self._tensors(), manifest=self._manifest())
+        if best:
+            link_or_copy(path, folder / BEST_CHECKPOINT)
+
+    def finish_save(self, folder: Path) -> None:
+        """Make up for a kill between the writing of the last checkpoint and its second name."""
+        if self.position.batch == 0 and 0 < self.position.epoch == self.best.epoch:
+            link_or_copy(folder / LAST_CHECKPOINT, folder / BEST_CHECKPOINT)
 
     def _tensors(self) -> dict[str, Any]:
         parameters = {name: to_numpy(p.data) for name, p in self.model.named_parameters()}
@@ -151,7 +205,7 @@ class RunState:
             },
             "settings": s.result_settings(),
             "running_totals": self.totals.to_json(),
-            "best": asdict(self.position.best),
+            "best": asdict(self.best),
             "images": _sizes(self.data),
             "fold": list(self.data.fold or ()),
         }
@@ -172,9 +226,8 @@ class RunState:
             generator, position = manifest["random"]["dropout"], manifest["position"]
             self.model.generator.seed = int(generator["seed"])
             self.model.generator.offset = int(generator["offset"])
-            self.position = Position(
-                position["epoch"], position["batch"], BestEpoch(**manifest["best"])
-            )
+            self.position.epoch, self.position.batch = position["epoch"], position["batch"]
+            self.best = BestEpoch(**manifest["best"])
             self.totals.load(manifest["running_totals"])
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise MinialexError(
@@ -188,22 +241,22 @@ class RunState:
         names = [name for name, _ in self.model.named_parameters()]
         for slot in arena.state:
             for name, view in zip(names, arena.views(slot), strict=True):
-                with on_device(self.model_device) as xp:
+                with on_device(self.device) as xp:
                     view[...] = xp.asarray(slots[slot][name])
         self.optimizer.steps = saved.manifest["position"]["step"]
         self.optimizer.lr = float(saved.manifest["schedule"]["last"])
 
     @property
-    def model_device(self) -> Device:
+    def device(self) -> Device:
         """Where the network is."""
         return next(self.model.parameters()).device
 
 
-def _sizes(data: Data) -> dict[str, int]:
+def _sizes(data: RunData) -> dict[str, int]:
     return {"train": len(data.train), "val": len(data.val)}
 
 
-def _check_same_images(saved: Checkpoint, data: Data) -> None:
+def _check_same_images(saved: Checkpoint, data: RunData) -> None:
     then, now = saved.manifest.get("images"), _sizes(data)
     if saved.manifest["classes"] != list(data.train.classes):
         raise MinialexError(

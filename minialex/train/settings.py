@@ -1,15 +1,4 @@
-"""Everything that decides how a run goes, as one record, and recipes that fill it in.
-
-A recipe is a set of values known to work together:
-
-=========  ==========================================================================
-`digits`   the built-in digits with `alexnet-mini`: over 98 % in about a minute
-`images`   a folder of images with the article's settings (its section 3.1): 50 epochs,
-           batches of 32, RMSprop at 0.001 with momentum 0.9 and weight decay 0.0005;
-           what it takes for them to learn (a warm-up, a falling rate) is added
-`article`  the article's optimizer and schedule to the letter (sections 2.4 and 2.5):
-           no warm-up, 0.01, halved every 256 batches
-=========  ==========================================================================
+"""Everything that decides how a run goes, as one record.
 
 What is given explicitly comes before the recipe, and the recipe before the defaults.
 """
@@ -19,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from types import MappingProxyType
 from typing import Any
 
 from minialex.autograd import FP32, PRECISIONS
@@ -40,31 +28,12 @@ from minialex.train.declaration import (
     one_of,
     setting,
 )
+from minialex.train.recipes import RECIPES
 
 DIGITS = "digits"
 
 MAX_AUTOMATIC_WARMUP = 200
 """In batches: 2 / (1 - alpha) at RMSprop's alpha of 0.99, the rule of Ma and Yarats (2019)."""
-
-RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
-    {
-        "digits": {
-            "variant": "alexnet-mini",
-            "epochs": 12,
-            "lr": 0.0003,
-            "eps": 0.003,
-            "label_smoothing": 0.1,
-            "schedule": "cosine",
-            "warmup": None,
-            "dropout": 0.2,
-            "min_crop_area": 0.7,
-            "max_crop_aspect": 1.25,
-            "flip": 0.0,
-        },
-        "images": {"eps": 0.03, "schedule": "cosine", "warmup": None},
-        "article": {"lr": 0.01, "schedule": "article"},
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -343,7 +312,7 @@ RUNTIME_SETTINGS = frozenset(name for name, d in DECLARATIONS.items() if d.runti
 
 
 def default_help(name: str) -> str:
-    """Return, in words, what a setting is where nothing is given: one value, or one per recipe."""
+    """Describe what a setting is where nothing is given: one value, or one per recipe."""
     declared = DECLARATIONS[name]
     if declared.default_help is not None:
         return declared.default_help

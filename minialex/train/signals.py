@@ -14,7 +14,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopRequest:
-    """Whether somebody asked for a stop, and by which signal. True if so.
+    """Whether a stop was requested, and by which signal. True if so.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def exit_status(number: int) -> int:
 
 @contextlib.contextmanager
 def stop_on_signals(
-    marker: Path | None = None, heard: Callable[[signal.Signals], None] | None = None
+    marker: Path | None = None, on_signal: Callable[[signal.Signals], None] | None = None
 ) -> Iterator[StopRequest]:
     """Turn the first SIGINT or SIGTERM inside into a request; a second one acts at once.
 
@@ -54,7 +54,7 @@ def stop_on_signals(
     ----------
     marker : Path, optional
         A file through which another process may ask for a stop too.
-    heard : callable, optional
+    on_signal : callable, optional
         Called with the first signal, from its handler: it must be quick.
 
     Raises
@@ -75,8 +75,8 @@ def stop_on_signals(
                 raise KeyboardInterrupt
             raise SystemExit(exit_status(number))
         request.signal = signal.Signals(number)
-        if heard is not None:
-            heard(request.signal)
+        if on_signal is not None:
+            on_signal(request.signal)
 
     before: dict[signal.Signals, Any] = {s: signal.signal(s, handle) for s in SIGNALS}
     try:

@@ -7,7 +7,7 @@
 Everything is float64, in which whole numbers are exact up to 2^53.
 
     plain    operations that NumPy and CuPy share
-    kernel   kernels/train_step.cu: one launch each
+    kernel   kernels/train_step.cu, one launch each
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ import numpy as np
 from minialex import cuda
 from minialex.arrays import Array, Device, array_module, on_device, to_device, to_numpy
 from minialex.autograd import Routine, implementation_for
-from minialex.optim import Counted
+from minialex.optim import ReplayInputs
 
-ROWS = 1024
-"""The steps whose learning rates are laid up in a device's memory at a time."""
+TABLE_STEPS = 1024
+"""Steps whose learning rates stand in a device's memory at a time."""
 
-MOST = 2**53
-"""Up to here every whole number is a float64."""
+MAX_COUNT = 2**53
+"""Up to this every whole number is a float64."""
 
-_THREADS = 1024
+_THREADS_PER_BLOCK = 1024
 
 
 class StepState:
@@ -36,26 +36,27 @@ class StepState:
     Attributes
     ----------
     totals : (2,) float64
-        The sum of the losses of all images of the epoch so far, and how many were right.
+        The sum of the losses of all images of the epoch so far, and how many predictions were
+        correct.
     failed : (1,) float64
         Not 0 from the first loss on that was not finite.
     counts : (2,) float64
         Steps taken, and random streams drawn.
     rates : (2,) float64
         What `Optimizer.rates` gives for the next step.
-    table : (ROWS, 2) float64
-        The same of the steps to come: that of step s in row s mod ROWS.
+    table : (TABLE_STEPS, 2) float64
+        The same for the steps to come: for step s in row s mod TABLE_STEPS.
     """
 
     def __init__(self, device: Device) -> None:
         with on_device(device) as xp:
             self._block: Array = xp.zeros(7, np.float64)
-            self.table: Array = xp.zeros((ROWS, 2), np.float64)
+            self.table: Array = xp.zeros((TABLE_STEPS, 2), np.float64)
         self.device = device
         self.totals, self.failed = self._block[:2], self._block[2:3]
         self.counts, self.rates = self._block[3:5], self._block[5:7]
-        # which steps the table is of; none yet
-        self._laid_up = range(0)
+        # the steps whose rates the table holds; none yet
+        self._table_steps = range(0)
 
     @property
     def drawn(self) -> Array:
@@ -63,9 +64,9 @@ class StepState:
         return self.counts[1:]  # type: ignore[no-any-return]
 
     @property
-    def counted(self) -> Counted:
+    def replay_inputs(self) -> ReplayInputs:
         """What an optimizer's kernel reads."""
-        return Counted(self.rates, self.failed)
+        return ReplayInputs(self.rates, self.failed)
 
     def start(self, steps: int, streams: int, rates: Callable[[int], tuple[float, float]]) -> None:
         """Begin at step `steps`, not failed, with `streams` random streams drawn.
@@ -75,27 +76,27 @@ class StepState:
         ValueError
             If a number is too large to be counted here.
         """
-        if max(steps, streams) >= MOST:
+        if max(steps, streams) >= MAX_COUNT:
             raise ValueError(
                 f"a training step counts up to 2**53, but begins with {steps} steps and {streams} "
                 "random streams: start with fewer"
             )
         head = np.array([0, steps, streams, *rates(steps)], np.float64)
         self._block[2:] = to_device(head, self.device)
-        self._laid_up = range(0)
+        self._table_steps = range(0)
 
     def set_rates(self, steps: int, rates: Callable[[int], tuple[float, float]]) -> None:
         """Take other rates from step `steps` on; everything else stays."""
         self.rates[...] = to_device(np.array(rates(steps), np.float64), self.device)
-        self._laid_up = range(0)
+        self._table_steps = range(0)
 
-    def lay_up(self, steps: int, rates: Callable[[int], tuple[float, float]]) -> None:
-        """See to it that the table has the rates of the step after step `steps`."""
-        if steps + 1 not in self._laid_up:
-            self._laid_up = range(steps, steps + ROWS)
-            table = np.empty((ROWS, 2), np.float64)
-            for step in self._laid_up:
-                table[step % ROWS] = rates(step)
+    def fill_table(self, steps: int, rates: Callable[[int], tuple[float, float]]) -> None:
+        """Make sure that the table holds the rates of the step after step `steps`."""
+        if steps + 1 not in self._table_steps:
+            self._table_steps = range(steps, steps + TABLE_STEPS)
+            table = np.empty((TABLE_STEPS, 2), np.float64)
+            for step in self._table_steps:
+                table[step % TABLE_STEPS] = rates(step)
             self.table[...] = to_device(table, self.device)
 
     def tally(self, x: Array, targets: Array, loss: Array) -> None:
@@ -143,7 +144,7 @@ def tally_kernel(x: Array, targets: Array, loss: Array, totals: Array, failed: A
     """Add a batch to `totals`, and note in `failed` whether its loss is finite."""
     xp = array_module(x)
     packed = xp.ascontiguousarray(x), xp.ascontiguousarray(targets)
-    _tally(1, _THREADS, *packed, loss, totals, failed, *x.shape)
+    _tally(1, _THREADS_PER_BLOCK, *packed, loss, totals, failed, *x.shape)
 
 
 def advance_kernel(counts: Array, rates: Array, failed: Array, table: Array, streams: int) -> None:

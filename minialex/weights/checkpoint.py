@@ -4,17 +4,17 @@ A checkpoint is one safetensors file, so one rename makes it appear whole, and o
 read its tensors. Parameters have their own names, optimizer state is named
 ``optimizer.<slot>.<parameter>``. The manifest, JSON in the file's metadata, must hold
 
-=============  ====================================================================
-``model``      the network's variant, for instance ``"alexnet-mini"``
-``num_classes``  how many classes its last layer tells apart
+===============  ======================================================================
+``model``        the network's variant, for instance ``"alexnet-mini"``
+``num_classes``  the number of classes, the rows of its last layer
 ``image_size``   the height and width of its input in pixels, 1 to 4096
-``classes``    the classes' names in order, or an empty list where they are unknown
-``position``   ``epoch``, ``batch`` and ``step``: how far the run is
-``optimizer``  the optimizer's settings
-``schedule``   the learning rate schedule's settings and state
-``random``     every random state
-``settings``   the run's settings
-=============  ====================================================================
+``classes``      the classes' names in order, or an empty list where they are unknown
+``position``     ``epoch``, ``batch`` and ``step``: how far the run is
+``optimizer``    the optimizer's settings
+``schedule``     the learning rate schedule's settings and state
+``random``       every random state
+``settings``     the run's settings
+===============  ======================================================================
 
 and may hold more; `save` adds ``format`` and ``minialex``, the version that wrote it. Equal
 content gives equal bytes. Every byte of the file is under a checksum: one per tensor is kept
@@ -59,7 +59,7 @@ _REQUIRED_TYPES: dict[str, type] = {
     "random": dict,
     "settings": dict,
 }
-# The height and width in pixels up to which a file is believed.
+# Pixels per side. A larger image would take memory that no network here is made for.
 _MAX_IMAGE_SIZE = 4096
 
 

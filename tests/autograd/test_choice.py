@@ -82,8 +82,8 @@ def test_backward_runs_the_implementation_that_forward_ran(make_op):
 @pytest.mark.parametrize(
     ("choice", "words"),
     [
-        ({"nonsense": "plain"}, "no op named 'nonsense'.*conv2d"),
-        ({"conv2d": "nonsense"}, "no implementation of conv2d named 'nonsense'.*plain"),
+        ({"nonsense": "plain"}, "unknown op 'nonsense'.*conv2d"),
+        ({"conv2d": "nonsense"}, "unknown implementation of conv2d 'nonsense'.*plain"),
     ],
 )
 def test_using_refuses_what_is_not_there(choice, words):
@@ -93,7 +93,7 @@ def test_using_refuses_what_is_not_there(choice, words):
 
 def test_using_refuses_an_implementation_that_no_op_has():
     with (
-        pytest.raises(ValueError, match=r"no implementation named 'nonsense'.*plain"),
+        pytest.raises(ValueError, match=r"unknown implementation 'nonsense'.*plain"),
         using("nonsense"),
     ):
         pass
@@ -217,7 +217,7 @@ def test_the_emulated_gpu_may_be_one_without_tensor_cores():
 
 
 def test_a_precision_that_nobody_knows_is_refused():
-    with pytest.raises(ValueError, match=r"no precision named 'bf16'; there is: fp32, tf32"):
+    with pytest.raises(ValueError, match=r"unknown precision 'bf16'; known: fp32, tf32"):
         using(precision="bf16").__enter__()
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from minialex import Tensor, emulated, ops, optim, using
-from minialex.autograd import Pending
-from minialex.optim import _apply
+from minialex.autograd import DeferredGradient
+from minialex.optim import blocked
 from tests.autograd.leaves import close
 
 # the package's attribute of this name is the function
@@ -41,20 +41,20 @@ def backward(w, x=X, gy=GY):
 def test_it_waits_until_somebody_looks():
     w = homed()
     backward(w)
-    assert w.pending.shape == w.shape
+    assert w.deferred_grad.shape == w.shape
     assert np.isnan(w.grad_buffer).all()
     close(w.grad, GY.T @ X)
     assert w.grad is w.grad_buffer
-    assert w.pending is None
+    assert w.deferred_grad is None
 
 
 def test_some_rows_are_the_rows_of_the_whole():
     w = homed()
     backward(w)
     some = np.empty((2, 3))
-    w.pending.write(slice(1, 3), some)
+    w.deferred_grad.compute_rows(slice(1, 3), some)
     close(some, (GY.T @ X)[1:3])
-    assert w.pending is not None
+    assert w.deferred_grad is not None
 
 
 def test_what_it_is_made_of_may_change_before_it_is_made():
@@ -69,7 +69,7 @@ def test_it_adds_up_with_a_second_backward():
     w = homed()
     backward(w)
     backward(w, X + 1)
-    assert w.pending is None
+    assert w.deferred_grad is None
     close(w.grad, GY.T @ (2 * X + 1))
 
 
@@ -86,7 +86,7 @@ def test_it_is_forgotten_with_the_gradient():
     w = homed()
     backward(w)
     w.grad = None
-    assert w.pending is None
+    assert w.deferred_grad is None
     assert w.grad is None
     backward(w, X + 1)
     close(w.grad, GY.T @ (X + 1))
@@ -95,7 +95,7 @@ def test_it_is_forgotten_with_the_gradient():
 def test_without_an_optimizer_nothing_is_deferred():
     w = Tensor(np.ones((4, 3)), requires_grad=True)
     backward(w)
-    assert w.pending is None
+    assert w.deferred_grad is None
     close(w.grad, GY.T @ X)
 
 
@@ -105,7 +105,7 @@ def test_only_what_is_far_larger_than_its_factors_is_deferred(monkeypatch):
     for rows, waits in ((2, True), (32, False)):
         w = homed((90, 80))
         backward(w, rng.standard_normal((rows, 80)), rng.standard_normal((rows, 90)))
-        assert (w.pending is not None) is waits
+        assert (w.deferred_grad is not None) is waits
 
 
 def trained(name, steps=4):
@@ -121,21 +121,23 @@ def trained(name, steps=4):
         optimizer.zero_grad()
         hidden = ops.relu(ops.linear(Tensor(rng.standard_normal((3, 5))), a, b))
         ops.linear(ops.relu(ops.linear(hidden, c, d)), e).sum().backward()
-        waited.append([p.pending is not None for p in params])
+        waited.append([p.deferred_grad is not None for p in params])
         optimizer.step()
     return waited, [p.data for p in params] + list(optimizer.arena.state.values())
 
 
 @pytest.mark.parametrize("name", RULES)
-@pytest.mark.parametrize(("block", "rows", "number"), [(10, 40, 1), (1 << 17, 1, 2), (16, 50, 3)])
+@pytest.mark.parametrize(
+    ("block", "rows", "number"), [(80, 320, 1), (1 << 20, 8, 2), (128, 400, 3)]
+)
 def test_an_optimizer_takes_it_in_rows(monkeypatch, cores, name, block, rows, number):
     cores(number)
     with monkeypatch.context() as patch:
         patch.setattr(linear, "_worth_deferring", lambda xp, gy, x: False)
         waited, expected = trained(name)
         assert not np.any(waited)
-    monkeypatch.setattr(_apply, "BLOCK", block)
-    monkeypatch.setattr(_apply, "ROWS", rows)
+    monkeypatch.setattr(blocked, "BLOCK_BYTES", block)
+    monkeypatch.setattr(blocked, "DEFERRED_BYTES", rows)
     waited, got = trained(name)
     assert waited[0] == [True, False, True, False, True]
     for g, e in zip(got, expected, strict=True):
@@ -156,7 +158,7 @@ def test_to_look_at_it_changes_no_bit_of_a_step(cores, number, rows, shape):
         w = Tensor(np.ones(shape, np.float32), requires_grad=True)
         optimizer = optim.SGD([w], lr=1)
         backward(w, x, gy)
-        assert w.pending is not None
+        assert w.deferred_grad is not None
         if look:
             assert w.grad is w.grad_buffer
         optimizer.step()
@@ -173,14 +175,16 @@ def test_a_kernel_gets_it_computed():
         np.testing.assert_allclose(g, e, rtol=1e-12, atol=1e-12)
 
 
+def doubled(gy):
+    return DeferredGradient(gy.shape, gy.dtype, lambda rows, out: np.multiply(gy[rows], 2, out=out))
+
+
 def test_an_op_defers_only_where_it_may(make_op):
     offers = []
 
-    def back(gy, saved, *, defer):
-        offers.append([d is not None for d in defer])
-        if defer[0] is not None:
-            defer[0](Pending(gy.shape, lambda rows, out: np.multiply(gy[rows], 2, out=out)))
-        return None if defer[0] is not None else gy * 2, None
+    def back(gy, saved, *, may_defer):
+        offers.append(list(may_defer))
+        return doubled(gy) if may_defer[0] else gy * 2, None
 
     op = make_op("double", lambda a, b: (a * 2, ()), back)
     w, x = homed(), Tensor(np.ones((4, 3)), requires_grad=True)
@@ -189,3 +193,17 @@ def test_an_op_defers_only_where_it_may(make_op):
     close(w.grad, np.full((4, 3), 4.0))
     op(x, w).sum().backward()
     assert offers == [[True, False], [False, False], [False, False]]
+
+
+def test_to_defer_where_it_is_not_allowed_is_refused(make_op):
+    op = make_op("double", lambda a: (a * 2, ()), lambda gy, saved: (doubled(gy),))
+    op(homed()).sum().backward()
+    for x in Tensor(np.ones((4, 3)), requires_grad=True), homed() * 1.0:
+        with pytest.raises(RuntimeError, match="double deferred the gradient for input 0, which"):
+            op(x).sum().backward()
+
+
+def test_a_deferred_gradient_of_another_shape_is_refused(make_op):
+    op = make_op("double", lambda a: (a * 2, ()), lambda gy, saved: (doubled(gy[1:]),))
+    with pytest.raises(RuntimeError, match=r"gradient of shape \(3, 3\) for input 0"):
+        op(homed()).sum().backward()

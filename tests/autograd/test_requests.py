@@ -31,7 +31,7 @@ def with_others(gy, saved, *, need=(), **params):
 def test_a_misspelt_request_of_a_backward_is_refused(make_op, wrong):
     words = (
         "op 'double': backward of 'plain' has a keyword 'need', which is never passed; "
-        "known: defer, needs, out, scale"
+        "known: may_defer, needs, out, scale"
     )
     with pytest.raises(ValueError, match=f"^{words}$"):
         make_op("double", forward, wrong)
@@ -70,8 +70,8 @@ def test_requests_are_passed(make_op):
         told["keep"] = keep
         return x * 1, ()
 
-    def backward(gy, saved, *, needs, out, defer):
-        told.update(needs=needs, out=out, defer=defer)
+    def backward(gy, saved, *, needs, out, may_defer):
+        told.update(needs=needs, out=out, may_defer=may_defer)
         return (gy,)
 
     op, x = make_op("told", forward, backward), Tensor(np.ones(2))
@@ -79,4 +79,4 @@ def test_requests_are_passed(make_op):
     assert told == {"keep": False}
     x.requires_grad = True
     op(x).backward(np.ones(2))
-    assert told == {"keep": True, "needs": (True,), "out": (None,), "defer": (None,)}
+    assert told == {"keep": True, "needs": (True,), "out": (None,), "may_defer": (False,)}

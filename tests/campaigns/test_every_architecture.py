@@ -45,7 +45,7 @@ def test_every_kernel_compiles_within_its_budget_and_fits(version, file, archite
     bounds = launch_bounds(file)
     for usage in code.usage:
         # no case is so large that max_pool2d's argmax takes four bytes: the usual block
-        blocks = {(bounds.get(usage.kernel, cuda.BLOCK), 0)}
+        blocks = {(bounds.get(usage.kernel, cuda.BLOCK_SIZE), 0)}
         blocks |= {(x.threads, x.dynamic_shared) for x in launches() if x.kernel == usage.kernel}
         for threads, dynamic_shared in blocks:
             assert not too_much(

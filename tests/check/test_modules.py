@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minialex import Tensor, models, nn, ops, optim, philox
-from minialex.autograd import OPS, Pending
+from minialex.autograd import OPS, DeferredGradient
 from minialex.check import gradcheck
 from tests.check.reports import (
     FAIL,
@@ -298,9 +298,11 @@ def test_a_deferred_gradient_stays_deferred():
     m = nn.Linear(4, 3)
     optimizer = optim.SGD(m.parameters(), lr=0.1)
     written = []
-    m.weight.pending = pending = Pending((3, 4), lambda rows, out: written.append(rows))
+    m.weight.deferred_grad = deferred = DeferredGradient(
+        (3, 4), m.weight.dtype, lambda rows, out: written.append(rows)
+    )
     assert report_of(m, images(2, 4))
-    assert m.weight.pending is pending
+    assert m.weight.deferred_grad is deferred
     assert not written
     del optimizer
 

@@ -4,10 +4,12 @@ import errno
 import json
 import os
 import pickle
+import re
 import struct
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from minialex.nn import Conv2d
@@ -135,6 +137,39 @@ def test_a_pth_that_holds_anything_but_tensors(minialex):
     assert not Path("harmed").exists()
 
 
+WEIGHTS_THAT_CANNOT_BE_READ = {
+    "missing.pth": "no such file",
+    "folder/x/": "there is no checkpoint in|it is a folder",
+    "pipe": "not an ordinary file",
+    "text/below": "Not a directory",
+    "x" * 300: "File name too long",
+    "empty": "it is empty",
+    "text": "neither a .pth nor a safetensors file",
+    "page": "is a web page",
+    "a.npz": "not one of torch.save",
+}
+READERS = {
+    "evaluate": ["evaluate", "--pretrained"],
+    "predict": ["predict", ".", "--pretrained"],
+    "summary": ["summary", "alexnet-mini", "--pretrained"],
+    "train": ["train", "photos", *TINY, "--pretrained"],
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("name", WEIGHTS_THAT_CANNOT_BE_READ)
+def test_weights_that_cannot_be_read(minialex, photos, name, reader):
+    Path("folder/x").mkdir(parents=True)
+    os.mkfifo("pipe")
+    Path("text").write_text("hello")
+    Path("empty").write_bytes(b"")
+    Path("page").write_text("<html>")
+    np.savez("a.npz", np.ones(3))
+    answer = minialex(*READERS[reader], name)
+    refused(answer, name.rstrip("/"))
+    assert re.search(WEIGHTS_THAT_CANNOT_BE_READ[name], answer.err)
+
+
 def test_weights_of_another_shape(minialex, run_folder):
     path = run_folder / "best.safetensors"
     answer = minialex("summary", "alexnet", "--pretrained", path)
@@ -214,11 +249,11 @@ def test_what_click_refuses_has_status_2_too(minialex, photos, words):
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        (["--op", "nosuchop"], "there is no op 'nosuchop'; there is: absolute, "),
-        (["--implementation", "slow"], "there is no implementation 'slow'; there is: auto, "),
+        (["--op", "nosuchop"], "unknown op 'nosuchop'; known: absolute, "),
+        (["--implementation", "slow"], "unknown implementation 'slow'; known: auto, "),
         (["--op", "exp", "--implementation", "tiled"], "exp"),
         (["--op", "conv2d", "--implementation", "tiled", "--device", "cpu"], "--emulate"),
-        (["--full-size", "--op", "exp"], "'exp' is no layer of AlexNet's; there is: "),
+        (["--full-size", "--op", "exp"], "'exp' is no layer of AlexNet's; known: "),
         (["--emulate", "--device", "cuda"], "--device cuda"),
         (["--device", "tpu"], "tpu"),
     ],
@@ -236,8 +271,14 @@ def test_gradcheck_without_a_compiler_says_so_once(minialex, monkeypatch, tmp_pa
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        (["--op", "conv2d", "--implementation", "nosuch"], "'nosuch' in what is measured; there"),
-        (["--op", "relu", "--implementation", "tiled"], "there is: kernel, plain"),
+        (
+            ["--op", "conv2d", "--implementation", "nosuch"],
+            "unknown implementation 'nosuch'; what",
+        ),
+        (
+            ["--op", "relu", "--implementation", "tiled"],
+            "measured has blocked, kernel, plain",
+        ),
         (["--op", "step", "--implementation", "nosuch"], "'nosuch'"),
     ],
 )

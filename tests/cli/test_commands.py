@@ -155,8 +155,8 @@ def test_kfold_prints_each_fold_and_the_articles_line(minialex, photos):
     assert (folds / "fold-1" / "last.safetensors").exists()
     again = minialex("kfold", "--resume", folds)
     assert again.out.splitlines()[-1] == last
-    judged = minialex("kfold", photos, "--folds", "2", "--evaluate-only", folds / "fold-1")
-    assert judged.out.splitlines()[-1].startswith("Mean Accuracy: ")
+    evaluated = minialex("kfold", photos, "--folds", "2", "--evaluate-only", folds / "fold-1")
+    assert evaluated.out.splitlines()[-1].startswith("Mean Accuracy: ")
 
 
 def test_summary_as_table_and_as_json(minialex):
@@ -182,8 +182,8 @@ def test_data_digits_writes_a_folder_that_train_takes(minialex):
 
 def test_pretrained_stands_for_the_network(minialex, run_folder, photos):
     weights = run_folder / "best.safetensors"
-    judged = minialex("evaluate", "--pretrained", weights, photos, "--all", "--json")
-    assert json.loads(judged.out)["images"] == 12
+    evaluated = minialex("evaluate", "--pretrained", weights, photos, "--all", "--json")
+    assert json.loads(evaluated.out)["images"] == 12
     named = minialex("predict", "--pretrained", weights, photos / "dark", "--top", 1)
     assert named.status == 0
     assert len(named.out.splitlines()) == 6

@@ -55,12 +55,12 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(minialex, photos, run_f
 
 def test_evaluate_and_predict_on_kernels(minialex, photos, run_folder, launches):
     def answers(*more):
-        judged = minialex("evaluate", run_folder, photos, "--all", "--json", *more)
+        evaluated = minialex("evaluate", run_folder, photos, "--all", "--json", *more)
         named = minialex("predict", run_folder, photos, "--json", *more)
-        assert judged.status == named.status == 0
+        assert evaluated.status == named.status == 0
         lines = [json.loads(line) for line in named.out.splitlines()]
         chances = [guess["probability"] for line in lines for guess in line["guesses"]]
-        return json.loads(judged.out)["accuracy"], chances
+        return json.loads(evaluated.out)["accuracy"], chances
 
     accuracy, chances = answers()
     assert not launches
@@ -86,9 +86,9 @@ def test_checked_mode(minialex, run_folder, photos, launches):
     ("words", "named"),
     [
         (("--emulate", "--device", "cuda:0"), ["leave out --device cuda:0"]),
-        (("--use", "conv2d=fast"), ["no implementation of conv2d named 'fast'", "tiled"]),
-        (("--use", "convolution=tiled"), ["no op named 'convolution'", "conv2d"]),
-        (("--use", "fast"), ["no implementation named 'fast'", "tiled"]),
+        (("--use", "conv2d=fast"), ["unknown implementation of conv2d 'fast'", "tiled"]),
+        (("--use", "convolution=tiled"), ["unknown op 'convolution'", "conv2d"]),
+        (("--use", "fast"), ["unknown implementation 'fast'", "tiled"]),
         (("--use", "conv2d=tiled"), ["conv2d_forward_tiled is a CUDA kernel", "--emulate"]),
     ],
 )

@@ -39,8 +39,8 @@ def test_train_names_the_parts_that_it_uses_and_those_that_it_does_not(minialex,
     assert opening(answer) == said
     assert "8 training images, 4 validation images" in answer.out
     assert opening(minialex("train", "--resume", "run", "--epochs", "2")) == said
-    judged = minialex("evaluate", "run")
-    assert "4 images: images of " in judged.out
+    evaluated = minialex("evaluate", "run")
+    assert "4 images: images of " in evaluated.out
 
 
 def test_kfold_names_them_once(minialex, tmp_path):
@@ -81,9 +81,9 @@ IGNORED = f"ignored 3 files: 2 .txt, 1 .heic; {HEIC}"
 def test_every_command_says_what_it_passes_over(minialex, run_folder, mixed):
     assert opening(minialex("train", mixed, *TINY))[-1] == IGNORED
     assert opening(minialex("kfold", mixed, *TINY, "--folds", "2"))[0] == IGNORED
-    judged = minialex("evaluate", run_folder, "--json")
-    assert judged.err.splitlines()[0] == IGNORED
-    assert judged.out.startswith("{")
+    evaluated = minialex("evaluate", run_folder, "--json")
+    assert evaluated.err.splitlines()[0] == IGNORED
+    assert evaluated.out.startswith("{")
     other = shutil.copytree(mixed, "other")
     folds = minialex("kfold", other, "--folds", "2", "--evaluate-only", run_folder)
     assert folds.status == 0

@@ -17,7 +17,7 @@ def test_a_thread_of_the_tiled_convolution(minialex):
     assert head.startswith("conv2d_forward_tiled<float>, grid ")
     assert head.endswith("what thread (3, 1, 0) of block (0, 0, 0) does")
     # what it does stands below the line that does it
-    barriers = [n for n, line in enumerate(lines) if "waits for the others" in line]
+    barriers = [n for n, line in enumerate(lines) if "waits at the barrier" in line]
     assert barriers
     assert all(lines[n - 1].split(maxsplit=1)[1] == "__syncthreads();" for n in barriers)
     y = [line for line in lines if line.startswith("        writes  y[")]
@@ -72,7 +72,7 @@ def test_the_list_of_what_there_is(minialex):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["exp"], "'exp'; there is: "),
+        (["exp"], "'exp'; known: "),
         (["conv2d", "--implementation", "plain"], "naive, tiled"),
         (["conv2d", "--implementation", "cudnn"], "naive, tiled"),
         (["relu", "--case", "none such"], "minialex trace relu --list"),

@@ -4,7 +4,8 @@ from dataclasses import fields
 
 import pytest
 
-from minialex.train.settings import DECLARATIONS, RECIPES, Settings, make_settings
+from minialex.train.recipes import RECIPES
+from minialex.train.settings import DECLARATIONS, Settings, make_settings
 
 # not options of both commands, or whose default is no value
 APART = {"data", "out"}

@@ -1,1 +1,1 @@
-"""Tests of the door to CUDA and of the emulator behind it."""
+"""Tests of the CUDA launch layer and of its emulator."""

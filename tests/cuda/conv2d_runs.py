@@ -55,7 +55,7 @@ def results(case, rung, dtype, backward=None):
 
 
 def expected(case):
-    """Return y by the definition, and the gradients of the array implementation, in float64."""
+    """Return y by the definition, and the gradients of the plain implementation, in float64."""
     x, w, b, gy = case.draw(np.float64)
     there = OPS["conv2d"].implementations["plain"]
     y = reference.conv2d(x, w, b, **case.params)
@@ -90,20 +90,20 @@ def parts_of_another_launch():
 def _in_parts(*, fix_up):
     case = Conv((3, 4, 9, 8), 6, (3, 3), (1, 2), (1, 2), groups=2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(conv2d_cuda, "cut", forced(4, 3, fix_up))
+        patch.setattr(conv2d_cuda, "plan_tiles", forced(4, 3, fix_up))
         for dtype in (np.float32, np.float64):
             assert_right(results(case, "implicit_gemm", dtype), expected(case), dtype)
 
 
 def forced(rows, parts, fix_up):
-    """Return what stands in for `tiling.cut` and cuts every sum like that, as far as it can."""
+    """Return what stands in for `tiling.plan_tiles` and splits every sum so, as far as it can."""
 
-    def cut(M, N, K, *, copies, itemsize, most_parts=64):
-        steps = max(1, -(-K // tiling.DEPTH))
-        count = min(parts, most_parts, steps)
-        return tiling._plan(M, N, steps, itemsize, rows, count, fix_up and count > 1)
+    def plan_tiles(M, N, K, *, batch_count, itemsize, max_split_k=64):
+        steps = max(1, -(-K // tiling.TERMS_PER_STEP))
+        split_k = min(parts, max_split_k, steps)
+        return tiling.make_plan(M, N, steps, itemsize, rows, split_k, fix_up and split_k > 1)
 
-    return cut
+    return plan_tiles
 
 
 class Poisoned:
@@ -119,7 +119,7 @@ class Poisoned:
 
 @contextlib.contextmanager
 def poisoned(*modules):
-    """Have `modules` make room for results and scratch that is full of NaN."""
+    """Have `modules` allocate results and scratch that are full of NaN."""
     with pytest.MonkeyPatch.context() as patch:
         for module in modules:
             patch.setattr(module, "array_module", lambda _: Poisoned())

@@ -49,5 +49,5 @@ def parts_of_another_launch():
 def _in_parts(*, fix_up):
     arrays = draw(130, 200, 40, np.float32)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(linear_cuda, "cut", forced(4, 3, fix_up))
+        patch.setattr(linear_cuda, "plan_tiles", forced(4, 3, fix_up))
         assert_right(results("register_blocked", *arrays), *arrays)

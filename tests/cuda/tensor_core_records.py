@@ -22,7 +22,7 @@ TYPES = {"tf32": "float", "bf16": "__nv_bfloat16", "fp16": "__half"}
 
 
 def emulated(kind, a, b, c, architecture):
-    """Return c + a.b for the rows of `a` and `b`, arrays of floats, as the tensor cores have it."""
+    """Return c + a.b for the rows of `a` and `b`, arrays of floats, as tensor cores compute it."""
     operands = [packed(kind, x) for x in (a, b)]
     d = np.zeros(len(operands[0]), np.float32)
     d[: len(c)] = c
@@ -32,7 +32,7 @@ def emulated(kind, a, b, c, architecture):
 
 
 def packed(kind, x):
-    """Return rows of floats as operands of 32 bytes a row, zeros behind them; eight rows a tile."""
+    """Return rows of floats as operands of 32 bytes per row, zero-padded; eight rows per tile."""
     rows = np.zeros((-(-len(x) // 8) * 8, 8 if kind == "tf32" else 16), np.float32)
     rows[: len(x), : x.shape[1]] = x
     if kind == "fp16":

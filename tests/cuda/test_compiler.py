@@ -28,10 +28,10 @@ def runtime_path():
 def cache(tmp_path, monkeypatch, runtime_path):
     """An empty cache but for the runtime, which takes long to compile."""
     monkeypatch.setenv("MINIALEX_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(machine, "_modules", {})
+    monkeypatch.setattr(machine, "_compiled_kernels", {})
     shutil.copy(runtime_path, compiler.cache_folder())
     yield compiler.cache_folder()
-    source.forget()
+    source.clear_cache()
 
 
 def own_kernel(folder, body="y[0] = 1;"):
@@ -114,7 +114,7 @@ def test_compiled_once_then_loaded(cache, tmp_path, monkeypatch):
     assert run(kernel) == 1
     (made,) = binaries(cache)
     before = made.stat().st_mtime_ns
-    monkeypatch.setattr(machine, "_modules", {})
+    monkeypatch.setattr(machine, "_compiled_kernels", {})
     assert run(kernel) == 1
     assert binaries(cache) == {made}
     assert made.stat().st_mtime_ns == before
@@ -138,9 +138,11 @@ def test_an_edited_header_is_never_missed(cache, tmp_path):
 
 
 def test_an_edited_common_header_is_never_missed(cache, tmp_path):
-    kernel = own_kernel(tmp_path, "y[0] = WARP;")
+    kernel = own_kernel(tmp_path, "y[0] = WARP_SIZE;")
     assert run(kernel) == 32
-    with cuda.edited("common.cuh", "constexpr int WARP = 32;", "constexpr int WARP = 31;"):
+    with cuda.edited(
+        "common.cuh", "constexpr int WARP_SIZE = 32;", "constexpr int WARP_SIZE = 31;"
+    ):
         assert run(kernel) == 31
     assert run(kernel) == 32
 

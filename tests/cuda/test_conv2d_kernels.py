@@ -90,10 +90,10 @@ LARGE = Conv((2, 33, 13, 13), 132, (3, 3), padding=(1, 1))
 
 
 @pytest.mark.parametrize(("parts", "fix_up"), [(1, False), (3, False), (3, True)])
-@pytest.mark.parametrize("rows", tiling.ROWS)
+@pytest.mark.parametrize("rows", tiling.THREAD_ROWS)
 @pytest.mark.parametrize("rung", ["im2col", "implicit_gemm", "tf32x3"])
-def test_every_way_to_cut(rung, rows, parts, fix_up, monkeypatch):
-    monkeypatch.setattr(conv2d_cuda, "cut", forced(rows, parts, fix_up))
+def test_every_plan(rung, rows, parts, fix_up, monkeypatch):
+    monkeypatch.setattr(conv2d_cuda, "plan_tiles", forced(rows, parts, fix_up))
     # in checked mode the smallest tiles, of which there are most
     with cuda.emulated("checked" if (rows, parts) == (4, 1) else "fast") as emulation:
         got = results(LARGE, rung, np.float32)
@@ -101,15 +101,15 @@ def test_every_way_to_cut(rung, rows, parts, fix_up, monkeypatch):
     assert emulation.launches[f"conv2d_weight_gradient_{rung}<float, {rows}>"] == 1
     # im2col's data gradient has no parts
     apart = 0 if parts == 1 or fix_up else 2 if rung == "im2col" else 3
-    assert emulation.launches["sum_parts<float>"] == apart
+    assert emulation.launches["sum_partials<float>"] == apart
 
 
-@pytest.mark.parametrize("rows", tiling.ROWS)
+@pytest.mark.parametrize("rows", tiling.THREAD_ROWS)
 @pytest.mark.parametrize("rung", ["implicit_gemm", "tf32x3"])
 def test_parts_that_the_last_block_adds_up_are_checked(rung, rows, monkeypatch):
     """With groups and phases, where some tiles have no elements and some parts no terms."""
     case = Conv((2, 4, 9, 8), 6, (3, 3), (2, 3), (2, 2), groups=2)
-    monkeypatch.setattr(conv2d_cuda, "cut", forced(rows, 3, True))
+    monkeypatch.setattr(conv2d_cuda, "plan_tiles", forced(rows, 3, True))
     with cuda.emulated("checked"):
         got = results(case, rung, np.float32)
     assert_right(got, expected(case), np.float32)
@@ -117,7 +117,7 @@ def test_parts_that_the_last_block_adds_up_are_checked(rung, rows, monkeypatch):
 
 def test_both_ways_to_add_up_parts_give_the_same_bits(monkeypatch):
     def bits(fix_up):
-        monkeypatch.setattr(conv2d_cuda, "cut", forced(8, 3, fix_up))
+        monkeypatch.setattr(conv2d_cuda, "plan_tiles", forced(8, 3, fix_up))
         with cuda.emulated():
             return [a.tobytes() for a in results(LARGE, "implicit_gemm", np.float32)]
 
@@ -150,7 +150,7 @@ def test_parts_are_added_in_order():
     parts = np.array([[1], [1e8], [-1e8]], np.float32)
     out = np.empty(1, np.float32)
     with cuda.emulated():
-        tiling.add_up(parts, out)
+        tiling.sum_partials(parts, out)
     # In float32 (1 + 1e8) - 1e8 is 0; in the reverse order it would be 1.
     assert out[0] == 0
 
@@ -158,7 +158,7 @@ def test_parts_are_added_in_order():
 def test_parts_are_added_to_what_is_there_and_the_bias_of_each_channel_once():
     parts, out = np.ones((3, 2, 2, 2)), np.full((2, 2, 2), 10.0)
     with cuda.emulated():
-        tiling.add_up(parts, out, b=np.array([100.0, 200.0]), inner=2, add=True)
+        tiling.sum_partials(parts, out, b=np.array([100.0, 200.0]), inner=2, add=True)
     np.testing.assert_array_equal(out, np.broadcast_to([[[113.0], [213.0]]], (2, 2, 2)))
 
 
@@ -177,14 +177,14 @@ def test_only_what_is_needed_is_computed(rung, which):
 
 
 @pytest.mark.parametrize("rung", RUNGS)
-def test_gradients_are_written_where_they_live(rung):
+def test_gradients_are_written_to_out(rung):
     case = CASES["stride beyond the window"]
     x, w, b, gy = case.draw(np.float32)
-    homes = (None, np.full_like(w, np.nan), np.full((2, *b.shape), np.nan, np.float32).T[:, 1])
+    buffers = (None, np.full_like(w, np.nan), np.full((2, *b.shape), np.nan, np.float32).T[:, 1])
     with cuda.emulated():
-        got = IMPLEMENTATIONS[rung].backward(gy, (x, w), out=homes, **case.params)
-    assert got[1] is homes[1]
-    assert got[2] is homes[2]
+        got = IMPLEMENTATIONS[rung].backward(gy, (x, w), out=buffers, **case.params)
+    assert got[1] is buffers[1]
+    assert got[2] is buffers[2]
     assert_right((gy, *got), (gy, *expected(case)[1:]), np.float32)
 
 
@@ -201,16 +201,16 @@ def test_arrays_that_no_vector_can_be_read_from(rung):
 
 def shifted(a):
     """Return a copy that begins 4 bytes after a multiple of 16."""
-    room = np.empty(a.size + 8, a.dtype)
-    skip = (4 - room.ctypes.data) % 16 // 4
-    room[skip : skip + a.size] = a.ravel()
-    moved = room[skip : skip + a.size].reshape(a.shape)
+    buffer = np.empty(a.size + 8, a.dtype)
+    skip = (4 - buffer.ctypes.data) % 16 // 4
+    buffer[skip : skip + a.size] = a.ravel()
+    moved = buffer[skip : skip + a.size].reshape(a.shape)
     assert moved.ctypes.data % 16 == 4
     return moved
 
 
 @pytest.mark.parametrize("rung", RUNGS)
-def test_saved_is_what_the_array_implementation_saves(rung):
+def test_saved_is_what_the_plain_implementation_saves(rung):
     case = CASES["a group a channel"]
     x, w, b, _ = case.draw(np.float32)
     with cuda.emulated():
@@ -233,8 +233,8 @@ def test_an_empty_batch(rung):
 
 def test_im2col_takes_images_block_by_block(monkeypatch):
     case = Conv((5, 2, 6, 5), 3, (3, 2), (1, 2), (1, 0), bias=True)
-    # Room for the patches of two images of float32.
-    monkeypatch.setattr(conv2d_cuda, "SCRATCH", 2 * 12 * 12 * 4)
+    # As much as the patches of two images of float32 take.
+    monkeypatch.setattr(conv2d_cuda, "MAX_SCRATCH_BYTES", 2 * 12 * 12 * 4)
     with cuda.emulated("checked") as emulation:
         got = results(case, "im2col", np.float32)
     assert emulation.launches["conv2d_im2col<float>"] == 6
@@ -290,9 +290,9 @@ def test_what_is_too_large_to_index_is_refused(x, w, params, message):
 def test_im2col_refuses_an_image_whose_patches_are_too_many():
     x, w = huge(1, 64, 1500, 1500), huge(1, 64, 4, 4)
     params = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}
-    at = conv2d_cuda.Sizes.of(x, w, **params)
+    s = conv2d_cuda.checked_shape(x, w, **params)
     with pytest.raises(ValueError, match="use the 'implicit_gemm' implementation"):
-        next(conv2d_cuda._blocks_of_images(x, at))
+        next(conv2d_cuda._image_blocks(x, s))
 
 
 @settings(max_examples=200)
@@ -300,21 +300,28 @@ def test_im2col_refuses_an_image_whose_patches_are_too_many():
     M=st.integers(1, 5000),
     N=st.integers(1, 200_000),
     K=st.integers(0, 400_000),
-    copies=st.integers(1, 8),
+    batch_count=st.integers(1, 8),
     itemsize=st.sampled_from((4, 8)),
 )
-@example(M=384, N=1728, K=21632, copies=1, itemsize=4)
-def test_a_cut_covers_the_product(M, N, K, copies, itemsize):
-    how = tiling.cut(M, N, K, copies=copies, itemsize=itemsize)
-    height, width = tiling._tile(how.rows, itemsize)
-    assert how.tiles == -(-M // height) * -(-N // width)
-    assert how.depth % tiling.DEPTH == 0
-    assert (how.parts - 1) * how.depth < max(K, 1) <= how.parts * how.depth
-    scratch = how.parts * M * N * copies * itemsize
-    assert how.parts == 1 or scratch <= tiling.SCRATCH
+@example(M=384, N=1728, K=21632, batch_count=1, itemsize=4)
+def test_a_plan_covers_the_product(M, N, K, batch_count, itemsize):
+    plan = tiling.plan_tiles(M, N, K, batch_count=batch_count, itemsize=itemsize)
+    height, width = tiling.tile_shape(plan.rows, itemsize)
+    assert plan.tiles == -(-M // height) * -(-N // width)
+    assert plan.depth % tiling.TERMS_PER_STEP == 0
+    assert (plan.split_k - 1) * plan.depth < max(K, 1) <= plan.split_k * plan.depth
+    scratch = plan.split_k * M * N * batch_count * itemsize
+    assert plan.split_k == 1 or scratch <= tiling.MAX_SCRATCH_BYTES
+
+
+def test_the_plan_that_the_module_shows():
+    """AlexNet's second convolution, the gradient of its filters at batch 128."""
+    plan = tiling.plan_tiles(192, 1600, 128 * 27 * 27, batch_count=1, itemsize=4)
+    assert tiling.tile_shape(plan.rows, 4) == (64, 128)
+    assert (plan.tiles, plan.split_k, plan.depth, plan.fix_up) == (39, 16, 5832, False)
 
 
 def test_another_order_of_parts_is_noticed():
     order = "for (int s = 0; s < S; ++s)", "for (int s = S - 1; s >= 0; --s)"
-    with cuda.edited("sum_parts.cu", *order), pytest.raises(AssertionError):
+    with cuda.edited("sum_partials.cu", *order), pytest.raises(AssertionError):
         test_parts_are_added_in_order()

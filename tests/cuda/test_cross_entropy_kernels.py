@@ -39,10 +39,10 @@ def assert_alike(got, want, dtype):
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
-@pytest.mark.parametrize("team", [1, 32, 256])
+@pytest.mark.parametrize("threads", [1, 32, 256])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_every_team_does_everything(team, dtype, reduction, monkeypatch):
-    monkeypatch.setattr(rows, "team", lambda rows, C, inner: team)
+def test_any_number_of_threads_does_everything(threads, dtype, reduction, monkeypatch):
+    monkeypatch.setattr(rows, "threads_per_row", lambda rows, C, inner: threads)
     for N, C in ((1, 1), (9, 31), (257, 3), (3, 300)):
         x, targets = draw(N, C, dtype)
         targets[N // 2] = IGNORE
@@ -118,7 +118,7 @@ def test_what_is_in_a_row_that_does_not_count_does_not_matter(one, fill):
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("C", [3, 40, 300])
-def test_what_is_not_finite_goes_the_way_of_array(C, smoothing):
+def test_what_is_not_finite_goes_the_way_of_plain(C, smoothing):
     special = (np.nan, np.inf, -np.inf, 1e3, -1e3, 3e38, -3e38)
     x = draw(3 * len(special), C)[0].reshape(3, -1, C)
     # in the target's place, in another, and in all

@@ -54,7 +54,7 @@ def test_blocks_whose_number_has_more_than_32_bits():
     dtype=st.sampled_from([np.float32, np.float64]),
     shift=st.integers(0, 3),
 )
-def test_the_same_bits_as_array(n, p, seed, offset, dtype, shift):
+def test_the_same_bits_as_plain(n, p, seed, offset, dtype, shift):
     # shifted, so that vectors do not lie at whole multiples of their size
     x = np.random.default_rng(n).standard_normal(n + shift).astype(dtype)[shift:]
     params = {"p": p, "seed": seed, "offset": offset}

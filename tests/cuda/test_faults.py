@@ -111,7 +111,7 @@ def test_a_missing_barrier_shows_in_a_fast_run_too():
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_shared_memory_that_nobody_wrote(seed):
+def test_uninitialised_shared_memory(seed):
     error = caught("half_written", 1, 32, zeros(32), seed=seed)
     assert (error.kind, error.line) == ("uninitialised", line_of(FILE, "FAULT uninitialised"))
     assert (error.array, error.index, error.thread) == ("box", 31, (0, 0, 0))

@@ -53,16 +53,16 @@ def test_any_shape(rung, R, O, I):
 
 
 @pytest.mark.parametrize(("parts", "fix_up"), [(1, False), (3, False), (3, True)])
-@pytest.mark.parametrize("rows", tiling.ROWS)
+@pytest.mark.parametrize("rows", tiling.THREAD_ROWS)
 @pytest.mark.parametrize("rung", ["register_blocked", "tf32x3"])
-def test_every_way_to_cut(rung, rows, parts, fix_up, monkeypatch):
-    monkeypatch.setattr(linear_cuda, "cut", forced(rows, parts, fix_up))
+def test_every_plan(rung, rows, parts, fix_up, monkeypatch):
+    monkeypatch.setattr(linear_cuda, "plan_tiles", forced(rows, parts, fix_up))
     arrays = draw(131, 260, 136, np.float32)
     with cuda.emulated("checked") as emulation:
         got = results(rung, *arrays)
     assert_right(got, *arrays)
     assert emulation.launches[f"linear_forward_{rung}<float, {rows}>"] == 1
-    assert emulation.launches["sum_parts<float>"] == (0 if parts == 1 or fix_up else 3)
+    assert emulation.launches["sum_partials<float>"] == (0 if parts == 1 or fix_up else 3)
 
 
 @pytest.mark.parametrize("backward", [*RUNGS, "plain"])
@@ -114,13 +114,17 @@ def test_only_what_is_needed_is_computed(rung, which):
 
 
 @pytest.mark.parametrize("rung", RUNGS)
-def test_gradients_are_written_where_they_live(rung):
+def test_gradients_are_written_to_out(rung):
     x, w, b, gy = draw(3, 5, 7, np.float32)
-    homes = (None, np.full((2, *w.shape), np.nan, np.float32).T[..., 1].T, np.full_like(b, np.nan))
+    buffers = (
+        None,
+        np.full((2, *w.shape), np.nan, np.float32).T[..., 1].T,
+        np.full_like(b, np.nan),
+    )
     with cuda.emulated():
-        got = IMPLEMENTATIONS[rung].backward(gy, (x, w), out=homes)
-    assert got[1] is homes[1]
-    assert got[2] is homes[2]
+        got = IMPLEMENTATIONS[rung].backward(gy, (x, w), out=buffers)
+    assert got[1] is buffers[1]
+    assert got[2] is buffers[2]
     assert_right((IMPLEMENTATIONS["plain"].forward(x, w, b)[0], *got), x, w, b, gy)
 
 

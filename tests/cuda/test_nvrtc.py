@@ -138,7 +138,7 @@ def test_each_version_compiles_by_its_own_headers(version):
 def test_what_nvrtc_refuses_is_named():
     with pytest.raises(MinialexError, match=r"nvrtcCompileProgram says NVRTC_ERROR_INVALID_OPTION"):
         nvrtc.usage("relu.cu", "sm_ninety")
-    with pytest.raises(MinialexError, match=r"NVRTC 1\.0 is not at hand: there is \d"):
+    with pytest.raises(MinialexError, match=r"NVRTC 1\.0 is not installed; installed: \d"):
         nvrtc.usage("relu.cu", "sm_80", version="1.0")
 
 

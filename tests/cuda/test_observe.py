@@ -26,7 +26,7 @@ def test_a_wrapper_sees_each_launch_until_the_block_ends():
     with emulated(), contextlib.suppress(ZeroDivisionError), wrapped_launches(noting):
         assert ops.relu([-1.0, 2.0]).numpy().tolist() == [0.0, 2.0]
         raise ZeroDivisionError
-    assert seen == [("relu_forward", (1, 1, 1), (cuda.BLOCK, 1, 1), 0)]
+    assert seen == [("relu_forward", (1, 1, 1), (cuda.BLOCK_SIZE, 1, 1), 0)]
     assert emulator.launch is before
 
 
@@ -53,7 +53,7 @@ def test_a_gpu_that_answers_is_not_lost(monkeypatch):
 def test_a_gpu_that_answers_with_an_error_is_lost(monkeypatch):
     use_cupy(monkeypatch, faulted)
     assert lost_context() == "cudaErrorIllegalAddress"
-    with pytest.raises(MinialexError, match=r"^relu left this process without a GPU \(cudaErr"):
+    with pytest.raises(MinialexError, match=r"^relu corrupted the CUDA context \(cudaErr"):
         check_context("relu")
 
 

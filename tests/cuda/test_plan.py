@@ -227,7 +227,7 @@ def test_an_edited_or_forgotten_file_is_read_again(seen, checks):
         assert "T(1) : x[i]" in seen[-1][0].source.text
     run()
     assert "T(1) : x[i]" not in seen[-1][0].source.text
-    source.forget()
+    source.clear_cache()
     run()
     assert len(checks) == 4
 
@@ -281,7 +281,7 @@ def test_threads_share_plans_while_files_are_forgotten(monkeypatch):
             n = 1 + (first + i) % 20
             k(1, 32, a(n), a(n), n)
             if i % 50 == 0:
-                source.forget()
+                source.clear_cache()
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(run, range(4)))

@@ -1,14 +1,12 @@
 """Kernels of pooling and local response normalisation, beyond what is asked of every op."""
 
-import sys
-
 import numpy as np
 import pytest
 
 from minialex import cuda
 from minialex.autograd import OPS
-from minialex.ops import avg_pool2d
 from minialex.ops._cuda import pooling
+from minialex.ops.avg_pool2d import cuda as avg_pool2d
 
 POOLING = ("max_pool2d", "avg_pool2d")
 
@@ -22,13 +20,13 @@ def run(name, x, gy=None, **params):
         return y, saved, *kernel.backward(gy, saved, **params)
 
 
-def test_windows_of_more_places_than_16_bits_number():
+def test_windows_of_more_elements_than_16_bits_number():
     x = np.random.default_rng(1).permutation(70_003).astype(float).reshape(1, 1, 1, -1)
     params = {"kernel_size": (1, 70_000), "stride": (1, 2), "padding": (0, 0)}
-    y, (winner, _), gx = run("max_pool2d", x, gy=np.array([[[[1.0, 2.0]]]]), **params)
+    y, (argmax, _), gx = run("max_pool2d", x, gy=np.array([[[[1.0, 2.0]]]]), **params)
     views = [x[0, 0, 0, :70_000], x[0, 0, 0, 2:70_002]]
-    assert winner.dtype == np.uint32
-    assert winner.ravel().tolist() == [v.argmax() for v in views]
+    assert argmax.dtype == np.uint32
+    assert argmax.ravel().tolist() == [v.argmax() for v in views]
     assert y.ravel().tolist() == [v.max() for v in views]
     want = np.zeros(x.size)
     want[views[0].argmax()] += 1
@@ -39,9 +37,9 @@ def test_windows_of_more_places_than_16_bits_number():
 @pytest.mark.parametrize("rows", [1, 3, 8, 100])
 @pytest.mark.parametrize("stride", [1, 2, 3, 5])
 @pytest.mark.parametrize("kernel", [1, 2, 3, 7])
-def test_walks_of_any_length_meet_every_window(kernel, stride, rows, monkeypatch):
-    for module in (pooling, sys.modules[avg_pool2d.__module__]):
-        monkeypatch.setattr(module, "ROWS", rows)
+def test_any_number_of_pixels_per_thread_meets_every_window(kernel, stride, rows, monkeypatch):
+    for module in (pooling, avg_pool2d):
+        monkeypatch.setattr(module, "PIXELS_PER_THREAD", rows)
     params = {"kernel_size": (kernel, 1), "stride": (stride, 1), "padding": (kernel // 2, 0)}
     _, _, gx = run("avg_pool2d", np.zeros((1, 2, 23, 3)), **params, count_include_pad=True)
     windows = range(-(kernel // 2), 23 + kernel // 2 - kernel + 1, stride)
@@ -96,5 +94,5 @@ def test_what_32_bits_cannot_index_is_refused(name, shape, params, words):
 
 
 def test_a_thread_of_backward_has_a_few_pixels_of_a_column():
-    at = pooling.Pool.of("max_pool2d", (2, 3, 17, 5), (3, 3), (2, 2), (0, 0))
-    assert at.walks == 2 * 3 * 3 * 5
+    sizes = pooling.PoolShape.of("max_pool2d", (2, 3, 17, 5), (3, 3), (2, 2), (0, 0))
+    assert sizes.backward_threads == 2 * 3 * 3 * 5

@@ -6,7 +6,7 @@ import pytest
 
 from minialex.cuda import source
 from minialex.cuda.signature import (
-    Parameter,
+    KernelParameter,
     TemplateParameter,
     signatures,
     split,
@@ -23,7 +23,7 @@ def parse(tmp_path):
     def parsed(text):
         path = tmp_path / "some.cu"
         path.write_text(text)
-        source.forget()
+        source.clear_cache()
         return signatures(source.read(path))
 
     return parsed
@@ -36,15 +36,15 @@ def test_parameters_types_and_qualifiers(parse):
         "    const void* __restrict__ v) {\n}"
     ).values()
     assert k.parameters == (
-        Parameter("x", "T", pointer=True, const=True, restrict=True),
-        Parameter("y", "T", pointer=True),
-        Parameter("z", "float", pointer=True),
-        Parameter("n", "unsigned int", const=True),
-        Parameter("m", "unsigned char", pointer=True),
-        Parameter("big", "long long", const=True),
-        Parameter("s", "size_t"),
-        Parameter("d", "double"),
-        Parameter("v", "void", pointer=True, const=True, restrict=True),
+        KernelParameter("x", "T", pointer=True, const=True, restrict=True),
+        KernelParameter("y", "T", pointer=True),
+        KernelParameter("z", "float", pointer=True),
+        KernelParameter("n", "unsigned int", const=True),
+        KernelParameter("m", "unsigned char", pointer=True),
+        KernelParameter("big", "long long", const=True),
+        KernelParameter("s", "size_t"),
+        KernelParameter("d", "double"),
+        KernelParameter("v", "void", pointer=True, const=True, restrict=True),
     )
     assert k.line == 2
 
@@ -55,7 +55,7 @@ def test_a_struct_of_numbers_is_read_with_its_members(parse):
         "  int area() const { if (H > 0) { return H * W; } return 0; }\n  bool flat;\n};\n"
         "__global__ void k(const Size s, int n) {}\n"
     ).values()
-    assert k.parameters[0] == Parameter(
+    assert k.parameters[0] == KernelParameter(
         "s",
         "Size",
         const=True,

@@ -11,7 +11,7 @@ from minialex.errors import MinialexError
 from minialex.ops._cuda import rows
 
 NAMES = "softmax", "log_softmax"
-TEAMS = 1, 32, 256
+THREADS = 1, 32, 256
 
 
 def draw(shape, dtype=np.float64, times=1.0):
@@ -24,12 +24,12 @@ def results(name, implementation, x, gy, dim):
     return y, *one.backward(gy, saved, dim=dim)
 
 
-def forced(monkeypatch, team):
-    monkeypatch.setattr(rows, "team", lambda rows, C, inner: team)
+def forced(monkeypatch, threads):
+    monkeypatch.setattr(rows, "threads_per_row", lambda rows, C, inner: threads)
 
 
 @pytest.mark.parametrize(
-    ("rows", "C", "inner", "team"),
+    ("N", "C", "inner", "threads"),
     [
         (10**6, 8, 1, 1),
         (128, 10, 1, 32),
@@ -39,21 +39,21 @@ def forced(monkeypatch, team):
         (10**5, 1000, 2, 1),
     ],
 )
-def test_who_takes_a_row(rows, C, inner, team):
-    assert rows.team(rows, C, inner) == team
+def test_how_many_threads_reduce_a_row(N, C, inner, threads):
+    assert rows.threads_per_row(N, C, inner) == threads
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 31, 1), (9, 33, 1), (2, 257, 3), (7, 5, 37)])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("team", TEAMS)
+@pytest.mark.parametrize("threads", THREADS)
 @pytest.mark.parametrize("name", NAMES)
-def test_every_team_does_every_layout(name, team, dtype, shape, monkeypatch):
-    forced(monkeypatch, team)
+def test_any_number_of_threads_does_every_layout(name, threads, dtype, shape, monkeypatch):
+    forced(monkeypatch, threads)
     x, gy = draw(shape, dtype, 3), draw(shape, dtype)
     with cuda.emulated("checked", seed=3) as emulation:
         got = results(name, "kernel", x, gy, 1)
     ctype = "float" if dtype == np.float32 else "double"
-    assert emulation.launches[f"{name}_forward<{ctype}, {team}>"] == 1
+    assert emulation.launches[f"{name}_forward<{ctype}, {threads}>"] == 1
     for g, w in zip(got, results(name, "plain", x, gy, 1), strict=True):
         np.testing.assert_allclose(g, w, rtol=0, atol=40 * np.finfo(dtype).eps * np.abs(w).max())
 
@@ -72,10 +72,10 @@ def test_any_shape(name, outer, C, inner):
 SPECIAL = (np.nan, np.inf, -np.inf, 1e3, -1e3, 3e38, -3e38, 0.0)
 
 
-@pytest.mark.parametrize("team", TEAMS)
+@pytest.mark.parametrize("threads", THREADS)
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_not_finite_goes_the_way_of_array(name, team, monkeypatch):
-    forced(monkeypatch, team)
+def test_what_is_not_finite_goes_the_way_of_plain(name, threads, monkeypatch):
+    forced(monkeypatch, threads)
     # every special number beside every other, and all alike
     x = np.array([[a, b, c] for a in SPECIAL for b in SPECIAL for c in SPECIAL], np.float32)
     with np.errstate(all="ignore"):
@@ -99,10 +99,10 @@ def test_one_number_that_is_not_finite_in_a_long_row(name, special, place):
     np.testing.assert_allclose(got, want, rtol=2e-6)
 
 
-@pytest.mark.parametrize("team", TEAMS)
+@pytest.mark.parametrize("threads", THREADS)
 @pytest.mark.parametrize("name", NAMES)
-def test_the_same_bits_in_any_order_of_threads(name, team, monkeypatch):
-    forced(monkeypatch, team)
+def test_the_same_bits_in_any_order_of_threads(name, threads, monkeypatch):
+    forced(monkeypatch, threads)
     x, gy = draw((9, 300), np.float32, 5), draw((9, 300), np.float32)
 
     def bits(**order):

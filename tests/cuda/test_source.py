@@ -15,11 +15,11 @@ def package(tmp_path, monkeypatch):
     root.mkdir(parents=True)
     monkeypatch.setattr(source, "_PACKAGE", root)
     source.kernel_folder.cache_clear()
-    source.forget()
+    source.clear_cache()
     yield root
     monkeypatch.undo()
     source.kernel_folder.cache_clear()
-    source.forget()
+    source.clear_cache()
 
 
 def fill(folder, **files):
@@ -90,7 +90,7 @@ def test_an_edited_header_changes_the_digest(package):
     folder = fill(package / "_kernels", a_cu='#include "b.cuh"\n', b_cuh="int b;\n")
     before = source.read("a.cu").digest
     (folder / "b.cuh").write_text("int b = 1;\n")
-    source.forget()
+    source.clear_cache()
     assert source.read("a.cu").digest != before
 
 

@@ -58,7 +58,7 @@ def streams(monkeypatch):
     cupy, now = device_double.make_cupy(), SimpleNamespace(current=Stream(ptr=7, capturing=False))
     cupy.cuda.get_current_stream = lambda: now.current
     monkeypatch.setitem(sys.modules, "cupy", cupy)
-    monkeypatch.setattr(tiling, "_kept", tiling._Kept())
+    monkeypatch.setattr(tiling, "_stream_counters", tiling._StreamCounters())
     now.like = cupy.asarray(np.zeros(3, np.float32))
     return now
 
@@ -92,11 +92,11 @@ def test_counters_that_a_graph_may_use_are_never_freed(streams):
     (many,) = tiling.counters(streams.like, 1 << 20)
     assert many.shape == (1 << 20,)
     assert place(tiling.counters(streams.like, 5)[0]) == place(many)
-    (kept,) = tiling._kept.arrays.values()
+    (kept,) = tiling._stream_counters.arrays.values()
     assert [place(a) for a in kept] == [place(few), place(many)]
 
 
-def test_what_a_cold_capture_sets_to_zero_is_used_by_nobody_else(streams):
+def test_what_a_cold_capture_sets_to_zero_is_used_by_that_graph_alone(streams):
     streams.current.capturing = True
     (captured,) = tiling.counters(streams.like, 5)
     streams.current.capturing = False

@@ -49,7 +49,7 @@ def test_shared_memory_and_barriers_in_order():
         "reads   x[9] = x[2, 1]: 9.0",
         "writes  tile[2][1]: 9.0",
         "features.cu",
-        "waits for the others",
+        "waits at the barrier",
         "features.cu",
         "reads   tile[1][2]: 6.0",
         "writes  y[9] = y[2, 1]: 6.0",
@@ -98,7 +98,7 @@ def test_a_loop_shows_its_barriers_again_in_every_round():
     )
     barrier = f"faults.cu:{line_of('faults.cu', '// after the load')}"
     assert sum(line.startswith(barrier) for line in lines) == 2
-    assert sum("waits for the others" in line for line in lines) == 4
+    assert sum("waits at the barrier" in line for line in lines) == 4
 
 
 def test_a_thread_that_a_launch_does_not_have():
@@ -118,7 +118,7 @@ def test_a_trace_finds_faults_as_well():
 
 
 def test_a_long_trace_is_cut_and_says_so(monkeypatch):
-    monkeypatch.setattr("minialex.cuda.emulator.machine._EVENTS", 10)
+    monkeypatch.setattr("minialex.cuda.emulator.machine._MAX_EVENTS", 10)
     x = np.zeros((1, 100))
     with cuda.emulated("traced", write=lambda line: None) as emulation:
         kernel("features.cu", "row_sums")(1, 1, x, np.zeros(1), 100, shared=8)

@@ -56,7 +56,7 @@ def assert_compiles(
     architecture: str,
     version: str | None = None,
     instances: Sequence[str] | None = None,
-) -> nvrtc.Compiled:
+) -> nvrtc.CompiledKernels:
     """Compile instantiations, or all; kernels that run by default keep everything in registers."""
     code = nvrtc.compiled(file, architecture, instances, version)
     found = code.usage
@@ -67,7 +67,9 @@ def assert_compiles(
     return code
 
 
-def assert_within_budget(file: str, architecture: str, version: str, code: nvrtc.Compiled) -> None:
+def assert_within_budget(
+    file: str, architecture: str, version: str, code: nvrtc.CompiledKernels
+) -> None:
     """Hold what the machine code takes to the lines in ``kernels/budgets``."""
     kept = budgets.lines(budgets.read(ROOT)[version][file])
     compiled = {f"{usage.kernel} {architecture}" for usage in code.usage}

@@ -39,14 +39,14 @@ def tree(root: Path, counts: dict[str, int], suffix: str = ".png") -> Path:
     return root
 
 
-class Memory:
-    """A data set in memory that notes which images were loaded and can have bad ones."""
+class MemoryDataset:
+    """A data set in memory that records which images were loaded; some may be unreadable."""
 
-    def __init__(self, count: int, size: int = 6, bad: tuple[int, ...] = ()) -> None:
+    def __init__(self, count: int, size: int = 6, unreadable: tuple[int, ...] = ()) -> None:
         self.classes = ["even", "odd"]
         self.targets = np.arange(count) % 2
         self.images = [noise(size, size + 1, seed) for seed in range(count)]
-        self.bad = bad
+        self.unreadable = unreadable
         self.loaded: list[int] = []
 
     def __len__(self) -> int:
@@ -54,7 +54,7 @@ class Memory:
 
     def load(self, index: int) -> LazyImage:
         self.loaded.append(index)
-        if index in self.bad:
+        if index in self.unreadable:
             raise UnreadableImageError(self.name(index), "it is torn")
         return LazyImage(Image.fromarray(self.images[index]), self.name(index))
 

@@ -18,7 +18,7 @@ from minialex.data import (
 from minialex.data import loader as module
 from minialex.data.batch_buffer import BatchBuffer
 from minialex.data.loader import PREFETCH_BATCHES
-from tests.data.pictures import Memory, tree
+from tests.data.pictures import MemoryDataset, tree
 
 JITTERED = Transform(5, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2)
 
@@ -43,7 +43,7 @@ def assert_same(one, other):
 
 @pytest.mark.parametrize("workers", [0, 1, 3])
 def test_batches_hold_each_image_with_its_class(workers):
-    dataset = Memory(11)
+    dataset = MemoryDataset(11)
     loader = DataLoader(dataset, 4, eval_transform(6), workers=workers)
     batches = list(loader.epoch(0))
     assert [len(b) for b in batches] == [4, 4, 3]
@@ -63,20 +63,23 @@ def test_batches_hold_each_image_with_its_class(workers):
 @pytest.mark.parametrize("workers", [1, 2, 4, 9])
 def test_workers_change_nothing(transform, workers):
     one, other = (
-        DataLoader(Memory(21), 5, transform, shuffle=True, seed=3, workers=w) for w in (0, workers)
+        DataLoader(MemoryDataset(21), 5, transform, shuffle=True, seed=3, workers=w)
+        for w in (0, workers)
     )
     assert_same(gathered(one, epoch=2), gathered(other, epoch=2))
 
 
 def test_the_batch_size_changes_no_image():
-    one, other = (DataLoader(Memory(21), size, JITTERED, shuffle=True, seed=3) for size in (4, 21))
+    one, other = (
+        DataLoader(MemoryDataset(21), size, JITTERED, shuffle=True, seed=3) for size in (4, 21)
+    )
     assert_same(gathered(one), gathered(other))
 
 
 @pytest.mark.parametrize("workers", [0, 1, 4])
 @pytest.mark.parametrize("start", [0, 1, 3, 5])
 def test_an_epoch_taken_up_in_the_middle_is_its_tail(workers, start):
-    dataset = Memory(18)
+    dataset = MemoryDataset(18)
     loader = DataLoader(dataset, 4, JITTERED, shuffle=True, seed=1, workers=workers)
     whole = list(loader.epoch(7))
     dataset.loaded.clear()
@@ -88,27 +91,27 @@ def test_an_epoch_taken_up_in_the_middle_is_its_tail(workers, start):
 
 
 def test_every_epoch_has_an_order_and_a_chance_of_its_own():
-    loader = DataLoader(Memory(50), 50, JITTERED, shuffle=True)
+    loader = DataLoader(MemoryDataset(50), 50, JITTERED, shuffle=True)
     orders = [loader.order(epoch) for epoch in range(3)]
     for order in orders:
         np.testing.assert_array_equal(np.sort(order), np.arange(50))
         assert (order == np.arange(50)).sum() < 10
     assert (orders[0] == orders[1]).sum() < 10
-    still = DataLoader(Memory(8), 8, JITTERED)
+    still = DataLoader(MemoryDataset(8), 8, JITTERED)
     first, second = gathered(still, 0), gathered(still, 1)
     np.testing.assert_array_equal(first[2], second[2])
     assert (np.abs(first[0] - second[0]).reshape(8, -1).max(axis=1) > 0.01).all()
 
 
 def test_the_seed_decides_order_and_chance():
-    loaders = [DataLoader(Memory(30), 30, JITTERED, shuffle=True, seed=s) for s in (0, 0, 1)]
+    loaders = [DataLoader(MemoryDataset(30), 30, JITTERED, shuffle=True, seed=s) for s in (0, 0, 1)]
     same, again, other = (gathered(loader) for loader in loaders)
     assert_same(same, again)
     assert not np.array_equal(same[2], other[2])
 
 
 def test_every_place_is_equally_likely():
-    loader = DataLoader(Memory(5), 5, eval_transform(5), shuffle=True)
+    loader = DataLoader(MemoryDataset(5), 5, eval_transform(5), shuffle=True)
     counts = np.zeros((5, 5))
     for epoch in range(500):
         counts[np.arange(5), loader.order(epoch)] += 1
@@ -116,15 +119,17 @@ def test_every_place_is_equally_likely():
 
 
 def test_a_last_batch_that_is_not_full_can_be_left_out():
-    loader = DataLoader(Memory(11), 4, eval_transform(5), drop_last=True)
+    loader = DataLoader(MemoryDataset(11), 4, eval_transform(5), drop_last=True)
     assert [len(b) for b in loader.epoch(0)] == [4, 4]
     assert len(loader) == 2
-    assert len(DataLoader(Memory(12), 4, eval_transform(5), drop_last=True)) == 3
+    assert len(DataLoader(MemoryDataset(12), 4, eval_transform(5), drop_last=True)) == 3
 
 
 @pytest.mark.parametrize("workers", [0, 1, 4])
 def test_an_image_that_cannot_be_read_is_named_at_its_batch(workers):
-    loader = DataLoader(Memory(20, bad=(14, 9, 11)), 4, eval_transform(5), workers=workers)
+    loader = DataLoader(
+        MemoryDataset(20, unreadable=(14, 9, 11)), 4, eval_transform(5), workers=workers
+    )
     batches = loader.epoch(0)
     assert [b.indices[0] for b in (next(batches), next(batches))] == [0, 4]
     with pytest.raises(UnreadableImageError, match="picture 9: it is torn"):
@@ -134,7 +139,7 @@ def test_an_image_that_cannot_be_read_is_named_at_its_batch(workers):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_any_other_error_of_a_worker_reaches_the_caller(workers):
-    dataset = Memory(8)
+    dataset = MemoryDataset(8)
     dataset.images[6] = None
     with pytest.raises(AttributeError):
         list(DataLoader(dataset, 2, eval_transform(5), workers=workers).epoch(0))
@@ -142,7 +147,7 @@ def test_any_other_error_of_a_worker_reaches_the_caller(workers):
 
 
 def test_workers_run_ahead_by_a_few_batches_only():
-    dataset = Memory(100)
+    dataset = MemoryDataset(100)
     batches = DataLoader(dataset, 4, eval_transform(5), workers=3).epoch(0)
     next(batches)
     next(batches)
@@ -151,13 +156,13 @@ def test_workers_run_ahead_by_a_few_batches_only():
 
 
 def test_leaving_early_ends_the_threads():
-    for _ in DataLoader(Memory(100), 4, eval_transform(5), workers=3).epoch(0):
+    for _ in DataLoader(MemoryDataset(100), 4, eval_transform(5), workers=3).epoch(0):
         assert decoders()
         break
     assert not decoders()
 
 
-class SlowMemory(Memory):
+class SlowDataset(MemoryDataset):
     """Waits at every image but those of the first batch until told to go on."""
 
     def __init__(self, count):
@@ -172,7 +177,7 @@ class SlowMemory(Memory):
 
 
 def test_an_interruption_stops_threads_before_their_next_image():
-    dataset = SlowMemory(100)
+    dataset = SlowDataset(100)
 
     def interrupt():
         loader = DataLoader(dataset, 4, eval_transform(5), workers=1)
@@ -190,7 +195,7 @@ def test_an_interruption_stops_threads_before_their_next_image():
 
 
 def test_an_epoch_that_is_never_begun_starts_no_threads():
-    DataLoader(Memory(9), 4, eval_transform(5), workers=2).epoch(0)
+    DataLoader(MemoryDataset(9), 4, eval_transform(5), workers=2).epoch(0)
     assert not decoders()
 
 
@@ -216,15 +221,15 @@ def test_batches_for_another_device_are_prepared_there(monkeypatch, workers):
     )
     gpu = Device("cuda", 1)
     options = {"shuffle": True, "workers": workers}
-    there = DataLoader(Memory(10), 4, JITTERED, device=gpu, **options)
-    assert_same(gathered(there), gathered(DataLoader(Memory(10), 4, JITTERED, **options)))
+    there = DataLoader(MemoryDataset(10), 4, JITTERED, device=gpu, **options)
+    assert_same(gathered(there), gathered(DataLoader(MemoryDataset(10), 4, JITTERED, **options)))
     # images first, as they are asked for
     assert moved == [(np.uint8, gpu)] * 3 + [(np.int64, gpu)] * 3
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_threads_prepare_by_what_the_caller_has_chosen(workers):
-    loader = DataLoader(Memory(10), 4, JITTERED, workers=workers)
+    loader = DataLoader(MemoryDataset(10), 4, JITTERED, workers=workers)
     plain = gathered(loader)
     with emulated() as emulation:
         kernel = gathered(loader)
@@ -238,8 +243,10 @@ def test_threads_prepare_by_what_the_caller_has_chosen(workers):
 
 @pytest.mark.gpu
 def test_a_gpu_is_given_the_same_batches():
-    there = DataLoader(Memory(10), 4, JITTERED, device=Device("cuda"))
-    for a, b in zip(there.epoch(0), DataLoader(Memory(10), 4, JITTERED).epoch(0), strict=True):
+    there = DataLoader(MemoryDataset(10), 4, JITTERED, device=Device("cuda"))
+    for a, b in zip(
+        there.epoch(0), DataLoader(MemoryDataset(10), 4, JITTERED).epoch(0), strict=True
+    ):
         np.testing.assert_allclose(a.images.get(), b.images, atol=1e-5)
         np.testing.assert_array_equal(a.targets.get(), b.targets)
 
@@ -250,12 +257,12 @@ def test_a_gpu_is_given_the_same_batches():
 def test_wrong_arguments_are_named(arguments, name):
     given = {"batch_size": 4, **arguments}
     with pytest.raises(ValueError, match=f"DataLoader: {name} must"):
-        DataLoader(Memory(4), transform=eval_transform(5), **given)
+        DataLoader(MemoryDataset(4), transform=eval_transform(5), **given)
 
 
 @pytest.mark.parametrize("start", [-1, 4])
 def test_a_start_beyond_the_epoch_is_refused(start):
-    loader = DataLoader(Memory(11), 4, eval_transform(5))
+    loader = DataLoader(MemoryDataset(11), 4, eval_transform(5))
     with pytest.raises(ValueError, match=r"start must lie in 0\.\.3"):
         loader.epoch(0, start)
     assert list(loader.epoch(0, 3)) == []

@@ -6,14 +6,14 @@ from sklearn.model_selection import StratifiedKFold
 
 from minialex.data import folds, split
 from minialex.errors import MinialexError
-from tests.data.pictures import Memory
+from tests.data.pictures import MemoryDataset
 
 labels = st.lists(st.integers(0, 4), min_size=1, max_size=120)
 seeds = st.integers(0, 2**64 - 1)
 
 
 def labelled(targets):
-    dataset = Memory(0)
+    dataset = MemoryDataset(0)
     dataset.targets = np.asarray(targets)
     dataset.classes = [f"class {c}" for c in range(max(targets) + 1)]
     return dataset

@@ -1,6 +1,6 @@
 """The parts of tests/device/first_contact.py, each a function, run in a process of its own.
 
-What a part finds it says line by line, as JSON, so that nothing is lost when it is cut short.
+A part writes what it finds line by line, as JSON, so that nothing is lost when its time is over.
 """
 
 from __future__ import annotations
@@ -31,31 +31,40 @@ from minialex.check.suite import Pair, check
 from minialex.check.verdict import Verdict
 from minialex.cuda.fault import lost_context
 from minialex.data import Batch
-from minialex.train.step import WARM_UP, TrainStep
+from minialex.train.replay import WARM_UP_STEPS
+from minialex.train.step import TrainStep
 from tests.device import launches as steps
 
 LOST = 3
-"""The exit status of a process that a kernel left without a GPU."""
+"""The exit status of a process whose CUDA context a kernel corrupted."""
 MODES: dict[str, dict[str, str]] = {
     "ffma": {"conv2d": "implicit_gemm", "linear": "register_blocked"},
     "tf32x3": {"conv2d": "tf32x3", "linear": "tf32x3"},
 }
 """The ways through the kernels, as `minialex.using` takes them."""
-FIRST = "conv2d", "linear", "max_pool2d", "relu", "cross_entropy", "dropout", "local_response_norm"
+SMOKE_FIRST = (
+    "conv2d",
+    "linear",
+    "max_pool2d",
+    "relu",
+    "cross_entropy",
+    "dropout",
+    "local_response_norm",
+)
 PRODUCTS = "conv2d", "linear"
 # gradients of a whole network in float32, summed in another order, differ by less: relative, in
 # the Euclidean norm of a parameter
-ALIKE = 1e-3
-STEPS = 20
+MAX_RELATIVE_ERROR = 1e-3
+STEPS_IN_A_ROW = 20
 
 
 class LostError(Exception):
-    """A kernel left this process without a GPU: the message says which."""
+    """A kernel corrupted this process's CUDA context: the message says which."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """Where a part runs, and what it is told.
+    """Where and how a part runs.
 
     Attributes
     ----------
@@ -64,9 +73,9 @@ class Setting:
     emulated : bool
         On the CPU under the emulator, and small.
     share, shares : int
-        Which of how many processes that do this part this one is.
+        The index of this process among those that do this part, and their number.
     start : int
-        How many of its checks smoke leaves out: one before it did those.
+        How many of its checks smoke skips, as a process before it did those.
     """
 
     out: Path
@@ -87,7 +96,7 @@ class Setting:
 
     @property
     def batches(self) -> tuple[int, ...]:
-        """Images at once, the batches in turn."""
+        """The batch sizes."""
         return (2,) if self.emulated else (32, 128, 256)
 
     @property
@@ -97,7 +106,7 @@ class Setting:
 
     @cached_property
     def clock(self) -> Clock:
-        """What takes times."""
+        """The timer."""
         return clock_for(self.device)
 
     def say(self, part: str, **facts: Any) -> None:
@@ -166,13 +175,13 @@ def facts(at: Setting) -> None:
 
 
 def smoke(at: Setting) -> None:
-    """Check three cases of each implementation, in both types: all failures are told."""
+    """Check three cases of each implementation, in both types; all failures are reported."""
     done = bad = 0
     for number, (pair, case) in enumerate(_smoke_checks(at)):
         if number < at.start:
             continue
         name = f"{pair.op.name} {pair.name} {pair.dtype}, case {case.name!r}"
-        # whoever hangs or takes the process with it is named by the log
+        # the log then names a check that hangs or ends the process
         print(name, flush=True)
         done += 1
         try:
@@ -191,7 +200,11 @@ def smoke(at: Setting) -> None:
 
 def _smoke_checks(at: Setting) -> Iterator[tuple[Pair, Any]]:
     """Yield this process's checks; an implementation is one process's, which compiles it once."""
-    names = ["linear", "relu"] if at.emulated else [*FIRST, *sorted(OPS.keys() - set(FIRST))]
+    names = (
+        ["linear", "relu"]
+        if at.emulated
+        else [*SMOKE_FIRST, *sorted(OPS.keys() - set(SMOKE_FIRST))]
+    )
     cases, types = (1, (np.float32,)) if at.emulated else (3, (np.float32, np.float64))
     every = [(OPS[name], one) for name in names for one in OPS[name].implementations]
     for op, one in every[at.share :: at.shares]:
@@ -202,7 +215,7 @@ def _smoke_checks(at: Setting) -> Iterator[tuple[Pair, Any]]:
 
 
 def step(at: Setting) -> None:
-    """Hold the loss and all gradients of the whole network against array operations on the CPU."""
+    """Compare loss and all gradients of the whole network with array operations on the CPU."""
 
     def once(device: Device) -> tuple[float, dict[str, Array]]:
         training = Training(at.network, 2, device, dropout=0.0)
@@ -219,8 +232,8 @@ def step(at: Setting) -> None:
             name: float(np.linalg.norm(got[name] - g) / (np.linalg.norm(g) or 1.0))
             for name, g in right.items()
         }
-        # a NaN is not alike either
-        unlike = [name for name, error in off.items() if not error < ALIKE]
+        # a NaN is not below it either
+        unlike = [name for name, error in off.items() if not error < MAX_RELATIVE_ERROR]
         at.say("step", mode=mode, loss=loss, cpu=right_loss, unlike=unlike, relative_error=off)
 
 
@@ -270,7 +283,7 @@ def _passes(
 
 
 def _seconds(clock: Clock, run: Callable[[], Any]) -> float:
-    """Return the time of a call; of one that takes long, that of the second."""
+    """Return the time of a call; of a long one, that of the second."""
     clock.time_call(run)
     first = clock.time_call(run)
     return first if first >= clock.slow_call_seconds else clock.time_round(run)
@@ -278,7 +291,7 @@ def _seconds(clock: Clock, run: Callable[[], Any]) -> float:
 
 def host(at: Setting) -> None:
     """Time whole steps: until Python returns, and until the device is done."""
-    count = 1 if at.emulated else STEPS
+    count = 1 if at.emulated else STEPS_IN_A_ROW
     for mode, batch, training in trainings(at):
         began = time.perf_counter()
         training.step()
@@ -303,11 +316,11 @@ def host(at: Setting) -> None:
 
 
 def graph(at: Setting) -> None:
-    """Let a step be captured as a CUDA graph and time its replay; or say what refuses."""
+    """Capture a step as a CUDA graph and time its replay; or report why that is refused."""
     for mode, batch, training in trainings(at):
         step = TrainStep(training.model, training.optimizer)
         given = Batch(training.x.data, training.targets, np.arange(batch))
-        for _ in range(WARM_UP + 1):
+        for _ in range(WARM_UP_STEPS + 1):
             step(given)
         at.wait()
         if step.uncaptured:
@@ -351,14 +364,14 @@ def _steps_in_a_row(run: Callable[[], Any], wait: Callable[[], Any]) -> float:
         run()
     wait()
     began = time.perf_counter()
-    for _ in range(STEPS):
+    for _ in range(STEPS_IN_A_ROW):
         run()
     wait()
-    return (time.perf_counter() - began) / STEPS
+    return (time.perf_counter() - began) / STEPS_IN_A_ROW
 
 
 def profiled(at: Setting, mode: str, batch: int) -> None:
-    """Take one step, for a profiler that looks on."""
+    """Take one step, under a profiler."""
     with minialex.using(**MODES[mode]):
         Training(at.network, batch, at.device).step()
     at.wait()

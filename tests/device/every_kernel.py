@@ -23,7 +23,7 @@ from minialex.check.suite import Pair
 from minialex.cuda import emulated
 from minialex.study.kernel_uses import kernels_of, uses
 from tests import routine_cases
-from tests.device.watching import Kernel, watched
+from tests.device.launched import Kernel, launched_kernels
 
 DTYPE = np.dtype(np.float32)
 
@@ -35,7 +35,7 @@ def main(words: list[str]) -> int:
     if not on_cpu:
         # each array in memory of its own, or reads past its end go unseen
         arrays.module_of(device).cuda.set_allocator(None)
-    with emulated("checked") if on_cpu else contextlib.nullcontext(), watched() as seen:
+    with emulated("checked") if on_cpu else contextlib.nullcontext(), launched_kernels() as seen:
         launch_all(device, seen)
     missing = sorted(set(_wanted(device)) - seen)
     print(f"{len(seen)} kernels were launched")

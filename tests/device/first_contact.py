@@ -19,10 +19,8 @@ import argparse
 import contextlib
 import csv
 import io
-import json
 import math
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -38,7 +36,7 @@ from minialex import arrays, emulated
 from minialex.arrays import on_device
 from minialex.cpu import threads
 from minialex.errors import MinialexError
-from minialex.study.launch_times import BATCH, FILE, FORMAT, grouped, total
+from minialex.study.launch_times import BATCH, FILE
 from tests.device import launches
 from tests.device.contact_parts import (
     LOST,
@@ -49,7 +47,7 @@ from tests.device.contact_parts import (
     blame,
     profiled,
 )
-from tests.device.launches import Gpu
+from tests.device.findings import Findings
 
 OUT = "benchmarks/results/gpu-first-contact"
 LINES, LOG = "first-contact.jsonl", "device-contact.log"
@@ -60,9 +58,8 @@ WEIGHTS = {
 }  # fmt: skip
 """The parts in order, each with its share of the time; what one leaves goes to those after it."""
 NEEDS_GPU = "graph", "torch", "ncu", "suite"
-LEAST = 10.0
-"""The seconds without which no part is begun."""
-SMOKES = 8
+MIN_SECONDS_PER_PART = 10.0
+MAX_SMOKE_PROCESSES = 8
 SECTIONS = "SpeedOfLight", "MemoryWorkloadAnalysis", "WarpStateStats", "Occupancy"
 REFUSED = "ERR_NVGPUCTRPERM"
 
@@ -78,6 +75,7 @@ class Contact:
         for name in (LINES, LOG) if is_emulated else (LINES, LOG, FILE):
             (out / name).unlink(missing_ok=True)
         self.at = Setting(out / LINES, is_emulated)
+        self.findings = Findings(out / LINES, is_emulated)
         self.failed = False
 
     def run(self) -> int:
@@ -88,17 +86,17 @@ class Contact:
             began = time.monotonic()
             if self.is_emulated and part in NEEDS_GPU:
                 self.leave_out(part, "it needs a GPU")
-            elif seconds < LEAST:
+            elif seconds < MIN_SECONDS_PER_PART:
                 self.leave_out(part, "no time was left")
             else:
                 getattr(self, part, self.plain)(part, seconds)
                 self.say(part, seconds=round(time.monotonic() - began, 1))
             # after each part: a run that is cut short has a record too
-            self.keep()
-        for line in self.summary():
+            self.findings.write_record(self.out)
+        for line in self.findings.summary():
             print(line)
-        unlike = any(found["unlike"] for found in self.found("step", "unlike"))
-        return int(self.failed or unlike or bool(self.found("smoke", "wrong")))
+        unlike = any(found["unlike"] for found in self.findings.found("step", "unlike"))
+        return int(self.failed or unlike or bool(self.findings.found("smoke", "wrong")))
 
     def say(self, part: str, **facts: Any) -> None:
         """Add a line to what was found, and show it."""
@@ -117,7 +115,7 @@ class Contact:
     def smoke(self, part: str, seconds: float) -> None:
         """Run the checks in several processes; where a kernel takes one's GPU, another goes on."""
         end = time.monotonic() + seconds
-        count = 1 if self.is_emulated else min(SMOKES, max(1, threads.cores() // 2))
+        count = 1 if self.is_emulated else min(MAX_SMOKE_PROCESSES, max(1, threads.cores() // 2))
         with contextlib.ExitStack() as stack:
             words = [["--child", part, "--share", f"{i}/{count}"] for i in range(count)]
             running = [(w, stack.enter_context(self.child(w))) for w in words]
@@ -127,7 +125,9 @@ class Contact:
                 if code == LOST:
                     share = int(words_of[3].split("/")[0])
                     start = max(
-                        f["next"] for f in self.found("smoke", "next") if f["share"] == share
+                        f["next"]
+                        for f in self.findings.found("smoke", "next")
+                        if f["share"] == share
                     )
                     again = [*words_of[:4], "--start", str(start)]
                     running.append((again, stack.enter_context(self.child(again))))
@@ -179,10 +179,10 @@ class Contact:
     def to_profile(self) -> list[tuple[str, str, int]]:
         """Return mode, kernel and which of its launches: the second convolution, and the worst."""
         chosen = [(mode, f"conv2d_forward_{MODES[mode]['conv2d']}", 1) for mode in MODES]
-        gpu = self.gpu()
+        gpu = self.findings.gpu()
         rows = [
             (row["us"] - 1e6 * launches.floor(row, gpu)[0], found["mode"], row)
-            for found in self.found("launches", "rows")
+            for found in self.findings.found("launches", "rows")
             if found["batch"] == BATCH
             for row in found["rows"]
         ]
@@ -235,113 +235,6 @@ class Contact:
         elif code is None:
             self.say(part, cut_short="its time was over")
         self.failed |= code != 0
-
-    # ---- what was found --------------------------------------------------------------------------
-
-    def found(self, part: str, key: str) -> list[dict[str, Any]]:
-        """Return the lines of a part that have a key; a line cut short is none."""
-        lines = self.at.out.read_text(encoding="utf-8").splitlines() if self.at.out.exists() else []
-        rows = []
-        for line in lines:
-            with contextlib.suppress(ValueError):
-                rows.append(json.loads(line))
-        return [row for row in rows if row["part"] == part and key in row]
-
-    def gpu(self) -> Gpu:
-        """Return what floors and models are worked out for: this GPU, as far as it was measured."""
-        gpu = Gpu()
-        for found in self.found("facts", "machine"):
-            there = found["machine"].get("gpu")
-            if there:
-                clock = re.match(r"([\d.]+) MHz", there["state under load"].get("clocks.sm", ""))
-                gpu = replace(
-                    gpu,
-                    name=there["name"],
-                    multiprocessors=there["multiprocessors"],
-                    architecture=int(there["compute_capability"].replace(".", "")),
-                    clock=1e6 * float(clock[1]) if clock else gpu.clock,
-                )
-        for found in self.found("facts", "copy"):
-            gpu = replace(gpu, copy=found["copy"])
-        return gpu
-
-    def keep(self) -> None:
-        """Write the record of the launches, once there are some of a GPU."""
-        about = self.found("facts", "machine")
-        rows = self.rows()
-        if self.is_emulated or not about or not rows:
-            return
-        facts = {k: v for one in self.found("facts", "part") for k, v in one.items()}
-        kept = ("machine", "versions", "commit", "date", "copy", "gemm")
-        record = {"format": FORMAT, **{name: facts.get(name) for name in kept}, "rows": rows}
-        (self.out / FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Return every launch with its mode and batch, its time, its floor and its model."""
-        gpu = self.gpu()
-        rows = []
-        for found in self.found("launches", "rows"):
-            for row in found["rows"]:
-                floor, binding = launches.floor(row, gpu)
-                model = launches.model(row, gpu)
-                rows.append(
-                    {"mode": found["mode"], "batch": found["batch"]}
-                    | row
-                    | {"floor_us": 1e6 * floor, "bound": binding}
-                    | {"model_us": None if model is None else 1e6 * model}
-                )
-        return rows
-
-    def summary(self) -> list[str]:
-        """Return what was found, as a short table."""
-        rows, gpu = self.rows(), self.gpu()
-        batches = sorted({row["batch"] for row in rows})
-        shown = BATCH if BATCH in batches else next(iter(batches), 0)
-        lines = [""]
-        for check in self.found("smoke", "wrong"):
-            lines.append(f"wrong: {check['check']}")
-        for found in self.found("step", "unlike"):
-            name, error = max(found["relative_error"].items(), key=lambda one: one[1])
-            unlike = ", ".join(found["unlike"]) or "none"
-            lines.append(
-                f"{found['mode']}: gradients unlike the CPU's: {unlike}; {name} {error:.1e}"
-            )
-        if self.is_emulated:
-            lines.append("times are those of an emulation, and mean nothing")
-        for mode in dict.fromkeys(row["mode"] for row in rows):
-            own = [r for r in rows if r["mode"] == mode and r["batch"] == shown]
-            lines.append(f"{mode}, batch {shown}, us; model and floor for {gpu.name}")
-            lines += table(own)
-        for row in self.found("arrays", "layer"):
-            lines.append(
-                f"{row['layer']}, batch {row['batch']}, {row['implementation']}: "
-                f"{row['forward_us']:.0f} us forward, {row['backward_us']:.0f} us backward"
-            )
-        for part, key in (("host", "step_ms"), ("graph", "replay_ms"), ("torch", "step_ms")):
-            for row in self.found(part, key):
-                how = [f"{row[k]}" for k in ("who", "mode") if k in row]
-                how += ["TF32" if row["tf32"] else "strict"] if "tf32" in row else []
-                lines.append(f"{part}: {', '.join(how)}, batch {row['batch']}: {row[key]:.2f} ms")
-        lines += [
-            f"graph: {r['mode']}: refused: {r['refused']}" for r in self.found("graph", "refused")
-        ]
-        return lines
-
-
-def table(rows: list[dict[str, Any]]) -> list[str]:
-    """Return launches as lines: time, model and floor in us, and the time over the floor."""
-    lines = [_line("kernel", "what", "time", "model", "floor", "x floor")]
-    for group in [*grouped(rows), total(rows, "all")]:
-        model = "none" if group.model_us is None else f"{group.model_us:.1f}"
-        times = f"{group.us / group.floor_us:.1f} {group.bound}" if group.floor_us else ""
-        what = group.what or f"{group.launches} launches"
-        figures = f"{group.us:.1f}", model, f"{group.floor_us:.1f}"
-        lines.append(_line(group.kernel, what, *figures, times))
-    return lines
-
-
-def _line(kernel: str, what: str, taken: str, model: str, floor: str, times: str) -> str:
-    return f"{kernel[:40]:<40} {what[:24]:<24} {taken:>10} {model:>9} {floor:>9}  {times}".rstrip()
 
 
 def metrics_of(report: str) -> dict[str, str]:

@@ -1,10 +1,10 @@
-"""The launches of a training step: what each takes, how long it should take, how long it took.
+"""The launches of a training step: a lower bound, a model and a measurement of the time of each.
 
-A floor is what no kernel can beat: its operations at the rate of the units that do them, or its
-bytes at the rate of a large copy, whichever takes longer. A model is what this kernel should take,
-from the instructions that the compiler made of it and the waves in which its blocks run. Neither is
-a measurement. Where the two lie far apart, the kernel can be better; where the time lies far from
-the model, the model is wrong, or something on the way is.
+A floor is the roofline's lower bound: the operations at the peak rate of the units that do them, or
+the bytes at the rate of a large copy, whichever takes longer. A model is the time that this kernel
+should take, from its instructions and the waves in which its blocks run. Neither is a measurement.
+Where the two are far apart, the kernel can be improved; where the time is far from the model, the
+model or the launch is wrong.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from minialex.arrays import CPU, Device, module_of
-from minialex.cuda.observe import Launch, wrapped_launches
+from minialex.cuda.observe import LaunchFunction, wrapped_launches
 from minialex.cuda.plan import LaunchPlan
 
 Row = dict[str, Any]
@@ -27,33 +27,34 @@ Row = dict[str, Any]
 IN_PLACE = "rmsprop", "sgd", "adam"
 """Kernels that also read what they write."""
 NO_PRODUCT = "conv2d_im2col", "conv2d_col2im"
-"""Kernels that take a convolution's sizes and multiply nothing."""
+"""Kernels with a convolution's sizes that do no multiplications."""
 
-# of sm_90 float kernels, read in their SASS: instructions that a warp executes in a step of DEPTH
+# of sm_90 float kernels, counted in their SASS: instructions that a warp issues in a step of TILE_K
 # terms, by rows of 16 threads in a block, and the clocks for which its tensor core is busy then
-DEPTH = 8
-SLOTS = {
+TILE_K = 8
+ISSUE_SLOTS = {
     "implicit_gemm": {16: 721, 8: 750, 4: 840},
     "register_blocked": {16: 721, 8: 750, 4: 840},
     "tf32x3": {16: 420, 8: 460, 4: 510},
     "tf32": {16: 370, 8: 410, 4: 450},
 }
-# a product of floats is three of TF32 numbers
+# products of TF32 numbers per product of floats
 PRODUCTS = {"tf32x3": 3, "tf32": 1}
 TENSOR_CLOCKS = {"tf32x3": 309, "tf32": 103}
-RESIDENT = {16: 2, 8: 3, 4: 6}
+RESIDENT_BLOCKS = {16: 2, 8: 3, 4: 6}
 SCHEDULERS = 4
-# how much of its issue slots a multiprocessor uses, and the clocks of a step that waits for memory
-ISSUED, WAITING = 0.8, 1000
-# steps that a block's start and end take, and what a dependent launch waits for on the device
-EDGES, GAP = 4, 2e-6
-# fused multiplications and additions of a multiprocessor in a clock: float32, and dense TF32
-FFMA, TF32 = 128, {80: 512, 90: 1024}
+# the share of its issue slots that a multiprocessor uses, and the clocks of a step that waits for
+# memory
+ISSUE_EFFICIENCY, MEMORY_BOUND_STEP_CLOCKS = 0.8, 1000
+# the prologue and epilogue of a block, in steps, and the gap between dependent launches, in seconds
+PROLOGUE_STEPS, LAUNCH_GAP_SECONDS = 4, 2e-6
+# fused multiply-adds per multiprocessor and clock: float32, and dense TF32
+FFMA_PER_CLOCK, TF32_PER_CLOCK = 128, {80: 512, 90: 1024}
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """What floors and models are worked out for; by default an H100, by its datasheet.
+    """The GPU that floors and models are computed for; by default an H100, by its datasheet.
 
     Attributes
     ----------
@@ -115,10 +116,10 @@ def _what(sizes: dict[str, int]) -> str:
 
 def floor(row: Row, gpu: Gpu) -> tuple[float, str]:
     """Return the least seconds that a launch can take, and what binds it: arithmetic or bytes."""
-    moving, rate = row["bytes"] / gpu.copy, FFMA
+    moving, rate = row["bytes"] / gpu.copy, FFMA_PER_CLOCK
     if _rung(row) in PRODUCTS:
         # where the architecture's rate is not known, bytes alone count
-        rate = TF32.get(gpu.architecture, 0) // PRODUCTS[_rung(row)]
+        rate = TF32_PER_CLOCK.get(gpu.architecture, 0) // PRODUCTS[_rung(row)]
     computing = row["flops"] / (2 * rate * gpu.multiprocessors * gpu.clock) if rate else 0.0
     return max((moving, "bytes"), (computing, "arithmetic"))
 
@@ -127,24 +128,26 @@ def model(row: Row, gpu: Gpu) -> float | None:
     """Return the seconds that a launch should take; None for a product without figures."""
     moving = row["bytes"] / gpu.copy
     if not row["flops"]:
-        return moving + GAP
-    slots = SLOTS.get(_rung(row), {}).get(row["rows"])
+        return moving + LAUNCH_GAP_SECONDS
+    slots = ISSUE_SLOTS.get(_rung(row), {}).get(row["rows"])
     if slots is None or not row["depth"]:
         return None
     busy = max(slots, TENSOR_CLOCKS.get(_rung(row), 0))
-    warps, steps = row["block"][0] // 32, ceil(row["depth"] / DEPTH) + EDGES
+    warps, steps = row["block"][0] // 32, ceil(row["depth"] / TILE_K) + PROLOGUE_STEPS
     clocks, left = 0.0, int(np.prod(row["grid"]))
     while left > 0:
         # the blocks that one multiprocessor holds side by side in this wave
-        blocks = min(RESIDENT[row["rows"]], ceil(left / gpu.multiprocessors))
-        clocks += steps * max(blocks * warps / SCHEDULERS * busy / ISSUED, WAITING)
+        blocks = min(RESIDENT_BLOCKS[row["rows"]], ceil(left / gpu.multiprocessors))
+        clocks += steps * max(
+            blocks * warps / SCHEDULERS * busy / ISSUE_EFFICIENCY, MEMORY_BOUND_STEP_CLOCKS
+        )
         left -= blocks * gpu.multiprocessors
-    return max(clocks / gpu.clock, moving) + GAP
+    return max(clocks / gpu.clock, moving) + LAUNCH_GAP_SECONDS
 
 
 def _rung(row: Row) -> str:
     """Return the implementation that a product kernel belongs to, by its name."""
-    return next((rung for rung in SLOTS if row["kernel"].endswith(f"_{rung}")), "")
+    return next((rung for rung in ISSUE_SLOTS if row["kernel"].endswith(f"_{rung}")), "")
 
 
 def timed(step: Callable[[], object], device: Device, times: int) -> list[Row]:
@@ -157,7 +160,7 @@ def timed(step: Callable[[], object], device: Device, times: int) -> list[Row]:
     pairs: list[tuple[Any, Any]] = []
     mark = time.perf_counter if device == CPU else _event(device)
 
-    def timing(launch: Launch) -> Launch:
+    def timing(launch: LaunchFunction) -> LaunchFunction:
         def call(plan: LaunchPlan, values: tuple[Any, ...]) -> None:
             start = mark()
             launch(plan, values)

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from minialex.cuda.fault import lost_context
-from tests.device.watching import Kernel, watched
+from tests.device.launched import Kernel, launched_kernels
 
 FIRST = "conv2d", "linear"
 KERNELS, FAULT = "kernels", "fault"
@@ -56,7 +56,7 @@ class Runner:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self) -> Iterator[None]:
-        with watched() as self.seen:
+        with launched_kernels() as self.seen:
             return (yield)
 
     @pytest.hookimpl(wrapper=True)

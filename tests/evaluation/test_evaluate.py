@@ -23,8 +23,9 @@ from minialex.evaluation.confusion import (
     confusion_table,
     write_evaluation,
 )
-from minialex.evaluation.evaluate import Evaluation, NonFiniteOutputsError, evaluate, rank
-from minialex.kfold.load import evaluation_set, load_trained
+from minialex.evaluation.evaluate import Evaluation, NonFiniteOutputsError, evaluate, target_rank
+from minialex.kfold.evaluation_set import evaluation_set
+from minialex.kfold.load import load_trained
 from minialex.models import alexnet
 from minialex.nn import Module
 from minialex.ops import cross_entropy
@@ -51,13 +52,13 @@ def digits():
     return Digits()
 
 
-def some(digits, n):
+def first_images(digits, n):
     """Return `n` of the digits, spread over the classes."""
     return Subset(digits, np.arange(n) * 7 % len(digits))
 
 
-def judged(digits, logits, batch_size=8):
-    loader = DataLoader(some(digits, len(logits)), batch_size, eval_transform(8), workers=0)
+def evaluation_of(digits, logits, batch_size=8):
+    loader = DataLoader(first_images(digits, len(logits)), batch_size, eval_transform(8), workers=0)
     return evaluate(Oracle(logits), loader)
 
 
@@ -68,9 +69,9 @@ class TestFigures:
         batch_size=st.integers(1, 50),
     )  # fmt: skip
     def test_they_are_scikit_learns(self, digits, logits, batch_size):
-        targets = some(digits, len(logits)).targets
+        targets = first_images(digits, len(logits)).targets
         predicted = logits.argmax(axis=1)
-        e = judged(digits, logits, batch_size)
+        e = evaluation_of(digits, logits, batch_size)
         np.testing.assert_array_equal(
             e.confusion, sk.confusion_matrix(targets, predicted, labels=range(10))
         )
@@ -85,27 +86,27 @@ class TestFigures:
 
     def test_top_5_against_a_sort(self, digits):
         logits = np.random.default_rng(0).normal(size=(60, 10))
-        e = judged(digits, logits)
+        e = evaluation_of(digits, logits)
         best = np.argsort(-logits, axis=1)[:, :5]
-        right = (best == some(digits, 60).targets[:, None]).any(axis=1)
+        right = (best == first_images(digits, 60).targets[:, None]).any(axis=1)
         assert 0 < e.top5_correct == right.sum() < 60
         assert e.top5_accuracy == 100 * right.sum() / 60
 
     def test_equal_logits_are_no_credit(self):
         logits = np.zeros((3, 8), np.float32)
-        assert rank(logits, np.array([0, 4, 7])).tolist() == [0, 4, 7]
+        assert target_rank(logits, np.array([0, 4, 7])).tolist() == [0, 4, 7]
 
     def test_percent_with_two_decimals_where_shown(self, digits):
-        logits = np.eye(10)[some(digits, 7).targets]
+        logits = np.eye(10)[first_images(digits, 7).targets]
         logits[0] = np.roll(logits[0], 1)
-        shown = judged(digits, logits).to_json()
+        shown = evaluation_of(digits, logits).to_json()
         assert (shown["images"], shown["correct"], shown["accuracy"]) == (7, 6, 85.71)
         assert json.loads(json.dumps(shown)) == shown
 
 
 class TestHow:
     def test_nothing_drops_and_the_mode_is_as_before(self, digits):
-        loader = DataLoader(some(digits, 5), 2, eval_transform(8), workers=0)
+        loader = DataLoader(first_images(digits, 5), 2, eval_transform(8), workers=0)
         for mode in (True, False):
             model = Oracle(np.zeros((5, 10)))
             model.train(mode)
@@ -115,26 +116,26 @@ class TestHow:
 
     def test_the_mode_is_as_before_after_an_error_too(self, digits):
         model = Oracle(np.zeros((5, 3)))
-        with pytest.raises(ValueError, match=r"gives \(3,\) numbers an image, but .* 10 classes"):
-            evaluate(model, DataLoader(some(digits, 5), 5, eval_transform(8), workers=0))
+        with pytest.raises(ValueError, match=r"gives \(3,\) outputs per image, but .* 10 classes"):
+            evaluate(model, DataLoader(first_images(digits, 5), 5, eval_transform(8), workers=0))
         assert model.training
 
     def test_progress(self, digits):
         heard = []
-        loader = DataLoader(some(digits, 5), 2, eval_transform(8), workers=0)
+        loader = DataLoader(first_images(digits, 5), 2, eval_transform(8), workers=0)
         evaluate(Oracle(np.zeros((5, 10))), loader, lambda *counts: heard.append(counts))
         assert heard == [(2, 5), (4, 5), (5, 5)]
 
     def test_no_images(self, digits):
-        with pytest.raises(MinialexError, match="no images to judge"):
-            judged(digits, np.zeros((0, 10)))
+        with pytest.raises(MinialexError, match="no images to evaluate on"):
+            evaluation_of(digits, np.zeros((0, 10)))
 
     @pytest.mark.parametrize("value", [np.nan, np.inf])
     def test_outputs_that_are_not_finite_are_no_result(self, digits, value):
         logits = np.zeros((20, 10))
         logits[17, 3] = value
         with pytest.raises(NonFiniteOutputsError, match="outputs are not finite"):
-            judged(digits, logits)
+            evaluation_of(digits, logits)
 
 
 @pytest.fixture
@@ -198,11 +199,6 @@ class TestPicture:
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    return write_images(tmp_path_factory.mktemp("data") / "images")
-
-
-@pytest.fixture(scope="module")
 def run(images, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("minialex.train.run.draw_curves", lambda *_: None)
@@ -243,12 +239,12 @@ class TestTrained:
             np.testing.assert_array_equal(x, model.state_dict()[name])
 
 
-class TestWhatIsJudged:
-    def test_the_held_out_part_of_what_it_was_trained_on(self, run, images):
+class TestEvaluationSet:
+    def test_the_validation_images_of_what_it_was_trained_on(self, run, images):
         trained = load_trained(run.checkpoint, device="cpu")
-        judged = evaluation_set(trained)
-        assert len(judged.dataset) == 6
-        assert judged.what == f"the held-out images of {images}"
+        found = evaluation_set(trained)
+        assert len(found.dataset) == 6
+        assert found.description == f"validation images of {images}"
         assert len(evaluation_set(trained, str(images / ".." / "images")).dataset) == 6
         assert len(evaluation_set(trained, everything=True).dataset) == 30
 
@@ -266,17 +262,17 @@ class TestWhatIsJudged:
         trained = load_trained(run.checkpoint, device="cpu")
         write_images(tmp_path / "both" / "train", each=3)
         write_images(tmp_path / "both" / "val", each=1)
-        judged = evaluation_set(trained, str(tmp_path / "both"))
-        assert len(judged.dataset) == 3
-        assert judged.what.endswith("both/val")
+        found = evaluation_set(trained, str(tmp_path / "both"))
+        assert len(found.dataset) == 3
+        assert found.description.endswith("both/val")
 
     def test_unreadable_images_can_be_left_out(self, run, tmp_path):
         trained = load_trained(run.checkpoint, device="cpu")
         other = write_images(tmp_path / "other", each=2)
         (other / "red" / "00.png").write_bytes(b"")
-        judged = evaluation_set(trained, str(other), skip_unreadable=True)
-        assert len(judged.dataset) == 5
-        assert [bad.name for bad in judged.skipped] == [str(other / "red" / "00.png")]
+        found = evaluation_set(trained, str(other), skip_unreadable=True)
+        assert len(found.dataset) == 5
+        assert [image.name for image in found.skipped] == [str(other / "red" / "00.png")]
 
     def test_other_classes_are_listed(self, run, tmp_path):
         trained = load_trained(run.checkpoint, device="cpu")

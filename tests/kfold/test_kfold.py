@@ -2,6 +2,7 @@ import json
 import shutil
 import signal
 import sys
+import zlib
 
 import numpy as np
 import pytest
@@ -12,19 +13,17 @@ from minialex.cpu import threads
 from minialex.data import DataLoader, Digits, ImageFolder
 from minialex.errors import MinialexError
 from minialex.evaluation.evaluate import evaluate
-from minialex.kfold.fold_records import FoldRecord, Folds, fold_folder, read_plan, read_record
-from minialex.kfold.folds import cut, evaluate_folds, images_to_fold, kfold
-from minialex.kfold.load import evaluation_set, load_trained
+from minialex.kfold.evaluate_folds import evaluate_folds
+from minialex.kfold.evaluation_set import evaluation_set
+from minialex.kfold.fold_images import divide, open_images
+from minialex.kfold.fold_records import FoldRecord, KFoldResult, fold_folder, read_plan, read_record
+from minialex.kfold.folds import kfold
+from minialex.kfold.load import load_trained
 from minialex.train import train
-from minialex.train.run_state import Position
+from minialex.train.run_state import RunState
 from tests.small_runs import Listener, kill, small, write_images
 
 K = 3
-
-
-@pytest.fixture(autouse=True)
-def no_curves(monkeypatch):
-    monkeypatch.setattr("minialex.train.run.draw_curves", lambda *_: None)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +41,7 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def whole(images, tmp_path_factory):
-    """Folds that nobody stopped: the folder, what was heard, and the outcome."""
+    """Folds that were not stopped: the folder, what was heard, and the outcome."""
     out, listener = tmp_path_factory.mktemp("whole") / "folds", Listener()
     return out, listener, kfold(small(images, out=str(out)), K, reporter=listener)
 
@@ -54,34 +53,36 @@ def content(out):
 
 
 class TestFolds:
-    def test_each_image_is_held_out_once(self, images, whole):
+    def test_each_image_is_validated_on_once(self, images, whole):
         _, _, folds = whole
         assert [r.fold for r in folds.records] == [1, 2, 3]
         assert sum(r.images for r in folds.records) == 18
         assert [(r.train_images, r.images) for r in folds.records] == [(12, 6)] * 3
 
     def test_they_are_stratified(self, images):
-        dataset, _ = images_to_fold(small(images))
-        for train_part, held_out in cut(dataset, K, seed=0):
-            assert np.bincount(held_out.targets).tolist() == [2, 2, 2]
+        dataset, _ = open_images(small(images))
+        for train_part, val_part in divide(dataset, K, seed=0):
+            assert np.bincount(val_part.targets).tolist() == [2, 2, 2]
             assert np.bincount(train_part.targets).tolist() == [4, 4, 4]
-            assert not set(train_part.indices) & set(held_out.indices)
+            assert not set(train_part.indices) & set(val_part.indices)
 
-    def test_the_record_is_that_of_the_checkpoint_on_the_held_out_part(self, whole):
+    def test_the_record_is_that_of_the_checkpoint_on_its_fold(self, whole):
         out, _, folds = whole
         for record in folds.records:
             trained = load_trained(out / record.checkpoint, device="cpu")
-            judged = evaluation_set(trained)
-            assert f"fold {record.fold} of 3" in judged.what
-            assert len(judged.dataset) == record.images
-            assert right_answers(trained, judged.dataset) == record.correct
+            chosen = evaluation_set(trained)
+            assert f"fold {record.fold} of 3" in chosen.description
+            assert len(chosen.dataset) == record.images
+            assert right_answers(trained, chosen.dataset) == record.correct
             assert record.accuracy == 100 * record.correct / record.images
 
     def test_the_network_is_that_after_the_last_epoch_not_the_best(
         self, images, tmp_path, monkeypatch
     ):
-        close = Position.close_epoch
-        monkeypatch.setattr(Position, "close_epoch", lambda p, e: close(p, e) and p.epoch == 1)
+        close = RunState.close_epoch
+        monkeypatch.setattr(
+            RunState, "close_epoch", lambda s, e: close(s, e) and s.position.epoch == 1
+        )
         out = tmp_path / "folds"
         record, _ = kfold(small(images, out=str(out)), 2).records
         losses = {}
@@ -96,7 +97,7 @@ class TestFolds:
         records = [
             FoldRecord(i, 3, "", 0, 0, 0, a, 0, 0) for i, a in enumerate((97.0, 98.0, 99.5), 1)
         ]
-        folds = Folds(tuple(records), 3)
+        folds = KFoldResult(tuple(records), 3)
         assert folds.mean == pytest.approx(98.1666, abs=1e-3)
         assert folds.std == pytest.approx(np.std([97.0, 98.0, 99.5]))
         assert folds.summary == "Mean Accuracy: 98.17 % +- 1.03 %"
@@ -107,6 +108,7 @@ class TestFolds:
             folder = fold_folder(out, record.fold)
             table = json.loads((folder / "fold.json").read_text())
             assert type(table.pop("crc32")) is int
+            assert table.pop("format") == 2
             assert FoldRecord(**table) == record == read_record(out, record.fold)
             assert out / record.checkpoint == folder / "last.safetensors"
         assert {p.name for p in out.iterdir()} == {"fold-1", "fold-2", "fold-3", "kfold.json"}
@@ -117,15 +119,15 @@ class TestFolds:
         assert tuple(listener.of("fold_ended")) == folds.records
         assert len(listener.of("epoch_ended")) == 6
 
-    def test_of_a_folder_with_val_only_train_is_cut(self, tmp_path):
+    def test_of_a_folder_with_val_only_train_is_divided(self, tmp_path):
         write_images(tmp_path / "both" / "train", each=5)
         write_images(tmp_path / "both" / "val", each=2)
-        dataset, _ = images_to_fold(small(tmp_path / "both"))
+        dataset, _ = open_images(small(tmp_path / "both"))
         assert isinstance(dataset, ImageFolder)
         assert len(dataset) == 15
 
-    def test_of_the_digits_all_are_cut(self):
-        dataset, _ = images_to_fold(small("digits"))
+    def test_of_the_digits_all_are_divided(self):
+        dataset, _ = open_images(small("digits"))
         assert isinstance(dataset, Digits)
 
 
@@ -207,6 +209,21 @@ class TestGoingOn:
         path.write_bytes(original)
         read(tmp_path)
 
+    @pytest.mark.parametrize(
+        ("name", "read"),
+        [("fold-2/fold.json", lambda out: read_record(out, 2)), ("kfold.json", read_plan)],
+    )
+    def test_a_file_of_an_older_format_is_refused_in_a_line(self, whole, tmp_path, name, read):
+        table = json.loads((whole[0] / name).read_text())
+        del table["format"], table["crc32"]
+        table["crc32"] = zlib.crc32(json.dumps(table).encode())
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(table, indent=1) + "\n")
+        with pytest.raises(MinialexError, match=r"has format 1, .* reads format 2 alone") as caught:
+            read(tmp_path)
+        assert "\n" not in str(caught.value)
+
     def test_what_is_nested_without_end_is_damaged(self, tmp_path):
         (tmp_path / "kfold.json").write_text("[" * 100_000)
         with pytest.raises(MinialexError, match=r"kfold\.json is damaged"):
@@ -267,7 +284,7 @@ class TestAtOnce:
             kfold(small(root, out=str(tmp_path / "folds")), K, jobs=2)
 
 
-class TestJudging:
+class TestGivenNetworks:
     @pytest.fixture(scope="class")
     @classmethod
     def run(cls, images, tmp_path_factory):
@@ -278,7 +295,7 @@ class TestJudging:
         folds = evaluate_folds([run.checkpoint], 2, data=str(test), device="cpu")
         assert [r.images for r in folds.records] == [6, 6]
         trained = load_trained(run.checkpoint, device="cpu")
-        parts = [part for _, part in cut(ImageFolder(test), 2, 0)]
+        parts = [part for _, part in divide(ImageFolder(test), 2, 0)]
         for record, part in zip(folds.records, parts, strict=True):
             assert record.correct == right_answers(trained, part)
 
@@ -288,7 +305,7 @@ class TestJudging:
         folds = evaluate_folds(paths, K, data=str(test), device="cpu")
         assert [r.checkpoint for r in folds.records] == [str(p) for p in paths]
         for i, record in enumerate(folds.records):
-            part = cut(ImageFolder(test), K, 0)[i][1]
+            part = divide(ImageFolder(test), K, 0)[i][1]
             assert record.correct == right_answers(load_trained(paths[i], device="cpu"), part)
 
     def test_a_wrong_number_of_networks(self, run):

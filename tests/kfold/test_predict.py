@@ -54,7 +54,7 @@ class TestFindImages:
 
     @pytest.mark.parametrize(
         ("paths", "message"),
-        [(["nowhere.png"], "there is no nowhere.png"), ([], "no images to look at")],
+        [(["nowhere.png"], "there is no nowhere.png"), ([], "no images given")],
     )
     def test_nothing_there(self, paths, message):
         with pytest.raises(MinialexError, match=message):

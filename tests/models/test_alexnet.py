@@ -93,7 +93,9 @@ def test_a_fresh_network_finds_all_classes_about_equally_likely():
 
 
 def test_wrong_arguments():
-    with pytest.raises(ValueError, match="no variant 'alexnet3'; there is: alexnet, alexnet-2012"):
+    with pytest.raises(
+        ValueError, match="unknown variant 'alexnet3'; known: alexnet, alexnet-2012"
+    ):
         alexnet("alexnet3")
     with pytest.raises(ValueError, match="num_classes must be at least 1"):
         alexnet(num_classes=0)

@@ -132,14 +132,14 @@ class Graph:
         self.library.runs.append((self.kind, self.library.stream))
 
     def _answer(self, left, right):
-        array = OPS["conv2d"].implementations["plain"]
+        plain = OPS["conv2d"].implementations["plain"]
         params = {name: tuple(value) for name, value in self.params.items()}
         x = left if self.kind != "x" else np.zeros(self.output.dim, left.dtype)
         w = right if self.kind != "w" else np.zeros(self.output.dim, left.dtype)
         params["groups"] = x.shape[1] // w.shape[1]
         if self.kind == "y":
-            return array.forward(x, w, **params)[0]
-        gx, gw = array.backward(left if self.kind == "x" else right, (x, w), **params)[:2]
+            return plain.forward(x, w, **params)[0]
+        gx, gw = plain.backward(left if self.kind == "x" else right, (x, w), **params)[:2]
         return gx if self.kind == "x" else gw
 
 

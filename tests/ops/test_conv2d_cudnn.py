@@ -39,7 +39,7 @@ def cudnn(cupy, monkeypatch):
 
 
 def clear():
-    conv2d_cudnn._plan.cache_clear()
+    conv2d_cudnn._ready_graph.cache_clear()
     conv2d_cudnn._handle.cache_clear()
 
 
@@ -89,14 +89,14 @@ def test_it_asks_for_the_convolution_and_its_gradients(case, dtype, cudnn, cupy)
         assert cudnn.runs == [("y", STREAM), ("x", STREAM), ("w", STREAM)]
 
 
-def test_gradients_are_made_where_they_live_and_only_those_wanted(cudnn, cupy):
+def test_gradients_are_written_to_out_and_only_those_wanted(cudnn, cupy):
     x, w = cupy.asarray(np.ones((2, 3, 5, 5))), cupy.asarray(np.ones((4, 3, 3, 3)))
     y, saved = CUDNN.forward(x, w, **GOES)
-    home = cupy.asarray(np.zeros(w.shape))
-    got = CUDNN.backward(y, saved, needs=(False, True, False), out=(None, home, None), **GOES)
+    gw = cupy.asarray(np.zeros(w.shape))
+    got = CUDNN.backward(y, saved, needs=(False, True, False), out=(None, gw, None), **GOES)
     assert got[0] is None
-    assert got[1] is home
-    assert np.abs(home.get()).min() > 0
+    assert got[1] is gw
+    assert np.abs(gw.get()).min() > 0
     assert [kind for kind, _ in cudnn.runs] == ["y", "w"]
 
 

@@ -7,7 +7,7 @@ from minialex import emulated, ops, reference
 from minialex.autograd import OPS, Cost
 from minialex.ops.max_pool2d import blocked, plain
 
-EACH = pytest.mark.parametrize("one", [plain, blocked], ids=["plain", "blocked"])
+BOTH_RUNGS = pytest.mark.parametrize("one", [plain, blocked], ids=["plain", "blocked"])
 ALEXNET = {"kernel_size": (3, 3), "stride": (2, 2), "padding": (0, 0)}
 
 
@@ -28,7 +28,7 @@ def test_images_in_blocks_of_any_size_on_any_number_of_cores(
     np.testing.assert_allclose((gx * x).sum(), (gy * y).sum())
 
 
-@EACH
+@BOTH_RUNGS
 def test_the_argmax_is_of_the_smallest_type(one, normal):
     for kernel, expected in [((3, 3), "uint8"), ((16, 16), "uint8"), ((16, 17), "uint16")]:
         x = normal(1, 2, 40, 40)
@@ -49,13 +49,13 @@ def test_the_argmax_is_of_the_smallest_type(one, normal):
         assert gx.sum() == y.size
 
 
-@EACH
+@BOTH_RUNGS
 def test_equals_go_to_the_first(one):
     _, (argmax, _) = one.forward(np.zeros((1, 1, 7, 7)), **ALEXNET)
     assert not argmax.any()
 
 
-@EACH
+@BOTH_RUNGS
 def test_a_window_of_minus_infinity_goes_to_its_first_pixel_not_to_the_padding(one):
     x = np.full((1, 1, 3, 3), -np.inf)
     params = {"kernel_size": (3, 3), "stride": (2, 2), "padding": (1, 1)}
@@ -65,7 +65,7 @@ def test_a_window_of_minus_infinity_goes_to_its_first_pixel_not_to_the_padding(o
     np.testing.assert_array_equal(gx[0, 0], [[1, 2, 0], [4, 8, 0], [0, 0, 0]])
 
 
-@EACH
+@BOTH_RUNGS
 def test_nan_is_larger_than_all_and_the_gradient_goes_to_the_last_of_them(one):
     x = np.zeros((1, 1, 3, 3))
     x[0, 0, 0, 1] = x[0, 0, 1, 2] = np.nan
@@ -76,7 +76,7 @@ def test_nan_is_larger_than_all_and_the_gradient_goes_to_the_last_of_them(one):
     np.testing.assert_array_equal(gx[0, 0], [[0, 0, 0], [0, 0, 5], [0, 0, 0]])
 
 
-@EACH
+@BOTH_RUNGS
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
 def test_a_gradient_that_is_not_finite_goes_to_the_maximum_alone(one, normal, dtype, value):

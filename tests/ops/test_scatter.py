@@ -1,4 +1,4 @@
-"""The gradient of an index that names elements several times."""
+"""The gradient of an index that repeats elements."""
 
 import sys
 
@@ -54,7 +54,7 @@ def put(request, monkeypatch):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", INDICES)
-def test_each_element_gets_what_every_place_that_names_it_gives(name, dtype, put):
+def test_each_element_gets_the_sum_of_all_that_index_it(name, dtype, put):
     index, x = INDICES[name], np.zeros((4, 5, 6), dtype)
     gy = np.random.default_rng(6).standard_normal(x[index].shape).astype(dtype)
     want = np.zeros(x.shape)
@@ -83,9 +83,16 @@ def test_a_gradient_in_any_layout():
 def test_rows_are_added_in_pairs_and_not_one_by_one():
     big, rows = np.float32(2**24), np.ones((4, 1), np.float32)
     rows[0] = big
-    places, sums = _scatter._sums(np.array([7, 7, 7, 7]), rows)
+    targets, sums = _scatter.segment_sums(np.array([7, 7, 7, 7]), rows)
     # one by one, each 1 would be lost against 2^24
-    assert (places.tolist(), sums.tolist()) == ([7], [[big + 2]])
+    assert (targets.tolist(), sums.tolist()) == ([7], [[big + 2]])
+
+
+def test_the_example_of_the_docstring():
+    a, b, c, d, e, f = letters = 10.0 ** np.arange(6)
+    targets, sums = _scatter.segment_sums(np.array([7, 2, 7, 7, 2, 7]), letters[:, None])
+    assert targets.tolist() == [2, 7]
+    assert sums.ravel().tolist() == [b + e, (a + c) + (d + f)]
 
 
 def test_what_is_given_is_not_written_to():

@@ -17,7 +17,8 @@ ONE = {"stride": (1, 1), "dilation": (1, 1)}
 
 
 def shape(H, W, KH, KW, padding=(0, 0), stride=(1, 1), dilation=(1, 1), N=32, C=256, O=256):
-    return ConvShape(N, C, H, W, O, KH, KW, *stride, *padding, *dilation, 1)
+    x, w = (np.broadcast_to(np.float32(0), s) for s in ((N, C, H, W), (O, C, KH, KW)))
+    return ConvShape.of(x, w, stride=stride, padding=padding, dilation=dilation, groups=1)
 
 
 def everything(implementation, x, w, b, gy, **params):

@@ -94,9 +94,9 @@ def test_a_deferred_gradient_that_is_replaced_is_not_computed_again(monkeypatch)
     w = Tensor(np.ones((300, 300), np.float32), requires_grad=True)
     o = sgd(w)
     ops.linear(Tensor(np.ones((2, 300), np.float32)), w).sum().backward()
-    assert w.pending is not None
+    assert w.deferred_grad is not None
     w.grad = w.grad * np.float32(0.25)
-    assert w.pending is None
+    assert w.deferred_grad is None
     o.step()
     assert (w.data == 0.5).all()
 
@@ -237,7 +237,7 @@ def test_a_second_optimizer_takes_over_a_deferred_gradient():
     w = Tensor(np.ones((300, 300), np.float32), requires_grad=True)
     first = sgd(w)
     ops.linear(Tensor(np.ones((2, 300), np.float32)), w).sum().backward()
-    assert w.pending is not None
+    assert w.deferred_grad is not None
     second = sgd(w)
     assert (w.grad == 2).all()
     first.step()
@@ -266,28 +266,28 @@ def train(model, optimizer, steps=2):
 
 
 @pytest.mark.parametrize("name", RULES)
-@pytest.mark.parametrize("pending", [False, True], ids=["", "gradients-waiting"])
+@pytest.mark.parametrize("deferred", [False, True], ids=["", "deferred"])
 @pytest.mark.parametrize(
     "copied",
     [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))],
     ids=["deepcopy", "pickle"],
 )
-def test_a_copy_of_both_trains_as_the_original(name, pending, copied):
+def test_a_copy_of_both_trains_as_the_original(name, deferred, copied):
     model = network()
     optimizer = getattr(optim, name)(model.named_parameters(), **RULES[name])
     train(model, optimizer)
-    if pending:
+    if deferred:
         optimizer.zero_grad()
         ops.cross_entropy(model(Tensor(np.ones((2, 90), np.float32))), np.array([1, 1])).backward()
-        assert any(p.pending is not None for p in model.parameters())
+        assert any(p.deferred_grad is not None for p in model.parameters())
     other, its = copied((model, optimizer))
     before = {n: array.copy() for n, array in model.state_dict().items()}
-    if pending:
+    if deferred:
         its.step()
     after = train(other, its)
     for n, array in model.state_dict().items():
         np.testing.assert_array_equal(array, before[n])
-    if pending:
+    if deferred:
         optimizer.step()
     for n, array in train(model, optimizer).items():
         np.testing.assert_array_equal(array, after[n])

@@ -5,9 +5,9 @@ import importlib.util
 import numpy as np
 import pytest
 
-from minialex import Tensor, emulated, optim, reference, using
+from minialex import Tensor, emulated, ops, optim, reference, using
 from minialex.cpu import threads
-from minialex.optim import _apply
+from minialex.optim import blocked, cuda
 
 STEPS = 20
 
@@ -47,7 +47,7 @@ def start(rng):
     return [rng.standard_normal(shape) for shape in SHAPES]
 
 
-@pytest.mark.parametrize("implementation", ["plain", "kernel"])
+@pytest.mark.parametrize("implementation", ["plain", "blocked", "kernel"])
 @pytest.mark.parametrize(("name", "formula", "kw"), SETTINGS, ids=IDS)
 def test_twenty_steps_follow_the_formula(name, formula, kw, implementation):
     rng = np.random.default_rng(5)
@@ -71,7 +71,7 @@ ON_AND_OFF = [{"momentum": m} for m in (0.0, 0.9, 0.9, 0.0, 0.5)]
 CENTERED = [{"centered": c, "momentum": m} for c, m in ((0, 0), (1, 0), (1, 0.9), (0, 0.9), (1, 0))]
 
 
-@pytest.mark.parametrize("implementation", ["plain", "kernel"])
+@pytest.mark.parametrize("implementation", ["plain", "blocked", "kernel"])
 @pytest.mark.parametrize(
     ("name", "formula", "turns"),
     [("SGD", sgd, ON_AND_OFF), ("RMSprop", rmsprop, ON_AND_OFF), ("RMSprop", rmsprop, CENTERED)],
@@ -130,7 +130,7 @@ def test_parameters_and_gradients_live_in_the_arena():
     assert [v.shape for v in arena.views("square_avg")] == SHAPES
 
 
-@pytest.mark.parametrize("implementation", ["plain", "kernel"])
+@pytest.mark.parametrize("implementation", ["plain", "blocked", "kernel"])
 def test_a_parameter_without_a_gradient_stays_with_its_state(implementation):
     params = [Tensor(np.ones(40), requires_grad=True) for _ in range(4)]
     optimizer = optim.SGD(params, lr=0.1, momentum=0.9, weight_decay=0.5)
@@ -155,7 +155,7 @@ def test_blocks_and_threads_change_nothing(monkeypatch):
 
     whole = run()
     for block, cores in ((7, 1), (64, 3), (1025, 2)):
-        monkeypatch.setattr(_apply, "BLOCK", block)
+        monkeypatch.setattr(blocked, "BLOCK_BYTES", 4 * block)
         monkeypatch.setattr(threads, "cores", lambda cores=cores: cores)
         np.testing.assert_array_equal(run(), whole)
 
@@ -185,13 +185,13 @@ def test_more_numbers_than_one_launch_takes(most, monkeypatch):
 
     whole, launches = run()
     assert launches == 1
-    monkeypatch.setattr(_apply, "MOST", most)
+    monkeypatch.setattr(cuda, "MAX_ELEMENTS_PER_LAUNCH", most)
     parts, launches = run()
     assert launches == -(-300 // most)
     np.testing.assert_array_equal(parts, whole)
 
 
-@pytest.mark.parametrize("implementation", ["plain", "kernel"])
+@pytest.mark.parametrize("implementation", ["plain", "blocked", "kernel"])
 def test_a_gradient_that_stays_the_same_has_no_negative_variance(implementation):
     p = Tensor(np.ones(1000, np.float32), requires_grad=True)
     optimizer = optim.RMSprop([p], lr=1e-9, alpha=0.5, centered=True)
@@ -222,3 +222,55 @@ def test_what_an_optimizer_refuses(params, message):
 def test_negative_learning_rate_is_refused():
     with pytest.raises(ValueError, match="RMSprop: lr must not be negative"):
         optim.RMSprop([Tensor([1.0], requires_grad=True)], lr=-1.0)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("name", "formula", "kw"), SETTINGS, ids=IDS)
+def test_blocks_have_the_bits_of_the_whole(monkeypatch, cores, name, formula, kw, dtype):
+    cores(2)
+    monkeypatch.setattr(blocked, "BLOCK_BYTES", 72)
+
+    def run(implementation):
+        rng = np.random.default_rng(4)
+        p = Tensor(rng.standard_normal(145).astype(dtype), requires_grad=True)
+        optimizer = getattr(optim, name)([p], **kw)
+        with using(implementation):
+            for _ in range(5):
+                p.grad = rng.standard_normal(145).astype(dtype)
+                optimizer.step()
+        return [p.data, *optimizer.arena.state.values()]
+
+    for whole, blocks in zip(run("plain"), run("blocked"), strict=True):
+        np.testing.assert_array_equal(blocks, whole)
+
+
+@pytest.mark.parametrize("name", ["RMSprop", "SGD", "Adam"])
+def test_a_plain_step_shares_no_work_out(monkeypatch, name):
+    w = Tensor(np.ones((300, 300), np.float32), requires_grad=True)
+    optimizer = getattr(optim, name)([w], lr=0.1)
+    ops.linear(Tensor(np.ones((2, 300), np.float32)), w).sum().backward()
+    assert w.deferred_grad is not None
+    assert w.grad is w.grad_buffer
+
+    def refused(*args):
+        raise AssertionError("work was shared out")
+
+    monkeypatch.setattr(threads, "run", refused)
+    before = w.data.copy()
+    with using("plain"):
+        optimizer.step()
+    assert (w.data < before).all()
+    with pytest.raises(AssertionError, match="shared out"):
+        optimizer.step()
+
+
+@pytest.mark.parametrize("name", ["RMSprop", "SGD", "Adam"])
+def test_only_the_update_in_blocks_is_given_a_deferred_gradient(name):
+    w = Tensor(np.ones((300, 300), np.float32), requires_grad=True)
+    optimizer = getattr(optim, name)([w], lr=0.1)
+    for implementation, stays in (("blocked", True), ("plain", False)):
+        optimizer.zero_grad()
+        ops.linear(Tensor(np.ones((2, 300), np.float32)), w).sum().backward()
+        with using(**{name.lower(): implementation}):
+            optimizer.step()
+        assert (w.deferred_grad is not None) is stays

@@ -35,7 +35,7 @@ def test_warm_up_rises_in_equal_parts():
 
 
 def test_an_unknown_name_lists_those_there_are():
-    with pytest.raises(ValueError, match="no schedule named 'linear'; there is: constant, step"):
+    with pytest.raises(ValueError, match="unknown schedule 'linear'; known: constant, step"):
         make_schedule("linear", lr=1.0, total=1)
 
 

@@ -164,7 +164,7 @@ def test_an_nvrtc_that_is_not_at_hand_is_named_and_the_others_are_done(small, ca
     assert budgets.main([], small) == 2
     assert (path.read_text(), other.read_text()) == (text, stale)
     (_, line) = capsys.readouterr().out.splitlines()
-    assert line.startswith("error: NVRTC 1.0 is not at hand, which kernels/budgets/nvrtc-1.0.txt")
+    assert line.startswith("error: NVRTC 1.0 is not installed, which kernels/budgets/nvrtc-1.0.txt")
 
 
 def test_without_a_disassembler_it_says_what_to_install(monkeypatch, tmp_path, capsys):

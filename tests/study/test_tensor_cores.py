@@ -24,17 +24,17 @@ def test_the_model_has_the_bits_of_the_emulator(architecture):
     b *= 2.0 ** rng.integers(-12, 12, b.shape)
     c = rng.standard_normal(4096).astype(np.float32)
     a[::7], c[::5] = 0, 0
-    got = study.cut_sum(a, b, c, cores)
+    got = study.truncated_sum(a, b, c, cores)
     assert (got == records.emulated("tf32", a, b, c, architecture)).all()
 
 
 @pytest.fixture
 def whole_sums(monkeypatch):
     """Have no sum cut into parts."""
-    monkeypatch.setattr(tiling, "PARTS", (1,))
-    tiling.cut.cache_clear()
+    monkeypatch.setattr(tiling, "SPLIT_K", (1,))
+    tiling.plan_tiles.cache_clear()
     yield
-    tiling.cut.cache_clear()
+    tiling.plan_tiles.cache_clear()
 
 
 @pytest.mark.parametrize("K", [3, 64, 363])
@@ -52,7 +52,9 @@ def test_the_kernel_promotes_every_step(rung, terms, K):
 
 def test_promoted_sums_are_as_accurate_as_multiply_adds():
     lengths = [64, 363, 1600, 3456, 9216, 43264]
-    promoted, plain = (study.errors(study.WAYS[way], lengths, 128) for way in PROMOTED_AND_PLAIN)
+    promoted, plain = (
+        study.errors(study.SUMMATIONS[way], lengths, 128) for way in PROMOTED_AND_PLAIN
+    )
     for mine, theirs in zip(promoted, plain, strict=True):
         assert mine.rms <= theirs.rms
         # what cutting one step leaves does not grow; the rest is the noise of so many sums
@@ -60,13 +62,13 @@ def test_promoted_sums_are_as_accurate_as_multiply_adds():
 
 
 def test_one_promoted_step_is_off_by_less_than_a_floats_last_bit():
-    for error in study.errors(study.WAYS["3xTF32 promoted"], [3, 8], 128):
+    for error in study.errors(study.SUMMATIONS["3xTF32 promoted"], [3, 8], 128):
         assert error.rms <= 2 * ROUNDOFF
         assert abs(error.bias) <= ROUNDOFF
 
 
 def test_sums_kept_inside_fall_short():
-    ways = study.WAYS["3xTF32 kept inside"], study.WAYS["FFMA"]
+    ways = study.SUMMATIONS["3xTF32 kept inside"], study.SUMMATIONS["FFMA"]
     (inside,), (plain,) = (study.errors(way, [1600], 128) for way in ways)
     assert inside.rms > 10 * plain.rms
     assert inside.bias < -50 * ROUNDOFF

@@ -14,7 +14,7 @@ from minialex.kfold.load import load_trained
 from minialex.models import alexnet
 from minialex.ops import cross_entropy
 from minialex.optim import RMSprop, make_schedule
-from minialex.train import NonFiniteLossError, step, train
+from minialex.train import NonFiniteLossError, replay, train
 from minialex.train.factory import open_data
 from minialex.train.loop import Trainer
 from minialex.train.metrics import read_metrics
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("no_curves")
 
 @pytest.fixture(scope="module")
 def finished(images, tmp_path_factory):
-    """A run of two epochs of 24 images in batches of 5, 6 held out."""
+    """A run of two epochs of 24 images in batches of 5, and 6 to validate on."""
     listener = Listener()
     settings = small(images, out=str(tmp_path_factory.mktemp("runs") / "run"))
     return settings, listener, train(settings, listener)
@@ -56,8 +56,8 @@ def plain(finished):
             optimizer.step()
             step += 1
             losses.append((epoch + 1, loss.item(), len(batch)))
-    judge = DataLoader(data.val, 5, eval_transform(32), workers=0)
-    return model, losses, evaluate(model, judge)
+    loader = DataLoader(data.val, 5, eval_transform(32), workers=0)
+    return model, losses, evaluate(model, loader)
 
 
 class TestAgainstTheArticlesLoop:
@@ -114,7 +114,7 @@ class TestMetrics:
         assert all(r.images_per_second > 0 for r in read_metrics(finished[2].folder))
 
 
-class TestWhatIsHeard:
+class TestProgressCallbacks:
     def test_the_plan(self, finished):
         settings, listener, outcome = finished
         (plan,) = listener.of("started")
@@ -133,7 +133,7 @@ class TestWhatIsHeard:
         assert all(p.images_per_second > 0 and p.seconds_left > 0 for p in heard)
 
     def test_the_order_of_things(self, finished):
-        names = [what[0] for what in finished[1].heard]
+        names = [what[0] for what in finished[1].calls]
         batch, line = ["batch"], ["line"]
         epoch = [
             *2 * (2 * batch + line),
@@ -174,7 +174,7 @@ class TestTheFolder:
         trainers = []
 
         def ruin():
-            trainers[0].model.classifier[6].bias.data[:] = [1e3, 0, 0]
+            trainers[0].state.model.classifier[6].bias.data[:] = [1e3, 0, 0]
 
         out.mkdir()
         trainers.append(Trainer(settings, open_data(settings), out))
@@ -262,9 +262,9 @@ class TestSettingsTakeEffect:
         settings = small(root, class_weights="balanced")
         (tmp_path / "run").mkdir()
         trainer = Trainer(settings, open_data(settings), tmp_path / "run")
-        counts = np.bincount(trainer.data.train.targets)
+        counts = np.bincount(trainer.state.data.train.targets)
         assert counts.tolist() == [3, 3, 13]
-        np.testing.assert_allclose(trainer.weights, 19 / (3 * counts), rtol=1e-6)
+        np.testing.assert_allclose(trainer.step.weight, 19 / (3 * counts), rtol=1e-6)
         usual = one_epoch(root, tmp_path / "usual")
         balanced = one_epoch(root, tmp_path / "balanced", class_weights="balanced")
         assert not np.array_equal(
@@ -276,7 +276,7 @@ class TestSettingsTakeEffect:
         (tmp_path / "run").mkdir()
         trainer = Trainer(settings, open_data(settings), tmp_path / "run")
         given = load_trained(finished[2].checkpoint).model.state_dict()
-        for name, x in trainer.model.state_dict().items():
+        for name, x in trainer.state.model.state_dict().items():
             np.testing.assert_array_equal(x, given[name])
         assert trainer.notes == []
 
@@ -287,7 +287,7 @@ class TestSettingsTakeEffect:
         trainer = Trainer(settings, open_data(settings), tmp_path / "run")
         (note,) = trainer.notes
         assert "classifier.6, is replaced" in note
-        assert trainer.model.classifier[6].weight.shape == (2, 256)
+        assert trainer.state.model.classifier[6].weight.shape == (2, 256)
 
     def test_bad_images_are_skipped_counted_and_named(self, tmp_path):
         root = write_images(tmp_path / "images")
@@ -327,14 +327,14 @@ class TestNotEnoughMemory:
         machine.write_text("MemTotal: 9 kB\nMemAvailable: 2 kB\n")
         monkeypatch.setattr(batch_memory, "MEMINFO", machine)
         monkeypatch.setattr(batch_memory, "CGROUP", tmp_path)
-        assert batch_memory.memory_left() == 2048
+        assert batch_memory.available_memory() == 2048
         (tmp_path / "memory.max").write_text("max\n")
         (tmp_path / "memory.current").write_text("700\n")
-        assert batch_memory.memory_left() == 2048
+        assert batch_memory.available_memory() == 2048
         (tmp_path / "memory.max").write_text("1000\n")
-        assert batch_memory.memory_left() == 300
+        assert batch_memory.available_memory() == 300
         machine.unlink()
-        assert batch_memory.memory_left() == 300
+        assert batch_memory.available_memory() == 300
 
     def test_where_nobody_tells_nothing_is_refused(self, tmp_path, monkeypatch):
         monkeypatch.setattr(batch_memory, "MEMINFO", tmp_path / "none")
@@ -346,7 +346,7 @@ class TestNotEnoughMemory:
         [
             "train.step.cross_entropy",
             "evaluation.evaluate.cross_entropy",
-            "train.loop.Trainer._log",
+            "train.recorder.RunRecorder.log",
         ],
     )
     def test_says_what_to_lower(self, images, tmp_path, monkeypatch, where):
@@ -387,8 +387,8 @@ class TestOnAnotherDevice:
         why = [line for line in listener.of("message") if "not captured as a CUDA graph" in line]
         if captured:
             assert not why
-            # of five batches an epoch the last is smaller
-            assert [graph.launches for graph in gpu.graphs] == [8 - step.WARM_UP]
+            # of five batches per epoch the last is smaller
+            assert [graph.launches for graph in gpu.graphs] == [8 - replay.WARM_UP_STEPS]
         else:
             assert len(why) == 1
             assert "rmsprop runs as array operations" in why[0]
@@ -400,7 +400,7 @@ class TestOnAnotherDevice:
         out.mkdir()
         settings = small(images, out=str(out), device="cuda", log_every=4)
         trainer = Trainer(settings, open_data(settings), out)
-        layer = dict(trainer.model.named_modules())["features.6"]
+        layer = dict(trainer.state.model.named_modules())["features.6"]
 
         def poison():
             layer.bias.data[3] = np.nan
@@ -410,4 +410,4 @@ class TestOnAnotherDevice:
             trainer.run(Listener(("line", 1), poison))
         assert (caught.value.layer, caught.value.step) == ("features.6", 4)
         assert "its bias is no longer finite" in str(caught.value)
-        assert (trainer.position.batch, trainer.optimizer.steps) == (4, 4)
+        assert (trainer.state.position.batch, trainer.state.optimizer.steps) == (4, 4)

@@ -98,7 +98,7 @@ class TestWriting:
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
         writer.close()
-        # Thirty bytes of the second line are there; they are nobody's figures.
+        # Thirty bytes of the second line are there; they are no figures.
         assert (tmp_path / "metrics.jsonl").stat().st_size == size + 30
         assert read_metrics(tmp_path) == [TRAIN]
         write_all(tmp_path, [VAL], resume_at=10)

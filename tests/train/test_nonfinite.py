@@ -16,7 +16,7 @@ class TestNonFinite:
         out.mkdir()
         settings = small(images, out=str(out))
         trainer = Trainer(settings, open_data(settings), out)
-        modules = dict(trainer.model.named_modules())
+        modules = dict(trainer.state.model.named_modules())
         before = []
 
         def poison():

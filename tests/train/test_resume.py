@@ -33,7 +33,7 @@ pytestmark = pytest.mark.usefixtures("no_curves")
 
 @pytest.fixture(scope="module")
 def whole(images, tmp_path_factory):
-    """A run that nobody stopped."""
+    """A run that was not stopped."""
     out = tmp_path_factory.mktemp("whole") / "run"
     return train(small(images, out=str(out)))
 
@@ -96,7 +96,7 @@ def test_killed_between_the_last_and_the_best_checkpoint(images, tmp_path, whole
         shutil.copy(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr("minialex.train.loop.link_or_copy", link)
+        patch.setattr("minialex.train.run_state.link_or_copy", link)
         with pytest.raises(CrashError):
             train(small(images, out=str(tmp_path / "run")))
     assert resume(tmp_path / "run").best_epoch == 2
@@ -137,7 +137,7 @@ class TestMoreEpochs:
         listener = Listener()
         outcome = resume(tmp_path / "run", listener)
         assert (outcome.epochs, outcome.signal) == (2, None)
-        assert [what[0] for what in listener.heard] == ["opened", "started"]
+        assert [what[0] for what in listener.calls] == ["opened", "started"]
         assert_same_end(tmp_path / "run", whole)
 
     @pytest.mark.equal_bits

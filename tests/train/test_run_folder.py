@@ -12,7 +12,7 @@ import pytest
 from minialex.errors import MinialexError
 from minialex.files import atomic_write
 from minialex.train import run_folder
-from minialex.train.run_folder import LOCK, claim
+from minialex.train.run_folder import LOCK_FILE, claim
 
 
 def names(folder):
@@ -49,7 +49,7 @@ class TestClaim:
         folder = tmp_path / "runs" / "one"
         with claim(folder) as run:
             assert run.path == folder
-            assert names(folder) == [LOCK]
+            assert names(folder) == [LOCK_FILE]
             with pytest.raises(MinialexError, match=f"{folder} is in use by another run"):
                 claim(folder)
             (folder / "settings.json").write_text("{}")
@@ -125,7 +125,7 @@ class TestClaim:
     def test_a_killed_process_holds_nothing(self, tmp_path, other_process):
         other_process.send_signal(signal.SIGKILL)
         other_process.wait()
-        assert names(tmp_path / "run") == [LOCK]
+        assert names(tmp_path / "run") == [LOCK_FILE]
         with claim(tmp_path / "run"), pytest.raises(MinialexError, match="in use"):
             claim(tmp_path / "run")
 
@@ -135,7 +135,7 @@ class TestClaim:
 
         def steal_first(descriptor):
             if not stolen:
-                stolen.append((tmp_path / LOCK).unlink())
+                stolen.append((tmp_path / LOCK_FILE).unlink())
             return flock(descriptor)
 
         monkeypatch.setattr(run_folder, "_flock", steal_first)
@@ -157,23 +157,23 @@ class TestClaimWithoutFileLocks:
         with claim(tmp_path):
             with pytest.raises(MinialexError, match=f"if nothing uses it, delete {tmp_path}"):
                 claim(tmp_path)
-            assert names(tmp_path) == [LOCK]
+            assert names(tmp_path) == [LOCK_FILE]
         claim(tmp_path).release()
 
     def test_a_lock_of_an_ended_process_is_taken_over(self, tmp_path):
         ended = subprocess.Popen([sys.executable, "-c", ""])
         ended.wait()
-        (tmp_path / LOCK).write_text(f"{ended.pid} {run_folder.socket.gethostname()}\n")
+        (tmp_path / LOCK_FILE).write_text(f"{ended.pid} {run_folder.socket.gethostname()}\n")
         with claim(tmp_path):
-            assert (tmp_path / LOCK).read_text().startswith(f"{os.getpid()} ")
+            assert (tmp_path / LOCK_FILE).read_text().startswith(f"{os.getpid()} ")
 
     @pytest.mark.parametrize("text", ["", "garbage", "999999 another-host", "1 {host}", "9" * 5000])
     def test_a_lock_of_anyone_else_is_not(self, tmp_path, text):
         text = text.format(host=run_folder.socket.gethostname())
-        (tmp_path / LOCK).write_text(text)
+        (tmp_path / LOCK_FILE).write_text(text)
         with pytest.raises(MinialexError, match="in use"):
             claim(tmp_path)
-        assert (tmp_path / LOCK).read_text() == text
+        assert (tmp_path / LOCK_FILE).read_text() == text
 
 
 def test_a_file_system_that_refuses_locks(tmp_path, monkeypatch):

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from minialex.errors import MinialexError
 from minialex.models import VARIANTS
-from minialex.train.settings import RECIPES, RUNTIME_SETTINGS, Settings, make_settings
+from minialex.train.recipes import RECIPES
+from minialex.train.settings import RUNTIME_SETTINGS, Settings, make_settings
 
 WRONG = [
     ("data", ""),
@@ -66,7 +67,7 @@ def test_a_wrong_value_is_refused_by_name_with_a_remedy(name, value):
 
 
 def test_every_setting_but_device_has_a_wrong_value_above():
-    # a device is judged by whether it is there, not by its name
+    # a device is refused where it is not there, not by its name
     names = {field.name for field in dataclasses.fields(Settings)} - {"device", "recipe"}
     assert names == {name for name, _ in WRONG}
 

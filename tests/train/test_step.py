@@ -10,9 +10,9 @@ from minialex.data import Batch, DataLoader, Digits, Subset, eval_transform
 from minialex.nn import Dropout, layers
 from minialex.optim import make_schedule
 from minialex.philox import Generator
-from minialex.train import step as steps
+from minialex.train import replay
 from minialex.train.step import TrainStep
-from minialex.train.step_state import ROWS, StepState
+from minialex.train.step_state import TABLE_STEPS, StepState
 from tests.capture_double import Gpu
 
 SIZE, CLASSES, IMAGES, BATCH = 32, 10, 22, 4
@@ -64,7 +64,7 @@ def assert_equal_bits(one, other):
 
 
 def by_hand(optimizer):
-    """Return what a loop that anybody would write leaves."""
+    """Return what a loop written by hand leaves."""
     step = made(optimizer)
     model, update, generator = step.model, step.optimizer, step.model.generator
     loss_sum = right = 0
@@ -115,7 +115,7 @@ def test_a_graph_repeats_the_step_and_not_its_numbers(optimizer, gpu):
         step(batch)
     assert step.uncaptured == ""
     # the first few run as they are, and so does the smaller last one
-    assert [graph.launches for graph in gpu.graphs] == [6 - steps.WARM_UP - 1]
+    assert [graph.launches for graph in gpu.graphs] == [6 - replay.WARM_UP_STEPS - 1]
     assert_equal_bits(kept(step), kept(on_cpu))
     assert step.state.on_host() == on_cpu.state.on_host()
     assert step.model.generator.offset == on_cpu.model.generator.offset
@@ -126,7 +126,7 @@ def test_masks_differ_from_replay_to_replay(gpu):
     step = made("sgd", "cuda", schedule=None)
     step.optimizer.lr = 0.0
     batch, totals = batches("cuda")[0], []
-    for _ in range(steps.WARM_UP + 4):
+    for _ in range(replay.WARM_UP_STEPS + 4):
         step(batch)
         totals.append(float(step.state.totals[0]))
     losses = np.diff(totals)
@@ -140,7 +140,7 @@ NETWORKS = sorted(models.VARIANTS)
 @pytest.mark.parametrize("variant", NETWORKS)
 def test_the_whole_step_of_every_network_is_captured(variant, gpu, monkeypatch):
     """At its full size: what is captured is not computed."""
-    monkeypatch.setattr(steps, "WARM_UP", 0)
+    monkeypatch.setattr(replay, "WARM_UP_STEPS", 0)
     monkeypatch.setattr(layers, "he_normal", lambda shape, *_: np.zeros(shape, np.float32))
     model = models.alexnet(variant, 1000, dropout=0.5).to("cuda")
     step = TrainStep(model, optim.RMSprop(model.parameters(), momentum=0.9))
@@ -177,7 +177,7 @@ def test_what_cannot_be_captured_is_named_and_runs_as_it_is(choice, named, gpu, 
         "their launches run one by one, which is slower for small batches"
     ]
     # to have tried it leaves nothing behind
-    monkeypatch.setattr(steps, "WARM_UP", 99)
+    monkeypatch.setattr(replay, "WARM_UP_STEPS", 99)
     with using(**choice):
         never_tried = made(device="cuda")
         for batch in batches("cuda"):
@@ -189,7 +189,7 @@ def test_what_cannot_be_captured_is_named_and_runs_as_it_is(choice, named, gpu, 
 def test_a_setting_that_changes_is_captured_anew(gpu):
     step = made(device="cuda", schedule=None)
     batch = batches("cuda")[0]
-    for _ in range(steps.WARM_UP + 1):
+    for _ in range(replay.WARM_UP_STEPS + 1):
         step(batch)
     step.optimizer.lr /= 2
     step(batch)
@@ -202,7 +202,7 @@ def test_a_setting_that_changes_is_captured_anew(gpu):
     with cuda.emulated():
         on_cpu = made(schedule=None)
         batch = batches()[0]
-        for _ in range(steps.WARM_UP + 1):
+        for _ in range(replay.WARM_UP_STEPS + 1):
             on_cpu(batch)
         on_cpu.optimizer.lr /= 2
         on_cpu(batch)
@@ -218,7 +218,7 @@ def test_from_the_first_loss_that_is_not_finite_nothing_changes(device, request)
     if device == "cuda":
         request.getfixturevalue("gpu")
     step, given = made(device=device), batches(device)
-    for batch in given[: steps.WARM_UP + 1]:
+    for batch in given[: replay.WARM_UP_STEPS + 1]:
         step(batch)
     assert not step.failed()
     before, drawn = kept(step), step.model.generator.offset
@@ -231,16 +231,16 @@ def test_from_the_first_loss_that_is_not_finite_nothing_changes(device, request)
     after = kept(step)
     assert_equal_bits((after[0][:-1], *after[1:]), (before[0][:-1], *before[1:]))
     assert step.model.generator.offset == drawn
-    # until somebody goes on
+    # until the caller goes on
     step.state.failed[...] = 0
     step.state.totals[...] = 0
     step(given[1])
     assert not step.failed()
-    assert step.optimizer.steps == steps.WARM_UP + 2
+    assert step.optimizer.steps == replay.WARM_UP_STEPS + 2
     assert not np.array_equal(kept(step)[0][0], before[0][0])
 
 
-def test_rates_are_laid_up_a_thousand_at_a_time():
+def test_the_table_of_rates_is_filled_a_thousand_steps_at_a_time():
     asked = []
 
     def rates(step):
@@ -249,12 +249,12 @@ def test_rates_are_laid_up_a_thousand_at_a_time():
 
     state = StepState(arrays.CPU)
     state.start(5, 7, rates)
-    for step in range(5, ROWS + 50):
-        state.lay_up(step, rates)
+    for step in range(5, TABLE_STEPS + 50):
+        state.fill_table(step, rates)
         assert state.rates.tolist() == [step, 1.0]
         state.advance(2)
-    assert state.on_host() == (False, ROWS + 50, 7 + 2 * (ROWS + 45))
-    assert len(asked) == 1 + 2 * ROWS
+    assert state.on_host() == (False, TABLE_STEPS + 50, 7 + 2 * (TABLE_STEPS + 45))
+    assert len(asked) == 1 + 2 * TABLE_STEPS
 
 
 def test_what_is_too_large_to_be_counted_is_refused():

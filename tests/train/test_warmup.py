@@ -26,7 +26,7 @@ def recipes(images, out, **options):
 
 @pytest.fixture(scope="module")
 def whole(images, tmp_path_factory):
-    """A run of 10 epochs of 2 batches that nobody stopped."""
+    """A run of 10 epochs of 2 batches that was not stopped."""
     out = tmp_path_factory.mktemp("whole") / "run"
     return train(recipes(images, out, epochs=10, lr=1e-3, log_every=1))
 

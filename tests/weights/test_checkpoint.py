@@ -149,7 +149,7 @@ def test_what_is_no_checkpoint(path, tmp_path):
 
 
 def test_a_newer_format_asks_for_an_upgrade(path):
-    # What a newer format holds is not for this version to judge.
+    # What a newer format holds is not for this version to say.
     rewrite(path, manifest={"format": 4, "model": None, "num_classes": "many"})
     with pytest.raises(MinialexError, match=r"format 4, of a newer.* 3 alone: upgrade minialex$"):
         load(path)
@@ -256,7 +256,7 @@ def refusal(read, path):
 
 
 def test_every_flipped_bit_is_noticed(least):
-    """Of the header and of the tensors, and by whoever takes a checkpoint for weights alone."""
+    """Of the header and of the tensors, and where a checkpoint is read for its weights alone."""
     path, start = least
     content = path.read_bytes()
     assert len(content) == start + 8

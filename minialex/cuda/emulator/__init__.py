@@ -3,7 +3,7 @@
     with minialex.emulated():
         y = ops.relu(x)                                # on its CUDA kernel
 
-    with minialex.emulated("checked"):                 # find what a GPU does silently wrong
+    with minialex.emulated("checked"):                 # find errors that a GPU does not report
     with minialex.emulated("traced", thread=(3, 0, 0), kernel="conv2d_tiled"):
     with minialex.emulated(architecture="sm_80"):      # as an A100 would, bit for bit
 
@@ -28,8 +28,8 @@ from minialex.cuda import source as sources
 from minialex.cuda.architectures import ARCHITECTURES, Architecture
 from minialex.cuda.emulator import compiler
 from minialex.cuda.emulator.errors import EmulationError
-from minialex.cuda.emulator.machine import Job, run
-from minialex.cuda.plan import LaunchPlan, Triple
+from minialex.cuda.emulator.machine import EmulatedLaunch, run
+from minialex.cuda.plan import Dim3, LaunchPlan
 from minialex.errors import MinialexError
 
 __all__ = ["MODES", "Emulation", "EmulationError", "by_value", "emulated", "emulation", "launch"]
@@ -52,8 +52,8 @@ class Emulation:
     mode: str
     architecture: Architecture
     seed: int | None
-    block: Triple
-    thread: Triple
+    block: Dim3
+    thread: Dim3
     kernel: str | None
     write: Callable[[str], object]
     launches: Counter[str] = field(default_factory=Counter)
@@ -64,7 +64,7 @@ _current: ContextVar[Emulation | None] = ContextVar("minialex_emulation", defaul
 
 
 def emulation() -> Emulation | None:
-    """Return the emulation that is on, None where NumPy arrays go to no kernel."""
+    """Return the active emulation, None where kernels do not run on NumPy arrays."""
     return _current.get()
 
 
@@ -84,21 +84,21 @@ def emulated(
     Parameters
     ----------
     mode : str
-        ``"fast"``: on all cores, a wrong kernel may do anything. ``"checked"``: every access to
-        memory is judged; accesses outside an array, races, reads of shared memory that nobody
-        wrote, misaligned vectors and barriers that not all threads reach are errors.
-        ``"traced"``: checked, and what one thread does is written down.
+        ``"fast"``: on all cores; a wrong kernel is undefined behaviour. ``"checked"``: every access
+        to memory is checked; out-of-bounds accesses, races, reads of uninitialised shared memory,
+        misaligned vectors and divergent barriers are errors. ``"traced"``: checked, and what one
+        thread does is written down.
     architecture : str
         Which GPU to be: tensor cores add up as they do there, and what would not launch there is
         refused. ``"sm_80"``, ``"sm_90"`` and the like: see ``minialex.cuda.architectures``.
     seed : int, optional
-        Which shuffled order threads and blocks take their turns in; the natural one without.
+        Which shuffled order threads and blocks are scheduled in; without it, the natural one.
     block, thread : tuple of int
         The thread to trace: its indices x, y, z.
     kernel : str, optional
         Check or trace the kernel of this name only, and run all others fast.
     write : callable
-        Is given each line of the trace.
+        Called with each line of the trace.
 
     Yields
     ------
@@ -131,11 +131,11 @@ def emulated(
         kernel,
         write,
     )
-    # here, and not in every launch: what is missing is no fault of a kernel
+    # here, and not at the first launch: a missing compiler is no error of a kernel
     compiler.compiler()
     if _current.get() is None:
-        # Someone may have edited a kernel since it was read, to try the edit.
-        sources.forget()
+        # A kernel may have been edited since it was read.
+        sources.clear_cache()
     token = _current.set(settings)
     try:
         yield settings
@@ -144,7 +144,7 @@ def emulated(
 
 
 def by_value(value: np.generic) -> np.generic:
-    """Return a number as `launch` takes it: as it is."""
+    """Return a number as `launch` takes it: unchanged."""
     return value
 
 
@@ -166,12 +166,12 @@ def launch(plan: LaunchPlan, values: tuple[Any, ...]) -> None:
         )
     _check_launch(plan, settings.architecture)
     chosen = settings.kernel in (None, plan.signature.name)
-    job = Job(
+    job = EmulatedLaunch(
         plan,
         values,
         settings.architecture,
         workers=threads.cores(),
-        watched=chosen and settings.mode != "fast",
+        checked=chosen and settings.mode != "fast",
         seed=0 if settings.seed is None else settings.seed + 1,
         traced=(settings.block, settings.thread) if chosen and settings.mode == "traced" else None,
     )
@@ -191,7 +191,7 @@ def _check_launch(plan: LaunchPlan, architecture: Architecture) -> None:
         )
 
 
-def _triple(what: str, given: tuple[int, ...]) -> Triple:
+def _triple(what: str, given: tuple[int, ...]) -> Dim3:
     if not 1 <= len(given) <= 3 or any(not isinstance(n, int) or n < 0 for n in given):
         raise ValueError(f"emulated: {what} is {given!r}: use up to three indices, from 0")
     x, y, z = (*given, 0, 0)[:3]

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from minialex.cuda.emulator.errors import EmulationError
 from minialex.cuda.emulator.interface import SHARED_STRUCTURES
-from minialex.cuda.source import complaints
+from minialex.cuda.source import first_errors
 from minialex.errors import MinialexError
 
 _HERE = Path(__file__).resolve().parent
@@ -33,10 +33,10 @@ _RUNTIME = _HERE / "runtime"
 CACHE_VARIABLE = "MINIALEX_CACHE"
 _FAST = ("-O2",)
 # The sanitizer's library is not linked: the runtime has hooks of its own.
-_WATCHED = ("-O1", "-g", "-fsanitize=thread", "-DEMU_WATCHED")
-_WATCHED_LINK = ("-Wl,--wrap=memcpy,--wrap=memmove,--wrap=memset",)
+_CHECKED = ("-O1", "-g", "-fsanitize=thread", "-DEMU_CHECKED")
+_CHECKED_LINK = ("-Wl,--wrap=memcpy,--wrap=memmove,--wrap=memset",)
 # A thread's local variables, of the 128 KiB that its stack has (runtime/fibre.h).
-_MOST_LOCALS = 96 << 10
+_MAX_LOCALS_BYTES = 96 << 10
 
 
 _runtimes: dict[str, ctypes.CDLL] = {}
@@ -126,7 +126,7 @@ def runtime() -> Path:
     return path
 
 
-def build(text: str, kernel: str, *, watched: bool) -> Path:
+def build(text: str, kernel: str, *, checked: bool) -> Path:
     """Return the library compiled from translated kernel `text`, from the cache if it is there.
 
     Parameters
@@ -135,7 +135,7 @@ def build(text: str, kernel: str, *, watched: bool) -> Path:
         As `translate` returns it.
     kernel : str
         What to call it in messages.
-    watched : bool
+    checked : bool
         Whether every access to memory is to call the runtime.
 
     Raises
@@ -144,10 +144,10 @@ def build(text: str, kernel: str, *, watched: bool) -> Path:
         If the text does not compile; the message has the compiler's first errors.
     """
     tool, library = compiler(), runtime()
-    flags = (*_kernel_flags(tool), *(_watched_flags(tool) if watched else _FAST))
+    flags = (*_kernel_flags(tool), *(_checked_flags(tool) if checked else _FAST))
     path = cache_folder() / f"{_key(tool, flags, library.name, _texts(_INCLUDE), text)}.so"
     if not path.exists():
-        linked = _WATCHED_LINK if watched else ()
+        linked = _CHECKED_LINK if checked else ()
         header = _precompiled_header(tool, flags)
 
         def steps(header: Path | None, out: str) -> list[list[str]]:
@@ -221,18 +221,18 @@ def _kernel_flags(tool: Compiler) -> tuple[str, ...]:
         "-fno-exceptions",
         "-fno-rtti",
         "-fno-threadsafe-statics",
-        f"-Wframe-larger-than={_MOST_LOCALS}",
-        "-Werror=frame-larger-than" + ("" if tool.is_clang else f"={_MOST_LOCALS}"),
+        f"-Wframe-larger-than={_MAX_LOCALS_BYTES}",
+        "-Werror=frame-larger-than" + ("" if tool.is_clang else f"={_MAX_LOCALS_BYTES}"),
         *_processor_flags(),
         *_only_gcc(tool),
         f"-I{_INCLUDE}",
     )
 
 
-def _watched_flags(tool: Compiler) -> tuple[str, ...]:
+def _checked_flags(tool: Compiler) -> tuple[str, ...]:
     # Left whole, a float4 is seen to be read in one piece, which must be aligned. Of what -g notes
     # only lines are asked for: where variables lie takes a sixth of the time.
-    return _WATCHED if tool.is_clang else (*_WATCHED, "-fno-tree-sra", "-fno-var-tracking")
+    return _CHECKED if tool.is_clang else (*_CHECKED, "-fno-tree-sra", "-fno-var-tracking")
 
 
 def _only_gcc(tool: Compiler) -> tuple[str, ...]:
@@ -262,8 +262,8 @@ def _texts(folder: Path) -> str:
 
 def _key(tool: Compiler, flags: Sequence[str], *texts: str) -> str:
     # Where the package lies does not matter to what is compiled.
-    told = [*tool.command, tool.version, *(f for f in flags if not f.startswith("-I")), *texts]
-    return hashlib.sha256("\0".join(told).encode()).hexdigest()[:32]
+    parts = [*tool.command, tool.version, *(f for f in flags if not f.startswith("-I")), *texts]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
 def _make(path: Path, steps: Callable[[str], list[list[str]]], text: str, kernel: str) -> None:
@@ -289,7 +289,7 @@ def _make(path: Path, steps: Callable[[str], list[list[str]]], text: str, kernel
 
 
 def _failure(kernel: str, output: str) -> EmulationError:
-    said = complaints(output)
+    said = first_errors(output)
     first = re.match(r"(?P<file>[^:]+):(?P<line>\d+)", said[0]) if said else None
     return EmulationError(
         f"{kernel} does not compile:\n  " + "\n  ".join(said),

@@ -21,7 +21,7 @@ READ, WRITE, ATOMIC, BARRIER, WARP, END = range(6)
 ) = range(12)
 
 
-class Elements(c.Structure):
+class ElementType(c.Structure):
     """The element type of an array."""
 
     _fields_ = (
@@ -38,14 +38,14 @@ class Region(c.Structure):
     _fields_ = (
         ("base", c.c_void_p),
         ("bytes", c.c_uint64),
-        ("elements", Elements),
+        ("element_type", ElementType),
         ("shared", c.c_int),
         ("name", c.c_char * 64),
     )
 
 
-class Place(c.Structure):
-    """A thread, and a line: as an address in the module (`pc`) or as text."""
+class Location(c.Structure):
+    """A thread, and a line of code: as an address in the library (`pc`) or as text."""
 
     _fields_ = (
         ("block", c.c_uint * 3),
@@ -66,8 +66,8 @@ class Fault(c.Structure):
         ("region", c.c_int),
         ("offset", c.c_int64),
         ("bytes", c.c_int),
-        ("here", Place),
-        ("other", Place),
+        ("here", Location),
+        ("other", Location),
         ("what", c.c_char_p),
         ("other_what", c.c_char_p),
     )
@@ -80,9 +80,9 @@ class Event(c.Structure):
         ("kind", c.c_int),
         ("region", c.c_int),
         ("offset", c.c_int64),
-        ("place", Place),
+        ("location", Location),
         ("what", c.c_char_p),
-        ("elements", Elements),
+        ("element_type", ElementType),
         ("bytes", c.c_int),
         ("value", c.c_ubyte * 16),
         ("result", c.c_ubyte * 16),
@@ -100,7 +100,7 @@ class TensorCores(c.Structure):
 
 
 class Launch(c.Structure):
-    """All that the runtime is told of a launch, and all that it answers."""
+    """A launch as the runtime takes it, and the results of it."""
 
     _fields_ = (
         ("entry", c.c_void_p),
@@ -111,7 +111,7 @@ class Launch(c.Structure):
         ("shared_limit", c.c_uint64),
         ("tensor_cores", TensorCores),
         ("workers", c.c_int),
-        ("watched", c.c_int),
+        ("checked", c.c_int),
         ("seed", c.c_uint64),
         ("regions", c.POINTER(Region)),
         ("region_count", c.c_int),

@@ -19,7 +19,7 @@ _FRAME = re.compile(r"(.*):(\d+)(?: \(.*\))?$")
 class Lines:
     """The lines of one compiled kernel file.
 
-    Where the machine has no addr2line (a part of binutils, as the compiler's linker is), places
+    Where the machine has no addr2line (a part of binutils, as the compiler's linker is), locations
     that are known by their address alone stay without a line.
     """
 
@@ -27,14 +27,14 @@ class Lines:
         self._library, self._source = library, source
         self._known: dict[int, Line] = {}
 
-    def of(self, place: interface.Place) -> Line:
-        """Return the file and line of `place`."""
-        if place.file:
-            return self._name(place.file.decode()), place.line
-        if not place.pc:
+    def of(self, location: interface.Location) -> Line:
+        """Return the file and line of `location`."""
+        if location.file:
+            return self._name(location.file.decode()), location.line
+        if not location.pc:
             return UNKNOWN
-        self.look_up([place.pc])
-        return self._known.get(place.pc, UNKNOWN)
+        self.look_up([location.pc])
+        return self._known.get(location.pc, UNKNOWN)
 
     def text(self, line: Line) -> str:
         """Return the text of a line, stripped."""

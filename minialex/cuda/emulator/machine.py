@@ -17,38 +17,38 @@ from minialex.cuda.architectures import Architecture
 from minialex.cuda.emulator import compiler, interface
 from minialex.cuda.emulator.lines import Lines
 from minialex.cuda.emulator.memory import Copies
-from minialex.cuda.emulator.report import Named, explain
+from minialex.cuda.emulator.report import NamedArray, explain
 from minialex.cuda.emulator.trace import trace_lines
 from minialex.cuda.emulator.translate import entry, translate
-from minialex.cuda.plan import LaunchPlan, Triple
+from minialex.cuda.plan import Dim3, LaunchPlan
 
-_REGIONS = 256
-_EVENTS = 100_000
+_MAX_REGIONS = 256
+_MAX_EVENTS = 100_000
 
 
 @dataclass(frozen=True)
-class Job:
-    """One launch: what runs, on what, in which shape, and how closely it is watched.
+class EmulatedLaunch:
+    """One launch: what runs, on what, in which shape, and whether it is checked.
 
     Attributes
     ----------
     seed : int
         0 for the natural order of threads and blocks, else which shuffled one.
     traced : pair of triples or None
-        The block and the thread to write down; only where `watched`.
+        The block and the thread to write down; only where `checked`.
     """
 
     plan: LaunchPlan
     values: tuple[Any, ...]
     architecture: Architecture
     workers: int
-    watched: bool
+    checked: bool
     seed: int
-    traced: tuple[Triple, Triple] | None
+    traced: tuple[Dim3, Dim3] | None
 
 
 @dataclass(frozen=True)
-class Module:
+class CompiledKernel:
     """A compiled kernel: its library, the address of its entry, and the runtime to run it."""
 
     path: Path
@@ -56,10 +56,10 @@ class Module:
     runtime: ctypes.CDLL
 
 
-_modules: dict[tuple[str, str, bool, compiler.Compiler], Module] = {}
+_compiled_kernels: dict[tuple[str, str, bool, compiler.Compiler], CompiledKernel] = {}
 
 
-def run(job: Job) -> list[str]:
+def run(task: EmulatedLaunch) -> list[str]:
     """Run a launch and return its trace, empty if nothing is traced.
 
     Raises
@@ -67,123 +67,134 @@ def run(job: Job) -> list[str]:
     EmulationError
         If the kernel does not compile or does what it must not.
     """
-    module = _module(job)
-    arrays = [value for value in job.values if isinstance(value, np.ndarray)]
-    copies = Copies(arrays) if job.watched else None
+    compiled = _compiled(task)
+    arrays = [value for value in task.values if isinstance(value, np.ndarray)]
+    copies = Copies(arrays) if task.checked else None
     addresses = copies.addresses if copies else [address_of(array) for array in arrays]
-    launch, memory = _launch(job, module, addresses)
-    if job.watched:
-        memory += _watch(launch, job, arrays, addresses)
-    failed = module.runtime.emu_launch(ctypes.byref(launch))
+    launch, memory = _launch(task, compiled, addresses)
+    if task.checked:
+        memory += _describe_memory(launch, task, arrays, addresses)
+    failed = compiled.runtime.emu_launch(ctypes.byref(launch))
     # What the launch points to has to live until here.
     del memory
     if failed:
-        raise explain(job.plan.expression, launch.fault, _named(job, launch), _lines(job, module))
+        raise explain(
+            task.plan.expression, launch.fault, _named(task, launch), _lines(task, compiled)
+        )
     if copies:
-        copies.copy_back([not p.const for p, _ in _array_parameters(job)])
-    return _trace(job, launch, _lines(job, module)) if job.traced else []
+        copies.copy_back([not p.const for p, _ in _array_parameters(task)])
+    return _trace(task, launch, _lines(task, compiled)) if task.traced else []
 
 
-def _module(job: Job) -> Module:
+def _compiled(task: EmulatedLaunch) -> CompiledKernel:
     """Return the compiled kernel, compiled together with its neighbours if it is new."""
     tool = compiler.compiler()
-    key = (job.plan.source.digest, job.plan.expression, job.watched, tool)
-    if key not in _modules:
-        names = gpu.together(job.plan.source, job.plan.signature, job.plan.binding)
-        text = translate(job.plan.source.text, names)
-        path = compiler.build(text, job.plan.expression, watched=job.watched)
+    key = (task.plan.source.digest, task.plan.expression, task.checked, tool)
+    if key not in _compiled_kernels:
+        names = gpu.compiled_together(task.plan.source, task.plan.signature, task.plan.binding)
+        text = translate(task.plan.source.text, names)
+        path = compiler.build(text, task.plan.expression, checked=task.checked)
         runtime, library = compiler.load_runtime(compiler.runtime()), compiler.load(path)
         for number, name in enumerate(names):
-            place = ctypes.cast(library[entry(number)], ctypes.c_void_p)
-            _modules[job.plan.source.digest, name, job.watched, tool] = Module(path, place, runtime)
-    return _modules[key]
+            address = ctypes.cast(library[entry(number)], ctypes.c_void_p)
+            _compiled_kernels[task.plan.source.digest, name, task.checked, tool] = CompiledKernel(
+                path, address, runtime
+            )
+    return _compiled_kernels[key]
 
 
-def _launch(job: Job, module: Module, addresses: Sequence[int]) -> tuple[interface.Launch, Any]:
-    """Return the runtime's description of `job`, and the memory that it points to."""
-    values = job.values
+def _launch(
+    task: EmulatedLaunch, compiled: CompiledKernel, addresses: Sequence[int]
+) -> tuple[interface.Launch, Any]:
+    """Return the runtime's description of `task`, and the memory that it points to."""
+    values = task.values
     # A copy of each argument and a pointer to each copy, as CUDA's launch has it.
-    places = iter(addresses)
+    remaining = iter(addresses)
     slots = [
-        np.array(np.uint64(next(places)) if isinstance(value, np.ndarray) else value)
+        np.array(np.uint64(next(remaining)) if isinstance(value, np.ndarray) else value)
         for value in values
     ]
     pointers = (ctypes.c_void_p * (len(slots) + 1))(*map(address_of, slots))
     launch = interface.Launch()
-    launch.entry = module.entry
+    launch.entry = compiled.entry
     launch.args = ctypes.cast(pointers, ctypes.POINTER(ctypes.c_void_p))
-    launch.grid, launch.block, launch.shared = job.plan.grid, job.plan.block, job.plan.shared
-    launch.shared_limit = job.architecture.shared_per_block
-    cores = job.architecture.tensor_cores
+    launch.grid, launch.block, launch.shared = task.plan.grid, task.plan.block, task.plan.shared
+    launch.shared_limit = task.architecture.shared_per_block
+    cores = task.architecture.tensor_cores
     if cores is not None:
         launch.tensor_cores = interface.TensorCores(*dataclasses.astuple(cores))
-    launch.workers, launch.watched, launch.seed = job.workers, int(job.watched), job.seed
+    launch.workers, launch.checked, launch.seed = task.workers, int(task.checked), task.seed
     return launch, [slots, pointers]
 
 
-def _watch(
-    launch: interface.Launch, job: Job, arrays: Sequence[Array], addresses: Sequence[int]
+def _describe_memory(
+    launch: interface.Launch,
+    task: EmulatedLaunch,
+    arrays: Sequence[Array],
+    addresses: Sequence[int],
 ) -> list[Any]:
     """Tell the runtime which arrays there are and whom to trace; return the memory for it."""
-    regions = (interface.Region * _REGIONS)()
+    regions = (interface.Region * _MAX_REGIONS)()
     for region, array, address in zip(regions, arrays, addresses, strict=False):
         region.base, region.bytes = address, array.nbytes
-        region.elements.bytes = array.itemsize
-    launch.regions, launch.region_capacity = regions, _REGIONS
+        region.element_type.bytes = array.itemsize
+    launch.regions, launch.region_capacity = regions, _MAX_REGIONS
     launch.region_count = len(arrays)
-    if job.traced is None:
+    if task.traced is None:
         return [regions]
-    events = (interface.Event * _EVENTS)()
-    launch.traced, (launch.traced_block, launch.traced_thread) = 1, job.traced
-    launch.events, launch.event_capacity = events, _EVENTS
+    events = (interface.Event * _MAX_EVENTS)()
+    launch.traced, (launch.traced_block, launch.traced_thread) = 1, task.traced
+    launch.events, launch.event_capacity = events, _MAX_EVENTS
     return [regions, events]
 
 
-def _lines(job: Job, module: Module) -> Lines:
-    return Lines(module.path, job.plan.source)
+def _lines(task: EmulatedLaunch, compiled: CompiledKernel) -> Lines:
+    return Lines(compiled.path, task.plan.source)
 
 
-def _array_parameters(job: Job) -> list[tuple[Any, Array]]:
+def _array_parameters(task: EmulatedLaunch) -> list[tuple[Any, Array]]:
     """Return the parameters that are arrays and not null, with their arrays."""
-    pairs = zip(job.plan.signature.parameters, job.values, strict=True)
+    pairs = zip(task.plan.signature.parameters, task.values, strict=True)
     return [(p, value) for p, value in pairs if isinstance(value, np.ndarray)]
 
 
-def _named(job: Job, launch: interface.Launch) -> list[Named]:
+def _named(task: EmulatedLaunch, launch: interface.Launch) -> list[NamedArray]:
     """Return the arrays of a launch in the order of its regions: arguments, then shared memory."""
     named = [
-        Named(p.name, array.shape or (1,), array.itemsize, _code(job, p.ctype, array), False)
-        for p, array in _array_parameters(job)
+        NamedArray(p.name, array.shape or (1,), array.itemsize, _code(task, p.ctype, array), False)
+        for p, array in _array_parameters(task)
     ]
-    shared = launch.regions[len(named) : launch.region_count] if job.watched else []
+    shared = launch.regions[len(named) : launch.region_count] if task.checked else []
     return named + [_shared(region) for region in shared]
 
 
-def _shared(region: interface.Region) -> Named:
-    elements = region.elements
-    extents = list(elements.extent)[: elements.rank]
+def _shared(region: interface.Region) -> NamedArray:
+    element_type = region.element_type
+    extents = list(element_type.extent)[: element_type.rank]
     # The first extent of `extern __shared__ float a[]` is not in the text.
     rest = int(np.prod(extents[1:])) if extents else 1
-    first = region.bytes // elements.bytes // rest
+    first = region.bytes // element_type.bytes // rest
     shape = (first, *extents[1:])
-    return Named(region.name.decode(), shape, elements.bytes, elements.code.decode(), True)
+    return NamedArray(
+        region.name.decode(), shape, element_type.bytes, element_type.code.decode(), True
+    )
 
 
-def _code(job: Job, ctype: str, array: Array) -> str:
+def _code(task: EmulatedLaunch, ctype: str, array: Array) -> str:
     """Return the element type as ``emu/runtime.h`` codes it."""
-    if job.plan.binding.get(ctype, ctype) == "__nv_bfloat16":
+    if task.plan.binding.get(ctype, ctype) == "__nv_bfloat16":
         return "b"
     return {"b": "u"}.get(array.dtype.kind, array.dtype.kind)
 
 
-def _trace(job: Job, launch: interface.Launch, lines: Lines) -> list[str]:
-    block, thread = job.traced or ((0, 0, 0), (0, 0, 0))
-    shape = f"grid {job.plan.grid}, block {job.plan.block}"
-    if any(a >= b for a, b in zip(block + thread, job.plan.grid + job.plan.block, strict=True)):
-        return [f"{job.plan.expression}, {shape}: has no thread {thread} of block {block}"]
-    head = f"{job.plan.expression}, {shape}: what thread {thread} of block {block} does"
+def _trace(task: EmulatedLaunch, launch: interface.Launch, lines: Lines) -> list[str]:
+    block, thread = task.traced or ((0, 0, 0), (0, 0, 0))
+    shape = f"grid {task.plan.grid}, block {task.plan.block}"
+    if any(a >= b for a, b in zip(block + thread, task.plan.grid + task.plan.block, strict=True)):
+        return [f"{task.plan.expression}, {shape}: has no thread {thread} of block {block}"]
+    head = f"{task.plan.expression}, {shape}: what thread {thread} of block {block} does"
     kept = launch.events[: min(launch.event_count, launch.event_capacity)]
-    out = [head, *trace_lines(kept, _named(job, launch), lines)]
+    out = [head, *trace_lines(kept, _named(task, launch), lines)]
     if launch.event_count > launch.event_capacity:
         out.append(f"... and {launch.event_count - launch.event_capacity} more")
     return out

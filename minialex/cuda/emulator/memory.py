@@ -1,8 +1,8 @@
-"""Gives the arrays of a checked launch room around them, so that a step outside is seen as one.
+"""Puts guard zones around the arrays of a checked launch, so that out-of-bounds accesses are seen.
 
-Arrays lie wherever the program put them: one past the end of `x` may well be the first of `y`,
-and a parameter is a slice of an arena that holds all of them. A checked launch works on copies
-that lie far apart and copies back what was written.
+One past the end of `x` may well be the first element of `y`, and a parameter is a slice of an
+arena of all of them. A checked launch works on copies that lie far apart and copies back what was
+written.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import numpy as np
 
 from minialex.arrays import Array, address_of, extent_of
 
-_GAP = 16 << 20
+_GUARD_BYTES = 16 << 20
 # As CUDA aligns what it allocates; a view is as much off as it is from the array it views.
-_ALIGNMENT = 512
+_ALIGNMENT_BYTES = 512
 
 
 class Copies:
@@ -37,7 +37,7 @@ class Copies:
         self._arrays = arrays
         spans = [extent_of(a) for a in arrays]
         groups = _merge(spans)
-        room = sum(_room(low, high) for low, high in groups) + _ALIGNMENT
+        room = sum(_room(low, high) for low, high in groups) + _ALIGNMENT_BYTES
         self._memory: np.ndarray[Any, np.dtype[np.uint8]] = np.empty(room, np.uint8)
         start = address_of(self._memory)
         moved: dict[tuple[int, int], int] = {}
@@ -79,12 +79,12 @@ def _merge(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _room(low: int, high: int) -> int:
-    # The larger an array, the farther a wrong stride may lead. Untouched room costs nothing.
-    return 3 * (high - low) + 2 * _GAP
+    # The larger an array, the farther a wrong stride may lead. Untouched pages cost nothing.
+    return 3 * (high - low) + 2 * _GUARD_BYTES
 
 
 def _align(address: int) -> int:
-    return -(-address // _ALIGNMENT) * _ALIGNMENT
+    return -(-address // _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES
 
 
 def _phase(array: Array) -> int:
@@ -92,4 +92,4 @@ def _phase(array: Array) -> int:
     whole: Any = array
     while isinstance(whole.base, np.ndarray):
         whole = whole.base
-    return (address_of(array) - address_of(whole)) % _ALIGNMENT
+    return (address_of(array) - address_of(whole)) % _ALIGNMENT_BYTES

@@ -28,7 +28,7 @@ _KINDS = {
 
 
 @dataclass(frozen=True)
-class Named:
+class NamedArray:
     """An array as messages name it: an argument or shared memory.
 
     Attributes
@@ -71,7 +71,9 @@ class Named:
         return tuple(reversed(rest))
 
 
-def explain(kernel: str, fault: i.Fault, arrays: Sequence[Named], lines: Lines) -> EmulationError:
+def explain(
+    kernel: str, fault: i.Fault, arrays: Sequence[NamedArray], lines: Lines
+) -> EmulationError:
     """Return the error that says what `fault` is, where, by whom, and on which element."""
     array = arrays[fault.region] if 0 <= fault.region < len(arrays) else None
     index = fault.offset // array.bytes if array else -1
@@ -94,7 +96,7 @@ def explain(kernel: str, fault: i.Fault, arrays: Sequence[Named], lines: Lines) 
     )
 
 
-def _headline(fault: i.Fault, array: Named | None, index: int, lines: Lines) -> str:
+def _headline(fault: i.Fault, array: NamedArray | None, index: int, lines: Lines) -> str:
     what = (fault.what or b"").decode()
     match fault.kind:
         case i.OUT_OF_BOUNDS:
@@ -142,7 +144,7 @@ def _headline(fault: i.Fault, array: Named | None, index: int, lines: Lines) -> 
             return f"{what} failed" if what.startswith("assert") else f"{what} was reached"
 
 
-def _out_of_bounds(fault: i.Fault, array: Named | None, index: int) -> str:
+def _out_of_bounds(fault: i.Fault, array: NamedArray | None, index: int) -> str:
     noun = _NOUNS[fault.access]
     if array is None:
         if 0 <= fault.offset < 1 << 20:
@@ -157,14 +159,14 @@ def _out_of_bounds(fault: i.Fault, array: Named | None, index: int) -> str:
     )
 
 
-def _race(fault: i.Fault, array: Named, index: int) -> str:
+def _race(fault: i.Fault, array: NamedArray, index: int) -> str:
     same_block = tuple(fault.here.block) == tuple(fault.other.block)
     missing = "no barrier between them" if same_block else "blocks run in any order"
-    place = "shared memory" if array.shared else "global memory"
+    memory = "shared memory" if array.shared else "global memory"
     nouns = {_NOUNS[fault.access], _NOUNS[fault.other_access]}
     both = " and ".join(f"a {n}" if n != "atomic" else "an atomic" for n in sorted(nouns))
     both = both if len(nouns) == 2 else "two writes"
-    return f"race on {array.element_in_full(index)} in {place}: {both}, {missing}"
+    return f"race on {array.element_in_full(index)} in {memory}: {both}, {missing}"
 
 
 def _accesses(fault: i.Fault, lines: Lines) -> list[str]:
@@ -175,10 +177,10 @@ def _accesses(fault: i.Fault, lines: Lines) -> list[str]:
     ]
 
 
-def _where(what: str, place: i.Place, lines: Lines) -> list[str]:
-    line = lines.of(place)
+def _where(what: str, location: i.Location, lines: Lines) -> list[str]:
+    line = lines.of(location)
     at = [f"{what} {line[0]}:{line[1]}   {lines.text(line)}".rstrip()] if line[1] else []
-    return [*at, f"by {_who(place)}"]
+    return [*at, f"by {_who(location)}"]
 
 
 def _is_where(fault: i.Fault, lines: Lines) -> str:
@@ -187,7 +189,7 @@ def _is_where(fault: i.Fault, lines: Lines) -> str:
     return f"is in {what} at {file}:{line}" if line else what
 
 
-def _who(place: i.Place) -> str:
-    thread = ", ".join(str(n) for n in place.thread)
-    block = ", ".join(str(n) for n in place.block)
+def _who(location: i.Location) -> str:
+    thread = ", ".join(str(n) for n in location.thread)
+    block = ", ".join(str(n) for n in location.block)
     return f"thread ({thread}) of block ({block})"

@@ -10,35 +10,37 @@ import numpy as np
 
 from minialex.cuda.emulator import interface as i
 from minialex.cuda.emulator.lines import Line, Lines
-from minialex.cuda.emulator.report import Named
+from minialex.cuda.emulator.report import NamedArray
 
 _COLUMN = 23
-"""Where the text begins beside a place; a longer place pushes it on."""
+"""The column at which the text begins beside file and line."""
 
 _INDENT = " " * 8
 
 
-def trace_lines(events: Sequence[i.Event], arrays: Sequence[Named], lines: Lines) -> Iterator[str]:
+def trace_lines(
+    events: Sequence[i.Event], arrays: Sequence[NamedArray], lines: Lines
+) -> Iterator[str]:
     """Yield the trace: each line of the kernel as it was reached, and below it what it did."""
-    lines.look_up(event.place.pc for event in events if event.place.pc)
+    lines.look_up(event.location.pc for event in events if event.location.pc)
     shown: Line | None = None
     for event in events:
-        line = lines.of(event.place)
-        # A barrier's line is shown anew each time: a loop's rounds are then told apart.
+        line = lines.of(event.location)
+        # A barrier's line is shown anew each time: a loop's iterations are then told apart.
         if line != shown and event.kind != i.END:
-            place = f"{PurePath(line[0]).name}:{line[1]} "
-            yield place.ljust(_COLUMN) + lines.text(line)
+            where = f"{PurePath(line[0]).name}:{line[1]} "
+            yield where.ljust(_COLUMN) + lines.text(line)
         shown = None if event.kind == i.BARRIER else line
         yield _INDENT + _what(event, arrays)
 
 
-def _what(event: i.Event, arrays: Sequence[Named]) -> str:
+def _what(event: i.Event, arrays: Sequence[NamedArray]) -> str:
     if event.kind == i.END:
         return "returns"
     if event.kind == i.BARRIER:
-        return "waits for the others"
+        return "waits at the barrier"
     if event.kind == i.WARP:
-        code, width = event.elements.code.decode(), event.elements.bytes
+        code, width = event.element_type.code.decode(), event.element_type.bytes
         given = _values(event.value, event.bytes, code, width)
         return f"gives {given}, gets {_values(event.result, event.bytes, code, width)}"
     array = arrays[event.region]

@@ -1,4 +1,4 @@
-"""What the ops share that launch kernels."""
+"""What ops share that launch kernels: limits, contiguous arrays, and buffers for gradients."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients
 from minialex.ops._windows import store_gradient
 
-LIMIT = 2**31 - 2**16
-"""The most elements of an array: kernels index with 32 bits, and look a little beyond the end."""
+MAX_ELEMENTS = 2**31 - 2**16
+"""How many elements an array may have: kernels index with 32 bits, also a little past the end."""
 
-FAR = 2**28
-"""The furthest that a window may reach, in pixels."""
+MAX_PIXELS = 2**28
+"""How far a window may reach, in pixels: the index of its last one must fit 32 bits."""
 
-TILE = (16, 16)
-"""The threads of a block of the tiled kernels: TILE of ``kernels/tile_product.cuh``, twice."""
+TILE_THREADS = (16, 16)
+"""The shape of a block of threads of the tiled kernels, one per element of a tile."""
 
 TF32: dict[str, Any] = {"dtypes": ("float32",), "operand_roundoff": 2.0**-11}
-"""What is said of an `Implementation` whose operands are TF32 numbers."""
+"""The keywords of an `Implementation` whose operands are TF32 numbers."""
 
 
 def check_counts(op: str, **counts: int) -> None:
@@ -28,13 +28,13 @@ def check_counts(op: str, **counts: int) -> None:
     Raises
     ------
     ValueError
-        If one has more than `LIMIT` elements.
+        If one has more than `MAX_ELEMENTS` elements.
     """
     for name, count in counts.items():
-        if count > LIMIT:
+        if count > MAX_ELEMENTS:
             raise ValueError(
                 f"{op}: {name} has {count} elements, but the kernels index with 32 bits and take "
-                f"at most {LIMIT}: use smaller batches, or the 'plain' implementation"
+                f"at most {MAX_ELEMENTS}: use smaller batches, or the 'plain' implementation"
             )
 
 
@@ -44,16 +44,16 @@ def check_reach(op: str, *pixels: int) -> None:
     Raises
     ------
     ValueError
-        If one spans more than `FAR` pixels.
+        If one spans more than `MAX_PIXELS` pixels.
     """
-    if max(pixels) > FAR:
+    if max(pixels) > MAX_PIXELS:
         raise ValueError(
             f"{op}: image, window or stride spans {max(pixels)} pixels, but the kernels take at "
-            f"most {FAR}: use the 'plain' implementation"
+            f"most {MAX_PIXELS}: use the 'plain' implementation"
         )
 
 
-def packed(a: Array) -> Array:
+def contiguous(a: Array) -> Array:
     """Return `a`, or a copy where it is not C-contiguous."""
     return array_module(a).ascontiguousarray(a)  # type: ignore[no-any-return]
 
@@ -65,20 +65,20 @@ def gradients(
     needs: tuple[bool, ...],
     out: Gradients,
 ) -> Gradients:
-    """Return the gradients that are needed, written by `write` to where they live.
+    """Return the gradients that are needed, written by `write`, to `out` where there is an array.
 
-    It is given an array for each of `shapes`, None for those that nobody needs.
+    `write` is given an array for each of `shapes`, None for those that are not needed.
     """
 
-    def room(shape: tuple[int, ...], home: Array | None) -> Array:
-        if home is not None and home.flags.c_contiguous:
-            return home
+    def buffer(shape: tuple[int, ...], given: Array | None) -> Array:
+        if given is not None and given.flags.c_contiguous:
+            return given
         return array_module(gy).empty(shape, gy.dtype)  # type: ignore[no-any-return]
 
     # An op called without a bias may have one input less than it has shapes.
     asked = zip(shapes, needs, out, strict=False)
-    grads = [room(shape, home) if need else None for shape, need, home in asked]
+    grads = [buffer(shape, given) if need else None for shape, need, given in asked]
     write(*grads, *(None for _ in shapes[len(grads) :]))
     return tuple(
-        None if g is None else store_gradient(g, home) for g, home in zip(grads, out, strict=True)
+        None if g is None else store_gradient(g, given) for g, given in zip(grads, out, strict=True)
     )

@@ -11,12 +11,16 @@ from minialex.ops._windows import Pair, output_length
 
 Shape = tuple[int, ...]
 
-ROWS = 8
-"""How many pixels of a column a thread of backward walks down: see ``kernels/windows.cuh``."""
+PIXELS_PER_THREAD = 8
+"""Neighbours in a column, whose gradients one thread of backward gathers from top to bottom.
+
+It finds the windows over the first by divisions, and those over the next from these: see
+``kernels/windows.cuh``.
+"""
 
 
-class Pool(NamedTuple):
-    """All sizes of a pooling, in the order in which kernels take them."""
+class PoolShape(NamedTuple):
+    """All sizes of a pooling: the struct of that name in ``kernels/windows.cuh``."""
 
     planes: int
     H: int
@@ -31,7 +35,7 @@ class Pool(NamedTuple):
     pw: int
 
     @classmethod
-    def of(cls, op: str, shape: Shape, kernel_size: Pair, stride: Pair, padding: Pair) -> Pool:
+    def of(cls, op: str, shape: Shape, kernel_size: Pair, stride: Pair, padding: Pair) -> PoolShape:
         """Return the sizes of the pooling of images of `shape`.
 
         Raises
@@ -46,6 +50,6 @@ class Pool(NamedTuple):
         return cls(N * C, H, W, *kernel_size, OH, OW, *stride, ph, pw)
 
     @property
-    def walks(self) -> int:
-        """The threads of backward, each with `ROWS` pixels of a column."""
-        return self.planes * cuda.blocks(self.H, ROWS) * self.W
+    def backward_threads(self) -> int:
+        """How many threads backward has, each with `PIXELS_PER_THREAD` pixels of a column."""
+        return self.planes * cuda.blocks(self.H, PIXELS_PER_THREAD) * self.W

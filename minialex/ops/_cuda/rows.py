@@ -1,4 +1,4 @@
-"""How rows of numbers are shared out among threads: the host's half of ``kernels/softmax.cuh``."""
+"""How many threads reduce a row of numbers: the host's half of ``kernels/softmax.cuh``."""
 
 from __future__ import annotations
 
@@ -7,35 +7,37 @@ from math import prod
 from minialex import cuda
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients, Implementation
-from minialex.ops._cuda.launching import check_counts, packed
+from minialex.ops._cuda.launching import check_counts, contiguous
 
-THREADS, WARP, BLOCK = 1, 32, cuda.BLOCK
-"""Threads that may take a row together, TEAM in the kernels."""
+ONE_THREAD, WARP, BLOCK = 1, 32, cuda.BLOCK_SIZE
+"""How many threads may reduce a row together: THREADS_PER_ROW in the kernels."""
 
-SHORT = 8
-"""Numbers of a row that one thread may as well take alone."""
+MAX_NUMBERS_PER_THREAD = 8
+"""Rows of so many numbers are short enough for one thread each."""
 
-LONG = 1024
-"""Numbers of a row that are too many for a warp."""
+MAX_NUMBERS_PER_WARP = 1024
+"""Longer rows take a block each, however many rows there are."""
 
-BUSY_WARPS = 4096
-"""Warps, each with its row, that keep an H100 busy."""
+ROWS_THAT_FILL_A_GPU = 4096
+"""With one warp per row, so many rows keep an H100 busy; with fewer, a row of many numbers is worth
+a block."""
 
 
-def team(rows: int, C: int, inner: int) -> int:
-    """Return how many threads take each of `rows` rows, of `C` numbers that lie `inner` apart.
+def threads_per_row(rows: int, C: int, inner: int) -> int:
+    """Return how many threads reduce each of `rows` rows, of `C` numbers that lie `inner` apart.
 
-    Weighed up by arithmetic, not measured; the shape decides alone, so that results are the same
+    Weighed up by arithmetic, not measured. Only the shape decides, so that results are the same
     bits on every device.
     """
-    if inner > 1 or C <= SHORT:
-        return THREADS
-    return WARP if C <= 4 * WARP or (C <= LONG and rows >= BUSY_WARPS) else BLOCK
+    if inner > 1 or C <= MAX_NUMBERS_PER_THREAD:
+        return ONE_THREAD
+    fills = C <= MAX_NUMBERS_PER_WARP and rows >= ROWS_THAT_FILL_A_GPU
+    return WARP if C <= 4 * WARP or fills else BLOCK
 
 
-def grid(rows: int, team: int) -> int:
-    """Return how many blocks have enough teams for all rows."""
-    return cuda.blocks(rows, BLOCK // team)
+def grid(rows: int, threads: int) -> int:
+    """Return how many blocks there are where `threads` threads reduce each of `rows` rows."""
+    return cuda.blocks(rows, BLOCK // threads)
 
 
 def implementation(file: str, op: str) -> Implementation:
@@ -50,9 +52,9 @@ def implementation(file: str, op: str) -> Implementation:
         out: Array = array_module(arrays[0]).empty(shape, arrays[0].dtype)
         C, inner = shape[dim], prod(shape[dim + 1 :])
         rows = prod(shape[:dim]) * inner
-        threads = team(rows, C, inner)
-        given = map(packed, arrays)
-        kernel(grid(rows, threads), BLOCK, *given, out, rows, C, inner, TEAM=threads)
+        threads = threads_per_row(rows, C, inner)
+        operands = map(contiguous, arrays)
+        kernel(grid(rows, threads), BLOCK, *operands, out, rows, C, inner, THREADS_PER_ROW=threads)
         return out
 
     def forward(x: Array, *, dim: int) -> tuple[Array, tuple[Array]]:

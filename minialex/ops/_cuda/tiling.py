@@ -1,13 +1,24 @@
-"""How a product of matrices is shared out among blocks of threads.
+"""How a matrix product is divided among blocks of threads: tiles, and split-K.
 
-The host's half of ``kernels/register_product.cuh`` and ``kernels/sum_parts.cu``, for conv2d and
+The host's half of ``kernels/register_product.cuh`` and ``kernels/sum_partials.cu``, for conv2d and
 linear. A block of 16 x `rows` threads computes a tile of the result. Where tiles are too few to
-keep a GPU busy, each sum is cut into *parts* (split-K), which are computed side by side and added
+keep a GPU busy, each sum is split into *parts* (split-K), which are computed side by side and added
 up in order: the same bits in every run. A few parts are added up by the block that finishes a tile
 last (a fix-up, ``kernels/split_sum.cuh``), many by another launch, in which all of the GPU reads.
 
-`cut` weighs that up by arithmetic for an H100 or H200, not by measuring on the device at hand, so
-that the choice, and with it the result, is the same on all of them.
+The gradient of the filters of AlexNet's second convolution, at batch 128, is (192, 1600), and each
+element the sum of K = 128 x 27 x 27 = 93312 terms. Tiles of 64 x 128 are 3 x 13 = 39, for 132
+multiprocessors. `plan_tiles` splits K by 16: 39 x 16 = 624 blocks compute sums of 5832 terms each,
+
+    part 0    terms     0 to  5831
+    part 1    terms  5832 to 11663
+    ...
+    part 15   terms 87480 to 93311
+
+and another launch adds up the 16 parts of each element.
+
+`plan_tiles` weighs that up by arithmetic for an H100 or H200, not by measuring on the device at
+hand, so that the choice, and with it the result, is the same on all of them.
 """
 
 from __future__ import annotations
@@ -23,139 +34,158 @@ import numpy as np
 from minialex import cuda
 from minialex.arrays import Array, address_of, array_module, device_of, on_device
 
-DEPTH = 8
-"""How many terms of its sums a block takes in at a time, as in ``register_product.cuh``."""
+TERMS_PER_STEP = 8
+"""How many terms of its sums a block takes in at a time: DEPTH of ``register_product.cuh``."""
 
-COLUMNS = 16
-ROWS = (4, 8, 16)
-PARTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+THREAD_COLUMNS = 16
+THREAD_ROWS = (4, 8, 16)
+"""How many columns of threads a block has, and how many rows it may have."""
 
-SCRATCH = 64 << 20
-"""The most bytes that parts, or the patches of an image block, may take: about the L2 cache."""
+SPLIT_K = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+"""Into how many parts a sum may be split."""
 
-# Of an H100, by its datasheet: multiprocessors, instructions a clock on each, and what one more
+MAX_SCRATCH_BYTES = 64 << 20
+"""How much memory parts, or the patches of a block of images, may take: about the L2 cache."""
+
+# Of an H100, by its datasheet: multiprocessors, instructions per clock on each, and what one more
 # launch costs in clocks.
 MULTIPROCESSORS = 132
-LANES = 128
+INSTRUCTIONS_PER_CLOCK = 128
 LAUNCH_CLOCKS = 5000
-# Of its L2 cache: bytes a clock to one multiprocessor and to all at once, and how long an answer
+# Of its L2 cache: bytes per clock to one multiprocessor and to all at once, and how long an answer
 # takes. A fix-up begins with three of them: the last stores, the fence and the counter.
-L2_BYTES_A_CLOCK = 64
-L2_BYTES_A_CLOCK_TO_ALL = 24 * MULTIPROCESSORS
+L2_BYTES_PER_CLOCK = 64
+L2_BYTES_PER_CLOCK_TO_ALL = 24 * MULTIPROCESSORS
 L2_LATENCY_CLOCKS = 300
 ARRIVAL_CLOCKS = 3 * L2_LATENCY_CLOCKS
-# How long a number takes to come from memory, and how many blocks a multiprocessor holds, which
-# wait for theirs side by side (resident_blocks in the kernels).
-LATENCY_CLOCKS = 700
-RESIDENT = {4: 6, 8: 3, 16: 2}
-# Instructions to fetch one number into shared memory, and steps that a block's start and end take.
-FETCH = 8
-EDGES = 4
+# How long a number takes to come from memory, and how many blocks of so many rows of threads a
+# multiprocessor holds, which wait for theirs side by side (resident_blocks in the kernels).
+DRAM_LATENCY_CLOCKS = 700
+RESIDENT_BLOCKS = {4: 6, 8: 3, 16: 2}
+INSTRUCTIONS_PER_FETCH = 8
+"""What it takes to fetch one number into shared memory."""
+PROLOGUE_STEPS = 4
+"""How many steps take as long as the start and the end of a block."""
 
-WORKSPACE = ("parts", "arrived")
-BIAS_GRADIENT = ("gb", "gb_parts", "gb_arrived")
-"""Pointers that kernels take, and that may be null: where there is one part, or nobody asks."""
+WORKSPACE = ("partials", "arrived")
+BIAS_GRADIENT = ("gb", "gb_partials", "gb_arrived")
+"""Pointers that kernels take, and that may be null: where there is one part, or no bias."""
 
-_sum_parts = cuda.kernel("sum_parts.cu", "sum_parts", optional=("b",))
+_sum_partials_kernel = cuda.kernel("sum_partials.cu", "sum_partials", optional=("b",))
 
 
-class Cut(NamedTuple):
-    """How one product is cut: threads are `rows` x 16, sums come in `parts` of `depth` terms.
+class TilePlan(NamedTuple):
+    """How one product is divided among blocks.
 
-    `fix_up` says who adds up the parts of a tile: its last block, or else another launch.
+    Attributes
+    ----------
+    rows : int
+        Rows of threads of a block, which has `THREAD_COLUMNS` columns.
+    tiles : int
+        Tiles of the result.
+    split_k : int
+        Parts of each sum.
+    depth : int
+        Terms per part, a multiple of `TERMS_PER_STEP`.
+    fix_up : bool
+        Whether the last block of a tile adds up its parts, or else another launch.
     """
 
     rows: int
     tiles: int
-    parts: int
+    split_k: int
     depth: int
     fix_up: bool
 
     @property
     def threads(self) -> int:
         """The threads of a block."""
-        return self.rows * COLUMNS
+        return self.rows * THREAD_COLUMNS
 
 
 @functools.lru_cache(maxsize=4096)
-def cut(M: int, N: int, K: int, *, copies: int, itemsize: int, most_parts: int = 64) -> Cut:
-    """Return how to cut `copies` products of an (M, K) matrix with a (K, N) one.
+def plan_tiles(
+    M: int, N: int, K: int, *, batch_count: int, itemsize: int, max_split_k: int = 64
+) -> TilePlan:
+    """Return the fastest plan for `batch_count` products of an (M, K) matrix with a (K, N) one.
 
     Parameters
     ----------
-    M, N, K, copies : int
+    M, N, K, batch_count : int
     itemsize : int
-        Bytes of an element: 4 or 8.
-    most_parts : int
-        Into how many parts a sum may be cut.
+        Bytes per element: 4 or 8.
+    max_split_k : int
+        Into how many parts a sum may be split.
     """
-    steps = max(1, -(-K // DEPTH))
-    choices = [
-        _plan(M, N, steps, itemsize, rows, parts, fix_up)
-        for rows in reversed(ROWS)
-        for parts in PARTS
-        if parts <= min(most_parts, steps)
-        for fix_up in ((True, False) if parts > 1 else (False,))
+    steps = max(1, -(-K // TERMS_PER_STEP))
+    plans = [
+        make_plan(M, N, steps, itemsize, rows, split_k, fix_up)
+        for rows in reversed(THREAD_ROWS)
+        for split_k in SPLIT_K
+        if split_k <= min(max_split_k, steps)
+        for fix_up in ((True, False) if split_k > 1 else (False,))
     ]
-    within = [c for c in choices if c.parts == 1 or _scratch(c, M * N, copies, itemsize) <= SCRATCH]
-    return min(within, key=lambda c: _clocks(c, M * N, copies, itemsize))
+    size = M * N, batch_count, itemsize
+    fitting = [p for p in plans if p.split_k == 1 or _scratch_bytes(p, *size) <= MAX_SCRATCH_BYTES]
+    return min(fitting, key=lambda plan: _estimated_clocks(plan, *size))
 
 
-def _plan(M: int, N: int, steps: int, itemsize: int, rows: int, parts: int, fix_up: bool) -> Cut:
-    depth = DEPTH * -(-steps // parts)
-    return Cut(rows, _tiles(M, N, rows, itemsize), -(-steps * DEPTH // depth), depth, fix_up)
+def make_plan(
+    M: int, N: int, steps: int, itemsize: int, rows: int, split_k: int, fix_up: bool
+) -> TilePlan:
+    """Return that plan, with fewer parts where some would be left without terms."""
+    depth = TERMS_PER_STEP * -(-steps // split_k)
+    height, width = tile_shape(rows, itemsize)
+    tiles = -(-M // height) * -(-N // width)
+    return TilePlan(rows, tiles, -(-steps * TERMS_PER_STEP // depth), depth, fix_up)
 
 
-def _tile(rows: int, itemsize: int) -> tuple[int, int]:
-    """Return the rows and columns of a tile: each thread has two vectors of 16 bytes of each."""
-    each = 2 * (16 // itemsize)
-    return rows * each, COLUMNS * each
-
-
-def _tiles(M: int, N: int, rows: int, itemsize: int) -> int:
-    height, width = _tile(rows, itemsize)
-    return -(-M // height) * -(-N // width)
+def tile_shape(rows: int, itemsize: int) -> tuple[int, int]:
+    """Return a tile's rows and columns: each thread has two 16-byte vectors of either."""
+    per_thread = 2 * (16 // itemsize)
+    return rows * per_thread, THREAD_COLUMNS * per_thread
 
 
 def _tile_size(rows: int, itemsize: int) -> int:
-    height, width = _tile(rows, itemsize)
+    height, width = tile_shape(rows, itemsize)
     return height * width
 
 
-def _scratch(how: Cut, outputs: int, copies: int, itemsize: int) -> int:
-    """Return how many bytes the parts take."""
-    whole = how.tiles * _tile_size(how.rows, itemsize) if how.fix_up else outputs
-    return how.parts * whole * copies * itemsize
+def _scratch_bytes(plan: TilePlan, outputs: int, batch_count: int, itemsize: int) -> int:
+    """Return how many bytes the parts take: of whole tiles where blocks add them up."""
+    size = plan.tiles * _tile_size(plan.rows, itemsize) if plan.fix_up else outputs
+    return plan.split_k * size * batch_count * itemsize
 
 
-def _clocks(how: Cut, outputs: int, copies: int, itemsize: int) -> float:
-    """Return about how long products of so many outputs take, cut like that."""
-    height, width = _tile(how.rows, itemsize)
+def _estimated_clocks(plan: TilePlan, outputs: int, batch_count: int, itemsize: int) -> float:
+    """Return about how long products of so many outputs take with that plan."""
+    height, width = tile_shape(plan.rows, itemsize)
     # Doubles are multiplied at half the rate of floats.
-    multiplications = height * width * DEPTH * (itemsize // 4)
-    step = (multiplications + FETCH * (height + width) * DEPTH) / LANES
-    blocks = how.tiles * copies * how.parts
-    turns = max(1, -(-blocks // MULTIPROCESSORS))
-    step = max(step, LATENCY_CLOCKS / min(turns, RESIDENT[how.rows]))
-    clocks = turns * (how.depth // DEPTH + EDGES) * step
-    if how.parts == 1:
+    multiplications = height * width * TERMS_PER_STEP * (itemsize // 4)
+    fetches = (height + width) * TERMS_PER_STEP
+    step = (multiplications + INSTRUCTIONS_PER_FETCH * fetches) / INSTRUCTIONS_PER_CLOCK
+    blocks = plan.tiles * batch_count * plan.split_k
+    waves = max(1, -(-blocks // MULTIPROCESSORS))
+    step = max(step, DRAM_LATENCY_CLOCKS / min(waves, RESIDENT_BLOCKS[plan.rows]))
+    clocks = waves * (plan.depth // TERMS_PER_STEP + PROLOGUE_STEPS) * step
+    if plan.split_k == 1:
         return clocks
-    if how.fix_up:
-        return clocks + _fix_up_clocks(how, copies, itemsize)
-    moved = (2 * how.parts + 1) * outputs * copies * itemsize
-    return clocks + LAUNCH_CLOCKS + moved / L2_BYTES_A_CLOCK_TO_ALL
+    if plan.fix_up:
+        return clocks + _fix_up_clocks(plan, batch_count, itemsize)
+    moved = (2 * plan.split_k + 1) * outputs * batch_count * itemsize
+    return clocks + LAUNCH_CLOCKS + moved / L2_BYTES_PER_CLOCK_TO_ALL
 
 
-def _fix_up_clocks(how: Cut, copies: int, itemsize: int) -> float:
+def _fix_up_clocks(plan: TilePlan, batch_count: int, itemsize: int) -> float:
     """Return about how long tiles take whose last blocks read all parts, one after the other."""
-    part = _tile_size(how.rows, itemsize) * itemsize
-    # Some 45 of a thread's 64 numbers of a part are on their way at a time, so it waits twice.
-    alone = how.parts * (part / L2_BYTES_A_CLOCK + 2 * L2_LATENCY_CLOCKS)
-    together = 2 * how.tiles * copies * how.parts * part / L2_BYTES_A_CLOCK_TO_ALL
-    return ARRIVAL_CLOCKS + max(alone, together)
+    part = _tile_size(plan.rows, itemsize) * itemsize
+    # Some 45 of a thread's 64 numbers of a part are in flight at a time, so it waits twice.
+    alone = plan.split_k * (part / L2_BYTES_PER_CLOCK + 2 * L2_LATENCY_CLOCKS)
+    moved = 2 * plan.tiles * batch_count * plan.split_k * part
+    return ARRIVAL_CLOCKS + max(alone, moved / L2_BYTES_PER_CLOCK_TO_ALL)
 
 
-def in_vectors(*matrices: tuple[Array, int]) -> bool:
+def is_vector_aligned(*matrices: tuple[Array, int]) -> bool:
     """Return whether matrices, given with the length of their rows, can be read in vectors.
 
     A vector is 16 bytes; every row must begin at a multiple of that and hold whole vectors.
@@ -170,50 +200,50 @@ class BiasGradient:
     Parameters
     ----------
     out : Array or None
-        Where they go; None where nobody wants them, and then there are no blocks.
-    total, length : int
+        What they are written to; None where they are not needed, and then there are no blocks.
+    total, part_length : int
         How many images or rows there are, and how many make a part.
-    across : int
-        How many blocks compute one part.
+    blocks_per_part : int
     """
 
     out: Array | None
     total: int
-    length: int
-    across: int
+    part_length: int
+    blocks_per_part: int
 
     @property
-    def parts(self) -> int:
-        """How many parts the sums are cut into."""
-        return max(1, -(-self.total // self.length))
+    def num_parts(self) -> int:
+        """Into how many parts the sums are split."""
+        return max(1, -(-self.total // self.part_length))
 
     @property
-    def blocks(self) -> int:
+    def num_blocks(self) -> int:
         """How many blocks there are."""
-        return 0 if self.out is None else self.across * self.parts
+        return 0 if self.out is None else self.blocks_per_part * self.num_parts
 
     @property
-    def counted(self) -> int:
+    def num_counters(self) -> int:
         """How many counters they need."""
-        return 0 if self.out is None or self.parts == 1 else self.across
+        return 0 if self.out is None or self.num_parts == 1 else self.blocks_per_part
 
-    def room(self) -> Array | None:
+    def empty_parts(self) -> Array | None:
         """Return memory for the parts: None where there is one, or none."""
-        if self.out is None or self.parts == 1:
+        if self.out is None or self.num_parts == 1:
             return None
-        return array_module(self.out).empty((self.parts, self.out.size), self.out.dtype)  # type: ignore[no-any-return]
+        shape = self.num_parts, self.out.size
+        return array_module(self.out).empty(shape, self.out.dtype)  # type: ignore[no-any-return]
 
     def launch(self, kernel: cuda.Kernel, threads: int, gy: Array, *sizes: int) -> None:
         """Compute them in a launch of their own."""
-        (arrived,) = counters(gy, self.counted)
-        arrays = gy, self.out, self.room(), arrived
-        kernel(self.blocks, threads, *arrays, *sizes, self.length)
+        (arrived,) = counters(gy, self.num_counters)
+        arrays = gy, self.out, self.empty_parts(), arrived
+        kernel(self.num_blocks, threads, *arrays, *sizes, self.part_length)
 
 
-def multiply(
+def launch_product(
     kernel: cuda.Kernel,
-    how: Cut,
-    copies: int,
+    plan: TilePlan,
+    batch_count: int,
     arrays: tuple[Array, ...],
     out: Array,
     sizes: tuple[Any, ...],
@@ -221,7 +251,7 @@ def multiply(
     bias: tuple[Array | None, ...] = (),
     inner: int = 1,
     add: bool = False,
-    beside: BiasGradient | None = None,
+    bias_gradient: BiasGradient | None = None,
 ) -> None:
     """Write products to `out`, or add them to it, with as many launches as that takes.
 
@@ -230,41 +260,42 @@ def multiply(
     kernel : Kernel
         Takes `arrays`, `bias`, the result, the workspace for parts and its counters, `sizes` and
         the depth of a part.
-    how : Cut
-    copies : int
-        How many products there are side by side.
+    plan : TilePlan
+    batch_count : int
+        How many products are computed side by side.
     bias : () or (b,)
         Nothing where the kernel takes no bias; b, or None, where it does.
     inner : int
-        How many elements of `out` in a row have the same bias.
+        How many consecutive elements of `out` have the same bias.
     add : bool
         Whether to add to what `out` holds, which takes another launch.
-    beside : BiasGradient, optional
+    bias_gradient : BiasGradient, optional
         What blocks beyond the tiles compute, for a kernel that has them: one that takes these sums,
         their workspace and counters before `sizes`, and their length and the tiles after.
     """
-    xp, tiles = array_module(out), how.tiles * copies
-    apart = add or (how.parts > 1 and not how.fix_up)
-    fix_up = how.fix_up and not add
-    target = xp.empty((how.parts, *out.shape), out.dtype) if apart else out
-    size = _tile_size(how.rows, out.itemsize)
-    parts = xp.empty((tiles, how.parts, size), out.dtype) if fix_up else None
-    counted = beside.counted if beside else 0
-    arrived, sums_arrived = counters(out, tiles if fix_up else 0, counted)
+    xp, tiles = array_module(out), plan.tiles * batch_count
+    separate = add or (plan.split_k > 1 and not plan.fix_up)
+    fix_up = plan.fix_up and not add
+    target = xp.empty((plan.split_k, *out.shape), out.dtype) if separate else out
+    size = _tile_size(plan.rows, out.itemsize)
+    parts = xp.empty((tiles, plan.split_k, size), out.dtype) if fix_up else None
+    bias_counters = bias_gradient.num_counters if bias_gradient else 0
+    arrived, sums_arrived = counters(out, tiles if fix_up else 0, bias_counters)
 
-    x = how.tiles
+    grid_x = plan.tiles
     sums: tuple[Array | None, ...] = ()
-    if beside:
-        x += -(-beside.blocks // (how.parts * copies))
-        sums = beside.out, beside.room(), sums_arrived
-        sizes = *sizes, beside.length, how.tiles
-    given = *arrays, *((None,) * len(bias) if apart else bias), target, parts, arrived, *sums
-    kernel((x, how.parts, copies), how.threads, *given, *sizes, how.depth, ROWS=how.rows)
-    if apart:
-        add_up(target, out, b=next(iter(bias), None), inner=inner, add=add)
+    if bias_gradient:
+        grid_x += -(-bias_gradient.num_blocks // (plan.split_k * batch_count))
+        sums = bias_gradient.out, bias_gradient.empty_parts(), sums_arrived
+        sizes = *sizes, bias_gradient.part_length, plan.tiles
+    given = *arrays, *((None,) * len(bias) if separate else bias), target, parts, arrived, *sums
+    grid = grid_x, plan.split_k, batch_count
+    kernel(grid, plan.threads, *given, *sizes, plan.depth, ROWS=plan.rows)
+    if separate:
+        sum_partials(target, out, b=next(iter(bias), None), inner=inner, add=add)
 
 
-class _Kept(threading.local):
+class _StreamCounters(threading.local):
     """The counters of each stream that this thread launches on, by device and stream."""
 
     def __init__(self) -> None:
@@ -272,8 +303,10 @@ class _Kept(threading.local):
         self.arrays: dict[tuple[int, int], list[Array]] = {}
 
 
-_kept = _Kept()
-_LEAST_COUNTERS = 1 << 14
+_stream_counters = _StreamCounters()
+
+MIN_COUNTERS = 1 << 14
+"""How many counters are made at least, for there to be enough from the first launch on."""
 
 
 def counters(like: Array, *counts: int) -> tuple[Array | None, ...]:
@@ -285,34 +318,34 @@ def counters(like: Array, *counts: int) -> tuple[Array | None, ...]:
     nothing had run there before, it sets its own to zero.
     """
     total = sum(counts)
-    every = _zeros(like, total) if total else None
+    shared = _zeros(like, total) if total else None
     ends = accumulate(counts)
     return tuple(
-        every[end - count : end] if every is not None and count else None
+        shared[end - count : end] if shared is not None and count else None
         for count, end in zip(counts, ends, strict=True)
     )
 
 
 def _zeros(like: Array, count: int) -> Array:
-    where = device_of(like)
-    with on_device(where) as xp:
-        if where.kind == "cpu":
+    device = device_of(like)
+    with on_device(device) as xp:
+        if device.kind == "cpu":
             return xp.zeros(count, np.uint32)  # type: ignore[no-any-return]
         stream = xp.cuda.get_current_stream()
-        kept = _kept.arrays.setdefault((where.index, stream.ptr), [])
-        if kept and kept[-1].size >= count:
-            return kept[-1]
-        zeros: Array = xp.zeros(max(count, _LEAST_COUNTERS), np.uint32)
-        # A capture only notes that they are to be set to zero: nobody else may count on that.
+        made = _stream_counters.arrays.setdefault((device.index, stream.ptr), [])
+        if made and made[-1].size >= count:
+            return made[-1]
+        zeros: Array = xp.zeros(max(count, MIN_COUNTERS), np.uint32)
+        # A capture only records that they are to be set to zero: no other launch may rely on it.
         if not stream.is_capturing():
-            kept.append(zeros)
+            made.append(zeros)
         return zeros
 
 
-def add_up(
+def sum_partials(
     parts: Array, out: Array, *, b: Array | None = None, inner: int = 1, add: bool = False
 ) -> None:
     """Write the sum of `parts` (S, ...) to `out` (...), in order, plus what `out` holds and `b`."""
     channels = 1 if b is None else b.size
     sizes = (len(parts), out.size, inner, channels, add)
-    _sum_parts(cuda.blocks(out.size), cuda.BLOCK, parts, b, out, *sizes)
+    _sum_partials_kernel(cuda.blocks(out.size), cuda.BLOCK_SIZE, parts, b, out, *sizes)

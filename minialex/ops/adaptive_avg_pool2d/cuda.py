@@ -7,7 +7,7 @@ from math import prod
 from minialex import cuda
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients, Implementation
-from minialex.ops._cuda.launching import check_counts, packed
+from minialex.ops._cuda.launching import check_counts, contiguous
 from minialex.ops._windows import Pair
 
 Shape = tuple[int, ...]
@@ -22,7 +22,7 @@ def forward(x: Array, *, output_size: Pair) -> tuple[Array, tuple[Shape]]:
         return x[...], (x.shape,)
     sizes = _sizes(x.shape, output_size)
     y = array_module(x).empty((*x.shape[:2], *output_size), x.dtype)
-    _forward(cuda.blocks(y.size), cuda.BLOCK, packed(x), y, *sizes)
+    _forward(cuda.blocks(y.size), cuda.BLOCK_SIZE, contiguous(x), y, *sizes)
     return y, (x.shape,)
 
 
@@ -32,7 +32,9 @@ def backward(gy: Array, saved: tuple[Shape], *, output_size: Pair) -> Gradients:
     if gy.shape == shape:
         return (gy[...],)
     gx = array_module(gy).empty(shape, gy.dtype)
-    _backward(cuda.blocks(gx.size), cuda.BLOCK, packed(gy), gx, *_sizes(shape, output_size))
+    _backward(
+        cuda.blocks(gx.size), cuda.BLOCK_SIZE, contiguous(gy), gx, *_sizes(shape, output_size)
+    )
     return (gx,)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from minialex import cuda
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients, Implementation
-from minialex.ops._cuda.launching import packed
-from minialex.ops._cuda.pooling import ROWS, Pool, Shape
+from minialex.ops._cuda.launching import contiguous
+from minialex.ops._cuda.pooling import PIXELS_PER_THREAD, PoolShape, Shape
 from minialex.ops._windows import Pair
 
 _forward = cuda.kernel("avg_pool2d.cu", "avg_pool2d_forward")
@@ -15,9 +15,9 @@ _backward = cuda.kernel("avg_pool2d.cu", "avg_pool2d_backward")
 
 def forward(x: Array, *, count_include_pad: bool, **windows: Pair) -> tuple[Array, tuple[Shape]]:
     """Return the mean of each window: one thread per output."""
-    at = Pool.of("avg_pool2d", x.shape, **windows)
-    y = array_module(x).empty((*x.shape[:2], at.OH, at.OW), x.dtype)
-    _forward(cuda.blocks(y.size), cuda.BLOCK, packed(x), y, at, count_include_pad)
+    sizes = PoolShape.of("avg_pool2d", x.shape, **windows)
+    y = array_module(x).empty((*x.shape[:2], sizes.OH, sizes.OW), x.dtype)
+    _forward(cuda.blocks(y.size), cuda.BLOCK_SIZE, contiguous(x), y, sizes, count_include_pad)
     return y, (x.shape,)
 
 
@@ -26,9 +26,17 @@ def backward(
 ) -> Gradients:
     """Return the gradient of `x`: each pixel adds up the shares of the windows that hold it."""
     (shape,) = saved
-    at = Pool.of("avg_pool2d", shape, **windows)
+    sizes = PoolShape.of("avg_pool2d", shape, **windows)
     gx = array_module(gy).empty(shape, gy.dtype)
-    _backward(cuda.blocks(at.walks), cuda.BLOCK, packed(gy), gx, at, count_include_pad, ROWS)
+    _backward(
+        cuda.blocks(sizes.backward_threads),
+        cuda.BLOCK_SIZE,
+        contiguous(gy),
+        gx,
+        sizes,
+        count_include_pad,
+        PIXELS_PER_THREAD,
+    )
     return (gx,)
 
 

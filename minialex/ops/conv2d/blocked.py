@@ -14,8 +14,6 @@ some of the filters.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients
 from minialex.cpu import memory, threads
@@ -30,14 +28,14 @@ from minialex.ops.conv2d.patches import (
     contiguous_copy,
     filter_matrix,
     image_blocks,
+    patch_columns,
 )
-from minialex.ops.conv2d.plain import windows
 from minialex.ops.conv2d.shape import ConvShape
 
 MAX_IMAGES_WITHOUT_FILTER_COPY = 4
-"""Up to how many images a transposed view of the filters is multiplied, which BLAS packs slowly.
+"""Up to how many images are multiplied by a transposed view of the filters instead of a copy.
 
-From there on a contiguous copy of the transposed filters costs less than it saves.
+BLAS packs the view more slowly: for 32 images a copy saves a tenth, for 2 it costs more than that.
 """
 
 
@@ -96,8 +94,8 @@ def convolve(x: Array, w: Array, b: Array | None, s: ConvShape, y: Array) -> Non
     filters = filter_matrix(s, xp, w).swapaxes(-1, -2)
     if s.N > MAX_IMAGES_WITHOUT_FILTER_COPY:
         filters = contiguous_copy(xp, filters)
-    bias = 0 if b is None else b.reshape(s.G, s.OG, 1, 1)
-    images = y.reshape(s.N, s.G, s.OG, s.OH, s.OW)
+    bias = 0 if b is None else b.reshape(s.groups, s.OG, 1, 1)
+    images = y.reshape(s.N, s.groups, s.OG, s.OH, s.OW)
 
     def compute_blocks(blocks: list[slice], rows: slice) -> None:
         buffer = PatchBuffer(s, xp, x.dtype, blocks)
@@ -119,18 +117,14 @@ def convolve(x: Array, w: Array, b: Array | None, s: ConvShape, y: Array) -> Non
 def convolve_small_output(x: Array, w: Array, b: Array | None, s: ConvShape, y: Array) -> None:
     """Do the same with fewer output positions than filters, which need no layout change."""
     xp = array_module(x)
-    padded = memory.zeros(xp, (s.N, s.C, s.H + 2 * s.ph, s.W + 2 * s.pw), x.dtype)
-    padded[..., s.ph : s.ph + s.H, s.pw : s.pw + s.W] = x
-    by_group = windows(padded, s).reshape(s.N, s.G, s.CG, s.KH, s.KW, s.OH, s.OW)
-    patches = contiguous_copy(xp, by_group.transpose(1, 2, 3, 4, 0, 5, 6))
-    patches = patches.reshape(s.G, s.K, s.N * s.P)
-    rows = w.reshape(s.G, s.OG, s.K)
-    images = y.reshape(s.N, s.G, s.OG, s.OH, s.OW)
+    patches = patch_columns(s, xp, x)
+    rows = w.reshape(s.groups, s.OG, s.K)
+    images = y.reshape(s.N, s.groups, s.OG, s.OH, s.OW)
 
     def compute_filters(filters: slice) -> None:
         products = xp.matmul(rows[:, filters], patches)
-        products = products.reshape(s.G, -1, s.N, s.OH, s.OW).transpose(2, 0, 1, 3, 4)
-        bias = 0 if b is None else b.reshape(s.G, s.OG, 1, 1)[:, filters]
+        products = products.reshape(s.groups, -1, s.N, s.OH, s.OW).transpose(2, 0, 1, 3, 4)
+        bias = 0 if b is None else b.reshape(s.groups, s.OG, 1, 1)[:, filters]
         xp.add(products, bias, out=images[:, :, filters])
 
     threads.run(compute_filters, slices_per_worker(xp, s.OG))
@@ -153,21 +147,12 @@ def data_gradient_by_rows(gy: Array, w: Array, s: ConvShape, gx: Array) -> None:
     patches, for as many multiplications.
     """
     xp = array_module(gy)
-    flipped = w.reshape(s.G, s.OG, s.CG, s.KH, s.KW)[..., ::-1].transpose(0, 4, 1, 3, 2)
-    flipped = flipped.reshape(s.G, s.KW * s.OG, s.KH * s.CG)
+    flipped = w.reshape(s.groups, s.OG, s.CG, s.KH, s.KW)[..., ::-1].transpose(0, 4, 1, 3, 2)
+    flipped = flipped.reshape(s.groups, s.KW * s.OG, s.KH * s.CG)
     # along its rows, gy is convolved with flipped filters: one for each channel and row of w
-    rows = replace(
-        s,
-        C=s.O,
-        O=s.G * s.KH * s.CG,
-        H=s.OH,
-        W=s.OW,
-        KH=1,
-        sh=1,
-        ph=0,
-        pw=s.dw * (s.KW - 1) - s.pw,
-    )
-    images = gx.reshape(s.N, s.G, s.CG, s.H, s.W)
+    rows = s._replace(C=s.O, H=s.OH, W=s.OW, O=s.groups * s.KH * s.CG, OH=s.OH, OW=s.W)
+    rows = rows._replace(KH=1, sh=1, ph=0, pw=s.dw * (s.KW - 1) - s.pw)
+    images = gx.reshape(s.N, s.groups, s.CG, s.H, s.W)
 
     def compute_blocks(blocks: list[slice]) -> None:
         buffer = PatchBuffer(rows, xp, gy.dtype, blocks)
@@ -175,8 +160,8 @@ def data_gradient_by_rows(gy: Array, w: Array, s: ConvShape, gx: Array) -> None:
             n = block.stop - block.start
             products = buffer.products(n * rows.P)
             xp.matmul(buffer.im2col(gy[block]), flipped, out=products)
-            products = products.reshape(s.G, n, s.OH, s.W, s.KH, s.CG)
-            padded = memory.zeros(xp, (s.G, n, s.H + 2 * s.ph, s.W, s.CG), gy.dtype)
+            products = products.reshape(s.groups, n, s.OH, s.W, s.KH, s.CG)
+            padded = memory.zeros(xp, (s.groups, n, s.H + 2 * s.ph, s.W, s.CG), gy.dtype)
             for kh in range(s.KH):
                 padded[:, :, s.rows(kh)] += products[:, :, :, :, kh]
             images[block] = padded[:, :, s.ph : s.ph + s.H].transpose(1, 0, 4, 2, 3)
@@ -188,7 +173,7 @@ def data_gradient_col2im(gy: Array, w: Array, s: ConvShape, gx: Array) -> None:
     """Write gradients of images to `gx`: those of all patches, summed where patches overlap."""
     xp = array_module(gy)
     filters = filter_matrix(s, xp, w)
-    images = gx.reshape(s.N, s.G, s.CG, s.H, s.W)
+    images = gx.reshape(s.N, s.groups, s.CG, s.H, s.W)
 
     def compute_blocks(blocks: list[slice]) -> None:
         buffer = PatchBuffer(s, xp, gy.dtype, blocks)
@@ -206,7 +191,7 @@ def weight_gradient(gy: Array, x: Array, s: ConvShape, gw: Array) -> None:
 
     def sum_blocks(blocks: list[slice]) -> Array:
         buffer = PatchBuffer(s, xp, gy.dtype, blocks)
-        total = memory.zeros(xp, (s.G, s.OG, s.K), gy.dtype)
+        total = memory.zeros(xp, (s.groups, s.OG, s.K), gy.dtype)
         product = memory.empty(xp, total.shape, total.dtype)
         for block in blocks:
             xp.matmul(as_rows(s, gy[block]), buffer.im2col(x[block]), out=product)

@@ -1,4 +1,4 @@
-"""conv2d as NVIDIA's cuDNN does it: a yardstick for our kernels, and a choice where it is faster.
+"""conv2d as NVIDIA's cuDNN does it: a baseline for our kernels, and a choice where it is faster.
 
     pip install 'minialex[cudnn]'     (cudnn13 where CuPy is that for CUDA 13)
     with minialex.using(conv2d="cudnn"): ...
@@ -26,7 +26,8 @@ from typing import Any
 from minialex import arrays
 from minialex.arrays import Array, Device
 from minialex.errors import MinialexError
-from minialex.ops.conv2d.cuda import Rung, Sizes, apart, implementation
+from minialex.ops.conv2d.cuda import ConvKernels, implementation, separate_launches
+from minialex.ops.conv2d.shape import ConvShape
 
 INSTALL = "pip install 'minialex[cudnn]', or 'minialex[cudnn13]' where CuPy is that for CUDA 13"
 
@@ -44,7 +45,7 @@ def why_not(device: Device) -> str:
 
 @dataclass(frozen=True)
 class Product:
-    """One of cuDNN's three convolutions: what it is called, and which arrays it takes and gives."""
+    """One of cuDNN's three convolutions: its name, and which arrays it reads and writes."""
 
     node: str
     inputs: tuple[str, str]
@@ -56,30 +57,31 @@ DATA_GRADIENT = Product("conv_dgrad", ("y", "w"), "x")
 WEIGHT_GRADIENT = Product("conv_wgrad", ("x", "y"), "w")
 
 
-def _forward(x: Array, w: Array, b: Array | None, y: Array, at: Sizes) -> None:
-    _run(FORWARD, at, x, w, y)
+def _forward(x: Array, w: Array, b: Array | None, y: Array, s: ConvShape) -> None:
+    _run(FORWARD, s, x, w, y)
     if b is not None:
         y += b[:, None, None]
 
 
-def _data_gradient(gy: Array, w: Array, gx: Array, at: Sizes) -> None:
-    _run(DATA_GRADIENT, at, gy, w, gx)
+def _data_gradient(gy: Array, w: Array, gx: Array, s: ConvShape) -> None:
+    _run(DATA_GRADIENT, s, gy, w, gx)
 
 
-def _weight_gradient(gy: Array, x: Array, gw: Array, at: Sizes) -> None:
-    _run(WEIGHT_GRADIENT, at, x, gy, gw)
+def _weight_gradient(gy: Array, x: Array, gw: Array, s: ConvShape) -> None:
+    _run(WEIGHT_GRADIENT, s, x, gy, gw)
 
 
-def _bias_gradient(gy: Array, gb: Array, at: Sizes) -> None:
+def _bias_gradient(gy: Array, gb: Array, s: ConvShape) -> None:
     gy.sum(axis=(0, 2, 3), out=gb)
 
 
 IMPLEMENTATION = implementation(
-    Rung(_forward, _data_gradient, apart(_weight_gradient, _bias_gradient)), why_not=why_not
+    ConvKernels(_forward, _data_gradient, separate_launches(_weight_gradient, _bias_gradient)),
+    why_not=why_not,
 )
 
 
-def _run(product: Product, at: Sizes, left: Array, right: Array, result: Array) -> None:
+def _run(product: Product, s: ConvShape, left: Array, right: Array, result: Array) -> None:
     """Write the product of two arrays to `result`.
 
     Raises
@@ -97,12 +99,12 @@ def _run(product: Product, at: Sizes, left: Array, right: Array, result: Array) 
     with arrays.on_device(device) as cupy:
         handle = _handle(device.index)
         importlib.import_module("cudnn").set_stream(handle, cupy.cuda.get_current_stream().ptr)
-        plan = _plan(product, at, str(left.dtype), device.index)
-        workspace = cupy.empty(max(1, plan.workspace), "uint8")
+        ready = _ready_graph(product, s, str(left.dtype), device.index)
+        workspace = cupy.empty(max(1, ready.workspace), "uint8")
         # The frontend asks for arrays without naming a stream, so CuPy has the default stream wait
         # for the current one, where that is another. The work itself runs on the current one.
-        places = zip(plan.tensors, (left, right, result), strict=True)
-        plan.graph.execute(dict(places), workspace, handle=handle)
+        pointers = zip(ready.tensors, (left, right, result), strict=True)
+        ready.graph.execute(dict(pointers), workspace, handle=handle)
 
 
 @functools.cache
@@ -112,7 +114,7 @@ def _handle(index: int) -> Any:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ReadyGraph:
     """A graph that is ready to run: its two inputs and its output, and its workspace in bytes."""
 
     graph: Any
@@ -121,8 +123,8 @@ class Plan:
 
 
 @functools.lru_cache(maxsize=256)
-def _plan(product: Product, at: Sizes, dtype: str, index: int) -> Plan:
-    """Return the plan of a product, which depends on sizes, type and GPU alone."""
+def _ready_graph(product: Product, s: ConvShape, dtype: str, index: int) -> ReadyGraph:
+    """Return the graph of a product, which depends on sizes, type and GPU alone."""
     cudnn = importlib.import_module("cudnn")
     kind = {"float32": cudnn.data_type.FLOAT, "float64": cudnn.data_type.DOUBLE}[dtype]
     graph = cudnn.pygraph(
@@ -132,31 +134,31 @@ def _plan(product: Product, at: Sizes, dtype: str, index: int) -> Plan:
         handle=_handle(index),
     )
     shapes = {
-        "x": (at.N, at.C, at.H, at.W),
-        "w": (at.O, at.channels, at.KH, at.KW),
-        "y": (at.N, at.O, at.OH, at.OW),
+        "x": (s.N, s.C, s.H, s.W),
+        "w": (s.O, s.CG, s.KH, s.KW),
+        "y": (s.N, s.O, s.OH, s.OW),
     }
     inputs = [
         graph.tensor(name=name, dim=shapes[name], stride=_strides(shapes[name]), data_type=kind)
         for name in product.inputs
     ]
     output = getattr(graph, product.node)(
-        *inputs, padding=[at.ph, at.pw], stride=[at.sh, at.sw], dilation=[at.dh, at.dw]
+        *inputs, padding=[s.ph, s.pw], stride=[s.sh, s.sw], dilation=[s.dh, s.dw]
     )
-    # The size of x cannot be worked out from y: rows that no window reaches leave no trace in it.
+    # The size of x does not follow from that of y: rows that no window reaches do not count in it.
     shape = shapes[product.output]
     output.set_output(True).set_data_type(kind).set_dim(shape).set_stride(_strides(shape))
     try:
-        _choose(cudnn, graph, dtype)
+        _build_best_plan(cudnn, graph, dtype)
     except cudnn.cudnnGraphNotSupportedError as error:
         raise MinialexError(
-            f"conv2d: cuDNN has no plan for {product.node} in {dtype} with {at}: {error}; use "
+            f"conv2d: cuDNN has no plan for {product.node} in {dtype} with {s}: {error}; use "
             "another implementation"
         ) from error
-    return Plan(graph, (*inputs, output), graph.get_workspace_size())
+    return ReadyGraph(graph, (*inputs, output), graph.get_workspace_size())
 
 
-def _choose(cudnn: Any, graph: Any, dtype: str) -> None:
+def _build_best_plan(cudnn: Any, graph: Any, dtype: str) -> None:
     """Build the best plan, by cuDNN's own judgement, of those whose arithmetic we accept."""
     note = cudnn.numerical_note
     refused = [note.NONDETERMINISTIC, note.DOWN_CONVERT_INPUTS, note.REDUCED_PRECISION_REDUCTION]

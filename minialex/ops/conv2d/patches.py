@@ -11,6 +11,8 @@ Two channels a and b of a 3 x 3 image, and the patch of a 2 x 2 window at output
     a20 b20 a21 b21 a22 b22
 
 It is two runs of 2 x 2 elements. With the channels first it would be four of 2.
+
+In shapes, G is the number of groups; see `ConvShape` for the other sizes.
 """
 
 from __future__ import annotations
@@ -26,10 +28,10 @@ from minialex.cpu.sharing import blocks_per_worker, slices_per_worker
 from minialex.ops.conv2d.shape import ConvShape
 
 BLOCK_BYTES = 5 << 20
-"""How many bytes of patches, and of products with them, a core makes at a time."""
+"""How large a block of images is: the bytes of its patches and products, to stay in L2 and L3."""
 
 MIN_BYTES_PER_WORKER = 1 << 20
-"""How many of them are worth a core of their own.
+"""From how many bytes of patches and products per core on several cores are used.
 
 With one core for less than that, inference of 2 images by alexnet-mini takes a fifth less.
 """
@@ -53,7 +55,7 @@ PARALLEL_COPY_MIN_ELEMENTS = 1 << 17
 
 def image_blocks(s: ConvShape, xp: Any, dtype: np.dtype[Any]) -> list[list[slice]]:
     """Return the blocks of images that are worked on together, a list for each worker."""
-    image_bytes = s.G * s.P * (s.K + s.OG) * dtype.itemsize
+    image_bytes = s.groups * s.P * (s.K + s.OG) * dtype.itemsize
     return blocks_per_worker(xp, s.N, image_bytes, BLOCK_BYTES, MIN_BYTES_PER_WORKER)
 
 
@@ -69,13 +71,26 @@ def contiguous_copy(xp: Any, a: Array) -> Array:
     return copy
 
 
+def patch_columns(s: ConvShape, xp: Any, x: Array) -> Array:
+    """Return all patches of `x` as columns whose elements are in the order of `w`, (G, K, N P)."""
+    padded = memory.zeros(xp, (s.N, s.C, s.H + 2 * s.ph, s.W + 2 * s.pw), x.dtype)
+    padded[..., s.ph : s.ph + s.H, s.pw : s.pw + s.W] = x
+    n, c, h, w = padded.strides
+    windows = xp.lib.stride_tricks.as_strided(
+        padded,
+        (s.groups, s.CG, s.KH, s.KW, s.N, s.OH, s.OW),
+        (s.CG * c, c, s.dh * h, s.dw * w, n, s.sh * h, s.sw * w),
+    )
+    return contiguous_copy(xp, windows).reshape(s.groups, s.K, s.N * s.P)
+
+
 # arrays in the order of the patches' elements: row of the window, column, channel -----------------
 
 
 def filter_matrix(s: ConvShape, xp: Any, w: Array) -> Array:
     """Return `w` as one matrix per group, (G, OG, K)."""
-    channels_last = w.reshape(s.G, s.OG, s.CG, s.KH, s.KW).transpose(0, 1, 3, 4, 2)
-    return contiguous_copy(xp, channels_last).reshape(s.G, s.OG, s.K)
+    channels_last = w.reshape(s.groups, s.OG, s.CG, s.KH, s.KW).transpose(0, 1, 3, 4, 2)
+    return contiguous_copy(xp, channels_last).reshape(s.groups, s.OG, s.K)
 
 
 def as_filters(s: ConvShape, rows: Array) -> Array:
@@ -84,15 +99,15 @@ def as_filters(s: ConvShape, rows: Array) -> Array:
 
 
 def as_images(s: ConvShape, products: Array, rows: slice) -> Array:
-    """Return the view (n, G, OG, rows, OW) of some rows of outputs, (G, n rows OW, OG)."""
-    shape = s.G, -1, rows.stop - rows.start, s.OW, s.OG
+    """Return the view (n, G, OG, rows, OW) of some rows of outputs."""
+    shape = s.groups, -1, rows.stop - rows.start, s.OW, s.OG
     return products.reshape(shape).transpose(1, 0, 4, 2, 3)
 
 
 def as_rows(s: ConvShape, y: Array) -> Array:
     """Return outputs (n, O, OH, OW) as (G, OG, n P): a view of one image, a copy of more."""
-    by_group = y.reshape(len(y), s.G, s.OG, s.P).transpose(1, 2, 0, 3)
-    return by_group.reshape(s.G, s.OG, len(y) * s.P)
+    by_group = y.reshape(len(y), s.groups, s.OG, s.P).transpose(1, 2, 0, 3)
+    return by_group.reshape(s.groups, s.OG, len(y) * s.P)
 
 
 class PatchBuffer:
@@ -110,12 +125,12 @@ class PatchBuffer:
         self.s = s
         n = max(block.stop - block.start for block in blocks)
         self._empty = partial(memory.empty, xp, dtype=dtype)
-        self._num_positions = s.G * n * s.P
-        self.padded = memory.zeros(xp, (s.G, n, s.H + 2 * s.ph, s.W + 2 * s.pw, s.CG), dtype)
+        self._num_positions = s.groups * n * s.P
+        self.padded = memory.zeros(xp, (s.groups, n, s.H + 2 * s.ph, s.W + 2 * s.pw, s.CG), dtype)
         g, i, h, w, c = self.padded.strides
         self.windows = xp.lib.stride_tricks.as_strided(
             self.padded,
-            (s.G, n, s.OH, s.OW, s.KH, s.KW, s.CG),
+            (s.groups, n, s.OH, s.OW, s.KH, s.KW, s.CG),
             (g, i, s.sh * h, s.sw * w, s.dh * h, s.dw * w, c),
         )
 
@@ -138,18 +153,20 @@ class PatchBuffer:
     def patches(self, n: int) -> Array:
         """Return uninitialised patches of `n` images, (G, n P, K)."""
         s = self.s
-        return self._patches[: s.G * n * s.P * s.K].reshape(s.G, n * s.P, s.K)
+        return self._patches[: s.groups * n * s.P * s.K].reshape(s.groups, n * s.P, s.K)
 
     def products(self, n: int) -> Array:
         """Return uninitialised products of `n` patches with a group's filters, (G, n, OG)."""
         s = self.s
-        rows = self._products[: s.G * n * (s.OG + LEADING_DIM_PADDING)].reshape(s.G, n, -1)
+        rows = self._products[: s.groups * n * (s.OG + LEADING_DIM_PADDING)].reshape(
+            s.groups, n, -1
+        )
         return rows[..., : s.OG]
 
     def load(self, x: Array) -> Array:
         """Copy images `x` (n, C, H, W) in; return what windows see, (G, n, OH, OW, KH, KW, CG)."""
         s, n = self.s, len(x)
-        images = x.reshape(n, s.G, s.CG, *x.shape[2:])
+        images = x.reshape(n, s.groups, s.CG, *x.shape[2:])
         # where images are smaller than the shape says, the rest stays 0
         interior = self.interior(n)[..., : x.shape[2], : x.shape[3]]
         if s.CG <= MAX_CHANNELS_COPIED_SINGLY:
@@ -164,7 +181,7 @@ class PatchBuffer:
         windows = self.load(x)[:, :, rows]
         patches = self._patches[: windows.size].reshape(windows.shape)
         patches[...] = windows
-        return patches.reshape(self.s.G, -1, self.s.K)
+        return patches.reshape(self.s.groups, -1, self.s.K)
 
     def col2im(self, patches: Array) -> Array:
         """Return images (n, G, CG, H, W) that sum up patches (G, n P, K) where these overlap.

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from minialex.arrays import Array
 from minialex.ops._windows import Pair, output_length, strided_slice
 
 
-@dataclass(frozen=True)
-class ConvShape:
-    """The sizes of a convolution of x (N, C, H, W) with w (O, C / G, KH, KW) in G groups.
+class ConvShape(NamedTuple):
+    """The sizes of a convolution of x (N, C, H, W) with w (O, C / groups, KH, KW).
 
-    (sh, sw) is the stride, (ph, pw) the padding and (dh, dw) the dilation, along the height and
-    the width.
+    y is (N, O, OH, OW); (sh, sw) is the stride, (ph, pw) the padding and (dh, dw) the dilation,
+    along the height and the width. Kernels take it as a struct of the same fields.
 
     Of x (8, 96, 27, 27) and w (256, 48, 5, 5) in 2 groups, at stride 1 and padding 2, each group
     has CG = 48 channels and OG = 128 filters of K = 48 x 5 x 5 weights, at P = 27 x 27 positions.
@@ -26,13 +25,15 @@ class ConvShape:
     O: int
     KH: int
     KW: int
+    OH: int
+    OW: int
     sh: int
     sw: int
     ph: int
     pw: int
     dh: int
     dw: int
-    G: int
+    groups: int
 
     @classmethod
     def of(
@@ -40,17 +41,8 @@ class ConvShape:
     ) -> ConvShape:
         """Return that of the convolution of `x` with `w`."""
         (N, C, H, W), (O, _, KH, KW) = x.shape, w.shape
-        return cls(N, C, H, W, O, KH, KW, *stride, *padding, *dilation, groups)
-
-    @property
-    def OH(self) -> int:
-        """The height of the output."""
-        return output_length(self.H, self.KH, self.sh, self.ph, self.dh)
-
-    @property
-    def OW(self) -> int:
-        """The width of the output."""
-        return output_length(self.W, self.KW, self.sw, self.pw, self.dw)
+        OH, OW = map(output_length, (H, W), (KH, KW), stride, padding, dilation)
+        return cls(N, C, H, W, O, KH, KW, OH, OW, *stride, *padding, *dilation, groups)
 
     @property
     def P(self) -> int:
@@ -60,16 +52,16 @@ class ConvShape:
     @property
     def CG(self) -> int:
         """The input channels per group."""
-        return self.C // self.G
+        return self.C // self.groups
 
     @property
     def OG(self) -> int:
         """The filters, or output channels, per group."""
-        return self.O // self.G
+        return self.O // self.groups
 
     @property
     def K(self) -> int:
-        """The weights of a filter, and numbers of a patch: terms of the sum for one output."""
+        """The weights of a filter, and elements of a patch: terms of the sum for one output."""
         return self.CG * self.KH * self.KW
 
     def rows(self, kh: int) -> slice:

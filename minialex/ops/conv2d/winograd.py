@@ -35,7 +35,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import product
 from math import prod
 from typing import Any
@@ -73,7 +72,7 @@ Each block reads and writes the filters' gradient once more, to add to it: fewer
 """
 
 TRANSFORM_BLOCK_BYTES = 2 << 20
-"""How many bytes of tiles a core makes, or undoes, at a time: they stay in its cache."""
+"""How many bytes of tiles a core transforms, or transforms back, at a time: they stay in L2."""
 
 
 def powers(n: int) -> Array:
@@ -169,12 +168,10 @@ class Winograd:
         self.s, self.xp, self.dtype = s, xp, dtype
         self.M, self.tiles = tile_outputs(s)
         # a tile of inputs is a patch: what a window of T x T that moves by M sees
-        H, W = (
-            (n - 1) * m + T - 2 * p
-            for n, m, p in zip(self.tiles, self.M, (s.ph, s.pw), strict=True)
-        )
-        MH, MW = self.M
-        self.windows = replace(s, G=1, H=H, W=W, KH=T, KW=T, sh=MH, sw=MW)
+        (MH, MW), (TH, TW) = self.M, self.tiles
+        H, W = (TH - 1) * MH + T - 2 * s.ph, (TW - 1) * MW + T - 2 * s.pw
+        windows = s._replace(H=H, W=W, OH=TH, OW=TW)
+        self.windows = windows._replace(KH=T, KW=T, sh=MH, sw=MW, groups=1)
         self.A: Array
         self.G: Array
         self.B: Array
@@ -187,7 +184,7 @@ class Winograd:
         those of a larger one would leave the cache, and for smaller ones filters would come from
         memory more often.
         """
-        s, position_bytes = self.s, TT * self.s.G * self.dtype.itemsize
+        s, position_bytes = self.s, TT * self.s.groups * self.dtype.itemsize
         image_bytes = position_bytes * prod(self.tiles) * (s.CG + s.OG)
         filter_bytes = position_bytes * s.CG * s.OG
         block_bytes = tile_bytes_per_filter_byte * filter_bytes
@@ -217,7 +214,7 @@ class Winograd:
 
 
 class Transforms:
-    """Buffers to take `n` images apart into transformed tiles, and to put them together again."""
+    """Buffers for the transforms of `n` images into tiles, and back."""
 
     def __init__(self, conv: Winograd, n: int) -> None:
         self.conv, self.xp, s = conv, conv.xp, conv.s
@@ -303,7 +300,7 @@ class Tiles:
         """Return uninitialised tiles, (T T, n, tiles of an image x channels), and by group."""
         conv, tiles = self.conv, prod(self.conv.tiles)
         whole = memory.empty(conv.xp, (TT, self.n, tiles * channels), conv.dtype)
-        return whole, whole.reshape(TT, self.n * tiles, conv.s.G, -1).swapaxes(1, 2)
+        return whole, whole.reshape(TT, self.n * tiles, conv.s.groups, -1).swapaxes(1, 2)
 
     def transform_inputs(self, x: Array) -> None:
         """Transform the tiles of the images `x`."""
@@ -350,7 +347,7 @@ def blocks_and_tiles(conv: Winograd, blocks: list[slice]) -> Iterator[tuple[slic
 def convolve(x: Array, w: Array, b: Array | None, conv: Winograd, y: Array) -> None:
     """Write the convolution of `x` with `w`, plus `b`, to `y`."""
     s = conv.s
-    filters = conv.filters(w.reshape(s.G, s.OG, s.CG, s.KH, s.KW).swapaxes(1, 2))
+    filters = conv.filters(w.reshape(s.groups, s.OG, s.CG, s.KH, s.KW).swapaxes(1, 2))
 
     def compute_blocks(blocks: list[slice]) -> None:
         for block, tiles in blocks_and_tiles(conv, blocks):
@@ -366,14 +363,14 @@ def gradients(
 ) -> None:
     """Write the gradients of the images and the filters, each where there is an array for it.
 
-    Blocks are the same whichever are wanted, and so are bits: the order in which BLAS adds up an
-    element of a product depends on how far it is from the edge of the matrix.
+    Blocks are the same whichever are wanted, and so are bits: the order in which BLAS sums the
+    terms of an element depends on how far that is from the edge of the matrix.
     """
     s, xp = conv.s, conv.xp
-    filters = conv.filters(w.reshape(s.G, s.OG, s.CG, s.KH, s.KW)) if gx is not None else None
+    filters = conv.filters(w.reshape(s.groups, s.OG, s.CG, s.KH, s.KW)) if gx is not None else None
 
     def compute_blocks(blocks: list[slice]) -> Array:
-        total = memory.empty(xp, (TT, s.G, s.OG, s.CG) if gw is not None else (0,), conv.dtype)
+        total = memory.empty(xp, (TT, s.groups, s.OG, s.CG) if gw is not None else (0,), conv.dtype)
         for block, tiles in blocks_and_tiles(conv, blocks):
             tiles.transform_output_gradient(gy[block])
             if gx is not None:

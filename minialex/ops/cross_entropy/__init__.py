@@ -65,8 +65,8 @@ def cross_entropy(
     logits : Tensor (N, C), float32 or float64
         Any finite values: nothing overflows.
     targets : integer Tensor or array (N,)
-        The right class of each row, from 0 to C - 1, or `ignore_index`. On a GPU nobody looks
-        whether it is one of these, which would take waiting for the GPU: the loss is then NaN.
+        The right class of each row, from 0 to C - 1, or `ignore_index`. On a GPU this is
+        not checked, which would mean waiting for the device: the loss of another is NaN.
     weight : array (C,), optional
         How much each class counts; not negative. A constant: it gets no gradient.
     label_smoothing : float
@@ -84,7 +84,7 @@ def cross_entropy(
     Raises
     ------
     ValueError
-        If shapes do not fit, or a target (on the CPU, where looking costs nothing) is no class.
+        If shapes do not fit, or a target (on the CPU, where checking costs nothing) is no class.
     TypeError
         If the logits are not of a floating-point type, the targets or `ignore_index` no integers,
         or `weight` requires a gradient.

@@ -13,7 +13,7 @@ from minialex import cuda
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients, Implementation
 from minialex.ops._cuda import rows
-from minialex.ops._cuda.launching import check_counts, packed
+from minialex.ops._cuda.launching import check_counts, contiguous
 
 _forward = cuda.kernel("cross_entropy.cu", "cross_entropy_forward", optional=("w",))
 _total = cuda.kernel("cross_entropy.cu", "cross_entropy_total")
@@ -29,22 +29,22 @@ def forward(
     ignore_index: int,
     reduction: str,
 ) -> tuple[Array, tuple[Any, ...]]:
-    """Return the loss: a number, or one a row for reduction "none"."""
+    """Return the loss: a number, or one per row for reduction "none"."""
     xp, (N, C) = array_module(x), x.shape
     check_counts("cross_entropy", x=x.size)
     p = xp.empty(x.shape, x.dtype)
     loss, weight = xp.empty((2, N), x.dtype)
-    threads, params = rows.team(N, C, 1), _params(C, label_smoothing, ignore_index)
+    threads, params = rows.threads_per_row(N, C, 1), _params(C, label_smoothing, ignore_index)
     _forward(
-        *(rows.grid(N, threads), cuda.BLOCK),
-        *(packed(x), _numbers(targets), w if w is None else packed(w), p, loss, weight),
+        *(rows.grid(N, threads), cuda.BLOCK_SIZE),
+        *(contiguous(x), _numbers(targets), w if w is None else contiguous(w), p, loss, weight),
         *(N, C, *params),
-        TEAM=threads,
+        THREADS_PER_ROW=threads,
     )
     if reduction == "none":
         return loss, (p, targets, w, xp.ones((), x.dtype))
     total, scale = xp.empty((), x.dtype), xp.empty((), x.dtype)
-    _total(1, cuda.BLOCK, loss, weight, total, scale, N, reduction == "mean")
+    _total(1, cuda.BLOCK_SIZE, loss, weight, total, scale, N, reduction == "mean")
     return total, (p, targets, w, scale)
 
 
@@ -60,18 +60,25 @@ def backward(
     p, targets, w, scale = saved
     N, C = p.shape
     gx = array_module(p).empty(p.shape, p.dtype)
-    threads, params = rows.team(N, C, 1), _params(C, label_smoothing, ignore_index)
+    threads, params = rows.threads_per_row(N, C, 1), _params(C, label_smoothing, ignore_index)
     _backward(
-        *(rows.grid(N, threads), cuda.BLOCK),
-        *(packed(gy), p, _numbers(targets), w if w is None else packed(w), packed(scale), gx),
+        *(rows.grid(N, threads), cuda.BLOCK_SIZE),
+        *(
+            contiguous(gy),
+            p,
+            _numbers(targets),
+            w if w is None else contiguous(w),
+            contiguous(scale),
+            gx,
+        ),
         *(N, C, *params, gy.ndim == 1),
-        TEAM=threads,
+        THREADS_PER_ROW=threads,
     )
     return gx, None, None
 
 
 def _numbers(targets: Array) -> Array:
-    return packed(targets.astype(np.int64, copy=False))
+    return contiguous(targets.astype(np.int64, copy=False))
 
 
 def _params(C: int, label_smoothing: float, ignore_index: int) -> tuple[float, float, int]:

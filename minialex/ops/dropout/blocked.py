@@ -25,7 +25,8 @@ WORDS = 4
 BLOCK_BYTES = 1 << 21
 """What a core needs for the words that it makes at a time.
 
-In smaller blocks, threads contend for the GIL longer than their caches save.
+(128, 9216) forward on two cores: 14 ms, in blocks of 256 KiB 22, where threads contend for the GIL
+more than caches save; of 16 MiB 16.
 """
 
 MIN_BYTES_PER_WORKER = 1 << 20

@@ -10,8 +10,8 @@ from typing import Any
 from minialex import cuda
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients, Implementation
-from minialex.ops._cuda.launching import check_counts, packed
-from minialex.ops._cuda.tiling import in_vectors
+from minialex.ops._cuda.launching import check_counts, contiguous
+from minialex.ops._cuda.tiling import is_vector_aligned
 from minialex.ops.dropout.plain import scale, threshold
 from minialex.philox import Ahead
 
@@ -22,10 +22,11 @@ def forward(x: Array, *, p: float, seed: int, offset: int | Ahead) -> tuple[Arra
     """Return `x` with a share `p` of it set to 0 and the rest scaled up."""
     check_counts("dropout", x=x.size)
     y: Array = array_module(x).empty(x.shape, x.dtype)
-    x = packed(x)
-    grid, vectors = cuda.blocks(x.size, 4 * cuda.BLOCK), in_vectors((x, 0), (y, 0))
+    x = contiguous(x)
+    grid, vectors = cuda.blocks(x.size, 4 * cuda.BLOCK_SIZE), is_vector_aligned((x, 0), (y, 0))
     drawn, ahead = (offset.drawn, offset.ahead) if isinstance(offset, Ahead) else (None, offset)
-    _dropout(*(grid, cuda.BLOCK, x, y, x.size, threshold(p), scale(p), seed, ahead, drawn, vectors))
+    stream = seed, ahead, drawn
+    _dropout(grid, cuda.BLOCK_SIZE, x, y, x.size, threshold(p), scale(p), *stream, vectors)
     return y, ()
 
 

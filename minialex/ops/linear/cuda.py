@@ -1,14 +1,14 @@
 """linear as CUDA kernels: a ladder of implementations, from the plainest to the fastest.
 
-    naive              kernels/linear.cu               one thread a number, all from memory
+    naive              kernels/linear.cu               one thread per number, all from memory
     tiled              kernels/linear.cu               tiles in shared memory
     register_blocked   kernels/linear.cu               sums in registers, vectors, double buffering
     tf32x3             kernels/linear_tensor_core.cu   the same on tensor cores (sm_80 and later)
     tf32               kernels/linear_tensor_core.cu   the same with numbers rounded to 11 bits
 
 saved = (x, w), as for every implementation. tf32x3 gives NaN where the others give an infinity: it
-takes numbers apart, and infinity minus infinity is none. tf32 takes float32 alone, and is not
-chosen unless it is asked for.
+takes numbers apart, and infinity minus infinity is none. tf32 takes float32 alone, and runs only
+where it is asked for.
 """
 
 from __future__ import annotations
@@ -21,25 +21,28 @@ from typing import Any
 from minialex import cuda
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients, Implementation
-from minialex.ops._cuda.launching import TF32, TILE, check_counts, gradients, packed
+from minialex.ops._cuda.launching import TF32, TILE_THREADS, check_counts, contiguous, gradients
 from minialex.ops._cuda.tiling import (
     BIAS_GRADIENT,
     WORKSPACE,
     BiasGradient,
-    cut,
-    in_vectors,
-    multiply,
+    is_vector_aligned,
+    launch_product,
+    plan_tiles,
 )
 
-BLOCK = (32, 8)
-ROWS_PER_PART = 64
+NAIVE_THREADS = (32, 8)
+"""The shape of a block of threads of the naive kernels: a warp reads along a row."""
+
+BIAS_ROWS_PER_PART = 64
+"""How many rows a thread adds up for gb: more would leave too few threads for large batches."""
 
 
 @dataclass(frozen=True)
-class Rung:
-    """One way to do all three products of matrices, each writing to its last array.
+class LinearKernels:
+    """The launches of one rung: for y, for gx, and for gw and gb, each written to its last array.
 
-    `parameter_gradients` writes to its last two, where they are not None.
+    `parameter_gradients` writes to its last two, gw and gb, where they are not None.
     """
 
     forward: Callable[[Array, Array, Array | None, Array], None]
@@ -47,7 +50,7 @@ class Rung:
     parameter_gradients: Callable[[Array, Array, Array | None, Array | None], None]
 
 
-def implementation(rung: Rung, **traits: Any) -> Implementation:
+def implementation(rung: LinearKernels, **traits: Any) -> Implementation:
     """Return `rung` as an implementation of the op; `traits` are keywords of `Implementation`."""
 
     def forward(x: Array, w: Array, b: Array | None = None) -> tuple[Array, tuple[Array, Array]]:
@@ -57,7 +60,10 @@ def implementation(rung: Rung, **traits: Any) -> Implementation:
         check_counts("linear", x=x.size, w=w.size, y=prod(shape))
         y = array_module(x).empty(shape, x.dtype)
         rung.forward(
-            packed(x).reshape(-1, I), packed(w), None if b is None else packed(b), y.reshape(-1, O)
+            contiguous(x).reshape(-1, I),
+            contiguous(w),
+            None if b is None else contiguous(b),
+            y.reshape(-1, O),
         )
         return y, (x, w)
 
@@ -71,12 +77,12 @@ def implementation(rung: Rung, **traits: Any) -> Implementation:
         """Return the gradients of `x`, `w` and `b`."""
         x, w = saved
         O, I = w.shape
-        gy = packed(gy).reshape(-1, O)
+        gy = contiguous(gy).reshape(-1, O)
 
         def write(gx: Array | None, gw: Array | None, gb: Array | None) -> None:
             if gx is not None:
-                rung.data_gradient(gy, packed(w), gx.reshape(-1, I))
-            rung.parameter_gradients(gy, packed(x).reshape(-1, I), gw, gb)
+                rung.data_gradient(gy, contiguous(w), gx.reshape(-1, I))
+            rung.parameter_gradients(gy, contiguous(x).reshape(-1, I), gw, gb)
 
         return gradients(gy, (x.shape, w.shape, (O,)), write, needs, out)
 
@@ -96,24 +102,24 @@ def _grid(out: Array, block: tuple[int, int]) -> tuple[int, int]:
 
 
 def _naive_forward(x: Array, w: Array, b: Array | None, y: Array) -> None:
-    _forward_naive(_grid(y, BLOCK), BLOCK, x, w, b, y, len(x), *w.shape)
+    _forward_naive(_grid(y, NAIVE_THREADS), NAIVE_THREADS, x, w, b, y, len(x), *w.shape)
 
 
 def _naive_data_gradient(gy: Array, w: Array, gx: Array) -> None:
-    _data_gradient_naive(_grid(gx, BLOCK), BLOCK, gy, w, gx, len(gy), *w.shape)
+    _data_gradient_naive(_grid(gx, NAIVE_THREADS), NAIVE_THREADS, gy, w, gx, len(gy), *w.shape)
 
 
 def _naive_weight_gradient(gy: Array, x: Array, gw: Array) -> None:
-    _weight_gradient_naive(_grid(gw, BLOCK), BLOCK, gy, x, gw, len(gy), *gw.shape)
+    _weight_gradient_naive(_grid(gw, NAIVE_THREADS), NAIVE_THREADS, gy, x, gw, len(gy), *gw.shape)
 
 
-def _bias_sums(gy: Array, gb: Array | None, threads: int) -> BiasGradient:
+def _bias_gradient_plan(gy: Array, gb: Array | None, threads: int) -> BiasGradient:
     """Return how rows are summed up: one thread per column, in blocks of `threads`."""
     R, O = gy.shape
-    return BiasGradient(gb, R, ROWS_PER_PART, cuda.blocks(O, threads))
+    return BiasGradient(gb, R, BIAS_ROWS_PER_PART, cuda.blocks(O, threads))
 
 
-def _apart(
+def _separate_launches(
     weight_gradient: Callable[[Array, Array, Array], None],
 ) -> Callable[[Array, Array, Array | None, Array | None], None]:
     """Return `weight_gradient` with a bias gradient in a launch of its own."""
@@ -122,7 +128,9 @@ def _apart(
         if gw is not None:
             weight_gradient(gy, x, gw)
         if gb is not None:
-            _bias_sums(gy, gb, cuda.BLOCK).launch(_bias_gradient, cuda.BLOCK, gy, *gy.shape)
+            _bias_gradient_plan(gy, gb, cuda.BLOCK_SIZE).launch(
+                _bias_gradient, cuda.BLOCK_SIZE, gy, *gy.shape
+            )
 
     return parameter_gradients
 
@@ -135,21 +143,21 @@ _weight_gradient_tiled = cuda.kernel("linear.cu", "linear_weight_gradient_tiled"
 
 
 def _tiled_forward(x: Array, w: Array, b: Array | None, y: Array) -> None:
-    _forward_tiled(_grid(y, TILE), TILE, x, w, b, y, len(x), *w.shape)
+    _forward_tiled(_grid(y, TILE_THREADS), TILE_THREADS, x, w, b, y, len(x), *w.shape)
 
 
 def _tiled_data_gradient(gy: Array, w: Array, gx: Array) -> None:
-    _data_gradient_tiled(_grid(gx, TILE), TILE, gy, w, gx, len(gy), *w.shape)
+    _data_gradient_tiled(_grid(gx, TILE_THREADS), TILE_THREADS, gy, w, gx, len(gy), *w.shape)
 
 
 def _tiled_weight_gradient(gy: Array, x: Array, gw: Array) -> None:
-    _weight_gradient_tiled(_grid(gw, TILE), TILE, gy, x, gw, len(gy), *gw.shape)
+    _weight_gradient_tiled(_grid(gw, TILE_THREADS), TILE_THREADS, gy, x, gw, len(gy), *gw.shape)
 
 
 # ---- register_blocked, tf32x3 and tf32 -----------------------------------------------------------
 
 
-def _blocked(file: str, rung: str) -> Rung:
+def _by_panels(file: str, rung: str) -> LinearKernels:
     """Return the rung whose three kernels, in `file`, go panel by panel."""
     forward_kernel = cuda.kernel(file, f"linear_forward_{rung}", optional=("b", *WORKSPACE))
     data_kernel = cuda.kernel(file, f"linear_data_gradient_{rung}", optional=WORKSPACE)
@@ -159,35 +167,41 @@ def _blocked(file: str, rung: str) -> Rung:
 
     def forward(x: Array, w: Array, b: Array | None, y: Array) -> None:
         (R, O), I = y.shape, w.shape[1]
-        how = cut(R, O, I, copies=1, itemsize=x.itemsize)
-        sizes = R, O, I, in_vectors((x, I), (w, I))
-        multiply(forward_kernel, how, 1, (x, w), y, sizes, bias=(b,))
+        plan = plan_tiles(R, O, I, batch_count=1, itemsize=x.itemsize)
+        sizes = R, O, I, is_vector_aligned((x, I), (w, I))
+        launch_product(forward_kernel, plan, 1, (x, w), y, sizes, bias=(b,))
 
     def data_gradient(gy: Array, w: Array, gx: Array) -> None:
         (R, O), I = gy.shape, w.shape[1]
-        how = cut(R, I, O, copies=1, itemsize=gy.itemsize)
-        multiply(data_kernel, how, 1, (gy, w), gx, (R, O, I, in_vectors((gy, O), (w, I))))
+        plan = plan_tiles(R, I, O, batch_count=1, itemsize=gy.itemsize)
+        launch_product(
+            data_kernel, plan, 1, (gy, w), gx, (R, O, I, is_vector_aligned((gy, O), (w, I)))
+        )
 
     def parameter_gradients(gy: Array, x: Array, gw: Array | None, gb: Array | None) -> None:
         (R, O), I = gy.shape, x.shape[1]
-        how = cut(O, I, R, copies=1, itemsize=gy.itemsize)
-        sums = _bias_sums(gy, gb, how.threads)
+        plan = plan_tiles(O, I, R, batch_count=1, itemsize=gy.itemsize)
+        sums = _bias_gradient_plan(gy, gb, plan.threads)
         if gw is not None:
-            sizes = R, O, I, in_vectors((gy, O), (x, I))
-            multiply(weight_kernel, how, 1, (gy, x), gw, sizes, beside=sums)
+            sizes = R, O, I, is_vector_aligned((gy, O), (x, I))
+            launch_product(weight_kernel, plan, 1, (gy, x), gw, sizes, bias_gradient=sums)
         elif gb is not None:
-            sums.launch(_bias_gradient, how.threads, gy, R, O)
+            sums.launch(_bias_gradient, plan.threads, gy, R, O)
 
-    return Rung(forward, data_gradient, parameter_gradients)
+    return LinearKernels(forward, data_gradient, parameter_gradients)
 
 
 IMPLEMENTATIONS = {
     name: implementation(rung)
     for name, rung in {
-        "naive": Rung(_naive_forward, _naive_data_gradient, _apart(_naive_weight_gradient)),
-        "tiled": Rung(_tiled_forward, _tiled_data_gradient, _apart(_tiled_weight_gradient)),
-        "register_blocked": _blocked("linear.cu", "register_blocked"),
-        "tf32x3": _blocked("linear_tensor_core.cu", "tf32x3"),
+        "naive": LinearKernels(
+            _naive_forward, _naive_data_gradient, _separate_launches(_naive_weight_gradient)
+        ),
+        "tiled": LinearKernels(
+            _tiled_forward, _tiled_data_gradient, _separate_launches(_tiled_weight_gradient)
+        ),
+        "register_blocked": _by_panels("linear.cu", "register_blocked"),
+        "tf32x3": _by_panels("linear_tensor_core.cu", "tf32x3"),
     }.items()
 }
-IMPLEMENTATIONS["tf32"] = implementation(_blocked("linear_tensor_core.cu", "tf32"), **TF32)
+IMPLEMENTATIONS["tf32"] = implementation(_by_panels("linear_tensor_core.cu", "tf32"), **TF32)

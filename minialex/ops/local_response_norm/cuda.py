@@ -5,7 +5,7 @@ from __future__ import annotations
 from minialex import cuda
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients, Implementation
-from minialex.ops._cuda.launching import check_counts, packed
+from minialex.ops._cuda.launching import check_counts, contiguous
 
 _forward = cuda.kernel("local_response_norm.cu", "local_response_norm_forward")
 _backward = cuda.kernel("local_response_norm.cu", "local_response_norm_backward")
@@ -22,7 +22,7 @@ def forward(
     check_counts("local_response_norm", x=x.size)
     y, s = (array_module(x).empty(x.shape, x.dtype) for _ in range(2))
     sizes = _sizes(x, size)
-    _forward(_blocks(*sizes[:3]), BLOCK_SHAPE, packed(x), y, s, *sizes, alpha, beta, k)
+    _forward(_blocks(*sizes[:3]), BLOCK_SHAPE, contiguous(x), y, s, *sizes, alpha, beta, k)
     return y, (x, s)
 
 
@@ -33,7 +33,7 @@ def backward(
     x, s = saved
     gx = array_module(x).empty(x.shape, x.dtype)
     sizes = _sizes(x, size)
-    arrays = packed(gy), packed(x), packed(s), gx
+    arrays = contiguous(gy), contiguous(x), contiguous(s), gx
     _backward(_blocks(*sizes[:3]), BLOCK_SHAPE, *arrays, *sizes, alpha, beta)
     return (gx,)
 

@@ -1,7 +1,7 @@
 """The largest element of each window (Krizhevsky, Sutskever and Hinton 2012, section 3.4).
 
     y[n, c, i, j]  = max of x[n, c, i sh - ph + kh, j sw - pw + kw] over kh, kw
-    gx[n, c, h, w] = sum of gy[n, c, i, j] over the windows whose maximum stands at (h, w)
+    gx[n, c, h, w] = sum of gy[n, c, i, j] over the windows whose maximum is at (h, w)
 
 (sh, sw) is the stride, (ph, pw) the padding, which never is the maximum. Among equals the first
 is, in row-major order of the window; NaN is larger than everything, the last where there are

@@ -5,8 +5,8 @@ from __future__ import annotations
 from minialex import cuda
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients, Implementation
-from minialex.ops._cuda.launching import packed
-from minialex.ops._cuda.pooling import ROWS, Pool, Shape
+from minialex.ops._cuda.launching import contiguous
+from minialex.ops._cuda.pooling import PIXELS_PER_THREAD, PoolShape, Shape
 from minialex.ops._windows import Pair, argmax_dtype
 
 _forward = cuda.kernel("max_pool2d.cu", "max_pool2d_forward")
@@ -17,10 +17,10 @@ def forward(
     x: Array, *, kernel_size: Pair, stride: Pair, padding: Pair
 ) -> tuple[Array, tuple[Array, Shape]]:
     """Return the maxima: one thread per output."""
-    at = Pool.of("max_pool2d", x.shape, kernel_size, stride, padding)
-    xp, shape = array_module(x), (*x.shape[:2], at.OH, at.OW)
+    sizes = PoolShape.of("max_pool2d", x.shape, kernel_size, stride, padding)
+    xp, shape = array_module(x), (*x.shape[:2], sizes.OH, sizes.OW)
     y, argmax = xp.empty(shape, x.dtype), xp.empty(shape, argmax_dtype(kernel_size))
-    _forward(cuda.blocks(y.size), cuda.BLOCK, packed(x), y, argmax, at)
+    _forward(cuda.blocks(y.size), cuda.BLOCK_SIZE, contiguous(x), y, argmax, sizes)
     return y, (argmax, x.shape)
 
 
@@ -29,9 +29,17 @@ def backward(
 ) -> Gradients:
     """Return the gradient of `x`: each pixel adds up those of the windows whose maximum it is."""
     argmax, shape = saved
-    at = Pool.of("max_pool2d", shape, kernel_size, stride, padding)
+    sizes = PoolShape.of("max_pool2d", shape, kernel_size, stride, padding)
     gx = array_module(gy).empty(shape, gy.dtype)
-    _backward(cuda.blocks(at.walks), cuda.BLOCK, packed(gy), packed(argmax), gx, at, ROWS)
+    _backward(
+        cuda.blocks(sizes.backward_threads),
+        cuda.BLOCK_SIZE,
+        contiguous(gy),
+        contiguous(argmax),
+        gx,
+        sizes,
+        PIXELS_PER_THREAD,
+    )
     return (gx,)
 
 

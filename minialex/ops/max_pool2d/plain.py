@@ -1,7 +1,7 @@
 """max_pool2d in array operations: all windows at once, element by element of the window.
 
 y[n, c, i, j]  = max of x[n, c, i sh - ph + kh, j sw - pw + kw] over kh, kw
-gx[n, c, h, w] = sum of gy[n, c, i, j] over the windows whose maximum stands at (h, w)
+gx[n, c, h, w] = sum of gy[n, c, i, j] over the windows whose maximum is at (h, w)
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ def forward(
     inside = window_elements(pad_images(image, padding), kernel_size, stride)
     y, argmax = xp.zeros(elements[0].shape, x.dtype), xp.full(elements[0].shape, -1)
     for k, element in enumerate(elements):
-        # the first in the image beats nothing at all, and NaN everything
-        wins = inside[k] & ((argmax < 0) | (element > y) | xp.isnan(element))
-        y, argmax = xp.where(wins, element, y), xp.where(wins, k, argmax)
+        # the first that is in the image is the largest so far, and NaN is larger than everything
+        is_larger = inside[k] & ((argmax < 0) | (element > y) | xp.isnan(element))
+        y, argmax = xp.where(is_larger, element, y), xp.where(is_larger, k, argmax)
     return y, (argmax.astype(argmax_dtype(kernel_size)), x.shape)
 
 

@@ -3,7 +3,7 @@
     y  = max(x, 0)
     gx = gy where y > 0, else 0          the subgradient at x = 0 is 0
 
-NaN passes through forward. The output tells all that backward needs, so the input can be freed.
+NaN passes through forward. Backward needs the output alone, so the input can be freed.
 
 saved = (y,), for "blocked" one bit per element instead.
 

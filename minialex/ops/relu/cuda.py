@@ -5,7 +5,7 @@ from __future__ import annotations
 from minialex import cuda
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients, Implementation
-from minialex.ops._cuda.launching import check_counts, packed
+from minialex.ops._cuda.launching import check_counts, contiguous
 
 _forward = cuda.kernel("relu.cu", "relu_forward")
 _backward = cuda.kernel("relu.cu", "relu_backward")
@@ -15,7 +15,7 @@ def forward(x: Array) -> tuple[Array, tuple[Array]]:
     """Return max(x, 0)."""
     check_counts("relu", x=x.size)
     y = array_module(x).empty(x.shape, x.dtype)
-    _forward(cuda.blocks(x.size), cuda.BLOCK, packed(x), y, x.size)
+    _forward(cuda.blocks(x.size), cuda.BLOCK_SIZE, contiguous(x), y, x.size)
     return y, (y,)
 
 
@@ -23,7 +23,7 @@ def backward(gy: Array, saved: tuple[Array]) -> Gradients:
     """Return `gy` where the output was positive."""
     (y,) = saved
     gx = array_module(y).empty(y.shape, y.dtype)
-    _backward(cuda.blocks(y.size), cuda.BLOCK, packed(gy), packed(y), gx, y.size)
+    _backward(cuda.blocks(y.size), cuda.BLOCK_SIZE, contiguous(gy), contiguous(y), gx, y.size)
     return (gx,)
 
 

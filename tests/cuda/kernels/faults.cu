@@ -22,10 +22,10 @@ __global__ void product(const float* __restrict__ A, const float* __restrict__ B
         C[row * N + column] = sum;  // FAULT unguarded
 }
 
-// The mean and the largest of each row of x, one block a row: red is used twice.
+// The mean and the largest of each row of x, one block per row: red is used twice.
 __global__ void mean_and_largest(const float* __restrict__ x, float* __restrict__ y, const int C, const int fault) {
-    __shared__ float red[WARP];
-    const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, warps = blockDim.x / WARP;
+    __shared__ float red[WARP_SIZE];
+    const int lane = threadIdx.x % WARP_SIZE, warp = threadIdx.x / WARP_SIZE, warps = blockDim.x / WARP_SIZE;
     float sum = 0, largest = -1e30f;
     for (int c = threadIdx.x; c < C; c += blockDim.x) sum += x[blockIdx.x * C + c];
     for (int c = threadIdx.x; c < C; c += blockDim.x) largest = fmaxf(largest, x[blockIdx.x * C + c]);
@@ -136,12 +136,12 @@ __global__ void same_place(int* __restrict__ out) {
 __global__ void half_warp(const float* __restrict__ x, float* __restrict__ y, const int fault) {
     const int lane = threadIdx.x;
     float v = x[lane];
-    if (fault == 1 && lane < 16) v += __shfl_xor_sync(FULL_WARP, v, 1);  // FAULT absent
+    if (fault == 1 && lane < 16) v += __shfl_xor_sync(FULL_MASK, v, 1);  // FAULT absent
     if (fault == 2) v += __shfl_xor_sync(0xffffu, v, 1);  // FAULT left out
     if (fault == 3 && lane < 16) v += __shfl_down_sync(0xffffu, v, 8);  // FAULT from outside
     if (fault == 4) {
-        if (lane < 16) v += __shfl_xor_sync(FULL_WARP, v, 1);
-        else v += __shfl_down_sync(FULL_WARP, v, 1);  // FAULT mixed
+        if (lane < 16) v += __shfl_xor_sync(FULL_MASK, v, 1);
+        else v += __shfl_down_sync(FULL_MASK, v, 1);  // FAULT mixed
     }
     y[lane] = v;
 }

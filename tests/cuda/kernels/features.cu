@@ -78,34 +78,34 @@ __global__ void counted_barriers(const int* __restrict__ x, int* __restrict__ ou
 __global__ void shuffles(const float* __restrict__ x, float* __restrict__ out) {
     const int lane = threadIdx.x;
     const float v = x[lane];
-    out[lane] = __shfl_sync(FULL_WARP, v, 5);
-    out[32 + lane] = __shfl_up_sync(FULL_WARP, v, 3);
-    out[64 + lane] = __shfl_down_sync(FULL_WARP, v, 7);
-    out[96 + lane] = __shfl_xor_sync(FULL_WARP, v, 9);
-    out[128 + lane] = __shfl_sync(FULL_WARP, v, lane + 1, 8);
-    out[160 + lane] = __shfl_up_sync(FULL_WARP, v, 1, 16);
-    out[192 + lane] = __shfl_down_sync(FULL_WARP, v, 2, 4);
+    out[lane] = __shfl_sync(FULL_MASK, v, 5);
+    out[32 + lane] = __shfl_up_sync(FULL_MASK, v, 3);
+    out[64 + lane] = __shfl_down_sync(FULL_MASK, v, 7);
+    out[96 + lane] = __shfl_xor_sync(FULL_MASK, v, 9);
+    out[128 + lane] = __shfl_sync(FULL_MASK, v, lane + 1, 8);
+    out[160 + lane] = __shfl_up_sync(FULL_MASK, v, 1, 16);
+    out[192 + lane] = __shfl_down_sync(FULL_MASK, v, 2, 4);
     if (lane < 16) out[224 + lane] = float(__shfl_xor_sync(0xffffu, double(v), 1));
 }
 
 __global__ void votes(const int* __restrict__ x, unsigned* __restrict__ out) {
     const int lane = threadIdx.x, v = x[lane];
     int same;
-    out[lane] = __ballot_sync(FULL_WARP, v > 2);
-    out[32 + lane] = __any_sync(FULL_WARP, v > 2);
-    out[64 + lane] = __all_sync(FULL_WARP, v > 2);
+    out[lane] = __ballot_sync(FULL_MASK, v > 2);
+    out[32 + lane] = __any_sync(FULL_MASK, v > 2);
+    out[64 + lane] = __all_sync(FULL_MASK, v > 2);
 #if defined(MINIALEX_EMULATED) || __CUDA_ARCH__ >= 700
-    out[96 + lane] = __match_any_sync(FULL_WARP, v);
-    out[128 + lane] = __match_all_sync(FULL_WARP, v, &same);
+    out[96 + lane] = __match_any_sync(FULL_MASK, v);
+    out[128 + lane] = __match_all_sync(FULL_MASK, v, &same);
     out[160 + lane] = same;
 #endif
 #if defined(MINIALEX_EMULATED) || __CUDA_ARCH__ >= 800
-    out[192 + lane] = __reduce_add_sync(FULL_WARP, v);
-    out[224 + lane] = __reduce_max_sync(FULL_WARP, v);
-    out[256 + lane] = __reduce_min_sync(FULL_WARP, unsigned(v));
-    out[288 + lane] = __reduce_and_sync(FULL_WARP, unsigned(v));
-    out[320 + lane] = __reduce_or_sync(FULL_WARP, unsigned(v));
-    out[352 + lane] = __reduce_xor_sync(FULL_WARP, unsigned(v));
+    out[192 + lane] = __reduce_add_sync(FULL_MASK, v);
+    out[224 + lane] = __reduce_max_sync(FULL_MASK, v);
+    out[256 + lane] = __reduce_min_sync(FULL_MASK, unsigned(v));
+    out[288 + lane] = __reduce_and_sync(FULL_MASK, unsigned(v));
+    out[320 + lane] = __reduce_or_sync(FULL_MASK, unsigned(v));
+    out[352 + lane] = __reduce_xor_sync(FULL_MASK, unsigned(v));
 #endif
 }
 

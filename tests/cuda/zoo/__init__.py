@@ -1,6 +1,7 @@
 """Mistakes of the kinds that people make in kernels, each as an edit of a kernel's text.
 
-A module here for each op or routine, named after it, holds a list `FAULTS`; nothing else is to be
+A module here for each op or routine, named after it, and one for the matrix products that several
+ops share, holds a list `FAULTS`; nothing else is to be
 done for ``tests/cuda/test_zoo.py`` to plant each of them and see that it is caught.
 """
 

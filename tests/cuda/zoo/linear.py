@@ -17,10 +17,10 @@ def long_sums():
     """Check sums of 2048 terms that are not cut into parts, as those of a large layer are not."""
     case = layers.linear("long sums", (32, 2048), 40)
     pair = suite.Pair(OPS["linear"], "tf32x3", "tf32x3", np.dtype("float32"))
-    with mock.patch.object(tiling, "PARTS", (1,)):
-        tiling.cut.cache_clear()
+    with mock.patch.object(tiling, "SPLIT_K", (1,)):
+        tiling.plan_tiles.cache_clear()
         row = suite.check(pair, case)
-    tiling.cut.cache_clear()
+    tiling.plan_tiles.cache_clear()
     assert row.verdict is Verdict.PASS, str(row)
 
 
@@ -130,8 +130,8 @@ FAULTS = [
     Fault(
         "matrix taken to lie the other way",
         "linear.cuh",
-        "right, 0, RIGHT_ALONG ? K : N,",
-        "right, 0, RIGHT_ALONG ? N : K,",
+        "B, 0, B_ALONG_K ? K : N,",
+        "B, 0, B_ALONG_K ? N : K,",
         "linear",
         "tf32x3",
         error="misaligned",
@@ -139,9 +139,9 @@ FAULTS = [
     Fault(
         "sums kept in the tensor core",
         "tensor_core_product.cuh",
-        "    float step[4] = {};\n    add_products(step, a, b);\n#pragma unroll\n"
+        "    float step[4] = {};\n    mma_products(step, a, b);\n#pragma unroll\n"
         "    for (int i = 0; i < 4; ++i) sum[i] += step[i];\n",
-        "    add_products(sum, a, b);\n",
+        "    mma_products(sum, a, b);\n",
         "linear",
         "tf32x3",
         mode="fast",
@@ -158,15 +158,15 @@ FAULTS = [
     Fault(
         "sizes swapped",
         "linear_tensor_core.cu",
-        "ROWS, 3>, T, ROWS>(\n        gy, x, gw, R, O, I, vectors, depth",
-        "ROWS, 3>, T, ROWS>(\n        gy, x, gw, R, I, O, vectors, depth",
+        "ROWS, 3>, T, ROWS>(\n        gy, x, gw, R, O, I, vector_aligned, depth",
+        "ROWS, 3>, T, ROWS>(\n        gy, x, gw, R, I, O, vector_aligned, depth",
         "linear",
         "tf32x3",
         error="out-of-bounds",
     ),
     Fault(
         "last part skipped",
-        "sum_parts.cu",
+        "sum_partials.cu",
         "for (int s = 0; s < S; ++s)",
         "for (int s = 0; s < S - 1; ++s)",
         "linear",
@@ -175,7 +175,7 @@ FAULTS = [
     ),
     Fault(
         "added to what is there",
-        "sum_parts.cu",
+        "sum_partials.cu",
         "add ? out[i] : T(0)",
         "out[i]",
         "linear",
@@ -184,7 +184,7 @@ FAULTS = [
     ),
     Fault(
         "bias of another channel",
-        "sum_parts.cu",
+        "sum_partials.cu",
         "sum + b[i / inner % channels]",
         "sum + b[i / channels]",
         "linear",
@@ -194,8 +194,8 @@ FAULTS = [
     Fault(
         "bias added to every part",
         "panel_product.cuh",
-        "store.b && blockIdx.y == 0",
-        "store.b",
+        "epilogue.b && blockIdx.y == 0",
+        "epilogue.b",
         "linear",
         "register_blocked",
         check=parts_of_the_last_block,

@@ -11,18 +11,18 @@ def _fault(name: str, old: str, new: str, error: str = "") -> Fault:
 FAULTS = [
     _fault("window too narrow below", "max(low, c - half)", "max(low, c - half + 1)"),
     _fault("window too narrow above", "min(high, c + half + 1)", "min(high, c + half)"),
-    _fault("nothing from the tile before", "max(0, at.tile - half)", "at.tile"),
+    _fault("nothing from the tile before", "max(0, own.first - half)", "own.first"),
     _fault(
         "nothing from the tile after",
-        "min(C, at.tile + CHANNELS + half)",
-        "min(C, at.tile + CHANNELS)",
+        "min(C, own.first + CHANNELS_PER_BLOCK + half)",
+        "min(C, own.first + CHANNELS_PER_BLOCK)",
     ),
-    _fault("only one round", "low < end; low += SHELVES", "low < end; low += C"),
-    _fault("rounds overlap", "low < end; low += SHELVES", "low < end; low += CHANNELS"),
+    _fault("only one pass", "low < end; low += SMEM_ROWS", "low < end; low += C"),
+    _fault("passes overlap", "low < end; low += SMEM_ROWS", "low < end; low += CHANNELS_PER_BLOCK"),
     _fault(
         "sum over pixels",
-        "return base + c * step;",
-        "return base / step * step + (base + c) % step;",
+        "return base + c * stride;",
+        "return base / stride * stride + (base + c) % stride;",
         "race",
     ),
     _fault(
@@ -35,14 +35,14 @@ FAULTS = [
     _fault("exponent not one lower", "* x[at] / s[at];", "* x[at];"),
     _fault(
         "no barrier before the sums",
-        "have put there.\n        __syncthreads();",
-        "have put there.",
+        "those of others.\n        __syncthreads();",
+        "those of others.",
         "race",
     ),
     _fault(
-        "no barrier between rounds",
-        "still reads.\n        __syncthreads();",
-        "still reads.",
+        "no barrier between passes",
+        "pass overwrites them.\n        __syncthreads();",
+        "pass overwrites them.",
         "race",
     ),
 ]

@@ -3,7 +3,7 @@
 from functools import partial
 
 from tests.cuda.zoo import Fault, routine_fault
-from tests.optim.counted import check_counted
+from tests.optim.replay_inputs import check_replay_inputs
 
 tally = partial(routine_fault, "tally", file="train_step.cu")
 advance = partial(routine_fault, "advance", file="train_step.cu")
@@ -11,7 +11,7 @@ advance = partial(routine_fault, "advance", file="train_step.cu")
 
 def counted(name: str, old: str, new: str, file: str = "arena.cuh", op: str = "rmsprop") -> Fault:
     """Return a mistake in how an optimizer takes its rate from memory, or is held back."""
-    return Fault(name, file, old, new, op, "kernel", check=partial(check_counted, op))
+    return Fault(name, file, old, new, op, "kernel", check=partial(check_replay_inputs, op))
 
 
 FAULTS = [
@@ -29,8 +29,8 @@ FAULTS = [
         "const int row = (long long)counts[0] % R;",
         "const int row = ((long long)counts[0] + R - 1) % R;",
     ),
-    advance("a stream a step", "counts[1] += streams;", "counts[1] += 1;"),
+    advance("one stream per step", "counts[1] += streams;", "counts[1] += 1;"),
     counted("not held back", "failed && *failed != 0", "false"),
-    counted("rate by value", "rates ? T(rates[which]) : given", "given"),
-    counted("root by value", "rate_of(rates, 1, root)", "root", "adam.cu", "adam"),
+    counted("rate by value", "rates ? T(rates[index]) : argument", "argument"),
+    counted("root by value", "step_rate(rates, 1, correction)", "correction", "adam.cu", "adam"),
 ]

@@ -1,5 +1,5 @@
-// checker.h -- judges each access of a watched launch: is it inside an array, aligned, of written
-// memory, and ordered against everybody else's?
+// checker.h -- checks each access of a checked launch: is it inside an array, aligned, of written
+// memory, and ordered against those of all other threads?
 #pragma once
 #include <dlfcn.h>
 
@@ -23,10 +23,10 @@ class Sites {
         lines_.push_back({nullptr, file, line});
         return LINE | uint32_t(lines_.size() - 1);
     }
-    void fill(Place& place, uint32_t site) const {
-        place.pc = site & LINE ? 0 : site;
-        place.file = site & LINE ? lines_[site & ~LINE].file : nullptr;
-        place.line = site & LINE ? lines_[site & ~LINE].line : 0;
+    void fill(Location& location, uint32_t site) const {
+        location.pc = site & LINE ? 0 : site;
+        location.file = site & LINE ? lines_[site & ~LINE].file : nullptr;
+        location.line = site & LINE ? lines_[site & ~LINE].line : 0;
     }
     // Whether an address is that of a constant or variable of the module itself.
     bool in_module(const void* address) const { return base_of(address) == module_; }
@@ -51,10 +51,10 @@ class Checker {
     Order order;
 
     // Returns the region's index, or -1 where the launch has more than it can tell of.
-    int add_shared(const char* name, char* base, size_t bytes, Elements elements) {
+    int add_shared(const char* name, char* base, size_t bytes, ElementType element_type) {
         if (launch_.region_count == launch_.region_capacity) return -1;
         Region& region = launch_.regions[launch_.region_count];
-        region = {base, bytes, elements, 1, {}};
+        region = {base, bytes, element_type, 1, {}};
         for (size_t i = 0; i + 1 < sizeof region.name && name[i]; ++i) region.name[i] = name[i];
         add_shadow(region);
         return launch_.region_count++;
@@ -83,7 +83,7 @@ class Checker {
 
   private:
     void add_shadow(const Region& region) {
-        shadows_.emplace_back(region.bytes, size_t(region.elements.bytes));
+        shadows_.emplace_back(region.bytes, size_t(region.element_type.bytes));
     }
     int find(const char* address, size_t bytes) {
         const auto inside = [&](int i) {

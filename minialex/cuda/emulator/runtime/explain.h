@@ -4,20 +4,20 @@
 
 namespace emu {
 
-inline void Worker::place(Place& place, const Thread& thread) const {
+inline void Worker::locate(Location& location, const Thread& thread) const {
     const uint3& b = emu_position.block;
     const unsigned block[] = {b.x, b.y, b.z};
     const unsigned index[] = {thread.index.x, thread.index.y, thread.index.z};
-    for (int i = 0; i < 3; ++i) place.block[i] = block[i], place.thread[i] = index[i];
+    for (int i = 0; i < 3; ++i) location.block[i] = block[i], location.thread[i] = index[i];
     const bool waits = thread.state == Thread::AT_BARRIER || thread.state == Thread::IN_WARP;
-    if (waits) place.file = thread.call.file, place.line = thread.call.line;
+    if (waits) location.file = thread.call.file, location.line = thread.call.line;
 }
 
 inline Fault Worker::fault_at(FaultKind kind, const Thread& thread) const {
     Fault fault{};
     fault.kind = kind;
     fault.region = -1;
-    place(fault.here, thread);
+    locate(fault.here, thread);
     fault.what = thread.call.what;
     return fault;
 }
@@ -27,7 +27,7 @@ inline void Worker::fail(FaultKind kind, const Call& call, const Fault* more) {
     Fault fault = more ? *more : Fault{};
     if (!more) fault.region = -1;
     fault.kind = kind;
-    place(fault.here, *current_);
+    locate(fault.here, *current_);
     if (call.what) fault.what = call.what;
     if (call.file) fault.here.file = call.file, fault.here.line = call.line;
     run_.fail(unwritten_ && kind != RACE ? *unwritten_ : fault);
@@ -46,7 +46,7 @@ inline void Worker::explain_stuck() {
     auto other = end;
     Fault fault{};
     if (warp != end) {
-        // Someone whom this lane's mask names is elsewhere.
+        // A lane that this lane's mask names is elsewhere.
         fault = fault_at(STUCK_WARP, *warp);
         for (const Meeting& m : meetings_[size_t(warp->warp())])
             for (int lane = 0; m.arrived && lane < WARP; ++lane) {
@@ -65,7 +65,7 @@ inline void Worker::explain_stuck() {
         });
     }
     if (other != end) {
-        place(fault.other, *other);
+        locate(fault.other, *other);
         fault.other_what = other->state == Thread::DONE ? "has returned" : other->call.what;
     }
     run_.fail(unwritten_ ? *unwritten_ : fault);

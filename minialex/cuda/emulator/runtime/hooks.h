@@ -1,7 +1,7 @@
 // hooks.h -- what a compiler's thread sanitizer calls before each access to memory.
 //
 // Watched kernels are compiled with -fsanitize=thread but not linked with its library: these
-// functions take that library's place, and know what it cannot: blocks, warps and barriers.
+// functions replace that library, and know what it cannot: blocks, warps and barriers.
 #pragma once
 #include <string.h>
 

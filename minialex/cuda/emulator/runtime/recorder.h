@@ -33,29 +33,29 @@ class Recorder {
         if (seen.access != READ) unsettled_ = event, address_ = address;
     }
     void call(int kind, const Call& call) {
-        Place place{};
-        place.file = call.file, place.line = call.line;
-        if (Event* event = next(kind, place)) event->what = call.what;
+        Location location{};
+        location.file = call.file, location.line = call.line;
+        if (Event* event = next(kind, location)) event->what = call.what;
     }
-    void warp(const Call& call, Elements elements, size_t bytes, const void* value,
+    void warp(const Call& call, ElementType element_type, size_t bytes, const void* value,
               const void* result) {
-        Place place{};
-        place.file = call.file, place.line = call.line;
-        Event* event = next(EVENT_WARP, place);
+        Location location{};
+        location.file = call.file, location.line = call.line;
+        Event* event = next(EVENT_WARP, location);
         if (!event || bytes > sizeof event->value) return;
-        event->what = call.what, event->elements = elements, event->bytes = int(bytes);
+        event->what = call.what, event->element_type = element_type, event->bytes = int(bytes);
         memcpy(event->value, value, bytes);
         memcpy(event->result, result, bytes);
     }
 
   private:
-    Event* next(int kind, const Place& place) {
+    Event* next(int kind, const Location& location) {
         settle();
         // Those that find no room are still counted.
         if (launch_.event_count++ >= launch_.event_capacity) return nullptr;
         Event* event = &launch_.events[launch_.event_count - 1];
         *event = {};
-        event->kind = kind, event->region = -1, event->place = place;
+        event->kind = kind, event->region = -1, event->location = location;
         return event;
     }
 

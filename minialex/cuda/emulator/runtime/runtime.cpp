@@ -32,7 +32,7 @@ int worker_count(const emu::Launch& launch, uint64_t blocks) {
 
 extern "C" int emu_launch(emu::Launch* launch) {
     emu::Run run(*launch);
-    if (launch->watched) {
+    if (launch->checked) {
         // One core: what is found, and in which order, is then the same in every run.
         emu::Checker checker(*launch, reinterpret_cast<const void*>(launch->entry));
         emu::Recorder recorder(*launch);
@@ -68,18 +68,18 @@ int emu_lane() { return worker->lane(); }
 const emu::TensorCores* emu_tensor_cores() { return worker->tensor_cores(); }
 void* emu_find_shared(const void* key) { return worker->find_shared(key); }
 void* emu_new_shared(const void* key, const char* name, size_t bytes, size_t align,
-                     emu::Elements elements) {
-    return worker->new_shared(key, name, bytes, align, elements);
+                     emu::ElementType element_type) {
+    return worker->new_shared(key, name, bytes, align, element_type);
 }
-void* emu_dynamic_shared(const char* name, emu::Elements elements) {
-    return worker->dynamic_shared(name, elements);
+void* emu_dynamic_shared(const char* name, emu::ElementType element_type) {
+    return worker->dynamic_shared(name, element_type);
 }
-void emu_watch_atomic(void* address, size_t bytes, const char* file, int line) {
+void emu_check_atomic(void* address, size_t bytes, const char* file, int line) {
     worker->watch(address, bytes, emu::ATOMIC, worker->sites().of_line(file, line));
 }
-void emu_record_warp(const char* what, emu::Elements elements, size_t bytes, const void* value,
+void emu_record_warp(const char* what, emu::ElementType element_type, size_t bytes, const void* value,
                      const void* result, const char* file, int line) {
-    worker->record({what, file, line}, elements, bytes, value, result);
+    worker->record({what, file, line}, element_type, bytes, value, result);
 }
 void emu_fail(int kind, const char* what, const char* file, int line) {
     worker->fail(emu::FaultKind(kind), {what, file, line});

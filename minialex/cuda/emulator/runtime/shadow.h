@@ -1,6 +1,6 @@
 // shadow.h -- who touched each piece of memory last, and who has seen whose work.
 //
-// Two accesses to one place race if one of them writes, they are not both atomic, and nothing
+// Two accesses to one address race if one of them writes, they are not both atomic, and nothing
 // orders them. Orders are: one thread's own sequence; a barrier between two threads of a block;
 // __syncwarp between two lanes; and, between blocks, a fence and an atomic on one side met by an
 // atomic on the same address on the other. What happened when does not matter, so a race is found
@@ -16,16 +16,16 @@
 
 namespace emu {
 
-// One access: by whom, and how far along they were.
+// One access: by which thread, and how many barriers it had passed.
 struct Visit {
-    uint32_t block = 0;  // its number plus 1; 0: nobody
+    uint32_t block = 0;  // its index plus 1; 0: none
     uint32_t barriers;
     uint32_t thread : 10, syncs : 22;  // syncs: __syncwarps passed by that lane
     uint32_t site;
 };
 
 // Of reads and atomics two are kept, as far apart as can be (other blocks, else other warps, else
-// other lanes): whoever comes next is then at odds with one of them if with any.
+// other lanes): the next access then conflicts with one of them if with any.
 struct Cell {
     Visit write, read[2], atomic[2];
 };
@@ -53,7 +53,7 @@ class Shadow {
         void operator()(Cell* cells) const { free(cells); }
     };
     using Cells = std::unique_ptr<Cell, Free>;
-    // All zero is nobody, and calloc makes pages real only when they are touched.
+    // All zero is no access, and calloc makes pages real only when they are touched.
     static Cells make(size_t count) {
         return Cells(static_cast<Cell*>(calloc(count, sizeof(Cell))));
     }
@@ -69,7 +69,7 @@ class Order {
     void begin_block(uint32_t number, int threads) {
         block_ = number + 1;
         acquired_.clear();
-        // A lane starts at 1, so that a visit at 0 syncs was seen by nobody else.
+        // A lane starts at 1, so that a visit at 0 syncs was seen by no other lane.
         seen_.assign(size_t(threads), {});
         for (int t = 0; t < threads; ++t) seen_[size_t(t)].count[t % WARP] = 1;
     }

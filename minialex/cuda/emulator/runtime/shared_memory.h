@@ -24,28 +24,28 @@ class SharedMemory {
     }
 
     void poison() {
-        for (const Array& array : arrays_) memset(array.place, POISON, array.bytes);
+        for (const Array& array : arrays_) memset(array.address, POISON, array.bytes);
         memset(dynamic_place_, POISON, dynamic_bytes_);
     }
     char* find(const void* key) const {
         for (const Array& array : arrays_)
-            if (array.key == key) return array.place;
+            if (array.key == key) return array.address;
         return nullptr;
     }
     // Returns null where the block would have more than a device gives it.
     char* add(const void* key, size_t bytes, size_t alignment) {
         if (static_.empty()) static_.resize(2 * STATIC_LIMIT);
         used_ = (used_ + alignment - 1) / alignment * alignment + bytes;
-        char* place = align(arrays_.empty() ? static_.data() : arrays_.back().end(), alignment);
+        char* address = align(arrays_.empty() ? static_.data() : arrays_.back().end(), alignment);
         if (zone_) {
             // An odd multiple of its own alignment, so that a wider access than that is seen.
-            place = align(place + zone_, 2 * alignment) + alignment;
+            address = align(address + zone_, 2 * alignment) + alignment;
         }
-        if (used_ > static_limit_ || place + bytes + zone_ > static_.data() + static_.size())
+        if (used_ > static_limit_ || address + bytes + zone_ > static_.data() + static_.size())
             return nullptr;
-        memset(place, POISON, bytes);
-        arrays_.push_back({key, place, bytes});
-        return place;
+        memset(address, POISON, bytes);
+        arrays_.push_back({key, address, bytes});
+        return address;
     }
     char* dynamic() const { return dynamic_place_; }
     size_t dynamic_bytes() const { return dynamic_bytes_; }
@@ -55,9 +55,9 @@ class SharedMemory {
   private:
     struct Array {
         const void* key;
-        char* place;
+        char* address;
         size_t bytes;
-        char* end() const { return place + bytes; }
+        char* end() const { return address + bytes; }
     };
     static char* align(char* p, size_t alignment) {
         return reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(p) + alignment - 1) /

@@ -1,8 +1,8 @@
 // worker.h -- one core's share of a launch: it runs blocks one after another, each to its end.
 //
-// A block's threads take turns. One runs until it waits (at a barrier, or for its warp) or
-// returns; whole warps go as far as they can before the next gets a turn, which is the schedule
-// that shows a missing barrier best. When none can go on, all must wait at one barrier.
+// A block's threads are scheduled cooperatively. One runs until it waits (at a barrier, or for its
+// warp) or returns; a warp runs as far as it can before the next is scheduled, which is the schedule
+// that exposes a missing barrier best. When none can go on, all must wait at one barrier.
 #pragma once
 #include <stdio.h>
 #include <string.h>
@@ -78,12 +78,12 @@ class Worker {
     const TensorCores* tensor_cores() const { return &launch_.tensor_cores; }
     void* find_shared(const void* key) const { return shared_.find(key); }
     void* new_shared(const void* key, const char* name, size_t bytes, size_t align,
-                     Elements elements);
-    void* dynamic_shared(const char* name, Elements elements);
+                     ElementType element_type);
+    void* dynamic_shared(const char* name, ElementType element_type);
     void watch(void* address, size_t bytes, Access access, uint32_t site);
     Sites& sites() { return checker_->sites; }
     bool watching() const { return checker_ != nullptr; }
-    void record(const Call& call, Elements elements, size_t bytes, const void* value,
+    void record(const Call& call, ElementType element_type, size_t bytes, const void* value,
                 const void* result);
     [[noreturn]] void fail(FaultKind kind, const Call& call, const Fault* more = nullptr);
     void run_fibre();
@@ -105,7 +105,7 @@ class Worker {
     void finish_block();
     void shuffle_order();
     Fault fault_at(FaultKind kind, const Thread& thread) const;
-    void place(Place& place, const Thread& thread) const;
+    void locate(Location& location, const Thread& thread) const;
 
     Run& run_;
     Launch& launch_;
@@ -124,8 +124,8 @@ class Worker {
     Random random_{0};
     Thread* current_ = nullptr;
     int ones_ = 0;  // predicates that were true at the last barrier
-    Fault seen_{};  // the last access that was watched: to clear one for each takes time
-    std::unique_ptr<Fault> unwritten_;  // the first read of shared memory that nobody had written
+    Fault seen_{};  // the last access that was checked: to clear one for each takes time
+    std::unique_ptr<Fault> unwritten_;  // the first read of uninitialised shared memory
 };
 
 inline __thread __attribute__((tls_model("initial-exec"))) Worker* worker = nullptr;
@@ -294,7 +294,7 @@ inline Worker::Arrival Worker::arrive(unsigned mask, const void* value, size_t b
     if (meeting.arrived && !others.is(call)) {
         Fault fault{};
         const int other = __builtin_ctz(meeting.arrived);
-        place(fault.other, threads_[size_t(me.warp() * WARP + other)]);
+        locate(fault.other, threads_[size_t(me.warp() * WARP + other)]);
         fault.other_what = others.what;
         fail(MIXED_PRIMITIVES, call, &fault);
     }
@@ -323,21 +323,21 @@ inline void Worker::warp_barrier(unsigned mask, const Call& call) {
 }
 
 inline void* Worker::new_shared(const void* key, const char* name, size_t bytes, size_t align,
-                                Elements elements) {
-    char* place = shared_.add(key, bytes, align);
-    if (!place) {
+                                ElementType element_type) {
+    char* address = shared_.add(key, bytes, align);
+    if (!address) {
         Fault fault{};
         fault.bytes = int(shared_.static_limit());
         fail(TOO_MUCH_SHARED, {name, nullptr, 0}, &fault);
     }
-    if (checker_) checker_->add_shared(name, place, bytes, elements);
-    return place;
+    if (checker_) checker_->add_shared(name, address, bytes, element_type);
+    return address;
 }
 
-inline void* Worker::dynamic_shared(const char* name, Elements elements) {
+inline void* Worker::dynamic_shared(const char* name, ElementType element_type) {
     if (checker_ && dynamic_region_ < 0)
         dynamic_region_ =
-            checker_->add_shared(name, shared_.dynamic(), shared_.dynamic_bytes(), elements);
+            checker_->add_shared(name, shared_.dynamic(), shared_.dynamic_bytes(), element_type);
     return shared_.dynamic();
 }
 
@@ -352,19 +352,19 @@ inline void Worker::watch(void* address, size_t bytes, Access access, uint32_t s
         if (seen_.region >= 0 && recorder_ && recorder_->follows(*current_))
             recorder_->access(p, seen_);
     } else if (seen_.kind == UNINITIALISED) {
-        // Whoever writes it later, unordered, makes this a race: a better explanation.
+        // A later, unordered write makes this a race: a better explanation.
         if (unwritten_) return;
         unwritten_ = std::make_unique<Fault>(seen_);
-        place(unwritten_->here, *current_);
+        locate(unwritten_->here, *current_);
     } else {
         fail(FaultKind(seen_.kind), {}, &seen_);
     }
 }
 
-inline void Worker::record(const Call& call, Elements elements, size_t bytes, const void* value,
-                           const void* result) {
+inline void Worker::record(const Call& call, ElementType element_type, size_t bytes,
+                           const void* value, const void* result) {
     if (recorder_ && recorder_->follows(*current_))
-        recorder_->warp(call, elements, bytes, value, result);
+        recorder_->warp(call, element_type, bytes, value, result);
 }
 
 }  // namespace emu

@@ -20,11 +20,11 @@ template <class To, class From> inline To bits_as(From from) {
     return to;
 }
 
-// Blocks run on several cores, so this is a real atomic of the host. A watched launch runs on one
+// Blocks run on several cores, so this is a real atomic of the host. A checked launch runs on one
 // core, and there the plain form is atomic: no fibre gives way inside it.
 template <class T, class Change> EMU_QUIET T atomic_update(T* p, Change change, EMU_SITE) {
-#ifdef EMU_WATCHED
-    emu_watch_atomic(p, sizeof(T), emu_file, emu_line);
+#ifdef EMU_CHECKED
+    emu_check_atomic(p, sizeof(T), emu_file, emu_line);
     const T old = *p;
     *p = change(old);
     return old;

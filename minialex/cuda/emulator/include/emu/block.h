@@ -1,4 +1,4 @@
-// block.h -- a thread's place in the grid, its block's shared memory, and the block's barriers.
+// block.h -- a thread's position in the grid, its block's shared memory, and the block's barriers.
 #pragma once
 #include <type_traits>
 
@@ -27,10 +27,10 @@ template <class T> constexpr char code_of() {
     return '?';
 }
 
-template <class T> constexpr Elements describe() {
+template <class T> constexpr ElementType describe() {
     using Element = std::remove_all_extents_t<T>;
     using S = typename Scalar<Element>::type;
-    Elements e{code_of<S>(), int(sizeof(S)), int(std::rank_v<T>), {}};
+    ElementType e{code_of<S>(), int(sizeof(S)), int(std::rank_v<T>), {}};
     constexpr size_t extent[] = {std::extent_v<T, 0>, std::extent_v<T, 1>, std::extent_v<T, 2>};
     for (int i = 0; i < 3; ++i) e.extent[i] = extent[i];
     if (sizeof(Element) != sizeof(S) && e.rank < 4)
@@ -44,9 +44,9 @@ template <class T> constexpr Elements describe() {
 // address of `key` says which array is meant.
 template <class T, class Unique> EMU_QUIET T& shared(const char* name, size_t align, Unique) {
     static char key;
-    void* place = emu_find_shared(&key);
-    if (!place) place = emu_new_shared(&key, name, sizeof(T), align, describe<T>());
-    return *static_cast<T*>(place);
+    void* address = emu_find_shared(&key);
+    if (!address) address = emu_new_shared(&key, name, sizeof(T), align, describe<T>());
+    return *static_cast<T*>(address);
 }
 
 // `extern __shared__ float tile[];` is rewritten to

@@ -122,7 +122,7 @@ inline float __double2float_rn(double x) { return float(x); }
 inline int __double2int_rn(double x) { return int(rint(x)); }
 
 // ---- loads that hint at the cache, which has no twin here ----------------------------------------
-// They must be inlined, or a watched read would be booked on this line and not on the kernel's.
+// They must be inlined, or a checked read would be booked on this line and not on the kernel's.
 #define EMU_LOAD(name) \
     template <class T> __forceinline__ T name(const T* p) { return *p; }
 EMU_LOAD(__ldg)

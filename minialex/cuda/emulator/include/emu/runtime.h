@@ -7,13 +7,13 @@
 
 namespace emu {
 
-// What threadIdx, blockIdx, blockDim and gridDim read: one a worker, set before a thread runs.
+// What threadIdx, blockIdx, blockDim and gridDim read: one per worker, set before a thread runs.
 struct Position {
     uint3 thread, block, block_size, grid_size;
 };
 
-// What the lanes of a warp brought to a warp primitive, and whether one of them has since put in its
-// place what they came for.
+// The arguments of a warp's lanes to a warp primitive, and whether one of them has since replaced
+// them with the results.
 struct Lanes {
     alignas(16) char value[32][48];
     bool settled;
@@ -22,7 +22,7 @@ struct Lanes {
 enum Fold { FOLD_NONE, FOLD_COUNT, FOLD_AND, FOLD_OR };
 
 // The element type of an array, for messages and traces.
-struct Elements {
+struct ElementType {
     char code;  // 'f' float, 'i' signed, 'u' unsigned, 'h' half, 'b' bfloat16, '?' anything else
     int bytes;
     int rank;
@@ -37,13 +37,13 @@ enum Access { READ, WRITE, ATOMIC };
 struct Region {
     char* base;
     uint64_t bytes;
-    Elements elements;
+    ElementType element_type;
     int shared;
     char name[64];
 };
 
-// Somewhere in a launch: a thread, and a line as a code address (watched accesses) or as text.
-struct Place {
+// Somewhere in a launch: a thread, and a line as a code address (checked accesses) or as text.
+struct Location {
     unsigned block[3], thread[3];
     uint64_t pc;
     const char* file;
@@ -71,7 +71,7 @@ struct Fault {
     int region;  // index into the launch's regions, -1: none
     int64_t offset;  // bytes from the region's start
     int bytes;
-    Place here, other;
+    Location here, other;
     const char* what;  // the primitive, or what the other thread does
     const char* other_what;
 };
@@ -81,9 +81,9 @@ struct Event {
     int kind;  // an Access, or one of the below
     int region;
     int64_t offset;
-    Place place;
+    Location location;
     const char* what;
-    Elements elements;  // of value and result, where no region says it
+    ElementType element_type;  // of value and result, where no region says it
     int bytes;
     char value[16], result[16];
 };
@@ -104,7 +104,7 @@ struct Launch {
     uint64_t shared_limit;  // static and dynamic together
     TensorCores tensor_cores;
     int workers;
-    int watched;
+    int checked;
     uint64_t seed;  // 0: threads and blocks in their natural order
     Region* regions;
     int region_count, region_capacity;
@@ -132,10 +132,10 @@ int emu_lane();
 const emu::TensorCores* emu_tensor_cores();
 void* emu_find_shared(const void* key);
 void* emu_new_shared(const void* key, const char* name, size_t bytes, size_t align,
-                     emu::Elements elements);
-void* emu_dynamic_shared(const char* name, emu::Elements elements);
-void emu_watch_atomic(void* address, size_t bytes, const char* file, int line);
-void emu_record_warp(const char* what, emu::Elements elements, size_t bytes, const void* value,
+                     emu::ElementType element_type);
+void* emu_dynamic_shared(const char* name, emu::ElementType element_type);
+void emu_check_atomic(void* address, size_t bytes, const char* file, int line);
+void emu_record_warp(const char* what, emu::ElementType element_type, size_t bytes, const void* value,
                      const void* result, const char* file, int line);
 [[noreturn]] void emu_fail(int kind, const char* what, const char* file, int line);
 }

@@ -2,7 +2,7 @@
 //
 // A warp holds the tiles A (16 x K), B (K x 8) and D (16 x 8) in pieces: which lane holds which
 // element is fixed by the instruction (PTX ISA, "Matrix fragments for mma"). With the lane's
-// group g = lane / 4 and place t = lane % 4:
+// group g = lane / 4 and thread in group t = lane % 4:
 //
 //   D   d[0] d[1]: row g, columns 2t and 2t + 1     d[2] d[3]: row g + 8, the same columns
 //   A   a[0]: row g, a[1]: row g + 8, both in the first half of K; a[2], a[3]: the second half
@@ -17,15 +17,15 @@
 //   1. products are exact, with the exponent that is the sum of their factors', so that their
 //      significand is below 4, not below 2; the sum so far is one more term, zeros are none;
 //   2. all terms are aligned to the largest exponent among them, and what then lies below 2^-(23 +
-//      extra_bits) of it is *cut off*, not rounded;
-//   3. what is left is added exactly, and the sum cut to the 24 bits of a float.
+//      extra_bits) of it is *truncated*, not rounded;
+//   3. the rest is added exactly, and the sum truncated to the 24 bits of a float.
 //
 //                         sm_80, 86, 89     sm_90, 100, 120
 //   products in a group   4 TF32, 8 16-bit  8 TF32, 16 16-bit
 //   extra_bits            1                 2
 //   least exponent        -132              -133               to which terms are aligned
 //
-// Every step cuts towards zero, so that errors do not cancel: a long sum falls short.
+// Every step truncates towards zero, so that errors do not cancel: a long sum is biased towards zero.
 //
 // What is known: these are the models of Khattak and Mikaitis, "Accurate Models of NVIDIA Tensor
 // Cores" (2025, arXiv 2512.07004), for A100, A2, A30, L40S, H100, H200, B200 and RTX PRO 6000;
@@ -94,8 +94,8 @@ template <class F> EMU_QUIET Numbers numbers_of(Ints bits) {
     return {(bits & F::SIGN) != 0 ? -whole : whole, above + F::LEAST_EXPONENT};
 }
 
-// units times 2^exponent, cut to a float.
-EMU_QUIET float cut_to_float(int64_t units, int exponent) {
+// units times 2^exponent, truncated to a float.
+EMU_QUIET float truncate_to_float(int64_t units, int exponent) {
     if (units == 0) return 0;
     const unsigned sign = units < 0 ? 0x80000000u : 0;
     const auto size = uint64_t(units < 0 ? -units : units);
@@ -122,15 +122,15 @@ template <class Layout> struct Tiles {
 
     EMU_QUIET explicit Tiles(const Lanes* lanes) {
         for (int n = 0; n < 32; ++n) {
-            const auto* held = reinterpret_cast<const Fragments*>(lanes->value[n]);
+            const auto* lane = reinterpret_cast<const Fragments*>(lanes->value[n]);
             const int g = n / 4, t = n % 4;
-            for (int i = 0; i < 4; ++i) d[g + i / 2 * 8][2 * t + i % 2] = bits_as<int>(held->d[i]);
+            for (int i = 0; i < 4; ++i) d[g + i / 2 * 8][2 * t + i % 2] = bits_as<int>(lane->d[i]);
             for (int i = 0; i < Layout::EACH; ++i)
                 for (int half = 0; half < 2; ++half) {
                     const int k = half * K / 2 + Layout::EACH * t + i;
-                    a[g][k] = Layout::bits(held->a[2 * half], i);
-                    a[g + 8][k] = Layout::bits(held->a[2 * half + 1], i);
-                    b[k][g] = Layout::bits(held->b[half], i);
+                    a[g][k] = Layout::bits(lane->a[2 * half], i);
+                    a[g + 8][k] = Layout::bits(lane->a[2 * half + 1], i);
+                    b[k][g] = Layout::bits(lane->b[half], i);
                 }
         }
     }
@@ -184,8 +184,8 @@ template <class Layout> struct Tiles {
         // The bits of a term that are kept, towards zero.
         const auto kept = [&](Ints significand, Ints from, int up) {
             const Ints down = top - from, size = significand < 0 ? -significand : significand;
-            const Ints cut = size << up >> (down < most ? down : most);
-            return significand < 0 ? -cut : cut;
+            const Ints truncated = size << up >> (down < most ? down : most);
+            return significand < 0 ? -truncated : truncated;
         };
         // Terms have 27 bits at most: eight of them and the sum so far fit, sixteen do not.
         Ints totals[2] = {kept(before.significand, before.exponent, how.extra_bits), Ints{}};
@@ -195,7 +195,7 @@ template <class Layout> struct Tiles {
         for (int column = 0; column < 8; ++column)
             if (!stays[column])
                 sums[column] = bits_as<int>(
-                    cut_to_float(int64_t(totals[0][column]) + totals[1][column],
+                    truncate_to_float(int64_t(totals[0][column]) + totals[1][column],
                                  top[column] - 23 - how.extra_bits));
     }
     EMU_QUIET int not_finite(int row, int column, int before) const {
@@ -211,12 +211,12 @@ template <class Layout> struct Tiles {
 // d += A B. The lane that goes on first does it for all.
 template <class Layout> EMU_QUIET void mma(float (&d)[4], const unsigned (&a)[4],
                                            const unsigned (&b)[2], const char* what, EMU_SITE) {
-    constexpr unsigned everybody = 0xffffffffu;
+    constexpr unsigned full_mask = 0xffffffffu;
     constexpr int K = Layout::K;
     const TensorCores& how = *emu_tensor_cores();
     if (how.group_bytes == 0) emu_fail(TRAP, what, emu_file, emu_line);
     const Fragments mine{{a[0], a[1], a[2], a[3]}, {b[0], b[1]}, {d[0], d[1], d[2], d[3]}};
-    Lanes* lanes = meet(everybody, mine, what, emu_file, emu_line);
+    Lanes* lanes = meet(full_mask, mine, what, emu_file, emu_line);
     if (!lanes->settled) {
         Tiles<Layout> tiles(lanes);
         if (how.group_bytes == K / Layout::EACH * 4) tiles.template multiply<K>(how);

@@ -14,9 +14,9 @@
 #define __grid_constant__
 #define __align__(n) __attribute__((aligned(n)))
 
-// In a watched build every access to memory calls a hook of the runtime. The emulator's own
+// In a checked build every access to memory calls a hook of the runtime. The emulator's own
 // functions must not; and a kernel must not be inlined into one of them, or it would go unwatched.
-#ifdef EMU_WATCHED
+#ifdef EMU_CHECKED
 #define EMU_QUIET inline __attribute__((no_sanitize("thread"), noinline))
 #define __global__ __attribute__((noinline))
 #else
@@ -24,7 +24,7 @@
 #define __global__
 #endif
 
-// Where in the kernel's text a call stands: the defaults are those of the place that calls.
+// Where in the kernel's text a call stands: the defaults are those of the call site.
 #define EMU_SITE const char *emu_file = __builtin_FILE(), int emu_line = __builtin_LINE()
 
 // float4 and the like. Vectors of two and four are aligned as a whole, up to 16 bytes, because the

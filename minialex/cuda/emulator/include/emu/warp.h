@@ -1,8 +1,8 @@
 // warp.h -- what the 32 threads of a warp do together.
 //
-// Every primitive is one meeting: each lane named in the mask brings a value, waits until all
-// have, and then sees everybody's. Shuffles, votes and reductions differ only in what they make
-// of it.
+// Every primitive is one rendezvous: each lane named in the mask contributes a value, waits until all
+// have, and then sees those of all. Shuffles, votes and reductions differ only in what they compute
+// from them.
 #pragma once
 #include <string.h>
 
@@ -24,7 +24,7 @@ EMU_QUIET Lanes* meet(unsigned mask, const T& value, const char* what, EMU_SITE)
 
 template <class T>
 EMU_QUIET void record(const char* what, const T& value, const T& result, EMU_SITE) {
-#ifdef EMU_WATCHED
+#ifdef EMU_CHECKED
     emu_record_warp(what, describe<T>(), sizeof(T), &value, &result, emu_file, emu_line);
 #endif
 }

@@ -9,7 +9,7 @@ import numpy as np
 from minialex import optim
 from minialex.arrays import Array
 from minialex.autograd import Tensor
-from minialex.optim import Counted
+from minialex.optim import ReplayInputs
 
 OPTIMIZERS: dict[str, Any] = {
     "rmsprop": lambda p: optim.RMSprop(p, 0.1, 0.7, 0.3, 0.4, momentum=0.6, centered=True),
@@ -18,7 +18,7 @@ OPTIMIZERS: dict[str, Any] = {
 }
 
 
-def _stepped(name: str, *, counted: bool, failed: bool = False) -> list[Array]:
+def _stepped(name: str, *, in_memory: bool, failed: bool = False) -> list[Array]:
     """Return parameters and state after two steps, the second held back where `failed`."""
     rng = np.random.default_rng(3)
     p = Tensor(rng.standard_normal(37, np.float32), requires_grad=True)
@@ -28,14 +28,14 @@ def _stepped(name: str, *, counted: bool, failed: bool = False) -> list[Array]:
         held = failed and step == 1
         rates = np.array(optimizer.rates(step, lr)), np.array([float(held)])
         # by value, a rate and a number of steps that nobody could miss
-        optimizer.lr, optimizer.steps = (1e3, 7) if counted else (lr, step)
-        if counted or not held:
-            optimizer.step(Counted(*rates) if counted else None)
+        optimizer.lr, optimizer.steps = (1e3, 7) if in_memory else (lr, step)
+        if in_memory or not held:
+            optimizer.step(ReplayInputs(*rates) if in_memory else None)
     arena = optimizer.arena
     return [arena.data.copy(), *(a.copy() for a in arena.state.values())]
 
 
-def check_counted(name: str) -> None:
+def check_replay_inputs(name: str) -> None:
     """Hold a kernel to what it does with the same numbers by value, to the bit.
 
     Raises
@@ -44,7 +44,7 @@ def check_counted(name: str) -> None:
         If they differ, or a step that is held back changes anything.
     """
     for failed in False, True:
-        got = _stepped(name, counted=True, failed=failed)
-        want = _stepped(name, counted=False, failed=failed)
+        got = _stepped(name, in_memory=True, failed=failed)
+        want = _stepped(name, in_memory=False, failed=failed)
         for a, b in zip(got, want, strict=True):
             np.testing.assert_array_equal(a, b)

@@ -7,22 +7,22 @@ from collections.abc import Iterator
 from typing import Any
 
 from minialex.cuda import emulator, source
-from minialex.cuda.observe import Launch, wrapped_launches
+from minialex.cuda.observe import LaunchFunction, wrapped_launches
 from minialex.cuda.plan import LaunchPlan
 
 Kernel = tuple[str, str]
 
 
 @contextlib.contextmanager
-def watched() -> Iterator[set[Kernel]]:
+def launched_kernels() -> Iterator[set[Kernel]]:
     """Yield the kernels, by file and name, that are launched while the block runs.
 
-    Launches under the emulator's other modes are left out: they judge nothing.
+    Launches under the emulator's other modes are left out: they check nothing.
     """
     seen: set[Kernel] = set()
     ours = set(source.kernel_files())
 
-    def noting(launch: Launch) -> Launch:
+    def noting(launch: LaunchFunction) -> LaunchFunction:
         def call(plan: LaunchPlan, values: tuple[Any, ...]) -> None:
             emulation = emulator.emulation()
             if plan.source.file in ours and (emulation is None or emulation.mode == "checked"):

@@ -1,0 +1,137 @@
+"""The images to evaluate a trained network on: validation images, a fold, or another folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from minialex.data import Dataset, Digits, ImageFolder, UnreadableImage, drop_unreadable, split
+from minialex.data.folders import find_dataset_folders, folder_notes
+from minialex.data.listing import enumerated
+from minialex.errors import MinialexError
+from minialex.kfold.fold_images import divide
+from minialex.kfold.load import Trained
+from minialex.train.factory import SPLIT_SEED, MessageCallback, ProgressCallback
+from minialex.train.settings import DIGITS, Settings
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """Images to evaluate a network on.
+
+    Attributes
+    ----------
+    dataset : Dataset
+    description : str
+        Which images these are: ``validation images of photos``.
+    skipped : tuple of UnreadableImage
+        Images that were left out because they cannot be read.
+    """
+
+    dataset: Dataset
+    description: str
+    skipped: tuple[UnreadableImage, ...] = ()
+
+
+def evaluation_set(
+    trained: Trained,
+    data: str | None = None,
+    *,
+    everything: bool = False,
+    skip_unreadable: bool = False,
+    progress: ProgressCallback | None = None,
+    tell: MessageCallback | None = None,
+) -> EvaluationSet:
+    """Return images that the network has not been trained on, as far as can be known.
+
+    Of a folder with a validation folder these are the images in that. Of the images that the
+    network was trained on, if they were split, these are the validation images, or those of its
+    fold. Of other folders these are all images.
+
+    Parameters
+    ----------
+    trained : Trained
+    data : str, optional
+        A folder of images, or "digits"; without it what the network was trained on.
+    everything : bool
+        Take all images of the folder instead, but for those in a folder beside ``val``.
+    skip_unreadable : bool
+        Leave out images that cannot be read.
+    progress : callable, optional
+        Called with the number of images checked so far and in all.
+    tell : callable, optional
+        Called with a sentence about each kind of file that is ignored.
+
+    Raises
+    ------
+    MinialexError
+        If the folder is not as it must be, or its classes are not those of the network.
+    """
+    data = data or trained.settings.data
+    dataset, description = _open(trained, data, everything, tell)
+    check_classes(trained, dataset)
+    if not skip_unreadable:
+        return EvaluationSet(dataset, description)
+    dataset, unreadable = drop_unreadable(dataset, progress=progress)
+    return EvaluationSet(dataset, description, tuple(unreadable))
+
+
+def _open(
+    trained: Trained, data: str, everything: bool, tell: MessageCallback | None
+) -> tuple[Dataset, str]:
+    """Return the images of `data` to evaluate on, and a description of them."""
+    images: Dataset
+    if data == DIGITS:
+        images = Digits()
+    else:
+        found = find_dataset_folders(data)
+        images = ImageFolder(found.val or found.train)
+        if tell is not None:
+            for line in folder_notes([images]):
+                tell(line)
+        if found.val:
+            return images, f"images of {found.val}"
+    if everything or not _same_data(data, trained.settings.data):
+        return images, f"all images of {data}"
+    if trained.fold is None:
+        val = split(images, trained.settings.val_fraction, SPLIT_SEED)[1]
+        return val, f"validation images of {data}"
+    return _fold(trained.settings, images, *trained.fold)
+
+
+def _fold(settings: Settings, images: Dataset, fold: int, k: int) -> tuple[Dataset, str]:
+    if settings.skip_unreadable:
+        # the folds were made of the rest
+        images, _ = drop_unreadable(images)
+    val = divide(images, k, settings.seed)[fold - 1][1]
+    return val, f"images of fold {fold} of {k} of {settings.data}"
+
+
+def _same_data(data: str, other: str) -> bool:
+    if DIGITS in (data, other):
+        return data == other
+    return Path(data).resolve() == Path(other).resolve()
+
+
+def check_classes(trained: Trained, dataset: Dataset) -> None:
+    """Raise MinialexError unless a data set has the classes of the network, in the same order."""
+    theirs, ours = list(trained.classes), dataset.classes
+    if not theirs and len(ours) != trained.model.num_classes:
+        raise MinialexError(
+            f"{trained.path} has {trained.model.num_classes} classes, but there are "
+            f"{len(ours)} class folders: choose other images, or train its last layer anew"
+        )
+    if not theirs or theirs == ours:
+        return
+    only_theirs = [name for name in theirs if name not in ours]
+    only_ours = [name for name in ours if name not in theirs]
+    differences = [
+        f"only {where}: {enumerated(names)}"
+        for where, names in (("the network knows", only_theirs), ("the images show", only_ours))
+        if names
+    ]
+    raise MinialexError(
+        f"the images' classes are not those of {trained.path} "
+        f"({'; '.join(differences) or 'they are in another order'}): "
+        "give images of the same classes"
+    )
