@@ -1,10 +1,11 @@
 """Memory for large arrays on the CPU that is used again, as CuPy's pool does it on a GPU.
 
 The system clears a large new array page by page as it is first touched, and takes the pages back
-when the array is freed: a training step would pay for all of its arrays anew each time. Arrays
-made here are cut from large regions instead, and go back into them when no array looks at them any
-more. A region is first no more than addresses, of which those that were used become memory: cut
-from the lowest that are free, arrays need about as much as there ever was in use at once.
+when the array is freed: a training step would have page faults for all of its arrays anew each time
+(measured: 130,000, and 19,000 with this pool). Arrays made here are cut from large regions instead,
+and go back into them when nothing refers to them any more. A region is virtual memory at first, of
+which the pages that are touched become real: as the lowest free addresses are taken first, the pool
+needs about as much as was ever in use at once.
 """
 
 from __future__ import annotations
@@ -22,51 +23,51 @@ import numpy.typing as npt
 
 from minialex.arrays import Array
 
-LEAST = 1 << 17
-"""Arrays of fewer bytes are left to NumPy: the C library uses their memory again itself."""
+MIN_POOLED_BYTES = 1 << 17
+"""Smaller arrays are left to NumPy: the C library reuses their memory itself."""
 
-REGION = 1 << 30
-"""How many bytes of addresses are asked for at once; more where one array takes more."""
+REGION_BYTES = 1 << 30
+"""The virtual memory that is asked for at once; more where one array takes more."""
 
-PAGE = 4096
-"""All blocks are whole pages."""
+PAGE_BYTES = 4096
+"""Blocks are whole pages."""
 
-Span = tuple[int, int]
-"""The addresses from the first up to, not including, the second."""
+AddressRange = tuple[int, int]
+"""From the first address up to, not including, the second."""
 
 
-class Pool:
+class MemoryPool:
     """Regions of memory, and what of them is free.
 
     Attributes
     ----------
-    regions : dict from span to array
+    regions : dict from address range to array
         The memory itself.
-    free : list of spans
-        In rising order, neighbours joined.
+    free : list of address ranges
+        In rising order; adjacent ones are merged.
     """
 
     def __init__(self) -> None:
-        self.regions: dict[Span, Array] = {}
-        self.free: list[Span] = []
-        # a block may come back while this thread is within `take`: it waits for the next call
-        self._back: deque[Span] = deque()
+        self.regions: dict[AddressRange, Array] = {}
+        self.free: list[AddressRange] = []
+        # a block may be freed while this thread is within `take`: it waits for the next call
+        self._back: deque[AddressRange] = deque()
         self._lock = threading.Lock()
 
-    def take(self, size: int) -> Span:
+    def take(self, size: int) -> AddressRange:
         """Return the lowest free block of `size` bytes or more, in whole pages."""
         size = _pages(size)
         with self._lock:
             self._collect()
             i = next((i for i, (a, b) in enumerate(self.free) if b - a >= size), None)
             if i is None:
-                i = self._insert(self._region(size))
+                i = self._insert(self._new_region(size))
             start, stop = self.free.pop(i)
             if start + size < stop:
                 self.free.insert(i, (start + size, stop))
         return start, start + size
 
-    def give_back(self, block: Span) -> None:
+    def give_back(self, block: AddressRange) -> None:
         """Make a block free; at any time, from any thread."""
         self._back.append(block)
 
@@ -78,17 +79,17 @@ class Pool:
                 self.free.remove(region)
                 del self.regions[region]
 
-    def _region(self, size: int) -> Span:
+    def _new_region(self, size: int) -> AddressRange:
         """Return a new region that holds a block of `size` bytes."""
         try:
-            return self._addresses(max(size, REGION))
+            return self._reserve(max(size, REGION_BYTES))
         except MemoryError:
             # where the system counts addresses as memory (ulimit -v), there may be as many as that
-            return self._addresses(size)
+            return self._reserve(size)
 
-    def _addresses(self, size: int) -> Span:
-        # the page beyond keeps blocks of two regions from being neighbours
-        memory = np.empty(size + 2 * PAGE, np.uint8)
+    def _reserve(self, size: int) -> AddressRange:
+        # the page beyond keeps blocks of two regions from being adjacent
+        memory = np.empty(size + 2 * PAGE_BYTES, np.uint8)
         start = _pages(memory.ctypes.data)
         self.regions[start, start + size] = memory
         return start, start + size
@@ -97,8 +98,8 @@ class Pool:
         while self._back:
             self._insert(self._back.popleft())
 
-    def _insert(self, block: Span) -> int:
-        """Add a free block, joined with its neighbours, and return its place in the list."""
+    def _insert(self, block: AddressRange) -> int:
+        """Add a free block, merged with adjacent ones, and return its index in the list."""
         start, stop = block
         i = bisect(self.free, block)
         if i < len(self.free) and self.free[i][0] == stop:
@@ -110,11 +111,15 @@ class Pool:
         return i
 
 
-class _Lent:
-    """A block that arrays look at: NumPy keeps it until the last of them is gone."""
+class _PooledBuffer:
+    """A block behind arrays: NumPy holds a reference to it until the last of them is freed."""
 
     def __init__(
-        self, block: Span, give_back: Callable[[Span], None], shape: tuple[int, ...], typestr: str
+        self,
+        block: AddressRange,
+        give_back: Callable[[AddressRange], None],
+        shape: tuple[int, ...],
+        typestr: str,
     ) -> None:
         self.block, self.give_back = block, give_back
         self.__array_interface__ = {
@@ -128,7 +133,7 @@ class _Lent:
         self.give_back(self.block)
 
 
-POOL = Pool()
+POOL = MemoryPool()
 
 if hasattr(os, "register_at_fork"):
     # a thread that the child does not have may hold the lock
@@ -136,12 +141,12 @@ if hasattr(os, "register_at_fork"):
 
 
 def empty(xp: Any, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
-    """Return a new array of `xp`, ``numpy`` or ``cupy``, in which anything may stand."""
+    """Return a new array of `xp`, ``numpy`` or ``cupy``, uninitialised."""
     kind = np.dtype(dtype)
     size = prod(shape) * kind.itemsize
-    if xp is not np or size < LEAST:
+    if xp is not np or size < MIN_POOLED_BYTES:
         return xp.empty(shape, kind)  # type: ignore[no-any-return]
-    return np.asarray(_Lent(POOL.take(size), POOL.give_back, shape, kind.str))
+    return np.asarray(_PooledBuffer(POOL.take(size), POOL.give_back, shape, kind.str))
 
 
 def zeros(xp: Any, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
@@ -157,4 +162,4 @@ def release() -> None:
 
 
 def _pages(size: int) -> int:
-    return -(-size // PAGE) * PAGE
+    return -(-size // PAGE_BYTES) * PAGE_BYTES

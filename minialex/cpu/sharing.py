@@ -10,8 +10,8 @@ import numpy as np
 from minialex.arrays import Array, array_module
 from minialex.cpu import threads
 
-_GPU_BYTES = 1 << 30
-"""What a block takes on a GPU, which only large blocks keep busy."""
+_GPU_BLOCK_BYTES = 1 << 30
+"""The size of a block on a GPU, which only large blocks keep busy."""
 
 
 def slices_per_worker(xp: Any, total: int) -> list[slice]:
@@ -24,27 +24,27 @@ def _workers(xp: Any) -> int:
 
 
 def blocks_per_worker(
-    xp: Any, N: int, image_bytes: int, cache: int, least: int = 1
+    xp: Any, N: int, image_bytes: int, block_bytes: int, min_bytes_per_worker: int = 1
 ) -> list[list[slice]]:
     """Share `N` images out to the workers: a list of blocks of images, as below, for each.
 
-    There are fewer workers where each would have fewer than `least` bytes.
+    There are fewer workers where each would have fewer than `min_bytes_per_worker`.
     """
-    worth = max(1, N * image_bytes // least)
-    slices = threads.chunks(N, min(worth, _workers(xp)))
-    return [cache_blocks(xp, part, image_bytes, cache) for part in slices]
+    busy = max(1, N * image_bytes // min_bytes_per_worker)
+    slices = threads.chunks(N, min(busy, _workers(xp)))
+    return [cache_blocks(xp, part, image_bytes, block_bytes) for part in slices]
 
 
-def cache_blocks(xp: Any, images: slice, image_bytes: int, cache: int) -> list[slice]:
-    """Cut some images into blocks of about the same size.
+def cache_blocks(xp: Any, items: slice, item_bytes: int, block_bytes: int) -> list[slice]:
+    """Cut a slice of items, such as images, into blocks of about the same size.
 
-    A block on a CPU takes at most `cache` bytes (but one image at least), so that it stays in a
-    core's cache; on a GPU, which only large blocks keep busy, a gigabyte.
+    A block on a CPU has at most `block_bytes` (but one item at least), so that it stays in a core's
+    cache; on a GPU, which only large blocks keep busy, a gigabyte.
     """
-    at_once = max(1, (cache if xp is np else _GPU_BYTES) // max(1, image_bytes))
-    total = images.stop - images.start
-    blocks = threads.chunks(total, -(-total // at_once))
-    return [slice(images.start + block.start, images.start + block.stop) for block in blocks]
+    per_block = max(1, (block_bytes if xp is np else _GPU_BLOCK_BYTES) // max(1, item_bytes))
+    total = items.stop - items.start
+    blocks = threads.chunks(total, -(-total // per_block))
+    return [slice(items.start + block.start, items.start + block.stop) for block in blocks]
 
 
 def image_blocks(x: Array, block_bytes: int) -> list[list[slice]]:

@@ -1,13 +1,13 @@
 """Work shared between the cores of one CPU.
 
-NumPy leaves matrix products to BLAS, which brings its own threads, and does everything else on
-one. `run` turns this round: each core takes whole pieces of work (a few images, a slice of the
-parameters) and BLAS keeps to one thread in each, so that what surrounds the products is shared
-out as well. A piece gives the same result on whichever thread and whenever it is computed, so
-results are the same from run to run, where the number of cores and BLAS's kernels, which it
-chooses by the processor, are the same: elsewhere a product is added up in another order and rounds
-differently. So it may where several threads of a program compute at once: one of them may have all
-of BLAS's threads for a product, or find them held by another.
+NumPy leaves matrix products to BLAS, which has its own threads, and does everything else on one.
+`run` does the opposite: each thread takes whole items of work (a few images, a slice of the
+parameters) and BLAS uses one thread in each, so that what surrounds the products is parallel as
+well. An item gives the same result whichever thread computes it and when, so results are the same
+from run to run where the number of cores and BLAS's kernels, which it chooses by the processor, are
+the same: elsewhere a product is added up in another order and rounds differently. So it may where
+several threads of a program compute at once: one of them may have all of BLAS's threads for a
+product, or find BLAS limited to one by another.
 """
 
 from __future__ import annotations
@@ -68,10 +68,10 @@ def chunks(total: int, parts: int) -> list[slice]:
 def run(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
     """Return ``[function(item) for item in items]``, computed on all `cores` at once.
 
-    BLAS is held to one thread meanwhile, but where one item alone has all cores: it is computed
-    in the calling thread, with BLAS as it was. A call from within `function` works in its own
-    thread: that has its core already, and the other cores have their own items. Several threads
-    may call this at the same time.
+    BLAS is limited to one thread meanwhile. A single item is computed in the calling thread, with
+    BLAS as it was: it has all cores. A nested call, from within `function`, computes its items in
+    its own thread: the other cores have items of the outer call. Several threads may call this at
+    the same time.
 
     Raises
     ------
@@ -80,23 +80,23 @@ def run(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
         worked on, and items that had not been begun will not be.
     """
     work, workers = list(items), cores()
-    if _here.working or (len(work) < 2 and workers > 1):
+    if _worker_flag.is_set or (len(work) < 2 and workers > 1):
         return [function(item) for item in work]
     with single_threaded_blas():
-        return _Job(function, work).done_by(min(workers, len(work)))
+        return _ParallelMap(function, work).run(min(workers, len(work)))
 
 
-class _Here(threading.local):
-    """Whether the current thread is working on an item of `run`."""
+class _WorkerFlag(threading.local):
+    """Set in a thread while it computes an item of `run`."""
 
-    working = False
-
-
-_here = _Here()
+    is_set = False
 
 
-class _Job(Generic[T, R]):
-    """One call of `run`: what is still to do, and what came out."""
+_worker_flag = _WorkerFlag()
+
+
+class _ParallelMap(Generic[T, R]):
+    """One call of `run`: the items left, the results and the exceptions."""
 
     def __init__(self, function: Callable[[T], R], work: list[T]) -> None:
         self.function = function
@@ -104,14 +104,14 @@ class _Job(Generic[T, R]):
         self.results: list[Any] = [None] * len(work)
         self.failures: dict[int, BaseException] = {}
 
-    def done_by(self, workers: int) -> list[R]:
-        """Work in this thread and others until all is done, or something failed."""
-        # a context can be entered once only: each helper has its own copy (np.errstate is in it)
+    def run(self, workers: int) -> list[R]:
+        """Compute items in this thread and others until all are done, or one failed."""
+        # a context can be entered once only: each thread has its own copy (np.errstate is in it)
         began = [_pool().submit(copy_context().run, self.work) for _ in range(workers - 1)]
         try:
             self.work()
         finally:
-            # a helper that has not begun is not needed; it may be waiting behind another job
+            # a thread that has not begun is not needed; it may be queued behind another call
             wait([future for future in began if not future.cancel()])
         for i in sorted(self.failures):
             raise self.failures[i]
@@ -119,12 +119,12 @@ class _Job(Generic[T, R]):
 
     def work(self) -> None:
         """Take items and compute them, until none is left."""
-        _here.working = True
+        _worker_flag.is_set = True
         try:
             while (taken := self._take()) is not None:
                 self._compute(*taken)
         finally:
-            _here.working = False
+            _worker_flag.is_set = False
 
     def _take(self) -> tuple[int, T] | None:
         try:
@@ -150,8 +150,8 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
-class _Holds:
-    """How many callers hold BLAS to one thread now, and the thread counts to go back to."""
+class _BlasLimit:
+    """How many callers limit BLAS to one thread now, and the thread counts to restore."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -174,17 +174,17 @@ class _Holds:
                     library.set_num_threads(threads)
 
 
-_holds = _Holds()
+_blas_limit = _BlasLimit()
 
 
 @contextlib.contextmanager
 def single_threaded_blas() -> Iterator[None]:
-    """Hold NumPy's BLAS to one thread inside; the last of several callers lets it go."""
-    _holds.enter()
+    """Limit NumPy's BLAS to one thread inside; the last of several callers restores it."""
+    _blas_limit.enter()
     try:
         yield
     finally:
-        _holds.leave()
+        _blas_limit.leave()
 
 
 @functools.cache

@@ -15,17 +15,17 @@ from hypothesis import strategies as st
 from minialex import models, optim
 from minialex.autograd import Tensor
 from minialex.cpu import memory
-from minialex.cpu.memory import PAGE, Pool
+from minialex.cpu.memory import PAGE_BYTES, MemoryPool
 from minialex.ops import cross_entropy
 
 
 @pytest.fixture
 def pool(monkeypatch):
     """Regions of eight pages, and no array too small for them."""
-    pool = Pool()
+    pool = MemoryPool()
     monkeypatch.setattr(memory, "POOL", pool)
-    monkeypatch.setattr(memory, "REGION", 8 * PAGE)
-    monkeypatch.setattr(memory, "LEAST", 0)
+    monkeypatch.setattr(memory, "REGION_BYTES", 8 * PAGE_BYTES)
+    monkeypatch.setattr(memory, "MIN_POOLED_BYTES", 0)
     return pool
 
 
@@ -47,7 +47,7 @@ def test_an_array_is_like_any_other(pool, shape, dtype):
 
 
 def test_a_small_array_is_left_to_numpy(pool, monkeypatch):
-    monkeypatch.setattr(memory, "LEAST", 100)
+    monkeypatch.setattr(memory, "MIN_POOLED_BYTES", 100)
     memory.empty(np, (99,), np.uint8)
     assert not pool.regions
     memory.empty(np, (100,), np.uint8)
@@ -63,62 +63,62 @@ def test_another_module_makes_its_own(pool):
 
 
 def test_memory_is_used_again_once_the_last_view_is_gone(pool):
-    a = memory.empty(np, (PAGE,), np.uint8)
+    a = memory.empty(np, (PAGE_BYTES,), np.uint8)
     there, view = address(a), a[3:].reshape(-1, 1).T
     del a
-    b = memory.empty(np, (PAGE,), np.uint8)
-    assert address(b) == there + PAGE
+    b = memory.empty(np, (PAGE_BYTES,), np.uint8)
+    assert address(b) == there + PAGE_BYTES
     del view
-    assert address(memory.empty(np, (PAGE,), np.uint8)) == there
+    assert address(memory.empty(np, (PAGE_BYTES,), np.uint8)) == there
 
 
 def test_neighbours_become_one_block_again(pool):
-    first = pool.take(8 * PAGE)
+    first = pool.take(8 * PAGE_BYTES)
     pool.give_back(first)
-    blocks = [pool.take(2 * PAGE) for _ in range(4)]
+    blocks = [pool.take(2 * PAGE_BYTES) for _ in range(4)]
     for i in (0, 2, 1, 3):
         pool.give_back(blocks[i])
-    assert pool.take(8 * PAGE) == first
+    assert pool.take(8 * PAGE_BYTES) == first
     assert len(pool.regions) == 1
 
 
 def test_an_array_larger_than_a_region_has_its_own(pool):
-    a = memory.empty(np, (20 * PAGE,), np.uint8)
+    a = memory.empty(np, (20 * PAGE_BYTES,), np.uint8)
     a[:] = 1
-    assert [stop - start for start, stop in pool.regions] == [20 * PAGE]
+    assert [stop - start for start, stop in pool.regions] == [20 * PAGE_BYTES]
 
 
 def test_where_a_whole_region_is_too_much_there_is_one_of_what_is_needed(pool, monkeypatch):
     plain = np.empty
 
     def scarce(size, dtype):
-        if size > 6 * PAGE:
+        if size > 6 * PAGE_BYTES:
             raise MemoryError
         return plain(size, dtype)
 
     monkeypatch.setattr(np, "empty", scarce)
-    memory.empty(np, (3 * PAGE,), np.uint8)
-    assert [stop - start for start, stop in pool.regions] == [3 * PAGE]
+    memory.empty(np, (3 * PAGE_BYTES,), np.uint8)
+    assert [stop - start for start, stop in pool.regions] == [3 * PAGE_BYTES]
     with pytest.raises(MemoryError):
-        memory.empty(np, (5 * PAGE,), np.uint8)
+        memory.empty(np, (5 * PAGE_BYTES,), np.uint8)
 
 
 def test_release_returns_regions_that_nobody_uses(pool):
-    kept, large = (memory.empty(np, (n * PAGE,), np.uint8) for n in (1, 9))
+    kept, large = (memory.empty(np, (n * PAGE_BYTES,), np.uint8) for n in (1, 9))
     kept[:] = 7
     assert len(pool.regions) == 2
     del large
     memory.release()
-    assert [stop - start for start, stop in pool.regions] == [8 * PAGE]
+    assert [stop - start for start, stop in pool.regions] == [8 * PAGE_BYTES]
     assert (kept == 7).all()
     del kept
     memory.release()
     assert (pool.regions, pool.free) == ({}, [])
 
 
-@given(st.lists(st.tuples(st.booleans(), st.integers(0, 5 * PAGE)), max_size=40))
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 5 * PAGE_BYTES)), max_size=40))
 def test_no_two_arrays_share_memory(steps):
-    pool, taken = Pool(), []
+    pool, taken = MemoryPool(), []
     for takes, number in steps:
         if takes or not taken:
             taken.append((pool.take(number), number))
@@ -138,7 +138,7 @@ def test_threads_take_and_give_back_at_once(pool):
 
     def work(mark):
         for i in range(300):
-            arrays = [memory.empty(np, (n * PAGE,), np.uint8) for n in (1, 1 + i % 5)]
+            arrays = [memory.empty(np, (n * PAGE_BYTES,), np.uint8) for n in (1, 1 + i % 5)]
             for a in arrays:
                 a[:] = mark
             failures.extend(a for a in arrays if (a != mark).any())
@@ -167,7 +167,7 @@ def test_training_is_the_same_in_memory_that_was_used_before(pool, monkeypatch):
             out.append(loss.item())
         return out
 
-    monkeypatch.setattr(memory, "REGION", 1 << 20)
+    monkeypatch.setattr(memory, "REGION_BYTES", 1 << 20)
     again = losses()
     # a worker lets go of its last item a moment after that is done
     deadline = time.monotonic() + 10
@@ -176,7 +176,7 @@ def test_training_is_the_same_in_memory_that_was_used_before(pool, monkeypatch):
         memory.release()
         time.sleep(0.001)
     assert not pool.regions
-    monkeypatch.setattr(memory, "LEAST", float("inf"))
+    monkeypatch.setattr(memory, "MIN_POOLED_BYTES", float("inf"))
     assert again == losses()
 
 
