@@ -253,7 +253,7 @@ def test_a_check_that_loses_the_gpu_is_the_last_of_its_process(tmp_path, monkeyp
     assert first_contact.child("smoke", at) == contact_parts.LOST
     counted, lost = lines_of(tmp_path)
     assert (counted["checked"], counted["next"]) == (2, 2)
-    assert lost["lost"].startswith("linear naive float32, case ")
+    assert lost["lost"].startswith("linear blocked float32, case ")
     assert lost["lost"].endswith("an illegal memory access was encountered")
 
 
@@ -265,7 +265,7 @@ class OnGpu(Setting):
 
     device = Device("cuda", 0)
     network, batches, modes = "alexnet-mini", (2,), ("ffma",)
-    clock = types.SimpleNamespace(turn=lambda run: run() or 0.25)
+    clock = types.SimpleNamespace(time_round=lambda run: run() or 0.25)
 
 
 @pytest.mark.parametrize(
