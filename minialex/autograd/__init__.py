@@ -24,7 +24,7 @@ from minialex.autograd.op import (
     Implementation,
     Op,
     Shapes,
-    common_place,
+    common_device_and_dtype,
     record_calls,
 )
 from minialex.autograd.tensor import FUNCTIONS, Tensor, as_tensor, as_tensors
@@ -47,7 +47,7 @@ __all__ = [
     "as_tensor",
     "as_tensors",
     "check_precision",
-    "common_place",
+    "common_device_and_dtype",
     "implementation_for",
     "implementation_name",
     "no_grad",

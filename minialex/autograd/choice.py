@@ -1,4 +1,9 @@
-"""Which implementation runs: one rule for ops, optimizers and image preparation alike."""
+"""Which implementation runs: one rule for ops, optimizers and image preparation alike.
+
+Each record (`Op`, `Routine`) names its own defaults, with the reason beside them: ``cpu=`` where no
+CUDA kernels run, ``kernel=`` where they do, ``tensor_cores=`` on a GPU that has them. `using`
+overrides them. Nothing else decides, and nothing falls back to another implementation.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +30,8 @@ PRECISIONS = FP32, TF32
 multiplied to 10 bits of fraction (a relative error of up to 2^-11 each), and adds in float32.
 """
 
-TENSOR_CORES = 80
-"""The first compute capability, times ten, with tensor cores that know TF32."""
+MIN_TENSOR_CORE_CAPABILITY = 80
+"""The first compute capability, times ten, whose tensor cores multiply TF32."""
 
 ROUTINES: dict[str, Routine] = {}
 """Everything that has implementations to choose from, by name: every op, and more."""
@@ -41,15 +46,15 @@ class Routine:
     name : str
         Its name in `ROUTINES` and in `using`.
     implementations : dict
-        From the name of the idea (``"plain"``, ``"tiled"``, ...) to the implementation;
-        ``"plain"`` is always there.
+        From the name of the idea to the implementation. ``"plain"``, the formula in operations on
+        whole arrays, is always there; ``"blocked"`` is the same for a CPU's caches and cores; the
+        others launch kernels, and one that is alone is named ``"kernel"``.
     kernel : str
-        Which of them runs where CUDA kernels do: on a GPU's arrays, and under the emulator.
-        By convention an only one is named ``"kernel"``.
+        The default where CUDA kernels run: on a GPU's arrays, and under the emulator.
     cpu : str
-        Which of them runs elsewhere.
+        The default elsewhere. The record says beside it why it is not ``"plain"``.
     tensor_cores : dict
-        Which of them multiplies float32 arrays on tensor cores, by precision.
+        By precision, the default for float32 arrays on tensor cores.
     """
 
     name: str
@@ -77,7 +82,7 @@ _PRECISION = "precision"
 
 
 def precision() -> str:
-    """Return the precision that is chosen: one of `PRECISIONS`."""
+    """Return the precision in use: one of `PRECISIONS`."""
     return _switch.get().get(_PRECISION, FP32)
 
 
@@ -106,7 +111,7 @@ def implementation_name(routine: Routine, device: Device, dtype: Any = np.float3
     wanted = switch.get(_PRECISION, FP32)
     if wanted in routine.tensor_cores and dtype == np.float32:
         check_precision(wanted, device)
-        fast = device.kind == "cuda" and cuda.capability(device) >= TENSOR_CORES
+        fast = device.kind == "cuda" and cuda.capability(device) >= MIN_TENSOR_CORE_CAPABILITY
         if fast or wanted != FP32:
             return routine.tensor_cores[wanted]
     return routine.cpu if cuda.why_not(device) else routine.kernel
@@ -124,13 +129,13 @@ def check_precision(precision: str, device: Device) -> None:
         return
     if cuda.why_not(device):
         what = f"{device} has none"
-    elif cuda.capability(device) < TENSOR_CORES:
+    elif cuda.capability(device) < MIN_TENSOR_CORE_CAPABILITY:
         what = f"{device} is sm_{cuda.capability(device)}"
     else:
         return
     raise MinialexError(
-        f"precision {precision} needs tensor cores of sm_{TENSOR_CORES} or later, and {what}: use "
-        f"precision {FP32}"
+        f"precision {precision} needs tensor cores of sm_{MIN_TENSOR_CORE_CAPABILITY} or later, "
+        f"and {what}: use precision {FP32}"
     )
 
 

@@ -1,4 +1,4 @@
-"""What a Tensor can hold, and which type a number takes beside an array."""
+"""What becomes the array of a Tensor, and the type of a number in an operation with an array."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from minialex.arrays import Array, Device
 
 Number: TypeAlias = int | float
 
-KINDS = {"b": 0, "u": 1, "i": 1, "f": 2}
-"""The kinds of type that a Tensor can have, booleans first, floating-point numbers last."""
+DTYPE_KINDS = {"b": 0, "u": 1, "i": 1, "f": 2}
+"""The kinds of dtype that a Tensor can have, in the order of type promotion."""
 
-_OF_NUMBERS = tuple(map(np.dtype, (bool, np.int64, np.float32)))
-"""What Python's numbers of these kinds become."""
+_DTYPES_OF_NUMBERS = tuple(map(np.dtype, (bool, np.int64, np.float32)))
+"""What Python's bool, int and float become."""
 
 # looked at for every operator, and a union would be made each time
 _SCALARS, _NUMBERS = (np.generic, np.ndarray), (int, float)
@@ -35,14 +35,14 @@ def as_array(data: Any) -> Array:
         If these are no real numbers, or some of them are masked.
     """
     if isinstance(data, np.ndarray):
-        array = data if type(data) is np.ndarray else _plain(data)
+        array = data if type(data) is np.ndarray else _base_array(data)
     elif hasattr(data, "__dlpack_device__") or hasattr(data, "__cuda_array_interface__"):
-        array = _adopt(data)
+        array = _import_array(data)
     else:
         array = np.asarray(data)
         if array.dtype == np.float64 and not isinstance(data, np.generic):
             array = array.astype(np.float32)
-    if array.dtype.kind not in KINDS:
+    if array.dtype.kind not in DTYPE_KINDS:
         raise TypeError(
             f"a Tensor holds numbers, not {type(data).__name__} ({array.dtype}); give floats, "
             "whole numbers or booleans"
@@ -50,15 +50,15 @@ def as_array(data: Any) -> Array:
     return array
 
 
-def _plain(data: Array) -> Array:
-    """Return an array of a subclass of NumPy's as one whose operators mean what ours do."""
+def _base_array(data: Array) -> Array:
+    """Return an array of a subclass of NumPy's without what the subclass changes of operators."""
     if isinstance(data, np.ma.MaskedArray):
         raise TypeError("a Tensor has no mask: fill in the masked array with .filled(value)")
     return np.asarray(data) if isinstance(data, np.matrix) else data
 
 
-def _adopt(data: Any) -> Array:
-    """Return another library's array as ours, without a copy, on the device where it is."""
+def _import_array(data: Any) -> Array:
+    """Return another library's array as NumPy's or CuPy's, without a copy, on its device."""
     # Every op's result comes here on a GPU, and to ask for its DLPack device asks the driver.
     loaded = sys.modules.get("cupy")
     if loaded is not None and isinstance(data, loaded.ndarray):
@@ -80,13 +80,13 @@ def as_number(x: Any) -> Number | None:
     return x if isinstance(x, _NUMBERS) else None
 
 
-def number_beside(number: Number, like: Array) -> Array:
+def number_like(number: Number, like: Array) -> Array:
     """Return `number` as an array on the device of `like` and, where that can hold it, of its type.
 
     A whole number beside booleans is int64; a float beside booleans or whole numbers is float32.
     """
     rank = 0 if isinstance(number, bool) else 1 if isinstance(number, int) else 2
-    dtype = like.dtype if rank <= KINDS[like.dtype.kind] else _OF_NUMBERS[rank]
+    dtype = like.dtype if rank <= DTYPE_KINDS[like.dtype.kind] else _DTYPES_OF_NUMBERS[rank]
     try:
         return arrays.array_module(like).asarray(number, dtype)  # type: ignore[no-any-return]
     except OverflowError:

@@ -1,8 +1,8 @@
 """The graph that ops leave behind, and the backward pass over it.
 
-Each op leaves a `Node` that remembers what its backward needs and where the gradients go next.
-`run_backward` visits the nodes newest first, which is an order in which every node has its whole
-gradient before it is asked to pass it on.
+Each op leaves a `Node` that holds its saved tensors and the edges to the nodes of its inputs.
+`run_backward` runs the nodes from the newest to the oldest: a topological order, in which the
+gradient of a node's output is complete before its backward runs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _enabled: ContextVar[bool] = ContextVar("enabled", default=True)
 
 
 def grad_enabled() -> bool:
-    """Return whether ops are being recorded."""
+    """Return whether ops are recorded in a graph."""
     return _enabled.get()
 
 
@@ -39,7 +39,7 @@ def no_grad() -> Iterator[None]:
 
 
 class Leaf(Protocol):
-    """What the graph asks of a Tensor whose gradient is wanted.
+    """What the graph needs of a Tensor whose gradient is wanted.
 
     `grad_buffer` is where that gradient lives once there is one: a view into an optimizer's arena.
     `deferred_grad` is a gradient for it that is not computed yet; reading `grad` computes it.
@@ -63,9 +63,10 @@ Edge: TypeAlias = "Node | Leaf | None"
 
 
 class Node:
-    """One op that ran: what its backward needs, and where the gradients of its inputs go.
+    """One op that ran: its backward with what it saved, and where the gradients of its inputs go.
 
-    It holds no input Tensor but leaves, so that an array which no backward needs is freed at once.
+    It refers to no input Tensor but leaves, so that an array which no backward needs is freed at
+    once.
 
     Parameters
     ----------
@@ -117,7 +118,7 @@ class Node:
         self.retained: Leaf | None = None
         self.freed = False
 
-    def pull(self, gy: Array) -> tuple[Array | DeferredGradient | None, ...]:
+    def vjp(self, gy: Array) -> tuple[Array | DeferredGradient | None, ...]:
         """Return the gradients of the inputs, given `gy`, that of the output."""
         requests: dict[str, tuple[Any, ...]] = {}
         if "needs" in self.takes:
@@ -174,16 +175,16 @@ def run_backward(root: Node, gy: Array, *, retain_graph: bool) -> None:
     _check_unchanged(nodes)
     grads: dict[Node, Array] = {root: gy}
     while nodes:
-        # popped, not looked at, so that arrays are freed as soon as they have served
+        # popped, so that arrays are freed as soon as they have been used
         node = nodes.pop()
         if node in grads:
-            _step_back(node, grads)
+            _run_node(node, grads)
         if not retain_graph:
             node.free()
 
 
 def _check_unchanged(nodes: list[Node]) -> None:
-    """See that what nodes saved is what it was, as far as writes to it were noted."""
+    """Check that saved tensors were not modified since, as far as that was noted."""
     writes = written_since(nodes[0].order)
     for node in nodes if writes else ():
         later = [(first, past) for first, past, when in writes if when > node.order]
@@ -201,12 +202,12 @@ def _is_array(saved: Any) -> bool:
     return isinstance(saved, np.ndarray) or hasattr(saved, "__cuda_array_interface__")
 
 
-def _step_back(node: Node, grads: dict[Node, Array]) -> None:
-    """Turn the gradient of the output of `node` into those of its inputs."""
+def _run_node(node: Node, grads: dict[Node, Array]) -> None:
+    """Run the backward of `node`, and add the gradients to those of its inputs."""
     gy = grads.pop(node)
     if node.retained is not None:
         accumulate(node.retained, gy)
-    for i, (edge, gx) in enumerate(zip(node.edges, node.pull(gy), strict=True)):
+    for i, (edge, gx) in enumerate(zip(node.edges, node.vjp(gy), strict=True)):
         if edge is None or gx is None:
             continue
         if gx.shape != edge.shape or gx.dtype != edge.dtype:

@@ -44,8 +44,8 @@ class Implementation:
         It may ask for `needs`, `out` and `may_defer`. A gradient has the same bits whichever others
         are wanted, and wherever it is written.
     why_not : ``why_not(device) -> str``
-        Why it cannot run on arrays of that device; empty where it can, as array
-        operations always can. Kernels give ``cuda.why_not``.
+        Why it cannot run on arrays of that device; empty where it can, as array operations always
+        can. Kernels give ``cuda.why_not``.
     dtypes : tuple of str
         The floating-point types of arrays that it takes; it raises a TypeError for others.
     operand_roundoff : float
@@ -77,11 +77,11 @@ class Op(Routine):
     name : str
         Its name in `OPS`, in ``minialex.reference`` and in `using`.
     implementations : dict
-        From the name of the idea (``"plain"``, ``"tiled"``, ...) to the `Implementation`. The
-        keyword-only arguments of the plain forward, and of `cost`, are the op's parameters.
+        From the name of the idea (``"plain"``, ``"tiled"``, ...) to the `Implementation`. Plain is
+        always there: keyword-only arguments of its forward, and of `cost`, are the op's parameters.
     cost : ``cost(shapes, **params) -> Cost``, the shapes being those of the input arrays
     kernel, cpu : str
-        Which implementation runs where CUDA kernels do, and which elsewhere.
+        The defaults where CUDA kernels run, and elsewhere; see `Routine`.
     """
 
     cost: Callable[..., Cost]
@@ -101,7 +101,7 @@ class Op(Routine):
         """Run the op on Tensors, arrays or None and, where a gradient is wanted, record it."""
         tensors = tuple(None if x is None else as_tensor(x) for x in inputs)
         data = tuple(None if t is None else t.data for t in tensors)
-        device, dtype = common_place(self.name, data)
+        device, dtype = common_device_and_dtype(self.name, data)
         implementation: Implementation = implementation_for(self, device, dtype)
         edges = tuple(_edge(t) for t in tensors)
         keep = grad_enabled() and any(edge is not None for edge in edges)
@@ -130,7 +130,7 @@ def _edge(t: Tensor | None) -> Edge:
     return None if t is None or not t.requires_grad else t.node or t
 
 
-def common_place(name: str, data: Gradients) -> tuple[Device, Any]:
+def common_device_and_dtype(name: str, data: Gradients) -> tuple[Device, Any]:
     """Return the device of the arrays that `name` takes, and their floating-point type, if any.
 
     Raises

@@ -67,5 +67,5 @@ def _check(what: str, found: list[Parameter], parameters: Set[str], requests: Se
     if len(named) == len(found):
         for keyword in sorted(parameters - named):
             raise ValueError(
-                f"{what} does not take the keyword {keyword!r} of the plain forward; known: {known}"
+                f"{what} does not take the parameter {keyword!r} of the op; known: {known}"
             )

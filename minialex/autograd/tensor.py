@@ -1,4 +1,4 @@
-"""Tensor: an array that remembers how it was made."""
+"""Tensor: an array that knows the op that made it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from minialex import arrays
 from minialex.arrays import Array, Device
 from minialex.autograd.clock import note_write
-from minialex.autograd.conversion import as_array, as_number, is_array_like, number_beside
+from minialex.autograd.conversion import as_array, as_number, is_array_like, number_like
 from minialex.autograd.deferred import DeferredGradient
 from minialex.autograd.graph import Node, accumulate, run_backward
 
@@ -35,7 +35,7 @@ def _reflected(name: str) -> Callable[[Tensor, Any], Tensor]:
 
 
 def _in_place(name: str) -> Callable[[Tensor, Any], Tensor]:
-    """Return the operator that gives the name on its left to a new Tensor; see `Tensor`."""
+    """Return an augmented assignment, which binds its name to a new Tensor; see `Tensor`."""
 
     def method(self: Tensor, other: Any) -> Tensor:
         if self.requires_grad and self.is_leaf:
@@ -61,11 +61,11 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {}
 
 
 class Tensor:
-    """An array that remembers how it was made, so that gradients can flow back through it.
+    """An array that knows the op that made it, so that gradients can flow back through it.
 
     Operators work element by element and broadcast; ``@`` is the matrix product. Comparisons give
     Tensors of booleans, through which no gradient flows; in sets and dictionaries a Tensor is only
-    equal to itself. ``x += y`` gives the name `x` to a new Tensor, and is refused where `x` is a
+    equal to itself. ``x += y`` binds the name `x` to a new Tensor, and is refused where `x` is a
     leaf that requires a gradient: nothing would change what an optimizer or a Module holds.
 
     Parameters
@@ -385,7 +385,7 @@ def as_tensor(x: Any, like: Tensor | None = None) -> Tensor:
     if isinstance(x, Tensor):
         return x
     number = None if like is None else as_number(x)
-    return Tensor(x if like is None or number is None else number_beside(number, like.data))
+    return Tensor(x if like is None or number is None else number_like(number, like.data))
 
 
 def as_tensors(*xs: Any) -> tuple[Tensor, ...]:

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 from minialex.arrays import Array
-from minialex.autograd import Tensor, as_tensor, as_tensors, common_place
+from minialex.autograd import Tensor, as_tensor, as_tensors, common_device_and_dtype
 
 
 def _elementwise(name: str, function: Callable[[Array, Array], Array], a: Any, b: Any) -> Tensor:
     x, y = (t.data for t in as_tensors(a, b))
-    common_place(name, (x, y))
+    common_device_and_dtype(name, (x, y))
     return Tensor(function(x, y))
 
 

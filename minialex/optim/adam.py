@@ -65,7 +65,7 @@ class Adam(Optimizer):
         """Return the learning rate and the root that correct for a start at zero."""
         return cuda.adam_rates(lr, *self.betas, step + 1)
 
-    def _numbers(self) -> dict[str, float]:
+    def _hyperparameters(self) -> dict[str, float]:
         b1, b2 = self.betas
         return {
             "lr": self.lr,

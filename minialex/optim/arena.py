@@ -1,7 +1,7 @@
-"""One flat stretch of memory for all parameters, one for the gradients, one a kind of state.
+"""One flat array for all parameters, one for their gradients, one per kind of state.
 
-Parameters become views into it. Updating, saving or sending all of them is then one operation on
-one array, and the backward pass writes gradients where the optimizer will read them.
+Parameters become views into it. Updating, saving or all-reducing them is then one operation on one
+array, and the backward pass writes gradients where the optimizer will read them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from minialex.arrays import Array, check_replaces
 from minialex.autograd import DeferredGradient, Tensor
 
 # parameters start at multiples of 64 bytes (float32), which suits vector loads
-ALIGNMENT = 16
+ALIGNMENT_ELEMENTS = 16
 
 Params: TypeAlias = Iterable[Tensor] | Iterable[tuple[str, Tensor]]
 """What an optimizer is made over: Tensors, or Tensors with names for its messages."""
@@ -53,20 +53,20 @@ class Arena:
         _check(self.params)
         self._allocate()
         self.state: dict[str, Array] = {}
-        self.keep(slots)
+        self.add_state(slots)
 
     def _allocate(self) -> None:
-        """Make room for the parameters and their gradients, and move them in."""
+        """Allocate parameters and gradients, and copy them in."""
         self.slices, total = [], 0
         for p in self.params:
             self.slices.append(slice(total, total + p.size))
-            total += -(-p.size // ALIGNMENT) * ALIGNMENT
+            total += -(-p.size // ALIGNMENT_ELEMENTS) * ALIGNMENT_ELEMENTS
         like = self.params[0].data
         with arrays.on_device(arrays.device_of(like)) as xp:
             self.data: Array = xp.zeros(total, like.dtype)
             self.grad: Array = xp.zeros(total, like.dtype)
-        self._arrays, self._grads = self._views(self.data), self._views(self.grad)
-        self.adopt()
+        self._array_views, self._grad_views = self._views(self.data), self._views(self.grad)
+        self.rebind()
 
     def __getstate__(self) -> dict[str, Any]:
         return {"names": self.names, "params": self.params, "state": self.state}
@@ -75,44 +75,44 @@ class Arena:
         self.__dict__.update(state)
         self._allocate()
 
-    def adopt(self) -> None:
-        """Move in what lies elsewhere, so that what a parameter shows is what a step works on.
+    def rebind(self) -> None:
+        """Copy arrays that lie elsewhere into the arena, and make `data` and `grad` views again.
 
-        An array does where it was assigned to ``p.data``, and both do where another
-        optimizer was made over the same parameter.
+        An array lies elsewhere where it was assigned to ``p.data``; both do where another optimizer
+        was made over the same parameter.
 
         Raises
         ------
         TypeError, ValueError
             If an array has another type, shape or device than before, or two parameters share one.
         """
-        self._adopt_arrays()
-        for name, p, home in zip(self.names, self.params, self._grads, strict=True):
+        self._rebind_arrays()
+        for name, p, view in zip(self.names, self.params, self._grad_views, strict=True):
             deferred = p.deferred_grad is not None
-            if p.grad_buffer is not home or not (deferred or p.grad is None or p.grad is home):
-                _adopt_gradient(name, p, home)
+            if p.grad_buffer is not view or not (deferred or p.grad is None or p.grad is view):
+                _rebind_gradient(name, p, view)
 
-    def _adopt_arrays(self) -> None:
-        homes = zip(self.names, self.params, self._arrays, strict=True)
-        elsewhere = [(name, p, home) for name, p, home in homes if p.data is not home]
+    def _rebind_arrays(self) -> None:
+        pairs = zip(self.names, self.params, self._array_views, strict=True)
+        elsewhere = [(name, p, view) for name, p, view in pairs if p.data is not view]
         if not elsewhere:
             return
-        for name, p, home in elsewhere:
-            check_replaces(f"the array assigned to data of {name}", p.data, home)
+        for name, p, view in elsewhere:
+            check_replaces(f"the array assigned to data of {name}", p.data, view)
         _check_apart(self.names, self.params)
         xp = arrays.array_module(self.data)
-        # two parameters may have changed places
+        # two parameters may have swapped arrays
         arrived = [
             p.data.copy() if xp.may_share_memory(p.data, self.data) else p.data
             for _, p, _ in elsewhere
         ]
-        for (_, p, home), array in zip(elsewhere, arrived, strict=True):
-            home[...] = array
-            p.data = home
+        for (_, p, view), array in zip(elsewhere, arrived, strict=True):
+            view[...] = array
+            p.data = view
             p.note_change()
 
-    def keep(self, slots: Iterable[str]) -> None:
-        """Have state of these kinds: zeros where there was none."""
+    def add_state(self, slots: Iterable[str]) -> None:
+        """Allocate these kinds of state, zeros, where there is none."""
         with arrays.on_device(arrays.device_of(self.data)) as xp:
             for slot in slots:
                 if slot not in self.state:
@@ -150,7 +150,7 @@ class Arena:
 
 
 def _named(params: Params) -> tuple[list[str], list[Tensor]]:
-    """Return names and Tensors; one without a name goes by its number."""
+    """Return names and Tensors; the name of one without is its index."""
     pairs = [
         p if isinstance(p, tuple) else (f"parameter {i} of shape {getattr(p, 'shape', '?')}", p)
         for i, p in enumerate(params)
@@ -175,18 +175,18 @@ def _check(params: list[Tensor]) -> None:
         )
 
 
-def _adopt_gradient(name: str, p: Tensor, home: Array) -> None:
-    """Have the gradient of `p`, if there is one, in `home`, and those to come."""
+def _rebind_gradient(name: str, p: Tensor, view: Array) -> None:
+    """Make `view` the place of the gradient of `p`, and of those to come; copy it there."""
     g = p.grad
     if g is not None:
-        check_replaces(f"the gradient of {name}", g, home)
-        home[...] = g
-    p.grad_buffer = home
-    p.grad = None if g is None else home
+        check_replaces(f"the gradient of {name}", g, view)
+        view[...] = g
+    p.grad_buffer = view
+    p.grad = None if g is None else view
 
 
 def _check_apart(names: list[str], params: list[Tensor]) -> None:
-    """Refuse parameters that share memory, which moving them in would part."""
+    """Refuse parameters that share memory, which copies in the arena would not."""
     extents = [arrays.extent_of(p.data) for p in params]
     xp = arrays.array_module(params[0].data)
     before: list[int] = []

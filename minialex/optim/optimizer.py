@@ -1,4 +1,4 @@
-"""What the optimizers share: the arena, and the way a step goes over it."""
+"""What the optimizers share: the arena, and the loop of a step over its segments."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class Optimizer:
     update : Routine
         The step of one kind of optimizer, its implementations each an `Update`:
         ``update(p, g, *state, **numbers)`` changes slices of the arena in place, those of `state`
-        in the order of `slots`, None where the settings ask for none.
+        in the order of `slots`, None where it is not in use.
     slots : tuple of str
-        Every kind of state that it may keep.
+        Every kind of state that it may have.
 
-    A step works on what parameters show in `data` and `grad`, however it came there. It moves an
-    array that was assigned into the arena: `data` then is another array with the same numbers.
+    A step uses the `data` and `grad` of the parameters, however they were assigned. It copies an array
+    that was assigned into the arena: `data` is then another array with the same numbers.
 
-    Settings may be assigned between steps: state that one asks for starts at zero, and state that
-    none asks for any longer is left as it is.
+    Hyperparameters may be assigned between steps: state that one needs starts at zero, and state
+    that none needs any longer is left as it is.
     """
 
     update: ClassVar[Routine]
@@ -41,7 +41,7 @@ class Optimizer:
         if not lr >= 0:
             raise ValueError(f"{type(self).__name__}: lr must not be negative, but is {lr}")
         self.lr, self.steps = lr, 0
-        self.arena = Arena(params, self._kept())
+        self.arena = Arena(params, self._active_slots())
 
     @property
     def params(self) -> list[Tensor]:
@@ -49,7 +49,7 @@ class Optimizer:
         return self.arena.params
 
     def zero_grad(self) -> None:
-        """Forget the gradients, so that the next backward starts afresh."""
+        """Set the gradients to None, so that the next backward does not add to them."""
         for p in self.params:
             p.grad = None
 
@@ -67,33 +67,33 @@ class Optimizer:
         TypeError, ValueError
             If an array of another type, shape or device was assigned to a parameter.
         """
-        self.arena.adopt()
+        self.arena.rebind()
         self.steps += 1
-        arena, device, kept = self.arena, arrays.device_of(self.arena.data), self._kept()
-        arena.keep(kept)
-        state = [arena.state[slot] if slot in kept else None for slot in self.slots]
+        arena, device, active = self.arena, arrays.device_of(self.arena.data), self._active_slots()
+        arena.add_state(active)
+        state = [arena.state[slot] if slot in active else None for slot in self.slots]
         update: Update = implementation_for(self.update, device)
         for p in self.params:
             if p.deferred_grad is not None or p.grad is not None:
                 p.note_change()
-        numbers: dict[str, Any] = self._numbers()
+        numbers: dict[str, Any] = self._hyperparameters()
         if replay_inputs is not None and update.replayable:
             numbers["replay_inputs"] = replay_inputs
         with arrays.on_device(device):
             for segment, g in arena.segments(keep_deferred=update.takes_deferred):
-                kept_here = (None if a is None else a[segment] for a in state)
-                update(arena.data[segment], g, *kept_here, **numbers)
+                its_state = (None if a is None else a[segment] for a in state)
+                update(arena.data[segment], g, *its_state, **numbers)
 
     def replayed(self) -> None:
-        """Take note that a GPU has repeated a step without being told by `step`."""
+        """Count a step that a CUDA graph has replayed, without `step`."""
         self.steps += 1
         for p in self.params:
             if p.grad is not None:
                 p.note_change()
 
     def constants(self) -> dict[str, float]:
-        """Return the settings that are the same in each step, whatever its number and rate."""
-        return {k: v for k, v in self._numbers().items() if k not in ("lr", "t")}
+        """Return the hyperparameters that stay the same from step to step."""
+        return {k: v for k, v in self._hyperparameters().items() if k not in ("lr", "t")}
 
     def rates(self, step: int, lr: float) -> tuple[float, float]:
         """Return what differs from step to step: the pair that `ReplayInputs` holds at step `step`.
@@ -107,10 +107,10 @@ class Optimizer:
         """
         return lr, 1.0
 
-    def _kept(self) -> list[str]:
-        """Return those of `slots` that the settings, which are assigned already, ask for."""
+    def _active_slots(self) -> list[str]:
+        """Return those of `slots` that the hyperparameters, which are assigned already, need."""
         return list(self.slots)
 
-    def _numbers(self) -> dict[str, float]:
-        """Return the settings of this step, by the names that `update` has for them."""
+    def _hyperparameters(self) -> dict[str, float]:
+        """Return the hyperparameters of this step, by the names that `update` has for them."""
         raise NotImplementedError

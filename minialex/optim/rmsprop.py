@@ -70,11 +70,11 @@ class RMSprop(Optimizer):
         self.momentum, self.centered = momentum, centered
         super().__init__(params, lr)
 
-    def _kept(self) -> list[str]:
+    def _active_slots(self) -> list[str]:
         asked = {"grad_avg": self.centered, "momentum_buffer": self.momentum > 0}
         return [slot for slot in self.slots if asked.get(slot, True)]
 
-    def _numbers(self) -> dict[str, float]:
+    def _hyperparameters(self) -> dict[str, float]:
         return {
             "lr": self.lr,
             "alpha": self.alpha,

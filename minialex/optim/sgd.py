@@ -56,8 +56,8 @@ class SGD(Optimizer):
         self.momentum, self.weight_decay = momentum, weight_decay
         super().__init__(params, lr)
 
-    def _kept(self) -> list[str]:
+    def _active_slots(self) -> list[str]:
         return ["momentum_buffer"] * (self.momentum > 0)
 
-    def _numbers(self) -> dict[str, float]:
+    def _hyperparameters(self) -> dict[str, float]:
         return {"lr": self.lr, "weight_decay": self.weight_decay, "momentum": self.momentum}

@@ -94,7 +94,7 @@ class StepGraph:
                 step.run(batch.images, batch.targets)
                 return
             inputs = self._fill_inputs(batch)
-            step.optimizer.arena.adopt()
+            step.optimizer.arena.rebind()
             if self._graph is None or self._captured_constants != self._constants():
                 self._graph = self._capture(inputs)
             if self._graph is None:

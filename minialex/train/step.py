@@ -118,7 +118,7 @@ class TrainStep:
         offset, targets = generator.offset, targets.astype(np.int64, copy=False)
 
         optimizer.zero_grad()
-        with generator.counted_in(state.drawn):
+        with generator.offsets_on_device(state.drawn):
             logits = self.model(Tensor(images))
             loss = cross_entropy(
                 logits, targets, weight=self.weight, label_smoothing=self.label_smoothing

@@ -52,7 +52,7 @@ def test_another_implementation_is_looked_at_too(make_op):
 
 
 def test_a_misspelt_request_of_the_plain_forward_is_refused(make_op):
-    words = "backward of 'plain' does not take the keyword 'kep' of the plain forward"
+    words = "backward of 'plain' does not take the parameter 'kep' of the op"
     with pytest.raises(ValueError, match=f"^op 'double': {words}"):
         make_op("double", lambda x, *, kep=True: (x, ()), lambda gy, saved: (gy,))
 

@@ -41,7 +41,7 @@ def test_the_stream_is_that_of_the_array_functions(n, seed, offset):
 def test_blocks_whose_number_has_more_than_32_bits():
     first = 2**32 - 2
     block = np.arange(first, first + 4, dtype=np.uint64)
-    halves = block & np.uint64(philox.LOW), block >> np.uint64(32)
+    halves = block & np.uint64(philox.LOW_32_BITS), block >> np.uint64(32)
     want = philox.philox4x32((*halves, np.full_like(block, 7), np.full_like(block, 1)), 5)
     np.testing.assert_array_equal(stream(4, first, 5, 2**32 + 7), np.stack(want, 1))
 

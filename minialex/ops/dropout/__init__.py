@@ -20,7 +20,7 @@ from minialex.autograd import Implementation, Op, Tensor, as_tensor
 from minialex.ops._arguments import check_float, elementwise_cost
 from minialex.ops.dropout import blocked, plain
 from minialex.ops.dropout.cuda import KERNEL
-from minialex.philox import Ahead
+from minialex.philox import DeviceOffset
 
 OP = Op(
     "dropout",
@@ -36,7 +36,7 @@ OP = Op(
 )
 
 
-def dropout(x: Tensor, p: float = 0.5, *, seed: int, offset: int | Ahead) -> Tensor:
+def dropout(x: Tensor, p: float = 0.5, *, seed: int, offset: int | DeviceOffset) -> Tensor:
     """Set each element to 0 with probability `p`, and divide the others by 1 - p.
 
     Parameters
@@ -45,8 +45,8 @@ def dropout(x: Tensor, p: float = 0.5, *, seed: int, offset: int | Ahead) -> Ten
     p : float
         From 0 to 1.
     seed, offset : int
-        The random stream, from 0 to 2**64 - 1 each (`Ahead` where the offset is counted on the
-        device): equal numbers drop equal elements, whatever the implementation and the device.
+        The random stream, from 0 to 2**64 - 1 each (the offset may be a `DeviceOffset`): equal
+        numbers drop equal elements, whatever the implementation and the device.
         `minialex.philox.Generator.draw` hands out fresh ones.
 
     Raises

@@ -17,7 +17,7 @@ from minialex.cpu import memory, threads
 from minialex.cpu.sharing import blocks_per_worker
 from minialex.ops._arguments import select
 from minialex.ops.dropout.plain import scale, threshold
-from minialex.philox import Ahead
+from minialex.philox import DeviceOffset
 
 WORDS = 4
 """How many words, and so elements, one block of the stream is for."""
@@ -33,7 +33,9 @@ MIN_BYTES_PER_WORKER = 1 << 20
 """The words that are worth another core."""
 
 
-def forward(x: Array, *, p: float, seed: int, offset: int | Ahead) -> tuple[Array, tuple[Any, ...]]:
+def forward(
+    x: Array, *, p: float, seed: int, offset: int | DeviceOffset
+) -> tuple[Array, tuple[Any, ...]]:
     """Return `x` with a share `p` of it set to 0 and the rest scaled up."""
     xp, offset = array_module(x), int(offset)
     if p == 1:
@@ -58,7 +60,7 @@ def forward(x: Array, *, p: float, seed: int, offset: int | Ahead) -> tuple[Arra
 
 
 def backward(
-    gy: Array, saved: tuple[Any, ...], *, p: float, seed: int, offset: int | Ahead
+    gy: Array, saved: tuple[Any, ...], *, p: float, seed: int, offset: int | DeviceOffset
 ) -> Gradients:
     """Do to the gradient what forward did to the input."""
     gx, _ = forward(gy, p=p, seed=seed, offset=offset)

@@ -13,25 +13,29 @@ from minialex.autograd import Gradients, Implementation
 from minialex.ops._cuda.launching import check_counts, contiguous
 from minialex.ops._cuda.tiling import is_vector_aligned
 from minialex.ops.dropout.plain import scale, threshold
-from minialex.philox import Ahead
+from minialex.philox import DeviceOffset
 
 _dropout = cuda.kernel("dropout.cu", "dropout", optional=("drawn",))
 
 
-def forward(x: Array, *, p: float, seed: int, offset: int | Ahead) -> tuple[Array, tuple[Any, ...]]:
+def forward(
+    x: Array, *, p: float, seed: int, offset: int | DeviceOffset
+) -> tuple[Array, tuple[Any, ...]]:
     """Return `x` with a share `p` of it set to 0 and the rest scaled up."""
     check_counts("dropout", x=x.size)
     y: Array = array_module(x).empty(x.shape, x.dtype)
     x = contiguous(x)
     grid, vectors = cuda.blocks(x.size, 4 * cuda.BLOCK_SIZE), is_vector_aligned((x, 0), (y, 0))
-    drawn, ahead = (offset.drawn, offset.ahead) if isinstance(offset, Ahead) else (None, offset)
+    drawn, ahead = (
+        (offset.drawn, offset.ahead) if isinstance(offset, DeviceOffset) else (None, offset)
+    )
     stream = seed, ahead, drawn
     _dropout(grid, cuda.BLOCK_SIZE, x, y, x.size, threshold(p), scale(p), *stream, vectors)
     return y, ()
 
 
 def backward(
-    gy: Array, saved: tuple[Any, ...], *, p: float, seed: int, offset: int | Ahead
+    gy: Array, saved: tuple[Any, ...], *, p: float, seed: int, offset: int | DeviceOffset
 ) -> Gradients:
     """Do to the gradient what forward did to the input."""
     gx, _ = forward(gy, p=p, seed=seed, offset=offset)

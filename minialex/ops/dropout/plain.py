@@ -14,7 +14,7 @@ import numpy as np
 from minialex import philox
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients
-from minialex.philox import Ahead
+from minialex.philox import DeviceOffset
 
 
 def threshold(p: float) -> int:
@@ -27,7 +27,9 @@ def scale(p: float) -> float:
     return 1 / (1 - p) if p < 1 else 0.0
 
 
-def forward(x: Array, *, p: float, seed: int, offset: int | Ahead) -> tuple[Array, tuple[Any, ...]]:
+def forward(
+    x: Array, *, p: float, seed: int, offset: int | DeviceOffset
+) -> tuple[Array, tuple[Any, ...]]:
     """Return `x` with a share `p` of it set to 0 and the rest scaled up."""
     xp = array_module(x)
     words = philox.bits(xp, x.size, seed=seed, offset=int(offset)).reshape(x.shape)
@@ -36,7 +38,7 @@ def forward(x: Array, *, p: float, seed: int, offset: int | Ahead) -> tuple[Arra
 
 
 def backward(
-    gy: Array, saved: tuple[Any, ...], *, p: float, seed: int, offset: int | Ahead
+    gy: Array, saved: tuple[Any, ...], *, p: float, seed: int, offset: int | DeviceOffset
 ) -> Gradients:
     """Do to the gradient what forward did to the input."""
     gx, _ = forward(gy, p=p, seed=seed, offset=offset)
