@@ -100,7 +100,7 @@ sanitize() {
 conformance=tests/test_conformance.py
 keep about
 if [ "$device" = cuda ]; then
-    # what a library warns of on a machine that nobody has seen must not end every test
+    # what a library warns of on a machine never seen before must not end every test
     suite "$(share 45 100)" 8 -m gpu -W default --timeout 120 \
         $conformance::test_output_and_gradients tests/test_routines.py \
         $conformance::test_contract $conformance::test_arrays_scattered_in_memory \

@@ -68,7 +68,7 @@ class Routine:
         ROUTINES[self.name] = self
 
     def _check(self) -> None:
-        """Refuse what cannot be chosen from, before anybody can."""
+        """Refuse what cannot be chosen from, before it is registered."""
         if self.name == "precision":
             raise ValueError("an op cannot be named 'precision', which `using` has for itself")
         for name in (PLAIN, self.kernel, self.cpu, *self.tensor_cores.values()):
@@ -94,7 +94,7 @@ def implementation_for(routine: Routine, device: Device, dtype: Any = np.float32
 def implementation_name(routine: Routine, device: Device, dtype: Any = np.float32) -> str:
     """Return the name of the implementation that runs on arrays of `device` and `dtype`.
 
-    It is the one that `using` names. Where nobody names one it is the routine's `cpu` where no
+    It is the one that `using` names. Where none is named it is the routine's `cpu` where no
     kernels run; on a GPU with tensor cores, for float32, that of `tensor_cores` for the precision;
     and its `kernel` elsewhere. The emulator has tensor cores as well, but is slower on them than
     without: there `fp32` is the `kernel`.
@@ -153,7 +153,7 @@ def using(
     implementation : str, optional
         The name of the idea, for all ops.
     precision : "fp32" or "tf32", optional
-        Choose by how accurate products are, wherever nobody names an implementation.
+        Choose by how accurate products are, wherever no implementation is named.
     by_name : str
         The name of an implementation, by op.
 

@@ -1,7 +1,7 @@
 """A clock of ops and in-place writes, by which backward finds saved tensors that were modified.
 
 PyTorch has a version counter per tensor for this. An array has none; but a saved array stays at its
-address as long as the graph lives, whoever else has a view of it: so writes are noted by address.
+address as long as the graph lives, whatever else has a view of it: so writes are noted by address.
 """
 
 from __future__ import annotations

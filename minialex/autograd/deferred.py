@@ -7,7 +7,7 @@ some rows of gw, updates these rows of the weights, and goes on to the next, nee
 
     makes it    the backward of an op: asked with `may_defer`, it returns a `DeferredGradient` in
                 place of an array (``ops/linear`` does, on a CPU)
-    holds it    the leaf, as ``Tensor.deferred_grad``, until somebody reads its `grad`: that
+    holds it    the leaf, as ``Tensor.deferred_grad``, until its `grad` is read: that
                 computes it, into the optimizer's memory, where any other gradient would be
     takes it    an optimizer's update that says so (``optim/blocked.py``), some rows at a time;
                 for another update, `Optimizer.step` reads `grad`

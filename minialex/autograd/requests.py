@@ -9,7 +9,7 @@ A function asks for it by naming it among its keywords, and does without where i
     may_defer    to a backward: for each input, whether a `DeferredGradient` may be returned
 
 Whatever else it names must be a parameter of the op: a misspelt request would never be passed, and
-nobody would notice.
+that would go unnoticed.
 """
 
 from __future__ import annotations

@@ -240,7 +240,7 @@ class Tensor:
         """Say that `data` is written to in place: no graph that has saved it gives gradients.
 
         Optimizers and ``Module.load_state_dict`` say so. Who writes to `data` between forward and
-        backward does well to say so too: nobody sees it otherwise.
+        backward does well to say so too: it goes unnoticed otherwise.
         """
         note_write(self.data)
 

@@ -97,7 +97,7 @@ class RecordComparison:
 
 
 @dataclass(frozen=True)
-class _Pair:
+class _TimedPair:
     """One implementation of one case that both records have timed."""
 
     row: CaseResult
@@ -167,10 +167,10 @@ def _timed(row: CaseResult) -> dict[str, Timing]:
     return {n: t for n, t in row.timings.items() if t.kind == IMPLEMENTATION and t.timed}
 
 
-def _pairs(old: BenchRecord, new: BenchRecord) -> list[_Pair]:
+def _pairs(old: BenchRecord, new: BenchRecord) -> list[_TimedPair]:
     before = {row.key: _timed(row) for row in old.rows}
     return [
-        _Pair(row, name, before[row.key][name], timing)
+        _TimedPair(row, name, before[row.key][name], timing)
         for row in new.rows
         for name, timing in _timed(row).items()
         if name in before.get(row.key, {})
@@ -191,7 +191,7 @@ def _unpaired(here: BenchRecord, there: BenchRecord) -> list[str]:
 
 
 def _costs(
-    pairs: list[_Pair], old: BenchRecord, new: BenchRecord
+    pairs: list[_TimedPair], old: BenchRecord, new: BenchRecord
 ) -> list[tuple[list[float], list[float]]]:
     """Return q for each repetition of both runs, of each pair."""
     raw = [(_fastest(pair.old), _fastest(pair.new)) for pair in pairs]
@@ -238,7 +238,7 @@ def _typical(noises: list[float], costs: list[tuple[list[float], list[float]]]) 
     return float(median(noises) / (1 - 2 / (9 * freedom)) ** 1.5)
 
 
-def _change(pair: _Pair, costs: tuple[list[float], list[float]], noise: float) -> Change:
+def _change(pair: _TimedPair, costs: tuple[list[float], list[float]], noise: float) -> Change:
     before, after = costs
     moved = log(median(after) / median(before))
     threshold = max(log(1 + MIN_CHANGE), MIN_SIGMAS * noise)

@@ -17,7 +17,7 @@ from minialex.check.case import Answer, Case
 from minialex.check.cases import CASES
 from minialex.check.contract import violations
 from minialex.check.gradcheck import GradientError, Report, gradcheck
-from minialex.check.suite import CaseResult, Pair, pairs
+from minialex.check.suite import CaseFindings, Pair, pairs
 from minialex.check.suite import check as check_case
 from minialex.check.table import CheckRun, check_runs, closing
 from minialex.check.verdict import Finding, Verdict
@@ -26,7 +26,7 @@ __all__ = [
     "CASES",
     "Answer",
     "Case",
-    "CaseResult",
+    "CaseFindings",
     "CheckRun",
     "Finding",
     "GradientError",

@@ -17,11 +17,11 @@ from minialex.arrays import Array
 from minialex.check import adjoint, compare, noise
 from minialex.check.case import Case, Inputs, generator
 from minialex.check.numeric import DerivativeProblem, make_problem
-from minialex.check.suite import CaseResult, Pair, again, baseline, on_host
+from minialex.check.suite import CaseFindings, Pair, again, baseline, on_host
 from minialex.check.verdict import Finding
 
 
-def check(pair: Pair, case: Case) -> CaseResult:
+def check(pair: Pair, case: Case) -> CaseFindings:
     """Check one case: output, gradients, and the same bits when run again."""
     drawn = case.draw(pair.op.name)
     wanted = case.differentiable(drawn)
@@ -38,7 +38,7 @@ def check(pair: Pair, case: Case) -> CaseResult:
     else:
         findings += _directional(pair, case, drawn, np.asarray(c), on_host(grads), wanted)
     findings.append(again(pair, case, inputs, gy, y, grads))
-    return CaseResult(pair, case.name, tuple(findings))
+    return CaseFindings(pair, case.name, tuple(findings))
 
 
 def _flops(pair: Pair, case: Case, inputs: Inputs) -> float:

@@ -190,7 +190,7 @@ def gradient_sizes(op: Op, case: Case, problem: DerivativeProblem) -> Inputs:
 
 
 @dataclass(frozen=True)
-class CaseResult:
+class CaseFindings:
     """All findings about one case of one pair of implementations."""
 
     pair: Pair
@@ -239,7 +239,7 @@ def check(
     *,
     reference: Callable[..., Array] | None = None,
     layout: Callable[[Inputs], Inputs] | None = None,
-) -> CaseResult:
+) -> CaseFindings:
     """Check one case: output, gradients, known answers, and the same bits when run again.
 
     Parameters
@@ -270,7 +270,7 @@ def check(
         # what concerns one of them alone need not be asked of every pair
         findings = [_output(pair, problem, y, case), *findings]
         findings.append(again(pair, case, inputs, gy, y, grads))
-    return CaseResult(pair, case.name, tuple(findings))
+    return CaseFindings(pair, case.name, tuple(findings))
 
 
 def _output(pair: Pair, problem: DerivativeProblem, y: Array, case: Case) -> Finding:

@@ -12,7 +12,7 @@ from minialex.check import compare, full_size, suite
 from minialex.check.case import Case
 from minialex.check.cases import CASES
 from minialex.check.cases import full_size as layers
-from minialex.check.suite import CaseResult, Pair
+from minialex.check.suite import CaseFindings, Pair
 from minialex.check.verdict import Verdict
 from minialex.errors import MinialexError
 
@@ -25,14 +25,14 @@ class CheckRun:
     case: Case
     full: bool
 
-    def run(self) -> CaseResult:
+    def run(self) -> CaseFindings:
         """Check it; an op that raises fails."""
         check = full_size.check if self.full else suite.check
         try:
             return check(self.pair, self.case)
         except Exception as failure:  # the other checks are run all the same
             finding = compare.wrong("running at all", f"{type(failure).__name__}: {failure}")
-            return CaseResult(self.pair, self.case.name, (finding,))
+            return CaseFindings(self.pair, self.case.name, (finding,))
 
 
 def check_runs(
@@ -111,13 +111,13 @@ def _check_cases(names: Sequence[str], cases: Mapping[str, Sequence[Case]], full
         raise MinialexError(f"op {name!r} is untested: give it cases in minialex/check/cases")
 
 
-def worst_of(done: Iterable[CaseResult]) -> CaseResult:
+def worst_of(done: Iterable[CaseFindings]) -> CaseFindings:
     """Return the row with the worst verdict; of those, the one that takes most of its bound."""
     order = list(Verdict)
     return max(done, key=lambda row: (order.index(row.verdict), row.worst.ratio))
 
 
-def closing(done: Iterable[CaseResult]) -> list[str]:
+def closing(done: Iterable[CaseFindings]) -> list[str]:
     """Return lines that count, op by op, what was compared, and with which verdicts."""
     compared: Counter[str] = Counter()
     kinks: Counter[str] = Counter()

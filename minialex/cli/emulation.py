@@ -42,7 +42,7 @@ def use_option(section: str = "Options") -> Callable[..., Any]:
         multiple=True,
         metavar="[OP=]NAME",
         help="Run this implementation, of one op (conv2d=tiled) or of all that have it (tiled). "
-        "Again for more.  [kernels where they run, else array]",
+        "Again for more.  [kernels where they run, else array operations]",
     )
 
 

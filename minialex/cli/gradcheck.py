@@ -10,7 +10,7 @@ import click
 
 import minialex.ops  # noqa: F401 - fills the list of ops
 from minialex import arrays
-from minialex.check import CaseResult, CheckRun, Verdict, check_runs, closing
+from minialex.check import CaseFindings, CheckRun, Verdict, check_runs, closing
 from minialex.check.table import worst_of
 from minialex.cli.emulation import device_under, emulate_option, running_on
 from minialex.cli.options import (
@@ -131,9 +131,9 @@ def gradcheck(
         raise click.exceptions.Exit(1)
 
 
-def _show(to_do: list[CheckRun], as_json: bool, cases: bool) -> list[CaseResult]:
+def _show(to_do: list[CheckRun], as_json: bool, cases: bool) -> list[CaseFindings]:
     """Run the checks under a bar; print the rows of each pair, or as JSON each row, when done."""
-    done: list[CaseResult] = []
+    done: list[CaseFindings] = []
     # the bar and the lines must share a console, or they overwrite each other
     with counting(console if console.is_terminal else messages, "checking") as move:
         rows = _run(to_do, move)
@@ -142,7 +142,7 @@ def _show(to_do: list[CheckRun], as_json: bool, cases: bool) -> list[CaseResult]
                 click.echo(json.dumps(row.record()))
                 done.append(row)
             return done
-        lines = _Lines(to_do, cases)
+        lines = _PairLines(to_do, cases)
         for _, group in itertools.groupby(rows, key=lambda row: row.pair):
             alike = list(group)
             lines(alike)
@@ -150,7 +150,7 @@ def _show(to_do: list[CheckRun], as_json: bool, cases: bool) -> list[CaseResult]
     return done
 
 
-def _run(to_do: list[CheckRun], move: Callable[[int, int], None]) -> Iterator[CaseResult]:
+def _run(to_do: list[CheckRun], move: Callable[[int, int], None]) -> Iterator[CaseFindings]:
     """Yield a row for each check, and none after one that took the GPU from this process."""
     for count, check in enumerate(to_do, 1):
         yield check.run()
@@ -159,7 +159,7 @@ def _run(to_do: list[CheckRun], move: Callable[[int, int], None]) -> Iterator[Ca
             return
 
 
-class _Lines:
+class _PairLines:
     """Prints what came of each pair: one line, or one a case; in full what did not pass."""
 
     def __init__(self, to_do: list[CheckRun], cases: bool) -> None:
@@ -169,7 +169,7 @@ class _Lines:
         count = "" if cases else "cases"
         self._line("op", "implementation", "type", count, "error/bound", "verdict", "worst case")
 
-    def __call__(self, rows: list[CaseResult]) -> None:
+    def __call__(self, rows: list[CaseFindings]) -> None:
         worst = worst_of(rows)
         for row in rows if self.cases else [worst]:
             pair, finding = row.pair, row.worst

@@ -27,7 +27,7 @@ class Optimizer:
     slots : tuple of str
         Every kind of state that it may have.
 
-    A step uses the `data` and `grad` of the parameters, whoever assigned them. It copies an array
+    A step uses the `data` and `grad` of the parameters, however they came there. It copies an array
     that was assigned into the arena: `data` is then another array with the same numbers.
 
     Hyperparameters may be assigned between steps: state that one needs starts at zero, and state

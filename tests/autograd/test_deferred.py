@@ -1,4 +1,4 @@
-"""Gradients that are computed when they are used: whole when somebody looks, else in rows."""
+"""Gradients that are computed when they are used: whole when read, else in rows."""
 
 import importlib
 

@@ -66,7 +66,7 @@ def test_saved_arrays_are_freed_by_backward():
 
 
 def test_saved_arrays_are_freed_with_the_output():
-    """No cycle: what nobody refers to goes at once, without the garbage collector."""
+    """No cycle: what is no longer referred to goes at once, without the garbage collector."""
     x = Tensor(np.ones(1000), requires_grad=True)
     array, watch = watched()
     y = (x * Tensor(array)).exp().sum()
@@ -117,7 +117,7 @@ def test_gradients_of_inner_tensors_are_freed_during_backward(make_op):
 
 
 def test_arrays_that_no_backward_needs_are_not_kept():
-    """Add saves shapes only: its operands go as soon as nobody else has them."""
+    """Add saves shapes only: its operands go as soon as nothing else has them."""
     x = Tensor(np.ones(1000), requires_grad=True)
     array, watch = watched()
     y = x + Tensor(array)

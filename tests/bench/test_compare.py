@@ -90,6 +90,13 @@ def test_an_implementation_of_one_record_alone_is_named_with_its_case():
     assert len(compare(old, new).changes) == 2
 
 
+def test_a_case_without_a_time_is_missed_in_the_other_record_alone():
+    old, new = record(1, cases=2), record(2, cases=2)
+    new.rows[1].timings = {"plain": Timing("implementation", reason="off by 1", failed=True)}
+    found = compare(old, new)
+    assert (found.only_old, found.only_new) == (["alexnet conv2d 1 forward, batch 32"], [])
+
+
 def test_an_implementation_that_was_renamed_leaves_two_without_a_partner():
     old, new = record(1, cases=2), record(2, cases=2)
     old.rows[0].timings = {"blocked": old.rows[0].timings["plain"]}

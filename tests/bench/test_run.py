@@ -238,7 +238,8 @@ def test_records_with_no_partner_at_all_take_one_line_and_status_2(tmp_path, cap
     assert "no timed case in common" in err
 
 
-def test_no_peer_and_a_peer_at_once_is_refused():
+def test_no_peer_and_a_peer_at_once_is_refused(monkeypatch):
+    monkeypatch.setattr("minialex.cli.bench.measure", None)
     done = CliRunner().invoke(command, ["--peer", "none", "--peer", "JAX"])
     assert isinstance(done.exception, MinialexError)
     assert "--peer none" in str(done.exception)

@@ -290,7 +290,9 @@ def test_records_are_json():
     row = table.check_runs(ops=["exp"])[0].run()
     record = json.loads(json.dumps(row.record(), allow_nan=False))
     assert (record["op"], record["verdict"], record["forward"]) == ("exp", "PASS", "plain")
-    failed = suite.CaseResult(row.pair, "x", (check.Finding("y", Verdict.FAIL, math.inf, 0.0, 0),))
+    failed = suite.CaseFindings(
+        row.pair, "x", (check.Finding("y", Verdict.FAIL, math.inf, 0.0, 0),)
+    )
     assert json.loads(json.dumps(failed.record(), allow_nan=False))["error"] is None
 
 

@@ -9,7 +9,7 @@ import pytest
 import minialex.ops  # noqa: F401 - fills OPS
 from minialex import cuda
 from minialex.autograd import OPS
-from minialex.check import CASES, CaseResult, CheckRun, Finding, Verdict
+from minialex.check import CASES, CaseFindings, CheckRun, Finding, Verdict
 from minialex.cli import gradcheck
 from minialex.cuda import fault
 from tests.check import zoo
@@ -72,7 +72,7 @@ def test_a_failure_is_shown_in_full(minialex, monkeypatch):
 def test_what_is_inconclusive_is_shown_and_is_no_failure(minialex, monkeypatch):
     finding = Finding("output", Verdict.INCONCLUSIVE, 0.0, 1.0, 3, detail=("cannot tell",))
     monkeypatch.setattr(
-        CheckRun, "run", lambda self: CaseResult(self.pair, self.case.name, (finding,))
+        CheckRun, "run", lambda self: CaseFindings(self.pair, self.case.name, (finding,))
     )
     answer = minialex("gradcheck", "--op", "exp", "--dtype", "float32")
     assert answer.status == 0

@@ -34,7 +34,7 @@ def run(request):
 def test_grids_and_blocks_of_three_dimensions(run, seed):
     grid, block = (2, 3, 4), (5, 2, 3)
     out = np.full(math.prod(grid) * math.prod(block), -1, I32)
-    run("positions", grid, block, out, seed=seed)
+    run("thread_indices", grid, block, out, seed=seed)
     bz, by, bx, tz, ty, tx = np.indices(grid[::-1] + block[::-1]).reshape(6, -1)
     assert (out == tx + 10 * ty + 100 * tz + 1000 * bx + 10000 * by + 100000 * bz).all()
 

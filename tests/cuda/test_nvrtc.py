@@ -23,7 +23,7 @@ from tests.cuda.tools import (
     compiles,
 )
 
-MANY = 16
+MAX_INSTANCES_COMPILED = 16
 """Instances of a file that are all compiled here."""
 
 OWN = sorted(KERNELS.glob("*.cu"))
@@ -41,13 +41,13 @@ def architectures(file, version):
     every, count = nvrtc.architectures(file, version), len(nvrtc.instances(file))
     read = [name for name in budgets.architectures(file, version) if disassembly.is_readable(name)]
     drawn = random.Random(file + version).choice(read)
-    return drawn, {drawn, *(every if count <= 2 else every[: count <= MANY])}
+    return drawn, {drawn, *(every if count <= 2 else every[: count <= MAX_INSTANCES_COMPILED])}
 
 
 def instances(file):
     """Return those to compile: a drawn third where there are many."""
     every = nvrtc.instances(file)
-    if len(every) <= MANY:
+    if len(every) <= MAX_INSTANCES_COMPILED:
         return every
     drawn = random.Random(file).sample(range(len(every)), len(every) // 3)
     return [every[i] for i in sorted(drawn)]

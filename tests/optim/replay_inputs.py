@@ -27,7 +27,7 @@ def _stepped(name: str, *, in_memory: bool, failed: bool = False) -> list[Array]
         p.grad = rng.standard_normal(37, np.float32)
         held = failed and step == 1
         rates = np.array(optimizer.rates(step, lr)), np.array([float(held)])
-        # by value, a rate and a number of steps that nobody could miss
+        # by value, a rate and a number of steps that could not be missed
         optimizer.lr, optimizer.steps = (1e3, 7) if in_memory else (lr, step)
         if in_memory or not held:
             optimizer.step(ReplayInputs(*rates) if in_memory else None)

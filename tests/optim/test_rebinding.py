@@ -1,4 +1,4 @@
-"""What a parameter shows in `data` and `grad` is what a step works on, whoever put it there."""
+"""What a parameter shows in `data` and `grad` is what a step works on, however it came there."""
 
 import copy
 import pickle

@@ -1,4 +1,4 @@
-"""What ops share that launch kernels: limits, contiguous arrays, and room for gradients."""
+"""What ops share that launch kernels: limits, contiguous arrays, and buffers for gradients."""
 
 from __future__ import annotations
 

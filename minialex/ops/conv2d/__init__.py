@@ -20,9 +20,9 @@ saved = (x, w).
     cudnn       cudnn.py
 
 Numbers that are not finite come out where these formulas have them, in all implementations but
-"winograd" and "tf32x3", which say what they do. Only what weights that are not finite make of the
-elements where they meet padding, or no output at all, is not promised: some implementations
-multiply them by zeros there, which gives NaN, and some leave that out.
+"winograd" and "tf32x3": see there. Only what weights that are not finite make of the elements where
+they meet padding, or no output at all, is not promised: some implementations multiply them by zeros
+there, which gives NaN, and some leave that out.
 """
 
 from __future__ import annotations
@@ -53,10 +53,9 @@ WINOGRAD = Implementation(winograd.forward, winograd.backward)
 
 def cpu_rung(x: Array, w: Array, **params: Any) -> Implementation:
     """Return what a CPU computes the convolution of `x` with `w` by."""
-    # Of a 3 x 3 filter Winograd multiplies 441 times where blocked does 1521 times (13 x 13
-    # outputs), for ten times the rounding error: 3e-6 in float32, far below what TF32 is granted.
-    # That takes a quarter off AlexNet's training step. Transforming inputs, outputs and filters
-    # costs more than it saves where channels or images are few.
+    # For 13 x 13 outputs of a 3 x 3 filter Winograd multiplies 441 times instead of 1521.
+    # That takes a quarter off AlexNet's training step, for ten times the rounding error: 3e-6 in
+    # float32. Where channels or images are few, transforms cost more than that saves.
     if winograd.saves_a_third(ConvShape.of(x, w, **params)):
         return WINOGRAD
     return BLOCKED
@@ -108,8 +107,8 @@ OP = Op(
     cost,
     kernel="implicit_gemm",
     tensor_cores={"fp32": "tf32x3", "tf32": "tf32"},
-    # plain takes about four times as long as blocked, and seven times as long as auto, on AlexNet's
-    # convolutions (forward and backward at batch 32, two cores)
+    # on AlexNet's convolutions plain takes three to four times as long as blocked, and six times as
+    # long as auto (forward and backward at batch 32, two cores)
     cpu="auto",
 )
 
@@ -140,7 +139,7 @@ def conv2d(
     dilation : int or (int, int)
         How far apart, in pixels, the elements of the window are: 1 or more.
     groups : int
-        Into how many groups channels are cut: output channels of a group see its inputs only.
+        Into how many groups channels are divided: outputs of a group see its inputs only.
 
     Returns
     -------

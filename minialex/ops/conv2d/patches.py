@@ -28,10 +28,10 @@ from minialex.cpu.sharing import blocks_per_worker, slices_per_worker
 from minialex.ops.conv2d.shape import ConvShape
 
 BLOCK_BYTES = 5 << 20
-"""How many bytes of patches, and of products with them, a core makes at a time."""
+"""How large a block of images is: the bytes of its patches and products, to stay in L2 and L3."""
 
 MIN_BYTES_PER_WORKER = 1 << 20
-"""How many of them are worth a core of their own.
+"""From how many bytes of patches and products per core on several cores are used.
 
 With one core for less than that, inference of 2 images by alexnet-mini takes a fifth less.
 """
@@ -141,7 +141,7 @@ class PatchBuffer:
         return self._empty((self._num_positions * self.s.K,))
 
     @cached_property
-    def _products(self) -> Array:
+    def _products_buffer(self) -> Array:
         return self._empty((self._num_positions * (self.s.OG + LEADING_DIM_PADDING),))
 
     def interior(self, n: int) -> Array:
@@ -158,7 +158,7 @@ class PatchBuffer:
     def products(self, n: int) -> Array:
         """Return uninitialised products of `n` patches with a group's filters, (G, n, OG)."""
         s = self.s
-        rows = self._products[: s.groups * n * (s.OG + LEADING_DIM_PADDING)].reshape(
+        rows = self._products_buffer[: s.groups * n * (s.OG + LEADING_DIM_PADDING)].reshape(
             s.groups, n, -1
         )
         return rows[..., : s.OG]

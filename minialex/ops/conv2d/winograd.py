@@ -72,7 +72,7 @@ Each block reads and writes the filters' gradient once more, to add to it: fewer
 """
 
 TRANSFORM_BLOCK_BYTES = 2 << 20
-"""How many bytes of tiles a core makes, or undoes, at a time: they stay in its cache."""
+"""How many bytes of tiles a core transforms, or transforms back, at a time: they stay in L2."""
 
 
 def powers(n: int) -> Array:
@@ -214,7 +214,7 @@ class Winograd:
 
 
 class Transforms:
-    """Buffers to take `n` images apart into transformed tiles, and to put them together again."""
+    """Buffers for the transforms of `n` images into tiles, and back."""
 
     def __init__(self, conv: Winograd, n: int) -> None:
         self.conv, self.xp, s = conv, conv.xp, conv.s
@@ -363,8 +363,8 @@ def gradients(
 ) -> None:
     """Write the gradients of the images and the filters, each where there is an array for it.
 
-    Blocks are the same whichever are wanted, and so are bits: the order in which BLAS adds up an
-    element of a product depends on how far it is from the edge of the matrix.
+    Blocks are the same whichever are wanted, and so are bits: the order in which BLAS sums the
+    terms of an element depends on how far that is from the edge of the matrix.
     """
     s, xp = conv.s, conv.xp
     filters = conv.filters(w.reshape(s.groups, s.OG, s.CG, s.KH, s.KW)) if gx is not None else None

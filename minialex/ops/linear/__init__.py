@@ -42,7 +42,7 @@ OP = Op(
     cost,
     kernel="register_blocked",
     tensor_cores={"fp32": "tf32x3", "tf32": "tf32"},
-    # plain takes about three times as long on AlexNet's layers (batch 32, two cores)
+    # plain takes two to three times as long on AlexNet's layers (batch 32, two cores)
     cpu="blocked",
 )
 

@@ -3,7 +3,7 @@
 // ---- grids, blocks, shared memory ----------------------------------------------------------------
 
 // Every thread of a 3-D grid of 3-D blocks writes its place, as one number, to its own element.
-__global__ void positions(int* __restrict__ out) {
+__global__ void thread_indices(int* __restrict__ out) {
     const int bx = blockDim.x, by = blockDim.y, bz = blockDim.z, gx = gridDim.x, gy = gridDim.y;
     const int block = (blockIdx.z * gy + blockIdx.y) * gx + blockIdx.x;
     const int thread = (threadIdx.z * by + threadIdx.y) * bx + threadIdx.x;

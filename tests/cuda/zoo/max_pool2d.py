@@ -94,7 +94,7 @@ FAULTS = [
         check=no_largest_number,
     ),
     Fault(
-        "kh and kw exchanged in the winner",
+        "kh and kw exchanged in argmax",
         "max_pool2d.cu",
         "best_index = kh * s.KW + kw;",
         "best_index = kw * s.KH + kh;",
@@ -110,7 +110,7 @@ FAULTS = [
         "kernel",
     ),
     Fault(
-        "winners kept in a byte",
+        "argmax kept in a byte",
         "max_pool2d.cu",
         "Index(best_index)",
         "(unsigned char)(best_index)",

@@ -1,4 +1,4 @@
-// tensor_core.h -- the emulated twins of the instructions in kernels/mma.cuh.
+// tensor_core.h -- the emulated counterparts of the instructions in kernels/mma.cuh.
 //
 // A warp holds the tiles A (16 x K), B (K x 8) and D (16 x 8) in pieces: which lane holds which
 // element is fixed by the instruction (PTX ISA, "Matrix fragments for mma"). With the lane's
@@ -29,7 +29,7 @@
 //
 // What is known: these are the models of Khattak and Mikaitis, "Accurate Models of NVIDIA Tensor
 // Cores" (2025, arXiv 2512.07004), for A100, A2, A30, L40S, H100, H200, B200 and RTX PRO 6000;
-// tests/cuda holds the twins against records of real GPUs that were published with it (A100, A2,
+// tests/cuda compares them with records of real GPUs that were published with it (A100, A2,
 // Ada, H100, H200, B200), all of which have one group and numbers of ordinary size. Of the rest
 // the models, not those records, say: subnormal operands and results count as they are; a result
 // that is too large is infinite; an exact zero is +0. Assumed here: an operand that is infinite or
