@@ -41,7 +41,7 @@ def poisoned_memory(monkeypatch):
     for xp in (np, importlib.import_module("cupy")) if arrays.cuda_count() else (np,):
         for name in ("empty", "empty_like"):
             monkeypatch.setattr(xp, name, poisoned(getattr(xp, name)))
-    monkeypatch.setattr(memory, "LEAST", float("inf"))
+    monkeypatch.setattr(memory, "MIN_POOLED_BYTES", float("inf"))
 
 
 def poisoned(plain):

@@ -87,7 +87,7 @@ def test_one_core_and_two_agree(cores, normal):
 def test_temporary_memory_is_far_below_the_patches_of_a_batch(cores, normal, monkeypatch):
     cores(2)
     # the tracer does not see arrays of the pool
-    monkeypatch.setattr(memory, "LEAST", float("inf"))
+    monkeypatch.setattr(memory, "MIN_POOLED_BYTES", float("inf"))
     x, w = normal(24, 64, 27, 27, dtype="float32"), normal(8, 64, 5, 5, dtype="float32")
     params = SAME | {"padding": (2, 2)}
     gy = normal(24, 8, 27, 27, dtype="float32")
