@@ -99,7 +99,7 @@ def forced(rows, parts, fix_up):
     """Return what stands in for `tiling.plan_tiles` and splits every sum so, as far as it can."""
 
     def plan_tiles(M, N, K, *, batch_count, itemsize, max_split_k=64):
-        steps = max(1, -(-K // tiling.TERMS_PER_STEP))
+        steps = max(1, -(-K // tiling.TILE_K))
         split_k = min(parts, max_split_k, steps)
         return tiling.make_plan(M, N, steps, itemsize, rows, split_k, fix_up and split_k > 1)
 

@@ -308,7 +308,7 @@ def test_a_plan_covers_the_product(M, N, K, batch_count, itemsize):
     plan = tiling.plan_tiles(M, N, K, batch_count=batch_count, itemsize=itemsize)
     height, width = tiling.tile_shape(plan.rows, itemsize)
     assert plan.tiles == -(-M // height) * -(-N // width)
-    assert plan.depth % tiling.TERMS_PER_STEP == 0
+    assert plan.depth % tiling.TILE_K == 0
     assert (plan.split_k - 1) * plan.depth < max(K, 1) <= plan.split_k * plan.depth
     scratch = plan.split_k * M * N * batch_count * itemsize
     assert plan.split_k == 1 or scratch <= tiling.MAX_SCRATCH_BYTES

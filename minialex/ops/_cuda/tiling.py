@@ -34,8 +34,8 @@ import numpy as np
 from minialex import cuda
 from minialex.arrays import Array, address_of, array_module, device_of, on_device
 
-TERMS_PER_STEP = 8
-"""How many terms of its sums a block takes in at a time: DEPTH of ``register_product.cuh``."""
+TILE_K = 8
+"""How many terms of its sums a block takes in at a time: as in ``panel_product.cuh``."""
 
 THREAD_COLUMNS = 16
 THREAD_ROWS = (4, 8, 16)
@@ -86,7 +86,7 @@ class TilePlan(NamedTuple):
     split_k : int
         Parts of each sum.
     depth : int
-        Terms per part, a multiple of `TERMS_PER_STEP`.
+        Terms per part, a multiple of `TILE_K`.
     fix_up : bool
         Whether the last block of a tile adds up its parts, or else another launch.
     """
@@ -117,7 +117,7 @@ def plan_tiles(
     max_split_k : int
         Into how many parts a sum may be split.
     """
-    steps = max(1, -(-K // TERMS_PER_STEP))
+    steps = max(1, -(-K // TILE_K))
     plans = [
         make_plan(M, N, steps, itemsize, rows, split_k, fix_up)
         for rows in reversed(THREAD_ROWS)
@@ -134,10 +134,10 @@ def make_plan(
     M: int, N: int, steps: int, itemsize: int, rows: int, split_k: int, fix_up: bool
 ) -> TilePlan:
     """Return that plan, with fewer parts where some would be left without terms."""
-    depth = TERMS_PER_STEP * -(-steps // split_k)
+    depth = TILE_K * -(-steps // split_k)
     height, width = tile_shape(rows, itemsize)
     tiles = -(-M // height) * -(-N // width)
-    return TilePlan(rows, tiles, -(-steps * TERMS_PER_STEP // depth), depth, fix_up)
+    return TilePlan(rows, tiles, -(-steps * TILE_K // depth), depth, fix_up)
 
 
 def tile_shape(rows: int, itemsize: int) -> tuple[int, int]:
@@ -161,13 +161,13 @@ def _estimated_clocks(plan: TilePlan, outputs: int, batch_count: int, itemsize: 
     """Return about how long products of so many outputs take with that plan."""
     height, width = tile_shape(plan.rows, itemsize)
     # Doubles are multiplied at half the rate of floats.
-    multiplications = height * width * TERMS_PER_STEP * (itemsize // 4)
-    fetches = (height + width) * TERMS_PER_STEP
+    multiplications = height * width * TILE_K * (itemsize // 4)
+    fetches = (height + width) * TILE_K
     step = (multiplications + INSTRUCTIONS_PER_FETCH * fetches) / INSTRUCTIONS_PER_CLOCK
     blocks = plan.tiles * batch_count * plan.split_k
     waves = max(1, -(-blocks // MULTIPROCESSORS))
     step = max(step, DRAM_LATENCY_CLOCKS / min(waves, RESIDENT_BLOCKS[plan.rows]))
-    clocks = waves * (plan.depth // TERMS_PER_STEP + PROLOGUE_STEPS) * step
+    clocks = waves * (plan.depth // TILE_K + PROLOGUE_STEPS) * step
     if plan.split_k == 1:
         return clocks
     if plan.fix_up:
