@@ -30,7 +30,7 @@ from math import exp, log, sqrt
 from statistics import fmean, median
 
 from minialex.bench.case import IMPLEMENTATION
-from minialex.bench.record import BenchRecord, CaseResult, Ceilings, Timing
+from minialex.bench.record import BenchRecord, BenchRow, Ceilings, Timing
 from minialex.bench.roofline import COPY, floor_of
 from minialex.errors import MinialexError
 
@@ -47,7 +47,7 @@ class Change:
 
     Attributes
     ----------
-    row : CaseResult
+    row : BenchRow
         The new one.
     name : str
         The implementation's.
@@ -60,7 +60,7 @@ class Change:
     verdict : "slower", "faster" or "same"
     """
 
-    row: CaseResult
+    row: BenchRow
     name: str
     old: float
     new: float
@@ -97,10 +97,10 @@ class RecordComparison:
 
 
 @dataclass(frozen=True)
-class _Pair:
+class _TimedPair:
     """One implementation of one case that both records have timed."""
 
-    row: CaseResult
+    row: BenchRow
     name: str
     old: Timing
     new: Timing
@@ -162,15 +162,15 @@ def _machine(record: BenchRecord) -> str:
     return ", ".join(str(n.get("name") if isinstance(n, dict) else n) for n in names if n)
 
 
-def _timed(row: CaseResult) -> dict[str, Timing]:
+def _timed(row: BenchRow) -> dict[str, Timing]:
     """Return the implementations with times; peers are not ours to slow down."""
     return {n: t for n, t in row.timings.items() if t.kind == IMPLEMENTATION and t.timed}
 
 
-def _pairs(old: BenchRecord, new: BenchRecord) -> list[_Pair]:
+def _pairs(old: BenchRecord, new: BenchRecord) -> list[_TimedPair]:
     before = {row.key: _timed(row) for row in old.rows}
     return [
-        _Pair(row, name, before[row.key][name], timing)
+        _TimedPair(row, name, before[row.key][name], timing)
         for row in new.rows
         for name, timing in _timed(row).items()
         if name in before.get(row.key, {})
@@ -191,7 +191,7 @@ def _unpaired(here: BenchRecord, there: BenchRecord) -> list[str]:
 
 
 def _costs(
-    pairs: list[_Pair], old: BenchRecord, new: BenchRecord
+    pairs: list[_TimedPair], old: BenchRecord, new: BenchRecord
 ) -> list[tuple[list[float], list[float]]]:
     """Return q for each repetition of both runs, of each pair."""
     raw = [(_fastest(pair.old), _fastest(pair.new)) for pair in pairs]
@@ -238,7 +238,7 @@ def _typical(noises: list[float], costs: list[tuple[list[float], list[float]]]) 
     return float(median(noises) / (1 - 2 / (9 * freedom)) ** 1.5)
 
 
-def _change(pair: _Pair, costs: tuple[list[float], list[float]], noise: float) -> Change:
+def _change(pair: _TimedPair, costs: tuple[list[float], list[float]], noise: float) -> Change:
     before, after = costs
     moved = log(median(after) / median(before))
     threshold = max(log(1 + MIN_CHANGE), MIN_SIGMAS * noise)
