@@ -18,7 +18,7 @@ from minialex.bench import ceilings, pinning
 from minialex.bench.case import BenchCase, BenchContext, PreparedCase
 from minialex.bench.clock import clock_for
 from minialex.bench.peers import PEERS, find_peers
-from minialex.bench.record import CaseResult
+from minialex.bench.record import BenchRow
 from minialex.bench.runner import empty_row, verify
 from minialex.bench.selection import KINDS, select_cases
 from minialex.cpu import threads
@@ -58,14 +58,14 @@ class Contenders:
         self.threads = option("--threads")
         asked = option("--peer") or ["PyTorch", "JAX", "CuPy"]
         self.peers = [name for name in asked if name != "none"]
-        self.prepared: tuple[BenchCase, PreparedCase, CaseResult] | None = None
+        self.prepared: tuple[BenchCase, PreparedCase, BenchRow] | None = None
 
     def names(self, case: BenchCase) -> list[str]:
         """Return the possible contenders of a case."""
         known = list(OPS[case.op].implementations) if case.op in OPS else []
         return [*self.context.selected(known), *(peer.name for peer in self.context.peers)]
 
-    def get(self, case: BenchCase) -> tuple[PreparedCase, CaseResult]:
+    def get(self, case: BenchCase) -> tuple[PreparedCase, BenchRow]:
         """Prepare a case and verify all its contenders, unless it is the one prepared now."""
         if self.prepared is None or self.prepared[0] is not case:
             self.prepared = None
@@ -111,7 +111,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="session")
 def rates(request: pytest.FixtureRequest, pinned_threads: None) -> tuple[float, float]:
     """The machine's ceilings, measured in this very run."""
-    place = request.config.stash[KEY].bench.device
+    place = request.config.stash[KEY].context.device
     clock = clock_for(place)
     return ceilings.gemm(place, clock), ceilings.copy(place, clock)
 

@@ -107,7 +107,7 @@ class BenchContext:
 
 @dataclass(frozen=True)
 class BenchCase:
-    """Something to time; the attributes are those of `minialex.bench.record.CaseResult`.
+    """Something to time; the attributes are those of `minialex.bench.record.BenchRow`.
 
     `prepare` makes all contenders ready, which can take memory and time: not before it is needed.
     """

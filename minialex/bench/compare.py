@@ -30,7 +30,7 @@ from math import exp, log, sqrt
 from statistics import fmean, median
 
 from minialex.bench.case import IMPLEMENTATION
-from minialex.bench.record import BenchRecord, CaseResult, Ceilings, Timing
+from minialex.bench.record import BenchRecord, BenchRow, Ceilings, Timing
 from minialex.bench.roofline import COPY, floor_of
 from minialex.errors import MinialexError
 
@@ -47,7 +47,7 @@ class Change:
 
     Attributes
     ----------
-    row : CaseResult
+    row : BenchRow
         The new one.
     name : str
         The implementation's.
@@ -60,7 +60,7 @@ class Change:
     verdict : "slower", "faster" or "same"
     """
 
-    row: CaseResult
+    row: BenchRow
     name: str
     old: float
     new: float
@@ -100,7 +100,7 @@ class RecordComparison:
 class _TimedPair:
     """One implementation of one case that both records have timed."""
 
-    row: CaseResult
+    row: BenchRow
     name: str
     old: Timing
     new: Timing
@@ -162,7 +162,7 @@ def _machine(record: BenchRecord) -> str:
     return ", ".join(str(n.get("name") if isinstance(n, dict) else n) for n in names if n)
 
 
-def _timed(row: CaseResult) -> dict[str, Timing]:
+def _timed(row: BenchRow) -> dict[str, Timing]:
     """Return the implementations with times; peers are not ours to slow down."""
     return {n: t for n, t in row.timings.items() if t.kind == IMPLEMENTATION and t.timed}
 

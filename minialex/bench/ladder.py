@@ -15,7 +15,7 @@ from minialex.bench.images import IMAGES
 from minialex.bench.layers import FORWARD
 from minialex.bench.networks import DEFAULT, STEP
 from minialex.bench.optimizers import OPTIMIZER
-from minialex.bench.record import BenchRecord, CaseResult
+from minialex.bench.record import BenchRecord, BenchRow
 from minialex.bench.tables import (
     LAYER_BATCH,
     WHOLE_NETWORKS,
@@ -33,7 +33,7 @@ NOT_MEASURED = "Not measured."
 class _Rungs:
     """What stands together in the table: the rows of one op, optimizer or network."""
 
-    rows: list[CaseResult] = field(default_factory=list)
+    rows: list[BenchRow] = field(default_factory=list)
 
     @property
     def names(self) -> list[str]:
@@ -77,13 +77,13 @@ def _groups(record: BenchRecord) -> dict[str, _Rungs]:
     return groups
 
 
-def _layer_title(row: CaseResult, rows: list[CaseResult]) -> str:
+def _layer_title(row: BenchRow, rows: list[BenchRow]) -> str:
     same = [r for r in rows if (r.op, r.what, r.network) == (row.op, FORWARD, row.network)]
     count = sum(r.per_step for r in same)
     return f"{row.network} {row.op}, {count} layer{'s' * (count > 1)}, batch {row.batch}"
 
 
-def _title(row: CaseResult) -> str:
+def _title(row: BenchRow) -> str:
     if row.op in WHOLE_NETWORKS:
         what = "training step" if row.op == STEP else row.op
         return f"{row.labels[0]} {what}, batch {row.batch}"

@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter
 
 from minialex.bench.layers import DATA, FORWARD, WEIGHT
 from minialex.bench.networks import INFERENCE, STEP
-from minialex.bench.record import BenchRecord, CaseResult, ratio
+from minialex.bench.record import BenchRecord, BenchRow, ratio
 from minialex.bench.roofline import attainable, intensity
 from minialex.bench.tables import WHOLE_NETWORKS, default_timing, machine_name, peers
 
@@ -87,7 +87,7 @@ def roofline(records: list[BenchRecord]) -> Figure | None:
     return figure
 
 
-def _roofline_rows(record: BenchRecord) -> list[CaseResult]:
+def _roofline_rows(record: BenchRecord) -> list[BenchRow]:
     """Return the first network's rows with work and a time, at the batch with most of them."""
     rows = [
         r for r in record.rows if r.op not in WHOLE_NETWORKS and intensity(r) and default_timing(r)
@@ -98,7 +98,7 @@ def _roofline_rows(record: BenchRecord) -> list[CaseResult]:
     return [r for r in rows if r.batch in (0, most)]
 
 
-def _roofline_panel(axes: Axes, record: BenchRecord, rows: list[CaseResult]) -> None:
+def _roofline_panel(axes: Axes, record: BenchRecord, rows: list[BenchRow]) -> None:
     gemm, copy = (float(np.median(c)) for c in (record.ceilings.gemm, record.ceilings.copy))
     at = np.array([intensity(row) for row in rows], float)
     rates = np.array([row.flops / default_timing(row).seconds for row in rows])  # type: ignore[union-attr]
@@ -134,7 +134,7 @@ def _roofline_panel(axes: Axes, record: BenchRecord, rows: list[CaseResult]) -> 
     _roofline_legend(axes, rows)
 
 
-def _number_convolutions(axes: Axes, rows: list[CaseResult], x: Points, y: Points) -> None:
+def _number_convolutions(axes: Axes, rows: list[BenchRow], x: Points, y: Points) -> None:
     """Write the numbers of the convolutions under their points, once for close ones."""
     groups: list[list[int]] = []
     for i in sorted((i for i, row in enumerate(rows) if row.op == "conv2d"), key=x.__getitem__):
@@ -151,7 +151,7 @@ def _number_convolutions(axes: Axes, rows: list[CaseResult], x: Points, y: Point
         )  # fmt: skip
 
 
-def _roofline_legend(axes: Axes, rows: list[CaseResult]) -> None:
+def _roofline_legend(axes: Axes, rows: list[BenchRow]) -> None:
     ops = [op for op in COLOURS if any(row.op == op for row in rows)]
     ops += ["others"] * any(row.op not in COLOURS for row in rows)
     handles = [
@@ -214,7 +214,7 @@ def peer_bars(record: BenchRecord) -> Figure | None:
     return figure
 
 
-def _longest(rows: list[CaseResult]) -> list[CaseResult]:
+def _longest(rows: list[BenchRow]) -> list[BenchRow]:
     """Return the cases on which most time is spent, in the order of the record."""
     times = {
         row.key: t.seconds * max(row.per_step, 1) for row in rows if (t := default_timing(row))
@@ -224,7 +224,7 @@ def _longest(rows: list[CaseResult]) -> list[CaseResult]:
 
 
 def _bars(
-    axes: Axes, rows: list[CaseResult], name: str, offset: float, thickness: float, colour: str
+    axes: Axes, rows: list[BenchRow], name: str, offset: float, thickness: float, colour: str
 ) -> None:
     """Draw one peer's bars, from 1 on, with the quartiles of the ratios as whiskers."""
     for i, row in enumerate(rows):
@@ -241,7 +241,7 @@ def _bars(
         )  # fmt: skip
 
 
-def _bar_name(row: CaseResult, with_batch: bool) -> str:
+def _bar_name(row: BenchRow, with_batch: bool) -> str:
     name = f"{row.labels[0]} {row.op}" if row.op in WHOLE_NETWORKS else row.title
     return f"{name}, batch {row.batch}" if row.batch and with_batch else name
 
@@ -254,7 +254,7 @@ def batch_lines(record: BenchRecord) -> Figure | None:
 
     One panel per network; the grey line is the straight line that fits our times best.
     """
-    panels: dict[tuple[str, str], list[CaseResult]] = {}
+    panels: dict[tuple[str, str], list[BenchRow]] = {}
     for row in record.rows:
         if row.op in WHOLE_NETWORKS and default_timing(row):
             panels.setdefault((row.labels[0], row.op), []).append(row)
@@ -275,7 +275,7 @@ def _title(op: str) -> str:
     return {STEP: "training step", INFERENCE: "inference"}[op]
 
 
-def _batch_panel(axes: Axes, title: str, rows: list[CaseResult]) -> None:
+def _batch_panel(axes: Axes, title: str, rows: list[BenchRow]) -> None:
     x = np.array([row.batch for row in rows])
     y = np.array([default_timing(row).seconds for row in rows])  # type: ignore[union-attr]
     line = fit_line(x, y)

@@ -67,7 +67,7 @@ class Timing:
 
 
 @dataclass
-class CaseResult:
+class BenchRow:
     """One case, with the timings of all its contenders.
 
     Attributes
@@ -187,7 +187,7 @@ class BenchRecord:
     device: str
     settings: dict[str, Any]
     ceilings: Ceilings = field(default_factory=Ceilings)
-    rows: list[CaseResult] = field(default_factory=list)
+    rows: list[BenchRow] = field(default_factory=list)
     memory: list[dict[str, Any]] = field(default_factory=list)
     imports: list[dict[str, Any]] = field(default_factory=list)
 
@@ -197,7 +197,7 @@ class BenchRecord:
         return max(self.ceilings.busy_cores, default=0.0)
 
     @property
-    def failed(self) -> list[tuple[CaseResult, str]]:
+    def failed(self) -> list[tuple[BenchRow, str]]:
         """The contenders that raised, or whose results were wrong."""
         return [(row, name) for row in self.rows for name, t in row.timings.items() if t.failed]
 
@@ -271,7 +271,7 @@ def _record(data: dict[str, Any]) -> BenchRecord:
     return BenchRecord(ceilings=Ceilings(**data.pop("ceilings")), rows=rows, **data)
 
 
-def _row(row: dict[str, Any]) -> CaseResult:
+def _row(row: dict[str, Any]) -> BenchRow:
     timings = {name: Timing(**t) for name, t in row.pop("timings").items()}
     work = [(flops, nbytes) for flops, nbytes in row.pop("work")]
-    return CaseResult(timings=timings, work=work, **row)
+    return BenchRow(timings=timings, work=work, **row)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import median
 
-from minialex.bench.record import CaseResult, Ceilings
+from minialex.bench.record import BenchRow, Ceilings
 
 GEMM, COPY = "gemm", "copy"
 
@@ -46,18 +46,18 @@ def floor(work: list[tuple[int, int]], gemm: float, copy: float) -> Floor:
     return Floor(sum(spent.values()), max(spent, key=spent.__getitem__))
 
 
-def floor_of(row: CaseResult, ceilings: Ceilings) -> Floor:
+def floor_of(row: BenchRow, ceilings: Ceilings) -> Floor:
     """Return the least time that a call of `row` can take."""
     return floor(row.work, median(ceilings.gemm), median(ceilings.copy))
 
 
-def share(row: CaseResult, seconds: float, ceilings: Ceilings) -> float | None:
+def share(row: BenchRow, seconds: float, ceilings: Ceilings) -> float | None:
     """Return which share of its ceiling a call of so many seconds reached; None without work."""
     least = floor_of(row, ceilings).seconds
     return least / seconds if least else None
 
 
-def intensity(row: CaseResult) -> float | None:
+def intensity(row: BenchRow) -> float | None:
     """Return the operations per byte moved; None where either is not known."""
     return row.flops / row.bytes if row.flops and row.bytes else None
 

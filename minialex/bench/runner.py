@@ -22,7 +22,7 @@ from minialex.bench.clock import Clock, clock_for, interleaved
 from minialex.bench.correctness import Result, WrongResultError, check
 from minialex.bench.occupancy import kernels_launched
 from minialex.bench.peers import find_peers
-from minialex.bench.record import BenchRecord, CaseResult, Timing
+from minialex.bench.record import BenchRecord, BenchRow, Timing
 from minialex.cuda.fault import check_context
 from minialex.errors import MinialexError
 
@@ -120,9 +120,9 @@ def _empty_record(
     )
 
 
-def empty_row(case: BenchCase) -> CaseResult:
+def empty_row(case: BenchCase) -> BenchRow:
     """Return a case's row before anything is in it."""
-    return CaseResult(
+    return BenchRow(
         op=case.op,
         what=case.what,
         batch=case.batch,
@@ -205,7 +205,7 @@ class _BenchRun:
 
 def run_case(
     case: BenchCase,
-    row: CaseResult,
+    row: BenchRow,
     context: BenchContext,
     clock: Clock,
     rounds: int,
@@ -231,7 +231,7 @@ def run_case(
             row.timings[name].cold.append(cold)
 
 
-def verify(prepared: PreparedCase, row: CaseResult, context: BenchContext) -> None:
+def verify(prepared: PreparedCase, row: BenchRow, context: BenchContext) -> None:
     """Enter all contenders into the row: an empty timing if the result is right, else why not."""
     row.default = prepared.default
     for name, why in prepared.unavailable.items():

@@ -9,7 +9,7 @@ from typing import Any
 from minialex.bench.case import PEER, PLAIN
 from minialex.bench.layers import FORWARD
 from minialex.bench.networks import INFERENCE, STEP
-from minialex.bench.record import BenchRecord, CaseResult, Timing, flat, quartiles, ratio
+from minialex.bench.record import BenchRecord, BenchRow, Timing, flat, quartiles, ratio
 from minialex.bench.roofline import COPY, floor_of, share
 from minialex.errors import MinialexError
 
@@ -61,7 +61,7 @@ def ratio_cell(other: Timing | None, this: Timing) -> str:
     return f"{ratio(other, this)[1]:.2f}"
 
 
-def peers(rows: Iterable[CaseResult]) -> list[str]:
+def peers(rows: Iterable[BenchRow]) -> list[str]:
     """Return the peers that were timed in any of the rows, in order of appearance."""
     found: dict[str, None] = {}
     for row in rows:
@@ -69,17 +69,17 @@ def peers(rows: Iterable[CaseResult]) -> list[str]:
     return list(found)
 
 
-def implementations(row: CaseResult) -> dict[str, Timing]:
+def implementations(row: BenchRow) -> dict[str, Timing]:
     """Return the implementations that were timed."""
     return {n: t for n, t in row.timings.items() if t.kind != PEER and t.timed}
 
 
-def default_timing(row: CaseResult) -> Timing | None:
+def default_timing(row: BenchRow) -> Timing | None:
     """Return the timing of the default implementation, or of plain; None where neither is there."""
     return implementations(row).get(row.default) or implementations(row).get(PLAIN)
 
 
-def table_of(record: BenchRecord, rows: list[CaseResult]) -> Table:
+def table_of(record: BenchRecord, rows: list[BenchRow]) -> Table:
     """Return everything about some rows, one line per implementation.
 
     Columns that would hold the same in every line are omitted.
@@ -111,7 +111,7 @@ def _cold(timing: Timing) -> str:
     return duration(quartiles(flat(timing.cold))[1]) if timing.cold else ""
 
 
-def _rates(record: BenchRecord, row: CaseResult, timing: Timing) -> list[str]:
+def _rates(record: BenchRecord, row: BenchRow, timing: Timing) -> list[str]:
     """Return GFLOP/s, GB/s, and the share of the ceiling and which."""
     if not row.work:
         return ["", "", ""]
@@ -124,7 +124,7 @@ def _rates(record: BenchRecord, row: CaseResult, timing: Timing) -> list[str]:
 def not_timed(record: BenchRecord) -> list[str]:
     """Return a line for each contender that was to be timed, and was not."""
     lines = [f"{name}: {why}" for name, why in record.unavailable.items()]
-    seen: dict[tuple[str, str], list[CaseResult]] = {}
+    seen: dict[tuple[str, str], list[BenchRow]] = {}
     for row in record.rows:
         for name, timing in row.timings.items():
             if timing.reason:
@@ -182,7 +182,7 @@ def summary_table(record: BenchRecord) -> Table:
     return whole_table(replace(record, rows=[_only_default(row) for row in rows]))
 
 
-def _only_default(row: CaseResult) -> CaseResult:
+def _only_default(row: BenchRow) -> BenchRow:
     """Return the row without implementations that are not the default, if that was timed."""
     own = implementations(row)
     hidden = own.keys() - {row.default} if row.default in own else set()
@@ -212,7 +212,7 @@ def whole_table(record: BenchRecord) -> Table:
     return Table(headings, cells, names=2 + several)
 
 
-def layer_rows(record: BenchRecord, batch: int = LAYER_BATCH) -> list[CaseResult]:
+def layer_rows(record: BenchRecord, batch: int = LAYER_BATCH) -> list[BenchRow]:
     """Return the rows of single ops of the networks at one batch."""
     return [r for r in record.rows if r.batch == batch and r.what.endswith(("gradient", FORWARD))]
 
@@ -226,7 +226,7 @@ def part_table(record: BenchRecord) -> Table:
         row for row in record.rows if row.op == "optimizer" and row.per_step and default_timing(row)
     ]
     peer_names = peers(rows)
-    groups: dict[str, list[CaseResult]] = {}
+    groups: dict[str, list[BenchRow]] = {}
     for row in rows:
         groups.setdefault(_group(row), []).append(row)
     cells = [[name, *_sums(record, group, peer_names)] for name, group in groups.items()]
@@ -235,11 +235,11 @@ def part_table(record: BenchRecord) -> Table:
     return Table(["part", "ceiling", "floor", "ours", *peer_names], cells, names=2)
 
 
-def _group(row: CaseResult) -> str:
+def _group(row: BenchRow) -> str:
     return row.what if row.op == "optimizer" else f"{row.op} {row.what}"
 
 
-def _sums(record: BenchRecord, rows: list[CaseResult], peer_names: list[str]) -> list[str]:
+def _sums(record: BenchRecord, rows: list[BenchRow], peer_names: list[str]) -> list[str]:
     floors = [floor_of(row, record.ceilings) for row in rows]
     moving = sum(
         f.seconds * r.per_step for f, r in zip(floors, rows, strict=True) if f.ceiling == COPY
@@ -251,7 +251,7 @@ def _sums(record: BenchRecord, rows: list[CaseResult], peer_names: list[str]) ->
     return [ceiling, duration(least), duration(own), *others]
 
 
-def _sum_of(rows: list[CaseResult], name: str) -> str:
+def _sum_of(rows: list[BenchRow], name: str) -> str:
     """Return a peer's time for some rows, nothing where it did not run all of them."""
     timings = [(row.timings.get(name), row.per_step) for row in rows]
     if any(t is None or not t.timed for t, _ in timings):

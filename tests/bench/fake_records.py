@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minialex.bench.record import BenchRecord, CaseResult, Ceilings, Timing
+from minialex.bench.record import BenchRecord, BenchRow, Ceilings, Timing
 
 REPETITIONS, ROUNDS = 3, 3
 
@@ -18,7 +18,7 @@ def times(seconds, noise, rng, speeds):
 def row(
     number, timings, op="conv2d", what="forward", batch=32, work=((2_000_000_000, 10_000_000),)
 ):
-    return CaseResult(
+    return BenchRow(
         op=op,
         what=what,
         batch=batch,

@@ -141,7 +141,7 @@ def test_a_contender_that_breaks_the_gpu_context_ends_the_run_and_is_named(
 
     monkeypatch.setattr(fault, "lost_context", lambda: "cudaErrorIllegalAddress")
     one = row(1, {})
-    with pytest.raises(MinialexError, match=r"^bad.* left .* GPU \(cudaErrorIllegalAddress\)"):
+    with pytest.raises(MinialexError, match=r"^bad.* corrupted .* \(cudaErrorIllegalAddress\)"):
         runner.run_case(case_of(make), one, BenchContext(), Untimed(), rounds=1, first=True)
     assert "later" not in one.timings
 
