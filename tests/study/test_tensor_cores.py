@@ -76,7 +76,7 @@ def test_sums_kept_inside_fall_short():
 
 def test_a_stale_page_is_told(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(study, "LENGTHS", {8: ""})
-    monkeypatch.setattr(study, "SUMS", 4)
+    monkeypatch.setattr(study, "SUMS_PER_LENGTH", 4)
     assert study.main([], tmp_path) == 2
     (tmp_path / "docs").mkdir()
     assert study.main(["--check"], tmp_path) == 1
