@@ -1,6 +1,6 @@
 """Deferred gradients: gradients that are computed when they are used.
 
-The gradient of a linear layer's weights is the product of two matrices, gw = gy^T x, that of a
+The gradient of a linear layer's weights is the product of two matrices, gw = gy^T x, which for a
 small batch are far smaller than it: in alexnet's first fully connected layer, at a batch of 32,
 gy (32, 4096) and x (32, 9216) take 1.7 MB, gw (4096, 9216) takes 151 MB. An optimizer that computes
 some rows of gw, updates these rows of the weights, and goes on to the next, needs no memory for it.
