@@ -78,8 +78,10 @@ class Op(Routine):
         Its name in `OPS`, in ``minialex.reference`` and in `using`.
     implementations : dict
         From the name of the idea (``"plain"``, ``"tiled"``, ...) to the `Implementation`. Plain is
-        always there: keyword-only arguments of its forward, and of `cost`, are the op's parameters.
-    cost : ``cost(shapes, **params) -> Cost``, the shapes being those of the input arrays
+        always there.
+    cost : ``cost(shapes, *, ...) -> Cost``, the shapes being those of the input arrays
+        Its keyword-only arguments are the op's parameters; where it takes ``**``, those of the
+        plain forward are.
     kernel, cpu : str
         The defaults where CUDA kernels run, and elsewhere; see `Routine`.
     """

@@ -1,4 +1,4 @@
-"""What the engine passes to the functions of an op beside arrays and parameters.
+"""What autograd passes to the functions of an op beside arrays and parameters.
 
 A function asks for it by naming it among its keywords, and does without where it names none:
 
@@ -32,8 +32,10 @@ def requests_of(forward: Function, backward: Function) -> frozenset[str]:
 
 
 def parameters_of(forward: Function, cost: Function) -> set[str]:
-    """Return an op's parameters: what its plain forward, or its cost, takes by keyword only."""
-    found = [p for f in (forward, cost) for p in inspect.signature(f).parameters.values()]
+    """Return an op's parameters: its cost's, or, where that takes ``**``, its plain forward's."""
+    of_cost = inspect.signature(cost).parameters.values()
+    names_all = all(p.kind is not Parameter.VAR_KEYWORD for p in of_cost)
+    found = of_cost if names_all else inspect.signature(forward).parameters.values()
     return {p.name for p in found if p.kind is Parameter.KEYWORD_ONLY} - FORWARD_REQUESTS
 
 

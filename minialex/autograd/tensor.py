@@ -138,7 +138,6 @@ class Tensor:
             If what is assigned has another shape or device; if it has another type, or is no array.
         """
         if self.deferred_grad is not None and self.grad_buffer is not None:
-            self.deferred_grad.compute(self.grad_buffer)
             self.grad = self.grad_buffer
         return self._grad
 
@@ -148,6 +147,8 @@ class Tensor:
             arrays.check_replaces("grad", value, self.data)
             # of no axes, NumPy may have made a number of it
             value = arrays.array_module(value).array(value, order="C")
+        if self.deferred_grad is not None and value is not None and value is self.grad_buffer:
+            self.deferred_grad.compute(value)
         self._grad, self.deferred_grad = value, None
 
     def __getstate__(self) -> dict[str, Any]:

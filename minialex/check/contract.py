@@ -1,4 +1,4 @@
-"""What every implementation owes the engine besides right numbers.
+"""What every implementation owes autograd besides right numbers.
 
 Inputs, saved arrays and the cotangent are never written to; the output has the inputs' type;
 nothing is saved where no backward follows; one gradient comes back for each input, of its shape and

@@ -84,7 +84,7 @@ class Pair:
         needs: tuple[bool, ...],
         out: Inputs | None = None,
     ) -> Inputs:
-        """Return what backward returns, called as the engine calls it."""
+        """Return what backward returns, called as autograd calls it."""
         backward = self.implementations()[1]
         extras = {"needs": needs, "out": out or (None,) * len(needs)}
         given = {name: given for name, given in extras.items() if name in backward.takes}

@@ -16,8 +16,8 @@ from minialex.errors import MinialexError
 MODES = "fast", "checked"
 
 PRECISION_HELP = (
-    "How accurate products are. tf32, on GPUs of sm_80 or later: faster, operands are rounded to "
-    "10 bits of fraction."
+    "How accurate products are. tf32, on GPUs of sm_80 or later: faster, what is multiplied is "
+    "rounded to 10 bits of fraction."
 )
 
 
@@ -42,7 +42,7 @@ def use_option(section: str = "Options") -> Callable[..., Any]:
         multiple=True,
         metavar="[OP=]NAME",
         help="Run this implementation, of one op (conv2d=tiled) or of all that have it (tiled). "
-        "Again for more.  [kernels where they run, else array operations]",
+        "Again for more.  [kernels where they run, else blocked, auto or plain]",
     )
 
 

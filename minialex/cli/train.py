@@ -67,7 +67,7 @@ def train(
     The first lines printed say what was found in DATA, and what is not used.
 
     Without DATA, alexnet-mini learns scikit-learn's handwritten digits, drawn as 64x64 images, in
-    about a minute. A folder gets alexnet at 227x227 pixels with the article's settings.
+    about a minute. A folder gets alexnet at 227x227 pixels, by the recipe images.
 
     The run's folder holds last.safetensors and best.safetensors (checkpoints), metrics.jsonl,
     curves.png and settings.json, and TensorBoard events where tensorboardX is installed. Ctrl-C

@@ -1,7 +1,7 @@
 """One flat array for all parameters, one for their gradients, one per kind of state.
 
-Parameters become views into it. Updating, saving or all-reducing them is then one operation on one
-array, and the backward pass writes gradients where the optimizer will read them.
+Parameters become views into it. Updating or saving them is then one operation on one array, and the
+backward pass writes gradients where the optimizer will read them (but for deferred ones).
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ class Arena:
 
     Attributes
     ----------
-    data, grad : (total,) arrays
+    data : (total,) array
+    grad : (total,) array
+        Valid for parameters whose `grad` is an array: a deferred gradient is not in it until
+        ``p.grad`` is read. So read those of all parameters before using it as a whole.
     state : dict from slot to (total,) array
     slices : list of slice, one per parameter
     names : list of str, one per parameter

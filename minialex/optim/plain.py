@@ -1,4 +1,4 @@
-"""The updates over whole arrays, as one would write them on a board.
+"""The updates over whole arrays, as a textbook has them.
 
 Each changes the parameters `p` and their state in place, given the gradient `g`: arrays of one
 shape, NumPy's or CuPy's. State that the settings do not ask for is None.

@@ -2,9 +2,9 @@
 
 =========  ==========================================================================
 `digits`   the built-in digits with `alexnet-mini`: over 98 % in about a minute
-`images`   a folder of images with the article's settings (its section 3.1): 50 epochs,
-           batches of 32, RMSprop at 0.001 with momentum 0.9 and weight decay 0.0005;
-           what it takes for them to learn (a warm-up, a falling rate) is added
+`images`   a folder of images. From the article's section 3.1: 50 epochs, batches of 32,
+           RMSprop at 0.001 with momentum 0.9 and weight decay 0.0005. Added, so that it
+           learns: a warm-up, a falling rate, RMSprop's eps at 0.03
 `article`  the article's optimizer and schedule to the letter (sections 2.4 and 2.5):
            no warm-up, 0.01, halved every 256 batches
 =========  ==========================================================================

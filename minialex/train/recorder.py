@@ -66,7 +66,7 @@ class RunRecorder:
         NonFiniteLossError
             If a loss was not finite.
         StopTrainingError
-            If a stop was asked for.
+            If a stop was asked for, or the last step of a run that is cut short was taken.
         """
         settings, batch = self.state.settings, self.state.position.batch
         self.throughput.tick(images)

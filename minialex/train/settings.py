@@ -265,9 +265,7 @@ class Settings:
         MinialexError
             If a name is unknown or a value not allowed.
         """
-        unknown = sorted(set(table) - set(DECLARATIONS))
-        if unknown:
-            raise MinialexError(f"unknown setting {unknown[0]!r}: upgrade minialex, or remove it")
+        _check_names(table)
         return cls(**table)
 
     def result_settings(self) -> dict[str, Any]:
@@ -338,6 +336,14 @@ def _attributes() -> str:
 Settings.__doc__ = f"{Settings.__doc__}{_attributes()}"
 
 
+def _check_names(table: Mapping[str, Any]) -> None:
+    for name in sorted(set(table) - set(DECLARATIONS)):
+        known = ", ".join(DECLARATIONS)
+        raise MinialexError(
+            f"unknown setting {name!r}: upgrade minialex, or remove it; known: {known}"
+        )
+
+
 def make_settings(recipe: str | None = None, **options: Any) -> Settings:
     """Return settings from a recipe and what was given explicitly.
 
@@ -355,6 +361,7 @@ def make_settings(recipe: str | None = None, **options: Any) -> Settings:
         If there is no such recipe, or a value is not allowed.
     """
     given = {name: value for name, value in options.items() if value is not None}
+    _check_names(given)
     data = given.get("data", DIGITS)
     recipe = recipe or ("digits" if data == DIGITS else "images")
     DECLARATIONS["recipe"].checked(recipe)

@@ -38,7 +38,7 @@ def backward(w, x=X, gy=GY):
     ops.linear(Tensor(x), w).backward(gy)
 
 
-def test_it_waits_until_somebody_looks():
+def test_it_waits_until_it_is_read():
     w = homed()
     backward(w)
     assert w.deferred_grad.shape == w.shape
@@ -46,6 +46,13 @@ def test_it_waits_until_somebody_looks():
     close(w.grad, GY.T @ X)
     assert w.grad is w.grad_buffer
     assert w.deferred_grad is None
+
+
+def test_the_optimizers_memory_assigned_as_gradient_holds_it():
+    w = homed()
+    backward(w)
+    w.grad = w.grad_buffer
+    close(w.grad, GY.T @ X)
 
 
 def test_some_rows_are_the_rows_of_the_whole():

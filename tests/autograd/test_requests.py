@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minialex import Tensor
-from minialex.autograd import OPS, ROUTINES, Implementation
+from minialex.autograd import OPS, ROUTINES, Cost, Implementation, Op
 
 
 def forward(x, *, scale=2.0):
@@ -55,6 +55,16 @@ def test_a_misspelt_request_of_the_plain_forward_is_refused(make_op):
     words = "backward of 'plain' does not take the parameter 'kep' of the op"
     with pytest.raises(ValueError, match=f"^op 'double': {words}"):
         make_op("double", lambda x, *, kep=True: (x, ()), lambda gy, saved: (gy,))
+
+
+def test_a_misspelt_request_of_the_plain_forward_is_no_parameter_where_cost_names_those():
+    words = "forward of 'plain' has a keyword 'kep', which is never passed; known: keep, scale"
+
+    def asks(x, *, scale, kep=True):
+        return x * scale, ()
+
+    with pytest.raises(ValueError, match=f"^op 'double': {words}$"):
+        Op("double", {"plain": Implementation(asks, backward)}, lambda s, *, scale: Cost(1, 4))
 
 
 def test_what_takes_all_parameters_by_another_name_is_taken(make_op):

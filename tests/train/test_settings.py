@@ -95,6 +95,11 @@ def test_json_with_an_unknown_setting_is_refused():
         Settings.from_json({"batchsize": 3})
 
 
+def test_an_unknown_setting_is_refused_and_the_known_ones_are_listed():
+    with pytest.raises(MinialexError, match="unknown setting 'network'.*known: data, .*variant"):
+        make_settings(network="alexnet")
+
+
 def test_json_of_an_older_version_gets_defaults():
     table = make_settings().to_json()
     del table["save_minutes"]

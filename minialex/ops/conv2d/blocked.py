@@ -4,8 +4,9 @@ A block is small enough that its patches stay in cache while a product reads the
 has its own images. With patches as rows, (n P, K), from a `PatchBuffer`:
 
     y  = patches filters^T
-    gx = gy^T filters, patches that are summed where they overlap (col2im). Where the stride allows
-         it that is done along the height alone, and along the width patches of gy are multiplied
+    gx = gy^T filters, patches that are summed where they overlap (col2im); or, where windows move
+         along a row pixel by pixel, the convolution of each row of gy with the flipped rows of the
+         filters, of which only rows of the image are left to sum (`data_gradient_by_rows`)
     gw = gy patches, summed over blocks, then over cores, always in the same order
 
 With fewer output positions than filters, patches are columns, as in `plain`, and each core has
@@ -115,7 +116,7 @@ def convolve(x: Array, w: Array, b: Array | None, s: ConvShape, y: Array) -> Non
 
 
 def convolve_small_output(x: Array, w: Array, b: Array | None, s: ConvShape, y: Array) -> None:
-    """Do the same with fewer output positions than filters, which need no layout change."""
+    """Do the same with fewer output positions than filters, used without a layout change."""
     xp = array_module(x)
     patches = patch_columns(s, xp, x)
     rows = w.reshape(s.groups, s.OG, s.K)

@@ -1,6 +1,6 @@
 """conv2d in array operations: products of matrices with patches, which are what windows hold.
 
-For each image and group of filters, w is a matrix (OG, K), patches are (K, P) and y is (OG, P):
+For each image and group, w is a matrix (OG, K), patches are (K, P), y is (OG, P): see `ConvShape`.
 
     y  = w patches + b
     gx = w^T gy, the gradient of patches, each element of which is added to its pixel
@@ -20,17 +20,17 @@ from minialex.ops.conv2d.shape import ConvShape
 def im2col(x: Array, s: ConvShape) -> Array:
     """Return the patches of images, (N, groups, K, P)."""
     padded = pad_images(x, (s.ph, s.pw))
-    taps = [padded[:, :, s.rows(kh), s.columns(kw)] for kh, kw in np.ndindex(s.KH, s.KW)]
-    patches: Array = array_module(x).stack(taps, axis=2)
+    elements = [padded[:, :, s.rows(kh), s.columns(kw)] for kh, kw in np.ndindex(s.KH, s.KW)]
+    patches: Array = array_module(x).stack(elements, axis=2)
     return patches.reshape(s.N, s.groups, s.K, s.P)
 
 
 def col2im(patches: Array, s: ConvShape) -> Array:
     """Return images of which each pixel is the sum of what patches have for it, (N, C, H, W)."""
     padded = array_module(patches).zeros((s.N, s.C, s.H + 2 * s.ph, s.W + 2 * s.pw), patches.dtype)
-    taps = patches.reshape(s.N, s.C, s.KH, s.KW, s.OH, s.OW)
+    elements = patches.reshape(s.N, s.C, s.KH, s.KW, s.OH, s.OW)
     for kh, kw in np.ndindex(s.KH, s.KW):
-        padded[:, :, s.rows(kh), s.columns(kw)] += taps[:, :, kh, kw]
+        padded[:, :, s.rows(kh), s.columns(kw)] += elements[:, :, kh, kw]
     return unpad_images(padded, (s.ph, s.pw))
 
 

@@ -1,4 +1,4 @@
-"""linear as on a board.
+"""linear as in a textbook.
 
     y  = x w^T + b
     gx = gy w
