@@ -96,7 +96,7 @@ def test_json_with_an_unknown_setting_is_refused():
 
 
 def test_an_unknown_setting_is_refused_and_the_known_ones_are_listed():
-    with pytest.raises(MinialexError, match="unknown setting 'network'.*known: data, .*variant"):
+    with pytest.raises(MinialexError, match=r"unknown setting 'network'.*known: data, .*variant"):
         make_settings(network="alexnet")
 
 
