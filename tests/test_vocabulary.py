@@ -74,9 +74,9 @@ PHRASES = {
 def files():
     own = Path(__file__).resolve()
     inside = (p for folder in FOLDERS for p in sorted((ROOT / folder).rglob("*")))
-    for path in [*inside, *sorted(ROOT.glob("*.md"))]:
-        if path.suffix in SUFFIXES and path != own:
-            yield path
+    yield from (p for p in inside if p.suffix in SUFFIXES and p != own)
+    others = *sorted(ROOT.glob("*.md")), ROOT / "pyproject.toml", ROOT / ".ci" / "run"
+    yield from filter(Path.exists, others)
 
 
 @pytest.mark.parametrize("table", [NAMES, PHRASES], ids=["names", "phrases"])

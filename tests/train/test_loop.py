@@ -8,7 +8,6 @@ from minialex import arrays
 from minialex.autograd import Tensor, using
 from minialex.data import DataLoader, eval_transform
 from minialex.errors import MinialexError
-from minialex.evaluation import batch_memory
 from minialex.evaluation.evaluate import evaluate
 from minialex.kfold.load import load_trained
 from minialex.models import alexnet
@@ -314,50 +313,6 @@ def test_saving_within_an_epoch(images, tmp_path):
     train(small(images, out=str(tmp_path / "run"), epochs=1, save_minutes=1e-9), listener)
     # after each batch, and at the end of the epoch
     assert [best for _, best in listener.of("saved")] == 5 * [False] + [True]
-
-
-class TestNotEnoughMemory:
-    def test_a_batch_larger_than_all_memory_is_refused_before_it_starts(self, images, tmp_path):
-        with pytest.raises(MinialexError, match=r"at least .* GB .* needed .* lower the batch"):
-            train(small(images, out=str(tmp_path / "run"), batch_size=10**9))
-        assert not list(tmp_path.iterdir())
-
-    def test_a_containers_limit_counts(self, tmp_path, monkeypatch):
-        machine = tmp_path / "meminfo"
-        machine.write_text("MemTotal: 9 kB\nMemAvailable: 2 kB\n")
-        monkeypatch.setattr(batch_memory, "MEMINFO", machine)
-        monkeypatch.setattr(batch_memory, "CGROUP", tmp_path)
-        assert batch_memory.available_memory() == 2048
-        (tmp_path / "memory.max").write_text("max\n")
-        (tmp_path / "memory.current").write_text("700\n")
-        assert batch_memory.available_memory() == 2048
-        (tmp_path / "memory.max").write_text("1000\n")
-        assert batch_memory.available_memory() == 300
-        machine.unlink()
-        assert batch_memory.available_memory() == 300
-
-    def test_where_nobody_tells_nothing_is_refused(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(batch_memory, "MEMINFO", tmp_path / "none")
-        monkeypatch.setattr(batch_memory, "CGROUP", tmp_path / "none")
-        batch_memory.check_memory(10**9, arrays.CPU, 10**9, 32)
-
-    @pytest.mark.parametrize(
-        "where",
-        [
-            "train.step.cross_entropy",
-            "evaluation.evaluate.cross_entropy",
-            "train.recorder.RunRecorder.log",
-        ],
-    )
-    def test_says_what_to_lower(self, images, tmp_path, monkeypatch, where):
-        def fail(*_, **__):
-            raise MemoryError
-
-        monkeypatch.setattr(f"minialex.{where}", fail)
-        with pytest.raises(
-            MinialexError, match=r"on cpu for batches of 5 images of 32x32 .* lower the batch size"
-        ):
-            train(small(images, out=str(tmp_path / "run")))
 
 
 @pytest.fixture(params=["plain", "kernels"])
