@@ -42,7 +42,8 @@ OP = Op(
     cost,
     kernel="register_blocked",
     tensor_cores={"fp32": "tf32x3", "tf32": "tf32"},
-    # plain takes two to three times as long on AlexNet's layers (batch 32, two cores)
+    # AlexNet's three layers, forward and backward at batch 32, two cores: plain 136 ms, blocked
+    # 127 ms; and its weight gradient can be deferred, which saves 200 MiB of a step
     cpu="blocked",
 )
 
