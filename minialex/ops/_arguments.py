@@ -164,3 +164,14 @@ def pooling(
         )
     output_size(op, x, kernel, steps, border)
     return {"kernel_size": kernel, "stride": steps, "padding": border}
+
+
+def pooling_cost(
+    shapes: Shapes, *, kernel_size: Pair, stride: Pair, padding: Pair, **_: object
+) -> Cost:
+    """Return one operation for each element of each window."""
+    (shape,) = shapes
+    assert shape is not None
+    OH, OW = (output_length(*s) for s in zip(shape[2:], kernel_size, stride, padding, strict=True))
+    size = shape[0] * shape[1] * OH * OW
+    return Cost(size * prod(kernel_size), ITEM_BYTES * (prod(shape) + size))

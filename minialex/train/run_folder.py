@@ -7,7 +7,7 @@ import errno
 import os
 import socket
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import ModuleType
 
 from minialex.errors import MinialexError
 from minialex.files import PART_PREFIX, PART_SUFFIX, quoted, write_errors
@@ -54,12 +54,7 @@ class RunFolder:
     def __enter__(self) -> RunFolder:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *failure: object) -> None:
         self.release()
 
 

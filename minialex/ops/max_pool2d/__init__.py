@@ -17,23 +17,11 @@ smallest unsigned type that holds KH KW - 1 (uint8 up to 16 x 16).
 
 from __future__ import annotations
 
-from math import prod
-
-from minialex.autograd import Cost, Implementation, Op, Shapes, Tensor, as_tensor
-from minialex.ops._arguments import ITEM_BYTES, pooling
-from minialex.ops._windows import Pair, output_length
+from minialex.autograd import Implementation, Op, Tensor, as_tensor
+from minialex.ops._arguments import pooling, pooling_cost
+from minialex.ops._windows import Pair
 from minialex.ops.max_pool2d import blocked, plain
 from minialex.ops.max_pool2d.cuda import KERNEL
-
-
-def cost(shapes: Shapes, *, kernel_size: Pair, stride: Pair, padding: Pair) -> Cost:
-    """One comparison for each element of each window."""
-    (shape,) = shapes
-    assert shape is not None
-    OH, OW = (output_length(*s) for s in zip(shape[2:], kernel_size, stride, padding, strict=True))
-    size = shape[0] * shape[1] * OH * OW
-    return Cost(size * prod(kernel_size), ITEM_BYTES * (prod(shape) + size))
-
 
 OP = Op(
     "max_pool2d",
@@ -42,7 +30,7 @@ OP = Op(
         "blocked": Implementation(blocked.forward, blocked.backward),
         "kernel": KERNEL,
     },
-    cost,
+    pooling_cost,
     kernel="kernel",
     # 3 x 3 by 2 of (128, 64, 55, 55) takes a tenth of the time of plain
     cpu="blocked",
