@@ -3,9 +3,9 @@
 Only labels are read, never images. scikit-learn has both, and the tests compare the folds with its.
 They are written out here because a resumed fold must find the same images: scikit-learn's
 assignment depends on its version (0.22 changed it), its seeds end at 2**32, and it takes 1 s to
-import for what is four lines of NumPy (0.6 s for 1.28 million images, 0.5 s there).
+import for what is a few lines of NumPy (0.6 s for 1.28 million images, 0.5 s there).
 `train_test_split` at 10 % leaves a class of 2 beside one of 100 without a validation image, and
-refuses ten classes of 2.
+refuses ten classes of 2; else its classes have as many validation images as here.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ def split(dataset: Dataset, fraction: float, seed: int) -> tuple[Subset, Subset]
     ----------
     dataset : Dataset
     fraction : float
-        The fraction of each class, in (0, 1), that goes to the second part. Both parts get at
-        least one image of every class.
+        The fraction, in (0, 1), of all images and of each class that goes to the second part.
+        Both parts get at least one image of every class; apart from that, each class and the
+        whole have within one image what the fraction says.
     seed : int
         The same seed gives the same split.
 
@@ -50,13 +51,31 @@ def split(dataset: Dataset, fraction: float, seed: int) -> tuple[Subset, Subset]
             f"only one image of class {enumerated(single)}: a split needs two or more; "
             "add images, or give a train and a val folder"
         )
-    second_counts = np.clip(np.rint(fraction * counts), 1, counts - 1)
+    second_counts = _shares(counts, fraction, seed)
     rank = np.arange(len(labels)) - (np.cumsum(counts) - counts)[labels]
     second = rank < second_counts[labels]
     return (
         Subset(dataset, np.sort(shuffled[~second])),
         Subset(dataset, np.sort(shuffled[second])),
     )
+
+
+def _shares(counts: Indices, fraction: float, seed: int) -> Indices:
+    """Return how many images of each class make up a fraction of all: the largest remainder method.
+
+    Each class gets the whole number below its share, and what is then missing from the share of
+    all images goes to the classes that lost most by that; the seed decides between equals.
+    """
+    exact = fraction * counts
+    shares: Indices = np.clip(np.floor(exact), 1, counts - 1).astype(np.int64)
+    lost = np.where(shares < counts - 1, exact - shares, 0)
+    # sorted stably: the order in which equals are found is that of the permutation
+    order = permutation(seed, SPLIT, 1, len(counts))
+    order = order[np.argsort(-np.round(lost[order], 9), kind="stable")]
+    missing = max(0, round(fraction * float(counts.sum())) - int(shares.sum()))
+    largest = order[:missing]
+    shares[largest[lost[largest] > 0]] += 1
+    return shares
 
 
 def folds(
