@@ -15,6 +15,7 @@ from minialex.check.cases import full_size as layers
 from minialex.check.suite import CaseFindings, Pair
 from minialex.check.verdict import Verdict
 from minialex.errors import MinialexError
+from minialex.wording import unknown
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def check_runs(
 def _chosen(what: str, names: Sequence[str], there: list[str]) -> list[str]:
     for name in names:
         if name not in there:
-            raise MinialexError(f"unknown {what} {name!r}; known: {', '.join(there)}")
+            raise MinialexError(unknown(what, name, there))
     return list(names) or there
 
 
