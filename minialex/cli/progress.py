@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from minialex.data import UnreadableImage
-from minialex.data.listing import enumerated
 from minialex.kfold.fold_records import FoldRecord
 from minialex.kfold.folds import FoldReporter
 from minialex.train.report import EpochEnd, Reporter, RunPlan, TrainingProgress
+from minialex.wording import enumerated
 
 
 def duration(seconds: float | None) -> str:
