@@ -14,6 +14,7 @@ from minialex.autograd import check_precision
 from minialex.cli.emulation import device_under, running_on
 from minialex.cli.options import SectionCommand, SectionOption, console, file_argument, messages
 from minialex.cli.progress import ConsoleFoldReporter, tell_skipped
+from minialex.cli.streams import lines_are_remarks
 from minialex.cli.training import training_options
 from minialex.errors import MinialexError
 from minialex.kfold.evaluate_folds import evaluate_folds
@@ -99,6 +100,7 @@ def kfold(
         with running_on(emulate, use, options["precision"]):
             _print(_evaluated(source, k, networks, options))
         return
+    lines_are_remarks()
     if resume is None:
         settings = make_settings(recipe, data=source, **options)
     else:

@@ -106,7 +106,7 @@ class Trainer:
             self._resumed_at = optimizer.steps
 
     def run(self, reporter: Reporter | None = None, *, stop_after: int | None = None) -> Outcome:
-        """Train to the last epoch, or until SIGINT or SIGTERM asks for a stop.
+        """Train to the last epoch, or until SIGINT, SIGTERM or SIGHUP asks for a stop.
 
         After a stop the checkpoint holds the position, and `Outcome.signal` says what it was.
 
