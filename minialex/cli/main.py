@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import sys
+import warnings
+from collections.abc import Callable
 
 import click
 
@@ -62,19 +64,35 @@ def cli() -> None:
     """
 
 
+def _warnings_shown_once() -> Callable[..., None]:
+    """Return a function that shows a warning in one line, without the code that it comes from."""
+    shown = set()
+
+    def show(message: Warning | str, *_: object) -> None:
+        text = one_line(str(message))
+        if text not in shown:
+            shown.add(text)
+            click.echo(f"minialex: warning: {text}", err=True)
+
+    return show
+
+
 def main() -> None:
     """Run the command line; errors that a person can mend take one line and exit status 2."""
     guard_streams()
     try:
-        # click returns the status of a command that raised Exit, and None of one that did not
-        status = cli.main(prog_name="minialex", standalone_mode=False)
-        sys.stdout.flush()
-        sys.exit(status)
+        with warnings.catch_warnings():
+            warnings.showwarning = _warnings_shown_once()
+            # click returns the status of a command that raised Exit, and None of one that did not
+            status = cli.main(prog_name="minialex", standalone_mode=False)
+            sys.stdout.flush()
+            sys.exit(status)
     except OutputError as error:
         if error.exit_status == 2:
             click.echo(f"minialex: error: {error}", err=True)
         sys.exit(error.exit_status)
     except click.ClickException as error:
+        error.message = one_line(error.message)  # type: ignore[misc]
         error.show()
         sys.exit(error.exit_code)
     except click.Abort:
