@@ -9,10 +9,10 @@ from rich.progress import TaskID
 from rich.table import Table
 
 from minialex.cli.progress import ConsoleReporter, duration
-from minialex.data.listing import counted
 from minialex.kfold.fold_records import FoldRecord
 from minialex.kfold.fold_reporter import FoldReporter, FoldsPlan
 from minialex.train.report import EpochEnd, Reporter, RunPlan, TrainingProgress
+from minialex.wording import counted
 
 MAX_ROWS = 12
 """Of more folds and classes only the smallest and the largest are said."""

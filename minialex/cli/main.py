@@ -10,6 +10,7 @@ import click
 
 import minialex
 from minialex.errors import MinialexError
+from minialex.wording import one_line, unknown
 
 COMMANDS = {
     "train": "minialex.cli.train",
@@ -34,6 +35,8 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """Import the module of a subcommand and return the command of its name."""
         if name not in COMMANDS:
+            if not ctx.resilient_parsing:
+                ctx.fail(unknown("command", name, COMMANDS))
             return None
         command = getattr(importlib.import_module(COMMANDS[name]), name)
         assert isinstance(command, click.Command)
@@ -75,7 +78,7 @@ def main() -> None:
         click.echo("minialex: stopped", err=True)
         sys.exit(130)
     except MinialexError as error:
-        click.echo(f"minialex: error: {error}", err=True)
+        click.echo(f"minialex: error: {one_line(str(error))}", err=True)
         sys.exit(2)
     except MemoryError:
         click.echo(

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from minialex.data import UnreadableImage
-from minialex.data.listing import enumerated
 from minialex.train.report import EpochEnd, Reporter, RunPlan, TrainingProgress
+from minialex.wording import enumerated
 
 
 def duration(seconds: float | None) -> str:

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from minialex.data.datasets import Dataset, Indices, Subset
-from minialex.data.listing import enumerated
 from minialex.data.seeded import SPLIT, permutation
 from minialex.errors import MinialexError
+from minialex.wording import enumerated
 
 
 def split(dataset: Dataset, fraction: float, seed: int) -> tuple[Subset, Subset]:

@@ -13,10 +13,10 @@ from minialex.data import (
     drop_unreadable,
 )
 from minialex.data.folders import check_trainable, find_dataset_folders, folder_notes
-from minialex.data.listing import counted, enumerated
 from minialex.errors import MinialexError
 from minialex.train.report import Reporter
 from minialex.train.settings import DIGITS, Settings
+from minialex.wording import counted, enumerated
 
 
 def open_images(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import partial
 
 from minialex.data import Subset
-from minialex.data.listing import counted, enumerated
+from minialex.wording import counted, enumerated
 
 _BEGINNING = 4096
 """Bytes: one page of a disk."""
