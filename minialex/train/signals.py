@@ -6,7 +6,6 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -18,21 +17,21 @@ class StopRequest:
 
     Parameters
     ----------
-    marker : Path, optional
-        A file through which another process may ask; it holds the signal's number.
+    asked : callable, optional
+        Another way to be asked: it returns the signal that something else received, or None.
 
     Attributes
     ----------
     signal : signal.Signals or None
     """
 
-    def __init__(self, marker: Path | None = None) -> None:
+    def __init__(self, asked: Callable[[], signal.Signals | None] | None = None) -> None:
         self.signal: signal.Signals | None = None
-        self.marker = marker
+        self.asked = asked
 
     def __bool__(self) -> bool:
-        if self.signal is None and self.marker is not None and self.marker.exists():
-            self.signal = signal.Signals(int(self.marker.read_text()))
+        if self.signal is None and self.asked is not None:
+            self.signal = self.asked()
         return self.signal is not None
 
 
@@ -43,7 +42,7 @@ def exit_status(number: int) -> int:
 
 @contextlib.contextmanager
 def stop_on_signals(
-    marker: Path | None = None, on_signal: Callable[[signal.Signals], None] | None = None
+    asked: Callable[[], signal.Signals | None] | None = None,
 ) -> Iterator[StopRequest]:
     """Turn the first SIGINT, SIGTERM or SIGHUP inside into a request; a second one acts at once.
 
@@ -53,10 +52,8 @@ def stop_on_signals(
 
     Parameters
     ----------
-    marker : Path, optional
-        A file through which another process may ask for a stop too.
-    on_signal : callable, optional
-        Called with the first signal, from its handler: it must be quick.
+    asked : callable, optional
+        Another way to be asked, as of `StopRequest`.
 
     Raises
     ------
@@ -65,7 +62,7 @@ def stop_on_signals(
     SystemExit
         At a second signal that is SIGTERM.
     """
-    request = StopRequest(marker)
+    request = StopRequest(asked)
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
@@ -78,8 +75,6 @@ def stop_on_signals(
                 raise KeyboardInterrupt
             raise SystemExit(exit_status(number))
         request.signal = signal.Signals(number)
-        if on_signal is not None:
-            on_signal(request.signal)
 
     ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else set()
     before: dict[signal.Signals, Any] = {
