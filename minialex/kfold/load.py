@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from minialex import arrays
 from minialex.arrays import Device
+from minialex.data.fingerprint import Fingerprint
 from minialex.errors import MinialexError
 from minialex.models import AlexNet, alexnet
 from minialex.train.factory import move_model
@@ -33,6 +34,8 @@ class Trained:
         Those of its run; for weights from elsewhere, the variant's image size and defaults.
     fold : (int, int) or None
         Which fold, from 1, of how many it was not trained on, if it comes from cross-validation.
+    split : dict
+        The fingerprint of its training and validation images; empty for weights from elsewhere.
     """
 
     path: Path
@@ -40,6 +43,7 @@ class Trained:
     classes: tuple[str, ...]
     settings: Settings
     fold: tuple[int, int] | None = None
+    split: Fingerprint = field(default_factory=dict)
 
 
 def load_trained(
@@ -72,7 +76,12 @@ def load_trained(
     move_model(model, where).eval()
     fold = saved.manifest.get("fold")
     return Trained(
-        saved.path, model, tuple(classes), settings, (fold[0], fold[1]) if fold else None
+        saved.path,
+        model,
+        tuple(classes),
+        settings,
+        (fold[0], fold[1]) if fold else None,
+        saved.manifest.get("split", {}),
     )
 
 

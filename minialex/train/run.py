@@ -17,7 +17,7 @@ from minialex import arrays
 from minialex.cpu import threads
 from minialex.errors import MinialexError
 from minialex.files import atomic_write
-from minialex.train.factory import open_data
+from minialex.train.factory import check_data_is_there, open_data
 from minialex.train.loop import Trainer
 from minialex.train.metrics import draw_curves, read_metrics
 from minialex.train.report import Outcome, Reporter
@@ -102,6 +102,7 @@ def resume(
     with claim(_run_folder(Path(folder)), resume=True) as claimed:
         saved = _load_last(claimed.path)
         settings = _settings_to_resume(claimed.path, saved, changes)
+        check_data_is_there(settings, f"minialex train --resume {claimed.path} DATA")
         data = open_data(settings, reporter)
         trainer = Trainer(settings, data, claimed.path, saved=saved)
         write_settings(claimed.path, settings)

@@ -44,7 +44,7 @@ from minialex.weights.safetensors import (
     write_safetensors,
 )
 
-FORMAT = 3
+FORMAT = 4
 OPTIMIZER_PREFIX = "optimizer."
 MANIFEST_KEY, CHECKSUMS_KEY = "minialex", "crc32"
 
