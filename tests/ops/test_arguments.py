@@ -53,6 +53,7 @@ def test_all_inputs_are_looked_at():
     """An op missing above is one that takes whole numbers: they come out as whole numbers."""
     others = {"add", "subtract", "multiply", "divide", "matmul", "concatenate", "astype", "to"}
     others |= {"negative", "absolute", "power", "exp", "log", "sqrt", "tanh", "sum", "max"}
+    others |= {"sigmoid", "maximum", "minimum", "where", "clip"}
     others |= {"reshape", "transpose", "getitem"}
     assert {op for op, _ in FLOAT_INPUTS} | others == set(OPS)
 
@@ -268,3 +269,37 @@ def test_targets_may_be_filled_anew_before_backward():
     targets[:] = 2
     loss.backward()
     np.testing.assert_allclose(logits.grad, [[-1 / 3, 1 / 6, 1 / 6]] * 2, rtol=1e-12)
+
+
+# Elements that are chosen ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("bounds", "words"),
+    [
+        ((), "give min, max or both"),
+        (("1",), "min is '1'; give a number"),
+        ((None, F), "max is .*; give a number, or use ops.maximum or ops.minimum"),
+    ],
+)
+def test_bounds_of_clip_are_numbers(bounds, words):
+    with pytest.raises(TypeError, match=f"(?s)^clip: {words}"):
+        Tensor(F).clip(*bounds)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "want", "dtype"),
+    [((2, None), [2, 3], np.int64), ((None, np.float32(1.5)), [1, 1.5], np.float32)],
+)
+def test_whole_numbers_stay_whole_between_whole_bounds(bounds, want, dtype):
+    y = ops.clip(np.array([1, 3]), *bounds)
+    assert (y.dtype, y.data.tolist()) == (dtype, want)
+
+
+def test_where_takes_booleans_and_numbers():
+    for a, b, dtype in [(1, 2, np.int64), (1, 2.0, np.float32), (np.float64(1), 2, np.float32)]:
+        y = ops.where([True, False], a, b)
+        assert (y.dtype, y.data.tolist()) == (dtype, [1, 2])
+    assert ops.where(F > 0, np.float64(1), F).dtype == F.dtype
+    with pytest.raises(TypeError, match=r"^where: takes booleans, .*, not float32"):
+        ops.where(F, 1, 2)
