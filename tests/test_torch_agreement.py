@@ -61,6 +61,7 @@ THEIRS = {
     "minimum": torch.minimum,
     "multiply": torch.mul,
     "negative": torch.neg,
+    "permute": torch.permute,
     "power": torch.pow,
     "relu": F.relu,
     "reshape": torch.reshape,
@@ -71,7 +72,6 @@ THEIRS = {
     "sum": total,
     "tanh": torch.tanh,
     "to": lambda x, device: x * 1,
-    "transpose": torch.permute,
     "where": torch.where,
 }
 

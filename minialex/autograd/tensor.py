@@ -374,13 +374,14 @@ class Tensor:
     sigmoid, clip = _method("sigmoid"), _method("clip")
     relu, softmax, log_softmax = _method("relu"), _method("softmax"), _method("log_softmax")
     sum, mean, max = _method("sum"), _method("mean"), _method("max")
-    reshape, flatten, transpose = _method("reshape"), _method("flatten"), _method("transpose")
+    reshape, flatten = _method("reshape"), _method("flatten")
+    permute, transpose = _method("permute"), _method("transpose")
     astype, to = _method("astype"), _method("to")
 
     @property
     def T(self) -> Tensor:
         """The Tensor with its axes reversed."""
-        return self.transpose()
+        return self.permute(*range(self.ndim)[::-1])
 
 
 def as_tensor(x: Any, like: Tensor | None = None) -> Tensor:

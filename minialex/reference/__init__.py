@@ -39,7 +39,7 @@ from minialex.reference.relu import relu
 from minialex.reference.rmsprop import rmsprop
 from minialex.reference.selection import clip, maximum, minimum, where
 from minialex.reference.sgd import sgd
-from minialex.reference.shape import astype, concatenate, getitem, reshape, to, transpose
+from minialex.reference.shape import astype, concatenate, getitem, permute, reshape, to
 from minialex.reference.softmax import softmax
 from minialex.reference.tally import tally
 
@@ -70,6 +70,7 @@ __all__ = [
     "minimum",
     "multiply",
     "negative",
+    "permute",
     "power",
     "prepare",
     "relu",
@@ -84,6 +85,5 @@ __all__ = [
     "tally",
     "tanh",
     "to",
-    "transpose",
     "where",
 ]

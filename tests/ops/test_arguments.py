@@ -54,7 +54,7 @@ def test_all_inputs_are_looked_at():
     others = {"add", "subtract", "multiply", "divide", "matmul", "concatenate", "astype", "to"}
     others |= {"negative", "absolute", "power", "exp", "log", "sqrt", "tanh", "sum", "max"}
     others |= {"sigmoid", "maximum", "minimum", "where", "clip"}
-    others |= {"reshape", "transpose", "getitem"}
+    others |= {"reshape", "permute", "getitem"}
     assert {op for op, _ in FLOAT_INPUTS} | others == set(OPS)
 
 
@@ -152,8 +152,8 @@ def test_wrong_axes_of_reductions(reduce, dims, error, words):
 
 
 @pytest.mark.parametrize("dims", [(3, 0, 2, 1), [3, 0, 2, 1], np.array([3, 0, -2, 1])], ids=repr)
-def test_axes_of_transpose(dims):
-    for y in (ops.transpose(Tensor(F), dims), ops.transpose(Tensor(F), *dims)):
+def test_axes_of_permute(dims):
+    for y in (ops.permute(Tensor(F), dims), Tensor(F).permute(*dims)):
         np.testing.assert_array_equal(y.data, F.transpose(3, 0, 2, 1))
 
 
@@ -163,14 +163,37 @@ def test_axes_of_transpose(dims):
         ((None,), TypeError, "dim is None; give"),
         ((True, 0, 2, 3), TypeError, "dim is True; give"),
         ((0.0, 1, 2, 3), TypeError, "dim is 0.0; give"),
+        ((), ValueError, r"\(\) does not name each of the 4 axes once"),
         ((0, 1), ValueError, r"\(0, 1\) does not name each of the 4 axes once"),
         (((),), ValueError, r"\(\) does not name each of the 4 axes once"),
         ((0, 0, 1, 2), ValueError, "names an axis twice"),
     ],
 )
+def test_wrong_axes_of_permute(dims, error, words):
+    with pytest.raises(error, match=f"^permute: .*{words}"):
+        ops.permute(Tensor(F), *dims)
+
+
+@pytest.mark.parametrize("dims", [(0, 1), (1, -1), (-2, 1), (2, 2), (np.int64(3), 0)])
+def test_transpose_exchanges_two_axes(dims):
+    np.testing.assert_array_equal(Tensor(F).transpose(*dims).data, F.swapaxes(*dims))
+
+
+@pytest.mark.parametrize(
+    ("dims", "error", "words"),
+    [
+        ((0, 4), ValueError, "dim1 4 is not an axis"),
+        ((True, 1), TypeError, "dim0 is True; give a whole number"),
+        (((0, 1), 2), TypeError, r"dim0 is \(0, 1\); give a whole number"),
+    ],
+)
 def test_wrong_axes_of_transpose(dims, error, words):
-    with pytest.raises(error, match=f"^transpose: .*{words}"):
+    with pytest.raises(error, match=f"^transpose: {words}"):
         ops.transpose(Tensor(F), *dims)
+
+
+def test_t_reverses_the_axes():
+    assert Tensor(F[0]).T.shape == (6, 6, 4)
 
 
 # Sizes ------------------------------------------------------------------------------------------
