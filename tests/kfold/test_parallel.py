@@ -1,4 +1,4 @@
-"""Folds in processes of their own: the same bytes, progress, stops, kills, and what stays behind."""
+"""Folds in processes of their own: the same bytes, progress, stops, kills, what stays behind."""
 
 import os
 import signal
