@@ -1,6 +1,5 @@
 """Small real runs. Nothing is asserted about how long anything takes."""
 
-
 import pytest
 from click.testing import CliRunner
 
