@@ -32,9 +32,7 @@ def test_an_unknown_name_is_answered_with_the_nearest_or_with_all():
 
 
 def test_control_characters_are_written_out_and_lines_of_a_message_stay():
-    assert one_line("a\nb\tc\x1b[31m\r\u2028\udcff é 猫") == (
-        r"a\nb\tc\x1b[31m\r\u2028\udcff é 猫"
-    )
+    assert one_line("a\nb\tc\x1b[31m\r\u2028\udcff é 猫") == (r"a\nb\tc\x1b[31m\r\u2028\udcff é 猫")
     assert one_line("does not compile:\n  first\n  second") == (
         "does not compile:\n  first\n  second"
     )

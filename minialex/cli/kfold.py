@@ -23,6 +23,7 @@ from minialex.cli.options import (
     number,
 )
 from minialex.cli.progress import tell_skipped
+from minialex.cli.streams import lines_are_remarks
 from minialex.cli.training import training_options
 from minialex.errors import MinialexError
 from minialex.kfold.evaluate_folds import evaluate_folds
@@ -111,6 +112,7 @@ def kfold(
         with running_on(emulate, use, options["precision"]):
             _print(_evaluated(source, k, networks, options))
         return
+    lines_are_remarks()
     if resume is None:
         settings = make_settings(recipe, data=source, **options)
     else:

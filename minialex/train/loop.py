@@ -109,7 +109,7 @@ class Trainer:
         stop_after: int | None = None,
         asked: Callable[[], Signals | None] | None = None,
     ) -> Outcome:
-        """Train to the last epoch, or until SIGINT or SIGTERM asks for a stop.
+        """Train to the last epoch, or until SIGINT, SIGTERM or SIGHUP asks for a stop.
 
         After a stop the checkpoint holds the position, and `Outcome.signal` says what it was.
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopRequest:
@@ -44,10 +44,11 @@ def exit_status(number: int) -> int:
 def stop_on_signals(
     asked: Callable[[], signal.Signals | None] | None = None,
 ) -> Iterator[StopRequest]:
-    """Turn the first SIGINT or SIGTERM inside into a request; a second one acts at once.
+    """Turn the first SIGINT, SIGTERM or SIGHUP inside into a request; a second one acts at once.
 
-    Where this is not the main thread, which alone receives signals, they act as before. The
-    handlers that were there are put back at the end.
+    SIGHUP, which shell and system both send where a terminal closes, never acts at once, and is
+    ignored where it was: by ``nohup``. Where this is not the main thread, which alone receives
+    signals, they act as before. The handlers that were there are put back at the end.
 
     Parameters
     ----------
@@ -68,12 +69,17 @@ def stop_on_signals(
 
     def handle(number: int, frame: FrameType | None) -> None:
         if request.signal is not None:
+            if number == signal.SIGHUP:
+                return
             if number == signal.SIGINT:
                 raise KeyboardInterrupt
             raise SystemExit(exit_status(number))
         request.signal = signal.Signals(number)
 
-    before: dict[signal.Signals, Any] = {s: signal.signal(s, handle) for s in SIGNALS}
+    ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else set()
+    before: dict[signal.Signals, Any] = {
+        s: signal.signal(s, handle) for s in SIGNALS if s not in ignored
+    }
     try:
         yield request
     finally:

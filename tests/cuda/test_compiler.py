@@ -104,9 +104,7 @@ def test_the_cache_follows_the_environment(monkeypatch, tmp_path):
 def test_a_cache_that_cannot_be_made_is_named(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("MINIALEX_CACHE", str(tmp_path / "file"))
-    with pytest.raises(
-        MinialexError, match=r"cannot be made \(Not a directory\): set "
-    ):
+    with pytest.raises(MinialexError, match=r"cannot be made \(Not a directory\): set "):
         cache.cache_folder()
 
 
