@@ -68,7 +68,7 @@ THEIRS = {
     "sum": total,
     "tanh": torch.tanh,
     "to": lambda x, device: x * 1,
-    "transpose": torch.permute,
+    "permute": torch.permute,
 }
 
 DIFFER = {

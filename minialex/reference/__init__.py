@@ -37,7 +37,7 @@ from minialex.reference.reduction import max, sum
 from minialex.reference.relu import relu
 from minialex.reference.rmsprop import rmsprop
 from minialex.reference.sgd import sgd
-from minialex.reference.shape import astype, concatenate, getitem, reshape, to, transpose
+from minialex.reference.shape import astype, concatenate, getitem, permute, reshape, to
 from minialex.reference.softmax import softmax
 from minialex.reference.tally import tally
 
@@ -65,6 +65,7 @@ __all__ = [
     "max_pool2d",
     "multiply",
     "negative",
+    "permute",
     "power",
     "prepare",
     "relu",
@@ -78,5 +79,4 @@ __all__ = [
     "tally",
     "tanh",
     "to",
-    "transpose",
 ]

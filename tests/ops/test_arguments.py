@@ -53,7 +53,7 @@ def test_all_inputs_are_looked_at():
     """An op missing above is one that takes whole numbers: they come out as whole numbers."""
     others = {"add", "subtract", "multiply", "divide", "matmul", "concatenate", "astype", "to"}
     others |= {"negative", "absolute", "power", "exp", "log", "sqrt", "tanh", "sum", "max"}
-    others |= {"reshape", "transpose", "getitem"}
+    others |= {"reshape", "permute", "getitem"}
     assert {op for op, _ in FLOAT_INPUTS} | others == set(OPS)
 
 
@@ -151,8 +151,8 @@ def test_wrong_axes_of_reductions(reduce, dims, error, words):
 
 
 @pytest.mark.parametrize("dims", [(3, 0, 2, 1), [3, 0, 2, 1], np.array([3, 0, -2, 1])], ids=repr)
-def test_axes_of_transpose(dims):
-    for y in (ops.transpose(Tensor(F), dims), ops.transpose(Tensor(F), *dims)):
+def test_axes_of_permute(dims):
+    for y in (ops.permute(Tensor(F), dims), ops.permute(Tensor(F), *dims)):
         np.testing.assert_array_equal(y.data, F.transpose(3, 0, 2, 1))
 
 
@@ -167,9 +167,17 @@ def test_axes_of_transpose(dims):
         ((0, 0, 1, 2), ValueError, "names an axis twice"),
     ],
 )
-def test_wrong_axes_of_transpose(dims, error, words):
-    with pytest.raises(error, match=f"^transpose: .*{words}"):
-        ops.transpose(Tensor(F), *dims)
+def test_wrong_axes_of_permute(dims, error, words):
+    with pytest.raises(error, match=f"^permute: .*{words}"):
+        ops.permute(Tensor(F), *dims)
+
+
+@pytest.mark.parametrize("dims", [(1, 2), (2, 1), (-3, -2), (0, 0)])
+def test_transpose_exchanges_two_axes(dims):
+    for y in (ops.transpose(Tensor(F), *dims), Tensor(F).transpose(*dims)):
+        np.testing.assert_array_equal(y.data, F.swapaxes(*dims))
+    with pytest.raises(ValueError, match=r"^transpose: dim 4 is not an axis of a Tensor with 4"):
+        ops.transpose(Tensor(F), 4, 0)
 
 
 # Sizes ------------------------------------------------------------------------------------------
