@@ -83,7 +83,8 @@ class Operators:
     __mul__, __rmul__ = _binary("multiply"), _reflected("multiply")
     __truediv__, __rtruediv__ = _binary("divide"), _reflected("divide")
     __matmul__, __rmatmul__ = _binary("matmul"), _reflected("matmul")
-    __neg__, __abs__, __pow__ = _unary("negative"), _unary("absolute"), _binary("power")
+    __pow__, __rpow__ = _binary("power"), _reflected("power")
+    __neg__, __abs__ = _unary("negative"), _unary("absolute")
     __getitem__ = _binary("getitem")
     __iadd__, __isub__, __imul__ = _in_place("add"), _in_place("subtract"), _in_place("multiply")
     __itruediv__, __imatmul__ = _in_place("divide"), _in_place("matmul")
@@ -98,7 +99,11 @@ class Operators:
     __invert__ = _unary("logical_not")
 
     exp, log, sqrt, tanh = _unary("exp"), _unary("log"), _unary("sqrt"), _unary("tanh")
-    relu = _unary("relu")
+    sigmoid, relu = _unary("sigmoid"), _unary("relu")
+
+    def clip(self, min: float | None = None, max: float | None = None) -> Tensor:
+        """See `minialex.ops.clip`."""
+        return FUNCTIONS["clip"](self, min, max)
 
     def softmax(self, dim: int = -1) -> Tensor:
         """See `minialex.ops.softmax`."""

@@ -14,6 +14,7 @@ from minialex.autograd.conversion import as_array
 from minialex.autograd.graph import grad_enabled
 from minialex.autograd.hooks import Hooks
 from minialex.nn.backward_hooks import HookedCall
+from minialex.wording import enumerated
 
 
 class Parameter(Tensor):
@@ -279,12 +280,6 @@ def found_in(where: Mapping[Any, Any], kind: type[Kind]) -> Iterator[tuple[str, 
             yield from ((f"{name}.{inner}", one) for inner, one in found_in(inside, kind))
 
 
-def _first_few(names: list[str]) -> str:
-    """Return up to three of the names, and how many more there are."""
-    shown = ", ".join(map(str, names[:3]))
-    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
-
-
 def _check_names(own: Mapping[str, Parameter], state: Mapping[str, Any]) -> None:
     if not isinstance(state, Mapping):
         raise TypeError(
@@ -292,9 +287,9 @@ def _check_names(own: Mapping[str, Parameter], state: Mapping[str, Any]) -> None
             f"{type(state).__name__}"
         )
     missing = [name for name in own if name not in state]
-    unexpected = [name for name in state if name not in own]
+    unexpected = [str(name) for name in state if name not in own]
     parts = [
-        f"{what} {_first_few(names)}"
+        f"{what} {enumerated(names, 4)}"
         for what, names in (("missing", missing), ("unexpected", unexpected))
         if names
     ]

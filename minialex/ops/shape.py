@@ -126,11 +126,13 @@ def flatten(x: Tensor, start_dim: int = 0) -> Tensor:
     return reshape(x, *x.shape[:start], prod(x.shape[start:]))
 
 
-def permute(x: Tensor, *dims: int | Sequence[int]) -> Tensor:
-    """Return `x` with its axes in the order `dims`.
+def permute(x: Tensor, *dims: Any) -> Tensor:
+    """Return `x` with its axes in the order `dims`, all of them.
 
     Raises
     ------
+    TypeError
+        If an axis is no whole number.
     ValueError
         If `dims` does not name each axis once.
     """
@@ -142,16 +144,19 @@ def permute(x: Tensor, *dims: int | Sequence[int]) -> Tensor:
 
 
 def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
-    """Return `x` with two axes exchanged; `permute` puts all in any order.
+    """Return `x` with two of its axes exchanged; `permute` takes a whole order.
 
     Raises
     ------
-    ValueError, TypeError
+    TypeError
+        If an axis is no whole number.
+    ValueError
         If `x` has no such axis.
     """
-    first, second = (normal_dim(d, x.ndim, "transpose") for d in (dim0, dim1))
+    d0 = normal_dim(dim0, x.ndim, "transpose", "dim0")
+    d1 = normal_dim(dim1, x.ndim, "transpose", "dim1")
     order = list(range(x.ndim))
-    order[first], order[second] = second, first
+    order[d0], order[d1] = d1, d0
     return PERMUTE(x, dims=tuple(order))
 
 

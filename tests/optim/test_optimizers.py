@@ -1,6 +1,5 @@
 """The optimizers against their formulas written out element by element, and against PyTorch."""
 
-
 import numpy as np
 import pytest
 
