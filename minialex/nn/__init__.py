@@ -12,7 +12,8 @@ from minialex.nn.layers import (
     ReLU,
     he_normal,
 )
-from minialex.nn.module import Module, Parameter, Sequential
+from minialex.nn.module import Module, Parameter
+from minialex.nn.sequential import Sequential
 
 __all__ = [
     "AdaptiveAvgPool2d",
