@@ -75,8 +75,11 @@ class ConsoleReporter(Reporter):
         """Say what is trained on what, and where it goes."""
         s = plan.settings
         say = self.console.print
+        trained = f"{plan.parameters:,} parameters"
+        if s.freeze:
+            trained = f"{plan.trained_parameters:,} of {trained} trained (not {s.freeze})"
         say(
-            f"{s.variant}, {plan.parameters:,} parameters, on {plan.device}; "
+            f"{s.variant}, {trained}, on {plan.device}; "
             f"{plan.train_images:,} training images, {plan.val_images:,} validation images, "
             f"{len(plan.classes)} classes, {s.image_size}x{s.image_size} pixels"
         )
