@@ -356,7 +356,8 @@ class Tensor:
     __mul__, __rmul__ = _method("multiply"), _reflected("multiply")
     __truediv__, __rtruediv__ = _method("divide"), _reflected("divide")
     __matmul__, __rmatmul__ = _method("matmul"), _reflected("matmul")
-    __neg__, __pow__, __abs__ = _method("negative"), _method("power"), _method("absolute")
+    __pow__, __rpow__ = _method("power"), _reflected("power")
+    __neg__, __abs__ = _method("negative"), _method("absolute")
     __getitem__ = _method("getitem")
     __iadd__, __isub__, __imul__ = _in_place("add"), _in_place("subtract"), _in_place("multiply")
     __itruediv__, __imatmul__ = _in_place("divide"), _in_place("matmul")
@@ -370,15 +371,17 @@ class Tensor:
     __or__, __ror__ = _method("logical_or"), _reflected("logical_or")
     __invert__ = _method("logical_not")
     exp, log, sqrt, tanh = _method("exp"), _method("log"), _method("sqrt"), _method("tanh")
+    sigmoid, clip = _method("sigmoid"), _method("clip")
     relu, softmax, log_softmax = _method("relu"), _method("softmax"), _method("log_softmax")
     sum, mean, max = _method("sum"), _method("mean"), _method("max")
-    reshape, flatten, transpose = _method("reshape"), _method("flatten"), _method("transpose")
+    reshape, flatten = _method("reshape"), _method("flatten")
+    permute, transpose = _method("permute"), _method("transpose")
     astype, to = _method("astype"), _method("to")
 
     @property
     def T(self) -> Tensor:
         """The Tensor with its axes reversed."""
-        return self.transpose()
+        return self.permute(*range(self.ndim)[::-1])
 
 
 def as_tensor(x: Any, like: Tensor | None = None) -> Tensor:

@@ -11,10 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from minialex.data import UnreadableImage
-from minialex.data.listing import enumerated
-from minialex.kfold.fold_records import FoldRecord
-from minialex.kfold.folds import FoldReporter
 from minialex.train.report import EpochEnd, Reporter, RunPlan, TrainingProgress
+from minialex.wording import enumerated
 
 
 def duration(seconds: float | None) -> str:
@@ -127,21 +125,6 @@ class ConsoleReporter(Reporter):
         if self.task is None:
             self.task = self.live.add_task(title, total=total, status="")
         self.live.update(self.task, description=title, completed=done, total=total, status=status)
-
-
-class ConsoleFoldReporter(ConsoleReporter, FoldReporter):
-    """Shows cross-validation: each fold as a run, and what came of it."""
-
-    def fold_started(self, fold: int, k: int) -> None:
-        """Head the fold."""
-        self.console.print(f"fold {fold} of {k}")
-
-    def fold_ended(self, record: FoldRecord) -> None:
-        """Write how the fold went."""
-        self.console.print(
-            f"fold {record.fold}/{record.k}: {record.accuracy:.2f} % of {record.images:,} "
-            f"validation images ({record.checkpoint})"
-        )
 
 
 @contextmanager

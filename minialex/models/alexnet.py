@@ -29,6 +29,7 @@ from minialex.nn import (
     Sequential,
 )
 from minialex.philox import Generator
+from minialex.wording import unknown
 
 # small logits at first: every class about equally likely
 LAST_GAIN = 0.01
@@ -298,7 +299,7 @@ def alexnet(
         If there is no such variant, or no class.
     """
     if variant not in VARIANTS:
-        raise ValueError(f"alexnet: unknown variant {variant!r}; known: {', '.join(VARIANTS)}")
+        raise ValueError(f"alexnet: {unknown('variant', variant, VARIANTS)}")
     if num_classes < 1:
         raise ValueError(f"alexnet: num_classes must be at least 1, not {num_classes}")
     return AlexNet(VARIANTS[variant], num_classes, dropout, Generator(seed))

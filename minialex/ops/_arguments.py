@@ -58,6 +58,15 @@ def check_float(op: str, **inputs: Tensor | None) -> None:
             )
 
 
+def check_booleans(op: str, *inputs: Any) -> tuple[Tensor, ...]:
+    """Return `inputs` as Tensors; refuse those of other elements than booleans."""
+    tensors = tuple(as_tensor(x) for x in inputs)
+    for t in tensors:
+        if t.dtype != bool:
+            raise TypeError(f"{op}: takes booleans, as comparisons give them, not {t.dtype}")
+    return tensors
+
+
 def floating(x: Any) -> Tensor:
     """Return `x` as a Tensor of floats: float32 where it holds whole numbers or booleans."""
     x = as_tensor(x)

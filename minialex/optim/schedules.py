@@ -12,6 +12,8 @@ from math import cos, inf, pi
 from numbers import Integral, Real
 from typing import Any
 
+from minialex.wording import unknown
+
 Schedule = Callable[[int], float]
 """From the number of steps taken so far, 0 at the start, to the factor of the next one's rate.
 
@@ -80,7 +82,7 @@ def make_schedule(
         "article": partial(step_decay, step_size=256, gamma=0.5),
     }
     if name not in schedules:
-        raise ValueError(f"unknown schedule {name!r}; known: {', '.join(NAMES)}")
+        raise ValueError(unknown("schedule", name, NAMES))
     return partial(warmed_up, after=schedules[name], warmup=warmup) if warmup else schedules[name]
 
 

@@ -143,7 +143,7 @@ class Outcome:
 
     @property
     def exit_status(self) -> int:
-        """What a program that did nothing else should exit with: 0, 130 or 143."""
+        """What a program that did nothing else exits with: 0, or 128 plus the signal's number."""
         return 0 if self.signal is None else exit_status(self.signal)
 
 

@@ -15,7 +15,6 @@ from typing import Any
 import minialex
 from minialex import arrays
 from minialex.cpu import threads
-from minialex.data.listing import enumerated
 from minialex.errors import MinialexError
 from minialex.files import atomic_write
 from minialex.train.factory import open_data
@@ -26,6 +25,7 @@ from minialex.train.run_folder import LAST_CHECKPOINT, claim
 from minialex.train.run_state import RunData
 from minialex.train.settings import DIGITS, RUNTIME_SETTINGS, Settings
 from minialex.weights import checkpoint
+from minialex.wording import enumerated
 
 SETTINGS_FILE, CURVES_FILE, SKIPPED_FILE = "settings.json", "curves.png", "skipped.txt"
 RUNS_FOLDER = Path("runs")

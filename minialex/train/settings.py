@@ -29,6 +29,7 @@ from minialex.train.declaration import (
     setting,
 )
 from minialex.train.recipes import RECIPES
+from minialex.wording import unknown
 
 DIGITS = "digits"
 
@@ -362,10 +363,7 @@ Settings.__doc__ = f"{Settings.__doc__}{_attributes()}"
 
 def _check_names(table: Mapping[str, Any]) -> None:
     for name in sorted(set(table) - set(DECLARATIONS)):
-        known = ", ".join(DECLARATIONS)
-        raise MinialexError(
-            f"unknown setting {name!r}: upgrade minialex, or remove it; known: {known}"
-        )
+        raise MinialexError(unknown("setting", name, DECLARATIONS))
 
 
 def _check_used(settings: Settings, given: Mapping[str, Any]) -> None:

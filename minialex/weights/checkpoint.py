@@ -35,10 +35,10 @@ import minialex
 from minialex.errors import MinialexError
 from minialex.files import map_file, quoted
 from minialex.models import AlexNet
+from minialex.plain_json import is_count, parse_json
 from minialex.weights.safetensors import (
     HEADER_CHECKSUM,
     HostArray,
-    is_count,
     looks_like_safetensors,
     parse_safetensors,
     raw_bytes,
@@ -227,8 +227,8 @@ def _damaged(path: Path, what: str) -> MinialexError:
 
 def _from_json(path: Path, text: str) -> dict[str, Any]:
     try:
-        table = json.loads(text)
-    except (ValueError, RecursionError):
+        table = parse_json(text)
+    except ValueError:
         table = None
     if not isinstance(table, dict):
         raise _damaged(path, "its manifest cannot be read")

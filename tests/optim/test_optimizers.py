@@ -1,7 +1,5 @@
 """The optimizers against their formulas written out element by element, and against PyTorch."""
 
-import importlib.util
-
 import numpy as np
 import pytest
 
@@ -96,11 +94,9 @@ def test_settings_may_change_between_steps(name, formula, turns, implementation)
         np.testing.assert_allclose(p.data, value, rtol=1e-12, atol=1e-13)
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="PyTorch is not installed")
 @pytest.mark.parametrize(("name", "formula", "kw"), SETTINGS, ids=IDS)
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 2e-6)])
-def test_twenty_steps_agree_with_pytorch(name, formula, kw, dtype, tolerance):
-    torch = pytest.importorskip("torch")
+def test_twenty_steps_agree_with_pytorch(torch, name, formula, kw, dtype, tolerance):
     rng = np.random.default_rng(6)
     values = [v.astype(dtype) for v in start(rng)]
     ours = [Tensor(v.copy(), requires_grad=True) for v in values]
