@@ -84,8 +84,11 @@ class ConsoleReporter(Reporter):
         """Say what is trained on what, and where it goes."""
         s = plan.settings
         say = self.console.print
+        trained = f"{plan.parameters:,} parameters"
+        if s.freeze:
+            trained = f"{plan.trained_parameters:,} of {trained} trained (not {s.freeze})"
         say(
-            f"{s.variant}, {plan.parameters:,} parameters, on {plan.device}; "
+            f"{s.variant}, {trained}, on {plan.device}; "
             f"{counted(plan.train_images, 'training image')}, "
             f"{counted(plan.val_images, 'validation image')}, "
             f"{counted(len(plan.classes), 'class')}, {s.image_size}x{s.image_size} pixels"

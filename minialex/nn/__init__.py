@@ -1,5 +1,6 @@
 """Modules and layers: parameters and how they start. The maths is in `minialex.ops`."""
 
+from minialex.nn import utils
 from minialex.nn.layers import (
     AdaptiveAvgPool2d,
     AvgPool2d,
@@ -29,4 +30,5 @@ __all__ = [
     "ReLU",
     "Sequential",
     "he_normal",
+    "utils",
 ]
