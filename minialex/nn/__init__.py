@@ -10,6 +10,8 @@ from minialex.nn.layers import (
     LocalResponseNorm,
     MaxPool2d,
     ReLU,
+    Sigmoid,
+    Tanh,
     he_normal,
 )
 from minialex.nn.module import Module, Parameter, Sequential
@@ -27,5 +29,7 @@ __all__ = [
     "Parameter",
     "ReLU",
     "Sequential",
+    "Sigmoid",
+    "Tanh",
     "he_normal",
 ]
