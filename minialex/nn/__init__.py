@@ -11,6 +11,8 @@ from minialex.nn.layers import (
     LocalResponseNorm,
     MaxPool2d,
     ReLU,
+    Sigmoid,
+    Tanh,
     he_normal,
 )
 from minialex.nn.module import Module, Parameter
@@ -29,6 +31,8 @@ __all__ = [
     "Parameter",
     "ReLU",
     "Sequential",
+    "Sigmoid",
+    "Tanh",
     "he_normal",
     "utils",
 ]
