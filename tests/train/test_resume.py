@@ -174,7 +174,7 @@ class TestRefusals:
     def test_other_images(self, run, images, tmp_path):
         fewer = shutil.copytree(images, tmp_path / "fewer")
         (fewer / "red" / "00.png").unlink()
-        with pytest.raises(MinialexError, match="trained on other images .class 'red' had 8"):
+        with pytest.raises(MinialexError, match=r"trained on other images .class 'red' had 8"):
             resume(run, data=str(fewer))
 
     def test_other_classes(self, run, images, tmp_path):
