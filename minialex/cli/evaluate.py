@@ -32,7 +32,7 @@ from minialex.evaluation.confusion import write_evaluation
 from minialex.evaluation.evaluate import Evaluation
 from minialex.evaluation.evaluate import evaluate as evaluate_on
 from minialex.kfold.evaluation_set import evaluation_set
-from minialex.kfold.load import Trained, load_trained
+from minialex.persistence import Trained, load_trained
 
 
 @click.command(cls=SectionCommand, short_help="Evaluate a network on images, class by class.")

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import minialex
 from minialex.arrays import Array, Device, on_device, to_numpy
 from minialex.data import Dataset, UnreadableImage
 from minialex.errors import MinialexError
@@ -13,10 +14,9 @@ from minialex.evaluation.evaluate import Evaluation
 from minialex.files import link_or_copy
 from minialex.models import AlexNet
 from minialex.optim import Optimizer
-from minialex.train.run_folder import BEST_CHECKPOINT, LAST_CHECKPOINT
 from minialex.train.settings import Settings
 from minialex.weights import checkpoint
-from minialex.weights.checkpoint import Checkpoint
+from minialex.weights.checkpoint import BEST_CHECKPOINT, LAST_CHECKPOINT, Checkpoint
 
 
 @dataclass(frozen=True)
@@ -203,6 +203,7 @@ class RunState:
                 "dropout": {"seed": generator.seed, "offset": generator.offset},
                 "images": {"seed": s.seed, "epoch": self.position.epoch},
             },
+            "minialex": minialex.__version__,
             "settings": s.result_settings(),
             "running_totals": self.totals.to_json(),
             "best": asdict(self.best),
