@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import minialex
-from minialex.arrays import Array, Device, on_device, to_numpy
+from minialex.arrays import Array, Device, to_numpy
 from minialex.data import Dataset, UnreadableImage
 from minialex.errors import MinialexError
 from minialex.evaluation.evaluate import Evaluation
 from minialex.files import link_or_copy
 from minialex.models import AlexNet
 from minialex.optim import Optimizer
+from minialex.plain_json import is_count, typed
 from minialex.train.settings import Settings
 from minialex.weights import checkpoint
 from minialex.weights.checkpoint import BEST_CHECKPOINT, LAST_CHECKPOINT, Checkpoint
@@ -105,11 +106,13 @@ class RunningTotals:
         }
 
     def load(self, table: dict[str, Any]) -> None:
-        """Take over what `to_json` returned."""
-        for i, total in enumerate(table["totals"]):
+        """Take over what `to_json` returned; raise ValueError if it cannot have returned that."""
+        for i, total in enumerate(typed(tuple[float, float], table["totals"])):
             self._totals[i] = total
-        self._logged = list(map(float, table["logged_totals"]))
-        self.images, self.logged_images = int(table["images"]), int(table["logged_images"])
+        self._logged = list(typed(tuple[float, float], table["logged_totals"]))
+        self.images, self.logged_images = table["images"], table["logged_images"]
+        if not is_count(self.images) or not is_count(self.images - self.logged_images):
+            raise ValueError("load: the numbers of images")
 
 
 @dataclass
@@ -175,16 +178,15 @@ class RunState:
 
     def _tensors(self) -> dict[str, Any]:
         parameters = {name: to_numpy(p.data) for name, p in self.model.named_parameters()}
-        arena = self.optimizer.arena
-        slots = {
-            slot: dict(zip(parameters, map(to_numpy, arena.views(slot)), strict=True))
-            for slot in arena.state
-        }
+        slots: dict[str, dict[str, Array]] = {}
+        state = self.optimizer.state_dict()["state"].values()
+        for name, its in zip(self.optimizer.arena.names, state, strict=True):
+            for slot in its.keys() - {"step"}:
+                slots.setdefault(slot, {})[name] = to_numpy(its[slot])
         return {**parameters, **checkpoint.optimizer_tensors(slots)}
 
     def _manifest(self) -> dict[str, Any]:
         s, steps = self.settings, self.optimizer.steps
-        optimizer = ("optimizer", "momentum", "weight_decay", "alpha", "eps")
         schedule = ("schedule", "lr", "warmup", "lr_step", "lr_gamma", "epochs")
         generator = self.model.generator
         return {
@@ -193,12 +195,11 @@ class RunState:
             "image_size": s.image_size,
             "classes": list(self.data.train.classes),
             "position": {"epoch": self.position.epoch, "batch": self.position.batch, "step": steps},
-            "optimizer": {name: getattr(s, name) for name in optimizer},
-            "schedule": {
-                **{name: getattr(s, name) for name in schedule},
-                "step": steps,
-                "last": self.optimizer.lr,
+            "optimizer": {
+                "param_groups": self.optimizer.state_dict()["param_groups"],
+                "param_steps": self.optimizer.param_steps,
             },
+            "schedule": {name: getattr(s, name) for name in schedule},
             "random": {
                 "dropout": {"seed": generator.seed, "offset": generator.offset},
                 "images": {"seed": s.seed, "epoch": self.position.epoch},
@@ -225,27 +226,36 @@ class RunState:
             saved.load_into(self.model)
             self._restore_optimizer(saved)
             generator, position = manifest["random"]["dropout"], manifest["position"]
-            self.model.generator.seed = int(generator["seed"])
-            self.model.generator.offset = int(generator["offset"])
-            self.position.epoch, self.position.batch = position["epoch"], position["batch"]
-            self.best = BestEpoch(**manifest["best"])
+            seed = typed(int, generator["seed"])
+            if not 0 <= seed < 2**64 or not is_count(generator["offset"]):
+                raise ValueError("restore: the state of dropout")
+            self.model.generator.seed, self.model.generator.offset = seed, generator["offset"]
+            self.position = Position(position["epoch"], position["batch"])
+            self.best = typed(BestEpoch, manifest["best"])
+            if (
+                not 0 <= self.best.epoch <= self.position.epoch
+                or not 0 <= self.best.accuracy <= 100
+            ):
+                raise ValueError("restore: the best epoch")
             self.totals.load(manifest["running_totals"])
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise MinialexError(
                 f"{saved.path} is damaged (it lacks something of a run): use another copy"
             ) from error
 
     def _restore_optimizer(self, saved: Checkpoint) -> None:
-        slots, arena = saved.optimizer_state, self.optimizer.arena
-        if set(slots) != set(arena.state):
-            raise ValueError(f"restore: optimizer state {sorted(slots)}, not {sorted(arena.state)}")
-        names = [name for name, _ in self.model.named_parameters()]
-        for slot in arena.state:
-            for name, view in zip(names, arena.views(slot), strict=True):
-                with on_device(self.device) as xp:
-                    view[...] = xp.asarray(slots[slot][name])
-        self.optimizer.steps = saved.manifest["position"]["step"]
-        self.optimizer.lr = float(saved.manifest["schedule"]["last"])
+        table, slots = saved.manifest["optimizer"], saved.optimizer_state
+        names = zip(self.optimizer.arena.names, table["param_steps"], strict=True)
+        self.optimizer.load_state_dict(
+            {
+                "state": {
+                    i: {"step": steps, **{slot: slots[slot][name] for slot in slots}}
+                    for i, (name, steps) in enumerate(names)
+                },
+                "param_groups": table["param_groups"],
+                "steps": saved.manifest["position"]["step"],
+            }
+        )
 
     @property
     def device(self) -> Device:
