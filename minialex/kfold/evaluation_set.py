@@ -9,7 +9,7 @@ from minialex.data import Dataset, Digits, ImageFolder, UnreadableImage, drop_un
 from minialex.data.folders import find_dataset_folders, folder_notes
 from minialex.errors import MinialexError
 from minialex.kfold.fold_images import divide
-from minialex.kfold.load import Trained
+from minialex.persistence import Trained
 from minialex.train.factory import SPLIT_SEED, MessageCallback, ProgressCallback
 from minialex.train.settings import DIGITS, Settings
 from minialex.wording import enumerated

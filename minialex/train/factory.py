@@ -112,7 +112,9 @@ def make_model(
     outputs = output_bytes(model, settings.image_size)
     check_memory(outputs, device, settings.batch_size, settings.image_size)
     if settings.pretrained is not None:
-        note = load_pretrained(model, open_weights(settings.pretrained).parameters)
+        note = load_pretrained(
+            model, open_weights(settings.pretrained), last_layer=model.last_layer
+        )
         if note and tell is not None:
             tell(note)
     freeze(model, settings.freeze)

@@ -22,10 +22,11 @@ from minialex.train.factory import open_data
 from minialex.train.loop import Trainer
 from minialex.train.metrics import draw_curves, read_metrics
 from minialex.train.report import Outcome, Reporter
-from minialex.train.run_folder import LAST_CHECKPOINT, claim
+from minialex.train.run_folder import claim
 from minialex.train.run_state import RunData
 from minialex.train.settings import DIGITS, RUNTIME_SETTINGS, Settings
 from minialex.weights import checkpoint
+from minialex.weights.checkpoint import LAST_CHECKPOINT
 from minialex.wording import enumerated
 
 SETTINGS_FILE, CURVES_FILE, SKIPPED_FILE = "settings.json", "curves.png", "skipped.txt"

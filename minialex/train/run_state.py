@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import minialex
 from minialex.arrays import Array, Device, to_numpy
 from minialex.data import Dataset, UnreadableImage
 from minialex.errors import MinialexError
@@ -13,10 +14,10 @@ from minialex.evaluation.evaluate import Evaluation
 from minialex.files import link_or_copy
 from minialex.models import AlexNet
 from minialex.optim import Optimizer
-from minialex.train.run_folder import BEST_CHECKPOINT, LAST_CHECKPOINT
+from minialex.plain_json import is_count, typed
 from minialex.train.settings import Settings
 from minialex.weights import checkpoint
-from minialex.weights.checkpoint import Checkpoint
+from minialex.weights.checkpoint import BEST_CHECKPOINT, LAST_CHECKPOINT, Checkpoint
 
 
 @dataclass(frozen=True)
@@ -105,11 +106,13 @@ class RunningTotals:
         }
 
     def load(self, table: dict[str, Any]) -> None:
-        """Take over what `to_json` returned."""
-        for i, total in enumerate(table["totals"]):
+        """Take over what `to_json` returned; raise ValueError if it cannot have returned that."""
+        for i, total in enumerate(typed(tuple[float, float], table["totals"])):
             self._totals[i] = total
-        self._logged = list(map(float, table["logged_totals"]))
-        self.images, self.logged_images = int(table["images"]), int(table["logged_images"])
+        self._logged = list(typed(tuple[float, float], table["logged_totals"]))
+        self.images, self.logged_images = table["images"], table["logged_images"]
+        if not is_count(self.images) or not is_count(self.images - self.logged_images):
+            raise ValueError("load: the numbers of images")
 
 
 @dataclass
@@ -201,6 +204,7 @@ class RunState:
                 "dropout": {"seed": generator.seed, "offset": generator.offset},
                 "images": {"seed": s.seed, "epoch": self.position.epoch},
             },
+            "minialex": minialex.__version__,
             "settings": s.result_settings(),
             "running_totals": self.totals.to_json(),
             "best": asdict(self.best),
@@ -222,12 +226,19 @@ class RunState:
             saved.load_into(self.model)
             self._restore_optimizer(saved)
             generator, position = manifest["random"]["dropout"], manifest["position"]
-            self.model.generator.seed = int(generator["seed"])
-            self.model.generator.offset = int(generator["offset"])
-            self.position.epoch, self.position.batch = position["epoch"], position["batch"]
-            self.best = BestEpoch(**manifest["best"])
+            seed = typed(int, generator["seed"])
+            if not 0 <= seed < 2**64 or not is_count(generator["offset"]):
+                raise ValueError("restore: the state of dropout")
+            self.model.generator.seed, self.model.generator.offset = seed, generator["offset"]
+            self.position = Position(position["epoch"], position["batch"])
+            self.best = typed(BestEpoch, manifest["best"])
+            if (
+                not 0 <= self.best.epoch <= self.position.epoch
+                or not 0 <= self.best.accuracy <= 100
+            ):
+                raise ValueError("restore: the best epoch")
             self.totals.load(manifest["running_totals"])
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise MinialexError(
                 f"{saved.path} is damaged (it lacks something of a run): use another copy"
             ) from error

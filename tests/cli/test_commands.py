@@ -188,7 +188,7 @@ def test_pretrained_stands_for_the_network(minialex, run_folder, photos):
     named = minialex("predict", "--pretrained", weights, photos / "dark", "--top", 1)
     assert named.status == 0
     assert len(named.out.splitlines()) == 6
-    tuned = minialex("train", photos, *TINY, "--pretrained", weights, "--out", "tuned")
+    tuned = minialex("train", photos, *TINY, "--pretrained", run_folder, "--out", "tuned")
     assert tuned.status == 0
 
 
