@@ -165,10 +165,9 @@ def _check_implementations(names: Iterable[str], ops: set[str], device: Device) 
         there = [r.implementations[name] for r in routines if name in r.implementations]
         reasons = [one.why_not(device) for one in there]
         if all(reasons):
-            # on a CPU it would be that of kernels, which the emulator runs, but not to be timed
-            why = (
-                "kernels are timed on a GPU, which --device names" if device == CPU else reasons[0]
-            )
+            # a CPU's names the emulator, under which nothing is timed
+            on_cpu = "kernels are timed on a GPU, which --device names"
+            why = on_cpu if device == CPU else reasons[0]
             raise MinialexError(f"implementation {name!r} does not run on {device}: {why}")
 
 

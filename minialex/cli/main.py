@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import io
 import sys
 import warnings
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from collections.abc import Callable
 import click
 
 import minialex
+from minialex.cli.streams import OutputError, guard_streams
 from minialex.errors import MinialexError
 from minialex.wording import one_line, unknown
 
@@ -79,15 +79,18 @@ def _warnings_shown_once() -> Callable[..., None]:
 
 def main() -> None:
     """Run the command line; errors that a person can mend take one line and exit status 2."""
-    for stream in (sys.stdout, sys.stderr):
-        # names of classes and files may hold what the terminal cannot show
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    guard_streams()
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _warnings_shown_once()
             # click returns the status of a command that raised Exit, and None of one that did not
-            sys.exit(cli.main(prog_name="minialex", standalone_mode=False))
+            status = cli.main(prog_name="minialex", standalone_mode=False)
+            sys.stdout.flush()
+            sys.exit(status)
+    except OutputError as error:
+        if error.exit_status == 2:
+            click.echo(f"minialex: error: {error}", err=True)
+        sys.exit(error.exit_status)
     except click.ClickException as error:
         error.message = one_line(error.message)  # type: ignore[misc]
         error.show()

@@ -11,8 +11,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from minialex.data import UnreadableImage
-from minialex.kfold.fold_records import FoldRecord
-from minialex.kfold.folds import FoldReporter
 from minialex.train.report import EpochEnd, Reporter, RunPlan, TrainingProgress
 from minialex.wording import counted, enumerated
 
@@ -86,8 +84,11 @@ class ConsoleReporter(Reporter):
         """Say what is trained on what, and where it goes."""
         s = plan.settings
         say = self.console.print
+        trained = f"{plan.parameters:,} parameters"
+        if s.freeze:
+            trained = f"{plan.trained_parameters:,} of {trained} trained (not {s.freeze})"
         say(
-            f"{s.variant}, {plan.parameters:,} parameters, on {plan.device}; "
+            f"{s.variant}, {trained}, on {plan.device}; "
             f"{counted(plan.train_images, 'training image')}, "
             f"{counted(plan.val_images, 'validation image')}, "
             f"{counted(len(plan.classes), 'class')}, {s.image_size}x{s.image_size} pixels"
@@ -140,21 +141,6 @@ class ConsoleReporter(Reporter):
         if self.task is None:
             self.task = self.live.add_task(title, total=total, status="")
         self.live.update(self.task, description=title, completed=done, total=total, status=status)
-
-
-class ConsoleFoldReporter(ConsoleReporter, FoldReporter):
-    """Shows cross-validation: each fold as a run, and what came of it."""
-
-    def fold_started(self, fold: int, k: int) -> None:
-        """Head the fold."""
-        self.console.print(f"fold {fold} of {k}")
-
-    def fold_ended(self, record: FoldRecord) -> None:
-        """Write how the fold went."""
-        self.console.print(
-            f"fold {record.fold}/{record.k}: {record.accuracy:.2f} % of {record.images:,} "
-            f"validation images ({record.checkpoint})"
-        )
 
 
 @contextmanager
