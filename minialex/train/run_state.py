@@ -13,6 +13,7 @@ from minialex.evaluation.evaluate import Evaluation
 from minialex.files import link_or_copy
 from minialex.models import AlexNet
 from minialex.optim import Optimizer
+from minialex.train.metrics import validation_rank
 from minialex.train.run_folder import BEST_CHECKPOINT, LAST_CHECKPOINT
 from minialex.train.settings import Settings
 from minialex.weights import checkpoint
@@ -40,7 +41,7 @@ class RunData:
 
 @dataclass
 class BestEpoch:
-    """The epoch that did best on the validation images, from 1; 0 before there is one."""
+    """The best epoch by `validation_rank`, from 1; 0 before there is one."""
 
     epoch: int = 0
     accuracy: float = 0.0
@@ -141,14 +142,11 @@ class RunState:
         self.totals.images += images
 
     def close_epoch(self, evaluation: Evaluation) -> bool:
-        """Go on to the next epoch; returns whether this one is the best so far.
-
-        Of two that are equally accurate the one with the lower loss is better.
-        """
+        """Go on to the next epoch; returns whether this one is the best so far."""
         self.position.epoch, self.position.batch = self.position.epoch + 1, 0
         self.totals.reset()
-        now = (evaluation.accuracy, -evaluation.loss)
-        if self.best.epoch and now <= (self.best.accuracy, -self.best.loss):
+        now = validation_rank(evaluation.accuracy, evaluation.loss)
+        if self.best.epoch and now <= validation_rank(self.best.accuracy, self.best.loss):
             return False
         self.best = BestEpoch(self.position.epoch, evaluation.accuracy, evaluation.loss)
         return True
