@@ -43,6 +43,7 @@ THEIRS = {
     "add": torch.add,
     "astype": cast,
     "avg_pool2d": F.avg_pool2d,
+    "clip": torch.clip,
     "concatenate": lambda *xs, dim: torch.cat(xs, dim),
     "conv2d": F.conv2d,
     "cross_entropy": F.cross_entropy,
@@ -57,18 +58,22 @@ THEIRS = {
     "matmul": torch.matmul,
     "max": lambda x, dims, keepdim: torch.amax(x, dims, keepdim) if dims else x * 1,
     "max_pool2d": F.max_pool2d,
+    "maximum": torch.maximum,
+    "minimum": torch.minimum,
     "multiply": torch.mul,
     "negative": torch.neg,
+    "permute": torch.permute,
     "power": torch.pow,
     "relu": F.relu,
     "reshape": torch.reshape,
+    "sigmoid": torch.sigmoid,
     "softmax": F.softmax,
     "sqrt": torch.sqrt,
     "subtract": torch.sub,
     "sum": total,
     "tanh": torch.tanh,
     "to": lambda x, device: x * 1,
-    "transpose": torch.permute,
+    "where": torch.where,
 }
 
 DIFFER = {
@@ -177,3 +182,32 @@ def test_a_small_network():
     expected.backward()
     for ours, peer in zip([image, *weights], [peer_image, *peers], strict=True):
         compare(ours.grad, peer.grad)
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
+@pytest.mark.parametrize(("kernel", "dilation"), [((3, 2), 1), ((4, 3), (1, 2)), ((2, 2), 3)])
+def test_same_padding(kernel, dilation):
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(s) for s in ((2, 3, 6, 5), (4, 3, *kernel), (4,))]
+    ours, peers = [Tensor(a, requires_grad=True) for a in arrays], [theirs(a) for a in arrays]
+    y = ops.conv2d(*ours, padding="same", dilation=dilation)
+    expected = F.conv2d(*peers, padding="same", dilation=dilation)
+    compare(y.data, expected)
+    gy = rng.standard_normal(y.shape)
+    y.backward(gy)
+    expected.backward(torch.from_numpy(gy))
+    for one, peer in zip(ours, peers, strict=True):
+        compare(one.grad, peer.grad)
+
+
+COMPARISONS = ["equal", "not_equal", "less", "less_equal", "greater", "greater_equal"]
+
+
+@pytest.mark.parametrize("name", COMPARISONS)
+def test_comparisons(name):
+    a, b = np.array([[0.0, 1, np.nan, np.inf]]), np.array([[1.0], [np.nan], [np.inf]])
+    function = {"equal": "eq", "not_equal": "ne"}.get(name, name)
+    for left, right in ((a, b), (a, np.float64(1))):
+        y = getattr(ops, name)(Tensor(left), right)
+        want = getattr(torch, function)(torch.from_numpy(left), torch.as_tensor(right))
+        assert (y.dtype, y.data.tolist()) == (bool, want.tolist())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Self
 
@@ -15,6 +15,9 @@ from minialex.cuda import emulation
 from minialex.data import UnreadableImage
 from minialex.train.report import EpochEnd, Reporter, RunPlan, TrainingProgress
 from minialex.wording import counted, enumerated
+
+_LEAST_BAR_WIDTH = 6
+"""Columns of a bar, with the blanks around it."""
 
 
 def duration(seconds: float | None) -> str:
@@ -32,6 +35,14 @@ def _fitting(names: Sequence[str], columns: int) -> str:
     while most > 1 and cell_len(enumerated(names, most)) > columns:
         most -= 1
     return enumerated(names, most)
+
+
+def _status(parts: Mapping[str, int], columns: int) -> str:
+    """Return those of `parts`, which say how much they matter, for which there is room."""
+    kept = list(parts)
+    while len(kept) > 1 and len("  ".join(kept)) > columns:
+        kept.remove(min(kept, key=parts.__getitem__))
+    return "  ".join(kept)
 
 
 class ConsoleReporter(Reporter):
@@ -75,8 +86,11 @@ class ConsoleReporter(Reporter):
         """Say what is trained on what, and where it goes."""
         s = plan.settings
         say = self.console.print
+        trained = f"{plan.parameters:,} parameters"
+        if s.freeze:
+            trained = f"{plan.trained_parameters:,} of {trained} trained (not {s.freeze})"
         say(
-            f"{s.variant}, {plan.parameters:,} parameters, on {plan.device}{_emulation()}; "
+            f"{s.variant}, {trained}, on {plan.device}{_emulation()}; "
             f"{counted(plan.train_images, 'training image')}, "
             f"{counted(plan.val_images, 'validation image')}, "
             f"{counted(len(plan.classes), 'class')}, {s.image_size}x{s.image_size} pixels"
@@ -102,12 +116,15 @@ class ConsoleReporter(Reporter):
     def batch(self, progress: TrainingProgress) -> None:
         """Move the bar."""
         title = f"epoch {progress.epoch}/{progress.epochs}"
-        status = (
-            f"{progress.batch}/{progress.batches}  loss {progress.loss:.3f}  "
-            f"accuracy {progress.accuracy:.1f} %  {progress.images_per_second:,.0f} images/s  "
-            f"{duration(progress.seconds_left)} left"
-        )
-        self._move(title, progress.batch, progress.batches, status)
+        parts = {
+            f"{progress.batch}/{progress.batches}": 5,
+            f"loss {progress.loss:.3f}": 3,
+            f"accuracy {progress.accuracy:.1f} %": 2,
+            f"{progress.images_per_second:,.0f} images/s": 1,
+            f"{duration(progress.seconds_left)} left": 4,
+        }
+        room = self.console.width - len(title) - _LEAST_BAR_WIDTH
+        self._move(title, progress.batch, progress.batches, _status(parts, room))
 
     def line(self, text: str) -> None:
         """Write a line of the log."""
@@ -149,7 +166,7 @@ def counting(
     """Show a bar while something is counted off; yields ``move(done, total)``."""
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=None),
         TextColumn("{task.completed:,}/{task.total:,}"),
     )
     hidden = not (show and console.is_terminal)

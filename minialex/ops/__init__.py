@@ -15,6 +15,7 @@ from minialex.ops.arithmetic import (
     multiply,
     negative,
     power,
+    sigmoid,
     sqrt,
     subtract,
     tanh,
@@ -41,11 +42,13 @@ from minialex.ops.matmul import matmul
 from minialex.ops.max_pool2d import max_pool2d
 from minialex.ops.reduction import max, mean, sum
 from minialex.ops.relu import relu
+from minialex.ops.selection import clip, maximum, minimum, where
 from minialex.ops.shape import (
     astype,
     concatenate,
     flatten,
     getitem,
+    permute,
     reshape,
     to,
     transpose,
@@ -58,6 +61,7 @@ __all__ = [
     "add",
     "astype",
     "avg_pool2d",
+    "clip",
     "concatenate",
     "conv2d",
     "cross_entropy",
@@ -81,13 +85,17 @@ __all__ = [
     "matmul",
     "max",
     "max_pool2d",
+    "maximum",
     "mean",
+    "minimum",
     "multiply",
     "negative",
     "not_equal",
+    "permute",
     "power",
     "relu",
     "reshape",
+    "sigmoid",
     "softmax",
     "sqrt",
     "subtract",
@@ -95,6 +103,7 @@ __all__ = [
     "tanh",
     "to",
     "transpose",
+    "where",
 ]
 
 FUNCTIONS.update({name: globals()[name] for name in __all__})

@@ -9,13 +9,15 @@ exponentials and the like of whole numbers are float32.
     multiply    a b          gy b, gy a
     divide      a / b        gy / b, -gy y / b
     negative    -x           -gy
-    power       x^p          gy p x^(p-1)          p a number
+    power       x^p          gy p x^(p-1), gy y ln x
     exp         e^x          gy y
     log         ln x         gy / x
     sqrt        x^(1/2)      gy / (2 y)
     tanh        tanh x       gy (1 - y^2)
+    sigmoid     1/(1+e^-x)   gy y (1 - y)
     absolute    |x|          gy sign x             0 at the kink
 
+The gradient of x^0 is 0 at 0 too, and that of 0^p with respect to p, for p of 0 and more.
 A gradient is summed over the axes along which its input was broadcast.
 saved is what the gradient's formula needs, with the shapes of the inputs where they can differ.
 """
@@ -27,7 +29,6 @@ from typing import Any
 
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients, Implementation, Op, Tensor, as_tensors
-from minialex.autograd.conversion import as_number
 from minialex.ops._arguments import elementwise_cost, floating, unbroadcast
 
 Saved = tuple[Any, ...]
@@ -84,14 +85,35 @@ def _negative_back(gy: Array, saved: Saved) -> Gradients:
     return (-gy,)
 
 
-def _power(x: Array, *, exponent: float) -> tuple[Array, Saved]:
-    return x**exponent, (x,)
+def _power(x: Array, p: Array) -> tuple[Array, Saved]:
+    y = x**p
+    return y, (x, p, y)
 
 
-def _power_back(gy: Array, saved: Saved, *, exponent: float) -> Gradients:
-    (x,) = saved
-    # x^0 is constant, at 0 too, where 0 x^-1 is not a number
-    return (gy * exponent * x ** (exponent - 1) if exponent else gy * 0,)
+def _power_back(gy: Array, saved: Saved, *, needs: Needs) -> Gradients:
+    (x, p, y), xp = saved, array_module(gy)
+    gx = gp = None
+    if needs[0]:
+        # x^0 is constant, at 0 too, where 0 x^-1 is not a number
+        gx = unbroadcast(gy * p * x ** (xp.where(p == 0, 1, p) - 1), x.shape)
+    if needs[1]:
+        # 0^p is constant likewise, and ln 0 is not a number
+        constant = (x == 0) & (p >= 0)
+        gp = unbroadcast(gy * y * xp.log(xp.where(constant, 1, x)), p.shape)
+    return gx, gp
+
+
+def _sigmoid(x: Array) -> tuple[Array, Saved]:
+    xp = array_module(x)
+    # e^-|x| is at most 1: nothing overflows
+    e = xp.exp(-xp.absolute(x))
+    y = xp.where(x < 0, e, 1) / (1 + e)
+    return y, (y,)
+
+
+def _sigmoid_back(gy: Array, saved: Saved) -> Gradients:
+    (y,) = saved
+    return (gy * y * (1 - y),)
 
 
 def _unary(
@@ -121,6 +143,7 @@ _PAIRS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "log": _unary("log", lambda x, y: 1 / x),
     "sqrt": _unary("sqrt", lambda x, y: 0.5 / y),
     "tanh": _unary("tanh", lambda x, y: 1 - y * y),
+    "sigmoid": (_sigmoid, _sigmoid_back),
     "absolute": _unary("absolute", lambda x, y: array_module(x).sign(x)),
 }
 _OPS = {
@@ -157,23 +180,26 @@ def negative(x: Tensor) -> Tensor:
     return _OPS["negative"](x)
 
 
-def power(x: Tensor, exponent: float) -> Tensor:
-    """Return x to the power of a number, in the type of x.
+def power(x: Any, exponent: Any) -> Tensor:
+    """Return x to the power of `exponent`, element by element, broadcast; either may be a number.
 
-    Whole numbers to a negative power or to a fraction are float32.
+    Whole numbers to a fraction, or to a negative number, are float32. A negative base has a power
+    where the exponent is whole, and no gradient with respect to the exponent: that is NaN.
 
     Raises
     ------
-    TypeError
-        If `exponent` is a Tensor or an array: write exp(exponent * log(x)) for that.
+    ValueError
+        If whole numbers are raised to an array of whole numbers of which some are negative.
     """
-    number = as_number(exponent)
-    if number is None:
-        raise TypeError(
-            "power: the exponent must be a number; for a Tensor use (e * x.log()).exp()"
-        )
-    exact = isinstance(number, int) and number >= 0
-    return _OPS["power"](x if exact else floating(x), exponent=number)
+    x, p = as_tensors(x, exponent)
+    if x.dtype.kind != "f" and p.data.size and p.data.min() < 0:
+        if p.ndim:
+            raise ValueError(
+                "power: whole numbers to negative powers are fractions; convert them to float32 or "
+                "float64 with .astype()"
+            )
+        x, p = floating(x), floating(p)
+    return _OPS["power"](x, p)
 
 
 def exp(x: Tensor) -> Tensor:
@@ -194,6 +220,11 @@ def sqrt(x: Tensor) -> Tensor:
 def tanh(x: Tensor) -> Tensor:
     """Return the hyperbolic tangent of each element."""
     return _OPS["tanh"](floating(x))
+
+
+def sigmoid(x: Tensor) -> Tensor:
+    """Return 1 / (1 + e^-x) for each element; nothing overflows."""
+    return _OPS["sigmoid"](floating(x))
 
 
 def absolute(x: Tensor) -> Tensor:

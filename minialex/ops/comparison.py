@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from minialex.arrays import Array
-from minialex.autograd import Tensor, as_tensor, as_tensors, common_device_and_dtype
+from minialex.autograd import Tensor, as_tensors, common_device_and_dtype
+from minialex.ops._arguments import check_booleans
 
 
 def _elementwise(name: str, function: Callable[[Array, Array], Array], a: Any, b: Any) -> Tensor:
@@ -51,23 +52,15 @@ def greater_equal(a: Any, b: Any) -> Tensor:
 
 def logical_and(a: Any, b: Any) -> Tensor:
     """Return where both of two Tensors of booleans are true."""
-    return _elementwise("logical_and", operator.and_, *_booleans("logical_and", a, b))
+    return _elementwise("logical_and", operator.and_, *check_booleans("logical_and", a, b))
 
 
 def logical_or(a: Any, b: Any) -> Tensor:
     """Return where at least one of two Tensors of booleans is true."""
-    return _elementwise("logical_or", operator.or_, *_booleans("logical_or", a, b))
+    return _elementwise("logical_or", operator.or_, *check_booleans("logical_or", a, b))
 
 
 def logical_not(x: Any) -> Tensor:
     """Return where a Tensor of booleans is false."""
-    (x,) = _booleans("logical_not", x)
+    (x,) = check_booleans("logical_not", x)
     return Tensor(~x.data)
-
-
-def _booleans(name: str, *xs: Any) -> tuple[Tensor, ...]:
-    tensors = tuple(as_tensor(x) for x in xs)
-    for t in tensors:
-        if t.dtype != bool:
-            raise TypeError(f"{name}: takes booleans, as comparisons give them, not {t.dtype}")
-    return tensors

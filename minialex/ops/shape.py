@@ -2,7 +2,7 @@
 
     op           y                              gx
     reshape      the same elements, new axes    gy in the old shape
-    transpose    axes in another order          gy with the axes back
+    permute      axes in another order          gy with the axes back
     getitem      x[index]                       zeros, with gy added at the index
     concatenate  arrays joined along an axis    the pieces of gy
     astype       another float type             gy in the old type
@@ -49,11 +49,11 @@ def _reshape_back(gy: Array, saved: Saved, *, shape: tuple[int, ...]) -> Gradien
     return (gy.reshape(saved[0]),)
 
 
-def _transpose(x: Array, *, dims: tuple[int, ...]) -> tuple[Array, Saved]:
+def _permute(x: Array, *, dims: tuple[int, ...]) -> tuple[Array, Saved]:
     return x.transpose(dims), ()
 
 
-def _transpose_back(gy: Array, saved: Saved, *, dims: tuple[int, ...]) -> Gradients:
+def _permute_back(gy: Array, saved: Saved, *, dims: tuple[int, ...]) -> Gradients:
     return (gy.transpose(tuple(int(d) for d in np.argsort(dims))),)
 
 
@@ -96,7 +96,7 @@ def _to_back(gy: Array, saved: Saved, *, device: Device) -> Gradients:
 
 
 RESHAPE = Op("reshape", {"plain": Implementation(_reshape, _reshape_back)}, _free)
-TRANSPOSE = Op("transpose", {"plain": Implementation(_transpose, _transpose_back)}, _free)
+PERMUTE = Op("permute", {"plain": Implementation(_permute, _permute_back)}, _free)
 GETITEM = Op("getitem", {"plain": Implementation(_getitem, _getitem_back)}, _cost)
 CONCATENATE = Op("concatenate", {"plain": Implementation(_concatenate, _concatenate_back)}, _cost)
 ASTYPE = Op("astype", {"plain": Implementation(_astype, _astype_back)}, _cost)
@@ -126,19 +126,38 @@ def flatten(x: Tensor, start_dim: int = 0) -> Tensor:
     return reshape(x, *x.shape[:start], prod(x.shape[start:]))
 
 
-def transpose(x: Tensor, *dims: Any) -> Tensor:
-    """Return `x` with its axes in the order `dims`; reversed where none are given.
+def permute(x: Tensor, *dims: Any) -> Tensor:
+    """Return `x` with its axes in the order `dims`, all of them.
 
     Raises
     ------
+    TypeError
+        If an axis is no whole number.
     ValueError
         If `dims` does not name each axis once.
     """
     named = dims[0] if len(dims) == 1 and is_sequence(dims[0]) else dims
-    order = normal_dims(named if dims else range(x.ndim)[::-1], x.ndim, "transpose")
+    order = normal_dims(named, x.ndim, "permute")
     if len(order) != x.ndim:
-        raise ValueError(f"transpose: {order} does not name each of the {x.ndim} axes once")
-    return TRANSPOSE(x, dims=order)
+        raise ValueError(f"permute: {order} does not name each of the {x.ndim} axes once")
+    return PERMUTE(x, dims=order)
+
+
+def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
+    """Return `x` with two of its axes exchanged; `permute` takes a whole order.
+
+    Raises
+    ------
+    TypeError
+        If an axis is no whole number.
+    ValueError
+        If `x` has no such axis.
+    """
+    d0 = normal_dim(dim0, x.ndim, "transpose", "dim0")
+    d1 = normal_dim(dim1, x.ndim, "transpose", "dim1")
+    order = list(range(x.ndim))
+    order[d0], order[d1] = d1, d0
+    return PERMUTE(x, dims=tuple(order))
 
 
 def getitem(x: Tensor, index: Any) -> Tensor:

@@ -19,6 +19,7 @@ from minialex.reference.arithmetic import (
     multiply,
     negative,
     power,
+    sigmoid,
     sqrt,
     subtract,
     tanh,
@@ -36,8 +37,9 @@ from minialex.reference.prepare import prepare
 from minialex.reference.reduction import max, sum
 from minialex.reference.relu import relu
 from minialex.reference.rmsprop import rmsprop
+from minialex.reference.selection import clip, maximum, minimum, where
 from minialex.reference.sgd import sgd
-from minialex.reference.shape import astype, concatenate, getitem, reshape, to, transpose
+from minialex.reference.shape import astype, concatenate, getitem, permute, reshape, to
 from minialex.reference.softmax import softmax
 from minialex.reference.tally import tally
 
@@ -49,6 +51,7 @@ __all__ = [
     "advance",
     "astype",
     "avg_pool2d",
+    "clip",
     "concatenate",
     "conv2d",
     "cross_entropy",
@@ -63,14 +66,18 @@ __all__ = [
     "matmul",
     "max",
     "max_pool2d",
+    "maximum",
+    "minimum",
     "multiply",
     "negative",
+    "permute",
     "power",
     "prepare",
     "relu",
     "reshape",
     "rmsprop",
     "sgd",
+    "sigmoid",
     "softmax",
     "sqrt",
     "subtract",
@@ -78,5 +85,5 @@ __all__ = [
     "tally",
     "tanh",
     "to",
-    "transpose",
+    "where",
 ]

@@ -9,7 +9,8 @@ import numpy as np
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
-def _each(function: Callable[..., float], *inputs: Array) -> Array:
+def each(function: Callable[..., float], *inputs: Array) -> Array:
+    """Return `function` of the elements of the inputs, which are broadcast."""
     together = [np.array(a) for a in np.broadcast_arrays(*inputs)]
     y = np.empty(together[0].shape)
     for i in np.ndindex(y.shape):
@@ -19,54 +20,59 @@ def _each(function: Callable[..., float], *inputs: Array) -> Array:
 
 def add(a: Array, b: Array) -> Array:
     """Sum."""
-    return _each(lambda p, q: p + q, a, b)
+    return each(lambda p, q: p + q, a, b)
 
 
 def subtract(a: Array, b: Array) -> Array:
     """Difference."""
-    return _each(lambda p, q: p - q, a, b)
+    return each(lambda p, q: p - q, a, b)
 
 
 def multiply(a: Array, b: Array) -> Array:
     """Product."""
-    return _each(lambda p, q: p * q, a, b)
+    return each(lambda p, q: p * q, a, b)
 
 
 def divide(a: Array, b: Array) -> Array:
     """Quotient."""
-    return _each(lambda p, q: p / q, a, b)
+    return each(lambda p, q: p / q, a, b)
 
 
 def negative(x: Array) -> Array:
     """-x."""
-    return _each(lambda p: -p, x)
+    return each(lambda p: -p, x)
 
 
-def power(x: Array, *, exponent: float) -> Array:
-    """x^exponent."""
-    return _each(lambda p: p**exponent, x)
+def power(x: Array, exponent: Array) -> Array:
+    """x^exponent; its real part where a negative x has a power that is not whole."""
+    return each(lambda p, q: (p**q).real, x, exponent)
 
 
 def exp(x: Array) -> Array:
     """e^x."""
-    return _each(math.exp, x)
+    return each(math.exp, x)
 
 
 def log(x: Array) -> Array:
     """The natural logarithm of x."""
-    return _each(math.log, x)
+    return each(math.log, x)
 
 
 def sqrt(x: Array) -> Array:
     """The square root of x."""
-    return _each(math.sqrt, x)
+    return each(math.sqrt, x)
 
 
 def tanh(x: Array) -> Array:
     """(e^x - e^-x) / (e^x + e^-x)."""
-    return _each(math.tanh, x)
+    return each(math.tanh, x)
+
+
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + e^-x), which is e^x / (e^x + 1)."""
+    return each(lambda p: 1 / (1 + math.exp(-p)) if p > 0 else math.exp(p) / (1 + math.exp(p)), x)
 
 
 def absolute(x: Array) -> Array:
     """|x|."""
-    return _each(abs, x)
+    return each(abs, x)

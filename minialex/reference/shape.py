@@ -17,7 +17,7 @@ def reshape(x: Array, *, shape: tuple[int, ...]) -> Array:
     return y
 
 
-def transpose(x: Array, *, dims: tuple[int, ...]) -> Array:
+def permute(x: Array, *, dims: tuple[int, ...]) -> Array:
     """Axis d of the result is axis dims[d] of x."""
     y = np.empty([x.shape[d] for d in dims])
     for i in np.ndindex(y.shape):

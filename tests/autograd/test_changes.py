@@ -107,7 +107,7 @@ def test_a_view_of_the_parameter_counts():
     w = ones(3, 3)
     optimizer = optim.SGD([w], lr=0.1)
     x = ones(2, 3)
-    loss = ops.linear(x, w.transpose()).sum()
+    loss = ops.linear(x, w.T).sum()
     step(optimizer, w)
     assert_refused(loss)
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.model_selection import train_test_split
 
 from minialex.data import split
 from minialex.errors import MinialexError
@@ -29,8 +30,48 @@ def test_both_parts_have_every_class_in_proportion(counts, fraction, seed):
         held_out = (second.targets == c).sum()
         assert 1 <= held_out <= count - 1
         assert abs(held_out - fraction * count) <= 1
+    if min(counts) * min(fraction, 1 - fraction) >= 1:
+        assert abs(len(second) - fraction * sum(counts)) <= 0.5
     assert (np.diff(first.indices) > 0).all()
     assert (np.diff(second.indices) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("counts", "fraction", "total"),
+    [([7] * 20, 0.2, 28), ([7] * 20, 0.3, 42), ([3, 5, 9, 14], 0.25, 8), ([1003, 5], 0.5, 504)],
+)
+def test_the_whole_has_its_share_though_classes_are_rounded(counts, fraction, total):
+    first, second = split(labelled(np.repeat(np.arange(len(counts)), counts)), fraction, 0)
+    assert (len(first), len(second)) == (sum(counts) - total, total)
+
+
+def test_shares_are_those_of_scikit_learn():
+    targets = np.random.default_rng(2).integers(0, 9, 500)
+    theirs = train_test_split(targets, test_size=0.23, stratify=targets, random_state=0)[1]
+    ours = split(labelled(targets), 0.23, 0)[1].targets
+    np.testing.assert_array_equal(np.bincount(ours), np.bincount(theirs))
+
+
+def test_small_classes_keep_an_image_on_either_side():
+    counts = [2, 2, 2, 100]
+    low, high = (
+        split(labelled(np.repeat(np.arange(4), counts)), fraction, 0)[1] for fraction in (0.1, 0.9)
+    )
+    assert np.bincount(low.targets).tolist() == [1, 1, 1, 10]
+    assert np.bincount(high.targets).tolist() == [1, 1, 1, 90]
+
+
+def test_the_seed_decides_between_classes_of_equal_share():
+    dataset = labelled(np.repeat(np.arange(20), 7))
+    one, again, other = (np.bincount(split(dataset, 0.2, s)[1].targets).tolist() for s in (1, 1, 2))
+    assert one == again != other
+
+
+def test_which_images_are_held_out_is_recorded():
+    """A version that drew others would evaluate earlier runs on images that they trained on."""
+    targets = [0] * 5 + [1] * 9 + [2] * 4
+    held_out = {seed: split(labelled(targets), 0.3, seed)[1].indices.tolist() for seed in (0, 7)}
+    assert held_out == {0: [0, 8, 10, 12, 16], 7: [2, 5, 7, 10, 14]}
 
 
 def test_the_seed_decides_the_split():

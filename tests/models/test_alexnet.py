@@ -1,6 +1,5 @@
 """The four networks: counts, shapes, names, recorded losses, agreement with PyTorch."""
 
-
 import numpy as np
 import pytest
 

@@ -53,7 +53,8 @@ def test_all_inputs_are_looked_at():
     """An op missing above is one that takes whole numbers: they come out as whole numbers."""
     others = {"add", "subtract", "multiply", "divide", "matmul", "concatenate", "astype", "to"}
     others |= {"negative", "absolute", "power", "exp", "log", "sqrt", "tanh", "sum", "max"}
-    others |= {"reshape", "transpose", "getitem"}
+    others |= {"sigmoid", "maximum", "minimum", "where", "clip"}
+    others |= {"reshape", "permute", "getitem"}
     assert {op for op, _ in FLOAT_INPUTS} | others == set(OPS)
 
 
@@ -151,8 +152,8 @@ def test_wrong_axes_of_reductions(reduce, dims, error, words):
 
 
 @pytest.mark.parametrize("dims", [(3, 0, 2, 1), [3, 0, 2, 1], np.array([3, 0, -2, 1])], ids=repr)
-def test_axes_of_transpose(dims):
-    for y in (ops.transpose(Tensor(F), dims), ops.transpose(Tensor(F), *dims)):
+def test_axes_of_permute(dims):
+    for y in (ops.permute(Tensor(F), dims), Tensor(F).permute(*dims)):
         np.testing.assert_array_equal(y.data, F.transpose(3, 0, 2, 1))
 
 
@@ -162,14 +163,37 @@ def test_axes_of_transpose(dims):
         ((None,), TypeError, "dim is None; give"),
         ((True, 0, 2, 3), TypeError, "dim is True; give"),
         ((0.0, 1, 2, 3), TypeError, "dim is 0.0; give"),
+        ((), ValueError, r"\(\) does not name each of the 4 axes once"),
         ((0, 1), ValueError, r"\(0, 1\) does not name each of the 4 axes once"),
         (((),), ValueError, r"\(\) does not name each of the 4 axes once"),
         ((0, 0, 1, 2), ValueError, "names an axis twice"),
     ],
 )
+def test_wrong_axes_of_permute(dims, error, words):
+    with pytest.raises(error, match=f"^permute: .*{words}"):
+        ops.permute(Tensor(F), *dims)
+
+
+@pytest.mark.parametrize("dims", [(0, 1), (1, -1), (-2, 1), (2, 2), (np.int64(3), 0)])
+def test_transpose_exchanges_two_axes(dims):
+    np.testing.assert_array_equal(Tensor(F).transpose(*dims).data, F.swapaxes(*dims))
+
+
+@pytest.mark.parametrize(
+    ("dims", "error", "words"),
+    [
+        ((0, 4), ValueError, "dim1 4 is not an axis"),
+        ((True, 1), TypeError, "dim0 is True; give a whole number"),
+        (((0, 1), 2), TypeError, r"dim0 is \(0, 1\); give a whole number"),
+    ],
+)
 def test_wrong_axes_of_transpose(dims, error, words):
-    with pytest.raises(error, match=f"^transpose: .*{words}"):
+    with pytest.raises(error, match=f"^transpose: {words}"):
         ops.transpose(Tensor(F), *dims)
+
+
+def test_t_reverses_the_axes():
+    assert Tensor(F[0]).T.shape == (6, 6, 4)
 
 
 # Sizes ------------------------------------------------------------------------------------------
@@ -268,3 +292,37 @@ def test_targets_may_be_filled_anew_before_backward():
     targets[:] = 2
     loss.backward()
     np.testing.assert_allclose(logits.grad, [[-1 / 3, 1 / 6, 1 / 6]] * 2, rtol=1e-12)
+
+
+# Elements that are chosen ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("bounds", "words"),
+    [
+        ((), "give min, max or both"),
+        (("1",), "min is '1'; give a number"),
+        ((None, F), "max is .*; give a number, or use ops.maximum or ops.minimum"),
+    ],
+)
+def test_bounds_of_clip_are_numbers(bounds, words):
+    with pytest.raises(TypeError, match=f"(?s)^clip: {words}"):
+        Tensor(F).clip(*bounds)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "want", "dtype"),
+    [((2, None), [2, 3], np.int64), ((None, np.float32(1.5)), [1, 1.5], np.float32)],
+)
+def test_whole_numbers_stay_whole_between_whole_bounds(bounds, want, dtype):
+    y = ops.clip(np.array([1, 3]), *bounds)
+    assert (y.dtype, y.data.tolist()) == (dtype, want)
+
+
+def test_where_takes_booleans_and_numbers():
+    for a, b, dtype in [(1, 2, np.int64), (1, 2.0, np.float32), (np.float64(1), 2, np.float32)]:
+        y = ops.where([True, False], a, b)
+        assert (y.dtype, y.data.tolist()) == (dtype, [1, 2])
+    assert ops.where(F > 0, np.float64(1), F).dtype == F.dtype
+    with pytest.raises(TypeError, match=r"^where: takes booleans, .*, not float32"):
+        ops.where(F, 1, 2)

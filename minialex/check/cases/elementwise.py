@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from minialex.check.case import Answer, Case
+from minialex.check.case import Answer, Case, Inputs
 from minialex.check.cases.inputs import (
+    Draw,
     away,
     between,
     constant,
@@ -72,25 +73,80 @@ def _far(distance: float) -> Any:
     return lambda shape: away(distance, shape)
 
 
+def _with_number(draw: Draw, *number: Any) -> Draw:
+    """Return a draw followed by a constant."""
+    return lambda rng: (*draw(rng), *(np.array(n, float) for n in number))
+
+
+def _with_mask(draw: Draw, mask: Any) -> Draw:
+    """Return a draw after a mask."""
+    return lambda rng: (np.array(mask, bool), *draw(rng))
+
+
+def _known_at_0() -> Case:
+    """Return powers of 0, with gradients by PyTorch's rules."""
+    answer = Answer(np.array([1.0, 2, 4]), (np.array([0.0, 2, 0]), np.zeros(3)))
+    return Case("powers of 0", constant(np.zeros(3), np.array([0.0, 1, 2])), answer=answer)
+
+
+def _choice_of_two(op: str) -> list[Case]:
+    """Return pairs far enough apart, and ties, whose gradients are shared."""
+    a, b = np.array([1.0, 2.0, 3.0, np.nan]), np.array([1.0, 3.0, 2.0, 0.0])
+    gy = np.array([2.0, 4.0, 8.0, 16.0])
+    gradients = np.array([1.0, 0, 8, 16]), np.array([1.0, 4, 0, 16])
+    answer = Answer(gy, gradients if op == "maximum" else gradients[::-1])
+
+    def apart(rng: np.random.Generator) -> Inputs:
+        numbers = rng.permutation(np.linspace(-3.0, 3, 2 * 30))
+        return numbers[:30].reshape(2, 3, 5), numbers[30:].reshape(2, 3, 5)
+
+    return [
+        Case("same shape", apart),
+        Case("bias of channels", lambda rng: (*normal((2, 3, 4, 5))(rng), np.array([[[0.5]]] * 3))),
+        Case("number on the left", lambda rng: (np.array(0.0), *distinct((33,))(rng))),
+        Case("empty batch", normal((0, 3), (1, 3))),
+        Case("ties and NaN", constant(a, b), answer=answer),
+    ]
+
+
+_AT_BOUNDS = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0], [0.0, 2.0, 4.0, 8.0, 0.0, 0.0]
+
 CASES: dict[str, list[Case]] = {
     **{op: _binary(op) for op in ("add", "subtract", "multiply", "divide")},
     "negative": _unary(normal),
     "power": [
-        Case("square", normal((31,)), {"exponent": 2}),
-        Case("cube of both signs", normal((33,)), {"exponent": 3}),
-        Case("root", between(0.5, 3, (257,)), {"exponent": 0.5}),
-        Case("inverse", away(0.5, (3, 11)), {"exponent": -1}),
-        Case("inverse root", between(0.5, 3, (1025,)), {"exponent": -0.5}),
-        Case("to the 0, at 0 too", tied((3, 3)), {"exponent": 0}),
-        Case("to the 1, at 0 too", tied((3, 3)), {"exponent": 1}),
-        Case("square at 0", constant(np.array([0.0, -0.0, 1.0])), {"exponent": 2}),
-        Case("to the 2.5", between(0.1, 2, (2, 3, 5)), {"exponent": 2.5}),
-        Case("empty batch", normal((0, 3)), {"exponent": 2}),
+        Case("square", _with_number(normal((31,)), 2), constant=(1,)),
+        Case("cube of both signs", _with_number(normal((33,)), 3), constant=(1,)),
+        Case("root", _with_number(between(0.5, 3, (257,)), 0.5)),
+        Case("inverse", _with_number(away(0.5, (3, 11)), -1), constant=(1,)),
+        Case("a number to powers", between(0.5, 3, (), (1025,))),
+        Case("row to the power of a column", between(0.5, 3, (1, 5), (3, 1))),
+        Case("empty batch", between(0.5, 3, (0, 3), (3,))),
+        _known_at_0(),
+    ],
+    **{op: _choice_of_two(op) for op in ("maximum", "minimum")},
+    "where": [
+        Case("mask", _with_mask(normal((2, 3), (2, 3)), [[1, 0, 1], [0, 0, 1]]), linear=(1, 2)),
+        Case("mask of columns", _with_mask(normal((3, 1), (257,)), np.arange(257) % 3 > 0)),
+        Case("a number and a row", _with_mask(normal((), (3,)), [[True], [False]])),
+        Case("empty batch", _with_mask(normal((0, 3), (3,)), np.ones((0, 3)))),
+    ],
+    "clip": [
+        *(
+            Case(f"{low} to {high}", distinct((33,)), {"min": low, "max": high})
+            for low, high in ((-0.4, 0.7), (None, 0.2), (0, None), (1, -1))
+        ),
+        _known("at the bounds", [-2.0, -1.0, 0.0, 1.0, 2.0, np.nan], *_AT_BOUNDS, min=-1, max=1),
+        Case("empty batch", normal((0, 3)), {"min": -1, "max": 1}),
     ],
     "exp": [*_unary(normal), Case("from -80 to 20", between(-80, 20, (33,)))],
     "log": [*_unary(_whole(0.1)), Case("from 1e-3 to 1e3", between(1e-3, 1e3, (33,)))],
     "sqrt": [*_unary(_whole(0.1)), Case("from 1e-3 to 1e3", between(1e-3, 1e3, (33,)))],
     "tanh": [*_unary(normal), Case("saturated", constant(np.linspace(-16, 16, 33)))],
+    "sigmoid": [
+        *_unary(normal),
+        Case("saturated", constant(np.array([-1000.0, -80, -16, 16, 80, 1000]))),
+    ],
     "absolute": [
         *_unary(_far(0.05)),
         Case("near the kink", normal((33,))),

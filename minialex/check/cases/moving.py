@@ -75,7 +75,7 @@ CASES: dict[str, list[Case]] = {
         _shape("same shape", (3, 5), (3, 5)),
         _shape("empty batch", (0, 4), (0, 2, 2)),
     ],
-    "transpose": [
+    "permute": [
         _dims((31, 33), (1, 0)),
         _dims((2, 3, 4, 5), (0, 2, 3, 1)),
         _dims((2, 3, 4, 5), (3, 0, 1, 2)),
