@@ -23,6 +23,7 @@ from minialex.train.run_state import RunData
 from minialex.train.settings import DIGITS, MAX_AUTOMATIC_WARMUP, Settings
 from minialex.weights import open_weights
 from minialex.weights.pretrained import load_pretrained
+from minialex.wording import counted
 
 SPLIT_SEED = 0
 """The split depends on the images alone: runs of any seed have the same validation images."""
@@ -233,8 +234,9 @@ def warmup_batches(settings: Settings, batches: int) -> int:
         return min(MAX_AUTOMATIC_WARMUP, total // 10)
     if settings.warmup > total:
         raise MinialexError(
-            f"warmup is {settings.warmup} batches, but the run has {total} ({settings.epochs} "
-            f"epochs of {batches}): give a shorter warmup, or more epochs"
+            f"warmup is {counted(settings.warmup, 'batch')}, but the run has {total:,} "
+            f"({counted(settings.epochs, 'epoch')} of {batches:,}): give a shorter warmup, or "
+            "more epochs"
         )
     return settings.warmup
 

@@ -15,6 +15,7 @@ from minialex.files import link_or_copy
 from minialex.models import AlexNet
 from minialex.optim import Optimizer
 from minialex.plain_json import is_count, typed
+from minialex.train.metrics import validation_rank
 from minialex.train.settings import Settings
 from minialex.weights import checkpoint
 from minialex.weights.checkpoint import BEST_CHECKPOINT, LAST_CHECKPOINT, Checkpoint
@@ -41,7 +42,7 @@ class RunData:
 
 @dataclass
 class BestEpoch:
-    """The epoch that did best on the validation images, from 1; 0 before there is one."""
+    """The best epoch by `validation_rank`, from 1; 0 before there is one."""
 
     epoch: int = 0
     accuracy: float = 0.0
@@ -144,14 +145,11 @@ class RunState:
         self.totals.images += images
 
     def close_epoch(self, evaluation: Evaluation) -> bool:
-        """Go on to the next epoch; returns whether this one is the best so far.
-
-        Of two that are equally accurate the one with the lower loss is better.
-        """
+        """Go on to the next epoch; returns whether this one is the best so far."""
         self.position.epoch, self.position.batch = self.position.epoch + 1, 0
         self.totals.reset()
-        now = (evaluation.accuracy, -evaluation.loss)
-        if self.best.epoch and now <= (self.best.accuracy, -self.best.loss):
+        now = validation_rank(evaluation.accuracy, evaluation.loss)
+        if self.best.epoch and now <= validation_rank(self.best.accuracy, self.best.loss):
             return False
         self.best = BestEpoch(self.position.epoch, evaluation.accuracy, evaluation.loss)
         return True
