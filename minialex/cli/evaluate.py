@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
+from rich import box
+from rich.table import Table
 
 from minialex.cli.emulation import (
     device_under,
@@ -23,16 +26,18 @@ from minialex.cli.options import (
     messages,
     network_and_rest,
     pretrained_option,
-    table,
     variant_option,
 )
 from minialex.cli.progress import counting, tell_skipped
 from minialex.data import DataLoader
 from minialex.evaluation.confusion import write_evaluation
-from minialex.evaluation.evaluate import Evaluation
+from minialex.evaluation.evaluate import TOP_K, ClassMetrics, Evaluation
 from minialex.evaluation.evaluate import evaluate as evaluate_on
 from minialex.kfold.evaluation_set import evaluation_set
 from minialex.kfold.load import Trained, load_trained
+
+MOST_CLASSES, FEWER_CLASSES = 50, 20
+"""Of more classes a terminal shows those that the network does worst on, and a pipe all."""
 
 
 @click.command(cls=SectionCommand, short_help="Evaluate a network on images, class by class.")
@@ -77,7 +82,8 @@ def evaluate(
 ) -> None:
     """Evaluate NETWORK on images that it was not trained on.
 
-    Prints top-1 and top-5 accuracy, and precision and recall of each class.
+    Prints top-1 and, of more than five classes, top-5 accuracy, and precision and recall of each
+    class; on a terminal, of more than 50 classes the worst 20.
 
     NETWORK is the folder of a run (its best checkpoint is taken), a checkpoint, or weights from
     elsewhere (torchvision's .pth, safetensors). DATA is a folder of images with the same classes,
@@ -130,18 +136,34 @@ def _own_folder(trained: Trained) -> Path | None:
 
 
 def _print(evaluation: Evaluation, description: str) -> None:
-    rows = table(
-        f"{evaluation.images:,} images: {description}",
-        ("class",),
-        ("precision", "recall", "F1", "images"),
-    )
-    for c in evaluation.per_class():
-        rows.add_row(
-            c.name, f"{c.precision:.2f} %", f"{c.recall:.2f} %", f"{c.f1:.2f} %", f"{c.support:,}"
-        )
-    console.print(rows)
+    metrics, which = evaluation.per_class(), ""
+    C = len(metrics)
+    if C > MOST_CLASSES and console.is_terminal:
+        metrics = sorted(metrics, key=lambda c: c.f1)[:FEWER_CLASSES]
+        which = f"; the {FEWER_CLASSES} of {C:,} classes with the lowest F1"
+    console.print(_table(metrics, f"{evaluation.images:,} images: {description}{which}"))
+    # among five classes or fewer the right one always is
+    top5 = f", top-{TOP_K} {evaluation.top5_accuracy:.2f} %" if C > TOP_K else ""
     console.print(
         f"top-1 accuracy {evaluation.accuracy:.2f} % ({evaluation.correct:,} of "
-        f"{evaluation.images:,}), top-5 {evaluation.top5_accuracy:.2f} %, "
-        f"loss {evaluation.loss:.4f}"
+        f"{evaluation.images:,}){top5}, loss {evaluation.loss:.4f}"
     )
+
+
+def _table(metrics: Sequence[ClassMetrics], title: str) -> Table:
+    """Return a table of classes that is as wide as the terminal at most; long names take lines."""
+    narrow = console.width < 60
+    rows = Table(
+        title=f"{title}; in percent",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 0) if narrow else (0, 1),
+    )
+    rows.add_column("class", overflow="fold")
+    for heading in ("prec." if narrow else "precision", "recall", "F1", "images"):
+        rows.add_column(heading, justify="right", no_wrap=True)
+    for c in metrics:
+        figures = (f"{value:.2f}" for value in (c.precision, c.recall, c.f1))
+        rows.add_row(c.name, *figures, f"{c.support:,}")
+    return rows

@@ -56,12 +56,14 @@ class ConsoleFoldReporter(ConsoleReporter, FoldReporter):
         """Say how many images of each class a fold has: as a table where one fits."""
         folds = [f"fold {n}" for n in range(1, len(plan.counts) + 1)]
         by_class = list(zip(*plan.counts, strict=True))
+        unlimited = self.console.options.update(max_width=1_000_000)
         for rows, columns, counts in (
             (folds, plan.classes, plan.counts),
             (plan.classes, folds, by_class),
         ):
             lines = _table_of_counts(rows, columns, counts)
-            if len(rows) <= MAX_ROWS and self.console.measure(lines).maximum <= self.console.width:
+            width = self.console.measure(lines, options=unlimited).maximum
+            if len(rows) <= MAX_ROWS and width <= self.console.width:
                 self.console.print(lines)
                 return
         sums = [sum(counts) for counts in by_class]
