@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from rich import box
-from rich.table import Table
 
 from minialex.cli.emulation import (
     device_under,
@@ -26,15 +23,18 @@ from minialex.cli.options import (
     messages,
     network_and_rest,
     pretrained_option,
+    print_table,
+    table,
     variant_option,
 )
 from minialex.cli.progress import counting, tell_skipped
 from minialex.data import DataLoader
 from minialex.evaluation.confusion import write_evaluation
-from minialex.evaluation.evaluate import TOP_K, ClassMetrics, Evaluation
+from minialex.evaluation.evaluate import TOP_K, Evaluation
 from minialex.evaluation.evaluate import evaluate as evaluate_on
 from minialex.kfold.evaluation_set import evaluation_set
 from minialex.kfold.load import Trained, load_trained
+from minialex.wording import counted, one_line
 
 MOST_CLASSES, FEWER_CLASSES = 50, 20
 """Of more classes a terminal shows those that the network does worst on, and a pipe all."""
@@ -141,29 +141,18 @@ def _print(evaluation: Evaluation, description: str) -> None:
     if C > MOST_CLASSES and console.is_terminal:
         metrics = sorted(metrics, key=lambda c: c.f1)[:FEWER_CLASSES]
         which = f"; the {FEWER_CLASSES} of {C:,} classes with the lowest F1"
-    console.print(_table(metrics, f"{evaluation.images:,} images: {description}{which}"))
+    rows = table(
+        f"{counted(evaluation.images, 'image')}: {description}{which}",
+        ("class",),
+        ("precision", "recall", "F1", "images"),
+    )
+    for c in metrics:
+        shares = (f"{share:.2f} %" for share in (c.precision, c.recall, c.f1))
+        rows.add_row(one_line(c.name), *shares, f"{c.support:,}")
+    print_table(rows)
     # among five classes or fewer the right one always is
     top5 = f", top-{TOP_K} {evaluation.top5_accuracy:.2f} %" if C > TOP_K else ""
     console.print(
         f"top-1 accuracy {evaluation.accuracy:.2f} % ({evaluation.correct:,} of "
         f"{evaluation.images:,}){top5}, loss {evaluation.loss:.4f}"
     )
-
-
-def _table(metrics: Sequence[ClassMetrics], title: str) -> Table:
-    """Return a table of classes that is as wide as the terminal at most; long names take lines."""
-    narrow = console.width < 60
-    rows = Table(
-        title=f"{title}; in percent",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        padding=(0, 0) if narrow else (0, 1),
-    )
-    rows.add_column("class", overflow="fold")
-    for heading in ("prec." if narrow else "precision", "recall", "F1", "images"):
-        rows.add_column(heading, justify="right", no_wrap=True)
-    for c in metrics:
-        figures = (f"{value:.2f}" for value in (c.precision, c.recall, c.f1))
-        rows.add_row(c.name, *figures, f"{c.support:,}")
-    return rows
