@@ -129,15 +129,17 @@ def kfold(
     if result.signal is not None:
         console.print(
             f"stopped by {result.signal.name}; saved in {result.folder}. "
-            f"Go on with: {_resuming(result, jobs)}"
+            f"Go on with: {_resuming(result.folder, jobs, emulate, use)}"
         )
         sys.exit(exit_status(result.signal))
 
 
-def _resuming(result: KFoldResult, jobs: int) -> str:
-    """Return the command that goes on."""
-    command = f"minialex kfold --resume {shlex.quote(str(result.folder))}"
-    return command if jobs == 1 else f"{command} --jobs {jobs}"
+def _resuming(folder: Path | None, jobs: int, emulate: str | None, use: tuple[str, ...]) -> str:
+    """Return the command that goes on in the same way."""
+    words = ["minialex", "kfold", "--resume", str(folder)]
+    words += ["--jobs", str(jobs)] if jobs > 1 else []
+    words += [f"--emulate={emulate}"] if emulate else []
+    return shlex.join([*words, *(f"--use={choice}" for choice in use)])
 
 
 def _evaluated(

@@ -31,9 +31,10 @@ def shown(capsys, monkeypatch, classes, columns, terminal=True):
 def test_nothing_of_a_class_is_lost(capsys, monkeypatch, columns):
     text = shown(capsys, monkeypatch, ["cat", LONG], columns)
     assert "3,998 images: images of photos" in text
-    words = iter(re.sub(r"(precision|recall|F1|images|,) ", "", text).split())
-    figures = "cat 99.95 % 100.00 % 99.97 % 1,999", f"{LONG} 100.00 % 99.95 % 99.97 % 1,999"
-    for word in re.sub(r"(precision|recall|F1|images|,) ", "", " ".join(figures)).split():
+    words = iter(text.replace(",", "").split())
+    for word in f"cat 99.95 100.00 99.97 1999 {LONG} 100.00 99.95 99.97 1999".replace(
+        ",", ""
+    ).split():
         assert word in words, f"{word!r} is missing, or not in its place"
     assert text.endswith("top-1 accuracy 99.97 % (3,997 of 3,998), loss 0.2500\n")
 
@@ -53,4 +54,4 @@ def test_of_many_classes_a_terminal_shows_the_worst(capsys, monkeypatch, C, term
     assert len(names) == rows
     assert ("; the 20 of 1,000 classes with the lowest F1\n" in text) == (rows == 20)
     if rows == 20:
-        assert {"class-999", "class-998", "class-990"} <= set(names)
+        assert {"class-998", "class-990"} <= set(names)

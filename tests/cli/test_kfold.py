@@ -32,7 +32,7 @@ def test_a_pipe_gets_the_plan_and_a_line_per_epoch_and_fold(minialex, photos, mo
     assert re.fullmatch(
         f"2 images also in another fold, .*: {copied}; remove the copies", lines.pop(2)
     )
-    epoch = "epoch 1/1: train loss #, accuracy # %; validation loss #, accuracy # %; #"
+    epoch = "epoch 1/1: train loss #, # %; validation loss #, # %"
     assert lines == [
         "classes: dark, light",
         "validation: each of 2 folds of 12 images in turn",
@@ -70,17 +70,22 @@ def test_evaluate_only_prints_what_each_network_makes_of_its_fold(minialex, run_
     assert answer.status == 0
 
 
-@pytest.mark.parametrize("jobs", [1, 3])
-def test_after_a_signal_a_line_says_where_and_how_to_go_on(minialex, photos, monkeypatch, jobs):
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [((), ""), (("--jobs", 3), " --jobs 3"), (("--use", "relu=plain"), " --use=relu=plain")],
+)
+def test_after_a_signal_a_line_says_where_and_how_to_go_on(
+    minialex, photos, monkeypatch, options, kept
+):
     record = FoldRecord(1, 5, "fold-1/last.safetensors", 8, 2, 1, 50.0, 100.0, 0.7)
     result = KFoldResult((record,), 5, SIGHUP, folder=Path("runs/my photos-kfold"))
     monkeypatch.setattr(command, "cross_validate", lambda *_, **__: result)
-    answer = minialex("kfold", photos, *TINY, "--jobs", jobs)
+    answer = minialex("kfold", photos, *TINY, *options)
     assert answer.status == 128 + SIGHUP
     assert answer.out.splitlines() == [
         "Mean Accuracy: 50.00 % +- 0.00 % (standard deviation of 1 of 5 folds, divisor 1)",
         "stopped by SIGHUP; saved in runs/my photos-kfold. Go on with: minialex kfold --resume "
-        "'runs/my photos-kfold'" + ("" if jobs == 1 else " --jobs 3"),
+        f"'runs/my photos-kfold'{kept}",
     ]
     assert answer.err == ""
 
@@ -129,7 +134,7 @@ def record(fold, k):
     [
         (80, "epoch 12/50  loss 0.100  accuracy 100.0 %  10:00:00 left"),
         (60, "epoch 12/50  accuracy 100.0 %  10:00:00 left"),
-        (40, "12/50  100.0 %  10:00:00 left"),
+        (40, "epoch 12/50  10:00:00 left"),
     ],
 )
 def test_every_fold_has_a_bar_from_the_beginning(terminal, width, running):
@@ -172,7 +177,18 @@ def test_a_fold_that_goes_on_says_where(terminal, epoch, batch, said):
     reporter.planned(whole)
     before = written.getvalue()
     run = RunPlan(
-        whole.settings, whole.classes, 14, 7, 4, 0, 100, CPU, whole.folder / "fold-2", epoch, batch
+        whole.settings,
+        whole.classes,
+        14,
+        7,
+        4,
+        0,
+        100,
+        100,
+        CPU,
+        whole.folder / "fold-2",
+        epoch,
+        batch,
     )
     reporter.fold_started(2, 3).started(run)
     assert re.sub(r"\x1b\[[0-9;]*m", "", written.getvalue()[len(before) :]) == said
