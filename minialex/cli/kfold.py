@@ -30,6 +30,7 @@ from minialex.kfold.fold_records import KFoldResult, read_plan
 from minialex.kfold.folds import kfold as cross_validate
 from minialex.train.settings import make_settings
 from minialex.train.signals import exit_status
+from minialex.wording import counted
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -145,7 +146,8 @@ def _evaluated(
     given = {n: value for n, value in given.items() if value is not None}
     result = evaluate_folds(networks, k, data=data, tell=messages.print, **given)
     for r in result.records:
-        console.print(f"fold {r.fold}/{r.k}: {r.accuracy:.2f} % of {r.images:,} ({r.checkpoint})")
+        images = counted(r.images, "image")
+        console.print(f"fold {r.fold}/{r.k}: {r.accuracy:.2f} % of {images} ({r.checkpoint})")
     return result
 
 
