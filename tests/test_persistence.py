@@ -83,7 +83,7 @@ class TestLoad:
         saved = checkpoint.load(run.checkpoint)
         manifest = {**saved.manifest, "num_classes": 32, "classes": [str(i) for i in range(32)]}
         checkpoint.save(path, tensors=saved.tensors, manifest=manifest)
-        with pytest.raises(MinialexError, match="damaged .its number of classes"):
+        with pytest.raises(MinialexError, match=r"damaged .its number of classes"):
             minialex.load(path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -61,9 +62,17 @@ def open_data(settings: Settings, reporter: Reporter | None = None) -> RunData:
         reporter.message(line)
     if not settings.skip_unreadable:
         return RunData(train, val)
-    train, bad = drop_unreadable(train, progress=reporter.checking)
-    val, also_bad = drop_unreadable(val, progress=reporter.checking)
-    return RunData(train, val, (*bad, *also_bad))
+    readable, bad = drop_unreadable(train, progress=reporter.checking)
+    readable_val, also_bad = drop_unreadable(val, progress=reporter.checking)
+    return RunData(readable, readable_val, (*bad, *also_bad), split=(train, val))
+
+
+def check_data_is_there(settings: Settings, remedy: str) -> None:
+    """Raise MinialexError, which names the remedy, if the folder of images is gone."""
+    if settings.data != DIGITS and not os.path.isdir(settings.data):
+        raise MinialexError(
+            f"the images are no longer in {settings.data}: say where they are: {remedy}"
+        )
 
 
 def training_loader(settings: Settings, dataset: Dataset, device: Device) -> DataLoader:
