@@ -8,10 +8,16 @@ loop, evaluation, cross-validation, checkpoints), `minialex.study` (summaries), 
 """
 
 from minialex import models, nn, ops, optim
-from minialex.autograd import Tensor, no_grad, record_calls, using
+from minialex.autograd import LATE_ROUTINES, Tensor, no_grad, record_calls, using
 from minialex.cuda import emulated
 from minialex.errors import MinialexError
 from minialex.philox import manual_seed
+
+LATE_ROUTINES.update(
+    prepare="minialex.data.prepare",
+    advance="minialex.train.step_state",
+    tally="minialex.train.step_state",
+)
 
 __version__ = "0.1.0"
 
