@@ -1,5 +1,6 @@
 """Modules and layers: parameters and how they start. The maths is in `minialex.ops`."""
 
+from minialex.nn import utils
 from minialex.nn.layers import (
     AdaptiveAvgPool2d,
     AvgPool2d,
@@ -10,6 +11,8 @@ from minialex.nn.layers import (
     LocalResponseNorm,
     MaxPool2d,
     ReLU,
+    Sigmoid,
+    Tanh,
     he_normal,
 )
 from minialex.nn.module import Module, Parameter
@@ -28,5 +31,8 @@ __all__ = [
     "Parameter",
     "ReLU",
     "Sequential",
+    "Sigmoid",
+    "Tanh",
     "he_normal",
+    "utils",
 ]

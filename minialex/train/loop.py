@@ -91,6 +91,7 @@ class Trainer:
             schedule=factory.run_schedule(settings, len(self.loader)),
             weight=factory.loss_weights(settings, data.train, self.device),
             label_smoothing=settings.label_smoothing,
+            clip=settings.clip,
             tell=lambda sentence: self._tell(sentence),
         )
         totals = RunningTotals(self.step.state.totals)
@@ -199,6 +200,7 @@ class Trainer:
             batches=len(self.loader),
             warmup=factory.warmup_batches(state.settings, len(self.loader)),
             parameters=sum(p.size for p in state.model.parameters()),
+            trained_parameters=sum(p.size for p in state.optimizer.params),
             device=self.device,
             folder=self.folder,
             epoch=state.position.epoch,

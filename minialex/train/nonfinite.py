@@ -88,7 +88,7 @@ class FiniteCheck:
                 raise self._error(*found)
 
     def _error(self, layer: str | None, cause: str) -> NonFiniteLossError:
-        kept, lr = self._folder / LAST_CHECKPOINT, self._state.optimizer.lr
+        kept, lr = self._folder / LAST_CHECKPOINT, self._state.optimizer.param_groups[0]["lr"]
         where = f"{kept} is from before" if kept.exists() else "no checkpoint was written yet"
         return NonFiniteLossError(
             layer=layer,

@@ -25,8 +25,8 @@ class RunPlan:
         Batches per epoch.
     warmup : int
         Batches over which the learning rate rises.
-    parameters : int
-        Numbers that are trained.
+    parameters, trained_parameters : int
+        Numbers that the network has, and how many of these are not frozen.
     device : Device
     folder : Path
         Where the run writes.
@@ -41,6 +41,7 @@ class RunPlan:
     batches: int
     warmup: int
     parameters: int
+    trained_parameters: int
     device: Device
     folder: Path
     epoch: int

@@ -10,8 +10,9 @@ read its tensors. Parameters have their own names, optimizer state is named
 ``image_size``   the height and width of its input in pixels, 1 to 4096
 ``classes``      the classes' names in order, or an empty list where they are unknown
 ``position``     ``epoch``, ``batch`` and ``step``: how far the run is
-``optimizer``    the optimizer's settings
-``schedule``     the learning rate schedule's settings and state
+``optimizer``    `Optimizer.state_dict` without its arrays: ``param_groups``, and as
+                 ``param_steps`` how many steps changed each of its parameters
+``schedule``     the learning rate schedule's settings
 ``random``       every random state
 ``settings``     the run's settings
 ===============  ======================================================================
@@ -44,7 +45,7 @@ from minialex.weights.safetensors import (
     write_safetensors,
 )
 
-FORMAT = 3
+FORMAT = 4
 OPTIMIZER_PREFIX = "optimizer."
 MANIFEST_KEY, CHECKSUMS_KEY = "minialex", "crc32"
 
