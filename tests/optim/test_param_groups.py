@@ -5,7 +5,7 @@ import importlib.util
 import numpy as np
 import pytest
 
-from minialex import Tensor, emulated, ops, optim, using
+from minialex import Tensor, emulated, nn, ops, optim, using
 from minialex.optim import make_schedule
 from tests.optim.test_optimizers import adam, rmsprop, sgd
 
@@ -282,6 +282,20 @@ def test_a_parameter_frozen_or_unfrozen_later(name):
     a.requires_grad = False
     assert step() == [False, True]
     assert optimizer.param_steps == [2, 2]
+
+
+def test_a_tied_weight_is_one_parameter():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    model[0].weight.data[...] = [[1, 0], [0, 1]]
+    model[1].weight = model[0].weight
+    optimizer = optim.SGD(model.parameters(), lr=1.0)
+    assert len(optimizer.params) == 3
+    ops.sum(model(Tensor([[1.0, 2.0]]))).backward()
+    optimizer.step()
+    # the gradients of both places, [[1, 2], [1, 2]] twice, are added up
+    np.testing.assert_array_equal(model[1].weight.data, [[-1, -4], [-2, -3]])
+    with pytest.raises(ValueError, match=r"0.weight is .* twice, first as weight: list it once"):
+        optim.SGD([*model[0].named_parameters(), *list(model.named_parameters())[:1]])
 
 
 def test_an_optimizer_says_what_it_is():
