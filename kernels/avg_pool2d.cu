@@ -3,8 +3,9 @@
 //   forward    y[i, j]  = (sum over (kh, kw) of x[i sh - ph + kh, j sw - pw + kw]) / count[i, j]
 //   backward   gx[h, w] = sum of gy[i, j] / count[i, j] over the windows (i, j) that contain (h, w)
 //
-// plane by plane, x being zero outside the image. count is KH KW where the padding counts, else the
-// number of taps of the window inside the image.
+// plane by plane, x being zero outside the image. count is the number of taps of the window inside
+// the image or, where the padding counts, inside image and padding: all KH KW, but of a last window
+// that reaches beyond (ceil_mode).
 //
 // Layout:  x, gx (planes, H, W), y, gy (planes, OH, OW), C-contiguous, where the planes are the N C
 //          channels of all images.
@@ -16,10 +17,12 @@
 
 // What the sum of window (i, j) is divided by.
 //   3 x 3 windows, two apart, padding 1: window (0, 0) has 2 x 2 taps inside, so 9 or 4.
+//   2 x 2 windows, two apart, on 5 x 5 pixels: window (2, 2) has one tap inside, so 1 or 1.
 __device__ __forceinline__ int divisor(const PoolShape s, const int i, const int j,
                                        const bool include_pad) {
-    if (include_pad) return s.KH * s.KW;
-    return s.vertical().taps_inside(i).size() * s.horizontal().taps_inside(j).size();
+    const Axis vertical = s.vertical(), horizontal = s.horizontal();
+    if (include_pad) return vertical.taps_padded(i) * horizontal.taps_padded(j);
+    return vertical.taps_inside(i).size() * horizontal.taps_inside(j).size();
 }
 
 // The idea: the formula, over the taps inside the image: the padding adds nothing.

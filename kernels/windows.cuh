@@ -23,6 +23,12 @@ struct Axis {
         return {max(0, -start(i)), min(kernel, size - start(i))};
     }
 
+    // How many taps of window i lie inside image and padding: all, but where a last window reaches
+    // beyond.
+    __device__ __forceinline__ int taps_padded(const int i) const {
+        return min(kernel, size + padding - start(i));
+    }
+
     // The windows that contain a pixel: those with i s <= pixel + p < i s + K. None, first >= end,
     // where the stride is larger than the window and the pixel lies between two.
     __device__ __forceinline__ Range windows_over(const int pixel) const {

@@ -11,8 +11,9 @@ import json
 import math
 import os
 import stat
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, get_args, get_origin, get_type_hints
 
 MAX_BYTES = 4 * 2**20
 """Of a text: a hundred thousand names, and at most a hundred megabytes once it is read."""
@@ -100,6 +101,54 @@ def _check_bounds(value: Any) -> None:
         if not level:
             return
     raise ValueError("it is nested too deeply")
+
+
+def typed(kind: Any, value: Any, name: str = "it") -> Any:
+    """Return what `parse_json` returned, as an annotation says; objects become dataclasses.
+
+    Parameters
+    ----------
+    kind : type
+        int, float, str, bool, `Any`, a dataclass, or a list, dict, tuple or optional of such.
+    value
+        An int is taken for a float, a list for a tuple, nothing else for anything else.
+    name : str
+        What messages call it.
+
+    Raises
+    ------
+    ValueError
+        If it is of another type, or a dataclass lacks something, has more, or refuses it.
+    """
+    origin, inner = get_origin(kind), get_args(kind)
+    if kind is Any or (value is None and type(None) in inner):
+        return value
+    if type(None) in inner:
+        return typed(inner[0], value, name)
+    if is_dataclass(kind) and isinstance(value, dict):
+        return _dataclass(kind, value)
+    if origin is dict and isinstance(value, dict):
+        return {key: typed(inner[1], x, key) for key, x in value.items()}
+    if origin is list and isinstance(value, list):
+        return [typed(inner[0], x, name) for x in value]
+    if origin is tuple and isinstance(value, list) and len(value) == len(inner):
+        return tuple(typed(one, x, name) for one, x in zip(inner, value, strict=True))
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:
+        raise ValueError(f"{name!r} is {value!r:.60}")
+    return value
+
+
+def _dataclass(kind: Any, table: dict[str, Any]) -> Any:
+    hints = get_type_hints(kind)
+    for name in table:
+        if name not in hints:
+            raise ValueError(f"{name!r} is unknown")
+    try:
+        return kind(**{name: typed(hints[name], x, name) for name, x in table.items()})
+    except TypeError as error:
+        raise ValueError(f"{kind.__name__} lacks something") from error
 
 
 def is_count(value: object) -> TypeGuard[int]:

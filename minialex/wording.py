@@ -21,6 +21,8 @@ def enumerated(names: Sequence[str], limit: int = 8) -> str:
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
     """Return that no `what` is called `name`, and what was meant: the nearest name, or all."""
+    # it may come from a file
+    name = name if len(name) <= 80 else f"{name[:77]}..."
     names = list(known)
     near = difflib.get_close_matches(name, names, n=1)
     if near:

@@ -184,6 +184,22 @@ def test_a_small_network():
         compare(ours.grad, peer.grad)
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
+@pytest.mark.parametrize(("kernel", "dilation"), [((3, 2), 1), ((4, 3), (1, 2)), ((2, 2), 3)])
+def test_same_padding(kernel, dilation):
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(s) for s in ((2, 3, 6, 5), (4, 3, *kernel), (4,))]
+    ours, peers = [Tensor(a, requires_grad=True) for a in arrays], [theirs(a) for a in arrays]
+    y = ops.conv2d(*ours, padding="same", dilation=dilation)
+    expected = F.conv2d(*peers, padding="same", dilation=dilation)
+    compare(y.data, expected)
+    gy = rng.standard_normal(y.shape)
+    y.backward(gy)
+    expected.backward(torch.from_numpy(gy))
+    for one, peer in zip(ours, peers, strict=True):
+        compare(one.grad, peer.grad)
+
+
 COMPARISONS = ["equal", "not_equal", "less", "less_equal", "greater", "greater_equal"]
 
 

@@ -16,7 +16,7 @@ from minialex.check.suite import CaseFindings, Pair
 from minialex.check.verdict import Verdict
 from minialex.cuda import EmulationError
 from minialex.errors import MinialexError
-from minialex.wording import unknown
+from minialex.wording import counted, unknown
 
 
 @dataclass(frozen=True)
@@ -148,8 +148,10 @@ def closing(done: Iterable[CaseFindings]) -> list[str]:
     for name in sorted(compared):
         counts = ", ".join(f"{verdicts[name, v]} {v}" for v in Verdict if verdicts[name, v])
         excluded = f", {kinks[name]} excluded at kinks (non-differentiable)" if kinks[name] else ""
-        lines.append(f"{name}: {counts}; {compared[name]} numbers compared{excluded}")
+        lines.append(f"{name}: {counts}; {counted(compared[name], 'number')} compared{excluded}")
     total = ", ".join(f"{sum(verdicts[n, v] for n in compared)} {v}" for v in Verdict)
-    everything = f"{len(compared)} implementations of ops"
-    lines.append(f"{everything}: {total}; {compared.total()} numbers compared")
+    lines.append(
+        f"{counted(len(compared), 'implementation')} of ops: {total}; "
+        f"{counted(compared.total(), 'number')} compared"
+    )
     return lines

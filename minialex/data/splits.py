@@ -1,8 +1,8 @@
 """Stratified split: both parts have the same proportion of each class.
 
 Only labels are read, never images. scikit-learn's `train_test_split` is not used: at 10 % it leaves
-a class of 2 beside one of 100 without a validation image, and refuses ten classes of 2. Else its
-classes have as many validation images as here.
+a class of 2 beside one of 100 without a validation image, and refuses ten classes of 2. Where both
+of them have enough, classes have as many validation images as there.
 """
 
 from __future__ import annotations

@@ -5,8 +5,9 @@ never trains them (`minialex.kfold.evaluate_folds` does that). Here each fold ha
 trained on the other folds.
 
 Folds trained at the same time, each with its share of the cores, give the same networks as one
-after the other: equal to the last bit where each has as many threads as before, and otherwise
-equal but for rounding.
+after the other: equal to the last bit where each has as many cores as before, and otherwise
+equal but for rounding. A share depends on the number of jobs, folds and cores alone, not on how
+many folds are left: one that was stopped and went on gives the very numbers of one that was not.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from minialex.train.run_folder import RunFolder, claim, remove_parts
 from minialex.train.run_state import RunData
 from minialex.train.settings import DIGITS, Settings
 from minialex.train.signals import StopRequest, stop_on_signals
+from minialex.wording import counted
 
 
 def kfold(
@@ -116,20 +118,23 @@ def _train_folds(
     folder: RunFolder, folds: Sequence[Fold], jobs: int, stop: StopRequest, reporter: FoldReporter
 ) -> None:
     """Train the folds that are not done, until all are or a stop is requested."""
-    records = [read_record(folder.path, fold.number) for fold in folds]
-    remaining = [fold for fold, record in zip(folds, records, strict=True) if record is None]
-    possible = max(1, min(jobs, len(remaining), threads.cores()))
+    possible = min(jobs, len(folds), threads.cores())
     reporter.planned(_plan(folds, possible))
-    if remaining and possible < jobs:
+    if possible < jobs:
         reporter.message(
-            f"{possible} at a time, not {jobs}: {len(remaining)} folds are left to train, "
-            f"{threads.cores()} cores available"
+            f"{possible} at a time, not {jobs}: there are {len(folds)} folds and "
+            f"{counted(threads.cores(), 'core')}"
         )
-    for fold, record in zip(folds, records, strict=True):
+    remaining = []
+    for fold in folds:
         # a killed cross-validation may have left some
         remove_parts(fold_folder(folder.path, fold.number))
-        if record is not None:
+        record = read_record(folder.path, fold.number)
+        if record is None:
+            remaining.append(fold)
+        else:
             reporter.fold_ended(record)
+    # the last one left has a share of the cores too: with another, it would round differently
     if possible > 1:
         train_in_parallel(remaining, possible, folder.lock, stop, reporter)
     else:

@@ -55,7 +55,7 @@ def train_in_parallel(
         If a process is killed, or as `Fold.train`.
     """
     waiting, running = deque(folds), dict[Any, _Worker]()
-    devices = Counter(dict.fromkeys(devices_for(folds[0].settings.device), 0))
+    devices = Counter({name: 0 for fold in folds for name in devices_for(fold.settings.device)})
     failure: Exception | None = None
     stopping = False
     try:
@@ -155,10 +155,10 @@ class _Worker:
 
     def _killed(self) -> MinialexError:
         status = self.process.wait()
-        by = f"killed by {signal.Signals(-status).name}" if status < 0 else f"ended with {status}"
+        how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"exited {status}"
         return MinialexError(
-            f"fold {self.fold.number}: its process was {by}, perhaps for want of memory: lower "
-            "--jobs or --batch-size, and resume"
+            f"fold {self.fold.number}: its process {how}, perhaps for want of memory: lower --jobs "
+            "or --batch-size, and resume"
         )
 
     def close(self) -> None:

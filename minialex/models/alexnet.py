@@ -65,7 +65,8 @@ class AlexNet(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits (N, num_classes) of images `x` (N, 3, H, W)."""
-        return self.classifier(self.flatten(self.avgpool(self.features(x))))
+        y: Tensor = self.classifier(self.flatten(self.avgpool(self.features(x))))
+        return y
 
 
 # alexnet: one column, no normalisation, as torchvision has it

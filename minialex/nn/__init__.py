@@ -11,9 +11,12 @@ from minialex.nn.layers import (
     LocalResponseNorm,
     MaxPool2d,
     ReLU,
+    Sigmoid,
+    Tanh,
     he_normal,
 )
-from minialex.nn.module import Module, Parameter, Sequential
+from minialex.nn.module import Module, Parameter
+from minialex.nn.sequential import Sequential
 
 __all__ = [
     "AdaptiveAvgPool2d",
@@ -28,6 +31,8 @@ __all__ = [
     "Parameter",
     "ReLU",
     "Sequential",
+    "Sigmoid",
+    "Tanh",
     "he_normal",
     "utils",
 ]

@@ -10,7 +10,7 @@ from minialex import ops, philox
 from minialex.arrays import Array
 from minialex.autograd import Tensor
 from minialex.nn.module import Module, Parameter
-from minialex.ops._arguments import pair, whole_number
+from minialex.ops._arguments import conv_padding, pair, whole_number
 
 IntPair = int | tuple[int, int]
 
@@ -51,6 +51,7 @@ class Conv2d(Module):
     ----------
     in_channels, out_channels : int
     kernel_size, stride, padding, dilation : int or (height, width)
+        The padding may be "same" or "valid" too.
     groups : int
         Divides both channel counts: inputs and outputs are cut into that many separate parts.
     bias : bool
@@ -69,7 +70,7 @@ class Conv2d(Module):
         out_channels: int,
         kernel_size: IntPair,
         stride: IntPair = 1,
-        padding: IntPair = 0,
+        padding: IntPair | str = 0,
         dilation: IntPair = 1,
         groups: int = 1,
         bias: bool = True,
@@ -78,7 +79,7 @@ class Conv2d(Module):
         super().__init__()
         kernel = pair("Conv2d", "kernel_size", kernel_size, 1)
         self.stride = pair("Conv2d", "stride", stride, 1)
-        self.padding = pair("Conv2d", "padding", padding, 0)
+        self.padding = conv_padding("Conv2d", padding, self.stride)
         self.dilation = pair("Conv2d", "dilation", dilation, 1)
         self.groups = whole_number("Conv2d", "groups", groups)
         if groups < 1 or in_channels % groups or out_channels % groups:
@@ -167,44 +168,81 @@ class ReLU(Module):
         return ops.relu(x)
 
 
+class Tanh(Module):
+    """The hyperbolic tangent; see `minialex.ops.tanh`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return tanh x."""
+        return ops.tanh(x)
+
+
+class Sigmoid(Module):
+    """1 / (1 + e^-x); see `minialex.ops.sigmoid`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return 1 / (1 + e^-x)."""
+        return ops.sigmoid(x)
+
+
 class MaxPool2d(Module):
     """The largest element of each window; see `minialex.ops.max_pool2d`."""
 
     def __init__(
-        self, kernel_size: IntPair, stride: IntPair | None = None, padding: IntPair = 0
+        self,
+        kernel_size: IntPair,
+        stride: IntPair | None = None,
+        padding: IntPair = 0,
+        *,
+        ceil_mode: bool = False,
     ) -> None:
         super().__init__()
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
+        self.ceil_mode = ceil_mode
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the maxima of the windows of `x` (N, C, H, W)."""
         return ops.max_pool2d(
-            x, kernel_size=self.kernel_size, stride=self.stride, padding=self.padding
+            x, self.kernel_size, self.stride, self.padding, ceil_mode=self.ceil_mode
         )
 
     def describe(self) -> str:
-        """Return window and stride."""
-        return f"{self.kernel_size}, stride={self.stride or self.kernel_size}"
+        """Return window, stride and what differs from the defaults."""
+        return _describe_pool(self)
 
 
 class AvgPool2d(Module):
     """The mean of each window; see `minialex.ops.avg_pool2d`."""
 
     def __init__(
-        self, kernel_size: IntPair, stride: IntPair | None = None, padding: IntPair = 0
+        self,
+        kernel_size: IntPair,
+        stride: IntPair | None = None,
+        padding: IntPair = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
     ) -> None:
         super().__init__()
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
+        self.ceil_mode, self.count_include_pad = ceil_mode, count_include_pad
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the means of the windows of `x` (N, C, H, W)."""
         return ops.avg_pool2d(
-            x, kernel_size=self.kernel_size, stride=self.stride, padding=self.padding
+            x, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad
         )
 
     def describe(self) -> str:
-        """Return window and stride."""
-        return f"{self.kernel_size}, stride={self.stride or self.kernel_size}"
+        """Return window, stride and what differs from the defaults."""
+        return _describe_pool(self)
+
+
+def _describe_pool(pool: MaxPool2d | AvgPool2d) -> str:
+    stride = pool.kernel_size if pool.stride is None else pool.stride
+    text = f"{pool.kernel_size}, stride={stride}"
+    for name, plain in (("padding", 0), ("ceil_mode", False), ("count_include_pad", True)):
+        if getattr(pool, name, plain) != plain:
+            text += f", {name}={getattr(pool, name)}"
+    return text
 
 
 class AdaptiveAvgPool2d(Module):

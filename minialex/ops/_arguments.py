@@ -11,7 +11,8 @@ import numpy as np
 
 from minialex.arrays import FLOATS, Array, array_module
 from minialex.autograd import Cost, Shapes, Tensor, as_tensor
-from minialex.ops._windows import Pair, output_length
+from minialex.autograd.conversion import as_number
+from minialex.ops._windows import Pair, output_length, pooled_size
 
 ITEM_BYTES = 4
 
@@ -83,6 +84,21 @@ def whole_number(op: str, name: str, value: Any) -> int:
     raise TypeError(f"{op}: {name} is {value!r}; give a whole number")
 
 
+def flag(op: str, name: str, value: Any) -> bool:
+    """Return `value` as a bool; refuse what is neither True nor False."""
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    raise TypeError(f"{op}: {name} is {value!r}; give True or False")
+
+
+def real_number(op: str, name: str, value: Any) -> float:
+    """Return `value`, a number of Python or NumPy, as a float; refuse booleans and all else."""
+    number = as_number(value)
+    if number is None or isinstance(number, bool):
+        raise TypeError(f"{op}: {name} is {value!r}; give a number")
+    return float(number)
+
+
 def normal_dim(dim: Any, ndim: int, op: str, name: str = "dim") -> int:
     """Return `dim`, exactly one axis, as a number from 0 to `ndim` - 1."""
     d = whole_number(op, name, dim)
@@ -107,18 +123,42 @@ def is_sequence(value: Any) -> bool:
     return isinstance(value, list | tuple | range) or getattr(value, "ndim", 0) > 0
 
 
-def pair(op: str, name: str, value: Any, minimum: int) -> Pair:
-    """Return `value`, one whole number or two, as two (height, width), each `minimum` or more."""
+def pair(op: str, name: str, value: Any, minimum: int, *, or_else: str = "") -> Pair:
+    """Return `value`, one whole number or two, as two (height, width), each `minimum` or more.
+
+    `or_else` is what else might be given, for the message.
+    """
     values = value if is_sequence(value) else (value, value)
     try:
         h, w = (whole_number(op, name, v) for v in values)
     except (TypeError, ValueError):
         raise TypeError(
             f"{op}: {name} is {value!r}; give a whole number, or two of them (height, width)"
+            f"{or_else}"
         ) from None
     if min(h, w) < minimum:
         raise ValueError(f"{op}: {name} is {value!r}; it must be {minimum} or more")
     return h, w
+
+
+def conv_padding(op: str, padding: Any, stride: Pair) -> Pair | str:
+    """Return the padding of a convolution as a pair, or the word that it is.
+
+    Raises
+    ------
+    ValueError
+        If it is below 0, or "same" where the stride is not 1.
+    TypeError
+        If it is nothing of the kind.
+    """
+    if not isinstance(padding, str) or padding not in ("same", "valid"):
+        return pair(op, "padding", padding, 0, or_else=', or "same" or "valid"')
+    if padding == "same" and stride != (1, 1):
+        raise ValueError(
+            f'{op}: padding="same" goes with a stride of 1 alone, not {stride}; give the padding '
+            "in pixels"
+        )
+    return padding
 
 
 def check_images(op: str, x: Tensor) -> None:
@@ -136,16 +176,20 @@ def output_size(
     stride: Pair,
     padding: Pair,
     dilation: Pair = (1, 1),
+    *,
+    ceil_mode: bool = False,
 ) -> Pair:
     """Return (OH, OW).
 
     Raises
     ------
     ValueError
-        If the window does not fit into the padded image.
+        If there are no pixels, or the window does not fit into the padded image.
     """
+    if 0 in x.shape[2:]:
+        raise ValueError(f"{op}: x of shape {x.shape} holds no pixels")
     OH, OW = (
-        output_length(*sizes)
+        output_length(*sizes, ceil_mode=ceil_mode)
         for sizes in zip(x.shape[2:], kernel, stride, padding, dilation, strict=True)
     )
     if min(OH, OW) < 1:
@@ -159,8 +203,13 @@ def output_size(
 
 
 def pooling(
-    op: str, x: Tensor, kernel_size: int | Pair, stride: int | Pair | None, padding: int | Pair
-) -> dict[str, Pair]:
+    op: str,
+    x: Tensor,
+    kernel_size: int | Pair,
+    stride: int | Pair | None,
+    padding: int | Pair,
+    ceil_mode: bool,
+) -> dict[str, Any]:
     """Return the parameters that poolings share, checked against the images `x`."""
     check_images(op, x)
     kernel = pair(op, "kernel_size", kernel_size, 1)
@@ -171,16 +220,23 @@ def pooling(
             f"{op}: padding is {padding!r}; it must be at most half of kernel_size, here "
             f"{kernel_size!r}, or some windows would hold nothing but padding"
         )
-    output_size(op, x, kernel, steps, border)
-    return {"kernel_size": kernel, "stride": steps, "padding": border}
+    ceil_mode = flag(op, "ceil_mode", ceil_mode)
+    output_size(op, x, kernel, steps, border, ceil_mode=ceil_mode)
+    return {"kernel_size": kernel, "stride": steps, "padding": border, "ceil_mode": ceil_mode}
 
 
 def pooling_cost(
-    shapes: Shapes, *, kernel_size: Pair, stride: Pair, padding: Pair, **_: object
+    shapes: Shapes,
+    *,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    ceil_mode: bool,
+    **_: object,
 ) -> Cost:
     """Return one operation for each element of each window."""
     (shape,) = shapes
     assert shape is not None
-    OH, OW = (output_length(*s) for s in zip(shape[2:], kernel_size, stride, padding, strict=True))
+    OH, OW = pooled_size(shape, kernel_size, stride, padding, ceil_mode)
     size = shape[0] * shape[1] * OH * OW
     return Cost(size * prod(kernel_size), ITEM_BYTES * (prod(shape) + size))

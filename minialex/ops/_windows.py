@@ -12,9 +12,37 @@ from minialex.arrays import Array, array_module
 Pair = tuple[int, int]
 
 
-def output_length(size: int, kernel: int, stride: int, padding: int, dilation: int = 1) -> int:
-    """Return how many outputs a window has along an axis: below 1 where it does not fit."""
-    return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+def output_length(
+    size: int,
+    kernel: int,
+    stride: int,
+    padding: int,
+    dilation: int = 1,
+    *,
+    ceil_mode: bool = False,
+) -> int:
+    """Return how many outputs a window has along an axis: below 1 where it does not fit.
+
+    With `ceil_mode` a last window may reach beyond the padding. It must begin in the image or in
+    the padding before it: at stride 2, windows of 2 on 5 pixels are 3, the last with one pixel; at
+    stride 3 they are 2, as a third would begin at pixel 6.
+    """
+    room = size + 2 * padding - dilation * (kernel - 1) - 1
+    if not ceil_mode:
+        return room // stride + 1
+    length = -(-room // stride) + 1
+    return length - 1 if (length - 1) * stride >= size + padding else length
+
+
+def pooled_size(
+    shape: tuple[int, ...], kernel_size: Pair, stride: Pair, padding: Pair, ceil_mode: bool
+) -> Pair:
+    """Return (OH, OW) of a pooling of images of `shape`."""
+    OH, OW = (
+        output_length(*sizes, ceil_mode=ceil_mode)
+        for sizes in zip(shape[2:], kernel_size, stride, padding, strict=True)
+    )
+    return OH, OW
 
 
 def argmax_dtype(kernel_size: Pair) -> np.dtype[Any]:
@@ -33,10 +61,22 @@ def pad_images(x: Array, padding: Pair) -> Array:
     return array_module(x).pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)))  # type: ignore[no-any-return]
 
 
-def unpad_images(padded: Array, padding: Pair) -> Array:
-    """Return the view of `padded` without what `pad_images` added."""
-    (H, W), (ph, pw) = padded.shape[2:], padding
-    return padded[:, :, ph : H - ph, pw : W - pw]
+def pad_windows(x: Array, kernel_size: Pair, stride: Pair, padding: Pair, ceil_mode: bool) -> Array:
+    """Return `pad_images` of `x`, with as many more zeros behind as the last windows reach to."""
+    outputs = pooled_size(x.shape, kernel_size, stride, padding, ceil_mode)
+    sides = [
+        (p, max(p, (count - 1) * s + k - size - p))
+        for count, size, k, s, p in zip(
+            outputs, x.shape[2:], kernel_size, stride, padding, strict=True
+        )
+    ]
+    return array_module(x).pad(x, ((0, 0), (0, 0), *sides))  # type: ignore[no-any-return]
+
+
+def unpad_images(padded: Array, padding: Pair, shape: tuple[int, ...]) -> Array:
+    """Return the view of images of `shape` in what `pad_images` or `pad_windows` made of them."""
+    (H, W), (ph, pw) = shape[2:], padding
+    return padded[:, :, ph : ph + H, pw : pw + W]
 
 
 def window_elements(padded: Array, kernel_size: Pair, stride: Pair) -> list[Array]:

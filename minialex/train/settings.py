@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from minialex.autograd import FP32, PRECISIONS
@@ -273,16 +274,19 @@ class Settings:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, table: Mapping[str, Any]) -> Settings:
+    def from_json(cls, table: Mapping[str, Any], path: str | Path) -> Settings:
         """Return the settings that a dictionary made by `to_json` holds; what it lacks is default.
 
         Raises
         ------
         MinialexError
-            If a name is unknown or a value not allowed.
+            If a name is unknown or a value not allowed: the message names `path`, its file.
         """
-        _check_names(table)
-        return cls(**table)
+        try:
+            _check_names(table)
+            return cls(**table)
+        except MinialexError as error:
+            raise MinialexError(f"{path}: {error}") from error
 
     def result_settings(self) -> dict[str, Any]:
         """Return the settings that decide the result of the run, without `RUNTIME_SETTINGS`."""

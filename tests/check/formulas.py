@@ -157,27 +157,27 @@ def max_pool_back(gy, saved, *, kernel_size, stride, padding, assign=False, by_h
 
 
 def max_pool(**mistake):
-    def backward(gy, saved, *, kernel_size, stride, padding):
+    def backward(gy, saved, *, kernel_size, stride, padding, ceil_mode):
         params = {"kernel_size": kernel_size, "stride": stride, "padding": padding}
         return max_pool_back(gy, saved, **params, **mistake)
 
     return backward
 
 
-def last_wins(x, *, kernel_size, stride, padding):
+def last_wins(x, *, kernel_size, stride, padding, ceil_mode):
     """Max-pooling that notes the last of equals: flipped, the first is the last."""
     forward = OPS["max_pool2d"].implementations["plain"].forward
     params = {"kernel_size": kernel_size, "stride": stride, "padding": padding}
+    params["ceil_mode"] = ceil_mode
     y, (argmax, shape) = forward(x, **params)
-    if stride != (1, 1) or padding != (0, 0):
+    if stride != (1, 1) or padding != (0, 0) or ceil_mode:
         return y, (argmax, shape)
     _, (other, _) = forward(np.ascontiguousarray(x[:, :, ::-1, ::-1]), **params)
     last = kernel_size[0] * kernel_size[1] - 1
     return y, ((last - other[:, :, ::-1, ::-1]).astype(argmax.dtype), shape)
 
 
-def average_of_whole_windows(gy, saved, *, kernel_size, stride, padding, count_include_pad):
-    params = {"kernel_size": kernel_size, "stride": stride, "padding": padding}
+def average_of_whole_windows(gy, saved, *, count_include_pad, **params):
     return right("avg_pool2d")(gy, saved, **params, count_include_pad=True)
 
 

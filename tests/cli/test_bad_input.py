@@ -311,11 +311,11 @@ def test_gradcheck_without_a_compiler_says_so_once(minialex, monkeypatch, tmp_pa
     [
         (
             ["--op", "conv2d", "--implementation", "nosuch"],
-            "unknown implementation 'nosuch'; what",
+            "unknown implementation 'nosuch'; known: ",
         ),
         (
             ["--op", "relu", "--implementation", "tiled"],
-            "measured has blocked, kernel, plain",
+            "'tiled'; known: blocked, kernel, plain",
         ),
         (["--op", "step", "--implementation", "nosuch"], "'nosuch'"),
     ],

@@ -22,7 +22,7 @@ def run(name, x, gy=None, **params):
 
 def test_windows_of_more_elements_than_16_bits_number():
     x = np.random.default_rng(1).permutation(70_003).astype(float).reshape(1, 1, 1, -1)
-    params = {"kernel_size": (1, 70_000), "stride": (1, 2), "padding": (0, 0)}
+    params = {"kernel_size": (1, 70_000), "stride": (1, 2), "padding": (0, 0), "ceil_mode": False}
     y, (argmax, _), gx = run("max_pool2d", x, gy=np.array([[[[1.0, 2.0]]]]), **params)
     views = [x[0, 0, 0, :70_000], x[0, 0, 0, 2:70_002]]
     assert argmax.dtype == np.uint32
@@ -40,7 +40,12 @@ def test_windows_of_more_elements_than_16_bits_number():
 def test_any_number_of_pixels_per_thread_meets_every_window(kernel, stride, rows, monkeypatch):
     for module in (pooling, avg_pool2d):
         monkeypatch.setattr(module, "PIXELS_PER_THREAD", rows)
-    params = {"kernel_size": (kernel, 1), "stride": (stride, 1), "padding": (kernel // 2, 0)}
+    params = {
+        "kernel_size": (kernel, 1),
+        "stride": (stride, 1),
+        "padding": (kernel // 2, 0),
+        "ceil_mode": False,
+    }
     _, _, gx = run("avg_pool2d", np.zeros((1, 2, 23, 3)), **params, count_include_pad=True)
     windows = range(-(kernel // 2), 23 + kernel // 2 - kernel + 1, stride)
     held = [sum(start <= h < start + kernel for start in windows) for h in range(23)]
@@ -65,7 +70,7 @@ class Large:
         self.shape, self.size = shape, int(np.prod(shape, dtype=object))
 
 
-WINDOW = {"kernel_size": (2, 2), "stride": (2, 2), "padding": (0, 0)}
+WINDOW = {"kernel_size": (2, 2), "stride": (2, 2), "padding": (0, 0), "ceil_mode": False}
 CONSTANTS = {"size": 5, "alpha": 1.0, "beta": 0.75, "k": 1.0}
 
 
@@ -79,7 +84,12 @@ CONSTANTS = {"size": 5, "alpha": 1.0, "beta": 0.75, "k": 1.0}
         (
             "max_pool2d",
             (1, 1, 2, 2),
-            {"kernel_size": (2**16, 2**16), "stride": (1, 1), "padding": (2**15, 2**15)},
+            {
+                "kernel_size": (2**16, 2**16),
+                "stride": (1, 1),
+                "padding": (2**15, 2**15),
+                "ceil_mode": False,
+            },
             "window has 4294967296 elements",
         ),
         ("adaptive_avg_pool2d", (1, 1, 1, 2**28), {"output_size": (1, 8)}, "columns x cells has"),
@@ -94,5 +104,5 @@ def test_what_32_bits_cannot_index_is_refused(name, shape, params, words):
 
 
 def test_a_thread_of_backward_has_a_few_pixels_of_a_column():
-    sizes = pooling.PoolShape.of("max_pool2d", (2, 3, 17, 5), (3, 3), (2, 2), (0, 0))
+    sizes = pooling.PoolShape.of("max_pool2d", (2, 3, 17, 5), (3, 3), (2, 2), (0, 0), False)
     assert sizes.backward_threads == 2 * 3 * 3 * 5

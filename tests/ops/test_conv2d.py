@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from minialex import ops, reference
+from minialex import Tensor, nn, ops, reference
 from minialex.cpu import memory
 from minialex.ops.conv2d import patches as patches_module
 from minialex.ops.conv2d.blocked import (
@@ -146,7 +146,7 @@ X, W = (2, 4, 6, 6), (6, 4, 3, 3)
         (X, W, None, {"stride": (1, 2, 3)}, TypeError, r"stride is \(1, 2, 3\); give a whole"),
         (X, W, None, {"stride": 1.5}, TypeError, "stride is 1.5; give a whole number"),
         (X, W, None, {"padding": -1}, ValueError, "padding is -1; it must be 0 or more"),
-        (X, W, None, {"padding": "same"}, TypeError, "padding is 'same'; give a whole number"),
+        (X, W, None, {"padding": "full"}, TypeError, "padding is 'full'; give a whole number"),
         (X, W, None, {"dilation": (1, 0)}, ValueError, r"dilation is \(1, 0\); it must be 1"),
         (X, (6, 4, 9, 3), None, {"padding": 1}, ValueError, r"\(9, 3\) does not fit .* \(8, 8\)"),
         (X, W, None, {"dilation": 3}, ValueError, r"window of \(7, 7\) does not fit"),
@@ -161,6 +161,42 @@ def test_wrong_arguments(x, w, b, params, error, words):
 def test_whole_numbers_are_no_images():
     with pytest.raises(TypeError, match=r"^conv2d: x is uint8; convert it to float32"):
         ops.conv2d(np.zeros(X, np.uint8), np.zeros(W, np.float32))
+
+
+@pytest.mark.parametrize("kernel", [(3, 3), (2, 3), (4, 1)])
+@pytest.mark.parametrize("dilation", [(1, 1), (3, 2)])
+def test_same_padding_gives_outputs_of_the_size_of_the_images(normal, kernel, dilation):
+    x, w = normal(2, 4, 7, 5), normal(2, 2, *kernel)
+    zeros = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
+    padded = np.pad(x, ((0, 0), (0, 0), *((n // 2, n - n // 2) for n in zeros)))
+    params = {"dilation": dilation, "groups": 2}
+    want = reference.conv2d(padded, w, stride=(1, 1), padding=(0, 0), **params)
+    y = ops.conv2d(x, w, None, 1, "same", dilation, 2)
+    assert y.shape[2:] == x.shape[2:]
+    np.testing.assert_allclose(y.data, want, rtol=1e-12, atol=1e-12)
+    layer = nn.Conv2d(4, 2, kernel, padding="same", dilation=dilation, groups=2)
+    assert layer(Tensor(x.astype(np.float32))).shape == want.shape
+    assert "padding=same" in repr(layer)
+
+
+def test_valid_padding_is_none(normal):
+    x, w = normal(2, 3, 7, 5), normal(2, 3, 3, 2)
+    y, want = ops.conv2d(x, w, stride=2, padding="valid"), ops.conv2d(x, w, stride=2)
+    np.testing.assert_array_equal(y.data, want.data)
+
+
+@pytest.mark.parametrize(
+    ("params", "error", "words"),
+    [
+        ({"padding": "same", "stride": (1, 2)}, ValueError, r"stride of 1 alone, not \(1, 2\)"),
+        ({"padding": "full"}, TypeError, "is 'full'; give a whole number.*, or \"same\" or"),
+    ],
+)
+def test_wrong_words_for_padding(normal, params, error, words):
+    with pytest.raises(error, match=f"^conv2d: padding.*{words}"):
+        ops.conv2d(normal(1, 3, 4, 4), normal(2, 3, 2, 2), **params)
+    with pytest.raises(error, match=f"^Conv2d: padding.*{words}"):
+        nn.Conv2d(3, 2, 2, **params)
 
 
 def test_types_must_be_the_same():

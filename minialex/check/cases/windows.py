@@ -40,11 +40,13 @@ def pool(
     *,
     stride: Pair | None = None,
     padding: Pair = (0, 0),
+    ceil_mode: bool = False,
     draw: Any = distinct,
     **more: Any,
 ) -> Case:
     """Return a case of a pooling with windows of `kernel`."""
     params = {"kernel_size": kernel, "stride": stride or kernel, "padding": padding, **more}
+    params["ceil_mode"] = ceil_mode
     return Case(name, draw(x), params, homogeneous=(0,))
 
 
@@ -85,6 +87,16 @@ def _pools(**more: Any) -> list[Case]:
         pool("32 columns", (1, 2, 9, 32), (2, 3), stride=(2, 3), padding=(1, 1), **more),
         pool("256 pixels", (2, 1, 16, 16), (3, 3), stride=(1, 1), padding=(1, 1), **more),
         pool("empty batch", (0, 2, 4, 4), (2, 2), **more),
+        pool("last windows of one pixel", (2, 2, 5, 7), (2, 2), ceil_mode=True, **more),
+        pool(
+            "last windows beyond the padding, or left out",
+            *((1, 2, 6, 6), (3, 2)),
+            stride=(2, 5),
+            padding=(1, 1),
+            ceil_mode=True,
+            **more,
+        ),
+        pool("a window larger than the image", (1, 3, 2, 3), (4, 3), ceil_mode=True, **more),
     ]
 
 
@@ -93,7 +105,7 @@ def _first_wins() -> Case:
     x = np.array([[[[1.0, 1, 0, 2], [1, 1, 2, 2], [0, 3, 3, 0]]]])
     gy = np.array([[[[1.0, 2, 4], [8, 16, 32]]]])
     gx = np.array([[[[1.0, 2, 0, 4], [0, 0, 0, 0], [0, 8 + 16, 32, 0]]]])
-    params = {"kernel_size": (2, 2), "stride": (1, 1), "padding": (0, 0)}
+    params = {"kernel_size": (2, 2), "stride": (1, 1), "padding": (0, 0), "ceil_mode": False}
     # the window of columns 1 and 2 has its only 2 in its last place
     gx[0, 0, 0, 1], gx[0, 0, 1, 2] = 0, 2
     return Case("the first of equals wins", constant(x), params, answer=Answer(gy, (gx,)))
@@ -104,14 +116,14 @@ def _not_finite() -> Case:
     x = np.array([-np.inf, -np.inf, -np.inf, -np.inf, np.nan, np.inf]).reshape(1, 1, 2, 3)
     gy = np.array([1.0, 2.0, 4.0, 8.0]).reshape(1, 1, 2, 2)
     gx = np.array([1.0, 2.0, 0.0, 4.0, 8.0, 0.0]).reshape(1, 1, 2, 3)
-    params = {"kernel_size": (2, 2), "stride": (2, 2), "padding": (1, 1)}
+    params = {"kernel_size": (2, 2), "stride": (2, 2), "padding": (1, 1), "ceil_mode": False}
     return Case("not finite", constant(x), params, answer=Answer(gy, (gx,)))
 
 
 def _padding_loses() -> Case:
     """Return negative numbers beside padding, which is no number and never wins."""
     x = np.array([[[[-1.0, -2.0], [-3.0, -1.0]]]])
-    params = {"kernel_size": (2, 2), "stride": (1, 1), "padding": (1, 1)}
+    params = {"kernel_size": (2, 2), "stride": (1, 1), "padding": (1, 1), "ceil_mode": False}
     gy = np.arange(1.0, 10).reshape(1, 1, 3, 3)
     gx = np.array([[[[1.0 + 2 + 4 + 5, 3.0], [7.0, 6.0 + 8 + 9]]]])
     return Case("padding loses to negative numbers", constant(x), params, answer=Answer(gy, (gx,)))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from minialex import cuda
 from minialex.ops._cuda.launching import check_counts, check_reach
-from minialex.ops._windows import Pair, output_length
+from minialex.ops._windows import Pair, pooled_size
 
 Shape = tuple[int, ...]
 
@@ -35,7 +35,15 @@ class PoolShape(NamedTuple):
     pw: int
 
     @classmethod
-    def of(cls, op: str, shape: Shape, kernel_size: Pair, stride: Pair, padding: Pair) -> PoolShape:
+    def of(
+        cls,
+        op: str,
+        shape: Shape,
+        kernel_size: Pair,
+        stride: Pair,
+        padding: Pair,
+        ceil_mode: bool,
+    ) -> PoolShape:
         """Return the sizes of the pooling of images of `shape`.
 
         Raises
@@ -44,7 +52,7 @@ class PoolShape(NamedTuple):
             If images or windows are larger than the kernels can index.
         """
         (N, C, H, W), (ph, pw) = shape, padding
-        OH, OW = (output_length(*s) for s in zip((H, W), kernel_size, stride, padding, strict=True))
+        OH, OW = pooled_size(shape, kernel_size, stride, padding, ceil_mode)
         check_counts(op, x=prod(shape), y=N * C * OH * OW, window=prod(kernel_size))
         check_reach(op, H + 2 * ph, W + 2 * pw, *kernel_size, *stride)
         return cls(N * C, H, W, *kernel_size, OH, OW, *stride, ph, pw)

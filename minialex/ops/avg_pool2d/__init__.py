@@ -3,8 +3,9 @@
     y[n, c, i, j]  = (sum of x[n, c, i sh - ph + k, j sw - pw + l] over k, l) / count
     gx[n, c, h, w] = sum of gy[n, c, i, j] / count over the windows that hold (h, w)
 
-x is zero outside its borders, (sh, sw) is the stride, (ph, pw) the padding. `count` is KH KW or,
-without `count_include_pad`, how many elements of the window lie inside the image.
+x is zero outside its borders, (sh, sw) is the stride, (ph, pw) the padding. `count` is how many
+elements of the window lie inside the image or, with `count_include_pad`, inside image and padding:
+all KH KW, but where a last window reaches beyond (`ceil_mode`).
 
 saved = (shape of x,).
 
@@ -16,7 +17,7 @@ saved = (shape of x,).
 from __future__ import annotations
 
 from minialex.autograd import Implementation, Op, Tensor, as_tensor
-from minialex.ops._arguments import pooling, pooling_cost
+from minialex.ops._arguments import flag, pooling, pooling_cost
 from minialex.ops._windows import Pair
 from minialex.ops.avg_pool2d import blocked, plain
 from minialex.ops.avg_pool2d.cuda import KERNEL
@@ -37,10 +38,10 @@ OP = Op(
 
 def avg_pool2d(
     x: Tensor,
-    *,
     kernel_size: int | Pair,
     stride: int | Pair | None = None,
     padding: int | Pair = 0,
+    ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> Tensor:
     """Return the mean of each window of `x`.
@@ -56,6 +57,10 @@ def avg_pool2d(
     padding : int or (int, int)
         How many zeros surround each image at top and bottom, and left and right: 0 up to half of
         `kernel_size`.
+    ceil_mode : bool
+        Whether a last window may reach beyond the padding; it must begin in the image or in the
+        padding before it. The size of the output is then rounded up, not down. What lies beyond
+        never counts.
     count_include_pad : bool
         Whether these zeros count as elements of the windows that hold them.
 
@@ -67,10 +72,13 @@ def avg_pool2d(
     Raises
     ------
     ValueError
-        If `x` is not a batch of images, the window does not fit, or a parameter is out of range.
+        If `x` is not a batch of images, has no pixels, the window does not fit, or a parameter is
+        out of range.
     TypeError
-        If a parameter is not a whole number or two, or `x` is not of a floating-point type.
+        If a parameter is not a whole number or two, a flag neither True nor False, or `x` is not of
+        a floating-point type.
     """
     x = as_tensor(x)
-    params = pooling("avg_pool2d", x, kernel_size, stride, padding)
-    return OP(x, **params, count_include_pad=bool(count_include_pad))
+    params = pooling("avg_pool2d", x, kernel_size, stride, padding, ceil_mode)
+    include_pad = flag("avg_pool2d", "count_include_pad", count_include_pad)
+    return OP(x, **params, count_include_pad=include_pad)

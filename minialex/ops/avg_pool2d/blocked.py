@@ -5,11 +5,13 @@ Rows of windows are summed first, then columns: KH + KW additions per output ins
 
 from __future__ import annotations
 
+from typing import Any
+
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients
 from minialex.cpu import memory, threads
 from minialex.cpu.sharing import image_blocks
-from minialex.ops._windows import Pair, output_length, strided_slice
+from minialex.ops._windows import Pair, pad_windows, pooled_size, strided_slice
 from minialex.ops.avg_pool2d.plain import window_counts
 
 Shape = tuple[int, ...]
@@ -23,18 +25,24 @@ in smaller ones.
 
 
 def forward(
-    x: Array, *, kernel_size: Pair, stride: Pair, padding: Pair, count_include_pad: bool
+    x: Array,
+    *,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    ceil_mode: bool,
+    count_include_pad: bool,
 ) -> tuple[Array, tuple[Shape]]:
     """Return the mean of each window: rows of windows are summed first, then columns."""
-    xp, (N, C, H, W) = array_module(x), x.shape
-    (KH, KW), (sh, sw), (ph, pw) = kernel_size, stride, padding
-    OH, OW = (output_length(*s) for s in zip((H, W), kernel_size, stride, padding, strict=True))
-    counts = window_counts(x, kernel_size, stride, padding, count_include_pad)
-    y = memory.empty(xp, (N, C, OH, OW), x.dtype)
+    xp, (KH, KW), (sh, sw) = array_module(x), kernel_size, stride
+    windows = kernel_size, stride, padding, ceil_mode
+    OH, OW = pooled_size(x.shape, *windows)
+    counts = window_counts(x, *windows, count_include_pad)
+    y = memory.empty(xp, (*x.shape[:2], OH, OW), x.dtype)
 
     def average_blocks(blocks: list[slice]) -> None:
         for block in blocks:
-            padded = xp.pad(x[block], ((0, 0), (0, 0), (ph, ph), (pw, pw)))
+            padded: Any = pad_windows(x[block], *windows)
             row_sums = sum(padded[:, :, strided_slice(kh, OH, sh)] for kh in range(KH))
             sums = sum(row_sums[..., strided_slice(kw, OW, sw)] for kw in range(KW))
             xp.divide(sums, counts, out=y[block])
@@ -50,6 +58,7 @@ def backward(
     kernel_size: Pair,
     stride: Pair,
     padding: Pair,
+    ceil_mode: bool,
     count_include_pad: bool,
 ) -> Gradients:
     """Return the gradient of `x`: each window's share, added up where windows overlap."""
@@ -57,15 +66,17 @@ def backward(
     (KH, KW), (sh, sw), (ph, pw) = kernel_size, stride, padding
     OH, OW = gy.shape[2:]
     gx = memory.empty(xp, (N, C, H, W), gy.dtype)
-    counts = window_counts(gx, kernel_size, stride, padding, count_include_pad)
+    counts = window_counts(gx, kernel_size, stride, padding, ceil_mode, count_include_pad)
+    # as far as the last windows reach
+    padded_shape = max(H + 2 * ph, (OH - 1) * sh + KH), max(W + 2 * pw, (OW - 1) * sw + KW)
 
     def spread_blocks(blocks: list[slice]) -> None:
         for block in blocks:
             share = gy[block] / counts
-            bands = xp.zeros((len(share), C, OH, W + 2 * pw), gy.dtype)
+            bands = xp.zeros((len(share), C, OH, padded_shape[1]), gy.dtype)
             for kw in range(KW):
                 bands[..., strided_slice(kw, OW, sw)] += share
-            padded = xp.zeros((len(share), C, H + 2 * ph, W + 2 * pw), gy.dtype)
+            padded = xp.zeros((len(share), C, *padded_shape), gy.dtype)
             for kh in range(KH):
                 padded[:, :, strided_slice(kh, OH, sh)] += bands
             gx[block] = padded[:, :, ph : ph + H, pw : pw + W]

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from minialex import cuda
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients, Implementation
 from minialex.ops._cuda.launching import contiguous
 from minialex.ops._cuda.pooling import PIXELS_PER_THREAD, PoolShape, Shape
-from minialex.ops._windows import Pair
 
 _forward = cuda.kernel("avg_pool2d.cu", "avg_pool2d_forward")
 _backward = cuda.kernel("avg_pool2d.cu", "avg_pool2d_backward")
 
 
-def forward(x: Array, *, count_include_pad: bool, **windows: Pair) -> tuple[Array, tuple[Shape]]:
+def forward(x: Array, *, count_include_pad: bool, **windows: Any) -> tuple[Array, tuple[Shape]]:
     """Return the mean of each window: one thread per output."""
     sizes = PoolShape.of("avg_pool2d", x.shape, **windows)
     y = array_module(x).empty((*x.shape[:2], sizes.OH, sizes.OW), x.dtype)
@@ -22,7 +23,7 @@ def forward(x: Array, *, count_include_pad: bool, **windows: Pair) -> tuple[Arra
 
 
 def backward(
-    gy: Array, saved: tuple[Shape], *, count_include_pad: bool, **windows: Pair
+    gy: Array, saved: tuple[Shape], *, count_include_pad: bool, **windows: Any
 ) -> Gradients:
     """Return the gradient of `x`: each pixel adds up the shares of the windows that hold it."""
     (shape,) = saved

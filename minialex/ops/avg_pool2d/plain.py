@@ -10,17 +10,24 @@ from typing import Any
 
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients
-from minialex.ops._windows import Pair, pad_images, unpad_images, window_elements
+from minialex.ops._windows import Pair, pad_windows, unpad_images, window_elements
 
 Shape = tuple[int, ...]
 
 
 def forward(
-    x: Array, *, kernel_size: Pair, stride: Pair, padding: Pair, count_include_pad: bool
+    x: Array,
+    *,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    ceil_mode: bool,
+    count_include_pad: bool,
 ) -> tuple[Array, tuple[Shape]]:
     """Return the mean of each window."""
-    total = sum(window_elements(pad_images(x, padding), kernel_size, stride))
-    return total / window_counts(x, kernel_size, stride, padding, count_include_pad), (x.shape,)
+    windows = kernel_size, stride, padding, ceil_mode
+    total = sum(window_elements(pad_windows(x, *windows), kernel_size, stride))
+    return total / window_counts(x, *windows, count_include_pad), (x.shape,)
 
 
 def backward(
@@ -30,23 +37,28 @@ def backward(
     kernel_size: Pair,
     stride: Pair,
     padding: Pair,
+    ceil_mode: bool,
     count_include_pad: bool,
 ) -> Gradients:
     """Return the gradient of `x`: each window's share, added up where windows overlap."""
-    (shape,) = saved
+    (shape,), windows = saved, (kernel_size, stride, padding, ceil_mode)
     gx = array_module(gy).zeros(shape, gy.dtype)
-    share = gy / window_counts(gx, kernel_size, stride, padding, count_include_pad)
-    padded = pad_images(gx, padding)
+    share = gy / window_counts(gx, *windows, count_include_pad)
+    padded = pad_windows(gx, *windows)
     for element in window_elements(padded, kernel_size, stride):
         element += share
-    return (unpad_images(padded, padding),)
+    return (unpad_images(padded, padding, shape),)
 
 
 def window_counts(
-    x: Array, kernel_size: Pair, stride: Pair, padding: Pair, include_pad: bool
+    x: Array, kernel_size: Pair, stride: Pair, padding: Pair, ceil_mode: bool, include_pad: bool
 ) -> Any:
     """Return what each window's sum is divided by: a number, or (1, 1, OH, OW) of them."""
-    if include_pad:
+    (H, W), (ph, pw) = x.shape[2:], padding
+    if include_pad and not ceil_mode:
         return kernel_size[0] * kernel_size[1]
-    image = array_module(x).ones((1, 1, *x.shape[2:]), x.dtype)
-    return sum(window_elements(pad_images(image, padding), kernel_size, stride))
+    image = array_module(x).ones((1, 1, H, W), x.dtype)
+    padded = pad_windows(image, kernel_size, stride, padding, ceil_mode)
+    if include_pad:
+        padded[:, :, : H + 2 * ph, : W + 2 * pw] = 1
+    return sum(window_elements(padded, kernel_size, stride))

@@ -30,12 +30,13 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from minialex.arrays import Array
+from minialex.arrays import Array, array_module
 from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tensor, as_tensor
 from minialex.ops._arguments import (
     ITEM_BYTES,
     check_float,
     check_images,
+    conv_padding,
     output_size,
     pair,
     whole_number,
@@ -45,6 +46,7 @@ from minialex.ops.conv2d import blocked, plain, winograd
 from minialex.ops.conv2d.cuda import IMPLEMENTATIONS as KERNELS
 from minialex.ops.conv2d.cudnn import IMPLEMENTATION as CUDNN
 from minialex.ops.conv2d.shape import ConvShape
+from minialex.ops.shape import concatenate
 
 PLAIN = Implementation(plain.forward, plain.backward)
 BLOCKED = Implementation(blocked.forward, blocked.backward)
@@ -117,9 +119,8 @@ def conv2d(
     x: Tensor,
     w: Tensor,
     b: Tensor | None = None,
-    *,
     stride: int | Pair = 1,
-    padding: int | Pair = 0,
+    padding: int | Pair | str = 0,
     dilation: int | Pair = 1,
     groups: int = 1,
 ) -> Tensor:
@@ -134,8 +135,10 @@ def conv2d(
     b : Tensor (O,), of the type of `x`, optional
     stride : int or (int, int)
         How far the window moves from one output to the next, in pixels: 1 or more.
-    padding : int or (int, int)
-        How many zeros surround each image at top and bottom, and left and right: 0 or more.
+    padding : int or (int, int), "same" or "valid"
+        How many zeros surround each image at top and bottom, and left and right: 0 or more. "valid"
+        is none; "same" is as many as give outputs of the size of `x`, for a stride of 1. Where that
+        is an odd number, there is one more at the bottom and the right, and `x` is copied for it.
     dilation : int or (int, int)
         How far apart, in pixels, the elements of the window are: 1 or more.
     groups : int
@@ -159,15 +162,28 @@ def conv2d(
     b = None if b is None else as_tensor(b)
     check_images("conv2d", x)
     check_float("conv2d", w=w, b=b)
-    params = {
-        "stride": pair("conv2d", "stride", stride, 1),
-        "padding": pair("conv2d", "padding", padding, 0),
-        "dilation": pair("conv2d", "dilation", dilation, 1),
-    }
+    stride = pair("conv2d", "stride", stride, 1)
+    padding = conv_padding("conv2d", padding, stride)
+    dilation = pair("conv2d", "dilation", dilation, 1)
     groups = whole_number("conv2d", "groups", groups)
     _check_filters(x, w, b, groups)
-    output_size("conv2d", x, w.shape[2:], **params)
-    return OP(x, w, b, groups=groups, **params)
+    if isinstance(padding, str):
+        x, padding = _pad_same(x, w, dilation) if padding == "same" else (x, (0, 0))
+    output_size("conv2d", x, w.shape[2:], stride, padding, dilation)
+    return OP(x, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups)
+
+
+def _pad_same(x: Tensor, w: Tensor, dilation: Pair) -> tuple[Tensor, Pair]:
+    """Return `x`, with a row and a column of zeros behind it where needed, and its padding.
+
+    Windows of 3 see a pixel more on each side, windows of 4 one before and two behind.
+    """
+    zeros_h, zeros_w = (d * (k - 1) for d, k in zip(dilation, w.shape[2:], strict=True))
+    for dim, zeros in ((2, zeros_h), (3, zeros_w)):
+        if zeros % 2:
+            shape = [1 if d == dim else n for d, n in enumerate(x.shape)]
+            x = concatenate([x, Tensor(array_module(x.data).zeros(shape, x.dtype))], dim)
+    return x, (zeros_h // 2, zeros_w // 2)
 
 
 def _check_filters(x: Tensor, w: Tensor, b: Tensor | None, groups: int) -> None:

@@ -31,7 +31,7 @@ def col2im(patches: Array, s: ConvShape) -> Array:
     elements = patches.reshape(s.N, s.C, s.KH, s.KW, s.OH, s.OW)
     for kh, kw in np.ndindex(s.KH, s.KW):
         padded[:, :, s.rows(kh), s.columns(kw)] += elements[:, :, kh, kw]
-    return unpad_images(padded, (s.ph, s.pw))
+    return unpad_images(padded, (s.ph, s.pw), (s.N, s.C, s.H, s.W))
 
 
 def forward(

@@ -38,7 +38,12 @@ OP = Op(
 
 
 def max_pool2d(
-    x: Tensor, *, kernel_size: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0
+    x: Tensor,
+    kernel_size: int | Pair,
+    stride: int | Pair | None = None,
+    padding: int | Pair = 0,
+    *,
+    ceil_mode: bool = False,
 ) -> Tensor:
     """Return the largest element of each window of `x`.
 
@@ -53,6 +58,9 @@ def max_pool2d(
     padding : int or (int, int)
         How many pixels at top and bottom, and left and right, windows may reach beyond the image:
         0 up to half of `kernel_size`. What lies there never is the maximum.
+    ceil_mode : bool
+        Whether a last window may reach beyond the padding; it must begin in the image or in the
+        padding before it. The size of the output is then rounded up, not down.
 
     Returns
     -------
@@ -63,9 +71,11 @@ def max_pool2d(
     Raises
     ------
     ValueError
-        If `x` is not a batch of images, the window does not fit, or a parameter is out of range.
+        If `x` is not a batch of images, has no pixels, the window does not fit, or a parameter is
+        out of range.
     TypeError
-        If a parameter is not a whole number or two, or `x` is not of a floating-point type.
+        If a parameter is not a whole number or two, a flag neither True nor False, or `x` is not of
+        a floating-point type.
     """
     x = as_tensor(x)
-    return OP(x, **pooling("max_pool2d", x, kernel_size, stride, padding))
+    return OP(x, **pooling("max_pool2d", x, kernel_size, stride, padding, ceil_mode))

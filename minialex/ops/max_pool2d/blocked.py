@@ -28,7 +28,7 @@ from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients
 from minialex.cpu import memory, threads
 from minialex.cpu.sharing import image_blocks
-from minialex.ops._windows import Pair, argmax_dtype, output_length
+from minialex.ops._windows import Pair, argmax_dtype, pooled_size
 
 Shape = tuple[int, ...]
 
@@ -41,13 +41,17 @@ Forward of (128, 64, 55, 55) on two cores: 80 ms, in blocks of 256 KiB or 1 MiB 
 
 
 def forward(
-    x: Array, *, kernel_size: Pair, stride: Pair, padding: Pair, keep: bool = True
+    x: Array,
+    *,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    ceil_mode: bool,
+    keep: bool = True,
 ) -> tuple[Array, tuple[Any, ...]]:
     """Return the maxima, found by going through the elements of all windows in order."""
     xp = array_module(x)
-    OH, OW = (
-        output_length(*s) for s in zip(x.shape[2:], kernel_size, stride, padding, strict=True)
-    )
+    OH, OW = pooled_size(x.shape, kernel_size, stride, padding, ceil_mode)
     y = memory.empty(xp, (*x.shape[:2], OH, OW), x.dtype)
     argmax = memory.empty(xp, y.shape, argmax_dtype(kernel_size))
     first = xp.asarray(_first_inside((OH, OW), kernel_size, stride, padding), argmax.dtype)
@@ -96,7 +100,13 @@ def running_argmax(xp: Any, elements: list[Array], largest: Array, index: Array)
 
 
 def backward(
-    gy: Array, saved: tuple[Array, Shape], *, kernel_size: Pair, stride: Pair, padding: Pair
+    gy: Array,
+    saved: tuple[Array, Shape],
+    *,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    ceil_mode: bool,
 ) -> Gradients:
     """Return the gradient of `x`: each output's goes to the maximum of its window."""
     argmax, shape = saved

@@ -14,10 +14,10 @@ _backward = cuda.kernel("max_pool2d.cu", "max_pool2d_backward")
 
 
 def forward(
-    x: Array, *, kernel_size: Pair, stride: Pair, padding: Pair
+    x: Array, *, kernel_size: Pair, stride: Pair, padding: Pair, ceil_mode: bool
 ) -> tuple[Array, tuple[Array, Shape]]:
     """Return the maxima: one thread per output."""
-    sizes = PoolShape.of("max_pool2d", x.shape, kernel_size, stride, padding)
+    sizes = PoolShape.of("max_pool2d", x.shape, kernel_size, stride, padding, ceil_mode)
     xp, shape = array_module(x), (*x.shape[:2], sizes.OH, sizes.OW)
     y, argmax = xp.empty(shape, x.dtype), xp.empty(shape, argmax_dtype(kernel_size))
     _forward(cuda.blocks(y.size), cuda.BLOCK_SIZE, contiguous(x), y, argmax, sizes)
@@ -25,11 +25,17 @@ def forward(
 
 
 def backward(
-    gy: Array, saved: tuple[Array, Shape], *, kernel_size: Pair, stride: Pair, padding: Pair
+    gy: Array,
+    saved: tuple[Array, Shape],
+    *,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    ceil_mode: bool,
 ) -> Gradients:
     """Return the gradient of `x`: each pixel adds up those of the windows whose maximum it is."""
     argmax, shape = saved
-    sizes = PoolShape.of("max_pool2d", shape, kernel_size, stride, padding)
+    sizes = PoolShape.of("max_pool2d", shape, kernel_size, stride, padding, ceil_mode)
     gx = array_module(gy).empty(shape, gy.dtype)
     _backward(
         cuda.blocks(sizes.backward_threads),

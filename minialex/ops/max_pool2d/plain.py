@@ -8,19 +8,22 @@ from __future__ import annotations
 
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients
-from minialex.ops._windows import Pair, argmax_dtype, pad_images, unpad_images, window_elements
+from minialex.ops._windows import Pair, argmax_dtype, pad_windows, unpad_images, window_elements
 
 Shape = tuple[int, ...]
 
 
 def forward(
-    x: Array, *, kernel_size: Pair, stride: Pair, padding: Pair
+    x: Array, *, kernel_size: Pair, stride: Pair, padding: Pair, ceil_mode: bool
 ) -> tuple[Array, tuple[Array, Shape]]:
     """Return the maxima."""
     xp = array_module(x)
-    image = xp.ones((1, 1, *x.shape[2:]), bool)
-    elements = window_elements(pad_images(x, padding), kernel_size, stride)
-    inside = window_elements(pad_images(image, padding), kernel_size, stride)
+    elements, inside = (
+        window_elements(
+            pad_windows(a, kernel_size, stride, padding, ceil_mode), kernel_size, stride
+        )
+        for a in (x, xp.ones((1, 1, *x.shape[2:]), bool))
+    )
     y, argmax = xp.zeros(elements[0].shape, x.dtype), xp.full(elements[0].shape, -1)
     for k, element in enumerate(elements):
         # the first that is in the image is the largest so far, and NaN is larger than everything
@@ -30,12 +33,18 @@ def forward(
 
 
 def backward(
-    gy: Array, saved: tuple[Array, Shape], *, kernel_size: Pair, stride: Pair, padding: Pair
+    gy: Array,
+    saved: tuple[Array, Shape],
+    *,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    ceil_mode: bool,
 ) -> Gradients:
     """Return the gradient of `x`: each output's goes to the maximum of its window."""
     argmax, shape = saved
     xp = array_module(gy)
-    gx = pad_images(xp.zeros(shape, gy.dtype), padding)
+    gx = pad_windows(xp.zeros(shape, gy.dtype), kernel_size, stride, padding, ceil_mode)
     for k, element in enumerate(window_elements(gx, kernel_size, stride)):
         element += xp.where(argmax == k, gy, 0)
-    return (unpad_images(gx, padding),)
+    return (unpad_images(gx, padding, shape),)

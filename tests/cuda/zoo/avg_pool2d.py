@@ -12,6 +12,14 @@ FAULTS = [
         "kernel",
     ),
     Fault(
+        "what lies beyond the padding counts",
+        "windows.cuh",
+        "return min(kernel, size + padding - start(i));",
+        "return kernel;",
+        "avg_pool2d",
+        "kernel",
+    ),
+    Fault(
         "rows of another width",
         "avg_pool2d.cu",
         "++kh, row += s.W)",
