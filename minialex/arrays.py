@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
-import importlib.util
+import os
 import re
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -20,11 +21,14 @@ import numpy as np
 import numpy.typing as npt
 
 from minialex.errors import MinialexError
+from minialex.wording import counted
 
 Array: TypeAlias = npt.NDArray[Any]
 """A NumPy array or, with the same methods, a CuPy array."""
 
 _NUMPY = (np.ndarray, np.generic)
+_DRIVER = "/proc/driver/nvidia/version"
+_INSTALL = "pip install 'minialex[cuda12]', for CUDA 13 'minialex[cuda13]'"
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -52,24 +56,16 @@ def array_module(x: Array) -> Any:
     raise TypeError(f"expected a NumPy or CuPy array, got {type(x).__name__}")
 
 
-def cuda_count() -> int:
-    """Return how many CUDA devices can be used: 0 where CuPy, a driver or a GPU is missing.
+class _AbsentError(MinialexError):
+    """There is no GPU to be expected: CuPy is not installed, or no driver."""
 
-    Raises
-    ------
-    MinialexError
-        If CuPy, which makes a folder at once, cannot.
-    """
+
+def cuda_count() -> int:
+    """Return how many CUDA devices there are: 0 where CuPy, a driver or a GPU is missing."""
     try:
-        cupy = importlib.import_module("cupy")
-    except ImportError:
+        return _count(_cupy())
+    except MinialexError:
         return 0
-    except OSError as error:
-        raise MinialexError(
-            f"CuPy cannot make its cache folder ({error.strerror}: {error.filename}): set "
-            "CUPY_CACHE_DIR to a folder that can be written, or use --device cpu"
-        ) from None
-    return int(cupy.cuda.runtime.getDeviceCount()) if cupy.cuda.is_available() else 0
 
 
 def device(spec: str | Device) -> Device:
@@ -79,47 +75,96 @@ def device(spec: str | Device) -> Device:
     ----------
     spec : str or Device
         ``"cpu"``, ``"cuda"`` (the first GPU), ``"cuda:N"``, or ``"auto"``: the first GPU where
-        there is one that CuPy can use, else the CPU.
+        there is one that CuPy can use, else the CPU, with a warning if a GPU or CuPy is there and
+        does not work.
 
     Raises
     ------
     MinialexError
-        If the name is not one of these, the machine has no such device, or CuPy has nothing to
-        compile with for it.
+        If the name is not one of these, the machine has no such device, or it cannot be used.
     """
     if isinstance(spec, Device):
         return spec
     if spec == "cpu":
         return CPU
     if spec == "auto":
-        return _checked(Device("cuda")) if cuda_count() else CPU
+        try:
+            return _usable(0)
+        except _AbsentError:
+            return CPU
+        except MinialexError as why:
+            warnings.warn(f"running on the CPU, not on a GPU: {why}", stacklevel=1)
+            return CPU
     found = re.fullmatch(r"cuda(?::(\d+))?", spec)
     if not found:
         raise MinialexError(f"unknown device {spec!r}: use cpu, cuda, cuda:N or auto")
-    index, count = int(found[1] or 0), cuda_count()
-    if index >= count:
-        raise MinialexError(f"device {spec!r} is not there: {_why_not(count)}")
-    return _checked(Device("cuda", index))
-
-
-def _checked(gpu: Device) -> Device:
-    """Return a GPU, once it is known that CuPy can compile for it."""
     try:
-        importlib.import_module("cupy").cuda.nvrtc.getVersion()
+        return _usable(int(found[1] or 0))
+    except MinialexError as why:
+        raise MinialexError(f"no device {spec!r}: {why}, or use --device cpu") from None
+
+
+def _usable(index: int) -> Device:
+    """Return a GPU, once it is known that CuPy can compile for it and reach its memory.
+
+    Raises
+    ------
+    MinialexError
+        If not; an `_AbsentError` where nothing is broken.
+    """
+    cupy = _cupy()
+    count = _count(cupy)
+    if index >= count:
+        last = "" if count == 1 else f" to cuda:{count - 1}"
+        raise MinialexError(f"this machine has {counted(count, 'CUDA device')}, cuda:0{last}")
+    try:
+        cupy.cuda.nvrtc.getVersion()
     except (ImportError, OSError, RuntimeError):
         raise MinialexError(
-            f"{gpu} is there, but NVRTC is not, with which CuPy compiles for it: "
-            "pip install 'minialex[cuda12]', for CUDA 13 'minialex[cuda13]', or use --device cpu"
+            f"cuda:{index} is there, but NVRTC is not, with which CuPy compiles for it: {_INSTALL}"
         ) from None
-    return gpu
+    try:
+        # makes the context, which fails where the GPU is taken, full or faulty
+        with cupy.cuda.Device(index):
+            cupy.cuda.runtime.memGetInfo()
+    except RuntimeError as error:
+        raise MinialexError(
+            f"cuda:{index} is there, but does not answer ({error}): see nvidia-smi"
+        ) from None
+    return Device("cuda", index)
 
 
-def _why_not(count: int) -> str:
-    if count:
-        return f"this machine has {count} CUDA device(s), cuda:0 to cuda:{count - 1}"
-    if importlib.util.find_spec("cupy") is None:
-        return "CuPy is not installed (pip install 'minialex[cuda12]'); use --device cpu"
-    return "CuPy finds no GPU and driver on this machine; use --device cpu"
+def _cupy() -> Any:
+    """Return the module ``cupy``, or raise a `MinialexError` that says why it does not load."""
+    try:
+        return importlib.import_module("cupy")
+    except Exception as error:  # CuPy loads CUDA's libraries and makes a folder as it is imported
+        if isinstance(error, ModuleNotFoundError) and error.name == "cupy":
+            raise _AbsentError(f"CuPy is not installed: {_INSTALL}") from None
+        if isinstance(error, OSError) and error.filename:
+            raise MinialexError(
+                f"CuPy cannot make its cache folder ({error.strerror}: {error.filename}): set "
+                "CUPY_CACHE_DIR to a folder that can be written"
+            ) from None
+        # CuPy's own message is half a page
+        cause = error.__cause__ or error
+        raise MinialexError(
+            f"CuPy is installed, but does not load ({type(cause).__name__}: {cause}): {_INSTALL}"
+        ) from None
+
+
+def _count(cupy: Any) -> int:
+    """Return how many GPUs there are, at least one, or raise a `MinialexError` that says why."""
+    try:
+        if count := int(cupy.cuda.runtime.getDeviceCount()):
+            return count
+        why: object = "it counts 0"
+    except Exception as error:  # CuPy has a class of its own
+        why = error
+    # without a driver at all CUDA says that it is too old
+    if os.path.exists(_DRIVER):
+        raise MinialexError(f"CuPy cannot use this machine's driver ({why}): update the driver")
+    raise _AbsentError(f"CuPy finds no GPU and driver on this machine ({why}): install the driver")
 
 
 def device_of(x: Array) -> Device:

@@ -77,7 +77,15 @@ def images(tmp_path_factory):
     return write_images(tmp_path_factory.mktemp("data") / "images")
 
 
+@pytest.fixture
+def torch():
+    return pytest.importorskip("torch", reason="PyTorch is not installed")
+
+
 def pytest_addoption(parser):
+    parser.addoption(
+        "--no-skips", action="store_true", help="a test that would be skipped fails instead"
+    )
     parser.addoption(
         "--draws",
         type=int,
@@ -95,12 +103,23 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(items):
     bring_cases_together(items)
+    for item in items:
+        if "torch" in getattr(item, "fixturenames", ()):
+            item.add_marker("torch")
     if arrays.cuda_count():
         return
     skip = pytest.mark.skip(reason="no CUDA GPU that CuPy can use")
     for item in items:
         if item.get_closest_marker("gpu"):
             item.add_marker(skip)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and item.config.getoption("no_skips"):
+        report.outcome, report.longrepr = "failed", f"skipped: {report.longrepr[-1]}"
+    return report
 
 
 def bring_cases_together(items):

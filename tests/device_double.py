@@ -281,7 +281,9 @@ def make_cupy() -> types.ModuleType:
     cupy.asarray = cupy.array = _asarray  # type: ignore[attr-defined]
     cupy.cuda = types.SimpleNamespace(  # type: ignore[attr-defined]
         is_available=lambda: True,
-        runtime=types.SimpleNamespace(getDeviceCount=lambda: 1, getDevice=lambda: 0),
+        runtime=types.SimpleNamespace(
+            getDeviceCount=lambda: 1, getDevice=lambda: 0, memGetInfo=lambda: (1, 2)
+        ),
         nvrtc=types.SimpleNamespace(getVersion=lambda: (12, 9)),
         Device=lambda index: contextlib.nullcontext(),
         get_current_stream=lambda: types.SimpleNamespace(ptr=STREAM),

@@ -6,14 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.campaigns import mutants
 from tests.campaigns.campaign import Campaign, campaigns
 
 CAMPAIGNS = campaigns()
 
 
-@pytest.mark.parametrize("name", CAMPAIGNS)
+@pytest.mark.parametrize("name", [name for name, one in CAMPAIGNS.items() if one.short])
 def test_a_short_campaign_finds_no_fault(name):
     campaign = CAMPAIGNS[name]
+    if campaign.lacks():
+        pytest.skip(f"{campaign.needs} is not installed")
     results = list(campaign.run(campaign.short, seed=0))
     assert sum(tried for tried, _ in results) == campaign.short
     assert [fault for _, faults in results for fault in faults] == []
@@ -43,3 +46,37 @@ def test_the_command_lists_the_campaigns_and_refuses_others():
     refused = run("nope")
     assert refused.returncode == 2
     assert "unknown campaign 'nope'" in refused.stderr
+
+
+THING = '''
+def clamp(x: int, low: int = 3) -> int:
+    """Return x, 0 at least."""
+    if x < 0 and not low:
+        raise ValueError(f"{x + 1}")
+    return x * 2
+'''
+
+
+def test_what_is_mutated_has_a_meaning():
+    found = [(THING[m.start : m.end], m.new) for m in mutants.mutants_of("thing.py", THING)]
+    assert found == [
+        ("3", "4"),
+        ("x < 0 and not low", "(x < 0) or (not low)"),
+        ("x < 0", "x <= 0"),
+        ("0", "1"),
+        ("not low", "(low)"),
+        ("x * 2", "(x) / (2)"),
+        ("2", "3"),
+    ]
+
+
+def test_a_mutant_is_caught_by_a_test_that_sees_it(tmp_path):
+    (tmp_path / "test_thing.py").write_text(
+        "from thing import clamp\n"
+        "def test_seen():\n    assert clamp(2) == 4\n"
+        "def test_blind():\n    clamp(2)\n"
+    )
+    *_, mutant = mutants.mutants_of("thing.py", THING)
+    (tmp_path / "thing.py").write_bytes(mutant.applied(THING.encode()))
+    assert not mutants.caught(tmp_path, ["test_thing.py::test_blind"])
+    assert mutants.caught(tmp_path, ["test_thing.py::test_blind", "test_thing.py::test_seen"])

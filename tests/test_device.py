@@ -46,37 +46,87 @@ def test_an_unknown_device_lists_the_names(name):
 
 def test_without_cupy_auto_is_the_cpu_and_cuda_says_why_not(no_cupy):
     assert str(arrays.device("auto")) == "cpu"
-    with pytest.raises(MinialexError, match="use --device cpu"):
+    assert arrays.cuda_count() == 0
+    with pytest.raises(MinialexError, match=r"CuPy is not installed: pip install .*--device cpu"):
         arrays.device("cuda")
 
 
-@pytest.mark.parametrize("name", ["auto", "cuda"])
-def test_where_cupy_cannot_make_its_cache_the_remedy_is_told(monkeypatch, name):
+def assert_not_usable(*words):
+    """Check that `auto` is the CPU, with a warning in these words, and that `cuda` is refused."""
+    for word in words:
+        with pytest.warns(UserWarning, match=r"^running on the CPU, not on a GPU: ") as warned:
+            assert arrays.device("auto") == arrays.CPU
+        with pytest.raises(MinialexError, match=r"^no device 'cuda'.*, or use --device cpu$") as no:
+            arrays.device("cuda")
+        for said in str(warned[0].message), str(no.value):
+            assert word in said
+            assert "\n" not in said
+
+
+def cupys_own_error():
+    """Return what `import cupy` raises where a library of CUDA is missing."""
+    error = ImportError("=" * 64 + "\nFailed to import CuPy.\n\nIf you installed CuPy via wheels")
+    error.__cause__ = ImportError("libcublas.so.12: cannot open shared object file")
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            PermissionError(13, "Permission denied", "/home/own/.cupy"),
+            ["make its cache folder (Permission denied: /home/own/.cupy): set CUPY_CACHE_DIR"],
+        ),
+        (cupys_own_error(), ["(ImportError: libcublas.so.12: cannot open", "minialex[cuda12]"]),
+        (ModuleNotFoundError("No module named 'fastrlock'", name="fastrlock"), ["'fastrlock'"]),
+        (OSError("libcuda.so.1: invalid ELF header"), ["invalid ELF header"]),
+        (AttributeError("module 'numpy' has no attribute 'X'"), ["AttributeError: module 'numpy'"]),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_where_cupy_does_not_load_auto_is_the_cpu_and_says_why(monkeypatch, error, words):
     def refuse(name):
-        raise PermissionError(13, "Permission denied", "/home/own/.cupy")
+        raise error
 
     monkeypatch.setattr(arrays.importlib, "import_module", refuse)
-    words = (
-        r"cache folder \(Permission denied: /home/own/\.cupy\): set CUPY_CACHE_DIR .*--device cpu"
-    )
-    with pytest.raises(MinialexError, match=words):
-        arrays.device(name)
+    assert arrays.cuda_count() == 0
+    assert_not_usable(*words)
 
 
 def test_with_a_gpu_auto_takes_it(cupy):
     assert str(arrays.device("auto")) == "cuda:0"
-    with pytest.raises(MinialexError, match=r"has 1 CUDA device\(s\), cuda:0 to cuda:0"):
+    with pytest.raises(MinialexError, match=r"has 1 CUDA device, cuda:0, or use"):
         arrays.device("cuda:1")
+    cupy.cuda.runtime.getDeviceCount = lambda: 2
+    with pytest.raises(MinialexError, match=r"has 2 CUDA devices, cuda:0 to cuda:1, or use"):
+        arrays.device("cuda:2")
 
 
-@pytest.mark.parametrize("name", ["auto", "cuda", "cuda:0"])
-def test_a_gpu_without_a_compiler_says_what_to_install(cupy, name):
-    def missing():
-        raise RuntimeError("Failure finding libnvrtc.so.12")
+def failing(text):
+    def fail():
+        raise RuntimeError(text)
 
-    cupy.cuda.nvrtc.getVersion = missing
-    with pytest.raises(MinialexError, match=r"cuda:0 is there, but NVRTC .*'minialex\[cuda12\]'"):
-        arrays.device(name)
+    return fail
+
+
+def test_a_gpu_without_a_compiler_says_what_to_install(cupy):
+    cupy.cuda.nvrtc.getVersion = failing("Failure finding libnvrtc.so.12")
+    assert_not_usable("cuda:0 is there, but NVRTC is not", "'minialex[cuda12]'")
+
+
+def test_a_gpu_that_does_not_answer_is_named(cupy):
+    cupy.cuda.runtime.memGetInfo = failing("cudaErrorDevicesUnavailable")
+    assert_not_usable("cuda:0 is there, but does not answer (cudaErrorDevicesUnavailable)")
+
+
+def test_only_where_there_is_a_driver_is_its_refusal_said(cupy, monkeypatch, tmp_path):
+    cupy.cuda.runtime.getDeviceCount = failing("cudaErrorInsufficientDriver: too old")
+    monkeypatch.setattr(arrays, "_DRIVER", str(tmp_path / "none"))
+    assert arrays.device("auto") == arrays.CPU
+    with pytest.raises(MinialexError, match=r"no GPU and driver .*too old.*: install the driver"):
+        arrays.device("cuda")
+    monkeypatch.setattr(arrays, "_DRIVER", str(tmp_path))
+    assert_not_usable("cannot use this machine's driver (cudaErrorInsufficientDriver: too old)")
 
 
 def test_there_and_back(cupy):

@@ -17,6 +17,7 @@ from minialex.autograd.choice import (
 )
 from minialex.autograd.deferred import DeferredGradient
 from minialex.autograd.graph import Gradients, no_grad
+from minialex.autograd.hooks import RemovableHandle
 from minialex.autograd.op import (
     OPS,
     Call,
@@ -27,7 +28,8 @@ from minialex.autograd.op import (
     common_device_and_dtype,
     record_calls,
 )
-from minialex.autograd.tensor import FUNCTIONS, Tensor, as_tensor, as_tensors
+from minialex.autograd.operators import FUNCTIONS
+from minialex.autograd.tensor import Tensor, as_tensor, as_tensors
 
 __all__ = [
     "FP32",
@@ -41,6 +43,7 @@ __all__ = [
     "Gradients",
     "Implementation",
     "Op",
+    "RemovableHandle",
     "Routine",
     "Shapes",
     "Tensor",

@@ -19,6 +19,7 @@ import numpy as np
 from minialex import cuda
 from minialex.arrays import Device
 from minialex.errors import MinialexError
+from minialex.wording import unknown
 
 PLAIN = "plain"
 
@@ -184,4 +185,4 @@ def using(
 
 def _check(what: str, name: str, known: list[str]) -> None:
     if name not in known:
-        raise ValueError(f"unknown {what} {name!r}; known: {', '.join(known)}")
+        raise ValueError(unknown(what, name, known))

@@ -8,7 +8,7 @@ gradient of a node's output is complete before its backward runs.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextvars import ContextVar
 from typing import Any, Protocol, TypeAlias
 
@@ -17,6 +17,7 @@ import numpy as np
 from minialex.arrays import Array, check_replaces, extent_of
 from minialex.autograd.clock import now, written_since
 from minialex.autograd.deferred import DeferredGradient
+from minialex.autograd.hooks import Hooks, after_hooks
 
 Gradients = tuple[Array | None, ...]
 
@@ -43,11 +44,13 @@ class Leaf(Protocol):
 
     `grad_buffer` is where that gradient lives once there is one: a view into an optimizer's arena.
     `deferred_grad` is a gradient for it that is not computed yet; reading `grad` computes it.
+    `hooks` see what a backward adds to the gradient; None where there never was one.
     """
 
     grad: Array | None
     grad_buffer: Array | None
     deferred_grad: DeferredGradient | None
+    hooks: Hooks | None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -90,6 +93,7 @@ class Node:
         "dtype",
         "edges",
         "freed",
+        "hooks",
         "name",
         "order",
         "params",
@@ -116,33 +120,44 @@ class Node:
         self.edges, self.order = edges, now()
         self.shape, self.dtype = shape, dtype
         self.retained: Leaf | None = None
+        self.hooks: Hooks | None = None
         self.freed = False
 
-    def vjp(self, gy: Array) -> tuple[Array | DeferredGradient | None, ...]:
-        """Return the gradients of the inputs, given `gy`, that of the output."""
+    def vjp(
+        self, gy: Array, waiting: Container[Edge] = ()
+    ) -> tuple[Array | DeferredGradient | None, ...]:
+        """Return the gradients of the inputs, given `gy`, that of the output.
+
+        Leaves of `waiting` have a gradient already that is not complete; see `run_backward`.
+        """
         requests: dict[str, tuple[Any, ...]] = {}
         if "needs" in self.takes:
             requests["needs"] = tuple(edge is not None for edge in self.edges)
         if "out" in self.takes:
-            requests["out"] = self.buffers()
+            requests["out"] = self.buffers(waiting)
         if "may_defer" in self.takes:
-            requests["may_defer"] = tuple(buffer is not None for buffer in self.buffers())
+            requests["may_defer"] = tuple(buffer is not None for buffer in self.buffers(waiting))
         return self.backward(gy, self.saved, **self.params, **requests)
 
-    def buffers(self) -> Gradients:
+    def buffers(self, waiting: Container[Edge] = ()) -> Gradients:
         """Return, for each edge, where its gradient may be written directly, or None."""
-        return tuple(_unused_buffer(edge, self.edges[:i]) for i, edge in enumerate(self.edges))
+        return tuple(self._unused_buffer(i, waiting) for i in range(len(self.edges)))
+
+    def _unused_buffer(self, i: int, waiting: Container[Edge]) -> Array | None:
+        """Return the buffer of a leaf that has no gradient yet, nor gets one from an earlier edge.
+
+        Hooks see a gradient before it is where `grad` is read: with hooks there is none.
+        """
+        edge = self.edges[i]
+        if edge is None or isinstance(edge, Node) or edge.grad is not None:
+            return None
+        if edge.hooks or edge in waiting:
+            return None
+        return None if any(e is edge for e in self.edges[:i]) else edge.grad_buffer
 
     def free(self) -> None:
         """Free saved tensors, and the nodes that this one depends on."""
         self.freed, self.saved, self.edges = True, (), ()
-
-
-def _unused_buffer(edge: Edge, earlier: tuple[Edge, ...]) -> Array | None:
-    """Return the buffer of a leaf that has no gradient yet, nor gets one from an earlier edge."""
-    if edge is None or isinstance(edge, Node) or edge.grad is not None:
-        return None
-    return None if any(e is edge for e in earlier) else edge.grad_buffer
 
 
 def ancestry(roots: Iterable[Node]) -> list[Node]:
@@ -173,14 +188,31 @@ def run_backward(root: Node, gy: Array, *, retain_graph: bool) -> None:
             "forward pass again, or keep them with backward(retain_graph=True) the first time"
         )
     _check_unchanged(nodes)
-    grads: dict[Node, Array] = {root: gy}
+    complete = _complete_after(nodes)
+    grads: dict[Node | Leaf, Array] = {root: gy}
     while nodes:
         # popped, so that arrays are freed as soon as they have been used
         node = nodes.pop()
         if node in grads:
             _run_node(node, grads)
+        for leaf in complete.get(node, ()):
+            if leaf in grads:
+                accumulate(leaf, grads.pop(leaf))
         if not retain_graph:
             node.free()
+
+
+def _complete_after(nodes: list[Node]) -> dict[Node, list[Leaf]]:
+    """Return, by node, the leaves that no other gets to after it: hooks see sums of gradients."""
+    last: dict[Leaf, Node] = {}
+    for node in nodes:
+        for edge in node.edges:
+            if edge is not None and not isinstance(edge, Node):
+                last.setdefault(edge, node)
+    leaves: dict[Node, list[Leaf]] = {}
+    for leaf, node in last.items():
+        leaves.setdefault(node, []).append(leaf)
+    return leaves
 
 
 def _check_unchanged(nodes: list[Node]) -> None:
@@ -202,12 +234,17 @@ def _is_array(saved: Any) -> bool:
     return isinstance(saved, np.ndarray) or hasattr(saved, "__cuda_array_interface__")
 
 
-def _run_node(node: Node, grads: dict[Node, Array]) -> None:
-    """Run the backward of `node`, and add the gradients to those of its inputs."""
+def _run_node(node: Node, grads: dict[Node | Leaf, Array]) -> None:
+    """Run the backward of `node`, and add the gradients to those of its inputs.
+
+    Those of ops and of leaves with hooks wait in `grads` until they are complete.
+    """
     gy = grads.pop(node)
+    if node.hooks:
+        gy = after_hooks(node.hooks, gy)
     if node.retained is not None:
         accumulate(node.retained, gy)
-    for i, (edge, gx) in enumerate(zip(node.edges, node.vjp(gy), strict=True)):
+    for i, (edge, gx) in enumerate(zip(node.edges, node.vjp(gy, grads), strict=True)):
         if edge is None or gx is None:
             continue
         if gx.shape != edge.shape or gx.dtype != edge.dtype:
@@ -216,18 +253,20 @@ def _run_node(node: Node, grads: dict[Node, Array]) -> None:
                 f"for input {i}, which is {edge.dtype} of shape {edge.shape}"
             )
         if isinstance(gx, DeferredGradient):
-            _leave_deferred(node, i, gx)
-        elif isinstance(edge, Node):
+            _leave_deferred(node, i, gx, grads)
+        elif isinstance(edge, Node) or edge.hooks or edge in grads:
             # not in place: another node may hold the array too
             grads[edge] = grads[edge] + gx if edge in grads else gx
         else:
             accumulate(edge, gx)
 
 
-def _leave_deferred(node: Node, i: int, gx: DeferredGradient) -> None:
+def _leave_deferred(
+    node: Node, i: int, gx: DeferredGradient, grads: dict[Node | Leaf, Array]
+) -> None:
     """Leave the gradient of input `i` with its leaf, to be computed later."""
     edge = node.edges[i]
-    if edge is None or isinstance(edge, Node) or _unused_buffer(edge, node.edges[:i]) is None:
+    if edge is None or isinstance(edge, Node) or node.buffers(grads)[i] is None:
         raise RuntimeError(
             f"the backward of {node.name} deferred the gradient for input {i}, which may_defer "
             "does not allow"
@@ -236,7 +275,9 @@ def _leave_deferred(node: Node, i: int, gx: DeferredGradient) -> None:
 
 
 def accumulate(leaf: Leaf, g: Array) -> None:
-    """Add `g` to the gradient of a leaf."""
+    """Add `g`, as its hooks leave it, to the gradient of a leaf."""
+    if leaf.hooks:
+        g = after_hooks(leaf.hooks, g)
     buffer = leaf.grad_buffer
     if leaf.grad is not None:
         check_replaces("what is added to the gradient of an earlier backward", g, leaf.grad)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -11,56 +11,14 @@ import numpy.typing as npt
 from minialex import arrays
 from minialex.arrays import Array, Device
 from minialex.autograd.clock import note_write
-from minialex.autograd.conversion import as_array, as_number, is_array_like, number_like
+from minialex.autograd.conversion import as_array, as_number, number_like
 from minialex.autograd.deferred import DeferredGradient
 from minialex.autograd.graph import Node, accumulate, run_backward
+from minialex.autograd.hooks import Hooks, RemovableHandle
+from minialex.autograd.operators import FUNCTIONS, Operators
 
 
-def _method(name: str) -> Callable[..., Tensor]:
-    """Return a Tensor method that runs the public function of that name in ``minialex.ops``."""
-
-    def method(self: Tensor, *args: Any, **params: Any) -> Tensor:
-        return FUNCTIONS[name](self, *args, **params)
-
-    method.__name__ = name
-    method.__doc__ = f"See `minialex.ops.{name}`."
-    return method
-
-
-def _reflected(name: str) -> Callable[[Tensor, Any], Tensor]:
-    def method(self: Tensor, other: Any) -> Tensor:
-        return FUNCTIONS[name](other, self)
-
-    return method
-
-
-def _in_place(name: str) -> Callable[[Tensor, Any], Tensor]:
-    """Return an augmented assignment, which binds its name to a new Tensor; see `Tensor`."""
-
-    def method(self: Tensor, other: Any) -> Tensor:
-        if self.requires_grad and self.is_leaf:
-            raise RuntimeError(
-                "a Tensor that requires a gradient is not changed in place: the result would be "
-                "another Tensor; change its array, x.data -= ..., or give the result a new name"
-            )
-        return FUNCTIONS[name](self, other)
-
-    return method
-
-
-def _comparison(name: str) -> Callable[[Tensor, Any], Tensor]:
-    def method(self: Tensor, other: Any) -> Tensor:
-        # of None or a string Python then says itself that it is not equal, and not to be ordered
-        return FUNCTIONS[name](self, other) if is_array_like(other) else NotImplemented
-
-    return method
-
-
-FUNCTIONS: dict[str, Callable[..., Tensor]] = {}
-"""The functions behind Tensor's operators and methods; ``minialex.ops`` fills it."""
-
-
-class Tensor:
+class Tensor(Operators):
     """An array that knows the op that made it, so that gradients can flow back through it.
 
     Operators work element by element and broadcast; ``@`` is the matrix product. Comparisons give
@@ -85,6 +43,8 @@ class Tensor:
         Where an optimizer holds this Tensor: the optimizer's memory for the gradient.
     deferred_grad : DeferredGradient or None
         Where an optimizer holds this Tensor: a gradient that is computed when `grad` is read.
+    hooks : Hooks or None
+        Of a leaf, what `register_hook` was given.
     node : Node or None
         The op that made it; None for a leaf.
     """
@@ -96,20 +56,20 @@ class Tensor:
         "data",
         "deferred_grad",
         "grad_buffer",
+        "hooks",
         "node",
     )
-    # NumPy then leaves `array + tensor` to Tensor.__radd__
-    __array_ufunc__ = None
 
     def __init__(self, data: Any, *, requires_grad: bool = False) -> None:
         if isinstance(data, Tensor):
             raise TypeError("the data is a Tensor already; use detach() for one without a graph")
         self.data: Array = as_array(data)
+        self.node: Node | None = None
         self.requires_grad = requires_grad
         self._grad: Array | None = None
         self.deferred_grad: DeferredGradient | None = None
         self.grad_buffer: Array | None = None
-        self.node: Node | None = None
+        self.hooks: Hooks | None = None
 
     @property
     def requires_grad(self) -> bool:
@@ -118,11 +78,21 @@ class Tensor:
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
+        if self.node is not None and not value:
+            raise RuntimeError(
+                f"the result of {self.node.name} has a gradient as long as what it is made of has "
+                "one; detach() gives a Tensor without"
+            )
         if value and self.data.dtype not in arrays.FLOATS:
             raise TypeError(
                 f"only float32 and float64 can require a gradient, not {self.data.dtype}"
             )
         self._requires_grad = value
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Set `requires_grad`; returns the Tensor."""
+        self.requires_grad = requires_grad
+        return self
 
     @property
     def grad(self) -> Array | None:
@@ -245,11 +215,49 @@ class Tensor:
         """
         note_write(self.data)
 
-    def retain_grad(self) -> Tensor:
-        """Keep the gradient of this Tensor too, though it is no leaf; returns the Tensor."""
+    def retain_grad(self) -> None:
+        """Have `backward` leave its gradient in `grad`, as hooks leave it, though it is no leaf.
+
+        Raises
+        ------
+        RuntimeError
+            If it requires no gradient.
+        """
+        self._check_gradient("retain_grad")
         if self.node is not None:
             self.node.retained = self
-        return self
+
+    def register_hook(self, hook: Callable[[Array], Array | None]) -> RemovableHandle:
+        """Call ``hook(grad)`` with this Tensor's gradient in each backward, once it is complete.
+
+        It is the sum of what this backward brings, an array as `grad` is, before it is added to
+        `grad`; a hook of a parameter sees it whole, wherever an optimizer keeps it. Hooks are
+        called in the order of registration. They are left out of copies and pickles.
+
+        Parameters
+        ----------
+        hook : function
+            It may return an array that takes the gradient's place. It must not write to its
+            argument, which is read-only on the CPU.
+
+        Returns
+        -------
+        RemovableHandle
+            Its ``remove()`` removes the hook, and so does leaving a ``with`` block that it opens.
+
+        Raises
+        ------
+        RuntimeError
+            If it requires no gradient.
+        """
+        self._check_gradient("register_hook")
+        owner = self if self.node is None else self.node
+        owner.hooks = owner.hooks or Hooks()
+        return owner.hooks.register(hook)
+
+    def _check_gradient(self, what: str) -> None:
+        if not self.requires_grad:
+            raise RuntimeError(f"{what}: this Tensor requires no gradient, so it will have none")
 
     def detach(self) -> Tensor:
         """Return a Tensor of the same array that does not remember how it was made."""
@@ -324,14 +332,18 @@ class Tensor:
         return str(self)
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Array:
-        if self.requires_grad:
-            raise RuntimeError(
-                "NumPy would lose the gradient of this Tensor: use minialex.ops, or .numpy() for "
-                "its values alone"
-            )
+        self._check_no_graph()
         if self.device.kind != "cpu":
             raise TypeError(f"this Tensor is on {self.device}: use .numpy() to copy it to the host")
         return np.array(self.data, dtype=dtype, copy=copy)
+
+    def _check_no_graph(self) -> None:
+        """Refuse to hand the array to another library where a gradient would be lost."""
+        if self.requires_grad:
+            raise RuntimeError(
+                "another library would lose the gradient of this Tensor: use minialex.ops, or "
+                ".detach() or .numpy() for its values alone"
+            )
 
     def __repr__(self) -> str:
         made = (
@@ -342,6 +354,7 @@ class Tensor:
         return f"Tensor({values}, {self.dtype}{place}{made})"
 
     def __dlpack__(self, **options: Any) -> Any:
+        self._check_no_graph()
         return self.data.__dlpack__(**options)
 
     def __dlpack_device__(self) -> Any:
@@ -349,39 +362,9 @@ class Tensor:
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
-        return self.data.__cuda_array_interface__  # type: ignore[attr-defined,no-any-return]
-
-    __add__, __radd__ = _method("add"), _reflected("add")
-    __sub__, __rsub__ = _method("subtract"), _reflected("subtract")
-    __mul__, __rmul__ = _method("multiply"), _reflected("multiply")
-    __truediv__, __rtruediv__ = _method("divide"), _reflected("divide")
-    __matmul__, __rmatmul__ = _method("matmul"), _reflected("matmul")
-    __pow__, __rpow__ = _method("power"), _reflected("power")
-    __neg__, __abs__ = _method("negative"), _method("absolute")
-    __getitem__ = _method("getitem")
-    __iadd__, __isub__, __imul__ = _in_place("add"), _in_place("subtract"), _in_place("multiply")
-    __itruediv__, __imatmul__ = _in_place("divide"), _in_place("matmul")
-    __ipow__ = _in_place("power")
-    __eq__ = _comparison("equal")  # type: ignore[assignment]
-    __ne__ = _comparison("not_equal")  # type: ignore[assignment]
-    __hash__ = object.__hash__
-    __lt__, __le__ = _comparison("less"), _comparison("less_equal")
-    __gt__, __ge__ = _comparison("greater"), _comparison("greater_equal")
-    __and__, __rand__ = _method("logical_and"), _reflected("logical_and")
-    __or__, __ror__ = _method("logical_or"), _reflected("logical_or")
-    __invert__ = _method("logical_not")
-    exp, log, sqrt, tanh = _method("exp"), _method("log"), _method("sqrt"), _method("tanh")
-    sigmoid, clip = _method("sigmoid"), _method("clip")
-    relu, softmax, log_softmax = _method("relu"), _method("softmax"), _method("log_softmax")
-    sum, mean, max = _method("sum"), _method("mean"), _method("max")
-    reshape, flatten = _method("reshape"), _method("flatten")
-    permute, transpose = _method("permute"), _method("transpose")
-    astype, to = _method("astype"), _method("to")
-
-    @property
-    def T(self) -> Tensor:
-        """The Tensor with its axes reversed."""
-        return self.permute(*range(self.ndim)[::-1])
+        interface: dict[str, Any] = self.data.__cuda_array_interface__  # type: ignore[attr-defined]
+        self._check_no_graph()
+        return interface
 
 
 def as_tensor(x: Any, like: Tensor | None = None) -> Tensor:

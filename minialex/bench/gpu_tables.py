@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from minialex.bench.record import BenchRecord
 from minialex.bench.tables import Table, clocks
 from minialex.errors import MinialexError
+from minialex.plain_json import read_json
 from minialex.study import proofs
 from minialex.study.launch_times import BATCH, LaunchTimes, grouped, read_launch_times, total
 
@@ -39,7 +39,7 @@ def gpus(root: Path, records: list[tuple[Path, BenchRecord]]) -> str:
     rows = []
     for path in sorted((root / proofs.FOLDER).glob("*.json")):
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
+            record = read_json(path)
             if not record["emulated"]:
                 counts = ", ".join(f"{n} {what}" for what, n in record["tests"].items())
                 rows.append(_row("tests", counts, path.relative_to(root), **record))

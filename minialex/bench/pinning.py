@@ -10,6 +10,7 @@ from typing import Any
 
 from minialex.cpu import threads
 from minialex.errors import MinialexError
+from minialex.wording import counted
 
 
 @contextlib.contextmanager
@@ -33,8 +34,8 @@ def pinned(count: int | None = None) -> Iterator[int]:
     count = available if count is None else count
     if not 1 <= count <= available:
         raise MinialexError(
-            f"{count} threads are asked for, only {available} cores are available: "
-            f"use 1 to {available}"
+            f"{counted(count, 'thread')} asked for, but {counted(available, 'core')} available: "
+            + ("use 1" if available == 1 else f"use 1 to {available}")
         )
     before = os.environ.get(threads.VARIABLE)
     os.environ[threads.VARIABLE] = str(count)

@@ -15,6 +15,7 @@ from statistics import median, quantiles
 from typing import Any
 
 from minialex.errors import MinialexError
+from minialex.plain_json import read_json, typed
 
 FORMAT = "minialex-bench 2"
 FILE = "record.json"
@@ -249,7 +250,7 @@ def read(path: Path) -> BenchRecord:
         If the file is missing, or is not a benchmark record of this format.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = read_json(path)
     except OSError as error:
         raise MinialexError(f"cannot read {path}: {error.strerror}; give a record") from error
     except ValueError as error:
@@ -257,21 +258,22 @@ def read(path: Path) -> BenchRecord:
     found = data.pop("format", None) if isinstance(data, dict) else None
     if found != FORMAT:
         raise MinialexError(
-            f"{path} is no record in the format {FORMAT!r} (it says {found!r}): measure again "
+            f"{path} is no record in the format {FORMAT!r} (it says {found!r:.60}): measure again "
             "with `minialex bench`"
         )
     try:
-        return _record(data)
-    except (KeyError, TypeError, AttributeError) as error:
+        record: BenchRecord = typed(BenchRecord, data)
+        for row in record.rows:
+            _check(row)
+    except ValueError as error:
         raise MinialexError(f"{path} is damaged ({error}): measure again") from error
+    return record
 
 
-def _record(data: dict[str, Any]) -> BenchRecord:
-    rows = [_row(row) for row in data.pop("rows")]
-    return BenchRecord(ceilings=Ceilings(**data.pop("ceilings")), rows=rows, **data)
-
-
-def _row(row: dict[str, Any]) -> BenchRow:
-    timings = {name: Timing(**t) for name, t in row.pop("timings").items()}
-    work = [(flops, nbytes) for flops, nbytes in row.pop("work")]
-    return BenchRow(timings=timings, work=work, **row)
+def _check(row: BenchRow) -> None:
+    """Raise ValueError unless the row has a name, and ratios of its times can be taken."""
+    if not row.labels or not row.labels[0].strip():
+        raise ValueError("a case has no label")
+    timed = [t for timing in row.timings.values() for t in flat(timing.times + timing.cold)]
+    if min(timed, default=1.0) <= 0:
+        raise ValueError(f"{row.labels[0]!r:.60} took no time")

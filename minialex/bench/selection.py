@@ -11,6 +11,7 @@ from minialex.bench.optimizers import OPTIMIZER, optimizer_cases
 from minialex.bench.peers import PEERS
 from minialex.bench.runner import BenchPlan
 from minialex.errors import MinialexError
+from minialex.wording import unknown
 
 LAYERS, MEMORY, IMPORTS = "layers", "memory", "imports"
 KINDS = LAYERS, STEP, INFERENCE, OPTIMIZER, IMAGES, LOADER, MEMORY, IMPORTS
@@ -71,10 +72,6 @@ def _ops_named(networks: list[str], kinds: set[str]) -> set[str] | None:
         return None
     ops = kinds - set(KINDS)
     known = {layer.op.name for network in networks for layer in layers(network)}
-    unknown = sorted(ops - known)
-    if unknown:
-        raise MinialexError(
-            f"unknown op {unknown[0]!r} in {', '.join(networks)}: "
-            f"use {', '.join([*KINDS, *sorted(known)])}"
-        )
+    for name in sorted(ops - known):
+        raise MinialexError(unknown("op", name, [*KINDS, *sorted(known)]))
     return ops

@@ -12,6 +12,7 @@ from minialex.bench.networks import INFERENCE, STEP
 from minialex.bench.record import BenchRecord, BenchRow, Timing, flat, quartiles, ratio
 from minialex.bench.roofline import COPY, floor_of, share
 from minialex.errors import MinialexError
+from minialex.wording import counted, unknown
 
 WHOLE_NETWORKS = STEP, INFERENCE
 LAYER_BATCH = 32
@@ -141,7 +142,8 @@ def not_timed(record: BenchRecord) -> list[str]:
 def machine_name(record: BenchRecord) -> str:
     """Return what to call the machine: its GPU, or its CPU and how much of it was used."""
     gpu = record.machine.get("gpu")
-    return gpu["name"] if gpu else f"{record.machine['cpu']}, {record.threads['used']} threads"
+    threads = counted(record.threads["used"], "thread")
+    return gpu["name"] if gpu else f"{record.machine['cpu']}, {threads}"
 
 
 def machine_table(record: BenchRecord) -> Table:
@@ -348,7 +350,7 @@ def document_table(name: str, records: list[BenchRecord]) -> str:
         If there is no such table, or no record has rows for it.
     """
     if name not in TABLES:
-        raise MinialexError(f"unknown table {name!r}; known: {', '.join(TABLES)}")
+        raise MinialexError(unknown("table", name, TABLES))
     tables: dict[tuple[str, ...], Table] = {}
     for record in records:
         table = TABLES[name](record)

@@ -14,7 +14,9 @@ from minialex.check.cases import CASES
 from minialex.check.cases import full_size as layers
 from minialex.check.suite import CaseFindings, Pair
 from minialex.check.verdict import Verdict
+from minialex.cuda import EmulationError
 from minialex.errors import MinialexError
+from minialex.wording import counted, unknown
 
 
 @dataclass(frozen=True)
@@ -26,13 +28,28 @@ class CheckRun:
     full: bool
 
     def run(self) -> CaseFindings:
-        """Check it; an op that raises fails."""
+        """Check it; an op that raises fails.
+
+        Raises
+        ------
+        MinialexError, MemoryError
+            If what fails is not the op but what it runs on; or if a kernel does not compile, which
+            is the same for every case.
+        """
         check = full_size.check if self.full else suite.check
         try:
             return check(self.pair, self.case)
         except Exception as failure:  # the other checks are run all the same
+            if not _is_fault_of_op(failure):
+                raise
             finding = compare.wrong("running at all", f"{type(failure).__name__}: {failure}")
             return CaseFindings(self.pair, self.case.name, (finding,))
+
+
+def _is_fault_of_op(failure: Exception) -> bool:
+    if isinstance(failure, EmulationError):
+        return failure.kind != "compile"
+    return not isinstance(failure, MinialexError | MemoryError)
 
 
 def check_runs(
@@ -89,7 +106,7 @@ def check_runs(
 def _chosen(what: str, names: Sequence[str], there: list[str]) -> list[str]:
     for name in names:
         if name not in there:
-            raise MinialexError(f"unknown {what} {name!r}; known: {', '.join(there)}")
+            raise MinialexError(unknown(what, name, there))
     return list(names) or there
 
 
@@ -131,8 +148,10 @@ def closing(done: Iterable[CaseFindings]) -> list[str]:
     for name in sorted(compared):
         counts = ", ".join(f"{verdicts[name, v]} {v}" for v in Verdict if verdicts[name, v])
         excluded = f", {kinks[name]} excluded at kinks (non-differentiable)" if kinks[name] else ""
-        lines.append(f"{name}: {counts}; {compared[name]} numbers compared{excluded}")
+        lines.append(f"{name}: {counts}; {counted(compared[name], 'number')} compared{excluded}")
     total = ", ".join(f"{sum(verdicts[n, v] for n in compared)} {v}" for v in Verdict)
-    everything = f"{len(compared)} implementations of ops"
-    lines.append(f"{everything}: {total}; {compared.total()} numbers compared")
+    lines.append(
+        f"{counted(len(compared), 'implementation')} of ops: {total}; "
+        f"{counted(compared.total(), 'number')} compared"
+    )
     return lines

@@ -24,9 +24,10 @@ from minialex.bench.runner import Progress as Report
 from minialex.bench.selection import KINDS, default_peers, select_cases
 from minialex.bench.tables import TABLES, Table, duration, not_timed, table_of
 from minialex.cli.emulation import precision_option
-from minialex.cli.options import console, device_option, messages, table
+from minialex.cli.options import console, device_option, messages, print_table, table
 from minialex.errors import MinialexError
 from minialex.models import VARIANTS
+from minialex.wording import counted, unknown
 
 
 @click.command()
@@ -146,9 +147,7 @@ def _check_implementations(names: Iterable[str], ops: set[str]) -> None:
     known = sorted({name for routine in routines for name in routine.implementations})
     for name in names:
         if name not in known:
-            raise MinialexError(
-                f"unknown implementation {name!r}; what is measured has {', '.join(known)}"
-            )
+            raise MinialexError(unknown("implementation", name, known))
 
 
 @contextmanager
@@ -157,8 +156,10 @@ def _progress() -> Iterator[Report]:
     if not messages.is_terminal:
         yield lambda done, total, what: messages.print(f"[{done + 1}/{total}] {what}")
         return
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    with Progress(*columns, TimeRemainingColumn(), console=messages, transient=True) as bar:
+    # what there is no room for is cut at the right
+    columns = BarColumn(bar_width=20), MofNCompleteColumn(), TimeRemainingColumn()
+    what = TextColumn("{task.description}")
+    with Progress(*columns, what, console=messages, transient=True) as bar:
         task = bar.add_task("measuring the machine")
         yield lambda done, total, what: bar.update(
             task, completed=done, total=total, description=what
@@ -193,7 +194,7 @@ def _explain_columns(record: BenchRecord, ladder: Table) -> None:
     gemm, copy = (median(rates) / 1e9 for rates in (record.ceilings.gemm, record.ceilings.copy))
     console.print(
         f"This machine: {gemm:,.1f} GFLOP/s in a large matrix product, {copy:,.1f} GB/s in a "
-        f"large copy, {record.threads['used']} threads."
+        f"large copy, {counted(record.threads['used'], 'thread')}."
     )
     console.print("NAME/this: NAME's time divided by this line's; above 1, NAME takes longer.")
     if ladder.cells:
@@ -212,7 +213,7 @@ def _print(frame: Table) -> None:
     shown = table("", frame.headings[: frame.names], frame.headings[frame.names :])
     for row in frame.cells:
         shown.add_row(*row)
-    console.print(shown)
+    print_table(shown)
 
 
 def _compare(old: Path, new: Path) -> None:
@@ -221,9 +222,9 @@ def _compare(old: Path, new: Path) -> None:
     for ceiling, (was, now) in found.machine.items():
         console.print(f"the machine's {ceiling}: {was / 1e9:,.1f} -> {now / 1e9:,.1f} G/s")
     console.print(
-        f"{len(found.changes)} times compared, after allowing for the machine's own speed. The "
-        f"repetitions of a run differ by {found.noise:.1%} typically; a change counts from "
-        f"{MIN_CHANGE:.0%} or {MIN_SIGMAS:g} times the noise of its case, if every repetition "
+        f"{counted(len(found.changes), 'time')} compared, after allowing for the machine's own "
+        f"speed. The repetitions of a run differ by {found.noise:.1%} typically; a change counts "
+        f"from {MIN_CHANGE:.0%} or {MIN_SIGMAS:g} times the noise of its case, if every repetition "
         "confirms it."
     )
     for verdict in ("slower", "faster"):

@@ -8,6 +8,7 @@ import click
 
 from minialex.cli.options import console, messages
 from minialex.cli.progress import counting
+from minialex.cli.streams import lines_are_remarks
 from minialex.data import write_digits
 
 
@@ -24,6 +25,7 @@ def digits(out: Path) -> None:
     These are the training and validation images of `minialex train` without a folder. OUT
     must not exist, or be empty.
     """
+    lines_are_remarks()
     with counting(messages, "writing") as move:
         train, val = write_digits(out, progress=move)
     console.print(

@@ -23,6 +23,7 @@ from minialex.cli.options import (
     messages,
     network_and_rest,
     pretrained_option,
+    print_table,
     table,
     variant_option,
 )
@@ -33,6 +34,7 @@ from minialex.evaluation.evaluate import Evaluation
 from minialex.evaluation.evaluate import evaluate as evaluate_on
 from minialex.kfold.evaluation_set import evaluation_set
 from minialex.kfold.load import Trained, load_trained
+from minialex.wording import counted, one_line
 
 
 @click.command(cls=SectionCommand, short_help="Evaluate a network on images, class by class.")
@@ -131,15 +133,14 @@ def _own_folder(trained: Trained) -> Path | None:
 
 def _print(evaluation: Evaluation, description: str) -> None:
     rows = table(
-        f"{evaluation.images:,} images: {description}",
+        f"{counted(evaluation.images, 'image')}: {description}",
         ("class",),
         ("precision", "recall", "F1", "images"),
     )
     for c in evaluation.per_class():
-        rows.add_row(
-            c.name, f"{c.precision:.2f} %", f"{c.recall:.2f} %", f"{c.f1:.2f} %", f"{c.support:,}"
-        )
-    console.print(rows)
+        shares = (f"{share:.2f} %" for share in (c.precision, c.recall, c.f1))
+        rows.add_row(one_line(c.name), *shares, f"{c.support:,}")
+    print_table(rows)
     console.print(
         f"top-1 accuracy {evaluation.accuracy:.2f} % ({evaluation.correct:,} of "
         f"{evaluation.images:,}), top-5 {evaluation.top5_accuracy:.2f} %, "

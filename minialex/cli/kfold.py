@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +13,17 @@ import click
 from minialex.arrays import device
 from minialex.autograd import check_precision
 from minialex.cli.emulation import device_under, running_on
-from minialex.cli.options import SectionCommand, SectionOption, console, file_argument, messages
-from minialex.cli.progress import ConsoleFoldReporter, tell_skipped
+from minialex.cli.fold_progress import ConsoleFoldReporter
+from minialex.cli.options import (
+    SectionCommand,
+    SectionOption,
+    console,
+    file_argument,
+    messages,
+    number,
+)
+from minialex.cli.progress import tell_skipped
+from minialex.cli.streams import lines_are_remarks
 from minialex.cli.training import training_options
 from minialex.errors import MinialexError
 from minialex.kfold.evaluate_folds import evaluate_folds
@@ -49,11 +59,12 @@ def _option(*names: str, **kw: Any) -> Callable[[Command], Command]:
 )
 @_option(
     "--jobs",
-    type=click.IntRange(min=1),
+    type=number,
+    default=1,
+    show_default=True,
     metavar="N",
-    help="Folds to train at the same time, in processes.  [1]",
+    help="Folds to train at the same time, in processes that share the cores and the GPUs.",
 )
-@_option("--dask", metavar="ADDRESS", help="Train the folds on this Dask scheduler's workers.")
 @_option(
     "--evaluate-only",
     "networks",
@@ -68,8 +79,7 @@ def kfold(
     data: Path | None,
     k: int,
     resume: Path | None,
-    jobs: int | None,
-    dask: str | None,
+    jobs: int,
     networks: tuple[Path, ...],
     recipe: str | None,
     emulate: str | None,
@@ -80,9 +90,12 @@ def kfold(
 
     The images are divided into K stratified folds: each has the same proportion of every class.
 
+    They are those of scikit-learn's StratifiedKFold(K, shuffle=True, random_state=SEED).
+
     DATA is as for `minialex train`; of a folder with train and val, train is divided and val
     stays unseen. Each fold writes a checkpoint and a record; its accuracy is that after its last
-    epoch. Ctrl-C stops, and --resume goes on in the middle of the fold.
+    epoch. At the end stand the mean and the standard deviation of these, the latter with divisor K,
+    as in the article (NumPy's std). Ctrl-C stops, and --resume goes on in the middle of the folds.
 
     \b
     Examples:
@@ -91,14 +104,15 @@ def kfold(
       minialex kfold --resume runs/photos-kfold
       minialex kfold photos --evaluate-only runs/photos
     """
-    if (emulate or use) and (dask or (jobs or 1) > 1):
-        raise MinialexError("--emulate and --use train fold by fold: leave out --jobs and --dask")
+    if (emulate or use) and jobs > 1:
+        raise MinialexError("--emulate and --use train fold by fold: leave out --jobs")
     options["device"] = device_under(emulate, options["device"])
     source = None if data is None else str(data)
     if networks:
         with running_on(emulate, use, options["precision"]):
             _print(_evaluated(source, k, networks, options))
         return
+    lines_are_remarks()
     if resume is None:
         settings = make_settings(recipe, data=source, **options)
     else:
@@ -108,15 +122,21 @@ def kfold(
         # before anything is written
         check_precision(settings.precision, device(settings.device))
         result = cross_validate(
-            settings, k, jobs=jobs or 1, resume=resume is not None, dask=dask, reporter=reporter
+            settings, k, jobs=jobs, resume=resume is not None, reporter=reporter
         )
     _print(result)
     if result.signal is not None:
-        where = settings.out or "the folder named above"
         console.print(
-            f"stopped by {result.signal.name}. Go on with: minialex kfold --resume {where}"
+            f"stopped by {result.signal.name}; saved in {result.folder}. "
+            f"Go on with: {_resuming(result, jobs)}"
         )
         sys.exit(exit_status(result.signal))
+
+
+def _resuming(result: KFoldResult, jobs: int) -> str:
+    """Return the command that goes on."""
+    command = f"minialex kfold --resume {shlex.quote(str(result.folder))}"
+    return command if jobs == 1 else f"{command} --jobs {jobs}"
 
 
 def _evaluated(
@@ -132,7 +152,9 @@ def _evaluated(
 
 def _print(result: KFoldResult) -> None:
     tell_skipped(console, result.skipped)
-    if result.records:
-        done = len(result.records)
-        of = "" if done == result.k else f" ({done} of {result.k} folds)"
-        console.print(result.summary + of)
+    done = len(result.records)
+    if done:
+        of = "" if done == result.k else f"{done} of "
+        console.print(
+            f"{result.summary} (standard deviation of {of}{result.k} folds, divisor {done})"
+        )

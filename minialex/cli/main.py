@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib
-import io
 import sys
+import warnings
+from collections.abc import Callable
 
 import click
 
 import minialex
+from minialex.cli.streams import OutputError, guard_streams
 from minialex.errors import MinialexError
+from minialex.wording import one_line, unknown
 
 COMMANDS = {
     "train": "minialex.cli.train",
@@ -34,6 +37,8 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """Import the module of a subcommand and return the command of its name."""
         if name not in COMMANDS:
+            if not ctx.resilient_parsing:
+                ctx.fail(unknown("command", name, COMMANDS))
             return None
         command = getattr(importlib.import_module(COMMANDS[name]), name)
         assert isinstance(command, click.Command)
@@ -59,23 +64,42 @@ def cli() -> None:
     """
 
 
+def _warnings_shown_once() -> Callable[..., None]:
+    """Return a function that shows a warning in one line, without the code that it comes from."""
+    shown = set()
+
+    def show(message: Warning | str, *_: object) -> None:
+        text = one_line(str(message))
+        if text not in shown:
+            shown.add(text)
+            click.echo(f"minialex: warning: {text}", err=True)
+
+    return show
+
+
 def main() -> None:
     """Run the command line; errors that a person can mend take one line and exit status 2."""
-    for stream in (sys.stdout, sys.stderr):
-        # names of classes and files may hold what the terminal cannot show
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    guard_streams()
     try:
-        # click returns the status of a command that raised Exit, and None of one that did not
-        sys.exit(cli.main(prog_name="minialex", standalone_mode=False))
+        with warnings.catch_warnings():
+            warnings.showwarning = _warnings_shown_once()
+            # click returns the status of a command that raised Exit, and None of one that did not
+            status = cli.main(prog_name="minialex", standalone_mode=False)
+            sys.stdout.flush()
+            sys.exit(status)
+    except OutputError as error:
+        if error.exit_status == 2:
+            click.echo(f"minialex: error: {error}", err=True)
+        sys.exit(error.exit_status)
     except click.ClickException as error:
+        error.message = one_line(error.message)  # type: ignore[misc]
         error.show()
         sys.exit(error.exit_code)
     except click.Abort:
         click.echo("minialex: stopped", err=True)
         sys.exit(130)
     except MinialexError as error:
-        click.echo(f"minialex: error: {error}", err=True)
+        click.echo(f"minialex: error: {one_line(str(error))}", err=True)
         sys.exit(2)
     except MemoryError:
         click.echo(

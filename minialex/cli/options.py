@@ -10,8 +10,10 @@ from typing import Any, TextIO
 
 import click
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
+from rich.padding import Padding
+from rich.table import Column, Table
 
 from minialex.models import VARIANTS
 
@@ -101,13 +103,49 @@ pretrained_option = click.option(
 
 
 def table(title: str, left: Sequence[str], right: Sequence[str]) -> Table:
-    """Return an empty table with columns set flush left, then columns of figures."""
-    result = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
-    for heading in left:
-        result.add_column(heading)
+    """Return an empty table with columns set flush left, then columns of figures.
+
+    The first column, which says what the row is about, is never cut.
+    """
+    result = Table(
+        title=title,
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        title_justify="left",
+    )
+    for n, heading in enumerate(left):
+        result.add_column(heading, no_wrap=n == 0)
     for heading in right:
         result.add_column(heading, justify="right", no_wrap=True)
     return result
+
+
+def print_table(rows: Table) -> None:
+    """Print a table, or row below row where the terminal is too narrow for whole words."""
+    if _least_width(rows) <= console.width:
+        console.print(rows)
+        return
+    first, *others = rows.columns
+    console.print(f"{rows.title}\n")
+    for name, *cells in zip(*(column.cells for column in rows.columns), strict=True):
+        pairs = zip(others, cells, strict=True)
+        text = ", ".join(f"{column.header} {cell}" for column, cell in pairs if cell)
+        console.print(name, style=first.style)
+        console.print(Padding(text, (0, 0, 0, 2)), soft_wrap=False)
+    console.print()
+
+
+def _least_width(rows: Table) -> int:
+    """Return how many columns of a terminal the table needs for its longest words."""
+
+    def least(column: Column) -> int:
+        texts = [str(text) for text in (column.header, *column.cells)]
+        words = texts if column.no_wrap else [word for text in texts for word in text.split()]
+        return max(map(cell_len, words), default=0)
+
+    gap = 2
+    return sum(least(column) + gap for column in rows.columns) - gap
 
 
 number = click.IntRange(min=1)

@@ -31,6 +31,7 @@ from minialex.data import IgnoredFiles, UnreadableImage
 from minialex.kfold.load import load_trained
 from minialex.kfold.predict import Prediction, find_images
 from minialex.kfold.predict import predict as predict_images
+from minialex.wording import one_line
 
 
 @click.command(cls=SectionCommand, short_help="Name the likeliest classes of images.")
@@ -96,4 +97,4 @@ def predict(
 
 def _line(answer: Prediction) -> str:
     guesses = ", ".join(f"{g.name} {100 * g.probability:.2f} %" for g in answer.guesses)
-    return f"{answer.path}: {guesses}"
+    return one_line(f"{answer.path}: {guesses}")

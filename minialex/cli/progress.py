@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Self
 
@@ -11,10 +11,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from minialex.data import UnreadableImage
-from minialex.data.listing import enumerated
-from minialex.kfold.fold_records import FoldRecord
-from minialex.kfold.folds import FoldReporter
 from minialex.train.report import EpochEnd, Reporter, RunPlan, TrainingProgress
+from minialex.wording import counted, enumerated
+
+_LEAST_BAR_WIDTH = 6
+"""Columns of a bar, with the blanks around it."""
 
 
 def duration(seconds: float | None) -> str:
@@ -32,6 +33,14 @@ def _fitting(names: Sequence[str], columns: int) -> str:
     while most > 1 and cell_len(enumerated(names, most)) > columns:
         most -= 1
     return enumerated(names, most)
+
+
+def _status(parts: Mapping[str, int], columns: int) -> str:
+    """Return those of `parts`, which say how much they matter, for which there is room."""
+    kept = list(parts)
+    while len(kept) > 1 and len("  ".join(kept)) > columns:
+        kept.remove(min(kept, key=parts.__getitem__))
+    return "  ".join(kept)
 
 
 class ConsoleReporter(Reporter):
@@ -75,15 +84,20 @@ class ConsoleReporter(Reporter):
         """Say what is trained on what, and where it goes."""
         s = plan.settings
         say = self.console.print
+        trained = f"{plan.parameters:,} parameters"
+        if s.freeze:
+            trained = f"{plan.trained_parameters:,} of {trained} trained (not {s.freeze})"
         say(
-            f"{s.variant}, {plan.parameters:,} parameters, on {plan.device}; "
-            f"{plan.train_images:,} training images, {plan.val_images:,} validation images, "
-            f"{len(plan.classes)} classes, {s.image_size}x{s.image_size} pixels"
+            f"{s.variant}, {trained}, on {plan.device}; "
+            f"{counted(plan.train_images, 'training image')}, "
+            f"{counted(plan.val_images, 'validation image')}, "
+            f"{counted(len(plan.classes), 'class')}, {s.image_size}x{s.image_size} pixels"
         )
         total = s.epochs * plan.batches
-        warmup = f", warm-up over {plan.warmup} of {total} batches" if plan.warmup else ""
+        warmup = f", warm-up over {plan.warmup} of {counted(total, 'batch')}" if plan.warmup else ""
         say(
-            f"{s.epochs} epochs of {plan.batches} batches of {s.batch_size}, {s.optimizer} at "
+            f"{counted(s.epochs, 'epoch')} of {counted(plan.batches, 'batch')} of "
+            f"{s.batch_size}, {s.optimizer} at "
             f"{s.lr:g} ({s.schedule}{warmup}), seed {s.seed}; everything goes to {plan.folder}"
         )
         if plan.epoch or plan.batch:
@@ -92,12 +106,15 @@ class ConsoleReporter(Reporter):
     def batch(self, progress: TrainingProgress) -> None:
         """Move the bar."""
         title = f"epoch {progress.epoch}/{progress.epochs}"
-        status = (
-            f"{progress.batch}/{progress.batches}  loss {progress.loss:.3f}  "
-            f"accuracy {progress.accuracy:.1f} %  {progress.images_per_second:,.0f} images/s  "
-            f"{duration(progress.seconds_left)} left"
-        )
-        self._move(title, progress.batch, progress.batches, status)
+        parts = {
+            f"{progress.batch}/{progress.batches}": 5,
+            f"loss {progress.loss:.3f}": 3,
+            f"accuracy {progress.accuracy:.1f} %": 2,
+            f"{progress.images_per_second:,.0f} images/s": 1,
+            f"{duration(progress.seconds_left)} left": 4,
+        }
+        room = self.console.width - len(title) - _LEAST_BAR_WIDTH
+        self._move(title, progress.batch, progress.batches, _status(parts, room))
 
     def line(self, text: str) -> None:
         """Write a line of the log."""
@@ -126,21 +143,6 @@ class ConsoleReporter(Reporter):
         self.live.update(self.task, description=title, completed=done, total=total, status=status)
 
 
-class ConsoleFoldReporter(ConsoleReporter, FoldReporter):
-    """Shows cross-validation: each fold as a run, and what came of it."""
-
-    def fold_started(self, fold: int, k: int) -> None:
-        """Head the fold."""
-        self.console.print(f"fold {fold} of {k}")
-
-    def fold_ended(self, record: FoldRecord) -> None:
-        """Write how the fold went."""
-        self.console.print(
-            f"fold {record.fold}/{record.k}: {record.accuracy:.2f} % of {record.images:,} "
-            f"validation images ({record.checkpoint})"
-        )
-
-
 @contextmanager
 def counting(
     console: Console, title: str, *, show: bool = True
@@ -148,7 +150,7 @@ def counting(
     """Show a bar while something is counted off; yields ``move(done, total)``."""
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=None),
         TextColumn("{task.completed:,}/{task.total:,}"),
     )
     hidden = not (show and console.is_terminal)
@@ -166,6 +168,6 @@ def counting(
 def tell_skipped(console: Console, skipped: Sequence[UnreadableImage]) -> None:
     """List the images that were left out, if there are any."""
     if skipped:
-        console.print(f"left out {len(skipped)} images that cannot be read:")
+        console.print(f"left out {counted(len(skipped), 'image')} that cannot be read:")
     for bad in skipped:
         console.print(f"  {bad.name}: {bad.reason}")

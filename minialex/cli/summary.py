@@ -14,6 +14,7 @@ from minialex.cli.options import (
     messages,
     number,
     pretrained_option,
+    print_table,
     table,
 )
 from minialex.models import VARIANTS, alexnet
@@ -22,6 +23,7 @@ from minialex.study.drawing import draw_network, save_picture
 from minialex.train.factory import translate_size_error
 from minialex.weights import open_weights
 from minialex.weights.pretrained import load_pretrained
+from minialex.wording import counted
 
 
 @click.command(short_help="The network, layer by layer.")
@@ -74,7 +76,7 @@ def summary(
 def _print(result: Summary) -> None:
     size = result.image_size
     rows = table(
-        f"{result.variant}, {result.num_classes} classes, 3x{size}x{size} images",
+        f"{result.variant}, {counted(result.num_classes, 'class')}, 3x{size}x{size} images",
         ("name", "layer"),
         ("output", "parameters", "MFLOPs", "activations"),
     )
@@ -87,7 +89,7 @@ def _print(result: Summary) -> None:
     rows.add_row(
         "total", "", "", *_figures(result.parameters, result.flops, result.activation_bytes)
     )
-    console.print(rows)
+    print_table(rows)
     console.print(f"{result.variant}: {result.verdict()}")
 
 

@@ -11,6 +11,7 @@ import click
 from minialex.cli.emulation import device_under, running_on
 from minialex.cli.options import SectionCommand, SectionOption, console, file_argument, number
 from minialex.cli.progress import ConsoleReporter
+from minialex.cli.streams import lines_are_remarks
 from minialex.cli.training import training_options
 from minialex.train.report import Outcome
 from minialex.train.run import CHANGEABLE
@@ -82,6 +83,7 @@ def train(
       minialex train --resume runs/photos
       minialex train --emulate --batch-size 4 --stop-after 3 --log-every 1   on CUDA kernels
     """
+    lines_are_remarks()
     options["device"] = device_under(emulate, options["device"])
     with running_on(emulate, use), ConsoleReporter(console) as reporter:
         if resume is None:

@@ -8,7 +8,7 @@ from minialex.data.folders import open_folder
 from minialex.data.listing import IgnoredFiles
 from minialex.data.loader import Batch, DataLoader
 from minialex.data.prepare import Crop, prepare
-from minialex.data.splits import folds, split
+from minialex.data.splits import split
 from minialex.data.transforms import Transform, eval_transform
 from minialex.data.verify import UnreadableImage, drop_unreadable, find_unreadable
 
@@ -29,7 +29,6 @@ __all__ = [
     "drop_unreadable",
     "eval_transform",
     "find_unreadable",
-    "folds",
     "open_folder",
     "open_image",
     "prepare",

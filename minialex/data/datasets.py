@@ -12,12 +12,12 @@ import numpy.typing as npt
 from minialex.data.decode import LazyImage, open_image
 from minialex.data.listing import (
     IgnoredFiles,
-    enumerated,
     image_files,
     image_names,
     list_folder,
 )
 from minialex.errors import MinialexError
+from minialex.wording import enumerated
 
 Indices: TypeAlias = npt.NDArray[np.int64]
 

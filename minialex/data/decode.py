@@ -1,14 +1,20 @@
-"""Decode an image file of any format to upright RGB pixels.
+"""Decode an image file to upright RGB pixels, in memory that is known beforehand.
 
 That is: transposed by the EXIF orientation, palettes looked up, alpha composited on white, CMYK
 converted (Pillow undoes Adobe's inversion of JPEG files), and samples of more than eight bits
-scaled to eight, never clipped.
+scaled to eight, never clipped: values below 0, which no grey has, are refused.
+
+Only `FORMATS` are opened, whatever a file is called: no decoder that starts another program, as
+Pillow's for PostScript does, is ever asked.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
+import math
 import os
+import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,17 +27,44 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from minialex.errors import MinialexError
 
-# Warning filters are process-wide, so worker threads cannot set their own. A decompression bomb
-# must be an error; Pillow's warnings on metadata do not concern the pixels.
-warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
+# Warning filters are process-wide, so worker threads cannot set their own. What is too large is
+# refused below; Pillow's warnings on metadata do not concern the pixels.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 Box: TypeAlias = tuple[float, float, float, float]
 """Left, top, right and bottom in pixels, right and bottom outside."""
 
-# No image within Pillow's pixel limit is larger, even uncompressed at 16 bits per sample.
-MAX_FILE_BYTES = 1 << 30
+FORMATS = (
+    "AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "QOI", "TGA", "TIFF",
+    "WEBP",
+)  # fmt: skip
+"""Pillow's names of the formats that are read; its JPEG includes MPO."""
+
+MAX_DECODE_BYTES = 1 << 30
+"""The memory for one image: the file and all copies of its pixels while they are decoded."""
+
+DECODER_BYTES_PER_PIXEL = {"JPEG": 10, "AVIF": 14, "QOI": 11, "WEBP": 17, "JPEG2000": 20}
+"""The memory for a pixel while it is decoded, the most of any mode: measured with Pillow 12 and 13.
+
+A JPEG takes this only where it is progressive.
+"""
+USUAL_BYTES_PER_PIXEL = 4
+"""That of the other formats: Pillow's image."""
+CMYK_BYTES_PER_PIXEL = 2
+"""What a fourth ink adds to the coefficients of a progressive JPEG."""
+CONVERTED_BYTES_PER_PIXEL = 4
+"""What is added where the image is not RGB or grey of eight bits and has to be converted."""
+STRIP_PIXELS = 1 << 18
+"""Images are converted in strips of so many pixels, so that their intermediates stay small."""
+
+MAX_JPEG_SCANS = 100
+"""A progressive JPEG has about ten. Each scan goes over all pixels, whatever it holds."""
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
+"""The chunks of a PNG that its pixels need."""
 
 EXIF_TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -42,8 +75,8 @@ EXIF_TRANSPOSE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-SWAPS_WIDTH_AND_HEIGHT = (5, 6, 7, 8)
-"""The EXIF orientations that do so."""
+MIRRORS_X, MIRRORS_Y, SWAPS_WIDTH_AND_HEIGHT = (2, 3, 6, 7), (3, 4, 7, 8), (5, 6, 7, 8)
+"""The EXIF orientations that do so, in this order."""
 
 MIN_OVERSAMPLING = 2
 """A JPEG is decoded at this many times the wanted resolution or more, then resized."""
@@ -82,9 +115,6 @@ class LazyImage:
         self.name = name
         self._image = image
         with _reading(name):
-            # only JPEG gains from lazy decoding; other formats may change orientation on load
-            if not isinstance(image, JpegImageFile):
-                image.load()
             self._orientation = _orientation(image)
             width, height = image.size
             if not width or not height:
@@ -96,7 +126,7 @@ class LazyImage:
     def pixels(self) -> Pixels:
         """Return the whole image as (H, W, 3) uint8."""
         with _reading(self.name):
-            return np.asarray(self._upright())
+            return self._upright_pixels(_eight_bits(self._image))
 
     def resized_crop(self, box: Box, size: int) -> Pixels:
         """Return the crop `box`, resized to (size, size, 3) uint8.
@@ -105,15 +135,15 @@ class LazyImage:
         half, quarter or eighth, never below twice the wanted resolution.
         """
         with _reading(self.name):
-            shrink = self._decode_for(box, size)
-            image = self._upright()
-            if image.size == (size, size) and box == (0, 0, size, size):
-                return np.asarray(image)
-            part = (box[0] / shrink, box[1] / shrink, box[2] / shrink, box[3] / shrink)
-            resized = image.resize(
+            if self.size == (size, size) and box == (0, 0, size, size):
+                return self.pixels()
+            stored = _stored_box(box, self.size, self._orientation)
+            shrink = self._decode_for(stored, size)
+            part = (stored[0] / shrink, stored[1] / shrink, stored[2] / shrink, stored[3] / shrink)
+            resized = _eight_bits(self._image).resize(
                 (size, size), Image.Resampling.BILINEAR, box=part, reducing_gap=2.0
             )
-            return np.asarray(resized)
+            return self._upright_pixels(resized)
 
     def _decode_for(self, box: Box, size: int) -> float:
         wanted = MIN_OVERSAMPLING * size
@@ -124,10 +154,10 @@ class LazyImage:
         drafted = self._image.draft(None, (width // shrink, height // shrink))
         return width / drafted[1][2] if drafted else 1.0
 
-    def _upright(self) -> Image.Image:
+    def _upright_pixels(self, image: Image.Image) -> Pixels:
         transpose = EXIF_TRANSPOSE.get(self._orientation)
-        image = _rgb(self._image)
-        return image if transpose is None else image.transpose(transpose)
+        upright = image if transpose is None else image.transpose(transpose)
+        return np.asarray(upright if upright.mode == "RGB" else upright.convert("RGB"))
 
 
 def open_image(path: str | os.PathLike[str]) -> LazyImage:
@@ -136,19 +166,13 @@ def open_image(path: str | os.PathLike[str]) -> LazyImage:
     Raises
     ------
     UnreadableImageError
-        If it cannot be read, is empty, truncated, no image, or over Pillow's pixel limit
-        (`PIL.Image.MAX_IMAGE_PIXELS`, 89,478,485 unless changed).
+        If it cannot be read, is empty, truncated, no image, no regular file, over Pillow's pixel
+        limit (`PIL.Image.MAX_IMAGE_PIXELS`, 89,478,485 unless changed), or if decoding it would
+        take more than `MAX_DECODE_BYTES` of memory.
     """
     name = os.fspath(path)
     with _reading(name):
-        # read the whole file now, so that no file stays open
-        with open(name, "rb") as file:
-            if os.fstat(file.fileno()).st_size > MAX_FILE_BYTES:
-                raise ValueError(f"the file is larger than {MAX_FILE_BYTES:,} bytes")
-            data = file.read()
-        if not data:
-            raise ValueError("the file is empty")
-        image = Image.open(io.BytesIO(data))
+        image = _open(_file_content(name))
     return LazyImage(image, name)
 
 
@@ -161,6 +185,75 @@ def read_image(path: str | os.PathLike[str]) -> Pixels:
         As `open_image`.
     """
     return open_image(path).pixels()
+
+
+# Opening ------------------------------------------------------------------------------------------
+
+
+def _file_content(name: str) -> bytes:
+    """Return a file's bytes: all of them now, so that no file stays open."""
+    found = os.stat(name)
+    # to open a pipe would wait for ever, and to open a device may do anything
+    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+        raise ValueError("it is not a regular file")
+    if found.st_size > MAX_DECODE_BYTES:
+        raise ValueError(f"the file is larger than {MAX_DECODE_BYTES:,} bytes")
+    with open(name, "rb") as file:
+        data = file.read()
+    if not data:
+        raise ValueError("the file is empty")
+    return data
+
+
+def _open(data: bytes) -> Image.Image:
+    if data.startswith(PNG_SIGNATURE):
+        with contextlib.suppress(Exception):
+            return _load(data)
+        # damaged or enormous text does not make the pixels wrong
+        data = _pixel_chunks(data)
+    return _load(data)
+
+
+def _load(data: bytes) -> Image.Image:
+    """Return an image whose memory is known to suffice; only that of a JPEG is not decoded yet."""
+    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    _check_cost(image, data)
+    # only JPEG gains from lazy decoding; other formats may change orientation on load
+    if not isinstance(image, JpegImageFile):
+        image.load()
+    return image
+
+
+def _check_cost(image: Image.Image, data: bytes) -> None:
+    """Raise ValueError if an image would take too much memory or time to decode."""
+    width, height = image.size
+    pixels, limit = width * height, Image.MAX_IMAGE_PIXELS
+    if limit is not None and pixels > limit:
+        raise ValueError(f"too large: {pixels} pixels exceed the limit of {limit}")
+    each = DECODER_BYTES_PER_PIXEL.get(image.format or "", USUAL_BYTES_PER_PIXEL)
+    if isinstance(image, JpegImageFile):
+        scans = data.count(b"\xff\xda")
+        if scans > MAX_JPEG_SCANS:
+            raise ValueError(f"it has {scans} scans, more than {MAX_JPEG_SCANS}")
+        each = DECODER_BYTES_PER_PIXEL["JPEG"] + CMYK_BYTES_PER_PIXEL * (image.mode == "CMYK")
+    if not _is_plain(image):
+        each += CONVERTED_BYTES_PER_PIXEL
+    if (needed := len(data) + pixels * each) > MAX_DECODE_BYTES:
+        raise ValueError(
+            f"too large: to decode {width} x {height} pixels takes {needed / 2**20:,.0f} MiB, "
+            f"more than {MAX_DECODE_BYTES >> 20:,}"
+        )
+
+
+def _pixel_chunks(png: bytes) -> bytes:
+    """Return a PNG without its metadata."""
+    kept, at, view = [png[:8]], 8, memoryview(png)
+    while at < len(png):
+        end = at + 12 + int.from_bytes(png[at : at + 4], "big")
+        if png[at + 4 : at + 8] in PIXEL_CHUNKS:
+            kept.append(bytes(view[at:end]))
+        at = end
+    return b"".join(kept)
 
 
 @contextmanager
@@ -178,7 +271,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         return f"too large: {str(error).split(', could')[0]}"
     if isinstance(error, UnidentifiedImageError):
-        return "it is not an image in a format that Pillow reads"
+        return f"it is not an image in a format that is read ({', '.join(FORMATS)})"
     if isinstance(error, MemoryError):
         return "not enough memory to decode it"
     if isinstance(error, OSError) and error.strerror:
@@ -194,29 +287,72 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "F" or image.mode.startswith("I"):
-        return _scaled(image)
-    if image.has_transparency_data:
-        colours = image.convert("RGBA")
-        white = Image.new("RGBA", colours.size, "white")
-        return Image.alpha_composite(white, colours).convert("RGB")
-    if image.mode == "RGB":
-        image.load()
+def _stored_box(box: Box, size: tuple[int, int], orientation: int) -> Box:
+    """Return where a box of the upright image, of `size`, lies in the image as it is stored."""
+    (left, top, right, bottom), (width, height) = box, size
+    if orientation in MIRRORS_X:
+        left, right = width - right, width - left
+    if orientation in MIRRORS_Y:
+        top, bottom = height - bottom, height - top
+    if orientation in SWAPS_WIDTH_AND_HEIGHT:
+        return top, left, bottom, right
+    return left, top, right, bottom
+
+
+# Converting ---------------------------------------------------------------------------------------
+
+
+def _is_plain(image: Image.Image) -> bool:
+    return image.mode in ("RGB", "L") and not image.has_transparency_data
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Return an image as RGB or grey of eight bits, without transparency."""
+    image.load()
+    if _is_plain(image):
         return image
-    return image.convert("RGB")
+    if image.mode == "F" or image.mode.startswith("I"):
+        white, mode = _white(image), "L"
+    else:
+        white, mode = 255.0, "RGB"
+    converted = Image.new(mode, image.size)
+    for top, strip in _strips(image):
+        converted.paste(_grey(strip, white) if mode == "L" else _rgb(strip), (0, top))
+    return converted
 
 
-def _scaled(image: Image.Image) -> Image.Image:
+def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """Yield an image in strips, each with its first row's number."""
+    width, height = image.size
+    rows = max(1, STRIP_PIXELS // width)
+    for top in range(0, height, rows):
+        yield top, image.crop((0, top, width, min(top + rows, height)))
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    colours = image.convert("RGBA")
+    white = Image.new("RGBA", colours.size, "white")
+    return Image.alpha_composite(white, colours).convert("RGB")
+
+
+def _grey(image: Image.Image, white: float) -> Image.Image:
     values = np.asarray(image).astype(np.float64)
-    if not np.isfinite(values).all():
+    return Image.fromarray(np.rint(values / white * 255).astype(np.uint8))
+
+
+def _white(image: Image.Image) -> float:
+    """Return the value that is white: the smallest usual one that holds all values of the image.
+
+    Neither mode I nor F says which it is.
+    """
+    strips = (np.asarray(strip) for _, strip in _strips(image))
+    ranges = np.array([(values.min(), values.max()) for values in strips], np.float64)
+    low, peak = float(ranges[:, 0].min()), float(ranges[:, 1].max())
+    if not (math.isfinite(low) and math.isfinite(peak)):
         raise ValueError("it holds values that are not finite")
-    full = _full_scale(image.mode, float(values.max()))
-    grey = np.rint(np.clip(values / full, 0, 1) * 255).astype(np.uint8)
-    return Image.fromarray(grey).convert("RGB")
-
-
-def _full_scale(mode: str, peak: float) -> float:
-    # Neither mode I nor F says which value is white: the smallest usual one that holds the peak.
-    usual = (1.0, 255.0, 65535.0, 2.0**31 - 1) if mode == "F" else (65535.0, 2.0**31 - 1)
+    if low < 0:
+        raise ValueError(f"it holds values below 0 ({low:g}), which no grey has: rescale them")
+    usual = (1.0, 255.0, 65535.0, 2.0**31 - 1) if image.mode == "F" else (65535.0, 2.0**31 - 1)
     return next((white for white in usual if peak <= white), peak)

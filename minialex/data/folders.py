@@ -11,14 +11,13 @@ from pathlib import Path
 from minialex.data.datasets import Dataset, ImageFolder
 from minialex.data.listing import (
     IgnoredFiles,
-    counted,
-    enumerated,
     image_names,
     list_folder,
     subfolders,
 )
 from minialex.data.splits import split
 from minialex.errors import MinialexError
+from minialex.wording import counted, enumerated
 
 TRAIN, VAL, TEST = "train", "val", "test"
 ROLES = {

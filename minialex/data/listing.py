@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from minialex.errors import MinialexError
+from minialex.wording import counted, enumerated
 
 IMAGE_SUFFIXES = (
     ".apng", ".avif", ".avifs", ".bmp", ".dib", ".gif", ".j2c", ".j2k", ".jfif", ".jp2", ".jpc",
@@ -138,17 +139,6 @@ def image_files(folder: Path, ignored: IgnoredFiles) -> Iterator[str]:
         images = image_names(shown)
         yield from (os.path.join(where, name) for name in images)
         ignored.count_names(where, set(shown).difference(images))
-
-
-def enumerated(names: Sequence[str], limit: int = 8) -> str:
-    """Return `names` separated by commas; beyond `limit` only how many more there are."""
-    rest = len(names) - limit
-    return ", ".join(names[:limit]) + (f" and {rest:,} more" if rest > 0 else "")
-
-
-def counted(n: int, noun: str) -> str:
-    """Return a number with its noun in singular or plural: ``1 file``, ``1,200 files``."""
-    return f"{n:,} {noun}{'s' * (n != 1)}"
 
 
 def _is_hidden(name: str) -> bool:

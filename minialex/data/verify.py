@@ -11,8 +11,8 @@ import numpy as np
 from minialex.cpu.threads import cores
 from minialex.data.datasets import Dataset, Subset
 from minialex.data.decode import UnreadableImageError
-from minialex.data.listing import enumerated
 from minialex.errors import MinialexError
+from minialex.wording import enumerated
 
 PROGRESS_IMAGES = 64
 """Images checked between two calls of a progress callback."""

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from minialex.data import Dataset, Digits, ImageFolder, UnreadableImage, drop_unreadable, split
 from minialex.data.folders import find_dataset_folders, folder_notes
-from minialex.data.listing import enumerated
 from minialex.errors import MinialexError
 from minialex.kfold.fold_images import divide
 from minialex.kfold.load import Trained
 from minialex.train.factory import SPLIT_SEED, MessageCallback, ProgressCallback
 from minialex.train.settings import DIGITS, Settings
+from minialex.wording import enumerated
 
 
 @dataclass(frozen=True)

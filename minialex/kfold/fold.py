@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
@@ -38,18 +39,25 @@ class Fold:
     k: int
     out: Path
 
-    def train(self, reporter: Reporter | None = None) -> FoldRecord | None:
-        """Train, evaluate and record the fold; None if a stop was requested before its end."""
+    def train(
+        self, reporter: Reporter, asked: Callable[[], Signals | None]
+    ) -> FoldRecord | Signals:
+        """Train, evaluate and record the fold; returns what stopped it where it was stopped.
+
+        Parameters
+        ----------
+        reporter : Reporter
+            The progress callbacks of its run.
+        asked : callable
+            Returns the signal that asked for a stop elsewhere, or None.
+        """
         folder = fold_folder(self.out, self.number)
-        saved = self._saved(folder)
-        marker = stop_file(self.out)
-        trainer = Trainer(self.settings, self.data, folder, saved=saved, marker=marker)
-        outcome = trainer.run(reporter)
+        trainer = Trainer(self.settings, self.data, folder, saved=self._saved(folder))
+        outcome = trainer.run(reporter, asked=asked)
         if outcome.signal is not None:
-            request_stop(self.out, outcome.signal)
-            return None
+            return outcome.signal
         name = str(outcome.checkpoint.relative_to(self.out))
-        evaluation = evaluate(trainer.state.model, trainer.eval_loader)
+        evaluation = evaluate(trainer.state.model, trainer.eval_loader, reporter.validating)
         record = make_record(self.number, self.k, name, len(self.data.train), evaluation)
         write_record(self.out, record)
         return record
@@ -62,16 +70,3 @@ class Fold:
             shutil.rmtree(folder)
         folder.mkdir()
         return None
-
-
-# Stopping: a file that every process looks for ----------------------------------------------------
-
-
-def stop_file(out: Path) -> Path:
-    """Return the file whose existence asks all folds in `out` to stop; it holds the signal."""
-    return out / ".stop"
-
-
-def request_stop(out: Path, signal: Signals) -> None:
-    """Ask all folds in `out` to stop, in whichever process they are trained."""
-    stop_file(out).write_text(str(int(signal)))

@@ -5,44 +5,41 @@ never trains them (`minialex.kfold.evaluate_folds` does that). Here each fold ha
 trained on the other folds.
 
 Folds trained at the same time, each with its share of the cores, give the same networks as one
-after the other: equal to the last bit where each has as many threads as before, and otherwise
-equal but for rounding.
+after the other: equal to the last bit where each has as many cores as before, and otherwise
+equal but for rounding. A share depends on the number of jobs, folds and cores alone, not on how
+many folds are left: one that was stopped and went on gives the very numbers of one that was not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from signal import Signals
+
+import numpy as np
 
 from minialex import arrays
+from minialex.cpu import threads
+from minialex.data import Subset
 from minialex.errors import MinialexError
-from minialex.kfold.fold import Fold, request_stop, stop_file
+from minialex.kfold.fold import Fold
 from minialex.kfold.fold_images import divide, open_images
 from minialex.kfold.fold_records import (
     FoldRecord,
     KFoldResult,
     check_same_plan,
+    fold_folder,
     read_record,
     write_plan,
 )
-from minialex.kfold.parallel import remove_device_locks, train_in_parallel
+from minialex.kfold.fold_reporter import FoldReporter, FoldsPlan
+from minialex.kfold.identical_images import identical_images_note
+from minialex.kfold.parallel import devices_for, train_in_parallel
 from minialex.train.report import Reporter
 from minialex.train.run import new_folder, with_absolute_path
-from minialex.train.run_folder import claim
+from minialex.train.run_folder import RunFolder, claim, remove_parts
 from minialex.train.run_state import RunData
-from minialex.train.settings import Settings
+from minialex.train.settings import DIGITS, Settings
 from minialex.train.signals import StopRequest, stop_on_signals
-
-
-class FoldReporter(Reporter):
-    """Callbacks of a cross-validation; those of training only where folds run one by one."""
-
-    def fold_started(self, fold: int, k: int) -> None:
-        """Take the number, from 1, of a fold that is about to be trained or to go on."""
-
-    def fold_ended(self, record: FoldRecord) -> None:
-        """Take the record of a fold; also of those that were done before."""
+from minialex.wording import counted
 
 
 def kfold(
@@ -51,7 +48,6 @@ def kfold(
     *,
     jobs: int = 1,
     resume: bool = False,
-    dask: str | None = None,
     reporter: FoldReporter | None = None,
 ) -> KFoldResult:
     """Train and evaluate a network on each of `k` folds.
@@ -68,12 +64,9 @@ def kfold(
         At least 2, at most the number of images of the smallest class.
     jobs : int
         How many folds to train at the same time, in processes that share the cores, and the GPUs
-        where there are several.
+        where there are several. Where there are fewer folds or cores, as many as these.
     resume : bool
         Go on in the settings' folder, in the middle of the fold where it stopped.
-    dask : str, optional
-        The address of a Dask scheduler whose workers train the folds. They must see the same
-        files under the same names.
     reporter : FoldReporter, optional
         Its methods are called as the folds go on.
 
@@ -94,6 +87,8 @@ def kfold(
     dataset, unreadable = open_images(settings, reporter)
     parts = divide(dataset, k, settings.seed)
     reporter.opened(dataset.classes, f"each of {k} folds of {len(dataset):,} images in turn")
+    if settings.data != DIGITS:
+        _warn_of_identical_images([val for _, val in parts], settings, reporter)
     out = settings.out or str(new_folder(settings, "kfold"))
     with claim(out, resume=resume) as folder:
         if resume:
@@ -103,45 +98,70 @@ def kfold(
             Fold(settings, RunData(*part, fold=(i, k)), i, k, folder.path)
             for i, part in enumerate(parts, 1)
         ]
-        signal = _train_folds(folder.path, folds, jobs, dask, reporter)
+        with stop_on_signals() as stop:
+            _train_folds(folder, folds, jobs, stop, reporter)
         records = (read_record(folder.path, fold.number) for fold in folds)
-        return KFoldResult(
-            tuple(r for r in records if r), k, signal, tuple(unreadable), folder.path
-        )
+        done = tuple(record for record in records if record)
+        signal = stop.signal if len(done) < k else None
+        return KFoldResult(done, k, signal, tuple(unreadable), folder.path)
+
+
+def _warn_of_identical_images(
+    folds: Sequence[Subset], settings: Settings, reporter: Reporter
+) -> None:
+    note = identical_images_note(folds, settings.data)
+    if note:
+        reporter.message(note)
 
 
 def _train_folds(
-    out: Path, folds: Sequence[Fold], jobs: int, dask: str | None, reporter: FoldReporter
-) -> Signals | None:
-    """Train the folds that are not done; returns the signal that asked for a stop."""
-    marker = stop_file(out)
-    # a killed cross-validation may have left these
-    marker.unlink(missing_ok=True)
-    remove_device_locks(out)
+    folder: RunFolder, folds: Sequence[Fold], jobs: int, stop: StopRequest, reporter: FoldReporter
+) -> None:
+    """Train the folds that are not done, until all are or a stop is requested."""
+    possible = min(jobs, len(folds), threads.cores())
+    reporter.planned(_plan(folds, possible))
+    if possible < jobs:
+        reporter.message(
+            f"{possible} at a time, not {jobs}: there are {len(folds)} folds and "
+            f"{counted(threads.cores(), 'core')}"
+        )
     remaining = []
     for fold in folds:
-        record = read_record(out, fold.number)
+        # a killed cross-validation may have left some
+        remove_parts(fold_folder(folder.path, fold.number))
+        record = read_record(folder.path, fold.number)
         if record is None:
             remaining.append(fold)
         else:
             reporter.fold_ended(record)
-    with stop_on_signals(marker, on_signal=lambda signal: request_stop(out, signal)) as stop:
-        try:
-            if dask is None and min(jobs, len(remaining)) < 2:
-                _train_one_by_one(remaining, stop, reporter)
-            elif remaining:
-                train_in_parallel(remaining, jobs, dask, stop, reporter.fold_ended)
-            return stop.signal if stop else None
-        finally:
-            marker.unlink(missing_ok=True)
+    # the last one left has a share of the cores too: with another, it would round differently
+    if possible > 1:
+        train_in_parallel(remaining, possible, folder.lock, stop, reporter)
+    else:
+        _train_one_by_one(remaining, stop, reporter)
+
+
+def _plan(folds: Sequence[Fold], jobs: int) -> FoldsPlan:
+    settings, classes = folds[0].settings, folds[0].data.train.classes
+    counts = [np.bincount(fold.data.val.targets, minlength=len(classes)) for fold in folds]
+    return FoldsPlan(
+        settings=settings,
+        classes=tuple(classes),
+        counts=[count.tolist() for count in counts],
+        devices=tuple(devices_for(settings.device)[:jobs]),
+        jobs=jobs,
+        threads=max(1, threads.cores() // jobs),
+        folder=folds[0].out,
+    )
 
 
 def _train_one_by_one(folds: Sequence[Fold], stop: StopRequest, reporter: FoldReporter) -> None:
     for fold in folds:
         if stop:
             return
-        reporter.fold_started(fold.number, fold.k)
-        record = fold.train(reporter)
-        if record is None:
-            return
-        reporter.fold_ended(record)
+        of_run = reporter.fold_started(fold.number, fold.k) or reporter
+        ended = fold.train(of_run, lambda: stop.signal)
+        if isinstance(ended, FoldRecord):
+            reporter.fold_ended(ended)
+        else:
+            stop.signal = ended

@@ -65,7 +65,7 @@ def load_trained(
         return _from_elsewhere(saved, variant or "alexnet", where)
     if variant is not None:
         saved.check_model(variant)
-    settings = Settings.from_json(saved.manifest["settings"])
+    settings = Settings.from_json(saved.manifest["settings"], saved.path)
     classes = saved.manifest["classes"]
     model = alexnet(settings.variant, saved.manifest["num_classes"], dropout=settings.dropout)
     saved.load_into(model)

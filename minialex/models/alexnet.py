@@ -29,6 +29,7 @@ from minialex.nn import (
     Sequential,
 )
 from minialex.philox import Generator
+from minialex.wording import unknown
 
 # small logits at first: every class about equally likely
 LAST_GAIN = 0.01
@@ -64,7 +65,8 @@ class AlexNet(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits (N, num_classes) of images `x` (N, 3, H, W)."""
-        return self.classifier(self.flatten(self.avgpool(self.features(x))))
+        y: Tensor = self.classifier(self.flatten(self.avgpool(self.features(x))))
+        return y
 
 
 # alexnet: one column, no normalisation, as torchvision has it
@@ -298,7 +300,7 @@ def alexnet(
         If there is no such variant, or no class.
     """
     if variant not in VARIANTS:
-        raise ValueError(f"alexnet: unknown variant {variant!r}; known: {', '.join(VARIANTS)}")
+        raise ValueError(f"alexnet: {unknown('variant', variant, VARIANTS)}")
     if num_classes < 1:
         raise ValueError(f"alexnet: num_classes must be at least 1, not {num_classes}")
     return AlexNet(VARIANTS[variant], num_classes, dropout, Generator(seed))

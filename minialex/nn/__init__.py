@@ -1,5 +1,6 @@
 """Modules and layers: parameters and how they start. The maths is in `minialex.ops`."""
 
+from minialex.nn import utils
 from minialex.nn.layers import (
     AdaptiveAvgPool2d,
     AvgPool2d,
@@ -14,7 +15,8 @@ from minialex.nn.layers import (
     Tanh,
     he_normal,
 )
-from minialex.nn.module import Module, Parameter, Sequential
+from minialex.nn.module import Module, Parameter
+from minialex.nn.sequential import Sequential
 
 __all__ = [
     "AdaptiveAvgPool2d",
@@ -32,4 +34,5 @@ __all__ = [
     "Sigmoid",
     "Tanh",
     "he_normal",
+    "utils",
 ]

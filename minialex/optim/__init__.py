@@ -3,6 +3,7 @@
 from minialex.optim.adam import Adam
 from minialex.optim.arena import Arena
 from minialex.optim.optimizer import Optimizer
+from minialex.optim.param_groups import ParamGroup
 from minialex.optim.rmsprop import RMSprop
 from minialex.optim.schedules import Schedule, make_schedule
 from minialex.optim.sgd import SGD
@@ -13,6 +14,7 @@ __all__ = [
     "Adam",
     "Arena",
     "Optimizer",
+    "ParamGroup",
     "RMSprop",
     "ReplayInputs",
     "Schedule",

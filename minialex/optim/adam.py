@@ -12,10 +12,13 @@ p <- p - lr / (1 - b1^t) m / (sqrt(v) / sqrt(1 - b2^t) + eps)        at step t =
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from minialex.autograd import Routine
 from minialex.optim import blocked, cuda, plain
-from minialex.optim.arena import Params
 from minialex.optim.optimizer import Optimizer
+from minialex.optim.param_groups import Params
 from minialex.optim.update import Update
 
 UPDATE = Routine(
@@ -34,9 +37,12 @@ UPDATE = Routine(
 class Adam(Optimizer):
     """Steps along a running mean of the gradient over a running root mean square of it.
 
+    As in PyTorch the step `t` is a parameter's own: one that had no gradient took no step.
+
     Parameters
     ----------
-    params : Tensors that require a gradient, or pairs (name, Tensor) as of `named_parameters`
+    params : Tensors, pairs (name, Tensor) as of `named_parameters`, or dictionaries of groups
+        See `ParamGroup`; a group may have each hyperparameter of its own.
     lr : float
         The learning rate.
     betas : (float, float)
@@ -49,6 +55,7 @@ class Adam(Optimizer):
 
     update = UPDATE
     slots = "exp_avg", "exp_avg_sq"
+    depends_on_steps = True
 
     def __init__(
         self,
@@ -58,20 +65,14 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(params, lr)
-        self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
+        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
-    def rates(self, step: int, lr: float) -> tuple[float, float]:
+    def _numbers(self, group: Mapping[str, Any], t: int) -> dict[str, Any]:
+        b1, b2 = group["betas"]
+        numbers = {name: group[name] for name in ("lr", "eps", "weight_decay")}
+        return {**numbers, "b1": b1, "b2": b2, "t": t}
+
+    def _rates(self, group: Mapping[str, Any], lr: float, step: int) -> tuple[float, float]:
         """Return the learning rate and the root that correct for a start at zero."""
-        return cuda.adam_rates(lr, *self.betas, step + 1)
-
-    def _hyperparameters(self) -> dict[str, float]:
-        b1, b2 = self.betas
-        return {
-            "lr": self.lr,
-            "b1": b1,
-            "b2": b2,
-            "eps": self.eps,
-            "weight_decay": self.weight_decay,
-            "t": self.steps,
-        }
+        b1, b2 = group["betas"]
+        return cuda.adam_rates(lr, b1, b2, step + 1)

@@ -7,7 +7,7 @@ backward pass writes gradients where the optimizer will read them (but for defer
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeVar
 
 from minialex import arrays
 from minialex.arrays import Array, check_replaces
@@ -16,8 +16,7 @@ from minialex.autograd import DeferredGradient, Tensor
 # parameters start at multiples of 64 bytes (float32), which suits vector loads
 ALIGNMENT_ELEMENTS = 16
 
-Params: TypeAlias = Iterable[Tensor] | Iterable[tuple[str, Tensor]]
-"""What an optimizer is made over: Tensors, or Tensors with names for its messages."""
+Key = TypeVar("Key")
 
 
 class Arena:
@@ -25,7 +24,7 @@ class Arena:
 
     Parameters
     ----------
-    params : Tensors that require a gradient, or pairs (name, Tensor)
+    params : leaf Tensors, or pairs (name, Tensor)
         Of one float type, on one device. Their arrays are rebound to views into `data`, and
         backward writes gradients into `grad`.
     slots : names of the kinds of state
@@ -51,9 +50,9 @@ class Arena:
         If something else than Tensors is given.
     """
 
-    def __init__(self, params: Params, slots: Sequence[str]) -> None:
+    def __init__(self, params: Iterable[Tensor | tuple[str, Tensor]], slots: Iterable[str]) -> None:
         self.names, self.params = _named(params)
-        _check(self.params)
+        _check(self.names, self.params)
         self._allocate()
         self.state: dict[str, Array] = {}
         self.add_state(slots)
@@ -121,26 +120,36 @@ class Arena:
                 if slot not in self.state:
                     self.state[slot] = xp.zeros(self.data.size, self.data.dtype)
 
-    def segments(self, keep_deferred: bool) -> Iterator[tuple[slice, Array | DeferredGradient]]:
-        """Yield slices of the arena, as long as can be, whose parameters have a gradient, and it.
+    def segments(
+        self, keys: Sequence[Key], keep_deferred: bool
+    ) -> Iterator[tuple[Key, slice, Array | DeferredGradient]]:
+        """Yield slices of the arena whose parameters have a gradient and one key: key, slice, it.
 
-        A parameter with a deferred gradient is a segment of its own where `keep_deferred` is true;
-        else that gradient is computed.
+        They are as long as can be, but a parameter with a deferred gradient is a segment of its own
+        where `keep_deferred` is true; else that gradient is computed.
+
+        Parameters
+        ----------
+        keys : sequence
+            What tells apart parameters that are not updated together, for each.
+        keep_deferred : bool
         """
-        start: int | None = None
-        for p, part in zip(self.params, self.slices, strict=True):
+        run: tuple[Key, int, int] | None = None
+        for key, p, part in zip(keys, self.params, self.slices, strict=True):
             deferred = p.deferred_grad if keep_deferred else None
-            if deferred is None and p.grad is not None:
-                start = part.start if start is None else start
-                end = part.stop
-                continue
-            if start is not None:
-                yield slice(start, end), self.grad[start:end]
-                start = None
-            if deferred is not None:
-                yield part, deferred
-        if start is not None:
-            yield slice(start, end), self.grad[start:end]
+            has_array = deferred is None and p.grad is not None
+            if run is not None and not (has_array and run[0] == key):
+                yield self._segment(*run)
+                run = None
+            if has_array:
+                run = (key, run[1] if run else part.start, part.stop)
+            elif deferred is not None:
+                yield key, part, deferred
+        if run is not None:
+            yield self._segment(*run)
+
+    def _segment(self, key: Key, start: int, stop: int) -> tuple[Key, slice, Array]:
+        return key, slice(start, stop), self.grad[start:stop]
 
     def views(self, slot: str) -> list[Array]:
         """Return one kind of state as a list of arrays of the parameters' shapes."""
@@ -152,7 +161,7 @@ class Arena:
         ]
 
 
-def _named(params: Params) -> tuple[list[str], list[Tensor]]:
+def _named(params: Iterable[Tensor | tuple[str, Tensor]]) -> tuple[list[str], list[Tensor]]:
     """Return names and Tensors; the name of one without is its index."""
     pairs = [
         p if isinstance(p, tuple) else (f"parameter {i} of shape {getattr(p, 'shape', '?')}", p)
@@ -161,21 +170,24 @@ def _named(params: Params) -> tuple[list[str], list[Tensor]]:
     return [name for name, _ in pairs], [p for _, p in pairs]
 
 
-def _check(params: list[Tensor]) -> None:
+def _check(names: list[str], params: list[Tensor]) -> None:
     if not params:
         raise ValueError("an optimizer needs at least one parameter")
     for p in params:
         if not isinstance(p, Tensor):
             raise TypeError(f"an optimizer takes Tensors, not {type(p).__name__}")
-    if len({id(p) for p in params}) < len(params):
-        raise ValueError("a parameter is given to the optimizer twice")
+    first: dict[int, str] = {}
+    for name, p in zip(names, params, strict=True):
+        if first.setdefault(id(p), name) != name:
+            raise ValueError(
+                f"{name} is given to the optimizer twice, first as {first[id(p)]}: leave it out "
+                "there (parameters() of a Module lists a tied weight once)"
+            )
     kinds = {(str(p.dtype), str(p.device)) for p in params}
     if len(kinds) > 1:
         raise ValueError(f"parameters differ in type or device: {sorted(kinds)}")
-    if not all(p.requires_grad and p.is_leaf and p.dtype in arrays.FLOATS for p in params):
-        raise ValueError(
-            "an optimizer takes leaf Tensors that require a gradient, float32 or float64"
-        )
+    if not all(p.is_leaf and p.dtype in arrays.FLOATS for p in params):
+        raise ValueError("an optimizer takes leaf Tensors, float32 or float64")
 
 
 def _rebind_gradient(name: str, p: Tensor, view: Array) -> None:

@@ -15,10 +15,13 @@ p <- p - lr b, or p - lr g / d
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from minialex.autograd import Routine
 from minialex.optim import blocked, cuda, plain
-from minialex.optim.arena import Params
 from minialex.optim.optimizer import Optimizer
+from minialex.optim.param_groups import Params
 from minialex.optim.update import Update
 
 UPDATE = Routine(
@@ -39,7 +42,8 @@ class RMSprop(Optimizer):
 
     Parameters
     ----------
-    params : Tensors that require a gradient, or pairs (name, Tensor) as of `named_parameters`
+    params : Tensors, pairs (name, Tensor) as of `named_parameters`, or dictionaries of groups
+        See `ParamGroup`; a group may have each hyperparameter of its own.
     lr : float
         The learning rate.
     alpha : float
@@ -66,19 +70,20 @@ class RMSprop(Optimizer):
         momentum: float = 0.0,
         centered: bool = False,
     ) -> None:
-        self.alpha, self.eps, self.weight_decay = alpha, eps, weight_decay
-        self.momentum, self.centered = momentum, centered
-        super().__init__(params, lr)
+        super().__init__(
+            params,
+            lr=lr,
+            alpha=alpha,
+            eps=eps,
+            weight_decay=weight_decay,
+            momentum=momentum,
+            centered=centered,
+        )
 
-    def _active_slots(self) -> list[str]:
-        asked = {"grad_avg": self.centered, "momentum_buffer": self.momentum > 0}
+    def _slots_of(self, group: Mapping[str, Any]) -> list[str]:
+        asked = {"grad_avg": group["centered"], "momentum_buffer": group["momentum"] > 0}
         return [slot for slot in self.slots if asked.get(slot, True)]
 
-    def _hyperparameters(self) -> dict[str, float]:
-        return {
-            "lr": self.lr,
-            "alpha": self.alpha,
-            "eps": self.eps,
-            "weight_decay": self.weight_decay,
-            "momentum": self.momentum,
-        }
+    def _numbers(self, group: Mapping[str, Any], t: int) -> dict[str, Any]:
+        names = "lr", "alpha", "eps", "weight_decay", "momentum"
+        return {name: group[name] for name in names}

@@ -1,4 +1,8 @@
-"""Learning rates as functions of the step, so that resuming needs nothing but the step's number."""
+"""Learning-rate schedules as functions of the step: to resume needs nothing but the step's number.
+
+schedule = make_schedule("cosine", total=1000, warmup=100)
+optimizer.scale_lr(schedule(optimizer.steps))        before each optimizer.step()
+"""
 
 from __future__ import annotations
 
@@ -8,40 +12,44 @@ from math import cos, inf, pi
 from numbers import Integral, Real
 from typing import Any
 
+from minialex.wording import unknown
+
 Schedule = Callable[[int], float]
-"""From the number of steps taken so far, 0 at the start, to the learning rate of the next."""
+"""From the number of steps taken so far, 0 at the start, to the factor of the next one's rate.
+
+It scales the ``initial_lr`` of each group of an optimizer.
+"""
 
 NAMES = "constant", "step", "cosine", "article"
 
 
-def constant(step: int, *, lr: float) -> float:
-    """Return `lr`, always."""
-    return lr
+def constant(step: int) -> float:
+    """Return 1, always."""
+    return 1.0
 
 
-def step_decay(step: int, *, lr: float, every: int, factor: float) -> float:
-    """Return `lr`, times `factor` after each `every` steps."""
-    return lr * factor ** (step // every)
+def step_decay(step: int, *, step_size: int, gamma: float) -> float:
+    """Return 1, times `gamma` after each `step_size` steps."""
+    return float(gamma ** (step // step_size))
 
 
-def cosine(step: int, *, lr: float, total: int) -> float:
-    """Return `lr` falling along half a cosine to 0 (Loshchilov and Hutter 2017, section 3)."""
-    return lr * 0.5 * (1 + cos(pi * min(step, total) / total))
+def cosine(step: int, *, total: int) -> float:
+    """Return half a cosine, from 1 to 0 (Loshchilov and Hutter 2017, section 3)."""
+    return 0.5 * (1 + cos(pi * step / total)) if step < total else 0.0
 
 
 def warmed_up(step: int, *, after: Schedule, warmup: int) -> float:
-    """Return `after`, scaled up in equal parts over the first `warmup` steps."""
-    return after(step) * min(1.0, (step + 1) / warmup)
+    """Return what rises to 1 in equal parts over `warmup` steps; then `after`, from its start."""
+    return (step + 1) / warmup if step < warmup else after(step - warmup)
 
 
 def make_schedule(
     name: str,
     *,
-    lr: float,
     total: int,
     warmup: int = 0,
-    every: int = 256,
-    factor: float = 0.5,
+    step_size: int = 256,
+    gamma: float = 0.5,
 ) -> Schedule:
     """Return a schedule by name.
 
@@ -49,15 +57,15 @@ def make_schedule(
     ----------
     name : "constant", "step", "cosine" or "article"
         "article" is the source article's section 2.5: "step" at its numbers, halved every 256
-        batches (it starts from 0.01 there: give that as `lr`).
-    lr : float
-        The learning rate to start from, or after warming up.
+        batches (it starts from a rate of 0.01 there).
     total : int
-        Steps in the whole run, at least 1; "cosine" ends there.
+        Steps in the whole run, at least 1. "cosine" ends there, and stays at 0 from there on;
+        the others go on as before.
     warmup : int
-        Steps over which the rate rises to `lr`, from 0 to `total`.
-    every, factor : int, float
-        "step" multiplies by `factor`, above 0, after each `every` steps, at least 1.
+        Steps over which the rate rises to the full one, from 0 to `total`. The schedule starts
+        after them, as PyTorch's SequentialLR has it.
+    step_size, gamma : int, float
+        "step" multiplies by `gamma`, above 0, after each `step_size` steps, at least 1.
 
     Raises
     ------
@@ -66,30 +74,29 @@ def make_schedule(
     ValueError
         If there is no such schedule, or an argument is out of its range.
     """
-    _check_arguments(lr=lr, total=total, warmup=warmup, every=every, factor=factor)
+    _check_arguments(total=total, warmup=warmup, step_size=step_size, gamma=gamma)
     schedules: dict[str, Schedule] = {
-        "constant": partial(constant, lr=lr),
-        "step": partial(step_decay, lr=lr, every=every, factor=factor),
-        "cosine": partial(cosine, lr=lr, total=total),
-        "article": partial(step_decay, lr=lr, every=256, factor=0.5),
+        "constant": constant,
+        "step": partial(step_decay, step_size=step_size, gamma=gamma),
+        "cosine": partial(cosine, total=total - warmup),
+        "article": partial(step_decay, step_size=256, gamma=0.5),
     }
     if name not in schedules:
-        raise ValueError(f"unknown schedule {name!r}; known: {', '.join(NAMES)}")
+        raise ValueError(unknown("schedule", name, NAMES))
     return partial(warmed_up, after=schedules[name], warmup=warmup) if warmup else schedules[name]
 
 
 def _check_arguments(**given: Any) -> None:
     for name, value in given.items():
-        rate = name in ("lr", "factor")
-        if not isinstance(value, Real if rate else Integral):
-            kind = "a number" if rate else "a whole number of steps"
+        whole = name != "gamma"
+        if not isinstance(value, Integral if whole else Real):
+            kind = "a whole number of steps" if whole else "a number"
             raise TypeError(f"make_schedule: {name} is {value!r}: give {kind}")
     ranges = {
-        "lr": (0 < given["lr"] < inf, "a finite number above 0"),
         "total": (given["total"] >= 1, "at least 1 step"),
         "warmup": (0 <= given["warmup"] <= given["total"], f"0 to {given['total']} steps (total)"),
-        "every": (given["every"] >= 1, "at least 1 step"),
-        "factor": (0 < given["factor"] < inf, "a finite number above 0"),
+        "step_size": (given["step_size"] >= 1, "at least 1 step"),
+        "gamma": (0 < given["gamma"] < inf, "a finite number above 0"),
     }
     for name, (kept, remedy) in ranges.items():
         if not kept:

@@ -11,10 +11,13 @@ p <- p - lr b, or p - lr g
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from minialex.autograd import Routine
 from minialex.optim import blocked, cuda, plain
-from minialex.optim.arena import Params
 from minialex.optim.optimizer import Optimizer
+from minialex.optim.param_groups import Params
 from minialex.optim.update import Update
 
 UPDATE = Routine(
@@ -35,7 +38,8 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    params : Tensors that require a gradient, or pairs (name, Tensor) as of `named_parameters`
+    params : Tensors, pairs (name, Tensor) as of `named_parameters`, or dictionaries of groups
+        See `ParamGroup`; a group may have each hyperparameter of its own.
     lr : float
         The learning rate.
     momentum : float
@@ -49,15 +53,14 @@ class SGD(Optimizer):
     def __init__(
         self,
         params: Params,
-        lr: float = 0.01,
+        lr: float = 0.001,
         momentum: float = 0.0,
         weight_decay: float = 0.0,
     ) -> None:
-        self.momentum, self.weight_decay = momentum, weight_decay
-        super().__init__(params, lr)
+        super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay)
 
-    def _active_slots(self) -> list[str]:
-        return ["momentum_buffer"] * (self.momentum > 0)
+    def _slots_of(self, group: Mapping[str, Any]) -> list[str]:
+        return ["momentum_buffer"] * (group["momentum"] > 0)
 
-    def _hyperparameters(self) -> dict[str, float]:
-        return {"lr": self.lr, "weight_decay": self.weight_decay, "momentum": self.momentum}
+    def _numbers(self, group: Mapping[str, Any], t: int) -> dict[str, Any]:
+        return {name: group[name] for name in ("lr", "weight_decay", "momentum")}

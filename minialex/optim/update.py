@@ -38,7 +38,7 @@ class ReplayInputs:
 
     Attributes
     ----------
-    rates : (2,) float64
+    rates : (groups, 2) float64; (2,) for an `Update`
         What `Optimizer.rates` gives for this step.
     failed : (1,) float64
         Where it is not 0, the step changes nothing.
@@ -46,3 +46,7 @@ class ReplayInputs:
 
     rates: Array
     failed: Array
+
+    def of_group(self, i: int) -> ReplayInputs:
+        """Return what the update of group `i` reads."""
+        return ReplayInputs(self.rates[i], self.failed)

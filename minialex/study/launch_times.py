@@ -7,13 +7,13 @@ of a lower bound (a roofline).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from minialex.errors import MinialexError
+from minialex.plain_json import read_json
 
 FOLDER, FILE = "benchmarks/results", "launches.json"
 FORMAT = "minialex-launches 1"
@@ -72,7 +72,7 @@ def read_launch_times(root: Path) -> list[LaunchTimes]:
     found = []
     for path in sorted((root / FOLDER).glob(f"*/{FILE}")):
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            data = read_json(path)
             if data["format"] != FORMAT:
                 raise ValueError(f"format {data['format']!r}")
             about = data["machine"], data["date"], data["commit"], data["rows"]

@@ -9,12 +9,12 @@ launched it passed and failed:
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from minialex.errors import MinialexError
+from minialex.plain_json import read_json
 
 FOLDER = "tests/results"
 
@@ -39,7 +39,7 @@ def read_proofs(root: Path) -> dict[tuple[str, str], Proof]:
     gpu: dict[tuple[str, str], list[str]] = {}
     for path in sorted((root / FOLDER).glob("*.json")):
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
+            record = read_json(path)
             there = emulated if record["emulated"] else gpu
             for name, counts in record["kernels"].items():
                 file, _, kernel = name.partition(": ")

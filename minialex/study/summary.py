@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
@@ -123,22 +124,16 @@ def _rows(model: AlexNet, size: int) -> list[LayerSummary]:
     """Run the network; each layer takes the ops that ran since the one before it finished."""
     rows: list[LayerSummary] = []
     parameter = next(model.parameters())
-    with no_grad(), record_calls() as calls:
+    with no_grad(), record_calls() as calls, ExitStack() as hooks:
 
-        def note(name: str, module: Module, x: Tensor, y: Tensor) -> None:
-            rows.append(_row(name, module, x, y, calls))
+        def note(name: str, module: Module, args: tuple[Tensor, ...], y: Tensor) -> None:
+            rows.append(_row(name, module, args[0], y, calls))
             calls.clear()
 
-        removers = [
-            module.register_forward_hook(partial(note, name))
-            for name, module in model.named_modules()
-            if not list(module.named_children())
-        ]
-        try:
-            model(Tensor(np.zeros((1, 3, size, size), parameter.dtype)).to(parameter.device))
-        finally:
-            for remove in removers:
-                remove()
+        for name, module in model.named_modules():
+            if not list(module.children()):
+                hooks.enter_context(module.register_forward_hook(partial(note, name)))
+        model(Tensor(np.zeros((1, 3, size, size), parameter.dtype)).to(parameter.device))
     return rows
 
 

@@ -15,6 +15,7 @@ from minialex.check import CASES, Case, Pair
 from minialex.check.case import generator
 from minialex.cuda import emulated
 from minialex.errors import MinialexError
+from minialex.wording import unknown
 
 
 @dataclass(frozen=True)
@@ -134,4 +135,4 @@ def _check_traced(found: Trace, run: str, kernel: str | None) -> None:
 
 def _check(what: str, name: str, there: list[str]) -> None:
     if name not in there:
-        raise MinialexError(f"unknown {what} {name!r}; known: {', '.join(there)}")
+        raise MinialexError(unknown(what, name, there))

@@ -9,6 +9,7 @@ help and the list of settings in `help(Settings)` are made.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple, get_args, get_type_hints
@@ -151,13 +152,19 @@ class Declaration:
         if value is None and self.optional:
             return None
         # a whole number is a number too
+        kept = value
         if self.kind is float and type(value) is int:
-            value = float(value)
-        if type(value) is not self.kind:
-            raise MinialexError(f"{self.name} is {value!r}: give {_KIND_NAMES[self.kind]}")
-        if not self.rule.allows(value):
-            raise MinialexError(f"{self.name} is {value!r}: give {self.rule.remedy}")
-        return value
+            kept = float(value) if abs(value) <= sys.float_info.max else math.inf
+        if type(kept) is not self.kind:
+            raise self._refusal(value, _KIND_NAMES[self.kind])
+        if not self.rule.allows(kept):
+            raise self._refusal(value, self.rule.remedy)
+        return kept
+
+    def _refusal(self, value: Any, remedy: str) -> MinialexError:
+        text = repr(value)
+        shown = text if len(text) <= 80 else f"{text[:77]}..."
+        return MinialexError(f"{self.name} is {shown}: give {remedy}")
 
 
 def declarations(settings: type) -> dict[str, Declaration]:

@@ -15,6 +15,7 @@ from minialex.data import DataLoader, Dataset, Digits, drop_unreadable, split
 from minialex.data.folders import find_dataset_folders, folder_notes, train_and_val
 from minialex.errors import MinialexError
 from minialex.evaluation.batch_memory import check_memory
+from minialex.files import quoted
 from minialex.models import AlexNet, alexnet
 from minialex.optim import SGD, Adam, Optimizer, RMSprop, Schedule, make_schedule
 from minialex.train.report import Reporter
@@ -104,8 +105,8 @@ def make_model(
     Raises
     ------
     MinialexError
-        If the images are too small for the network, batches too large for the memory, or the
-        pretrained weights do not fit.
+        If the images are too small for the network, batches too large for the memory, the
+        pretrained weights do not fit, or what is to be frozen is not there.
     """
     model = alexnet(settings.variant, num_classes, dropout=settings.dropout, seed=settings.seed)
     outputs = output_bytes(model, settings.image_size)
@@ -114,6 +115,7 @@ def make_model(
         note = load_pretrained(model, open_weights(settings.pretrained).parameters)
         if note and tell is not None:
             tell(note)
+    freeze(model, settings.freeze)
     return move_model(model, device)
 
 
@@ -166,9 +168,40 @@ def move_model(model: AlexNet, device: Device) -> AlexNet:
     return model
 
 
+def freeze(model: AlexNet, names: str) -> None:
+    """Make parameters require no gradient: those of a block, a layer, or by their own names.
+
+    Parameters
+    ----------
+    model : AlexNet
+    names : str
+        ``features``, ``features.0``, ``classifier.6.bias``, or several with commas between.
+
+    Raises
+    ------
+    MinialexError
+        If there is no such name, or nothing is left to train.
+    """
+    parameters = dict(model.named_parameters())
+    parts = [name.split(".") for name in parameters]
+    known = dict.fromkeys(".".join(part[:n]) for n in (1, 2) for part in parts)
+    for name in (name.strip() for name in names.split(",") if names):
+        frozen = [p for own, p in parameters.items() if f"{own}.".startswith(f"{name}.")]
+        if not frozen:
+            raise MinialexError(
+                f"freeze is {quoted(name)}, which {model.variant.name} does not have: give "
+                f"{', '.join(known)}, or the name of a parameter"
+            )
+        for p in frozen:
+            p.requires_grad = False
+    if not any(p.requires_grad for p in parameters.values()):
+        raise MinialexError(f"freeze is {quoted(names)}, which leaves nothing to train: give less")
+
+
 def make_optimizer(settings: Settings, model: AlexNet) -> Optimizer:
-    """Return the optimizer that the settings name, with the numbers that it has."""
-    s, params = settings, model.named_parameters()
+    """Return the optimizer that the settings name, over the parameters that are not frozen."""
+    s = settings
+    params = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     makers: dict[str, Callable[[], Optimizer]] = {
         "rmsprop": partial(
             RMSprop, params, s.lr, s.alpha, s.eps, s.weight_decay, momentum=s.momentum
@@ -208,11 +241,10 @@ def run_schedule(settings: Settings, batches: int) -> Schedule:
     """Return the schedule that the settings name, for a run of so many batches per epoch."""
     return make_schedule(
         settings.schedule,
-        lr=settings.lr,
         total=settings.epochs * batches,
         warmup=warmup_batches(settings, batches),
-        every=settings.lr_step,
-        factor=settings.lr_gamma,
+        step_size=settings.lr_step,
+        gamma=settings.lr_gamma,
     )
 
 

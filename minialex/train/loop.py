@@ -46,8 +46,6 @@ class Trainer:
         Where checkpoints and metrics go. It exists, and is ours.
     saved : Checkpoint, optional
         Where an earlier run of the same settings and images stopped.
-    marker : Path, optional
-        A file through which another process may ask for a stop.
 
     Attributes
     ----------
@@ -74,9 +72,8 @@ class Trainer:
         folder: Path,
         *,
         saved: Checkpoint | None = None,
-        marker: Path | None = None,
     ) -> None:
-        self.folder, self.marker = folder, marker
+        self.folder = folder
         self.device = arrays.device(settings.device)
         check_precision(settings.precision, self.device)
         self.notes: list[str] = []
@@ -94,6 +91,7 @@ class Trainer:
             schedule=factory.run_schedule(settings, len(self.loader)),
             weight=factory.loss_weights(settings, data.train, self.device),
             label_smoothing=settings.label_smoothing,
+            clip=settings.clip,
             tell=lambda sentence: self._tell(sentence),
         )
         totals = RunningTotals(self.step.state.totals)
@@ -105,8 +103,14 @@ class Trainer:
             self.state.finish_save(folder)
             self._resumed_at = optimizer.steps
 
-    def run(self, reporter: Reporter | None = None, *, stop_after: int | None = None) -> Outcome:
-        """Train to the last epoch, or until SIGINT or SIGTERM asks for a stop.
+    def run(
+        self,
+        reporter: Reporter | None = None,
+        *,
+        stop_after: int | None = None,
+        asked: Callable[[], Signals | None] | None = None,
+    ) -> Outcome:
+        """Train to the last epoch, or until SIGINT, SIGTERM or SIGHUP asks for a stop.
 
         After a stop the checkpoint holds the position, and `Outcome.signal` says what it was.
 
@@ -116,6 +120,8 @@ class Trainer:
             The run's progress callbacks.
         stop_after : int, optional
             Stop in the same way, without a signal, after so many batches.
+        asked : callable, optional
+            Returns the signal that asked for a stop elsewhere, or None: looked at after each batch.
 
         Raises
         ------
@@ -127,7 +133,7 @@ class Trainer:
         reporter, state = reporter or Reporter(), self.state
         with (
             MetricsWriter(self.folder, self._resumed_at) as metrics,
-            stop_on_signals(self.marker) as stop,
+            stop_on_signals(asked) as stop,
             arrays.on_device(self.device),
             using(precision=state.settings.precision),
             # numbers that are not finite are looked for, and explained, here
@@ -194,6 +200,7 @@ class Trainer:
             batches=len(self.loader),
             warmup=factory.warmup_batches(state.settings, len(self.loader)),
             parameters=sum(p.size for p in state.model.parameters()),
+            trained_parameters=sum(p.size for p in state.optimizer.params),
             device=self.device,
             folder=self.folder,
             epoch=state.position.epoch,

@@ -24,6 +24,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from minialex.errors import MinialexError
 from minialex.files import atomic_write, write_errors
+from minialex.plain_json import is_count, parse_json, typed
 
 METRICS_FILE = "metrics.jsonl"
 SPLITS = "train", "val"
@@ -162,27 +163,25 @@ def read_metrics(path: str | Path) -> list[MetricsRecord]:
     path = Path(path)
     path = path / METRICS_FILE if path.is_dir() else path
     try:
-        lines = path.read_bytes().split(b"\n")[:-1]
+        with open(path, "rb") as file:
+            lines = enumerate(iter(file.readline, b""), 1)
+            return [_from_line(path, n, line) for n, line in lines if line.endswith(b"\n")]
     except OSError as error:
         raise MinialexError(f"cannot read {path}: {error.strerror}: check the path") from error
-    return [_from_line(path, number, line) for number, line in enumerate(lines, 1)]
 
 
 def _from_line(path: Path, number: int, line: bytes) -> MetricsRecord:
     try:
-        fields = json.loads(line)
-        if fields["split"] not in SPLITS:
-            raise ValueError("split")
-        numbers = [_to_float(fields[key]) for key in _NUMBERS]
-        return MetricsRecord(fields["split"], int(fields["epoch"]), int(fields["step"]), *numbers)
-    except (ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
+        fields = parse_json(line)
+        numbers = {key: math.nan for key in _NUMBERS if fields[key] is None}
+        record: MetricsRecord = typed(MetricsRecord, {**fields, **numbers})
+        if record.split not in SPLITS or not is_count(record.epoch) or not is_count(record.step):
+            raise ValueError("it is of no epoch")
+        return record
+    except (ValueError, LookupError, TypeError) as error:
         raise MinialexError(
             f"{path}, line {number} is not a record of metrics: remove that line"
         ) from error
-
-
-def _to_float(value: Any) -> float:
-    return math.nan if value is None else float(value)
 
 
 class _Events:

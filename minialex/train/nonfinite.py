@@ -88,7 +88,7 @@ class FiniteCheck:
                 raise self._error(*found)
 
     def _error(self, layer: str | None, cause: str) -> NonFiniteLossError:
-        kept, lr = self._folder / LAST_CHECKPOINT, self._state.optimizer.lr
+        kept, lr = self._folder / LAST_CHECKPOINT, self._state.optimizer.param_groups[0]["lr"]
         where = f"{kept} is from before" if kept.exists() else "no checkpoint was written yet"
         return NonFiniteLossError(
             layer=layer,
@@ -115,30 +115,25 @@ def first_nonfinite(model: Module, x: Tensor) -> tuple[str, str] | None:
     """
     found: list[tuple[str, str]] = []
 
-    def look_at(name: str) -> Callable[[Module, Tensor, Tensor], None]:
-        def hook(module: Module, x: Tensor, y: Tensor) -> None:
+    def look_at(name: str) -> Callable[[Module, tuple[Tensor, ...], Tensor], None]:
+        def hook(module: Module, args: tuple[Tensor, ...], y: Tensor) -> None:
             if not finite(y.data):
-                found.append((name, _cause(module, x)))
+                found.append((name, _cause(module, args)))
 
         return hook
 
-    layers = [
-        (name, module)
-        for name, module in model.named_modules()
-        if not list(module.named_children())
-    ]
-    stops = [module.register_forward_hook(look_at(name)) for name, module in layers]
-    try:
-        with no_grad():
-            model(x)
-    finally:
-        for stop in stops:
-            stop()
+    with contextlib.ExitStack() as hooks, no_grad():
+        for name, module in model.named_modules():
+            if not list(module.children()):
+                hooks.enter_context(module.register_forward_hook(look_at(name)))
+        model(x)
     return found[0] if found else None
 
 
-def _cause(module: Module, x: Tensor) -> str:
+def _cause(module: Module, args: tuple[Tensor, ...]) -> str:
     for name, parameter in module.named_parameters():
         if not finite(parameter.data):
             return f"its {name} is no longer finite"
-    return "its output overflowed" if finite(x.data) else "its input is not finite"
+    return (
+        "its output overflowed" if all(finite(x.data) for x in args) else "its input is not finite"
+    )

@@ -146,7 +146,7 @@ class RunRecorder:
                 step=state.optimizer.steps,
                 loss=loss,
                 accuracy=accuracy,
-                lr=state.optimizer.lr,
+                lr=state.optimizer.param_groups[0]["lr"],
                 images_per_second=rate,
             )
         )
@@ -164,7 +164,7 @@ class RunRecorder:
             step=state.optimizer.steps,
             loss=loss,
             accuracy=accuracy,
-            lr=state.optimizer.lr,
+            lr=state.optimizer.param_groups[0]["lr"],
             images_per_second=self.throughput.images_per_second(),
             seconds_left=self.throughput.seconds_left(batches_left, epochs_left),
         )

@@ -21,11 +21,11 @@ import numpy as np
 
 from minialex import arrays, philox
 from minialex.arrays import Array, Device
-from minialex.autograd import Tensor, implementation_name
+from minialex.autograd import Tensor
 from minialex.data import Batch
 from minialex.data.batch_buffer import Uploader
 from minialex.data.loader import StagedBatch
-from minialex.data.prepare import PREPARE, prepare_buffer
+from minialex.data.prepare import prepare_buffer, takes_buffers
 from minialex.nn import Module
 from minialex.optim import Optimizer
 
@@ -140,10 +140,7 @@ class StepGraph:
         """Bring a batch to where the graph reads it."""
         inputs = self._inputs
         assert inputs is not None
-        if (
-            isinstance(batch, StagedBatch)
-            and implementation_name(PREPARE, self._device) == "kernel"
-        ):
+        if isinstance(batch, StagedBatch) and takes_buffers(self._device):
             buffer = self._uploader.upload(batch.buffer)
             prepare_buffer(buffer, inputs.images)
             inputs.targets[...] = buffer.targets
@@ -173,7 +170,8 @@ class StepGraph:
         with self._own_memory():
             graph, error = self._captured(inputs)
         # the launches were counted on the host, but nothing has run
-        step.optimizer.steps, step.generator.offset = steps, offset
+        step.optimizer.rewind(steps)
+        step.generator.offset = offset
         if error is not None:
             return self._refuse(f"{_where(error)} cannot be captured ({_first_line(error)})")
         self._captured_constants = self._constants()

@@ -25,8 +25,8 @@ class RunPlan:
         Batches per epoch.
     warmup : int
         Batches over which the learning rate rises.
-    parameters : int
-        Numbers that are trained.
+    parameters, trained_parameters : int
+        Numbers that the network has, and how many of these are not frozen.
     device : Device
     folder : Path
         Where the run writes.
@@ -41,6 +41,7 @@ class RunPlan:
     batches: int
     warmup: int
     parameters: int
+    trained_parameters: int
     device: Device
     folder: Path
     epoch: int
@@ -142,7 +143,7 @@ class Outcome:
 
     @property
     def exit_status(self) -> int:
-        """What a program that did nothing else should exit with: 0, 130 or 143."""
+        """What a program that did nothing else exits with: 0, or 128 plus the signal's number."""
         return 0 if self.signal is None else exit_status(self.signal)
 
 

@@ -15,9 +15,9 @@ from typing import Any
 import minialex
 from minialex import arrays
 from minialex.cpu import threads
-from minialex.data.listing import enumerated
 from minialex.errors import MinialexError
 from minialex.files import atomic_write
+from minialex.plain_json import read_json
 from minialex.train.factory import open_data
 from minialex.train.loop import Trainer
 from minialex.train.metrics import draw_curves, read_metrics
@@ -26,6 +26,7 @@ from minialex.train.run_folder import LAST_CHECKPOINT, claim
 from minialex.train.run_state import RunData
 from minialex.train.settings import DIGITS, RUNTIME_SETTINGS, Settings
 from minialex.weights import checkpoint
+from minialex.wording import enumerated
 
 SETTINGS_FILE, CURVES_FILE, SKIPPED_FILE = "settings.json", "curves.png", "skipped.txt"
 RUNS_FOLDER = Path("runs")
@@ -168,15 +169,17 @@ def read_runtime_settings(folder: Path) -> dict[str, Any]:
     Raises
     ------
     MinialexError
-        If the file cannot be read.
+        If the file cannot be read, or one of them is not allowed.
     """
     path = folder / SETTINGS_FILE
     try:
-        table = json.loads(path.read_bytes())["settings"]
-        return {name: table[name] for name in RUNTIME_SETTINGS if name in table}
+        table = read_json(path)["settings"]
+        kept = {name: table[name] for name in RUNTIME_SETTINGS if name in table}
+        Settings.from_json(kept, path)
+        return kept
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, LookupError, TypeError) as error:
         raise MinialexError(
             f"{path} is damaged: remove it, and give --device and --workers if they were not "
             "the usual ones"
@@ -204,10 +207,6 @@ def _settings_to_resume(
         raise MinialexError(
             f"{fixed[0]} cannot change when a run goes on: leave it out, or start a new run"
         )
-    table = {
-        **saved.manifest["settings"],
-        **read_runtime_settings(folder),
-        **given,
-        "out": str(folder),
-    }
-    return with_absolute_path(Settings.from_json(table))
+    table = {**saved.manifest["settings"], **read_runtime_settings(folder)}
+    settings = Settings.from_json(table, saved.path).replace(**given, out=str(folder))
+    return with_absolute_path(settings)

@@ -38,6 +38,12 @@ class RunFolder:
         self._lock: int | None = lock
         self._made = made
 
+    @property
+    def lock(self) -> int:
+        """The descriptor that holds the lock: a process that inherits it holds the lock too."""
+        assert self._lock is not None
+        return self._lock
+
     def release(self) -> None:
         """Unlock the folder, and remove it if it was made for this run and is still empty."""
         if self._lock is None:
@@ -88,7 +94,7 @@ def claim(folder: str | Path, *, resume: bool = False) -> RunFolder:
         path.mkdir(parents=True, exist_ok=True)
         claimed = RunFolder(path, _lock(path), made)
         try:
-            _sweep(path)
+            remove_parts(path)
             _check_contents(path, resume)
         except BaseException:
             claimed.release()
@@ -107,7 +113,7 @@ def _check_contents(path: Path, resume: bool) -> None:
         )
 
 
-def _sweep(path: Path) -> None:
+def remove_parts(path: Path) -> None:
     """Remove what a killed process left half written; no other process writes here now."""
     for part in path.glob(f"{PART_PREFIX}*{PART_SUFFIX}"):
         part.unlink(missing_ok=True)

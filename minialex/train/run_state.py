@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from minialex.arrays import Array, Device, on_device, to_numpy
+from minialex.arrays import Array, Device, to_numpy
 from minialex.data import Dataset, UnreadableImage
 from minialex.errors import MinialexError
 from minialex.evaluation.evaluate import Evaluation
@@ -175,16 +175,15 @@ class RunState:
 
     def _tensors(self) -> dict[str, Any]:
         parameters = {name: to_numpy(p.data) for name, p in self.model.named_parameters()}
-        arena = self.optimizer.arena
-        slots = {
-            slot: dict(zip(parameters, map(to_numpy, arena.views(slot)), strict=True))
-            for slot in arena.state
-        }
+        slots: dict[str, dict[str, Array]] = {}
+        state = self.optimizer.state_dict()["state"].values()
+        for name, its in zip(self.optimizer.arena.names, state, strict=True):
+            for slot in its.keys() - {"step"}:
+                slots.setdefault(slot, {})[name] = to_numpy(its[slot])
         return {**parameters, **checkpoint.optimizer_tensors(slots)}
 
     def _manifest(self) -> dict[str, Any]:
         s, steps = self.settings, self.optimizer.steps
-        optimizer = ("optimizer", "momentum", "weight_decay", "alpha", "eps")
         schedule = ("schedule", "lr", "warmup", "lr_step", "lr_gamma", "epochs")
         generator = self.model.generator
         return {
@@ -193,12 +192,11 @@ class RunState:
             "image_size": s.image_size,
             "classes": list(self.data.train.classes),
             "position": {"epoch": self.position.epoch, "batch": self.position.batch, "step": steps},
-            "optimizer": {name: getattr(s, name) for name in optimizer},
-            "schedule": {
-                **{name: getattr(s, name) for name in schedule},
-                "step": steps,
-                "last": self.optimizer.lr,
+            "optimizer": {
+                "param_groups": self.optimizer.state_dict()["param_groups"],
+                "param_steps": self.optimizer.param_steps,
             },
+            "schedule": {name: getattr(s, name) for name in schedule},
             "random": {
                 "dropout": {"seed": generator.seed, "offset": generator.offset},
                 "images": {"seed": s.seed, "epoch": self.position.epoch},
@@ -235,16 +233,18 @@ class RunState:
             ) from error
 
     def _restore_optimizer(self, saved: Checkpoint) -> None:
-        slots, arena = saved.optimizer_state, self.optimizer.arena
-        if set(slots) != set(arena.state):
-            raise ValueError(f"restore: optimizer state {sorted(slots)}, not {sorted(arena.state)}")
-        names = [name for name, _ in self.model.named_parameters()]
-        for slot in arena.state:
-            for name, view in zip(names, arena.views(slot), strict=True):
-                with on_device(self.device) as xp:
-                    view[...] = xp.asarray(slots[slot][name])
-        self.optimizer.steps = saved.manifest["position"]["step"]
-        self.optimizer.lr = float(saved.manifest["schedule"]["last"])
+        table, slots = saved.manifest["optimizer"], saved.optimizer_state
+        names = zip(self.optimizer.arena.names, table["param_steps"], strict=True)
+        self.optimizer.load_state_dict(
+            {
+                "state": {
+                    i: {"step": steps, **{slot: slots[slot][name] for slot in slots}}
+                    for i, (name, steps) in enumerate(names)
+                },
+                "param_groups": table["param_groups"],
+                "steps": saved.manifest["position"]["step"],
+            }
+        )
 
     @property
     def device(self) -> Device:

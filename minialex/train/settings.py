@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from minialex.autograd import FP32, PRECISIONS
@@ -29,6 +30,7 @@ from minialex.train.declaration import (
     setting,
 )
 from minialex.train.recipes import RECIPES
+from minialex.wording import unknown
 
 DIGITS = "digits"
 
@@ -114,6 +116,12 @@ class Settings:
         section="Training",
         help="What rmsprop and adam add to the denominator.",
     )
+    clip: float = setting(
+        0.0,
+        at_least(0),
+        section="Training",
+        help="Largest norm of all gradients together: above it they are scaled down; 0 for none.",
+    )
     label_smoothing: float = setting(
         0.0,
         below_one(),
@@ -158,6 +166,15 @@ class Settings:
         section="Network",
         metavar="FILE",
         help="Weights to start from: torchvision's .pth, safetensors, or a checkpoint.",
+        default_help="",
+    )
+    freeze: str = setting(
+        "",
+        ANY_TEXT,
+        section="Network",
+        metavar="NAMES",
+        help="What is not trained: blocks, layers or parameters, with commas between, such as "
+        "features or features.0,features.3.",
         default_help="",
     )
     min_crop_area: float = setting(
@@ -257,16 +274,19 @@ class Settings:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, table: Mapping[str, Any]) -> Settings:
+    def from_json(cls, table: Mapping[str, Any], path: str | Path) -> Settings:
         """Return the settings that a dictionary made by `to_json` holds; what it lacks is default.
 
         Raises
         ------
         MinialexError
-            If a name is unknown or a value not allowed.
+            If a name is unknown or a value not allowed: the message names `path`, its file.
         """
-        _check_names(table)
-        return cls(**table)
+        try:
+            _check_names(table)
+            return cls(**table)
+        except MinialexError as error:
+            raise MinialexError(f"{path}: {error}") from error
 
     def result_settings(self) -> dict[str, Any]:
         """Return the settings that decide the result of the run, without `RUNTIME_SETTINGS`."""
@@ -305,6 +325,15 @@ class Settings:
 DECLARATIONS = declarations(Settings)
 """All settings by name, as `Settings` declares them."""
 
+_ONLY_WITH: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "momentum": ("optimizer", ("rmsprop", "sgd")),
+    "alpha": ("optimizer", ("rmsprop",)),
+    "eps": ("optimizer", ("rmsprop", "adam")),
+    "lr_step": ("schedule", ("step",)),
+    "lr_gamma": ("schedule", ("step",)),
+}
+"""Settings that are used only where another one has one of these values."""
+
 RUNTIME_SETTINGS = frozenset(name for name, d in DECLARATIONS.items() if d.runtime)
 """Settings that say where and how a run is computed, not what: they may change when it goes on."""
 
@@ -338,9 +367,22 @@ Settings.__doc__ = f"{Settings.__doc__}{_attributes()}"
 
 def _check_names(table: Mapping[str, Any]) -> None:
     for name in sorted(set(table) - set(DECLARATIONS)):
-        known = ", ".join(DECLARATIONS)
+        raise MinialexError(unknown("setting", name, DECLARATIONS))
+
+
+def _check_used(settings: Settings, given: Mapping[str, Any]) -> None:
+    """Refuse what was given explicitly and would be ignored."""
+    for name, (other, values) in _ONLY_WITH.items():
+        now = getattr(settings, other)
+        if name in given and now not in values:
+            raise MinialexError(
+                f"{name} is used with {other} {' or '.join(values)}, not with {now}: leave it out, "
+                f"or choose another {other}"
+            )
+    if "max_crop_aspect" in given and settings.min_crop_area == 1:
         raise MinialexError(
-            f"unknown setting {name!r}: upgrade minialex, or remove it; known: {known}"
+            "max_crop_aspect is of random crops, and min_crop_area 1 shows whole images: leave out "
+            "one of them"
         )
 
 
@@ -358,7 +400,7 @@ def make_settings(recipe: str | None = None, **options: Any) -> Settings:
     Raises
     ------
     MinialexError
-        If there is no such recipe, or a value is not allowed.
+        If there is no such recipe, a value is not allowed, or one that is given would not be used.
     """
     given = {name: value for name, value in options.items() if value is not None}
     _check_names(given)
@@ -366,6 +408,7 @@ def make_settings(recipe: str | None = None, **options: Any) -> Settings:
     recipe = recipe or ("digits" if data == DIGITS else "images")
     DECLARATIONS["recipe"].checked(recipe)
     settings = Settings(**{"data": data, **RECIPES[recipe], **given, "recipe": recipe})
+    _check_used(settings, given)
     if "image_size" in given:
         return settings
     return dataclasses.replace(settings, image_size=VARIANTS[settings.variant].image_size)

@@ -6,11 +6,10 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopRequest:
@@ -18,21 +17,21 @@ class StopRequest:
 
     Parameters
     ----------
-    marker : Path, optional
-        A file through which another process may ask; it holds the signal's number.
+    asked : callable, optional
+        Another way to be asked: it returns the signal that something else received, or None.
 
     Attributes
     ----------
     signal : signal.Signals or None
     """
 
-    def __init__(self, marker: Path | None = None) -> None:
+    def __init__(self, asked: Callable[[], signal.Signals | None] | None = None) -> None:
         self.signal: signal.Signals | None = None
-        self.marker = marker
+        self.asked = asked
 
     def __bool__(self) -> bool:
-        if self.signal is None and self.marker is not None and self.marker.exists():
-            self.signal = signal.Signals(int(self.marker.read_text()))
+        if self.signal is None and self.asked is not None:
+            self.signal = self.asked()
         return self.signal is not None
 
 
@@ -43,19 +42,18 @@ def exit_status(number: int) -> int:
 
 @contextlib.contextmanager
 def stop_on_signals(
-    marker: Path | None = None, on_signal: Callable[[signal.Signals], None] | None = None
+    asked: Callable[[], signal.Signals | None] | None = None,
 ) -> Iterator[StopRequest]:
-    """Turn the first SIGINT or SIGTERM inside into a request; a second one acts at once.
+    """Turn the first SIGINT, SIGTERM or SIGHUP inside into a request; a second one acts at once.
 
-    Where this is not the main thread, which alone receives signals, they act as before. The
-    handlers that were there are put back at the end.
+    SIGHUP, which shell and system both send where a terminal closes, never acts at once, and is
+    ignored where it was: by ``nohup``. Where this is not the main thread, which alone receives
+    signals, they act as before. The handlers that were there are put back at the end.
 
     Parameters
     ----------
-    marker : Path, optional
-        A file through which another process may ask for a stop too.
-    on_signal : callable, optional
-        Called with the first signal, from its handler: it must be quick.
+    asked : callable, optional
+        Another way to be asked, as of `StopRequest`.
 
     Raises
     ------
@@ -64,21 +62,24 @@ def stop_on_signals(
     SystemExit
         At a second signal that is SIGTERM.
     """
-    request = StopRequest(marker)
+    request = StopRequest(asked)
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
 
     def handle(number: int, frame: FrameType | None) -> None:
         if request.signal is not None:
+            if number == signal.SIGHUP:
+                return
             if number == signal.SIGINT:
                 raise KeyboardInterrupt
             raise SystemExit(exit_status(number))
         request.signal = signal.Signals(number)
-        if on_signal is not None:
-            on_signal(request.signal)
 
-    before: dict[signal.Signals, Any] = {s: signal.signal(s, handle) for s in SIGNALS}
+    ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else set()
+    before: dict[signal.Signals, Any] = {
+        s: signal.signal(s, handle) for s in SIGNALS if s not in ignored
+    }
     try:
         yield request
     finally:

@@ -11,7 +11,7 @@ weights, state and counts stay as they are until the host looks (`failed`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from minialex.arrays import Array, Device
 from minialex.autograd import Tensor, implementation_for
 from minialex.data import Batch
 from minialex.nn import Module
+from minialex.nn.utils import clip_grad_norm_
 from minialex.ops import cross_entropy
 from minialex.optim import Optimizer, Schedule, Update
 from minialex.train.replay import StepGraph
@@ -35,11 +36,15 @@ class TrainStep:
     optimizer : Optimizer
         Over the model's parameters, on their device.
     schedule : Schedule, optional
-        The learning rate of each step, a function of its number alone: it is asked for up to 1024
-        steps in advance. Without one it is that of the optimizer, as it is assigned.
+        By what the learning rate of each group is scaled at each step, a function of its number
+        alone: it is asked for up to 1024 steps in advance. Without one it is that of the group, as
+        it is assigned.
     weight : array (C,), optional
         How much each class counts; see `minialex.ops.cross_entropy`.
     label_smoothing : float
+    clip : float
+        The largest norm of all gradients together: above it they are scaled down to it, see
+        `minialex.nn.utils.clip_grad_norm_`. 0 for none.
     tell : callable, optional
         Called with a sentence where steps run on a GPU and cannot be captured.
 
@@ -63,6 +68,7 @@ class TrainStep:
         schedule: Schedule | None = None,
         weight: Array | None = None,
         label_smoothing: float = 0.0,
+        clip: float = 0.0,
         tell: Callable[[str], object] | None = None,
     ) -> None:
         own = {id(p) for p in model.parameters()}
@@ -72,15 +78,15 @@ class TrainStep:
                 "over model.parameters()"
             )
         self.model, self.optimizer, self.schedule = model, optimizer, schedule
-        self.weight, self.label_smoothing = weight, label_smoothing
+        self.weight, self.label_smoothing, self.clip = weight, label_smoothing, clip
         self.tell = tell or (lambda sentence: None)
         self.device: Device = arrays.device_of(optimizer.arena.data)
         self.generator = _generator(model)
-        self.state = StepState(self.device)
+        self.state = StepState(self.device, len(optimizer.param_groups))
         # random streams that a step draws, the same in each
         self._streams = 0
         self._counts_after: tuple[int, int] | None = None
-        self._lr = optimizer.lr
+        self._lrs = self._assigned_lrs()
         self._graph = StepGraph(self) if self.device.kind == "cuda" else None
 
     @property
@@ -124,13 +130,16 @@ class TrainStep:
                 logits, targets, weight=self.weight, label_smoothing=self.label_smoothing
             )
             state.tally(logits.data, targets, loss.data)
-            if self._host_holds_back() and state.on_host()[0]:
-                generator.offset = offset
-                return
             loss.backward()
+        # a kernel that is given where to look holds back by itself
+        if (self.device == arrays.CPU or self.why_uncapturable()) and state.on_host()[0]:
+            generator.offset = offset
+            return
 
-        optimizer.lr = self._rate(optimizer.steps)
-        optimizer.step(state.replay_inputs)
+        if self.clip:
+            clip_grad_norm_(optimizer.params, self.clip)
+        self._set_rates(optimizer.steps)
+        optimizer.step(None if optimizer.why_unreplayable() else state.replay_inputs)
         self._streams = generator.offset - offset
         state.advance(self._streams)
 
@@ -142,19 +151,26 @@ class TrainStep:
         """
         failed, steps, streams = self.state.on_host()
         if failed:
-            self.optimizer.steps, self.generator.offset = steps, streams
-            # that of the last step which was taken
-            self.optimizer.lr = self._rate(max(0, steps - 1))
+            self.optimizer.rewind(steps)
+            self.generator.offset = streams
+            # those of the last step which was taken
+            self._set_rates(max(0, steps - 1))
             self._counts_after = self._counts()
         return failed
 
     # What is counted on the host ----------------------------------------------------------------
 
-    def _rate(self, step: int) -> float:
-        return self.optimizer.lr if self.schedule is None else self.schedule(step)
+    def _set_rates(self, step: int) -> None:
+        if self.schedule is not None:
+            self.optimizer.scale_lr(self.schedule(step))
 
-    def _rates(self, step: int) -> tuple[float, float]:
-        return self.optimizer.rates(step, self._rate(step))
+    def _rates(self, step: int) -> Sequence[tuple[float, float]]:
+        return self.optimizer.rates(step, None if self.schedule is None else self.schedule(step))
+
+    def _assigned_lrs(self) -> list[float]:
+        """Return the learning rates that are the caller's: with a schedule those that it scales."""
+        key = "lr" if self.schedule is None else "initial_lr"
+        return [group[key] for group in self.optimizer.param_groups]
 
     def _counts(self) -> tuple[int, int]:
         """Return what the host and the state both count."""
@@ -165,31 +181,31 @@ class TrainStep:
         if self._counts() != self._counts_after:
             self.state.start(*self._counts(), self._rates)
             self._counts_after = self._counts()
-        elif self.schedule is None and self.optimizer.lr != self._lr:
+        elif self._assigned_lrs() != self._lrs:
             self.state.set_rates(self.optimizer.steps, self._rates)
-        self._lr = self.optimizer.lr
+        self._lrs = self._assigned_lrs()
 
     # What a graph asks of a step ----------------------------------------------------------------
 
     def count_replayed(self) -> None:
         """Count on the host a step that a graph has taken."""
-        self.optimizer.lr = self._rate(self.optimizer.steps)
-        self.optimizer.replayed()
+        self._set_rates(self.optimizer.steps)
+        self.optimizer.count_step()
         self.generator.offset += self._streams
 
     def why_uncapturable(self) -> str:
         """Return why a graph of the step would be wrong; empty where it would not."""
-        if not self._host_holds_back():
-            return ""
+        optimizer = self.optimizer
+        update: Update = implementation_for(optimizer.update, self.device)
+        if not update.replayable:
+            return (
+                f"{optimizer.update.name} runs as array operations, which nothing but the host can "
+                "hold back where a loss is not finite"
+            )
+        uneven = optimizer.why_unreplayable()
         return (
-            f"{self.optimizer.update.name} runs as array operations, which nothing but the host "
-            "can hold back where a loss is not finite"
+            uneven and f"{optimizer.update.name} counts the steps of each parameter, and {uneven}"
         )
-
-    def _host_holds_back(self) -> bool:
-        """Whether the host has to hold back the update: a kernel does that by itself."""
-        update: Update = implementation_for(self.optimizer.update, self.device)
-        return self.device == arrays.CPU or not update.replayable
 
 
 def _generator(model: Module) -> philox.Generator:

@@ -12,7 +12,7 @@ Everything is float64, in which whole numbers are exact up to 2^53.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -26,6 +26,9 @@ TABLE_STEPS = 1024
 
 MAX_COUNT = 2**53
 """Up to this every whole number is a float64."""
+
+Rates = Callable[[int], Sequence[tuple[float, float]]]
+"""From the number of steps taken to what `Optimizer.rates` gives for the next."""
 
 _THREADS_PER_BLOCK = 1024
 
@@ -42,19 +45,19 @@ class StepState:
         Not 0 from the first loss on that was not finite.
     counts : (2,) float64
         Steps taken, and random streams drawn.
-    rates : (2,) float64
+    rates : (groups, 2) float64
         What `Optimizer.rates` gives for the next step.
-    table : (TABLE_STEPS, 2) float64
+    table : (TABLE_STEPS, groups, 2) float64
         The same for the steps to come: for step s in row s mod TABLE_STEPS.
     """
 
-    def __init__(self, device: Device) -> None:
+    def __init__(self, device: Device, groups: int = 1) -> None:
         with on_device(device) as xp:
-            self._block: Array = xp.zeros(7, np.float64)
-            self.table: Array = xp.zeros((TABLE_STEPS, 2), np.float64)
+            self._block: Array = xp.zeros(5 + 2 * groups, np.float64)
+            self.table: Array = xp.zeros((TABLE_STEPS, groups, 2), np.float64)
         self.device = device
         self.totals, self.failed = self._block[:2], self._block[2:3]
-        self.counts, self.rates = self._block[3:5], self._block[5:7]
+        self.counts, self.rates = self._block[3:5], self._block[5:].reshape(groups, 2)
         # the steps whose rates the table holds; none yet
         self._table_steps = range(0)
 
@@ -68,7 +71,7 @@ class StepState:
         """What an optimizer's kernel reads."""
         return ReplayInputs(self.rates, self.failed)
 
-    def start(self, steps: int, streams: int, rates: Callable[[int], tuple[float, float]]) -> None:
+    def start(self, steps: int, streams: int, rates: Rates) -> None:
         """Begin at step `steps`, not failed, with `streams` random streams drawn.
 
         Raises
@@ -81,20 +84,20 @@ class StepState:
                 f"a training step counts up to 2**53, but begins with {steps} steps and {streams} "
                 "random streams: start with fewer"
             )
-        head = np.array([0, steps, streams, *rates(steps)], np.float64)
+        head = np.array([0, steps, streams, *np.ravel(rates(steps))], np.float64)
         self._block[2:] = to_device(head, self.device)
         self._table_steps = range(0)
 
-    def set_rates(self, steps: int, rates: Callable[[int], tuple[float, float]]) -> None:
+    def set_rates(self, steps: int, rates: Rates) -> None:
         """Take other rates from step `steps` on; everything else stays."""
         self.rates[...] = to_device(np.array(rates(steps), np.float64), self.device)
         self._table_steps = range(0)
 
-    def fill_table(self, steps: int, rates: Callable[[int], tuple[float, float]]) -> None:
+    def fill_table(self, steps: int, rates: Rates) -> None:
         """Make sure that the table holds the rates of the step after step `steps`."""
         if steps + 1 not in self._table_steps:
             self._table_steps = range(steps, steps + TABLE_STEPS)
-            table = np.empty((TABLE_STEPS, 2), np.float64)
+            table = np.empty(self.table.shape, np.float64)
             for step in self._table_steps:
                 table[step % TABLE_STEPS] = rates(step)
             self.table[...] = to_device(table, self.device)
@@ -111,7 +114,7 @@ class StepState:
 
     def on_host(self) -> tuple[bool, int, int]:
         """Return whether a loss was not finite, and how many steps and streams were counted."""
-        _, _, failed, steps, streams, _, _ = to_numpy(self._block).tolist()
+        failed, steps, streams = to_numpy(self._block)[2:5].tolist()
         return failed != 0, int(steps), int(streams)
 
 
@@ -149,7 +152,7 @@ def tally_kernel(x: Array, targets: Array, loss: Array, totals: Array, failed: A
 
 def advance_kernel(counts: Array, rates: Array, failed: Array, table: Array, streams: int) -> None:
     """Count a step and take its rates from the table, unless a loss was not finite."""
-    _advance(1, 32, counts, rates, failed, table, streams, len(table))
+    _advance(1, 32, counts, rates, failed, table, streams, len(table), rates.size)
 
 
 TALLY = Routine("tally", {"plain": tally_plain, "kernel": tally_kernel}, kernel="kernel")

@@ -10,8 +10,9 @@ read its tensors. Parameters have their own names, optimizer state is named
 ``image_size``   the height and width of its input in pixels, 1 to 4096
 ``classes``      the classes' names in order, or an empty list where they are unknown
 ``position``     ``epoch``, ``batch`` and ``step``: how far the run is
-``optimizer``    the optimizer's settings
-``schedule``     the learning rate schedule's settings and state
+``optimizer``    `Optimizer.state_dict` without its arrays: ``param_groups``, and as
+                 ``param_steps`` how many steps changed each of its parameters
+``schedule``     the learning rate schedule's settings
 ``random``       every random state
 ``settings``     the run's settings
 ===============  ======================================================================
@@ -34,17 +35,17 @@ import minialex
 from minialex.errors import MinialexError
 from minialex.files import map_file, quoted
 from minialex.models import AlexNet
+from minialex.plain_json import is_count, parse_json
 from minialex.weights.safetensors import (
     HEADER_CHECKSUM,
     HostArray,
-    is_count,
     looks_like_safetensors,
     parse_safetensors,
     raw_bytes,
     write_safetensors,
 )
 
-FORMAT = 3
+FORMAT = 4
 OPTIMIZER_PREFIX = "optimizer."
 MANIFEST_KEY, CHECKSUMS_KEY = "minialex", "crc32"
 
@@ -226,8 +227,8 @@ def _damaged(path: Path, what: str) -> MinialexError:
 
 def _from_json(path: Path, text: str) -> dict[str, Any]:
     try:
-        table = json.loads(text)
-    except (ValueError, RecursionError):
+        table = parse_json(text)
+    except ValueError:
         table = None
     if not isinstance(table, dict):
         raise _damaged(path, "its manifest cannot be read")

@@ -12,6 +12,7 @@ import io
 import math
 import mmap
 import pickle  # for the name of an opcode alone
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -22,13 +23,16 @@ import numpy as np
 
 from minialex.errors import MinialexError
 from minialex.files import quoted
-from minialex.weights.safetensors import HostArray, bfloat16_to_float32, is_count
-from minialex.weights.unpickle import Global, RefusedError, load_pickle
+from minialex.plain_json import is_count
+from minialex.weights.safetensors import HostArray, bfloat16_to_float32
+from minialex.weights.unpickle import Global, RefusedError, is_key, load_pickle
 
 _ZIP_SIGNATURE = b"PK\x03\x04"
 # The first number in a file of the older form.
 _LEGACY_MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
-_MAX_PICKLE_BYTES = 64 * 2**20
+# Of the pickles in a file, and of the zip form's directory: a thousand times what AlexNet's take.
+_MAX_PICKLE_BYTES = 16 * 2**20
+_MAX_DIRECTORY_BYTES = 2**20
 _MAX_DIMS = 32
 # A tensor may show an element of its storage many times over (`expand`), but not absurdly often.
 _MAX_EXPANDED_ELEMENTS = 2**24
@@ -130,12 +134,35 @@ def parse_pth(path: str | Path, data: mmap.mmap) -> dict[str, HostArray]:
 # The zip form -------------------------------------------------------------------------------------
 
 
-def _parse_zip(data: mmap.mmap) -> tuple[object, FindBytes]:
+class _BoundedFile:
+    """What `zipfile` needs of a file; it reads the directory, however long that is, in one call."""
+
+    def __init__(self, data: mmap.mmap) -> None:
+        self._data, self.seek, self.tell = data, data.seek, data.tell
+
+    def read(self, size: int = -1) -> bytes:
+        """Read at most `size` bytes, and at most what a directory may have."""
+        return self._data.read(
+            _MAX_DIRECTORY_BYTES if size < 0 else min(size, _MAX_DIRECTORY_BYTES)
+        )
+
+
+def _records(data: mmap.mmap) -> dict[str, zipfile.ZipInfo]:
+    """Return the records of a zip archive by name."""
     try:
-        with zipfile.ZipFile(cast("IO[bytes]", data)) as archive:
-            records = {info.filename: info for info in archive.infolist()}
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
+        with zipfile.ZipFile(cast("IO[bytes]", _BoundedFile(data))) as archive:
+            listed = archive.infolist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, struct.error) as error:
         raise _DamagedError("its zip directory cannot be read") from error
+    records = {info.filename: info for info in listed}
+    # Otherwise one run of bytes could be read as many records.
+    if len(records) != len(listed) or sum(info.compress_size for info in listed) > len(data):
+        raise _DamagedError("its zip directory lists bytes twice")
+    return records
+
+
+def _parse_zip(data: mmap.mmap) -> tuple[object, FindBytes]:
+    records = _records(data)
     roots = [name.removesuffix("data.pkl") for name in records if name.endswith("/data.pkl")]
     if len(roots) != 1:
         raise RefusedError("it is a zip archive, but not one of torch.save")
@@ -151,13 +178,14 @@ def _parse_zip(data: mmap.mmap) -> tuple[object, FindBytes]:
     program = record("data.pkl")
     if len(program) > _MAX_PICKLE_BYTES:
         raise RefusedError("its pickle is too long")
-    tree = load_pickle(io.BytesIO(program), _ALLOWED_GLOBALS, _persistent_load)
+    tree = load_pickle(io.BytesIO(program), _ALLOWED_GLOBALS, _Storages().load)
     return tree, lambda storage: record(f"data/{storage.key}")
 
 
 def _record_bytes(data: mmap.mmap, info: zipfile.ZipInfo) -> memoryview:
     """Return the bytes of a record: torch.save neither compresses nor encrypts them."""
-    if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
+    stored = info.compress_type == zipfile.ZIP_STORED and info.compress_size == info.file_size
+    if not stored or info.flag_bits & 1:
         raise RefusedError("its zip records are compressed or encrypted")
     # A record's own header repeats its name and has extra bytes of its own before the content.
     header = info.header_offset
@@ -179,36 +207,28 @@ def _parse_legacy(data: mmap.mmap) -> tuple[object, FindBytes]:
     """Read five pickles: magic number, protocol, machine, objects, storage keys; then storages."""
     if data[:1] != pickle.PROTO:
         raise RefusedError("it is not a file of torch.save")
-    file = cast("IO[bytes]", data)
-    storages: dict[str, Storage] = {}
-
-    def register(identifier: object) -> Storage:
-        storage = _persistent_load(identifier)
-        if storages.setdefault(storage.key, storage) != storage:
-            raise RefusedError("it describes one storage in two ways")
-        return storage
-
-    if load_pickle(file, {}, _persistent_load) != _LEGACY_MAGIC_NUMBER:
+    file, storages = io.BytesIO(data[:_MAX_PICKLE_BYTES]), _Storages()
+    if load_pickle(file, {}, storages.load) != _LEGACY_MAGIC_NUMBER:
         raise RefusedError("it is a pickle, but not one of torch.save")
-    load_pickle(file, {}, _persistent_load)
-    machine = load_pickle(file, {}, _persistent_load)
+    load_pickle(file, {}, storages.load)
+    machine = load_pickle(file, {}, storages.load)
     if not isinstance(machine, dict) or machine.get("little_endian") is not True:
         raise RefusedError("it comes from a big-endian machine")
-    tree = load_pickle(file, _ALLOWED_GLOBALS, register)
-    keys = load_pickle(file, {}, _persistent_load)
-    slices = _storage_slices(data, keys, storages)
+    tree = load_pickle(file, _ALLOWED_GLOBALS, storages.load)
+    keys = load_pickle(file, {}, storages.load)
+    slices = _storage_slices(data, file.tell(), keys, storages.by_key)
     return tree, lambda storage: memoryview(data)[slices[storage.key]]
 
 
 def _storage_slices(
-    data: mmap.mmap, keys: object, storages: dict[str, Storage]
+    data: mmap.mmap, position: int, keys: object, storages: dict[str, Storage]
 ) -> dict[str, slice]:
     """Find each storage: its number of elements, 8 bytes, and then the elements."""
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise _DamagedError("its list of storages")
     if sorted(keys) != sorted(storages):
         raise _DamagedError("its list of storages")
-    slices, position = {}, data.tell()
+    slices = {}
     for key in keys:
         storage = storages[key]
         start, stop = position + 8, position + 8 + storage.nbytes
@@ -224,8 +244,21 @@ def _storage_slices(
 # What the pickle may build ------------------------------------------------------------------------
 
 
-def _persistent_load(identifier: object) -> Storage:
-    """Return the storage that a persistent identifier of the pickle stands for."""
+class _Storages:
+    """The storages that a pickle has referred to, by key."""
+
+    def __init__(self) -> None:
+        self.by_key: dict[str, Storage] = {}
+
+    def load(self, identifier: object) -> Storage:
+        """Return the storage that a persistent identifier of the pickle stands for."""
+        storage = _storage(identifier)
+        if self.by_key.setdefault(storage.key, storage) != storage:
+            raise RefusedError("it describes one storage in two ways")
+        return storage
+
+
+def _storage(identifier: object) -> Storage:
     match identifier:
         case ("storage", Global() as type_, str() as key, str(), int() as numel, *view):
             pass
@@ -249,7 +282,7 @@ def _rebuild_tensor(
     if not isinstance(storage, Storage) or not is_count(offset):
         raise RefusedError("it has a malformed tensor")
     sizes, strides = _counts(size), _counts(stride)
-    if len(sizes) != len(strides) or len(sizes) > _MAX_DIMS:
+    if len(sizes) != len(strides):
         raise RefusedError("it has a tensor with malformed sizes")
     numel = math.prod(sizes)
     last = offset + sum((n - 1) * s for n, s in zip(sizes, strides, strict=True))
@@ -264,7 +297,7 @@ def _rebuild_tensor(
 
 
 def _counts(values: object) -> tuple[int, ...]:
-    if not isinstance(values, tuple) or not all(map(is_count, values)):
+    if not isinstance(values, tuple) or len(values) > _MAX_DIMS or not all(map(is_count, values)):
         raise RefusedError("it has a tensor with malformed sizes")
     return values
 
@@ -282,7 +315,7 @@ def _ordered_dict(pairs: object = ()) -> dict[str | int, object]:
     table: dict[str | int, object] = {}
     for pair in pairs if isinstance(pairs, list) else ():
         match pair:
-            case [str() | int() as key, value]:
+            case [key, value] if is_key(key):
                 table[key] = value
             case _:
                 raise RefusedError("it has a malformed ordered dict")
@@ -305,7 +338,10 @@ def _state_dict(tree: object) -> dict[str, StorageView]:
     """Find the weights in what was saved."""
     if not isinstance(tree, dict):
         raise RefusedError("it does not hold a dict of tensors")
-    nested = {name: table for name, table in tree.items() if _has_tensors(table)}
+    # Each table is looked at once, however often it is in the tree.
+    tables = {id(table): table for table in tree.values()}
+    having = {key for key, table in tables.items() if _has_tensors(table)}
+    nested = {name: table for name, table in tree.items() if id(table) in having}
     for key in _STATE_DICT_KEYS:
         if key in nested:
             return _checked(nested[key])

@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from minialex.errors import MinialexError
 from minialex.files import atomic_write, quoted
+from minialex.plain_json import MAX_BYTES, is_count, parse_json
 
 HostArray: TypeAlias = npt.NDArray[Any]
 
@@ -36,8 +37,6 @@ HEADER_CHECKSUM = "minialex.crc32"
 _METADATA = "__metadata__"
 _BEFORE_CHECKSUM = f'{{"{_METADATA}":{{"{HEADER_CHECKSUM}":"'.encode()
 _CHECKSUM_PLACEHOLDER = b"00000000"
-# Far above what any network here needs, far below what a hostile file could cost to parse.
-_MAX_HEADER_BYTES = 16 * 2**20
 _MAX_DIMS = 32
 # NumPy counts an empty array's other sizes too, and cannot make one of absurd sizes.
 _MAX_ELEMENTS = 2**59
@@ -139,7 +138,7 @@ def _header(
         start = stop
     text = json.dumps(fields, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    if len(text) > _MAX_HEADER_BYTES:
+    if len(text) > MAX_BYTES:
         raise ValueError(
             f"write_safetensors: names and metadata take {len(text)} bytes: store less"
         )
@@ -159,7 +158,7 @@ def _with_checksum(header: bytes) -> bytes:
 
 def looks_like_safetensors(head: bytes) -> bool:
     """Whether a file's first nine bytes could be a safetensors file's."""
-    return head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= _MAX_HEADER_BYTES
+    return head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= MAX_BYTES
 
 
 def parse_safetensors(
@@ -220,28 +219,16 @@ def _parse_header(path: str | Path, data: mmap.mmap) -> tuple[int, dict[str, Any
     if start > len(data):
         raise _truncated(path, start - len(data))
     try:
-        fields = json.loads(data[8:start], object_pairs_hook=_without_duplicates)
-    except (ValueError, RecursionError) as error:
+        fields = parse_json(data[8:start])
+    except ValueError as error:
         raise _damaged(path, "its header cannot be read") from error
     if not isinstance(fields, dict):
         raise _damaged(path, "its header is not a JSON object")
     return start, fields
 
 
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    table = dict(pairs)
-    if len(table) != len(pairs):
-        raise ValueError("a name occurs twice")
-    return table
-
-
 def _is_text_by_name(value: object) -> bool:
     return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
-
-
-def is_count(value: object) -> TypeGuard[int]:
-    """Whether `value`, read from a file, is an integer that a size or an offset can be."""
-    return type(value) is int and 0 <= value < 2**62
 
 
 def _are_counts(value: object) -> TypeGuard[list[int]]:

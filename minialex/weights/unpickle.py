@@ -12,13 +12,17 @@ import pickle  # for the names of its opcodes alone
 import struct
 import sys
 from collections.abc import Callable, Mapping
-from typing import IO, Any, NamedTuple, TypeAlias
+from typing import IO, Any, NamedTuple, TypeAlias, TypeGuard
 
 from minialex.files import quoted
 
-# An opcode of one byte can make an object of sixty; this bounds time and memory.
+# An opcode of one byte can make an object of sixty; this bounds time and memory. The arguments of
+# calls are counted as well: one list that a pickle remembers can be handed over again and again.
 _MAX_OPCODES = 1_000_000
 _MAX_NAME_BYTES = 500
+# Python's hash of an integer is its remainder by 2**61 - 1: below that no two have the same, and
+# no choice of keys makes a dict slow.
+_MAX_KEY = 2**61 - 2
 
 Reader: TypeAlias = Callable[[IO[bytes]], Any]
 
@@ -93,6 +97,7 @@ class _Unpickler:
         self.stack: list[Any] = []
         self.metastack: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
+        self.arguments = 0
 
     def push(self, value: Any) -> None:
         """Put a value on the stack."""
@@ -134,14 +139,17 @@ class _Unpickler:
             raise RefusedError("it calls something that is not a global")
         if str(function) not in self.allowed:
             raise RefusedError(f"it asks for {quoted(str(function))}")
+        self.arguments += len(arguments)
+        self.arguments += sum(len(x) for x in arguments if isinstance(x, list | tuple))
+        if self.arguments > _MAX_OPCODES:
+            raise RefusedError(f"it calls functions with more than {_MAX_OPCODES} arguments")
         self.push(self.allowed[str(function)](*arguments))
 
     def set_items(self, items: list[Any]) -> None:
         """Add keys and values to the dict on the stack."""
         table = self.stack[-1]
-        # A key of nested tuples could be as costly to hash as its author likes.
-        if not isinstance(table, dict) or not {type(key) for key in items[::2]} <= {str, int}:
-            raise RefusedError("it has a dict whose keys are neither text nor numbers")
+        if not isinstance(table, dict) or not all(map(is_key, items[::2])):
+            raise RefusedError("it has a dict whose keys are neither text nor plain numbers")
         table.update(zip(items[::2], items[1::2], strict=True))
 
     def append_items(self, items: list[Any]) -> None:
@@ -156,6 +164,11 @@ class _Unpickler:
         if not isinstance(table, dict):
             raise RefusedError("it gives attributes to something other than a dict")
         self.push(table)
+
+
+def is_key(value: object) -> TypeGuard[str | int]:
+    """Whether `value` may be a key: a tuple could be as costly to hash as its author likes."""
+    return type(value) is str or (type(value) is int and 0 <= value <= _MAX_KEY)
 
 
 def _bytes(file: IO[bytes], size: int) -> bytes:

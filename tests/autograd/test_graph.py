@@ -218,7 +218,8 @@ def test_detach_cuts_the_graph():
 
 def test_retain_grad_keeps_the_gradient_of_an_inner_tensor():
     x = number(2.0)
-    a = (x * 3).retain_grad()
+    a = x * 3
+    a.retain_grad()
     (a * a).backward()
     close(a.grad, 12)
     close(x.grad, 36)
@@ -226,14 +227,17 @@ def test_retain_grad_keeps_the_gradient_of_an_inner_tensor():
 
 def test_retain_grad_sees_the_whole_gradient():
     x = number(2.0)
-    a = (x * 3).retain_grad()
+    a = x * 3
+    a.retain_grad()
     (a * 5 + a * 7).backward()
     close(a.grad, 12)
 
 
 def test_retain_grad_of_the_output_and_of_a_leaf():
-    x = number(2.0).retain_grad()
-    y = (x * 3).retain_grad()
+    x = number(2.0)
+    x.retain_grad()
+    y = x * 3
+    y.retain_grad()
     y.backward()
     close(y.grad, 1)
     close(x.grad, 3)

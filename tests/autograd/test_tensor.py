@@ -208,8 +208,7 @@ def test_dlpack_out_shares_memory():
     assert other.tolist() == [7, 1, 2]
 
 
-def test_dlpack_to_and_from_torch():
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+def test_dlpack_to_and_from_torch(torch):
     theirs = torch.arange(4, dtype=torch.float32)
     ours = Tensor(theirs)
     theirs[0] = 9

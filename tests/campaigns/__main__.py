@@ -25,6 +25,8 @@ def main(name: str | None, count: int | None, seed: int, jobs: int) -> None:
     if name not in known:
         raise click.UsageError(f"unknown campaign {name!r}; known: {', '.join(known)}")
     campaign = known[name]
+    if campaign.lacks():
+        raise click.UsageError(f"{campaign.needs} is missing: pip install -e '.[campaigns]'")
     count, began = count or campaign.count, time.monotonic()
     tried, faults = 0, []
     with Progress(console=Console(stderr=True)) as progress:

@@ -9,7 +9,7 @@ the seed s + i, so ``--count 1 --seed N`` repeats the one that was reported.
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import pkgutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -32,9 +32,11 @@ class Campaign:
     count : int
         How many a whole campaign has.
     short : int
-        How many the suite tries.
+        How many the suite tries; 0 where a test of their own is cheaper.
     batch : int
         How many seeds an attempt is given: more than one where starting costs more than trying.
+    needs : str
+        A package of the extra ``campaigns`` without which there are no attempts.
     """
 
     what: str
@@ -42,6 +44,11 @@ class Campaign:
     count: int
     short: int
     batch: int = 1
+    needs: str = ""
+
+    def lacks(self) -> bool:
+        """Return whether what it needs is not installed."""
+        return bool(self.needs) and importlib.util.find_spec(self.needs) is None
 
     def run(self, count: int, seed: int, jobs: int = 1) -> Iterator[tuple[int, list[str]]]:
         """Yield, batch by batch, how many were tried and what faults they found."""

@@ -163,7 +163,7 @@ FAULTS = [
     Fault("not divided by the count", "avg_pool2d", f.average_without_count, "too large"),
     Fault("cells end too early", "adaptive_avg_pool2d", f.cells_rounded_down),
     Fault("repeats overwrite", "getitem", f.repeats_overwrite, "+="),
-    Fault("axes not turned back", "transpose", f.same_order),
+    Fault("axes not turned back", "permute", f.same_order),
     Fault("column-major order", "reshape", f.column_major),
     Fault("pieces in reverse", "concatenate", f.pieces_reversed),
     Fault("NaN in one element", "tanh", f.spoiled("tanh", f.with_nan)),

@@ -12,6 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from minialex import cuda
+from minialex.check import suite
+from minialex.cuda import emulator
+from minialex.errors import MinialexError
 from minialex.nn import Conv2d
 from minialex.weights.safetensors import write_safetensors
 from tests.cli.conftest import TINY
@@ -250,6 +254,7 @@ def test_what_click_refuses_has_status_2_too(minialex, photos, words):
     ("words", "named"),
     [
         (["--op", "nosuchop"], "unknown op 'nosuchop'; known: absolute, "),
+        (["--op", "reul"], "unknown op 'reul': did you mean 'relu'?"),
         (["--implementation", "slow"], "unknown implementation 'slow'; known: auto, "),
         (["--op", "exp", "--implementation", "tiled"], "exp"),
         (["--op", "conv2d", "--implementation", "tiled", "--device", "cpu"], "--emulate"),
@@ -260,6 +265,39 @@ def test_what_click_refuses_has_status_2_too(minialex, photos, words):
 )
 def test_what_gradcheck_does_not_know(minialex, words, named):
     refused(minialex("gradcheck", *words), named)
+
+
+@pytest.mark.parametrize("command", ["gradcheck", "trace"])
+def test_a_cache_that_cannot_be_made_is_no_fault_of_an_op(minialex, monkeypatch, command):
+    Path("taken").write_text("mine")
+    monkeypatch.setenv("MINIALEX_CACHE", str(Path("taken").absolute()))
+    words = ["trace", "relu"] if command == "trace" else ["gradcheck", "--emulate", "--op", "relu"]
+    refused(minialex(*words), "taken", "set MINIALEX_CACHE to a folder")
+
+
+def test_a_full_disk_is_no_fault_of_an_op(minialex, monkeypatch):
+    def full(path):
+        raise MinialexError("cannot write x.so: the disk is full: free space on it")
+
+    monkeypatch.setattr(emulator.compiler, "build", lambda *_, **__: full("x.so"))
+    with cuda.edited("relu.cu", "if (i < n) gx[i]", "if (i < n)  gx[i]"):
+        refused(minialex("gradcheck", "--emulate", "--op", "relu"), "the disk is full")
+
+
+def test_too_little_memory_is_no_fault_of_an_op(minialex, monkeypatch):
+    def too_large(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(suite, "check", too_large)
+    refused(minialex("gradcheck", "--op", "relu"), "not enough memory")
+
+
+def test_a_kernel_that_does_not_compile_is_said_once(minialex):
+    with cuda.edited("relu.cu", "if (i < n) gx[i]", "if (i < m) gx[i]"):
+        answer = minialex("gradcheck", "--emulate", "--op", "relu")
+    assert answer.status == 2
+    said = answer.out + answer.err
+    assert said.count("does not compile") == said.count("relu.cu:") == 1
 
 
 def test_gradcheck_without_a_compiler_says_so_once(minialex, monkeypatch, tmp_path):
@@ -273,11 +311,11 @@ def test_gradcheck_without_a_compiler_says_so_once(minialex, monkeypatch, tmp_pa
     [
         (
             ["--op", "conv2d", "--implementation", "nosuch"],
-            "unknown implementation 'nosuch'; what",
+            "unknown implementation 'nosuch'; known: ",
         ),
         (
             ["--op", "relu", "--implementation", "tiled"],
-            "measured has blocked, kernel, plain",
+            "'tiled'; known: blocked, kernel, plain",
         ),
         (["--op", "step", "--implementation", "nosuch"], "'nosuch'"),
     ],

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from minialex import arrays
 from minialex.cli.main import COMMANDS
 from tests.cli.conftest import TINY
 
@@ -23,7 +24,7 @@ def test_help_says_how_to_use_it(minialex, command):
 def test_an_unknown_command_is_a_usage_error(minialex):
     answer = minialex("trian")
     assert answer.status == 2
-    assert "trian" in answer.err
+    assert "unknown command 'trian': did you mean 'train'?" in answer.err
 
 
 def test_train_writes_its_folder_and_prints_the_articles_lines(minialex, photos):
@@ -202,3 +203,34 @@ def test_evaluate_takes_one_folder(minialex, run_folder):
     answer = minialex("evaluate", run_folder, "a", "b")
     assert answer.status == 2
     assert "one DATA folder at a time" in answer.err
+
+
+@pytest.mark.parametrize("words", [[], *([name] for name in COMMANDS), ["data", "digits"]])
+def test_the_short_option_for_help(minialex, words):
+    answer = minialex(*words, "-h")
+    assert (answer.status, answer.err) == (0, "")
+    assert answer.out == minialex(*words, "--help").out
+
+
+def test_a_name_that_breaks_lines_is_shown_on_one(minialex):
+    for words in (["train", "no\nfolder\x1b[2J"], ["bench", "--compare", "a\nb", "c"]):
+        answer = minialex(*words)
+        assert answer.status == 2
+        assert r"\n" in answer.err.splitlines()[-1]
+        assert "\x1b" not in answer.err
+
+
+@pytest.mark.filterwarnings("default")
+def test_where_cupy_is_broken_a_run_says_once_that_it_is_on_the_cpu(minialex, photos, monkeypatch):
+    real = arrays.importlib.import_module
+
+    def refuse(name):
+        if name == "cupy":
+            raise PermissionError(13, "Permission denied", "/home/own/.cupy")
+        return real(name)
+
+    monkeypatch.setattr(arrays.importlib, "import_module", refuse)
+    answer = minialex("train", photos, *TINY, "--stop-after", "1")
+    assert answer.status == 0
+    assert answer.err.startswith("minialex: warning: running on the CPU, not on a GPU: CuPy cannot")
+    assert answer.err.count("\n") == 1

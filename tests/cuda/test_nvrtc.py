@@ -1,8 +1,8 @@
-"""NVRTC compiles every instantiation, on any machine: for every architecture where that is fast.
+"""NVRTC compiles kernels of every file, on any machine.
 
-A file of many takes seconds for each: here some of them are drawn, and ``tests/campaigns``, with
-it CI, goes through them all. So it is with reading the machine code: here that of one architecture,
-drawn for each file.
+For one architecture, drawn for each file, whose machine code is read, and for the oldest and the
+newest; of a file of many instances some, drawn, for one alone. ``tests/campaigns``, and with it CI,
+goes through them all.
 """
 
 from __future__ import annotations
@@ -37,11 +37,12 @@ def test_the_architectures_are_known():
 
 
 def architectures(file, version):
-    """Return the drawn one, and all for a file of few instances, else the oldest, else no other."""
+    """Return the drawn one, and all to try: the oldest and the newest where instances are few."""
     every, count = nvrtc.architectures(file, version), len(nvrtc.instances(file))
     read = [name for name in budgets.architectures(file, version) if disassembly.is_readable(name)]
     drawn = random.Random(file + version).choice(read)
-    return drawn, {drawn, *(every if count <= 2 else every[: count <= MAX_INSTANCES_COMPILED])}
+    ends = {every[0], every[-1]} if count <= MAX_INSTANCES_COMPILED else set()
+    return drawn, {drawn, *ends}
 
 
 def instances(file):

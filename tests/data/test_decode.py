@@ -219,12 +219,6 @@ def test_floats_are_scaled_by_the_white_that_holds_them(tmp_path, white):
     np.testing.assert_allclose(read[..., 2], RAMP / 257, atol=0.51)
 
 
-def test_negative_floats_are_black(tmp_path):
-    values = np.array([[-3.0, 0.0], [0.5, 1.0]], np.float32)
-    read = read_image(save(tmp_path / "a.tif", values))
-    np.testing.assert_array_equal(read[..., 0], [[0, 0], [128, 255]])
-
-
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_floats_that_are_not_finite_are_refused(tmp_path, value):
     path = save(tmp_path / "a.tif", np.array([[0, value]], np.float32))

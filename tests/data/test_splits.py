@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import train_test_split
 
-from minialex.data import folds, split
+from minialex.data import split
 from minialex.errors import MinialexError
 from tests.data.pictures import MemoryDataset
 
@@ -30,8 +30,48 @@ def test_both_parts_have_every_class_in_proportion(counts, fraction, seed):
         held_out = (second.targets == c).sum()
         assert 1 <= held_out <= count - 1
         assert abs(held_out - fraction * count) <= 1
+    if min(counts) * min(fraction, 1 - fraction) >= 1:
+        assert abs(len(second) - fraction * sum(counts)) <= 0.5
     assert (np.diff(first.indices) > 0).all()
     assert (np.diff(second.indices) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("counts", "fraction", "total"),
+    [([7] * 20, 0.2, 28), ([7] * 20, 0.3, 42), ([3, 5, 9, 14], 0.25, 8), ([1003, 5], 0.5, 504)],
+)
+def test_the_whole_has_its_share_though_classes_are_rounded(counts, fraction, total):
+    first, second = split(labelled(np.repeat(np.arange(len(counts)), counts)), fraction, 0)
+    assert (len(first), len(second)) == (sum(counts) - total, total)
+
+
+def test_shares_are_those_of_scikit_learn():
+    targets = np.random.default_rng(2).integers(0, 9, 500)
+    theirs = train_test_split(targets, test_size=0.23, stratify=targets, random_state=0)[1]
+    ours = split(labelled(targets), 0.23, 0)[1].targets
+    np.testing.assert_array_equal(np.bincount(ours), np.bincount(theirs))
+
+
+def test_small_classes_keep_an_image_on_either_side():
+    counts = [2, 2, 2, 100]
+    low, high = (
+        split(labelled(np.repeat(np.arange(4), counts)), fraction, 0)[1] for fraction in (0.1, 0.9)
+    )
+    assert np.bincount(low.targets).tolist() == [1, 1, 1, 10]
+    assert np.bincount(high.targets).tolist() == [1, 1, 1, 90]
+
+
+def test_the_seed_decides_between_classes_of_equal_share():
+    dataset = labelled(np.repeat(np.arange(20), 7))
+    one, again, other = (np.bincount(split(dataset, 0.2, s)[1].targets).tolist() for s in (1, 1, 2))
+    assert one == again != other
+
+
+def test_which_images_are_held_out_is_recorded():
+    """A version that drew others would evaluate earlier runs on images that they trained on."""
+    targets = [0] * 5 + [1] * 9 + [2] * 4
+    held_out = {seed: split(labelled(targets), 0.3, seed)[1].indices.tolist() for seed in (0, 7)}
+    assert held_out == {0: [0, 8, 10, 12, 16], 7: [2, 5, 7, 10, 14]}
 
 
 def test_the_seed_decides_the_split():
@@ -56,48 +96,3 @@ def test_a_class_of_one_image_cannot_be_split():
 def test_fractions_out_of_range_are_refused(fraction):
     with pytest.raises(ValueError, match="split: fraction must"):
         split(labelled([0, 0]), fraction, 0)
-
-
-@given(counts=st.lists(st.integers(7, 30), min_size=1, max_size=6), k=st.integers(2, 7), seed=seeds)
-def test_folds_hold_out_every_image_once_in_even_parts(counts, k, seed):
-    targets = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
-    parts = folds(targets, k, seed)
-    assert len(parts) == k
-    held_out = np.concatenate([val for _, val in parts])
-    np.testing.assert_array_equal(np.sort(held_out), np.arange(len(targets)))
-    for train, val in parts:
-        np.testing.assert_array_equal(np.setdiff1d(np.arange(len(targets)), val), train)
-    table = np.array([np.bincount(targets[val], minlength=len(counts)) for _, val in parts])
-    assert np.ptp(table, axis=0).max() <= 1
-    assert np.ptp(table.sum(axis=1)) <= 1
-
-
-def test_folds_are_as_even_as_those_of_scikit_learn():
-    targets = np.random.default_rng(1).integers(0, 7, 333)
-    theirs = StratifiedKFold(5, shuffle=True, random_state=0).split(targets, targets)
-
-    def counts(parts):
-        table = [[*np.bincount(targets[val]), len(val)] for _, val in parts]
-        return np.sort(table, axis=0)
-
-    np.testing.assert_array_equal(counts(folds(targets, 5, 0)), counts(theirs))
-
-
-def test_the_seed_decides_the_folds():
-    targets = [0, 1] * 30
-    same, again, other = ([v.tolist() for _, v in folds(targets, 3, s)] for s in (1, 1, 2))
-    assert same == again != other
-
-
-def test_too_few_images_for_the_folds():
-    targets = [0] * 5 + [1] * 3 + [2] * 4
-    few = r"too few images for 5 folds in class 'b' \(3\), 'c' \(4\): .* at most 3 folds"
-    with pytest.raises(MinialexError, match=few):
-        folds(targets, 5, 0, ["a", "b", "c"])
-    with pytest.raises(MinialexError, match=r"in class 1 \(3\), 2 \(4\)"):
-        folds(targets, 5, 0)
-
-
-def test_one_fold_is_none():
-    with pytest.raises(ValueError, match="folds: k must be at least 2, got 1"):
-        folds([0, 0], 1, 0)

@@ -1,15 +1,12 @@
 import json
 import shutil
 import signal
-import sys
 import zlib
 
 import numpy as np
 import pytest
-import threadpoolctl
 
 from minialex.autograd import Tensor, no_grad
-from minialex.cpu import threads
 from minialex.data import DataLoader, Digits, ImageFolder
 from minialex.errors import MinialexError
 from minialex.evaluation.evaluate import evaluate
@@ -21,35 +18,8 @@ from minialex.kfold.folds import kfold
 from minialex.kfold.load import load_trained
 from minialex.train import train
 from minialex.train.run_state import RunState
+from tests.kfold.conftest import K, content
 from tests.small_runs import Listener, kill, small, write_images
-
-K = 3
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    return write_images(tmp_path_factory.mktemp("data") / "images", each=6)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Folds that share two cores have one thread each: so has what they are compared with."""
-    with pytest.MonkeyPatch.context() as patch, threadpoolctl.threadpool_limits(1):
-        patch.setenv(threads.VARIABLE, "1")
-        yield
-
-
-@pytest.fixture(scope="module")
-def whole(images, tmp_path_factory):
-    """Folds that were not stopped: the folder, what was heard, and the outcome."""
-    out, listener = tmp_path_factory.mktemp("whole") / "folds", Listener()
-    return out, listener, kfold(small(images, out=str(out)), K, reporter=listener)
-
-
-def content(out):
-    """Return the bytes of all checkpoints and records, by name."""
-    files = [p for p in out.rglob("*") if p.suffix in (".safetensors", ".json")]
-    return {str(p.relative_to(out)): p.read_bytes() for p in files if p.name != "kfold.json"}
 
 
 class TestFolds:
@@ -158,7 +128,6 @@ class TestGoingOn:
         settings = small(images, out=str(tmp_path / "folds"))
         with pytest.raises(KeyError):
             kfold(settings, K, reporter=Listener(("batch", 2), crash))
-        (tmp_path / "folds" / ".stop").write_text("15")
         kfold(settings, K, resume=True)
         assert content(tmp_path / "folds") == content(whole[0])
 
@@ -241,7 +210,11 @@ class TestGoingOn:
 
 class TestRefusals:
     @pytest.mark.parametrize(
-        ("k", "message"), [(1, "k is 1"), (7, r"too few images for 7 folds in class 'blue' \(6\)")]
+        ("k", "message"),
+        [
+            (1, "k is 1"),
+            (7, "class 'blue' has 6 images, .*, fewer than 7 folds: give --folds 6"),
+        ],
     )
     def test_too_few_or_too_many_folds(self, images, tmp_path, k, message):
         with pytest.raises(MinialexError, match=message):
@@ -251,37 +224,6 @@ class TestRefusals:
     def test_no_jobs(self, images, tmp_path):
         with pytest.raises(MinialexError, match="jobs is 0"):
             kfold(small(images, out=str(tmp_path / "folds")), K, jobs=0)
-
-    def test_dask_that_is_not_installed(self, images, tmp_path, monkeypatch):
-        monkeypatch.setitem(sys.modules, "distributed", None)
-        with pytest.raises(MinialexError, match="Dask is not installed"):
-            kfold(small(images, out=str(tmp_path / "folds")), K, dask="tcp://127.0.0.1:1")
-
-
-class TestAtOnce:
-    @pytest.mark.equal_bits
-    def test_the_same_bytes_as_one_after_the_other(self, images, whole, tmp_path):
-        out, listener = tmp_path / "folds", Listener()
-        folds = kfold(small(images, out=str(out)), K, jobs=2, reporter=listener)
-        assert folds == whole[2]
-        assert content(out) == content(whole[0])
-        assert sorted(r.fold for r in listener.of("fold_ended")) == [1, 2, 3]
-        assert {p.name for p in out.iterdir()} == {p.name for p in whole[0].iterdir()}
-
-    def test_a_stop_reaches_every_process_and_can_be_gone_on_from(self, images, whole, tmp_path):
-        out = tmp_path / "folds"
-        settings = small(images, out=str(out))
-        stopped = kfold(settings, K, jobs=2, reporter=Listener(("fold_ended", 1), kill(15)))
-        assert stopped.signal == signal.SIGTERM
-        assert 1 <= len(stopped.records) < K
-        assert kfold(settings, K, jobs=2, resume=True) == whole[2]
-        assert content(out) == content(whole[0])
-
-    def test_an_error_in_a_fold_comes_back_as_one_line(self, tmp_path):
-        root = write_images(tmp_path / "images", each=3)
-        (root / "red" / "01.png").write_bytes(b"no picture")
-        with pytest.raises(MinialexError, match=r"^fold \d: cannot read image .*01\.png"):
-            kfold(small(root, out=str(tmp_path / "folds")), K, jobs=2)
 
 
 class TestGivenNetworks:

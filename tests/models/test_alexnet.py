@@ -1,7 +1,5 @@
 """The four networks: counts, shapes, names, recorded losses, agreement with PyTorch."""
 
-import importlib.util
-
 import numpy as np
 import pytest
 
@@ -132,10 +130,8 @@ def torch_twin(torch, variant, model):
     return twin
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="PyTorch is not installed")
 @pytest.mark.parametrize("variant", ["alexnet", "alexnet-2012"])
-def test_the_whole_network_trains_as_in_pytorch(variant):
-    torch = pytest.importorskip("torch")
+def test_the_whole_network_trains_as_in_pytorch(torch, variant):
     model = alexnet(variant, 10, dropout=0.0, seed=4).to(dtype=np.float64)
     twin = torch_twin(torch, variant, model)
     settings = {"lr": 1e-5, "momentum": 0.9, "weight_decay": 5e-4}

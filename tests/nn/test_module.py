@@ -151,9 +151,9 @@ def test_load_state_dict_takes_the_models_own_arrays():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda s: s.pop("0.bias"), r"missing \['0.bias'\]"),
-        (lambda s: s.update(more=s["0.bias"]), r"surplus \['more'\]"),
-        (lambda s: s.update({"0.bias": np.zeros(9)}), r"0.bias has shape \(9,\), not \(4,\)"),
+        (lambda s: s.pop("0.bias"), "missing 0.bias$"),
+        (lambda s: s.update(more=s["0.bias"]), "unexpected more$"),
+        (lambda s: s.update({"0.bias": np.zeros(9)}), r"0.bias has the shape \(9,\), not \(4,\)"),
     ],
 )
 def test_load_state_dict_refuses_what_does_not_fit_and_changes_nothing(change, message):
@@ -206,19 +206,6 @@ def test_to_refuses_once_an_optimizer_holds_the_parameters():
     optim.SGD(model.parameters())
     with pytest.raises(RuntimeError, match=r"an optimizer holds 0\.weight; move the model before"):
         model.to(dtype=np.float64)
-
-
-def test_hooks_see_input_and_output_until_removed():
-    layer, seen = nn.ReLU(), []
-    remove = layer.register_forward_hook(lambda module, x, y: seen.append((module, x.data, y.data)))
-    x = Tensor(np.array([-1.0, 2.0]))
-    layer(x)
-    remove()
-    layer(x)
-    assert len(seen) == 1
-    assert seen[0][0] is layer
-    assert seen[0][1].tolist() == [-1, 2]
-    assert seen[0][2].tolist() == [0, 2]
 
 
 def test_zero_grad_forgets():

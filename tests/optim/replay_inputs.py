@@ -26,9 +26,12 @@ def _stepped(name: str, *, in_memory: bool, failed: bool = False) -> list[Array]
     for step, lr in enumerate((0.1, 0.02)):
         p.grad = rng.standard_normal(37, np.float32)
         held = failed and step == 1
-        rates = np.array(optimizer.rates(step, lr)), np.array([float(held)])
-        # by value, a rate and a number of steps that could not be missed
-        optimizer.lr, optimizer.steps = (1e3, 7) if in_memory else (lr, step)
+        [group] = optimizer.param_groups
+        group["lr"], optimizer.param_steps = lr, [step]
+        rates = np.array(optimizer.rates(step)), np.array([float(held)])
+        if in_memory:
+            # by value, a rate and a number of steps that could not be missed
+            group["lr"], optimizer.param_steps = 1e3, [7]
         if in_memory or not held:
             optimizer.step(ReplayInputs(*rates) if in_memory else None)
     arena = optimizer.arena

@@ -1,7 +1,5 @@
 """The optimizers against their formulas written out element by element, and against PyTorch."""
 
-import importlib.util
-
 import numpy as np
 import pytest
 
@@ -68,7 +66,9 @@ def test_twenty_steps_follow_the_formula(name, formula, kw, implementation):
 
 
 ON_AND_OFF = [{"momentum": m} for m in (0.0, 0.9, 0.9, 0.0, 0.5)]
-CENTERED = [{"centered": c, "momentum": m} for c, m in ((0, 0), (1, 0), (1, 0.9), (0, 0.9), (1, 0))]
+CENTERED = [
+    {"centered": c > 0, "momentum": m} for c, m in ((0, 0), (1, 0), (1, 0.9), (0, 0.9), (1, 0))
+]
 
 
 @pytest.mark.parametrize("implementation", ["plain", "blocked", "kernel"])
@@ -84,7 +84,7 @@ def test_settings_may_change_between_steps(name, formula, turns, implementation)
     optimizer, state = getattr(optim, name)([p], lr=0.1), {slot: np.zeros(33) for slot in "vmb"}
     for t, turn in enumerate(turns, start=1):
         for setting, number in turn.items():
-            setattr(optimizer, setting, number)
+            optimizer.param_groups[0][setting] = number
         g = rng.standard_normal(33)
         p.grad = None
         (p * g).sum().backward()
@@ -94,11 +94,9 @@ def test_settings_may_change_between_steps(name, formula, turns, implementation)
         np.testing.assert_allclose(p.data, value, rtol=1e-12, atol=1e-13)
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="PyTorch is not installed")
 @pytest.mark.parametrize(("name", "formula", "kw"), SETTINGS, ids=IDS)
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 2e-6)])
-def test_twenty_steps_agree_with_pytorch(name, formula, kw, dtype, tolerance):
-    torch = pytest.importorskip("torch")
+def test_twenty_steps_agree_with_pytorch(torch, name, formula, kw, dtype, tolerance):
     rng = np.random.default_rng(6)
     values = [v.astype(dtype) for v in start(rng)]
     ours = [Tensor(v.copy(), requires_grad=True) for v in values]
@@ -206,10 +204,13 @@ def test_a_gradient_that_stays_the_same_has_no_negative_variance(implementation)
     ("params", "message"),
     [
         (lambda a, b: [], "at least one parameter"),
-        (lambda a, b: [a, a], "twice"),
+        (
+            lambda a, b: [a, a],
+            r"parameter 1 of shape \(1,\) is given to the optimizer twice, first",
+        ),
         (lambda a, b: [a, b], "differ in type or device"),
-        (lambda a, b: [Tensor([1.0])], "leaf Tensors that require a gradient"),
-        (lambda a, b: [a * 2.0], "leaf Tensors that require a gradient"),
+        (lambda a, b: [Tensor([1])], "takes leaf Tensors, float32 or float64"),
+        (lambda a, b: [a * 2.0], "takes leaf Tensors, float32 or float64"),
     ],
 )
 def test_what_an_optimizer_refuses(params, message):
@@ -217,11 +218,6 @@ def test_what_an_optimizer_refuses(params, message):
     b = Tensor(np.ones(1), requires_grad=True)
     with pytest.raises(ValueError, match=message):
         optim.SGD(params(a, b))
-
-
-def test_negative_learning_rate_is_refused():
-    with pytest.raises(ValueError, match="RMSprop: lr must not be negative"):
-        optim.RMSprop([Tensor([1.0], requires_grad=True)], lr=-1.0)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -32,7 +32,7 @@ class TestNonFinite:
     def test_names_the_first_layer_the_step_and_the_rate(self, images, tmp_path, layer):
         error = self.poisoned(images, tmp_path, ("batch", 7), layer)
         assert (error.layer, error.step) == (layer, 7)
-        assert error.lr == make_schedule("cosine", lr=1e-4, total=10, warmup=3)(6)
+        assert error.lr == 1e-4 * make_schedule("cosine", total=10, warmup=3)(6)
         assert f"layer {layer} is the first whose output is not finite" in str(error)
         assert "its weight is no longer finite" in str(error)
         assert "last.safetensors is from before" in str(error)

@@ -33,6 +33,9 @@ WRONG = [
     ("lr_step", 0),
     ("lr_gamma", 0.0),
     ("lr_gamma", 2.0),
+    ("clip", -1.0),
+    ("clip", float("inf")),
+    ("freeze", 7),
     ("label_smoothing", 1.0),
     ("class_weights", "heavy"),
     ("dropout", 1.0),
@@ -87,12 +90,12 @@ def test_a_whole_number_does_for_a_number_and_keeps_json_alike():
 )
 def test_settings_come_back_from_json_as_they_were(**options):
     settings = make_settings(data="somewhere", **options)
-    assert Settings.from_json(json.loads(json.dumps(settings.to_json()))) == settings
+    assert Settings.from_json(json.loads(json.dumps(settings.to_json())), "x.json") == settings
 
 
 def test_json_with_an_unknown_setting_is_refused():
-    with pytest.raises(MinialexError, match="unknown setting 'batchsize'"):
-        Settings.from_json({"batchsize": 3})
+    with pytest.raises(MinialexError, match=r"x\.json: unknown setting 'batchsize'"):
+        Settings.from_json({"batchsize": 3}, "x.json")
 
 
 def test_an_unknown_setting_is_refused_and_the_known_ones_are_listed():
@@ -103,7 +106,7 @@ def test_an_unknown_setting_is_refused_and_the_known_ones_are_listed():
 def test_json_of_an_older_version_gets_defaults():
     table = make_settings().to_json()
     del table["save_minutes"]
-    assert Settings.from_json(table).save_minutes == 0
+    assert Settings.from_json(table, "x.json").save_minutes == 0
 
 
 class TestRecipes:
@@ -172,3 +175,10 @@ class TestTransforms:
         t = make_settings(data="photos", image_size=40, resize="crop").eval_transform()
         assert not t.random
         assert (t.size, t.resize) == (40, "crop")
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400), [[1]] * 100])
+def test_a_refusal_stays_short(value):
+    with pytest.raises(MinialexError, match=r"^lr is .*\.\.\.: give a number") as caught:
+        make_settings(lr=value)
+    assert len(str(caught.value)) < 200

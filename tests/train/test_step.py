@@ -32,8 +32,7 @@ def gpu(monkeypatch):
         yield Gpu.installed(monkeypatch)
 
 
-def schedule(step):
-    return make_schedule("cosine", lr=1e-3, total=6, warmup=2)(step)
+schedule = make_schedule("cosine", total=6, warmup=2)
 
 
 def made(optimizer="rmsprop", device="cpu", **options):
@@ -54,7 +53,8 @@ def kept(step):
     """Return every number that a step changes."""
     arena = step.optimizer.arena
     flat = [arena.data, *arena.state.values(), step.state.totals]
-    return [arrays.to_numpy(a).copy() for a in flat], step.optimizer.lr, step.optimizer.steps
+    rates = [group["lr"] for group in step.optimizer.param_groups]
+    return [arrays.to_numpy(a).copy() for a in flat], rates, step.optimizer.param_steps[:]
 
 
 def assert_equal_bits(one, other):
@@ -75,7 +75,7 @@ def by_hand(optimizer):
         loss_sum += float(loss.data) * len(batch)
         right += int((logits.data.argmax(axis=1) == batch.targets).sum())
         loss.backward()
-        update.lr = schedule(update.steps)
+        update.scale_lr(schedule(update.steps))
         update.step()
     step.state.totals[...] = loss_sum, right
     return kept(step), generator.offset
@@ -124,7 +124,7 @@ def test_a_graph_repeats_the_step_and_not_its_numbers(optimizer, gpu):
 def test_masks_differ_from_replay_to_replay(gpu):
     """On the same images and weights the loss changes by dropout alone."""
     step = made("sgd", "cuda", schedule=None)
-    step.optimizer.lr = 0.0
+    step.optimizer.param_groups[0]["lr"] = 0.0
     batch, totals = batches("cuda")[0], []
     for _ in range(replay.WARM_UP_STEPS + 4):
         step(batch)
@@ -191,10 +191,10 @@ def test_a_setting_that_changes_is_captured_anew(gpu):
     batch = batches("cuda")[0]
     for _ in range(replay.WARM_UP_STEPS + 1):
         step(batch)
-    step.optimizer.lr /= 2
+    step.optimizer.param_groups[0]["lr"] /= 2
     step(batch)
     assert [graph.launches for graph in gpu.graphs] == [2]
-    step.optimizer.momentum = 0.25
+    step.optimizer.param_groups[0]["momentum"] = 0.25
     step(batch)
     step.model.eval()
     step(batch)
@@ -204,9 +204,9 @@ def test_a_setting_that_changes_is_captured_anew(gpu):
         batch = batches()[0]
         for _ in range(replay.WARM_UP_STEPS + 1):
             on_cpu(batch)
-        on_cpu.optimizer.lr /= 2
+        on_cpu.optimizer.param_groups[0]["lr"] /= 2
         on_cpu(batch)
-        on_cpu.optimizer.momentum = 0.25
+        on_cpu.optimizer.param_groups[0]["momentum"] = 0.25
         on_cpu(batch)
         on_cpu.model.eval()
         on_cpu(batch)
@@ -245,13 +245,13 @@ def test_the_table_of_rates_is_filled_a_thousand_steps_at_a_time():
 
     def rates(step):
         asked.append(step)
-        return float(step), 1.0
+        return [(float(step), 1.0), (-float(step), 2.0)]
 
-    state = StepState(arrays.CPU)
+    state = StepState(arrays.CPU, 2)
     state.start(5, 7, rates)
     for step in range(5, TABLE_STEPS + 50):
         state.fill_table(step, rates)
-        assert state.rates.tolist() == [step, 1.0]
+        assert state.rates.tolist() == [[step, 1.0], [-step, 2.0]]
         state.advance(2)
     assert state.on_host() == (False, TABLE_STEPS + 50, 7 + 2 * (TABLE_STEPS + 45))
     assert len(asked) == 1 + 2 * TABLE_STEPS
@@ -259,7 +259,7 @@ def test_the_table_of_rates_is_filled_a_thousand_steps_at_a_time():
 
 def test_what_is_too_large_to_be_counted_is_refused():
     with pytest.raises(ValueError, match=r"counts up to 2\*\*53, but begins with 0 steps and"):
-        StepState(arrays.CPU).start(0, 2**53, lambda step: (0.0, 1.0))
+        StepState(arrays.CPU).start(0, 2**53, lambda step: [(0.0, 1.0)])
 
 
 def test_a_rate_assigned_after_a_loss_that_is_not_finite_hides_nothing():
@@ -268,7 +268,7 @@ def test_a_rate_assigned_after_a_loss_that_is_not_finite_hides_nothing():
     images = given[1].images.copy()
     images[0, 0, 0, 0] = np.nan
     step(Batch(images, given[1].targets, given[1].indices))
-    step.optimizer.lr /= 2
+    step.optimizer.param_groups[0]["lr"] /= 2
     step(given[2])
     assert step.failed()
     assert step.optimizer.steps == 1

@@ -12,7 +12,10 @@ pytestmark = pytest.mark.usefixtures("no_curves")
 
 
 class TestStopping:
-    @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+    @pytest.mark.parametrize(
+        ("number", "status"),
+        [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+    )
     def test_a_signal_ends_the_batch_and_saves(self, images, tmp_path, number, status):
         before = [signal.getsignal(s) for s in SIGNALS]
         listener = Listener(("batch", 3), kill(number))
@@ -23,6 +26,23 @@ class TestStopping:
         assert position == {"epoch": 0, "batch": 3, "step": 3}
         assert [signal.getsignal(s) for s in SIGNALS] == before
         assert listener.of("saved") == [(outcome.checkpoint, False)]
+
+    def test_a_run_under_nohup_goes_on_when_its_terminal_closes(self, images, tmp_path):
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        try:
+            listener = Listener(("batch", 3), kill(signal.SIGHUP))
+            outcome = train(small(images, out=str(tmp_path / "run")), listener)
+            assert (outcome.signal, outcome.finished) == (None, True)
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        finally:
+            signal.signal(signal.SIGHUP, before)
+
+    @pytest.mark.parametrize("first", SIGNALS)
+    def test_a_closing_terminal_may_send_its_signal_again(self, images, tmp_path, first):
+        listener = Listener(("batch", 3), kill(first, signal.SIGHUP, signal.SIGHUP))
+        outcome = train(small(images, out=str(tmp_path / "run")), listener)
+        assert (outcome.signal, outcome.step) == (first, 3)
+        assert outcome.checkpoint.exists()
 
     def test_during_validation_too(self, images, tmp_path):
         listener = Listener(("validating", 1), kill(signal.SIGINT))

@@ -7,8 +7,3 @@ import pytest
 def path(tmp_path):
     # The name says nothing: content decides.
     return tmp_path / "weights.bin"
-
-
-@pytest.fixture
-def torch():
-    return pytest.importorskip("torch", reason="needs PyTorch")

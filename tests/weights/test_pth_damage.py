@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minialex.errors import MinialexError
+from minialex.weights import pth
 from tests.weights import pth_writer as w
 from tests.weights.reading import read_pth, refusal
 
@@ -201,3 +202,50 @@ class TestContainers:
         except MinialexError:
             return
         assert all(isinstance(x, np.ndarray) for x in tensors.values())
+
+
+class TestCost:
+    """What a file may make its reader do, for each byte that it has."""
+
+    @pytest.mark.parametrize("write", ["zip", "legacy"])
+    def test_one_storage_under_many_sizes(self, path, write):
+        sizes = range(2**20, 2**20 + 400)
+        stored = {
+            n: w.storage("0", "BFloat16Storage", n, *[None] * (write == "legacy")) for n in sizes
+        }
+        program = w.pickle_of({f"x{n}": w.tensor(s, 0, (1,), (1,)) for n, s in stored.items()})
+        content = bytes(2 * sizes.stop)
+        if write == "zip":
+            w.zip_file(path, program, {"0": content})
+        else:
+            path.write_bytes(w.legacy_bytes(program, {"0": (sizes.stop, content)}))
+        assert "one storage in two ways" in refusal(path)
+
+    def test_many_records_of_the_same_bytes(self, path):
+        w.write_zip(path, {"x": np.arange(1000.0)})
+        content = path.read_bytes()
+        start, end = content.index(b"PK\x01\x02"), content.index(b"PK\x05\x06")
+        place = content.index(b"archive/data/0", start) + 13
+        entry = content[place - 46 - 13 : content.index(b"PK\x01\x02", place)]
+        assert entry.startswith(b"PK\x01\x02")
+        copies = b"".join(entry[:59] + bytes([65 + i]) + entry[60:] for i in range(20))
+        for more in (copies, entry):
+            counts = struct.pack("<HHII", 24, 24, end - start + len(more), start)
+            path.write_bytes(content[:end] + more + content[end:][:8] + counts + bytes(2))
+            assert "lists bytes twice" in refusal(path)
+
+    def test_an_endless_directory(self, path, monkeypatch):
+        w.write_zip(path, {str(i): np.ones(1) for i in range(50)})
+        assert len(read_pth(path)) == 50
+        monkeypatch.setattr(pth, "_MAX_DIRECTORY_BYTES", 1000)
+        assert "zip directory cannot be read" in refusal(path)
+
+    def test_a_table_in_many_places_is_looked_at_once(self, path, monkeypatch):
+        looked = []
+        original = pth._has_tensors
+        monkeypatch.setattr(pth, "_has_tensors", lambda x: looked.append(x) or original(x))
+        tables = b"".join(w.say(f"k{i}") + b"h\x00" for i in range(50))
+        w.zip_file(path, b"\x80\x02}(" + w.say("a") + b"}q\x00" + tables + b"u.", {})
+        assert "is refused" in refusal(path)
+        # the table, and what all of them are in
+        assert len(looked) == 2

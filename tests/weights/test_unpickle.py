@@ -173,3 +173,30 @@ class TestAbsurdity:
         monkeypatch.setattr("minialex.weights.pth._MAX_PICKLE_BYTES", 1000)
         w.zip_file(path, w.pickle_of("x" * 1000), {})
         assert "pickle is too long" in refusal(path)
+
+    @pytest.mark.parametrize("key", [2**61 - 1, 3 * (2**61 - 1), -1, 2**200, True, 1.0, None])
+    def test_keys_that_could_share_a_hash(self, path, key):
+        items = w.say(key) + w.say(ONE)
+        pair = w.call("collections.OrderedDict", [(key, ONE)])
+        for program in (b"}" + items + b"s.", b"}(" + items + b"u.", w.say(pair) + b"."):
+            w.zip_file(path, b"\x80\x02" + program, {"0": bytes(8)})
+            message = refusal(path)
+            assert "neither text nor plain numbers" in message or "malformed ordered" in message
+
+    def test_no_two_keys_that_are_taken_have_one_hash(self):
+        keys = [0, 1, 2**31, 2**60, 2**61 - 2]
+        assert [hash(key) for key in keys] == keys
+        assert all(map(unpickle.is_key, keys))
+
+    @pytest.mark.parametrize(
+        "call",
+        [
+            w.name("collections", "OrderedDict") + b"h\x00\x85R",
+            w.name("torch._utils", "_rebuild_parameter") + b"h\x01R",
+        ],
+    )
+    def test_a_list_that_is_handed_over_again_and_again(self, path, monkeypatch, call):
+        monkeypatch.setattr(unpickle, "_MAX_OPCODES", 5000)
+        pairs = w.say([(i, None) for i in range(100)]) + b"q\x00" + w.say((None,) * 100) + b"q\x01"
+        w.zip_file(path, b"\x80\x02]" + pairs + call * 100 + b".", {})
+        assert "calls functions with more than 5000 arguments" in refusal(path)

@@ -26,7 +26,7 @@ from minialex.cpu import threads
 from minialex.cuda import gpu
 from minialex.cuda import source as sources
 from minialex.cuda.architectures import ARCHITECTURES, Architecture
-from minialex.cuda.emulator import compiler
+from minialex.cuda.emulator import cache, compiler
 from minialex.cuda.emulator.errors import EmulationError
 from minialex.cuda.emulator.machine import EmulatedLaunch, run
 from minialex.cuda.plan import Dim3, LaunchPlan
@@ -110,7 +110,8 @@ def emulated(
     ValueError
         If a setting is none of these.
     MinialexError
-        If there is no C++ compiler; from a launch, if the architecture does not run the kernel.
+        If there is no C++ compiler or no folder for what it compiles; from a launch, if the
+        architecture does not run the kernel.
     EmulationError
         From a launch, if the kernel does what it must not.
     """
@@ -131,8 +132,9 @@ def emulated(
         kernel,
         write,
     )
-    # here, and not at the first launch: a missing compiler is no error of a kernel
+    # here, and not at the first launch: what is missing is no error of a kernel
     compiler.compiler()
+    cache.cache_folder()
     if _current.get() is None:
         # A kernel may have been edited since it was read.
         sources.clear_cache()

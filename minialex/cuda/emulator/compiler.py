@@ -1,7 +1,7 @@
-"""The machine's C++ compiler, and the cache of what it has compiled.
+"""The machine's C++ compiler, and the libraries it makes of kernels, each compiled once.
 
-A binary's name is a hash of all that it was made from: the kernel's text with its headers, the
-emulator's own headers, the compiler and its flags. So there is nothing to clear and nothing stale.
+A library's name is a hash of all that it was made from: the kernel's text with its headers, the
+emulator's own headers, the compiler and its flags.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from minialex.cuda.emulator.cache import VARIABLE, cache_folder, is_whole, store, workspace
 from minialex.cuda.emulator.errors import EmulationError
 from minialex.cuda.emulator.interface import SHARED_STRUCTURES
 from minialex.cuda.source import first_errors
@@ -30,7 +30,6 @@ _HERE = Path(__file__).resolve().parent
 _INCLUDE = _HERE / "include"
 _HEADER = "emulator.h"
 _RUNTIME = _HERE / "runtime"
-CACHE_VARIABLE = "MINIALEX_CACHE"
 _FAST = ("-O2",)
 # The sanitizer's library is not linked: the runtime has hooks of its own.
 _CHECKED = ("-O1", "-g", "-fsanitize=thread", "-DEMU_CHECKED")
@@ -85,35 +84,12 @@ def _compiler(named: str, _path: str) -> Compiler:
     return Compiler(tuple(found), asked.stdout)
 
 
-def cache_folder() -> Path:
-    """Return the folder of compiled binaries, made if need be.
-
-    That is ``$MINIALEX_CACHE``, else ``minialex`` in ``$XDG_CACHE_HOME`` or ``~/.cache``.
-
-    Raises
-    ------
-    MinialexError
-        If it cannot be made.
-    """
-    set_to = os.environ.get(CACHE_VARIABLE)
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = (Path(set_to) if set_to else Path(home) / "minialex") / "emulator"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MinialexError(
-            f"cannot make the cache folder {folder} ({error.strerror}): set {CACHE_VARIABLE} to "
-            "a folder that can be written"
-        ) from None
-    return folder
-
-
 def runtime() -> Path:
     """Return the compiled runtime, compiling it if it is not in the cache."""
     tool = compiler()
     flags = ("-std=c++17", "-O2", "-fPIC", "-shared", "-pthread", f"-I{_INCLUDE}", *_only_gcc(tool))
     path = cache_folder() / f"runtime-{_key(tool, flags, _texts(_INCLUDE), _texts(_RUNTIME))}.so"
-    if not path.exists():
+    if path.name not in _runtimes and not is_whole(path):
         source = _RUNTIME / "runtime.cpp"
         _make(
             path,
@@ -142,28 +118,23 @@ def build(text: str, kernel: str, *, checked: bool) -> Path:
     ------
     EmulationError
         If the text does not compile; the message has the compiler's first errors.
+    MinialexError
+        If the compiler itself fails, or the cache cannot be written.
     """
     tool, library = compiler(), runtime()
     flags = (*_kernel_flags(tool), *(_checked_flags(tool) if checked else _FAST))
     path = cache_folder() / f"{_key(tool, flags, library.name, _texts(_INCLUDE), text)}.so"
-    if not path.exists():
+    if not is_whole(path):
         linked = _CHECKED_LINK if checked else ()
         header = _precompiled_header(tool, flags)
+        first = (f"-I{header}",) if header else ()
 
-        def steps(header: Path | None, out: str) -> list[list[str]]:
-            first = (f"-I{header}",) if header else ()
+        def steps(out: str) -> list[list[str]]:
             code = (*first, *flags, "-include", _HEADER, "-c", "-x", "c++", "-", "-o", out + ".o")
             link = ("-shared", "-Wl,-rpath,$ORIGIN", *linked, "-o", out, out + ".o", str(library))
             return [[*tool.command, *code], [*tool.command, *link]]
 
-        try:
-            _make(path, functools.partial(steps, header), text, kernel)
-        except EmulationError:
-            # the kernel is wrong, or the header is damaged, which g++ says of the kernel
-            if header is None:
-                raise
-            _make(path, functools.partial(steps, None), text, kernel)
-            shutil.rmtree(header, ignore_errors=True)
+        _make(path, steps, text, kernel)
     return path
 
 
@@ -176,7 +147,7 @@ def _precompiled_header(tool: Compiler, flags: Sequence[str]) -> Path | None:
         return None
     folder = cache_folder() / f"header-{_key(tool, flags, _texts(_INCLUDE))}"
     path = folder / f"{_HEADER}.gch"
-    if not path.exists():
+    if not is_whole(path):
         compile_it = [*tool.command, *flags, "-x", "c++-header", str(_INCLUDE / _HEADER), "-o"]
         try:
             _make(path, lambda out: [[*compile_it, out]], "", "the emulator's header")
@@ -187,8 +158,20 @@ def _precompiled_header(tool: Compiler, flags: Sequence[str]) -> Path | None:
 
 @functools.cache
 def load(path: Path) -> ctypes.CDLL:
-    """Return the library at `path`, loaded once."""
-    return ctypes.CDLL(str(path))
+    """Return the library at `path`, loaded once.
+
+    Raises
+    ------
+    MinialexError
+        If the system does not load it: it was compiled, but the folder may not hold programs.
+    """
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        raise MinialexError(
+            f"cannot load a compiled kernel ({error}): set {VARIABLE} to a folder on a disk from "
+            "which programs may run"
+        ) from None
 
 
 def load_runtime(path: Path) -> ctypes.CDLL:
@@ -268,33 +251,34 @@ def _key(tool: Compiler, flags: Sequence[str], *texts: str) -> str:
 
 def _make(path: Path, steps: Callable[[str], list[list[str]]], text: str, kernel: str) -> None:
     """Run compiler commands and put what they made at `path`, whole or not at all."""
-    try:
-        path.parent.mkdir(exist_ok=True)
-        folder = tempfile.TemporaryDirectory(dir=path.parent, prefix="making-")
-    except OSError as error:
-        raise MinialexError(
-            f"cannot write in the cache folder {path.parent} ({error.strerror}): "
-            f"set {CACHE_VARIABLE} to a folder that can be written"
-        ) from None
-    with folder as temporary:
-        made = Path(temporary) / path.name
+    with workspace() as folder:
+        made = folder / path.name
         for command in steps(str(made)):
             done = subprocess.run(
-                command, input=text, text=True, capture_output=True, check=False, cwd=temporary
+                command,
+                input=text,
+                text=True,
+                capture_output=True,
+                check=False,
+                cwd=folder,
+                env=os.environ | {"TMPDIR": str(folder)},
             )
             if done.returncode:
-                raise _failure(kernel, done.stderr)
-        # Another process may have made the same file meanwhile: either will do.
-        os.replace(made, path)
+                raise _failure(kernel, command[0], done.stderr)
+        store(made, path)
 
 
-def _failure(kernel: str, output: str) -> EmulationError:
+def _failure(kernel: str, tool: str, output: str) -> MinialexError:
+    """Return the error of a kernel; of the compiler itself, say killed, where it names no line."""
     said = first_errors(output)
     first = re.match(r"(?P<file>[^:]+):(?P<line>\d+)", said[0]) if said else None
+    if first is None:
+        why = said[0] if said else "it says nothing"
+        return MinialexError(f"{tool} failed, which is no fault of {kernel}: {why}")
     return EmulationError(
         f"{kernel} does not compile:\n  " + "\n  ".join(said),
         kind="compile",
         kernel=kernel,
-        file=first["file"] if first else "",
-        line=int(first["line"]) if first else 0,
+        file=first["file"],
+        line=int(first["line"]),
     )

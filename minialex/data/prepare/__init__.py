@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minialex.arrays import Array, array_module, device_of
+from minialex.arrays import Array, Device, array_module, device_of
 from minialex.autograd import Routine, implementation_for
 from minialex.data.colour import Jitter
 from minialex.data.prepare.blocked import prepare_blocked
@@ -17,7 +17,7 @@ from minialex.data.prepare.crop import Crop, check_windows
 from minialex.data.prepare.cuda import instructions, prepare_buffer, prepare_kernel
 from minialex.data.prepare.plain import prepare_plain
 
-__all__ = ["PREPARE", "Crop", "instructions", "prepare", "prepare_buffer"]
+__all__ = ["PREPARE", "Crop", "instructions", "prepare", "prepare_buffer", "takes_buffers"]
 
 PREPARE = Routine(
     "prepare",
@@ -71,6 +71,11 @@ def prepare(
     _check_array("out", y, shape, "float32")
     implementation_for(PREPARE, device_of(images))(images, jitter, crop, y)
     return y
+
+
+def takes_buffers(device: Device) -> bool:
+    """Return whether what runs on a device can be replayed, reading a buffer: `prepare_buffer`."""
+    return implementation_for(PREPARE, device) is prepare_kernel
 
 
 def _check_array(name: str, a: Array, shape: tuple[int | str, ...], dtype: str) -> None:

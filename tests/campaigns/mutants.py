@@ -1,0 +1,233 @@
+"""Mutants: one operator, number or condition of the program changed; the suite has to notice.
+
+    pytest -n auto --cov --cov-context=test    # once: which tests run which line
+    python -m tests.campaigns mutants --count 200 --seed 0 --jobs 2
+
+A mutant is tried on the tests that run its line, those of its own room first; one that is made when
+a module is imported, on those that run a line of its module. What survives is either a hole in the
+suite, or a change that changes nothing a user can see: its line is printed, and a person decides.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.campaigns.campaign import Campaign
+
+ROOT = Path(__file__).parents[2]
+
+LEFT_OUT = "minialex/ops/", "minialex/check/cases/", "minialex/bench/peers/", "minialex/cuda/gpu.py"
+"""Ops have a zoo of faults, cases are tests; peers need what they run, and no GPU is at hand."""
+
+COVERAGE = ROOT / ".coverage"
+
+MOST_TESTS = 400
+"""Of a line that thousands run: those of its own room, and others as they are drawn."""
+
+SECONDS = 600
+"""A mutant that runs for longer is caught: it hangs."""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A piece of a file, and what stands there instead."""
+
+    path: str
+    line: int
+    start: int
+    end: int
+    new: str
+
+    def applied(self, text: bytes) -> bytes:
+        return text[: self.start] + self.new.encode() + text[self.end :]
+
+    def __str__(self) -> str:
+        old = (ROOT / self.path).read_bytes()[self.start : self.end].decode()
+        return f"{self.path}:{self.line}: {' '.join(old.split())} -> {' '.join(self.new.split())}"
+
+
+COMPARISONS = {
+    ast.Lt: "<=", ast.LtE: "<", ast.Gt: ">=", ast.GtE: ">", ast.Eq: "!=", ast.NotEq: "==",
+    ast.Is: "is not", ast.IsNot: "is", ast.In: "not in", ast.NotIn: "in",
+}  # fmt: skip
+ARITHMETIC = {
+    ast.Add: "-", ast.Sub: "+", ast.Mult: "/", ast.Div: "*", ast.FloorDiv: "*", ast.Mod: "//",
+    ast.BitAnd: "|", ast.BitOr: "&", ast.LShift: ">>", ast.RShift: "<<",
+}  # fmt: skip
+
+
+class Sites(ast.NodeVisitor):
+    """Collects (node, text that replaces it) where a change would be one of meaning."""
+
+    def __init__(self, text: str) -> None:
+        self.text, self.found = text, list[tuple[ast.expr, str]]()
+
+    def source(self, node: ast.AST) -> str:
+        return ast.get_source_segment(self.text, node) or ""
+
+    def visit_Compare(self, node: ast.Compare) -> None:
+        if len(node.ops) == 1:
+            left, right = self.source(node.left), self.source(node.comparators[0])
+            self.found.append((node, f"{left} {COMPARISONS[type(node.ops[0])]} {right}"))
+        self.generic_visit(node)
+
+    def visit_BinOp(self, node: ast.BinOp) -> None:
+        other = ARITHMETIC.get(type(node.op))
+        if other and not isinstance(node.left, ast.JoinedStr):
+            left, right = self.source(node.left), self.source(node.right)
+            self.found.append((node, f"({left}) {other} ({right})"))
+        self.generic_visit(node)
+
+    def visit_BoolOp(self, node: ast.BoolOp) -> None:
+        other = " or " if isinstance(node.op, ast.And) else " and "
+        self.found.append((node, other.join(f"({self.source(v)})" for v in node.values)))
+        self.generic_visit(node)
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> None:
+        if isinstance(node.op, ast.Not | ast.USub):
+            self.found.append((node, f"({self.source(node.operand)})"))
+        self.generic_visit(node)
+
+    def visit_IfExp(self, node: ast.IfExp) -> None:
+        then, test, other = map(self.source, (node.body, node.test, node.orelse))
+        self.found.append((node, f"({other}) if ({test}) else ({then})"))
+        self.generic_visit(node)
+
+    def visit_Constant(self, node: ast.Constant) -> None:
+        if isinstance(node.value, bool):
+            self.found.append((node, str(not node.value)))
+        elif isinstance(node.value, int):
+            self.found.append((node, str(node.value + 1)))
+        elif isinstance(node.value, float):
+            self.found.append((node, repr(node.value * 2 or 1.0)))
+
+    # what only words a message, or only types
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
+        pass
+
+    def visit_Raise(self, node: ast.Raise) -> None:
+        pass
+
+    def visit_Subscript(self, node: ast.Subscript) -> None:
+        if not (isinstance(node.value, ast.Name) and node.value.id in ("Callable", "Literal")):
+            self.generic_visit(node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
+        if node.value:
+            self.visit(node.value)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        if node.name not in ("__repr__", "describe"):
+            for one in [*node.args.defaults, *filter(None, node.args.kw_defaults), *node.body]:
+                self.visit(one)
+
+
+def mutants_of(name: str, text: str) -> list[Mutant]:
+    """Return every mutant of a file, in order of places."""
+    sites = Sites(text)
+    sites.visit(ast.parse(text))
+    starts = [0]
+    for line in text.encode().splitlines(keepends=True):
+        starts.append(starts[-1] + len(line))
+    found = []
+    for node, new in sites.found:
+        assert node.end_lineno is not None
+        assert node.end_col_offset is not None
+        start = starts[node.lineno - 1] + node.col_offset
+        end = starts[node.end_lineno - 1] + node.end_col_offset
+        found.append(Mutant(name, node.lineno, start, end, new))
+    return found
+
+
+@functools.cache
+def mutants() -> list[Mutant]:
+    """Return every mutant of the program but of what is left out, in order of files."""
+    paths = [path.relative_to(ROOT) for path in sorted((ROOT / "minialex").rglob("*.py"))]
+    names = [name for name in map(Path.as_posix, paths) if not name.startswith(LEFT_OUT)]
+    return [mutant for name in names for mutant in mutants_of(name, (ROOT / name).read_text())]
+
+
+@functools.cache
+def covering() -> dict[str, dict[int, list[str]]]:
+    """Return, by file and line, the tests that run it; empty where coverage was not measured."""
+    if not COVERAGE.exists():
+        return {}
+    import coverage
+
+    data = coverage.CoverageData(str(COVERAGE))
+    data.read()
+    found = {}
+    for path in data.measured_files():
+        # contexts are named <test>|setup, |run, |teardown; "" is what ran on import
+        lines = data.contexts_by_lineno(path)
+        found[Path(path).relative_to(ROOT).as_posix()] = {
+            line: sorted({c.rsplit("|", 1)[0] for c in contexts if c})
+            for line, contexts in lines.items()
+        }
+    return found
+
+
+def tests_for(mutant: Mutant) -> list[str]:
+    """Return the tests to try: of its line, or else of its module, or else of its room."""
+    lines = covering().get(mutant.path, {})
+    tests = lines.get(mutant.line) or sorted({test for some in lines.values() for test in some})
+    room = f"tests/{mutant.path.split('/')[1].removesuffix('.py')}"
+    if not tests:
+        return [room]
+    own = [test for test in tests if test.startswith(room)]
+    others = [test for test in tests if not test.startswith(room)]
+    random.Random(str(mutant)).shuffle(others)
+    return [*own, *others][:MOST_TESTS]
+
+
+def attempt(seeds: Sequence[int], folder: Path) -> list[str]:
+    """Draw one mutant per seed and run its tests in a copy of the checkout."""
+    faults = []
+    tree = folder / "tree"
+    files = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True
+    ).stdout.split("\0")
+    for name in filter(None, files):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, tree / name)
+    for seed in seeds:
+        mutant = random.Random(seed).choice(mutants())
+        path = tree / mutant.path
+        whole = path.read_bytes()
+        path.write_bytes(mutant.applied(whole))
+        if not caught(tree, tests_for(mutant)):
+            faults.append(f"seed {seed}: survives: {mutant}")
+        path.write_bytes(whole)
+    return faults
+
+
+def caught(tree: Path, tests: Sequence[str]) -> bool:
+    """Return whether a test fails there."""
+    listed = tree / "tests.txt"
+    listed.write_text("\n".join(tests))
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider"]
+    try:
+        done = subprocess.run(
+            [*command, "--no-header", f"@{listed}"],
+            cwd=tree, env=environment(tree), capture_output=True, timeout=SECONDS, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return True
+    return done.returncode != 0
+
+
+def environment(tree: Path) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+CAMPAIGN = Campaign("mutants", attempt, count=200, short=0)
