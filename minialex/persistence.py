@@ -7,13 +7,14 @@ minialex.save(model, "digits.safetensors", classes=classes, transform=transform)
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import minialex
 from minialex import arrays
 from minialex.arrays import Device, to_numpy
+from minialex.data.fingerprint import Fingerprint
 from minialex.data.transforms import Transform, eval_transform
 from minialex.errors import MinialexError
 from minialex.models import VARIANTS, AlexNet, alexnet
@@ -158,6 +159,8 @@ class Trained:
         Those of its run; for weights from elsewhere, the variant's image size and defaults.
     fold : (int, int) or None
         Which fold, from 1, of how many it was not trained on, if it comes from cross-validation.
+    split : dict
+        The fingerprint of its training and validation images; empty for weights from elsewhere.
     """
 
     path: Path
@@ -165,6 +168,7 @@ class Trained:
     classes: tuple[str, ...]
     settings: Settings
     fold: tuple[int, int] | None = None
+    split: Fingerprint = field(default_factory=dict)
 
 
 def load_trained(
@@ -186,12 +190,13 @@ def load_trained(
     """
     where, saved = arrays.device(device), open_weights(path)
     classes: tuple[str, ...] = ()
-    fold = None
+    fold, fingerprint = None, {}
     if isinstance(saved, Checkpoint):
         if variant is not None:
             saved.check_model(variant)
         settings = Settings.from_json(saved.manifest["settings"], saved.path)
         classes, fold = tuple(saved.manifest["classes"]), saved.fold
+        fingerprint = saved.manifest.get("split", {})
     else:
         variant = variant or _likely_variant(saved)
         settings = Settings(variant=variant, image_size=VARIANTS[variant].image_size)
@@ -199,7 +204,7 @@ def load_trained(
     if classes and len(classes) != model.num_classes:
         raise MinialexError(f"{saved.path} is damaged (its number of classes): use another copy")
     move_model(model, where).eval()
-    return Trained(saved.path, model, classes, settings, fold)
+    return Trained(saved.path, model, classes, settings, fold, fingerprint)
 
 
 def _likely_variant(file: WeightsFile) -> str:

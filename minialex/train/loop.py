@@ -98,7 +98,7 @@ class Trainer:
         self._check = FiniteCheck(self.state, self.step, self.loader, folder)
         self._resumed_at: int | None = None
         if saved is not None:
-            self.state.restore(saved)
+            self.notes += self.state.restore(saved)
             self.state.finish_save(folder)
             self._resumed_at = optimizer.steps
 

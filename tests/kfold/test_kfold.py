@@ -78,7 +78,7 @@ class TestFolds:
             folder = fold_folder(out, record.fold)
             table = json.loads((folder / "fold.json").read_text())
             assert type(table.pop("crc32")) is int
-            assert table.pop("format") == 2
+            assert table.pop("format") == 3
             assert FoldRecord(**table) == record == read_record(out, record.fold)
             assert out / record.checkpoint == folder / "last.safetensors"
         assert {p.name for p in out.iterdir()} == {"fold-1", "fold-2", "fold-3", "kfold.json"}
@@ -189,7 +189,7 @@ class TestGoingOn:
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(table, indent=1) + "\n")
-        with pytest.raises(MinialexError, match=r"has format 1, .* reads format 2 alone") as caught:
+        with pytest.raises(MinialexError, match=r"has format 1, .* reads format 3 alone") as caught:
             read(tmp_path)
         assert "\n" not in str(caught.value)
 
