@@ -17,7 +17,7 @@ from minialex import arrays
 from minialex.cpu import threads
 from minialex.errors import MinialexError
 from minialex.files import atomic_write
-from minialex.plain_json import read_json
+from minialex.plain_json import read_json, typed
 from minialex.train.factory import check_data_is_there, open_data
 from minialex.train.loop import Trainer
 from minialex.train.metrics import draw_curves, read_metrics
@@ -178,7 +178,7 @@ def read_runtime_settings(folder: Path) -> dict[str, Any]:
     """
     path = folder / SETTINGS_FILE
     try:
-        table = read_json(path)["settings"]
+        table = typed(dict[str, Any], read_json(path)["settings"])
         kept = {name: table[name] for name in RUNTIME_SETTINGS if name in table}
         Settings.from_json(kept, path)
         return kept
