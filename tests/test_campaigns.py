@@ -78,5 +78,8 @@ def test_a_mutant_is_caught_by_a_test_that_sees_it(tmp_path):
     )
     *_, mutant = mutants.mutants_of("thing.py", THING)
     (tmp_path / "thing.py").write_bytes(mutant.applied(THING.encode()))
-    assert not mutants.caught(tmp_path, ["test_thing.py::test_blind"])
-    assert mutants.caught(tmp_path, ["test_thing.py::test_blind", "test_thing.py::test_seen"])
+    blind, seen = "test_thing.py::test_blind", "test_thing.py::test_seen"
+    assert mutants.first_failure(tmp_path, [blind]) == ""
+    assert mutants.first_failure(tmp_path, [blind, seen]) == seen
+    (tmp_path / "thing.py").write_text("import nothing_there")
+    assert mutants.first_failure(tmp_path, [blind]) == "test_thing.py"

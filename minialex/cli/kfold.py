@@ -30,6 +30,7 @@ from minialex.kfold.fold_records import KFoldResult, read_plan
 from minialex.kfold.folds import kfold as cross_validate
 from minialex.train.settings import make_settings
 from minialex.train.signals import exit_status
+from minialex.wording import counted
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -94,7 +95,8 @@ def kfold(
     DATA is as for `minialex train`; of a folder with train and val, train is divided and val
     stays unseen. Each fold writes a checkpoint and a record; its accuracy is that after its last
     epoch. At the end stand the mean and the standard deviation of these, the latter with divisor K,
-    as in the article (NumPy's std). Ctrl-C stops, and --resume goes on in the middle of the folds.
+    as in the article (NumPy's std). Ctrl-C stops, and --resume goes on in the middle of the folds;
+    DATA beside it is the new place of the same images.
 
     \b
     Examples:
@@ -116,7 +118,7 @@ def kfold(
         settings = make_settings(recipe, data=source, **options)
     else:
         settings, k = read_plan(resume)
-        settings = settings.replace(**options)
+        settings = settings.replace(data=source, **options)
     with running_on(emulate, use), ConsoleFoldReporter(console) as reporter:
         # before anything is written
         check_precision(settings.precision, device(settings.device))
@@ -145,7 +147,8 @@ def _evaluated(
     given = {n: value for n, value in given.items() if value is not None}
     result = evaluate_folds(networks, k, data=data, tell=messages.print, **given)
     for r in result.records:
-        console.print(f"fold {r.fold}/{r.k}: {r.accuracy:.2f} % of {r.images:,} ({r.checkpoint})")
+        images = counted(r.images, "image")
+        console.print(f"fold {r.fold}/{r.k}: {r.accuracy:.2f} % of {images} ({r.checkpoint})")
     return result
 
 

@@ -103,8 +103,8 @@ device_option = click.option(
 pretrained_option = click.option(
     "--pretrained",
     type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Use these weights: torchvision's alexnet .pth, safetensors, or a checkpoint.",
+    metavar="PATH",
+    help="Use these weights: a run's folder, torchvision's alexnet .pth, or safetensors.",
 )
 
 

@@ -16,7 +16,7 @@ from minialex.data import UnreadableImage
 from minialex.train.report import EpochEnd, Reporter, RunPlan, TrainingProgress
 from minialex.wording import counted, enumerated
 
-_LEAST_BAR_WIDTH = 6
+LEAST_BAR_WIDTH = 6
 """Columns of a bar, with the blanks around it."""
 
 
@@ -37,7 +37,7 @@ def _fitting(names: Sequence[str], columns: int) -> str:
     return enumerated(names, most)
 
 
-def _status(parts: Mapping[str, int], columns: int) -> str:
+def fitting_status(parts: Mapping[str, int], columns: int) -> str:
     """Return those of `parts`, which say how much they matter, for which there is room."""
     kept = list(parts)
     while len(kept) > 1 and len("  ".join(kept)) > columns:
@@ -123,8 +123,8 @@ class ConsoleReporter(Reporter):
             f"{progress.images_per_second:,.0f} images/s": 1,
             f"{duration(progress.seconds_left)} left": 4,
         }
-        room = self.console.width - len(title) - _LEAST_BAR_WIDTH
-        self._move(title, progress.batch, progress.batches, _status(parts, room))
+        room = self.console.width - len(title) - LEAST_BAR_WIDTH
+        self._move(title, progress.batch, progress.batches, fitting_status(parts, room))
 
     def line(self, text: str) -> None:
         """Write a line of the log."""

@@ -76,7 +76,8 @@ def train(
     curves.png and settings.json, and TensorBoard events where tensorboardX is installed. The best
     epoch has the highest validation accuracy, and the lowest validation loss among equals. Ctrl-C
     finishes the batch, saves and says how to go on; a resumed run ends with the very numbers of
-    one that was never stopped, if it goes on with the same processor and number of cores.
+    one that was never stopped, if it goes on with the same processor and number of cores. Beside
+    --resume, DATA is the new place of the same images.
 
     \b
     Examples:
@@ -84,6 +85,7 @@ def train(
       minialex train photos --network alexnet-mini --epochs 20
       minialex train photos --pretrained alexnet-owt-7be5be79.pth --lr 0.0001
       minialex train --resume runs/photos
+      minialex train --resume runs/photos /mnt/photos   the images were moved there
       minialex train --emulate --batch-size 4 --stop-after 3 --log-every 1   on CUDA kernels
     """
     lines_are_remarks()
@@ -93,20 +95,16 @@ def train(
             settings = make_settings(recipe, data=None if data is None else str(data), **options)
             outcome = start(settings, reporter, stop_after=stop_after)
         else:
-            _only_what_may_change(data, recipe)
-            outcome = go_on(resume, reporter, stop_after=stop_after, **options)
+            if recipe is not None:
+                raise click.UsageError("--recipe does not go with --resume: the run knows it")
+            place = None if data is None else str(data)
+            outcome = go_on(resume, reporter, stop_after=stop_after, data=place, **options)
     if outcome.finished:
         _print_result(outcome)
     else:
         again = command_line("train", "--resume", outcome.folder, emulate=emulate, use=use)
         _print_stop(outcome, again)
     sys.exit(outcome.exit_status)
-
-
-def _only_what_may_change(data: Path | None, recipe: str | None) -> None:
-    for name, value in (("DATA", data), ("--recipe", recipe)):
-        if value is not None:
-            raise click.UsageError(f"{name} does not go with --resume: the run knows it")
 
 
 def _print_stop(outcome: Outcome, again: str) -> None:

@@ -18,14 +18,15 @@ from minialex.cpu import threads
 from minialex.errors import MinialexError
 from minialex.files import atomic_write
 from minialex.plain_json import read_json
-from minialex.train.factory import open_data
+from minialex.train.factory import check_data_is_there, open_data
 from minialex.train.loop import Trainer
 from minialex.train.metrics import draw_curves, read_metrics
 from minialex.train.report import Outcome, Reporter
-from minialex.train.run_folder import LAST_CHECKPOINT, claim
+from minialex.train.run_folder import claim
 from minialex.train.run_state import RunData, RunState
 from minialex.train.settings import DIGITS, RUNTIME_SETTINGS, Settings
 from minialex.weights import checkpoint
+from minialex.weights.checkpoint import LAST_CHECKPOINT
 from minialex.wording import counted, enumerated
 
 SETTINGS_FILE, CURVES_FILE, SKIPPED_FILE = "settings.json", "curves.png", "skipped.txt"
@@ -103,6 +104,7 @@ def resume(
     with claim(_run_folder(Path(folder)), resume=True) as claimed:
         saved = _load_last(claimed.path)
         settings = _settings_to_resume(claimed.path, saved, changes)
+        check_data_is_there(settings, f"minialex train --resume {claimed.path} DATA")
         data = open_data(settings, reporter)
         trainer = Trainer(settings, data, claimed.path, saved=saved)
         _check_length(trainer.state)

@@ -182,21 +182,6 @@ def test_predict_as_json_gives_an_object_a_line(minialex, run_folder, photos):
         assert sum(g["probability"] for g in record["guesses"]) == pytest.approx(1)
 
 
-def test_kfold_prints_each_fold_and_the_articles_line(minialex, photos):
-    answer = minialex("kfold", photos, *TINY, "--folds", "2")
-    assert answer.status == 0
-    assert "fold 1/2: " in answer.out
-    last = answer.out.splitlines()[-1]
-    assert last.startswith("Mean Accuracy: ")
-    assert " % +- " in last
-    folds = Path("runs/photos-kfold")
-    assert (folds / "fold-1" / "last.safetensors").exists()
-    again = minialex("kfold", "--resume", folds)
-    assert again.out.splitlines()[-1] == last
-    evaluated = minialex("kfold", photos, "--folds", "2", "--evaluate-only", folds / "fold-1")
-    assert evaluated.out.splitlines()[-1].startswith("Mean Accuracy: ")
-
-
 def test_summary_as_table_and_as_json(minialex):
     answer = minialex("summary", "alexnet-mini", "--classes", "10", "--picture", "net.png")
     assert answer.status == 0
@@ -225,7 +210,7 @@ def test_pretrained_stands_for_the_network(minialex, run_folder, photos):
     named = minialex("predict", "--pretrained", weights, photos / "dark", "--top", 1)
     assert named.status == 0
     assert len(named.out.splitlines()) == 6
-    tuned = minialex("train", photos, *TINY, "--pretrained", weights, "--out", "tuned")
+    tuned = minialex("train", photos, *TINY, "--pretrained", run_folder, "--out", "tuned")
     assert tuned.status == 0
 
 
