@@ -118,12 +118,13 @@ def evaluate(
     loader = DataLoader(images.dataset, batch_size, transform, workers=workers, device=where)
     with running_on(emulate, use, precision), counting(messages, "evaluating") as move:
         evaluation = evaluate_on(trained.model, loader, move)
-    folder = out or _own_folder(trained)
-    written = [] if folder is None else write_evaluation(evaluation, folder)
     if as_json:
         click.echo(json.dumps(evaluation.to_json(), indent=1))
     else:
         _print(evaluation, images.description)
+    # after the figures were shown: the folder may be one that cannot be written
+    folder = out or _own_folder(trained)
+    written = [] if folder is None else write_evaluation(evaluation, folder)
     if written:
         messages.print(
             f"see {written[-1]}, and beside it {', '.join(p.name for p in written[:-1])}"

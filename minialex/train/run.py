@@ -124,7 +124,11 @@ def _run(trainer: Trainer, data: RunData, reporter: Reporter, stop_after: int | 
     outcome = trainer.run(reporter, stop_after=stop_after)
     if outcome.step:
         path = outcome.folder / CURVES_FILE
-        draw_curves(read_metrics(outcome.folder), path, len(trainer.loader))
+        try:
+            draw_curves(read_metrics(outcome.folder), path, len(trainer.loader))
+        except MinialexError as error:
+            # the run is done, and its checkpoints are written
+            reporter.message(f"the curves are not drawn: {error}")
     return outcome
 
 
