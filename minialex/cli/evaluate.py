@@ -33,7 +33,7 @@ from minialex.evaluation.confusion import write_evaluation
 from minialex.evaluation.evaluate import TOP_K, Evaluation
 from minialex.evaluation.evaluate import evaluate as evaluate_on
 from minialex.kfold.evaluation_set import evaluation_set
-from minialex.kfold.load import Trained, load_trained
+from minialex.persistence import Trained, load_trained
 from minialex.wording import counted, one_line
 
 MOST_CLASSES, FEWER_CLASSES = 50, 20

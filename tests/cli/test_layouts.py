@@ -84,6 +84,7 @@ def test_every_command_says_what_it_passes_over(minialex, run_folder, mixed):
     assert evaluated.err.splitlines()[0] == IGNORED
     assert evaluated.out.startswith("{")
     other = shutil.copytree(mixed, "other")
+    shutil.copy(f"{other}/light/00.png", f"{other}/light/more.png")
     folds = minialex("kfold", other, "--folds", "2", "--evaluate-only", run_folder)
     assert folds.status == 0
     assert folds.err.splitlines()[0] == IGNORED
