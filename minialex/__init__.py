@@ -14,13 +14,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from minialex import models, nn, ops, optim
-from minialex.autograd import Tensor, no_grad, record_calls, using
+from minialex.autograd import LATE_ROUTINES, Tensor, no_grad, record_calls, using
 from minialex.cuda import emulated
 from minialex.errors import MinialexError
 from minialex.philox import manual_seed
 
 if TYPE_CHECKING:
     from minialex.persistence import load, save
+
+LATE_ROUTINES.update(
+    prepare="minialex.data.prepare",
+    advance="minialex.train.step_state",
+    tally="minialex.train.step_state",
+)
 
 __version__ = "0.1.0"
 

@@ -16,7 +16,6 @@ from minialex.data import DataLoader, Dataset, Digits, drop_unreadable, split
 from minialex.data.folders import find_dataset_folders, folder_notes, train_and_val
 from minialex.errors import MinialexError
 from minialex.evaluation.batch_memory import check_memory
-from minialex.files import quoted
 from minialex.models import AlexNet, alexnet
 from minialex.optim import SGD, Adam, Optimizer, RMSprop, Schedule, make_schedule
 from minialex.train.report import Reporter
@@ -24,7 +23,7 @@ from minialex.train.run_state import RunData
 from minialex.train.settings import DIGITS, MAX_AUTOMATIC_WARMUP, Settings
 from minialex.weights import open_weights
 from minialex.weights.pretrained import load_pretrained
-from minialex.wording import counted
+from minialex.wording import counted, unknown
 
 SPLIT_SEED = 0
 """The split depends on the images alone: runs of any seed have the same validation images."""
@@ -200,14 +199,11 @@ def freeze(model: AlexNet, names: str) -> None:
     for name in (name.strip() for name in names.split(",") if names):
         frozen = [p for own, p in parameters.items() if f"{own}.".startswith(f"{name}.")]
         if not frozen:
-            raise MinialexError(
-                f"freeze is {quoted(name)}, which {model.variant.name} does not have: give "
-                f"{', '.join(known)}, or the name of a parameter"
-            )
+            raise MinialexError(f"freeze: {unknown(f'part of {model.variant.name}', name, known)}")
         for p in frozen:
             p.requires_grad = False
     if not any(p.requires_grad for p in parameters.values()):
-        raise MinialexError(f"freeze is {quoted(names)}, which leaves nothing to train: give less")
+        raise MinialexError(f"freeze is {names!r}, which leaves nothing to train: give less")
 
 
 def make_optimizer(settings: Settings, model: AlexNet) -> Optimizer:
