@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -153,3 +154,8 @@ class Operators:
     def to(self, device: str | Device) -> Tensor:
         """See `minialex.ops.to`."""
         return FUNCTIONS["to"](self, device)
+
+
+# a wrong call is then said to be one of Tensor's method
+for _method in filter(inspect.isfunction, vars(Operators).values()):
+    _method.__qualname__ = f"Tensor.{_method.__name__}"
