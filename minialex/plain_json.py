@@ -1,4 +1,4 @@
-"""JSON from files that anybody may have written: read within bounds, or refused.
+"""JSON from files of unknown origin: read within bounds, or refused.
 
 Python's own reader takes NaN and Infinity, which are no JSON, integers of thousands of digits,
 which no float can hold, the last of several values of one name, and nesting that only the stack

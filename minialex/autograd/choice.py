@@ -151,7 +151,7 @@ def check_precision(precision: str, device: Device) -> None:
         return
     raise MinialexError(
         f"precision {precision} needs tensor cores of sm_{MIN_TENSOR_CORE_CAPABILITY} or later, "
-        f"and {what}: use precision {FP32}"
+        f"and {what}: use such a GPU, emulate one (--emulate), or use precision {FP32}"
     )
 
 

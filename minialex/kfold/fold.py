@@ -12,10 +12,10 @@ from minialex.evaluation.evaluate import evaluate
 from minialex.kfold.fold_records import FoldRecord, fold_folder, make_record, write_record
 from minialex.train.loop import Trainer
 from minialex.train.report import Reporter
-from minialex.train.run_folder import LAST_CHECKPOINT
 from minialex.train.run_state import RunData
 from minialex.train.settings import Settings
 from minialex.weights import checkpoint
+from minialex.weights.checkpoint import LAST_CHECKPOINT
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,8 @@ class Optimizer:
     ----------
     param_groups : tuple of ParamGroup
         ``for group in optimizer.param_groups: group["lr"] = ...`` changes a hyperparameter between
-        steps. State that the new value needs starts at zero, and state that it no longer needs is
-        left as it is.
+        steps. State that the new value needs starts at zero, in memory for all parameters, and
+        state that it no longer needs is left as it is.
     steps : int
         How many steps were taken.
     param_steps : list of int

@@ -265,8 +265,6 @@ def test_a_result_is_not_told_that_it_has_no_gradient():
         lambda x: pow(x, 2, 3),
         lambda x: np.add(x, 1),
         lambda x: operator.iadd(np.ones(1), x),
-        lambda x: np.sum(x),
-        lambda x: x.sum(axis=0),
         lambda x: x + "1",
         lambda x: None * x,
     ],

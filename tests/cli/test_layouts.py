@@ -51,7 +51,6 @@ def test_kfold_names_them_once(minialex, tmp_path):
         "not used: val",
         "classes: cat, dog",
         "validation: each of 2 folds of 8 images in turn",
-        "fold 1 of 2",
     ]
     assert answer.out.count("classes: ") == 1
 
@@ -85,6 +84,7 @@ def test_every_command_says_what_it_passes_over(minialex, run_folder, mixed):
     assert evaluated.err.splitlines()[0] == IGNORED
     assert evaluated.out.startswith("{")
     other = shutil.copytree(mixed, "other")
+    shutil.copy(f"{other}/light/00.png", f"{other}/light/more.png")
     folds = minialex("kfold", other, "--folds", "2", "--evaluate-only", run_folder)
     assert folds.status == 0
     assert folds.err.splitlines()[0] == IGNORED

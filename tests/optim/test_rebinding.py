@@ -281,6 +281,7 @@ def test_a_copy_of_both_trains_as_the_original(name, deferred, copied):
         ops.cross_entropy(model(Tensor(np.ones((2, 90), np.float32))), np.array([1, 1])).backward()
         assert any(p.deferred_grad is not None for p in model.parameters())
     other, its = copied((model, optimizer))
+    assert list(map(id, its.param_groups[0]["params"])) == list(map(id, other.parameters()))
     before = {n: array.copy() for n, array in model.state_dict().items()}
     if deferred:
         its.step()

@@ -7,7 +7,7 @@ import pytest
 
 from minialex import Tensor, arrays, cuda, models, ops, optim, using
 from minialex.data import Batch, DataLoader, Digits, Subset, eval_transform
-from minialex.nn import Dropout, layers
+from minialex.nn import Dropout, Flatten, Linear, Sequential, layers
 from minialex.optim import make_schedule
 from minialex.philox import Generator
 from minialex.train import replay
@@ -22,7 +22,13 @@ OPTIMIZERS = {
     "rmsprop": lambda params: optim.RMSprop(params, 1e-3, momentum=0.5, weight_decay=1e-3),
     "sgd": lambda params: optim.SGD(params, 1e-2, momentum=0.5),
     "adam": lambda params: optim.Adam(params, 1e-3),
+    "groups": lambda params: optim.Adam(layerwise(list(params)), 1e-3),
 }
+
+
+def layerwise(params):
+    """Return two groups, so that a part of the network learns at a tenth."""
+    return [{"params": params[:4], "lr": 1e-4}, {"params": params[4:], "betas": (0.8, 0.99)}]
 
 
 @pytest.fixture
@@ -103,14 +109,16 @@ def emulator():
         yield
 
 
-@pytest.mark.parametrize("optimizer", ["rmsprop", "adam"])
-def test_a_graph_repeats_the_step_and_not_its_numbers(optimizer, gpu):
+@pytest.mark.parametrize(
+    ("optimizer", "clip"), [("rmsprop", 0.5), ("groups", 0.0)], ids=["clipped", "groups"]
+)
+def test_a_graph_repeats_the_step_and_not_its_numbers(optimizer, clip, gpu):
     """Streams of dropout, learning rates and counts go on from replay to replay."""
     with cuda.emulated():
-        on_cpu = made(optimizer)
+        on_cpu = made(optimizer, clip=clip)
         for batch in batches():
             on_cpu(batch)
-    step = made(optimizer, "cuda")
+    step = made(optimizer, "cuda", clip=clip)
     for batch in batches("cuda"):
         step(batch)
     assert step.uncaptured == ""
@@ -211,6 +219,52 @@ def test_a_setting_that_changes_is_captured_anew(gpu):
         on_cpu.model.eval()
         on_cpu(batch)
     assert_equal_bits(kept(step), kept(on_cpu))
+
+
+def tiny(kind, device="cpu", clip=0.0, **settings):
+    """Return a step of one linear layer."""
+    model = Sequential(Flatten(), Linear(12, 3, generator=Generator(1))).to(device)
+    return TrainStep(model, kind(model.named_parameters(), **settings), clip=clip)
+
+
+def tiny_batch(device="cpu"):
+    images = np.random.default_rng(1).standard_normal((4, 3, 2, 2), np.float32)
+    where = arrays.device(device)
+    given = (arrays.to_device(a, where) for a in (images, np.arange(4) % 3))
+    return Batch(*given, np.arange(4))
+
+
+def uneven_steps(device):
+    """Take two steps of Adam with a frozen bias, and four without; returns the step."""
+    step = tiny(optim.Adam, device, lr=0.1)
+    for i in range(6):
+        step.optimizer.params[1].requires_grad = i >= 2
+        step(tiny_batch(device))
+    return step
+
+
+def test_parameters_that_took_fewer_steps_of_adam_are_not_captured(gpu):
+    step = uneven_steps("cuda")
+    assert step.uncaptured == "1.bias took 1 of 3 steps, which adam corrects for one by one"
+    with cuda.emulated():
+        on_cpu = uneven_steps("cpu")
+    assert_equal_bits(kept(step), kept(on_cpu))
+    assert step.optimizer.param_steps == [6, 4]
+
+
+def test_a_clipped_step_is_a_shorter_one():
+    """Of SGD without momentum the change is the gradient, whose norm was brought to the bound."""
+    changes = {}
+    for clip in 0.0, 1e-3, 1e6:
+        step = tiny(optim.SGD, clip=clip, lr=1.0)
+        before = step.optimizer.arena.data.copy()
+        step(tiny_batch())
+        changes[clip] = step.optimizer.arena.data - before
+    np.testing.assert_array_equal(changes[1e6], changes[0.0])
+    norm = np.linalg.norm(changes[0.0].astype(np.float64))
+    assert norm > 0.1
+    # what is added to the weights is rounded
+    np.testing.assert_allclose(changes[1e-3], changes[0.0] * 1e-3 / norm, atol=1e-7)
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
