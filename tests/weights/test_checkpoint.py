@@ -65,7 +65,7 @@ def test_all_comes_back(path):
     assert read.optimizer_state.keys() == SLOTS.keys()
     assert all(equal(read.optimizer_state[slot], SLOTS[slot]) for slot in SLOTS)
     assert read.path == path
-    stamp = {"format": 3, "minialex": minialex.__version__}
+    stamp = {"format": 4, "minialex": minialex.__version__}
     assert read.manifest == {**MANIFEST, **stamp}
 
 
@@ -150,16 +150,16 @@ def test_what_is_no_checkpoint(path, tmp_path):
 
 def test_a_newer_format_asks_for_an_upgrade(path):
     # What a newer format holds is not for this version to say.
-    rewrite(path, manifest={"format": 4, "model": None, "num_classes": "many"})
-    with pytest.raises(MinialexError, match=r"format 4, of a newer.* 3 alone: upgrade minialex$"):
+    rewrite(path, manifest={"format": 5, "model": None, "num_classes": "many"})
+    with pytest.raises(MinialexError, match=r"format 5, of a newer.* 4 alone: upgrade minialex$"):
         load(path)
 
 
-@pytest.mark.parametrize(("number", "changes"), [(1, {HEADER_CHECKSUM: None}), (2, {})])
+@pytest.mark.parametrize(("number", "changes"), [(1, {HEADER_CHECKSUM: None}), (2, {}), (3, {})])
 def test_an_older_format_says_what_to_do(path, number, changes):
-    # Format 1 had no checksum of its header, format 2 other words in its manifest.
+    # Format 1 had no checksum of its header, 2 other words in its manifest, 3 no groups.
     rewrite(path, manifest={"format": number, "position": None}, metadata=changes)
-    words = rf"format {number}, of an older .* 3 alone: train anew, or"
+    words = rf"format {number}, of an older .* 4 alone: train anew, or"
     with pytest.raises(MinialexError, match=words):
         load(path)
 
