@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
@@ -181,3 +182,8 @@ class Operators:
     def to(self, device: str | Device) -> Tensor:
         """See `minialex.ops.to`."""
         return FUNCTIONS["to"](self, device)
+
+
+# a wrong call is then said to be one of Tensor's method
+for _method in filter(inspect.isfunction, vars(Operators).values()):
+    _method.__qualname__ = f"Tensor.{_method.__name__}"

@@ -88,7 +88,7 @@ def by_hand(optimizer):
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "emulated"), [*((name, False) for name in OPTIMIZERS), ("rmsprop", True)]
+    ("optimizer", "emulated"), [*((name, False) for name in OPTIMIZERS), ("groups", True)]
 )
 def test_it_has_the_bits_of_a_loop_by_hand(optimizer, emulated, request):
     if emulated:
@@ -232,6 +232,29 @@ def tiny_batch(device="cpu"):
     where = arrays.device(device)
     given = (arrays.to_device(a, where) for a in (images, np.arange(4) % 3))
     return Batch(*given, np.arange(4))
+
+
+@pytest.mark.parametrize("where", ["module", "parameter"])
+def test_steps_with_a_hook_run_as_they_are(where, gpu):
+    step, batch, seen = tiny(optim.SGD, "cuda", lr=0.1), tiny_batch("cuda"), []
+    layer = step.model[1]
+    for _ in range(replay.WARM_UP_STEPS + 1):
+        step(batch)
+    if where == "module":
+        handle = layer.register_full_backward_hook(lambda *_: seen.append(1))
+    else:
+        handle = layer.weight.register_hook(lambda g: seen.append(1))
+    with handle:
+        step(batch)
+    assert len(seen) == 1
+    step(batch)
+    assert len(seen) == 1
+    assert [graph.launches for graph in gpu.graphs] == [2]
+    with cuda.emulated():
+        on_cpu = tiny(optim.SGD, lr=0.1)
+        for _ in range(replay.WARM_UP_STEPS + 3):
+            on_cpu(tiny_batch())
+    assert_equal_bits(kept(step), kept(on_cpu))
 
 
 def uneven_steps(device):
