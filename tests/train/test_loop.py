@@ -299,7 +299,7 @@ class TestSettingsTakeEffect:
         (message,) = listener.of("message")
         listed = tmp_path / "again" / "skipped.txt"
         assert message.startswith(
-            f"skipped 1 images that cannot be read, listed in {listed}: {root}"
+            f"skipped 1 image that cannot be read, listed in {listed}: {root}"
         )
         assert message.endswith("red/03.png")
         assert listed.read_text().startswith(f"{root / 'red' / '03.png'}: ")

@@ -88,7 +88,7 @@ def by_hand(optimizer):
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "emulated"), [*((name, False) for name in OPTIMIZERS), ("rmsprop", True)]
+    ("optimizer", "emulated"), [*((name, False) for name in OPTIMIZERS), ("groups", True)]
 )
 def test_it_has_the_bits_of_a_loop_by_hand(optimizer, emulated, request):
     if emulated:
