@@ -9,7 +9,9 @@ from collections.abc import Iterable, Sequence
 
 def counted(n: int, noun: str) -> str:
     """Return a number with its noun in singular or plural: ``1 class``, ``1,200 classes``."""
-    ending = "es" if noun.endswith(("s", "x", "ch", "sh")) else "s"
+    # an epoch ends in the sound of a k
+    sibilant = noun.endswith(("s", "x", "ch", "sh")) and not noun.endswith("epoch")
+    ending = "es" if sibilant else "s"
     return f"{n:,} {noun}{ending * (n != 1)}"
 
 

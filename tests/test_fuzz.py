@@ -15,3 +15,9 @@ def test_every_misdeed_of_a_reader_is_reported(tmp_path):
     assert len(told) == len(faults) == len(ways) - 2
     for words, seed in ways.items():
         assert words.strip() in told.get(seed, "")
+
+
+def test_the_pickles_that_are_drawn_harm_a_reader_that_executes(tmp_path):
+    campaign = files("tests.broken_pth", "files", count=1, short=1)
+    faults = campaign.attempt(range(60), tmp_path)
+    assert any("what it holds was executed" in fault for fault in faults)

@@ -15,6 +15,7 @@ from statistics import median, quantiles
 from typing import Any
 
 from minialex.errors import MinialexError
+from minialex.files import atomic_write, make_folder
 from minialex.plain_json import read_json, typed
 
 FORMAT = "minialex-bench 2"
@@ -235,10 +236,16 @@ def ratio(other: Timing, this: Timing) -> tuple[float, float, float]:
 
 
 def write(record: BenchRecord, path: Path) -> None:
-    """Write a record to a file of its own."""
+    """Write a record to a file of its own, whole or not at all.
+
+    Raises
+    ------
+    MinialexError
+        If it cannot be written.
+    """
     lines = json.dumps({"format": FORMAT} | asdict(record), indent=1, ensure_ascii=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(lines + "\n", encoding="utf-8")
+    make_folder(path.parent)
+    atomic_write(path, f"{lines}\n".encode())
 
 
 def read(path: Path) -> BenchRecord:

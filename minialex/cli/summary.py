@@ -60,7 +60,7 @@ def summary(
     """
     model = alexnet(network, classes)
     if pretrained is not None:
-        remark = load_pretrained(model, open_weights(pretrained).parameters)
+        remark = load_pretrained(model, open_weights(pretrained), last_layer=model.last_layer)
         if remark:
             messages.print(remark)
     with translate_size_error(model, image_size):

@@ -48,7 +48,7 @@ def _interpolation() -> npt.NDArray[np.float64]:
 WEIGHTS = _interpolation()
 
 
-class Digits:
+class Digits(Dataset):
     """The digits as a data set in memory: ten classes, "0" to "9", 64 x 64 pixels.
 
     Raises
@@ -64,9 +64,6 @@ class Digits:
             LazyImage(Image.fromarray(draw(ink)), self.name(index))
             for index, ink in enumerate(images)
         ]
-
-    def __len__(self) -> int:
-        return len(self._images)
 
     def load(self, index: int) -> LazyImage:
         """Return image `index`."""

@@ -27,12 +27,11 @@ from minialex.train.metrics import MetricsWriter
 from minialex.train.nonfinite import FiniteCheck
 from minialex.train.recorder import RunRecorder, StopTrainingError
 from minialex.train.report import Outcome, Reporter, RunPlan
-from minialex.train.run_folder import BEST_CHECKPOINT, LAST_CHECKPOINT
 from minialex.train.run_state import RunData, RunningTotals, RunState
 from minialex.train.settings import Settings
 from minialex.train.signals import stop_on_signals
 from minialex.train.step import TrainStep
-from minialex.weights.checkpoint import Checkpoint
+from minialex.weights.checkpoint import BEST_CHECKPOINT, LAST_CHECKPOINT, Checkpoint
 
 
 class Trainer:
@@ -99,7 +98,7 @@ class Trainer:
         self._check = FiniteCheck(self.state, self.step, self.loader, folder)
         self._resumed_at: int | None = None
         if saved is not None:
-            self.state.restore(saved)
+            self.notes += self.state.restore(saved)
             self.state.finish_save(folder)
             self._resumed_at = optimizer.steps
 

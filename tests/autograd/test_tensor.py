@@ -7,7 +7,7 @@ import pytest
 
 import minialex
 from minialex import Tensor, ops
-from tests.autograd.leaves import close, leaf, number
+from tests.autograd.leaves import Foreign, close, leaf, number
 
 # Operators --------------------------------------------------------------------------------------
 
@@ -179,19 +179,6 @@ def test_mixed_devices_are_refused(monkeypatch):
 
 
 # Other libraries --------------------------------------------------------------------------------
-
-
-class Foreign:
-    """Another library's array: all that is known of it is DLPack."""
-
-    def __init__(self, array):
-        self.array = array
-
-    def __dlpack__(self, **options):
-        return self.array.__dlpack__(**options)
-
-    def __dlpack_device__(self):
-        return self.array.__dlpack_device__()
 
 
 def test_dlpack_in_shares_memory():

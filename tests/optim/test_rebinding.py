@@ -295,6 +295,32 @@ def test_a_copy_of_both_trains_as_the_original(name, deferred, copied):
         assert (array != before[n]).any()
 
 
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_model_with_all_that_may_hang_on_it_is_copied(copied):
+    """An optimizer, gradients that are deferred or not, hooks of parameters, a running hook."""
+    model = network()
+    optimizer = optim.SGD(model.named_parameters(), lr=0.5, momentum=0.9)
+    model[3].weight.register_hook(lambda g: g / 2)
+    model[0].register_forward_hook(unchanged)
+    train(model, optimizer)
+    optimizer.zero_grad()
+    ops.cross_entropy(model(Tensor(np.ones((2, 90), np.float32))), np.array([1, 1])).backward()
+    assert model[0].weight.deferred_grad is not None
+    other = copied(model)
+    for p, q in zip(model.parameters(), other.parameters(), strict=True):
+        np.testing.assert_array_equal(p.data, q.data)
+        np.testing.assert_array_equal(p.grad, q.grad)
+        assert not np.shares_memory(p.data, q.data)
+        assert (q.grad_buffer, q.deferred_grad, q.hooks) == (None, None, None)
+    before = other[0].weight.data.copy()
+    optimizer.step()
+    np.testing.assert_array_equal(other[0].weight.data, before)
+
+
+def unchanged(module, args, y):
+    return y
+
+
 def test_a_copy_of_a_model_is_held_by_no_optimizer():
     model = network()
     optim.SGD(model.parameters())

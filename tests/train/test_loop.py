@@ -9,10 +9,10 @@ from minialex.autograd import Tensor, using
 from minialex.data import DataLoader, eval_transform
 from minialex.errors import MinialexError
 from minialex.evaluation.evaluate import evaluate
-from minialex.kfold.load import load_trained
 from minialex.models import alexnet
 from minialex.ops import cross_entropy
 from minialex.optim import RMSprop, make_schedule
+from minialex.persistence import load_trained
 from minialex.train import NonFiniteLossError, replay, train
 from minialex.train.factory import open_data
 from minialex.train.loop import Trainer
@@ -299,7 +299,7 @@ class TestSettingsTakeEffect:
         (message,) = listener.of("message")
         listed = tmp_path / "again" / "skipped.txt"
         assert message.startswith(
-            f"skipped 1 images that cannot be read, listed in {listed}: {root}"
+            f"skipped 1 image that cannot be read, listed in {listed}: {root}"
         )
         assert message.endswith("red/03.png")
         assert listed.read_text().startswith(f"{root / 'red' / '03.png'}: ")

@@ -234,6 +234,29 @@ def tiny_batch(device="cpu"):
     return Batch(*given, np.arange(4))
 
 
+@pytest.mark.parametrize("where", ["module", "parameter"])
+def test_steps_with_a_hook_run_as_they_are(where, gpu):
+    step, batch, seen = tiny(optim.SGD, "cuda", lr=0.1), tiny_batch("cuda"), []
+    layer = step.model[1]
+    for _ in range(replay.WARM_UP_STEPS + 1):
+        step(batch)
+    if where == "module":
+        handle = layer.register_full_backward_hook(lambda *_: seen.append(1))
+    else:
+        handle = layer.weight.register_hook(lambda g: seen.append(1))
+    with handle:
+        step(batch)
+    assert len(seen) == 1
+    step(batch)
+    assert len(seen) == 1
+    assert [graph.launches for graph in gpu.graphs] == [2]
+    with cuda.emulated():
+        on_cpu = tiny(optim.SGD, lr=0.1)
+        for _ in range(replay.WARM_UP_STEPS + 3):
+            on_cpu(tiny_batch())
+    assert_equal_bits(kept(step), kept(on_cpu))
+
+
 def uneven_steps(device, take):
     """Take two steps of Adam with a frozen bias, and four without; returns the step."""
     step = tiny(optim.Adam, device, lr=0.1)
