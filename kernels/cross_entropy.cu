@@ -7,11 +7,17 @@
 //   gx[n, c] = r ((1 - e) w[t] (p[c] - [c is t]) + e/C (p[c] sum over k of w[k] - w[c]))
 //   mean     = sum over n of loss[n] / sum over n of w[t]              r = gy / that sum
 //
+// Where targets are probabilities q[n], and s[c] = w[c] ((1 - e) q[c] + e/C):
+//
+//   loss[n]  = -sum over c of s[c] l[c]
+//   gx[n, c] = r (p[c] sum over k of s[k] - s[c])
+//   mean     = sum over n of loss[n] / N                               r = gy / N
+//
 // A row whose target is `ignore` has loss, weight and gradient 0, whatever is in it. A target that
 // is no class makes its row's loss, weight and gradient NaN: nothing is read out of bounds, and the
 // error does not go unnoticed. The kernels take `confidence` = 1 - e and `class_smoothing` = e / C.
 //
-// Layout:  x, p, gx (N, C), targets, loss, weight (N,), w (C,) or null, C-contiguous; results that are
+// Layout:  x, p, gx, q (N, C), targets, loss, weight (N,), w (C,) or null, C-contiguous; results that are
 //          one number, and gy where there is one, have no axes.
 // Launch:  forward, backward: a 1-D grid of 1-D blocks of 256 threads, 256 / THREADS_PER_ROW rows per
 //          block (softmax.cuh). total: one block of 256 threads.
@@ -67,6 +73,40 @@ __global__ void __launch_bounds__(256, 4) cross_entropy_forward(
     weight[row.index] = target.weight;
 }
 
+// s[c] of a target that is a probability: what the logarithm l[c] is multiplied by.
+template <typename T>
+__device__ __forceinline__ typename Accumulator<T>::type soft_target(
+    const T q, const T* __restrict__ w, const int c, const T confidence, const T class_smoothing) {
+    using A = typename Accumulator<T>::type;
+    return (A(confidence) * A(q) + A(class_smoothing)) * A(w ? w[c] : T(1));
+}
+
+// The idea: as above, but every class has a share in the loss, so the sum over the row is all there
+// is. Each row weighs 1 in the mean.
+// instances: THREADS_PER_ROW = 1, 32, 256
+template <typename T, int THREADS_PER_ROW>
+__global__ void __launch_bounds__(256, 4) cross_entropy_forward_soft(
+    const T* __restrict__ x, const T* __restrict__ q, const T* __restrict__ w, T* __restrict__ p,
+    T* __restrict__ loss, T* __restrict__ weight, const int N, const int C, const T confidence,
+    const T class_smoothing) {
+    using A = typename Accumulator<T>::type;
+    const Row<THREADS_PER_ROW> row(N, C, 1);
+    const auto stats = online_softmax(x, row);
+    const A log_sum = log(stats.sum), scale = A(1) / stats.sum;
+    A sum = 0;
+    for (int c = row.thread_rank(); c < row.C; c += THREADS_PER_ROW) {
+        const A below = A(x[row.offset(c)]) - stats.largest;
+        p[row.offset(c)] = exp(below) * scale;
+        const A s = soft_target(q[row.offset(c)], w, c, confidence, class_smoothing);
+        // 0 times an l of -inf would be NaN
+        if (s != A(0)) sum -= s * (below - log_sum);
+    }
+    sum = row_sum<THREADS_PER_ROW>(sum);
+    if (row.C == 0 || row.thread_rank() != 0) return;
+    loss[row.index] = sum;
+    weight[row.index] = T(1);
+}
+
 // The idea: one block reduces all rows, so the order is always the same; with one atomic per row it
 // would be that in which rows finish. The divisor goes to memory as well, for backward: no
 // synchronisation with the host.
@@ -85,8 +125,16 @@ __global__ void __launch_bounds__(256) cross_entropy_total(
     *scale = factor;
 }
 
-// The idea: p - onehot, and all that is constant within a row is put into two factors. gy_per_row:
-// whether gy has one number per row.
+// What the gradients of a row's logits are multiplied by. gy_per_row: whether gy has one number per
+// row.
+template <typename T>
+__device__ __forceinline__ typename Accumulator<T>::type row_gradient(
+    const T* __restrict__ gy, const T* __restrict__ scale, const int n, const bool gy_per_row) {
+    using A = typename Accumulator<T>::type;
+    return A(gy[gy_per_row ? n : 0]) * A(*scale);
+}
+
+// The idea: p - onehot, and all that is constant within a row is put into two factors.
 // instances: THREADS_PER_ROW = 1, 32, 256
 template <typename T, int THREADS_PER_ROW>
 __global__ void __launch_bounds__(256, 4) cross_entropy_backward(
@@ -104,7 +152,7 @@ __global__ void __launch_bounds__(256, 4) cross_entropy_backward(
     }
     if (row.C == 0) return;
     const Target<T> target(targets[row.index], w, C, ignore);
-    const A r = A(gy[gy_per_row ? row.index : 0]) * A(*scale);
+    const A r = row_gradient(gy, scale, row.index, gy_per_row);
     const A target_scale = A(confidence) * A(target.weight) * r;
     const A class_scale = A(class_smoothing) * r;
     for (int c = row.thread_rank(); c < row.C; c += THREADS_PER_ROW) {
@@ -112,5 +160,27 @@ __global__ void __launch_bounds__(256, 4) cross_entropy_backward(
         const A g = target_scale * (q - A(c == target.c)) +
                     class_scale * (q * weights - A(w ? w[c] : T(1)));
         gx[row.offset(c)] = target.counts ? g : A(0);
+    }
+}
+
+// The idea: one pass for the sum of s, which is 1 where there are no weights and probabilities sum to
+// 1, and one for the gradient.
+// instances: THREADS_PER_ROW = 1, 32, 256
+template <typename T, int THREADS_PER_ROW>
+__global__ void __launch_bounds__(256, 4) cross_entropy_backward_soft(
+    const T* __restrict__ gy, const T* __restrict__ p, const T* __restrict__ q,
+    const T* __restrict__ w, const T* __restrict__ scale, T* __restrict__ gx, const int N,
+    const int C, const T confidence, const T class_smoothing, const bool gy_per_row) {
+    using A = typename Accumulator<T>::type;
+    const Row<THREADS_PER_ROW> row(N, C, 1);
+    A total = 0;
+    for (int c = row.thread_rank(); c < row.C; c += THREADS_PER_ROW)
+        total += soft_target(q[row.offset(c)], w, c, confidence, class_smoothing);
+    total = row_sum<THREADS_PER_ROW>(total);
+    if (row.C == 0) return;
+    const A r = row_gradient(gy, scale, row.index, gy_per_row);
+    for (int c = row.thread_rank(); c < row.C; c += THREADS_PER_ROW) {
+        const A s = soft_target(q[row.offset(c)], w, c, confidence, class_smoothing);
+        gx[row.offset(c)] = r * (A(p[row.offset(c)]) * total - s);
     }
 }

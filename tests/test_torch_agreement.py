@@ -85,6 +85,9 @@ DIFFER = {
         "such rows a gradient of NaN"
         for reduction in ("mean", "none")
     },
+    ("cross_entropy", "no probabilities"): "PyTorch gives NaN, the mean of nothing",
+    ("cross_entropy", "probability 0 of what is out of the question"): "PyTorch gives NaN, 0 times "
+    "infinity",
     ("dropout", "not finite"): "the mask is multiplied with here, and NaN times 0 is NaN",
     ("getitem", "every second, backwards"): "PyTorch takes no negative steps",
 }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
 import numpy.typing as npt
 
@@ -20,6 +22,28 @@ Dims: TypeAlias = "int | Sequence[int] | None"
 
 Unary: TypeAlias = "Callable[[Any], Tensor]"
 Binary: TypeAlias = "Callable[[Any, Any], Tensor]"
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+NUMPY_KEYWORDS = {"axis": "dim", "keepdims": "keepdim"}
+"""What NumPy's keywords are called here, as in PyTorch."""
+
+
+def answers_numpy(function: Callable[P, R]) -> Callable[P, R]:
+    """Have `function` answer NumPy's keywords with the names that it has for them."""
+
+    @functools.wraps(function)
+    def answering(*args: P.args, **keywords: P.kwargs) -> R:
+        for theirs, ours in NUMPY_KEYWORDS.items():
+            if theirs in keywords:
+                raise TypeError(
+                    f"{function.__name__}: {theirs} is called {ours} here, as in PyTorch"
+                )
+        return function(*args, **keywords)
+
+    return answering
 
 
 def _unary(name: str) -> Unary:
@@ -105,22 +129,27 @@ class Operators:
         """See `minialex.ops.clip`."""
         return FUNCTIONS["clip"](self, min, max)
 
+    @answers_numpy
     def softmax(self, dim: int = -1) -> Tensor:
         """See `minialex.ops.softmax`."""
         return FUNCTIONS["softmax"](self, dim)
 
+    @answers_numpy
     def log_softmax(self, dim: int = -1) -> Tensor:
         """See `minialex.ops.log_softmax`."""
         return FUNCTIONS["log_softmax"](self, dim)
 
+    @answers_numpy
     def sum(self, dim: Dims = None, keepdim: bool = False) -> Tensor:
         """See `minialex.ops.sum`."""
         return FUNCTIONS["sum"](self, dim, keepdim)
 
+    @answers_numpy
     def mean(self, dim: Dims = None, keepdim: bool = False) -> Tensor:
         """See `minialex.ops.mean`."""
         return FUNCTIONS["mean"](self, dim, keepdim)
 
+    @answers_numpy
     def max(self, dim: Dims = None, keepdim: bool = False) -> Tensor:
         """See `minialex.ops.max`."""
         return FUNCTIONS["max"](self, dim, keepdim)
@@ -129,9 +158,9 @@ class Operators:
         """See `minialex.ops.reshape`."""
         return FUNCTIONS["reshape"](self, *shape)
 
-    def flatten(self, start_dim: int = 0) -> Tensor:
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         """See `minialex.ops.flatten`."""
-        return FUNCTIONS["flatten"](self, start_dim)
+        return FUNCTIONS["flatten"](self, start_dim, end_dim)
 
     def permute(self, *dims: int | Sequence[int]) -> Tensor:
         """See `minialex.ops.permute`."""
@@ -153,3 +182,8 @@ class Operators:
     def to(self, device: str | Device) -> Tensor:
         """See `minialex.ops.to`."""
         return FUNCTIONS["to"](self, device)
+
+
+# a wrong call is then said to be one of Tensor's method
+for _method in filter(inspect.isfunction, vars(Operators).values()):
+    _method.__qualname__ = f"Tensor.{_method.__name__}"

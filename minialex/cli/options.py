@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
@@ -85,7 +86,12 @@ def _whole(params: Sequence[click.Parameter], word: str, following: str) -> str:
     """Return `word`, with a value if it is an option that may and does lack one."""
     for option in params:
         if isinstance(option, OptionalValue) and word in option.opts:
-            return word if following in option.modes else f"{word}={option.modes[0]}"
+            if following in option.modes:
+                return word
+            for near in difflib.get_close_matches(following, option.modes, n=1):
+                if not Path(following).exists():
+                    raise click.UsageError(f"{word} {following}: did you mean {word} {near}?")
+            return f"{word}={option.modes[0]}"
     return word
 
 
@@ -104,8 +110,8 @@ device_option = click.option(
 pretrained_option = click.option(
     "--pretrained",
     type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Use these weights: torchvision's alexnet .pth, safetensors, or a checkpoint.",
+    metavar="PATH",
+    help="Use these weights: a run's folder, torchvision's alexnet .pth, or safetensors.",
 )
 
 

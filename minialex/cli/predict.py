@@ -29,9 +29,9 @@ from minialex.cli.options import (
 )
 from minialex.cli.progress import counting, tell_skipped
 from minialex.data import IgnoredFiles, UnreadableImage
-from minialex.kfold.load import load_trained
 from minialex.kfold.predict import Prediction, find_images
 from minialex.kfold.predict import predict as predict_images
+from minialex.persistence import load_trained
 from minialex.wording import one_line
 
 

@@ -18,7 +18,7 @@ from minialex.data.fingerprint import Fingerprint, fingerprint, replaced_classes
 from minialex.data.folders import find_dataset_folders, folder_notes
 from minialex.errors import MinialexError
 from minialex.kfold.fold_images import divide
-from minialex.kfold.load import Trained
+from minialex.persistence import Trained
 from minialex.train.factory import (
     SPLIT_SEED,
     MessageCallback,

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
 from math import prod, sqrt
+from typing import Any
 
 import numpy as np
 
@@ -10,9 +14,10 @@ from minialex import ops, philox
 from minialex.arrays import Array
 from minialex.autograd import Tensor
 from minialex.nn.module import Module, Parameter
-from minialex.ops._arguments import conv_padding, pair, whole_number
+from minialex.ops._arguments import conv_padding, pair, positive_number, probability, whole_number
 
 IntPair = int | tuple[int, int]
+_BLANK = ContextVar("_BLANK", default=False)
 
 
 def he_normal(
@@ -36,12 +41,35 @@ def he_normal(
     Array of that shape, float32, on the CPU.
     """
     stream = (generator or philox.default_generator).draw()
+    if _BLANK.get():
+        return np.zeros(shape, np.float32)
     rng = np.random.Generator(
         np.random.Philox(key=stream["seed"], counter=[0, 0, 0, stream["offset"]])
     )
     w = rng.standard_normal(shape, np.float32)
     w *= np.float32(sqrt(gain / max(1, prod(shape[1:]))))
     return w
+
+
+@contextlib.contextmanager
+def blank_weights() -> Iterator[None]:
+    """Let layers that are made inside begin with zeros, which take no time: others will come."""
+    token = _BLANK.set(True)
+    try:
+        yield
+    finally:
+        _BLANK.reset(token)
+
+
+def _settings(layer: Module, **defaults: Any) -> str:
+    """Return ", name=value" for each setting that differs from its default."""
+    shown = ""
+    for name, default in defaults.items():
+        value = getattr(layer, name)
+        if value != default:
+            same = isinstance(value, tuple) and value[0] == value[1]
+            shown += f", {name}={value[0] if same else value}"
+    return shown
 
 
 class Conv2d(Module):
@@ -77,6 +105,8 @@ class Conv2d(Module):
         generator: philox.Generator | None = None,
     ) -> None:
         super().__init__()
+        in_channels = positive_number("Conv2d", "in_channels", in_channels)
+        out_channels = positive_number("Conv2d", "out_channels", out_channels)
         kernel = pair("Conv2d", "kernel_size", kernel_size, 1)
         self.stride = pair("Conv2d", "stride", stride, 1)
         self.padding = conv_padding("Conv2d", padding, self.stride)
@@ -106,18 +136,8 @@ class Conv2d(Module):
     def describe(self) -> str:
         """Return channels, kernel and what differs from the defaults."""
         O, C, KH, KW = self.weight.shape
-        text = f"{C * self.groups}, {O}, {KH}x{KW}"
-        for name, plain in (
-            ("stride", (1, 1)),
-            ("padding", (0, 0)),
-            ("dilation", (1, 1)),
-            ("groups", 1),
-        ):
-            value = getattr(self, name)
-            if value != plain:
-                same = isinstance(value, tuple) and value[0] == value[1]
-                text += f", {name}={value[0] if same else value}"
-        return text
+        defaults = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}
+        return f"{C * self.groups}, {O}, {KH}x{KW}{_settings(self, **defaults)}"
 
 
 class Linear(Module):
@@ -148,6 +168,8 @@ class Linear(Module):
         gain: float = 2.0,
     ) -> None:
         super().__init__()
+        in_features = positive_number("Linear", "in_features", in_features)
+        out_features = positive_number("Linear", "out_features", out_features)
         self.weight = Parameter(he_normal((out_features, in_features), generator, gain))
         self.bias = Parameter(np.zeros(out_features, np.float32)) if bias else None
 
@@ -207,7 +229,8 @@ class MaxPool2d(Module):
 
     def describe(self) -> str:
         """Return window, stride and what differs from the defaults."""
-        return _describe_pool(self)
+        shown = _settings(self, padding=0, ceil_mode=False)
+        return f"{self.kernel_size}, stride={self.stride or self.kernel_size}{shown}"
 
 
 class AvgPool2d(Module):
@@ -233,16 +256,8 @@ class AvgPool2d(Module):
 
     def describe(self) -> str:
         """Return window, stride and what differs from the defaults."""
-        return _describe_pool(self)
-
-
-def _describe_pool(pool: MaxPool2d | AvgPool2d) -> str:
-    stride = pool.kernel_size if pool.stride is None else pool.stride
-    text = f"{pool.kernel_size}, stride={stride}"
-    for name, plain in (("padding", 0), ("ceil_mode", False), ("count_include_pad", True)):
-        if getattr(pool, name, plain) != plain:
-            text += f", {name}={getattr(pool, name)}"
-    return text
+        shown = _settings(self, padding=0, ceil_mode=False, count_include_pad=True)
+        return f"{self.kernel_size}, stride={self.stride or self.kernel_size}{shown}"
 
 
 class AdaptiveAvgPool2d(Module):
@@ -294,7 +309,7 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5, generator: philox.Generator | None = None) -> None:
         super().__init__()
-        self.p, self.generator = p, generator or philox.default_generator
+        self.p, self.generator = probability("Dropout", p), generator or philox.default_generator
 
     def forward(self, x: Tensor) -> Tensor:
         """Return `x` with elements dropped, or `x` itself."""
@@ -313,3 +328,44 @@ class Flatten(Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return `x` as (N, features)."""
         return x.flatten(1)
+
+
+class CrossEntropyLoss(Module):
+    """The cross-entropy of logits and targets; see `minialex.ops.cross_entropy`.
+
+    Parameters
+    ----------
+    weight : array (C,), optional
+        How much each class counts.
+    ignore_index : int
+    reduction : "mean", "sum" or "none"
+    label_smoothing : float
+    """
+
+    def __init__(
+        self,
+        weight: Any = None,
+        *,
+        ignore_index: int = -100,
+        reduction: str = "mean",
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.weight, self.ignore_index = weight, ignore_index
+        self.reduction, self.label_smoothing = reduction, label_smoothing
+
+    def forward(self, logits: Tensor, targets: Any) -> Tensor:
+        """Return the loss of `logits` (N, C), with classes (N,) or probabilities (N, C)."""
+        return ops.cross_entropy(
+            logits,
+            targets,
+            self.weight,
+            ignore_index=self.ignore_index,
+            reduction=self.reduction,
+            label_smoothing=self.label_smoothing,
+        )
+
+    def describe(self) -> str:
+        """Return what differs from the defaults."""
+        shown = _settings(self, ignore_index=-100, reduction="mean", label_smoothing=0.0)
+        return shown.removeprefix(", ")

@@ -99,6 +99,22 @@ def real_number(op: str, name: str, value: Any) -> float:
     return float(number)
 
 
+def probability(op: str, value: Any) -> float:
+    """Return the probability `p`, given as `value`, as a float; refuse what is not from 0 to 1."""
+    p = real_number(op, "p", value)
+    if not 0 <= p <= 1:
+        raise ValueError(f"{op}: p is a probability, from 0 to 1, not {p}")
+    return p
+
+
+def positive_number(op: str, name: str, value: Any) -> int:
+    """Return `value` as an int; refuse what is no whole number of 1 or more."""
+    number = whole_number(op, name, value)
+    if number < 1:
+        raise ValueError(f"{op}: {name} is {number}; it must be 1 or more")
+    return number
+
+
 def normal_dim(dim: Any, ndim: int, op: str, name: str = "dim") -> int:
     """Return `dim`, exactly one axis, as a number from 0 to `ndim` - 1."""
     d = whole_number(op, name, dim)

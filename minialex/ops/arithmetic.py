@@ -28,7 +28,7 @@ from collections.abc import Callable
 from typing import Any
 
 from minialex.arrays import Array, array_module
-from minialex.autograd import Gradients, Implementation, Op, Tensor, as_tensors
+from minialex.autograd import Gradients, Implementation, Op, Tensor, as_tensor, as_tensors
 from minialex.ops._arguments import elementwise_cost, floating, unbroadcast
 
 Saved = tuple[Any, ...]
@@ -177,7 +177,7 @@ def divide(a: Any, b: Any) -> Tensor:
 
 def negative(x: Tensor) -> Tensor:
     """Return -x."""
-    return _OPS["negative"](x)
+    return _OPS["negative"](as_tensor(x))
 
 
 def power(x: Any, exponent: Any) -> Tensor:
@@ -229,4 +229,4 @@ def sigmoid(x: Tensor) -> Tensor:
 
 def absolute(x: Tensor) -> Tensor:
     """Return the absolute value of each element; the gradient at 0 is 0."""
-    return _OPS["absolute"](x)
+    return _OPS["absolute"](as_tensor(x))

@@ -13,12 +13,15 @@ from __future__ import annotations
 
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients, Implementation, Op, Tensor, as_tensor
+from minialex.autograd.operators import answers_numpy
 from minialex.ops._arguments import check_float, elementwise_cost, normal_dim
 from minialex.ops._cuda import rows
 
 
 def forward(x: Array, *, dim: int) -> tuple[Array, tuple[Array]]:
     """Return the log-softmax of `x` along the axis `dim`."""
+    if not x.size:
+        return x.copy(), (x,)
     xp = array_module(x)
     y = x - x.max(axis=dim, keepdims=True)
     y -= xp.log(xp.exp(y).sum(axis=dim, keepdims=True))
@@ -42,6 +45,7 @@ OP = Op(
 )
 
 
+@answers_numpy
 def log_softmax(x: Tensor, dim: int = -1) -> Tensor:
     """Return the logarithm of `softmax` along the axis `dim`, accurate where that is close to 0.
 

@@ -13,8 +13,9 @@ from math import prod
 from typing import Any
 
 from minialex.arrays import Array, array_module
-from minialex.autograd import Gradients, Implementation, Op, Tensor
-from minialex.ops._arguments import elementwise_cost, normal_dims
+from minialex.autograd import Gradients, Implementation, Op, Tensor, as_tensor
+from minialex.autograd.operators import answers_numpy
+from minialex.ops._arguments import elementwise_cost, flag, normal_dims
 
 
 def _spread(g: Array, dims: tuple[int, ...], keepdim: bool) -> Array:
@@ -52,6 +53,7 @@ SUM = Op("sum", {"plain": Implementation(_sum, _sum_back)}, elementwise_cost(1))
 MAX = Op("max", {"plain": Implementation(_max, _max_back)}, elementwise_cost(1))
 
 
+@answers_numpy
 def sum(x: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
     """Return the sum over the axes `dim` (all of them if None).
 
@@ -65,22 +67,26 @@ def sum(x: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False
     Raises
     ------
     TypeError
-        If an axis is no whole number.
+        If an axis is no whole number, or `keepdim` neither True nor False.
     ValueError
         If `x` has no such axis, or one is named twice.
     """
+    x, keepdim = as_tensor(x), flag("sum", "keepdim", keepdim)
     return SUM(x, dims=normal_dims(dim, x.ndim, "sum"), keepdim=keepdim)
 
 
+@answers_numpy
 def mean(x: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
     """Return the mean over the axes `dim` (all of them if None); see `sum`.
 
     That of whole numbers or booleans is float32.
     """
+    x = as_tensor(x)
     count = prod(x.shape[d] for d in normal_dims(dim, x.ndim, "mean"))
     return sum(x, dim, keepdim) / count
 
 
+@answers_numpy
 def max(x: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
     """Return the largest element over the axes `dim` (all of them if None).
 
@@ -91,4 +97,8 @@ def max(x: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False
     ValueError
         If there is no element to choose from.
     """
-    return MAX(x, dims=normal_dims(dim, x.ndim, "max"), keepdim=keepdim)
+    x, keepdim = as_tensor(x), flag("max", "keepdim", keepdim)
+    dims = normal_dims(dim, x.ndim, "max")
+    if not all(x.shape[d] for d in dims):
+        raise ValueError(f"max: x of shape {x.shape} has no element to choose along dim {dims}")
+    return MAX(x, dims=dims, keepdim=keepdim)

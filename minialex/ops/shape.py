@@ -24,7 +24,17 @@ import numpy.typing as npt
 
 from minialex import arrays
 from minialex.arrays import FLOATS, Array, Device, array_module, device_of, to_device
-from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tensor, as_tensors
+from minialex.autograd import (
+    Cost,
+    Gradients,
+    Implementation,
+    Op,
+    Shapes,
+    Tensor,
+    as_tensor,
+    as_tensors,
+)
+from minialex.autograd.operators import answers_numpy
 from minialex.ops._arguments import ITEM_BYTES, is_sequence, normal_dim, normal_dims, whole_number
 from minialex.ops._scatter import is_unique, scatter_add
 
@@ -113,6 +123,7 @@ def reshape(x: Tensor, *shape: Any) -> Tensor:
     TypeError
         If a size is no whole number.
     """
+    x = as_tensor(x)
     given = shape[0] if len(shape) == 1 and is_sequence(shape[0]) else shape
     sizes = tuple(whole_number("reshape", "a size", n) for n in given)
     if any(n < -1 for n in sizes) or sizes.count(-1) > 1:
@@ -120,10 +131,20 @@ def reshape(x: Tensor, *shape: Any) -> Tensor:
     return RESHAPE(x, shape=sizes)
 
 
-def flatten(x: Tensor, start_dim: int = 0) -> Tensor:
-    """Return `x` with the axes from `start_dim` on joined into one."""
+def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """Return `x` with the axes from `start_dim` to `end_dim`, both included, joined into one.
+
+    Raises
+    ------
+    ValueError
+        If there are no such axes, or `end_dim` is before `start_dim`.
+    """
+    x = as_tensor(x)
     start = normal_dim(start_dim, max(x.ndim, 1), "flatten", "start_dim")
-    return reshape(x, *x.shape[:start], prod(x.shape[start:]))
+    end = normal_dim(end_dim, max(x.ndim, 1), "flatten", "end_dim") + 1
+    if end <= start:
+        raise ValueError(f"flatten: end_dim {end_dim} is before start_dim {start_dim}")
+    return reshape(x, *x.shape[:start], prod(x.shape[start:end]), *x.shape[end:])
 
 
 def permute(x: Tensor, *dims: Any) -> Tensor:
@@ -136,6 +157,7 @@ def permute(x: Tensor, *dims: Any) -> Tensor:
     ValueError
         If `dims` does not name each axis once.
     """
+    x = as_tensor(x)
     named = dims[0] if len(dims) == 1 and is_sequence(dims[0]) else dims
     order = normal_dims(named, x.ndim, "permute")
     if len(order) != x.ndim:
@@ -153,6 +175,7 @@ def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
     ValueError
         If `x` has no such axis.
     """
+    x = as_tensor(x)
     d0 = normal_dim(dim0, x.ndim, "transpose", "dim0")
     d1 = normal_dim(dim1, x.ndim, "transpose", "dim1")
     order = list(range(x.ndim))
@@ -162,12 +185,13 @@ def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
 
 def getitem(x: Tensor, index: Any) -> Tensor:
     """Return x[index]: integers, slices, None, ..., and integer or boolean arrays or Tensors."""
-    parts = index if isinstance(index, tuple) else (index,)
+    x, parts = as_tensor(x), index if isinstance(index, tuple) else (index,)
     plain = (part.data if isinstance(part, Tensor) else part for part in parts)
     # lists and arrays are copied: the caller may fill them anew before backward
     return GETITEM(x, index=tuple(deepcopy(p) if hasattr(p, "copy") else p for p in plain))
 
 
+@answers_numpy
 def concatenate(xs: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Return the Tensors `xs` joined along the axis `dim`; their other axes must agree.
 
@@ -187,7 +211,7 @@ def astype(x: Tensor, dtype: npt.DTypeLike) -> Tensor:
 
     Gradients flow to float32 and float64 only.
     """
-    wanted = np.dtype(dtype)
+    x, wanted = as_tensor(x), np.dtype(dtype)
     if x.dtype == wanted:
         return x
     return ASTYPE(x, dtype=wanted) if wanted in FLOATS else Tensor(x.data.astype(wanted))
@@ -195,5 +219,5 @@ def astype(x: Tensor, dtype: npt.DTypeLike) -> Tensor:
 
 def to(x: Tensor, device: str | Device) -> Tensor:
     """Return `x` on a device, "cpu" or "cuda:N"; itself where it is there already."""
-    where = arrays.device(device)
+    x, where = as_tensor(x), arrays.device(device)
     return x if x.device == where else TO(x, device=where)

@@ -13,12 +13,15 @@ from __future__ import annotations
 
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients, Implementation, Op, Tensor, as_tensor
+from minialex.autograd.operators import answers_numpy
 from minialex.ops._arguments import check_float, elementwise_cost, normal_dim
 from minialex.ops._cuda import rows
 
 
 def forward(x: Array, *, dim: int) -> tuple[Array, tuple[Array]]:
     """Return the softmax of `x` along the axis `dim`."""
+    if not x.size:
+        return x.copy(), (x,)
     y = array_module(x).exp(x - x.max(axis=dim, keepdims=True))
     y /= y.sum(axis=dim, keepdims=True)
     return y, (y,)
@@ -41,6 +44,7 @@ OP = Op(
 )
 
 
+@answers_numpy
 def softmax(x: Tensor, dim: int = -1) -> Tensor:
     """Return positive numbers that sum to 1 along the axis `dim`: exp(x) / sum exp(x).
 

@@ -19,18 +19,22 @@ def cross_entropy(
     ignore_index: int,
     reduction: str,
 ) -> Array:
-    """Minus the sum over classes of (smoothed target) x (class weight) x (log-probability)."""
+    """Minus the sum over classes of (smoothed target) x (class weight) x (log-probability).
+
+    Targets are classes (N,), or probabilities (N, C).
+    """
     N, C = x.shape
     log_p = log_softmax(x, dim=1)
     losses, weight = np.zeros(N), 0.0
     for n in range(N):
-        t = int(targets[n])
-        if t == ignore_index:
+        if targets.ndim == 1 and targets[n] == ignore_index:
             continue
-        weight += 1.0 if w is None else float(w[t])
+        q = targets[n] if targets.ndim == 2 else [float(c == targets[n]) for c in range(C)]
+        weight += 1.0 if w is None or targets.ndim == 2 else float(w[int(targets[n])])
         for c in range(C):
-            q = label_smoothing / C + (1 - label_smoothing if c == t else 0.0)
-            losses[n] -= q * (1.0 if w is None else float(w[c])) * log_p[n, c]
+            s = label_smoothing / C + (1 - label_smoothing) * q[c]
+            if s:
+                losses[n] -= s * (1.0 if w is None else float(w[c])) * log_p[n, c]
     if reduction == "none":
         return losses
     total = math.fsum(losses)

@@ -16,7 +16,6 @@ from minialex.data import DataLoader, Dataset, Digits, drop_unreadable, split
 from minialex.data.folders import find_dataset_folders, folder_notes, train_and_val
 from minialex.errors import MinialexError
 from minialex.evaluation.batch_memory import check_memory
-from minialex.files import quoted
 from minialex.models import AlexNet, alexnet
 from minialex.optim import SGD, Adam, Optimizer, RMSprop, Schedule, make_schedule
 from minialex.train.report import Reporter
@@ -24,6 +23,7 @@ from minialex.train.run_state import RunData
 from minialex.train.settings import DIGITS, MAX_AUTOMATIC_WARMUP, Settings
 from minialex.weights import open_weights
 from minialex.weights.pretrained import load_pretrained
+from minialex.wording import counted, unknown
 
 SPLIT_SEED = 0
 """The split depends on the images alone: runs of any seed have the same validation images."""
@@ -121,7 +121,9 @@ def make_model(
     outputs = output_bytes(model, settings.image_size)
     check_memory(outputs, device, settings.batch_size, settings.image_size)
     if settings.pretrained is not None:
-        note = load_pretrained(model, open_weights(settings.pretrained).parameters)
+        note = load_pretrained(
+            model, open_weights(settings.pretrained), last_layer=model.last_layer
+        )
         if note and tell is not None:
             tell(note)
     freeze(model, settings.freeze)
@@ -197,14 +199,11 @@ def freeze(model: AlexNet, names: str) -> None:
     for name in (name.strip() for name in names.split(",") if names):
         frozen = [p for own, p in parameters.items() if f"{own}.".startswith(f"{name}.")]
         if not frozen:
-            raise MinialexError(
-                f"freeze is {quoted(name)}, which {model.variant.name} does not have: give "
-                f"{', '.join(known)}, or the name of a parameter"
-            )
+            raise MinialexError(f"freeze: {unknown(f'part of {model.variant.name}', name, known)}")
         for p in frozen:
             p.requires_grad = False
     if not any(p.requires_grad for p in parameters.values()):
-        raise MinialexError(f"freeze is {quoted(names)}, which leaves nothing to train: give less")
+        raise MinialexError(f"freeze is {names!r}, which leaves nothing to train: give less")
 
 
 def make_optimizer(settings: Settings, model: AlexNet) -> Optimizer:
@@ -240,8 +239,9 @@ def warmup_batches(settings: Settings, batches: int) -> int:
         return min(MAX_AUTOMATIC_WARMUP, total // 10)
     if settings.warmup > total:
         raise MinialexError(
-            f"warmup is {settings.warmup} batches, but the run has {total} ({settings.epochs} "
-            f"epochs of {batches}): give a shorter warmup, or more epochs"
+            f"warmup is {counted(settings.warmup, 'batch')}, but the run has {total:,} "
+            f"({counted(settings.epochs, 'epoch')} of {batches:,}): give a shorter warmup, or "
+            "more epochs"
         )
     return settings.warmup
 

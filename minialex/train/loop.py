@@ -28,12 +28,11 @@ from minialex.train.metrics import MetricsWriter
 from minialex.train.nonfinite import FiniteCheck
 from minialex.train.recorder import RunRecorder, StopTrainingError
 from minialex.train.report import Outcome, Reporter, RunPlan
-from minialex.train.run_folder import BEST_CHECKPOINT, LAST_CHECKPOINT
 from minialex.train.run_state import RunData, RunningTotals, RunState
 from minialex.train.settings import Settings
 from minialex.train.signals import stop_on_signals
 from minialex.train.step import TrainStep
-from minialex.weights.checkpoint import Checkpoint
+from minialex.weights.checkpoint import BEST_CHECKPOINT, LAST_CHECKPOINT, Checkpoint
 from minialex.wording import counted
 
 

@@ -109,10 +109,10 @@ def cross_entropy(rng, name):
     smoothing = float(rng.choice([0.0, 0.1, 0.5]))
     reduction = str(rng.choice(["mean", "sum", "none"]))
     scale = float(rng.choice([1.0, 5.0, 30.0]))
-    logits = between(-scale, scale, (N, C))
-    return layers.cross_entropy(
-        name, logits, targets, weights, smoothing=smoothing, reduction=reduction
-    )
+    logits, more = between(-scale, scale, (N, C)), {"smoothing": smoothing, "reduction": reduction}
+    if rng.integers(3):
+        return layers.cross_entropy(name, logits, targets, weights, **more)
+    return layers.soft_cross_entropy(name, logits, (N, C), weights, **more)
 
 
 def arithmetic(op):

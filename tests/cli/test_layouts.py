@@ -52,7 +52,6 @@ def test_kfold_names_them_once(minialex, tmp_path):
         "not used: val",
         "classes: cat, dog",
         "validation: each of 2 folds of 8 images in turn",
-        "fold 1 of 2",
     ]
     assert answer.out.count("classes: ") == 1
 

@@ -15,7 +15,7 @@ from minialex.kfold.evaluation_set import evaluation_set
 from minialex.kfold.fold_images import divide, open_images
 from minialex.kfold.fold_records import FoldRecord, KFoldResult, fold_folder, read_plan, read_record
 from minialex.kfold.folds import kfold
-from minialex.kfold.load import load_trained
+from minialex.persistence import load_trained
 from minialex.train import train
 from minialex.train.run_state import RunState
 from tests.kfold.conftest import K, content

@@ -23,6 +23,36 @@ LAYERS = {
 }
 
 
+def test_cross_entropy_loss_runs_its_op():
+    logits, classes, weight = Tensor(X[:, :, 0, 0]), np.array([2, 0]), np.float32([1, 2, 3])
+    settings = {"ignore_index": 0, "reduction": "sum", "label_smoothing": 0.1}
+    loss = nn.CrossEntropyLoss(weight, **settings)
+    want = ops.cross_entropy(logits, classes, weight, **settings)
+    assert repr(nn.CrossEntropyLoss()) == "CrossEntropyLoss()"
+    assert repr(loss) == "CrossEntropyLoss(ignore_index=0, reduction=sum, label_smoothing=0.1)"
+    assert loss(logits, classes).item() == want.item()
+    even = np.full((2, 3), 1 / 3)
+    assert nn.CrossEntropyLoss()(logits, even).item() == ops.cross_entropy(logits, even).item()
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda n: nn.Linear(n, 3), "Linear: in_features"),
+        (lambda n: nn.Linear(3, n), "Linear: out_features"),
+        (lambda n: nn.Conv2d(n, 3, 2), "Conv2d: in_channels"),
+        (lambda n: nn.Conv2d(3, n, 2), "Conv2d: out_channels"),
+    ],
+)
+def test_sizes_of_layers_are_whole_numbers_of_1_and_more(make, name):
+    for wrong in (True, 2.0, "2", None):
+        with pytest.raises(TypeError, match=f"^{name} is .*; give a whole number"):
+            make(wrong)
+    with pytest.raises(ValueError, match=f"^{name} is 0; it must be 1 or more"):
+        make(0)
+    assert repr(make(np.int64(3))) == repr(make(3))
+
+
 @pytest.mark.parametrize("text", LAYERS)
 def test_a_layer_runs_its_op(text):
     layer, op = LAYERS[text]

@@ -58,17 +58,41 @@ def test_all_inputs_are_looked_at():
     assert {op for op, _ in FLOAT_INPUTS} | others == set(OPS)
 
 
-@pytest.mark.parametrize("targets", [np.array([0.0, 3.0]), np.array([True, False])])
-def test_targets_are_whole_numbers(targets):
-    with pytest.raises(TypeError, match=r"^cross_entropy: targets must be integers, not"):
+@pytest.mark.parametrize(
+    ("targets", "words"),
+    [
+        (np.array([0.0, 3.0]), r"of shape \(2,\) must be integers, not float64"),
+        (np.array([True, False]), r"of shape \(2,\) must be integers, not bool"),
+        (np.eye(2, 4, dtype=int), r"of shape \(2, 4\) must be floats: probabilities, not int64"),
+    ],
+)
+def test_targets_are_classes_or_probabilities(targets, words):
+    with pytest.raises(TypeError, match=f"^cross_entropy: targets {words}"):
         ops.cross_entropy(LOGITS, targets)
+
+
+def test_probabilities_take_the_type_of_logits_and_have_no_gradient():
+    q, more = np.array([[0, 1, 0, 0], [0.25] * 4]), {"label_smoothing": 0.1}
+    loss = ops.cross_entropy(LOGITS, q, np.float32([1, 2, 3, 4]), **more)
+    assert loss.dtype == np.float32
+    x, sure = Tensor(LOGITS, requires_grad=True), q.copy()
+    loss = ops.cross_entropy(x, sure)
+    sure[:] = 0
+    loss.backward()
+    same = ops.cross_entropy(y := Tensor(LOGITS, requires_grad=True), q)
+    same.backward()
+    np.testing.assert_array_equal(x.grad, y.grad)
+    with pytest.raises(TypeError, match=r"^cross_entropy: .* to targets; give targets\.detach"):
+        ops.cross_entropy(LOGITS, Tensor(q, requires_grad=True))
+    with pytest.raises(ValueError, match=r"^cross_entropy: ignore_index is 0, but .* prob"):
+        ops.cross_entropy(LOGITS, q, ignore_index=0)
 
 
 def test_weights_of_classes_may_be_whole_numbers_but_have_no_gradient():
     whole = ops.cross_entropy(LOGITS, CLASSES, weight=[1, 2, 3, 4])
     floats = ops.cross_entropy(LOGITS, CLASSES, weight=np.array([1, 2, 3, 4], np.float32))
     assert (whole.dtype, whole.item()) == (np.float32, floats.item())
-    with pytest.raises(TypeError, match=r"weight gets no gradient; give weight\.detach"):
+    with pytest.raises(TypeError, match=r"no gradient flows to weight; give weight\.detach"):
         ops.cross_entropy(LOGITS, CLASSES, weight=nn.Parameter(np.ones(4, np.float32)))
 
 

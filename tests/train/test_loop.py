@@ -10,10 +10,10 @@ from minialex.autograd import Tensor, using
 from minialex.data import DataLoader, UnreadableImageError, eval_transform
 from minialex.errors import MinialexError
 from minialex.evaluation.evaluate import evaluate
-from minialex.kfold.load import load_trained
 from minialex.models import alexnet
 from minialex.ops import cross_entropy
 from minialex.optim import RMSprop, make_schedule
+from minialex.persistence import load_trained
 from minialex.train import NonFiniteLossError, replay, train
 from minialex.train.factory import open_data
 from minialex.train.loop import Trainer

@@ -140,6 +140,16 @@ class TestMoreEpochs:
         assert [what[0] for what in listener.calls] == ["opened", "started"]
         assert_same_end(tmp_path / "run", whole)
 
+    def test_an_epoch_that_has_begun_cannot_be_taken_back(self, images, tmp_path, whole):
+        out = shutil.copytree(whole.folder, tmp_path / "run")
+        train(small(images, out=str(tmp_path / "begun")), stop_after=6)
+        before = (out / "settings.json").read_bytes()
+        for folder in (out, tmp_path / "begun"):
+            with pytest.raises(MinialexError, match="epochs is 1, but the run is in epoch 2 alrea"):
+                resume(folder, epochs=1)
+        assert (out / "settings.json").read_bytes() == before
+        assert_same_end(out, whole)
+
     @pytest.mark.equal_bits
     def test_but_can_have_more(self, images, tmp_path):
         short, long = tmp_path / "short", tmp_path / "long"

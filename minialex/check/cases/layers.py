@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 
-from minialex.check.case import Answer, Case
+from minialex.check.case import Answer, Case, Inputs
 from minialex.check.cases import not_finite
 from minialex.check.cases.inputs import Draw, constant, extreme, normal
 from minialex.reference.dropout import random_word
@@ -56,6 +57,55 @@ def cross_entropy(
         params,
         constant=(2,),
     )
+
+
+def soft_cross_entropy(
+    name: str,
+    logits: Draw,
+    shape: tuple[int, int],
+    weights: Any = None,
+    *,
+    smoothing: float = 0.0,
+    reduction: str = "mean",
+) -> Case:
+    """Return a case of the cross-entropy with probabilities; these and weights have no gradient."""
+    case = cross_entropy(name, logits, (), weights, smoothing=smoothing, reduction=reduction)
+
+    def draw(rng: np.random.Generator) -> Inputs:
+        N, C = shape
+        x, _, w = case.inputs(rng)
+        return x, rng.dirichlet(np.ones(C), N), w
+
+    return dataclasses.replace(case, inputs=draw, constant=(1, 2))
+
+
+def _soft_losses() -> list[Case]:
+    shut_out = np.array([[-np.inf, 1.0, 1.0]]), np.array([[0.0, 0.25, 0.75]]), None
+    gradient = np.array([[0.0, 0.25, -0.25]])
+    return [
+        soft_cross_entropy("probabilities", normal((5, 4)), (5, 4)),
+        *(
+            soft_cross_entropy(
+                f"probabilities, weights and smoothing, {reduction}",
+                normal((5, 3)),
+                (5, 3),
+                [0.5, 2.0, 1.0],
+                smoothing=0.1,
+                reduction=reduction,
+            )
+            for reduction in ("sum", "none")
+        ),
+        soft_cross_entropy("probabilities of 130 classes", normal((3, 130)), (3, 130)),
+        soft_cross_entropy(
+            "probabilities of 257 classes", normal((2, 257)), (2, 257), np.arange(257) / 99
+        ),
+        soft_cross_entropy("no probabilities", normal((0, 3)), (0, 3)),
+        dataclasses.replace(
+            soft_cross_entropy("probability 0 of what is out of the question", normal(), (1, 3)),
+            inputs=constant(*shut_out),
+            answer=Answer(np.ones(()), (gradient, None, None)),
+        ),
+    ]
 
 
 def _losses() -> list[Case]:
@@ -122,6 +172,7 @@ def _losses() -> list[Case]:
             for r in ("mean", "none")
         ),
         _confident(),
+        *_soft_losses(),
     ]
 
 

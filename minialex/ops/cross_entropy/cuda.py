@@ -16,8 +16,10 @@ from minialex.ops._cuda import rows
 from minialex.ops._cuda.launching import check_counts, contiguous
 
 _forward = cuda.kernel("cross_entropy.cu", "cross_entropy_forward", optional=("w",))
+_forward_soft = cuda.kernel("cross_entropy.cu", "cross_entropy_forward_soft", optional=("w",))
 _total = cuda.kernel("cross_entropy.cu", "cross_entropy_total")
 _backward = cuda.kernel("cross_entropy.cu", "cross_entropy_backward", optional=("w",))
+_backward_soft = cuda.kernel("cross_entropy.cu", "cross_entropy_backward_soft", optional=("w",))
 
 
 def forward(
@@ -34,11 +36,14 @@ def forward(
     check_counts("cross_entropy", x=x.size)
     p = xp.empty(x.shape, x.dtype)
     loss, weight = xp.empty((2, N), x.dtype)
-    threads, params = rows.threads_per_row(N, C, 1), _params(C, label_smoothing, ignore_index)
-    _forward(
+    threads, kernel = (
+        rows.threads_per_row(N, C, 1),
+        _forward if targets.ndim == 1 else _forward_soft,
+    )
+    kernel(
         *(rows.grid(N, threads), cuda.BLOCK_SIZE),
         *(contiguous(x), _numbers(targets), w if w is None else contiguous(w), p, loss, weight),
-        *(N, C, *params),
+        *(N, C, *_params(targets, C, label_smoothing, ignore_index)),
         THREADS_PER_ROW=threads,
     )
     if reduction == "none":
@@ -60,8 +65,9 @@ def backward(
     p, targets, w, scale = saved
     N, C = p.shape
     gx = array_module(p).empty(p.shape, p.dtype)
-    threads, params = rows.threads_per_row(N, C, 1), _params(C, label_smoothing, ignore_index)
-    _backward(
+    threads = rows.threads_per_row(N, C, 1)
+    kernel = _backward if targets.ndim == 1 else _backward_soft
+    kernel(
         *(rows.grid(N, threads), cuda.BLOCK_SIZE),
         *(
             contiguous(gy),
@@ -71,19 +77,20 @@ def backward(
             contiguous(scale),
             gx,
         ),
-        *(N, C, *params, gy.ndim == 1),
+        *(N, C, *_params(targets, C, label_smoothing, ignore_index), gy.ndim == 1),
         THREADS_PER_ROW=threads,
     )
     return gx, None, None
 
 
 def _numbers(targets: Array) -> Array:
-    return contiguous(targets.astype(np.int64, copy=False))
+    return contiguous(targets if targets.ndim == 2 else targets.astype(np.int64, copy=False))
 
 
-def _params(C: int, label_smoothing: float, ignore_index: int) -> tuple[float, float, int]:
-    """Return what kernels are told of the targets: sharp, even and ignore."""
-    return 1 - label_smoothing, label_smoothing / max(C, 1), ignore_index
+def _params(targets: Array, C: int, label_smoothing: float, ignore_index: int) -> tuple[Any, ...]:
+    """Return what kernels are told of the targets: their two shares and, of classes, `ignore`."""
+    shares = 1 - label_smoothing, label_smoothing / max(C, 1)
+    return shares if targets.ndim == 2 else (*shares, ignore_index)
 
 
 KERNEL = Implementation(forward, backward, why_not=cuda.why_not)

@@ -17,7 +17,7 @@ saved = ().
 from __future__ import annotations
 
 from minialex.autograd import Implementation, Op, Tensor, as_tensor
-from minialex.ops._arguments import check_float, elementwise_cost
+from minialex.ops._arguments import check_float, elementwise_cost, probability, whole_number
 from minialex.ops.dropout import blocked, plain
 from minialex.ops.dropout.cuda import KERNEL
 from minialex.philox import DeviceOffset
@@ -52,12 +52,21 @@ def dropout(x: Tensor, p: float = 0.5, *, seed: int, offset: int | DeviceOffset)
     Raises
     ------
     ValueError
-        If `p` is not a probability.
+        If `p` is not a probability, or `seed` or `offset` out of its range.
     TypeError
-        If `x` is not of a floating-point type.
+        If `x` is not of a floating-point type, `p` no number, or `seed` or `offset` no whole one.
     """
     x = as_tensor(x)
     check_float("dropout", x=x)
-    if not 0 <= p <= 1:
-        raise ValueError(f"dropout: p is a probability, from 0 to 1, not {p}")
+    p = probability("dropout", p)
+    seed = _stream_number("seed", seed)
+    if not isinstance(offset, DeviceOffset):
+        offset = _stream_number("offset", offset)
     return OP(x, p=p, seed=seed, offset=offset)
+
+
+def _stream_number(name: str, value: int) -> int:
+    number = whole_number("dropout", name, value)
+    if not 0 <= number < 2**64:
+        raise ValueError(f"dropout: {name} is {number}; it must be from 0 to 2**64 - 1")
+    return number

@@ -72,7 +72,7 @@ def linear(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
     x, w = as_tensor(x), as_tensor(w)
     b = None if b is None else as_tensor(b)
     check_float("linear", x=x, w=w, b=b)
-    if w.ndim != 2:
+    if w.ndim != 2 or 0 in w.shape:
         raise ValueError(f"linear: w must have the shape (O, I), not {w.shape}")
     O, I = w.shape
     if x.ndim < 1 or x.shape[-1] != I:

@@ -16,7 +16,7 @@ saved = (x, s).
 from __future__ import annotations
 
 from minialex.autograd import Cost, Implementation, Op, Shapes, Tensor, as_tensor
-from minialex.ops._arguments import check_images, elementwise_cost, whole_number
+from minialex.ops._arguments import check_images, elementwise_cost, real_number, whole_number
 from minialex.ops.local_response_norm import blocked, plain
 from minialex.ops.local_response_norm.cuda import KERNEL
 
@@ -41,7 +41,7 @@ OP = Op(
 
 
 def local_response_norm(
-    x: Tensor, *, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, k: float = 2.0
+    x: Tensor, size: int = 5, *, alpha: float = 1e-4, beta: float = 0.75, k: float = 2.0
 ) -> Tensor:
     """Divide each activation by a power of the sum of squares in the channels around it.
 
@@ -61,11 +61,13 @@ def local_response_norm(
     ValueError
         If `x` has not four axes or `size` is even.
     TypeError
-        If `x` is not of a floating-point type, or `size` no whole number.
+        If `x` is not of a floating-point type, `size` no whole number, or another no number.
     """
     x = as_tensor(x)
     check_images("local_response_norm", x)
     size = whole_number("local_response_norm", "size", size)
     if size < 1 or size % 2 == 0:
         raise ValueError(f"local_response_norm: size must be odd and at least 1, not {size}")
-    return OP(x, size=size, alpha=alpha, beta=beta, k=k)
+    constants = {"alpha": alpha, "beta": beta, "k": k}
+    numbers = {name: real_number("local_response_norm", name, n) for name, n in constants.items()}
+    return OP(x, size=size, **numbers)

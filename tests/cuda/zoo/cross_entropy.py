@@ -70,13 +70,13 @@ FAULTS = [
         "n < N; n += blockDim.x",
         "n < min(N, 256); n += blockDim.x",
     ),
-    fault("one gradient for all rows", "gy[gy_per_row ? row.index : 0]", "gy[0]"),
+    fault("one gradient for all rows", "gy[gy_per_row ? n : 0]", "gy[0]"),
     fault("scale forgotten", "* A(*scale)", "* A(1)"),
     fault("all threads write the total", "    if (threadIdx.x != 0) return;\n", "", "race"),
     fault(
         "all threads of a row write the loss",
-        "row.C == 0 || row.thread_rank() != 0",
-        "row.C == 0",
+        "row.C == 0 || row.thread_rank() != 0) return;\n\n",
+        "row.C == 0) return;\n\n",
         "race",
     ),
     fault(
@@ -94,5 +94,20 @@ FAULTS = [
         "cross_entropy",
         "kernel",
         check=far_target,
+    ),
+    fault(
+        "probability 0 times the logarithm of 0",
+        "if (s != A(0)) sum -=",
+        "sum -=",
+    ),
+    fault(
+        "targets taken for numbers that sum to 1",
+        "(A(p[row.offset(c)]) * total - s)",
+        "(A(p[row.offset(c)]) - s)",
+    ),
+    fault(
+        "probabilities are not smoothed",
+        "(A(confidence) * A(q) + A(class_smoothing))",
+        "(A(confidence) * A(q))",
     ),
 ]
