@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from minialex.data.datasets import Dataset
 
@@ -44,6 +44,18 @@ def _class_prints(dataset: Dataset) -> list[ClassPrint]:
     ]
 
 
+def checked(table: Any, *parts: str) -> Fingerprint:
+    """Return what was read from JSON; raise ValueError if it is no fingerprint of these parts."""
+    if not isinstance(table, dict) or table.keys() != set(parts):
+        raise ValueError(f"checked: no fingerprint of {', '.join(parts)}")
+    for prints in table.values():
+        if not isinstance(prints, list) or not all(
+            isinstance(x, list) and list(map(type, x)) == [int, str, str] for x in prints
+        ):
+            raise ValueError("checked: no fingerprint of classes")
+    return table
+
+
 def split_difference(then: Fingerprint, now: Fingerprint, classes: Sequence[str]) -> str:
     """Return how the images of `now` differ from those of `then`; empty if they are the same.
 
@@ -65,9 +77,9 @@ def _counts(parts: Fingerprint) -> str:
 
 
 def replaced_classes(then: Fingerprint, now: Fingerprint, classes: Sequence[str]) -> list[str]:
-    """Return the names of the classes of which files have the same names but other sizes."""
+    """Return the names of the classes of which files have other sizes, where no name differs."""
     return [
         name
         for c, name in enumerate(classes)
-        if any(then[part][c][2] != now[part][c][2] for part in now)
+        if any(then[part][c : c + 1] != now[part][c : c + 1] for part in now)
     ]
