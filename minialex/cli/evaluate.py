@@ -24,6 +24,7 @@ from minialex.cli.options import (
     network_and_rest,
     pretrained_option,
     print_table,
+    remark,
     table,
     variant_option,
 )
@@ -110,7 +111,7 @@ def evaluate(
             everything=everything,
             skip_unreadable=skip_unreadable,
             progress=move,
-            tell=messages.print,
+            tell=remark,
         )
     tell_skipped(messages, images.skipped)
     where = next(trained.model.parameters()).device
@@ -118,12 +119,13 @@ def evaluate(
     loader = DataLoader(images.dataset, batch_size, transform, workers=workers, device=where)
     with running_on(emulate, use, precision), counting(messages, "evaluating") as move:
         evaluation = evaluate_on(trained.model, loader, move)
-    folder = out or _own_folder(trained)
-    written = [] if folder is None else write_evaluation(evaluation, folder)
     if as_json:
         click.echo(json.dumps(evaluation.to_json(), indent=1))
     else:
         _print(evaluation, images.description)
+    # after the figures were shown: the folder may be one that cannot be written
+    folder = out or _own_folder(trained)
+    written = [] if folder is None else write_evaluation(evaluation, folder)
     if written:
         messages.print(
             f"see {written[-1]}, and beside it {', '.join(p.name for p in written[:-1])}"

@@ -17,6 +17,7 @@ from rich.padding import Padding
 from rich.table import Column, Table
 
 from minialex.models import VARIANTS
+from minialex.wording import one_line
 
 
 def _console(stream: TextIO, **more: Any) -> Console:
@@ -31,6 +32,12 @@ console = _console(sys.stdout, width=None if sys.stdout.isatty() else 120)
 
 messages = _console(sys.stderr, stderr=True)
 """Remarks go here, so that a pipe gets results alone."""
+
+
+def remark(text: str) -> None:
+    """Print a remark, on one line whatever names of files it holds."""
+    messages.print(one_line(text))
+
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from signal import Signals
 
 from minialex.evaluation.evaluate import evaluate
+from minialex.files import write_errors
 from minialex.kfold.fold_records import FoldRecord, fold_folder, make_record, write_record
 from minialex.train.loop import Trainer
 from minialex.train.report import Reporter
@@ -66,7 +67,8 @@ class Fold:
         """Return the fold's checkpoint to resume from; without one, clear its folder."""
         if (folder / LAST_CHECKPOINT).exists():
             return checkpoint.load(folder / LAST_CHECKPOINT)
-        if folder.exists():
-            shutil.rmtree(folder)
-        folder.mkdir()
+        with write_errors(folder):
+            if folder.exists():
+                shutil.rmtree(folder)
+            folder.mkdir()
         return None

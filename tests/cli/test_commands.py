@@ -189,8 +189,11 @@ def test_summary_as_table_and_as_json(minialex):
     assert "463,562" in answer.out
     assert Path("net.png").stat().st_size > 1000
     table = json.loads(minialex("summary", "alexnet-mini", "--classes", "10", "--json").out)
-    assert table["parameters"] == 463_562
+    assert (table["parameters"], table["classes"]) == (463_562, 10)
     assert sum(row["parameters"] for row in table["rows"]) == 463_562
+    # the second convolution: 64 x 15 x 15 outputs, each a bias and 32 x 5 x 5 products and sums
+    row = next(line for line in answer.out.splitlines() if "features.3 " in line)
+    assert f"{64 * 15 * 15 * (2 * 32 * 25 + 1) / 1e6:.1f}" == row.split()[-3] == "23.1"
 
 
 def test_data_digits_writes_a_folder_that_train_takes(minialex):

@@ -155,9 +155,9 @@ def test_a_newer_format_asks_for_an_upgrade(path):
         load(path)
 
 
-@pytest.mark.parametrize(("number", "changes"), [(1, {HEADER_CHECKSUM: None}), (2, {})])
+@pytest.mark.parametrize(("number", "changes"), [(1, {HEADER_CHECKSUM: None}), (2, {}), (3, {})])
 def test_an_older_format_says_what_to_do(path, number, changes):
-    # Format 1 had no checksum of its header, 2 other words in its manifest, 3 no split.
+    # 1 had no checksum of its header, 2 other words in its manifest, 3 neither split nor groups.
     rewrite(path, manifest={"format": number, "position": None}, metadata=changes)
     words = rf"format {number}, of an older .* {checkpoint.FORMAT} alone: train anew, or"
     with pytest.raises(MinialexError, match=words):
