@@ -142,13 +142,13 @@ def typed(kind: Any, value: Any, name: str = "it") -> Any:
 
 
 @functools.cache
-def annotations(kind: Any) -> dict[str, Any]:
+def field_types(kind: Any) -> dict[str, Any]:
     """Return the types of a dataclass' fields by name."""
     return get_type_hints(kind)
 
 
 def _dataclass(kind: Any, table: dict[str, Any]) -> Any:
-    hints = annotations(kind)
+    hints = field_types(kind)
     for name in table:
         if name not in hints:
             raise ValueError(f"{name!r} is unknown")

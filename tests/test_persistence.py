@@ -144,17 +144,20 @@ class TestSave:
         with pytest.raises(ValueError, match="the layers are not those of alexnet-mini"):
             minialex.save(model, path)
 
-    @pytest.mark.torch
-    def test_pytorch_loads_it(self, torch, path):
-        minialex.save(models.alexnet(MINI, 3, seed=4), path)
-        state = pytest.importorskip("safetensors.torch").load_file(path)
-        theirs = torch_mini(torch, 3)
-        theirs.load_state_dict(state)
-        x = np.random.default_rng(0).standard_normal((2, 3, 64, 64), np.float32)
-        with torch.no_grad():
-            expected = theirs.eval()(torch.from_numpy(x)).numpy()
-        ours = minialex.load(path).model(Tensor(x)).numpy()
-        np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-6)
+    def test_pytorch_loads_it(self, torch, run, path):
+        minialex.save(minialex.load(run.folder).model, path)
+        load_file = pytest.importorskip("safetensors.torch").load_file
+        for file in (path, run.best_checkpoint):
+            state = load_file(file)
+            # a checkpoint has the optimizer's state as well
+            state = {k: v for k, v in state.items() if not k.startswith("optimizer.")}
+            theirs = torch_mini(torch, 3)
+            theirs.load_state_dict(state)
+            x = np.random.default_rng(0).standard_normal((2, 3, 64, 64), np.float32)
+            with torch.no_grad():
+                expected = theirs.eval()(torch.from_numpy(x)).numpy()
+            ours = minialex.load(file).model(Tensor(x)).numpy()
+            np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-6)
 
 
 def torch_mini(torch, classes):

@@ -15,7 +15,7 @@ from typing import Any
 
 from minialex.bench import record as bench
 from minialex.kfold.fold_records import FoldRecord, read_plan, read_record
-from minialex.plain_json import annotations
+from minialex.plain_json import field_types
 from minialex.train.metrics import MetricsRecord, read_metrics
 from minialex.train.run import read_runtime_settings
 from minialex.train.settings import RUNTIME_SETTINGS, make_settings
@@ -43,7 +43,7 @@ RECORDS = (bench.BenchRecord, bench.BenchRow, bench.Timing, bench.Ceilings)
 def prepare() -> None:
     """Work out the types of fields, which is done once, by compiling them."""
     for kind in (*RECORDS, FoldRecord, MetricsRecord):
-        annotations(kind)
+        field_types(kind)
 
 
 SIGNED = ("kfold.json", "fold-1/fold.json")
