@@ -230,6 +230,13 @@ def test_evaluate_takes_one_folder(minialex, run_folder):
     assert "one DATA folder at a time" in answer.err
 
 
+@pytest.mark.parametrize("words", [[], ["data"]])
+def test_a_group_without_a_command_shows_its_help(minialex, words):
+    answer = minialex(*words)
+    assert answer.status == 2
+    assert "\nCommands:\n" in answer.out + answer.err
+
+
 @pytest.mark.parametrize("words", [[], *([name] for name in COMMANDS), ["data", "digits"]])
 def test_the_short_option_for_help(minialex, words):
     answer = minialex(*words, "-h")

@@ -268,6 +268,15 @@ def test_a_start_beyond_the_epoch_is_refused(start):
     assert list(loader.epoch(0, 3)) == []
 
 
+def test_without_a_seed_it_is_that_of_0():
+    batches = [
+        next(iter(DataLoader(MemoryDataset(30), 30, JITTERED, shuffle=True, **seed).epoch(0)))
+        for seed in ({}, {"seed": 0}, {"seed": 1})
+    ]
+    ours, zero, one = (batch.images.tobytes() for batch in batches)
+    assert ours == zero != one
+
+
 def test_a_for_loop_is_the_next_epoch():
     one, other = (
         DataLoader(MemoryDataset(10), 4, JITTERED, shuffle=True, seed=2) for _ in range(2)
