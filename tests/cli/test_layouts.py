@@ -161,3 +161,15 @@ def test_names_of_any_kind_end_no_command(minialex, tmp_path, monkeypatch):
     assert f"{escaped}: it is not an image" in shown.read()
     assert minialex("train", "d", *TINY).status == 2
     assert f"{escaped}: it is not an image" in shown.read().splitlines()[-1]
+
+
+def test_a_run_whose_folder_moved_goes_on_where_it_is_now(minialex, run_folder, photos, tmp_path):
+    photos.rename(tmp_path / "moved")
+    more = ("train", "--resume", run_folder)
+    refused(minialex(*more, "--epochs", "2"), f"no longer in {photos}", "--resume", "DATA")
+    answer = minialex(*more, "moved", "--epochs", "2")
+    assert answer.status == 0
+    assert "going on in epoch 2" in answer.out
+    assert minialex("evaluate", run_folder).out.startswith(
+        f"2 images: validation images of {tmp_path}"
+    )
