@@ -171,6 +171,28 @@ def package_versions() -> dict[str, str]:
     return found
 
 
+def read_settings(path: Path) -> Settings:
+    """Return the settings of a run, without its folder: of a ``settings.json``, or a checkpoint.
+
+    Raises
+    ------
+    MinialexError
+        If the file cannot be read, is neither, or has a setting that is unknown or not allowed.
+    """
+    if path.suffix == ".safetensors":
+        table = checkpoint.load(path).manifest["settings"]
+    else:
+        try:
+            table = dict(read_json(path)["settings"])
+        except OSError as error:
+            raise MinialexError(f"cannot read {path}: {error.strerror}: check the path") from error
+        except (ValueError, LookupError, TypeError) as error:
+            raise MinialexError(
+                f"{path} has no settings: give the {SETTINGS_FILE} of a run, or a checkpoint"
+            ) from error
+    return Settings.from_json({**table, "out": None}, path)
+
+
 def read_runtime_settings(folder: Path) -> dict[str, Any]:
     """Return where and how the run in a folder was computed; empty if no file says so.
 
