@@ -11,9 +11,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from minialex.data.datasets import Dataset
+from minialex.plain_json import typed
 
 ClassPrint: TypeAlias = list[int | str]
 """Of the images of a class: how many there are, a digest of their names, and one of their sizes."""
@@ -28,6 +29,15 @@ _KINDS = {"train": "training", "val": "validation", "all": ""}
 def fingerprint(**parts: Dataset) -> Fingerprint:
     """Return the fingerprint of data sets, each given by its part of the split: train, val, all."""
     return {part: _class_prints(dataset) for part, dataset in parts.items()}
+
+
+def parse_fingerprint(value: Any, num_classes: int) -> Fingerprint:
+    """Return a run's fingerprint from JSON; raise ValueError if it cannot be one."""
+    table = typed(dict[str, list[tuple[int, str, str]]], value)
+    parts = [table.get(part, ()) for part in ("train", "val")]
+    if any(len(prints) != num_classes for prints in parts):
+        raise ValueError("'split' is not of all classes")
+    return {part: list(map(list, prints)) for part, prints in table.items()}
 
 
 def _class_prints(dataset: Dataset) -> list[ClassPrint]:
