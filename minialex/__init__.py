@@ -47,6 +47,11 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    """Return what completion should offer."""
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> Any:
     """Import `load` and `save` when they are asked for: they need what trains, and images."""
     if name in ("load", "save"):

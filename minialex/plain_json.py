@@ -7,6 +7,7 @@ ends. Whatever a file says is read by this module, so none of that gets further 
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import os
@@ -140,8 +141,14 @@ def typed(kind: Any, value: Any, name: str = "it") -> Any:
     return value
 
 
+@functools.cache
+def field_types(kind: Any) -> dict[str, Any]:
+    """Return the types of a dataclass' fields by name."""
+    return get_type_hints(kind)
+
+
 def _dataclass(kind: Any, table: dict[str, Any]) -> Any:
-    hints = get_type_hints(kind)
+    hints = field_types(kind)
     for name in table:
         if name not in hints:
             raise ValueError(f"{name!r} is unknown")

@@ -26,7 +26,7 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
     # it may come from a file
     name = name if len(name) <= 80 else f"{name[:77]}..."
     names = list(known)
-    near = difflib.get_close_matches(name, names, n=1)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.7)
     if near:
         return f"unknown {what} {name!r}: did you mean {near[0]!r}?"
     return f"unknown {what} {name!r}; known: {', '.join(names)}"

@@ -24,6 +24,7 @@ from minialex.cli.options import (
     network_and_rest,
     pretrained_option,
     print_table,
+    remark,
     table,
     variant_option,
 )
@@ -110,7 +111,7 @@ def evaluate(
             everything=everything,
             skip_unreadable=skip_unreadable,
             progress=move,
-            tell=messages.print,
+            tell=remark,
         )
     tell_skipped(messages, images.skipped)
     where = next(trained.model.parameters()).device

@@ -12,7 +12,7 @@ from minialex.cli.progress import LEAST_BAR_WIDTH, ConsoleReporter, duration, fi
 from minialex.kfold.fold_records import FoldRecord
 from minialex.kfold.fold_reporter import FoldReporter, FoldsPlan
 from minialex.train.report import EpochEnd, Reporter, RunPlan, TrainingProgress
-from minialex.wording import counted
+from minialex.wording import counted, one_line
 
 MAX_ROWS = 12
 """Of more folds and classes only the smallest and the largest are said."""
@@ -146,7 +146,7 @@ class _FoldRun(Reporter):
 
     def message(self, text: str) -> None:
         """Write a sentence on the fold."""
-        self.console.print(f"fold {self.fold}: {text}")
+        self.console.print(one_line(f"fold {self.fold}: {text}"))
 
 
 def _table_of_counts(

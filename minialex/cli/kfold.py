@@ -18,8 +18,8 @@ from minialex.cli.options import (
     SectionOption,
     console,
     file_argument,
-    messages,
     number,
+    remark,
 )
 from minialex.cli.progress import tell_skipped
 from minialex.cli.streams import lines_are_remarks
@@ -148,7 +148,7 @@ def _evaluated(
 ) -> KFoldResult:
     given = {n: options[n] for n in ("seed", "device", "batch_size", "workers")}
     given = {n: value for n, value in given.items() if value is not None}
-    result = evaluate_folds(networks, k, data=data, tell=messages.print, **given)
+    result = evaluate_folds(networks, k, data=data, tell=remark, **given)
     for r in result.records:
         images = counted(r.images, "image")
         console.print(f"fold {r.fold}/{r.k}: {r.accuracy:.2f} % of {images} ({r.checkpoint})")

@@ -17,6 +17,7 @@ from rich.padding import Padding
 from rich.table import Column, Table
 
 from minialex.models import VARIANTS
+from minialex.wording import one_line
 
 
 def _console(stream: TextIO, **more: Any) -> Console:
@@ -31,6 +32,12 @@ console = _console(sys.stdout, width=None if sys.stdout.isatty() else 120)
 
 messages = _console(sys.stderr, stderr=True)
 """Remarks go here, so that a pipe gets results alone."""
+
+
+def remark(text: str) -> None:
+    """Print a remark, on one line whatever names of files it holds."""
+    messages.print(one_line(text))
+
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
@@ -156,10 +163,11 @@ def _least_width(rows: Table) -> int:
 
 number = click.IntRange(min=1)
 variant_option = click.option(
-    "--variant",
+    "--network",
+    "variant",
     type=click.Choice(list(VARIANTS)),
     metavar="NAME",
-    help=f"What NETWORK must be: {', '.join(VARIANTS)}.  [what it says]",
+    help=f"Which network the weights are of: {', '.join(VARIANTS)}.  [what they say]",
 )
 batch_size_option = click.option(
     "--batch-size", type=number, default=32, show_default=True, metavar="N", help="Images at once."

@@ -24,6 +24,7 @@ from minialex.cli.options import (
     network_and_rest,
     number,
     pretrained_option,
+    remark,
     variant_option,
 )
 from minialex.cli.progress import counting, tell_skipped
@@ -79,7 +80,7 @@ def predict(
     ignored = IgnoredFiles()
     paths, skipped = find_images(images, ignored), []
     if note := ignored.summary():
-        messages.print(note)
+        remark(note)
     answers = predict_images(
         trained, paths, top=top, batch_size=batch_size, skip_unreadable=skip_unreadable
     )

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from minialex.cuda import emulation
 from minialex.data import UnreadableImage
 from minialex.train.report import EpochEnd, Reporter, RunPlan, TrainingProgress
-from minialex.wording import counted, enumerated
+from minialex.wording import counted, enumerated, one_line
 
 LEAST_BAR_WIDTH = 6
 """Columns of a bar, with the blanks around it."""
@@ -75,7 +75,8 @@ class ConsoleReporter(Reporter):
 
     def opened(self, classes: Sequence[str], validation: str) -> None:
         """Say what was understood of the images, before anything is trained."""
-        self.console.print(f"classes: {_fitting(classes, self.console.width - len('classes: '))}")
+        names = list(map(one_line, classes))
+        self.console.print(f"classes: {_fitting(names, self.console.width - len('classes: '))}")
         self.console.print(f"validation: {validation}")
 
     def checking(self, done: int, total: int) -> None:
@@ -145,7 +146,7 @@ class ConsoleReporter(Reporter):
 
     def message(self, text: str) -> None:
         """Write a sentence."""
-        self.console.print(text)
+        self.console.print(one_line(text))
 
     def _move(self, title: str, done: int, total: int, status: str) -> None:
         if self.task is None:
@@ -186,4 +187,4 @@ def tell_skipped(console: Console, skipped: Sequence[UnreadableImage]) -> None:
     if skipped:
         console.print(f"left out {counted(len(skipped), 'image')} that cannot be read:")
     for bad in skipped:
-        console.print(f"  {bad.name}: {bad.reason}")
+        console.print(one_line(f"  {bad.name}: {bad.reason}"))

@@ -134,7 +134,8 @@ class ImageFolder(Dataset):
     Raises
     ------
     MinialexError
-        If the folder is missing, has no class folders, or a class has no images.
+        If the folder is missing, has no class folders, or a class has no images, or a name that
+        is not UTF-8.
     """
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
@@ -143,6 +144,7 @@ class ImageFolder(Dataset):
         self.stray_images = [str(self.root / name) for name in image_names(files)]
         if not self.classes:
             raise _no_classes(self.root, holds_images=bool(self.stray_images))
+        _check_names(self.root, self.classes)
         others = [IgnoredFiles() for _ in self.classes]
         found = [
             sorted(image_files(self.root / name, other))
@@ -179,6 +181,14 @@ class ImageFolder(Dataset):
 
     def _content(self) -> str:
         return f"{one_line(str(self.root))}: {super()._content()}"
+
+
+def _check_names(root: Path, classes: list[str]) -> None:
+    """Refuse class names that are no text: neither JSON nor a plot can hold them."""
+    for name in classes:
+        if not name.isascii() and any("\udc80" <= c <= "\udcff" for c in name):
+            shown = repr(os.fsencode(name))[2:-1]
+            raise MinialexError(f"the name of class folder {root}/{shown} is not UTF-8: rename it")
 
 
 def _no_classes(root: Path, *, holds_images: bool) -> MinialexError:

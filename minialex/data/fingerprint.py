@@ -1,9 +1,9 @@
 """What identifies the images of a run: their names and sizes, by class and part of the split.
 
-A run records it, since whoever goes on with the run, or evaluates it, lists the folder and splits
-it again: other files, or another version's split, would put images that were trained on among
-those to validate on. The content of the files is not read, which would take as long as an epoch;
-an image that is replaced by one of the same size is not noticed.
+A run records it. Going on with the run, or evaluating it, lists the folder and splits it again:
+other files, or another version's split, would put images that were trained on among those to
+validate on. The content of the files is not read, which would take as long as an epoch; an image
+that is replaced by one of the same size is not noticed.
 """
 
 from __future__ import annotations

@@ -30,7 +30,10 @@ _SECONDS_BETWEEN_REPORTS = 0.1
 def main(descriptor: int) -> None:
     """Train the fold that comes through a socket."""
     parent: Connection[Any, Any] = Connection(descriptor)
-    fold, cores = parent.recv()
+    try:
+        fold, cores = parent.recv()
+    except (EOFError, OSError):
+        return
     orders: list[Signals] = []
     threading.Thread(target=_obey, args=(parent, orders), daemon=True).start()
     send = _Forwarder(parent)

@@ -90,13 +90,17 @@ class ParamGroup(MutableMapping[str, Any]):
     def __len__(self) -> int:
         return len(self._values)
 
-    def __repr__(self) -> str:
+    def describe(self) -> str:
+        """Return the hyperparameters, and of how many parameters they are."""
         values = self.hyperparameters
         if values[INITIAL_LR] == values[LR]:
             del values[INITIAL_LR]
         numbers = ", ".join(f"{name}={value!r}" for name, value in values.items())
         size, tensors = sum(p.size for p in self[PARAMS]), len(self[PARAMS])
         return f"{numbers}, {counted(size, 'parameter')} in {counted(tensors, 'tensor')}"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.describe()})"
 
 
 def given_groups(owner: str, params: Params) -> list[dict[str, Any]]:
@@ -154,9 +158,13 @@ def _number(owner: str, name: str, value: Any) -> float:
     within, remedy = RANGES[name]
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{owner}: {name} is {value!r}: give {remedy}")
-    if not within(value):
+    try:
+        number = float(value)
+    except OverflowError:
+        number = inf
+    if not within(number):
         raise ValueError(f"{owner}: {name} is {value!r}: give {remedy}")
-    return float(value)
+    return number
 
 
 _FROM_0 = (lambda value: 0 <= value < inf), "a finite number from 0"

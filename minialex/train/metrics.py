@@ -13,18 +13,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from minialex.errors import MinialexError
 from minialex.files import atomic_write, write_errors
 from minialex.plain_json import is_count, parse_json, typed
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 METRICS_FILE = "metrics.jsonl"
 SPLITS = "train", "val"
@@ -252,7 +251,11 @@ def draw_curves(metrics: Sequence[MetricsRecord], path: str | Path, batches: int
     MinialexError
         If the picture cannot be written.
     """
-    # Not pyplot: it keeps figures alive and may look for a display.
+    # 0.5 s to import, which a process that trains a fold does without; not pyplot: it keeps
+    # figures alive and may look for a display
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(10, 4.4), dpi=120, layout="constrained", facecolor="white")
     canvas = FigureCanvasAgg(figure)
     loss, accuracy = figure.subplots(1, 2)
@@ -291,6 +294,8 @@ def _points(
 
 
 def _dress(axes: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     axes.set_xlabel("Epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(color="#e5e5e5", linewidth=0.8)
@@ -330,6 +335,8 @@ def _draw_validation(
 
 def _spread_low_values(axes: Axes) -> None:
     """Use a logarithmic scale where a linear one would press most of the curve to the floor."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
     heights = [line.get_ydata() for line in axes.get_lines()]
     values = np.concatenate([np.asarray(y, dtype=np.float64) for y in heights] or [np.ones(1)])
     if values.size and values.min() > 0 and values.max() > 20 * values.min():

@@ -17,7 +17,7 @@ from minialex import arrays
 from minialex.cpu import threads
 from minialex.errors import MinialexError
 from minialex.files import atomic_write
-from minialex.plain_json import read_json
+from minialex.plain_json import read_json, typed
 from minialex.train.factory import check_data_is_there, open_data
 from minialex.train.loop import Trainer
 from minialex.train.metrics import draw_curves, read_metrics
@@ -27,7 +27,7 @@ from minialex.train.run_state import RunData, RunState
 from minialex.train.settings import DIGITS, RUNTIME_SETTINGS, Settings
 from minialex.weights import checkpoint
 from minialex.weights.checkpoint import LAST_CHECKPOINT
-from minialex.wording import counted, enumerated
+from minialex.wording import counted, enumerated, one_line
 
 SETTINGS_FILE, CURVES_FILE, SKIPPED_FILE = "settings.json", "curves.png", "skipped.txt"
 RUNS_FOLDER = Path("runs")
@@ -115,12 +115,11 @@ def resume(
 def _run(trainer: Trainer, data: RunData, reporter: Reporter, stop_after: int | None) -> Outcome:
     if data.skipped:
         path = trainer.folder / SKIPPED_FILE
-        names = enumerated([bad.name for bad in data.skipped])
-        reporter.message(
-            f"skipped {counted(len(data.skipped), 'image')} that cannot be read, "
-            f"listed in {path}: {names}"
-        )
-        atomic_write(path, "".join(f"{b.name}: {b.reason}\n" for b in data.skipped).encode())
+        names = enumerated([image.name for image in data.skipped])
+        count = counted(len(data.skipped), "image")
+        reporter.message(f"skipped {count} that cannot be read, listed in {path}: {names}")
+        lines = [one_line(f"{image.name}: {image.reason}") + "\n" for image in data.skipped]
+        atomic_write(path, "".join(lines).encode())
     outcome = trainer.run(reporter, stop_after=stop_after)
     if outcome.step:
         path = outcome.folder / CURVES_FILE
@@ -204,7 +203,7 @@ def read_runtime_settings(folder: Path) -> dict[str, Any]:
     """
     path = folder / SETTINGS_FILE
     try:
-        table = read_json(path)["settings"]
+        table = typed(dict[str, Any], read_json(path)["settings"])
         kept = {name: table[name] for name in RUNTIME_SETTINGS if name in table}
         Settings.from_json(kept, path)
         return kept

@@ -31,18 +31,18 @@ from tests.campaigns.write_points import drawn_step, watched
 from tests.small_runs import checkpoints, without_rates, write_images
 
 CODES = errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO
-SMALL = (
+SMALL_RUN = (
     *("--network", "alexnet-mini", "--image-size", "32", "--batch-size", "10", "--warmup", "0"),
     *("--optimizer", "sgd", "--lr", "0.0001", "--save-minutes", "1e-9", "--log-every", "1"),
     *("--workers", "1", "--device", "cpu"),
 )
 WORDS = {
-    "train": ("train", "IMAGES", *SMALL, "--epochs", "2", "--out", "OUT"),
-    "kfold": ("kfold", "IMAGES", *SMALL, "--epochs", "1", "--folds", "2", "--out", "OUT"),
+    "train": ("train", "IMAGES", *SMALL_RUN, "--epochs", "2", "--out", "OUT"),
+    "kfold": ("kfold", "IMAGES", *SMALL_RUN, "--epochs", "1", "--folds", "2", "--out", "OUT"),
     "evaluate": ("evaluate", "RUN", "IMAGES", "--all", "--out", "OUT"),
     "data": ("data", "digits", "OUT"),
 }
-FEW = 50
+FIRST_STEPS = 50
 """Of the steps of a command, from its first: `data digits` writes 1,797 files alike."""
 
 
@@ -144,7 +144,7 @@ def _tried(rng: random.Random, commands: Commands, out: Path) -> list[str]:
     name = rng.choices(list(WORDS), (6, 3, 2, 1))[0]
     whole = commands.whole(name)
     kind, number = drawn_step(rng, commands.steps[name])
-    number = number % FEW if name == "data" else number
+    number = number % FIRST_STEPS if name == "data" else number
     disk = Disk(out, kind, number, rng.choice(CODES), lasting=rng.random() < 0.6)
     if name == "evaluate":
         # as of an earlier evaluation

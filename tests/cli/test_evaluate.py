@@ -31,11 +31,10 @@ def shown(capsys, monkeypatch, classes, columns, terminal=True):
 def test_nothing_of_a_class_is_lost(capsys, monkeypatch, columns):
     text = shown(capsys, monkeypatch, ["cat", LONG], columns)
     assert "3,998 images: images of photos" in text
-    words = iter(text.replace(",", "").split())
-    for word in f"cat 99.95 100.00 99.97 1999 {LONG} 100.00 99.95 99.97 1999".replace(
-        ",", ""
-    ).split():
-        assert word in words, f"{word!r} is missing, or not in its place"
+    entries = iter(text.replace(",", "").split())
+    expected = f"cat 99.95 100.00 99.97 1999 {LONG} 100.00 99.95 99.97 1999"
+    for entry in expected.replace(",", "").split():
+        assert entry in entries, f"{entry!r} is missing, or not in its place"
     assert text.endswith("top-1 accuracy 99.97 % (3,997 of 3,998), loss 0.2500\n")
 
 

@@ -18,7 +18,7 @@ from minialex.kfold.fold_records import FoldRecord, KFoldResult
 from minialex.kfold.fold_reporter import FoldsPlan
 from minialex.train.report import RunPlan, TrainingProgress
 from tests.cli.conftest import TINY
-from tests.small_runs import small
+from tests.small_runs import small, write_images
 
 
 def test_a_pipe_gets_the_plan_and_a_line_per_epoch_and_fold(minialex, photos, monkeypatch):
@@ -53,18 +53,18 @@ def test_a_pipe_gets_the_plan_and_a_line_per_epoch_and_fold(minialex, photos, mo
     assert again.out.splitlines()[-3:] == [*done, answer.out.splitlines()[-1]]
 
 
-def test_evaluate_only_prints_what_each_network_makes_of_its_fold(minialex, run_folder, photos):
-    other = shutil.copytree(photos, "other")
+def test_evaluate_only_prints_what_each_network_makes_of_its_fold(minialex, run_folder):
+    other = write_images(Path("other"), 8, ("light", "dark"))
     last = run_folder / "last.safetensors"
     answer = minialex(
         "kfold", other, "--folds", "2", "--evaluate-only", run_folder, "--evaluate-only", last
     )
     result = evaluate_folds([run_folder, last], 2, data=str(other))
     first, second = result.records
-    assert (first.images, second.images) == (6, 6)
+    assert (first.images, second.images) == (8, 8)
     assert answer.out.splitlines() == [
-        f"fold 1/2: {first.accuracy:.2f} % of 6 images ({run_folder / 'best.safetensors'})",
-        f"fold 2/2: {second.accuracy:.2f} % of 6 images ({last})",
+        f"fold 1/2: {first.accuracy:.2f} % of 8 images ({run_folder / 'best.safetensors'})",
+        f"fold 2/2: {second.accuracy:.2f} % of 8 images ({last})",
         f"{result.summary} (standard deviation of 2 folds, divisor 2)",
     ]
     assert answer.status == 0
@@ -72,7 +72,7 @@ def test_evaluate_only_prints_what_each_network_makes_of_its_fold(minialex, run_
 
 @pytest.mark.parametrize(
     ("options", "kept"),
-    [((), ""), (("--jobs", 3), " --jobs 3"), (("--use", "relu=plain"), " --use=relu=plain")],
+    [((), ""), (("--jobs", 3), " --jobs 3"), (("--use", "relu=plain"), " --use relu=plain")],
 )
 def test_after_a_signal_a_line_says_where_and_how_to_go_on(
     minialex, photos, monkeypatch, options, kept

@@ -180,6 +180,7 @@ NAN, INF = float("nan"), float("inf")
 WRONG = [
     *(("SGD", name, wrong) for name in ("lr", "momentum", "weight_decay") for wrong in (-0.5, NAN)),
     ("SGD", "initial_lr", -1),
+    ("SGD", "lr", 10**400),
     *(
         ("RMSprop", name, wrong)
         for name in ("lr", "eps", "momentum")
@@ -200,7 +201,9 @@ NO_NUMBERS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "setting", "value"), WRONG + NO_NUMBERS, ids=str)
+@pytest.mark.parametrize(
+    ("name", "setting", "value"), WRONG + NO_NUMBERS, ids=lambda x: f"{x!s:.20}"
+)
 def test_a_wrong_hyperparameter_is_refused_when_given_and_when_assigned(name, setting, value):
     error = TypeError if (name, setting, value) in NO_NUMBERS else ValueError
     p, kind = Tensor([1.0], requires_grad=True), getattr(optim, name)

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from minialex.errors import MinialexError
@@ -248,14 +249,14 @@ def drawn(tmp_path, monkeypatch):
     """Return a function that draws records and returns a picture's lines: 0 is the loss."""
     figures = []
 
-    class Kept(metrics.Figure):
+    class Kept(Figure):
         def __init__(self, *args, **options):
             super().__init__(*args, **options)
             figures.append(self)
 
     def lines(records, picture=0):
         with monkeypatch.context() as patch:
-            patch.setattr(metrics, "Figure", Kept)
+            patch.setattr("matplotlib.figure.Figure", Kept)
             patch.setattr(metrics, "atomic_write", lambda *_: None)
             draw_curves(records, tmp_path / "curves.png", 20)
         return figures[-1].axes[picture].get_lines()
@@ -342,7 +343,7 @@ class TestCurves:
         assert state.best.epoch == best
 
     def test_the_running_mean_does_not_sag_at_the_ends(self, tmp_path):
-        figure = metrics.Figure()
+        figure = Figure()
         axes = figure.subplots()
         metrics._draw_training(axes, np.arange(100.0), np.full(100, 3.0))
         assert np.allclose(axes.get_lines()[-1].get_ydata(), 3.0)
@@ -350,7 +351,7 @@ class TestCurves:
     def test_low_values_get_a_logarithmic_scale(self):
         scales = []
         for low in (0.5, 0.01, 0.0):
-            axes = metrics.Figure().subplots()
+            axes = Figure().subplots()
             axes.plot([0, 1], [2.0, low])
             metrics._spread_low_values(axes)
             scales.append(axes.get_yscale())

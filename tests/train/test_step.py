@@ -88,7 +88,7 @@ def by_hand(optimizer):
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "emulated"), [*((name, False) for name in OPTIMIZERS), ("rmsprop", True)]
+    ("optimizer", "emulated"), [*((name, False) for name in OPTIMIZERS), ("groups", True)]
 )
 def test_it_has_the_bits_of_a_loop_by_hand(optimizer, emulated, request):
     if emulated:
@@ -234,22 +234,65 @@ def tiny_batch(device="cpu"):
     return Batch(*given, np.arange(4))
 
 
-def uneven_steps(device):
+@pytest.mark.parametrize("where", ["module", "parameter"])
+def test_steps_with_a_hook_run_as_they_are(where, gpu):
+    step, batch, seen = tiny(optim.SGD, "cuda", lr=0.1), tiny_batch("cuda"), []
+    layer = step.model[1]
+    for _ in range(replay.WARM_UP_STEPS + 1):
+        step(batch)
+    if where == "module":
+        handle = layer.register_full_backward_hook(lambda *_: seen.append(1))
+    else:
+        handle = layer.weight.register_hook(lambda g: seen.append(1))
+    with handle:
+        step(batch)
+    assert len(seen) == 1
+    step(batch)
+    assert len(seen) == 1
+    assert [graph.launches for graph in gpu.graphs] == [2]
+    with cuda.emulated():
+        on_cpu = tiny(optim.SGD, lr=0.1)
+        for _ in range(replay.WARM_UP_STEPS + 3):
+            on_cpu(tiny_batch())
+    assert_equal_bits(kept(step), kept(on_cpu))
+
+
+def uneven_steps(device, take):
     """Take two steps of Adam with a frozen bias, and four without; returns the step."""
     step = tiny(optim.Adam, device, lr=0.1)
     for i in range(6):
         step.optimizer.params[1].requires_grad = i >= 2
-        step(tiny_batch(device))
+        take(step, tiny_batch(device))
     return step
 
 
+def taken_by_hand(step, batch):
+    step.optimizer.zero_grad()
+    logits = step.model(Tensor(batch.images))
+    loss = ops.cross_entropy(logits, batch.targets)
+    step.state.totals += float(loss.data) * 4, (logits.data.argmax(1) == batch.targets).sum()
+    loss.backward()
+    step.optimizer.step()
+
+
 def test_parameters_that_took_fewer_steps_of_adam_are_not_captured(gpu):
-    step = uneven_steps("cuda")
+    step = uneven_steps("cuda", TrainStep.__call__)
     assert step.uncaptured == "1.bias took 1 of 3 steps, which adam corrects for one by one"
     with cuda.emulated():
-        on_cpu = uneven_steps("cpu")
-    assert_equal_bits(kept(step), kept(on_cpu))
+        by_hand = uneven_steps("cpu", taken_by_hand)
+    assert_equal_bits(kept(step), kept(by_hand))
     assert step.optimizer.param_steps == [6, 4]
+
+
+@pytest.mark.parametrize("key", ["lr", "initial_lr"])
+def test_a_kernel_takes_a_rate_that_was_assigned(key, emulator):
+    step = tiny(optim.SGD, lr=1.0)
+    step.schedule = None if key == "lr" else make_schedule("constant", total=9)
+    step(tiny_batch())
+    before = step.optimizer.arena.data.copy()
+    step.optimizer.param_groups[0][key] = 0.0
+    step(tiny_batch())
+    np.testing.assert_array_equal(step.optimizer.arena.data, before)
 
 
 def test_a_clipped_step_is_a_shorter_one():
