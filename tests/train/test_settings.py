@@ -143,7 +143,7 @@ class TestRecipes:
 
     @pytest.mark.parametrize("recipe", RECIPES)
     def test_every_number_of_a_recipe(self, recipe):
-        """Trained networks were made with these: whoever changes one trains them anew."""
+        """Networks were trained with these: who changes one trains them anew."""
         s = make_settings(recipe, data="photos")
         names = ("data", "recipe", *GOLDEN)
         assert set(names) | set(GOLDEN_BY_RECIPE[recipe]) == set(DECLARATIONS)
