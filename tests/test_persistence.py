@@ -39,6 +39,13 @@ def same(model, other):
     return xs.keys() == ys.keys() and all(np.array_equal(xs[k], ys[k]) for k in xs)
 
 
+def write_checkpoint(path, tensors, manifest):
+    """Write a checkpoint that `checkpoint.save` might refuse, its checksums being right."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "_manifest_fault", lambda *_: None)
+        checkpoint.save(path, tensors=tensors, manifest=manifest)
+
+
 class TestLoad:
     def test_a_runs_folder(self, run, images):
         model, classes, transform = minialex.load(run.folder)
@@ -77,6 +84,27 @@ class TestLoad:
         weights |= {"classifier.6.weight": np.ones((2**16, 1), np.float32)}
         write_safetensors(path, weights, {})
         with pytest.raises(MinialexError, match=r"classifier\.6\.weight"):
+            minialex.load(path)
+
+    @pytest.mark.parametrize(
+        ("settings", "words"),
+        [
+            ({"nope": 1}, "unknown setting 'nope'"),
+            ({"dropout": "x"}, "dropout is 'x': give a number"),
+            ({"lr": 10**39}, None),
+            ({"variant": "alexnet-2012"}, "'variant' is not what its settings say"),
+            ({"image_size": 64}, "'image_size' is not what its settings say"),
+        ],
+    )
+    def test_settings_that_cannot_be_name_the_file(self, run, path, settings, words):
+        saved = checkpoint.load(run.checkpoint)
+        model = {k: saved.manifest[k] for k in ("model", "num_classes", "image_size", "classes")}
+        manifest = {**model, "settings": {**saved.manifest["settings"], **settings}}
+        write_checkpoint(path, saved.tensors, manifest)
+        if words is None:
+            assert minialex.load(path).classes == CLASSES
+            return
+        with pytest.raises(MinialexError, match=rf"model\.safetensors.*{words}"):
             minialex.load(path)
 
     def test_names_for_another_number_of_classes(self, run, path):
@@ -144,17 +172,20 @@ class TestSave:
         with pytest.raises(ValueError, match="the layers are not those of alexnet-mini"):
             minialex.save(model, path)
 
-    @pytest.mark.torch
-    def test_pytorch_loads_it(self, torch, path):
-        minialex.save(models.alexnet(MINI, 3, seed=4), path)
-        state = pytest.importorskip("safetensors.torch").load_file(path)
-        theirs = torch_mini(torch, 3)
-        theirs.load_state_dict(state)
-        x = np.random.default_rng(0).standard_normal((2, 3, 64, 64), np.float32)
-        with torch.no_grad():
-            expected = theirs.eval()(torch.from_numpy(x)).numpy()
-        ours = minialex.load(path).model(Tensor(x)).numpy()
-        np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-6)
+    def test_pytorch_loads_it(self, torch, run, path):
+        minialex.save(minialex.load(run.folder).model, path)
+        load_file = pytest.importorskip("safetensors.torch").load_file
+        for file in (path, run.best_checkpoint):
+            state = load_file(file)
+            # a checkpoint has the optimizer's state as well
+            state = {k: v for k, v in state.items() if not k.startswith("optimizer.")}
+            theirs = torch_mini(torch, 3)
+            theirs.load_state_dict(state)
+            x = np.random.default_rng(0).standard_normal((2, 3, 64, 64), np.float32)
+            with torch.no_grad():
+                expected = theirs.eval()(torch.from_numpy(x)).numpy()
+            ours = minialex.load(file).model(Tensor(x)).numpy()
+            np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-6)
 
 
 def torch_mini(torch, classes):

@@ -158,9 +158,9 @@ class Operators:
         """See `minialex.ops.reshape`."""
         return FUNCTIONS["reshape"](self, *shape)
 
-    def flatten(self, start_dim: int = 0) -> Tensor:
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         """See `minialex.ops.flatten`."""
-        return FUNCTIONS["flatten"](self, start_dim)
+        return FUNCTIONS["flatten"](self, start_dim, end_dim)
 
     def permute(self, *dims: int | Sequence[int]) -> Tensor:
         """See `minialex.ops.permute`."""

@@ -123,6 +123,10 @@ class BenchRow:
         """The row's name for people, with the batch."""
         return f"{self.title}, batch {self.batch}" if self.batch else self.title
 
+    def __repr__(self) -> str:
+        times = [f"{name} {1e3 * t.seconds:.3g} ms" for name, t in self.timings.items() if t.timed]
+        return f"{self.full_title}: {', '.join(times) or 'not timed'}"
+
     @property
     def flops(self) -> int:
         """Floating-point operations of a call."""
@@ -192,6 +196,11 @@ class BenchRecord:
     rows: list[BenchRow] = field(default_factory=list)
     memory: list[dict[str, Any]] = field(default_factory=list)
     imports: list[dict[str, Any]] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        where = self.machine.get("gpu", {}).get("name") or self.machine.get("cpu", "")
+        head = f"BenchRecord of {self.date} on {self.device} ({where}), median times"
+        return "\n  ".join((head, *map(repr, self.rows)))
 
     @property
     def busy_cores(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from math import isnan
 from pathlib import Path
 from statistics import median
 
@@ -33,7 +34,13 @@ from minialex.models import VARIANTS
 from minialex.wording import counted, unknown
 
 
-@click.command()
+def _not_nan(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    if value is not None and isnan(value):
+        raise click.BadParameter("nan is not in the range x>=0.")
+    return value
+
+
+@click.command(short_help="Measure speed, and compare it with others' and before.")
 @click.option(
     "--op",
     "ops",
@@ -75,7 +82,10 @@ from minialex.wording import counted, unknown
 @click.option("--threads", type=click.IntRange(min=1), help="CPU cores to use.  [all]")
 @click.option("--quick", is_flag=True, help="Fewer repetitions, smaller batch: for a first look.")
 @click.option(
-    "--minutes", type=click.FloatRange(min=0), help="Start no new case after this time.  [no limit]"
+    "--minutes",
+    type=click.FloatRange(min=0),
+    callback=_not_nan,
+    help="Start no new case after this time.  [no limit]",
 )
 @click.option(
     "--out",

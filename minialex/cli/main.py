@@ -28,6 +28,9 @@ COMMANDS = {
 }
 
 
+_HELP = getattr(click.exceptions, "NoArgsIsHelpError", ())
+
+
 class Commands(click.Group):
     """Subcommands in the order of use, each imported when it is wanted, so that help is quick."""
 
@@ -114,7 +117,9 @@ def main() -> None:
             click.echo(f"minialex: error: {error}", err=True)
         sys.exit(error.exit_status)
     except click.ClickException as error:
-        error.message = one_line(error.message)  # type: ignore[misc]
+        # a group without a command raises its help, which has lines
+        if not isinstance(error, _HELP):
+            error.message = one_line(error.message)  # type: ignore[misc]
         error.show()
         sys.exit(error.exit_code)
     except click.Abort:

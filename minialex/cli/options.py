@@ -163,10 +163,11 @@ def _least_width(rows: Table) -> int:
 
 number = click.IntRange(min=1)
 variant_option = click.option(
-    "--variant",
+    "--network",
+    "variant",
     type=click.Choice(list(VARIANTS)),
     metavar="NAME",
-    help=f"What NETWORK must be: {', '.join(VARIANTS)}.  [what it says]",
+    help=f"Which network the weights are of: {', '.join(VARIANTS)}.  [what they say]",
 )
 batch_size_option = click.option(
     "--batch-size", type=number, default=32, show_default=True, metavar="N", help="Images at once."

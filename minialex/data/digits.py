@@ -19,6 +19,7 @@ from minialex.data.datasets import Dataset, Indices
 from minialex.data.decode import LazyImage, Pixels
 from minialex.data.splits import split
 from minialex.errors import MinialexError
+from minialex.files import write_errors
 
 IMAGE_SIZE = 64
 GRID_SIZE = 8
@@ -111,7 +112,7 @@ def write_digits(
         If `out` holds anything already or cannot be written.
     """
     out = Path(out)
-    try:
+    with write_errors(out):
         out.mkdir(parents=True, exist_ok=True)
         if any(out.iterdir()):
             raise MinialexError(f"{out} is not empty: name a new folder")
@@ -122,8 +123,6 @@ def write_digits(
                 _write(part, index, where)
                 if progress:
                     progress(done + index + 1, total)
-    except OSError as error:
-        raise MinialexError(f"cannot write {error.filename or out}: {error.strerror}") from error
     return len(train), len(val)
 
 

@@ -84,6 +84,10 @@ def test_indexing_and_methods():
     assert x.T.shape == (3, 2)
     assert x.reshape(3, -1).shape == (3, 2)
     assert x.flatten().shape == (6,)
+    assert Tensor(np.ones((2, 3, 4, 5))).flatten(1, 2).shape == (2, 12, 5)
+    assert Tensor(np.float64(3)).flatten().shape == (1,)
+    with pytest.raises(ValueError, match="flatten: end_dim 0 is before start_dim 1"):
+        x.flatten(1, 0)
     assert x.sum(0).shape == (3,)
     assert x.mean().item() == 2.5
     assert x.max(1, True).data.tolist() == [[2], [5]]

@@ -189,8 +189,11 @@ def test_summary_as_table_and_as_json(minialex):
     assert "463,562" in answer.out
     assert Path("net.png").stat().st_size > 1000
     table = json.loads(minialex("summary", "alexnet-mini", "--classes", "10", "--json").out)
-    assert table["parameters"] == 463_562
+    assert (table["parameters"], table["classes"]) == (463_562, 10)
     assert sum(row["parameters"] for row in table["rows"]) == 463_562
+    # the second convolution: 64 x 15 x 15 outputs, each a bias and 32 x 5 x 5 products and sums
+    row = next(line for line in answer.out.splitlines() if "features.3 " in line)
+    assert f"{64 * 15 * 15 * (2 * 32 * 25 + 1) / 1e6:.1f}" == row.split()[-3] == "23.1"
 
 
 def test_data_digits_writes_a_folder_that_train_takes(minialex):
@@ -225,6 +228,13 @@ def test_evaluate_takes_one_folder(minialex, run_folder):
     answer = minialex("evaluate", run_folder, "a", "b")
     assert answer.status == 2
     assert "one DATA folder at a time" in answer.err
+
+
+@pytest.mark.parametrize("words", [[], ["data"]])
+def test_a_group_without_a_command_shows_its_help(minialex, words):
+    answer = minialex(*words)
+    assert answer.status == 2
+    assert "\nCommands:\n" in answer.out + answer.err
 
 
 @pytest.mark.parametrize("words", [[], *([name] for name in COMMANDS), ["data", "digits"]])

@@ -187,6 +187,19 @@ class TestRefusals:
         with pytest.raises(MinialexError, match=r"trained on other images .class 'red' had 8"):
             resume(run, data=str(fewer))
 
+    def test_images_that_were_moved(self, run, whole, images, tmp_path):
+        there = shutil.copytree(images, tmp_path / "there")
+        elsewhere = shutil.copytree(run, tmp_path / "elsewhere")
+        settings = json.loads((run / "settings.json").read_text())["settings"]
+        assert settings["data"] == str(images)
+        outcome = resume(run, data=str(there))
+        ours, theirs = (checkpoint.load(o.checkpoint).tensors for o in (outcome, whole))
+        assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
+        shutil.rmtree(there)
+        with pytest.raises(MinialexError, match=r"no longer in .*there: .* --resume .*run DATA"):
+            resume(run)
+        assert resume(elsewhere, stop_after=1).step > 0
+
     def test_other_classes(self, run, images, tmp_path):
         renamed = shutil.copytree(images, tmp_path / "renamed")
         (renamed / "red").rename(renamed / "rouge")

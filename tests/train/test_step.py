@@ -257,22 +257,42 @@ def test_steps_with_a_hook_run_as_they_are(where, gpu):
     assert_equal_bits(kept(step), kept(on_cpu))
 
 
-def uneven_steps(device):
+def uneven_steps(device, take):
     """Take two steps of Adam with a frozen bias, and four without; returns the step."""
     step = tiny(optim.Adam, device, lr=0.1)
     for i in range(6):
         step.optimizer.params[1].requires_grad = i >= 2
-        step(tiny_batch(device))
+        take(step, tiny_batch(device))
     return step
 
 
+def taken_by_hand(step, batch):
+    step.optimizer.zero_grad()
+    logits = step.model(Tensor(batch.images))
+    loss = ops.cross_entropy(logits, batch.targets)
+    step.state.totals += float(loss.data) * 4, (logits.data.argmax(1) == batch.targets).sum()
+    loss.backward()
+    step.optimizer.step()
+
+
 def test_parameters_that_took_fewer_steps_of_adam_are_not_captured(gpu):
-    step = uneven_steps("cuda")
+    step = uneven_steps("cuda", TrainStep.__call__)
     assert step.uncaptured == "1.bias took 1 of 3 steps, which adam corrects for one by one"
     with cuda.emulated():
-        on_cpu = uneven_steps("cpu")
-    assert_equal_bits(kept(step), kept(on_cpu))
+        by_hand = uneven_steps("cpu", taken_by_hand)
+    assert_equal_bits(kept(step), kept(by_hand))
     assert step.optimizer.param_steps == [6, 4]
+
+
+@pytest.mark.parametrize("key", ["lr", "initial_lr"])
+def test_a_kernel_takes_a_rate_that_was_assigned(key, emulator):
+    step = tiny(optim.SGD, lr=1.0)
+    step.schedule = None if key == "lr" else make_schedule("constant", total=9)
+    step(tiny_batch())
+    before = step.optimizer.arena.data.copy()
+    step.optimizer.param_groups[0][key] = 0.0
+    step(tiny_batch())
+    np.testing.assert_array_equal(step.optimizer.arena.data, before)
 
 
 def test_a_clipped_step_is_a_shorter_one():
