@@ -211,7 +211,8 @@ def load_trained(
 
 def _fingerprint(saved: Checkpoint) -> Fingerprint:
     try:
-        return parse_fingerprint(saved.manifest["split"], len(saved.manifest["classes"]))
+        num_classes = len(saved.manifest["classes"])
+        return parse_fingerprint(saved.manifest["split"], "train", "val", num_classes=num_classes)
     except ValueError as error:
         raise MinialexError(f"{saved.path} is damaged ({error}): use another copy") from error
 

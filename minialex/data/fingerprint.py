@@ -31,12 +31,12 @@ def fingerprint(**parts: Dataset) -> Fingerprint:
     return {part: _class_prints(dataset) for part, dataset in parts.items()}
 
 
-def parse_fingerprint(value: Any, num_classes: int) -> Fingerprint:
-    """Return a run's fingerprint from JSON; raise ValueError if it cannot be one."""
+def parse_fingerprint(value: Any, *parts: str, num_classes: int | None = None) -> Fingerprint:
+    """Return a fingerprint read from JSON; raise ValueError if it is none of these parts."""
     table = typed(dict[str, list[tuple[int, str, str]]], value)
-    parts = [table.get(part, ()) for part in ("train", "val")]
-    if any(len(prints) != num_classes for prints in parts):
-        raise ValueError("'split' is not of all classes")
+    lengths = {len(prints) for prints in table.values()}
+    if table.keys() != set(parts) or len(lengths | {num_classes} - {None}) != 1:
+        raise ValueError("'split' is not of all parts and classes")
     return {part: list(map(list, prints)) for part, prints in table.items()}
 
 
@@ -75,9 +75,9 @@ def _counts(parts: Fingerprint) -> str:
 
 
 def replaced_classes(then: Fingerprint, now: Fingerprint, classes: Sequence[str]) -> list[str]:
-    """Return the names of the classes of which files have the same names but other sizes."""
+    """Return the names of the classes of which files have other sizes, where no name differs."""
     return [
         name
         for c, name in enumerate(classes)
-        if any(then[part][c][2] != now[part][c][2] for part in now)
+        if any(then[part][c : c + 1] != now[part][c : c + 1] for part in now)
     ]

@@ -244,9 +244,12 @@ class RunState:
         """
         manifest = saved.manifest
         try:
-            split = parse_fingerprint(manifest.get("split"), len(manifest["classes"]))
+            classes = manifest["classes"]
+            split = parse_fingerprint(
+                manifest.get("split"), "train", "val", num_classes=len(classes)
+            )
             _check_same_images(saved, split, self.data)
-            replaced = replaced_classes(split, self.data.fingerprint, manifest["classes"])
+            replaced = replaced_classes(split, self.data.fingerprint, classes)
             saved.load_into(self.model)
             self._restore_optimizer(saved)
             generator, position = manifest["random"]["dropout"], manifest["position"]
