@@ -4,14 +4,29 @@ A hand-written autograd (`Tensor`), its ops (`ops`), layers (`nn`), optimizers (
 networks (`models`), in array operations that run on NumPy and CuPy alike. Beside these, imported
 when asked for: `minialex.data` (folders of images, transforms, the loader), `minialex.train` (the
 loop, evaluation, cross-validation, checkpoints), `minialex.study` (summaries), `minialex.check`
-(gradient checking), `minialex.reference` (definitions in plain loops).
+(gradient checking), `minialex.reference` (definitions in plain loops). `load` and `save` read and
+write trained networks.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from minialex import models, nn, ops, optim
-from minialex.autograd import Tensor, no_grad, record_calls, using
+from minialex.autograd import LATE_ROUTINES, Tensor, no_grad, record_calls, using
 from minialex.cuda import emulated
 from minialex.errors import MinialexError
 from minialex.philox import manual_seed
+
+if TYPE_CHECKING:
+    from minialex.persistence import load, save
+
+LATE_ROUTINES.update(
+    prepare="minialex.data.prepare",
+    advance="minialex.train.step_state",
+    tally="minialex.train.step_state",
+)
 
 __version__ = "0.1.0"
 
@@ -19,6 +34,7 @@ __all__ = [
     "MinialexError",
     "Tensor",
     "emulated",
+    "load",
     "manual_seed",
     "models",
     "nn",
@@ -26,5 +42,18 @@ __all__ = [
     "ops",
     "optim",
     "record_calls",
+    "save",
     "using",
 ]
+
+
+def __dir__() -> list[str]:
+    """Return what completion should offer."""
+    return sorted({*globals(), *__all__})
+
+
+def __getattr__(name: str) -> Any:
+    """Import `load` and `save` when they are asked for: they need what trains, and images."""
+    if name in ("load", "save"):
+        return getattr(importlib.import_module("minialex.persistence"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -93,6 +93,20 @@ def atomic_write(path: str | Path, content: bytes | Callable[[BinaryIO], object]
     _sync_folder(target.parent)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, if need be, and check that files can be made in it.
+
+    Raises
+    ------
+    MinialexError
+        If it cannot be made, or nothing can be written there.
+    """
+    with write_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "is write-protected")
+
+
 def _part_path(target: Path) -> Path:
     """Return a temporary name in the folder of `target`: a rename works within a file system."""
     return target.parent / f"{PART_PREFIX}{secrets.token_hex(8)}{PART_SUFFIX}"

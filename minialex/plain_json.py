@@ -1,4 +1,4 @@
-"""JSON from files that anybody may have written: read within bounds, or refused.
+"""JSON from files of unknown origin: read within bounds, or refused.
 
 Python's own reader takes NaN and Infinity, which are no JSON, integers of thousands of digits,
 which no float can hold, the last of several values of one name, and nesting that only the stack
@@ -7,6 +7,7 @@ ends. Whatever a file says is read by this module, so none of that gets further 
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import os
@@ -140,8 +141,14 @@ def typed(kind: Any, value: Any, name: str = "it") -> Any:
     return value
 
 
+@functools.cache
+def field_types(kind: Any) -> dict[str, Any]:
+    """Return the types of a dataclass' fields by name."""
+    return get_type_hints(kind)
+
+
 def _dataclass(kind: Any, table: dict[str, Any]) -> Any:
-    hints = get_type_hints(kind)
+    hints = field_types(kind)
     for name in table:
         if name not in hints:
             raise ValueError(f"{name!r} is unknown")

@@ -9,7 +9,9 @@ from collections.abc import Iterable, Sequence
 
 def counted(n: int, noun: str) -> str:
     """Return a number with its noun in singular or plural: ``1 class``, ``1,200 classes``."""
-    ending = "es" if noun.endswith(("s", "x", "ch", "sh")) else "s"
+    # an epoch ends in the sound of a k
+    sibilant = noun.endswith(("s", "x", "ch", "sh")) and not noun.endswith("epoch")
+    ending = "es" if sibilant else "s"
     return f"{n:,} {noun}{ending * (n != 1)}"
 
 
@@ -24,7 +26,7 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
     # it may come from a file
     name = name if len(name) <= 80 else f"{name[:77]}..."
     names = list(known)
-    near = difflib.get_close_matches(name, names, n=1)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.7)
     if near:
         return f"unknown {what} {name!r}: did you mean {near[0]!r}?"
     return f"unknown {what} {name!r}; known: {', '.join(names)}"

@@ -4,10 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.campaigns import mutants
 from tests.campaigns.campaign import Campaign, campaigns
+from tests.campaigns.second_opinion import assert_close, attempts
 
 CAMPAIGNS = campaigns()
 
@@ -78,5 +80,22 @@ def test_a_mutant_is_caught_by_a_test_that_sees_it(tmp_path):
     )
     *_, mutant = mutants.mutants_of("thing.py", THING)
     (tmp_path / "thing.py").write_bytes(mutant.applied(THING.encode()))
-    assert not mutants.caught(tmp_path, ["test_thing.py::test_blind"])
-    assert mutants.caught(tmp_path, ["test_thing.py::test_blind", "test_thing.py::test_seen"])
+    blind, seen = "test_thing.py::test_blind", "test_thing.py::test_seen"
+    assert mutants.first_failure(tmp_path, [blind]) == ""
+    assert mutants.first_failure(tmp_path, [blind, seen]) == seen
+    (tmp_path / "thing.py").write_text("import nothing_there")
+    assert mutants.first_failure(tmp_path, [blind]) == "test_thing.py"
+
+
+def test_a_second_opinion_that_differs_is_reported():
+    def differs():
+        assert_close(np.zeros(3), np.array([0.0, 0.0, 1e-9]), "plain")
+
+    def agrees():
+        assert_close(np.zeros(3), np.array([0.0, 0.0, 1e-14]), "plain")
+
+    attempt = attempts(lambda: {"one": agrees, "two": differs}, count=2)
+    (fault,) = attempt([0, 1, 2], Path())
+    assert fault.startswith("seed 1: two: AssertionError: Not equal to tolerance")
+    (fault,) = attempts(lambda: {"one": agrees}, count=2)([0], Path())
+    assert fault == "1 tests can be expressed, not 2: mend the campaign"

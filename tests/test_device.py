@@ -275,6 +275,7 @@ def test_cupy_has_every_function_that_is_asked_of_it():
 def test_importing_minialex_imports_neither_cupy_nor_what_only_some_need():
     late = "cupy", "matplotlib", "sklearn", "PIL", "rich", "click"
     code = f"import sys, minialex; print(*[m for m in {late} if m in sys.modules])"
+    code += "\nwith minialex.using(prepare='plain'): pass"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == ""
 

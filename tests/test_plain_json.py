@@ -170,6 +170,8 @@ def test_no_reader_takes_hostile_json(tmp_path, name):
     for text in HOSTILE.values():
         refusal(tmp_path, name, text + "\n")
         refusal(tmp_path, name, f'{{"settings": {{"workers": {text}}}}}\n')
+    for settings in ("1", "[]", '"x"', "null", "{}]"):
+        refusal(tmp_path, name, f'{{"settings": {settings}}}\n')
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from minialex.wording import counted, enumerated, one_line, unknown
         (1, "class", "1 class"),
         (2, "class", "2 classes"),
         (3, "batch", "3 batches"),
+        (2, "epoch", "2 epochs"),
     ],
 )
 def test_a_count_has_its_noun_in_the_right_number(n, noun, expected):

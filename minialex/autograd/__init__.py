@@ -6,6 +6,7 @@ and `Tensor.backward` walks back over the nodes.
 
 from minialex.autograd.choice import (
     FP32,
+    LATE_ROUTINES,
     PRECISIONS,
     ROUTINES,
     Routine,
@@ -34,6 +35,7 @@ from minialex.autograd.tensor import Tensor, as_tensor, as_tensors
 __all__ = [
     "FP32",
     "FUNCTIONS",
+    "LATE_ROUTINES",
     "OPS",
     "PRECISIONS",
     "ROUTINES",

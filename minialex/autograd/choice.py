@@ -8,6 +8,7 @@ overrides them. Nothing else decides, and nothing falls back to another implemen
 from __future__ import annotations
 
 import contextlib
+import importlib
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -37,6 +38,9 @@ MIN_TENSOR_CORE_CAPABILITY = 80
 ROUTINES: dict[str, Routine] = {}
 """Everything that has implementations to choose from, by name: every op, and more."""
 
+LATE_ROUTINES: dict[str, str] = {}
+"""By name, the module of each routine that ``import minialex`` leaves out, to be fast."""
+
 
 @dataclass(frozen=True, eq=False)
 class Routine:
@@ -59,7 +63,7 @@ class Routine:
     """
 
     name: str
-    implementations: Mapping[str, Any]
+    implementations: dict[str, Any]
     kernel: str = field(default=PLAIN, kw_only=True)
     cpu: str = field(default=PLAIN, kw_only=True)
     tensor_cores: Mapping[str, str] = field(default_factory=dict, kw_only=True)
@@ -68,6 +72,10 @@ class Routine:
         self._check()
         ROUTINES[self.name] = self
 
+    def _defined_in(self) -> str:
+        """Return the name of the module that ``plain`` is from."""
+        return str(self.implementations[PLAIN].__module__)
+
     def _check(self) -> None:
         """Refuse what cannot be chosen from, before it is registered."""
         if self.name == "precision":
@@ -75,6 +83,13 @@ class Routine:
         for name in (PLAIN, self.kernel, self.cpu, *self.tensor_cores.values()):
             if name not in self.implementations:
                 raise ValueError(f"op {self.name!r} has no implementation named {name!r}")
+        there = ROUTINES.get(self.name)
+        if there is not None and there._defined_in() != self._defined_in():
+            raise ValueError(
+                f"there is an op {self.name!r} already, of {there._defined_in()}: give this one "
+                "another name; to have another implementation of that one, add it to "
+                f"OPS[{self.name!r}].implementations"
+            )
 
 
 _switch: ContextVar[Mapping[str, str]] = ContextVar("switch", default=MappingProxyType({}))
@@ -136,7 +151,7 @@ def check_precision(precision: str, device: Device) -> None:
         return
     raise MinialexError(
         f"precision {precision} needs tensor cores of sm_{MIN_TENSOR_CORE_CAPABILITY} or later, "
-        f"and {what}: use precision {FP32}"
+        f"and {what}: use such a GPU, emulate one (--emulate), or use precision {FP32}"
     )
 
 
@@ -173,6 +188,8 @@ def using(
         _check("precision", precision, list(PRECISIONS))
         chosen[_PRECISION] = precision
     for name, wanted in by_name.items():
+        if name in LATE_ROUTINES:
+            importlib.import_module(LATE_ROUTINES[name])
         _check("op", name, sorted(ROUTINES))
         _check(f"implementation of {name}", wanted, sorted(ROUTINES[name].implementations))
         chosen[name] = wanted

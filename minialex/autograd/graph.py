@@ -244,7 +244,13 @@ def _run_node(node: Node, grads: dict[Node | Leaf, Array]) -> None:
         gy = after_hooks(node.hooks, gy)
     if node.retained is not None:
         accumulate(node.retained, gy)
-    for i, (edge, gx) in enumerate(zip(node.edges, node.vjp(gy, grads), strict=True)):
+    gxs = node.vjp(gy, grads)
+    if not isinstance(gxs, tuple) or len(gxs) != len(node.edges):
+        raise RuntimeError(
+            f"the backward of {node.name} must return a tuple of {len(node.edges)}, a gradient or "
+            f"None for each input, not {described(gxs)}"
+        )
+    for i, (edge, gx) in enumerate(zip(node.edges, gxs, strict=True)):
         if edge is None or gx is None:
             continue
         if gx.shape != edge.shape or gx.dtype != edge.dtype:
@@ -259,6 +265,13 @@ def _run_node(node: Node, grads: dict[Node | Leaf, Array]) -> None:
             grads[edge] = grads[edge] + gx if edge in grads else gx
         else:
             accumulate(edge, gx)
+
+
+def described(result: Any) -> str:
+    """Return in a few words what a function returned that should have been another tuple."""
+    if not isinstance(result, tuple):
+        return f"{type(result).__name__}"
+    return f"a tuple of {len(result)}: ({', '.join(type(one).__name__ for one in result)})"
 
 
 def _leave_deferred(

@@ -11,7 +11,7 @@ from typing import Any
 from minialex import arrays
 from minialex.arrays import Array, Device
 from minialex.autograd.choice import PLAIN, Routine, implementation_for
-from minialex.autograd.graph import Edge, Gradients, Node, grad_enabled
+from minialex.autograd.graph import Edge, Gradients, Node, described, grad_enabled
 from minialex.autograd.requests import check_backward, check_forward, parameters_of, requests_of
 from minialex.autograd.tensor import Tensor, as_tensor
 
@@ -30,6 +30,11 @@ class Cost:
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(self.flops + other.flops, self.bytes + other.bytes)
+
+
+def unknown_cost(shapes: Shapes, **params: Any) -> Cost:
+    """Stand for the cost of an op that was given none; see `Call.cost`."""
+    raise ValueError("the cost of this op is not known")
 
 
 @dataclass(frozen=True)
@@ -75,18 +80,19 @@ class Op(Routine):
     Parameters
     ----------
     name : str
-        Its name in `OPS`, in ``minialex.reference`` and in `using`.
+        Its name in `OPS`, in ``minialex.reference`` and in `using`. It may be given again only from
+        the module that gave it first, as where a notebook's cell is run once more.
     implementations : dict
         From the name of the idea (``"plain"``, ``"tiled"``, ...) to the `Implementation`. Plain is
         always there.
-    cost : ``cost(shapes, *, ...) -> Cost``, the shapes being those of the input arrays
-        Its keyword-only arguments are the op's parameters; where it takes ``**``, those of the
-        plain forward are.
+    cost : ``cost(shapes, *, ...) -> Cost``, optional, the shapes being those of the input arrays
+        Its keyword-only arguments are the op's parameters; where it takes ``**`` or is left out,
+        those of the plain forward are. Summaries and benchmarks need it.
     kernel, cpu : str
         The defaults where CUDA kernels run, and elsewhere; see `Routine`.
     """
 
-    cost: Callable[..., Cost]
+    cost: Callable[..., Cost] = unknown_cost
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -99,6 +105,10 @@ class Op(Routine):
             check_forward(f"op {self.name!r}: forward of {name!r}", one.forward, parameters)
             check_backward(f"op {self.name!r}: backward of {name!r}", one.backward, parameters)
 
+    def _defined_in(self) -> str:
+        plain: Implementation = self.implementations[PLAIN]
+        return plain.forward.__module__
+
     def __call__(self, *inputs: Any, **params: Any) -> Tensor:
         """Run the op on Tensors, arrays or None and, where a gradient is wanted, record it."""
         tensors = tuple(None if x is None else as_tensor(x) for x in inputs)
@@ -108,7 +118,7 @@ class Op(Routine):
         edges = tuple(_edge(t) for t in tensors)
         keep = grad_enabled() and any(edge is not None for edge in edges)
         extras = {"keep": keep} if "keep" in implementation.takes else {}
-        y, saved = implementation.forward(*data, **params, **extras)
+        y, saved = self._checked(implementation.forward(*data, **params, **extras))
         for calls in _recordings.get():
             shapes = tuple(None if a is None else a.shape for a in data)
             calls.append(Call(self, implementation, shapes, params, y))
@@ -126,6 +136,15 @@ class Op(Routine):
                 dtype=y.dtype,
             )
         return result
+
+    def _checked(self, result: Any) -> tuple[Array, tuple[Any, ...]]:
+        """Return what a forward returned, which must be an output and what it saved."""
+        if isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], tuple):
+            return result
+        raise TypeError(
+            f"the forward of {self.name} must return (y, saved), saved being a tuple of what its "
+            f"backward needs, such as (), not {described(result)}"
+        )
 
 
 def _edge(t: Tensor | None) -> Edge:
@@ -165,7 +184,18 @@ class Call:
     y: Array
 
     def cost(self) -> Cost:
-        """Return what the forward pass of this call takes."""
+        """Return what the forward pass of this call takes.
+
+        Raises
+        ------
+        ValueError
+            If the op has no `cost`.
+        """
+        if self.op.cost is unknown_cost:
+            raise ValueError(
+                f"op {self.op.name!r} has no cost: give it one, Op(..., cost=lambda shapes: "
+                "Cost(flops, bytes))"
+            )
         return self.op.cost(self.shapes, **self.params)
 
 

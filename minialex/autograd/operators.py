@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
@@ -157,9 +158,9 @@ class Operators:
         """See `minialex.ops.reshape`."""
         return FUNCTIONS["reshape"](self, *shape)
 
-    def flatten(self, start_dim: int = 0) -> Tensor:
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         """See `minialex.ops.flatten`."""
-        return FUNCTIONS["flatten"](self, start_dim)
+        return FUNCTIONS["flatten"](self, start_dim, end_dim)
 
     def permute(self, *dims: int | Sequence[int]) -> Tensor:
         """See `minialex.ops.permute`."""
@@ -181,3 +182,8 @@ class Operators:
     def to(self, device: str | Device) -> Tensor:
         """See `minialex.ops.to`."""
         return FUNCTIONS["to"](self, device)
+
+
+# a wrong call is then said to be one of Tensor's method
+for _method in filter(inspect.isfunction, vars(Operators).values()):
+    _method.__qualname__ = f"Tensor.{_method.__name__}"

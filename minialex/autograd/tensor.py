@@ -87,7 +87,7 @@ class Tensor(Operators):
             raise TypeError(
                 f"only float32 and float64 can require a gradient, not {self.data.dtype}"
             )
-        self._requires_grad = value
+        self._requires_grad = bool(value)
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Set `requires_grad`; returns the Tensor."""

@@ -17,6 +17,7 @@ from minialex.bench.networks import INFERENCE, STEP
 from minialex.bench.record import BenchRecord, BenchRow, ratio
 from minialex.bench.roofline import attainable, intensity
 from minialex.bench.tables import WHOLE_NETWORKS, default_timing, machine_name, peers
+from minialex.files import atomic_write
 
 # a palette for all kinds of colour vision (Okabe and Ito 2008)
 INK, GREY = "#222222", "#8a8a8a"
@@ -51,8 +52,7 @@ def draw(record: BenchRecord, folder: Path) -> list[Path]:
 
 def save(figure: Figure, path: Path) -> Path:
     """Write a plot to a file and return its path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=PIXELS_PER_INCH)
+    atomic_write(path, lambda file: figure.savefig(file, format="png", dpi=PIXELS_PER_INCH))
     return path
 
 

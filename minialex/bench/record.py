@@ -15,6 +15,7 @@ from statistics import median, quantiles
 from typing import Any
 
 from minialex.errors import MinialexError
+from minialex.files import atomic_write, make_folder
 from minialex.plain_json import read_json, typed
 
 FORMAT = "minialex-bench 2"
@@ -122,6 +123,10 @@ class BenchRow:
         """The row's name for people, with the batch."""
         return f"{self.title}, batch {self.batch}" if self.batch else self.title
 
+    def __repr__(self) -> str:
+        times = [f"{name} {1e3 * t.seconds:.3g} ms" for name, t in self.timings.items() if t.timed]
+        return f"{self.full_title}: {', '.join(times) or 'not timed'}"
+
     @property
     def flops(self) -> int:
         """Floating-point operations of a call."""
@@ -192,6 +197,11 @@ class BenchRecord:
     memory: list[dict[str, Any]] = field(default_factory=list)
     imports: list[dict[str, Any]] = field(default_factory=list)
 
+    def __repr__(self) -> str:
+        where = self.machine.get("gpu", {}).get("name") or self.machine.get("cpu", "")
+        head = f"BenchRecord of {self.date} on {self.device} ({where}), median times"
+        return "\n  ".join((head, *map(repr, self.rows)))
+
     @property
     def busy_cores(self) -> float:
         """How many CPU cores other programs kept busy: the most of all repetitions."""
@@ -235,10 +245,16 @@ def ratio(other: Timing, this: Timing) -> tuple[float, float, float]:
 
 
 def write(record: BenchRecord, path: Path) -> None:
-    """Write a record to a file of its own."""
+    """Write a record to a file of its own, whole or not at all.
+
+    Raises
+    ------
+    MinialexError
+        If it cannot be written.
+    """
     lines = json.dumps({"format": FORMAT} | asdict(record), indent=1, ensure_ascii=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(lines + "\n", encoding="utf-8")
+    make_folder(path.parent)
+    atomic_write(path, f"{lines}\n".encode())
 
 
 def read(path: Path) -> BenchRecord:

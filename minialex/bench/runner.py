@@ -20,14 +20,15 @@ from minialex.bench.case import (
 )
 from minialex.bench.clock import Clock, clock_for, interleaved
 from minialex.bench.correctness import Result, WrongResultError, check
+from minialex.bench.estimate import TimeLeft, expected_seconds
 from minialex.bench.occupancy import kernels_launched
 from minialex.bench.peers import find_peers
 from minialex.bench.record import BenchRecord, BenchRow, Timing
 from minialex.cuda.fault import check_context
 from minialex.errors import MinialexError
 
-Progress = Callable[[int, int, str], None]
-"""Called with the number of steps done, their number, and what comes next."""
+Progress = Callable[[int, int, str, float], None]
+"""Called with the number of steps done, their number, what comes next, and the seconds left."""
 
 
 @dataclass
@@ -65,7 +66,7 @@ class BenchPlan:
 def measure(
     plan: BenchPlan,
     context: BenchContext,
-    progress: Progress = lambda done, total, what: None,
+    progress: Progress = lambda done, total, what, left: None,
     keep: Callable[[BenchRecord], object] = lambda record: None,
 ) -> BenchRecord:
     """Return what was measured.
@@ -151,6 +152,7 @@ class _BenchRun:
         self.start_seconds, self.done = time.monotonic(), 0
         processes = len(plan.memory) * (1 + len(self.training_peers)) + plan.imports
         self.total = plan.repetitions * len(plan.cases) + processes
+        self.left = TimeLeft([], plan.repetitions, processes)
 
     @property
     def training_peers(self) -> list[str]:
@@ -162,10 +164,12 @@ class _BenchRun:
 
         What was `begun` in an earlier repetition is not listed as not reached.
         """
-        self.progress(self.done, self.total, what)
+        minutes, left = self.plan.minutes, self.left.seconds(self.done)
+        if minutes is not None:
+            left = min(left, 60 * minutes - (time.monotonic() - self.start_seconds))
+        self.progress(self.done, self.total, what, left)
         self.done += 1
-        limit = self.plan.minutes
-        if limit is None or time.monotonic() - self.start_seconds < 60 * limit:
+        if minutes is None or left > 0:
             return True
         not_reached = self.record.settings["not_reached"]
         if not begun and what not in not_reached:
@@ -179,11 +183,18 @@ class _BenchRun:
         found.busy_cores.append(machine.busy_cores())
         found.gemm.append(ceilings.gemm(device, self.clock))
         found.copy.append(ceilings.copy(device, self.clock))
-        for case, row in zip(self.plan.cases, self.record.rows, strict=True):
+        if first:
+            self.left.expected = [
+                expected_seconds(case, self.context, self.plan.rounds, found)
+                for case in self.plan.cases
+            ]
+        for i, (case, row) in enumerate(zip(self.plan.cases, self.record.rows, strict=True)):
             if self.within_budget(row.full_title, begun=bool(row.timings)):
+                start = time.monotonic()
                 try:
                     run_case(case, row, self.context, self.clock, self.plan.rounds, first=first)
                 finally:
+                    self.left.taken[i] = time.monotonic() - start
                     self.keep(self.record)
 
     def probe_processes(self) -> None:

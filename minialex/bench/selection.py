@@ -73,5 +73,5 @@ def _ops_named(networks: list[str], kinds: set[str]) -> set[str] | None:
     ops = kinds - set(KINDS)
     known = {layer.op.name for network in networks for layer in layers(network)}
     for name in sorted(ops - known):
-        raise MinialexError(unknown("op", name, [*KINDS, *sorted(known)]))
+        raise MinialexError(unknown(f"op of {', '.join(networks)}", name, [*KINDS, *sorted(known)]))
     return ops

@@ -70,6 +70,8 @@ class Report:
     def __str__(self) -> str:
         return "\n".join((*map(str, self.findings), *self.remarks))
 
+    __repr__ = __str__
+
 
 def gradcheck(
     fn: Callable[..., Any],

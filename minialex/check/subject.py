@@ -12,6 +12,7 @@ import contextlib
 import inspect
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -19,6 +20,7 @@ import numpy as np
 from minialex.arrays import Array, to_device, to_numpy
 from minialex.autograd import Tensor, no_grad, record_calls
 from minialex.autograd.graph import Node, ancestry
+from minialex.autograd.op import Call, unknown_cost
 from minialex.check import noise
 from minialex.check.case import Inputs
 
@@ -227,9 +229,16 @@ class Subject:
         if not wide:
             computed += [t.dtype for t in self.leaves.values()]
         floats = (dtype for dtype in computed if dtype.kind == "f")
-        flops = sum(call.cost().flops for call in calls)
+        flops = sum(map(_flops, calls))
         operands = max((call.implementation.operand_roundoff for call in calls), default=0.0)
         return RunCost(flops, len(calls), max(floats, key=noise.unit), operands)
+
+
+def _flops(call: Call) -> float:
+    """Return the operations of a call; unknown, those of outputs that each depend on all inputs."""
+    if call.op.cost is not unknown_cost:
+        return call.cost().flops
+    return call.y.size * sum(prod(shape) for shape in call.shapes if shape is not None)
 
 
 @dataclass(frozen=True)

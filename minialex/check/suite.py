@@ -49,6 +49,12 @@ class Pair:
         same = self.forward == self.backward
         return self.forward if same else f"{self.forward}>{self.backward}"
 
+    def __str__(self) -> str:
+        return f"{self.op.name} {self.name} {self.dtype} on {self.device}"
+
+    def __repr__(self) -> str:
+        return f"Pair({self})"
+
     def implementations(self) -> tuple[Implementation, Implementation]:
         """Return the forward and the backward implementation."""
         there = self.op.implementations
@@ -228,9 +234,10 @@ class CaseFindings:
         return sum(f.compared for f in self.findings)
 
     def __str__(self) -> str:
-        head = f"{self.pair.op.name} {self.pair.name} {self.pair.dtype} on {self.pair.device}"
         shown = [f for f in self.findings if f.verdict is self.verdict]
-        return "\n  ".join((f"{self.verdict} {head}, case {self.case!r}", *map(str, shown)))
+        return "\n  ".join((f"{self.verdict} {self.pair}, case {self.case!r}", *map(str, shown)))
+
+    __repr__ = __str__
 
 
 def check(

@@ -27,6 +27,9 @@ class CheckRun:
     case: Case
     full: bool
 
+    def __repr__(self) -> str:
+        return f"CheckRun({self.pair}, case {self.case.name!r}{', full size' * self.full})"
+
     def run(self) -> CaseFindings:
         """Check it; an op that raises fails.
 

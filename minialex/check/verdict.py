@@ -83,3 +83,5 @@ class Finding:
             text += f", {self.excluded} excluded at kinks (non-differentiable)"
         text += f", largest error {self.error:.2g} of {self.bound:.2g} allowed"
         return "\n    ".join((text, *self.detail))
+
+    __repr__ = __str__

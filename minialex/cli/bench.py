@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from datetime import datetime
+from math import isnan
 from pathlib import Path
 from statistics import median
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from minialex.arrays import CPU, Device
 from minialex.arrays import device as device_named
 from minialex.autograd import OPS, ROUTINES, check_precision, using
 from minialex.bench import BenchContext, BenchRecord, compare, measure, read, write
@@ -25,12 +27,20 @@ from minialex.bench.selection import KINDS, default_peers, select_cases
 from minialex.bench.tables import TABLES, Table, duration, not_timed, table_of
 from minialex.cli.emulation import precision_option
 from minialex.cli.options import console, device_option, messages, print_table, table
+from minialex.cli.progress import duration as clock_time
 from minialex.errors import MinialexError
+from minialex.files import make_folder
 from minialex.models import VARIANTS
 from minialex.wording import counted, unknown
 
 
-@click.command()
+def _not_nan(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    if value is not None and isnan(value):
+        raise click.BadParameter("nan is not in the range x>=0.")
+    return value
+
+
+@click.command(short_help="Measure speed, and compare it with others' and before.")
 @click.option(
     "--op",
     "ops",
@@ -72,7 +82,10 @@ from minialex.wording import counted, unknown
 @click.option("--threads", type=click.IntRange(min=1), help="CPU cores to use.  [all]")
 @click.option("--quick", is_flag=True, help="Fewer repetitions, smaller batch: for a first look.")
 @click.option(
-    "--minutes", type=click.FloatRange(min=0), help="Start no new case after this time.  [no limit]"
+    "--minutes",
+    type=click.FloatRange(min=0),
+    callback=_not_nan,
+    help="Start no new case after this time.  [no limit]",
 )
 @click.option(
     "--out",
@@ -122,14 +135,25 @@ def bench(
     plan = select_cases(names, list(batches) or [8 if quick else 32], list(ops), quick=quick)
     plan.peers = _peers(peers, quick)
     plan.threads, plan.minutes = threads, minutes
-    _check_implementations(implementations, {case.op for case in plan.cases})
     context = BenchContext(device_named(device), tuple(implementations) or None)
+    _check_implementations(implementations, {case.op for case in plan.cases}, context.device)
     out = out or Path("runs") / f"bench-{datetime.now():%Y%m%d-%H%M%S}"
     if (out / FILE).exists():
         raise MinialexError(f"{out / FILE} exists: choose another --out, or remove it")
     check_precision(precision, context.device)
-    with _progress() as report, using(precision=precision):
-        record = measure(plan, context, report, keep=lambda record: write(record, out / FILE))
+    # before anything is measured
+    make_folder(out)
+    try:
+        with _progress() as report, using(precision=precision):
+            record = measure(plan, context, report, keep=lambda record: write(record, out / FILE))
+    except KeyboardInterrupt:
+        if (out / FILE).exists():
+            messages.print(f"what was measured until now: {out / FILE}")
+        raise
+    finally:
+        with contextlib.suppress(OSError):
+            # only an empty one goes
+            out.rmdir()
     write(record, out / FILE)
     _show(record, draw(record, out), out)
 
@@ -141,29 +165,40 @@ def _peers(asked: tuple[str, ...], quick: bool) -> list[str]:
     return [name for name in PEERS if name in (asked or default_peers(quick))]
 
 
-def _check_implementations(names: Iterable[str], ops: set[str]) -> None:
-    """Refuse a name that no measured op has; whole networks have every op."""
+def _check_implementations(names: Iterable[str], ops: set[str], device: Device) -> None:
+    """Refuse a name that no measured op has, or none that runs; whole networks have every op."""
     routines = [OPS[op] for op in ops] if ops <= OPS.keys() else list(ROUTINES.values())
     known = sorted({name for routine in routines for name in routine.implementations})
     for name in names:
         if name not in known:
             raise MinialexError(unknown("implementation", name, known))
+        there = [r.implementations[name] for r in routines if name in r.implementations]
+        reasons = [one.why_not(device) for one in there]
+        if all(reasons):
+            # a CPU's names the emulator, under which nothing is timed
+            on_cpu = "kernels are timed on a GPU, which --device names"
+            why = on_cpu if device == CPU else reasons[0]
+            raise MinialexError(f"implementation {name!r} does not run on {device}: {why}")
 
 
-@contextmanager
+@contextlib.contextmanager
 def _progress() -> Iterator[Report]:
     """Yield a function that shows how far the run is: a bar, or plain lines where piped."""
     if not messages.is_terminal:
-        yield lambda done, total, what: messages.print(f"[{done + 1}/{total}] {what}")
-        return
-    # what there is no room for is cut at the right
-    columns = BarColumn(bar_width=20), MofNCompleteColumn(), TimeRemainingColumn()
-    what = TextColumn("{task.description}")
-    with Progress(*columns, what, console=messages, transient=True) as bar:
-        task = bar.add_task("measuring the machine")
-        yield lambda done, total, what: bar.update(
-            task, completed=done, total=total, description=what
+        yield lambda done, total, what, left: messages.print(
+            f"[{done + 1}/{total}] {what}; about {clock_time(left)} left"
         )
+        return
+    columns = BarColumn(bar_width=10), MofNCompleteColumn(), TextColumn("{task.description}")
+    with Progress(*columns, console=messages, transient=True) as bar:
+        task = bar.add_task("measuring the machine")
+
+        def show(done: int, total: int, what: str, left: float) -> None:
+            room = messages.width - len(f"{'':10} {total}/{total} ")
+            text = f"{clock_time(left)} left: {what}"[:room]
+            bar.update(task, completed=done, total=total, description=text)
+
+        yield show
 
 
 def _show(record: BenchRecord, plots: list[Path], out: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -82,6 +83,13 @@ def running_on(
             except ValueError as error:
                 raise MinialexError(f"--use {word}: {error}") from error
         yield
+
+
+def command_line(*words: object, emulate: str | None, use: Sequence[str]) -> str:
+    """Return a command as one types it, with what it is to run on."""
+    mode = [] if emulate is None else ["--emulate", *([emulate] if emulate != MODES[0] else [])]
+    chosen = [word for one in use for word in ("--use", one)]
+    return shlex.join(["minialex", *map(str, words), *mode, *chosen])
 
 
 Named = TypeVar("Named", str, str | None)

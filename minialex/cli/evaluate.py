@@ -24,17 +24,21 @@ from minialex.cli.options import (
     network_and_rest,
     pretrained_option,
     print_table,
+    remark,
     table,
     variant_option,
 )
 from minialex.cli.progress import counting, tell_skipped
 from minialex.data import DataLoader
 from minialex.evaluation.confusion import write_evaluation
-from minialex.evaluation.evaluate import Evaluation
+from minialex.evaluation.evaluate import TOP_K, Evaluation
 from minialex.evaluation.evaluate import evaluate as evaluate_on
 from minialex.kfold.evaluation_set import evaluation_set
-from minialex.kfold.load import Trained, load_trained
+from minialex.persistence import Trained, load_trained
 from minialex.wording import counted, one_line
+
+MOST_CLASSES, FEWER_CLASSES = 50, 20
+"""Of more classes a terminal shows those that the network does worst on, and a pipe all."""
 
 
 @click.command(cls=SectionCommand, short_help="Evaluate a network on images, class by class.")
@@ -79,7 +83,8 @@ def evaluate(
 ) -> None:
     """Evaluate NETWORK on images that it was not trained on.
 
-    Prints top-1 and top-5 accuracy, and precision and recall of each class.
+    Prints top-1 and, of more than five classes, top-5 accuracy, and precision and recall of each
+    class; on a terminal, of more than 50 classes the worst 20.
 
     NETWORK is the folder of a run (its best checkpoint is taken), a checkpoint, or weights from
     elsewhere (torchvision's .pth, safetensors). DATA is a folder of images with the same classes,
@@ -106,7 +111,7 @@ def evaluate(
             everything=everything,
             skip_unreadable=skip_unreadable,
             progress=move,
-            tell=messages.print,
+            tell=remark,
         )
     tell_skipped(messages, images.skipped)
     where = next(trained.model.parameters()).device
@@ -114,12 +119,13 @@ def evaluate(
     loader = DataLoader(images.dataset, batch_size, transform, workers=workers, device=where)
     with running_on(emulate, use, precision), counting(messages, "evaluating") as move:
         evaluation = evaluate_on(trained.model, loader, move)
-    folder = out or _own_folder(trained)
-    written = [] if folder is None else write_evaluation(evaluation, folder)
     if as_json:
         click.echo(json.dumps(evaluation.to_json(), indent=1))
     else:
         _print(evaluation, images.description)
+    # after the figures were shown: the folder may be one that cannot be written
+    folder = out or _own_folder(trained)
+    written = [] if folder is None else write_evaluation(evaluation, folder)
     if written:
         messages.print(
             f"see {written[-1]}, and beside it {', '.join(p.name for p in written[:-1])}"
@@ -132,17 +138,23 @@ def _own_folder(trained: Trained) -> Path | None:
 
 
 def _print(evaluation: Evaluation, description: str) -> None:
+    metrics, which = evaluation.per_class(), ""
+    C = len(metrics)
+    if C > MOST_CLASSES and console.is_terminal:
+        metrics = sorted(metrics, key=lambda c: c.f1)[:FEWER_CLASSES]
+        which = f"; the {FEWER_CLASSES} of {C:,} classes with the lowest F1"
     rows = table(
-        f"{counted(evaluation.images, 'image')}: {description}",
+        f"{counted(evaluation.images, 'image')}: {description}{which}",
         ("class",),
         ("precision", "recall", "F1", "images"),
     )
-    for c in evaluation.per_class():
+    for c in metrics:
         shares = (f"{share:.2f} %" for share in (c.precision, c.recall, c.f1))
         rows.add_row(one_line(c.name), *shares, f"{c.support:,}")
     print_table(rows)
+    # among five classes or fewer the right one always is
+    top5 = f", top-{TOP_K} {evaluation.top5_accuracy:.2f} %" if C > TOP_K else ""
     console.print(
         f"top-1 accuracy {evaluation.accuracy:.2f} % ({evaluation.correct:,} of "
-        f"{evaluation.images:,}), top-5 {evaluation.top5_accuracy:.2f} %, "
-        f"loss {evaluation.loss:.4f}"
+        f"{evaluation.images:,}){top5}, loss {evaluation.loss:.4f}"
     )

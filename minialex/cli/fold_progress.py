@@ -8,11 +8,11 @@ from rich.console import Console
 from rich.progress import TaskID
 from rich.table import Table
 
-from minialex.cli.progress import ConsoleReporter, duration
+from minialex.cli.progress import LEAST_BAR_WIDTH, ConsoleReporter, duration, fitting_status
 from minialex.kfold.fold_records import FoldRecord
 from minialex.kfold.fold_reporter import FoldReporter, FoldsPlan
 from minialex.train.report import EpochEnd, Reporter, RunPlan, TrainingProgress
-from minialex.wording import counted
+from minialex.wording import counted, one_line
 
 MAX_ROWS = 12
 """Of more folds and classes only the smallest and the largest are said."""
@@ -56,12 +56,14 @@ class ConsoleFoldReporter(ConsoleReporter, FoldReporter):
         """Say how many images of each class a fold has: as a table where one fits."""
         folds = [f"fold {n}" for n in range(1, len(plan.counts) + 1)]
         by_class = list(zip(*plan.counts, strict=True))
+        unlimited = self.console.options.update(max_width=1_000_000)
         for rows, columns, counts in (
             (folds, plan.classes, plan.counts),
             (plan.classes, folds, by_class),
         ):
             lines = _table_of_counts(rows, columns, counts)
-            if len(rows) <= MAX_ROWS and self.console.measure(lines).maximum <= self.console.width:
+            width = self.console.measure(lines, options=unlimited).maximum
+            if len(rows) <= MAX_ROWS and width <= self.console.width:
                 self.console.print(lines)
                 return
         sums = [sum(counts) for counts in by_class]
@@ -121,15 +123,14 @@ class _FoldRun(Reporter):
     def batch(self, progress: TrainingProgress) -> None:
         """Move the bar."""
         p = progress
-        done = (p.epoch - 1 + p.batch / p.batches) / p.epochs
-        left = f"{duration(p.seconds_left)} left"
-        width = self.console.width
-        if width < 56:
-            self.show(done, f"{p.epoch}/{p.epochs}  {p.accuracy:.1f} %  {left}")
-            return
-        loss = f"loss {p.loss:.3f}  " if width >= 76 else ""
-        status = f"epoch {p.epoch}/{p.epochs}  {loss}accuracy {p.accuracy:.1f} %  {left}"
-        self.show(done, status)
+        parts = {
+            f"epoch {p.epoch}/{p.epochs}": 3,
+            f"loss {p.loss:.3f}": 1,
+            f"accuracy {p.accuracy:.1f} %": 2,
+            f"{duration(p.seconds_left)} left": 4,
+        }
+        room = self.console.width - len("fold 10") - LEAST_BAR_WIDTH
+        self.show((p.epoch - 1 + p.batch / p.batches) / p.epochs, fitting_status(parts, room))
 
     def validating(self, done: int, total: int) -> None:
         """Say how many validation images are done."""
@@ -138,14 +139,14 @@ class _FoldRun(Reporter):
     def epoch_ended(self, end: EpochEnd) -> None:
         """Write how the epoch went."""
         self.console.print(
-            f"fold {self.fold}, epoch {end.epoch}/{end.epochs}: train loss {end.train_loss:.4f}, "
-            f"accuracy {end.train_accuracy:.2f} %; validation loss {end.val_loss:.4f}, "
-            f"accuracy {end.val_accuracy:.2f} %; {duration(end.seconds)}"
+            f"fold {self.fold}, epoch {end.epoch}/{end.epochs}: train loss {end.train_loss:.3f}, "
+            f"{end.train_accuracy:.2f} %; validation loss {end.val_loss:.3f}, "
+            f"{end.val_accuracy:.2f} %"
         )
 
     def message(self, text: str) -> None:
         """Write a sentence on the fold."""
-        self.console.print(f"fold {self.fold}: {text}")
+        self.console.print(one_line(f"fold {self.fold}: {text}"))
 
 
 def _table_of_counts(

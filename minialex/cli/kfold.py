@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,15 +11,15 @@ import click
 
 from minialex.arrays import device
 from minialex.autograd import check_precision
-from minialex.cli.emulation import device_under, running_on
+from minialex.cli.emulation import command_line, device_under, running_on
 from minialex.cli.fold_progress import ConsoleFoldReporter
 from minialex.cli.options import (
     SectionCommand,
     SectionOption,
     console,
     file_argument,
-    messages,
     number,
+    remark,
 )
 from minialex.cli.progress import tell_skipped
 from minialex.cli.streams import lines_are_remarks
@@ -31,6 +30,7 @@ from minialex.kfold.fold_records import KFoldResult, read_plan
 from minialex.kfold.folds import kfold as cross_validate
 from minialex.train.settings import make_settings
 from minialex.train.signals import exit_status
+from minialex.wording import counted
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -95,7 +95,8 @@ def kfold(
     DATA is as for `minialex train`; of a folder with train and val, train is divided and val
     stays unseen. Each fold writes a checkpoint and a record; its accuracy is that after its last
     epoch. At the end stand the mean and the standard deviation of these, the latter with divisor K,
-    as in the article (NumPy's std). Ctrl-C stops, and --resume goes on in the middle of the folds.
+    as in the article (NumPy's std). Ctrl-C stops, and --resume goes on in the middle of the folds;
+    DATA beside it is the new place of the same images.
 
     \b
     Examples:
@@ -117,7 +118,7 @@ def kfold(
         settings = make_settings(recipe, data=source, **options)
     else:
         settings, k = read_plan(resume)
-        settings = settings.replace(**options)
+        settings = settings.replace(data=source, **options)
     with running_on(emulate, use), ConsoleFoldReporter(console) as reporter:
         # before anything is written
         check_precision(settings.precision, device(settings.device))
@@ -128,15 +129,15 @@ def kfold(
     if result.signal is not None:
         console.print(
             f"stopped by {result.signal.name}; saved in {result.folder}. "
-            f"Go on with: {_resuming(result, jobs)}"
+            f"Go on with: {_resuming(result, jobs, emulate, use)}"
         )
         sys.exit(exit_status(result.signal))
 
 
-def _resuming(result: KFoldResult, jobs: int) -> str:
+def _resuming(result: KFoldResult, jobs: int, emulate: str | None, use: Sequence[str]) -> str:
     """Return the command that goes on."""
-    command = f"minialex kfold --resume {shlex.quote(str(result.folder))}"
-    return command if jobs == 1 else f"{command} --jobs {jobs}"
+    words = ["kfold", "--resume", result.folder, *(["--jobs", jobs] if jobs > 1 else [])]
+    return command_line(*words, emulate=emulate, use=use)
 
 
 def _evaluated(
@@ -144,9 +145,10 @@ def _evaluated(
 ) -> KFoldResult:
     given = {n: options[n] for n in ("seed", "device", "batch_size", "workers")}
     given = {n: value for n, value in given.items() if value is not None}
-    result = evaluate_folds(networks, k, data=data, tell=messages.print, **given)
+    result = evaluate_folds(networks, k, data=data, tell=remark, **given)
     for r in result.records:
-        console.print(f"fold {r.fold}/{r.k}: {r.accuracy:.2f} % of {r.images:,} ({r.checkpoint})")
+        images = counted(r.images, "image")
+        console.print(f"fold {r.fold}/{r.k}: {r.accuracy:.2f} % of {images} ({r.checkpoint})")
     return result
 
 

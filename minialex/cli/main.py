@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import click
 
@@ -27,6 +28,9 @@ COMMANDS = {
 }
 
 
+_HELP = getattr(click.exceptions, "NoArgsIsHelpError", ())
+
+
 class Commands(click.Group):
     """Subcommands in the order of use, each imported when it is wanted, so that help is quick."""
 
@@ -43,6 +47,27 @@ class Commands(click.Group):
         command = getattr(importlib.import_module(COMMANDS[name]), name)
         assert isinstance(command, click.Command)
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the subcommand; an error that names a setting has the name of its option then."""
+        try:
+            return super().invoke(ctx)
+        except MinialexError as error:
+            command = self.get_command(ctx, ctx.invoked_subcommand or "")
+            error.args = (_naming_options(str(error), command.params if command else ()),)
+            raise
+
+
+def _naming_options(message: str, params: Iterable[click.Parameter]) -> str:
+    """Return `message` with options in place of the arguments of functions that they are for."""
+    options = {p.name: p.opts[0] for p in params if isinstance(p, click.Option) and p.name}
+    for name, option in options.items():
+        # a name without an underscore may be a word of the sentence, unless it comes first
+        pattern = (
+            rf"(?<![\w./'-]){name}(?![\w./'-])" if "_" in name else rf"^{name}(?= is | cannot )"
+        )
+        message = re.sub(pattern, option, message)
+    return message
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -92,7 +117,9 @@ def main() -> None:
             click.echo(f"minialex: error: {error}", err=True)
         sys.exit(error.exit_status)
     except click.ClickException as error:
-        error.message = one_line(error.message)  # type: ignore[misc]
+        # a group without a command raises its help, which has lines
+        if not isinstance(error, _HELP):
+            error.message = one_line(error.message)  # type: ignore[misc]
         error.show()
         sys.exit(error.exit_code)
     except click.Abort:

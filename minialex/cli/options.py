@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
@@ -16,6 +17,7 @@ from rich.padding import Padding
 from rich.table import Column, Table
 
 from minialex.models import VARIANTS
+from minialex.wording import one_line
 
 
 def _console(stream: TextIO, **more: Any) -> Console:
@@ -30,6 +32,12 @@ console = _console(sys.stdout, width=None if sys.stdout.isatty() else 120)
 
 messages = _console(sys.stderr, stderr=True)
 """Remarks go here, so that a pipe gets results alone."""
+
+
+def remark(text: str) -> None:
+    """Print a remark, on one line whatever names of files it holds."""
+    messages.print(one_line(text))
+
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
@@ -78,7 +86,12 @@ def _whole(params: Sequence[click.Parameter], word: str, following: str) -> str:
     """Return `word`, with a value if it is an option that may and does lack one."""
     for option in params:
         if isinstance(option, OptionalValue) and word in option.opts:
-            return word if following in option.modes else f"{word}={option.modes[0]}"
+            if following in option.modes:
+                return word
+            for near in difflib.get_close_matches(following, option.modes, n=1):
+                if not Path(following).exists():
+                    raise click.UsageError(f"{word} {following}: did you mean {word} {near}?")
+            return f"{word}={option.modes[0]}"
     return word
 
 
@@ -97,8 +110,8 @@ device_option = click.option(
 pretrained_option = click.option(
     "--pretrained",
     type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Use these weights: torchvision's alexnet .pth, safetensors, or a checkpoint.",
+    metavar="PATH",
+    help="Use these weights: a run's folder, torchvision's alexnet .pth, or safetensors.",
 )
 
 
@@ -150,10 +163,11 @@ def _least_width(rows: Table) -> int:
 
 number = click.IntRange(min=1)
 variant_option = click.option(
-    "--variant",
+    "--network",
+    "variant",
     type=click.Choice(list(VARIANTS)),
     metavar="NAME",
-    help=f"What NETWORK must be: {', '.join(VARIANTS)}.  [what it says]",
+    help=f"Which network the weights are of: {', '.join(VARIANTS)}.  [what they say]",
 )
 batch_size_option = click.option(
     "--batch-size", type=number, default=32, show_default=True, metavar="N", help="Images at once."

@@ -24,13 +24,14 @@ from minialex.cli.options import (
     network_and_rest,
     number,
     pretrained_option,
+    remark,
     variant_option,
 )
 from minialex.cli.progress import counting, tell_skipped
 from minialex.data import IgnoredFiles, UnreadableImage
-from minialex.kfold.load import load_trained
 from minialex.kfold.predict import Prediction, find_images
 from minialex.kfold.predict import predict as predict_images
+from minialex.persistence import load_trained
 from minialex.wording import one_line
 
 
@@ -79,7 +80,7 @@ def predict(
     ignored = IgnoredFiles()
     paths, skipped = find_images(images, ignored), []
     if note := ignored.summary():
-        messages.print(note)
+        remark(note)
     answers = predict_images(
         trained, paths, top=top, batch_size=batch_size, skip_unreadable=skip_unreadable
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Self
@@ -10,11 +11,12 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from minialex.cuda import emulation
 from minialex.data import UnreadableImage
 from minialex.train.report import EpochEnd, Reporter, RunPlan, TrainingProgress
-from minialex.wording import counted, enumerated
+from minialex.wording import counted, enumerated, one_line
 
-_LEAST_BAR_WIDTH = 6
+LEAST_BAR_WIDTH = 6
 """Columns of a bar, with the blanks around it."""
 
 
@@ -35,7 +37,7 @@ def _fitting(names: Sequence[str], columns: int) -> str:
     return enumerated(names, most)
 
 
-def _status(parts: Mapping[str, int], columns: int) -> str:
+def fitting_status(parts: Mapping[str, int], columns: int) -> str:
     """Return those of `parts`, which say how much they matter, for which there is room."""
     kept = list(parts)
     while len(kept) > 1 and len("  ".join(kept)) > columns:
@@ -73,7 +75,8 @@ class ConsoleReporter(Reporter):
 
     def opened(self, classes: Sequence[str], validation: str) -> None:
         """Say what was understood of the images, before anything is trained."""
-        self.console.print(f"classes: {_fitting(classes, self.console.width - len('classes: '))}")
+        names = list(map(one_line, classes))
+        self.console.print(f"classes: {_fitting(names, self.console.width - len('classes: '))}")
         self.console.print(f"validation: {validation}")
 
     def checking(self, done: int, total: int) -> None:
@@ -88,20 +91,28 @@ class ConsoleReporter(Reporter):
         if s.freeze:
             trained = f"{plan.trained_parameters:,} of {trained} trained (not {s.freeze})"
         say(
-            f"{s.variant}, {trained}, on {plan.device}; "
+            f"{s.variant}, {trained}, on {plan.device}{_emulation()}; "
             f"{counted(plan.train_images, 'training image')}, "
             f"{counted(plan.val_images, 'validation image')}, "
             f"{counted(len(plan.classes), 'class')}, {s.image_size}x{s.image_size} pixels"
         )
         total = s.epochs * plan.batches
-        warmup = f", warm-up over {plan.warmup} of {counted(total, 'batch')}" if plan.warmup else ""
+        of = f"{plan.warmup:,} of {counted(total, 'batch')}"
+        warmup = f", warm-up over {of}" if plan.warmup else ""
         say(
-            f"{counted(s.epochs, 'epoch')} of {counted(plan.batches, 'batch')} of "
-            f"{s.batch_size}, {s.optimizer} at "
-            f"{s.lr:g} ({s.schedule}{warmup}), seed {s.seed}; everything goes to {plan.folder}"
+            f"{counted(s.epochs, 'epoch')} of {counted(plan.batches, 'batch')} of {s.batch_size}, "
+            f"{s.optimizer} at {s.lr:g} ({s.schedule}{warmup}), seed {s.seed}; "
+            f"everything goes to {plan.folder}"
         )
-        if plan.epoch or plan.batch:
-            say(f"going on in epoch {plan.epoch + 1} after batch {plan.batch}")
+        if plan.epoch == s.epochs:
+            longer = f"--resume {shlex.quote(str(plan.folder))} --epochs {2 * s.epochs}"
+            say(
+                f"finished: nothing is left of {counted(s.epochs, 'epoch')}. To train longer: "
+                f"minialex train {longer}, with the learning rate of a run of that length"
+            )
+        elif plan.epoch or plan.batch:
+            after = f" after {counted(plan.batch, 'batch')}" if plan.batch else ""
+            say(f"going on in epoch {plan.epoch + 1}{after}")
 
     def batch(self, progress: TrainingProgress) -> None:
         """Move the bar."""
@@ -113,8 +124,8 @@ class ConsoleReporter(Reporter):
             f"{progress.images_per_second:,.0f} images/s": 1,
             f"{duration(progress.seconds_left)} left": 4,
         }
-        room = self.console.width - len(title) - _LEAST_BAR_WIDTH
-        self._move(title, progress.batch, progress.batches, _status(parts, room))
+        room = self.console.width - len(title) - LEAST_BAR_WIDTH
+        self._move(title, progress.batch, progress.batches, fitting_status(parts, room))
 
     def line(self, text: str) -> None:
         """Write a line of the log."""
@@ -135,12 +146,18 @@ class ConsoleReporter(Reporter):
 
     def message(self, text: str) -> None:
         """Write a sentence."""
-        self.console.print(text)
+        self.console.print(one_line(text))
 
     def _move(self, title: str, done: int, total: int, status: str) -> None:
         if self.task is None:
             self.task = self.live.add_task(title, total=total, status="")
         self.live.update(self.task, description=title, completed=done, total=total, status=status)
+
+
+def _emulation() -> str:
+    """Say that kernels run where arrays are the CPU's."""
+    active = emulation()
+    return "" if active is None else f" by emulated CUDA kernels ({active.mode})"
 
 
 @contextmanager
@@ -170,4 +187,4 @@ def tell_skipped(console: Console, skipped: Sequence[UnreadableImage]) -> None:
     if skipped:
         console.print(f"left out {counted(len(skipped), 'image')} that cannot be read:")
     for bad in skipped:
-        console.print(f"  {bad.name}: {bad.reason}")
+        console.print(one_line(f"  {bad.name}: {bad.reason}"))

@@ -77,6 +77,8 @@ def _guarded(stream: TextIO | None, descriptor: int, *, needed: bool) -> TextIO:
             descriptor = stream.fileno()
         except OSError:
             # a stream that other code put there and answers for
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
             return stream
     raw = _Output(descriptor, "w", closefd=False)
     raw.needed = needed

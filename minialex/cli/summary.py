@@ -20,6 +20,7 @@ from minialex.cli.options import (
 from minialex.models import VARIANTS, alexnet
 from minialex.study import Summary, summarise
 from minialex.study.drawing import draw_network, save_picture
+from minialex.study.summary import HEADINGS, times
 from minialex.train.factory import translate_size_error
 from minialex.weights import open_weights
 from minialex.weights.pretrained import load_pretrained
@@ -60,42 +61,27 @@ def summary(
     """
     model = alexnet(network, classes)
     if pretrained is not None:
-        remark = load_pretrained(model, open_weights(pretrained).parameters)
+        remark = load_pretrained(model, open_weights(pretrained), last_layer=model.last_layer)
         if remark:
             messages.print(remark)
+    shape = None if image_size is None else (3, image_size, image_size)
     with translate_size_error(model, image_size):
-        result = summarise(model, image_size)
+        result = summarise(model, shape)
     if picture is not None:
         save_picture(draw_network(result), picture)
     if as_json:
-        click.echo(json.dumps(asdict(result) | {"parameters": result.parameters}, indent=2))
+        click.echo(json.dumps(asdict(result) | {"classes": classes}, indent=2))
     else:
-        _print(result)
+        _print(result, classes)
 
 
-def _print(result: Summary) -> None:
-    size = result.image_size
-    rows = table(
-        f"{result.variant}, {counted(result.num_classes, 'class')}, 3x{size}x{size} images",
-        ("name", "layer"),
-        ("output", "parameters", "MFLOPs", "activations"),
-    )
-    for row in result.rows:
-        shape = "x".join(map(str, row.shape))
-        rows.add_row(
-            row.name, row.layer, shape, *_figures(row.parameters, row.flops, row.activation_bytes)
-        )
+def _print(result: Summary, classes: int) -> None:
+    title = f"{result.name}, {counted(classes, 'class')}, {times(result.input_shape)} images"
+    rows = table(title, HEADINGS[:2], HEADINGS[2:])
+    *layers, total = result.cells()
+    for cells in layers:
+        rows.add_row(*cells)
     rows.add_section()
-    rows.add_row(
-        "total", "", "", *_figures(result.parameters, result.flops, result.activation_bytes)
-    )
+    rows.add_row(*total)
     print_table(rows)
-    console.print(f"{result.variant}: {result.verdict()}")
-
-
-def _figures(parameters: int, flops: int, activation_bytes: int) -> tuple[str, str, str]:
-    return (
-        f"{parameters:,}" if parameters else "",
-        f"{flops / 1e6:,.1f}" if flops else "",
-        f"{activation_bytes / 1024:,.0f} KiB" if activation_bytes else "",
-    )
+    console.print(f"{result.name}: {result.verdict()}")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from minialex.cli.emulation import device_under, running_on
+from minialex.cli.emulation import command_line, device_under, running_on
 from minialex.cli.options import SectionCommand, SectionOption, console, file_argument, number
 from minialex.cli.progress import ConsoleReporter
 from minialex.cli.streams import lines_are_remarks
@@ -18,6 +19,7 @@ from minialex.train.run import CHANGEABLE
 from minialex.train.run import resume as go_on
 from minialex.train.run import train as start
 from minialex.train.settings import DECLARATIONS, make_settings
+from minialex.wording import counted
 
 _MAY_CHANGE = ", ".join(
     f"--{d.option}" for d in DECLARATIONS.values() if d.name in CHANGEABLE and d.section
@@ -70,10 +72,12 @@ def train(
     Without DATA, alexnet-mini learns scikit-learn's handwritten digits, drawn as 64x64 images, in
     about a minute. A folder gets alexnet at 227x227 pixels, by the recipe images.
 
-    The run's folder holds last.safetensors and best.safetensors (checkpoints), metrics.jsonl,
-    curves.png and settings.json, and TensorBoard events where tensorboardX is installed. Ctrl-C
+    The run's folder holds the checkpoints last.safetensors and best.safetensors, metrics.jsonl,
+    curves.png and settings.json, and TensorBoard events where tensorboardX is installed. The best
+    epoch has the highest validation accuracy, and the lowest validation loss among equals. Ctrl-C
     finishes the batch, saves and says how to go on; a resumed run ends with the very numbers of
-    one that was never stopped, if it goes on with the same processor and number of cores.
+    one that was never stopped, if it goes on with the same processor and number of cores. Beside
+    --resume, DATA is the new place of the same images.
 
     \b
     Examples:
@@ -81,6 +85,7 @@ def train(
       minialex train photos --network alexnet-mini --epochs 20
       minialex train photos --pretrained alexnet-owt-7be5be79.pth --lr 0.0001
       minialex train --resume runs/photos
+      minialex train --resume runs/photos /mnt/photos   the images were moved there
       minialex train --emulate --batch-size 4 --stop-after 3 --log-every 1   on CUDA kernels
     """
     lines_are_remarks()
@@ -90,27 +95,29 @@ def train(
             settings = make_settings(recipe, data=None if data is None else str(data), **options)
             outcome = start(settings, reporter, stop_after=stop_after)
         else:
-            _only_what_may_change(data, recipe)
-            outcome = go_on(resume, reporter, stop_after=stop_after, **options)
-    _print(outcome)
+            if recipe is not None:
+                raise click.UsageError("--recipe does not go with --resume: the run knows it")
+            place = None if data is None else str(data)
+            outcome = go_on(resume, reporter, stop_after=stop_after, data=place, **options)
+    if outcome.finished:
+        _print_result(outcome)
+    else:
+        again = command_line("train", "--resume", outcome.folder, emulate=emulate, use=use)
+        _print_stop(outcome, again)
     sys.exit(outcome.exit_status)
 
 
-def _only_what_may_change(data: Path | None, recipe: str | None) -> None:
-    for name, value in (("DATA", data), ("--recipe", recipe)):
-        if value is not None:
-            raise click.UsageError(f"{name} does not go with --resume: the run knows it")
-
-
-def _print(outcome: Outcome) -> None:
-    if not outcome.finished:
-        by = "" if outcome.signal is None else f" by {outcome.signal.name}"
-        console.print(
-            f"stopped{by} after {outcome.step} batches; saved in "
-            f"{outcome.checkpoint}. Go on with: minialex train --resume {outcome.folder}"
-        )
-        return
+def _print_stop(outcome: Outcome, again: str) -> None:
+    by = "" if outcome.signal is None else f" by {outcome.signal.name}"
     console.print(
-        f"validation accuracy {outcome.best_accuracy:.2f} % (epoch {outcome.best_epoch}); "
-        f"see {outcome.folder / 'curves.png'}; evaluate it with: minialex evaluate {outcome.folder}"
+        f"stopped{by} after {counted(outcome.step, 'batch')}; saved in {outcome.checkpoint}. "
+        f"Go on with: {again}"
+    )
+
+
+def _print_result(outcome: Outcome) -> None:
+    console.print(
+        f"validation accuracy {outcome.best_accuracy:.2f} % (epoch {outcome.best_epoch}, the "
+        f"best); see {outcome.folder / 'curves.png'}; "
+        f"evaluate it with: minialex evaluate {shlex.quote(str(outcome.folder))}"
     )

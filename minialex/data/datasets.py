@@ -1,15 +1,17 @@
-"""Labelled images: the data set protocol, a subset, and a folder with one sub-folder per class."""
+"""Labelled images: the base of data sets, a subset, and a folder with one sub-folder per class."""
 
 from __future__ import annotations
 
+import operator
 import os
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from minialex.data.decode import LazyImage, open_image
+from minialex.data.decode import LazyImage, Pixels, open_image
 from minialex.data.listing import (
     IgnoredFiles,
     image_files,
@@ -17,13 +19,15 @@ from minialex.data.listing import (
     list_folder,
 )
 from minialex.errors import MinialexError
-from minialex.wording import enumerated
+from minialex.wording import counted, enumerated, one_line
 
 Indices: TypeAlias = npt.NDArray[np.int64]
 
 
-class Dataset(Protocol):
+class Dataset(ABC):
     """Labelled images that can be loaded one by one, from several threads at once.
+
+    ``dataset[i]`` is a pair of image i, upright RGB of (H, W, 3) uint8, and its class.
 
     Attributes
     ----------
@@ -38,18 +42,43 @@ class Dataset(Protocol):
 
     def __len__(self) -> int:
         """Return the number of images."""
-        ...
+        return len(self.targets)
 
+    @abstractmethod
     def load(self, index: int) -> LazyImage:
         """Return image `index`; raise UnreadableImageError if it cannot be read."""
-        ...
 
+    @abstractmethod
     def name(self, index: int) -> str:
         """Return the name of image `index` for messages."""
-        ...
+
+    def identity(self, index: int) -> tuple[str, int]:
+        """Return what tells image `index` from others wherever the data lie: a name and a size.
+
+        The size is that of its file in bytes, 0 where there is no file.
+        """
+        return self.name(index), 0
+
+    def __getitem__(self, index: int) -> tuple[Pixels, int]:
+        N = len(self)
+        position = operator.index(index)
+        if not -N <= position < N:
+            raise IndexError(
+                f"there is no image {position}: the data set has {counted(N, 'image')}"
+            )
+        position %= N
+        return self.load(position).pixels(), int(self.targets[position])
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._content()})"
+
+    def _content(self) -> str:
+        names = enumerated(list(map(one_line, self.classes)))
+        classes = counted(len(self.classes), "class")
+        return f"{counted(len(self), 'image')} of {classes}: {names}"
 
 
-class Subset:
+class Subset(Dataset):
     """The images of `dataset` at `indices`, in that order; all classes are kept.
 
     Parameters
@@ -64,9 +93,6 @@ class Subset:
         self.classes = dataset.classes
         self.targets: Indices = dataset.targets[self.indices]
 
-    def __len__(self) -> int:
-        return len(self.indices)
-
     def load(self, index: int) -> LazyImage:
         """Return image `index` of the subset."""
         return self.dataset.load(int(self.indices[index]))
@@ -75,8 +101,15 @@ class Subset:
         """Return the name of image `index` of the subset."""
         return self.dataset.name(int(self.indices[index]))
 
+    def identity(self, index: int) -> tuple[str, int]:
+        """Return name and size of image `index` of the subset."""
+        return self.dataset.identity(int(self.indices[index]))
 
-class ImageFolder:
+    def _content(self) -> str:
+        return f"{len(self):,} of {self.dataset!r}"
+
+
+class ImageFolder(Dataset):
     """One folder per class: ``ROOT/<class>/*``.
 
     Classes are numbered in the order of their names. Images may lie deeper; they are sorted by
@@ -101,7 +134,8 @@ class ImageFolder:
     Raises
     ------
     MinialexError
-        If the folder is missing, has no class folders, or a class has no images.
+        If the folder is missing, has no class folders, or a class has no images, or a name that
+        is not UTF-8.
     """
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
@@ -110,6 +144,7 @@ class ImageFolder:
         self.stray_images = [str(self.root / name) for name in image_names(files)]
         if not self.classes:
             raise _no_classes(self.root, holds_images=bool(self.stray_images))
+        _check_names(self.root, self.classes)
         others = [IgnoredFiles() for _ in self.classes]
         found = [
             sorted(image_files(self.root / name, other))
@@ -121,12 +156,11 @@ class ImageFolder:
         for other in others:
             self.ignored.add(other)
         self.paths = [path for paths in found for path in paths]
+        # of "photos/cat/1.jpg" that is "cat/1.jpg"
+        self._prefix = len(str(self.root / "x")) - 1
         self.targets: Indices = np.repeat(
             np.arange(len(found)), np.array([len(paths) for paths in found])
         )
-
-    def __len__(self) -> int:
-        return len(self.paths)
 
     def load(self, index: int) -> LazyImage:
         """Open image `index`."""
@@ -135,6 +169,26 @@ class ImageFolder:
     def name(self, index: int) -> str:
         """Return the path of image `index`."""
         return self.paths[index]
+
+    def identity(self, index: int) -> tuple[str, int]:
+        """Return the path of image `index` in the folder and the size of its file; -1 for none."""
+        path = self.paths[index]
+        try:
+            size = os.stat(path).st_size
+        except OSError:
+            size = -1
+        return path[self._prefix :], size
+
+    def _content(self) -> str:
+        return f"{one_line(str(self.root))}: {super()._content()}"
+
+
+def _check_names(root: Path, classes: list[str]) -> None:
+    """Refuse class names that are no text: neither JSON nor a plot can hold them."""
+    for name in classes:
+        if not name.isascii() and any("\udc80" <= c <= "\udcff" for c in name):
+            shown = repr(os.fsencode(name))[2:-1]
+            raise MinialexError(f"the name of class folder {root}/{shown} is not UTF-8: rename it")
 
 
 def _no_classes(root: Path, *, holds_images: bool) -> MinialexError:

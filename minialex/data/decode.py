@@ -83,12 +83,15 @@ MIN_OVERSAMPLING = 2
 
 
 class UnreadableImageError(MinialexError):
-    """An image that cannot be read, with its `name` and the `reason`."""
+    """An image that cannot be read, with its `name` and the `reason`, and what to do about it."""
 
-    def __init__(self, name: str, reason: str) -> None:
-        super().__init__(
-            f"cannot read image {name}: {reason}; replace or remove it, or pass --skip-unreadable"
-        )
+    def __init__(
+        self,
+        name: str,
+        reason: str,
+        remedy: str = "replace or remove it, or pass --skip-unreadable",
+    ) -> None:
+        super().__init__(f"cannot read image {name}: {reason}; {remedy}")
         self.name = name
         self.reason = reason
 

@@ -19,6 +19,7 @@ from minialex.data.datasets import Dataset, Indices
 from minialex.data.decode import LazyImage, Pixels
 from minialex.data.splits import split
 from minialex.errors import MinialexError
+from minialex.files import write_errors
 
 IMAGE_SIZE = 64
 GRID_SIZE = 8
@@ -48,7 +49,7 @@ def _interpolation() -> npt.NDArray[np.float64]:
 WEIGHTS = _interpolation()
 
 
-class Digits:
+class Digits(Dataset):
     """The digits as a data set in memory: ten classes, "0" to "9", 64 x 64 pixels.
 
     Raises
@@ -64,9 +65,6 @@ class Digits:
             LazyImage(Image.fromarray(draw(ink)), self.name(index))
             for index, ink in enumerate(images)
         ]
-
-    def __len__(self) -> int:
-        return len(self._images)
 
     def load(self, index: int) -> LazyImage:
         """Return image `index`."""
@@ -114,7 +112,7 @@ def write_digits(
         If `out` holds anything already or cannot be written.
     """
     out = Path(out)
-    try:
+    with write_errors(out):
         out.mkdir(parents=True, exist_ok=True)
         if any(out.iterdir()):
             raise MinialexError(f"{out} is not empty: name a new folder")
@@ -125,8 +123,6 @@ def write_digits(
                 _write(part, index, where)
                 if progress:
                     progress(done + index + 1, total)
-    except OSError as error:
-        raise MinialexError(f"cannot write {error.filename or out}: {error.strerror}") from error
     return len(train), len(val)
 
 

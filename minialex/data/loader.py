@@ -6,9 +6,10 @@ epoch can be resumed at any batch.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from minialex.data.decode import Pixels
 from minialex.data.prepare import instructions, prepare
 from minialex.data.seeded import ORDER, permutation, uniforms
 from minialex.data.transforms import DRAWS_PER_IMAGE, Transform, Uniforms
+from minialex.wording import counted
 
 PREFETCH_BATCHES = 2
 """Batches decoded beyond the one in use."""
@@ -86,6 +88,9 @@ class StagedBatch(Batch):
 class DataLoader:
     """Yields the batches of any epoch, from any batch on.
 
+    ``for images, targets in loader`` is the next epoch each time it is used, from epoch 0 on;
+    `epoch` is one by its number.
+
     Parameters
     ----------
     dataset : Dataset
@@ -133,10 +138,26 @@ class DataLoader:
         self.workers = workers
         self.drop_last = drop_last
         self.device = device
+        self._next_epoch = 0
 
     def __len__(self) -> int:
         full, rest = divmod(len(self.dataset), self.batch_size)
         return full + (rest > 0 and not self.drop_last)
+
+    def __iter__(self) -> Iterator[tuple[Array, Array]]:
+        epoch = self._next_epoch
+        self._next_epoch += 1
+        with contextlib.closing(self.epoch(epoch)) as batches:
+            for batch in batches:
+                yield batch.images, batch.targets
+
+    def __repr__(self) -> str:
+        order = f"shuffled with seed {self.seed}" if self.shuffle else "in order"
+        S = self.transform.size
+        return (
+            f"DataLoader({counted(len(self), 'batch')} of {self.batch_size}, {order}, "
+            f"{S}x{S} pixels on {self.device}, {self.dataset!r})"
+        )
 
     def order(self, epoch: int) -> Indices:
         """Return the indices of the data set in the order of `epoch`."""

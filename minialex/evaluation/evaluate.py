@@ -18,6 +18,7 @@ from minialex.errors import MinialexError
 from minialex.evaluation.batch_memory import translate_memory_error
 from minialex.nn import Module
 from minialex.ops import cross_entropy
+from minialex.wording import counted
 
 Counts = npt.NDArray[np.int64]
 TOP_K = 5
@@ -96,6 +97,12 @@ class Evaluation:
     def top5_accuracy(self) -> float:
         """The share of images whose class was among the five likeliest, in percent."""
         return 100 * self.top5_correct / self.images
+
+    def __repr__(self) -> str:
+        return (
+            f"Evaluation({counted(len(self.classes), 'class')}, accuracy {self.accuracy:.2f} % of "
+            f"{counted(self.images, 'image')}, loss {self.loss:.4f})"
+        )
 
     def per_class(self) -> list[ClassMetrics]:
         """Return precision, recall, F1 and support of every class."""

@@ -16,7 +16,7 @@ from minialex.evaluation.evaluate import evaluate
 from minialex.kfold.evaluation_set import evaluation_set
 from minialex.kfold.fold_images import divide
 from minialex.kfold.fold_records import KFoldResult, make_record
-from minialex.kfold.load import load_trained
+from minialex.persistence import load_trained
 from minialex.train.factory import MessageCallback
 
 

@@ -5,13 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from minialex.data import Dataset, Digits, ImageFolder, UnreadableImage, drop_unreadable, split
+from minialex.data import (
+    Dataset,
+    Digits,
+    ImageFolder,
+    Subset,
+    UnreadableImage,
+    drop_unreadable,
+    split,
+)
+from minialex.data.fingerprint import Fingerprint, fingerprint, replaced_classes, split_difference
 from minialex.data.folders import find_dataset_folders, folder_notes
 from minialex.errors import MinialexError
 from minialex.kfold.fold_images import divide
-from minialex.kfold.load import Trained
-from minialex.train.factory import SPLIT_SEED, MessageCallback, ProgressCallback
-from minialex.train.settings import DIGITS, Settings
+from minialex.persistence import Trained
+from minialex.train.factory import (
+    SPLIT_SEED,
+    MessageCallback,
+    ProgressCallback,
+    check_data_is_there,
+)
+from minialex.train.settings import DIGITS
 from minialex.wording import enumerated
 
 
@@ -67,44 +81,89 @@ def evaluation_set(
     MinialexError
         If the folder is not as it must be, or its classes are not those of the network.
     """
-    data = data or trained.settings.data
-    dataset, description = _open(trained, data, everything, tell)
-    check_classes(trained, dataset)
+    if data is None:
+        data = trained.settings.data
+        check_data_is_there(trained.settings, f"minialex evaluate {trained.path} DATA")
+    dataset, description = _open(trained, data, everything, tell or _tell_nobody)
     if not skip_unreadable:
         return EvaluationSet(dataset, description)
     dataset, unreadable = drop_unreadable(dataset, progress=progress)
     return EvaluationSet(dataset, description, tuple(unreadable))
 
 
+def _tell_nobody(sentence: str) -> None:
+    pass
+
+
 def _open(
-    trained: Trained, data: str, everything: bool, tell: MessageCallback | None
+    trained: Trained, data: str, everything: bool, tell: MessageCallback
 ) -> tuple[Dataset, str]:
     """Return the images of `data` to evaluate on, and a description of them."""
     images: Dataset
+    found = None
     if data == DIGITS:
         images = Digits()
     else:
         found = find_dataset_folders(data)
         images = ImageFolder(found.val or found.train)
-        if tell is not None:
-            for line in folder_notes([images]):
-                tell(line)
-        if found.val:
-            return images, f"images of {found.val}"
-    if everything or not _same_data(data, trained.settings.data):
-        return images, f"all images of {data}"
+        for line in folder_notes([images]):
+            tell(line)
+    check_classes(trained, images)
+    same_place = _same_data(data, trained.settings.data)
+    if found and found.val:
+        if same_place:
+            now = fingerprint(val=images)
+            change = split_difference(trained.split, now, trained.classes)
+            _tell_change(trained, now, change, tell)
+        return images, f"images of {found.val}"
+    if not everything and (parts := _split_again(trained, images)):
+        now = fingerprint(train=parts[0], val=parts[1])
+        change = split_difference(trained.split, now, trained.classes)
+        if not change:
+            _tell_change(trained, now, "", tell)
+            return parts[1], _description(trained, data)
+        if same_place:
+            raise MinialexError(
+                f"the images in {data} are not those that {trained.path} was trained on "
+                f"({change}), and which of them it has not seen is not known: restore them, name "
+                "another folder, or give --all"
+            )
+    return images, f"all images of {data}"
+
+
+def _tell_change(trained: Trained, now: Fingerprint, change: str, tell: MessageCallback) -> None:
+    """Tell the user how images differ from those of training, if they do."""
+    replaced = replaced_classes(trained.split, now, trained.classes)
+    if not change and replaced:
+        names = enumerated([repr(name) for name in replaced])
+        change = f"files of class {names} have other sizes"
+    if change:
+        tell(f"the images changed since the network was trained: {change}")
+
+
+def _split_again(trained: Trained, images: Dataset) -> tuple[Dataset, Dataset] | None:
+    """Return the parts into which training split these images, if they are those; else None."""
+    settings = trained.settings
+    if not trained.split:
+        return None
+    try:
+        if trained.fold is None:
+            return split(images, settings.val_fraction, SPLIT_SEED)
+        if settings.skip_unreadable:
+            # the folds were made of the rest
+            images, _ = drop_unreadable(images)
+        fold, k = trained.fold
+        return divide(images, k, settings.seed)[fold - 1]
+    except MinialexError:
+        # a class has too few images: others, then
+        return Subset(images, ()), images
+
+
+def _description(trained: Trained, data: str) -> str:
     if trained.fold is None:
-        val = split(images, trained.settings.val_fraction, SPLIT_SEED)[1]
-        return val, f"validation images of {data}"
-    return _fold(trained.settings, images, *trained.fold)
-
-
-def _fold(settings: Settings, images: Dataset, fold: int, k: int) -> tuple[Dataset, str]:
-    if settings.skip_unreadable:
-        # the folds were made of the rest
-        images, _ = drop_unreadable(images)
-    val = divide(images, k, settings.seed)[fold - 1][1]
-    return val, f"images of fold {fold} of {k} of {settings.data}"
+        return f"validation images of {data}"
+    fold, k = trained.fold
+    return f"images of fold {fold} of {k} of {data}"
 
 
 def _same_data(data: str, other: str) -> bool:

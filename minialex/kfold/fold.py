@@ -9,13 +9,14 @@ from pathlib import Path
 from signal import Signals
 
 from minialex.evaluation.evaluate import evaluate
+from minialex.files import write_errors
 from minialex.kfold.fold_records import FoldRecord, fold_folder, make_record, write_record
 from minialex.train.loop import Trainer
 from minialex.train.report import Reporter
-from minialex.train.run_folder import LAST_CHECKPOINT
 from minialex.train.run_state import RunData
 from minialex.train.settings import Settings
 from minialex.weights import checkpoint
+from minialex.weights.checkpoint import LAST_CHECKPOINT
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ class Fold:
         """Return the fold's checkpoint to resume from; without one, clear its folder."""
         if (folder / LAST_CHECKPOINT).exists():
             return checkpoint.load(folder / LAST_CHECKPOINT)
-        if folder.exists():
-            shutil.rmtree(folder)
-        folder.mkdir()
+        with write_errors(folder):
+            if folder.exists():
+                shutil.rmtree(folder)
+            folder.mkdir()
         return None

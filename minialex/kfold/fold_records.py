@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePath
 from signal import Signals
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from minialex.data import UnreadableImage
+from minialex.data.fingerprint import Fingerprint, split_difference
 from minialex.errors import MinialexError
 from minialex.evaluation.evaluate import Evaluation
 from minialex.files import atomic_write
@@ -25,7 +26,7 @@ from minialex.plain_json import is_count, parse_json, read_text_file, typed
 from minialex.train.settings import Settings
 
 PLAN, FOLD = "kfold.json", "fold.json"
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -110,9 +111,9 @@ def fold_folder(out: Path, fold: int) -> Path:
     return out / f"fold-{fold}"
 
 
-def write_plan(out: Path, settings: Settings, k: int) -> None:
-    """Write the settings and the number of folds of a cross-validation, to resume it with."""
-    _write(out / PLAN, {"k": k, "settings": settings.to_json()})
+def write_plan(out: Path, settings: Settings, k: int, images: Fingerprint) -> None:
+    """Write the settings, the number of folds and the images' fingerprint, to resume with."""
+    _write(out / PLAN, {"k": k, "settings": settings.to_json(), "images": images})
 
 
 def read_plan(out: str | Path) -> tuple[Settings, int]:
@@ -123,6 +124,10 @@ def read_plan(out: str | Path) -> tuple[Settings, int]:
     MinialexError
         If there is none, or its plan is damaged or of another format.
     """
+    return _read_plan(out)[:2]
+
+
+def _read_plan(out: str | Path) -> tuple[Settings, int, Fingerprint]:
     path = Path(out) / PLAN
     try:
         table = _read(path)
@@ -130,25 +135,36 @@ def read_plan(out: str | Path) -> tuple[Settings, int]:
         k = table["k"]
         if not is_count(k) or k < 2:
             raise ValueError(f"k is {k!r}")
+        images = table["images"]
     except OSError as error:
         raise MinialexError(
             f"there is no cross-validation to go on with in {out}: check the path"
         ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise MinialexError(f"{path} is damaged: start again in another folder") from error
-    return settings, k
+    return settings, k, images
 
 
-def check_same_plan(out: Path, settings: Settings, k: int) -> None:
-    """Raise MinialexError if the cross-validation in a folder is of other settings."""
-    before, k_before = read_plan(out)
-    differences = settings.differences(before)
+def check_same_plan(
+    out: Path, settings: Settings, k: int, images: Fingerprint, classes: Sequence[str]
+) -> None:
+    """Raise MinialexError if the cross-validation in a folder is of other settings or images.
+
+    The folder of the images may be another.
+    """
+    before, k_before, images_before = _read_plan(out)
+    differences = settings.differences(before.replace(data=settings.data))
     if k != k_before:
         differences.append(f"k: {k}, not {k_before}")
     if differences:
         raise MinialexError(
             f"the folds in {out} were trained with other settings ({differences[0]}): "
             "give the same ones, or choose another folder"
+        )
+    if change := split_difference(images_before, images, classes):
+        raise MinialexError(
+            f"the folds in {out} are of other images ({change}): "
+            "give the folder as it was, or choose another folder"
         )
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from minialex import arrays
 from minialex.cpu import threads
 from minialex.data import Subset
+from minialex.data.fingerprint import fingerprint
 from minialex.errors import MinialexError
 from minialex.kfold.fold import Fold
 from minialex.kfold.fold_images import divide, open_images
@@ -33,6 +34,7 @@ from minialex.kfold.fold_records import (
 from minialex.kfold.fold_reporter import FoldReporter, FoldsPlan
 from minialex.kfold.identical_images import identical_images_note
 from minialex.kfold.parallel import devices_for, train_in_parallel
+from minialex.train.factory import check_data_is_there
 from minialex.train.report import Reporter
 from minialex.train.run import new_folder, with_absolute_path
 from minialex.train.run_folder import RunFolder, claim, remove_parts
@@ -84,16 +86,19 @@ def kfold(
         raise MinialexError(f"jobs is {jobs}: give 1 or more")
     reporter, settings = reporter or FoldReporter(), with_absolute_path(settings)
     arrays.device(settings.device)
+    if resume:
+        check_data_is_there(settings, f"minialex kfold --resume {settings.out} DATA")
     dataset, unreadable = open_images(settings, reporter)
     parts = divide(dataset, k, settings.seed)
     reporter.opened(dataset.classes, f"each of {k} folds of {len(dataset):,} images in turn")
     if settings.data != DIGITS:
         _warn_of_identical_images([val for _, val in parts], settings, reporter)
+    images = fingerprint(all=dataset)
     out = settings.out or str(new_folder(settings, "kfold"))
     with claim(out, resume=resume) as folder:
         if resume:
-            check_same_plan(folder.path, settings, k)
-        write_plan(folder.path, settings, k)
+            check_same_plan(folder.path, settings, k, images, dataset.classes)
+        write_plan(folder.path, settings, k, images)
         folds = [
             Fold(settings, RunData(*part, fold=(i, k)), i, k, folder.path)
             for i, part in enumerate(parts, 1)

@@ -28,8 +28,8 @@ from minialex.data.transforms import DRAWS_PER_IMAGE
 from minialex.errors import MinialexError
 from minialex.evaluation.batch_memory import translate_memory_error
 from minialex.evaluation.evaluate import NonFiniteOutputsError
-from minialex.kfold.load import Trained
 from minialex.ops import softmax
+from minialex.persistence import Trained
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -2,8 +2,8 @@
 
 It is started by `minialex.kfold.parallel` with one end of a pair of sockets, and obeys that alone:
 first comes the fold, later perhaps the signal that asks it to stop. Back go the progress of its
-run, and what came of it. Where the other end closes, the parent has died: then it ends at once, as
-nobody may train and write in a folder that others take for free.
+run, and what came of it. Where the other end closes, the parent has died: then it ends at once, so
+that no process writes to a folder that others take for free.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ _SECONDS_BETWEEN_REPORTS = 0.1
 def main(descriptor: int) -> None:
     """Train the fold that comes through a socket."""
     parent: Connection[Any, Any] = Connection(descriptor)
-    fold, cores = parent.recv()
+    try:
+        fold, cores = parent.recv()
+    except (EOFError, OSError):
+        return
     orders: list[Signals] = []
     threading.Thread(target=_obey, args=(parent, orders), daemon=True).start()
     send = _Forwarder(parent)

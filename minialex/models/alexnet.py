@@ -12,8 +12,10 @@ Each convolution and each fully connected layer but the last is followed by ReLU
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from minialex.autograd import Tensor
 from minialex.nn import (
@@ -28,7 +30,10 @@ from minialex.nn import (
     ReLU,
     Sequential,
 )
+from minialex.nn.layers import blank_weights
 from minialex.philox import Generator
+from minialex.weights import Checkpoint, WeightsFile, open_weights
+from minialex.weights.pretrained import load_pretrained
 from minialex.wording import unknown
 
 # small logits at first: every class about equally likely
@@ -273,22 +278,26 @@ VARIANTS = {
 
 def alexnet(
     variant: str = "alexnet",
-    num_classes: int = 1000,
+    num_classes: int | None = None,
     *,
     dropout: float = 0.5,
     seed: int = 0,
+    pretrained: str | Path | WeightsFile | Checkpoint | None = None,
 ) -> AlexNet:
-    """Return a network with fresh weights.
+    """Return a network with fresh weights, or with those of a file.
 
     Parameters
     ----------
     variant : "alexnet", "alexnet-2012", "alexnet-article" or "alexnet-mini"
-    num_classes : int
-        At least 1.
+    num_classes : int, optional
+        At least 1; without it 1000, or as many as the pretrained weights are for. Where these are
+        for another number, the last layer keeps its fresh weights.
     dropout : float
         The probability of dropping an input of the first two fully connected layers.
     seed : int
         Decides the initial weights and what dropout drops.
+    pretrained : str, Path, or what `minialex.weights.open_weights` returned; optional
+        A file of weights, PyTorch's ``.pth`` or safetensors, or the folder of a run.
 
     Returns
     -------
@@ -298,9 +307,35 @@ def alexnet(
     ------
     ValueError
         If there is no such variant, or no class.
+    TypeError
+        If `pretrained` is a bool, as it once was in torchvision.
+    MinialexError
+        If the pretrained weights cannot be read, or do not fit.
     """
     if variant not in VARIANTS:
         raise ValueError(f"alexnet: {unknown('variant', variant, VARIANTS)}")
-    if num_classes < 1:
+    if num_classes is not None and num_classes < 1:
         raise ValueError(f"alexnet: num_classes must be at least 1, not {num_classes}")
-    return AlexNet(VARIANTS[variant], num_classes, dropout, Generator(seed))
+    if isinstance(pretrained, bool):
+        raise TypeError(
+            f"alexnet: pretrained is {pretrained}: give the path of a file of weights, such as "
+            "torchvision's alexnet-owt-7be5be79.pth, or leave it out"
+        )
+    if pretrained is None:
+        return AlexNet(VARIANTS[variant], num_classes or 1000, dropout, Generator(seed))
+    file = open_weights(pretrained) if isinstance(pretrained, str | Path) else pretrained
+    classes = _num_classes(VARIANTS[variant], file)
+    with contextlib.nullcontext() if num_classes not in (None, classes) else blank_weights():
+        model = AlexNet(VARIANTS[variant], num_classes or classes, dropout, Generator(seed))
+    load_pretrained(model, file, last_layer=model.last_layer)
+    return model
+
+
+def _num_classes(variant: Variant, file: WeightsFile | Checkpoint) -> int:
+    """Return how many classes a file's last layer has; 1 where it is not that of the variant."""
+    with blank_weights():
+        model = AlexNet(variant, 1, 0.0, Generator())
+    name = f"{model.last_layer}.weight"
+    x = file.parameters.get(name)
+    fits = x is not None and x.ndim == 2 and x.shape[1:] == model.state_dict()[name].shape[1:]
+    return max(1, x.shape[0]) if x is not None and fits else 1

@@ -114,6 +114,13 @@ class Module:
         """
         return self._hooks("_backward_hooks").register(hook)
 
+    def has_hooks(self) -> bool:
+        """Return whether a Module or a parameter of the tree has a hook."""
+        kinds = "_forward_pre_hooks", "_forward_hooks", "_backward_hooks"
+        return any(getattr(m, kind) for m in self.modules() for kind in kinds) or any(
+            p.hooks for p in self.parameters()
+        )
+
     def _hooks(self, kind: str) -> Hooks:
         """Return this module's hooks of one kind."""
         found: Hooks = vars(self).setdefault(kind, Hooks())

@@ -54,13 +54,9 @@ class Sequential(Module):
     def __setitem__(self, i: int, module: Module) -> None:
         setattr(self, self._elements()[i][0], module)
 
-    def __delitem__(self, i: int) -> None:
-        """Remove a module; those after it keep their names."""
-        delattr(self, self._elements()[i][0])
-
     def append(self, module: Module) -> Self:
         """Put a module behind the others; returns the Sequential."""
-        last = max((int(name) for name, _ in self._elements()), default=-1)
+        last = max((int(name) for name in vars(self) if name.isdecimal()), default=-1)
         setattr(self, str(last + 1), module)
         return self
 

@@ -131,11 +131,20 @@ def reshape(x: Tensor, *shape: Any) -> Tensor:
     return RESHAPE(x, shape=sizes)
 
 
-def flatten(x: Tensor, start_dim: int = 0) -> Tensor:
-    """Return `x` with the axes from `start_dim` on joined into one."""
+def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """Return `x` with the axes from `start_dim` to `end_dim`, both included, joined into one.
+
+    Raises
+    ------
+    ValueError
+        If there are no such axes, or `end_dim` is before `start_dim`.
+    """
     x = as_tensor(x)
     start = normal_dim(start_dim, max(x.ndim, 1), "flatten", "start_dim")
-    return reshape(x, *x.shape[:start], prod(x.shape[start:]))
+    end = normal_dim(end_dim, max(x.ndim, 1), "flatten", "end_dim") + 1
+    if end <= start:
+        raise ValueError(f"flatten: end_dim {end_dim} is before start_dim {start_dim}")
+    return reshape(x, *x.shape[:start], prod(x.shape[start:end]), *x.shape[end:])
 
 
 def permute(x: Tensor, *dims: Any) -> Tensor:

@@ -180,8 +180,8 @@ def _check(names: list[str], params: list[Tensor]) -> None:
     for name, p in zip(names, params, strict=True):
         if first.setdefault(id(p), name) != name:
             raise ValueError(
-                f"{name} is given to the optimizer twice, first as {first[id(p)]}: leave it out "
-                "there (parameters() of a Module lists a tied weight once)"
+                f"{name} is given to the optimizer twice, first as {first[id(p)]}: list it once, "
+                "as parameters() of a Module lists a tied weight"
             )
     kinds = {(str(p.dtype), str(p.device)) for p in params}
     if len(kinds) > 1:

@@ -38,8 +38,8 @@ class Optimizer:
     ----------
     param_groups : tuple of ParamGroup
         ``for group in optimizer.param_groups: group["lr"] = ...`` changes a hyperparameter between
-        steps. State that the new value needs starts at zero, and state that it no longer needs is
-        left as it is.
+        steps. State that the new value needs starts at zero, in memory for all parameters, and
+        state that it no longer needs is left as it is.
     steps : int
         How many steps were taken.
     param_steps : list of int
@@ -85,7 +85,7 @@ class Optimizer:
         super().__setattr__(name, value)
 
     def __repr__(self) -> str:
-        groups = [repr(group) for group in self.param_groups]
+        groups = [group.describe() for group in self.param_groups]
         if len(groups) > 1:
             groups = [f"\n  ({i}) {group}" for i, group in enumerate(groups)] + ["\n"]
         return f"{type(self).__name__}({''.join(groups)})"
@@ -167,7 +167,7 @@ class Optimizer:
         """
         views = {slot: self.arena.views(slot) for slot in self.arena.state}
         state = {
-            i: {"step": steps, **{slot: arrays_[i] for slot, arrays_ in views.items()}}
+            i: {"step": steps, **{slot: of_all[i] for slot, of_all in views.items()}}
             for i, steps in enumerate(self.param_steps)
         }
         groups = [
@@ -214,12 +214,7 @@ class Optimizer:
             group, values = self.param_groups[i], dict(saved[i])
             _check_keys(f"group {i} of the state, which is to be {owner}'s,", values, group)
             if list(values.pop(PARAMS)) != members:
-                raise ValueError(
-                    f"load_state_dict: group {i} of the state has other parameters than number "
-                    f"{members[0]} to {members[-1]}"
-                    if members
-                    else f"load_state_dict: group {i} of the state has parameters"
-                )
+                raise ValueError(f"load_state_dict: group {i} of the state is of other parameters")
             groups.append({name: checked(owner, name, value) for name, value in values.items()})
         return groups
 

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from minialex.autograd import Tensor
+from minialex.wording import counted, unknown
 
 Params: TypeAlias = Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Iterable[Mapping[str, Any]]
 """What an optimizer is made over: Tensors, pairs (name, Tensor), or dictionaries of groups.
@@ -56,7 +57,7 @@ class ParamGroup(MutableMapping[str, Any]):
         values = {**defaults, **given}
         surplus = [name for name in values if name not in {*defaults, PARAMS, INITIAL_LR}]
         if surplus:
-            raise ValueError(unknown(owner, surplus[0], defaults))
+            raise ValueError(unknown(f"hyperparameter of {owner}", surplus[0], defaults))
         values.setdefault(INITIAL_LR, values[LR])
         members = (one[1] if isinstance(one, tuple) else one for one in values.pop(PARAMS))
         self._values: dict[str, Any] = {PARAMS: tuple(members)}
@@ -77,7 +78,7 @@ class ParamGroup(MutableMapping[str, Any]):
                 "optimizer"
             )
         if name not in self._values:
-            raise KeyError(unknown(self._owner, name, self.hyperparameters))
+            raise KeyError(unknown(f"hyperparameter of {self._owner}", name, self.hyperparameters))
         self._values[name] = checked(self._owner, name, value)
 
     def __delitem__(self, name: str) -> None:
@@ -89,13 +90,17 @@ class ParamGroup(MutableMapping[str, Any]):
     def __len__(self) -> int:
         return len(self._values)
 
-    def __repr__(self) -> str:
+    def describe(self) -> str:
+        """Return the hyperparameters, and of how many parameters they are."""
         values = self.hyperparameters
         if values[INITIAL_LR] == values[LR]:
             del values[INITIAL_LR]
         numbers = ", ".join(f"{name}={value!r}" for name, value in values.items())
         size, tensors = sum(p.size for p in self[PARAMS]), len(self[PARAMS])
-        return f"{numbers}, {size:,} parameters in {tensors} tensors"
+        return f"{numbers}, {counted(size, 'parameter')} in {counted(tensors, 'tensor')}"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.describe()})"
 
 
 def given_groups(owner: str, params: Params) -> list[dict[str, Any]]:
@@ -123,11 +128,6 @@ def given_groups(owner: str, params: Params) -> list[dict[str, Any]]:
         own = entry[PARAMS]
         groups.append({**entry, PARAMS: [own] if isinstance(own, Tensor) else list(own)})
     return groups
-
-
-def unknown(owner: str, name: str, known: Iterable[str]) -> str:
-    """Return that `name` is no hyperparameter of `owner`, and what is."""
-    return f"{owner} has no hyperparameter {name!r}; it has {', '.join(known)}"
 
 
 # ---- what hyperparameters may be -----------------------------------------------------------------
@@ -158,9 +158,13 @@ def _number(owner: str, name: str, value: Any) -> float:
     within, remedy = RANGES[name]
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{owner}: {name} is {value!r}: give {remedy}")
-    if not within(value):
+    try:
+        number = float(value)
+    except OverflowError:
+        number = inf
+    if not within(number):
         raise ValueError(f"{owner}: {name} is {value!r}: give {remedy}")
-    return float(value)
+    return number
 
 
 _FROM_0 = (lambda value: 0 <= value < inf), "a finite number from 0"

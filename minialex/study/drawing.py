@@ -37,8 +37,8 @@ def draw_network(summary: Summary) -> Figure:
     Figure
         To be saved with ``savefig``.
     """
-    size = summary.image_size
-    image = LayerSummary("image", "image", (3, size, size), 0, 0, 0)
+    size = summary.input_shape[-1]
+    image = LayerSummary("image", "image", summary.input_shape, 0, 0, 0)
     rows = [image, *(row for row in summary.rows if _kind(row) in COLOURS)]
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     axes = figure.add_subplot()
@@ -50,7 +50,7 @@ def draw_network(summary: Summary) -> Figure:
     axes.set_aspect("equal")
     axes.axis("off")
     axes.set_title(
-        f"{summary.variant}: {summary.parameters / 1e6:.2f} M parameters, "
+        f"{summary.name}: {summary.parameters / 1e6:.2f} M parameters, "
         f"{summary.flops / 1e9:.2f} GFLOPs per image",
         loc="left",
     )

@@ -5,14 +5,16 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from minialex.arrays import array_module
 from minialex.autograd import Cost, Tensor, no_grad, record_calls
-from minialex.autograd.op import Call
 from minialex.models import AlexNet
 from minialex.nn import Module
+
+HEADINGS = ("name", "layer", "output", "parameters", "MFLOPs", "activations")
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,11 @@ class LayerSummary:
     flops: int
     activation_bytes: int
 
+    def cells(self) -> list[str]:
+        """Return the row as text, in the order of `HEADINGS`."""
+        figures = _figures(self.parameters, self.flops, self.activation_bytes)
+        return [self.name, self.layer, times(self.shape), *figures]
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -49,35 +56,34 @@ class Summary:
 
     Attributes
     ----------
-    variant : str
-    num_classes, image_size : int
+    name : str
+        The variant of an `AlexNet`, the class of another Module.
+    input_shape : tuple of int
+        The shape of one input, without the batch axis.
     rows : list of LayerSummary
+    parameters : int
+        All of them; one that several layers share counts once, in the first.
     published : int or None
         The published number of parameters, at 1000 classes; None where none was published, or
         for another number of classes.
     note : str
     """
 
-    variant: str
-    num_classes: int
-    image_size: int
+    name: str
+    input_shape: tuple[int, ...]
     rows: list[LayerSummary]
-    published: int | None
-    note: str
-
-    @property
-    def parameters(self) -> int:
-        """All parameters."""
-        return sum(row.parameters for row in self.rows)
+    parameters: int
+    published: int | None = None
+    note: str = ""
 
     @property
     def flops(self) -> int:
-        """Floating-point operations of a forward pass over one image."""
+        """Floating-point operations of a forward pass over one input."""
         return sum(row.flops for row in self.rows)
 
     @property
     def activation_bytes(self) -> int:
-        """Bytes of all activations of one image."""
+        """Bytes of all activations of one input."""
         return sum(row.activation_bytes for row in self.rows)
 
     def verdict(self) -> str:
@@ -87,64 +93,130 @@ class Summary:
         equal = "exactly" if self.parameters == self.published else "NOT"
         return f"{equal} the published {self.published:,} parameters ({self.note})"
 
+    def cells(self) -> list[list[str]]:
+        """Return the rows and the total as text, a list for each, in the order of `HEADINGS`."""
+        total = ["total", "", "", *_figures(self.parameters, self.flops, self.activation_bytes)]
+        return [*(row.cells() for row in self.rows), total]
 
-def summarise(model: AlexNet, image_size: int | None = None) -> Summary:
-    """Run one image through the network and record what each layer does.
+    def __repr__(self) -> str:
+        lines = [list(HEADINGS), *self.cells()]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        aligned = [
+            f"{name:<{widths[0]}}  {layer:<{widths[1]}}  "
+            + "  ".join(f"{cell:>{w}}" for cell, w in zip(rest, widths[2:], strict=True))
+            for name, layer, *rest in lines
+        ]
+        head = f"{self.name}, input {times(self.input_shape)}"
+        return "\n".join([head, "", *(line.rstrip() for line in aligned)])
+
+
+def times(shape: tuple[int, ...]) -> str:
+    """Return a shape as people write it: ``3x227x227``."""
+    return "x".join(map(str, shape))
+
+
+def _figures(parameters: int, flops: int, activation_bytes: int) -> list[str]:
+    return [
+        f"{parameters:,}" if parameters else "",
+        f"{flops / 1e6:,.1f}" if flops else "",
+        f"{activation_bytes / 1024:,.0f} KiB" if activation_bytes else "",
+    ]
+
+
+def summarise(model: Module, input_shape: tuple[int, ...] | None = None) -> Summary:
+    """Run one input of zeros through a network and record what each layer does.
+
+    A layer is a Module without Modules in it. Ops that run outside of layers have rows of their
+    own, without a name.
 
     Parameters
     ----------
-    model : AlexNet
-        Its mode, training or not, is left unchanged.
-    image_size : int, optional
-        Height and width in pixels; the variant's own by default.
+    model : Module
+        Its modes, training or not, are left unchanged.
+    input_shape : tuple of int, optional
+        The shape of one input, without the batch axis; an `AlexNet` knows its own.
 
     Raises
     ------
+    TypeError
+        If the shape is needed and not given, or forward does not take one Tensor.
     ValueError
-        From a layer that the image is too small for.
+        From a layer that the input is too small for, or of another shape than it takes; or if an
+        op has no cost.
     """
-    size = image_size or model.variant.image_size
-    training = model.training
+    alexnet = model if isinstance(model, AlexNet) else None
+    if input_shape is None:
+        if alexnet is None:
+            raise TypeError("summarise: give the shape of one input, such as (3, 227, 227)")
+        input_shape = (3, alexnet.variant.image_size, alexnet.variant.image_size)
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        rows = _rows(model, size)
+        rows = _Run(model).rows(input_shape)
     finally:
-        model.train(training)
-    return Summary(
-        variant=model.variant.name,
-        num_classes=model.num_classes,
-        image_size=size,
-        rows=rows,
-        published=model.variant.published if model.num_classes == 1000 else None,
-        note=model.variant.note,
-    )
+        for module, training in modes:
+            module.training = training
+    parameters = sum(p.size for p in model.parameters())
+    if alexnet is None:
+        return Summary(type(model).__name__, tuple(input_shape), rows, parameters)
+    published = alexnet.variant.published if alexnet.num_classes == 1000 else None
+    name, note = alexnet.variant.name, alexnet.variant.note
+    return Summary(name, tuple(input_shape), rows, parameters, published, note)
 
 
-def _rows(model: AlexNet, size: int) -> list[LayerSummary]:
-    """Run the network; each layer takes the ops that ran since the one before it finished."""
-    rows: list[LayerSummary] = []
-    parameter = next(model.parameters())
-    with no_grad(), record_calls() as calls, ExitStack() as hooks:
+class _Run:
+    """One pass through a network: its rows so far, and the ops since the last one."""
 
-        def note(name: str, module: Module, args: tuple[Tensor, ...], y: Tensor) -> None:
-            rows.append(_row(name, module, args[0], y, calls))
-            calls.clear()
+    def __init__(self, model: Module) -> None:
+        self.model = model
+        self.done: list[LayerSummary] = []
+        self.counted: set[int] = set()
 
-        for name, module in model.named_modules():
-            if not list(module.children()):
-                hooks.enter_context(module.register_forward_hook(partial(note, name)))
-        model(Tensor(np.zeros((1, 3, size, size), parameter.dtype)).to(parameter.device))
-    return rows
+    def rows(self, input_shape: tuple[int, ...]) -> list[LayerSummary]:
+        """Run it, under hooks before and after each layer."""
+        parameter = next(self.model.parameters(), None)
+        x = Tensor(
+            np.zeros((1, *input_shape), np.float32 if parameter is None else parameter.dtype)
+        )
+        with no_grad(), record_calls() as self.calls, ExitStack() as hooks:
+            for name, module in self.model.named_modules():
+                if not list(module.children()):
+                    after = partial(self.layer, name)
+                    hooks.enter_context(module.register_forward_pre_hook(self.outside))
+                    hooks.enter_context(module.register_forward_hook(after))
+            self.model(x if parameter is None else x.to(parameter.device))
+            self.outside()
+        return self.done
+
+    def outside(self, *_: object) -> None:
+        """Enter the ops that ran since the last layer, each as a row of its own."""
+        for call in self.calls:
+            shape, size = call.y.shape[1:], call.y.nbytes
+            row = LayerSummary("", f"{call.op.name}()", shape, 0, call.cost().flops, size)
+            self.done.append(row)
+        self.calls.clear()
+
+    def layer(self, name: str, module: Module, args: tuple[Tensor, ...], output: Any) -> None:
+        """Enter a layer, with the ops that ran in it."""
+        flops = sum((call.cost() for call in self.calls), Cost(0, 0)).flops
+        self.calls.clear()
+        outputs = output if isinstance(output, tuple) else (output,)
+        new = {id(p): p.size for p in module.parameters() if id(p) not in self.counted}
+        self.counted |= new.keys()
+        self.done.append(
+            LayerSummary(
+                name=name or type(module).__name__,
+                layer=f"{type(module).__name__}({module.describe()})",
+                shape=outputs[0].shape[1:],
+                parameters=sum(new.values()),
+                flops=flops,
+                activation_bytes=sum(_own_bytes(y, args) for y in outputs),
+            )
+        )
 
 
-def _row(name: str, module: Module, x: Tensor, y: Tensor, calls: list[Call]) -> LayerSummary:
-    cost = sum((call.cost() for call in calls), Cost(0, 0))
-    view = array_module(y.data).may_share_memory(y.data, x.data)
-    return LayerSummary(
-        name=name,
-        layer=f"{type(module).__name__}({module.describe()})",
-        shape=y.shape[1:],
-        parameters=sum(p.size for p in module.parameters()),
-        flops=cost.flops,
-        activation_bytes=0 if view else y.data.nbytes,
-    )
+def _own_bytes(y: Tensor, args: tuple[Any, ...]) -> int:
+    """Return the bytes of an output; 0 where it is a view of an input."""
+    shared = array_module(y.data).may_share_memory
+    inputs = [x.data for x in args if isinstance(x, Tensor)]
+    return 0 if any(shared(y.data, x) for x in inputs) else y.data.nbytes

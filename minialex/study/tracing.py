@@ -60,9 +60,9 @@ def find(op: str, implementation: str | None, case: str | None) -> tuple[Pair, C
     MinialexError
         If there is no such op, implementation or case, or it is not in kernels.
     """
-    _check("op in CUDA kernels", op, ops_in_kernels())
+    _check("op with CUDA kernels", op, ops_in_kernels())
     name = implementation or OPS[op].kernel
-    _check(f"implementation of {op} in CUDA kernels", name, kernels_of(op))
+    _check(f"implementation of {op} with CUDA kernels", name, kernels_of(op))
     cases = [one for one in CASES[op] if case in (None, one.name)]
     if not cases:
         raise MinialexError(f"{op} has no case {case!r}: minialex trace {op} --list names them")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -15,7 +16,6 @@ from minialex.data import DataLoader, Dataset, Digits, drop_unreadable, split
 from minialex.data.folders import find_dataset_folders, folder_notes, train_and_val
 from minialex.errors import MinialexError
 from minialex.evaluation.batch_memory import check_memory
-from minialex.files import quoted
 from minialex.models import AlexNet, alexnet
 from minialex.optim import SGD, Adam, Optimizer, RMSprop, Schedule, make_schedule
 from minialex.train.report import Reporter
@@ -23,6 +23,7 @@ from minialex.train.run_state import RunData
 from minialex.train.settings import DIGITS, MAX_AUTOMATIC_WARMUP, Settings
 from minialex.weights import open_weights
 from minialex.weights.pretrained import load_pretrained
+from minialex.wording import counted, unknown
 
 SPLIT_SEED = 0
 """The split depends on the images alone: runs of any seed have the same validation images."""
@@ -60,9 +61,17 @@ def open_data(settings: Settings, reporter: Reporter | None = None) -> RunData:
         reporter.message(line)
     if not settings.skip_unreadable:
         return RunData(train, val)
-    train, bad = drop_unreadable(train, progress=reporter.checking)
-    val, also_bad = drop_unreadable(val, progress=reporter.checking)
-    return RunData(train, val, (*bad, *also_bad))
+    readable, bad = drop_unreadable(train, progress=reporter.checking)
+    readable_val, also_bad = drop_unreadable(val, progress=reporter.checking)
+    return RunData(readable, readable_val, (*bad, *also_bad), split=(train, val))
+
+
+def check_data_is_there(settings: Settings, remedy: str) -> None:
+    """Raise MinialexError, which names the remedy, if the folder of images is gone."""
+    if settings.data != DIGITS and not os.path.isdir(settings.data):
+        raise MinialexError(
+            f"the images are no longer in {settings.data}: say where they are: {remedy}"
+        )
 
 
 def training_loader(settings: Settings, dataset: Dataset, device: Device) -> DataLoader:
@@ -112,7 +121,9 @@ def make_model(
     outputs = output_bytes(model, settings.image_size)
     check_memory(outputs, device, settings.batch_size, settings.image_size)
     if settings.pretrained is not None:
-        note = load_pretrained(model, open_weights(settings.pretrained).parameters)
+        note = load_pretrained(
+            model, open_weights(settings.pretrained), last_layer=model.last_layer
+        )
         if note and tell is not None:
             tell(note)
     freeze(model, settings.freeze)
@@ -188,14 +199,11 @@ def freeze(model: AlexNet, names: str) -> None:
     for name in (name.strip() for name in names.split(",") if names):
         frozen = [p for own, p in parameters.items() if f"{own}.".startswith(f"{name}.")]
         if not frozen:
-            raise MinialexError(
-                f"freeze is {quoted(name)}, which {model.variant.name} does not have: give "
-                f"{', '.join(known)}, or the name of a parameter"
-            )
+            raise MinialexError(f"freeze: {unknown(f'part of {model.variant.name}', name, known)}")
         for p in frozen:
             p.requires_grad = False
     if not any(p.requires_grad for p in parameters.values()):
-        raise MinialexError(f"freeze is {quoted(names)}, which leaves nothing to train: give less")
+        raise MinialexError(f"freeze is {names!r}, which leaves nothing to train: give less")
 
 
 def make_optimizer(settings: Settings, model: AlexNet) -> Optimizer:
@@ -231,8 +239,9 @@ def warmup_batches(settings: Settings, batches: int) -> int:
         return min(MAX_AUTOMATIC_WARMUP, total // 10)
     if settings.warmup > total:
         raise MinialexError(
-            f"warmup is {settings.warmup} batches, but the run has {total} ({settings.epochs} "
-            f"epochs of {batches}): give a shorter warmup, or more epochs"
+            f"warmup is {counted(settings.warmup, 'batch')}, but the run has {total:,} "
+            f"({counted(settings.epochs, 'epoch')} of {batches:,}): give a shorter warmup, or "
+            "more epochs"
         )
     return settings.warmup
 

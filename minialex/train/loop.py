@@ -20,6 +20,7 @@ import numpy as np
 
 from minialex import arrays
 from minialex.autograd import check_precision, using
+from minialex.data import UnreadableImageError
 from minialex.evaluation.batch_memory import translate_memory_error
 from minialex.evaluation.evaluate import Evaluation, NonFiniteOutputsError, evaluate
 from minialex.train import factory
@@ -27,12 +28,12 @@ from minialex.train.metrics import MetricsWriter
 from minialex.train.nonfinite import FiniteCheck
 from minialex.train.recorder import RunRecorder, StopTrainingError
 from minialex.train.report import Outcome, Reporter, RunPlan
-from minialex.train.run_folder import BEST_CHECKPOINT, LAST_CHECKPOINT
 from minialex.train.run_state import RunData, RunningTotals, RunState
 from minialex.train.settings import Settings
 from minialex.train.signals import stop_on_signals
 from minialex.train.step import TrainStep
-from minialex.weights.checkpoint import Checkpoint
+from minialex.weights.checkpoint import BEST_CHECKPOINT, LAST_CHECKPOINT, Checkpoint
+from minialex.wording import counted
 
 
 class Trainer:
@@ -99,7 +100,7 @@ class Trainer:
         self._check = FiniteCheck(self.state, self.step, self.loader, folder)
         self._resumed_at: int | None = None
         if saved is not None:
-            self.state.restore(saved)
+            self.notes += self.state.restore(saved)
             self.state.finish_save(folder)
             self._resumed_at = optimizer.steps
 
@@ -127,8 +128,10 @@ class Trainer:
         ------
         NonFiniteLossError
             If the loss is no longer finite; the checkpoints are those from before.
+        UnreadableImageError
+            If an image cannot be read; what was done before is saved.
         MinialexError
-            If an image cannot be read, memory does not suffice, or a file cannot be written.
+            If memory does not suffice, or a file cannot be written.
         """
         reporter, state = reporter or Reporter(), self.state
         with (
@@ -158,6 +161,14 @@ class Trainer:
                     self._epoch(recorder)
             except StopTrainingError:
                 recorder.save()
+            except UnreadableImageError as error:
+                recorder.save()
+                raise UnreadableImageError(
+                    error.name,
+                    error.reason,
+                    f"saved after {counted(state.optimizer.steps, 'batch')} in {self.folder}: "
+                    "replace the file and resume, or start a new run with --skip-unreadable",
+                ) from error
         return self._outcome(stop.signal)
 
     def _epoch(self, recorder: RunRecorder) -> None:

@@ -13,18 +13,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from minialex.errors import MinialexError
 from minialex.files import atomic_write, write_errors
 from minialex.plain_json import is_count, parse_json, typed
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 METRICS_FILE = "metrics.jsonl"
 SPLITS = "train", "val"
@@ -230,7 +229,12 @@ def _open_events(folder: Path, resume_at: int | None) -> _Events | None:
         return None
 
 
-def draw_curves(metrics: Sequence[MetricsRecord], path: str | Path) -> None:
+def validation_rank(accuracy: float, loss: float) -> tuple[float, float]:
+    """Return what is higher of the better epoch: that of higher accuracy, then of lower loss."""
+    return accuracy, -loss
+
+
+def draw_curves(metrics: Sequence[MetricsRecord], path: str | Path, batches: int) -> None:
     """Draw loss and accuracy over the epochs into a PNG file, whole or not at all.
 
     Parameters
@@ -239,25 +243,30 @@ def draw_curves(metrics: Sequence[MetricsRecord], path: str | Path) -> None:
         As `read_metrics` returns them; may be empty.
     path : str or Path
         The picture.
+    batches : int
+        Batches per epoch.
 
     Raises
     ------
     MinialexError
         If the picture cannot be written.
     """
-    # Not pyplot: it keeps figures alive and may look for a display.
+    # 0.5 s to import, which a process that trains a fold does without; not pyplot: it keeps
+    # figures alive and may look for a display
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(10, 4.4), dpi=120, layout="constrained", facecolor="white")
     canvas = FigureCanvasAgg(figure)
     loss, accuracy = figure.subplots(1, 2)
-    per_epoch = _steps_per_epoch(metrics)
     for axes, field, corner in (
         (loss, "loss", "upper right"),
         (accuracy, "accuracy", "lower right"),
     ):
         shown = [record for record in metrics if math.isfinite(getattr(record, field))]
-        _draw_training(axes, *_points(shown, "train", field, per_epoch))
-        _draw_validation(axes, *_points(shown, "val", field, per_epoch), field)
-        axes.set_xlim(0, 1.02 * max([1.0, *(record.step / per_epoch for record in metrics)]))
+        _draw_training(axes, *_points(shown, "train", field, batches))
+        _draw_validation(axes, *_points(shown, "val", field, batches), field, _best_epoch(metrics))
+        axes.set_xlim(0, 1.02 * max([1.0, *(record.step / batches for record in metrics)]))
         _dress(axes)
         if axes.get_lines():
             axes.legend(frameon=False, fontsize=9, loc=corner)
@@ -268,22 +277,25 @@ def draw_curves(metrics: Sequence[MetricsRecord], path: str | Path) -> None:
     atomic_write(path, canvas.print_png)
 
 
-def _steps_per_epoch(metrics: Sequence[MetricsRecord]) -> float:
-    """Return how many steps an epoch has; validations, which stand at epochs' ends, tell."""
-    ends = [record for record in metrics if record.split == "val"] or metrics
-    return max((record.step / max(record.epoch, 1) for record in ends), default=0.0) or 1.0
+def _best_epoch(metrics: Sequence[MetricsRecord]) -> int:
+    """Return the epoch, from 1, whose checkpoint is the best one; 0 where there is none."""
+    ends = [r for r in metrics if r.split == "val" and math.isfinite(r.loss + r.accuracy)]
+    best = max(ends, key=lambda r: validation_rank(r.accuracy, r.loss), default=None)
+    return 0 if best is None else best.epoch
 
 
 def _points(
-    metrics: Sequence[MetricsRecord], split: str, field: str, per_epoch: float
+    metrics: Sequence[MetricsRecord], split: str, field: str, batches: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Return the finished epochs, fractions included, and a field's values of one split."""
     chosen = [record for record in metrics if record.split == split]
-    epochs = np.array([record.step / per_epoch for record in chosen])
+    epochs = np.array([record.step / batches for record in chosen])
     return epochs, np.array([getattr(record, field) for record in chosen])
 
 
 def _dress(axes: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     axes.set_xlabel("Epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(color="#e5e5e5", linewidth=0.8)
@@ -297,7 +309,8 @@ def _draw_training(axes: Axes, x: npt.NDArray[np.float64], y: npt.NDArray[np.flo
         return
     colour = _COLOURS["train"]
     if len(y) < 30:
-        axes.plot(x, y, color=colour, linewidth=2, label="training")
+        marker = "o" if len(y) == 1 else ""
+        axes.plot(x, y, color=colour, linewidth=2, marker=marker, markersize=4, label="training")
         return
     axes.plot(x, y, color=colour, linewidth=0.8, alpha=0.3)
     weights = np.ones(max(5, len(y) // 30))
@@ -307,20 +320,23 @@ def _draw_training(axes: Axes, x: npt.NDArray[np.float64], y: npt.NDArray[np.flo
 
 
 def _draw_validation(
-    axes: Axes, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], field: str
+    axes: Axes, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], field: str, best: int
 ) -> None:
+    """Draw a figure per epoch, with a ring around that of the best epoch."""
     if not len(y):
         return
-    best = int(np.argmin(y)) if field == "loss" else int(np.argmax(y))
-    value = f"{y[best]:.3g}" if field == "loss" else f"{y[best]:.2f} %"
-    label = f"validation (best: {value}, epoch {x[best]:.0f})"
+    at = x == best
+    values = [f"{v:.3g}" if field == "loss" else f"{v:.2f} %" for v in y[at]]
+    label = "".join(["validation", *(f" (best: epoch {best}, {value})" for value in values)])
     marker = "o" if len(y) <= 60 else ""
     axes.plot(x, y, color=_COLOURS["val"], linewidth=2, marker=marker, markersize=4, label=label)
-    axes.plot(x[best], y[best], "o", color=_COLOURS["val"], markersize=8, markerfacecolor="white")
+    axes.plot(x[at], y[at], "o", color=_COLOURS["val"], markersize=8, markerfacecolor="white")
 
 
 def _spread_low_values(axes: Axes) -> None:
     """Use a logarithmic scale where a linear one would press most of the curve to the floor."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
     heights = [line.get_ydata() for line in axes.get_lines()]
     values = np.concatenate([np.asarray(y, dtype=np.float64) for y in heights] or [np.ones(1)])
     if values.size and values.min() > 0 and values.max() > 20 * values.min():

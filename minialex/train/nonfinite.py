@@ -11,9 +11,9 @@ from minialex.autograd import Tensor, no_grad
 from minialex.data import DataLoader
 from minialex.errors import MinialexError
 from minialex.nn import Module
-from minialex.train.run_folder import LAST_CHECKPOINT
 from minialex.train.run_state import RunState
 from minialex.train.step import TrainStep
+from minialex.weights.checkpoint import LAST_CHECKPOINT
 
 
 class NonFiniteLossError(MinialexError):

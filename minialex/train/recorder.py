@@ -11,10 +11,10 @@ from minialex.evaluation.evaluate import Evaluation
 from minialex.train.metrics import MetricsRecord, MetricsWriter
 from minialex.train.nonfinite import FiniteCheck
 from minialex.train.report import EpochEnd, Reporter, TrainingProgress
-from minialex.train.run_folder import LAST_CHECKPOINT
 from minialex.train.run_state import RunState
 from minialex.train.signals import StopRequest
 from minialex.train.throughput import Throughput
+from minialex.weights.checkpoint import LAST_CHECKPOINT
 
 
 class StopTrainingError(Exception):

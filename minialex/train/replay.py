@@ -90,7 +90,8 @@ class StepGraph:
         """Take one step on the stream of this object, in order with the current one."""
         step = self._step
         with arrays.on_device(self._device), self._in_order():
-            if self.refusal or not self._has_first_size(batch):
+            # a graph would not call hooks
+            if self.refusal or not self._has_first_size(batch) or step.model.has_hooks():
                 step.run(batch.images, batch.targets)
                 return
             inputs = self._fill_inputs(batch)

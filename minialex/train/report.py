@@ -91,7 +91,8 @@ class EpochEnd:
         From 1.
     train_loss, train_accuracy, val_loss, val_accuracy : float
     best : bool
-        Whether no epoch before was as accurate on the validation images.
+        Whether it is the best so far: more accurate on the validation images than all before, or as
+        accurate at a lower loss.
     seconds : float
         How long it took, counted from where the run was taken up.
     """

@@ -17,16 +17,17 @@ from minialex import arrays
 from minialex.cpu import threads
 from minialex.errors import MinialexError
 from minialex.files import atomic_write
-from minialex.plain_json import read_json
-from minialex.train.factory import open_data
+from minialex.plain_json import read_json, typed
+from minialex.train.factory import check_data_is_there, open_data
 from minialex.train.loop import Trainer
 from minialex.train.metrics import draw_curves, read_metrics
 from minialex.train.report import Outcome, Reporter
-from minialex.train.run_folder import LAST_CHECKPOINT, claim
-from minialex.train.run_state import RunData
+from minialex.train.run_folder import claim
+from minialex.train.run_state import RunData, RunState
 from minialex.train.settings import DIGITS, RUNTIME_SETTINGS, Settings
 from minialex.weights import checkpoint
-from minialex.wording import enumerated
+from minialex.weights.checkpoint import LAST_CHECKPOINT
+from minialex.wording import counted, enumerated, one_line
 
 SETTINGS_FILE, CURVES_FILE, SKIPPED_FILE = "settings.json", "curves.png", "skipped.txt"
 RUNS_FOLDER = Path("runs")
@@ -103,8 +104,10 @@ def resume(
     with claim(_run_folder(Path(folder)), resume=True) as claimed:
         saved = _load_last(claimed.path)
         settings = _settings_to_resume(claimed.path, saved, changes)
+        check_data_is_there(settings, f"minialex train --resume {claimed.path} DATA")
         data = open_data(settings, reporter)
         trainer = Trainer(settings, data, claimed.path, saved=saved)
+        _check_length(trainer.state)
         write_settings(claimed.path, settings)
         return _run(trainer, data, reporter, stop_after)
 
@@ -112,14 +115,19 @@ def resume(
 def _run(trainer: Trainer, data: RunData, reporter: Reporter, stop_after: int | None) -> Outcome:
     if data.skipped:
         path = trainer.folder / SKIPPED_FILE
-        names = enumerated([bad.name for bad in data.skipped])
-        reporter.message(
-            f"skipped {len(data.skipped)} images that cannot be read, listed in {path}: {names}"
-        )
-        atomic_write(path, "".join(f"{b.name}: {b.reason}\n" for b in data.skipped).encode())
+        names = enumerated([image.name for image in data.skipped])
+        count = counted(len(data.skipped), "image")
+        reporter.message(f"skipped {count} that cannot be read, listed in {path}: {names}")
+        lines = [one_line(f"{image.name}: {image.reason}") + "\n" for image in data.skipped]
+        atomic_write(path, "".join(lines).encode())
     outcome = trainer.run(reporter, stop_after=stop_after)
     if outcome.step:
-        draw_curves(read_metrics(outcome.folder), outcome.folder / CURVES_FILE)
+        path = outcome.folder / CURVES_FILE
+        try:
+            draw_curves(read_metrics(outcome.folder), path, len(trainer.loader))
+        except MinialexError as error:
+            # the run is done, and its checkpoints are written
+            reporter.message(f"the curves are not drawn: {error}")
     return outcome
 
 
@@ -173,7 +181,7 @@ def read_runtime_settings(folder: Path) -> dict[str, Any]:
     """
     path = folder / SETTINGS_FILE
     try:
-        table = read_json(path)["settings"]
+        table = typed(dict[str, Any], read_json(path)["settings"])
         kept = {name: table[name] for name in RUNTIME_SETTINGS if name in table}
         Settings.from_json(kept, path)
         return kept
@@ -196,6 +204,16 @@ def _load_last(folder: Path) -> checkpoint.Checkpoint:
             f"there is no checkpoint to go on from in {folder}: start again in another folder"
         )
     return checkpoint.load(folder / LAST_CHECKPOINT)
+
+
+def _check_length(state: RunState) -> None:
+    """Refuse fewer epochs than a run has begun: it cannot go back to the end of one."""
+    begun = state.position.epoch + (state.position.batch > 0)
+    if state.settings.epochs < begun:
+        raise MinialexError(
+            f"epochs is {state.settings.epochs}, but the run is in epoch {begun} already: "
+            f"give {begun} or more"
+        )
 
 
 def _settings_to_resume(

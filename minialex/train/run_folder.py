@@ -18,9 +18,6 @@ try:
 except ImportError:
     fcntl = None
 
-LAST_CHECKPOINT, BEST_CHECKPOINT = "last.safetensors", "best.safetensors"
-"""Where a run stands, and where it was best."""
-
 LOCK_FILE = ".minialex.lock"
 
 

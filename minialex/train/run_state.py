@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import minialex
 from minialex.arrays import Array, Device, to_numpy
 from minialex.data import Dataset, UnreadableImage
+from minialex.data.fingerprint import (
+    Fingerprint,
+    fingerprint,
+    replaced_classes,
+    split_difference,
+)
 from minialex.errors import MinialexError
 from minialex.evaluation.evaluate import Evaluation
 from minialex.files import link_or_copy
 from minialex.models import AlexNet
 from minialex.optim import Optimizer
-from minialex.train.run_folder import BEST_CHECKPOINT, LAST_CHECKPOINT
+from minialex.plain_json import is_count, typed
+from minialex.train.metrics import validation_rank
 from minialex.train.settings import Settings
 from minialex.weights import checkpoint
-from minialex.weights.checkpoint import Checkpoint
+from minialex.weights.checkpoint import BEST_CHECKPOINT, LAST_CHECKPOINT, Checkpoint
+from minialex.wording import enumerated
 
 
 @dataclass(frozen=True)
@@ -30,17 +40,26 @@ class RunData:
         Images that were left out because they cannot be read.
     fold : (int, int), optional
         Which fold, from 1, of how many `val` is, where cross-validation split the images.
+    split : (Dataset, Dataset), optional
+        `train` and `val` with the images that were left out.
     """
 
     train: Dataset
     val: Dataset
     skipped: tuple[UnreadableImage, ...] = ()
     fold: tuple[int, int] | None = None
+    split: tuple[Dataset, Dataset] | None = None
+
+    @cached_property
+    def fingerprint(self) -> Fingerprint:
+        """What identifies the images and how they were split, unreadable ones included."""
+        train, val = self.split or (self.train, self.val)
+        return fingerprint(train=train, val=val)
 
 
 @dataclass
 class BestEpoch:
-    """The epoch that did best on the validation images, from 1; 0 before there is one."""
+    """The best epoch by `validation_rank`, from 1; 0 before there is one."""
 
     epoch: int = 0
     accuracy: float = 0.0
@@ -105,11 +124,13 @@ class RunningTotals:
         }
 
     def load(self, table: dict[str, Any]) -> None:
-        """Take over what `to_json` returned."""
-        for i, total in enumerate(table["totals"]):
+        """Take over what `to_json` returned; raise ValueError if it cannot have returned that."""
+        for i, total in enumerate(typed(tuple[float, float], table["totals"])):
             self._totals[i] = total
-        self._logged = list(map(float, table["logged_totals"]))
-        self.images, self.logged_images = int(table["images"]), int(table["logged_images"])
+        self._logged = list(typed(tuple[float, float], table["logged_totals"]))
+        self.images, self.logged_images = table["images"], table["logged_images"]
+        if not is_count(self.images) or not is_count(self.images - self.logged_images):
+            raise ValueError("load: the numbers of images")
 
 
 @dataclass
@@ -141,14 +162,11 @@ class RunState:
         self.totals.images += images
 
     def close_epoch(self, evaluation: Evaluation) -> bool:
-        """Go on to the next epoch; returns whether this one is the best so far.
-
-        Of two that are equally accurate the one with the lower loss is better.
-        """
+        """Go on to the next epoch; returns whether this one is the best so far."""
         self.position.epoch, self.position.batch = self.position.epoch + 1, 0
         self.totals.reset()
-        now = (evaluation.accuracy, -evaluation.loss)
-        if self.best.epoch and now <= (self.best.accuracy, -self.best.loss):
+        now = validation_rank(evaluation.accuracy, evaluation.loss)
+        if self.best.epoch and now <= validation_rank(self.best.accuracy, self.best.loss):
             return False
         self.best = BestEpoch(self.position.epoch, evaluation.accuracy, evaluation.loss)
         return True
@@ -201,15 +219,22 @@ class RunState:
                 "dropout": {"seed": generator.seed, "offset": generator.offset},
                 "images": {"seed": s.seed, "epoch": self.position.epoch},
             },
+            "minialex": minialex.__version__,
             "settings": s.result_settings(),
             "running_totals": self.totals.to_json(),
             "best": asdict(self.best),
             "images": _sizes(self.data),
+            "split": self.data.fingerprint,
             "fold": list(self.data.fold or ()),
         }
 
-    def restore(self, saved: Checkpoint) -> None:
+    def restore(self, saved: Checkpoint) -> list[str]:
         """Take over what a checkpoint holds.
+
+        Returns
+        -------
+        list of str
+            What the user should read of images that changed since.
 
         Raises
         ------
@@ -217,20 +242,37 @@ class RunState:
             If it is of another network or other images, or damaged.
         """
         manifest = saved.manifest
-        _check_same_images(saved, self.data)
         try:
+            _check_same_images(saved, self.data)
+            replaced = replaced_classes(
+                manifest["split"], self.data.fingerprint, manifest["classes"]
+            )
             saved.load_into(self.model)
             self._restore_optimizer(saved)
             generator, position = manifest["random"]["dropout"], manifest["position"]
-            self.model.generator.seed = int(generator["seed"])
-            self.model.generator.offset = int(generator["offset"])
-            self.position.epoch, self.position.batch = position["epoch"], position["batch"]
-            self.best = BestEpoch(**manifest["best"])
+            seed = typed(int, generator["seed"])
+            if not 0 <= seed < 2**64 or not is_count(generator["offset"]):
+                raise ValueError("restore: the state of dropout")
+            self.model.generator.seed, self.model.generator.offset = seed, generator["offset"]
+            self.position = Position(position["epoch"], position["batch"])
+            self.best = typed(BestEpoch, manifest["best"])
+            if (
+                not 0 <= self.best.epoch <= self.position.epoch
+                or not 0 <= self.best.accuracy <= 100
+            ):
+                raise ValueError("restore: the best epoch")
             self.totals.load(manifest["running_totals"])
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise MinialexError(
                 f"{saved.path} is damaged (it lacks something of a run): use another copy"
             ) from error
+        if not replaced:
+            return []
+        names = enumerated([repr(name) for name in replaced])
+        return [
+            f"images of class {names} were replaced since the run stopped (their files have other "
+            "sizes): it goes on with the new ones"
+        ]
 
     def _restore_optimizer(self, saved: Checkpoint) -> None:
         table, slots = saved.manifest["optimizer"], saved.optimizer_state
@@ -269,9 +311,12 @@ def _check_same_images(saved: Checkpoint, data: RunData) -> None:
         raise MinialexError(
             f"{saved.path} is of {what[0]}, not of {what[1]}: go on with it where it was trained"
         )
-    if then != now:
+    difference = split_difference(saved.manifest["split"], data.fingerprint, data.train.classes)
+    if not difference and then != now:
+        difference = f"{_count(then)}; there are {_count(now)}"
+    if difference:
         raise MinialexError(
-            f"{saved.path} was trained on other images ({_count(then)}; there are {_count(now)}): "
+            f"{saved.path} was trained on other images ({difference}): "
             "give the folder as it was, or start a new run"
         )
 

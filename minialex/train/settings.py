@@ -164,8 +164,8 @@ class Settings:
         None,
         ANY_TEXT,
         section="Network",
-        metavar="FILE",
-        help="Weights to start from: torchvision's .pth, safetensors, or a checkpoint.",
+        metavar="PATH",
+        help="Weights to start from: a run's folder, torchvision's .pth, or safetensors.",
         default_help="",
     )
     freeze: str = setting(

@@ -202,10 +202,7 @@ class TrainStep:
                 f"{optimizer.update.name} runs as array operations, which nothing but the host can "
                 "hold back where a loss is not finite"
             )
-        uneven = optimizer.why_unreplayable()
-        return (
-            uneven and f"{optimizer.update.name} counts the steps of each parameter, and {uneven}"
-        )
+        return optimizer.why_unreplayable()
 
 
 def _generator(model: Module) -> philox.Generator:

@@ -60,7 +60,8 @@ def open_weights(path: str | Path) -> WeightsFile | Checkpoint:
     Parameters
     ----------
     path : str or Path
-        What it holds decides how it is read, not its suffix.
+        What it holds decides how it is read, not its suffix. Of the folder of a run the best
+        checkpoint is taken, or else the last.
 
     Returns
     -------
@@ -72,7 +73,7 @@ def open_weights(path: str | Path) -> WeightsFile | Checkpoint:
     MinialexError
         If the file is missing, damaged, or holds no weights that can be read.
     """
-    path = Path(path)
+    path = checkpoint.checkpoint_in(Path(path))
     data = map_file(path)
     head = data[:24]
     # First, because the length that a safetensors file begins with may look like anything.

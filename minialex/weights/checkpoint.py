@@ -17,7 +17,8 @@ read its tensors. Parameters have their own names, optimizer state is named
 ``settings``     the run's settings
 ===============  ======================================================================
 
-and may hold more; `save` adds ``format`` and ``minialex``, the version that wrote it. Equal
+and may hold more; `save` adds ``format``. Where a model was saved, not a run, there is neither
+position nor optimizer, schedule or random state. What settings say as well must agree. Equal
 content gives equal bytes. Every byte of the file is under a checksum: one per tensor is kept
 beside the manifest, and the header, which holds both, has its own (`HEADER_CHECKSUM`).
 """
@@ -25,16 +26,16 @@ beside the manifest, and the header, which holds both, has its own (`HEADER_CHEC
 from __future__ import annotations
 
 import json
+import os
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import minialex
 from minialex.errors import MinialexError
 from minialex.files import map_file, quoted
-from minialex.models import AlexNet
+from minialex.nn import Module
 from minialex.plain_json import is_count, parse_json
 from minialex.weights.safetensors import (
     HEADER_CHECKSUM,
@@ -45,6 +46,9 @@ from minialex.weights.safetensors import (
     write_safetensors,
 )
 
+LAST_CHECKPOINT, BEST_CHECKPOINT = "last.safetensors", "best.safetensors"
+"""Where a run stands, and where it was best: files in the run's folder."""
+
 FORMAT = 4
 OPTIMIZER_PREFIX = "optimizer."
 MANIFEST_KEY, CHECKSUMS_KEY = "minialex", "crc32"
@@ -54,12 +58,9 @@ _REQUIRED_TYPES: dict[str, type] = {
     "num_classes": int,
     "image_size": int,
     "classes": list,
-    "position": dict,
-    "optimizer": dict,
-    "schedule": dict,
-    "random": dict,
     "settings": dict,
 }
+_RUN_TYPES: dict[str, type] = dict.fromkeys(("position", "optimizer", "schedule", "random"), dict)
 # Pixels per side. A larger image would take memory that no network here is made for.
 _MAX_IMAGE_SIZE = 4096
 
@@ -97,6 +98,12 @@ class Checkpoint:
                 slots.setdefault(slot, {})[parameter] = x
         return slots
 
+    @property
+    def fold(self) -> tuple[int, int] | None:
+        """Which fold, from 1, of how many it was not trained on; None without cross-validation."""
+        fold = self.manifest.get("fold")
+        return (fold[0], fold[1]) if fold else None
+
     def check_model(self, variant: str) -> None:
         """Raise MinialexError unless it is of this variant."""
         if self.manifest["model"] != variant:
@@ -105,14 +112,14 @@ class Checkpoint:
                 f"not of {variant!r}: choose that model or another checkpoint"
             )
 
-    def load_into(self, model: AlexNet) -> None:
+    def load_into(self, model: Module) -> None:
         """Copy the parameters into a network; raise MinialexError if they do not fit."""
         try:
             model.load_state_dict(self.parameters)
         except ValueError as error:
             raise MinialexError(
-                f"{self.path} is damaged (its tensors are not those of {model.variant.name}): "
-                "use another copy"
+                f"{self.path} is damaged (its tensors are not those of "
+                f"{quoted(self.manifest['model'])}): use another copy"
             ) from error
 
 
@@ -153,7 +160,7 @@ def save(
     fault = _manifest_fault(manifest, tensors)
     if fault:
         raise ValueError(f"save: the manifest's {fault}")
-    stamped = {**manifest, "format": FORMAT, "minialex": minialex.__version__}
+    stamped = {**manifest, "format": FORMAT}
     checksums = {name: zlib.crc32(raw_bytes(x).data) for name, x in tensors.items()}
     try:
         metadata = {MANIFEST_KEY: _to_json(stamped), CHECKSUMS_KEY: _to_json(checksums)}
@@ -167,6 +174,25 @@ def _to_json(table: Mapping[str, Any]) -> str:
 
 
 # Reading ------------------------------------------------------------------------------------------
+
+
+def checkpoint_in(path: Path) -> Path:
+    """Return `path`, or of a run's folder the best checkpoint, or else the last.
+
+    Raises
+    ------
+    MinialexError
+        If it is a folder without checkpoints.
+    """
+    # unlike Path's own, these are False too for a name that the system refuses to look up
+    if not os.path.isdir(path):
+        return path
+    for name in (BEST_CHECKPOINT, LAST_CHECKPOINT):
+        if os.path.exists(path / name):
+            return path / name
+    runs = sorted(path.glob(f"*/{LAST_CHECKPOINT}"))
+    such = f"a run in it, such as {runs[0].parent}" if runs else "the folder of a run, or a file"
+    raise MinialexError(f"there is no checkpoint in {path}: name {such}")
 
 
 def load(path: str | Path) -> Checkpoint:
@@ -187,9 +213,11 @@ def load(path: str | Path) -> Checkpoint:
     if looks_like_safetensors(data[:9]):
         tensors, metadata = parse_safetensors(path, data)
         if MANIFEST_KEY in metadata:
-            return parse(path, tensors, metadata)
+            saved = parse(path, tensors, metadata)
+            if "position" in saved.manifest:
+                return saved
     raise MinialexError(
-        f"{path} is not a checkpoint of minialex: name one, or use the file as pretrained weights"
+        f"{path} is not a checkpoint of a run: name one, or use the file as pretrained weights"
     )
 
 
@@ -256,23 +284,36 @@ def _manifest_fault(manifest: Mapping[str, Any], tensors: Mapping[str, HostArray
     It is the same for one to be written and one just read, so that a program that follows the
     format can rely on it, and a damaged number cannot make it ask for absurd amounts of memory.
     """
-    for key, type_ in _REQUIRED_TYPES.items():
+    is_run = not _RUN_TYPES.keys().isdisjoint(manifest)
+    for key, type_ in (_REQUIRED_TYPES | (_RUN_TYPES if is_run else {})).items():
         if type(manifest.get(key)) is not type_:
             return f"{key!r} is missing or not {type_.__name__}"
-    size, classes, position = (manifest[key] for key in ("image_size", "classes", "position"))
+    size, classes, fold = manifest["image_size"], manifest["classes"], manifest.get("fold", [])
     if not 1 <= size <= _MAX_IMAGE_SIZE:
         return f"'image_size' is not between 1 and {_MAX_IMAGE_SIZE}"
     # The last layer has a row for each class, so a wrong number is one that no tensor has.
-    rows = {x.shape[0] for x in tensors.values() if x.ndim}
+    rows = {x.shape[0] for x in tensors.values() if x.size and x.ndim}
     if manifest["num_classes"] not in rows:
         return "'num_classes' fits no tensor"
     if not all(isinstance(name, str) for name in classes):
         return "'classes' are not all text"
     if classes and len(classes) != manifest["num_classes"]:
         return "'classes' are not as many as 'num_classes' says"
-    if not all(is_count(position.get(key)) for key in ("epoch", "batch", "step")):
+    if is_run and not all(
+        is_count(manifest["position"].get(k)) for k in ("epoch", "batch", "step")
+    ):
         return "'position' lacks a valid epoch, batch or step"
+    if not isinstance(fold, list) or not (fold == [] or _is_fold(*fold)):
+        return "'fold' is not a fold and their number"
+    said = {"variant": manifest["model"], "image_size": size}
+    for key, value in {**said, **(manifest["schedule"] if is_run else {})}.items():
+        if manifest["settings"].get(key, value) != value:
+            return f"{key!r} is not what its settings say"
     return None
+
+
+def _is_fold(fold: object = None, k: object = None, *more: object) -> bool:
+    return is_count(fold) and is_count(k) and 1 <= fold <= k and not more
 
 
 def _check_tensors(

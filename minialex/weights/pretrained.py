@@ -11,7 +11,8 @@ import numpy as np
 
 from minialex.errors import MinialexError
 from minialex.files import quoted
-from minialex.models import AlexNet
+from minialex.nn import Module
+from minialex.weights import Checkpoint, WeightsFile
 from minialex.weights.safetensors import HostArray
 
 _ANOTHER_VARIANT = "the file is of another variant of the network: choose that one"
@@ -22,15 +23,16 @@ _FOREIGN_LAYOUTS = {
 }
 
 
-def load_pretrained(model: AlexNet, weights: Mapping[str, HostArray]) -> str:
+def load_pretrained(model: Module, file: WeightsFile | Checkpoint, *, last_layer: str) -> str:
     """Load weights into a network on the CPU.
 
     Parameters
     ----------
-    model : AlexNet
-    weights : mapping of str to ndarray
-        By parameter name. Where they are for another number of classes, the last layer keeps
-        its initial weights.
+    model : Module
+    file : WeightsFile or Checkpoint
+        Where its weights are for another number of classes, the last layer keeps its own.
+    last_layer : str
+        The name of the layer that has a row for each class.
 
     Returns
     -------
@@ -42,9 +44,12 @@ def load_pretrained(model: AlexNet, weights: Mapping[str, HostArray]) -> str:
     MinialexError
         If the weights do not fit.
     """
-    own = model.state_dict()
+    own, weights = model.state_dict(), file.parameters
     shapes = {name: x.shape for name, x in own.items()}
-    fitted, replaced = fit_weights(weights, shapes, last_layer=model.last_layer)
+    try:
+        fitted, replaced = fit_weights(weights, shapes, last_layer=last_layer)
+    except MinialexError as error:
+        raise MinialexError(f"{file.path}: {error}") from error
     model.load_state_dict({**own, **fitted})
     return replacement_note(weights, shapes, replaced)
 

@@ -1,5 +1,6 @@
 """Which implementation runs, and the record of what ran."""
 
+import importlib
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +8,17 @@ import pytest
 
 from minialex import Tensor, cuda, ops, record_calls, using
 from minialex.arrays import CPU, Device
-from minialex.autograd import OPS, Cost, Implementation, Op, Routine, implementation_name, precision
+from minialex.autograd import (
+    LATE_ROUTINES,
+    OPS,
+    ROUTINES,
+    Cost,
+    Implementation,
+    Op,
+    Routine,
+    implementation_name,
+    precision,
+)
 from minialex.cuda import gpu
 from minialex.errors import MinialexError
 from tests.autograd.leaves import close, number
@@ -224,3 +235,13 @@ def test_a_precision_that_nobody_knows_is_refused():
 def test_no_op_may_be_called_precision():
     with pytest.raises(ValueError, match="cannot be named 'precision'"):
         Routine("precision", {"plain": None})
+
+
+def test_every_routine_that_is_imported_late_is_known_before():
+    importlib.import_module("minialex.train.step_state")
+    rooms = {name: routine._defined_in() for name, routine in ROUTINES.items()}
+    late = {n for n, room in rooms.items() if room.startswith(("minialex.data", "minialex.train"))}
+    assert late == LATE_ROUTINES.keys()
+    for name in late:
+        with using(**{name: "plain"}):
+            assert implementation_name(ROUTINES[name], CPU) == "plain"

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from minialex import Tensor, check, emulated, ops, optim
-from minialex.autograd import DeferredGradient
+from minialex.autograd import DeferredGradient, graph
+from minialex.autograd.graph import Node
 from tests.autograd.leaves import close, leaf
+from tests.campaigns import hooks as campaign
 
 linear = importlib.import_module("minialex.ops.linear.blocked")
 
@@ -307,3 +309,28 @@ def test_they_are_called_as_pytorch_calls_them():
     for one in (ours, theirs):
         one[0].sort()
     assert ours == theirs
+
+
+def offered_despite_hooks(node, i, waiting):
+    edge = node.edges[i]
+    return None if edge is None or isinstance(edge, Node) else edge.grad_buffer
+
+
+def without_replacements(hooks, g):
+    for hook in hooks:
+        hook(g)
+    return g
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "broken"),
+    [
+        (Node, "_unused_buffer", offered_despite_hooks),
+        (graph, "after_hooks", without_replacements),
+        (graph, "_complete_after", lambda nodes: {nodes[-1]: []}),
+    ],
+    ids=["the buffer is offered", "replacements are lost", "leaves are never complete"],
+)
+def test_the_campaign_sees_what_is_broken_on_purpose(monkeypatch, where, name, broken):
+    monkeypatch.setattr(where, name, broken)
+    assert len(campaign.attempt(range(20), None)) > 5

@@ -1,6 +1,8 @@
 """What Python and NumPy ask of an object: truth, comparison, iteration, conversion, assignment."""
 
 import io
+import json
+import math
 import operator
 
 import numpy as np
@@ -208,6 +210,80 @@ def test_numpy_does_not_cut_the_graph_unasked(make):
         with pytest.raises(RuntimeError, match=r"would lose the gradient.*\.numpy\(\)"):
             convert(x)
     np.testing.assert_array_equal(np.asarray(x.detach()), x.numpy())
+
+
+def test_no_library_cuts_the_graph_unasked():
+    x = leaf(1.0, 2.0)
+    for y in (x, x * 2):
+        with pytest.raises(RuntimeError, match=r"another library would lose the gradient"):
+            np.from_dlpack(y)
+        np.testing.assert_array_equal(np.from_dlpack(y.detach()), y.data)
+
+
+# Requiring a gradient ---------------------------------------------------------------------------
+
+
+def test_requires_grad_is_set_in_a_chain():
+    x = Tensor([1.0]).requires_grad_()
+    assert x.requires_grad is True
+    assert x.requires_grad_(False).requires_grad is False
+    with pytest.raises(TypeError, match="only float32 and float64 can require a gradient"):
+        Tensor([1]).requires_grad_()
+
+
+def test_a_result_is_not_told_that_it_has_no_gradient():
+    x = leaf(1.0)
+    y = x * 2
+    with pytest.raises(RuntimeError, match=r"result of multiply has a gradient .*detach\(\)"):
+        y.requires_grad = False
+    y.requires_grad_()
+    y.sum().backward()
+    close(x.grad, [2])
+
+
+# What there is not ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        round,
+        math.trunc,
+        operator.pos,
+        memoryview,
+        json.dumps,
+        lambda x: x // 2,
+        lambda x: 2 // x,
+        lambda x: x % 2,
+        lambda x: 5 % x,
+        lambda x: divmod(x, 2),
+        lambda x: np.ones(1) // x,
+        lambda x: operator.ifloordiv(x, 2),
+        lambda x: operator.imod(x, 2),
+        lambda x: x << 1,
+        lambda x: x ^ x,
+        lambda x: pow(x, 2, 3),
+        lambda x: np.add(x, 1),
+        lambda x: operator.iadd(np.ones(1), x),
+        lambda x: x + "1",
+        lambda x: None * x,
+    ],
+)
+def test_what_there_is_not_is_a_type_error_that_names_it(ask):
+    with pytest.raises(TypeError, match=r"^[^\n]*Tensor[^\n]*$"):
+        ask(Tensor([2.0]))
+
+
+def test_what_python_does_by_other_means():
+    x = Tensor(2.75)
+    assert (math.floor(x), math.ceil(x), math.sqrt(Tensor(4.0))) == (2, 3, 2)
+    assert sorted([Tensor(2), Tensor(1)])[0].item() == 1
+    assert sum([leaf(1.0), leaf(2.0)]).item() == 3
+    assert any(Tensor([0, 1]))
+    assert not all(Tensor([0, 1]))
+    for ask in (lambda x: 1 < x < 3, lambda x: not x, lambda x: x in [Tensor([1.0, 2.0])]):
+        with pytest.raises(ValueError, match="is neither true nor false"):
+            ask(Tensor([2.0, 2.0]))
 
 
 # In place ---------------------------------------------------------------------------------------

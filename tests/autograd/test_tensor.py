@@ -7,7 +7,7 @@ import pytest
 
 import minialex
 from minialex import Tensor, ops
-from tests.autograd.leaves import close, leaf, number
+from tests.autograd.leaves import Foreign, close, leaf, number
 
 # Operators --------------------------------------------------------------------------------------
 
@@ -84,6 +84,10 @@ def test_indexing_and_methods():
     assert x.T.shape == (3, 2)
     assert x.reshape(3, -1).shape == (3, 2)
     assert x.flatten().shape == (6,)
+    assert Tensor(np.ones((2, 3, 4, 5))).flatten(1, 2).shape == (2, 12, 5)
+    assert Tensor(np.float64(3)).flatten().shape == (1,)
+    with pytest.raises(ValueError, match="flatten: end_dim 0 is before start_dim 1"):
+        x.flatten(1, 0)
     assert x.sum(0).shape == (3,)
     assert x.mean().item() == 2.5
     assert x.max(1, True).data.tolist() == [[2], [5]]
@@ -179,19 +183,6 @@ def test_mixed_devices_are_refused(monkeypatch):
 
 
 # Other libraries --------------------------------------------------------------------------------
-
-
-class Foreign:
-    """Another library's array: all that is known of it is DLPack."""
-
-    def __init__(self, array):
-        self.array = array
-
-    def __dlpack__(self, **options):
-        return self.array.__dlpack__(**options)
-
-    def __dlpack_device__(self):
-        return self.array.__dlpack_device__()
 
 
 def test_dlpack_in_shares_memory():

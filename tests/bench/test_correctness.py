@@ -11,6 +11,7 @@ from minialex.bench.workload import Workload
 from minialex.cuda import fault
 from minialex.errors import MinialexError
 from tests.bench.fake_records import row
+from tests.check.zoo import off_the_lists
 
 MINI = "alexnet-mini"
 TRUTH = np.linspace(-1, 1, 10_001).astype(np.float32)
@@ -182,8 +183,8 @@ def faulty(op, forward=None, gradients=None):
         found = right.backward(gy, saved, **params, **extras)
         return gradients(found) if gradients else found
 
-    made = Op(op, {"plain": Implementation(broken_forward, broken_backward)}, OPS[op].cost)
-    return made
+    with off_the_lists(op) as whole:
+        return Op(op, {"plain": Implementation(broken_forward, broken_backward)}, whole.cost)
 
 
 @pytest.mark.parametrize("name", ["conv2d", "linear", "relu", "max_pool2d", "local_response_norm"])

@@ -1,11 +1,15 @@
 """Small real runs. Nothing is asserted about how long anything takes."""
 
+import os
+
 import pytest
 from click.testing import CliRunner
 
 from minialex import emulated
 from minialex.arrays import CPU, Device
 from minialex.bench import BenchContext, BenchPlan, measure, pinning, read, subprocess_probe, write
+from minialex.bench.compare import compare
+from minialex.bench.estimate import SECONDS_PER_PROCESS, TimeLeft
 from minialex.bench.images import image_cases, loader_cases
 from minialex.bench.layer_cases import layer_cases
 from minialex.bench.networks import network_cases
@@ -162,8 +166,10 @@ def test_asking_by_name():
 
 
 def test_an_unknown_name_is_refused_with_those_there_are():
-    with pytest.raises(MinialexError, match=r"'conv3d'.*conv2d") as error:
+    with pytest.raises(MinialexError, match="did you mean 'conv2d'"):
         select_cases([MINI], [2], ["conv3d"])
+    with pytest.raises(MinialexError, match="unknown op of alexnet-mini 'nothing'; known") as error:
+        select_cases([MINI], [2], ["nothing"])
     assert all(kind in str(error.value) for kind in KINDS)
     # alexnet-mini has none
     with pytest.raises(MinialexError, match="local_response_norm"):
@@ -227,6 +233,107 @@ def test_records_with_no_partner_at_all_take_one_line_and_status_2(tmp_path, cap
     out, err = capsys.readouterr()
     assert (ended.value.code, out) == (2, "")
     assert "no timed case in common" in err
+
+
+class AskedError(Exception):
+    """What was to be measured."""
+
+
+def planned(monkeypatch, *words):
+    """Return the plan that the command makes of `words`."""
+
+    def ask(plan, *_, **__):
+        raise AskedError(plan)
+
+    monkeypatch.setattr("minialex.cli.bench.measure", ask)
+    done = CliRunner().invoke(command, [*words, "--device", "cpu", "--network", MINI])
+    assert isinstance(done.exception, AskedError), done.output
+    return done.exception.args[0]
+
+
+def test_what_the_command_measures_is_what_was_asked_for(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    plain = planned(monkeypatch, "--op", "conv2d")
+    assert plain.peers == list(PEERS)
+    assert {case.batch for case in plain.cases} == {32}
+    assert (plain.repetitions, plain.threads, plain.minutes) == (3, None, None)
+    words = "--op", "conv2d", "--peer", "JAX", "--peer", "PyTorch", "--batch", "1", "--quick"
+    some = planned(monkeypatch, *words, "--threads", "1", "--minutes", "2.5")
+    assert some.peers == ["PyTorch", "JAX"]
+    assert {case.batch for case in some.cases} == {1}
+    assert (some.repetitions, some.threads, some.minutes) == (2, 1, 2.5)
+    assert planned(monkeypatch, "--op", "step", "--peer", "none").peers == []
+    assert planned(monkeypatch, "--op", "step", "--quick").peers == ["PyTorch", "JAX", "CuPy"]
+    assert {case.batch for case in planned(monkeypatch, "--quick").cases} == {0, 8}
+    # nothing is left of a run that measured nothing
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+@pytest.mark.parametrize("out", ["file", "file/below", "locked"])
+def test_where_nothing_can_be_written_nothing_is_measured(monkeypatch, tmp_path, out):
+    (tmp_path / "file").write_text("mine")
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda p, mode: p.name != "locked" and access(p, mode))
+    monkeypatch.setattr("minialex.cli.bench.measure", lambda *_, **__: pytest.fail("measured"))
+    done = CliRunner().invoke(command, ["--op", "relu", "--out", str(tmp_path / out)])
+    assert done.exit_code == 2 or isinstance(done.exception, MinialexError)
+    assert "file" in done.output or "choose another" in str(done.exception)
+
+
+def test_an_implementation_that_cannot_be_timed_is_refused_before(monkeypatch):
+    monkeypatch.setattr("minialex.cli.bench.measure", lambda *_, **__: pytest.fail("measured"))
+    done = CliRunner().invoke(
+        command, ["--op", "conv2d", "--implementation", "tiled", "--device", "cpu"]
+    )
+    assert str(done.exception) == (
+        "implementation 'tiled' does not run on cpu: kernels are timed on a GPU, which --device "
+        "names"
+    )
+
+
+def interrupted(plan, context, progress, keep):
+    """Measure two cases of forty, and be stopped."""
+    done = record(1)
+    for row in done.rows[2:]:
+        row.timings = {}
+    for timing in done.rows[1].timings.values():
+        timing.times = timing.times[:1]
+    keep(done)
+    raise KeyboardInterrupt
+
+
+def test_what_was_measured_until_a_stop_is_kept_and_named(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("minialex.cli.bench.measure", interrupted)
+    monkeypatch.setattr("sys.argv", ["minialex", "bench", "--op=relu", f"--out={tmp_path}/new"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    err = capsys.readouterr().err
+    assert ended.value.code == 130
+    assert f"measured until now: {tmp_path}/new/record.json" in err.replace("\n", "")
+    write(record(2), tmp_path / "old.json")
+    found = compare(read(tmp_path / "old.json"), read(tmp_path / "new" / "record.json"))
+    assert (len(found.changes), len(found.only_old)) == (2, 38)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_the_time_left_is_reported_and_shrinks_to_none():
+    seen = []
+    plan = BenchPlan(layer_cases([MINI], 1, {"relu"})[:3], repetitions=2, rounds=1, imports=False)
+    measure(plan, BenchContext(), progress=lambda *step: seen.append(step))
+    assert [(done, total) for done, total, _, _ in seen] == [(n, 6) for n in range(6)]
+    assert all(left > 0 for *_, left in seen)
+
+
+def test_the_time_left_follows_what_cases_took():
+    left = TimeLeft([1.0, 2.0, 4.0], repetitions=2, processes=1)
+    assert left.seconds(0) == 14 + SECONDS_PER_PROCESS
+    # three times as slow as expected, and the others then as well
+    left.taken[0] = 3.0
+    assert left.seconds(1) == 3 * 6 + 3 * 7 + SECONDS_PER_PROCESS
+    left.taken |= {1: 6.0, 2: 5.0}
+    assert left.seconds(3) == 14 + SECONDS_PER_PROCESS
+    assert left.seconds(6) == SECONDS_PER_PROCESS
+    assert left.seconds(7) == 0
 
 
 def test_no_peer_and_a_peer_at_once_is_refused(monkeypatch):

@@ -5,6 +5,7 @@ A campaign of this kind is a module with
     make(draw, path)     writes the file of a seed, with `draw`, a `random.Random`; returns what
                          `read` compares with
     read(path, made)     reads it; returns what is wrong with what was read, or None
+    prepare()            where there is one: what is done once, before anything is limited
     CAMPAIGN = files(__name__, "files of PyTorch", count=10_000, short=40)
 
 Reading ends well if `read` returns None, or raises a MinialexError in one line that names the file.
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import faulthandler
 import functools
+import gc
 import importlib
 import itertools
 import json
@@ -148,7 +150,8 @@ def try_file(module: ModuleType, seed: int, path: Path, deeds: _Deeds | None = N
 def _badly_said(message: str, path: Path) -> str:
     if len(message) > 1000 or not message.isprintable():
         return f"its refusal is not one short line: {message!r:.300}"
-    return "" if path.name in message else f"its refusal does not name the file: {message}"
+    named = path.name in message or str(path.parent) in message
+    return "" if named else f"its refusal does not name the file: {message}"
 
 
 def _results(
@@ -160,6 +163,8 @@ def _results(
         # a thread that needs no interpreter: it ends the process in the middle of a call, too
         faulthandler.dump_traceback_later(seconds, exit=True)
         yield seed, try_file(module, seed, path, deeds)
+        # what was read may hang on an exception that its own frame refers to
+        gc.collect()
         faulthandler.cancel_dump_traceback_later()
 
 
@@ -174,6 +179,8 @@ def main(name: str, folder: str, seconds: str, megabytes: str) -> None:
     module, seeds = importlib.import_module(name), json.load(sys.stdin)
     say: Callable[..., None] = functools.partial(print, flush=True)
     faulthandler.enable()
+    getattr(module, "prepare", lambda: None)()
+    gc.freeze()
     _limit_memory(int(megabytes))
     for result in _results(module, seeds, Path(folder) / "drawn.file", float(seconds)):
         say(json.dumps(result))

@@ -14,6 +14,7 @@ import ast
 import functools
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -205,25 +206,37 @@ def attempt(seeds: Sequence[int], folder: Path) -> list[str]:
         path = tree / mutant.path
         whole = path.read_bytes()
         path.write_bytes(mutant.applied(whole))
-        if not caught(tree, tests_for(mutant)):
-            faults.append(f"seed {seed}: survives: {mutant}")
+        failed = first_failure(tree, tests_for(mutant))
         path.write_bytes(whole)
+        if not failed:
+            faults.append(f"seed {seed}: survives: {mutant}")
+        elif failed != HANGS and first_failure(tree, [failed]):
+            faults.append(f"seed {seed}: {failed} fails without a mutant")
     return faults
 
 
-def caught(tree: Path, tests: Sequence[str]) -> bool:
-    """Return whether a test fails there."""
+HANGS = "it hangs"
+
+
+def first_failure(tree: Path, tests: Sequence[str]) -> str:
+    """Return the first test that fails there, or the file that cannot be imported; "" if none."""
     listed = tree / "tests.txt"
     listed.write_text("\n".join(tests))
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider"]
     try:
         done = subprocess.run(
-            [*command, "--no-header", f"@{listed}"],
-            cwd=tree, env=environment(tree), capture_output=True, timeout=SECONDS, check=False,
+            [*command, "--no-header", "--tb=no", f"@{listed}"],
+            cwd=tree, env=environment(tree), capture_output=True, text=True, timeout=SECONDS,
+            check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return True
-    return done.returncode != 0
+        return HANGS
+    if done.returncode == 0:
+        return ""
+    named = re.search(
+        r"^(?:FAILED|ERROR) (\S+?\.py(?:::.*?)?)(?: - .*)?$", done.stdout, re.MULTILINE
+    )
+    return named[1] if named else tests[0]
 
 
 def environment(tree: Path) -> dict[str, str]:

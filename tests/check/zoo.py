@@ -4,6 +4,7 @@ The checker must catch every one of them. `RIGHT` holds the formulas that the fa
 convolution and pooling are made from, without a fault: these must pass.
 """
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -41,10 +42,17 @@ def unlisted(name, forward, backward):
         grads = backward(gy, saved, **params)
         return tuple(g if need else None for g, need in zip(grads, needs, strict=True))
 
-    whole = OPS[name]
-    op = Op(name, {"plain": Implementation(forward, asked)}, whole.cost)
+    with off_the_lists(name) as whole:
+        return Op(name, {"plain": Implementation(forward, asked)}, whole.cost)
+
+
+@contextlib.contextmanager
+def off_the_lists(name):
+    """Take an op off the lists, so that another can have its name, and put it back."""
+    whole = OPS.pop(name)
+    del ROUTINES[name]
+    yield whole
     OPS[name] = ROUTINES[name] = whole
-    return op
 
 
 FAULTS = [

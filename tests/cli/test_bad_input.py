@@ -102,7 +102,7 @@ def test_a_truncated_checkpoint(minialex, run_folder):
 
 
 def test_a_checkpoint_of_another_model(minialex, run_folder):
-    refused(minialex("evaluate", run_folder, "--variant", "alexnet"), "alexnet-mini", "alexnet")
+    refused(minialex("evaluate", run_folder, "--network", "alexnet"), "alexnet-mini", "alexnet")
 
 
 def test_a_checkpoint_of_a_newer_format(minialex, run_folder):
@@ -322,6 +322,18 @@ def test_gradcheck_without_a_compiler_says_so_once(minialex, monkeypatch, tmp_pa
 )
 def test_what_bench_does_not_know(minialex, words, named):
     refused(minialex("bench", *words), named)
+
+
+@pytest.mark.parametrize("minutes", ["nan", "-1", "soon"])
+def test_bench_takes_minutes_that_pass(minialex, minutes):
+    answer = minialex("bench", "--op", "relu", "--minutes", minutes)
+    assert answer.status == 2
+    assert "'--minutes'" in answer.err
+
+
+def test_digits_are_not_written_where_a_file_is(minialex):
+    Path("taken").write_text("mine")
+    refused(minialex("data", "digits", "taken"), "taken", "choose another folder")
 
 
 def test_bench_keeps_a_record_that_is_there(minialex, tmp_path):

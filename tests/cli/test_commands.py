@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import signal
 import threading
 from pathlib import Path
@@ -10,6 +12,8 @@ import pytest
 
 from minialex import arrays
 from minialex.cli.main import COMMANDS
+from minialex.weights import checkpoint
+from minialex.wording import counted
 from tests.cli.conftest import TINY
 
 
@@ -57,12 +61,6 @@ def test_train_says_over_how_many_batches_the_rate_rises(minialex, photos, optio
     assert said in " ".join(answer.out.split())
 
 
-def test_train_refuses_a_warm_up_that_is_longer_than_the_run(minialex, photos):
-    answer = minialex("train", photos, *TINY, "--warmup", "4")
-    assert (answer.status, answer.err.count("\n")) == (2, 1)
-    assert "warmup is 4 batches, but the run has 3 (1 epochs of 3)" in answer.err
-
-
 def test_a_second_run_gets_a_folder_of_its_own(minialex, photos):
     minialex("train", photos, *TINY)
     minialex("train", photos, *TINY)
@@ -80,7 +78,7 @@ def test_equal_seeds_give_equal_checkpoints(minialex, photos):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGHUP, 129)])
 def test_a_signal_stops_saves_and_says_how_to_go_on(minialex, photos, number, status):
     ended = threading.Event()
 
@@ -98,10 +96,49 @@ def test_a_signal_stops_saves_and_says_how_to_go_on(minialex, photos, number, st
         ended.set()
     assert answer.status == status
     assert "Go on with: minialex train --resume run" in answer.out
-    done = len(Path("run/metrics.jsonl").read_text().splitlines())
-    answer = minialex("train", "--resume", "run", "--epochs", "1")
-    assert done > 0
-    assert answer.status == 0 or "already" in answer.err
+    position = checkpoint.load("run/last.safetensors").manifest["position"]
+    done, step = position["epoch"], position["step"]
+    assert f"stopped by {number.name} after {counted(step, 'batch')}; saved in run" in answer.out
+    answer = minialex("train", "--resume", "run", "--epochs", done + 1)
+    assert answer.status == 0
+    assert f"going on in epoch {done + 1}" in answer.out
+    assert f"\nepoch {done + 1}/{done + 1}: " in answer.out
+    position = checkpoint.load("run/last.safetensors").manifest["position"]
+    assert position == {"epoch": done + 1, "batch": 0, "step": 3 * (done + 1)}
+
+
+def test_a_finished_run_says_so_and_how_to_train_longer(minialex, photos):
+    assert minialex("train", photos, *TINY, "--out", "a b").status == 0
+    answer = minialex("train", "--resume", "a b")
+    assert answer.status == 0
+    assert "going on" not in answer.out
+    assert "finished: nothing is left of 1 epoch. To train longer: " in answer.out
+    again = re.search(r"To train longer: minialex (.*), with", answer.out)[1]
+    assert minialex(*shlex.split(again)).out.count("\nepoch 2/2: ") == 1
+    refused = minialex("train", "--resume", "a b", "--epochs", 1)
+    assert (refused.status, refused.err.count("\n")) == (2, 1)
+    assert "--epochs is 1, but the run is in epoch 2 already: give 2 or more" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--batch-size", "0"), "--batch-size is 0: give 1 or more"),
+        (("--lr", "-1"), "--lr is -1.0: give a number above 0"),
+        (("--image-size", "20"), "--image-size 20 is too small for alexnet-mini"),
+        (("--warmup", "4"), "--warmup is 4 batches, but the run has 3 (1 epoch of 3)"),
+    ],
+    ids=str,
+)
+def test_messages_name_the_options_of_the_command(minialex, photos, words, said):
+    answer = minialex("train", photos, *TINY, *words)
+    assert (answer.status, answer.err.count("\n")) == (2, 1)
+    assert said in answer.err
+
+
+def test_a_name_of_a_file_is_not_taken_for_a_setting(minialex):
+    assert "no folder" in (answer := minialex("train", "my/batch_size")).err
+    assert "my/batch_size" in answer.err
 
 
 def test_evaluate_prints_and_writes(minialex, run_folder):
@@ -145,21 +182,6 @@ def test_predict_as_json_gives_an_object_a_line(minialex, run_folder, photos):
         assert sum(g["probability"] for g in record["guesses"]) == pytest.approx(1)
 
 
-def test_kfold_prints_each_fold_and_the_articles_line(minialex, photos):
-    answer = minialex("kfold", photos, *TINY, "--folds", "2")
-    assert answer.status == 0
-    assert "fold 1/2: " in answer.out
-    last = answer.out.splitlines()[-1]
-    assert last.startswith("Mean Accuracy: ")
-    assert " % +- " in last
-    folds = Path("runs/photos-kfold")
-    assert (folds / "fold-1" / "last.safetensors").exists()
-    again = minialex("kfold", "--resume", folds)
-    assert again.out.splitlines()[-1] == last
-    evaluated = minialex("kfold", photos, "--folds", "2", "--evaluate-only", folds / "fold-1")
-    assert evaluated.out.splitlines()[-1].startswith("Mean Accuracy: ")
-
-
 def test_summary_as_table_and_as_json(minialex):
     answer = minialex("summary", "alexnet-mini", "--classes", "10", "--picture", "net.png")
     assert answer.status == 0
@@ -167,8 +189,11 @@ def test_summary_as_table_and_as_json(minialex):
     assert "463,562" in answer.out
     assert Path("net.png").stat().st_size > 1000
     table = json.loads(minialex("summary", "alexnet-mini", "--classes", "10", "--json").out)
-    assert table["parameters"] == 463_562
+    assert (table["parameters"], table["classes"]) == (463_562, 10)
     assert sum(row["parameters"] for row in table["rows"]) == 463_562
+    # the second convolution: 64 x 15 x 15 outputs, each a bias and 32 x 5 x 5 products and sums
+    row = next(line for line in answer.out.splitlines() if "features.3 " in line)
+    assert f"{64 * 15 * 15 * (2 * 32 * 25 + 1) / 1e6:.1f}" == row.split()[-3] == "23.1"
 
 
 def test_data_digits_writes_a_folder_that_train_takes(minialex):
@@ -188,7 +213,7 @@ def test_pretrained_stands_for_the_network(minialex, run_folder, photos):
     named = minialex("predict", "--pretrained", weights, photos / "dark", "--top", 1)
     assert named.status == 0
     assert len(named.out.splitlines()) == 6
-    tuned = minialex("train", photos, *TINY, "--pretrained", weights, "--out", "tuned")
+    tuned = minialex("train", photos, *TINY, "--pretrained", run_folder, "--out", "tuned")
     assert tuned.status == 0
 
 
@@ -203,6 +228,13 @@ def test_evaluate_takes_one_folder(minialex, run_folder):
     answer = minialex("evaluate", run_folder, "a", "b")
     assert answer.status == 2
     assert "one DATA folder at a time" in answer.err
+
+
+@pytest.mark.parametrize("words", [[], ["data"]])
+def test_a_group_without_a_command_shows_its_help(minialex, words):
+    answer = minialex(*words)
+    assert answer.status == 2
+    assert "\nCommands:\n" in answer.out + answer.err
 
 
 @pytest.mark.parametrize("words", [[], *([name] for name in COMMANDS), ["data", "digits"]])

@@ -2,12 +2,17 @@
 
 import json
 import re
+import shlex
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from minialex import cuda
+from minialex.cli.emulation import command_line
+from minialex.weights import checkpoint
 from tests.capture_double import Gpu
 from tests.cli.conftest import TINY
 from tests.cli.test_bad_input import refused
@@ -37,10 +42,38 @@ def test_a_few_steps_on_kernels_give_the_losses_of_arrays(minialex, photos, laun
     assert not launches
     kernels = minialex("train", photos, *TINY, *some, "--out", "kernels", "--emulate")
     assert arrays.status == kernels.status == 0
-    assert {"conv2d_forward_implicit_gemm", "relu_backward"} <= set(launches)
+    # one launch per step updates all parameters
+    assert launches.count("rmsprop") == 2
+    assert {"prepare", "conv2d_forward_implicit_gemm", "relu_backward"} <= set(launches)
     assert len(losses(kernels.out)) == 2
-    assert losses(kernels.out) == pytest.approx(losses(arrays.out), abs=2e-3)
+    # printed to a thousandth
+    assert losses(kernels.out) == pytest.approx(losses(arrays.out), abs=1.1e-3)
+    assert "on cpu by emulated CUDA kernels (fast)" in kernels.out
+    assert "emulated" not in arrays.out
     assert "stopped after 2 batches" in kernels.out
+    assert kernels.out.endswith("Go on with: minialex train --resume kernels --emulate\n")
+    trained = [checkpoint.load(f"{run}/last.safetensors").tensors for run in ("arrays", "kernels")]
+    for name, x in trained[0].items():
+        np.testing.assert_allclose(trained[1][name], x, rtol=1e-3, atol=1e-5, err_msg=name)
+
+
+def test_a_command_is_repeated_with_what_it_ran_on():
+    again = command_line("train", Path("a b"), emulate="checked", use=("relu=plain", "tiled"))
+    words = "--emulate", "checked", "--use", "relu=plain", "--use", "tiled"
+    assert shlex.split(again) == ["minialex", "train", "a b", *words]
+    assert command_line("train", emulate=None, use=()) == "minialex train"
+
+
+def test_a_mode_that_is_misspelt(minialex, photos):
+    answer = minialex("train", photos, "--emulate", "checkd")
+    assert answer.status == 2
+    assert "--emulate checkd: did you mean --emulate checked?" in answer.err
+
+
+def test_a_run_in_tf32_is_told_what_it_can_go_on_on(minialex, photos):
+    words = "--precision", "tf32", "--stop-after", 1
+    assert minialex("train", photos, *TINY, *words, "--emulate", "--out", "run").status == 0
+    refused(minialex("train", "--resume", "run"), "use such a GPU, emulate one (--emulate), or use")
 
 
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(minialex, photos, run_folder):

@@ -1,5 +1,6 @@
 """What `train` and its kin say of the images they are given, before they use them."""
 
+import io
 import shutil
 import sys
 
@@ -51,7 +52,6 @@ def test_kfold_names_them_once(minialex, tmp_path):
         "not used: val",
         "classes: cat, dog",
         "validation: each of 2 folds of 8 images in turn",
-        "fold 1 of 2",
     ]
     assert answer.out.count("classes: ") == 1
 
@@ -85,6 +85,7 @@ def test_every_command_says_what_it_passes_over(minialex, run_folder, mixed):
     assert evaluated.err.splitlines()[0] == IGNORED
     assert evaluated.out.startswith("{")
     other = shutil.copytree(mixed, "other")
+    shutil.copy(f"{other}/light/00.png", f"{other}/light/more.png")
     folds = minialex("kfold", other, "--folds", "2", "--evaluate-only", run_folder)
     assert folds.status == 0
     assert folds.err.splitlines()[0] == IGNORED
@@ -113,7 +114,50 @@ def test_class_names_take_a_line(capsys, columns, line):
     assert capsys.readouterr().out.splitlines()[0] == line
 
 
-@pytest.mark.skipif(sys.platform == "darwin", reason="names of files are UTF-8 there")
-def test_class_names_that_a_terminal_cannot_show_do_not_stop_training(minialex, tmp_path):
-    write_images(tmp_path / "d", 6, ("caf\udce9", "tea"))
-    assert opening(minialex("train", "d", *TINY))[0] == "classes: caf\\udce9, tea"
+odd_names = pytest.mark.skipif(sys.platform == "darwin", reason="names of files are UTF-8 there")
+
+
+@odd_names
+def test_a_class_whose_name_is_no_text_is_refused(minialex, tmp_path):
+    write_images(tmp_path / "d", 2, ("caf\udce9", "tea"))
+    refused(minialex("train", "d", *TINY), "d/caf\\xe9 is not UTF-8: rename")
+
+
+class Ascii:
+    """A terminal that shows ASCII alone, in place of standard output and error."""
+
+    def __init__(self, monkeypatch):
+        self.shown = io.BytesIO()
+        for name in ("stdout", "stderr"):
+            monkeypatch.setattr(
+                sys, name, io.TextIOWrapper(self.shown, "ascii", line_buffering=True)
+            )
+
+    def read(self):
+        text = self.shown.getvalue().decode()
+        self.shown.truncate(self.shown.seek(0))
+        return text
+
+
+@odd_names
+def test_names_of_any_kind_end_no_command(minialex, tmp_path, monkeypatch):
+    """A class that the terminal cannot show; a line break and no text in the name of a file."""
+    write_images(tmp_path / "d", 5, ("h\xfcnd", "tea"))
+    bad = "line\nand \udce9\x1b.png"
+    (tmp_path / "d" / "tea" / bad).write_bytes(b"junk")
+    shown, escaped = Ascii(monkeypatch), r"line\nand \udce9\x1b.png"
+    trained = minialex(
+        *("train", "d", *TINY, "--skip-unreadable", "--out", "run", "--val-fraction", "0.4")
+    )
+    told = shown.read()
+    assert trained.status == 0, told
+    assert "classes: h\\xfcnd, tea\n" in told
+    assert f"{escaped}\n" in told
+    assert (tmp_path / "run" / "skipped.txt").read_text().count("\n") == 1
+    assert minialex("evaluate", "run", "--skip-unreadable").status == 0
+    assert "h\\xfcnd" in shown.read()
+    named = minialex("predict", "run", f"d/tea/{bad}", "d/tea/00.png", "--skip-unreadable")
+    assert named.status == 0
+    assert f"{escaped}: it is not an image" in shown.read()
+    assert minialex("train", "d", *TINY).status == 2
+    assert f"{escaped}: it is not an image" in shown.read().splitlines()[-1]

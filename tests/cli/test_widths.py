@@ -3,7 +3,7 @@
 import pytest
 
 from minialex.cli import options
-from minialex.cli.progress import _status
+from minialex.cli.progress import fitting_status
 from minialex.models import alexnet
 from minialex.study import summarise
 
@@ -43,4 +43,4 @@ def test_an_evaluation_keeps_the_names_of_classes(minialex, run_folder, monkeypa
 )
 def test_a_bar_drops_what_matters_least_and_the_time_left_last(columns, shown):
     parts = {"3/45": 4, "loss 2.1": 2, "9 images/s": 1, "2:35 left": 3}
-    assert _status(parts, columns) == shown
+    assert fitting_status(parts, columns) == shown

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from minialex.data import LazyImage, UnreadableImageError
+from minialex.data import Dataset, LazyImage, UnreadableImageError
 
 
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -39,7 +39,7 @@ def tree(root: Path, counts: dict[str, int], suffix: str = ".png") -> Path:
     return root
 
 
-class MemoryDataset:
+class MemoryDataset(Dataset):
     """A data set in memory that records which images were loaded; some may be unreadable."""
 
     def __init__(self, count: int, size: int = 6, unreadable: tuple[int, ...] = ()) -> None:
@@ -48,9 +48,6 @@ class MemoryDataset:
         self.images = [noise(size, size + 1, seed) for seed in range(count)]
         self.unreadable = unreadable
         self.loaded: list[int] = []
-
-    def __len__(self) -> int:
-        return len(self.images)
 
     def load(self, index: int) -> LazyImage:
         self.loaded.append(index)

@@ -374,3 +374,23 @@ def test_a_class_of_the_validation_folder_without_images_is_named(tmp_path):
 def test_missing_and_empty_folders_are_errors(tmp_path, make):
     with pytest.raises(MinialexError, match=r"no folder|no class folders"):
         open_folder(make(tmp_path), 0.2, 0)
+
+
+def test_a_data_set_is_a_sequence_of_images_and_classes(tmp_path):
+    dataset = ImageFolder(tree(tmp_path / "photos", {"a": 2, "b": 1}))
+    pixels, target = dataset[2]
+    np.testing.assert_array_equal(pixels, noise(9, 12, 1000))
+    assert (target, type(target)) == (1, int)
+    np.testing.assert_array_equal(dataset[-3][0], dataset[0][0])
+    assert [target for _, target in dataset] == [0, 0, 1]
+    assert Subset(dataset, [2, 0])[0][1] == 1
+    for outside in (3, -4):
+        with pytest.raises(IndexError, match=f"there is no image {outside}: .* has 3 images"):
+            dataset[outside]
+
+
+def test_data_sets_say_what_is_in_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    dataset = ImageFolder(tree(tmp_path / "photos", {"a": 2, "b": 1}))
+    assert repr(dataset) == f"ImageFolder({tmp_path}/photos: 3 images of 2 classes: a, b)"
+    assert repr(Subset(dataset, [2])) == f"Subset(1 of {dataset!r})"

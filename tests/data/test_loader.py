@@ -266,3 +266,38 @@ def test_a_start_beyond_the_epoch_is_refused(start):
     with pytest.raises(ValueError, match=r"start must lie in 0\.\.3"):
         loader.epoch(0, start)
     assert list(loader.epoch(0, 3)) == []
+
+
+def test_without_a_seed_it_is_that_of_0():
+    batches = [
+        next(iter(DataLoader(MemoryDataset(30), 30, JITTERED, shuffle=True, **seed).epoch(0)))
+        for seed in ({}, {"seed": 0}, {"seed": 1})
+    ]
+    ours, zero, one = (batch.images.tobytes() for batch in batches)
+    assert ours == zero != one
+
+
+def test_a_for_loop_is_the_next_epoch():
+    one, other = (
+        DataLoader(MemoryDataset(10), 4, JITTERED, shuffle=True, seed=2) for _ in range(2)
+    )
+    for epoch in range(2):
+        pairs = list(one)
+        assert len(pairs) == len(one) == 3
+        for (images, targets), batch in zip(pairs, other.epoch(epoch), strict=True):
+            assert_same((images, targets), (batch.images, batch.targets))
+
+
+def test_leaving_a_for_loop_ends_the_threads():
+    for _images, _targets in DataLoader(MemoryDataset(100), 4, eval_transform(5), workers=3):
+        assert decoders()
+        break
+    assert not decoders()
+
+
+def test_a_loader_says_what_is_in_it():
+    loader = DataLoader(MemoryDataset(10), 4, eval_transform(6), shuffle=True, seed=2)
+    assert repr(loader) == (
+        "DataLoader(3 batches of 4, shuffled with seed 2, 6x6 pixels on cpu, "
+        "MemoryDataset(10 images of 2 classes: even, odd))"
+    )

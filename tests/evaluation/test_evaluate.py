@@ -25,10 +25,10 @@ from minialex.evaluation.confusion import (
 )
 from minialex.evaluation.evaluate import Evaluation, NonFiniteOutputsError, evaluate, target_rank
 from minialex.kfold.evaluation_set import evaluation_set
-from minialex.kfold.load import load_trained
 from minialex.models import alexnet
 from minialex.nn import Module
 from minialex.ops import cross_entropy
+from minialex.persistence import load_trained
 from minialex.train import train
 from tests.small_runs import CLASSES, small, write_images
 

@@ -15,7 +15,7 @@ from minialex.kfold.evaluation_set import evaluation_set
 from minialex.kfold.fold_images import divide, open_images
 from minialex.kfold.fold_records import FoldRecord, KFoldResult, fold_folder, read_plan, read_record
 from minialex.kfold.folds import kfold
-from minialex.kfold.load import load_trained
+from minialex.persistence import load_trained
 from minialex.train import train
 from minialex.train.run_state import RunState
 from tests.kfold.conftest import K, content
@@ -78,7 +78,7 @@ class TestFolds:
             folder = fold_folder(out, record.fold)
             table = json.loads((folder / "fold.json").read_text())
             assert type(table.pop("crc32")) is int
-            assert table.pop("format") == 2
+            assert table.pop("format") == 3
             assert FoldRecord(**table) == record == read_record(out, record.fold)
             assert out / record.checkpoint == folder / "last.safetensors"
         assert {p.name for p in out.iterdir()} == {"fold-1", "fold-2", "fold-3", "kfold.json"}
@@ -189,7 +189,7 @@ class TestGoingOn:
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(table, indent=1) + "\n")
-        with pytest.raises(MinialexError, match=r"has format 1, .* reads format 2 alone") as caught:
+        with pytest.raises(MinialexError, match=r"has format 1, .* reads format 3 alone") as caught:
             read(tmp_path)
         assert "\n" not in str(caught.value)
 

@@ -41,7 +41,7 @@ class Process(threading.Thread):
         self.start()
 
     def run(self):
-        with self.parent, contextlib.suppress(EOFError):
+        with self.parent, contextlib.suppress(EOFError, OSError):
             self.status = self.act(self.parent, self.parent.recv()[0].number)
 
     def kill(self):

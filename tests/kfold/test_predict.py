@@ -8,10 +8,10 @@ from minialex.autograd import Tensor
 from minialex.data import IgnoredFiles, UnreadableImage, UnreadableImageError, open_image, prepare
 from minialex.errors import MinialexError
 from minialex.evaluation.evaluate import NonFiniteOutputsError
-from minialex.kfold.load import Trained
 from minialex.kfold.predict import Prediction, find_images, predict
 from minialex.models import alexnet
 from minialex.ops import softmax
+from minialex.persistence import Trained
 from minialex.train.settings import make_settings
 from tests.small_runs import write_images
 

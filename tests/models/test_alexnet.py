@@ -91,10 +91,10 @@ def test_a_fresh_network_finds_all_classes_about_equally_likely():
 
 
 def test_wrong_arguments():
-    with pytest.raises(
-        ValueError, match="unknown variant 'alexnet3'; known: alexnet, alexnet-2012"
-    ):
+    with pytest.raises(ValueError, match="unknown variant 'alexnet3': did you mean 'alexnet'"):
         alexnet("alexnet3")
+    with pytest.raises(ValueError, match="unknown variant 'resnet'; known: alexnet, alexnet-2012"):
+        alexnet("resnet")
     with pytest.raises(ValueError, match="num_classes must be at least 1"):
         alexnet(num_classes=0)
 

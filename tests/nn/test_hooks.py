@@ -211,6 +211,20 @@ def test_a_hook_that_is_a_module_is_no_child():
     assert list(layer.modules()) == [layer]
 
 
+def test_whether_there_are_any():
+    model = nn.Sequential(nn.Linear(1, 1), nn.ReLU())
+    assert not model.has_hooks()
+    for register in (
+        model[1].register_forward_pre_hook,
+        model.register_forward_hook,
+        model[0].register_full_backward_hook,
+        model[0].weight.register_hook,
+    ):
+        with register(print):
+            assert model.has_hooks()
+        assert not model.has_hooks()
+
+
 def test_gradcheck_runs_them():
     layer, seen = nn.Linear(2, 3), []
     layer.register_full_backward_hook(note(seen))

@@ -5,6 +5,7 @@ import pytest
 
 from minialex import Tensor, nn, ops, optim
 from minialex.philox import Generator
+from tests.autograd.leaves import Foreign
 
 
 def small() -> nn.Sequential:
@@ -80,6 +81,90 @@ def test_a_replaced_layer_keeps_its_place():
     assert model(Tensor(np.ones((1, 2), np.float32))).shape == (1, 2)
 
 
+@pytest.mark.parametrize(
+    "value", [Tensor([1.0]), np.ones(1), [nn.Parameter([1.0])], 1.0], ids=lambda v: type(v).__name__
+)
+def test_a_parameter_is_not_replaced_by_what_is_not_trained(value):
+    layer = nn.Linear(1, 1)
+    for name, change in (("weight", setattr), ("bias", setattr)):
+        with pytest.raises(TypeError, match=rf"Linear\.{name} is a Parameter, .* assign nn\.Param"):
+            change(layer, name, value)
+    with pytest.raises(TypeError, match=r"as Tensor: assign nn.Parameter"):
+        layer.weight = layer.weight * 0.5
+    layer.weight = new = nn.Parameter([[3.0]])
+    assert next(layer.parameters()) is new
+    layer.extra, layer.extra = value, 0
+
+
+def test_a_subclass_need_not_call_init():
+    class Bare(nn.Module):
+        def __init__(self):
+            self.layer = nn.Dropout(0.5)
+
+        def forward(self, x):
+            return self.layer(x)
+
+    model = Bare()
+    assert model.training
+    with model.register_forward_hook(lambda module, args, y: y + 1):
+        assert model.eval()(Tensor([1.0])).item() == 2
+    assert not model.training
+    assert nn.Module().training
+
+
+def test_apply_goes_to_children_first_and_once():
+    model, seen = small(), []
+    model.again, model[3].above = model[0], [model]
+    assert model.apply(seen.append) is model
+    assert seen == [model[0], model[1], model[2], model[3][0], model[3][1], model[3], model]
+
+
+def test_requires_grad_of_a_part():
+    model = small()
+    assert model[3].requires_grad_(False) is model[3]
+    wanted = {name: p.requires_grad for name, p in model.named_parameters()}
+    assert wanted == {"0.weight": True, "0.bias": True, "3.1.weight": False, "3.1.bias": False}
+    model(Tensor(np.ones((1, 3, 7, 6), np.float32))).sum().backward()
+    assert [p.grad is not None for p in model.parameters()] == [True, True, False, False]
+    model.requires_grad_()
+    assert all(p.requires_grad for p in model.parameters())
+
+
+# Sequential ---------------------------------------------------------------------------------------
+
+
+def test_sequential_is_indexed_assigned_and_cut():
+    model = small()
+    assert list(model) == [model[i] for i in range(4)] == list(model.children())
+    assert model[-1] is model[3]
+    assert model[3] in model
+    assert names(model[2:]) == ["3.1.weight", "3.1.bias"]
+    assert list(model[::2]) == [model[0], model[2]]
+    x = Tensor(np.ones((1, 3, 7, 6), np.float32))
+    model.eval()
+    np.testing.assert_array_equal(model[2:](model[:2](x)).data, model(x).data)
+    model[1] = tanh = nn.Flatten()
+    assert model[1] is tanh
+    assert [name for name, _ in model.named_children()] == ["0", "1", "2", "3"]
+    for wrong in (lambda: model[4], lambda: model.__setitem__(-5, tanh)):
+        with pytest.raises(IndexError):
+            wrong()
+    with pytest.raises(TypeError, match="element 1 is the class ReLU"):
+        model[1] = nn.ReLU
+
+
+def test_sequential_grows():
+    model, last = small(), nn.ReLU()
+    assert model.append(last) is model
+    assert (len(model), model[4]) == (5, last)
+    part = model[3:].append(last)
+    assert [name for name, _ in part.named_children()] == ["3", "4"]
+    assert len(part) == 3
+    assert nn.Sequential().append(last)[0] is last
+    with pytest.raises(TypeError, match="element 5 is a list"):
+        model.append([last])
+
+
 def test_two_parameters_of_one_name_are_refused():
     model = nn.Module()
     model.layers = {1: nn.Linear(2, 2), "1": nn.Linear(2, 2)}
@@ -95,7 +180,9 @@ def test_what_stands_in_two_places_is_found_once():
     assert len(names(net)) == len(names(Net()))
     assert len(list(net.named_modules())) == len(list(Net().named_modules()))
     relu = nn.ReLU()
-    assert len(nn.Sequential(relu, relu)) == 2
+    model = nn.Sequential(relu, relu)
+    assert (len(model), list(model.children()), list(model.modules())) == (2, [relu], [model, relu])
+    assert repr(model).count("ReLU()") == 2
 
 
 @pytest.mark.parametrize(
@@ -165,6 +252,78 @@ def test_load_state_dict_refuses_what_does_not_fit_and_changes_nothing(change, m
         model.load_state_dict(state)
     for name, array in model.state_dict().items():
         np.testing.assert_array_equal(array, before[name])
+
+
+def test_load_state_dict_names_a_few():
+    model = nn.Sequential(*[nn.Linear(1, 1) for _ in range(4)])
+    with pytest.raises(
+        ValueError, match=r"missing 0.weight, 0.bias, 1.weight, 1.bias and 4 more, "
+    ):
+        model.load_state_dict({"state_dict": {}, 3: 4})
+    with pytest.raises(TypeError, match=r"takes a mapping from names to arrays, .*, not str"):
+        model.load_state_dict("weights.safetensors")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        Tensor,
+        nn.Parameter,
+        Foreign,
+        np.ndarray.tolist,
+        lambda a: a.astype(np.float64),
+        lambda a: a.astype(np.int16),
+        np.asfortranarray,
+    ],
+    ids=["Tensor", "Parameter", "DLPack", "list", "float64", "int16", "Fortran"],
+)
+def test_load_state_dict_takes_other_kinds_of_arrays(given):
+    model = nn.Linear(2, 3)
+    w, b = np.arange(6, dtype=np.float32).reshape(3, 2), np.ones(3, np.float32)
+    model.load_state_dict({"weight": given(w), "bias": given(b)})
+    np.testing.assert_array_equal(model.weight.data, w)
+    assert model.weight.dtype == np.float32
+    assert not np.shares_memory(model.weight.data, w)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("weights", "a Tensor holds numbers, not str"),
+        (None, "a Tensor holds numbers, not NoneType"),
+        (np.ones((3, 2), complex), "a Tensor holds numbers, not ndarray"),
+        ([[1.0, 2.0], [3.0]], "inhomogeneous"),
+    ],
+)
+def test_load_state_dict_names_what_it_cannot_read(value, words):
+    model = nn.Linear(2, 3)
+    before = model.bias.data.copy()
+    with pytest.raises(TypeError, match=f"load_state_dict: weight cannot be read: .*{words}"):
+        model.load_state_dict({"bias": np.ones(3), "weight": value})
+    np.testing.assert_array_equal(model.bias.data, before)
+
+
+@pytest.mark.torch
+def test_what_pytorch_has_is_loaded_and_behaves_likewise():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    theirs = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 1))
+    ours = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
+    ours.load_state_dict(theirs.state_dict())
+    for name, a in theirs.state_dict().items():
+        np.testing.assert_array_equal(ours.state_dict()[name], a)
+    half = {name: a.to(torch.bfloat16) for name, a in theirs.state_dict().items()}
+    with pytest.raises(TypeError, match=r"0\.weight cannot be read"):
+        ours.load_state_dict(half)
+    with pytest.raises(TypeError, match=r"0\.weight cannot be read: .*detach"):
+        ours.load_state_dict(dict(theirs.named_parameters()))
+    for model in (ours, theirs):
+        assert list(model[1:].state_dict()) == ["2.weight", "2.bias"]
+        seen = []
+        model.apply(lambda m, seen=seen: seen.append(type(m).__name__))
+        assert seen == ["Linear", "ReLU", "Linear", "Sequential"]
+        assert [type(m).__name__ for m in model.children()] == seen[:3]
+        with pytest.raises(TypeError):
+            model[0].weight = model[0].weight * 2
 
 
 def test_train_and_eval_reach_the_whole_tree():

@@ -281,6 +281,7 @@ def test_a_copy_of_both_trains_as_the_original(name, deferred, copied):
         ops.cross_entropy(model(Tensor(np.ones((2, 90), np.float32))), np.array([1, 1])).backward()
         assert any(p.deferred_grad is not None for p in model.parameters())
     other, its = copied((model, optimizer))
+    assert list(map(id, its.param_groups[0]["params"])) == list(map(id, other.parameters()))
     before = {n: array.copy() for n, array in model.state_dict().items()}
     if deferred:
         its.step()
@@ -292,6 +293,32 @@ def test_a_copy_of_both_trains_as_the_original(name, deferred, copied):
     for n, array in train(model, optimizer).items():
         np.testing.assert_array_equal(array, after[n])
         assert (array != before[n]).any()
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_model_with_all_that_may_hang_on_it_is_copied(copied):
+    """An optimizer, gradients that are deferred or not, hooks of parameters, a running hook."""
+    model = network()
+    optimizer = optim.SGD(model.named_parameters(), lr=0.5, momentum=0.9)
+    model[3].weight.register_hook(lambda g: g / 2)
+    model[0].register_forward_hook(unchanged)
+    train(model, optimizer)
+    optimizer.zero_grad()
+    ops.cross_entropy(model(Tensor(np.ones((2, 90), np.float32))), np.array([1, 1])).backward()
+    assert model[0].weight.deferred_grad is not None
+    other = copied(model)
+    for p, q in zip(model.parameters(), other.parameters(), strict=True):
+        np.testing.assert_array_equal(p.data, q.data)
+        np.testing.assert_array_equal(p.grad, q.grad)
+        assert not np.shares_memory(p.data, q.data)
+        assert (q.grad_buffer, q.deferred_grad, q.hooks) == (None, None, None)
+    before = other[0].weight.data.copy()
+    optimizer.step()
+    np.testing.assert_array_equal(other[0].weight.data, before)
+
+
+def unchanged(module, args, y):
+    return y
 
 
 def test_a_copy_of_a_model_is_held_by_no_optimizer():

@@ -100,7 +100,7 @@ WRONG = {
     "too few groups": (edited(lambda s: s["param_groups"].pop()), "has 1 groups, the optimizer 2"),
     "other groups": (
         edited(lambda s: s["param_groups"][0].update(params=[0, 1])),
-        "group 0 of the state has other parameters than number 0 to 0",
+        "group 0 of the state is of other parameters",
     ),
     "no parameter": (edited(lambda s: s["state"].pop(1)), "the state by parameter lacks 1"),
     "one too many": (edited(lambda s: s["state"].update({3: {}})), "has 3 too many"),

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from minialex import nn
 from minialex.models import alexnet
 from minialex.study import summarise
 
@@ -42,13 +43,63 @@ def test_a_network_that_lost_a_parameter_is_called_out():
 def test_the_model_is_left_as_it_was():
     model = alexnet("alexnet-mini", 10)
     before = {name: array.copy() for name, array in model.state_dict().items()}
-    summarise(model, image_size=80)
+    model.classifier[0].eval()
+    summarise(model, (3, 80, 80))
     assert model.training
-    assert not any(module._forward_hooks for module in model.modules())
+    # a layer that its user set apart
+    assert [m.training for m in model.classifier.children()].count(False) == 1
+    for kind in "_forward_hooks", "_forward_pre_hooks":
+        assert not any(vars(module).get(kind) for module in model.modules())
     for name, array in model.state_dict().items():
         np.testing.assert_array_equal(array, before[name])
 
 
 def test_an_image_that_is_too_small_names_the_layer():
     with pytest.raises(ValueError, match=r"max_pool2d|conv2d"):
-        summarise(alexnet("alexnet-mini", 10), image_size=6)
+        summarise(alexnet("alexnet-mini", 10), (3, 6, 6))
+
+
+class Residual(nn.Module):
+    """A layer used twice, an op outside of layers, a parameter outside of layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(6, 6)
+        self.last = nn.Linear(6, 2)
+        self.scale = nn.Parameter(np.ones(2, np.float32))
+
+    def forward(self, x):
+        x = x + self.fc(self.fc(x))
+        return self.last(x) * self.scale
+
+
+def test_any_module_is_summarised():
+    summary = summarise(Residual(), (6,))
+    assert [(row.name, row.layer, row.shape, row.parameters) for row in summary.rows] == [
+        ("fc", "Linear(6, 6)", (6,), 42),
+        ("fc", "Linear(6, 6)", (6,), 0),
+        ("", "add()", (6,), 0),
+        ("last", "Linear(6, 2)", (2,), 14),
+        ("", "multiply()", (2,), 0),
+    ]
+    assert (summary.name, summary.parameters) == ("Residual", 58)
+    assert [row.flops for row in summary.rows] == [78, 78, 6, 26, 2]
+    assert summary.verdict() == ""
+    assert summarise(nn.Sequential(nn.ReLU()), (2, 3)).parameters == 0
+    assert summarise(nn.Linear(3, 1), (3,)).rows[0].name == "Linear"
+
+
+def test_a_shape_is_asked_for_where_it_is_not_known():
+    with pytest.raises(TypeError, match="give the shape of one input"):
+        summarise(nn.Linear(3, 1))
+
+
+def test_a_cell_of_a_notebook_shows_a_table():
+    assert repr(summarise(nn.Sequential(nn.Linear(3, 1000), nn.ReLU()), (3,))).splitlines() == [
+        "Sequential, input 3",
+        "",
+        "name   layer            output  parameters  MFLOPs  activations",
+        "0      Linear(3, 1000)    1000       4,000     0.0        4 KiB",
+        "1      ReLU()             1000                 0.0        4 KiB",
+        "total                                4,000     0.0        8 KiB",
+    ]

@@ -1,22 +1,24 @@
 import contextlib
 import math
+import shutil
 
 import numpy as np
 import pytest
 
 from minialex import arrays
 from minialex.autograd import Tensor, using
-from minialex.data import DataLoader, eval_transform
+from minialex.data import DataLoader, UnreadableImageError, eval_transform
 from minialex.errors import MinialexError
 from minialex.evaluation.evaluate import evaluate
-from minialex.kfold.load import load_trained
 from minialex.models import alexnet
 from minialex.ops import cross_entropy
 from minialex.optim import RMSprop, make_schedule
+from minialex.persistence import load_trained
 from minialex.train import NonFiniteLossError, replay, train
 from minialex.train.factory import open_data
 from minialex.train.loop import Trainer
 from minialex.train.metrics import read_metrics
+from minialex.train.run import resume
 from minialex.weights import checkpoint
 from tests.capture_double import Gpu
 from tests.small_runs import CLASSES, Listener, small, write_images
@@ -292,20 +294,42 @@ class TestSettingsTakeEffect:
         root = write_images(tmp_path / "images")
         (root / "red" / "03.png").write_bytes(b"not a picture")
         listener = Listener()
-        out = str(tmp_path / "run")
-        with pytest.raises(MinialexError, match=r"cannot read image .*03\.png"):
-            train(small(root, out=out))
         train(small(root, out=str(tmp_path / "again"), epochs=1, skip_unreadable=True), listener)
         (message,) = listener.of("message")
         listed = tmp_path / "again" / "skipped.txt"
         assert message.startswith(
-            f"skipped 1 images that cannot be read, listed in {listed}: {root}"
+            f"skipped 1 image that cannot be read, listed in {listed}: {root}"
         )
         assert message.endswith("red/03.png")
         assert listed.read_text().startswith(f"{root / 'red' / '03.png'}: ")
         (plan,) = listener.of("started")
         assert plan.train_images + plan.val_images == 29
         assert listener.of("checking")[-1] == (6, 6)
+
+
+def test_what_was_trained_before_a_bad_image_is_saved(images, finished, tmp_path):
+    root = shutil.copytree(images, tmp_path / "images")
+    bad = root / "red" / "03.png"
+    good = bad.read_bytes()
+    bad.write_bytes(good[:-30])
+    run, listener = tmp_path / "run", Listener()
+    with pytest.raises(
+        UnreadableImageError, match=r"03\.png: .* saved after .*: replace .* resume, or"
+    ):
+        train(small(root, out=str(run)))
+    saved = checkpoint.load(run / "last.safetensors").manifest["position"]
+    assert saved["epoch"] == 0
+    assert saved["step"] == saved["batch"] > 0
+    bad.write_bytes(good)
+    assert resume(run, listener).finished
+    assert listener.of("message") == [
+        "images of class 'red' were replaced since the run stopped (their files have other sizes): "
+        "it goes on with the new ones"
+    ]
+    one, other = (
+        checkpoint.load(path).tensors for path in (run / "last.safetensors", finished[2].checkpoint)
+    )
+    assert all(np.array_equal(one[name], other[name]) for name in other)
 
 
 def test_saving_within_an_epoch(images, tmp_path):

@@ -140,6 +140,16 @@ class TestMoreEpochs:
         assert [what[0] for what in listener.calls] == ["opened", "started"]
         assert_same_end(tmp_path / "run", whole)
 
+    def test_an_epoch_that_has_begun_cannot_be_taken_back(self, images, tmp_path, whole):
+        out = shutil.copytree(whole.folder, tmp_path / "run")
+        train(small(images, out=str(tmp_path / "begun")), stop_after=6)
+        before = (out / "settings.json").read_bytes()
+        for folder in (out, tmp_path / "begun"):
+            with pytest.raises(MinialexError, match="epochs is 1, but the run is in epoch 2 alrea"):
+                resume(folder, epochs=1)
+        assert (out / "settings.json").read_bytes() == before
+        assert_same_end(out, whole)
+
     @pytest.mark.equal_bits
     def test_but_can_have_more(self, images, tmp_path):
         short, long = tmp_path / "short", tmp_path / "long"
@@ -174,8 +184,21 @@ class TestRefusals:
     def test_other_images(self, run, images, tmp_path):
         fewer = shutil.copytree(images, tmp_path / "fewer")
         (fewer / "red" / "00.png").unlink()
-        with pytest.raises(MinialexError, match=r"was trained on other images .*24 for training"):
+        with pytest.raises(MinialexError, match=r"trained on other images .class 'red' had 8"):
             resume(run, data=str(fewer))
+
+    def test_images_that_were_moved(self, run, whole, images, tmp_path):
+        there = shutil.copytree(images, tmp_path / "there")
+        elsewhere = shutil.copytree(run, tmp_path / "elsewhere")
+        settings = json.loads((run / "settings.json").read_text())["settings"]
+        assert settings["data"] == str(images)
+        outcome = resume(run, data=str(there))
+        ours, theirs = (checkpoint.load(o.checkpoint).tensors for o in (outcome, whole))
+        assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
+        shutil.rmtree(there)
+        with pytest.raises(MinialexError, match=r"no longer in .*there: .* --resume .*run DATA"):
+            resume(run)
+        assert resume(elsewhere, stop_after=1).step > 0
 
     def test_other_classes(self, run, images, tmp_path):
         renamed = shutil.copytree(images, tmp_path / "renamed")

@@ -6,7 +6,6 @@ import zlib
 import numpy as np
 import pytest
 
-import minialex
 from minialex.errors import MinialexError
 from minialex.weights import checkpoint, open_weights
 from minialex.weights.checkpoint import load, optimizer_tensors, save
@@ -65,8 +64,7 @@ def test_all_comes_back(path):
     assert read.optimizer_state.keys() == SLOTS.keys()
     assert all(equal(read.optimizer_state[slot], SLOTS[slot]) for slot in SLOTS)
     assert read.path == path
-    stamp = {"format": 3, "minialex": minialex.__version__}
-    assert read.manifest == {**MANIFEST, **stamp}
+    assert read.manifest == {**MANIFEST, "format": checkpoint.FORMAT}
 
 
 def test_equal_content_gives_equal_bytes(path, tmp_path):
@@ -140,7 +138,7 @@ def test_what_is_no_checkpoint(path, tmp_path):
     (tmp_path / "text").write_text("hello, this is text")
     (tmp_path / "zip").write_bytes(b"PK\x03\x04" + bytes(100))
     for name in ("weights", "text", "zip"):
-        with pytest.raises(MinialexError, match=r"not a checkpoint of minialex: .* pretrained"):
+        with pytest.raises(MinialexError, match=r"not a checkpoint of a run: .* pretrained"):
             load(tmp_path / name)
     with pytest.raises(MinialexError, match="no such file"):
         load(tmp_path / "missing")
@@ -150,16 +148,18 @@ def test_what_is_no_checkpoint(path, tmp_path):
 
 def test_a_newer_format_asks_for_an_upgrade(path):
     # What a newer format holds is not for this version to say.
-    rewrite(path, manifest={"format": 4, "model": None, "num_classes": "many"})
-    with pytest.raises(MinialexError, match=r"format 4, of a newer.* 3 alone: upgrade minialex$"):
+    ours = checkpoint.FORMAT
+    rewrite(path, manifest={"format": ours + 1, "model": None, "num_classes": "many"})
+    words = rf"format {ours + 1}, of a newer.* {ours} alone: upgrade minialex$"
+    with pytest.raises(MinialexError, match=words):
         load(path)
 
 
-@pytest.mark.parametrize(("number", "changes"), [(1, {HEADER_CHECKSUM: None}), (2, {})])
+@pytest.mark.parametrize(("number", "changes"), [(1, {HEADER_CHECKSUM: None}), (2, {}), (3, {})])
 def test_an_older_format_says_what_to_do(path, number, changes):
-    # Format 1 had no checksum of its header, format 2 other words in its manifest.
+    # 1 had no checksum of its header, 2 other words in its manifest, 3 neither split nor groups.
     rewrite(path, manifest={"format": number, "position": None}, metadata=changes)
-    words = rf"format {number}, of an older .* 3 alone: train anew, or"
+    words = rf"format {number}, of an older .* {checkpoint.FORMAT} alone: train anew, or"
     with pytest.raises(MinialexError, match=words):
         load(path)
 
@@ -190,6 +190,13 @@ BAD = [
     ("schedule", 3, "'schedule' is missing"),
     ("random", [], "'random' is missing"),
     ("settings", "x", "'settings' is missing"),
+    ("settings", {"variant": "alexnet"}, "'variant' is not what its settings say"),
+    ("settings", {"image_size": 32}, "'image_size' is not what its settings say"),
+    ("settings", {"warmup": 99}, "'warmup' is not what its settings say"),
+    ("fold", [4, 3], "'fold' is not a fold"),
+    ("fold", [True, 3], "'fold' is not a fold"),
+    ("fold", "12", "'fold' is not a fold"),
+    ("fold", [1, 2, 3], "'fold' is not a fold"),
 ]
 
 
@@ -202,6 +209,20 @@ def test_a_bad_manifest_is_neither_read_nor_written(path, tmp_path, key, value, 
     with pytest.raises(ValueError, match=words):
         save(tmp_path / "new", tensors=TENSORS, manifest={**MANIFEST, key: value})
     assert not (tmp_path / "new").exists()
+
+
+def test_a_model_without_a_run_is_no_checkpoint_to_go_on_from(path):
+    model = {k: v for k, v in MANIFEST.items() if k in ("model", "num_classes", "image_size")}
+    save(path, tensors=PARAMETERS, manifest={**model, "classes": [], "settings": {}})
+    assert open_weights(path).manifest["num_classes"] == 3
+    with pytest.raises(MinialexError, match="not a checkpoint of a run"):
+        load(path)
+
+
+def test_empty_tensors_say_nothing_of_the_number_of_classes(path):
+    rewrite(path, manifest={"num_classes": 2**40}, tensors={"x": np.zeros((2**40, 0), np.float32)})
+    with pytest.raises(MinialexError, match="'num_classes' fits no tensor"):
+        load(path)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000, '{"a":' * 900 + "1" + "}" * 900])
@@ -255,16 +276,15 @@ def refusal(read, path):
     return str(caught.value)
 
 
-def test_every_flipped_bit_is_noticed(least):
+def test_a_flipped_bit_of_any_byte_is_noticed(least):
     """Of the header and of the tensors, and where a checkpoint is read for its weights alone."""
     path, start = least
     content = path.read_bytes()
     assert len(content) == start + 8
     with path.open("r+b", buffering=0) as file:
-        for bit in range(8 * len(content)):
-            at, changed = bit // 8, content[bit // 8] ^ 1 << bit % 8
+        for at in range(len(content)):
             file.seek(at)
-            file.write(bytes([changed]))
+            file.write(bytes([content[at] ^ 1 << at % 8]))
             words = refusal(load, path)
             assert str(path) in words
             assert "\n" not in words

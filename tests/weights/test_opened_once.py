@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from minialex.arrays import device
-from minialex.kfold.load import load_trained
 from minialex.models import alexnet
+from minialex.persistence import load_trained
 from minialex.train.factory import make_model
 from minialex.train.run import resume, train
 from minialex.weights import checkpoint, open_weights, pth, safetensors

@@ -35,7 +35,7 @@ def cache_folder() -> Path:
     Raises
     ------
     MinialexError
-        If it cannot be made or written, or if somebody else may write in it.
+        If it cannot be made or written, or if another user may write in it.
     """
     set_to = os.environ.get(VARIABLE)
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")

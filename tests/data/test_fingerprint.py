@@ -1,0 +1,82 @@
+import shutil
+
+import pytest
+
+from minialex.data import Digits, ImageFolder, fingerprint, split
+from tests.data.pictures import tree
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tree(tmp_path / "photos", {"cat": 6, "dog": 5})
+
+
+def prints(root, seed=0):
+    train, val = split(ImageFolder(root), 0.4, seed)
+    return fingerprint.fingerprint(train=train, val=val)
+
+
+def difference(then, now):
+    return fingerprint.split_difference(then, now, ["cat", "dog"])
+
+
+def test_the_same_images_elsewhere_are_the_same(folder, tmp_path, monkeypatch):
+    there = shutil.copytree(folder, tmp_path / "there" / "copied")
+    assert prints(folder) == prints(there)
+    monkeypatch.chdir(there)
+    assert prints(".") == prints(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            lambda root: shutil.copy(root / "dog" / "0.png", root / "dog" / "9.png"),
+            "class 'dog' had 3 training and 2 validation images, and has 3 training and 3",
+        ),
+        (
+            lambda root: (root / "cat" / "3.png").unlink(),
+            "class 'cat' had 4 training and 2 validation images, and has 3 training and 2",
+        ),
+        (
+            lambda root: (root / "cat" / "3.png").rename(root / "cat" / "x.png"),
+            "class 'cat' has as many images, but not the same",
+        ),
+    ],
+)
+def test_the_first_class_that_differs_is_named(folder, change, words):
+    then = prints(folder)
+    change(folder)
+    assert difference(then, prints(folder)).startswith(words)
+
+
+def test_another_split_of_the_same_files_is_another(folder):
+    assert difference(prints(folder), prints(folder, seed=1)).endswith("images, but not the same")
+
+
+def test_files_of_other_sizes_are_replaced_images(folder):
+    then = prints(folder)
+    (folder / "dog" / "1.png").write_bytes(b"another")
+    now = prints(folder)
+    assert difference(then, now) == ""
+    assert fingerprint.replaced_classes(then, now, ["cat", "dog"]) == ["dog"]
+    (folder / "dog" / "1.png").unlink()
+    (folder / "dog" / "1.png").symlink_to("nowhere")
+    assert fingerprint.replaced_classes(then, prints(folder), ["cat", "dog"]) == ["dog"]
+
+
+def test_the_digits_have_one_too():
+    one, other = (fingerprint.fingerprint(all=Digits()) for _ in range(2))
+    assert one == other
+    assert [count for count, _, _ in one["all"]] == [
+        178,
+        182,
+        177,
+        183,
+        181,
+        182,
+        181,
+        179,
+        174,
+        180,
+    ]

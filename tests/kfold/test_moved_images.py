@@ -1,0 +1,89 @@
+"""Images that were moved, or are no longer those of a run, as evaluate and --resume meet them."""
+
+import shutil
+
+import pytest
+
+from minialex.errors import MinialexError
+from minialex.kfold.evaluation_set import evaluation_set
+from minialex.kfold.folds import kfold
+from minialex.kfold.load import load_trained
+from minialex.train import train
+from tests.small_runs import small, write_images
+
+
+def brief(images, out):
+    return small(images, out=str(out), epochs=1, warmup=0, val_fraction=0.4)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A run and a cross-validation on the same images."""
+    root = tmp_path_factory.mktemp("moved")
+    images = write_images(root / "images", 5)
+    run = train(brief(images, root / "run"))
+    kfold(brief(images, root / "folds"), 2)
+    return images, run.folder, root / "folds"
+
+
+@pytest.fixture
+def images(made, tmp_path):
+    return shutil.copytree(made[0], tmp_path / "there")
+
+
+def chosen(network, data, **options):
+    told = []
+    found = evaluation_set(load_trained(network), data, tell=told.append, **options)
+    return found.description, len(found.dataset), told
+
+
+def test_a_copy_elsewhere_is_known_by_its_files(made, images):
+    assert chosen(made[1], str(images)) == (f"validation images of {images}", 6, [])
+    assert chosen(made[2] / "fold-2", str(images)) == (f"images of fold 2 of 2 of {images}", 7, [])
+    assert chosen(made[1], str(images), everything=True)[:2] == (f"all images of {images}", 15)
+
+
+def test_other_images_are_evaluated_on_whole(made, images):
+    (images / "red" / "00.png").unlink()
+    assert chosen(made[1], str(images)) == (f"all images of {images}", 14, [])
+
+
+def test_images_that_changed_in_their_place_are_refused(made):
+    changed = made[0] / "red" / "more.png"
+    shutil.copy(made[0] / "red" / "00.png", changed)
+    try:
+        words = "'red' had 3 training and 2 validation images, and has 4 .* or give --all"
+        with pytest.raises(MinialexError, match=words):
+            chosen(made[1], None)
+        with pytest.raises(
+            MinialexError, match=r"the folds in .* are of other images \(class 'red'"
+        ):
+            kfold(brief(made[0], made[2]), 2, resume=True)
+        assert chosen(made[1], None, everything=True)[1] == 16
+    finally:
+        changed.unlink()
+
+
+def test_an_image_that_was_replaced_is_told(made, images):
+    shutil.copy(images / "red" / "00.png", images / "blue" / "00.png")
+    description, count, told = chosen(made[1], str(images))
+    assert (description, count) == (f"validation images of {images}", 6)
+    assert told == [
+        "the images changed since the network was trained: files of class 'blue' have other sizes"
+    ]
+
+
+def test_a_folder_that_is_gone_is_asked_for(made, images):
+    trained = load_trained(made[1])
+    moved = shutil.move(made[0], made[0].with_name("moved"))
+    try:
+        with pytest.raises(MinialexError, match=r"no longer in .*: minialex evaluate .* DATA"):
+            evaluation_set(trained)
+        with pytest.raises(
+            MinialexError, match=r"no longer in .*: minialex kfold --resume .* DATA"
+        ):
+            kfold(brief(made[0], made[2]), 2, resume=True)
+    finally:
+        shutil.move(moved, made[0])
+    # the folds, which are done, are of the same images in another place
+    assert len(kfold(brief(images, made[2]), 2, resume=True).records) == 2
