@@ -3,11 +3,11 @@
 import shutil
 
 import pytest
+from minialex.kfold.load import load_trained
 
 from minialex.errors import MinialexError
 from minialex.kfold.evaluation_set import evaluation_set
 from minialex.kfold.folds import kfold
-from minialex.kfold.load import load_trained
 from minialex.train import train
 from tests.small_runs import small, write_images
 
