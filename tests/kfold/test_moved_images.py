@@ -7,7 +7,7 @@ import pytest
 from minialex.errors import MinialexError
 from minialex.kfold.evaluation_set import evaluation_set
 from minialex.kfold.folds import kfold
-from minialex.kfold.load import load_trained
+from minialex.persistence import load_trained
 from minialex.train import train
 from tests.small_runs import small, write_images
 
