@@ -57,7 +57,8 @@ def evaluate_folds(
     """
     if len(checkpoints) not in (1, k):
         raise MinialexError(
-            f"{counted(len(checkpoints), 'checkpoint')} for {k} folds: give one for each, or one for all"
+            f"{counted(len(checkpoints), 'checkpoint')} for {k} folds: give one for each, "
+            "or one for all"
         )
     where = arrays.device(device)
     records = []
