@@ -14,7 +14,7 @@ from typing import NamedTuple
 import minialex
 from minialex import arrays
 from minialex.arrays import Device, to_numpy
-from minialex.data.fingerprint import Fingerprint
+from minialex.data.fingerprint import Fingerprint, parse_fingerprint
 from minialex.data.transforms import Transform, eval_transform
 from minialex.errors import MinialexError
 from minialex.models import VARIANTS, AlexNet, alexnet
@@ -190,13 +190,15 @@ def load_trained(
     """
     where, saved = arrays.device(device), open_weights(path)
     classes: tuple[str, ...] = ()
-    fold, fingerprint = None, {}
+    fold: tuple[int, int] | None = None
+    fingerprint: Fingerprint = {}
     if isinstance(saved, Checkpoint):
         if variant is not None:
             saved.check_model(variant)
         settings = Settings.from_json(saved.manifest["settings"], saved.path)
         classes, fold = tuple(saved.manifest["classes"]), saved.fold
-        fingerprint = saved.manifest.get("split", {})
+        if "split" in saved.manifest:
+            fingerprint = _fingerprint(saved)
     else:
         variant = variant or _likely_variant(saved)
         settings = Settings(variant=variant, image_size=VARIANTS[variant].image_size)
@@ -205,6 +207,14 @@ def load_trained(
         raise MinialexError(f"{saved.path} is damaged (its number of classes): use another copy")
     move_model(model, where).eval()
     return Trained(saved.path, model, classes, settings, fold, fingerprint)
+
+
+def _fingerprint(saved: Checkpoint) -> Fingerprint:
+    try:
+        num_classes = len(saved.manifest["classes"])
+        return parse_fingerprint(saved.manifest["split"], "train", "val", num_classes=num_classes)
+    except ValueError as error:
+        raise MinialexError(f"{saved.path} is damaged ({error}): use another copy") from error
 
 
 def _likely_variant(file: WeightsFile) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -19,7 +20,7 @@ from minialex.data.listing import (
     list_folder,
 )
 from minialex.errors import MinialexError
-from minialex.wording import counted, enumerated, one_line
+from minialex.wording import counted, enumerated, one_line, unknown
 
 Indices: TypeAlias = npt.NDArray[np.int64]
 
@@ -119,6 +120,8 @@ class ImageFolder(Dataset):
     ----------
     root : str or path
         The folder.
+    classes : sequence of str, optional
+        Use these class folders alone, numbered in this order.
 
     Attributes
     ----------
@@ -126,6 +129,8 @@ class ImageFolder(Dataset):
         The folder.
     paths : list of str
         The file of each image.
+    unused_classes : list of str
+        Class folders that are not used, because `classes` does not name them.
     stray_images : list of str
         Images that are not used, because they lie beside the class folders.
     ignored : IgnoredFiles
@@ -138,9 +143,14 @@ class ImageFolder(Dataset):
         is not UTF-8.
     """
 
-    def __init__(self, root: str | os.PathLike[str]) -> None:
+    def __init__(self, root: str | os.PathLike[str], classes: Sequence[str] | None = None) -> None:
         self.root = Path(root)
         self.classes, files = list_folder(self.root)
+        self.unused_classes: list[str] = []
+        if classes is not None:
+            _check_there(self.root, classes, self.classes)
+            self.unused_classes = [name for name in self.classes if name not in classes]
+            self.classes = list(classes)
         self.stray_images = [str(self.root / name) for name in image_names(files)]
         if not self.classes:
             raise _no_classes(self.root, holds_images=bool(self.stray_images))
@@ -181,6 +191,13 @@ class ImageFolder(Dataset):
 
     def _content(self) -> str:
         return f"{one_line(str(self.root))}: {super()._content()}"
+
+
+def _check_there(root: Path, classes: Sequence[str], found: list[str]) -> None:
+    if missing := [name for name in classes if name not in found]:
+        raise MinialexError(
+            f"{root} has no {unknown('class folder', missing[0], found).removeprefix('unknown ')}"
+        )
 
 
 def _check_names(root: Path, classes: list[str]) -> None:

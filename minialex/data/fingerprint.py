@@ -11,9 +11,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from minialex.data.datasets import Dataset
+from minialex.plain_json import typed
 
 ClassPrint: TypeAlias = list[int | str]
 """Of the images of a class: how many there are, a digest of their names, and one of their sizes."""
@@ -28,6 +29,15 @@ _KINDS = {"train": "training", "val": "validation", "all": ""}
 def fingerprint(**parts: Dataset) -> Fingerprint:
     """Return the fingerprint of data sets, each given by its part of the split: train, val, all."""
     return {part: _class_prints(dataset) for part, dataset in parts.items()}
+
+
+def parse_fingerprint(value: Any, *parts: str, num_classes: int | None = None) -> Fingerprint:
+    """Return a fingerprint read from JSON; raise ValueError if it is none of these parts."""
+    table = typed(dict[str, list[tuple[int, str, str]]], value)
+    lengths = {len(prints) for prints in table.values()}
+    if table.keys() != set(parts) or len(lengths | {num_classes} - {None}) != 1:
+        raise ValueError("'split' is not of all parts and classes")
+    return {part: list(map(list, prints)) for part, prints in table.items()}
 
 
 def _class_prints(dataset: Dataset) -> list[ClassPrint]:
@@ -65,9 +75,9 @@ def _counts(parts: Fingerprint) -> str:
 
 
 def replaced_classes(then: Fingerprint, now: Fingerprint, classes: Sequence[str]) -> list[str]:
-    """Return the names of the classes of which files have the same names but other sizes."""
+    """Return the names of the classes of which files have other sizes, where no name differs."""
     return [
         name
         for c, name in enumerate(classes)
-        if any(then[part][c][2] != now[part][c][2] for part in now)
+        if any(then[part][c : c + 1] != now[part][c : c + 1] for part in now)
     ]

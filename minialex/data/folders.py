@@ -50,10 +50,10 @@ class DatasetFolders:
     val: Path | None = None
     unused: tuple[str, ...] = ()
 
-    def open(self) -> Folders:
-        """Open the one or two folders."""
-        train = ImageFolder(self.train)
-        return (train,) if self.val is None else (train, ImageFolder(self.val))
+    def open(self, classes: Sequence[str] | None = None) -> Folders:
+        """Open the one or two folders, with all their classes or these alone."""
+        train = ImageFolder(self.train, classes)
+        return (train,) if self.val is None else (train, ImageFolder(self.val, classes))
 
 
 def open_folder(
@@ -244,6 +244,7 @@ def folder_notes(folders: Sequence[ImageFolder], unused: Sequence[str] = ()) -> 
     unused : sequence of str
         What else lies beside them: see `DatasetFolders`.
     """
+    unused = [*unused, *(f"class {name}" for name in folders[0].unused_classes)]
     lines = [f"not used: {enumerated(unused)}"] if unused else []
     ignored = IgnoredFiles()
     lines += _nesting_notes(folders[0])

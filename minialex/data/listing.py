@@ -111,6 +111,29 @@ def list_folder(root: Path) -> tuple[list[str], list[str]]:
     return folders, [name for name, is_folder in shown if not is_folder]
 
 
+def read_classes(path: str | os.PathLike[str]) -> list[str]:
+    """Return the names in a text file of UTF-8 with one class per line, in their order.
+
+    Raises
+    ------
+    MinialexError
+        If it cannot be read, is no such text, or names no class, or one twice.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text of UTF-8"
+        raise MinialexError(
+            f"cannot read the classes in {path}: {reason}: give a text file with one class per line"
+        ) from error
+    names = [name for line in text.splitlines() if (name := line.strip())]
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice or not names:
+        fault = f"names class {twice[0]!r} more than once" if twice else "names no class"
+        raise MinialexError(f"{path} {fault}: give one class per line")
+    return names
+
+
 def subfolders(root: Path) -> list[str]:
     """Return the names of the folders in `root` that are not hidden, sorted; as `list_folder`."""
     return list_folder(root)[0]

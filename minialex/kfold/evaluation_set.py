@@ -105,7 +105,8 @@ def _open(
         images = Digits()
     else:
         found = find_dataset_folders(data)
-        images = ImageFolder(found.val or found.train)
+        chosen = list(trained.classes) if trained.settings.classes else None
+        images = ImageFolder(found.val or found.train, chosen)
         for line in folder_notes([images]):
             tell(line)
     check_classes(trained, images)

@@ -14,6 +14,7 @@ from minialex.data import (
 )
 from minialex.data.folders import check_trainable, find_dataset_folders, folder_notes
 from minialex.errors import MinialexError
+from minialex.train.factory import chosen_classes
 from minialex.train.report import Reporter
 from minialex.train.settings import DIGITS, Settings
 from minialex.wording import counted, enumerated
@@ -31,7 +32,7 @@ def open_images(
     if settings.data == DIGITS:
         return Digits(), []
     reporter, found = reporter or Reporter(), find_dataset_folders(settings.data)
-    folder = ImageFolder(found.train)
+    folder = ImageFolder(found.train, chosen_classes(settings))
     check_trainable(folder)
     unseen = [found.val.name] if found.val else []
     for line in folder_notes([folder], [*unseen, *found.unused]):

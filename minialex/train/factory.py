@@ -14,6 +14,7 @@ from minialex.arrays import Array, Device
 from minialex.autograd import Tensor, no_grad, record_calls
 from minialex.data import DataLoader, Dataset, Digits, drop_unreadable, split
 from minialex.data.folders import find_dataset_folders, folder_notes, train_and_val
+from minialex.data.listing import read_classes
 from minialex.errors import MinialexError
 from minialex.evaluation.batch_memory import check_memory
 from minialex.models import AlexNet, alexnet
@@ -50,11 +51,13 @@ def open_data(settings: Settings, reporter: Reporter | None = None) -> RunData:
     reporter = reporter or Reporter()
     described = f"{100 * settings.val_fraction:g} % of each class, split off"
     if settings.data == DIGITS:
+        if settings.classes is not None:
+            raise MinialexError("--classes is for a folder of images: leave it out, or name DATA")
         digits = Digits()
         reporter.opened(digits.classes, described)
         return RunData(*split(digits, settings.val_fraction, SPLIT_SEED))
     parts = find_dataset_folders(settings.data)
-    folders = parts.open()
+    folders = parts.open(chosen_classes(settings))
     train, val = train_and_val(folders, settings.val_fraction, SPLIT_SEED)
     reporter.opened(train.classes, f"the images in {parts.val.name}" if parts.val else described)
     for line in folder_notes(folders, parts.unused):
@@ -64,6 +67,11 @@ def open_data(settings: Settings, reporter: Reporter | None = None) -> RunData:
     readable, bad = drop_unreadable(train, progress=reporter.checking)
     readable_val, also_bad = drop_unreadable(val, progress=reporter.checking)
     return RunData(readable, readable_val, (*bad, *also_bad), split=(train, val))
+
+
+def chosen_classes(settings: Settings) -> list[str] | None:
+    """Return the classes that the settings choose, in their order, or None for all of a folder."""
+    return None if settings.classes is None else read_classes(settings.classes)
 
 
 def check_data_is_there(settings: Settings, remedy: str) -> None:

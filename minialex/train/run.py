@@ -31,7 +31,7 @@ from minialex.wording import counted, enumerated, one_line
 
 SETTINGS_FILE, CURVES_FILE, SKIPPED_FILE = "settings.json", "curves.png", "skipped.txt"
 RUNS_FOLDER = Path("runs")
-CHANGEABLE = RUNTIME_SETTINGS | {"data", "epochs"} - {"out"}
+CHANGEABLE = RUNTIME_SETTINGS | {"data", "classes", "epochs"} - {"out"}
 """What may differ when a run goes on: where it computes, where the images are, and its length."""
 
 _PACKAGES = ("numpy", "pillow", "scikit-learn", "cupy-cuda12x", "cupy-cuda13x")
@@ -135,10 +135,11 @@ def _run(trainer: Trainer, data: RunData, reporter: Reporter, stop_after: int | 
 
 
 def with_absolute_path(settings: Settings) -> Settings:
-    """Return settings that name the same folder of images wherever they are read."""
+    """Return settings that name the same images and classes wherever they are read."""
     if settings.data == DIGITS:
         return settings
-    return replace(settings, data=os.path.abspath(settings.data))
+    classes = settings.classes and os.path.abspath(settings.classes)
+    return replace(settings, data=os.path.abspath(settings.data), classes=classes)
 
 
 def new_folder(settings: Settings, kind: str = "") -> Path:

@@ -13,6 +13,7 @@ from minialex.data import Dataset, UnreadableImage
 from minialex.data.fingerprint import (
     Fingerprint,
     fingerprint,
+    parse_fingerprint,
     replaced_classes,
     split_difference,
 )
@@ -243,10 +244,12 @@ class RunState:
         """
         manifest = saved.manifest
         try:
-            _check_same_images(saved, self.data)
-            replaced = replaced_classes(
-                manifest["split"], self.data.fingerprint, manifest["classes"]
+            classes = manifest["classes"]
+            split = parse_fingerprint(
+                manifest.get("split"), "train", "val", num_classes=len(classes)
             )
+            _check_same_images(saved, split, self.data)
+            replaced = replaced_classes(split, self.data.fingerprint, classes)
             saved.load_into(self.model)
             self._restore_optimizer(saved)
             generator, position = manifest["random"]["dropout"], manifest["position"]
@@ -298,7 +301,7 @@ def _sizes(data: RunData) -> dict[str, int]:
     return {"train": len(data.train), "val": len(data.val)}
 
 
-def _check_same_images(saved: Checkpoint, data: RunData) -> None:
+def _check_same_images(saved: Checkpoint, split: Fingerprint, data: RunData) -> None:
     then, now = saved.manifest.get("images"), _sizes(data)
     if saved.manifest["classes"] != list(data.train.classes):
         raise MinialexError(
@@ -311,7 +314,7 @@ def _check_same_images(saved: Checkpoint, data: RunData) -> None:
         raise MinialexError(
             f"{saved.path} is of {what[0]}, not of {what[1]}: go on with it where it was trained"
         )
-    difference = split_difference(saved.manifest["split"], data.fingerprint, data.train.classes)
+    difference = split_difference(split, data.fingerprint, data.train.classes)
     if not difference and then != now:
         difference = f"{_count(then)}; there are {_count(now)}"
     if difference:
@@ -322,6 +325,8 @@ def _check_same_images(saved: Checkpoint, data: RunData) -> None:
 
 
 def _count(sizes: Any) -> str:
-    if not isinstance(sizes, dict):
+    if not isinstance(sizes, dict) or not all(
+        is_count(sizes.get(part)) for part in ("train", "val")
+    ):
         return "an unknown number"
-    return f"{sizes.get('train')} for training and {sizes.get('val')} for validation"
+    return f"{sizes['train']} for training and {sizes['val']} for validation"

@@ -213,6 +213,14 @@ class Settings:
         section="Data",
         help="Share of each class that is kept for validation, where there is no folder val.",
     )
+    classes: str | None = setting(
+        None,
+        not_empty("a text file with one class per line"),
+        section="Data",
+        metavar="FILE",
+        help="A text file with one class per line: these class folders alone, in this order.",
+        default_help="",
+    )
     resize: str = setting(
         "stretch",
         one_of("stretch", "crop"),

@@ -234,9 +234,9 @@ def test_a_batch_too_large_for_memory_says_what_to_lower(minialex, photos, monke
     [
         (["--epochs", "0"], "epochs"),
         (["--lr", "-1"], "lr"),
-        (["--min-crop-area", "2"], "min_crop_area"),
+        (["--min-crop-area", "2"], "--min-crop-area"),
         (["--momentum", "1"], "momentum"),
-        (["--image-size", "5"], "image_size 5"),
+        (["--image-size", "5"], "--image-size 5"),
     ],
 )
 def test_a_setting_out_of_range(minialex, photos, words, named):

@@ -19,6 +19,7 @@ IN_WORDS = {
     "warmup": "a tenth of the run, at most 200; article: 0",
     "image_size": "what the network is made for",
     "pretrained": "",
+    "classes": "",
     "skip_unreadable": "",
 }
 

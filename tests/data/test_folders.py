@@ -6,6 +6,7 @@ import pytest
 
 from minialex.data import ImageFolder, Subset, open_folder
 from minialex.data.folders import find_dataset_folders, folder_notes
+from minialex.data.listing import read_classes
 from minialex.errors import MinialexError
 from tests.data.pictures import noise, save, tree
 
@@ -394,3 +395,28 @@ def test_data_sets_say_what_is_in_them(tmp_path, monkeypatch):
     dataset = ImageFolder(tree(tmp_path / "photos", {"a": 2, "b": 1}))
     assert repr(dataset) == f"ImageFolder({tmp_path}/photos: 3 images of 2 classes: a, b)"
     assert repr(Subset(dataset, [2])) == f"Subset(1 of {dataset!r})"
+
+
+def test_chosen_classes_are_numbered_as_chosen(tmp_path):
+    root = tree(tmp_path / "photos", {"a": 1, "b": 2, "c": 3})
+    dataset = ImageFolder(root, ["c", "a"])
+    assert (dataset.classes, dataset.targets.tolist()) == (["c", "a"], [0, 0, 0, 1])
+    assert folder_notes([dataset]) == ["not used: class b"]
+    with pytest.raises(MinialexError, match="photos has no class folder 'aa'; known: a, b, c"):
+        ImageFolder(root, ["c", "aa"])
+
+
+def test_classes_are_read_from_a_text_file(tmp_path):
+    file = tmp_path / "classes.txt"
+    file.write_bytes("\ufeffhünd\r\n\r\n  red fox \r\n".encode())
+    assert read_classes(file) == ["hünd", "red fox"]
+    for content, words in (
+        (b"a\nb\na\n", "classes.txt names class 'a' more than once"),
+        (b"\n", "classes.txt names no class"),
+        (b"\xff\xfe", "it is not text of UTF-8: give a text file"),
+    ):
+        file.write_bytes(content)
+        with pytest.raises(MinialexError, match=words):
+            read_classes(file)
+    with pytest.raises(MinialexError, match="No such file or directory: give a text file"):
+        read_classes(tmp_path / "none")

@@ -47,6 +47,7 @@ WRONG = [
     ("contrast", float("nan")),
     ("saturation", -0.5),
     ("hue", 0.6),
+    ("classes", ""),
     ("resize", "pad"),
     ("val_fraction", 0.0),
     ("val_fraction", 1.0),
