@@ -42,6 +42,9 @@ def train(
 ) -> Outcome:
     """Train a network as the settings say, in a new folder.
 
+    Nothing is printed: what was measured is in `Outcome.metrics`, and a reporter hears of it at
+    once.
+
     Parameters
     ----------
     settings : Settings

@@ -125,6 +125,9 @@ class TestMetrics:
         for record in read_metrics(finished[2].folder):
             assert record.lr == 1e-4 * schedule(record.step - 1)
 
+    def test_the_outcome_has_them(self, finished):
+        assert finished[2].metrics == read_metrics(finished[2].folder)
+
     def test_rates_are_positive(self, finished):
         assert all(r.images_per_second > 0 for r in read_metrics(finished[2].folder))
 
