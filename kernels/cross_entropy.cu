@@ -58,7 +58,8 @@ __global__ void __launch_bounds__(256, 4) cross_entropy_forward(
         const A below = A(x[row.offset(c)]) - stats.largest;
         p[row.offset(c)] = exp(below) * scale;
         // 0 times an l of -inf would be NaN
-        if (class_smoothing > T(0)) smooth_sum += A(w ? w[c] : T(1)) * (below - log_sum);
+        if (class_smoothing > T(0))
+            smooth_sum += A(class_smoothing) * A(w ? w[c] : T(1)) * (below - log_sum);
     }
     smooth_sum = row_sum<THREADS_PER_ROW>(smooth_sum);
     if (row.C == 0 || row.thread_rank() != 0) return;
@@ -67,7 +68,7 @@ __global__ void __launch_bounds__(256, 4) cross_entropy_forward(
     A sum = 0;
     if (target.counts) {
         const A l = target.valid ? A(x[row.offset(target.c)]) - stats.largest - log_sum : A(0);
-        sum = -(A(confidence) * A(target.weight) * l) - A(class_smoothing) * smooth_sum;
+        sum = -(A(confidence) * A(target.weight) * l) - smooth_sum;
     }
     loss[row.index] = sum;
     weight[row.index] = target.weight;

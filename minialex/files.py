@@ -123,9 +123,11 @@ def link_or_copy(source: Path, target: Path) -> None:
             with open(source, "rb") as file:
                 atomic_write(target, lambda out: shutil.copyfileobj(file, out))
             return
-        os.replace(part, target)
-        # where both are names of one file already, nothing was replaced
-        part.unlink(missing_ok=True)
+        try:
+            os.replace(part, target)
+        finally:
+            # it is there where that failed, and where both were names of one file already
+            part.unlink(missing_ok=True)
 
 
 def _refuse_to_replace(target: Path) -> None:

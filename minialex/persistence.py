@@ -14,7 +14,7 @@ from typing import NamedTuple
 import minialex
 from minialex import arrays
 from minialex.arrays import Device, to_numpy
-from minialex.data.fingerprint import Fingerprint, checked
+from minialex.data.fingerprint import Fingerprint, parse_fingerprint
 from minialex.data.transforms import Transform, eval_transform
 from minialex.errors import MinialexError
 from minialex.models import VARIANTS, AlexNet, alexnet
@@ -198,7 +198,7 @@ def load_trained(
         settings = Settings.from_json(saved.manifest["settings"], saved.path)
         classes, fold = tuple(saved.manifest["classes"]), saved.fold
         if "split" in saved.manifest:
-            fingerprint = _split(saved)
+            fingerprint = _fingerprint(saved)
     else:
         variant = variant or _likely_variant(saved)
         settings = Settings(variant=variant, image_size=VARIANTS[variant].image_size)
@@ -209,11 +209,12 @@ def load_trained(
     return Trained(saved.path, model, classes, settings, fold, fingerprint)
 
 
-def _split(saved: Checkpoint) -> Fingerprint:
+def _fingerprint(saved: Checkpoint) -> Fingerprint:
     try:
-        return checked(saved.manifest["split"], "train", "val")
+        num_classes = len(saved.manifest["classes"])
+        return parse_fingerprint(saved.manifest["split"], "train", "val", num_classes=num_classes)
     except ValueError as error:
-        raise MinialexError(f"{saved.path} is damaged (its split): use another copy") from error
+        raise MinialexError(f"{saved.path} is damaged ({error}): use another copy") from error
 
 
 def _likely_variant(file: WeightsFile) -> str:

@@ -23,12 +23,11 @@ from minialex.cli.options import (
 )
 from minialex.cli.progress import tell_skipped
 from minialex.cli.streams import lines_are_remarks
-from minialex.cli.training import training_options
+from minialex.cli.training import settings_of, training_options
 from minialex.errors import MinialexError
 from minialex.kfold.evaluate_folds import evaluate_folds
 from minialex.kfold.fold_records import KFoldResult, read_plan
 from minialex.kfold.folds import kfold as cross_validate
-from minialex.train.settings import make_settings
 from minialex.train.signals import exit_status
 from minialex.wording import counted
 
@@ -81,6 +80,7 @@ def kfold(
     resume: Path | None,
     jobs: int,
     networks: tuple[Path, ...],
+    config: Path | None,
     recipe: str | None,
     emulate: str | None,
     use: tuple[str, ...],
@@ -109,13 +109,16 @@ def kfold(
         raise MinialexError("--emulate and --use train fold by fold: leave out --jobs")
     options["device"] = device_under(emulate, options["device"])
     source = None if data is None else str(data)
+    if config is not None and (networks or resume):
+        other = "--evaluate-only" if networks else "--resume"
+        raise click.UsageError(f"--config does not go with {other}, which knows its settings")
     if networks:
         with running_on(emulate, use, options["precision"]):
             _print(_evaluated(source, k, networks, options))
         return
     lines_are_remarks()
     if resume is None:
-        settings = make_settings(recipe, data=source, **options)
+        settings = settings_of(config, recipe, data, options)
     else:
         settings, k = read_plan(resume)
         settings = settings.replace(data=source, **options)

@@ -13,12 +13,12 @@ from minialex.cli.emulation import command_line, device_under, running_on
 from minialex.cli.options import SectionCommand, SectionOption, console, file_argument, number
 from minialex.cli.progress import ConsoleReporter
 from minialex.cli.streams import lines_are_remarks
-from minialex.cli.training import training_options
+from minialex.cli.training import settings_of, training_options
 from minialex.train.report import Outcome
 from minialex.train.run import CHANGEABLE
 from minialex.train.run import resume as go_on
 from minialex.train.run import train as start
-from minialex.train.settings import DECLARATIONS, make_settings
+from minialex.train.settings import DECLARATIONS
 from minialex.wording import counted
 
 _MAY_CHANGE = ", ".join(
@@ -56,6 +56,7 @@ def train(
     data: Path | None,
     resume: Path | None,
     stop_after: int | None,
+    config: Path | None,
     recipe: str | None,
     emulate: str | None,
     use: tuple[str, ...],
@@ -84,6 +85,7 @@ def train(
       minialex train
       minialex train photos --network alexnet-mini --epochs 20
       minialex train photos --pretrained alexnet-owt-7be5be79.pth --lr 0.0001
+      minialex train --config runs/photos/settings.json --seed 1
       minialex train --resume runs/photos
       minialex train --resume runs/photos /mnt/photos   the images were moved there
       minialex train --emulate --batch-size 4 --stop-after 3 --log-every 1   on CUDA kernels
@@ -92,11 +94,12 @@ def train(
     options["device"] = device_under(emulate, options["device"])
     with running_on(emulate, use), ConsoleReporter(console) as reporter:
         if resume is None:
-            settings = make_settings(recipe, data=None if data is None else str(data), **options)
+            settings = settings_of(config, recipe, data, options)
             outcome = start(settings, reporter, stop_after=stop_after)
         else:
-            if recipe is not None:
-                raise click.UsageError("--recipe does not go with --resume: the run knows it")
+            for name, value in (("--config", config), ("--recipe", recipe)):
+                if value is not None:
+                    raise click.UsageError(f"{name} does not go with --resume: the run knows it")
             place = None if data is None else str(data)
             outcome = go_on(resume, reporter, stop_after=stop_after, data=place, **options)
     if outcome.finished:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,9 +11,30 @@ import click
 from minialex.cli.emulation import emulate_option, use_option
 from minialex.cli.options import SectionOption
 from minialex.train.declaration import Declaration
-from minialex.train.settings import DECLARATIONS, default_help
+from minialex.train.run import read_settings
+from minialex.train.settings import (
+    DECLARATIONS,
+    Settings,
+    check_used,
+    default_help,
+    make_settings,
+)
 
 _METAVARS = {int: "N", float: "X", str: "NAME"}
+
+
+def settings_of(
+    config: Path | None, recipe: str | None, data: Path | None, options: dict[str, Any]
+) -> Settings:
+    """Return what the options say; what they do not is as in the file `config`, or the recipe."""
+    given = {**options, "data": None if data is None else str(data)}
+    if config is None:
+        return make_settings(recipe, **given)
+    if recipe is not None:
+        raise click.UsageError("--recipe does not go with --config, which has all values")
+    settings = read_settings(config).replace(**given)
+    check_used(settings, {name: value for name, value in given.items() if value is not None})
+    return settings
 
 
 def training_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -22,7 +44,14 @@ def training_options(command: Callable[..., None]) -> Callable[..., None]:
     for declared in reversed(DECLARATIONS.values()):
         if declared.section:
             command = _option(declared)(command)
-    return command
+    return click.option(
+        "--config",
+        cls=SectionOption,
+        section="Training",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Train as an earlier run: its settings.json, or a checkpoint. Options given here win.",
+    )(command)
 
 
 def _option(declared: Declaration) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from minialex.data.datasets import Dataset
+from minialex.plain_json import typed
 
 ClassPrint: TypeAlias = list[int | str]
 """Of the images of a class: how many there are, a digest of their names, and one of their sizes."""
@@ -30,6 +31,15 @@ def fingerprint(**parts: Dataset) -> Fingerprint:
     return {part: _class_prints(dataset) for part, dataset in parts.items()}
 
 
+def parse_fingerprint(value: Any, *parts: str, num_classes: int | None = None) -> Fingerprint:
+    """Return a fingerprint read from JSON; raise ValueError if it is none of these parts."""
+    table = typed(dict[str, list[tuple[int, str, str]]], value)
+    lengths = {len(prints) for prints in table.values()}
+    if table.keys() != set(parts) or len(lengths | {num_classes} - {None}) != 1:
+        raise ValueError("'split' is not of all parts and classes")
+    return {part: list(map(list, prints)) for part, prints in table.items()}
+
+
 def _class_prints(dataset: Dataset) -> list[ClassPrint]:
     counts = [0] * len(dataset.classes)
     names, sizes = ([hashlib.blake2b(digest_size=DIGEST_BYTES) for _ in counts] for _ in range(2))
@@ -42,18 +52,6 @@ def _class_prints(dataset: Dataset) -> list[ClassPrint]:
         [n, name.hexdigest(), size.hexdigest()]
         for n, name, size in zip(counts, names, sizes, strict=True)
     ]
-
-
-def checked(table: Any, *parts: str) -> Fingerprint:
-    """Return what was read from JSON; raise ValueError if it is no fingerprint of these parts."""
-    if not isinstance(table, dict) or table.keys() != set(parts):
-        raise ValueError(f"checked: no fingerprint of {', '.join(parts)}")
-    for prints in table.values():
-        if not isinstance(prints, list) or not all(
-            isinstance(x, list) and list(map(type, x)) == [int, str, str] for x in prints
-        ):
-            raise ValueError("checked: no fingerprint of classes")
-    return table
 
 
 def split_difference(then: Fingerprint, now: Fingerprint, classes: Sequence[str]) -> str:

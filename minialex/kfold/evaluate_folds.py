@@ -18,6 +18,7 @@ from minialex.kfold.fold_images import divide
 from minialex.kfold.fold_records import KFoldResult, make_record
 from minialex.persistence import load_trained
 from minialex.train.factory import MessageCallback
+from minialex.wording import counted
 
 
 def evaluate_folds(
@@ -56,7 +57,8 @@ def evaluate_folds(
     """
     if len(checkpoints) not in (1, k):
         raise MinialexError(
-            f"{len(checkpoints)} checkpoints for {k} folds: give one for each, or one for all"
+            f"{counted(len(checkpoints), 'checkpoint')} for {k} folds: give one for each, "
+            "or one for all"
         )
     where = arrays.device(device)
     records = []

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from minialex.data import UnreadableImage
-from minialex.data.fingerprint import Fingerprint, checked, split_difference
+from minialex.data.fingerprint import Fingerprint, parse_fingerprint, split_difference
 from minialex.errors import MinialexError
 from minialex.evaluation.evaluate import Evaluation
 from minialex.files import atomic_write
@@ -135,7 +135,7 @@ def _read_plan(out: str | Path) -> tuple[Settings, int, Fingerprint]:
         k = table["k"]
         if not is_count(k) or k < 2:
             raise ValueError(f"k is {k!r}")
-        images = checked(table["images"], "all")
+        images = parse_fingerprint(table["images"], "all")
     except OSError as error:
         raise MinialexError(
             f"there is no cross-validation to go on with in {out}: check the path"

@@ -8,6 +8,7 @@ from pathlib import Path
 from signal import Signals
 
 from minialex.arrays import Device
+from minialex.train.metrics import MetricsRecord, read_metrics
 from minialex.train.settings import Settings
 from minialex.train.signals import exit_status
 
@@ -141,6 +142,11 @@ class Outcome:
     step: int
     signal: Signals | None
     finished: bool
+
+    @property
+    def metrics(self) -> list[MetricsRecord]:
+        """What was measured from the run's first batch on, as its folder has it."""
+        return read_metrics(self.folder)
 
     @property
     def exit_status(self) -> int:

@@ -42,6 +42,9 @@ def train(
 ) -> Outcome:
     """Train a network as the settings say, in a new folder.
 
+    Nothing is printed: what was measured is in `Outcome.metrics`, and a reporter hears of it at
+    once.
+
     Parameters
     ----------
     settings : Settings
@@ -170,6 +173,28 @@ def package_versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def read_settings(path: Path) -> Settings:
+    """Return the settings of a run, without its folder: of a ``settings.json``, or a checkpoint.
+
+    Raises
+    ------
+    MinialexError
+        If the file cannot be read, is neither, or has a setting that is unknown or not allowed.
+    """
+    if path.suffix == ".safetensors":
+        table = checkpoint.load(path).manifest["settings"]
+    else:
+        try:
+            table = dict(read_json(path)["settings"])
+        except OSError as error:
+            raise MinialexError(f"cannot read {path}: {error.strerror}: check the path") from error
+        except (ValueError, LookupError, TypeError) as error:
+            raise MinialexError(
+                f"{path} has no settings: give the {SETTINGS_FILE} of a run, or a checkpoint"
+            ) from error
+    return Settings.from_json({**table, "out": None}, path)
 
 
 def read_runtime_settings(folder: Path) -> dict[str, Any]:

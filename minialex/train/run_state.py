@@ -12,8 +12,8 @@ from minialex.arrays import Array, Device, to_numpy
 from minialex.data import Dataset, UnreadableImage
 from minialex.data.fingerprint import (
     Fingerprint,
-    checked,
     fingerprint,
+    parse_fingerprint,
     replaced_classes,
     split_difference,
 )
@@ -244,9 +244,12 @@ class RunState:
         """
         manifest = saved.manifest
         try:
-            split = checked(manifest["split"], "train", "val")
+            classes = manifest["classes"]
+            split = parse_fingerprint(
+                manifest.get("split"), "train", "val", num_classes=len(classes)
+            )
             _check_same_images(saved, split, self.data)
-            replaced = replaced_classes(split, self.data.fingerprint, manifest["classes"])
+            replaced = replaced_classes(split, self.data.fingerprint, classes)
             saved.load_into(self.model)
             self._restore_optimizer(saved)
             generator, position = manifest["random"]["dropout"], manifest["position"]
@@ -322,6 +325,8 @@ def _check_same_images(saved: Checkpoint, split: Fingerprint, data: RunData) -> 
 
 
 def _count(sizes: Any) -> str:
-    if not isinstance(sizes, dict):
+    if not isinstance(sizes, dict) or not all(
+        is_count(sizes.get(part)) for part in ("train", "val")
+    ):
         return "an unknown number"
-    return f"{sizes.get('train')} for training and {sizes.get('val')} for validation"
+    return f"{sizes['train']} for training and {sizes['val']} for validation"

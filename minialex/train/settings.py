@@ -378,8 +378,8 @@ def _check_names(table: Mapping[str, Any]) -> None:
         raise MinialexError(unknown("setting", name, DECLARATIONS))
 
 
-def _check_used(settings: Settings, given: Mapping[str, Any]) -> None:
-    """Refuse what was given explicitly and would be ignored."""
+def check_used(settings: Settings, given: Mapping[str, Any]) -> None:
+    """Raise MinialexError for what was given explicitly and would be ignored."""
     for name, (other, values) in _ONLY_WITH.items():
         now = getattr(settings, other)
         if name in given and now not in values:
@@ -416,7 +416,7 @@ def make_settings(recipe: str | None = None, **options: Any) -> Settings:
     recipe = recipe or ("digits" if data == DIGITS else "images")
     DECLARATIONS["recipe"].checked(recipe)
     settings = Settings(**{"data": data, **RECIPES[recipe], **given, "recipe": recipe})
-    _check_used(settings, given)
+    check_used(settings, given)
     if "image_size" in given:
         return settings
     return dataclasses.replace(settings, image_size=VARIANTS[settings.variant].image_size)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import filecmp
 import io
 import os
 import random
@@ -50,7 +51,7 @@ def attempt(seeds: Sequence[int], folder: Path, broken: str = "") -> list[str]:
     return processes.report(__name__, seeds, folder, broken)
 
 
-CAMPAIGN = Campaign("failing disks", attempt, count=500, short=4, batch=50)
+CAMPAIGN = Campaign("failing disks", attempt, count=500, short=2, batch=50)
 
 
 class Commands:
@@ -102,14 +103,24 @@ def _called(*words: str) -> tuple[int, str]:
 
 
 class Disk:
-    """Fails at a step of a kind: once, or in all steps from then on. Given to `watched`."""
+    """Fails at a step of a kind: once, or in all steps from then on. Given to `watched`.
 
-    def __init__(self, kind: str, number: int, code: int, lasting: bool) -> None:
-        self.kind, self.number, self.code, self.lasting = kind, number, code, lasting
+    Attributes
+    ----------
+    checkpoints : set of Path
+        Those that were there at some step.
+    """
+
+    def __init__(self, out: Path, kind: str, number: int, code: int, lasting: bool) -> None:
+        self.out, self.kind, self.number = out, kind, number
+        self.code, self.lasting = code, lasting
         self.seen, self.failed = 0, False
+        self.checkpoints: set[Path] = set()
 
     def __call__(self, step: str) -> None:
         self.seen += step == self.kind
+        if step != "write":
+            self.checkpoints.update(self.out.rglob("*.safetensors"))
         here = step == self.kind and self.seen == self.number + 1
         # what is full can be emptied
         spared = step == "unlink" and self.code in (errno.ENOSPC, errno.EDQUOT)
@@ -134,11 +145,15 @@ def _tried(rng: random.Random, commands: Commands, out: Path) -> list[str]:
     whole = commands.whole(name)
     kind, number = drawn_step(rng, commands.steps[name])
     number = number % FIRST_STEPS if name == "data" else number
-    disk = Disk(kind, number, rng.choice(CODES), lasting=rng.random() < 0.6)
+    disk = Disk(out, kind, number, rng.choice(CODES), lasting=rng.random() < 0.6)
+    if name == "evaluate":
+        # as of an earlier evaluation
+        shutil.copytree(whole, out)
     try:
         with watched(out, disk):
             status, said = commands.run(name, out)
         faults = _wrong_answer(status, said)
+        faults += [f"{path.name} has gone" for path in disk.checkpoints if not path.exists()]
         left = list(out.rglob(".minialex*"))
         if not disk.lasting and kind != "unlink":
             faults += [f"{path.name} is left over" for path in left]
@@ -165,12 +180,13 @@ def _wrong_answer(status: int, said: str) -> list[str]:
 def _afterwards(commands: Commands, name: str, out: Path, whole: Path, status: int) -> list[str]:
     """Go on where the disk is whole again; returns how the end differs from that without fault."""
     if name == "evaluate":
-        again, said = (0, "") if status == 0 else commands.run(name, out)
-    else:
-        kept = sorted(out.rglob("last.safetensors"))
-        if not (kept and status):
-            return [] if status else _differences(out, whole)
-        again, said = _called("kfold" if name == "kfold" else "train", "--resume", str(out))
+        files = {path.name for path in (*out.iterdir(), *whole.iterdir())}
+        _, differ, missing = filecmp.cmpfiles(out, whole, files, shallow=False)
+        return [f"{file} is not as it was" for file in (*differ, *missing)]
+    kept = sorted(out.rglob("last.safetensors"))
+    if not (kept and status):
+        return [] if status else _differences(out, whole)
+    again, said = _called("kfold" if name == "kfold" else "train", "--resume", str(out))
     return [f"again: status {again}: {said}"] if again else _differences(out, whole)
 
 

@@ -41,7 +41,7 @@ def attempt(seeds: Sequence[int], folder: Path, broken: str = "") -> list[str]:
     return processes.report(__name__, seeds, folder, broken)
 
 
-CAMPAIGN = Campaign("kills", attempt, count=200, short=2, batch=20)
+CAMPAIGN = Campaign("kills", attempt, count=200, short=1, batch=20)
 
 
 @dataclass
@@ -135,8 +135,9 @@ def _tried(rng: random.Random, run: Run, whole: Whole, folder: Path) -> list[str
         begun = (folder / "kfold.json").exists() if run.folds else saved
         if not begun:
             code = _exit_code(_forked(lambda: run.resume(folder), folder))
-            refused = "there is no " in _said(folder) and _said(folder).count("\n") == 1
-            return [] if code == 2 and refused else [f"{told}: resumed from nothing: {code}"]
+            said = _said(folder)
+            refused = code == 2 and "there is no " in said
+            return [] if refused else [f"{told}: resumed from nothing: {code}: {said}"]
     code = _exit_code(_forked(lambda: run.resume(folder), folder))
     if code:
         return [f"{told}: going on ended with {code}: {_said(folder)}"]
@@ -213,7 +214,8 @@ def _forked(work: Callable[[], int], folder: Path) -> int:
 
 
 def _said(folder: Path) -> str:
-    return folder.with_suffix(".said").read_text()
+    lines = folder.with_suffix(".said").read_text().splitlines()
+    return lines[-1] if lines else ""
 
 
 def _exit_code(child: int) -> int:

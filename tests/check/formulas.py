@@ -4,6 +4,7 @@ import numpy as np
 
 from minialex import philox
 from minialex.autograd import OPS
+from minialex.ops._arguments import unbroadcast
 
 
 def right(op):
@@ -287,15 +288,15 @@ def mean_instead_of_sum(g):
     return backward
 
 
-def power_without_exponent(gy, saved, *, exponent):
-    (x,) = saved
-    return ((gy * x ** (exponent - 1)).astype(x.dtype) if exponent else gy * 0,)
+def power(slope):
+    """Return a backward of x^p, whose gradient of x is ``gy slope(x, p, y)``."""
 
+    def backward(gy, saved):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            gx = gy * slope(*saved)
+            return unbroadcast(gx, saved[0].shape), right("power")(gy, saved)[1]
 
-def power_from_result(gy, saved, *, exponent):
-    (x,) = saved
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return ((gy * exponent * x**exponent / x).astype(x.dtype),)
+    return backward
 
 
 def sum_as_mean(gy, saved, *, dims, keepdim):

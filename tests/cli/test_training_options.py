@@ -1,11 +1,16 @@
 """What the help of `train` and `kfold` says of the settings, which are declared once."""
 
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
+from minialex.kfold.fold_records import read_plan
+from minialex.train import train
 from minialex.train.recipes import RECIPES
+from minialex.train.run import read_settings
 from minialex.train.settings import DECLARATIONS, Settings, make_settings
+from tests.small_runs import small
 
 # not options of both commands, or whose default is no value
 APART = {"data", "out"}
@@ -53,6 +58,56 @@ def test_every_setting_is_an_option_with_its_help_and_default(entries, name):
     said = entries["--network" if name == "variant" else "--" + name.replace("_", "-")]
     end = declared.help + (f"[{default}]" if default else "")
     assert said.endswith("".join(end.split()))
+
+
+@pytest.fixture
+def earlier(images, tmp_path):
+    """Return a run that has trained on one batch."""
+    settings = small(images, out=str(tmp_path / "earlier"), epochs=1, lr=0.02, optimizer="adam")
+    train(settings, stop_after=1)
+    return tmp_path / "earlier"
+
+
+@pytest.mark.usefixtures("no_curves")
+@pytest.mark.parametrize("file", ["settings.json", "last.safetensors"])
+def test_a_run_takes_the_settings_of_another(minialex, images, earlier, file):
+    words = "--config", earlier / file, "--lr", 0.01, "--seed", 3, "--workers", 0, "--device", "cpu"
+    answer = minialex("train", *words, "--out", "run", "--stop-after", 1)
+    assert (answer.status, answer.err) == (0, "")
+    before, after = (read_settings(run / "settings.json") for run in (earlier, Path("run")))
+    assert after.data == str(images)
+    assert before.differences(after) == ["lr: 0.02, not 0.01", "seed: 0, not 3"]
+
+
+@pytest.mark.usefixtures("no_curves")
+def test_folds_take_the_settings_of_a_run(minialex, earlier):
+    words = "--folds", 2, "--config", earlier / "settings.json", "--batch-size", 12, "--warmup", 0
+    assert minialex("kfold", *words, "--out", "folds").status == 0
+    settings, _ = read_plan("folds")
+    assert (settings.optimizer, settings.lr, settings.batch_size) == ("adam", 0.02, 12)
+
+
+@pytest.mark.parametrize("command", ["train", "kfold"])
+@pytest.mark.parametrize(
+    ("text", "words", "said"),
+    [
+        (None, (), "cannot read f.json: No such file or directory: check the path"),
+        ("[]", (), "f.json has no settings: give the settings.json of a run, or a checkpoint"),
+        ('{"settings": 3}', (), "f.json has no settings"),
+        ('{"settings": {"ir": 1}}', (), "f.json: unknown setting 'ir'"),
+        ('{"settings": {"lr": -1}}', (), "f.json: lr is -1"),
+        ('{"settings": {}}', ("--recipe", "article"), "--recipe does not go with --config"),
+        ('{"settings": {}}', ("--resume", "run"), "--config does not go with --resume"),
+        ('{"settings": {}}', ("--lr-gamma", "0.1"), "--lr-gamma is used with schedule step"),
+    ],
+)
+def test_settings_that_are_refused(minialex, command, text, words, said):
+    if text is not None:
+        Path("f.json").write_text(text)
+    answer = minialex(command, "--config", "f.json", *words)
+    assert answer.status == 2
+    assert said in answer.err
+    assert not Path("runs").exists()
 
 
 def test_the_documentation_of_the_class_has_every_setting():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from minialex.errors import MinialexError
 from minialex.models import VARIANTS
 from minialex.train.recipes import RECIPES
-from minialex.train.settings import RUNTIME_SETTINGS, Settings, make_settings
+from minialex.train.settings import DECLARATIONS, RUNTIME_SETTINGS, Settings, make_settings
 
 WRONG = [
     ("data", ""),
@@ -110,6 +110,31 @@ def test_json_of_an_older_version_gets_defaults():
     assert Settings.from_json(table, "x.json").save_minutes == 0
 
 
+GOLDEN = {
+    # of section 3.1 of the article
+    **{"epochs": 50, "batch_size": 32, "optimizer": "rmsprop", "lr": 0.001, "momentum": 0.9},
+    **{"weight_decay": 0.0005, "lr_step": 256, "lr_gamma": 0.5, "variant": "alexnet"},
+    **{"image_size": 227, "workers": 2, "log_every": 10},
+    # PyTorch's defaults
+    **{"alpha": 0.99, "label_smoothing": 0.0, "dropout": 0.5},
+    # torchvision's RandomResizedCrop and RandomHorizontalFlip
+    **{"min_crop_area": 0.08, "max_crop_aspect": 4 / 3, "flip": 0.5},
+    **{"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0},
+    **{"clip": 0.0, "class_weights": "none", "seed": 0, "pretrained": None, "freeze": ""},
+    **{"val_fraction": 0.2, "resize": "stretch", "skip_unreadable": False, "out": None},
+    **{"precision": "fp32", "device": "auto", "save_minutes": 0.0},
+}
+GOLDEN_BY_RECIPE = {
+    "images": {"eps": 0.03, "schedule": "cosine", "warmup": None},
+    "article": {"eps": 1e-8, "lr": 0.01, "schedule": "article", "warmup": 0},
+    "digits": {
+        **{"variant": "alexnet-mini", "image_size": 64, "epochs": 12, "lr": 0.0003, "eps": 0.003},
+        **{"label_smoothing": 0.1, "schedule": "cosine", "warmup": None, "dropout": 0.2},
+        **{"min_crop_area": 0.7, "max_crop_aspect": 1.25, "flip": 0.0},
+    },
+}
+
+
 class TestRecipes:
     def test_the_digits_and_folders_have_recipes_of_their_own(self):
         assert make_settings().recipe == "digits"
@@ -117,17 +142,14 @@ class TestRecipes:
         assert make_settings(data="photos").recipe == "images"
         assert make_settings(data="photos").variant == "alexnet"
 
-    def test_a_folder_gets_the_articles_settings(self):
-        s = make_settings(data="photos")
-        assert (s.epochs, s.batch_size, s.lr, s.log_every) == (50, 32, 0.001, 10)
-        assert (s.optimizer, s.momentum, s.weight_decay) == ("rmsprop", 0.9, 0.0005)
-        assert (s.variant, s.image_size, s.workers) == ("alexnet", 227, 2)
-
-    def test_the_article_to_the_letter(self):
-        s = make_settings("article", data="photos")
-        assert (s.optimizer, s.momentum, s.weight_decay) == ("rmsprop", 0.9, 0.0005)
-        assert (s.lr, s.schedule, s.warmup) == (0.01, "article", 0)
-        assert (s.alpha, s.eps) == (0.99, 1e-8)
+    @pytest.mark.parametrize("recipe", RECIPES)
+    def test_every_number_of_a_recipe(self, recipe):
+        """Networks were trained with these: who changes one trains them anew."""
+        s = make_settings(recipe, data="photos")
+        names = ("data", "recipe", *GOLDEN)
+        assert set(names) | set(GOLDEN_BY_RECIPE[recipe]) == set(DECLARATIONS)
+        expected = {"data": "photos", "recipe": recipe, **GOLDEN, **GOLDEN_BY_RECIPE[recipe]}
+        assert s.to_json() == expected
 
     def test_what_is_given_comes_before_the_recipe(self):
         s = make_settings("article", data="photos", lr=0.5, warmup=None)

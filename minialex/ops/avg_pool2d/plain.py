@@ -31,23 +31,16 @@ def forward(
 
 
 def backward(
-    gy: Array,
-    saved: tuple[Shape],
-    *,
-    kernel_size: Pair,
-    stride: Pair,
-    padding: Pair,
-    ceil_mode: bool,
-    count_include_pad: bool,
+    gy: Array, saved: tuple[Shape], *, count_include_pad: bool, **windows: Any
 ) -> Gradients:
     """Return the gradient of `x`: each window's share, added up where windows overlap."""
-    (shape,), windows = saved, (kernel_size, stride, padding, ceil_mode)
+    (shape,) = saved
     gx = array_module(gy).zeros(shape, gy.dtype)
-    share = gy / window_counts(gx, *windows, count_include_pad)
-    padded = pad_windows(gx, *windows)
-    for element in window_elements(padded, kernel_size, stride):
+    share = gy / window_counts(gx, include_pad=count_include_pad, **windows)
+    padded = pad_windows(gx, **windows)
+    for element in window_elements(padded, windows["kernel_size"], windows["stride"]):
         element += share
-    return (unpad_images(padded, padding, shape),)
+    return (unpad_images(padded, windows["padding"], shape),)
 
 
 def window_counts(

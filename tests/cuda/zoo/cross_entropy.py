@@ -30,7 +30,7 @@ FAULTS = [
     fault("ignored rows have a loss", "if (target.counts) {", "{"),
     fault("ignored rows have a gradient", "target.counts ? g : A(0)", "g"),
     fault("NaN of a row that does not count", "target.counts ? g : A(0)", "g * A(target.counts)"),
-    fault("smoothing dropped from the loss", " - A(class_smoothing) * smooth_sum;", ";"),
+    fault("smoothing dropped from the loss", " - smooth_sum;", ";"),
     fault(
         "smoothing dropped from the gradient",
         "target_scale * (q - A(c == target.c)) +\n                    class_scale",
@@ -43,8 +43,8 @@ FAULTS = [
     ),
     fault(
         "class weight left out of the smoothing",
-        "smooth_sum += A(w ? w[c] : T(1)) *",
-        "smooth_sum +=",
+        "smooth_sum += A(class_smoothing) * A(w ? w[c] : T(1)) *",
+        "smooth_sum += A(class_smoothing) *",
     ),
     fault(
         "class weight left out of the loss",
