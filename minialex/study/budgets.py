@@ -13,12 +13,13 @@ float instances, and of the kernels that have no others.
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from joblib import Parallel, delayed
 from rich.console import Console
 from rich.progress import track
 
@@ -166,17 +167,18 @@ def _in_parallel(
     """Yield the results in order, from one process for each core, with a progress bar."""
     if not compilations:
         return
-    pool = Parallel(n_compilations=min(threads.cores(), len(compilations)), return_as="generator")
-    results = pool(delayed(function)(job) for job in compilations)
     terminal = Console(stderr=True)
-    yield from track(
-        results,
-        description="compiling",
-        total=len(compilations),
-        console=terminal,
-        transient=True,
-        disable=not terminal.is_terminal,
-    )
+    # forking would copy the threads' locks
+    workers = ProcessPoolExecutor(threads.cores(), multiprocessing.get_context("spawn"))
+    with workers:
+        yield from track(
+            workers.map(function, compilations),
+            description="compiling",
+            total=len(compilations),
+            console=terminal,
+            transient=True,
+            disable=not terminal.is_terminal,
+        )
 
 
 def _section(file: str, rows: dict[str, str]) -> str:
