@@ -1,0 +1,56 @@
+"""README's Python, run in its order, on fewer digits."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import minialex.data
+from minialex.data import Subset
+from minialex.train import train
+from tests.small_runs import small, write_images
+
+BLOCKS = re.findall(
+    r"^```python\n(.*?)^```", (Path(__file__).parents[1] / "README.md").read_text(), re.M | re.S
+)
+
+
+class FewDigits(Subset):
+    def __init__(self):
+        super().__init__(minialex.data.digits.Digits(), np.arange(200))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where README's commands were run: its run has a name, if not its size."""
+    there = tmp_path_factory.mktemp("readme")
+    images = write_images(there / "images")
+    train(small(images, out=str(there / "runs" / "digits"), epochs=1, image_size=64))
+    return there
+
+
+@pytest.mark.usefixtures("no_curves")
+def test_its_python_runs_as_it_stands(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("minialex.data.Digits", FewDigits)
+    names = {}
+    for block in BLOCKS:
+        if "PyTorch" not in block:
+            exec(compile(block, "README.md", "exec"), names)
+    said = capsys.readouterr().out
+    assert re.search(r"^epoch 2: loss \d\.\d{3}, \d+\.\d\d % of validation images$", said, re.M)
+    assert "FAIL" not in said
+    assert said.count("PASS") >= 2
+    assert names["five"].num_classes == 5
+
+
+def test_pytorch_reads_what_it_says(torch, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    (block,) = [block for block in BLOCKS if "PyTorch" in block]
+    names = {}
+    exec(compile(block, "README.md", "exec"), names)
+    model, _, _ = minialex.load("runs/digits")
+    assert {name: tuple(w.shape) for name, w in names["weights"].items()} == {
+        name: w.shape for name, w in model.state_dict().items()
+    }
