@@ -14,7 +14,18 @@ from minialex import ops, philox
 from minialex.arrays import Array
 from minialex.autograd import Tensor
 from minialex.nn.module import Module, Parameter
-from minialex.ops._arguments import conv_padding, pair, positive_number, probability, whole_number
+from minialex.ops._arguments import (
+    conv_padding,
+    flag,
+    odd_number,
+    pair,
+    pooling_window,
+    positive_number,
+    probability,
+    real_number,
+    whole_number,
+)
+from minialex.ops.cross_entropy import checked_settings
 
 IntPair = int | tuple[int, int]
 _BLANK = ContextVar("_BLANK", default=False)
@@ -70,6 +81,10 @@ def _settings(layer: Module, **defaults: Any) -> str:
             same = isinstance(value, tuple) and value[0] == value[1]
             shown += f", {name}={value[0] if same else value}"
     return shown
+
+
+def _no_bias(layer: Conv2d | Linear) -> str:
+    return ", bias=False" if layer.bias is None else ""
 
 
 class Conv2d(Module):
@@ -137,7 +152,7 @@ class Conv2d(Module):
         """Return channels, kernel and what differs from the defaults."""
         O, C, KH, KW = self.weight.shape
         defaults = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}
-        return f"{C * self.groups}, {O}, {KH}x{KW}{_settings(self, **defaults)}"
+        return f"{C * self.groups}, {O}, {KH}x{KW}{_settings(self, **defaults)}{_no_bias(self)}"
 
 
 class Linear(Module):
@@ -179,7 +194,7 @@ class Linear(Module):
 
     def describe(self) -> str:
         """Return both sizes."""
-        return f"{self.weight.shape[1]}, {self.weight.shape[0]}"
+        return f"{self.weight.shape[1]}, {self.weight.shape[0]}{_no_bias(self)}"
 
 
 class ReLU(Module):
@@ -218,6 +233,7 @@ class MaxPool2d(Module):
         ceil_mode: bool = False,
     ) -> None:
         super().__init__()
+        pooling_window("MaxPool2d", kernel_size, stride, padding, ceil_mode)
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
         self.ceil_mode = ceil_mode
 
@@ -245,6 +261,8 @@ class AvgPool2d(Module):
         count_include_pad: bool = True,
     ) -> None:
         super().__init__()
+        pooling_window("AvgPool2d", kernel_size, stride, padding, ceil_mode)
+        flag("AvgPool2d", "count_include_pad", count_include_pad)
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
         self.ceil_mode, self.count_include_pad = ceil_mode, count_include_pad
 
@@ -265,6 +283,7 @@ class AdaptiveAvgPool2d(Module):
 
     def __init__(self, output_size: IntPair) -> None:
         super().__init__()
+        pair("AdaptiveAvgPool2d", "output_size", output_size, 1)
         self.output_size = output_size
 
     def forward(self, x: Tensor) -> Tensor:
@@ -283,7 +302,10 @@ class LocalResponseNorm(Module):
         self, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, k: float = 2.0
     ) -> None:
         super().__init__()
-        self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
+        self.size = odd_number("LocalResponseNorm", "size", size)
+        self.alpha = real_number("LocalResponseNorm", "alpha", alpha)
+        self.beta = real_number("LocalResponseNorm", "beta", beta)
+        self.k = real_number("LocalResponseNorm", "k", k)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalised `x` (N, C, H, W)."""
@@ -351,6 +373,7 @@ class CrossEntropyLoss(Module):
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
+        checked_settings("CrossEntropyLoss", ignore_index, reduction, label_smoothing)
         self.weight, self.ignore_index = weight, ignore_index
         self.reduction, self.label_smoothing = reduction, label_smoothing
 

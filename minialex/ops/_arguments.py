@@ -115,6 +115,14 @@ def positive_number(op: str, name: str, value: Any) -> int:
     return number
 
 
+def odd_number(op: str, name: str, value: Any) -> int:
+    """Return `value` as an int; refuse what is no odd whole number of 1 or more."""
+    number = whole_number(op, name, value)
+    if number < 1 or number % 2 == 0:
+        raise ValueError(f"{op}: {name} must be odd and at least 1, not {number}")
+    return number
+
+
 def normal_dim(dim: Any, ndim: int, op: str, name: str = "dim") -> int:
     """Return `dim`, exactly one axis, as a number from 0 to `ndim` - 1."""
     d = whole_number(op, name, dim)
@@ -228,6 +236,20 @@ def pooling(
 ) -> dict[str, Any]:
     """Return the parameters that poolings share, checked against the images `x`."""
     check_images(op, x)
+    params = pooling_window(op, kernel_size, stride, padding, ceil_mode)
+    kernel, steps, border = params["kernel_size"], params["stride"], params["padding"]
+    output_size(op, x, kernel, steps, border, ceil_mode=params["ceil_mode"])
+    return params
+
+
+def pooling_window(
+    op: str,
+    kernel_size: int | Pair,
+    stride: int | Pair | None,
+    padding: int | Pair,
+    ceil_mode: bool,
+) -> dict[str, Any]:
+    """Return the parameters that poolings share, each as it is computed with."""
     kernel = pair(op, "kernel_size", kernel_size, 1)
     steps = kernel if stride is None else pair(op, "stride", stride, 1)
     border = pair(op, "padding", padding, 0)
@@ -237,7 +259,6 @@ def pooling(
             f"{kernel_size!r}, or some windows would hold nothing but padding"
         )
     ceil_mode = flag(op, "ceil_mode", ceil_mode)
-    output_size(op, x, kernel, steps, border, ceil_mode=ceil_mode)
     return {"kernel_size": kernel, "stride": steps, "padding": border, "ceil_mode": ceil_mode}
 
 

@@ -53,6 +53,32 @@ def test_sizes_of_layers_are_whole_numbers_of_1_and_more(make, name):
     assert repr(make(np.int64(3))) == repr(make(3))
 
 
+WRONG = {
+    "MaxPool2d: kernel_size": lambda: nn.MaxPool2d(2.5),
+    "MaxPool2d: padding": lambda: nn.MaxPool2d(2, padding=2),
+    "MaxPool2d: ceil_mode": lambda: nn.MaxPool2d(2, ceil_mode=1),
+    "AvgPool2d: stride": lambda: nn.AvgPool2d(2, 0),
+    "AvgPool2d: count_include_pad": lambda: nn.AvgPool2d(2, count_include_pad=None),
+    "AdaptiveAvgPool2d: output_size": lambda: nn.AdaptiveAvgPool2d(0),
+    "LocalResponseNorm: size": lambda: nn.LocalResponseNorm(4),
+    "LocalResponseNorm: beta": lambda: nn.LocalResponseNorm(5, beta="1"),
+    "CrossEntropyLoss: ignore_index": lambda: nn.CrossEntropyLoss(ignore_index=1.0),
+    "CrossEntropyLoss: reduction": lambda: nn.CrossEntropyLoss(reduction="average"),
+    "CrossEntropyLoss: label_smoothing": lambda: nn.CrossEntropyLoss(label_smoothing=2),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_setting_that_the_op_would_refuse_is_refused_where_it_is_given(name):
+    with pytest.raises((TypeError, ValueError), match=f"^{name} (is|must) "):
+        WRONG[name]()
+
+
+def test_a_layer_without_bias_says_so():
+    assert repr(nn.Linear(3, 2, bias=False)) == "Linear(3, 2, bias=False)"
+    assert repr(nn.Conv2d(3, 2, 1, groups=1, bias=False)) == "Conv2d(3, 2, 1x1, bias=False)"
+
+
 @pytest.mark.parametrize("text", LAYERS)
 def test_a_layer_runs_its_op(text):
     layer, op = LAYERS[text]

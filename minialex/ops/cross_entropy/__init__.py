@@ -102,9 +102,8 @@ def cross_entropy(
         no integer, or `weight` or the targets require a gradient.
     """
     logits, targets = as_tensor(logits), as_tensor(targets)
-    ignore_index = whole_number("cross_entropy", "ignore_index", ignore_index)
-    label_smoothing = real_number("cross_entropy", "label_smoothing", label_smoothing)
-    _check(logits, targets, label_smoothing, ignore_index, reduction)
+    settings = checked_settings("cross_entropy", ignore_index, reduction, label_smoothing)
+    _check(logits, targets, settings["ignore_index"])
     if weight is not None:
         weight = _constant("weight", as_tensor(weight)).astype(logits.dtype).to(logits.device)
         if weight.shape != logits.shape[1:]:
@@ -115,10 +114,25 @@ def cross_entropy(
         # a copy: the caller may fill the array anew before backward
         Tensor(_constant("targets", targets).data.astype(kind)).to(logits.device),
         weight,
-        label_smoothing=label_smoothing,
-        ignore_index=ignore_index,
-        reduction=reduction,
+        **settings,
     )
+
+
+def checked_settings(
+    owner: str, ignore_index: Any, reduction: str, label_smoothing: Any
+) -> dict[str, Any]:
+    """Return the settings of the loss, each as it is computed with; `owner` is for messages."""
+    ignore_index = whole_number(owner, "ignore_index", ignore_index)
+    label_smoothing = real_number(owner, "label_smoothing", label_smoothing)
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"{owner}: label_smoothing is a share from 0 to 1, not {label_smoothing}")
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"{owner}: reduction is one of {', '.join(REDUCTIONS)}, not {reduction!r}")
+    return {
+        "ignore_index": ignore_index,
+        "reduction": reduction,
+        "label_smoothing": label_smoothing,
+    }
 
 
 def _constant(name: str, x: Tensor) -> Tensor:
@@ -127,9 +141,7 @@ def _constant(name: str, x: Tensor) -> Tensor:
     return x
 
 
-def _check(
-    logits: Tensor, targets: Tensor, label_smoothing: float, ignore_index: int, reduction: str
-) -> None:
+def _check(logits: Tensor, targets: Tensor, ignore_index: int) -> None:
     check_float("cross_entropy", logits=logits)
     if logits.ndim != 2 or targets.shape not in (logits.shape[:1], logits.shape):
         raise ValueError(
@@ -147,14 +159,6 @@ def _check(
         raise ValueError(
             f"cross_entropy: ignore_index is {ignore_index}, but targets are probabilities; leave "
             "it out"
-        )
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(
-            f"cross_entropy: label_smoothing is a share from 0 to 1, not {label_smoothing}"
-        )
-    if reduction not in REDUCTIONS:
-        raise ValueError(
-            f"cross_entropy: reduction is one of {', '.join(REDUCTIONS)}, not {reduction!r}"
         )
     if isinstance(targets.data, np.ndarray) and targets.ndim == 1:
         t, C = targets.data, logits.shape[1]

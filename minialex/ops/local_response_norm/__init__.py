@@ -16,7 +16,7 @@ saved = (x, s).
 from __future__ import annotations
 
 from minialex.autograd import Cost, Implementation, Op, Shapes, Tensor, as_tensor
-from minialex.ops._arguments import check_images, elementwise_cost, real_number, whole_number
+from minialex.ops._arguments import check_images, elementwise_cost, odd_number, real_number
 from minialex.ops.local_response_norm import blocked, plain
 from minialex.ops.local_response_norm.cuda import KERNEL
 
@@ -65,9 +65,7 @@ def local_response_norm(
     """
     x = as_tensor(x)
     check_images("local_response_norm", x)
-    size = whole_number("local_response_norm", "size", size)
-    if size < 1 or size % 2 == 0:
-        raise ValueError(f"local_response_norm: size must be odd and at least 1, not {size}")
+    size = odd_number("local_response_norm", "size", size)
     constants = {"alpha": alpha, "beta": beta, "k": k}
     numbers = {name: real_number("local_response_norm", name, n) for name, n in constants.items()}
     return OP(x, size=size, **numbers)
