@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from minialex.arrays import FLOATS, Array, array_module
-from minialex.autograd import Cost, Shapes, Tensor, as_tensor
+from minialex.autograd import Cost, Op, Shapes, Tensor, as_tensor
 from minialex.autograd.conversion import as_number
 from minialex.ops._windows import Pair, output_length, pooled_size
 
@@ -57,6 +57,24 @@ def check_float(op: str, **inputs: Tensor | None) -> None:
             raise TypeError(
                 f"{op}: {name} is {x.dtype}; convert it to float32 or float64 with .astype()"
             )
+
+
+def check_broadcast(op: str, *shapes: tuple[int, ...]) -> None:
+    """Refuse shapes that do not broadcast to one."""
+    try:
+        np.broadcast_shapes(*shapes)
+    except ValueError:
+        listed = " and ".join(map(str, shapes))
+        raise ValueError(f"{op}: shapes {listed} do not broadcast to one") from None
+
+
+def elementwise(op: Op, *tensors: Tensor) -> Tensor:
+    """Run an op that broadcasts; shapes are looked at where it fails only, which takes no time."""
+    try:
+        return op(*tensors)
+    except ValueError:
+        check_broadcast(op.name, *(t.shape for t in tensors))
+        raise
 
 
 def check_booleans(op: str, *inputs: Any) -> tuple[Tensor, ...]:

@@ -29,7 +29,7 @@ from typing import Any
 
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients, Implementation, Op, Tensor, as_tensor, as_tensors
-from minialex.ops._arguments import elementwise_cost, floating, unbroadcast
+from minialex.ops._arguments import elementwise, elementwise_cost, floating, unbroadcast
 
 Saved = tuple[Any, ...]
 Needs = tuple[bool, ...]
@@ -154,17 +154,17 @@ _OPS = {
 
 def add(a: Any, b: Any) -> Tensor:
     """Return a + b, broadcast; either may be a number."""
-    return _OPS["add"](*as_tensors(a, b))
+    return elementwise(_OPS["add"], *as_tensors(a, b))
 
 
 def subtract(a: Any, b: Any) -> Tensor:
     """Return a - b, broadcast; either may be a number."""
-    return _OPS["subtract"](*as_tensors(a, b))
+    return elementwise(_OPS["subtract"], *as_tensors(a, b))
 
 
 def multiply(a: Any, b: Any) -> Tensor:
     """Return a b, element by element, broadcast; either may be a number."""
-    return _OPS["multiply"](*as_tensors(a, b))
+    return elementwise(_OPS["multiply"], *as_tensors(a, b))
 
 
 def divide(a: Any, b: Any) -> Tensor:
@@ -172,7 +172,7 @@ def divide(a: Any, b: Any) -> Tensor:
 
     Of whole numbers too the quotients are floats, float32.
     """
-    return _OPS["divide"](*map(floating, as_tensors(a, b)))
+    return elementwise(_OPS["divide"], *map(floating, as_tensors(a, b)))
 
 
 def negative(x: Tensor) -> Tensor:
@@ -199,7 +199,7 @@ def power(x: Any, exponent: Any) -> Tensor:
                 "float64 with .astype()"
             )
         x, p = floating(x), floating(p)
-    return _OPS["power"](x, p)
+    return elementwise(_OPS["power"], x, p)
 
 
 def exp(x: Tensor) -> Tensor:

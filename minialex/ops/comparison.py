@@ -11,13 +11,17 @@ from typing import Any
 
 from minialex.arrays import Array
 from minialex.autograd import Tensor, as_tensors, common_device_and_dtype
-from minialex.ops._arguments import check_booleans
+from minialex.ops._arguments import check_booleans, check_broadcast
 
 
 def _elementwise(name: str, function: Callable[[Array, Array], Array], a: Any, b: Any) -> Tensor:
     x, y = (t.data for t in as_tensors(a, b))
     common_device_and_dtype(name, (x, y))
-    return Tensor(function(x, y))
+    try:
+        return Tensor(function(x, y))
+    except ValueError:
+        check_broadcast(name, x.shape, y.shape)
+        raise
 
 
 def equal(a: Any, b: Any) -> Tensor:

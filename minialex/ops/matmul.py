@@ -15,7 +15,7 @@ import numpy as np
 
 from minialex.arrays import Array
 from minialex.autograd import Cost, Gradients, Implementation, Op, Shapes, Tensor, as_tensors
-from minialex.ops._arguments import ITEM_BYTES, unbroadcast
+from minialex.ops._arguments import ITEM_BYTES, check_broadcast, unbroadcast
 
 
 def forward(a: Array, b: Array) -> tuple[Array, tuple[Array, Array]]:
@@ -63,10 +63,12 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
     Raises
     ------
     ValueError
-        If the inner sizes differ or either has no axis.
+        If the inner sizes differ, either has no axis, or the stacks do not broadcast.
     """
     a, b = as_tensors(a, b)
     inner = b.shape[-2:-1] or b.shape
     if not a.ndim or not b.ndim or a.shape[-1] != inner[0]:
         raise ValueError(f"matmul: the inner sizes of {a.shape} and {b.shape} differ")
+    if a.ndim > 2 < b.ndim:
+        check_broadcast("matmul: stacks of matrices", a.shape[:-2], b.shape[:-2])
     return OP(a, b)

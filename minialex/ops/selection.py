@@ -13,13 +13,18 @@ saved: (a, b), (c, shape of a, shape of b), (x,).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients, Implementation, Op, Tensor, as_tensor, as_tensors
 from minialex.autograd.conversion import Number, as_number, number_like
-from minialex.ops._arguments import check_booleans, elementwise_cost, floating, unbroadcast
+from minialex.ops._arguments import (
+    check_booleans,
+    elementwise,
+    elementwise_cost,
+    floating,
+    unbroadcast,
+)
 
 Saved = tuple[Any, ...]
 Needs = tuple[bool, ...]
@@ -67,7 +72,7 @@ def _clip_back(gy: Array, saved: Saved, *, min: Number | None, max: Number | Non
     return (xp.where(inside, gy, 0),)
 
 
-def _op(name: str, implementation: Implementation) -> Callable[..., Tensor]:
+def _op(name: str, implementation: Implementation) -> Op:
     return Op(name, {"plain": implementation}, elementwise_cost(1))
 
 
@@ -82,12 +87,12 @@ def maximum(a: Any, b: Any) -> Tensor:
 
     Equal elements get half of the gradient each. NaN beside a number gives NaN.
     """
-    return MAXIMUM(*as_tensors(a, b))
+    return elementwise(MAXIMUM, *as_tensors(a, b))
 
 
 def minimum(a: Any, b: Any) -> Tensor:
     """Return the smaller of a and b, element by element, broadcast; see `maximum`."""
-    return MINIMUM(*as_tensors(a, b))
+    return elementwise(MINIMUM, *as_tensors(a, b))
 
 
 def where(condition: Any, a: Any, b: Any) -> Tensor:
@@ -106,7 +111,7 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
     (condition,) = check_booleans("where", condition)
     if as_number(a) is not None and as_number(b) is not None:
         a = as_tensor(a, condition)
-    return WHERE(condition, *as_tensors(a, b))
+    return elementwise(WHERE, condition, *as_tensors(a, b))
 
 
 def clip(x: Tensor, min: float | None = None, max: float | None = None) -> Tensor:

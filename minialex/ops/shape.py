@@ -203,7 +203,12 @@ def concatenate(xs: Sequence[Tensor], dim: int = 0) -> Tensor:
     tensors = as_tensors(*xs)
     if not tensors:
         raise ValueError("concatenate: there is nothing to join")
-    return CONCATENATE(*tensors, dim=normal_dim(dim, tensors[0].ndim, "concatenate"))
+    first = tensors[0].shape
+    d = normal_dim(dim, len(first), "concatenate")
+    for shape in (t.shape for t in tensors):
+        if len(shape) != len(first) or shape[:d] + shape[d + 1 :] != first[:d] + first[d + 1 :]:
+            raise ValueError(f"concatenate: {first} and {shape} differ in more than dim {d}")
+    return CONCATENATE(*tensors, dim=d)
 
 
 def astype(x: Tensor, dtype: npt.DTypeLike) -> Tensor:

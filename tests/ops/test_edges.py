@@ -71,6 +71,35 @@ def test_numpys_keywords_are_answered_with_pytorchs(reduce):
             function(Tensor(F), 0, keepdims=True)
 
 
+SHAPES = {
+    "concatenate: .2, 3. and .2,. differ in more than dim 0": lambda a, b: ops.concatenate(
+        [a, b[0]]
+    ),
+    "concatenate: .2, 3. and .3, 2. differ in more than dim 1": lambda a, b: ops.concatenate(
+        [a, a, b], 1
+    ),
+    "matmul: stacks of matrices: shapes .4,. and .3,.": lambda a, b: (
+        Tensor(np.ones((4, 3, 2))) @ np.ones((3, 2, 3))
+    ),
+    "add: shapes .2, 3. and .3, 2. do not broadcast": lambda a, b: a + b,
+    "subtract: shapes": lambda a, b: a - b,
+    "multiply: shapes": lambda a, b: a * b,
+    "divide: shapes": lambda a, b: a / b,
+    "power: shapes": lambda a, b: a**b,
+    "equal: shapes": lambda a, b: a == b,
+    "less: shapes": lambda a, b: a < b,
+    "maximum: shapes": ops.maximum,
+    "minimum: shapes": ops.minimum,
+    "where: shapes .2, 3. and .2, 3. and .3, 2.": lambda a, b: ops.where(a > 0, a, b),
+}
+
+
+@pytest.mark.parametrize("words", SHAPES)
+def test_shapes_that_do_not_go_together_are_said_by_the_op(words):
+    with pytest.raises(ValueError, match=f"^{words}"):
+        SHAPES[words](Tensor(np.ones((2, 3))), Tensor(np.ones((3, 2))))
+
+
 # Arrays where Tensors are meant, and what is neither -------------------------------------------
 
 ANY_INPUT = {
