@@ -204,6 +204,7 @@ class Optimizer:
     def _checked_groups(self, saved: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Return the hyperparameters of saved groups that are like those here."""
         owner = type(self).__name__
+        _check_kind("param_groups", saved, Sequence)
         if len(saved) != len(self.param_groups):
             raise ValueError(
                 f"load_state_dict: the state has {len(saved)} groups, the optimizer "
@@ -211,8 +212,9 @@ class Optimizer:
             )
         groups = []
         for i, members in enumerate(self._members()):
-            group, values = self.param_groups[i], dict(saved[i])
-            _check_keys(f"group {i} of the state, which is to be {owner}'s,", values, group)
+            group = self.param_groups[i]
+            _check_keys(f"group {i} of the state, which is to be {owner}'s,", saved[i], group)
+            values = dict(saved[i])
             if list(values.pop(PARAMS)) != members:
                 raise ValueError(f"load_state_dict: group {i} of the state is of other parameters")
             groups.append({name: checked(owner, name, value) for name, value in values.items()})
@@ -315,7 +317,15 @@ def _has_gradient(p: Tensor) -> bool:
     return p.deferred_grad is not None or p.grad is not None
 
 
+def _check_kind(what: str, given: Any, kind: type) -> None:
+    if not isinstance(given, kind):
+        raise TypeError(
+            f"load_state_dict: {what} is {type(given).__name__}: give what state_dict() returned"
+        )
+
+
 def _check_keys(what: str, given: Mapping[Any, Any], wanted: Iterable[Any]) -> None:
+    _check_kind(what, given, Mapping)
     missing = [name for name in wanted if name not in given]
     surplus = [name for name in given if name not in wanted]
     if missing or surplus:

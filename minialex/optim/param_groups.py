@@ -113,7 +113,7 @@ def given_groups(owner: str, params: Params) -> list[dict[str, Any]]:
     """
     if isinstance(params, Tensor):
         raise TypeError(f"{owner} takes a list of Tensors, not one: write [tensor]")
-    entries = list(params)
+    entries = _listed(owner, params)
     if not any(isinstance(entry, Mapping) for entry in entries):
         return [{PARAMS: entries}]
     groups = []
@@ -126,8 +126,17 @@ def given_groups(owner: str, params: Params) -> list[dict[str, Any]]:
         if PARAMS not in entry:
             raise ValueError(f"{owner}: group {i} has no 'params': give it a list of Tensors")
         own = entry[PARAMS]
-        groups.append({**entry, PARAMS: [own] if isinstance(own, Tensor) else list(own)})
+        groups.append({**entry, PARAMS: [own] if isinstance(own, Tensor) else _listed(owner, own)})
     return groups
+
+
+def _listed(owner: str, params: Any) -> list[Any]:
+    if not isinstance(params, Iterable):
+        raise TypeError(
+            f"{owner} takes a list of Tensors, not {type(params).__name__}: write "
+            "model.parameters()"
+        )
+    return list(params)
 
 
 # ---- what hyperparameters may be -----------------------------------------------------------------

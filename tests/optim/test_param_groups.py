@@ -234,6 +234,13 @@ def test_the_usual_values_are_pytorchs():
     ("params", "error", "message"),
     [
         (lambda p: p, TypeError, r"SGD takes a list of Tensors, not one: write \[tensor\]"),
+        (
+            lambda p: nn.Linear(3, 2),
+            TypeError,
+            r"SGD takes a list of Tensors, not Linear: write model.parameters\(\)",
+        ),
+        (lambda p: None, TypeError, "SGD takes a list of Tensors, not NoneType"),
+        (lambda p: [{"params": nn.Linear(3, 2)}], TypeError, "SGD takes a list of Tensors, not L"),
         (lambda p: [{"params": [p]}, p], TypeError, "element 1 is no group beside others"),
         (lambda p: [{"lr": 1.0}], ValueError, "group 0 has no 'params'"),
         (

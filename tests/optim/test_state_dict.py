@@ -117,6 +117,22 @@ WRONG = {
 }
 
 
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (lambda s: None, "the state is NoneType"),
+        (lambda s: s | {"param_groups": None}, "param_groups is NoneType"),
+        (lambda s: s | {"param_groups": [1, 2]}, "group 0 of the state, .* is int"),
+        (lambda s: s | {"state": [1]}, "the state by parameter is list"),
+        (lambda s: s | {"state": {**s["state"], 1: 5}}, "the state of b is int"),
+    ],
+)
+def test_what_is_no_state_is_refused(wrong, words):
+    optimizer = made("SGD")
+    with pytest.raises(TypeError, match=f"^load_state_dict: {words}: give what state_dict"):
+        optimizer.load_state_dict(wrong(optimizer.state_dict()))
+
+
 @pytest.mark.parametrize(("edit", "message"), WRONG.values(), ids=WRONG)
 def test_what_does_not_fit_is_refused_and_changes_nothing(edit, message):
     optimizer = made("SGD")
