@@ -54,6 +54,17 @@ class Sequential(Module):
     def __setitem__(self, i: int, module: Module) -> None:
         setattr(self, self._elements()[i][0], module)
 
+    def __delitem__(self, i: int | slice) -> None:
+        """Remove a module, or several; the numbers of those behind close up."""
+        elements = self._elements()
+        kept = dict(elements)
+        for name, _ in elements[i] if isinstance(i, slice) else [elements[i]]:
+            del kept[name]
+        for name, _ in elements:
+            delattr(self, name)
+        for number, module in enumerate(kept.values()):
+            setattr(self, str(number), module)
+
     def append(self, module: Module) -> Self:
         """Put a module behind the others; returns the Sequential."""
         last = max((int(name) for name in vars(self) if name.isdecimal()), default=-1)

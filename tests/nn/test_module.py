@@ -153,6 +153,20 @@ def test_sequential_is_indexed_assigned_and_cut():
         model[1] = nn.ReLU
 
 
+def test_elements_of_a_sequential_are_deleted():
+    """As in PyTorch the numbers close up, so that state_dict has those of one made without."""
+    model = small()
+    kept = [module for i, module in enumerate(model) if i != 1]
+    del model[1]
+    assert list(model) == kept
+    assert [name for name, _ in model.named_children()] == ["0", "1", "2"]
+    del model[-2:]
+    assert list(model) == kept[:1]
+    assert model.append(kept[1])[1] is kept[1]
+    with pytest.raises(IndexError):
+        del model[2]
+
+
 def test_sequential_grows():
     model, last = small(), nn.ReLU()
     assert model.append(last) is model
