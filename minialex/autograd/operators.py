@@ -36,6 +36,11 @@ def answers_numpy(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def answering(*args: P.args, **keywords: P.kwargs) -> R:
+        if "out" in keywords:
+            # np.sum and the like call the method, with axis and out whatever they were given
+            raise TypeError(
+                f"{function.__name__}: has no out; NumPy's own takes .numpy() of a Tensor"
+            )
         for theirs, ours in NUMPY_KEYWORDS.items():
             if theirs in keywords:
                 raise TypeError(

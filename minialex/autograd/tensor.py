@@ -267,7 +267,8 @@ class Tensor(Operators):
         """Return the values as a NumPy array (shared where they are on the CPU, else copied).
 
         This is the way out on purpose, past which no gradient is followed. NumPy's functions take
-        Tensors on the CPU that require none, and refuse others.
+        Tensors on the CPU that require none, and refuse others; but its ufuncs, such as ``np.exp``,
+        and ``np.sum``, ``np.mean`` and ``np.max`` take what this returns alone.
         """
         return arrays.to_numpy(self.data)
 

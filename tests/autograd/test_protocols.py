@@ -195,6 +195,13 @@ def test_numpy_sees_the_array():
     assert np.asarray([Tensor(1.0), Tensor(2.0)]).tolist() == [1, 2]
 
 
+@pytest.mark.parametrize("function", [np.sum, np.mean, np.max])
+def test_numpys_functions_of_a_methods_name_are_told_where_numbers_are(function):
+    """They call the method, with keywords of their own that the user has not written."""
+    with pytest.raises(TypeError, match=r"has no out; NumPy's own takes \.numpy\(\) of a Tensor"):
+        function(Tensor([1.0, 2.0]))
+
+
 def test_numpy_saves_the_numbers():
     file = io.BytesIO()
     np.save(file, three())
