@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral
 
 import numpy as np
 
@@ -112,6 +113,8 @@ class DataLoader:
     ------
     ValueError
         If `batch_size` is below 1 or `workers` below 0.
+    TypeError
+        If one of them is no whole number, or `transform` no Transform.
     """
 
     def __init__(
@@ -126,6 +129,14 @@ class DataLoader:
         drop_last: bool = False,
         device: Device = CPU,
     ) -> None:
+        for name, value in (("batch_size", batch_size), ("workers", workers)):
+            if isinstance(value, bool) or not isinstance(value, Integral):
+                raise TypeError(f"DataLoader: {name} is {value!r}: give a whole number")
+        if not isinstance(transform, Transform):
+            raise TypeError(
+                f"DataLoader: transform is {transform!r}: give a Transform, such as "
+                "eval_transform(64)"
+            )
         if batch_size < 1:
             raise ValueError(f"DataLoader: batch_size must be at least 1, got {batch_size}")
         if workers < 0:

@@ -260,6 +260,21 @@ def test_wrong_arguments_are_named(arguments, name):
         DataLoader(MemoryDataset(4), transform=eval_transform(5), **given)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"batch_size": 2.5}, "batch_size is 2.5: give a whole number"),
+        ({"batch_size": True}, "batch_size is True: give a whole number"),
+        ({"workers": None}, "workers is None: give a whole number"),
+        ({"transform": None}, r"transform is None: give a Transform, such as eval_transform\(64\)"),
+    ],
+)
+def test_arguments_of_the_wrong_kind_are_refused_where_they_are_given(wrong, words):
+    fitting = {"batch_size": 2, "transform": eval_transform(8)}
+    with pytest.raises(TypeError, match=f"^DataLoader: {words}"):
+        DataLoader(MemoryDataset(3), **fitting | wrong)
+
+
 @pytest.mark.parametrize("start", [-1, 4])
 def test_a_start_beyond_the_epoch_is_refused(start):
     loader = DataLoader(MemoryDataset(11), 4, eval_transform(5))
