@@ -93,7 +93,8 @@ def save(
     TypeError
         If the model is not an AlexNet.
     ValueError
-        If its layers were changed, names are missing or too many, or the transform is random.
+        If its layers were changed, names are missing or too many, the transform is random, or the
+        file's name ends as PyTorch's own do.
     MinialexError
         If the file cannot be written: what was there stays as it was.
     """
@@ -101,6 +102,11 @@ def save(
         raise TypeError(
             f"save: {type(model).__name__} is not an AlexNet; any arrays by name can be written "
             "with minialex.weights.safetensors.write_safetensors"
+        )
+    if Path(path).suffix.lower() in (".pth", ".pt"):
+        raise ValueError(
+            f"save: {path}: this writes safetensors, which torch.load does not read: let the name "
+            "end in .safetensors"
         )
     transform = transform or eval_transform(model.variant.image_size)
     if transform.random:

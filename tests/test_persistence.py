@@ -165,6 +165,14 @@ class TestSave:
             minialex.save(models.alexnet(MINI, 3), path, **options)
         assert not path.exists()
 
+    @pytest.mark.parametrize("suffix", [".pth", ".PT"])
+    def test_a_name_of_pytorchs_own_format(self, path, suffix):
+        """torch.load would refuse the file, in words that do not say why."""
+        theirs = path.with_suffix(suffix)
+        with pytest.raises(ValueError, match=r"writes safetensors.*: let the name end in .safete"):
+            minialex.save(models.alexnet(MINI, 3), theirs)
+        assert not theirs.exists()
+
     def test_other_networks(self, path):
         with pytest.raises(TypeError, match="Linear is not an AlexNet"):
             minialex.save(nn.Linear(2, 3), path)
