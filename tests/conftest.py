@@ -1,6 +1,7 @@
 import gc
 import importlib
 import os
+import signal
 import tempfile
 
 import numpy as np
@@ -52,6 +53,14 @@ def poisoned(plain):
         return a
 
     return empty
+
+
+@pytest.fixture
+def terminal():
+    """Let a closing terminal's signal arrive, as it does not where the tests run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 
 from minialex.bench import record as bench
 from minialex.errors import MinialexError
+from minialex.kfold import fold_records
 from minialex.kfold.fold_records import read_plan, read_record
 from minialex.plain_json import MAX_BYTES, is_number, parse_json, read_json, typed
 from minialex.study.launch_times import read_launch_times
@@ -135,8 +136,9 @@ def signed(table):
     return json.dumps({**table, "crc32": checksum}, indent=1) + "\n"
 
 
-PLAN = {"format": 2, "k": 3, "settings": {"epochs": 5}}
-FOLD = {"format": 2, "fold": 1, "k": 3, "checkpoint": "fold-1/last.safetensors"}
+PLAN = {"format": fold_records.FORMAT, "k": 3, "settings": {"epochs": 5}}
+PLAN |= {"images": {"all": [[12, "0123456789abcdef", "fedcba9876543210"]]}}
+FOLD = {"format": fold_records.FORMAT, "fold": 1, "k": 3, "checkpoint": "fold-1/last.safetensors"}
 FOLD |= {"train_images": 20, "images": 8, "correct": 6}
 FOLD |= {"accuracy": 75.0, "top5_accuracy": 100.0, "loss": 0.5}
 LINE = {"split": "val", "epoch": 1, "step": 8, "loss": 0.5, "accuracy": 75.0, "lr": 0.1}
@@ -210,6 +212,8 @@ def test_a_fold_whose_figures_cannot_be(tmp_path, change, words):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        ({"images": {"val": PLAN["images"]["all"]}}, "damaged"),
+        ({"images": None}, "damaged"),
         ({"k": 1}, "damaged"),
         ({"k": 5.7}, "damaged"),
         ({"k": True}, "damaged"),

@@ -273,8 +273,7 @@ def test_gradcheck_runs_them():
 
 
 @pytest.mark.torch
-def test_they_are_called_as_pytorch_calls_them():
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+def test_they_are_called_as_pytorch_calls_them(torch):
 
     def told(tensor, values):
         """Return everything that hooks see of a graph with shared leaves and results."""

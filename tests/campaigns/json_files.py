@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 import math
 import random
+import tempfile
 import zlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from minialex.bench import record as bench
+from minialex.kfold import fold_records
 from minialex.kfold.fold_records import FoldRecord, read_plan, read_record
 from minialex.plain_json import field_types
 from minialex.train.metrics import MetricsRecord, read_metrics
@@ -24,14 +26,19 @@ from tests.campaigns.fuzz import files
 from tests.campaigns.mutations import damage, edited
 
 SETTINGS = make_settings(out="runs/x").to_json()
-FOLD = {"format": 2, "fold": 1, "k": 3, "checkpoint": "fold-1/last.safetensors"}
+FOLD = {"format": fold_records.FORMAT, "fold": 1, "k": 3, "checkpoint": "fold-1/last.safetensors"}
 FOLD |= {"train_images": 20, "images": 8, "correct": 6}
 FOLD |= {"accuracy": 75.0, "top5_accuracy": 100.0, "loss": 0.5}
 LINE = {"split": "val", "epoch": 1, "step": 8, "loss": 0.5, "accuracy": None, "lr": 0.1}
 LINE |= {"images_per_second": 100.0}
 TABLES: dict[str, Any] = {
     "settings.json": {"settings": SETTINGS, "versions": {"python": "3.11"}},
-    "kfold.json": {"format": 2, "k": 3, "settings": SETTINGS},
+    "kfold.json": {
+        "format": fold_records.FORMAT,
+        "k": 3,
+        "settings": SETTINGS,
+        "images": {"all": [[12, "0123456789abcdef", "fedcba9876543210"]] * 2},
+    },
     "fold-1/fold.json": FOLD,
     "metrics.jsonl": LINE,
     "record.json": {"format": bench.FORMAT, **asdict(record(2, cases=2))},
@@ -41,9 +48,16 @@ RECORDS = (bench.BenchRecord, bench.BenchRow, bench.Timing, bench.Ceilings)
 
 
 def prepare() -> None:
-    """Work out the types of fields, which is done once, by compiling them."""
+    """Work out the types of fields, which is done once; see that undamaged files are read."""
     for kind in (*RECORDS, FoldRecord, MetricsRecord):
         field_types(kind)
+    for name in KINDS:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / name
+            file.parent.mkdir(exist_ok=True)
+            file.write_bytes(undamaged(name))
+            wrong = read(Path(folder) / "x", (name, None))
+            assert wrong is None, f"before any damage: {wrong}"
 
 
 SIGNED = ("kfold.json", "fold-1/fold.json")
@@ -59,12 +73,18 @@ def signed(text: str) -> bytes:
         return text.encode()
 
 
+def undamaged(name: str) -> bytes:
+    """Return what a file of this name holds."""
+    text = json.dumps(TABLES[name])
+    return signed(text) if name in SIGNED else (text + "\n").encode()
+
+
 def make(draw: random.Random, path: Path) -> tuple[str, bytes | None]:
     """Write one file; returns its name, and what was in it before it was damaged, if it was."""
     name = draw.choice(KINDS)
     table, sign = TABLES[name], name in SIGNED
-    whole = signed(json.dumps(table)) if sign else (json.dumps(table) + "\n").encode()
     if draw.random() < 0.4:
+        whole = undamaged(name)
         content, before = damage(draw, whole), whole
     else:
         text, before = edited(draw, table), None

@@ -99,6 +99,8 @@ class Sites(ast.NodeVisitor):
         self.generic_visit(node)
 
     def visit_IfExp(self, node: ast.IfExp) -> None:
+        if any(_is_text(branch) for branch in (node.body, node.orelse)):
+            return
         then, test, other = map(self.source, (node.body, node.test, node.orelse))
         self.found.append((node, f"({other}) if ({test}) else ({then})"))
         self.generic_visit(node)
@@ -131,6 +133,13 @@ class Sites(ast.NodeVisitor):
         if node.name not in ("__repr__", "describe"):
             for one in [*node.args.defaults, *filter(None, node.args.kw_defaults), *node.body]:
                 self.visit(one)
+
+
+def _is_text(node: ast.expr) -> bool:
+    """Return whether this is a text, which a message is made of."""
+    return isinstance(node, ast.JoinedStr) or (
+        isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )
 
 
 def mutants_of(name: str, text: str) -> list[Mutant]:

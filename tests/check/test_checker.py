@@ -283,7 +283,7 @@ def test_closing_counts_by_name():
     assert f"{len(CASES['relu'])} PASS" in lines[1]
     assert "excluded at kinks (non-differentiable)" in lines[1]
     assert f"{len(rows)} PASS, 0 INCONCLUSIVE, 0 FAIL" in last
-    assert f"{sum(row.compared for row in rows)} numbers" in last
+    assert f"{sum(row.compared for row in rows):,} numbers" in last
 
 
 def test_records_are_json():

@@ -78,6 +78,7 @@ def test_equal_seeds_give_equal_checkpoints(minialex, photos):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
+@pytest.mark.usefixtures("terminal")
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGHUP, 129)])
 def test_a_signal_stops_saves_and_says_how_to_go_on(minialex, photos, number, status):
     ended = threading.Event()

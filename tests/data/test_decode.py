@@ -219,6 +219,12 @@ def test_floats_are_scaled_by_the_white_that_holds_them(tmp_path, white):
     np.testing.assert_allclose(read[..., 2], RAMP / 257, atol=0.51)
 
 
+def test_floats_of_32_bits_are_no_brighter_than_whole_numbers(tmp_path):
+    values = np.linspace(0, 2**30, 64, dtype=np.float32).reshape(8, 8)
+    read = read_image(save(tmp_path / "a.tif", values))
+    np.testing.assert_allclose(read[..., 2].ravel(), np.linspace(0, 127.5, 64), atol=0.51)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_floats_that_are_not_finite_are_refused(tmp_path, value):
     path = save(tmp_path / "a.tif", np.array([[0, value]], np.float32))

@@ -237,8 +237,7 @@ def test_gradcheck_runs_them():
 
 
 @pytest.mark.torch
-def test_they_are_called_as_pytorch_calls_them():
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+def test_they_are_called_as_pytorch_calls_them(torch):
 
     def told(module_class, tensor):
         class Inner(module_class):

@@ -304,8 +304,7 @@ def test_load_state_dict_names_what_it_cannot_read(value, words):
 
 
 @pytest.mark.torch
-def test_what_pytorch_has_is_loaded_and_behaves_likewise():
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+def test_what_pytorch_has_is_loaded_and_behaves_likewise(torch):
     theirs = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 1))
     ours = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
     ours.load_state_dict(theirs.state_dict())

@@ -1,7 +1,5 @@
 """Parameter groups with PyTorch's meaning: each has its own hyperparameters."""
 
-import importlib.util
-
 import numpy as np
 import pytest
 
@@ -81,10 +79,8 @@ def test_each_group_follows_the_formula_with_its_own_numbers(name, implementatio
     assert (optimizer.steps, optimizer.param_steps) == (STEPS, taken)
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="PyTorch is not installed")
 @pytest.mark.parametrize("name", FORMULAS)
-def test_groups_agree_with_pytorch(name):
-    torch = pytest.importorskip("torch")
+def test_groups_agree_with_pytorch(torch, name):
     params, optimizer = made(name)
     theirs = [torch.tensor(v, requires_grad=True) for v in values()]
     peer = getattr(torch.optim, name)(groups(name, theirs), **COMMON)

@@ -8,7 +8,7 @@ from minialex.train.signals import SIGNALS
 from minialex.weights import checkpoint
 from tests.small_runs import Listener, checkpoints, kill, small
 
-pytestmark = pytest.mark.usefixtures("no_curves")
+pytestmark = pytest.mark.usefixtures("no_curves", "terminal")
 
 
 class TestStopping:

@@ -200,3 +200,15 @@ class TestAbsurdity:
         pairs = w.say([(i, None) for i in range(100)]) + b"q\x00" + w.say((None,) * 100) + b"q\x01"
         w.zip_file(path, b"\x80\x02]" + pairs + call * 100 + b".", {})
         assert "calls functions with more than 5000 arguments" in refusal(path)
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_what_python_writes_of_plain_values_is_read(protocol):
+    # more than 256 remembered values, twice each: their numbers take four bytes
+    names = [f"layer.{i}" for i in range(300)]
+    numbers = [0, 255, 256, 65536, -1, 2**31 - 1, -(2**31), 2**70, -(2**70), 0.5, True, False, None]
+    value = {"names": [*names, *names], "numbers": numbers, "pairs": {n: (n, [n]) for n in names}}
+    value |= {"empty": [{}, [], ()], "tuples": [(1,), (1, 2), (1, 2, 3), (1, 2, 3, 4)]}
+    read = unpickle.load_pickle(io.BytesIO(pickle.dumps(value, protocol)), {}, lambda _: None)
+    assert read == value
+    assert list(map(type, read["numbers"])) == list(map(type, numbers))
