@@ -176,6 +176,8 @@ def _from_line(path: Path, number: int, line: bytes) -> MetricsRecord:
         record: MetricsRecord = typed(MetricsRecord, {**fields, **numbers})
         if record.split not in SPLITS or not is_count(record.epoch) or not is_count(record.step):
             raise ValueError("it is of no epoch")
+        if record.accuracy < 0 or record.accuracy > 100:  # a NaN is neither
+            raise ValueError("it has an accuracy that cannot be")
         return record
     except (ValueError, LookupError, TypeError) as error:
         raise MinialexError(

@@ -41,6 +41,15 @@ def test_what_was_stored_is_whole_and_any_damage_is_seen(stored):
     assert not cache.is_whole(stored)
 
 
+def test_a_file_under_the_name_of_another_is_not_whole(stored):
+    other = stored.with_name("y.so")
+    header = stored.parent / "header-z" / stored.name
+    header.parent.mkdir()
+    for path in (other, header):
+        path.write_bytes(stored.read_bytes())
+        assert not cache.is_whole(path)
+
+
 def test_what_cannot_be_stored_leaves_nothing(stored, tmp_path, monkeypatch):
     before = stored.read_bytes()
 

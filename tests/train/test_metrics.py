@@ -169,6 +169,8 @@ class TestReading:
             metrics._to_line(TRAIN).strip().replace("10", "null"),
             metrics._to_line(TRAIN).strip().replace("10", "1e999"),
             metrics._to_line(TRAIN).strip().replace("2.25", "9" * 4000),
+            metrics._to_line(replace(TRAIN, accuracy=5000.0)).strip(),
+            metrics._to_line(replace(TRAIN, accuracy=-0.5)).strip(),
         ],
     )
     def test_what_is_no_record_is_named(self, tmp_path, line):

@@ -1,7 +1,8 @@
 """The folder of what was compiled: whose it is, what in it is whole, and what leaves it.
 
 A file's name is a hash of all that it was made from, so nothing in it is ever stale. Its last 32
-bytes are the SHA-256 of the others: a damaged library would crash the process that loads it.
+bytes are the SHA-256 of its name and the others: a damaged library would crash the process that
+loads it, and one under the name of another would compute something else.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def is_whole(path: Path) -> bool:
         age = time.time() - path.stat().st_mtime
     except OSError:
         return False
-    if content[-_DIGEST_BYTES:] != hashlib.sha256(content[:-_DIGEST_BYTES]).digest():
+    if content[-_DIGEST_BYTES:] != _digest(path, content[:-_DIGEST_BYTES]):
         return False
     if age > _DAY_SECONDS:
         with contextlib.suppress(OSError):
@@ -83,7 +84,12 @@ def store(made: Path, path: Path) -> None:
     """
     content = made.read_bytes()
     path.parent.mkdir(exist_ok=True)
-    atomic_write(path, content + hashlib.sha256(content).digest())
+    atomic_write(path, content + _digest(path, content))
+
+
+def _digest(path: Path, content: bytes) -> bytes:
+    # a header's name is its folder's
+    return hashlib.sha256(f"{path.parent.name}/{path.name}".encode() + content).digest()
 
 
 @contextlib.contextmanager
