@@ -192,7 +192,8 @@ def read_settings(path: Path) -> Settings:
             raise MinialexError(f"cannot read {path}: {error.strerror}: check the path") from error
         except (ValueError, LookupError, TypeError) as error:
             raise MinialexError(
-                f"{path} has no settings: give the {SETTINGS_FILE} of a run, or a checkpoint"
+                f"{path} is damaged, or holds no settings: give the {SETTINGS_FILE} of a run, or a "
+                "checkpoint"
             ) from error
     return Settings.from_json({**table, "out": None}, path)
 

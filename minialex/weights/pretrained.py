@@ -110,8 +110,8 @@ def _check_names(weights: Mapping[str, HostArray], shapes: Mapping[str, Sequence
     missing = [name for name in shapes if name not in weights]
     unexpected = [name for name in weights if name not in shapes]
     if missing:
-        others = f" (nor {len(missing) - 1} more)" if len(missing) > 1 else ""
-        instead = f", but has {quoted(unexpected[0])}" if unexpected else ""
+        others = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+        instead = f", but have {quoted(unexpected[0])}" if unexpected else ""
         raise MinialexError(
             f"the weights lack tensor {quoted(missing[0])} of shape {tuple(shapes[missing[0]])}"
             f"{others}{instead}: {_ANOTHER_VARIANT}, or rename the file's tensors"

@@ -92,8 +92,9 @@ def test_folds_take_the_settings_of_a_run(minialex, earlier):
     ("text", "words", "said"),
     [
         (None, (), "cannot read f.json: No such file or directory: check the path"),
-        ("[]", (), "f.json has no settings: give the settings.json of a run, or a checkpoint"),
-        ('{"settings": 3}', (), "f.json has no settings"),
+        ("[]", (), "f.json is damaged, or holds no settings: give the settings.json of"),
+        ('{"settings": {"lr": 1e999}}', (), "f.json is damaged"),
+        ('{"settings": 3}', (), "f.json is damaged, or holds no settings"),
         ('{"settings": {"ir": 1}}', (), "f.json: unknown setting 'ir'"),
         ('{"settings": {"lr": -1}}', (), "f.json: lr is -1"),
         ('{"settings": {}}', ("--recipe", "article"), "--recipe does not go with --config"),

@@ -82,7 +82,7 @@ def test_missing_names():
     with pytest.raises(MinialexError, match=r"lack tensor 'features\.3\.weight' of shape \(6, 4"):
         fit_weights(weights, SHAPES, last_layer=LAST)
     weights["conv2.weight"] = np.ones(1)
-    with pytest.raises(MinialexError, match=r"nor 1 more\), but has 'conv2.weight': .*variant"):
+    with pytest.raises(MinialexError, match=r"and 1 more\), but have 'conv2.weight': .*variant"):
         fit_weights(weights, SHAPES, last_layer=LAST)
 
 
