@@ -93,8 +93,8 @@ def save(
     TypeError
         If the model is not an AlexNet.
     ValueError
-        If its layers were changed, names are missing or too many, the transform is random, or the
-        file's name ends as PyTorch's own do.
+        If its layers or their settings were changed (hooks are not saved), names are missing or
+        too many, the transform is random, or the file's name ends as PyTorch's own do.
     MinialexError
         If the file cannot be written: what was there stays as it was.
     """
@@ -136,13 +136,26 @@ def _check_layers(model: AlexNet, shapes: dict[str, tuple[int, ...]]) -> int:
     last = f"{model.last_layer}.bias"
     classes = shapes[last][0] if len(shapes.get(last, ())) == 1 else 1
     with blank_weights():
-        made = alexnet(model.variant.name, classes).state_dict()
-    if shapes != {name: x.shape for name, x in made.items()}:
+        made = alexnet(model.variant.name, classes)
+    if (
+        type(model) is not AlexNet
+        or shapes != {name: x.shape for name, x in made.state_dict().items()}
+        or _layers(model) != _layers(made)
+    ):
         raise ValueError(
             f"save: the layers are not those of {model.variant.name}, which load would make; any "
             "arrays by name can be written with minialex.weights.safetensors.write_safetensors"
         )
     return classes
+
+
+def _layers(model: AlexNet) -> list[tuple[str, str]]:
+    """Return every layer's name and description, but for what dropout drops, which is saved."""
+    return [
+        (name, "Dropout()" if isinstance(module, Dropout) else repr(module))
+        for name, module in model.named_modules()
+        if not list(module.named_children())
+    ]
 
 
 def _dropout(model: AlexNet) -> float:

@@ -181,6 +181,21 @@ class TestSave:
         with pytest.raises(ValueError, match="the layers are not those of alexnet-mini"):
             minialex.save(model, path)
 
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda net: net.features.__setitem__(1, nn.Tanh()),
+            lambda net: net.features.__setitem__(2, nn.AvgPool2d(3, 2)),
+            lambda net: setattr(net.features[2], "ceil_mode", True),
+            lambda net: setattr(net.features[0], "stride", (1, 1)),
+        ],
+    )
+    def test_what_load_would_make_otherwise_is_refused(self, path, change):
+        model = models.alexnet(MINI, 3)
+        change(model)
+        with pytest.raises(ValueError, match="the layers are not those of alexnet-mini"):
+            minialex.save(model, path)
+
     def test_pytorch_loads_it(self, torch, run, path):
         minialex.save(minialex.load(run.folder).model, path)
         load_file = pytest.importorskip("safetensors.torch").load_file

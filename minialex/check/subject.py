@@ -294,7 +294,13 @@ def _send_back(outputs: list[Tensor], gy: Array) -> None:
     for y, end in zip(outputs, ends, strict=True):
         if y.requires_grad:
             part = gy[end - y.size : end].reshape(y.shape).astype(y.dtype)
-            y.backward(to_device(part, y.device), retain_graph=True)
+            cotangent = to_device(part.copy(), y.device)
+            y.backward(cotangent, retain_graph=True)
+            if not np.array_equal(_on_host(cotangent), part, equal_nan=True):
+                raise RuntimeError(
+                    "a backward wrote to gy, which other ops and the caller hold too: "
+                    "compute into a new array"
+                )
 
 
 def joined(values: Iterable[Any]) -> Array:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from minialex.arrays import device
 from minialex.autograd import check_precision
@@ -120,7 +121,11 @@ def kfold(
     if resume is None:
         settings = settings_of(config, recipe, data, options)
     else:
-        settings, k = read_plan(resume)
+        settings, planned = read_plan(resume)
+        given = click.get_current_context().get_parameter_source("k")
+        if given is ParameterSource.COMMANDLINE and k != planned:
+            raise MinialexError(f"--folds is {k}, but {resume} has {planned}: leave it out")
+        k = planned
         settings = settings.replace(data=source, **options)
     with running_on(emulate, use), ConsoleFoldReporter(console) as reporter:
         # before anything is written

@@ -312,6 +312,8 @@ def alexnet(
     MinialexError
         If the pretrained weights cannot be read, or do not fit.
     """
+    if not isinstance(variant, str):
+        raise TypeError(f"alexnet: variant is {variant!r}: name one of {', '.join(VARIANTS)}")
     if variant not in VARIANTS:
         raise ValueError(f"alexnet: {unknown('variant', variant, VARIANTS)}")
     if num_classes is not None and num_classes < 1:

@@ -119,6 +119,15 @@ def test_failure_raises_and_explains(make_op):
         assert words in text
 
 
+def test_a_backward_that_writes_to_what_it_was_given_is_refused(make_op):
+    def backward(gy, saved):
+        gy *= 2 * saved[0]
+        return (gy,)
+
+    with pytest.raises(RuntimeError, match=r"a backward wrote to gy, .*: compute into a new array"):
+        gradcheck(make_op(backward), tensor(3))
+
+
 def test_the_sum_of_a_softmax_passes_no_zero_backward(make_op):
     """Why cotangents are random: that of ones gives a softmax the gradient zero."""
     softmax = OPS["softmax"].implementations["plain"].forward

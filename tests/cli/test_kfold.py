@@ -51,6 +51,9 @@ def test_a_pipe_gets_the_plan_and_a_line_per_epoch_and_fold(minialex, photos, mo
     again = minialex("kfold", "--resume", "runs/photos-kfold")
     done = [line for line in answer.out.splitlines() if " validation images (" in line]
     assert again.out.splitlines()[-3:] == [*done, answer.out.splitlines()[-1]]
+    other = minialex("kfold", "--resume", "runs/photos-kfold", "--folds", "3")
+    assert other.status == 2
+    assert "--folds is 3, but runs/photos-kfold has 2: leave it out" in other.err
 
 
 def test_evaluate_only_prints_what_each_network_makes_of_its_fold(minialex, run_folder):

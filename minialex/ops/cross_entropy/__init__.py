@@ -86,7 +86,7 @@ def cross_entropy(
         Rows with this target have no loss and no gradient. Not for probabilities.
     reduction : "mean", "sum" or "none"
         The mean is weighted: divided by the sum of the weights of the rows' classes; but that of
-        probabilities by the number of rows.
+        probabilities by the number of rows. It is 0 where no row counts (PyTorch: NaN).
 
     Returns
     -------
