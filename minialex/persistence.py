@@ -91,7 +91,7 @@ def save(
     Raises
     ------
     TypeError
-        If the model is not an AlexNet.
+        If the model is not an AlexNet, or `classes` one text.
     ValueError
         If its layers or their settings were changed (hooks are not saved), names are missing or
         too many, the transform is random, or the file's name ends as PyTorch's own do.
@@ -111,6 +111,8 @@ def save(
     transform = transform or eval_transform(model.variant.image_size)
     if transform.random:
         raise ValueError("save: the transform is random: give eval_transform(size)")
+    if isinstance(classes, str):
+        raise TypeError(f"save: classes is {classes!r}: give a list of names")
     tensors = {name: to_numpy(x) for name, x in model.state_dict().items()}
     num_classes = _check_layers(model, {name: x.shape for name, x in tensors.items()})
     if len(classes) not in (0, num_classes):

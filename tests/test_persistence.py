@@ -135,7 +135,7 @@ class TestSave:
     def test_a_last_layer_of_another_size_is_what_counts(self, path):
         model = models.alexnet(MINI, 3)
         setattr(model.classifier, "6", nn.Linear(256, 5))
-        minialex.save(model, path, classes="abcde")
+        minialex.save(model, path, classes=list("abcde"))
         assert minialex.load(path).classes == tuple("abcde")
 
     def test_a_file_that_is_there_is_replaced_whole_or_not_at_all(self, path, monkeypatch):
@@ -250,6 +250,14 @@ class TestPretrained:
     def test_true_asks_for_a_path(self):
         with pytest.raises(TypeError, match=r"pretrained is True: give the path .*alexnet-owt"):
             models.alexnet(pretrained=True)
+        with pytest.raises(TypeError, match=r"pretrained is a dict: give it to load_state_dict"):
+            models.alexnet(MINI, pretrained={})
+        with pytest.raises(TypeError, match="variant is 10: name one of alexnet, alexnet-2012"):
+            models.alexnet(10)
+
+    def test_classes_are_a_list_of_names(self, path):
+        with pytest.raises(TypeError, match="classes is 'abc': give a list of names"):
+            minialex.save(models.alexnet(MINI, 3), path, classes="abc")
 
     def test_another_network(self, run):
         with pytest.raises(MinialexError, match=r"best\.safetensors: the weights lack tensor"):

@@ -13,7 +13,7 @@ Each convolution and each fully connected layer but the last is followed by ReLU
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -308,7 +308,8 @@ def alexnet(
     ValueError
         If there is no such variant, or no class.
     TypeError
-        If `pretrained` is a bool, as it once was in torchvision.
+        If `pretrained` is a bool, as it once was in torchvision, or a state dict, or `variant` no
+        name.
     MinialexError
         If the pretrained weights cannot be read, or do not fit.
     """
@@ -323,6 +324,8 @@ def alexnet(
             f"alexnet: pretrained is {pretrained}: give the path of a file of weights, such as "
             "torchvision's alexnet-owt-7be5be79.pth, or leave it out"
         )
+    if isinstance(pretrained, Mapping):
+        raise TypeError("alexnet: pretrained is a dict: give it to load_state_dict; a path here")
     if pretrained is None:
         return AlexNet(VARIANTS[variant], num_classes or 1000, dropout, Generator(seed))
     file = open_weights(pretrained) if isinstance(pretrained, str | Path) else pretrained

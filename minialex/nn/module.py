@@ -228,7 +228,11 @@ class Module:
         ------
         RuntimeError
             If an optimizer holds the parameters already.
+        TypeError
+            If `where` is no device.
         """
+        if not isinstance(where, str | Device | None):
+            raise TypeError(f"to: {where!r} is no device; a type of numbers is given as dtype=...")
         for name, parameter in self.named_parameters():
             if parameter.grad_buffer is not None:
                 raise RuntimeError(

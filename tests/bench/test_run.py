@@ -18,7 +18,7 @@ from minialex.bench.peers import PEERS, find_peers
 from minialex.bench.runner import empty_row, verify
 from minialex.bench.selection import KINDS, select_cases
 from minialex.cli import main
-from minialex.cli.bench import bench as command
+from minialex.cli.main import cli
 from minialex.errors import MinialexError
 from tests.bench.fake_records import record
 
@@ -181,7 +181,7 @@ def test_the_command_ends_in_a_table_a_record_and_a_picture(tmp_path):
     words = (
         f"--op relu --network {MINI} --batch 2 --quick --peer none --device cpu --out {tmp_path}"
     )
-    done = CliRunner().invoke(command, words.split())
+    done = CliRunner().invoke(cli, ["bench", *words.split()])
     assert done.exit_code == 0, done.output
     assert f"| {MINI} relu 1 forward |" in done.stdout
     assert f"written: {tmp_path / 'roofline.png'}" in done.stdout.replace("\n", "")
@@ -193,12 +193,12 @@ def test_the_command_compares(tmp_path):
     write(record(2), tmp_path / "same.json")
     write(record(2, slowed=[7], factor=1.5), tmp_path / "new.json")
     equal = CliRunner().invoke(
-        command, ["--compare", str(tmp_path / "old"), str(tmp_path / "same.json")]
+        cli, ["bench", "--compare", str(tmp_path / "old"), str(tmp_path / "same.json")]
     )
     assert equal.exit_code == 0
     assert "slower: nothing" in equal.output
     found = CliRunner().invoke(
-        command, ["--compare", str(tmp_path / "old"), str(tmp_path / "new.json")]
+        cli, ["bench", "--compare", str(tmp_path / "old"), str(tmp_path / "new.json")]
     )
     assert found.exit_code == 1
     assert "slower: 1" in found.output
@@ -211,7 +211,7 @@ def test_the_command_counts_and_names_what_it_cannot_compare(tmp_path):
     write(old, tmp_path / "old.json")
     write(new, tmp_path / "new.json")
     done = CliRunner().invoke(
-        command, ["--compare", str(tmp_path / "old.json"), str(tmp_path / "new.json")]
+        cli, ["bench", "--compare", str(tmp_path / "old.json"), str(tmp_path / "new.json")]
     )
     assert done.exit_code == 0
     shown = done.output.replace("\n", " ")
@@ -246,7 +246,7 @@ def planned(monkeypatch, *words):
         raise AskedError(plan)
 
     monkeypatch.setattr("minialex.cli.bench.measure", ask)
-    done = CliRunner().invoke(command, [*words, "--device", "cpu", "--network", MINI])
+    done = CliRunner().invoke(cli, ["bench", *words, "--device", "cpu", "--network", MINI])
     assert isinstance(done.exception, AskedError), done.output
     return done.exception.args[0]
 
@@ -275,7 +275,7 @@ def test_where_nothing_can_be_written_nothing_is_measured(monkeypatch, tmp_path,
     access = os.access
     monkeypatch.setattr(os, "access", lambda p, mode: p.name != "locked" and access(p, mode))
     monkeypatch.setattr("minialex.cli.bench.measure", lambda *_, **__: pytest.fail("measured"))
-    done = CliRunner().invoke(command, ["--op", "relu", "--out", str(tmp_path / out)])
+    done = CliRunner().invoke(cli, ["bench", "--op", "relu", "--out", str(tmp_path / out)])
     assert done.exit_code == 2 or isinstance(done.exception, MinialexError)
     assert "file" in done.output or "choose another" in str(done.exception)
 
@@ -283,7 +283,7 @@ def test_where_nothing_can_be_written_nothing_is_measured(monkeypatch, tmp_path,
 def test_an_implementation_that_cannot_be_timed_is_refused_before(monkeypatch):
     monkeypatch.setattr("minialex.cli.bench.measure", lambda *_, **__: pytest.fail("measured"))
     done = CliRunner().invoke(
-        command, ["--op", "conv2d", "--implementation", "tiled", "--device", "cpu"]
+        cli, ["bench", "--op", "conv2d", "--implementation", "tiled", "--device", "cpu"]
     )
     assert str(done.exception) == (
         "implementation 'tiled' does not run on cpu: kernels are timed on a GPU, which --device "
@@ -338,7 +338,7 @@ def test_the_time_left_follows_what_cases_took():
 
 def test_no_peer_and_a_peer_at_once_is_refused(monkeypatch):
     monkeypatch.setattr("minialex.cli.bench.measure", None)
-    done = CliRunner().invoke(command, ["--peer", "none", "--peer", "JAX"])
+    done = CliRunner().invoke(cli, ["bench", "--peer", "none", "--peer", "JAX"])
     assert isinstance(done.exception, MinialexError)
     assert "--peer none" in str(done.exception)
 

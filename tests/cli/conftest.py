@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from minialex.cli import main
+from minialex.cli.options import console, messages
 from tests.small_runs import write_images
 
 
@@ -22,6 +23,10 @@ def minialex(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
 
     def run(*words):
+        for output in (console, messages):
+            # what an earlier command could not write is gone with its process
+            output.begin_capture()
+            output.end_capture()
         monkeypatch.setattr(sys, "argv", ["minialex", *map(str, words)])
         try:
             main()

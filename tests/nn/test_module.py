@@ -373,6 +373,13 @@ def test_to_changes_the_type_of_every_parameter():
     assert model(Tensor(x)).dtype == np.float64
 
 
+def test_to_takes_a_type_by_its_name_alone():
+    with pytest.raises(
+        TypeError, match=r"to: <class 'numpy.float64'> is no device; .*dtype=\.\.\."
+    ):
+        small().to(np.float64)
+
+
 def test_to_refuses_once_an_optimizer_holds_the_parameters():
     model = small()
     optim.SGD(model.parameters())
