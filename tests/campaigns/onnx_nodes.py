@@ -19,6 +19,8 @@ from tests.campaigns.second_opinion import (
     assert_close,
     attempts,
     in_every_implementation,
+    print_refused,
+    unless_refused,
 )
 
 Attributes = dict[str, Any]
@@ -302,28 +304,15 @@ def expressed(
             for y, want in zip(got, outputs, strict=True):
                 assert_close(y.data, want, name)
 
-    try:
-        run()
-    except NotExpressibleError as reason:
-        return reason
-    except Exception:
-        # a fault, which the campaign reports
-        return check
     if len(outputs) > 1 and translate is not loss:
         return NotExpressibleError("more than one output")
-    return check
-
-
-def expressible() -> dict[str, Check]:
-    return {name: c for name, c in asked().items() if not isinstance(c, NotExpressibleError)}
+    return unless_refused(run, check)
 
 
 COUNT = 273
 CAMPAIGN = Campaign(
-    "node tests of ONNX", attempts(expressible, COUNT), COUNT, short=50, batch=COUNT, needs="onnx"
+    "node tests of ONNX", attempts(asked, COUNT), COUNT, short=50, batch=COUNT, needs="onnx"
 )
 
 if __name__ == "__main__":
-    for name, check in asked().items():
-        if isinstance(check, NotExpressibleError):
-            print(f"{name}: {check}")
+    print_refused(asked())

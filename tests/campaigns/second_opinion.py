@@ -22,8 +22,32 @@ Check = Callable[[], None]
 """Raises where what is asked for is not what comes out."""
 
 
+def unless_refused(run: Callable[[], object], check: Check) -> Check | NotExpressibleError:
+    """Return `check`, or why what `run` asks for cannot be expressed."""
+    try:
+        run()
+    except NotExpressibleError as reason:
+        return reason
+    except Exception:
+        # a fault, which the campaign reports
+        return check
+    return check
+
+
+def expressible(asked: Mapping[str, Check | NotExpressibleError]) -> dict[str, Check]:
+    """Return the tests that can be expressed."""
+    return {name: c for name, c in asked.items() if not isinstance(c, NotExpressibleError)}
+
+
+def print_refused(asked: Mapping[str, Check | NotExpressibleError]) -> None:
+    """Print the tests that cannot be expressed, one per line, each with its reason."""
+    for name, check in asked.items():
+        if isinstance(check, NotExpressibleError):
+            print(f"{name}: {check}")
+
+
 def attempts(
-    tests: Callable[[], Mapping[str, Check]], count: int
+    asked: Callable[[], Mapping[str, Check | NotExpressibleError]], count: int
 ) -> Callable[[Sequence[int], Path], list[str]]:
     """Return the attempt that runs the tests whose numbers are the seeds."""
 
@@ -41,7 +65,7 @@ def attempts(
                 faults.append(f"seed {seed}: {name}: {type(error).__name__}: {lines[:300]}")
         return faults
 
-    cached = functools.cache(tests)
+    cached = functools.cache(lambda: expressible(asked()))
     return attempt
 
 
