@@ -3,12 +3,13 @@
 import contextlib
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
 from minialex import files
 from minialex.errors import MinialexError
-from minialex.files import atomic_write, map_file, quoted
+from minialex.files import atomic_write, make_folder, map_file, quoted
 
 
 def names(folder):
@@ -25,6 +26,24 @@ def small_files_only():
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.fixture
+def not_root(tmp_path, monkeypatch):
+    """Work in the folder `tmp_path` as somebody for whom a file can be write-protected."""
+    # root's own folders above it are closed to others
+    monkeypatch.chdir(tmp_path)
+    if os.geteuid() != 0:
+        yield
+        return
+    nobody = 65534
+    try:
+        os.chown(tmp_path, nobody, nobody)
+        os.setresuid(nobody, nobody, 0)
+    except (AttributeError, OSError) as error:
+        pytest.skip(f"root stays root here: {error}")
+    yield
+    os.setresuid(0, 0, 0)
 
 
 class TestAtomicWrite:
@@ -133,17 +152,18 @@ class TestAtomicWrite:
             atomic_write(pipe, b"")
         assert pipe.is_fifo()
 
-    @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is write-protected for root")
-    def test_protected_files_and_folders_stay(self, tmp_path):
-        path = tmp_path / "file"
+    @pytest.mark.usefixtures("not_root")
+    def test_protected_files_and_folders_stay(self):
+        folder, path = Path(), Path("file")
         path.write_bytes(b"before")
         path.chmod(0o444)
         with pytest.raises(MinialexError, match="permission denied"):
             atomic_write(path, b"after")
-        tmp_path.chmod(0o555)
-        with pytest.raises(MinialexError, match="permission denied"):
-            atomic_write(tmp_path / "other", b"")
-        tmp_path.chmod(0o755)
+        folder.chmod(0o555)
+        for write in (lambda: atomic_write(Path("other"), b""), lambda: make_folder(folder)):
+            with pytest.raises(MinialexError, match=r"permission denied|write-protected"):
+                write()
+        folder.chmod(0o755)
         assert path.read_bytes() == b"before"
 
 

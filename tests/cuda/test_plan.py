@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import gc
-import importlib.util
 import re
 import sys
 import weakref
@@ -341,9 +340,8 @@ def test_a_device_is_entered_only_where_another_is_the_current_one(cupy, checks)
         k(1, 32, cupy.ndarray(4), cupy.ndarray(4, device=1), 4)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("cupy") is None, reason="CuPy is not installed")
 def test_cupy_takes_numbers_that_were_made_ready_for_it():
-    pointer = pytest.importorskip("cupy.cuda.function").CPointer
+    pointer = pytest.importorskip("cupy.cuda.function", reason="CuPy is not installed").CPointer
     bits = [(np.bool_(True), 1), (np.int32(-5), 4), (np.uint64(2**64 - 1), 8), (F32(-0.0), 4)]
     for value, size in bits:
         ready = gpu.by_value(value)
@@ -352,9 +350,8 @@ def test_cupy_takes_numbers_that_were_made_ready_for_it():
         assert ctypes.string_at(ready.ptr, size) == value.tobytes()
 
 
-@pytest.mark.skipif(importlib.util.find_spec("cupy") is None, reason="CuPy is not installed")
 def test_cupy_takes_the_bytes_of_a_struct():
-    passed = pytest.importorskip("cupy.cuda.function").CNumpyArray
+    passed = pytest.importorskip("cupy.cuda.function", reason="CuPy is not installed").CNumpyArray
     value = np.array((1, -2.5), np.dtype([("n", "i4"), ("x", "f8")], align=True))[()]
     ready = gpu.by_value(value)
     # What CuPy makes of a NumPy array at a launch points to the array's own bytes.
