@@ -24,6 +24,7 @@ from minialex.philox import Generator
 from minialex.train.factory import move_model
 from minialex.train.settings import Settings
 from minialex.weights import Checkpoint, WeightsFile, checkpoint, open_weights
+from minialex.wording import counted
 
 
 class LoadedModel(NamedTuple):
@@ -116,7 +117,10 @@ def save(
     tensors = {name: to_numpy(x) for name, x in model.state_dict().items()}
     num_classes = _check_layers(model, {name: x.shape for name, x in tensors.items()})
     if len(classes) not in (0, num_classes):
-        raise ValueError(f"save: {len(classes)} names for {num_classes} classes: give all, or none")
+        raise ValueError(
+            f"save: {counted(len(classes), 'name')} for {counted(num_classes, 'class')}: "
+            "give all, or none"
+        )
     manifest = {
         "minialex": minialex.__version__,
         "model": model.variant.name,

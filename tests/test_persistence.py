@@ -156,7 +156,7 @@ class TestSave:
     @pytest.mark.parametrize(
         ("options", "words"),
         [
-            ({"classes": ["a", "b"]}, "2 names for 3 classes"),
+            ({"classes": ["a"]}, "1 name for 3 classes"),
             ({"transform": Transform(64)}, "the transform is random"),
         ],
     )
