@@ -19,7 +19,7 @@ from minialex.data.transforms import Transform, eval_transform
 from minialex.errors import MinialexError
 from minialex.models import VARIANTS, AlexNet, alexnet
 from minialex.nn import Dropout
-from minialex.nn.layers import blank_weights
+from minialex.nn.init import blank_weights
 from minialex.philox import Generator
 from minialex.train.factory import move_model
 from minialex.train.settings import Settings

@@ -339,6 +339,14 @@ def test_what_pytorch_has_is_loaded_and_behaves_likewise(torch):
             model[0].weight = model[0].weight * 2
 
 
+def test_the_mode_is_true_or_false():
+    model = nn.Sequential(nn.Dropout())
+    with pytest.raises(TypeError, match=r"^Sequential: mode is 'no'; give True or False$"):
+        model.train("no")
+    assert model[0].training
+    assert not model.train(np.False_)[0].training
+
+
 def test_train_and_eval_reach_the_whole_tree():
     model = small()
     x = Tensor(np.random.default_rng(0).standard_normal((2, 3, 7, 6)).astype(np.float32))
