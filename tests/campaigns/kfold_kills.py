@@ -2,8 +2,9 @@
 
 Each attempt begins a tiny cross-validation with two folds at a time, kills its parent, one of its
 workers, or all of them with SIGKILL, resumes what is left, perhaps kills again, and lets it end.
-Then its checkpoints, metrics and records must be those of one that was never stopped, with nothing
-beside them. No process may outlive its parent, and none be alive while the folder is free.
+A kill counts only if it ended something: one that had ended before is begun anew. Then its
+checkpoints, metrics and records must be those of one that was never stopped, with nothing beside
+them. No process may outlive its parent, and none be alive while the folder is free.
 """
 
 from __future__ import annotations
@@ -55,13 +56,16 @@ def main(seeds: Sequence[int], folder: Path) -> None:
 
 def _tried(rng: random.Random, data: Path, whole: Path, seconds: float, folder: Path) -> list[str]:
     """Kill a cross-validation, and perhaps what goes on with it; returns what is wrong then."""
-    story = []
-    for _ in range(1 + (rng.random() < 0.3)):
+    kills, story = 1 + (rng.random() < 0.3), list[str]()
+    while len(story) < kills:
         victim, after = rng.choice(("parent", "worker", "all")), rng.uniform(0, seconds)
+        arrived, fault = _killed(rng, victim, after, data, folder)
         story.append(f"{victim} after {after:.2f} s")
-        fault = _killed(rng, victim, after, data, folder)
         if fault:
             return [f"{', then '.join(story)}: {fault}"]
+        if not arrived:  # it had ended before: begin anew
+            story.clear()
+            shutil.rmtree(folder)
     child = _forked(data, folder)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     faults = _differences(folder, whole)
@@ -71,11 +75,15 @@ def _tried(rng: random.Random, data: Path, whole: Path, seconds: float, folder: 
     return [f"{', then '.join(story)}: {fault}" for fault in faults]
 
 
-def _killed(rng: random.Random, victim: str, after: float, data: Path, folder: Path) -> str:
-    """Kill some of the processes of a cross-validation; returns what is wrong with the others."""
+def _killed(
+    rng: random.Random, victim: str, after: float, data: Path, folder: Path
+) -> tuple[bool, str]:
+    """Kill some of a cross-validation's processes; returns whether that ended it, and a fault."""
     child = _forked(data, folder)
     time.sleep(after)
     workers = [pid for pid in _alive(child) if pid != child]
+    if not workers:
+        victim = "parent"
     victims = {"parent": [child], "worker": workers[:1], "all": [child, *workers]}[victim]
     for pid in rng.sample(victims, len(victims)):
         try:
@@ -83,11 +91,11 @@ def _killed(rng: random.Random, victim: str, after: float, data: Path, folder: P
         except ProcessLookupError:
             continue
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if code not in ({0, 2} if victim == "worker" else {0, -signal.SIGKILL}):
-        return f"status {code}: {_said(folder)}"
+    if code not in (0, 2 if victim == "worker" else -signal.SIGKILL):
+        return True, f"status {code}: {_said(folder)}"
     if code == 2 and "was killed by SIGKILL, perhaps for want of memory" not in _said(folder):
-        return f"status 2: {_said(folder)}"
-    return _left_alive(child, folder)
+        return True, f"status 2: {_said(folder)}"
+    return code != 0, _left_alive(child, folder)
 
 
 def _left_alive(child: int, folder: Path) -> str:

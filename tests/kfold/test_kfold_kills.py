@@ -27,7 +27,9 @@ def killed(monkeypatch, tmp_path):
         monkeypatch.setattr(kfold_kills, "_work", work)
         monkeypatch.setattr(kfold_kills, "SECONDS_TO_DIE", 0.3)
         monkeypatch.setattr(kfold_kills.time, "sleep", until_ready)
-        return kfold_kills._killed(random.Random(0), victim, 1.0, tmp_path, folder)
+        arrived, fault = kfold_kills._killed(random.Random(0), victim, 1.0, tmp_path, folder)
+        assert arrived
+        return fault
 
     def until_ready(seconds, sleep=time.sleep):
         while seconds == 1.0 and not (folder / "kfold.json").exists():
@@ -52,8 +54,15 @@ def test_one_that_ends_soon_and_holds_the_lock_until_then_is_no_fault(killed):
 
 def test_a_parent_that_does_not_say_which_worker_was_killed(monkeypatch, tmp_path):
     monkeypatch.setattr(kfold_kills, "_work", lambda *_: 2)
-    fault = kfold_kills._killed(random.Random(0), "worker", 0, tmp_path, tmp_path / "folds")
+    _, fault = kfold_kills._killed(random.Random(0), "worker", 0, tmp_path, tmp_path / "folds")
     assert fault.startswith("status 2: ")
+
+
+def test_a_kill_that_comes_too_late_does_not_count(monkeypatch, tmp_path):
+    monkeypatch.setattr(kfold_kills, "_work", lambda *_: 0)
+    monkeypatch.setattr(kfold_kills.os, "kill", lambda *_: None)
+    late = kfold_kills._killed(random.Random(0), "all", 0, tmp_path, tmp_path / "folds")
+    assert late == (False, "")
 
 
 def test_what_differs_is_named(tmp_path):
