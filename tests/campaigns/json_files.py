@@ -39,6 +39,7 @@ TABLES: dict[str, Any] = {
         "k": 3,
         "settings": SETTINGS,
         "images": {"all": [[12, "0123456789abcdef", "fedcba9876543210"]] * 2},
+        "engine": "cpu with 2 cores",
     },
     "fold-1/fold.json": FOLD,
     "metrics.jsonl": LINE,

@@ -66,6 +66,13 @@ WRONG = {
     "CrossEntropyLoss: ignore_index": lambda: nn.CrossEntropyLoss(ignore_index=1.0),
     "CrossEntropyLoss: reduction": lambda: nn.CrossEntropyLoss(reduction="average"),
     "CrossEntropyLoss: label_smoothing": lambda: nn.CrossEntropyLoss(label_smoothing=2),
+    "CrossEntropyLoss: weight": lambda: nn.CrossEntropyLoss([1.0, -2.0]),
+    "Dropout: p": lambda: nn.Dropout(1.5),
+    "Dropout: generator": lambda: nn.Dropout(generator=np.random.default_rng()),
+    "Linear: bias": lambda: nn.Linear(3, 2, bias="no"),
+    "Conv2d: bias": lambda: nn.Conv2d(3, 2, 1, bias="zeros"),
+    "he_normal: gain": lambda: nn.Linear(3, 2, gain=-1),
+    "he_normal: generator": lambda: nn.Linear(3, 2, generator=np.random.default_rng()),
 }
 
 
@@ -73,6 +80,22 @@ WRONG = {
 def test_a_setting_that_the_op_would_refuse_is_refused_where_it_is_given(name):
     with pytest.raises((TypeError, ValueError), match=f"^{name} (is|must) "):
         WRONG[name]()
+
+
+@pytest.mark.parametrize("loss", [nn.CrossEntropyLoss, "op"])
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        ([1, -2, 1], "weight is -2 for a class; give finite numbers from 0"),
+        ([1, np.nan, 1], "weight is nan for a class"),
+        ([1, 1, np.inf], "weight is inf for a class"),
+        ([[1, 1, 1]], r"weight is \(1, 3\); give a number for each class"),
+    ],
+)
+def test_weights_of_classes_are_finite_and_from_0(loss, weight, message):
+    name = "cross_entropy" if loss == "op" else "CrossEntropyLoss"
+    with pytest.raises(ValueError, match=f"^{name}: {message}"):
+        ops.cross_entropy(X[:, :, 0, 0], [0, 1], weight) if loss == "op" else loss(weight)
 
 
 def test_a_layer_without_bias_says_so():

@@ -121,6 +121,14 @@ def test_a_parameter_takes_no_misspelt_attribute():
         nn.Parameter(np.ones(2)).gard = None
 
 
+def test_the_mode_is_true_or_false():
+    model = nn.Sequential(nn.Dropout())
+    with pytest.raises(TypeError, match=r"^Sequential: mode is 'no'; give True or False$"):
+        model.train("no")
+    assert model[0].training
+    assert not model.train(np.False_)[0].training
+
+
 def test_train_and_eval_reach_the_whole_tree():
     model = small()
     x = Tensor(np.random.default_rng(0).standard_normal((2, 3, 7, 6)).astype(np.float32))
