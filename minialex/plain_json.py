@@ -161,8 +161,3 @@ def _dataclass(kind: Any, table: dict[str, Any]) -> Any:
 def is_count(value: object) -> TypeGuard[int]:
     """Whether `value`, read from a file, is an integer that a size or an offset can be."""
     return type(value) is int and 0 <= value < 2**62
-
-
-def is_number(value: object, low: float = -math.inf, high: float = math.inf) -> TypeGuard[float]:
-    """Whether `value`, read from a file, is a number, not a bool, from `low` to `high`."""
-    return type(value) in (int, float) and low <= value <= high  # type: ignore[operator]

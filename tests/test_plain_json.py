@@ -12,7 +12,7 @@ from minialex.bench import record as bench
 from minialex.errors import MinialexError
 from minialex.kfold import fold_records
 from minialex.kfold.fold_records import read_plan, read_record
-from minialex.plain_json import MAX_BYTES, is_number, parse_json, read_json, typed
+from minialex.plain_json import MAX_BYTES, parse_json, read_json, typed
 from minialex.study.launch_times import read_launch_times
 from minialex.study.proofs import read_proofs
 from minialex.train.metrics import read_metrics
@@ -118,13 +118,6 @@ def test_objects_become_dataclasses():
 def test_other_types_are_refused(table, words):
     with pytest.raises(ValueError, match=words):
         typed(Outer, table)
-
-
-def test_numbers():
-    assert is_number(0)
-    assert is_number(2.5, 2, 3)
-    assert not any(map(is_number, (True, "1", None, [])))
-    assert not is_number(-0.5, 0)
 
 
 # The readers --------------------------------------------------------------------------------------

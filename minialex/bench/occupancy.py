@@ -6,7 +6,7 @@ from collections.abc import Callable
 from math import prod
 from typing import Any, TypeVar
 
-from minialex.arrays import Device, module_of
+from minialex.arrays import module_of
 from minialex.cuda import gpu
 from minialex.cuda.observe import LaunchFunction, wrapped_launches
 from minialex.cuda.plan import LaunchPlan
@@ -15,9 +15,7 @@ Value = TypeVar("Value")
 WARP_THREADS = 32
 
 
-def kernels_launched(
-    run: Callable[[], Value], device: Device
-) -> tuple[Value, list[dict[str, Any]]]:
+def kernels_launched(run: Callable[[], Value]) -> tuple[Value, list[dict[str, Any]]]:
     """Return what ``run()`` returns, and what its kernels take of a GPU, each kernel once."""
     seen: dict[str, dict[str, Any]] = {}
 

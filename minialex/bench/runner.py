@@ -278,9 +278,9 @@ def _result(
     workload = contender.workload
     if context.device == CPU or contender.kind == PEER or contender.name == PLAIN:
         return workload.result(), []
-    got, kernels = kernels_launched(workload.result, context.device)
+    got, kernels = kernels_launched(workload.result)
     # a result that was there already launches nothing
-    return got, kernels or kernels_launched(workload.run, context.device)[1]
+    return got, kernels or kernels_launched(workload.run)[1]
 
 
 def _kind(name: str, context: BenchContext) -> str:

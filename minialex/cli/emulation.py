@@ -47,12 +47,11 @@ def use_option(section: str = "Options") -> Callable[..., Any]:
     )
 
 
-def precision_option(section: str = "Options") -> Callable[..., Any]:
+def precision_option() -> Callable[..., Any]:
     """Return the option ``--precision``, of a command without settings."""
     return click.option(
         "--precision",
         cls=SectionOption,
-        section=section,
         type=click.Choice(PRECISIONS),
         default=FP32,
         show_default=True,

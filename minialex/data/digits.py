@@ -84,20 +84,16 @@ def draw(ink: npt.NDArray[np.float64]) -> Pixels:
 
 
 def write_digits(
-    out: str | os.PathLike[str],
-    *,
-    val_fraction: float = VAL_FRACTION,
-    seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    out: str | os.PathLike[str], *, progress: Callable[[int, int], None] | None = None
 ) -> tuple[int, int]:
     """Write the digits as an image folder: ``OUT/train/<class>/*.png`` and ``OUT/val``.
+
+    They are split as a run on `Digits` splits them.
 
     Parameters
     ----------
     out : str or path
         A folder that does not exist yet or is empty.
-    val_fraction, seed : float, int
-        As of `split`, which makes the same split of `Digits`.
     progress : callable, optional
         Called with the number of images written so far and in all.
 
@@ -116,7 +112,7 @@ def write_digits(
         out.mkdir(parents=True, exist_ok=True)
         if any(out.iterdir()):
             raise MinialexError(f"{out} is not empty: name a new folder")
-        train, val = split(Digits(), val_fraction, seed)
+        train, val = split(Digits(), VAL_FRACTION, 0)
         total = len(train) + len(val)
         for part, done, where in ((train, 0, out / "train"), (val, len(train), out / "val")):
             for index in range(len(part)):
