@@ -30,16 +30,16 @@ def small_files_only():
 
 @pytest.fixture
 def not_root(tmp_path, monkeypatch):
-    """Work in the folder `tmp_path` as somebody for whom a file can be write-protected."""
+    """Work in the folder `tmp_path` as a user for whom a file can be write-protected."""
     # root's own folders above it are closed to others
     monkeypatch.chdir(tmp_path)
     if os.geteuid() != 0:
         yield
         return
-    nobody = 65534
+    other = 65534
     try:
-        os.chown(tmp_path, nobody, nobody)
-        os.setresuid(nobody, nobody, 0)
+        os.chown(tmp_path, other, other)
+        os.setresuid(other, other, 0)
     except (AttributeError, OSError) as error:
         pytest.skip(f"root stays root here: {error}")
     yield
