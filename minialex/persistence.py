@@ -25,6 +25,7 @@ from minialex.philox import Generator
 from minialex.train.factory import move_model
 from minialex.train.settings import Settings
 from minialex.weights import Checkpoint, WeightsFile, checkpoint, open_weights
+from minialex.wording import counted
 
 
 class LoadedModel(NamedTuple):
@@ -136,7 +137,10 @@ def _check_names(classes: Sequence[str], num_classes: int) -> None:
     if isinstance(classes, str):
         raise TypeError(f"save: classes is {classes!r}: give a list of names")
     if len(classes) not in (0, num_classes):
-        raise ValueError(f"save: {len(classes)} names for {num_classes} classes: give all, or none")
+        raise ValueError(
+            f"save: {counted(len(classes), 'name')} for {counted(num_classes, 'class')}: "
+            "give all, or none"
+        )
     for i, name in enumerate(classes):
         if not isinstance(name, str):
             raise TypeError(f"save: class {i} is named {name!r}: give a text")

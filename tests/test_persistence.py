@@ -164,7 +164,7 @@ class TestSave:
     @pytest.mark.parametrize(
         ("options", "words"),
         [
-            ({"classes": ["a", "b"]}, "2 names for 3 classes"),
+            ({"classes": ["a"]}, "1 name for 3 classes"),
             ({"classes": ["a", "b", "a"]}, "2 classes are named 'a': give each its own"),
             ({"classes": ("a", "", "b")}, "the name of class 1 is empty: give each class a name"),
             ({"transform": Transform(64)}, "the transform is random"),

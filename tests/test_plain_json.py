@@ -137,6 +137,7 @@ def signed(table):
 
 
 PLAN = {"format": fold_records.FORMAT, "k": 3, "settings": {"epochs": 5}}
+PLAN |= {"engine": "cpu with 2 cores"}
 PLAN |= {"images": {"all": [[12, "0123456789abcdef", "fedcba9876543210"]]}}
 FOLD = {"format": fold_records.FORMAT, "fold": 1, "k": 3, "checkpoint": "fold-1/last.safetensors"}
 FOLD |= {"train_images": 20, "images": 8, "correct": 6}
@@ -213,6 +214,7 @@ def test_a_fold_whose_figures_cannot_be(tmp_path, change, words):
     ("change", "words"),
     [
         ({"images": {"val": PLAN["images"]["all"]}}, "damaged"),
+        ({"engine": 2}, "damaged"),
         ({"images": None}, "damaged"),
         ({"k": 1}, "damaged"),
         ({"k": 5.7}, "damaged"),

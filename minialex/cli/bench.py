@@ -26,7 +26,7 @@ from minialex.bench.runner import Progress as Report
 from minialex.bench.selection import KINDS, default_peers, select_cases
 from minialex.bench.tables import TABLES, Table, duration, not_timed, table_of
 from minialex.cli.emulation import precision_option
-from minialex.cli.options import console, device_option, messages, print_table, table
+from minialex.cli.options import console, device_option, messages, print_table, refuse_beside, table
 from minialex.cli.progress import duration as clock_time
 from minialex.errors import MinialexError
 from minialex.files import make_folder
@@ -129,6 +129,7 @@ def bench(
     minialex bench --compare runs/OLD runs/NEW  what got slower?  (exit status 1 if anything did)
     """
     if pair:
+        refuse_beside("--compare", click.get_current_context().params.keys() - {"pair"})
         _compare(*pair)
         return
     names = list(VARIANTS) if "all" in networks else list(networks) or ["alexnet"]

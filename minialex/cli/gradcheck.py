@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 
 import click
 
-import minialex.ops  # noqa: F401 - fills the list of ops
 from minialex import arrays
 from minialex.check import CaseFindings, CheckRun, Verdict, check_runs, closing
 from minialex.check.table import worst_of
@@ -18,6 +17,7 @@ from minialex.cli.options import (
     SectionOption,
     console,
     device_option,
+    is_given,
     json_option,
     messages,
     number,
@@ -108,6 +108,8 @@ def gradcheck(
       minialex gradcheck --emulate=checked --op linear    and every memory access checked
       minialex gradcheck --full-size --dtype float32      AlexNet's layers, as large as they are
     """
+    if not full and is_given("batch"):
+        raise click.UsageError("--batch is used with --full-size alone: leave it out")
     with running_on(emulate):
         where = arrays.device(device_under(emulate, device))
         to_do = check_runs(

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from click.core import ParameterSource
 
 from minialex.arrays import device
 from minialex.autograd import check_precision
@@ -19,18 +18,27 @@ from minialex.cli.options import (
     SectionOption,
     console,
     file_argument,
+    is_given,
     number,
+    refuse_beside,
     remark,
 )
 from minialex.cli.progress import tell_skipped
-from minialex.cli.streams import lines_are_remarks
+from minialex.cli.streams import lines_are_remarks, lines_are_results
 from minialex.cli.training import settings_of, training_options
 from minialex.errors import MinialexError
 from minialex.kfold.evaluate_folds import evaluate_folds
 from minialex.kfold.fold_records import KFoldResult, read_plan
 from minialex.kfold.folds import kfold as cross_validate
 from minialex.train.signals import exit_status
+from minialex.weights.checkpoint import LAST_CHECKPOINT
 from minialex.wording import counted
+
+EVALUATION = {
+    *("networks", "data", "k", "seed", "device", "batch_size", "workers"),
+    *("precision", "emulate", "use"),
+}
+"""Parameters that are used where nothing is trained."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -63,7 +71,8 @@ def _option(*names: str, **kw: Any) -> Callable[[Command], Command]:
     default=1,
     show_default=True,
     metavar="N",
-    help="Folds to train at the same time, in processes that share the cores and the GPUs.",
+    help="Folds to train at the same time, in processes that share the cores and the GPUs. With "
+    "fewer cores per fold, the last digits of results may differ.",
 )
 @_option(
     "--evaluate-only",
@@ -74,7 +83,7 @@ def _option(*names: str, **kw: Any) -> Callable[[Command], Command]:
     help="Train nothing: evaluate this network, or if given K times one per fold, as the article "
     "does.",
 )
-@training_options
+@training_options(without=("val_fraction",))
 def kfold(
     data: Path | None,
     k: int,
@@ -110,10 +119,8 @@ def kfold(
         raise MinialexError("--emulate and --use train fold by fold: leave out --jobs")
     options["device"] = device_under(emulate, options["device"])
     source = None if data is None else str(data)
-    if config is not None and (networks or resume):
-        other = "--evaluate-only" if networks else "--resume"
-        raise click.UsageError(f"--config does not go with {other}, which knows its settings")
     if networks:
+        refuse_beside("--evaluate-only", click.get_current_context().params.keys() - EVALUATION)
         with running_on(emulate, use, options["precision"]):
             _print(_evaluated(source, k, networks, options))
         return
@@ -121,9 +128,12 @@ def kfold(
     if resume is None:
         settings = settings_of(config, recipe, data, options)
     else:
+        refuse_beside("--resume", ("config", "recipe", "out"))
+        if (resume / LAST_CHECKPOINT).exists():
+            again = command_line("train", "--resume", resume, emulate=emulate, use=use)
+            raise MinialexError(f"{resume} holds one run, no folds: go on with {again}")
         settings, planned = read_plan(resume)
-        given = click.get_current_context().get_parameter_source("k")
-        if given is ParameterSource.COMMANDLINE and k != planned:
+        if is_given("k") and k != planned:
             raise MinialexError(f"--folds is {k}, but {resume} has {planned}: leave it out")
         k = planned
         settings = settings.replace(data=source, **options)
@@ -133,6 +143,9 @@ def kfold(
         result = cross_validate(
             settings, k, jobs=jobs, resume=resume is not None, reporter=reporter
         )
+    if result.signal is None:
+        # the mean stands in no file
+        lines_are_results()
     _print(result)
     if result.signal is not None:
         console.print(

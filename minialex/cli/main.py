@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import re
 import sys
 import warnings
@@ -105,6 +106,8 @@ def _warnings_shown_once() -> Callable[..., None]:
 def main() -> None:
     """Run the command line; errors that a person can mend take one line and exit status 2."""
     guard_streams()
+    # a home that cannot be written, a cache of fonts that is made: no concern of a command's user
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _warnings_shown_once()

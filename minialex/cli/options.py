@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TextIO
 
 import click
+from click.core import ParameterSource
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console
@@ -37,6 +38,20 @@ messages = _console(sys.stderr, stderr=True)
 def remark(text: str) -> None:
     """Print a remark, on one line whatever names of files it holds."""
     messages.print(one_line(text))
+
+
+def is_given(name: str) -> bool:
+    """Return whether the parameter `name` of the command that runs was given by its user."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source is ParameterSource.COMMANDLINE
+
+
+def refuse_beside(option: str, names: Collection[str]) -> None:
+    """Raise UsageError for a parameter among `names` that was given: `option` would ignore it."""
+    for parameter in click.get_current_context().command.params:
+        if parameter.name in names and is_given(parameter.name):
+            name = parameter.opts[0]
+            raise click.UsageError(f"{name} is not used with {option}: leave one of them out")
 
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]

@@ -2,7 +2,8 @@
 
 The lines of a run are remarks: where they cannot be written (`minialex train | head -1`, a full
 disk, a closed terminal), they are dropped, and the run goes on to its end. Where the lines are the
-result, as those of `minialex predict`, the first that cannot be written ends the command.
+result, as those of `minialex predict` and the last of `minialex kfold`, the first that cannot be
+written ends the command.
 """
 
 from __future__ import annotations
@@ -62,9 +63,20 @@ def guard_streams() -> None:
 
 def lines_are_remarks() -> None:
     """Drop, from now on, what cannot be written to standard output: the result is in files."""
+    _need_output(False)
+
+
+def lines_are_results() -> None:
+    """Raise `OutputError`, from now on, for what cannot be written to standard output."""
+    _need_output(True)
+
+
+def _need_output(needed: bool) -> None:
+    # what was printed before is written, or dropped, as was right then
+    sys.stdout.flush()
     raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
     if isinstance(raw, _Output):
-        raw.needed = False
+        raw.needed = needed
 
 
 def _guarded(stream: TextIO | None, descriptor: int, *, needed: bool) -> TextIO:

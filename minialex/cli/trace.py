@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from minialex.check import CASES, Pair
-from minialex.cli.options import SectionCommand, console, messages
+from minialex.cli.options import SectionCommand, console, messages, refuse_beside
 from minialex.study import tracing
 
 
@@ -60,6 +60,9 @@ def trace(
       minialex trace conv2d --implementation tiled --list
       minialex trace conv2d --implementation tiled --kernel conv2d_weight_gradient_tiled
     """
+    if listing:
+        of_op = () if op else ("implementation", "case")
+        refuse_beside("--list", ("kernel", "thread", "block", *of_op))
     if op is None:
         if not listing:
             raise click.UsageError("name an op, such as conv2d; --list names them all")

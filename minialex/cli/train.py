@@ -10,10 +10,19 @@ from typing import Any
 import click
 
 from minialex.cli.emulation import command_line, device_under, running_on
-from minialex.cli.options import SectionCommand, SectionOption, console, file_argument, number
+from minialex.cli.options import (
+    SectionCommand,
+    SectionOption,
+    console,
+    file_argument,
+    number,
+    refuse_beside,
+)
 from minialex.cli.progress import ConsoleReporter
 from minialex.cli.streams import lines_are_remarks
 from minialex.cli.training import settings_of, training_options
+from minialex.errors import MinialexError
+from minialex.kfold.fold_records import PLAN
 from minialex.train.report import Outcome
 from minialex.train.run import CHANGEABLE
 from minialex.train.run import resume as go_on
@@ -51,7 +60,7 @@ _MAY_CHANGE = ", ".join(
     metavar="N",
     help="Stop after so many batches, as after Ctrl-C.",
 )
-@training_options
+@training_options()
 def train(
     data: Path | None,
     resume: Path | None,
@@ -97,9 +106,10 @@ def train(
             settings = settings_of(config, recipe, data, options)
             outcome = start(settings, reporter, stop_after=stop_after)
         else:
-            for name, value in (("--config", config), ("--recipe", recipe)):
-                if value is not None:
-                    raise click.UsageError(f"{name} does not go with --resume: the run knows it")
+            refuse_beside("--resume", ("config", "recipe"))
+            if (resume / PLAN).exists():
+                again = command_line("kfold", "--resume", resume, emulate=emulate, use=use)
+                raise MinialexError(f"{resume} holds a cross-validation: go on with {again}")
             place = None if data is None else str(data)
             outcome = go_on(resume, reporter, stop_after=stop_after, data=place, **options)
     if outcome.finished:

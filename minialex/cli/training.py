@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import click
 
 from minialex.cli.emulation import emulate_option, use_option
-from minialex.cli.options import SectionOption
+from minialex.cli.options import Decorator, SectionOption
 from minialex.train.declaration import Declaration
+from minialex.train.given import check_used, make_settings
 from minialex.train.run import read_settings
-from minialex.train.settings import (
-    DECLARATIONS,
-    Settings,
-    check_used,
-    default_help,
-    make_settings,
-)
+from minialex.train.settings import DECLARATIONS, Settings, default_help
 
 _METAVARS = {int: "N", float: "X", str: "NAME"}
 
@@ -37,24 +32,35 @@ def settings_of(
     return settings
 
 
-def training_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add an option for each setting: it is called as its setting, and is None if not given."""
-    command = emulate_option("Running")(use_option("Running")(command))
-    # the option that is added last stands first in the help
-    for declared in reversed(DECLARATIONS.values()):
-        if declared.section:
-            command = _option(declared)(command)
-    return click.option(
-        "--config",
-        cls=SectionOption,
-        section="Training",
-        type=click.Path(path_type=Path),
-        metavar="FILE",
-        help="Train as an earlier run: its settings.json, or a checkpoint. Options given here win.",
-    )(command)
+def training_options(*, without: Collection[str] = ()) -> Decorator:
+    """Return what adds an option for each setting: called as its setting, None if not given.
+
+    Parameters
+    ----------
+    without : collection of str
+        Settings that the command does not use.
+    """
+
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        command = emulate_option("Running")(use_option("Running")(command))
+        # the option that is added last stands first in the help
+        for declared in reversed(DECLARATIONS.values()):
+            if declared.section and declared.name not in without:
+                command = _option(declared)(command)
+        return click.option(
+            "--config",
+            cls=SectionOption,
+            section="Training",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="Train as an earlier run: its settings.json, or a checkpoint. Options given here "
+            "win.",
+        )(command)
+
+    return add
 
 
-def _option(declared: Declaration) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def _option(declared: Declaration) -> Decorator:
     default = default_help(declared.name)
     metavar = declared.metavar or _METAVARS.get(declared.kind)
     shape: dict[str, Any] = {"type": declared.kind, "metavar": metavar}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from minialex.arrays import CPU, Device
 from minialex.errors import MinialexError
+from minialex.wording import counted
 
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
@@ -84,7 +85,8 @@ def _available_in_cgroup() -> int | None:
 
 
 def _too_large(device: Device, batch_size: int, image_size: int, why: str) -> MinialexError:
+    images = counted(batch_size, "image")
     return MinialexError(
-        f"{why} on {device} for batches of {batch_size} images of {image_size}x{image_size} "
-        "pixels: lower the batch size, or the image size"
+        f"{why} on {device} for batches of {images} of {image_size}x{image_size} pixels: "
+        "lower the batch size, or the image size"
     )

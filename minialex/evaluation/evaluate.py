@@ -200,7 +200,7 @@ class _Totals:
         if logits.shape != (len(batch), C):
             raise ValueError(
                 f"evaluate: the network gives {logits.shape[1:]} outputs per image, "
-                f"but the data has {C} classes"
+                f"but the data has {counted(C, 'class')}"
             )
         x, t = logits.data, batch.targets
         xp = array_module(x)

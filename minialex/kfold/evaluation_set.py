@@ -26,7 +26,7 @@ from minialex.train.factory import (
     check_data_is_there,
 )
 from minialex.train.settings import DIGITS
-from minialex.wording import enumerated
+from minialex.wording import counted, enumerated
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,12 @@ def evaluation_set(
         If the folder is not as it must be, or its classes are not those of the network.
     """
     if data is None:
+        if not trained.split:
+            raise MinialexError(
+                f"{trained.path} does not say which images it was trained on: name some as DATA"
+            )
         data = trained.settings.data
-        check_data_is_there(trained.settings, f"minialex evaluate {trained.path} DATA")
+        check_data_is_there(trained.settings, "name their folder as DATA")
     dataset, description = _open(trained, data, everything, tell or _tell_nobody)
     if not skip_unreadable:
         return EvaluationSet(dataset, description)
@@ -177,9 +181,10 @@ def check_classes(trained: Trained, dataset: Dataset) -> None:
     """Raise MinialexError unless a data set has the classes of the network, in the same order."""
     theirs, ours = list(trained.classes), dataset.classes
     if not theirs and len(ours) != trained.model.num_classes:
+        classes = counted(trained.model.num_classes, "class")
         raise MinialexError(
-            f"{trained.path} has {trained.model.num_classes} classes, but there are "
-            f"{len(ours)} class folders: choose other images, or train its last layer anew"
+            f"{trained.path} has {classes}, but the images have {len(ours):,}: "
+            "choose other images, or train its last layer anew"
         )
     if not theirs or theirs == ours:
         return

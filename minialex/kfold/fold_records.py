@@ -26,7 +26,7 @@ from minialex.plain_json import is_count, parse_json, read_text_file, typed
 from minialex.train.settings import Settings
 
 PLAN, FOLD = "kfold.json", "fold.json"
-FORMAT = 3
+FORMAT = 4
 
 
 @dataclass(frozen=True)
@@ -111,9 +111,10 @@ def fold_folder(out: Path, fold: int) -> Path:
     return out / f"fold-{fold}"
 
 
-def write_plan(out: Path, settings: Settings, k: int, images: Fingerprint) -> None:
-    """Write the settings, the number of folds and the images' fingerprint, to resume with."""
-    _write(out / PLAN, {"k": k, "settings": settings.to_json(), "images": images})
+def write_plan(out: Path, settings: Settings, k: int, images: Fingerprint, engine: str) -> None:
+    """Write what a cross-validation is resumed with, and on what engine it computes."""
+    table = {"k": k, "settings": settings.to_json(), "images": images, "engine": engine}
+    _write(out / PLAN, table)
 
 
 def read_plan(out: str | Path) -> tuple[Settings, int]:
@@ -127,7 +128,18 @@ def read_plan(out: str | Path) -> tuple[Settings, int]:
     return _read_plan(out)[:2]
 
 
-def _read_plan(out: str | Path) -> tuple[Settings, int, Fingerprint]:
+def read_engine(out: Path) -> str:
+    """Return what computed the cross-validation in a folder until now.
+
+    Raises
+    ------
+    MinialexError
+        As `read_plan`.
+    """
+    return _read_plan(out)[3]
+
+
+def _read_plan(out: str | Path) -> tuple[Settings, int, Fingerprint, str]:
     path = Path(out) / PLAN
     try:
         table = _read(path)
@@ -136,13 +148,14 @@ def _read_plan(out: str | Path) -> tuple[Settings, int, Fingerprint]:
         if not is_count(k) or k < 2:
             raise ValueError(f"k is {k!r}")
         images = parse_fingerprint(table["images"], "all")
+        engine = typed(str, table["engine"])
     except OSError as error:
         raise MinialexError(
             f"there is no cross-validation to go on with in {out}: check the path"
         ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise MinialexError(f"{path} is damaged: start again in another folder") from error
-    return settings, k, images
+    return settings, k, images, engine
 
 
 def check_same_plan(
@@ -152,7 +165,7 @@ def check_same_plan(
 
     The folder of the images may be another.
     """
-    before, k_before, images_before = _read_plan(out)
+    before, k_before, images_before, _ = _read_plan(out)
     differences = settings.differences(before.replace(data=settings.data))
     if k != k_before:
         differences.append(f"k: {k}, not {k_before}")

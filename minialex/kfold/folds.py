@@ -13,6 +13,7 @@ many folds are left: one that was stopped and went on gives the very numbers of 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -28,6 +29,7 @@ from minialex.kfold.fold_records import (
     KFoldResult,
     check_same_plan,
     fold_folder,
+    read_engine,
     read_record,
     write_plan,
 )
@@ -36,7 +38,7 @@ from minialex.kfold.identical_images import identical_images_note
 from minialex.kfold.parallel import devices_for, train_in_parallel
 from minialex.train.factory import check_data_is_there
 from minialex.train.report import Reporter
-from minialex.train.run import new_folder, with_absolute_path
+from minialex.train.run import engine, engine_change, new_folder, with_absolute_path
 from minialex.train.run_folder import RunFolder, claim, remove_parts
 from minialex.train.run_state import RunData
 from minialex.train.settings import DIGITS, Settings
@@ -95,10 +97,12 @@ def kfold(
         _warn_of_identical_images([val for _, val in parts], settings, reporter)
     images = fingerprint(all=dataset)
     out = settings.out or str(new_folder(settings, "kfold"))
+    computes = engine(settings, max(1, threads.cores() // _at_once(jobs, k)))
     with claim(out, resume=resume) as folder:
         if resume:
             check_same_plan(folder.path, settings, k, images, dataset.classes)
-        write_plan(folder.path, settings, k, images)
+            computes = _engine_told(folder.path, k, computes, reporter)
+        write_plan(folder.path, settings, k, images, computes)
         folds = [
             Fold(settings, RunData(*part, fold=(i, k)), i, k, folder.path)
             for i, part in enumerate(parts, 1)
@@ -119,11 +123,26 @@ def _warn_of_identical_images(
         reporter.message(note)
 
 
+def _engine_told(out: Path, k: int, now: str, reporter: Reporter) -> str:
+    """Return on what the last fold is computed; tell the user if the first one was on another."""
+    before = read_engine(out)
+    if all(read_record(out, fold) for fold in range(1, k + 1)):
+        return before
+    for sentence in engine_change(before, now):
+        reporter.message(sentence)
+    return now
+
+
+def _at_once(jobs: int, k: int) -> int:
+    """Return how many of `k` folds can be trained at the same time, where so many are asked for."""
+    return min(jobs, k, threads.cores())
+
+
 def _train_folds(
     folder: RunFolder, folds: Sequence[Fold], jobs: int, stop: StopRequest, reporter: FoldReporter
 ) -> None:
     """Train the folds that are not done, until all are or a stop is requested."""
-    possible = min(jobs, len(folds), threads.cores())
+    possible = _at_once(jobs, len(folds))
     reporter.planned(_plan(folds, possible))
     if possible < jobs:
         reporter.message(

@@ -28,8 +28,8 @@ class Rule(NamedTuple):
 
 
 def at_least(low: float) -> Rule:
-    """Allow finite numbers from `low`."""
-    return Rule(lambda value: low <= value < math.inf, f"{low:g} or more")
+    """Allow numbers from `low`."""
+    return Rule(lambda value: low <= value, f"{low:g} or more")
 
 
 def between(low: float, high: float) -> Rule:
@@ -38,11 +38,9 @@ def between(low: float, high: float) -> Rule:
 
 
 def above(low: float, high: float = math.inf) -> Rule:
-    """Allow finite numbers above `low`, up to `high` included."""
+    """Allow numbers above `low`, up to `high` included."""
     at_most = f" and at most {high:g}" if high < math.inf else ""
-    return Rule(
-        lambda value: low < value <= high and value < math.inf, f"a number above {low:g}{at_most}"
-    )
+    return Rule(lambda value: low < value <= high, f"a number above {low:g}{at_most}")
 
 
 def below_one() -> Rule:
@@ -157,6 +155,8 @@ class Declaration:
             kept = float(value) if abs(value) <= sys.float_info.max else math.inf
         if type(kept) is not self.kind:
             raise self._refusal(value, _KIND_NAMES[self.kind])
+        if isinstance(kept, float) and not math.isfinite(kept):
+            raise self._refusal(value, "a finite number")
         if not self.rule.allows(kept):
             raise self._refusal(value, self.rule.remedy)
         return kept

@@ -199,15 +199,20 @@ def freeze(model: AlexNet, names: str) -> None:
     Raises
     ------
     MinialexError
-        If there is no such name, or nothing is left to train.
+        If there is no such name, a comma has none beside it, or nothing is left to train.
     """
     parameters = dict(model.named_parameters())
     parts = [name.split(".") for name in parameters]
-    known = dict.fromkeys(".".join(part[:n]) for n in (1, 2) for part in parts)
+    known = dict.fromkeys(".".join(part[:n]) for n in (1, 2, 3) for part in parts)
     for name in (name.strip() for name in names.split(",") if names):
+        if not name:
+            raise MinialexError(
+                f"freeze is {names!r}, where a name is missing: give one on both sides of a comma"
+            )
         frozen = [p for own, p in parameters.items() if f"{own}.".startswith(f"{name}.")]
         if not frozen:
-            raise MinialexError(f"freeze: {unknown(f'part of {model.variant.name}', name, known)}")
+            which = unknown(f"part of {model.variant.name}", name, known)
+            raise MinialexError(f"freeze is {names!r}: {which}")
         for p in frozen:
             p.requires_grad = False
     if not any(p.requires_grad for p in parameters.values()):

@@ -135,7 +135,7 @@ class Trainer:
         """
         reporter, state = reporter or Reporter(), self.state
         with (
-            MetricsWriter(self.folder, self._resumed_at) as metrics,
+            MetricsWriter(self.folder, self._resumed_at, reporter.message) as metrics,
             stop_on_signals(asked) as stop,
             arrays.on_device(self.device),
             using(precision=state.settings.precision),

@@ -6,11 +6,12 @@ survives its end at any moment. The same figures go to TensorBoard where tensorb
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,6 +76,8 @@ class MetricsWriter:
         The step of the checkpoint from which the run goes on. Lines after it are dropped, so that
         a resumed run's file ends up like that of a run never interrupted, but for the rates.
         Without it the file must not exist yet.
+    tell : callable, optional
+        Called with a sentence if TensorBoard's events cannot be written: the run does without.
 
     Raises
     ------
@@ -82,7 +85,13 @@ class MetricsWriter:
         If the file exists, is damaged, or cannot be written.
     """
 
-    def __init__(self, folder: str | Path, resume_at: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        resume_at: int | None = None,
+        tell: Callable[[str], object] | None = None,
+    ) -> None:
+        self._tell = tell
         self.path = Path(folder) / METRICS_FILE
         self._kept: set[tuple[str, int]] = set()
         if resume_at is not None and self.path.exists():
@@ -92,11 +101,9 @@ class MetricsWriter:
         with write_errors(self.path):
             # Unbuffered: a line is in the file, or its writing has failed, when `write` returns.
             self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115
-            try:
-                self._events = _open_events(Path(folder), resume_at)
-            except BaseException:
-                self._file.close()
-                raise
+        self._events: _Events | None = None
+        with self._or_no_events():
+            self._events = _open_events(Path(folder), resume_at)
 
     def _keep_up_to(self, step: int) -> None:
         kept = [record for record in read_metrics(self.path) if record.step <= step]
@@ -118,6 +125,7 @@ class MetricsWriter:
         with write_errors(self.path):
             while line:
                 line = line[self._file.write(line) :]
+        with self._or_no_events():
             if self._events:
                 self._events.write(record)
 
@@ -125,8 +133,22 @@ class MetricsWriter:
         """Close the files. Nothing can be written afterwards."""
         with write_errors(self.path):
             self._file.close()
+        with self._or_no_events():
             if self._events:
                 self._events.close()
+
+    @contextlib.contextmanager
+    def _or_no_events(self) -> Iterator[None]:
+        """Do without TensorBoard's events from now on, and say so, if they cannot be written."""
+        try:
+            with write_errors(self.path.with_name("events.out.tfevents")):
+                yield
+        except MinialexError as error:
+            if self._events:
+                self._events.abandon()
+                self._events = None
+            if self._tell:
+                self._tell(f"TensorBoard's events are no longer written: {error}")
 
     def __enter__(self) -> MetricsWriter:
         return self
@@ -222,6 +244,11 @@ class _Events:
     def close(self) -> None:
         """Write what is left."""
         self._file.close()
+
+    def abandon(self) -> None:
+        """Close the file without what cannot be written, which `close` would try in vain."""
+        with contextlib.suppress(OSError):
+            self._file._py_recordio_writer.close()
 
 
 def _open_events(folder: Path, resume_at: int | None) -> _Events | None:

@@ -15,6 +15,7 @@ from typing import Any
 import minialex
 from minialex import arrays
 from minialex.cpu import threads
+from minialex.cuda import emulation
 from minialex.errors import MinialexError
 from minialex.files import atomic_write
 from minialex.plain_json import read_json, typed
@@ -31,7 +32,7 @@ from minialex.wording import counted, enumerated, one_line
 
 SETTINGS_FILE, CURVES_FILE, SKIPPED_FILE = "settings.json", "curves.png", "skipped.txt"
 RUNS_FOLDER = Path("runs")
-CHANGEABLE = RUNTIME_SETTINGS | {"data", "classes", "epochs"} - {"out"}
+CHANGEABLE = (RUNTIME_SETTINGS | {"data", "classes", "epochs"}) - {"out"}
 """What may differ when a run goes on: where it computes, where the images are, and its length."""
 
 _PACKAGES = ("numpy", "pillow", "scikit-learn", "cupy-cuda12x", "cupy-cuda13x")
@@ -111,6 +112,8 @@ def resume(
         data = open_data(settings, reporter)
         trainer = Trainer(settings, data, claimed.path, saved=saved)
         _check_length(trainer.state)
+        if trainer.state.position.epoch < settings.epochs:
+            trainer.notes += engine_change(read_engine(claimed.path), engine(settings))
         write_settings(claimed.path, settings)
         return _run(trainer, data, reporter, stop_after)
 
@@ -159,9 +162,32 @@ def write_settings(folder: Path, settings: Settings) -> None:
         "seed": settings.seed,
         "device": str(arrays.device(settings.device)),
         "cores": threads.cores(),
+        "engine": engine(settings),
         "versions": package_versions(),
     }
     atomic_write(folder / SETTINGS_FILE, (json.dumps(table, indent=1) + "\n").encode())
+
+
+def engine(settings: Settings, cores: int | None = None) -> str:
+    """Return what computes, as far as results are rounded otherwise by another one.
+
+    Parameters
+    ----------
+    settings : Settings
+    cores : int, optional
+        Of how many, if not of all.
+    """
+    active = emulation()
+    kernels = "" if active is None else f" by emulated CUDA kernels ({active.mode})"
+    number = threads.cores() if cores is None else cores
+    return f"{arrays.device(settings.device)} with {counted(number, 'core')}{kernels}"
+
+
+def engine_change(before: str, now: str) -> list[str]:
+    """Return, as a sentence, that something goes on with another engine; none if it does not."""
+    if before in ("", now):
+        return []
+    return [f"until now on {before}, from here on {now}: the last digits of results may differ"]
 
 
 def package_versions() -> dict[str, str]:
@@ -219,6 +245,14 @@ def read_runtime_settings(folder: Path) -> dict[str, Any]:
             f"{path} is damaged: remove it, and give --device and --workers if they were not "
             "the usual ones"
         ) from error
+
+
+def read_engine(folder: Path) -> str:
+    """Return what computed the run in a folder until now; empty if no file says so."""
+    try:
+        return str(read_json(folder / SETTINGS_FILE)["engine"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
 
 
 def _run_folder(path: Path) -> Path:

@@ -20,6 +20,7 @@ from minialex import cuda
 from minialex.arrays import Array, Device, array_module, on_device, to_device, to_numpy
 from minialex.autograd import Routine, implementation_for
 from minialex.optim import ReplayInputs
+from minialex.wording import counted
 
 TABLE_STEPS = 1024
 """Steps whose learning rates stand in a device's memory at a time."""
@@ -81,8 +82,8 @@ class StepState:
         """
         if max(steps, streams) >= MAX_COUNT:
             raise ValueError(
-                f"a training step counts up to 2**53, but begins with {steps} steps and {streams} "
-                "random streams: start with fewer"
+                f"a training step counts up to 2**53, but begins with {counted(steps, 'step')} and "
+                f"{counted(streams, 'random stream')}: start with fewer"
             )
         head = np.array([0, steps, streams, *np.ravel(rates(steps))], np.float64)
         self._block[2:] = to_device(head, self.device)

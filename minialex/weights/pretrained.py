@@ -14,6 +14,7 @@ from minialex.files import quoted
 from minialex.nn import Module
 from minialex.weights import Checkpoint, WeightsFile
 from minialex.weights.safetensors import HostArray
+from minialex.wording import counted
 
 _ANOTHER_VARIANT = (
     "the file is of another variant of the network, or damaged: choose that one, or another copy"
@@ -103,7 +104,7 @@ def replacement_note(
     layer = replaced[0].rpartition(".")[0]
     have, want = weights[replaced[0]].shape[0], shapes[replaced[0]][0]
     return (
-        f"the weights are for {have} classes and the data has {want}: "
+        f"the weights are for {counted(have, 'class')} and the data has {want:,}: "
         f"the last layer, {layer}, is replaced by a fresh one"
     )
 
@@ -182,5 +183,7 @@ def _cause_of_convolution(have: tuple[int, ...], want: tuple[int, ...]) -> str:
     if same_but_inputs and want[1] == 2 * have[1]:
         return "the file has 2 groups there, as alexnet-2012 does, and the network has not"
     if same_but_inputs and want[1] == 3:
-        return f"the file is for images of {have[1]} channels: use weights for RGB images"
+        return (
+            f"the file is for images of {counted(have[1], 'channel')}: use weights for RGB images"
+        )
     return _ANOTHER_VARIANT

@@ -28,6 +28,7 @@ import numpy.typing as npt
 from minialex.errors import MinialexError
 from minialex.files import atomic_write, quoted
 from minialex.plain_json import MAX_BYTES, is_count, parse_json
+from minialex.wording import counted
 
 HostArray: TypeAlias = npt.NDArray[Any]
 
@@ -207,7 +208,7 @@ def _damaged(path: str | Path, what: str) -> MinialexError:
 
 def _truncated(path: str | Path, missing: int) -> MinialexError:
     return MinialexError(
-        f"{path} is truncated ({missing} bytes are missing at its end): use another copy"
+        f"{path} is truncated ({counted(missing, 'byte')} missing at its end): use another copy"
     )
 
 
@@ -262,7 +263,7 @@ def _check_offsets(path: str | Path, infos: dict[str, TensorInfo], size: int) ->
     if position > size:
         raise _truncated(path, position - size)
     if position < size:
-        raise _damaged(path, f"{size - position} bytes too many at its end")
+        raise _damaged(path, f"{counted(size - position, 'byte')} too many at its end")
 
 
 def _view(data: mmap.mmap, start: int, info: TensorInfo) -> HostArray:

@@ -197,6 +197,41 @@ def test_resuming_what_is_no_run(minialex):
     refused(minialex("train", "--resume", "empty"), "empty")
 
 
+def test_the_command_that_goes_on_with_a_folder_is_named(minialex):
+    for name, file in (("folds", "kfold.json"), ("a run", "last.safetensors")):
+        Path(name).mkdir()
+        Path(name, file).touch()
+    refused(minialex("train", "--resume", "folds"), "go on with minialex kfold --resume folds")
+    refused(minialex("kfold", "--resume", "a run"), "go on with minialex train --resume 'a run'")
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "option"),
+    [
+        ("kfold --evaluate-only run --lr 3", "--lr", "--evaluate-only"),
+        ("kfold --evaluate-only run --skip-unreadable", "--skip-unreadable", "--evaluate-only"),
+        ("kfold --evaluate-only run --jobs 2", "--jobs", "--evaluate-only"),
+        ("kfold --evaluate-only run --resume folds", "--resume", "--evaluate-only"),
+        ("kfold --resume folds --recipe article", "--recipe", "--resume"),
+        ("kfold --resume folds --out other", "--out", "--resume"),
+        ("train --resume run --recipe article", "--recipe", "--resume"),
+        ("bench --compare . . --quick", "--quick", "--compare"),
+        ("trace relu --list --thread 3", "--thread", "--list"),
+        ("trace --list --case x", "--case", "--list"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(minialex, words, name, option):
+    answer = minialex(*words.split())
+    assert answer.status == 2
+    assert f"Error: {name} is not used with {option}: leave one of them out\n" in answer.err
+
+
+def test_a_batch_of_layers_that_are_not_full_size_is_refused(minialex):
+    answer = minialex("gradcheck", "--op", "relu", "--batch", "3")
+    assert answer.status == 2
+    assert "--batch is used with --full-size alone: leave it out" in answer.err
+
+
 def test_a_full_disk_keeps_the_last_checkpoint(minialex, run_folder, monkeypatch):
     path = run_folder / "last.safetensors"
     before = path.read_bytes()

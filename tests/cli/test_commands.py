@@ -1,6 +1,7 @@
 """Each command as its user runs it: what it prints, writes and exits with."""
 
 import json
+import logging
 import os
 import re
 import shlex
@@ -29,6 +30,14 @@ def test_an_unknown_command_is_a_usage_error(minialex):
     answer = minialex("trian")
     assert answer.status == 2
     assert "unknown command 'trian': did you mean 'train'?" in answer.err
+
+
+def test_remarks_of_the_library_that_draws_are_not_shown(minialex):
+    remarks = logging.getLogger("matplotlib.font_manager")
+    logging.getLogger("matplotlib").setLevel(logging.NOTSET)
+    assert remarks.isEnabledFor(logging.WARNING)
+    minialex("--version")
+    assert not remarks.isEnabledFor(logging.WARNING)
 
 
 def test_train_writes_its_folder_and_prints_the_articles_lines(minialex, photos):

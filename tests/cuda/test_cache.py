@@ -63,6 +63,17 @@ def test_what_cannot_be_stored_leaves_nothing(stored, tmp_path, monkeypatch):
     assert [p.read_bytes() for p in stored.parent.iterdir()] == [before]
 
 
+def test_a_folder_in_the_place_of_a_file_is_named(folder, tmp_path):
+    (tmp_path / "made").write_bytes(b"x")
+    (folder / "x.so").mkdir()
+    (folder / "header-1").write_bytes(b"")
+    assert not cache.is_whole(folder / "x.so")
+    with pytest.raises(MinialexError, match=r"x\.so is a folder where .* belongs: remove it$"):
+        cache.store(tmp_path / "made", folder / "x.so")
+    with pytest.raises(MinialexError, match=r"cannot write .*header-1: a file of this name"):
+        cache.store(tmp_path / "made", folder / "header-1" / "emulator.h.gch")
+
+
 def test_the_folder_is_private(folder):
     assert folder.stat().st_mode & 0o777 == 0o700
 

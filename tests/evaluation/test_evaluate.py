@@ -28,7 +28,7 @@ from minialex.kfold.evaluation_set import evaluation_set
 from minialex.models import alexnet
 from minialex.nn import Module
 from minialex.ops import cross_entropy
-from minialex.persistence import load_trained
+from minialex.persistence import load_trained, save
 from minialex.train import train
 from tests.small_runs import CLASSES, small, write_images
 
@@ -240,6 +240,13 @@ class TestTrained:
 
 
 class TestEvaluationSet:
+    def test_what_knows_no_images_asks_for_some(self, tmp_path):
+        path = tmp_path / "saved.safetensors"
+        save(alexnet("alexnet-mini", 2), path, classes=("cat", "dog"))
+        message = "does not say which images it was trained on: name some as DATA"
+        with pytest.raises(MinialexError, match=rf"^{path} {message}$"):
+            evaluation_set(load_trained(path, device="cpu"))
+
     def test_the_validation_images_of_what_it_was_trained_on(self, run, images):
         trained = load_trained(run.checkpoint, device="cpu")
         found = evaluation_set(trained)

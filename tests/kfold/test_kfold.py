@@ -13,7 +13,14 @@ from minialex.evaluation.evaluate import evaluate
 from minialex.kfold.evaluate_folds import evaluate_folds
 from minialex.kfold.evaluation_set import evaluation_set
 from minialex.kfold.fold_images import divide, open_images
-from minialex.kfold.fold_records import FoldRecord, KFoldResult, fold_folder, read_plan, read_record
+from minialex.kfold.fold_records import (
+    FoldRecord,
+    KFoldResult,
+    fold_folder,
+    read_engine,
+    read_plan,
+    read_record,
+)
 from minialex.kfold.folds import kfold
 from minialex.persistence import load_trained
 from minialex.train import train
@@ -78,7 +85,7 @@ class TestFolds:
             folder = fold_folder(out, record.fold)
             table = json.loads((folder / "fold.json").read_text())
             assert type(table.pop("crc32")) is int
-            assert table.pop("format") == 3
+            assert table.pop("format") == 4
             assert FoldRecord(**table) == record == read_record(out, record.fold)
             assert out / record.checkpoint == folder / "last.safetensors"
         assert {p.name for p in out.iterdir()} == {"fold-1", "fold-2", "fold-3", "kfold.json"}
@@ -145,6 +152,21 @@ class TestGoingOn:
             kfold(small(images, out=str(whole[0]), **change), k, resume=True)
         assert content(whole[0]) == before
 
+    def test_on_another_engine_if_something_is_left(self, images, whole, tmp_path, monkeypatch):
+        out = shutil.copytree(whole[0], tmp_path / "folds")
+        (out / f"fold-{K}" / "fold.json").unlink()
+        before, messages = read_engine(out), []
+        for other in ("another", "a third"):
+            monkeypatch.setattr("minialex.kfold.folds.engine", lambda *_, name=other: name)
+            listener = Listener()
+            kfold(small(images, out=str(out)), K, resume=True, reporter=listener)
+            messages += listener.of("message")
+        # nothing was left for the third
+        assert read_engine(out) == "another"
+        assert messages == [
+            f"until now on {before}, from here on another: the last digits of results may differ"
+        ]
+
     def test_not_over_what_is_there(self, images, whole):
         with pytest.raises(MinialexError, match="already holds files"):
             kfold(small(images, out=str(whole[0])), K)
@@ -189,7 +211,7 @@ class TestGoingOn:
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(table, indent=1) + "\n")
-        with pytest.raises(MinialexError, match=r"has format 1, .* reads format 3 alone") as caught:
+        with pytest.raises(MinialexError, match=r"has format 1, .* reads format 4 alone") as caught:
             read(tmp_path)
         assert "\n" not in str(caught.value)
 

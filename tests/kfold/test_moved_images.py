@@ -84,7 +84,7 @@ def test_a_folder_that_is_gone_is_asked_for(made, images):
     trained = load_trained(made[1])
     moved = shutil.move(made[0], made[0].with_name("moved"))
     try:
-        with pytest.raises(MinialexError, match=r"no longer in .*: minialex evaluate .* DATA"):
+        with pytest.raises(MinialexError, match=r"no longer in .*: name their folder as DATA"):
             evaluation_set(trained)
         with pytest.raises(
             MinialexError, match=r"no longer in .*: minialex kfold --resume .* DATA"

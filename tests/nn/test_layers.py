@@ -1,9 +1,10 @@
-"""Layers give what their op gives, with the arguments that they were made with."""
+"""Layers give what their op gives with their arguments; the weights that they begin with."""
 
 import numpy as np
 import pytest
 
 from minialex import Tensor, nn, ops
+from minialex.philox import Generator
 
 X = np.random.default_rng(0).standard_normal((2, 3, 7, 6)).astype(np.float32)
 POOL = {"kernel_size": 3, "stride": (2, 4), "padding": 1, "ceil_mode": True}
@@ -107,3 +108,23 @@ def test_a_layer_runs_its_op(text):
     layer, op = LAYERS[text]
     assert repr(layer) == text
     np.testing.assert_array_equal(layer(Tensor(X)).data, op(Tensor(X)).data)
+
+
+def test_weights_depend_on_the_seed_alone():
+    def weights(seed):
+        return nn.Linear(50, 40, generator=Generator(seed)).weight.data
+
+    np.testing.assert_array_equal(weights(1), weights(1))
+    assert (weights(1) != weights(2)).mean() > 0.99
+
+
+def test_he_normal_has_the_variance_it_states():
+    w = nn.he_normal((400, 30, 5, 5), Generator(1), gain=2.0)
+    assert w.dtype == np.float32
+    assert w.var() == pytest.approx(2 / (30 * 25), rel=0.02)
+    assert abs(w.mean()) < 4 * np.sqrt(2 / 750 / w.size)
+
+
+def test_conv2d_groups_must_divide_the_channels():
+    with pytest.raises(ValueError, match="groups 2 must divide in_channels 3"):
+        nn.Conv2d(3, 4, 1, groups=2)

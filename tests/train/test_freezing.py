@@ -8,7 +8,7 @@ from minialex.autograd.graph import ancestry
 from minialex.errors import MinialexError
 from minialex.kfold.folds import kfold
 from minialex.train import factory, resume, train
-from minialex.train.settings import make_settings
+from minialex.train.given import make_settings
 from minialex.weights import checkpoint
 from tests.small_runs import Listener, checkpoints, small
 
@@ -37,8 +37,13 @@ def test_blocks_layers_and_parameters_by_name():
 @pytest.mark.parametrize(
     ("freeze", "message"),
     [
-        ("feature", "freeze: unknown part of alexnet-mini 'feature': did you mean 'features'"),
-        ("features,", "part of alexnet-mini ''; known: features, classifier, features.0, "),
+        (
+            "feature",
+            "freeze is 'feature': unknown part of alexnet-mini 'feature': did you mean 'features'",
+        ),
+        ("classifier.6.bais", "did you mean 'classifier.6.bias'"),
+        ("nothing", "known: features, classifier, features.0, .*, classifier.6.weight, "),
+        ("features,", "freeze is 'features,', where a name is missing: give one on both sides"),
         ("features.1", "unknown part of alexnet-mini 'features.1': did you mean"),
         ("classifier,features", "which leaves nothing to train: give less"),
     ],

@@ -1,7 +1,9 @@
 """Figures are in the file when they are written, survive resuming, and make a picture."""
 
+import errno
 import json
 import math
+import os
 import struct
 import subprocess
 import sys
@@ -226,17 +228,40 @@ class TestEvents:
         assert [(one.step, one.session_log.status) for one in starts] == [(11, 1)]
 
     @pytest.mark.usefixtures("event")
-    def test_a_full_disk_raises_and_does_not_hang(self, tmp_path):
+    def test_a_full_disk_costs_the_events_alone(self, tmp_path):
         resource = pytest.importorskip("resource", reason="this system has no limits on file sizes")
         before = resource.getrlimit(resource.RLIMIT_FSIZE)
-        writer = MetricsWriter(tmp_path)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (130, before[1]))
+        records = [TRAIN, VAL, replace(VAL, step=30)]
+        told = []
+        writer = MetricsWriter(tmp_path, tell=told.append)
+        # the lines fit, and two of a record's figures
+        limit = sum(len(metrics._to_line(record)) for record in records)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
         try:
-            with pytest.raises(MinialexError, match="cannot write"):
-                writer.write(VAL)
+            for record in records:
+                writer.write(record)
+            writer.close()
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        writer.close()
+        assert told == [
+            f"TensorBoard's events are no longer written: cannot write {tmp_path}/events.out."
+            "tfevents: files may not be that large here: raise 'ulimit -f' or choose another folder"
+        ]
+        assert read_metrics(tmp_path) == records
+
+    @pytest.mark.usefixtures("event")
+    def test_events_that_cannot_be_opened_cost_no_run(self, tmp_path, monkeypatch):
+        def read_only(*_):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+        monkeypatch.setattr("tensorboardX.record_writer.open_file", read_only)
+        told = []
+        write_all(tmp_path, [TRAIN, VAL], tell=told.append)
+        assert len(told) == 1
+        assert told[0].endswith("the disk is read-only: choose another folder")
+        assert read_metrics(tmp_path) == [TRAIN, VAL]
+        # without a callback it is no failure either
+        write_all(tmp_path, [VAL], resume_at=20)
 
 
 def ink(path):

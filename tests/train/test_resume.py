@@ -174,9 +174,21 @@ class TestRefusals:
     def run(self, stopped, tmp_path):
         return shutil.copytree(stopped, tmp_path / "run")
 
-    def test_settings_that_decide_the_result_stay(self, run):
-        with pytest.raises(MinialexError, match="lr cannot change when a run goes on"):
-            resume(run, lr=0.1)
+    @pytest.mark.parametrize(("name", "value"), [("lr", 0.1), ("out", "elsewhere")])
+    def test_settings_that_decide_the_result_and_its_place_stay(self, run, name, value):
+        with pytest.raises(MinialexError, match=f"^{name} cannot change when a run goes on"):
+            resume(run, **{name: value})
+
+    def test_another_engine_is_told_where_something_is_left(self, run):
+        path = run / "settings.json"
+        told = "until now on cpu by hand, from here on cpu with "
+        for left in (1, 0):
+            table = json.loads(path.read_text())
+            assert table["engine"].startswith("cpu with ")
+            path.write_text(json.dumps({**table, "engine": "cpu by hand"}))
+            listener = Listener()
+            resume(run, listener)
+            assert [text.startswith(told) for text in listener.of("message")] == [True] * left
 
     def test_options_that_are_none_are_not_given(self, run):
         assert resume(run, lr=None, epochs=1).epochs == 1

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from minialex.errors import MinialexError
 from minialex.models import VARIANTS
+from minialex.train.given import make_settings
 from minialex.train.recipes import RECIPES
-from minialex.train.settings import DECLARATIONS, RUNTIME_SETTINGS, Settings, make_settings
+from minialex.train.settings import DECLARATIONS, RUNTIME_SETTINGS, Settings
 
 WRONG = [
     ("data", ""),
@@ -68,6 +69,15 @@ def test_a_wrong_value_is_refused_by_name_with_a_remedy(name, value):
     with pytest.raises(MinialexError, match=rf"^{name} is .*: give ") as caught:
         make_settings(**{name: value})
     assert repr(value) in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_not_finite_is_refused_whatever_the_range(value):
+    numbers = [name for name, declared in DECLARATIONS.items() if declared.kind is float]
+    assert {"clip", "eps", "lr", "momentum", "save_minutes", "val_fraction"} <= set(numbers)
+    for name in numbers:
+        with pytest.raises(MinialexError, match=f"^{name} is {value}: give a finite number$"):
+            make_settings(**{name: value})
 
 
 def test_every_setting_but_device_has_a_wrong_value_above():
@@ -203,6 +213,6 @@ class TestTransforms:
 
 @pytest.mark.parametrize("value", [10**400, -(10**400), [[1]] * 100])
 def test_a_refusal_stays_short(value):
-    with pytest.raises(MinialexError, match=r"^lr is .*\.\.\.: give a number") as caught:
+    with pytest.raises(MinialexError, match=r"^lr is .*\.\.\.: give a (finite )?number") as caught:
         make_settings(lr=value)
     assert len(str(caught.value)) < 200

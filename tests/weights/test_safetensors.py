@@ -166,8 +166,8 @@ EIGHT = bytes(8)
         (foreign({"x": entry(shape=(2**40,), offsets=(0, 2**42))}, EIGHT), "truncated"),
         (foreign({"x": entry(offsets=(4, 12))}, EIGHT * 2), "a gap or an overlap before tensor"),
         (foreign({"x": entry(), "y": entry()}, EIGHT), "a gap or an overlap before tensor"),
-        (foreign({"x": entry()}, EIGHT + b"z"), "1 bytes too many"),
-        (foreign({"x": entry()}, EIGHT[1:]), "truncated .1 bytes"),
+        (foreign({"x": entry()}, EIGHT + b"z"), "1 byte too many"),
+        (foreign({"x": entry()}, EIGHT[1:]), "truncated .1 byte missing at its end"),
     ],
 )
 def test_damage_is_named(tmp_path, content, words):

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from minialex.errors import MinialexError
-from minialex.files import PART_PREFIX, atomic_write
+from minialex.files import PART_PREFIX, atomic_write, write_errors
 
 VARIABLE = "MINIALEX_CACHE"
 _DIGEST_BYTES = hashlib.sha256().digest_size
@@ -81,9 +81,17 @@ def store(made: Path, path: Path) -> None:
     """Put the file `made` at `path`, with its checksum, whole or not at all.
 
     Another process may have made the same file meanwhile: either will do.
+
+    Raises
+    ------
+    MinialexError
+        If it cannot be written, or a folder is in its place.
     """
     content = made.read_bytes()
-    path.parent.mkdir(exist_ok=True)
+    if path.is_dir():
+        raise MinialexError(f"{path} is a folder where a compiled kernel belongs: remove it")
+    with write_errors(path.parent):
+        path.parent.mkdir(exist_ok=True)
     atomic_write(path, content + _digest(path, content))
 
 

@@ -10,6 +10,7 @@ from minialex.cuda.architectures import STATIC_SHARED
 from minialex.cuda.emulator import interface as i
 from minialex.cuda.emulator.errors import EmulationError
 from minialex.cuda.emulator.lines import Lines
+from minialex.wording import counted
 
 _NOUNS = {i.READ: "read", i.WRITE: "write", i.ATOMIC: "atomic"}
 _KINDS = {
@@ -135,7 +136,7 @@ def _headline(fault: i.Fault, array: NamedArray | None, index: int, lines: Lines
             if fault.bytes < STATIC_SHARED:
                 return (
                     f"__shared__ {what} does not fit: the dynamic shared memory leaves "
-                    f"{fault.bytes} bytes for what a block declares"
+                    f"{counted(fault.bytes, 'byte')} for what a block declares"
                 )
             return (
                 f"__shared__ {what} does not fit: a block may declare 48 KiB, more must be dynamic"
@@ -155,7 +156,7 @@ def _out_of_bounds(fault: i.Fault, array: NamedArray | None, index: int) -> str:
     shape = ", ".join(str(size) for size in array.shape)
     return (
         f"out-of-bounds {noun}{kind}: {array.element(index)} is {where}; "
-        f"{array.name} has {array.size} elements, shape ({shape})"
+        f"{array.name} has {counted(array.size, 'element')}, shape ({shape})"
     )
 
 

@@ -80,7 +80,8 @@ def cross_entropy(
         constants: they get no gradient.
     weight : array (C,), optional
         How much each class counts: finite and not negative, which is checked on the CPU. A
-        constant: it gets no gradient.
+        constant: it gets no gradient. A class of weight 0 adds nothing to the loss, however
+        improbable it is (PyTorch: NaN at -inf).
     label_smoothing : float
         From 0 to 1: the share of the target spread evenly over all classes
         (Szegedy et al. 2016, section 7).
