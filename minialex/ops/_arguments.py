@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from math import isfinite, prod
+from math import inf, isfinite, prod
 from typing import Any
 
 import numpy as np
@@ -107,9 +107,13 @@ def real_number(op: str, name: str, value: Any) -> float:
     number = as_number(value)
     if number is None or isinstance(number, bool):
         raise TypeError(f"{op}: {name} is {value!r}; give a number")
-    if not isfinite(number):
-        raise ValueError(f"{op}: {name} is {number}; give a finite number")
-    return float(number)
+    try:
+        real = float(number)
+    except OverflowError:
+        real = inf
+    if not isfinite(real):
+        raise ValueError(f"{op}: {name} is {real}; give a finite number")
+    return real
 
 
 def probability(op: str, value: Any) -> float:
