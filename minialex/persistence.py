@@ -257,12 +257,14 @@ def _fingerprint(saved: Checkpoint) -> Fingerprint:
 
 
 def _likely_variant(file: WeightsFile) -> str:
-    """Return the network that has the file's first convolution, or else the first network."""
-    first = file.parameters.get("features.0.weight")
+    """Return the network that has most of the file's convolutions, the first of equal ones."""
+    found = {(name, x.shape) for name, x in file.parameters.items()}
     with blank_weights():
-        shapes = {
-            name: next(variant.features(Generator()).parameters()).shape
+        own = {
+            name: {
+                (f"features.{layer}", p.shape)
+                for layer, p in variant.features(Generator()).named_parameters()
+            }
             for name, variant in VARIANTS.items()
         }
-    fitting = [name for name in VARIANTS if first is not None and shapes[name] == first.shape]
-    return [*fitting, *VARIANTS][0]
+    return max(VARIANTS, key=lambda name: len(found & own[name]))

@@ -79,6 +79,14 @@ class TestLoad:
         with pytest.raises(MinialexError, match=r"model\.safetensors: the weights lack tensor"):
             minialex.load(path)
 
+    def test_what_is_damaged_is_compared_with_the_network_that_it_is_most_like(self, path):
+        state = models.alexnet(MINI, 7).state_dict()
+        pth_writer.write_zip(path, {**state, "features.0.weight": np.ones((8, 3, 5, 5), "<f4")})
+        with pytest.raises(
+            MinialexError, match=r"has shape \(8, .* and \(32, 3, 5, 5\) in the net"
+        ):
+            minialex.load(path)
+
     def test_a_last_layer_of_absurd_size_makes_no_network(self, path):
         weights = models.alexnet(MINI, 2).state_dict()
         weights |= {"classifier.6.weight": np.ones((2**16, 1), np.float32)}

@@ -77,6 +77,7 @@ THEIRS = {
 }
 
 DIFFER = {
+    ("absolute", "not finite"): "PyTorch gives a gradient of 0 where the input is NaN",
     ("cross_entropy", "no row counts"): "PyTorch gives NaN, the mean of nothing",
     ("cross_entropy", "empty batch"): "PyTorch gives NaN, the mean of nothing",
     **{

@@ -78,6 +78,9 @@ EXIF_TRANSPOSE = {
 MIRRORS_X, MIRRORS_Y, SWAPS_WIDTH_AND_HEIGHT = (2, 3, 6, 7), (3, 4, 7, 8), (5, 6, 7, 8)
 """The EXIF orientations that do so, in this order."""
 
+OVERSHOOT = 1.25
+"""By what factor resizing makes values exceed white at most: so Lanczos does at a white corner."""
+
 MIN_OVERSAMPLING = 2
 """A JPEG is decoded at this many times the wanted resolution or more, then resized."""
 
@@ -348,7 +351,9 @@ def _grey(image: Image.Image, white: float) -> Image.Image:
 def _white(image: Image.Image) -> float:
     """Return the value that is white: the smallest usual one that holds all values of the image.
 
-    Neither mode I nor F says which it is.
+    Neither mode I nor F says which it is. Of an image that goes beyond a usual one by no more than
+    `OVERSHOOT`, as resizing and rounding leave it, its largest value is white: nothing is clipped,
+    and 1.0000001 does not make an image black.
     """
     strips = (np.asarray(strip) for _, strip in _strips(image))
     ranges = np.array([(values.min(), values.max()) for values in strips], np.float64)
@@ -358,4 +363,4 @@ def _white(image: Image.Image) -> float:
     if low < 0:
         raise ValueError(f"it holds values below 0 ({low:g}), which no grey has: rescale them")
     usual = (1.0, 255.0, 65535.0, 2.0**31 - 1) if image.mode == "F" else (65535.0, 2.0**31 - 1)
-    return next((white for white in usual if peak <= white), peak)
+    return max(peak, next((white for white in usual if peak <= OVERSHOOT * white), 0.0))

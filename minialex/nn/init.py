@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
-from math import inf, prod, sqrt
+from math import prod, sqrt
 
 import numpy as np
 
@@ -42,8 +42,8 @@ def he_normal(
         If `gain` is negative or not finite; if it is no number, or `generator` not minialex's.
     """
     gain = real_number("he_normal", "gain", gain)
-    if not 0 <= gain < inf:
-        raise ValueError(f"he_normal: gain is {gain}; give a finite number from 0")
+    if gain < 0:
+        raise ValueError(f"he_normal: gain is {gain}; give a number from 0")
     stream = checked_generator("he_normal", generator).draw()
     if _BLANK.get():
         return np.zeros(shape, np.float32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from math import prod
+from math import inf, isfinite, prod
 from typing import Any
 
 import numpy as np
@@ -103,11 +103,17 @@ def whole_number(op: str, name: str, value: Any) -> int:
 
 
 def real_number(op: str, name: str, value: Any) -> float:
-    """Return `value`, a number of Python or NumPy, as a float; refuse booleans and all else."""
+    """Return `value`, a finite number of Python or NumPy, as a float; refuse booleans, all else."""
     number = as_number(value)
     if number is None or isinstance(number, bool):
         raise TypeError(f"{op}: {name} is {value!r}; give a number")
-    return float(number)
+    try:
+        real = float(number)
+    except OverflowError:
+        real = inf
+    if not isfinite(real):
+        raise ValueError(f"{op}: {name} is {real}; give a finite number")
+    return real
 
 
 def probability(op: str, value: Any) -> float:

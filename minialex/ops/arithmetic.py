@@ -15,7 +15,7 @@ exponentials and the like of whole numbers are float32.
     sqrt        x^(1/2)      gy / (2 y)
     tanh        tanh x       gy (1 - y^2)
     sigmoid     1/(1+e^-x)   gy y (1 - y)
-    absolute    |x|          gy sign x             0 at the kink
+    absolute    |x|          gy sign x             0 at the kink, NaN at NaN
 
 The gradient of x^0 is 0 at 0 too, and that of 0^p with respect to p, for p of 0 and more.
 A gradient is summed over the axes along which its input was broadcast.
@@ -228,5 +228,8 @@ def sigmoid(x: Tensor) -> Tensor:
 
 
 def absolute(x: Tensor) -> Tensor:
-    """Return the absolute value of each element; the gradient at 0 is 0."""
+    """Return the absolute value of each element.
+
+    The gradient at 0 is 0, and at NaN it is NaN (PyTorch: 0).
+    """
     return _OPS["absolute"](as_tensor(x))

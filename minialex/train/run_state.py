@@ -42,7 +42,8 @@ class RunData:
     fold : (int, int), optional
         Which fold, from 1, of how many `val` is, where cross-validation split the images.
     split : (Dataset, Dataset), optional
-        `train` and `val` with the images that were left out.
+        `train` and `val` with the images that were left out: so it can be made again by names
+        alone, without reading the images.
     """
 
     train: Dataset

@@ -228,7 +228,8 @@ class Settings:
         False,
         YES_OR_NO,
         section="Data",
-        help="Leave out images that cannot be read, and list them.",
+        help="Leave out images that cannot be read, and list them; the split counts them, folds "
+        "do not.",
         default_help="",
     )
     out: str | None = setting(

@@ -16,7 +16,9 @@ from minialex.weights import Checkpoint, WeightsFile
 from minialex.weights.safetensors import HostArray
 from minialex.wording import counted
 
-_ANOTHER_VARIANT = "the file is of another variant of the network: choose that one"
+_ANOTHER_VARIANT = (
+    "the file is of another variant of the network, or damaged: choose that one, or another copy"
+)
 # Other programs' order of a convolution's axes, and what makes it ours.
 _FOREIGN_LAYOUTS = {
     (3, 2, 0, 1): "TensorFlow's and Keras' layout (kernel height, kernel width, in, out)",

@@ -42,8 +42,8 @@ _MAX_ELEMENTS = 2**59
 _STATE_DICT_KEYS = ("state_dict", "model_state_dict", "model", "weights", "net")
 
 _SAVE_WEIGHTS = (
-    "in PyTorch, save the weights alone with torch.save(model.state_dict(), 'weights.pth') "
-    "and use that file"
+    "save the weights alone, as tensors: in PyTorch with "
+    "torch.save(model.state_dict(), 'weights.pth'), a network of minialex with minialex.save"
 )
 
 _STORAGE_DTYPES: dict[str, np.dtype[Any]] = {

@@ -219,6 +219,15 @@ def test_floats_are_scaled_by_the_white_that_holds_them(tmp_path, white):
     np.testing.assert_allclose(read[..., 2], RAMP / 257, atol=0.51)
 
 
+@pytest.mark.parametrize("white", [1, 255, 65535])
+@pytest.mark.parametrize("beyond", [1e-6, 0.15], ids=["rounding", "overshoot"])
+def test_floats_slightly_beyond_white_are_scaled_by_the_largest(tmp_path, white, beyond):
+    values = (RAMP / 65535 * white * (1 + beyond)).astype(np.float32)
+    assert values.max() > white
+    read = read_image(save(tmp_path / "a.tif", values))
+    np.testing.assert_allclose(read[..., 2], RAMP / 257, atol=0.51)
+
+
 def test_floats_of_32_bits_are_no_brighter_than_whole_numbers(tmp_path):
     values = np.linspace(0, 2**30, 64, dtype=np.float32).reshape(8, 8)
     read = read_image(save(tmp_path / "a.tif", values))

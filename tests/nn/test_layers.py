@@ -63,6 +63,8 @@ WRONG = {
     "AdaptiveAvgPool2d: output_size": lambda: nn.AdaptiveAvgPool2d(0),
     "LocalResponseNorm: size": lambda: nn.LocalResponseNorm(4),
     "LocalResponseNorm: beta": lambda: nn.LocalResponseNorm(5, beta="1"),
+    "LocalResponseNorm: alpha": lambda: nn.LocalResponseNorm(5, alpha=10**400),
+    "LocalResponseNorm: k": lambda: nn.LocalResponseNorm(5, k=np.nan),
     "CrossEntropyLoss: ignore_index": lambda: nn.CrossEntropyLoss(ignore_index=1.0),
     "CrossEntropyLoss: reduction": lambda: nn.CrossEntropyLoss(reduction="average"),
     "CrossEntropyLoss: label_smoothing": lambda: nn.CrossEntropyLoss(label_smoothing=2),

@@ -7,6 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from minialex import nn
 from tests.weights import pth_writer as w
 from tests.weights.reading import read_pth, refusal, same
 
@@ -155,6 +156,13 @@ class TestPyTorch:
         saved = {"optimizer": optimizer.state_dict(), "state_dict": network.state_dict()}
         torch.save(saved, path)
         assert list(read_pth(path)) == ["weight", "bias"]
+
+    @pytest.mark.parametrize("zipped", [True, False])
+    def test_arrays_of_numpy_are_saved_otherwise(self, torch, path, zipped):
+        state = nn.Linear(2, 2).state_dict()
+        torch.save(state, path, _use_new_zipfile_serialization=zipped)
+        assert "as tensors: in PyTorch with torch.save" in (message := refusal(path))
+        assert message.endswith("a network of minialex with minialex.save")
 
     @pytest.mark.parametrize("zipped", [True, False])
     def test_a_whole_network_is_refused_by_name(self, torch, path, zipped):

@@ -151,6 +151,7 @@ CASES: dict[str, list[Case]] = {
         *_unary(_far(0.05)),
         Case("near the kink", normal((33,))),
         _kinked([-2.0, -0.0, 0.0, 1e-30, 3.0], [-1, 0, 0, 1, 1]),
+        _known("not finite", [[np.nan, np.inf, -np.inf]], [1.0, 2.0, 4.0], [np.nan, 2.0, -4.0]),
     ],
     "relu": [
         *_unary(distinct),

@@ -79,9 +79,9 @@ def cross_entropy(
         Or, for each row, how probable each class is; that these sum to 1 is not checked. They are
         constants: they get no gradient.
     weight : array (C,), optional
-        How much each class counts: finite and not negative, which is checked on the CPU. A
-        constant: it gets no gradient. A class of weight 0 adds nothing to the loss, however
-        improbable it is (PyTorch: NaN at -inf).
+        How much each class counts: finite and not negative, which is checked on the CPU (PyTorch
+        takes any). A constant: it gets no gradient. A class of weight 0 adds nothing to the loss,
+        however improbable it is (PyTorch: NaN at -inf).
     label_smoothing : float
         From 0 to 1: the share of the target spread evenly over all classes
         (Szegedy et al. 2016, section 7).

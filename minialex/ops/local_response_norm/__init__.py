@@ -59,7 +59,7 @@ def local_response_norm(
     Raises
     ------
     ValueError
-        If `x` has not four axes or `size` is even.
+        If `x` has not four axes, `size` is even, or another number not finite.
     TypeError
         If `x` is not of a floating-point type, `size` no whole number, or another no number.
     """
