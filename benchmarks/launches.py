@@ -85,11 +85,11 @@ def recorded_launches() -> Iterator[list[Launch]]:
         launches.append((kernel, args, options))
         call(kernel, *args, **options)
 
-    cuda.Kernel.__call__ = recording  # type: ignore[method-assign]
+    cuda.Kernel.__call__ = recording
     try:
         yield launches
     finally:
-        cuda.Kernel.__call__ = call  # type: ignore[method-assign]
+        cuda.Kernel.__call__ = call
 
 
 def on_cupy(launch: Launch) -> Launch:

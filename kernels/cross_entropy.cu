@@ -40,9 +40,27 @@ template <typename T> struct Target {
     }
 };
 
-// The idea: two passes over a row, as for softmax. The second writes p, which is all that backward
-// needs, and computes each l[c] on the way. The loss comes from l: the logarithm of p would be -inf
-// where p underflowed to 0.
+// The second pass over a row, of whose first `stats` and `log_sum` are: writes p, and returns the sum
+// over c of -s(c) l[c], in each thread of the row. The loss comes from l: the logarithm of p would be
+// -inf where p underflowed to 0.
+template <int THREADS_PER_ROW, typename T, typename A, typename Share>
+__device__ __forceinline__ A softmax_and_loss(const T* __restrict__ x, T* __restrict__ p,
+                                              const Row<THREADS_PER_ROW>& row,
+                                              const OnlineSoftmax<A>& stats, const A log_sum,
+                                              const Share& s) {
+    const A scale = A(1) / stats.sum;
+    A loss = 0;
+    for (int c = row.thread_rank(); c < row.C; c += THREADS_PER_ROW) {
+        const A below = A(x[row.offset(c)]) - stats.largest, share = s(c);
+        p[row.offset(c)] = exp(below) * scale;
+        // 0 times an l of -inf would be NaN
+        if (share != A(0)) loss -= share * (below - log_sum);
+    }
+    return row_sum<THREADS_PER_ROW>(loss);
+}
+
+// The idea: two passes over a row, as for softmax; p is all that backward needs. What smoothing adds
+// is a sum over the row, and the target's own term one thread's.
 // instances: THREADS_PER_ROW = 1, 32, 256
 template <typename T, int THREADS_PER_ROW>
 __global__ void __launch_bounds__(256, 4) cross_entropy_forward(
@@ -52,25 +70,19 @@ __global__ void __launch_bounds__(256, 4) cross_entropy_forward(
     using A = typename Accumulator<T>::type;
     const Row<THREADS_PER_ROW> row(N, C, 1);
     const auto stats = online_softmax(x, row);
-    const A log_sum = log(stats.sum), scale = A(1) / stats.sum;
-    A smooth_sum = 0;
-    for (int c = row.thread_rank(); c < row.C; c += THREADS_PER_ROW) {
-        const A below = A(x[row.offset(c)]) - stats.largest;
-        p[row.offset(c)] = exp(below) * scale;
-        // 0 times an l of -inf would be NaN
-        if (class_smoothing > T(0))
-            smooth_sum += A(class_smoothing) * A(w ? w[c] : T(1)) * (below - log_sum);
-    }
-    smooth_sum = row_sum<THREADS_PER_ROW>(smooth_sum);
+    const A log_sum = log(stats.sum);
+    A sum = softmax_and_loss(x, p, row, stats, log_sum, [&](const int c) {
+        return A(class_smoothing) * A(w ? w[c] : T(1));
+    });
     if (row.C == 0 || row.thread_rank() != 0) return;
 
     const Target<T> target(targets[row.index], w, C, ignore);
-    A sum = 0;
-    if (target.counts) {
+    const A share = A(confidence) * A(target.weight);
+    if (share != A(0)) {
         const A l = target.valid ? A(x[row.offset(target.c)]) - stats.largest - log_sum : A(0);
-        sum = -(A(confidence) * A(target.weight) * l) - smooth_sum;
+        sum -= share * l;
     }
-    loss[row.index] = sum;
+    loss[row.index] = target.counts ? sum : A(0);
     weight[row.index] = target.weight;
 }
 
@@ -93,16 +105,9 @@ __global__ void __launch_bounds__(256, 4) cross_entropy_forward_soft(
     using A = typename Accumulator<T>::type;
     const Row<THREADS_PER_ROW> row(N, C, 1);
     const auto stats = online_softmax(x, row);
-    const A log_sum = log(stats.sum), scale = A(1) / stats.sum;
-    A sum = 0;
-    for (int c = row.thread_rank(); c < row.C; c += THREADS_PER_ROW) {
-        const A below = A(x[row.offset(c)]) - stats.largest;
-        p[row.offset(c)] = exp(below) * scale;
-        const A s = soft_target(q[row.offset(c)], w, c, confidence, class_smoothing);
-        // 0 times an l of -inf would be NaN
-        if (s != A(0)) sum -= s * (below - log_sum);
-    }
-    sum = row_sum<THREADS_PER_ROW>(sum);
+    const A sum = softmax_and_loss(x, p, row, stats, log(stats.sum), [&](const int c) {
+        return soft_target(q[row.offset(c)], w, c, confidence, class_smoothing);
+    });
     if (row.C == 0 || row.thread_rank() != 0) return;
     loss[row.index] = sum;
     weight[row.index] = T(1);

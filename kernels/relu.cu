@@ -1,7 +1,7 @@
 // relu.cu -- the rectified linear unit. Python side: minialex/ops/relu/.
 //
-//   forward    y[i]  = x[i] where x[i] > 0, else 0
-//   backward   gx[i] = gy[i] where y[i] > 0, else 0        (the subgradient at 0 is 0)
+//   forward    y[i]  = 0 where x[i] < 0, else x[i]
+//   backward   gx[i] = 0 where y[i] = 0, else gy[i]        (the subgradient at 0 is 0)
 //
 // Layout:  arrays of any one shape, C-contiguous, read as n numbers in a row.
 // Launch:  a 1-D grid of 1-D blocks, one thread per element; the last block may extend past the
@@ -18,11 +18,11 @@ __global__ void relu_forward(const T* __restrict__ x, T* __restrict__ y, const i
     if (i < n) y[i] = x[i] < T(0) ? T(0) : x[i];
 }
 
-// The idea: y tells where the unit was active (y > 0 exactly where x > 0), so x need not be saved
-// for backward, and the next layer saves y anyway.
+// The idea: y tells where the unit was active (y is 0 exactly where x <= 0), so x need not be saved
+// for backward, and the next layer saves y anyway. NaN is not 0: its gradient passes, as it did.
 template <typename T>
 __global__ void relu_backward(const T* __restrict__ gy, const T* __restrict__ y,
                               T* __restrict__ gx, const int n) {
     const int i = flat_index();
-    if (i < n) gx[i] = y[i] > T(0) ? gy[i] : T(0);
+    if (i < n) gx[i] = y[i] == T(0) ? T(0) : gy[i];
 }

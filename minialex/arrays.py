@@ -56,6 +56,14 @@ def array_module(x: Array) -> Any:
     raise TypeError(f"expected a NumPy or CuPy array, got {type(x).__name__}")
 
 
+def is_array(x: Any) -> bool:
+    """Return whether `x` is a NumPy or CuPy array, or a number that NumPy has made of one."""
+    try:
+        return array_module(x) is not None
+    except TypeError:
+        return False
+
+
 class _AbsentError(MinialexError):
     """There is no GPU to be expected: CuPy is not installed, or no driver."""
 

@@ -6,6 +6,7 @@ minialex.save(model, "digits.safetensors", classes=classes, transform=transform)
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from minialex.data.transforms import Transform, eval_transform
 from minialex.errors import MinialexError
 from minialex.models import VARIANTS, AlexNet, alexnet
 from minialex.nn import Dropout
-from minialex.nn.layers import blank_weights
+from minialex.nn.init import blank_weights
 from minialex.philox import Generator
 from minialex.train.factory import move_model
 from minialex.train.settings import Settings
@@ -92,10 +93,11 @@ def save(
     Raises
     ------
     TypeError
-        If the model is not an AlexNet, or `classes` one text.
+        If the model is not an AlexNet, `classes` one text, or a name none.
     ValueError
-        If its layers or their settings were changed (hooks are not saved), names are missing or
-        too many, the transform is random, or the file's name ends as PyTorch's own do.
+        If its layers or their settings were changed (hooks are not saved), names are missing, too
+        many, empty or there twice, the transform is random, or the file's name ends as PyTorch's
+        own do.
     MinialexError
         If the file cannot be written: what was there stays as it was.
     """
@@ -112,15 +114,9 @@ def save(
     transform = transform or eval_transform(model.variant.image_size)
     if transform.random:
         raise ValueError("save: the transform is random: give eval_transform(size)")
-    if isinstance(classes, str):
-        raise TypeError(f"save: classes is {classes!r}: give a list of names")
     tensors = {name: to_numpy(x) for name, x in model.state_dict().items()}
     num_classes = _check_layers(model, {name: x.shape for name, x in tensors.items()})
-    if len(classes) not in (0, num_classes):
-        raise ValueError(
-            f"save: {counted(len(classes), 'name')} for {counted(num_classes, 'class')}: "
-            "give all, or none"
-        )
+    _check_names(classes, num_classes)
     manifest = {
         "minialex": minialex.__version__,
         "model": model.variant.name,
@@ -135,6 +131,24 @@ def save(
         },
     }
     checkpoint.save(path, tensors=tensors, manifest=manifest)
+
+
+def _check_names(classes: Sequence[str], num_classes: int) -> None:
+    if isinstance(classes, str):
+        raise TypeError(f"save: classes is {classes!r}: give a list of names")
+    if len(classes) not in (0, num_classes):
+        raise ValueError(
+            f"save: {counted(len(classes), 'name')} for {counted(num_classes, 'class')}: "
+            "give all, or none"
+        )
+    for i, name in enumerate(classes):
+        if not isinstance(name, str):
+            raise TypeError(f"save: class {i} is named {name!r}: give a text")
+        if not name:
+            raise ValueError(f"save: the name of class {i} is empty: give each class a name")
+    for name, count in Counter(classes).items():
+        if count > 1:
+            raise ValueError(f"save: {count} classes are named {name!r}: give each its own name")
 
 
 def _check_layers(model: AlexNet, shapes: dict[str, tuple[int, ...]]) -> int:

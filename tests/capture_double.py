@@ -164,7 +164,7 @@ class Gpu:
         cuda.Device = _Device
         cuda.get_current_stream = lambda: self.streams[-1]
         cuda.using_allocator = self._using
-        self.cupy.RawModule = self._module  # type: ignore[attr-defined]
+        self.cupy.RawModule = self._module
         cuda.compiler = types.SimpleNamespace(CompileException=RuntimeError)
 
     @classmethod
@@ -187,7 +187,7 @@ class Gpu:
         return types.SimpleNamespace(get_function=lambda name: Function(self, code, name))
 
 
-class _Device(contextlib.nullcontext):  # type: ignore[type-arg]
+class _Device(contextlib.nullcontext):
     compute_capability = "90"
 
     def __init__(self, index: int = 0) -> None:

@@ -268,7 +268,7 @@ class _Module(types.ModuleType):
 
 def _asarray(a: Any, dtype: Any = None) -> ndarray:
     if isinstance(a, ndarray):
-        return _wrap(QUEUE.call(a.hidden.astype, (dtype or a.dtype,), {}))  # type: ignore[no-any-return]
+        return _wrap(QUEUE.call(a.hidden.astype, (dtype or a.dtype,), {}))
     QUEUE.refuse_while_capturing("a copy from the host")
     return ndarray(np.array(a, dtype=dtype))
 
@@ -277,9 +277,9 @@ def make_cupy() -> types.ModuleType:
     """Return the stand-in, to be put in ``sys.modules["cupy"]``."""
     QUEUE.captured = None
     cupy = _Module("cupy", np)
-    cupy.ndarray = ndarray  # type: ignore[attr-defined]
-    cupy.asarray = cupy.array = _asarray  # type: ignore[attr-defined]
-    cupy.cuda = types.SimpleNamespace(  # type: ignore[attr-defined]
+    cupy.ndarray = ndarray
+    cupy.asarray = cupy.array = _asarray
+    cupy.cuda = types.SimpleNamespace(
         is_available=lambda: True,
         runtime=types.SimpleNamespace(
             getDeviceCount=lambda: 1, getDevice=lambda: 0, memGetInfo=lambda: (1, 2)

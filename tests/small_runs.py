@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from minialex.train.given import make_settings
 from minialex.train.metrics import read_metrics
-from minialex.train.settings import Settings, make_settings
+from minialex.train.settings import Settings
 
 CLASSES = "blue", "green", "red"
 

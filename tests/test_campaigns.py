@@ -1,5 +1,6 @@
 """The campaigns in short: ``python -m tests.campaigns`` runs them at full length."""
 
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -85,6 +86,15 @@ def test_a_mutant_is_caught_by_a_test_that_sees_it(tmp_path):
     assert mutants.first_failure(tmp_path, [blind, seen]) == seen
     (tmp_path / "thing.py").write_text("import nothing_there")
     assert mutants.first_failure(tmp_path, [blind]) == "test_thing.py"
+
+
+def test_a_case_of_every_test_comes_before_a_second_one():
+    cases = [f"tests/{test}[{i}]" for test in ("a/t.py::x", "a/t.py::y", "b/t.py::z") for i in "12"]
+    order = mutants.in_turn([*cases, "tests/b/t.py::w"], "tests/b/", random.Random(0))
+    found = [(test.split("::")[1][0]) for test in order]
+    assert (set(found[:2]), set(found[2:4])) == ({"w", "z"}, {"x", "y"})
+    assert (found[4], set(found[5:])) == ("z", {"x", "y"})
+    assert sorted(order) == sorted([*cases, "tests/b/t.py::w"])
 
 
 def test_a_second_opinion_that_differs_is_reported():

@@ -15,7 +15,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import minialex.ops  # noqa: F401 - fills OPS
 from minialex import arrays, reference
 from minialex.autograd import OPS
 from minialex.check import contract, suite

@@ -157,6 +157,8 @@ class TestSave:
         ("options", "words"),
         [
             ({"classes": ["a"]}, "1 name for 3 classes"),
+            ({"classes": ["a", "b", "a"]}, "2 classes are named 'a': give each its own"),
+            ({"classes": ("a", "", "b")}, "the name of class 1 is empty: give each class a name"),
             ({"transform": Transform(64)}, "the transform is random"),
         ],
     )
@@ -258,6 +260,8 @@ class TestPretrained:
     def test_classes_are_a_list_of_names(self, path):
         with pytest.raises(TypeError, match="classes is 'abc': give a list of names"):
             minialex.save(models.alexnet(MINI, 3), path, classes="abc")
+        with pytest.raises(TypeError, match="class 1 is named 7: give a text"):
+            minialex.save(models.alexnet(MINI, 3), path, classes=["a", 7, "b"])
 
     def test_another_network(self, run):
         with pytest.raises(MinialexError, match=r"best\.safetensors: the weights lack tensor"):

@@ -9,10 +9,6 @@ import contextlib
 import numpy as np
 import pytest
 
-import minialex.data
-import minialex.ops
-import minialex.optim
-import minialex.train.step_state  # noqa: F401 - these fill ROUTINES
 from minialex import arrays, reference
 from minialex.autograd import OPS, ROUTINES
 from minialex.check.case import shifted

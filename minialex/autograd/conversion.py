@@ -1,4 +1,4 @@
-"""What becomes the array of a Tensor, and the type of a number in an operation with an array."""
+"""What becomes the array of a Tensor, a number in an operation with an array, a flag."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DTYPES_OF_NUMBERS = tuple(map(np.dtype, (bool, np.int64, np.float32)))
 """What Python's bool, int and float become."""
 
 # looked at for every operator, and a union would be made each time
-_SCALARS, _NUMBERS = (np.generic, np.ndarray), (int, float)
+_SCALARS, _NUMBERS, _FLAGS = (np.generic, np.ndarray), (int, float), (bool, np.bool_)
 
 _DLPACK_HOST = (1, 3)  # kDLCPU, kDLCUDAHost
 
@@ -78,6 +78,13 @@ def as_number(x: Any) -> Number | None:
     if isinstance(x, _SCALARS) and not x.ndim:
         x = x.item()
     return x if isinstance(x, _NUMBERS) else None
+
+
+def flag(owner: str, name: str, value: Any) -> bool:
+    """Return `value` as a bool; refuse what is neither True nor False."""
+    if isinstance(value, _FLAGS):
+        return bool(value)
+    raise TypeError(f"{owner}: {name} is {value!r}; give True or False")
 
 
 def number_like(number: Number, like: Array) -> Array:

@@ -6,25 +6,26 @@ from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from minialex import arrays
 from minialex.arrays import Array, Device
 from minialex.autograd.clock import note_write
-from minialex.autograd.conversion import as_array, as_number, number_like
+from minialex.autograd.conversion import as_array, as_number, flag, number_like
 from minialex.autograd.deferred import DeferredGradient
+from minialex.autograd.exchange import Exchange
 from minialex.autograd.graph import Node, accumulate, run_backward
 from minialex.autograd.hooks import Hooks, RemovableHandle
 from minialex.autograd.operators import FUNCTIONS, Operators
 
 
-class Tensor(Operators):
+class Tensor(Operators, Exchange):
     """An array that knows the op that made it, so that gradients can flow back through it.
 
     Operators work element by element and broadcast; ``@`` is the matrix product. Comparisons give
     Tensors of booleans, through which no gradient flows; in sets and dictionaries a Tensor is only
     equal to itself. ``x += y`` binds the name `x` to a new Tensor, and is refused where `x` is a
-    leaf that requires a gradient: nothing would change what an optimizer or a Module holds.
+    leaf that requires a gradient: nothing would change what an optimizer or a Module holds. Copies
+    and pickles have neither gradient nor hooks; what an op made is not copied with its graph.
 
     Parameters
     ----------
@@ -37,8 +38,6 @@ class Tensor(Operators):
 
     Attributes
     ----------
-    data : array
-        The values, on the CPU (NumPy) or a GPU (CuPy).
     grad_buffer : array or None
         Where an optimizer holds this Tensor: the optimizer's memory for the gradient.
     deferred_grad : DeferredGradient or None
@@ -51,9 +50,9 @@ class Tensor(Operators):
 
     __slots__ = (
         "__weakref__",
+        "_data",
         "_grad",
         "_requires_grad",
-        "data",
         "deferred_grad",
         "grad_buffer",
         "hooks",
@@ -63,7 +62,7 @@ class Tensor(Operators):
     def __init__(self, data: Any, *, requires_grad: bool = False) -> None:
         if isinstance(data, Tensor):
             raise TypeError("the data is a Tensor already; use detach() for one without a graph")
-        self.data: Array = as_array(data)
+        self._data: Array = as_array(data)
         self.node: Node | None = None
         self.requires_grad = requires_grad
         self._grad: Array | None = None
@@ -72,12 +71,33 @@ class Tensor(Operators):
         self.hooks: Hooks | None = None
 
     @property
+    def data(self) -> Array:
+        """The values: an array on the CPU (NumPy) or a GPU (CuPy).
+
+        What is assigned is taken as it is, as an array that a Tensor is made of.
+
+        Raises
+        ------
+        TypeError
+            If what is assigned is no array of NumPy or CuPy, or not of numbers.
+        """
+        return self._data
+
+    @data.setter
+    def data(self, value: Array) -> None:
+        if not arrays.is_array(value):
+            raise TypeError(f"data must be a NumPy or CuPy array, not {type(value).__name__}")
+        # of no axes, NumPy may have made a number of it
+        self._data = as_array(value)
+
+    @property
     def requires_grad(self) -> bool:
         """Whether gradients with respect to this Tensor are wanted."""
         return self._requires_grad
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
+        value = flag("Tensor", "requires_grad", value)
         if self.node is not None and not value:
             raise RuntimeError(
                 f"the result of {self.node.name} has a gradient as long as what it is made of has "
@@ -87,7 +107,7 @@ class Tensor(Operators):
             raise TypeError(
                 f"only float32 and float64 can require a gradient, not {self.data.dtype}"
             )
-        self._requires_grad = bool(value)
+        self._requires_grad = value
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Set `requires_grad`; returns the Tensor."""
@@ -122,17 +142,16 @@ class Tensor(Operators):
         self._grad, self.deferred_grad = value, None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what copying and pickling keep: not the optimizer's memory, nor a graph."""
+        """Return what copying and pickling keep: no gradient, hook or graph."""
         if self.node is not None:
             raise TypeError(
                 f"a Tensor made by {self.node.name} cannot be copied or pickled with its graph; "
                 "use detach() first"
             )
-        return {"data": self.data, "requires_grad": self.requires_grad, "grad": self.grad}
+        return {"data": self.data, "requires_grad": self.requires_grad}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        Tensor.__init__(self, state["data"], requires_grad=state["requires_grad"])
-        self.grad = state["grad"]
+        Tensor.__init__(self, **state)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -332,20 +351,6 @@ class Tensor(Operators):
             )
         return str(self)
 
-    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Array:
-        self._check_no_graph()
-        if self.device.kind != "cpu":
-            raise TypeError(f"this Tensor is on {self.device}: use .numpy() to copy it to the host")
-        return np.array(self.data, dtype=dtype, copy=copy)
-
-    def _check_no_graph(self) -> None:
-        """Refuse to hand the array to another library where a gradient would be lost."""
-        if self.requires_grad:
-            raise RuntimeError(
-                "another library would lose the gradient of this Tensor: use minialex.ops, or "
-                ".detach() or .numpy() for its values alone"
-            )
-
     def __repr__(self) -> str:
         made = (
             f", made by {self.node.name}" if self.node else ", requires_grad" * self.requires_grad
@@ -353,19 +358,6 @@ class Tensor(Operators):
         place = "" if self.device.kind == "cpu" else f", {self.device}"
         values = np.array2string(self.numpy(), separator=", ", prefix="Tensor(")
         return f"Tensor({values}, {self.dtype}{place}{made})"
-
-    def __dlpack__(self, **options: Any) -> Any:
-        self._check_no_graph()
-        return self.data.__dlpack__(**options)
-
-    def __dlpack_device__(self) -> Any:
-        return self.data.__dlpack_device__()
-
-    @property
-    def __cuda_array_interface__(self) -> dict[str, Any]:
-        interface: dict[str, Any] = self.data.__cuda_array_interface__  # type: ignore[attr-defined]
-        self._check_no_graph()
-        return interface
 
 
 def as_tensor(x: Any, like: Tensor | None = None) -> Tensor:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 
 import click
 
-import minialex.ops  # noqa: F401 - fills the list of ops
 from minialex import arrays
 from minialex.check import CaseFindings, CheckRun, Verdict, check_runs, closing
 from minialex.check.table import worst_of

@@ -11,14 +11,9 @@ import click
 from minialex.cli.emulation import emulate_option, use_option
 from minialex.cli.options import Decorator, SectionOption
 from minialex.train.declaration import Declaration
+from minialex.train.given import check_used, make_settings
 from minialex.train.run import read_settings
-from minialex.train.settings import (
-    DECLARATIONS,
-    Settings,
-    check_used,
-    default_help,
-    make_settings,
-)
+from minialex.train.settings import DECLARATIONS, Settings, default_help
 
 _METAVARS = {int: "N", float: "X", str: "NAME"}
 

@@ -19,6 +19,7 @@ from numbers import Integral
 import numpy as np
 
 from minialex.arrays import CPU, Array, Device, on_device, to_device
+from minialex.autograd.conversion import flag
 from minialex.cpu.threads import chunks
 from minialex.data.batch_buffer import BatchBuffer
 from minialex.data.colour import Jitter
@@ -114,7 +115,8 @@ class DataLoader:
     ValueError
         If `batch_size` is below 1 or `workers` below 0.
     TypeError
-        If one of them is no whole number, or `transform` no Transform.
+        If one of them is no whole number, a flag neither True nor False, or `transform` no
+        Transform.
     """
 
     def __init__(
@@ -144,10 +146,10 @@ class DataLoader:
         self.dataset = dataset
         self.batch_size = batch_size
         self.transform = transform
-        self.shuffle = shuffle
+        self.shuffle = flag("DataLoader", "shuffle", shuffle)
         self.seed = seed
         self.workers = workers
-        self.drop_last = drop_last
+        self.drop_last = flag("DataLoader", "drop_last", drop_last)
         self.device = device
         self._next_epoch = 0
 

@@ -30,7 +30,7 @@ from minialex.nn import (
     ReLU,
     Sequential,
 )
-from minialex.nn.layers import blank_weights
+from minialex.nn.init import blank_weights
 from minialex.philox import Generator
 from minialex.weights import Checkpoint, WeightsFile, open_weights
 from minialex.weights.pretrained import load_pretrained

@@ -1,6 +1,7 @@
 """Modules and layers: parameters and how they start. The maths is in `minialex.ops`."""
 
 from minialex.nn import utils
+from minialex.nn.init import he_normal
 from minialex.nn.layers import (
     AdaptiveAvgPool2d,
     AvgPool2d,
@@ -14,7 +15,6 @@ from minialex.nn.layers import (
     ReLU,
     Sigmoid,
     Tanh,
-    he_normal,
 )
 from minialex.nn.module import Module, Parameter
 from minialex.nn.sequential import Sequential

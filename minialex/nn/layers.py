@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-from contextvars import ContextVar
-from math import prod, sqrt
 from typing import Any
 
 import numpy as np
 
 from minialex import ops, philox
-from minialex.arrays import Array
 from minialex.autograd import Tensor
+from minialex.autograd.conversion import flag
+from minialex.nn.init import checked_generator, he_normal
 from minialex.nn.module import Module, Parameter
 from minialex.ops._arguments import (
     conv_padding,
-    flag,
     odd_number,
     pair,
     pooling_window,
@@ -25,51 +21,9 @@ from minialex.ops._arguments import (
     real_number,
     whole_number,
 )
-from minialex.ops.cross_entropy import checked_settings
+from minialex.ops.cross_entropy import checked_settings, checked_weight
 
 IntPair = int | tuple[int, int]
-_BLANK = ContextVar("_BLANK", default=False)
-
-
-def he_normal(
-    shape: tuple[int, ...], generator: philox.Generator | None = None, gain: float = 2.0
-) -> Array:
-    """Return weights that keep the size of signals through layers with ReLU: N(0, gain / fan-in).
-
-    Source: He, Zhang, Ren and Sun 2015, "Delving deep into rectifiers", section 2.2.
-
-    Parameters
-    ----------
-    shape : (outputs, inputs, ...)
-        The fan-in is the product of all sizes but the first.
-    generator : Generator, optional
-        Hands out the random stream; the default generator where none is given.
-    gain : float
-        2 makes up for the half that ReLU sets to 0; less makes the outputs smaller.
-
-    Returns
-    -------
-    Array of that shape, float32, on the CPU.
-    """
-    stream = (generator or philox.default_generator).draw()
-    if _BLANK.get():
-        return np.zeros(shape, np.float32)
-    rng = np.random.Generator(
-        np.random.Philox(key=stream["seed"], counter=[0, 0, 0, stream["offset"]])
-    )
-    w = rng.standard_normal(shape, np.float32)
-    w *= np.float32(sqrt(gain / max(1, prod(shape[1:]))))
-    return w
-
-
-@contextlib.contextmanager
-def blank_weights() -> Iterator[None]:
-    """Let layers that are made inside begin with zeros, which take no time: others will come."""
-    token = _BLANK.set(True)
-    try:
-        yield
-    finally:
-        _BLANK.reset(token)
 
 
 def _settings(layer: Module, **defaults: Any) -> str:
@@ -81,6 +35,10 @@ def _settings(layer: Module, **defaults: Any) -> str:
             same = isinstance(value, tuple) and value[0] == value[1]
             shown += f", {name}={value[0] if same else value}"
     return shown
+
+
+def _zero_bias(layer: str, size: int, bias: bool) -> Parameter | None:
+    return Parameter(np.zeros(size, np.float32)) if flag(layer, "bias", bias) else None
 
 
 def _no_bias(layer: Conv2d | Linear) -> str:
@@ -134,7 +92,7 @@ class Conv2d(Module):
             )
         shape = (out_channels, in_channels // groups, *kernel)
         self.weight = Parameter(he_normal(shape, generator))
-        self.bias = Parameter(np.zeros(out_channels, np.float32)) if bias else None
+        self.bias = _zero_bias("Conv2d", out_channels, bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the convolution of `x` (N, C, H, W) with the weights."""
@@ -186,7 +144,7 @@ class Linear(Module):
         in_features = positive_number("Linear", "in_features", in_features)
         out_features = positive_number("Linear", "out_features", out_features)
         self.weight = Parameter(he_normal((out_features, in_features), generator, gain))
-        self.bias = Parameter(np.zeros(out_features, np.float32)) if bias else None
+        self.bias = _zero_bias("Linear", out_features, bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x w^T + b for `x` (..., in_features)."""
@@ -331,7 +289,7 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5, generator: philox.Generator | None = None) -> None:
         super().__init__()
-        self.p, self.generator = probability("Dropout", p), generator or philox.default_generator
+        self.p, self.generator = probability("Dropout", p), checked_generator("Dropout", generator)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return `x` with elements dropped, or `x` itself."""
@@ -358,7 +316,7 @@ class CrossEntropyLoss(Module):
     Parameters
     ----------
     weight : array (C,), optional
-        How much each class counts.
+        How much each class counts: finite and not negative.
     ignore_index : int
     reduction : "mean", "sum" or "none"
     label_smoothing : float
@@ -374,6 +332,8 @@ class CrossEntropyLoss(Module):
     ) -> None:
         super().__init__()
         checked_settings("CrossEntropyLoss", ignore_index, reduction, label_smoothing)
+        if weight is not None:
+            checked_weight("CrossEntropyLoss", weight)
         self.weight, self.ignore_index = weight, ignore_index
         self.reduction, self.label_smoothing = reduction, label_smoothing
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from minialex.arrays import Array, Device, device, to_device
 from minialex.autograd import Gradients, RemovableHandle, Tensor
-from minialex.autograd.conversion import as_array
+from minialex.autograd.conversion import as_array, flag
 from minialex.autograd.graph import grad_enabled
 from minialex.autograd.hooks import Hooks
 from minialex.nn.backward_hooks import HookedCall
@@ -211,6 +211,7 @@ class Module:
 
     def train(self, mode: bool = True) -> Self:
         """Set `training` in the whole tree; returns the Module."""
+        mode = flag(type(self).__name__, "mode", mode)
         for module in self.modules():
             module.training = mode
         return self

@@ -11,7 +11,7 @@ import numpy as np
 
 from minialex.arrays import FLOATS, Array, array_module
 from minialex.autograd import Cost, Op, Shapes, Tensor, as_tensor
-from minialex.autograd.conversion import as_number
+from minialex.autograd.conversion import as_number, flag
 from minialex.ops._windows import Pair, output_length, pooled_size
 
 ITEM_BYTES = 4
@@ -100,13 +100,6 @@ def whole_number(op: str, name: str, value: Any) -> int:
     except TypeError:
         pass
     raise TypeError(f"{op}: {name} is {value!r}; give a whole number")
-
-
-def flag(op: str, name: str, value: Any) -> bool:
-    """Return `value` as a bool; refuse what is neither True nor False."""
-    if isinstance(value, bool | np.bool_):
-        return bool(value)
-    raise TypeError(f"{op}: {name} is {value!r}; give True or False")
 
 
 def real_number(op: str, name: str, value: Any) -> float:

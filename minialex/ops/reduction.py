@@ -14,8 +14,9 @@ from typing import Any
 
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients, Implementation, Op, Tensor, as_tensor
+from minialex.autograd.conversion import flag
 from minialex.autograd.operators import answers_numpy
-from minialex.ops._arguments import elementwise_cost, flag, normal_dims
+from minialex.ops._arguments import elementwise_cost, normal_dims
 
 
 def _spread(g: Array, dims: tuple[int, ...], keepdim: bool) -> Array:

@@ -17,7 +17,8 @@ from minialex.wording import unknown
 Schedule = Callable[[int], float]
 """From the number of steps taken so far, 0 at the start, to the factor of the next one's rate.
 
-It scales the ``initial_lr`` of each group of an optimizer.
+One of `make_schedule` refuses what is no whole number from 0. The factor scales the ``initial_lr``
+of each group of an optimizer.
 """
 
 NAMES = "constant", "step", "cosine", "article"
@@ -83,7 +84,18 @@ def make_schedule(
     }
     if name not in schedules:
         raise ValueError(unknown("schedule", name, NAMES))
-    return partial(warmed_up, after=schedules[name], warmup=warmup) if warmup else schedules[name]
+    schedule = schedules[name]
+    if warmup:
+        schedule = partial(warmed_up, after=schedule, warmup=warmup)
+    return partial(_at_whole_step, name=name, schedule=schedule)
+
+
+def _at_whole_step(step: int, *, name: str, schedule: Schedule) -> float:
+    if not isinstance(step, Integral):
+        raise TypeError(f"the schedule {name!r}: step is {step!r}: give a whole number of steps")
+    if step < 0:
+        raise ValueError(f"the schedule {name!r}: step is {step!r}: give the steps taken, from 0")
+    return schedule(int(step))
 
 
 def _check_arguments(**given: Any) -> None:

@@ -33,8 +33,9 @@ def cross_entropy(
         weight += 1.0 if w is None or targets.ndim == 2 else float(w[int(targets[n])])
         for c in range(C):
             s = label_smoothing / C + (1 - label_smoothing) * q[c]
+            s *= 1.0 if w is None else float(w[c])
             if s:
-                losses[n] -= s * (1.0 if w is None else float(w[c])) * log_p[n, c]
+                losses[n] -= s * log_p[n, c]
     if reduction == "none":
         return losses
     total = math.fsum(losses)

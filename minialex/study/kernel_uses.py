@@ -9,17 +9,14 @@ launched.
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 import types
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any, NamedTuple
 
-import minialex.data
-import minialex.ops
-import minialex.optim
-import minialex.train.step_state  # noqa: F401 - these fill ROUTINES
-from minialex.autograd import ROUTINES, Implementation
+from minialex.autograd import LATE_ROUTINES, ROUTINES, Implementation
 from minialex.cuda import Kernel
 
 
@@ -46,6 +43,8 @@ def kernels_of(implementation: Any) -> set[tuple[str, str]]:
 
 def uses() -> dict[tuple[str, str], list[Use]]:
     """Return, for file and name of every kernel in use, the implementations that launch it."""
+    for module in LATE_ROUTINES.values():
+        importlib.import_module(module)
     found: dict[tuple[str, str], list[Use]] = {}
     for routine in ROUTINES.values():
         for name, implementation in routine.implementations.items():

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-import minialex.ops  # noqa: F401 - fills OPS
 from minialex.arrays import CPU, Array
 from minialex.autograd import OPS
 from minialex.check import CASES, Case, Pair

@@ -1,11 +1,12 @@
 """Training a network, resuming a run that was stopped, and the settings that say how."""
 
+from minialex.train.given import make_settings
 from minialex.train.loop import Trainer
 from minialex.train.nonfinite import NonFiniteLossError
 from minialex.train.recipes import RECIPES
 from minialex.train.report import EpochEnd, Outcome, Reporter, RunPlan, TrainingProgress
 from minialex.train.run import resume, train
-from minialex.train.settings import Settings, make_settings
+from minialex.train.settings import Settings
 from minialex.train.step import TrainStep
 
 __all__ = [

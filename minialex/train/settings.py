@@ -1,7 +1,4 @@
-"""Everything that decides how a run goes, as one record.
-
-What is given explicitly comes before the recipe, and the recipe before the defaults.
-"""
+"""Everything that decides how a run goes, as one record."""
 
 from __future__ import annotations
 
@@ -291,7 +288,7 @@ class Settings:
             If a name is unknown or a value not allowed: the message names `path`, its file.
         """
         try:
-            _check_names(table)
+            check_names(table)
             return cls(**table)
         except MinialexError as error:
             raise MinialexError(f"{path}: {error}") from error
@@ -333,15 +330,6 @@ class Settings:
 DECLARATIONS = declarations(Settings)
 """All settings by name, as `Settings` declares them."""
 
-_ONLY_WITH: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "momentum": ("optimizer", ("rmsprop", "sgd")),
-    "alpha": ("optimizer", ("rmsprop",)),
-    "eps": ("optimizer", ("rmsprop", "adam")),
-    "lr_step": ("schedule", ("step",)),
-    "lr_gamma": ("schedule", ("step",)),
-}
-"""Settings that are used only where another one has one of these values."""
-
 RUNTIME_SETTINGS = frozenset(name for name, d in DECLARATIONS.items() if d.runtime)
 """Settings that say where and how a run is computed, not what: they may change when it goes on."""
 
@@ -373,50 +361,7 @@ def _attributes() -> str:
 Settings.__doc__ = f"{Settings.__doc__}{_attributes()}"
 
 
-def _check_names(table: Mapping[str, Any]) -> None:
+def check_names(table: Mapping[str, Any]) -> None:
+    """Raise MinialexError for a name that is no setting's."""
     for name in sorted(set(table) - set(DECLARATIONS)):
         raise MinialexError(unknown("setting", name, DECLARATIONS))
-
-
-def check_used(settings: Settings, given: Mapping[str, Any]) -> None:
-    """Raise MinialexError for what was given explicitly and would be ignored."""
-    for name, (other, values) in _ONLY_WITH.items():
-        now = getattr(settings, other)
-        if name in given and now not in values:
-            raise MinialexError(
-                f"{name} is used with {other} {' or '.join(values)}, not with {now}: leave it out, "
-                f"or choose another {other}"
-            )
-    if "max_crop_aspect" in given and settings.min_crop_area == 1:
-        raise MinialexError(
-            "max_crop_aspect is of random crops, and min_crop_area 1 shows whole images: leave out "
-            "one of them"
-        )
-
-
-def make_settings(recipe: str | None = None, **options: Any) -> Settings:
-    """Return settings from a recipe and what was given explicitly.
-
-    Parameters
-    ----------
-    recipe : str, optional
-        A key of `RECIPES`; without it "digits" for the digits and "images" for a folder.
-    **options
-        Attributes of `Settings`. One that is None counts as not given. Without `image_size`
-        it is the one that the network is made for.
-
-    Raises
-    ------
-    MinialexError
-        If there is no such recipe, a value is not allowed, or one that is given would not be used.
-    """
-    given = {name: value for name, value in options.items() if value is not None}
-    _check_names(given)
-    data = given.get("data", DIGITS)
-    recipe = recipe or ("digits" if data == DIGITS else "images")
-    DECLARATIONS["recipe"].checked(recipe)
-    settings = Settings(**{"data": data, **RECIPES[recipe], **given, "recipe": recipe})
-    check_used(settings, given)
-    if "image_size" in given:
-        return settings
-    return dataclasses.replace(settings, image_size=VARIANTS[settings.variant].image_size)

@@ -295,8 +295,10 @@ def _manifest_fault(manifest: Mapping[str, Any], tensors: Mapping[str, HostArray
     rows = {x.shape[0] for x in tensors.values() if x.size and x.ndim}
     if manifest["num_classes"] not in rows:
         return "'num_classes' fits no tensor"
-    if not all(isinstance(name, str) for name in classes):
-        return "'classes' are not all text"
+    if not all(isinstance(name, str) and name for name in classes):
+        return "'classes' are not all names"
+    if len(set(classes)) < len(classes):
+        return "'classes' have a name twice"
     if classes and len(classes) != manifest["num_classes"]:
         return "'classes' are not as many as 'num_classes' says"
     if is_run and not all(

@@ -235,3 +235,45 @@ def test_gradients_from_two_threads_do_not_mix():
         w.join()
     for i in range(4):
         close(results[i], 2 * i * 1.001**400)
+
+
+@pytest.mark.parametrize("value", [[1.0, 2.0], 3.0, None, Tensor([1.0])], ids=type)
+def test_data_is_an_array(value):
+    x = leaf(1.0, 2.0)
+    with pytest.raises(TypeError, match=f"^data must be .* array, not {type(value).__name__}$"):
+        x.data = value
+    with pytest.raises(TypeError, match="a Tensor holds numbers"):
+        x.data = np.array(["a"])
+    assert x.data.tolist() == [1, 2]
+
+
+def test_data_of_no_axes_stays_an_array():
+    x = leaf(3.0).sum().detach()
+    x.data = x.data * 2
+    assert (type(x.data), x.item()) == (np.ndarray, 6)
+
+
+@pytest.mark.parametrize("value", ["x", 1, None])
+def test_requires_grad_is_true_or_false(value):
+    x = leaf(1.0)
+    for ask in (x.requires_grad_, lambda v: Tensor([1.0], requires_grad=v)):
+        with pytest.raises(TypeError, match=f"^Tensor: requires_grad is {value!r}; give True or"):
+            ask(value)
+    assert x.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "message"),
+    [
+        ([1.0, 2.0], TypeError, "grad must be a numpy array, not list"),
+        (Tensor([1.0, 2.0]), TypeError, "grad must be a numpy array, not Tensor"),
+        (np.ones(2, np.float32), TypeError, "grad must be float64, not float32"),
+        (np.ones(3), ValueError, r"grad must have the shape \(2,\), not \(3,\)"),
+    ],
+    ids=["list", "Tensor", "float32", "shape"],
+)
+def test_a_gradient_is_an_array_like_the_data(value, error, message):
+    x = leaf(1.0, 2.0)
+    with pytest.raises(error, match=message):
+        x.grad = value
+    assert x.grad is None

@@ -1,7 +1,9 @@
 import json
+import subprocess
 
 import pytest
 
+import minialex
 from minialex.bench import machine
 from minialex.bench.record import Timing, quartiles, ratio, read, write
 from minialex.errors import MinialexError
@@ -73,6 +75,28 @@ def test_failed_contenders_are_listed():
     assert one.failed == []
     one.rows[1].timings["tiled"] = Timing("implementation", reason="off by 1", failed=True)
     assert [(r.labels[0], name) for r, name in one.failed] == [("alexnet conv2d 1", "tiled")]
+
+
+def test_a_record_names_its_revision_and_whether_the_package_was_changed(tmp_path, monkeypatch):
+    def git(*words):
+        name = "-c", "user.name=a", "-c", "user.email=a@b.c"
+        command = ["git", "-C", tmp_path, *name, *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    source = tmp_path / "minialex/__init__.py"
+    source.parent.mkdir()
+    source.touch()
+    monkeypatch.delenv("COMMIT", raising=False)
+    monkeypatch.setattr(minialex, "__file__", str(source))
+    assert machine.commit() is None
+    git("init")
+    assert machine.commit() is None
+    git("add", ".")
+    git("commit", "-m", "first")
+    (tmp_path / "runs").touch()
+    assert machine.commit() == git("rev-parse", "HEAD")[:12]
+    source.write_text("changed = True")
+    assert machine.commit() == git("rev-parse", "HEAD")[:12] + "+"
 
 
 def test_a_record_says_nothing_of_the_host():

@@ -1,5 +1,6 @@
 """Small real runs. Nothing is asserted about how long anything takes."""
 
+import dataclasses
 import os
 
 import pytest
@@ -13,13 +14,14 @@ from minialex.bench.estimate import SECONDS_PER_PROCESS, TimeLeft
 from minialex.bench.images import image_cases, loader_cases
 from minialex.bench.layer_cases import layer_cases
 from minialex.bench.networks import network_cases
-from minialex.bench.optimizers import optimizer_cases
+from minialex.bench.optimizers import OPTIMIZERS, optimizer_cases
 from minialex.bench.peers import PEERS, find_peers
 from minialex.bench.runner import empty_row, verify
 from minialex.bench.selection import KINDS, select_cases
 from minialex.cli import main
 from minialex.cli.main import cli
 from minialex.errors import MinialexError
+from minialex.train.settings import Settings
 from tests.bench.fake_records import record
 
 MINI = "alexnet-mini"
@@ -60,6 +62,11 @@ def test_every_case_is_verified_and_timed(cases):
         assert {t.reason for t in row.timings.values()} == {""}
         assert [len(repetition) for repetition in row.timings["plain"].times] == [2, 2]
     assert len(done.ceilings.gemm) == len(done.ceilings.copy) == len(done.ceilings.busy_cores) == 2
+
+
+def test_rmsprop_is_timed_with_what_train_gives_it():
+    timed = OPTIMIZERS["RMSprop"].settings
+    assert timed == {f.name: f.default for f in dataclasses.fields(Settings) if f.name in timed}
 
 
 @pytest.mark.usefixtures("hasty")

@@ -14,8 +14,8 @@ import numpy as np
 import minialex
 from minialex.data import ImageFolder
 from minialex.train import factory
+from minialex.train.given import make_settings
 from minialex.train.run_state import BestEpoch, Position, RunData, RunningTotals, RunState
-from minialex.train.settings import make_settings
 from minialex.weights import checkpoint, open_weights
 from minialex.weights.safetensors import HEADER_CHECKSUM, HostArray, write_safetensors
 from tests.campaigns.fuzz import files

@@ -18,9 +18,10 @@ from minialex.bench import record as bench
 from minialex.kfold import fold_records
 from minialex.kfold.fold_records import FoldRecord, read_plan, read_record
 from minialex.plain_json import field_types
+from minialex.train.given import make_settings
 from minialex.train.metrics import MetricsRecord, read_metrics
 from minialex.train.run import read_runtime_settings
-from minialex.train.settings import RUNTIME_SETTINGS, make_settings
+from minialex.train.settings import RUNTIME_SETTINGS
 from tests.bench.fake_records import record
 from tests.campaigns.fuzz import files
 from tests.campaigns.mutations import damage, edited

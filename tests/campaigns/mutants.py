@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import itertools
 import os
 import random
 import re
@@ -32,7 +33,7 @@ LEFT_OUT = "minialex/ops/", "minialex/check/cases/", "minialex/bench/peers/", "m
 COVERAGE = ROOT / ".coverage"
 
 MOST_TESTS = 400
-"""Of a line that thousands run: those of its own room, and others as they are drawn."""
+"""Of a line that thousands run: a case of every function, then a second, as they are drawn."""
 
 SECONDS = 600
 """A mutant that runs for longer is caught: it hangs."""
@@ -191,13 +192,22 @@ def tests_for(mutant: Mutant) -> list[str]:
     """Return the tests to try: of its line, or else of its module, or else of its room."""
     lines = covering().get(mutant.path, {})
     tests = lines.get(mutant.line) or sorted({test for some in lines.values() for test in some})
-    room = f"tests/{mutant.path.split('/')[1].removesuffix('.py')}"
-    if not tests:
-        return [room]
-    own = [test for test in tests if test.startswith(room)]
-    others = [test for test in tests if not test.startswith(room)]
-    random.Random(str(mutant)).shuffle(others)
-    return [*own, *others][:MOST_TESTS]
+    _, room, *rest = mutant.path.split("/")
+    room = f"tests/{room}/" if rest else f"tests/test_{room}"
+    return in_turn(tests, room, random.Random(str(mutant)))[:MOST_TESTS] or [room]
+
+
+def in_turn(tests: Sequence[str], room: str, rng: random.Random) -> list[str]:
+    """Return tests, one case of each function first: those of a room, then others."""
+    functions: dict[str, list[str]] = {}
+    for test in rng.sample(tests, len(tests)):
+        functions.setdefault(test.split("[")[0], []).append(test)
+    turns = itertools.zip_longest(*functions.values())
+    return [
+        test
+        for turn in turns
+        for test in sorted(filter(None, turn), key=lambda t: not t.startswith(room))
+    ]
 
 
 def attempt(seeds: Sequence[int], folder: Path) -> list[str]:

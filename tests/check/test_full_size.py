@@ -5,7 +5,6 @@ import re
 import numpy as np
 import pytest
 
-import minialex.ops  # noqa: F401 - fills OPS
 from minialex.autograd import OPS
 from minialex.check import full_size, suite
 from minialex.check.case import Case

@@ -164,6 +164,15 @@ def test_tolerances_that_would_hide_a_fault_are_inconclusive(make_op):
     assert verdict(op, tensor(4), rtol=0.5) is Verdict.INCONCLUSIVE
 
 
+@pytest.mark.parametrize(("atol", "expected"), [(1e-3, "PASS"), (1e-2, "INCONCLUSIVE")])
+def test_a_sum_over_many_elements_shows_one_of_them(atol, expected):
+    report = gradcheck(ops.tanh, tensor(2000), atol=atol, raise_exception=False)
+    *_, along = report.findings
+    assert (along.verdict.name, along.compared) == (expected, 2000)
+    loose = [line for line in along.detail if "one element of 2000 that is off by 0.69" in line]
+    assert len(loose) == (expected == "INCONCLUSIVE")
+
+
 def test_tolerances_allow_what_they_say(make_op):
     op = make_op(lambda gy, saved: (2 * gy * saved[0] + 1e-6,))
     assert verdict(op, tensor(4)) is Verdict.FAIL

@@ -59,6 +59,8 @@ def test_what_was_computed_before_is_out_of_reach():
     report = report_of(lambda x: x * h, tensor(3, seed=1))
     assert report.verdict is INCONCLUSIVE
     assert "multiply made before fn ran" in str(report)
+    (found,) = (f for f in report.findings if f.verdict is INCONCLUSIVE)
+    assert (found.error, found.bound, found.compared, found.excluded) == (0, 0, 0, 0)
     assert w.grad is None
     assert report_of(lambda x: x * h.detach(), tensor(3, seed=1))
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-import minialex.ops  # noqa: F401 - fills the list of ops
 from minialex import Tensor
 from minialex.check import check_runs, gradcheck
 from minialex.evaluation.evaluate import Evaluation

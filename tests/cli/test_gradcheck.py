@@ -6,7 +6,6 @@ import sys
 
 import pytest
 
-import minialex.ops  # noqa: F401 - fills OPS
 from minialex import cuda
 from minialex.autograd import OPS
 from minialex.check import CASES, CaseFindings, CheckRun, Finding, Verdict

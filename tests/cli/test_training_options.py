@@ -7,9 +7,10 @@ import pytest
 
 from minialex.kfold.fold_records import read_plan
 from minialex.train import train
+from minialex.train.given import make_settings
 from minialex.train.recipes import RECIPES
 from minialex.train.run import read_settings
-from minialex.train.settings import DECLARATIONS, Settings, make_settings
+from minialex.train.settings import DECLARATIONS, Settings
 from tests.small_runs import small
 
 # not options of both commands, or whose default is no value

@@ -116,7 +116,7 @@ def test_what_is_in_a_row_that_does_not_count_does_not_matter(one, fill):
     assert np.isfinite(gx).all()
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize("C", [3, 40, 300])
 def test_what_is_not_finite_goes_the_way_of_plain(C, smoothing):
     special = (np.nan, np.inf, -np.inf, 1e3, -1e3, 3e38, -3e38)
@@ -130,6 +130,26 @@ def test_what_is_not_finite_goes_the_way_of_plain(C, smoothing):
         got, want = (results(one, x, targets, **how) for one in (KERNEL, PLAIN))
     for g, w in zip(got, want, strict=True):
         np.testing.assert_allclose(g, w, rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
+def test_a_class_of_weight_0_adds_nothing_however_improbable_it_is(smoothing):
+    x, targets = draw(4, 5)
+    targets[:2] = 0
+    w = np.array([0, 1, 2, 1, 1], np.float32)
+    how = {"reduction": "none", "smoothing": smoothing}
+
+    def losses(low):
+        x[:, 0] = low
+        with cuda.emulated():
+            return [
+                results(KERNEL, x, targets, w, **how)[0],
+                results(PLAIN, x, targets, w, **how)[0],
+                reference.cross_entropy(x, targets, w, **params(**how)),
+            ]
+
+    # of both, the exponential is 0
+    np.testing.assert_array_equal(losses(-np.inf), losses(-900))
 
 
 def test_an_ignored_class_beyond_all_others_and_among_them():

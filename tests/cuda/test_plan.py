@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import gc
 import importlib.util
 import re
@@ -220,7 +221,7 @@ def test_arrays_that_touch_and_empty_ones_go_by_their_plan(seen, checks):
 
 def test_an_edited_or_forgotten_file_is_read_again(seen, checks):
     k = cuda.kernel("relu.cu", "relu_forward")
-    run = lambda: k(1, 32, a(4), a(4), 4)  # noqa: E731
+    run = functools.partial(k, 1, 32, a(4), a(4), 4)
     run()
     with cuda.edited("relu.cu", "T(0) : x[i]", "T(1) : x[i]"):
         run()

@@ -41,7 +41,7 @@ SHAPE = Shape(True, 3, np.int64(-5), -(2**40), 250)
 
 def kernel(file: str, name: str, **options: object) -> cuda.Kernel:
     """Return a kernel of this folder's own files."""
-    return cuda.kernel(KERNELS / file, name, **options)  # type: ignore[arg-type]
+    return cuda.kernel(KERNELS / file, name, **options)
 
 
 def line_of(file: str, marker: str) -> int:

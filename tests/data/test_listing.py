@@ -1,4 +1,4 @@
-"""Which files of a folder are images, and what is said of those that are ignored."""
+"""Which files of a folder are images, what is said of those ignored, and lists of classes."""
 
 import os
 import struct
@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, features
 
 from minialex.data import IgnoredFiles, ImageFolder, read_image
-from minialex.data.listing import IMAGE_SUFFIXES, UNSUPPORTED_SUFFIXES, image_files
+from minialex.data.listing import IMAGE_SUFFIXES, UNSUPPORTED_SUFFIXES, image_files, read_classes
 from minialex.errors import MinialexError
 from tests.data.pictures import save, tree
 
@@ -122,3 +122,19 @@ def test_a_class_without_images_says_what_it_holds(tmp_path):
         f"no images in class folder {tmp_path}/b (2 .heic, 1 .txt), {tmp_path}/c: "
         ".heic cannot be read: convert to .jpg or .png, or remove the folder"
     )
+
+
+def test_classes_are_read_from_a_text_file(tmp_path):
+    file = tmp_path / "classes.txt"
+    file.write_bytes("\ufeffhünd\r\n\r\n  red fox \r\n".encode())
+    assert read_classes(file) == ["hünd", "red fox"]
+    for content, words in (
+        (b"a\nb\na\n", "classes.txt names class 'a' more than once"),
+        (b"\n", "classes.txt names no class"),
+        (b"\xff\xfe", "it is not text of UTF-8: give a text file"),
+    ):
+        file.write_bytes(content)
+        with pytest.raises(MinialexError, match=words):
+            read_classes(file)
+    with pytest.raises(MinialexError, match="No such file or directory: give a text file"):
+        read_classes(tmp_path / "none")

@@ -12,7 +12,7 @@ from minialex.kfold.predict import Prediction, find_images, predict
 from minialex.models import alexnet
 from minialex.ops import softmax
 from minialex.persistence import Trained
-from minialex.train.settings import make_settings
+from minialex.train.given import make_settings
 from tests.small_runs import write_images
 
 

@@ -1,9 +1,10 @@
-"""Layers give what their op gives, with the arguments that they were made with."""
+"""Layers give what their op gives with their arguments; the weights that they begin with."""
 
 import numpy as np
 import pytest
 
 from minialex import Tensor, nn, ops
+from minialex.philox import Generator
 
 X = np.random.default_rng(0).standard_normal((2, 3, 7, 6)).astype(np.float32)
 POOL = {"kernel_size": 3, "stride": (2, 4), "padding": 1, "ceil_mode": True}
@@ -65,6 +66,13 @@ WRONG = {
     "CrossEntropyLoss: ignore_index": lambda: nn.CrossEntropyLoss(ignore_index=1.0),
     "CrossEntropyLoss: reduction": lambda: nn.CrossEntropyLoss(reduction="average"),
     "CrossEntropyLoss: label_smoothing": lambda: nn.CrossEntropyLoss(label_smoothing=2),
+    "CrossEntropyLoss: weight": lambda: nn.CrossEntropyLoss([1.0, -2.0]),
+    "Dropout: p": lambda: nn.Dropout(1.5),
+    "Dropout: generator": lambda: nn.Dropout(generator=np.random.default_rng()),
+    "Linear: bias": lambda: nn.Linear(3, 2, bias="no"),
+    "Conv2d: bias": lambda: nn.Conv2d(3, 2, 1, bias="zeros"),
+    "he_normal: gain": lambda: nn.Linear(3, 2, gain=-1),
+    "he_normal: generator": lambda: nn.Linear(3, 2, generator=np.random.default_rng()),
 }
 
 
@@ -72,6 +80,22 @@ WRONG = {
 def test_a_setting_that_the_op_would_refuse_is_refused_where_it_is_given(name):
     with pytest.raises((TypeError, ValueError), match=f"^{name} (is|must) "):
         WRONG[name]()
+
+
+@pytest.mark.parametrize("loss", [nn.CrossEntropyLoss, "op"])
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        ([1, -2, 1], "weight is -2 for a class; give finite numbers from 0"),
+        ([1, np.nan, 1], "weight is nan for a class"),
+        ([1, 1, np.inf], "weight is inf for a class"),
+        ([[1, 1, 1]], r"weight is \(1, 3\); give a number for each class"),
+    ],
+)
+def test_weights_of_classes_are_finite_and_from_0(loss, weight, message):
+    name = "cross_entropy" if loss == "op" else "CrossEntropyLoss"
+    with pytest.raises(ValueError, match=f"^{name}: {message}"):
+        ops.cross_entropy(X[:, :, 0, 0], [0, 1], weight) if loss == "op" else loss(weight)
 
 
 def test_a_layer_without_bias_says_so():
@@ -84,3 +108,23 @@ def test_a_layer_runs_its_op(text):
     layer, op = LAYERS[text]
     assert repr(layer) == text
     np.testing.assert_array_equal(layer(Tensor(X)).data, op(Tensor(X)).data)
+
+
+def test_weights_depend_on_the_seed_alone():
+    def weights(seed):
+        return nn.Linear(50, 40, generator=Generator(seed)).weight.data
+
+    np.testing.assert_array_equal(weights(1), weights(1))
+    assert (weights(1) != weights(2)).mean() > 0.99
+
+
+def test_he_normal_has_the_variance_it_states():
+    w = nn.he_normal((400, 30, 5, 5), Generator(1), gain=2.0)
+    assert w.dtype == np.float32
+    assert w.var() == pytest.approx(2 / (30 * 25), rel=0.02)
+    assert abs(w.mean()) < 4 * np.sqrt(2 / 750 / w.size)
+
+
+def test_conv2d_groups_must_divide_the_channels():
+    with pytest.raises(ValueError, match="groups 2 must divide in_channels 3"):
+        nn.Conv2d(3, 4, 1, groups=2)

@@ -156,9 +156,8 @@ def test_arrays_that_change_places():
     [
         (np.ones(2), TypeError, "the array assigned to data of out.bias must be float32, not floa"),
         (np.ones(3, np.float32), ValueError, r"data of out.bias must have the shape \(2,\), not"),
-        ([1.0, 1.0], TypeError, "data of out.bias must be a numpy array, not list"),
     ],
-    ids=["type", "shape", "list"],
+    ids=["type", "shape"],
 )
 def test_an_array_that_does_not_fit_is_refused_by_name(value, error, message):
     p, q = parameter(1), parameter(1, 2)
@@ -283,13 +282,10 @@ def test_a_copy_of_both_trains_as_the_original(name, deferred, copied):
     other, its = copied((model, optimizer))
     assert list(map(id, its.param_groups[0]["params"])) == list(map(id, other.parameters()))
     before = {n: array.copy() for n, array in model.state_dict().items()}
-    if deferred:
-        its.step()
+    assert all(p.grad is None for p in other.parameters())
     after = train(other, its)
     for n, array in model.state_dict().items():
         np.testing.assert_array_equal(array, before[n])
-    if deferred:
-        optimizer.step()
     for n, array in train(model, optimizer).items():
         np.testing.assert_array_equal(array, after[n])
         assert (array != before[n]).any()
@@ -309,9 +305,8 @@ def test_a_model_with_all_that_may_hang_on_it_is_copied(copied):
     other = copied(model)
     for p, q in zip(model.parameters(), other.parameters(), strict=True):
         np.testing.assert_array_equal(p.data, q.data)
-        np.testing.assert_array_equal(p.grad, q.grad)
         assert not np.shares_memory(p.data, q.data)
-        assert (q.grad_buffer, q.deferred_grad, q.hooks) == (None, None, None)
+        assert (q.grad, q.grad_buffer, q.deferred_grad, q.hooks) == (None,) * 4
     before = other[0].weight.data.copy()
     optimizer.step()
     np.testing.assert_array_equal(other[0].weight.data, before)
@@ -337,10 +332,10 @@ def test_a_whole_network_survives_pickle_after_a_backward():
     optimizer = optim.RMSprop(model.parameters())
     x = Tensor(np.ones((2, 3, 64, 64), np.float32))
     ops.cross_entropy(model(x), np.array([1, 2])).backward()
-    other = pickle.loads(pickle.dumps(model))
-    gradients = [p.grad for p in model.parameters()]
-    for p, g in zip(other.parameters(), gradients, strict=True):
-        np.testing.assert_array_equal(p.grad, g)
+    pickled = pickle.dumps(model)
+    assert len(pickled) < 1.1 * sum(p.data.nbytes for p in model.parameters())
+    other = pickle.loads(pickled)
+    assert all(p.grad is None for p in other.parameters())
     optimizer.step()
     model.eval()
     other.eval()
@@ -353,7 +348,7 @@ def test_a_shallow_copy_has_a_gradient_of_its_own():
     slope(p, 1)
     q = copy.copy(p)
     slope(q, 1)
-    assert (p.grad.item(), q.grad.item()) == (1, 2)
+    assert (p.grad.item(), q.grad.item()) == (1, 1)
     assert np.shares_memory(p.data, q.data)
 
 

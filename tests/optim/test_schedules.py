@@ -57,6 +57,17 @@ def test_the_others_start_after_the_warm_up_as_well():
     assert [factor(s) for s in range(6)] == pytest.approx([0.5, 1, 1, 1, 0.1, 0.1])
 
 
+@pytest.mark.parametrize("name", ["constant", "step", "cosine", "article"])
+def test_a_step_is_a_whole_number_from_0(name):
+    factor = make_schedule(name, total=10, warmup=2)
+    assert factor(np.int64(1)) == factor(1)
+    for step in (1.5, 2.0, "1"):
+        with pytest.raises(TypeError, match=f"'{name}': step is {step!r}: give a whole number"):
+            factor(step)
+    with pytest.raises(ValueError, match=f"'{name}': step is -1: give the steps taken, from 0"):
+        factor(-1)
+
+
 WRONG = [
     ({"warmup": -3}, "warmup is -3: give 0 to 10 steps"),
     ({"warmup": 11}, "warmup is 11: give 0 to 10 steps"),

@@ -8,7 +8,7 @@ from minialex.autograd.graph import ancestry
 from minialex.errors import MinialexError
 from minialex.kfold.folds import kfold
 from minialex.train import factory, resume, train
-from minialex.train.settings import make_settings
+from minialex.train.given import make_settings
 from minialex.weights import checkpoint
 from tests.small_runs import Listener, checkpoints, small
 

@@ -75,7 +75,7 @@ class TestAgainstTheArticlesLoop:
             for epoch in (1, 2)
             for batch in (2, 4)
         }
-        wanted = ["[%d, %5d] loss: %.3f" % (*at, sum(two) / 2) for at, two in means.items()]  # noqa: UP031
+        wanted = [f"[{e}, {b:5d}] loss: {sum(two) / 2:.3f}" for (e, b), two in means.items()]
         assert listener.of("line") == wanted
 
     @pytest.mark.equal_bits

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from minialex.errors import MinialexError
 from minialex.models import VARIANTS
+from minialex.train.given import make_settings
 from minialex.train.recipes import RECIPES
-from minialex.train.settings import DECLARATIONS, RUNTIME_SETTINGS, Settings, make_settings
+from minialex.train.settings import DECLARATIONS, RUNTIME_SETTINGS, Settings
 
 WRONG = [
     ("data", ""),

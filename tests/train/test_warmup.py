@@ -10,8 +10,8 @@ from minialex.errors import MinialexError
 from minialex.kfold.folds import kfold
 from minialex.train import resume, train
 from minialex.train.factory import warmup_batches
+from minialex.train.given import make_settings
 from minialex.train.metrics import read_metrics
-from minialex.train.settings import make_settings
 from tests.small_runs import Listener, checkpoints, kill, small
 
 pytestmark = pytest.mark.usefixtures("no_curves")

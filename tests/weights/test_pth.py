@@ -114,7 +114,8 @@ class TestReading:
 
 class TestPyTorch:
     KINDS = (
-        "float32 float64 float16 bfloat16 int64 int32 int16 int8 uint8 bool".split()  # noqa: SIM905
+        *("float32", "float64", "float16", "bfloat16"),
+        *("int64", "int32", "int16", "int8", "uint8", "bool"),
     )
 
     @pytest.mark.parametrize("zipped", [True, False])

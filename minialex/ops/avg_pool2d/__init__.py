@@ -17,7 +17,8 @@ saved = (shape of x,).
 from __future__ import annotations
 
 from minialex.autograd import Implementation, Op, Tensor, as_tensor
-from minialex.ops._arguments import flag, pooling, pooling_cost
+from minialex.autograd.conversion import flag
+from minialex.ops._arguments import pooling, pooling_cost
 from minialex.ops._windows import Pair
 from minialex.ops.avg_pool2d import blocked, plain
 from minialex.ops.avg_pool2d.cuda import KERNEL

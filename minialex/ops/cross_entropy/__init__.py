@@ -31,6 +31,7 @@ from typing import Any
 
 import numpy as np
 
+from minialex.arrays import CPU
 from minialex.autograd import Cost, Implementation, Op, Shapes, Tensor, as_tensor
 from minialex.ops._arguments import ITEM_BYTES, check_float, real_number, whole_number
 from minialex.ops.cross_entropy import plain
@@ -78,7 +79,9 @@ def cross_entropy(
         Or, for each row, how probable each class is; that these sum to 1 is not checked. They are
         constants: they get no gradient.
     weight : array (C,), optional
-        How much each class counts; not negative. A constant: it gets no gradient.
+        How much each class counts: finite and not negative, which is checked on the CPU. A
+        constant: it gets no gradient. A class of weight 0 adds nothing to the loss, however
+        improbable it is (PyTorch: NaN at -inf).
     label_smoothing : float
         From 0 to 1: the share of the target spread evenly over all classes
         (Szegedy et al. 2016, section 7).
@@ -95,8 +98,8 @@ def cross_entropy(
     Raises
     ------
     ValueError
-        If shapes do not fit, there are no classes, or a target (on the CPU, where checking costs
-        nothing) is no class.
+        If shapes do not fit, there are no classes, a setting is out of its range, or a target or
+        weight is, where it is on the CPU and checking costs nothing.
     TypeError
         If the logits are not of a floating-point type, the targets of the wrong one, `ignore_index`
         no integer, or `weight` or the targets require a gradient.
@@ -105,14 +108,14 @@ def cross_entropy(
     settings = checked_settings("cross_entropy", ignore_index, reduction, label_smoothing)
     _check(logits, targets, settings["ignore_index"])
     if weight is not None:
-        weight = _constant("weight", as_tensor(weight)).astype(logits.dtype).to(logits.device)
+        weight = checked_weight("cross_entropy", weight).astype(logits.dtype).to(logits.device)
         if weight.shape != logits.shape[1:]:
             raise ValueError(f"cross_entropy: weight is {weight.shape}, not {logits.shape[1:]}")
     kind = logits.dtype if targets.ndim == 2 else np.int64
     return OP(
         logits,
         # a copy: the caller may fill the array anew before backward
-        Tensor(_constant("targets", targets).data.astype(kind)).to(logits.device),
+        Tensor(_constant("cross_entropy", "targets", targets).data.astype(kind)).to(logits.device),
         weight,
         **settings,
     )
@@ -135,9 +138,20 @@ def checked_settings(
     }
 
 
-def _constant(name: str, x: Tensor) -> Tensor:
+def checked_weight(owner: str, weight: Any) -> Tensor:
+    """Return how much each class counts as a Tensor; `owner` is for messages."""
+    w = _constant(owner, "weight", as_tensor(weight))
+    if w.ndim != 1:
+        raise ValueError(f"{owner}: weight is {w.shape}; give a number for each class")
+    wrong = w.data[~((w.data >= 0) & (w.data < np.inf))] if w.device == CPU else w.data[:0]
+    if wrong.size:
+        raise ValueError(f"{owner}: weight is {wrong[0]} for a class; give finite numbers from 0")
+    return w
+
+
+def _constant(owner: str, name: str, x: Tensor) -> Tensor:
     if x.requires_grad:
-        raise TypeError(f"cross_entropy: no gradient flows to {name}; give {name}.detach()")
+        raise TypeError(f"{owner}: no gradient flows to {name}; give {name}.detach()")
     return x
 
 

@@ -1,9 +1,10 @@
 """Rectified linear unit (Krizhevsky, Sutskever and Hinton 2012, section 3.1).
 
     y  = max(x, 0)
-    gx = gy where y > 0, else 0          the subgradient at x = 0 is 0
+    gx = 0 where y = 0, else gy          the subgradient at x = 0 is 0
 
-NaN passes through forward. Backward needs the output alone, so the input can be freed.
+NaN passes through forward, and the gradient at NaN through backward, as in PyTorch. Backward needs
+the output alone, so the input can be freed.
 
 saved = (y,), for "blocked" one bit per element instead.
 
@@ -43,7 +44,7 @@ def relu(x: Tensor) -> Tensor:
 
     Returns
     -------
-    Tensor of the shape and type of `x`. Its gradient at x = 0 is 0.
+    Tensor of the shape and type of `x`. Its gradient at x = 0 is 0, at NaN the cotangent's.
 
     Raises
     ------

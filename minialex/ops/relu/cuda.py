@@ -20,7 +20,7 @@ def forward(x: Array) -> tuple[Array, tuple[Array]]:
 
 
 def backward(gy: Array, saved: tuple[Array]) -> Gradients:
-    """Return `gy` where the output was positive."""
+    """Return `gy` where the output was not 0."""
     (y,) = saved
     gx = array_module(y).empty(y.shape, y.dtype)
     _backward(cuda.blocks(y.size), cuda.BLOCK_SIZE, contiguous(gy), contiguous(y), gx, y.size)

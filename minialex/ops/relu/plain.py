@@ -1,7 +1,7 @@
 """relu in array operations.
 
 y  = max(x, 0)
-gx = gy where y > 0, else 0
+gx = 0 where y = 0, else gy
 """
 
 from __future__ import annotations
@@ -17,6 +17,6 @@ def forward(x: Array) -> tuple[Array, tuple[Array]]:
 
 
 def backward(gy: Array, saved: tuple[Array]) -> Gradients:
-    """Return `gy` where the output was positive."""
+    """Return `gy` where the output was not 0."""
     (y,) = saved
-    return (array_module(gy).where(y > 0, gy, 0),)
+    return (array_module(gy).where(y == 0, 0, gy),)

@@ -27,10 +27,11 @@ FAULTS = [
         "w ? w[c] : T(1)",
         "out-of-bounds",
     ),
-    fault("ignored rows have a loss", "if (target.counts) {", "{"),
+    fault("ignored rows have a loss", "= target.counts ? sum : A(0);", "= sum;"),
     fault("ignored rows have a gradient", "target.counts ? g : A(0)", "g"),
     fault("NaN of a row that does not count", "target.counts ? g : A(0)", "g * A(target.counts)"),
-    fault("smoothing dropped from the loss", " - smooth_sum;", ";"),
+    fault("smoothing dropped from the loss", "sum -= share * l;", "sum = -share * l;"),
+    fault("the target dropped from the loss", "sum -= share * l;", ";"),
     fault(
         "smoothing dropped from the gradient",
         "target_scale * (q - A(c == target.c)) +\n                    class_scale",
@@ -38,18 +39,18 @@ FAULTS = [
     ),
     fault(
         "smoothing sums up one thread",
-        "    smooth_sum = row_sum<THREADS_PER_ROW>(smooth_sum);\n",
-        "",
+        "return row_sum<THREADS_PER_ROW>(loss)",
+        "return loss",
     ),
     fault(
         "class weight left out of the smoothing",
-        "smooth_sum += A(class_smoothing) * A(w ? w[c] : T(1)) *",
-        "smooth_sum += A(class_smoothing) *",
+        "return A(class_smoothing) * A(w ? w[c] : T(1))",
+        "return A(class_smoothing)",
     ),
     fault(
         "class weight left out of the loss",
-        "A(confidence) * A(target.weight) * l",
-        "A(confidence) * l",
+        "A share = A(confidence) * A(target.weight)",
+        "A share = A(confidence)",
     ),
     fault("the target not taken off", "q - A(c == target.c)", "q"),
     fault(
@@ -97,8 +98,8 @@ FAULTS = [
     ),
     fault(
         "probability 0 times the logarithm of 0",
-        "if (s != A(0)) sum -=",
-        "sum -=",
+        "if (share != A(0)) loss -=",
+        "loss -=",
     ),
     fault(
         "targets taken for numbers that sum to 1",
