@@ -313,7 +313,7 @@ def _check_same_images(saved: Checkpoint, split: Fingerprint, data: RunData) -> 
     if folds[0] != folds[1]:
         what = [f"fold {fold[0]} of {fold[1]}" if fold else "a run without folds" for fold in folds]
         where = shlex.quote(str(saved.path.parent.parent))
-        here = f"with minialex kfold --resume {where}" if not data.fold else "where it was trained"
+        here = f"by minialex kfold --resume {where}" if not data.fold else "where it was trained"
         raise MinialexError(f"{saved.path} is of {what[0]}, not of {what[1]}: go on with it {here}")
     difference = split_difference(split, data.fingerprint, data.train.classes)
     if not difference and then != now:
