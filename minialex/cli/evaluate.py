@@ -88,7 +88,8 @@ def evaluate(
 
     NETWORK is the folder of a run (its best checkpoint is taken), a checkpoint, or weights from
     elsewhere (torchvision's .pth, safetensors). DATA is a folder of images with the same classes,
-    or "digits"; without it these are the validation images of the run.
+    or "digits"; without it these are the validation images of the run, and weights from elsewhere
+    need it.
 
     evaluation.json, classes.csv, confusion.csv and confusion.png (the confusion matrix) are
     written to --out, or for a run to the folder evaluation inside it.

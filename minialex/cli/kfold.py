@@ -99,7 +99,6 @@ def kfold(
     """Train a network on all folds but one and evaluate it on that one, for each fold in turn.
 
     The images are divided into K stratified folds: each has the same proportion of every class.
-
     They are those of scikit-learn's StratifiedKFold(K, shuffle=True, random_state=SEED).
 
     DATA is as for `minialex train`; of a folder with train and val, train is divided and val

@@ -79,7 +79,7 @@ def cli() -> None:
     \b
     Start here:
       minialex train                    the built-in handwritten digits, about a minute
-      minialex train PHOTOS             a folder with one subfolder of images a class
+      minialex train PHOTOS             a folder with one subfolder of images per class
       minialex evaluate RUN             how good is it, class by class
       minialex predict RUN cat.jpg      what is in these images
       minialex summary                  the network, layer by layer

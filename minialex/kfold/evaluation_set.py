@@ -87,7 +87,7 @@ def evaluation_set(
                 f"{trained.path} does not say which images it was trained on: name some as DATA"
             )
         data = trained.settings.data
-        check_data_is_there(trained.settings, "name their folder as DATA")
+        check_data_is_there(trained.settings, "name the folder where they are now as DATA")
     dataset, description = _open(trained, data, everything, tell or _tell_nobody)
     if not skip_unreadable:
         return EvaluationSet(dataset, description)

@@ -89,7 +89,9 @@ def kfold(
     reporter, settings = reporter or FoldReporter(), with_absolute_path(settings)
     arrays.device(settings.device)
     if resume:
-        check_data_is_there(settings, f"minialex kfold --resume {settings.out} DATA")
+        check_data_is_there(
+            settings, f"say where they are: minialex kfold --resume {settings.out} DATA"
+        )
     dataset, unreadable = open_images(settings, reporter)
     parts = divide(dataset, k, settings.seed)
     reporter.opened(dataset.classes, f"each of {k} folds of {len(dataset):,} images in turn")

@@ -77,9 +77,7 @@ def chosen_classes(settings: Settings) -> list[str] | None:
 def check_data_is_there(settings: Settings, remedy: str) -> None:
     """Raise MinialexError, which names the remedy, if the folder of images is gone."""
     if settings.data != DIGITS and not os.path.isdir(settings.data):
-        raise MinialexError(
-            f"the images are no longer in {settings.data}: say where they are: {remedy}"
-        )
+        raise MinialexError(f"the images are no longer in {settings.data}: {remedy}")
 
 
 def training_loader(settings: Settings, dataset: Dataset, device: Device) -> DataLoader:

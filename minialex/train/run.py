@@ -109,7 +109,9 @@ def resume(
     with claim(_run_folder(Path(folder)), resume=True) as claimed:
         saved = _load_last(claimed.path)
         settings = _settings_to_resume(claimed.path, saved, changes)
-        check_data_is_there(settings, f"minialex train --resume {claimed.path} DATA")
+        check_data_is_there(
+            settings, f"say where they are: minialex train --resume {claimed.path} DATA"
+        )
         data = open_data(settings, reporter)
         trainer = Trainer(settings, data, claimed.path, saved=saved)
         _check_length(trainer.state)

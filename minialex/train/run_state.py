@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -312,9 +313,9 @@ def _check_same_images(saved: Checkpoint, split: Fingerprint, data: RunData) -> 
     folds = saved.manifest.get("fold"), list(data.fold or ())
     if folds[0] != folds[1]:
         what = [f"fold {fold[0]} of {fold[1]}" if fold else "a run without folds" for fold in folds]
-        raise MinialexError(
-            f"{saved.path} is of {what[0]}, not of {what[1]}: go on with it where it was trained"
-        )
+        where = shlex.quote(str(saved.path.parent.parent))
+        here = f"by minialex kfold --resume {where}" if not data.fold else "where it was trained"
+        raise MinialexError(f"{saved.path} is of {what[0]}, not of {what[1]}: go on with it {here}")
     difference = split_difference(split, data.fingerprint, data.train.classes)
     if not difference and then != now:
         difference = f"{_count(then)}; there are {_count(now)}"

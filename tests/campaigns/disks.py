@@ -2,8 +2,8 @@
 
 Each attempt runs a command in which one of the steps of writing (`write_points`) fails: once, or
 from then on, as on a disk that is full or was mounted anew. A command that ends with status 0 all
-the same has done without that step. Runs then go on, on a disk that is whole again, and end with
-the files of a run that met no fault.
+the same has done without that step, as runs do without by-products. Runs then go on, on a disk
+that is whole again, and end with the files of a run that met no fault.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ WORDS = {
     "evaluate": ("evaluate", "RUN", "IMAGES", "--all", "--out", "OUT"),
     "data": ("data", "digits", "OUT"),
 }
+BY_PRODUCTS = "curves.png", "tfevents"
 FIRST_STEPS = 50
 """Of the steps of a command, from its first: `data digits` writes 1,797 files alike."""
 
@@ -174,6 +175,8 @@ def _wrong_answer(status: int, said: str) -> list[str]:
     if status not in (0, 2):
         return [f"status {status}: {said}"]
     one_line = re.fullmatch(r"minialex: error: cannot write [^\n]+\n", said)
+    if status == 2 and any(name in said for name in BY_PRODUCTS):
+        return [f"a by-product ended it: {said!r}"]
     return [f"status 2 and {said!r}"] if status == 2 and not one_line else []
 
 
@@ -208,9 +211,9 @@ def _differences(out: Path, whole: Path) -> list[str]:
 
 
 def _names(folder: Path) -> set[str]:
-    # curves are a by-product: a run does without, and events hold the time in their names
-    files = (p for p in folder.rglob("*") if p.name != "curves.png" and "tfevents" not in p.name)
-    return {str(file.relative_to(folder)) for file in files}
+    # a run does without by-products, and events hold the time in their names
+    files = (str(path.relative_to(folder)) for path in folder.rglob("*"))
+    return {file for file in files if not any(name in file for name in BY_PRODUCTS)}
 
 
 def _without_checksum(text: str) -> str:

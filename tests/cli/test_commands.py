@@ -70,12 +70,14 @@ def test_train_says_over_how_many_batches_the_rate_rises(minialex, photos, optio
     assert said in " ".join(answer.out.split())
 
 
+@pytest.mark.usefixtures("no_curves")
 def test_a_second_run_gets_a_folder_of_its_own(minialex, photos):
     minialex("train", photos, *TINY)
     minialex("train", photos, *TINY)
     assert sorted(p.name for p in Path("runs").iterdir()) == ["photos", "photos-2"]
 
 
+@pytest.mark.usefixtures("no_curves")
 @pytest.mark.equal_bits
 def test_equal_seeds_give_equal_checkpoints(minialex, photos):
     for out in "a", "b":
@@ -117,6 +119,7 @@ def test_a_signal_stops_saves_and_says_how_to_go_on(minialex, photos, number, st
     assert position == {"epoch": done + 1, "batch": 0, "step": 3 * (done + 1)}
 
 
+@pytest.mark.usefixtures("no_curves")
 def test_a_finished_run_says_so_and_how_to_train_longer(minialex, photos):
     assert minialex("train", photos, *TINY, "--out", "a b").status == 0
     answer = minialex("train", "--resume", "a b")

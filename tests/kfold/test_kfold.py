@@ -23,7 +23,7 @@ from minialex.kfold.fold_records import (
 )
 from minialex.kfold.folds import kfold
 from minialex.persistence import load_trained
-from minialex.train import train
+from minialex.train import resume, train
 from minialex.train.run_state import RunState
 from tests.kfold.conftest import K, content
 from tests.small_runs import Listener, kill, small, write_images
@@ -214,6 +214,11 @@ class TestGoingOn:
         with pytest.raises(MinialexError, match=r"has format 1, .* reads format 4 alone") as caught:
             read(tmp_path)
         assert "\n" not in str(caught.value)
+
+    def test_a_fold_is_no_run_to_go_on_with(self, whole):
+        message = f"is of fold 2 of 3, not of a run .* minialex kfold --resume {whole[0]}$"
+        with pytest.raises(MinialexError, match=message):
+            resume(whole[0] / "fold-2")
 
     def test_what_is_nested_without_end_is_damaged(self, tmp_path):
         (tmp_path / "kfold.json").write_text("[" * 100_000)

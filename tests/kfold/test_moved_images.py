@@ -84,7 +84,9 @@ def test_a_folder_that_is_gone_is_asked_for(made, images):
     trained = load_trained(made[1])
     moved = shutil.move(made[0], made[0].with_name("moved"))
     try:
-        with pytest.raises(MinialexError, match=r"no longer in .*: name their folder as DATA"):
+        with pytest.raises(
+            MinialexError, match=r"no longer in .*: name the folder where they are now as DATA$"
+        ):
             evaluation_set(trained)
         with pytest.raises(
             MinialexError, match=r"no longer in .*: minialex kfold --resume .* DATA"

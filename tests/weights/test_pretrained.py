@@ -20,15 +20,17 @@ def test_weights_that_fit_come_in_the_networks_order():
     assert replacement_note(weights, SHAPES, replaced) == ""
 
 
-@pytest.mark.parametrize("classes", [1, 9, 1000])
-def test_another_number_of_classes_replaces_the_last_layer(classes):
+@pytest.mark.parametrize(
+    ("classes", "shown"), [(1, "1 class"), (9, "9 classes"), (1000, "1,000 classes")]
+)
+def test_another_number_of_classes_replaces_the_last_layer(classes, shown):
     shapes = {"classifier.6.weight": (classes, 5), "classifier.6.bias": (classes,)}
     weights = make({**SHAPES, **shapes})
     fitted, replaced = fit_weights(weights, SHAPES, last_layer=LAST)
     assert replaced == ["classifier.6.weight", "classifier.6.bias"]
     assert list(fitted) == list(SHAPES)[:-2]
     note = replacement_note(weights, SHAPES, replaced)
-    assert f"for {classes} classes and the data has 10" in note
+    assert f"for {shown} and the data has 10" in note
     assert "classifier.6" in note
 
 
@@ -43,7 +45,7 @@ def test_another_number_of_classes_replaces_the_last_layer(classes):
         ("classifier.6.bias", (), "another network"),
         ("features.0.weight", (5, 5, 3, 4), r"TensorFlow.*transpose it with axes \(3, 2, 0, 1\)"),
         ("features.0.weight", (4, 5, 5, 3), r"channels-last.*axes \(0, 3, 1, 2\)"),
-        ("features.0.weight", (4, 1, 5, 5), "images of 1 channels"),
+        ("features.0.weight", (4, 1, 5, 5), "images of 1 channel:"),
         ("features.0.weight", (9, 3, 5, 5), "another variant"),
         ("features.0.weight", (4, 3, 6, 6), "another variant"),
         ("features.0.weight", (300,), "another network"),
