@@ -107,7 +107,7 @@ def test_what_was_begun_in_time_is_not_listed_as_not_reached(now):
     assert found.settings["not_reached"] == ["a C"]
     assert [
         len(row.timings.get("plain", ()) and row.timings["plain"].times) for row in found.rows
-    ] == [*(1, 1, 0)]
+    ] == [1, 1, 0]
 
 
 def test_a_case_that_breaks_the_run_is_kept_all_the_same(now):
