@@ -90,6 +90,9 @@ def test_the_summary_is_the_default_at_a_few_batches(whole):
     assert table.headings[:4] == ["network", "what", "batch", "time"]
     assert [line[2:4] for line in table.cells] == [["32", "160 ms ±0%"]]
     assert set(whole.rows[-2].timings) == {"plain", "PyTorch", "default"}
+    for one, batch in zip(whole.rows[2:6], (1, 2, 127, 128), strict=True):
+        one.batch = batch
+    assert [line[2] for line in tables.TABLES["summary"](whole).cells] == ["1", "128"]
 
 
 def test_runs_on_one_machine_share_a_table(whole):

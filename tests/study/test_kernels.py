@@ -181,6 +181,9 @@ def test_kernels_are_found_behind_partial_functions_methods_and_defaults():
         def __init__(self):
             self.kernel = one
 
+        def method(self, kernel=two):
+            return self.kernel, kernel
+
     def function(kernel=one, *, other=two):
         return kernel, other
 
@@ -191,3 +194,5 @@ def test_kernels_are_found_behind_partial_functions_methods_and_defaults():
     assert kernels_of(function) == set()
     assert kernels_of([{"a": (one, {two})}]) == every
     assert kernels_of(Holder()) == set()
+    Holder.method.__module__ = Holder.__module__ = "minialex.made_up"
+    assert kernels_of(Holder().method) == kernels_of(Holder) == {("relu.cu", "relu_backward")}
