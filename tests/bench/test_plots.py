@@ -144,6 +144,8 @@ def test_bars_are_ratios_with_their_quartiles_side_by_side():
     # two to a case, above and below its tick; the first case is at the top
     expected = [(1, 2, -0.2), (1, -0.5, 0.2), (1, -0.75, 1.2)]
     assert bars == [pytest.approx(bar) for bar in expected]
+    upper, lower = axes.patches[:2]
+    assert upper.get_y() + upper.get_height() < lower.get_y()
     whiskers = [(*line.get_xdata(), *line.get_ydata()) for line in axes.lines[:-1]]
     assert whiskers[0] == pytest.approx((2, 4, -0.2, -0.2))
     assert whiskers[1] == pytest.approx((0.5, 0.5, 0.2, 0.2))
@@ -151,6 +153,9 @@ def test_bars_are_ratios_with_their_quartiles_side_by_side():
     # right of the whisker, and of the line at 1
     assert [text.xy[0] for text in axes.texts] == pytest.approx([4, 1, 1])
     assert axes.lines[-1].get_xdata() == [1, 1]
+    assert axes.get_xlim()[0] < 0.25
+    assert axes.get_xlim()[1] > 4
+    assert axes.get_xscale() == "log"
     assert axes.get_ylim() == (1.6, -0.6)
     assert list(axes.get_yticks()) == [0, 1]
     names = [f"alexnet conv2d {n} forward" for n in (0, 1)]

@@ -133,4 +133,6 @@ def test_shares_are_those_of_each_kind_beside_its_colour(blocks):
         assert mark.get_facecolor() == pytest.approx(to_rgba(drawing.COLOURS[kind]))
         assert text.get_position()[1] == pytest.approx(mark.get_y() + mark.get_height() / 2)
         assert text.get_position()[0] > mark.get_x() + mark.get_width()
+    # below the first block
+    assert marks[0].get_x() == marks[1].get_x() == blocks[1][0][0][0][:, 0].min()
     assert marks[0].get_y() > marks[1].get_y() + marks[1].get_height()
