@@ -2,10 +2,13 @@
 
 import sys
 from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import minialex
 from minialex.arrays import CPU, Device
 from minialex.bench import machine
 
@@ -160,3 +163,13 @@ def test_a_revision_may_be_named_by_the_environment_and_needs_git_otherwise(monk
     monkeypatch.delenv("COMMIT")
     monkeypatch.setattr(machine.shutil, "which", lambda name: None)
     assert machine.commit() is None
+
+
+def test_versions_and_times_are_those_of_now():
+    found = machine.versions()
+    assert (found["minialex"], found["numpy"]) == (minialex.__version__, np.__version__)
+    assert list(found)[:2] == ["minialex", "python"]
+    assert all(found.values())
+    then = datetime.fromisoformat(machine.now())
+    assert then.microsecond == 0
+    assert timedelta(0) <= datetime.now(UTC) - then < timedelta(minutes=1)

@@ -75,6 +75,7 @@ def test_heights_go_with_the_root_of_the_image_and_widths_with_the_logarithm_of_
     # 64, 16 and 4 pixels; 8, 64 and 64 channels
     assert [size[1] / sizes[0][1] for size in sizes] == pytest.approx([1, 1 / 2, 1 / 4])
     assert [size[0] / sizes[0][0] for size in sizes] == pytest.approx([1, 2, 2])
+    assert all(size[0] < size[1] for size in sizes)
     # vectors are as high as their logarithm, and all of one width
     sizes = [np.ptp(front, axis=0) for (front, _), *_ in products]
     assert sizes[0][1] / sizes[1][1] == pytest.approx(8 / 4)
