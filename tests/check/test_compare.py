@@ -71,6 +71,20 @@ def test_an_output_may_be_off_by_less_on_the_average(outwards, line):
         assert found == Finding("output, on the average", FAIL, error, bound, 16, 0, (line,))
 
 
+def test_an_output_of_no_size_is_right_where_it_is_the_same():
+    p = identity(0)
+    assert compare.output(p.y, p, 1.0, 0.15) == Finding("output", PASS, 0.0, 0.0, 16)
+
+
+def test_zeros_are_off_in_no_direction():
+    p = identity(2)
+    p.y[:8] = 0
+    found = compare.output(np.where(p.y == 0, 1.75, 1.75 * p.y), p, 1.0, 0.0)
+    assert (found.verdict, found.error) == (PASS, 1.75)
+    found = compare.output(np.where(p.y == 0, 1.75, 2.25 * p.y), p, 1.0, 0.0)
+    assert (found.what, found.error) == ("output, on the average", 0.625)
+
+
 def test_the_average_is_that_of_what_is_finite():
     p = identity(2)
     p.y[0] = p.size[1] = INF
@@ -85,13 +99,13 @@ def test_the_average_is_that_of_what_is_finite():
 
 
 def test_an_output_that_is_off_says_what_it_is_made_from():
-    p = identity(1, 4)
-    found = compare.output(p.y + np.array([0, 0, 0.75, 0]), p, 0.0625, 0.0)
+    p = identity(0, 4)
+    found = compare.output(p.y + np.array([0, 0, 0.75, 0]), p, 1.0, 0.0)
     assert found == Finding(
         "output",
         FAIL,
         0.75,
-        0.0625,
+        0.0,
         4,
         0,
         (

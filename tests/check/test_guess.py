@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from minialex.check import guess
+from minialex import reference as definitions
+from minialex.check import guess, numeric
 from minialex.check.numeric import Derivative, ElementwiseDerivatives, unit_vector
 
 NONE = "no simple relation to what is right; compare the formulas term by term"
@@ -18,6 +19,10 @@ FLIPPED = "the last two axes are flipped: a filter flipped?"
 REORDERED = "the elements are in the order of the transpose: a matrix transposed?"
 ENDS = "a window or its padding off by one?"
 EARLY, LATE = "a loop that ends one too early?", "a loop that starts one too late?"
+
+
+def problem(function, *inputs):
+    return numeric.make_problem(function, inputs, np.random.default_rng(0), 0)
 
 
 def numbers(*shape):
@@ -40,7 +45,7 @@ def changed(G, *places):
     """Return `G`, changed at `places` alone, each time by another number."""
     g = G.copy()
     for i, place in enumerate(places):
-        g[place] += 3 + 0.7 * i * i
+        g[place] += 0.3 + 0.07 * i * i
     return g
 
 
@@ -258,7 +263,7 @@ def test_lines_about_a_gradient_that_is_known_whole():
 def test_the_wrong_element_of_many_is_found(place):
     G = numbers(20, 50)
     g = changed(G, place)
-    worst, count, _, guessed = guess.search(g, derivatives(G), 1e-9, sample=10)
+    worst, count, _, guessed = guess.search(g, derivatives(G), 0.0, sample=10)
     assert worst == (
         f"worst at [{place[0]}, {place[1]}]: got {g[place]:.9g}, it must be {G[place]:.9g}"
     )
@@ -290,6 +295,38 @@ def test_a_search_goes_by_what_can_be_evaluated():
 )
 def test_where_a_gradient_comes_from(outputs, said):
     assert guess.receptive_field(outputs) == said
+
+
+def test_what_an_output_is_made_from_is_its_window():
+    x, w = np.arange(48.0).reshape(1, 1, 6, 8), np.ones((2, 1, 3, 2))
+    params = {"stride": (2, 2), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
+    p = problem(lambda x, w: definitions.conv2d(x, w, None, **params), x, w)
+    assert guess.sources(p, (0, 1, 1, 2)) == (
+        "it is made from input 0 in [0, 0, 1:4, 3:5], input 1 in [1, 0, 0:3, 0:2]"
+    )
+    assert guess.sources(p, (0, 0, 0, 0)).startswith("it is made from input 0 in [0, 0, 0:2, 0]")
+
+
+def test_an_output_may_be_made_from_nothing():
+    p = problem(lambda x: np.where(np.arange(3) > 0, x, 1.0), np.ones(3))
+    assert guess.sources(p, (0,)) == "it is made from no number of any input"
+    assert guess.sources(p, (2,)) == "it is made from input 0 in [2]"
+
+
+@pytest.mark.parametrize(
+    ("function", "inputs", "place", "said"),
+    [
+        (lambda x, n, none: x[n], ([1.0, np.inf, 3.0], [1, 2], None), (0,), "input 0 in [1]"),
+        (lambda x: x.sum(1), (np.zeros((2, 1, 3)),), (1, 2), "input 0 in [1, 0, 2]"),
+        (lambda a, b: 3 * a, (2.0, np.zeros((0, 2))), (), "input 0"),
+        (lambda a, b: b - a, (2.0, [1.0, 2.0]), (1,), "input 0, input 1 in [1]"),
+        # each push differs, so that no two cancel
+        (lambda x: x[:3] - x[1:], ([1.0, 1.0, 1.0, 1.0],), (1,), "input 0 in [1:3]"),
+    ],
+)  # fmt: skip
+def test_what_outputs_are_made_from(function, inputs, place, said):
+    p = problem(function, *(None if x is None else np.array(x) for x in inputs))
+    assert guess.sources(p, place) == f"it is made from {said}"
 
 
 def test_numbers_have_the_digits_that_tell_them_apart():
