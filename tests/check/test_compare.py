@@ -196,7 +196,7 @@ def test_a_gradient_of_no_elements_and_of_another_shape():
 
 
 def test_each_element_that_is_off_has_a_second_opinion_till_one_stays_off():
-    p = elementwise([1.0, 1.0, 1.0, 1.0], uncertainty=2.0**-13)
+    p = elementwise([1.0, 1.0, 0.5, 0.25], uncertainty=[2.0**-13] * 3 + [2.0**-15])
     asked = []
 
     def opinion(k, v, value):
@@ -204,8 +204,9 @@ def test_each_element_that_is_off_has_a_second_opinion_till_one_stays_off():
         return 0.0 if v[1] else 0.0078125
 
     object.__setattr__(p, "second_opinion", opinion)
-    found = gradient([1.0, 1.0009765625, 1.00390625, 1.001953125], p, 0.0)
-    assert asked == [(0, 2, 1.0), (0, 3, 1.0), (0, 1, 1.0)]
+    found = gradient([1.0, 1.0009765625, 0.50390625, 0.251953125], p, 0.0)
+    # 64, 32 and 8 times the bound
+    assert asked == [(0, 3, 0.25), (0, 2, 0.5), (0, 1, 1.0)]
     assert (found.verdict, found.error, found.bound) == (FAIL, 0.0009765625, 2.0**-13)
     assert found.detail[:2] == (
         "worst at [1]: got 1.00097656, it must be 1",
