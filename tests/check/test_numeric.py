@@ -49,6 +49,14 @@ def test_what_is_not_finite_is_no_size_of_a_step():
     assert [float(y[1]) for y in seen[:2]] == [2 + 1 / 16, 2 - 1 / 16]
 
 
+def test_the_other_inputs_stay_as_they_are():
+    inputs = np.ones(2), np.full(2, 3.0), np.full(2, 5.0)
+    p = numeric.make_problem(lambda a, b, c: a * b**2 * c, inputs, rng(), 0)
+    slopes = [45.0, 30.0, 9.0]
+    for k, slope in enumerate(slopes):
+        assert p.along(k, np.ones(2)).value == pytest.approx(slope * float(p.gy.sum()))
+
+
 def test_the_ladder_at_a_kink_has_twelve_steps_down_to_7e_9():
     p, seen = recorded(np.abs, [0.0])
     assert p.along(0, np.ones(1)).kink
@@ -83,6 +91,24 @@ def test_a_second_opinion_adds_its_own_doubt():
     assert d.uncertainty > 0.01
 
 
+def test_the_ladder_ends_where_doubt_grows():
+    p, seen = recorded(linear, [1.0], nondet_tol=1e-3)
+    d = p.along(0, np.ones(1))
+    assert len(seen) == 6
+    # that of the second step, of which there is a first extrapolation
+    assert d.uncertainty == pytest.approx(1e-3 * 128 * abs(p.gy[0]))
+
+
+def test_where_nothing_can_be_evaluated_nothing_is_known():
+    p, seen = recorded(lambda x: np.where(x == 1, x, np.nan), [1.0])
+    d = p.along(0, np.ones(1))
+    assert np.isnan(d.value)
+    assert d.uncertainty == np.inf
+    assert not d.kink
+    assert not d.depends.any()
+    assert len(seen) == 24
+
+
 def test_a_step_out_of_the_domain_starts_the_ladder_again():
     """Between steps of which one was not taken nothing is extrapolated."""
     p, seen = recorded(lambda x: np.where(x > 1e-3, np.log(np.maximum(x, 1e-9)), np.nan), [0.01])
@@ -110,6 +136,14 @@ def test_the_doubt_of_a_straight_line_is_what_rounding_does_to_its_two_ends():
     want = abs(p.gy[0]) * 2.0**-53 * 4 * p.size[0] / h
     assert d.uncertainty == pytest.approx(want, rel=0.3)
     assert d.depends.tolist() == [True, False]
+
+
+@pytest.mark.parametrize(("x", "floor"), [(0.01, 0.01), (5.0, 1.0)])
+def test_the_doubt_of_an_output_that_is_small_is_that_of_its_input_up_to_1(x, floor):
+    p, _ = recorded(lambda x: 1e-3 * x, [x])
+    d = p.along(0, np.ones(1))
+    want = abs(p.gy[0]) * 2.0**-53 * floor * 128 / max(1, x)
+    assert d.uncertainty == pytest.approx(want, rel=0.3)
 
 
 def test_what_rounding_may_do_to_outputs():
