@@ -157,6 +157,21 @@ def test_the_worst_element_is_that_which_takes_most_of_its_bound():
 
 
 @pytest.mark.parametrize(
+    ("uncertainty", "errors", "worst"),
+    [
+        # beside a bound of 0 every error is endless
+        ([0.0, 0.5], [0.25, 0.75], 0),
+        ([0.5, 0.0], [0.75, 0.25], 1),
+        ([1.0, 0.5], [0.5, 0.375], 1),
+        ([0.0, 0.5], [0.0, 0.25], 1),
+    ],
+)
+def test_which_element_is_the_worst(uncertainty, errors, worst):
+    found = gradient(1 + np.array(errors), elementwise([1.0, 1.0], uncertainty), 0.0)
+    assert (found.error, found.bound) == (errors[worst], uncertainty[worst])
+
+
+@pytest.mark.parametrize(
     ("uncertainty", "verdict", "detail"),
     [
         (0.02, PASS, ()),
@@ -312,3 +327,31 @@ def test_whether_zeros_would_do(p, would):
     assert compare.zeros_would_do(p, 0, np.full(p.input(0).shape, 0.25), rng()) is would
     assert compare.zeros_would_do(p, 0, np.zeros(p.input(0).shape), rng(), atol=0.25) is would
     assert compare.zeros_would_do(p, 0, np.zeros(p.input(0).shape), rng(), rtol=1.0)
+
+
+# What is said -------------------------------------------------------------------------------------
+
+
+def test_a_finding_in_words_and_as_json():
+    found = Finding("g", INCONCLUSIVE, 0.00125, 0.5, 7, 2, ("why", "and where"))
+    assert str(found) == repr(found)
+    assert str(found).splitlines() == [
+        "INCONCLUSIVE g: 7 compared, 2 excluded at kinks (non-differentiable), "
+        "largest error 0.0013 of 0.5 allowed",
+        "    why",
+        "    and where",
+    ]
+    assert (
+        str(Finding("g", PASS, 0.0, 0.5, 7)) == "PASS g: 7 compared, largest error 0 of 0.5 allowed"
+    )
+    assert found.record() == {
+        "verdict": "INCONCLUSIVE",
+        "what": "g",
+        "error": 0.00125,
+        "bound": 0.5,
+        "compared": 7,
+        "excluded": 2,
+        "detail": ["why", "and where"],
+    }
+    endless = Finding("g", FAIL, INF, NAN, 7).record()
+    assert (endless["error"], endless["bound"], endless["excluded"]) == (None, None, 0)
