@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minialex.autograd import OPS, Cost, Implementation
-from minialex.check import Verdict, adjoint, compare, suite
+from minialex.check import Verdict, adjoint, compare, suite, table
 from minialex.check.case import Answer, Case
 from minialex.check.suite import Pair
 from tests.check import zoo
@@ -165,6 +165,26 @@ def test_the_worst_finding_of_a_row_is_one_of_the_worst_verdict():
         "  FAIL c: 5 compared, 2 excluded at kinks (non-differentiable), "
         "largest error 0.5 of 1 allowed",
     ]
+
+
+def test_what_is_counted_in_the_end():
+    def row(name, *findings):
+        found = (compare.Finding("x", verdict, 0.5, 1.0, *counts) for verdict, *counts in findings)
+        return suite.CaseFindings(pair_of(name), "x", tuple(found))
+
+    rows = [
+        row("relu", (PASS, 1000, 2), (PASS, 234)),
+        row("exp", (PASS, 1)),
+        row("relu", (PASS, 5, 1), (FAIL, 4)),
+        row("relu", (Verdict.INCONCLUSIVE, 0), (PASS, 7)),
+    ]
+    assert table.closing(rows) == [
+        "exp plain: 1 PASS; 1 number compared",
+        "relu plain: 1 PASS, 1 INCONCLUSIVE, 1 FAIL; 1,250 numbers compared, "
+        "3 excluded at kinks (non-differentiable)",
+        "2 implementations of ops: 2 PASS, 1 INCONCLUSIVE, 1 FAIL; 1,251 numbers compared",
+    ]
+    assert table.worst_of(rows) is rows[2]
 
 
 def test_a_pair_is_allowed_what_its_operands_lose():
