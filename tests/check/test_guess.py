@@ -214,18 +214,25 @@ def test_right_numbers_elsewhere(shape, move, said):
     assert first(move(G), G) == said
 
 
-def test_they_are_the_same_but_for_rounding():
-    G = numbers(6)
+@pytest.mark.parametrize("unit", [1.0, 2.0**-10, 2.0**10])
+def test_they_are_the_same_but_for_rounding(unit):
+    G = unit * numbers(6)
     spread = np.array([1, -1, 1, 1, -1, -1])
+    rounding = unit / 1024
     near, far = (np.flip(G) + share * np.abs(G).max() * spread for share in (0.7e-6, 1.5e-6))
-    assert first(near, G) == "axis 0 is flipped"
-    assert first(far, G) == NONE
-    near, far = (np.flip(G) + 0.001 * times * spread for times in (3.5, 4.5))
-    assert first(near, G, rounding=0.001) == "axis 0 is flipped"
-    assert first(far, G, rounding=0.001) == NONE
+    assert first(near, G, 0.0) == "axis 0 is flipped"
+    assert first(far, G, 0.0) == NONE
+    near, far = (np.flip(G) + times * rounding * spread for times in (3.5, 4.5))
+    assert first(near, G, rounding) == "axis 0 is flipped"
+    assert first(far, G, rounding) == NONE
     # what is not known of the right one is allowed for as well
-    assert first(near, G, rounding=0.0, uncertainty=0.001) == "axis 0 is flipped"
-    assert first(far, G, rounding=0.0, uncertainty=0.001) == NONE
+    assert first(near, G, 0.0, uncertainty=rounding) == "axis 0 is flipped"
+    assert first(far, G, 0.0, uncertainty=rounding) == NONE
+
+
+def test_one_number_and_zeros_are_no_evidence():
+    assert first(np.array([9.0, 1.0]), np.array([1.0, 2.0])) == NONE
+    assert first(np.array([3.0, 0.0, 0.0]), np.array([0.0, 0.0, 5.0])) == NONE
 
 
 def test_where_a_derivative_is_missing_no_order_is_guessed():

@@ -1,5 +1,7 @@
 """Layers give what their op gives with their arguments; the weights that they begin with."""
 
+import inspect
+
 import numpy as np
 import pytest
 
@@ -22,6 +24,31 @@ LAYERS = {
         lambda x: ops.avg_pool2d(x, **POOL, count_include_pad=False),
     ),
 }
+
+
+@pytest.mark.parametrize(
+    ("layer", "op", "shared"),
+    [
+        (nn.Conv2d, ops.conv2d, {"stride", "padding", "dilation", "groups"}),
+        (nn.MaxPool2d, ops.max_pool2d, {"kernel_size", "stride", "padding", "ceil_mode"}),
+        (
+            nn.AvgPool2d,
+            ops.avg_pool2d,
+            {"kernel_size", "stride", "padding", "ceil_mode", "count_include_pad"},
+        ),
+        (nn.LocalResponseNorm, ops.local_response_norm, {"size", "alpha", "beta", "k"}),
+        (nn.Dropout, ops.dropout, {"p"}),
+        (
+            nn.CrossEntropyLoss,
+            ops.cross_entropy,
+            {"weight", "ignore_index", "reduction", "label_smoothing"},
+        ),
+    ],
+)
+def test_layers_have_the_defaults_of_their_ops(layer, op, shared):
+    ours, theirs = inspect.signature(layer).parameters, inspect.signature(op).parameters
+    assert shared <= ours.keys() & theirs.keys()
+    assert {n: ours[n].default for n in shared} == {n: theirs[n].default for n in shared}
 
 
 def test_cross_entropy_loss_runs_its_op():
