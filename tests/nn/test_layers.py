@@ -154,6 +154,23 @@ def test_he_normal_has_the_variance_it_states():
     assert abs(w.mean()) < 4 * np.sqrt(2 / 750 / w.size)
 
 
+def test_weights_begin_as_he_normal_has_them_for_relu():
+    def as_stated(*shape, **gain):
+        return nn.he_normal(shape, Generator(1), **gain)
+
+    np.testing.assert_array_equal(as_stated(8, 6), as_stated(8, 6, gain=2.0))
+    np.testing.assert_array_equal(as_stated(8, 6, gain=0.5), as_stated(8, 6) / 2)
+    assert not as_stated(8, 6, gain=0).any()
+    for layer, shape in (
+        (nn.Linear(6, 8, generator=Generator(1)), (8, 6)),
+        (nn.Conv2d(6, 8, (3, 2), groups=2, generator=Generator(1)), (8, 3, 3, 2)),
+    ):
+        np.testing.assert_array_equal(layer.weight.data, as_stated(*shape))
+        assert layer.bias.data.tolist() == [0] * 8
+    small = nn.Linear(6, 8, generator=Generator(1), gain=0.5)
+    np.testing.assert_array_equal(small.weight.data, as_stated(8, 6, gain=0.5))
+
+
 def test_conv2d_groups_must_divide_the_channels():
     with pytest.raises(ValueError, match="groups 2 must divide in_channels 3"):
         nn.Conv2d(3, 4, 1, groups=2)
