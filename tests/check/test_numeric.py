@@ -117,8 +117,12 @@ def test_the_value_is_that_which_agrees_best_with_its_neighbours(row, before, va
 
 
 def test_a_kink_stays_one_where_rounding_drowns_it_at_shorter_steps():
-    p, _ = recorded(lambda x: 1e3 + 1e-6 * np.abs(x), [0.0])
-    assert p.along(0, np.ones(1)).kink
+    p, seen = recorded(lambda x: 1 + 0.01 * np.abs(x), [0.0], dtype=np.float32)
+    d = p.along(0, np.ones(1))
+    assert d.kink
+    assert len(seen) == 24
+    # as it was known best, with two steps
+    assert d.uncertainty == pytest.approx(4 * 2.0**-24 * 128 * abs(p.gy[0]), rel=1e-3)
 
 
 def test_the_ladder_ends_where_doubt_grows():
