@@ -295,6 +295,17 @@ def test_what_does_not_depend_on_the_argument_is_taken_off(size, constant):
     assert whole.verdict is FAIL
 
 
+def test_what_is_said_of_a_gradient_is_free_of_the_constant():
+    whole, _ = identities(
+        lambda gy, saved: (gy * np.float32(-1.0005),),
+        forward=lambda x: (1 - x, ()),
+        dtype="float32",
+    )
+    _, _, count, _, guessed = whole.detail
+    assert count == "4 of 4 elements looked at are off"
+    assert guessed.endswith("every element is 0.0005 of itself too large")
+
+
 def test_an_identity_that_rounding_may_drown_is_inconclusive():
     with zoo.off_the_lists("negative"):
         whole = Implementation(lambda x: (-x, ()), lambda gy, saved: (-gy,))
