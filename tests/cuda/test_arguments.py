@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from minialex.cuda import source
+from minialex.cuda import scalars, source
 from minialex.cuda.arguments import bind
 from minialex.cuda.signature import signatures
 from tests.cuda.tools import KERNELS, SHAPE
@@ -240,6 +240,17 @@ def test_sixteen_bit_types():
     assert bound.binding == {"T": "__nv_bfloat16"}
     with pytest.raises(TypeError, match="got unsigned short"):
         bind(k, (bits, bits.copy(), a(8), 4), {})
+
+
+def test_a_bfloat16_has_no_number_to_pass():
+    with pytest.raises(TypeError, match=r"^k: argument x: bfloat16 is not passed by value"):
+        scalars.cast(1.0, "__nv_bfloat16", "k: argument x")
+
+
+def test_arrays_of_the_bfloat16_of_other_packages_are_known():
+    ml_dtypes = pytest.importorskip("ml_dtypes", reason="needs the ml_dtypes package")
+    k, bits = signature("half_arithmetic", KERNELS / "halves.cu"), a(4, dtype=ml_dtypes.bfloat16)
+    assert bind(k, (bits, bits.copy(), a(8), 4), {}).binding == {"T": "__nv_bfloat16"}
 
 
 class Cupy:

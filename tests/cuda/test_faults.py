@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -153,6 +155,12 @@ def test_reads_outside_an_argument(by, index, thread, where):
     assert f"out-of-bounds read: x[{index}] is {where}; x has 50 elements, shape (50)" in str(error)
 
 
+def test_an_address_beyond_all_arrays_is_told_as_it_is():
+    error = caught("shifted", 1, 1, zeros(50), zeros(50), 1, 2**30, 1)
+    assert (error.kind, error.array, error.index) == ("out-of-bounds", "", -1)
+    assert re.search(r"out-of-bounds read: address 0x[0-9a-f]+ is near no array\n", str(error))
+
+
 def test_neighbours_in_one_arena_are_told_apart():
     arena = zeros(100)
     error = caught("shifted", 1, 64, arena[:50], arena[50:], 50, 1, 1)
@@ -183,7 +191,10 @@ def test_writes_past_shared_memory(fault, array):
     assert (error.kind, error.array, error.index) == ("out-of-bounds", array, 32)
     assert error.line == line_of(FILE, f"FAULT {array}")
     assert error.thread == (31, 0, 0)
-    assert "out-of-bounds write of shared memory" in str(error)
+    assert (
+        f"out-of-bounds write of shared memory: {array}[32] is past its end; "
+        f"{array} has 32 elements, shape (32)\n"
+    ) in str(error)
 
 
 def test_dynamic_shared_memory_that_was_not_asked_for():

@@ -32,6 +32,10 @@ def test_numpy_arrays_without_the_emulator_say_how():
         forward(1, 32, x, np.zeros_like(x), 4)
 
 
+def test_a_kernel_says_what_it_is():
+    assert repr(forward) == "<kernel relu_forward of relu.cu>"
+
+
 def test_an_unknown_kernel_lists_what_there_is():
     with pytest.raises(
         MinialexError, match=r"relu\.cu has no kernel 'relu': it has relu_forward, "

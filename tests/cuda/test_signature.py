@@ -138,6 +138,12 @@ def test_a_parameter_that_cannot_be_passed_is_named_with_its_line(parse, paramet
         parse(f"\n__global__ void k({parameter}) {{}}")
 
 
+@pytest.mark.parametrize("parameter", ["int", "typename... Ts", "template <int> class F"])
+def test_a_template_parameter_of_another_form_is_named(parse, parameter):
+    with pytest.raises(MinialexError, match=r"some\.cu:2: k: template parameter .*'int NAME'"):
+        parse(f"template <{parameter}>\n__global__ void k(int n) {{}}")
+
+
 def test_instances_of_no_parameter_are_refused(parse):
     with pytest.raises(MinialexError, match="names no parameter"):
         parse("// instances: TILES = 3\ntemplate <int TILE>\n__global__ void k(int n) {}")

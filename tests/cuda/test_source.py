@@ -101,6 +101,16 @@ def test_a_file_outside_the_folder_is_found_by_its_path(package, tmp_path):
     assert f'#line 1 "{own}"' in source.read(own).text
 
 
+def test_a_path_counts_from_where_the_program_runs(package, tmp_path, monkeypatch):
+    fill(package / "_kernels", a_cu="int ours;\n")
+    for name in ("own.cu", "a.cu"):
+        (tmp_path / name).write_text("int own;\n")
+    monkeypatch.chdir(tmp_path)
+    assert f'#line 1 "{tmp_path}/own.cu"' in source.read("own.cu").text
+    # the kernels' own come first
+    assert source.read("a.cu").own == "int ours;\n"
+
+
 def test_edited_replaces_text_for_a_while_only():
     before = source.read("relu.cu").own
     with source.edited("relu.cu", "if (i < n) y[i]", "if (i <= n) y[i]"):

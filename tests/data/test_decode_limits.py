@@ -118,6 +118,40 @@ def test_the_memory_for_an_image_is_bounded_by_format_and_mode(
     assert refusal(tmp_path / name).startswith("too large: to decode 20 x 30 pixels takes 0 MiB")
 
 
+# the package has it pass, and refuses what is too large by itself
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_pillows_limit_of_pixels_is_kept_to_the_pixel(tmp_path, monkeypatch, suffix):
+    path = save(tmp_path / f"a{suffix}", noise(8, 10))
+    for limit in (None, 80):
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        assert read_image(path).shape == (8, 10, 3)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 79)
+    assert refusal(path) == "too large: 80 pixels exceed the limit of 79"
+
+
+@pytest.mark.parametrize("size", [(0, 5), (5, 0)])
+def test_an_image_in_memory_without_pixels_is_refused(size):
+    with pytest.raises(UnreadableImageError, match=f"image mine: it is {size[0]} x {size[1]} pix"):
+        decode.LazyImage(Image.new("RGB", size), "mine")
+
+
+def test_where_memory_runs_out_it_is_said_once(tmp_path, monkeypatch):
+    picture = open_image(save(tmp_path / "a.jpg", noise(6, 6)))
+
+    def refuse(_):
+        raise MemoryError
+
+    monkeypatch.setattr(decode, "_eight_bits", refuse)
+    for size in (6, 3):
+        with pytest.raises(UnreadableImageError) as raised:
+            picture.resized_crop((0, 0, 6, 6), size)
+        assert str(raised.value) == (
+            f"cannot read image {tmp_path / 'a.jpg'}: not enough memory to decode it; "
+            "replace or remove it, or pass --skip-unreadable"
+        )
+
+
 def test_a_jpeg_of_endless_scans_is_refused(tmp_path, monkeypatch):
     save(tmp_path / "a.jpg", progressive=True)
     assert read_image(tmp_path / "a.jpg").shape == (8, 10, 3)

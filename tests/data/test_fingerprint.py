@@ -1,9 +1,10 @@
+import hashlib
 import shutil
 
 import pytest
 
 from minialex.data import Digits, ImageFolder, fingerprint, split
-from tests.data.pictures import tree
+from tests.data.pictures import MemoryDataset, tree
 
 
 @pytest.fixture
@@ -25,6 +26,24 @@ def test_the_same_images_elsewhere_are_the_same(folder, tmp_path, monkeypatch):
     assert prints(folder) == prints(there)
     monkeypatch.chdir(there)
     assert prints(".") == prints(folder)
+
+
+def test_what_a_run_records_of_its_images(folder):
+    """A version that recorded anything else would find the images of every earlier run changed."""
+
+    def digest(content):
+        return hashlib.blake2b(content, digest_size=8).hexdigest()
+
+    sizes = [(folder / "dog" / f"{i}.png").stat().st_size for i in range(5)]
+    assert fingerprint.fingerprint(all=ImageFolder(folder))["all"][1] == [
+        5,
+        digest(b"dog/0.png\0dog/1.png\0dog/2.png\0dog/3.png\0dog/4.png\0"),
+        digest(b"".join(b"%d\n" % size for size in sizes)),
+    ]
+    assert fingerprint.fingerprint(train=MemoryDataset(3))["train"] == [
+        [2, digest(b"picture 0\0picture 2\0"), digest(b"0\n0\n")],
+        [1, digest(b"picture 1\0"), digest(b"0\n")],
+    ]
 
 
 @pytest.mark.parametrize(
