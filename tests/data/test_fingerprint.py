@@ -74,14 +74,22 @@ def test_another_split_of_the_same_files_is_another(folder):
 
 
 def test_files_of_other_sizes_are_replaced_images(folder):
+    def replaced(then, now):
+        return fingerprint.replaced_classes(then, now, ["cat", "dog"])
+
     then = prints(folder)
+    assert replaced(then, prints(folder)) == []
     (folder / "dog" / "1.png").write_bytes(b"another")
     now = prints(folder)
     assert difference(then, now) == ""
-    assert fingerprint.replaced_classes(then, now, ["cat", "dog"]) == ["dog"]
+    assert replaced(then, now) == ["dog"]
     (folder / "dog" / "1.png").unlink()
     (folder / "dog" / "1.png").symlink_to("nowhere")
-    assert fingerprint.replaced_classes(then, prints(folder), ["cat", "dog"]) == ["dog"]
+    assert replaced(then, prints(folder)) == replaced(now, prints(folder)) == ["dog"]
+    now = prints(folder)
+    (folder / "cat" / "5.png").write_bytes(b"another")
+    assert replaced(now, prints(folder)) == ["cat"]
+    assert replaced(then, prints(folder)) == ["cat", "dog"]
 
 
 def test_the_digits_have_one_too():
