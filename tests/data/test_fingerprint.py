@@ -46,6 +46,32 @@ def test_what_a_run_records_of_its_images(folder):
     ]
 
 
+ONE = [3, "0123", "4567"]
+
+
+@pytest.mark.parametrize("num_classes", [2, None])
+def test_a_record_is_read_as_it_was_written(num_classes):
+    value = {"train": [ONE, ONE], "val": [ONE, ONE]}
+    assert fingerprint.parse_fingerprint(value, "train", "val", num_classes=num_classes) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "num_classes", "words"),
+    [
+        ({"train": [ONE, ONE], "val": [ONE, ONE]}, 3, "'split' is not of all parts and classes"),
+        ({"train": [ONE, ONE], "val": [ONE]}, None, "'split' is not of all parts and classes"),
+        ({"train": [ONE, ONE]}, 2, "'split' is not of all parts and classes"),
+        ({p: [ONE, ONE] for p in ("train", "val", "test")}, 2, "'split' is not of all parts"),
+        ({"train": [ONE, ONE], "test": [ONE, ONE]}, 2, "'split' is not of all parts and classes"),
+        ({"train": [ONE, ["3", *ONE[1:]]], "val": [ONE, ONE]}, 2, "'train' is '3'"),
+        ({"train": [ONE, ONE[:2]], "val": [ONE, ONE]}, 2, r"'train' is \[3, '0123'\]"),
+    ],
+)
+def test_a_record_of_other_parts_or_classes_is_refused(value, num_classes, words):
+    with pytest.raises(ValueError, match=f"^{words}"):
+        fingerprint.parse_fingerprint(value, "train", "val", num_classes=num_classes)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
