@@ -8,7 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import EpsImagePlugin, Image
+from PIL import EpsImagePlugin, Image, features
 
 from minialex.data import UnreadableImageError, decode, open_image, read_image
 from minialex.data.listing import IMAGE_SUFFIXES
@@ -105,6 +105,11 @@ def test_strips_change_nothing(monkeypatch, mode):
         ("a.jpg", "RGB", 10),
         ("a.jpg", "CMYK", 16),
         ("a.webp", "RGB", 17),
+        ("a.jp2", "RGB", 20),
+        pytest.param(
+            *("a.avif", "RGB", 14),
+            marks=pytest.mark.skipif(not features.check("avif"), reason="a Pillow without AVIF"),
+        ),
     ],
 )
 def test_the_memory_for_an_image_is_bounded_by_format_and_mode(
@@ -157,6 +162,15 @@ def test_a_jpeg_of_endless_scans_is_refused(tmp_path, monkeypatch):
     assert read_image(tmp_path / "a.jpg").shape == (8, 10, 3)
     monkeypatch.setattr(decode, "MAX_JPEG_SCANS", 5)
     assert refusal(tmp_path / "a.jpg").endswith("scans, more than 5")
+
+
+@pytest.mark.parametrize(("width", "box"), [(8, (2, 0, 6, 4)), (16, (0, 0, 8, 8))])
+def test_a_part_is_never_taken_for_the_whole(tmp_path, width, box):
+    """A part of an image of the wanted size, and a part of that size."""
+    pixels = noise(8, width)
+    view = open_image(save(tmp_path / "a.png", pixels)).resized_crop(box, 8)
+    resized = Image.fromarray(pixels).resize((8, 8), Image.Resampling.BILINEAR, box=box)
+    np.testing.assert_array_equal(view, resized)
 
 
 @pytest.mark.parametrize("orientation", STORED)

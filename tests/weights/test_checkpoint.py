@@ -242,6 +242,11 @@ def test_a_model_without_a_run_is_no_checkpoint_to_go_on_from(path):
         load(path)
 
 
+def test_a_tensor_without_axes_is_kept(path):
+    save(path, tensors=TENSORS | {"steps": np.array(7)}, manifest=MANIFEST)
+    assert load(path).tensors["steps"] == 7
+
+
 def test_empty_tensors_say_nothing_of_the_number_of_classes(path):
     rewrite(path, manifest={"num_classes": 2**40}, tensors={"x": np.zeros((2**40, 0), np.float32)})
     with pytest.raises(MinialexError, match="'num_classes' fits no tensor"):
