@@ -49,6 +49,26 @@ def test_parameters_types_and_qualifiers(parse):
     assert k.line == 2
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "ruled_out"),
+    [
+        ("float* a", "float* b", False),
+        ("float* __restrict__ a", "float* b", True),
+        ("const float* __restrict__ a", "float* b", True),
+        ("float* __restrict__ a", "const float* b", True),
+        ("float* __restrict__ a", "float* __restrict__ b", True),
+        ("const float* a", "float* b", False),
+        ("const float* __restrict__ a", "const float* b", False),
+        ("const float* __restrict__ a", "const float* __restrict__ b", False),
+    ],
+)
+def test_which_arrays_may_not_overlap(parse, one, other, ruled_out):
+    """What is reached through a restricted pointer and written is reached through no other."""
+    (k,) = parse(f"__global__ void k({one}, {other}) {{}}").values()
+    a, b = k.parameters
+    assert a.rules_out(b) is b.rules_out(a) is ruled_out
+
+
 def test_a_struct_of_numbers_is_read_with_its_members(parse):
     (k,) = parse(
         "struct Size { // a size\n  int H, W;  /* float no; */\n  unsigned n;\n"
