@@ -6,8 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from minialex import emulated
 from minialex.arrays import Device
+from minialex.data import Crop, Jitter, prepare
 from minialex.data.batch_buffer import BatchBuffer, Uploader
+from minialex.data.prepare import instructions
 
 FIELDS = ("targets", "moves", "factors", "pixels")
 
@@ -42,6 +45,34 @@ def test_the_fields_share_one_buffer_without_a_gap():
     twos, threes = np.full(12, 2, np.float32).tobytes(), bytes([3] * 36)
     assert memory.tobytes() == zeros + ones + twos + threes + bytes([255] * 8)
     assert buffer.memory.nbytes == 192
+
+
+def test_what_is_to_be_done_to_each_image_is_in_moves_and_factors():
+    jitter = Jitter(
+        flip=np.array([True, False]),
+        brightness=np.array([0.5, 1.5], np.float32),
+        contrast=None,
+        saturation=None,
+        hue=np.array([-0.25, 0.125], np.float32),
+        order=np.array([[3, 1, 0, 2], [2, 0, 3, 1]]),
+    )
+    crop = Crop(np.array([[4, 5], [6, 7]], np.int32), (2, 2))
+    moves, factors = instructions(2, jitter, crop)
+    # top, left, whether mirrored, and the adjustments in their order: 0 is brightness, 3 hue
+    assert moves.tolist() == [[4, 5, 1, 3, -1, 0, -1], [6, 7, 0, -1, 0, 3, -1]]
+    assert factors.tolist() == [[-0.25, 1, 0.5, 1], [1, 1.5, 0.125, 1]]
+    assert (moves.dtype, factors.dtype) == (np.int32, np.float32)
+    moves, factors = instructions(1, None)
+    assert moves.tolist() == [[0, 0, 0, -1, -1, -1, -1]]
+    assert factors.tolist() == [[1, 1, 1, 1]]
+
+
+def test_an_image_of_more_bytes_than_the_kernel_counts_is_refused():
+    images = np.broadcast_to(np.uint8(0), (1, 1, 715_827_883, 3))
+    crop = Crop(np.zeros((1, 2), np.int32), (1, 1))
+    words = r"1 x 715827883 pixels have more bytes .* 2147483647: use the 'plain' implementation"
+    with emulated(), pytest.raises(ValueError, match=words):
+        prepare(images, crop=crop)
 
 
 class Stream:
