@@ -97,6 +97,26 @@ def test_a_race_names_element_place_and_both_threads():
     assert error.line == line_of(FILE, "FAULT tile")
 
 
+@pytest.mark.parametrize(
+    ("what", "element", "said", "kinds"),
+    [
+        ("all blocks write one place", "out[0]", "two writes", ["write", "write"]),
+        ("a plain sum over blocks", "total[0]", "a read and a write", ["write", "read"]),
+        ("a plain read beside atomics", "total[0]", "an atomic and a read", ["read", "atomic"]),
+    ],
+)
+def test_a_race_between_blocks_names_both_accesses(what, element, said, kinds):
+    args, marker = RACES[what]
+    first, *sides = str(caught(*args)).splitlines()
+    assert first == (
+        f"{args[0]}: race on {element} in global memory: {said}, blocks run in any order"
+    )
+    # what ran first stands first
+    assert [side.split()[0] for side in sides[::2]] == kinds
+    assert sides[1::2] == [f"  by thread (0, 0, 0) of block ({block}, 0, 0)" for block in (0, 1)]
+    assert any(side.endswith(marker) for side in sides[::2])
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_result_written_without_asking_whether_it_exists(seed):
     error = caught("product", (3, 3), (8, 8), *(zeros(20, 20) for _ in range(3)), 20, 3, seed=seed)
@@ -216,7 +236,10 @@ def test_a_vector_across_its_alignment(x, offset):
     launch("four_at_once", 1, 1, zeros(8), zeros(8), 4)
     error = caught("four_at_once", 1, 1, x, zeros(8), offset)
     assert error.kind == "misaligned"
-    assert "16 bytes at" in str(error)
+    assert str(error).splitlines()[0] == (
+        f"four_at_once: misaligned read: 16 bytes at x[{offset}], which a GPU takes only at a "
+        "multiple of as many"
+    )
 
 
 @pytest.mark.parametrize("mode", ["fast", "checked"])
