@@ -77,13 +77,23 @@ def test_includes_are_expanded_in_place_and_once(package):
         "int d;",
     ]
     assert read.line("b.cuh", 1) == "int b;"
-    assert read.line("a.cu", 99) == ""
+    assert read.line("a.cu", 6) == "int d;"
+    assert read.line("a.cu", 0) == read.line("a.cu", 7) == read.line("c.cu", 1) == ""
 
 
 def test_an_include_of_nothing_names_the_line(package):
     fill(package / "_kernels", a_cu='int a;\n#include "gone.cuh"\n')
     with pytest.raises(MinialexError, match=r'a\.cu:2: no file for #include "gone\.cuh"'):
         source.read("a.cu")
+
+
+def test_of_a_compilers_log_the_first_five_errors_are_told():
+    errors = [f"a.cu:{n}:1: error: no such thing" for n in range(7)]
+    noise = ["a.cu: In function 'k':", "a.cu:1:1: warning: unused"]
+    log = "\n".join(line for error in errors for line in (*noise, error))
+    assert source.first_errors(log) == errors[:5]
+    assert source.first_errors("\n".join("abcdefg")) == list("abcde")
+    assert source.first_errors("") == []
 
 
 def test_an_edited_header_changes_the_digest(package):
