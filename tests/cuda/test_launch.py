@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from minialex import cuda
+from minialex.arrays import CPU, Device
 from minialex.cuda import emulator, gpu, source
 from minialex.errors import MinialexError
 from tests.cuda.test_arguments import Cupy
@@ -34,6 +35,17 @@ def test_numpy_arrays_without_the_emulator_say_how():
 
 def test_a_kernel_says_what_it_is():
     assert repr(forward) == "<kernel relu_forward of relu.cu>"
+
+
+def test_where_kernels_run_and_what_that_can_do():
+    assert cuda.launch.capability(CPU) == 0
+    assert "(--device cuda:0) or, on the CPU's arrays, under the emulator" in (
+        cuda.launch.why_not(CPU)
+    )
+    assert cuda.launch.why_not(Device("cuda")) == ""
+    with cuda.emulated(architecture="sm_86"):
+        assert cuda.launch.capability(CPU) == 86
+        assert cuda.launch.why_not(CPU) == ""
 
 
 def test_an_unknown_kernel_lists_what_there_is():

@@ -190,6 +190,7 @@ def test_relu_is_read_as_it_is_written():
 
 def test_split_leaves_brackets_whole():
     assert split("a<b, c>, d(e, f), , g[h, i]") == ["a<b, c>", "d(e, f)", "g[h, i]"]
+    assert split("a,b{c,d},e") == ["a", "b{c,d}", "e"]
 
 
 def test_without_comments_keeps_lines_and_strings():

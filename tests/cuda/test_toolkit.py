@@ -51,7 +51,7 @@ def test_without_wheels_there_is_the_toolkit(monkeypatch):
 def test_the_oldest_version_is_used_and_the_first_of_each(monkeypatch):
     def library(path):
         number = path.name.removeprefix("libnvrtc.so.")
-        return SimpleNamespace(version=number, path=path, supported=lambda: [75, 90, 120])
+        return SimpleNamespace(version=number, path=path, supported=lambda: [75, 80, 90])
 
     there = [Path(f"/{place}/libnvrtc.so.{n}") for place, n in zip("abcd", NUMBERS, strict=True)]
     monkeypatch.setattr(toolkit, "find", lambda *_: there)
@@ -67,8 +67,8 @@ def test_the_oldest_version_is_used_and_the_first_of_each(monkeypatch):
     with pytest.raises(MinialexError, match=r"^NVRTC 12\.1 is not installed; installed: 12\.9, 12"):
         nvrtc._library("12.1")
     # those that are known here, of the file those that it compiles for
-    assert nvrtc.architectures() == ["sm_75", "sm_90", "sm_90a", "sm_120"]
-    assert nvrtc.architectures("linear_tensor_core.cu") == ["sm_90", "sm_90a", "sm_120"]
+    assert nvrtc.architectures() == ["sm_75", "sm_80", "sm_90", "sm_90a"]
+    assert nvrtc.architectures("linear_tensor_core.cu") == ["sm_80", "sm_90", "sm_90a"]
 
 
 NUMBERS = ("13.0", "12.10", "12.9", "12.10")

@@ -154,6 +154,7 @@ def test_numbers_of_every_type_and_parts_of_them():
     floats = np.array([1.5, -2], F32).tobytes()
     events = [
         event(interface.READ, floats, offset=36),
+        event(interface.READ, floats[:4]),
         event(interface.READ, floats[2:4], offset=10),
         event(interface.WRITE, bytes(2), region=1, result=np.float16(-0.5).tobytes()),
         # the upper halves of 1 and -2
@@ -168,6 +169,7 @@ def test_numbers_of_every_type_and_parts_of_them():
     lines = Lines(Path("no library"), source.read("relu.cu"))
     assert [line.strip() for line in trace_lines(events, arrays, lines)] == [
         "reads   x[9] = x[1, 1, 1] and the next 1: 1.5, -2.0",
+        "reads   x[0] = x[0, 0, 0]: 1.5",
         "reads   x[2] = x[0, 1, 0]: 0x3fc0",
         "writes  h[0]: -0.5",
         "reads   b[1] and the next 1: 1.0, -2.0",
