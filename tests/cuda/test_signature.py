@@ -111,6 +111,7 @@ def test_template_parameters_defaults_and_instances(parse):
         "TILE": ("16", "32"),
         "FAST": ("true",),
     }
+    assert k.comment == "A kernel.\ninstances: TILE = 16, 32; FAST = true\nMore of it."
     bindings = k.declared_bindings()
     assert len(bindings) == 4
     assert k.expression(bindings[0]) == "k<float, 16, true, float>"
