@@ -254,6 +254,8 @@ def test_a_setting_of_computing_that_cannot_be(tmp_path, value, shown):
         {"step": -1},
         {"loss": "0.5"},
         {"accuracy": False},
+        {"accuracy": -0.5},
+        {"accuracy": 100.5},
         {"lr": {}},
         {"note": 1},
     ],

@@ -193,9 +193,34 @@ class TestPicture:
         width, height = figure.get_size_inches() * figure.dpi
         assert max(width, height) < 3000
 
-    def test_few_classes_show_their_numbers(self, made_up):
-        texts = {t.get_text() for t in confusion_picture(made_up).axes[0].texts}
-        assert texts == {"8", "2", "1", "6"}
+    def test_few_classes_show_their_numbers_where_they_belong(self, made_up):
+        axes = confusion_picture(made_up).axes[0]
+        # across: what was predicted; down: the true class
+        shown = {t.get_position(): t.get_text() for t in axes.texts}
+        assert shown == {(0, 0): "8", (1, 0): "2", (0, 1): "1", (1, 1): "6"}
+        assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted", "true")
+        assert axes.get_title() == "82.35 % of 17 images correct"
+
+    @pytest.mark.parametrize(
+        ("C", "labelled", "numbers"), [(25, 25, 25), (26, 26, 0), (121, 61, 0)]
+    )
+    def test_each_label_is_at_its_class(self, C, labelled, numbers):
+        names = tuple(f"class {i}" for i in range(C))
+        axes = confusion_picture(Evaluation(names, 0.1, np.eye(C, dtype=int), C)).axes[0]
+        for ticks, labels in (
+            (axes.get_xticks(), axes.get_xticklabels()),
+            (axes.get_yticks(), axes.get_yticklabels()),
+        ):
+            assert len(ticks) == labelled
+            assert [label.get_text() for label in labels] == [f"class {i}" for i in ticks]
+        assert len(axes.texts) == numbers
+
+    def test_the_scale_says_which_share_a_colour_is(self, made_up):
+        axes, bar = confusion_picture(made_up).axes
+        assert axes.images[0].get_clim() == (0, 1)
+        shares = [f"{100 * tick**2:.0f} %" for tick in bar.get_yticks()]
+        assert [label.get_text() for label in bar.get_yticklabels()] == shares
+        assert shares == ["0 %", "1 %", "10 %", "25 %", "50 %", "100 %"]
 
     def test_a_row_is_as_dark_as_its_share(self, made_up):
         image = confusion_picture(made_up).axes[0].images[0].get_array()
