@@ -65,6 +65,38 @@ def test_a_bar_goes_over_the_batches_of_an_epoch_and_the_validation_images(termi
     assert len(reporter.live.tasks) == 1
 
 
+@pytest.mark.parametrize(
+    ("width", "words"),
+    [
+        (79, "30/1200 loss 0.988 accuracy 7.2 % 1:02:03 left"),
+        (64, "30/1200 loss 0.988 accuracy 7.2 % 1:02:03 left"),
+        (63, "30/1200 loss 0.988 1:02:03 left"),
+        (48, "30/1200 loss 0.988 1:02:03 left"),
+        (47, "30/1200 1:02:03 left"),
+        (36, "30/1200 1:02:03 left"),
+        (35, "30/1200"),
+    ],
+)
+def test_a_narrow_terminal_shows_last_of_all_the_batch_and_the_time_left(terminal, width, words):
+    reporter = ConsoleReporter(terminal[0])
+    reporter.console.width = width
+    reporter.batch(PROGRESS)
+    assert bar(reporter) == (f"epoch 2/3 {words}", 2.5)
+
+
+def test_a_run_has_a_bar_on_a_terminal_alone(terminal):
+    console, written = terminal
+    with ConsoleReporter(console) as reporter:
+        reporter.checking(50, 1000)
+    assert "checking the images" in written.getvalue()
+    # and nothing of it stays: the cursor is back in its line, which is erased
+    assert plain(written.getvalue().rpartition("\x1b[2K")[2]).strip() == ""
+    pipe = io.StringIO()
+    with ConsoleReporter(Console(file=pipe)) as reporter:
+        reporter.checking(50, 1000)
+    assert pipe.getvalue().strip() == ""
+
+
 def test_what_is_counted_off_has_a_bar_on_a_terminal_alone(terminal):
     console, written = terminal
     with counting(console, "reading") as move:
