@@ -7,6 +7,8 @@ from rich.console import Console
 
 from minialex.bench.record import Ceilings, Timing
 from minialex.cli import bench as command
+from minialex.errors import MinialexError
+from minialex.models import VARIANTS
 from tests.bench.fake_records import record
 
 
@@ -83,3 +85,25 @@ def test_a_terminal_gets_a_bar_with_the_time_left(monkeypatch):
     assert " 1/40 1:01 left: alexnet conv2d 1" in shown
     # on one line
     assert max(map(len, shown.replace("\r", "\n").splitlines())) <= 50 + len("\x1b[?25l\x1b[2K")
+
+
+@pytest.mark.parametrize(
+    ("words", "networks", "batches"),
+    [
+        ((), ["alexnet"], [32]),
+        (("--quick",), ["alexnet"], [8]),
+        (("--network", "alexnet-mini", "--batch", "3", "--quick"), ["alexnet-mini"], [3]),
+        (("--network", "alexnet-mini", "--network", "all"), list(VARIANTS), [32]),
+    ],
+)
+def test_what_is_measured_where_nothing_is_named(minialex, monkeypatch, words, networks, batches):
+    asked = []
+
+    def select(*what, **_):
+        asked.append(what)
+        raise MinialexError("enough")
+
+    monkeypatch.setattr(command, "select_cases", select)
+    answer = minialex("bench", "--op", "relu", "--device", "cpu", *words)
+    assert (answer.status, answer.err) == (2, "minialex: error: enough\n")
+    assert asked == [(networks, batches, ["relu"])]
