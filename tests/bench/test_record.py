@@ -24,6 +24,9 @@ def test_a_record_comes_back_as_it_was(tmp_path):
 def test_titles_and_totals():
     one = record(cases=2).rows[1]
     assert one.full_title == "alexnet conv2d 1 forward, batch 32"
+    assert one.key == ("alexnet conv2d 1", "conv2d", "forward", 32)
+    one.labels = ["alexnet conv2d 1", "alexnet-2012 conv2d 3"]
+    assert (one.network, one.title) == ("alexnet", "alexnet conv2d 1 forward")
     one.batch = 0
     assert one.full_title == "alexnet conv2d 1 forward"
     one.work = [(3, 5), (7, 11)]

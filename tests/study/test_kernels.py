@@ -196,3 +196,14 @@ def test_kernels_are_found_behind_partial_functions_methods_and_defaults():
     assert kernels_of(Holder()) == set()
     Holder.method.__module__ = Holder.__module__ = "minialex.made_up"
     assert kernels_of(Holder().method) == kernels_of(Holder) == {("relu.cu", "relu_backward")}
+
+
+def test_the_check_compiles_nothing_and_the_command_what_has_changed(tmp_path, monkeypatch, capsys):
+    (tmp_path / "kernels").mkdir()
+    (tmp_path / kernels.PAGE).write_text((ROOT / kernels.PAGE).read_text())
+    monkeypatch.setattr(nvrtc, "why_missing", lambda: "it is not here")
+    with source.edited("relu.cu", "x[i] < T(0)", "x[i] <= T(0)"):
+        assert kernels.main(["--check"], tmp_path) == 1
+        assert "out of date" in capsys.readouterr().out
+        assert kernels.main([], tmp_path) == 2
+        assert "relu.cu has changed, " in capsys.readouterr().out
