@@ -165,6 +165,22 @@ def test_arrays_that_are_neither_are_refused():
         arrays.array_module([1])
 
 
+def test_the_bytes_between_which_an_array_lies():
+    whole = np.zeros((4, 6), np.float32)
+    start = whole.ctypes.data
+    for view, first, past in (
+        (whole, 0, 96),
+        (whole[1:3, 2:4], 32, 64),
+        (whole[::-1, ::-1], 0, 96),
+        # rows 3 and 1, columns 0, 2, 4
+        (whole[3:0:-2, ::2], 24, 92),
+        (np.broadcast_to(whole[2, :1], (5, 7)), 48, 52),
+        (whole[:, :0], 0, 0),
+        (whole[2:3, 3].reshape(()), 60, 64),
+    ):
+        assert arrays.extent_of(view) == (start + first, start + past)
+
+
 def test_a_mix_of_devices_is_refused(cupy):
     a, b = Tensor(np.ones(2)), Tensor(cupy.asarray(np.ones(2)))
     with pytest.raises(ValueError, match=r"add: inputs on different devices \(cpu, cuda:0\)"):

@@ -87,6 +87,10 @@ def test_generator_hands_out_each_stream_once():
     generator = philox.Generator(seed=5)
     assert [generator.draw() for _ in range(3)] == [{"seed": 5, "offset": i} for i in range(3)]
     assert generator.offset == 3
+    # the two are all of its state
+    assert repr(generator) == "Generator(seed=5, offset=3)"
+    with generator.offsets_on_device(np.zeros(1)):
+        assert generator == philox.Generator(5, 3)
 
 
 def test_manual_seed_starts_the_default_generator_afresh():

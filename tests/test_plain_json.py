@@ -21,6 +21,7 @@ from minialex.train.run import read_runtime_settings
 HOSTILE = {
     "long integer": "1" + "0" * 400,
     "longer integer": "9" * 5000,
+    "negative long integer": "-1" + "0" * 40,
     "overflow": "1e999",
     "negative overflow": "-1e999",
     "NaN": "NaN",
@@ -55,7 +56,13 @@ def test_other_encodings_are_refused(content):
 def test_what_is_taken():
     text = '{"a": [1, -2.5e3, true, null, "\u0153\\ud800"], "b": 18446744073709551616}'
     assert parse_json(text) == parse_json(text.encode()) == json.loads(text)
-    assert parse_json("[" * 31 + "]" * 31)
+
+
+def test_nothing_is_nested_more_than_32_deep():
+    assert parse_json("[" * 32 + "]" * 32)
+    for text in ("[" * 33 + "]" * 33, "[" * 32 + "1" + "]" * 32, '{"a":' * 32 + "1" + "}" * 32):
+        with pytest.raises(ValueError, match="nested too deeply"):
+            parse_json(text)
 
 
 def test_a_file_is_no_longer_than_it_may_be(tmp_path):
@@ -247,6 +254,8 @@ def test_a_setting_of_computing_that_cannot_be(tmp_path, value, shown):
         {"step": -1},
         {"loss": "0.5"},
         {"accuracy": False},
+        {"accuracy": -0.5},
+        {"accuracy": 100.5},
         {"lr": {}},
         {"note": 1},
     ],

@@ -21,8 +21,7 @@ class Throughput:
     def __init__(self) -> None:
         self.validation_seconds: float | None = None
         self._recent: deque[tuple[float, int]] = deque(maxlen=RECENT_BATCHES)
-        self._last = self._lap = time.perf_counter()
-        self._images = 0
+        self.start()
 
     def start(self) -> None:
         """Count the time from now on: what came before was no training."""

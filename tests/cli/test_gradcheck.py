@@ -138,13 +138,13 @@ def test_a_pipe_gets_no_bar_where_colour_is_forced(monkeypatch, variable):
 
 
 def test_a_case_that_takes_the_gpu_is_the_last_one_and_is_named(minialex, monkeypatch):
-    answers = ["", "cudaErrorIllegalAddress", "cudaErrorIllegalAddress"]
+    answers = ["", "", "cudaErrorIllegalAddress", "cudaErrorIllegalAddress"]
     for module in gradcheck, fault:
         monkeypatch.setattr(module, "lost_context", lambda: answers.pop(0))
     answer = minialex("gradcheck", "--op", "relu", "--dtype", "float32", "--json")
     assert answer.status == 2
     assert [json.loads(line)["case"] for line in answer.out.splitlines()] == [
-        case.name for case in CASES["relu"][:2]
+        case.name for case in CASES["relu"][:3]
     ]
-    guilty = f"relu plain float32, case {CASES['relu'][1].name!r}, corrupted the CUDA context"
+    guilty = f"relu plain float32, case {CASES['relu'][2].name!r}, corrupted the CUDA context"
     assert guilty in answer.err

@@ -154,10 +154,13 @@ def test_every_fold_has_a_bar_from_the_beginning(terminal, width, running):
     first, second, third = bars()
     assert first.endswith(" 50.00 %")
     assert second.endswith(running)
+    # 11 epochs and a quarter of 50
+    assert [task.percentage for task in reporter.live.tasks] == [100, 22.5, 0]
     assert third.endswith(" waiting")
     assert {len(line) for line in bars()} == {width}
     run.validating(1000, 2000)
     assert bars()[1].endswith(" validation 1,000/2,000")
+    assert reporter.live.tasks[1].percentage == 22.5
 
 
 def test_where_lines_are_few_only_folds_that_are_trained_have_bars(terminal):

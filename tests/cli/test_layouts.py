@@ -104,8 +104,11 @@ def test_predict_says_what_a_folder_without_images_holds(minialex, run_folder, t
 @pytest.mark.parametrize(
     ("columns", "line"),
     [
-        (60, "classes: class-0, class-1, class-2, class-3 and 96 more"),
+        (55, "classes: class-0, class-1, class-2, class-3 and 96 more"),
+        (54, "classes: class-0, class-1, class-2 and 97 more"),
+        (37, "classes: class-0, class-1 and 98 more"),
         (30, "classes: class-0 and 99 more"),
+        (12, "classes: class-0 and 99 more"),
     ],
 )
 def test_class_names_take_a_line(capsys, columns, line):

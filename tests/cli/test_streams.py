@@ -100,6 +100,18 @@ def test_what_is_needed_fails_once_and_what_is_not_never():
         print("lost", file=sys.stderr, flush=True)
 
 
+def test_a_pipe_that_nobody_empties_and_that_does_not_wait_is_an_error():
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with open(reading, "rb") as reader, open(writing, "w") as writer, standard_output(writer):
+        guard_streams()
+        print("there", flush=True)
+        assert reader.read(6) == b"there\n"
+        with pytest.raises(OutputError, match="Resource temporarily unavailable") as caught:
+            print("x" * 2**20, flush=True)
+        assert caught.value.exit_status == 2
+
+
 def test_a_stream_that_code_put_there_is_left(monkeypatch):
     for stream in io.StringIO(), io.TextIOWrapper(io.BytesIO()):
         monkeypatch.setattr(sys, "stdout", stream)

@@ -96,12 +96,17 @@ class TestFigures:
         logits = np.zeros((3, 8), np.float32)
         assert target_rank(logits, np.array([0, 4, 7])).tolist() == [0, 4, 7]
 
-    def test_percent_with_two_decimals_where_shown(self, digits):
-        logits = np.eye(10)[first_images(digits, 7).targets]
-        logits[0] = np.roll(logits[0], 1)
-        shown = evaluation_of(digits, logits).to_json()
-        assert (shown["images"], shown["correct"], shown["accuracy"]) == (7, 6, 85.71)
-        assert json.loads(json.dumps(shown)) == shown
+    def test_percent_with_two_decimals_where_shown(self):
+        shown = Evaluation(("cat", "dog"), 0.1234567, np.array([[6, 3], [1, 2]]), 11).to_json()
+        assert json.loads(json.dumps(shown)) == {
+            "images": 12, "correct": 8, "accuracy": 66.67, "top5_accuracy": 91.67,
+            "loss": 0.1234567,
+            "classes": [
+                {"name": "cat", "precision": 85.71, "recall": 66.67, "f1": 75.0, "support": 9},
+                {"name": "dog", "precision": 40.0, "recall": 66.67, "f1": 50.0, "support": 3},
+            ],
+            "confusion": [[6, 3], [1, 2]],
+        }  # fmt: skip
 
 
 class TestHow:
@@ -188,9 +193,34 @@ class TestPicture:
         width, height = figure.get_size_inches() * figure.dpi
         assert max(width, height) < 3000
 
-    def test_few_classes_show_their_numbers(self, made_up):
-        texts = {t.get_text() for t in confusion_picture(made_up).axes[0].texts}
-        assert texts == {"8", "2", "1", "6"}
+    def test_few_classes_show_their_numbers_where_they_belong(self, made_up):
+        axes = confusion_picture(made_up).axes[0]
+        # across: what was predicted; down: the true class
+        shown = {t.get_position(): t.get_text() for t in axes.texts}
+        assert shown == {(0, 0): "8", (1, 0): "2", (0, 1): "1", (1, 1): "6"}
+        assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted", "true")
+        assert axes.get_title() == "82.35 % of 17 images correct"
+
+    @pytest.mark.parametrize(
+        ("C", "labelled", "numbers"), [(25, 25, 25), (26, 26, 0), (121, 61, 0)]
+    )
+    def test_each_label_is_at_its_class(self, C, labelled, numbers):
+        names = tuple(f"class {i}" for i in range(C))
+        axes = confusion_picture(Evaluation(names, 0.1, np.eye(C, dtype=int), C)).axes[0]
+        for ticks, labels in (
+            (axes.get_xticks(), axes.get_xticklabels()),
+            (axes.get_yticks(), axes.get_yticklabels()),
+        ):
+            assert len(ticks) == labelled
+            assert [label.get_text() for label in labels] == [f"class {i}" for i in ticks]
+        assert len(axes.texts) == numbers
+
+    def test_the_scale_says_which_share_a_colour_is(self, made_up):
+        axes, bar = confusion_picture(made_up).axes
+        assert axes.images[0].get_clim() == (0, 1)
+        shares = [f"{100 * tick**2:.0f} %" for tick in bar.get_yticks()]
+        assert [label.get_text() for label in bar.get_yticklabels()] == shares
+        assert shares == ["0 %", "1 %", "10 %", "25 %", "50 %", "100 %"]
 
     def test_a_row_is_as_dark_as_its_share(self, made_up):
         image = confusion_picture(made_up).axes[0].images[0].get_array()

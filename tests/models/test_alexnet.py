@@ -5,6 +5,7 @@ import pytest
 
 from minialex import Tensor, no_grad, ops, optim
 from minialex.models import VARIANTS, alexnet
+from minialex.nn.init import blank_weights
 from minialex.study import summarise
 from tests.models.recorded import assert_recorded
 
@@ -69,6 +70,68 @@ def test_the_layers_of_the_2012_paper():
     assert shapes["features.4"] == (256, 27, 27)
     assert shapes["features.8"] == (384, 13, 13)
     assert shapes["features.14"] == (256, 6, 6)
+
+
+@pytest.mark.parametrize(
+    ("variant", "text"),
+    [
+        (
+            # of section 2.1: (227 - 6) / 4 + 1 = 56, (56 - 3) / 2 + 1 = 27, (27 - 3) / 2 + 1 = 13
+            "alexnet-article",
+            """
+            features.0   Conv2d(3, 96, 6x6, stride=4)        (96, 56, 56)
+            features.2   MaxPool2d(3, stride=2)              (96, 27, 27)
+            features.3   Conv2d(96, 256, 5x5, padding=2)     (256, 27, 27)
+            features.5   MaxPool2d(3, stride=2)              (256, 13, 13)
+            features.6   Conv2d(256, 384, 3x3, padding=1)    (384, 13, 13)
+            features.8   Conv2d(384, 384, 3x3, padding=1)    (384, 13, 13)
+            features.10  Conv2d(384, 384, 3x3, padding=1)    (384, 13, 13)
+            features.12  Conv2d(384, 256, 3x3, padding=1)    (256, 13, 13)
+            features.14  Conv2d(256, 384, 3x3, padding=1)    (384, 13, 13)
+            avgpool      AdaptiveAvgPool2d(1)                (384, 1, 1)
+            flatten      Flatten()                           (384,)
+            classifier.0 Dropout(0.5)                        (384,)
+            classifier.1 Linear(384, 4096)                   (4096,)
+            classifier.3 Dropout(0.5)                        (4096,)
+            classifier.4 Linear(4096, 4096)                  (4096,)
+            classifier.6 Linear(4096, 1000)                  (1000,)
+            classifier.8 Linear(1000, 10)                    (10,)
+            """,
+        ),
+        (
+            # (64 + 2 x 2 - 5) / 2 + 1 = 32, (32 - 3) / 2 + 1 = 15, then 7, then 3
+            "alexnet-mini",
+            """
+            features.0   Conv2d(3, 32, 5x5, stride=2, padding=2)  (32, 32, 32)
+            features.2   MaxPool2d(3, stride=2)              (32, 15, 15)
+            features.3   Conv2d(32, 64, 5x5, padding=2)      (64, 15, 15)
+            features.5   MaxPool2d(3, stride=2)              (64, 7, 7)
+            features.6   Conv2d(64, 96, 3x3, padding=1)      (96, 7, 7)
+            features.8   Conv2d(96, 96, 3x3, padding=1)      (96, 7, 7)
+            features.10  Conv2d(96, 64, 3x3, padding=1)      (64, 7, 7)
+            features.12  MaxPool2d(3, stride=2)              (64, 3, 3)
+            avgpool      AdaptiveAvgPool2d(3)                (64, 3, 3)
+            flatten      Flatten()                           (576,)
+            classifier.0 Dropout(0.5)                        (576,)
+            classifier.1 Linear(576, 256)                    (256,)
+            classifier.3 Dropout(0.5)                        (256,)
+            classifier.4 Linear(256, 256)                    (256,)
+            classifier.6 Linear(256, 10)                     (10,)
+            """,
+        ),
+    ],
+    ids=["article", "mini"],
+)
+def test_every_layer_of_the_networks_that_pytorch_does_not_have(variant, text):
+    with blank_weights():
+        model = alexnet(variant, 10)
+    layers = summarise(model).rows
+    rows = [row for row in layers if row.layer != "ReLU()"]
+    shown = [f"{row.name} {row.layer} {row.shape}".split() for row in rows]
+    assert shown == [line.split() for line in text.strip().splitlines()]
+    # each convolution and each fully connected layer but the last is followed by ReLU
+    followed = [row.layer.startswith(("Conv2d", "Linear")) for row in layers[:-1]]
+    assert [row.layer == "ReLU()" for row in layers[1:]] == followed
 
 
 def test_equal_seeds_give_equal_networks_and_equal_dropout():

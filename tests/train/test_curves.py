@@ -121,7 +121,14 @@ def test_one_epoch_is_the_best_in_both_pictures_and_in_the_checkpoint(
         curve, ring = drawn(records, picture)
         assert ring.get_xdata().tolist() == [best]
         assert ring.get_ydata().tolist() == [values[best - 1]]
-        assert f"best: epoch {best}, " in curve.get_label()
+        shown = [f"{values[best - 1]:g}", f"{values[best - 1]}.00 %"][picture]
+        assert curve.get_label() == f"validation (best: epoch {best}, {shown})"
+        title = curve.axes.get_title(loc="left")
+        assert (title, curve.axes.get_xlabel()) == (
+            ["Loss (nats)", "Accuracy (%)"][picture],
+            "Epoch",
+        )
+        assert curve.axes.get_ylim()[0] == 0
     state = RunState(None, None, None, None, SimpleNamespace(reset=lambda: None))
     for accuracy, loss in measured:
         if math.isfinite(loss):
@@ -134,6 +141,19 @@ def test_the_running_mean_does_not_sag_at_the_ends(tmp_path):
     axes = figure.subplots()
     curves._draw_training(axes, np.arange(100.0), np.full(100, 3.0))
     assert np.allclose(axes.get_lines()[-1].get_ydata(), 3.0)
+
+
+def test_thirty_figures_have_a_running_mean_of_five_around_each():
+    axes = Figure().subplots(1, 2)
+    for one, count in zip(axes, (29, 30), strict=True):
+        curves._draw_training(one, np.arange(count), np.arange(count) ** 2.0)
+    assert [line.get_label() for line in axes[0].get_lines()] == ["training"]
+    figures, mean = axes[1].get_lines()
+    assert figures.get_ydata().tolist() == [n**2 for n in range(30)]
+    assert mean.get_label() == "training (running mean)"
+    # of 0, 1, 4; then also of 9; then of five each
+    inner = [n**2 + 2 for n in range(2, 28)]
+    np.testing.assert_allclose(mean.get_ydata()[:-2], [5 / 3, 14 / 4, *inner])
 
 
 def test_low_values_get_a_logarithmic_scale():

@@ -31,6 +31,17 @@ class TestNotEnoughMemory:
         machine.unlink()
         assert batch_memory.available_memory() == 300
 
+    def test_what_is_needed_is_the_outputs_and_four_batches_of_images(self, monkeypatch):
+        # of ten images: 1,000 bytes of outputs, and four times 3 x 8 x 8 float32
+        needed = 10 * (1000 + 4 * 3 * 8 * 8 * 4)
+        monkeypatch.setattr(batch_memory, "available_memory", lambda: needed)
+        batch_memory.check_memory(1000, arrays.CPU, 10, 8)
+        monkeypatch.setattr(batch_memory, "available_memory", lambda: needed - 1)
+        # a GPU's allocator tells by itself
+        batch_memory.check_memory(1000, arrays.Device("cuda", 0), 10, 8)
+        with pytest.raises(MinialexError, match="batches of 10 images of 8x8 pixels"):
+            batch_memory.check_memory(1000, arrays.CPU, 10, 8)
+
     def test_where_nobody_tells_nothing_is_refused(self, tmp_path, monkeypatch):
         monkeypatch.setattr(batch_memory, "MEMINFO", tmp_path / "none")
         monkeypatch.setattr(batch_memory, "CGROUP", tmp_path / "none")

@@ -1,14 +1,18 @@
 """A run that was stopped and went on ends with the bytes of one that was not."""
 
+import copy
+import functools
 import json
 import shutil
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from minialex.errors import MinialexError
-from minialex.train import resume, train
+from minialex.train import Trainer, resume, train
+from minialex.train.factory import open_data
 from minialex.train.metrics import read_metrics
 from minialex.weights import checkpoint
 from tests.small_runs import Listener, kill, small, without_rates
@@ -263,6 +267,59 @@ class TestRefusals:
         checkpoint.save(run / "last.safetensors", tensors=tensors, manifest=manifest)
         with pytest.raises(MinialexError, match="is damaged"):
             resume(run)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def begun(cls, stopped, images):
+        settings = small(images)
+        saved = checkpoint.load(stopped / "last.safetensors")
+        return Trainer(settings, open_data(settings), stopped).state, saved
+
+    @pytest.mark.parametrize(
+        ("sizes", "words"),
+        [
+            ({"train": 23, "val": 6}, "23 for training and 6 for validation"),
+            ({"train": 24, "val": 7}, "24 for training and 7 for validation"),
+            ({"train": 24, "val": -1}, "an unknown number"),
+            (None, "an unknown number"),
+        ],
+    )
+    def test_as_many_images_as_the_run_had(self, begun, sizes, words):
+        """Of unreadable ones, which the split counts, there may be more or fewer."""
+        state, saved = begun
+        changed = replace(saved, manifest={**saved.manifest, "images": sizes})
+        there = "there are 24 for training and 6 for validation"
+        with pytest.raises(MinialexError, match=rf"on other images \({words}; {there}\)"):
+            state.restore(changed)
+
+    @pytest.mark.parametrize(
+        ("place", "good", "bad"),
+        [
+            (("best", "epoch"), [0], [-1, 1, 0.5, None]),
+            (("best", "accuracy"), [0.0, 100], [-0.5, 100.5, "50"]),
+            (("random", "dropout", "seed"), [0, 2**64 - 1], [-1, 2**64, 1.0]),
+            (("random", "dropout", "offset"), [0, 7], [-1, 2**62, 1.0]),
+            (("running_totals", "images"), [10, 15], [9, -1, 15.0, None]),
+            (("running_totals", "logged_images"), [0, 15], [16, None]),
+            (("running_totals", "totals"), [[1, 2.5]], [[1.0], [1.0, 2.0, 3.0]]),
+            (("running_totals", "logged_totals"), [[1, 2.5]], [[1.0], 1.0]),
+        ],
+    )
+    def test_a_manifest_of_numbers_that_cannot_be(self, begun, place, good, bad):
+        """Of a run that was stopped in its first epoch, after three batches of five images."""
+        state, saved = begun
+        *tables, name = place
+
+        def changed(value):
+            manifest = copy.deepcopy(saved.manifest)
+            functools.reduce(dict.__getitem__, tables, manifest)[name] = value
+            return replace(saved, manifest=manifest)
+
+        for value in good:
+            state.restore(changed(value))
+        for value in bad:
+            with pytest.raises(MinialexError, match="is damaged"):
+                state.restore(changed(value))
 
     def test_metrics_stay_as_they_were_when_refused(self, run):
         before = read_metrics(run)

@@ -175,6 +175,15 @@ class TestClaimWithoutFileLocks:
             claim(tmp_path)
         assert (tmp_path / LOCK_FILE).read_text() == text
 
+    def test_a_process_of_another_user_holds_its_lock(self, tmp_path, monkeypatch):
+        def refuse(*_):
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+        monkeypatch.setattr(run_folder.os, "kill", refuse)
+        (tmp_path / LOCK_FILE).write_text(f"77 {run_folder.socket.gethostname()}\n")
+        with pytest.raises(MinialexError, match=r"in use by another run \(process 77 on"):
+            claim(tmp_path)
+
 
 def test_a_file_system_that_refuses_locks(tmp_path, monkeypatch):
     def refuse(*_):

@@ -80,6 +80,52 @@ def test_what_is_not_finite_is_refused_whatever_the_range(value):
             make_settings(**{name: value})
 
 
+LIMITS = {
+    # what is just allowed, and what is just not
+    "epochs": ([1], [0]),
+    "batch_size": ([1], [0]),
+    "lr": ([1e-300], [0.0]),
+    "warmup": ([0], [-1]),
+    "lr_step": ([1], [0]),
+    "lr_gamma": ([1e-300, 1.0], [0.0, 1.001]),
+    "momentum": ([0.0, 0.999], [-0.001, 1.0]),
+    "weight_decay": ([0.0], [-0.001]),
+    "alpha": ([0.0, 0.999], [-0.001, 1.0]),
+    "eps": ([1e-300], [0.0]),
+    "clip": ([0.0], [-0.001]),
+    "label_smoothing": ([0.0, 0.999], [-0.001, 1.0]),
+    "seed": ([0, 2**64 - 1], [-1, 2**64]),
+    "image_size": ([1, 4096], [0, 4097]),
+    "dropout": ([0.0, 0.999], [-0.001, 1.0]),
+    "min_crop_area": ([1e-300, 1.0], [0.0, 1.001]),
+    "max_crop_aspect": ([1.0], [0.999]),
+    "flip": ([0.0, 1.0], [-0.001, 1.001]),
+    "brightness": ([0.0], [-0.001]),
+    "contrast": ([0.0], [-0.001]),
+    "saturation": ([0.0], [-0.001]),
+    "hue": ([0.0, 0.5], [-0.001, 0.501]),
+    "val_fraction": ([0.001, 0.999], [0.0, 1.0]),
+    "workers": ([0, 256], [-1, 257]),
+    "log_every": ([1], [0]),
+    "save_minutes": ([0.0], [-0.001]),
+}
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_a_number_is_taken_up_to_its_limit_and_not_beyond(name):
+    allowed, refused = LIMITS[name]
+    for value in allowed:
+        assert getattr(Settings(**{name: value}), name) == value
+    for value in refused:
+        with pytest.raises(MinialexError, match=f"^{name} is {value}: give "):
+            Settings(**{name: value})
+
+
+def test_every_number_has_its_limits_above():
+    numbers = {name for name, d in DECLARATIONS.items() if d.kind in (int, float)}
+    assert numbers == set(LIMITS)
+
+
 def test_every_setting_but_device_has_a_wrong_value_above():
     # a device is refused where it is not there, not by its name
     names = {field.name for field in dataclasses.fields(Settings)} - {"device", "recipe"}

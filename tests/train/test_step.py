@@ -13,7 +13,7 @@ from minialex.philox import Generator
 from minialex.train import replay
 from minialex.train.step import TrainStep
 from minialex.train.step_state import TABLE_STEPS, StepState
-from tests.capture_double import Gpu
+from tests.capture_double import Gpu, Stream
 
 SIZE, CLASSES, IMAGES, BATCH = 32, 10, 22, 4
 """Six batches, the last of them smaller."""
@@ -232,6 +232,31 @@ def tiny_batch(device="cpu"):
     where = arrays.device(device)
     given = (arrays.to_device(a, where) for a in (images, np.arange(4) % 3))
     return Batch(*given, np.arange(4))
+
+
+@pytest.mark.parametrize(
+    ("choice", "why"),
+    [
+        ({}, "the network cannot be captured (the capture is void)"),
+        # what went wrong first is named
+        ({"linear": "plain"}, "linear cannot be captured (cuBLAS's matmul"),
+    ],
+)
+def test_a_capture_that_is_void_is_told(choice, why, gpu, monkeypatch):
+    end = Stream.end_capture
+
+    def void(stream):
+        end(stream)
+        raise RuntimeError("the capture is void\nand more of it")
+
+    monkeypatch.setattr(Stream, "end_capture", void)
+    with using(**choice):
+        step, batch = tiny(optim.SGD, "cuda", lr=0.1), tiny_batch("cuda")
+        for _ in range(replay.WARM_UP_STEPS + 2):
+            step(batch)
+    assert step.uncaptured.startswith(why)
+    assert "more" not in step.uncaptured
+    assert step.optimizer.steps == replay.WARM_UP_STEPS + 2
 
 
 @pytest.mark.parametrize("where", ["module", "parameter"])
