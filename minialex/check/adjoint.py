@@ -76,6 +76,9 @@ def pairing(a: Array, b: Array) -> tuple[float, float]:
     return total, math.sqrt(squares)
 
 
+_BOTH_ARE_0 = "both sides are 0, whatever the gradient is"
+
+
 @dataclass(frozen=True, eq=False)
 class _Argument:
     """Input `k` of an op as the one argument of a function, with the cotangent `c`."""
@@ -153,8 +156,8 @@ class _Argument:
             sides = f"<f(u) - f(0), c> = {left:.9g}, <u, gradient> = {right:.9g}"
             detail = (sides, *(self._explain(g) if self.linear else ()))
             return Finding(what, Verdict.FAIL, error, bound, compared, 0, detail)
-        if bound > noise.RESOLUTION * size:
-            reason = f"rounding alone may reach {bound / size if size else math.inf:.0%}"
+        if bound >= noise.RESOLUTION * size:
+            reason = f"rounding alone may reach {bound / size:.0%}" if size else _BOTH_ARE_0
             return Finding(what, Verdict.INCONCLUSIVE, error, bound, compared, 0, (reason,))
         return Finding(what, Verdict.PASS, error, bound, compared)
 

@@ -296,7 +296,7 @@ def _send_back(outputs: list[Tensor], gy: Array) -> None:
             part = gy[end - y.size : end].reshape(y.shape).astype(y.dtype)
             cotangent = to_device(part.copy(), y.device)
             y.backward(cotangent, retain_graph=True)
-            if not np.array_equal(_on_host(cotangent), part, equal_nan=True):
+            if not np.array_equal(_on_host(cotangent), part):
                 raise RuntimeError(
                     "a backward wrote to gy, which other ops and the caller hold too: "
                     "compute into a new array"

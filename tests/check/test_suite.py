@@ -263,6 +263,7 @@ def test_an_identity_and_what_rounding_may_do_to_it():
 def test_an_identity_that_does_not_hold_says_both_sides_and_finds_the_element():
     whole, ends = identities(lambda gy, saved: (gy * [-1, -1, -2, -1],))
     assert (whole.verdict, whole.error, ends.verdict) == (FAIL, 12.0, PASS)
+    assert (whole.compared, whole.excluded) == (4, 0)
     assert whole.detail == (
         "<f(u) - f(0), c> = -41, <u, gradient> = -53",
         "worst at [2]: got -8, it must be -4",
@@ -317,8 +318,16 @@ def test_an_identity_that_rounding_may_drown_is_inconclusive():
     # 4 times 2^-24 times the root of 2 10^9 operations for each of two sides, of what is the root
     # of two of them
     assert found[0].verdict is Verdict.INCONCLUSIVE
+    assert (found[0].compared, found[0].excluded) == (2, 0)
     share = 2 * 4 * 2.0**-24 * math.sqrt(2e9) / math.sqrt(2)
     assert found[0].detail == (f"rounding alone may reach {share:.0%}",)
+
+
+@pytest.mark.parametrize("factor", [-1.0, 0.0, 7.0])
+def test_of_zeros_every_gradient_would_hold(factor):
+    for found in identities(lambda gy, saved: (factor * gy,), u=(0.0, 0.0, 0.0, 0.0)):
+        assert (found.verdict, found.compared) == (Verdict.INCONCLUSIVE, 0)
+        assert found.detail == ("both sides are 0, whatever the gradient is",)
 
 
 def test_gradients_that_cannot_be_paired():
