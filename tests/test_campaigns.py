@@ -81,11 +81,17 @@ def test_a_mutant_is_caught_by_a_test_that_sees_it(tmp_path):
     )
     *_, mutant = mutants.mutants_of("thing.py", THING)
     (tmp_path / "thing.py").write_bytes(mutant.applied(THING.encode()))
-    blind, seen = "test_thing.py::test_blind", "test_thing.py::test_seen"
-    assert mutants.first_failure(tmp_path, [blind]) == ""
-    assert mutants.first_failure(tmp_path, [blind, seen]) == seen
-    (tmp_path / "thing.py").write_text("import nothing_there")
-    assert mutants.first_failure(tmp_path, [blind]) == "test_thing.py"
+    (tmp_path / "test_torn.py").write_text("import nothing_there")
+    blind, seen, torn = "test_thing.py::test_blind", "test_thing.py::test_seen", "test_torn.py"
+    # a process without threads forks those that test
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom tests.campaigns import mutants\n"
+        "for tests in sys.argv[2:]:\n"
+        "    print(mutants.first_failure(Path(sys.argv[1]), tests.split()), flush=True)"
+    )
+    command = [sys.executable, "-c", code, tmp_path, blind, f"{blind} {seen}", torn]
+    found = subprocess.run(command, cwd=mutants.ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout.splitlines() == ["", seen, "test_torn.py"]
 
 
 def test_a_case_of_every_test_comes_before_a_second_one():

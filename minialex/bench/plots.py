@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -188,15 +189,9 @@ def peer_bars(record: BenchRecord) -> Figure | None:
     height = 1.3 + 0.24 * len(shown) * (len(peer_names) + 0.5)
     figure = Figure(figsize=(8.0, height), layout="constrained")
     axes, thickness = figure.subplots(), 0.8 / len(peer_names)
-    for i, name in enumerate(peer_names):
-        _bars(
-            axes,
-            shown,
-            name,
-            (i - (len(peer_names) - 1) / 2) * thickness,
-            thickness,
-            PEER_COLOURS[i % 6],
-        )
+    for i, (name, colour) in enumerate(zip(peer_names, cycle(PEER_COLOURS), strict=False)):
+        offset = (i - (len(peer_names) - 1) / 2) * thickness
+        _bars(axes, shown, name, offset, thickness, colour)
     axes.axvline(1, color=INK, linewidth=1.2)
     axes.set_xscale("log", base=2)
     axes.set_xlim(min(0.5, axes.get_xlim()[0] / 1.1), max(2.0, axes.get_xlim()[1] * 1.25))
@@ -281,10 +276,10 @@ def _batch_panel(axes: Axes, title: str, rows: list[BenchRow]) -> None:
     line = fit_line(x, y)
     axes.plot(x, np.polyval(line, x), color=GREY, linewidth=1, zorder=1)
     _points(axes, x, y, "minialex", INK, "o")
-    for i, name in enumerate(peers(rows)):
+    for name, colour in zip(peers(rows), cycle(PEER_COLOURS), strict=False):
         known = [(r.batch, t.seconds) for r in rows if (t := r.timings.get(name)) and t.timed]
         batches, seconds = zip(*known, strict=True)
-        _points(axes, batches, seconds, name, PEER_COLOURS[i % 6], "s")
+        _points(axes, batches, seconds, name, colour, "s")
     axes.set_title(
         f"{title}: {line[1] * 1e3:,.0f} ms + {line[0] * 1e3:,.1f} ms per image",
         loc="left",

@@ -287,10 +287,13 @@ def memory_table(record: BenchRecord) -> Table:
     found = {(m["network"], m["batch"], m["library"]): m for m in record.memory if "peak" in m}
     cells = []
     for (network, batch, library), m in found.items():
-        mine = found.get((network, batch, "minialex"), m)
-        grown, own = (x["peak"] - x["base"] for x in (m, mine))
-        sizes = (f"{n / 2**20:,.0f} MiB" for n in (m["peak"], grown))
-        shares = (f"{n:.2f}" for n in (mine["peak"] / m["peak"], own / grown))
+        mine = found.get((network, batch, "minialex"))
+        shares = (
+            [f"{a / b:.2f}" for a, b in zip(_held(mine), _held(m), strict=True)]
+            if mine
+            else ["", ""]
+        )
+        sizes = [f"{n / 2**20:,.0f} MiB" for n in _held(m)]
         both = zip(sizes, shares, strict=True)
         cells.append([network, library, str(batch), *(text for pair in both for text in pair)])
     headings = [
@@ -303,6 +306,11 @@ def memory_table(record: BenchRecord) -> Table:
         "ours/this",
     ]
     return Table(headings, cells, names=2)
+
+
+def _held(measured: dict[str, Any]) -> tuple[int, int]:
+    """Return the most that a process held, and how much of it came after its imports."""
+    return measured["peak"], measured["peak"] - measured["base"]
 
 
 def import_table(record: BenchRecord) -> Table:

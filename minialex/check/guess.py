@@ -277,7 +277,8 @@ def _transformed(g: Array, G: Array) -> Iterator[tuple[str, Array, Array]]:
                 axes = f"axes {axis} and {axis + 1}"
                 part, shifted = _part(g, one, axis, axis + 1), _part(G, other, axis, axis + 1)
                 yield f"off by one along {axes}: a window, or its padding?", part, shifted
-        for shift in range(1, G.shape[axis]):
+        # by one, either way, has a name already
+        for shift in range(2, G.shape[axis] - 1):
             name = f"rotated by {shift} along axis {axis}: groups, or an offset, mixed up?"
             yield name, g, np.roll(G, shift, axis)
         mean = G.mean(axis=axis, keepdims=True)

@@ -135,8 +135,8 @@ def main_loop(code: Sequence[Instruction]) -> list[Loop]:
 
     Loops are the natural ones (Aho, Lam, Sethi, Ullman, Compilers, section 9.6.6): all that leads
     to a jump backwards without passing its target. An instruction belongs to the innermost loop
-    around it. The main loop is that with most FFMA, DFMA and HMMA, and, of equal ones, the longest;
-    a kernel without loops has none.
+    around it. The main loop is that with most FFMA, DFMA and HMMA, of equal ones the longest, and
+    of these the first; a kernel without loops has none.
     """
     bodies = _loops(code)
     own = {

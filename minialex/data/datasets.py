@@ -203,7 +203,7 @@ def _check_there(root: Path, classes: Sequence[str], found: list[str]) -> None:
 def _check_names(root: Path, classes: list[str]) -> None:
     """Refuse class names that are no text: neither JSON nor a plot can hold them."""
     for name in classes:
-        if not name.isascii() and any("\udc80" <= c <= "\udcff" for c in name):
+        if any("\udc80" <= c <= "\udcff" for c in name):
             shown = repr(os.fsencode(name))[2:-1]
             raise MinialexError(f"the name of class folder {root}/{shown} is not UTF-8: rename it")
 

@@ -1,5 +1,6 @@
 """Tensors: operators, properties, and other libraries' arrays."""
 
+import inspect
 import threading
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 import minialex
 from minialex import Tensor, ops
+from minialex.autograd.operators import FUNCTIONS
 from tests.autograd.leaves import Foreign, close, leaf, number
 
 # Operators --------------------------------------------------------------------------------------
@@ -93,6 +95,21 @@ def test_indexing_and_methods():
     assert x.max(1, True).data.tolist() == [[2], [5]]
     x[0].sum().backward()
     assert x.grad.tolist() == [[1, 1, 1], [0, 0, 0]]
+
+
+@pytest.mark.parametrize("name", [n for n in FUNCTIONS if hasattr(Tensor, n) and hasattr(ops, n)])
+def test_methods_have_the_arguments_and_defaults_of_the_functions(name):
+    def arguments(function):
+        _, *others = inspect.signature(function).parameters.values()
+        return [(one.name, one.default) for one in others]
+
+    assert arguments(getattr(Tensor, name)) == arguments(getattr(ops, name))
+
+
+def test_a_softmax_goes_along_the_last_axis():
+    x = Tensor(np.random.default_rng(0).standard_normal((2, 3, 4)))
+    close(x.softmax().data.sum(2), np.ones((2, 3)))
+    close(np.exp(x.log_softmax().data).sum(2), np.ones((2, 3)))
 
 
 def test_every_method_is_the_function_of_its_name():

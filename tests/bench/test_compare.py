@@ -1,11 +1,13 @@
+from math import exp, log, sqrt
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minialex.bench.compare import compare
-from minialex.bench.record import Timing
+from minialex.bench.record import Ceilings, Timing
 from minialex.errors import MinialexError
-from tests.bench.fake_records import record
+from tests.bench.fake_records import record, row
 
 
 def slower(old, new):
@@ -137,3 +139,113 @@ def test_records_with_nothing_in_common_are_refused():
         r.batch = 64
     with pytest.raises(MinialexError, match="in common"):
         compare(old, new)
+
+
+# ---- the statistic, worked out by hand ----------------------------------------------------------
+
+COMPUTES, MOVES = [(10**9, 1)], [(1, 10**9)]
+
+
+def made(*cases, gemm=1e11, copy=1e10):
+    """Return a record of cases: their work, and a list of times per repetition."""
+    one = record(cases=0)
+    one.rows = [
+        row(i, {"plain": Timing("implementation", times)}, work=work)
+        for i, (work, times) in enumerate(cases)
+    ]
+    repetitions = len(cases[0][1])
+    one.ceilings = Ceilings([gemm] * repetitions, [copy] * repetitions)
+    return one
+
+
+def changed(old, new):
+    """Return the factor of each case, by the number that it has."""
+    return {int(c.row.labels[0].split()[-1]): c.factor for c in compare(old, new).changes}
+
+
+def test_noise_is_the_deviation_between_repetitions_of_their_fastest_rounds():
+    old = made((COMPUTES, [[1.5, 1.0], [exp(0.2)]]))
+    new = made((COMPUTES, [[3.0], [3.0, 4.0]]))
+    found = compare(old, new)
+    # four deviations of 0.1, 0.1, 0 and 0 with two degrees of freedom
+    sigma = sqrt((0.1**2 + 0.1**2) / 2)
+    # of which the median is (1 - 2 / 18)^1.5 of sigma
+    assert found.noise == pytest.approx(sigma / (8 / 9) ** 1.5)
+    (change,) = found.changes
+    assert change.threshold == pytest.approx(exp(4 * sigma / (8 / 9) ** 1.5))
+    assert change.factor == pytest.approx(3 / ((1 + exp(0.2)) / 2))
+    assert change.verdict == "slower"
+    assert (change.old, change.new) == (pytest.approx(exp(0.2)), 3.0)
+
+
+def test_a_case_noisier_than_the_others_needs_a_larger_change():
+    quiet = [[1.0], [1.0]]
+    old = made((COMPUTES, quiet), (COMPUTES, quiet), (COMPUTES, [[1.0], [exp(0.2)]]))
+    found = compare(old, old)
+    assert found.noise == 0
+    thresholds = {c.row.labels[0][-1]: c.threshold for c in found.changes}
+    noisy = exp(4 * sqrt(4 * 0.1**2 / 2))
+    assert thresholds == {
+        "0": pytest.approx(1.05),
+        "1": pytest.approx(1.05),
+        "2": pytest.approx(noisy),
+    }
+
+
+@pytest.mark.parametrize(
+    ("machine", "cases", "factor"),
+    [
+        # how many times as long: a large product, all cases, and what is left of that
+        (1.2, 1.3, 1.3 / 1.2),
+        (1.4, 1.3, 1.0),
+        (1 / 1.2, 1 / 1.3, 1.2 / 1.3),
+        (1.2, 0.9, 0.9),
+        (0.9, 1.2, 1.2),
+        (1.0, 1.2, 1.2),
+    ],
+)
+@pytest.mark.parametrize("work", [COMPUTES, MOVES])
+def test_of_a_slowdown_the_smaller_of_the_machines_and_the_cases_is_explained(
+    machine, cases, factor, work
+):
+    still, moved = [[1.0]] * 2, [[cases]] * 2
+    other = MOVES if work == COMPUTES else COMPUTES
+    rates = {"gemm": 1e11 / machine} if work == COMPUTES else {"copy": 1e10 / machine}
+    old = made((work, still), (other, still))
+    new = made((work, moved), (other, still), **rates)
+    # what another ceiling binds has nothing to do with it
+    assert changed(old, new) == {0: pytest.approx(factor), 1: pytest.approx(1.0)}
+    assert compare(old, new).machine == {
+        "gemm": (1e11, rates.get("gemm", 1e11)),
+        "copy": (1e10, rates.get("copy", 1e10)),
+    }
+
+
+def test_the_largest_factor_comes_first():
+    old = made(*[(COMPUTES, [[1.0]] * 2)] * 3)
+    new = made(*[(COMPUTES, [[seconds]] * 2) for seconds in (1.2, 0.5, 2.0)])
+    assert list(changed(old, new)) == [2, 0, 1]
+    assert [c.verdict for c in compare(old, new).changes] == ["slower", "slower", "faster"]
+
+
+@pytest.mark.parametrize(
+    ("fast", "slow"),
+    [([1.0] * 40, [1.0] + [1.2] * 39), ([1.0] * 39 + [1.2], [1.1] * 40)],
+    ids=["touched", "passed"],
+)
+def test_where_one_repetition_reaches_the_other_run_there_is_no_verdict(fast, slow):
+    """Though the medians differ by more than the noise of so many repetitions."""
+    runs = [made((COMPUTES, [[seconds] for seconds in run])) for run in (fast, slow)]
+    for old, new in (runs, runs[::-1]):
+        (change,) = compare(old, new).changes
+        assert abs(log(change.factor)) > log(change.threshold)
+        assert change.verdict == "same"
+
+
+def test_machines_are_told_apart_by_their_cards():
+    old, new = made((COMPUTES, [[1.0]] * 2)), made((COMPUTES, [[1.0]] * 2))
+    old.machine["gpu"], new.machine["gpu"] = {"name": "card A"}, {"name": "card B"}
+    with pytest.raises(MinialexError, match=r"machines \(a .* CPU, 2, card A; .*, card B\)"):
+        compare(old, new)
+    new.machine["gpu"] = {"name": "card A", "driver": "another"}
+    assert changed(old, new) == {0: 1.0}

@@ -55,7 +55,9 @@ def write_launches(root, **changed):
 
 
 @pytest.fixture
-def tree(tmp_path):
+def tree(tmp_path, monkeypatch):
+    # documents are looked at here, no plots
+    monkeypatch.setattr(report, "_draw", lambda paths: None)
     (tmp_path / "README.md").write_text(DOCUMENT)
     (tmp_path / FOLDER).mkdir(parents=True)
     write(record(1, cases=2), tmp_path / report.RESULTS / "cpu" / "record.json")
@@ -116,6 +118,12 @@ def test_tests_and_benchmarks_of_a_gpu_are_listed_with_card_driver_clocks_and_re
     timed = "3 times in 3 cases, 0 failed"
     where = "`benchmarks/results/gpu-layers/record.json`"
     assert f"| NVIDIA H200 | benchmark | {about} | {timed} | {where} |" in text
+
+
+def test_what_ran_under_the_emulator_is_of_no_gpu(tree):
+    tests = {**ABOUT, "emulated": True, "device": "emulator", "tests": {}, "kernels": {}}
+    (tree / FOLDER / "emulator.json").write_text(json.dumps(tests))
+    assert "Not run on a GPU yet, and not measured.\n" in written(tree)
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,33 @@ def test_a_missing_record_is_refused(tmp_path):
         read(tmp_path / "r.json")
 
 
+def test_a_case_without_a_name_or_with_a_time_that_is_none_is_refused(tmp_path):
+    path = tmp_path / "r.json"
+
+    def read_with(**changed):
+        one = record(cases=2)
+        for name, value in changed.items():
+            setattr(one.rows[1], name, value)
+        write(one, path)
+        return read(path)
+
+    for labels in ([], [""], [" "]):
+        with pytest.raises(MinialexError, match=r"damaged .*a case has no label"):
+            read_with(labels=labels)
+    for times, cold in (([[1.0, 0.0]], []), ([[1.0], [-1.0]], []), ([[1.0]], [[0.0]])):
+        with pytest.raises(MinialexError, match=r"damaged .*'alexnet conv2d 1' took no time"):
+            read_with(timings={"plain": Timing("implementation", times, cold)})
+    for times in ([], [[]], [[1e-300]]):
+        assert read_with(timings={"plain": Timing("implementation", times)})
+
+
+def test_of_a_run_that_measured_no_ceilings_no_core_is_called_busy():
+    one = record(cases=0)
+    assert one.busy_cores == 0
+    one.ceilings.busy_cores = [0.5, 2.0, 1.0]
+    assert one.busy_cores == 2.0
+
+
 def test_ratios_are_of_pairs():
     theirs = Timing("peer", [[2.0, 30.0], [4.0]])
     ours = Timing("implementation", [[1.0, 10.0], [4.0]])

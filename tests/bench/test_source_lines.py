@@ -1,3 +1,4 @@
+import functools
 import importlib
 import sys
 
@@ -140,3 +141,11 @@ def test_plain_is_the_shortest_where_there_is_an_engine():
         lines = {n: source_lines.source_lines(one) for n, one in op.implementations.items()}
         assert lines["plain"] > 0, op.name
         assert lines["plain"] < lines.get("blocked", lines["plain"] + 1), op.name
+
+
+def test_code_behind_partial_functions_methods_and_properties_is_counted(plain):
+    count, helpers = source_lines.source_lines, plain.helpers
+    assert count(functools.partial(plain.unused, helpers.half, other=helpers.other)) == 2 + HALF + 2
+    assert count([{"a": (plain.unused, {plain.unused})}]) == 2
+    assert count(helpers.Pair.total) == 3 + ADDED
+    assert count(helpers.Pair(1, 2).__eq__) == PAIR + ADDED

@@ -12,17 +12,24 @@ from __future__ import annotations
 
 import ast
 import functools
+import importlib
 import itertools
 import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
+from minialex.cpu import threads
+from tests.campaigns import processes
 from tests.campaigns.campaign import Campaign
 
 ROOT = Path(__file__).parents[2]
@@ -37,6 +44,9 @@ MOST_TESTS = 400
 
 SECONDS = 600
 """A mutant that runs for longer is caught: it hangs."""
+
+LIBRARIES = "click.testing", "hypothesis", "matplotlib.figure", "PIL.Image", "sklearn.datasets"
+"""What tests import and no mutant changes: imported once."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +81,19 @@ class Sites(ast.NodeVisitor):
     """Collects (node, text that replaces it) where a change would be one of meaning."""
 
     def __init__(self, text: str) -> None:
-        self.text, self.found = text, list[tuple[ast.expr, str]]()
+        self.text, self.found = text.encode(), list[tuple[ast.expr, str]]()
+        lines = self.text.splitlines(keepends=True)
+        self.starts = [0, *itertools.accumulate(map(len, lines))]
 
-    def source(self, node: ast.AST) -> str:
-        return ast.get_source_segment(self.text, node) or ""
+    def span(self, node: ast.expr) -> slice:
+        """Return which bytes of the text a node is."""
+        assert node.end_lineno is not None
+        assert node.end_col_offset is not None
+        first, last = self.starts[node.lineno - 1], self.starts[node.end_lineno - 1]
+        return slice(first + node.col_offset, last + node.end_col_offset)
+
+    def source(self, node: ast.expr) -> str:
+        return self.text[self.span(node)].decode()
 
     def visit_Compare(self, node: ast.Compare) -> None:
         if len(node.ops) == 1:
@@ -147,17 +166,8 @@ def mutants_of(name: str, text: str) -> list[Mutant]:
     """Return every mutant of a file, in order of places."""
     sites = Sites(text)
     sites.visit(ast.parse(text))
-    starts = [0]
-    for line in text.encode().splitlines(keepends=True):
-        starts.append(starts[-1] + len(line))
-    found = []
-    for node, new in sites.found:
-        assert node.end_lineno is not None
-        assert node.end_col_offset is not None
-        start = starts[node.lineno - 1] + node.col_offset
-        end = starts[node.end_lineno - 1] + node.end_col_offset
-        found.append(Mutant(name, node.lineno, start, end, new))
-    return found
+    spans = [(node.lineno, sites.span(node), new) for node, new in sites.found]
+    return [Mutant(name, line, span.start, span.stop, new) for line, span, new in spans]
 
 
 @functools.cache
@@ -169,28 +179,22 @@ def mutants() -> list[Mutant]:
 
 
 @functools.cache
-def covering() -> dict[str, dict[int, list[str]]]:
-    """Return, by file and line, the tests that run it; empty where coverage was not measured."""
+def covering(name: str) -> dict[int, list[str]]:
+    """Return, by line of a file, the tests that run it; empty where coverage was not measured."""
     if not COVERAGE.exists():
         return {}
     import coverage
 
     data = coverage.CoverageData(str(COVERAGE))
     data.read()
-    found = {}
-    for path in data.measured_files():
-        # contexts are named <test>|setup, |run, |teardown; "" is what ran on import
-        lines = data.contexts_by_lineno(path)
-        found[Path(path).relative_to(ROOT).as_posix()] = {
-            line: sorted({c.rsplit("|", 1)[0] for c in contexts if c})
-            for line, contexts in lines.items()
-        }
-    return found
+    # contexts are named <test>|setup, |run, |teardown; "" is what ran on import
+    lines = data.contexts_by_lineno(str(ROOT / name))
+    return {n: sorted({c.rsplit("|", 1)[0] for c in lines[n] if c}) for n in lines}
 
 
 def tests_for(mutant: Mutant) -> list[str]:
     """Return the tests to try: of its line, or else of its module, or else of its room."""
-    lines = covering().get(mutant.path, {})
+    lines = covering(mutant.path)
     tests = lines.get(mutant.line) or sorted({test for some in lines.values() for test in some})
     _, room, *rest = mutant.path.split("/")
     room = f"tests/{room}/" if rest else f"tests/test_{room}"
@@ -211,8 +215,15 @@ def in_turn(tests: Sequence[str], room: str, rng: random.Random) -> list[str]:
 
 
 def attempt(seeds: Sequence[int], folder: Path) -> list[str]:
-    """Draw one mutant per seed and run its tests in a copy of the checkout."""
-    faults = []
+    """Try one mutant per seed, in processes that one process forks."""
+    return processes.report(__name__, seeds, folder)
+
+
+CAMPAIGN = Campaign("mutants", attempt, count=200, short=0, batch=20)
+
+
+def main(seeds: Sequence[int], folder: Path) -> None:
+    """Draw one mutant per seed and run its tests in a copy of the checkout; print what is wrong."""
     tree = folder / "tree"
     files = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True
@@ -228,10 +239,9 @@ def attempt(seeds: Sequence[int], folder: Path) -> list[str]:
         failed = first_failure(tree, tests_for(mutant))
         path.write_bytes(whole)
         if not failed:
-            faults.append(f"seed {seed}: survives: {mutant}")
+            print(f"seed {seed}: survives: {mutant}", flush=True)
         elif failed != HANGS and first_failure(tree, [failed]):
-            faults.append(f"seed {seed}: {failed} fails without a mutant")
-    return faults
+            print(f"seed {seed}: {failed} fails without a mutant", flush=True)
 
 
 HANGS = "it hangs"
@@ -239,27 +249,56 @@ HANGS = "it hangs"
 
 def first_failure(tree: Path, tests: Sequence[str]) -> str:
     """Return the first test that fails there, or the file that cannot be imported; "" if none."""
-    listed = tree / "tests.txt"
-    listed.write_text("\n".join(tests))
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider"]
-    try:
-        done = subprocess.run(
-            [*command, "--no-header", "--tb=no", f"@{listed}"],
-            cwd=tree, env=environment(tree), capture_output=True, text=True, timeout=SECONDS,
-            check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return HANGS
-    if done.returncode == 0:
+    said = tree / "said.txt"
+    child = _forked(tree, tests, said)
+    gave_up = time.monotonic() + SECONDS
+    while os.waitpid(child, os.WNOHANG) == (0, 0):
+        if time.monotonic() > gave_up:
+            os.killpg(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return HANGS
+        time.sleep(0.02)
+    ended = said.read_text(errors="replace")
+    if ended.endswith(f"{PASSED}\n"):
         return ""
-    named = re.search(
-        r"^(?:FAILED|ERROR) (\S+?\.py(?:::.*?)?)(?: - .*)?$", done.stdout, re.MULTILINE
-    )
+    named = re.search(r"^(?:FAILED|ERROR) (\S+?\.py(?:::.*?)?)(?: - .*)?$", ended, re.MULTILINE)
     return named[1] if named else tests[0]
 
 
-def environment(tree: Path) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+PASSED = "all passed"
 
 
-CAMPAIGN = Campaign("mutants", attempt, count=200, short=0)
+def _forked(tree: Path, tests: Sequence[str], said: Path) -> int:
+    """Run tests in a child of this process, a group of its own, until the first fails."""
+    for name in LIBRARIES:
+        importlib.import_module(name)
+    child = os.fork()
+    if child:
+        return child
+    os.setsid()
+    with open(said, "w") as out:
+        os.dup2(out.fileno(), 1)
+        os.dup2(out.fileno(), 2)
+    os.chdir(tree)
+    os.environ |= {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+    # as many cores as the suite has
+    os.environ.pop(threads.VARIABLE, None)
+    sys.dont_write_bytecode = True
+    sys.path[:] = [str(tree), *(path for path in sys.path if path not in ("", str(ROOT)))]
+    for name in [name for name in sys.modules if name.split(".")[0] in ("minialex", "tests")]:
+        del sys.modules[name]
+    status = 1
+    try:
+        options = ["-q", "-x", "-n", "0", "-p", "no:cacheprovider", "--no-header", "--tb=no"]
+        # of the libraries, which are there already
+        options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
+        status = pytest.main([*options, *tests])
+    finally:
+        if status == 0:
+            print(PASSED)
+        sys.stdout.flush()
+        os._exit(status)
+
+
+if __name__ == "__main__":
+    processes.run(main, sys.argv[1:])

@@ -36,7 +36,7 @@ def broken_contract(op, backward, forward=None):
     with off_the_lists(op):
         broken = Op(op, {"plain": both}, cost)
     pair = Pair(broken, "plain", "plain", np.dtype(np.float64))
-    case = next(c for c in CASES[op] if c.name in ("small", "31", "same shape"))
+    case = next(c for c in CASES[op] if c.name in ("small", "31", "same shape", "mean"))
     return violations(pair, case)
 
 
@@ -164,3 +164,62 @@ def test_a_gradient_that_has_other_bits_where_fewer_are_needed(wanted):
     found = broken_contract("linear", back)
     assert len(found) == 3 * wanted, found
     assert all("has other bits than where all are" in line for line in found)
+
+
+@pytest.mark.parametrize(
+    ("forward", "line"),
+    [
+        (lambda x: (np.exp(x), [x, np.exp(x)]), "saved is a list, it must be a tuple"),
+        (
+            lambda x: (np.exp(x).tolist(), (x, np.exp(x))),
+            "the output is a list, it must be an array of its device",
+        ),
+        (
+            lambda x: (np.exp(x)[None], (x, np.exp(x))),
+            "the output is (1, 31) float64, not (31,) float64",
+        ),
+    ],
+)
+def test_what_forward_owes(forward, line):
+    assert broken_contract("exp", formulas.right("exp"), forward) == [line]
+
+
+def test_a_backward_that_writes_to_the_output_and_to_what_is_saved():
+    def back(gy, saved):
+        saved[1][...] *= 2
+        return (gy * saved[1] / 2,)
+
+    def forward(x):
+        y = np.exp(x)
+        return y, (x, y)
+
+    found = broken_contract("exp", back, forward)
+    assert found == [
+        "backward wrote to the output",
+        "backward wrote to what was saved, so that it cannot run twice",
+    ]
+
+
+def test_a_gradient_of_an_input_that_has_none_and_one_too_many():
+    def back(gy, saved, **params):
+        return *formulas.right("cross_entropy")(gy, saved, **params)[:2], gy * 2
+
+    found = broken_contract("cross_entropy", back)
+    assert "backward returned a gradient for input 2, which has none" in found
+    found = broken_contract("exp", lambda gy, saved: (gy * saved[1], None))
+    assert found[0].startswith("backward must return a tuple of 1 gradients, not (array([")
+
+
+@pytest.mark.parametrize("end", [-1, 1])
+def test_a_gradient_that_is_written_beyond_its_end(end):
+    def back(gy, saved, *, out):
+        (place,) = out
+        if place is None:
+            return (gy * saved[1],)
+        np.multiply(gy, saved[1], out=place)
+        base = place.base
+        base[0 if end < 0 else -1] = 0
+        return (place,)
+
+    found = broken_contract("exp", back)
+    assert found == ["the gradient of input 0 was written beyond the end of `out`"]

@@ -108,6 +108,12 @@ def test_a_gradient_that_is_none():
     assert "returned None" in str(row)
 
 
+def test_a_gradient_that_is_none_where_no_identity_holds():
+    row = row_of("softmax", formulas.only("softmax", 0, lambda g: None), SMALLER["softmax"])
+    found = [(f.what, f.detail) for f in row.findings if f.verdict is Verdict.FAIL]
+    assert found == [("gradient of input 0", ("backward returned None",))]
+
+
 def test_an_output_that_is_wrong():
     whole = OPS["relu"].implementations["plain"]
 

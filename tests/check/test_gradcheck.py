@@ -5,7 +5,11 @@ import pytest
 
 from minialex import Tensor, check, emulated, ops, using
 from minialex.autograd import OPS, Cost, Implementation, Op
-from minialex.check import GradientError, Verdict, gradcheck
+from minialex.check import Finding, GradientError, Verdict, gradcheck
+from minialex.check.gradcheck import _affordable
+from minialex.check.subject import RunCost, Subject
+
+FLOAT32 = np.dtype(np.float32)
 
 
 def tensor(*shape, dtype=np.float64, seed=0):
@@ -181,6 +185,15 @@ def test_tolerances_allow_what_they_say(make_op):
 
 def test_a_step_may_be_given():
     assert gradcheck(ops.tanh, tensor(4), eps=1e-5)
+    seen = []
+
+    def noted(x):
+        seen.append(x.item())
+        return 3 * x
+
+    assert gradcheck(noted, Tensor(np.array([2.0]), requires_grad=True), eps=0.25, fast_mode=False)
+    # besides the numbers that rounding is measured with
+    assert {2.25, 1.75, 2.0625, 1.9375} == {v for v in seen if abs(v - 2) > 1e-6}
     # so coarse that truncation hides everything
     assert verdict(lambda x: (x * 20).tanh(), tensor(4), eps=1.0) is Verdict.INCONCLUSIVE
 
@@ -198,6 +211,82 @@ def test_what_changes_by_itself_fails():
     report = gradcheck(lambda x: x * Tensor(rng.random(4)), x, raise_exception=False)
     assert report.verdict is Verdict.FAIL
     assert "seed and offset" in str(report)
+
+
+def test_how_far_two_runs_are_apart():
+    """Each runs backward, and then forward alone: two steps of 1/4 between their outputs."""
+
+    def first(tolerance):
+        runs = []
+
+        def drifting(x):
+            runs.append(0)
+            return x * 2 + 0.25 * len(runs)
+
+        report = gradcheck(drifting, tensor(3), nondet_tol=tolerance, raise_exception=False)
+        return report.findings
+
+    again = "the same output and gradients when run again"
+    assert first(0.5)[0] == Finding(again, Verdict.PASS, 0.5, 0.5, 6)
+    (found,) = first(0.25)
+    assert (found.what, found.verdict) == (again, Verdict.FAIL)
+    assert found.detail[0].startswith("two runs differ by 0.5; put a module in eval() mode, or")
+    same, *_ = gradcheck(ops.exp, tensor(3)).findings
+    assert same == Finding(again, Verdict.PASS, 0.0, 0.0, 6)
+
+
+def test_outputs_may_share_what_they_are_made_from():
+    def two(x):
+        h = x.tanh()
+        return h.exp(), h * 2, h
+
+    assert gradcheck(two, tensor(3))
+
+
+def test_an_output_may_be_an_input():
+    assert gradcheck(lambda x: x, tensor(3))
+    assert gradcheck(lambda x: [x, x * 2], tensor(3, dtype=np.float32))
+
+
+def test_an_infinite_output_leaves_nothing_to_compare():
+    """Its gradients are no numbers, and no run of backward is refused for them."""
+    x = Tensor(np.array([0.0, 1.0]), requires_grad=True)
+    with np.errstate(divide="ignore"):
+        report = gradcheck(lambda x: 1 / x, x, raise_exception=False)
+    assert report.verdict is Verdict.FAIL
+    assert "first at [0]: got" in str(report)
+
+
+@pytest.mark.parametrize(
+    ("cost", "sizes", "affordable"),
+    [
+        # 24 evaluations an element, of 10^6 operations and ten calls worth 10^5
+        (RunCost(1e6, 10, FLOAT32, 0.0), [100, 300, 200], 200),
+        (RunCost(1e6, 10, FLOAT32, 0.0), [417], 0),
+        (RunCost(1e6, 10, FLOAT32, 0.0), [416], 416),
+        (RunCost(1.0, 1, FLOAT32, 0.0), [512, 513, 7], 512),
+        (RunCost(1e9, 1, FLOAT32, 0.0), [1], 0),
+        (RunCost(1.0, 1, FLOAT32, 0.0), [], 0),
+    ],
+)
+def test_up_to_which_size_one_by_one_is_affordable(cost, sizes, affordable):
+    assert _affordable(cost, sizes) == affordable
+
+
+def test_what_a_run_takes():
+    x, w = tensor(3, 4, dtype=np.float32), tensor(5, 4, dtype=np.float32)
+    subject = Subject(lambda x, w: ops.linear(x, w).tanh(), (x, w), None)
+    flops = OPS["linear"].cost(((3, 4), (5, 4), None)).flops + 15
+    assert subject.as_given == RunCost(flops, 2, FLOAT32, 0.0)
+    assert subject.work == RunCost(flops, 2, np.dtype(np.float64), 0.0)
+
+
+def test_what_an_op_without_a_cost_takes():
+    """As if each of its outputs depended on all of its inputs."""
+    one = Implementation(lambda x, y: (x * y.sum(), (x, y)), lambda gy, saved: (gy, gy))
+    op = Op("own", {"plain": one})
+    subject = Subject(op, (tensor(2, 3), tensor(4)), None)
+    assert subject.work == RunCost(6 * (6 + 4), 1, np.dtype(np.float64), 0.0)
 
 
 def test_a_tremble_may_be_allowed():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from collections import namedtuple
@@ -10,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from minialex.cuda import source
+from minialex.cuda import scalars, source
 from minialex.cuda.arguments import bind
 from minialex.cuda.signature import signatures
 from tests.cuda.tools import KERNELS, SHAPE
@@ -199,6 +200,18 @@ def test_a_struct_of_other_members_or_numbers(given, kind, message):
         bind(signature("structs"), (a(7, dtype=np.float64), given, 9), {})
 
 
+def test_the_largest_float_passes_and_the_next_number_does_not():
+    k, largest = signature("strided"), 2.0**128 - 2.0**104
+
+    def given(scale):
+        return bind(k, (a(4), a(4), a(4), 4, scale), {"STEP": 1, "DOUBLED": True}).values[4]
+
+    assert given(largest) == -given(-largest) == np.finfo(F32).max
+    for beyond in (math.nextafter(largest, math.inf), -(2**128)):
+        with pytest.raises(ValueError, match=r"float, which ends at 3\.40282e\+38, got"):
+            given(beyond)
+
+
 @pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan"), 0, -0.0])
 def test_floats_that_are_no_ordinary_numbers_pass(value):
     args = (a(4), None, a(4), 4, value)
@@ -242,6 +255,17 @@ def test_sixteen_bit_types():
         bind(k, (bits, bits.copy(), a(8), 4), {})
 
 
+def test_a_bfloat16_has_no_number_to_pass():
+    with pytest.raises(TypeError, match=r"^k: argument x: bfloat16 is not passed by value"):
+        scalars.cast(1.0, "__nv_bfloat16", "k: argument x")
+
+
+def test_arrays_of_the_bfloat16_of_other_packages_are_known():
+    ml_dtypes = pytest.importorskip("ml_dtypes", reason="needs the ml_dtypes package")
+    k, bits = signature("half_arithmetic", KERNELS / "halves.cu"), a(4, dtype=ml_dtypes.bfloat16)
+    assert bind(k, (bits, bits.copy(), a(8), 4), {}).binding == {"T": "__nv_bfloat16"}
+
+
 class Cupy:
     """Stands in for CuPy: arrays that say where they live, and no GPU."""
 
@@ -271,5 +295,12 @@ def test_without_any_array_nothing_says_where_to_run():
             signature("strided"),
             (None, None, None, 4, 1.0),
             {"T": "float", "STEP": 1, "DOUBLED": True},
+            optional=("x", "bias", "y"),
+        )
+    with pytest.raises(TypeError, match=r"T is missing and .* \(it is the type of no array\)"):
+        bind(
+            signature("strided"),
+            (None, None, None, 4, 1.0),
+            {"STEP": 1, "DOUBLED": True},
             optional=("x", "bias", "y"),
         )

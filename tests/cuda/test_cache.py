@@ -98,6 +98,15 @@ def test_a_folder_that_cannot_be_written_is_refused(folder, monkeypatch):
         cache.cache_folder()
 
 
+def test_a_disk_without_room_for_a_workspace_is_named(folder, monkeypatch):
+    def full(**_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(cache.tempfile, "TemporaryDirectory", full)
+    with pytest.raises(MinialexError, match=r"written \(No space left on device\): set MINIALEX"):
+        cache.workspace().__enter__()
+
+
 def test_leavings_and_what_nobody_uses_go(folder, stored):
     def aged(name, days, inside=""):
         path = folder / name / inside

@@ -245,6 +245,51 @@ def test_where_the_header_cannot_be_precompiled_kernels_are_compiled_without(
     assert not list(folder.rglob("*.gch"))
 
 
+def test_clang_is_given_no_flags_that_gcc_alone_knows(folder):
+    gcc, clang = (compiler.Compiler((name,), f"{name} 19.1") for name in ("g++", "clang++"))
+    ours, theirs = (
+        {*compiler._kernel_flags(tool), *compiler._checked_flags(tool)} for tool in (gcc, clang)
+    )
+    stack = "-Werror=frame-larger-than"
+    assert theirs - ours == {stack}
+    assert ours - theirs == {
+        *(f"{stack}={96 * 1024}", "-fno-gnu-unique", "-fno-tree-sra", "-fno-var-tracking")
+    }
+    before = sorted(folder.iterdir())
+    assert compiler._precompiled_header(clang, ()) is None
+    assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("machine", "cpuinfo", "flags"),
+    [
+        ("x86_64", "model\t: x\nflags\t\t: fpu avx avx2 fma sse\n", ("-mavx2", "-mfma")),
+        ("AMD64", "flags : fma avx2", ("-mavx2", "-mfma")),
+        ("x86_64", "flags\t\t: fpu avx avx2 sse\nbugs : fma", ()),
+        ("x86_64", "no such line", ()),
+        ("x86_64", None, ()),
+        ("aarch64", "flags : avx2 fma", ()),
+    ],
+)
+def test_a_processor_is_asked_for_what_it_has_alone(monkeypatch, machine, cpuinfo, flags):
+    def read_text(path):
+        if cpuinfo is None:
+            raise PermissionError
+        return cpuinfo
+
+    monkeypatch.setattr(compiler.platform, "machine", lambda: machine)
+    monkeypatch.setattr(compiler.Path, "read_text", read_text)
+    assert compiler._processor_flags.__wrapped__() == flags
+
+
+def test_a_runtime_of_other_structures_is_refused(monkeypatch, runtime_path):
+    monkeypatch.setattr(compiler, "_runtimes", {})
+    monkeypatch.setattr(compiler, "SHARED_STRUCTURES", compiler.SHARED_STRUCTURES[::-1])
+    with pytest.raises(MinialexError, match=r"interface\.py and runtime\.h disagree: \["):
+        compiler.load_runtime(runtime_path)
+    assert not compiler._runtimes
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -53,6 +53,22 @@ def test_without_multiplications_it_is_the_longest():
     assert loops(*lines) == [(4, {"FADD": 3, "BRA": 1})]
 
 
+@pytest.mark.parametrize(
+    ("second", "kinds"),
+    [
+        (["FFMA R1, R1, R1, R1", "IADD3 R1, R1, R1"], "FADD"),
+        (["FFMA R1, R1, R1, R1", "IADD3 R1, R1, R1", "IADD3 R1, R1, R1"], "IADD3"),
+        (["DFMA R2, R2, R2, R2", "HMMA.1688.F32 R4, R4, R4, R4"], "HMMA"),
+    ],
+    ids=["equal", "longer", "more"],
+)
+def test_of_loops_of_as_many_multiplications_the_longest_and_of_these_the_first(second, kinds):
+    one = ["one: FFMA R1, R1, R1, R1", "FADD R1, R1, R1", "@P0 BRA `(one)"]
+    other = [f"other: {second[0]}", *second[1:], "@P0 BRA `(other)"]
+    ((_, found),) = loops(*one, *other, "EXIT")
+    assert kinds in found
+
+
 def test_branches_within_a_loop_belong_to_it_wherever_they_lie():
     assert loops(
         "again: ISETP.GE.AND P0, PT, R1, R2, PT",

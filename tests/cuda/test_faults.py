@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -95,6 +97,26 @@ def test_a_race_names_element_place_and_both_threads():
     assert error.line == line_of(FILE, "FAULT tile")
 
 
+@pytest.mark.parametrize(
+    ("what", "element", "said", "kinds"),
+    [
+        ("all blocks write one place", "out[0]", "two writes", ["write", "write"]),
+        ("a plain sum over blocks", "total[0]", "a read and a write", ["write", "read"]),
+        ("a plain read beside atomics", "total[0]", "an atomic and a read", ["read", "atomic"]),
+    ],
+)
+def test_a_race_between_blocks_names_both_accesses(what, element, said, kinds):
+    args, marker = RACES[what]
+    first, *sides = str(caught(*args)).splitlines()
+    assert first == (
+        f"{args[0]}: race on {element} in global memory: {said}, blocks run in any order"
+    )
+    # what ran first stands first
+    assert [side.split()[0] for side in sides[::2]] == kinds
+    assert sides[1::2] == [f"  by thread (0, 0, 0) of block ({block}, 0, 0)" for block in (0, 1)]
+    assert any(side.endswith(marker) for side in sides[::2])
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_result_written_without_asking_whether_it_exists(seed):
     error = caught("product", (3, 3), (8, 8), *(zeros(20, 20) for _ in range(3)), 20, 3, seed=seed)
@@ -153,6 +175,12 @@ def test_reads_outside_an_argument(by, index, thread, where):
     assert f"out-of-bounds read: x[{index}] is {where}; x has 50 elements, shape (50)" in str(error)
 
 
+def test_an_address_beyond_all_arrays_is_told_as_it_is():
+    error = caught("shifted", 1, 1, zeros(50), zeros(50), 1, 2**30, 1)
+    assert (error.kind, error.array, error.index) == ("out-of-bounds", "", -1)
+    assert re.search(r"out-of-bounds read: address 0x[0-9a-f]+ is near no array\n", str(error))
+
+
 def test_neighbours_in_one_arena_are_told_apart():
     arena = zeros(100)
     error = caught("shifted", 1, 64, arena[:50], arena[50:], 50, 1, 1)
@@ -183,7 +211,10 @@ def test_writes_past_shared_memory(fault, array):
     assert (error.kind, error.array, error.index) == ("out-of-bounds", array, 32)
     assert error.line == line_of(FILE, f"FAULT {array}")
     assert error.thread == (31, 0, 0)
-    assert "out-of-bounds write of shared memory" in str(error)
+    assert (
+        f"out-of-bounds write of shared memory: {array}[32] is past its end; "
+        f"{array} has 32 elements, shape (32)\n"
+    ) in str(error)
 
 
 def test_dynamic_shared_memory_that_was_not_asked_for():
@@ -205,7 +236,10 @@ def test_a_vector_across_its_alignment(x, offset):
     launch("four_at_once", 1, 1, zeros(8), zeros(8), 4)
     error = caught("four_at_once", 1, 1, x, zeros(8), offset)
     assert error.kind == "misaligned"
-    assert "16 bytes at" in str(error)
+    assert str(error).splitlines()[0] == (
+        f"four_at_once: misaligned read: 16 bytes at x[{offset}], which a GPU takes only at a "
+        "multiple of as many"
+    )
 
 
 @pytest.mark.parametrize("mode", ["fast", "checked"])

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from minialex import cuda
-from minialex.cuda import gpu, source
+from minialex.arrays import CPU, Device
+from minialex.cuda import emulator, gpu, source
 from minialex.errors import MinialexError
 from tests.cuda.test_arguments import Cupy
 from tests.cuda.tools import KERNELS, kernel
@@ -30,6 +31,21 @@ def test_numpy_arrays_without_the_emulator_say_how():
         MinialexError, match=r"relu_forward .*with minialex\.emulated\(\):.*--emulate"
     ):
         forward(1, 32, x, np.zeros_like(x), 4)
+
+
+def test_a_kernel_says_what_it_is():
+    assert repr(forward) == "<kernel relu_forward of relu.cu>"
+
+
+def test_where_kernels_run_and_what_that_can_do():
+    assert cuda.launch.capability(CPU) == 0
+    assert "(--device cuda:0) or, on the CPU's arrays, under the emulator" in (
+        cuda.launch.why_not(CPU)
+    )
+    assert cuda.launch.why_not(Device("cuda")) == ""
+    with cuda.emulated(architecture="sm_86"):
+        assert cuda.launch.capability(CPU) == 86
+        assert cuda.launch.why_not(CPU) == ""
 
 
 def test_an_unknown_kernel_lists_what_there_is():
@@ -68,6 +84,26 @@ def test_launch_bounds_are_kept():
         pytest.raises(ValueError, match="block has 72 threads, at most 64 by __launch"),
     ):
         kernel("features.cu", "transpose")(1, (8, 9), x, x.copy(), 8, 8)
+
+
+def test_the_largest_that_any_gpu_launches(monkeypatch):
+    launched = []
+    monkeypatch.setattr(emulator, "launch", lambda plan, values: launched.append(plan))
+    x, y = np.zeros(4, F32), np.zeros(4, F32)
+    forward((2**31 - 1, 65535, 65535), (1, 1024), x, y, 4, shared=227 * 1024)
+    forward(1, (1, 16, 64), x, y, 4)
+    assert [plan.block for plan in launched] == [(1, 1024, 1), (1, 16, 64)]
+    assert (launched[0].grid, launched[0].shared) == ((2**31 - 1, 65535, 65535), 232448)
+    for grid, words in (
+        ((1, 1, 65536), r"grid\.z must be 0 to 65535"),
+        (2**31, r"grid\.x must be"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            forward(grid, 1, x, y, 4)
+    with pytest.raises(ValueError, match=r"block\.y must be 1 to 1024, got 1025"):
+        forward(1, (1, 1025), x, y, 4)
+    with pytest.raises(ValueError, match="shared must be 0 to 232448 bytes"):
+        forward(1, 1, x, y, 4, shared=232449)
 
 
 @pytest.mark.parametrize("shared", [-1, 1.5, 2**20])

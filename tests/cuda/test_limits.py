@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from minialex.cuda.architectures import ARCHITECTURES
 from minialex.study import budgets
 from tests.cuda.launches import launches
 from tests.cuda.tools import ROOT, launch_bounds, too_much
@@ -39,6 +40,14 @@ def test_a_training_step_is_among_the_launches():
     kernels = {launch.kernel for launch in launches()}
     assert {"conv2d_forward_implicit_gemm<float, 16>", "rmsprop<float>"} <= kernels
     assert {"conv2d_forward_tf32x3<float, 16>", "relu_forward<double>"} <= kernels
+
+
+def test_shared_memory_of_a_block_is_as_the_programming_guide_has_it():
+    """CUDA Programming Guide, "Compute Capabilities": KB of shared memory per thread block."""
+    kilobytes = {70: 96, 75: 64, 80: 163, 86: 99, 89: 99, 90: 227, 100: 227, 120: 99}
+    for architecture in ARCHITECTURES.values():
+        assert architecture.shared_per_block == 1024 * kilobytes.pop(architecture.capability, 227)
+    assert not kilobytes
 
 
 @pytest.mark.parametrize(

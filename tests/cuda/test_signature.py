@@ -49,6 +49,26 @@ def test_parameters_types_and_qualifiers(parse):
     assert k.line == 2
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "ruled_out"),
+    [
+        ("float* a", "float* b", False),
+        ("float* __restrict__ a", "float* b", True),
+        ("const float* __restrict__ a", "float* b", True),
+        ("float* __restrict__ a", "const float* b", True),
+        ("float* __restrict__ a", "float* __restrict__ b", True),
+        ("const float* a", "float* b", False),
+        ("const float* __restrict__ a", "const float* b", False),
+        ("const float* __restrict__ a", "const float* __restrict__ b", False),
+    ],
+)
+def test_which_arrays_may_not_overlap(parse, one, other, ruled_out):
+    """What is reached through a restricted pointer and written is reached through no other."""
+    (k,) = parse(f"__global__ void k({one}, {other}) {{}}").values()
+    a, b = k.parameters
+    assert a.rules_out(b) is b.rules_out(a) is ruled_out
+
+
 def test_a_struct_of_numbers_is_read_with_its_members(parse):
     (k,) = parse(
         "struct Size { // a size\n  int H, W;  /* float no; */\n  unsigned n;\n"
@@ -91,6 +111,7 @@ def test_template_parameters_defaults_and_instances(parse):
         "TILE": ("16", "32"),
         "FAST": ("true",),
     }
+    assert k.comment == "A kernel.\ninstances: TILE = 16, 32; FAST = true\nMore of it."
     bindings = k.declared_bindings()
     assert len(bindings) == 4
     assert k.expression(bindings[0]) == "k<float, 16, true, float>"
@@ -138,6 +159,12 @@ def test_a_parameter_that_cannot_be_passed_is_named_with_its_line(parse, paramet
         parse(f"\n__global__ void k({parameter}) {{}}")
 
 
+@pytest.mark.parametrize("parameter", ["int", "typename... Ts", "template <int> class F"])
+def test_a_template_parameter_of_another_form_is_named(parse, parameter):
+    with pytest.raises(MinialexError, match=r"some\.cu:2: k: template parameter .*'int NAME'"):
+        parse(f"template <{parameter}>\n__global__ void k(int n) {{}}")
+
+
 def test_instances_of_no_parameter_are_refused(parse):
     with pytest.raises(MinialexError, match="names no parameter"):
         parse("// instances: TILES = 3\ntemplate <int TILE>\n__global__ void k(int n) {}")
@@ -164,6 +191,7 @@ def test_relu_is_read_as_it_is_written():
 
 def test_split_leaves_brackets_whole():
     assert split("a<b, c>, d(e, f), , g[h, i]") == ["a<b, c>", "d(e, f)", "g[h, i]"]
+    assert split("a,b{c,d},e") == ["a", "b{c,d}", "e"]
 
 
 def test_without_comments_keeps_lines_and_strings():

@@ -77,13 +77,23 @@ def test_includes_are_expanded_in_place_and_once(package):
         "int d;",
     ]
     assert read.line("b.cuh", 1) == "int b;"
-    assert read.line("a.cu", 99) == ""
+    assert read.line("a.cu", 6) == "int d;"
+    assert read.line("a.cu", 0) == read.line("a.cu", 7) == read.line("c.cu", 1) == ""
 
 
 def test_an_include_of_nothing_names_the_line(package):
     fill(package / "_kernels", a_cu='int a;\n#include "gone.cuh"\n')
     with pytest.raises(MinialexError, match=r'a\.cu:2: no file for #include "gone\.cuh"'):
         source.read("a.cu")
+
+
+def test_of_a_compilers_log_the_first_five_errors_are_told():
+    errors = [f"a.cu:{n}:1: error: no such thing" for n in range(7)]
+    noise = ["a.cu: In function 'k':", "a.cu:1:1: warning: unused"]
+    log = "\n".join(line for error in errors for line in (*noise, error))
+    assert source.first_errors(log) == errors[:5]
+    assert source.first_errors("\n".join("abcdefg")) == list("abcde")
+    assert source.first_errors("") == []
 
 
 def test_an_edited_header_changes_the_digest(package):
@@ -99,6 +109,16 @@ def test_a_file_outside_the_folder_is_found_by_its_path(package, tmp_path):
     own = tmp_path / "own.cu"
     own.write_text("int own;\n")
     assert f'#line 1 "{own}"' in source.read(own).text
+
+
+def test_a_path_counts_from_where_the_program_runs(package, tmp_path, monkeypatch):
+    fill(package / "_kernels", a_cu="int ours;\n")
+    for name in ("own.cu", "a.cu"):
+        (tmp_path / name).write_text("int own;\n")
+    monkeypatch.chdir(tmp_path)
+    assert f'#line 1 "{tmp_path}/own.cu"' in source.read("own.cu").text
+    # the kernels' own come first
+    assert source.read("a.cu").own == "int ours;\n"
 
 
 def test_edited_replaces_text_for_a_while_only():

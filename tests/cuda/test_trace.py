@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from minialex import cuda
 from minialex.cuda import source
+from minialex.cuda.emulator import interface
+from minialex.cuda.emulator.lines import Lines
+from minialex.cuda.emulator.report import NamedArray
+from minialex.cuda.emulator.trace import trace_lines
 from tests.cuda.tools import kernel, line_of
 
 F32 = np.float32
 
 
-def traced(name, grid, block, *args, file="features.cu", **settings):
+def traced(name, grid, block, *args, file="features.cu", shared=0, **settings):
     written = []
     with cuda.emulated("traced", write=written.append, **settings) as emulation:
-        kernel(file, name)(grid, block, *args)
+        kernel(file, name)(grid, block, *args, shared=shared)
     assert written == emulation.lines
     return written
 
@@ -117,9 +123,60 @@ def test_a_trace_finds_faults_as_well():
         kernel("faults.cu", "same_place")(4, 1, np.zeros(1, np.int32))
 
 
-def test_a_long_trace_is_cut_and_says_so(monkeypatch):
-    monkeypatch.setattr("minialex.cuda.emulator.machine._MAX_EVENTS", 10)
-    x = np.zeros((1, 100))
-    with cuda.emulated("traced", write=lambda line: None) as emulation:
-        kernel("features.cu", "row_sums")(1, 1, x, np.zeros(1), 100, shared=8)
-    assert emulation.lines[-1] == "... and 95 more"
+@pytest.mark.parametrize(
+    ("kept", "last"),
+    [(10, "... and 95 more"), (104, "... and 1 more"), (105, "        returns")],
+)
+def test_a_long_trace_is_cut_and_says_so(monkeypatch, kept, last):
+    monkeypatch.setattr("minialex.cuda.emulator.machine._MAX_EVENTS", kept)
+    lines = traced("row_sums", 1, 1, np.zeros((1, 100)), np.zeros(1), 100, shared=8)
+    assert lines[0].endswith("what thread (0, 0, 0) of block (0, 0, 0) does")
+    assert lines[-1] == last
+
+
+def event(kind, raw, *, region=0, offset=0, result=b"", code=b"f", width=4):
+    """Return what the runtime writes down of an access to `raw` in a thread without a line."""
+    made = interface.Event(kind=kind, region=region, offset=offset, bytes=len(raw))
+    made.value[: len(raw)], made.result[: len(result)] = raw, result
+    made.element_type = interface.ElementType(code, width, 0)
+    return made
+
+
+def test_numbers_of_every_type_and_parts_of_them():
+    arrays = [
+        NamedArray("x", (2, 3, 2), 4, "f", False),
+        NamedArray("h", (4,), 2, "h", False),
+        NamedArray("b", (4,), 2, "b", False),
+        NamedArray("n", (4,), 8, "i", False),
+        NamedArray("u", (4,), 1, "u", False),
+        NamedArray("s", (2, 2), 4, "?", True),
+    ]
+    floats = np.array([1.5, -2], F32).tobytes()
+    events = [
+        event(interface.READ, floats, offset=36),
+        event(interface.READ, floats[:4]),
+        event(interface.READ, floats[2:4], offset=10),
+        event(interface.WRITE, bytes(2), region=1, result=np.float16(-0.5).tobytes()),
+        # the upper halves of 1 and -2
+        event(interface.READ, b"\x80\x3f\x00\xc0", region=2, offset=2),
+        event(interface.ATOMIC, bytes(8), region=3, offset=24, result=b"\xfe" + b"\xff" * 7),
+        event(interface.READ, b"\xfe", region=4, offset=3),
+        event(interface.READ, b"\x01\x02\x03\x04", region=5, offset=8),
+        event(interface.WARP, b"\x07\x00", result=b"\x08\x00", code=b"i", width=2),
+        event(interface.BARRIER, b""),
+        event(interface.END, b""),
+    ]
+    lines = Lines(Path("no library"), source.read("relu.cu"))
+    assert [line.strip() for line in trace_lines(events, arrays, lines)] == [
+        "reads   x[9] = x[1, 1, 1] and the next 1: 1.5, -2.0",
+        "reads   x[0] = x[0, 0, 0]: 1.5",
+        "reads   x[2] = x[0, 1, 0]: 0x3fc0",
+        "writes  h[0]: -0.5",
+        "reads   b[1] and the next 1: 1.0, -2.0",
+        "changes n[3]: 0 to -2",
+        "reads   u[3]: 254",
+        "reads   s[1][0]: 0x04030201",
+        "gives 7, gets 8",
+        "waits at the barrier",
+        "returns",
+    ]

@@ -120,6 +120,22 @@ def test_data_sets_say_what_is_in_them(tmp_path, monkeypatch):
     assert repr(Subset(dataset, [2])) == f"Subset(1 of {dataset!r})"
 
 
+def test_names_of_classes_are_in_any_script(tmp_path):
+    assert ImageFolder(tree(tmp_path, {"猫": 1, "œuf": 1, "cat": 1})).classes == [
+        "cat",
+        "œuf",
+        "猫",
+    ]
+
+
+def test_an_image_is_known_by_its_path_in_the_folder_and_its_size(tmp_path):
+    dataset = ImageFolder(tree(tmp_path / "photos", {"cat": 2, "dog": 1}))
+    size = (tmp_path / "photos" / "cat" / "1.png").stat().st_size
+    assert dataset.identity(1) == ("cat/1.png", size)
+    (tmp_path / "photos" / "dog" / "0.png").unlink()
+    assert Subset(dataset, [1, 2]).identity(1) == ("dog/0.png", -1)
+
+
 def test_chosen_classes_are_numbered_as_chosen(tmp_path):
     root = tree(tmp_path / "photos", {"a": 1, "b": 2, "c": 3})
     dataset = ImageFolder(root, ["c", "a"])

@@ -8,7 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import EpsImagePlugin, Image
+from PIL import EpsImagePlugin, Image, features
 
 from minialex.data import UnreadableImageError, decode, open_image, read_image
 from minialex.data.listing import IMAGE_SUFFIXES
@@ -105,6 +105,11 @@ def test_strips_change_nothing(monkeypatch, mode):
         ("a.jpg", "RGB", 10),
         ("a.jpg", "CMYK", 16),
         ("a.webp", "RGB", 17),
+        ("a.jp2", "RGB", 20),
+        pytest.param(
+            *("a.avif", "RGB", 14),
+            marks=pytest.mark.skipif(not features.check("avif"), reason="a Pillow without AVIF"),
+        ),
     ],
 )
 def test_the_memory_for_an_image_is_bounded_by_format_and_mode(
@@ -118,11 +123,54 @@ def test_the_memory_for_an_image_is_bounded_by_format_and_mode(
     assert refusal(tmp_path / name).startswith("too large: to decode 20 x 30 pixels takes 0 MiB")
 
 
+# the package has it pass, and refuses what is too large by itself
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_pillows_limit_of_pixels_is_kept_to_the_pixel(tmp_path, monkeypatch, suffix):
+    path = save(tmp_path / f"a{suffix}", noise(8, 10))
+    for limit in (None, 80):
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        assert read_image(path).shape == (8, 10, 3)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 79)
+    assert refusal(path) == "too large: 80 pixels exceed the limit of 79"
+
+
+@pytest.mark.parametrize("size", [(0, 5), (5, 0)])
+def test_an_image_in_memory_without_pixels_is_refused(size):
+    with pytest.raises(UnreadableImageError, match=f"image mine: it is {size[0]} x {size[1]} pix"):
+        decode.LazyImage(Image.new("RGB", size), "mine")
+
+
+def test_where_memory_runs_out_it_is_said_once(tmp_path, monkeypatch):
+    picture = open_image(save(tmp_path / "a.jpg", noise(6, 6)))
+
+    def refuse(_):
+        raise MemoryError
+
+    monkeypatch.setattr(decode, "_eight_bits", refuse)
+    for size in (6, 3):
+        with pytest.raises(UnreadableImageError) as raised:
+            picture.resized_crop((0, 0, 6, 6), size)
+        assert str(raised.value) == (
+            f"cannot read image {tmp_path / 'a.jpg'}: not enough memory to decode it; "
+            "replace or remove it, or pass --skip-unreadable"
+        )
+
+
 def test_a_jpeg_of_endless_scans_is_refused(tmp_path, monkeypatch):
     save(tmp_path / "a.jpg", progressive=True)
     assert read_image(tmp_path / "a.jpg").shape == (8, 10, 3)
     monkeypatch.setattr(decode, "MAX_JPEG_SCANS", 5)
     assert refusal(tmp_path / "a.jpg").endswith("scans, more than 5")
+
+
+@pytest.mark.parametrize(("width", "box"), [(8, (2, 0, 6, 4)), (16, (0, 0, 8, 8))])
+def test_a_part_is_never_taken_for_the_whole(tmp_path, width, box):
+    """A part of an image of the wanted size, and a part of that size."""
+    pixels = noise(8, width)
+    view = open_image(save(tmp_path / "a.png", pixels)).resized_crop(box, 8)
+    resized = Image.fromarray(pixels).resize((8, 8), Image.Resampling.BILINEAR, box=box)
+    np.testing.assert_array_equal(view, resized)
 
 
 @pytest.mark.parametrize("orientation", STORED)

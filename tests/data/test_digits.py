@@ -88,7 +88,7 @@ def test_a_damaged_file_is_noticed(tmp_path, monkeypatch, at):
 def test_the_written_folder_is_the_split_that_training_uses(dataset, written):
     out, counts, calls = written
     train, val = split(dataset, module.VAL_FRACTION, 0)
-    assert counts == (len(train), len(val))
+    assert counts == (len(train), len(val)) == (1438, 359)
     assert calls[0] == (1, 1797)
     assert calls[-1] == (1797, 1797)
     for part, name in ((train, "train"), (val, "val")):

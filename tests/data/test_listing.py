@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from minialex.data import IgnoredFiles, ImageFolder, read_image
+from minialex.data import IgnoredFiles, ImageFolder, listing, read_image
 from minialex.data.listing import IMAGE_SUFFIXES, UNSUPPORTED_SUFFIXES, image_files, read_classes
 from minialex.errors import MinialexError
 from tests.data.pictures import save, tree
@@ -102,6 +102,18 @@ def test_only_files_are_looked_into(tmp_path):
     others = IgnoredFiles()
     assert list(image_files(tmp_path, others)) == []
     assert (others.counts, others.images) == ({".x": 1, "": 1}, set())
+
+
+def test_a_file_that_may_not_be_read_is_no_image(tmp_path, monkeypatch):
+    Image.new("RGB", (4, 4)).save(tmp_path / "1.locked", "png")
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(listing, "open", refuse, raising=False)
+    others = IgnoredFiles()
+    assert list(image_files(tmp_path, others)) == []
+    assert others.summary() == "ignored 1 file: 1 .locked"
 
 
 def test_what_archives_and_servers_leave_behind_is_ignored(tmp_path):

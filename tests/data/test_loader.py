@@ -118,6 +118,11 @@ def test_every_place_is_equally_likely():
     np.testing.assert_allclose(counts, 100, atol=60)
 
 
+def test_batches_of_one_image():
+    batches = list(DataLoader(MemoryDataset(2), 1, eval_transform(5), workers=0).epoch(0))
+    assert [b.indices.tolist() for b in batches] == [[0], [1]]
+
+
 def test_a_last_batch_that_is_not_full_can_be_left_out():
     loader = DataLoader(MemoryDataset(11), 4, eval_transform(5), drop_last=True)
     assert [len(b) for b in loader.epoch(0)] == [4, 4]

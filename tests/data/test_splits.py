@@ -72,6 +72,10 @@ def test_which_images_are_held_out_is_recorded():
     targets = [0] * 5 + [1] * 9 + [2] * 4
     held_out = {seed: split(labelled(targets), 0.3, seed)[1].indices.tolist() for seed in (0, 7)}
     assert held_out == {0: [0, 8, 10, 12, 16], 7: [2, 5, 7, 10, 14]}
+    # which of the classes of equal share give one more
+    targets = np.repeat(np.arange(6), 7)
+    shares = [np.bincount(split(labelled(targets), 0.2, seed)[1].targets) for seed in (0, 7)]
+    np.testing.assert_array_equal(shares, [[1, 1, 1, 2, 2, 1], [1, 2, 1, 1, 2, 1]])
 
 
 def test_the_seed_decides_the_split():

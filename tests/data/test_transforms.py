@@ -11,6 +11,11 @@ from minialex.data.transforms import (
     AREAS,
     ASPECTS,
     DRAWS_PER_IMAGE,
+    FACTORS,
+    FLIP,
+    JITTER_ORDER,
+    LEFT,
+    TOP,
     center_crop,
     random_resized_crop,
 )
@@ -150,6 +155,38 @@ def test_what_chance_decides_is_unrelated():
     u = rows(20_000)
     related = np.abs(np.corrcoef(u.T) - np.eye(DRAWS_PER_IMAGE))
     assert related.max() < 6 / math.sqrt(20_000)
+
+
+def test_no_number_decides_two_things():
+    uses = (AREAS, ASPECTS, TOP, LEFT, FLIP, FACTORS, JITTER_ORDER)
+    numbers = np.arange(DRAWS_PER_IMAGE)
+    used = np.concatenate([np.atleast_1d(numbers[use]) for use in uses])
+    assert len(used) == len(set(used.tolist())) == 31
+
+
+def test_what_is_drawn_of_two_images():
+    u = np.zeros((2, DRAWS_PER_IMAGE))
+    u[:, FLIP] = 0.25, 0.5
+    u[0, FACTORS] = 0.0, 0.25, 0.5, 0.75
+    u[:, JITTER_ORDER] = [[0.3, 0.1, 0.4, 0.2], [0.0, 0.9, 0.5, 0.5]]
+    drawn = Transform(brightness=0.5, contrast=2.0, saturation=0.25, hue=0.5, flip=0.5).jitter(u)
+    assert drawn.flip.tolist() == [True, False]
+    assert drawn.order.tolist() == [[1, 3, 0, 2], [0, 2, 3, 1]]
+    # of 0.5 to 1.5, 0 to 3, 0.75 to 1.25 and -0.5 to 0.5
+    assert drawn.brightness.tolist() == [0.5, 0.5]
+    assert drawn.contrast.tolist() == [0.75, 0.0]
+    assert drawn.saturation.tolist() == [1.0, 0.75]
+    assert drawn.hue.tolist() == [0.25, -0.5]
+    # chance is below 1: a probability of 0 flips none, and one of 1 all
+    u[:, FLIP] = 0.0, 1 - 2.0**-32
+    assert not Transform(flip=0.0, hue=0.5).jitter(u).flip.any()
+    assert Transform(flip=1.0).jitter(u).flip.all()
+
+
+def test_parameters_at_the_ends_of_their_ranges():
+    exact = Transform(1, "random", (1.0, 1.0), (2.0, 2.0), 0.0, hue=0.5)
+    assert exact.box((4, 2), np.zeros(DRAWS_PER_IMAGE)) == (0, 0, 4, 2)
+    assert Transform(flip=1.0).flip == 1.0
 
 
 def test_adjustments_that_are_off_are_left_out():

@@ -1,5 +1,7 @@
 """Layers give what their op gives with their arguments; the weights that they begin with."""
 
+import inspect
+
 import numpy as np
 import pytest
 
@@ -22,6 +24,31 @@ LAYERS = {
         lambda x: ops.avg_pool2d(x, **POOL, count_include_pad=False),
     ),
 }
+
+
+@pytest.mark.parametrize(
+    ("layer", "op", "shared"),
+    [
+        (nn.Conv2d, ops.conv2d, {"stride", "padding", "dilation", "groups"}),
+        (nn.MaxPool2d, ops.max_pool2d, {"kernel_size", "stride", "padding", "ceil_mode"}),
+        (
+            nn.AvgPool2d,
+            ops.avg_pool2d,
+            {"kernel_size", "stride", "padding", "ceil_mode", "count_include_pad"},
+        ),
+        (nn.LocalResponseNorm, ops.local_response_norm, {"size", "alpha", "beta", "k"}),
+        (nn.Dropout, ops.dropout, {"p"}),
+        (
+            nn.CrossEntropyLoss,
+            ops.cross_entropy,
+            {"weight", "ignore_index", "reduction", "label_smoothing"},
+        ),
+    ],
+)
+def test_layers_have_the_defaults_of_their_ops(layer, op, shared):
+    ours, theirs = inspect.signature(layer).parameters, inspect.signature(op).parameters
+    assert shared <= ours.keys() & theirs.keys()
+    assert {n: ours[n].default for n in shared} == {n: theirs[n].default for n in shared}
 
 
 def test_cross_entropy_loss_runs_its_op():
@@ -125,6 +152,23 @@ def test_he_normal_has_the_variance_it_states():
     assert w.dtype == np.float32
     assert w.var() == pytest.approx(2 / (30 * 25), rel=0.02)
     assert abs(w.mean()) < 4 * np.sqrt(2 / 750 / w.size)
+
+
+def test_weights_begin_as_he_normal_has_them_for_relu():
+    def as_stated(*shape, **gain):
+        return nn.he_normal(shape, Generator(1), **gain)
+
+    np.testing.assert_array_equal(as_stated(8, 6), as_stated(8, 6, gain=2.0))
+    np.testing.assert_array_equal(as_stated(8, 6, gain=0.5), as_stated(8, 6) / 2)
+    assert not as_stated(8, 6, gain=0).any()
+    for layer, shape in (
+        (nn.Linear(6, 8, generator=Generator(1)), (8, 6)),
+        (nn.Conv2d(6, 8, (3, 2), groups=2, generator=Generator(1)), (8, 3, 3, 2)),
+    ):
+        np.testing.assert_array_equal(layer.weight.data, as_stated(*shape))
+        assert layer.bias.data.tolist() == [0] * 8
+    small = nn.Linear(6, 8, generator=Generator(1), gain=0.5)
+    np.testing.assert_array_equal(small.weight.data, as_stated(8, 6, gain=0.5))
 
 
 def test_conv2d_groups_must_divide_the_channels():

@@ -115,6 +115,15 @@ def test_twenty_steps_agree_with_pytorch(torch, name, formula, kw, dtype, tolera
         np.testing.assert_allclose(p.data, q.detach().numpy(), rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.parametrize("name", ["RMSprop", "SGD", "Adam"])
+def test_defaults_are_those_of_pytorch(torch, name):
+    (group,) = getattr(optim, name)([Tensor(np.ones(1), requires_grad=True)]).param_groups
+    theirs = getattr(torch.optim, name)([torch.ones(1, requires_grad=True)]).defaults
+    ours = {key: value for key, value in group.hyperparameters.items() if key != "initial_lr"}
+    assert ours == {key: theirs[key] for key in ours}
+    assert group["initial_lr"] == ours["lr"]
+
+
 def test_parameters_and_gradients_live_in_the_arena():
     params = [Tensor(np.ones(shape, np.float32), requires_grad=True) for shape in SHAPES]
     optimizer = optim.RMSprop(params, momentum=0.9)

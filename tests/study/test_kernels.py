@@ -1,5 +1,6 @@
 """The page about the kernels: that it is up to date, and that it would tell if it were not."""
 
+import functools
 import json
 from pathlib import Path
 
@@ -145,3 +146,53 @@ def test_registers_and_spills_in_short():
     assert kernels._registers(taken[:1]) == "20"
     assert kernels._spills(taken) == "float, 8: 16 (70)"
     assert kernels._spills(taken[:1]) == "none"
+
+
+def test_compiled_figures_are_those_of_every_instance_on_every_architecture(monkeypatch):
+    def usage(file, architecture):
+        assert file == "relu.cu"
+        more = 4 * (architecture == "sm_90")
+        yield nvrtc.Usage("f<float>", architecture, 20 + more, 0, 0, 0, 0)
+        yield nvrtc.Usage("g<float, 2>", architecture, 30, 8, 8, 8, 0)
+
+    monkeypatch.setattr(nvrtc, "why_missing", lambda: None)
+    monkeypatch.setattr(nvrtc, "version", lambda: "12.9")
+    monkeypatch.setattr(nvrtc, "architectures", lambda file: ["sm_80", "sm_90"])
+    monkeypatch.setattr(nvrtc, "usage", usage)
+    found = kernels.compiled("relu.cu")
+    assert found.cells == {
+        "f": ("20 (80), 24 (90)", "none"),
+        "g": ("30", "float, 2: 8 (80), 8 (90)"),
+    }
+    assert (found.version, found.digest) == ("12.9", kernels.code_digest("relu.cu"))
+    # and they are found again on the page
+    monkeypatch.setattr(kernels, "compiled", lambda file: found)
+    names = {"relu_forward": found.cells["f"], "relu_backward": found.cells["g"]}
+    figures = kernels.Figures(found.version, found.digest, names)
+    section = kernels._section("relu.cu", figures, {}, {}, {})
+    assert kernels._kept(f"intro\n{section}") == {"relu.cu": figures}
+
+
+def test_kernels_are_found_behind_partial_functions_methods_and_defaults():
+    one, two = (cuda.kernel("relu.cu", name) for name in ("relu_forward", "relu_backward"))
+    every = {(str(k.file), k.name) for k in (one, two)}
+
+    class Holder:
+        def __init__(self):
+            self.kernel = one
+
+        def method(self, kernel=two):
+            return self.kernel, kernel
+
+    def function(kernel=one, *, other=two):
+        return kernel, other
+
+    function.__module__ = "minialex.made_up"
+    assert kernels_of(function) == every
+    assert kernels_of(functools.partial(print, one, sep=two)) == every
+    function.__module__ = "elsewhere"
+    assert kernels_of(function) == set()
+    assert kernels_of([{"a": (one, {two})}]) == every
+    assert kernels_of(Holder()) == set()
+    Holder.method.__module__ = Holder.__module__ = "minialex.made_up"
+    assert kernels_of(Holder().method) == kernels_of(Holder) == {("relu.cu", "relu_backward")}

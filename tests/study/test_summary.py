@@ -5,7 +5,7 @@ import pytest
 
 from minialex import nn
 from minialex.models import alexnet
-from minialex.study import summarise
+from minialex.study import LayerSummary, Summary, summarise
 
 
 def test_the_rows_of_alexnet():
@@ -103,3 +103,41 @@ def test_a_cell_of_a_notebook_shows_a_table():
         "1      ReLU()             1000                 0.0        4 KiB",
         "total                                4,000     0.0        8 KiB",
     ]
+
+
+def test_figures_are_thousands_millions_and_kibibytes():
+    row = LayerSummary("a", "Conv2d()", (64, 9, 8), 1234, 5_678_901_234, 3 << 20)
+    assert row.cells() == ["a", "Conv2d()", "64x9x8", "1,234", "5,678.9", "3,072 KiB"]
+    nothing = LayerSummary("b", "Flatten()", (4608,), 0, 0, 0)
+    assert nothing.cells() == ["b", "Flatten()", "4608", "", "", ""]
+    whole = Summary("c", (3, 4), [row, nothing, row], 2000)
+    assert whole.cells()[-1] == ["total", "", "", "2,000", "11,357.8", "6,144 KiB"]
+    assert whole.activation_bytes == 6 << 20
+
+
+class Parts(nn.Module):
+    """A layer with two outputs, one of which is a view of its input."""
+
+    def forward(self, x):
+        return x[:, :2], x * x
+
+
+def test_a_layer_with_several_outputs_has_the_shape_of_the_first_and_the_bytes_of_all():
+    class Both(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.parts = Parts()
+
+        def forward(self, x):
+            return self.parts(x)[1]
+
+    (row,) = summarise(Both(), (5,)).rows
+    assert (row.name, row.layer, row.shape) == ("parts", "Parts()", (2,))
+    assert row.activation_bytes == 5 * 4
+
+
+def test_an_input_has_the_type_of_the_parameters():
+    model = nn.Sequential(nn.Linear(3, 2))
+    for parameter in model.parameters():
+        parameter.data = parameter.data.astype(np.float64)
+    assert summarise(model, (3,)).activation_bytes == 2 * 8

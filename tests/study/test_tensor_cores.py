@@ -87,3 +87,52 @@ def test_a_stale_page_is_told(tmp_path, monkeypatch, capsys):
     assert study.main(["--check"], tmp_path) == 1
     assert "stale: python -m" in capsys.readouterr().err
     assert study.main(["--chekc"], tmp_path) == 2
+
+
+MADE_UP = {
+    "FFMA": [study.Error(1.25e-7 * i, 2e-9 * (3 - i)) for i in range(1, 8)],
+    "promoted": [study.Error(1e-8, 0.0)] * 7,
+}
+
+
+def test_the_table_has_a_line_for_every_length_and_a_column_for_every_way():
+    head, rule, *lines = study._table(MADE_UP).splitlines()
+    assert head == "| terms | in AlexNet | FFMA | promoted |"
+    assert rule == "| ---: | --- | ---: | ---: |"
+    assert len(lines) == len(study.LENGTHS)
+    assert lines[2] == "| 363 | conv1, forward | 3.8e-07 (+0e+00) | 1.0e-08 (+0e+00) |"
+    assert lines[5] == "| 9,216 | fc6, forward | 7.5e-07 (-6e-09) | 1.0e-08 (+0e+00) |"
+    text = study.page(MADE_UP)
+    assert "\n".join((head, rule, *lines)) in text
+    assert f"{study.SUMS_PER_LENGTH} sums" in text
+
+
+def test_the_picture_shows_errors_and_the_size_of_biases_against_the_length():
+    figure = study.picture(MADE_UP | dict.fromkeys("abc", MADE_UP["promoted"]))
+    left, right = figure.axes
+    lengths = list(study.LENGTHS)
+    for axes, values in ((left, [e.rms for e in MADE_UP["FFMA"]]), (right, [4e-9, 2e-9, 0])):
+        x, y = axes.lines[0].get_data()
+        assert list(x) == lengths
+        assert list(y[: len(values)]) == pytest.approx(values)
+        assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+        assert [t.get_text() for t in axes.get_xticklabels()][-1] == "43,264"
+    assert right.lines[0].get_ydata()[3] == pytest.approx(2e-9)
+    (legend,) = figure.legends
+    assert [t.get_text() for t in legend.get_texts()] == ["FFMA", "promoted", "a", "b", "c"]
+    colours = [line.get_color() for line in left.lines]
+    assert colours == [line.get_color() for line in right.lines]
+    assert len(set(colours)) == 5
+
+
+def test_errors_are_shares_of_the_root_of_the_summed_squares():
+    """A way that is off by a known share, towards zero."""
+
+    def short(x, y, cores):
+        sums = np.cumsum(x.astype(np.float64) * y, 1)[:, 7::8]
+        sizes = np.sqrt(np.cumsum((x.astype(np.float64) * y) ** 2, 1))[:, 7::8]
+        return sums - np.sign(sums) * sizes * np.array([[0.25], [0.25], [0.5], [0.0]])
+
+    for error in study.errors(short, [8, 16], 4):
+        assert error.bias == pytest.approx(-0.25)
+        assert error.rms == pytest.approx(((0.25**2 * 2 + 0.5**2) / 4) ** 0.5)

@@ -6,6 +6,7 @@ import zlib
 import numpy as np
 import pytest
 
+from minialex import nn
 from minialex.errors import MinialexError
 from minialex.weights import checkpoint, open_weights
 from minialex.weights.checkpoint import load, optimizer_tensors, save
@@ -179,7 +180,7 @@ BAD = [
     ("num_classes", True, "'num_classes' is missing or not int"),
     ("num_classes", 3.0, "'num_classes' is missing or not int"),
     ("image_size", 0, "'image_size' is not between"),
-    ("image_size", 10**9, "'image_size' is not between"),
+    ("image_size", 4097, "'image_size' is not between 1 and 4096"),
     ("classes", ["a", "b"], "'classes' are not as many"),
     ("classes", ["a", "b", 3], "'classes' are not all names"),
     ("classes", ["a", "b", ""], "'classes' are not all names"),
@@ -196,6 +197,7 @@ BAD = [
     ("settings", {"image_size": 32}, "'image_size' is not what its settings say"),
     ("settings", {"warmup": 99}, "'warmup' is not what its settings say"),
     ("fold", [4, 3], "'fold' is not a fold"),
+    ("fold", [0, 3], "'fold' is not a fold"),
     ("fold", [True, 3], "'fold' is not a fold"),
     ("fold", "12", "'fold' is not a fold"),
     ("fold", [1, 2, 3], "'fold' is not a fold"),
@@ -213,12 +215,36 @@ def test_a_bad_manifest_is_neither_read_nor_written(path, tmp_path, key, value, 
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize("size", [1, 4096])
+@pytest.mark.parametrize("fold", [[1, 1], [1, 3], [3, 3]])
+def test_the_least_and_the_most_that_a_manifest_may_say(path, size, fold):
+    save(path, tensors=TENSORS, manifest={**MANIFEST, "image_size": size, "fold": fold})
+    read = load(path)
+    assert (read.manifest["image_size"], read.fold) == (size, tuple(fold))
+
+
+def test_without_cross_validation_there_is_no_fold(path):
+    assert load(path).fold is None
+
+
+def test_another_networks_tensors_are_not_loaded(path):
+    network = nn.Linear(2, 2)
+    words = r"is damaged \(its tensors are not those of 'alexnet-mini'\): use another copy"
+    with pytest.raises(MinialexError, match=words):
+        load(path).load_into(network)
+
+
 def test_a_model_without_a_run_is_no_checkpoint_to_go_on_from(path):
     model = {k: v for k, v in MANIFEST.items() if k in ("model", "num_classes", "image_size")}
     save(path, tensors=PARAMETERS, manifest={**model, "classes": [], "settings": {}})
     assert open_weights(path).manifest["num_classes"] == 3
     with pytest.raises(MinialexError, match="not a checkpoint of a run"):
         load(path)
+
+
+def test_a_tensor_without_axes_is_kept(path):
+    save(path, tensors=TENSORS | {"steps": np.array(7)}, manifest=MANIFEST)
+    assert load(path).tensors["steps"] == 7
 
 
 def test_empty_tensors_say_nothing_of_the_number_of_classes(path):

@@ -94,6 +94,39 @@ class TestReading:
         w.zip_file(path, w.pickle_of(tree), {"0": bytes(8), "1": bytes(8)})
         assert list(read_pth(path)) == ["a"]
 
+    def test_of_several_tables_the_likeliest_is_taken(self, path):
+        keys = ["state_dict", "model_state_dict", "model", "weights", "net", "ema"]
+        tables = {key: {key: w.whole("0", np.ones(2, "<f4"))} for key in reversed(keys)}
+        for key in keys[:-1]:
+            w.zip_file(path, w.pickle_of(tables), {"0": bytes(8)})
+            assert list(read_pth(path)) == [key]
+            del tables[key]
+
+    def test_the_most_axes_and_repetitions(self, path):
+        stored = w.storage("0", "FloatStorage", 2)
+        tree = {
+            "axes": w.tensor(stored, 0, (1,) * 31 + (2,), (7,) * 31 + (1,)),
+            "expanded": w.tensor(stored, 1, (2**12, 2**12), (0, 0)),
+            "empty": w.tensor(stored, 2, (2**59 - 1, 0), (1, 1)),
+        }
+        w.zip_file(path, w.pickle_of(tree), {"0": np.array([3, 5], "<f4").tobytes()})
+        read = read_pth(path)
+        assert read["axes"].shape == (1,) * 31 + (2,)
+        assert read["axes"].ravel().tolist() == [3, 5]
+        assert (read["expanded"].shape, read["expanded"][-1, -1]) == ((2**12, 2**12), 5)
+        assert read["empty"].shape == (2**59 - 1, 0)
+
+    def test_padding_before_a_record_and_long_names(self, path):
+        """PyTorch fills a record's header up, so that storages begin at multiples of 64."""
+        x = np.arange(4, dtype="<f4")
+        records = {"data.pkl": w.pickle_of({"x": w.whole("0", x)}), "data/0": x.tobytes()}
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in records.items():
+                info = zipfile.ZipInfo(f"{'a' * 300}/{name}")
+                info.extra = b"FB" + struct.pack("<H", 600) + bytes(600)
+                archive.writestr(info, content)
+        assert read_pth(path)["x"].tolist() == [0, 1, 2, 3]
+
     def test_arrays_are_neither_copied_nor_writable(self, path):
         big = np.zeros((1000, 500), "<f4")
         w.write_zip(path, {"x": big})

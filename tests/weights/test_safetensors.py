@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from minialex.errors import MinialexError
+from minialex.weights import safetensors
 from minialex.weights.safetensors import write_safetensors
 from tests.weights.reading import read_safetensors, same
 
@@ -128,6 +129,36 @@ def test_what_cannot_be_stored(tmp_path, name, x):
 def test_too_much_metadata(tmp_path):
     with pytest.raises(ValueError, match="store less"):
         write_safetensors(tmp_path / "file", {}, {"text": "x" * 2**24})
+
+
+def test_a_header_that_is_just_short_enough_is_written_and_read(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    write_safetensors(path, {"x": np.arange(3)}, {"text": "x" * 100})
+    length = int.from_bytes(path.read_bytes()[:8], "little")
+    monkeypatch.setattr(safetensors, "MAX_BYTES", length)
+    write_safetensors(path, {"x": np.arange(3)}, {"text": "x" * 100})
+    assert read_safetensors(path)[0]["x"].tolist() == [0, 1, 2]
+    monkeypatch.setattr(safetensors, "MAX_BYTES", length - 1)
+    with pytest.raises(ValueError, match=f"names and metadata take {length} bytes: store less"):
+        write_safetensors(path, {"x": np.arange(3)}, {"text": "x" * 100})
+    with pytest.raises(MinialexError, match="not a safetensors file"):
+        read_safetensors(path)
+
+
+@pytest.mark.parametrize(
+    ("largest", "beyond"),
+    [((1,) * 31 + (2,), (1,) * 32 + (2,)), ((2**59 - 1, 0), (2**59, 0))],
+    ids=["axes", "elements"],
+)
+def test_shapes_up_to_what_numpy_holds(tmp_path, largest, beyond):
+    path = tmp_path / "file"
+    for shape in (largest, beyond):
+        size = 0 if 0 in shape else 8
+        path.write_bytes(foreign({"x": entry(shape=shape, offsets=(0, size))}, bytes(size)))
+        if shape == largest:
+            assert read_safetensors(path)[0]["x"].shape == shape
+    with pytest.raises(MinialexError, match=r"disagree|malformed"):
+        read_safetensors(path)
 
 
 EIGHT = bytes(8)

@@ -164,6 +164,27 @@ class TestAbsurdity:
         with pytest.raises(unpickle.RefusedError, match="it is malformed"):
             unpickle.load_pickle(io.BytesIO(program), {}, pytest.fail)
 
+    @pytest.mark.parametrize(
+        "program", [b"NNa.", b"N(Ne.", b"NN\x93.", b"K\1\x8c\1a\x93.", b"\x8c\1aN\x93."]
+    )
+    def test_what_an_opcode_works_on_is_of_its_kind(self, program):
+        """A list to append to, two texts for a name."""
+        with pytest.raises(unpickle.RefusedError, match="it is malformed"):
+            unpickle.load_pickle(io.BytesIO(program), {}, pytest.fail)
+
+    def test_names_have_five_hundred_bytes_at_most(self):
+        longest = b"c" + b"m" * 500 + b"\n" + b"n" * 500 + b"\n."
+        found = unpickle.load_pickle(io.BytesIO(longest), {}, pytest.fail)
+        assert str(found) == "m" * 500 + "." + "n" * 500
+        with pytest.raises(unpickle.RefusedError, match="a name of more than 500 bytes"):
+            unpickle.load_pickle(io.BytesIO(longest.replace(b"mm", b"mmm", 1)), {}, pytest.fail)
+
+    def test_the_longest_pickle_is_read(self, monkeypatch):
+        monkeypatch.setattr(unpickle, "_MAX_OPCODES", 5)
+        assert unpickle.load_pickle(io.BytesIO(b"NNNN."), {}, pytest.fail) is None
+        with pytest.raises(unpickle.RefusedError, match="more than 5 opcodes"):
+            unpickle.load_pickle(io.BytesIO(b"NNNNN."), {}, pytest.fail)
+
     def test_endless_pickles(self, path, monkeypatch):
         monkeypatch.setattr(unpickle, "_MAX_OPCODES", 1000)
         w.zip_file(path, deep(2000, b"]"), {})

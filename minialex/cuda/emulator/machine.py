@@ -83,7 +83,9 @@ def run(task: EmulatedLaunch) -> list[str]:
         )
     if copies:
         copies.copy_back([not p.const for p, _ in _array_parameters(task)])
-    return _trace(task, launch, _lines(task, compiled)) if task.traced else []
+    if task.traced is None:
+        return []
+    return _trace(task, *task.traced, launch, _lines(task, compiled))
 
 
 def _compiled(task: EmulatedLaunch) -> CompiledKernel:
@@ -187,8 +189,9 @@ def _code(task: EmulatedLaunch, ctype: str, array: Array) -> str:
     return {"b": "u"}.get(array.dtype.kind, array.dtype.kind)
 
 
-def _trace(task: EmulatedLaunch, launch: interface.Launch, lines: Lines) -> list[str]:
-    block, thread = task.traced or ((0, 0, 0), (0, 0, 0))
+def _trace(
+    task: EmulatedLaunch, block: Dim3, thread: Dim3, launch: interface.Launch, lines: Lines
+) -> list[str]:
     shape = f"grid {task.plan.grid}, block {task.plan.block}"
     if any(a >= b for a, b in zip(block + thread, task.plan.grid + task.plan.block, strict=True)):
         return [f"{task.plan.expression}, {shape}: has no thread {thread} of block {block}"]

@@ -27,7 +27,7 @@ def trace_lines(
     for event in events:
         line = lines.of(event.location)
         # A barrier's line is shown anew each time: a loop's iterations are then told apart.
-        if line != shown and event.kind != i.END:
+        if line[1] and line != shown and event.kind != i.END:
             where = f"{PurePath(line[0]).name}:{line[1]} "
             yield where.ljust(_COLUMN) + lines.text(line)
         shown = None if event.kind == i.BARRIER else line
