@@ -107,3 +107,22 @@ def test_what_is_measured_where_nothing_is_named(minialex, monkeypatch, words, n
     answer = minialex("bench", "--op", "relu", "--device", "cpu", *words)
     assert (answer.status, answer.err) == (2, "minialex: error: enough\n")
     assert asked == [(networks, batches, ["relu"])]
+
+
+@pytest.mark.parametrize(
+    ("words", "names"), [((), None), (("--implementation", "blocked"), ("blocked",))]
+)
+def test_all_implementations_are_measured_or_those_that_are_named(
+    minialex, monkeypatch, words, names
+):
+    contexts = []
+
+    def measure(plan, context, *_, **__):
+        contexts.append(context)
+        raise MinialexError("enough")
+
+    monkeypatch.setattr(command, "measure", measure)
+    mini = "--network", "alexnet-mini"
+    answer = minialex("bench", "--op", "relu", "--device", "cpu", *mini, *words)
+    assert (answer.status, answer.err) == (2, "minialex: error: enough\n")
+    assert [context.implementations for context in contexts] == [names]

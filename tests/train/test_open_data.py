@@ -7,6 +7,7 @@ from minialex.data.fingerprint import fingerprint
 from minialex.errors import MinialexError
 from minialex.kfold.evaluation_set import evaluation_set
 from minialex.models import alexnet
+from minialex.nn.init import blank_weights
 from minialex.persistence import Trained
 from minialex.train.factory import open_data
 from minialex.train.given import make_settings
@@ -45,9 +46,11 @@ def test_the_digits_to_evaluate_a_network_on(digits, tmp_path, trained_on, descr
     data, _ = digits
     parts = data.train, data.val
     train, val = parts if trained_on == "digits" else parts[::-1]
+    with blank_weights():
+        model = alexnet("alexnet-mini", 10)
     trained = Trained(
         tmp_path / "best.safetensors",
-        alexnet("alexnet-mini", 10),
+        model,
         tuple("0123456789"),
         make_settings(val_fraction=0.25, data=trained_on),
         split=fingerprint(train=train, val=val),

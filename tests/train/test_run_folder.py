@@ -176,13 +176,18 @@ class TestClaimWithoutFileLocks:
         assert (tmp_path / LOCK_FILE).read_text() == text
 
     def test_a_process_of_another_user_holds_its_lock(self, tmp_path, monkeypatch):
-        def refuse(*_):
+        asked = []
+
+        def refuse(process, number):
+            asked.append((process, number))
             raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
         monkeypatch.setattr(run_folder.os, "kill", refuse)
         (tmp_path / LOCK_FILE).write_text(f"77 {run_folder.socket.gethostname()}\n")
         with pytest.raises(MinialexError, match=r"in use by another run \(process 77 on"):
             claim(tmp_path)
+        # 0 is no signal: it asks whether the process is there
+        assert asked == [(77, 0)]
 
 
 def test_a_file_system_that_refuses_locks(tmp_path, monkeypatch):
