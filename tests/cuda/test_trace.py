@@ -46,6 +46,21 @@ def test_a_thread_is_followed_line_by_line():
     assert (y == np.maximum(x, 0)).all()
 
 
+@pytest.mark.parametrize(
+    ("mode", "name", "begins"),
+    [
+        ("fast", None, []),
+        ("checked", "relu_forward", []),
+        ("traced", "relu_backward", []),
+        ("traced", "relu_forward", ["relu_forward<float>, grid (1, 1, 1), block (4, 1, 1): what"]),
+    ],
+)
+def test_nothing_is_traced_but_what_was_asked_for(mode, name, begins):
+    with cuda.emulated(mode, kernel=name, write=lambda line: None) as emulation:
+        cuda.kernel("relu.cu", "relu_forward")(1, 4, np.zeros(4, F32), np.zeros(4, F32), 4)
+    assert [line.partition(" thread")[0] for line in emulation.lines[:1]] == begins
+
+
 def test_shared_memory_and_barriers_in_order():
     x = np.arange(16, dtype=F32).reshape(4, 4)
     lines = traced("transpose", 1, (8, 8), x, np.zeros((4, 4), F32), 4, 4, thread=(1, 2))
