@@ -260,10 +260,11 @@ def test_a_bfloat16_has_no_number_to_pass():
         scalars.cast(1.0, "__nv_bfloat16", "k: argument x")
 
 
-def test_arrays_of_the_bfloat16_of_other_packages_are_known():
-    ml_dtypes = pytest.importorskip("ml_dtypes", reason="needs the ml_dtypes package")
-    k, bits = signature("half_arithmetic", KERNELS / "halves.cu"), a(4, dtype=ml_dtypes.bfloat16)
-    assert bind(k, (bits, bits.copy(), a(8), 4), {}).binding == {"T": "__nv_bfloat16"}
+def test_the_bfloat16_of_other_packages_is_known_by_its_name():
+    theirs = SimpleNamespace(name="bfloat16")
+    assert scalars.ctype_of(theirs) == "__nv_bfloat16"
+    assert scalars.matches(theirs, "__nv_bfloat16")
+    assert not scalars.matches(theirs, "__half")
 
 
 class Cupy:
