@@ -315,6 +315,11 @@ def test_a_runtime_of_other_structures_is_refused(monkeypatch, runtime_path):
             "auto& a = emu::shared<typename Accumulator<T>::type[4]>"
             '("a", alignof(typename Accumulator<T>::type), [] {});\n',
         ),
+        (
+            "__shared__ float a[2 *\n3],\nb;",
+            'auto& a = emu::shared<float[2 *\n3]>("a", alignof(float), [] {}); '
+            'auto& b = emu::shared<float>("b", alignof(float), [] {});\n',
+        ),
         ("// __shared__ float a[4];", " " * 25),
     ],
 )

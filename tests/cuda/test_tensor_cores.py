@@ -125,7 +125,7 @@ def test_a_block_has_so_much_shared_memory(tmp_path, name):
     with cuda.emulated(architecture=name):
         hold(1, 32, d, shared=most - 1024)
         with pytest.raises(
-            cuda.EmulationError, match=r"memory leaves 1020 bytes for what"
+            cuda.EmulationError, match=r"memory leaves 1,020 bytes for what"
         ) as error:
             hold(1, 32, d, shared=most - 1020)
         assert error.value.kind == "shared memory"
