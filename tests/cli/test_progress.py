@@ -1,4 +1,4 @@
-"""What a run shows of itself on a terminal: how far it is, how it goes, how long it will take."""
+"""The progress of a run on a terminal: its batch, its figures, how long it will take."""
 
 import io
 import re
