@@ -18,13 +18,13 @@ import numpy as np
 import pytest
 
 from minialex.arrays import CPU
-from minialex.cuda import gpu, source
+from minialex.cuda import source
 from minialex.cuda.architectures import ARCHITECTURES
 from minialex.cuda.arguments import BoundArguments
 from minialex.cuda.emulator.machine import EmulatedLaunch, run
 from minialex.cuda.plan import LaunchPlan
 from minialex.cuda.signature import signatures, split
-from tests.device_double import QUEUE, make_cupy, ndarray
+from tests.device_double import QUEUE, forget_gpus, make_cupy, ndarray
 
 
 class Event:
@@ -172,7 +172,7 @@ class Gpu:
         """Return one that is CuPy for the length of a test, with no kernel compiled yet."""
         double = cls()
         monkeypatch.setitem(sys.modules, "cupy", double.cupy)
-        monkeypatch.setattr(gpu, "_functions", {})
+        forget_gpus(monkeypatch)
         return double
 
     @contextlib.contextmanager

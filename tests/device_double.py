@@ -13,12 +13,16 @@ yet, and what CUDA refuses then is refused: to bring numbers to the host or from
 from __future__ import annotations
 
 import contextlib
+import functools
 import operator
 import types
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
+
+from minialex.cuda import gpu
 
 STREAM = 7
 """The address of the current stream."""
@@ -290,3 +294,9 @@ def make_cupy() -> types.ModuleType:
         alloc_pinned_memory=bytearray,
     )
     return cupy
+
+
+def forget_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget, for a test, what was compiled and asked of the GPUs that others made up."""
+    monkeypatch.setattr(gpu, "_functions", {})
+    monkeypatch.setattr(gpu, "capability", functools.cache(gpu.capability.__wrapped__))

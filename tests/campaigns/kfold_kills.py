@@ -31,6 +31,8 @@ from tests.small_runs import checkpoints, small, without_rates, write_images
 
 FOLDS, JOBS = 3, 2
 SECONDS_TO_DIE = 30
+SECONDS_TO_EXIT = 0.5
+"""How long a process may still be listed that has let go of its lock."""
 
 
 def attempt(seeds: Sequence[int], folder: Path) -> list[str]:
@@ -101,17 +103,25 @@ def _killed(
 def _left_alive(child: int, folder: Path) -> str:
     """Wait until the processes of a cross-validation have ended; returns what was wrong."""
     gave_up = time.monotonic() + SECONDS_TO_DIE
-    while alive := _alive(child):
-        if folder.exists():
-            try:
-                claim(folder, resume=(folder / PLAN).exists()).release()
-            except MinialexError:
-                alive = []
-        if (alive and _alive(child)) or time.monotonic() > gave_up:
+    while _alive(child):
+        free = _is_free(folder)
+        if free:
+            time.sleep(SECONDS_TO_EXIT)
+        if _alive(child) and (free or time.monotonic() > gave_up):
             os.killpg(child, signal.SIGKILL)
-            return "a process lived on where the folder was free" if alive else "a process lived on"
+            return "a process lived on where the folder was free" if free else "a process lived on"
         time.sleep(0.02)
     return ""
+
+
+def _is_free(folder: Path) -> bool:
+    if not folder.exists():
+        return False
+    try:
+        claim(folder, resume=(folder / PLAN).exists()).release()
+    except MinialexError:
+        return False
+    return True
 
 
 def _alive(group: int) -> list[int]:

@@ -11,10 +11,11 @@ import pytest
 
 from minialex import cuda
 from minialex.arrays import CPU, Device
-from minialex.cuda import emulator, gpu, source
+from minialex.cuda import emulator, source
 from minialex.errors import MinialexError
 from tests.cuda.test_arguments import Cupy
 from tests.cuda.tools import KERNELS, kernel
+from tests.device_double import forget_gpus
 
 F32 = np.float32
 forward = cuda.kernel("relu.cu", "relu_forward")
@@ -161,7 +162,7 @@ def cupy(monkeypatch):
             compiler = SimpleNamespace(CompileException=type("Refused", (Exception,), {}))
 
     monkeypatch.setitem(sys.modules, "cupy", Fake)
-    monkeypatch.setattr(gpu, "_functions", {})
+    forget_gpus(monkeypatch)
     return Fake
 
 

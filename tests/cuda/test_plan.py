@@ -19,6 +19,7 @@ from minialex.cuda import emulator, gpu, launch, plan, source
 from minialex.errors import MinialexError
 from tests.cuda.test_arguments import Cupy
 from tests.cuda.tools import SHAPE, kernel
+from tests.device_double import forget_gpus
 
 F32 = np.float32
 
@@ -325,7 +326,7 @@ def cupy(monkeypatch):
             compiler = SimpleNamespace(CompileException=type("Refused", (Exception,), {}))
 
     monkeypatch.setitem(sys.modules, "cupy", Fake)
-    monkeypatch.setattr(gpu, "_functions", {})
+    forget_gpus(monkeypatch)
     return Fake
 
 
