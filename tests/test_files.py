@@ -28,22 +28,22 @@ def small_files_only():
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.fixture
-def not_root(tmp_path, monkeypatch):
-    """Work in the folder `tmp_path` as a user for whom a file can be write-protected."""
-    # root's own folders above it are closed to others
-    monkeypatch.chdir(tmp_path)
+@contextlib.contextmanager
+def not_root():
+    """Work in the current folder as a user for whom a file can be write-protected."""
     if os.geteuid() != 0:
         yield
         return
     other = 65534
     try:
-        os.chown(tmp_path, other, other)
+        os.chown(".", other, other)
         os.setresuid(other, other, 0)
     except (AttributeError, OSError) as error:
         pytest.skip(f"root stays root here: {error}")
-    yield
-    os.setresuid(0, 0, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
 
 
 class TestAtomicWrite:
@@ -152,19 +152,21 @@ class TestAtomicWrite:
             atomic_write(pipe, b"")
         assert pipe.is_fifo()
 
-    @pytest.mark.usefixtures("not_root")
-    def test_protected_files_and_folders_stay(self):
+    def test_protected_files_and_folders_stay(self, tmp_path, monkeypatch):
+        # root's own folders above it are closed to others
+        monkeypatch.chdir(tmp_path)
         folder, path = Path(), Path("file")
-        path.write_bytes(b"before")
-        path.chmod(0o444)
-        with pytest.raises(MinialexError, match="permission denied"):
-            atomic_write(path, b"after")
-        folder.chmod(0o555)
-        for write in (lambda: atomic_write(Path("other"), b""), lambda: make_folder(folder)):
-            with pytest.raises(MinialexError, match=r"permission denied|write-protected"):
-                write()
-        folder.chmod(0o755)
-        assert path.read_bytes() == b"before"
+        with not_root():
+            path.write_bytes(b"before")
+            path.chmod(0o444)
+            with pytest.raises(MinialexError, match="permission denied"):
+                atomic_write(path, b"after")
+            folder.chmod(0o555)
+            for write in (lambda: atomic_write(Path("other"), b""), lambda: make_folder(folder)):
+                with pytest.raises(MinialexError, match=r"permission denied|write-protected"):
+                    write()
+            folder.chmod(0o755)
+            assert path.read_bytes() == b"before"
 
 
 class TestMapFile:
