@@ -166,8 +166,9 @@ def test_arrays_that_are_neither_are_refused():
 
 
 def test_the_bytes_between_which_an_array_lies():
-    whole = np.zeros((4, 6), np.float32)
+    whole, two = np.zeros((4, 6), np.float32), np.zeros(2, np.uint8)
     start = whole.ctypes.data
+    assert arrays.extent_of(two) == (two.ctypes.data, two.ctypes.data + 2)
     for view, first, past in (
         (whole, 0, 96),
         (whole[1:3, 2:4], 32, 64),

@@ -198,6 +198,8 @@ def test_a_fold_that_goes_on_says_where(terminal, epoch, batch, said):
     )
     reporter.fold_started(2, 3).started(run)
     assert re.sub(r"\x1b\[[0-9;]*m", "", written.getvalue()[len(before) :]) == said
+    done = (epoch + batch / run.batches) / run.settings.epochs
+    assert reporter.live.tasks[1].percentage == pytest.approx(100 * done)
 
 
 @pytest.mark.parametrize(

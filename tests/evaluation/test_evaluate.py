@@ -97,15 +97,15 @@ class TestFigures:
         assert target_rank(logits, np.array([0, 4, 7])).tolist() == [0, 4, 7]
 
     def test_percent_with_two_decimals_where_shown(self):
-        shown = Evaluation(("cat", "dog"), 0.1234567, np.array([[6, 3], [1, 2]]), 11).to_json()
+        shown = Evaluation(("cat", "dog"), 0.1234567, np.array([[5, 3], [1, 2]]), 10).to_json()
         assert json.loads(json.dumps(shown)) == {
-            "images": 12, "correct": 8, "accuracy": 66.67, "top5_accuracy": 91.67,
+            "images": 11, "correct": 7, "accuracy": 63.64, "top5_accuracy": 90.91,
             "loss": 0.1234567,
             "classes": [
-                {"name": "cat", "precision": 85.71, "recall": 66.67, "f1": 75.0, "support": 9},
+                {"name": "cat", "precision": 83.33, "recall": 62.5, "f1": 71.43, "support": 8},
                 {"name": "dog", "precision": 40.0, "recall": 66.67, "f1": 50.0, "support": 3},
             ],
-            "confusion": [[6, 3], [1, 2]],
+            "confusion": [[5, 3], [1, 2]],
         }  # fmt: skip
 
 
@@ -214,6 +214,11 @@ class TestPicture:
             assert len(ticks) == labelled
             assert [label.get_text() for label in labels] == [f"class {i}" for i in ticks]
         assert len(axes.texts) == numbers
+
+    def test_a_long_name_is_cut_to_24_characters(self):
+        names = ("a" * 24, "b" * 25)
+        axes = confusion_picture(Evaluation(names, 0.1, np.eye(2, dtype=int), 2)).axes[0]
+        assert [t.get_text() for t in axes.get_xticklabels()] == [names[0], "b" * 23 + "…"]
 
     def test_the_scale_says_which_share_a_colour_is(self, made_up):
         axes, bar = confusion_picture(made_up).axes
