@@ -73,6 +73,16 @@ def test_what_is_subnormal_too_large_or_no_number(kind, products, c, expected):
     assert one(kind, products, c) == int(expected)
 
 
+@pytest.mark.parametrize(("architecture", "last"), [("sm_80", 156), ("sm_90", 158)])
+def test_small_terms_are_kept_down_to_a_last_bit(architecture, last):
+    """Two that are 2^-149 together: exactly at the last bit that is kept, not one below it."""
+    for below, expected in ((0, 1), (1, 0)):
+        half = 2 ** (last + below - 150)
+        scale = 2.0 ** -(last + below - 60)
+        products = [((half + 1) * scale, 2.0**-60), ((half - 1) * scale, 2.0**-60)]
+        assert one("tf32", products, architecture=architecture) == expected
+
+
 def test_groups_come_one_after_another():
     """What overflows in the first group of four stays; of eight it cancels."""
     products = [(2.0**127, 2.0), *[(0.0, 0.0)] * 3, (2.0**127, -2.0)]
