@@ -4,8 +4,9 @@
     python -m tests.campaigns mutants --count 200 --seed 0 --jobs 2
 
 A mutant is tried on the tests that run its line, those of its own room first; one that is made when
-a module is imported, on those that run a line of its module. What survives is either a hole in the
-suite, or a change that changes nothing a user can see: its line is printed, and a person decides.
+a module is imported, on those that run a line of its module, and on all of its room. What survives
+is either a hole in the suite, or a change that changes nothing a user can see: its line is printed,
+and a person decides.
 """
 
 from __future__ import annotations
@@ -193,12 +194,15 @@ def covering(name: str) -> dict[int, list[str]]:
 
 
 def tests_for(mutant: Mutant) -> list[str]:
-    """Return the tests to try: of its line, or else of its module, or else of its room."""
+    """Return the tests to try: of its line; of its module and its room if that runs on import."""
     lines = covering(mutant.path)
-    tests = lines.get(mutant.line) or sorted({test for some in lines.values() for test in some})
+    own = lines.get(mutant.line)
+    tests = own or sorted({test for some in lines.values() for test in some})
     _, room, *rest = mutant.path.split("/")
     room = f"tests/{room}/" if rest else f"tests/test_{room}"
-    return in_turn(tests, room, random.Random(str(mutant)))[:MOST_TESTS] or [room]
+    found = in_turn(tests, room, random.Random(str(mutant)))[:MOST_TESTS]
+    whole = not own and (not found or (ROOT / room).exists())
+    return [*found, room] if whole else found
 
 
 def in_turn(tests: Sequence[str], room: str, rng: random.Random) -> list[str]:

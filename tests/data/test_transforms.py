@@ -19,6 +19,7 @@ from minialex.data.transforms import (
     center_crop,
     random_resized_crop,
 )
+from minialex.models import VARIANTS
 
 SCALE, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)
 
@@ -181,6 +182,10 @@ def test_what_is_drawn_of_two_images():
     u[:, FLIP] = 0.0, 1 - 2.0**-32
     assert not Transform(flip=0.0, hue=0.5).jitter(u).flip.any()
     assert Transform(flip=1.0).jitter(u).flip.all()
+
+
+def test_images_are_as_large_as_alexnet_takes_them():
+    assert Transform().size == VARIANTS["alexnet"].image_size
 
 
 def test_parameters_at_the_ends_of_their_ranges():
