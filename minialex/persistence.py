@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 import minialex
 from minialex import arrays
-from minialex.arrays import Device, to_numpy
+from minialex.arrays import FLOATS, Device, to_numpy
 from minialex.data.fingerprint import Fingerprint, parse_fingerprint
 from minialex.data.transforms import Transform, eval_transform
 from minialex.errors import MinialexError
@@ -93,11 +95,12 @@ def save(
     Raises
     ------
     TypeError
-        If the model is not an AlexNet, `classes` one text, or a name none.
+        If the model is not an AlexNet, `classes` no list or tuple, a name no text, or `transform`
+        no Transform.
     ValueError
-        If its layers or their settings were changed (hooks are not saved), names are missing, too
-        many, empty or there twice, the transform is random, or the file's name ends as PyTorch's
-        own do.
+        If its layers or their settings were changed (hooks are not saved), a parameter is not
+        finite, names are missing, too many, empty or there twice, the transform is random, or the
+        file's name ends as PyTorch's own do.
     MinialexError
         If the file cannot be written: what was there stays as it was.
     """
@@ -111,10 +114,15 @@ def save(
             f"save: {path}: this writes safetensors, which torch.load does not read: let the name "
             "end in .safetensors"
         )
-    transform = transform or eval_transform(model.variant.image_size)
+    transform = eval_transform(model.variant.image_size) if transform is None else transform
+    if not isinstance(transform, Transform):
+        raise TypeError(f"save: transform is {transform!r}: give eval_transform(size)")
     if transform.random:
         raise ValueError("save: the transform is random: give eval_transform(size)")
     tensors = {name: to_numpy(x) for name, x in model.state_dict().items()}
+    for name, x in tensors.items():
+        if x.dtype not in FLOATS or not np.isfinite(x).all():
+            raise ValueError(f"save: {name} holds what load refuses: give finite floats")
     num_classes = _check_layers(model, {name: x.shape for name, x in tensors.items()})
     _check_names(classes, num_classes)
     manifest = {
@@ -134,7 +142,7 @@ def save(
 
 
 def _check_names(classes: Sequence[str], num_classes: int) -> None:
-    if isinstance(classes, str):
+    if not isinstance(classes, list | tuple):
         raise TypeError(f"save: classes is {classes!r}: give a list of names")
     if len(classes) not in (0, num_classes):
         raise ValueError(

@@ -175,6 +175,29 @@ class TestSave:
             minialex.save(models.alexnet(MINI, 3), path, **options)
         assert not path.exists()
 
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            ({"classes": {"a": 0, "b": 1, "c": 2}}, "classes is {.*}: give a list of names"),
+            ({"classes": None}, "classes is None: give a list"),
+            ({"classes": "abc"}, "classes is 'abc': give a list"),
+            ({"classes": ["a", 1, "b"]}, "class 1 is named 1: give a text"),
+            ({"transform": 5}, r"transform is 5: give eval_transform\(size\)"),
+        ],
+    )
+    def test_what_is_of_another_kind(self, path, options, words):
+        with pytest.raises(TypeError, match=f"^save: {words}"):
+            minialex.save(models.alexnet(MINI, 3), path, **options)
+        assert not path.exists()
+
+    @pytest.mark.parametrize("bias", [np.array([0, np.nan, 0], np.float32), np.zeros(3, int)])
+    def test_what_load_refuses_is_not_saved(self, path, bias):
+        model = models.alexnet(MINI, 3)
+        model.classifier[6].bias.requires_grad_(False).data = bias
+        with pytest.raises(ValueError, match=r"^save: classifier.6.bias .*: give finite floats$"):
+            minialex.save(model, path)
+        assert not path.exists()
+
     @pytest.mark.parametrize("suffix", [".pth", ".PT"])
     def test_a_name_of_pytorchs_own_format(self, path, suffix):
         """torch.load would refuse the file, in words that do not say why."""

@@ -200,6 +200,14 @@ def using(
         _switch.reset(token)
 
 
+def named() -> tuple[str, ...]:
+    """Return what `using` names here, as ``--use`` takes it: ``plain``, ``conv2d=tiled``."""
+    chosen = _switch.get().items()
+    every = (wanted for name, wanted in chosen if name == _EVERYTHING)
+    single = (f"{n}={wanted}" for n, wanted in chosen if n not in (_EVERYTHING, _PRECISION))
+    return *every, *sorted(single)
+
+
 def _check(what: str, name: str, known: list[str]) -> None:
     if name not in known:
         raise ValueError(unknown(what, name, known))

@@ -18,6 +18,11 @@ from minialex.autograd.hooks import Hooks, RemovableHandle
 from minialex.autograd.operators import FUNCTIONS, Operators
 
 
+def _check_differentiable(x: Array) -> None:
+    if x.dtype not in arrays.FLOATS:
+        raise TypeError(f"only float32 and float64 can require a gradient, not {x.dtype}")
+
+
 class Tensor(Operators, Exchange):
     """An array that knows the op that made it, so that gradients can flow back through it.
 
@@ -79,7 +84,8 @@ class Tensor(Operators, Exchange):
         Raises
         ------
         TypeError
-            If what is assigned is no array of NumPy or CuPy, or not of numbers.
+            If what is assigned is no array of NumPy or CuPy, or not of numbers, or of whole ones
+            where a gradient is required.
         """
         return self._data
 
@@ -88,7 +94,10 @@ class Tensor(Operators, Exchange):
         if not arrays.is_array(value):
             raise TypeError(f"data must be a NumPy or CuPy array, not {type(value).__name__}")
         # of no axes, NumPy may have made a number of it
-        self._data = as_array(value)
+        value = as_array(value)
+        if self._requires_grad:
+            _check_differentiable(value)
+        self._data = value
 
     @property
     def requires_grad(self) -> bool:
@@ -103,10 +112,8 @@ class Tensor(Operators, Exchange):
                 f"the result of {self.node.name} has a gradient as long as what it is made of has "
                 "one; detach() gives a Tensor without"
             )
-        if value and self.data.dtype not in arrays.FLOATS:
-            raise TypeError(
-                f"only float32 and float64 can require a gradient, not {self.data.dtype}"
-            )
+        if value:
+            _check_differentiable(self.data)
         self._requires_grad = value
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:

@@ -50,7 +50,7 @@ _MAY_CHANGE = ", ".join(
     section="Run",
     type=click.Path(path_type=Path),
     metavar="RUN",
-    help=f"Go on with a run that was stopped; {_MAY_CHANGE} may change.",
+    help=f"Go on with a run that was stopped; {_MAY_CHANGE}, --use and --emulate may change.",
 )
 @click.option(
     "--stop-after",
@@ -86,8 +86,8 @@ def train(
     curves.png and settings.json, and TensorBoard events where tensorboardX is installed. The best
     epoch has the highest validation accuracy, and the lowest validation loss among equals. Ctrl-C
     finishes the batch, saves and says how to go on; a resumed run ends with the very numbers of
-    one that was never stopped, if it goes on with the same processor and number of cores. Beside
-    --resume, DATA is the new place of the same images.
+    one that was never stopped, if it goes on with the same processor, number of cores, --use and
+    --emulate. Beside --resume, DATA is the new place of the same images.
 
     \b
     Examples:

@@ -104,23 +104,25 @@ def _open(
 ) -> tuple[Dataset, str]:
     """Return the images of `data` to evaluate on, and a description of them."""
     images: Dataset
-    found = None
+    val = None
     if data == DIGITS:
         images = Digits()
     else:
         found = find_dataset_folders(data)
         chosen = list(trained.classes) if trained.settings.classes else None
-        images = ImageFolder(found.val or found.train, chosen)
+        # the val beside a fold's images was no part of the cross-validation
+        val = None if trained.fold and _same_data(data, trained.settings.data) else found.val
+        images = ImageFolder(val or found.train, chosen)
         for line in folder_notes([images]):
             tell(line)
     check_classes(trained, images)
     same_place = _same_data(data, trained.settings.data)
-    if found and found.val:
+    if val:
         if same_place:
             now = fingerprint(val=images)
             change = split_difference(trained.split, now, trained.classes)
             _tell_change(trained, now, change, tell)
-        return images, f"images of {found.val}"
+        return images, f"images of {val}"
     if not everything and (parts := _split_again(trained, images)):
         now = fingerprint(train=parts[0], val=parts[1])
         change = split_difference(trained.split, now, trained.classes)

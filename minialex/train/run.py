@@ -14,6 +14,7 @@ from typing import Any
 
 import minialex
 from minialex import arrays
+from minialex.autograd.choice import named
 from minialex.cpu import threads
 from minialex.cuda import emulation
 from minialex.errors import MinialexError
@@ -183,7 +184,8 @@ def engine(settings: Settings, cores: int | None = None) -> str:
     active = emulation()
     kernels = "" if active is None else f" by emulated CUDA kernels ({active.mode})"
     number = threads.cores() if cores is None else cores
-    return f"{arrays.device(settings.device)} with {counted(number, 'core')}{kernels}"
+    chosen = "".join(f", {name}" for name in named())
+    return f"{arrays.device(settings.device)} with {counted(number, 'core')}{kernels}{chosen}"
 
 
 def engine_change(before: str, now: str) -> list[str]:

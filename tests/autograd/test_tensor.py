@@ -261,6 +261,8 @@ def test_data_is_an_array(value):
         x.data = value
     with pytest.raises(TypeError, match="a Tensor holds numbers"):
         x.data = np.array(["a"])
+    with pytest.raises(TypeError, match=r"^only float32 and .* require a gradient, not int"):
+        x.data = np.array([1, 2])
     assert x.data.tolist() == [1, 2]
 
 

@@ -1,6 +1,7 @@
 """Images that were moved, or are no longer those of a run, as evaluate and --resume meet them."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -48,6 +49,22 @@ def test_a_copy_elsewhere_is_known_by_its_files(made, images):
         f"all images of {images}",
         15,
     )
+
+
+def test_a_fold_of_a_folder_with_val_has_images_of_its_own(made, images, tmp_path):
+    both = tmp_path / "both"
+    images.rename(shutil.copytree(images, both / "val").parent / "train")
+    trained = load_trained(made[2] / "fold-1")
+    trained = replace(trained, settings=trained.settings.replace(data=str(both)))
+    told = []
+    found = evaluation_set(trained, str(both), tell=told.append)
+    assert (found.description, len(found.dataset), told) == (
+        f"images of fold 1 of 2 of {both}",
+        8,
+        [],
+    )
+    # a run's own are those in val
+    assert evaluated_on(made[1], str(both)) == (f"images of {both / 'val'}", 15, [])
 
 
 def test_other_images_are_evaluated_on_whole(made, images):

@@ -10,10 +10,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from minialex.autograd import using
 from minialex.errors import MinialexError
 from minialex.train import Trainer, resume, train
 from minialex.train.factory import open_data
 from minialex.train.metrics import read_metrics
+from minialex.train.run import engine
 from minialex.weights import checkpoint
 from tests.small_runs import Listener, kill, small, without_rates
 
@@ -193,6 +195,12 @@ class TestRefusals:
             listener = Listener()
             resume(run, listener)
             assert [text.startswith(told) for text in listener.of("message")] == [True] * left
+
+    def test_an_engine_is_known_by_what_is_chosen_too(self):
+        settings = small("digits", device="cpu")
+        with using("plain", linear="blocked", precision="fp32"):
+            assert engine(settings, 1) == "cpu with 1 core, plain, linear=blocked"
+        assert engine(settings, 2) == "cpu with 2 cores"
 
     def test_options_that_are_none_are_not_given(self, run):
         assert resume(run, lr=None, epochs=1).epochs == 1
