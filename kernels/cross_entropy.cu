@@ -98,7 +98,7 @@ __device__ __forceinline__ typename Accumulator<T>::type soft_target(
 // is. Each row weighs 1 in the mean.
 // instances: THREADS_PER_ROW = 1, 32, 256
 template <typename T, int THREADS_PER_ROW>
-__global__ void __launch_bounds__(256, 4) cross_entropy_forward_soft(
+__global__ void __launch_bounds__(256, 3) cross_entropy_forward_soft(
     const T* __restrict__ x, const T* __restrict__ q, const T* __restrict__ w, T* __restrict__ p,
     T* __restrict__ loss, T* __restrict__ weight, const int N, const int C, const T confidence,
     const T class_smoothing) {
