@@ -174,6 +174,9 @@ class _Library:
 
     def __init__(self, path: Path) -> None:
         self._calls = ctypes.CDLL(str(path))
+        # that of PyTorch's wheels does not look beside itself for the library that it loads later
+        for builtins in sorted(path.parent.glob("libnvrtc-builtins.so.*")):
+            ctypes.CDLL(str(builtins))
         self._calls.nvrtcGetErrorString.restype = ctypes.c_char_p
         self._include = _include_option(path)
         major, minor = ctypes.c_int(), ctypes.c_int()
