@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from math import inf
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -78,6 +79,14 @@ def as_number(x: Any) -> Number | None:
     if isinstance(x, _SCALARS) and not x.ndim:
         x = x.item()
     return x if isinstance(x, _NUMBERS) else None
+
+
+def as_float(number: Any) -> float:
+    """Return a number as a float; infinity where it is too large for one."""
+    try:
+        return float(number)
+    except OverflowError:
+        return inf
 
 
 def flag(owner: str, name: str, value: Any) -> bool:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from math import inf, isfinite, prod
+from math import isfinite, prod
 from typing import Any
 
 import numpy as np
 
 from minialex.arrays import FLOATS, Array, array_module
 from minialex.autograd import Cost, Op, Shapes, Tensor, as_tensor
-from minialex.autograd.conversion import as_number, flag
+from minialex.autograd.conversion import as_float, as_number, flag
 from minialex.ops._windows import Pair, output_length, pooled_size
 
 ITEM_BYTES = 4
@@ -107,10 +107,7 @@ def real_number(op: str, name: str, value: Any) -> float:
     number = as_number(value)
     if number is None or isinstance(number, bool):
         raise TypeError(f"{op}: {name} is {value!r}; give a number")
-    try:
-        real = float(number)
-    except OverflowError:
-        real = inf
+    real = as_float(number)
     if not isfinite(real):
         raise ValueError(f"{op}: {name} is {real}; give a finite number")
     return real

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from minialex.autograd import Tensor
+from minialex.autograd.conversion import as_float
 from minialex.wording import counted, unknown
 
 Params: TypeAlias = Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Iterable[Mapping[str, Any]]
@@ -167,10 +168,7 @@ def _number(owner: str, name: str, value: Any) -> float:
     within, remedy = RANGES[name]
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{owner}: {name} is {value!r}: give {remedy}")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = inf
+    number = as_float(value)
     if not within(number):
         raise ValueError(f"{owner}: {name} is {value!r}: give {remedy}")
     return number
