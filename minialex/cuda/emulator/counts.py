@@ -120,7 +120,7 @@ class Counts:
     source: Lines = field(repr=False)
 
 
-Row = TypeVar("Row", MemoryCounts, BranchCounts, PrimitiveCounts)
+Row = TypeVar("Row", bound=MemoryCounts | BranchCounts | PrimitiveCounts)
 
 
 def counts(
@@ -202,11 +202,7 @@ def _joined(rows: Iterable[Row]) -> tuple[Row, ...]:
         same = {one.name for one in fields(row)} - {*_numbers(row)}
         key = tuple(getattr(row, name) for name in sorted(same))
         found[key] = _add(found[key], row) if key in found else row
-    return tuple(sorted(found.values(), key=_place))
-
-
-def _place(row: MemoryCounts | BranchCounts | PrimitiveCounts) -> Line:
-    return row.file, row.line
+    return tuple(sorted(found.values(), key=lambda one: (one.file, one.line)))
 
 
 def _branches(ends: Iterable[i.Tally]) -> list[i.Tally]:
