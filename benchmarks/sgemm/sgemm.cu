@@ -20,7 +20,7 @@
 //          thread_tiles    128 x 128     1 / 64                1 / 4
 //          vectorised      128 x 128     1 / 64, by fours      1 / 4, by fours
 //
-// These are the shapes that the published times are of, and its faults are kept with them: bank
+// These are the shapes that the published times are of, and their faults are kept: bank
 // conflicts in the last two, no double buffering. linear.cu in kernels/ goes further.
 
 // ---- one result per thread -----------------------------------------------------------------------
@@ -32,7 +32,7 @@ constexpr int SIDE = 32;  // of the tile of C that a block of 1024 threads compu
 __global__ void __launch_bounds__(1024) sgemm_uncoalesced(
     const float* __restrict__ A, const float* __restrict__ B, float* __restrict__ C, const int M,
     const int N, const int K, const float alpha, const float beta) {
-    const int m = blockIdx.x * SIDE + threadIdx.x, n = blockIdx.y * SIDE + threadIdx.y;
+    const unsigned m = blockIdx.x * SIDE + threadIdx.x, n = blockIdx.y * SIDE + threadIdx.y;
     float sum = 0;
     for (int k = 0; k < K; ++k) sum += A[m * K + k] * B[k * N + n];
     C[m * N + n] = alpha * sum + beta * C[m * N + n];
@@ -139,7 +139,8 @@ __global__ void __launch_bounds__(THREADS) sgemm_thread_tiles(
             b_tile[r + b_row][b_column] = B[(k + r + b_row) * N + b_column];
         // Both tiles are complete before any thread reads what others copied.
         __syncthreads();
-#pragma unroll
+        // No pragma: told to unroll, the compiler reads a_tile in vectors along k, a step ahead of this
+        // rung; left alone it does so late, and reads single numbers.
         for (int d = 0; d < DEPTH; ++d) {
             float a[RESULTS], b[RESULTS];
 #pragma unroll

@@ -7,10 +7,10 @@ import pytest
 
 from benchmarks.sgemm.rungs import FILE, RUNGS, SgemmRung
 from minialex import cuda
-from minialex.cuda import nvrtc, source
+from minialex.cuda import disassembly, nvrtc, source
 from minialex.cuda.emulator import EmulationError
 from minialex.errors import MinialexError
-from tests.cuda.tools import compiles, too_much
+from tests.cuda.tools import compiles, disassembles, too_much
 
 by_rung = pytest.mark.parametrize("rung", RUNGS, ids=lambda rung: rung.name)
 
@@ -67,6 +67,28 @@ def test_no_rung_spills():
         threads = int(np.prod(rung.threads))
         shape = {"threads": threads, "registers": usage.registers, "shared": usage.shared}
         assert too_much("sm_86", **shape) == []
+
+
+MAIN_LOOPS = {
+    "sgemm_uncoalesced": {"FFMA": 4, "LDG": 8},
+    "sgemm_coalesced": {"FFMA": 16, "LDG": 32},
+    "sgemm_shared_tiles": {"FFMA": 32, "LDG": 2, "STS": 2, "LDS": 32, "LDS.128": 8},
+    "sgemm_thread_columns": {"FFMA": 64, "LDG": 2, "STS": 2, "LDS": 8, "LDS.128": 16},
+    "sgemm_thread_tiles": {"FFMA": 512, "LDG": 8, "STS": 8, "LDS": 64, "LDS.128": 16},
+    "sgemm_vectorised": {"FFMA": 512, "LDG.128": 2, "STS": 4, "STS.128": 1, "LDS.128": 32},
+}
+"""What SGEMM_CUDA's kernels, compiled by NVRTC 12.9 for sm_86, have in their main loops."""
+
+
+@disassembles
+@pytest.mark.skipif("12.9" not in nvrtc.versions(), reason="other versions make other code")
+def test_a_main_loop_has_the_instructions_of_the_published_code():
+    code = nvrtc.compiled(FILE, "sm_86", version="12.9")
+    instructions = disassembly.disassemble(code.cubin)
+    for name, wanted in MAIN_LOOPS.items():
+        kinds = disassembly.main_loop(instructions[code.symbols[name]])[0].kinds
+        moving = ("FFMA", "LDG", "LDG.128", "STS", "STS.128", "LDS", "LDS.128")
+        assert {kind: kinds[kind] for kind in moving if kinds[kind]} == wanted, name
 
 
 def test_the_published_times_fall():
