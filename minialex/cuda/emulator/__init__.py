@@ -5,6 +5,8 @@
 
     with minialex.emulated("checked"):                 # find errors that a GPU does not report
     with minialex.emulated("traced", thread=(3, 0, 0), kernel="conv2d_tiled"):
+    with minialex.emulated("traced", watch=("y", (0, 17, 2, 3))) as emulation:
+        ...                                            # emulation.recordings: who touches it
     with minialex.emulated(architecture="sm_80"):      # as an A100 would, bit for bit
 
 The machine's C++ compiler compiles the same text that NVRTC would (`translate`, `compiler`), and
@@ -28,11 +30,22 @@ from minialex.cuda import source as sources
 from minialex.cuda.architectures import ARCHITECTURES, Architecture
 from minialex.cuda.emulator import cache, compiler
 from minialex.cuda.emulator.errors import EmulationError
-from minialex.cuda.emulator.machine import EmulatedLaunch, run
+from minialex.cuda.emulator.machine import EmulatedLaunch, Traced, run
+from minialex.cuda.emulator.recording import Recording
+from minialex.cuda.emulator.trace import trace
 from minialex.cuda.plan import Dim3, LaunchPlan
 from minialex.errors import MinialexError
 
-__all__ = ["MODES", "Emulation", "EmulationError", "by_value", "emulated", "emulation", "launch"]
+__all__ = [
+    "MODES",
+    "Emulation",
+    "EmulationError",
+    "Recording",
+    "by_value",
+    "emulated",
+    "emulation",
+    "launch",
+]
 
 MODES = ("fast", "checked", "traced")
 
@@ -47,17 +60,19 @@ class Emulation:
         How often each kernel was launched, by name with template arguments.
     lines : list of str
         The trace so far.
+    recordings : list of Recording
+        What was traced, one for each launch.
     """
 
     mode: str
     architecture: Architecture
     seed: int | None
-    block: Dim3
-    thread: Dim3
+    traced: Traced
     kernel: str | None
     write: Callable[[str], object]
     launches: Counter[str] = field(default_factory=Counter)
     lines: list[str] = field(default_factory=list)
+    recordings: list[Recording] = field(default_factory=list)
 
 
 _current: ContextVar[Emulation | None] = ContextVar("minialex_emulation", default=None)
@@ -76,6 +91,8 @@ def emulated(
     seed: int | None = None,
     block: tuple[int, ...] = (0, 0, 0),
     thread: tuple[int, ...] = (0, 0, 0),
+    every_thread: bool = False,
+    watch: str | tuple[str, int | tuple[int, ...]] | None = None,
     kernel: str | None = None,
     write: Callable[[str], object] = print,
 ) -> Iterator[Emulation]:
@@ -95,6 +112,11 @@ def emulated(
         Which shuffled order threads and blocks are scheduled in; without it, the natural one.
     block, thread : tuple of int
         The thread to trace: its indices x, y, z.
+    every_thread : bool
+        Record all threads of that block. There are recordings then, and no lines.
+    watch : str or (str, int or tuple of int), optional
+        Record instead who touches an argument, in any block: the name of an array, alone or with
+        the index of an element, counted through the array or one on each axis.
     kernel : str, optional
         Check or trace the kernel of this name only, and run all others fast.
     write : callable
@@ -103,7 +125,7 @@ def emulated(
     Yields
     ------
     Emulation
-        With the trace and a count of launches.
+        With the trace, the recordings and a count of launches.
 
     Raises
     ------
@@ -127,8 +149,7 @@ def emulated(
         mode,
         ARCHITECTURES[architecture],
         seed,
-        _triple("block", block),
-        _triple("thread", thread),
+        _traced(block, thread, every_thread, watch),
         kernel,
         write,
     )
@@ -175,12 +196,22 @@ def launch(plan: LaunchPlan, values: tuple[Any, ...]) -> None:
         workers=threads.cores(),
         checked=chosen and settings.mode != "fast",
         seed=0 if settings.seed is None else settings.seed + 1,
-        traced=(settings.block, settings.thread) if chosen and settings.mode == "traced" else None,
+        traced=settings.traced if chosen and settings.mode == "traced" else None,
     )
     settings.launches[plan.expression] += 1
-    for line in run(job):
-        settings.lines.append(line)
-        settings.write(line)
+    recording = run(job)
+    if recording is not None:
+        settings.recordings.append(recording)
+        _show(recording, settings)
+
+
+def _show(recording: Recording, settings: Emulation) -> None:
+    """Write the trace of one thread."""
+    traced = settings.traced
+    if traced.is_of_a_thread:
+        for line in trace(recording, traced.block, traced.thread):
+            settings.lines.append(line)
+            settings.write(line)
 
 
 def _check_launch(plan: LaunchPlan, architecture: Architecture) -> None:
@@ -191,6 +222,26 @@ def _check_launch(plan: LaunchPlan, architecture: Architecture) -> None:
             f"of the emulated GPU ({architecture.name}) has at most "
             f"{architecture.shared_per_block}: launch it with less, or emulate another architecture"
         )
+
+
+def _traced(
+    block: tuple[int, ...],
+    thread: tuple[int, ...],
+    every_thread: bool,
+    watch: str | tuple[str, int | tuple[int, ...]] | None,
+) -> Traced:
+    if every_thread and watch is not None:
+        raise ValueError("emulated: every_thread and watch are both given: use one of them")
+    if not isinstance(watch, str | None):
+        name, index = watch if isinstance(watch, tuple) and len(watch) == 2 else ("", None)
+        numbers = index if isinstance(index, tuple) else (index,)
+        if not (isinstance(name, str) and name and all(type(n) is int for n in numbers)):
+            raise ValueError(
+                f"emulated: watch is {watch!r}: use the name of an array, or its name and the "
+                "index of an element, as in ('y', (0, 3))"
+            )
+    pair = (watch, None) if isinstance(watch, str) else watch
+    return Traced(_triple("block", block), _triple("thread", thread), every_thread, pair)
 
 
 def _triple(what: str, given: tuple[int, ...]) -> Dim3:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes as c
 
 READ, WRITE, ATOMIC, BARRIER, WARP, END = range(6)
+TRACED_NOTHING, TRACED_THREAD, TRACED_BLOCK, TRACED_BYTES = range(4)
 (
     NO_FAULT,
     DIVERGENT_BARRIER,
@@ -74,18 +75,19 @@ class Fault(c.Structure):
 
 
 class Event(c.Structure):
-    """One thing that the traced thread did."""
+    """One thing that a traced thread did."""
 
     _fields_ = (
         ("kind", c.c_int),
         ("region", c.c_int),
         ("offset", c.c_int64),
         ("location", Location),
-        ("what", c.c_char_p),
-        ("element_type", ElementType),
+        ("phase", c.c_int),
         ("bytes", c.c_int),
         ("value", c.c_ubyte * 16),
         ("result", c.c_ubyte * 16),
+        ("code", c.c_char),
+        ("width", c.c_int),
     )
 
 
@@ -119,6 +121,9 @@ class Launch(c.Structure):
         ("traced", c.c_int),
         ("traced_block", c.c_uint * 3),
         ("traced_thread", c.c_uint * 3),
+        ("watched_region", c.c_int),
+        ("watched_begin", c.c_int64),
+        ("watched_end", c.c_int64),
         ("events", c.POINTER(Event)),
         ("event_count", c.c_int64),
         ("event_capacity", c.c_int64),

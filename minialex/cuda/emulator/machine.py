@@ -17,13 +17,35 @@ from minialex.cuda.architectures import Architecture
 from minialex.cuda.emulator import compiler, interface
 from minialex.cuda.emulator.lines import Lines
 from minialex.cuda.emulator.memory import Copies
+from minialex.cuda.emulator.recording import MAX_EVENTS, RAW, Recording, recording
 from minialex.cuda.emulator.report import NamedArray, explain
-from minialex.cuda.emulator.trace import trace_lines
 from minialex.cuda.emulator.translate import entry, translate
 from minialex.cuda.plan import Dim3, LaunchPlan
+from minialex.errors import MinialexError
 
 _MAX_REGIONS = 256
-_MAX_EVENTS = 100_000
+MAX_EVENTS_OF_A_THREAD = 100_000
+
+
+@dataclass(frozen=True)
+class Traced:
+    """Who is traced: a thread, all threads of its block, or whoever touches an array.
+
+    Attributes
+    ----------
+    watch : (str, None or int or tuple of int), optional
+        The name of an array, and the index of one element or None for all.
+    """
+
+    block: Dim3
+    thread: Dim3
+    every_thread: bool = False
+    watch: tuple[str, int | tuple[int, ...] | None] | None = None
+
+    @property
+    def is_of_a_thread(self) -> bool:
+        """Whether it is one thread, of which a trace can be drawn."""
+        return not self.every_thread and self.watch is None
 
 
 @dataclass(frozen=True)
@@ -34,8 +56,8 @@ class EmulatedLaunch:
     ----------
     seed : int
         0 for the natural order of threads and blocks, else which shuffled one.
-    traced : pair of triples or None
-        The block and the thread to write down; only where `checked`.
+    traced : Traced or None
+        Whom to write down; only where `checked`.
     """
 
     plan: LaunchPlan
@@ -44,7 +66,7 @@ class EmulatedLaunch:
     workers: int
     checked: bool
     seed: int
-    traced: tuple[Dim3, Dim3] | None
+    traced: Traced | None
 
 
 @dataclass(frozen=True)
@@ -59,8 +81,8 @@ class CompiledKernel:
 _compiled_kernels: dict[tuple[str, str, bool, compiler.Compiler], CompiledKernel] = {}
 
 
-def run(task: EmulatedLaunch) -> list[str]:
-    """Run a launch and return its trace, empty if nothing is traced.
+def run(task: EmulatedLaunch) -> Recording | None:
+    """Run a launch and return the recording of it, None if nothing is traced.
 
     Raises
     ------
@@ -73,7 +95,8 @@ def run(task: EmulatedLaunch) -> list[str]:
     addresses = copies.addresses if copies else [address_of(array) for array in arrays]
     launch, memory = _launch(task, compiled, addresses)
     if task.checked:
-        memory += _describe_memory(launch, task, arrays, addresses)
+        memory += _describe_memory(launch, arrays, addresses)
+    events = _trace(launch, task, task.traced) if task.traced else None
     failed = compiled.runtime.emu_launch(ctypes.byref(launch))
     # What the launch points to has to live until here.
     del memory
@@ -83,9 +106,17 @@ def run(task: EmulatedLaunch) -> list[str]:
         )
     if copies:
         copies.copy_back([not p.const for p, _ in _array_parameters(task)])
-    if task.traced is None:
-        return []
-    return _trace(task, *task.traced, launch, _lines(task, compiled))
+    if events is None:
+        return None
+    return recording(
+        task.plan.expression,
+        task.plan.grid,
+        task.plan.block,
+        _named(task, launch),
+        events[: launch.event_count],
+        launch.event_count,
+        _lines(task, compiled),
+    )
 
 
 def _compiled(task: EmulatedLaunch) -> CompiledKernel:
@@ -130,24 +161,52 @@ def _launch(
 
 
 def _describe_memory(
-    launch: interface.Launch,
-    task: EmulatedLaunch,
-    arrays: Sequence[Array],
-    addresses: Sequence[int],
+    launch: interface.Launch, arrays: Sequence[Array], addresses: Sequence[int]
 ) -> list[Any]:
-    """Tell the runtime which arrays there are and whom to trace; return the memory for it."""
+    """Tell the runtime which arrays there are; return the memory for it."""
     regions = (interface.Region * _MAX_REGIONS)()
     for region, array, address in zip(regions, arrays, addresses, strict=False):
         region.base, region.bytes = address, array.nbytes
         region.element_type.bytes = array.itemsize
     launch.regions, launch.region_capacity = regions, _MAX_REGIONS
     launch.region_count = len(arrays)
-    if task.traced is None:
-        return [regions]
-    events = (interface.Event * _MAX_EVENTS)()
-    launch.traced, (launch.traced_block, launch.traced_thread) = 1, task.traced
-    launch.events, launch.event_capacity = events, _MAX_EVENTS
-    return [regions, events]
+    return [regions]
+
+
+def _trace(
+    launch: interface.Launch, task: EmulatedLaunch, traced: Traced
+) -> np.ndarray[Any, np.dtype[np.void]]:
+    """Tell the runtime whom to trace; return the memory for its events."""
+    # pages that stay empty cost nothing
+    events = np.zeros(MAX_EVENTS_OF_A_THREAD if traced.is_of_a_thread else MAX_EVENTS, RAW)
+    launch.events = ctypes.cast(address_of(events), ctypes.POINTER(interface.Event))
+    launch.event_capacity = len(events)
+    launch.traced_block, launch.traced_thread = traced.block, traced.thread
+    launch.traced = interface.TRACED_BLOCK if traced.every_thread else interface.TRACED_THREAD
+    if traced.watch is not None:
+        launch.traced = interface.TRACED_BYTES
+        launch.watched_region = -1
+        name, index = traced.watch
+        for region, (parameter, array) in enumerate(_array_parameters(task)):
+            if parameter.name == name:
+                launch.watched_region = region
+                launch.watched_begin, launch.watched_end = _bytes_of(name, index, array)
+    return events
+
+
+def _bytes_of(name: str, index: int | tuple[int, ...] | None, array: Array) -> tuple[int, int]:
+    """Return where in memory an element lies, from the array's start; of all where it is None."""
+    if index is None:
+        return 0, array.nbytes
+    whole = (index,) if isinstance(index, int) else index
+    shape = (array.size,) if isinstance(index, int) else array.shape
+    if len(whole) != len(shape) or any(not 0 <= i < n for i, n in zip(whole, shape, strict=True)):
+        raise MinialexError(
+            f"emulated: watch is {(name, index)!r}, and {name} has shape {array.shape}: name an "
+            "element of it, counted through the array or by its index on each axis"
+        )
+    first = int(np.ravel_multi_index(whole, shape)) * array.itemsize
+    return first, first + array.itemsize
 
 
 def _lines(task: EmulatedLaunch, compiled: CompiledKernel) -> Lines:
@@ -187,17 +246,3 @@ def _code(task: EmulatedLaunch, ctype: str, array: Array) -> str:
     if task.plan.binding.get(ctype, ctype) == "__nv_bfloat16":
         return "b"
     return {"b": "u"}.get(array.dtype.kind, array.dtype.kind)
-
-
-def _trace(
-    task: EmulatedLaunch, block: Dim3, thread: Dim3, launch: interface.Launch, lines: Lines
-) -> list[str]:
-    shape = f"grid {task.plan.grid}, block {task.plan.block}"
-    if any(a >= b for a, b in zip(block + thread, task.plan.grid + task.plan.block, strict=True)):
-        return [f"{task.plan.expression}, {shape}: has no thread {thread} of block {block}"]
-    head = f"{task.plan.expression}, {shape}: what thread {thread} of block {block} does"
-    kept = launch.events[: min(launch.event_count, launch.event_capacity)]
-    out = [head, *trace_lines(kept, _named(task, launch), lines)]
-    if launch.event_count > launch.event_capacity:
-        out.append(f"... and {launch.event_count - launch.event_capacity} more")
-    return out

@@ -239,7 +239,7 @@ inline void Worker::run_fibre() {
 }
 
 inline bool Worker::next_thread() {
-    if (recorder_ && recorder_->follows(*current_)) recorder_->call(EVENT_END, {});
+    if (recorder_ && recorder_->follows(*current_)) recorder_->call(*current_, EVENT_END, {});
     current_->state = Thread::DONE;
     ++done_;
     if (fresh_ == warp_end_) return false;
@@ -258,7 +258,7 @@ inline void Worker::wait(Thread::State state, const Call& call) {
 }
 
 inline int Worker::barrier(int predicate, int fold, const Call& call) {
-    if (recorder_ && recorder_->follows(*current_)) recorder_->call(EVENT_BARRIER, call);
+    if (recorder_ && recorder_->follows(*current_)) recorder_->call(*current_, EVENT_BARRIER, call);
     current_->predicate = predicate != 0;
     if (waiting_++ == 0) first_ = call, one_barrier_ = true;
     // The same text is at the same address: names need not be compared.
@@ -316,7 +316,7 @@ inline Worker::Arrival Worker::arrive(unsigned mask, const void* value, size_t b
 }
 
 inline void Worker::warp_barrier(unsigned mask, const Call& call) {
-    if (recorder_ && recorder_->follows(*current_)) recorder_->call(EVENT_BARRIER, call);
+    if (recorder_ && recorder_->follows(*current_)) recorder_->call(*current_, EVENT_BARRIER, call);
     // The last lane to arrive goes on first, and settles for all of them what they know.
     if (arrive(mask, nullptr, 0, call).last && checker_)
         checker_->order.join(current_->warp(), mask);
@@ -350,7 +350,7 @@ inline void Worker::watch(void* address, size_t bytes, Access access, uint32_t s
         return;
     if (checker_->check(*current_, p, bytes, access, site, seen_)) {
         if (seen_.region >= 0 && recorder_ && recorder_->follows(*current_))
-            recorder_->access(p, seen_);
+            recorder_->access(*current_, p, seen_);
     } else if (seen_.kind == UNINITIALISED) {
         // A later, unordered write makes this a race: a better explanation.
         if (unwritten_) return;
@@ -364,7 +364,7 @@ inline void Worker::watch(void* address, size_t bytes, Access access, uint32_t s
 inline void Worker::record(const Call& call, ElementType element_type, size_t bytes,
                            const void* value, const void* result) {
     if (recorder_ && recorder_->follows(*current_))
-        recorder_->warp(call, element_type, bytes, value, result);
+        recorder_->warp(*current_, call, element_type, bytes, value, result);
 }
 
 }  // namespace emu

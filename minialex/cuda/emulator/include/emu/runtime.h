@@ -76,18 +76,22 @@ struct Fault {
     const char* other_what;
 };
 
-// One thing that the traced thread did.
+// One thing that a traced thread did.
 struct Event {
     int kind;  // an Access, or one of the below
     int region;
     int64_t offset;
     Location location;
-    const char* what;
-    ElementType element_type;  // of value and result, where no region says it
+    int phase;  // barriers that the thread has passed
     int bytes;
     char value[16], result[16];
+    char code;  // of the numbers in value and result, where no region says it, and their bytes
+    int width;
 };
 enum EventKind { EVENT_BARRIER = 3, EVENT_WARP = 4, EVENT_END = 5 };
+
+// Who is traced: one thread, all of its block, or whoever touches some bytes of one region.
+enum Traced { TRACED_NOTHING, TRACED_THREAD, TRACED_BLOCK, TRACED_BYTES };
 
 // How tensor cores add up: tensor_core.h says what each number is.
 struct TensorCores {
@@ -110,6 +114,8 @@ struct Launch {
     int region_count, region_capacity;
     int traced;
     unsigned traced_block[3], traced_thread[3];
+    int watched_region;
+    int64_t watched_begin, watched_end;  // bytes of it
     Event* events;
     int64_t event_count, event_capacity;
     Fault fault;
