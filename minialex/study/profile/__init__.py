@@ -1,0 +1,13 @@
+"""A profiler for CUDA kernels that needs no GPU.
+
+with profiled() as profile:
+    y = ops.conv2d(x, w)
+profile.launches[0].findings
+profile.line("tile_product.cuh", 35).wavefronts_per_request
+"""
+
+from minialex.study.profile.findings import Finding
+from minialex.study.profile.lines import Line
+from minialex.study.profile.profiler import LaunchProfile, Profile, profiled
+
+__all__ = ["Finding", "LaunchProfile", "Line", "Profile", "profiled"]
