@@ -110,7 +110,11 @@ def lines(launches: Iterable[Counts]) -> list[Line]:
     """Return every line of which something was counted, in the order of files and text."""
     found: dict[tuple[str, int], Line] = {}
     for counts in launches:
-        rows = (*counts.memory, *counts.branches, *counts.primitives)
+        rows: list[MemoryCounts | BranchCounts | PrimitiveCounts] = [
+            *counts.memory,
+            *counts.branches,
+            *counts.primitives,
+        ]
         for place in dict.fromkeys((row.file, row.line) for row in rows):
             before = found.get(place, Line(*place, counts.source.text(place)))
             found[place] = Line(

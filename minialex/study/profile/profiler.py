@@ -10,7 +10,7 @@ from functools import cached_property
 from minialex.cuda import Emulation, emulated
 from minialex.cuda.emulator import Counts
 from minialex.cuda.emulator.sampling import MAX_BLOCKS
-from minialex.study.profile.findings import Finding, findings
+from minialex.study.profile.slowdowns import Slowdown, slowdowns
 from minialex.study.profile.lines import Line, find, lines
 
 
@@ -32,9 +32,9 @@ class LaunchProfile:
         return lines([self.counts])
 
     @cached_property
-    def findings(self) -> list[Finding]:
+    def slowdowns(self) -> list[Slowdown]:
         """What slows it down, what costs most first."""
-        return findings(self.counts)
+        return slowdowns(self.counts)
 
     def line(self, file: str, number: int) -> Line:
         """Return one line; see `Profile.line`."""

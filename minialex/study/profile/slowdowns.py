@@ -20,7 +20,7 @@ WIDEST = 16
 
 
 @dataclass(frozen=True)
-class Finding:
+class Slowdown:
     """One thing that slows a launch down.
 
     Attributes
@@ -32,7 +32,7 @@ class Finding:
         Of the launch's sectors, wavefronts, requests or branches, how many could be saved: the
         larger, the sooner to be looked at.
     sentence : str
-        What it is, in words.
+        What it is, and what to do.
     """
 
     kind: str
@@ -42,20 +42,20 @@ class Finding:
     sentence: str
 
 
-def findings(counts: Counts) -> list[Finding]:
-    """Return what slows a launch down, the largest share first."""
+def slowdowns(counts: Counts) -> list[Slowdown]:
+    """Return what slows a launch down, what costs most first."""
     found = [*_uncoalesced(counts), *_conflicts(counts), *_narrow(counts), *_divergent(counts)]
     return sorted(found, key=lambda one: -one.share)
 
 
-def _uncoalesced(counts: Counts) -> Iterator[Finding]:
+def _uncoalesced(counts: Counts) -> Iterator[Slowdown]:
     rows = [row for row in counts.memory if row.memory == "global"]
     every = sum(row.sectors for row in rows)
     for row in rows:
         saved = row.sectors - row.least_sectors
         if row.sectors > WASTE * row.least_sectors and saved > SHARE * every:
             each, least = row.sectors / row.requests, row.least_sectors / row.requests
-            yield Finding(
+            yield Slowdown(
                 "uncoalesced",
                 row.file,
                 row.line,
@@ -65,14 +65,14 @@ def _uncoalesced(counts: Counts) -> Iterator[Finding]:
             )
 
 
-def _conflicts(counts: Counts) -> Iterator[Finding]:
+def _conflicts(counts: Counts) -> Iterator[Slowdown]:
     rows = [row for row in counts.memory if row.memory == "shared"]
     every = sum(row.wavefronts for row in rows)
     for row in rows:
         saved = row.wavefronts - row.least_wavefronts
         if row.wavefronts > WASTE * row.least_wavefronts and saved > SHARE * every:
             each, least = row.wavefronts / row.requests, row.least_wavefronts / row.requests
-            yield Finding(
+            yield Slowdown(
                 "bank conflict",
                 row.file,
                 row.line,
@@ -82,14 +82,14 @@ def _conflicts(counts: Counts) -> Iterator[Finding]:
             )
 
 
-def _narrow(counts: Counts) -> Iterator[Finding]:
+def _narrow(counts: Counts) -> Iterator[Slowdown]:
     every = sum(row.requests for row in counts.memory)
     for row in counts.memory:
         # of 4 accesses that could be one the first cannot be told from another
         saved = row.successive
         if row.width < WIDEST and 2 * saved >= row.requests and saved > SHARE * every:
             pieces = min(WIDEST // row.width, round(row.requests / (row.requests - saved)))
-            yield Finding(
+            yield Slowdown(
                 "unvectorised",
                 row.file,
                 row.line,
@@ -99,11 +99,11 @@ def _narrow(counts: Counts) -> Iterator[Finding]:
             )
 
 
-def _divergent(counts: Counts) -> Iterator[Finding]:
+def _divergent(counts: Counts) -> Iterator[Slowdown]:
     every = sum(row.requests for row in counts.branches)
     for row in counts.branches:
         if row.divergent > SHARE * every:
-            yield Finding(
+            yield Slowdown(
                 "divergent branch",
                 row.file,
                 row.line,
