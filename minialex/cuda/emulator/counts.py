@@ -45,8 +45,8 @@ class MemoryCounts:
     l1_hits, first : float
         Sectors that were in the block's part of the L1 cache; that it touched for the first time.
     successive : float
-        Requests in which every lane goes on where its last access to the array ended: a wider one
-        could have had both.
+        Requests in which every lane goes on where its last access to the array ended, and the two
+        are aligned as one of twice the width.
     """
 
     file: str

@@ -6,8 +6,8 @@ profile.launches[0].slowdowns
 profile.line("tile_product.cuh", 35).wavefronts_per_request
 """
 
-from minialex.study.profile.slowdowns import Slowdown
 from minialex.study.profile.lines import Line
 from minialex.study.profile.profiler import LaunchProfile, Profile, profiled
+from minialex.study.profile.slowdowns import Slowdown
 
-__all__ = ["Slowdown", "LaunchProfile", "Line", "Profile", "profiled"]
+__all__ = ["LaunchProfile", "Line", "Profile", "Slowdown", "profiled"]

@@ -10,8 +10,8 @@ from functools import cached_property
 from minialex.cuda import Emulation, emulated
 from minialex.cuda.emulator import Counts
 from minialex.cuda.emulator.sampling import MAX_BLOCKS
-from minialex.study.profile.slowdowns import Slowdown, slowdowns
 from minialex.study.profile.lines import Line, find, lines
+from minialex.study.profile.slowdowns import Slowdown, slowdowns
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +91,7 @@ def profiled(
     kernel : str, optional
         Profile the kernel of this name only.
     max_blocks : int, optional
-        How many blocks of a launch are counted, from 27; None for all.
+        How many blocks of a launch are counted; None for all.
 
     Yields
     ------

@@ -85,17 +85,16 @@ def _conflicts(counts: Counts) -> Iterator[Slowdown]:
 def _narrow(counts: Counts) -> Iterator[Slowdown]:
     every = sum(row.requests for row in counts.memory)
     for row in counts.memory:
-        # of 4 accesses that could be one the first cannot be told from another
         saved = row.successive
-        if row.width < WIDEST and 2 * saved >= row.requests and saved > SHARE * every:
-            pieces = min(WIDEST // row.width, round(row.requests / (row.requests - saved)))
+        # the second of each two
+        if row.width < WIDEST and 2.1 * saved > row.requests and saved > SHARE * every:
             yield Slowdown(
                 "unvectorised",
                 row.file,
                 row.line,
                 saved / every,
-                f"{_access(row)} asks for {counted(row.width, 'byte')} a lane, and goes on where "
-                f"the last request ended: ask for {pieces * row.width} at once",
+                f"{_access(row)} asks for {counted(row.width, 'byte')} a lane, and then for those "
+                f"that follow: ask for {2 * row.width} or {WIDEST} at once, as float4 does",
             )
 
 

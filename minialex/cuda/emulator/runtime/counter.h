@@ -285,13 +285,14 @@ class Counter {
         }
     }
 
-    // Whether all lanes of the request begin where their last access to the array ended.
+    // Whether all lanes of the request begin where their last access to the array ended, and both
+    // together are aligned as one of twice the width has to be.
     bool is_successive(int region, int kind) {
         auto& ended = went_on_[size_t(region * ACCESSES + kind)].ended;
         bool all = true;
         for (int i = 0; i < request_.count; ++i) {
             uint64_t& end = ended[request_.lane[i]];
-            all &= request_.address[i] == end;
+            all &= request_.address[i] == end && end % (2 * request_.bytes) == request_.bytes;
             end = request_.address[i] + request_.bytes;
         }
         return all;
