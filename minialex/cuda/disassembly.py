@@ -186,6 +186,11 @@ def main_loop(code: Sequence[Instruction]) -> list[Loop]:
     return [found[h] for h in sorted(_around(main, bodies), key=lambda h: len(bodies[h]))]
 
 
+def reachable(code: Sequence[Instruction]) -> list[int]:
+    """Return which instructions can follow the first: no padding, no subroutine that is called."""
+    return sorted({0, *(target for _, target, _ in _edges(code))}) if code else []
+
+
 def count(code: Iterable[Instruction]) -> Counter[str]:
     """Return how many instructions there are of each kind."""
     return Counter(instruction.kind for instruction in code)
