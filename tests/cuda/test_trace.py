@@ -11,6 +11,7 @@ from minialex import cuda
 from minialex.cuda import source
 from minialex.cuda.emulator import interface
 from minialex.cuda.emulator.lines import Lines
+from minialex.cuda.emulator.recording import RAW, recording
 from minialex.cuda.emulator.report import NamedArray
 from minialex.cuda.emulator.trace import trace_lines
 from tests.cuda.tools import kernel, line_of
@@ -143,7 +144,7 @@ def test_a_trace_finds_faults_as_well():
     [(10, "... and 95 more"), (104, "... and 1 more"), (105, "        returns")],
 )
 def test_a_long_trace_is_cut_and_says_so(monkeypatch, kept, last):
-    monkeypatch.setattr("minialex.cuda.emulator.machine._MAX_EVENTS", kept)
+    monkeypatch.setattr("minialex.cuda.emulator.machine.MAX_EVENTS_OF_A_THREAD", kept)
     lines = traced("row_sums", 1, 1, np.zeros((1, 100)), np.zeros(1), 100, shared=8)
     assert lines[0].endswith("what thread (0, 0, 0) of block (0, 0, 0) does")
     assert lines[-1] == last
@@ -151,9 +152,10 @@ def test_a_long_trace_is_cut_and_says_so(monkeypatch, kept, last):
 
 def event(kind, raw, *, region=0, offset=0, result=b"", code=b"f", width=4):
     """Return what the runtime writes down of an access to `raw` in a thread without a line."""
-    made = interface.Event(kind=kind, region=region, offset=offset, bytes=len(raw))
-    made.value[: len(raw)], made.result[: len(result)] = raw, result
-    made.element_type = interface.ElementType(code, width, 0)
+    made = np.zeros((), RAW)
+    made["kind"], made["array"], made["offset"], made["bytes"] = kind, region, offset, len(raw)
+    made["value"], made["result"] = np.void(raw.ljust(16, b"\0")), np.void(result.ljust(16, b"\0"))
+    made["code"], made["width"] = code, width
     return made
 
 
@@ -182,7 +184,8 @@ def test_numbers_of_every_type_and_parts_of_them():
         event(interface.END, b""),
     ]
     lines = Lines(Path("no library"), source.read("relu.cu"))
-    assert [line.strip() for line in trace_lines(events, arrays, lines)] == [
+    whole = recording("k", (1, 1, 1), (1, 1, 1), arrays, np.array(events), len(events), lines)
+    assert [line.strip() for line in trace_lines(whole)] == [
         "reads   x[9] = x[1, 1, 1] and the next 1: 1.5, -2.0",
         "reads   x[0] = x[0, 0, 0]: 1.5",
         "reads   x[2] = x[0, 1, 0]: 0x3fc0",

@@ -5,6 +5,8 @@
 
     with minialex.emulated("checked"):                 # find errors that a GPU does not report
     with minialex.emulated("traced", thread=(3, 0, 0), kernel="conv2d_tiled"):
+    with minialex.emulated("traced", watch=("y", (0, 17, 2, 3))) as emulation:
+        ...                                            # emulation.recordings: who touches it
     with minialex.emulated(architecture="sm_80"):      # as an A100 would, bit for bit
 
 The machine's C++ compiler compiles the same text that NVRTC would (`translate`, `compiler`), and
@@ -27,14 +29,32 @@ from minialex.cuda import gpu
 from minialex.cuda import source as sources
 from minialex.cuda.architectures import ARCHITECTURES, Architecture
 from minialex.cuda.emulator import cache, compiler
+from minialex.cuda.emulator.counts import Counts
 from minialex.cuda.emulator.errors import EmulationError
-from minialex.cuda.emulator.machine import EmulatedLaunch, run
+from minialex.cuda.emulator.machine import EmulatedLaunch, Traced, run
+from minialex.cuda.emulator.recording import Recording
+from minialex.cuda.emulator.sampling import MAX_BLOCKS
+from minialex.cuda.emulator.trace import trace
 from minialex.cuda.plan import Dim3, LaunchPlan
 from minialex.errors import MinialexError
 
-__all__ = ["MODES", "Emulation", "EmulationError", "by_value", "emulated", "emulation", "launch"]
+__all__ = [
+    "MODES",
+    "Counts",
+    "Emulation",
+    "EmulationError",
+    "Recording",
+    "by_value",
+    "emulated",
+    "emulation",
+    "launch",
+]
 
-MODES = ("fast", "checked", "traced")
+MODES = ("fast", "checked", "traced", "counted")
+
+
+_BUILDS = {"fast": "fast", "checked": "checked", "traced": "checked", "counted": "counted"}
+"""Which build of a kernel runs in each mode."""
 
 
 @dataclass
@@ -47,17 +67,23 @@ class Emulation:
         How often each kernel was launched, by name with template arguments.
     lines : list of str
         The trace so far.
+    recordings : list of Recording
+        What was traced, one for each launch.
+    counts : list of Counts
+        What was counted, one for each launch.
     """
 
     mode: str
     architecture: Architecture
     seed: int | None
-    block: Dim3
-    thread: Dim3
+    traced: Traced
+    max_blocks: int | None
     kernel: str | None
     write: Callable[[str], object]
     launches: Counter[str] = field(default_factory=Counter)
     lines: list[str] = field(default_factory=list)
+    recordings: list[Recording] = field(default_factory=list)
+    counts: list[Counts] = field(default_factory=list)
 
 
 _current: ContextVar[Emulation | None] = ContextVar("minialex_emulation", default=None)
@@ -76,6 +102,9 @@ def emulated(
     seed: int | None = None,
     block: tuple[int, ...] = (0, 0, 0),
     thread: tuple[int, ...] = (0, 0, 0),
+    every_thread: bool = False,
+    watch: str | tuple[str, int | tuple[int, ...]] | None = None,
+    max_blocks: int | None = MAX_BLOCKS,
     kernel: str | None = None,
     write: Callable[[str], object] = print,
 ) -> Iterator[Emulation]:
@@ -87,7 +116,8 @@ def emulated(
         ``"fast"``: on all cores; a wrong kernel is undefined behaviour. ``"checked"``: every access
         to memory is checked; out-of-bounds accesses, races, reads of uninitialised shared memory,
         misaligned vectors and divergent barriers are errors. ``"traced"``: checked, and what one
-        thread does is written down.
+        thread does is written down. ``"counted"``: what warps ask of memory is counted, line by
+        line; of a large launch only some blocks run, so that its results are not whole.
     architecture : str
         Which GPU to be: tensor cores add up as they do there, and what would not launch there is
         refused. ``"sm_80"``, ``"sm_90"`` and the like: see ``minialex.cuda.architectures``.
@@ -95,15 +125,23 @@ def emulated(
         Which shuffled order threads and blocks are scheduled in; without it, the natural one.
     block, thread : tuple of int
         The thread to trace: its indices x, y, z.
+    every_thread : bool
+        Record all threads of that block. There are recordings then, and no lines.
+    watch : str or (str, int or tuple of int), optional
+        Record instead who touches an argument, in any block: the name of an array, alone or with
+        the index of an element, counted through the array or one on each axis.
+    max_blocks : int, optional
+        How many blocks of a launch run where it is counted: the first and the last along each axis
+        of the grid, and some between. None for all.
     kernel : str, optional
-        Check or trace the kernel of this name only, and run all others fast.
+        Check, trace or count the kernel of this name only, and run all others fast.
     write : callable
         Called with each line of the trace.
 
     Yields
     ------
     Emulation
-        With the trace and a count of launches.
+        With the trace, the recordings, the counts and how often each kernel was launched.
 
     Raises
     ------
@@ -121,14 +159,18 @@ def emulated(
         raise ValueError(
             f"emulated: architecture is {architecture!r}: use one of {', '.join(ARCHITECTURES)}"
         )
+    if max_blocks is not None and (not isinstance(max_blocks, int) or max_blocks < MAX_BLOCKS):
+        raise ValueError(
+            f"emulated: max_blocks is {max_blocks!r}: use a whole number from {MAX_BLOCKS}, or None"
+        )
     if seed is not None and not 0 <= seed < 2**63:
         raise ValueError(f"emulated: seed is {seed!r}: use a whole number from 0 to 2**63 - 1")
     settings = Emulation(
         mode,
         ARCHITECTURES[architecture],
         seed,
-        _triple("block", block),
-        _triple("thread", thread),
+        _traced(block, thread, every_thread, watch),
+        max_blocks,
         kernel,
         write,
     )
@@ -173,14 +215,27 @@ def launch(plan: LaunchPlan, values: tuple[Any, ...]) -> None:
         values,
         settings.architecture,
         workers=threads.cores(),
-        checked=chosen and settings.mode != "fast",
+        kind=_BUILDS[settings.mode] if chosen else "fast",
         seed=0 if settings.seed is None else settings.seed + 1,
-        traced=(settings.block, settings.thread) if chosen and settings.mode == "traced" else None,
+        traced=settings.traced if chosen and settings.mode == "traced" else None,
+        max_blocks=settings.max_blocks,
     )
     settings.launches[plan.expression] += 1
-    for line in run(job):
-        settings.lines.append(line)
-        settings.write(line)
+    found = run(job)
+    if isinstance(found, Counts):
+        settings.counts.append(found)
+    elif found is not None:
+        settings.recordings.append(found)
+        _show(found, settings)
+
+
+def _show(recording: Recording, settings: Emulation) -> None:
+    """Write the trace of one thread."""
+    traced = settings.traced
+    if traced.is_of_a_thread:
+        for line in trace(recording, traced.block, traced.thread):
+            settings.lines.append(line)
+            settings.write(line)
 
 
 def _check_launch(plan: LaunchPlan, architecture: Architecture) -> None:
@@ -191,6 +246,26 @@ def _check_launch(plan: LaunchPlan, architecture: Architecture) -> None:
             f"of the emulated GPU ({architecture.name}) has at most "
             f"{architecture.shared_per_block}: launch it with less, or emulate another architecture"
         )
+
+
+def _traced(
+    block: tuple[int, ...],
+    thread: tuple[int, ...],
+    every_thread: bool,
+    watch: str | tuple[str, int | tuple[int, ...]] | None,
+) -> Traced:
+    if every_thread and watch is not None:
+        raise ValueError("emulated: every_thread and watch are both given: use one of them")
+    if not isinstance(watch, str | None):
+        name, index = watch if isinstance(watch, tuple) and len(watch) == 2 else ("", None)
+        numbers = index if isinstance(index, tuple) else (index,)
+        if not (isinstance(name, str) and name and all(type(n) is int for n in numbers)):
+            raise ValueError(
+                f"emulated: watch is {watch!r}: use the name of an array, or its name and the "
+                "index of an element, as in ('y', (0, 3))"
+            )
+    pair = (watch, None) if isinstance(watch, str) else watch
+    return Traced(_triple("block", block), _triple("thread", thread), every_thread, pair)
 
 
 def _triple(what: str, given: tuple[int, ...]) -> Dim3:

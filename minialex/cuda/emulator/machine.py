@@ -15,36 +15,65 @@ from minialex.arrays import Array, address_of
 from minialex.cuda import gpu
 from minialex.cuda.architectures import Architecture
 from minialex.cuda.emulator import compiler, interface
+from minialex.cuda.emulator.counts import MAX_TALLIES, Counts, counts
 from minialex.cuda.emulator.lines import Lines
-from minialex.cuda.emulator.memory import Copies
+from minialex.cuda.emulator.memory import Copies, phase_of
+from minialex.cuda.emulator.recording import MAX_EVENTS, RAW, Recording, recording
 from minialex.cuda.emulator.report import NamedArray, explain
-from minialex.cuda.emulator.trace import trace_lines
+from minialex.cuda.emulator.sampling import sample
 from minialex.cuda.emulator.translate import entry, translate
 from minialex.cuda.plan import Dim3, LaunchPlan
+from minialex.errors import MinialexError
 
 _MAX_REGIONS = 256
-_MAX_EVENTS = 100_000
+MAX_EVENTS_OF_A_THREAD = 100_000
+
+
+@dataclass(frozen=True)
+class Traced:
+    """Who is traced: a thread, all threads of its block, or all that touch an array.
+
+    Attributes
+    ----------
+    watch : (str, None or int or tuple of int), optional
+        The name of an array, and the index of one element or None for all.
+    """
+
+    block: Dim3
+    thread: Dim3
+    every_thread: bool = False
+    watch: tuple[str, int | tuple[int, ...] | None] | None = None
+
+    @property
+    def is_of_a_thread(self) -> bool:
+        """Whether it is one thread, of which a trace can be drawn."""
+        return not self.every_thread and self.watch is None
 
 
 @dataclass(frozen=True)
 class EmulatedLaunch:
-    """One launch: what runs, on what, in which shape, and whether it is checked.
+    """One launch: what runs, on what, in which shape, and how it is watched.
 
     Attributes
     ----------
+    kind : "fast", "checked" or "counted"
+        Which of the builds of a kernel runs.
     seed : int
         0 for the natural order of threads and blocks, else which shuffled one.
-    traced : pair of triples or None
-        The block and the thread to write down; only where `checked`.
+    traced : Traced or None
+        Whom to write down; only where it is checked.
+    max_blocks : int or None
+        How many blocks run where it is counted; None for all.
     """
 
     plan: LaunchPlan
     values: tuple[Any, ...]
     architecture: Architecture
     workers: int
-    checked: bool
+    kind: str
     seed: int
-    traced: tuple[Dim3, Dim3] | None
+    traced: Traced | None = None
+    max_blocks: int | None = None
 
 
 @dataclass(frozen=True)
@@ -56,11 +85,11 @@ class CompiledKernel:
     runtime: ctypes.CDLL
 
 
-_compiled_kernels: dict[tuple[str, str, bool, compiler.Compiler], CompiledKernel] = {}
+_compiled_kernels: dict[tuple[str, str, str, compiler.Compiler], CompiledKernel] = {}
 
 
-def run(task: EmulatedLaunch) -> list[str]:
-    """Run a launch and return its trace, empty if nothing is traced.
+def run(task: EmulatedLaunch) -> Recording | Counts | None:
+    """Run a launch and return what was recorded or counted of it, None if it was neither.
 
     Raises
     ------
@@ -69,11 +98,13 @@ def run(task: EmulatedLaunch) -> list[str]:
     """
     compiled = _compiled(task)
     arrays = [value for value in task.values if isinstance(value, np.ndarray)]
-    copies = Copies(arrays) if task.checked else None
+    copies = Copies(arrays) if task.kind == "checked" else None
     addresses = copies.addresses if copies else [address_of(array) for array in arrays]
     launch, memory = _launch(task, compiled, addresses)
-    if task.checked:
-        memory += _describe_memory(launch, task, arrays, addresses)
+    if task.kind != "fast":
+        memory += _describe_memory(launch, arrays, addresses)
+    counted = _count(launch, task) if task.kind == "counted" else None
+    events = _trace(launch, task, task.traced) if task.traced else None
     failed = compiled.runtime.emu_launch(ctypes.byref(launch))
     # What the launch points to has to live until here.
     del memory
@@ -83,23 +114,40 @@ def run(task: EmulatedLaunch) -> list[str]:
         )
     if copies:
         copies.copy_back([not p.const for p, _ in _array_parameters(task)])
-    if task.traced is None:
-        return []
-    return _trace(task, *task.traced, launch, _lines(task, compiled))
+    if counted is not None:
+        return counts(
+            task.plan,
+            _named(task, launch),
+            launch.tallies[: launch.tally_count],
+            _lines(task, compiled),
+            launch.chosen_count,
+            bool(launch.cut),
+        )
+    if events is None:
+        return None
+    return recording(
+        task.plan.expression,
+        task.plan.grid,
+        task.plan.block,
+        _named(task, launch),
+        events[: launch.event_count],
+        launch.event_count,
+        _lines(task, compiled),
+    )
 
 
 def _compiled(task: EmulatedLaunch) -> CompiledKernel:
     """Return the compiled kernel, compiled together with its neighbours if it is new."""
     tool = compiler.compiler()
-    key = (task.plan.source.digest, task.plan.expression, task.checked, tool)
+    key = (task.plan.source.digest, task.plan.expression, task.kind, tool)
     if key not in _compiled_kernels:
         names = gpu.compiled_together(task.plan.source, task.plan.signature, task.plan.binding)
         text = translate(task.plan.source.text, names)
-        path = compiler.build(text, task.plan.expression, checked=task.checked)
+        path = compiler.build(text, task.plan.expression, task.kind)
         runtime, library = compiler.load_runtime(compiler.runtime()), compiler.load(path)
         for number, name in enumerate(names):
             address = ctypes.cast(library[entry(number)], ctypes.c_void_p)
-            _compiled_kernels[task.plan.source.digest, name, task.checked, tool] = CompiledKernel(
+            _compiled_kernels[task.plan.source.digest, name, task.kind, tool] = CompiledKernel(
                 path, address, runtime
             )
     return _compiled_kernels[key]
@@ -125,29 +173,70 @@ def _launch(
     cores = task.architecture.tensor_cores
     if cores is not None:
         launch.tensor_cores = interface.TensorCores(*dataclasses.astuple(cores))
-    launch.workers, launch.checked, launch.seed = task.workers, int(task.checked), task.seed
+    launch.workers, launch.seed = task.workers, task.seed
+    launch.checked, launch.counted = int(task.kind == "checked"), int(task.kind == "counted")
     return launch, [slots, pointers]
 
 
 def _describe_memory(
-    launch: interface.Launch,
-    task: EmulatedLaunch,
-    arrays: Sequence[Array],
-    addresses: Sequence[int],
+    launch: interface.Launch, arrays: Sequence[Array], addresses: Sequence[int]
 ) -> list[Any]:
-    """Tell the runtime which arrays there are and whom to trace; return the memory for it."""
+    """Tell the runtime which arrays there are; return the memory for it."""
     regions = (interface.Region * _MAX_REGIONS)()
     for region, array, address in zip(regions, arrays, addresses, strict=False):
         region.base, region.bytes = address, array.nbytes
-        region.element_type.bytes = array.itemsize
+        region.element_type.bytes, region.phase = array.itemsize, phase_of(array)
     launch.regions, launch.region_capacity = regions, _MAX_REGIONS
     launch.region_count = len(arrays)
-    if task.traced is None:
-        return [regions]
-    events = (interface.Event * _MAX_EVENTS)()
-    launch.traced, (launch.traced_block, launch.traced_thread) = 1, task.traced
-    launch.events, launch.event_capacity = events, _MAX_EVENTS
-    return [regions, events]
+    return [regions]
+
+
+def _count(launch: interface.Launch, task: EmulatedLaunch) -> list[Any]:
+    """Tell the runtime which blocks to count; return the memory for it."""
+    blocks, weights = sample(task.plan.grid, task.max_blocks)
+    tallies = (interface.Tally * MAX_TALLIES)()
+    launch.chosen, launch.weights = address_of(blocks), address_of(weights)
+    launch.chosen_count = len(blocks)
+    launch.l1_bytes = task.architecture.l1_per_multiprocessor
+    launch.resident_threads = task.architecture.threads_per_multiprocessor
+    launch.tallies, launch.tally_capacity = tallies, MAX_TALLIES
+    return [blocks, weights, tallies]
+
+
+def _trace(
+    launch: interface.Launch, task: EmulatedLaunch, traced: Traced
+) -> np.ndarray[Any, np.dtype[np.void]]:
+    """Tell the runtime whom to trace; return the memory for its events."""
+    # pages that stay empty cost nothing
+    events = np.zeros(MAX_EVENTS_OF_A_THREAD if traced.is_of_a_thread else MAX_EVENTS, RAW)
+    launch.events = ctypes.cast(address_of(events), ctypes.POINTER(interface.Event))
+    launch.event_capacity = len(events)
+    launch.traced_block, launch.traced_thread = traced.block, traced.thread
+    launch.traced = interface.TRACED_BLOCK if traced.every_thread else interface.TRACED_THREAD
+    if traced.watch is not None:
+        launch.traced = interface.TRACED_BYTES
+        launch.watched_region = -1
+        name, index = traced.watch
+        for region, (parameter, array) in enumerate(_array_parameters(task)):
+            if parameter.name == name:
+                launch.watched_region = region
+                launch.watched_begin, launch.watched_end = _bytes_of(name, index, array)
+    return events
+
+
+def _bytes_of(name: str, index: int | tuple[int, ...] | None, array: Array) -> tuple[int, int]:
+    """Return where in memory an element lies, from the array's start; of all where it is None."""
+    if index is None:
+        return 0, array.nbytes
+    whole = (index,) if isinstance(index, int) else index
+    shape = (array.size,) if isinstance(index, int) else array.shape
+    if len(whole) != len(shape) or any(not 0 <= i < n for i, n in zip(whole, shape, strict=True)):
+        raise MinialexError(
+            f"emulated: watch is {(name, index)!r}, and {name} has shape {array.shape}: name an "
+            "element of it, counted through the array or by its index on each axis"
+        )
+    first = int(np.ravel_multi_index(whole, shape)) * array.itemsize
+    return first, first + array.itemsize
 
 
 def _lines(task: EmulatedLaunch, compiled: CompiledKernel) -> Lines:
@@ -166,7 +255,7 @@ def _named(task: EmulatedLaunch, launch: interface.Launch) -> list[NamedArray]:
         NamedArray(p.name, array.shape or (1,), array.itemsize, _code(task, p.ctype, array), False)
         for p, array in _array_parameters(task)
     ]
-    shared = launch.regions[len(named) : launch.region_count] if task.checked else []
+    shared = launch.regions[len(named) : launch.region_count] if task.kind != "fast" else []
     return named + [_shared(region) for region in shared]
 
 
@@ -187,17 +276,3 @@ def _code(task: EmulatedLaunch, ctype: str, array: Array) -> str:
     if task.plan.binding.get(ctype, ctype) == "__nv_bfloat16":
         return "b"
     return {"b": "u"}.get(array.dtype.kind, array.dtype.kind)
-
-
-def _trace(
-    task: EmulatedLaunch, block: Dim3, thread: Dim3, launch: interface.Launch, lines: Lines
-) -> list[str]:
-    shape = f"grid {task.plan.grid}, block {task.plan.block}"
-    if any(a >= b for a, b in zip(block + thread, task.plan.grid + task.plan.block, strict=True)):
-        return [f"{task.plan.expression}, {shape}: has no thread {thread} of block {block}"]
-    head = f"{task.plan.expression}, {shape}: what thread {thread} of block {block} does"
-    kept = launch.events[: min(launch.event_count, launch.event_capacity)]
-    out = [head, *trace_lines(kept, _named(task, launch), lines)]
-    if launch.event_count > launch.event_capacity:
-        out.append(f"... and {launch.event_count - launch.event_capacity} more")
-    return out

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 
 from minialex.cuda.emulator import interface as i
-from minialex.cuda.emulator.lines import Line, Lines
+from minialex.cuda.emulator.recording import Recording
 from minialex.cuda.emulator.report import NamedArray
+from minialex.cuda.plan import Dim3
 
 _COLUMN = 23
 """The column at which the text begins beside file and line."""
@@ -18,48 +19,58 @@ _COLUMN = 23
 _INDENT = " " * 8
 
 
-def trace_lines(
-    events: Sequence[i.Event], arrays: Sequence[NamedArray], lines: Lines
-) -> Iterator[str]:
-    """Yield the trace: each line of the kernel as it was reached, and below it what it did."""
-    lines.look_up(event.location.pc for event in events if event.location.pc)
-    shown: Line | None = None
-    for event in events:
-        line = lines.of(event.location)
+def trace(recording: Recording, block: Dim3, thread: Dim3) -> Iterator[str]:
+    """Yield the trace of one thread, from a recording of it alone."""
+    sizes = recording.grid + recording.block
+    shape = f"grid {recording.grid}, block {recording.block}"
+    if any(index >= size for index, size in zip(block + thread, sizes, strict=True)):
+        yield f"{recording.kernel}, {shape}: has no thread {thread} of block {block}"
+        return
+    yield f"{recording.kernel}, {shape}: what thread {thread} of block {block} does"
+    yield from trace_lines(recording)
+    if recording.total > len(recording.events):
+        yield f"... and {recording.total - len(recording.events)} more"
+
+
+def trace_lines(recording: Recording) -> Iterator[str]:
+    """Yield each line of the kernel as it was reached, and below it what it did."""
+    shown: tuple[int, int] | None = None
+    for event in recording.events:
+        kind, file, number = int(event["kind"]), int(event["file"]), int(event["line"])
         # A barrier's line is shown anew each time: a loop's iterations are then told apart.
-        if line[1] and line != shown and event.kind != i.END:
-            where = f"{PurePath(line[0]).name}:{line[1]} "
-            yield where.ljust(_COLUMN) + lines.text(line)
-        shown = None if event.kind == i.BARRIER else line
-        yield _INDENT + _what(event, arrays)
+        if number and (file, number) != shown and kind != i.END:
+            where = f"{PurePath(recording.files[file]).name}:{number} "
+            yield where.ljust(_COLUMN) + recording.text(file, number)
+        shown = None if kind == i.BARRIER else (file, number)
+        yield _INDENT + _what(event, recording.arrays)
 
 
-def _what(event: i.Event, arrays: Sequence[NamedArray]) -> str:
-    if event.kind == i.END:
+def _what(event: Any, arrays: tuple[NamedArray, ...]) -> str:
+    kind, count = event["kind"], int(event["bytes"])
+    if kind == i.END:
         return "returns"
-    if event.kind == i.BARRIER:
+    if kind == i.BARRIER:
         return "waits at the barrier"
-    if event.kind == i.WARP:
-        code, width = event.element_type.code.decode(), event.element_type.bytes
-        given = _values(event.value, event.bytes, code, width)
-        return f"gives {given}, gets {_values(event.result, event.bytes, code, width)}"
-    array = arrays[event.region]
-    code = array.code
-    first, count = event.offset // array.bytes, max(1, event.bytes // array.bytes)
+    if kind == i.WARP:
+        code, width = event["code"].decode(), int(event["width"])
+        given = _values(event["value"], count, code, width)
+        return f"gives {given}, gets {_values(event['result'], count, code, width)}"
+    array = arrays[event["array"]]
+    first, elements = int(event["offset"]) // array.bytes, max(1, count // array.bytes)
     name = array.element_in_full(first)
-    if count > 1:
-        name += f" and the next {count - 1}"
-    before = _values(event.value, event.bytes, code, array.bytes)
-    if event.kind == i.READ:
+    if elements > 1:
+        name += f" and the next {elements - 1}"
+    before = _values(event["value"], count, array.code, array.bytes)
+    if kind == i.READ:
         return f"reads   {name}: {before}"
-    after = _values(event.result, event.bytes, code, array.bytes)
-    if event.kind == i.WRITE:
+    after = _values(event["result"], count, array.code, array.bytes)
+    if kind == i.WRITE:
         return f"writes  {name}: {after}"
     return f"changes {name}: {before} to {after}"
 
 
-def _values(raw: Any, count: int, code: str, width: int) -> str:
-    data = bytes(raw)[:count]
+def _values(raw: np.void, count: int, code: str, width: int) -> str:
+    data = raw.tobytes()[:count]
     if count < width:
         # Part of an element: a byte of a float, say.
         return "0x" + data[::-1].hex()
