@@ -29,16 +29,15 @@ MIB = 1024 * KIB
 
 @dataclass(frozen=True)
 class Multiprocessor:
-    """What one multiprocessor has, and what of it a cycle can use.
+    """What one multiprocessor has beyond its `Architecture`, and what of it a cycle can use.
 
     Attributes
     ----------
-    warps, blocks : int
+    blocks : int
         How many can be resident.
-    l1_bytes : int
-        The memory that L1 and shared memory divide.
     shared_bytes : tuple of int
-        What shared memory may have of it, in rising order ("carve-out"); L1 has the rest.
+        What shared memory may have of the memory that it divides with L1, in rising order
+        ("carve-out"); L1 has the rest.
     shared_reserved, shared_unit : int
         Bytes that the system takes per block, and the unit in which blocks are given theirs.
     fp32_lanes : int
@@ -50,15 +49,13 @@ class Multiprocessor:
         Integer operations, and results of MUFU (reciprocal, exponential ...), per cycle.
     fp64_lanes : int
         FP64 multiply-adds per cycle.
-    registers, register_unit : int
-        32-bit registers, and the unit in which a warp is given them.
+    register_unit : int
+        The unit in which a warp is given its registers.
     schedulers : int
         Each issues an instruction of one warp per cycle.
     """
 
-    warps: int
     blocks: int
-    l1_bytes: int
     shared_bytes: tuple[int, ...]
     shared_reserved: int
     shared_unit: int
@@ -67,13 +64,8 @@ class Multiprocessor:
     fp64_lanes: int
     int_lanes: int = 64
     special_lanes: int = 16
-    registers: int = 64 * KIB
     register_unit: int = 256
     schedulers: int = 4
-
-    def l1_left(self, shared: int) -> int:
-        """Return the bytes of L1 where all resident blocks together take `shared` bytes."""
-        return self.l1_bytes - min(size for size in self.shared_bytes if size >= shared)
 
 
 @dataclass(frozen=True)
@@ -151,9 +143,20 @@ class KnownGPU:
         return ARCHITECTURES[self.architecture]
 
     @property
+    def warps(self) -> int:
+        """How many can be resident on one multiprocessor."""
+        return self.limits.threads_per_multiprocessor // WARP_THREADS
+
+    @property
     def flops(self) -> float:
         """FP32 operations per second at the boost clock; a multiply-add is two."""
         return 2 * self.multiprocessor.fp32_lanes * self.multiprocessors * self.clock
+
+    def l1_left(self, shared: int) -> int:
+        """Return the bytes of L1 where a multiprocessor's blocks together take `shared` bytes."""
+        sizes = self.multiprocessor.shared_bytes
+        taken = min((size for size in sizes if size >= shared), default=sizes[-1])
+        return self.limits.l1_per_multiprocessor - taken
 
 
 @dataclass(frozen=True)
@@ -181,26 +184,15 @@ def _sizes(*kibibytes: int) -> tuple[int, ...]:
     return tuple(size * KIB for size in kibibytes)
 
 
-_GA10X = Multiprocessor(
-    48, 16, 128 * KIB, _sizes(0, 8, 16, 32, 64, 100), KIB, 128, 128, load_lanes=16, fp64_lanes=2
-)
+_AMPERE_SIZES = (0, 8, 16, 32, 64, 100)
+_A100_SIZES = (*_AMPERE_SIZES, 132, 164)
 MULTIPROCESSORS = {
-    "sm_75": Multiprocessor(
-        32, 16, 96 * KIB, _sizes(32, 64), 0, 256, 64, load_lanes=16, fp64_lanes=2
-    ),
-    "sm_80": Multiprocessor(
-        *(64, 32, 192 * KIB, _sizes(0, 8, 16, 32, 64, 100, 132, 164), KIB, 128, 64),
-        load_lanes=32,
-        fp64_lanes=32,
-    ),
-    "sm_86": _GA10X,
-    "sm_89": Multiprocessor(
-        48, 24, 128 * KIB, _sizes(0, 8, 16, 32, 64, 100), KIB, 128, 128, load_lanes=16, fp64_lanes=2
-    ),
+    "sm_75": Multiprocessor(16, _sizes(32, 64), 0, 256, 64, load_lanes=16, fp64_lanes=2),
+    "sm_80": Multiprocessor(32, _sizes(*_A100_SIZES), KIB, 128, 64, load_lanes=32, fp64_lanes=32),
+    "sm_86": Multiprocessor(16, _sizes(*_AMPERE_SIZES), KIB, 128, 128, load_lanes=16, fp64_lanes=2),
+    "sm_89": Multiprocessor(24, _sizes(*_AMPERE_SIZES), KIB, 128, 128, load_lanes=16, fp64_lanes=2),
     "sm_90": Multiprocessor(
-        *(64, 32, 256 * KIB, _sizes(0, 8, 16, 32, 64, 100, 132, 164, 196, 228), KIB, 128, 128),
-        load_lanes=32,
-        fp64_lanes=64,
+        32, _sizes(*_A100_SIZES, 196, 228), KIB, 128, 128, load_lanes=32, fp64_lanes=64
     ),
 }
 """By architecture."""
@@ -299,18 +291,19 @@ def occupancy(gpu: KnownGPU, threads: int, registers: int, shared: int) -> Occup
     warps = -(-threads // WARP_THREADS)
     per_warp = _rounded_up(registers * WARP_THREADS, has.register_unit)
     taken = _rounded_up(shared + has.shared_reserved, has.shared_unit)
+    # each scheduler has a quarter of the registers for its own warps
+    registers_each = gpu.limits.registers_per_block // has.schedulers
     room = {
-        # each scheduler has a quarter of the registers for its own warps
-        "registers": has.schedulers * (has.registers // has.schedulers // per_warp) // warps
+        "registers": has.schedulers * (registers_each // per_warp) // warps
         if registers
         else has.blocks,
         "shared memory": max(has.shared_bytes) // taken if taken else has.blocks,
-        "warps": has.warps // warps,
+        "warps": gpu.warps // warps,
         "blocks": has.blocks,
     }
     limit = min(room, key=lambda name: room[name])
     blocks = room[limit]
-    return Occupancy(blocks, blocks * warps, blocks * warps / has.warps, limit)
+    return Occupancy(blocks, blocks * warps, blocks * warps / gpu.warps, limit)
 
 
 def _rounded_up(number: int, unit: int) -> int:
