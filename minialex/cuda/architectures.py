@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 KIB = 1024
+WARP_THREADS = 32
 STATIC_SHARED = 48 * KIB
 """Bytes of shared memory that a block may declare; more must be dynamic, and be asked for."""
 

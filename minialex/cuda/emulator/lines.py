@@ -30,7 +30,7 @@ class Lines:
     def of(self, location: interface.Location) -> Line:
         """Return the file and line of `location`."""
         if location.file:
-            return self._name(location.file.decode()), location.line
+            return self._source.name(location.file.decode()), location.line
         if not location.pc:
             return UNKNOWN
         self.look_up([location.pc])
@@ -59,12 +59,6 @@ class Lines:
         """Return the innermost frame in the kernel's own text, not in the emulator's headers."""
         for frame in frames:
             found = _FRAME.match(frame)
-            if found and (name := self._name(found[1])) in self._source.files:
+            if found and (name := self._source.name(found[1])) in self._source.files:
                 return name, int(found[2])
         return UNKNOWN
-
-    def _name(self, path: str) -> str:
-        if path in self._source.files:
-            return path
-        # The compiler puts the folder that it ran in before a bare name.
-        return next((n for n in self._source.files if path.endswith("/" + n)), path)
