@@ -159,7 +159,7 @@ SHARED = [
         wavefronts=4,
         least=4,
     ),
-    # two halves, of vectors 0, 8, 1, 9 and 4, 12, 5, 13; those 8 apart meet in their banks: measured
+    # two halves, of vectors 0, 8, 1, 9 and 4, 12, 5, 13; those 8 apart meet in banks: measured
     _quads(lambda lane: lane // 16 * 4 + lane % 16 // 8 + lane % 8 // 4 * 8, wavefronts=4, least=2),
     # all lanes read one vector: by the rule, not measured
     _pairs(lambda lane: 7, wavefronts=1, least=1),
