@@ -24,7 +24,7 @@ class Lines:
     """
 
     def __init__(self, library: Path, source: Source) -> None:
-        self._library, self._source = library, source
+        self.library, self._source = library, source
         self._known: dict[int, Line] = {}
 
     def of(self, location: interface.Location) -> Line:
@@ -48,7 +48,7 @@ class Lines:
             return
         # These are return addresses: the call itself ends one byte before.
         asked = "\n".join(hex(address - 1) for address in new)
-        command = [tool, "-a", "-i", "-e", str(self._library)]
+        command = [tool, "-a", "-i", "-e", str(self.library)]
         done = subprocess.run(command, input=asked, capture_output=True, text=True, check=False)
         # Each answer is the address and then the call stack of inlined functions, innermost first.
         answers = re.split(r"^0x[0-9a-f]+\n", done.stdout, flags=re.MULTILINE)[1:]
