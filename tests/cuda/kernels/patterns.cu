@@ -193,7 +193,7 @@ __global__ void lengthening_loop(const float* __restrict__ x, float* __restrict_
     const int lane = threadIdx.x % 32, i = flat_index();
     float sum = 0;
 #pragma unroll 1
-    for (int k = 0; k <= lane; ++k)
+    for (int k = 0; k <= lane; ++k)  // turn
         sum += x[k];  // read in the loop
     y[i] = sum;       // write after the loop
 }
