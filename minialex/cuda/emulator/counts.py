@@ -44,6 +44,9 @@ class MemoryCounts:
         The same of 128 bytes, which are looked up in the L1 cache.
     l1_hits, first : float
         Sectors that were in the block's part of the L1 cache; that it touched for the first time.
+    successive : float
+        Requests in which every lane goes on where its last access to the array ended: a wider one
+        could have had both.
     """
 
     file: str
@@ -61,6 +64,7 @@ class MemoryCounts:
     lines: float = 0
     l1_hits: float = 0
     first: float = 0
+    successive: float = 0
 
 
 @dataclass
