@@ -269,7 +269,7 @@ class Counter {
         const Wavefronts passes = wavefronts(request_, shared && step.kind == READ);
         tally.wavefronts += scale_ * passes.count;
         tally.least_wavefronts += scale_ * passes.least;
-        tally.successive += scale_ * goes_on(region, step.kind);
+        tally.successive += scale_ * is_successive(region, step.kind);
         if (shared) return;
         Distinct sectors(request_, SECTOR_BYTES);
         tally.sectors += scale_ * sectors.count();
@@ -286,7 +286,7 @@ class Counter {
     }
 
     // Whether all lanes of the request begin where their last access to the array ended.
-    bool goes_on(int region, int kind) {
+    bool is_successive(int region, int kind) {
         auto& ended = went_on_[size_t(region * ACCESSES + kind)].ended;
         bool all = true;
         for (int i = 0; i < request_.count; ++i) {

@@ -1,0 +1,13 @@
+"""A profiler for CUDA kernels that needs no GPU.
+
+with profiled() as profile:
+    y = ops.conv2d(x, w)
+profile.launches[0].slowdowns
+profile.line("tile_product.cuh", 35).wavefronts_per_request
+"""
+
+from minialex.study.profile.slowdowns import Slowdown
+from minialex.study.profile.lines import Line
+from minialex.study.profile.profiler import LaunchProfile, Profile, profiled
+
+__all__ = ["Slowdown", "LaunchProfile", "Line", "Profile", "profiled"]
