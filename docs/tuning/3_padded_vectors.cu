@@ -4,10 +4,6 @@
 // Layout:  C is one of the instances, and P a multiple of 4; x, y, gamma and beta begin at a multiple of 16 bytes.
 // Launch:  blocks of 256 threads, 32 pixels per block, the grid (ceil(P / 32), N).
 
-__device__ __forceinline__ float4 vector_at(const float* at) {
-    return *reinterpret_cast<const float4*>(at);
-}
-
 // The sum over 8 neighbouring lanes, in each of them. All 32 lanes take part.
 __device__ __forceinline__ float sum_of_eight(float value) {
 #pragma unroll
@@ -38,11 +34,11 @@ __global__ void __launch_bounds__(256) layer_norm(const float* __restrict__ x,
     if (first + column < P)
 #pragma unroll
         for (int c = row; c < C; c += 32) {
-            const float4 four = vector_at(&x[c * P + column]);  // the copy
-            tile[c][column + 0] = four.x;                       // pixel 0
-            tile[c][column + 1] = four.y;                       // pixel 1
-            tile[c][column + 2] = four.z;                       // pixel 2
-            tile[c][column + 3] = four.w;                       // pixel 3
+            const float4 four = *reinterpret_cast<const float4*>(&x[c * P + column]);  // the copy
+            tile[c][column + 0] = four.x;  // pixel 0
+            tile[c][column + 1] = four.y;  // pixel 1
+            tile[c][column + 2] = four.z;  // pixel 2
+            tile[c][column + 3] = four.w;  // pixel 3
         }
     // The tile is complete before a warp reads channels that others copied.
     __syncthreads();
@@ -64,7 +60,8 @@ __global__ void __launch_bounds__(256) layer_norm(const float* __restrict__ x,
 #pragma unroll
     for (int i = 0; i < C / 8; i += 4) {
         const int c = i / 4 * 32 + column;
-        const float4 g = vector_at(&gamma[c]), b = vector_at(&beta[c]);
+        const float4 g = *reinterpret_cast<const float4*>(&gamma[c]);  // four of gamma
+        const float4 b = *reinterpret_cast<const float4*>(&beta[c]);   // four of beta
         const float4 result = make_float4(g.x * mine[i] * scale + b.x, g.y * mine[i + 1] * scale + b.y,
                                           g.z * mine[i + 2] * scale + b.z, g.w * mine[i + 3] * scale + b.w);
         *reinterpret_cast<float4*>(&y[row * C + c]) = result;  // the result

@@ -159,9 +159,9 @@ def emulated(
         raise ValueError(
             f"emulated: architecture is {architecture!r}: use one of {', '.join(ARCHITECTURES)}"
         )
-    if max_blocks is not None and (not isinstance(max_blocks, int) or max_blocks < MAX_BLOCKS):
+    if max_blocks is not None and (type(max_blocks) is not int or max_blocks < 1):
         raise ValueError(
-            f"emulated: max_blocks is {max_blocks!r}: use a whole number from {MAX_BLOCKS}, or None"
+            f"emulated: max_blocks is {max_blocks!r}: use a whole number from 1, or None for all"
         )
     if seed is not None and not 0 <= seed < 2**63:
         raise ValueError(f"emulated: seed is {seed!r}: use a whole number from 0 to 2**63 - 1")

@@ -44,6 +44,9 @@ class MemoryCounts:
         The same of 128 bytes, which are looked up in the L1 cache.
     l1_hits, first : float
         Sectors that were in the block's part of the L1 cache; that it touched for the first time.
+    successive : float
+        Requests in which every lane goes on where its last access to the array ended, and the two
+        are aligned as one of twice the width.
     """
 
     file: str
@@ -61,6 +64,7 @@ class MemoryCounts:
     lines: float = 0
     l1_hits: float = 0
     first: float = 0
+    successive: float = 0
 
 
 @dataclass
@@ -137,7 +141,7 @@ def counts(
     at = _line_of_branch(branches, lines) if branches else {}
     lines.look_up(one.location.pc for one in every if one.location.pc)
     memory = (
-        _add(
+        added(
             MemoryCounts(
                 *lines.of(one.location),
                 _ACCESSES[one.kind],
@@ -151,7 +155,7 @@ def counts(
         if one.kind in _ACCESSES and one.region >= 0
     )
     primitives = (
-        _add(PrimitiveCounts(*lines.of(one.location), _kind(one)), one)
+        added(PrimitiveCounts(*lines.of(one.location), _kind(one)), one)
         for one in every
         if one.kind in (i.BARRIER, i.WARP)
     )
@@ -169,7 +173,7 @@ def counts(
         tuple(arrays),
         _joined(memory),
         _joined(
-            _add(BranchCounts(*at[one.location.pc]), one)
+            added(BranchCounts(*at[one.location.pc]), one)
             for one in branches
             # the emulator's own functions have no line
             if at[one.location.pc] != UNKNOWN
@@ -188,7 +192,7 @@ def _numbers(row: Any) -> list[str]:
     return [one.name for one in fields(row) if one.type == "float"]
 
 
-def _add(row: Row, other: Any) -> Row:
+def added(row: Row, other: Any) -> Row:
     """Add up the numbers of a row and of another, or of what the runtime counted."""
     for name in _numbers(row):
         setattr(row, name, getattr(row, name) + getattr(other, name))
@@ -201,7 +205,7 @@ def _joined(rows: Iterable[Row]) -> tuple[Row, ...]:
     for row in rows:
         same = {one.name for one in fields(row)} - {*_numbers(row)}
         key = tuple(getattr(row, name) for name in sorted(same))
-        found[key] = _add(found[key], row) if key in found else row
+        found[key] = added(found[key], row) if key in found else row
     return tuple(sorted(found.values(), key=lambda one: (one.file, one.line)))
 
 

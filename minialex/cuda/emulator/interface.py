@@ -111,6 +111,7 @@ class Tally(c.Structure):
         ("lines", c.c_double),
         ("l1_hits", c.c_double),
         ("first", c.c_double),
+        ("successive", c.c_double),
     )
 
 

@@ -27,7 +27,7 @@ def sample(grid: Dim3, max_blocks: int | None = MAX_BLOCKS) -> tuple[Array, Arra
     ----------
     grid : tuple of three ints
     max_blocks : int, optional
-        At least 27 for three axes of three; None counts all.
+        At least 1; None counts all. With fewer than 27 there may be no last one along some axes.
 
     Returns
     -------
@@ -49,7 +49,7 @@ def _counts(grid: Dim3, max_blocks: int | None) -> list[int]:
     """Return how many positions are taken along each axis."""
     if max_blocks is None or math.prod(grid) <= max_blocks:
         return list(grid)
-    counts = [min(size, 3) for size in grid]
+    counts = [1, 1, 1]
     while True:
         # the axis that is seen least comes first
         order = sorted(range(3), key=lambda axis: counts[axis] / grid[axis])
@@ -65,6 +65,9 @@ def _counts(grid: Dim3, max_blocks: int | None) -> list[int]:
 def _positions(size: int, count: int) -> list[tuple[int, float]]:
     if count == size:
         return [(at, 1.0) for at in range(size)]
+    middle = size // 2
+    if count <= 2:
+        return [(0, 1.0), (middle, size - 1.0)] if count == 2 else [(middle, float(size))]
     parts = count - 2
     inner = [
         1 + math.floor((part + (part + 1) * _GOLDEN % 1) * (size - 2) / parts)

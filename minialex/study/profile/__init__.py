@@ -1,1 +1,13 @@
-"""What a kernel's launches ask of a GPU, line by line, and how long they would take."""
+"""A profiler for CUDA kernels that needs no GPU.
+
+with profiled() as profile:
+    y = ops.conv2d(x, w)
+profile.launches[0].slowdowns
+profile.line("tile_product.cuh", 35).wavefronts_per_request
+"""
+
+from minialex.study.profile.lines import Line
+from minialex.study.profile.profiler import LaunchProfile, Profile, profiled
+from minialex.study.profile.slowdowns import Slowdown
+
+__all__ = ["LaunchProfile", "Line", "Profile", "Slowdown", "profiled"]

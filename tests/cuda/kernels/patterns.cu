@@ -6,7 +6,7 @@
 
 // ---- global memory: 32-byte sectors of 128-byte lines --------------------------------------------
 
-// instances: STRIDE = 1, 2, 32, 33
+// instances: STRIDE = 1, 2, 3, 4, 8, 16, 29, 32, 33
 template <int STRIDE>
 __global__ void global_stride(const float* __restrict__ x, float* __restrict__ y) {
     const int i = flat_index();
@@ -109,6 +109,28 @@ __global__ void shared_vectors(const float* __restrict__ x, float* __restrict__ 
     reinterpret_cast<float4*>(y)[i] = v;
 }
 
+// Any vectors of the tile. Launch: one warp.
+__global__ void shared_pairs(const float* __restrict__ x, const int* __restrict__ index,
+                             float* __restrict__ y) {
+    __shared__ float2 tile[64];
+    const int t = threadIdx.x, at = index[t];
+    for (int i = t; i < 64; i += 32) tile[i] = reinterpret_cast<const float2*>(x)[i];
+    __syncthreads();
+    if (at < 0) return;
+    const float2 v = tile[at];  // gathered pairs
+    reinterpret_cast<float2*>(y)[t] = v;
+}
+__global__ void shared_quads(const float* __restrict__ x, const int* __restrict__ index,
+                             float* __restrict__ y) {
+    __shared__ float4 tile[64];
+    const int t = threadIdx.x, at = index[t];
+    for (int i = t; i < 64; i += 32) tile[i] = reinterpret_cast<const float4*>(x)[i];
+    __syncthreads();
+    if (at < 0) return;
+    const float4 v = tile[at];  // gathered quads
+    reinterpret_cast<float4*>(y)[t] = v;
+}
+
 // instances: T = float, double, unsigned char
 template <typename T> __global__ void shared_copy(const T* __restrict__ x, T* __restrict__ y) {
     __shared__ T tile[64];
@@ -171,7 +193,7 @@ __global__ void lengthening_loop(const float* __restrict__ x, float* __restrict_
     const int lane = threadIdx.x % 32, i = flat_index();
     float sum = 0;
 #pragma unroll 1
-    for (int k = 0; k <= lane; ++k)
+    for (int k = 0; k <= lane; ++k)  // turn
         sum += x[k];  // read in the loop
     y[i] = sum;       // write after the loop
 }

@@ -101,6 +101,7 @@ class Counter {
         if (!mask) return;
         // What did not fit is taken to be like what did.
         scale_ = weight_ * double(logged) / double(kept);
+        went_on_.assign(size_t(regions_.count()) * ACCESSES, {});
         previous_ = &entered_[size_t(warp) * LANES];
         run(mask, NOWHERE);
         for (int lane = 0; lane < LANES; ++lane)
@@ -129,6 +130,7 @@ class Counter {
     using Mask = uint32_t;
     enum { BLOCK = 17 };
     static constexpr int REGION_SHIFT = 40, NOWHERE = -1;
+    static constexpr int ACCESSES = ATOMIC + 1;
     static constexpr uint64_t WIDEST = 16;
     static constexpr size_t MAX_STEPS = 1 << 17;  // of one lane between two barriers: 2 MiB
 
@@ -267,6 +269,7 @@ class Counter {
         const Wavefronts passes = wavefronts(request_, shared && step.kind == READ);
         tally.wavefronts += scale_ * passes.count;
         tally.least_wavefronts += scale_ * passes.least;
+        tally.successive += scale_ * is_successive(region, step.kind);
         if (shared) return;
         Distinct sectors(request_, SECTOR_BYTES);
         tally.sectors += scale_ * sectors.count();
@@ -280,6 +283,19 @@ class Counter {
                 tally.first += scale_ * l1_.write(sector);
             }
         }
+    }
+
+    // Whether all lanes of the request begin where their last access to the array ended, and both
+    // together are aligned as one of twice the width has to be.
+    bool is_successive(int region, int kind) {
+        auto& ended = went_on_[size_t(region * ACCESSES + kind)].ended;
+        bool all = true;
+        for (int i = 0; i < request_.count; ++i) {
+            uint64_t& end = ended[request_.lane[i]];
+            all &= request_.address[i] == end && end % (2 * request_.bytes) == request_.bytes;
+            end = request_.address[i] + request_.bytes;
+        }
+        return all;
     }
 
     Launch& launch_;
@@ -296,6 +312,10 @@ class Counter {
     std::vector<Step> log_[LANES];
     size_t at_[LANES] = {}, left_out_[LANES] = {};
     int* previous_ = nullptr;  // `entered_` of the warp that is run
+    struct Ends {
+        uint64_t ended[LANES] = {};
+    };
+    std::vector<Ends> went_on_;  // since the last barrier, for each region and access
     Request request_;
     std::unordered_map<uint64_t, Tally> tallies_;
     std::vector<Tally> ends_;  // what happened at the end of each block

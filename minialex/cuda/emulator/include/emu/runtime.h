@@ -101,7 +101,7 @@ struct Tally {
     int region;  // of an access
     int bytes;  // that each lane asked for; of a branch, the only block that followed it, or -1
     double requests, lanes, divergent;
-    double wavefronts, least_wavefronts, sectors, least_sectors, lines, l1_hits, first;
+    double wavefronts, least_wavefronts, sectors, least_sectors, lines, l1_hits, first, successive;
 };
 enum { BRANCH = 16 };
 
