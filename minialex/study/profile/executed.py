@@ -1,0 +1,189 @@
+"""How many instructions a launch executes, from its machine code and what was counted of memory.
+
+The emulator counts accesses, not instructions: it runs the kernel's text, not a GPU's code. But
+every load and store of the machine code has its source line, and how many bytes that line moved was
+counted. So a loop's iterations are the bytes that its lines moved over the bytes that one iteration
+moves; what is in no loop runs once per warp.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from minialex.cuda.architectures import WARP_THREADS
+from minialex.cuda.disassembly import Instruction
+from minialex.cuda.emulator.counts import Counts, MemoryCounts
+from minialex.cuda.pipelines import pipeline, tensor_products
+from minialex.study.profile.resources import Code
+
+_ACCESSES = {
+    "LDG": ("read", "global"),
+    "STG": ("write", "global"),
+    "LDS": ("read", "shared"),
+    "LDSM": ("read", "shared"),
+    "STS": ("write", "shared"),
+    "LDGSTS": ("read", "global"),
+    "ATOMG": ("atomic", "global"),
+    "ATOM": ("atomic", "global"),
+    "RED": ("atomic", "global"),
+    "ATOMS": ("atomic", "shared"),
+}
+NOT_IN_A_LOOP = -1
+
+Key = tuple[str, int, str, str]
+"""File, line, access and memory."""
+
+
+@dataclass(frozen=True)
+class CodeRegion:
+    """The instructions of one loop without the loops within it, or those that are in no loop.
+
+    Attributes
+    ----------
+    executions : float
+        How often warps run through it, all warps of the launch together.
+    instructions : tuple of Instruction
+    known : bool
+        Whether that was counted: a loop without accesses to memory has the executions of what is
+        around it.
+    """
+
+    executions: float
+    instructions: tuple[Instruction, ...]
+    known: bool
+
+    def count(self, *kinds: str) -> int:
+        """Return how many of its instructions are of one of these opcodes."""
+        return sum(one.kind.partition(".")[0] in kinds for one in self.instructions)
+
+
+@dataclass(frozen=True)
+class Executed:
+    """The instructions of warps that a launch executes.
+
+    Attributes
+    ----------
+    regions : tuple of CodeRegion
+        What is in no loop first.
+    """
+
+    regions: tuple[CodeRegion, ...]
+
+    @property
+    def instructions(self) -> float:
+        """All of them."""
+        return sum(region.executions * len(region.instructions) for region in self.regions)
+
+    @property
+    def pipelines(self) -> Counter[str]:
+        """How many each pipeline executes, rounded up."""
+        found: defaultdict[str, float] = defaultdict(float)
+        for region in self.regions:
+            for one in region.instructions:
+                found[pipeline(one.kind)] += region.executions
+        return Counter({name: math.ceil(number) for name, number in found.items()})
+
+    def tensor_products(self, tf32: bool) -> float:
+        """Return the multiply-adds of tensor cores, with operands of TF32 or of 16 bits."""
+        return sum(
+            region.executions * products
+            for region in self.regions
+            for products, is_tf32 in map(tensor_products, region.instructions)
+            if is_tf32 == tf32
+        )
+
+
+def warps_of(counts: Counts) -> int:
+    """Return how many warps the launch has."""
+    return counts.blocks * -(-math.prod(counts.block) // WARP_THREADS)
+
+
+def key_of(row: MemoryCounts) -> Key:
+    """Return what a row shares with the instructions of its line."""
+    return row.file, row.line, row.access, row.memory
+
+
+def accesses(instructions: Iterable[Instruction]) -> dict[Key, list[Instruction]]:
+    """Return the instructions that access memory, by their line and what they do."""
+    found: defaultdict[Key, list[Instruction]] = defaultdict(list)
+    for one in instructions:
+        for name in (one.kind.partition(".")[0],):
+            if name in _ACCESSES:
+                found[(one.file, one.line, *_ACCESSES[name])].append(one)
+            if name == "LDGSTS":
+                found[(one.file, one.line, "write", "shared")].append(one)
+    return dict(found)
+
+
+def executed(code: Code, counts: Counts) -> Executed:
+    """Return what a launch executes of `code`."""
+    regions = _regions(code)
+    depths = {NOT_IN_A_LOOP: 0} | {i: loop.depth for i, loop in enumerate(code.loops)}
+    inside = {i: accesses(code.instructions[n] for n in own) for i, own in regions.items()}
+    moved: defaultdict[Key, float] = defaultdict(float)
+    for row in counts.memory:
+        # of warps whose lanes all take part: what is switched off is issued all the same
+        moved[key_of(row)] += row.requests * row.width
+    once = float(warps_of(counts))
+    runs = {NOT_IN_A_LOOP: once} | _runs(inside, depths, moved)
+    return Executed(
+        tuple(
+            CodeRegion(
+                runs.get(i, _around(code, i, runs, once)),
+                tuple(code.instructions[n] for n in own),
+                i in runs,
+            )
+            for i, own in regions.items()
+        )
+    )
+
+
+def _regions(code: Code) -> dict[int, list[int]]:
+    """Return the instructions of each loop, and those of none, by the loop's number."""
+    regions: dict[int, list[int]] = {NOT_IN_A_LOOP: []}
+    regions |= {i: list(loop.instructions) for i, loop in enumerate(code.loops)}
+    looped = {n for own in regions.values() for n in own}
+    regions[NOT_IN_A_LOOP] = [n for n in sorted(code.reachable) if n not in looped]
+    return regions
+
+
+def _runs(
+    inside: Mapping[int, Mapping[Key, list[Instruction]]],
+    depths: Mapping[int, int],
+    moved: Mapping[Key, float],
+) -> dict[int, float]:
+    """Return how often each loop that accesses memory runs.
+
+    A line's bytes are those of the innermost loop that it stands in, of equal ones of that which
+    moves most in an iteration: what stands before or behind an unrolled loop is its remainder.
+    """
+    bytes_: defaultdict[int, float] = defaultdict(float)
+    width: defaultdict[int, float] = defaultdict(float)
+    for key, total in moved.items():
+        there = {
+            i: sum(one.bytes for one in found[key]) for i, found in inside.items() if key in found
+        }
+        if not there:
+            continue
+        chosen = max(there, key=lambda i: (depths[i], there[i]))
+        bytes_[chosen] += total
+        width[chosen] += there[chosen]
+    return {i: bytes_[i] / width[i] for i in width if i != NOT_IN_A_LOOP}
+
+
+def _around(code: Code, number: int, runs: Mapping[int, float], once: float) -> float:
+    """Return the executions of the innermost known loop around one, or once per warp."""
+    if number == NOT_IN_A_LOOP:
+        return once
+    head = code.loops[number].instructions[0]
+    outer = [
+        (loop.depth, runs[i])
+        for i, loop in enumerate(code.loops)
+        if i in runs
+        and loop.depth < code.loops[number].depth
+        and loop.instructions[0] <= head <= loop.instructions[-1]
+    ]
+    return max(outer, default=(0, once))[1]

@@ -1,0 +1,209 @@
+"""Each bound binds on a kernel made up for it, at a time that was worked by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from minialex.cuda.known_gpus import known_gpu
+from minialex.study.profile.resources import Code
+from minialex.study.profile.time_model import LAUNCH_SECONDS, predict
+from tests.study.profile.made_up import MIB, code, counts, resources, row
+
+# on an A100: 108 multiprocessors at 1.41 GHz, 64 FP32 and 64 integer lanes, 4 schedulers
+SECOND = 1.41e9
+BLOCKS = 108 * 8
+LOOP = 1000
+RUNS = BLOCKS * 8 * LOOP
+"""Passes through the loop of all 8 warps of all blocks, 8 blocks per multiprocessor."""
+
+
+def loop(*body, registers=32):
+    """Return code whose loop also loads a word from shared memory at line 1."""
+    return code("1 again: LDS R4, [R2]", *body, "1 @P0 BRA `(again)", "9 EXIT", registers=registers)
+
+
+def launch(*rows, per_pass=1, **others):
+    shared = row(1, "read", "tile", "shared", requests=RUNS * per_pass)
+    return counts(shared, *rows, blocks=BLOCKS, threads=256, **others)
+
+
+def predicted(launched, machine, gpu="A100"):
+    return predict(launched, resources(machine, gpu, threads=256))
+
+
+def test_multiply_adds_bind():
+    found = predicted(launch(), loop(*["2 FFMA R4, R5, R6, R4"] * 20))
+    # 64 warps' passes of 20 on 64 lanes
+    assert found.bounds["FMA"] == pytest.approx(64 * LOOP * 20 * 32 / 64 / SECOND)
+    assert found.binding == "FMA"
+    assert found.seconds == LAUNCH_SECONDS + found.bounds["FMA"]
+
+
+def test_integers_bind():
+    assert predicted(launch(), loop(*["2 LOP3 R4, R5, R6, R4"] * 20)).binding == "ALU"
+
+
+def test_special_functions_bind():
+    assert predicted(launch(), loop(*["2 MUFU.RCP R4, R5"] * 4)).binding == "XU"
+
+
+@pytest.mark.parametrize(("gpu", "lanes"), [("RTX 4090", 2), ("A100", 32)])
+def test_doubles_bind_by_their_lanes(gpu, lanes):
+    found = predicted(launch(), loop(*["2 DFMA R4, R5, R6, R4"] * 4), gpu)
+    known = known_gpu(gpu)
+    warps = -(-BLOCKS // known.multiprocessors) * 8
+    assert found.bounds["FP64"] == pytest.approx(warps * LOOP * 4 * 32 / lanes / known.clock)
+    assert found.binding == "FP64"
+
+
+def test_the_schedulers_bind_where_instructions_are_mixed():
+    mixed = ["2 FFMA R4, R5, R6, R4", "2 LOP3 R4, R5, R6, R4"] * 10 + ["2 ULDC UR4, c[0x0]"] * 10
+    found = predicted(launch(), loop(*mixed))
+    # and LDS, BRA; EXIT once per warp
+    assert found.bounds["issue"] == pytest.approx((64 * LOOP * 32 + 64) / 4 / SECOND)
+    assert found.binding == "issue"
+
+
+def test_tensor_cores_bind():
+    machine = loop(*["2 HMMA.1688.F32.TF32 R4, R8, R12, R4"] * 8)
+    found = predicted(launch(), machine)
+    assert found.bounds["tensor core"] == pytest.approx(64 * LOOP * 8 * 1024 / 512 / SECOND)
+    assert found.binding == "tensor core"
+
+
+def test_bank_conflicts_bind():
+    conflicts = row(1, "read", "tile", "shared", requests=RUNS, wavefronts=8)
+    found = predict(counts(conflicts, blocks=BLOCKS, threads=256), resources(loop(), threads=256))
+    assert found.shared_seconds == pytest.approx(64 * LOOP * 8 / SECOND)
+    assert found.binding == "shared memory"
+
+
+@pytest.mark.parametrize(
+    ("gpu", "cycles"), [("A100", 1), ("RTX A6000", 2)], ids=["32 load units", "16 load units"]
+)
+def test_a_load_takes_as_long_as_lanes_are_given_their_words(gpu, cycles):
+    known = known_gpu(gpu)
+    found = predicted(launch(), loop(), gpu)
+    blocks = -(-BLOCKS // known.multiprocessors)
+    assert found.shared_seconds == pytest.approx(blocks * 8 * LOOP * cycles / known.clock)
+
+
+def strided(lines, wavefronts):
+    return row(
+        *(2, "read", "x"),
+        requests=RUNS,
+        sectors=lines,
+        lines=lines,
+        wavefronts=wavefronts,
+        l1_hits=lines,
+        first=0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("lines", "wavefronts", "cycles"),
+    # gpu-benches, gpu-strides, on an A100: strides 1, 2, 32 and 31
+    [(1, 1, 1), (2, 2, 2), (32, 32, 32), (32, 1, 8)],
+)
+def test_a_strided_load_takes_as_long_as_its_banks_or_its_tags(lines, wavefronts, cycles):
+    machine = loop("2 LDG.E R8, [R2.64]")
+    found = predicted(launch(strided(lines, wavefronts), arrays=[("x", MIB)]), machine)
+    assert found.l1_seconds == pytest.approx(64 * LOOP * cycles / SECOND)
+
+
+def test_an_uncoalesced_load_binds_l1():
+    found = predicted(launch(strided(32, 32), arrays=[("x", MIB)]), loop("2 LDG.E R8, [R2.64]"))
+    assert found.binding == "L1"
+    parts = found.l1_seconds + found.shared_seconds
+    assert found.bounds["L1 and shared memory"] == pytest.approx(parts)
+
+
+def test_what_the_compiler_made_wider_is_counted_as_it_is():
+    # as written, 4 reads of a word 16 bytes apart each: 4 passes; the code reads a vector: 4
+    written = row(1, "read", "tile", "shared", requests=4 * RUNS, wavefronts=4)
+    machine = code("1 again: LDS.128 R4, [R2]", "1 @P0 BRA `(again)", "9 EXIT")
+    launched = counts(written, blocks=BLOCKS, threads=256)
+    assert predicted(launched, machine).shared_seconds == pytest.approx(64 * LOOP * 4 / SECOND)
+    # where all lanes read one word, a vector takes two passes
+    broadcast = row(1, "read", "tile", "shared", requests=4 * RUNS)
+    launched = counts(broadcast, blocks=BLOCKS, threads=256)
+    assert predicted(launched, machine).shared_seconds == pytest.approx(64 * LOOP * 2 / SECOND)
+
+
+def streaming(width, blocks, size):
+    """Return a copy of an array by single words or by vectors, each thread once."""
+    letters = {4: "", 16: ".128"}[width]
+    machine = code(f"1 LDG.E{letters} R4, [R2.64]", f"2 STG.E{letters} [R2.64], R4", "3 EXIT")
+    requests = size / width / 32
+    return machine, counts(
+        row(1, "read", "x", width=width, requests=requests),
+        row(2, "write", "y", width=width, requests=requests),
+        blocks=blocks,
+        threads=256,
+        arrays=[("x", size), ("y", size)],
+    )
+
+
+def test_memory_binds_a_large_copy():
+    size = 256 * MIB
+    machine, launched = streaming(16, size // 4096, size)
+    found = predicted(launched, machine)
+    assert found.binding == "memory"
+    assert found.bounds["memory"] == pytest.approx(2 * size / 1.737e12)
+    assert found.levels.l2 == found.levels.memory == 2 * size
+
+
+def test_latency_binds_a_copy_by_few_threads():
+    # one block per multiprocessor, each thread one word at a time, a thousand times
+    machine = code(
+        "1 again: LDG.E R4, [R2.64]", "2 STG.E [R2.64], R4", "1 @P0 BRA `(again)", "3 EXIT"
+    )
+    requests = 108 * LOOP
+    size = requests * 128
+    launched = counts(
+        row(1, "read", "x", requests=requests),
+        row(2, "write", "y", requests=requests),
+        blocks=108,
+        arrays=[("x", size), ("y", size)],
+    )
+    found = predict(launched, resources(machine))
+    assert found.binding == "latency"
+    # 3 instructions and memory's latency, and EXIT
+    assert found.bounds["latency"] == pytest.approx((LOOP * (3 + 552) + 1) / SECOND)
+
+
+def test_l2_binds_where_blocks_read_the_same_and_l1_does_not_hold_it():
+    size = 8 * MIB
+    machine = code("1 again: LDG.E.128 R4, [R2.64]", "1 @P0 BRA `(again)", "3 EXIT")
+    requests = 108 * 16 * size / 512
+    launched = counts(
+        row(1, "read", "x", width=16, requests=requests),
+        blocks=108 * 16,
+        threads=256,
+        arrays=[("x", size)],
+    )
+    found = predicted(launched, machine)
+    assert found.binding == "L2"
+    assert found.bounds["L2"] == pytest.approx(108 * 16 * size / 5.4e12)
+    assert found.levels.memory == pytest.approx(size)
+
+
+def test_a_small_launch_is_bound_by_being_launched():
+    machine, launched = streaming(4, 1, 1024)
+    assert predicted(launched, machine).binding == "launch"
+
+
+@pytest.mark.parametrize(("blocks", "busiest"), [(108, 1), (109, 2), (216, 2), (217, 3)])
+def test_the_busiest_multiprocessor_is_waited_for(blocks, busiest):
+    machine = loop(*["2 FFMA R4, R5, R6, R4"] * 20)
+    each = row(1, "read", "tile", "shared", requests=blocks * 8 * LOOP)
+    found = predicted(counts(each, blocks=blocks, threads=256), machine)
+    assert found.bounds["FMA"] == pytest.approx(busiest * 8 * LOOP * 20 * 32 / 64 / SECOND)
+
+
+def test_without_machine_code_the_bounds_of_memory_are_left():
+    _, launched = streaming(16, MIB // 4, 1024 * MIB)
+    found = predict(launched, resources(Code(missing="no compiler"), threads=256))
+    assert found.missing == "no compiler"
+    assert set(found.bounds) == {"L1 and shared memory", "L2", "memory", "latency"}
+    assert found.binding == "memory"
