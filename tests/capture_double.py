@@ -122,7 +122,7 @@ class Function:
         launch = self._source, self._signature, bound, grid, block, shared_mem
         plan = LaunchPlan.of(*launch, by_value=lambda number: number)
         emulated_launch = EmulatedLaunch(
-            plan, values, ARCHITECTURES["sm_90"], workers=1, checked=False, seed=0, traced=None
+            plan, values, ARCHITECTURES["sm_90"], workers=1, kind="fast", seed=0
         )
         self._gpu.launched.append(self._signature.name)
         QUEUE.launch(lambda: run(emulated_launch))

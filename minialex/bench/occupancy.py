@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 
 from minialex.arrays import module_of
 from minialex.cuda import gpu
+from minialex.cuda.architectures import WARP_THREADS
 from minialex.cuda.observe import LaunchFunction, wrapped_launches
 from minialex.cuda.plan import LaunchPlan
 
 Value = TypeVar("Value")
-WARP_THREADS = 32
 
 
 def kernels_launched(run: Callable[[], Value]) -> tuple[Value, list[dict[str, Any]]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 KIB = 1024
+WARP_THREADS = 32
 STATIC_SHARED = 48 * KIB
 """Bytes of shared memory that a block may declare; more must be dynamic, and be asked for."""
 
@@ -50,12 +51,18 @@ class Architecture:
         Bytes of shared memory that a block may have, static and dynamic together.
     threads_per_block, registers_per_thread, registers_per_block : int
         The same on all of them so far. Registers have 32 bits.
+    l1_per_multiprocessor : int
+        Bytes that the L1 cache and shared memory have together.
+    threads_per_multiprocessor : int
+        How many may be resident at once.
     tensor_cores : TensorCoreArithmetic, optional
         None where they do not know the instructions of ``kernels/mma.cuh``.
     """
 
     name: str
     shared_per_block: int
+    l1_per_multiprocessor: int
+    threads_per_multiprocessor: int
     tensor_cores: TensorCoreArithmetic | None = None
     threads_per_block: int = 1024
     registers_per_thread: int = 255
@@ -70,15 +77,15 @@ class Architecture:
 ARCHITECTURES = {
     architecture.name: architecture
     for architecture in (
-        Architecture("sm_70", 96 * KIB),
-        Architecture("sm_75", 64 * KIB),
-        Architecture("sm_80", 163 * KIB, _AMPERE),
-        Architecture("sm_86", 99 * KIB, _AMPERE),
-        Architecture("sm_89", 99 * KIB, _AMPERE),
-        Architecture("sm_90", 227 * KIB, _HOPPER),
-        Architecture("sm_90a", 227 * KIB, _HOPPER),
-        Architecture("sm_100", 227 * KIB, _HOPPER),
-        Architecture("sm_120", 99 * KIB, _HOPPER),
+        Architecture("sm_70", 96 * KIB, 128 * KIB, 2048),
+        Architecture("sm_75", 64 * KIB, 96 * KIB, 1024),
+        Architecture("sm_80", 163 * KIB, 192 * KIB, 2048, _AMPERE),
+        Architecture("sm_86", 99 * KIB, 128 * KIB, 1536, _AMPERE),
+        Architecture("sm_89", 99 * KIB, 128 * KIB, 1536, _AMPERE),
+        Architecture("sm_90", 227 * KIB, 256 * KIB, 2048, _HOPPER),
+        Architecture("sm_90a", 227 * KIB, 256 * KIB, 2048, _HOPPER),
+        Architecture("sm_100", 227 * KIB, 256 * KIB, 2048, _HOPPER),
+        Architecture("sm_120", 99 * KIB, 128 * KIB, 1536, _HOPPER),
     )
 }
 """By name, the oldest first."""

@@ -6,6 +6,7 @@ Binary Utilities, "Instruction Set Reference".
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shutil
 import subprocess
@@ -21,6 +22,7 @@ from minialex.errors import MinialexError
 _OLDEST = 75
 _SECTION = re.compile(r"^\t\.section\t\.text\.([^,\s]+)", re.MULTILINE)
 _LABEL = re.compile(r"^(\.L_\w+):")
+_LINE = re.compile(r'^\s*//## File "(?P<file>[^"]+)", line (?P<line>\d+)')
 _INSTRUCTION = re.compile(
     r"^\s+/\*[0-9a-f]{4,}\*/\s+(?P<predicate>@!?U?P\w+ )?\s*(?P<opcode>[A-Z][\w.]*)(?P<rest>[^;]*);"
 )
@@ -31,6 +33,8 @@ _ENDS = ("EXIT", "RET", "KILL")
 _MULTIPLY_ADDS = ("FFMA", "DFMA", "HMMA")
 # instructions of which the access width is reported
 _MEMORY = ("LDG", "STG", "LDS", "STS")
+_BYTES = {"128": 16, "64": 8, "U16": 2, "S16": 2, "U8": 1, "S8": 1}
+_WORD = 4
 
 
 @dataclass(frozen=True)
@@ -45,11 +49,18 @@ class Instruction:
         Where it may jump, as indices into the list of instructions.
     falls_through : bool
         Whether the next instruction may follow it. A called subroutine returns.
+    file : str
+        The source file, as the compiler named it; of what was inlined, the inlined text's. Empty
+        where the machine code does not say.
+    line : int
+        The source line, 0 where the machine code does not say.
     """
 
     opcode: str
     targets: tuple[int, ...] = ()
     falls_through: bool = True
+    file: str = ""
+    line: int = 0
 
     @property
     def kind(self) -> str:
@@ -62,6 +73,15 @@ class Instruction:
             return "BRA"
         return f"{name}.128" if name in _MEMORY and "128" in modifiers else name
 
+    @property
+    def bytes(self) -> int:
+        """How many bytes each lane moves, of an instruction that accesses memory."""
+        name, *modifiers = self.opcode.split(".")
+        if name == "LDSM":
+            # 8 rows of 16 bytes per matrix: a register of each lane
+            return _WORD * int(modifiers[-1]) if modifiers[-1].isdecimal() else _WORD
+        return next((_BYTES[word] for word in modifiers if word in _BYTES), _WORD)
+
 
 @dataclass(frozen=True)
 class Loop:
@@ -73,10 +93,16 @@ class Loop:
         Instructions of one iteration, as if it took every branch.
     kinds : Counter of str
         How many of them there are of each kind.
+    instructions : tuple of int
+        Which ones they are.
+    depth : int
+        How many loops they are in.
     """
 
     length: int
     kinds: Counter[str]
+    instructions: tuple[int, ...]
+    depth: int
 
 
 def why_missing() -> str:
@@ -105,7 +131,7 @@ def disassemble(cubin: bytes) -> dict[str, list[Instruction]]:
         path = Path(folder, "kernels.cubin")
         path.write_bytes(cubin)
         done = subprocess.run(
-            [str(_nvdisasm()), "--print-code", str(path)],
+            [str(_nvdisasm()), "--print-code", "--print-line-info", str(path)],
             capture_output=True,
             text=True,
             check=False,
@@ -130,29 +156,39 @@ def parse(text: str) -> dict[str, list[Instruction]]:
     }
 
 
-def main_loop(code: Sequence[Instruction]) -> list[Loop]:
-    """Return the main loop of a kernel and the loops around it, from inside out.
+def loops(code: Sequence[Instruction]) -> list[Loop]:
+    """Return the loops of a kernel, in the order of their first instructions.
 
     Loops are the natural ones (Aho, Lam, Sethi, Ullman, Compilers, section 9.6.6): all that leads
     to a jump backwards without passing its target. An instruction belongs to the innermost loop
-    around it. The main loop is that with most FFMA, DFMA and HMMA, of equal ones the longest, and
-    of these the first; a kernel without loops has none.
+    around it.
     """
     bodies = _loops(code)
-    own = {
-        head: body.difference(*(bodies[h] for h in body if h != head and h in bodies))
-        for head, body in bodies.items()
-    }
+    return [_loop(code, head, bodies) for head in sorted(bodies)]
+
+
+def main_loop(code: Sequence[Instruction]) -> list[Loop]:
+    """Return the main loop of a kernel and the `loops` around it, from inside out.
+
+    The main loop is that with most FFMA, DFMA and HMMA, of equal ones the longest, and of these
+    the first; a kernel without loops has none.
+    """
+    bodies = _loops(code)
+    found = {head: _loop(code, head, bodies) for head in bodies}
 
     def rank(head: int) -> tuple[int, int, int]:
-        multiply_adds = sum(code[i].kind in _MULTIPLY_ADDS for i in own[head])
-        return multiply_adds, len(own[head]), -head
+        multiply_adds = sum(found[head].kinds[kind] for kind in _MULTIPLY_ADDS)
+        return multiply_adds, found[head].length, -head
 
     if not bodies:
         return []
     main = max(bodies, key=rank)
-    around = sorted((h for h in bodies if main in bodies[h]), key=lambda h: len(bodies[h]))
-    return [Loop(len(own[head]), count(code[i] for i in own[head])) for head in around]
+    return [found[h] for h in sorted(_around(main, bodies), key=lambda h: len(bodies[h]))]
+
+
+def reachable(code: Sequence[Instruction]) -> list[int]:
+    """Return which instructions can follow the first: no padding, no subroutine that is called."""
+    return sorted({0, *(target for _, target, _ in _edges(code))}) if code else []
 
 
 def count(code: Iterable[Instruction]) -> Counter[str]:
@@ -168,13 +204,19 @@ def _nvdisasm() -> Path | None:
 
 def _instructions(body: str) -> list[Instruction]:
     labels: dict[str, int] = {}
-    found: list[re.Match[str]] = []
+    found: list[tuple[re.Match[str], tuple[str, int]]] = []
+    place = ("", 0)
     for line in body.splitlines():
         if label := _LABEL.match(line):
             labels[label[1]] = len(found)
         elif instruction := _INSTRUCTION.match(line):
-            found.append(instruction)
-    return [_instruction(one, labels) for one in found]
+            found.append((instruction, place))
+        elif where := _LINE.match(line):
+            place = where["file"], int(where["line"])
+    return [
+        dataclasses.replace(_instruction(one, labels), file=file, line=number)
+        for one, (file, number) in found
+    ]
 
 
 def _instruction(found: re.Match[str], labels: dict[str, int]) -> Instruction:
@@ -189,6 +231,17 @@ def _instruction(found: re.Match[str], labels: dict[str, int]) -> Instruction:
     # a branch with another operand in front of its target has a condition in it
     conditional = predicated or (name not in _INDIRECT and "," in found["rest"])
     return Instruction(opcode, targets, conditional)
+
+
+def _around(head: int, bodies: dict[int, set[int]]) -> list[int]:
+    return [other for other, body in bodies.items() if head in body]
+
+
+def _loop(code: Sequence[Instruction], head: int, bodies: dict[int, set[int]]) -> Loop:
+    inner = (bodies[h] for h in bodies[head] if h != head and h in bodies)
+    own = sorted(bodies[head].difference(*inner))
+    kinds = count(code[i] for i in own)
+    return Loop(len(own), kinds, tuple(own), len(_around(head, bodies)))
 
 
 def _loops(code: Sequence[Instruction]) -> dict[int, set[int]]:

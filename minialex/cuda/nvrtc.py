@@ -66,7 +66,7 @@ class CompiledKernels:
     symbols : dict of str to str
         The name that each instantiation has in the machine code.
     cubin : bytes
-        The machine code, an ELF file.
+        The machine code, an ELF file, with the source line of every instruction.
     """
 
     usage: list[Usage]
@@ -199,6 +199,8 @@ class _Library:
             *_OPTIONS,
             f"--gpu-architecture={architecture}",
             "--ptxas-options=-v",
+            # changes no instruction; CuPy's binaries do without
+            "--generate-line-info",
             *self._include,
         )
         options = (ctypes.c_char_p * len(words))(*(word.encode() for word in words))

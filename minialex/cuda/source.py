@@ -57,6 +57,15 @@ class Source:
         found = _NEEDS.search(self.own)
         return int(found[1]) if found else 0
 
+    def name(self, path: str) -> str:
+        """Return which of `files` a compiler means by `path`; `path` itself if it is none of them.
+
+        Compilers put the folder that they ran in before a bare name.
+        """
+        if path in self.files:
+            return path
+        return next((name for name in self.files if path.endswith("/" + name)), path)
+
     def line(self, file: str, number: int) -> str:
         """Return line `number` (from 1) of one of `files`, stripped; empty where there is none."""
         lines = self.files.get(file, "").splitlines()

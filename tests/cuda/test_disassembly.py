@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from minialex.cuda import disassembly, nvrtc, toolkit
+from minialex.cuda import disassembly, nvrtc, source, toolkit
 from minialex.errors import MinialexError
 from tests.cuda.tools import disassembles
 
@@ -175,3 +175,51 @@ def test_without_a_disassembler_it_says_what_to_install(monkeypatch, tmp_path):
     assert disassembly.why_missing().endswith("pip install nvidia-cuda-nvdisasm")
     with pytest.raises(MinialexError, match="needs nvdisasm"):
         disassembly.disassemble(b"")
+
+
+def test_every_instruction_has_its_source_line():
+    text = listing("LDG.E R4, [R2.64]", "FFMA R4, R5, R6, R4", "EXIT").splitlines()
+    text.insert(3, '\t//## File "/some/own.cu", line 7 inlined at "/some/main.cu", line 9')
+    (code,) = disassembly.parse("\n".join(text)).values()
+    assert [(one.file, one.line) for one in code] == [
+        ("", 0),
+        ("/some/own.cu", 7),
+        ("/some/own.cu", 7),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("opcode", "width"),
+    [
+        ("LDG.E", 4),
+        ("LDG.E.64.CONSTANT", 8),
+        ("LDS.U.128", 16),
+        ("STG.E.U16", 2),
+        ("LDG.E.U8", 1),
+        ("LDGSTS.E.BYPASS.LTC128B.128", 16),
+        ("LDSM.16.M88.4", 16),
+        ("LDSM.16.MT88.2", 8),
+        ("LDSM.16.M88", 4),
+    ],
+)
+def test_how_many_bytes_a_lane_moves(opcode, width):
+    assert disassembly.Instruction(opcode).bytes == width
+
+
+def test_all_loops_with_their_own_instructions_and_depth():
+    (code,) = disassembly.parse(listing(*NEST)).values()
+    assert [(loop.instructions, loop.depth) for loop in disassembly.loops(code)] == [
+        ((1, 2, 6), 1),
+        ((3, 4, 5), 2),
+        ((7, 8, 9, 10), 1),
+    ]
+
+
+@disassembles
+def test_the_machine_code_of_a_kernel_names_its_lines():
+    name = "relu_forward<float>"
+    code = nvrtc.compiled("relu.cu", "sm_80", [name])
+    (instructions,) = disassembly.disassemble(code.cubin).values()
+    lines = source.read("relu.cu").files["relu.cu"].splitlines()
+    (store,) = {i.line for i in instructions if i.kind == "STG"}
+    assert "y[i] = x[i]" in lines[store - 1]

@@ -29,15 +29,18 @@ from minialex.cuda import gpu
 from minialex.cuda import source as sources
 from minialex.cuda.architectures import ARCHITECTURES, Architecture
 from minialex.cuda.emulator import cache, compiler
+from minialex.cuda.emulator.counts import Counts
 from minialex.cuda.emulator.errors import EmulationError
 from minialex.cuda.emulator.machine import EmulatedLaunch, Traced, run
 from minialex.cuda.emulator.recording import Recording
+from minialex.cuda.emulator.sampling import MAX_BLOCKS
 from minialex.cuda.emulator.trace import trace
 from minialex.cuda.plan import Dim3, LaunchPlan
 from minialex.errors import MinialexError
 
 __all__ = [
     "MODES",
+    "Counts",
     "Emulation",
     "EmulationError",
     "Recording",
@@ -47,7 +50,11 @@ __all__ = [
     "launch",
 ]
 
-MODES = ("fast", "checked", "traced")
+MODES = ("fast", "checked", "traced", "counted")
+
+
+_BUILDS = {"fast": "fast", "checked": "checked", "traced": "checked", "counted": "counted"}
+"""Which build of a kernel runs in each mode."""
 
 
 @dataclass
@@ -62,17 +69,21 @@ class Emulation:
         The trace so far.
     recordings : list of Recording
         What was traced, one for each launch.
+    counts : list of Counts
+        What was counted, one for each launch.
     """
 
     mode: str
     architecture: Architecture
     seed: int | None
     traced: Traced
+    max_blocks: int | None
     kernel: str | None
     write: Callable[[str], object]
     launches: Counter[str] = field(default_factory=Counter)
     lines: list[str] = field(default_factory=list)
     recordings: list[Recording] = field(default_factory=list)
+    counts: list[Counts] = field(default_factory=list)
 
 
 _current: ContextVar[Emulation | None] = ContextVar("minialex_emulation", default=None)
@@ -93,6 +104,7 @@ def emulated(
     thread: tuple[int, ...] = (0, 0, 0),
     every_thread: bool = False,
     watch: str | tuple[str, int | tuple[int, ...]] | None = None,
+    max_blocks: int | None = MAX_BLOCKS,
     kernel: str | None = None,
     write: Callable[[str], object] = print,
 ) -> Iterator[Emulation]:
@@ -104,7 +116,8 @@ def emulated(
         ``"fast"``: on all cores; a wrong kernel is undefined behaviour. ``"checked"``: every access
         to memory is checked; out-of-bounds accesses, races, reads of uninitialised shared memory,
         misaligned vectors and divergent barriers are errors. ``"traced"``: checked, and what one
-        thread does is written down.
+        thread does is written down. ``"counted"``: what warps ask of memory is counted, line by
+        line; of a large launch only some blocks run, so that its results are not whole.
     architecture : str
         Which GPU to be: tensor cores add up as they do there, and what would not launch there is
         refused. ``"sm_80"``, ``"sm_90"`` and the like: see ``minialex.cuda.architectures``.
@@ -117,15 +130,18 @@ def emulated(
     watch : str or (str, int or tuple of int), optional
         Record instead who touches an argument, in any block: the name of an array, alone or with
         the index of an element, counted through the array or one on each axis.
+    max_blocks : int, optional
+        How many blocks of a launch run where it is counted: the first and the last along each axis
+        of the grid, and some between. None for all.
     kernel : str, optional
-        Check or trace the kernel of this name only, and run all others fast.
+        Check, trace or count the kernel of this name only, and run all others fast.
     write : callable
         Called with each line of the trace.
 
     Yields
     ------
     Emulation
-        With the trace, the recordings and a count of launches.
+        With the trace, the recordings, the counts and how often each kernel was launched.
 
     Raises
     ------
@@ -143,6 +159,10 @@ def emulated(
         raise ValueError(
             f"emulated: architecture is {architecture!r}: use one of {', '.join(ARCHITECTURES)}"
         )
+    if max_blocks is not None and (type(max_blocks) is not int or max_blocks < 1):
+        raise ValueError(
+            f"emulated: max_blocks is {max_blocks!r}: use a whole number from 1, or None for all"
+        )
     if seed is not None and not 0 <= seed < 2**63:
         raise ValueError(f"emulated: seed is {seed!r}: use a whole number from 0 to 2**63 - 1")
     settings = Emulation(
@@ -150,6 +170,7 @@ def emulated(
         ARCHITECTURES[architecture],
         seed,
         _traced(block, thread, every_thread, watch),
+        max_blocks,
         kernel,
         write,
     )
@@ -194,15 +215,18 @@ def launch(plan: LaunchPlan, values: tuple[Any, ...]) -> None:
         values,
         settings.architecture,
         workers=threads.cores(),
-        checked=chosen and settings.mode != "fast",
+        kind=_BUILDS[settings.mode] if chosen else "fast",
         seed=0 if settings.seed is None else settings.seed + 1,
         traced=settings.traced if chosen and settings.mode == "traced" else None,
+        max_blocks=settings.max_blocks,
     )
     settings.launches[plan.expression] += 1
-    recording = run(job)
-    if recording is not None:
-        settings.recordings.append(recording)
-        _show(recording, settings)
+    found = run(job)
+    if isinstance(found, Counts):
+        settings.counts.append(found)
+    elif found is not None:
+        settings.recordings.append(found)
+        _show(found, settings)
 
 
 def _show(recording: Recording, settings: Emulation) -> None:

@@ -33,6 +33,7 @@ _RUNTIME = _HERE / "runtime"
 _FAST = ("-O2",)
 # The sanitizer's library is not linked: the runtime has hooks of its own.
 _CHECKED = ("-O1", "-g", "-fsanitize=thread", "-DEMU_CHECKED")
+_COUNTED = ("-fsanitize-coverage=trace-pc", "-DEMU_COUNTED")
 _CHECKED_LINK = ("-Wl,--wrap=memcpy,--wrap=memmove,--wrap=memset",)
 # A thread's local variables, of the 128 KiB that its stack has (runtime/fibre.h).
 _MAX_LOCALS_BYTES = 96 << 10
@@ -102,7 +103,7 @@ def runtime() -> Path:
     return path
 
 
-def build(text: str, kernel: str, *, checked: bool) -> Path:
+def build(text: str, kernel: str, kind: str) -> Path:
     """Return the library compiled from translated kernel `text`, from the cache if it is there.
 
     Parameters
@@ -111,8 +112,9 @@ def build(text: str, kernel: str, *, checked: bool) -> Path:
         As `translate` returns it.
     kernel : str
         What to call it in messages.
-    checked : bool
-        Whether every access to memory is to call the runtime.
+    kind : str
+        ``"fast"``: nothing; ``"checked"``: every access to memory calls the runtime; ``"counted"``:
+        every basic block does too.
 
     Raises
     ------
@@ -122,10 +124,10 @@ def build(text: str, kernel: str, *, checked: bool) -> Path:
         If the compiler itself fails, or the cache cannot be written.
     """
     tool, library = compiler(), runtime()
-    flags = (*_kernel_flags(tool), *(_checked_flags(tool) if checked else _FAST))
+    flags = (*_kernel_flags(tool), *_build_flags(tool, kind))
     path = cache_folder() / f"{_key(tool, flags, library.name, _texts(_INCLUDE), text)}.so"
     if not is_whole(path):
-        linked = _CHECKED_LINK if checked else ()
+        linked = () if kind == "fast" else _CHECKED_LINK
         header = _precompiled_header(tool, flags)
         first = (f"-I{header}",) if header else ()
 
@@ -212,10 +214,17 @@ def _kernel_flags(tool: Compiler) -> tuple[str, ...]:
     )
 
 
-def _checked_flags(tool: Compiler) -> tuple[str, ...]:
+def _build_flags(tool: Compiler, kind: str) -> tuple[str, ...]:
+    if kind == "fast":
+        return _FAST
     # Left whole, a float4 is seen to be read in one piece, which must be aligned. Of what -g notes
     # only lines are asked for: where variables lie takes a sixth of the time.
-    return _CHECKED if tool.is_clang else (*_CHECKED, "-fno-tree-sra", "-fno-var-tracking")
+    own = () if tool.is_clang else ("-fno-tree-sra", "-fno-var-tracking")
+    if kind == "checked":
+        return (*_CHECKED, *own)
+    # clang leaves out blocks that others imply; g++ does not inline what is called more than once
+    more = "-fsanitize-coverage=no-prune" if tool.is_clang else "-finline-small-functions"
+    return (*_CHECKED, *own, *_COUNTED, more)
 
 
 def _only_gcc(tool: Compiler) -> tuple[str, ...]:

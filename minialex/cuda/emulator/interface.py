@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes as c
 
 READ, WRITE, ATOMIC, BARRIER, WARP, END = range(6)
+BRANCH = 16
 TRACED_NOTHING, TRACED_THREAD, TRACED_BLOCK, TRACED_BYTES = range(4)
 (
     NO_FAULT,
@@ -41,6 +42,7 @@ class Region(c.Structure):
         ("bytes", c.c_uint64),
         ("element_type", ElementType),
         ("shared", c.c_int),
+        ("phase", c.c_int),
         ("name", c.c_char * 64),
     )
 
@@ -91,6 +93,28 @@ class Event(c.Structure):
     )
 
 
+class Tally(c.Structure):
+    """What the warps of a counted launch did at one place."""
+
+    _fields_ = (
+        ("location", Location),
+        ("kind", c.c_int),
+        ("region", c.c_int),
+        ("bytes", c.c_int),
+        ("requests", c.c_double),
+        ("lanes", c.c_double),
+        ("divergent", c.c_double),
+        ("wavefronts", c.c_double),
+        ("least_wavefronts", c.c_double),
+        ("sectors", c.c_double),
+        ("least_sectors", c.c_double),
+        ("lines", c.c_double),
+        ("l1_hits", c.c_double),
+        ("first", c.c_double),
+        ("successive", c.c_double),
+    )
+
+
 class TensorCores(c.Structure):
     """How tensor cores add up."""
 
@@ -127,8 +151,18 @@ class Launch(c.Structure):
         ("events", c.POINTER(Event)),
         ("event_count", c.c_int64),
         ("event_capacity", c.c_int64),
+        ("counted", c.c_int),
+        ("chosen", c.c_void_p),
+        ("weights", c.c_void_p),
+        ("chosen_count", c.c_uint64),
+        ("l1_bytes", c.c_uint64),
+        ("resident_threads", c.c_int),
+        ("tallies", c.POINTER(Tally)),
+        ("tally_count", c.c_int),
+        ("tally_capacity", c.c_int),
+        ("cut", c.c_int),
         ("fault", Fault),
     )
 
 
-SHARED_STRUCTURES = (Region, Fault, Event, Launch)
+SHARED_STRUCTURES = (Region, Fault, Event, Tally, Launch)

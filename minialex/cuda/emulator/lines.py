@@ -24,13 +24,13 @@ class Lines:
     """
 
     def __init__(self, library: Path, source: Source) -> None:
-        self._library, self._source = library, source
+        self.library, self._source = library, source
         self._known: dict[int, Line] = {}
 
     def of(self, location: interface.Location) -> Line:
         """Return the file and line of `location`."""
         if location.file:
-            return self._name(location.file.decode()), location.line
+            return self._source.name(location.file.decode()), location.line
         if not location.pc:
             return UNKNOWN
         self.look_up([location.pc])
@@ -48,7 +48,7 @@ class Lines:
             return
         # These are return addresses: the call itself ends one byte before.
         asked = "\n".join(hex(address - 1) for address in new)
-        command = [tool, "-a", "-i", "-e", str(self._library)]
+        command = [tool, "-a", "-i", "-e", str(self.library)]
         done = subprocess.run(command, input=asked, capture_output=True, text=True, check=False)
         # Each answer is the address and then the call stack of inlined functions, innermost first.
         answers = re.split(r"^0x[0-9a-f]+\n", done.stdout, flags=re.MULTILINE)[1:]
@@ -59,12 +59,6 @@ class Lines:
         """Return the innermost frame in the kernel's own text, not in the emulator's headers."""
         for frame in frames:
             found = _FRAME.match(frame)
-            if found and (name := self._name(found[1])) in self._source.files:
+            if found and (name := self._source.name(found[1])) in self._source.files:
                 return name, int(found[2])
         return UNKNOWN
-
-    def _name(self, path: str) -> str:
-        if path in self._source.files:
-            return path
-        # The compiler puts the folder that it ran in before a bare name.
-        return next((n for n in self._source.files if path.endswith("/" + n)), path)

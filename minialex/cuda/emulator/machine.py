@@ -15,10 +15,12 @@ from minialex.arrays import Array, address_of
 from minialex.cuda import gpu
 from minialex.cuda.architectures import Architecture
 from minialex.cuda.emulator import compiler, interface
+from minialex.cuda.emulator.counts import MAX_TALLIES, Counts, counts
 from minialex.cuda.emulator.lines import Lines
-from minialex.cuda.emulator.memory import Copies
+from minialex.cuda.emulator.memory import Copies, phase_of
 from minialex.cuda.emulator.recording import MAX_EVENTS, RAW, Recording, recording
 from minialex.cuda.emulator.report import NamedArray, explain
+from minialex.cuda.emulator.sampling import sample
 from minialex.cuda.emulator.translate import entry, translate
 from minialex.cuda.plan import Dim3, LaunchPlan
 from minialex.errors import MinialexError
@@ -29,7 +31,7 @@ MAX_EVENTS_OF_A_THREAD = 100_000
 
 @dataclass(frozen=True)
 class Traced:
-    """Who is traced: a thread, all threads of its block, or whoever touches an array.
+    """Who is traced: a thread, all threads of its block, or all that touch an array.
 
     Attributes
     ----------
@@ -50,23 +52,28 @@ class Traced:
 
 @dataclass(frozen=True)
 class EmulatedLaunch:
-    """One launch: what runs, on what, in which shape, and whether it is checked.
+    """One launch: what runs, on what, in which shape, and how it is watched.
 
     Attributes
     ----------
+    kind : "fast", "checked" or "counted"
+        Which of the builds of a kernel runs.
     seed : int
         0 for the natural order of threads and blocks, else which shuffled one.
     traced : Traced or None
-        Whom to write down; only where `checked`.
+        Whom to write down; only where it is checked.
+    max_blocks : int or None
+        How many blocks run where it is counted; None for all.
     """
 
     plan: LaunchPlan
     values: tuple[Any, ...]
     architecture: Architecture
     workers: int
-    checked: bool
+    kind: str
     seed: int
-    traced: Traced | None
+    traced: Traced | None = None
+    max_blocks: int | None = None
 
 
 @dataclass(frozen=True)
@@ -78,11 +85,11 @@ class CompiledKernel:
     runtime: ctypes.CDLL
 
 
-_compiled_kernels: dict[tuple[str, str, bool, compiler.Compiler], CompiledKernel] = {}
+_compiled_kernels: dict[tuple[str, str, str, compiler.Compiler], CompiledKernel] = {}
 
 
-def run(task: EmulatedLaunch) -> Recording | None:
-    """Run a launch and return the recording of it, None if nothing is traced.
+def run(task: EmulatedLaunch) -> Recording | Counts | None:
+    """Run a launch and return what was recorded or counted of it, None if it was neither.
 
     Raises
     ------
@@ -91,11 +98,12 @@ def run(task: EmulatedLaunch) -> Recording | None:
     """
     compiled = _compiled(task)
     arrays = [value for value in task.values if isinstance(value, np.ndarray)]
-    copies = Copies(arrays) if task.checked else None
+    copies = Copies(arrays) if task.kind == "checked" else None
     addresses = copies.addresses if copies else [address_of(array) for array in arrays]
     launch, memory = _launch(task, compiled, addresses)
-    if task.checked:
+    if task.kind != "fast":
         memory += _describe_memory(launch, arrays, addresses)
+    counted = _count(launch, task) if task.kind == "counted" else None
     events = _trace(launch, task, task.traced) if task.traced else None
     failed = compiled.runtime.emu_launch(ctypes.byref(launch))
     # What the launch points to has to live until here.
@@ -106,6 +114,15 @@ def run(task: EmulatedLaunch) -> Recording | None:
         )
     if copies:
         copies.copy_back([not p.const for p, _ in _array_parameters(task)])
+    if counted is not None:
+        return counts(
+            task.plan,
+            _named(task, launch),
+            launch.tallies[: launch.tally_count],
+            _lines(task, compiled),
+            launch.chosen_count,
+            bool(launch.cut),
+        )
     if events is None:
         return None
     return recording(
@@ -122,15 +139,15 @@ def run(task: EmulatedLaunch) -> Recording | None:
 def _compiled(task: EmulatedLaunch) -> CompiledKernel:
     """Return the compiled kernel, compiled together with its neighbours if it is new."""
     tool = compiler.compiler()
-    key = (task.plan.source.digest, task.plan.expression, task.checked, tool)
+    key = (task.plan.source.digest, task.plan.expression, task.kind, tool)
     if key not in _compiled_kernels:
         names = gpu.compiled_together(task.plan.source, task.plan.signature, task.plan.binding)
         text = translate(task.plan.source.text, names)
-        path = compiler.build(text, task.plan.expression, checked=task.checked)
+        path = compiler.build(text, task.plan.expression, task.kind)
         runtime, library = compiler.load_runtime(compiler.runtime()), compiler.load(path)
         for number, name in enumerate(names):
             address = ctypes.cast(library[entry(number)], ctypes.c_void_p)
-            _compiled_kernels[task.plan.source.digest, name, task.checked, tool] = CompiledKernel(
+            _compiled_kernels[task.plan.source.digest, name, task.kind, tool] = CompiledKernel(
                 path, address, runtime
             )
     return _compiled_kernels[key]
@@ -156,7 +173,8 @@ def _launch(
     cores = task.architecture.tensor_cores
     if cores is not None:
         launch.tensor_cores = interface.TensorCores(*dataclasses.astuple(cores))
-    launch.workers, launch.checked, launch.seed = task.workers, int(task.checked), task.seed
+    launch.workers, launch.seed = task.workers, task.seed
+    launch.checked, launch.counted = int(task.kind == "checked"), int(task.kind == "counted")
     return launch, [slots, pointers]
 
 
@@ -167,10 +185,22 @@ def _describe_memory(
     regions = (interface.Region * _MAX_REGIONS)()
     for region, array, address in zip(regions, arrays, addresses, strict=False):
         region.base, region.bytes = address, array.nbytes
-        region.element_type.bytes = array.itemsize
+        region.element_type.bytes, region.phase = array.itemsize, phase_of(array)
     launch.regions, launch.region_capacity = regions, _MAX_REGIONS
     launch.region_count = len(arrays)
     return [regions]
+
+
+def _count(launch: interface.Launch, task: EmulatedLaunch) -> list[Any]:
+    """Tell the runtime which blocks to count; return the memory for it."""
+    blocks, weights = sample(task.plan.grid, task.max_blocks)
+    tallies = (interface.Tally * MAX_TALLIES)()
+    launch.chosen, launch.weights = address_of(blocks), address_of(weights)
+    launch.chosen_count = len(blocks)
+    launch.l1_bytes = task.architecture.l1_per_multiprocessor
+    launch.resident_threads = task.architecture.threads_per_multiprocessor
+    launch.tallies, launch.tally_capacity = tallies, MAX_TALLIES
+    return [blocks, weights, tallies]
 
 
 def _trace(
@@ -225,7 +255,7 @@ def _named(task: EmulatedLaunch, launch: interface.Launch) -> list[NamedArray]:
         NamedArray(p.name, array.shape or (1,), array.itemsize, _code(task, p.ctype, array), False)
         for p, array in _array_parameters(task)
     ]
-    shared = launch.regions[len(named) : launch.region_count] if task.checked else []
+    shared = launch.regions[len(named) : launch.region_count] if task.kind != "fast" else []
     return named + [_shared(region) for region in shared]
 
 

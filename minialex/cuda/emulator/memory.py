@@ -42,7 +42,7 @@ class Copies:
         start = address_of(self._memory)
         moved: dict[tuple[int, int], int] = {}
         for low, high in groups:
-            offset = min(_phase(a) for a, (at, _) in zip(arrays, spans, strict=True) if at == low)
+            offset = min(phase_of(a) for a, (at, _) in zip(arrays, spans, strict=True) if at == low)
             middle = start + (_room(low, high) - (high - low)) // 2
             moved[low, high] = _align(middle) + offset
             start += _room(low, high)
@@ -87,8 +87,8 @@ def _align(address: int) -> int:
     return -(-address // _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES
 
 
-def _phase(array: Array) -> int:
-    """Return how far `array` is off the alignment that its memory as a whole would have."""
+def phase_of(array: Array) -> int:
+    """Return how many bytes `array` is off the alignment that its memory as a whole would have."""
     whole: Any = array
     while isinstance(whole.base, np.ndarray):
         whole = whole.base

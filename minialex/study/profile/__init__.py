@@ -1,1 +1,13 @@
-"""What each warp of a kernel does and what it costs, from what the emulator records and counts."""
+"""A profiler for CUDA kernels that needs no GPU.
+
+with profiled() as profile:
+    y = ops.conv2d(x, w)
+profile.launches[0].slowdowns
+profile.line("tile_product.cuh", 35).wavefronts_per_request
+"""
+
+from minialex.study.profile.lines import Line
+from minialex.study.profile.profiler import LaunchProfile, Profile, profiled
+from minialex.study.profile.slowdowns import Slowdown
+
+__all__ = ["LaunchProfile", "Line", "Profile", "Slowdown", "profiled"]

@@ -1,63 +1,29 @@
 // checker.h -- checks each access of a checked launch: is it inside an array, aligned, of written
 // memory, and ordered against those of all other threads?
 #pragma once
-#include <dlfcn.h>
-
 #include <vector>
 
+#include "regions.h"
 #include "shadow.h"
 
 namespace emu {
 
-// Where an access stands in the code. Compiled accesses have an address in the module; those that
-// go through a function of the emulator have a file and a line. Both fit the 32 bits of a visit.
-class Sites {
-  public:
-    explicit Sites(const void* code) { module_ = base_of(code); }
-    uint32_t of_pc(const void* pc) const {
-        return uint32_t(static_cast<const char*>(pc) - static_cast<const char*>(module_));
-    }
-    uint32_t of_line(const char* file, int line) {
-        for (size_t i = 0; i < lines_.size(); ++i)
-            if (lines_[i].file == file && lines_[i].line == line) return LINE | uint32_t(i);
-        lines_.push_back({nullptr, file, line});
-        return LINE | uint32_t(lines_.size() - 1);
-    }
-    void fill(Location& location, uint32_t site) const {
-        location.pc = site & LINE ? 0 : site;
-        location.file = site & LINE ? lines_[site & ~LINE].file : nullptr;
-        location.line = site & LINE ? lines_[site & ~LINE].line : 0;
-    }
-    // Whether an address is that of a constant or variable of the module itself.
-    bool in_module(const void* address) const { return base_of(address) == module_; }
-
-  private:
-    static constexpr uint32_t LINE = 0x80000000u;
-    static const void* base_of(const void* address) {
-        Dl_info info;
-        return dladdr(address, &info) ? info.dli_fbase : nullptr;
-    }
-    const void* module_;
-    std::vector<Call> lines_;
-};
-
 class Checker {
   public:
-    Checker(Launch& launch, const void* code) : sites(code), launch_(launch) {
+    Checker(Launch& launch, const void* code) : sites(code), launch_(launch), regions_(launch) {
         for (int i = 0; i < launch.region_count; ++i) add_shadow(launch.regions[i]);
     }
 
     Sites sites;
     Order order;
 
-    // Returns the region's index, or -1 where the launch has more than it can tell of.
-    int add_shared(const char* name, char* base, size_t bytes, ElementType element_type) {
-        if (launch_.region_count == launch_.region_capacity) return -1;
-        Region& region = launch_.regions[launch_.region_count];
-        region = {base, bytes, element_type, 1, {}};
-        for (size_t i = 0; i + 1 < sizeof region.name && name[i]; ++i) region.name[i] = name[i];
+    // More than the launch has room for are left out.
+    void add_shared(const char* name, char* base, size_t bytes, ElementType element_type) {
+        if (launch_.region_count == launch_.region_capacity) return;
+        Region& region = launch_.regions[launch_.region_count++];
+        region = shared_region(name, base, bytes, element_type);
+        regions_.add(region);
         add_shadow(region);
-        return launch_.region_count++;
     }
 
     // Returns whether the access is right; `fault` says what it touches, and what is wrong if not.
@@ -65,10 +31,10 @@ class Checker {
                Fault& fault) {
         fault.access = access, fault.bytes = int(bytes);
         sites.fill(fault.here, site);
-        const int region = find(address, bytes);
+        const int region = regions_.find(address, bytes);
         if (region < 0) {
             if (sites.in_module(address)) return fault.region = -1, true;
-            locate(address, fault);
+            regions_.locate(address, fault);
             return fault.kind = OUT_OF_BOUNDS, false;
         }
         fault.region = region;
@@ -84,31 +50,6 @@ class Checker {
   private:
     void add_shadow(const Region& region) {
         shadows_.emplace_back(region.bytes, size_t(region.element_type.bytes));
-    }
-    int find(const char* address, size_t bytes) {
-        const auto inside = [&](int i) {
-            const Region& r = launch_.regions[i];
-            return address >= r.base && address + bytes <= r.base + r.bytes;
-        };
-        if (last_ < launch_.region_count && inside(last_)) return last_;
-        for (int i = 0; i < launch_.region_count; ++i)
-            if (inside(i)) return last_ = i;
-        return -1;
-    }
-    // The array that lies closest is the one that was meant.
-    void locate(const char* address, Fault& fault) {
-        uint64_t closest = 1 << 24;
-        fault.region = -1;
-        fault.offset = int64_t(reinterpret_cast<uintptr_t>(address));
-        for (int i = 0; i < launch_.region_count; ++i) {
-            const Region& r = launch_.regions[i];
-            const char* end = r.base + r.bytes;
-            const uint64_t distance = address < r.base ? uint64_t(r.base - address)
-                                      : address > end  ? uint64_t(address - end)
-                                                       : 0;
-            if (distance < closest)
-                closest = distance, fault.region = i, fault.offset = address - r.base;
-        }
     }
 
     bool visit(const Thread& me, bool shared, Shadow& shadow, Access access, uint32_t site,
@@ -167,8 +108,8 @@ class Checker {
     }
 
     Launch& launch_;
+    Regions regions_;
     std::vector<Shadow> shadows_;
-    int last_ = 0;
 };
 
 }  // namespace emu

@@ -1,7 +1,8 @@
-// hooks.h -- what a compiler's thread sanitizer calls before each access to memory.
+// hooks.h -- what compilers' sanitizers call before each access to memory, and in each basic block.
 //
 // Watched kernels are compiled with -fsanitize=thread but not linked with its library: these
-// functions replace that library, and know what it cannot: blocks, warps and barriers.
+// functions replace that library, and know what it cannot: blocks, warps and barriers. Those that are
+// counted have -fsanitize-coverage=trace-pc too.
 #pragma once
 #include <string.h>
 
@@ -53,6 +54,9 @@ EMU_COPIES(__wrap_)
 void __tsan_init() {}
 void __tsan_func_entry(void*) {}
 void __tsan_func_exit() {}
+void __sanitizer_cov_trace_pc() {
+    if (emu::worker) emu::worker->basic_block(EMU_HERE);
+}
 }
 #undef EMU_COPIES
 #undef EMU_HOOKS

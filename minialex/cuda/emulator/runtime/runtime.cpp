@@ -15,8 +15,8 @@ emu::FibrePool pool;
 // Starting a thread costs as much as running this many threads of a small kernel.
 constexpr uint64_t THREADS_WORTH_A_WORKER = 4096;
 
-void run_worker(emu::Run& run, emu::Checker* checker, emu::Recorder* recorder) {
-    emu::Worker worker(run, pool.take(), checker, recorder);
+void run_worker(emu::Run& run, emu::Worker::Watchers watchers) {
+    emu::Worker worker(run, pool.take(), watchers);
     worker.work();
     // After a failure some fibres stand in the middle of a kernel: they are of no more use.
     if (!run.failed) pool.give_back(worker.release());
@@ -28,6 +28,11 @@ int worker_count(const emu::Launch& launch, uint64_t blocks) {
     return int(std::min(uint64_t(std::max(launch.workers, 1)), most));
 }
 
+void run_counted(emu::Run& run) {
+    emu::Counter counter(run.launch, run.mutex, reinterpret_cast<const void*>(run.launch.entry));
+    run_worker(run, {nullptr, nullptr, &counter});
+}
+
 }  // namespace
 
 extern "C" int emu_launch(emu::Launch* launch) {
@@ -36,13 +41,16 @@ extern "C" int emu_launch(emu::Launch* launch) {
         // One core: what is found, and in which order, is then the same in every run.
         emu::Checker checker(*launch, reinterpret_cast<const void*>(launch->entry));
         emu::Recorder recorder(*launch);
-        run_worker(run, &checker, launch->traced ? &recorder : nullptr);
+        run_worker(run, {&checker, launch->traced ? &recorder : nullptr, nullptr});
         return run.failed;
     }
+    const auto work = [&run] {
+        if (run.launch.counted) run_counted(run);
+        else run_worker(run, {});
+    };
     std::vector<std::thread> others;
-    for (int i = 1; i < worker_count(*launch, run.blocks); ++i)
-        others.emplace_back([&run] { run_worker(run, nullptr, nullptr); });
-    run_worker(run, nullptr, nullptr);
+    for (int i = 1; i < worker_count(*launch, run.blocks); ++i) others.emplace_back(work);
+    work();
     for (std::thread& other : others) other.join();
     return run.failed;
 }
@@ -50,6 +58,7 @@ extern "C" int emu_launch(emu::Launch* launch) {
 using emu::worker;
 
 extern "C" {
+void emu_thread_begins() { worker->thread_begins(); }
 int emu_next_thread() { return worker->next_thread(); }
 int emu_barrier(int predicate, int fold, const char* file, int line) {
     static const char* const names[] = {"__syncthreads", "__syncthreads_count", "__syncthreads_and",
@@ -88,4 +97,5 @@ void emu_fail(int kind, const char* what, const char* file, int line) {
 
 // Python checks its own idea of these structures against the compiler's.
 extern "C" const uint64_t emu_sizes[] = {sizeof(emu::Region), sizeof(emu::Fault),
-                                         sizeof(emu::Event), sizeof(emu::Launch)};
+                                         sizeof(emu::Event), sizeof(emu::Tally),
+                                         sizeof(emu::Launch)};

@@ -2,8 +2,10 @@
 #pragma once
 #include <string.h>
 
-#include "emu/runtime.h"
+// before CUDA's keywords, which the standard library's headers would stumble over
 #include "fibre.h"
+
+#include "emu/runtime.h"
 
 namespace emu {
 

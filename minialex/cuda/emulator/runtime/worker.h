@@ -13,6 +13,7 @@
 #include <numeric>
 
 #include "checker.h"
+#include "counter.h"
 #include "recorder.h"
 #include "shared_memory.h"
 
@@ -20,10 +21,12 @@ namespace emu {
 
 // What the workers of a launch share.
 struct Run {
-    explicit Run(Launch& l) : launch(l), blocks(uint64_t(l.grid[0]) * l.grid[1] * l.grid[2]) {}
+    explicit Run(Launch& l)
+        : launch(l),
+          blocks(l.counted ? l.chosen_count : uint64_t(l.grid[0]) * l.grid[1] * l.grid[2]) {}
 
     Launch& launch;
-    uint64_t blocks;
+    uint64_t blocks;  // that are to run
     std::atomic<uint64_t> next{0};
     std::atomic<bool> failed{false};
     std::mutex mutex;
@@ -61,13 +64,25 @@ struct Random {
 
 class Worker {
   public:
-    Worker(Run& run, std::unique_ptr<Fibres> fibres, Checker* checker, Recorder* recorder);
+    // What watches the threads; each may be null.
+    struct Watchers {
+        Checker* checker;
+        Recorder* recorder;
+        Counter* counter;
+    };
+    Worker(Run& run, std::unique_ptr<Fibres> fibres, Watchers watchers);
 
     void work();
     std::unique_ptr<Fibres> release() { return std::move(fibres_); }
 
     // Asked by the kernel, from the fibre of the current thread.
+    void thread_begins() {
+        if (counter_) counter_->thread_begins(*current_);
+    }
     bool next_thread();
+    void basic_block(const void* pc) {
+        if (counter_) counter_->basic_block(*current_, counter_->sites.of_pc(pc));
+    }
     int barrier(int predicate, int fold, const Call& call);
     Lanes* meet(unsigned mask, const void* value, size_t bytes, const Call& call) {
         return arrive(mask, value, bytes, call).lanes;
@@ -81,8 +96,8 @@ class Worker {
                      ElementType element_type);
     void* dynamic_shared(const char* name, ElementType element_type);
     void watch(void* address, size_t bytes, Access access, uint32_t site);
-    Sites& sites() { return checker_->sites; }
-    bool watching() const { return checker_ != nullptr; }
+    Sites& sites() { return counter_ ? counter_->sites : checker_->sites; }
+    bool watching() const { return checker_ || counter_; }
     void record(const Call& call, ElementType element_type, size_t bytes, const void* value,
                 const void* result);
     [[noreturn]] void fail(FaultKind kind, const Call& call, const Fault* more = nullptr);
@@ -106,14 +121,17 @@ class Worker {
     void shuffle_order();
     Fault fault_at(FaultKind kind, const Thread& thread) const;
     void locate(Location& location, const Thread& thread) const;
+    void count(int kind, const Call& call);
 
     Run& run_;
     Launch& launch_;
     std::unique_ptr<Fibres> fibres_;
     Checker* checker_;
     Recorder* recorder_;
+    Counter* counter_;
     SharedMemory shared_;
-    int count_, warps_, done_ = 0, dynamic_region_ = -1;
+    int count_, warps_, done_ = 0;
+    bool has_dynamic_ = false;  // the kernel has asked for its dynamic shared memory
     int fresh_ = 0, warp_end_ = 0;  // the slots of the warp whose threads have not begun
     int waiting_ = 0;  // threads at a barrier
     bool one_barrier_ = true;  // whether that is the same one for all
@@ -130,14 +148,14 @@ class Worker {
 
 inline __thread __attribute__((tls_model("initial-exec"))) Worker* worker = nullptr;
 
-inline Worker::Worker(Run& run, std::unique_ptr<Fibres> fibres, Checker* checker,
-                      Recorder* recorder)
+inline Worker::Worker(Run& run, std::unique_ptr<Fibres> fibres, Watchers watchers)
     : run_(run),
       launch_(run.launch),
       fibres_(std::move(fibres)),
-      checker_(checker),
-      recorder_(recorder),
-      shared_(launch_.shared, launch_.shared_limit, checker ? 256 : 0),
+      checker_(watchers.checker),
+      recorder_(watchers.recorder),
+      counter_(watchers.counter),
+      shared_(launch_.shared, launch_.shared_limit, checker_ ? 256 : 0),
       count_(int(launch_.block[0] * launch_.block[1] * launch_.block[2])),
       warps_((count_ + WARP - 1) / WARP),
       threads_(size_t(count_)),
@@ -161,8 +179,11 @@ inline void Worker::work() {
     for (uint64_t n; !run_.failed && (n = run_.next++) < run_.blocks;) {
         // A seed starts the blocks at another one, and an odd seed runs them backwards.
         const uint64_t turned = launch_.seed ? (n + launch_.seed) % run_.blocks : n;
-        run_block(launch_.seed % 2 ? run_.blocks - 1 - turned : turned);
+        const uint64_t number = launch_.seed % 2 ? run_.blocks - 1 - turned : turned;
+        if (counter_) counter_->begin_block(launch_.weights[number], warps_);
+        run_block(counter_ ? launch_.chosen[number] : number);
     }
+    if (counter_ && !run_.failed) counter_->hand_in();
     worker = nullptr;
 }
 
@@ -210,6 +231,7 @@ inline bool Worker::run_warp(int warp) {
             again = true;
         }
     }
+    if (counter_) counter_->finish_warp(warp, count_);
     return true;
 }
 
@@ -257,7 +279,14 @@ inline void Worker::wait(Thread::State state, const Call& call) {
     fibres_->leave(*me.fibre);
 }
 
+// A primitive is a step of the threads that are counted.
+inline void Worker::count(int kind, const Call& call) {
+    if (counter_) counter_->primitive(*current_, kind, counter_->sites.of_line(call.file, call.line));
+}
+
 inline int Worker::barrier(int predicate, int fold, const Call& call) {
+    count(EVENT_BARRIER, call);
+    if (counter_) counter_->wait_at_barrier(*current_);
     if (recorder_ && recorder_->follows(*current_)) recorder_->call(*current_, EVENT_BARRIER, call);
     current_->predicate = predicate != 0;
     if (waiting_++ == 0) first_ = call, one_barrier_ = true;
@@ -285,6 +314,7 @@ inline Worker::Arrival Worker::arrive(unsigned mask, const void* value, size_t b
                                       const Call& call) {
     Thread& me = *current_;
     if (!(mask >> me.lane() & 1)) fail(NOT_IN_MASK, call);
+    count(EVENT_WARP, call);
     auto& meetings = meetings_[size_t(me.warp())];
     auto found =
         std::find_if(meetings.begin(), meetings.end(), [mask](auto& m) { return m.mask == mask; });
@@ -331,13 +361,17 @@ inline void* Worker::new_shared(const void* key, const char* name, size_t bytes,
         fail(TOO_MUCH_SHARED, {name, nullptr, 0}, &fault);
     }
     if (checker_) checker_->add_shared(name, address, bytes, element_type);
+    if (counter_) counter_->add_shared(name, address, bytes, element_type);
     return address;
 }
 
 inline void* Worker::dynamic_shared(const char* name, ElementType element_type) {
-    if (checker_ && dynamic_region_ < 0)
-        dynamic_region_ =
-            checker_->add_shared(name, shared_.dynamic(), shared_.dynamic_bytes(), element_type);
+    if (!has_dynamic_) {
+        has_dynamic_ = true;
+        char* const base = shared_.dynamic();
+        if (checker_) checker_->add_shared(name, base, shared_.dynamic_bytes(), element_type);
+        if (counter_) counter_->add_shared(name, base, shared_.dynamic_bytes(), element_type);
+    }
     return shared_.dynamic();
 }
 
@@ -348,6 +382,11 @@ inline void Worker::watch(void* address, size_t bytes, Access access, uint32_t s
     if ((p >= stack && p < stack + STACK_BYTES) ||
         (p >= position && p < position + sizeof emu_position))
         return;
+    if (counter_) {
+        if (!counter_->access(*current_, p, bytes, access, site, seen_))
+            fail(OUT_OF_BOUNDS, {}, &seen_);
+        return;
+    }
     if (checker_->check(*current_, p, bytes, access, site, seen_)) {
         if (seen_.region >= 0 && recorder_ && recorder_->follows(*current_))
             recorder_->access(*current_, p, seen_);

@@ -25,6 +25,8 @@ template <class To, class From> inline To bits_as(From from) {
 template <class T, class Change> EMU_QUIET T atomic_update(T* p, Change change, EMU_SITE) {
 #ifdef EMU_CHECKED
     emu_check_atomic(p, sizeof(T), emu_file, emu_line);
+#endif
+#if defined(EMU_CHECKED) && !defined(EMU_COUNTED)
     const T old = *p;
     *p = change(old);
     return old;

@@ -10,8 +10,12 @@ template <auto kernel> struct Entry;
 
 template <class... A, void (*kernel)(A...)> struct Entry<kernel> {
     template <size_t... i> EMU_QUIET static void threads(void** args, std::index_sequence<i...>) {
-        do kernel(*static_cast<A*>(args[i])...);
-        while (emu_next_thread());
+        do {
+#ifdef EMU_COUNTED
+            emu_thread_begins();
+#endif
+            kernel(*static_cast<A*>(args[i])...);
+        } while (emu_next_thread());
     }
     EMU_QUIET static void run(void** args) { threads(args, std::index_sequence_for<A...>{}); }
 };

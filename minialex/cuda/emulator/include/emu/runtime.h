@@ -39,6 +39,7 @@ struct Region {
     uint64_t bytes;
     ElementType element_type;
     int shared;
+    int phase;  // bytes from where its allocation begins, which a GPU aligns
     char name[64];
 };
 
@@ -90,8 +91,19 @@ struct Event {
 };
 enum EventKind { EVENT_BARRIER = 3, EVENT_WARP = 4, EVENT_END = 5 };
 
-// Who is traced: one thread, all of its block, or whoever touches some bytes of one region.
+// Who is traced: one thread, all of its block, or all that touch some bytes of one region.
 enum Traced { TRACED_NOTHING, TRACED_THREAD, TRACED_BLOCK, TRACED_BYTES };
+
+// What the warps of a counted launch did at one place: how often, and what memory had to do for it.
+struct Tally {
+    Location location;
+    int kind;  // an Access, EVENT_BARRIER, EVENT_WARP, or BRANCH
+    int region;  // of an access
+    int bytes;  // that each lane asked for; of a branch, the only block that followed it, or -1
+    double requests, lanes, divergent;
+    double wavefronts, least_wavefronts, sectors, least_sectors, lines, l1_hits, first, successive;
+};
+enum { BRANCH = 16 };
 
 // How tensor cores add up: tensor_core.h says what each number is.
 struct TensorCores {
@@ -118,6 +130,15 @@ struct Launch {
     int64_t watched_begin, watched_end;  // bytes of it
     Event* events;
     int64_t event_count, event_capacity;
+    int counted;
+    const uint64_t* chosen;  // the blocks that run, and the number of blocks that each stands for
+    const double* weights;
+    uint64_t chosen_count;
+    uint64_t l1_bytes;  // of a multiprocessor, for its L1 cache and shared memory together
+    int resident_threads;  // that a multiprocessor holds at most
+    Tally* tallies;
+    int tally_count, tally_capacity;
+    int cut;  // whether a log or the table was too short
     Fault fault;
 };
 
@@ -127,7 +148,9 @@ extern "C" {
 // The model of thread-local storage that costs no call: there is only this and one pointer.
 extern __thread __attribute__((tls_model("initial-exec"))) emu::Position emu_position;
 
-// Called when a thread of the kernel has returned: moves on to the next, or returns 0.
+// Called before each thread of the kernel; and when it has returned, to move on to the next or, where
+// 0 is returned, not.
+void emu_thread_begins();
 int emu_next_thread();
 int emu_barrier(int predicate, int fold, const char* file, int line);
 emu::Lanes* emu_meet(unsigned mask, const void* value, size_t bytes, const char* what,

@@ -16,8 +16,15 @@
 
 // In a checked build every access to memory calls a hook of the runtime. The emulator's own
 // functions must not; and a kernel must not be inlined into one of them, or it would go unwatched.
+#if defined(__clang__)
+#define EMU_UNCOVERED __attribute__((no_sanitize("coverage")))
+#elif defined(__has_attribute) && __has_attribute(no_sanitize_coverage)
+#define EMU_UNCOVERED __attribute__((no_sanitize_coverage))
+#else
+#define EMU_UNCOVERED
+#endif
 #ifdef EMU_CHECKED
-#define EMU_QUIET inline __attribute__((no_sanitize("thread"), noinline))
+#define EMU_QUIET inline __attribute__((no_sanitize("thread"), noinline)) EMU_UNCOVERED
 #define __global__ __attribute__((noinline))
 #else
 #define EMU_QUIET inline

@@ -1,0 +1,128 @@
+// control_flow.h -- which basic blocks follow which, as threads have run them, and where paths that
+// parted must meet again.
+#pragma once
+#include <stdint.h>
+
+#include <algorithm>
+#include <vector>
+
+namespace emu {
+
+// The graph of a kernel's basic blocks. Where the lanes of a warp go different ways they run on
+// together from the immediate post-dominator: the first block that every path comes through. (Fung et
+// al., "Dynamic Warp Formation and Scheduling for Efficient GPU Control Flow", MICRO 2007, section 2.)
+class ControlFlow {
+  public:
+    static constexpr int END = 0;  // the return of the kernel
+
+    ControlFlow() : blocks_(1) {}
+
+    // The number of the block whose code begins at `site`, an offset into the module.
+    int block_at(uint32_t site) {
+        if (site >= number_.size()) number_.resize(site + 4096);
+        int& number = number_[site];
+        if (!number) {
+            number = int(blocks_.size());
+            blocks_.push_back({site, {}, END, 0});
+            stale_ = true;
+        }
+        return number;
+    }
+    // What of `block` comes after the barrier in it: another block, which nothing leads to. Until they
+    // come to a barrier, lanes have met again, whatever comes after it.
+    int after_barrier(int block) {
+        if (!blocks_[size_t(block)].rest) {
+            blocks_[size_t(block)].rest = int(blocks_.size());
+            blocks_.push_back({blocks_[size_t(block)].site, {}, END, 0});
+            stale_ = true;
+        }
+        return blocks_[size_t(block)].rest;
+    }
+    void follow(int from, int to) {
+        auto& next = blocks_[size_t(from)].next;
+        if (std::find(next.begin(), next.end(), to) == next.end())
+            next.push_back(to), stale_ = true;
+    }
+    int count() const { return int(blocks_.size()); }
+    const std::vector<int>& next(int block) const { return blocks_[size_t(block)].next; }
+    uint32_t site(int block) const { return blocks_[size_t(block)].site; }
+
+    int post_dominator(int block) {
+        if (stale_) find_post_dominators();
+        return blocks_[size_t(block)].post_dominator;
+    }
+
+  private:
+    struct Block {
+        uint32_t site = 0;
+        std::vector<int> next;
+        int post_dominator = END;
+        int rest = 0;
+    };
+
+    // Cooper, Harvey and Kennedy, "A Simple, Fast Dominance Algorithm", on the reversed graph.
+    void find_post_dominators() {
+        stale_ = false;
+        const size_t n = blocks_.size();
+        std::vector<std::vector<int>> before(n);
+        for (size_t b = 1; b < n; ++b) {
+            for (const int to : blocks_[b].next) before[size_t(to)].push_back(int(b));
+            // So far no thread has come further than this.
+            if (blocks_[b].next.empty()) before[END].push_back(int(b));
+        }
+        std::vector<int> order, rank(n, -1);
+        visit(before, order, rank);
+        std::vector<int> found(n, -1);
+        found[END] = END;
+        for (bool changed = true; changed;) {
+            changed = false;
+            // `order` lists a block after those that lead on from it; END is the last.
+            for (size_t i = order.size() - 1; i-- > 0;) {
+                const int b = order[i];
+                int meet = -1;
+                const auto join = [&](int to) {
+                    if (found[size_t(to)] < 0) return;
+                    meet = meet < 0 ? to : common(found, rank, meet, to);
+                };
+                for (const int to : blocks_[size_t(b)].next) join(to);
+                if (blocks_[size_t(b)].next.empty()) meet = END;
+                if (meet >= 0 && found[size_t(b)] != meet) found[size_t(b)] = meet, changed = true;
+            }
+        }
+        for (size_t b = 1; b < n; ++b)
+            blocks_[b].post_dominator = std::max(found[b], int(END));
+    }
+    // Depth first from END, each block noted when all before it are; without recursion, as a thread's
+    // stack is small.
+    static void visit(const std::vector<std::vector<int>>& before, std::vector<int>& order,
+                      std::vector<int>& rank) {
+        std::vector<std::pair<int, size_t>> path{{END, 0}};
+        std::vector<bool> seen(before.size());
+        seen[END] = true;
+        while (!path.empty()) {
+            const int here = path.back().first;
+            const size_t at = path.back().second++;
+            if (at == before[size_t(here)].size()) {
+                rank[size_t(here)] = int(order.size());
+                order.push_back(here);
+                path.pop_back();
+            } else if (const int b = before[size_t(here)][at]; !seen[size_t(b)]) {
+                seen[size_t(b)] = true;
+                path.push_back({b, 0});
+            }
+        }
+    }
+    static int common(const std::vector<int>& found, const std::vector<int>& rank, int a, int b) {
+        while (a != b) {
+            while (rank[size_t(a)] < rank[size_t(b)]) a = found[size_t(a)];
+            while (rank[size_t(b)] < rank[size_t(a)]) b = found[size_t(b)];
+        }
+        return a;
+    }
+
+    std::vector<Block> blocks_;
+    std::vector<int> number_;  // by site
+    bool stale_ = false;
+};
+
+}  // namespace emu

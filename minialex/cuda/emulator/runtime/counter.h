@@ -1,0 +1,324 @@
+// counter.h -- counts what the warps of a launch ask of memory, line by line.
+//
+// Lanes run one after another here. So what each of a warp does is logged, up to where all of them
+// wait, and then run once more as a GPU would: all lanes that are at the same place at once.
+#pragma once
+#include <mutex>
+#include <unordered_map>
+
+#include "control_flow.h"
+#include "memory_system.h"
+#include "regions.h"
+
+namespace emu {
+
+class Counter {
+  public:
+    Counter(Launch& launch, std::mutex& mutex, const void* code)
+        : sites(code), launch_(launch), mutex_(mutex), regions_(launch), shared_(launch.shared) {
+        for (int i = 0; i < regions_.count(); ++i) numbers_.push_back(i);
+        share_l1();
+    }
+
+    Sites sites;
+
+    void begin_block(double weight, int warps) {
+        weight_ = weight;
+        l1_.clear();
+        inside_.assign(size_t(warps) * LANES, ControlFlow::END);
+        entered_ = inside_;
+    }
+    // Shared memory of one name is one array, whichever worker has it.
+    void add_shared(const char* name, char* base, size_t bytes, ElementType element_type) {
+        const Region region = shared_region(name, base, bytes, element_type);
+        regions_.add(region);
+        // The dynamic memory is counted from the start.
+        if (bytes != launch_.shared) shared_ += bytes;
+        share_l1();
+        std::lock_guard lock(mutex_);
+        int i = 0;
+        while (i < launch_.region_count && !(launch_.regions[i].shared &&
+                                             launch_.regions[i].bytes == bytes &&
+                                             !strcmp(launch_.regions[i].name, region.name)))
+            ++i;
+        if (i == launch_.region_count) {
+            if (i == launch_.region_capacity) return numbers_.push_back(-1);
+            launch_.regions[launch_.region_count++] = region;
+        }
+        numbers_.push_back(i);
+    }
+
+    // ---- what the lane that runs does ----
+    void thread_begins(const Thread& me) {
+        log_[me.lane()].clear();
+        inside_[size_t(me.id)] = entered_[size_t(me.id)] = ControlFlow::END;
+    }
+    void basic_block(const Thread& me, uint32_t site) {
+        const int block = flow_.block_at(site);
+        int& inside = inside_[size_t(me.id)];
+        if (inside != ControlFlow::END) flow_.follow(inside, block);
+        inside = block;
+        note(me, {uint64_t(block), 0, 0, BLOCK});
+    }
+    // Returns false where it is in no array; `fault` then says where.
+    bool access(const Thread& me, char* address, size_t bytes, Access kind, uint32_t site,
+                Fault& fault) {
+        const int region = regions_.find(address, bytes);
+        if (region < 0) {
+            if (sites.in_module(address)) return true;
+            fault = {};
+            fault.kind = OUT_OF_BOUNDS, fault.access = kind, fault.bytes = int(bytes);
+            sites.fill(fault.here, site);
+            regions_.locate(address, fault);
+            return false;
+        }
+        const Region& r = regions_[region];
+        const uint64_t first = (uint64_t(region) << REGION_SHIFT) + r.phase +
+                               uint64_t(address - r.base);
+        // What is wider than any instruction goes in pieces.
+        for (uint64_t at = 0; at < bytes; at += WIDEST)
+            note(me, {first + at, site, uint16_t(std::min<uint64_t>(bytes - at, WIDEST)),
+                      uint16_t(kind)});
+        return true;
+    }
+    void primitive(const Thread& me, int kind, uint32_t site) {
+        note(me, {0, site, 0, uint16_t(kind)});
+    }
+    void wait_at_barrier(const Thread& me) {
+        int& inside = inside_[size_t(me.id)];
+        if (inside != ControlFlow::END) inside = flow_.after_barrier(inside);
+    }
+
+    // ---- what the warp did ----
+    void finish_warp(int warp, int threads) {
+        Mask mask = 0;
+        uint64_t logged = 0, kept = 0;
+        for (int lane = 0; lane < LANES && warp * LANES + lane < threads; ++lane) {
+            mask |= uint64_t(!log_[lane].empty()) << lane;
+            at_[lane] = 0;
+            logged += log_[lane].size() + left_out_[lane], kept += log_[lane].size();
+        }
+        if (!mask) return;
+        // What did not fit is taken to be like what did.
+        scale_ = weight_ * double(logged) / double(kept);
+        went_on_.assign(size_t(regions_.count()) * ACCESSES, {});
+        previous_ = &entered_[size_t(warp) * LANES];
+        run(mask, NOWHERE);
+        for (int lane = 0; lane < LANES; ++lane)
+            if (mask >> lane & 1) previous_[lane] = inside_[size_t(warp * LANES + lane)];
+        for (int lane = 0; lane < LANES; ++lane) log_[lane].clear(), left_out_[lane] = 0;
+        cut_ |= logged > kept;
+    }
+    // Adds what was counted to the launch's.
+    void hand_in() {
+        std::lock_guard lock(mutex_);
+        launch_.cut |= cut_;
+        for (const auto& [key, tally] : tallies_) hand_in(tally);
+        for (size_t block = 0; block < ends_.size(); ++block) {
+            const auto& next = flow_.next(int(block));
+            if (next.empty()) continue;
+            Tally tally = ends_[block];
+            tally.kind = BRANCH;
+            sites.fill(tally.location, flow_.site(int(block)));
+            // Another worker may have seen it go elsewhere.
+            tally.bytes = next.size() > 1 ? -1 : int(flow_.site(next[0]));
+            hand_in(tally);
+        }
+    }
+
+  private:
+    using Mask = uint32_t;
+    enum { BLOCK = 17 };
+    static constexpr int REGION_SHIFT = 40, NOWHERE = -1;
+    static constexpr int ACCESSES = ATOMIC + 1;
+    static constexpr uint64_t WIDEST = 16;
+    static constexpr size_t MAX_STEPS = 1 << 17;  // of one lane between two barriers: 2 MiB
+
+    struct Step {
+        uint64_t at;  // an address, or a block's number
+        uint32_t site;
+        uint16_t bytes, kind;
+    };
+
+    // A block has its part of what the shared memory of all that are resident leaves. The driver keeps
+    // 1 KiB a block for itself.
+    void share_l1() {
+        const unsigned* b = launch_.block;
+        const size_t own = shared_ ? shared_ + 1024 : 0, threads = size_t(b[0]) * b[1] * b[2];
+        size_t resident = std::max<size_t>(size_t(launch_.resident_threads) / threads, 1);
+        if (own) resident = std::max<size_t>(std::min(resident, launch_.l1_bytes / own), 1);
+        const size_t part = launch_.l1_bytes / resident;
+        l1_.resize(part > own ? part - own : 0);
+    }
+    void hand_in(const Tally& tally) {
+        if (launch_.tally_count == launch_.tally_capacity) launch_.cut = 1;
+        else launch_.tallies[launch_.tally_count++] = tally;
+    }
+    void note(const Thread& me, const Step& step) {
+        auto& log = log_[me.lane()];
+        if (log.size() < MAX_STEPS) log.push_back(step);
+        else ++left_out_[me.lane()];
+    }
+    const Step* next(int lane) const {
+        return at_[lane] < log_[lane].size() ? &log_[lane][at_[lane]] : nullptr;
+    }
+    static int lowest(Mask mask) { return __builtin_ctz(mask); }
+
+    // Runs the lanes of `mask`, which are at one place, until they are at the block `until` or at the
+    // end of their logs.
+    void run(Mask mask, int until) {
+        for (;;) {
+            straight(mask);
+            for (Mask rest = mask; rest; rest &= rest - 1)
+                if (!next(lowest(rest))) mask &= ~(1u << lowest(rest));
+            if (!mask) return;
+            mask = branch(mask, until);
+            if (!mask) return;
+        }
+    }
+    // All up to the next block; lanes in one block do the same things in the same order.
+    void straight(Mask mask) {
+        for (;;) {
+            Mask together = 0;
+            const Step* first = nullptr;
+            for (Mask rest = mask; rest; rest &= rest - 1) {
+                const int lane = lowest(rest);
+                const Step* step = next(lane);
+                if (!step || step->kind == BLOCK) continue;
+                if (!first) first = step;
+                if (step->site == first->site && step->kind == first->kind &&
+                    step->bytes == first->bytes)
+                    together |= 1u << lane;
+            }
+            if (!first) return;
+            const Step step = *first;
+            request_.count = 0, request_.bytes = step.bytes;
+            for (Mask rest = together; rest; rest &= rest - 1) {
+                const int lane = lowest(rest);
+                request_.add(lane, log_[lane][at_[lane]++].at);
+            }
+            count(step, together);
+        }
+    }
+    // Takes the lanes into their next blocks; returns those that then are at one place, none where
+    // that is `until`.
+    Mask branch(Mask mask, int until) {
+        const int target = int(next(lowest(mask))->at);
+        Mask same = 0;
+        for (Mask rest = mask; rest; rest &= rest - 1)
+            if (int(next(lowest(rest))->at) == target) same |= rest & -rest;
+        const int from = previous_[lowest(mask)];
+        if (from != ControlFlow::END) {
+            if (size_t(from) >= ends_.size()) ends_.resize(size_t(flow_.count()));
+            Tally& tally = ends_[size_t(from)];
+            tally.requests += scale_, tally.lanes += scale_ * __builtin_popcount(mask);
+            if (same != mask) tally.divergent += scale_;
+        }
+        if (same == mask) {
+            if (target == until) return 0;
+            enter(mask, target);
+            return mask;
+        }
+        const int meet = from == ControlFlow::END ? until : flow_.post_dominator(from);
+        for (Mask rest = mask; rest;) {
+            const int there = int(next(lowest(rest))->at);
+            Mask some = 0;
+            for (Mask m = rest; m; m &= m - 1)
+                if (int(next(lowest(m))->at) == there) some |= m & -m;
+            rest &= ~some;
+            if (there == meet) continue;
+            enter(some, there);
+            run(some, meet);
+        }
+        // Those that have come to the meeting point are about to enter it.
+        Mask met = 0;
+        for (Mask rest = mask; rest; rest &= rest - 1) {
+            const Step* step = next(lowest(rest));
+            if (step && step->kind == BLOCK && int(step->at) == meet) met |= rest & -rest;
+        }
+        if (!met || meet == until) return 0;
+        enter(met, meet);
+        return met;
+    }
+    void enter(Mask mask, int block) {
+        for (; mask; mask &= mask - 1) {
+            const int lane = lowest(mask);
+            ++at_[lane];
+            previous_[lane] = block;
+        }
+    }
+
+    Tally& of(int kind, uint32_t site, int region, int bytes) {
+        const uint64_t key = uint64_t(site) << 32 | uint64_t(region & 0xffff) << 16 |
+                             uint64_t(kind) << 8 | uint64_t(bytes);
+        Tally& tally = tallies_[key];
+        if (!tally.requests) {
+            tally.kind = kind, tally.region = region, tally.bytes = bytes;
+            sites.fill(tally.location, site);
+        }
+        return tally;
+    }
+    void count(const Step& step, Mask together) {
+        const bool memory = step.kind <= ATOMIC;
+        const int region = memory ? int(request_.address[0] >> REGION_SHIFT) : -1;
+        Tally& tally = of(step.kind, step.site, memory ? numbers_[size_t(region)] : -1, step.bytes);
+        tally.requests += scale_;
+        tally.lanes += scale_ * __builtin_popcount(together);
+        if (!memory) return;
+        const bool shared = regions_[region].shared;
+        const Wavefronts passes = wavefronts(request_, shared && step.kind == READ);
+        tally.wavefronts += scale_ * passes.count;
+        tally.least_wavefronts += scale_ * passes.least;
+        tally.successive += scale_ * is_successive(region, step.kind);
+        if (shared) return;
+        Distinct sectors(request_, SECTOR_BYTES);
+        tally.sectors += scale_ * sectors.count();
+        tally.least_sectors += scale_ * ceil_div(distinct_bytes(request_), SECTOR_BYTES);
+        tally.lines += scale_ * Distinct(request_, LINE_BYTES).count();
+        for (const uint64_t sector : sectors) {
+            if (step.kind == READ) {
+                const L1Cache::Found found = l1_.read(sector);
+                tally.l1_hits += scale_ * found.hit, tally.first += scale_ * found.first;
+            } else {
+                tally.first += scale_ * l1_.write(sector);
+            }
+        }
+    }
+
+    // Whether all lanes of the request begin where their last access to the array ended, and both
+    // together are aligned as one of twice the width has to be.
+    bool is_successive(int region, int kind) {
+        auto& ended = went_on_[size_t(region * ACCESSES + kind)].ended;
+        bool all = true;
+        for (int i = 0; i < request_.count; ++i) {
+            uint64_t& end = ended[request_.lane[i]];
+            all &= request_.address[i] == end && end % (2 * request_.bytes) == request_.bytes;
+            end = request_.address[i] + request_.bytes;
+        }
+        return all;
+    }
+
+    Launch& launch_;
+    std::mutex& mutex_;
+    Regions regions_;
+    std::vector<int> numbers_;  // of each region in the launch's list
+    size_t shared_;  // bytes of shared memory that the block has
+    L1Cache l1_;
+    ControlFlow flow_;
+    double weight_ = 1, scale_ = 1;
+    bool cut_ = false;
+    std::vector<int> inside_;   // the block that each thread is in, as it is logged,
+    std::vector<int> entered_;  // and as its warp is run
+    std::vector<Step> log_[LANES];
+    size_t at_[LANES] = {}, left_out_[LANES] = {};
+    int* previous_ = nullptr;  // `entered_` of the warp that is run
+    struct Ends {
+        uint64_t ended[LANES] = {};
+    };
+    std::vector<Ends> went_on_;  // since the last barrier, for each region and access
+    Request request_;
+    std::unordered_map<uint64_t, Tally> tallies_;
+    std::vector<Tally> ends_;  // what happened at the end of each block
+};
+
+}  // namespace emu

@@ -1,0 +1,90 @@
+// regions.h -- the arrays that a kernel may touch, and which of them an address is in.
+#pragma once
+#include <dlfcn.h>
+
+#include <vector>
+
+#include "thread.h"
+
+namespace emu {
+
+// Where an access stands in the code. Compiled accesses have an address in the module; those that
+// go through a function of the emulator have a file and a line. Both fit 32 bits.
+class Sites {
+  public:
+    explicit Sites(const void* code) { module_ = base_of(code); }
+    uint32_t of_pc(const void* pc) const {
+        return uint32_t(static_cast<const char*>(pc) - static_cast<const char*>(module_));
+    }
+    uint32_t of_line(const char* file, int line) {
+        for (size_t i = 0; i < lines_.size(); ++i)
+            if (lines_[i].file == file && lines_[i].line == line) return LINE | uint32_t(i);
+        lines_.push_back({nullptr, file, line});
+        return LINE | uint32_t(lines_.size() - 1);
+    }
+    void fill(Location& location, uint32_t site) const {
+        location.pc = site & LINE ? 0 : site;
+        location.file = site & LINE ? lines_[site & ~LINE].file : nullptr;
+        location.line = site & LINE ? lines_[site & ~LINE].line : 0;
+    }
+    // Whether an address is that of a constant or variable of the module itself.
+    bool in_module(const void* address) const { return base_of(address) == module_; }
+
+  private:
+    static constexpr uint32_t LINE = 0x80000000u;
+    static const void* base_of(const void* address) {
+        Dl_info info;
+        return dladdr(address, &info) ? info.dli_fbase : nullptr;
+    }
+    const void* module_;
+    std::vector<Call> lines_;
+};
+
+inline Region shared_region(const char* name, char* base, size_t bytes, ElementType element_type) {
+    Region region{base, bytes, element_type, 1, 0, {}};
+    for (size_t i = 0; i + 1 < sizeof region.name && name[i]; ++i) region.name[i] = name[i];
+    return region;
+}
+
+class Regions {
+  public:
+    explicit Regions(const Launch& launch)
+        : all_(launch.regions, launch.regions + launch.region_count) {}
+
+    const Region& operator[](int i) const { return all_[size_t(i)]; }
+    int count() const { return int(all_.size()); }
+    void add(const Region& region) { all_.push_back(region); }
+
+    // The index of the region that holds all of an access, -1 for none.
+    int find(const char* address, size_t bytes) {
+        const auto inside = [&](int i) {
+            const Region& r = all_[size_t(i)];
+            return address >= r.base && address + bytes <= r.base + r.bytes;
+        };
+        if (last_ < count() && inside(last_)) return last_;
+        for (int i = 0; i < count(); ++i)
+            if (inside(i)) return last_ = i;
+        return -1;
+    }
+    // The array that lies closest is the one that was meant.
+    void locate(const char* address, Fault& fault) const {
+        uint64_t closest = 1 << 24;
+        fault.region = -1;
+        fault.offset = int64_t(reinterpret_cast<uintptr_t>(address));
+        for (int i = 0; i < count(); ++i) {
+            const Region& r = all_[size_t(i)];
+            const char* end = r.base + r.bytes;
+            const uint64_t distance = address < r.base ? uint64_t(r.base - address)
+                                      : address > end  ? uint64_t(address - end)
+                                                       : 0;
+            if (distance < closest)
+                closest = distance, fault.region = i, fault.offset = address - r.base;
+        }
+    }
+
+  private:
+    std::vector<Region> all_;
+    int last_ = 0;
+};
+
+}  // namespace emu

@@ -1,0 +1,117 @@
+"""What slows a kernel down, by line: what a person would look for in the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from minialex.cuda.emulator.counts import Counts, MemoryCounts
+from minialex.wording import counted
+
+WASTE = 1.25
+"""How many times the least a request must take to be named."""
+
+SHARE = 0.02
+"""Which share of the launch's sectors, wavefronts or branches a line must waste to be named."""
+
+WIDEST = 16
+"""Bytes that one lane can ask for at once."""
+
+
+@dataclass(frozen=True)
+class Slowdown:
+    """One thing that slows a launch down.
+
+    Attributes
+    ----------
+    kind : str
+        ``"uncoalesced"``, ``"bank conflict"``, ``"unvectorised"`` or ``"divergent branch"``.
+    file, line : str, int
+    share : float
+        Of the launch's sectors, wavefronts, requests or branches, how many could be saved: the
+        larger, the sooner to be looked at.
+    sentence : str
+        What it is, and what to do.
+    """
+
+    kind: str
+    file: str
+    line: int
+    share: float
+    sentence: str
+
+
+def slowdowns(counts: Counts) -> list[Slowdown]:
+    """Return what slows a launch down, what costs most first."""
+    found = [*_uncoalesced(counts), *_conflicts(counts), *_narrow(counts), *_divergent(counts)]
+    return sorted(found, key=lambda one: -one.share)
+
+
+def _uncoalesced(counts: Counts) -> Iterator[Slowdown]:
+    rows = [row for row in counts.memory if row.memory == "global"]
+    every = sum(row.sectors for row in rows)
+    for row in rows:
+        saved = row.sectors - row.least_sectors
+        if row.sectors > WASTE * row.least_sectors and saved > SHARE * every:
+            each, least = row.sectors / row.requests, row.least_sectors / row.requests
+            yield Slowdown(
+                "uncoalesced",
+                row.file,
+                row.line,
+                saved / every,
+                f"{_access(row)} touches {each:.3g} sectors a request where {least:.3g} would hold "
+                "the bytes: let neighbouring lanes ask for neighbouring addresses",
+            )
+
+
+def _conflicts(counts: Counts) -> Iterator[Slowdown]:
+    rows = [row for row in counts.memory if row.memory == "shared"]
+    every = sum(row.wavefronts for row in rows)
+    for row in rows:
+        saved = row.wavefronts - row.least_wavefronts
+        if row.wavefronts > WASTE * row.least_wavefronts and saved > SHARE * every:
+            each, least = row.wavefronts / row.requests, row.least_wavefronts / row.requests
+            yield Slowdown(
+                "bank conflict",
+                row.file,
+                row.line,
+                saved / every,
+                f"{_access(row)} takes {each:.3g} wavefronts a request where {least:.3g} would do: "
+                "lanes ask one bank for different words; pad the rows, or permute the columns",
+            )
+
+
+def _narrow(counts: Counts) -> Iterator[Slowdown]:
+    every = sum(row.requests for row in counts.memory)
+    for row in counts.memory:
+        saved = row.successive
+        # the second of each two
+        if row.width < WIDEST and 2.1 * saved > row.requests and saved > SHARE * every:
+            yield Slowdown(
+                "unvectorised",
+                row.file,
+                row.line,
+                saved / every,
+                f"{_access(row)} asks for {counted(row.width, 'byte')} a lane, and then for those "
+                f"that follow: ask for {2 * row.width} or {WIDEST} at once, as float4 does",
+            )
+
+
+def _divergent(counts: Counts) -> Iterator[Slowdown]:
+    every = sum(row.requests for row in counts.branches)
+    for row in counts.branches:
+        if row.divergent > SHARE * every:
+            yield Slowdown(
+                "divergent branch",
+                row.file,
+                row.line,
+                row.divergent / every,
+                f"{PurePath(row.file).name}:{row.line} sends lanes of one warp different ways "
+                f"{100 * row.divergent / row.requests:.0f} % of the time: one after the other runs",
+            )
+
+
+def _access(row: MemoryCounts) -> str:
+    verb = {"read": "reading", "write": "writing", "atomic": "changing"}[row.access]
+    return f"{PurePath(row.file).name}:{row.line} {verb} {row.array}"
