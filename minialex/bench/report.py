@@ -29,8 +29,7 @@ from minialex.bench.record import FILE, BenchRecord, read
 from minialex.bench.tables import document_table
 from minialex.errors import MinialexError
 
-OPENING, CLOSING = r"<!-- bench:([\w-]+) -->", "<!-- /bench -->"
-ANY_MARKER = r"(<!-- (?:bench:[\w-]+|/bench) -->)"
+ANY_MARKER = r"(<!-- (?:bench:[\w.-]+|/bench) -->)"
 RESULTS = "benchmarks/results"
 LADDER_SUFFIX = "-ladder"
 
@@ -41,32 +40,33 @@ DOCUMENT_TABLES: dict[str, Callable[[Path, list[tuple[Path, BenchRecord]]], str]
 """The tables that say so where nothing was measured, by name; the others need a record."""
 
 
-def fill(text: str, table: Callable[[str], str]) -> str:
-    """Return `text` with everything between markers replaced by ``table(name)``.
+def fill(text: str, table: Callable[[str], str], kind: str = "bench") -> str:
+    """Return `text` with everything between markers of a kind replaced by ``table(name)``.
 
     Raises
     ------
     MinialexError
         If a marker is not closed, or closed without being opened.
     """
+    closing = f"<!-- /{kind} -->"
     filled: list[str] = []
     name = None
-    for piece in re.split(ANY_MARKER, text):
-        opening = re.fullmatch(OPENING, piece)
+    for piece in re.split(ANY_MARKER.replace("bench", kind), text):
+        opening = re.fullmatch(rf"<!-- {kind}:(.*) -->", piece)
         if opening:
             if name is not None:
-                raise MinialexError(f"the marker bench:{name} is not closed: add {CLOSING}")
+                raise MinialexError(f"the marker {kind}:{name} is not closed: add {closing}")
             name = opening[1]
             filled.append(f"{piece}\n{table(name)}\n")
-        elif piece == CLOSING:
+        elif piece == closing:
             if name is None:
-                raise MinialexError(f"{CLOSING} closes no marker: remove it")
+                raise MinialexError(f"{closing} closes no marker: remove it")
             name = None
             filled.append(piece)
         elif name is None:
             filled.append(piece)
     if name is not None:
-        raise MinialexError(f"the marker bench:{name} is not closed: add {CLOSING}")
+        raise MinialexError(f"the marker {kind}:{name} is not closed: add {closing}")
     return "".join(filled)
 
 

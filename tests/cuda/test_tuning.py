@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
+from docs.tuning.__main__ import PAGE, page
 from docs.tuning.layer_norm import HERE, STAGES, by_definition, example
 from minialex import cuda
-from minialex.cuda import nvrtc
-from tests.cuda.tools import compiles
+from minialex.cuda import nvrtc, source
+from minialex.study.profile import profiled
+from tests.cuda.tools import ROOT, compiles
 
 by_stage = pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.file)
 
@@ -78,3 +82,43 @@ def test_a_stage_asks_of_memory_what_was_computed_by_hand(stage):
         assert (row.requests, row.lanes) == (requests, 32 * requests)
         assert getattr(row, unit) == each * requests, marker
         assert getattr(row, f"least_{unit}") == least * requests, marker
+
+
+def test_the_page_shows_the_profiles_of_today():
+    text = (ROOT / PAGE).read_text(encoding="utf-8")
+    assert page(text) == text, "python -m docs.tuning writes it"
+
+
+VECTOR = "*reinterpret_cast<float4*>(&y[row * C + c]) = result;"
+NUMBERS = "".join(f"y[row * C + c + {k}] = result.{name};" for k, name in enumerate("xyzw"))
+
+
+@pytest.mark.parametrize(
+    ("stage", "old", "new", "kind", "marker"),
+    [
+        (1, "x[c * P + lane];", "x[lane * P + c];", "uncoalesced", "the copy"),
+        (2, "tile[C][32 + 1]", "tile[C][32]", "bank conflict", "all its channels"),
+        (2, VECTOR, NUMBERS, "unvectorised", "the result"),
+    ],
+    ids=["transposed index", "no padding", "no vectors"],
+)
+def test_what_makes_a_stage_slower_is_named_at_its_line(stage, old, new, kind, marker):
+    path = HERE / STAGES[stage].file
+    lines = path.read_text().splitlines()
+    (line,) = [n for n, text in enumerate(lines, 1) if text.endswith(f"// {marker}")]
+
+    def named():
+        with profiled() as profile:
+            STAGES[stage](*example())
+        return {(one.kind, one.line) for one in profile.launches[0].slowdowns}
+
+    assert (kind, line) not in named()
+    with source.edited(path, old, new):
+        assert (kind, line) in named()
+
+
+def test_the_assertion_of_the_page_holds():
+    (line,) = re.findall(r'"3_padded_vectors.cu", (\d+)', (ROOT / PAGE).read_text(encoding="utf-8"))
+    with profiled() as profile:
+        STAGES[2](*example())
+    assert profile.line("3_padded_vectors.cu", int(line)).wavefronts_per_request <= 1

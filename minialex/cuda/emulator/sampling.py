@@ -49,7 +49,9 @@ def _counts(grid: Dim3, max_blocks: int | None) -> list[int]:
     """Return how many positions are taken along each axis."""
     if max_blocks is None or math.prod(grid) <= max_blocks:
         return list(grid)
-    counts = [1, 1, 1]
+    counts = [min(size, 3) for size in grid]
+    if math.prod(counts) > max_blocks:
+        counts = [1, 1, 1]
     while True:
         # the axis that is seen least comes first
         order = sorted(range(3), key=lambda axis: counts[axis] / grid[axis])

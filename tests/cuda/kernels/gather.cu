@@ -1,0 +1,37 @@
+// gather.cu -- accesses at any addresses: index[i] is where thread i of the launch reads and writes,
+// counted in elements of WIDTH bytes; below 0 it does neither. Launch: one block of as many threads
+// as there are indices.
+
+template <int WIDTH> struct Element;
+template <> struct Element<1> { using type = unsigned char; };
+template <> struct Element<4> { using type = float; };
+template <> struct Element<8> { using type = float2; };
+template <> struct Element<16> { using type = float4; };
+
+// instances: WIDTH = 1, 4, 8, 16
+template <int WIDTH>
+__global__ void gather_global(const unsigned char* __restrict__ x, const int* __restrict__ index,
+                              unsigned char* __restrict__ y) {
+    using T = typename Element<WIDTH>::type;
+    const int at = index[threadIdx.x];
+    if (at >= 0) {                                      // active
+        const T v = reinterpret_cast<const T*>(x)[at];  // read
+        reinterpret_cast<T*>(y)[at] = v;                // write
+    }
+}
+
+// instances: WIDTH = 1, 4, 8, 16
+template <int WIDTH>
+__global__ void gather_shared(const unsigned char* __restrict__ x, const int* __restrict__ index,
+                              unsigned char* __restrict__ y) {
+    using T = typename Element<WIDTH>::type;
+    __shared__ __align__(16) T tile[512];
+    for (int i = threadIdx.x; i < 512; i += blockDim.x) tile[i] = reinterpret_cast<const T*>(x)[i];
+    __syncthreads();
+    const int at = index[threadIdx.x];
+    T v{};
+    if (at >= 0) v = tile[at];  // load
+    __syncthreads();
+    if (at >= 0) tile[at] = v;  // store
+    reinterpret_cast<T*>(y)[threadIdx.x] = v;
+}
