@@ -90,6 +90,7 @@ class Event(c.Structure):
         ("result", c.c_ubyte * 16),
         ("code", c.c_char),
         ("width", c.c_int),
+        ("request", c.c_int),
     )
 
 

@@ -45,6 +45,11 @@ class Traced:
     watch: tuple[str, int | tuple[int, ...] | None] | None = None
 
     @property
+    def is_of_a_block(self) -> bool:
+        """Whether it is all threads of a block."""
+        return self.every_thread and self.watch is None
+
+    @property
     def is_of_a_thread(self) -> bool:
         """Whether it is one thread, of which a trace can be drawn."""
         return not self.every_thread and self.watch is None
@@ -57,7 +62,7 @@ class EmulatedLaunch:
     Attributes
     ----------
     kind : "fast", "checked" or "counted"
-        Which of the builds of a kernel runs.
+        What is done about its accesses.
     seed : int
         0 for the natural order of threads and blocks, else which shuffled one.
     traced : Traced or None
@@ -74,6 +79,11 @@ class EmulatedLaunch:
     seed: int
     traced: Traced | None = None
     max_blocks: int | None = None
+
+    @property
+    def build(self) -> str:
+        """Which of the builds of a kernel runs: warps are put together by their basic blocks."""
+        return "counted" if self.traced and self.traced.is_of_a_block else self.kind
 
 
 @dataclass(frozen=True)
@@ -139,15 +149,15 @@ def run(task: EmulatedLaunch) -> Recording | Counts | None:
 def _compiled(task: EmulatedLaunch) -> CompiledKernel:
     """Return the compiled kernel, compiled together with its neighbours if it is new."""
     tool = compiler.compiler()
-    key = (task.plan.source.digest, task.plan.expression, task.kind, tool)
+    key = (task.plan.source.digest, task.plan.expression, task.build, tool)
     if key not in _compiled_kernels:
         names = gpu.compiled_together(task.plan.source, task.plan.signature, task.plan.binding)
         text = translate(task.plan.source.text, names)
-        path = compiler.build(text, task.plan.expression, task.kind)
+        path = compiler.build(text, task.plan.expression, task.build)
         runtime, library = compiler.load_runtime(compiler.runtime()), compiler.load(path)
         for number, name in enumerate(names):
             address = ctypes.cast(library[entry(number)], ctypes.c_void_p)
-            _compiled_kernels[task.plan.source.digest, name, task.kind, tool] = CompiledKernel(
+            _compiled_kernels[task.plan.source.digest, name, task.build, tool] = CompiledKernel(
                 path, address, runtime
             )
     return _compiled_kernels[key]
@@ -212,7 +222,7 @@ def _trace(
     launch.events = ctypes.cast(address_of(events), ctypes.POINTER(interface.Event))
     launch.event_capacity = len(events)
     launch.traced_block, launch.traced_thread = traced.block, traced.thread
-    launch.traced = interface.TRACED_BLOCK if traced.every_thread else interface.TRACED_THREAD
+    launch.traced = interface.TRACED_BLOCK if traced.is_of_a_block else interface.TRACED_THREAD
     if traced.watch is not None:
         launch.traced = interface.TRACED_BYTES
         launch.watched_region = -1

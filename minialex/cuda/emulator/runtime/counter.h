@@ -1,4 +1,5 @@
-// counter.h -- counts what the warps of a launch ask of memory, line by line.
+// counter.h -- counts what the warps of a launch ask of memory, line by line; of a traced block it says
+// instead which events were one instruction of a warp.
 //
 // Lanes run one after another here. So what each of a warp does is logged, up to where all of them
 // wait, and then run once more as a GPU would: all lanes that are at the same place at once.
@@ -28,6 +29,7 @@ class Counter {
         visits_.resize(size_t(warps));
         inside_.assign(size_t(warps) * LANES, ControlFlow::END);
         entered_ = inside_;
+        request_number_ = 0;
     }
     // Shared memory of one name is one array, whichever worker has it.
     void add_shared(const char* name, char* base, size_t bytes, ElementType element_type) {
@@ -51,7 +53,7 @@ class Counter {
 
     // ---- what the lane that runs does ----
     void thread_begins(const Thread& me) {
-        log_[me.lane()].clear();
+        log_[me.lane()].clear(), events_[me.lane()].clear();
         inside_[size_t(me.id)] = entered_[size_t(me.id)] = ControlFlow::END;
     }
     void basic_block(const Thread& me, uint32_t site) {
@@ -82,6 +84,13 @@ class Counter {
                       uint16_t(kind)});
         return true;
     }
+    // Of a traced block: which event the lane's last step is.
+    void recorded(const Thread& me, int64_t event) {
+        const int lane = me.lane();
+        if (left_out_[lane]) return;
+        events_[lane].resize(log_[lane].size(), -1);
+        events_[lane].back() = event;
+    }
     void primitive(const Thread& me, int kind, uint32_t site) {
         note(me, {0, site, 0, uint16_t(kind)});
     }
@@ -108,7 +117,8 @@ class Counter {
         run(mask, NOWHERE);
         for (int lane = 0; lane < LANES; ++lane)
             if (mask >> lane & 1) previous_[lane] = inside_[size_t(warp * LANES + lane)];
-        for (int lane = 0; lane < LANES; ++lane) log_[lane].clear(), left_out_[lane] = 0;
+        for (int lane = 0; lane < LANES; ++lane)
+            log_[lane].clear(), events_[lane].clear(), left_out_[lane] = 0;
         cut_ |= logged > kept;
     }
     // All warps have been finished up to where they wait. A GPU runs them side by side, so L1 is asked
@@ -214,8 +224,19 @@ class Counter {
                 const int lane = lowest(rest);
                 request_.add(lane, log_[lane][at_[lane]++].at);
             }
-            count(step, together);
+            if (launch_.counted) count(step, together);
+            else number_events(together);
         }
+    }
+    // The lanes have just gone past the step.
+    void number_events(Mask together) {
+        bool any = false;
+        for (Mask rest = together; rest; rest &= rest - 1) {
+            const size_t lane = size_t(lowest(rest)), step = at_[lane] - 1;
+            const int64_t event = step < events_[lane].size() ? events_[lane][step] : -1;
+            if (event >= 0) launch_.events[event].request = request_number_, any = true;
+        }
+        request_number_ += any;
     }
     // Takes the lanes into their next blocks; returns those that then are at one place, none where
     // that is `until`.
@@ -353,6 +374,8 @@ class Counter {
     std::vector<int> inside_;   // the block that each thread is in, as it is logged,
     std::vector<int> entered_;  // and as its warp is run
     std::vector<Step> log_[LANES];
+    std::vector<int64_t> events_[LANES];  // of a traced block: that of each step, or -1
+    int request_number_ = 0;
     size_t at_[LANES] = {}, left_out_[LANES] = {};
     int* previous_ = nullptr;  // `entered_` of the warp that is run
     struct Ends {

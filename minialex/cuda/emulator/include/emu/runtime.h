@@ -88,6 +88,7 @@ struct Event {
     char value[16], result[16];
     char code;  // of the numbers in value and result, where no region says it, and their bytes
     int width;
+    int request;  // of a traced block: counted through it, the same for lanes that went together; or -1
 };
 enum EventKind { EVENT_BARRIER = 3, EVENT_WARP = 4, EVENT_END = 5 };
 
