@@ -1,4 +1,4 @@
-"""Which steps of a block a page shows, where there are more than it may hold."""
+"""Which steps a page shows where a block makes more than it may hold."""
 
 from __future__ import annotations
 
