@@ -173,7 +173,7 @@ def test_sectors_begin_where_the_allocation_does():
 def test_an_access_outside_is_an_error_and_no_crash():
     index = np.array([1 << 28], np.int32)
     with pytest.raises(
-        cuda.EmulationError, match="out-of-bounds read: address .* is near no array"
+        cuda.EmulationError, match=r"out-of-bounds read: address .* is near no array"
     ):
         counted("global", 4, index)
 
