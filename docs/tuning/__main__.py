@@ -9,17 +9,23 @@ From the root of a source tree,
 from __future__ import annotations
 
 import functools
+import math
 import sys
 from pathlib import Path, PurePath
 
-from docs.tuning.layer_norm import STAGES, TuningStage, example
+from docs.tuning.layer_norm import HERE, STAGES, TuningStage, example
 from minialex.bench.report import fill
 from minialex.cuda.emulator.counts import MemoryCounts
+from minialex.cuda.known_gpus import known_gpu
 from minialex.study.profile import LaunchProfile, profiled
+from minialex.study.profile.resources import resources
+from minialex.study.profile.time_model import PredictedTime, predict
 
 PAGE = Path("docs/tuning.md")
 SHAPE = 8, 128, 56, 56
 """Of x as the page profiles it: a stage of ConvNeXt, a batch of 8."""
+GPUS = "RTX 3060", "H100"
+"""That times are predicted for."""
 
 
 @functools.cache
@@ -59,32 +65,48 @@ def _row(access: MemoryCounts) -> str:
     return " | ".join(cells)
 
 
-def summary(_: str) -> str:
+@functools.cache
+def prediction(stage: TuningStage, gpu: str) -> PredictedTime:
+    """Return the predicted time of the stage's launch on one of the known GPUs."""
+    counts = profile_of(stage).counts
+    threads = math.prod(counts.block)
+    path = HERE / stage.file
+    taken = resources(path, counts.kernel, known_gpu(gpu), threads, counts.dynamic_shared)
+    return predict(counts, taken)
+
+
+def summary() -> str:
     """Return the table of all stages."""
+    columns = "sectors", "least", "wavefronts of shared memory", "least"
     rows = [
-        "| stage | requests | sectors | least | wavefronts of shared memory | least |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        f"| stage | {' | '.join((*columns, *(f'predicted, {gpu}' for gpu in GPUS)))} |",
+        f"| ---{' | ---:' * len(columns)}{' | ---' * len(GPUS)} |",
     ]
     for stage in STAGES:
         memory = profile_of(stage).counts.memory
         here = [one for one in memory if one.memory == "global"]
         shared = [one for one in memory if one.memory == "shared"]
-        numbers = (
-            sum(one.requests for one in memory),
-            *(sum(getattr(one, name) for one in here) for name in ("sectors", "least_sectors")),
-            *(
-                sum(getattr(one, name) for one in shared)
-                for name in ("wavefronts", "least_wavefronts")
-            ),
-        )
-        cells = " | ".join(f"{number / 1e3:,.0f}" for number in numbers)
-        rows.append(f"| [{PurePath(stage.file).stem}](tuning/{stage.file}) | {cells} |")
+        cells = [
+            *(_thousands(here, name) for name in ("sectors", "least_sectors")),
+            *(_thousands(shared, name) for name in ("wavefronts", "least_wavefronts")),
+            *(_predicted(prediction(stage, gpu)) for gpu in GPUS),
+        ]
+        link = f"[{PurePath(stage.file).stem}](tuning/{stage.file})"
+        rows.append(f"| {' | '.join([link, *cells])} |")
     return "\n".join(rows)
+
+
+def _thousands(rows: list[MemoryCounts], name: str) -> str:
+    return f"{sum(getattr(one, name) for one in rows) / 1e3:,.0f}"
+
+
+def _predicted(time: PredictedTime) -> str:
+    return f"{time.seconds * 1e6:.0f} µs, bound by {time.binding}"
 
 
 def page(text: str) -> str:
     """Return the page's text with what stands between its markers brought up to date."""
-    return fill(text, lambda name: summary(name) if name == "all" else table(name), "profile")
+    return fill(text, lambda name: summary() if name == "all" else table(name), "profile")
 
 
 def main(words: list[str]) -> int:

@@ -248,13 +248,22 @@ def test_where_the_header_cannot_be_precompiled_kernels_are_compiled_without(
 def test_clang_is_given_no_flags_that_gcc_alone_knows(folder):
     gcc, clang = (compiler.Compiler((name,), f"{name} 19.1") for name in ("g++", "clang++"))
     ours, theirs = (
-        {*compiler._kernel_flags(tool), *compiler._build_flags(tool, "counted")}
+        {
+            *compiler._kernel_flags(tool),
+            *compiler._build_flags(tool, "fast"),
+            *compiler._build_flags(tool, "counted"),
+        }
         for tool in (gcc, clang)
     )
     stack = "-Werror=frame-larger-than"
-    assert theirs - ours == {stack, "-fsanitize-coverage=no-prune"}
+    assert theirs - ours == {
+        *(stack, "-ffp-contract=on", "-fno-vectorize", "-fno-slp-vectorize"),
+        "-fsanitize-coverage=no-prune",
+    }
     assert ours - theirs == {
-        *(f"{stack}={96 * 1024}", "-fno-gnu-unique", "-fno-tree-sra", "-fno-var-tracking"),
+        *(f"{stack}={96 * 1024}", "-fno-gnu-unique", "-ffp-contract=fast"),
+        *("-fno-tree-vectorize", "-fno-tree-pre", "-fpeel-loops"),
+        *("-fno-tree-sra", "-fno-var-tracking", "-fexpensive-optimizations"),
         "-finline-small-functions",
     }
     before = sorted(folder.iterdir())

@@ -201,6 +201,26 @@ def test_of_a_large_launch_some_blocks_are_counted_and_stand_for_all():
     assert y[-136:].all()
 
 
+COLUMN_SUMS = """
+__global__ void column_sums(const float* __restrict__ x, float* __restrict__ y, const int n) {
+    float sum = 0;
+    for (int k = 0; k < n; ++k) sum += x[k * 32 + threadIdx.x % 32];
+    y[threadIdx.x] = sum;
+}
+"""
+
+
+def test_warps_that_read_the_same_find_it_in_l1(tmp_path):
+    # 64 KiB are more than L1 has for one of many blocks: one warp after another would find nothing
+    (tmp_path / "column_sums.cu").write_text(COLUMN_SUMS)
+    x, y = np.ones((512, 32), np.float32), np.zeros(128, np.float32)
+    with cuda.emulated("counted") as emulation:
+        cuda.kernel(tmp_path / "column_sums.cu", "column_sums")(1, 128, x, y, 512)
+    assert (y == 512).all()
+    (read,) = [one for one in emulation.counts[0].memory if one.array == "x"]
+    assert (read.sectors, read.first, read.l1_hits) == (8192, 2048, 6144)
+
+
 @pytest.mark.parametrize(
     ("grid", "most", "number"),
     [

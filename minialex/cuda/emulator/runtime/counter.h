@@ -26,6 +26,7 @@ class Counter {
     void begin_block(double weight, int warps) {
         weight_ = weight;
         l1_.clear();
+        visits_.resize(size_t(warps));
         inside_.assign(size_t(warps) * LANES, ControlFlow::END);
         entered_ = inside_;
         request_number_ = 0;
@@ -112,12 +113,26 @@ class Counter {
         scale_ = weight_ * double(logged) / double(kept);
         went_on_.assign(size_t(regions_.count()) * ACCESSES, {});
         previous_ = &entered_[size_t(warp) * LANES];
+        warp_ = size_t(warp);
         run(mask, NOWHERE);
         for (int lane = 0; lane < LANES; ++lane)
             if (mask >> lane & 1) previous_[lane] = inside_[size_t(warp * LANES + lane)];
         for (int lane = 0; lane < LANES; ++lane)
             log_[lane].clear(), events_[lane].clear(), left_out_[lane] = 0;
         cut_ |= logged > kept;
+    }
+    // All warps have been finished up to where they wait. A GPU runs them side by side, so L1 is asked
+    // by one after another, each for one request.
+    void finish_warps() {
+        for (bool more = true; more;) {
+            more = false;
+            for (Visits& of_warp : visits_) more |= visit_next(of_warp);
+        }
+        for (Visits& of_warp : visits_) {
+            of_warp.requests.clear(), of_warp.sectors.clear();
+            of_warp.next = of_warp.sector = 0;
+        }
+        sectors_kept_ = 0;
     }
     // Adds what was counted to the launch's.
     void hand_in() {
@@ -143,6 +158,8 @@ class Counter {
     static constexpr int ACCESSES = ATOMIC + 1;
     static constexpr uint64_t WIDEST = 16;
     static constexpr size_t MAX_STEPS = 1 << 17;  // of one lane between two barriers: 2 MiB
+    // of a block between two barriers, 64 MiB; of more, warps are side by side in part
+    static constexpr size_t MAX_SECTORS = 1 << 23;
 
     struct Step {
         uint64_t at;  // an address, or a block's number
@@ -296,14 +313,40 @@ class Counter {
         tally.sectors += scale_ * sectors.count();
         tally.least_sectors += scale_ * ceil_div(distinct_bytes(request_), SECTOR_BYTES);
         tally.lines += scale_ * Distinct(request_, LINE_BYTES).count();
-        for (const uint64_t sector : sectors) {
-            if (step.kind == READ) {
+        Visits& mine = visits_[warp_];
+        mine.sectors.insert(mine.sectors.end(), sectors.begin(), sectors.end());
+        mine.requests.push_back({&tally, scale_, mine.sectors.size(), step.kind == READ});
+        sectors_kept_ += size_t(sectors.count());
+        if (sectors_kept_ > MAX_SECTORS) finish_warps();
+    }
+
+    // What a warp asks of L1 between two barriers.
+    struct Visit {
+        Tally* tally;
+        double scale;
+        size_t end;  // of its sectors
+        bool reads;
+    };
+    struct Visits {
+        std::vector<Visit> requests;
+        std::vector<uint64_t> sectors;
+        size_t next = 0, sector = 0;
+    };
+    // Returns whether there was one.
+    bool visit_next(Visits& of_warp) {
+        if (of_warp.next == of_warp.requests.size()) return false;
+        const Visit& visit = of_warp.requests[of_warp.next++];
+        for (; of_warp.sector < visit.end; ++of_warp.sector) {
+            const uint64_t sector = of_warp.sectors[of_warp.sector];
+            if (visit.reads) {
                 const L1Cache::Found found = l1_.read(sector);
-                tally.l1_hits += scale_ * found.hit, tally.first += scale_ * found.first;
+                visit.tally->l1_hits += visit.scale * found.hit;
+                visit.tally->first += visit.scale * found.first;
             } else {
-                tally.first += scale_ * l1_.write(sector);
+                visit.tally->first += visit.scale * l1_.write(sector);
             }
         }
+        return true;
     }
 
     // Whether all lanes of the request begin where their last access to the array ended, and both
@@ -339,6 +382,8 @@ class Counter {
         uint64_t ended[LANES] = {};
     };
     std::vector<Ends> went_on_;  // since the last barrier, for each region and access
+    std::vector<Visits> visits_;  // of each warp
+    size_t sectors_kept_ = 0, warp_ = 0;
     Request request_;
     std::unordered_map<uint64_t, Tally> tallies_;
     std::vector<Tally> ends_;  // what happened at the end of each block

@@ -196,6 +196,7 @@ inline void Worker::run_block(uint64_t number) {
         if (launch_.seed) shuffle_order();
         for (const int warp : warp_order_)
             if (!run_warp(warp)) return;
+        if (counter_) counter_->finish_warps();
         if (done_ == count_) return finish_block();
         if (waiting_ < count_ || !one_barrier_) return explain_stuck();
         open_barrier();

@@ -1,15 +1,21 @@
 // entry.h -- the way into a kernel: arguments unpacked, and one call a thread.
 #pragma once
-#include <utility>
-
 #include "emu/runtime.h"
 
 namespace emu {
 
+// Numbers from 0 to n - 1. That of <utility> has all of <cmath> behind it in LLVM's library, whose
+// functions libm.h declares in its own way.
+template <size_t... i> struct Indices {};
+template <size_t n, size_t... i> struct IndicesBelow : IndicesBelow<n - 1, n - 1, i...> {};
+template <size_t... i> struct IndicesBelow<0, i...> {
+    using type = Indices<i...>;
+};
+
 template <auto kernel> struct Entry;
 
 template <class... A, void (*kernel)(A...)> struct Entry<kernel> {
-    template <size_t... i> EMU_QUIET static void threads(void** args, std::index_sequence<i...>) {
+    template <size_t... i> EMU_QUIET static void threads(void** args, Indices<i...>) {
         do {
 #ifdef EMU_COUNTED
             emu_thread_begins();
@@ -17,7 +23,9 @@ template <class... A, void (*kernel)(A...)> struct Entry<kernel> {
             kernel(*static_cast<A*>(args[i])...);
         } while (emu_next_thread());
     }
-    EMU_QUIET static void run(void** args) { threads(args, std::index_sequence_for<A...>{}); }
+    EMU_QUIET static void run(void** args) {
+        threads(args, typename IndicesBelow<sizeof...(A)>::type());
+    }
 };
 
 }  // namespace emu
