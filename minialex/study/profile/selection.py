@@ -1,4 +1,4 @@
-"""Which steps a page shows where a block makes more than it may hold."""
+"""Which steps are shown where a block took more than a page may hold."""
 
 from __future__ import annotations
 
