@@ -15,5 +15,5 @@ def test_the_rungs_come_out_in_the_published_order():
     factors = [
         predicted / rung.published_seconds for rung, predicted in zip(RUNGS, seconds, strict=True)
     ]
-    # docs/sgemm.md shows them; a model that is further off says less than arithmetic on a napkin
-    assert all(1 / 2 < factor < 2 for factor in factors), factors
+    # docs/sgemm.md shows them
+    assert all(3 / 4 < factor < 4 / 3 for factor in factors), factors

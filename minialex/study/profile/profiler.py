@@ -87,6 +87,7 @@ class LaunchProfile:
             "spilled_bytes": taken.spilled_bytes,
             "occupancy": taken.occupancy and dataclasses.asdict(taken.occupancy),
             "main_loop": dict(taken.main_loop),
+            "machine_code": [dataclasses.asdict(row) for row in taken.lines],
             "machine_code_missing": taken.missing,
             "predicted_seconds": time.seconds,
             "bound": time.binding,

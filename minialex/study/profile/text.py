@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
+from minialex.cuda.disassembly import Instruction
 from minialex.cuda.emulator.counts import BranchCounts, MemoryCounts, PrimitiveCounts
 from minialex.cuda.known_gpus import KnownGPU
 from minialex.cuda.plan import Dim3
+from minialex.study.profile.executed import accesses, key_of
 from minialex.study.profile.profiler import LaunchProfile, Profile
 from minialex.wording import counted
 
@@ -40,8 +42,10 @@ def summary(launch: LaunchProfile) -> list[str]:
 def line_rows(launch: LaunchProfile) -> list[Cells]:
     """Return the rows of the table of lines, as `LINE_HEADINGS` has them."""
     rows: list[Cells] = []
+    code = launch.resources.code
+    became = accesses(code.instructions[i] for i in sorted(code.reachable))
     for line in launch.lines:
-        rows += (_access(one) for one in line.accesses)
+        rows += (_access(one, became.get(key_of(one), [])) for one in line.accesses)
         rows += (_branch(one) for one in line.branches if one.divergent)
         rows += (_primitive(one) for one in line.primitives)
     return rows
@@ -96,7 +100,8 @@ def _levels(launch: LaunchProfile) -> str:
     return "bytes: " + ", ".join(f"{name} {_short(n)}" for name, n in levels.items())
 
 
-def _access(row: MemoryCounts) -> Cells:
+def _access(row: MemoryCounts, became: list[Instruction]) -> Cells:
+    code = ", ".join(sorted({one.kind for one in became}))
     each = 1 / row.requests
     is_global = row.memory == "global"
     sectors = _with_least(row.sectors * each, row.least_sectors * each) if is_global else ""
@@ -104,7 +109,7 @@ def _access(row: MemoryCounts) -> Cells:
     hits = f"{100 * row.l1_hits / row.sectors:.0f} %" if is_global and row.access == "read" else ""
     return (
         _place(row),
-        f"{row.access} {row.width} B",
+        f"{row.access} {row.width} B" + (f": {code}" if code else ""),
         row.array,
         f"{row.requests:,.0f}",
         f"{row.lanes * each:.1f}",
