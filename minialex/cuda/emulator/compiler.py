@@ -233,9 +233,11 @@ def _build_flags(tool: Compiler, kind: str) -> tuple[str, ...]:
     own = ("-fno-vectorize", "-fno-slp-vectorize") if tool.is_clang else gcc
     if kind == "checked":
         return (*_CHECKED, *own)
-    # clang leaves out blocks that others imply; g++ does not inline what is called more than once
-    more = "-fsanitize-coverage=no-prune" if tool.is_clang else "-finline-small-functions"
-    return (*_CHECKED, *own, *_COUNTED, more)
+    # clang leaves out blocks that others imply; g++ does not inline what is called more than once,
+    # and puts what follows a branch into both of its paths: lanes would not go through it together
+    gcc = ("-finline-small-functions", "-fno-thread-jumps")
+    more = ("-fsanitize-coverage=no-prune",) if tool.is_clang else gcc
+    return (*_CHECKED, *own, *_COUNTED, *more)
 
 
 def _only_gcc(tool: Compiler) -> tuple[str, ...]:
