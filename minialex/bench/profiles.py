@@ -15,7 +15,7 @@ from minialex.errors import MinialexError
 from minialex.ops import cross_entropy
 from minialex.study.profile import Profile, profiled
 
-BLOCKS = 9
+BLOCKS = 15
 """Blocks of each launch that are counted, unless it is said."""
 
 

@@ -1,7 +1,6 @@
 """The least time that a launch can take: its arrays moved once, or its products' operations.
 
-A roofline's lower bound (Williams, Waterman and Patterson 2009), of what a kernel is given and not of
-the way in which it does it.
+A roofline's lower bound (Williams, Waterman and Patterson 2009), whatever way the kernel goes.
 """
 
 from __future__ import annotations
