@@ -40,7 +40,8 @@ class MemoryCounts:
     lines : float
         The same of 128 bytes, which are looked up in the L1 cache.
     l1_hits, first : float
-        Sectors that were in the block's part of the L1 cache; that it touched for the first time.
+        Sectors that were in the block's part of the L1 cache; that it read, or wrote, for the first
+        time.
     successive : float
         Requests in which every lane goes on where its last access to the array ended, and the two
         are aligned as one of twice the width.
