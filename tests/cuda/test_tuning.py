@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import numpy as np
 import pytest
 
-from docs.tuning.__main__ import GPUS, PAGE, page, prediction
+from docs.tuning.__main__ import GPUS, PAGE, page, profile_of
 from docs.tuning.layer_norm import HERE, STAGES, by_definition, example
 from minialex import cuda
 from minialex.cuda import nvrtc, source
+from minialex.cuda.known_gpus import known_gpu
 from minialex.study.profile import profiled
 from tests.cuda.tools import ROOT, compiles, disassembles
 
@@ -129,7 +131,8 @@ def test_the_assertion_of_the_page_holds():
 @disassembles
 @pytest.mark.parametrize("gpu", GPUS)
 def test_what_binds_moves_from_l1_to_shared_memory_to_memory(gpu):
-    times = [prediction(stage, gpu) for stage in STAGES]
+    launches = [dataclasses.replace(profile_of(stage), gpu=known_gpu(gpu)) for stage in STAGES]
+    times = [launch.predicted for launch in launches]
     assert [time.binding for time in times] == ["L1", "shared memory", "memory"]
     # as the page says: nothing is gained by the second stage, and all there is by the third
     assert times[1].seconds > 0.9 * times[0].seconds

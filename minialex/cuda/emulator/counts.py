@@ -206,7 +206,9 @@ def _joined(rows: Iterable[Row]) -> tuple[Row, ...]:
         same = {one.name for one in fields(row)} - {*_numbers(row)}
         key = tuple(getattr(row, name) for name in sorted(same))
         found[key] = added(found[key], row) if key in found else row
-    return tuple(sorted(found.values(), key=lambda one: (one.file, one.line)))
+    # which core handed in what first does not show
+    order = sorted(found, key=lambda key: (found[key].file, found[key].line, key))
+    return tuple(found[key] for key in order)
 
 
 def _branches(ends: Iterable[i.Tally]) -> list[i.Tally]:
