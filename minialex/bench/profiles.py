@@ -15,8 +15,8 @@ from minialex.errors import MinialexError
 from minialex.ops import cross_entropy
 from minialex.study.profile import Profile, profiled
 
-STEP_BLOCKS = 9
-"""Blocks of each launch of a training step that are counted, unless it is said."""
+BLOCKS = 15
+"""Blocks of each launch that are counted, unless it is said."""
 
 
 def layer_labels(op: str, network: str = "alexnet") -> list[str]:
@@ -46,7 +46,7 @@ def profile_layer(
     *,
     gpu: str,
     kernel: str | None = None,
-    max_blocks: int | None,
+    max_blocks: int | None = BLOCKS,
 ) -> Profile:
     """Profile every pass of a layer, as a training step has them, in float32.
 
@@ -76,7 +76,7 @@ def profile_step(
     *,
     gpu: str,
     kernel: str | None = None,
-    max_blocks: int | None = STEP_BLOCKS,
+    max_blocks: int | None = BLOCKS,
 ) -> Profile:
     """Profile every launch of a training step: forward, loss, backward, RMSprop.
 

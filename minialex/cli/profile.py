@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from minialex.bench.profiles import (
-    STEP_BLOCKS,
+    BLOCKS,
     find_layer,
     layer_labels,
     profile_layer,
@@ -61,7 +61,7 @@ LAYER_BATCH = 32
 @click.option(
     "--blocks",
     metavar="N",
-    help=f"Count N blocks of a launch, or 'all'.  [{MAX_BLOCKS}, of a network {STEP_BLOCKS}]",
+    help=f"Count N blocks of a launch, or 'all'.  [{MAX_BLOCKS}; of layers and networks {BLOCKS}]",
 )
 @click.option(
     "--page",
@@ -120,7 +120,8 @@ def profile(
     if not emulate:
         raise click.UsageError("a profile counts under emulation: add --emulate")
     known_gpu(gpu)
-    most = _max_blocks(blocks, STEP_BLOCKS if what in VARIANTS else MAX_BLOCKS)
+    is_small = what not in VARIANTS and case not in layer_labels(what)
+    most = _max_blocks(blocks, MAX_BLOCKS if is_small else BLOCKS)
     if what in VARIANTS:
         refuse_beside(f"a network, {what}", ("implementation", "case", "page_file"))
         with console.status(f"counting a training step of {what}"):

@@ -245,6 +245,18 @@ def test_a_sample_has_the_corners_and_stands_for_the_grid(grid, most, number):
         assert (weights[0], weights[-1]) == (1, 1)
 
 
+def test_parts_of_an_axis_grow_towards_the_middle_and_cover_it():
+    for size in (*range(2, 60), 207, 1000):
+        for count in range(1, min(size, 30) + 1):
+            blocks, weights = sample((size, 1, 1), count)
+            assert len(blocks) == count
+            assert weights.sum() == size
+            ends = np.cumsum(weights)
+            assert ((blocks < ends) & (blocks >= ends - weights)).all()
+    # 1, g, g g, g g g, the middle, and back, with g = 3.22
+    assert sample((207, 1, 1), 9)[1].tolist() == [1, 3, 11, 34, 109, 34, 11, 3, 1]
+
+
 @pytest.mark.parametrize("most", [0, -3, 2.5, True, "all"])
 def test_a_number_of_blocks_that_is_none_is_refused(most):
     with (

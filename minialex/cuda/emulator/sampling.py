@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 
@@ -20,8 +20,9 @@ def sample(grid: Dim3, max_blocks: int | None = MAX_BLOCKS) -> tuple[Array, Arra
     """Return which blocks to count, and how many blocks each stands for.
 
     Along each axis of the grid the first and the last stand for themselves, where tiles reach past
-    the edge of an array; those between are drawn from equal parts of the rest, one from each, at
-    irregular distances so that they do not all fall on the same phase of a pattern.
+    the edge of an array. Those between are cut into parts that grow towards the middle, as a launch
+    that does several things gives each a run of blocks, the shortest of them first or last; one
+    block is drawn from each part.
 
     Parameters
     ----------
@@ -65,15 +66,32 @@ def _counts(grid: Dim3, max_blocks: int | None) -> list[int]:
 
 
 def _positions(size: int, count: int) -> list[tuple[int, float]]:
-    if count == size:
-        return [(at, 1.0) for at in range(size)]
-    middle = size // 2
-    if count <= 2:
-        return [(0, 1.0), (middle, size - 1.0)] if count == 2 else [(middle, float(size))]
-    parts = count - 2
-    inner = [
-        1 + math.floor((part + (part + 1) * _GOLDEN % 1) * (size - 2) / parts)
-        for part in range(parts)
+    """Return which indices along an axis are taken, and how many each stands for."""
+    bounds = _bounds(size, count)
+    return [
+        (first + math.floor((number + 1) * _GOLDEN % 1 * (end - first)), float(end - first))
+        for number, (first, end) in enumerate(pairwise(bounds))
     ]
-    weight = (size - 2) / parts
-    return [(0, 1.0), *((at, weight) for at in inner), (size - 1, 1.0)]
+
+
+def _bounds(size: int, count: int) -> list[int]:
+    """Return where `count` parts of an axis begin, and its end: 0, 1, ... size - 1, size."""
+    if count == size:
+        return list(range(size + 1))
+    if count == 1:
+        return [0, size]
+    # on each side 1, g, g g, ... blocks, up to the middle
+    side = count // 2
+    low, high = 1.0, float(size)
+    for _ in range(60):
+        g = (low + high) / 2
+        middle = g**side if count % 2 else 0.0
+        low, high = (g, high) if 2 * sum(g**k for k in range(side)) + middle < size else (low, g)
+    ends = np.cumsum([low**k for k in range(side)])
+    left = [round(end) for end in ends.tolist()]
+    if count % 2 == 0:
+        left[-1] = size // 2
+        right = [size - end for end in reversed(left[:-1])]
+    else:
+        right = [size - end for end in reversed(left)]
+    return [0, *left, *right, size]

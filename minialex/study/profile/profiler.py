@@ -13,7 +13,7 @@ from minialex.cuda import Emulation, emulated
 from minialex.cuda.emulator import Counts
 from minialex.cuda.emulator.sampling import MAX_BLOCKS
 from minialex.cuda.known_gpus import KnownGPU, known_gpu
-from minialex.study.profile.floor import Floor, floor
+from minialex.study.profile.least_time import LeastTime, least_time
 from minialex.study.profile.lines import Line, find, lines
 from minialex.study.profile.metrics import METRICS
 from minialex.study.profile.resources import Resources, resources
@@ -58,9 +58,9 @@ class LaunchProfile:
         return predict(self.counts, self.resources)
 
     @cached_property
-    def floor(self) -> Floor:
+    def least(self) -> LeastTime:
         """How long any kernel takes at least that reads and writes the same arrays."""
-        return floor(self.counts.plan, self.counts.arrays, self.gpu)
+        return least_time(self.counts.plan, self.counts.arrays, self.gpu)
 
     @cached_property
     def slowdowns(self) -> list[Slowdown]:
@@ -91,8 +91,8 @@ class LaunchProfile:
             "predicted_seconds": time.seconds,
             "bound": time.binding,
             "bounds_seconds": dict(time.bounds),
-            "floor_seconds": self.floor.seconds,
-            "floor_bound": self.floor.bound,
+            "floor_seconds": self.least.seconds,
+            "floor_bound": self.least.bound,
             "bytes": dataclasses.asdict(time.levels),
             "memory": [
                 dataclasses.asdict(row) | {"bytes": dataclasses.asdict(moved)}

@@ -55,7 +55,7 @@ def launch_rows(profile: Profile) -> list[Cells]:
 def total(profile: Profile) -> str:
     """Return the time of all launches together."""
     predicted = sum(one.predicted.seconds for one in profile.launches)
-    least = sum(one.floor.seconds for one in profile.launches)
+    least = sum(one.least.seconds for one in profile.launches)
     return (
         f"{counted(len(profile.launches), 'launch')}: predicted {1e3 * predicted:.3g} ms on "
         f"{_named(profile.gpu)}, not measured; the sum of the floors is {1e3 * least:.3g} ms"
@@ -65,10 +65,10 @@ def total(profile: Profile) -> str:
 def _prediction(launch: LaunchProfile) -> str:
     time = launch.predicted
     bounds = sorted(time.bounds.items(), key=lambda item: -item[1])
-    shown = ", ".join(f"{name} {1e6 * seconds:.3g}" for name, seconds in bounds[:4])
+    shown = ", ".join(f"{name} {_us(seconds)}" for name, seconds in bounds[:4])
     return (
-        f"predicted on {_named(launch.gpu)}, not measured: {1e6 * time.seconds:.3g} us, bound by "
-        f"{time.binding} (us: {shown}; floor {1e6 * launch.floor.seconds:.3g})"
+        f"predicted on {_named(launch.gpu)}, not measured: {_us(time.seconds)} us, bound by "
+        f"{time.binding} (us: {shown}; floor {_us(launch.least.seconds)})"
     )
 
 
@@ -127,14 +127,14 @@ def _primitive(row: PrimitiveCounts) -> Cells:
 
 
 def _launch(launch: LaunchProfile) -> Cells:
-    seconds, least = launch.predicted.seconds, launch.floor.seconds
+    seconds, least = launch.predicted.seconds, launch.least.seconds
     taken = launch.resources.occupancy
     return (
         launch.counts.kernel,
         _sizes(launch.counts.grid),
         launch.predicted.binding,
-        f"{1e6 * seconds:,.1f}",
-        f"{1e6 * least:,.1f}",
+        _us(seconds),
+        _us(least),
         f"{seconds / least:.1f}" if least else "",
         "" if taken is None else f"{100 * taken.share:.0f} %",
     )
@@ -155,6 +155,10 @@ def _sizes(sizes: Dim3) -> str:
 
 def _threads(block: Dim3) -> str:
     return f"{_sizes(block)} threads"
+
+
+def _us(seconds: float) -> str:
+    return f"{1e6 * seconds:,.0f}" if seconds >= 1e-4 else f"{1e6 * seconds:.3g}"
 
 
 def _named(gpu: KnownGPU) -> str:

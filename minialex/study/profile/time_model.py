@@ -166,24 +166,35 @@ def _line_passes(rows: list[MemoryCounts], code: list[Instruction], gpu: KnownGP
     """Return the cycles of one line's requests to L1 or to shared memory.
 
     Counted are accesses as they are written. Where the compiler has made wider ones of them, those
-    of the machine code are taken, with the bank conflicts of what was counted.
+    of the machine code are taken, with the bank conflicts of what was counted; of several arrays
+    on a line, they are of those that a thread reads or writes in succession.
     """
-    widths = [one.bytes for one in code]
-    written = {row.width for row in rows}
-    if not code or set(widths) == written:
-        return sum(
-            _cycles(row.requests, row.wavefronts, row.least_wavefronts, row.lines, gpu)
-            for row in rows
-        )
-    moved = sum(row.requests * row.width for row in rows)
-    requests = sum(row.requests for row in rows)
-    conflicts = sum(row.wavefronts for row in rows) / requests
-    lines = sum(row.lines for row in rows) / requests
-    each = moved / sum(widths)
-    return sum(each * _widened(width, conflicts, lines, rows[0].memory, gpu) for width in widths)
+    widths = sorted(one.bytes for one in code)
+    if not code or set(widths) == {row.width for row in rows}:
+        return sum(_row_cycles(row, gpu) for row in rows)
+    each = sum(row.requests * row.width for row in rows) / sum(widths)
+    # those whose accesses do not follow each other in a thread are not the ones that were widened
+    narrow = [row for row in rows if not row.successive]
+    if len(narrow) == len(rows):
+        narrow = []
+    left = sum(row.requests * row.width for row in narrow) / each
+    while widths and left > 0:
+        left -= widths.pop(0)
+    wide = [row for row in rows if row not in narrow]
+    requests = sum(row.requests for row in wide)
+    conflicts = sum(row.wavefronts for row in wide) / requests
+    lines = sum(row.lines for row in wide) / requests
+    cycles = sum(_row_cycles(row, gpu) for row in narrow)
+    return cycles + sum(
+        each * _widened(width, conflicts, lines, gpu, rows[0].memory) for width in widths
+    )
 
 
-def _widened(width: int, passes: float, lines: float, memory: str, gpu: KnownGPU) -> float:
+def _row_cycles(row: MemoryCounts, gpu: KnownGPU) -> float:
+    return _cycles(row.requests, row.wavefronts, row.least_wavefronts, row.lines, gpu)
+
+
+def _widened(width: int, passes: float, lines: float, gpu: KnownGPU, memory: str) -> float:
     """Return the cycles of a request of `width` bytes where narrow ones took `passes` each."""
     least = _REGISTERS.get(width, 1)
     if memory == "shared" and passes < _BROADCAST:

@@ -14,27 +14,23 @@ X = NamedArray("x", (4, 64), 4, "f", False)
 TILE = NamedArray("tile", (8, 9), 4, "f", True)
 
 
-def event(thread: int, kind: int, **fields: Any) -> np.ndarray:
-    """Return one event of a block of one row of threads; values as one float."""
-    made = np.zeros(1, EVENT)
-    made["kind"], made["thread"] = kind, (thread, 0, 0)
-    made["array"], made["request"] = -1, -1
+def event(thread: int | list[int], kind: int, **fields: Any) -> np.ndarray:
+    """Return one event for each thread, of a block of one row of threads; values as one number."""
+    threads = [thread] if isinstance(thread, int) else thread
+    made = np.zeros(len(threads), EVENT)
+    made["kind"], made["array"], made["request"] = kind, -1, -1
+    made["thread"][:, 0] = threads
     for name, value in fields.items():
-        if name in ("value", "result"):
-            raw = np.asarray(value).tobytes().ljust(16, b"\0")
-            made[name] = np.frombuffer(raw, "V16")
-        else:
-            made[name] = value
+        is_raw = name in ("value", "result")
+        made[name] = np.frombuffer(value.tobytes().ljust(16, b"\0"), "V16") if is_raw else value
     return made
 
 
 def accesses(request: int, kind: int, array: int, offsets: dict[int, int], **fields: Any) -> list:
-    """Return one event for each thread, all of one request of four bytes per lane."""
+    """Return the events of one request of four bytes per lane, one for each thread."""
     fields = {"bytes": 4, "line": 1, "value": np.float32(0), "result": np.float32(0), **fields}
-    return [
-        event(thread, kind, request=request, array=array, offset=offset, **fields)
-        for thread, offset in offsets.items()
-    ]
+    there = {"request": request, "array": array, "offset": list(offsets.values())}
+    return [event(list(offsets), kind, **there, **fields)]
 
 
 def recorded(events: list, threads: int = 32, arrays=(X, TILE), total: int = 0) -> Recording:

@@ -130,6 +130,18 @@ def test_what_the_compiler_made_wider_is_counted_as_it_is():
     assert predicted(launched, machine).shared_seconds == pytest.approx(64 * LOOP * 2 / SECOND)
 
 
+def test_of_two_arrays_on_a_line_that_which_is_read_in_succession_was_made_wider():
+    # a product of two tiles, four at a time: one is read by a vector that all lanes share (2
+    # passes), the other word by word with conflicts (4 times 8)
+    machine = code(
+        "1 again: LDS.128 R4, [R2]", *["1 LDS R8, [R3]"] * 4, "1 @P0 BRA `(again)", "9 EXIT"
+    )
+    together = row(1, "read", "a", "shared", requests=4 * RUNS, successive=0.75)
+    apart = row(1, "read", "b", "shared", requests=4 * RUNS, wavefronts=8)
+    found = predicted(counts(together, apart, blocks=BLOCKS, threads=256), machine)
+    assert found.shared_seconds == pytest.approx(64 * LOOP * (2 + 4 * 8) / SECOND)
+
+
 def streaming(width, blocks, size):
     """Return a copy of an array by single words or by vectors, each thread once."""
     letters = {4: "", 16: ".128"}[width]

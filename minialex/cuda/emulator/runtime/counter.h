@@ -57,11 +57,9 @@ class Counter {
         inside_[size_t(me.id)] = entered_[size_t(me.id)] = ControlFlow::END;
     }
     void basic_block(const Thread& me, uint32_t site) {
-        const int block = flow_.block_at(site);
         int& inside = inside_[size_t(me.id)];
-        if (inside != ControlFlow::END) flow_.follow(inside, block);
-        inside = block;
-        note(me, {uint64_t(block), 0, 0, BLOCK});
+        inside = flow_.enter(inside, site);
+        note(me, {uint64_t(inside), 0, 0, BLOCK});
     }
     // Returns false where it is in no array; `fault` then says where.
     bool access(const Thread& me, char* address, size_t bytes, Access kind, uint32_t site,

@@ -1,7 +1,6 @@
 """The least time that a launch can take: its arrays moved once, or its products' operations.
 
-A roofline's lower bound (Williams, Waterman and Patterson 2009), of what a kernel is given and not
-of how it goes about it.
+A roofline's lower bound (Williams, Waterman and Patterson 2009), whatever way the kernel goes.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ PRODUCT = {"R", "O", "I"}
 
 
 @dataclass(frozen=True)
-class Floor:
+class LeastTime:
     """The least time of a launch.
 
     Attributes
@@ -42,7 +41,7 @@ class Floor:
     bound: str
 
 
-def floor(plan: LaunchPlan, arrays: Sequence[NamedArray], gpu: KnownGPU) -> Floor:
+def least_time(plan: LaunchPlan, arrays: Sequence[NamedArray], gpu: KnownGPU) -> LeastTime:
     """Return the least time of a launch on `gpu`, with FP32 multiply-adds."""
     constant = {p.name: p.const for p in plan.signature.parameters}
     moved = sum(
@@ -53,7 +52,7 @@ def floor(plan: LaunchPlan, arrays: Sequence[NamedArray], gpu: KnownGPU) -> Floo
     flops = 0 if plan.signature.name in NO_PRODUCT else operations(plan.sizes)
     moving, computing = moved / gpu.memory_bandwidth, flops / gpu.flops
     bound = "FMA" if computing > moving else "memory"
-    return Floor(moved, flops, max(moving, computing), bound)
+    return LeastTime(moved, flops, max(moving, computing), bound)
 
 
 def in_place(plan: LaunchPlan) -> bool:
