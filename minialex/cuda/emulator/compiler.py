@@ -229,8 +229,10 @@ def _build_flags(tool: Compiler, kind: str) -> tuple[str, ...]:
     # only lines are asked for: where variables lie takes a sixth of the time. Without the last flag
     # -O1 fuses nothing.
     gcc = ("-fno-tree-sra", "-fno-var-tracking", "-fexpensive-optimizations")
-    # neighbouring reads stay apart even where -O1 is taken for -O2, as by `zig c++`
-    own = ("-fno-vectorize", "-fno-slp-vectorize") if tool.is_clang else gcc
+    # A read is shown even if the same place is written next; neighbouring reads stay apart where
+    # -O1 is taken for -O2, as by `zig c++`.
+    shown = ("-mllvm", "-tsan-instrument-read-before-write")
+    own = (*shown, "-fno-vectorize", "-fno-slp-vectorize") if tool.is_clang else gcc
     if kind == "checked":
         return (*_CHECKED, *own)
     # clang leaves out blocks that others imply; g++ does not inline what is called more than once
