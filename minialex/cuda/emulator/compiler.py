@@ -228,10 +228,13 @@ def _build_flags(tool: Compiler, kind: str) -> tuple[str, ...]:
         return (*_FAST, *(("-fno-vectorize",) if tool.is_clang else fast))
     # Left whole, a float4 is seen to be read in one piece, which must be aligned. Of what -g notes
     # only lines are asked for: where variables lie takes a sixth of the time. Without the last flag
-    # -O1 fuses nothing.
+    # -O1 fuses nothing. Of DWARF 5 as newer clangs write it, addr2line 2.40 does not make sense.
     gcc = ("-fno-tree-sra", "-fno-var-tracking", "-fexpensive-optimizations")
-    # neighbouring reads stay apart even where -O1 is taken for -O2, as by `zig c++`
-    own = ("-fno-vectorize", "-fno-slp-vectorize") if tool.is_clang else gcc
+    # A read is shown even if the same place is written next; neighbouring reads stay apart where
+    # -O1 is taken for -O2, as by `zig c++`.
+    shown = ("-mllvm", "-tsan-instrument-read-before-write")
+    clang = ("-gline-tables-only", "-gdwarf-4", "-fno-vectorize", "-fno-slp-vectorize", *shown)
+    own = clang if tool.is_clang else gcc
     if kind == "checked":
         return (*_CHECKED, *own)
     # clang leaves out blocks that others imply; in g++, a block's jump is to stay the last of it,
