@@ -20,9 +20,9 @@ from minialex.study.profile.executed import (
     CodeRegion,
     Executed,
     Key,
-    accesses,
     executed,
     key_of,
+    main_accesses,
     warps_of,
 )
 from minialex.study.profile.resources import Resources
@@ -110,7 +110,7 @@ def predict(counts: Counts, resources: Resources) -> PredictedTime:
     # the multiprocessor that has most blocks to do is the last to finish
     busiest = math.ceil(counts.blocks / gpu.multiprocessors) / counts.blocks
     cycles = {"L1": 0.0, "shared": 0.0}
-    for memory, passes in _passes(counts, runs, gpu).items():
+    for memory, passes in _passes(counts, main_accesses(resources.code), gpu).items():
         cycles[memory] += passes
     bounds = {
         _PIPE: sum(cycles.values()) * busiest / gpu.clock,
@@ -149,9 +149,10 @@ def _instruction_cycles(runs: Executed, gpu: KnownGPU) -> dict[str, float]:
     return cycles
 
 
-def _passes(counts: Counts, runs: Executed | None, gpu: KnownGPU) -> dict[str, float]:
+def _passes(
+    counts: Counts, code: Mapping[Key, list[Instruction]], gpu: KnownGPU
+) -> dict[str, float]:
     """Return the cycles of L1's banks that a launch's requests take, for L1 and shared memory."""
-    code = accesses(one for region in runs.regions for one in region.instructions) if runs else {}
     lines: defaultdict[Key, list[MemoryCounts]] = defaultdict(list)
     for row in counts.memory:
         lines[key_of(row)].append(row)
@@ -184,22 +185,22 @@ def _line_passes(rows: list[MemoryCounts], code: list[Instruction], gpu: KnownGP
     requests = sum(row.requests for row in wide)
     conflicts = sum(row.wavefronts for row in wide) / requests
     lines = sum(row.lines for row in wide) / requests
+    pairs = rows[0].memory == "shared" and rows[0].access == "read" and conflicts < _BROADCAST
     cycles = sum(_row_cycles(row, gpu) for row in narrow)
-    return cycles + sum(
-        each * _widened(width, conflicts, lines, gpu, rows[0].memory) for width in widths
-    )
+    return cycles + each * sum(_widened(width, conflicts, lines, pairs, gpu) for width in widths)
 
 
 def _row_cycles(row: MemoryCounts, gpu: KnownGPU) -> float:
     return _cycles(row.requests, row.wavefronts, row.least_wavefronts, row.lines, gpu)
 
 
-def _widened(width: int, passes: float, lines: float, gpu: KnownGPU, memory: str) -> float:
-    """Return the cycles of a request of `width` bytes where narrow ones took `passes` each."""
+def _widened(width: int, passes: float, lines: float, pairs: bool, gpu: KnownGPU) -> float:
+    """Return the cycles of a request of `width` bytes where narrow ones took `passes` each.
+
+    Lanes that agree in pairs are served two registers at a time.
+    """
     least = _REGISTERS.get(width, 1)
-    if memory == "shared" and passes < _BROADCAST:
-        # lanes that agree in pairs are served two registers at a time
-        least = max(1, least // 2)
+    least = max(1, least // 2) if pairs else least
     return _cycles(1, max(passes, least), least, lines, gpu)
 
 
