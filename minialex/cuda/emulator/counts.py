@@ -16,9 +16,6 @@ from minialex.cuda.emulator.lines import UNKNOWN, Line, Lines
 from minialex.cuda.emulator.report import NamedArray
 from minialex.cuda.plan import Dim3, LaunchPlan
 
-MAX_TALLIES = 10_000
-"""Places of a kernel that are told apart, for each core."""
-
 _ACCESSES = {i.READ: "read", i.WRITE: "write", i.ATOMIC: "atomic"}
 _CALL = re.compile(r"^\s*([0-9a-f]+):\s+(?:call|bl)\S*\s.*__sanitizer_cov_trace_pc")
 

@@ -23,8 +23,7 @@ class Counter {
 
     Sites sites;
 
-    void begin_block(double weight, int warps) {
-        weight_ = weight;
+    void begin_block(int warps) {
         l1_.clear();
         visits_.resize(size_t(warps));
         inside_.assign(size_t(warps) * LANES, ControlFlow::END);
@@ -108,7 +107,7 @@ class Counter {
         }
         if (!mask) return;
         // What did not fit is taken to be like what did.
-        scale_ = weight_ * double(logged) / double(kept);
+        scale_ = double(logged) / double(kept);
         went_on_.assign(size_t(regions_.count()) * ACCESSES, {});
         previous_ = &entered_[size_t(warp) * LANES];
         warp_ = size_t(warp);
@@ -132,20 +131,22 @@ class Counter {
         }
         sectors_kept_ = 0;
     }
-    // Adds what was counted to the launch's.
-    void hand_in() {
+    // Notes what the block did among what the launch did.
+    void finish_block() {
         std::lock_guard lock(mutex_);
         launch_.cut |= cut_;
-        for (const auto& [key, tally] : tallies_) hand_in(tally);
+        for (auto& [key, tally] : tallies_) hand_in(tally);
+        tallies_.clear();
         for (size_t block = 0; block < ends_.size(); ++block) {
             const auto& next = flow_.next(int(block));
-            if (next.empty()) continue;
+            if (!ends_[block].requests) continue;
             Tally tally = ends_[block];
             tally.kind = BRANCH;
             sites.fill(tally.location, flow_.site(int(block)));
             // Another worker may have seen it go elsewhere.
             tally.bytes = next.size() > 1 ? -1 : int(flow_.site(next[0]));
             hand_in(tally);
+            ends_[block] = {};
         }
     }
 
@@ -175,7 +176,10 @@ class Counter {
         const size_t part = launch_.l1_bytes / resident;
         l1_.resize(part > own ? part - own : 0);
     }
-    void hand_in(const Tally& tally) {
+    void hand_in(Tally& tally) {
+        const uint3& b = emu_position.block;
+        const unsigned block[] = {b.x, b.y, b.z};
+        memcpy(tally.location.block, block, sizeof block);
         if (launch_.tally_count == launch_.tally_capacity) launch_.cut = 1;
         else launch_.tallies[launch_.tally_count++] = tally;
     }
@@ -367,7 +371,7 @@ class Counter {
     size_t shared_;  // bytes of shared memory that the block has
     L1Cache l1_;
     ControlFlow flow_;
-    double weight_ = 1, scale_ = 1;
+    double scale_ = 1;
     bool cut_ = false;
     std::vector<int> inside_;   // the block that each thread is in, as it is logged,
     std::vector<int> entered_;  // and as its warp is run

@@ -183,10 +183,9 @@ inline void Worker::work() {
         // A seed starts the blocks at another one, and an odd seed runs them backwards.
         const uint64_t turned = launch_.seed ? (n + launch_.seed) % run_.blocks : n;
         const uint64_t number = launch_.seed % 2 ? run_.blocks - 1 - turned : turned;
-        if (launch_.counted) counter_->begin_block(launch_.weights[number], warps_);
+        if (launch_.counted) counter_->begin_block(warps_);
         run_block(launch_.counted ? launch_.chosen[number] : number);
     }
-    if (launch_.counted && !run_.failed) counter_->hand_in();
     worker = nullptr;
 }
 
@@ -214,7 +213,7 @@ inline void Worker::prepare(uint64_t number) {
     if (checker_) checker_->order.begin_block(n, count_);
     if (recorder_ && whole_) {
         counter_ = recorder_->is_in_traced_block() ? whole_ : nullptr;
-        if (counter_) counter_->begin_block(1, warps_);
+        if (counter_) counter_->begin_block(warps_);
     }
 }
 
