@@ -33,6 +33,8 @@ gpu-small-kernels, 2.1 us on an A40 and 2.5 us on an H200 with 64 KiB of data.""
 TAGS_PER_CYCLE = 4
 """Lines of 128 bytes that L1 looks up per cycle (NVIDIA's developer forum, threads 49571, 312884;
 measured as t_output_wavefronts by gpu-benches, gpu-strides)."""
+_ROUNDED_UP = (TAGS_PER_CYCLE - 1) / (2 * TAGS_PER_CYCLE)
+"""By how much a quarter of a number of lines grows, on average, when it is rounded up."""
 BARRIER_CYCLES = 30
 """Of a barrier that all have reached; of the size of shared memory's latency."""
 _LOADS = ("LDG", "LDGSTS", "ATOM", "ATOMG")
@@ -207,7 +209,8 @@ def _widened(width: int, passes: float, lines: float, pairs: bool, gpu: KnownGPU
 def _cycles(requests: float, wavefronts: float, least: float, lines: float, gpu: KnownGPU) -> float:
     """Return the cycles of requests: for the banks, for the tags, or to give registers to lanes."""
     returned = least * WARP_THREADS / gpu.multiprocessor.load_lanes
-    return max(wavefronts, returned, lines / TAGS_PER_CYCLE, requests)
+    tags = lines / TAGS_PER_CYCLE + _ROUNDED_UP * requests
+    return max(wavefronts, returned, tags, requests)
 
 
 def _latency(
