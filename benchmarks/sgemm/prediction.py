@@ -12,28 +12,20 @@ It takes one to two minutes. The predictions depend on the machine code, and so 
 from __future__ import annotations
 
 import functools
-import math
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.sgemm.rungs import FILE, PUBLISHED_GPU, PUBLISHED_SIZE, RUNGS, SgemmRung
+from benchmarks.sgemm.rungs import PUBLISHED_GPU, PUBLISHED_SIZE, RUNGS, SgemmRung
 from minialex.bench.report import fill
-from minialex.cuda.known_gpus import known_gpu
 from minialex.study.profile import LaunchProfile, profiled
-from minialex.study.profile.resources import Resources, resources
-from minialex.study.profile.time_model import PredictedTime, predict
+from minialex.study.profile.time_model import PredictedTime
 
 PAGE = Path("docs/sgemm.md")
 COUNTED_BLOCKS = 9
 """The grid's corners, middles of edges, and its own middle: all blocks of a rung do the same."""
-
-
-def taken(rung: SgemmRung) -> Resources:
-    """Return what the rung takes of the GPU of the published times."""
-    return resources(FILE, rung.name, known_gpu(PUBLISHED_GPU), math.prod(rung.threads))
 
 
 @functools.cache
@@ -46,13 +38,12 @@ def profile_of(rung: SgemmRung) -> LaunchProfile:
     return launch
 
 
-@functools.cache
 def prediction(rung: SgemmRung) -> PredictedTime:
     """Return the predicted time of the rung at the published size."""
-    return predict(profile_of(rung).counts, taken(rung))
+    return profile_of(rung).predicted
 
 
-def times(_: str) -> str:
+def times() -> str:
     """Return the table of times."""
     rows = []
     for rung in RUNGS:
@@ -67,7 +58,7 @@ def times(_: str) -> str:
     return _table(header, rows, left=(0, 1, 5))
 
 
-def bounds(_: str) -> str:
+def bounds() -> str:
     """Return the table of bounds."""
     names = sorted({name for rung in RUNGS for name in prediction(rung).bounds})
     rows = [
@@ -80,12 +71,12 @@ def bounds(_: str) -> str:
     return _table(" | ".join(["predicted, ms", *names]), rows, left=(0,))
 
 
-def code(_: str) -> str:
+def code() -> str:
     """Return the table of machine code."""
     kinds = "FFMA", "LDG", "LDG.128", "STS", "STS.128", "LDS", "LDS.128"
     rows = []
     for rung in RUNGS:
-        found = taken(rung)
+        found = profile_of(rung).resources
         loop = found.main_loop
         blocks = found.occupancy.blocks if found.occupancy else "unknown"
         counted = (str(loop[kind] or "") for kind in kinds)
@@ -93,7 +84,7 @@ def code(_: str) -> str:
     return _table(" | ".join(["kernel", "registers", "blocks", *kinds]), rows, left=(0,))
 
 
-def named(_: str) -> str:
+def named() -> str:
     """Return the list of what the profile names first, of each rung."""
     rows = []
     for rung in RUNGS:
@@ -112,13 +103,18 @@ def _table(header: str, rows: Iterable[list[str]], left: tuple[int, ...]) -> str
 TABLES = {"times": times, "bounds": bounds, "code": code, "named": named}
 
 
+def page(text: str) -> str:
+    """Return the page's text with its tables brought up to date."""
+    return fill(text, lambda name: TABLES[name](), "sgemm")
+
+
 def main(words: list[str]) -> int:
     """Do it, say what was done, and return the exit status."""
     if words not in ([], ["--check"]):
         print(__doc__)
         return 2
     text = PAGE.read_text(encoding="utf-8")
-    right = fill(text, lambda name: TABLES[name](name), "sgemm")
+    right = page(text)
     if right == text:
         return 0
     if words:

@@ -7,7 +7,8 @@ from itertools import groupby
 import numpy as np
 import pytest
 
-from minialex import cuda
+import minialex
+from minialex import cuda, ops
 from minialex.cuda.emulator.sampling import Sample
 from minialex.errors import MinialexError
 from tests.cuda.tools import kernel, line_of
@@ -280,6 +281,16 @@ def test_a_number_of_blocks_that_is_none_is_refused(most):
         cuda.emulated("counted", max_blocks=most),
     ):
         pass
+
+
+def test_what_follows_a_guarded_load_is_one_request():
+    rows, k = 16, 50  # the last step of 16 has loads for two lanes of each row
+    ones = np.ones((rows, k), np.float32)
+    with minialex.using(linear="tiled"), cuda.emulated("counted") as emulation:
+        ops.linear(ones, ones, np.ones(rows, np.float32))
+    (found,) = emulation.counts
+    stores = [one for one in found.memory if one.access == "write" and one.memory == "shared"]
+    assert [(one.requests, one.lanes) for one in stores] == [(32, 1024)] * 2
 
 
 def test_only_the_kernel_that_was_named_is_counted():

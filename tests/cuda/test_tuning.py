@@ -7,12 +7,15 @@ import re
 import numpy as np
 import pytest
 
-from docs.tuning.__main__ import GPUS, PAGE, page, prediction
+from docs.tuning.__main__ import PAGE
 from docs.tuning.layer_norm import HERE, STAGES, by_definition, example
 from minialex import cuda
 from minialex.cuda import nvrtc, source
+from minialex.cuda.known_gpus import known_gpu
 from minialex.study.profile import profiled
-from tests.cuda.tools import ROOT, compiles, disassembles
+from minialex.study.profile.resources import Code, Resources
+from minialex.study.profile.slowdowns import slowdowns
+from tests.cuda.tools import ROOT, compiles
 
 by_stage = pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.file)
 
@@ -84,13 +87,7 @@ def test_a_stage_asks_of_memory_what_was_computed_by_hand(stage):
         assert getattr(row, f"least_{unit}") == least * requests, marker
 
 
-@disassembles
-@pytest.mark.skipif(nvrtc.versions()[:1] != ["12.9"], reason="the page has its machine code")
-def test_the_page_shows_the_profiles_of_today():
-    text = (ROOT / PAGE).read_text(encoding="utf-8")
-    assert page(text) == text, "python -m docs.tuning writes it"
-
-
+WITHOUT_CODE = Resources("layer_norm", known_gpu("H100"), Code(), 0, None)
 VECTOR = "*reinterpret_cast<float4*>(&y[row * C + c]) = result;"
 NUMBERS = "".join(f"y[row * C + c + {k}] = result.{name};" for k, name in enumerate("xyzw"))
 
@@ -110,9 +107,10 @@ def test_what_makes_a_stage_slower_is_named_at_its_line(stage, old, new, kind, m
     (line,) = [n for n, text in enumerate(lines, 1) if text.endswith(f"// {marker}")]
 
     def named():
-        with profiled() as profile:
+        with cuda.emulated("counted") as emulation:
             STAGES[stage](*example())
-        return {(one.kind, one.line) for one in profile.launches[0].slowdowns}
+        (counts,) = emulation.counts
+        return {(one.kind, one.line) for one in slowdowns(counts, WITHOUT_CODE)}
 
     assert (kind, line) not in named()
     with source.edited(path, old, new):
@@ -124,13 +122,3 @@ def test_the_assertion_of_the_page_holds():
     with profiled() as profile:
         STAGES[2](*example())
     assert profile.line("3_padded_vectors.cu", int(line)).wavefronts_per_request <= 1
-
-
-@disassembles
-@pytest.mark.parametrize("gpu", GPUS)
-def test_what_binds_moves_from_l1_to_shared_memory_to_memory(gpu):
-    times = [prediction(stage, gpu) for stage in STAGES]
-    assert [time.binding for time in times] == ["L1", "shared memory", "memory"]
-    # as the page says: nothing is gained by the second stage, and all there is by the third
-    assert times[1].seconds > 0.9 * times[0].seconds
-    assert times[2].seconds < 0.5 * times[1].seconds

@@ -228,14 +228,19 @@ def _build_flags(tool: Compiler, kind: str) -> tuple[str, ...]:
         return (*_FAST, *(("-fno-vectorize",) if tool.is_clang else fast))
     # Left whole, a float4 is seen to be read in one piece, which must be aligned. Of what -g notes
     # only lines are asked for: where variables lie takes a sixth of the time. Without the last flag
-    # -O1 fuses nothing.
-    gcc: tuple[str, ...] = ("-fno-tree-sra", "-fno-var-tracking", "-fexpensive-optimizations")
-    # neighbouring reads stay apart even where -O1 is taken for -O2, as by `zig c++`
-    own = ("-fno-vectorize", "-fno-slp-vectorize") if tool.is_clang else gcc
+    # -O1 fuses nothing. Of DWARF 5 as newer clangs write it, addr2line 2.40 does not make sense.
+    gcc = ("-fno-tree-sra", "-fno-var-tracking", "-fexpensive-optimizations")
+    # A read is shown even if the same place is written next; neighbouring reads stay apart where
+    # -O1 is taken for -O2, as by `zig c++`.
+    shown = ("-mllvm", "-tsan-instrument-read-before-write")
+    clang = ("-gline-tables-only", "-gdwarf-4", "-fno-vectorize", "-fno-slp-vectorize", *shown)
+    own = clang if tool.is_clang else gcc
     if kind == "checked":
         return (*_CHECKED, *own)
-    # clang leaves out blocks that others imply; a block's jump is to stay the last of it
-    more = ("-fsanitize-coverage=no-prune",) if tool.is_clang else (*fast, "-fno-schedule-insns2")
+    # clang leaves out blocks that others imply; in g++, a block's jump is to stay the last of it,
+    # and what follows a branch is not put into both of its paths: lanes go through it together
+    apart = ("-fno-schedule-insns2", "-fno-thread-jumps")
+    more = ("-fsanitize-coverage=no-prune",) if tool.is_clang else (*fast, *apart)
     return (*_CHECKED, *own, *_COUNTED, *more)
 
 

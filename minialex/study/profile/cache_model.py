@@ -79,15 +79,6 @@ def _ways(row: MemoryCounts) -> tuple[str, ...]:
     return {"read": ("in",), "write": ("out",), "atomic": ("in", "out")}[row.access]
 
 
-def _touched(row: MemoryCounts, way: str) -> float:
-    """Return the bytes of an array that its blocks touch, each block those of its own."""
-    first = row.first * SECTOR
-    if way == "in":
-        return first
-    # what was read before it is written is not touched for the first time
-    return max(first, min(row.lanes * row.width, row.sectors * SECTOR))
-
-
 def _reaching_memory(
     counts: Counts, gpu: KnownGPU, resident_blocks: int
 ) -> dict[tuple[str, str], float]:
@@ -98,7 +89,7 @@ def _reaching_memory(
         if row.memory == "global":
             for way in _ways(row):
                 through_l2[row.array, way] += _l2(row)
-                by_blocks[row.array, way] += _touched(row, way)
+                by_blocks[row.array, way] += row.first * SECTOR
     size = {array.name: array.size * array.bytes for array in counts.arrays if not array.shared}
     touched = {key: min(size.get(key[0], total), total) for key, total in by_blocks.items()}
     footprint = sum(

@@ -53,7 +53,8 @@ def slowdowns(counts: Counts, taken: Resources) -> list[Slowdown]:
         *_divergent(counts),
         *_spills(taken),
     ]
-    return sorted(found, key=lambda one: -one.share)
+    # shares that differ by the order of a sum are equal
+    return sorted(found, key=lambda one: (-round(one.share, 6), one.file, one.line))
 
 
 def _uncoalesced(counts: Counts) -> Iterator[Slowdown]:

@@ -50,7 +50,11 @@ template <int fraction, int least_exponent> struct SmallFloat {
     }
 };
 
-template <class T> struct alignas(4) Pair { T x, y; };
+template <class T> struct alignas(4) Pair {
+    T x, y;
+    EMU_COPIED_WHOLE(Pair, uint16_t, 2)
+    EMU_MADE_OF_TWO(Pair, T)
+};
 
 }  // namespace emu
 

@@ -34,13 +34,47 @@
 // Where in the kernel's text a call stands: the defaults are those of the call site.
 #define EMU_SITE const char *emu_file = __builtin_FILE(), int emu_line = __builtin_LINE()
 
+// A vector is read and written in one piece, which is then seen to be aligned or not. g++ leaves
+// structs whole where it is told to (compiler.py); clang takes them apart before it puts the calls of
+// the runtime in, but no vectors of its own.
+#if defined(EMU_CHECKED) && defined(__clang__)
+namespace emu {
+template <class T, int n> __forceinline__ void copy_whole(void* to, const void* from) {
+    constexpr int bytes = n * sizeof(T), at_once = bytes > 16 ? 16 : bytes;
+    typedef T Whole __attribute__((vector_size(at_once)));
+    for (int i = 0; i < bytes / at_once; ++i)
+        static_cast<Whole*>(to)[i] = static_cast<const Whole*>(from)[i];
+}
+}  // namespace emu
+#define EMU_COPIED_WHOLE(name, T, n)                                          \
+    name() = default;                                                         \
+    __forceinline__ name(const name& v) { emu::copy_whole<T, n>(this, &v); }  \
+    __forceinline__ name& operator=(const name& v) {                          \
+        return emu::copy_whole<T, n>(this, &v), *this;                        \
+    }
+#define EMU_MADE_OF_TWO(name, T) \
+    constexpr name(T x, T y = 0) : x(x), y(y) {}
+#define EMU_MADE_OF_FOUR(name, T) \
+    constexpr name(T x, T y = 0, T z = 0, T w = 0) : x(x), y(y), z(z), w(w) {}
+#else
+#define EMU_COPIED_WHOLE(name, T, n)
+#define EMU_MADE_OF_TWO(name, T)
+#define EMU_MADE_OF_FOUR(name, T)
+#endif
+
 // float4 and the like. Vectors of two and four are aligned as a whole, up to 16 bytes, because the
 // device loads them with one instruction.
 #define EMU_VECTOR(name, T)                                                                   \
     struct name##1 { T x; };                                                                  \
-    struct alignas(2 * sizeof(T)) name##2 { T x, y; };                                        \
+    struct alignas(2 * sizeof(T)) name##2 {                                                   \
+        T x, y;                                                                               \
+        EMU_COPIED_WHOLE(name##2, T, 2) EMU_MADE_OF_TWO(name##2, T)                           \
+    };                                                                                        \
     struct name##3 { T x, y, z; };                                                            \
-    struct alignas(4 * sizeof(T) > 16 ? 16 : 4 * sizeof(T)) name##4 { T x, y, z, w; };        \
+    struct alignas(4 * sizeof(T) > 16 ? 16 : 4 * sizeof(T)) name##4 {                         \
+        T x, y, z, w;                                                                         \
+        EMU_COPIED_WHOLE(name##4, T, 4) EMU_MADE_OF_FOUR(name##4, T)                          \
+    };                                                                                        \
     inline name##1 make_##name##1(T x) { return {x}; }                                        \
     inline name##2 make_##name##2(T x, T y) { return {x, y}; }                                \
     inline name##3 make_##name##3(T x, T y, T z) { return {x, y, z}; }                        \
