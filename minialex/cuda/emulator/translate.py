@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from minialex.cuda.signature import split, without_comments
 
 _SHARED = re.compile(r"\b(?:static\s+)?(extern\s+)?(?:static\s+)?__shared__\s+([^;{}=]+);")
-# Of a loop that is to be unrolled as a whole: what g++ and clang++ both know.
+# Of a loop that is to be unrolled as a whole: what g++ and clang++ both know. They make as many
+# copies of a loop whose turns are not known, too: a large number takes minutes and gigabytes.
 _UNROLL = re.compile(r"^([ \t]*#[ \t]*pragma)[ \t]+unroll[ \t]*$", re.MULTILINE)
 _ALIGNMENT = re.compile(r"\b(?:__align__|alignas)\s*\(((?:[^()]|\([^()]*\))*)\)")
 _DECLARATION = re.compile(r"(?P<type>\S.*?)\s*\b(?P<name>\w+)\s*(?P<sizes>(?:\[.*\])?)", re.DOTALL)
@@ -26,7 +27,7 @@ def translate(text: str, expressions: Sequence[str]) -> str:
     Entry number i, for ``expressions[i]``, is the function ``emu_entry_i``. Every line stays
     where it was.
     """
-    body = _UNROLL.sub(r"\1 GCC unroll 65534", _SHARED.sub(_shared, without_comments(text)))
+    body = _UNROLL.sub(r"\1 GCC unroll 32", _SHARED.sub(_shared, without_comments(text)))
     entries = [f"EMU_ENTRY({entry(i)}, {e})\n" for i, e in enumerate(expressions)]
     return body + '#line 1 "entries"\n' + "".join(entries)
 
