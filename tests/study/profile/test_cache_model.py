@@ -43,7 +43,7 @@ def test_what_is_updated_in_place_goes_both_ways():
     launch = counts(
         row(1, "read", "y", requests=requests),
         row(1, "read", "x", requests=requests),
-        row(1, "write", "y", requests=requests, first=0),
+        row(1, "write", "y", requests=requests),
         blocks=4 * 108,
         arrays=[("y", size), ("x", size)],
     )
