@@ -238,8 +238,9 @@ def _build_flags(tool: Compiler, kind: str) -> tuple[str, ...]:
     if kind == "checked":
         return (*_CHECKED, *own)
     # clang leaves out blocks that others imply; in g++, a block's jump is to stay the last of it,
-    # and what follows a branch is not put into both of its paths: lanes go through it together
-    apart = ("-fno-schedule-insns2", "-fno-thread-jumps")
+    # and what follows a branch, a loop's test among it, is not put into both of its paths: lanes go
+    # through it together
+    apart = ("-fno-schedule-insns2", "-fno-thread-jumps", "-fno-tree-ch")
     more = ("-fsanitize-coverage=no-prune",) if tool.is_clang else (*fast, *apart)
     return (*_CHECKED, *own, *_COUNTED, *more)
 
