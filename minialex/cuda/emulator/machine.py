@@ -157,7 +157,7 @@ def _compiled(task: EmulatedLaunch) -> CompiledKernel:
     key = (task.plan.source.digest, task.plan.expression, task.build, tool)
     if key not in _compiled_kernels:
         names = gpu.compiled_together(task.plan.source, task.plan.signature, task.plan.binding)
-        text = translate(task.plan.source.text, names)
+        text = translate(task.plan.source.text, names, unroll=task.build == "counted")
         path = compiler.build(text, task.plan.expression, task.build)
         runtime, library = compiler.load_runtime(compiler.runtime()), compiler.load(path)
         for number, name in enumerate(names):
