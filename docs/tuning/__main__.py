@@ -2,104 +2,112 @@
 
 From the root of a source tree,
 
-    python -m docs.tuning           profiles the stages and writes the page
-    python -m docs.tuning --check   changes nothing; exit status 1 where the page is stale
+    python -m docs.tuning              profiles the stages and writes the page
+    python -m docs.tuning --check      changes nothing; exit status 1 where the page is stale
+    python -m docs.tuning 1_naive.cu   prints the profile of one stage
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import sys
+from collections.abc import Iterable
 from pathlib import Path, PurePath
 
 from docs.tuning.layer_norm import STAGES, TuningStage, example
 from minialex.bench.report import fill
 from minialex.cuda.emulator.counts import MemoryCounts
-from minialex.study.profile import LaunchProfile, profiled
+from minialex.cuda.known_gpus import known_gpu
+from minialex.study.profile import LaunchProfile, profiled, text
 
 PAGE = Path("docs/tuning.md")
 SHAPE = 8, 128, 56, 56
 """Of x as the page profiles it: a stage of ConvNeXt, a batch of 8."""
+GPUS = "RTX 3060", "H100"
+"""That times are predicted for."""
 
 
 @functools.cache
 def profile_of(stage: TuningStage) -> LaunchProfile:
     """Return the profile of the stage's launch on x of `SHAPE`."""
-    with profiled() as profile:
+    with profiled(GPUS[0]) as profile:
         stage(*example(SHAPE))
     (launch,) = profile.launches
     return launch
 
 
-def table(file: str) -> str:
-    """Return the table of one stage, by its file, and the sentences on what slows it down."""
-    launch = profile_of(next(stage for stage in STAGES if stage.file == file))
-    rows = [
-        "| line | | asks for | requests | sectors per request | wavefronts per request |",
-        "| ---: | --- | --- | ---: | ---: | ---: |",
+def section(stage: TuningStage) -> str:
+    """Return what the profiler says of one stage."""
+    launch = profile_of(stage)
+    named = [
+        f"- {one.kind}: {one.sentence} ({100 * one.share:.0f} % of its kind)"
+        for one in launch.slowdowns
     ]
-    for line in launch.lines:
-        # the primitives of common.cuh access no memory
-        code = line.text.partition("//")[0].strip()
-        rows += [f"| {line.number} | `{code}` | {_row(access)} |" for access in line.accesses]
-    found = [f"- {one.sentence} ({100 * one.share:.0f} %)" for one in launch.slowdowns]
-    return "\n".join([*rows, "", *(found or ["Nothing is named."])])
+    lines = _table(text.LINE_HEADINGS, text.line_rows(launch), text.LEFT_OF_LINES)
+    return "\n".join(
+        ["```text", *text.summary(launch), "```", "", lines, "", *(named or ["Nothing is named."])]
+    )
 
 
-def _row(access: MemoryCounts) -> str:
-    what = f"{access.access} of {access.width} bytes, `{access.array}`"
-    cells = [what, f"{access.requests:,.0f}"]
-    for unit in ("sectors", "wavefronts"):
-        count, least = getattr(access, unit), getattr(access, f"least_{unit}")
-        shown = f"{count / access.requests:.3g}"
-        if count != least:
-            shown = f"**{shown}**, least {least / access.requests:.3g}"
-        belongs = (unit == "sectors") == (access.memory == "global")
-        cells.append(shown if belongs else "")
-    return " | ".join(cells)
-
-
-def summary(_: str) -> str:
+def overview() -> str:
     """Return the table of all stages."""
-    rows = [
-        "| stage | requests | sectors | least | wavefronts of shared memory | least |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
-    ]
+    headings = "stage", "sectors", "least", "wavefronts of shared memory", "least"
+    rows = []
     for stage in STAGES:
-        memory = profile_of(stage).counts.memory
+        launch = profile_of(stage)
+        memory = launch.counts.memory
         here = [one for one in memory if one.memory == "global"]
         shared = [one for one in memory if one.memory == "shared"]
-        numbers = (
-            sum(one.requests for one in memory),
-            *(sum(getattr(one, name) for one in here) for name in ("sectors", "least_sectors")),
-            *(
-                sum(getattr(one, name) for one in shared)
-                for name in ("wavefronts", "least_wavefronts")
-            ),
-        )
-        cells = " | ".join(f"{number / 1e3:,.0f}" for number in numbers)
-        rows.append(f"| [{PurePath(stage.file).stem}](tuning/{stage.file}) | {cells} |")
-    return "\n".join(rows)
+        cells = [
+            f"[{PurePath(stage.file).stem}](tuning/{stage.file})",
+            *(_thousands(here, name) for name in ("sectors", "least_sectors")),
+            *(_thousands(shared, name) for name in ("wavefronts", "least_wavefronts")),
+        ]
+        for gpu in GPUS:
+            predicted = dataclasses.replace(launch, gpu=known_gpu(gpu)).predicted
+            cells.append(f"{predicted.seconds * 1e6:.0f} µs, bound by {predicted.binding}")
+        rows.append(cells)
+    return _table([*headings, *(f"predicted, {gpu}" for gpu in GPUS)], rows, 1)
+
+
+def _table(headings: Iterable[str], rows: Iterable[Iterable[str]], left: int) -> str:
+    head = list(headings)
+    rules = ["---" if column < left else "---:" for column in range(len(head))]
+    # rows end where they have nothing more to say
+    padded = ([*cells, *[""] * (len(head) - len(list(cells)))] for cells in (head, rules, *rows))
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in padded)
+
+
+def _thousands(rows: list[MemoryCounts], name: str) -> str:
+    return f"{sum(getattr(one, name) for one in rows) / 1e3:,.0f}"
 
 
 def page(text: str) -> str:
     """Return the page's text with what stands between its markers brought up to date."""
-    return fill(text, lambda name: summary(name) if name == "all" else table(name), "profile")
+    stages = {stage.file: stage for stage in STAGES}
+    return fill(
+        text, lambda name: overview() if name == "all" else section(stages[name]), "profile"
+    )
 
 
 def main(words: list[str]) -> int:
     """Do it, say what was done, and return the exit status."""
-    if words not in ([], ["--check"]):
+    shown = [stage for stage in STAGES if [stage.file] == words]
+    if words not in ([], ["--check"]) and not shown:
         print(__doc__)
         return 2
-    text = PAGE.read_text(encoding="utf-8")
-    right = page(text)
-    if right == text:
+    if shown:
+        print(section(shown[0]))
+        return 0
+    before = PAGE.read_text(encoding="utf-8")
+    after = page(before)
+    if after == before:
         return 0
     if words:
         print(f"{PAGE}: profiles out of date: python -m docs.tuning")
         return 1
-    PAGE.write_text(right, encoding="utf-8")
+    PAGE.write_text(after, encoding="utf-8")
     print(f"{PAGE}: profiles written")
     return 0
 

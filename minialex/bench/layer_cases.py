@@ -91,11 +91,11 @@ def _workload(
     """Make one of our implementations ready."""
     one = layer.op.implementations[name]
     saved = one.forward(*inputs, **layer.params)[1]
-    run = _pass(layer, what, one, inputs, gy, saved)
+    run = layer_pass(layer, what, one, inputs, gy, saved)
     return Workload(run, run)
 
 
-def _pass(
+def layer_pass(
     layer: Layer,
     what: str,
     one: Implementation,
@@ -160,7 +160,7 @@ def _plain_pass(
 ) -> list[Result]:
     plain = layer.op.implementations[PLAIN]
     y, saved = plain.forward(*inputs, **layer.params)
-    return [y] if what == FORWARD else _pass(layer, what, plain, inputs, gy, saved)()
+    return [y] if what == FORWARD else layer_pass(layer, what, plain, inputs, gy, saved)()
 
 
 def verify_plain(layer: Layer) -> None:
@@ -182,7 +182,7 @@ def verify_plain(layer: Layer) -> None:
     gy = np.asarray(rng.standard_normal(y.shape))
     for what in layer.passes[1:]:
         indices = [i for i, n in enumerate(needs(layer, what)) if n and inputs[i] is not None]
-        gradients = _pass(layer, what, plain, inputs, gy, saved)()
+        gradients = layer_pass(layer, what, plain, inputs, gy, saved)()
         for i, g in zip(indices, gradients, strict=True):
             _check_directional_derivative(layer, inputs, i, gy, g, rng)
 

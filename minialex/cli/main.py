@@ -25,6 +25,7 @@ COMMANDS = {
     "data": "minialex.cli.data",
     "gradcheck": "minialex.cli.gradcheck",
     "trace": "minialex.cli.trace",
+    "profile": "minialex.cli.profile",
     "bench": "minialex.cli.bench",
 }
 
@@ -85,6 +86,7 @@ def cli() -> None:
       minialex summary                  the network, layer by layer
       minialex gradcheck                every gradient against its definition
       minialex trace relu               what one thread of a CUDA kernel does, without a GPU
+      minialex profile relu --emulate   what a kernel asks of memory, line by line, without a GPU
 
     Each command explains itself: minialex COMMAND --help.
     """

@@ -9,9 +9,9 @@ Of each, what a model of time needs. Where the numbers are from:
   datasheets (T4, RTX 3060, RTX 4090, H200).
 - Bandwidth of memory and L2, latencies: measured by others with RRZE-HPC/gpu-benches (revision
   1038c5d), where not named otherwise: ``gpu-stream`` (a copy with a factor), ``gpu-l2-cache``,
-  ``gpu-cache``, ``gpu-latency`` (pointer chasing by one warp). A card that is not there
-  has the figures of the one named beside it, scaled as said. Shared memory's latency is
-  that of Luo et al., below.
+  ``gpu-cache``, ``gpu-latency`` (pointer chasing by one warp). A card that is not there has the
+  figures of the one named beside it, scaled as said. Shared memory's latency is that of Luo et
+  al., below.
 - Dense multiply-adds of a tensor core: the datasheets' rates; on Hopper, those that ``mma.sync``
   reaches, 62 % of them (Luo et al., "Benchmarking and Dissecting the Nvidia Hopper GPU
   Architecture via Microbenchmarking", 2024, arXiv 2402.13499): no kernel here uses ``wgmma``.
@@ -201,11 +201,12 @@ KNOWN_GPUS = {
     gpu.name: gpu
     for gpu in (
         # Jia et al., "Dissecting the NVidia Turing T4 GPU via Microbenchmarking" (2019, arXiv
-        # 1903.07486): 220 GB/s of 320, L2 at 1270 GB/s, 188 cycles; memory's latency is a V100's.
+        # 1903.07486): 220 GB/s of 320, L2 at 1270 GB/s. Latencies: an RTX 2070's, of the same
+        # generation (sjfeng1999/gpu-arch-microbenchmark); of memory, a V100's.
         KnownGPU(
             *("T4", "T4 16 GB, TU104, 70 W", "sm_75", 40, 1.59e9, 220e9, 320e9, 4 * MIB, 1.27e12),
             TensorCoreRate(512, 0),
-            Latency(19, 32, 188, 434),
+            Latency(23, 32, 236, 434),
         ),
         # memory and L2 as an A40's, by datasheet bandwidth and by L2's size (half its slices)
         KnownGPU(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,17 +104,32 @@ def trace(
     def running(mode: str) -> Any:
         return emulated(mode, kernel=kernel, thread=thread, block=block, write=lambda line: None)
 
-    inputs = pair.prepared(case.draw(pair.op.name))
+    run_forward, run_backward = passes(pair, case)
     with running("traced") as forward:
-        y, saved = pair.run(inputs, case.params)
-    gy = generator(pair.op.name, case.name, "trace").standard_normal(y.shape).astype(y.dtype)
-    wanted = case.differentiable(inputs)
+        run_forward()
     with running("traced" if kernel else "fast") as backward:
-        pair.vjp(gy, saved, case.params, tuple(i in wanted for i in range(len(inputs))))
+        run_backward()
     lines = [*forward.lines, *backward.lines]
     found = Trace(lines, _names(forward.launches), _names(backward.launches))
     _check_traced(found, f"{pair.op.name} {pair.name}, case {case.name!r}", kernel)
     return found
+
+
+def passes(pair: Pair, case: Case) -> tuple[Callable[[], None], Callable[[], None]]:
+    """Return what runs the forward pass of a case, and what then runs its backward pass."""
+    inputs = pair.prepared(case.draw(pair.op.name))
+    found: list[Any] = []
+
+    def forward() -> None:
+        found[:] = pair.run(inputs, case.params)
+
+    def backward() -> None:
+        y, saved = found
+        gy = generator(pair.op.name, case.name, "trace").standard_normal(y.shape).astype(y.dtype)
+        wanted = case.differentiable(inputs)
+        pair.vjp(gy, saved, case.params, tuple(i in wanted for i in range(len(inputs))))
+
+    return forward, backward
 
 
 def _names(launches: Iterable[str]) -> list[str]:

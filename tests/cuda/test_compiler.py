@@ -267,7 +267,7 @@ def test_clang_is_given_no_flags_that_gcc_alone_knows(folder):
         *(f"{stack}={96 * 1024}", "-fno-gnu-unique", "-ffp-contract=fast"),
         *("-fno-tree-vectorize", "-fno-tree-pre", "-fpeel-loops"),
         *("-fno-tree-sra", "-fno-var-tracking", "-fexpensive-optimizations"),
-        "-finline-small-functions",
+        *("-fno-schedule-insns2", "-fno-thread-jumps"),
     }
     before = sorted(folder.iterdir())
     assert compiler._precompiled_header(clang, ()) is None

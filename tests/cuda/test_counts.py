@@ -7,8 +7,9 @@ from itertools import groupby
 import numpy as np
 import pytest
 
-from minialex import cuda
-from minialex.cuda.emulator.sampling import sample
+import minialex
+from minialex import cuda, ops
+from minialex.cuda.emulator.sampling import Sample
 from minialex.errors import MinialexError
 from tests.cuda.tools import kernel, line_of
 
@@ -172,7 +173,9 @@ def test_sectors_begin_where_the_allocation_does():
 
 def test_an_access_outside_is_an_error_and_no_crash():
     index = np.array([1 << 28], np.int32)
-    with pytest.raises(cuda.EmulationError, match="out-of-bounds read: address .* is near no array"):
+    with pytest.raises(
+        cuda.EmulationError, match=r"out-of-bounds read: address .* is near no array"
+    ):
         counted("global", 4, index)
 
 
@@ -190,13 +193,34 @@ def test_of_a_large_launch_some_blocks_are_counted_and_stand_for_all():
     with cuda.emulated("counted", max_blocks=5) as emulation:
         cuda.kernel("relu.cu", "relu_forward")(20, 256, x, y, 5000)
     (found,) = emulation.counts
-    assert (found.blocks, found.counted) == (20, 5)
+    # 5, and 2 more to see that the last alone has less to do
+    assert (found.blocks, found.counted) == (20, 7)
     # the last block has 136 of 256 elements, and stands for itself
     (write,) = [one for one in found.memory if one.access == "write"]
     assert (write.requests, write.lanes) == (19 * 8 + 5, 5000)
-    assert y.sum() == 4 * 256 + 136
+    assert y.sum() == 6 * 256 + 136
     assert y[:256].all()
     assert y[-136:].all()
+
+
+COLUMN_SUMS = """
+__global__ void column_sums(const float* __restrict__ x, float* __restrict__ y, const int n) {
+    float sum = 0;
+    for (int k = 0; k < n; ++k) sum += x[k * 32 + threadIdx.x % 32];
+    y[threadIdx.x] = sum;
+}
+"""
+
+
+def test_warps_that_read_the_same_find_it_in_l1(tmp_path):
+    # 64 KiB are more than L1 has for one of many blocks: one warp after another would find nothing
+    (tmp_path / "column_sums.cu").write_text(COLUMN_SUMS)
+    x, y = np.ones((512, 32), np.float32), np.zeros(128, np.float32)
+    with cuda.emulated("counted") as emulation:
+        cuda.kernel(tmp_path / "column_sums.cu", "column_sums")(1, 128, x, y, 512)
+    assert (y == 512).all()
+    (read,) = [one for one in emulation.counts[0].memory if one.array == "x"]
+    assert (read.sectors, read.first, read.l1_hits) == (8192, 2048, 6144)
 
 
 @pytest.mark.parametrize(
@@ -214,13 +238,40 @@ def test_of_a_large_launch_some_blocks_are_counted_and_stand_for_all():
     ],
 )
 def test_a_sample_has_the_corners_and_stands_for_the_grid(grid, most, number):
-    blocks, weights = sample(grid, most)
-    assert len(blocks) == number
-    assert weights.sum() == pytest.approx(np.prod(grid), rel=1e-12)
-    assert (np.diff(blocks.astype(np.int64)) > 0).all()
+    weights = Sample(grid, most).weights()
+    assert len(weights) == number
+    assert sum(weights.values()) == np.prod(grid)
+    assert list(weights) == sorted(weights)
     if most is None or most >= 27:
-        assert {0, np.prod(grid) - 1} <= set(blocks.tolist())
-        assert (weights[0], weights[-1]) == (1, 1)
+        assert (weights[0], weights[np.prod(grid) - 1]) == (1, 1)
+
+
+def test_parts_of_an_axis_grow_towards_the_middle_and_cover_it():
+    for size in (*range(2, 60), 207, 1000):
+        for count in range(1, min(size, 30) + 1):
+            found = Sample((size, 1, 1), count).weights()
+            blocks, weights = np.array(list(found)), np.array(list(found.values()))
+            assert len(blocks) == count
+            assert weights.sum() == size
+            ends = np.cumsum(weights)
+            assert ((blocks < ends) & (blocks >= ends - weights)).all()
+    # 1, g, g g, g g g, the middle, and back, with g = 3.22
+    weights = Sample((207, 1, 1), 9).weights()
+    assert list(weights.values()) == [1, 3, 11, 34, 109, 34, 11, 3, 1]
+
+
+@pytest.mark.parametrize("change", [1, 2, 15, 60, 150, 205, 206])
+def test_a_place_where_blocks_change_is_found(change):
+    """Blocks below `change` do a hundred times what the others do."""
+    sample, work = Sample((207, 1, 1), 9), {}
+    while True:
+        weights = sample.weights()
+        work |= {block: 100.0 if block < change else 1.0 for block in weights}
+        if not sample.refine(work):
+            break
+    assert len(weights) <= 27
+    estimate = sum(weight * work[block] for block, weight in weights.items())
+    assert estimate == 100 * change + (207 - change)
 
 
 @pytest.mark.parametrize("most", [0, -3, 2.5, True, "all"])
@@ -230,6 +281,16 @@ def test_a_number_of_blocks_that_is_none_is_refused(most):
         cuda.emulated("counted", max_blocks=most),
     ):
         pass
+
+
+def test_what_follows_a_guarded_load_is_one_request():
+    rows, k = 16, 50  # the last step of 16 has loads for two lanes of each row
+    ones = np.ones((rows, k), np.float32)
+    with minialex.using(linear="tiled"), cuda.emulated("counted") as emulation:
+        ops.linear(ones, ones, np.ones(rows, np.float32))
+    (found,) = emulation.counts
+    stores = [one for one in found.memory if one.access == "write" and one.memory == "shared"]
+    assert [(one.requests, one.lanes) for one in stores] == [(32, 1024)] * 2
 
 
 def test_only_the_kernel_that_was_named_is_counted():

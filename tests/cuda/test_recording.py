@@ -56,6 +56,28 @@ def test_every_thread_of_a_block_is_recorded(capsys):
     assert capsys.readouterr().out == ""
 
 
+def test_lanes_that_went_together_have_one_request():
+    found, _ = transposed(every_thread=True)
+    events = found.events
+    together = [events[events["request"] == n] for n in range(events["request"].max() + 1)]
+    # two warps of four rows of threads; the second has no element
+    assert [(e["kind"][0], e["phase"][0], len(e)) for e in together] == [
+        (interface.READ, 0, 16),
+        (interface.WRITE, 0, 16),
+        (interface.READ, 1, 16),
+        (interface.WRITE, 1, 16),
+    ]
+    assert all(len(np.unique(e[["pc", "kind"]])) == 1 for e in together)
+    of_none = events[events["request"] < 0]["kind"]
+    assert set(of_none.tolist()) == {interface.BARRIER, interface.END}
+
+
+def test_only_a_whole_block_says_what_went_together():
+    found, _ = transposed(thread=(1, 2), write=lambda line: None)
+    watched, _ = transposed(watch="y")
+    assert {-1} == set(found.events["request"].tolist()) == set(watched.events["request"].tolist())
+
+
 def test_events_stand_in_the_order_of_a_thread_and_know_their_line():
     found, _ = transposed(every_thread=True)
     mine = found.events[(found.events["thread"] == (1, 2, 0)).all(axis=1)]

@@ -10,6 +10,8 @@ from minialex import cuda
 from minialex.cuda import disassembly, nvrtc, source
 from minialex.cuda.emulator import EmulationError
 from minialex.errors import MinialexError
+from minialex.study.profile import profiled
+from minialex.study.profile.lines import total
 from tests.cuda.tools import compiles, disassembles, too_much
 
 by_rung = pytest.mark.parametrize("rung", RUNGS, ids=lambda rung: rung.name)
@@ -67,6 +69,46 @@ def test_no_rung_spills():
         threads = int(np.prod(rung.threads))
         shape = {"threads": threads, "registers": usage.registers, "shared": usage.shared}
         assert too_much("sm_86", **shape) == []
+
+
+BY_HAND = {
+    # A, C: 32 rows; B: one number for all lanes
+    "sgemm_uncoalesced": {("read", "A"): (32, 4), ("read", "B"): (1, 1), ("write", "C"): (32, 4)},
+    "sgemm_coalesced": {("read", "A"): (1, 1), ("read", "B"): (4, 4), ("write", "C"): (4, 4)},
+    "sgemm_shared_tiles": {("read", "a_tile"): (1, 1), ("read", "b_tile"): (1, 1)},
+    # four rows of 8 numbers
+    "sgemm_thread_columns": {("read", "A"): (4, 4), ("read", "a_tile"): (1, 1)},
+    # 16 lanes 8 words apart, in 4 banks; two rows 64 words apart; 16 sectors of two rows of C each
+    "sgemm_thread_tiles": {
+        ("read", "b_tile"): (4, 1),
+        ("read", "a_tile"): (2, 1),
+        ("write", "C"): (32, 4),
+    },
+    # vectors 8 words apart, two quarters of 8 to a bank; all 16 lanes of a half read one vector; a
+    # pair of lanes stores to one column of rows 4 apart
+    "sgemm_vectorised": {
+        ("read", "b_tile"): (8, 4),
+        ("read", "a_tile"): (2, 2),
+        ("write", "a_tile"): (2, 1),
+        ("write", "b_tile"): (4, 4),
+        ("read", "A"): (16, 16),
+        ("write", "C"): (32, 16),
+    },
+}
+"""Sectors per request of global memory, wavefronts of shared memory, and the least of them."""
+
+
+@by_rung
+def test_a_rung_asks_of_memory_what_was_computed_by_hand(rung):
+    A, B, C = matrices(rung, (2, 1, 32 // rung.tile[2]))
+    with profiled("RTX A6000") as profile:
+        rung.launch(A, B, C)
+    memory = profile.launches[0].counts.memory
+    for (access, array), wanted in BY_HAND[rung.name].items():
+        row = total(one for one in memory if (one.access, one.array) == (access, array))
+        unit = "sectors" if row.memory == "global" else "wavefronts"
+        found = (getattr(row, unit) / row.requests, getattr(row, f"least_{unit}") / row.requests)
+        assert found == wanted, (access, array)
 
 
 MAIN_LOOPS = {

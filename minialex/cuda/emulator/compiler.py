@@ -33,7 +33,8 @@ _RUNTIME = _HERE / "runtime"
 _FAST = ("-O2",)
 # The sanitizer's library is not linked: the runtime has hooks of its own.
 _CHECKED = ("-O1", "-g", "-fsanitize=thread", "-DEMU_CHECKED")
-_COUNTED = ("-fsanitize-coverage=trace-pc", "-DEMU_COUNTED")
+# What stands last counts: loops whose text says so are unrolled before their blocks are noted.
+_COUNTED = ("-O2", "-fsanitize-coverage=trace-pc", "-DEMU_COUNTED")
 _CHECKED_LINK = ("-Wl,--wrap=memcpy,--wrap=memmove,--wrap=memset",)
 # A thread's local variables, of the 128 KiB that its stack has (runtime/fibre.h).
 _MAX_LOCALS_BYTES = 96 << 10
@@ -222,9 +223,9 @@ def _build_flags(tool: Compiler, kind: str) -> tuple[str, ...]:
     come first, so fast kernels go without; loops peeled whole make up for it. clang decides by the
     expression.
     """
+    fast = ("-fno-tree-vectorize", "-fno-tree-pre", "-fpeel-loops")
     if kind == "fast":
-        gcc: tuple[str, ...] = ("-fno-tree-vectorize", "-fno-tree-pre", "-fpeel-loops")
-        return (*_FAST, *(("-fno-vectorize",) if tool.is_clang else gcc))
+        return (*_FAST, *(("-fno-vectorize",) if tool.is_clang else fast))
     # Left whole, a float4 is seen to be read in one piece, which must be aligned. Of what -g notes
     # only lines are asked for: where variables lie takes a sixth of the time. Without the last flag
     # -O1 fuses nothing. Of DWARF 5 as newer clangs write it, addr2line 2.40 does not make sense.
@@ -241,9 +242,11 @@ def _build_flags(tool: Compiler, kind: str) -> tuple[str, ...]:
     own = clang if tool.is_clang else gcc
     if kind == "checked":
         return (*_CHECKED, *own)
-    # clang leaves out blocks that others imply; g++ does not inline what is called more than once
-    more = "-fsanitize-coverage=no-prune" if tool.is_clang else "-finline-small-functions"
-    return (*_CHECKED, *own, *_COUNTED, more)
+    # clang leaves out blocks that others imply; in g++, a block's jump is to stay the last of it,
+    # and what follows a branch is not put into both of its paths: lanes go through it together
+    apart = ("-fno-schedule-insns2", "-fno-thread-jumps")
+    more = ("-fsanitize-coverage=no-prune",) if tool.is_clang else (*fast, *apart)
+    return (*_CHECKED, *own, *_COUNTED, *more)
 
 
 def _only_gcc(tool: Compiler) -> tuple[str, ...]:

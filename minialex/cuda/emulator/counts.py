@@ -16,9 +16,6 @@ from minialex.cuda.emulator.lines import UNKNOWN, Line, Lines
 from minialex.cuda.emulator.report import NamedArray
 from minialex.cuda.plan import Dim3, LaunchPlan
 
-MAX_TALLIES = 10_000
-"""Places of a kernel that are told apart, for each core."""
-
 _ACCESSES = {i.READ: "read", i.WRITE: "write", i.ATOMIC: "atomic"}
 _CALL = re.compile(r"^\s*([0-9a-f]+):\s+(?:call|bl)\S*\s.*__sanitizer_cov_trace_pc")
 
@@ -43,7 +40,8 @@ class MemoryCounts:
     lines : float
         The same of 128 bytes, which are looked up in the L1 cache.
     l1_hits, first : float
-        Sectors that were in the block's part of the L1 cache; that it touched for the first time.
+        Sectors that were in the block's part of the L1 cache; that it read, or wrote, for the first
+        time.
     successive : float
         Requests in which every lane goes on where its last access to the array ended, and the two
         are aligned as one of twice the width.
@@ -206,7 +204,13 @@ def _joined(rows: Iterable[Row]) -> tuple[Row, ...]:
         same = {one.name for one in fields(row)} - {*_numbers(row)}
         key = tuple(getattr(row, name) for name in sorted(same))
         found[key] = added(found[key], row) if key in found else row
-    return tuple(sorted(found.values(), key=lambda one: (one.file, one.line)))
+    # In which order cores hand in what they counted does not show: not in that of rows, nor in the
+    # last digits of sums.
+    for row in found.values():
+        for name in _numbers(row):
+            setattr(row, name, float(f"{getattr(row, name):.12g}"))
+    order = sorted(found, key=lambda key: (found[key].file, found[key].line, key))
+    return tuple(found[key] for key in order)
 
 
 def _branches(ends: Iterable[i.Tally]) -> list[i.Tally]:

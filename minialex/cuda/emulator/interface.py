@@ -90,6 +90,7 @@ class Event(c.Structure):
         ("result", c.c_ubyte * 16),
         ("code", c.c_char),
         ("width", c.c_int),
+        ("request", c.c_int),
     )
 
 
@@ -142,6 +143,7 @@ class Launch(c.Structure):
         ("regions", c.POINTER(Region)),
         ("region_count", c.c_int),
         ("region_capacity", c.c_int),
+        ("array_count", c.c_int),
         ("traced", c.c_int),
         ("traced_block", c.c_uint * 3),
         ("traced_thread", c.c_uint * 3),
@@ -153,7 +155,6 @@ class Launch(c.Structure):
         ("event_capacity", c.c_int64),
         ("counted", c.c_int),
         ("chosen", c.c_void_p),
-        ("weights", c.c_void_p),
         ("chosen_count", c.c_uint64),
         ("l1_bytes", c.c_uint64),
         ("resident_threads", c.c_int),

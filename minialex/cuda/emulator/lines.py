@@ -24,13 +24,13 @@ class Lines:
     """
 
     def __init__(self, library: Path, source: Source) -> None:
-        self.library, self._source = library, source
+        self.library, self.source = library, source
         self._known: dict[int, Line] = {}
 
     def of(self, location: interface.Location) -> Line:
         """Return the file and line of `location`."""
         if location.file:
-            return self._source.name(location.file.decode()), location.line
+            return self.source.name(location.file.decode()), location.line
         if not location.pc:
             return UNKNOWN
         self.look_up([location.pc])
@@ -38,7 +38,7 @@ class Lines:
 
     def text(self, line: Line) -> str:
         """Return the text of a line, stripped."""
-        return self._source.line(*line)
+        return self.source.line(*line)
 
     def look_up(self, addresses: Iterable[int]) -> None:
         """Look up many addresses in one go."""
@@ -59,6 +59,6 @@ class Lines:
         """Return the innermost frame in the kernel's own text, not in the emulator's headers."""
         for frame in frames:
             found = _FRAME.match(frame)
-            if found and (name := self._source.name(found[1])) in self._source.files:
+            if found and (name := self.source.name(found[1])) in self.source.files:
                 return name, int(found[2])
         return UNKNOWN

@@ -15,18 +15,21 @@ from minialex.arrays import Array, address_of
 from minialex.cuda import gpu
 from minialex.cuda.architectures import Architecture
 from minialex.cuda.emulator import compiler, interface
-from minialex.cuda.emulator.counts import MAX_TALLIES, Counts, counts
+from minialex.cuda.emulator.counts import Counts, counts
 from minialex.cuda.emulator.lines import Lines
 from minialex.cuda.emulator.memory import Copies, phase_of
 from minialex.cuda.emulator.recording import MAX_EVENTS, RAW, Recording, recording
 from minialex.cuda.emulator.report import NamedArray, explain
-from minialex.cuda.emulator.sampling import sample
+from minialex.cuda.emulator.sampling import Sample
+from minialex.cuda.emulator.tallies import TALLY, weighted, work_of_blocks
 from minialex.cuda.emulator.translate import entry, translate
 from minialex.cuda.plan import Dim3, LaunchPlan
 from minialex.errors import MinialexError
 
 _MAX_REGIONS = 256
 MAX_EVENTS_OF_A_THREAD = 100_000
+MAX_TALLIES = 300_000
+"""Places of a kernel's text that blocks which are counted come to, each block by itself."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,11 @@ class Traced:
     watch: tuple[str, int | tuple[int, ...] | None] | None = None
 
     @property
+    def is_of_a_block(self) -> bool:
+        """Whether it is all threads of a block."""
+        return self.every_thread and self.watch is None
+
+    @property
     def is_of_a_thread(self) -> bool:
         """Whether it is one thread, of which a trace can be drawn."""
         return not self.every_thread and self.watch is None
@@ -57,7 +65,7 @@ class EmulatedLaunch:
     Attributes
     ----------
     kind : "fast", "checked" or "counted"
-        Which of the builds of a kernel runs.
+        What is done about its accesses.
     seed : int
         0 for the natural order of threads and blocks, else which shuffled one.
     traced : Traced or None
@@ -74,6 +82,11 @@ class EmulatedLaunch:
     seed: int
     traced: Traced | None = None
     max_blocks: int | None = None
+
+    @property
+    def build(self) -> str:
+        """Which of the builds of a kernel runs: warps are put together by their basic blocks."""
+        return "counted" if self.traced and self.traced.is_of_a_block else self.kind
 
 
 @dataclass(frozen=True)
@@ -103,9 +116,11 @@ def run(task: EmulatedLaunch) -> Recording | Counts | None:
     launch, memory = _launch(task, compiled, addresses)
     if task.kind != "fast":
         memory += _describe_memory(launch, arrays, addresses)
-    counted = _count(launch, task) if task.kind == "counted" else None
     events = _trace(launch, task, task.traced) if task.traced else None
-    failed = compiled.runtime.emu_launch(ctypes.byref(launch))
+    if task.kind == "counted":
+        failed, weights, found = _run_sample(launch, task, compiled)
+    else:
+        failed = compiled.runtime.emu_launch(ctypes.byref(launch))
     # What the launch points to has to live until here.
     del memory
     if failed:
@@ -114,13 +129,13 @@ def run(task: EmulatedLaunch) -> Recording | Counts | None:
         )
     if copies:
         copies.copy_back([not p.const for p, _ in _array_parameters(task)])
-    if counted is not None:
+    if task.kind == "counted":
         return counts(
             task.plan,
             _named(task, launch),
-            launch.tallies[: launch.tally_count],
+            weighted(found, weights, task.plan.grid),
             _lines(task, compiled),
-            launch.chosen_count,
+            len(weights),
             bool(launch.cut),
         )
     if events is None:
@@ -139,15 +154,15 @@ def run(task: EmulatedLaunch) -> Recording | Counts | None:
 def _compiled(task: EmulatedLaunch) -> CompiledKernel:
     """Return the compiled kernel, compiled together with its neighbours if it is new."""
     tool = compiler.compiler()
-    key = (task.plan.source.digest, task.plan.expression, task.kind, tool)
+    key = (task.plan.source.digest, task.plan.expression, task.build, tool)
     if key not in _compiled_kernels:
         names = gpu.compiled_together(task.plan.source, task.plan.signature, task.plan.binding)
-        text = translate(task.plan.source.text, names)
-        path = compiler.build(text, task.plan.expression, task.kind)
+        text = translate(task.plan.source.text, names, unroll=task.build == "counted")
+        path = compiler.build(text, task.plan.expression, task.build)
         runtime, library = compiler.load_runtime(compiler.runtime()), compiler.load(path)
         for number, name in enumerate(names):
             address = ctypes.cast(library[entry(number)], ctypes.c_void_p)
-            _compiled_kernels[task.plan.source.digest, name, task.kind, tool] = CompiledKernel(
+            _compiled_kernels[task.plan.source.digest, name, task.build, tool] = CompiledKernel(
                 path, address, runtime
             )
     return _compiled_kernels[key]
@@ -187,20 +202,34 @@ def _describe_memory(
         region.base, region.bytes = address, array.nbytes
         region.element_type.bytes, region.phase = array.itemsize, phase_of(array)
     launch.regions, launch.region_capacity = regions, _MAX_REGIONS
-    launch.region_count = len(arrays)
+    launch.region_count = launch.array_count = len(arrays)
     return [regions]
 
 
-def _count(launch: interface.Launch, task: EmulatedLaunch) -> list[Any]:
-    """Tell the runtime which blocks to count; return the memory for it."""
-    blocks, weights = sample(task.plan.grid, task.max_blocks)
-    tallies = (interface.Tally * MAX_TALLIES)()
-    launch.chosen, launch.weights = address_of(blocks), address_of(weights)
-    launch.chosen_count = len(blocks)
+def _run_sample(
+    launch: interface.Launch, task: EmulatedLaunch, compiled: CompiledKernel
+) -> tuple[int, dict[int, float], np.ndarray[Any, np.dtype[np.void]]]:
+    """Run and count blocks until all parts of the grid are seen.
+
+    Returns whether it failed, how many blocks each of those that ran stands for, and what they did.
+    """
     launch.l1_bytes = task.architecture.l1_per_multiprocessor
     launch.resident_threads = task.architecture.threads_per_multiprocessor
-    launch.tallies, launch.tally_capacity = tallies, MAX_TALLIES
-    return [blocks, weights, tallies]
+    sample = Sample(task.plan.grid, task.max_blocks)
+    work: dict[int, float] = {}
+    every: list[np.ndarray[Any, np.dtype[np.void]]] = []
+    while True:
+        weights = sample.weights()
+        chosen = np.array([block for block in weights if block not in work], np.uint64)
+        tallies = np.zeros(MAX_TALLIES, TALLY)
+        launch.chosen, launch.chosen_count = address_of(chosen), len(chosen)
+        launch.tallies = ctypes.cast(address_of(tallies), ctypes.POINTER(interface.Tally))
+        launch.tally_count, launch.tally_capacity = 0, MAX_TALLIES
+        failed = compiled.runtime.emu_launch(ctypes.byref(launch))
+        every.append(tallies[: launch.tally_count])
+        work |= dict.fromkeys(chosen.tolist(), 0.0) | work_of_blocks(every[-1], task.plan.grid)
+        if failed or not sample.refine(work):
+            return failed, weights, np.concatenate(every)
 
 
 def _trace(
@@ -212,7 +241,7 @@ def _trace(
     launch.events = ctypes.cast(address_of(events), ctypes.POINTER(interface.Event))
     launch.event_capacity = len(events)
     launch.traced_block, launch.traced_thread = traced.block, traced.thread
-    launch.traced = interface.TRACED_BLOCK if traced.every_thread else interface.TRACED_THREAD
+    launch.traced = interface.TRACED_BLOCK if traced.is_of_a_block else interface.TRACED_THREAD
     if traced.watch is not None:
         launch.traced = interface.TRACED_BYTES
         launch.watched_region = -1

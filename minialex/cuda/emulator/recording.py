@@ -30,6 +30,7 @@ EVENT = np.dtype(
         ("line", "i4"),
         ("code", "S1"),
         ("width", "i4"),
+        ("request", "i4"),
     ]
 )
 """The fields of an event.
@@ -53,6 +54,11 @@ file, line
     Where in the text: the index of the file among the recording's, -1 where it is not known.
 code, width
     The type of the numbers of a primitive, as that of a `NamedArray`, and the bytes of one.
+request
+    Where every thread of a block was recorded, the instruction of a warp that this was part of:
+    lanes that went together have the same. Counted through the block in the order in which warps
+    run when one goes on to the next barrier before another begins. -1 of a return, of a barrier of
+    the block, and of all in other recordings.
 """
 
 MAX_EVENTS = 2_000_000
@@ -111,6 +117,7 @@ def _raw_dtype() -> np.dtype[np.void]:
         "line": ("i4", at.location.offset + place.line.offset),
         "code": ("S1", at.code.offset),
         "width": ("i4", at.width.offset),
+        "request": ("i4", at.request.offset),
     }
     return np.dtype(
         {

@@ -3,50 +3,124 @@
 from __future__ import annotations
 
 import math
-from itertools import product
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise, product
 
 import numpy as np
 
-from minialex.arrays import Array
 from minialex.cuda.plan import Dim3
 
 MAX_BLOCKS = 27
-"""How many blocks of a launch are counted by default."""
+"""How many blocks of a launch are counted at first."""
+
+MORE = 3
+"""How many times as many may be counted in the end, where blocks differ."""
+
+DIFFERENCE = 0.25
+"""Neighbouring parts of a grid whose blocks' work differs by more are looked at more closely."""
 
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
-def sample(grid: Dim3, max_blocks: int | None = MAX_BLOCKS) -> tuple[Array, Array]:
-    """Return which blocks to count, and how many blocks each stands for.
+@dataclass(frozen=True)
+class Part:
+    """Some neighbours along one axis of a grid, and the one that is counted for all of them."""
 
-    Along each axis of the grid the first and the last stand for themselves, where tiles reach past
-    the edge of an array; those between are drawn from equal parts of the rest, one from each, at
-    irregular distances so that they do not all fall on the same phase of a pattern.
+    first: int
+    end: int
+    at: int
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        return self.end - self.first
+
+    def halves(self) -> tuple[Part, Part]:
+        """Return both halves; the one that holds `at` keeps it."""
+        middle = (self.first + self.end) // 2
+        left, right = (self.first, middle), (middle, self.end)
+        return tuple(  # type: ignore[return-value]
+            Part(first, end, self.at if first <= self.at < end else (first + end) // 2)
+            for first, end in (left, right)
+        )
+
+
+class Sample:
+    """Blocks of a grid that stand for all of them.
+
+    Along each axis the first and the last stand for themselves, where tiles reach past the edge of
+    an array. Those between are cut into parts that grow towards the middle, as a launch that does
+    several things gives each a run of blocks, the shortest of them first or last; one block stands
+    for each part. Where the work of neighbouring parts turns out to differ, the larger is cut in
+    two, again and again, until the place where it changes is found.
 
     Parameters
     ----------
     grid : tuple of three ints
     max_blocks : int, optional
-        At least 1; None counts all. With fewer than 27 there may be no last one along some axes.
-
-    Returns
-    -------
-    blocks : (count,) uint64
-        In rising order; x varies fastest.
-    weights : (count,) float64
-        They sum to the number of blocks of the grid.
+        How many blocks to count at first; None counts all.
     """
-    counts = _counts(grid, max_blocks)
-    axes = [_positions(size, count) for size, count in zip(grid, counts, strict=True)]
-    blocks, weights = [], []
-    for (z, wz), (y, wy), (x, wx) in product(*reversed(axes)):
-        blocks.append((z * grid[1] + y) * grid[0] + x)
-        weights.append(wx * wy * wz)
-    return np.array(blocks, np.uint64), np.array(weights, np.float64)
+
+    def __init__(self, grid: Dim3, max_blocks: int | None = MAX_BLOCKS) -> None:
+        self._grid, self._limit = grid, MORE * (max_blocks or 0)
+        counts = _counts(grid, max_blocks)
+        self._axes = [_parts(size, count) for size, count in zip(grid, counts, strict=True)]
+
+    def weights(self) -> dict[int, float]:
+        """Return the blocks in rising order, x varying fastest, and how many each stands for."""
+        x, y, z = self._axes
+        return {
+            self._number(a.at, b.at, c.at): float(a.size * b.size * c.size)
+            for c, b, a in product(z, y, x)
+        }
+
+    def refine(self, work: Mapping[int, float]) -> bool:
+        """Cut the parts whose work differs from that of their neighbours.
+
+        Parameters
+        ----------
+        work : dict from the number of each block to how much it did
+
+        Returns
+        -------
+        bool
+            Whether there are more blocks to count.
+        """
+        for axis in range(3):
+            wide = self._unlike(axis, work)
+            parts = self._axes[axis]
+            others = math.prod(map(len, self._axes)) // len(parts)
+            if wide and others * (len(parts) + len(wide)) <= self._limit:
+                self._axes[axis] = [
+                    half for part in parts for half in (part.halves() if part in wide else (part,))
+                ]
+                return True
+        return False
+
+    def _unlike(self, axis: int, work: Mapping[int, float]) -> list[Part]:
+        """Return the parts along an axis that are to be cut."""
+        means = [self._mean(axis, part, work) for part in self._axes[axis]]
+        found = []
+        for (a, one), (b, other) in pairwise(zip(self._axes[axis], means, strict=True)):
+            wider = max(a, b, key=lambda part: part.size)
+            if abs(one - other) > DIFFERENCE * max(one, other) and wider.size > 1:
+                found.append(wider)
+        return list(dict.fromkeys(found))
+
+    def _mean(self, axis: int, part: Part, work: Mapping[int, float]) -> float:
+        axes = list(self._axes)
+        axes[axis] = [part]
+        x, y, z = axes
+        every = [self._number(a.at, b.at, c.at) for c, b, a in product(z, y, x)]
+        return sum(work.get(block, 0.0) for block in every) / len(every)
+
+    def _number(self, x: int, y: int, z: int) -> int:
+        return (z * self._grid[1] + y) * self._grid[0] + x
 
 
 def _counts(grid: Dim3, max_blocks: int | None) -> list[int]:
-    """Return how many positions are taken along each axis."""
+    """Return how many parts there are along each axis."""
     if max_blocks is None or math.prod(grid) <= max_blocks:
         return list(grid)
     counts = [min(size, 3) for size in grid]
@@ -64,16 +138,29 @@ def _counts(grid: Dim3, max_blocks: int | None) -> list[int]:
             return counts
 
 
-def _positions(size: int, count: int) -> list[tuple[int, float]]:
-    if count == size:
-        return [(at, 1.0) for at in range(size)]
-    middle = size // 2
-    if count <= 2:
-        return [(0, 1.0), (middle, size - 1.0)] if count == 2 else [(middle, float(size))]
-    parts = count - 2
-    inner = [
-        1 + math.floor((part + (part + 1) * _GOLDEN % 1) * (size - 2) / parts)
-        for part in range(parts)
+def _parts(size: int, count: int) -> list[Part]:
+    """Cut an axis into parts; those that stand for them lie at irregular distances."""
+    return [
+        Part(first, end, first + math.floor((number + 1) * _GOLDEN % 1 * (end - first)))
+        for number, (first, end) in enumerate(pairwise(_bounds(size, count)))
     ]
-    weight = (size - 2) / parts
-    return [(0, 1.0), *((at, weight) for at in inner), (size - 1, 1.0)]
+
+
+def _bounds(size: int, count: int) -> list[int]:
+    """Return where `count` parts of an axis begin, and its end: 0, 1, ... size - 1, size."""
+    if count == size:
+        return list(range(size + 1))
+    if count == 1:
+        return [0, size]
+    # on each side 1, g, g g, ... blocks, up to the middle
+    side = count // 2
+    low, high = 1.0, float(size)
+    for _ in range(60):
+        g = (low + high) / 2
+        middle = g**side if count % 2 else 0.0
+        low, high = (g, high) if 2 * sum(g**k for k in range(side)) + middle < size else (low, g)
+    left = [round(end) for end in np.cumsum([low**k for k in range(side)]).tolist()]
+    if count % 2 == 0:
+        left[-1] = size // 2
+    right = [size - end for end in reversed(left if count % 2 else left[:-1])]
+    return [0, *left, *right, size]

@@ -13,18 +13,23 @@ from collections.abc import Sequence
 from minialex.cuda.signature import split, without_comments
 
 _SHARED = re.compile(r"\b(?:static\s+)?(extern\s+)?(?:static\s+)?__shared__\s+([^;{}=]+);")
+# CUDA's pragma without a number.
+_UNROLL = re.compile(r"^([ \t]*#[ \t]*pragma)[ \t]+unroll[ \t]*$", re.MULTILINE)
 _ALIGNMENT = re.compile(r"\b(?:__align__|alignas)\s*\(((?:[^()]|\([^()]*\))*)\)")
 _DECLARATION = re.compile(r"(?P<type>\S.*?)\s*\b(?P<name>\w+)\s*(?P<sizes>(?:\[.*\])?)", re.DOTALL)
 _DECLARATOR = re.compile(r"(?P<name>\w+)\s*(?P<sizes>(?:\[.*\])?)", re.DOTALL)
 
 
-def translate(text: str, expressions: Sequence[str]) -> str:
+def translate(text: str, expressions: Sequence[str], *, unroll: bool = False) -> str:
     """Return the C++ of the CUDA `text`, with an entry for each of the instantiations.
 
     Entry number i, for ``expressions[i]``, is the function ``emu_entry_i``. Every line stays
-    where it was.
+    where it was. With `unroll`, short loops are unrolled where the text says so, as nvcc does: of
+    longer ones there would be more code than g++ gets through.
     """
     body = _SHARED.sub(_shared, without_comments(text))
+    if unroll:
+        body = _UNROLL.sub(r"\1 GCC unroll 8", body)
     entries = [f"EMU_ENTRY({entry(i)}, {e})\n" for i, e in enumerate(expressions)]
     return body + '#line 1 "entries"\n' + "".join(entries)
 

@@ -4,15 +4,17 @@
 - L1: sectors of 32 bytes that requests ask for. Hits are counted by the emulator, block by block,
   with the part of L1 that a block has when all that fit are resident. Writes go through.
 - L2: sectors that L1 misses, writes and atomics.
-- Memory: blocks that are resident at the same time read what they share once. How much of an array
-  a wave of n blocks touches, each of them the share f of it and independently of the others, is
-  1 - (1 - f)^n of the array. What an earlier wave has touched is still in L2 with the probability
-  that anything of the launch is: L2's size over all that the launch touches.
+- Memory: L2 is empty when a launch begins, and what it wrote is in memory in the end. Blocks that
+  are resident at the same time read what they share once. If each of n blocks of a wave touches the
+  share f of an array, and independently of the others, they touch 1 - (1 - f)^n of it. What an
+  earlier wave has touched is still in L2 with the probability that anything of the
+  launch is: L2's size over all that the launch touches.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from minialex.cuda.emulator.counts import Counts, MemoryCounts
@@ -54,16 +56,17 @@ def levels(counts: Counts, gpu: KnownGPU, resident_blocks: int) -> list[Levels]:
     resident_blocks : int
         Blocks that a multiprocessor holds at a time, at least 1.
     """
-    share = _reaching_memory(counts, gpu, resident_blocks)
-    return [_row(row, share.get(row.array, 0)) for row in counts.memory]
+    shares = _reaching_memory(counts, gpu, resident_blocks)
+    return [_row(row, shares) for row in counts.memory]
 
 
-def _row(row: MemoryCounts, share: float) -> Levels:
+def _row(row: MemoryCounts, shares: Mapping[tuple[str, str], float]) -> Levels:
     register = row.lanes * row.width
     if row.memory == "shared":
         return Levels(register, shared=register)
     l2 = _l2(row)
-    return Levels(register, l1=row.sectors * SECTOR, l2=l2, memory=l2 * share)
+    memory = sum(l2 * shares.get((row.array, way), 0.0) for way in _ways(row))
+    return Levels(register, l1=row.sectors * SECTOR, l2=l2, memory=memory)
 
 
 def _l2(row: MemoryCounts) -> float:
@@ -71,26 +74,36 @@ def _l2(row: MemoryCounts) -> float:
     return missed * SECTOR
 
 
-def _reaching_memory(counts: Counts, gpu: KnownGPU, resident_blocks: int) -> dict[str, float]:
-    """Return which share of the bytes that reach L2 goes on to memory, for each array."""
-    through_l2: defaultdict[str, float] = defaultdict(float)
-    by_blocks: defaultdict[str, float] = defaultdict(float)
+def _ways(row: MemoryCounts) -> tuple[str, ...]:
+    """Return which ways a row's bytes go between L2 and memory."""
+    return {"read": ("in",), "write": ("out",), "atomic": ("in", "out")}[row.access]
+
+
+def _reaching_memory(
+    counts: Counts, gpu: KnownGPU, resident_blocks: int
+) -> dict[tuple[str, str], float]:
+    """Return which share of the bytes that reach L2 goes on, for each array and way."""
+    through_l2: defaultdict[tuple[str, str], float] = defaultdict(float)
+    by_blocks: defaultdict[tuple[str, str], float] = defaultdict(float)
     for row in counts.memory:
         if row.memory == "global":
-            through_l2[row.array] += _l2(row)
-            by_blocks[row.array] += row.first * SECTOR
+            for way in _ways(row):
+                through_l2[row.array, way] += _l2(row)
+                by_blocks[row.array, way] += row.first * SECTOR
     size = {array.name: array.size * array.bytes for array in counts.arrays if not array.shared}
-    touched = {name: min(size.get(name, total), total) for name, total in by_blocks.items()}
-    footprint = sum(touched.values())
+    touched = {key: min(size.get(key[0], total), total) for key, total in by_blocks.items()}
+    footprint = sum(
+        max(touched.get((name, way), 0.0) for way in ("in", "out"))
+        for name in {name for name, _ in touched}
+    )
     lost = max(0.0, 1 - gpu.l2_bytes / footprint) if footprint else 0.0
     at_once = min(counts.blocks, resident_blocks * gpu.multiprocessors)
-    waves = counts.blocks / at_once
     shares = {}
-    for name, once in touched.items():
-        if not through_l2[name]:
+    for key, once in touched.items():
+        if not once or not through_l2[key]:
             continue
-        part = min(1.0, by_blocks[name] / counts.blocks / once) if once else 0.0
+        part = min(1.0, by_blocks[key] / counts.blocks / once)
         each_wave = once * (1 - (1 - part) ** at_once)
-        again = max(0.0, waves * each_wave - once)
-        shares[name] = min(1.0, (once + again * lost) / through_l2[name])
+        again = max(0.0, counts.blocks / at_once * each_wave - once)
+        shares[key] = min(1.0, (once + again * lost) / through_l2[key])
     return shares

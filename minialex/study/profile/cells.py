@@ -188,7 +188,7 @@ class Cells:
 
 
 def cells_of(array: NamedArray) -> Cells:
-    """Return the cells of an array; structs are split into words."""
+    """Return the cells of an array; structs are split."""
     if array.code in "fhbiu" and array.code:
         return Cells(array.shape, array.bytes, array.code, array.shared)
     if array.bytes % 4 == 0 and array.bytes > 4:

@@ -121,14 +121,13 @@ def accesses(instructions: Iterable[Instruction]) -> dict[Key, list[Instruction]
 def executed(code: Code, counts: Counts) -> Executed:
     """Return what a launch executes of `code`."""
     regions = _regions(code)
-    depths = {NOT_IN_A_LOOP: 0} | {i: loop.depth for i, loop in enumerate(code.loops)}
-    inside = {i: accesses(code.instructions[n] for n in own) for i, own in regions.items()}
+    chosen = _chosen(code, regions)
     moved: defaultdict[Key, float] = defaultdict(float)
     for row in counts.memory:
         # of warps whose lanes all take part: what is switched off is issued all the same
         moved[key_of(row)] += row.requests * row.width
     once = float(warps_of(counts))
-    runs = {NOT_IN_A_LOOP: once} | _runs(inside, depths, moved)
+    runs = {NOT_IN_A_LOOP: once} | _runs(chosen, moved)
     return Executed(
         tuple(
             CodeRegion(
@@ -150,28 +149,42 @@ def _regions(code: Code) -> dict[int, list[int]]:
     return regions
 
 
-def _runs(
-    inside: Mapping[int, Mapping[Key, list[Instruction]]],
-    depths: Mapping[int, int],
-    moved: Mapping[Key, float],
-) -> dict[int, float]:
-    """Return how often each loop that accesses memory runs.
+def main_accesses(code: Code) -> dict[Key, list[Instruction]]:
+    """Return the instructions that make most of each line's accesses, by what the line does.
 
-    A line's bytes are those of the innermost loop that it stands in, of equal ones of that which
-    moves most in an iteration: what stands before or behind an unrolled loop is its remainder.
+    A line may stand in the code more than once. Its accesses are taken to be those of the
+    innermost loop that it stands in, of equal ones of that which moves most in an iteration: what
+    stands before or behind an unrolled loop is its remainder.
     """
-    bytes_: defaultdict[int, float] = defaultdict(float)
-    width: defaultdict[int, float] = defaultdict(float)
-    for key, total in moved.items():
-        there = {
-            i: sum(one.bytes for one in found[key]) for i, found in inside.items() if key in found
-        }
-        if not there:
-            continue
-        chosen = max(there, key=lambda i: (depths[i], there[i]))
-        bytes_[chosen] += total
-        width[chosen] += there[chosen]
-    return {i: bytes_[i] / width[i] for i in width if i != NOT_IN_A_LOOP}
+    return {key: found for key, (_, found) in _chosen(code, _regions(code)).items()}
+
+
+def _chosen(
+    code: Code, regions: Mapping[int, list[int]]
+) -> dict[Key, tuple[int, list[Instruction]]]:
+    """Return the region of `main_accesses` and the instructions there."""
+    depths = {NOT_IN_A_LOOP: 0} | {i: loop.depth for i, loop in enumerate(code.loops)}
+    ranked: dict[Key, tuple[int, int]] = {}
+    chosen: dict[Key, tuple[int, list[Instruction]]] = {}
+    for region, own in regions.items():
+        for key, found in accesses(code.instructions[n] for n in own).items():
+            rank = depths[region], sum(one.bytes for one in found)
+            if rank > ranked.get(key, (-1, 0)):
+                ranked[key], chosen[key] = rank, (region, found)
+    return chosen
+
+
+def _runs(
+    chosen: Mapping[Key, tuple[int, list[Instruction]]], moved: Mapping[Key, float]
+) -> dict[int, float]:
+    """Return how often each loop that accesses memory runs: bytes over those of an iteration."""
+    total: defaultdict[int, float] = defaultdict(float)
+    each: defaultdict[int, float] = defaultdict(float)
+    for key, (region, found) in chosen.items():
+        if key in moved:
+            total[region] += moved[key]
+            each[region] += sum(one.bytes for one in found)
+    return {region: total[region] / each[region] for region in each if region != NOT_IN_A_LOOP}
 
 
 def _around(code: Code, number: int, runs: Mapping[int, float], once: float) -> float:

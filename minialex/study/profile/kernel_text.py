@@ -67,7 +67,8 @@ def definitions(text: str) -> list[tuple[int, int]]:
     """
     plain = _BLANKED.sub(lambda found: re.sub(r"[^\n]", " ", found[0]), text)
     found, depth, begin, transparent = [], 0, 0, 0
-    for at, character in enumerate(plain):
+    for mark in re.finditer(r"[{};]", plain):
+        at, character = mark.start(), mark[0]
         if character == "{":
             if depth == 0 and _TRANSPARENT.search(plain[begin:at]):
                 transparent, begin = transparent + 1, at + 1

@@ -72,15 +72,22 @@ def page(
         If nothing was recorded.
     """
     template = _TEMPLATE.read_text(encoding="utf-8")
+    steps = _steps(recording)
+    room = max_bytes - len(template.encode())
     while True:
+        data = _data(recording, source, steps, max_steps)
         # "<" would let a kernel's text end the element; JSON reads it back from its escape
-        data = json.dumps(
-            page_data(recording, source, max_steps), ensure_ascii=True, separators=(",", ":")
-        ).replace("<", "\\u003c")
-        size = len(template) + len(data)
-        if size <= max_bytes or max_steps <= 1:
-            return template.replace(_MARK, data)
-        max_steps = min(max_steps - 1, max_steps * max_bytes // size)
+        text = _json(data).replace("<", "\\u003c")
+        excess = len(text) - room
+        if excess <= 0 or max_steps <= 1:
+            return template.replace(_MARK, text)
+        # as many fewer as are too much, and some more: they are not all of one size
+        per_step = len(_json(data["steps"])) / len(data["steps"])
+        max_steps = max(1, min(max_steps, len(data["steps"])) - 1 - int(1.05 * excess / per_step))
+
+
+def _json(data: Any) -> str:
+    return json.dumps(data, ensure_ascii=True, separators=(",", ":"))
 
 
 def page_data(recording: Recording, source: Source, max_steps: int = MAX_STEPS) -> dict[str, Any]:
@@ -116,12 +123,22 @@ def page_data(recording: Recording, source: Source, max_steps: int = MAX_STEPS) 
     MinialexError
         If nothing was recorded.
     """
+    return _data(recording, source, _steps(recording), max_steps)
+
+
+def _steps(recording: Recording) -> list[WarpStep]:
     steps = warp_steps(recording)
     if not steps:
         raise MinialexError(
             f"{recording.kernel}: no access is recorded: record it with "
             'emulated("traced", every_thread=True), and a block that is in the grid'
         )
+    return steps
+
+
+def _data(
+    recording: Recording, source: Source, steps: Sequence[WarpStep], max_steps: int
+) -> dict[str, Any]:
     kept, omitted = select(steps, max_steps)
     cells = [cells_of(array) for array in recording.arrays]
     files = list(dict.fromkeys(step.file for step in steps))

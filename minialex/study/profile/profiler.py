@@ -3,28 +3,40 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from minialex.cuda import Emulation, emulated
 from minialex.cuda.emulator import Counts
 from minialex.cuda.emulator.sampling import MAX_BLOCKS
+from minialex.cuda.known_gpus import KnownGPU, known_gpu
+from minialex.study.profile.least_time import LeastTime, least_time
 from minialex.study.profile.lines import Line, find, lines
+from minialex.study.profile.metrics import METRICS
+from minialex.study.profile.resources import Resources, resources
 from minialex.study.profile.slowdowns import Slowdown, slowdowns
+from minialex.study.profile.time_model import PredictedTime, predict
+
+SCHEMA = "minialex-profile 1"
 
 
 @dataclass(frozen=True, eq=False)
 class LaunchProfile:
-    """What one launch asked of memory.
+    """What one launch asked of memory, and how long it would take.
 
     Attributes
     ----------
     counts : Counts
         Everything that was counted, one row for each line and array.
+    gpu : KnownGPU
+        What it is to take that long on.
     """
 
     counts: Counts
+    gpu: KnownGPU
 
     @cached_property
     def lines(self) -> list[Line]:
@@ -32,25 +44,86 @@ class LaunchProfile:
         return lines([self.counts])
 
     @cached_property
+    def resources(self) -> Resources:
+        """Registers, shared memory, occupancy, and the machine code's main loop."""
+        counts = self.counts
+        threads = counts.block[0] * counts.block[1] * counts.block[2]
+        return resources(
+            counts.plan.source.file, counts.kernel, self.gpu, threads, counts.dynamic_shared
+        )
+
+    @cached_property
+    def predicted(self) -> PredictedTime:
+        """How long it would take: a prediction, not a measurement."""
+        return predict(self.counts, self.resources)
+
+    @cached_property
+    def least(self) -> LeastTime:
+        """How long any kernel takes at least that reads and writes the same arrays."""
+        return least_time(self.counts.plan, self.counts.arrays, self.gpu)
+
+    @cached_property
     def slowdowns(self) -> list[Slowdown]:
         """What slows it down, what costs most first."""
-        return slowdowns(self.counts)
+        return slowdowns(self.counts, self.resources)
 
     def line(self, file: str, number: int) -> Line:
         """Return one line; see `Profile.line`."""
         return find(self.lines, file, number)
 
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as numbers, texts, lists and dicts."""
+        counts, taken, time = self.counts, self.resources, self.predicted
+        return {
+            "kernel": counts.kernel,
+            "grid": list(counts.grid),
+            "block": list(counts.block),
+            "blocks": counts.blocks,
+            "blocks_counted": counts.counted,
+            "cut": counts.cut,
+            "static_shared_bytes": counts.static_shared,
+            "dynamic_shared_bytes": counts.dynamic_shared,
+            "registers": taken.registers,
+            "spilled_bytes": taken.spilled_bytes,
+            "occupancy": taken.occupancy and dataclasses.asdict(taken.occupancy),
+            "main_loop": dict(taken.main_loop),
+            "machine_code": [dataclasses.asdict(row) for row in taken.lines],
+            "machine_code_missing": taken.missing,
+            "predicted_seconds": time.seconds,
+            "bound": time.binding,
+            "bounds_seconds": dict(time.bounds),
+            "floor_seconds": self.least.seconds,
+            "floor_bound": self.least.bound,
+            "bytes": dataclasses.asdict(time.levels),
+            "memory": [
+                dataclasses.asdict(row) | {"bytes": dataclasses.asdict(moved)}
+                for row, moved in zip(counts.memory, time.rows, strict=True)
+            ],
+            "branches": [dataclasses.asdict(row) for row in counts.branches],
+            "primitives": [dataclasses.asdict(row) for row in counts.primitives],
+            "slowdowns": [dataclasses.asdict(one) for one in self.slowdowns],
+        }
+
 
 @dataclass(frozen=True, eq=False)
 class Profile:
-    """The launches of a `profiled` block."""
+    """The launches of a `profiled` block.
 
+    Attributes
+    ----------
+    gpu : KnownGPU
+    """
+
+    gpu: KnownGPU
     emulation: Emulation
+    _launches: list[LaunchProfile] = dataclasses.field(default_factory=list)
 
     @property
     def launches(self) -> list[LaunchProfile]:
         """The launches so far, in order."""
-        return [LaunchProfile(counts) for counts in self.emulation.counts]
+        new = self.emulation.counts[len(self._launches) :]
+        self._launches.extend(LaunchProfile(counts, self.gpu) for counts in new)
+        return self._launches
 
     def line(self, file: str, number: int) -> Line:
         """Return one line of a kernel's text, over all launches.
@@ -69,6 +142,16 @@ class Profile:
         """
         return find(lines(self.emulation.counts), file, number)
 
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as numbers, texts, lists and dicts; times are predictions."""
+        return {
+            "schema": SCHEMA,
+            "gpu": {"name": self.gpu.name, "board": self.gpu.board},
+            "predicted_seconds": sum(one.predicted.seconds for one in self.launches),
+            "metrics": METRICS,
+            "launches": [one.to_json() for one in self.launches],
+        }
+
 
 @contextlib.contextmanager
 def profiled(
@@ -86,8 +169,8 @@ def profiled(
     Parameters
     ----------
     gpu : str
-        Which GPU to be: ``"T4"``, ``"RTX 3060"``, ``"RTX 4090"``, ``"A100"``, ``"H100"``,
-        ``"H200"`` or ``"RTX A6000"``.
+        Which GPU to be: ``"T4"``, ``"RTX 3060"``, ``"RTX 4090"``, ``"RTX A6000"``, ``"A100"``,
+        ``"H100"`` or ``"H200"``.
     kernel : str, optional
         Profile the kernel of this name only.
     max_blocks : int, optional
@@ -102,8 +185,8 @@ def profiled(
     MinialexError
         If there is no such GPU, or no C++ compiler; from a launch, if an access is in no array.
     """
-    architecture = "sm_90"
+    known = known_gpu(gpu)
     with emulated(
-        "counted", architecture=architecture, kernel=kernel, max_blocks=max_blocks
+        "counted", architecture=known.architecture, kernel=kernel, max_blocks=max_blocks
     ) as emulation:
-        yield Profile(emulation)
+        yield Profile(known, emulation)

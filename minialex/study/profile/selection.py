@@ -1,4 +1,4 @@
-"""Which steps of a block a page shows, where there are more than it may hold."""
+"""Which steps are shown where a block took more than a page may hold."""
 
 from __future__ import annotations
 

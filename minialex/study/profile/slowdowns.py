@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from minialex.cuda.emulator.counts import Counts, MemoryCounts
+from minialex.study.profile.resources import Resources
 from minialex.wording import counted
 
 WASTE = 1.25
@@ -26,11 +27,12 @@ class Slowdown:
     Attributes
     ----------
     kind : str
-        ``"uncoalesced"``, ``"bank conflict"``, ``"unvectorised"`` or ``"divergent branch"``.
+        ``"uncoalesced"``, ``"bank conflict"``, ``"unvectorised"``, ``"divergent branch"`` or
+        ``"spills"``.
     file, line : str, int
     share : float
-        Of the launch's sectors, wavefronts, requests or branches, how many could be saved: the
-        larger, the sooner to be looked at.
+        Of the launch's sectors, wavefronts, requests, branches or instructions, how many could be
+        saved: the larger, the sooner to be looked at.
     sentence : str
         What it is, and what to do.
     """
@@ -42,10 +44,17 @@ class Slowdown:
     sentence: str
 
 
-def slowdowns(counts: Counts) -> list[Slowdown]:
+def slowdowns(counts: Counts, taken: Resources) -> list[Slowdown]:
     """Return what slows a launch down, what costs most first."""
-    found = [*_uncoalesced(counts), *_conflicts(counts), *_narrow(counts), *_divergent(counts)]
-    return sorted(found, key=lambda one: -one.share)
+    found = [
+        *_uncoalesced(counts),
+        *_conflicts(counts),
+        *_narrow(counts),
+        *_divergent(counts),
+        *_spills(taken),
+    ]
+    # shares that differ by the order of a sum are equal
+    return sorted(found, key=lambda one: (-round(one.share, 6), one.file, one.line))
 
 
 def _uncoalesced(counts: Counts) -> Iterator[Slowdown]:
@@ -110,6 +119,24 @@ def _divergent(counts: Counts) -> Iterator[Slowdown]:
                 f"{PurePath(row.file).name}:{row.line} sends lanes of one warp different ways "
                 f"{100 * row.divergent / row.requests:.0f} % of the time: one after the other runs",
             )
+
+
+def _spills(taken: Resources) -> Iterator[Slowdown]:
+    every = sum(one.count for one in taken.lines)
+    of_line: dict[tuple[str, int], int] = {}
+    for one in taken.lines:
+        if one.kind in ("LDL", "STL"):
+            of_line[one.file, one.line] = of_line.get((one.file, one.line), 0) + one.count
+    for (file, line), count in of_line.items():
+        yield Slowdown(
+            "spills",
+            file,
+            line,
+            count / every,
+            f"{PurePath(file).name}:{line} goes to local memory {counted(count, 'time')} in the "
+            f"code of {taken.gpu.architecture}: {taken.registers} registers do not hold all, or an "
+            "array is indexed by what is not known when compiling",
+        )
 
 
 def _access(row: MemoryCounts) -> str:

@@ -20,9 +20,9 @@ from minialex.study.profile.executed import (
     CodeRegion,
     Executed,
     Key,
-    accesses,
     executed,
     key_of,
+    main_accesses,
     warps_of,
 )
 from minialex.study.profile.resources import Resources
@@ -33,6 +33,8 @@ gpu-small-kernels, 2.1 us on an A40 and 2.5 us on an H200 with 64 KiB of data.""
 TAGS_PER_CYCLE = 4
 """Lines of 128 bytes that L1 looks up per cycle (NVIDIA's developer forum, threads 49571, 312884;
 measured as t_output_wavefronts by gpu-benches, gpu-strides)."""
+_ROUNDED_UP = (TAGS_PER_CYCLE - 1) / (2 * TAGS_PER_CYCLE)
+"""By how much a quarter of a number of lines grows, on average, when it is rounded up."""
 BARRIER_CYCLES = 30
 """Of a barrier that all have reached; of the size of shared memory's latency."""
 _LOADS = ("LDG", "LDGSTS", "ATOM", "ATOMG")
@@ -110,7 +112,7 @@ def predict(counts: Counts, resources: Resources) -> PredictedTime:
     # the multiprocessor that has most blocks to do is the last to finish
     busiest = math.ceil(counts.blocks / gpu.multiprocessors) / counts.blocks
     cycles = {"L1": 0.0, "shared": 0.0}
-    for memory, passes in _passes(counts, runs, gpu).items():
+    for memory, passes in _passes(counts, main_accesses(resources.code), gpu).items():
         cycles[memory] += passes
     bounds = {
         _PIPE: sum(cycles.values()) * busiest / gpu.clock,
@@ -149,9 +151,10 @@ def _instruction_cycles(runs: Executed, gpu: KnownGPU) -> dict[str, float]:
     return cycles
 
 
-def _passes(counts: Counts, runs: Executed | None, gpu: KnownGPU) -> dict[str, float]:
+def _passes(
+    counts: Counts, code: Mapping[Key, list[Instruction]], gpu: KnownGPU
+) -> dict[str, float]:
     """Return the cycles of L1's banks that a launch's requests take, for L1 and shared memory."""
-    code = accesses(one for region in runs.regions for one in region.instructions) if runs else {}
     lines: defaultdict[Key, list[MemoryCounts]] = defaultdict(list)
     for row in counts.memory:
         lines[key_of(row)].append(row)
@@ -166,36 +169,48 @@ def _line_passes(rows: list[MemoryCounts], code: list[Instruction], gpu: KnownGP
     """Return the cycles of one line's requests to L1 or to shared memory.
 
     Counted are accesses as they are written. Where the compiler has made wider ones of them, those
-    of the machine code are taken, with the bank conflicts of what was counted.
+    of the machine code are taken, with the bank conflicts of what was counted; of several arrays
+    on a line, they are of those that a thread reads or writes in succession.
     """
-    widths = [one.bytes for one in code]
-    written = {row.width for row in rows}
-    if not code or set(widths) == written:
-        return sum(
-            _cycles(row.requests, row.wavefronts, row.least_wavefronts, row.lines, gpu)
-            for row in rows
-        )
-    moved = sum(row.requests * row.width for row in rows)
-    requests = sum(row.requests for row in rows)
-    conflicts = sum(row.wavefronts for row in rows) / requests
-    lines = sum(row.lines for row in rows) / requests
-    each = moved / sum(widths)
-    return sum(each * _widened(width, conflicts, lines, rows[0].memory, gpu) for width in widths)
+    widths = sorted(one.bytes for one in code)
+    if not code or set(widths) == {row.width for row in rows}:
+        return sum(_row_cycles(row, gpu) for row in rows)
+    each = sum(row.requests * row.width for row in rows) / sum(widths)
+    # those whose accesses do not follow each other in a thread are not the ones that were widened
+    narrow = [row for row in rows if not row.successive]
+    if len(narrow) == len(rows):
+        narrow = []
+    left = sum(row.requests * row.width for row in narrow) / each
+    while widths and left > 0:
+        left -= widths.pop(0)
+    wide = [row for row in rows if row not in narrow]
+    requests = sum(row.requests for row in wide)
+    conflicts = sum(row.wavefronts for row in wide) / requests
+    lines = sum(row.lines for row in wide) / requests
+    pairs = rows[0].memory == "shared" and rows[0].access == "read" and conflicts < _BROADCAST
+    cycles = sum(_row_cycles(row, gpu) for row in narrow)
+    return cycles + each * sum(_widened(width, conflicts, lines, pairs, gpu) for width in widths)
 
 
-def _widened(width: int, passes: float, lines: float, memory: str, gpu: KnownGPU) -> float:
-    """Return the cycles of a request of `width` bytes where narrow ones took `passes` each."""
+def _row_cycles(row: MemoryCounts, gpu: KnownGPU) -> float:
+    return _cycles(row.requests, row.wavefronts, row.least_wavefronts, row.lines, gpu)
+
+
+def _widened(width: int, passes: float, lines: float, pairs: bool, gpu: KnownGPU) -> float:
+    """Return the cycles of a request of `width` bytes where narrow ones took `passes` each.
+
+    Lanes that agree in pairs are served two registers at a time.
+    """
     least = _REGISTERS.get(width, 1)
-    if memory == "shared" and passes < _BROADCAST:
-        # lanes that agree in pairs are served two registers at a time
-        least = max(1, least // 2)
+    least = max(1, least // 2) if pairs else least
     return _cycles(1, max(passes, least), least, lines, gpu)
 
 
 def _cycles(requests: float, wavefronts: float, least: float, lines: float, gpu: KnownGPU) -> float:
     """Return the cycles of requests: for the banks, for the tags, or to give registers to lanes."""
     returned = least * WARP_THREADS / gpu.multiprocessor.load_lanes
-    return max(wavefronts, returned, lines / TAGS_PER_CYCLE, requests)
+    tags = lines / TAGS_PER_CYCLE + _ROUNDED_UP * requests
+    return max(wavefronts, returned, tags, requests)
 
 
 def _latency(

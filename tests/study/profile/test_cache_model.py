@@ -36,6 +36,30 @@ def test_writes_pass_l1():
     assert found.l2 == found.memory == 10 * 128
 
 
+def test_what_is_updated_in_place_goes_both_ways():
+    # y += x: three ways of 400 MiB
+    size = 400 * MIB
+    requests = size / 128
+    launch = counts(
+        row(1, "read", "y", requests=requests),
+        row(1, "read", "x", requests=requests),
+        row(1, "write", "y", requests=requests),
+        blocks=4 * 108,
+        arrays=[("y", size), ("x", size)],
+    )
+    assert [one.memory for one in levels(launch, A100, 1)] == pytest.approx([size] * 3)
+
+
+def test_what_an_atomic_adds_up_in_l2_reaches_memory_once_each_way():
+    # 1000 warps add 32 numbers each to the same 128 bytes
+    launch = counts(
+        row(1, "atomic", "sums", requests=1000, first=0.004), blocks=1000, arrays=[("sums", 128)]
+    )
+    (found,) = levels(launch, A100, 1)
+    assert found.l2 == 1000 * 128
+    assert found.memory == pytest.approx(2 * 128)
+
+
 def test_an_array_that_blocks_share_and_l2_does_not_hold_is_read_once_per_wave():
     # 4 waves of 108 blocks; each reads all 400 MiB: from memory once and then what L2 has lost
     size = 400 * MIB

@@ -102,8 +102,8 @@ def strided(lines, wavefronts):
 
 @pytest.mark.parametrize(
     ("lines", "wavefronts", "cycles"),
-    # gpu-benches, gpu-strides, on an A100: strides 1, 2, 32 and 31
-    [(1, 1, 1), (2, 2, 2), (32, 32, 32), (32, 1, 8)],
+    # by its banks three times; then by 32 tags, 4 per cycle, rounded up by 3/8 on average
+    [(1, 1, 1), (2, 2, 2), (32, 32, 32), (32, 1, 8.375)],
 )
 def test_a_strided_load_takes_as_long_as_its_banks_or_its_tags(lines, wavefronts, cycles):
     machine = loop("2 LDG.E R8, [R2.64]")
@@ -128,6 +128,18 @@ def test_what_the_compiler_made_wider_is_counted_as_it_is():
     broadcast = row(1, "read", "tile", "shared", requests=4 * RUNS)
     launched = counts(broadcast, blocks=BLOCKS, threads=256)
     assert predicted(launched, machine).shared_seconds == pytest.approx(64 * LOOP * 2 / SECOND)
+
+
+def test_of_two_arrays_on_a_line_that_which_is_read_in_succession_was_made_wider():
+    # a product of two tiles, four at a time: one is read by a vector that all lanes share (2
+    # passes), the other word by word with conflicts (4 times 8)
+    machine = code(
+        "1 again: LDS.128 R4, [R2]", *["1 LDS R8, [R3]"] * 4, "1 @P0 BRA `(again)", "9 EXIT"
+    )
+    together = row(1, "read", "a", "shared", requests=4 * RUNS, successive=0.75)
+    apart = row(1, "read", "b", "shared", requests=4 * RUNS, wavefronts=8)
+    found = predicted(counts(together, apart, blocks=BLOCKS, threads=256), machine)
+    assert found.shared_seconds == pytest.approx(64 * LOOP * (2 + 4 * 8) / SECOND)
 
 
 def streaming(width, blocks, size):

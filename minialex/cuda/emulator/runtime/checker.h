@@ -11,7 +11,7 @@ namespace emu {
 class Checker {
   public:
     Checker(Launch& launch, const void* code) : sites(code), launch_(launch), regions_(launch) {
-        for (int i = 0; i < launch.region_count; ++i) add_shadow(launch.regions[i]);
+        for (int i = 0; i < launch.array_count; ++i) add_shadow(launch.regions[i]);
     }
 
     Sites sites;

@@ -17,17 +17,20 @@ class ControlFlow {
 
     ControlFlow() : blocks_(1) {}
 
-    // The number of the block whose code begins at `site`, an offset into the module.
-    int block_at(uint32_t site) {
-        if (site >= number_.size()) number_.resize(site + 4096);
-        int& number = number_[site];
-        if (!number) {
-            number = int(blocks_.size());
-            blocks_.push_back({site, {}, END, 0});
-            stale_ = true;
-        }
-        return number;
+    // The number of the block whose code begins at `site`, an offset into the module, and which a
+    // thread enters from the block `from`.
+    int enter(int from, uint32_t site) {
+        // mostly a way that was taken before
+        for (const int to : blocks_[size_t(from)].next)
+            if (blocks_[size_t(to)].site == site) return to;
+        const int to = block_at(site);
+        if (from != END) blocks_[size_t(from)].next.push_back(to), stale_ = true;
+        return to;
     }
+    int count() const { return int(blocks_.size()); }
+    const std::vector<int>& next(int block) const { return blocks_[size_t(block)].next; }
+    uint32_t site(int block) const { return blocks_[size_t(block)].site; }
+
     // What of `block` comes after the barrier in it: another block, which nothing leads to. Until they
     // come to a barrier, lanes have met again, whatever comes after it.
     int after_barrier(int block) {
@@ -38,21 +41,22 @@ class ControlFlow {
         }
         return blocks_[size_t(block)].rest;
     }
-    void follow(int from, int to) {
-        auto& next = blocks_[size_t(from)].next;
-        if (std::find(next.begin(), next.end(), to) == next.end())
-            next.push_back(to), stale_ = true;
-    }
-    int count() const { return int(blocks_.size()); }
-    const std::vector<int>& next(int block) const { return blocks_[size_t(block)].next; }
-    uint32_t site(int block) const { return blocks_[size_t(block)].site; }
-
     int post_dominator(int block) {
         if (stale_) find_post_dominators();
         return blocks_[size_t(block)].post_dominator;
     }
 
   private:
+    int block_at(uint32_t site) {
+        if (site >= number_.size()) number_.resize(site + 4096);
+        int& number = number_[site];
+        if (!number) {
+            number = int(blocks_.size());
+            blocks_.push_back({site, {}, END, 0});
+            stale_ = true;
+        }
+        return number;
+    }
     struct Block {
         uint32_t site = 0;
         std::vector<int> next;

@@ -1,4 +1,5 @@
-// counter.h -- counts what the warps of a launch ask of memory, line by line.
+// counter.h -- counts what the warps of a launch ask of memory, line by line; of a traced block it says
+// instead which events were one instruction of a warp.
 //
 // Lanes run one after another here. So what each of a warp does is logged, up to where all of them
 // wait, and then run once more as a GPU would: all lanes that are at the same place at once.
@@ -22,11 +23,12 @@ class Counter {
 
     Sites sites;
 
-    void begin_block(double weight, int warps) {
-        weight_ = weight;
+    void begin_block(int warps) {
         l1_.clear();
+        visits_.resize(size_t(warps));
         inside_.assign(size_t(warps) * LANES, ControlFlow::END);
         entered_ = inside_;
+        request_number_ = 0;
     }
     // Shared memory of one name is one array, whichever worker has it.
     void add_shared(const char* name, char* base, size_t bytes, ElementType element_type) {
@@ -50,15 +52,13 @@ class Counter {
 
     // ---- what the lane that runs does ----
     void thread_begins(const Thread& me) {
-        log_[me.lane()].clear();
+        log_[me.lane()].clear(), events_[me.lane()].clear();
         inside_[size_t(me.id)] = entered_[size_t(me.id)] = ControlFlow::END;
     }
     void basic_block(const Thread& me, uint32_t site) {
-        const int block = flow_.block_at(site);
         int& inside = inside_[size_t(me.id)];
-        if (inside != ControlFlow::END) flow_.follow(inside, block);
-        inside = block;
-        note(me, {uint64_t(block), 0, 0, BLOCK});
+        inside = flow_.enter(inside, site);
+        note(me, {uint64_t(inside), 0, 0, BLOCK});
     }
     // Returns false where it is in no array; `fault` then says where.
     bool access(const Thread& me, char* address, size_t bytes, Access kind, uint32_t site,
@@ -81,6 +81,13 @@ class Counter {
                       uint16_t(kind)});
         return true;
     }
+    // Of a traced block: which event the lane's last step is.
+    void recorded(const Thread& me, int64_t event) {
+        const int lane = me.lane();
+        if (left_out_[lane]) return;
+        events_[lane].resize(log_[lane].size(), -1);
+        events_[lane].back() = event;
+    }
     void primitive(const Thread& me, int kind, uint32_t site) {
         note(me, {0, site, 0, uint16_t(kind)});
     }
@@ -100,29 +107,46 @@ class Counter {
         }
         if (!mask) return;
         // What did not fit is taken to be like what did.
-        scale_ = weight_ * double(logged) / double(kept);
+        scale_ = double(logged) / double(kept);
         went_on_.assign(size_t(regions_.count()) * ACCESSES, {});
         previous_ = &entered_[size_t(warp) * LANES];
+        warp_ = size_t(warp);
         run(mask, NOWHERE);
         for (int lane = 0; lane < LANES; ++lane)
             if (mask >> lane & 1) previous_[lane] = inside_[size_t(warp * LANES + lane)];
-        for (int lane = 0; lane < LANES; ++lane) log_[lane].clear(), left_out_[lane] = 0;
+        for (int lane = 0; lane < LANES; ++lane)
+            log_[lane].clear(), events_[lane].clear(), left_out_[lane] = 0;
         cut_ |= logged > kept;
     }
-    // Adds what was counted to the launch's.
-    void hand_in() {
+    // All warps have been finished up to where they wait. A GPU runs them side by side, so L1 is asked
+    // by one after another, each for one request.
+    void finish_warps() {
+        for (bool more = true; more;) {
+            more = false;
+            for (Visits& of_warp : visits_) more |= visit_next(of_warp);
+        }
+        for (Visits& of_warp : visits_) {
+            of_warp.requests.clear(), of_warp.sectors.clear();
+            of_warp.next = of_warp.sector = 0;
+        }
+        sectors_kept_ = 0;
+    }
+    // Notes what the block did among what the launch did.
+    void finish_block() {
         std::lock_guard lock(mutex_);
         launch_.cut |= cut_;
-        for (const auto& [key, tally] : tallies_) hand_in(tally);
+        for (auto& [key, tally] : tallies_) hand_in(tally);
+        tallies_.clear();
         for (size_t block = 0; block < ends_.size(); ++block) {
             const auto& next = flow_.next(int(block));
-            if (next.empty()) continue;
+            if (!ends_[block].requests) continue;
             Tally tally = ends_[block];
             tally.kind = BRANCH;
             sites.fill(tally.location, flow_.site(int(block)));
             // Another worker may have seen it go elsewhere.
             tally.bytes = next.size() > 1 ? -1 : int(flow_.site(next[0]));
             hand_in(tally);
+            ends_[block] = {};
         }
     }
 
@@ -133,6 +157,8 @@ class Counter {
     static constexpr int ACCESSES = ATOMIC + 1;
     static constexpr uint64_t WIDEST = 16;
     static constexpr size_t MAX_STEPS = 1 << 17;  // of one lane between two barriers: 2 MiB
+    // of a block between two barriers, 64 MiB; of more, warps are side by side in part
+    static constexpr size_t MAX_SECTORS = 1 << 23;
 
     struct Step {
         uint64_t at;  // an address, or a block's number
@@ -150,7 +176,10 @@ class Counter {
         const size_t part = launch_.l1_bytes / resident;
         l1_.resize(part > own ? part - own : 0);
     }
-    void hand_in(const Tally& tally) {
+    void hand_in(Tally& tally) {
+        const uint3& b = emu_position.block;
+        const unsigned block[] = {b.x, b.y, b.z};
+        memcpy(tally.location.block, block, sizeof block);
         if (launch_.tally_count == launch_.tally_capacity) launch_.cut = 1;
         else launch_.tallies[launch_.tally_count++] = tally;
     }
@@ -197,8 +226,19 @@ class Counter {
                 const int lane = lowest(rest);
                 request_.add(lane, log_[lane][at_[lane]++].at);
             }
-            count(step, together);
+            if (launch_.counted) count(step, together);
+            else number_events(together);
         }
+    }
+    // The lanes have just gone past the step.
+    void number_events(Mask together) {
+        bool any = false;
+        for (Mask rest = together; rest; rest &= rest - 1) {
+            const size_t lane = size_t(lowest(rest)), step = at_[lane] - 1;
+            const int64_t event = step < events_[lane].size() ? events_[lane][step] : -1;
+            if (event >= 0) launch_.events[event].request = request_number_, any = true;
+        }
+        request_number_ += any;
     }
     // Takes the lanes into their next blocks; returns those that then are at one place, none where
     // that is `until`.
@@ -275,14 +315,40 @@ class Counter {
         tally.sectors += scale_ * sectors.count();
         tally.least_sectors += scale_ * ceil_div(distinct_bytes(request_), SECTOR_BYTES);
         tally.lines += scale_ * Distinct(request_, LINE_BYTES).count();
-        for (const uint64_t sector : sectors) {
-            if (step.kind == READ) {
+        Visits& mine = visits_[warp_];
+        mine.sectors.insert(mine.sectors.end(), sectors.begin(), sectors.end());
+        mine.requests.push_back({&tally, scale_, mine.sectors.size(), step.kind == READ});
+        sectors_kept_ += size_t(sectors.count());
+        if (sectors_kept_ > MAX_SECTORS) finish_warps();
+    }
+
+    // What a warp asks of L1 between two barriers.
+    struct Visit {
+        Tally* tally;
+        double scale;
+        size_t end;  // of its sectors
+        bool reads;
+    };
+    struct Visits {
+        std::vector<Visit> requests;
+        std::vector<uint64_t> sectors;
+        size_t next = 0, sector = 0;
+    };
+    // Returns whether there was one.
+    bool visit_next(Visits& of_warp) {
+        if (of_warp.next == of_warp.requests.size()) return false;
+        const Visit& visit = of_warp.requests[of_warp.next++];
+        for (; of_warp.sector < visit.end; ++of_warp.sector) {
+            const uint64_t sector = of_warp.sectors[of_warp.sector];
+            if (visit.reads) {
                 const L1Cache::Found found = l1_.read(sector);
-                tally.l1_hits += scale_ * found.hit, tally.first += scale_ * found.first;
+                visit.tally->l1_hits += visit.scale * found.hit;
+                visit.tally->first += visit.scale * found.first;
             } else {
-                tally.first += scale_ * l1_.write(sector);
+                visit.tally->first += visit.scale * l1_.write(sector);
             }
         }
+        return true;
     }
 
     // Whether all lanes of the request begin where their last access to the array ended, and both
@@ -305,17 +371,21 @@ class Counter {
     size_t shared_;  // bytes of shared memory that the block has
     L1Cache l1_;
     ControlFlow flow_;
-    double weight_ = 1, scale_ = 1;
+    double scale_ = 1;
     bool cut_ = false;
     std::vector<int> inside_;   // the block that each thread is in, as it is logged,
     std::vector<int> entered_;  // and as its warp is run
     std::vector<Step> log_[LANES];
+    std::vector<int64_t> events_[LANES];  // of a traced block: that of each step, or -1
+    int request_number_ = 0;
     size_t at_[LANES] = {}, left_out_[LANES] = {};
     int* previous_ = nullptr;  // `entered_` of the warp that is run
     struct Ends {
         uint64_t ended[LANES] = {};
     };
     std::vector<Ends> went_on_;  // since the last barrier, for each region and access
+    std::vector<Visits> visits_;  // of each warp
+    size_t sectors_kept_ = 0, warp_ = 0;
     Request request_;
     std::unordered_map<uint64_t, Tally> tallies_;
     std::vector<Tally> ends_;  // what happened at the end of each block

@@ -73,6 +73,7 @@ inline void Worker::explain_stuck() {
 
 inline void Worker::finish_block() {
     if (recorder_) recorder_->settle();
+    if (launch_.counted) counter_->finish_block();
     if (unwritten_) run_.fail(*unwritten_);
 }
 

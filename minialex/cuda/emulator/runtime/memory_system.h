@@ -121,22 +121,22 @@ class L1Cache {
     Found read(uint64_t sector) {
         Line& line = touch(sector);
         const uint8_t bit = bit_of(sector);
-        const Found found{(line.held & bit) != 0, (line.ever & bit) == 0};
-        line.held |= bit, line.ever |= bit;
+        const Found found{(line.held & bit) != 0, (line.read & bit) == 0};
+        line.held |= bit, line.read |= bit;
         return found;
     }
-    // Returns whether the block touches this sector for the first time.
+    // Returns whether the block writes this sector for the first time.
     bool write(uint64_t sector) {
         Line& line = lines_[sector / (LINE_BYTES / SECTOR_BYTES)];
-        const bool first = !(line.ever & bit_of(sector));
-        line.ever |= bit_of(sector);
+        const bool first = !(line.written & bit_of(sector));
+        line.written |= bit_of(sector);
         return first;
     }
 
   private:
     struct Line {
         uint64_t used = 0;
-        uint8_t held = 0, ever = 0;
+        uint8_t held = 0, read = 0, written = 0;  // sectors, as bits
     };
     static uint8_t bit_of(uint64_t sector) {
         return uint8_t(1u << sector % (LINE_BYTES / SECTOR_BYTES));

@@ -11,12 +11,21 @@ class Recorder {
     explicit Recorder(Launch& launch) : launch_(launch) {}
 
     bool follows(const Thread& me) const {
-        const unsigned *b = launch_.traced_block, *t = launch_.traced_thread;
-        const uint3 &block = emu_position.block, &thread = me.index;
+        const unsigned* t = launch_.traced_thread;
+        const uint3& thread = me.index;
         if (launch_.traced == TRACED_BYTES) return true;
-        if (b[0] != block.x || b[1] != block.y || b[2] != block.z) return false;
+        if (!is_in_traced_block()) return false;
         return launch_.traced == TRACED_BLOCK ||
                (t[0] == thread.x && t[1] == thread.y && t[2] == thread.z);
+    }
+    bool is_in_traced_block() const {
+        const unsigned* b = launch_.traced_block;
+        const uint3& block = emu_position.block;
+        return b[0] == block.x && b[1] == block.y && b[2] == block.z;
+    }
+    // The number of the last event, -1 where it found no room.
+    int64_t last() const {
+        return launch_.event_count <= launch_.event_capacity ? launch_.event_count - 1 : -1;
     }
 
     // A write is announced before it happens: what it left is read when the thread does
@@ -66,7 +75,7 @@ class Recorder {
         Event* event = &launch_.events[launch_.event_count - 1];
         *event = {};
         event->kind = kind, event->region = -1, event->location = location;
-        event->phase = int(me.barriers);
+        event->phase = int(me.barriers), event->request = -1;
         const uint3& b = emu_position.block;
         const unsigned block[] = {b.x, b.y, b.z};
         const unsigned thread[] = {me.index.x, me.index.y, me.index.z};

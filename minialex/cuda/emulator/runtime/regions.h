@@ -49,7 +49,7 @@ inline Region shared_region(const char* name, char* base, size_t bytes, ElementT
 class Regions {
   public:
     explicit Regions(const Launch& launch)
-        : all_(launch.regions, launch.regions + launch.region_count) {}
+        : all_(launch.regions, launch.regions + launch.array_count) {}
 
     const Region& operator[](int i) const { return all_[size_t(i)]; }
     int count() const { return int(all_.size()); }

@@ -41,7 +41,9 @@ extern "C" int emu_launch(emu::Launch* launch) {
         // One core: what is found, and in which order, is then the same in every run.
         emu::Checker checker(*launch, reinterpret_cast<const void*>(launch->entry));
         emu::Recorder recorder(*launch);
-        run_worker(run, {&checker, launch->traced ? &recorder : nullptr, nullptr});
+        emu::Counter counter(*launch, run.mutex, reinterpret_cast<const void*>(launch->entry));
+        run_worker(run, {&checker, launch->traced ? &recorder : nullptr,
+                         launch->traced == emu::TRACED_BLOCK ? &counter : nullptr});
         return run.failed;
     }
     const auto work = [&run] {

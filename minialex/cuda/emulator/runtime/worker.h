@@ -68,7 +68,7 @@ class Worker {
     struct Watchers {
         Checker* checker;
         Recorder* recorder;
-        Counter* counter;
+        Counter* counter;  // beside a recorder: it only tells which lanes went together
     };
     Worker(Run& run, std::unique_ptr<Fibres> fibres, Watchers watchers);
 
@@ -96,7 +96,7 @@ class Worker {
                      ElementType element_type);
     void* dynamic_shared(const char* name, ElementType element_type);
     void watch(void* address, size_t bytes, Access access, uint32_t site);
-    Sites& sites() { return counter_ ? counter_->sites : checker_->sites; }
+    Sites& sites() { return checker_ ? checker_->sites : counter_->sites; }
     bool watching() const { return checker_ || counter_; }
     void record(const Call& call, ElementType element_type, size_t bytes, const void* value,
                 const void* result);
@@ -122,13 +122,15 @@ class Worker {
     Fault fault_at(FaultKind kind, const Thread& thread) const;
     void locate(Location& location, const Thread& thread) const;
     void count(int kind, const Call& call);
+    void recorded(int64_t event);
 
     Run& run_;
     Launch& launch_;
     std::unique_ptr<Fibres> fibres_;
     Checker* checker_;
     Recorder* recorder_;
-    Counter* counter_;
+    Counter* const whole_;  // of all blocks that run,
+    Counter* counter_;  // and of this one
     SharedMemory shared_;
     int count_, warps_, done_ = 0;
     bool has_dynamic_ = false;  // the kernel has asked for its dynamic shared memory
@@ -154,6 +156,7 @@ inline Worker::Worker(Run& run, std::unique_ptr<Fibres> fibres, Watchers watcher
       fibres_(std::move(fibres)),
       checker_(watchers.checker),
       recorder_(watchers.recorder),
+      whole_(watchers.counter),
       counter_(watchers.counter),
       shared_(launch_.shared, launch_.shared_limit, checker_ ? 256 : 0),
       count_(int(launch_.block[0] * launch_.block[1] * launch_.block[2])),
@@ -180,10 +183,9 @@ inline void Worker::work() {
         // A seed starts the blocks at another one, and an odd seed runs them backwards.
         const uint64_t turned = launch_.seed ? (n + launch_.seed) % run_.blocks : n;
         const uint64_t number = launch_.seed % 2 ? run_.blocks - 1 - turned : turned;
-        if (counter_) counter_->begin_block(launch_.weights[number], warps_);
-        run_block(counter_ ? launch_.chosen[number] : number);
+        if (launch_.counted) counter_->begin_block(warps_);
+        run_block(launch_.counted ? launch_.chosen[number] : number);
     }
-    if (counter_ && !run_.failed) counter_->hand_in();
     worker = nullptr;
 }
 
@@ -193,6 +195,7 @@ inline void Worker::run_block(uint64_t number) {
         if (launch_.seed) shuffle_order();
         for (const int warp : warp_order_)
             if (!run_warp(warp)) return;
+        if (counter_) counter_->finish_warps();
         if (done_ == count_) return finish_block();
         if (waiting_ < count_ || !one_barrier_) return explain_stuck();
         open_barrier();
@@ -208,6 +211,10 @@ inline void Worker::prepare(uint64_t number) {
     shared_.poison();
     random_.state = launch_.seed + number * 0x632be59bd9b4e019;
     if (checker_) checker_->order.begin_block(n, count_);
+    if (recorder_ && whole_) {
+        counter_ = recorder_->is_in_traced_block() ? whole_ : nullptr;
+        if (counter_) counter_->begin_block(warps_);
+    }
 }
 
 inline void Worker::shuffle_order() {
@@ -346,10 +353,13 @@ inline Worker::Arrival Worker::arrive(unsigned mask, const void* value, size_t b
 }
 
 inline void Worker::warp_barrier(unsigned mask, const Call& call) {
-    if (recorder_ && recorder_->follows(*current_)) recorder_->call(*current_, EVENT_BARRIER, call);
+    int64_t event = -1;
+    if (recorder_ && recorder_->follows(*current_))
+        recorder_->call(*current_, EVENT_BARRIER, call), event = recorder_->last();
     // The last lane to arrive goes on first, and settles for all of them what they know.
-    if (arrive(mask, nullptr, 0, call).last && checker_)
-        checker_->order.join(current_->warp(), mask);
+    const bool last = arrive(mask, nullptr, 0, call).last;
+    recorded(event);
+    if (last && checker_) checker_->order.join(current_->warp(), mask);
 }
 
 inline void* Worker::new_shared(const void* key, const char* name, size_t bytes, size_t align,
@@ -361,7 +371,7 @@ inline void* Worker::new_shared(const void* key, const char* name, size_t bytes,
         fail(TOO_MUCH_SHARED, {name, nullptr, 0}, &fault);
     }
     if (checker_) checker_->add_shared(name, address, bytes, element_type);
-    if (counter_) counter_->add_shared(name, address, bytes, element_type);
+    if (whole_) whole_->add_shared(name, address, bytes, element_type);
     return address;
 }
 
@@ -370,7 +380,7 @@ inline void* Worker::dynamic_shared(const char* name, ElementType element_type) 
         has_dynamic_ = true;
         char* const base = shared_.dynamic();
         if (checker_) checker_->add_shared(name, base, shared_.dynamic_bytes(), element_type);
-        if (counter_) counter_->add_shared(name, base, shared_.dynamic_bytes(), element_type);
+        if (whole_) whole_->add_shared(name, base, shared_.dynamic_bytes(), element_type);
     }
     return shared_.dynamic();
 }
@@ -382,14 +392,16 @@ inline void Worker::watch(void* address, size_t bytes, Access access, uint32_t s
     if ((p >= stack && p < stack + STACK_BYTES) ||
         (p >= position && p < position + sizeof emu_position))
         return;
-    if (counter_) {
+    if (!checker_) {
         if (!counter_->access(*current_, p, bytes, access, site, seen_))
             fail(OUT_OF_BOUNDS, {}, &seen_);
         return;
     }
     if (checker_->check(*current_, p, bytes, access, site, seen_)) {
-        if (seen_.region >= 0 && recorder_ && recorder_->follows(*current_))
-            recorder_->access(*current_, p, seen_);
+        if (seen_.region < 0 || !recorder_ || !recorder_->follows(*current_)) return;
+        recorder_->access(*current_, p, seen_);
+        if (counter_) counter_->access(*current_, p, bytes, access, site, seen_);
+        recorded(recorder_->last());
     } else if (seen_.kind == UNINITIALISED) {
         // A later, unordered write makes this a race: a better explanation.
         if (unwritten_) return;
@@ -403,7 +415,13 @@ inline void Worker::watch(void* address, size_t bytes, Access access, uint32_t s
 inline void Worker::record(const Call& call, ElementType element_type, size_t bytes,
                            const void* value, const void* result) {
     if (recorder_ && recorder_->follows(*current_))
-        recorder_->warp(*current_, call, element_type, bytes, value, result);
+        recorder_->warp(*current_, call, element_type, bytes, value, result),
+            recorded(recorder_->last());
+}
+
+// What the thread just did was written down as `event`.
+inline void Worker::recorded(int64_t event) {
+    if (counter_ && recorder_) counter_->recorded(*current_, event);
 }
 
 }  // namespace emu

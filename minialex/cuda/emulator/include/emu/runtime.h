@@ -88,6 +88,7 @@ struct Event {
     char value[16], result[16];
     char code;  // of the numbers in value and result, where no region says it, and their bytes
     int width;
+    int request;  // of a traced block: counted through it, the same for lanes that went together; or -1
 };
 enum EventKind { EVENT_BARRIER = 3, EVENT_WARP = 4, EVENT_END = 5 };
 
@@ -96,7 +97,7 @@ enum Traced { TRACED_NOTHING, TRACED_THREAD, TRACED_BLOCK, TRACED_BYTES };
 
 // What the warps of a counted launch did at one place: how often, and what memory had to do for it.
 struct Tally {
-    Location location;
+    Location location;  // with the block that did it
     int kind;  // an Access, EVENT_BARRIER, EVENT_WARP, or BRANCH
     int region;  // of an access
     int bytes;  // that each lane asked for; of a branch, the only block that followed it, or -1
@@ -124,6 +125,7 @@ struct Launch {
     uint64_t seed;  // 0: threads and blocks in their natural order
     Region* regions;
     int region_count, region_capacity;
+    int array_count;  // the regions that are arguments
     int traced;
     unsigned traced_block[3], traced_thread[3];
     int watched_region;
@@ -131,8 +133,7 @@ struct Launch {
     Event* events;
     int64_t event_count, event_capacity;
     int counted;
-    const uint64_t* chosen;  // the blocks that run, and the number of blocks that each stands for
-    const double* weights;
+    const uint64_t* chosen;  // the blocks that run
     uint64_t chosen_count;
     uint64_t l1_bytes;  // of a multiprocessor, for its L1 cache and shared memory together
     int resident_threads;  // that a multiprocessor holds at most

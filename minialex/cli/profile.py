@@ -1,0 +1,236 @@
+"""``minialex profile``: what every line of a kernel asks of memory, and how long it would take."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from minialex.bench.profiles import (
+    BLOCKS,
+    find_layer,
+    layer_labels,
+    profile_layer,
+    profile_step,
+)
+from minialex.check import CASES
+from minialex.cli.options import (
+    SectionCommand,
+    console,
+    json_option,
+    messages,
+    number,
+    print_table,
+    refuse_beside,
+    table,
+)
+from minialex.cuda.emulator.sampling import MAX_BLOCKS
+from minialex.cuda.known_gpus import KNOWN_GPUS, known_gpu
+from minialex.errors import MinialexError
+from minialex.files import atomic_write
+from minialex.models import VARIANTS
+from minialex.study import tracing
+from minialex.study.profile import Profile, text
+from minialex.study.profile.cases import page_of_case, profile_case
+from minialex.wording import unknown
+
+LAYER_BATCH = 32
+
+
+@click.command(
+    cls=SectionCommand, short_help="What a kernel asks of memory, line by line, without a GPU."
+)
+@click.argument("what", required=False, metavar="[OP|NETWORK]")
+@click.option("--emulate", is_flag=True, help="Run and count on the CPU: no GPU is needed.")
+@click.option(
+    "--implementation", metavar="NAME", help="Such as tiled.  [the one that runs on a GPU]"
+)
+@click.option(
+    "--case",
+    metavar="NAME",
+    help="What to run OP on: a case of gradcheck's, or a layer: 'alexnet conv2d 2'.  [the first]",
+)
+@click.option("--kernel", metavar="NAME", help="Profile this kernel only.  [all]")
+@click.option(
+    "--batch", type=number, metavar="N", help=f"Images.  [{LAYER_BATCH}; a case has its own]"
+)
+@click.option(
+    "--gpu", default="H100", show_default=True, metavar="NAME", help=f"{', '.join(KNOWN_GPUS)}."
+)
+@click.option(
+    "--blocks",
+    metavar="N",
+    help=f"Count N blocks of a launch, or 'all'.  [{MAX_BLOCKS}; of layers and networks {BLOCKS}]",
+)
+@click.option(
+    "--page",
+    "page_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Also write an HTML page on which a block's warps can be stepped through OP's kernel.",
+)
+@click.option("--list", "listing", is_flag=True, help="List what can be profiled, or OP's cases.")
+@json_option
+def profile(
+    what: str | None,
+    emulate: bool,
+    implementation: str | None,
+    case: str | None,
+    kernel: str | None,
+    batch: int | None,
+    gpu: str,
+    blocks: str | None,
+    page_file: Path | None,
+    listing: bool,
+    as_json: bool,
+) -> None:
+    """Count what the warps of OP's CUDA kernels ask of memory, line by line of their text.
+
+    \b
+    requests    instructions of warps, and how many of the 32 lanes took part in one
+    sectors     32-byte pieces of global memory per request, and the least that hold the bytes
+    wavefronts  passes through the banks of shared memory per request, and the least: without
+                bank conflicts
+    in L1       the share of sectors that the block had read before and that L1 still has
+    divergent   how often the lanes of a warp went different ways at a branch
+
+    They are what NVIDIA's Nsight Compute calls so; --json has its metric of each. From them, the
+    machine code and the documents of a GPU follows how long the launch would take, and what bounds
+    it: a prediction, nothing here is measured. Accesses are counted as they are written; a compiler
+    may join or move some. Of a large launch some blocks are run and counted, and the others are
+    taken to be like these.
+
+    Of NETWORK, every launch of a training step is shown: predicted time, and floor: how long any
+    kernel would take at least.
+
+    \b
+    Examples:
+      minialex profile conv2d --emulate --implementation tiled
+      minialex profile conv2d --emulate --case 'alexnet conv2d 2' --batch 128 --gpu A100
+      minialex profile conv2d --emulate --implementation tiled --page tiled.html
+      minialex profile alexnet --emulate --batch 32
+    """
+    if listing:
+        refuse_beside("--list", ("kernel", "batch", "blocks", "page_file", "as_json", "case"))
+        return _list(what)
+    if what is None:
+        raise click.UsageError("name an op or a network, such as conv2d; --list names them all")
+    _check_name(what)
+    if not emulate:
+        raise click.UsageError("a profile counts under emulation: add --emulate")
+    known_gpu(gpu)
+    is_small = what not in VARIANTS and case not in layer_labels(what)
+    most = _max_blocks(blocks, MAX_BLOCKS if is_small else BLOCKS)
+    if what in VARIANTS:
+        refuse_beside(f"a network, {what}", ("implementation", "case", "page_file"))
+        with console.status(f"counting a training step of {what}"):
+            found = profile_step(
+                what, batch or LAYER_BATCH, gpu=gpu, kernel=kernel, max_blocks=most
+            )
+    else:
+        found = _of_op(what, implementation, case, kernel, batch, gpu, most)
+    if not found.launches:
+        raise MinialexError(f"no kernel {kernel!r} is launched: leave out --kernel to see all")
+    if page_file is not None:
+        pair, chosen = tracing.find(what, implementation, _checked_case(what, case))
+        atomic_write(page_file, page_of_case(pair, chosen, kernel).encode())
+        messages.print(f"wrote {page_file}: open it in a browser")
+    if as_json:
+        click.echo(json.dumps(found.to_json(), indent=2))
+    elif what in VARIANTS:
+        _print_step(what, batch or LAYER_BATCH, found)
+    else:
+        _print_launches(found)
+
+
+def _of_op(
+    op: str,
+    implementation: str | None,
+    case: str | None,
+    kernel: str | None,
+    batch: int | None,
+    gpu: str,
+    most: int | None,
+) -> Profile:
+    if case is not None and case in layer_labels(op):
+        pair, _ = tracing.find(op, implementation, None)
+        layer = find_layer(case)
+        return profile_layer(
+            layer, pair.name, batch or LAYER_BATCH, gpu=gpu, kernel=kernel, max_blocks=most
+        )
+    if batch is not None:
+        layers = ", ".join(repr(label) for label in layer_labels(op))
+        raise click.UsageError(
+            f"--batch is for a network or one of its layers: name one by --case: {layers or 'none'}"
+        )
+    pair, chosen = tracing.find(op, implementation, case)
+    return profile_case(pair, chosen, gpu=gpu, kernel=kernel, max_blocks=most)
+
+
+def _checked_case(op: str, case: str | None) -> str | None:
+    if case is not None and case in layer_labels(op):
+        raise click.UsageError("--page shows a small case: leave out --case, or name one of --list")
+    return case
+
+
+def _check_name(what: str) -> None:
+    known = [*tracing.ops_in_kernels(), *VARIANTS]
+    if what not in known:
+        raise MinialexError(unknown("op or network", what, known))
+
+
+def _max_blocks(words: str | None, default: int) -> int | None:
+    if words is None:
+        return default
+    if words == "all":
+        return None
+    if not words.isdecimal() or int(words) < 1:
+        raise click.BadParameter(
+            f"{words!r}: use a whole number from 1, or all", param_hint="--blocks"
+        )
+    return int(words)
+
+
+def _list(what: str | None) -> None:
+    if what is None:
+        console.print(f"ops       {', '.join(tracing.ops_in_kernels())}")
+        console.print(f"networks  {', '.join(VARIANTS)}")
+        console.print(f"GPUs      {', '.join(KNOWN_GPUS)}")
+        return
+    _check_name(what)
+    if what in VARIANTS:
+        raise click.UsageError("--list is for ops: a network has no cases")
+    console.print(f"implementations  {', '.join(tracing.kernels_of(what))}")
+    console.print("layers")
+    for label in layer_labels(what):
+        console.print(f"  {label}")
+    console.print("cases")
+    for case in CASES[what]:
+        console.print(f"  {case.name}")
+
+
+def _print_launches(found: Profile) -> None:
+    for launch in found.launches:
+        first, *others = text.summary(launch)
+        console.print(first, style="bold")
+        for line in others:
+            console.print(f"  {line}")
+        headings = text.LINE_HEADINGS
+        rows = table("", headings[: text.LEFT_OF_LINES], headings[text.LEFT_OF_LINES :])
+        for cells in text.line_rows(launch):
+            rows.add_row(*cells)
+        print_table(rows)
+        for one in launch.slowdowns:
+            console.print(f"{one.kind}: {one.sentence} ({100 * one.share:.0f} % of its kind)")
+        console.print()
+
+
+def _print_step(network: str, batch: int, found: Profile) -> None:
+    headings = text.LAUNCH_HEADINGS
+    title = f"A training step of {network}, batch {batch}: predicted, not measured"
+    rows = table(title, headings[: text.LEFT_OF_LAUNCHES], headings[text.LEFT_OF_LAUNCHES :])
+    for cells in text.launch_rows(found):
+        rows.add_row(*cells)
+    print_table(rows)
+    console.print(text.total(found))

@@ -1,0 +1,70 @@
+"""The least time that a launch can take: its arrays moved once, or its products' operations.
+
+A roofline's lower bound (Williams, Waterman and Patterson 2009), whatever way the kernel goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from minialex.cuda.emulator.report import NamedArray
+from minialex.cuda.known_gpus import KnownGPU
+from minialex.cuda.plan import LaunchPlan
+
+IN_PLACE = "rmsprop", "sgd", "adam"
+"""Kernels that also read what they write."""
+NO_PRODUCT = "conv2d_im2col", "conv2d_col2im"
+"""Kernels with a convolution's sizes that do no multiplications."""
+CONVOLUTION = {"N", "C", "O", "KH", "KW", "OH", "OW", "groups"}
+PRODUCT = {"R", "O", "I"}
+
+
+@dataclass(frozen=True)
+class LeastTime:
+    """The least time of a launch.
+
+    Attributes
+    ----------
+    bytes : int
+        Of its arrays, each moved once.
+    flops : int
+        Operations of the convolution or product that it computes, 0 for anything else.
+    seconds : float
+    bound : str
+        ``"memory"`` or ``"FMA"``.
+    """
+
+    bytes: int
+    flops: int
+    seconds: float
+    bound: str
+
+
+def least_time(plan: LaunchPlan, arrays: Sequence[NamedArray], gpu: KnownGPU) -> LeastTime:
+    """Return the least time of a launch on `gpu`, with FP32 multiply-adds."""
+    constant = {p.name: p.const for p in plan.signature.parameters}
+    moved = sum(
+        array.size * array.bytes * (1 if constant[array.name] or not in_place(plan) else 2)
+        for array in arrays
+        if not array.shared
+    )
+    flops = 0 if plan.signature.name in NO_PRODUCT else operations(plan.sizes)
+    moving, computing = moved / gpu.memory_bandwidth, flops / gpu.flops
+    bound = "FMA" if computing > moving else "memory"
+    return LeastTime(moved, flops, max(moving, computing), bound)
+
+
+def in_place(plan: LaunchPlan) -> bool:
+    """Return whether a kernel also reads the arrays that it writes."""
+    return plan.signature.name in IN_PLACE
+
+
+def operations(sizes: dict[str, int]) -> int:
+    """Return the operations of a product, told by the names of the sizes; 0 for anything else."""
+    if sizes.keys() >= CONVOLUTION:
+        taps = sizes["C"] // sizes["groups"] * sizes["KH"] * sizes["KW"]
+        return 2 * sizes["N"] * sizes["O"] * sizes["OH"] * sizes["OW"] * taps
+    if sizes.keys() >= PRODUCT:
+        return 2 * sizes["R"] * sizes["O"] * sizes["I"]
+    return 0
