@@ -10,7 +10,7 @@ from tests.cuda.patterns.known import KnownBranch, Pattern, in_global, numbers, 
 def _branches() -> list[Pattern]:
     x, t = numbers(128), np.arange(128)
     odd, odd_warp = t % 2 == 1, t // 32 % 2 == 1
-    sums = np.tile(np.cumsum(x[:32]), 4)
+    sums = np.tile(np.cumsum(x[:32]) - x[:32], 4)
     return [
         Pattern(
             "odd_and_even_lanes",
@@ -91,23 +91,21 @@ def _branches() -> list[Pattern]:
             (x,),
             (sums,),
             (
-                # 32 turns with 32, 31, ... 1 lanes, 528 in all, which read the same element. A
-                # block's two warps read the same 32 elements, 4 sectors.
+                # 31 turns with 31, 30, ... 1 lanes, 496 in all, which read the same element. A
+                # block's two warps read the same 31 elements, 4 sectors.
                 in_global(
                     ("read in the loop", "read", "x"),
-                    requests=128,
-                    lanes=4 * 528,
-                    sectors=128,
-                    least_sectors=128,
-                    lines=128,
+                    requests=124,
+                    lanes=4 * 496,
+                    sectors=124,
+                    least_sectors=124,
+                    lines=124,
                     first=8,
                 ),
                 per_warp("write after the loop", "write", "y", sectors=4, least_sectors=4, lines=1),
             ),
-            # At the first test all stay; then at the end of each turn one lane leaves, and at all
-            # but the last others stay.
-            branches=(KnownBranch("turn", 4 * 33, 4 * 31),),
-            scalars=(0,),
+            # at each test one lane leaves, and at all but the last others stay
+            branches=(KnownBranch("turn", 4 * 32, 4 * 31),),
         ),
     ]
 
