@@ -305,6 +305,29 @@ def test_lanes_meet_after_a_branch_in_a_loop():
     assert [(one.requests, one.lanes) for one in accesses] == [(32, 800)] * 3
 
 
+def test_lanes_stay_together_after_a_tensor_core_s_work(tmp_path):
+    # one lane computes for all, and not the same one each time
+    path = tmp_path / "twice.cu"
+    path.write_text("""// needs: sm_80
+        #include "mma.cuh"
+        __global__ void twice(const float* __restrict__ x, float* __restrict__ y) {
+            unsigned a[4] = {}, b[2] = {};
+            float d[4] = {};
+            for (int i = 0; i < 3; ++i) {
+                a[0] = b[0] = __float_as_uint(x[threadIdx.x]);
+                mma_tf32(d, a, b);
+                if (i == 1) mma_tf32(d, a, b);
+            }
+            y[threadIdx.x] = d[0];
+        }""")
+    x = np.ones(32, np.float32)
+    with cuda.emulated("counted") as emulation:
+        cuda.kernel(path, "twice")(1, 32, x, np.zeros(32, np.float32))
+    (found,) = emulation.counts
+    assert sum(one.requests for one in found.primitives) == 4
+    assert all(one.lanes == 32 * one.requests for one in (*found.primitives, *found.memory))
+
+
 def test_only_the_kernel_that_was_named_is_counted():
     x, y = np.ones(64, np.float32), np.zeros(64, np.float32)
     with cuda.emulated("counted", kernel="relu_backward") as emulation:
