@@ -1,0 +1,19 @@
+"""Recorded writes, replayed into fresh arrays, give the outputs, for every kernel over its cases."""
+
+import pytest
+
+from minialex.check import CASES
+from minialex.cuda import emulated
+from minialex.study import tracing
+from tests.cuda.replay import replayed
+from tests.cuda.test_replay import PAIRS
+
+EVERY = [(op, name, case) for op, name in PAIRS for case in CASES[op]]
+
+
+@pytest.mark.parametrize(("op", "name", "case"), EVERY, ids=lambda one: getattr(one, "name", one))
+def test_recorded_writes_give_the_outputs(op, name, case):
+    pair, _ = tracing.find(op, name, case.name)
+    with emulated(), replayed():
+        for run in tracing.passes(pair, case):
+            run()
