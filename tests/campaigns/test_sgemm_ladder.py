@@ -2,9 +2,10 @@
 
 import pytest
 
-from benchmarks.sgemm.prediction import prediction
+from benchmarks.sgemm.prediction import PAGE, page, prediction
 from benchmarks.sgemm.rungs import RUNGS
-from tests.cuda.tools import disassembles
+from minialex.cuda import nvrtc
+from tests.cuda.tools import ROOT, disassembles
 
 
 @disassembles
@@ -17,3 +18,7 @@ def test_the_rungs_come_out_in_the_published_order():
     ]
     # docs/sgemm.md shows them
     assert all(3 / 4 < factor < 4 / 3 for factor in factors), factors
+    if nvrtc.versions()[0] == "12.9":
+        # the tables are of its machine code
+        text = (ROOT / PAGE).read_text(encoding="utf-8")
+        assert page(text) == text, "python -m benchmarks.sgemm.prediction writes it"

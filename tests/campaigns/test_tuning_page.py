@@ -1,0 +1,29 @@
+"""The page that tunes a kernel: as the profiler would write it today, and what it claims."""
+
+import dataclasses
+
+import pytest
+
+from docs.tuning.__main__ import GPUS, PAGE, page, profile_of
+from docs.tuning.layer_norm import STAGES
+from minialex.cuda import nvrtc
+from minialex.cuda.known_gpus import known_gpu
+from tests.cuda.tools import ROOT, disassembles
+
+
+@disassembles
+@pytest.mark.skipif(nvrtc.versions()[:1] != ["12.9"], reason="the page is of NVRTC 12.9's code")
+def test_the_page_shows_the_profiles_of_today():
+    text = (ROOT / PAGE).read_text(encoding="utf-8")
+    assert page(text) == text, "python -m docs.tuning writes it"
+
+
+@disassembles
+@pytest.mark.parametrize("name", GPUS)
+def test_what_binds_the_stages_moves_from_l1_to_shared_memory_to_memory(name):
+    gpu = known_gpu(name)
+    times = [dataclasses.replace(profile_of(stage), gpu=gpu).predicted for stage in STAGES]
+    assert [time.binding for time in times] == ["L1", "shared memory", "memory"]
+    # nothing is gained by the second stage, and all there is by the third
+    assert times[1].seconds > 0.9 * times[0].seconds
+    assert times[2].seconds < 0.5 * times[1].seconds
