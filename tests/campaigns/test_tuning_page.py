@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from docs.tuning.__main__ import GPUS, PAGE, page, profile_of
+from docs.tuning.__main__ import GPUS, PAGE, main, page, profile_of
 from docs.tuning.layer_norm import HERE, STAGES
 from minialex.cuda import nvrtc, source
 from minialex.cuda.known_gpus import known_gpu
@@ -41,3 +41,11 @@ def test_the_code_on_the_page_runs_and_says_so(monkeypatch, capsys):
     path, padded = HERE / STAGES[2].file, "tile[C][32 + 1]"
     with source.edited(path, padded, "tile[C][32]"), pytest.raises(AssertionError):
         names["test_the_tile_has_no_bank_conflicts"]()
+
+
+@disassembles
+def test_the_command_prints_a_stage_or_how_to_use_it(capsys):
+    assert main([STAGES[2].file]) == 0
+    assert "Nothing is named." in capsys.readouterr().out
+    assert main(["4_faster.cu"]) == 2
+    assert "python -m docs.tuning --check" in capsys.readouterr().out
