@@ -258,6 +258,8 @@ def test_clang_is_given_no_flags_that_gcc_alone_knows(folder):
     stack = "-Werror=frame-larger-than"
     assert theirs - ours == {
         *("-gline-tables-only", "-gdwarf-4", "-mllvm", "-tsan-instrument-read-before-write"),
+        *("-tsan-instrument-atomics=0", "-simplifycfg-sink-common=false"),
+        "-enable-tail-merge=0",
         *(stack, "-ffp-contract=on", "-fno-vectorize", "-fno-slp-vectorize"),
         "-fsanitize-coverage=no-prune",
     }
@@ -265,7 +267,7 @@ def test_clang_is_given_no_flags_that_gcc_alone_knows(folder):
         *(f"{stack}={96 * 1024}", "-fno-gnu-unique", "-ffp-contract=fast"),
         *("-fno-tree-vectorize", "-fno-tree-pre", "-fpeel-loops"),
         *("-fno-tree-sra", "-fno-var-tracking", "-fexpensive-optimizations"),
-        *("-fno-schedule-insns2", "-fno-thread-jumps"),
+        *("-fno-schedule-insns2", "-fno-thread-jumps", "-fno-tree-ch"),
     }
     before = sorted(folder.iterdir())
     assert compiler._precompiled_header(clang, ()) is None

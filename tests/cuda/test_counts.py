@@ -293,6 +293,18 @@ def test_what_follows_a_guarded_load_is_one_request():
     assert [(one.requests, one.lanes) for one in stores] == [(32, 1024)] * 2
 
 
+def test_lanes_meet_after_a_branch_in_a_loop():
+    x = np.random.default_rng(0).standard_normal((8, 100)).astype(np.float32)
+    with minialex.using(softmax="kernel"), cuda.emulated("counted") as emulation:
+        ops.softmax(x)
+    (found,) = emulation.counts
+    # whether a number is the largest so far, one lane finds otherwise than its neighbours
+    assert any(one.divergent for one in found.branches)
+    # a warp for each row: three requests of all lanes and one of four, twice for x
+    accesses = [one for one in found.memory if one.memory == "global"]
+    assert [(one.requests, one.lanes) for one in accesses] == [(32, 800)] * 3
+
+
 def test_only_the_kernel_that_was_named_is_counted():
     x, y = np.ones(64, np.float32), np.zeros(64, np.float32)
     with cuda.emulated("counted", kernel="relu_backward") as emulation:

@@ -230,16 +230,22 @@ def _build_flags(tool: Compiler, kind: str) -> tuple[str, ...]:
     # only lines are asked for: where variables lie takes a sixth of the time. Without the last flag
     # -O1 fuses nothing. Of DWARF 5 as newer clangs write it, addr2line 2.40 does not make sense.
     gcc = ("-fno-tree-sra", "-fno-var-tracking", "-fexpensive-optimizations")
-    # A read is shown even if the same place is written next; neighbouring reads stay apart where
-    # -O1 is taken for -O2, as by `zig c++`.
-    shown = ("-mllvm", "-tsan-instrument-read-before-write")
+    # A read is shown even if the same place is written next, an atomic of the emulator by itself,
+    # and what two branches do alike at a line of each; neighbouring reads stay apart where -O1 is
+    # taken for -O2, as by `zig c++`.
+    passes = (
+        *("-tsan-instrument-read-before-write", "-tsan-instrument-atomics=0"),
+        *("-simplifycfg-sink-common=false", "-enable-tail-merge=0"),
+    )
+    shown = (part for one in passes for part in ("-mllvm", one))
     clang = ("-gline-tables-only", "-gdwarf-4", "-fno-vectorize", "-fno-slp-vectorize", *shown)
     own = clang if tool.is_clang else gcc
     if kind == "checked":
         return (*_CHECKED, *own)
     # clang leaves out blocks that others imply; in g++, a block's jump is to stay the last of it,
-    # and what follows a branch is not put into both of its paths: lanes go through it together
-    apart = ("-fno-schedule-insns2", "-fno-thread-jumps")
+    # and what follows a branch, a loop's test among it, is not put into both of its paths: lanes go
+    # through it together
+    apart = ("-fno-schedule-insns2", "-fno-thread-jumps", "-fno-tree-ch")
     more = ("-fsanitize-coverage=no-prune",) if tool.is_clang else (*fast, *apart)
     return (*_CHECKED, *own, *_COUNTED, *more)
 

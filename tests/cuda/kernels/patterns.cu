@@ -188,12 +188,12 @@ __global__ void guarded(const float* __restrict__ x, float* __restrict__ y, cons
     y[i] = v;              // guarded write
 }
 
-// Lane l takes l + 1 turns.
-__global__ void lengthening_loop(const float* __restrict__ x, float* __restrict__ y) {
+// Lane l takes l + 1 turns, where first is 0.
+__global__ void lengthening_loop(const float* __restrict__ x, float* __restrict__ y, const int first) {
     const int lane = threadIdx.x % 32, i = flat_index();
     float sum = 0;
 #pragma unroll 1
-    for (int k = 0; k <= lane; ++k)  // turn
+    for (int k = first; k <= lane; ++k)  // turn
         sum += x[k];  // read in the loop
     y[i] = sum;       // write after the loop
 }

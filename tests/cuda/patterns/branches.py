@@ -104,8 +104,10 @@ def _branches() -> list[Pattern]:
                 ),
                 per_warp("write after the loop", "write", "y", sectors=4, least_sectors=4, lines=1),
             ),
-            # at the end of each turn one lane leaves: at all but the last others stay
-            branches=(KnownBranch("turn", 4 * 32, 4 * 31),),
+            # At the first test all stay; then at the end of each turn one lane leaves, and at all
+            # but the last others stay.
+            branches=(KnownBranch("turn", 4 * 33, 4 * 31),),
+            scalars=(0,),
         ),
     ]
 

@@ -13,7 +13,7 @@ template <> struct Bits<2> { using type = uint16_t; };
 template <> struct Bits<4> { using type = uint32_t; };
 template <> struct Bits<8> { using type = uint64_t; };
 
-template <class To, class From> inline To bits_as(From from) {
+template <class To, class From> EMU_PART To bits_as(From from) {
     static_assert(sizeof(To) == sizeof(From));
     To to;
     memcpy(static_cast<void*>(&to), &from, sizeof to);

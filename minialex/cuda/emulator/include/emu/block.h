@@ -27,7 +27,7 @@ template <class T> constexpr char code_of() {
     return '?';
 }
 
-template <class T> constexpr ElementType describe() {
+template <class T> constexpr ElementType described() {
     using Element = std::remove_all_extents_t<T>;
     using S = typename Scalar<Element>::type;
     ElementType e{code_of<S>(), int(sizeof(S)), int(std::rank_v<T>), {}};
@@ -38,6 +38,9 @@ template <class T> constexpr ElementType describe() {
     return e;
 }
 
+// A constant: whatever is called here would be watched.
+template <class T> inline constexpr ElementType describe = described<T>();
+
 // `__shared__ float tile[16][17];` is rewritten to
 // `auto& tile = emu::shared<float[16][17]>("tile", alignof(float), [] {});`
 // The lambda's type is another one in each declaration and each instantiation around it, so the
@@ -45,14 +48,14 @@ template <class T> constexpr ElementType describe() {
 template <class T, class Unique> EMU_QUIET T& shared(const char* name, size_t align, Unique) {
     static char key;
     void* address = emu_find_shared(&key);
-    if (!address) address = emu_new_shared(&key, name, sizeof(T), align, describe<T>());
+    if (!address) address = emu_new_shared(&key, name, sizeof(T), align, describe<T>);
     return *static_cast<T*>(address);
 }
 
 // `extern __shared__ float tile[];` is rewritten to
 // `float* const tile = emu::dynamic_shared<float>("tile");`
 template <class T> EMU_QUIET T* dynamic_shared(const char* name) {
-    return static_cast<T*>(emu_dynamic_shared(name, describe<T[]>()));
+    return static_cast<T*>(emu_dynamic_shared(name, describe<T[]>));
 }
 
 }  // namespace emu

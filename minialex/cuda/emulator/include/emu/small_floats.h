@@ -40,7 +40,7 @@ template <int fraction, int least_exponent> struct SmallFloat {
         return sign | uint16_t(all < infinity ? all : infinity);
     }
 
-    static float decode(uint16_t bits) {
+    EMU_PART static float decode(uint16_t bits) {
         const uint32_t sign = uint32_t(bits & 0x8000) << 16, rest = bits & 0x7fff;
         const uint32_t shifted = rest << (23 - fraction);
         if (rest >= infinity) return bits_as<float>(sign | 0x7f800000 | shifted);

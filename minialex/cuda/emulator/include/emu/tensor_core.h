@@ -48,8 +48,8 @@ struct Fragments {
 
 // Eight integers, taken together by every operator: most often one for each column of D.
 typedef int Ints __attribute__((vector_size(32)));
-inline Ints larger(Ints a, Ints b) { return a > b ? a : b; }
-inline int any(Ints a) {
+EMU_PART Ints larger(Ints a, Ints b) { return a > b ? a : b; }
+EMU_PART int any(Ints a) {
     int all = 0;
     for (int i = 0; i < 8; ++i) all |= a[i];
     return all;
@@ -62,7 +62,7 @@ template <int fraction, int exponent_bits> struct Format {
     static constexpr int SIGN = int(1u << (fraction + exponent_bits));
 
     // -1 for infinities and NaN, 0 for others.
-    static Ints not_finite(Ints bits) { return (bits >> FRACTION & ALL_ONES) == ALL_ONES; }
+    EMU_PART static Ints not_finite(Ints bits) { return (bits >> FRACTION & ALL_ONES) == ALL_ONES; }
 };
 
 // 16-bit elements, two in a register: K = 16.
@@ -70,8 +70,8 @@ template <class T> struct Packed;
 template <int fraction, int least_exponent>
 struct Packed<SmallFloat<fraction, least_exponent>> : Format<fraction, 15 - fraction> {
     static constexpr int EACH = 2, K = 8 * EACH;
-    static int bits(unsigned r, int i) { return int(i ? r >> 16 : r & 0xffff); }
-    static float value(int bits) {
+    EMU_PART static int bits(unsigned r, int i) { return int(i ? r >> 16 : r & 0xffff); }
+    EMU_PART static float value(int bits) {
         return SmallFloat<fraction, least_exponent>::decode(uint16_t(bits));
     }
 };
@@ -79,8 +79,8 @@ struct Packed<SmallFloat<fraction, least_exponent>> : Format<fraction, 15 - frac
 // TF32: K = 8. The hardware does not look at the lowest 13 bits.
 struct Tf32 : Format<10, 8> {
     static constexpr int EACH = 1, K = 8 * EACH;
-    static int bits(unsigned r, int) { return int(r >> 13); }
-    static float value(int bits) { return bits_as<float>(unsigned(bits) << 13); }
+    EMU_PART static int bits(unsigned r, int) { return int(r >> 13); }
+    EMU_PART static float value(int bits) { return bits_as<float>(unsigned(bits) << 13); }
 };
 
 // Numbers as significand times 2^(exponent - F::FRACTION).
@@ -182,7 +182,7 @@ template <class Layout> struct Tiles {
             top = larger(top, product[i] != 0 ? exponent[i] : none);
         }
         // The bits of a term that are kept, towards zero.
-        const auto kept = [&](Ints significand, Ints from, int up) {
+        const auto kept = [&](Ints significand, Ints from, int up) EMU_WITHIN {
             const Ints down = top - from, size = significand < 0 ? -significand : significand;
             const Ints truncated = size << up >> (down < most ? down : most);
             return significand < 0 ? -truncated : truncated;

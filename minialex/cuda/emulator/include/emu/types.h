@@ -23,6 +23,9 @@
 #else
 #define EMU_UNCOVERED
 #endif
+// What such functions call is a part of them: on its own it would be watched.
+#define EMU_WITHIN __attribute__((always_inline))
+#define EMU_PART inline EMU_WITHIN
 #ifdef EMU_CHECKED
 #define EMU_QUIET inline __attribute__((no_sanitize("thread"), noinline)) EMU_UNCOVERED
 #define __global__ __attribute__((noinline))

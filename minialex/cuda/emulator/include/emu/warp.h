@@ -25,7 +25,7 @@ EMU_QUIET Lanes* meet(unsigned mask, const T& value, const char* what, EMU_SITE)
 template <class T>
 EMU_QUIET void record(const char* what, const T& value, const T& result, EMU_SITE) {
 #ifdef EMU_CHECKED
-    emu_record_warp(what, describe<T>(), sizeof(T), &value, &result, emu_file, emu_line);
+    emu_record_warp(what, describe<T>, sizeof(T), &value, &result, emu_file, emu_line);
 #endif
 }
 

@@ -1,0 +1,114 @@
+"""``minialex profile``: what it shows, and how it refuses what is not there."""
+
+import json
+
+import pytest
+
+from minialex.bench.profiles import layer_labels
+from tests.cuda.tools import disassembles
+
+TILED = "profile", "conv2d", "--emulate", "--implementation", "tiled"
+
+
+@disassembles
+def test_every_launch_line_by_line_and_what_slows_it_down(minialex):
+    answer = minialex(*TILED, "--gpu", "A100")
+    assert answer.status == 0
+    lines = answer.out.splitlines()
+    assert lines[0] == "conv2d_forward_tiled<float>: 2 blocks (2) of 16 x 16 threads"
+    assert lines[1].startswith("  predicted on an A100, not measured: ")
+    assert "32 registers, no spills, 2,176 bytes of shared memory; occupancy 100 %" in lines[2]
+    assert lines[3].startswith("  bytes: registers ")
+    (row,) = [line for line in lines if "tile_product.cuh:34" in line and "a_tile" in line][:1]
+    assert row.split()[:5] == ["tile_product.cuh:34", "write", "4", "B:", "STS"]
+    assert row.split()[6:] == ["32", "32.0", "2.00", "(1.00)"]
+    assert any(
+        line.startswith("bank conflict: tile_product.cuh:34 writing a_tile takes 2 wavefronts")
+        for line in lines
+    )
+    heads = [line.partition(":")[0] for line in lines if "threads" in line and " of " in line]
+    assert heads == [
+        "conv2d_forward_tiled<float>",
+        "conv2d_data_gradient_tiled<float>",
+        "conv2d_weight_gradient_tiled<float>",
+        "conv2d_bias_gradient<float>",
+    ]
+
+
+def test_one_kernel_as_json(minialex):
+    answer = minialex(*TILED, "--kernel", "conv2d_weight_gradient_tiled", "--json")
+    assert answer.status == 0
+    (launch,) = json.loads(answer.out)["launches"]
+    assert launch["kernel"] == "conv2d_weight_gradient_tiled<float>"
+    assert {"requests", "sectors", "wavefronts", "l1_hits"} <= launch["memory"][0].keys()
+
+
+def test_a_layer_at_its_size_is_sampled_and_says_so(minialex):
+    words = "relu", "--emulate", "--case", "alexnet relu 1", "--batch", 2, "--blocks", 5
+    answer = minialex("profile", *words)
+    assert answer.status == 0
+    head = answer.out.splitlines()[0]
+    assert head.startswith("relu_forward<float>: 1,568 blocks (1,568) of 256 threads, 5 of them")
+
+
+def test_a_training_step_launch_by_launch(minialex):
+    answer = minialex("profile", "alexnet-mini", "--emulate", "--batch", 2, "--blocks", 1)
+    assert answer.status == 0
+    lines = answer.out.splitlines()
+    assert lines[0] == "A training step of alexnet-mini, batch 2: predicted, not measured"
+    assert lines[2].split()[:3] == ["kernel", "grid", "bound"]
+    assert lines[-2].strip() == "" or lines[-2].startswith(" ")
+    count = sum("<float" in line for line in lines)
+    assert lines[-1].startswith(f"{count} launches: predicted ")
+    assert any(line.startswith(" rmsprop<float>") for line in lines)
+
+
+def test_a_page(minialex, tmp_path):
+    page = tmp_path / "relu.html"
+    answer = minialex("profile", "relu", "--emulate", "--page", page)
+    assert answer.status == 0
+    assert f"wrote {page}: open it in a browser" in answer.err
+    text = page.read_text()
+    assert text.startswith("<!doctype html>")
+    assert "relu_forward" in text
+
+
+def test_what_there_is(minialex):
+    answer = minialex("profile", "--list")
+    assert answer.status == 0
+    assert "conv2d" in answer.out
+    assert "alexnet-mini" in answer.out
+    assert "RTX 4090" in answer.out
+    answer = minialex("profile", "conv2d", "--list")
+    assert [line.strip() for line in answer.out.splitlines() if line.startswith("  alexnet")] == (
+        layer_labels("conv2d")
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "name an op or a network, such as conv2d; --list names them all"),
+        (("conv2d",), "a profile counts under emulation: add --emulate"),
+        (("conv3d", "--emulate"), "unknown op or network 'conv3d': did you mean 'conv2d'?"),
+        (("tanh", "--emulate"), "unknown op or network 'tanh'"),
+        (("relu", "--emulate", "--gpu", "H300"), "unknown GPU 'H300'; known: T4, "),
+        (("relu", "--emulate", "--blocks", "0"), "'0': use a whole number from 1, or all"),
+        (("relu", "--emulate", "--batch", "8"), "name one by --case: 'alexnet relu 1', "),
+        (("relu", "--emulate", "--case", "no such"), "relu has no case 'no such'"),
+        (("relu", "--emulate", "--kernel", "gelu"), "no kernel 'gelu' is launched"),
+        (("relu", "--emulate", "--implementation", "tiled"), "unknown implementation of relu"),
+        (("alexnet", "--emulate", "--case", "1"), "--case is not used with a network, alexnet"),
+        (("alexnet", "--list"), "--list is for ops"),
+        (("relu", "--list", "--kernel", "x"), "--kernel is not used with --list"),
+        (
+            ("relu", "--emulate", "--case", "alexnet relu 1", "--page", "x.html"),
+            "--page shows a small case",
+        ),
+    ],
+)
+def test_what_is_refused(minialex, words, said):
+    answer = minialex("profile", *words)
+    assert (answer.status, answer.out) == (2, "")
+    assert said in answer.err
+    assert "Traceback" not in answer.err

@@ -1,0 +1,117 @@
+"""The profile of a block of launches: its lines, its numbers as JSON, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from minialex import cuda, ops
+from minialex.autograd import Tensor, using
+from minialex.cuda.known_gpus import known_gpu
+from minialex.errors import MinialexError
+from minialex.study.profile import profiled
+from minialex.study.profile.least_time import least_time
+from minialex.study.profile.metrics import METRICS
+
+F32 = np.float32
+
+
+@pytest.fixture(scope="module")
+def convolution():
+    """A profile of one tiled convolution, forward and backward."""
+    rng = np.random.default_rng(0)
+    x, w = (rng.standard_normal(s).astype(F32) for s in ((2, 3, 9, 9), (20, 3, 3, 3)))
+    with profiled("A100") as profile, using(conv2d="tiled"):
+        y = ops.conv2d(Tensor(x, requires_grad=True), Tensor(w, requires_grad=True))
+        y.backward(np.ones_like(y.data))
+    return profile
+
+
+def test_assertions_that_people_write(convolution):
+    store = convolution.line("tile_product.cuh", 34)
+    assert store.text.startswith("if (A_ALONG_K) a_tile[ty][tx] = ")
+    assert store.wavefronts_per_request <= 2
+    assert store.least_wavefronts_per_request == 1
+    assert store.active_lanes == 32
+    assert convolution.line("tile_product.cuh", 39).barriers > 0
+    first = convolution.launches[0]
+    # rows of 7 numbers; each warp writes two times 16 of them
+    assert first.line("conv2d_tiled.cu", 50).sectors_per_request <= 6
+    assert first.line("conv2d_tiled.cu", 50).least_sectors_per_request <= 4
+
+
+def test_a_line_over_all_launches_is_their_sum(convolution):
+    place = "tile_product.cuh", 41
+    each = [launch.line(*place).requests for launch in convolution.launches[:3]]
+    assert convolution.line(*place).requests == sum(each)
+    assert min(each) > 0
+
+
+def test_what_a_line_does_not_have_is_an_error_and_no_zero(convolution):
+    with pytest.raises(MinialexError, match=r"tile_product.cuh:34 has no access to global memory"):
+        _ = convolution.line("tile_product.cuh", 34).sectors_per_request
+    with pytest.raises(MinialexError, match=r"tile_product.cuh:39 has no access to memory"):
+        _ = convolution.line("tile_product.cuh", 39).active_lanes
+    with pytest.raises(MinialexError, match=r"nothing was counted at tile_product.cuh:1: of this "):
+        convolution.line("tile_product.cuh", 1)
+    with pytest.raises(MinialexError, match=r"of this file there is nothing"):
+        convolution.line("product.cuh", 34)
+
+
+def test_json_has_every_number_and_what_nsight_calls_it(convolution):
+    data = json.loads(json.dumps(convolution.to_json()))
+    assert data["schema"] == "minialex-profile 1"
+    assert data["gpu"]["name"] == "A100"
+    assert data["metrics"] == METRICS
+    first = data["launches"][0]
+    assert first["kernel"] == "conv2d_forward_tiled<float>"
+    assert first["blocks"] == first["blocks_counted"]
+    assert first["static_shared_bytes"] == 2 * 16 * 17 * 4
+    assert {row["array"] for row in first["memory"]} == {"x", "w", "y", "a_tile", "b_tile"}
+    store = next(row for row in first["memory"] if row["array"] == "y")
+    assert store["access"] == "write"
+    # 49 places of 20 filters of 2 images
+    assert store["lanes"] == 2 * 20 * 49
+    assert store["bytes"]["register"] == 4 * store["lanes"]
+    assert first["predicted_seconds"] > 0
+    assert sum(one["predicted_seconds"] for one in data["launches"]) == data["predicted_seconds"]
+
+
+def test_the_least_time_is_of_bytes_or_of_operations(convolution):
+    gpu = known_gpu("A100")
+    counts = convolution.launches[0].counts
+    least = least_time(counts.plan, counts.arrays, gpu)
+    # x, w and y once; 27 multiply-adds an output
+    assert least.bytes == 4 * (2 * 3 * 81 + 20 * 27 + 2 * 20 * 49)
+    assert least.flops == 2 * 27 * 2 * 20 * 49
+    assert least.seconds == max(least.bytes / gpu.memory_bandwidth, least.flops / gpu.flops)
+    assert least.bound == "memory"
+
+
+def test_launches_come_as_they_are_made():
+    x, y = np.ones(64, F32), np.zeros(64, F32)
+    with profiled() as profile:
+        assert profile.launches == []
+        cuda.kernel("relu.cu", "relu_forward")(1, 64, x, y, 64)
+        (first,) = profile.launches
+        cuda.kernel("relu.cu", "relu_forward")(1, 64, x, y, 64)
+        assert profile.launches[0] is first
+    assert len(profile.launches) == 2
+
+
+def test_one_kernel_alone():
+    x, y, gx = np.ones(64, F32), np.ones(64, F32), np.zeros(64, F32)
+    with profiled(kernel="relu_backward") as profile:
+        cuda.kernel("relu.cu", "relu_forward")(1, 64, x, y, 64)
+        cuda.kernel("relu.cu", "relu_backward")(1, 64, x, y, gx, 64)
+    assert [one.counts.kernel for one in profile.launches] == ["relu_backward<float>"]
+
+
+def test_a_gpu_that_is_not_known_is_refused():
+    with (
+        pytest.raises(MinialexError, match="unknown GPU 'RTX 9000'; known: T4, "),
+        profiled("RTX 9000"),
+    ):
+        pass

@@ -1,0 +1,112 @@
+"""Faults of speed, planted in kernels that are right, are named at their line."""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+
+from minialex import cuda
+from minialex.autograd import OPS
+from minialex.cuda import source
+from minialex.study.profile import profiled
+from tests.cuda.tools import disassembles
+
+F32 = np.float32
+
+
+def line_in(file, text):
+    """Return the number of the one line of a kernel file, as it is edited now, that has `text`."""
+    lines = source.read(file).own.splitlines()
+    (found,) = [number for number, line in enumerate(lines, 1) if text in line]
+    return found
+
+
+def relu(kernel, edit):
+    x, y, gx = np.arange(4096, dtype=F32) % 7 - 3, np.zeros(4096, F32), np.zeros(4096, F32)
+    with edit, profiled(kernel=kernel) as profile:
+        cuda.kernel("relu.cu", "relu_forward")(16, 256, x, y, 4096)
+        cuda.kernel("relu.cu", "relu_backward")(16, 256, x, y, gx, 4096)
+        (launch,) = profile.launches
+        return launch, {(one.kind, one.file, one.line) for one in launch.slowdowns}
+
+
+def linear(implementation, edit, gpu="H100"):
+    rng = np.random.default_rng(0)
+    x, w = (rng.standard_normal((n, 256)).astype(F32) for n in (64, 128))
+    with edit, profiled(gpu) as profile:
+        OPS["linear"].implementations[implementation].forward(x, w, None)
+        launch = profile.launches[0]
+        return launch, {(one.kind, one.file, one.line) for one in launch.slowdowns}
+
+
+@disassembles
+def test_a_kernel_without_faults_has_none():
+    launch, named = relu("relu_forward", contextlib.nullcontext())
+    assert named == set()
+    assert launch.resources.spilled_bytes == 0
+
+
+def test_a_transposed_index_is_uncoalesced():
+    edit = cuda.edited("relu.cu", "if (i < n) y[i] = ", "if (i < n) y[i % 64 * 64 + i / 64] = ")
+    launch, named = relu("relu_forward", edit)
+    with cuda.edited("relu.cu", "if (i < n) y[i] = ", "if (i < n) y[i % 64 * 64 + i / 64] = "):
+        line = line_in("relu.cu", "i % 64")
+    assert named == {("uncoalesced", "relu.cu", line)}
+    (write,) = [one for one in launch.counts.memory if one.access == "write"]
+    assert (write.sectors, write.least_sectors) == (128 * 32, 128 * 4)
+    # and what to do stands beside it
+    assert (
+        "writing y touches 32 sectors a request where 4 would hold" in launch.slowdowns[0].sentence
+    )
+
+
+def test_a_removed_column_of_padding_is_a_bank_conflict():
+    padded = "a_tile[TILE][TILE + 1], b_tile[TILE][TILE + 1]"
+    edit = cuda.edited("tile_product.cuh", padded, padded.replace(" + 1", ""))
+    before, _ = linear("tiled", contextlib.nullcontext())
+    launch, named = linear("tiled", edit)
+    line = line_in("tile_product.cuh", "if (B_ALONG_K) b_tile[tx][ty]")
+    assert ("bank conflict", "tile_product.cuh", line) in named
+    assert before.line("tile_product.cuh", line).wavefronts_per_request == 2
+    assert launch.line("tile_product.cuh", line).wavefronts_per_request == 16 / 2
+
+
+def test_a_load_that_is_not_vectorised():
+    whole = (
+        "const float4 v = *reinterpret_cast<const float4*>(from);\n    to[0] = v.x, to[1] = v.y, "
+    )
+    apart = (
+        "for (int k = 0; k < 4; ++k) to[k] = from[k];\n    return;\n    const float4 v{};\n    "
+        "to[0] = v.x, to[1] = v.y, "
+    )
+    _, before = linear("register_blocked", contextlib.nullcontext())
+    _, named = linear("register_blocked", cuda.edited("vectors.cuh", whole, apart))
+    with cuda.edited("vectors.cuh", whole, apart):
+        line = line_in("vectors.cuh", "to[k] = from[k]")
+    assert ("unvectorised", "vectors.cuh", line) in named
+    assert not [one for one in before if one[1] == "vectors.cuh"]
+
+
+def test_a_divergent_branch():
+    old = "if (i < n) gx[i] = y[i] == T(0) ? T(0) : gy[i];"
+    new = "if (i % 2) gx[i] = gy[i];\n    else gx[i] = y[i];"
+    launch, named = relu("relu_backward", cuda.edited("relu.cu", old, new))
+    with cuda.edited("relu.cu", old, new):
+        line = line_in("relu.cu", "if (i % 2)")
+    assert ("divergent branch", "relu.cu", line) in named
+    assert launch.line("relu.cu", line).divergent_branches == 128
+
+
+@disassembles
+def test_registers_beyond_a_limit_spill():
+    bounds = "__launch_bounds__(ROWS * 16, resident_blocks(ROWS)) linear_forward_register_blocked("
+    tight = bounds.replace("resident_blocks(ROWS)", "2048 / (ROWS * 16)")
+    launch, named = linear("register_blocked", cuda.edited("linear.cu", bounds, tight))
+    assert launch.resources.registers == 32
+    assert launch.resources.spilled_bytes > 0
+    spills = [one for one in launch.slowdowns if one.kind == "spills"]
+    assert spills
+    assert all(one.line > 0 and one.file.endswith((".cu", ".cuh")) for one in spills)
+    assert "32 registers do not hold all" in spills[0].sentence
+    assert {one for one in named if one[0] == "spills"}
