@@ -1,4 +1,4 @@
-"""Recorded writes, replayed into fresh arrays, give the outputs, for every kernel over its cases."""
+"""Recorded writes, replayed, give the outputs: for every kernel over its cases."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Recorded writes, replayed into fresh arrays, give the outputs: for a case of every implementation.
+"""Recorded writes, replayed, give the outputs: for a case of every implementation.
 
 All cases stand in tests/campaigns.
 """
