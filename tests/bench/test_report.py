@@ -25,6 +25,13 @@ def test_what_stands_between_markers_is_replaced_and_nothing_else():
     )
 
 
+def test_markers_of_another_kind_are_left_alone():
+    text = "<!-- profile:1_naive.cu -->\nold\n<!-- /profile -->\n"
+    assert fill(text, str) == text
+    assert fill(DOCUMENT, str, "profile") == DOCUMENT
+    assert fill(text, str.upper, "profile") == text.replace("old", "1_NAIVE.CU")
+
+
 def test_filling_twice_changes_nothing_more():
     once = fill(DOCUMENT, str.upper)
     assert fill(once, str.upper) == once

@@ -110,11 +110,11 @@ def accesses(instructions: Iterable[Instruction]) -> dict[Key, list[Instruction]
     """Return the instructions that access memory, by their line and what they do."""
     found: defaultdict[Key, list[Instruction]] = defaultdict(list)
     for one in instructions:
-        for name in (one.kind.partition(".")[0],):
-            if name in _ACCESSES:
-                found[(one.file, one.line, *_ACCESSES[name])].append(one)
-            if name == "LDGSTS":
-                found[(one.file, one.line, "write", "shared")].append(one)
+        name = one.kind.partition(".")[0]
+        if name in _ACCESSES:
+            found[(one.file, one.line, *_ACCESSES[name])].append(one)
+        if name == "LDGSTS":
+            found[(one.file, one.line, "write", "shared")].append(one)
     return dict(found)
 
 

@@ -37,6 +37,7 @@ _ROUNDED_UP = (TAGS_PER_CYCLE - 1) / (2 * TAGS_PER_CYCLE)
 """By how much a quarter of a number of lines grows, on average, when it is rounded up."""
 BARRIER_CYCLES = 30
 """Of a barrier that all have reached; of the size of shared memory's latency."""
+_PIPE = "L1 and shared memory"
 _LOADS = ("LDG", "LDGSTS", "ATOM", "ATOMG")
 _SHARED_LOADS = ("LDS", "LDSM", "ATOMS", "SHFL")
 _LANES = {"FMA": "fp32_lanes", "ALU": "int_lanes", "XU": "special_lanes", "FP64": "fp64_lanes"}
@@ -97,23 +98,17 @@ class PredictedTime:
         return LAUNCH_SECONDS + max(self.bounds.values())
 
 
-_PIPE = "L1 and shared memory"
-
-
 def predict(counts: Counts, resources: Resources) -> PredictedTime:
     """Return how long a launch that was counted would take on ``resources.gpu``."""
     gpu = resources.gpu
-    has = gpu.multiprocessor
     known = resources.occupancy
-    resident = max(1, known.blocks if known else has.blocks)
+    resident = max(1, known.blocks if known else gpu.multiprocessor.blocks)
     rows = levels(counts, gpu, resident)
     total = sum(rows, Levels())
     runs = executed(resources.code, counts) if resources.code.instructions else None
     # the multiprocessor that has most blocks to do is the last to finish
     busiest = math.ceil(counts.blocks / gpu.multiprocessors) / counts.blocks
-    cycles = {"L1": 0.0, "shared": 0.0}
-    for memory, passes in _passes(counts, main_accesses(resources.code), gpu).items():
-        cycles[memory] += passes
+    cycles = _passes(counts, main_accesses(resources.code), gpu)
     bounds = {
         _PIPE: sum(cycles.values()) * busiest / gpu.clock,
         "L2": total.l2 / gpu.l2_bandwidth,
