@@ -67,8 +67,8 @@ After a change to a kernel, or to what uses it, run `python -m minialex.study.ke
 2. **Check** it: `minialex gradcheck --emulate checked --op conv2d --implementation tiled` compares
    every case with the definition, and finds races, accesses outside an array, divergent barriers.
 3. **Profile** it: `minialex profile conv2d --emulate --implementation tiled`; at its size in a
-   network with `--case 'alexnet conv2d 2' --batch 128`, for your GPU with `--gpu`. It shows sectors,
-   wavefronts and divergence by line, registers, what binds, and what to mend first.
+   network with `--case 'alexnet conv2d 2' --batch 128`, for your GPU with `--gpu`. It shows
+   sectors, wavefronts and divergence by line, registers, what binds, and what to mend first.
 4. **Trace** a thread, `minialex trace conv2d --implementation tiled --thread 3,1`, or step warps
    through the kernel on the page that `profile --page tiled.html` writes.
 5. **Bench** it where there is a GPU: `minialex bench --op conv2d`.
