@@ -9,6 +9,7 @@ graph keeps, and what is launched on another stream meanwhile would be lost, whi
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 import types
 from collections.abc import Iterator
@@ -29,10 +30,12 @@ from tests.device_double import QUEUE, forget_gpus, make_cupy, ndarray
 
 class Event:
     def __init__(self, block: bool = False, disable_timing: bool = False) -> None:
-        self.recorded = False
+        self.recorded, self.blocks = False, 0
 
     def record(self, stream: Any = None) -> None:
-        self.recorded = True
+        self.recorded, self.blocks = True, Event.blocks_so_far
+
+    blocks_so_far = 0
 
     def synchronize(self) -> None:
         QUEUE.refuse_while_capturing("waiting for an event")
@@ -125,6 +128,7 @@ class Function:
             plan, values, ARCHITECTURES["sm_90"], workers=1, kind="fast", seed=0
         )
         self._gpu.launched.append(self._signature.name)
+        Event.blocks_so_far += math.prod(grid)
         QUEUE.launch(lambda: run(emulated_launch))
 
 
@@ -161,6 +165,9 @@ class Gpu:
         cuda = self.cupy.cuda
         cuda.Stream = lambda **kw: Stream(self, **kw)
         cuda.Event, cuda.MemoryPool = Event, Pool
+        # a block takes a microsecond
+        cuda.get_elapsed_time = lambda start, stop: (stop.blocks - start.blocks) / 1e3
+        cuda.runtime.getDeviceProperties = lambda index: {"name": b"A made-up GPU"}
         cuda.Device = _Device
         cuda.get_current_stream = lambda: self.streams[-1]
         cuda.using_allocator = self._using

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from minialex import optim
-from minialex.arrays import CPU
-from minialex.autograd import Tensor
-from minialex.bench import cached_networks
+from minialex.arrays import CPU, Device, module_of, on_device
+from minialex.autograd import ROUTINES, using
+from minialex.autograd.choice import implementation_name
+from minialex.bench.launch_timing import timed_launches
 from minialex.bench.layer_cases import layer_pass
 from minialex.bench.layers import DATA, FORWARD, Layer, draw, layers
-from minialex.bench.networks import network_task
+from minialex.bench.networks import default_step, network_task
+from minialex.cuda import emulated
 from minialex.errors import MinialexError
-from minialex.ops import cross_entropy
 from minialex.study.profile import Profile, profiled
+from minialex.study.profile.measured import Measured, key_of, matched
 
 BLOCKS = 15
 """Blocks of each launch that are counted, unless it is said."""
+
+WARM_UP_STEPS, MEASURED_STEPS = 2, 7
+"""Steps on a GPU: those that compile, and those whose median counts."""
 
 
 def layer_labels(op: str, network: str = "alexnet") -> list[str]:
@@ -87,11 +91,23 @@ def profile_step(
     batch, gpu, kernel, max_blocks
         As those of `profile_layer`.
     """
-    task = network_task(network, batch, CPU)
-    model = cached_networks.network(network, 0.5, np.copy)
-    model.train()
-    optimizer = optim.RMSprop(model.parameters(), lr=1e-4, momentum=0.9)
+    step = default_step(network_task(network, batch, CPU))
     with profiled(gpu, kernel=kernel, max_blocks=max_blocks) as profile:
-        cross_entropy(model(Tensor(task.images)), task.targets).backward()
-        optimizer.step()
+        step.run()
     return profile
+
+
+def measure_step(network: str, batch: int, profile: Profile, device: Device) -> Measured:
+    """Measure on a GPU the launches of the step that `profile_step` has profiled.
+
+    Its implementations are those of the profile, which may not be the GPU's default ones.
+    """
+    with emulated():
+        names = {one.name: implementation_name(one, CPU) for one in ROUTINES.values()}
+    with on_device(device), using(**names):
+        step = default_step(network_task(network, batch, device))
+        for _ in range(WARM_UP_STEPS):
+            step.run()
+        launches = timed_launches(step.run, device, MEASURED_STEPS, lambda plan, _: key_of(plan))
+        about = module_of(device).cuda.runtime.getDeviceProperties(device.index)
+    return matched(profile, about["name"].decode(), launches)

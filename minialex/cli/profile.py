@@ -7,10 +7,12 @@ from pathlib import Path
 
 import click
 
+from minialex.arrays import CPU, device
 from minialex.bench.profiles import (
     BLOCKS,
     find_layer,
     layer_labels,
+    measure_step,
     profile_layer,
     profile_step,
 )
@@ -33,6 +35,7 @@ from minialex.models import VARIANTS
 from minialex.study import tracing
 from minialex.study.profile import Profile, text
 from minialex.study.profile.cases import page_of_case, profile_case
+from minialex.study.profile.measured import Measured
 from minialex.wording import unknown
 
 LAYER_BATCH = 32
@@ -97,12 +100,13 @@ def profile(
 
     They are what NVIDIA's Nsight Compute calls so; --json has its metric of each. From them, the
     machine code and the documents of a GPU follows how long the launch would take, and what bounds
-    it: a prediction, nothing here is measured. Accesses are counted as they are written; a compiler
+    it: a prediction, not a measurement. Accesses are counted as they are written; a compiler
     may join or move some. Of a large launch some blocks are run and counted, and the others are
     taken to be like these.
 
     Of NETWORK, every launch of a training step is shown: predicted time, and floor: how long any
-    kernel would take at least.
+    kernel would take at least. Where there is a GPU, each launch is also measured on it, between
+    CUDA events, whichever GPU times are predicted for.
 
     \b
     Examples:
@@ -132,14 +136,15 @@ def profile(
         found = _of_op(what, implementation, case, kernel, batch, gpu, most)
     if not found.launches:
         raise MinialexError(f"no kernel {kernel!r} is launched: leave out --kernel to see all")
+    measured = _measured(what, batch or LAYER_BATCH, found) if what in VARIANTS else None
     if page_file is not None:
         pair, chosen = tracing.find(what, implementation, _checked_case(what, case))
         atomic_write(page_file, page_of_case(pair, chosen, kernel).encode())
         messages.print(f"wrote {page_file}: open it in a browser")
     if as_json:
-        click.echo(json.dumps(found.to_json(), indent=2))
+        click.echo(json.dumps(measured.to_json(found) if measured else found.to_json(), indent=2))
     elif what in VARIANTS:
-        _print_step(what, batch or LAYER_BATCH, found)
+        _print_step(what, batch or LAYER_BATCH, found, measured)
     else:
         _print_launches(found)
 
@@ -226,11 +231,25 @@ def _print_launches(found: Profile) -> None:
         console.print()
 
 
-def _print_step(network: str, batch: int, found: Profile) -> None:
-    headings = text.LAUNCH_HEADINGS
-    title = f"A training step of {network}, batch {batch}: predicted, not measured"
+def _measured(network: str, batch: int, found: Profile) -> Measured | None:
+    """Measure the launches where there is a GPU."""
+    place = device("auto")
+    if place == CPU:
+        return None
+    with console.status(f"measuring a training step of {network} on {place}"):
+        return measure_step(network, batch, found, place)
+
+
+def _print_step(network: str, batch: int, found: Profile, measured: Measured | None) -> None:
+    headings, how = list(text.LAUNCH_HEADINGS), "predicted, not measured"
+    if measured:
+        headings.append(text.MEASURED_HEADING)
+        how = f"predicted for {found.gpu.name}, measured on {measured.gpu}"
+    title = f"A training step of {network}, batch {batch}: {how}"
     rows = table(title, headings[: text.LEFT_OF_LAUNCHES], headings[text.LEFT_OF_LAUNCHES :])
-    for cells in text.launch_rows(found):
+    for cells in text.launch_rows(found, measured):
         rows.add_row(*cells)
     print_table(rows)
     console.print(text.total(found))
+    if measured:
+        console.print(text.measured_total(measured))

@@ -4,7 +4,9 @@ import json
 
 import pytest
 
+from minialex.bench import launch_timing, profiles
 from minialex.bench.profiles import layer_labels
+from tests.capture_double import Gpu
 from tests.cuda.tools import disassembles
 
 TILED = "profile", "conv2d", "--emulate", "--implementation", "tiled"
@@ -61,6 +63,28 @@ def test_a_training_step_launch_by_launch(minialex):
     assert lines[2].split()[:3] == ["kernel", "grid", "bound"]
     assert sum(line.startswith(" relu_forward<float>") for line in lines) == 7
     assert lines[-1].startswith("7 launches: predicted ")
+
+
+def test_on_a_machine_with_a_gpu_every_launch_is_measured_too(minialex, monkeypatch):
+    gpu = Gpu.installed(monkeypatch)
+    for module, name, number in (
+        *((profiles, name, 1) for name in ("WARM_UP_STEPS", "MEASURED_STEPS")),
+        (launch_timing, "AHEAD_SIZE", 8),
+    ):
+        monkeypatch.setattr(module, name, number)
+    words = "--batch", 2, "--blocks", 1, "--kernel", "relu_forward"
+    answer = minialex("profile", "alexnet-mini", "--emulate", *words)
+    assert answer.status == 0, answer.err
+    assert gpu.launched.count("relu_forward") == 2 * 7
+    # as profiled, though this GPU would by default take its tensor cores
+    assert "conv2d_forward_implicit_gemm" in gpu.launched
+    lines = answer.out.splitlines()
+    assert lines[0].endswith("batch 2: predicted for H100, measured on A made-up GPU")
+    rows = [line.split() for line in lines if line.startswith(" relu_forward<float>")]
+    # the double's blocks take a microsecond
+    assert [row[-1] for row in rows] == [row[1] for row in rows]
+    assert lines[-1].startswith("measured on A made-up GPU: ")
+    assert lines[-1].endswith(" for 7 of 7 launches")
 
 
 def test_a_page(minialex, tmp_path):

@@ -9,17 +9,15 @@ model or the launch is wrong.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
-from statistics import median
 from typing import Any
 
 import numpy as np
 
-from minialex.arrays import CPU, Device, module_of
-from minialex.cuda.observe import LaunchFunction, wrapped_launches
+from minialex.arrays import Device
+from minialex.bench.launch_timing import timed_launches
 from minialex.cuda.plan import LaunchPlan
 
 Row = dict[str, Any]
@@ -151,61 +149,6 @@ def _rung(row: Row) -> str:
 
 
 def timed(step: Callable[[], object], device: Device, times: int) -> list[Row]:
-    """Return the launches of a step in order, each with `us`, the median of its times.
-
-    On a GPU an event stands on either side of each launch, and work of its own in front of each
-    step, so that Python is ahead and gaps between launches are not timed.
-    """
-    rows: list[Row] = []
-    pairs: list[tuple[Any, Any]] = []
-    mark = time.perf_counter if device == CPU else _event(device)
-
-    def timing(launch: LaunchFunction) -> LaunchFunction:
-        def call(plan: LaunchPlan, values: tuple[Any, ...]) -> None:
-            start = mark()
-            launch(plan, values)
-            pairs.append((start, mark()))
-            rows.append(describe(plan, values))
-
-        return call
-
-    ahead = _work_ahead(device)
-    runs: list[list[float]] = []
-    with wrapped_launches(timing):
-        for _ in range(times):
-            rows.clear()
-            pairs.clear()
-            ahead()
-            step()
-            runs.append([_microseconds(pair, device) for pair in pairs])
-    columns = zip(*runs, strict=True)
-    return [row | {"us": median(column)} for row, column in zip(rows, columns, strict=True)]
-
-
-def _event(device: Device) -> Callable[[], Any]:
-    cuda = module_of(device).cuda
-
-    def mark() -> Any:
-        event = cuda.Event()
-        event.record()
-        return event
-
-    return mark
-
-
-def _microseconds(pair: tuple[Any, Any], device: Device) -> float:
-    start, stop = pair
-    if device == CPU:
-        return float(1e6 * (stop - start))
-    stop.synchronize()
-    return float(1e3 * module_of(device).cuda.get_elapsed_time(start, stop))
-
-
-def _work_ahead(device: Device) -> Callable[[], object]:
-    """Return a function that gives a GPU some 40 ms of other work."""
-    if device == CPU:
-        return lambda: None
-    xp = module_of(device)
-    a = xp.ones((8192, 8192), xp.float32)
-    out = xp.empty_like(a)
-    return lambda: [xp.matmul(a, a, out=out) for _ in range(2)]
+    """Return the launches of a step in order, each with `us`, the median of its times."""
+    launches = timed_launches(step, device, times, describe)
+    return [row | {"us": 1e6 * seconds} for row, seconds in launches]

@@ -9,6 +9,7 @@ from minialex.cuda.emulator.counts import BranchCounts, MemoryCounts, PrimitiveC
 from minialex.cuda.known_gpus import KnownGPU
 from minialex.cuda.plan import Dim3
 from minialex.study.profile.executed import accesses, key_of
+from minialex.study.profile.measured import Measured
 from minialex.study.profile.profiler import LaunchProfile, Profile
 from minialex.wording import counted
 
@@ -17,6 +18,7 @@ LINE_HEADINGS = (
     *("requests", "lanes", "sectors (least)", "wavefronts (least)", "in L1"),
 )
 LAUNCH_HEADINGS = ("kernel", "grid", "bound", "predicted us", "floor us", "times", "occupancy")
+MEASURED_HEADING = "measured us"
 LEFT_OF_LINES, LEFT_OF_LAUNCHES = 3, 3
 """How many of the headings are of columns that are flush left."""
 
@@ -51,9 +53,25 @@ def line_rows(launch: LaunchProfile) -> list[Cells]:
     return rows
 
 
-def launch_rows(profile: Profile) -> list[Cells]:
-    """Return the rows of the table of launches, as `LAUNCH_HEADINGS` has them."""
-    return [_launch(launch) for launch in profile.launches]
+def launch_rows(profile: Profile, measured: Measured | None = None) -> list[Cells]:
+    """Return the rows of the table of launches, as `LAUNCH_HEADINGS` has them.
+
+    Where they were measured, those times are the last column, `MEASURED_HEADING`.
+    """
+    rows = [_launch(launch) for launch in profile.launches]
+    if measured is None:
+        return rows
+    times = ("not measured" if seconds is None else _us(seconds) for seconds in measured.seconds)
+    return [(*row, time) for row, time in zip(rows, times, strict=True)]
+
+
+def measured_total(measured: Measured) -> str:
+    """Return the measured time of the launches together, and of how many."""
+    times = [seconds for seconds in measured.seconds if seconds is not None]
+    return (
+        f"measured on {measured.gpu}: {1e3 * sum(times):.3g} ms for {len(times)} of "
+        f"{counted(len(measured.seconds), 'launch')}"
+    )
 
 
 def total(profile: Profile) -> str:
