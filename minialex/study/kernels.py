@@ -60,6 +60,22 @@ are in `kernels/budgets`, for NVRTC 12 and 13.
 After a change to a kernel, or to what uses it, run `python -m minialex.study.kernels` and
 `python -m minialex.study.budgets`, and commit what they write (they need NVRTC and nvdisasm:
 `pip install 'minialex[test]'`). `--check` says whether that is due.
+
+## Tune a kernel
+
+1. **Edit** the `.cu` text; nothing has to be built.
+2. **Check** it: `minialex gradcheck --emulate checked --op conv2d --implementation tiled` compares
+   every case with the definition, and finds races, accesses outside an array, divergent barriers.
+3. **Profile** it: `minialex profile conv2d --emulate --implementation tiled`; at its size in a
+   network with `--case 'alexnet conv2d 2' --batch 128`, for your GPU with `--gpu`. It shows
+   sectors, wavefronts and divergence by line, registers, what binds, and what to mend first.
+4. **Trace** a thread, `minialex trace conv2d --implementation tiled --thread 3,1`, or step warps
+   through the kernel on the page that `profile --page tiled.html` writes.
+5. **Bench** it where there is a GPU: `minialex bench --op conv2d`.
+
+[docs/tuning.md](../docs/tuning.md) does so with a kernel of one's own, in three stages.
+
+## Contents
 """
 
 
@@ -116,7 +132,7 @@ def page(before: str, root: Path, *, compile_changed: bool) -> str:
     """
     kept, used, proofs = _kept(before), uses(), read_proofs(root)
     times = kernel_times(read_launch_times(root))
-    sections = [INTRO]
+    sections = [INTRO, *(_entry(file) for file in source.kernel_files()), ""]
     for file in source.kernel_files():
         figures = kept.get(file)
         if figures is None or figures.digest != code_digest(file):
@@ -196,6 +212,14 @@ def _used_by(used: Sequence[Use]) -> str:
 
 
 # ---- essays and ideas ---------------------------------------------------------------------------
+
+
+def _entry(file: str) -> str:
+    """Return a file's line in the table of contents."""
+    title, _ = _essay(file)
+    # as GitHub makes an address of a heading
+    anchor = re.sub(r"[^\w\- ]", "", f"{file}: {title}".lower()).replace(" ", "-")
+    return f"- [`{file}`](#{anchor}): {title}"
 
 
 def _section(

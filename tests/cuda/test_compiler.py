@@ -11,7 +11,7 @@ import pytest
 
 from minialex import cuda
 from minialex.cuda import source
-from minialex.cuda.emulator import cache, compiler, machine
+from minialex.cuda.emulator import cache, compiler, machine, system
 from minialex.cuda.emulator.translate import translate
 from minialex.errors import MinialexError
 
@@ -84,7 +84,7 @@ def test_a_command_that_is_no_compiler(monkeypatch):
 
 
 def test_other_systems_are_told_so(monkeypatch):
-    monkeypatch.setattr(compiler.sys, "platform", "win32")
+    monkeypatch.setattr(system.sys, "platform", "win32")
     compiler._compiler.cache_clear()
     with pytest.raises(MinialexError, match="emulated on Linux only, not on win32"):
         compiler.compiler()
@@ -291,9 +291,9 @@ def test_a_processor_is_asked_for_what_it_has_alone(monkeypatch, machine, cpuinf
             raise PermissionError
         return cpuinfo
 
-    monkeypatch.setattr(compiler.platform, "machine", lambda: machine)
-    monkeypatch.setattr(compiler.Path, "read_text", read_text)
-    assert compiler._processor_flags.__wrapped__() == flags
+    monkeypatch.setattr(system.platform, "machine", lambda: machine)
+    monkeypatch.setattr(system.Path, "read_text", read_text)
+    assert system.processor_flags.__wrapped__() == flags
 
 
 def test_a_runtime_of_other_structures_is_refused(monkeypatch, runtime_path):

@@ -297,7 +297,7 @@ def test_after_a_fault_the_next_launch_is_right():
 
 
 def test_without_addr2line_the_fault_is_still_told(monkeypatch):
-    monkeypatch.setattr("minialex.cuda.emulator.lines.shutil.which", lambda _: None)
+    monkeypatch.setattr("minialex.cuda.emulator.system.shutil.which", lambda _: None)
     error = caught("shifted", 1, 64, zeros(50), zeros(50), 50, 1, 1)
     assert (error.kind, error.array, error.index, error.line) == ("out-of-bounds", "x", 50, 0)
 

@@ -11,13 +11,13 @@ from minialex import cuda
 from minialex.arrays import CPU
 from minialex.autograd import OPS, ROUTINES
 from minialex.check import CASES, Pair
-from minialex.cuda.emulator import compiler
+from minialex.cuda.emulator import system
 from minialex.study.tracing import kernels_of, ops_in_kernels
 from tests import routine_cases
 from tests.cuda.tools import kernel
 
 F32 = np.float32
-FUSES = bool(compiler._processor_flags()) or platform.machine() in ("aarch64", "arm64")
+FUSES = bool(system.processor_flags()) or platform.machine() in ("aarch64", "arm64")
 
 
 def run(mode, name, *options):

@@ -10,16 +10,15 @@ import ctypes
 import functools
 import hashlib
 import os
-import platform
 import re
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from minialex.cuda.emulator import system
 from minialex.cuda.emulator.cache import VARIABLE, cache_folder, is_whole, store, workspace
 from minialex.cuda.emulator.errors import EmulationError
 from minialex.cuda.emulator.interface import SHARED_STRUCTURES
@@ -35,7 +34,6 @@ _FAST = ("-O2",)
 _CHECKED = ("-O1", "-g", "-fsanitize=thread", "-DEMU_CHECKED")
 # What stands last counts: loops whose text says so are unrolled before their blocks are noted.
 _COUNTED = ("-O2", "-fsanitize-coverage=trace-pc", "-DEMU_COUNTED")
-_CHECKED_LINK = ("-Wl,--wrap=memcpy,--wrap=memmove,--wrap=memset",)
 # A thread's local variables, of the 128 KiB that its stack has (runtime/fibre.h).
 _MAX_LOCALS_BYTES = 96 << 10
 
@@ -69,8 +67,8 @@ def compiler() -> Compiler:
 
 @functools.cache
 def _compiler(named: str, _path: str) -> Compiler:
-    if not sys.platform.startswith("linux"):
-        raise MinialexError(f"kernels are emulated on Linux only, not on {sys.platform}: use a GPU")
+    if why := system.why_not():
+        raise MinialexError(why)
     command = shlex.split(named)
     if named and not (command and shutil.which(command[0])):
         raise MinialexError(f"CXX is {named!r}, which is no command here: set it to a C++ compiler")
@@ -89,15 +87,15 @@ def _compiler(named: str, _path: str) -> Compiler:
 def runtime() -> Path:
     """Return the compiled runtime, compiling it if it is not in the cache."""
     tool = compiler()
-    flags = ("-std=c++17", "-O2", "-fPIC", "-shared", "-pthread", f"-I{_INCLUDE}", *_only_gcc(tool))
-    path = cache_folder() / f"runtime-{_key(tool, flags, _texts(_INCLUDE), _texts(_RUNTIME))}.so"
+    flags = ("-std=c++17", "-O2", "-fPIC", "-pthread", f"-I{_INCLUDE}", *_only_gcc(tool))
+    key = _key(tool, flags, _texts(_INCLUDE), _texts(_RUNTIME))
+    path = cache_folder() / f"runtime-{key}{system.LIBRARY_SUFFIX}"
     if path.name not in _runtimes and not is_whole(path):
-        source = _RUNTIME / "runtime.cpp"
+        source = str(_RUNTIME / "runtime.cpp")
+        link = system.runtime_link_flags(path.name)
         _make(
             path,
-            lambda out: [
-                [*tool.command, *flags, f"-Wl,-soname,{path.name}", str(source), "-o", out, "-ldl"]
-            ],
+            lambda out: [[*tool.command, *flags, source, "-o", out, *link]],
             "",
             "the emulator's runtime",
         )
@@ -126,16 +124,17 @@ def build(text: str, kernel: str, kind: str) -> Path:
     """
     tool, library = compiler(), runtime()
     flags = (*_kernel_flags(tool), *_build_flags(tool, kind))
-    path = cache_folder() / f"{_key(tool, flags, library.name, _texts(_INCLUDE), text)}.so"
+    key = _key(tool, flags, library.name, _texts(_INCLUDE), text)
+    path = cache_folder() / f"{key}{system.LIBRARY_SUFFIX}"
     if not is_whole(path):
-        linked = () if kind == "fast" else _CHECKED_LINK
         header = _precompiled_header(tool, flags)
         first = (f"-I{header}",) if header else ()
 
         def steps(out: str) -> list[list[str]]:
             code = (*first, *flags, "-include", _HEADER, "-c", "-x", "c++", "-", "-o", out + ".o")
-            link = ("-shared", "-Wl,-rpath,$ORIGIN", *linked, "-o", out, out + ".o", str(library))
-            return [[*tool.command, *code], [*tool.command, *link]]
+            link = system.kernel_link_flags(watched=kind != "fast")
+            made = ("-o", out, out + ".o", str(library))
+            return [[*tool.command, *code], [*tool.command, *link, *made]]
 
         _make(path, steps, text, kernel)
     return path
@@ -209,7 +208,7 @@ def _kernel_flags(tool: Compiler) -> tuple[str, ...]:
         "-fno-threadsafe-statics",
         f"-Wframe-larger-than={_MAX_LOCALS_BYTES}",
         "-Werror=frame-larger-than" + ("" if tool.is_clang else f"={_MAX_LOCALS_BYTES}"),
-        *_processor_flags(),
+        *system.processor_flags(),
         *_only_gcc(tool),
         f"-I{_INCLUDE}",
     )
@@ -253,20 +252,6 @@ def _build_flags(tool: Compiler, kind: str) -> tuple[str, ...]:
 def _only_gcc(tool: Compiler) -> tuple[str, ...]:
     # Without it, two builds of one template in one process would share their variables.
     return () if tool.is_clang else ("-fno-gnu-unique",)
-
-
-@functools.cache
-def _processor_flags() -> tuple[str, ...]:
-    """Return the flags for fused multiply-adds where the processor has them."""
-    if platform.machine() not in ("x86_64", "AMD64"):
-        return ()
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return ()
-    found = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
-    has = set(found[1].split()) if found else set()
-    return ("-mavx2", "-mfma") if {"avx2", "fma"} <= has else ()
 
 
 @functools.cache

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-from minialex.cuda.emulator import interface
+from minialex.cuda.emulator import interface, system
 from minialex.cuda.source import Source
 
 Line = tuple[str, int]
@@ -19,8 +17,8 @@ _FRAME = re.compile(r"(.*):(\d+)(?: \(.*\))?$")
 class Lines:
     """The lines of one compiled kernel file.
 
-    Where the machine has no addr2line (a part of binutils, as the compiler's linker is), locations
-    that are known by their address alone stay without a line.
+    Where the machine cannot tell them (`system.call_stacks`), locations that are known by their
+    address alone stay without a line.
     """
 
     def __init__(self, library: Path, source: Source) -> None:
@@ -42,18 +40,13 @@ class Lines:
 
     def look_up(self, addresses: Iterable[int]) -> None:
         """Look up many addresses in one go."""
-        tool = shutil.which("addr2line") or shutil.which("llvm-addr2line")
         new = sorted(set(addresses) - self._known.keys())
-        if not new or tool is None:
+        if not new:
             return
         # These are return addresses: the call itself ends one byte before.
-        asked = "\n".join(hex(address - 1) for address in new)
-        command = [tool, "-a", "-i", "-e", str(self.library)]
-        done = subprocess.run(command, input=asked, capture_output=True, text=True, check=False)
-        # Each answer is the address and then the call stack of inlined functions, innermost first.
-        answers = re.split(r"^0x[0-9a-f]+\n", done.stdout, flags=re.MULTILINE)[1:]
-        for address, answer in zip(new, answers, strict=False):
-            self._known[address] = self._first(answer.splitlines())
+        stacks = system.call_stacks(self.library, [address - 1 for address in new])
+        for address, stack in zip(new, stacks, strict=False):
+            self._known[address] = self._first(stack)
 
     def _first(self, frames: list[str]) -> Line:
         """Return the innermost frame in the kernel's own text, not in the emulator's headers."""

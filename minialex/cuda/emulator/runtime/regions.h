@@ -1,9 +1,8 @@
 // regions.h -- the arrays that a kernel may touch, and which of them an address is in.
 #pragma once
-#include <dlfcn.h>
-
 #include <vector>
 
+#include "system.h"
 #include "thread.h"
 
 namespace emu {
@@ -32,10 +31,6 @@ class Sites {
 
   private:
     static constexpr uint32_t LINE = 0x80000000u;
-    static const void* base_of(const void* address) {
-        Dl_info info;
-        return dladdr(address, &info) ? info.dli_fbase : nullptr;
-    }
     const void* module_;
     std::vector<Call> lines_;
 };

@@ -6,7 +6,7 @@
 #include "hooks.h"
 #include "worker.h"
 
-__thread __attribute__((tls_model("initial-exec"))) emu::Position emu_position;
+EMU_PER_THREAD emu::Position emu_position;
 
 namespace {
 

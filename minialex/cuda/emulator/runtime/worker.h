@@ -148,7 +148,7 @@ class Worker {
     std::unique_ptr<Fault> unwritten_;  // the first read of uninitialised shared memory
 };
 
-inline __thread __attribute__((tls_model("initial-exec"))) Worker* worker = nullptr;
+inline EMU_PER_THREAD Worker* worker = nullptr;
 
 inline Worker::Worker(Run& run, std::unique_ptr<Fibres> fibres, Watchers watchers)
     : run_(run),

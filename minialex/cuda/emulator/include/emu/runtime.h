@@ -3,6 +3,7 @@
 // A kernel is compiled again and again, the runtime once: kernels see only these declarations.
 // Structures below the second rule are shared with Python (launch.py), field by field.
 #pragma once
+#include "emu/system.h"
 #include "emu/types.h"
 
 namespace emu {
@@ -146,8 +147,7 @@ struct Launch {
 }  // namespace emu
 
 extern "C" {
-// The model of thread-local storage that costs no call: there is only this and one pointer.
-extern __thread __attribute__((tls_model("initial-exec"))) emu::Position emu_position;
+extern EMU_PER_THREAD emu::Position emu_position;
 
 // Called before each thread of the kernel; and when it has returned, to move on to the next or, where
 // 0 is returned, not.
