@@ -4,26 +4,36 @@ Each case is a group; in it are our implementations and every peer that is insta
 pytest-benchmark offers works: --benchmark-json, --benchmark-autosave, --benchmark-compare,
 --benchmark-histogram. Before a contender is timed its result is compared with the plain
 implementation's; a wrong one fails, and is never timed.
+
+With --emulate the contenders are the layers' kernels, and a row's extra_info has what a profile
+says of it: sectors, wavefronts, bound and predicted time. Where there is a GPU it is measured as
+always; without one each is run once by the emulator, and the row says that its time means nothing.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 import pytest
 
-from minialex.arrays import CPU, device, module_of, on_device
+from minialex import emulated
+from minialex.arrays import CPU, device, on_device
 from minialex.autograd import OPS
 from minialex.bench import ceilings, pinning
 from minialex.bench.case import BenchCase, BenchContext, PreparedCase
 from minialex.bench.clock import clock_for
 from minialex.bench.peers import PEERS, find_peers
+from minialex.bench.pytest_plugin import synchronized
 from minialex.bench.record import BenchRow
 from minialex.bench.runner import empty_row, verify
 from minialex.bench.selection import KINDS, select_cases
 from minialex.cpu import threads
+from minialex.cuda.known_gpus import KNOWN_GPUS
 from minialex.errors import MinialexError
 from minialex.models import VARIANTS
+from minialex.study import tracing
+from minialex.study.profile import Profile, profiled
 
 DEFAULT_KINDS = "layers", "step", "inference", "optimizer", "images", "loader"
 
@@ -39,6 +49,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--device", default="auto", help="cpu, cuda, cuda:N or auto")
     group.addoption("--threads", type=int, help="CPU cores to use [all]")
+    group.addoption(
+        "--emulate", action="store_true", help="profile layers' kernels on the CPU: times predicted"
+    )
+    group.addoption("--gpu", default="H100", choices=list(KNOWN_GPUS), help="to predict for [H100]")
 
 
 class Contenders:
@@ -47,22 +61,29 @@ class Contenders:
     def __init__(self, config: pytest.Config) -> None:
         option = config.getoption
         place = device(option("--device"))
+        self.emulates, self.gpu = option("--emulate"), option("--gpu")
         implementations = option("--implementation")
         self.context = BenchContext(place, tuple(implementations) if implementations else None)
         self.cases: list[BenchCase] = select_cases(
             option("--network") or ["alexnet"],
             option("--batch") or [32],
-            option("--op") or list(DEFAULT_KINDS),
+            option("--op") or (["layers"] if self.emulates else list(DEFAULT_KINDS)),
             quick=True,
         ).cases
+        others = sorted({case.op for case in self.cases} - OPS.keys())
+        if self.emulates and others:
+            raise MinialexError(f"--emulate profiles layers: leave out --op {', '.join(others)}")
         self.threads = option("--threads")
-        asked = option("--peer") or ["PyTorch", "JAX", "CuPy"]
+        asked = option("--peer") or (["none"] if self.emulates else ["PyTorch", "JAX", "CuPy"])
         self.peers = [name for name in asked if name != "none"]
         self.prepared: tuple[BenchCase, PreparedCase, BenchRow] | None = None
 
     def names(self, case: BenchCase) -> list[str]:
         """Return the possible contenders of a case."""
         known = list(OPS[case.op].implementations) if case.op in OPS else []
+        if self.emulates:
+            known = tracing.kernels_of(case.op)
+            return [name for name in self.context.selected(known) if name in known]
         return [*self.context.selected(known), *(peer.name for peer in self.context.peers)]
 
     def get(self, case: BenchCase) -> tuple[PreparedCase, BenchRow]:
@@ -88,9 +109,10 @@ KEY = pytest.StashKey[Contenders]()
 
 @pytest.fixture(scope="session", autouse=True)
 def pinned_threads(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Pin the threads, and use the device."""
+    """Pin the threads, and use the device; where kernels are emulated, have them run."""
     contenders = request.config.stash[KEY]
     with (
+        emulated() if contenders.emulates else contextlib.nullcontext(),
         pinning.pinned(contenders.threads),
         contenders.context.stack,
         on_device(contenders.context.device),
@@ -129,20 +151,27 @@ def contender(request: pytest.FixtureRequest, case: BenchCase, name: str):
     if timing.reason:
         pytest.skip(timing.reason)
     workload = next(c.workload for c in prepared.contenders if c.name == name)
-    return synchronized(workload.run, contenders.context), row, timing
+    return synchronized(workload.run, contenders.context.device), row, timing
 
 
-def synchronized(run, context: BenchContext):
-    """Return a call that waits for the GPU, so that it can be timed on the host."""
-    if context.device == CPU:
-        return run
-    synchronize = module_of(context.device).cuda.get_current_stream().synchronize
+@pytest.fixture
+def prediction(request: pytest.FixtureRequest, case: BenchCase, name: str) -> Profile | None:
+    """The profile of a contender that is timed on a GPU, where one is asked for."""
+    contenders = request.config.stash[KEY]
+    if not contenders.emulates or contenders.context.device == CPU:
+        return None
+    prepared = case.prepare(BenchContext(CPU, (name,)))
+    (on_cpu,) = [one.workload for one in prepared.contenders if one.name == name]
+    with profiled(contenders.gpu) as profile:
+        on_cpu.run()
+    return profile
 
-    def run_and_wait():
-        run()
-        synchronize()
 
-    return run_and_wait
+@pytest.fixture(scope="session")
+def emulated_gpu(request: pytest.FixtureRequest) -> str | None:
+    """The GPU that rows predict for where nothing can be measured, None where it can."""
+    contenders = request.config.stash[KEY]
+    return contenders.gpu if contenders.emulates and contenders.context.device == CPU else None
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

@@ -257,7 +257,7 @@ def test_clang_is_given_no_flags_that_gcc_alone_knows(folder):
     )
     stack = "-Werror=frame-larger-than"
     assert theirs - ours == {
-        *("-gline-tables-only", "-gdwarf-4", "-mllvm", "-tsan-instrument-read-before-write"),
+        *("-gline-tables-only", "-mllvm", "-tsan-instrument-read-before-write"),
         *("-tsan-instrument-atomics=0", "-simplifycfg-sink-common=false"),
         *("-enable-tail-merge=0", "-disable-loop-idiom-memcpy"),
         *(stack, "-ffp-contract=on", "-fno-vectorize", "-fno-slp-vectorize"),

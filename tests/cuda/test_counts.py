@@ -355,3 +355,18 @@ def test_without_an_emulator_there_is_nothing_to_count():
         cuda.kernel("relu.cu", "relu_forward")(
             1, 64, np.ones(64, np.float32), np.ones(64, np.float32), 64
         )
+
+
+def test_the_lines_of_a_file_of_ones_own_are_known(tmp_path):
+    # it is the first that the compiler takes code from: no header has any that is used
+    file = tmp_path / "scale.cu"
+    file.write_text(
+        "__global__ void scale(const float* x, float* y) {\n"
+        "    y[threadIdx.x] = 2 * x[threadIdx.x];\n"
+        "}\n"
+    )
+    x = np.ones(32, np.float32)
+    with cuda.emulated("counted") as emulation:
+        cuda.kernel(file, "scale")(1, 32, x, np.zeros_like(x))
+    rows = emulation.counts[0].memory
+    assert {(row.file, row.line) for row in rows} == {(str(file), 2)}

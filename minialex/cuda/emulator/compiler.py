@@ -31,7 +31,8 @@ _HEADER = "emulator.h"
 _RUNTIME = _HERE / "runtime"
 _FAST = ("-O2",)
 # The sanitizer's library is not linked: the runtime has hooks of its own.
-_CHECKED = ("-O1", "-g", "-fsanitize=thread", "-DEMU_CHECKED")
+# In DWARF 5 addr2line 2.40 takes the first file of a table of lines for another.
+_CHECKED = ("-O1", "-g", "-gdwarf-4", "-fsanitize=thread", "-DEMU_CHECKED")
 # What stands last counts: loops whose text says so are unrolled before their blocks are noted.
 _COUNTED = ("-O2", "-fsanitize-coverage=trace-pc", "-DEMU_COUNTED")
 # A thread's local variables, of the 128 KiB that its stack has (runtime/fibre.h).
@@ -227,7 +228,7 @@ def _build_flags(tool: Compiler, kind: str) -> tuple[str, ...]:
         return (*_FAST, *(("-fno-vectorize",) if tool.is_clang else fast))
     # Left whole, a float4 is seen to be read in one piece, which must be aligned. Of what -g notes
     # only lines are asked for: where variables lie takes a sixth of the time. Without the last flag
-    # -O1 fuses nothing. Of DWARF 5 as newer clangs write it, addr2line 2.40 does not make sense.
+    # -O1 fuses nothing.
     gcc = ("-fno-tree-sra", "-fno-var-tracking", "-fexpensive-optimizations")
     # A read is shown even if the same place is written next, an atomic of the emulator by itself,
     # and what two branches do alike at a line of each; neighbouring reads stay apart where -O1 is
@@ -239,7 +240,7 @@ def _build_flags(tool: Compiler, kind: str) -> tuple[str, ...]:
         "-disable-loop-idiom-memcpy",
     )
     shown = (part for one in passes for part in ("-mllvm", one))
-    clang = ("-gline-tables-only", "-gdwarf-4", "-fno-vectorize", "-fno-slp-vectorize", *shown)
+    clang = ("-gline-tables-only", "-fno-vectorize", "-fno-slp-vectorize", *shown)
     own = clang if tool.is_clang else gcc
     if kind == "checked":
         return (*_CHECKED, *own)
