@@ -40,10 +40,7 @@ def profile_of(stage: TuningStage) -> LaunchProfile:
 def section(stage: TuningStage) -> str:
     """Return what the profiler says of one stage."""
     launch = profile_of(stage)
-    named = [
-        f"- {one.kind}: {one.sentence} ({100 * one.share:.0f} % of its kind)"
-        for one in launch.slowdowns
-    ]
+    named = [f"- {one}" for one in text.named(launch)]
     lines = _table(text.LINE_HEADINGS, text.line_rows(launch), text.LEFT_OF_LINES)
     return "\n".join(
         ["```text", *text.summary(launch), "```", "", lines, "", *(named or ["Nothing is named."])]

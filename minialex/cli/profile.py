@@ -226,8 +226,8 @@ def _print_launches(found: Profile) -> None:
         for cells in text.line_rows(launch):
             rows.add_row(*cells)
         print_table(rows)
-        for one in launch.slowdowns:
-            console.print(f"{one.kind}: {one.sentence} ({100 * one.share:.0f} % of its kind)")
+        for one in text.named(launch):
+            console.print(one)
         console.print()
 
 

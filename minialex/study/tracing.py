@@ -13,6 +13,8 @@ from minialex.autograd import OPS
 from minialex.check import CASES, Case, Pair
 from minialex.check.case import generator
 from minialex.cuda import emulated
+from minialex.cuda.observe import wrapped_launches
+from minialex.cuda.plan import LaunchPlan
 from minialex.errors import MinialexError
 from minialex.wording import unknown
 
@@ -48,7 +50,8 @@ def ops_in_kernels() -> list[str]:
 
 
 MIN_INPUT_ELEMENTS = 31
-"""The default case has at least so many inputs: in a smaller one most threads do nothing."""
+"""The default case has at least so many inputs: in a smaller one most threads do nothing. And its
+forward launches a kernel: adaptive_avg_pool2d's first is the identity."""
 
 
 def find(op: str, implementation: str | None, case: str | None) -> tuple[Pair, Case]:
@@ -65,10 +68,17 @@ def find(op: str, implementation: str | None, case: str | None) -> tuple[Pair, C
     cases = [one for one in CASES[op] if case in (None, one.name)]
     if not cases:
         raise MinialexError(f"{op} has no case {case!r}: minialex trace {op} --list names them")
-    chosen = next(
-        (one for one in cases if _first_input(one, op).size >= MIN_INPUT_ELEMENTS), cases[0]
-    )
-    return Pair(OPS[op], name, name, np.dtype(np.float32)), chosen
+    pair = Pair(OPS[op], name, name, np.dtype(np.float32))
+    shown = (one for one in cases if _first_input(one, op).size >= MIN_INPUT_ELEMENTS)
+    return pair, next((one for one in shown if case or _launches(pair, one)), cases[0])
+
+
+def _launches(pair: Pair, case: Case) -> bool:
+    """Return whether forward launches a kernel: some cases are too simple."""
+    plans: list[LaunchPlan] = []
+    with emulated(), wrapped_launches(lambda _: lambda plan, values: plans.append(plan)):
+        passes(pair, case)[0]()
+    return bool(plans)
 
 
 def _first_input(case: Case, op: str) -> Array:

@@ -236,6 +236,8 @@ def _build_flags(tool: Compiler, kind: str) -> tuple[str, ...]:
     passes = (
         *("-tsan-instrument-read-before-write", "-tsan-instrument-atomics=0"),
         *("-simplifycfg-sink-common=false", "-enable-tail-merge=0"),
+        # a loop that copies an array is no call of memcpy
+        "-disable-loop-idiom-memcpy",
     )
     shown = (part for one in passes for part in ("-mllvm", one))
     clang = ("-gline-tables-only", "-fno-vectorize", "-fno-slp-vectorize", *shown)
@@ -247,7 +249,8 @@ def _build_flags(tool: Compiler, kind: str) -> tuple[str, ...]:
     # through it together
     apart = ("-fno-schedule-insns2", "-fno-thread-jumps", "-fno-tree-ch")
     more = ("-fsanitize-coverage=no-prune",) if tool.is_clang else (*fast, *apart)
-    return (*_CHECKED, *own, *_COUNTED, *more)
+    # clang takes -O2 for a wish to vectorise, where it stands behind the flag that says not to
+    return (*_CHECKED, *_COUNTED, *own, *more)
 
 
 def _only_gcc(tool: Compiler) -> tuple[str, ...]:

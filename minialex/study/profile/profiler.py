@@ -18,6 +18,7 @@ from minialex.study.profile.lines import Line, find, lines
 from minialex.study.profile.metrics import METRICS
 from minialex.study.profile.resources import Resources, resources
 from minialex.study.profile.slowdowns import Slowdown, slowdowns
+from minialex.study.profile.text import report
 from minialex.study.profile.time_model import PredictedTime, predict
 
 SCHEMA = "minialex-profile 1"
@@ -37,6 +38,9 @@ class LaunchProfile:
 
     counts: Counts
     gpu: KnownGPU
+
+    def __str__(self) -> str:
+        return report(self)
 
     @cached_property
     def lines(self) -> list[Line]:
@@ -117,6 +121,9 @@ class Profile:
     gpu: KnownGPU
     emulation: Emulation
     _launches: list[LaunchProfile] = dataclasses.field(default_factory=list)
+
+    def __str__(self) -> str:
+        return "\n\n".join(map(str, self.launches))
 
     @property
     def launches(self) -> list[LaunchProfile]:

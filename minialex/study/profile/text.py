@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import PurePath
+from typing import TYPE_CHECKING
 
 from minialex.cuda.disassembly import Instruction
 from minialex.cuda.emulator.counts import BranchCounts, MemoryCounts, PrimitiveCounts
 from minialex.cuda.known_gpus import KnownGPU
 from minialex.cuda.plan import Dim3
 from minialex.study.profile.executed import accesses, key_of
-from minialex.study.profile.measured import Measured
-from minialex.study.profile.profiler import LaunchProfile, Profile
 from minialex.wording import counted
+
+if TYPE_CHECKING:
+    from minialex.study.profile.measured import Measured
+    from minialex.study.profile.profiler import LaunchProfile, Profile
 
 LINE_HEADINGS = (
     *("line", "does", "array"),
@@ -72,6 +76,31 @@ def measured_total(measured: Measured) -> str:
         f"measured on {measured.gpu}: {1e3 * sum(times):.3g} ms for {len(times)} of "
         f"{counted(len(measured.seconds), 'launch')}"
     )
+
+
+def named(launch: LaunchProfile) -> list[str]:
+    """Return what slows a launch down, what costs most first, one line each."""
+    return [
+        f"{one.kind}: {one.sentence} ({100 * one.share:.0f} % of its kind)"
+        for one in launch.slowdowns
+    ]
+
+
+def report(launch: LaunchProfile) -> str:
+    """Return everything about a launch as text, as wide as it takes."""
+    rows = _aligned([LINE_HEADINGS, *line_rows(launch)], LEFT_OF_LINES)
+    return "\n".join([*summary(launch), "", *rows, "", *named(launch)]).rstrip()
+
+
+def _aligned(rows: Sequence[Cells], left: int) -> list[str]:
+    widths = [max(len(row[i]) for row in rows if i < len(row)) for i in range(len(rows[0]))]
+    return [
+        "  ".join(
+            cell.ljust(width) if i < left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=False))
+        ).rstrip()
+        for row in rows
+    ]
 
 
 def total(profile: Profile) -> str:

@@ -90,6 +90,17 @@ def test_the_least_time_is_of_bytes_or_of_operations(convolution):
     assert least.bound == "memory"
 
 
+def test_a_profile_prints_what_it_is(convolution):
+    lines = str(convolution).splitlines()
+    assert lines[0] == "conv2d_forward_tiled<float>: 14 blocks (7 x 2) of 16 x 16 threads"
+    (head,) = [number for number, line in enumerate(lines[:9]) if line.startswith("line ")]
+    (store,) = [line for line in lines[: head + 20] if line.startswith("tile_product.cuh:34 ")]
+    # columns stand below their headings
+    for column, cell in (("requests", "224"), ("wavefronts (least)", "2.00 (1.00)")):
+        assert store[: lines[head].index(column) + len(column)].endswith(f" {cell}")
+    assert str(convolution.launches[0]) == str(convolution).partition("\n\nconv2d_data")[0]
+
+
 def test_launches_come_as_they_are_made():
     x, y = np.ones(64, F32), np.zeros(64, F32)
     with profiled() as profile:

@@ -172,7 +172,7 @@ class Counter {
         const unsigned* b = launch_.block;
         const size_t own = shared_ ? shared_ + 1024 : 0, threads = size_t(b[0]) * b[1] * b[2];
         size_t resident = std::max<size_t>(size_t(launch_.resident_threads) / threads, 1);
-        if (own) resident = std::max<size_t>(std::min(resident, launch_.l1_bytes / own), 1);
+        if (own) resident = std::max<size_t>(std::min<size_t>(resident, launch_.l1_bytes / own), 1);
         const size_t part = launch_.l1_bytes / resident;
         l1_.resize(part > own ? part - own : 0);
     }

@@ -256,10 +256,17 @@ inline void Worker::begin(Thread& thread, Fibre& fibre) {
     ++fresh_;
 }
 
+// Asked anew after each switch: in the next launch a fibre may go on in another of the machine's
+// threads, and a compiler that looked up where this one has its variables would not look again.
+inline __attribute__((noinline)) Worker& worker_here() {
+    asm volatile("");
+    return *worker;
+}
+
 // The body of every fibre: one thread after another, as long as there are new ones in the warp.
 inline void Worker::run_fibre() {
     for (;;) {
-        Worker& here = *worker;
+        Worker& here = worker_here();
         here.launch_.entry(here.launch_.args);
         Fibre& fibre = *here.current_->fibre;
         here.fibres_->note_idle(fibre);
