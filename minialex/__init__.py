@@ -14,7 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from minialex import models, nn, ops, optim
-from minialex.autograd import LATE_ROUTINES, Tensor, no_grad, record_calls, using
+from minialex.autograd import LATE_ROUTINES, Tensor, emit_nvtx, no_grad, record_calls, using
 from minialex.cuda import emulated
 from minialex.errors import MinialexError
 from minialex.philox import manual_seed
@@ -33,6 +33,7 @@ __version__ = "0.1.0"
 __all__ = [
     "MinialexError",
     "Tensor",
+    "emit_nvtx",
     "emulated",
     "load",
     "manual_seed",

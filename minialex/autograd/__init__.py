@@ -19,6 +19,7 @@ from minialex.autograd.choice import (
 from minialex.autograd.deferred import DeferredGradient
 from minialex.autograd.graph import Gradients, no_grad
 from minialex.autograd.hooks import RemovableHandle
+from minialex.autograd.nvtx import emit_nvtx
 from minialex.autograd.op import (
     OPS,
     Call,
@@ -53,6 +54,7 @@ __all__ = [
     "as_tensors",
     "check_precision",
     "common_device_and_dtype",
+    "emit_nvtx",
     "implementation_for",
     "implementation_name",
     "no_grad",
