@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minialex.cuda import source, toolkit
+from minialex.cuda import gpu, source, toolkit
 from minialex.cuda.architectures import ARCHITECTURES
 from minialex.cuda.signature import signatures
 from minialex.errors import MinialexError
 
 # What CuPy compiles with, so that these figures are those of the kernels that will run.
-_OPTIONS = ("-std=c++17", "-ftz=true", "--device-as-default-execution-space")
+_OPTIONS = (*gpu.OPTIONS, "-ftz=true", "--device-as-default-execution-space")
 _COMPILATION_FAILED = 6
 _ENTRY = re.compile(
     r"Compiling entry function '(?P<name>\w+)'.*?"
@@ -199,8 +199,6 @@ class _Library:
             *_OPTIONS,
             f"--gpu-architecture={architecture}",
             "--ptxas-options=-v",
-            # changes no instruction; CuPy's binaries do without
-            "--generate-line-info",
             *self._include,
         )
         options = (ctypes.c_char_p * len(words))(*(word.encode() for word in words))

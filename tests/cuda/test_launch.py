@@ -172,7 +172,7 @@ def test_cupy_arrays_are_compiled_once_and_launched_with_cast_scalars(cupy):
         forward(1, 32, x, y, x.size)
     (module,) = cupy.modules
     assert module.code == source.read("relu.cu").text
-    assert module.options == ("-std=c++17",)
+    assert module.options == ("-std=c++17", "-lineinfo")
     assert module.names == ["relu_forward<float>", "relu_backward<float>"]
     first, second = module.functions["relu_forward<float>"].launches
     assert first == second
