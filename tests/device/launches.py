@@ -19,13 +19,9 @@ import numpy as np
 from minialex.arrays import Device
 from minialex.bench.launch_timing import timed_launches
 from minialex.cuda.plan import LaunchPlan
+from minialex.study.profile.least_time import NO_PRODUCT, in_place, operations
 
 Row = dict[str, Any]
-
-IN_PLACE = "rmsprop", "sgd", "adam"
-"""Kernels that also read what they write."""
-NO_PRODUCT = "conv2d_im2col", "conv2d_col2im"
-"""Kernels with a convolution's sizes that do no multiplications."""
 
 # of sm_90 float kernels, counted in their SASS: instructions that a warp issues in a step of TILE_K
 # terms, by rows of 16 threads in a block, and the clocks for which its tensor core is busy then
@@ -76,7 +72,7 @@ def describe(plan: LaunchPlan, values: tuple[Any, ...]) -> Row:
     signature, sizes = plan.signature, plan.sizes
     moved = 0
     for i in plan.arrays:
-        twice = signature.name in IN_PLACE and not signature.parameters[i].const
+        twice = in_place(plan) and not signature.parameters[i].const
         moved += values[i].nbytes * (2 if twice else 1)
     return {
         "kernel": signature.name,
@@ -88,18 +84,8 @@ def describe(plan: LaunchPlan, values: tuple[Any, ...]) -> Row:
         "block": list(plan.block),
         "depth": sizes.get("depth", 0),
         "bytes": moved,
-        "flops": 0 if signature.name in NO_PRODUCT else _operations(sizes),
+        "flops": 0 if signature.name in NO_PRODUCT else operations(sizes),
     }
-
-
-def _operations(sizes: dict[str, int]) -> int:
-    """Return the operations of a product, told by the names of the sizes; 0 for anything else."""
-    if sizes.keys() >= {"N", "C", "O", "KH", "KW", "OH", "OW", "groups"}:
-        taps = sizes["C"] // sizes["groups"] * sizes["KH"] * sizes["KW"]
-        return 2 * sizes["N"] * sizes["O"] * sizes["OH"] * sizes["OW"] * taps
-    if sizes.keys() >= {"R", "O", "I"}:
-        return 2 * sizes["R"] * sizes["O"] * sizes["I"]
-    return 0
 
 
 def _what(sizes: dict[str, int]) -> str:
