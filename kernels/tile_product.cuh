@@ -18,15 +18,15 @@
 constexpr int TILE = 16;
 
 // The element of C that one thread computes. load_a(row, k) and load_b(column, k) return elements of
-// A and B, row and column counted within the tile, 0 to TILE - 1; both return zero out of bounds, so
-// that a partial tile at the edge adds nothing. A_ALONG_K, B_ALONG_K: whether the matrix is contiguous
-// along k in memory. Then neighbouring lanes, which differ in tx, load along k, so that loads coalesce
-// either way.
+// A and B, counted within the tile, and zero out of bounds, so that a partial tile at the edge adds
+// nothing. A_ALONG_K, B_ALONG_K: whether the matrix is contiguous along k in memory. Then neighbouring
+// lanes, which differ in tx, load along k, so that loads coalesce either way.
 template <typename T, bool A_ALONG_K, bool B_ALONG_K, class LoadA, class LoadB>
 __device__ __forceinline__ T tile_product(const LoadA load_a, const LoadB load_b, const int K) {
-    // One column of padding: without it the 16 elements of a column would lie in two banks, and lanes
-    // that load along k, each of which stores to another row, would have bank conflicts.
-    __shared__ T a_tile[TILE][TILE + 1], b_tile[TILE][TILE + 1];
+    // Two rows of floats, or one of doubles, are all 32 banks: a warp that stores along rows needs no
+    // padding. Down a column it needs 8 bytes: then 16 rows begin in 16 different pairs of banks.
+    constexpr int PADDED = TILE + 8 / sizeof(T);
+    __shared__ T a_tile[TILE][A_ALONG_K ? TILE : PADDED], b_tile[TILE][B_ALONG_K ? PADDED : TILE];
     const int tx = threadIdx.x, ty = threadIdx.y;
     T sum = 0;
     for (int k = 0; k < K; k += TILE) {
