@@ -370,3 +370,23 @@ def test_the_lines_of_a_file_of_ones_own_are_known(tmp_path):
         cuda.kernel(file, "scale")(1, 32, x, np.zeros_like(x))
     rows = emulation.counts[0].memory
     assert {(row.file, row.line) for row in rows} == {(str(file), 2)}
+
+
+def test_lanes_that_part_behind_a_call_are_together_again():
+    x, y, z = np.arange(33, dtype=np.float32), np.zeros(32, np.float32), np.zeros(160, np.float32)
+    with cuda.emulated("counted") as emulation:
+        kernel(FILE, "calls")(1, 32, x, y, z)
+    (found,) = emulation.counts
+    after = [
+        *("first function", "second function", "first shuffle", "second shuffle"),
+    ]
+    for marker in (*(f"after the {one}" for one in after), "after both"):
+        write = row(found, marker, "z")
+        assert (write.requests, write.lanes) == (1, 32), marker
+    branches = {one.line: one for one in found.branches}
+    for marker in (*after, "after an atomic"):
+        branch = branches[line_of(FILE, f"// {marker}")]
+        assert (branch.requests, branch.lanes, branch.divergent) == (1, 32, 1), marker
+    read = row(found, "in a function", "x")
+    assert (read.requests, read.lanes) == (2, 64)
+    assert (z.reshape(5, 32).T == [1, 2, 3, 4, 5]).all()

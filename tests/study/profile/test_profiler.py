@@ -96,7 +96,7 @@ def test_a_profile_prints_what_it_is(convolution):
     (head,) = [number for number, line in enumerate(lines[:9]) if line.startswith("line ")]
     (store,) = [line for line in lines[: head + 20] if line.startswith("tile_product.cuh:34 ")]
     # columns stand below their headings
-    for column, cell in (("requests", "224"), ("wavefronts (least)", "2.00 (1.00)")):
+    for column, cell in (("requests", "224"), ("wavefronts (least)", "1.00 (1.00)")):
         assert store[: lines[head].index(column) + len(column)].endswith(f" {cell}")
     assert str(convolution.launches[0]) == str(convolution).partition("\n\nconv2d_data")[0]
 

@@ -15,54 +15,75 @@ class ControlFlow {
   public:
     static constexpr int END = 0;  // the return of the kernel
 
-    ControlFlow() : blocks_(1) {}
+    static constexpr int KERNEL = 0;  // its call; a function that is not inlined has one for each caller
+
+    ControlFlow() : blocks_(1), number_(1) {}
 
     // The number of the block whose code begins at `site`, an offset into the module, and which a
-    // thread enters from the block `from`.
-    int enter(int from, uint32_t site) {
+    // thread enters from the block `from` in a call.
+    int enter(int from, uint32_t site, int call) {
         // mostly a way that was taken before
         for (const int to : blocks_[size_t(from)].next)
             if (blocks_[size_t(to)].site == site) return to;
-        const int to = block_at(site);
+        const int to = block_at(site, call);
         if (from != END) blocks_[size_t(from)].next.push_back(to), stale_ = true;
+        return to;
+    }
+    // The call of a function that `block` makes: blocks of the function are others in each call.
+    int call_from(int block) {
+        int& call = blocks_[size_t(block)].call;
+        if (!call) call = int(number_.size()), number_.emplace_back();
+        return call;
+    }
+    // What of `caller` comes after that call, which ended in the block `last`: another block.
+    int after_call(int caller, int last) {
+        const int to = rest_of(caller);
+        auto& next = blocks_[size_t(last)].next;
+        if (std::find(next.begin(), next.end(), to) == next.end())
+            next.push_back(to), stale_ = true;
         return to;
     }
     int count() const { return int(blocks_.size()); }
     const std::vector<int>& next(int block) const { return blocks_[size_t(block)].next; }
     uint32_t site(int block) const { return blocks_[size_t(block)].site; }
+    bool is_call(int block) const { return blocks_[size_t(block)].call != 0; }
+    bool is_rest(int block) const { return blocks_[size_t(block)].is_rest; }
 
     // What of `block` comes after the barrier in it: another block, which nothing leads to. Until they
     // come to a barrier, lanes have met again, whatever comes after it.
-    int after_barrier(int block) {
-        if (!blocks_[size_t(block)].rest) {
-            blocks_[size_t(block)].rest = int(blocks_.size());
-            blocks_.push_back({blocks_[size_t(block)].site, {}, END, 0});
-            stale_ = true;
-        }
-        return blocks_[size_t(block)].rest;
-    }
+    int after_barrier(int block) { return rest_of(block); }
     int post_dominator(int block) {
         if (stale_) find_post_dominators();
         return blocks_[size_t(block)].post_dominator;
     }
 
   private:
-    int block_at(uint32_t site) {
-        if (site >= number_.size()) number_.resize(site + 4096);
-        int& number = number_[site];
-        if (!number) {
-            number = int(blocks_.size());
-            blocks_.push_back({site, {}, END, 0});
-            stale_ = true;
-        }
-        return number;
-    }
     struct Block {
         uint32_t site = 0;
-        std::vector<int> next;
+        bool is_rest = false;  // of another, whose beginning it has
+        std::vector<int> next = {};
         int post_dominator = END;
-        int rest = 0;
+        int rest = 0, call = 0;
     };
+
+    int block_at(uint32_t site, int call) {
+        auto& numbers = number_[size_t(call)];
+        if (site >= numbers.size()) numbers.resize(site + 4096);
+        if (!numbers[site]) numbers[site] = add({site});
+        return numbers[site];
+    }
+    int rest_of(int block) {
+        if (!blocks_[size_t(block)].rest) {
+            const int rest = add({blocks_[size_t(block)].site, true});
+            blocks_[size_t(block)].rest = rest;
+        }
+        return blocks_[size_t(block)].rest;
+    }
+    int add(const Block& block) {
+        stale_ = true;
+        blocks_.push_back(block);
+        return int(blocks_.size()) - 1;
+    }
 
     // Cooper, Harvey and Kennedy, "A Simple, Fast Dominance Algorithm", on the reversed graph.
     void find_post_dominators() {
@@ -125,7 +146,7 @@ class ControlFlow {
     }
 
     std::vector<Block> blocks_;
-    std::vector<int> number_;  // by site
+    std::vector<std::vector<int>> number_;  // by call and site
     bool stale_ = false;
 };
 

@@ -28,6 +28,7 @@ class Counter {
         visits_.resize(size_t(warps));
         inside_.assign(size_t(warps) * LANES, ControlFlow::END);
         entered_ = inside_;
+        calls_.resize(inside_.size());
         request_number_ = 0;
     }
     // Shared memory of one name is one array, whichever worker has it.
@@ -54,10 +55,28 @@ class Counter {
     void thread_begins(const Thread& me) {
         log_[me.lane()].clear(), events_[me.lane()].clear();
         inside_[size_t(me.id)] = entered_[size_t(me.id)] = ControlFlow::END;
+        calls_[size_t(me.id)].clear();
+    }
+    void function_begins(const Thread& me) {
+        const int caller = inside_[size_t(me.id)];
+        const bool is_kernel = caller == ControlFlow::END;
+        calls_[size_t(me.id)].push_back(
+            {caller, is_kernel ? ControlFlow::KERNEL : flow_.call_from(caller)});
+    }
+    void function_ends(const Thread& me) {
+        auto& calls = calls_[size_t(me.id)];
+        if (calls.empty()) return;
+        const int caller = calls.back().caller;
+        calls.pop_back();
+        if (caller == ControlFlow::END) return;
+        int& inside = inside_[size_t(me.id)];
+        inside = flow_.after_call(caller, inside);
+        note(me, {uint64_t(inside), 0, 0, BLOCK});
     }
     void basic_block(const Thread& me, uint32_t site) {
         int& inside = inside_[size_t(me.id)];
-        inside = flow_.enter(inside, site);
+        const auto& calls = calls_[size_t(me.id)];
+        inside = flow_.enter(inside, site, calls.empty() ? ControlFlow::KERNEL : calls.back().call);
         note(me, {uint64_t(inside), 0, 0, BLOCK});
     }
     // Returns false where it is in no array; `fault` then says where.
@@ -248,7 +267,8 @@ class Counter {
         for (Mask rest = mask; rest; rest &= rest - 1)
             if (int(next(lowest(rest))->at) == target) same |= rest & -rest;
         const int from = previous_[lowest(mask)];
-        if (from != ControlFlow::END) {
+        // To call and to return is no branch.
+        if (from != ControlFlow::END && !flow_.is_call(from) && !flow_.is_rest(target)) {
             if (size_t(from) >= ends_.size()) ends_.resize(size_t(flow_.count()));
             Tally& tally = ends_[size_t(from)];
             tally.requests += scale_, tally.lanes += scale_ * __builtin_popcount(mask);
@@ -375,6 +395,10 @@ class Counter {
     bool cut_ = false;
     std::vector<int> inside_;   // the block that each thread is in, as it is logged,
     std::vector<int> entered_;  // and as its warp is run
+    struct Called {
+        int caller, call;  // the block that called, and the number of its call
+    };
+    std::vector<std::vector<Called>> calls_;  // the functions that each thread is in
     std::vector<Step> log_[LANES];
     std::vector<int64_t> events_[LANES];  // of a traced block: that of each step, or -1
     int request_number_ = 0;

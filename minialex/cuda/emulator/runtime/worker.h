@@ -80,6 +80,12 @@ class Worker {
         if (counter_) counter_->thread_begins(*current_);
     }
     bool next_thread();
+    void function_begins() {
+        if (counter_) counter_->function_begins(*current_);
+    }
+    void function_ends() {
+        if (counter_) counter_->function_ends(*current_);
+    }
     void basic_block(const void* pc) {
         if (counter_) counter_->basic_block(*current_, counter_->sites.of_pc(pc));
     }

@@ -39,7 +39,7 @@ EMU_QUIET T shuffle(unsigned mask, T value, int from, const char* what, EMU_SITE
 }
 
 // A lane outside the caller's segment of `width` lanes gives the caller its own value.
-inline int within(int from, int width, int lane) {
+EMU_PART int within(int from, int width, int lane) {
     return from >= lane / width * width && from < lane / width * width + width ? from : lane;
 }
 
