@@ -104,8 +104,8 @@ def profile(
     may join or move some. Of a large launch some blocks are run and counted, and the others are
     taken to be like these.
 
-    Of NETWORK, every launch of a training step is shown: predicted time, and floor: how long any
-    kernel would take at least. Where there is a GPU, each launch is also measured on it, between
+    Of NETWORK, every launch of a training step is shown: predicted time, and floor: how long a
+    kernel takes at least that reads and writes all of its arrays. Where there is a GPU, each launch is also measured on it, between
     CUDA events, whichever GPU times are predicted for.
 
     \b

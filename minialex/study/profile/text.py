@@ -41,7 +41,10 @@ def summary(launch: LaunchProfile) -> list[str]:
         _levels(launch),
     ]
     if counts.cut:
-        lines.append("threads did more than was counted; the rest is taken to be like it")
+        lines.append(
+            "NOT ALL WAS COUNTED: between two barriers threads did more than is kept of them; lines "
+            "to which they came later are missing, and are taken to be like those before"
+        )
     return lines
 
 
@@ -52,7 +55,7 @@ def line_rows(launch: LaunchProfile) -> list[Cells]:
     became = accesses(code.instructions[i] for i in sorted(code.reachable))
     for line in launch.lines:
         rows += (_access(one, became.get(key_of(one), [])) for one in line.accesses)
-        rows += (_branch(one) for one in line.branches if one.divergent)
+        rows += (_branch(one) for one in line.branches if 200 * one.divergent >= one.requests)
         rows += (_primitive(one) for one in line.primitives)
     return rows
 
