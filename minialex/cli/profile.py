@@ -105,8 +105,8 @@ def profile(
     taken to be like these.
 
     Of NETWORK, every launch of a training step is shown: predicted time, and floor: how long a
-    kernel takes at least that reads and writes all of its arrays. Where there is a GPU, each launch is also measured on it, between
-    CUDA events, whichever GPU times are predicted for.
+    kernel takes at least that reads and writes all of its arrays. Where there is a GPU, each launch
+    is also measured on it, between CUDA events, whichever GPU times are predicted for.
 
     \b
     Examples:

@@ -42,8 +42,8 @@ def summary(launch: LaunchProfile) -> list[str]:
     ]
     if counts.cut:
         lines.append(
-            "NOT ALL WAS COUNTED: between two barriers threads did more than is kept of them; lines "
-            "to which they came later are missing, and are taken to be like those before"
+            "NOT ALL WAS COUNTED: between two barriers threads did more than is kept of them; "
+            "lines to which they came later are missing, and are taken to be like those before"
         )
     return lines
 
