@@ -9,6 +9,7 @@ import pytest
 
 import minialex
 from minialex import cuda, ops
+from minialex.cuda.emulator import compiler
 from minialex.cuda.emulator.sampling import Sample
 from minialex.errors import MinialexError
 from tests.cuda.tools import kernel, line_of
@@ -377,16 +378,19 @@ def test_lanes_that_part_behind_a_call_are_together_again():
     with cuda.emulated("counted") as emulation:
         kernel(FILE, "calls")(1, 32, x, y, z)
     (found,) = emulation.counts
-    after = [
-        *("first function", "second function", "first shuffle", "second shuffle"),
-    ]
-    for marker in (*(f"after the {one}" for one in after), "after both"):
+    clang = compiler.compiler().is_clang
+    functions, shuffles = ("first function", "second function"), ("first shuffle", "second shuffle")
+    for marker in (*(f"after the {one}" for one in (*functions, *shuffles)), "after both"):
         write = row(found, marker, "z")
-        assert (write.requests, write.lanes) == (1, 32), marker
+        assert write.lanes == 32, marker
+        # clang's hooks do not tell the calls of a function apart
+        assert write.requests == 1 or (clang and "function" in marker), marker
     branches = {one.line: one for one in found.branches}
-    for marker in (*after, "after an atomic"):
+    # and it makes some branches into selections
+    for marker in shuffles if clang else (*functions, *shuffles, "after an atomic"):
         branch = branches[line_of(FILE, f"// {marker}")]
         assert (branch.requests, branch.lanes, branch.divergent) == (1, 32, 1), marker
     read = row(found, "in a function", "x")
-    assert (read.requests, read.lanes) == (2, 64)
+    assert read.lanes == 64
+    assert read.requests == 2 or clang
     assert (z.reshape(5, 32).T == [1, 2, 3, 4, 5]).all()

@@ -43,14 +43,14 @@ __device__ __noinline__ float doubled(const float* a, int i) { return a[i] * 2; 
 __global__ void calls(const float* __restrict__ x, float* __restrict__ y, float* __restrict__ z) {
     const int i = threadIdx.x;
     if (doubled(x, i) > 32) y[i] = 1;                         // first function
-    z[0 + i] = 1;                                                 // after the first function
+    z[i] = 1;                                                 // after the first function
     if (doubled(x, i + 1) > 40) y[i] = 2;                     // second function
-    z[32 + i] = 2;                                                 // after the second function
+    z[32 + i] = 2;                                            // after the second function
     if (__shfl_xor_sync(0xffffffffu, x[i], 1) > 16) y[i] = 3;  // first shuffle
-    z[64 + i] = 3;                                                 // after the first shuffle
+    z[64 + i] = 3;                                            // after the first shuffle
     if (__shfl_xor_sync(0xffffffffu, x[i], 2) > 20) y[i] = 4;  // second shuffle
-    z[96 + i] = 4;                                                 // after the second shuffle
+    z[96 + i] = 4;                                            // after the second shuffle
     atomicAdd(&y[i], 1.0f);
     if (x[i] > 9) y[i] = 5;                                   // after an atomic
-    z[128 + i] = 5;                                                 // after both
+    z[128 + i] = 5;                                           // after both
 }
