@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.sgemm.rungs import PUBLISHED_GPU, PUBLISHED_SIZE, RUNGS, SgemmRung
-from minialex.bench.report import fill
+from minialex.bench.report import fill, fill_page
+from minialex.bench.tables import Table
 from minialex.study.profile import LaunchProfile, profiled
 from minialex.study.profile.time_model import PredictedTime
 
@@ -52,10 +52,8 @@ def times() -> str:
         milliseconds = rung.published_seconds * 1e3, predicted.seconds * 1e3
         cells = [*(f"{one:.2f}" for one in milliseconds), f"{factor:.2f}", predicted.binding]
         rows.append([f"`{rung.name}`", rung.published_name, *cells])
-    header = (
-        "kernel | published as | published, ms | predicted, ms | predicted / published | bound by"
-    )
-    return _table(header, rows, left=(0, 1, 5))
+    headings = ["kernel", "published as", "published, ms", "predicted, ms"]
+    return Table([*headings, "predicted / published", "bound by"], rows, names=2).markdown()
 
 
 def bounds() -> str:
@@ -68,7 +66,7 @@ def bounds() -> str:
         ]
         for rung in RUNGS
     ]
-    return _table(" | ".join(["predicted, ms", *names]), rows, left=(0,))
+    return Table(["predicted, ms", *names], rows).markdown()
 
 
 def code() -> str:
@@ -81,7 +79,7 @@ def code() -> str:
         blocks = found.occupancy.blocks if found.occupancy else "unknown"
         counted = (str(loop[kind] or "") for kind in kinds)
         rows.append([f"`{rung.name}`", str(found.registers), str(blocks), *counted])
-    return _table(" | ".join(["kernel", "registers", "blocks", *kinds]), rows, left=(0,))
+    return Table(["kernel", "registers", "blocks", *kinds], rows).markdown()
 
 
 def named() -> str:
@@ -90,14 +88,7 @@ def named() -> str:
     for rung in RUNGS:
         first = [one.sentence for one in profile_of(rung).slowdowns[:1]]
         rows.append([f"`{rung.name}`", *(first or ["nothing"])])
-    return _table("kernel | named first", rows, left=(0, 1))
-
-
-def _table(header: str, rows: Iterable[list[str]], left: tuple[int, ...]) -> str:
-    columns = range(header.count("|") + 1)
-    rule = " | ".join("---" if column in left else "---:" for column in columns)
-    body = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([f"| {header} |", f"| {rule} |", *body])
+    return Table(["kernel", "named first"], rows, names=2).markdown()
 
 
 TABLES = {"times": times, "bounds": bounds, "code": code, "named": named}
@@ -113,16 +104,7 @@ def main(words: list[str]) -> int:
     if words not in ([], ["--check"]):
         print(__doc__)
         return 2
-    text = PAGE.read_text(encoding="utf-8")
-    right = page(text)
-    if right == text:
-        return 0
-    if words:
-        print(f"{PAGE}: tables out of date: python -m benchmarks.sgemm.prediction")
-        return 1
-    PAGE.write_text(right, encoding="utf-8")
-    print(f"{PAGE}: tables written")
-    return 0
+    return fill_page(PAGE, page, "benchmarks.sgemm.prediction", check=bool(words))
 
 
 if __name__ == "__main__":

@@ -12,11 +12,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import sys
-from collections.abc import Iterable
 from pathlib import Path, PurePath
 
 from docs.tuning.layer_norm import STAGES, TuningStage, example
-from minialex.bench.report import fill
+from minialex.bench.report import fill, fill_page
+from minialex.bench.tables import Table
 from minialex.cuda.emulator.counts import MemoryCounts
 from minialex.cuda.known_gpus import known_gpu
 from minialex.study.profile import LaunchProfile, profiled, text
@@ -41,7 +41,8 @@ def section(stage: TuningStage) -> str:
     """Return what the profiler says of one stage."""
     launch = profile_of(stage)
     named = [f"- {one}" for one in text.named(launch)]
-    lines = _table(text.LINE_HEADINGS, text.line_rows(launch), text.LEFT_OF_LINES)
+    rows = [list(cells) for cells in text.line_rows(launch)]
+    lines = Table(list(text.LINE_HEADINGS), rows, names=text.LEFT_OF_LINES).markdown()
     return "\n".join(
         ["```text", *text.summary(launch), "```", "", lines, "", *(named or ["Nothing is named."])]
     )
@@ -65,15 +66,7 @@ def overview() -> str:
             predicted = dataclasses.replace(launch, gpu=known_gpu(gpu)).predicted
             cells.append(f"{predicted.seconds * 1e6:.0f} µs, bound by {predicted.binding}")
         rows.append(cells)
-    return _table([*headings, *(f"predicted, {gpu}" for gpu in GPUS)], rows, 1)
-
-
-def _table(headings: Iterable[str], rows: Iterable[Iterable[str]], left: int) -> str:
-    head = list(headings)
-    rules = ["---" if column < left else "---:" for column in range(len(head))]
-    # rows end where they have nothing more to say
-    padded = ([*cells, *[""] * (len(head) - len(list(cells)))] for cells in (head, rules, *rows))
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in padded)
+    return Table([*headings, *(f"predicted, {gpu}" for gpu in GPUS)], rows).markdown()
 
 
 def _thousands(rows: list[MemoryCounts], name: str) -> str:
@@ -97,16 +90,7 @@ def main(words: list[str]) -> int:
     if shown:
         print(section(shown[0]))
         return 0
-    before = PAGE.read_text(encoding="utf-8")
-    after = page(before)
-    if after == before:
-        return 0
-    if words:
-        print(f"{PAGE}: profiles out of date: python -m docs.tuning")
-        return 1
-    PAGE.write_text(after, encoding="utf-8")
-    print(f"{PAGE}: profiles written")
-    return 0
+    return fill_page(PAGE, page, "docs.tuning", check=bool(words))
 
 
 if __name__ == "__main__":

@@ -126,15 +126,35 @@ def main(words: list[str], root: Path) -> int:
         print(f"error: {error}")
         return 2
     for path, text in updates.items():
-        if words:
-            print(f"{path.relative_to(root)}: tables out of date: python -m minialex.bench.report")
-        else:
-            path.write_text(text, encoding="utf-8")
-            print(f"{path.relative_to(root)}: tables written")
+        bring_up_to_date(path, text, root, "minialex.bench.report", check=bool(words))
     if words:
         return int(bool(updates))
     _draw(result_files(root))
     return 0
+
+
+def bring_up_to_date(path: Path, text: str, root: Path, module: str, *, check: bool) -> None:
+    """Write a page, or where that is only to be checked say which program would, and print it."""
+    if check:
+        print(f"{path.relative_to(root)}: tables out of date: python -m {module}")
+    else:
+        path.write_text(text, encoding="utf-8")
+        print(f"{path.relative_to(root)}: tables written")
+
+
+def fill_page(path: Path, page: Callable[[str], str], module: str, *, check: bool) -> int:
+    """Bring one page up to date, whose text `page` returns for the text that it has.
+
+    Returns
+    -------
+    int
+        The exit status: 1 where it was stale and only to be checked.
+    """
+    text = path.read_text(encoding="utf-8")
+    right = page(text)
+    if right != text:
+        bring_up_to_date(path, right, Path(), module, check=check)
+    return int(check and right != text)
 
 
 def _draw(paths: list[Path]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from minialex.arrays import CPU, device
+from minialex.bench.layers import Layer
 from minialex.bench.profiles import (
     BLOCKS,
     find_layer,
@@ -124,8 +125,10 @@ def profile(
     if not emulate:
         raise click.UsageError("a profile counts under emulation: add --emulate")
     known_gpu(gpu)
-    is_small = what not in VARIANTS and case not in layer_labels(what)
-    most = _max_blocks(blocks, MAX_BLOCKS if is_small else BLOCKS)
+    layer = _layer(what, case)
+    if layer is not None and page_file is not None:
+        raise click.UsageError("--page shows a small case: leave out --case, or name one of --list")
+    most = _max_blocks(blocks, BLOCKS if what in VARIANTS or layer else MAX_BLOCKS)
     if what in VARIANTS:
         refuse_beside(f"a network, {what}", ("implementation", "case", "page_file"))
         with console.status(f"counting a training step of {what}"):
@@ -133,12 +136,12 @@ def profile(
                 what, batch or LAYER_BATCH, gpu=gpu, kernel=kernel, max_blocks=most
             )
     else:
-        found = _of_op(what, implementation, case, kernel, batch, gpu, most)
+        found = _of_op(what, implementation, layer, case, kernel, batch, gpu, most)
     if not found.launches:
         raise MinialexError(f"no kernel {kernel!r} is launched: leave out --kernel to see all")
     measured = _measured(what, batch or LAYER_BATCH, found) if what in VARIANTS else None
     if page_file is not None:
-        pair, chosen = tracing.find(what, implementation, _checked_case(what, case))
+        pair, chosen = tracing.find(what, implementation, case)
         atomic_write(page_file, page_of_case(pair, chosen, kernel).encode())
         messages.print(f"wrote {page_file}: open it in a browser")
     if as_json:
@@ -152,15 +155,15 @@ def profile(
 def _of_op(
     op: str,
     implementation: str | None,
+    layer: Layer | None,
     case: str | None,
     kernel: str | None,
     batch: int | None,
     gpu: str,
     most: int | None,
 ) -> Profile:
-    if case is not None and case in layer_labels(op):
+    if layer is not None:
         pair, _ = tracing.find(op, implementation, None)
-        layer = find_layer(case)
         return profile_layer(
             layer, pair.name, batch or LAYER_BATCH, gpu=gpu, kernel=kernel, max_blocks=most
         )
@@ -173,10 +176,12 @@ def _of_op(
     return profile_case(pair, chosen, gpu=gpu, kernel=kernel, max_blocks=most)
 
 
-def _checked_case(op: str, case: str | None) -> str | None:
-    if case is not None and case in layer_labels(op):
-        raise click.UsageError("--page shows a small case: leave out --case, or name one of --list")
-    return case
+def _layer(what: str, case: str | None) -> Layer | None:
+    """Return the layer that --case names, if it is no case of the op's own."""
+    # to find layers a network is run
+    if case is None or what in VARIANTS or case in {one.name for one in CASES[what]}:
+        return None
+    return find_layer(case) if case in layer_labels(what) else None
 
 
 def _check_name(what: str) -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import ctypes as c
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
 
 READ, WRITE, ATOMIC, BARRIER, WARP, END = range(6)
 BRANCH = 16
@@ -164,6 +168,35 @@ class Launch(c.Structure):
         ("cut", c.c_int),
         ("fault", Fault),
     )
+
+
+def dtype_of(
+    structure: type[c.Structure], fields: Mapping[str, tuple[str, Any]]
+) -> np.dtype[np.void]:
+    """Return the dtype of an array of a structure.
+
+    Parameters
+    ----------
+    fields : dict of str to (str, format)
+        By the name in the dtype: which member, ``"location.pc"`` of one within one, and its format.
+    """
+    return np.dtype(
+        {
+            "names": list(fields),
+            "formats": [form for _, form in fields.values()],
+            "offsets": [_offset(structure, member) for member, _ in fields.values()],
+            "itemsize": c.sizeof(structure),
+        }
+    )
+
+
+def _offset(structure: Any, member: str) -> int:
+    outer, _, inner = member.partition(".")
+    offset: int = getattr(structure, outer).offset
+    if not inner:
+        return offset
+    types = {field[0]: field[1] for field in structure._fields_}
+    return offset + _offset(types[outer], inner)
 
 
 SHARED_STRUCTURES = (Region, Fault, Event, Tally, Launch)

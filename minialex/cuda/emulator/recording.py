@@ -99,37 +99,27 @@ class Recording:
         return self.lines.text((self.files[file], line)) if file >= 0 else ""
 
 
-def _raw_dtype() -> np.dtype[np.void]:
-    """Return the dtype of the events as the runtime lays them out."""
-    at, place = i.Event, i.Location
-    fields: dict[str, tuple[Any, int]] = {
-        "kind": ("i4", at.kind.offset),
-        "array": ("i4", at.region.offset),
-        "offset": ("i8", at.offset.offset),
-        "bytes": ("i4", at.bytes.offset),
-        "value": ("V16", at.value.offset),
-        "result": ("V16", at.result.offset),
-        "block": (("u4", 3), at.location.offset + place.block.offset),
-        "thread": (("u4", 3), at.location.offset + place.thread.offset),
-        "phase": ("i4", at.phase.offset),
-        "pc": ("u8", at.location.offset + place.pc.offset),
-        "file": ("u8", at.location.offset + place.file.offset),
-        "line": ("i4", at.location.offset + place.line.offset),
-        "code": ("S1", at.code.offset),
-        "width": ("i4", at.width.offset),
-        "request": ("i4", at.request.offset),
-    }
-    return np.dtype(
-        {
-            "names": list(fields),
-            "formats": [kind for kind, _ in fields.values()],
-            "offsets": [offset for _, offset in fields.values()],
-            "itemsize": ctypes.sizeof(at),
-        }
-    )
-
-
-RAW = _raw_dtype()
+RAW = i.dtype_of(
+    i.Event,
+    {
+        "kind": ("kind", "i4"),
+        "array": ("region", "i4"),
+        "offset": ("offset", "i8"),
+        "bytes": ("bytes", "i4"),
+        "value": ("value", "V16"),
+        "result": ("result", "V16"),
+        "block": ("location.block", ("u4", 3)),
+        "thread": ("location.thread", ("u4", 3)),
+        "phase": ("phase", "i4"),
+        "pc": ("location.pc", "u8"),
+        "file": ("location.file", "u8"),
+        "line": ("location.line", "i4"),
+        "code": ("code", "S1"),
+        "width": ("width", "i4"),
+        "request": ("request", "i4"),
+    },
+)
+"""Events as the runtime lays them out."""
 
 
 def recording(

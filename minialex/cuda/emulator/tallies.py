@@ -17,31 +17,20 @@ NUMBERS = tuple(name for name, kind in i.Tally._fields_ if kind is ctypes.c_doub
 Tallies = np.ndarray[Any, np.dtype[np.void]]
 
 
-def _dtype() -> np.dtype[np.void]:
-    """Return the dtype of tallies as the runtime lays them out."""
-    at, place = i.Tally, i.Location
-    start = at.location.offset
-    fields: dict[str, tuple[Any, int]] = {
-        "block": (("u4", 3), start + place.block.offset),
-        "pc": ("u8", start + place.pc.offset),
-        "file": ("u8", start + place.file.offset),
-        "line": ("i4", start + place.line.offset),
-        "kind": ("i4", at.kind.offset),
-        "region": ("i4", at.region.offset),
-        "bytes": ("i4", at.bytes.offset),
-        **{name: ("f8", getattr(at, name).offset) for name in NUMBERS},
-    }
-    return np.dtype(
-        {
-            "names": list(fields),
-            "formats": [kind for kind, _ in fields.values()],
-            "offsets": [offset for _, offset in fields.values()],
-            "itemsize": ctypes.sizeof(at),
-        }
-    )
-
-
-TALLY = _dtype()
+TALLY = i.dtype_of(
+    i.Tally,
+    {
+        "block": ("location.block", ("u4", 3)),
+        "pc": ("location.pc", "u8"),
+        "file": ("location.file", "u8"),
+        "line": ("location.line", "i4"),
+        "kind": ("kind", "i4"),
+        "region": ("region", "i4"),
+        "bytes": ("bytes", "i4"),
+        **{name: (name, "f8") for name in NUMBERS},
+    },
+)
+"""Tallies as the runtime lays them out."""
 
 
 def work_of_blocks(tallies: Tallies, grid: Dim3) -> dict[int, float]:

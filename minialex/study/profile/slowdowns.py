@@ -58,37 +58,39 @@ def slowdowns(counts: Counts, taken: Resources) -> list[Slowdown]:
 
 
 def _uncoalesced(counts: Counts) -> Iterator[Slowdown]:
-    rows = [row for row in counts.memory if row.memory == "global"]
-    every = sum(row.sectors for row in rows)
-    for row in rows:
-        saved = row.sectors - row.least_sectors
-        if row.sectors > WASTE * row.least_sectors and saved > SHARE * every:
-            each, least = row.sectors / row.requests, row.least_sectors / row.requests
-            yield Slowdown(
-                "uncoalesced",
-                row.file,
-                row.line,
-                saved / every,
-                f"{_access(row)} touches {each:.3g} sectors a request where {least:.3g} would hold "
-                "the bytes: let neighbouring lanes ask for neighbouring addresses",
-            )
+    for row, share, each, least in _wasted(counts, "global", "sectors"):
+        yield Slowdown(
+            "uncoalesced",
+            row.file,
+            row.line,
+            share,
+            f"{_access(row)} touches {each:.3g} sectors a request where {least:.3g} would hold "
+            "the bytes: let neighbouring lanes ask for neighbouring addresses",
+        )
 
 
 def _conflicts(counts: Counts) -> Iterator[Slowdown]:
-    rows = [row for row in counts.memory if row.memory == "shared"]
-    every = sum(row.wavefronts for row in rows)
+    for row, share, each, least in _wasted(counts, "shared", "wavefronts"):
+        yield Slowdown(
+            "bank conflict",
+            row.file,
+            row.line,
+            share,
+            f"{_access(row)} takes {each:.3g} wavefronts a request where {least:.3g} would do: "
+            "lanes ask one bank for different words; pad the rows, or permute the columns",
+        )
+
+
+def _wasted(
+    counts: Counts, memory: str, what: str
+) -> Iterator[tuple[MemoryCounts, float, float, float]]:
+    """Yield the rows that take far more than the least: with the share of all, each, and least."""
+    rows = [row for row in counts.memory if row.memory == memory]
+    every = sum(getattr(row, what) for row in rows)
     for row in rows:
-        saved = row.wavefronts - row.least_wavefronts
-        if row.wavefronts > WASTE * row.least_wavefronts and saved > SHARE * every:
-            each, least = row.wavefronts / row.requests, row.least_wavefronts / row.requests
-            yield Slowdown(
-                "bank conflict",
-                row.file,
-                row.line,
-                saved / every,
-                f"{_access(row)} takes {each:.3g} wavefronts a request where {least:.3g} would do: "
-                "lanes ask one bank for different words; pad the rows, or permute the columns",
-            )
+        taken, least = getattr(row, what), getattr(row, f"least_{what}")
+        if taken > WASTE * least and taken - least > SHARE * every:
+            yield row, (taken - least) / every, taken / row.requests, least / row.requests
 
 
 def _narrow(counts: Counts) -> Iterator[Slowdown]:

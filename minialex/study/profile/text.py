@@ -57,7 +57,7 @@ def line_rows(launch: LaunchProfile) -> list[Cells]:
         rows += (_access(one, became.get(key_of(one), [])) for one in line.accesses)
         rows += (_branch(one) for one in line.branches if 200 * one.divergent >= one.requests)
         rows += (_primitive(one) for one in line.primitives)
-    return rows
+    return [(*row, *[""] * (len(LINE_HEADINGS) - len(row))) for row in rows]
 
 
 def launch_rows(profile: Profile, measured: Measured | None = None) -> list[Cells]:
@@ -96,11 +96,11 @@ def report(launch: LaunchProfile) -> str:
 
 
 def _aligned(rows: Sequence[Cells], left: int) -> list[str]:
-    widths = [max(len(row[i]) for row in rows if i < len(row)) for i in range(len(rows[0]))]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
             cell.ljust(width) if i < left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=False))
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows
     ]
