@@ -4,7 +4,6 @@
 
 #include "explain.h"
 #include "hooks.h"
-#include "worker.h"
 
 EMU_PER_THREAD emu::Position emu_position;
 
