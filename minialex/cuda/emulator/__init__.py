@@ -110,6 +110,11 @@ def emulated(
 ) -> Iterator[Emulation]:
     """While the block runs, run CUDA kernels on NumPy arrays, on the CPU.
 
+    Ctrl-C ends a launch, though its kernel would go on for ever, and leaves its results undefined.
+    Where the caller has a handler of SIGINT, the second Ctrl-C within a launch does. A launch from
+    another thread than the main one is not ended; nor, on a processor other than x86-64 or aarch64,
+    is a loop that neither waits nor makes accesses that are checked or counted.
+
     Parameters
     ----------
     mode : str
@@ -152,6 +157,8 @@ def emulated(
         architecture does not run the kernel.
     EmulationError
         From a launch, if the kernel does what it must not.
+    KeyboardInterrupt
+        From a launch, at Ctrl-C.
     """
     if mode not in MODES:
         raise ValueError(f"emulated: mode is {mode!r}: use one of {', '.join(MODES)}")

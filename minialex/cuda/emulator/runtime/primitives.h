@@ -98,6 +98,7 @@ inline void* Worker::dynamic_shared(const char* name, ElementType element_type) 
 }
 
 inline void Worker::watch(void* address, size_t bytes, Access access, uint32_t site) {
+    if (run_.failed.load(std::memory_order_relaxed)) leave_for_good();
     char* p = static_cast<char*>(address);
     const char* stack = current_->fibre->stack;
     const char* position = reinterpret_cast<const char*>(&emu_position);

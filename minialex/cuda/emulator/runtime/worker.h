@@ -50,6 +50,7 @@ class Worker {
         if (counter_) counter_->function_ends(*current_);
     }
     void basic_block(const void* pc) {
+        if (run_.failed.load(std::memory_order_relaxed)) leave_for_good();
         if (counter_) counter_->basic_block(*current_, counter_->sites.of_pc(pc));
     }
     int barrier(int predicate, int fold, const Call& call);
@@ -69,10 +70,18 @@ class Worker {
     bool watching() const { return checker_ || counter_; }
     void record(const Call& call, ElementType element_type, size_t bytes, const void* value,
                 const void* result);
+    // Asked by the handler of a signal, which came when this was about to be done.
+    void leave_if_failed(const void* pc) {
+        if (run_.failed && run_.code.holds(pc)) leave_for_good();
+    }
     [[noreturn]] void fail(FaultKind kind, const Call& call, const Fault* more = nullptr);
     void run_fibre();
 
   private:
+    // The launch has failed: the fibre that says so is never gone back to.
+    [[noreturn]] void leave_for_good() {
+        for (;;) fibres_->leave(*current_->fibre);
+    }
     struct Arrival {
         Lanes* lanes;
         bool last;
