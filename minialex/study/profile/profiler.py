@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,7 @@ from minialex.cuda import Emulation, emulated
 from minialex.cuda.emulator import Counts
 from minialex.cuda.emulator.sampling import MAX_BLOCKS
 from minialex.cuda.known_gpus import KnownGPU, known_gpu
+from minialex.cuda.plan import LaunchPlan
 from minialex.study.profile.least_time import LeastTime, least_time
 from minialex.study.profile.lines import Line, find, lines
 from minialex.study.profile.metrics import METRICS
@@ -50,11 +52,7 @@ class LaunchProfile:
     @cached_property
     def resources(self) -> Resources:
         """Registers, shared memory, occupancy, and the machine code's main loop."""
-        counts = self.counts
-        threads = counts.block[0] * counts.block[1] * counts.block[2]
-        return resources(
-            counts.plan.source.file, counts.kernel, self.gpu, threads, counts.dynamic_shared
-        )
+        return _resources(self.counts.plan, self.gpu)
 
     @cached_property
     def predicted(self) -> PredictedTime:
@@ -193,7 +191,21 @@ def profiled(
         If there is no such GPU, or no C++ compiler; from a launch, if an access is in no array.
     """
     known = known_gpu(gpu)
+
+    def resident_blocks(plan: LaunchPlan) -> int | None:
+        occupancy = _resources(plan, known).occupancy
+        return occupancy.blocks or None if occupancy else None
+
     with emulated(
-        "counted", architecture=known.architecture, kernel=kernel, max_blocks=max_blocks
+        "counted",
+        architecture=known.architecture,
+        kernel=kernel,
+        max_blocks=max_blocks,
+        resident_blocks=resident_blocks,
     ) as emulation:
         yield Profile(known, emulation)
+
+
+def _resources(plan: LaunchPlan, gpu: KnownGPU) -> Resources:
+    threads = math.prod(plan.block)
+    return resources(plan.source.file, plan.expression, gpu, threads, plan.shared)
