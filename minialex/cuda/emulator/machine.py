@@ -299,7 +299,8 @@ def _bytes_of(name: str, index: int | tuple[int, ...] | None, array: Array) -> t
     if len(whole) != len(shape) or any(not 0 <= i < n for i, n in zip(whole, shape, strict=True)):
         raise MinialexError(
             f"emulated: watch is {(name, index)!r}, and {name} has shape {array.shape}: name an "
-            "element of it, counted through the array or by its index on each axis"
+            "element of it, counted through the array or by its index on each axis; if another "
+            "kernel is meant, name that"
         )
     first = int(np.ravel_multi_index(whole, shape)) * array.itemsize
     return first, first + array.itemsize
