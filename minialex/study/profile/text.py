@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from minialex.autograd import ROUTINES
 from minialex.cuda.disassembly import Instruction
 from minialex.cuda.emulator.counts import BranchCounts, MemoryCounts, PrimitiveCounts
 from minialex.cuda.known_gpus import KnownGPU
@@ -87,6 +88,19 @@ def named(launch: LaunchProfile) -> list[str]:
         f"{one.kind}: {one.sentence} ({100 * one.share:.0f} % of its kind)"
         for one in launch.slowdowns
     ]
+
+
+def implementations(profile: Profile) -> str:
+    """Return which implementations were taken, as ``--use`` has them; "" where none is known.
+
+    Operations that have one implementation alone are left out.
+    """
+    several = [
+        f"{routine}={name}"
+        for routine, name in profile.choices
+        if len(ROUTINES[routine].implementations) > 1
+    ]
+    return f"implementations: {' '.join(several)}" if several else ""
 
 
 def report(launch: LaunchProfile) -> str:
