@@ -92,6 +92,17 @@ def test_the_least_time_is_of_bytes_or_of_operations(convolution):
     assert least.bound == "memory"
 
 
+def test_the_least_time_on_tensor_cores_is_of_their_products():
+    x, w = np.ones((512, 512), F32), np.ones((512, 512), F32)
+    with profiled("A100", max_blocks=1) as profile:
+        ops.linear(x, w)
+    least = profile.launches[0].least
+    # 108 multiprocessors at 1.41 GHz; three products of TF32 numbers, 512 a cycle, for each
+    assert least.flops == 2 * 512**3
+    assert least.seconds == pytest.approx(512**3 * 3 / (512 * 108 * 1.41e9))
+    assert least.bound == "tensor core"
+
+
 def test_a_profile_prints_what_it_is(convolution):
     taken, empty, *lines = str(convolution).splitlines()
     assert (taken, empty) == ("implementations: conv2d=tiled", "")
