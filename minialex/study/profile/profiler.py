@@ -91,6 +91,7 @@ class LaunchProfile:
             "dynamic_shared_bytes": counts.dynamic_shared,
             "registers": taken.registers,
             "spilled_bytes": taken.spilled_bytes,
+            "local_bytes": taken.local_bytes,
             "occupancy": taken.occupancy and dataclasses.asdict(taken.occupancy),
             "main_loop": dict(taken.main_loop),
             "machine_code": [dataclasses.asdict(row) for row in taken.lines],

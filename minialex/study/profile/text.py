@@ -146,6 +146,8 @@ def _resources(launch: LaunchProfile) -> str:
     if taken.occupancy is None:
         return f"registers and occupancy: not known, {taken.missing}"
     spills = f"{taken.spilled_bytes} bytes of spills" if taken.spilled_bytes else "no spills"
+    if taken.local_bytes:
+        spills += f", {counted(taken.local_bytes, 'byte')} of local memory per thread"
     return (
         f"{taken.registers} registers, {spills}, {counted(shared, 'byte')} of shared memory; "
         f"occupancy {100 * taken.occupancy.share:.0f} %, limited by {taken.occupancy.limit}"
