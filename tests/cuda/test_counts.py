@@ -224,6 +224,18 @@ def test_warps_that_read_the_same_find_it_in_l1(tmp_path):
     assert (read.sectors, read.first, read.l1_hits) == (8192, 2048, 6144)
 
 
+@pytest.mark.parametrize(("resident", "hits"), [(3, 2048), (5, 0)])
+def test_resident_blocks_share_l1(tmp_path, resident, hits):
+    # 64 KiB, read twice: a third of 256 KiB holds them, a fifth does not
+    text = COLUMN_SUMS.replace("x[k * 32", "x[k % 512 * 32")
+    (tmp_path / "column_sums.cu").write_text(text)
+    x, y = np.ones((512, 32), np.float32), np.zeros(32, np.float32)
+    with cuda.emulated("counted", resident_blocks=lambda plan: resident) as emulation:
+        cuda.kernel(tmp_path / "column_sums.cu", "column_sums")(1, 32, x, y, 1024)
+    (read,) = [one for one in emulation.counts[0].memory if one.array == "x"]
+    assert (read.sectors, read.first, read.l1_hits) == (4096, 2048, hits)
+
+
 @pytest.mark.parametrize(
     ("grid", "most", "number"),
     [

@@ -78,6 +78,7 @@ class Emulation:
     seed: int | None
     traced: Traced
     max_blocks: int | None
+    resident_blocks: Callable[[LaunchPlan], int | None]
     kernel: str | None
     write: Callable[[str], object]
     launches: Counter[str] = field(default_factory=Counter)
@@ -105,6 +106,7 @@ def emulated(
     every_thread: bool = False,
     watch: str | tuple[str, int | tuple[int, ...]] | None = None,
     max_blocks: int | None = MAX_BLOCKS,
+    resident_blocks: Callable[[LaunchPlan], int | None] = lambda plan: None,
     kernel: str | None = None,
     write: Callable[[str], object] = print,
 ) -> Iterator[Emulation]:
@@ -133,6 +135,10 @@ def emulated(
     max_blocks : int, optional
         How many blocks of a launch run where it is counted: the first and the last along each axis
         of the grid, and some between. None for all.
+    resident_blocks : callable
+        Where launches are counted, says of each how many of its blocks a multiprocessor holds at a
+        time, and so share an L1 cache. None, and the default: as many as threads and shared memory
+        allow; registers often allow fewer.
     kernel : str, optional
         Check, trace or count the kernel of this name only, and run all others fast.
     write : callable
@@ -171,6 +177,7 @@ def emulated(
         seed,
         _traced(block, thread, every_thread, watch),
         max_blocks,
+        resident_blocks,
         kernel,
         write,
     )
@@ -210,15 +217,17 @@ def launch(plan: LaunchPlan, values: tuple[Any, ...]) -> None:
         )
     _check_launch(plan, settings.architecture)
     chosen = settings.kernel in (None, plan.signature.name)
+    kind = _BUILDS[settings.mode] if chosen else "fast"
     job = EmulatedLaunch(
         plan,
         values,
         settings.architecture,
         workers=threads.cores(),
-        kind=_BUILDS[settings.mode] if chosen else "fast",
+        kind=kind,
         seed=0 if settings.seed is None else settings.seed + 1,
         traced=settings.traced if chosen and settings.mode == "traced" else None,
         max_blocks=settings.max_blocks,
+        resident_blocks=settings.resident_blocks(plan) if kind == "counted" else None,
     )
     settings.launches[plan.expression] += 1
     found = run(job)

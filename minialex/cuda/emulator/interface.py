@@ -161,7 +161,7 @@ class Launch(c.Structure):
         ("chosen", c.c_void_p),
         ("chosen_count", c.c_uint64),
         ("l1_bytes", c.c_uint64),
-        ("resident_threads", c.c_int),
+        ("resident_blocks", c.c_int),
         ("tallies", c.POINTER(Tally)),
         ("tally_count", c.c_int),
         ("tally_capacity", c.c_int),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +73,9 @@ class EmulatedLaunch:
         Whom to write down; only where it is checked.
     max_blocks : int or None
         How many blocks run where it is counted; None for all.
+    resident_blocks : int or None
+        How many blocks share an L1 cache where it is counted; None for as many as threads and
+        shared memory allow.
     """
 
     plan: LaunchPlan
@@ -82,6 +86,7 @@ class EmulatedLaunch:
     seed: int
     traced: Traced | None = None
     max_blocks: int | None = None
+    resident_blocks: int | None = None
 
     @property
     def build(self) -> str:
@@ -214,7 +219,9 @@ def _run_sample(
     Returns whether it failed, how many blocks each of those that ran stands for, and what they did.
     """
     launch.l1_bytes = task.architecture.l1_per_multiprocessor
-    launch.resident_threads = task.architecture.threads_per_multiprocessor
+    launch.resident_blocks = task.resident_blocks or max(
+        task.architecture.threads_per_multiprocessor // math.prod(task.plan.block), 1
+    )
     sample = Sample(task.plan.grid, task.max_blocks)
     work: dict[int, float] = {}
     every: list[np.ndarray[Any, np.dtype[np.void]]] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,7 @@ from minialex.cuda import Emulation, emulated, emulation
 from minialex.cuda.emulator import Counts
 from minialex.cuda.emulator.sampling import MAX_BLOCKS
 from minialex.cuda.known_gpus import KnownGPU, known_gpu
+from minialex.cuda.plan import LaunchPlan
 from minialex.errors import MinialexError
 from minialex.study.profile.least_time import LeastTime, least_time
 from minialex.study.profile.lines import Line, find, lines
@@ -52,11 +54,7 @@ class LaunchProfile:
     @cached_property
     def resources(self) -> Resources:
         """Registers, shared memory, occupancy, and the machine code's main loop."""
-        counts = self.counts
-        threads = counts.block[0] * counts.block[1] * counts.block[2]
-        return resources(
-            counts.plan.source.file, counts.kernel, self.gpu, threads, counts.dynamic_shared
-        )
+        return _resources(self.counts.plan, self.gpu)
 
     @cached_property
     def predicted(self) -> PredictedTime:
@@ -213,10 +211,22 @@ def profiled(
             "a profile is being taken already: launches would be missing from one of the two; "
             "take one after the other, not profiled() within profiled()"
         )
-    with (
-        emulated(
-            "counted", architecture=known.architecture, kernel=kernel, max_blocks=max_blocks
-        ) as counting,
-        noted_choices() as choices,
-    ):
-        yield Profile(known, counting, choices)
+
+    def resident_blocks(plan: LaunchPlan) -> int | None:
+        occupancy = _resources(plan, known).occupancy
+        return occupancy.blocks or None if occupancy else None
+
+    counting = emulated(
+        "counted",
+        architecture=known.architecture,
+        kernel=kernel,
+        max_blocks=max_blocks,
+        resident_blocks=resident_blocks,
+    )
+    with counting as active, noted_choices() as choices:
+        yield Profile(known, active, choices)
+
+
+def _resources(plan: LaunchPlan, gpu: KnownGPU) -> Resources:
+    threads = math.prod(plan.block)
+    return resources(plan.source.file, plan.expression, gpu, threads, plan.shared)

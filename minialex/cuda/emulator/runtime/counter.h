@@ -188,9 +188,8 @@ class Counter {
     // A block has its part of what the shared memory of all that are resident leaves. The driver keeps
     // 1 KiB a block for itself.
     void share_l1() {
-        const unsigned* b = launch_.block;
-        const size_t own = shared_ ? shared_ + 1024 : 0, threads = size_t(b[0]) * b[1] * b[2];
-        size_t resident = std::max<size_t>(size_t(launch_.resident_threads) / threads, 1);
+        const size_t own = shared_ ? shared_ + 1024 : 0;
+        size_t resident = size_t(std::max(launch_.resident_blocks, 1));
         if (own) resident = std::max<size_t>(std::min<size_t>(resident, launch_.l1_bytes / own), 1);
         const size_t part = launch_.l1_bytes / resident;
         l1_.resize(part > own ? part - own : 0);

@@ -137,7 +137,7 @@ struct Launch {
     const uint64_t* chosen;  // the blocks that run
     uint64_t chosen_count;
     uint64_t l1_bytes;  // of a multiprocessor, for its L1 cache and shared memory together
-    int resident_threads;  // that a multiprocessor holds at most
+    int resident_blocks;  // that a multiprocessor holds at a time, if shared memory allows
     Tally* tallies;
     int tally_count, tally_capacity;
     int cut;  // whether a log or the table was too short
