@@ -349,6 +349,19 @@ def test_only_the_kernel_that_was_named_is_counted():
     assert (y == x).all()
 
 
+def test_of_other_kernels_as_many_blocks_run_as_if_they_were_counted():
+    x, y = np.ones((100, 64), np.float32), np.zeros((100, 64), np.float32)
+    for counted in "relu_forward", "relu_backward":
+        y[:] = 0
+        with cuda.emulated("counted", kernel=counted, max_blocks=5):
+            cuda.kernel("relu.cu", "relu_forward")(100, 64, x, y, x.size)
+        ran = np.flatnonzero(y[:, 0]).tolist()
+        assert (len(ran), ran[0], ran[-1]) == (5, 0, 99)
+    with cuda.emulated():
+        cuda.kernel("relu.cu", "relu_forward")(100, 64, x, y, x.size)
+    assert y.all()
+
+
 def test_cores_share_the_work_and_count_the_same(monkeypatch):
     def conv(cores):
         monkeypatch.setattr("minialex.cpu.threads.cores", lambda: cores)

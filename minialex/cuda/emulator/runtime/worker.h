@@ -23,7 +23,7 @@ namespace emu {
 struct Run {
     explicit Run(Launch& l)
         : launch(l),
-          blocks(l.counted ? l.chosen_count : uint64_t(l.grid[0]) * l.grid[1] * l.grid[2]) {}
+          blocks(l.chosen ? l.chosen_count : uint64_t(l.grid[0]) * l.grid[1] * l.grid[2]) {}
 
     Launch& launch;
     uint64_t blocks;  // that are to run
@@ -190,7 +190,7 @@ inline void Worker::work() {
         const uint64_t turned = launch_.seed ? (n + launch_.seed) % run_.blocks : n;
         const uint64_t number = launch_.seed % 2 ? run_.blocks - 1 - turned : turned;
         if (launch_.counted) counter_->begin_block(warps_);
-        run_block(launch_.counted ? launch_.chosen[number] : number);
+        run_block(launch_.chosen ? launch_.chosen[number] : number);
     }
     worker = nullptr;
 }

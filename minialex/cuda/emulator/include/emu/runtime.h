@@ -134,7 +134,7 @@ struct Launch {
     Event* events;
     int64_t event_count, event_capacity;
     int counted;
-    const uint64_t* chosen;  // the blocks that run
+    const uint64_t* chosen;  // the blocks that run, null: all
     uint64_t chosen_count;
     uint64_t l1_bytes;  // of a multiprocessor, for its L1 cache and shared memory together
     int resident_blocks;  // that a multiprocessor holds at a time, if shared memory allows
