@@ -90,6 +90,8 @@ struct Event {
     char code;  // of the numbers in value and result, where no region says it, and their bytes
     int width;
     int request;  // of a traced block: counted through it, the same for lanes that went together; or -1
+    // What memory had to do for that request: sectors of global memory, wavefronts of shared memory.
+    int cost, least;
 };
 enum EventKind { EVENT_BARRIER = 3, EVENT_WARP = 4, EVENT_END = 5 };
 
