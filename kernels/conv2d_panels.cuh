@@ -106,7 +106,8 @@ template <typename T, int LINES, int THREADS, class Matrix> class LoaderAlongLin
 #pragma unroll
         for (int r = 0; r < COUNT; ++r) {
             const int row = Map::row(r);
-            fragment[r] = matrix.get(line[r % Map::VECTORS_PER_ROW], k + row, table[row]);
+            const Coord coord = Coord::read(table + row);
+            fragment[r] = matrix.get(line[r % Map::VECTORS_PER_ROW], k + row, coord);
         }
     }
     __device__ __forceinline__ void store(Panel<T, LINES>& panel) const {

@@ -53,6 +53,12 @@ template <typename T, int LINES> using Panel = T[TILE_K][LINES + VECTOR_WIDTH<T>
 // what the numbers mean). Dense ones do not need it.
 struct __align__(16) Coord {
     int offset, h, w, dense;
+
+    // All four in one instruction; read where they are needed, they would be three, each on its own.
+    static __device__ __forceinline__ Coord read(const Coord* from) {
+        const int4 v = *reinterpret_cast<const int4*>(from);
+        return {v.x, v.y, v.z, v.w};
+    }
 };
 struct NoCoords {
     static constexpr bool NEEDED = false;
