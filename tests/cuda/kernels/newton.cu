@@ -1,0 +1,25 @@
+// newton.cu -- square roots by Newton's method, in registers: loops that access no memory.
+
+extern "C" __global__ void newton(const float* __restrict__ x, float* __restrict__ y,
+                                  const int steps, const int n) {
+    const int i = flat_index();
+    if (i >= n) return;
+    const float a = x[i];
+    float r = 1;
+    for (int s = 0; s < steps; ++s)
+        r = r * (1.5f - 0.5f * a * r * r);
+    y[i] = a * r;
+}
+
+extern "C" __global__ void newton_until(const float* __restrict__ x, float* __restrict__ y,
+                                        const float error, const int n) {
+    const int i = flat_index();
+    if (i >= n) return;
+    const float a = x[i];
+    float r = 1, before;
+    do {
+        before = r;
+        r = r * (1.5f - 0.5f * a * r * r);
+    } while (fabsf(r - before) > error);
+    y[i] = a * r;
+}
