@@ -95,7 +95,7 @@ def test_the_time_of_newtons_method_grows_with_its_steps():
     issued = {}
     for steps in 100, 1000, 2000:
         with profiled() as profile:
-            kernel("newton.cu", "newton")(3, 32, x, y, steps, 96)
+            kernel("loops.cu", "newton")(3, 32, x, y, steps, 96)
         (found,) = profile.launches
         issued[steps] = found.predicted.executed.instructions / 3
     np.testing.assert_allclose(y, np.sqrt(x), rtol=1e-5)
@@ -110,7 +110,7 @@ def test_the_time_of_newtons_method_grows_with_its_steps():
 def test_a_search_that_ends_when_it_has_converged():
     x, y = np.linspace(0.5, 1.5, 32, dtype=F32), np.zeros(32, F32)
     with profiled() as profile:
-        kernel("newton.cu", "newton_until")(1, 32, x, y, F32(1e-6), 32)
+        kernel("loops.cu", "newton_until")(1, 32, x, y, F32(1e-6), 32)
     (found,) = profile.launches
     loop = found.predicted.executed.regions[1]
     # the warp goes on as long as any lane does
