@@ -146,7 +146,8 @@ def emulated(
         time, and so share an L1 cache. None, and the default: as many as threads and shared memory
         allow; registers often allow fewer.
     kernel : str, optional
-        Check, trace or count the kernel of this name only, and run all others fast.
+        Check, trace or count the kernel of this name only, and run all others fast; where launches
+        are counted, so many of their blocks as if they were.
     write : callable
         Called with each line of the trace.
 
@@ -243,7 +244,7 @@ def launch(plan: LaunchPlan, values: tuple[Any, ...]) -> None:
         kind=kind,
         seed=0 if settings.seed is None else settings.seed + 1,
         traced=settings.traced if chosen and settings.mode == "traced" else None,
-        max_blocks=settings.max_blocks,
+        max_blocks=settings.max_blocks if settings.mode == "counted" else None,
         resident_blocks=settings.resident_blocks(plan) if kind == "counted" else None,
     )
     settings.launches[plan.expression] += 1

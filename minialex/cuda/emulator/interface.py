@@ -96,6 +96,8 @@ class Event(c.Structure):
         ("code", c.c_char),
         ("width", c.c_int),
         ("request", c.c_int),
+        ("cost", c.c_int),
+        ("least", c.c_int),
     )
 
 

@@ -9,7 +9,7 @@ import dataclasses
 import math
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,7 @@ class EmulatedLaunch:
     traced : Traced or None
         Whom to write down; only where it is checked.
     max_blocks : int or None
-        How many blocks run where it is counted; None for all.
+        How many blocks run, where it is counted or others are; None for all.
     resident_blocks : int or None
         How many blocks share an L1 cache where it is counted; None for as many as threads and
         shared memory allow.
@@ -131,6 +131,8 @@ def run(task: EmulatedLaunch) -> Recording | Counts | None:
     if task.kind == "counted":
         failed, sample, found = _run_sample(launch, task, compiled)
     else:
+        if task.max_blocks is not None:
+            memory.append(_choose(launch, Sample(task.plan.grid, task.max_blocks).weights()))
         failed = _emulate(launch, compiled)
     # What the launch points to has to live until here.
     del memory
@@ -259,9 +261,8 @@ def _run_sample(
     every: list[Tallies] = []
     while True:
         weights = sample.weights()
-        chosen = np.array([block for block in weights if block not in work], np.uint64)
+        chosen = _choose(launch, [block for block in weights if block not in work])
         tallies = np.zeros(MAX_TALLIES, TALLY)
-        launch.chosen, launch.chosen_count = address_of(chosen), len(chosen)
         launch.tallies = ctypes.cast(address_of(tallies), ctypes.POINTER(interface.Tally))
         launch.tally_count, launch.tally_capacity = 0, MAX_TALLIES
         failed = _emulate(launch, compiled)
@@ -276,6 +277,15 @@ def _standard_error(sample: Sample, found: Tallies, grid: Dim3) -> float:
         sample.standard_error(work_of_blocks(found, grid, number))
         for number in ("requests", "sectors", "wavefronts")
     )
+
+
+def _choose(
+    launch: interface.Launch, blocks: Iterable[int]
+) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    """Tell the runtime which blocks to run; return the memory for it."""
+    chosen = np.array(list(blocks), np.uint64)
+    launch.chosen, launch.chosen_count = address_of(chosen), len(chosen)
+    return chosen
 
 
 def _trace(

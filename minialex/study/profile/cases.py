@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from minialex.arrays import CPU
+from minialex.autograd import OPS, implementation_name
 from minialex.check import Case, Pair
 from minialex.cuda import emulated
+from minialex.cuda.known_gpus import known_gpu
 from minialex.errors import MinialexError
 from minialex.study.profile.page import page
 from minialex.study.profile.profiler import Profile, profiled
 from minialex.study.tracing import passes
+
+
+def default_implementation(op: str, gpu: str) -> str:
+    """Return the name of the implementation of `op` that a GPU runs, unless `using` says else.
+
+    It is that for float32, as cases and layers are profiled in.
+    """
+    with emulated("counted", architecture=known_gpu(gpu).architecture):
+        return implementation_name(OPS[op], CPU)
 
 
 def profile_case(
@@ -21,20 +33,29 @@ def profile_case(
         As `minialex.study.profile.profiled` takes them.
     """
     with profiled(gpu, kernel=kernel, max_blocks=max_blocks) as profile:
+        profile.choices[pair.op.name, pair.name] = None
         for run in passes(pair, case):
             run()
     return profile
 
 
-def page_of_case(pair: Pair, case: Case, kernel: str | None = None) -> str:
+def page_of_case(pair: Pair, case: Case, kernel: str | None = None, *, gpu: str = "H100") -> str:
     """Return the page of one block of a kernel, the first that forward launches by default.
+
+    Parameters
+    ----------
+    gpu : str
+        Which GPU to be, as of `profile_case`.
 
     Raises
     ------
     MinialexError
         If no kernel is launched, or not that one.
     """
-    with emulated("traced", every_thread=True, kernel=kernel) as emulation:
+    architecture = known_gpu(gpu).architecture
+    with emulated(
+        "traced", architecture=architecture, every_thread=True, kernel=kernel
+    ) as emulation:
         forward, backward = passes(pair, case)
         forward()
         if kernel is not None:

@@ -88,6 +88,16 @@ def test_a_load_that_is_not_vectorised():
     assert not [one for one in before if one[1] == "vectors.cuh"]
 
 
+@disassembles
+def test_loads_that_the_compiler_has_joined_are_not_named():
+    launch, named = linear("tiled", contextlib.nullcontext())
+    line = line_in("tile_product.cuh", "+= a_tile[")
+    (row,) = [r for r in launch.counts.memory if (r.line, r.array) == (line, "a_tile")]
+    assert row.successive == row.requests / 2
+    assert "LDS.128" in {one.kind for one in launch.resources.lines if one.line == line}
+    assert not [one for one in named if one[0] == "unvectorised"]
+
+
 def test_a_divergent_branch():
     old = "if (i < n) gx[i] = y[i] == T(0) ? T(0) : gy[i];"
     new = "if (i % 2) gx[i] = gy[i];\n    else gx[i] = y[i];"
@@ -110,3 +120,23 @@ def test_registers_beyond_a_limit_spill():
     assert all(one.line > 0 and one.file.endswith((".cu", ".cuh")) for one in spills)
     assert "32 registers do not hold all" in spills[0].sentence
     assert {one for one in named if one[0] == "spills"}
+    taken = (
+        f"{launch.resources.spilled_bytes} bytes of spills, {launch.resources.local_bytes} bytes"
+    )
+    assert f"32 registers, {taken} of local memory per thread, " in str(launch)
+
+
+@disassembles
+def test_an_array_that_is_indexed_at_run_time_is_in_local_memory_and_no_spill():
+    old = "if (i < n) y[i] = "
+    new = "T own[32] = {};\n    for (int k = 0; k < 8; ++k) own[int(x[k]) & 31] += T(1);\n"
+    new += "    if (i < n) y[i] = own[i & 31] + "
+    launch, named = relu("relu_forward", cuda.edited("relu.cu", old, new))
+    with cuda.edited("relu.cu", old, new):
+        line = line_in("relu.cu", "own[i & 31]")
+    assert ("local memory", "relu.cu", line) in named
+    assert not [one for one in named if one[0] == "spills"]
+    assert (launch.resources.spilled_bytes, launch.resources.local_bytes) == (0, 128)
+    assert " registers, no spills, 128 bytes of local memory per thread, 0 bytes of sh" in str(
+        launch
+    )

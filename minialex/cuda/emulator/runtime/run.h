@@ -15,7 +15,7 @@ namespace emu {
 struct Run {
     explicit Run(Launch& l)
         : launch(l),
-          blocks(l.counted ? l.chosen_count : uint64_t(l.grid[0]) * l.grid[1] * l.grid[2]),
+          blocks(l.chosen ? l.chosen_count : uint64_t(l.grid[0]) * l.grid[1] * l.grid[2]),
           code(l.interrupts ? code_of(reinterpret_cast<const void*>(l.entry)) : Code{}) {}
 
     Launch& launch;

@@ -162,7 +162,7 @@ inline void Worker::work() {
         const uint64_t turned = launch_.seed ? (n + launch_.seed) % run_.blocks : n;
         const uint64_t number = launch_.seed % 2 ? run_.blocks - 1 - turned : turned;
         if (launch_.counted) counter_->begin_block(warps_);
-        run_block(launch_.counted ? launch_.chosen[number] : number);
+        run_block(launch_.chosen ? launch_.chosen[number] : number);
     }
     worker = nullptr;
 }
