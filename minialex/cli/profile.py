@@ -40,8 +40,9 @@ from minialex.files import atomic_write, check_writable
 from minialex.models import VARIANTS
 from minialex.study import tracing
 from minialex.study.profile import Profile, text
-from minialex.study.profile.cases import default_implementation, page_of_case, profile_case
+from minialex.study.profile.cases import default_implementation, profile_case
 from minialex.study.profile.measured import Measured
+from minialex.study.profile.pages import page_of_case
 from minialex.wording import enumerated, unknown
 
 LAYER_BATCH = 32
