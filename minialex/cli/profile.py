@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +38,8 @@ from minialex.cli.options import (
 )
 from minialex.cuda.emulator.sampling import MAX_BLOCKS
 from minialex.cuda.known_gpus import KNOWN_GPUS, known_gpu
+from minialex.cuda.observe import LaunchFunction, wrapped_launches
+from minialex.cuda.plan import LaunchPlan
 from minialex.errors import MinialexError
 from minialex.files import atomic_write, check_writable
 from minialex.models import VARIANTS
@@ -165,16 +170,37 @@ def profile(
             return
         if is_given("implementation"):
             refuse_beside("--implementation", ("use", "precision"))
+        for word in use:
+            if "=" in word and word.partition("=")[0] != what:
+                raise click.UsageError(f"--use {word}: of an op alone, {what}, it has no effect")
         if page_file is not None:
             _check_page(page_file)
         name = implementation or default_implementation(what, gpu)
         _op(what, name, case, how, page_file, as_json)
 
 
+@contextlib.contextmanager
+def _counting(what: str) -> Iterator[None]:
+    """Show on a terminal which launch is being counted."""
+    numbers = itertools.count(1)
+    with messages.status(f"counting {what}") as status:
+
+        def shown(launch: LaunchFunction) -> LaunchFunction:
+            def run(plan: LaunchPlan, values: tuple[Any, ...]) -> Any:
+                name = plan.signature.name
+                status.update(f"counting {what}: launch {next(numbers)}, {name}")
+                return launch(plan, values)
+
+            return run
+
+        with wrapped_launches(shown):
+            yield
+
+
 def _network(network: str, how: _How, as_json: bool) -> None:
     batch = how.batch or LAYER_BATCH
     taken = how.taken(BLOCKS)
-    with console.status(f"counting a training step of {network}"):
+    with _counting(f"a training step of {network}"):
         found = profile_step(network, batch, **taken)
     _check_launched(found, how)
     measured = _measured(network, batch, found)
@@ -193,8 +219,9 @@ def _op(
             raise click.UsageError("--page shows a small case: name one of --list, or leave it out")
         pair, _ = tracing.find(op, implementation, None)
         batch = how.batch or LAYER_BATCH
-        found = profile_layer(layer, pair.name, batch, **how.taken(BLOCKS))
         on = f"{layer.label}, batch {batch}"
+        with _counting(on):
+            found = profile_layer(layer, pair.name, batch, **how.taken(BLOCKS))
     else:
         if how.batch is not None:
             there = ", ".join(repr(label) for label in layer_labels(op)) or "none"

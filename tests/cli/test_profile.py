@@ -174,6 +174,10 @@ def test_what_there_is(minialex):
             "no kernel 'gelu' is launched, but: relu_forward",
         ),
         (("linear", "--emulate", "--use", "gemm"), "--use gemm: unknown implementation 'gemm'"),
+        (
+            ("linear", "--emulate", "--use", "conv2d=tiled"),
+            "--use conv2d=tiled: of an op alone, linear, it has no effect",
+        ),
         (("linear", "--emulate", "--use", "plain"), "with CUDA kernels 'plain'; known: "),
         (
             ("linear", "--emulate", "--implementation", "tiled", "--use", "linear=naive"),
