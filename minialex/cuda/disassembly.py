@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -191,6 +191,17 @@ def reachable(code: Sequence[Instruction]) -> list[int]:
     return sorted({0, *(target for _, target, _ in _edges(code))}) if code else []
 
 
+def passed(code: Sequence[Instruction], without: Collection[int]) -> frozenset[int]:
+    """Return what lies on a way from the first instruction to an end that avoids `without`."""
+    ends = [i for i, one in enumerate(code) if one.opcode.partition(".")[0] in _ENDS]
+    following = [_next(code, i) for i in range(len(code))]
+    before: list[list[int]] = [[] for _ in code]
+    for i, targets in enumerate(following):
+        for target in targets:
+            before[target].append(i)
+    return _spread([0] if code else [], following, without) & _spread(ends, before, without)
+
+
 def count(code: Iterable[Instruction]) -> Counter[str]:
     """Return how many instructions there are of each kind."""
     return Counter(instruction.kind for instruction in code)
@@ -283,6 +294,20 @@ def _edges(code: Sequence[Instruction]) -> Iterator[tuple[int, int, bool]]:
         else:
             open_nodes.remove(here)
             path.pop()
+
+
+def _spread(
+    start: Iterable[int], neighbours: Sequence[Sequence[int]], without: Collection[int]
+) -> frozenset[int]:
+    """Return what can be reached from `start`, `start` too, without passing `without`."""
+    found: set[int] = set()
+    todo = list(start)
+    while todo:
+        one = todo.pop()
+        if one not in found and one not in without:
+            found.add(one)
+            todo.extend(neighbours[one])
+    return frozenset(found)
 
 
 def _next(code: Sequence[Instruction], index: int) -> tuple[int, ...]:

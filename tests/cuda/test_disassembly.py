@@ -106,6 +106,15 @@ def test_what_follows_an_instruction():
     assert [one.targets for one in code] == [(), (), (3,), ()]
 
 
+def test_what_is_passed_without_some_instructions():
+    # 0 leads to 1, 2 and to 3, 4; 5 is behind both
+    text = listing("@P0 BRA `(b)", "NOP", "BRA `(end)", "b: NOP", "NOP", "end: EXIT", "NOP")
+    (code,) = disassembly.parse(text).values()
+    assert disassembly.passed(code, ()) == {0, 1, 2, 3, 4, 5}
+    assert disassembly.passed(code, {4}) == {0, 1, 2, 5}
+    assert disassembly.passed(code, {1, 3}) == disassembly.passed(code, {0}) == set()
+
+
 def test_a_jump_that_could_go_anywhere_is_refused():
     with pytest.raises(MinialexError, match="names no target of BRX R4 -0x50"):
         disassembly.parse(listing("BRX R4 -0x50"))

@@ -209,6 +209,8 @@ def _kernel_flags(tool: Compiler) -> tuple[str, ...]:
         "-fno-threadsafe-statics",
         f"-Wframe-larger-than={_MAX_LOCALS_BYTES}",
         "-Werror=frame-larger-than" + ("" if tool.is_clang else f"={_MAX_LOCALS_BYTES}"),
+        # a loop that never ends is one, and not undefined behaviour, as clang has it
+        *(["-fno-finite-loops"] if tool.is_clang else []),
         *system.processor_flags(),
         *_only_gcc(tool),
         f"-I{_INCLUDE}",

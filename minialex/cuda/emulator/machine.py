@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+# of the module `signal`, getsignal looks for a member of an enum first: a tenth of a small launch
+import _signal  # type: ignore[import-not-found]
 import ctypes
 import dataclasses
 import math
+import signal
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,6 +117,8 @@ def run(task: EmulatedLaunch) -> Recording | Counts | None:
     ------
     EmulationError
         If the kernel does not compile or does what it must not.
+    KeyboardInterrupt
+        At Ctrl-C, as `_interrupts` says.
     """
     compiled = _compiled(task)
     arrays = [value for value in task.values if isinstance(value, np.ndarray)]
@@ -127,7 +133,7 @@ def run(task: EmulatedLaunch) -> Recording | Counts | None:
     else:
         if task.max_blocks is not None:
             memory.append(_choose(launch, Sample(task.plan.grid, task.max_blocks).weights()))
-        failed = compiled.runtime.emu_launch(ctypes.byref(launch))
+        failed = _emulate(launch, compiled)
     # What the launch points to has to live until here.
     del memory
     if failed:
@@ -156,6 +162,30 @@ def run(task: EmulatedLaunch) -> Recording | Counts | None:
         launch.event_count,
         _lines(task, compiled),
     )
+
+
+def _emulate(launch: interface.Launch, compiled: CompiledKernel) -> bool:
+    """Run the launch and return whether it failed."""
+    launch.interrupts = _interrupts()
+    failed = bool(compiled.runtime.emu_launch(ctypes.byref(launch)))
+    if failed and launch.fault.kind == interface.INTERRUPTED:
+        # Python's own handler mostly has raised it by now
+        raise KeyboardInterrupt
+    return failed
+
+
+def _interrupts() -> int:
+    """Return how many times Ctrl-C has to be pressed to end a launch; 0 where it does not.
+
+    A handler that the caller has set may let a launch come to its end: it is called then. The
+    second time ends the launch.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return 0
+    handler = _signal.getsignal(signal.SIGINT)
+    if handler is signal.default_int_handler:
+        return 1
+    return 2 if callable(handler) else 0
 
 
 def _compiled(task: EmulatedLaunch) -> CompiledKernel:
@@ -215,7 +245,7 @@ def _describe_memory(
 
 def _run_sample(
     launch: interface.Launch, task: EmulatedLaunch, compiled: CompiledKernel
-) -> tuple[int, dict[int, float], np.ndarray[Any, np.dtype[np.void]]]:
+) -> tuple[bool, dict[int, float], np.ndarray[Any, np.dtype[np.void]]]:
     """Run and count blocks until all parts of the grid are seen.
 
     Returns whether it failed, how many blocks each of those that ran stands for, and what they did.
@@ -233,7 +263,7 @@ def _run_sample(
         tallies = np.zeros(MAX_TALLIES, TALLY)
         launch.tallies = ctypes.cast(address_of(tallies), ctypes.POINTER(interface.Tally))
         launch.tally_count, launch.tally_capacity = 0, MAX_TALLIES
-        failed = compiled.runtime.emu_launch(ctypes.byref(launch))
+        failed = _emulate(launch, compiled)
         every.append(tallies[: launch.tally_count])
         work |= dict.fromkeys(chosen.tolist(), 0.0) | work_of_blocks(every[-1], task.plan.grid)
         if failed or not sample.refine(work):
@@ -279,7 +309,8 @@ def _bytes_of(name: str, index: int | tuple[int, ...] | None, array: Array) -> t
     if len(whole) != len(shape) or any(not 0 <= i < n for i, n in zip(whole, shape, strict=True)):
         raise MinialexError(
             f"emulated: watch is {(name, index)!r}, and {name} has shape {array.shape}: name an "
-            "element of it, counted through the array or by its index on each axis"
+            "element of it, counted through the array or by its index on each axis; if another "
+            "kernel is meant, name that"
         )
     first = int(np.ravel_multi_index(whole, shape)) * array.itemsize
     return first, first + array.itemsize

@@ -3,7 +3,8 @@
 The emulator counts accesses, not instructions: it runs the kernel's text, not a GPU's code. But
 every load and store of the machine code has its source line, and how many bytes that line moved was
 counted. So a loop's iterations are the bytes that its lines moved over the bytes that one iteration
-moves; what is in no loop runs once per warp.
+moves; what is in no loop runs once per warp. What cannot be reached without an access that was not
+counted does not run.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from minialex.cuda import disassembly
 from minialex.cuda.architectures import WARP_THREADS
 from minialex.cuda.disassembly import Instruction
 from minialex.cuda.emulator.counts import Counts, MemoryCounts
@@ -110,22 +112,29 @@ def accesses(instructions: Iterable[Instruction]) -> dict[Key, list[Instruction]
     """Return the instructions that access memory, by their line and what they do."""
     found: defaultdict[Key, list[Instruction]] = defaultdict(list)
     for one in instructions:
-        name = one.kind.partition(".")[0]
-        if name in _ACCESSES:
-            found[(one.file, one.line, *_ACCESSES[name])].append(one)
-        if name == "LDGSTS":
-            found[(one.file, one.line, "write", "shared")].append(one)
+        for key in _keys(one):
+            found[key].append(one)
     return dict(found)
+
+
+def _keys(one: Instruction) -> list[Key]:
+    """Return what an instruction does at its line; nothing unless it accesses memory."""
+    name = one.kind.partition(".")[0]
+    found = [_ACCESSES[name]] if name in _ACCESSES else []
+    if name == "LDGSTS":
+        found.append(("write", "shared"))
+    return [(one.file, one.line, *access) for access in found]
 
 
 def executed(code: Code, counts: Counts) -> Executed:
     """Return what a launch executes of `code`."""
-    regions = _regions(code)
-    chosen = _chosen(code, regions)
     moved: defaultdict[Key, float] = defaultdict(float)
     for row in counts.memory:
         # of warps whose lanes all take part: what is switched off is issued all the same
         moved[key_of(row)] += row.requests * row.width
+    passed = _passed(code, moved)
+    regions = {i: [n for n in own if n in passed] for i, own in _regions(code).items()}
+    chosen = _chosen(code, regions)
     once = float(warps_of(counts))
     runs = {NOT_IN_A_LOOP: once} | _runs(chosen, moved)
     return Executed(
@@ -138,6 +147,27 @@ def executed(code: Code, counts: Counts) -> Executed:
             for i, own in regions.items()
         )
     )
+
+
+def _passed(code: Code, moved: Mapping[Key, float]) -> frozenset[int]:
+    """Return the instructions that run: those on ways without an access that was not counted.
+
+    Where nothing else leads to what was counted, lanes passed it with a predicate that was false,
+    or the compiler gave the access of another line its line.
+    """
+    keys = {n: _keys(code.instructions[n]) for n in sorted(code.reachable)}
+    instructions: defaultdict[Key, set[int]] = defaultdict(set)
+    for n, of_access in keys.items():
+        for key in of_access:
+            instructions[key].add(n)
+    counted = moved.keys() & instructions.keys()
+    passed, avoided = code.reachable, set[int]()
+    for key in [key for key in instructions if key not in counted]:
+        fewer = disassembly.passed(code.instructions, avoided | instructions[key])
+        if fewer and counted <= {one for n in fewer for one in keys.get(n, ())}:
+            passed = fewer
+            avoided |= instructions[key]
+    return passed
 
 
 def _regions(code: Code) -> dict[int, list[int]]:

@@ -70,6 +70,42 @@ def test_a_loop_without_accesses_runs_as_what_is_around_it():
     assert [region.executions for region in done.regions] == [1, 6, 6]
 
 
+WAYS = (
+    "1 LDG.E R4, [R2.64]",
+    "2 @P0 BRA `(other)",
+    "3 STS [R1], R4",
+    "3 IADD3 R4, R4, R5, RZ",
+    "4 @P1 STG.E [R2.64], R4",
+    "4 BRA `(end)",
+    "5 other: FADD R4, R4, R4",
+    "6 STG.E [R2.64], R4",
+    "7 end: EXIT",
+)
+
+
+def test_a_way_with_an_access_that_was_not_counted_does_not_run():
+    read, stored = row(1, "read", "x"), row(6, "write", "y")
+    (region,) = executed(code(*WAYS), counts(read, stored)).regions
+    assert opcodes(region.instructions) == ["LDG.E", "BRA", "FADD", "STG.E", "EXIT"]
+    through = row(3, "write", "tile", "shared")
+    (region,) = executed(code(*WAYS), counts(read, through)).regions
+    assert opcodes(region.instructions) == ["LDG.E", "BRA", "STS", "IADD3", "STG.E", "BRA", "EXIT"]
+
+
+def test_what_leads_to_what_was_counted_has_run():
+    # the store of line 4 is on the only way from line 3: its predicate was false
+    read, through, stored = (
+        row(1, "read", "x"),
+        row(3, "write", "tile", "shared"),
+        row(6, "write", "y"),
+    )
+    (region,) = executed(code(*WAYS), counts(read, through, stored)).regions
+    assert len(region.instructions) == len(WAYS)
+    # nothing but a store that no lane made: it is on both ways to the end
+    (region,) = executed(code("1 @P0 STG.E [R2.64], R4", "2 EXIT"), counts()).regions
+    assert opcodes(region.instructions) == ["STG.E", "EXIT"]
+
+
 def test_products_of_tensor_cores():
     done = executed(
         code(

@@ -65,6 +65,7 @@ enum FaultKind {
     UNINITIALISED,
     TOO_MUCH_SHARED,
     TRAP,
+    INTERRUPTED,
 };
 
 struct Fault {
@@ -125,6 +126,7 @@ struct Launch {
     TensorCores tensor_cores;
     int workers;
     int checked;
+    int interrupts;  // so many signals SIGINT end it; 0: none does
     uint64_t seed;  // 0: threads and blocks in their natural order
     Region* regions;
     int region_count, region_capacity;
