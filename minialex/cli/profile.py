@@ -48,7 +48,7 @@ from minialex.study.profile import Profile, text
 from minialex.study.profile.cases import default_implementation, profile_case
 from minialex.study.profile.measured import Measured
 from minialex.study.profile.pages import page_of_case
-from minialex.wording import enumerated, unknown
+from minialex.wording import unknown
 
 LAYER_BATCH = 32
 
@@ -202,7 +202,7 @@ def _network(network: str, how: _How, as_json: bool) -> None:
     taken = how.taken(BLOCKS)
     with _counting(f"a training step of {network}"):
         found = profile_step(network, batch, **taken)
-    _check_launched(found, how)
+    _check_launched(found)
     measured = _measured(network, batch, found)
     if as_json:
         click.echo(json.dumps(measured.to_json(found) if measured else found.to_json(), indent=2))
@@ -231,7 +231,7 @@ def _op(
         pair, chosen = tracing.find(op, implementation, case)
         found = profile_case(pair, chosen, **how.taken(MAX_BLOCKS))
         on = f"case {chosen.name!r}"
-    _check_launched(found, how)
+    _check_launched(found)
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=2))
     else:
@@ -249,14 +249,10 @@ def _check_page(file: Path) -> None:
     check_writable(file)
 
 
-def _check_launched(found: Profile, how: _How) -> None:
-    if found.launches:
-        return
-    there = list(dict.fromkeys(name.partition("<")[0] for name in found.emulation.launches))
-    if not there:
+def _check_launched(found: Profile) -> None:
+    if not found.launches:
         taken = text.implementations(found)
         raise MinialexError(f"no kernel is launched; {taken}: name others by --use")
-    raise MinialexError(f"no kernel {how.kernel!r} is launched, but: {enumerated(there)}")
 
 
 def _layer(what: str, case: str | None) -> Layer | None:

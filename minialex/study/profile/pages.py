@@ -12,7 +12,6 @@ from minialex.errors import MinialexError
 from minialex.study.profile.page import page
 from minialex.study.profile.profiler import profiled
 from minialex.study.tracing import passes
-from minialex.wording import enumerated
 
 
 def page_of(
@@ -49,13 +48,9 @@ def page_of(
     with profiled(gpu, kernel=kernel) as profile:
         run()
     if not profile.launches:
-        there = dict.fromkeys(name.partition("<")[0] for name in profile.emulation.launches)
-        what = f"no kernel {kernel!r} is launched" if kernel else "no kernel is launched"
-        raise MinialexError(f"{what}, but: {enumerated(list(there))}" if there else what)
+        raise MinialexError("no kernel is launched, of which to make a page")
     launch = profile.launches[0]
     counts = launch.counts
-    if any(not 0 <= at < size for at, size in zip(block, counts.grid, strict=True)):
-        raise MinialexError(f"{counts.kernel}: block {block} is not in the grid {counts.grid}")
     tracing = emulated(
         "traced",
         architecture=profile.gpu.architecture,
