@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import itertools
 import json
 from collections.abc import Iterator
@@ -36,10 +37,12 @@ from minialex.cli.options import (
     remark,
     table,
 )
+from minialex.cuda import kernel_files, source
 from minialex.cuda.emulator.sampling import MAX_BLOCKS
 from minialex.cuda.known_gpus import KNOWN_GPUS, known_gpu
 from minialex.cuda.observe import LaunchFunction, wrapped_launches
 from minialex.cuda.plan import LaunchPlan
+from minialex.cuda.signature import signatures
 from minialex.errors import MinialexError
 from minialex.files import atomic_write, check_writable
 from minialex.models import VARIANTS
@@ -166,6 +169,7 @@ def profile(
     with running_on(None, use, precision):
         if what in VARIANTS:
             refuse_beside(f"a network, {what}", ("implementation", "case", "page_file"))
+            _check_kernel(kernel)
             _network(what, how, as_json)
             return
         if is_given("implementation"):
@@ -267,6 +271,15 @@ def _check_name(what: str) -> None:
     known = [*tracing.ops_in_kernels(), *VARIANTS]
     if what not in known:
         raise MinialexError(unknown("op or network", what, known))
+
+
+def _check_kernel(name: str | None) -> None:
+    """Refuse a name that no kernel has, before a step is run to find that none is launched."""
+    known = [one for file in kernel_files() for one in signatures(source.read(file))]
+    if name is not None and name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "without --kernel all are shown"
+        raise MinialexError(f"there is no kernel {name!r}: {hint}")
 
 
 def _max_blocks(words: str | None, default: int) -> int | None:

@@ -170,6 +170,14 @@ def test_what_there_is(minialex):
         (("relu", "--emulate", "--batch", "8"), "name one by --case: 'alexnet relu 1', "),
         (("relu", "--emulate", "--case", "no such"), "relu has no case 'no such'"),
         (
+            ("alexnet", "--emulate", "--kernel", "relu_forwards"),
+            "there is no kernel 'relu_forwards': did you mean 'relu_forward'?",
+        ),
+        (
+            ("alexnet", "--emulate", "--kernel", "x"),
+            "no kernel 'x': without --kernel all are shown",
+        ),
+        (
             ("relu", "--emulate", "--kernel", "gelu"),
             "no kernel 'gelu' is launched, but: relu_forward",
         ),
