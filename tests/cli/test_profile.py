@@ -3,11 +3,16 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from minialex import ops
+from minialex.arrays import Device
 from minialex.autograd import using
 from minialex.bench import launch_timing, profiles
 from minialex.bench.profiles import layer_labels
+from minialex.errors import MinialexError
+from minialex.study.profile import profiled
 from minialex.study.profile.cases import default_implementation
 from tests.capture_double import Gpu
 from tests.cuda.tools import disassembles
@@ -110,6 +115,25 @@ def test_on_a_machine_with_a_gpu_every_launch_is_measured_too(minialex, monkeypa
     assert [row[-1] for row in rows] == [row[1] for row in rows]
     assert lines[-1].startswith("measured on A made-up GPU: ")
     assert lines[-1].endswith(" for 7 of 7 launches")
+
+
+def test_counts_are_shown_where_the_gpu_at_hand_cannot_run_what_was_counted(minialex, monkeypatch):
+    with profiled() as found:
+        ops.relu(np.ones(64, np.float32))
+
+    def refuse(*args):
+        raise MinialexError("conv2d_forward_tf32x3 needs sm_80")
+
+    for name, value in (
+        ("device", lambda name: Device("cuda", 0)),
+        ("profile_step", lambda *args, **options: found),
+        ("measure_step", refuse),
+    ):
+        monkeypatch.setattr(f"minialex.cli.profile.{name}", value)
+    answer = minialex("profile", "alexnet", "--emulate")
+    assert answer.status == 0
+    assert "not measured on cuda:0: conv2d_forward_tf32x3 needs sm_80" in answer.err
+    assert answer.out.splitlines()[-1].startswith("1 launch: predicted ")
 
 
 def test_a_page(minialex, tmp_path):
