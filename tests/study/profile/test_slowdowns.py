@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import numpy as np
+import pytest
 
 from minialex import cuda
 from minialex.autograd import OPS
@@ -31,9 +32,9 @@ def relu(kernel, edit):
         return launch, {(one.kind, one.file, one.line) for one in launch.slowdowns}
 
 
-def linear(implementation, edit, gpu="H100"):
+def linear(implementation, edit, gpu="H100", outputs=128):
     rng = np.random.default_rng(0)
-    x, w = (rng.standard_normal((n, 256)).astype(F32) for n in (64, 128))
+    x, w = (rng.standard_normal((n, 256)).astype(F32) for n in (64, outputs))
     with edit, profiled(gpu) as profile:
         OPS["linear"].implementations[implementation].forward(x, w, None)
         launch = profile.launches[0]
@@ -70,6 +71,24 @@ def test_a_removed_column_of_padding_is_a_bank_conflict():
     assert ("bank conflict", "tile_product.cuh", line) in named
     assert before.line("tile_product.cuh", line).wavefronts_per_request == 1
     assert launch.line("tile_product.cuh", line).wavefronts_per_request == 16 / 2
+
+
+@pytest.mark.parametrize(("implementation", "width"), [("register_blocked", 16), ("tf32x3", 8)])
+def test_rows_of_whole_vectors_are_stored_in_vectors(implementation, width):
+    launch, _ = linear(implementation, contextlib.nullcontext())
+    (store,) = [row for row in launch.counts.memory if row.array == "y"]
+    assert (store.width, store.sectors) == (width, store.least_sectors)
+
+
+@pytest.mark.parametrize("implementation", ["register_blocked", "tf32x3"])
+def test_other_results_change_lanes_in_shared_memory_and_are_stored_side_by_side(implementation):
+    launch, _ = linear(implementation, contextlib.nullcontext(), outputs=127)
+    (store,) = [row for row in launch.counts.memory if row.array == "y"]
+    # 128 bytes that may begin anywhere are in 5 sectors
+    assert 4 * store.requests < store.sectors <= 5 * store.requests
+    through = [row for row in launch.counts.memory if row.array == "b_tile"]
+    assert {row.access for row in through} == {"read", "write"}
+    assert all(row.wavefronts == row.least_wavefronts for row in through)
 
 
 def test_a_load_that_is_not_vectorised():
