@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
+import itertools
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,16 +37,21 @@ from minialex.cli.options import (
     remark,
     table,
 )
+from minialex.cuda import kernel_files, source
 from minialex.cuda.emulator.sampling import MAX_BLOCKS
 from minialex.cuda.known_gpus import KNOWN_GPUS, known_gpu
+from minialex.cuda.observe import LaunchFunction, wrapped_launches
+from minialex.cuda.plan import LaunchPlan
+from minialex.cuda.signature import signatures
 from minialex.errors import MinialexError
 from minialex.files import atomic_write, check_writable
 from minialex.models import VARIANTS
 from minialex.study import tracing
 from minialex.study.profile import Profile, text
-from minialex.study.profile.cases import default_implementation, page_of_case, profile_case
+from minialex.study.profile.cases import default_implementation, profile_case
 from minialex.study.profile.measured import Measured
-from minialex.wording import enumerated, unknown
+from minialex.study.profile.pages import page_of_case
+from minialex.wording import unknown
 
 LAYER_BATCH = 32
 
@@ -160,22 +169,44 @@ def profile(
     with running_on(None, use, precision):
         if what in VARIANTS:
             refuse_beside(f"a network, {what}", ("implementation", "case", "page_file"))
+            _check_kernel(kernel)
             _network(what, how, as_json)
             return
         if is_given("implementation"):
             refuse_beside("--implementation", ("use", "precision"))
+        for word in use:
+            if "=" in word and word.partition("=")[0] != what:
+                raise click.UsageError(f"--use {word}: of an op alone, {what}, it has no effect")
         if page_file is not None:
             _check_page(page_file)
         name = implementation or default_implementation(what, gpu)
         _op(what, name, case, how, page_file, as_json)
 
 
+@contextlib.contextmanager
+def _counting(what: str) -> Iterator[None]:
+    """Show on a terminal which launch is being counted."""
+    numbers = itertools.count(1)
+    with messages.status(f"counting {what}") as status:
+
+        def shown(launch: LaunchFunction) -> LaunchFunction:
+            def run(plan: LaunchPlan, values: tuple[Any, ...]) -> Any:
+                name = plan.signature.name
+                status.update(f"counting {what}: launch {next(numbers)}, {name}")
+                return launch(plan, values)
+
+            return run
+
+        with wrapped_launches(shown):
+            yield
+
+
 def _network(network: str, how: _How, as_json: bool) -> None:
     batch = how.batch or LAYER_BATCH
     taken = how.taken(BLOCKS)
-    with console.status(f"counting a training step of {network}"):
+    with _counting(f"a training step of {network}"):
         found = profile_step(network, batch, **taken)
-    _check_launched(found, how)
+    _check_launched(found)
     measured = _measured(network, batch, found)
     if as_json:
         click.echo(json.dumps(measured.to_json(found) if measured else found.to_json(), indent=2))
@@ -192,8 +223,9 @@ def _op(
             raise click.UsageError("--page shows a small case: name one of --list, or leave it out")
         pair, _ = tracing.find(op, implementation, None)
         batch = how.batch or LAYER_BATCH
-        found = profile_layer(layer, pair.name, batch, **how.taken(BLOCKS))
         on = f"{layer.label}, batch {batch}"
+        with _counting(on):
+            found = profile_layer(layer, pair.name, batch, **how.taken(BLOCKS))
     else:
         if how.batch is not None:
             there = ", ".join(repr(label) for label in layer_labels(op)) or "none"
@@ -203,7 +235,7 @@ def _op(
         pair, chosen = tracing.find(op, implementation, case)
         found = profile_case(pair, chosen, **how.taken(MAX_BLOCKS))
         on = f"case {chosen.name!r}"
-    _check_launched(found, how)
+    _check_launched(found)
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=2))
     else:
@@ -221,14 +253,10 @@ def _check_page(file: Path) -> None:
     check_writable(file)
 
 
-def _check_launched(found: Profile, how: _How) -> None:
-    if found.launches:
-        return
-    there = list(dict.fromkeys(name.partition("<")[0] for name in found.emulation.launches))
-    if not there:
+def _check_launched(found: Profile) -> None:
+    if not found.launches:
         taken = text.implementations(found)
         raise MinialexError(f"no kernel is launched; {taken}: name others by --use")
-    raise MinialexError(f"no kernel {how.kernel!r} is launched, but: {enumerated(there)}")
 
 
 def _layer(what: str, case: str | None) -> Layer | None:
@@ -243,6 +271,15 @@ def _check_name(what: str) -> None:
     known = [*tracing.ops_in_kernels(), *VARIANTS]
     if what not in known:
         raise MinialexError(unknown("op or network", what, known))
+
+
+def _check_kernel(name: str | None) -> None:
+    """Refuse a name that no kernel has, before a step is run to find that none is launched."""
+    known = [one for file in kernel_files() for one in signatures(source.read(file))]
+    if name is not None and name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "without --kernel all are shown"
+        raise MinialexError(f"there is no kernel {name!r}: {hint}")
 
 
 def _max_blocks(words: str | None, default: int) -> int | None:

@@ -3,11 +3,16 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from minialex import ops
+from minialex.arrays import Device
 from minialex.autograd import using
 from minialex.bench import launch_timing, profiles
 from minialex.bench.profiles import layer_labels
+from minialex.errors import MinialexError
+from minialex.study.profile import profiled
 from minialex.study.profile.cases import default_implementation
 from tests.capture_double import Gpu
 from tests.cuda.tools import disassembles
@@ -112,6 +117,25 @@ def test_on_a_machine_with_a_gpu_every_launch_is_measured_too(minialex, monkeypa
     assert lines[-1].endswith(" for 7 of 7 launches")
 
 
+def test_counts_are_shown_where_the_gpu_at_hand_cannot_run_what_was_counted(minialex, monkeypatch):
+    with profiled() as found:
+        ops.relu(np.ones(64, np.float32))
+
+    def refuse(*args):
+        raise MinialexError("conv2d_forward_tf32x3 needs sm_80")
+
+    for name, value in (
+        ("device", lambda name: Device("cuda", 0)),
+        ("profile_step", lambda *args, **options: found),
+        ("measure_step", refuse),
+    ):
+        monkeypatch.setattr(f"minialex.cli.profile.{name}", value)
+    answer = minialex("profile", "alexnet", "--emulate")
+    assert answer.status == 0
+    assert "not measured on cuda:0: conv2d_forward_tf32x3 needs sm_80" in answer.err
+    assert answer.out.splitlines()[-1].startswith("1 launch: predicted ")
+
+
 def test_a_page(minialex, tmp_path):
     page = tmp_path / "relu.html"
     answer = minialex("profile", "relu", "--emulate", "--page", page)
@@ -170,10 +194,22 @@ def test_what_there_is(minialex):
         (("relu", "--emulate", "--batch", "8"), "name one by --case: 'alexnet relu 1', "),
         (("relu", "--emulate", "--case", "no such"), "relu has no case 'no such'"),
         (
+            ("alexnet", "--emulate", "--kernel", "relu_forwards"),
+            "there is no kernel 'relu_forwards': did you mean 'relu_forward'?",
+        ),
+        (
+            ("alexnet", "--emulate", "--kernel", "x"),
+            "no kernel 'x': without --kernel all are shown",
+        ),
+        (
             ("relu", "--emulate", "--kernel", "gelu"),
             "no kernel 'gelu' is launched, but: relu_forward",
         ),
         (("linear", "--emulate", "--use", "gemm"), "--use gemm: unknown implementation 'gemm'"),
+        (
+            ("linear", "--emulate", "--use", "conv2d=tiled"),
+            "--use conv2d=tiled: of an op alone, linear, it has no effect",
+        ),
         (("linear", "--emulate", "--use", "plain"), "with CUDA kernels 'plain'; known: "),
         (
             ("linear", "--emulate", "--implementation", "tiled", "--use", "linear=naive"),

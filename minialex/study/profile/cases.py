@@ -1,4 +1,4 @@
-"""Profiles and pages of the small cases that ops are checked on."""
+"""Profiles of the small cases that ops are checked on."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from minialex.autograd import OPS, implementation_name
 from minialex.check import Case, Pair
 from minialex.cuda import emulated
 from minialex.cuda.known_gpus import known_gpu
-from minialex.errors import MinialexError
-from minialex.study.profile.page import page
 from minialex.study.profile.profiler import Profile, profiled
 from minialex.study.tracing import passes
 
@@ -37,32 +35,3 @@ def profile_case(
         for run in passes(pair, case):
             run()
     return profile
-
-
-def page_of_case(pair: Pair, case: Case, kernel: str | None = None, *, gpu: str = "H100") -> str:
-    """Return the page of one block of a kernel, the first that forward launches by default.
-
-    Parameters
-    ----------
-    gpu : str
-        Which GPU to be, as of `profile_case`.
-
-    Raises
-    ------
-    MinialexError
-        If no kernel is launched, or not that one.
-    """
-    architecture = known_gpu(gpu).architecture
-    with emulated(
-        "traced", architecture=architecture, every_thread=True, kernel=kernel
-    ) as emulation:
-        forward, backward = passes(pair, case)
-        forward()
-        if kernel is not None:
-            backward()
-    if not emulation.recordings:
-        raise MinialexError(
-            f"{pair.op.name} {pair.name}, case {case.name!r}: forward launches no kernel"
-        )
-    recording = emulation.recordings[0]
-    return page(recording, recording.lines.source)

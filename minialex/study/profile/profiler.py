@@ -183,8 +183,8 @@ def profiled(
             y = ops.conv2d(x, w)
         assert profile.line("tile_product.cuh", 34).wavefronts_per_request <= 2
 
-    A profile is of the thread that takes it: launches of other threads are not in it, and each
-    may take one of its own at the same time.
+    A profile is of the thread that takes it, and of those that run in a copy of its context. Other
+    threads may take profiles of their own at the same time; one within another is refused.
 
     Parameters
     ----------
