@@ -16,6 +16,8 @@ IN_PLACE = "rmsprop", "sgd", "adam"
 """Kernels that also read what they write."""
 NO_PRODUCT = "conv2d_im2col", "conv2d_col2im"
 """Kernels with a convolution's sizes that do no multiplications."""
+TF32_PRODUCTS = {"tf32x3": 3, "tf32": 1}
+"""Products of TF32 numbers per product of floats, of kernels on tensor cores by their last name."""
 CONVOLUTION = {"N", "C", "O", "KH", "KW", "OH", "OW", "groups"}
 PRODUCT = {"R", "O", "I"}
 
@@ -32,7 +34,7 @@ class LeastTime:
         Operations of the convolution or product that it computes, 0 for anything else.
     seconds : float
     bound : str
-        ``"memory"`` or ``"FMA"``.
+        ``"memory"``, ``"FMA"`` or ``"tensor core"``.
     """
 
     bytes: int
@@ -42,7 +44,7 @@ class LeastTime:
 
 
 def least_time(plan: LaunchPlan, arrays: Sequence[NamedArray], gpu: KnownGPU) -> LeastTime:
-    """Return the least time of a launch on `gpu`, with FP32 multiply-adds."""
+    """Return the least time of a launch on `gpu`, on the units that it multiplies on."""
     constant = {p.name: p.const for p in plan.signature.parameters}
     moved = sum(
         array.size * array.bytes * (1 if constant[array.name] or not in_place(plan) else 2)
@@ -50,9 +52,18 @@ def least_time(plan: LaunchPlan, arrays: Sequence[NamedArray], gpu: KnownGPU) ->
         if not array.shared
     )
     flops = 0 if plan.signature.name in NO_PRODUCT else operations(plan.sizes)
-    moving, computing = moved / gpu.memory_bandwidth, flops / gpu.flops
-    bound = "FMA" if computing > moving else "memory"
-    return LeastTime(moved, flops, max(moving, computing), bound)
+    rates = {"memory": moved / gpu.memory_bandwidth, **_multiplying(plan, flops, gpu)}
+    bound = max(rates, key=lambda name: rates[name])
+    return LeastTime(moved, flops, rates[bound], bound)
+
+
+def _multiplying(plan: LaunchPlan, flops: int, gpu: KnownGPU) -> dict[str, float]:
+    """Return the seconds of a product's operations, by the units that do them."""
+    products = TF32_PRODUCTS.get(plan.signature.name.rpartition("_")[2], 0)
+    if not products:
+        return {"FMA": flops / gpu.flops}
+    rate = 2 * gpu.tensor_cores.tf32 * gpu.multiprocessors * gpu.clock
+    return {"tensor core": products * flops / rate} if rate else {}
 
 
 def in_place(plan: LaunchPlan) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -88,6 +89,20 @@ def test_the_least_time_is_of_bytes_or_of_operations(convolution):
     assert least.flops == 2 * 27 * 2 * 20 * 49
     assert least.seconds == max(least.bytes / gpu.memory_bandwidth, least.flops / gpu.flops)
     assert least.bound == "memory"
+
+
+@pytest.mark.parametrize(("name", "products"), [("tf32x3", 3), ("tf32", 1)])
+def test_the_least_time_on_tensor_cores_is_of_their_products(name, products):
+    signature = SimpleNamespace(name=f"linear_forward_{name}", parameters=[])
+    plan = SimpleNamespace(signature=signature, sizes={"R": 128, "O": 4096, "I": 4096})
+    gpu = known_gpu("A100")
+    least = least_time(plan, [], gpu)
+    assert least.bound == "tensor core"
+    # 1,024 multiply-adds per cycle of 16-bit numbers, half as many of TF32
+    each = 512 * gpu.multiprocessors * gpu.clock
+    assert least.seconds == products * 128 * 4096 * 4096 / each
+    # a T4's have no TF32, and there are no bytes
+    assert least_time(plan, [], known_gpu("T4")).seconds == 0
 
 
 def test_a_profile_prints_what_it_is(convolution):
