@@ -86,10 +86,11 @@ def profile_table(file: str) -> str:
     rows: dict[str, list[list[str]]] = {}
     for setting, launch in sorted(_launches(file), key=lambda one: order.index(_name(one[1]))):
         rows.setdefault(setting, []).append(row(launch))
-    return "\n\n".join(
-        f"Counted on {setting}; predicted for an {GPU}, not measured:\n\n{Table(HEADINGS, there, WORDS).markdown()}"
-        for setting, there in rows.items()
-    )
+    parts: list[str] = []
+    for setting, there in rows.items():
+        parts += [f"Counted on {setting}; predicted for an {GPU}, not measured:"]
+        parts += [Table(HEADINGS, there, WORDS).markdown()]
+    return "\n\n".join(parts)
 
 
 # ---- what is run ---------------------------------------------------------------------------------
