@@ -9,6 +9,7 @@ graph keeps, and what is launched on another stream meanwhile would be lost, whi
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import sys
 import types
@@ -153,7 +154,7 @@ class Gpu:
         Whether to run what a graph is of.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, compute_capability: str = "90") -> None:
         self.cupy = make_cupy()
         self.default = Stream(self, null=True)
         self.streams = [self.default]
@@ -168,16 +169,16 @@ class Gpu:
         # a block takes a microsecond
         cuda.get_elapsed_time = lambda start, stop: (stop.blocks - start.blocks) / 1e3
         cuda.runtime.getDeviceProperties = lambda index: {"name": b"A made-up GPU"}
-        cuda.Device = _Device
+        cuda.Device = functools.partial(_Device, compute_capability)
         cuda.get_current_stream = lambda: self.streams[-1]
         cuda.using_allocator = self._using
         self.cupy.RawModule = self._module
         cuda.compiler = types.SimpleNamespace(CompileException=RuntimeError)
 
     @classmethod
-    def installed(cls, monkeypatch: pytest.MonkeyPatch) -> Gpu:
+    def installed(cls, monkeypatch: pytest.MonkeyPatch, compute_capability: str = "90") -> Gpu:
         """Return one that is CuPy for the length of a test, with no kernel compiled yet."""
-        double = cls()
+        double = cls(compute_capability)
         monkeypatch.setitem(sys.modules, "cupy", double.cupy)
         forget_gpus(monkeypatch)
         return double
@@ -195,8 +196,6 @@ class Gpu:
 
 
 class _Device(contextlib.nullcontext):
-    compute_capability = "90"
-
-    def __init__(self, index: int = 0) -> None:
+    def __init__(self, compute_capability: str, index: int = 0) -> None:
         super().__init__()
-        self.id = index
+        self.id, self.compute_capability = index, compute_capability

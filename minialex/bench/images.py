@@ -55,7 +55,7 @@ def prepare_images(what: str, batch: int, context: BenchContext) -> PreparedCase
     """Make the preparation of a batch ready."""
     rng = np.random.default_rng(4)
     host = rng.integers(0, 256, (batch, SIZE, SIZE, 3), np.uint8)
-    pixels, jitter = to_device(host, context.device), _jitter(what, batch, rng)
+    pixels, jitter = to_device(host, context.device), draw_jitter(what, batch, rng)
     out = to_device(np.empty((batch, 3, SIZE, SIZE), np.float32), context.device)
     mirrored = to_device(np.flatnonzero(jitter.flip), context.device)
     # pixel by pixel takes too long for all of them
@@ -86,7 +86,8 @@ def prepare_images(what: str, batch: int, context: BenchContext) -> PreparedCase
     )
 
 
-def _jitter(what: str, batch: int, rng: np.random.Generator) -> Jitter:
+def draw_jitter(what: str, batch: int, rng: np.random.Generator) -> Jitter:
+    """Return random flips, and with `COLOURS` random adjustments, for a batch of images."""
     strength = 0.2 if what == COLOURS else 0.0
     transform = Transform(
         size=SIZE, brightness=strength, contrast=strength, saturation=strength, hue=strength

@@ -13,21 +13,16 @@ float instances, and of the kernels that have no others.
 
 from __future__ import annotations
 
-import multiprocessing
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import track
-
-from minialex.cpu import threads
 from minialex.cuda import disassembly, nvrtc, source
 from minialex.cuda.disassembly import Instruction
 from minialex.errors import MinialexError
-from minialex.study.kernels import code_digest
+from minialex.study.digests import code_digest
+from minialex.study.parallel import in_parallel
 
 FOLDER = "kernels/budgets"
 KINDS = (
@@ -150,7 +145,7 @@ def measure(due: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
     compilations = [(v, file, name) for v, file in due for name in architectures(file, v)]
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for (version, file, _), found in zip(
-        compilations, _in_parallel(_measured, compilations), strict=True
+        compilations, in_parallel(_measured, compilations, "compiling"), strict=True
     ):
         rows.setdefault((version, file), {}).update(found)
     return {key: _section(key[1], there) for key, there in rows.items()}
@@ -159,26 +154,6 @@ def measure(due: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
 def _measured(compilation: Compilation) -> dict[str, str]:
     version, file, architecture = compilation
     return budget(nvrtc.compiled(file, architecture, version=version), architecture)
-
-
-def _in_parallel(
-    function: Callable[[Compilation], dict[str, str]], compilations: Sequence[Compilation]
-) -> Iterator[dict[str, str]]:
-    """Yield the results in order, from one process for each core, with a progress bar."""
-    if not compilations:
-        return
-    terminal = Console(stderr=True)
-    # forking would copy the threads' locks
-    workers = ProcessPoolExecutor(threads.cores(), multiprocessing.get_context("spawn"))
-    with workers:
-        yield from track(
-            workers.map(function, compilations),
-            description="compiling",
-            total=len(compilations),
-            console=terminal,
-            transient=True,
-            disable=not terminal.is_terminal,
-        )
 
 
 def _section(file: str, rows: dict[str, str]) -> str:

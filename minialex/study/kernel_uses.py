@@ -28,8 +28,25 @@ class Use(NamedTuple):
     is_default: bool
 
 
+LAUNCHING = "minialex.ops", "minialex.optim", "minialex.data", "minialex.train"
+"""The packages whose code decides how kernels are launched."""
+
+
 def kernels_of(implementation: Any) -> set[tuple[str, str]]:
     """Return file and name of every kernel that `implementation` may launch."""
+    found = _reached(implementation)
+    return {(str(one.file), one.name) for one in found if isinstance(one, Kernel)}
+
+
+def modules_of(implementation: Any) -> set[str]:
+    """Return the modules of the ops, optimizers, ... whose functions `implementation` may call."""
+    found = _reached(implementation)
+    names = {one.__module__ for one in found if isinstance(one, types.FunctionType)}
+    return {name for name in names if name.startswith(tuple(f"{one}." for one in LAUNCHING))}
+
+
+def _reached(implementation: Any) -> list[Any]:
+    """Return every function, constant and closure that `implementation` leads to."""
     seen: dict[int, Any] = {}
     todo = [implementation]
     while todo:
@@ -38,7 +55,7 @@ def kernels_of(implementation: Any) -> set[tuple[str, str]]:
             # kept, so that no other object takes over its id
             seen[id(one)] = one
             todo.extend(_named_by(one))
-    return {(str(k.file), k.name) for k in seen.values() if isinstance(k, Kernel)}
+    return list(seen.values())
 
 
 def uses() -> dict[tuple[str, str], list[Use]]:

@@ -8,21 +8,22 @@ From the root of a source tree,
 The page is derived: formulas and ideas from the kernels' own comments, uses from the ops, registers
 and spills from NVRTC, tests from ``tests/results``, times from ``benchmarks/results``. Registers
 are those of the last time a file was compiled. They are stale when its code has changed since, as a
-hash beside them shows, and not when another NVRTC is installed.
+hash beside them shows, and not when another NVRTC is installed. The same holds for the tables of
+what was counted, which take longer: ``python -m minialex.bench.kernel_profiles`` writes those.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from minialex.cuda import nvrtc, source
-from minialex.cuda.signature import Signature, signatures, without_comments
+from minialex.cuda.signature import Signature, signatures
 from minialex.errors import MinialexError
+from minialex.study.digests import code_digest, profile_digest
 from minialex.study.kernel_uses import Use, uses
 from minialex.study.launch_times import kernel_times, read_launch_times
 from minialex.study.proofs import Proof, read_proofs
@@ -32,6 +33,8 @@ NOT_USED = "nothing yet"
 HEADER = "| kernel | the idea | used by | registers | spills | time | emulated | on a GPU |"
 RULE = "|---|---|---|---|---|---|---|---|"
 NOT_MEASURED = "not measured"
+PROFILED = "<!-- profiled with NVRTC"
+Profiler = Callable[[Sequence[str]], dict[str, str]]
 INTRO = """# The kernels
 
 <!-- Generated: python -m minialex.study.kernels writes this page. -->
@@ -51,15 +54,33 @@ is shared stands in the `.cuh` files beside it.
   access to memory. **on a GPU**: with which card and when. Both are from the records in
   `tests/results`, which `tests/device.sh` writes.
 
+The second table of each file is what `minialex profile` counts of its kernels, for an H100, and
+predicts: none of it is measured. A row is one launch, a kernel's slowest, of the layer with most
+operations among those of the op in `alexnet`, at batch 128; where `alexnet` has none, in another of
+the networks, or else of a small case. `minialex profile conv2d --emulate --implementation tiled
+--case 'alexnet conv2d 2' --batch 128` shows the same line by line.
+
+- **bound**, **predicted us**, **floor us**: what takes longest in
+  [the model](../docs/profile-model.md), the time that follows, and the least that any kernel takes
+  to move these arrays once or to do these operations.
+- **occupancy**: the share of the warps that a multiprocessor has room for, and what limits it.
+- **sectors/least**: 32-byte pieces of global memory per request, and how few would hold the
+  bytes. **wavefronts/least**: passes through the banks of shared memory per request, and how few
+  there would be without bank conflicts. Behind a semicolon stands the array at whose accesses it is
+  far more.
+- **divergent**: the share of branches, as written, at which the lanes of a warp part.
+
 What tensor cores compute, and how `tf32x3` and `tf32` deal with it, stands in
 [docs/tensor-cores.md](../docs/tensor-cores.md).
 
 The resources of each float instance on each architecture, and the instructions of its main loop,
 are in `kernels/budgets`, for NVRTC 12 and 13.
 
-After a change to a kernel, or to what uses it, run `python -m minialex.study.kernels` and
-`python -m minialex.study.budgets`, and commit what they write (they need NVRTC and nvdisasm:
-`pip install 'minialex[test]'`). `--check` says whether that is due.
+After a change to a kernel, or to what uses it, run `python -m minialex.bench.kernel_profiles`, for
+this page, and `python -m minialex.study.budgets`, and commit what they write (they need NVRTC and
+nvdisasm: `pip install 'minialex[test]'`). `python -m minialex.study.kernels --check` says whether
+the page is due. `python -m minialex.study.kernels` writes all of it but the second tables, which
+take minutes where the emulator or the profiler has changed, and seconds for one kernel.
 
 ## Tune a kernel
 
@@ -93,27 +114,39 @@ class Figures:
         return f"<!-- compiled by NVRTC {self.version}, code {self.digest} -->"
 
 
-def main(words: list[str], root: Path) -> int:
-    """Do it, say what was done, and return the exit status."""
+def main(words: list[str], root: Path, profile: Profiler | None = None) -> int:
+    """Do it, say what was done, and return the exit status.
+
+    Parameters
+    ----------
+    profile : callable, optional
+        Counts what has changed; otherwise what was counted before is kept.
+    """
     if words not in ([], ["--check"]):
         print(__doc__)
         return 2
     path = root / PAGE
     before = path.read_text(encoding="utf-8") if path.exists() else ""
     try:
-        text = page(before, root, compile_changed=not words)
+        text = page(before, root, compile_changed=not words, profile=profile)
     except MinialexError as error:
         print(f"error: {error}")
         return 2
+    stale = profiles_due(text)
+    if stale:
+        print(
+            f"{PAGE}: what was counted of {', '.join(stale)} is out of date: "
+            "python -m minialex.bench.kernel_profiles"
+        )
     if words and text != before:
         print(f"{PAGE}: out of date: python -m minialex.study.kernels")
     elif text != before:
         path.write_text(text, encoding="utf-8")
         print(f"{PAGE}: written")
-    return int(bool(words) and text != before)
+    return int(bool(words) and (text != before or bool(stale)))
 
 
-def page(before: str, root: Path, *, compile_changed: bool) -> str:
+def page(before: str, root: Path, *, compile_changed: bool, profile: Profiler | None = None) -> str:
     """Return the page as it should be.
 
     Parameters
@@ -124,6 +157,9 @@ def page(before: str, root: Path, *, compile_changed: bool) -> str:
         Of the source tree whose ``tests/results`` and ``benchmarks/results`` are read.
     compile_changed : bool
         Whether to compile the files that have changed; else their figures are left out.
+    profile : callable, optional
+        Returns the tables of what is counted of the files that it is given. It is given those that
+        have changed.
 
     Raises
     ------
@@ -131,20 +167,31 @@ def page(before: str, root: Path, *, compile_changed: bool) -> str:
         If something must be compiled and NVRTC is missing, or it does not compile.
     """
     kept, used, proofs = _kept(before), uses(), read_proofs(root)
-    times = kernel_times(read_launch_times(root))
+    times, profiles = kernel_times(read_launch_times(root)), _kept_profiles(before)
+    if profile is not None:
+        new = profile(profiles_due(before))
+        profiles |= {
+            file: f"{PROFILED} {nvrtc.version()}, code {_profile_digest(file, used)} -->\n{found}"
+            for file, found in new.items()
+        }
     sections = [INTRO, *(_entry(file) for file in source.kernel_files()), ""]
     for file in source.kernel_files():
         figures = kept.get(file)
         if figures is None or figures.digest != code_digest(file):
             figures = compiled(file) if compile_changed else Figures("none", "stale", {})
-        sections.append(_section(file, figures, used, proofs, times))
+        section = _section(file, figures, used, proofs, times)
+        sections += [section, *([f"{profiles[file]}\n"] if file in profiles else [])]
     return "\n".join(sections)
 
 
-def code_digest(file: str) -> str:
-    """Return a hash of all the code that a compiler is given of `file`, comments apart."""
-    code = " ".join(without_comments(source.read(file).text).split())
-    return hashlib.sha256(code.encode()).hexdigest()[:12]
+def profiles_due(text: str) -> list[str]:
+    """Return the files of which a page does not show what would be counted today."""
+    there, used = _kept_profiles(text), uses()
+    return [
+        file
+        for file in source.kernel_files()
+        if f", code {_profile_digest(file, used)} -->" not in there.get(file, "")
+    ]
 
 
 def compiled(file: str) -> Figures:
@@ -163,13 +210,29 @@ def _kept(text: str) -> dict[str, Figures]:
     """Return the figures of each file that stand on a page."""
     kept = {}
     for section in text.split("\n## ")[1:]:
-        file = re.match(r"`([\w.]+)`", section)
+        file, section = re.match(r"`([\w.]+)`", section), section.partition(PROFILED)[0]
         mark = re.search(r"<!-- compiled by NVRTC ([\d.]+), code (\w+) -->", section)
         if file and mark:
             rows = [line.split(" | ") for line in section.splitlines() if line.startswith("| `")]
             cells = {row[0].strip("|` "): (row[3], row[4]) for row in rows}
             kept[file[1]] = Figures(mark[1], mark[2], cells)
     return kept
+
+
+def _kept_profiles(text: str) -> dict[str, str]:
+    """Return what a page says that was counted of each file."""
+    sections = (section.partition(PROFILED) for section in text.split("\n## ")[1:])
+    return {
+        head.partition("`")[2].partition("`")[0]: f"{mark}{said}".rstrip()
+        for head, mark, said in sections
+        if mark
+    }
+
+
+def _profile_digest(file: str, used: dict[tuple[str, str], list[Use]]) -> str:
+    return profile_digest(
+        file, [u for (name, _), every in used.items() if name == file for u in every]
+    )
 
 
 # ---- cells ---------------------------------------------------------------------------------------

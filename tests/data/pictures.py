@@ -9,6 +9,20 @@ from PIL import Image
 
 from minialex.data import Dataset, LazyImage, UnreadableImageError
 
+ORIENTATION = 0x0112
+
+# EXIF 2.32, tag 0x0112: which sides of the scene the first row and the first column show.
+STORED = {
+    1: lambda v: v,  # top, left
+    2: lambda v: v[:, ::-1],  # top, right
+    3: lambda v: v[::-1, ::-1],  # bottom, right
+    4: lambda v: v[::-1],  # bottom, left
+    5: lambda v: v.swapaxes(0, 1),  # left, top
+    6: lambda v: v.swapaxes(0, 1)[::-1],  # right, top
+    7: lambda v: v.swapaxes(0, 1)[::-1, ::-1],  # right, bottom
+    8: lambda v: v.swapaxes(0, 1)[:, ::-1],  # left, bottom
+}
+
 
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
     """Return random RGB pixels, (height, width, 3) uint8."""
@@ -28,6 +42,14 @@ def save(path: Path, pixels: np.ndarray | None = None, **options: object) -> Pat
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(noise(8, 10) if pixels is None else pixels).save(path, **options)
     return path
+
+
+def turned(path: Path, pixels: np.ndarray, orientation: int, **options: object) -> Path:
+    """Write pixels to `path` stored another way, which its EXIF orientation says."""
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    stored = np.ascontiguousarray(STORED[orientation](pixels))
+    return save(path, stored, exif=exif, **options)
 
 
 def tree(root: Path, counts: dict[str, int], suffix: str = ".png") -> Path:

@@ -9,6 +9,7 @@ import pytest
 from minialex import cuda
 from minialex.arrays import CPU
 from minialex.autograd import OPS, ROUTINES
+from minialex.bench import kernel_profiles
 from minialex.check.case import cast
 from minialex.check.cases import CASES
 from minialex.cuda import nvrtc, source
@@ -35,8 +36,9 @@ def test_every_kernel_is_used_and_on_the_page():
     assert set(uses()) == every
     text = page()
     for file, name in every:
-        (row,) = [line for line in text.splitlines() if line.startswith(f"| `{name}` |")]
+        row, counted = [line for line in text.splitlines() if line.startswith(f"| `{name}` |")]
         assert "?" not in row.split(" | ")[3], f"{file}: the registers of {name} are not known"
+        assert len(counted.split(" | ")) == len(kernel_profiles.HEADINGS)
 
 
 # cuDNN's kernels are its own, and run on a GPU alone
@@ -87,6 +89,34 @@ def test_a_changed_comment_needs_no_compiler(monkeypatch):
         pytest.raises(MinialexError, match=r"relu\.cu has changed, .*: it is not here"),
     ):
         kernels.page(before, ROOT, compile_changed=True)
+
+
+def test_what_was_counted_is_kept_until_the_code_has_changed(tmp_path, capsys):
+    before = (ROOT / kernels.PAGE).read_text()
+    asked = []
+
+    def count(files):
+        asked.append(list(files))
+        return dict.fromkeys(files, "| as counted today |")
+
+    with source.edited("relu.cu", "The idea: max(x, 0)", "The idea: that"):
+        kernels.page(before, ROOT, compile_changed=False, profile=count)
+    with source.edited("relu.cu", "x[i] < T(0)", "x[i] <= T(0)"):
+        assert kernels.profiles_due(before) == ["relu.cu"]
+        (tmp_path / "kernels").mkdir()
+        (tmp_path / kernels.PAGE).write_text(before)
+        assert kernels.main(["--check"], tmp_path) == 1
+        assert "counted of relu.cu is out of date: python -m minialex.bench.kernel_profiles" in (
+            capsys.readouterr().out
+        )
+        text = kernels.page(before, ROOT, compile_changed=False, profile=count)
+        assert kernels.profiles_due(text) == []
+        # it stays where the page is written without counting
+        assert kernels.page(text, ROOT, compile_changed=False) == text
+    assert asked == [[], ["relu.cu"]]
+    assert text.count("| as counted today |") == 1
+    assert text.count("| `relu_forward` |") == 1
+    assert text.count(kernels.PROFILED) == before.count(kernels.PROFILED)
 
 
 def write(root, **record):
@@ -170,6 +200,7 @@ def test_compiled_figures_are_those_of_every_instance_on_every_architecture(monk
     names = {"relu_forward": found.cells["f"], "relu_backward": found.cells["g"]}
     figures = kernels.Figures(found.version, found.digest, names)
     section = kernels._section("relu.cu", figures, {}, {}, {})
+    section += f"{kernels.PROFILED} 12.9, code 0 -->\n| `f` | not | of | the | compiler |"
     assert kernels._kept(f"intro\n{section}") == {"relu.cu": figures}
 
 

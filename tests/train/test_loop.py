@@ -270,7 +270,8 @@ def test_saving_within_an_epoch(images, tmp_path):
 @pytest.fixture(params=["plain", "kernels"])
 def double(request, monkeypatch):
     """The stand-in for a GPU: on it array operations, or kernels, whose steps are captured."""
-    gpu = Gpu.installed(monkeypatch)
+    # without tensor cores, which the emulator is slow on
+    gpu = Gpu.installed(monkeypatch, compute_capability="75")
     with using("plain") if request.param == "plain" else contextlib.nullcontext():
         yield gpu, request.param == "kernels"
 

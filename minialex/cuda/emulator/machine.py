@@ -26,7 +26,7 @@ from minialex.cuda.emulator.memory import Copies, phase_of
 from minialex.cuda.emulator.recording import MAX_EVENTS, RAW, Recording, recording
 from minialex.cuda.emulator.report import NamedArray, explain
 from minialex.cuda.emulator.sampling import Sample
-from minialex.cuda.emulator.tallies import TALLY, weighted, work_of_blocks
+from minialex.cuda.emulator.tallies import TALLY, Tallies, weighted, work_of_blocks
 from minialex.cuda.emulator.translate import entry, translate
 from minialex.cuda.plan import Dim3, LaunchPlan
 from minialex.errors import MinialexError
@@ -129,7 +129,7 @@ def run(task: EmulatedLaunch) -> Recording | Counts | None:
         memory += _describe_memory(launch, arrays, addresses)
     events = _trace(launch, task, task.traced) if task.traced else None
     if task.kind == "counted":
-        failed, weights, found = _run_sample(launch, task, compiled)
+        failed, sample, found = _run_sample(launch, task, compiled)
     else:
         if task.max_blocks is not None:
             memory.append(_choose(launch, Sample(task.plan.grid, task.max_blocks).weights()))
@@ -143,12 +143,14 @@ def run(task: EmulatedLaunch) -> Recording | Counts | None:
     if copies:
         copies.copy_back([not p.const for p, _ in _array_parameters(task)])
     if task.kind == "counted":
+        weights = sample.weights()
         return counts(
             task.plan,
             _named(task, launch),
             weighted(found, weights, task.plan.grid),
             _lines(task, compiled),
             len(weights),
+            _standard_error(sample, found, task.plan.grid),
             bool(launch.cut),
         )
     if events is None:
@@ -245,10 +247,10 @@ def _describe_memory(
 
 def _run_sample(
     launch: interface.Launch, task: EmulatedLaunch, compiled: CompiledKernel
-) -> tuple[bool, dict[int, float], np.ndarray[Any, np.dtype[np.void]]]:
+) -> tuple[bool, Sample, Tallies]:
     """Run and count blocks until all parts of the grid are seen.
 
-    Returns whether it failed, how many blocks each of those that ran stands for, and what they did.
+    Returns whether it failed, which blocks ran, and what they did.
     """
     launch.l1_bytes = task.architecture.l1_per_multiprocessor
     launch.resident_blocks = task.resident_blocks or max(
@@ -256,7 +258,7 @@ def _run_sample(
     )
     sample = Sample(task.plan.grid, task.max_blocks)
     work: dict[int, float] = {}
-    every: list[np.ndarray[Any, np.dtype[np.void]]] = []
+    every: list[Tallies] = []
     while True:
         weights = sample.weights()
         chosen = _choose(launch, [block for block in weights if block not in work])
@@ -267,7 +269,14 @@ def _run_sample(
         every.append(tallies[: launch.tally_count])
         work |= dict.fromkeys(chosen.tolist(), 0.0) | work_of_blocks(every[-1], task.plan.grid)
         if failed or not sample.refine(work):
-            return failed, weights, np.concatenate(every)
+            return failed, sample, np.concatenate(every)
+
+
+def _standard_error(sample: Sample, found: Tallies, grid: Dim3) -> float:
+    return max(
+        sample.standard_error(work_of_blocks(found, grid, number))
+        for number in ("requests", "sectors", "wavefronts")
+    )
 
 
 def _choose(

@@ -84,6 +84,7 @@ class LaunchProfile:
             "block": list(counts.block),
             "blocks": counts.blocks,
             "blocks_counted": counts.counted,
+            "standard_error": counts.standard_error,
             "cut": counts.cut,
             "static_shared_bytes": counts.static_shared,
             "dynamic_shared_bytes": counts.dynamic_shared,

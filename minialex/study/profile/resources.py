@@ -177,7 +177,8 @@ def _code(file: str, digest: str, expression: str, architecture: str) -> Code:
     try:
         compiled = nvrtc.compiled(file, architecture, [expression])
     except MinialexError as error:
-        return Code(missing=str(error))
+        # an error of the compiler's has its lines below it
+        return Code(missing=" ".join(str(error).split()))
     (usage,) = compiled.usage
     if why := disassembly.why_missing():
         return Code(usage, missing=why)

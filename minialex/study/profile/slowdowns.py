@@ -53,7 +53,7 @@ def slowdowns(counts: Counts, taken: Resources) -> list[Slowdown]:
         *_uncoalesced(counts),
         *_conflicts(counts),
         *_narrow(counts, taken),
-        *_divergent(counts),
+        *_divergent(counts, taken),
         *_local(taken),
     ]
     # shares that differ by the order of a sum are equal
@@ -126,10 +126,13 @@ def _widen(one: Unvectorised, taken: Resources) -> str:
     return text if one.kinds else f"{text}; whether the compiler does is not known: {taken.missing}"
 
 
-def _divergent(counts: Counts) -> Iterator[Slowdown]:
+def _divergent(counts: Counts, taken: Resources) -> Iterator[Slowdown]:
+    """Yield lines at which warps part; with predicates in place of a branch they do not."""
     every = sum(row.requests for row in counts.branches)
+    branches = {(one.file, one.line) for one in taken.code.instructions if one.targets}
     for row in counts.branches:
-        if row.divergent > SHARE * every:
+        is_branch = not branches or (row.file, row.line) in branches
+        if is_branch and row.divergent > SHARE * every:
             yield Slowdown(
                 "divergent branch",
                 row.file,

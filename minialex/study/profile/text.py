@@ -26,6 +26,8 @@ LAUNCH_HEADINGS = ("kernel", "grid", "bound", "predicted us", "floor us", "times
 MEASURED_HEADING = "measured us"
 LEFT_OF_LINES, LEFT_OF_LAUNCHES = 3, 3
 """How many of the headings are of columns that are flush left."""
+LEAST_ERROR = 0.01
+"""A standard error of totals that is told."""
 
 Cells = tuple[str, ...]
 
@@ -34,6 +36,8 @@ def summary(launch: LaunchProfile) -> list[str]:
     """Return what a launch is, what it takes and how long it would take, in a few lines."""
     counts = launch.counts
     which = "" if counts.counted == counts.blocks else f", {counts.counted} of them counted"
+    if counts.standard_error >= LEAST_ERROR:
+        which += f" (standard error of totals: {100 * counts.standard_error:.0f} %)"
     lines = [
         f"{counts.kernel}: {counted(counts.blocks, 'block')} ({_sizes(counts.grid)}) of "
         f"{_threads(counts.block)}{which}",

@@ -42,6 +42,19 @@ def linear(implementation, edit, gpu="H100", outputs=128):
 
 
 @disassembles
+def test_what_the_compiler_predicates_is_no_divergent_branch():
+    x, w = np.ones((1, 8, 8, 8), F32), np.ones((32, 8, 3, 3), F32)
+    same = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
+    with profiled() as profile:
+        OPS["conv2d"].implementations["implicit_gemm"].forward(x, w, None, **same)
+        launch = profile.launches[0]
+    # as written it is one, at the edges of the image
+    line = line_in("conv2d_panels.cuh", "return inside ?")
+    assert launch.line("conv2d_panels.cuh", line).divergent_branches > 0
+    assert "divergent branch" not in {one.kind for one in launch.slowdowns}
+
+
+@disassembles
 def test_a_kernel_without_faults_has_none():
     launch, named = relu("relu_forward", contextlib.nullcontext())
     assert named == set()

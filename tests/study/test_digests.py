@@ -1,0 +1,66 @@
+"""The hashes that say what is out of date: they change with code, and with nothing else."""
+
+import pytest
+
+from minialex.autograd import ROUTINES
+from minialex.cuda import source
+from minialex.study import digests
+from minialex.study.kernel_uses import Use, modules_of, uses
+
+RELU = [Use("relu", "kernel", True)]
+
+
+def digest(used=RELU):
+    return digests.profile_digest("relu.cu", used)
+
+
+def test_comments_docstrings_and_empty_lines_are_no_code():
+    said = '''"""What it is."""
+import x  # why
+
+
+# what
+def f(a: str) -> str:
+    """Return it.
+
+    Twice.
+    """
+    # a comment
+    return a + "# none"
+'''
+    code = 'import x  # why\ndef f(a: str) -> str:\n    return a + "# none"'
+    assert digests.python_code(said) == code
+
+
+def test_kernels_launching_code_and_the_profiler_count(monkeypatch):
+    before = digest()
+    with source.edited("relu.cu", "The idea: max(x, 0)", "The idea: that"):
+        assert digest() == before
+    with source.edited("relu.cu", "x[i] < T(0)", "x[i] <= T(0)"):
+        assert digest() != before
+    launching = modules_of(ROUTINES["relu"].implementations["kernel"])
+    assert launching == {"minialex.ops._cuda.launching", "minialex.ops.relu.cuda"}
+    for name in launching:
+        with monkeypatch.context() as patch:
+            code = digests._module_code
+            patch.setattr(digests, "_module_code", lambda m, n=name, c=code: c(m) + ";" * (m == n))
+            assert digest() != before
+    with monkeypatch.context() as patch:
+        patch.setattr(digests, "_profiler_code", lambda: "another")
+        assert digest() != before
+    assert digest() == before
+
+
+@pytest.mark.parametrize("pattern", digests.PROFILER)
+def test_the_files_of_the_profiler_are_there(pattern):
+    assert list(digests._PACKAGE.glob(pattern))
+
+
+def test_the_parts_of_the_emulator_that_do_not_count_are_there():
+    there = {path.stem for path in (digests._PACKAGE / "cuda" / "emulator").rglob("*.*")}
+    assert there >= set(digests.NOT_COUNTING)
+
+
+def test_every_use_has_code_that_launches():
+    for use in {use for there in uses().values() for use in there}:
+        assert modules_of(ROUTINES[use.routine].implementations[use.implementation])
