@@ -7,6 +7,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from minialex.autograd import ROUTINES
+from minialex.autograd.choice import PLAIN
 from minialex.cuda.disassembly import Instruction
 from minialex.cuda.emulator.counts import BranchCounts, MemoryCounts, PrimitiveCounts
 from minialex.cuda.known_gpus import KnownGPU
@@ -100,11 +101,22 @@ def implementations(profile: Profile) -> str:
     Operations that have one implementation alone are left out.
     """
     several = [
-        f"{routine}={name}"
+        (ROUTINES[routine], name)
         for routine, name in profile.choices
         if len(ROUTINES[routine].implementations) > 1
     ]
-    return f"implementations: {' '.join(several)}" if several else ""
+    if not several:
+        return ""
+    taken = " ".join(f"{routine.name}={name}" for routine, name in several)
+    on_arrays = [
+        f"{routine.name}={name}"
+        for routine, name in several
+        if name in (PLAIN, routine.cpu) and name != routine.kernel
+    ]
+    if len(on_arrays) == len(several):
+        return f"implementations: {taken}, all without kernels"
+    missing = f"; without kernels, and so without times: {' '.join(on_arrays)}"
+    return f"implementations: {taken}{missing if on_arrays else ''}"
 
 
 def report(launch: LaunchProfile) -> str:
