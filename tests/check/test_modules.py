@@ -125,7 +125,7 @@ def test_a_module_of_ones_own_passes_with_what_is_no_parameter_of_it():
 
 def test_parameters_go_by_their_names():
     net = network(nn.Conv2d(4, 5, 2))
-    assert list(verdicts(report_of(net, images(2, 3, 8, 8)))) == [
+    assert list(verdicts(report_of(net, images(1, 3, 8, 8)))) == [
         name for name, _ in net.named_parameters()
     ]
 
@@ -180,7 +180,7 @@ def one_element(g):
 )
 def test_a_fault_in_one_layer_of_a_network_names_its_parameter(k, spoil, name):
     net = network(BrokenConv2d(4, 5, 2, k=k, spoil=spoil))
-    report = report_of(net, images(2, 3, 8, 8))
+    report = report_of(net, images(1, 3, 8, 8))
     assert [n for n, v in verdicts(report).items() if v is not PASS] == [name]
     assert verdicts(report)[name] is FAIL
 

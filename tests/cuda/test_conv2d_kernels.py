@@ -86,7 +86,7 @@ def test_any_shape(rung, case):
 
 
 # Three tiles of rows, two of columns, at every size of tile.
-LARGE = Conv((2, 33, 13, 13), 132, (3, 3), padding=(1, 1))
+LARGE = Conv((1, 33, 13, 13), 132, (3, 3), padding=(1, 1))
 
 
 @pytest.mark.parametrize(("parts", "fix_up"), [(1, False), (3, False), (3, True)])

@@ -1,6 +1,6 @@
 """NVRTC compiles kernels of every file, on any machine.
 
-For one architecture, drawn for each file, whose machine code is read, and for the oldest and the
+For one architecture, drawn for each file, whose machine code is read, and for the oldest or the
 newest; of a file of many instances some, drawn, for one alone. ``tests/campaigns``, and with it CI,
 goes through them all.
 """
@@ -37,12 +37,12 @@ def test_the_architectures_are_known():
 
 
 def architectures(file, version):
-    """Return the drawn one, and all to try: the oldest and the newest where instances are few."""
+    """Return the drawn one, and all to try: the oldest or the newest where instances are few."""
     every, count = nvrtc.architectures(file, version), len(nvrtc.instances(file))
     read = [name for name in budgets.architectures(file, version) if disassembly.is_readable(name)]
-    drawn = random.Random(file + version).choice(read)
-    ends = {every[0], every[-1]} if count <= MAX_INSTANCES_COMPILED else set()
-    return drawn, {drawn, *ends}
+    rng = random.Random(file + version)
+    drawn, end = rng.choice(read), rng.choice([every[0], every[-1]])
+    return drawn, {drawn, end} if count <= MAX_INSTANCES_COMPILED else {drawn}
 
 
 def instances(file):

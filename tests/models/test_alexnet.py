@@ -164,7 +164,7 @@ def test_wrong_arguments():
 
 def test_the_first_steps_of_alexnet_in_float64_give_the_recorded_losses():
     # all ten stand in tests/campaigns
-    assert_recorded(steps=4)
+    assert_recorded(steps=2)
 
 
 def torch_twin(torch, variant, model):

@@ -338,7 +338,11 @@ def _array_parameters(task: EmulatedLaunch) -> list[tuple[Any, Array]]:
 def _named(task: EmulatedLaunch, launch: interface.Launch) -> list[NamedArray]:
     """Return the arrays of a launch in the order of its regions: arguments, then shared memory."""
     named = [
-        NamedArray(p.name, array.shape or (1,), array.itemsize, _code(task, p.ctype, array), False)
+        NamedArray(
+            *(p.name, array.shape or (1,), array.itemsize, _code(task, p.ctype, array)),
+            shared=False,
+            phase=phase_of(array),
+        )
         for p, array in _array_parameters(task)
     ]
     shared = launch.regions[len(named) : launch.region_count] if task.kind != "fast" else []

@@ -1,10 +1,10 @@
 """A profiler for CUDA kernels that needs no GPU.
 
-with profiled() as profile:
+with profiled() as profile, using(conv2d="tiled"):
     y = ops.conv2d(x, w)
 profile.launches[0].slowdowns
-profile.line("tile_product.cuh", 35).wavefronts_per_request
-page_of(lambda: ops.conv2d(x, w))          # HTML: its warps, step by step
+profile.line("tile_product.cuh", 34).wavefronts_per_request
+page_of(lambda: ops.conv2d(x, w))                      # HTML: its warps, step by step
 """
 
 from minialex.study.profile.lines import Line

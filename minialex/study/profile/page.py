@@ -241,6 +241,7 @@ def _array(array: NamedArray, cells: Cells, touched: np.ndarray[Any, Any]) -> di
         "memory": "shared" if array.shared else "global",
         "shape": list(cells.shape),
         "bytes": cells.itemsize,
+        "phase": array.phase,
         "type": cells.type_name,
         "touched": len(touched),
         "tiles": tiles,

@@ -43,13 +43,21 @@ def test_beside_a_block_stands_the_launch():
         assert row[6:] == [1, 4, 1, 1]
 
 
+def test_a_view_begins_where_its_memory_has_it():
+    x, y = np.ones(33, F32)[1:], np.zeros(32, F32)
+    html = page_of(lambda: cuda.kernel("relu.cu", "relu_forward")(1, 32, x, y, 32))
+    arrays = {one["name"]: one["phase"] for one in data_of(html)["arrays"]}
+    assert arrays == {"x": 4, "y": 0}
+    assert [row[8:10] for row in data_of(html)["lines"]] == [[5, 4], [4, 4]]
+
+
 def test_a_kernel_may_be_named():
     assert data_of(page_of(relu, "relu_backward"))["kernel"] == "relu_backward<float>"
 
 
 def test_an_op_is_shown_in_what_the_gpu_runs():
     x, w = np.ones((4, 8), F32), np.ones((4, 8), F32)
-    data = data_of(page_of(lambda: ops.linear(x, w), gpu="H100"))
+    data = data_of(page_of(lambda: ops.linear(x, w), gpu="A100"))
     assert data["kernel"].startswith("linear_forward_tf32x3<")
 
 
