@@ -126,7 +126,7 @@ __global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS)) conv2d_data_
     const OutputMatrix<T> outputs{gy, {s}, group * filters * P, P, s.N * P, last};
     const LoaderAlongLines<T, Tile::N, Tile::THREADS, OutputMatrix<T>> columns(outputs, origin.column);
     const MatrixEpilogue<T> result{
-        patches + group * taps * ld, ld, origin.row, taps, origin.column, s.N * P};
+        patches + group * taps * ld, nullptr, ld, origin.row, taps, origin.column, s.N * P};
     panel_product<T, ROWS, SimtMma<T, ROWS>>(rows, columns, NoCoords{}, result, 0, last,
                                              Workspace<T>{});
 }
@@ -152,7 +152,7 @@ __global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS)) conv2d_weigh
     const DenseLoader<T, Tile::N, Tile::THREADS, true> columns(
         patches, group * taps * ld, ld, origin.column, taps, min(ld, first + depth), true);
     const MatrixEpilogue<T> result{
-        target + group * filters * taps, taps, origin.row, filters, origin.column, taps};
+        target + group * filters * taps, nullptr, taps, origin.row, filters, origin.column, taps};
     panel_product<T, ROWS, SimtMma<T, ROWS>>(rows, columns, Pixels{s}, result, first, last,
                                              workspace);
 }

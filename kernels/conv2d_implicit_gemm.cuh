@@ -67,7 +67,7 @@ __device__ __forceinline__ void implicit_gemm_weight_gradient(const T* gy, const
         x, group * s.channels_per_group() * s.H * s.W, s.H, s.W, {s}, taps};
     const LoaderAlongK<T, Tile::N, Tile::THREADS, PatchMatrix<T, Taps>> columns(patches, origin.column);
     const MatrixEpilogue<T> result{
-        target + group * filters * taps, taps, origin.row, filters, origin.column, taps};
+        target + group * filters * taps, nullptr, taps, origin.row, filters, origin.column, taps};
     panel_product<T, ROWS, Mma>(rows, columns, Pixels{s}, result, first, last, workspace);
 }
 

@@ -106,7 +106,8 @@ template <typename T, int LINES, int THREADS, class Matrix> class LoaderAlongLin
 #pragma unroll
         for (int r = 0; r < COUNT; ++r) {
             const int row = Map::row(r);
-            fragment[r] = matrix.get(line[r % Map::VECTORS_PER_ROW], k + row, table[row]);
+            const Coord coord = Coord::read(table + row);
+            fragment[r] = matrix.get(line[r % Map::VECTORS_PER_ROW], k + row, coord);
         }
     }
     __device__ __forceinline__ void store(Panel<T, LINES>& panel) const {
@@ -149,7 +150,7 @@ template <typename T, int LINES, int THREADS, class Matrix> class LoaderAlongK {
 
 // Rows are channels `stride` apart, columns lie at the `dense` of their Coords: images.
 template <typename T, class Columns> struct ImageEpilogue {
-    static constexpr bool COLUMN_BIAS = false;
+    static constexpr bool IS_MATRIX = false;
     T* p;
     const T* b;
     int stride, first_row, rows, first_column;
@@ -163,17 +164,5 @@ template <typename T, class Columns> struct ImageEpilogue {
         const int row = first_row + i;
         if (column_offset >= 0 && row < rows)
             p[row * stride + column_offset] = b ? value + b[row] : value;
-    }
-};
-
-// A dense matrix with leading dimension ld.
-template <typename T> struct MatrixEpilogue {
-    static constexpr bool COLUMN_BIAS = false;
-    T* p;
-    int ld, first_row, rows, first_column, count;
-
-    __device__ __forceinline__ int column(const int j) const { return first_column + j; }
-    __device__ __forceinline__ void store(const int i, const int column, const T value) const {
-        if (first_row + i < rows && column < count) p[(first_row + i) * ld + column] = value;
     }
 };

@@ -3,23 +3,6 @@
 // `Mma` multiplies in registers or on tensor cores.
 #include "panel_product.cuh"
 
-// A dense result, `columns` wide, with a bias per column.
-template <typename T> struct RowEpilogue {
-    static constexpr bool COLUMN_BIAS = true;
-    T* p;
-    const T* b;
-    int first_row, rows, first_column, columns;
-
-    __device__ __forceinline__ int column(const int j) const { return first_column + j; }
-    __device__ __forceinline__ T bias(const int column) const {
-        return column < columns ? b[column] : T(0);
-    }
-    __device__ __forceinline__ void store(const int i, const int column, const T value) const {
-        const int row = first_row + i;
-        if (row < rows && column < columns) p[row * columns + column] = value;
-    }
-};
-
 // out (M, N) = A B, summed over k. A_ALONG_K: A is (M, K) in memory, else (K, M). B_ALONG_K: B is
 // (N, K), else (K, N).
 template <class Mma, typename T, int ROWS, bool A_ALONG_K, bool B_ALONG_K>
@@ -34,7 +17,8 @@ __device__ __forceinline__ void linear_gemm(const T* A, const T* B, const T* b, 
         A, 0, A_ALONG_K ? K : M, origin.row, M, last, vector_aligned);
     const DenseLoader<T, Tile::N, Tile::THREADS, B_ALONG_K> columns(
         B, 0, B_ALONG_K ? K : N, origin.column, N, last, vector_aligned);
-    const RowEpilogue<T> result{workspace.result(out, size_t(M) * N), b, origin.row, M, origin.column, N};
+    const MatrixEpilogue<T> result{
+        workspace.result(out, size_t(M) * N), b, N, origin.row, M, origin.column, N};
     panel_product<T, ROWS, Mma>(rows, columns, NoCoords{}, result, first, last, workspace);
 }
 

@@ -53,6 +53,12 @@ template <typename T, int LINES> using Panel = T[TILE_K][LINES + VECTOR_WIDTH<T>
 // what the numbers mean). Dense ones do not need it.
 struct __align__(16) Coord {
     int offset, h, w, dense;
+
+    // All four in one instruction; read where they are needed, they would be three, each on its own.
+    static __device__ __forceinline__ Coord read(const Coord* from) {
+        const int4 v = *reinterpret_cast<const int4*>(from);
+        return {v.x, v.y, v.z, v.w};
+    }
 };
 struct NoCoords {
     static constexpr bool NEEDED = false;
@@ -174,54 +180,114 @@ template <typename T> struct Workspace {
     }
 };
 
-// An epilogue that stores a thread's outputs in the order of store_to, STRIDE apart.
-template <typename T, int STRIDE> struct FragmentWriter {
-    T* p;
-    int& n;
-
-    __device__ __forceinline__ int column(int) const { return 0; }
-    __device__ __forceinline__ void store(int, int, const T value) const { p[n++ * STRIDE] = value; }
-};
-
-// The inverse: passes what lies in that order to another epilogue.
-template <typename T, class Epilogue> struct FragmentReader {
-    const T* p;
-    int& n;
-    const Epilogue& epilogue;
-
-    __device__ __forceinline__ auto column(const int j) const { return epilogue.column(j); }
-    template <class ColumnOffset>
-    __device__ __forceinline__ void store(const int i, const ColumnOffset column_offset, T) const {
-        epilogue.store(i, column_offset, p[n++]);
-    }
-};
-
 // Stores the block's partial sums in the workspace. In the last block of the tile it returns true,
-// with the sums of all parts in `total`. Output n of each thread lies beside output n of the next, so
+// with the sums of all parts in `mma`. Output n of each thread lies beside output n of the next, so
 // that stores and loads coalesce, wherever the results are to go.
 template <typename T, int ROWS, class Mma>
-__device__ __forceinline__ bool fix_up(const Mma& mma, const Workspace<T>& workspace, T* total) {
+__device__ __forceinline__ bool fix_up(Mma& mma, const Workspace<T>& workspace) {
     using Tile = TileShape<T, ROWS>;
     constexpr int OUTPUTS = Tile::OUTPUTS_PER_THREAD, THREADS = Tile::THREADS;
     const int tile = workspace.tile(), parts = gridDim.y;
     T* const all = workspace.partials + size_t(tile) * parts * OUTPUTS * THREADS + threadIdx.x;
-    int n = 0;
-    mma.store_to(FragmentWriter<T, THREADS>{all + size_t(blockIdx.y) * OUTPUTS * THREADS, n});
+    T* const own = all + size_t(blockIdx.y) * OUTPUTS * THREADS;
+#pragma unroll
+    for (int n = 0; n < OUTPUTS; ++n) own[n * THREADS] = mma.output(n);
     if (!last_to_arrive(workspace.arrived + tile, parts)) return false;
 #pragma unroll
-    for (int i = 0; i < OUTPUTS; ++i) total[i] = 0;
+    for (int n = 0; n < OUTPUTS; ++n) mma.output(n) = 0;
     for (int s = 0; s < parts; ++s)
 #pragma unroll
-        for (int i = 0; i < OUTPUTS; ++i)
-            total[i] += __ldcg(all + (size_t(s) * OUTPUTS + i) * THREADS);
+        for (int n = 0; n < OUTPUTS; ++n)
+            mma.output(n) += __ldcg(all + (size_t(s) * OUTPUTS + n) * THREADS);
     return true;
+}
+
+// ---- storing a tile ------------------------------------------------------------------------------
+// A thread's outputs are vectors of a row, or pairs. Where every row of the result is whole vectors,
+// lanes store those, and fill the sectors that they touch. Elsewhere numbers are stored one by one, and
+// if each lane stored its own, a warp would touch 16 sectors of 32 bytes and more for what 4 hold. So a
+// warp stores a *strip* at a time, a few rows, by way of shared memory, where numbers change lanes.
+
+// A dense matrix with leading dimension ld as an epilogue, with a bias per column, if b is not null.
+template <typename T> struct MatrixEpilogue {
+    static constexpr bool IS_MATRIX = true;
+    T* p;
+    const T* b;
+    int ld, first_row, rows, first_column, columns;
+
+    __device__ __forceinline__ int column(const int j) const { return first_column + j; }
+    __device__ __forceinline__ T bias(const int column) const {
+        return column < columns ? b[column] : T(0);
+    }
+    __device__ __forceinline__ void store(const int i, const int column, const T value) const {
+        const int row = first_row + i;
+        if (row < rows && column < columns) p[row * ld + column] = value;
+    }
+    // W numbers of a row, of which it holds all or none.
+    template <int W>
+    __device__ __forceinline__ void store_vector(const int i, const int column, const T* values) const {
+        const int row = first_row + i;
+        if (row < rows && column < columns) write_numbers<W>(values, p + row * ld + column);
+    }
+    __device__ __forceinline__ bool has_whole_vectors() const {
+        return (size_t(p) / sizeof(T) | ld | columns) % VECTOR_WIDTH<T> == 0;
+    }
+};
+
+// A strip in shared memory: ROWS rows of PARTS pieces of 128 bytes. Within its piece a column is XORed
+// with a number that differs by row (swizzling), so that the lanes that write one column of two or
+// four rows at a time meet in no bank.
+//   float: row 0 has columns 0 to 31, row 1 16 to 31, 0 to 15, row 2 8 to 15, 0 to 7, 24 to 31, ...
+template <typename T, int ROW_COUNT, int PART_COUNT> struct Strip {
+    static constexpr int ROWS = ROW_COUNT, PARTS = PART_COUNT, COLUMNS = 128 / sizeof(T);
+    T* p;
+
+    // The strip of this thread's warp.
+    static __device__ __forceinline__ Strip of_warp(T* smem) {
+        return {smem + threadIdx.x / WARP_SIZE * (ROWS * PARTS * COLUMNS)};
+    }
+    __device__ __forceinline__ T* at(const int row, const int part, const int column) const {
+        const int swizzle = row % 2 * (COLUMNS / 2) + row / 2 % 2 * (COLUMNS / 4);
+        return p + (row * PARTS + part) * COLUMNS + (column ^ swizzle);
+    }
+};
+
+// Passes the block's outputs to an epilogue: neighbouring lanes those of neighbouring columns. All
+// warps have finished with what is in smem.
+template <typename T, class Mma, class Epilogue>
+__device__ __forceinline__ void store_strips(const Mma& mma, T* smem, const Epilogue& epilogue) {
+    using Strip = typename Mma::OutputStrip;
+    const Strip strip = Strip::of_warp(smem);
+    // One row of floats at a time, or two of doubles.
+    constexpr int AT_A_TIME = WARP_SIZE / Strip::COLUMNS;
+    const int lane = threadIdx.x % WARP_SIZE, row = lane / Strip::COLUMNS, column = lane % Strip::COLUMNS;
+    int column_offset[Strip::PARTS];
+#pragma unroll
+    for (int part = 0; part < Strip::PARTS; ++part)
+        column_offset[part] = epilogue.column(Mma::strip_column(part) + column);
+#pragma unroll
+    for (int s = 0; s < Mma::STRIPS; ++s) {
+        mma.write_strip(s, strip);
+        // The strip is complete before any lane reads it.
+        __syncwarp();
+#pragma unroll
+        for (int r = 0; r < Strip::ROWS; r += AT_A_TIME)
+#pragma unroll
+            for (int part = 0; part < Strip::PARTS; ++part)
+                epilogue.store(Mma::strip_row(s, r + row), column_offset[part],
+                               *strip.at(r + row, part, column));
+        // All lanes have read the strip before any lane overwrites it with the next.
+        __syncwarp();
+    }
 }
 
 // ---- the main loop -------------------------------------------------------------------------------
 
-// Mma: has the accumulators, multiply(panel of A, panel of B, rows that are in the matrix), and
-// store_to(epilogue), which visits a thread's outputs in the same order every time; where
-// Epilogue::COLUMN_BIAS, also add_bias(epilogue), which adds epilogue.bias(column) to a column.
+// Mma: has the accumulators, output(n) being number n of a thread's, and multiply(panel of A, panel of
+// B, rows that are in the matrix); where Epilogue::IS_MATRIX, also add_bias(epilogue), which adds
+// epilogue.bias(column) to a column, and store_vectors(epilogue); and for store_strips STRIPS, and of
+// strip s write_strip(s, strip), strip_row(s, r), its row r in the tile, and strip_column(part), where
+// a part begins in the tile.
 template <typename T, int ROWS, class Mma, class LoaderA, class LoaderB, class Coords, class Epilogue>
 __device__ __forceinline__ void panel_product(LoaderA loader_a, LoaderB loader_b, const Coords k_coords,
                                               const Epilogue epilogue, const int first, const int last,
@@ -264,14 +330,17 @@ __device__ __forceinline__ void panel_product(LoaderA loader_a, LoaderB loader_b
         __syncthreads();
     }
     // A pass of its own: interleaved with the stores it would spill registers.
-    if constexpr (Epilogue::COLUMN_BIAS) {
+    if constexpr (Epilogue::IS_MATRIX) {
         // Of several parts the first adds the bias.
         if (epilogue.b && blockIdx.y == 0) mma.add_bias(epilogue);
     }
-    T total[Tile::OUTPUTS_PER_THREAD];
-    int n = 0;
-    if (!workspace.partials) mma.store_to(FragmentWriter<T, 1>{total, n});
-    else if (!fix_up<T, ROWS>(mma, workspace, total)) return;
-    n = 0;
-    mma.store_to(FragmentReader<T, Epilogue>{total, n, epilogue});
+    if (workspace.partials && !fix_up<T, ROWS>(mma, workspace)) return;
+    if constexpr (Epilogue::IS_MATRIX) {
+        if (epilogue.has_whole_vectors()) {
+            mma.store_vectors(epilogue);
+            return;
+        }
+    }
+    // All threads have multiplied the last panels, so their memory is free.
+    store_strips(mma, &b_tile[0][0][0], epilogue);
 }

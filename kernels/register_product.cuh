@@ -76,13 +76,33 @@ template <typename T, int ROWS> class SimtMma {
             for (int i = 0; i < Tile::THREAD_TILE; ++i) sum[i][j] += bias;
         }
     }
-    template <class Epilogue> __device__ __forceinline__ void store_to(const Epilogue& epilogue) const {
+    __device__ __forceinline__ T& output(const int n) {
+        return sum[n / Tile::THREAD_TILE][n % Tile::THREAD_TILE];
+    }
+    template <class Epilogue>
+    __device__ __forceinline__ void store_vectors(const Epilogue& epilogue) const {
 #pragma unroll
-        for (int j = 0; j < Tile::THREAD_TILE; ++j) {
-            const auto column = epilogue.column(output_line(thread_column(), j, Tile::N));
+        for (int i = 0; i < Tile::THREAD_TILE; ++i)
 #pragma unroll
-            for (int i = 0; i < Tile::THREAD_TILE; ++i)
-                epilogue.store(output_line(thread_row(), i, Tile::M), column, sum[i][j]);
-        }
+            for (int half = 0; half < Tile::THREAD_TILE; half += VECTOR_WIDTH<T>)
+                epilogue.template store_vector<VECTOR_WIDTH<T>>(
+                    output_line(thread_row(), i, Tile::M),
+                    epilogue.column(output_line(thread_column(), half, Tile::N)), sum[i] + half);
+    }
+
+    // Strip i is row i of a warp's 4 x 8 threads: 4 rows, of each half of the tile's columns a part.
+    static constexpr int STRIPS = Tile::THREAD_TILE;
+    using OutputStrip = Strip<T, 4, 2>;
+    __device__ __forceinline__ void write_strip(const int i, const OutputStrip& strip) const {
+        const int row = thread_row() % 4, column = thread_column() % 8 * VECTOR_WIDTH<T>;
+#pragma unroll
+        for (int part = 0; part < 2; ++part)
+            write_vector(sum[i] + part * VECTOR_WIDTH<T>, strip.at(row, part, column));
+    }
+    static __device__ __forceinline__ int strip_row(const int i, const int r) {
+        return output_line(thread_row() / 4 * 4 + r, i, Tile::M);
+    }
+    static __device__ __forceinline__ int strip_column(const int part) {
+        return output_line(thread_column() / 8 * 8, part * VECTOR_WIDTH<T>, Tile::N);
     }
 };

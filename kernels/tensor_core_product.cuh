@@ -164,15 +164,34 @@ template <typename T, int ROWS, int PRODUCTS> class TensorCoreMma {
                 for (int i = 0; i < MMA_ROWS; ++i) sum[i][j][n] += bias, sum[i][j][2 + n] += bias;
             }
     }
-    template <class Epilogue> __device__ __forceinline__ void store_to(const Epilogue& epilogue) const {
+    __device__ __forceinline__ T& output(const int n) {
+        return sum[n / (4 * MMA_COLUMNS)][n / 4 % MMA_COLUMNS][n % 4];
+    }
+    template <class Epilogue>
+    __device__ __forceinline__ void store_vectors(const Epilogue& epilogue) const {
+#pragma unroll
+        for (int i = 0; i < 2 * MMA_ROWS; ++i)
+#pragma unroll
+            for (int j = 0; j < MMA_COLUMNS; ++j)
+                epilogue.template store_vector<2>(lane_row() + 8 * i,
+                                                  epilogue.column(output_column(j, 0)),
+                                                  sum[i / 2][j] + i % 2 * 2);
+    }
+
+    // Strip i is the rows g + 8 i of a warp, in parts of 128 bytes.
+    static constexpr int STRIPS = 2 * MMA_ROWS, MATRICES = 16 / sizeof(T);
+    using OutputStrip = Strip<T, 8, MMA_COLUMNS / MATRICES>;
+    __device__ __forceinline__ void write_strip(const int i, const OutputStrip& strip) const {
+        const int row = threadIdx.x % WARP_SIZE / 4, column = threadIdx.x % 4 * 2;
 #pragma unroll
         for (int j = 0; j < MMA_COLUMNS; ++j)
-#pragma unroll
-            for (int n = 0; n < 2; ++n) {
-                const auto column = epilogue.column(output_column(j, n));
-#pragma unroll
-                for (int i = 0; i < 2 * MMA_ROWS; ++i)
-                    epilogue.store(lane_row() + 8 * i, column, sum[i / 2][j][i % 2 * 2 + n]);
-            }
+            write_numbers<2>(sum[i / 2][j] + i % 2 * 2,
+                             strip.at(row, j / MATRICES, column + j % MATRICES * 8));
+    }
+    static __device__ __forceinline__ int strip_row(const int i, const int r) {
+        return warp_row() + 8 * i + r;
+    }
+    static __device__ __forceinline__ int strip_column(const int part) {
+        return warp_column() + part * OutputStrip::COLUMNS;
     }
 };

@@ -18,3 +18,9 @@ __device__ __forceinline__ void write_vector(const float* from, float* to) {
 __device__ __forceinline__ void write_vector(const double* from, double* to) {
     *reinterpret_cast<double2*>(to) = make_double2(from[0], from[1]);
 }
+
+// A vector, or half of one: two floats.
+template <int W, typename T> __device__ __forceinline__ void write_numbers(const T* from, T* to) {
+    if constexpr (W * sizeof(T) == 8) *reinterpret_cast<float2*>(to) = make_float2(from[0], from[1]);
+    else write_vector(from, to);
+}

@@ -30,6 +30,8 @@ _REMEDIES = {
     "EACCES": "permission denied: change its permissions or choose another folder",
     "EPERM": "permission denied: change its permissions or choose another folder",
     "ENOENT": "its folder does not exist: create it first",
+    # as /proc does
+    "ENOENT in a folder": "no file can be made in its folder: choose another",
     "ENOTDIR": "a part of this path is a file, not a folder: choose another path",
     "EEXIST": "a file of this name is in the way: choose another folder",
     "EISDIR": "it is a folder: choose another name",
@@ -56,6 +58,8 @@ def write_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         code = errno.errorcode.get(error.errno or 0, "")
+        if code == "ENOENT" and Path(os.path.realpath(path)).parent.is_dir():
+            code = "ENOENT in a folder"
         remedy = _REMEDIES.get(code, f"{error.strerror or error}: choose another folder")
         raise MinialexError(f"cannot write {path}: {remedy}") from error
 
@@ -91,6 +95,26 @@ def atomic_write(path: str | Path, content: bytes | Callable[[BinaryIO], object]
             part.unlink(missing_ok=True)
             raise
     _sync_folder(target.parent)
+
+
+def check_writable(path: str | Path) -> None:
+    """Raise what `atomic_write` would raise if it cannot write this file, and write nothing.
+
+    So that long work is not begun whose result cannot be kept.
+
+    Raises
+    ------
+    MinialexError
+        As from `atomic_write`.
+    """
+    target = Path(os.path.realpath(path))
+    with write_errors(Path(path)):
+        _refuse_to_replace(target)
+        part = _part_path(target)
+        try:
+            part.touch(exist_ok=False)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def make_folder(path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from minialex import files
 from minialex.errors import MinialexError
-from minialex.files import atomic_write, make_folder, map_file, quoted
+from minialex.files import atomic_write, check_writable, make_folder, map_file, quoted
 
 
 def names(folder):
@@ -141,9 +141,24 @@ class TestAtomicWrite:
             (tmp_path / "file" / "file", "is a file, not a folder"),
             (tmp_path / ("x" * 300), "too long"),
         ):
-            with pytest.raises(MinialexError, match=words):
-                atomic_write(path, b"")
+            for write in (lambda path: atomic_write(path, b""), check_writable):
+                with pytest.raises(MinialexError, match=words):
+                    write(path)
         assert names(tmp_path) == ["file"]
+
+    def test_whether_it_can_be_written_is_found_out_without_writing(self, tmp_path):
+        old, new = tmp_path / "old", tmp_path / "new"
+        old.write_bytes(b"before")
+        check_writable(old)
+        check_writable(new)
+        assert names(tmp_path) == ["old"]
+        assert old.read_bytes() == b"before"
+
+    def test_a_folder_that_takes_no_files_is_said_to_be_one(self):
+        if not Path("/proc/self").exists():
+            pytest.skip("no /proc here")
+        with pytest.raises(MinialexError, match="cannot write /proc/file: no file can be made in"):
+            check_writable("/proc/file")
 
     def test_devices_are_not_replaced(self, tmp_path):
         pipe = tmp_path / "pipe"
@@ -162,7 +177,11 @@ class TestAtomicWrite:
             with pytest.raises(MinialexError, match="permission denied"):
                 atomic_write(path, b"after")
             folder.chmod(0o555)
-            for write in (lambda: atomic_write(Path("other"), b""), lambda: make_folder(folder)):
+            for write in (
+                lambda: atomic_write(Path("other"), b""),
+                lambda: check_writable(Path("other")),
+                lambda: make_folder(folder),
+            ):
                 with pytest.raises(MinialexError, match=r"permission denied|write-protected"):
                     write()
             folder.chmod(0o755)

@@ -96,6 +96,11 @@ _switch: ContextVar[Mapping[str, str]] = ContextVar("switch", default=MappingPro
 _EVERYTHING = "*"
 _PRECISION = "precision"
 
+Choices = dict[tuple[str, str], None]
+"""Routines and the implementations of them that were taken, each once, in order."""
+
+_noted: ContextVar[tuple[Choices, ...]] = ContextVar("noted", default=())
+
 
 def precision() -> str:
     """Return the precision in use: one of `PRECISIONS`."""
@@ -113,13 +118,20 @@ def implementation_name(routine: Routine, device: Device, dtype: Any = np.float3
     It is the one that `using` names. Where none is named it is the routine's `cpu` where no
     kernels run; on a GPU with tensor cores, for float32, that of `tensor_cores` for the precision;
     and its `kernel` elsewhere. The emulator has tensor cores as well, but is slower on them than
-    without: there `fp32` is the `kernel`.
+    without: there `fp32` is the `kernel`, unless it counts what that GPU would do.
 
     Raises
     ------
     MinialexError
         If the precision is that of tensor cores, and there are none.
     """
+    name = _implementation_name(routine, device, dtype)
+    for noted in _noted.get():
+        noted[routine.name, name] = None
+    return name
+
+
+def _implementation_name(routine: Routine, device: Device, dtype: Any) -> str:
     switch = _switch.get()
     name = switch.get(routine.name, switch.get(_EVERYTHING, ""))
     if name in routine.implementations:
@@ -127,7 +139,7 @@ def implementation_name(routine: Routine, device: Device, dtype: Any = np.float3
     wanted = switch.get(_PRECISION, FP32)
     if wanted in routine.tensor_cores and dtype == np.float32:
         check_precision(wanted, device)
-        fast = device.kind == "cuda" and cuda.capability(device) >= MIN_TENSOR_CORE_CAPABILITY
+        fast = cuda.is_gpu(device) and cuda.capability(device) >= MIN_TENSOR_CORE_CAPABILITY
         if fast or wanted != FP32:
             return routine.tensor_cores[wanted]
     return routine.cpu if cuda.why_not(device) else routine.kernel
@@ -146,7 +158,8 @@ def check_precision(precision: str, device: Device) -> None:
     if cuda.why_not(device):
         what = f"{device} has none"
     elif cuda.capability(device) < MIN_TENSOR_CORE_CAPABILITY:
-        what = f"{device} is sm_{cuda.capability(device)}"
+        which = device if device.kind == "cuda" else "the emulated GPU"
+        what = f"{which} is sm_{cuda.capability(device)}"
     else:
         return
     raise MinialexError(
@@ -198,6 +211,17 @@ def using(
         yield
     finally:
         _switch.reset(token)
+
+
+@contextlib.contextmanager
+def noted_choices() -> Iterator[Choices]:
+    """Collect which implementations are taken while the block runs."""
+    found: Choices = {}
+    token = _noted.set((*_noted.get(), found))
+    try:
+        yield found
+    finally:
+        _noted.reset(token)
 
 
 def named() -> tuple[str, ...]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minialex.arrays import CPU, Device, module_of, on_device
-from minialex.autograd import ROUTINES, using
-from minialex.autograd.choice import implementation_name
+from minialex.autograd import using
 from minialex.bench.launch_timing import timed_launches
 from minialex.bench.layer_cases import layer_pass
 from minialex.bench.layers import DATA, FORWARD, Layer, draw, layers
@@ -70,6 +69,7 @@ def profile_layer(
     with emulated():
         whole = () if layer.parameters else one.forward(*inputs, **layer.params)[1]
     with profiled(gpu, kernel=kernel, max_blocks=max_blocks) as profile:
+        profile.choices[layer.op.name, implementation] = None
         saved = one.forward(*inputs, **layer.params)[1]
         for what in layer.passes:
             if what != FORWARD and not (what == DATA and layer.first):
@@ -86,6 +86,8 @@ def profile_step(
     max_blocks: int | None = BLOCKS,
 ) -> Profile:
     """Profile every launch of a training step: forward, loss, backward, RMSprop.
+
+    Ops take the implementations that `gpu` takes, unless `minialex.using` names others.
 
     Parameters
     ----------
@@ -104,9 +106,13 @@ def measure_step(network: str, batch: int, profile: Profile, device: Device) -> 
     """Measure on a GPU the launches of the step that `profile_step` has profiled.
 
     Its implementations are those of the profile, which may not be the GPU's default ones.
+
+    Raises
+    ------
+    MinialexError
+        If one of them does not run on it.
     """
-    with emulated():
-        names = {one.name: implementation_name(one, CPU) for one in ROUTINES.values()}
+    names = dict(list(profile.choices))
     with on_device(device), using(**names):
         step = default_step(network_task(network, batch, device))
         for _ in range(WARM_UP_STEPS):

@@ -34,8 +34,12 @@ def emulate_option(section: str = "Options") -> Callable[..., Any]:
     )
 
 
-def use_option(section: str = "Options") -> Callable[..., Any]:
-    """Return the option ``--use``."""
+def use_option(
+    section: str = "Options",
+    *,
+    default: str = "kernels where they run, else blocked, auto or plain",
+) -> Callable[..., Any]:
+    """Return the option ``--use``, whose help says what the default is."""
     return click.option(
         "--use",
         cls=SectionOption,
@@ -43,7 +47,7 @@ def use_option(section: str = "Options") -> Callable[..., Any]:
         multiple=True,
         metavar="[OP=]NAME",
         help="Run this implementation, of one op (conv2d=tiled) or of all that have it (tiled). "
-        "Again for more.  [kernels where they run, else blocked, auto or plain]",
+        f"Again for more.  [{default}]",
     )
 
 

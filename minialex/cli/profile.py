@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
+import itertools
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -18,28 +24,54 @@ from minialex.bench.profiles import (
     profile_step,
 )
 from minialex.check import CASES
+from minialex.cli.emulation import precision_option, running_on, use_option
 from minialex.cli.options import (
     SectionCommand,
     console,
+    is_given,
     json_option,
     messages,
     number,
     print_table,
     refuse_beside,
+    remark,
     table,
 )
+from minialex.cuda import kernel_files, source
 from minialex.cuda.emulator.sampling import MAX_BLOCKS
 from minialex.cuda.known_gpus import KNOWN_GPUS, known_gpu
+from minialex.cuda.observe import LaunchFunction, wrapped_launches
+from minialex.cuda.plan import LaunchPlan
+from minialex.cuda.signature import signatures
 from minialex.errors import MinialexError
-from minialex.files import atomic_write
+from minialex.files import atomic_write, check_writable
 from minialex.models import VARIANTS
 from minialex.study import tracing
 from minialex.study.profile import Profile, text
-from minialex.study.profile.cases import page_of_case, profile_case
+from minialex.study.profile.cases import default_implementation, profile_case
 from minialex.study.profile.measured import Measured
+from minialex.study.profile.pages import page_of_case
 from minialex.wording import unknown
 
 LAYER_BATCH = 32
+
+
+@dataclass(frozen=True)
+class _How:
+    """The options that a network and an op share."""
+
+    gpu: str
+    kernel: str | None
+    batch: int | None
+    blocks: str | None
+
+    def taken(self, blocks: int) -> dict[str, Any]:
+        """Return the arguments of a profile, which counts so many blocks unless it is said."""
+        return {
+            "gpu": self.gpu,
+            "kernel": self.kernel,
+            "max_blocks": _max_blocks(self.blocks, blocks),
+        }
 
 
 @click.command(
@@ -47,9 +79,9 @@ LAYER_BATCH = 32
 )
 @click.argument("what", required=False, metavar="[OP|NETWORK]")
 @click.option("--emulate", is_flag=True, help="Run and count on the CPU: no GPU is needed.")
-@click.option(
-    "--implementation", metavar="NAME", help="Such as tiled.  [the one that runs on a GPU]"
-)
+@click.option("--implementation", metavar="NAME", help="Of OP, such as tiled.  [what the GPU runs]")
+@use_option(default="what the GPU runs")
+@precision_option()
 @click.option(
     "--case",
     metavar="NAME",
@@ -80,6 +112,8 @@ def profile(
     what: str | None,
     emulate: bool,
     implementation: str | None,
+    use: tuple[str, ...],
+    precision: str,
     case: str | None,
     kernel: str | None,
     batch: int | None,
@@ -105,6 +139,9 @@ def profile(
     may join or move some. Of a large launch some blocks are run and counted, and the others are
     taken to be like these.
 
+    What runs is what the GPU takes by default: on tensor cores from sm_80 on, on multiply-adds
+    before; --implementation, --use or --precision chooses another, and the output names it.
+
     Of NETWORK, every launch of a training step is shown: predicted time, and floor: how long a
     kernel takes at least that reads and writes all of its arrays. Where there is a GPU, each launch
     is also measured on it, between CUDA events, whichever GPU times are predicted for.
@@ -115,65 +152,111 @@ def profile(
       minialex profile conv2d --emulate --case 'alexnet conv2d 2' --batch 128 --gpu A100
       minialex profile conv2d --emulate --implementation tiled --page tiled.html
       minialex profile alexnet --emulate --batch 32
+      minialex profile alexnet --emulate --gpu T4 --use conv2d=tiled
     """
     if listing:
-        refuse_beside("--list", ("kernel", "batch", "blocks", "page_file", "as_json", "case"))
+        refuse_beside(
+            "--list",
+            ("use", "precision", "kernel", "batch", "blocks", "page_file", "as_json", "case"),
+        )
         return _list(what)
     if what is None:
         raise click.UsageError("name an op or a network, such as conv2d; --list names them all")
     _check_name(what)
     if not emulate:
         raise click.UsageError("a profile counts under emulation: add --emulate")
-    known_gpu(gpu)
-    layer = _layer(what, case)
-    if layer is not None and page_file is not None:
-        raise click.UsageError("--page shows a small case: leave out --case, or name one of --list")
-    most = _max_blocks(blocks, BLOCKS if what in VARIANTS or layer else MAX_BLOCKS)
-    if what in VARIANTS:
-        refuse_beside(f"a network, {what}", ("implementation", "case", "page_file"))
-        with console.status(f"counting a training step of {what}"):
-            found = profile_step(
-                what, batch or LAYER_BATCH, gpu=gpu, kernel=kernel, max_blocks=most
-            )
-    else:
-        found = _of_op(what, implementation, layer, case, kernel, batch, gpu, most)
-    if not found.launches:
-        raise MinialexError(f"no kernel {kernel!r} is launched: leave out --kernel to see all")
-    measured = _measured(what, batch or LAYER_BATCH, found) if what in VARIANTS else None
-    if page_file is not None:
-        pair, chosen = tracing.find(what, implementation, case)
-        atomic_write(page_file, page_of_case(pair, chosen, kernel).encode())
-        messages.print(f"wrote {page_file}: open it in a browser")
+    how = _How(known_gpu(gpu).name, kernel, batch, blocks)
+    with running_on(None, use, precision):
+        if what in VARIANTS:
+            refuse_beside(f"a network, {what}", ("implementation", "case", "page_file"))
+            _check_kernel(kernel)
+            _network(what, how, as_json)
+            return
+        if is_given("implementation"):
+            refuse_beside("--implementation", ("use", "precision"))
+        for word in use:
+            if "=" in word and word.partition("=")[0] != what:
+                raise click.UsageError(f"--use {word}: of an op alone, {what}, it has no effect")
+        if page_file is not None:
+            _check_page(page_file)
+        name = implementation or default_implementation(what, gpu)
+        _op(what, name, case, how, page_file, as_json)
+
+
+@contextlib.contextmanager
+def _counting(what: str) -> Iterator[None]:
+    """Show on a terminal which launch is being counted."""
+    numbers = itertools.count(1)
+    with messages.status(f"counting {what}") as status:
+
+        def shown(launch: LaunchFunction) -> LaunchFunction:
+            def run(plan: LaunchPlan, values: tuple[Any, ...]) -> Any:
+                name = plan.signature.name
+                status.update(f"counting {what}: launch {next(numbers)}, {name}")
+                return launch(plan, values)
+
+            return run
+
+        with wrapped_launches(shown):
+            yield
+
+
+def _network(network: str, how: _How, as_json: bool) -> None:
+    batch = how.batch or LAYER_BATCH
+    taken = how.taken(BLOCKS)
+    with _counting(f"a training step of {network}"):
+        found = profile_step(network, batch, **taken)
+    _check_launched(found)
+    measured = _measured(network, batch, found)
     if as_json:
         click.echo(json.dumps(measured.to_json(found) if measured else found.to_json(), indent=2))
-    elif what in VARIANTS:
-        _print_step(what, batch or LAYER_BATCH, found, measured)
     else:
-        _print_launches(found)
+        _print_step(network, batch, found, measured)
 
 
-def _of_op(
-    op: str,
-    implementation: str | None,
-    layer: Layer | None,
-    case: str | None,
-    kernel: str | None,
-    batch: int | None,
-    gpu: str,
-    most: int | None,
-) -> Profile:
+def _op(
+    op: str, implementation: str, case: str | None, how: _How, page: Path | None, as_json: bool
+) -> None:
+    layer = _layer(op, case)
     if layer is not None:
+        if page is not None:
+            raise click.UsageError("--page shows a small case: name one of --list, or leave it out")
         pair, _ = tracing.find(op, implementation, None)
-        return profile_layer(
-            layer, pair.name, batch or LAYER_BATCH, gpu=gpu, kernel=kernel, max_blocks=most
-        )
-    if batch is not None:
-        layers = ", ".join(repr(label) for label in layer_labels(op))
-        raise click.UsageError(
-            f"--batch is for a network or one of its layers: name one by --case: {layers or 'none'}"
-        )
-    pair, chosen = tracing.find(op, implementation, case)
-    return profile_case(pair, chosen, gpu=gpu, kernel=kernel, max_blocks=most)
+        batch = how.batch or LAYER_BATCH
+        on = f"{layer.label}, batch {batch}"
+        with _counting(on):
+            found = profile_layer(layer, pair.name, batch, **how.taken(BLOCKS))
+    else:
+        if how.batch is not None:
+            there = ", ".join(repr(label) for label in layer_labels(op)) or "none"
+            raise click.UsageError(
+                f"--batch is for a network or one of its layers: name one by --case: {there}"
+            )
+        pair, chosen = tracing.find(op, implementation, case)
+        found = profile_case(pair, chosen, **how.taken(MAX_BLOCKS))
+        on = f"case {chosen.name!r}"
+    _check_launched(found)
+    if as_json:
+        click.echo(json.dumps(found.to_json(), indent=2))
+    else:
+        console.print(f"{text.implementations(found)}; {on}\n")
+        _print_launches(found)
+    if page is not None:
+        atomic_write(page, page_of_case(pair, chosen, how.kernel, gpu=how.gpu).encode())
+        messages.print(f"wrote {page}: open it in a browser")
+
+
+def _check_page(file: Path) -> None:
+    """Refuse what cannot be written in the end, before anything is run."""
+    if file.suffix.lower() not in (".html", ".htm"):
+        raise click.UsageError(f"--page {file}: name a file that ends in .html, such as page.html")
+    check_writable(file)
+
+
+def _check_launched(found: Profile) -> None:
+    if not found.launches:
+        taken = text.implementations(found)
+        raise MinialexError(f"no kernel is launched; {taken}: name others by --use")
 
 
 def _layer(what: str, case: str | None) -> Layer | None:
@@ -188,6 +271,15 @@ def _check_name(what: str) -> None:
     known = [*tracing.ops_in_kernels(), *VARIANTS]
     if what not in known:
         raise MinialexError(unknown("op or network", what, known))
+
+
+def _check_kernel(name: str | None) -> None:
+    """Refuse a name that no kernel has, before a step is run to find that none is launched."""
+    known = [one for file in kernel_files() for one in signatures(source.read(file))]
+    if name is not None and name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "without --kernel all are shown"
+        raise MinialexError(f"there is no kernel {name!r}: {hint}")
 
 
 def _max_blocks(words: str | None, default: int) -> int | None:
@@ -241,8 +333,13 @@ def _measured(network: str, batch: int, found: Profile) -> Measured | None:
     place = device("auto")
     if place == CPU:
         return None
-    with console.status(f"measuring a training step of {network} on {place}"):
-        return measure_step(network, batch, found, place)
+    try:
+        with console.status(f"measuring a training step of {network} on {place}"):
+            return measure_step(network, batch, found, place)
+    except MinialexError as error:
+        # what was counted is not lost for that
+        remark(f"not measured on {place}: {error}")
+        return None
 
 
 def _print_step(network: str, batch: int, found: Profile, measured: Measured | None) -> None:
@@ -255,6 +352,7 @@ def _print_step(network: str, batch: int, found: Profile, measured: Measured | N
     for cells in text.launch_rows(found, measured):
         rows.add_row(*cells)
     print_table(rows)
+    console.print(text.implementations(found))
     console.print(text.total(found))
     if measured:
         console.print(text.measured_total(measured))

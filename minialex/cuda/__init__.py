@@ -5,7 +5,15 @@ arrays they run under the emulator, ``with minialex.emulated():``, and nowhere e
 """
 
 from minialex.cuda.emulator import Emulation, EmulationError, emulated, emulation
-from minialex.cuda.launch import BLOCK_SIZE, Kernel, blocks, capability, kernel, why_not
+from minialex.cuda.launch import (
+    BLOCK_SIZE,
+    Kernel,
+    blocks,
+    capability,
+    is_gpu,
+    kernel,
+    why_not,
+)
 from minialex.cuda.source import edited, kernel_files, kernel_folder
 
 __all__ = [
@@ -18,6 +26,7 @@ __all__ = [
     "edited",
     "emulated",
     "emulation",
+    "is_gpu",
     "kernel",
     "kernel_files",
     "kernel_folder",

@@ -26,6 +26,11 @@ _LINE = re.compile(r'^\s*//## File "(?P<file>[^"]+)", line (?P<line>\d+)')
 _INSTRUCTION = re.compile(
     r"^\s+/\*[0-9a-f]{4,}\*/\s+(?P<predicate>@!?U?P\w+ )?\s*(?P<opcode>[A-Z][\w.]*)(?P<rest>[^;]*);"
 )
+# Blackwell names the predicates of two carries, which are always true
+_ADDITION = re.compile(
+    r"(?P<to>U?R\d+), (?:U?PT, U?PT, )?(?P=to)(?:\.reuse)?, (?P<constant>-?0x[0-9a-f]+)(?:, U?RZ)?"
+)
+_ADDS = ("IADD3", "UIADD3", "VIADD")
 _TARGET = re.compile(r"\.L_\w+")
 _JUMPS = ("BRA", "BRX", "BRXU", "JMP", "JMX", "JMXU")
 _INDIRECT = ("BRX", "BRXU", "JMX", "JMXU")
@@ -54,6 +59,8 @@ class Instruction:
         where the machine code does not say.
     line : int
         The source line, 0 where the machine code does not say.
+    added : int
+        The constant that it adds to an integer register, as loops do to their counter; else 0.
     """
 
     opcode: str
@@ -61,6 +68,7 @@ class Instruction:
     falls_through: bool = True
     file: str = ""
     line: int = 0
+    added: int = 0
 
     @property
     def kind(self) -> str:
@@ -235,13 +243,19 @@ def _instruction(found: re.Match[str], labels: dict[str, int]) -> Instruction:
     name = opcode.partition(".")[0]
     # a call of a label is how some architectures leave a loop; subroutines have names
     if name not in _JUMPS and not (name == "CALL" and _TARGET.search(found["rest"])):
-        return Instruction(opcode, (), predicated or name not in _ENDS)
+        falls_through = predicated or name not in _ENDS
+        return Instruction(opcode, (), falls_through, added=_added(name, found["rest"]))
     targets = tuple(labels[label] for label in _TARGET.findall(found["rest"]))
     if not targets:
         raise MinialexError(f"nvdisasm names no target of {opcode}{found['rest'].rstrip()}")
     # a branch with another operand in front of its target has a condition in it
     conditional = predicated or (name not in _INDIRECT and "," in found["rest"])
     return Instruction(opcode, targets, conditional)
+
+
+def _added(name: str, operands: str) -> int:
+    found = _ADDITION.fullmatch(operands.strip()) if name in _ADDS else None
+    return int(found["constant"], 16) if found else 0
 
 
 def _around(head: int, bodies: dict[int, set[int]]) -> list[int]:

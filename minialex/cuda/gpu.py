@@ -71,7 +71,8 @@ def _compile(plan: LaunchPlan) -> None:
     have = capability(device.index)
     check_architecture(source, str(device), have)
     names = compiled_together(source, plan.signature, plan.binding)
-    module = cupy.RawModule(code=source.text, options=OPTIONS, name_expressions=names)
+    code = source.for_cuda(names)
+    module = cupy.RawModule(code=code, options=OPTIONS, name_expressions=names)
     try:
         # CuPy compiles at the first of these calls.
         for name in names:

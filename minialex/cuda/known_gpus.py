@@ -152,6 +152,11 @@ class KnownGPU:
         """FP32 operations per second at the boost clock; a multiply-add is two."""
         return 2 * self.multiprocessor.fp32_lanes * self.multiprocessors * self.clock
 
+    @property
+    def tensor_flops(self) -> float:
+        """Operations of tensor cores on TF32 numbers per second, 0 where they know none."""
+        return 2 * self.tensor_cores.tf32 * self.multiprocessors * self.clock
+
     def l1_left(self, shared: int) -> int:
         """Return the bytes of L1 where a multiprocessor's blocks together take `shared` bytes."""
         sizes = self.multiprocessor.shared_bytes

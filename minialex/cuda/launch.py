@@ -163,6 +163,12 @@ def why_not(device: Device) -> str:
     )
 
 
+def is_gpu(device: Device) -> bool:
+    """Return whether arrays of `device` are a GPU's, or are counted as if they were."""
+    emulation = emulator.emulation()
+    return device.kind == "cuda" or (emulation is not None and emulation.mode == "counted")
+
+
 def capability(device: Device) -> int:
     """Return the compute capability, times ten, of where kernels run on arrays of `device`.
 

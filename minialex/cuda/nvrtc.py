@@ -30,6 +30,7 @@ _ENTRY = re.compile(
     re.DOTALL,
 )
 _SHARED = re.compile(r"(\d+) bytes smem")
+_NOT_FOUND = re.compile(r'open source file "(cuda_\w+\.h)"')
 
 
 @dataclass(frozen=True)
@@ -204,13 +205,19 @@ class _Library:
         options = (ctypes.c_char_p * len(words))(*(word.encode() for word in words))
         program = ctypes.c_void_p()
         title = Path(text.file).name.encode()
-        self._call("CreateProgram", ctypes.byref(program), text.text.encode(), title, 0, None, None)
+        code = text.for_cuda(names).encode()
+        self._call("CreateProgram", ctypes.byref(program), code, title, 0, None, None)
         try:
             for name in names:
                 self._call("AddNameExpression", program, name.encode())
             status = self._calls.nvrtcCompileProgram(program, len(options), options)
             log = self._bytes("ProgramLog", program).rstrip(b"\0").decode(errors="replace")
             if status == _COMPILATION_FAILED:
+                if missing := _NOT_FOUND.search(log):
+                    raise MinialexError(
+                        f"{missing[1]}, of which {text.file} has types, is not here: pip install "
+                        "nvidia-cuda-runtime-cu12 (CUDA 13: nvidia-cuda-runtime)"
+                    )
                 raise MinialexError(
                     f"{text.file} does not compile for {architecture}:\n  "
                     + "\n  ".join(source.first_errors(log))

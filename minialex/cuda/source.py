@@ -12,7 +12,7 @@ import functools
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +22,7 @@ COMMON = "common.cuh"
 _PACKAGE = Path(__file__).resolve().parent.parent
 _NEEDS = re.compile(r"^// needs: sm_(\d+)$", re.MULTILINE)
 _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"]+)"[^\n]*$', re.MULTILINE)
+_CUDA_HEADERS = {"cuda_fp16.h": "__half", "cuda_bf16.h": "__nv_bfloat16"}
 _edits: dict[Path, str] = {}
 
 
@@ -56,6 +57,19 @@ class Source:
         """The lowest architecture that it compiles for, from a line ``// needs: sm_80``, else 0."""
         found = _NEEDS.search(self.own)
         return int(found[1]) if found else 0
+
+    def for_cuda(self, names: Sequence[str]) -> str:
+        """Return the text for NVIDIA's compilers, which know half and bfloat16 from headers only.
+
+        The file need not include them: an array of float16 may make a template's ``T`` a __half.
+        """
+        written = "\n".join([self.own, *names])
+        headers = [
+            header
+            for header, type_name in _CUDA_HEADERS.items()
+            if f"<{header}>" not in self.text and re.search(rf"\b{type_name}2?\b", written)
+        ]
+        return "".join(f"#include <{header}>\n" for header in headers) + self.text
 
     def name(self, path: str) -> str:
         """Return which of `files` a compiler means by `path`; `path` itself if it is none of them.

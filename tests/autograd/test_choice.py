@@ -19,6 +19,7 @@ from minialex.autograd import (
     implementation_name,
     precision,
 )
+from minialex.autograd.choice import noted_choices
 from minialex.cuda import gpu
 from minialex.errors import MinialexError
 from tests.autograd.leaves import close, number
@@ -188,6 +189,27 @@ def test_the_emulator_is_faster_without_its_tensor_cores(make_op):
     assert implementation_name(op, CPU) == "plain"
 
 
+@pytest.mark.parametrize(("sm", "name"), [(75, "fused"), (80, "split"), (90, "split")])
+def test_where_it_counts_the_emulator_takes_what_that_gpu_takes(make_op, sm, name):
+    op = rungs(make_op)
+    with cuda.emulated("counted", architecture=f"sm_{sm}"):
+        assert implementation_name(op, CPU) == name
+        assert implementation_name(op, CPU, np.float64) == "fused"
+        with using(two_ways="rounded"):
+            assert implementation_name(op, CPU) == "rounded"
+
+
+def test_choices_are_noted_each_once_in_every_block_that_asks(make_op):
+    op = two_ways(make_op)
+    with noted_choices() as outer:
+        implementation_name(op, CPU)
+        with noted_choices() as inner, using(two_ways="other"):
+            implementation_name(op, CPU)
+            implementation_name(op, CPU)
+    assert list(inner) == [("two_ways", "other")]
+    assert list(outer) == [("two_ways", "plain"), ("two_ways", "other")]
+
+
 def test_a_rung_that_is_named_wins_over_the_precision(make_op, capability):
     op, device = rungs(make_op), capability(90)
     assert precision() == "fp32"
@@ -222,7 +244,7 @@ def test_the_emulated_gpu_may_be_one_without_tensor_cores():
     with (
         cuda.emulated(architecture="sm_75"),
         using(precision="tf32"),
-        pytest.raises(MinialexError, match=r"and cpu is sm_75: use .*precision fp32"),
+        pytest.raises(MinialexError, match=r"and the emulated GPU is sm_75: use .*precision fp32"),
     ):
         ops.linear(x, w)
 

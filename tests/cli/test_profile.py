@@ -1,11 +1,19 @@
 """``minialex profile``: what it shows, and how it refuses what is not there."""
 
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+from minialex import ops
+from minialex.arrays import Device
+from minialex.autograd import using
 from minialex.bench import launch_timing, profiles
 from minialex.bench.profiles import layer_labels
+from minialex.errors import MinialexError
+from minialex.study.profile import profiled
+from minialex.study.profile.cases import default_implementation
 from tests.capture_double import Gpu
 from tests.cuda.tools import disassembles
 
@@ -16,7 +24,8 @@ TILED = "profile", "conv2d", "--emulate", "--implementation", "tiled"
 def test_every_launch_line_by_line_and_what_slows_it_down(minialex):
     answer = minialex(*TILED, "--gpu", "A100")
     assert answer.status == 0
-    lines = answer.out.splitlines()
+    taken, empty, *lines = answer.out.splitlines()
+    assert (taken, empty) == ("implementations: conv2d=tiled; case 'small'", "")
     assert lines[0] == "conv2d_forward_tiled<float>: 2 blocks (2) of 16 x 16 threads"
     assert lines[1].startswith("  predicted on an A100, not measured: ")
     assert "32 registers, no spills, 2,048 bytes of shared memory; occupancy 100 %" in lines[2]
@@ -49,8 +58,26 @@ def test_a_layer_at_its_size_is_sampled_and_says_so(minialex):
     words = "relu", "--emulate", "--case", "alexnet relu 1", "--batch", 2, "--blocks", 5
     answer = minialex("profile", *words)
     assert answer.status == 0
-    head = answer.out.splitlines()[0]
+    taken, _, head, *_ = answer.out.splitlines()
+    assert taken == "implementations: relu=kernel; alexnet relu 1, batch 2"
     assert head.startswith("relu_forward<float>: 1,568 blocks (1,568) of 256 threads, 5 of them")
+
+
+def test_another_implementation_is_profiled_where_one_is_named(minialex):
+    words = "--gpu", "T4", "--use", "linear=naive", "--kernel", "linear_forward_naive"
+    answer = minialex("profile", "linear", "--emulate", *words)
+    assert answer.status == 0, answer.err
+    assert answer.out.startswith("implementations: linear=naive; case ")
+
+
+def test_by_default_it_is_what_the_gpu_runs():
+    assert default_implementation("conv2d", "T4") == "implicit_gemm"
+    assert default_implementation("conv2d", "RTX 3060") == "tf32x3"
+    with using(precision="tf32"):
+        assert default_implementation("conv2d", "RTX 3060") == "tf32"
+    with using(conv2d="tiled"):
+        assert default_implementation("conv2d", "H100") == "tiled"
+    assert default_implementation("relu", "H100") == "kernel"
 
 
 def test_a_training_step_launch_by_launch(minialex):
@@ -63,6 +90,9 @@ def test_a_training_step_launch_by_launch(minialex):
     assert lines[2].split()[:3] == ["kernel", "grid", "bound"]
     assert sum(line.startswith(" relu_forward<float>") for line in lines) == 7
     assert lines[-1].startswith("7 launches: predicted ")
+    taken = "conv2d=tf32x3 relu=kernel max_pool2d=kernel adaptive_avg_pool2d=kernel dropout=kernel "
+    others = "linear=tf32x3 cross_entropy=kernel rmsprop=kernel"
+    assert lines[-2] == f"implementations: {taken}{others}"
 
 
 def test_on_a_machine_with_a_gpu_every_launch_is_measured_too(minialex, monkeypatch):
@@ -72,19 +102,38 @@ def test_on_a_machine_with_a_gpu_every_launch_is_measured_too(minialex, monkeypa
         (launch_timing, "AHEAD_SIZE", 8),
     ):
         monkeypatch.setattr(module, name, number)
-    words = "--batch", 2, "--blocks", 1, "--kernel", "relu_forward"
+    words = "--batch", 2, "--blocks", 1, "--kernel", "relu_forward", "--gpu", "T4"
     answer = minialex("profile", "alexnet-mini", "--emulate", *words)
     assert answer.status == 0, answer.err
     assert gpu.launched.count("relu_forward") == 2 * 7
     # as profiled, though this GPU would by default take its tensor cores
     assert "conv2d_forward_implicit_gemm" in gpu.launched
     lines = answer.out.splitlines()
-    assert lines[0].endswith("batch 2: predicted for H100, measured on A made-up GPU")
+    assert lines[0].endswith("batch 2: predicted for T4, measured on A made-up GPU")
     rows = [line.split() for line in lines if line.startswith(" relu_forward<float>")]
     # the double's blocks take a microsecond
     assert [row[-1] for row in rows] == [row[1] for row in rows]
     assert lines[-1].startswith("measured on A made-up GPU: ")
     assert lines[-1].endswith(" for 7 of 7 launches")
+
+
+def test_counts_are_shown_where_the_gpu_at_hand_cannot_run_what_was_counted(minialex, monkeypatch):
+    with profiled() as found:
+        ops.relu(np.ones(64, np.float32))
+
+    def refuse(*args):
+        raise MinialexError("conv2d_forward_tf32x3 needs sm_80")
+
+    for name, value in (
+        ("device", lambda name: Device("cuda", 0)),
+        ("profile_step", lambda *args, **options: found),
+        ("measure_step", refuse),
+    ):
+        monkeypatch.setattr(f"minialex.cli.profile.{name}", value)
+    answer = minialex("profile", "alexnet", "--emulate")
+    assert answer.status == 0
+    assert "not measured on cuda:0: conv2d_forward_tf32x3 needs sm_80" in answer.err
+    assert answer.out.splitlines()[-1].startswith("1 launch: predicted ")
 
 
 def test_a_page(minialex, tmp_path):
@@ -95,6 +144,30 @@ def test_a_page(minialex, tmp_path):
     text = page.read_text()
     assert text.startswith("<!doctype html>")
     assert "relu_forward" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("-", "--page -: name a file that ends in .html, such as page.html"),
+        ("kernel.cu", "kernel.cu: name a file that ends in .html"),
+        ("folder.html", "folder.html: it is a folder: choose another name"),
+        ("missing/page.html", "missing/page.html: its folder does not exist: create it first"),
+        ("/dev/stdout", "--page /dev/stdout: name a file that ends in .html"),
+    ],
+)
+def test_where_no_page_can_be_is_said_before_anything_runs(
+    minialex, tmp_path, monkeypatch, name, said
+):
+    monkeypatch.chdir(tmp_path)
+    Path("folder.html").mkdir()
+    Path("kernel.cu").write_text("mine")
+    monkeypatch.setattr("minialex.cli.profile.profile_case", None)
+    answer = minialex("profile", "relu", "--emulate", "--page", name)
+    assert (answer.status, answer.out) == (2, "")
+    assert said in answer.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.html", "kernel.cu"]
+    assert Path("kernel.cu").read_text() == "mine"
 
 
 def test_what_there_is(minialex):
@@ -120,7 +193,36 @@ def test_what_there_is(minialex):
         (("relu", "--emulate", "--blocks", "0"), "'0': use a whole number from 1, or all"),
         (("relu", "--emulate", "--batch", "8"), "name one by --case: 'alexnet relu 1', "),
         (("relu", "--emulate", "--case", "no such"), "relu has no case 'no such'"),
-        (("relu", "--emulate", "--kernel", "gelu"), "no kernel 'gelu' is launched"),
+        (
+            ("alexnet", "--emulate", "--kernel", "relu_forwards"),
+            "there is no kernel 'relu_forwards': did you mean 'relu_forward'?",
+        ),
+        (
+            ("alexnet", "--emulate", "--kernel", "x"),
+            "no kernel 'x': without --kernel all are shown",
+        ),
+        (
+            ("relu", "--emulate", "--kernel", "gelu"),
+            "no kernel 'gelu' is launched, but: relu_forward",
+        ),
+        (("linear", "--emulate", "--use", "gemm"), "--use gemm: unknown implementation 'gemm'"),
+        (
+            ("linear", "--emulate", "--use", "conv2d=tiled"),
+            "--use conv2d=tiled: of an op alone, linear, it has no effect",
+        ),
+        (("linear", "--emulate", "--use", "plain"), "with CUDA kernels 'plain'; known: "),
+        (
+            ("linear", "--emulate", "--implementation", "tiled", "--use", "linear=naive"),
+            "--use is not used with --implementation",
+        ),
+        (
+            ("linear", "--emulate", "--gpu", "T4", "--precision", "tf32"),
+            "needs tensor cores of sm_80 or later, and the emulated GPU is sm_75",
+        ),
+        (
+            ("alexnet-mini", "--emulate", "--batch", "1", "--use", "plain"),
+            "no kernel is launched; implementations: conv2d=plain ",
+        ),
         (("relu", "--emulate", "--implementation", "tiled"), "unknown implementation of relu"),
         (("alexnet", "--emulate", "--case", "1"), "--case is not used with a network, alexnet"),
         (("alexnet", "--list"), "--list is for ops"),

@@ -261,7 +261,7 @@ def test_clang_is_given_no_flags_that_gcc_alone_knows(folder):
         *("-tsan-instrument-atomics=0", "-simplifycfg-sink-common=false"),
         *("-enable-tail-merge=0", "-disable-loop-idiom-memcpy"),
         *(stack, "-ffp-contract=on", "-fno-vectorize", "-fno-slp-vectorize"),
-        "-fsanitize-coverage=no-prune",
+        *("-fsanitize-coverage=no-prune", "-fno-unroll-loops", "-fno-finite-loops"),
     }
     counted = compiler._build_flags(clang, "counted")
     # clang takes -O2 behind it for a wish to vectorise
@@ -271,6 +271,7 @@ def test_clang_is_given_no_flags_that_gcc_alone_knows(folder):
         *("-fno-tree-vectorize", "-fno-tree-pre", "-fpeel-loops"),
         *("-fno-tree-sra", "-fno-var-tracking", "-fexpensive-optimizations"),
         *("-fno-schedule-insns2", "-fno-thread-jumps", "-fno-tree-ch"),
+        "-fno-ipa-icf",
     }
     before = sorted(folder.iterdir())
     assert compiler._precompiled_header(clang, ()) is None

@@ -342,11 +342,26 @@ def test_lanes_stay_together_after_a_tensor_core_s_work(tmp_path):
 
 
 def test_only_the_kernel_that_was_named_is_counted():
-    x, y = np.ones(64, np.float32), np.zeros(64, np.float32)
+    x, y, gx = np.ones(64, np.float32), np.zeros(64, np.float32), np.zeros(64, np.float32)
     with cuda.emulated("counted", kernel="relu_backward") as emulation:
         cuda.kernel("relu.cu", "relu_forward")(1, 64, x, y, 64)
-    assert emulation.counts == []
+        cuda.kernel("relu.cu", "relu_backward")(1, 64, x, y, gx, 64)
+    assert [one.kernel for one in emulation.counts] == ["relu_backward<float>"]
     assert (y == x).all()
+
+
+def test_of_other_kernels_as_many_blocks_run_as_if_they_were_counted():
+    x, y, gx = (np.ones((100, 64), np.float32) for _ in range(3))
+    for counted in "relu_forward", "relu_backward":
+        y[:] = 0
+        with cuda.emulated("counted", kernel=counted, max_blocks=5):
+            cuda.kernel("relu.cu", "relu_forward")(100, 64, x, y, x.size)
+            cuda.kernel("relu.cu", "relu_backward")(100, 64, x, y, gx, x.size)
+        ran = np.flatnonzero(y[:, 0]).tolist()
+        assert (len(ran), ran[0], ran[-1]) == (5, 0, 99)
+    with cuda.emulated():
+        cuda.kernel("relu.cu", "relu_forward")(100, 64, x, y, x.size)
+    assert y.all()
 
 
 def test_cores_share_the_work_and_count_the_same(monkeypatch):

@@ -311,10 +311,6 @@ def test_one_kernel_alone_can_be_checked():
         ({"seed": -1}, "seed is -1"),
         ({"seed": 2**63}, r"seed is \d+: use a whole number from 0 to 2\*\*63 - 1"),
         ({"architecture": "sm_91"}, "architecture is 'sm_91': use one of sm_70, .*, sm_120"),
-        ({"thread": (1, 2, 3, 4)}, "thread is"),
-        ({"thread": ()}, "thread is"),
-        ({"thread": (1.0,)}, "thread is"),
-        ({"block": (-1,)}, "block is"),
     ],
 )
 def test_wrong_settings(settings, message):

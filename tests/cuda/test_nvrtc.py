@@ -110,6 +110,42 @@ def test_an_error_names_file_and_line(tmp_path):
         nvrtc.usage(path, "sm_80")
 
 
+HALF = """// instances: T = __half
+template <class T> __global__ void doubled(const T* x, T* y) {
+    y[threadIdx.x] = x[threadIdx.x] * T(2);
+}
+"""
+
+
+@compiles
+def test_a_file_need_not_include_what_half_is(tmp_path):
+    path = tmp_path / "doubled.cu"
+    path.write_text(HALF)
+    assert nvrtc.usage(path, "sm_90")[0].registers
+    # float16 arrays of a template that speaks of any type
+    path.write_text(HALF.replace("= __half", "= float"))
+    source.clear_cache()
+    text = source.read(path)
+    assert text.for_cuda(["doubled<float>"]) == text.text
+    headers = "#include <cuda_fp16.h>\n#include <cuda_bf16.h>\n"
+    assert text.for_cuda(["doubled<__half>", "doubled<__nv_bfloat16>"]) == headers + text.text
+    halves = source.read(KERNELS / "halves.cu")
+    assert halves.for_cuda(["half_arithmetic<__half>"]) == halves.text
+
+
+@compiles
+def test_without_cudas_headers_it_says_what_to_install(monkeypatch, tmp_path):
+    path = tmp_path / "doubled.cu"
+    path.write_text(HALF)
+    monkeypatch.setattr(nvrtc._library(None), "_include", ())
+    with pytest.raises(MinialexError) as error:
+        nvrtc.usage(path, "sm_90")
+    assert str(error.value) == (
+        f"cuda_fp16.h, of which {path} has types, is not here: pip install "
+        "nvidia-cuda-runtime-cu12 (CUDA 13: nvidia-cuda-runtime)"
+    )
+
+
 def test_instances_are_those_of_the_text():
     assert nvrtc.instances("relu.cu") == [
         "relu_forward<float>",

@@ -125,9 +125,81 @@ def test_an_atomic_is_recorded_with_its_line_before_and_after():
     assert (floats("value", found.events), floats("result", found.events)) == (10, 13)
 
 
-def test_an_array_that_a_launch_does_not_have_is_touched_by_nobody():
-    found, _ = transposed(watch="gy")
-    assert (len(found.events), found.total) == (0, 0)
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            {"watch": "tile"},
+            "watch is 'tile', and no launch has an array of that name among its arguments: "
+            "transpose<float> has x, y",
+        ),
+        (
+            {"every_thread": True, "block": (0, 1)},
+            "transpose<float> has no block (0, 1, 0): its grid is (1, 1, 1), a block (8, 8, 1)",
+        ),
+        (
+            {"thread": (8,), "write": lambda line: None},
+            "transpose<float> has no thread (8, 0, 0) of block (0, 0, 0): its grid is (1, 1, 1), a "
+            "block (8, 8, 1)",
+        ),
+        ({"kernel": "transposed"}, "no kernel 'transposed' is launched, but: transpose"),
+    ],
+)
+def test_what_no_launch_has_is_refused_at_the_end(settings, said):
+    with pytest.raises(MinialexError) as error:
+        transposed(**settings)
+    assert str(error.value) == said
+
+
+def test_one_launch_that_has_it_is_enough():
+    x, y = np.arange(4, dtype=F32), np.zeros(4, F32)
+    launches = (("constants", (1, 4, x)), ("transpose", (1, (8, 8), x, y, 2, 2)))
+    for settings in {"watch": "y"}, {"thread": (0, 1), "write": lambda line: None}:
+        with cuda.emulated("traced", **settings) as emulation:
+            for name, arguments in launches:
+                kernel("features.cu", name)(*arguments)
+        assert [len(one.events) > 0 for one in emulation.recordings] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"watch": "y"}, "among its arguments: no kernel is launched"),
+        ({"thread": (1,)}, r"no kernel is launched, of which to trace thread \(1, 0, 0\) of block"),
+        ({"kernel": "relu_forward"}, "no kernel 'relu_forward' is launched, but: none"),
+    ],
+)
+def test_without_a_launch_nothing_is_there(settings, said):
+    with pytest.raises(MinialexError, match=said), cuda.emulated("traced", **settings):
+        pass
+
+
+def test_the_error_of_the_block_is_told_first():
+    with pytest.raises(ZeroDivisionError), cuda.emulated("traced", watch="y"):
+        _ = 1 / 0
+
+
+def test_a_kernel_that_is_not_launched_is_not_counted_either():
+    with (
+        pytest.raises(MinialexError, match="no kernel 'nope' is launched, but: transpose"),
+        cuda.emulated("counted", kernel="nope"),
+    ):
+        kernel("features.cu", "transpose")(1, (8, 8), np.ones(16, F32), np.zeros(16, F32), 4, 4)
+
+
+@pytest.mark.parametrize("given", [5, (), (1, 2, 3, 4), (0, -1), (0.5,), "5"])
+@pytest.mark.parametrize("what", ["thread", "block"])
+def test_what_is_no_index_is_refused(what, given):
+    with (
+        pytest.raises(MinialexError, match=rf"{what} is .*: use a tuple of up to three indices"),
+        cuda.emulated("traced", **{what: given}),
+    ):
+        pass
+
+
+def test_only_what_is_traced_is_watched():
+    with pytest.raises(ValueError, match="watch are for 'traced'"), cuda.emulated(watch="y"):
+        pass
 
 
 def test_a_long_recording_is_cut_and_the_total_is_said(monkeypatch):

@@ -52,13 +52,14 @@ def test_a_thread_is_followed_line_by_line():
     [
         ("fast", None, []),
         ("checked", "relu_forward", []),
-        ("traced", "relu_backward", []),
         ("traced", "relu_forward", ["relu_forward<float>, grid (1, 1, 1), block (4, 1, 1): what"]),
     ],
 )
 def test_nothing_is_traced_but_what_was_asked_for(mode, name, begins):
+    x, y, gx = np.zeros((3, 4), F32)
     with cuda.emulated(mode, kernel=name, write=lambda line: None) as emulation:
-        cuda.kernel("relu.cu", "relu_forward")(1, 4, np.zeros(4, F32), np.zeros(4, F32), 4)
+        cuda.kernel("relu.cu", "relu_backward")(1, 4, y, x, gx, 4)
+        cuda.kernel("relu.cu", "relu_forward")(1, 4, x, y, 4)
     assert [line.partition(" thread")[0] for line in emulation.lines[:1]] == begins
 
 
@@ -124,10 +125,13 @@ def test_a_loop_shows_its_barriers_again_in_every_round():
 
 
 def test_a_thread_that_a_launch_does_not_have():
-    x = np.zeros(4, F32)
-    lines = traced("constants", 1, 4, x, thread=(4,))
-    assert lines == [
-        "constants, grid (1, 1, 1), block (4, 1, 1): has no thread (4, 0, 0) of block (0, 0, 0)"
+    x, lines = np.zeros(5, F32), []
+    with cuda.emulated("traced", thread=(4,), write=lines.append):
+        for threads in 4, 5:
+            kernel("features.cu", "constants")(1, threads, x)
+    assert lines[:2] == [
+        "constants, grid (1, 1, 1), block (4, 1, 1): has no thread (4, 0, 0) of block (0, 0, 0)",
+        "constants, grid (1, 1, 1), block (5, 1, 1): what thread (4, 0, 0) of block (0, 0, 0) does",
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -122,3 +123,17 @@ def test_the_assertion_of_the_page_holds():
     with profiled() as profile:
         STAGES[2](*example())
     assert profile.line("3_padded_vectors.cu", int(line)).wavefronts_per_request <= 1
+
+
+def test_the_code_of_the_page_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("docs").symlink_to(ROOT / "docs")
+    text = (ROOT / PAGE).read_text(encoding="utf-8")
+    launched, seen, _ = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names = {}
+    exec(launched, names)
+    assert capsys.readouterr().out.count("1_naive.cu:24 reading x touches 32 sectors") == 1
+    exec(seen, names)
+    html = Path("layer_norm.html").read_text(encoding="utf-8")
+    assert "layer_norm" in html
+    assert str(tmp_path) not in html

@@ -32,6 +32,7 @@ from minialex.cuda.emulator import cache, compiler
 from minialex.cuda.emulator.counts import Counts
 from minialex.cuda.emulator.errors import EmulationError
 from minialex.cuda.emulator.machine import EmulatedLaunch, Traced, run
+from minialex.cuda.emulator.matched import check_kernel, check_traced
 from minialex.cuda.emulator.recording import Recording
 from minialex.cuda.emulator.sampling import MAX_BLOCKS
 from minialex.cuda.emulator.trace import trace
@@ -112,6 +113,11 @@ def emulated(
 ) -> Iterator[Emulation]:
     """While the block runs, run CUDA kernels on NumPy arrays, on the CPU.
 
+    Ctrl-C ends a launch, though its kernel would go on for ever, and leaves its results undefined.
+    Where the caller has a handler of SIGINT, the second Ctrl-C within a launch does. A launch from
+    another thread than the main one is not ended; nor, on a processor other than x86-64 or aarch64,
+    is a loop that neither waits nor makes accesses that are checked or counted.
+
     Parameters
     ----------
     mode : str
@@ -140,7 +146,8 @@ def emulated(
         time, and so share an L1 cache. None, and the default: as many as threads and shared memory
         allow; registers often allow fewer.
     kernel : str, optional
-        Check, trace or count the kernel of this name only, and run all others fast.
+        Check, trace or count the kernel of this name only, and run all others fast; where launches
+        are counted, so many of their blocks as if they were.
     write : callable
         Called with each line of the trace.
 
@@ -154,10 +161,14 @@ def emulated(
     ValueError
         If a setting is none of these.
     MinialexError
-        If there is no C++ compiler or no folder for what it compiles; from a launch, if the
-        architecture does not run the kernel.
+        If there is no C++ compiler or no folder for what it compiles; if `block` or `thread` are no
+        indices. From a launch, if the architecture does not run the kernel, or an array that is
+        watched has no such element. From the end of the block, if no launch had the kernel, the
+        array or the thread that was asked for.
     EmulationError
         From a launch, if the kernel does what it must not.
+    KeyboardInterrupt
+        From a launch, at Ctrl-C.
     """
     if mode not in MODES:
         raise ValueError(f"emulated: mode is {mode!r}: use one of {', '.join(MODES)}")
@@ -171,6 +182,8 @@ def emulated(
         )
     if seed is not None and not 0 <= seed < 2**63:
         raise ValueError(f"emulated: seed is {seed!r}: use a whole number from 0 to 2**63 - 1")
+    if mode != "traced" and (every_thread or watch is not None):
+        raise ValueError(f"emulated: mode is {mode!r}: every_thread and watch are for 'traced'")
     settings = Emulation(
         mode,
         ARCHITECTURES[architecture],
@@ -192,6 +205,11 @@ def emulated(
         yield settings
     finally:
         _current.reset(token)
+    # what went wrong within has been raised by now, and is the better explanation
+    if kernel is not None and mode != "fast":
+        check_kernel(kernel, settings.launches)
+    if mode == "traced":
+        check_traced(settings.traced, settings.recordings)
 
 
 def by_value(value: np.generic) -> np.generic:
@@ -226,7 +244,7 @@ def launch(plan: LaunchPlan, values: tuple[Any, ...]) -> None:
         kind=kind,
         seed=0 if settings.seed is None else settings.seed + 1,
         traced=settings.traced if chosen and settings.mode == "traced" else None,
-        max_blocks=settings.max_blocks,
+        max_blocks=settings.max_blocks if settings.mode == "counted" else None,
         resident_blocks=settings.resident_blocks(plan) if kind == "counted" else None,
     )
     settings.launches[plan.expression] += 1
@@ -278,7 +296,11 @@ def _traced(
 
 
 def _triple(what: str, given: tuple[int, ...]) -> Dim3:
-    if not 1 <= len(given) <= 3 or any(not isinstance(n, int) or n < 0 for n in given):
-        raise ValueError(f"emulated: {what} is {given!r}: use up to three indices, from 0")
+    is_triple = isinstance(given, tuple) and 1 <= len(given) <= 3
+    if not is_triple or any(not isinstance(n, int) or n < 0 for n in given):
+        raise MinialexError(
+            f"emulated: {what} is {given!r}: use a tuple of up to three indices x, y, z, from 0, "
+            "as in (5, 0, 0)"
+        )
     x, y, z = (*given, 0, 0)[:3]
     return x, y, z

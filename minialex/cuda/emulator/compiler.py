@@ -209,6 +209,8 @@ def _kernel_flags(tool: Compiler) -> tuple[str, ...]:
         "-fno-threadsafe-statics",
         f"-Wframe-larger-than={_MAX_LOCALS_BYTES}",
         "-Werror=frame-larger-than" + ("" if tool.is_clang else f"={_MAX_LOCALS_BYTES}"),
+        # a loop that never ends is one, and not undefined behaviour, as clang has it
+        *(["-fno-finite-loops"] if tool.is_clang else []),
         *system.processor_flags(),
         *_only_gcc(tool),
         f"-I{_INCLUDE}",
@@ -246,9 +248,11 @@ def _build_flags(tool: Compiler, kind: str) -> tuple[str, ...]:
         return (*_CHECKED, *own)
     # clang leaves out blocks that others imply; in g++, a block's jump is to stay the last of it,
     # and what follows a branch, a loop's test among it, is not put into both of its paths: lanes go
-    # through it together
-    apart = ("-fno-schedule-insns2", "-fno-thread-jumps", "-fno-tree-ch")
-    more = ("-fsanitize-coverage=no-prune",) if tool.is_clang else (*fast, *apart)
+    # through it together; nor are two kernels that do the same made one, with the lines of one
+    apart = ("-fno-schedule-insns2", "-fno-thread-jumps", "-fno-tree-ch", "-fno-ipa-icf")
+    # clang unrolls loops of its own accord, and a test is then as many iterations
+    covered = ("-fsanitize-coverage=no-prune", "-fno-unroll-loops")
+    more = covered if tool.is_clang else (*fast, *apart)
     # clang takes -O2 for a wish to vectorise, where it stands behind the flag that says not to
     return (*_CHECKED, *_COUNTED, *own, *more)
 

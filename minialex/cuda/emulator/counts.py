@@ -101,6 +101,9 @@ class Counts:
     blocks, counted : int
         The blocks of the grid; how many of them were run and counted. The others are taken to be
         like these.
+    standard_error : float
+        What totals over all blocks are off by, as a share of them, estimated from how the blocks
+        that were counted differ: of requests, sectors and wavefronts that which is least certain.
     cut : bool
         Whether some threads did more than was counted. The rest is taken to be like it.
     arrays : tuple of NamedArray
@@ -113,6 +116,7 @@ class Counts:
     dynamic_shared: int
     blocks: int
     counted: int
+    standard_error: float
     cut: bool
     arrays: tuple[NamedArray, ...]
     memory: tuple[MemoryCounts, ...]
@@ -131,6 +135,7 @@ def counts(
     tallies: Iterable[i.Tally],
     lines: Lines,
     counted: int,
+    standard_error: float,
     cut: bool,
 ) -> Counts:
     """Return what the runtime counted, with lines looked up and like rows joined."""
@@ -167,6 +172,7 @@ def counts(
         plan.shared,
         blocks,
         counted,
+        standard_error,
         cut,
         tuple(arrays),
         _joined(memory),

@@ -24,7 +24,8 @@ TRACED_NOTHING, TRACED_THREAD, TRACED_BLOCK, TRACED_BYTES = range(4)
     UNINITIALISED,
     TOO_MUCH_SHARED,
     TRAP,
-) = range(12)
+    INTERRUPTED,
+) = range(13)
 
 
 class ElementType(c.Structure):
@@ -95,6 +96,8 @@ class Event(c.Structure):
         ("code", c.c_char),
         ("width", c.c_int),
         ("request", c.c_int),
+        ("cost", c.c_int),
+        ("least", c.c_int),
     )
 
 
@@ -143,6 +146,7 @@ class Launch(c.Structure):
         ("tensor_cores", TensorCores),
         ("workers", c.c_int),
         ("checked", c.c_int),
+        ("interrupts", c.c_int),
         ("seed", c.c_uint64),
         ("regions", c.POINTER(Region)),
         ("region_count", c.c_int),

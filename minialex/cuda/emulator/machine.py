@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+# of the module `signal`, getsignal looks for a member of an enum first: a tenth of a small launch
+import _signal  # type: ignore[import-not-found]
 import ctypes
 import dataclasses
 import math
-from collections.abc import Sequence
+import signal
+import threading
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +26,7 @@ from minialex.cuda.emulator.memory import Copies, phase_of
 from minialex.cuda.emulator.recording import MAX_EVENTS, RAW, Recording, recording
 from minialex.cuda.emulator.report import NamedArray, explain
 from minialex.cuda.emulator.sampling import Sample
-from minialex.cuda.emulator.tallies import TALLY, weighted, work_of_blocks
+from minialex.cuda.emulator.tallies import TALLY, Tallies, weighted, work_of_blocks
 from minialex.cuda.emulator.translate import entry, translate
 from minialex.cuda.plan import Dim3, LaunchPlan
 from minialex.errors import MinialexError
@@ -72,7 +76,7 @@ class EmulatedLaunch:
     traced : Traced or None
         Whom to write down; only where it is checked.
     max_blocks : int or None
-        How many blocks run where it is counted; None for all.
+        How many blocks run, where it is counted or others are; None for all.
     resident_blocks : int or None
         How many blocks share an L1 cache where it is counted; None for as many as threads and
         shared memory allow.
@@ -113,6 +117,8 @@ def run(task: EmulatedLaunch) -> Recording | Counts | None:
     ------
     EmulationError
         If the kernel does not compile or does what it must not.
+    KeyboardInterrupt
+        At Ctrl-C, as `_interrupts` says.
     """
     compiled = _compiled(task)
     arrays = [value for value in task.values if isinstance(value, np.ndarray)]
@@ -123,9 +129,11 @@ def run(task: EmulatedLaunch) -> Recording | Counts | None:
         memory += _describe_memory(launch, arrays, addresses)
     events = _trace(launch, task, task.traced) if task.traced else None
     if task.kind == "counted":
-        failed, weights, found = _run_sample(launch, task, compiled)
+        failed, sample, found = _run_sample(launch, task, compiled)
     else:
-        failed = compiled.runtime.emu_launch(ctypes.byref(launch))
+        if task.max_blocks is not None:
+            memory.append(_choose(launch, Sample(task.plan.grid, task.max_blocks).weights()))
+        failed = _emulate(launch, compiled)
     # What the launch points to has to live until here.
     del memory
     if failed:
@@ -135,12 +143,14 @@ def run(task: EmulatedLaunch) -> Recording | Counts | None:
     if copies:
         copies.copy_back([not p.const for p, _ in _array_parameters(task)])
     if task.kind == "counted":
+        weights = sample.weights()
         return counts(
             task.plan,
             _named(task, launch),
             weighted(found, weights, task.plan.grid),
             _lines(task, compiled),
             len(weights),
+            _standard_error(sample, found, task.plan.grid),
             bool(launch.cut),
         )
     if events is None:
@@ -154,6 +164,30 @@ def run(task: EmulatedLaunch) -> Recording | Counts | None:
         launch.event_count,
         _lines(task, compiled),
     )
+
+
+def _emulate(launch: interface.Launch, compiled: CompiledKernel) -> bool:
+    """Run the launch and return whether it failed."""
+    launch.interrupts = _interrupts()
+    failed = bool(compiled.runtime.emu_launch(ctypes.byref(launch)))
+    if failed and launch.fault.kind == interface.INTERRUPTED:
+        # Python's own handler mostly has raised it by now
+        raise KeyboardInterrupt
+    return failed
+
+
+def _interrupts() -> int:
+    """Return how many times Ctrl-C has to be pressed to end a launch; 0 where it does not.
+
+    A handler that the caller has set may let a launch come to its end: it is called then. The
+    second time ends the launch.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return 0
+    handler = _signal.getsignal(signal.SIGINT)
+    if handler is signal.default_int_handler:
+        return 1
+    return 2 if callable(handler) else 0
 
 
 def _compiled(task: EmulatedLaunch) -> CompiledKernel:
@@ -213,10 +247,10 @@ def _describe_memory(
 
 def _run_sample(
     launch: interface.Launch, task: EmulatedLaunch, compiled: CompiledKernel
-) -> tuple[int, dict[int, float], np.ndarray[Any, np.dtype[np.void]]]:
+) -> tuple[bool, Sample, Tallies]:
     """Run and count blocks until all parts of the grid are seen.
 
-    Returns whether it failed, how many blocks each of those that ran stands for, and what they did.
+    Returns whether it failed, which blocks ran, and what they did.
     """
     launch.l1_bytes = task.architecture.l1_per_multiprocessor
     launch.resident_blocks = task.resident_blocks or max(
@@ -224,19 +258,34 @@ def _run_sample(
     )
     sample = Sample(task.plan.grid, task.max_blocks)
     work: dict[int, float] = {}
-    every: list[np.ndarray[Any, np.dtype[np.void]]] = []
+    every: list[Tallies] = []
     while True:
         weights = sample.weights()
-        chosen = np.array([block for block in weights if block not in work], np.uint64)
+        chosen = _choose(launch, [block for block in weights if block not in work])
         tallies = np.zeros(MAX_TALLIES, TALLY)
-        launch.chosen, launch.chosen_count = address_of(chosen), len(chosen)
         launch.tallies = ctypes.cast(address_of(tallies), ctypes.POINTER(interface.Tally))
         launch.tally_count, launch.tally_capacity = 0, MAX_TALLIES
-        failed = compiled.runtime.emu_launch(ctypes.byref(launch))
+        failed = _emulate(launch, compiled)
         every.append(tallies[: launch.tally_count])
         work |= dict.fromkeys(chosen.tolist(), 0.0) | work_of_blocks(every[-1], task.plan.grid)
         if failed or not sample.refine(work):
-            return failed, weights, np.concatenate(every)
+            return failed, sample, np.concatenate(every)
+
+
+def _standard_error(sample: Sample, found: Tallies, grid: Dim3) -> float:
+    return max(
+        sample.standard_error(work_of_blocks(found, grid, number))
+        for number in ("requests", "sectors", "wavefronts")
+    )
+
+
+def _choose(
+    launch: interface.Launch, blocks: Iterable[int]
+) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    """Tell the runtime which blocks to run; return the memory for it."""
+    chosen = np.array(list(blocks), np.uint64)
+    launch.chosen, launch.chosen_count = address_of(chosen), len(chosen)
+    return chosen
 
 
 def _trace(
@@ -269,7 +318,8 @@ def _bytes_of(name: str, index: int | tuple[int, ...] | None, array: Array) -> t
     if len(whole) != len(shape) or any(not 0 <= i < n for i, n in zip(whole, shape, strict=True)):
         raise MinialexError(
             f"emulated: watch is {(name, index)!r}, and {name} has shape {array.shape}: name an "
-            "element of it, counted through the array or by its index on each axis"
+            "element of it, counted through the array or by its index on each axis; if another "
+            "kernel is meant, name that"
         )
     first = int(np.ravel_multi_index(whole, shape)) * array.itemsize
     return first, first + array.itemsize
@@ -288,7 +338,11 @@ def _array_parameters(task: EmulatedLaunch) -> list[tuple[Any, Array]]:
 def _named(task: EmulatedLaunch, launch: interface.Launch) -> list[NamedArray]:
     """Return the arrays of a launch in the order of its regions: arguments, then shared memory."""
     named = [
-        NamedArray(p.name, array.shape or (1,), array.itemsize, _code(task, p.ctype, array), False)
+        NamedArray(
+            *(p.name, array.shape or (1,), array.itemsize, _code(task, p.ctype, array)),
+            shared=False,
+            phase=phase_of(array),
+        )
         for p, array in _array_parameters(task)
     ]
     shared = launch.regions[len(named) : launch.region_count] if task.kind != "fast" else []

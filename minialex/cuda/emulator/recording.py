@@ -31,6 +31,8 @@ EVENT = np.dtype(
         ("code", "S1"),
         ("width", "i4"),
         ("request", "i4"),
+        ("cost", "i4"),
+        ("least", "i4"),
     ]
 )
 """The fields of an event.
@@ -59,6 +61,10 @@ request
     lanes that went together have the same. Counted through the block in the order in which warps
     run when one goes on to the next barrier before another begins. -1 of a return, of a barrier of
     the block, and of all in other recordings.
+cost, least
+    Of a request to memory: the sectors of global memory that it touches, or the wavefronts that it
+    takes of shared memory; and as few as would hold the bytes, or without bank conflicts. 0 where
+    `request` is -1.
 """
 
 MAX_EVENTS = 2_000_000
@@ -117,6 +123,8 @@ RAW = i.dtype_of(
         "code": ("code", "S1"),
         "width": ("width", "i4"),
         "request": ("request", "i4"),
+        "cost": ("cost", "i4"),
+        "least": ("least", "i4"),
     },
 )
 """Events as the runtime lays them out."""

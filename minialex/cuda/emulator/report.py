@@ -38,6 +38,9 @@ class NamedArray:
         Of one element.
     code : str
         The element type, as ``emu/runtime.h`` codes it.
+    phase : int
+        How many bytes it begins after a multiple of what CUDA aligns memory to: of a view, perhaps
+        not 0.
     """
 
     name: str
@@ -45,6 +48,7 @@ class NamedArray:
     bytes: int
     code: str
     shared: bool
+    phase: int = 0
 
     @property
     def size(self) -> int:

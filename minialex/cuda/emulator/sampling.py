@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
 
@@ -98,6 +98,38 @@ class Sample:
                 return True
         return False
 
+    def standard_error(self, work: Mapping[int, float]) -> float:
+        """Return the estimated standard error of a total over all blocks, relative to the total.
+
+        A part of n blocks along an axis, one of which was counted, adds n (n - 1) times the
+        variance of single blocks. That is half of the mean squared difference of neighbouring
+        parts, as in time series (von Neumann 1941): what changes steadily is taken for chance, so
+        that it is rather too much. Of the three axes that counts along which it is largest.
+
+        Parameters
+        ----------
+        work : dict from the number of each block to how much it did
+        """
+        return max(self._error_along(axis, work) for axis in range(3))
+
+    def _error_along(self, axis: int, work: Mapping[int, float]) -> float:
+        parts = self._axes[axis]
+        means = [self._mean(axis, part, work) for part in parts]
+        pairs = [
+            (a.size + b.size, (one - other) ** 2 / 2)
+            for (a, one), (b, other) in pairwise(zip(parts, means, strict=True))
+            if a.size > 1 and b.size > 1
+        ]
+        if not pairs:
+            # edges differ for reasons of their own: of the two the one that is more like the rest
+            pairs = _at_the_edges(parts, means)
+        seen = sum(size for size, _ in pairs)
+        total = sum(part.size * mean for part, mean in zip(parts, means, strict=True))
+        if not seen or not total:
+            return 0.0
+        variance = sum(size * squared for size, squared in pairs) / seen
+        return math.sqrt(variance * sum(part.size * (part.size - 1) for part in parts)) / total
+
     def _unlike(self, axis: int, work: Mapping[int, float]) -> list[Part]:
         """Return the parts along an axis that are to be cut."""
         means = [self._mean(axis, part, work) for part in self._axes[axis]]
@@ -109,14 +141,29 @@ class Sample:
         return list(dict.fromkeys(found))
 
     def _mean(self, axis: int, part: Part, work: Mapping[int, float]) -> float:
+        """Return the mean work of the blocks of one part."""
         axes = list(self._axes)
         axes[axis] = [part]
         x, y, z = axes
-        every = [self._number(a.at, b.at, c.at) for c, b, a in product(z, y, x)]
-        return sum(work.get(block, 0.0) for block in every) / len(every)
+        total = size = 0.0
+        for c, b, a in product(z, y, x):
+            blocks = a.size * b.size * c.size
+            total += blocks * work.get(self._number(a.at, b.at, c.at), 0.0)
+            size += blocks
+        return total / size
 
     def _number(self, x: int, y: int, z: int) -> int:
         return (z * self._grid[1] + y) * self._grid[0] + x
+
+
+def _at_the_edges(parts: Sequence[Part], means: Sequence[float]) -> list[tuple[int, float]]:
+    """Return size and half of the squared difference of the parts that stand for several blocks."""
+    return [
+        (part.size, min((means[at] - means[n]) ** 2 / 2 for n in (at - 1, at + 1) if n in near))
+        for near in [range(len(parts))]
+        for at, part in enumerate(parts)
+        if part.size > 1 and len(parts) > 1
+    ]
 
 
 def _counts(grid: Dim3, max_blocks: int | None) -> list[int]:

@@ -33,10 +33,13 @@ TALLY = i.dtype_of(
 """Tallies as the runtime lays them out."""
 
 
-def work_of_blocks(tallies: Tallies, grid: Dim3) -> dict[int, float]:
-    """Return how much each block did: requests, and branches that its warps came to."""
+def work_of_blocks(tallies: Tallies, grid: Dim3, number: str = "requests") -> dict[int, float]:
+    """Return the sum of one of `NUMBERS` for each block: how much it did.
+
+    Requests are also branches that its warps came to.
+    """
     blocks, which = np.unique(_block_numbers(tallies, grid), return_inverse=True)
-    work = np.bincount(which.reshape(-1), tallies["requests"], len(blocks))
+    work = np.bincount(which.reshape(-1), tallies[number], len(blocks))
     return dict(zip(blocks.tolist(), work.tolist(), strict=True))
 
 

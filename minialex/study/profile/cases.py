@@ -1,14 +1,23 @@
-"""Profiles and pages of the small cases that ops are checked on."""
+"""Profiles of the small cases that ops are checked on."""
 
 from __future__ import annotations
 
+from minialex.arrays import CPU
+from minialex.autograd import OPS, implementation_name
 from minialex.check import Case, Pair
 from minialex.cuda import emulated
-from minialex.errors import MinialexError
-from minialex.study.profile.page import page
+from minialex.cuda.known_gpus import known_gpu
 from minialex.study.profile.profiler import Profile, profiled
 from minialex.study.tracing import passes
-from minialex.wording import enumerated
+
+
+def default_implementation(op: str, gpu: str) -> str:
+    """Return the name of the implementation of `op` that a GPU runs, unless `using` says else.
+
+    It is that for float32, as cases and layers are profiled in.
+    """
+    with emulated("counted", architecture=known_gpu(gpu).architecture):
+        return implementation_name(OPS[op], CPU)
 
 
 def profile_case(
@@ -22,29 +31,7 @@ def profile_case(
         As `minialex.study.profile.profiled` takes them.
     """
     with profiled(gpu, kernel=kernel, max_blocks=max_blocks) as profile:
+        profile.choices[pair.op.name, pair.name] = None
         for run in passes(pair, case):
             run()
     return profile
-
-
-def page_of_case(pair: Pair, case: Case, kernel: str | None = None) -> str:
-    """Return the page of one block of a kernel, the first that forward launches by default.
-
-    Raises
-    ------
-    MinialexError
-        If no such kernel is launched.
-    """
-    with emulated("traced", every_thread=True, kernel=kernel) as emulation:
-        forward, backward = passes(pair, case)
-        forward()
-        if kernel is not None:
-            backward()
-    if not emulation.recordings:
-        there = enumerated([name.partition("<")[0] for name in emulation.launches])
-        raise MinialexError(
-            f"{pair.op.name} {pair.name}, case {case.name!r}: no kernel {kernel!r} is launched, "
-            f"but: {there}"
-        )
-    recording = emulation.recordings[0]
-    return page(recording, recording.lines.source)

@@ -3,8 +3,8 @@
 The emulator counts accesses, not instructions: it runs the kernel's text, not a GPU's code. But
 every load and store of the machine code has its source line, and how many bytes that line moved was
 counted. So a loop's iterations are the bytes that its lines moved over the bytes that one iteration
-moves; what is in no loop runs once per warp. What cannot be reached without an access that was not
-counted does not run.
+moves; those of one that moves none follow from its branch (loop_runs.py); what is in no loop runs
+once per warp. What cannot be reached without an access that was not counted does not run.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from minialex.cuda.architectures import WARP_THREADS
 from minialex.cuda.disassembly import Instruction
 from minialex.cuda.emulator.counts import Counts, MemoryCounts
 from minialex.cuda.pipelines import pipeline, tensor_products
+from minialex.study.profile.loop_runs import around, runs_by_branches
 from minialex.study.profile.resources import Code
 
 _ACCESSES = {
@@ -49,8 +50,8 @@ class CodeRegion:
         How often warps run through it, all warps of the launch together.
     instructions : tuple of Instruction
     known : bool
-        Whether that was counted: a loop without accesses to memory has the executions of what is
-        around it.
+        Whether that was counted: a loop without accesses to memory and without a branch that was
+        counted has the executions of what is around it.
     """
 
     executions: float
@@ -136,11 +137,18 @@ def executed(code: Code, counts: Counts) -> Executed:
     regions = {i: [n for n in own if n in passed] for i, own in _regions(code).items()}
     chosen = _chosen(code, regions)
     once = float(warps_of(counts))
-    runs = {NOT_IN_A_LOOP: once} | _runs(chosen, moved)
+    runs = _runs(chosen, moved)
+    free = [
+        i
+        for i, own in regions.items()
+        if i != NOT_IN_A_LOOP and own and not accesses(code.instructions[n] for n in own)
+    ]
+    runs |= runs_by_branches(code, free, counts, runs, once)
+    runs[NOT_IN_A_LOOP] = once
     return Executed(
         tuple(
             CodeRegion(
-                runs.get(i, _around(code, i, runs, once)),
+                runs[i] if i in runs else around(code, i, runs, once),
                 tuple(code.instructions[n] for n in own),
                 i in runs,
             )
@@ -153,7 +161,8 @@ def _passed(code: Code, moved: Mapping[Key, float]) -> frozenset[int]:
     """Return the instructions that run: those on ways without an access that was not counted.
 
     Where nothing else leads to what was counted, lanes passed it with a predicate that was false,
-    or the compiler gave the access of another line its line.
+    or the compiler gave the access of another line its line. Where lines of the code are none of
+    those that were counted, all run.
     """
     keys = {n: _keys(code.instructions[n]) for n in sorted(code.reachable)}
     instructions: defaultdict[Key, set[int]] = defaultdict(set)
@@ -161,6 +170,8 @@ def _passed(code: Code, moved: Mapping[Key, float]) -> frozenset[int]:
         for key in of_access:
             instructions[key].add(n)
     counted = moved.keys() & instructions.keys()
+    if moved and not counted:
+        return code.reachable
     passed, avoided = code.reachable, set[int]()
     for key in [key for key in instructions if key not in counted]:
         fewer = disassembly.passed(code.instructions, avoided | instructions[key])
@@ -215,18 +226,3 @@ def _runs(
             total[region] += moved[key]
             each[region] += sum(one.bytes for one in found)
     return {region: total[region] / each[region] for region in each if region != NOT_IN_A_LOOP}
-
-
-def _around(code: Code, number: int, runs: Mapping[int, float], once: float) -> float:
-    """Return the executions of the innermost known loop around one, or once per warp."""
-    if number == NOT_IN_A_LOOP:
-        return once
-    head = code.loops[number].instructions[0]
-    outer = [
-        (loop.depth, runs[i])
-        for i, loop in enumerate(code.loops)
-        if i in runs
-        and loop.depth < code.loops[number].depth
-        and loop.instructions[0] <= head <= loop.instructions[-1]
-    ]
-    return max(outer, default=(0, once))[1]

@@ -16,8 +16,8 @@ IN_PLACE = "rmsprop", "sgd", "adam"
 """Kernels that also read what they write."""
 NO_PRODUCT = "conv2d_im2col", "conv2d_col2im"
 """Kernels with a convolution's sizes that do no multiplications."""
-TF32_PRODUCTS = {"tf32x3": 3, "tf32": 1}
-"""Products of TF32 numbers per product of floats, of kernels on tensor cores by their last name."""
+TENSOR_CORE_PRODUCTS = {"tf32x3": 3, "tf32": 1}
+"""By the end of a kernel's name, how many of a tensor core's products it takes for each of its."""
 CONVOLUTION = {"N", "C", "O", "KH", "KW", "OH", "OW", "groups"}
 PRODUCT = {"R", "O", "I"}
 
@@ -44,7 +44,7 @@ class LeastTime:
 
 
 def least_time(plan: LaunchPlan, arrays: Sequence[NamedArray], gpu: KnownGPU) -> LeastTime:
-    """Return the least time of a launch on `gpu`, on the units that it multiplies on."""
+    """Return the least time of a launch on `gpu`, in the arithmetic of its kernel."""
     constant = {p.name: p.const for p in plan.signature.parameters}
     moved = sum(
         array.size * array.bytes * (1 if constant[array.name] or not in_place(plan) else 2)
@@ -52,18 +52,18 @@ def least_time(plan: LaunchPlan, arrays: Sequence[NamedArray], gpu: KnownGPU) ->
         if not array.shared
     )
     flops = 0 if plan.signature.name in NO_PRODUCT else operations(plan.sizes)
-    rates = {"memory": moved / gpu.memory_bandwidth, **_multiplying(plan, flops, gpu)}
-    bound = max(rates, key=lambda name: rates[name])
-    return LeastTime(moved, flops, rates[bound], bound)
+    unit, rate = _arithmetic(plan.signature.name, gpu)
+    moving, computing = moved / gpu.memory_bandwidth, flops / rate
+    bound = unit if computing > moving else "memory"
+    return LeastTime(moved, flops, max(moving, computing), bound)
 
 
-def _multiplying(plan: LaunchPlan, flops: int, gpu: KnownGPU) -> dict[str, float]:
-    """Return the seconds of a product's operations, by the units that do them."""
-    products = TF32_PRODUCTS.get(plan.signature.name.rpartition("_")[2], 0)
-    if not products:
-        return {"FMA": flops / gpu.flops}
-    rate = 2 * gpu.tensor_cores.tf32 * gpu.multiprocessors * gpu.clock
-    return {"tensor core": products * flops / rate} if rate else {}
+def _arithmetic(kernel: str, gpu: KnownGPU) -> tuple[str, float]:
+    """Return what multiplies, and how many operations of the kernel's it does per second."""
+    products = TENSOR_CORE_PRODUCTS.get(kernel.rpartition("_")[2])
+    if products is None or not gpu.tensor_cores.tf32:
+        return "FMA", gpu.flops
+    return "tensor core", gpu.tensor_flops / products
 
 
 def in_place(plan: LaunchPlan) -> bool:

@@ -2,20 +2,20 @@
 
     with minialex.emulated("traced", every_thread=True, kernel="conv2d_forward_tiled") as emulation:
         y = ops.conv2d(x, w)
-    text = page(emulation.recordings[0], cuda.source.read("conv2d_tiled.cu"))
-    Path("conv2d.html").write_text(text, encoding="utf-8")
+    Path("conv2d.html").write_text(page(emulation.recordings[0]), encoding="utf-8")
 
-The page is one HTML file that asks no network for anything: ``page.html`` beside this module, with
-the data of `page_data` in it.
+`minialex.study.profile.page_of` does so, and counts the launch as well. The page is one HTML file
+that asks no network for anything: ``page.html`` beside this module, with the data of `page_data` in
+it.
 """
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import astuple
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -26,8 +26,10 @@ from minialex.cuda.source import Source
 from minialex.errors import MinialexError
 from minialex.study.profile.cells import Cells, cells_of
 from minialex.study.profile.kernel_text import parts_of
+from minialex.study.profile.profiler import LaunchProfile
 from minialex.study.profile.selection import Gap, select
 from minialex.study.profile.steps import WarpStep, line_costs, warp_steps
+from minialex.study.profile.text import summary
 
 SCHEMA = 1
 """The version of what `page_data` returns: another number where a field changes its meaning."""
@@ -44,13 +46,16 @@ LINE_FIELDS = (
     "file", "line", "access", "array", "memory", "width", "requests", "lanes", "cost", "least",
 )  # fmt: skip
 
+LAUNCH_FIELDS = (*LINE_FIELDS, "l1_hits")
+
 _TEMPLATE = Path(__file__).with_name("page.html")
 _MARK = "/*DATA*/"
 
 
 def page(
     recording: Recording,
-    source: Source,
+    source: Source | None = None,
+    launch: LaunchProfile | None = None,
     *,
     max_steps: int = MAX_STEPS,
     max_bytes: int = MAX_BYTES,
@@ -61,8 +66,10 @@ def page(
     ----------
     recording : Recording
         Of one launch with every thread of a block.
-    source : Source
-        The kernel's text.
+    source : Source, optional
+        The kernel's text, where it is not the one that ran.
+    launch : LaunchProfile, optional
+        What all blocks of the launch ask of memory, to be shown beside what this one does.
     max_steps, max_bytes : int
         Where there is more, steps are left out in the middle, and the page says how many.
 
@@ -75,7 +82,7 @@ def page(
     steps = _steps(recording)
     room = max_bytes - len(template.encode())
     while True:
-        data = _data(recording, source, steps, max_steps)
+        data = _data(recording, source, steps, max_steps, launch)
         # "<" would let a kernel's text end the element; JSON reads it back from its escape
         text = _json(data).replace("<", "\\u003c")
         excess = len(text) - room
@@ -90,7 +97,12 @@ def _json(data: Any) -> str:
     return json.dumps(data, ensure_ascii=True, separators=(",", ":"))
 
 
-def page_data(recording: Recording, source: Source, max_steps: int = MAX_STEPS) -> dict[str, Any]:
+def page_data(
+    recording: Recording,
+    source: Source | None = None,
+    max_steps: int = MAX_STEPS,
+    launch: LaunchProfile | None = None,
+) -> dict[str, Any]:
     """Return what the page shows, as JSON has it.
 
     Returns
@@ -99,8 +111,9 @@ def page_data(recording: Recording, source: Source, max_steps: int = MAX_STEPS) 
         ``schema``, the launch (``kernel``, ``grid``, ``block``, ``at``: the index of the block),
         ``events`` and ``all_events`` (recorded, and how many there were), ``all_steps``,
         ``omitted`` (sentences that say which are left out), ``arrays``, ``files``, ``texts``
-        (functions whole), ``lines`` (rows of `LINE_FIELDS`, over all steps) and ``steps`` (rows of
-        `STEP_FIELDS`):
+        (functions whole), ``lines`` (rows of `LINE_FIELDS`, over all steps), ``launch`` (``about``,
+        ``blocks``, ``counted`` and ``lines``, rows of `LAUNCH_FIELDS`; None where it was not
+        counted) and ``steps`` (rows of `STEP_FIELDS`):
 
         kind
             Index into ``kinds``. A ``gap`` stands for steps that are left out.
@@ -123,7 +136,7 @@ def page_data(recording: Recording, source: Source, max_steps: int = MAX_STEPS) 
     MinialexError
         If nothing was recorded.
     """
-    return _data(recording, source, _steps(recording), max_steps)
+    return _data(recording, source, _steps(recording), max_steps, launch)
 
 
 def _steps(recording: Recording) -> list[WarpStep]:
@@ -137,13 +150,19 @@ def _steps(recording: Recording) -> list[WarpStep]:
 
 
 def _data(
-    recording: Recording, source: Source, steps: Sequence[WarpStep], max_steps: int
+    recording: Recording,
+    source: Source | None,
+    steps: Sequence[WarpStep],
+    max_steps: int,
+    launch: LaunchProfile | None,
 ) -> dict[str, Any]:
+    source = source or recording.lines.source
     kept, omitted = select(steps, max_steps)
     cells = [cells_of(array) for array in recording.arrays]
     files = list(dict.fromkeys(step.file for step in steps))
     lines = {(step.file, step.line) for step in steps}
     name = recording.kernel.partition("<")[0]
+    shown = _names(source)
     block = recording.events["block"][0].tolist()
     return {
         "schema": SCHEMA,
@@ -158,17 +177,50 @@ def _data(
         "kinds": list(KINDS),
         "fields": list(STEP_FIELDS),
         "line_fields": list(LINE_FIELDS),
-        "files": files,
+        "launch_fields": list(LAUNCH_FIELDS),
+        "files": [shown(file) for file in files],
         "texts": [
-            {"file": part.file, "first": part.first, "lines": list(part.lines)}
+            {"file": shown(part.file), "first": part.first, "lines": list(part.lines)}
             for part in parts_of(source.files, lines, name)
         ],
         "arrays": [
             _array(array, unit, _touched(kept, number, unit))
             for number, (array, unit) in enumerate(zip(recording.arrays, cells, strict=True))
         ],
-        "lines": [list(astuple(cost)) for cost in line_costs(steps, recording)],
+        "lines": _named([list(astuple(cost)) for cost in line_costs(steps, recording)], shown),
+        "launch": launch and _launch(launch, shown),
         "steps": _rows(kept, steps, recording, cells, files),
+    }
+
+
+def _names(source: Source) -> Callable[[str], str]:
+    """Return what files are called on the page: those of other folders without their paths."""
+    names = Counter(PurePath(file).name for file in source.files)
+
+    def shown(file: str) -> str:
+        path = PurePath(file)
+        return path.name if path.is_absolute() and names[path.name] == 1 else file
+
+    return shown
+
+
+def _named(rows: list[list[Any]], shown: Callable[[str], str]) -> list[list[Any]]:
+    return [[shown(file), *rest] for file, *rest in rows]
+
+
+def _launch(launch: LaunchProfile, shown: Callable[[str], str]) -> dict[str, Any]:
+    counts = launch.counts
+    rows = []
+    for row in counts.memory:
+        unit = "wavefronts" if row.memory == "shared" else "sectors"
+        cost, least = getattr(row, unit), getattr(row, f"least_{unit}")
+        place = (row.file, row.line, row.access, row.array, row.memory, row.width)
+        rows.append([*place, row.requests, row.lanes, cost, least, row.l1_hits])
+    return {
+        "about": summary(launch),
+        "blocks": counts.blocks,
+        "counted": counts.counted,
+        "lines": _named(sorted(rows), shown),
     }
 
 
@@ -189,6 +241,7 @@ def _array(array: NamedArray, cells: Cells, touched: np.ndarray[Any, Any]) -> di
         "memory": "shared" if array.shared else "global",
         "shape": list(cells.shape),
         "bytes": cells.itemsize,
+        "phase": array.phase,
         "type": cells.type_name,
         "touched": len(touched),
         "tiles": tiles,

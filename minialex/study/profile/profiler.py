@@ -10,17 +10,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from minialex.cuda import Emulation, emulated
+from minialex.autograd.choice import Choices, noted_choices
+from minialex.cuda import Emulation, emulated, emulation
 from minialex.cuda.emulator import Counts
 from minialex.cuda.emulator.sampling import MAX_BLOCKS
 from minialex.cuda.known_gpus import KnownGPU, known_gpu
 from minialex.cuda.plan import LaunchPlan
+from minialex.errors import MinialexError
 from minialex.study.profile.least_time import LeastTime, least_time
 from minialex.study.profile.lines import Line, find, lines
 from minialex.study.profile.metrics import METRICS
 from minialex.study.profile.resources import Resources, resources
 from minialex.study.profile.slowdowns import Slowdown, slowdowns
-from minialex.study.profile.text import report
+from minialex.study.profile.text import implementations, report
 from minialex.study.profile.time_model import PredictedTime, predict
 
 SCHEMA = "minialex-profile 1"
@@ -82,11 +84,13 @@ class LaunchProfile:
             "block": list(counts.block),
             "blocks": counts.blocks,
             "blocks_counted": counts.counted,
+            "standard_error": counts.standard_error,
             "cut": counts.cut,
             "static_shared_bytes": counts.static_shared,
             "dynamic_shared_bytes": counts.dynamic_shared,
             "registers": taken.registers,
             "spilled_bytes": taken.spilled_bytes,
+            "local_bytes": taken.local_bytes,
             "occupancy": taken.occupancy and dataclasses.asdict(taken.occupancy),
             "main_loop": dict(taken.main_loop),
             "machine_code": [dataclasses.asdict(row) for row in taken.lines],
@@ -114,14 +118,18 @@ class Profile:
     Attributes
     ----------
     gpu : KnownGPU
+    choices : dict of (str, str) to None
+        The ops that were called, and other routines, and which implementation each took.
     """
 
     gpu: KnownGPU
     emulation: Emulation
+    choices: Choices = dataclasses.field(default_factory=dict)
     _launches: list[LaunchProfile] = dataclasses.field(default_factory=list)
 
     def __str__(self) -> str:
-        return "\n\n".join(map(str, self.launches))
+        parts = [implementations(self), *map(str, self.launches)]
+        return "\n\n".join(part for part in parts if part)
 
     @property
     def launches(self) -> list[LaunchProfile]:
@@ -152,6 +160,9 @@ class Profile:
         return {
             "schema": SCHEMA,
             "gpu": {"name": self.gpu.name, "board": self.gpu.board},
+            "implementations": [
+                {"op": routine, "implementation": name} for routine, name in self.choices
+            ],
             "predicted_seconds": sum(one.predicted.seconds for one in self.launches),
             "metrics": METRICS,
             "launches": [one.to_json() for one in self.launches],
@@ -165,11 +176,15 @@ def profiled(
     """While the block runs, profile the kernels that are launched on NumPy arrays.
 
     Of a large launch only some blocks run, and the others are taken to be like these; so results
-    are not whole.
+    are not whole. Ops take the implementation that this GPU takes, unless `minialex.using` names
+    another.
 
-        with profiled() as profile:
+        with profiled() as profile, using(conv2d="tiled"):
             y = ops.conv2d(x, w)
-        assert profile.line("tile_product.cuh", 35).wavefronts_per_request <= 2
+        assert profile.line("tile_product.cuh", 34).wavefronts_per_request <= 2
+
+    A profile is of the thread that takes it, and of those that run in a copy of its context. Other
+    threads may take profiles of their own at the same time; one within another is refused.
 
     Parameters
     ----------
@@ -188,22 +203,29 @@ def profiled(
     Raises
     ------
     MinialexError
-        If there is no such GPU, or no C++ compiler; from a launch, if an access is in no array.
+        If there is no such GPU, or no C++ compiler, or a profile is being taken already; from a
+        launch, if an access is in no array.
     """
     known = known_gpu(gpu)
+    if (active := emulation()) is not None and active.mode == "counted":
+        raise MinialexError(
+            "a profile is being taken already: launches would be missing from one of the two; "
+            "take one after the other, not profiled() within profiled()"
+        )
 
     def resident_blocks(plan: LaunchPlan) -> int | None:
         occupancy = _resources(plan, known).occupancy
         return occupancy.blocks or None if occupancy else None
 
-    with emulated(
+    counting = emulated(
         "counted",
         architecture=known.architecture,
         kernel=kernel,
         max_blocks=max_blocks,
         resident_blocks=resident_blocks,
-    ) as emulation:
-        yield Profile(known, emulation)
+    )
+    with counting as active, noted_choices() as choices:
+        yield Profile(known, active, choices)
 
 
 def _resources(plan: LaunchPlan, gpu: KnownGPU) -> Resources:

@@ -110,6 +110,12 @@ class Resources:
         return None if usage is None else usage.spill_stores + usage.spill_loads
 
     @property
+    def local_bytes(self) -> int | None:
+        """Bytes of local memory per thread: spills, and arrays that no register can hold."""
+        usage = self.code.usage
+        return None if usage is None else usage.stack
+
+    @property
     def static_shared(self) -> int | None:
         """Bytes of static shared memory per block."""
         usage = self.code.usage
@@ -171,7 +177,8 @@ def _code(file: str, digest: str, expression: str, architecture: str) -> Code:
     try:
         compiled = nvrtc.compiled(file, architecture, [expression])
     except MinialexError as error:
-        return Code(missing=str(error))
+        # an error of the compiler's has its lines below it
+        return Code(missing=" ".join(str(error).split()))
     (usage,) = compiled.usage
     if why := disassembly.why_missing():
         return Code(usage, missing=why)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 from minialex.cuda.emulator.counts import Counts, MemoryCounts
 from minialex.study.profile.resources import Resources
+from minialex.study.profile.unvectorised import (
+    LEAST_NARROW,
+    WIDEST,
+    Unvectorised,
+    unvectorised,
+)
 from minialex.wording import counted
 
 WASTE = 1.25
@@ -15,9 +21,6 @@ WASTE = 1.25
 
 SHARE = 0.02
 """Which share of the launch's sectors, wavefronts or branches a line must waste to be named."""
-
-WIDEST = 16
-"""Bytes that one lane can ask for at once."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,8 @@ class Slowdown:
     Attributes
     ----------
     kind : str
-        ``"uncoalesced"``, ``"bank conflict"``, ``"unvectorised"``, ``"divergent branch"`` or
-        ``"spills"``.
+        ``"uncoalesced"``, ``"bank conflict"``, ``"unvectorised"``, ``"divergent branch"``,
+        ``"spills"`` or ``"local memory"``.
     file, line : str, int
     share : float
         Of the launch's sectors, wavefronts, requests, branches or instructions, how many could be
@@ -49,9 +52,9 @@ def slowdowns(counts: Counts, taken: Resources) -> list[Slowdown]:
     found = [
         *_uncoalesced(counts),
         *_conflicts(counts),
-        *_narrow(counts),
-        *_divergent(counts),
-        *_spills(taken),
+        *_narrow(counts, taken),
+        *_divergent(counts, taken),
+        *_local(taken),
     ]
     # shares that differ by the order of a sum are equal
     return sorted(found, key=lambda one: (-round(one.share, 6), one.file, one.line))
@@ -93,26 +96,43 @@ def _wasted(
             yield row, (taken - least) / every, taken / row.requests, least / row.requests
 
 
-def _narrow(counts: Counts) -> Iterator[Slowdown]:
+def _narrow(counts: Counts, taken: Resources) -> Iterator[Slowdown]:
     every = sum(row.requests for row in counts.memory)
-    for row in counts.memory:
-        saved = row.successive
-        # the second of each two
-        if row.width < WIDEST and 2.1 * saved > row.requests and saved > SHARE * every:
+    for one in unvectorised(counts, taken.code):
+        if one.saved > SHARE * every:
+            first = one.rows[0]
             yield Slowdown(
-                "unvectorised",
-                row.file,
-                row.line,
-                saved / every,
-                f"{_access(row)} asks for {counted(row.width, 'byte')} a lane, and then for those "
-                f"that follow: ask for {2 * row.width} or {WIDEST} at once, as float4 does",
+                "unvectorised", first.file, first.line, one.saved / every, _widen(one, taken)
             )
 
 
-def _divergent(counts: Counts) -> Iterator[Slowdown]:
+def _widen(one: Unvectorised, taken: Resources) -> str:
+    """Return what an access that could be wider is, and what to do."""
+    first, all_narrow = one.rows[0], one.narrow > 1 - LEAST_NARROW
+    arrays = [row.array for row in one.rows]
+    which = f"{', '.join(arrays[:-1])} {'and' if all_narrow else 'or'} " if arrays[1:] else ""
+    access = _access(replace(first, array=f"{which}{arrays[-1]}"))
+    asks = f"moves {counted(first.width, 'byte')} a lane"
+    if not one.kinds:
+        asks += " as written"
+    elif all_narrow:
+        asks += f" ({', '.join(one.kinds)})"
+    else:
+        asks += f" in {100 * one.narrow:.0f} % of the machine code ({', '.join(one.kinds)})"
+    text = (
+        f"{access} {asks}, and then those that follow: move {2 * first.width} or {WIDEST} at "
+        "once, as float4 does"
+    )
+    return text if one.kinds else f"{text}; whether the compiler does is not known: {taken.missing}"
+
+
+def _divergent(counts: Counts, taken: Resources) -> Iterator[Slowdown]:
+    """Yield lines at which warps part; with predicates in place of a branch they do not."""
     every = sum(row.requests for row in counts.branches)
+    branches = {(one.file, one.line) for one in taken.code.instructions if one.targets}
     for row in counts.branches:
-        if row.divergent > SHARE * every:
+        is_branch = not branches or (row.file, row.line) in branches
+        if is_branch and row.divergent > SHARE * every:
             yield Slowdown(
                 "divergent branch",
                 row.file,
@@ -123,21 +143,24 @@ def _divergent(counts: Counts) -> Iterator[Slowdown]:
             )
 
 
-def _spills(taken: Resources) -> Iterator[Slowdown]:
+def _local(taken: Resources) -> Iterator[Slowdown]:
     every = sum(one.count for one in taken.lines)
     of_line: dict[tuple[str, int], int] = {}
     for one in taken.lines:
         if one.kind in ("LDL", "STL"):
             of_line[one.file, one.line] = of_line.get((one.file, one.line), 0) + one.count
+    spills = bool(taken.spilled_bytes)
+    why = "an array is indexed by what is not known when compiling"
+    if spills:
+        why = f"{taken.registers} registers do not hold all, or {why}"
     for (file, line), count in of_line.items():
         yield Slowdown(
-            "spills",
+            "spills" if spills else "local memory",
             file,
             line,
             count / every,
             f"{PurePath(file).name}:{line} goes to local memory {counted(count, 'time')} in the "
-            f"code of {taken.gpu.architecture}: {taken.registers} registers do not hold all, or an "
-            "array is indexed by what is not known when compiling",
+            f"code of {taken.gpu.architecture}: {why}",
         )
 
 

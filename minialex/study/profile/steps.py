@@ -20,7 +20,6 @@ import numpy as np
 
 from minialex.cuda.emulator import interface as i
 from minialex.cuda.emulator.recording import Recording
-from minialex.study.profile.wavefronts import Offsets, sectors, wavefronts
 
 LANES = 32
 
@@ -63,8 +62,8 @@ class WarpStep:
     threads : int
         How many take part.
     cost, least : int
-        Sectors of global memory or wavefronts of shared memory, and as few as would do; see
-        `minialex.study.profile.wavefronts`. 0 of a barrier or exchange.
+        Sectors of global memory or wavefronts of shared memory, and as few as would do, as the
+        emulator counts them. 0 of a barrier or exchange.
     """
 
     kind: str
@@ -75,7 +74,7 @@ class WarpStep:
     array: int
     width: int
     events: Indices
-    offsets: Offsets
+    offsets: Indices
     states: str
     threads: int
     cost: int
@@ -181,13 +180,8 @@ class _BlockWalk:
         events, offsets = np.full((2, LANES), -1, np.int64)
         events[lanes] = together
         kind, array, width = KINDS[int(one["kind"])], int(one["array"]), int(one["bytes"])
-        cost = least = 0
         if array >= 0:
             offsets[lanes] = self.events["offset"][together]
-            if self.recording.arrays[array].shared:
-                cost, least = wavefronts(offsets, width, kind)
-            else:
-                cost, least = sectors(offsets, width)
         ahead = last[warp * LANES :] > self.request[together[0]]
         states = "".join(
             "*" if events[lane] >= 0 else self._idle(phase, warp * LANES + lane, bool(ahead[lane]))
@@ -195,7 +189,7 @@ class _BlockWalk:
         )
         return WarpStep(
             kind, phase, warp, *self._where(one), array, width, events, offsets, states,
-            len(together), cost, least,
+            len(together), int(one["cost"]), int(one["least"]),
         )  # fmt: skip
 
     def _idle(self, phase: int, thread: int, has_more: bool) -> str:

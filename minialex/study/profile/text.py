@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from minialex.autograd import ROUTINES
 from minialex.cuda.disassembly import Instruction
 from minialex.cuda.emulator.counts import BranchCounts, MemoryCounts, PrimitiveCounts
 from minialex.cuda.known_gpus import KnownGPU
@@ -25,6 +26,8 @@ LAUNCH_HEADINGS = ("kernel", "grid", "bound", "predicted us", "floor us", "times
 MEASURED_HEADING = "measured us"
 LEFT_OF_LINES, LEFT_OF_LAUNCHES = 3, 3
 """How many of the headings are of columns that are flush left."""
+LEAST_ERROR = 0.01
+"""A standard error of totals that is told."""
 
 Cells = tuple[str, ...]
 
@@ -33,6 +36,8 @@ def summary(launch: LaunchProfile) -> list[str]:
     """Return what a launch is, what it takes and how long it would take, in a few lines."""
     counts = launch.counts
     which = "" if counts.counted == counts.blocks else f", {counts.counted} of them counted"
+    if counts.standard_error >= LEAST_ERROR:
+        which += f" (standard error of totals: {100 * counts.standard_error:.0f} %)"
     lines = [
         f"{counts.kernel}: {counted(counts.blocks, 'block')} ({_sizes(counts.grid)}) of "
         f"{_threads(counts.block)}{which}",
@@ -89,6 +94,19 @@ def named(launch: LaunchProfile) -> list[str]:
     ]
 
 
+def implementations(profile: Profile) -> str:
+    """Return which implementations were taken, as ``--use`` has them; "" where none is known.
+
+    Operations that have one implementation alone are left out.
+    """
+    several = [
+        f"{routine}={name}"
+        for routine, name in profile.choices
+        if len(ROUTINES[routine].implementations) > 1
+    ]
+    return f"implementations: {' '.join(several)}" if several else ""
+
+
 def report(launch: LaunchProfile) -> str:
     """Return everything about a launch as text, as wide as it takes."""
     rows = _aligned([LINE_HEADINGS, *line_rows(launch)], LEFT_OF_LINES)
@@ -132,6 +150,8 @@ def _resources(launch: LaunchProfile) -> str:
     if taken.occupancy is None:
         return f"registers and occupancy: not known, {taken.missing}"
     spills = f"{taken.spilled_bytes} bytes of spills" if taken.spilled_bytes else "no spills"
+    if taken.local_bytes:
+        spills += f", {counted(taken.local_bytes, 'byte')} of local memory per thread"
     return (
         f"{taken.registers} registers, {spills}, {counted(shared, 'byte')} of shared memory; "
         f"occupancy {100 * taken.occupancy.share:.0f} %, limited by {taken.occupancy.limit}"

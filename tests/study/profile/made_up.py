@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minialex.cuda import disassembly
 from minialex.cuda.disassembly import Instruction
-from minialex.cuda.emulator.counts import Counts, MemoryCounts
+from minialex.cuda.emulator.counts import BranchCounts, Counts, MemoryCounts
 from minialex.cuda.emulator.report import NamedArray
 from minialex.cuda.known_gpus import known_gpu, occupancy
 from minialex.cuda.nvrtc import Usage
@@ -30,12 +30,27 @@ def row(line, access, array, memory="global", width=4, requests=1.0, **numbers):
     return MemoryCounts(FILE, line, access, array, memory, width, requests, **summed)
 
 
-def counts(*memory, blocks=1, threads=32, arrays=(), shared=0):
-    """Return counts of a launch; `arrays` are (name, bytes)."""
+class Source:
+    """The text of a file of which a few lines are known, by their number."""
+
+    def __init__(self, lines):
+        self._lines = lines
+
+    def text(self, place):
+        return self._lines.get(place[1], "")
+
+
+def branch(line, requests):
+    """Return a branch that warps came to so often."""
+    return BranchCounts(FILE, line, requests, 32 * requests)
+
+
+def counts(*memory, blocks=1, threads=32, arrays=(), shared=0, branches=(), text=None):
+    """Return counts of a launch; `arrays` are (name, bytes), `text` is lines by their number."""
     named = tuple(NamedArray(name, (size // 4,), 4, "f", shared=False) for name, size in arrays)
     return Counts(
-        *("made_up", (blocks, 1, 1), (threads, 1, 1), shared, 0, blocks, blocks, False),
-        *(named, memory, (), (), None, None),
+        *("made_up", (blocks, 1, 1), (threads, 1, 1), shared, 0, blocks, blocks, 0.0, False),
+        *(named, memory, branches, (), None, Source(text or {})),
     )
 
 

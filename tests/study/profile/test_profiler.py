@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 
 import numpy as np
 import pytest
@@ -66,6 +67,7 @@ def test_json_has_every_number_and_what_nsight_calls_it(convolution):
     assert data["schema"] == "minialex-profile 1"
     assert data["gpu"]["name"] == "A100"
     assert data["metrics"] == METRICS
+    assert data["implementations"] == [{"op": "conv2d", "implementation": "tiled"}]
     first = data["launches"][0]
     assert first["kernel"] == "conv2d_forward_tiled<float>"
     assert first["blocks"] == first["blocks_counted"]
@@ -91,29 +93,39 @@ def test_the_least_time_is_of_bytes_or_of_operations(convolution):
     assert least.bound == "memory"
 
 
-@pytest.mark.parametrize(("name", "products"), [("tf32x3", 3), ("tf32", 1)])
-def test_the_least_time_on_tensor_cores_is_of_their_products(name, products):
-    signature = SimpleNamespace(name=f"linear_forward_{name}", parameters=[])
-    plan = SimpleNamespace(signature=signature, sizes={"R": 128, "O": 4096, "I": 4096})
-    gpu = known_gpu("A100")
-    least = least_time(plan, [], gpu)
+@pytest.fixture(scope="module")
+def product():
+    """A profile of the product that an A100 computes by default."""
+    x, w = np.ones((512, 512), F32), np.ones((512, 512), F32)
+    with profiled("A100", max_blocks=1) as profile:
+        ops.linear(x, w)
+    return profile
+
+
+def test_ops_run_as_that_gpu_runs_them(product):
+    assert product.launches[0].counts.kernel.startswith("linear_forward_tf32x3<")
+    assert list(product.choices) == [("linear", "tf32x3")]
+
+
+def test_the_least_time_on_tensor_cores_is_of_their_products(product):
+    least = product.launches[0].least
+    # 108 multiprocessors at 1.41 GHz; three products of TF32 numbers, 512 a cycle, for each
+    assert least.flops == 2 * 512**3
+    assert least.seconds == pytest.approx(512**3 * 3 / (512 * 108 * 1.41e9))
     assert least.bound == "tensor core"
-    # 1,024 multiply-adds per cycle of 16-bit numbers, half as many of TF32
-    each = 512 * gpu.multiprocessors * gpu.clock
-    assert least.seconds == products * 128 * 4096 * 4096 / each
-    # a T4's have no TF32, and there are no bytes
-    assert least_time(plan, [], known_gpu("T4")).seconds == 0
 
 
 def test_a_profile_prints_what_it_is(convolution):
-    lines = str(convolution).splitlines()
+    taken, empty, *lines = str(convolution).splitlines()
+    assert (taken, empty) == ("implementations: conv2d=tiled", "")
     assert lines[0] == "conv2d_forward_tiled<float>: 14 blocks (7 x 2) of 16 x 16 threads"
     (head,) = [number for number, line in enumerate(lines[:9]) if line.startswith("line ")]
     (store,) = [line for line in lines[: head + 20] if line.startswith("tile_product.cuh:34 ")]
     # columns stand below their headings
     for column, cell in (("requests", "224"), ("wavefronts (least)", "1.00 (1.00)")):
         assert store[: lines[head].index(column) + len(column)].endswith(f" {cell}")
-    assert str(convolution.launches[0]) == str(convolution).partition("\n\nconv2d_data")[0]
+    alone = str(convolution.launches[0])
+    assert str(convolution).startswith(f"{taken}\n\n{alone}\n\nconv2d_data")
 
 
 def test_launches_come_as_they_are_made():
@@ -133,6 +145,32 @@ def test_one_kernel_alone():
         cuda.kernel("relu.cu", "relu_forward")(1, 64, x, y, 64)
         cuda.kernel("relu.cu", "relu_backward")(1, 64, x, y, gx, 64)
     assert [one.counts.kernel for one in profile.launches] == ["relu_backward<float>"]
+
+
+def test_a_profile_within_a_profile_is_refused():
+    with (
+        profiled("A100") as outer,
+        pytest.raises(MinialexError, match=r"a profile is being taken already: .* one after the"),
+        profiled("H100"),
+    ):
+        pass
+    assert outer.launches == []
+
+
+def test_each_thread_takes_a_profile_of_its_own():
+    def sectors(elements):
+        x = np.ones(elements, F32)
+        with profiled() as profile:
+            for _ in range(3):
+                ops.relu(x)
+        return [sum(row.sectors for row in one.counts.memory) for one in profile.launches]
+
+    with profiled() as mine, ThreadPoolExecutor(3) as threads:
+        found = list(threads.map(sectors, (512, 1024, 4096)))
+        assert mine.launches == []
+        threads.submit(copy_context().run, ops.relu, np.ones(512, F32)).result()
+    assert found == [[n * 2 * 4 / 32] * 3 for n in (512, 1024, 4096)]
+    assert len(mine.launches) == 1
 
 
 def test_a_gpu_that_is_not_known_is_refused():

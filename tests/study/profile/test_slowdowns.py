@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import numpy as np
+import pytest
 
 from minialex import cuda
 from minialex.autograd import OPS
@@ -31,13 +32,26 @@ def relu(kernel, edit):
         return launch, {(one.kind, one.file, one.line) for one in launch.slowdowns}
 
 
-def linear(implementation, edit, gpu="H100"):
+def linear(implementation, edit, gpu="H100", outputs=128):
     rng = np.random.default_rng(0)
-    x, w = (rng.standard_normal((n, 256)).astype(F32) for n in (64, 128))
+    x, w = (rng.standard_normal((n, 256)).astype(F32) for n in (64, outputs))
     with edit, profiled(gpu) as profile:
         OPS["linear"].implementations[implementation].forward(x, w, None)
         launch = profile.launches[0]
         return launch, {(one.kind, one.file, one.line) for one in launch.slowdowns}
+
+
+@disassembles
+def test_what_the_compiler_predicates_is_no_divergent_branch():
+    x, w = np.ones((1, 8, 8, 8), F32), np.ones((32, 8, 3, 3), F32)
+    same = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
+    with profiled() as profile:
+        OPS["conv2d"].implementations["implicit_gemm"].forward(x, w, None, **same)
+        launch = profile.launches[0]
+    # as written it is one, at the edges of the image
+    line = line_in("conv2d_panels.cuh", "return inside ?")
+    assert launch.line("conv2d_panels.cuh", line).divergent_branches > 0
+    assert "divergent branch" not in {one.kind for one in launch.slowdowns}
 
 
 @disassembles
@@ -72,6 +86,24 @@ def test_a_removed_column_of_padding_is_a_bank_conflict():
     assert launch.line("tile_product.cuh", line).wavefronts_per_request == 16 / 2
 
 
+@pytest.mark.parametrize(("implementation", "width"), [("register_blocked", 16), ("tf32x3", 8)])
+def test_rows_of_whole_vectors_are_stored_in_vectors(implementation, width):
+    launch, _ = linear(implementation, contextlib.nullcontext())
+    (store,) = [row for row in launch.counts.memory if row.array == "y"]
+    assert (store.width, store.sectors) == (width, store.least_sectors)
+
+
+@pytest.mark.parametrize("implementation", ["register_blocked", "tf32x3"])
+def test_other_results_change_lanes_in_shared_memory_and_are_stored_side_by_side(implementation):
+    launch, _ = linear(implementation, contextlib.nullcontext(), outputs=127)
+    (store,) = [row for row in launch.counts.memory if row.array == "y"]
+    # 128 bytes that may begin anywhere are in 5 sectors
+    assert 4 * store.requests < store.sectors <= 5 * store.requests
+    through = [row for row in launch.counts.memory if row.array == "b_tile"]
+    assert {row.access for row in through} == {"read", "write"}
+    assert all(row.wavefronts == row.least_wavefronts for row in through)
+
+
 def test_a_load_that_is_not_vectorised():
     whole = (
         "const float4 v = *reinterpret_cast<const float4*>(from);\n    to[0] = v.x, to[1] = v.y, "
@@ -86,6 +118,16 @@ def test_a_load_that_is_not_vectorised():
         line = line_in("vectors.cuh", "to[k] = from[k]")
     assert ("unvectorised", "vectors.cuh", line) in named
     assert not [one for one in before if one[1] == "vectors.cuh"]
+
+
+@disassembles
+def test_loads_that_the_compiler_has_joined_are_not_named():
+    launch, named = linear("tiled", contextlib.nullcontext())
+    line = line_in("tile_product.cuh", "+= a_tile[")
+    (row,) = [r for r in launch.counts.memory if (r.line, r.array) == (line, "a_tile")]
+    assert row.successive == row.requests / 2
+    assert "LDS.128" in {one.kind for one in launch.resources.lines if one.line == line}
+    assert not [one for one in named if one[0] == "unvectorised"]
 
 
 def test_a_divergent_branch():
@@ -110,3 +152,23 @@ def test_registers_beyond_a_limit_spill():
     assert all(one.line > 0 and one.file.endswith((".cu", ".cuh")) for one in spills)
     assert "32 registers do not hold all" in spills[0].sentence
     assert {one for one in named if one[0] == "spills"}
+    taken = (
+        f"{launch.resources.spilled_bytes} bytes of spills, {launch.resources.local_bytes} bytes"
+    )
+    assert f"32 registers, {taken} of local memory per thread, " in str(launch)
+
+
+@disassembles
+def test_an_array_that_is_indexed_at_run_time_is_in_local_memory_and_no_spill():
+    old = "if (i < n) y[i] = "
+    new = "T own[32] = {};\n    for (int k = 0; k < 8; ++k) own[int(x[k]) & 31] += T(1);\n"
+    new += "    if (i < n) y[i] = own[i & 31] + "
+    launch, named = relu("relu_forward", cuda.edited("relu.cu", old, new))
+    with cuda.edited("relu.cu", old, new):
+        line = line_in("relu.cu", "own[i & 31]")
+    assert ("local memory", "relu.cu", line) in named
+    assert not [one for one in named if one[0] == "spills"]
+    assert (launch.resources.spilled_bytes, launch.resources.local_bytes) == (0, 128)
+    assert " registers, no spills, 128 bytes of local memory per thread, 0 bytes of sh" in str(
+        launch
+    )

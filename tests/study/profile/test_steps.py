@@ -15,16 +15,12 @@ from tests.study.profile import made_recordings as made
 
 
 def test_a_request_has_the_lanes_that_went_together():
-    (step,) = warp_steps(made.recorded(made.accesses(0, made.READ, 0, made.strided(32, 8))))
+    events = made.accesses(0, made.READ, 0, made.strided(32, 8), cost=8, least=4)
+    (step,) = warp_steps(made.recorded(events))
     assert (step.kind, step.warp, step.phase, step.file, step.line) == ("read", 0, 0, "made.cu", 1)
     assert (step.array, step.width, step.threads, step.states) == (0, 4, 32, "*" * 32)
     assert step.offsets.tolist() == [8 * lane for lane in range(32)]
     assert (step.cost, step.least) == (8, 4)
-
-
-def test_shared_memory_costs_wavefronts():
-    (step,) = warp_steps(made.recorded(made.accesses(0, made.WRITE, 1, made.strided(4, 128))))
-    assert (step.cost, step.least) == (4, 1)
 
 
 def test_why_a_lane_takes_no_part():
@@ -108,3 +104,17 @@ def test_all_blocks_together_are_what_was_counted(pattern):
         wanted[*key, "cost"] += getattr(row, unit)
         wanted[*key, "least"] += getattr(row, f"least_{unit}")
     assert found == wanted
+
+
+def test_what_is_wider_than_an_instruction_costs_all_of_its_pieces(tmp_path):
+    path = tmp_path / "copy_wide.cu"
+    path.write_text("""struct Wide { float v[8]; };
+        __global__ void copy_wide(const float* __restrict__ x, float* __restrict__ y) {
+            const auto* from = reinterpret_cast<const Wide*>(x);
+            reinterpret_cast<Wide*>(y)[threadIdx.x] = from[threadIdx.x];
+        }""")
+    x, y = np.ones((2, 256), np.float32)
+    with cuda.emulated("traced", every_thread=True) as emulation:
+        cuda.kernel(path, "copy_wide")(1, 32, x, y)
+    # each piece of 16 bytes touches a sector of every lane
+    assert {(step.cost, step.least) for step in warp_steps(emulation.recordings[0])} == {(64, 32)}

@@ -29,7 +29,7 @@ class Counter {
         inside_.assign(size_t(warps) * LANES, ControlFlow::END);
         entered_ = inside_;
         calls_.resize(inside_.size());
-        request_number_ = 0;
+        request_number_ = 0, pieces_ = {};
     }
     // Shared memory of one name is one array, whichever worker has it.
     void add_shared(const char* name, char* base, size_t bytes, ElementType element_type) {
@@ -245,18 +245,39 @@ class Counter {
                 request_.add(lane, log_[lane][at_[lane]++].at);
             }
             if (launch_.counted) count(step, together);
-            else number_events(together);
+            else number_events(step, together);
         }
     }
-    // The lanes have just gone past the step.
-    void number_events(Mask together) {
+    // What a request takes of memory, and as little as would do.
+    struct Cost {
+        int count = 0, least = 0;
+    };
+    Cost cost_of(const Step& step) {
+        if (step.kind > ATOMIC) return {};
+        if (regions_[int(request_.address[0] >> REGION_SHIFT)].shared) {
+            const Wavefronts passes = wavefronts(request_, step.kind == READ);
+            return {passes.count, passes.least};
+        }
+        return {Distinct(request_, SECTOR_BYTES).count(),
+                ceil_div(distinct_bytes(request_), SECTOR_BYTES)};
+    }
+    // The lanes have just gone past the step. What is wider than any instruction is one event, that of
+    // its last piece.
+    void number_events(const Step& step, Mask together) {
+        const Cost one = cost_of(step);
+        pieces_.count += one.count, pieces_.least += one.least;
         bool any = false;
         for (Mask rest = together; rest; rest &= rest - 1) {
             const size_t lane = size_t(lowest(rest)), step = at_[lane] - 1;
             const int64_t event = step < events_[lane].size() ? events_[lane][step] : -1;
-            if (event >= 0) launch_.events[event].request = request_number_, any = true;
+            if (event < 0) continue;
+            Event& of_lane = launch_.events[event];
+            of_lane.request = request_number_, any = true;
+            of_lane.cost = pieces_.count, of_lane.least = pieces_.least;
         }
-        request_number_ += any;
+        if (!any) return;
+        ++request_number_;
+        pieces_ = {};
     }
     // Takes the lanes into their next blocks; returns those that then are at one place, none where
     // that is `until`.
@@ -401,6 +422,7 @@ class Counter {
     std::vector<Step> log_[LANES];
     std::vector<int64_t> events_[LANES];  // of a traced block: that of each step, or -1
     int request_number_ = 0;
+    Cost pieces_;
     size_t at_[LANES] = {}, left_out_[LANES] = {};
     int* previous_ = nullptr;  // `entered_` of the warp that is run
     struct Ends {

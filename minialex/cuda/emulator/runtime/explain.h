@@ -22,7 +22,7 @@ inline Fault Worker::fault_at(FaultKind kind, const Thread& thread) const {
     return fault;
 }
 
-// Ends the launch from within a kernel: the fibre that says so is never gone back to.
+// Ends the launch from within a kernel.
 inline void Worker::fail(FaultKind kind, const Call& call, const Fault* more) {
     Fault fault = more ? *more : Fault{};
     if (!more) fault.region = -1;
@@ -31,7 +31,7 @@ inline void Worker::fail(FaultKind kind, const Call& call, const Fault* more) {
     if (call.what) fault.what = call.what;
     if (call.file) fault.here.file = call.file, fault.here.line = call.line;
     run_.fail(unwritten_ && kind != RACE ? *unwritten_ : fault);
-    for (;;) fibres_->leave(*current_->fibre);
+    leave_for_good();
 }
 
 // No thread can go on, and they do not all wait at one and the same barrier.

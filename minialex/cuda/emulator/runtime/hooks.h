@@ -6,7 +6,7 @@
 #pragma once
 #include <string.h>
 
-#include "worker.h"
+#include "primitives.h"
 
 namespace emu {
 inline void watch(void* address, size_t bytes, Access access, const void* pc) {

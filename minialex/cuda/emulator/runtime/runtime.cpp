@@ -1,10 +1,8 @@
 // runtime.cpp -- the part of the emulator that is compiled once: it launches kernels over the
 // machine's cores, and answers what they ask (include/emu/runtime.h).
-#include <thread>
-
 #include "explain.h"
 #include "hooks.h"
-#include "worker.h"
+#include "interruption.h"
 
 EMU_PER_THREAD emu::Position emu_position;
 
@@ -33,27 +31,37 @@ void run_counted(emu::Run& run) {
     run_worker(run, {nullptr, nullptr, &counter});
 }
 
-}  // namespace
+void run_checked(emu::Run& run) {
+    // One core: what is found, and in which order, is then the same in every run.
+    emu::Launch& launch = run.launch;
+    emu::Checker checker(launch, reinterpret_cast<const void*>(launch.entry));
+    emu::Recorder recorder(launch);
+    emu::Counter counter(launch, run.mutex, reinterpret_cast<const void*>(launch.entry));
+    run_worker(run, {&checker, launch.traced ? &recorder : nullptr,
+                     launch.traced == emu::TRACED_BLOCK ? &counter : nullptr});
+}
 
-extern "C" int emu_launch(emu::Launch* launch) {
-    emu::Run run(*launch);
-    if (launch->checked) {
-        // One core: what is found, and in which order, is then the same in every run.
-        emu::Checker checker(*launch, reinterpret_cast<const void*>(launch->entry));
-        emu::Recorder recorder(*launch);
-        emu::Counter counter(*launch, run.mutex, reinterpret_cast<const void*>(launch->entry));
-        run_worker(run, {&checker, launch->traced ? &recorder : nullptr,
-                         launch->traced == emu::TRACED_BLOCK ? &counter : nullptr});
-        return run.failed;
-    }
+void run_on_cores(emu::Run& run, emu::Interruption& interruption) {
     const auto work = [&run] {
         if (run.launch.counted) run_counted(run);
         else run_worker(run, {});
     };
     std::vector<std::thread> others;
-    for (int i = 1; i < worker_count(*launch, run.blocks); ++i) others.emplace_back(work);
+    for (int i = 1; i < worker_count(run.launch, run.blocks); ++i)
+        others.emplace_back([&] { work(), run.finish(); });
     work();
+    while (!run.finished(int(others.size()))) interruption.pass_on(others);
     for (std::thread& other : others) other.join();
+}
+
+}  // namespace
+
+extern "C" int emu_launch(emu::Launch* launch) {
+    emu::Run run(*launch);
+    emu::Interruption interruption(run);
+    if (launch->checked) run_checked(run);
+    else run_on_cores(run, interruption);
+    if (run.interrupted) launch->fault.kind = emu::INTERRUPTED;
     return run.failed;
 }
 

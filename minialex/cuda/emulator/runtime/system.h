@@ -3,6 +3,14 @@
 #include <dlfcn.h>
 #include <stddef.h>
 #include <stdint.h>
+#if defined(__linux__)
+#include <link.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <ucontext.h>
+#include <unistd.h>
+#endif
 
 #if !defined(__x86_64__) && !defined(__aarch64__)
 #include <ucontext.h>
@@ -16,6 +24,70 @@ inline const void* base_of(const void* address) {
     Dl_info info;
     return dladdr(address, &info) ? info.dli_fbase : nullptr;
 }
+
+// The instructions of a library.
+struct Code {
+    const char *begin = nullptr, *end = nullptr;
+    bool holds(const void* address) const { return address >= begin && address < end; }
+};
+
+// ---- signals: on Linux; elsewhere no code is known to be a kernel's, and nothing is repeated ------
+
+#if defined(__linux__)
+inline int find_code(dl_phdr_info* library, size_t, void* found) {
+    Code& code = *static_cast<Code*>(found);
+    for (int i = 0; i < library->dlpi_phnum; ++i) {
+        const ElfW(Phdr)& part = library->dlpi_phdr[i];
+        const char* begin = reinterpret_cast<const char*>(library->dlpi_addr + part.p_vaddr);
+        const bool executes = part.p_type == PT_LOAD && (part.p_flags & PF_X);
+        if (executes && code.begin >= begin && code.begin < begin + part.p_memsz)
+            return code = {begin, begin + part.p_memsz}, 1;
+    }
+    return 0;
+}
+inline Code code_around(const void* address) {
+    Code code{static_cast<const char*>(address)};
+    return dl_iterate_phdr(find_code, &code) ? code : Code{};
+}
+// What the machine's thread was about to do when a signal came, by what its handler was given.
+inline const void* interrupted_at(const void* context) {
+    const mcontext_t& machine = static_cast<const ucontext_t*>(context)->uc_mcontext;
+#if defined(__x86_64__)
+    return reinterpret_cast<const void*>(machine.gregs[REG_RIP]);
+#elif defined(__aarch64__)
+    return reinterpret_cast<const void*>(machine.pc);
+#else
+    return (void)machine, nullptr;
+#endif
+}
+// Sends the process a signal again and again. A handler may start it: these are calls of the system,
+// not those of the C library, which are not said to be safe there.
+class RepeatedSignal {
+  public:
+    void start(int signal) {
+        sigevent event{};
+        event.sigev_notify = SIGEV_SIGNAL, event.sigev_signo = signal;
+        const itimerspec each{{0, NANOSECONDS}, {0, NANOSECONDS}};
+        there_ = syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &timer_) == 0;
+        if (there_) syscall(SYS_timer_settime, timer_, 0, &each, nullptr);
+    }
+    void stop() {
+        if (there_) syscall(SYS_timer_delete, timer_);
+    }
+
+  private:
+    static constexpr long NANOSECONDS = 5'000'000;
+    bool there_ = false;
+    int timer_ = 0;
+};
+#else
+inline Code code_around(const void*) { return {}; }
+inline const void* interrupted_at(const void*) { return nullptr; }
+struct RepeatedSignal {
+    void start(int) {}
+    void stop() {}
+};
+#endif
 
 // ---- the switch from one stack to another --------------------------------------------------------
 

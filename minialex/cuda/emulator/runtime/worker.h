@@ -4,39 +4,17 @@
 // warp) or returns; a warp runs as far as it can before the next is scheduled, which is the schedule
 // that exposes a missing barrier best. When none can go on, all must wait at one barrier.
 #pragma once
-#include <stdio.h>
-#include <string.h>
-
-#include <atomic>
 #include <deque>
-#include <mutex>
 #include <numeric>
 
 #include "checker.h"
 #include "counter.h"
+#include "random.h"
 #include "recorder.h"
+#include "run.h"
 #include "shared_memory.h"
 
 namespace emu {
-
-// What the workers of a launch share.
-struct Run {
-    explicit Run(Launch& l)
-        : launch(l),
-          blocks(l.counted ? l.chosen_count : uint64_t(l.grid[0]) * l.grid[1] * l.grid[2]) {}
-
-    Launch& launch;
-    uint64_t blocks;  // that are to run
-    std::atomic<uint64_t> next{0};
-    std::atomic<bool> failed{false};
-    std::mutex mutex;
-
-    void fail(const Fault& fault) {
-        std::lock_guard lock(mutex);
-        if (!failed) launch.fault = fault;
-        failed = true;
-    }
-};
 
 // Lanes that meet in a warp primitive, found by their mask. Two sets of values: a lane may be in
 // the next meeting already while another still reads what this one brought.
@@ -45,21 +23,6 @@ struct Meeting {
     unsigned mask, arrived = 0, number = 0;
     Call call{};
     Lanes lanes[2];
-};
-
-struct Random {
-    uint64_t state;
-    uint64_t operator()() {
-        // splitmix64
-        uint64_t z = state += 0x9e3779b97f4a7c15;
-        z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
-        z = (z ^ z >> 27) * 0x94d049bb133111eb;
-        return z ^ z >> 31;
-    }
-    template <class Iterator> void shuffle(Iterator begin, Iterator end) {
-        for (auto n = end - begin; n > 1; --n)
-            std::swap(begin[n - 1], begin[(*this)() % uint64_t(n)]);
-    }
 };
 
 class Worker {
@@ -87,6 +50,7 @@ class Worker {
         if (counter_) counter_->function_ends(*current_);
     }
     void basic_block(const void* pc) {
+        if (run_.failed.load(std::memory_order_relaxed)) leave_for_good();
         if (counter_) counter_->basic_block(*current_, counter_->sites.of_pc(pc));
     }
     int barrier(int predicate, int fold, const Call& call);
@@ -106,10 +70,18 @@ class Worker {
     bool watching() const { return checker_ || counter_; }
     void record(const Call& call, ElementType element_type, size_t bytes, const void* value,
                 const void* result);
+    // Asked by the handler of a signal, which came when this was about to be done.
+    void leave_if_failed(const void* pc) {
+        if (run_.failed && run_.code.holds(pc)) leave_for_good();
+    }
     [[noreturn]] void fail(FaultKind kind, const Call& call, const Fault* more = nullptr);
     void run_fibre();
 
   private:
+    // The launch has failed: the fibre that says so is never gone back to.
+    [[noreturn]] void leave_for_good() {
+        for (;;) fibres_->leave(*current_->fibre);
+    }
     struct Arrival {
         Lanes* lanes;
         bool last;
@@ -190,7 +162,7 @@ inline void Worker::work() {
         const uint64_t turned = launch_.seed ? (n + launch_.seed) % run_.blocks : n;
         const uint64_t number = launch_.seed % 2 ? run_.blocks - 1 - turned : turned;
         if (launch_.counted) counter_->begin_block(warps_);
-        run_block(launch_.counted ? launch_.chosen[number] : number);
+        run_block(launch_.chosen ? launch_.chosen[number] : number);
     }
     worker = nullptr;
 }
@@ -299,28 +271,6 @@ inline void Worker::wait(Thread::State state, const Call& call) {
     fibres_->leave(*me.fibre);
 }
 
-// A primitive is a step of the threads that are counted.
-inline void Worker::count(int kind, const Call& call) {
-    if (counter_) counter_->primitive(*current_, kind, counter_->sites.of_line(call.file, call.line));
-}
-
-inline int Worker::barrier(int predicate, int fold, const Call& call) {
-    count(EVENT_BARRIER, call);
-    if (counter_) counter_->wait_at_barrier(*current_);
-    if (recorder_ && recorder_->follows(*current_)) recorder_->call(*current_, EVENT_BARRIER, call);
-    current_->predicate = predicate != 0;
-    if (waiting_++ == 0) first_ = call, one_barrier_ = true;
-    // The same text is at the same address: names need not be compared.
-    else one_barrier_ &= first_.line == call.line && first_.file == call.file;
-    wait(Thread::AT_BARRIER, call);
-    switch (fold) {
-        case FOLD_COUNT: return ones_;
-        case FOLD_AND: return ones_ == count_;
-        case FOLD_OR: return ones_ > 0;
-        default: return 0;
-    }
-}
-
 inline void Worker::open_barrier() {
     ones_ = waiting_ = 0;
     for (Thread& thread : threads_) {
@@ -328,113 +278,6 @@ inline void Worker::open_barrier() {
         ++thread.barriers;
         ones_ += thread.predicate;
     }
-}
-
-inline Worker::Arrival Worker::arrive(unsigned mask, const void* value, size_t bytes,
-                                      const Call& call) {
-    Thread& me = *current_;
-    if (!(mask >> me.lane() & 1)) fail(NOT_IN_MASK, call);
-    count(EVENT_WARP, call);
-    auto& meetings = meetings_[size_t(me.warp())];
-    auto found =
-        std::find_if(meetings.begin(), meetings.end(), [mask](auto& m) { return m.mask == mask; });
-    if (found == meetings.end()) found = meetings.insert(meetings.end(), Meeting(mask));
-    Meeting& meeting = *found;
-    const Call& others = meeting.call;
-    if (meeting.arrived && !others.is(call)) {
-        Fault fault{};
-        const int other = __builtin_ctz(meeting.arrived);
-        locate(fault.other, threads_[size_t(me.warp() * WARP + other)]);
-        fault.other_what = others.what;
-        fail(MIXED_PRIMITIVES, call, &fault);
-    }
-    meeting.call = call;
-    Lanes& lanes = meeting.lanes[meeting.number & 1];
-    lanes.settled = false;
-    if (bytes) memcpy(lanes.value[me.lane()], value, bytes);
-    meeting.arrived |= 1u << me.lane();
-    if (meeting.arrived != mask) {
-        wait(Thread::IN_WARP, call);
-        return {&lanes, false};
-    }
-    meeting.arrived = 0;
-    ++meeting.number;
-    for (int lane = 0; lane < WARP; ++lane)
-        if ((mask >> lane & 1) && lane != me.lane())
-            threads_[size_t(me.warp() * WARP + lane)].state = Thread::READY;
-    return {&lanes, true};
-}
-
-inline void Worker::warp_barrier(unsigned mask, const Call& call) {
-    int64_t event = -1;
-    if (recorder_ && recorder_->follows(*current_))
-        recorder_->call(*current_, EVENT_BARRIER, call), event = recorder_->last();
-    // The last lane to arrive goes on first, and settles for all of them what they know.
-    const bool last = arrive(mask, nullptr, 0, call).last;
-    recorded(event);
-    if (last && checker_) checker_->order.join(current_->warp(), mask);
-}
-
-inline void* Worker::new_shared(const void* key, const char* name, size_t bytes, size_t align,
-                                ElementType element_type) {
-    char* address = shared_.add(key, bytes, align);
-    if (!address) {
-        Fault fault{};
-        fault.bytes = int(shared_.static_limit());
-        fail(TOO_MUCH_SHARED, {name, nullptr, 0}, &fault);
-    }
-    if (checker_) checker_->add_shared(name, address, bytes, element_type);
-    if (whole_) whole_->add_shared(name, address, bytes, element_type);
-    return address;
-}
-
-inline void* Worker::dynamic_shared(const char* name, ElementType element_type) {
-    if (!has_dynamic_) {
-        has_dynamic_ = true;
-        char* const base = shared_.dynamic();
-        if (checker_) checker_->add_shared(name, base, shared_.dynamic_bytes(), element_type);
-        if (whole_) whole_->add_shared(name, base, shared_.dynamic_bytes(), element_type);
-    }
-    return shared_.dynamic();
-}
-
-inline void Worker::watch(void* address, size_t bytes, Access access, uint32_t site) {
-    char* p = static_cast<char*>(address);
-    const char* stack = current_->fibre->stack;
-    const char* position = reinterpret_cast<const char*>(&emu_position);
-    if ((p >= stack && p < stack + STACK_BYTES) ||
-        (p >= position && p < position + sizeof emu_position))
-        return;
-    if (!checker_) {
-        if (!counter_->access(*current_, p, bytes, access, site, seen_))
-            fail(OUT_OF_BOUNDS, {}, &seen_);
-        return;
-    }
-    if (checker_->check(*current_, p, bytes, access, site, seen_)) {
-        if (seen_.region < 0 || !recorder_ || !recorder_->follows(*current_)) return;
-        recorder_->access(*current_, p, seen_);
-        if (counter_) counter_->access(*current_, p, bytes, access, site, seen_);
-        recorded(recorder_->last());
-    } else if (seen_.kind == UNINITIALISED) {
-        // A later, unordered write makes this a race: a better explanation.
-        if (unwritten_) return;
-        unwritten_ = std::make_unique<Fault>(seen_);
-        locate(unwritten_->here, *current_);
-    } else {
-        fail(FaultKind(seen_.kind), {}, &seen_);
-    }
-}
-
-inline void Worker::record(const Call& call, ElementType element_type, size_t bytes,
-                           const void* value, const void* result) {
-    if (recorder_ && recorder_->follows(*current_))
-        recorder_->warp(*current_, call, element_type, bytes, value, result),
-            recorded(recorder_->last());
-}
-
-// What the thread just did was written down as `event`.
-inline void Worker::recorded(int64_t event) {
-    if (counter_ && recorder_) counter_->recorded(*current_, event);
 }
 
 }  // namespace emu

@@ -65,6 +65,7 @@ enum FaultKind {
     UNINITIALISED,
     TOO_MUCH_SHARED,
     TRAP,
+    INTERRUPTED,
 };
 
 struct Fault {
@@ -90,6 +91,8 @@ struct Event {
     char code;  // of the numbers in value and result, where no region says it, and their bytes
     int width;
     int request;  // of a traced block: counted through it, the same for lanes that went together; or -1
+    // What memory had to do for that request: sectors of global memory, wavefronts of shared memory.
+    int cost, least;
 };
 enum EventKind { EVENT_BARRIER = 3, EVENT_WARP = 4, EVENT_END = 5 };
 
@@ -123,6 +126,7 @@ struct Launch {
     TensorCores tensor_cores;
     int workers;
     int checked;
+    int interrupts;  // so many signals SIGINT end it; 0: none does
     uint64_t seed;  // 0: threads and blocks in their natural order
     Region* regions;
     int region_count, region_capacity;
@@ -134,7 +138,7 @@ struct Launch {
     Event* events;
     int64_t event_count, event_capacity;
     int counted;
-    const uint64_t* chosen;  // the blocks that run
+    const uint64_t* chosen;  // the blocks that run, null: all
     uint64_t chosen_count;
     uint64_t l1_bytes;  // of a multiprocessor, for its L1 cache and shared memory together
     int resident_blocks;  // that a multiprocessor holds at a time, if shared memory allows
