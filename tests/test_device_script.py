@@ -164,7 +164,28 @@ def test_the_record_says_what_was_tried(tmp_path):
     assert proof.gpu == "not run on a GPU"
 
 
-TEST = "tests/test_conformance.py::test_kernels_do_nothing_that_a_gpu_does_silently_wrong[relu-{}]"
+RIGHT = """
+import pytest
+from minialex import emulated, ops
+
+@pytest.mark.parametrize("size", [1, 31])
+def test_relu(size):
+    with emulated("checked"):
+        ops.relu([1.0] * size)
+"""
+
+
+def run_with_plugin(folder, options, capture=False):
+    """Run the tests of a folder with the plugin, and return how that ended."""
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "tests.device.plugin", "-p", "no:cacheprovider"]
+        + [str(one) for one in options],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=capture,
+        text=True,
+        check=False,
+    )
 
 
 @pytest.mark.parametrize(
@@ -179,9 +200,8 @@ def test_the_plugin_counts_the_tests_that_launched_a_kernel(
     tmp_path, seconds, tests, relu, workers
 ):
     written = tmp_path / "suite.json"
-    options = ["-p", "tests.device.plugin", "--record", str(written), "--seconds", seconds]
-    words = [*options, *workers, "-p", "no:cacheprovider", TEST.format(1), TEST.format(31)]
-    done = subprocess.run([sys.executable, "-m", "pytest", *words], cwd=ROOT, check=False)
+    (tmp_path / "test_right.py").write_text(RIGHT)
+    done = run_with_plugin(tmp_path, ["--record", written, "--seconds", seconds, *workers])
     said = json.loads(written.read_text())
     assert done.returncode == 0
     assert {name: n for name, n in said["tests"].items() if n} == tests
@@ -197,12 +217,7 @@ def test_a_failing_test_counts_against_the_kernels_that_it_launched(tmp_path):
         "    assert False\n"
     )
     written = tmp_path / "suite.json"
-    options = ["-p", "tests.device.plugin", "--record", str(written), "--seconds", "100"]
-    words = [*options, "-p", "no:cacheprovider", "test_wrong.py"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", *words], cwd=tmp_path, env=environment, check=False
-    )
+    done = run_with_plugin(tmp_path, ["--record", written, "--seconds", "100"])
     assert done.returncode == 1
     counts = json.loads(written.read_text())["kernels"]
     assert counts == {"relu.cu: relu_forward": {"passed": 0, "failed": 1}}
@@ -243,16 +258,8 @@ def test_later(number):
 def test_the_suite_ends_where_a_kernel_takes_the_gpu_from_it(tmp_path, workers):
     (tmp_path / "test_losing.py").write_text(LOSING)
     written = tmp_path / "suite.json"
-    options = ["-p", "tests.device.plugin", "--record", str(written), "--seconds", "100"]
-    words = [*options, *workers, "-p", "no:cacheprovider", "test_losing.py"]
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", *words],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    options = ["--record", written, "--seconds", "100", *workers]
+    done = run_with_plugin(tmp_path, options, capture=True)
     assert done.returncode == 2
     fault = "test_losing.py::test_faulty[conv2d]: cudaErrorIllegalAddress: an illegal memory access"
     assert f"stopped, for the GPU was lost: {fault}" in done.stdout

@@ -42,4 +42,5 @@ def main(name: str | None, count: int | None, seed: int, jobs: int) -> None:
     sys.exit(bool(faults))
 
 
-main()
+if __name__ == "__main__":
+    main()

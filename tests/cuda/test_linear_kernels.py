@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from minialex import Tensor, cuda, ops, using
@@ -42,10 +42,14 @@ def test_checked(name, rung, dtype):
 size = st.integers(1, 80)
 
 
+# tests/campaigns draws many more
 @pytest.mark.parametrize("rung", RUNGS)
-@settings(max_examples=60)
 @given(R=size, O=size, I=size)
 def test_any_shape(rung, R, O, I):
+    assert_right_anywhere(rung, R, O, I)
+
+
+def assert_right_anywhere(rung, R, O, I):
     arrays = draw(R, O, I, np.float64)
     with cuda.emulated():
         got = results(rung, *arrays)

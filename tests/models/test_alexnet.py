@@ -31,11 +31,13 @@ TORCHVISION = {
 
 
 def parameters(variant: str, num_classes: int) -> int:
-    return sum(p.size for p in alexnet(variant, num_classes).parameters())
+    with blank_weights():
+        return sum(p.size for p in alexnet(variant, num_classes).parameters())
 
 
 def test_names_and_shapes_are_torchvisions():
-    state = alexnet().state_dict()
+    with blank_weights():
+        state = alexnet().state_dict()
     assert {name: array.shape for name, array in state.items()} == TORCHVISION
 
 
@@ -65,7 +67,9 @@ def test_a_forward_pass_gives_one_logit_a_class(variant):
 
 
 def test_the_layers_of_the_2012_paper():
-    shapes = {row.name: row.shape for row in summarise(alexnet("alexnet-2012")).rows}
+    with blank_weights():
+        model = alexnet("alexnet-2012")
+    shapes = {row.name: row.shape for row in summarise(model).rows}
     assert shapes["features.0"] == (96, 55, 55)
     assert shapes["features.4"] == (256, 27, 27)
     assert shapes["features.8"] == (384, 13, 13)
