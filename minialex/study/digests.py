@@ -22,8 +22,8 @@ PROFILER = (
     *(
         f"study/profile/{name}.py"
         for name in (
-            *("cache_model", "cases", "executed", "least_time"),
-            *("lines", "profiler", "resources", "time_model"),
+            *("cache_model", "cases", "executed", "least_time", "lines"),
+            *("loop_runs", "profiler", "resources", "time_model"),
         )
     ),
 )
