@@ -2,7 +2,8 @@
 
 - Register: what lanes load and store.
 - L1: sectors of 32 bytes that requests ask for. Hits are counted by the emulator, block by block,
-  with the part of L1 that a block has when all that fit are resident. Writes go through.
+  with the part of L1 that a block has when all that fit, or all that there are, are resident.
+  Writes go through.
 - L2: sectors that L1 misses, writes and atomics.
 - Memory: L2 is empty when a launch begins, and what it wrote is in memory in the end. Blocks that
   are resident at the same time read what they share once. If each of n blocks of a wave touches the

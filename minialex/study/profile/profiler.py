@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from minialex.autograd.choice import Choices, noted_choices
@@ -46,27 +46,27 @@ class LaunchProfile:
     def __str__(self) -> str:
         return report(self)
 
-    @cached_property
+    @functools.cached_property
     def lines(self) -> list[Line]:
         """Every line of which something was counted, in the order of files and text."""
         return lines([self.counts])
 
-    @cached_property
+    @functools.cached_property
     def resources(self) -> Resources:
         """Registers, shared memory, occupancy, and the machine code's main loop."""
         return _resources(self.counts.plan, self.gpu)
 
-    @cached_property
+    @functools.cached_property
     def predicted(self) -> PredictedTime:
         """How long it would take: a prediction, not a measurement."""
         return predict(self.counts, self.resources)
 
-    @cached_property
+    @functools.cached_property
     def least(self) -> LeastTime:
         """How long any kernel takes at least that reads and writes the same arrays."""
         return least_time(self.counts.plan, self.counts.arrays, self.gpu)
 
-    @cached_property
+    @functools.cached_property
     def slowdowns(self) -> list[Slowdown]:
         """What slows it down, what costs most first."""
         return slowdowns(self.counts, self.resources)
@@ -213,19 +213,24 @@ def profiled(
             "take one after the other, not profiled() within profiled()"
         )
 
-    def resident_blocks(plan: LaunchPlan) -> int | None:
-        occupancy = _resources(plan, known).occupancy
-        return occupancy.blocks or None if occupancy else None
-
     counting = emulated(
         "counted",
         architecture=known.architecture,
         kernel=kernel,
         max_blocks=max_blocks,
-        resident_blocks=resident_blocks,
+        resident_blocks=functools.partial(_resident_blocks, gpu=known),
     )
     with counting as active, noted_choices() as choices:
         yield Profile(known, active, choices)
+
+
+def _resident_blocks(plan: LaunchPlan, gpu: KnownGPU) -> int:
+    """Return how many blocks divide an L1 cache: as many as fit, and no more than there are."""
+    occupancy = _resources(plan, gpu).occupancy
+    fit = occupancy.blocks if occupancy else 0
+    if not fit:
+        fit = max(1, gpu.limits.threads_per_multiprocessor // math.prod(plan.block))
+    return min(fit, math.ceil(math.prod(plan.grid) / gpu.multiprocessors))
 
 
 def _resources(plan: LaunchPlan, gpu: KnownGPU) -> Resources:

@@ -147,6 +147,28 @@ def test_one_kernel_alone():
     assert [one.counts.kernel for one in profile.launches] == ["relu_backward<float>"]
 
 
+TWICE = """
+extern "C" __global__ void twice(const float* x, float* y) {
+    float total = 0.0f;
+    for (int pass = 0; pass < 2; ++pass)
+        for (int i = threadIdx.x; i < 4096; i += 128) total += x[i];
+    y[blockIdx.x * 128 + threadIdx.x] = total;
+}
+"""
+
+
+@pytest.mark.parametrize(("blocks", "hits"), [(1, 512), (108, 512), (108 * 16, 0)])
+def test_blocks_that_are_not_there_take_no_part_of_l1(tmp_path, blocks, hits):
+    (tmp_path / "twice.cu").write_text(TWICE)
+    x, y = np.ones(4096, F32), np.zeros(blocks * 128, F32)
+    with profiled("A100", max_blocks=1) as profile:
+        cuda.kernel(str(tmp_path / "twice.cu"), "twice")(blocks, 128, x, y)
+    # 16 KiB are 512 sectors. One block has all 192 KiB of L1, each of 16 of them has 12 KiB.
+    (read,) = [row for row in profile.launches[0].counts.memory if row.access == "read"]
+    assert read.sectors == 1024 * blocks
+    assert read.l1_hits == hits * blocks
+
+
 def test_a_profile_within_a_profile_is_refused():
     with (
         profiled("A100") as outer,
