@@ -421,3 +421,12 @@ def test_lanes_that_part_behind_a_call_are_together_again():
     assert read.lanes == 64
     assert read.requests == 2 or clang
     assert (z.reshape(5, 32).T == [1, 2, 3, 4, 5]).all()
+
+
+def test_the_busiest_block_is_compared_with_the_mean_of_all():
+    assert Sample((4, 1, 1)).busiest({0: 1.0, 1: 1.0, 2: 1.0, 3: 5.0}) == 2.5
+    # blocks that stand for others count as often
+    sample = Sample((10, 1, 1), 1)
+    (only,) = sample.weights()
+    assert sample.busiest({only: 7.0}) == 1
+    assert sample.busiest({}) == 1

@@ -104,6 +104,8 @@ class Counts:
     standard_error : float
         What totals over all blocks are off by, as a share of them, estimated from how the blocks
         that were counted differ: of requests, sectors and wavefronts that which is least certain.
+    busiest_block : float
+        The requests and branches of the counted block that has most, as a multiple of the mean.
     cut : bool
         Whether some threads did more than was counted. The rest is taken to be like it.
     arrays : tuple of NamedArray
@@ -117,6 +119,7 @@ class Counts:
     blocks: int
     counted: int
     standard_error: float
+    busiest_block: float
     cut: bool
     arrays: tuple[NamedArray, ...]
     memory: tuple[MemoryCounts, ...]
@@ -136,6 +139,7 @@ def counts(
     lines: Lines,
     counted: int,
     standard_error: float,
+    busiest_block: float,
     cut: bool,
 ) -> Counts:
     """Return what the runtime counted, with lines looked up and like rows joined."""
@@ -173,6 +177,7 @@ def counts(
         blocks,
         counted,
         standard_error,
+        busiest_block,
         cut,
         tuple(arrays),
         _joined(memory),

@@ -151,6 +151,7 @@ def run(task: EmulatedLaunch) -> Recording | Counts | None:
             _lines(task, compiled),
             len(weights),
             _standard_error(sample, found, task.plan.grid),
+            sample.busiest(work_of_blocks(found, task.plan.grid)),
             bool(launch.cut),
         )
     if events is None:

@@ -112,6 +112,18 @@ class Sample:
         """
         return max(self._error_along(axis, work) for axis in range(3))
 
+    def busiest(self, work: Mapping[int, float]) -> float:
+        """Return the most that a counted block did, as a multiple of the mean of all blocks.
+
+        Parameters
+        ----------
+        work : dict from the number of each block to how much it did
+        """
+        weights = self.weights()
+        total = sum(size * work.get(block, 0.0) for block, size in weights.items())
+        most = max(work.get(block, 0.0) for block in weights)
+        return most * sum(weights.values()) / total if total else 1.0
+
     def _error_along(self, axis: int, work: Mapping[int, float]) -> float:
         parts = self._axes[axis]
         means = [self._mean(axis, part, work) for part in parts]

@@ -76,6 +76,11 @@ class Executed:
     regions: tuple[CodeRegion, ...]
 
     @property
+    def once(self) -> Executed:
+        """Those that are in no loop."""
+        return Executed(self.regions[:1])
+
+    @property
     def instructions(self) -> float:
         """All of them."""
         return sum(region.executions * len(region.instructions) for region in self.regions)

@@ -85,6 +85,7 @@ class LaunchProfile:
             "blocks": counts.blocks,
             "blocks_counted": counts.counted,
             "standard_error": counts.standard_error,
+            "busiest_block": counts.busiest_block,
             "cut": counts.cut,
             "static_shared_bytes": counts.static_shared,
             "dynamic_shared_bytes": counts.dynamic_shared,

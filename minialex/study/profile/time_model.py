@@ -106,8 +106,9 @@ def predict(counts: Counts, resources: Resources) -> PredictedTime:
     rows = levels(counts, gpu, resident)
     total = sum(rows, Levels())
     runs = executed(resources.code, counts) if resources.code.instructions else None
-    # the multiprocessor that has most blocks to do is the last to finish
-    busiest = math.ceil(counts.blocks / gpu.multiprocessors) / counts.blocks
+    # the multiprocessor that has most blocks to do, or the block that has most, is last to finish
+    most_blocks = math.ceil(counts.blocks / gpu.multiprocessors)
+    busiest = max(most_blocks, counts.busiest_block) / counts.blocks
     cycles = _passes(counts, main_accesses(resources.code), gpu)
     bounds = {
         _PIPE: sum(cycles.values()) * busiest / gpu.clock,
@@ -116,8 +117,11 @@ def predict(counts: Counts, resources: Resources) -> PredictedTime:
         "latency": _latency(counts, runs, gpu, resident, rows),
     }
     if runs:
-        for name, one in _instruction_cycles(runs, gpu).items():
-            bounds[name] = one * busiest / gpu.clock
+        once = _instruction_cycles(runs.once, gpu)
+        for name, cycles_of_all in _instruction_cycles(runs, gpu).items():
+            each = cycles_of_all / counts.blocks
+            longest = _of_busiest_block(counts, each, once.get(name, 0.0) / counts.blocks)
+            bounds[name] = max(each * most_blocks, longest) / gpu.clock
     return PredictedTime(
         gpu,
         bounds,
@@ -129,6 +133,14 @@ def predict(counts: Counts, resources: Resources) -> PredictedTime:
         counts.blocks / (resident * gpu.multiprocessors),
         resources.missing,
     )
+
+
+def _of_busiest_block(counts: Counts, each: float, once: float) -> float:
+    """Return what the busiest block takes where a mean one takes `each`, `once` of it in no loop.
+
+    What is in no loop runs once, however much a block has to do.
+    """
+    return once + max(each - once, 0.0) * counts.busiest_block
 
 
 def _instruction_cycles(runs: Executed, gpu: KnownGPU) -> dict[str, float]:
@@ -220,11 +232,16 @@ def _latency(
     waves = math.ceil(counts.blocks / (resident * gpu.multiprocessors))
     if runs is None:
         return waves * load / gpu.clock
-    chain = sum(
+    chain, once = (_chain(part, counts, load, gpu) for part in (runs, runs.once))
+    return max(waves * chain, _of_busiest_block(counts, chain, once)) / gpu.clock
+
+
+def _chain(runs: Executed, counts: Counts, load: float, gpu: KnownGPU) -> float:
+    """Return the cycles of the mean warp's way through its code, if it waits for no other."""
+    return sum(
         region.executions / warps_of(counts) * _region_cycles(region, load, gpu)
         for region in runs.regions
     )
-    return waves * chain / gpu.clock
 
 
 def _region_cycles(region: CodeRegion, load: float, gpu: KnownGPU) -> float:

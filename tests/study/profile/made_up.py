@@ -45,12 +45,12 @@ def branch(line, requests):
     return BranchCounts(FILE, line, requests, 32 * requests)
 
 
-def counts(*memory, blocks=1, threads=32, arrays=(), shared=0, branches=(), text=None):
+def counts(*memory, blocks=1, threads=32, arrays=(), shared=0, branches=(), text=None, busiest=1.0):
     """Return counts of a launch; `arrays` are (name, bytes), `text` is lines by their number."""
     named = tuple(NamedArray(name, (size // 4,), 4, "f", shared=False) for name, size in arrays)
     return Counts(
-        *("made_up", (blocks, 1, 1), (threads, 1, 1), shared, 0, blocks, blocks, 0.0, False),
-        *(named, memory, branches, (), None, Source(text or {})),
+        *("made_up", (blocks, 1, 1), (threads, 1, 1), shared, 0, blocks, blocks),
+        *(0.0, busiest, False, named, memory, branches, (), None, Source(text or {})),
     )
 
 

@@ -169,6 +169,29 @@ def test_blocks_that_are_not_there_take_no_part_of_l1(tmp_path, blocks, hits):
     assert read.l1_hits == hits * blocks
 
 
+UNEQUAL = """
+extern "C" __global__ void unequal(const int* work, const float* x, float* y) {
+    float total = 0.0f;
+    for (int i = 0; i < work[blockIdx.x]; ++i) total += x[i];
+    y[blockIdx.x * 32 + threadIdx.x] = total;
+}
+"""
+
+
+@pytest.mark.parametrize("most", [1, 900])
+def test_the_busiest_block_is_told_by_its_requests(tmp_path, most):
+    (tmp_path / "unequal.cu").write_text(UNEQUAL)
+    work = np.ones(10, np.int32)
+    work[7] = most
+    with profiled("A100") as profile:
+        unequal = cuda.kernel(str(tmp_path / "unequal.cu"), "unequal")
+        unequal(10, 32, work, np.ones(900, F32), np.zeros(320, F32))
+    (launch,) = profile.launches
+    # a pass reads `work` and `x` and branches; one more test and the write are in no pass
+    assert launch.counts.busiest_block == pytest.approx(most / ((9 + most) / 10), rel=0.02)
+    assert launch.to_json()["busiest_block"] == launch.counts.busiest_block
+
+
 def test_a_profile_within_a_profile_is_refused():
     with (
         profiled("A100") as outer,

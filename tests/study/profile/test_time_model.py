@@ -184,6 +184,23 @@ def test_latency_binds_a_copy_by_few_threads():
     assert found.bounds["latency"] == pytest.approx((LOOP * (3 + 552) + 1) / SECOND)
 
 
+def test_a_launch_lasts_as_long_as_its_busiest_block():
+    # in no loop EXIT, by the 4 warps of each block; the mean warp goes 10 times through the loop
+    machine = code("1 again: LDG.E R4, [R2.64]", "1 @P0 BRA `(again)", "3 EXIT")
+    read = row(1, "read", "x", requests=4 * 540 * 10)
+    shape = {"blocks": 540, "threads": 128, "arrays": [("x", 540 * 5120)]}
+    alike = predict(counts(read, **shape), resources(machine, threads=128))
+    unequal = predict(counts(read, busiest=50.0, **shape), resources(machine, threads=128))
+    each_pass = 2 + 552  # instructions, and memory's latency
+    assert alike.bounds["latency"] == pytest.approx((10 * each_pass + 1) / SECOND)
+    assert unequal.bounds["latency"] == pytest.approx((50 * 10 * each_pass + 1) / SECOND)
+    # 5 blocks of a multiprocessor, or that one by itself, on 4 schedulers
+    assert alike.bounds["issue"] == pytest.approx(5 * (10 * 2 + 1) / SECOND)
+    assert unequal.bounds["issue"] == pytest.approx((50 * 10 * 2 + 1) / SECOND)
+    pipe = "L1 and shared memory"
+    assert unequal.bounds[pipe] == pytest.approx(10 * alike.bounds[pipe])
+
+
 def test_l2_binds_where_blocks_read_the_same_and_l1_does_not_hold_it():
     size = 8 * MIB
     machine = code("1 again: LDG.E.128 R4, [R2.64]", "1 @P0 BRA `(again)", "3 EXIT")
