@@ -16,6 +16,7 @@ from minialex.cuda.known_gpus import known_gpu
 from minialex.study.profile import profiled
 from minialex.study.profile.resources import Code, Resources
 from minialex.study.profile.slowdowns import slowdowns
+from minialex.study.profile.time_model import predict
 from tests.cuda.tools import ROOT, compiles
 
 by_stage = pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.file)
@@ -111,7 +112,10 @@ def test_what_makes_a_stage_slower_is_named_at_its_line(stage, old, new, kind, m
         with cuda.emulated("counted") as emulation:
             STAGES[stage](*example())
         (counts,) = emulation.counts
-        return {(one.kind, one.line) for one in slowdowns(counts, WITHOUT_CODE)}
+        return {
+            (one.kind, one.line)
+            for one in slowdowns(counts, WITHOUT_CODE, predict(counts, WITHOUT_CODE))
+        }
 
     assert (kind, line) not in named()
     with source.edited(path, old, new):

@@ -69,7 +69,7 @@ class LaunchProfile:
     @functools.cached_property
     def slowdowns(self) -> list[Slowdown]:
         """What slows it down, what costs most first."""
-        return slowdowns(self.counts, self.resources)
+        return slowdowns(self.counts, self.resources, self.predicted)
 
     def line(self, file: str, number: int) -> Line:
         """Return one line; see `Profile.line`."""

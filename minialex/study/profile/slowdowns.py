@@ -1,14 +1,17 @@
-"""What slows a kernel down, by line: what a person would look for in the tables."""
+"""What slows a launch down, by line or by its shape: what a person would look for in the tables."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 
+from minialex.cuda.architectures import WARP_THREADS
 from minialex.cuda.emulator.counts import Counts, MemoryCounts
 from minialex.study.profile.executed import branches
 from minialex.study.profile.resources import Resources
+from minialex.study.profile.time_model import PredictedTime
 from minialex.study.profile.unvectorised import (
     LEAST_NARROW,
     WIDEST,
@@ -23,6 +26,12 @@ WASTE = 1.25
 SHARE = 0.02
 """Which share of the launch's sectors, wavefronts or branches a line must waste to be named."""
 
+LEAST_SECONDS = 5e-6
+"""Of a launch whose shape is named: what is shorter is mostly the launch itself."""
+
+IDLE = 0.2
+"""Which share of multiprocessors' time must be idle for the shape of a launch to be named."""
+
 
 @dataclass(frozen=True)
 class Slowdown:
@@ -32,11 +41,14 @@ class Slowdown:
     ----------
     kind : str
         ``"uncoalesced"``, ``"bank conflict"``, ``"unvectorised"``, ``"divergent branch"``,
-        ``"spills"`` or ``"local memory"``.
+        ``"spills"`` or ``"local memory"``; of the launch as a whole ``"small grid"``,
+        ``"tail effect"``, ``"unequal blocks"`` or ``"partial warps"``.
     file, line : str, int
+        Empty and 0 for what is of the launch as a whole.
     share : float
         Of the launch's sectors, wavefronts, requests, branches or instructions, how many could be
-        saved: the larger, the sooner to be looked at.
+        saved, or how many of its lanes or how much of its multiprocessors' time is idle: the
+        larger, the sooner to be looked at.
     sentence : str
         What it is, and what to do.
     """
@@ -48,7 +60,7 @@ class Slowdown:
     sentence: str
 
 
-def slowdowns(counts: Counts, taken: Resources) -> list[Slowdown]:
+def slowdowns(counts: Counts, taken: Resources, predicted: PredictedTime) -> list[Slowdown]:
     """Return what slows a launch down, what costs most first."""
     found = [
         *_uncoalesced(counts),
@@ -56,6 +68,7 @@ def slowdowns(counts: Counts, taken: Resources) -> list[Slowdown]:
         *_narrow(counts, taken),
         *_divergent(counts, taken),
         *_local(taken),
+        *_shape(counts, predicted),
     ]
     # shares that differ by the order of a sum are equal
     return sorted(found, key=lambda one: (-round(one.share, 6), one.file, one.line))
@@ -161,6 +174,70 @@ def _local(taken: Resources) -> Iterator[Slowdown]:
             f"{PurePath(file).name}:{line} goes to local memory {counted(count, 'time')} in the "
             f"code of {taken.gpu.architecture}: {why}",
         )
+
+
+def _shape(counts: Counts, predicted: PredictedTime) -> Iterator[Slowdown]:
+    """Yield what of a launch's time is lost by the shape of its grid and blocks."""
+    if predicted.seconds < LEAST_SECONDS:
+        return
+    blocks, multiprocessors = counts.blocks, predicted.gpu.multiprocessors
+    latency = predicted.binding == "latency"
+    waves = predicted.waves if latency else blocks / multiprocessors
+    turns, busiest = math.ceil(waves), counts.busiest_block
+    # what all of the GPU shares does not wait for a multiprocessor
+    waits = predicted.binding not in ("memory", "L2")
+    if waits and blocks > 1 and turns < (1 - IDLE) * busiest:
+        yield _of_launch(
+            "unequal blocks",
+            1 - turns / busiest,
+            f"one block has {busiest:,.1f} times the work of the mean of {blocks:,}, and the "
+            "launch lasts as long: divide its work among blocks",
+        )
+    if blocks < multiprocessors:
+        yield _of_launch(
+            "small grid",
+            1 - blocks / multiprocessors,
+            f"{counted(blocks, 'block')} for {multiprocessors} multiprocessors, "
+            f"{multiprocessors - blocks} of which have no work: make more and smaller blocks",
+        )
+    elif waits and waves < (1 - IDLE) * turns and busiest <= turns:
+        yield _tail(blocks, waves, turns)
+    yield from _partial_warps(counts)
+
+
+def _tail(blocks: int, waves: float, turns: int) -> Slowdown:
+    """Return that the last of several turns, or the only one, is mostly empty."""
+    at_a_time = round(blocks / waves)
+    if turns == 1:
+        return _of_launch(
+            "small grid",
+            1 - waves,
+            f"{blocks:,} blocks are {waves:.2g} of a wave of {at_a_time:,}: latency binds, and "
+            "more and smaller blocks would hide it",
+        )
+    left = blocks - (turns - 1) * at_a_time
+    return _of_launch(
+        "tail effect",
+        1 - waves / turns,
+        f"{blocks:,} blocks are {turns - 1} times {at_a_time:,} and {left:,} more, for which the "
+        f"launch lasts as long as for {turns * at_a_time:,}: choose blocks that leave no rest",
+    )
+
+
+def _partial_warps(counts: Counts) -> Iterator[Slowdown]:
+    threads = math.prod(counts.block)
+    lanes = math.ceil(threads / WARP_THREADS) * WARP_THREADS
+    if threads < lanes:
+        yield _of_launch(
+            "partial warps",
+            1 - threads / lanes,
+            f"a block of {counted(threads, 'thread')} takes {lanes} lanes of "
+            f"{counted(lanes // WARP_THREADS, 'warp')}: make it a multiple of {WARP_THREADS}",
+        )
+
+
+def _of_launch(kind: str, share: float, sentence: str) -> Slowdown:
+    return Slowdown(kind, "", 0, share, sentence)
 
 
 def _access(row: MemoryCounts) -> str:

@@ -95,7 +95,8 @@ def measured_total(measured: Measured) -> str:
 def named(launch: LaunchProfile) -> list[str]:
     """Return what slows a launch down, what costs most first, one line each."""
     return [
-        f"{one.kind}: {one.sentence} ({100 * one.share:.0f} % of its kind)"
+        f"{one.kind}: {one.sentence} ({100 * one.share:.0f} % "
+        f"{'of its kind' if one.line else 'idle'})"
         for one in launch.slowdowns
     ]
 

@@ -6,6 +6,7 @@ import pytest
 
 from minialex.study.profile.resources import Code
 from minialex.study.profile.slowdowns import slowdowns
+from minialex.study.profile.time_model import predict
 from minialex.study.profile.unvectorised import unvectorised
 from tests.study.profile.made_up import code, counts, resources, row
 
@@ -87,7 +88,8 @@ def test_what_is_as_wide_as_can_be_is_not_named():
     ids=["apart", "joined at one place", "as written"],
 )
 def test_the_sentence_says_which_it_is(machine, said):
-    (one,) = slowdowns(counts(read("a"), read("b")), resources(machine))
+    launched, taken = counts(read("a"), read("b")), resources(machine)
+    (one,) = slowdowns(launched, taken, predict(launched, taken))
     assert one.kind == "unvectorised"
     assert said in one.sentence
     assert ("is not known: no compiler" in one.sentence) == (not machine.instructions)
