@@ -117,11 +117,7 @@ def predict(counts: Counts, resources: Resources) -> PredictedTime:
         "latency": _latency(counts, runs, gpu, resident, rows),
     }
     if runs:
-        once = _instruction_cycles(runs.once, gpu)
-        for name, cycles_of_all in _instruction_cycles(runs, gpu).items():
-            each = cycles_of_all / counts.blocks
-            longest = _of_busiest_block(counts, each, once.get(name, 0.0) / counts.blocks)
-            bounds[name] = max(each * most_blocks, longest) / gpu.clock
+        bounds |= _instruction_bounds(counts, runs, gpu, min(resident, most_blocks))
     return PredictedTime(
         gpu,
         bounds,
@@ -143,18 +139,43 @@ def _of_busiest_block(counts: Counts, each: float, once: float) -> float:
     return once + max(each - once, 0.0) * counts.busiest_block
 
 
-def _instruction_cycles(runs: Executed, gpu: KnownGPU) -> dict[str, float]:
-    """Return the cycles that one multiprocessor would need for all of a launch's instructions."""
+def _instruction_bounds(
+    counts: Counts, runs: Executed, gpu: KnownGPU, together: int
+) -> dict[str, float]:
+    """Return the seconds that instructions take on the busiest multiprocessor.
+
+    It has `together` blocks at a time; or it is left with the busiest block alone.
+    """
+    most_blocks = math.ceil(counts.blocks / gpu.multiprocessors)
+    warps = warps_of(counts) // counts.blocks
+    alone = _instruction_cycles(runs, gpu, warps)
+    once = _instruction_cycles(runs.once, gpu, warps)
+    bounds = {}
+    for name, cycles in _instruction_cycles(runs, gpu, warps * together).items():
+        longest = _of_busiest_block(counts, alone[name], once.get(name, 0.0))
+        bounds[name] = max(cycles * most_blocks, longest) / counts.blocks / gpu.clock
+    return bounds
+
+
+def _instruction_cycles(runs: Executed, gpu: KnownGPU, warps: int) -> dict[str, float]:
+    """Return the cycles that one multiprocessor would need for all of a launch's instructions.
+
+    It has `warps` at a time. Each stays with one scheduler, and with that scheduler's lanes.
+    """
     has = gpu.multiprocessor
+    used = min(1.0, warps / has.schedulers)
     pipelines = runs.pipelines
-    cycles = {"issue": runs.instructions / has.schedulers}
-    for name, lanes in _LANES.items():
+    cycles = {"issue": runs.instructions / has.schedulers / used}
+    for name, kind in _LANES.items():
         if pipelines[name]:
-            cycles[name] = pipelines[name] * WARP_THREADS / getattr(has, lanes)
+            lanes = getattr(has, kind)
+            # two FP64 lanes are those of all schedulers
+            usable = lanes * used if lanes >= has.schedulers else lanes
+            cycles[name] = pipelines[name] * WARP_THREADS / usable
     rates = {False: gpu.tensor_cores.half, True: gpu.tensor_cores.tf32}
     products = {tf32: runs.tensor_products(tf32) for tf32 in rates}
     if any(products.values()):
-        cycles["tensor core"] = sum(n / rates[tf32] for tf32, n in products.items() if n)
+        cycles["tensor core"] = sum(n / rates[tf32] for tf32, n in products.items() if n) / used
     return cycles
 
 

@@ -64,6 +64,29 @@ def test_the_schedulers_bind_where_instructions_are_mixed():
     assert found.binding == "issue"
 
 
+@pytest.mark.parametrize(
+    ("blocks", "warps", "schedulers"), [(1, 1, 1), (108, 3, 3), (1, 8, 4), (216, 1, 2)]
+)
+def test_a_warp_stays_with_one_scheduler_and_its_lanes(blocks, warps, schedulers):
+    machine = loop(*["2 FFMA R4, R5, R6, R4"] * 20)
+    read = row(1, "read", "tile", "shared", requests=blocks * warps * LOOP)
+    launched = counts(read, blocks=blocks, threads=32 * warps)
+    found = predict(launched, resources(machine, threads=32 * warps))
+    of_busiest = warps * -(-blocks // 108)
+    # each scheduler has 16 of the 64 lanes
+    assert found.bounds["FMA"] == pytest.approx(of_busiest * LOOP * 20 * 2 / schedulers / SECOND)
+    assert found.bounds["issue"] == pytest.approx(
+        of_busiest * (LOOP * 22 + 1) / schedulers / SECOND
+    )
+
+
+def test_two_lanes_for_doubles_are_those_of_all_schedulers():
+    read = row(1, "read", "tile", "shared", requests=LOOP)
+    found = predict(counts(read), resources(loop("2 DFMA R4, R5, R6, R4"), "RTX 4090"))
+    clock = known_gpu("RTX 4090").clock
+    assert found.bounds["FP64"] == pytest.approx(LOOP * 32 / 2 / clock)
+
+
 def test_tensor_cores_bind():
     machine = loop(*["2 HMMA.1688.F32.TF32 R4, R8, R12, R4"] * 8)
     found = predicted(launch(), machine)
