@@ -255,8 +255,9 @@ def _check_page(file: Path) -> None:
 
 def _check_launched(found: Profile) -> None:
     if not found.launches:
-        taken = text.implementations(found)
-        raise MinialexError(f"no kernel is launched; {taken}: name others by --use")
+        raise MinialexError(
+            f"no kernel is launched; {text.implementations(found)}: name others by --use"
+        )
 
 
 def _layer(what: str, case: str | None) -> Layer | None:

@@ -12,8 +12,7 @@ from PIL import EpsImagePlugin, Image, features
 
 from minialex.data import UnreadableImageError, decode, open_image, read_image
 from minialex.data.listing import IMAGE_SUFFIXES
-from tests.data.pictures import noise, save, slopes
-from tests.data.test_decode import STORED, turned
+from tests.data.pictures import STORED, noise, save, slopes, turned
 
 
 def refusal(path):

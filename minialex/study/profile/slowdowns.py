@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 from minialex.cuda.emulator.counts import Counts, MemoryCounts
+from minialex.study.profile.executed import branches
 from minialex.study.profile.resources import Resources
 from minialex.study.profile.unvectorised import (
     LEAST_NARROW,
@@ -127,12 +128,10 @@ def _widen(one: Unvectorised, taken: Resources) -> str:
 
 
 def _divergent(counts: Counts, taken: Resources) -> Iterator[Slowdown]:
-    """Yield lines at which warps part; with predicates in place of a branch they do not."""
-    every = sum(row.requests for row in counts.branches)
-    branches = {(one.file, one.line) for one in taken.code.instructions if one.targets}
-    for row in counts.branches:
-        is_branch = not branches or (row.file, row.line) in branches
-        if is_branch and row.divergent > SHARE * every:
+    found = branches(counts, taken.code)
+    every = sum(row.requests for row in found)
+    for row in found:
+        if row.divergent > SHARE * every:
             yield Slowdown(
                 "divergent branch",
                 row.file,

@@ -7,11 +7,12 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from minialex.autograd import ROUTINES
+from minialex.autograd.choice import PLAIN
 from minialex.cuda.disassembly import Instruction
 from minialex.cuda.emulator.counts import BranchCounts, MemoryCounts, PrimitiveCounts
 from minialex.cuda.known_gpus import KnownGPU
 from minialex.cuda.plan import Dim3
-from minialex.study.profile.executed import accesses, key_of
+from minialex.study.profile.executed import accesses, branches, key_of
 from minialex.wording import counted
 
 if TYPE_CHECKING:
@@ -58,9 +59,14 @@ def line_rows(launch: LaunchProfile) -> list[Cells]:
     rows: list[Cells] = []
     code = launch.resources.code
     became = accesses(code.instructions[i] for i in sorted(code.reachable))
+    real = branches(launch.counts, code)
     for line in launch.lines:
         rows += (_access(one, became.get(key_of(one), [])) for one in line.accesses)
-        rows += (_branch(one) for one in line.branches if 200 * one.divergent >= one.requests)
+        rows += (
+            _branch(one)
+            for one in line.branches
+            if one in real and 200 * one.divergent >= one.requests
+        )
         rows += (_primitive(one) for one in line.primitives)
     return [(*row, *[""] * (len(LINE_HEADINGS) - len(row))) for row in rows]
 
@@ -100,11 +106,22 @@ def implementations(profile: Profile) -> str:
     Operations that have one implementation alone are left out.
     """
     several = [
-        f"{routine}={name}"
+        (ROUTINES[routine], name)
         for routine, name in profile.choices
         if len(ROUTINES[routine].implementations) > 1
     ]
-    return f"implementations: {' '.join(several)}" if several else ""
+    if not several:
+        return ""
+    taken = " ".join(f"{routine.name}={name}" for routine, name in several)
+    on_arrays = [
+        f"{routine.name}={name}"
+        for routine, name in several
+        if name in (PLAIN, routine.cpu) and name != routine.kernel
+    ]
+    if len(on_arrays) == len(several):
+        return f"implementations: {taken}, all without kernels"
+    missing = f"; without kernels, and so without times: {' '.join(on_arrays)}"
+    return f"implementations: {taken}{missing if on_arrays else ''}"
 
 
 def report(launch: LaunchProfile) -> str:

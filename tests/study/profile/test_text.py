@@ -6,7 +6,8 @@ import json
 
 import numpy as np
 
-from minialex import cuda
+from minialex import cuda, ops
+from minialex.autograd import using
 from minialex.cuda import nvrtc
 from minialex.study.profile import profiled, resources, text
 from tests.cuda.tools import disassembles
@@ -40,3 +41,14 @@ def test_without_machine_code_a_row_says_what_was_written(monkeypatch):
         assert "registers and occupancy: not known, needs NVRTC" in text.summary(launch)
     finally:
         resources._code.cache_clear()
+
+
+def test_what_launches_no_kernel_is_said_to_be_missing():
+    x = np.ones(64, np.float32)
+    with profiled() as profile, using(relu="plain"):
+        ops.relu(x)
+        ops.log(x)  # has no other implementation
+        assert text.implementations(profile) == "implementations: relu=plain, all without kernels"
+        ops.softmax(x.reshape(8, 8))
+    missing = "; without kernels, and so without times: relu=plain"
+    assert text.implementations(profile) == f"implementations: relu=plain softmax=kernel{missing}"
