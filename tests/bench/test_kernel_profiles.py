@@ -7,7 +7,7 @@ from minialex.bench.kernel_profiles import BATCH, main, per_request, profile_tab
 from minialex.cuda import nvrtc, source
 from minialex.errors import MinialexError
 from minialex.models import VARIANTS
-from minialex.study.kernels import PAGE, profiles_due
+from minialex.study.kernels import PAGE, page, profiles_due
 from tests.cuda.tools import ROOT, disassembles
 from tests.study.profile.made_up import row
 
@@ -71,7 +71,13 @@ def test_a_kernel_that_nothing_launches_is_named(monkeypatch):
 
 def test_without_a_compiler_it_says_so_and_what_is_there_stays(tmp_path, monkeypatch, capsys):
     (tmp_path / "kernels").mkdir()
-    (tmp_path / PAGE).write_text((ROOT / PAGE).read_text())
+    today = page(
+        (ROOT / PAGE).read_text(),
+        ROOT,
+        compile_changed=False,
+        profile=lambda files: dict.fromkeys(files, "as today"),
+    )
+    (tmp_path / PAGE).write_text(today)
     assert main(["--check"], tmp_path) == 2
     assert "python -m minialex.bench.kernel_profiles" in capsys.readouterr().out
     monkeypatch.setattr(nvrtc, "why_missing", lambda: "it is not here")

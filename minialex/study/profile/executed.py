@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from minialex.cuda import disassembly
 from minialex.cuda.architectures import WARP_THREADS
 from minialex.cuda.disassembly import Instruction
-from minialex.cuda.emulator.counts import BranchCounts, Counts, MemoryCounts
+from minialex.cuda.emulator.counts import Counts, MemoryCounts
 from minialex.cuda.pipelines import pipeline, tensor_products
 from minialex.study.profile.loop_runs import around, runs_by_branches
 from minialex.study.profile.resources import Code
@@ -132,15 +132,6 @@ def _keys(one: Instruction) -> list[Key]:
     return [(one.file, one.line, *access) for access in found]
 
 
-def branches(counts: Counts, code: Code) -> list[BranchCounts]:
-    """Return the branches that the machine code has, too; all, where there is none.
-
-    Where the compiler gives instructions a predicate in place of a branch, no warp parts.
-    """
-    jumps = {(one.file, one.line) for one in code.instructions if one.targets}
-    return [row for row in counts.branches if not jumps or (row.file, row.line) in jumps]
-
-
 def executed(code: Code, counts: Counts) -> Executed:
     """Return what a launch executes of `code`."""
     moved: defaultdict[Key, float] = defaultdict(float)
@@ -152,8 +143,12 @@ def executed(code: Code, counts: Counts) -> Executed:
     chosen = _chosen(code, regions)
     once = float(warps_of(counts))
     runs = _runs(chosen, moved)
-    other = [i for i, own in regions.items() if own and i not in (NOT_IN_A_LOOP, *runs)]
-    runs |= runs_by_branches(code, other, counts, runs, once)
+    free = [
+        i
+        for i, own in regions.items()
+        if i != NOT_IN_A_LOOP and own and not accesses(code.instructions[n] for n in own)
+    ]
+    runs |= runs_by_branches(code, free, counts, runs, once)
     runs[NOT_IN_A_LOOP] = once
     return Executed(
         tuple(
