@@ -187,7 +187,8 @@ def _shape(counts: Counts, predicted: PredictedTime) -> Iterator[Slowdown]:
     turns, busiest = math.ceil(waves), counts.busiest_block
     # what all of the GPU shares does not wait for a multiprocessor
     waits = predicted.binding not in ("memory", "L2")
-    if waits and blocks > 1 and turns < (1 - IDLE) * busiest:
+    unequal = turns < (1 - IDLE) * busiest
+    if waits and unequal:
         yield _of_launch(
             "unequal blocks",
             1 - turns / busiest,
@@ -201,7 +202,7 @@ def _shape(counts: Counts, predicted: PredictedTime) -> Iterator[Slowdown]:
             f"{counted(blocks, 'block')} for {multiprocessors} multiprocessors, "
             f"{multiprocessors - blocks} of which have no work: make more and smaller blocks",
         )
-    elif waits and waves < (1 - IDLE) * turns and busiest <= turns:
+    elif waits and waves < (1 - IDLE) * turns and not unequal:
         yield _tail(blocks, waves, turns)
     yield from _partial_warps(counts)
 

@@ -72,8 +72,10 @@ def test_multiprocessors_that_wait_for_the_last_blocks(blocks, idle):
         (3456 * 2 - 700, None, None),
     ],
 )
-def test_waves_count_where_latency_binds(blocks, kind, share):
-    predicted, found = shape(blocks, threads=32, body=["2 BAR.SYNC 0x0"] * 4)
+@pytest.mark.parametrize("busiest", [1.0, 1.1], ids=["alike", "but for the edges"])
+def test_waves_count_where_latency_binds(blocks, kind, share, busiest):
+    barriers = ["2 BAR.SYNC 0x0"] * 4
+    predicted, found = shape(blocks, threads=32, body=barriers, busiest=busiest)
     assert predicted.binding == "latency"
     assert set(found) == ({kind} if kind else set())
     assert [one.share for one in found.values()] == ([pytest.approx(share)] if kind else [])
