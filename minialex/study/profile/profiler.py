@@ -204,7 +204,7 @@ def profiled(
     ------
     MinialexError
         If there is no such GPU, or no C++ compiler, or a profile is being taken already; from a
-        launch, if an access is in no array.
+        launch, if an access is in no array or misaligned.
     """
     known = known_gpu(gpu)
     if (active := emulation()) is not None and active.mode == "counted":

@@ -39,8 +39,7 @@ class Checker {
         }
         fault.region = region;
         fault.offset = address - launch_.regions[region].base;
-        const bool power_of_two = (bytes & (bytes - 1)) == 0;
-        if (power_of_two && (reinterpret_cast<uintptr_t>(address) & (bytes - 1)))
+        if (regions_.is_misaligned(region, address, bytes))
             return fault.kind = MISALIGNED, false;
         const bool shared = launch_.regions[region].shared;
         if (access == ATOMIC && !shared) order.atomic(address, me);

@@ -107,7 +107,7 @@ inline void Worker::watch(void* address, size_t bytes, Access access, uint32_t s
         return;
     if (!checker_) {
         if (!counter_->access(*current_, p, bytes, access, site, seen_))
-            fail(OUT_OF_BOUNDS, {}, &seen_);
+            fail(FaultKind(seen_.kind), {}, &seen_);
         return;
     }
     if (checker_->check(*current_, p, bytes, access, site, seen_)) {
