@@ -18,7 +18,7 @@ from minialex.cuda.known_gpus import KnownGPU, known_gpu
 from minialex.cuda.plan import LaunchPlan
 from minialex.errors import MinialexError
 from minialex.study.profile.least_time import LeastTime, least_time
-from minialex.study.profile.lines import Line, find, lines
+from minialex.study.profile.lines import Line, find, lines, refuse_cut
 from minialex.study.profile.metrics import METRICS
 from minialex.study.profile.resources import Resources, resources
 from minialex.study.profile.slowdowns import Slowdown, slowdowns
@@ -73,6 +73,7 @@ class LaunchProfile:
 
     def line(self, file: str, number: int) -> Line:
         """Return one line; see `Profile.line`."""
+        refuse_cut([self.counts], file)
         return find(self.lines, file, number)
 
     def to_json(self) -> dict[str, Any]:
@@ -151,8 +152,9 @@ class Profile:
         Raises
         ------
         MinialexError
-            If nothing was counted there.
+            If nothing was counted there, or of a launch with text of this file not all was.
         """
+        refuse_cut(self.emulation.counts, file)
         return find(lines(self.emulation.counts), file, number)
 
     def to_json(self) -> dict[str, Any]:
