@@ -62,6 +62,15 @@ class LaunchProfile:
         return predict(self.counts, self.resources)
 
     @cached_property
+    def instructions(self) -> list[tuple[str, int, float]]:
+        """File, line and executed warp instructions of each line, most first.
+
+        As the model derives them from the machine code; empty where there is none.
+        """
+        done = self.predicted.executed
+        return done.by_line if done else []
+
+    @cached_property
     def least(self) -> LeastTime:
         """How long any kernel takes at least that reads and writes the same arrays."""
         return least_time(self.counts.plan, self.counts.arrays, self.gpu)
@@ -95,6 +104,10 @@ class LaunchProfile:
             "occupancy": taken.occupancy and dataclasses.asdict(taken.occupancy),
             "main_loop": dict(taken.main_loop),
             "machine_code": [dataclasses.asdict(row) for row in taken.lines],
+            "instructions": [
+                {"file": file, "line": line, "executed": number}
+                for file, line, number in self.instructions
+            ],
             "machine_code_missing": taken.missing,
             "predicted_seconds": time.seconds,
             "bound": time.binding,

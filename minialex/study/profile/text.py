@@ -27,6 +27,10 @@ LAUNCH_HEADINGS = ("kernel", "grid", "bound", "predicted us", "floor us", "times
 MEASURED_HEADING = "measured us"
 LEFT_OF_LINES, LEFT_OF_LAUNCHES = 3, 3
 """How many of the headings are of columns that are flush left."""
+BOUNDS_OF_INSTRUCTIONS = ("issue", "ALU", "FMA", "XU")
+"""Those of which it is told which lines take most."""
+MOST_LINES = 4
+"""How many of these lines are told."""
 LEAST_ERROR = 0.01
 """A standard error of totals that is told."""
 
@@ -46,6 +50,8 @@ def summary(launch: LaunchProfile) -> list[str]:
         _resources(launch),
         _levels(launch),
     ]
+    if launch.predicted.binding in BOUNDS_OF_INSTRUCTIONS:
+        lines.append(_most_instructions(launch.instructions))
     if counts.cut:
         lines.append(
             "NOT ALL WAS COUNTED: between two barriers threads did more than is kept of them; "
@@ -159,6 +165,16 @@ def _prediction(launch: LaunchProfile) -> str:
         f"predicted on {_named(launch.gpu)}, not measured: {_us(time.seconds)} us, bound by "
         f"{time.binding} (us: {shown}; floor {_us(launch.least.seconds)})"
     )
+
+
+def _most_instructions(by_line: Sequence[tuple[str, int, float]]) -> str:
+    every = sum(number for *_, number in by_line)
+    shown = (
+        f"{PurePath(file).name}:{line} {100 * number / every:.0f} %"
+        for file, line, number in by_line[:MOST_LINES]
+        if 200 * number >= every
+    )
+    return f"most instructions: {', '.join(shown)}"
 
 
 def _resources(launch: LaunchProfile) -> str:

@@ -61,7 +61,9 @@ def test_lines_of_a_launch_that_was_cut_are_an_error(convolution):
     profile = replace(convolution, emulation=SimpleNamespace(counts=cut), _launches=[])
     with pytest.raises(MinialexError, match=message):
         profile.line("tile_product.cuh", 34)
-    with pytest.raises(MinialexError, match=rf"^{re.escape(first.kernel)}, grid .* not counted to its end"):
+    with pytest.raises(
+        MinialexError, match=rf"^{re.escape(first.kernel)}, grid .* not counted to its end"
+    ):
         profile.launches[-1].line("conv2d_tiled.cu", 50)
     assert profile.launches[0].line("tile_product.cuh", 34).requests > 0
     # of a file that the launch has no text of all was counted
