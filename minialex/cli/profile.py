@@ -353,6 +353,8 @@ def _print_step(network: str, batch: int, found: Profile, measured: Measured | N
     for cells in text.launch_rows(found, measured):
         rows.add_row(*cells)
     print_table(rows)
+    if why := text.below_floor(found):
+        console.print(why)
     console.print(text.implementations(found))
     console.print(text.total(found))
     if measured:

@@ -76,6 +76,20 @@ def test_a_launch_that_instructions_bound_says_which_lines_take_them():
     assert launch.instructions[3:] == [(made_up.FILE, n, warps * blocks) for n in (7, 8, 9)]
 
 
+def test_a_launch_below_its_floor_is_marked_and_it_is_said_why():
+    profile, other = profile_of_a_relu(), profile_of_a_relu()
+    assert text.below_floor(profile) == ""
+    (launch,) = profile.launches
+    times = text.LAUNCH_HEADINGS.index("times")
+    assert "*" not in text.launch_rows(profile)[0][times]
+    vars(launch)["least"] = LeastTime(4096, 0, 2 * launch.predicted.seconds, "memory")
+    profile.launches.extend(other.launches)
+    marked, unmarked = text.launch_rows(profile)
+    assert marked[times] == "0.5*"
+    assert "*" not in "".join(unmarked)
+    assert text.below_floor(profile).startswith("* below the floor: what blocks that were not run")
+
+
 def test_what_launches_no_kernel_is_said_to_be_missing():
     x = np.ones(64, np.float32)
     with profiled() as profile, using(relu="plain"):
