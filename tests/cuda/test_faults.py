@@ -220,6 +220,7 @@ def test_writes_past_shared_memory(fault, array):
 def test_dynamic_shared_memory_that_was_not_asked_for():
     error = caught("past_shared", 1, 32, zeros(32), 0)
     assert (error.array, error.index) == ("dynamic", 0)
+    assert "it asked for none: give shared=" in str(error)
 
 
 def test_a_null_pointer():
