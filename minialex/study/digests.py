@@ -19,17 +19,15 @@ PROFILER = (
     *("bench/kernel_profiles.py", "bench/layers.py", "bench/profiles.py"),
     *("cuda/disassembly.py", "cuda/known_gpus.py", "cuda/pipelines.py"),
     *("cuda/emulator/*.py", "cuda/emulator/runtime/*", "cuda/emulator/include/emu/*"),
-    *(
-        f"study/profile/{name}.py"
-        for name in (
-            *("cache_model", "cases", "executed", "least_time", "lines"),
-            *("loop_runs", "profiler", "resources", "time_model"),
-        )
-    ),
+    "study/profile/*.py",
 )
 """The files of this package that decide what is counted of a launch, and what is predicted."""
-NOT_COUNTING = ("errors", "explain", "recorder", "recording", "report", "trace")
-"""Parts of the emulator that say what was found, or record it."""
+NOT_COUNTING = (
+    *("errors", "explain", "recorder", "recording", "report", "trace"),
+    *("cells", "kernel_text", "measured", "metrics", "page", "pages", "selection", "slowdowns"),
+    *("steps", "text", "unvectorised"),
+)
+"""Parts of the emulator and of the profiler that record, or say what was found."""
 
 
 def code_digest(file: str) -> str:

@@ -56,8 +56,9 @@ def test_the_files_of_the_profiler_are_there(pattern):
     assert list(digests._PACKAGE.glob(pattern))
 
 
-def test_the_parts_of_the_emulator_that_do_not_count_are_there():
-    there = {path.stem for path in (digests._PACKAGE / "cuda" / "emulator").rglob("*.*")}
+def test_the_parts_that_do_not_count_are_there():
+    folders = (digests._PACKAGE / "cuda" / "emulator", digests._PACKAGE / "study" / "profile")
+    there = {path.stem for folder in folders for path in folder.rglob("*.*")}
     assert there >= set(digests.NOT_COUNTING)
 
 

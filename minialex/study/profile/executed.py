@@ -160,8 +160,12 @@ def executed(code: Code, counts: Counts) -> Executed:
     chosen = _chosen(code, regions)
     once = float(warps_of(counts))
     runs = _runs(chosen, moved)
-    other = [i for i, own in regions.items() if own and i not in (NOT_IN_A_LOOP, *runs)]
-    runs |= runs_by_branches(code, other, counts, runs, once)
+    free = [
+        i
+        for i, own in regions.items()
+        if i != NOT_IN_A_LOOP and own and not accesses(code.instructions[n] for n in own)
+    ]
+    runs |= runs_by_branches(code, free, counts, runs, once)
     runs[NOT_IN_A_LOOP] = once
     return Executed(
         tuple(

@@ -1,4 +1,4 @@
-"""How often loops run of which no access was counted: by the branches at their line.
+"""How often loops run that access no memory: by the branches that were counted at their line.
 
 The emulator counts how often warps come to a branch. A loop's jump backwards has the line of its
 condition, and there the loop of the text was tested once more than it was run each time. The
@@ -30,16 +30,16 @@ Place = tuple[str, int]
 
 
 def runs_by_branches(
-    code: Code, loops: Sequence[int], counts: Counts, runs: Mapping[int, float], once: float
+    code: Code, free: Sequence[int], counts: Counts, runs: Mapping[int, float], once: float
 ) -> dict[int, float]:
     """Return the executions of loops, all warps of the launch together.
 
     Parameters
     ----------
-    loops : sequence of int
-        Those that are not known by their accesses, as numbers in ``code.loops``.
+    free : sequence of int
+        The loops that access no memory, as numbers in ``code.loops``.
     runs : dict of int to float
-        The executions of those that are.
+        The executions of those that do.
     once : float
         The executions of what is in no loop.
     """
@@ -47,16 +47,14 @@ def runs_by_branches(
     for row in counts.branches:
         tests[row.file, row.line] += row.requests
     alike: defaultdict[Place, list[int]] = defaultdict(list)
-    # what they leave over is done in smaller ones
-    known = {_place(code, number) for number in runs}
-    for number in loops:
-        if (place := _place(code, number)) in tests and place not in known:
+    for number in free:
+        if (place := _place(code, number)) in tests:
             alike[place].append(number)
     found: dict[int, float] = {}
     # what is around a loop comes first
-    for place, same in sorted(alike.items(), key=lambda item: _depth(code, item[1])):
-        entries = around(code, same[0], {**runs, **found}, once)
-        found |= _shared_out(code, same, tests[place], entries, _is_tested_last(counts, place))
+    for place, loops in sorted(alike.items(), key=lambda item: _depth(code, item[1])):
+        entries = around(code, loops[0], {**runs, **found}, once)
+        found |= _shared_out(code, loops, tests[place], entries, _is_tested_last(counts, place))
     return found
 
 
@@ -80,10 +78,7 @@ def _shared_out(
     at_once = {number: _iterations_at_once(code, number) for number in loops}
     # one that stands there twice was copied, with what is around it
     copies = max(Counter(at_once.values()).values())
-    entries = max(entries, 1.0)
-    tests /= entries * copies
-    # fewer warps may have come to it than to what is around it: those that did ran it
-    left = tests if tested_last else max(tests - 1, tests / 2)
+    left = max(0.0, tests / (entries * copies) - (not tested_last)) if entries else 0.0
     found: dict[int, float] = {}
     sizes = sorted(set(at_once.values()), reverse=True)
     for each in sizes:
@@ -112,24 +107,13 @@ def _is_tested_last(counts: Counts, place: Place) -> bool:
 def _iterations_at_once(code: Code, number: int) -> int:
     """Return how many iterations of the text a loop of the machine code does.
 
-    That divides what it adds to a counter; and of what it computes there is as much in each. A loop
-    around others is not unrolled: it may have what they leave over, and their counters.
+    That divides what it adds to a counter; and of what it computes there is as much in each.
     """
-    if _is_around_others(code, number):
-        return 1
     own = [code.instructions[i] for i in code.loops[number].instructions]
     steps = {abs(one.added) for one in own if one.added}
     alike = Counter((one.line, one.opcode) for one in own if _computes(one))
     divisors = {n for step in steps for n in range(1, min(step, len(own)) + 1) if step % n == 0}
     return max((n for n in divisors if _is_made_of(alike, n)), default=1)
-
-
-def _is_around_others(code: Code, number: int) -> bool:
-    loop = code.loops[number]
-    first, last = loop.instructions[0], loop.instructions[-1]
-    return any(
-        other.depth > loop.depth and first <= other.instructions[0] <= last for other in code.loops
-    )
 
 
 def _computes(one: Instruction) -> bool:

@@ -96,8 +96,8 @@ def below_floor(profile: Profile) -> str:
     if not any(map(_is_below_floor, profile.launches)):
         return ""
     return (
-        f"{BELOW_FLOOR} below the floor: what blocks that were not run leave unwritten is zero, "
-        "and a kernel that decides by it reads less than it would (docs/profile-model.md); "
+        f"{BELOW_FLOOR} below the floor: what blocks that were not run leave unwritten is mostly "
+        "zero, and a kernel that decides by it reads less than it would (docs/profile-model.md); "
         "--blocks all runs all of them"
     )
 

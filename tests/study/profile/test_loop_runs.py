@@ -1,4 +1,4 @@
-"""How often loops run of which no access was counted: as often as their branches were."""
+"""How often loops run that access no memory: as often as their branches were counted."""
 
 from __future__ import annotations
 
@@ -87,30 +87,6 @@ def test_a_loop_in_another_and_one_that_was_copied():
     )
     done = executed(machine, counts(row(1, "read", "x", requests=5), branches=(branch(2, 80),)))
     assert [region.executions for region in done.regions] == [1, 5, 35, 35]
-
-
-def test_fewer_warps_than_pass_what_is_around_it_may_have_come_to_a_loop():
-    # 3 of 8 warps, say, that ran it twice: 9 tests
-    done = executed(code(*ONE_BY_ONE), counts(READ, blocks=8, branches=(branch(2, 9),)))
-    assert [region.executions for region in done.regions] == [8, 4.5]
-
-
-def test_a_loop_around_another_is_not_unrolled():
-    # the counter is that of what the inner one leaves over: 8 at once
-    rest = [*["3 FFMA R4, R4, R4, R5"] * 8, "2 IADD3 R0, R0, 0x8, RZ"]
-    inner = unrolled("inner", 16)
-    machine = code("1 outer: LDG.E R4, [R2.64]", *inner, *rest, "5 @P2 BRA `(outer)", "6 EXIT")
-    # the accesses of line 1 are not counted, so that both are known by their branches
-    done = executed(machine, counts(branches=(branch(5, 4), branch(2, 3 * 33))))
-    assert [region.executions for region in done.regions] == [1, 3, 6]
-
-
-def test_what_a_loop_leaves_over_that_is_known_by_its_accesses_is_not_counted_twice():
-    many = [f"7 {'many: ' if n == 0 else ''}LDG.E R4, [R2.64]" for n in range(16)]
-    one = ["7 one: LDG.E R4, [R2.64]", "6 @P1 BRA `(one)", "8 EXIT"]
-    machine = code(*many, "6 @P0 BRA `(many)", *one)
-    found = counts(row(7, "read", "x", requests=64), branches=(branch(6, 65),))
-    assert [region.executions for region in executed(machine, found).regions] == [1, 4, 1]
 
 
 @disassembles
