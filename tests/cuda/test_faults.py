@@ -244,6 +244,13 @@ def test_a_vector_across_its_alignment(x, offset, mode):
     )
 
 
+@pytest.mark.parametrize("mode", ["checked", "counted"])
+def test_a_struct_is_aligned_as_it_is_declared_not_as_it_is_wide(mode):
+    x, y = np.arange(17, dtype=F32), zeros(19)
+    launch("structs_at_once", 1, 1, x[1:], y[1:], mode=mode)
+    assert y.tolist() == [0, *range(1, 17), 1, 2]
+
+
 @pytest.mark.parametrize("mode", ["fast", "checked", "counted"])
 def test_where_a_buffer_lies_is_no_fault_of_the_kernel(mode):
     # 4 bytes behind what the processor takes for a float4; a GPU has copies of its own

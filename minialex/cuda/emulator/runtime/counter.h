@@ -81,10 +81,10 @@ class Counter {
     }
     // Returns false where it is in no array, or misaligned; `fault` then says where.
     bool access(const Thread& me, char* address, size_t bytes, Access kind, uint32_t site,
-                Fault& fault) {
+                bool whole, Fault& fault) {
         const int region = regions_.find(address, bytes);
         if (region < 0 && sites.in_module(address)) return true;
-        if (region < 0 || regions_.is_misaligned(region, address, bytes)) {
+        if (region < 0 || (whole && regions_.is_misaligned(region, address, bytes))) {
             fault = {};
             fault.kind = region < 0 ? OUT_OF_BOUNDS : MISALIGNED;
             fault.access = kind, fault.bytes = int(bytes);
