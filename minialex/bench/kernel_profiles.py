@@ -41,7 +41,6 @@ from minialex.study.kernel_uses import uses
 from minialex.study.parallel import in_parallel
 from minialex.study.profile import LaunchProfile, Profile, profiled
 from minialex.study.profile.cases import profile_case
-from minialex.study.profile.executed import branches
 from minialex.study.profile.lines import total
 from minialex.train.step_state import StepState
 
@@ -221,15 +220,15 @@ def row(launch: LaunchProfile) -> list[str]:
     """Return a launch's row, as `HEADINGS` has it."""
     time, taken = launch.predicted, launch.resources.occupancy
     assert taken is not None
-    found = branches(launch.counts, launch.resources.code)
-    every, divergent = sum(one.requests for one in found), sum(one.divergent for one in found)
+    branches = sum(one.requests for one in launch.counts.branches)
+    divergent = sum(one.divergent for one in launch.counts.branches)
     return [
         f"`{_name(launch)}`",
         time.binding,
         f"{taken.share:.0%}, {taken.limit}",
         per_request(launch.counts.memory, "global", "sectors"),
         per_request(launch.counts.memory, "shared", "wavefronts"),
-        _share(divergent / every) if divergent else "",
+        _share(divergent / branches) if divergent else "",
         _us(time.seconds),
         _us(launch.least.seconds),
     ]

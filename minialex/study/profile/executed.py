@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from minialex.cuda import disassembly
 from minialex.cuda.architectures import WARP_THREADS
 from minialex.cuda.disassembly import Instruction
-from minialex.cuda.emulator.counts import BranchCounts, Counts, MemoryCounts
+from minialex.cuda.emulator.counts import Counts, MemoryCounts
 from minialex.cuda.pipelines import pipeline, tensor_products
 from minialex.study.profile.loop_runs import around, runs_by_branches
 from minialex.study.profile.resources import Code
@@ -138,15 +138,6 @@ def _keys(one: Instruction) -> list[Key]:
     if name == "LDGSTS":
         found.append(("write", "shared"))
     return [(one.file, one.line, *access) for access in found]
-
-
-def branches(counts: Counts, code: Code) -> list[BranchCounts]:
-    """Return the branches that the machine code has, too; all, where there is none.
-
-    Where the compiler gives instructions a predicate in place of a branch, no warp parts.
-    """
-    jumps = {(one.file, one.line) for one in code.instructions if one.targets}
-    return [row for row in counts.branches if not jumps or (row.file, row.line) in jumps]
 
 
 def executed(code: Code, counts: Counts) -> Executed:

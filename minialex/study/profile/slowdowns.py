@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 from minialex.cuda.emulator.counts import Counts, MemoryCounts
-from minialex.study.profile.executed import branches
 from minialex.study.profile.resources import Resources
 from minialex.study.profile.unvectorised import (
     LEAST_NARROW,
@@ -128,18 +127,20 @@ def _widen(one: Unvectorised, taken: Resources) -> str:
 
 
 def _divergent(counts: Counts, taken: Resources) -> Iterator[Slowdown]:
-    found = branches(counts, taken.code)
-    every = sum(row.requests for row in found)
-    for row in found:
+    every = sum(row.requests for row in counts.branches)
+    jumps = {(one.file, one.line) for one in taken.code.instructions if one.targets}
+    for row in counts.branches:
         if row.divergent > SHARE * every:
-            yield Slowdown(
-                "divergent branch",
-                row.file,
-                row.line,
-                row.divergent / every,
+            text = (
                 f"{PurePath(row.file).name}:{row.line} sends lanes of one warp different ways "
-                f"{100 * row.divergent / row.requests:.0f} % of the time: one after the other runs",
+                f"{100 * row.divergent / row.requests:.0f} % of the time: one after the other runs"
             )
+            if jumps and (row.file, row.line) not in jumps:
+                text += (
+                    "; the machine code has no branch at this line: if it has predicates instead, "
+                    "both ways are issued each time"
+                )
+            yield Slowdown("divergent branch", row.file, row.line, row.divergent / every, text)
 
 
 def _local(taken: Resources) -> Iterator[Slowdown]:

@@ -12,7 +12,7 @@ from minialex.cuda.disassembly import Instruction
 from minialex.cuda.emulator.counts import BranchCounts, MemoryCounts, PrimitiveCounts
 from minialex.cuda.known_gpus import KnownGPU
 from minialex.cuda.plan import Dim3
-from minialex.study.profile.executed import accesses, branches, key_of
+from minialex.study.profile.executed import accesses, key_of
 from minialex.wording import counted
 
 if TYPE_CHECKING:
@@ -67,14 +67,9 @@ def line_rows(launch: LaunchProfile) -> list[Cells]:
     rows: list[Cells] = []
     code = launch.resources.code
     became = accesses(code.instructions[i] for i in sorted(code.reachable))
-    real = branches(launch.counts, code)
     for line in launch.lines:
         rows += (_access(one, became.get(key_of(one), [])) for one in line.accesses)
-        rows += (
-            _branch(one)
-            for one in line.branches
-            if one in real and 200 * one.divergent >= one.requests
-        )
+        rows += (_branch(one) for one in line.branches if 200 * one.divergent >= one.requests)
         rows += (_primitive(one) for one in line.primitives)
     return [(*row, *[""] * (len(LINE_HEADINGS) - len(row))) for row in rows]
 
