@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from minialex.autograd.choice import Choices, noted_choices
@@ -46,36 +46,27 @@ class LaunchProfile:
     def __str__(self) -> str:
         return report(self)
 
-    @cached_property
+    @functools.cached_property
     def lines(self) -> list[Line]:
         """Every line of which something was counted, in the order of files and text."""
         return lines([self.counts])
 
-    @cached_property
+    @functools.cached_property
     def resources(self) -> Resources:
         """Registers, shared memory, occupancy, and the machine code's main loop."""
         return _resources(self.counts.plan, self.gpu)
 
-    @cached_property
+    @functools.cached_property
     def predicted(self) -> PredictedTime:
         """How long it would take: a prediction, not a measurement."""
         return predict(self.counts, self.resources)
 
-    @cached_property
-    def instructions(self) -> list[tuple[str, int, float]]:
-        """File, line and executed warp instructions of each line, most first.
-
-        As the model derives them from the machine code; empty where there is none.
-        """
-        done = self.predicted.executed
-        return done.by_line if done else []
-
-    @cached_property
+    @functools.cached_property
     def least(self) -> LeastTime:
         """How long any kernel takes at least that reads and writes the same arrays."""
         return least_time(self.counts.plan, self.counts.arrays, self.gpu)
 
-    @cached_property
+    @functools.cached_property
     def slowdowns(self) -> list[Slowdown]:
         """What slows it down, what costs most first."""
         return slowdowns(self.counts, self.resources)
@@ -84,6 +75,15 @@ class LaunchProfile:
         """Return one line; see `Profile.line`."""
         refuse_cut([self.counts], file)
         return find(self.lines, file, number)
+
+    @functools.cached_property
+    def instructions(self) -> list[tuple[str, int, float]]:
+        """File, line and executed warp instructions of each line, most first.
+
+        As the model derives them from the machine code; empty where there is none.
+        """
+        done = self.predicted.executed
+        return done.by_line if done else []
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as numbers, texts, lists and dicts."""
