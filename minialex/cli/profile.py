@@ -102,7 +102,6 @@ class _How:
 @click.option(
     "--page",
     "page_file",
-    type=click.Path(path_type=Path),
     metavar="FILE",
     help="Also write an HTML page on which a block's warps can be stepped through OP's kernel.",
 )
@@ -119,7 +118,7 @@ def profile(
     batch: int | None,
     gpu: str,
     blocks: str | None,
-    page_file: Path | None,
+    page_file: str | None,
     listing: bool,
     as_json: bool,
 ) -> None:
@@ -177,10 +176,9 @@ def profile(
         for word in use:
             if "=" in word and word.partition("=")[0] != what:
                 raise click.UsageError(f"--use {word}: of an op alone, {what}, it has no effect")
-        if page_file is not None:
-            _check_page(page_file)
+        page = None if page_file is None else _checked_page(page_file)
         name = implementation or default_implementation(what, gpu)
-        _op(what, name, case, how, page_file, as_json)
+        _op(what, name, case, how, page, as_json)
 
 
 @contextlib.contextmanager
@@ -221,7 +219,7 @@ def _op(
     if layer is not None:
         if page is not None:
             raise click.UsageError("--page shows a small case: name one of --list, or leave it out")
-        pair, _ = tracing.find(op, implementation, None)
+        pair, _ = tracing.find(op, implementation, None, command="profile")
         batch = how.batch or LAYER_BATCH
         on = f"{layer.label}, batch {batch}"
         with _counting(on):
@@ -232,7 +230,7 @@ def _op(
             raise click.UsageError(
                 f"--batch is for a network or one of its layers: name one by --case: {there}"
             )
-        pair, chosen = tracing.find(op, implementation, case)
+        pair, chosen = tracing.find(op, implementation, case, command="profile")
         found = profile_case(pair, chosen, **how.taken(MAX_BLOCKS))
         on = f"case {chosen.name!r}"
     _check_launched(found)
@@ -246,11 +244,15 @@ def _op(
         messages.print(f"wrote {page}: open it in a browser")
 
 
-def _check_page(file: Path) -> None:
-    """Refuse what cannot be written in the end, before anything is run."""
+def _checked_page(name: str) -> Path:
+    """Return the file, and refuse what cannot be written in the end before anything is run."""
+    file = Path(name)
     if file.suffix.lower() not in (".html", ".htm"):
-        raise click.UsageError(f"--page {file}: name a file that ends in .html, such as page.html")
+        raise click.UsageError(
+            f"--page {name or repr(name)}: name a file that ends in .html, such as page.html"
+        )
     check_writable(file)
+    return file
 
 
 def _check_launched(found: Profile) -> None:
@@ -353,6 +355,8 @@ def _print_step(network: str, batch: int, found: Profile, measured: Measured | N
     for cells in text.launch_rows(found, measured):
         rows.add_row(*cells)
     print_table(rows)
+    if why := text.below_floor(found):
+        console.print(why)
     console.print(text.implementations(found))
     console.print(text.total(found))
     if measured:

@@ -174,6 +174,8 @@ def _locate(file: str | Path) -> Path:
         return path
     if Path(file).is_file():
         return Path(file).resolve()
+    if Path(file).is_absolute():
+        raise MinialexError(f"no file {os.fspath(file)!r}: check the path")
     raise MinialexError(f"no kernel file {os.fspath(file)!r} in {folder}: check the name")
 
 

@@ -54,8 +54,17 @@ MIN_INPUT_ELEMENTS = 31
 forward launches a kernel: adaptive_avg_pool2d's first is the identity."""
 
 
-def find(op: str, implementation: str | None, case: str | None) -> tuple[Pair, Case]:
+def find(
+    op: str, implementation: str | None, case: str | None, *, command: str = "trace"
+) -> tuple[Pair, Case]:
     """Return the implementation of that name, by default what a GPU runs, and the case.
+
+    Parameters
+    ----------
+    op : str
+    implementation, case : str, optional
+    command : str
+        The command that lists the cases, where there is none of that name.
 
     Raises
     ------
@@ -67,7 +76,7 @@ def find(op: str, implementation: str | None, case: str | None) -> tuple[Pair, C
     _check(f"implementation of {op} with CUDA kernels", name, kernels_of(op))
     cases = [one for one in CASES[op] if case in (None, one.name)]
     if not cases:
-        raise MinialexError(f"{op} has no case {case!r}: minialex trace {op} --list names them")
+        raise MinialexError(f"{op} has no case {case!r}: minialex {command} {op} --list names them")
     pair = Pair(OPS[op], name, name, np.dtype(np.float32))
     shown = (one for one in cases if _first_input(one, op).size >= MIN_INPUT_ELEMENTS)
     return pair, next((one for one in shown if case or _launches(pair, one)), cases[0])

@@ -149,6 +149,7 @@ def test_a_page(minialex, tmp_path):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
+        ("", "--page '': name a file that ends in .html, such as page.html"),
         ("-", "--page -: name a file that ends in .html, such as page.html"),
         ("kernel.cu", "kernel.cu: name a file that ends in .html"),
         ("folder.html", "folder.html: it is a folder: choose another name"),
@@ -192,7 +193,10 @@ def test_what_there_is(minialex):
         (("relu", "--emulate", "--gpu", "H300"), "unknown GPU 'H300'; known: T4, "),
         (("relu", "--emulate", "--blocks", "0"), "'0': use a whole number from 1, or all"),
         (("relu", "--emulate", "--batch", "8"), "name one by --case: 'alexnet relu 1', "),
-        (("relu", "--emulate", "--case", "no such"), "relu has no case 'no such'"),
+        (
+            ("relu", "--emulate", "--case", "no such"),
+            "relu has no case 'no such': minialex profile",
+        ),
         (
             ("alexnet", "--emulate", "--kernel", "relu_forwards"),
             "there is no kernel 'relu_forwards': did you mean 'relu_forward'?",

@@ -220,6 +220,7 @@ def test_writes_past_shared_memory(fault, array):
 def test_dynamic_shared_memory_that_was_not_asked_for():
     error = caught("past_shared", 1, 32, zeros(32), 0)
     assert (error.array, error.index) == ("dynamic", 0)
+    assert "it asked for none: give shared=" in str(error)
 
 
 def test_a_null_pointer():
@@ -232,14 +233,33 @@ def test_a_null_pointer():
 @pytest.mark.parametrize(
     ("x", "offset"), [(zeros(8), 1), (zeros(9)[1:], 0)], ids=["odd offset", "odd slice"]
 )
-def test_a_vector_across_its_alignment(x, offset):
-    launch("four_at_once", 1, 1, zeros(8), zeros(8), 4)
-    error = caught("four_at_once", 1, 1, x, zeros(8), offset)
-    assert error.kind == "misaligned"
+@pytest.mark.parametrize("mode", ["checked", "counted"])
+def test_a_vector_across_its_alignment(x, offset, mode):
+    launch("four_at_once", 1, 1, zeros(8), zeros(8), 4, mode=mode)
+    error = caught("four_at_once", 1, 1, x, zeros(8), offset, mode=mode)
+    assert (error.kind, error.line) == ("misaligned", line_of(FILE, "FAULT misaligned"))
     assert str(error).splitlines()[0] == (
         f"four_at_once: misaligned read: 16 bytes at x[{offset}], which a GPU takes only at a "
         "multiple of as many"
     )
+
+
+@pytest.mark.parametrize("mode", ["checked", "counted"])
+def test_a_struct_is_aligned_as_it_is_declared_not_as_it_is_wide(mode):
+    x, y = np.arange(17, dtype=F32), zeros(19)
+    launch("structs_at_once", 1, 1, x[1:], y[1:], mode=mode)
+    assert y.tolist() == [0, *range(1, 17), 1, 2]
+
+
+@pytest.mark.parametrize("mode", ["fast", "checked", "counted"])
+def test_where_a_buffer_lies_is_no_fault_of_the_kernel(mode):
+    # 4 bytes behind what the processor takes for a float4; a GPU has copies of its own
+    memory = zeros(16 + 3)
+    begin = (4 - memory.ctypes.data) % 16
+    x, y = (np.frombuffer(memory.data, F32, 8, begin + at) for at in (0, 32))
+    x[:] = np.arange(8)
+    launch("four_at_once", 1, 1, x, y, 4, mode=mode)
+    assert y.tolist() == [4, 5, 6, 7, 0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("mode", ["fast", "checked"])

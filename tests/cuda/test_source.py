@@ -50,6 +50,8 @@ def test_a_missing_file_is_named(package):
     fill(package / "_kernels")
     with pytest.raises(MinialexError, match=r"no kernel file 'nothing\.cu'"):
         source.read("nothing.cu")
+    with pytest.raises(MinialexError, match=rf"^no file '{package}/nothing\.cu': check the path$"):
+        source.read(package / "nothing.cu")
 
 
 def test_the_common_header_stands_in_front_with_line_directives(package):

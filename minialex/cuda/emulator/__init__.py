@@ -121,11 +121,12 @@ def emulated(
     Parameters
     ----------
     mode : str
-        ``"fast"``: on all cores; a wrong kernel is undefined behaviour. ``"checked"``: every access
-        to memory is checked; out-of-bounds accesses, races, reads of uninitialised shared memory,
-        misaligned vectors and divergent barriers are errors. ``"traced"``: checked, and what one
-        thread does is written down. ``"counted"``: what warps ask of memory is counted, line by
-        line; of a large launch only some blocks run, so that its results are not whole.
+        ``"fast"``: on all cores; a wrong kernel is undefined behaviour, which may end the process.
+        ``"checked"``: every access to memory is checked; out-of-bounds accesses, races, reads of
+        uninitialised shared memory, misaligned vectors and divergent barriers are errors.
+        ``"traced"``: checked, and what one thread does is written down. ``"counted"``: what warps
+        ask of memory is counted, line by line, and out-of-bounds accesses and misaligned vectors
+        are errors; of a large launch only some blocks run, so that its results are not whole.
     architecture : str
         Which GPU to be: tensor cores add up as they do there, and what would not launch there is
         refused. ``"sm_80"``, ``"sm_90"`` and the like: see ``minialex.cuda.architectures``.

@@ -22,7 +22,7 @@ from minialex.cuda.architectures import Architecture
 from minialex.cuda.emulator import compiler, interface
 from minialex.cuda.emulator.counts import Counts, counts
 from minialex.cuda.emulator.lines import Lines
-from minialex.cuda.emulator.memory import Copies, phase_of
+from minialex.cuda.emulator.memory import Copies, lies_as_on_a_gpu, phase_of
 from minialex.cuda.emulator.recording import MAX_EVENTS, RAW, Recording, recording
 from minialex.cuda.emulator.report import NamedArray, explain
 from minialex.cuda.emulator.sampling import Sample
@@ -122,7 +122,8 @@ def run(task: EmulatedLaunch) -> Recording | Counts | None:
     """
     compiled = _compiled(task)
     arrays = [value for value in task.values if isinstance(value, np.ndarray)]
-    copies = Copies(arrays) if task.kind == "checked" else None
+    copied = task.kind == "checked" or not all(map(lies_as_on_a_gpu, arrays))
+    copies = Copies(arrays) if copied else None
     addresses = copies.addresses if copies else [address_of(array) for array in arrays]
     launch, memory = _launch(task, compiled, addresses)
     if task.kind != "fast":

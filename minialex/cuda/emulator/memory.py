@@ -2,7 +2,8 @@
 
 One past the end of `x` may well be the first element of `y`, and a parameter is a slice of an
 arena of all of them. A checked launch works on copies that lie far apart and copies back what was
-written.
+written. So does any launch of an array that lies in a file or buffer where its vectors are across
+the processor's alignment, though on a GPU they would not be.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from minialex.arrays import Array, address_of, extent_of
 _GUARD_BYTES = 16 << 20
 # As CUDA aligns what it allocates; a view is as much off as it is from the array it views.
 _ALIGNMENT_BYTES = 512
+_WIDEST_BYTES = 16
+"""Of one access, as of a float4."""
 
 
 class Copies:
@@ -93,3 +96,8 @@ def phase_of(array: Array) -> int:
     while isinstance(whole.base, np.ndarray):
         whole = whole.base
     return (address_of(array) - address_of(whole)) % _ALIGNMENT_BYTES
+
+
+def lies_as_on_a_gpu(array: Array) -> bool:
+    """Return whether vectors that are aligned on a GPU are aligned in the array's own memory."""
+    return (address_of(array) - phase_of(array)) % _WIDEST_BYTES == 0

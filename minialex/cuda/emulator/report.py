@@ -155,6 +155,11 @@ def _out_of_bounds(fault: i.Fault, array: NamedArray | None, index: int) -> str:
         if 0 <= fault.offset < 1 << 20:
             return f"{noun} through a null pointer: the argument was None"
         return f"out-of-bounds {noun}: address {fault.offset:#x} is near no array"
+    if array.shared and not array.size:
+        return (
+            f"out-of-bounds {noun} of shared memory: {array.element(index)}, but dynamic shared "
+            "memory has as many bytes as the launch asks for, and it asked for none: give shared="
+        )
     where = "before its start" if index < 0 else "past its end"
     kind = " of shared memory" if array.shared else ""
     shape = ", ".join(str(size) for size in array.shape)

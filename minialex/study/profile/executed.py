@@ -86,6 +86,19 @@ class Executed:
         return sum(region.executions * len(region.instructions) for region in self.regions)
 
     @property
+    def by_line(self) -> list[tuple[str, int, float]]:
+        """File, line and instructions of each line of the kernel's text, most first."""
+        found: defaultdict[tuple[str, int], float] = defaultdict(float)
+        for region in self.regions:
+            for one in region.instructions:
+                found[one.file, one.line] += region.executions
+        # sums that differ by their order alone are equal
+        return sorted(
+            ((file, line, number) for (file, line), number in found.items()),
+            key=lambda row: (-round(row[2], 6), row[:2]),
+        )
+
+    @property
     def pipelines(self) -> Counter[str]:
         """How many each pipeline executes, rounded up."""
         found: defaultdict[str, float] = defaultdict(float)

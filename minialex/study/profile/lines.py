@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 
@@ -148,6 +148,26 @@ def find(every: Iterable[Line], file: str, number: int) -> Line:
             f"nothing was counted at {file}:{number}: of this file there is {there or 'nothing'}"
         )
     return found[0]
+
+
+def refuse_cut(launches: Sequence[Counts], file: str) -> None:
+    """Raise where a launch of kernels with text of this file was not counted to its end.
+
+    Which of its lines are wrong is not known; those to which threads came later are missing.
+
+    Raises
+    ------
+    MinialexError
+    """
+    for number, counts in enumerate(launches, 1):
+        if counts.cut and any(_is_called(one, file) for one in counts.plan.source.files):
+            which = f", launch {number} of {len(launches)}" if len(launches) > 1 else ""
+            grid = " x ".join(map(str, counts.grid))
+            raise MinialexError(
+                f"{counts.kernel}{which}, grid {grid}, was not counted to its end, so "
+                f"numbers of lines of {file} are wrong: take a smaller case, in which threads do "
+                "less between two barriers, or count fewer blocks (max_blocks)"
+            )
 
 
 def _at(place: tuple[str, int], rows: Iterable[Row]) -> tuple[Row, ...]:

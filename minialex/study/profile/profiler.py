@@ -18,7 +18,7 @@ from minialex.cuda.known_gpus import KnownGPU, known_gpu
 from minialex.cuda.plan import LaunchPlan
 from minialex.errors import MinialexError
 from minialex.study.profile.least_time import LeastTime, least_time
-from minialex.study.profile.lines import Line, find, lines
+from minialex.study.profile.lines import Line, find, lines, refuse_cut
 from minialex.study.profile.metrics import METRICS
 from minialex.study.profile.resources import Resources, resources
 from minialex.study.profile.slowdowns import Slowdown, slowdowns
@@ -73,7 +73,17 @@ class LaunchProfile:
 
     def line(self, file: str, number: int) -> Line:
         """Return one line; see `Profile.line`."""
+        refuse_cut([self.counts], file)
         return find(self.lines, file, number)
+
+    @functools.cached_property
+    def instructions(self) -> list[tuple[str, int, float]]:
+        """File, line and executed warp instructions of each line, most first.
+
+        As the model derives them from the machine code; empty where there is none.
+        """
+        done = self.predicted.executed
+        return done.by_line if done else []
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as numbers, texts, lists and dicts."""
@@ -95,6 +105,10 @@ class LaunchProfile:
             "occupancy": taken.occupancy and dataclasses.asdict(taken.occupancy),
             "main_loop": dict(taken.main_loop),
             "machine_code": [dataclasses.asdict(row) for row in taken.lines],
+            "instructions": [
+                {"file": file, "line": line, "executed": number}
+                for file, line, number in self.instructions
+            ],
             "machine_code_missing": taken.missing,
             "predicted_seconds": time.seconds,
             "bound": time.binding,
@@ -152,8 +166,9 @@ class Profile:
         Raises
         ------
         MinialexError
-            If nothing was counted there.
+            If nothing was counted there, or of a launch with text of this file not all was.
         """
+        refuse_cut(self.emulation.counts, file)
         return find(lines(self.emulation.counts), file, number)
 
     def to_json(self) -> dict[str, Any]:
@@ -205,7 +220,7 @@ def profiled(
     ------
     MinialexError
         If there is no such GPU, or no C++ compiler, or a profile is being taken already; from a
-        launch, if an access is in no array.
+        launch, if an access is in no array or misaligned.
     """
     known = known_gpu(gpu)
     if (active := emulation()) is not None and active.mode == "counted":

@@ -27,6 +27,12 @@ LAUNCH_HEADINGS = ("kernel", "grid", "bound", "predicted us", "floor us", "times
 MEASURED_HEADING = "measured us"
 LEFT_OF_LINES, LEFT_OF_LAUNCHES = 3, 3
 """How many of the headings are of columns that are flush left."""
+BELOW_FLOOR = "*"
+"""Stands behind the times of a launch that is predicted to take less than its floor."""
+BOUNDS_OF_INSTRUCTIONS = ("issue", "ALU", "FMA", "XU")
+"""Those of which it is told which lines take most."""
+MOST_LINES = 4
+"""How many of these lines are told."""
 LEAST_ERROR = 0.01
 """A standard error of totals that is told."""
 
@@ -46,6 +52,8 @@ def summary(launch: LaunchProfile) -> list[str]:
         _resources(launch),
         _levels(launch),
     ]
+    if launch.predicted.binding in BOUNDS_OF_INSTRUCTIONS:
+        lines.append(_most_instructions(launch.instructions))
     if counts.cut:
         lines.append(
             "NOT ALL WAS COUNTED: between two barriers threads did more than is kept of them; "
@@ -76,6 +84,17 @@ def launch_rows(profile: Profile, measured: Measured | None = None) -> list[Cell
         return rows
     times = ("not measured" if seconds is None else _us(seconds) for seconds in measured.seconds)
     return [(*row, time) for row, time in zip(rows, times, strict=True)]
+
+
+def below_floor(profile: Profile) -> str:
+    """Return why launches are marked as below their floor; "" where none is."""
+    if not any(map(_is_below_floor, profile.launches)):
+        return ""
+    return (
+        f"{BELOW_FLOOR} below the floor: what blocks that were not run leave unwritten is mostly "
+        "zero, and a kernel that decides by it reads less than it would (docs/profile-model.md); "
+        "--blocks all runs all of them"
+    )
 
 
 def measured_total(measured: Measured) -> str:
@@ -157,6 +176,16 @@ def _prediction(launch: LaunchProfile) -> str:
     )
 
 
+def _most_instructions(by_line: Sequence[tuple[str, int, float]]) -> str:
+    every = sum(number for *_, number in by_line)
+    shown = (
+        f"{PurePath(file).name}:{line} {100 * number / every:.0f} %"
+        for file, line, number in by_line[:MOST_LINES]
+        if 200 * number >= every
+    )
+    return f"most instructions: {', '.join(shown)}"
+
+
 def _resources(launch: LaunchProfile) -> str:
     taken, counts = launch.resources, launch.counts
     shared = counts.static_shared + counts.dynamic_shared
@@ -223,9 +252,13 @@ def _launch(launch: LaunchProfile) -> Cells:
         launch.predicted.binding,
         _us(seconds),
         _us(least),
-        f"{seconds / least:.1f}" if least else "",
+        f"{seconds / least:.1f}{BELOW_FLOOR if _is_below_floor(launch) else ''}" if least else "",
         "" if taken is None else f"{100 * taken.share:.0f} %",
     )
+
+
+def _is_below_floor(launch: LaunchProfile) -> bool:
+    return launch.predicted.seconds < launch.least.seconds
 
 
 def _place(row: MemoryCounts | BranchCounts | PrimitiveCounts) -> str:

@@ -106,6 +106,17 @@ __global__ void four_at_once(const float* __restrict__ x, float* __restrict__ y,
     const float4 v = *reinterpret_cast<const float4*>(x + offset);  // FAULT misaligned
     *reinterpret_cast<float4*>(y) = v;
 }
+struct Pair { float first, second; };
+struct Row { float of[16]; };
+// Right: the structs are aligned as a float is, and so is their copy.
+__global__ void structs_at_once(const float* __restrict__ x, float* __restrict__ y) {
+    __shared__ Row row;
+    const Pair pair = *reinterpret_cast<const Pair*>(x);
+    row = *reinterpret_cast<const Row*>(x);
+    __syncthreads();
+    *reinterpret_cast<Row*>(y) = row;
+    reinterpret_cast<Pair*>(y)[8] = pair;
+}
 
 // ---- between blocks ------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import pytest
 
 from minialex.study.profile.executed import executed, warps_of
 from minialex.study.profile.resources import Code
-from tests.study.profile.made_up import code, counts, opcodes, row
+from tests.study.profile.made_up import FILE, code, counts, opcodes, row
 
 NEST = (
     "1 MOV R1, R2",
@@ -44,6 +44,23 @@ def test_a_loop_runs_as_often_as_its_lines_moved_what_one_iteration_moves():
     assert done.instructions == 4 * 3 + 20 * 3 + 160 * 3
     assert done.pipelines["FMA"] == 160
     assert done.pipelines["LSU"] == 4 + 20 * 2 + 160
+
+
+def test_instructions_of_each_line_most_first():
+    done = executed(
+        code(*NEST),
+        counts(
+            row(2, "read", "x", width=16, requests=5),
+            row(2, "write", "tile", "shared", width=16, requests=5),
+            row(3, "read", "tile", "shared", requests=40),
+            row(5, "write", "y"),
+        ),
+    )
+    # the load and the jump of line 3 run 40 times each, so does the product of line 4; of line 2
+    # three run 5 times; the rest once, and the NOP behind the end never
+    by_line = [(3, 80), (4, 40), (2, 15), (1, 1), (5, 1), (6, 1)]
+    assert done.by_line == [(FILE, line, number) for line, number in by_line]
+    assert sum(number for *_, number in done.by_line) == done.instructions
 
 
 def test_what_an_unrolled_loop_leaves_over_is_its_own():

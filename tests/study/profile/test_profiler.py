@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -49,6 +52,23 @@ def test_a_line_over_all_launches_is_their_sum(convolution):
     each = [launch.line(*place).requests for launch in convolution.launches[:3]]
     assert convolution.line(*place).requests == sum(each)
     assert min(each) > 0
+
+
+def test_lines_of_a_launch_that_was_cut_are_an_error(convolution):
+    first, *others = (launch.counts for launch in convolution.launches)
+    cut = [*others, replace(first, cut=True)]
+    message = rf"^{re.escape(first.kernel)}, launch {len(cut)} of {len(cut)}, grid .*max_blocks"
+    profile = replace(convolution, emulation=SimpleNamespace(counts=cut), _launches=[])
+    with pytest.raises(MinialexError, match=message):
+        profile.line("tile_product.cuh", 34)
+    with pytest.raises(
+        MinialexError, match=rf"^{re.escape(first.kernel)}, grid .* not counted to its end"
+    ):
+        profile.launches[-1].line("conv2d_tiled.cu", 50)
+    assert profile.launches[0].line("tile_product.cuh", 34).requests > 0
+    # of a file that the launch has no text of all was counted
+    with pytest.raises(MinialexError, match=r"nothing was counted at relu.cu:1"):
+        profile.line("relu.cu", 1)
 
 
 def test_what_a_line_does_not_have_is_an_error_and_no_zero(convolution):

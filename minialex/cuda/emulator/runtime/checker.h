@@ -27,8 +27,9 @@ class Checker {
     }
 
     // Returns whether the access is right; `fault` says what it touches, and what is wrong if not.
+    // One that is made as a whole has to be aligned.
     bool check(const Thread& me, char* address, size_t bytes, Access access, uint32_t site,
-               Fault& fault) {
+               bool whole, Fault& fault) {
         fault.access = access, fault.bytes = int(bytes);
         sites.fill(fault.here, site);
         const int region = regions_.find(address, bytes);
@@ -39,8 +40,7 @@ class Checker {
         }
         fault.region = region;
         fault.offset = address - launch_.regions[region].base;
-        const bool power_of_two = (bytes & (bytes - 1)) == 0;
-        if (power_of_two && (reinterpret_cast<uintptr_t>(address) & (bytes - 1)))
+        if (whole && regions_.is_misaligned(region, address, bytes))
             return fault.kind = MISALIGNED, false;
         const bool shared = launch_.regions[region].shared;
         if (access == ATOMIC && !shared) order.atomic(address, me);

@@ -79,16 +79,19 @@ class Counter {
         inside = flow_.enter(inside, site, calls.empty() ? ControlFlow::KERNEL : calls.back().call);
         note(me, {uint64_t(inside), 0, 0, BLOCK});
     }
-    // Returns false where it is in no array; `fault` then says where.
+    // Returns false where it is in no array, or misaligned; `fault` then says where.
     bool access(const Thread& me, char* address, size_t bytes, Access kind, uint32_t site,
-                Fault& fault) {
+                bool whole, Fault& fault) {
         const int region = regions_.find(address, bytes);
-        if (region < 0) {
-            if (sites.in_module(address)) return true;
+        if (region < 0 && sites.in_module(address)) return true;
+        if (region < 0 || (whole && regions_.is_misaligned(region, address, bytes))) {
             fault = {};
-            fault.kind = OUT_OF_BOUNDS, fault.access = kind, fault.bytes = int(bytes);
+            fault.kind = region < 0 ? OUT_OF_BOUNDS : MISALIGNED;
+            fault.access = kind, fault.bytes = int(bytes);
             sites.fill(fault.here, site);
-            regions_.locate(address, fault);
+            if (region < 0) return regions_.locate(address, fault), false;
+            fault.region = numbers_[size_t(region)];
+            fault.offset = address - regions_[region].base;
             return false;
         }
         const Region& r = regions_[region];

@@ -9,21 +9,23 @@
 #include "primitives.h"
 
 namespace emu {
-inline void watch(void* address, size_t bytes, Access access, const void* pc) {
+// What a compiler knows to be less aligned than it is wide it moves in pieces, as for a GPU: then it
+// is not made as a whole.
+inline void watch(void* address, size_t bytes, Access access, const void* pc, bool whole = false) {
     // Static data is set up when the module is loaded, before anything runs.
     if (bytes && worker && worker->watching())
-        worker->watch(address, bytes, access, worker->sites().of_pc(pc));
+        worker->watch(address, bytes, access, worker->sites().of_pc(pc), whole);
 }
 }  // namespace emu
 
 #define EMU_HERE __builtin_return_address(0)
-#define EMU_HOOKS(n)                                                                    \
-    void __tsan_read##n(void* p) { emu::watch(p, n, emu::READ, EMU_HERE); }             \
-    void __tsan_write##n(void* p) { emu::watch(p, n, emu::WRITE, EMU_HERE); }           \
-    void __tsan_unaligned_read##n(void* p) { emu::watch(p, n, emu::READ, EMU_HERE); }   \
-    void __tsan_unaligned_write##n(void* p) { emu::watch(p, n, emu::WRITE, EMU_HERE); } \
-    void __tsan_read##n##_pc(void* p, void* pc) { emu::watch(p, n, emu::READ, pc); }    \
-    void __tsan_write##n##_pc(void* p, void* pc) { emu::watch(p, n, emu::WRITE, pc); }
+#define EMU_HOOKS(n)                                                                         \
+    void __tsan_read##n(void* p) { emu::watch(p, n, emu::READ, EMU_HERE, true); }            \
+    void __tsan_write##n(void* p) { emu::watch(p, n, emu::WRITE, EMU_HERE, true); }          \
+    void __tsan_unaligned_read##n(void* p) { emu::watch(p, n, emu::READ, EMU_HERE); }        \
+    void __tsan_unaligned_write##n(void* p) { emu::watch(p, n, emu::WRITE, EMU_HERE); }      \
+    void __tsan_read##n##_pc(void* p, void* pc) { emu::watch(p, n, emu::READ, pc, true); }   \
+    void __tsan_write##n##_pc(void* p, void* pc) { emu::watch(p, n, emu::WRITE, pc, true); }
 #define EMU_COPIES(prefix)                                           \
     void* prefix##memcpy(void* to, const void* from, size_t n) {     \
         emu::watch(const_cast<void*>(from), n, emu::READ, EMU_HERE); \

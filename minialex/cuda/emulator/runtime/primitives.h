@@ -97,7 +97,7 @@ inline void* Worker::dynamic_shared(const char* name, ElementType element_type) 
     return shared_.dynamic();
 }
 
-inline void Worker::watch(void* address, size_t bytes, Access access, uint32_t site) {
+inline void Worker::watch(void* address, size_t bytes, Access access, uint32_t site, bool whole) {
     if (run_.failed.load(std::memory_order_relaxed)) leave_for_good();
     char* p = static_cast<char*>(address);
     const char* stack = current_->fibre->stack;
@@ -106,14 +106,14 @@ inline void Worker::watch(void* address, size_t bytes, Access access, uint32_t s
         (p >= position && p < position + sizeof emu_position))
         return;
     if (!checker_) {
-        if (!counter_->access(*current_, p, bytes, access, site, seen_))
-            fail(OUT_OF_BOUNDS, {}, &seen_);
+        if (!counter_->access(*current_, p, bytes, access, site, whole, seen_))
+            fail(FaultKind(seen_.kind), {}, &seen_);
         return;
     }
-    if (checker_->check(*current_, p, bytes, access, site, seen_)) {
+    if (checker_->check(*current_, p, bytes, access, site, whole, seen_)) {
         if (seen_.region < 0 || !recorder_ || !recorder_->follows(*current_)) return;
         recorder_->access(*current_, p, seen_);
-        if (counter_) counter_->access(*current_, p, bytes, access, site, seen_);
+        if (counter_) counter_->access(*current_, p, bytes, access, site, whole, seen_);
         recorded(recorder_->last());
     } else if (seen_.kind == UNINITIALISED) {
         // A later, unordered write makes this a race: a better explanation.

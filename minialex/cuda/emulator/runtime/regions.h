@@ -61,6 +61,15 @@ class Regions {
             if (inside(i)) return last_ = i;
         return -1;
     }
+    // Whether an access to a region is none that a GPU takes. NumPy aligns arrays less than CUDA does:
+    // an argument's address is counted from where CUDA would have put it.
+    bool is_misaligned(int i, const char* address, size_t bytes) const {
+        const Region& r = all_[size_t(i)];
+        const uint64_t at = r.shared ? reinterpret_cast<uintptr_t>(address)
+                                     : uint64_t(r.phase) + uint64_t(address - r.base);
+        const bool power_of_two = (bytes & (bytes - 1)) == 0;
+        return power_of_two && (at & (bytes - 1));
+    }
     // The array that lies closest is the one that was meant.
     void locate(const char* address, Fault& fault) const {
         uint64_t closest = 1 << 24;
