@@ -87,13 +87,16 @@ def _uncoalesced(counts: Counts) -> Iterator[Slowdown]:
 
 def _conflicts(counts: Counts) -> Iterator[Slowdown]:
     for row, share, each, least in _wasted(counts, "shared", "wavefronts"):
+        advice = "lanes ask one bank for different words; pad the rows, or permute the columns"
+        if row.access == "atomic":
+            advice = "lanes change words of one bank; give lanes or warps copies of their own"
         yield Slowdown(
             "bank conflict",
             row.file,
             row.line,
             share,
             f"{_access(row)} takes {each:.3g} wavefronts a request where {least:.3g} would do: "
-            "lanes ask one bank for different words; pad the rows, or permute the columns",
+            f"{advice}",
         )
 
 

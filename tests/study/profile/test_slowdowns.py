@@ -10,8 +10,12 @@ import pytest
 from minialex import cuda
 from minialex.autograd import OPS
 from minialex.cuda import source
+from minialex.cuda.known_gpus import known_gpu
 from minialex.study.profile import profiled
+from minialex.study.profile.profiler import LaunchProfile
+from minialex.study.profile.resources import Code
 from tests.cuda.tools import disassembles
+from tests.study.profile import made_up
 
 F32 = np.float32
 
@@ -88,6 +92,19 @@ def test_a_removed_column_of_padding_is_a_bank_conflict():
     assert ("bank conflict", "tile_product.cuh", line) in named
     assert before.line("tile_product.cuh", line).wavefronts_per_request == 1
     assert launch.line("tile_product.cuh", line).wavefronts_per_request == 16 / 2
+
+
+@pytest.mark.parametrize(
+    ("access", "advice"),
+    [("read", "pad the rows"), ("write", "pad the rows"), ("atomic", "copies of their own")],
+)
+def test_what_to_do_about_a_bank_conflict(access, advice):
+    row = made_up.row(7, access, "bins", "shared", wavefronts=8)
+    launch = LaunchProfile(made_up.counts(row), known_gpu("A100"))
+    vars(launch)["resources"] = made_up.resources(Code())
+    (one,) = launch.slowdowns
+    assert one.kind == "bank conflict"
+    assert advice in one.sentence
 
 
 @pytest.mark.parametrize(("implementation", "width"), [("register_blocked", 16), ("tf32x3", 8)])
