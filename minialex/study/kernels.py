@@ -68,7 +68,8 @@ the networks, or else of a small case. `minialex profile conv2d --emulate --impl
   bytes. **wavefronts/least**: passes through the banks of shared memory per request, and how few
   there would be without bank conflicts. Behind a semicolon stands the array at whose accesses it is
   far more.
-- **divergent**: the share of branches, as written, at which the lanes of a warp part.
+- **divergent**: the share of branches, as written, at which the lanes of a warp part; the machine
+  code may have predicates in place of them.
 
 What tensor cores compute, and how `tf32x3` and `tf32` deal with it, stands in
 [docs/tensor-cores.md](../docs/tensor-cores.md).
