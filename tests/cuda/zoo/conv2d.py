@@ -141,9 +141,9 @@ FAULTS = [
     ),
     Fault(
         "block edge: one column too many",
-        "conv2d_panels.cuh",
-        "if (first_row + i < rows && column < count)",
-        "if (first_row + i < rows && column <= count)",
+        "panel_product.cuh",
+        "if (row < rows && column < columns) p[",
+        "if (row < rows && column <= columns) p[",
         "conv2d",
         "implicit_gemm",
         error="race",
