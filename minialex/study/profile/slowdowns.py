@@ -9,6 +9,7 @@ from pathlib import PurePath
 
 from minialex.cuda.architectures import WARP_THREADS
 from minialex.cuda.emulator.counts import Counts, MemoryCounts
+from minialex.study.profile.executed import Executed
 from minialex.study.profile.resources import Resources
 from minialex.study.profile.time_model import PredictedTime
 from minialex.study.profile.unvectorised import (
@@ -64,7 +65,7 @@ def slowdowns(counts: Counts, taken: Resources, predicted: PredictedTime) -> lis
     found = [
         *_uncoalesced(counts),
         *_conflicts(counts),
-        *_narrow(counts, taken),
+        *_narrow(counts, taken, predicted.executed),
         *_divergent(counts, taken),
         *_local(taken),
         *_shape(counts, predicted),
@@ -112,9 +113,9 @@ def _wasted(
             yield row, (taken - least) / every, taken / row.requests, least / row.requests
 
 
-def _narrow(counts: Counts, taken: Resources) -> Iterator[Slowdown]:
+def _narrow(counts: Counts, taken: Resources, done: Executed | None) -> Iterator[Slowdown]:
     every = sum(row.requests for row in counts.memory)
-    for one in unvectorised(counts, taken.code):
+    for one in unvectorised(counts, done):
         if one.saved > SHARE * every:
             first = one.rows[0]
             yield Slowdown(

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 
 from minialex.cuda.disassembly import Instruction
 from minialex.cuda.emulator.counts import Counts, MemoryCounts
-from minialex.study.profile.executed import Key, accesses, executed, key_of
-from minialex.study.profile.resources import Code
+from minialex.study.profile.executed import Executed, Key, accesses, key_of
 
 WIDEST = 16
 """Bytes that one lane can ask for at once."""
@@ -47,17 +46,23 @@ class Unvectorised:
     kinds: tuple[str, ...]
 
 
-def unvectorised(counts: Counts, code: Code) -> Iterator[Unvectorised]:
-    """Yield what could be wider; as it is written, where there is no machine code."""
+def unvectorised(counts: Counts, done: Executed | None) -> Iterator[Unvectorised]:
+    """Yield what could be wider; as it is written, where there is no machine code.
+
+    Parameters
+    ----------
+    done : Executed, optional
+        What the launch executes of its machine code.
+    """
     lines: defaultdict[Key, list[MemoryCounts]] = defaultdict(list)
     for row in counts.memory:
         lines[key_of(row)].append(row)
-    moved = _moved(counts, code)
+    moved = {} if done is None else _moved(done)
     for key, rows in lines.items():
         for width in sorted({row.width for row in rows if _follows(row)}):
             mine = tuple(row for row in rows if row.width == width and _follows(row))
             saved = sum(row.successive for row in mine)
-            if not code.instructions:
+            if done is None:
                 yield Unvectorised(mine, saved, 1, ())
                 continue
             narrow = _narrow(mine, rows, moved.get(key, []))
@@ -74,10 +79,10 @@ def _follows(row: MemoryCounts) -> bool:
     return row.width < WIDEST and 2.1 * row.successive > row.requests
 
 
-def _moved(counts: Counts, code: Code) -> dict[Key, list[tuple[float, Instruction]]]:
+def _moved(done: Executed) -> dict[Key, list[tuple[float, Instruction]]]:
     """Return the instructions of each line that access memory, and how often each runs."""
     found: defaultdict[Key, list[tuple[float, Instruction]]] = defaultdict(list)
-    for region in executed(code, counts).regions:
+    for region in done.regions:
         for key, instructions in accesses(region.instructions).items():
             found[key] += ((region.executions, one) for one in instructions)
     return found

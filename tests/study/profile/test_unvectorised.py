@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from minialex.study.profile.executed import executed
 from minialex.study.profile.resources import Code
 from minialex.study.profile.slowdowns import slowdowns
 from minialex.study.profile.time_model import predict
@@ -23,9 +24,10 @@ def loop(*instructions):
 
 
 def found(machine, *rows):
+    done = executed(machine, counts(*rows)) if machine.instructions else None
     return [
         ("+".join(one.array for one in each.rows), each.saved, each.narrow, each.kinds)
-        for each in unvectorised(counts(*rows), machine)
+        for each in unvectorised(counts(*rows), done)
     ]
 
 
@@ -60,7 +62,8 @@ def test_what_an_unrolled_loop_leaves_over_is_not_named():
 
 def test_what_the_compiler_does_without_is_not_named():
     # 64 reads as written; a warp of the code reads once
-    (one,) = unvectorised(counts(read("a")), code("7 LDS R4, [R1]", "9 EXIT"))
+    done = executed(code("7 LDS R4, [R1]", "9 EXIT"), counts(read("a")))
+    (one,) = unvectorised(counts(read("a")), done)
     assert one.saved == 1 / 2
 
 
