@@ -25,7 +25,9 @@ TRACED_NOTHING, TRACED_THREAD, TRACED_BLOCK, TRACED_BYTES = range(4)
     TOO_MUCH_SHARED,
     TRAP,
     INTERRUPTED,
-) = range(13)
+    UNFILLED_CONSTANT,
+    WRITTEN_CONSTANT,
+) = range(15)
 
 
 class ElementType(c.Structure):
@@ -48,6 +50,8 @@ class Region(c.Structure):
         ("element_type", ElementType),
         ("shared", c.c_int),
         ("phase", c.c_int),
+        ("constant", c.c_int),
+        ("unfilled", c.c_int),
         ("name", c.c_char * 64),
     )
 

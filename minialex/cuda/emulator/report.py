@@ -25,6 +25,8 @@ _KINDS = {
     i.UNINITIALISED: "uninitialised",
     i.TOO_MUCH_SHARED: "shared memory",
     i.TRAP: "trap",
+    i.UNFILLED_CONSTANT: "uninitialised",
+    i.WRITTEN_CONSTANT: "constant",
 }
 
 
@@ -117,6 +119,13 @@ def _headline(fault: i.Fault, array: NamedArray | None, index: int, lines: Lines
             return (
                 f"uninitialised shared memory: reads {array.element(index)}, which no thread wrote"
             )
+        case i.UNFILLED_CONSTANT if array:
+            return (
+                f"reads {array.name}, a __constant__ that was never filled: set it with "
+                f"cuda.variables({lines.source.file!r})[{array.name!r}] = ..."
+            )
+        case i.WRITTEN_CONSTANT if array:
+            return f"writes {array.element(index)}, a __constant__, which no kernel may"
         case i.DIVERGENT_BARRIER:
             return (
                 f"divergent barrier: some threads wait at {what} and {_who(fault.other)} "

@@ -42,6 +42,8 @@ class Checker {
         fault.offset = address - launch_.regions[region].base;
         if (whole && regions_.is_misaligned(region, address, bytes))
             return fault.kind = MISALIGNED, false;
+        if (const FaultKind kind = regions_.misuse_of_constant(region, access))
+            return fault.kind = kind, false;
         const bool shared = launch_.regions[region].shared;
         if (access == ATOMIC && !shared) order.atomic(address, me);
         return visit(me, shared, shadows_[size_t(region)], access, site, fault);

@@ -84,9 +84,14 @@ class Counter {
                 bool whole, Fault& fault) {
         const int region = regions_.find(address, bytes);
         if (region < 0 && sites.in_module(address)) return true;
-        if (region < 0 || (whole && regions_.is_misaligned(region, address, bytes))) {
+        FaultKind kind_of_fault = NO_FAULT;
+        if (region < 0) kind_of_fault = OUT_OF_BOUNDS;
+        else if (whole && regions_.is_misaligned(region, address, bytes))
+            kind_of_fault = MISALIGNED;
+        else kind_of_fault = regions_.misuse_of_constant(region, kind);
+        if (kind_of_fault) {
             fault = {};
-            fault.kind = region < 0 ? OUT_OF_BOUNDS : MISALIGNED;
+            fault.kind = kind_of_fault;
             fault.access = kind, fault.bytes = int(bytes);
             sites.fill(fault.here, site);
             if (region < 0) return regions_.locate(address, fault), false;

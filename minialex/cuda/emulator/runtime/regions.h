@@ -36,7 +36,7 @@ class Sites {
 };
 
 inline Region shared_region(const char* name, char* base, size_t bytes, ElementType element_type) {
-    Region region{base, bytes, element_type, 1, 0, {}};
+    Region region{base, bytes, element_type, 1, 0, 0, 0, {}};
     for (size_t i = 0; i + 1 < sizeof region.name && name[i]; ++i) region.name[i] = name[i];
     return region;
 }
@@ -69,6 +69,12 @@ class Regions {
                                      : uint64_t(r.phase) + uint64_t(address - r.base);
         const bool power_of_two = (bytes & (bytes - 1)) == 0;
         return power_of_two && (at & (bytes - 1));
+    }
+    // What is wrong with an access to a constant, NO_FAULT for nothing.
+    FaultKind misuse_of_constant(int i, Access access) const {
+        const Region& r = all_[size_t(i)];
+        if (r.constant && access != READ) return WRITTEN_CONSTANT;
+        return r.unfilled && access == READ ? UNFILLED_CONSTANT : NO_FAULT;
     }
     // The array that lies closest is the one that was meant.
     void locate(const char* address, Fault& fault) const {

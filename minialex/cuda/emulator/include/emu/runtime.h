@@ -34,13 +34,16 @@ struct ElementType {
 
 enum Access { READ, WRITE, ATOMIC };
 
-// An array that a kernel may touch: an argument, named by Python, or shared memory, named here.
+// An array that a kernel may touch: an argument or a variable at file scope, named by Python, or
+// shared memory, named here.
 struct Region {
     char* base;
     uint64_t bytes;
     ElementType element_type;
     int shared;
     int phase;  // bytes from where its allocation begins, which a GPU aligns
+    int constant;  // a __constant__,
+    int unfilled;  // which has neither an initialiser nor a value from Python
     char name[64];
 };
 
@@ -66,6 +69,8 @@ enum FaultKind {
     TOO_MUCH_SHARED,
     TRAP,
     INTERRUPTED,
+    UNFILLED_CONSTANT,
+    WRITTEN_CONSTANT,
 };
 
 struct Fault {
@@ -130,7 +135,7 @@ struct Launch {
     uint64_t seed;  // 0: threads and blocks in their natural order
     Region* regions;
     int region_count, region_capacity;
-    int array_count;  // the regions that are arguments
+    int array_count;  // the regions that are arguments or variables
     int traced;
     unsigned traced_block[3], traced_thread[3];
     int watched_region;
