@@ -27,7 +27,8 @@ TRACED_NOTHING, TRACED_THREAD, TRACED_BLOCK, TRACED_BYTES = range(4)
     INTERRUPTED,
     UNFILLED_CONSTANT,
     WRITTEN_CONSTANT,
-) = range(15)
+    NOT_A_WHOLE_WARP,
+) = range(16)
 
 
 class ElementType(c.Structure):

@@ -154,6 +154,7 @@ __global__ void half_warp(const float* __restrict__ x, float* __restrict__ y, co
         if (lane < 16) v += __shfl_xor_sync(FULL_MASK, v, 1);
         else v += __shfl_down_sync(FULL_MASK, v, 1);  // FAULT mixed
     }
+    __syncthreads();
     y[lane] = v;
 }
 

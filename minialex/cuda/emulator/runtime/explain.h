@@ -49,12 +49,9 @@ inline void Worker::explain_stuck() {
         // A lane that this lane's mask names is elsewhere.
         fault = fault_at(STUCK_WARP, *warp);
         for (const Meeting& m : meetings_[size_t(warp->warp())])
-            for (int lane = 0; m.arrived && lane < WARP; ++lane) {
-                const int id = warp->warp() * WARP + lane;
-                if (!((m.mask & ~m.arrived) >> lane & 1) || other != end) continue;
-                if (id < count_) other = threads_.begin() + id;
-                else fault.other_what = "does not exist", fault.other.thread[0] = unsigned(id);
-            }
+            if (const unsigned missing = m.mask & ~m.arrived & running_[size_t(warp->warp())];
+                m.arrived && missing && other == end)
+                other = threads_.begin() + warp->warp() * WARP + __builtin_ctz(missing);
     } else if (done != end) {
         fault = fault_at(DIVERGENT_BARRIER, *barrier);
         other = done;

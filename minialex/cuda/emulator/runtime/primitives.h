@@ -29,8 +29,7 @@ inline int Worker::barrier(int predicate, int fold, const Call& call) {
     }
 }
 
-inline Worker::Arrival Worker::arrive(unsigned mask, const void* value, size_t bytes,
-                                      const Call& call) {
+inline Lanes* Worker::meet(unsigned mask, const void* value, size_t bytes, const Call& call) {
     Thread& me = *current_;
     if (!(mask >> me.lane() & 1)) fail(NOT_IN_MASK, call);
     count(EVENT_WARP, call);
@@ -47,31 +46,34 @@ inline Worker::Arrival Worker::arrive(unsigned mask, const void* value, size_t b
         fault.other_what = others.what;
         fail(MIXED_PRIMITIVES, call, &fault);
     }
-    meeting.call = call;
+    meeting.call = call, meeting.orders = !bytes;
     Lanes& lanes = meeting.lanes[meeting.number & 1];
     lanes.settled = false;
     if (bytes) memcpy(lanes.value[me.lane()], value, bytes);
     meeting.arrived |= 1u << me.lane();
-    if (meeting.arrived != mask) {
-        wait(Thread::IN_WARP, call);
-        return {&lanes, false};
-    }
+    end_if_complete(me.warp(), meeting);
+    if (meeting.arrived) wait(Thread::IN_WARP, call);
+    return &lanes;
+}
+
+// A meeting waits for all lanes of its mask that have not returned.
+inline void Worker::end_if_complete(int warp, Meeting& meeting) {
+    if (!meeting.arrived || meeting.arrived != (meeting.mask & running_[size_t(warp)])) return;
+    Lanes& lanes = meeting.lanes[meeting.number & 1];
+    lanes.took_part = meeting.arrived, lanes.existing = existing(warp);
+    for (unsigned rest = meeting.arrived; rest; rest &= rest - 1)
+        threads_[size_t(warp * WARP + __builtin_ctz(rest))].state = Thread::READY;
+    if (meeting.orders && checker_) checker_->order.join(warp, meeting.arrived);
     meeting.arrived = 0;
     ++meeting.number;
-    for (int lane = 0; lane < WARP; ++lane)
-        if ((mask >> lane & 1) && lane != me.lane())
-            threads_[size_t(me.warp() * WARP + lane)].state = Thread::READY;
-    return {&lanes, true};
 }
 
 inline void Worker::warp_barrier(unsigned mask, const Call& call) {
     int64_t event = -1;
     if (recorder_ && recorder_->follows(*current_))
         recorder_->call(*current_, EVENT_BARRIER, call), event = recorder_->last();
-    // The last lane to arrive goes on first, and settles for all of them what they know.
-    const bool last = arrive(mask, nullptr, 0, call).last;
+    meet(mask, nullptr, 0, call);
     recorded(event);
-    if (last && checker_) checker_->order.join(current_->warp(), mask);
 }
 
 inline void* Worker::new_shared(const void* key, const char* name, size_t bytes, size_t align,

@@ -21,6 +21,7 @@ namespace emu {
 struct Meeting {
     explicit Meeting(unsigned m) : mask(m) {}
     unsigned mask, arrived = 0, number = 0;
+    bool orders = false;  // memory, as __syncwarp does
     Call call{};
     Lanes lanes[2];
 };
@@ -54,9 +55,7 @@ class Worker {
         if (counter_) counter_->basic_block(*current_, counter_->sites.of_pc(pc));
     }
     int barrier(int predicate, int fold, const Call& call);
-    Lanes* meet(unsigned mask, const void* value, size_t bytes, const Call& call) {
-        return arrive(mask, value, bytes, call).lanes;
-    }
+    Lanes* meet(unsigned mask, const void* value, size_t bytes, const Call& call);
     void warp_barrier(unsigned mask, const Call& call);
     void fence() { current_->fenced = true; }
     int lane() const { return current_->lane(); }
@@ -82,11 +81,7 @@ class Worker {
     [[noreturn]] void leave_for_good() {
         for (;;) fibres_->leave(*current_->fibre);
     }
-    struct Arrival {
-        Lanes* lanes;
-        bool last;
-    };
-    Arrival arrive(unsigned mask, const void* value, size_t bytes, const Call& call);
+    void end_if_complete(int warp, Meeting& meeting);
     void run_block(uint64_t number);
     void prepare(uint64_t number);
     bool run_warp(int warp);
@@ -97,6 +92,9 @@ class Worker {
     void explain_stuck();
     void finish_block();
     void shuffle_order();
+    unsigned existing(int warp) const {
+        return count_ - warp * WARP < WARP ? (1u << count_ % WARP) - 1 : ~0u;
+    }
     Fault fault_at(FaultKind kind, const Thread& thread) const;
     void locate(Location& location, const Thread& thread) const;
     void count(int kind, const Call& call);
@@ -119,6 +117,7 @@ class Worker {
     std::vector<Thread> threads_;
     std::vector<int> order_, warp_order_;  // within each warp, and of the warps
     std::vector<std::deque<Meeting>> meetings_;
+    std::vector<unsigned> running_;  // of each warp, the lanes that have not returned
     Random random_{0};
     Thread* current_ = nullptr;
     int ones_ = 0;  // predicates that were true at the last barrier
@@ -142,7 +141,8 @@ inline Worker::Worker(Run& run, std::unique_ptr<Fibres> fibres, Watchers watcher
       threads_(size_t(count_)),
       order_(size_t(count_)),
       warp_order_(size_t(warps_)),
-      meetings_(size_t(warps_)) {
+      meetings_(size_t(warps_)),
+      running_(size_t(warps_)) {
     std::iota(order_.begin(), order_.end(), 0);
     std::iota(warp_order_.begin(), warp_order_.end(), 0);
     const unsigned *b = launch_.block, *g = launch_.grid;
@@ -185,6 +185,7 @@ inline void Worker::prepare(uint64_t number) {
     emu_position.block = {n % g[0], n / g[0] % g[1], n / g[0] / g[1]};
     for (Thread& thread : threads_)
         thread.state = Thread::FRESH, thread.fenced = false, thread.barriers = 0;
+    for (int warp = 0; warp < warps_; ++warp) running_[size_t(warp)] = existing(warp);
     done_ = waiting_ = 0;
     shared_.poison();
     random_.state = launch_.seed + number * 0x632be59bd9b4e019;
@@ -256,6 +257,10 @@ inline bool Worker::next_thread() {
     if (recorder_ && recorder_->follows(*current_)) recorder_->call(*current_, EVENT_END, {});
     current_->state = Thread::DONE;
     ++done_;
+    const int warp = current_->warp();
+    running_[size_t(warp)] &= ~(1u << current_->lane());
+    // which may have been all that others waited for
+    for (Meeting& meeting : meetings_[size_t(warp)]) end_if_complete(warp, meeting);
     if (fresh_ == warp_end_) return false;
     Thread& next = threads_[size_t(order_[size_t(fresh_)])];
     begin(next, *current_->fibre);

@@ -13,10 +13,11 @@ struct Position {
     uint3 thread, block, block_size, grid_size;
 };
 
-// The arguments of a warp's lanes to a warp primitive, and whether one of them has since replaced
-// them with the results.
+// The arguments of a warp's lanes to a warp primitive, which lanes took part and which the warp has,
+// and whether one of them has since replaced the arguments with the results.
 struct Lanes {
     alignas(16) char value[32][48];
+    unsigned took_part, existing;
     bool settled;
 };
 
@@ -71,6 +72,7 @@ enum FaultKind {
     INTERRUPTED,
     UNFILLED_CONSTANT,
     WRITTEN_CONSTANT,
+    NOT_A_WHOLE_WARP,
 };
 
 struct Fault {

@@ -217,6 +217,7 @@ template <class Layout> EMU_QUIET void mma(float (&d)[4], const unsigned (&a)[4]
     if (how.group_bytes == 0) emu_fail(TRAP, what, emu_file, emu_line);
     const Fragments mine{{a[0], a[1], a[2], a[3]}, {b[0], b[1]}, {d[0], d[1], d[2], d[3]}};
     Lanes* lanes = meet(full_mask, mine, what, emu_file, emu_line);
+    if (lanes->took_part != full_mask) emu_fail(NOT_A_WHOLE_WARP, what, emu_file, emu_line);
     if (!lanes->settled) {
         Tiles<Layout> tiles(lanes);
         if (how.group_bytes == K / Layout::EACH * 4) tiles.template multiply<K>(how);

@@ -2,7 +2,7 @@
 //
 // Every primitive is one rendezvous: each lane named in the mask contributes a value, waits until all
 // have, and then sees those of all. Shuffles, votes and reductions differ only in what they compute
-// from them.
+// from them. Lanes that have returned or do not exist are not waited for, though the mask names them.
 #pragma once
 #include <string.h>
 
@@ -32,8 +32,11 @@ EMU_QUIET void record(const char* what, const T& value, const T& result, EMU_SIT
 template <class T>
 EMU_QUIET T shuffle(unsigned mask, T value, int from, const char* what, EMU_SITE) {
     const Lanes* lanes = meet(mask, value, what, emu_file, emu_line);
-    if (!(mask >> from & 1)) emu_fail(LANE_NOT_IN_MASK, what, emu_file, emu_line);
-    const T result = value_of<T>(lanes, from);
+    if (lanes->existing & ~mask & 1u << from) emu_fail(LANE_NOT_IN_MASK, what, emu_file, emu_line);
+    T result;
+    // undefined on a GPU: NaN, or -1
+    memset(static_cast<void*>(&result), 0xff, sizeof result);
+    if (lanes->took_part >> from & 1) result = value_of<T>(lanes, from);
     record(what, value, result, emu_file, emu_line);
     return result;
 }
@@ -43,27 +46,30 @@ EMU_PART int within(int from, int width, int lane) {
     return from >= lane / width * width && from < lane / width * width + width ? from : lane;
 }
 
-// Folds the values of all lanes in the mask, from the lowest lane up.
+// Folds the values of all lanes that took part, from the lowest lane up.
 template <class T, class Combine>
 EMU_QUIET T reduce(unsigned mask, T value, Combine combine, const char* what, EMU_SITE) {
     const Lanes* lanes = meet(mask, value, what, emu_file, emu_line);
-    int lane = __builtin_ctz(mask);
+    int lane = __builtin_ctz(lanes->took_part);
     T result = value_of<T>(lanes, lane);
     while (++lane < 32)
-        if (mask >> lane & 1) result = combine(result, value_of<T>(lanes, lane));
+        if (lanes->took_part >> lane & 1) result = combine(result, value_of<T>(lanes, lane));
     record(what, value, result, emu_file, emu_line);
     return result;
 }
 
-// The lanes whose value passes `test`, as bits.
+// Lanes, as bits: those that took part, and those of them whose value passes a test.
+struct Vote {
+    unsigned all, passed;
+};
 template <class T, class Test>
-EMU_QUIET unsigned lanes_where(unsigned mask, T value, Test test, const char* what, EMU_SITE) {
+EMU_QUIET Vote lanes_where(unsigned mask, T value, Test test, const char* what, EMU_SITE) {
     const Lanes* lanes = meet(mask, value, what, emu_file, emu_line);
-    unsigned bits = 0;
+    Vote vote{lanes->took_part, 0};
     for (int lane = 0; lane < 32; ++lane)
-        if ((mask >> lane & 1) && test(value_of<T>(lanes, lane))) bits |= 1u << lane;
-    record(what, std::is_integral_v<T> ? unsigned(value) : !!value, bits, emu_file, emu_line);
-    return bits;
+        if ((vote.all >> lane & 1) && test(value_of<T>(lanes, lane))) vote.passed |= 1u << lane;
+    record(what, std::is_integral_v<T> ? unsigned(value) : !!value, vote.passed, emu_file, emu_line);
+    return vote;
 }
 
 }  // namespace emu
@@ -98,26 +104,30 @@ EMU_QUIET T __shfl_xor_sync(unsigned mask, T value, int step, int width = 32, EM
 
 EMU_QUIET unsigned __ballot_sync(unsigned mask, int predicate, EMU_SITE) {
     return emu::lanes_where(
-        mask, predicate, [](int p) { return p != 0; }, "__ballot_sync", EMU_AT);
+               mask, predicate, [](int p) { return p != 0; }, "__ballot_sync", EMU_AT)
+        .passed;
 }
 EMU_QUIET int __any_sync(unsigned mask, int predicate, EMU_SITE) {
-    return emu::lanes_where(
-               mask, predicate, [](int p) { return p != 0; }, "__any_sync", EMU_AT) != 0;
+    const emu::Vote vote = emu::lanes_where(
+        mask, predicate, [](int p) { return p != 0; }, "__any_sync", EMU_AT);
+    return vote.passed != 0;
 }
 EMU_QUIET int __all_sync(unsigned mask, int predicate, EMU_SITE) {
-    return emu::lanes_where(
-               mask, predicate, [](int p) { return p != 0; }, "__all_sync", EMU_AT) == mask;
+    const emu::Vote vote = emu::lanes_where(
+        mask, predicate, [](int p) { return p != 0; }, "__all_sync", EMU_AT);
+    return vote.passed == vote.all;
 }
 template <class T> EMU_QUIET unsigned __match_any_sync(unsigned mask, T value, EMU_SITE) {
     return emu::lanes_where(
-        mask, value, [value](T v) { return v == value; }, "__match_any_sync", EMU_AT);
+               mask, value, [value](T v) { return v == value; }, "__match_any_sync", EMU_AT)
+        .passed;
 }
 template <class T>
 EMU_QUIET unsigned __match_all_sync(unsigned mask, T value, int* same, EMU_SITE) {
-    const unsigned found = emu::lanes_where(
+    const emu::Vote vote = emu::lanes_where(
         mask, value, [value](T v) { return v == value; }, "__match_all_sync", EMU_AT);
-    *same = found == mask;
-    return *same ? mask : 0;
+    *same = vote.passed == vote.all;
+    return *same ? vote.all : 0;
 }
 
 // As on the device, reductions in hardware are for integers alone.

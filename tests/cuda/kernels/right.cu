@@ -1,0 +1,45 @@
+// right.cu -- kernels that look wrong and are right, or whose results alone are undefined.
+
+// ---- masks that name lanes which have returned or do not exist -----------------------------------
+
+// Of a block that need not be whole warps: results of all that a full mask can be given to.
+__global__ void full_masks(const int* x, int* out, const int n) {
+    const int t = threadIdx.x;
+    if (t >= n) return;
+    const unsigned all = 0xffffffffu;
+    __syncwarp();
+    int* mine = out + 8 * t;
+    mine[0] = __reduce_add_sync(all, x[t]);
+    mine[1] = __reduce_max_sync(all, x[t]);
+    mine[2] = __ballot_sync(all, x[t] > 0);
+    mine[3] = __all_sync(all, x[t] >= 0);
+    mine[4] = __any_sync(all, x[t] < 0);
+    mine[5] = __match_any_sync(all, x[t]);
+    int same;
+    mine[6] = __match_all_sync(all, 1, &same);
+    mine[7] = same;
+}
+// The sum over the lanes that have not returned: those of higher lanes are not asked for.
+__global__ void shuffled_sum(const float* x, float* out, const int n) {
+    const int t = threadIdx.x;
+    if (t >= n) return;
+    float sum = x[t];
+    for (int step = 16; step > 0; step /= 2) {
+        const float other = __shfl_down_sync(0xffffffffu, sum, step);
+        if (t % 32 + step < 32 && t + step < n) sum += other;
+    }
+    out[t] = sum;
+}
+__global__ void from_the_next(const float* x, float* out) {
+    out[threadIdx.x] = __shfl_down_sync(0xffffffffu, x[threadIdx.x], 1);
+}
+// Lanes that come late and lanes that return while others wait for them.
+__global__ void returned_meanwhile(int* out, const int first) {
+    __shared__ int box[64];
+    const int t = threadIdx.x;
+    if ((t & 1) == first) {
+        box[t] = t;
+        __syncwarp();
+        out[t] = box[t ^ 2];
+    }
+}

@@ -1,0 +1,63 @@
+"""Kernels that look wrong and are right run, in every mode and schedule, and are not accused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from minialex import cuda
+from tests.cuda.tools import kernel
+
+F32, I32 = np.float32, np.int32
+FILE = "right.cu"
+RUNS = [("fast", None), ("counted", None), *[("checked", seed) for seed in (None, 0, 1, 2, 3)]]
+every_run = pytest.mark.parametrize(("mode", "seed"), RUNS)
+
+
+def launch(name, grid, block, *args, mode="checked", seed=None, **options):
+    with cuda.emulated(mode, seed=seed, max_blocks=None):
+        kernel(FILE, name)(grid, block, *args, **options)
+
+
+def bits(flags):
+    """Return flags of lanes as the int of a vote."""
+    return int(np.uint32(sum(1 << lane for lane, flag in enumerate(flags) if flag)).view(I32))
+
+
+@every_run
+@pytest.mark.parametrize(("block", "n"), [(32, 32), (16, 16), (32, 20), (48, 48), (64, 37), (1, 1)])
+def test_a_full_mask_is_of_the_lanes_that_have_not_returned(mode, seed, block, n):
+    x = np.random.default_rng(n).integers(0, 3, block).astype(I32)
+    out = np.zeros((block, 8), I32)
+    launch("full_masks", 1, block, x, out, n, mode=mode, seed=seed)
+    for first in range(0, n, 32):
+        warp = x[first : min(first + 32, n)]
+        everyone = bits(np.ones(len(warp)))
+        for lane, value in enumerate(warp):
+            assert out[first + lane].tolist() == [
+                *(warp.sum(), warp.max(), bits(warp > 0), 1, 0, bits(warp == value), everyone, 1)
+            ]
+
+
+@every_run
+@pytest.mark.parametrize(("block", "n"), [(32, 32), (16, 16), (32, 20), (40, 40)])
+def test_a_sum_of_the_lanes_there_are(mode, seed, block, n):
+    x, out = np.arange(block, dtype=F32), np.zeros(block, F32)
+    launch("shuffled_sum", 1, block, x, out, n, mode=mode, seed=seed)
+    assert out[0] == x[: min(n, 32)].sum()
+
+
+@every_run
+def test_a_shuffle_from_a_lane_that_is_not_there_gives_nan(mode, seed):
+    x, out = np.arange(40, dtype=F32), np.zeros(40, F32)
+    launch("from_the_next", 1, 40, x, out, mode=mode, seed=seed)
+    # lane 31 reads its own value
+    np.testing.assert_array_equal(out, [*range(1, 32), 31, *range(33, 40), np.nan])
+
+
+@every_run
+@pytest.mark.parametrize("first", [0, 1])
+def test_lanes_that_return_are_waited_for_no_longer(mode, seed, first):
+    out = np.zeros(64, I32)
+    launch("returned_meanwhile", 1, 64, out, first, mode=mode, seed=seed)
+    assert out[first::2].tolist() == [t ^ 2 for t in range(first, 64, 2)]
