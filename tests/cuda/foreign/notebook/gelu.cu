@@ -13,26 +13,34 @@ Compile: nvcc -O3 --use_fast_math gelu.cu -o gelu
 // ----------------------------------------------------------------------------
 // CPU code reference
 
-#define GELU_SCALING_FACTOR sqrtf(2.0f / M_PI)
+#define ROOT_2_PI sqrtf(2.0f / M_PI)
+#define CUBIC 0.044715f
+
+__host__ __device__ inline float gelu(float x) {
+    const float inner = ROOT_2_PI * (x + CUBIC * x * x * x);
+    return x * (1.0f + tanhf(inner)) / 2.0f;
+}
+
+__host__ __device__ inline float gelu_slope(float x) {
+    const float t = tanhf(ROOT_2_PI * (x + CUBIC * x * x * x));
+    const float inner_slope = ROOT_2_PI * (1.0f + 3.0f * CUBIC * x * x);
+    return 0.5f * (1.0f + t) + 0.5f * x * (1.0f - t * t) * inner_slope;
+}
 
 void gelu_forward_cpu(float* out, const float* inp, int N) {
     for (int i = 0; i < N; i++) {
-        float x = inp[i];
-        float cube = 0.044715f * x * x * x;
-        out[i] = 0.5f * x * (1.0f + tanhf(GELU_SCALING_FACTOR * (x + cube)));
+        out[i] = gelu(inp[i]);
     }
 }
 
 // ----------------------------------------------------------------------------
 // GPU kernels
 
-// elementwise ops are nice and ez
+// kernel 1: a thread per number
 __global__ void gelu_forward_kernel1(floatX* out, const floatX* inp, int N) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i < N) {
-        float xi = inp[i];
-        float cube = 0.044715f * xi * xi * xi;
-        out[i] = 0.5f * xi * (1.0f + tanhf(GELU_SCALING_FACTOR * (xi + cube)));
+        out[i] = (floatX)gelu((float)inp[i]);
     }
 }
 
@@ -43,9 +51,7 @@ __global__ void gelu_forward_kernel2(floatX* out, const floatX* inp, int N) {
         x128 packed_out;
         x128 packed_inp = load128cs(inp + i);
         for(int k = 0; k < packed_inp.size; ++k) {
-            float xi = (float)packed_inp[k];
-            float cube = 0.044715f * xi * xi * xi;
-            packed_out[k] = (floatX)(0.5f * xi * (1.0f + tanhf(GELU_SCALING_FACTOR * (xi + cube))));
+            packed_out[k] = (floatX)gelu((float)packed_inp[k]);
         }
         store128(out + i, packed_out);
     }
@@ -54,14 +60,7 @@ __global__ void gelu_forward_kernel2(floatX* out, const floatX* inp, int N) {
 __global__ void gelu_backward1(floatX* dinp, const floatX* inp, const floatX* dout, int N) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i < N) {
-        float x = (float)inp[i];
-        float cube = 0.044715f * x * x * x;
-        float tanh_arg = GELU_SCALING_FACTOR * (x + cube);
-        float tanh_out = tanhf(tanh_arg);
-        float coshf_out = coshf(tanh_arg);
-        float sech_out = 1.0f / (coshf_out * coshf_out);
-        float local_grad = 0.5f * (1.0f + tanh_out) + x * 0.5f * sech_out * GELU_SCALING_FACTOR * (1.0f + 3.0f * 0.044715f * x * x);
-        dinp[i] = (floatX)(local_grad * (float)dout[i]);
+        dinp[i] = (floatX)(gelu_slope((float)inp[i]) * (float)dout[i]);
     }
 }
 
@@ -72,14 +71,7 @@ __global__ void gelu_backward2(floatX* dinp, const floatX* inp, const floatX* do
         x128 packed_inp = load128cs(inp + i);
         x128 packed_dout = load128cs(dout + i);
         for (int k = 0; k < packed_inp.size; ++k) {
-            float x = (float)packed_inp[k];
-            float cube = 0.044715f * x * x * x;
-            float tanh_arg = GELU_SCALING_FACTOR * (x + cube);
-            float tanh_out = tanhf(tanh_arg);
-            float coshf_out = coshf(tanh_arg);
-            float sech_out = 1.0f / (coshf_out * coshf_out);
-            float local_grad = 0.5f * (1.0f + tanh_out) + x * 0.5f * sech_out * GELU_SCALING_FACTOR * (1.0f + 3.0f * 0.044715f * x * x);
-            packed_dinp[k] = (floatX)(local_grad * (float)packed_dout[k]);
+            packed_dinp[k] = (floatX)(gelu_slope((float)packed_inp[k]) * (float)packed_dout[k]);
         }
         store128(dinp + i, packed_dinp);
     }

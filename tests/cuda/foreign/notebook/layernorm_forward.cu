@@ -1,440 +1,281 @@
 /*
-Kernels for the forward pass of layernorm.
+Forward pass of layernorm, from one thread per row to packs of 128 bits.
 
-Compile: nvcc -O3 --use_fast_math layernorm_forward.cu -o layernorm_forward
-
-version 1 is the CPU code with a thread for each of the B*T rows
-./layernorm_forward 1
-
-version 2 has a kernel of its own for each step
-./layernorm_forward 2
-
-version 3 takes a warp for each row
-./layernorm_forward 3
+    nvcc -O3 layernorm_forward.cu -o layernorm_forward && ./layernorm_forward 3
 */
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <assert.h>
-#include <cuda_runtime.h>
 #include <cooperative_groups.h>
 #include <cooperative_groups/reduce.h>
+#include <cuda_runtime.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include "common.h"
 
-// ----------------------------------------------------------------------------
-// CPU code reference
+#define EPSILON 1e-5f
 
-void layernorm_forward_cpu(float* out, float* mean, float* rstd,
-                       const float* inp, const float* weight, const float* bias,
-                       int B, int T, int C) {
-    float eps = 1e-5f;
-    for (int b = 0; b < B; b++) {
-        for (int t = 0; t < T; t++) {
-            const float* x = inp + b * T * C + t * C;
-            float m = 0.0f;
-            for (int i = 0; i < C; i++) {
-                m += x[i];
-            }
-            m = m/C;
-            float v = 0.0f;
-            for (int i = 0; i < C; i++) {
-                float xshift = x[i] - m;
-                v += xshift * xshift;
-            }
-            v = v/C;
-            float s = 1.0f / sqrtf(v + eps);
-            float* out_bt = out + b * T * C + t * C;
-            for (int i = 0; i < C; i++) {
-                float n = (s * (x[i] - m));
-                out_bt[i] = n * weight[i] + bias[i];
-            }
-            mean[b * T + t] = m;
-            rstd[b * T + t] = s;
-        }
+// ----------------------------------------------------------------------------
+// on the CPU
+
+void layernorm_forward_cpu(float* y, float* means, float* rstds, const float* x,
+                           const float* gamma, const float* beta, int rows, int width) {
+    for (int r = 0; r < rows; r++, x += width, y += width) {
+        double total = 0, squares = 0;
+        for (int c = 0; c < width; c++) total += x[c];
+        const double center = total / width;
+        for (int c = 0; c < width; c++) squares += (x[c] - center) * (x[c] - center);
+        const double scale = 1.0 / sqrt(squares / width + EPSILON);
+        for (int c = 0; c < width; c++) y[c] = (x[c] - center) * scale * gamma[c] + beta[c];
+        means[r] = center;
+        rstds[r] = scale;
     }
 }
 
 // ----------------------------------------------------------------------------
-// GPU kernels
+// on the GPU
 
-__global__ void layernorm_forward_kernel1(float* out, float* mean, float* rstd,
-                                 const float* inp, const float* weight, const float* bias,
-                                 int N, int C) {
-    int idx = blockIdx.x * blockDim.x + threadIdx.x;
-    float eps = 1e-5f;
-
-    if (idx < N) {
-        const float* x = inp + idx * C;
-        float m = 0.0f;
-        for (int i = 0; i < C; i++) {
-            m += x[i];
-        }
-        m = m / C;
-        float v = 0.0f;
-        for (int i = 0; i < C; i++) {
-            float xshift = x[i] - m;
-            v += xshift * xshift;
-        }
-        v = v / C;
-        float s = 1.0f / sqrtf(v + eps);
-        float* out_idx = out + idx * C;
-        for (int i = 0; i < C; i++) {
-            out_idx[i] = s * (x[i] - m) * weight[i] + bias[i];
-        }
-        mean[idx] = m;
-        rstd[idx] = s;
-    }
+// kernel 1: what the CPU does, a thread takes a row
+__global__ void layernorm_forward_kernel1(float* y, float* means, float* rstds, const float* x,
+                                          const float* gamma, const float* beta,
+                                          int rows, int width) {
+    const int r = threadIdx.x + blockIdx.x * blockDim.x;
+    if (r >= rows) return;
+    x += r * width;
+    y += r * width;
+    float total = 0.0f, squares = 0.0f;
+    for (int c = 0; c < width; c++) total += x[c];
+    const float center = total / width;
+    for (int c = 0; c < width; c++) squares += (x[c] - center) * (x[c] - center);
+    const float scale = 1.0f / sqrtf(squares / width + EPSILON);
+    for (int c = 0; c < width; c++) y[c] = (x[c] - center) * scale * gamma[c] + beta[c];
+    means[r] = center;
+    rstds[r] = scale;
 }
 
-__global__ void mean_kernel(float* mean, const float* inp, int N, int C, int block_size) {
-    extern __shared__ float shared[];
-    int idx = blockIdx.x; // range [0, B*T)
-    int tid = threadIdx.x; // range [0, block_size)
-    const float* x = inp + idx * C;
-    // thread coarsening
-    float sum = 0.0f;
-    for (int i = tid; i < C; i += block_size) {
-        sum += x[i];
-    }
-    shared[tid] = sum;
-    // tree in shared memory
-    for (int stride = block_size / 2; stride >= 1; stride /= 2) {
+// kernel 2 in three parts: means, then scales, each by a tree in shared memory, then all numbers
+__global__ void mean_kernel(float* means, const float* x, int width) {
+    extern __shared__ float tree[];
+    const float* row = x + blockIdx.x * width;
+    float mine = 0.0f;
+    for (int c = threadIdx.x; c < width; c += blockDim.x) mine += row[c];
+    tree[threadIdx.x] = mine;
+    for (int half = blockDim.x / 2; half >= 1; half /= 2) {
         __syncthreads();
-        if (tid < stride) {
-            shared[tid] += shared[tid + stride];
-        }
+        if (threadIdx.x < half) tree[threadIdx.x] += tree[threadIdx.x + half];
     }
-    if (tid == 0) {
-        mean[idx] = shared[0] / C;
-    }
+    // thread 0 made the last sum itself
+    if (threadIdx.x == 0) means[blockIdx.x] = tree[0] / width;
 }
 
-__global__ void rstd_kernel(float* rstd, const float* inp, const float* mean, int N, int C, int block_size) {
-    extern __shared__ float shared[];
-    int idx = blockIdx.x;
-    int tid = threadIdx.x;
-    const float* x = inp + idx * C;
-    float m = mean[idx];
-    float sum = 0.0f;
-    for (int i = tid; i < C; i += block_size) {
-        float diff = x[i] - m;
-        sum += diff * diff;
+__global__ void rstd_kernel(float* rstds, const float* x, const float* means, int width) {
+    extern __shared__ float squares[];
+    const float center = means[blockIdx.x];
+    float mine = 0.0f;
+    for (int c = threadIdx.x; c < width; c += blockDim.x) {
+        const float off = x[blockIdx.x * width + c] - center;
+        mine = fmaf(off, off, mine);
     }
-    shared[tid] = sum;
+    squares[threadIdx.x] = mine;
     __syncthreads();
-    for (int stride = block_size / 2; stride >= 1; stride /= 2) {
-        if (tid < stride) {
-            shared[tid] += shared[tid + stride];
-        }
+    for (unsigned half = blockDim.x >> 1; half; half >>= 1) {
+        if (threadIdx.x < half) squares[threadIdx.x] += squares[threadIdx.x + half];
         __syncthreads();
     }
-    if (tid == 0) {
-        rstd[idx] = 1.0f / sqrtf(shared[0] / C + 1e-5f);
+    if (!threadIdx.x) rstds[blockIdx.x] = rsqrtf(squares[0] / width + EPSILON);
+}
+
+__global__ void normalization_kernel(float* y, const float* x, const float* means,
+                                     const float* rstds, const float* gamma, const float* beta,
+                                     int rows, int width) {
+    const int at = threadIdx.x + blockIdx.x * blockDim.x;
+    const int r = at / width, c = at % width;
+    if (r < rows) {
+        y[at] = (x[at] - means[r]) * rstds[r] * gamma[c] + beta[c];
     }
 }
 
-__global__ void normalization_kernel(float* out, const float* inp, float* mean, float* rstd,
-                                     const float* weight, const float* bias, int B, int T, int C) {
-    int idx = blockIdx.x * blockDim.x + threadIdx.x;
-    int bt = idx / C;
-    int c = idx % C;
-    if (bt >= B * T) { return; }
-
-    float m = mean[bt];
-    float s = rstd[bt];
-    float xi = inp[idx];
-    float n = s * (xi - m);
-    out[idx] = n * weight[c] + bias[c];
-}
-
-__global__ void layernorm_forward_kernel3(float* __restrict__ out, float* __restrict__ mean, float* __restrict__ rstd,
-                                    const float*  __restrict__ inp, const float*  __restrict__ weight,
-                                    const float* __restrict__ bias, int N, int C) {
+// kernel 3: a warp takes a row
+__global__ void layernorm_forward_kernel3(float* __restrict__ y, float* __restrict__ means,
+                                          float* __restrict__ rstds, const float* __restrict__ x,
+                                          const float* __restrict__ gamma,
+                                          const float* __restrict__ beta, int rows, int width) {
     namespace cg = cooperative_groups;
-    cg::thread_block block = cg::this_thread_block();
-    cg::thread_block_tile<32> warp = cg::tiled_partition<32>(block);
-    int idx = blockIdx.x * warp.meta_group_size() + warp.meta_group_rank();
-    if(idx >= N) {
-        return;
-    }
+    auto block = cg::this_thread_block();
+    auto warp = cg::tiled_partition<32>(block);
+    const int r = warp.meta_group_rank() + warp.meta_group_size() * blockIdx.x;
+    if (r >= rows) return; // the whole warp goes
+    const float* from = x + r * width;
 
-    const float* x = inp + idx * C;
+    float part = 0.0f;
+    for (int c = warp.thread_rank(); c < width; c += warp.size()) part += from[c];
+    const float center = cg::reduce(warp, part, cg::plus<float>()) / width;
 
-    float sum = 0.0f;
-    for (int i = warp.thread_rank(); i < C; i += warp.size()) {
-        sum += x[i];
+    part = 0.0f;
+    for (int c = warp.thread_rank(); c < width; c += warp.size()) {
+        part += (from[c] - center) * (from[c] - center);
     }
-    sum = cg::reduce(warp, sum, cg::plus<float>{});
-    float m = sum / C;
-    if(warp.thread_rank() == 0 && mean != nullptr) {
-        __stcs(mean + idx, m);
-    }
+    const float scale = rsqrtf(cg::reduce(warp, part, cg::plus<float>()) / width + EPSILON);
 
-    sum = 0.0f;
-    for (int i = warp.thread_rank(); i < C; i += warp.size()) {
-        float diff = x[i] - m;
-        sum += diff * diff;
+    for (int c = warp.thread_rank(); c < width; c += warp.size()) {
+        __stcs(&y[r * width + c], (__ldcs(&from[c]) - center) * scale * gamma[c] + beta[c]);
     }
-    sum = cg::reduce(warp, sum, cg::plus<float>{});
-    float s = rsqrtf(sum / C + 1e-5f);
-    if(warp.thread_rank() == 0 && rstd != nullptr) {
-        __stcs(rstd + idx, s);
-    }
+    if (means != nullptr && warp.thread_rank() == 0) __stcs(&means[r], center);
+    if (rstds != nullptr && warp.thread_rank() == 0) __stcs(&rstds[r], scale);
+}
 
-    float* o = out + idx * C;
-    for (int c = warp.thread_rank(); c < C; c += warp.size()) {
-        // .cs: streamed through, as nothing of it is read soon
-        float n = s * (__ldcs(x+c) - m);
-        __stcs(o+c, n * weight[c] + bias[c]);
+// kernel 4: one pass, as the variance is E[x^2] - E[x]^2; half a warp takes a row
+__global__ void layernorm_forward_kernel4(float* __restrict__ y, const float* __restrict__ x,
+                                          const float* __restrict__ gamma,
+                                          const float* __restrict__ beta, int rows, int width) {
+    namespace cg = cooperative_groups;
+    cg::thread_block_tile<16> team = cg::tiled_partition<16>(cg::this_thread_block());
+    const int r = team.meta_group_rank() + team.meta_group_size() * blockIdx.x;
+    if (r >= rows) return;
+    float first = 0.0f, second = 0.0f;
+    for (int c = team.thread_rank(); c < width; c += team.num_threads()) {
+        const float value = x[r * width + c];
+        first += value;
+        second += value * value;
+    }
+    for (int step = team.size() / 2; step > 0; step /= 2) {
+        first += team.shfl_xor(first, step);
+        second += team.shfl_xor(second, step);
+    }
+    first /= width;
+    second /= width;
+    const float scale = rsqrtf(second - first * first + EPSILON);
+    for (int c = team.thread_rank(); c < width; c += team.num_threads()) {
+        y[r * width + c] = (x[r * width + c] - first) * scale * gamma[c] + beta[c];
     }
 }
 
-// var(x) = mean(x**2) - mean(x)**2, so that one pass is enough
-__global__ void layernorm_forward_kernel4(float* __restrict__ out, float* __restrict__ mean, float* __restrict__ rstd,
-                                    const float*  __restrict__ inp, const float*  __restrict__ weight,
-                                    const float* __restrict__ bias, int N, int C) {
+// kernel 5: a block takes a row; all lanes of a warp store the warp's sum
+__global__ void layernorm_forward_kernel5(float* __restrict__ y, const float* __restrict__ x,
+                                          const float* __restrict__ gamma,
+                                          const float* __restrict__ beta, int width) {
     namespace cg = cooperative_groups;
-    cg::thread_block block = cg::this_thread_block();
-    cg::thread_block_tile<32> warp = cg::tiled_partition<32>(block);
-    int idx = blockIdx.x * warp.meta_group_size() + warp.meta_group_rank();
-    if(idx >= N) {
-        return;
-    }
-    const float* x = inp + idx * C;
+    const cg::thread_block block = cg::this_thread_block();
+    const cg::thread_block_tile<32> warp = cg::tiled_partition<32>(block);
+    __shared__ float sums[32], squares[32];
+    const int w = threadIdx.x / 32, lane = threadIdx.x % 32, warps = blockDim.x / 32;
+    const float* from = x + size_t(blockIdx.x) * width;
 
-    float sum = 0.0f;
-    float sum2 = 0.0f;
-    for (int i = warp.thread_rank(); i < C; i += warp.size()) {
-        float xi = x[i];
-        sum += xi;
-        sum2 += xi * xi;
+    float a = 0.0f, b = 0.0f;
+    for (int c = threadIdx.x; c < width; c += blockDim.x) {
+        a += from[c];
+        b += from[c] * from[c];
     }
-    sum = cg::reduce(warp, sum, cg::plus<float>{});
-    sum2 = cg::reduce(warp, sum2, cg::plus<float>{});
-    sum /= C;
-    sum2 /= C;
-
-    float m = sum;
-    float var = sum2 - sum * sum;
-    float s = rsqrtf(var + 1e-5f);
-
-    if(warp.thread_rank() == 0) {
-        if (mean != nullptr) __stcs(mean + idx, m);
-        if (rstd != nullptr) __stcs(rstd + idx, s);
-    }
-    float* o = out + idx * C;
-    for (int c = warp.thread_rank(); c < C; c += warp.size()) {
-        float n = s * (__ldcs(x+c) - m);
-        __stcs(o+c, n * weight[c] + bias[c]);
-    }
-}
-
-// a whole block for each row
-__global__ void layernorm_forward_kernel5(float* __restrict__ out, float* __restrict__ mean, float* __restrict__ rstd,
-                                    const float*  __restrict__ inp, const float*  __restrict__ weight,
-                                    const float* __restrict__ bias, int N, int C) {
-    namespace cg = cooperative_groups;
-    cg::thread_block block = cg::this_thread_block();
-    cg::thread_block_tile<32> warp = cg::tiled_partition<32>(block);
-    __shared__ float shared_sum[32]; // at most 32 warps
-    __shared__ float shared_sum2[32];
-    int num_warps = blockDim.x / 32;
-    int warp_id = threadIdx.x / 32;
-    int lane_id = threadIdx.x % 32;
-    int idx = blockIdx.x;
-    const float* x = inp + idx * C;
-    float thread_sum = 0.0, thread_sum2 = 0.0;
-    for (int i = threadIdx.x; i < C; i += blockDim.x) {
-        float xi = x[i];
-        thread_sum += xi;
-        thread_sum2 += xi * xi;
-    }
-    float warp_sum = cg::reduce(warp, thread_sum, cg::plus<float>{});
-    float warp_sum2 = cg::reduce(warp, thread_sum2, cg::plus<float>{});
-    // all lanes hold the same sums
-    shared_sum[warp_id] = warp_sum;
-    shared_sum2[warp_id] = warp_sum2;
+    sums[w] = cg::reduce(warp, a, cg::plus<float>{});
+    squares[w] = cg::reduce(warp, b, cg::plus<float>{});
     block.sync();
-    warp_sum = (lane_id < num_warps) ? shared_sum[lane_id] : 0.0f;
-    warp_sum2 = (lane_id < num_warps) ? shared_sum2[lane_id] : 0.0f;
-    float block_sum = cg::reduce(warp, warp_sum, cg::plus<float>{});
-    float block_sum2 = cg::reduce(warp, warp_sum2, cg::plus<float>{});
-    block_sum /= C;
-    block_sum2 /= C;
-    float m = block_sum;
-    float var = block_sum2 - m * m;
-    float s = rsqrtf(var + 1e-5f);
-    if(threadIdx.x == 0 && mean != nullptr) {
-        __stcs(mean + idx, m);
-    }
-    if(threadIdx.x == 0 && rstd != nullptr) {
-        __stcs(rstd + idx, s);
-    }
-    float* o = out + idx * C;
-    for (int i = threadIdx.x; i < C; i += blockDim.x) {
-        float n = s * (__ldcs(x+i) - m);
-        __stcs(o+i, n * weight[i] + bias[i]);
+    a = cg::reduce(warp, lane < warps ? sums[lane] : 0.0f, cg::plus<float>{}) / width;
+    b = cg::reduce(warp, lane < warps ? squares[lane] : 0.0f, cg::plus<float>{}) / width;
+    const float scale = rsqrtf(b - a * a + EPSILON);
+    for (int c = threadIdx.x; c < width; c += blockDim.x) {
+        __stcs(y + size_t(blockIdx.x) * width + c, (from[c] - a) * scale * gamma[c] + beta[c]);
     }
 }
 
-// weight and bias are kept in shared memory, all goes in packs; blockDim is (32, warps)
-__global__ void layernorm_forward_kernel6(floatX* __restrict__ out, float* __restrict__ mean, float* __restrict__ rstd,
-                                    const floatX*  __restrict__ inp, const floatX*  __restrict__ weight,
-                                    const floatX* __restrict__ bias, int N, int C) {
+// kernel 6: packs; gamma, beta and the rows are kept in shared memory. Blocks are (32, warps).
+__global__ void layernorm_forward_kernel6(floatX* __restrict__ y, const floatX* __restrict__ x,
+                                          const floatX* __restrict__ gamma,
+                                          const floatX* __restrict__ beta, int rows, int width) {
     assert(blockDim.x == WARP_SIZE);
-    extern __shared__ char params[];
-    x128* s_weight = reinterpret_cast<x128*>(params);
-    x128* s_bias = reinterpret_cast<x128*>(params) + (C / x128::size);
-    x128* s_in = reinterpret_cast<x128*>(params) + ((2 + threadIdx.y) * C / x128::size);
+    extern __shared__ char memory[];
+    const int packs = width / x128::size;
+    x128* s_gamma = reinterpret_cast<x128*>(memory);
+    x128* s_beta = s_gamma + packs;
+    x128* s_row = s_beta + packs + threadIdx.y * packs;
 
-    int sidx = (threadIdx.x + WARP_SIZE * threadIdx.y) * x128::size;
-    for(int i = sidx; i < C; i += blockDim.y * WARP_SIZE * x128::size) {
-        s_weight[i/x128::size] = load128(weight + i);
-        s_bias[i/x128::size] = load128(bias + i);
+    const int tid = threadIdx.y * WARP_SIZE + threadIdx.x;
+    for (int p = tid; p < packs; p += blockDim.y * WARP_SIZE) {
+        s_gamma[p] = load128(gamma + p * x128::size);
+        s_beta[p] = load128(beta + p * x128::size);
     }
     __syncthreads();
+    const int r = threadIdx.y + blockIdx.x * blockDim.y;
+    if (r >= rows) return; // not before the barrier
 
-    int idx = blockIdx.x * blockDim.y + threadIdx.y;
-    if(idx >= N) { return; } // after the barrier that all must reach
-
-    inp += idx * C;
-    out += idx * C;
-    const float eps = 1e-5f;
-    float sum = 0.0f;
-    for(int c = threadIdx.x * x128::size; c < C; c += WARP_SIZE * x128::size) {
-        const x128 in_data = load128cs(inp + c);
-        for(int k = 0; k < x128::size; ++k) {
-            sum += (float)in_data[k];
-        }
-        s_in[c / x128::size] = in_data;
+    float total = 0.0f;
+    for (int p = threadIdx.x; p < packs; p += WARP_SIZE) {
+        const x128 pack = load128cs(x + r * width + p * x128::size);
+        for (int k = 0; k < x128::size; k++) total += (float)pack[k];
+        s_row[p] = pack;
     }
-    sum = warpReduceSum(sum);
-    float m = sum / C;
-    float v = 0.f;
-    for(int c = threadIdx.x * x128::size; c < C; c += WARP_SIZE * x128::size) {
-        const x128 in_data = s_in[c / x128::size];
-        for(int k = 0; k < x128::size; ++k) {
-            v += ((float)in_data[k] - m) * ((float)in_data[k] - m);
+    const float center = warpReduceSum(total) / width;
+    float spread = 0.0f;
+    for (int p = threadIdx.x; p < packs; p += WARP_SIZE) {
+        const x128 pack = s_row[p];
+        for (int k = 0; k < x128::size; k++) {
+            spread += ((float)pack[k] - center) * ((float)pack[k] - center);
         }
     }
-    v = warpReduceSum(v) / C;
-    float s = rsqrtf(v + eps);
-    for(int c = threadIdx.x * x128::size; c < C; c += WARP_SIZE * x128::size) {
-        const x128 in_data = s_in[c / x128::size];
-        const x128 w = s_weight[c / x128::size];
-        const x128 b = s_bias[c / x128::size];
-        x128 out_data;
-        for(int k = 0; k < x128::size; ++k) {
-            float n = s * ((float)in_data[k] - m);
-            out_data[k] = (floatX)(n * (float)w[k] + (float)b[k]);
+    const float scale = rsqrtf(warpReduceSum(spread) / width + EPSILON);
+    for (int p = threadIdx.x; p < packs; p += WARP_SIZE) {
+        const x128 pack = s_row[p], g = s_gamma[p], b = s_beta[p];
+        x128 result;
+        for (int k = 0; k < x128::size; k++) {
+            result[k] = (floatX)(((float)pack[k] - center) * scale * (float)g[k] + (float)b[k]);
         }
-        store128cs(out + c, out_data);
-    }
-    if(threadIdx.x == 0 && mean != nullptr) {
-        __stcs(mean + idx, m);
-    }
-    if(threadIdx.x == 0 && rstd != nullptr) {
-        __stcs(rstd + idx, s);
+        store128cs(y + r * width + p * x128::size, result);
     }
 }
 
 // ----------------------------------------------------------------------------
-// kernel launchers
+// launchers
 
-void layernorm_forward1(float* out, float* mean, float* rstd,
-                           const float* inp, const float* weight, const float* bias,
-                           int B, int T, int C,
-                           const int block_size) {
-    const int N = B * T;
-    const int grid_size = ceil_div(N, block_size);
-    layernorm_forward_kernel1<<<grid_size, block_size>>>(out, mean, rstd, inp, weight, bias, N, C);
-    cudaCheck(cudaGetLastError());
-}
-
-void layernorm_forward2(float* out, float* mean, float* rstd,
-                       const float* inp, const float* weight, const float* bias,
-                       int B, int T, int C,
-                       const int block_size) {
-    int N = B * T;
-    mean_kernel<<<N, block_size, block_size * sizeof(float)>>>(mean, inp, N, C, block_size);
-    cudaCheck(cudaGetLastError());
-    rstd_kernel<<<N, block_size, block_size * sizeof(float)>>>(rstd, inp, mean, N, C, block_size);
-    cudaCheck(cudaGetLastError());
-    const int block_size2 = 256;
-    const int grid_size = ceil_div(B * T * C, block_size2);
-    normalization_kernel<<<grid_size, block_size2>>>(out, inp, mean, rstd, weight, bias, B, T, C);
-    cudaCheck(cudaGetLastError());
-}
-
-void layernorm_forward3(float* out, float* mean, float* rstd,
-                       const float* inp, const float* weight, const float* bias,
-                       int B, int T, int C,
-                       const int block_size) {
-    assert(block_size % 32 == 0);
-    const int N = B * T;
-    const int grid_size = ceil_div(N * 32, block_size);
-    layernorm_forward_kernel3<<<grid_size, block_size>>>(out, mean, rstd, inp, weight, bias, N, C);
-    layernorm_forward_kernel4<<<grid_size, block_size>>>(out, mean, rstd, inp, weight, bias, N, C);
-    layernorm_forward_kernel5<<<N, block_size>>>(out, mean, rstd, inp, weight, bias, N, C);
-    cudaCheck(cudaGetLastError());
-}
-
-void layernorm_forward6(floatX* out, float* mean, float* rstd,
-                       const floatX* inp, const floatX* weight, const floatX* bias,
-                       int B, int T, int C, int block_size) {
-    const int N = B * T;
-    int block_y = block_size / WARP_SIZE;
-    const int grid_size = ceil_div(N, block_y);
-    size_t smem = (2 + block_y) * C * sizeof(floatX);
-    auto status = cudaFuncSetAttribute(layernorm_forward_kernel6, cudaFuncAttributeMaxDynamicSharedMemorySize, smem);
-    cudaGetLastError();
-    if (status == cudaSuccess) {
-        layernorm_forward_kernel6<<<grid_size, dim3(32, block_y), smem>>>(out, mean, rstd, inp, weight, bias, N, C);
+void layernorm_forward(int number, float* y, float* means, float* rstds, const float* x,
+                       const float* gamma, const float* beta, int rows, int width, int threads) {
+    const int warps = threads / 32;
+    switch (number) {
+        case 1:
+            layernorm_forward_kernel1<<<ceil_div(rows, threads), threads>>>(
+                y, means, rstds, x, gamma, beta, rows, width);
+            break;
+        case 2:
+            mean_kernel<<<rows, threads, threads * sizeof(float)>>>(means, x, width);
+            rstd_kernel<<<rows, threads, threads * sizeof(float)>>>(rstds, x, means, width);
+            normalization_kernel<<<ceil_div(rows * width, 256), 256>>>(
+                y, x, means, rstds, gamma, beta, rows, width);
+            break;
+        case 3:
+            layernorm_forward_kernel3<<<ceil_div(rows, warps), threads>>>(
+                y, means, rstds, x, gamma, beta, rows, width);
+            break;
+        case 4:
+            layernorm_forward_kernel4<<<ceil_div(rows, 2 * warps), threads>>>(y, x, gamma, beta, rows, width);
+            break;
+        case 5:
+            layernorm_forward_kernel5<<<rows, threads>>>(y, x, gamma, beta, width);
+            break;
+        case 6: {
+            const size_t bytes = (2 + warps) * width * sizeof(floatX);
+            auto status = cudaFuncSetAttribute(layernorm_forward_kernel6,
+                                               cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+            if (status != cudaSuccess) printf("%zu bytes are too many\n", bytes);
+            layernorm_forward_kernel6<<<ceil_div(rows, warps), dim3(32, warps), bytes>>>(
+                y, x, gamma, beta, rows, width);
+            break;
+        }
+        default:
+            printf("no kernel %d\n", number);
+            exit(1);
     }
     cudaCheck(cudaGetLastError());
 }
 
-// ----------------------------------------------------------------------------
-
-int main(int argc, char **argv) {
-    srand(0);
-    int B = 8;
-    int T = 1024;
-    int C = 768;
-    cudaCheck(cudaSetDevice(0));
-
-    float* out = (float*)malloc(B * T * C * sizeof(float));
-    float* mean = (float*)malloc(B * T * sizeof(float));
-    float* rstd = (float*)malloc(B * T * sizeof(float));
-    float* inp = make_random_float(B * T * C);
-    float* weight = make_random_float(C);
-    float* bias = make_random_float(C);
-
-    float *d_out, *d_mean, *d_rstd, *d_inp, *d_weight, *d_bias;
-    cudaCheck(cudaMalloc(&d_out, B * T * C * sizeof(float)));
-    cudaCheck(cudaMalloc(&d_mean, B * T * sizeof(float)));
-    cudaCheck(cudaMalloc(&d_rstd, B * T * sizeof(float)));
-    cudaCheck(cudaMalloc(&d_inp, B * T * C * sizeof(float)));
-    cudaCheck(cudaMalloc(&d_weight, C * sizeof(float)));
-    cudaCheck(cudaMalloc(&d_bias, C * sizeof(float)));
-    cudaCheck(cudaMemcpy(d_inp, inp, B * T * C * sizeof(float), cudaMemcpyHostToDevice));
-
-    int kernel_num = 2;
-    if (argc > 1) {
-        kernel_num = atoi(argv[1]);
+int main(int argc, char** argv) {
+    const int rows = 2048, width = 768;
+    const int number = argc > 1 ? atoi(argv[1]) : 1;
+    float* x = make_random_float(rows * width);
+    float *d_x, *d_y;
+    cudaCheck(cudaMalloc(&d_x, rows * width * sizeof(float)));
+    cudaCheck(cudaMalloc(&d_y, rows * width * sizeof(float)));
+    cudaCheck(cudaMemcpy(d_x, x, rows * width * sizeof(float), cudaMemcpyHostToDevice));
+    for (int threads : {32, 64, 128, 256, 512}) {
+        layernorm_forward(number, d_y, nullptr, nullptr, d_x, d_x, d_x, rows, width, threads);
     }
-    printf("Using kernel %d\n", kernel_num);
-    int block_sizes[] = {32, 64, 128, 256, 512, 1024};
-    layernorm_forward_cpu(out, mean, rstd, inp, weight, bias, B, T, C);
-    for (int j = 0; j < sizeof(block_sizes) / sizeof(int); j++) {
-        int block_size = block_sizes[j];
-        if (kernel_num == 1) layernorm_forward1(d_out, d_mean, d_rstd, d_inp, d_weight, d_bias, B, T, C, block_size);
-        if (kernel_num == 2) layernorm_forward2(d_out, d_mean, d_rstd, d_inp, d_weight, d_bias, B, T, C, block_size);
-        if (kernel_num == 3) layernorm_forward3(d_out, d_mean, d_rstd, d_inp, d_weight, d_bias, B, T, C, block_size);
-        validate_result(d_out, out, "out", B * T * C, 1e-5f);
-        validate_result(d_mean, mean, "mean", B * T, 1e-5f);
-    }
-    free(out); free(mean); free(rstd); free(inp); free(weight); free(bias);
-    cudaCheck(cudaFree(d_out));
+    free(x);
+    cudaCheck(cudaFree(d_x));
     return 0;
 }
