@@ -1,180 +1,118 @@
 /*
-Kernels for the backward pass of layernorm.
+Backward pass of layernorm. Gradients of gamma and beta are sums over all rows.
 
-version 1: a thread per row, sums over rows by atomics
-version 2: a warp per row, the block's sums in shared memory first; floatX may be bfloat16
+kernel 1: a thread per row, everything atomic
+kernel 2: a warp per row, a block's sums meet in shared memory; numbers are bfloat16
+kernel 3: a block per strip of columns, which nothing else writes
 */
 #define ENABLE_BF16
-#include <stdio.h>
-#include <stdlib.h>
-#include <math.h>
-#include <float.h>
-#include <assert.h>
-#include <cuda_runtime.h>
 #include <cooperative_groups.h>
 #include <cooperative_groups/reduce.h>
+#include <cuda_runtime.h>
+#include <stdio.h>
 #include "common.h"
 
-void layernorm_backward_cpu(float* dinp, float* dweight, float* dbias,
-                        const float* dout, const float* inp, const float* weight, const float* mean, const float* rstd,
-                        int B, int T, int C) {
-    for (int bt = 0; bt < B * T; bt++) {
-        const float* dout_bt = dout + bt * C;
-        const float* inp_bt = inp + bt * C;
-        float* dinp_bt = dinp + bt * C;
-        float dnorm_mean = 0.0f, dnorm_norm_mean = 0.0f;
-        for (int i = 0; i < C; i++) {
-            float norm_bti = (inp_bt[i] - mean[bt]) * rstd[bt];
-            float dnorm_i = weight[i] * dout_bt[i];
-            dnorm_mean += dnorm_i;
-            dnorm_norm_mean += dnorm_i * norm_bti;
-        }
-        dnorm_mean /= C;
-        dnorm_norm_mean /= C;
-        for (int i = 0; i < C; i++) {
-            float norm_bti = (inp_bt[i] - mean[bt]) * rstd[bt];
-            dbias[i] += dout_bt[i];
-            dweight[i] += norm_bti * dout_bt[i];
-            dinp_bt[i] += (weight[i] * dout_bt[i] - dnorm_mean - norm_bti * dnorm_norm_mean) * rstd[bt];
-        }
+namespace cg = cooperative_groups;
+
+__global__ void layernorm_backward_kernel1(float* dx, float* dgamma, float* dbeta, const float* dy,
+                                           const float* x, const float* gamma, const float* means,
+                                           const float* rstds, int rows, int width) {
+    const int r = threadIdx.x + blockIdx.x * blockDim.x;
+    if (r >= rows) { return; }
+    const float center = means[r], scale = rstds[r];
+    float along = 0.0f, along_x = 0.0f;
+    for (int at = r * width; at < (r + 1) * width; at++) {
+        const float g = gamma[at - r * width] * dy[at];
+        along += g;
+        along_x += g * (x[at] - center) * scale;
+    }
+    for (int c = 0; c < width; c++) {
+        const int at = r * width + c;
+        const float normed = (x[at] - center) * scale;
+        atomicAdd(dbeta + c, dy[at]);
+        atomicAdd(dgamma + c, dy[at] * normed);
+        dx[at] += scale * (gamma[c] * dy[at] - (along + normed * along_x) / width);
     }
 }
 
-__global__ void layernorm_backward_kernel1(float* dinp, float* dweight, float* dbias,
-                        const float* dout, const float* inp, const float* weight, const float* mean, const float* rstd,
-                        int B, int T, int C) {
-    int idx = blockIdx.x * blockDim.x + threadIdx.x;
-    if (idx >= B*T) return;
-    int b = idx / T;
-    int t = idx % T;
-
-    const float* dout_bt = dout + b * T * C + t * C;
-    const float* inp_bt = inp + b * T * C + t * C;
-    float* dinp_bt = dinp + b * T * C + t * C;
-    float mean_bt = mean[b * T + t];
-    float rstd_bt = rstd[b * T + t];
-
-    float dnorm_mean = 0.0f;
-    float dnorm_norm_mean = 0.0f;
-    for (int i = 0; i < C; i++) {
-        float norm_bti = (inp_bt[i] - mean_bt) * rstd_bt;
-        float dnorm_i = weight[i] * dout_bt[i];
-        dnorm_mean += dnorm_i;
-        dnorm_norm_mean += dnorm_i * norm_bti;
-    }
-    dnorm_mean = dnorm_mean / C;
-    dnorm_norm_mean = dnorm_norm_mean / C;
-
-    for (int i = 0; i < C; i++) {
-        float norm_bti = (inp_bt[i] - mean_bt) * rstd_bt;
-        float dnorm_i = weight[i] * dout_bt[i];
-        atomicAdd(&dbias[i], dout_bt[i]);
-        atomicAdd(&dweight[i], norm_bti * dout_bt[i]);
-        float dval = 0.0f;
-        dval += dnorm_i; // term 1
-        dval -= dnorm_mean; // term 2
-        dval -= norm_bti * dnorm_norm_mean; // term 3
-        dval *= rstd_bt; // scale of all
-        dinp_bt[i] += dval;
-    }
-}
-
-// dweight and dbias are float here, or else many small additions would be lost
-__global__ void layernorm_backward_kernel2(floatX* dinp, float* dweight, float* dbias,
-                        const floatX* dout, const floatX* inp, const floatX* weight,
-                        const float* __restrict__ mean, const float* __restrict__ rstd,
-                        int B, int T, int C) {
-    extern __shared__ float shared[]; // size = 2 * C
-
-    namespace cg = cooperative_groups;
+// dgamma and dbeta stay float, or else small additions would be lost
+__global__ void layernorm_backward_kernel2(floatX* dx, float* dgamma, float* dbeta,
+                                           const floatX* dy, const floatX* x, const floatX* gamma,
+                                           const float* __restrict__ means,
+                                           const float* __restrict__ rstds, int rows, int width) {
+    extern __shared__ float sums[]; // 2 * width
     cg::thread_block block = cg::this_thread_block();
     cg::thread_block_tile<32> warp = cg::tiled_partition<32>(block);
-    int idx = blockIdx.x * warp.meta_group_size() + warp.meta_group_rank();
-    int N = B * T;
-
-    float* dbias_shared = shared;
-    float* dweight_shared = shared + C;
+    float *beta_sums = sums, *gamma_sums = sums + width;
     #pragma unroll 4
-    for (int i = threadIdx.x; i < C; i += blockDim.x) {
-        dbias_shared[i] = 0.0f;
-        dweight_shared[i] = 0.0f;
+    for (int c = threadIdx.x; c < width; c += blockDim.x) {
+        beta_sums[c] = gamma_sums[c] = 0.0f;
     }
-    __syncthreads();
+    cg::sync(block);
 
-    if (idx < N) {
-        int b = idx / T;
-        int t = idx % T;
-        const floatX* dout_bt = dout + b * T * C + t * C;
-        const floatX* inp_bt = inp + b * T * C + t * C;
-        floatX* dinp_bt = dinp + b * T * C + t * C;
-        const float mean_bt = mean[b * T + t];
-        const float rstd_bt = rstd[b * T + t];
-
-        float dnorm_mean = 0.0f;
-        float dnorm_norm_mean = 0.0f;
-        for (int i = warp.thread_rank(); i < C; i += warp.size()) {
-            float norm_bti = ((float)inp_bt[i] - mean_bt) * rstd_bt;
-            float dnorm_i = (float)weight[i] * (float)dout_bt[i];
-            dnorm_mean += dnorm_i;
-            dnorm_norm_mean += dnorm_i * norm_bti;
+    const int r = blockIdx.x * warp.meta_group_size() + warp.meta_group_rank();
+    if (r < rows) {
+        const size_t first = size_t(r) * width;
+        const float center = means[r], scale = rstds[r];
+        float along = 0.0f, along_x = 0.0f;
+        for (int c = warp.thread_rank(); c < width; c += 32) {
+            const float g = (float)gamma[c] * (float)dy[first + c];
+            along += g;
+            along_x += g * ((float)x[first + c] - center) * scale;
         }
-        dnorm_mean = cg::reduce(warp, dnorm_mean, cg::plus<float>{}) / C;
-        dnorm_norm_mean = cg::reduce(warp, dnorm_norm_mean, cg::plus<float>{}) / C;
-
-        for (int i = warp.thread_rank(); i < C; i += warp.size()) {
-            float dout_i = (float)__ldcs(&dout_bt[i]);
-            float norm_bti = ((float)__ldcs(&inp_bt[i]) - mean_bt) * rstd_bt;
-            float dnorm_i = (float)weight[i] * dout_i;
-            atomicAdd(&dbias_shared[i], dout_i);
-            atomicAdd(&dweight_shared[i], norm_bti * dout_i);
-            float dval = 0.0f;
-            dval += dnorm_i;
-            dval -= dnorm_mean;
-            dval -= norm_bti * dnorm_norm_mean;
-            dval *= rstd_bt;
-            dinp_bt[i] = (floatX)((float)dinp_bt[i] + dval);
+        along = cg::reduce(warp, along, cg::plus<float>{}) / width;
+        along_x = cg::reduce(warp, along_x, cg::plus<float>{}) / width;
+        for (int c = warp.thread_rank(); c < width; c += 32) {
+            const float above = (float)__ldcs(&dy[first + c]);
+            const float normed = ((float)__ldcs(&x[first + c]) - center) * scale;
+            atomicAdd(&beta_sums[c], above);
+            atomicAdd(&gamma_sums[c], above * normed);
+            const float change = scale * ((float)gamma[c] * above - along - normed * along_x);
+            dx[first + c] = (floatX)((float)dx[first + c] + change);
         }
     }
+    block.sync();
+    for (int c = threadIdx.x; c < width; c += blockDim.x) {
+        atomicAdd(&dbeta[c], beta_sums[c]);
+        atomicAdd(&dgamma[c], gamma_sums[c]);
+    }
+}
+
+// blocks are (32, 8): 32 columns, eight threads for each
+__global__ void layernorm_backward_kernel3(float* dgamma, float* dbeta, const float* dy,
+                                           const float* x, const float* means,
+                                           const float* rstds, int rows, int width) {
+    __shared__ float2 parts[8][32 + 1];
+    const int c = blockIdx.x * 32 + threadIdx.x;
+    float2 part = make_float2(0.0f, 0.0f);
+    if (c < width) {
+        for (int r = threadIdx.y; r < rows; r += blockDim.y) {
+            const float above = dy[r * width + c];
+            part.x += above * (x[r * width + c] - means[r]) * rstds[r];
+            part.y += above;
+        }
+    }
+    parts[threadIdx.y][threadIdx.x] = part;
     __syncthreads();
-
-    for (int i = threadIdx.x; i < C; i += blockDim.x) {
-        atomicAdd(&dbias[i], dbias_shared[i]);
-        atomicAdd(&dweight[i], dweight_shared[i]);
+    if (threadIdx.y == 0 && c < width) {
+        for (int i = 1; i < blockDim.y; i++) {
+            part.x += parts[i][threadIdx.x].x;
+            part.y += parts[i][threadIdx.x].y;
+        }
+        dgamma[c] = part.x;
+        dbeta[c] = part.y;
     }
 }
 
-void layernorm_backward1(float* dinp, float* dweight, float* dbias,
-                  const float* dout, const float* inp, const float* weight, const float* mean, const float* rstd,
-                  int B, int T, int C, const int block_size) {
-    const int N = B * T;
-    const int grid_size = ceil_div(N, block_size);
-    layernorm_backward_kernel1<<<grid_size, block_size>>>(dinp, dweight, dbias, dout, inp, weight, mean, rstd, B, T, C);
-}
-
-void layernorm_backward2(floatX* dinp, float* dweight, float* dbias,
-                  const floatX* dout, const floatX* inp, const floatX* weight, const float* mean, const float* rstd,
-                  int B, int T, int C, const int block_size) {
-    const int N = B * T;
-    const int grid_size = ceil_div(32*N, block_size);
-    size_t shared_mem_size = 2 * C * sizeof(float);
-    layernorm_backward_kernel2<<<grid_size, block_size, shared_mem_size>>>(dinp, dweight, dbias, dout, inp, weight, mean, rstd, B, T, C);
-}
-
-void layernorm_backward(int kernel_num, floatX* dinp, float* dweight, float* dbias,
-                  const floatX* dout, const floatX* inp, const floatX* weight, const float* mean, const float* rstd,
-                  int B, int T, int C, const int block_size) {
-    switch (kernel_num) {
-#if !defined(ENABLE_BF16) && !defined(ENABLE_FP16)
-        case 1:
-            layernorm_backward1(dinp, dweight, dbias, dout, inp, weight, mean, rstd, B, T, C, block_size);
-            break;
-#endif
-        case 2:
-            layernorm_backward2(dinp, dweight, dbias, dout, inp, weight, mean, rstd, B, T, C, block_size);
-            break;
-        default:
-            printf("Invalid kernel number\n");
-            exit(1);
+void layernorm_backward(int number, floatX* dx, float* dgamma, float* dbeta, const floatX* dy,
+                        const floatX* x, const floatX* gamma, const float* means,
+                        const float* rstds, int rows, int width, int threads) {
+    if (number != 2) {
+        fprintf(stderr, "kernel %d has no bfloat16\n", number);
+        exit(EXIT_FAILURE);
     }
+    const size_t bytes = 2 * width * sizeof(float);
+    layernorm_backward_kernel2<<<ceil_div(32 * rows, threads), threads, bytes>>>(
+        dx, dgamma, dbeta, dy, x, gamma, means, rstds, rows, width);
     cudaCheck(cudaGetLastError());
 }

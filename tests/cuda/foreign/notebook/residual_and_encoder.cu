@@ -1,173 +1,106 @@
 /*
-Residual connections, and the encoder: token and position embeddings are added.
+Residual connections, and the encoder, which adds the embeddings of tokens and of places.
+
+./residual_and_encoder [kernel]
 */
+#include <cassert>
+#include <cuda_runtime.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <cuda_runtime.h>
-#include <cassert>
 #include "common.h"
 
-void residual_forward_cpu(float* out, const float* inp1, const float* inp2, int N) {
-    for (int i = 0; i < N; i++) {
-        out[i] = inp1[i] + inp2[i];
+__global__ void residual_forward_kernel1(floatX* sum, const floatX* left, const floatX* right, int n) {
+    const int i = threadIdx.x + blockIdx.x * blockDim.x;
+    if (i < n) sum[i] = (floatX)((float)left[i] + (float)right[i]);
+}
+
+__global__ void residual_forward_kernel2(floatX* sum, const floatX* left, const floatX* right, int n) {
+    const int i = x128::size * (threadIdx.x + blockIdx.x * blockDim.x);
+    if (i >= n) return;
+    x128 a = load128cs(left + i), b = load128cs(right + i), c;
+    #pragma unroll
+    for (int k = 0; k < c.size; ++k) {
+        c[k] = (floatX)((float)a[k] + (float)b[k]);
+    }
+    store128(sum + i, c);
+}
+
+// kernel 1: a thread per token
+__global__ void encoder_forward_kernel1(floatX* y, const int* tokens, const floatX* token_table,
+                                        const floatX* place_table, int batch, int length, int width) {
+    const int at = threadIdx.x + blockIdx.x * blockDim.x;
+    if (at >= batch * length) return;
+    const floatX* token = token_table + tokens[at] * width;
+    const floatX* place = place_table + at % length * width;
+    for (int c = 0; c < width; c++) {
+        y[at * width + c] = (floatX)((float)token[c] + (float)place[c]);
     }
 }
 
-void encoder_forward_cpu(float* out, const int* inp, const float* wte, const float* wpe, int B, int T, int C) {
-    for (int b = 0; b < B; b++) {
-        for (int t = 0; t < T; t++) {
-            float* out_bt = out + b * T * C + t * C;
-            int ix = inp[b * T + t];
-            const float* wte_ix = wte + ix * C;
-            const float* wpe_t = wpe + t * C;
-            for (int i = 0; i < C; i++) {
-                out_bt[i] = wte_ix[i] + wpe_t[i];
-            }
+// kernel 2: a thread per number
+__global__ void encoder_forward_kernel2(floatX* y, const int* tokens, const floatX* token_table,
+                                        const floatX* place_table, int batch, int length, int width) {
+    const int i = threadIdx.x + blockIdx.x * blockDim.x;
+    const int at = i / width, c = i % width;
+    if (at < batch * length) {
+        y[i] = (floatX)((float)token_table[tokens[at] * width + c] +
+                        (float)place_table[at % length * width + c]);
+    }
+}
+
+// kernel 3: a thread per pack
+__global__ void encoder_forward_kernel3(floatX* y, const int* tokens, const floatX* token_table,
+                                        const floatX* place_table, int batch, int length, int width) {
+    const int i = (threadIdx.x + blockIdx.x * blockDim.x) * x128::size;
+    if (i >= batch * length * width) return;
+    const int at = i / width, c = i % width;
+    const x128 token = load128cs(&token_table[tokens[at] * width + c]);
+    const x128 place = load128cs(&place_table[at % length * width + c]);
+    x128 both;
+    #pragma unroll
+    for (int k = 0; k < token.size; k++) both[k] = (floatX)((float)token[k] + (float)place[k]);
+    store128(&y[i], both);
+}
+
+// backward, kernel 1: a token may stand in many places, so the sums are atomic
+__global__ void encoder_backward_kernel1(float* dtokens, float* dplaces, const float* dy,
+                                         const int* tokens, int batch, int length, int width) {
+    const int i = threadIdx.x + blockIdx.x * blockDim.x;
+    if (i >= batch * length * width) return;
+    const int at = i / width, c = i % width;
+    atomicAdd(&dtokens[tokens[at] * width + c], dy[i]);
+    atomicAdd(&dplaces[at % length * width + c], dy[i]);
+}
+
+// backward, kernel 2: a thread per channel goes through all rows and needs no atomics
+__global__ void encoder_backward_kernel2(float* dtokens, float* dplaces, const float* dy,
+                                         const int* tokens, int rows, int length, int width) {
+    const int c = threadIdx.x + blockIdx.x * blockDim.x;
+    if (c < width) {
+        for (int at = 0; at < rows; at++) {
+            dtokens[tokens[at] * width + c] += dy[at * width + c];
+            dplaces[at % length * width + c] += dy[at * width + c];
         }
     }
 }
 
-__global__ void residual_forward_kernel1(floatX* out, const floatX* inp1, const floatX* inp2, int N) {
-    int idx = blockIdx.x * blockDim.x + threadIdx.x;
-    if (idx < N) {
-        out[idx] = (floatX)((float)inp1[idx] + (float)inp2[idx]);
-    }
-}
-
-__global__ void residual_forward_kernel2(floatX* out, const floatX* inp1, const floatX* inp2, int N) {
-    int idx = (blockIdx.x * blockDim.x + threadIdx.x) * x128::size;
-    if (idx < N) {
-        x128 packed_out;
-        x128 packed_inp1 = load128cs(inp1 + idx);
-        x128 packed_inp2 = load128cs(inp2 + idx);
-        #pragma unroll
-        for (int k = 0; k < packed_inp1.size; ++k) {
-            packed_out[k] = (floatX)((float)packed_inp1[k] + (float)packed_inp2[k]);
-        }
-        store128(out + idx, packed_out);
-    }
-}
-
-// a thread per row
-__global__ void encoder_forward_kernel1(floatX* out,
-                               const int* inp, const floatX* wte, const floatX* wpe,
-                               int B, int T, int C) {
-    int idx = blockIdx.x * blockDim.x + threadIdx.x;
-    int N = B * T;
-    if (idx < N) {
-        int b = idx / T;
-        int t = idx % T;
-        floatX* out_bt = out + b * T * C + t * C;
-        int ix = inp[b * T + t];
-        const floatX* wte_ix = wte + ix * C;
-        const floatX* wpe_t = wpe + t * C;
-        for (int i = 0; i < C; i++) {
-            out_bt[i] = (floatX)((float)wte_ix[i] + (float)wpe_t[i]);
-        }
-    }
-}
-
-// a thread per number
-__global__ void encoder_forward_kernel2(floatX* out,
-                               const int* inp, const floatX* wte, const floatX* wpe,
-                               int B, int T, int C) {
-    int idx = blockIdx.x * blockDim.x + threadIdx.x;
-    int N = B * T * C;
-    if (idx < N) {
-        int bt = idx / C;
-        int b = bt / T;
-        int t = bt % T;
-        int c = idx % C;
-        int ix = inp[b * T + t];
-        floatX* out_btc = out + b * T * C + t * C + c;
-        const floatX* wte_ix = wte + ix * C + c;
-        const floatX* wpe_tc = wpe + t * C + c;
-        *out_btc = (floatX)((float)*wte_ix + (float)*wpe_tc);
-    }
-}
-
-__global__ void encoder_forward_kernel3(floatX* out,
-                               const int* inp, const floatX* wte, const floatX* wpe,
-                               int B, int T, int C) {
-    int idx = (blockIdx.x * blockDim.x + threadIdx.x) * x128::size;
-    int N = B * T * C;
-    if (idx < N) {
-        int bt = idx / C;
-        int b = bt / T;
-        int t = bt % T;
-        int c = idx % C;
-        int ix = inp[b * T + t];
-        floatX* out_btc = out + b * T * C + t * C + c;
-        const floatX* wte_ix = wte + ix * C + c;
-        const floatX* wpe_tc = wpe + t * C + c;
-        x128 packed_out;
-        x128 wte128 = load128cs(wte_ix);
-        x128 wpe128 = load128cs(wpe_tc);
-        #pragma unroll
-        for (int k = 0; k < wte128.size; k++) {
-            packed_out[k] = (floatX)((float)wte128[k] + (float)wpe128[k]);
-        }
-        store128(out_btc, packed_out);
-    }
-}
-
-// tokens repeat, so that rows of dwte are shared
-__global__ void encoder_backward_kernel1(float* dwte, float* dwpe,
-                                        const float* dout, const int* inp,
-                                        int B, int T, int C) {
-    int idx = blockIdx.x * blockDim.x + threadIdx.x;
-    int N = B * T * C;
-    if (idx < N) {
-        int bt = idx / C;
-        int b = bt / T;
-        int t = bt % T;
-        int c = idx % C;
-        int ix = inp[b * T + t];
-        const float* dout_btc = dout + b * T * C + t * C + c;
-        float* dwte_ix = dwte + ix * C + c;
-        float* dwpe_tc = dwpe + t * C + c;
-        atomicAdd(dwte_ix, *dout_btc);
-        atomicAdd(dwpe_tc, *dout_btc);
-    }
-}
-
-// a thread per channel goes through all rows
-__global__ void encoder_backward_kernel2(float* dwte, float* dwpe,
-                                        const float* dout, const int* inp,
-                                        int B, int T, int C) {
-    int c = blockIdx.x * blockDim.x + threadIdx.x;
-    if (c >= C) { return; }
-    int BT = B * T;
-    for (int i = 0; i < BT; i++) {
-        int t = i % T;
-        int ix = inp[i];
-        float dout_btc = dout[i * C + c];
-        dwte[ix * C + c] += dout_btc;
-        dwpe[t * C + c] += dout_btc;
-    }
-}
-
-void encoder_forward(int kernel_num, floatX* out, const int* inp, const floatX* wte, const floatX* wpe,
-                     int B, int T, int C, const int block_size) {
-    const int N = B * T * C;
-    switch (kernel_num) {
-        case 1: encoder_forward_kernel1<<<ceil_div(B * T, block_size), block_size>>>(out, inp, wte, wpe, B, T, C); break;
-        case 2: encoder_forward_kernel2<<<ceil_div(N, block_size), block_size>>>(out, inp, wte, wpe, B, T, C); break;
-        case 3: encoder_forward_kernel3<<<ceil_div(N, (int)(block_size * x128::size)), block_size>>>(out, inp, wte, wpe, B, T, C); break;
-        default: printf("Invalid kernel number\n"); exit(1);
-    }
-    cudaCheck(cudaGetLastError());
-}
-
-void residual_forward(int kernel_num, floatX* out, const floatX* inp1, const floatX* inp2, int N, int block_size) {
-    if (kernel_num == 1) {
-        residual_forward_kernel1<<<ceil_div(N, block_size), block_size>>>(out, inp1, inp2, N);
-    } else {
-        residual_forward_kernel2<<<ceil_div(N, (int)(block_size * x128::size)), block_size>>>(out, inp1, inp2, N);
-    }
-}
-
-void encoder_backward(float* dwte, float* dwpe, const float* dout, const int* inp, int B, int T, int C) {
-    encoder_backward_kernel1<<<ceil_div(B * T * C, 256), 256>>>(dwte, dwpe, dout, inp, B, T, C);
-    encoder_backward_kernel2<<<ceil_div(C, 256), 256>>>(dwte, dwpe, dout, inp, B, T, C);
+int main(int argc, const char** argv) {
+    const int batch = 4, length = 64, width = 96, threads = 128;
+    const int number = argc == 2 ? atoi(argv[1]) : 3;
+    floatX *y, *tables;
+    int* tokens;
+    cudaCheck(cudaMalloc(&y, batch * length * width * sizeof(floatX)));
+    cudaCheck(cudaMalloc(&tables, 1000 * width * sizeof(floatX)));
+    cudaCheck(cudaMalloc(&tokens, batch * length * sizeof(int)));
+    const int rows = batch * length, n = rows * width;
+    if (number == 1)
+        encoder_forward_kernel1<<<ceil_div(rows, threads), threads>>>(y, tokens, tables, tables, batch, length, width);
+    else if (number == 2)
+        encoder_forward_kernel2<<<ceil_div(n, threads), threads>>>(y, tokens, tables, tables, batch, length, width);
+    else
+        encoder_forward_kernel3<<<ceil_div(n, threads * (int)x128::size), threads>>>(y, tokens, tables, tables, batch, length, width);
+    residual_forward_kernel1<<<ceil_div(n, threads), threads>>>(y, y, y, n);
+    encoder_backward_kernel1<<<ceil_div(n, threads), threads>>>(tables, tables, y, tokens, batch, length, width);
+    cudaCheck(cudaDeviceSynchronize());
+    return EXIT_SUCCESS;
 }
