@@ -64,10 +64,9 @@ __global__ void elementwise_add_f16x8_pack_kernel(half *a, half *b, half *c, int
   LDST128BITS(c[i]) = LDST128BITS(pack_c[0]);
 }
 
-#define MAX_EXP_F32 88.3762626647949f
-#define MIN_EXP_F32 -88.3762626647949f
-#define SQRT_2_PI M_SQRT2 *M_2_SQRTPI * 0.5f
-#define CUBE_FACTOR 0.044715f
+#define EXP_RANGE 88.0f
+#define CLAMPED(v) fminf(fmaxf((v), -EXP_RANGE), EXP_RANGE)
+#define ROOT_OF_2_OVER_PI (M_SQRT2 / 2 * M_2_SQRTPI)
 
 __global__ void relu_f32x4_kernel(float4 *x, float4 *y, int quads) {
   const int i = threadIdx.x + blockDim.x * blockIdx.x;
@@ -90,16 +89,16 @@ __global__ void relu_f16x2_kernel(const half2 *x, half2 *y, int pairs) {
 __global__ void sigmoid_f32_kernel(float *x, float *y, int N) {
   int i = threadIdx.x + blockDim.x * blockIdx.x;
   if (i < N) {
-    const float v = fminf(fmaxf(x[i], MIN_EXP_F32), MAX_EXP_F32);
+    const float v = CLAMPED(x[i]);
     y[i] = 1.0f / (1.0f + expf(-v));
   }
 }
 
 __inline__ __device__ float gelu_tanh_approximate(float x) {
-  return 0.5f * x * (1.0f + tanhf(SQRT_2_PI * (x + x * x * x * CUBE_FACTOR)));
+  return x / 2 * (1.0f + tanhf(ROOT_OF_2_OVER_PI * (x + 0.044715f * x * x * x)));
 }
 __inline__ __device__ float gelu_none_approximate(float x) {
-  return x * 0.5 * (1 + erff(x * M_SQRT1_2));
+  return x / 2 * (1 + erff(x * (float)M_SQRT1_2));
 }
 
 // a switch at compile time, as a torch user chooses "none" or "tanh"
@@ -107,7 +106,7 @@ template <bool APPROXIMATE>
 __global__ void gelu_f32_kernel(float *x, float *y, int N) {
   int i = threadIdx.x + blockDim.x * blockIdx.x;
   if (i < N) {
-    float v = fminf(fmaxf(x[i], MIN_EXP_F32), MAX_EXP_F32);
+    float v = CLAMPED(x[i]);
     y[i] = APPROXIMATE ? gelu_tanh_approximate(v) : gelu_none_approximate(v);
   }
 }
@@ -158,47 +157,44 @@ __global__ void histogram_i32x4_kernel(int *a, int *y, int N) {
 }
 
 // --------------------- PyTorch bindings -----------------------
-#define STRINGFY(str) #str
-#define TORCH_BINDING_COMMON_EXTENSION(func) m.def(STRINGFY(func), &func, STRINGFY(func));
-#define CHECK_TORCH_TENSOR_DTYPE(T, th_type)                                   \
-  if (((T).options().dtype() != (th_type))) {                                  \
-    std::cout << "Tensor Info:" << (T).options() << std::endl;                 \
-    throw std::runtime_error("values must be " #th_type);                      \
+#define BIND(func) m.def(#func, &func, "calls " #func "_kernel");
+#define NEEDS_DTYPE(T, th_type)                                                \
+  if ((T).scalar_type() != (th_type)) {                                        \
+    std::cerr << (T).options() << std::endl;                                   \
+    throw std::runtime_error(#T " is not of " #th_type);                       \
   }
 
-#define TORCH_BINDING_ELEM_ADD(packed_type, th_type, element_type, n_elements) \
-  void elementwise_add_##packed_type(torch::Tensor a, torch::Tensor b, torch::Tensor c) { \
-    CHECK_TORCH_TENSOR_DTYPE(a, (th_type))                                     \
-    CHECK_TORCH_TENSOR_DTYPE(b, (th_type))                                     \
-    CHECK_TORCH_TENSOR_DTYPE(c, (th_type))                                     \
+#define ADDITION(packed_type, th_type, element_type, n_elements)               \
+  void elementwise_add_##packed_type(torch::Tensor a, torch::Tensor b,         \
+                                     torch::Tensor c) {                        \
+    NEEDS_DTYPE(a, th_type)                                                    \
+    NEEDS_DTYPE(b, th_type)                                                    \
+    NEEDS_DTYPE(c, th_type)                                                    \
     const int N = a.numel();                                                   \
-    dim3 block(256 / (n_elements));                                            \
-    dim3 grid((N + 256 - 1) / 256);                                            \
-    elementwise_add_##packed_type##_kernel<<<grid, block>>>(                   \
-        reinterpret_cast<element_type *>(a.data_ptr()),                        \
-        reinterpret_cast<element_type *>(b.data_ptr()),                        \
-        reinterpret_cast<element_type *>(c.data_ptr()), N);                    \
+    elementwise_add_##packed_type##_kernel                                     \
+        <<<dim3((N + 255) / 256), dim3(256 / (n_elements))>>>(                 \
+            reinterpret_cast<element_type *>(a.data_ptr()),                    \
+            reinterpret_cast<element_type *>(b.data_ptr()),                    \
+            reinterpret_cast<element_type *>(c.data_ptr()), N);                \
   }
 
-TORCH_BINDING_ELEM_ADD(f32, torch::kFloat32, float, 1)
-TORCH_BINDING_ELEM_ADD(f32x4, torch::kFloat32, float, 4)
-TORCH_BINDING_ELEM_ADD(f16x2, torch::kHalf, half, 2)
-TORCH_BINDING_ELEM_ADD(f16x8_pack, torch::kHalf, half, 8)
+ADDITION(f32, torch::kFloat32, float, 1)
+ADDITION(f32x4, torch::kFloat32, float, 4)
+ADDITION(f16x2, torch::kHalf, half, 2)
+ADDITION(f16x8_pack, torch::kHalf, half, 8)
 
 torch::Tensor histogram_i32x4(torch::Tensor a) {
-  CHECK_TORCH_TENSOR_DTYPE(a, torch::kInt32)
-  auto options = torch::TensorOptions().dtype(torch::kInt32).device(torch::kCUDA, 0);
-  const int M = std::get<0>(torch::max(a, 0)).item().to<int>();
-  auto y = torch::zeros({M + 1}, options);
-  histogram_i32x4_kernel<<<dim3((a.numel() + 255) / 256), dim3(64)>>>(
-      a.data_ptr<int>(), y.data_ptr<int>(), a.numel());
-  return y;
+  NEEDS_DTYPE(a, torch::kInt32)
+  auto counts = torch::zeros({a.max().item<int>() + 1}, a.options());
+  const int N = a.numel();
+  histogram_i32x4_kernel<<<(N + 255) / 256, 64>>>(a.data_ptr<int>(), counts.data_ptr<int>(), N);
+  return counts;
 }
 
 PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
-  TORCH_BINDING_COMMON_EXTENSION(elementwise_add_f32)
-  TORCH_BINDING_COMMON_EXTENSION(elementwise_add_f32x4)
-  TORCH_BINDING_COMMON_EXTENSION(elementwise_add_f16x2)
-  TORCH_BINDING_COMMON_EXTENSION(elementwise_add_f16x8_pack)
-  TORCH_BINDING_COMMON_EXTENSION(histogram_i32x4)
+  BIND(elementwise_add_f32)
+  BIND(elementwise_add_f32x4)
+  BIND(elementwise_add_f16x2)
+  BIND(elementwise_add_f16x8_pack)
+  BIND(histogram_i32x4)
 }

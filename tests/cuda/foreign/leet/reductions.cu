@@ -223,34 +223,31 @@ __global__ void layer_norm_f16_f32_kernel(half *x, half *y, float g, float b, in
 }
 
 torch::Tensor dot_prod_f32x4_f32(torch::Tensor a, torch::Tensor b) {
-  auto options = torch::TensorOptions().dtype(torch::kFloat32).device(torch::kCUDA, 0);
-  auto prod = torch::zeros({1}, options);
+  auto result = torch::zeros({1}, a.options());
   const int N = a.numel();
-  dim3 block(64);
-  dim3 grid((N + 255) / 256);
-  dot_prod_f32x4_f32_kernel<64><<<grid, block>>>(a.data_ptr<float>(), b.data_ptr<float>(),
-                                                 prod.data_ptr<float>(), N);
-  return prod;
+  dot_prod_f32x4_f32_kernel<64><<<(N + 255) / 256, 64>>>(
+      a.data_ptr<float>(), b.data_ptr<float>(), result.data_ptr<float>(), N);
+  return result;
 }
 
-#define LAUNCH_SOFTMAX(H)                                                      \
-  case (H):                                                                    \
-    safe_softmax_f32_per_token_kernel<(H)>                                     \
-        <<<S, (H)>>>(x.data_ptr<float>(), y.data_ptr<float>(), S * (H));       \
+#define SOFTMAX_OF_WIDTH(H)                                                    \
+  case H:                                                                      \
+    safe_softmax_f32_per_token_kernel<H>                                       \
+        <<<tokens, H>>>(x.data_ptr<float>(), y.data_ptr<float>(), tokens * H); \
     break;
 
 void safe_softmax_f32_per_token(torch::Tensor x, torch::Tensor y) {
-  const int S = x.size(0);
+  const int tokens = x.size(0);
   switch (x.size(1)) {
-    LAUNCH_SOFTMAX(64)
-    LAUNCH_SOFTMAX(128)
-    LAUNCH_SOFTMAX(256)
+    SOFTMAX_OF_WIDTH(64)
+    SOFTMAX_OF_WIDTH(128)
+    SOFTMAX_OF_WIDTH(256)
   default:
-    throw std::runtime_error("only support H: 64/128/256");
+    throw std::runtime_error("rows of 64, 128 or 256");
   }
 }
 
 PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
-  m.def("dot_prod_f32x4_f32", &dot_prod_f32x4_f32, "dot product");
-  m.def("safe_softmax_f32_per_token", &safe_softmax_f32_per_token, "softmax");
+  m.def("dot_prod_f32x4_f32", &dot_prod_f32x4_f32, "a . b");
+  m.def("safe_softmax_f32_per_token", &safe_softmax_f32_per_token, "along rows");
 }
