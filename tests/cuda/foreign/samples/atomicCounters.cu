@@ -17,10 +17,10 @@ extern "C" __global__ void everyAtomic(int *out) {
   atomicInc((unsigned int *)&out[4], 17);
   atomicDec((unsigned int *)&out[5], 137);
   atomicAnd(&out[6], 2 * me + 7);
-  atomicOr(&out[7], 1 << me);
+  atomicOr(&out[7], 1 << (me & 31));
   atomicXor(&out[8], me);
   if (me == 3) atomicExch(&out[9], me);
-  atomicCAS(&out[10], me - 1, me);
+  atomicCAS(&out[10], 0, 7);
 }
 
 // One addition per warp: the first of the lanes that came makes it for all of them

@@ -135,9 +135,9 @@ __global__ void sumByWarps(const T *__restrict__ numbers, T *__restrict__ sums,
   __syncthreads();
 
   constexpr unsigned int warps = blockSize / 32;
-  const unsigned int first = __ballot_sync(0xffffffffu, threadIdx.x < warps);
-  if (threadIdx.x < warps) {
-    mine = sumOfWarp<T>(first, part[threadIdx.x]);
+  const unsigned int first = __ballot_sync(0xffffffffu, threadIdx.x < 32);
+  if (threadIdx.x < 32) {
+    mine = sumOfWarp<T>(first, threadIdx.x < warps ? part[threadIdx.x] : T(0));
     if (threadIdx.x == 0) sums[blockIdx.x] = mine;
   }
 }

@@ -16,13 +16,13 @@ struct CSRMatrix {
 namespace graphs {
 
 // Levels of a search in breadth, a level per launch: each vertex looks back
-__global__ void bfsPull(const int *offsets, const vertex_t *neighbours, int *level, int current,
-                        int *changed, int vertices) {
+__global__ void bfsPull(const int *offsets, const vertex_t *neighbours, const int *before, int *after,
+                        int current, int *changed, int vertices) {
     int v = blockIdx.x * blockDim.x + threadIdx.x;
-    if (v < vertices && level[v] == -1) {
+    if (v < vertices && before[v] == -1) {
         for (int e = offsets[v]; e < offsets[v + 1]; ++e) {
-            if (atomicAdd(&level[neighbours[e]], 0) == current - 1) {
-                atomicExch(&level[v], current);
+            if (before[neighbours[e]] == current - 1) {
+                after[v] = current;
                 *changed = 1;
                 break;
             }
