@@ -21,7 +21,13 @@ def call_price(rng):
     return Launch(2, 32, args, {3: expected}, 1e-3)
 
 
-@case("finance.cu", "random_walk", old="atomicMax(highest, top)", new="*highest = max(*highest, top)", kind=RACE)
+@case(
+    "finance.cu",
+    "random_walk",
+    old="atomicMax(highest, top)",
+    new="*highest = max(*highest, top)",
+    kind=RACE,
+)
 def random_walk(rng):
     seeds = rng.integers(1, 2**32, 70).astype(np.uint32)
     state, steps = seeds.copy(), np.zeros((20, 70), np.int32)
@@ -41,7 +47,13 @@ def saxpy(rng):
     return Launch(2, 32, (2.5, x, y, 60), {2: 2.5 * x + y})
 
 
-@case("arrays.cu", "row_argmax", old="(int *)(best + blockDim.x)", new="(int *)(scratch + 2)", kind="misaligned")
+@case(
+    "arrays.cu",
+    "row_argmax",
+    old="(int *)(best + blockDim.x)",
+    new="(int *)(scratch + 2)",
+    kind="misaligned",
+)
 def row_argmax(rng):
     x = rng.integers(0, 20, (3, 75)).astype(np.float64)
     args = x, unset(3, dtype=np.int64), 3, 75
@@ -80,7 +92,13 @@ def median_row(rng):
 COMPLEX = np.dtype([("re", "f8"), ("im", "f8")])
 
 
-@case("templates.cu", "scale_complex", old="z[i] = multiply(z[i], by)", new="z[i] = multiply(z[i + 1], by)", kind=RACE)
+@case(
+    "templates.cu",
+    "scale_complex",
+    old="z[i] = multiply(z[i], by)",
+    new="z[i] = multiply(z[i + 1], by)",
+    kind=RACE,
+)
 def scale_complex(rng):
     z = normal(rng, 40, 2, dtype=np.float64)
     expected = (z.view(complex) * (0.5 - 2j)).view(COMPLEX)

@@ -177,7 +177,9 @@ def bitonic_local(rng):
     return Launch(2, 64, (*to, keys, values, 1), results, 0)
 
 
-@case("networkSort.cu", "bitonicStep", old="high = low + gap", new="high = low + 2 * gap", kind=BOUNDS)
+@case(
+    "networkSort.cu", "bitonicStep", old="high = low + gap", new="high = low + 2 * gap", kind=BOUNDS
+)
 def bitonic_step(rng):
     keys, values = (x.ravel() for x in pairs(rng, 2))
     order = np.arange(256).reshape(2, 128)
@@ -186,9 +188,7 @@ def bitonic_step(rng):
     return Launch(2, 64, args, {0: keys[order], 1: values[order]}, 0)
 
 
-@case(
-    "networkSort.cu", "oddEvenLocal", old="half = LOCAL_KEYS / 2;", new="half = 65;", kind=BOUNDS
-)
+@case("networkSort.cu", "oddEvenLocal", old="half = LOCAL_KEYS / 2;", new="half = 65;", kind=BOUNDS)
 def odd_even_local(rng):
     keys, values = pairs(rng, 3)
     order = np.argsort(keys, 1)
@@ -247,7 +247,9 @@ def flip(rng, height, width):
     return Launch(grid, (16, 4), (unset(width, height), x, width, height), {0: x.T}, 0)
 
 
-@case("flipMatrix.cu", "flipDirectly", old="height + y + k]", new="height + y + k + 1]", kind=BOUNDS)
+@case(
+    "flipMatrix.cu", "flipDirectly", old="height + y + k]", new="height + y + k + 1]", kind=BOUNDS
+)
 def flip_directly(rng):
     return flip(rng, 32, 16)
 

@@ -27,7 +27,9 @@ def shuffle_scan(rng):
     return Launch(2, 96, args, {0: sums, 2: sums[:, -1]}, 0, shared=12)
 
 
-@case("warpPrimitives.cu", "addTotals", old="at < length", new="at <= length", kind=BOUNDS)
+@case(
+    "warpPrimitives.cu", "addTotals", old="at < length) data", new="at <= length) data", kind=BOUNDS
+)
 def add_totals(rng):
     x = rng.integers(-50, 50, 90).astype(I32)
     totals = np.array([5, -3, 8], I32)
@@ -63,7 +65,13 @@ def votes_around(rng):
     return Launch(1, 96, (np.zeros(96 * 3, bool), 32), {0: expected.ravel()}, 0)
 
 
-@case("warpPrimitives.cu", "laneNumbers", old="if (at < length)", new="", kind=BOUNDS)
+@case(
+    "warpPrimitives.cu",
+    "laneNumbers",
+    old="if (at < length) {\n    lanes",
+    new="{\n    lanes",
+    kind=BOUNDS,
+)
 def lane_numbers(rng):
     return Launch(1, 64, (unset(50, dtype=I32), 50), {0: np.arange(50) % 32}, 0)
 
@@ -80,7 +88,9 @@ def butterfly_sums(rng):
     return Launch(1, 64, (x, 8), {0: np.broadcast_to(x.sum(1, keepdims=True), (8, 8))})
 
 
-@case("atomicCounters.cu", "everyAtomic", old="atomicAdd(&out[0], 10)", new="out[0] += 10", kind=RACE)
+@case(
+    "atomicCounters.cu", "everyAtomic", old="atomicAdd(&out[0], 10)", new="out[0] += 10", kind=RACE
+)
 def every_atomic(rng):
     out = np.zeros(11, I32)
     out[[0, 1]] = 0, 500
@@ -140,7 +150,7 @@ def sum_in_one_pass(rng):
 @case(
     "smallThings.cu",
     "timedMinimum",
-    old="shared[tid + blockDim.x] = input[tid + blockDim.x];",
+    old="both[tid + blockDim.x] = input[tid + blockDim.x];",
     new="",
     kind=UNSET,
 )

@@ -6,7 +6,7 @@
 #include <nvmatrix.cuh>
 
 #define MUL24 __mul24
-enum FILTER_OUTPUT_ORDER { MODULE_FILTER_IMAGE, FILTER_MODULE_IMAGE };
+enum HIDDEN_LAYOUT { BY_MODULE, BY_FILTER };
 
 /*
  * filters: (channels, filterPixels, numFilters); targets: (numFilters, modules, images).
@@ -19,7 +19,7 @@ __global__ void convForward(float* images, float* filters, float* targets, const
                             const int numFilters, const float scaleTargets, const float scaleOutputs) {
   __shared__ float shFilters[B_Y * filtersPerThread];
   __shared__ float shImages[B_X * imgsPerThread];
-  const int tidx = threadIdx.y * B_X + threadIdx.x;
+  const int thread = threadIdx.x + B_X * threadIdx.y;
   const int filterBlocks = numFilters / (B_Y * filtersPerThread);
   const int module = blockIdx.y / filterBlocks;
   const int filterIdx = (blockIdx.y % filterBlocks) * B_Y * filtersPerThread;
@@ -28,12 +28,12 @@ __global__ void convForward(float* images, float* filters, float* targets, const
   const int imgTop = paddingStart + (module / numModulesX) * moduleStride;
   const int imgLeft = paddingStart + (module % numModulesX) * moduleStride;
 
-  float prod[filtersPerThread][imgsPerThread];
+  float sums[filtersPerThread][imgsPerThread];
 #pragma unroll
   for (int f = 0; f < filtersPerThread; f++) {
 #pragma unroll
     for (int i = 0; i < imgsPerThread; i++) {
-      prod[f][i] = 0;
+      sums[f][i] = 0;
     }
   }
 
@@ -42,10 +42,10 @@ __global__ void convForward(float* images, float* filters, float* targets, const
       const int y = imgTop + p / filterSize, x = imgLeft + p % filterSize;
       // all threads of the block leave out the same pixels
       if (y < 0 || y >= imgSize || x < 0 || x >= imgSize) continue;
-      for (int f = tidx; f < B_Y * filtersPerThread; f += B_X * B_Y) {
+      for (int f = thread; f < B_Y * filtersPerThread; f += B_X * B_Y) {
         shFilters[f] = filters[(c * filterSize * filterSize + p) * numFilters + filterIdx + f];
       }
-      for (int i = tidx; i < B_X * imgsPerThread; i += B_X * B_Y) {
+      for (int i = thread; i < B_X * imgsPerThread; i += B_X * B_Y) {
         const int img = imgIdx + i;
         shImages[i] = !checkCaseBounds || img < numImages
                           ? images[(c * imgPixels + y * imgSize + x) * numImages + img] : 0;
@@ -54,7 +54,7 @@ __global__ void convForward(float* images, float* filters, float* targets, const
 #pragma unroll
       for (int f = 0; f < filtersPerThread; f++) {
         for (int i = 0; i < imgsPerThread; i++) {
-          prod[f][i] += shImages[threadIdx.x + i * B_X] * shFilters[threadIdx.y + f * B_Y];
+          sums[f][i] += shImages[threadIdx.x + i * B_X] * shFilters[threadIdx.y + f * B_Y];
         }
       }
       __syncthreads(); // used
@@ -67,7 +67,7 @@ __global__ void convForward(float* images, float* filters, float* targets, const
     for (int i = 0; i < imgsPerThread; i++) {
       const int img = imgIdx + threadIdx.x + i * B_X;
       if (!checkCaseBounds || img < numImages) {
-        row[img] = scale ? scaleTargets * row[img] + scaleOutputs * prod[f][i] : scaleOutputs * prod[f][i];
+        row[img] = scale ? scaleTargets * row[img] + scaleOutputs * sums[f][i] : scaleOutputs * sums[f][i];
       }
     }
   }
@@ -115,7 +115,7 @@ __global__ void convBackward(const float* hidActs, const float* filters, float* 
 template <int B_X>
 __global__ void convWeights(const float* images, const float* hidActs, float* targets, const int numImages,
                             const int numFilters, const int numModulesX, const int imgSize, const int filterSize,
-                            const int paddingStart, const int moduleStride, const FILTER_OUTPUT_ORDER order) {
+                            const int paddingStart, const int moduleStride, const HIDDEN_LAYOUT order) {
   union Workspace {
     float sums[B_X];
     int counts[B_X];
@@ -128,7 +128,7 @@ __global__ void convWeights(const float* images, const float* hidActs, float* ta
     const int y = paddingStart + (m / numModulesX) * moduleStride + pixel / filterSize;
     const int x = paddingStart + (m % numModulesX) * moduleStride + pixel % filterSize;
     if (y >= 0 && y < imgSize && x >= 0 && x < imgSize) {
-      const int row = order == FILTER_MODULE_IMAGE ? f * numModulesX * numModulesX + m : m * numFilters + f;
+      const int row = order == BY_FILTER ? f * numModulesX * numModulesX + m : m * numFilters + f;
       for (int i = threadIdx.x; i < numImages; i += B_X) {
         sum += images[(y * imgSize + x) * numImages + i] * hidActs[row * numImages + i];
         count++;

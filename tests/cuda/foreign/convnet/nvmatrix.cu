@@ -5,26 +5,19 @@
 
 using namespace std;
 
-/* The costs of a softmax: log-probability of the right label, and whether no label is likelier */
-__global__ void kLogregCosts(float* probs, float* labels, float* maxProbs, float* labelLogProbs,
-                             float* correctProbs, const int numCases, const int numOut) {
-  const int tx = MUL24(blockIdx.x, blockDim.x) + threadIdx.x;
-  if (tx < numCases) {
-    const int label = int(labels[tx]);
-    const float maxp = maxProbs[tx];
-    const float labelp = probs[label * numCases + tx];
-    labelLogProbs[tx] = __logf(labelp);
-    if (labelp != maxp) {
-      correctProbs[tx] = 0;
-    } else {
-      // shared with labels that are as likely
-      int numMax = 0;
-      for (int i = 0; i < numOut; i++) {
-        numMax += probs[i * numCases + tx] == maxp;
-      }
-      correctProbs[tx] = 1.0f / float(numMax);
-    }
+/* What a softmax costs: the logarithm of the wanted class's share, and whether none is larger */
+__global__ void kClassCosts(const float* shares, const float* wanted, const float* largest, float* logShares,
+                            float* hits, const int numCases, const int numOut) {
+  const int column = MUL24(blockIdx.x, blockDim.x) + threadIdx.x;
+  if (column >= numCases) return;
+  const float share = shares[int(wanted[column]) * numCases + column];
+  logShares[column] = __logf(share);
+  // a hit is divided among classes that are as likely
+  int ties = 0;
+  for (int c = 0; c < numOut; c++) {
+    if (shares[c * numCases + column] == largest[column]) ties++;
   }
+  hits[column] = share == largest[column] ? 1.0f / ties : 0;
 }
 
 /* Gradients of a softmax and its costs at once; a column per case */
@@ -33,14 +26,14 @@ __global__ void kSoftmaxCostGrad(float* y_l, float* labels, float* dE_dx_l, cons
                                  const float gradCoeff) {
   const int tx = blockIdx.x * ADD_VEC_X + threadIdx.x;
   const int ty = blockIdx.y * ADD_VEC_Y + threadIdx.y;
-  const int tidx = ty * numCases + tx;
+  const int at = tx + numCases * ty;
   if (ty < numOut && tx < numCases) {
-    const int label = int(labels[tx]);
-    const float v = gradCoeff * ((label == ty) - y_l[tidx]);
+    const int wanted = (int)labels[tx];
+    const float v = gradCoeff * ((wanted == ty) - y_l[at]);
     if (add) {
-      dE_dx_l[tidx] += v;
+      dE_dx_l[at] += v;
     } else {
-      dE_dx_l[tidx] = v;
+      dE_dx_l[at] = v;
     }
   }
 }
@@ -65,9 +58,9 @@ void logistic(const float* in, float* out, int rows, int cols) {
   dim3 blocks(DIVUP(cols, ELTWISE_X), std::min(128, DIVUP(rows, ELTWISE_Y)));
   dim3 threads(ELTWISE_X, ELTWISE_Y);
   kMapUnary<EltwiseOps::Logistic><<<blocks, threads>>>(in, out, rows, cols, cols, cols, EltwiseOps::Logistic());
-  cudaError_t err = cudaGetLastError();
-  if (err != cudaSuccess) {
-    cerr << "kMapUnary: " << cudaGetErrorString(err) << endl;
+  const cudaError_t status = cudaGetLastError();
+  if (status != cudaSuccess) {
+    cerr << "kMapUnary: " << cudaGetErrorString(status) << endl;
     exit(1);
   }
   kAggRowsWide<<<rows, AGG_THREADS>>>(out, out, cols, RowAggs::Max());

@@ -13,7 +13,7 @@
 #define ADD_VEC_X 32
 #define ADD_VEC_Y 4
 #ifndef DIVUP
-#define DIVUP(x, y) (((x) + (y)-1) / (y))
+#define DIVUP(x, y) ((x) / (y) + ((x) % (y) != 0))
 #endif
 #define MUL24(x, y) __mul24(x, y)
 
@@ -70,7 +70,8 @@ __global__ void kMapUnary(const float* a, float* const dest, const uint height, 
   const uint x = MUL24(blockIdx.x, ELTWISE_X) + threadIdx.x;
   for (uint y = MUL24(blockIdx.y, ELTWISE_Y) + threadIdx.y; y < height; y += gridDim.y * ELTWISE_Y) {
     if (x < width) {
-      dest[y * strideDest + x] = op(a[y * strideA + x]);
+      const float before = a[x + strideA * y];
+      dest[x + strideDest * y] = op(before);
     }
   }
 }

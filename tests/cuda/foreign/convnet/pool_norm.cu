@@ -47,14 +47,14 @@ __global__ void kPoolWindows(float* imgs, float* target, const int imgSize, cons
     for (int x = fromX; x < toX; x++) {
 #pragma unroll
       for (int i = 0; i < imgsPerThread; i++) {
-        if (!checkCaseBounds || imgIdx + i * B_X < numImages) {
+        if (!checkCaseBounds || i * B_X < numImages - imgIdx) {
           prod[i] = agg(prod[i], imgs[(y * imgSize + x) * numImages + i * B_X]);
         }
       }
     }
   }
   for (int i = 0; i < imgsPerThread; i++) {
-    if (!checkCaseBounds || imgIdx + i * B_X < numImages) {
+    if (!checkCaseBounds || i * B_X < numImages - imgIdx) {
       target[i * B_X] = agg.output(prod[i], (toY - fromY) * (toX - fromX));
     }
   }
@@ -72,8 +72,8 @@ __global__ void kPoolMaxUndo(const float* imgs, const float* maxGrads, const flo
   const int endY = min(outputsX, 1 + pxY / strideX), endX = min(outputsX, 1 + pxX / strideX);
   const float own = imgs[(filter * imgSize * imgSize + blockIdx.y) * numImages + img];
   float sum = 0;
-  for (int my = startY; my < endY; my++) {
-    for (int mx = startX; mx < endX; mx++) {
+  for (int my = startY; my != max(startY, endY); ++my) {
+    for (int mx = startX; mx != max(startX, endX); ++mx) {
       const int at = (filter * outputsX * outputsX + my * outputsX + mx) * numImages + img;
       sum += own == maxActs[at] ? maxGrads[at] : 0;
     }

@@ -80,7 +80,7 @@ __global__ void sumInOnePass(const float *numbers, volatile float *sums, unsigne
     sums[blockIdx.x] = mine;
     __threadfence();  // the sum is seen before the ticket
     const unsigned int ticket = atomicInc(&blocksDone, gridDim.x);
-    amLast = (ticket == gridDim.x - 1);
+    amLast = ticket + 1 == gridDim.x;
   }
   __syncthreads();
 

@@ -8,8 +8,8 @@
 
 namespace cg = cooperative_groups;
 
-__constant__ float softeningSquared;
-__constant__ double softeningSquared_fp64;
+__constant__ float nearnessLimit;
+__constant__ double nearnessLimit64;
 
 template <class T>
 struct VectorsOf;
@@ -26,11 +26,11 @@ struct VectorsOf<double> {
 
 template <typename T>
 __device__ T softening() {
-  return softeningSquared;
+  return nearnessLimit;
 }
 template <>
 __device__ double softening<double>() {
-  return softeningSquared_fp64;
+  return nearnessLimit64;
 }
 
 template <typename T>

@@ -41,9 +41,8 @@ __global__ void haarLevels(const float *signal, float *details, float *mean, con
 /* Number `pos` of the sequence, in each dimension: threadIdx.y says which */
 static __global__ void quasirandom(float *d_Output, unsigned int seed, unsigned int N) {
   const unsigned int *row = c_Directions[threadIdx.y];
-  const unsigned int tid = blockDim.x * blockIdx.x + threadIdx.x;
-  const unsigned int threadN = blockDim.x * gridDim.x;
-  for (unsigned int pos = tid; pos < N; pos += threadN) {
+  const unsigned int step = blockDim.x * gridDim.x;
+  for (unsigned int pos = blockDim.x * blockIdx.x + threadIdx.x; pos < N; pos += step) {
     unsigned int result = 0;
     unsigned int data = seed + pos;
     for (int bit = 0; bit < BITS; bit++, data >>= 1)

@@ -17,21 +17,21 @@ using namespace cooperative_groups;
 
 // The smallest of a block's numbers, and when it began and ended
 __global__ static void timedMinimum(const float *input, float *output, clock_t *timer) {
-  extern __shared__ float shared[];
+  extern __shared__ float both[];
   const int tid = threadIdx.x;
   const int bid = blockIdx.x;
   if (tid == 0) timer[bid] = clock();
-  shared[tid] = input[tid];
-  shared[tid + blockDim.x] = input[tid + blockDim.x];
+  both[tid] = input[tid];
+  both[tid + blockDim.x] = input[tid + blockDim.x];
 
   for (int width = blockDim.x; width > 0; width /= 2) {
     __syncthreads();
     if (tid < width) {
-      const float other = shared[tid + width];
-      if (other < shared[tid]) shared[tid] = other;
+      const float other = both[tid + width];
+      if (other < both[tid]) both[tid] = other;
     }
   }
-  if (tid == 0) output[bid] = shared[0];
+  if (tid == 0) output[bid] = both[0];
   __syncthreads();
   if (tid == 0) timer[bid + gridDim.x] = clock();
 }
@@ -88,7 +88,7 @@ __global__ void heaviestNeighbour(const Particle *particles, int *heaviest, int 
 /* The sum of ranks over any group of threads: a block or a tile of it */
 __device__ int sumOfRanks(thread_group g, int *x, int val) {
   const int lane = g.thread_rank();
-  for (int i = g.size() / 2; i > 0; i /= 2) {
+  for (int i = g.size() >> 1; i; i >>= 1) {
     x[lane] = val;
     g.sync();  // stored
     if (lane < i) val += x[lane + i];

@@ -9,7 +9,7 @@
 
 using namespace nvcuda;
 
-// Externally configurable parameters.
+// What a compiler's option may set
 #ifndef WMMA_TILE
 #define WMMA_TILE 16
 #endif
@@ -29,21 +29,21 @@ __global__ void tensorCoreProduct(half *a, half *b, float *c, float *d, int m_ld
   const int warpM = (blockIdx.x * blockDim.x + threadIdx.x) / warpSize;
   const int warpN = (blockIdx.y * blockDim.y + threadIdx.y);
 
-  wmma::fragment<wmma::matrix_a, WMMA_M, WMMA_N, WMMA_K, half, wmma::row_major> a_frag;
-  wmma::fragment<wmma::matrix_b, WMMA_M, WMMA_N, WMMA_K, half, wmma::col_major> b_frag;
+  wmma::fragment<wmma::matrix_a, WMMA_M, WMMA_N, WMMA_K, half, wmma::row_major> left;
+  wmma::fragment<wmma::matrix_b, WMMA_M, WMMA_N, WMMA_K, half, wmma::col_major> right;
   wmma::fragment<wmma::accumulator, WMMA_M, WMMA_N, WMMA_K, float> sum, c_frag;
   wmma::fill_fragment(sum, 0.0f);
   const int row = warpM * WMMA_M, column = warpN * WMMA_N;
   if (row >= m_ld || column >= n_ld) return;
 
   for (int k = 0; k < k_ld; k += WMMA_K) {
-    wmma::load_matrix_sync(a_frag, a + row * lda + k, lda);
-    wmma::load_matrix_sync(b_frag, b + k + column * ldb, ldb);
-    wmma::mma_sync(sum, a_frag, b_frag, sum);
+    wmma::load_matrix_sync(left, a + row * lda + k, lda);
+    wmma::load_matrix_sync(right, b + k + column * ldb, ldb);
+    wmma::mma_sync(sum, left, right, sum);
   }
   wmma::load_matrix_sync(c_frag, c + row * ldc + column, ldc, wmma::mem_row_major);
-  for (int i = 0; i < c_frag.num_elements; i++) {
-    c_frag.x[i] = alpha * sum.x[i] + beta * c_frag.x[i];
+  for (int k = 0; k < c_frag.num_elements; ++k) {
+    c_frag.x[k] = alpha * sum.x[k] + beta * c_frag.x[k];
   }
   wmma::store_matrix_sync(d + row * ldc + column, c_frag, ldc, wmma::mem_row_major);
 }

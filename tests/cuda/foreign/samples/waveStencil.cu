@@ -17,31 +17,31 @@ __global__ void waveStep(float *output, const float *input, const int dimx, cons
                          const int dimz) {
   cg::thread_block cta = cg::this_thread_block();
   __shared__ float plane[k_blockDimMaxY + 2 * RADIUS][k_blockDimX + 2 * RADIUS];
-  const int stride_y = dimx + 2 * RADIUS;
-  const int stride_z = stride_y * (dimy + 2 * RADIUS);
+  const int line = 2 * RADIUS + dimx;
+  const int layer = line * (dimy + 2 * RADIUS);
   const int tx = threadIdx.x + RADIUS, ty = threadIdx.y + RADIUS;
   // the halo is as wide as the stencil, on each side
-  int at = (blockIdx.y * k_blockDimMaxY + ty) * stride_y + blockIdx.x * k_blockDimX + tx;
+  int at = (blockIdx.y * k_blockDimMaxY + ty) * line + blockIdx.x * k_blockDimX + tx;
   float behind[RADIUS], current, front[RADIUS];
 
-  for (int k = RADIUS - 1; k >= 0; k--, at += stride_z) behind[k] = input[at];
+  for (int k = RADIUS - 1; k >= 0; k--, at += layer) behind[k] = input[at];
   current = input[at];
-  for (int k = 0; k < RADIUS; k++) front[k] = input[at + (k + 1) * stride_z];
+  for (int k = 0; k < RADIUS; k++) front[k] = input[at + (k + 1) * layer];
 
-  for (int iz = 0; iz < dimz; iz++, at += stride_z) {
+  for (int iz = 0; iz < dimz; iz++, at += layer) {
     if (iz > 0) {
       for (int k = RADIUS - 1; k > 0; k--) behind[k] = behind[k - 1];
       behind[0] = current;
       current = front[0];
 #pragma unroll
       for (int k = 0; k < RADIUS - 1; k++) front[k] = front[k + 1];
-      front[RADIUS - 1] = input[at + RADIUS * stride_z];
+      front[RADIUS - 1] = input[at + RADIUS * layer];
     }
     cg::sync(cta);  // the plane before has been used
     plane[ty][tx] = current;
     if (threadIdx.y < RADIUS) {
-      plane[threadIdx.y][tx] = input[at - RADIUS * stride_y];
-      plane[ty + k_blockDimMaxY][tx] = input[at + k_blockDimMaxY * stride_y];
+      plane[threadIdx.y][tx] = input[at - RADIUS * line];
+      plane[ty + k_blockDimMaxY][tx] = input[at + k_blockDimMaxY * line];
     }
     if (threadIdx.x < RADIUS) {
       plane[ty][threadIdx.x] = input[at - RADIUS];
@@ -49,7 +49,7 @@ __global__ void waveStep(float *output, const float *input, const int dimx, cons
     }
     cg::sync(cta);  // the plane is whole
 
-    float value = stencil[0] * current;
+    float value = current * stencil[0];
 #pragma unroll
     for (int i = 1; i <= RADIUS; i++) {
       value += stencil[i] * (front[i - 1] + behind[i - 1] + plane[ty - i][tx] + plane[ty + i][tx] +
