@@ -147,9 +147,7 @@ def _headline(fault: i.Fault, array: NamedArray | None, index: int, lines: Lines
         case i.LANE_NOT_IN_MASK:
             return f"{what} reads from a lane that is not in the mask"
         case i.NOT_A_WHOLE_WARP:
-            return (
-                f"{what} takes all 32 lanes of a warp, and some have returned or do not exist"
-            )
+            return f"{what} takes all 32 lanes of a warp, and some have returned or do not exist"
         case i.TOO_MUCH_SHARED:
             if fault.bytes < STATIC_SHARED:
                 return (

@@ -1,0 +1,436 @@
+"""Reads which declarations a C++ text consists of, and which of them a kernel needs.
+
+This is no compiler: names are followed by their spelling alone, whatever their scope, so that what
+is found to be needed may be more than is, and never less. Preprocessor's directives are taken for
+blanks.
+"""
+
+from __future__ import annotations
+
+import bisect
+import functools
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+_TOKEN = re.compile(
+    r"""(?P<blank>\s+|//[^\n]*|/\*.*?\*/|^[ \t]*\#(?:[^\n\\]|\\.)*)
+    |(?P<text>(?:u8|[uUL])?R"(?P<raw>[^()\s]*)\(.*?\)(?P=raw)"|(?:u8|[uUL])?"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])+')
+    |(?P<name>[A-Za-z_]\w*)
+    |(?P<number>\.?\d(?:[eEpP][+-]|'(?=\w)|[\w.])*)
+    |(?P<sign>::|->|<<<|>>>|\#\#|.)""",
+    re.DOTALL | re.MULTILINE | re.VERBOSE,
+)
+_OPEN, _CLOSE = "([{", ")]}"
+_CLASSES = frozenset(("struct", "class", "union", "enum"))
+# What stands before a parenthesis in the head of a function without being its name.
+_ATTRIBUTES = frozenset(
+    (
+        *("__launch_bounds__", "__align__", "__attribute__", "__declspec", "alignas", "decltype"),
+        *("noexcept", "__cluster_dims__", "__maxnreg__", "explicit"),
+    )
+)
+# What in the head of an operator says nothing of its operands.
+_PLAIN = frozenset(
+    (
+        *("operator", "__device__", "__host__", "__forceinline__"),
+        *("inline", "static", "constexpr", "const"),
+    )
+)
+
+
+@dataclass(frozen=True)
+class Token:
+    """One word, number, string or sign of a text, and where it begins and ends."""
+
+    text: str
+    kind: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class CppDeclaration:
+    """One declaration outside of functions and classes, with its body.
+
+    Attributes
+    ----------
+    kind : str
+        ``"function"``, ``"class"`` (or struct, union, enum), ``"type"`` (typedef, using),
+        ``"variable"``, ``"using"`` (a whole namespace) or ``"other"``.
+    names : tuple of str
+        What it declares, without the namespaces; of a member's definition, its class.
+    namespace : tuple of str
+        The namespaces that it stands in; an empty one is without a name.
+    tokens : sequence of Token
+    body : int
+        Where among the tokens the brace of a body stands; their number where there is none.
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    namespace: tuple[str, ...]
+    tokens: Sequence[Token] = field(repr=False)
+    body: int
+
+    @property
+    def start(self) -> int:
+        """Where its text begins."""
+        return self.tokens[0].start
+
+    @property
+    def end(self) -> int:
+        """Where its text ends."""
+        return self.tokens[-1].end
+
+    @functools.cached_property
+    def head(self) -> frozenset[str]:
+        """The words before the body, or before the value of a variable."""
+        end = next((i for i, t in enumerate(self.tokens) if t.text == "="), self.body)
+        stop = self.body if self.kind == "function" else min(end, self.body)
+        return frozenset(t.text for t in self.tokens[:stop] if t.kind == "name")
+
+    @functools.cached_property
+    def words(self) -> frozenset[str]:
+        """All words that it mentions."""
+        return frozenset(t.text for t in self.tokens if t.kind == "name")
+
+    @functools.cached_property
+    def calls(self) -> frozenset[str]:
+        """The words that stand before a parenthesis or template arguments."""
+        pairs = zip(self.tokens, self.tokens[1:], strict=False)
+        return frozenset(t.text for t, after in pairs if t.kind == "name" and after.text in "(<")
+
+    @property
+    def is_kernel(self) -> bool:
+        """Whether it is a kernel, or declares one."""
+        return self.kind == "function" and "__global__" in self.head
+
+    @property
+    def is_defined(self) -> bool:
+        """Whether it has a body."""
+        return self.body < len(self.tokens)
+
+    @property
+    def is_for_devices(self) -> bool:
+        """Whether its text says that a device has it."""
+        marks = self.head & {"__device__", "__global__", "__constant__", "__managed__", "constexpr"}
+        return bool(marks)
+
+    @property
+    def qualified(self) -> str:
+        """Its first name with the namespaces that have one."""
+        return "::".join([*filter(None, self.namespace), self.names[0]])
+
+
+def tokens_of(text: str) -> list[Token]:
+    """Return the tokens of `text`, without blanks, comments and preprocessor's directives."""
+    found = []
+    for match in _TOKEN.finditer(text):
+        kind = match.lastgroup if match.lastgroup != "raw" else "text"
+        if match["blank"] is None:
+            found.append(Token(match[0], kind or "sign", match.start(), match.end()))
+    return found
+
+
+def declarations(text: str) -> list[CppDeclaration]:
+    """Return the declarations of `text`, those within namespaces among them, in its order."""
+    return _Reader(tokens_of(text)).scope(())
+
+
+class _Reader:
+    def __init__(self, tokens: Sequence[Token]) -> None:
+        self._tokens = tokens
+        self._at = 0
+        self._partner = _partners(tokens)
+
+    def scope(self, namespace: tuple[str, ...]) -> list[CppDeclaration]:
+        """Read declarations up to the brace that ends a namespace, or to the end."""
+        found: list[CppDeclaration] = []
+        while self._at < len(self._tokens):
+            word = self._tokens[self._at].text
+            if word == "}":
+                break
+            if word == ";":
+                self._at += 1
+            elif (inner := self._opened()) is not None:
+                found += self.scope((*namespace, *inner))
+                self._at += 1  # its closing brace
+            else:
+                found.append(self._declaration(namespace))
+        return found
+
+    def _opened(self) -> tuple[str, ...] | None:
+        """Go into a namespace, or into ``extern "C" {``; return its names, None if it is none."""
+        words = [t.text for t in self._tokens[self._at : self._at + 16]]
+        if words[:1] == ["extern"] and words[1:3] == ['"C"', "{"]:
+            self._at += 3
+            return ()
+        first = 1 if words[:1] == ["inline"] else 0
+        if words[first : first + 1] != ["namespace"] or "{" not in words:
+            return None
+        brace = words.index("{")
+        if {"=", ";"} & set(words[:brace]):
+            return None
+        self._at += brace + 1
+        names = [w for w in words[first + 1 : brace] if w[0].isalpha() or w[0] == "_"]
+        return tuple(names) or ("",)
+
+    def _declaration(self, namespace: tuple[str, ...]) -> CppDeclaration:
+        """Read one declaration: up to its semicolon, or to the end of a function's body."""
+        first = self._at
+        i = self._after_template(first)
+        start, called, equals, body = i, -1, False, -1
+        is_class = False
+        while i < len(self._tokens):
+            token = self._tokens[i]
+            if token.text == ";" or token.text == "}":
+                break
+            if token.text == "=" and not self._is_operator(i):
+                equals = True
+            elif token.text in _CLASSES and called < 0:
+                is_class = True
+            elif token.text == "(":
+                if called < 0 and not equals and self._names_function(i):
+                    called = i
+                i = self._partner.get(i, i)
+            elif token.text == "[":
+                i = self._partner.get(i, i)
+            elif token.text == "{":
+                body = i if body < 0 else body
+                i = self._partner.get(i, len(self._tokens) - 1)
+                if called >= 0 and not equals:
+                    break
+            i += 1
+        last = min(i, len(self._tokens) - 1)
+        # a brace that is not the body's own ends the namespace around
+        foreign_brace = self._tokens[last].text == "}" and last != self._partner.get(body)
+        self._at = max(last if foreign_brace else last + 1, first + 1)
+        tokens = self._tokens[first : self._at]
+        within = [t.text for t in self._tokens[start : last + 1]]
+        kind = _kind(within, called >= 0 and not equals, is_class and (body >= 0 or called < 0))
+        names = _names(
+            kind, self._tokens[start:last], called - start, body - start if body >= 0 else -1
+        )
+        has_body = kind in ("function", "class") and body >= 0
+        after = body - first if has_body else len(tokens)
+        return CppDeclaration(kind, names, namespace, tokens, after)
+
+    def _after_template(self, i: int) -> int:
+        """Return where what follows ``template <...>``, once or more often, begins."""
+        while i + 1 < len(self._tokens) and self._tokens[i].text == "template":
+            if self._tokens[i + 1].text != "<":
+                return i + 1
+            i = closing_angle(self._tokens, i + 1) + 1
+        return i
+
+    def _is_operator(self, i: int) -> bool:
+        """Whether the sign at `i` is a part of an operator's name, or of a comparison."""
+        before = [t.text for t in self._tokens[max(i - 3, 0) : i]]
+        return "operator" in before or before[-1:] in (["="], ["!"], ["<"], [">"])
+
+    def _names_function(self, i: int) -> bool:
+        """Whether the parenthesis at `i` follows the name of what is declared."""
+        before = self._tokens[i - 1] if i else None
+        if before is None:
+            return False
+        operator = any(t.text == "operator" for t in self._tokens[max(i - 4, 0) : i])
+        # a specialisation's name ends with its arguments: f<float>(
+        named = before.kind == "name" or before.text == ">"
+        return operator or (named and before.text not in _ATTRIBUTES)
+
+
+def closing_angle(tokens: Sequence[Token], i: int) -> int:
+    """Return where the bracket ``<`` at `i` is closed."""
+    depth = 0
+    while i < len(tokens):
+        text = tokens[i].text
+        if text in ("(", "[", "{"):
+            i = _closing(tokens, i)
+        elif text == "<":
+            depth += 1
+        elif text in (">", ">>>"):
+            depth -= len(text)
+            if depth <= 0:
+                return i
+        i += 1
+    return len(tokens) - 1
+
+
+def _closing(tokens: Sequence[Token], i: int) -> int:
+    depth = 0
+    for j in range(i, len(tokens)):
+        depth += (tokens[j].text in _OPEN) - (tokens[j].text in _CLOSE)
+        if depth == 0:
+            return j
+    return len(tokens) - 1
+
+
+def _partners(tokens: Sequence[Token]) -> dict[int, int]:
+    """Return where each bracket is closed."""
+    found: dict[int, int] = {}
+    opened: list[int] = []
+    for i, token in enumerate(tokens):
+        if token.text in _OPEN and token.kind == "sign":
+            opened.append(i)
+        elif token.text in _CLOSE and token.kind == "sign" and opened:
+            found[opened.pop()] = i
+    return found
+
+
+def _kind(words: Sequence[str], is_function: bool, is_class: bool) -> str:
+    if words[:2] == ["using", "namespace"]:
+        return "using"
+    if words[:1] in (["typedef"], ["using"], ["namespace"]):
+        return "type"
+    if words[:1] in (["static_assert"], ["asm"], ["friend"]):
+        return "other"
+    if is_function:
+        return "function"
+    return "class" if is_class else "variable"
+
+
+def _names(kind: str, tokens: Sequence[Token], called: int, body: int) -> tuple[str, ...]:
+    """Return what a declaration of that kind declares."""
+    if kind == "using":
+        return ("::".join(t.text for t in tokens[2:] if t.kind == "name"),)
+    if kind == "function":
+        return (_function_name(tokens, called),)
+    if kind == "class":
+        return _class_names(tokens, body)
+    if kind == "type":
+        return _type_names(tokens, body)
+    return tuple(_declared(tokens)) or ("",)
+
+
+def _function_name(tokens: Sequence[Token], called: int) -> str:
+    words = [t.text for t in tokens[:called]]
+    if "operator" in words:
+        at = words.index("operator")
+        return words[at - 2] if at > 1 and words[at - 1] == "::" else "operator"
+    if words[-1] == ">":
+        depth = 0
+        while words:
+            depth += (words[-1] == ">") - (words[-1] == "<")
+            words.pop()
+            if depth == 0:
+                break
+    # a member, defined outside, belongs to its class
+    if len(words) > 2 and words[-2] == "::":
+        before = words[:-2]
+        return next((w for w in reversed(before) if w[0].isalpha() or w[0] == "_"), words[-1])
+    return words[-1]
+
+
+def _class_names(tokens: Sequence[Token], body: int) -> tuple[str, ...]:
+    words = [t.text for t in tokens]
+    at = next(i for i, w in enumerate(words) if w in _CLASSES)
+    names = []
+    i = at + 1
+    while i < len(words) and (words[i] in ("class", "struct") or words[i] in _ATTRIBUTES):
+        if words[i] in _ATTRIBUTES and words[i + 1] == "(":
+            i = _closing(tokens, i + 1)
+        i += 1
+    if i < len(words) and tokens[i].kind == "name":
+        names.append(words[i])
+    if words[at] == "enum" and body >= 0:
+        end = _closing(tokens, body)
+        names += _declared([*tokens[body + 1 : end]])
+    if body >= 0:
+        # struct { ... } a, b;
+        names += _declared(tokens[_closing(tokens, body) + 1 :])
+    return tuple(names) or ("",)
+
+
+def _type_names(tokens: Sequence[Token], body: int) -> tuple[str, ...]:
+    words = [t.text for t in tokens]
+    if words[0] in ("using", "namespace"):
+        return (words[1] if "=" in words else words[-1],)
+    names = []
+    if body >= 0:
+        # typedef enum { A, B } Name;   typedef struct tag { ... } Name;
+        names += [n for n in _class_names(tokens[: _closing(tokens, body) + 1], body) if n]
+        tokens = tokens[_closing(tokens, body) + 1 :]
+    elif "(" in words:
+        # typedef float (*Function)(float);
+        inner = tokens[words.index("(") + 1 : _closing(tokens, words.index("("))]
+        pointed = [t.text for t in inner if t.kind == "name"]
+        if pointed and any(t.text == "*" for t in inner):
+            return (pointed[0],)
+    return tuple(names + _declared(tokens)) or ("",)
+
+
+def _declared(tokens: Sequence[Token]) -> list[str]:
+    """Return the names of declarators, or of enumerators: ``T a[4], *b = c`` has a and b."""
+    names, i, last, waiting = [], 0, "", True
+    while i < len(tokens):
+        token = tokens[i]
+        if token.text == "<" and waiting:
+            i = closing_angle(tokens, i)
+        elif token.text in _OPEN or token.text == "=":
+            if waiting and last:
+                names.append(last)
+                waiting = False
+            if token.text in _OPEN:
+                i = _closing(tokens, i)
+        elif token.text == ",":
+            if waiting and last:
+                names.append(last)
+            last, waiting = "", True
+        elif token.kind == "name" and waiting:
+            last = token.text
+        i += 1
+    if waiting and last:
+        names.append(last)
+    return names
+
+
+def reached(
+    all_of: Sequence[CppDeclaration], roots: Iterable[CppDeclaration]
+) -> list[CppDeclaration]:
+    """Return `roots` and the declarations that they need, in the order of the text.
+
+    Of functions without a mark, those are meant that are called: others belong to the host,
+    whatever they are named.
+    """
+    by_name: dict[str, list[CppDeclaration]] = {}
+    for one in all_of:
+        for name in one.names:
+            by_name.setdefault(name, []).append(one)
+    operators = [d for d in by_name.get("operator", []) if d.is_for_devices]
+    found = {id(d): d for d in roots}
+    waiting = list(found.values())
+    seen: set[str] = set()
+
+    def add(one: CppDeclaration) -> None:
+        if id(one) not in found:
+            found[id(one)] = one
+            waiting.append(one)
+
+    while waiting:
+        one = waiting.pop()
+        for word in one.words - {"operator"}:
+            for other in by_name.get(word, ()):
+                if _is_needed(other, by_name[word], word in one.calls):
+                    add(other)
+        new = one.words - seen
+        seen |= new
+        for operator in operators:
+            if operator.head & new - _PLAIN:
+                add(operator)
+    order = [d.start for d in all_of]
+    return sorted(found.values(), key=lambda d: bisect.bisect_left(order, d.start))
+
+
+def _is_needed(one: CppDeclaration, alike: Sequence[CppDeclaration], is_called: bool) -> bool:
+    """Return whether a declaration is meant where its name is mentioned."""
+    if one.is_kernel or one.kind == "other":
+        return False
+    if one.kind == "function":
+        if one.is_for_devices:
+            return True
+        marked = any(d.kind == "function" and d.is_for_devices for d in alike)
+        return is_called and "__host__" not in one.head and not marked
+    if one.kind == "variable":
+        return one.is_for_devices or bool(one.head & {"const", "__shared__", "texture", "surface"})
+    return True

@@ -1,0 +1,54 @@
+"""The tables of foreign kernels agree with their files, and each kernel with what it needs.
+
+They are not launched yet: the emulator does not take such files.
+"""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from minialex.cuda.declarations import declarations, reached
+from tests.cuda.foreign import raw, samples, samples_physics, samples_primitives
+from tests.cuda.foreign.case import FOLDER
+
+CASES = [
+    case for part in (raw, samples, samples_physics, samples_primitives) for case in part.CASES
+]
+FILES = sorted(path for path in FOLDER.rglob("*") if path.suffix in (".cu", ".cuh"))
+_OF_THE_HOST = {"main", "std", "torch", "cudaMalloc", "cudaMemcpy", "fprintf", "exit"}
+
+
+def text_of(case):
+    """Return the text of the case's file, with those that it includes."""
+    path = FOLDER / case.file
+    text = path.read_text()
+    beside = re.findall(r'#include "(\w+\.cuh)"', text)
+    return "\n".join([text, *((path.parent / name).read_text() for name in beside)])
+
+
+def test_there_are_enough_of_them():
+    found = [d for path in FILES for d in declarations(path.read_text())]
+    assert len([d for d in found if d.is_kernel and d.is_defined]) >= 150
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(FOLDER).as_posix())
+def test_every_kernel_of_a_file_is_found_and_needs_nothing_of_the_host(path):
+    text = path.read_text()
+    every = declarations(text)
+    kernels = [d for d in every if d.is_kernel]
+    assert len(kernels) == len(re.findall("__global__", re.sub(r"//[^\n]*", "", text)))
+    for kernel in kernels:
+        for one in reached(every, [kernel]):
+            assert not one.words & _OF_THE_HOST, (kernel.qualified, one.names)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_table_names_a_kernel_and_a_text_that_stands_once(case):
+    text = text_of(case)
+    name = case.kernel.rpartition("::")[2]
+    kernels = [d for d in declarations(text) if d.is_kernel and d.is_defined]
+    assert name in [d.names[0] for d in kernels]
+    assert text.count(case.fault.old) == 1
+    assert case.fault.new != case.fault.old
