@@ -1,4 +1,5 @@
 // right.cu -- kernels that look wrong and are right, or whose results alone are undefined.
+// needs: sm_80
 
 // ---- masks that name lanes which have returned or do not exist -----------------------------------
 

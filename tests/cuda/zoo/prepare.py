@@ -53,6 +53,6 @@ FAULTS = [
         "some threads stay away from the sum",
         "if (image.has_contrast()) {",
         "if (image.has_contrast() && threadIdx.x < pixels) {",
-        error="warp",
+        error="divergent barrier",
     ),
 ]
