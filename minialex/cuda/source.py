@@ -52,6 +52,11 @@ class Source:
         """A hash of the whole text."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
+    @functools.cached_property
+    def is_own(self) -> bool:
+        """Whether it is one of the package's own kernel files, which keep the house rules."""
+        return _locate(self.file).parent == kernel_folder()
+
     @property
     def needs(self) -> int:
         """The lowest architecture that it compiles for, from a line ``// needs: sm_80``, else 0."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minialex import cuda
-from tests.cuda.tools import kernel
+from tests.cuda.tools import kernel, line_of
 
 F32, I32 = np.float32, np.int32
 FILE = "right.cu"
@@ -14,8 +14,8 @@ RUNS = [("fast", None), ("counted", None), *[("checked", seed) for seed in (None
 every_run = pytest.mark.parametrize(("mode", "seed"), RUNS)
 
 
-def launch(name, grid, block, *args, mode="checked", seed=None, **options):
-    with cuda.emulated(mode, seed=seed, max_blocks=None):
+def launch(name, grid, block, *args, mode="checked", seed=None, strict=False, **options):
+    with cuda.emulated(mode, seed=seed, strict_alignment=strict, max_blocks=None):
         kernel(FILE, name)(grid, block, *args, **options)
 
 
@@ -61,3 +61,40 @@ def test_lanes_that_return_are_waited_for_no_longer(mode, seed, first):
     out = np.zeros(64, I32)
     launch("returned_meanwhile", 1, 64, out, first, mode=mode, seed=seed)
     assert out[first::2].tolist() == [t ^ 2 for t in range(first, 64, 2)]
+
+
+@every_run
+def test_shared_arrays_of_scalars_take_vectors(mode, seed):
+    x, out = np.arange(64, dtype=F32), np.zeros(64, F32)
+    launch("vectors_of_scalars", 1, 16, x, out, 0, mode=mode, seed=seed)
+    np.testing.assert_array_equal(out, 2 * x)
+
+
+def test_where_alignment_is_strict_the_message_names_the_remedy():
+    x, out = np.arange(64, dtype=F32), np.zeros(64, F32)
+    with pytest.raises(cuda.EmulationError) as info:
+        launch("vectors_of_scalars", 1, 16, x, out, 0, strict=True)
+    assert (info.value.kind, info.value.line) == ("misaligned", line_of(FILE, "into scalars"))
+    first = str(info.value).splitlines()[0]
+    assert first == (
+        "vectors_of_scalars: misaligned write: 16 bytes at box[0], which a GPU takes only at a "
+        "multiple of as many: declare box with __align__(16)"
+    )
+
+
+def test_a_vector_across_its_alignment_is_wrong():
+    x, out = np.arange(64, dtype=F32), np.zeros(64, F32)
+    with pytest.raises(cuda.EmulationError, match=r"16 bytes at box\[1\].* as many\n") as info:
+        launch("vectors_of_scalars", 1, 1, x, out, 1)
+    assert info.value.kind == "misaligned"
+
+
+def test_kernels_of_the_package_are_held_to_what_the_language_promises():
+    use = "__shared__ T a[4]; *(float4*)a = make_float4(x[0], x[0], x[0], x[0]); "
+    x, y = np.zeros(1, F32), np.zeros(1, F32)
+    with (
+        cuda.edited("relu.cu", "if (i < n) y[i]", use + "if (i < n && a[i] < 1) y[i]"),
+        cuda.emulated("checked"),
+        pytest.raises(cuda.EmulationError, match="misaligned write: 16 bytes at a"),
+    ):
+        cuda.kernel("relu.cu", "relu_forward")(1, 1, x, y, 1)

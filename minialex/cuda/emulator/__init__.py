@@ -77,6 +77,7 @@ class Emulation:
     mode: str
     architecture: Architecture
     seed: int | None
+    strict_alignment: bool
     traced: Traced
     max_blocks: int | None
     resident_blocks: Callable[[LaunchPlan], int | None]
@@ -102,6 +103,7 @@ def emulated(
     *,
     architecture: str = "sm_90",
     seed: int | None = None,
+    strict_alignment: bool = False,
     block: tuple[int, ...] = (0, 0, 0),
     thread: tuple[int, ...] = (0, 0, 0),
     every_thread: bool = False,
@@ -132,6 +134,9 @@ def emulated(
         refused. ``"sm_80"``, ``"sm_90"`` and the like: see ``minialex.cuda.architectures``.
     seed : int, optional
         Which shuffled order threads and blocks are scheduled in; without it, the natural one.
+    strict_alignment : bool
+        Align shared arrays as they are declared and no more, which is what the language promises:
+        kernels of the package always run so. Without it, as on a GPU, all are aligned to 16 bytes.
     block, thread : tuple of int
         The thread to trace: its indices x, y, z.
     every_thread : bool
@@ -189,6 +194,7 @@ def emulated(
         mode,
         ARCHITECTURES[architecture],
         seed,
+        strict_alignment,
         _traced(block, thread, every_thread, watch),
         max_blocks,
         resident_blocks,
@@ -244,6 +250,7 @@ def launch(plan: LaunchPlan, values: tuple[Any, ...]) -> None:
         workers=threads.cores(),
         kind=kind,
         seed=0 if settings.seed is None else settings.seed + 1,
+        strict_alignment=settings.strict_alignment or plan.source.is_own,
         traced=settings.traced if chosen and settings.mode == "traced" else None,
         max_blocks=settings.max_blocks if settings.mode == "counted" else None,
         resident_blocks=settings.resident_blocks(plan) if kind == "counted" else None,

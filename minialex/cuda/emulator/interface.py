@@ -149,6 +149,7 @@ class Launch(c.Structure):
         ("shared", c.c_uint64),
         ("shared_limit", c.c_uint64),
         ("tensor_cores", TensorCores),
+        ("strict_alignment", c.c_int),
         ("workers", c.c_int),
         ("checked", c.c_int),
         ("interrupts", c.c_int),

@@ -75,6 +75,8 @@ class EmulatedLaunch:
         0 for the natural order of threads and blocks, else which shuffled one.
     traced : Traced or None
         Whom to write down; only where it is checked.
+    strict_alignment : bool
+        Whether shared arrays are aligned as they are declared, and no more.
     max_blocks : int or None
         How many blocks run, where it is counted or others are; None for all.
     resident_blocks : int or None
@@ -88,6 +90,7 @@ class EmulatedLaunch:
     workers: int
     kind: str
     seed: int
+    strict_alignment: bool = False
     traced: Traced | None = None
     max_blocks: int | None = None
     resident_blocks: int | None = None
@@ -226,6 +229,7 @@ def _launch(
     launch.args = ctypes.cast(pointers, ctypes.POINTER(ctypes.c_void_p))
     launch.grid, launch.block, launch.shared = task.plan.grid, task.plan.block, task.plan.shared
     launch.shared_limit = task.architecture.shared_per_block
+    launch.strict_alignment = int(task.strict_alignment)
     cores = task.architecture.tensor_cores
     if cores is not None:
         launch.tensor_cores = interface.TensorCores(*dataclasses.astuple(cores))

@@ -113,6 +113,7 @@ def _headline(fault: i.Fault, array: NamedArray | None, index: int, lines: Lines
             return (
                 f"misaligned {_NOUNS[fault.access]}: {fault.bytes} bytes at "
                 f"{array.element(index)}, which a GPU takes only at a multiple of as many"
+                + _alignment_remedy(fault, array)
             )
         case i.RACE if array:
             return _race(fault, array, index)
@@ -179,6 +180,12 @@ def _out_of_bounds(fault: i.Fault, array: NamedArray | None, index: int) -> str:
         f"out-of-bounds {noun}{kind}: {array.element(index)} is {where}; "
         f"{array.name} has {counted(array.size, 'element')}, shape ({shape})"
     )
+
+
+def _alignment_remedy(fault: i.Fault, array: NamedArray) -> str:
+    if not array.shared or fault.offset % fault.bytes:
+        return ""
+    return f": declare {array.name} with __align__({fault.bytes})"
 
 
 def _race(fault: i.Fault, array: NamedArray, index: int) -> str:

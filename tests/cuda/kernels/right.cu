@@ -44,3 +44,17 @@ __global__ void returned_meanwhile(int* out, const int first) {
         out[t] = box[t ^ 2];
     }
 }
+
+// ---- alignment -----------------------------------------------------------------------------------
+
+__global__ void vectors_of_scalars(const float* x, float* out, const int offset) {
+    __shared__ float odd, box[65];
+    const int t = threadIdx.x;
+    if (t == 0) odd = 2;
+    float4* const whole = reinterpret_cast<float4*>(box + offset);
+    whole[t] = reinterpret_cast<const float4*>(x)[t];  // into scalars
+    __syncthreads();
+    float4 v = whole[t];
+    v.x *= odd, v.y *= odd, v.z *= odd, v.w *= odd;
+    reinterpret_cast<float4*>(out)[t] = v;
+}

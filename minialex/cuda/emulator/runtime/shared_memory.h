@@ -10,13 +10,17 @@
 namespace emu {
 
 constexpr size_t STATIC_LIMIT = 48 << 10;
+// What a GPU's compiler happens to place all arrays at, and kernels rely on: no float4 is misaligned.
+constexpr size_t USUAL_ALIGNMENT = 16;
 constexpr unsigned char POISON = 0xff;  // NaN as float, double, half and bfloat16; -1 as integer
 
 class SharedMemory {
   public:
     // `zone` bytes are left free on both sides of each array, so that a step past its end is seen.
-    SharedMemory(size_t dynamic_bytes, size_t limit, size_t zone)
+    // An array is aligned to `least` bytes, whatever it is declared as.
+    SharedMemory(size_t dynamic_bytes, size_t limit, size_t zone, size_t least)
         : zone_(zone),
+          least_(least),
           static_limit_(std::min(STATIC_LIMIT, limit - dynamic_bytes)),
           dynamic_(dynamic_bytes + 2 * zone + 256) {
         dynamic_place_ = align(dynamic_.data() + zone, 128);
@@ -36,9 +40,10 @@ class SharedMemory {
     char* add(const void* key, size_t bytes, size_t alignment) {
         if (static_.empty()) static_.resize(2 * STATIC_LIMIT);
         used_ = (used_ + alignment - 1) / alignment * alignment + bytes;
+        alignment = std::max(alignment, least_);
         char* address = align(arrays_.empty() ? static_.data() : arrays_.back().end(), alignment);
         if (zone_) {
-            // An odd multiple of its own alignment, so that a wider access than that is seen.
+            // An odd multiple of its alignment, so that a wider access than that is seen.
             address = align(address + zone_, 2 * alignment) + alignment;
         }
         if (used_ > static_limit_ || address + bytes + zone_ > static_.data() + static_.size())
@@ -64,7 +69,7 @@ class SharedMemory {
                                        alignment * alignment);
     }
 
-    size_t zone_, static_limit_, used_ = 0, dynamic_bytes_ = 0;
+    size_t zone_, least_, static_limit_, used_ = 0, dynamic_bytes_ = 0;
     std::vector<Array> arrays_;
     std::vector<char> static_, dynamic_;
     char* dynamic_place_;

@@ -131,6 +131,7 @@ struct Launch {
     uint64_t shared;
     uint64_t shared_limit;  // static and dynamic together
     TensorCores tensor_cores;
+    int strict_alignment;  // shared arrays are aligned as they are declared, and no more
     int workers;
     int checked;
     int interrupts;  // so many signals SIGINT end it; 0: none does
