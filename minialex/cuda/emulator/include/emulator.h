@@ -6,5 +6,13 @@
 #include "emu/warp.h"
 #include "emu/atomics.h"
 #include "emu/maths.h"
+#include "emu/rounding.h"
+#include "emu/integers.h"
+#include "emu/halves.h"
+#include "emu/special.h"
 #include "emu/tensor_core.h"
 #include "emu/entry.h"
+#include "emu/standard.h"
+
+// A kernel's `std` is the one of standard.h.
+#define std emu_std

@@ -83,6 +83,9 @@ void emu_warp_barrier(unsigned mask, const char* file, int line) {
     worker->warp_barrier(mask, {"__syncwarp", file, line});
 }
 void emu_fence() { worker->fence(); }
+long long emu_clock() {
+    return std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1);
+}
 int emu_lane() { return worker->lane(); }
 const emu::TensorCores* emu_tensor_cores() { return worker->tensor_cores(); }
 void* emu_find_shared(const void* key) { return worker->find_shared(key); }

@@ -163,6 +163,7 @@ emu::Lanes* emu_meet(unsigned mask, const void* value, size_t bytes, const char*
 void emu_warp_barrier(unsigned mask, const char* file, int line);
 void emu_fence();
 int emu_lane();
+long long emu_clock();  // nanoseconds
 const emu::TensorCores* emu_tensor_cores();
 void* emu_find_shared(const void* key);
 void* emu_new_shared(const void* key, const char* name, size_t bytes, size_t align,
