@@ -4,6 +4,7 @@
 #include "emu/runtime.h"
 #include "emu/block.h"
 #include "emu/warp.h"
+#include "emu/cooperative_groups.h"
 #include "emu/atomics.h"
 #include "emu/maths.h"
 #include "emu/rounding.h"
