@@ -5,6 +5,7 @@
 #include "emu/block.h"
 #include "emu/warp.h"
 #include "emu/cooperative_groups.h"
+#include "emu/copies.h"
 #include "emu/atomics.h"
 #include "emu/maths.h"
 #include "emu/rounding.h"
@@ -12,6 +13,7 @@
 #include "emu/halves.h"
 #include "emu/special.h"
 #include "emu/tensor_core.h"
+#include "emu/ptx.h"
 #include "emu/entry.h"
 #include "emu/standard.h"
 

@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "checker.h"
+#include "copies.h"
 #include "counter.h"
 #include "random.h"
 #include "recorder.h"
@@ -68,6 +69,14 @@ class Worker {
     void watch(void* address, size_t bytes, Access access, uint32_t site, bool whole = true);
     Sites& sites() { return checker_ ? checker_->sites : counter_->sites; }
     bool watching() const { return checker_ || counter_; }
+    // An asynchronous copy: into shared memory, in groups, which are waited for but the last `pending`.
+    void copy_later(Copy copy, const Call& call);
+    void close_copies() { copies_.close_group(*current_); }
+    void wait_for_copies(unsigned pending);
+    // Shared memory as instructions address it, from 0.
+    unsigned shared_address(const void* p, const Call& call);
+    bool is_shared(const void* p) const { return shared_.holds(p); }
+    char* shared_pointer(unsigned address) const { return shared_.at(address); }
     void record(const Call& call, ElementType element_type, size_t bytes, const void* value,
                 const void* result);
     // Asked by the handler of a signal, which came when this was about to be done.
@@ -110,6 +119,7 @@ class Worker {
     Counter* const whole_;  // of all blocks that run,
     Counter* counter_;  // and of this one
     SharedMemory shared_;
+    Copies copies_;
     int count_, warps_, done_ = 0;
     bool has_dynamic_ = false;  // the kernel has asked for its dynamic shared memory
     int fresh_ = 0, warp_end_ = 0;  // the slots of the warp whose threads have not begun
@@ -187,6 +197,7 @@ inline void Worker::prepare(uint64_t number) {
         thread.state = Thread::FRESH, thread.fenced = false, thread.barriers = 0;
     done_ = waiting_ = 0;
     shared_.poison();
+    copies_.begin_block(size_t(count_));
     random_.state = launch_.seed + number * 0x632be59bd9b4e019;
     if (checker_) checker_->order.begin_block(n, count_);
     if (recorder_ && whole_) {

@@ -189,7 +189,7 @@ EMU_QUIET thread_block_tile<count, Parent> tiled_partition(const Parent& parent)
 }
 
 template <class Group> EMU_QUIET void sync(const Group& group, EMU_SITE) { group.sync(EMU_AT); }
-EMU_QUIET void sync(const grid_group&) __attribute__((unavailable(
+void sync(const grid_group&) __attribute__((unavailable(
     "the emulator runs blocks one after another: make what follows a kernel of its own")));
 template <class Group> EMU_QUIET unsigned long long group_size(const Group& g) { return g.size(); }
 template <class Group> EMU_QUIET unsigned long long thread_rank(const Group& g) {
