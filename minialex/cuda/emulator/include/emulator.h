@@ -14,6 +14,7 @@
 #include "emu/special.h"
 #include "emu/tensor_core.h"
 #include "emu/ptx.h"
+#include "emu/wmma.h"
 #include "emu/entry.h"
 #include "emu/standard.h"
 
