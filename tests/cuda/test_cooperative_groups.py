@@ -76,8 +76,27 @@ def test_partitions():
         assert out[4, i] == (x % 3 == v % 3).sum()
     odd = x[x % 2 == 1]
     assert count[0] == len(odd)
-    assert sorted(kept[: len(odd)]) == sorted(odd)
+    assert (kept[: len(odd)] == odd).all()
     assert not kept[len(odd) :].any()
+
+
+@pytest.mark.parametrize("mode", ["fast", "checked"])
+@pytest.mark.parametrize("seed", [None, 1, 2])
+def test_lanes_that_run_together_are_all_that_come_to_a_call(seed, mode):
+    out = np.zeros((3, 64), np.uint32)
+    run("together", 1, 50, out, mode=mode, seed=seed)
+    lanes = np.arange(64)[:50]
+    full = np.where(lanes < 32, 0xFFFFFFFF, (1 << 18) - 1)
+
+    def mask(chosen):
+        return sum(1 << int(lane) % 32 for lane in chosen)
+
+    for i in lanes:
+        warp = lanes[lanes // 32 == i // 32]
+        assert out[0, i] == full[i]
+        assert out[1, i] == mask(warp[warp % 3 >= i % 3])
+        odd = warp[warp % 4 == 1]
+        assert out[2, i] == (mask(odd) if i % 4 == 1 else len(warp) - len(odd))
 
 
 @pytest.mark.parametrize("seed", [None, 1, 2])

@@ -27,11 +27,11 @@ __global__ void pipeline(const float* x, float* y, const int tiles) {
 
 // Each block reverses its n numbers.
 __global__ void reversed(const float* x, float* y, const int n) {
-    extern __shared__ float all[];
+    extern __shared__ float row[];
     const auto block = cooperative_groups::this_thread_block();
-    cooperative_groups::memcpy_async(block, all, x + blockIdx.x * n, sizeof(float) * n);
+    cooperative_groups::memcpy_async(block, row, x + blockIdx.x * n, sizeof(float) * n);
     cooperative_groups::wait(block);
-    for (int i = threadIdx.x; i < n; i += blockDim.x) y[blockIdx.x * n + i] = all[n - 1 - i];
+    for (int i = threadIdx.x; i < n; i += blockDim.x) y[blockIdx.x * n + i] = row[n - 1 - i];
 }
 
 // A thread's own copy, of 8 bytes of which the last 4 are zeros; and an address there and back.

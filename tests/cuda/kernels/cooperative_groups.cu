@@ -66,6 +66,17 @@ __device__ int sum_of(const cg::thread_group& group, int* scratch, int v) {
     }
     return v;
 }
+// Which lanes are together: all, those of a branch, those that still loop.
+__global__ void together(unsigned* out) {
+    const unsigned i = threadIdx.x;
+    out[i] = __activemask();
+    unsigned last = 0;
+    for (unsigned k = 0; k <= i % 3; ++k) last = __activemask();
+    out[64 + i] = last;
+    if (i % 4 == 1) out[128 + i] = __activemask();
+    else out[128 + i] = cg::coalesced_threads().size();
+}
+
 // The sum of each block, and of each 16 threads, through shared memory.
 __global__ void sums(const int* x, int* of_blocks, int* of_tiles) {
     __shared__ int scratch[64];

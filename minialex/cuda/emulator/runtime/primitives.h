@@ -74,6 +74,11 @@ inline void Worker::warp_barrier(unsigned mask, const Call& call) {
     if (last && checker_) checker_->order.join(current_->warp(), mask);
 }
 
+inline unsigned Worker::lanes_together(const Call& call) {
+    wait(Thread::ASKING, call);
+    return current_->together;
+}
+
 inline void* Worker::new_shared(const void* key, const char* name, size_t bytes, size_t align,
                                 ElementType element_type) {
     char* address = shared_.add(key, bytes, align);

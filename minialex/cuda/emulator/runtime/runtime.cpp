@@ -82,6 +82,9 @@ emu::Lanes* emu_meet(unsigned mask, const void* value, size_t bytes, const char*
 void emu_warp_barrier(unsigned mask, const char* file, int line) {
     worker->warp_barrier(mask, {"__syncwarp", file, line});
 }
+unsigned emu_lanes_together(const char* what, const char* file, int line) {
+    return worker->lanes_together({what, file, line});
+}
 void emu_fence() { worker->fence(); }
 long long emu_clock() {
     return std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1);

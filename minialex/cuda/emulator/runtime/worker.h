@@ -59,6 +59,7 @@ class Worker {
         return arrive(mask, value, bytes, call).lanes;
     }
     void warp_barrier(unsigned mask, const Call& call);
+    unsigned lanes_together(const Call& call);
     void fence() { current_->fenced = true; }
     int lane() const { return current_->lane(); }
     const TensorCores* tensor_cores() const { return &launch_.tensor_cores; }
@@ -99,6 +100,7 @@ class Worker {
     void run_block(uint64_t number);
     void prepare(uint64_t number);
     bool run_warp(int warp);
+    bool answer(int warp);
     void resume(Thread& thread);
     void begin(Thread& thread, Fibre& fibre);
     void wait(Thread::State state, const Call& call);
@@ -226,8 +228,28 @@ inline bool Worker::run_warp(int warp) {
             if (run_.failed) return false;
             again = true;
         }
+        if (!again) again = answer(warp);
     }
     if (counter_) counter_->finish_warp(warp, count_);
+    return true;
+}
+
+// Lanes that ask who runs with them are those that come to one call while all others of the warp
+// wait elsewhere or have returned: in whatever order they ran. Those at the first line go on first:
+// what is left of a loop comes before what follows it. Returns whether any asked.
+inline bool Worker::answer(int warp) {
+    const auto first = threads_.begin() + warp * WARP, end = first + std::min(WARP, count_ - warp * WARP);
+    const auto asks = [](const Thread& t) { return t.state == Thread::ASKING; };
+    const Thread* chosen = nullptr;
+    for (auto t = first; t != end; ++t)
+        if (asks(*t) && (!chosen || t->call.line < chosen->call.line)) chosen = &*t;
+    if (!chosen) return false;
+    const Call call = chosen->call;
+    unsigned mask = 0;
+    for (auto t = first; t != end; ++t)
+        if (asks(*t) && t->call.is(call)) mask |= 1u << t->lane();
+    for (auto t = first; t != end; ++t)
+        if (mask >> t->lane() & 1) t->state = Thread::READY, t->together = mask;
     return true;
 }
 

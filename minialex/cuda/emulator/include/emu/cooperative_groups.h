@@ -139,8 +139,9 @@ class coalesced_group : public lane_group {
     EMU_QUIET unsigned meta_group_size() const { return 1; }
 };
 
-// Which lanes are together is the scheduler's whim. A GPU may find each by itself, and here all are.
-EMU_QUIET coalesced_group coalesced_threads() { return coalesced_group(1u << emu_lane()); }
+EMU_QUIET coalesced_group coalesced_threads(EMU_SITE) {
+    return coalesced_group(emu_lanes_together("coalesced_threads", EMU_AT));
+}
 
 template <class Group>
 EMU_QUIET coalesced_group binary_partition(const Group& group, bool predicate, EMU_SITE) {

@@ -66,7 +66,8 @@ inline unsigned __fns(unsigned mask, unsigned base, int offset) {
 }
 inline void __nanosleep(unsigned) {}
 inline long long clock64() { return emu_clock(); }
-inline long clock() { return long(emu_clock()); }
+using clock_t = long;
+inline clock_t clock() { return clock_t(emu_clock()); }
 
 namespace emu {
 

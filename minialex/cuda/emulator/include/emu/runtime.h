@@ -161,6 +161,8 @@ int emu_barrier(int predicate, int fold, const char* file, int line);
 emu::Lanes* emu_meet(unsigned mask, const void* value, size_t bytes, const char* what,
                      const char* file, int line);
 void emu_warp_barrier(unsigned mask, const char* file, int line);
+// The lanes of the warp that come to the same call while the others wait elsewhere.
+unsigned emu_lanes_together(const char* what, const char* file, int line);
 void emu_fence();
 int emu_lane();
 long long emu_clock();  // nanoseconds
