@@ -238,7 +238,8 @@ inline bool Worker::run_warp(int warp) {
 // wait elsewhere or have returned: in whatever order they ran. Those at the first line go on first:
 // what is left of a loop comes before what follows it. Returns whether any asked.
 inline bool Worker::answer(int warp) {
-    const auto first = threads_.begin() + warp * WARP, end = first + std::min(WARP, count_ - warp * WARP);
+    const auto first = threads_.begin() + warp * WARP;
+    const auto end = first + std::min(WARP, count_ - warp * WARP);
     const auto asks = [](const Thread& t) { return t.state == Thread::ASKING; };
     const Thread* chosen = nullptr;
     for (auto t = first; t != end; ++t)
