@@ -189,21 +189,31 @@ def _alignment_remedy(fault: i.Fault, array: NamedArray) -> str:
 
 
 def _race(fault: i.Fault, array: NamedArray, index: int) -> str:
+    element = array.element_in_full(index)
+    if fault.other_what:
+        return (
+            f"race on {element}: a {_NOUNS[fault.access]}, and {fault.other_what.decode()} "
+            "that has not been waited for"
+        )
     same_block = tuple(fault.here.block) == tuple(fault.other.block)
     missing = "no barrier between them" if same_block else "blocks run in any order"
     memory = "shared memory" if array.shared else "global memory"
     nouns = {_NOUNS[fault.access], _NOUNS[fault.other_access]}
     both = " and ".join(f"a {n}" if n != "atomic" else "an atomic" for n in sorted(nouns))
     both = both if len(nouns) == 2 else "two writes"
-    return f"race on {array.element_in_full(index)} in {memory}: {both}, {missing}"
+    return f"race on {element} in {memory}: {both}, {missing}"
 
 
 def _accesses(fault: i.Fault, lines: Lines) -> list[str]:
     """Both sides of a race, the one that ran first first."""
     return [
-        *_where(f"{_NOUNS[fault.other_access]} at", fault.other, lines),
+        *_where(f"{_other(fault)} at", fault.other, lines),
         *_where(f"{_NOUNS[fault.access]} at", fault.here, lines),
     ]
+
+
+def _other(fault: i.Fault) -> str:
+    return "copy" if fault.other_what else _NOUNS[fault.other_access]
 
 
 def _where(what: str, location: i.Location, lines: Lines) -> list[str]:

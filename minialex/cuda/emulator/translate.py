@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from minialex.cuda.emulator.assembly import translate_assembly
 from minialex.cuda.signature import split, without_comments
 
 _SHARED = re.compile(r"\b(?:static\s+)?(extern\s+)?(?:static\s+)?__shared__\s+([^;{}=]+);")
@@ -27,7 +28,7 @@ def translate(text: str, expressions: Sequence[str], *, unroll: bool = False) ->
     where it was. With `unroll`, short loops are unrolled where the text says so, as nvcc does: of
     longer ones there would be more code than g++ gets through.
     """
-    body = _SHARED.sub(_shared, without_comments(text))
+    body = translate_assembly(_SHARED.sub(_shared, without_comments(text)))
     if unroll:
         body = _UNROLL.sub(r"\1 GCC unroll 8", body)
     entries = [f"EMU_ENTRY({entry(i)}, {e})\n" for i, e in enumerate(expressions)]

@@ -1,3 +1,3 @@
 // cuda_fp16.h -- stands in for CUDA's header of that name.
 #pragma once
-#include "emu/small_floats.h"
+#include "emu/halves.h"

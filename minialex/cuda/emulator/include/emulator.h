@@ -4,7 +4,19 @@
 #include "emu/runtime.h"
 #include "emu/block.h"
 #include "emu/warp.h"
+#include "emu/cooperative_groups.h"
+#include "emu/copies.h"
 #include "emu/atomics.h"
 #include "emu/maths.h"
+#include "emu/rounding.h"
+#include "emu/integers.h"
+#include "emu/halves.h"
+#include "emu/special.h"
 #include "emu/tensor_core.h"
+#include "emu/ptx.h"
+#include "emu/wmma.h"
 #include "emu/entry.h"
+#include "emu/standard.h"
+
+// A kernel's `std` is the one of standard.h.
+#define std emu_std

@@ -29,7 +29,7 @@ class Checker {
     // Returns whether the access is right; `fault` says what it touches, and what is wrong if not.
     // One that is made as a whole has to be aligned.
     bool check(const Thread& me, char* address, size_t bytes, Access access, uint32_t site,
-               bool whole, Fault& fault) {
+               bool whole, Fault& fault, bool pending = false) {
         fault.access = access, fault.bytes = int(bytes);
         sites.fill(fault.here, site);
         const int region = regions_.find(address, bytes);
@@ -46,7 +46,18 @@ class Checker {
             return fault.kind = kind, false;
         const bool shared = launch_.regions[region].shared;
         if (access == ATOMIC && !shared) order.atomic(address, me);
-        return visit(me, shared, shadows_[size_t(region)], access, site, fault);
+        return visit(me, shared, shadows_[size_t(region)], access, site, fault, pending);
+    }
+    // A copy is there. An access in between has been refused; `fault` says what it writes.
+    void land(const Thread& me, char* address, size_t bytes, uint32_t site, Fault& fault) {
+        const int region = regions_.find(address, bytes);
+        fault.access = WRITE, fault.bytes = int(bytes), fault.region = region;
+        fault.offset = address - launch_.regions[region].base;
+        sites.fill(fault.here, site);
+        Shadow& shadow = shadows_[size_t(region)];
+        const size_t first = size_t(fault.offset);
+        for (size_t at = first; at < first + bytes; at += shadow.grain())
+            shadow.cell(at).write = order.visit(me, site);
     }
 
   private:
@@ -55,7 +66,7 @@ class Checker {
     }
 
     bool visit(const Thread& me, bool shared, Shadow& shadow, Access access, uint32_t site,
-               Fault& fault) {
+               Fault& fault, bool pending) {
         const size_t first = size_t(fault.offset), end = first + size_t(fault.bytes);
         if (size_t(fault.bytes) < shadow.grain()) shadow.refine(size_t(fault.bytes));
         for (size_t at = first; at < end; at += shadow.grain()) {
@@ -77,7 +88,8 @@ class Checker {
             for (const Visit& v : cell.atomic)
                 if (access != ATOMIC) against(v, ATOMIC);
             if (other) return race(*other, at, fault);
-            const Visit mine = order.visit(me, site);
+            Visit mine = order.visit(me, site);
+            if (pending) mine.barriers = Visit::PENDING;
             if (access == WRITE) cell.write = mine;
             else keep(access == READ ? cell.read : cell.atomic, mine, me);
         }
@@ -85,6 +97,7 @@ class Checker {
     }
     bool race(const Visit& other, size_t at, Fault& fault) {
         fault.kind = RACE, fault.offset = int64_t(at);
+        fault.other_what = other.is_pending() ? "an asynchronous copy" : nullptr;
         sites.fill(fault.other, other.site);
         const unsigned b = other.block - 1, *grid = launch_.grid, *block = launch_.block,
                        t = other.thread;

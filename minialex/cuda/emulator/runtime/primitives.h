@@ -76,6 +76,11 @@ inline void Worker::warp_barrier(unsigned mask, const Call& call) {
     recorded(event);
 }
 
+inline unsigned Worker::lanes_together(const Call& call) {
+    wait(Thread::ASKING, call);
+    return current_->together;
+}
+
 inline void* Worker::new_shared(const void* key, const char* name, size_t bytes, size_t align,
                                 ElementType element_type) {
     char* address = shared_.add(key, bytes, align);
@@ -125,6 +130,34 @@ inline void Worker::watch(void* address, size_t bytes, Access access, uint32_t s
     } else {
         fail(FaultKind(seen_.kind), {}, &seen_);
     }
+}
+
+inline void Worker::copy_later(Copy copy, const Call& call) {
+    if (watching()) {
+        copy.site = sites().of_line(call.file, call.line);
+        if (copy.filled) watch(const_cast<char*>(copy.from), copy.filled, READ, copy.site);
+        if (!checker_) watch(copy.to, copy.bytes, WRITE, copy.site);
+        else if (!checker_->check(*current_, copy.to, copy.bytes, WRITE, copy.site, true, seen_, true))
+            fail(FaultKind(seen_.kind), {}, &seen_);
+    }
+    copies_.add(*current_, copy);
+}
+
+inline void Worker::wait_for_copies(unsigned pending) {
+    copies_.wait(*current_, pending, [this](const Copy& copy) {
+        if (checker_) {
+            checker_->land(*current_, copy.to, copy.bytes, copy.site, seen_);
+            if (recorder_ && recorder_->follows(*current_))
+                recorder_->access(*current_, copy.to, seen_), recorded(recorder_->last());
+        }
+        memcpy(copy.to, copy.from, copy.filled);
+        memset(copy.to + copy.filled, 0, copy.bytes - copy.filled);
+    });
+}
+
+inline unsigned Worker::shared_address(const void* p, const Call& call) {
+    if (!shared_.holds(p)) fail(TRAP, call);
+    return shared_.address_of(p);
 }
 
 inline void Worker::record(const Call& call, ElementType element_type, size_t bytes,

@@ -82,7 +82,13 @@ emu::Lanes* emu_meet(unsigned mask, const void* value, size_t bytes, const char*
 void emu_warp_barrier(unsigned mask, const char* file, int line) {
     worker->warp_barrier(mask, {"__syncwarp", file, line});
 }
+unsigned emu_lanes_together(const char* what, const char* file, int line) {
+    return worker->lanes_together({what, file, line});
+}
 void emu_fence() { worker->fence(); }
+long long emu_clock() {
+    return std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1);
+}
 int emu_lane() { return worker->lane(); }
 const emu::TensorCores* emu_tensor_cores() { return worker->tensor_cores(); }
 void* emu_find_shared(const void* key) { return worker->find_shared(key); }
@@ -93,6 +99,18 @@ void* emu_new_shared(const void* key, const char* name, size_t bytes, size_t ali
 void* emu_dynamic_shared(const char* name, emu::ElementType element_type) {
     return worker->dynamic_shared(name, element_type);
 }
+void emu_copy_later(void* to, const void* from, size_t bytes, size_t filled, const char* file,
+                    int line) {
+    worker->copy_later({static_cast<char*>(to), static_cast<const char*>(from), bytes, filled, 0, 0},
+                       {"cp.async", file, line});
+}
+void emu_close_copies() { worker->close_copies(); }
+void emu_wait_for_copies(unsigned pending) { worker->wait_for_copies(pending); }
+unsigned emu_shared_address(const void* p, const char* what, const char* file, int line) {
+    return worker->shared_address(p, {what, file, line});
+}
+int emu_is_shared(const void* p) { return worker->is_shared(p); }
+void* emu_shared_pointer(unsigned address) { return worker->shared_pointer(address); }
 void emu_check_atomic(void* address, size_t bytes, const char* file, int line) {
     worker->watch(address, bytes, emu::ATOMIC, worker->sites().of_line(file, line));
 }

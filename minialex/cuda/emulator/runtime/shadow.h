@@ -22,6 +22,10 @@ struct Visit {
     uint32_t barriers;
     uint32_t thread : 10, syncs : 22;  // syncs: __syncwarps passed by that lane
     uint32_t site;
+
+    // A copy that has not been waited for: no access comes after it.
+    static constexpr uint32_t PENDING = ~0u;
+    bool is_pending() const { return block && barriers == PENDING; }
 };
 
 // Of reads and atomics two are kept, as far apart as can be (other blocks, else other warps, else
@@ -83,6 +87,7 @@ class Order {
     }
     // Whether the visit `v` came before all that `me` does from now on.
     bool before(const Visit& v, const Thread& me) const {
+        if (v.is_pending()) return false;
         if (v.block != block_) return handed_over(v, me);
         const int id = int(v.thread);
         if (id == me.id || v.barriers < me.barriers) return true;

@@ -53,6 +53,16 @@ class SharedMemory {
         return address;
     }
     char* dynamic() const { return dynamic_place_; }
+    // Addresses keep what is left of a pointer by 1024, which swizzled layouts ask for.
+    bool holds(const void* p) const { return in(static_, p) || in(dynamic_, p); }
+    unsigned address_of(const void* p) const {
+        const char* at = static_cast<const char*>(p);
+        return unsigned(in(static_, p) ? at - origin(static_) : at - origin(dynamic_) + DYNAMIC_BASE);
+    }
+    char* at(unsigned address) const {
+        return address < DYNAMIC_BASE ? origin(static_) + address
+                                      : origin(dynamic_) + (address - DYNAMIC_BASE);
+    }
     size_t dynamic_bytes() const { return dynamic_bytes_; }
     // What arrays of a fixed size may take: no more than dynamic memory leaves of a block's share.
     size_t static_limit() const { return static_limit_; }
@@ -64,6 +74,15 @@ class SharedMemory {
         size_t bytes;
         char* end() const { return address + bytes; }
     };
+    static constexpr unsigned ORIGIN_ALIGNMENT = 1024;
+    static constexpr unsigned DYNAMIC_BASE = 2 * STATIC_LIMIT + ORIGIN_ALIGNMENT;
+    static bool in(const std::vector<char>& memory, const void* p) {
+        return p >= memory.data() && p < memory.data() + memory.size();
+    }
+    static char* origin(const std::vector<char>& memory) {
+        return reinterpret_cast<char*>(reinterpret_cast<uintptr_t>(memory.data()) &
+                                       ~uintptr_t(ORIGIN_ALIGNMENT - 1));
+    }
     static char* align(char* p, size_t alignment) {
         return reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(p) + alignment - 1) /
                                        alignment * alignment);

@@ -24,13 +24,14 @@ struct Call {
 };
 
 struct Thread {
-    enum State : char { FRESH, READY, AT_BARRIER, IN_WARP, DONE };
+    enum State : char { FRESH, READY, AT_BARRIER, IN_WARP, ASKING, DONE };
     State state;
     bool fenced;  // has called __threadfence
     int id;
     uint3 index;
     unsigned barriers;  // passed in this block
     int predicate;
+    unsigned together;  // the lanes that asked with it who is there
     Fibre* fibre;
     Call call;  // where it waits
 

@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "checker.h"
+#include "copies.h"
 #include "counter.h"
 #include "random.h"
 #include "recorder.h"
@@ -57,6 +58,7 @@ class Worker {
     int barrier(int predicate, int fold, const Call& call);
     Lanes* meet(unsigned mask, const void* value, size_t bytes, const Call& call);
     void warp_barrier(unsigned mask, const Call& call);
+    unsigned lanes_together(const Call& call);
     void fence() { current_->fenced = true; }
     int lane() const { return current_->lane(); }
     const TensorCores* tensor_cores() const { return &launch_.tensor_cores; }
@@ -67,6 +69,14 @@ class Worker {
     void watch(void* address, size_t bytes, Access access, uint32_t site, bool whole = true);
     Sites& sites() { return checker_ ? checker_->sites : counter_->sites; }
     bool watching() const { return checker_ || counter_; }
+    // An asynchronous copy: into shared memory, in groups, which are waited for but the last `pending`.
+    void copy_later(Copy copy, const Call& call);
+    void close_copies() { copies_.close_group(*current_); }
+    void wait_for_copies(unsigned pending);
+    // Shared memory as instructions address it, from 0.
+    unsigned shared_address(const void* p, const Call& call);
+    bool is_shared(const void* p) const { return shared_.holds(p); }
+    char* shared_pointer(unsigned address) const { return shared_.at(address); }
     void record(const Call& call, ElementType element_type, size_t bytes, const void* value,
                 const void* result);
     // Asked by the handler of a signal, which came when this was about to be done.
@@ -85,6 +95,7 @@ class Worker {
     void run_block(uint64_t number);
     void prepare(uint64_t number);
     bool run_warp(int warp);
+    bool answer(int warp);
     void resume(Thread& thread);
     void begin(Thread& thread, Fibre& fibre);
     void wait(Thread::State state, const Call& call);
@@ -108,6 +119,7 @@ class Worker {
     Counter* const whole_;  // of all blocks that run,
     Counter* counter_;  // and of this one
     SharedMemory shared_;
+    Copies copies_;
     int count_, warps_, done_ = 0;
     bool has_dynamic_ = false;  // the kernel has asked for its dynamic shared memory
     int fresh_ = 0, warp_end_ = 0;  // the slots of the warp whose threads have not begun
@@ -189,6 +201,7 @@ inline void Worker::prepare(uint64_t number) {
     for (int warp = 0; warp < warps_; ++warp) running_[size_t(warp)] = existing(warp);
     done_ = waiting_ = 0;
     shared_.poison();
+    copies_.begin_block(size_t(count_));
     random_.state = launch_.seed + number * 0x632be59bd9b4e019;
     if (checker_) checker_->order.begin_block(n, count_);
     if (recorder_ && whole_) {
@@ -217,8 +230,29 @@ inline bool Worker::run_warp(int warp) {
             if (run_.failed) return false;
             again = true;
         }
+        if (!again) again = answer(warp);
     }
     if (counter_) counter_->finish_warp(warp, count_);
+    return true;
+}
+
+// Lanes that ask who runs with them are those that come to one call while all others of the warp
+// wait elsewhere or have returned: in whatever order they ran. Those at the first line go on first:
+// what is left of a loop comes before what follows it. Returns whether any asked.
+inline bool Worker::answer(int warp) {
+    const auto first = threads_.begin() + warp * WARP;
+    const auto end = first + std::min(WARP, count_ - warp * WARP);
+    const auto asks = [](const Thread& t) { return t.state == Thread::ASKING; };
+    const Thread* chosen = nullptr;
+    for (auto t = first; t != end; ++t)
+        if (asks(*t) && (!chosen || t->call.line < chosen->call.line)) chosen = &*t;
+    if (!chosen) return false;
+    const Call call = chosen->call;
+    unsigned mask = 0;
+    for (auto t = first; t != end; ++t)
+        if (asks(*t) && t->call.is(call)) mask |= 1u << t->lane();
+    for (auto t = first; t != end; ++t)
+        if (mask >> t->lane() & 1) t->state = Thread::READY, t->together = mask;
     return true;
 }
 

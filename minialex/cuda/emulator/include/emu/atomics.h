@@ -49,7 +49,13 @@ template <class T> using same_t = typename Same<T>::type;
 
 }  // namespace emu
 
-#define EMU_ATOMIC(name, expression)                                                    \
+// Which threads have to see an atomic as one, the block's or those of the host too, makes no
+// difference here.
+#define EMU_ATOMIC(name, expression)           \
+    EMU_ATOMIC_NAMED(name, expression)         \
+    EMU_ATOMIC_NAMED(name##_block, expression) \
+    EMU_ATOMIC_NAMED(name##_system, expression)
+#define EMU_ATOMIC_NAMED(name, expression)                                              \
     template <class T> EMU_QUIET T atomic##name(T* p, emu::same_t<T> value, EMU_SITE) { \
         return emu::atomic_update(                                                      \
             p, [value](T old) { return T(expression); }, emu_file, emu_line);           \
@@ -64,10 +70,17 @@ EMU_ATOMIC(Or, old | value)
 EMU_ATOMIC(Xor, old ^ value)
 EMU_ATOMIC(Inc, old >= value ? 0 : old + 1)
 EMU_ATOMIC(Dec, old == 0 || old > value ? value : old - 1)
+#undef EMU_ATOMIC_NAMED
 #undef EMU_ATOMIC
 
-template <class T>
-EMU_QUIET T atomicCAS(T* p, emu::same_t<T> expected, emu::same_t<T> value, EMU_SITE) {
-    return emu::atomic_update(
-        p, [expected, value](T old) { return old == expected ? value : old; }, emu_file, emu_line);
-}
+#define EMU_CAS(name)                                                                       \
+    template <class T>                                                                      \
+    EMU_QUIET T name(T* p, emu::same_t<T> expected, emu::same_t<T> value, EMU_SITE) {       \
+        return emu::atomic_update(                                                          \
+            p, [expected, value](T old) { return old == expected ? value : old; }, emu_file, \
+            emu_line);                                                                      \
+    }
+EMU_CAS(atomicCAS)
+EMU_CAS(atomicCAS_block)
+EMU_CAS(atomicCAS_system)
+#undef EMU_CAS

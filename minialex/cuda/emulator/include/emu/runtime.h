@@ -169,13 +169,25 @@ int emu_barrier(int predicate, int fold, const char* file, int line);
 emu::Lanes* emu_meet(unsigned mask, const void* value, size_t bytes, const char* what,
                      const char* file, int line);
 void emu_warp_barrier(unsigned mask, const char* file, int line);
+// The lanes of the warp that come to the same call while the others wait elsewhere.
+unsigned emu_lanes_together(const char* what, const char* file, int line);
 void emu_fence();
 int emu_lane();
+long long emu_clock();  // nanoseconds
 const emu::TensorCores* emu_tensor_cores();
 void* emu_find_shared(const void* key);
 void* emu_new_shared(const void* key, const char* name, size_t bytes, size_t align,
                      emu::ElementType element_type);
 void* emu_dynamic_shared(const char* name, emu::ElementType element_type);
+// The copies of a thread into shared memory that it has not waited for, in groups.
+void emu_copy_later(void* to, const void* from, size_t bytes, size_t filled, const char* file,
+                    int line);
+void emu_close_copies();
+void emu_wait_for_copies(unsigned pending);
+// Shared memory as 32-bit addresses, and back.
+unsigned emu_shared_address(const void* p, const char* what, const char* file, int line);
+int emu_is_shared(const void* p);
+void* emu_shared_pointer(unsigned address);
 void emu_check_atomic(void* address, size_t bytes, const char* file, int line);
 void emu_record_warp(const char* what, emu::ElementType element_type, size_t bytes, const void* value,
                      const void* result, const char* file, int line);

@@ -1,30 +1,51 @@
-// small_floats.h -- __half and __nv_bfloat16: 16 bits each, every operation rounded once.
+// small_floats.h -- the types __half and __nv_bfloat16: 16 bits each, every operation rounded once.
+// Their functions are in halves.h.
 #pragma once
 #include "emu/atomics.h"
 #include "emu/libm.h"
 
+// What CUDA calls the bits of one and of a pair.
+struct __half_raw { unsigned short x; };
+struct __half2_raw { unsigned short x, y; };
+struct __nv_bfloat16_raw { unsigned short x; };
+struct __nv_bfloat162_raw { unsigned short x, y; };
+
 namespace emu {
+
+template <int fraction> struct Raw { using type = __half_raw; };
+template <> struct Raw<7> { using type = __nv_bfloat16_raw; };
 
 // A sign, an exponent of 15 - fraction bits and a fraction, as IEEE 754 has them.
 // half: fraction 10, exponents from -14.   bfloat16: fraction 7, exponents from -126, as float.
 template <int fraction, int least_exponent> struct SmallFloat {
+    using raw = typename Raw<fraction>::type;
     uint16_t bits;
 
     static constexpr uint16_t infinity = ((1 << (15 - fraction)) - 1) << fraction;
+    static constexpr uint16_t one = ((1 << (14 - fraction)) - 1) << fraction;
 
     SmallFloat() = default;
     SmallFloat(double value) : bits(encode(value)) {}
     SmallFloat(float value) : bits(encode(value)) {}
+    SmallFloat(short value) : bits(encode(value)) {}
+    SmallFloat(unsigned short value) : bits(encode(value)) {}
     SmallFloat(int value) : bits(encode(value)) {}
     SmallFloat(unsigned value) : bits(encode(value)) {}
+    SmallFloat(long value) : bits(encode(double(value))) {}
+    SmallFloat(unsigned long value) : bits(encode(double(value))) {}
+    SmallFloat(long long value) : bits(encode(double(value))) {}
+    SmallFloat(unsigned long long value) : bits(encode(double(value))) {}
+    SmallFloat(raw value) : bits(value.x) {}
     operator float() const { return decode(bits); }
+    operator raw() const { return {bits}; }
 
-    static SmallFloat of_bits(uint16_t bits) {
-        SmallFloat out;
+    static constexpr SmallFloat of_bits(uint16_t bits) {
+        SmallFloat out{};
         out.bits = bits;
         return out;
     }
     SmallFloat operator-() const { return of_bits(bits ^ 0x8000); }
+    SmallFloat operator+() const { return *this; }
 
     static uint16_t encode(double value) {
         const uint16_t sign = signbit(value) ? 0x8000 : 0;
@@ -58,72 +79,13 @@ template <class T> struct alignas(4) Pair {
 
 }  // namespace emu
 
-// Sums and products of two are exact in double, so each of these rounds once.
-#define EMU_OPERATOR(T, op)                                                          \
-    inline T operator op(T a, T b) { return T(double(float(a)) op double(float(b))); } \
-    inline T& operator op##=(T& a, T b) { return a = a op b; }
-#define EMU_COMPARE(T, name, op)                                          \
-    inline bool operator op(T a, T b) { return float(a) op float(b); }    \
-    inline bool __h##name(T a, T b) { return float(a) op float(b); }
-#define EMU_HALF_FUNCTIONS(T)                                                                   \
-    EMU_OPERATOR(T, +) EMU_OPERATOR(T, -) EMU_OPERATOR(T, *) EMU_OPERATOR(T, /)                 \
-    EMU_COMPARE(T, lt, <) EMU_COMPARE(T, le, <=) EMU_COMPARE(T, gt, >) EMU_COMPARE(T, ge, >=)   \
-    EMU_COMPARE(T, eq, ==) EMU_COMPARE(T, ne, !=)                                               \
-    inline T __hadd(T a, T b) { return a + b; }                                                 \
-    inline T __hsub(T a, T b) { return a - b; }                                                 \
-    inline T __hmul(T a, T b) { return a * b; }                                                 \
-    inline T __hdiv(T a, T b) { return a / b; }                                                 \
-    inline T __hfma(T a, T b, T c) { return T(fma(float(a), double(float(b)), float(c))); }     \
-    inline T __hneg(T a) { return -a; }                                                         \
-    inline T __habs(T a) { return T::of_bits(a.bits & 0x7fff); }                                \
-    inline T __hmax(T a, T b) { return T(fmaxf(a, b)); }                                        \
-    inline T __hmin(T a, T b) { return T(fminf(a, b)); }                                        \
-    inline bool __hisnan(T a) { return isnan(float(a)); }                                       \
-    inline T hexp(T a) { return T(exp(double(float(a)))); }                                     \
-    inline T hlog(T a) { return T(log(double(float(a)))); }                                     \
-    inline T hsqrt(T a) { return T(sqrt(double(float(a)))); }                                   \
-    inline T hrsqrt(T a) { return T(1 / sqrt(double(float(a)))); }                              \
-    inline emu::Pair<T> __hadd2(emu::Pair<T> a, emu::Pair<T> b) { return {a.x + b.x, a.y + b.y}; } \
-    inline emu::Pair<T> __hmul2(emu::Pair<T> a, emu::Pair<T> b) { return {a.x * b.x, a.y * b.y}; } \
-    inline emu::Pair<T> __hfma2(emu::Pair<T> a, emu::Pair<T> b, emu::Pair<T> c) {               \
-        return {__hfma(a.x, b.x, c.x), __hfma(a.y, b.y, c.y)};                                  \
-    }                                                                                           \
-    inline float __low2float(emu::Pair<T> a) { return a.x; }                                    \
-    inline float __high2float(emu::Pair<T> a) { return a.y; }
-EMU_HALF_FUNCTIONS(__half)
-EMU_HALF_FUNCTIONS(__nv_bfloat16)
-#undef EMU_HALF_FUNCTIONS
-#undef EMU_COMPARE
-#undef EMU_OPERATOR
-
 using half = __half;
+using __nv_half = __half;
+using nv_half = __half;
 using __half2 = emu::Pair<__half>;
 using half2 = __half2;
-inline __half __float2half(float a) { return a; }
-inline __half __float2half_rn(float a) { return a; }
-inline __half __double2half(double a) { return a; }
-inline __half __int2half_rn(int a) { return a; }
-inline float __half2float(__half a) { return a; }
-inline unsigned short __half_as_ushort(__half a) { return a.bits; }
-inline __half __ushort_as_half(unsigned short bits) { return __half::of_bits(bits); }
-inline __half2 __halves2half2(__half a, __half b) { return {a, b}; }
-inline __half2 __half2half2(__half a) { return {a, a}; }
-inline __half2 __floats2half2_rn(float a, float b) { return {a, b}; }
-inline __half2 __float22half2_rn(float2 a) { return {a.x, a.y}; }
-inline float2 __half22float2(__half2 a) { return {a.x, a.y}; }
-inline __half __low2half(__half2 a) { return a.x; }
-inline __half __high2half(__half2 a) { return a.y; }
-
+using __nv_half2 = __half2;
+using nv_half2 = __half2;
 using nv_bfloat16 = __nv_bfloat16;
 using __nv_bfloat162 = emu::Pair<__nv_bfloat16>;
 using nv_bfloat162 = __nv_bfloat162;
-inline __nv_bfloat16 __float2bfloat16(float a) { return a; }
-inline __nv_bfloat16 __float2bfloat16_rn(float a) { return a; }
-inline __nv_bfloat16 __double2bfloat16(double a) { return a; }
-inline float __bfloat162float(__nv_bfloat16 a) { return a; }
-inline unsigned short __bfloat16_as_ushort(__nv_bfloat16 a) { return a.bits; }
-inline __nv_bfloat16 __ushort_as_bfloat16(unsigned short bits) { return __nv_bfloat16::of_bits(bits); }
-inline __nv_bfloat162 __halves2bfloat162(__nv_bfloat16 a, __nv_bfloat16 b) { return {a, b}; }
-inline __nv_bfloat162 __floats2bfloat162_rn(float a, float b) { return {a, b}; }
-inline __nv_bfloat162 __float22bfloat162_rn(float2 a) { return {a.x, a.y}; }
-inline float2 __bfloat1622float2(__nv_bfloat162 a) { return {a.x, a.y}; }

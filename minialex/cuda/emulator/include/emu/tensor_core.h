@@ -114,13 +114,14 @@ EMU_QUIET Ints ints_at(const int* from) {
     return to;
 }
 
-// The tiles of one instruction, put together from what the lanes of a warp brought.
+// The tiles of one instruction.
 template <class Layout> struct Tiles {
     static constexpr int K = Layout::K;
     using Float = Format<23, 8>;
     int a[16][K], b[K][8], d[16][8];
 
-    EMU_QUIET explicit Tiles(const Lanes* lanes) {
+    // Puts together what the lanes of a warp brought.
+    EMU_QUIET void gather(const Lanes* lanes) {
         for (int n = 0; n < 32; ++n) {
             const auto* lane = reinterpret_cast<const Fragments*>(lanes->value[n]);
             const int g = n / 4, t = n % 4;
@@ -140,8 +141,15 @@ template <class Layout> struct Tiles {
                 reinterpret_cast<Fragments*>(lanes->value[n])->d[i] =
                     bits_as<float>(d[n / 4 + i / 2 * 8][n % 4 * 2 + i % 2]);
     }
-    // d += a b, in groups of COUNT products.
-    template <int COUNT> EMU_QUIET void multiply(const TensorCores& how) {
+    // d += a b
+    EMU_QUIET void multiply(const TensorCores& how) {
+        if (how.group_bytes == K / Layout::EACH * 4) multiply_groups<K>(how);
+        else multiply_groups<K / 2>(how);
+    }
+
+  private:
+    // In groups of COUNT products.
+    template <int COUNT> EMU_QUIET void multiply_groups(const TensorCores& how) {
         Numbers right[K];
         Ints odd_columns = {};
         for (int k = 0; k < K; ++k) {
@@ -164,8 +172,6 @@ template <class Layout> struct Tiles {
                     if (odd[column]) d[row][column] = not_finite(row, column, before[column]);
         }
     }
-
-  private:
     template <int COUNT>
     EMU_QUIET void add_group(int* sums, const Numbers* left, const Numbers* right, int first,
                              const TensorCores& how) {
@@ -212,16 +218,15 @@ template <class Layout> struct Tiles {
 template <class Layout> EMU_QUIET void mma(float (&d)[4], const unsigned (&a)[4],
                                            const unsigned (&b)[2], const char* what, EMU_SITE) {
     constexpr unsigned full_mask = 0xffffffffu;
-    constexpr int K = Layout::K;
     const TensorCores& how = *emu_tensor_cores();
     if (how.group_bytes == 0) emu_fail(TRAP, what, emu_file, emu_line);
     const Fragments mine{{a[0], a[1], a[2], a[3]}, {b[0], b[1]}, {d[0], d[1], d[2], d[3]}};
     Lanes* lanes = meet(full_mask, mine, what, emu_file, emu_line);
     if (lanes->took_part != full_mask) emu_fail(NOT_A_WHOLE_WARP, what, emu_file, emu_line);
     if (!lanes->settled) {
-        Tiles<Layout> tiles(lanes);
-        if (how.group_bytes == K / Layout::EACH * 4) tiles.template multiply<K>(how);
-        else tiles.template multiply<K / 2>(how);
+        Tiles<Layout> tiles;
+        tiles.gather(lanes);
+        tiles.multiply(how);
         tiles.hand_out(lanes);
         lanes->settled = true;
     }
