@@ -11,7 +11,7 @@ from minialex.cuda.emulator import EmulationError
 from tests.cuda.tools import KERNELS, kernel, line_of
 
 F32 = np.float32
-FILE = "asynchronous_copies.cu"
+FILE = "library/asynchronous_copies.cu"
 SEEDS = [None, 1, 2, 3]
 
 

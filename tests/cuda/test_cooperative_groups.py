@@ -10,7 +10,7 @@ from minialex.cuda import source
 from minialex.cuda.emulator import EmulationError
 from tests.cuda.tools import KERNELS, kernel, line_of
 
-FILE = "cooperative_groups.cu"
+FILE = "library/cooperative_groups.cu"
 
 
 def run(name, grid, block, *arrays, mode="checked", seed=None):
@@ -134,7 +134,7 @@ def test_a_wait_that_a_thread_misses_is_found_at_its_line():
 
 def test_to_wait_for_all_blocks_is_refused_in_one_line():
     with cuda.emulated(), pytest.raises(EmulationError) as caught:
-        kernel("whole_grid.cu", "waits_for_all")(2, 1, np.zeros(2, np.int32))
+        kernel("library/whole_grid.cu", "waits_for_all")(2, 1, np.zeros(2, np.int32))
     first = str(caught.value).splitlines()[1]
     assert "whole_grid.cu:4" in first
     assert "runs blocks one after another" in first

@@ -12,7 +12,7 @@ from tests.cuda.test_halves import from_bfloat16, to_bfloat16
 from tests.cuda.tools import kernel
 
 F32, F64 = np.float32, np.float64
-FILE = "device_library.cu"
+FILE = "library/device_library.cu"
 
 
 def run(name, block, *arrays, mode="checked", **options):

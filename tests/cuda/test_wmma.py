@@ -12,7 +12,7 @@ from tests.cuda.test_halves import from_bfloat16, to_bfloat16, to_tf32
 from tests.cuda.tools import KERNELS, kernel, line_of
 
 F32, F16 = np.float32, np.float16
-FILE = "wmma.cu"
+FILE = "library/wmma.cu"
 SHAPES = {16: (16, 16), 32: (32, 8), 8: (8, 32)}
 
 
