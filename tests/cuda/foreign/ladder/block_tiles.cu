@@ -14,49 +14,48 @@ template <const int BM, const int BN, const int BK, const int TM>
 __global__ void sgemm1DBlocktiling(int M, int N, int K, float alpha,
                                    const float *A, const float *B, float beta,
                                    float *C) {
-  const uint cRow = blockIdx.y;
-  const uint cCol = blockIdx.x;
+  const uint tileY = blockIdx.y;
+  const uint tileX = blockIdx.x;
 
-  const int threadCol = threadIdx.x % BN;
-  const int threadRow = threadIdx.x / BN;
+  const int tx = threadIdx.x % BN;
+  const int ty = threadIdx.x / BN;
 
   __shared__ float As[BM * BK];
   __shared__ float Bs[BK * BN];
 
-  A += cRow * BM * K;
-  B += cCol * BN;
-  C += cRow * BM * N + cCol * BN;
+  A += tileY * BM * K;
+  B += tileX * BN;
+  C += tileY * BM * N + tileX * BN;
 
-  assert(BM * BK == blockDim.x);
-  assert(BN * BK == blockDim.x);
-  const uint innerColA = threadIdx.x % BK;
-  const uint innerRowA = threadIdx.x / BK;
-  const uint innerColB = threadIdx.x % BN;
-  const uint innerRowB = threadIdx.x / BN;
+  assert(blockDim.x == BM * BK && blockDim.x == BN * BK);
+  const uint loadColA = threadIdx.x % BK;
+  const uint loadRowA = threadIdx.x / BK;
+  const uint loadColB = threadIdx.x % BN;
+  const uint loadRowB = threadIdx.x / BN;
 
-  float threadResults[TM] = {0.0};
+  float acc[TM] = {0.0};
 
-  for (uint bkIdx = 0; bkIdx < K; bkIdx += BK) {
-    As[innerRowA * BK + innerColA] = A[innerRowA * K + innerColA];
-    Bs[innerRowB * BN + innerColB] = B[innerRowB * N + innerColB];
+  for (uint k0 = 0; k0 < K; k0 += BK) {
+    As[loadRowA * BK + loadColA] = A[loadRowA * K + loadColA];
+    Bs[loadRowB * BN + loadColB] = B[loadRowB * N + loadColB];
     __syncthreads();
 
     A += BK;
     B += BK * N;
 
-    for (uint dotIdx = 0; dotIdx < BK; ++dotIdx) {
-      float tmpB = Bs[dotIdx * BN + threadCol];
-      for (uint resIdx = 0; resIdx < TM; ++resIdx) {
-        threadResults[resIdx] +=
-            As[(threadRow * TM + resIdx) * BK + dotIdx] * tmpB;
+    for (uint k = 0; k < BK; ++k) {
+      const float b = Bs[k * BN + tx];
+      for (uint i = 0; i < TM; ++i) {
+        acc[i] +=
+            As[(ty * TM + i) * BK + k] * b;
       }
     }
     __syncthreads();
   }
 
-  for (uint resIdx = 0; resIdx < TM; ++resIdx) {
-    float *out = &C[(threadRow * TM + resIdx) * N + threadCol];
-    *out = alpha * threadResults[resIdx] + beta * *out;
+  for (uint i = 0; i < TM; ++i) {
+    float *out = &C[(ty * TM + i) * N + tx];
+    *out = alpha * acc[i] + beta * *out;
   }
 }
 
@@ -65,58 +64,57 @@ template <const int BM, const int BN, const int BK, const int TM, const int TN>
 __global__ void __launch_bounds__((BM * BN) / (TM * TN), 1)
     sgemm2DBlocktiling(int M, int N, int K, float alpha, const float *A,
                        const float *B, float beta, float *C) {
-  const uint cRow = blockIdx.y;
-  const uint cCol = blockIdx.x;
+  const uint tileY = blockIdx.y;
+  const uint tileX = blockIdx.x;
 
-  const uint totalResultsBlocktile = BM * BN;
-  const uint numThreadsBlocktile = totalResultsBlocktile / (TM * TN);
-  assert(numThreadsBlocktile == blockDim.x);
+  constexpr uint kThreads = BM * BN / (TM * TN);
+  assert(blockDim.x == kThreads);
 
-  const int threadCol = threadIdx.x % (BN / TN);
-  const int threadRow = threadIdx.x / (BN / TN);
+  const int tx = threadIdx.x % (BN / TN);
+  const int ty = threadIdx.x / (BN / TN);
 
   __shared__ float As[BM * BK];
   __shared__ float Bs[BK * BN];
 
-  A += cRow * BM * K;
-  B += cCol * BN;
-  C += cRow * BM * N + cCol * BN;
+  A += tileY * BM * K;
+  B += tileX * BN;
+  C += tileY * BM * N + tileX * BN;
 
-  const uint innerRowA = threadIdx.x / BK;
-  const uint innerColA = threadIdx.x % BK;
-  const uint strideA = numThreadsBlocktile / BK;
-  const uint innerRowB = threadIdx.x / BN;
-  const uint innerColB = threadIdx.x % BN;
-  const uint strideB = numThreadsBlocktile / BN;
+  const uint loadRowA = threadIdx.x / BK;
+  const uint loadColA = threadIdx.x % BK;
+  const uint strideA = kThreads / BK;
+  const uint loadRowB = threadIdx.x / BN;
+  const uint loadColB = threadIdx.x % BN;
+  const uint strideB = kThreads / BN;
 
-  float threadResults[TM * TN] = {0.0};
-  float regM[TM] = {0.0};
-  float regN[TN] = {0.0};
+  float acc[TM * TN] = {0.0};
+  float fragA[TM] = {0.0};
+  float fragB[TN] = {0.0};
 
-  for (uint bkIdx = 0; bkIdx < K; bkIdx += BK) {
-    for (uint loadOffset = 0; loadOffset < BM; loadOffset += strideA) {
-      As[(innerRowA + loadOffset) * BK + innerColA] =
-          A[(innerRowA + loadOffset) * K + innerColA];
+  for (uint k0 = 0; k0 < K; k0 += BK) {
+    for (uint row = 0; row < BM; row += strideA) {
+      As[(loadRowA + row) * BK + loadColA] =
+          A[(loadRowA + row) * K + loadColA];
     }
-    for (uint loadOffset = 0; loadOffset < BK; loadOffset += strideB) {
-      Bs[(innerRowB + loadOffset) * BN + innerColB] =
-          B[(innerRowB + loadOffset) * N + innerColB];
+    for (uint row = 0; row < BK; row += strideB) {
+      Bs[(loadRowB + row) * BN + loadColB] =
+          B[(loadRowB + row) * N + loadColB];
     }
     __syncthreads();
 
     A += BK;
     B += BK * N;
 
-    for (uint dotIdx = 0; dotIdx < BK; ++dotIdx) {
+    for (uint k = 0; k < BK; ++k) {
       for (uint i = 0; i < TM; ++i) {
-        regM[i] = As[(threadRow * TM + i) * BK + dotIdx];
+        fragA[i] = As[(ty * TM + i) * BK + k];
       }
       for (uint j = 0; j < TN; ++j) {
-        regN[j] = Bs[dotIdx * BN + threadCol * TN + j];
+        fragB[j] = Bs[k * BN + tx * TN + j];
       }
       for (uint i = 0; i < TM; ++i) {
         for (uint j = 0; j < TN; ++j) {
-          threadResults[i * TN + j] += regM[i] * regN[j];
+          acc[i * TN + j] += fragA[i] * fragB[j];
         }
       }
     }
@@ -125,8 +123,8 @@ __global__ void __launch_bounds__((BM * BN) / (TM * TN), 1)
 
   for (uint i = 0; i < TM; ++i) {
     for (uint j = 0; j < TN; ++j) {
-      const uint at = (threadRow * TM + i) * N + threadCol * TN + j;
-      C[at] = alpha * threadResults[i * TN + j] + beta * C[at];
+      const uint at = (ty * TM + i) * N + tx * TN + j;
+      C[at] = alpha * acc[i * TN + j] + beta * C[at];
     }
   }
 }
@@ -148,19 +146,13 @@ void runSgemm2DBlocktiling(int M, int N, int K, float alpha, float *A, float *B,
   const uint BK = 8;
   const uint TM = 8;
   const uint TN = 8;
-  if (M >= 128 and N >= 128) {
-    const uint BM = 128;
-    const uint BN = 128;
-    dim3 gridDim(CEIL_DIV(N, BN), CEIL_DIV(M, BM));
-    dim3 blockDim((BM * BN) / (TM * TN));
-    sgemm2DBlocktiling<BM, BN, BK, TM, TN>
-        <<<gridDim, blockDim>>>(M, N, K, alpha, A, B, beta, C);
-  } else {
-    const uint BM = 64;
-    const uint BN = 64;
-    dim3 gridDim(CEIL_DIV(N, BN), CEIL_DIV(M, BM));
-    dim3 blockDim((BM * BN) / (TM * TN));
-    sgemm2DBlocktiling<BM, BN, BK, TM, TN>
-        <<<gridDim, blockDim>>>(M, N, K, alpha, A, B, beta, C);
-  }
+  // large tiles where they fill the matrix
+  if (std::min(M, N) >= 128)
+    sgemm2DBlocktiling<128, 128, BK, TM, TN>
+        <<<dim3(CEIL_DIV(N, 128), CEIL_DIV(M, 128)), 256>>>(M, N, K, alpha, A,
+                                                            B, beta, C);
+  else
+    sgemm2DBlocktiling<64, 64, BK, TM, TN>
+        <<<dim3(CEIL_DIV(N, 64), CEIL_DIV(M, 64)), 64>>>(M, N, K, alpha, A, B,
+                                                         beta, C);
 }

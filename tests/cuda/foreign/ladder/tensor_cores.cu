@@ -12,7 +12,7 @@ using namespace nvcuda;
 #define WMMA_K 16
 
 inline __device__ __host__ size_t div_ceil(size_t a, size_t b) {
-    return (a % b != 0) ? (a / b + 1) : (a / b);
+    return a / b + (a % b != 0);
 }
 
 // A row-major, B column-major, a warp per 16 x 16 tile of C
@@ -21,20 +21,18 @@ __global__ void wmmaNaiveKernel(const half *__restrict__ A, const half *__restri
     const size_t K_tiles = div_ceil(K, WMMA_K);
     const size_t warp_row = blockIdx.y * WMMA_M;
     const size_t warp_col = blockIdx.x * WMMA_N;
-    if (warp_row >= M && warp_col >= N) {
-        return;
-    }
-    wmma::fragment<wmma::accumulator, WMMA_M, WMMA_N, WMMA_K, half> C_frag;
-    wmma::fill_fragment(C_frag, 0.0);
+    if (warp_row >= M || warp_col >= N) return;
+    wmma::fragment<wmma::accumulator, WMMA_M, WMMA_N, WMMA_K, half> sums;
+    wmma::fill_fragment(sums, 0.0);
 #pragma unroll
     for (size_t i = 0; i < K_tiles; ++i) {
-        wmma::fragment<wmma::matrix_a, WMMA_M, WMMA_N, WMMA_K, half, wmma::row_major> A_frag;
-        wmma::fragment<wmma::matrix_b, WMMA_M, WMMA_N, WMMA_K, half, wmma::col_major> B_frag;
-        wmma::load_matrix_sync(A_frag, A + warp_row * K + i * WMMA_K, K);
-        wmma::load_matrix_sync(B_frag, B + i * WMMA_K + warp_col * K, K);
-        wmma::mma_sync(C_frag, A_frag, B_frag, C_frag);
+        wmma::fragment<wmma::matrix_a, WMMA_M, WMMA_N, WMMA_K, half, wmma::row_major> left;
+        wmma::fragment<wmma::matrix_b, WMMA_M, WMMA_N, WMMA_K, half, wmma::col_major> right;
+        wmma::load_matrix_sync(left, A + warp_row * K + i * WMMA_K, K);
+        wmma::load_matrix_sync(right, B + i * WMMA_K + warp_col * K, K);
+        wmma::mma_sync(sums, left, right, sums);
     }
-    wmma::store_matrix_sync(C + warp_row * N + warp_col, C_frag, N, wmma::mem_row_major);
+    wmma::store_matrix_sync(C + warp_row * N + warp_col, sums, N, wmma::mem_row_major);
 }
 
 // two by two warps share tiles of A and B; sums in float
@@ -66,38 +64,39 @@ __global__ void wmma_shared(const half *A, const half *B, float *C, int M, int N
 }
 
 // C = alpha * A @ B + beta * C: accumulators are scaled element by element
-__global__ void wmma_scaled(half *a, half *b, float *c, float *d, int m_ld, int n_ld, int k_ld,
+__global__ void wmma_scaled(half *a, half *b, float *c, float *d, int m_total, int n_total, int k_total,
                             float alpha, float beta) {
-    int lda = k_ld;
-    int ldb = k_ld;
-    int ldc = n_ld;
-    int warpM = (blockIdx.x * blockDim.x + threadIdx.x) / warpSize;
-    int warpN = (blockIdx.y * blockDim.y + threadIdx.y);
+    int lda = k_total;
+    int ldb = k_total;
+    int ldc = n_total;
+    int tileRow = (blockIdx.x * blockDim.x + threadIdx.x) / warpSize;
+    int tileCol = (blockIdx.y * blockDim.y + threadIdx.y);
 
-    wmma::fragment<wmma::matrix_a, WMMA_M, WMMA_N, WMMA_K, half, wmma::row_major> a_frag;
-    wmma::fragment<wmma::matrix_b, WMMA_M, WMMA_N, WMMA_K, half, wmma::col_major> b_frag;
-    wmma::fragment<wmma::accumulator, WMMA_M, WMMA_N, WMMA_K, float> acc_frag;
-    wmma::fragment<wmma::accumulator, WMMA_M, WMMA_N, WMMA_K, float> c_frag;
-    wmma::fill_fragment(acc_frag, 0.0f);
+    wmma::fragment<wmma::matrix_a, WMMA_M, WMMA_N, WMMA_K, half, wmma::row_major> rows;
+    wmma::fragment<wmma::matrix_b, WMMA_M, WMMA_N, WMMA_K, half, wmma::col_major> cols;
+    wmma::fragment<wmma::accumulator, WMMA_M, WMMA_N, WMMA_K, float> products;
+    wmma::fragment<wmma::accumulator, WMMA_M, WMMA_N, WMMA_K, float> scaled;
+    wmma::fill_fragment(products, 0.0f);
 
-    for (int i = 0; i < k_ld; i += WMMA_K) {
-        int aCol = i, aRow = warpM * WMMA_M;
-        int bCol = warpN * WMMA_N, bRow = i;
-        if (aRow < m_ld && aCol < k_ld && bRow < k_ld && bCol < n_ld) {
-            wmma::load_matrix_sync(a_frag, a + aCol + aRow * lda, lda);
-            wmma::load_matrix_sync(b_frag, b + bRow + bCol * ldb, ldb);
-            wmma::mma_sync(acc_frag, a_frag, b_frag, acc_frag);
+    for (int i = 0; i < k_total; i += WMMA_K) {
+        int aCol = i, aRow = tileRow * WMMA_M;
+        int bCol = tileCol * WMMA_N, bRow = i;
+        if (aRow < m_total && bCol < n_total) {
+            wmma::load_matrix_sync(rows, a + aCol + aRow * lda, lda);
+            wmma::load_matrix_sync(cols, b + bRow + bCol * ldb, ldb);
+            wmma::mma_sync(products, rows, cols, products);
         }
     }
 
-    int cCol = warpN * WMMA_N;
-    int cRow = warpM * WMMA_M;
-    if (cRow < m_ld && cCol < n_ld) {
-        wmma::load_matrix_sync(c_frag, c + cCol + cRow * ldc, ldc, wmma::mem_row_major);
-        for (int i = 0; i < c_frag.num_elements; i++) {
-            c_frag.x[i] = alpha * acc_frag.x[i] + beta * c_frag.x[i];
+    int outCol = tileCol * WMMA_N;
+    int outRow = tileRow * WMMA_M;
+    if (outRow < m_total && outCol < n_total) {
+        wmma::load_matrix_sync(scaled, c + outCol + outRow * ldc, ldc, wmma::mem_row_major);
+        for (int e = 0; e < scaled.num_elements; ++e) {
+            scaled.x[e] *= beta;
+            scaled.x[e] += alpha * products.x[e];
         }
-        wmma::store_matrix_sync(d + cCol + cRow * ldc, c_frag, ldc, wmma::mem_row_major);
+        wmma::store_matrix_sync(d + outCol + outRow * ldc, scaled, ldc, wmma::mem_row_major);
     }
 }
 
