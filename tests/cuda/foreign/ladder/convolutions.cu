@@ -58,7 +58,7 @@ __global__ void convolution_2d_tiled(const int *in, int *out, int width, int hei
 // dynamic shared memory: the block's part and RADIUS more on either side
 __global__ void convolution_1d(const float *array, float *result, int n) {
   extern __shared__ float s_array[];
-  int tid = blockIdx.x * blockDim.x + threadIdx.x;
+  int tid = threadIdx.x + blockDim.x * blockIdx.x;
   int n_padded = blockDim.x + 2 * RADIUS;
   int first = blockIdx.x * blockDim.x - RADIUS;
   for (int i = threadIdx.x; i < n_padded; i += blockDim.x) {
