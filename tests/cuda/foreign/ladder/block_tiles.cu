@@ -38,7 +38,7 @@ __global__ void sgemm_tiles_1d(int rows, int cols, int K, float scale,
   for (uint k0 = 0; k0 < K; k0 += BK) {
     As[loadRowA * BK + loadColA] = A[loadRowA * K + loadColA];
     Bs[loadRowB * BN + loadColB] = B[loadRowB * cols + loadColB];
-    __syncthreads();
+    __syncthreads(); // both tiles are there
 
     A += BK;
     B += BK * cols;
