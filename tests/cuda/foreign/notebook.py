@@ -98,7 +98,7 @@ case(
     FORWARD,
     "layernorm_forward_kernel4",
     old="first += team.shfl_xor(first, step);",
-    new="if (r > 0) first += team.shfl_xor(first, step);",
+    new="if (team.thread_rank() > 0) first += team.shfl_xor(first, step);",
     kind=WARP,
 )(norm_forward(2, 64, 6, 40, with_sums=False))
 case(FORWARD, "layernorm_forward_kernel5", old="    block.sync();\n", new="", kind=RACE)(
@@ -224,7 +224,7 @@ case(
     "gelu.cu", "gelu_backward_kernel1", old="if (i >= count) return;\n    dx", new="dx", kind=BOUNDS
 )(gelu_backward(4))
 case(
-    "gelu.cu", "gelu_backward_kernel2", old="j < slope.size", new="j < slope.size - 1", kind=UNSET
+    "gelu.cu", "gelu_backward_kernel2", old="j < slope.size", new="j < slope.size + 1", kind=BOUNDS
 )(gelu_backward(1))
 
 
@@ -299,9 +299,13 @@ case(
     new="dtokens[tokens[at] * width + c] += dy[i]",
     kind=RACE,
 )(encoder_backward(4, lambda B, T: (B,)))
-case(FILE, "encoder_backward_kernel2", old="if (c < width) {", new="if (c <= width) {", kind=RACE)(
-    encoder_backward(1, lambda B, T: (B * T,))
-)
+case(
+    FILE,
+    "encoder_backward_kernel2",
+    old="width + c] += dy[at * width + c];\n            dplaces",
+    new="(width - 1) + c] += dy[at * width + c];\n            dplaces",
+    kind=RACE,
+)(encoder_backward(1, lambda B, T: (B * T,)))
 
 
 # ---- softmax_forward.cu --------------------------------------------------------------------------

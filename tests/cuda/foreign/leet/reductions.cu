@@ -131,7 +131,7 @@ __global__ void dot_prod_f32x4_f32_kernel(float *a, float *b, float *y, int n) {
 
 // a token per block: grid(tokens), block(H); exponentials of large numbers stay finite
 template <const int THREADS = 256>
-__global__ void safe_softmax_f32_per_token_kernel(float *x, float *y, int n) {
+__global__ void softmax_of_tokens_kernel(float *x, float *y, int n) {
   const int tx = threadIdx.x;
   const int at = blockIdx.x * blockDim.x + tx;
   float v0 = (at < n) ? x[at] : -FLT_MAX;
@@ -163,7 +163,7 @@ __device__ __forceinline__ MD warp_fold(MD value) {
 }
 
 template <const int THREADS = 256>
-__global__ void online_safe_softmax_f32_per_token_kernel(const float *x, float *y, int n) {
+__global__ void online_softmax_kernel(const float *x, float *y, int n) {
   const int tx = threadIdx.x;
   const int at = blockIdx.x * THREADS + tx;
   const int WARPS = THREADS / WARP_SIZE;
@@ -214,7 +214,7 @@ __global__ void layer_norm_f16_f32_kernel(half *x, half *y, float g, float b, in
   int at = blockIdx.x * THREADS + tx;
   float value = (at < n * K && tx < K) ? __half2float(x[at]) : 0.0f;
   float mean = block_sum<THREADS>(value) / (float)K;
-  __syncthreads();
+  __syncthreads();  // the sums of warps are used again
   float diff = value - mean;
   float squares = block_sum<THREADS>(diff * diff);
   float scale = rsqrtf(squares / (float)K + 1e-5f);
@@ -232,7 +232,7 @@ torch::Tensor dot_prod_f32x4_f32(torch::Tensor a, torch::Tensor b) {
 
 #define SOFTMAX_OF_WIDTH(H)                                                    \
   case H:                                                                      \
-    safe_softmax_f32_per_token_kernel<H>                                       \
+    softmax_of_tokens_kernel<H>                                       \
         <<<tokens, H>>>(x.data_ptr<float>(), y.data_ptr<float>(), tokens * H); \
     break;
 
