@@ -130,9 +130,9 @@ FILE = "reductions.cu"
 @case(
     FILE,
     "block_all_reduce_sum_f32_f32_kernel",
-    old="? of_warps[lane] : 0.0f;\n  if (w == 0)",
-    new="? of_warps[lane] : 0.0f;\n  if (tx < 8)",
-    kind=WARP,
+    old="sum = lane < WARPS ? of_warps[lane]",
+    new="sum = lane <= WARPS ? of_warps[lane]",
+    kind=BOUNDS,
 )
 def sum_f32(rng):
     x = normal(rng, 200)
@@ -200,8 +200,8 @@ def softmax_of_tokens(rng):
 @case(
     FILE,
     "online_softmax_kernel",
-    old="      of_warps[0] = block_folded;\n  }\n  __syncthreads();",
-    new="      of_warps[0] = block_folded;\n  }",
+    old="      of_warps[0] = block_res;\n  }\n  __syncthreads();",
+    new="      of_warps[0] = block_res;\n  }",
     kind=RACE,
 )
 def online_softmax(rng):
@@ -284,9 +284,9 @@ case(
 case(
     FILE,
     "mat_transpose_f32x4_col2row_kernel",
-    old="y[(c + 3) * row + r] = v.w;",
-    new="y[(c + 4) * row + r] = v.w;",
-    kind=RACE,
+    old="if (r < row && c + 3 < col) {",
+    new="if (r <= row && c + 3 < col) {",
+    kind=BOUNDS,
 )(transpose(1, 32, 7, 12))
 case(
     FILE,

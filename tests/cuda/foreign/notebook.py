@@ -344,9 +344,9 @@ case(
 case(
     SOFTMAX,
     "softmax_forward_kernel3",
-    old="    top = max_over_warp(top);\n    for (int c = lane",
-    new="    if (lane) top = max_over_warp(top);\n    for (int c = lane",
-    kind=WARP,
+    old="c = lane; c < width; c += WARP_SIZE) top",
+    new="c = lane; c <= width; c += WARP_SIZE) top",
+    kind=BOUNDS,
 )(softmax_forward(2, 64, 3, 50))
 case(
     SOFTMAX,

@@ -99,8 +99,8 @@ def attention_query_key(rng):
 @case(
     ATTENTION,
     "attention_softmax_kernel1",
-    old="att[c] = c <= own ? att[c] * inverse",
-    new="att[c] = c <= T ? att[c + 1] * inverse",
+    old="    att += r * T;",
+    new="    att += T;",
     kind=RACE,
 )
 def attention_softmax(rng):
