@@ -153,9 +153,9 @@ def gemv_warp(rng):
 @case(
     "vectors_and_batches.cu",
     "gemv_block",
-    old="/ kWarp] = sum;\n  __syncthreads();",
-    new="/ kWarp] = sum;",
-    kind=RACE,
+    old="threadIdx.x < BLOCK / kWarp ? partial",
+    new="threadIdx.x <= BLOCK / kWarp ? partial",
+    kind=BOUNDS,
 )
 def gemv_block(rng):
     A, x = normal(rng, 3, 150), normal(rng, 150)

@@ -157,9 +157,9 @@ def sum_f16(rng):
 @case(
     FILE,
     "block_all_reduce_sum_i8_i32_kernel",
-    old="parts[threadIdx.x / WARP_SIZE] = sum;\n  __syncthreads();",
-    new="parts[threadIdx.x / WARP_SIZE] = sum;",
-    kind=RACE,
+    old="w < THREADS / WARP_SIZE; ++w",
+    new="w <= THREADS / WARP_SIZE; ++w",
+    kind=BOUNDS,
 )
 def sum_i8(rng):
     x = rng.integers(-128, 128, 200).astype(np.int8)

@@ -232,8 +232,10 @@ def adamw_kernel2(rng):
     m_after, v_after = 0.9 * m + 0.1 * g / 2, 0.99 * v + 0.01 * g * g / 4
     step = m_after / (1 - 0.9**3) / (np.sqrt(v_after / (1 - 0.99**3)) + 1e-8)
     after = master - 1e-2 * step
+    expected = {0: after, 1: after, 3: m_after, 4: v_after}
+    types = {"P": "__nv_bfloat16", "G": "__nv_bfloat16"}
     args = to_bfloat16(master), master, bits, m, v, 50, 1e-2, 0.9, 0.99, 3, 0.5, 17
-    return Launch(2, 32, args, {0: after, 1: after, 3: m_after, 4: v_after}, 1e-2)
+    return Launch(2, 32, args, expected, 1e-2, template=types)
 
 
 @case(

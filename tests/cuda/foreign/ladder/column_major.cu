@@ -53,14 +53,14 @@ void colgemm_v2(int M, int N, int K, float alpha, float* A, float* B, float beta
     C(row, col) = alpha * sum + beta * C(row, col);
 }
 
-#define vscal(a, b, c)\
-    a.x *= c; a.y *= c; a.z *= c; a.w *= c;
-#define vload(v1, addr)\
-    v1 = *((float4 *)(addr));
-#define vstore(addr, v1)\
-    *((float4 *)(addr)) = v1;
-#define vaxpy(v, w, s)\
-    v.x += w.x * s; v.y += w.y * s; v.z += w.z * s; v.w += w.w * s;
+#define vscal(v4, factor)\
+    v4.x *= factor; v4.y *= factor; v4.z *= factor; v4.w *= factor;
+#define vload(v4, addr)\
+    v4 = *((float4 *)(addr));
+#define vstore(addr, v4)\
+    *((float4 *)(addr)) = v4;
+#define vaxpy(to4, from4, s)\
+    to4.x += from4.x * s; to4.y += from4.y * s; to4.z += from4.z * s; to4.w += from4.w * s;
 
 // four rows per thread, kept in a vector
 __global__ __launch_bounds__(256)
@@ -91,7 +91,7 @@ void colgemm_v3(int M, int N, int K, float alpha, float* A, float* B, float beta
         __syncthreads();
     }
     vload(Cv, &C(row1, col))
-    vscal(Cv, Cv, beta)
+    vscal(Cv, beta)
     vaxpy(Cv, acc, alpha)
     vstore(&C(row1, col), Cv)
 }
