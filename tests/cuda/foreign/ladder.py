@@ -107,9 +107,9 @@ case(
 case(
     "warp_tiles.cu",
     "sgemm_warps",
-    old="loadRowB = threadIdx.x / (BN / 4)",
-    new="loadRowB = threadIdx.x / (BN / 8)",
-    kind=BOUNDS,
+    old="B += BK * N;\n    __syncthreads();",
+    new="B += BK * N;",
+    kind=RACE,
 )(blas((2, 1), 64, 64, 128, 16, BM=64, BN=64, BK=8, WARP_M=64, WARP_N=32, STRIPS_N=2, TM=4, TN=4))
 
 
