@@ -4,163 +4,155 @@
 #include <cublas_v2.h>
 #include <cuda_runtime.h>
 
-#define CEIL_DIV(M, N) (((M) + (N)-1) / (N))
+#define CEIL_DIV(a, b) (((a) - 1) / (b) + 1)
 
 /*
- * A column of TM results per thread: each value of B that is read from shared
- * memory is used TM times.
+ * A column of RM results per thread: each value of B that is read from shared
+ * memory is used RM times.
  */
-template <const int BM, const int BN, const int BK, const int TM>
-__global__ void sgemm1DBlocktiling(int M, int N, int K, float alpha,
-                                   const float *A, const float *B, float beta,
+template <const int BM, const int BN, const int BK, const int RM>
+__global__ void sgemm_tiles_1d(int rows, int cols, int K, float scale,
+                                   const float *A, const float *B, float keep,
                                    float *C) {
-  const uint cRow = blockIdx.y;
-  const uint cCol = blockIdx.x;
+  const uint tileY = blockIdx.y;
+  const uint tileX = blockIdx.x;
 
-  const int threadCol = threadIdx.x % BN;
-  const int threadRow = threadIdx.x / BN;
+  const int tx = threadIdx.x % BN;
+  const int ty = threadIdx.x / BN;
 
   __shared__ float As[BM * BK];
   __shared__ float Bs[BK * BN];
 
-  A += cRow * BM * K;
-  B += cCol * BN;
-  C += cRow * BM * N + cCol * BN;
+  A += tileY * BM * K;
+  B += tileX * BN;
+  C += tileY * BM * cols + tileX * BN;
 
-  assert(BM * BK == blockDim.x);
-  assert(BN * BK == blockDim.x);
-  const uint innerColA = threadIdx.x % BK;
-  const uint innerRowA = threadIdx.x / BK;
-  const uint innerColB = threadIdx.x % BN;
-  const uint innerRowB = threadIdx.x / BN;
+  assert(blockDim.x == BM * BK && blockDim.x == BN * BK);
+  const uint loadColA = threadIdx.x % BK;
+  const uint loadRowA = threadIdx.x / BK;
+  const uint loadColB = threadIdx.x % BN;
+  const uint loadRowB = threadIdx.x / BN;
 
-  float threadResults[TM] = {0.0};
+  float acc[RM] = {0.0};
 
-  for (uint bkIdx = 0; bkIdx < K; bkIdx += BK) {
-    As[innerRowA * BK + innerColA] = A[innerRowA * K + innerColA];
-    Bs[innerRowB * BN + innerColB] = B[innerRowB * N + innerColB];
-    __syncthreads();
+  for (uint k0 = 0; k0 < K; k0 += BK) {
+    As[loadRowA * BK + loadColA] = A[loadRowA * K + loadColA];
+    Bs[loadRowB * BN + loadColB] = B[loadRowB * cols + loadColB];
+    __syncthreads(); // both tiles are there
 
     A += BK;
-    B += BK * N;
+    B += BK * cols;
 
-    for (uint dotIdx = 0; dotIdx < BK; ++dotIdx) {
-      float tmpB = Bs[dotIdx * BN + threadCol];
-      for (uint resIdx = 0; resIdx < TM; ++resIdx) {
-        threadResults[resIdx] +=
-            As[(threadRow * TM + resIdx) * BK + dotIdx] * tmpB;
+    for (uint k = 0; k < BK; ++k) {
+      const float b = Bs[k * BN + tx];
+      for (uint i = 0; i < RM; ++i) {
+        acc[i] +=
+            As[(ty * RM + i) * BK + k] * b;
       }
     }
     __syncthreads();
   }
 
-  for (uint resIdx = 0; resIdx < TM; ++resIdx) {
-    float *out = &C[(threadRow * TM + resIdx) * N + threadCol];
-    *out = alpha * threadResults[resIdx] + beta * *out;
+  for (uint i = 0; i < RM; ++i) {
+    float *out = &C[(ty * RM + i) * cols + tx];
+    *out = scale * acc[i] + keep * *out;
   }
 }
 
-// TM x TN results per thread; operands go through registers.
-template <const int BM, const int BN, const int BK, const int TM, const int TN>
-__global__ void __launch_bounds__((BM * BN) / (TM * TN), 1)
-    sgemm2DBlocktiling(int M, int N, int K, float alpha, const float *A,
-                       const float *B, float beta, float *C) {
-  const uint cRow = blockIdx.y;
-  const uint cCol = blockIdx.x;
+// RM x RN results per thread; operands go through registers.
+template <const int BM, const int BN, const int BK, const int RM, const int RN>
+__global__ void __launch_bounds__((BM * BN) / (RM * RN), 1)
+    sgemm_tiles_2d(int rows, int cols, int K, float scale, const float *A,
+                       const float *B, float keep, float *C) {
+  const uint tileY = blockIdx.y;
+  const uint tileX = blockIdx.x;
 
-  const uint totalResultsBlocktile = BM * BN;
-  const uint numThreadsBlocktile = totalResultsBlocktile / (TM * TN);
-  assert(numThreadsBlocktile == blockDim.x);
+  constexpr uint kThreads = BM * BN / (RM * RN);
+  assert(blockDim.x == kThreads);
 
-  const int threadCol = threadIdx.x % (BN / TN);
-  const int threadRow = threadIdx.x / (BN / TN);
+  const int tx = threadIdx.x % (BN / RN);
+  const int ty = threadIdx.x / (BN / RN);
 
   __shared__ float As[BM * BK];
   __shared__ float Bs[BK * BN];
 
-  A += cRow * BM * K;
-  B += cCol * BN;
-  C += cRow * BM * N + cCol * BN;
+  A += tileY * BM * K;
+  B += tileX * BN;
+  C += tileY * BM * cols + tileX * BN;
 
-  const uint innerRowA = threadIdx.x / BK;
-  const uint innerColA = threadIdx.x % BK;
-  const uint strideA = numThreadsBlocktile / BK;
-  const uint innerRowB = threadIdx.x / BN;
-  const uint innerColB = threadIdx.x % BN;
-  const uint strideB = numThreadsBlocktile / BN;
+  const uint loadRowA = threadIdx.x / BK;
+  const uint loadColA = threadIdx.x % BK;
+  const uint strideA = kThreads / BK;
+  const uint loadRowB = threadIdx.x / BN;
+  const uint loadColB = threadIdx.x % BN;
+  const uint strideB = kThreads / BN;
 
-  float threadResults[TM * TN] = {0.0};
-  float regM[TM] = {0.0};
-  float regN[TN] = {0.0};
+  float acc[RM * RN] = {0.0};
+  float fragA[RM] = {0.0};
+  float fragB[RN] = {0.0};
 
-  for (uint bkIdx = 0; bkIdx < K; bkIdx += BK) {
-    for (uint loadOffset = 0; loadOffset < BM; loadOffset += strideA) {
-      As[(innerRowA + loadOffset) * BK + innerColA] =
-          A[(innerRowA + loadOffset) * K + innerColA];
+  for (uint k0 = 0; k0 < K; k0 += BK) {
+    for (uint row = 0; row < BM; row += strideA) {
+      As[(loadRowA + row) * BK + loadColA] =
+          A[(loadRowA + row) * K + loadColA];
     }
-    for (uint loadOffset = 0; loadOffset < BK; loadOffset += strideB) {
-      Bs[(innerRowB + loadOffset) * BN + innerColB] =
-          B[(innerRowB + loadOffset) * N + innerColB];
+    for (uint row = 0; row < BK; row += strideB) {
+      Bs[(loadRowB + row) * BN + loadColB] =
+          B[(loadRowB + row) * cols + loadColB];
     }
     __syncthreads();
 
     A += BK;
-    B += BK * N;
+    B += BK * cols;
 
-    for (uint dotIdx = 0; dotIdx < BK; ++dotIdx) {
-      for (uint i = 0; i < TM; ++i) {
-        regM[i] = As[(threadRow * TM + i) * BK + dotIdx];
+    for (uint k = 0; k < BK; ++k) {
+      for (uint i = 0; i < RM; ++i) {
+        fragA[i] = As[(ty * RM + i) * BK + k];
       }
-      for (uint j = 0; j < TN; ++j) {
-        regN[j] = Bs[dotIdx * BN + threadCol * TN + j];
+      for (uint j = 0; j < RN; ++j) {
+        fragB[j] = Bs[k * BN + tx * RN + j];
       }
-      for (uint i = 0; i < TM; ++i) {
-        for (uint j = 0; j < TN; ++j) {
-          threadResults[i * TN + j] += regM[i] * regN[j];
+      for (uint i = 0; i < RM; ++i) {
+        for (uint j = 0; j < RN; ++j) {
+          acc[i * RN + j] += fragA[i] * fragB[j];
         }
       }
     }
     __syncthreads();
   }
 
-  for (uint i = 0; i < TM; ++i) {
-    for (uint j = 0; j < TN; ++j) {
-      const uint at = (threadRow * TM + i) * N + threadCol * TN + j;
-      C[at] = alpha * threadResults[i * TN + j] + beta * C[at];
+  for (uint i = 0; i < RM; ++i) {
+    for (uint j = 0; j < RN; ++j) {
+      const uint at = (ty * RM + i) * cols + tx * RN + j;
+      C[at] = scale * acc[i * RN + j] + keep * C[at];
     }
   }
 }
 
-void runSgemm1DBlocktiling(int M, int N, int K, float alpha, float *A, float *B,
-                           float beta, float *C) {
+void run_tiles_1d(int rows, int cols, int K, float scale, float *A, float *B,
+                           float keep, float *C) {
   const uint BM = 64;
   const uint BN = 64;
   const uint BK = 8;
-  const uint TM = 8;
-  dim3 gridDim(CEIL_DIV(N, BN), CEIL_DIV(M, BM));
-  dim3 blockDim((BM * BN) / TM);
-  sgemm1DBlocktiling<BM, BN, BK, TM>
-      <<<gridDim, blockDim>>>(M, N, K, alpha, A, B, beta, C);
+  const uint RM = 8;
+  dim3 grid(CEIL_DIV(cols, BN), CEIL_DIV(rows, BM));
+  dim3 blockDim((BM * BN) / RM);
+  sgemm_tiles_1d<BM, BN, BK, RM>
+      <<<grid, blockDim>>>(rows, cols, K, scale, A, B, keep, C);
 }
 
-void runSgemm2DBlocktiling(int M, int N, int K, float alpha, float *A, float *B,
-                           float beta, float *C) {
+void run_tiles_2d(int rows, int cols, int K, float scale, float *A, float *B,
+                           float keep, float *C) {
   const uint BK = 8;
-  const uint TM = 8;
-  const uint TN = 8;
-  if (M >= 128 and N >= 128) {
-    const uint BM = 128;
-    const uint BN = 128;
-    dim3 gridDim(CEIL_DIV(N, BN), CEIL_DIV(M, BM));
-    dim3 blockDim((BM * BN) / (TM * TN));
-    sgemm2DBlocktiling<BM, BN, BK, TM, TN>
-        <<<gridDim, blockDim>>>(M, N, K, alpha, A, B, beta, C);
-  } else {
-    const uint BM = 64;
-    const uint BN = 64;
-    dim3 gridDim(CEIL_DIV(N, BN), CEIL_DIV(M, BM));
-    dim3 blockDim((BM * BN) / (TM * TN));
-    sgemm2DBlocktiling<BM, BN, BK, TM, TN>
-        <<<gridDim, blockDim>>>(M, N, K, alpha, A, B, beta, C);
-  }
+  const uint RM = 8;
+  const uint RN = 8;
+  // large tiles where they fill the matrix
+  if (std::min(rows, cols) >= 128)
+    sgemm_tiles_2d<128, 128, BK, RM, RN>
+        <<<dim3(CEIL_DIV(cols, 128), CEIL_DIV(rows, 128)), 256>>>(rows, cols, K, scale, A,
+                                                            B, keep, C);
+  else
+    sgemm_tiles_2d<64, 64, BK, RM, RN>
+        <<<dim3(CEIL_DIV(cols, 64), CEIL_DIV(rows, 64)), 64>>>(rows, cols, K, scale, A, B,
+                                                         keep, C);
 }

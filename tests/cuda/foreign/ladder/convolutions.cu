@@ -15,23 +15,20 @@ __constant__ float F_c[2 * RADIUS + 1];
 __constant__ float c0, c1;
 
 __global__ void convolution_2d(int *matrix, int *result, int N) {
-  int row = blockIdx.y * blockDim.y + threadIdx.y;
-  int col = blockIdx.x * blockDim.x + threadIdx.x;
-  if (row >= N || col >= N) return;
-  int start_r = row - MASK_OFFSET;
-  int start_c = col - MASK_OFFSET;
-  int temp = 0;
+  const int x = threadIdx.x + blockDim.x * blockIdx.x;
+  const int y = threadIdx.y + blockDim.y * blockIdx.y;
+  if (x >= N || y >= N) return;
+  int sum = 0;
   for (int i = 0; i < MASK_DIM; i++) {
     for (int j = 0; j < MASK_DIM; j++) {
-      if ((start_r + i) >= 0 && (start_r + i) < N) {
-        if ((start_c + j) >= 0 && (start_c + j) < N) {
-          temp += matrix[(start_r + i) * N + (start_c + j)] *
-                  mask[i * MASK_DIM + j];
-        }
+      const int row = y - MASK_OFFSET + i, col = x - MASK_OFFSET + j;
+      // zeros all around
+      if (row >= 0 && row < N && col >= 0 && col < N) {
+        sum += mask[i * MASK_DIM + j] * matrix[row * N + col];
       }
     }
   }
-  result[row * N + col] = temp;
+  result[y * N + x] = sum;
 }
 
 // a block loads a tile with its halo, only the inner threads have results
@@ -61,7 +58,7 @@ __global__ void convolution_2d_tiled(const int *in, int *out, int width, int hei
 // dynamic shared memory: the block's part and RADIUS more on either side
 __global__ void convolution_1d(const float *array, float *result, int n) {
   extern __shared__ float s_array[];
-  int tid = blockIdx.x * blockDim.x + threadIdx.x;
+  int tid = threadIdx.x + blockDim.x * blockIdx.x;
   int n_padded = blockDim.x + 2 * RADIUS;
   int first = blockIdx.x * blockDim.x - RADIUS;
   for (int i = threadIdx.x; i < n_padded; i += blockDim.x) {
@@ -109,44 +106,33 @@ __global__ void stencil_coarsened(const float *in, float *out, unsigned int N) {
   }
 }
 
-void verify_result(int *m, int *mask_host, int *result, int N) {
-  for (int i = 0; i < N; i++) {
-    for (int j = 0; j < N; j++) {
-      int temp = 0;
-      for (int k = 0; k < MASK_DIM; k++) {
-        for (int l = 0; l < MASK_DIM; l++) {
-          int r = i - MASK_OFFSET + k, c = j - MASK_OFFSET + l;
-          if (r >= 0 && r < N && c >= 0 && c < N)
-            temp += m[r * N + c] * mask_host[k * MASK_DIM + l];
-        }
-      }
-      assert(result[i * N + j] == temp);
-    }
-  }
+static int expected_at(const int *m, const int *weights, int N, int y, int x) {
+  int sum = 0;
+  for (int i = -MASK_OFFSET; i <= MASK_OFFSET; i++)
+    for (int j = -MASK_OFFSET; j <= MASK_OFFSET; j++)
+      if (y + i >= 0 && y + i < N && x + j >= 0 && x + j < N)
+        sum += m[(y + i) * N + x + j] * weights[(i + MASK_OFFSET) * MASK_DIM + j + MASK_OFFSET];
+  return sum;
 }
 
 int main() {
-  int N = 1 << 10;
-  size_t bytes_n = N * N * sizeof(int);
-  int *matrix = new int[N * N];
-  int *result = new int[N * N];
-  int *h_mask = new int[MASK_DIM * MASK_DIM];
-  for (int i = 0; i < N * N; i++) matrix[i] = rand() % 100;
-  for (int i = 0; i < MASK_DIM * MASK_DIM; i++) h_mask[i] = rand() % 10;
+  const int N = 256, bytes = N * N * sizeof(int);
+  int *matrix = new int[N * N], *result = new int[N * N];
+  int weights[MASK_DIM * MASK_DIM];
+  for (int i = 0; i < N * N; i++) matrix[i] = rand() % 10;
+  for (int &w : weights) w = rand() % 3;
   int *d_matrix, *d_result;
-  cudaMalloc(&d_matrix, bytes_n);
-  cudaMalloc(&d_result, bytes_n);
-  cudaMemcpy(d_matrix, matrix, bytes_n, cudaMemcpyHostToDevice);
-  cudaMemcpyToSymbol(mask, h_mask, MASK_DIM * MASK_DIM * sizeof(int));
-  int THREADS = 16;
-  int BLOCKS = (N + THREADS - 1) / THREADS;
-  convolution_2d<<<dim3(BLOCKS, BLOCKS), dim3(THREADS, THREADS)>>>(d_matrix, d_result, N);
-  cudaMemcpy(result, d_result, bytes_n, cudaMemcpyDeviceToHost);
-  verify_result(matrix, h_mask, result, N);
-  printf("COMPLETED SUCCESSFULLY!");
+  cudaMalloc(&d_matrix, bytes);
+  cudaMalloc(&d_result, bytes);
+  cudaMemcpy(d_matrix, matrix, bytes, cudaMemcpyHostToDevice);
+  cudaMemcpyToSymbol(mask, weights, sizeof(weights));
+  convolution_2d<<<dim3(N / 16, N / 16), dim3(16, 16)>>>(d_matrix, d_result, N);
+  cudaMemcpy(result, d_result, bytes, cudaMemcpyDeviceToHost);
+  for (int i = 0; i < N * N; i++) assert(result[i] == expected_at(matrix, weights, N, i / N, i % N));
+  puts("as expected");
   delete[] matrix;
   delete[] result;
-  delete[] h_mask;
+  cudaFree(d_matrix);
   cudaFree(d_result);
   return 0;
 }

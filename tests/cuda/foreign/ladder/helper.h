@@ -8,7 +8,7 @@
 inline float get_sec() {
     struct timeval time;
     gettimeofday(&time, NULL);
-    return (1e6 * time.tv_sec + time.tv_usec);
+    return (time.tv_sec * 1e6 + time.tv_usec);
 }
 
 inline bool verify_matrix(const float *expected, const float *got, int n) {

@@ -8,15 +8,15 @@
 #define FETCH_FLOAT4(pointer) (reinterpret_cast<float4*>(&(pointer))[0])
 #define CEIL_DIV(a, b) (((a) + (b) - 1) / (b))
 
-template <const int BM, const int BN, const int BK, const int TM, const int TN>
+template <const int BM, const int BN, const int BK, const int RM, const int RN>
 __global__ void sgemm_vectorized(float *A, float *B, float *C, int M, int N, int K) {
-    const int threads = BM * BN / TM / TN;
+    const int threads = BM * BN / RM / RN;
     const int a_per_thread = BM * BK / threads / 4;
     const int b_per_thread = BN * BK / threads / 4;
 
     const int tid = threadIdx.x;
-    const int tx = (tid % (BN / TN)) * TN;
-    const int ty = (tid / (BN / TN)) * TM;
+    const int tx = (tid % (BN / RN)) * RN;
+    const int ty = (tid / (BN / RN)) * RM;
 
     __shared__ float As[BK * BM];
     __shared__ float Bs[BK * BN];
@@ -32,10 +32,10 @@ __global__ void sgemm_vectorized(float *A, float *B, float *C, int M, int N, int
     B = &B[OFFSET(0, blockIdx.x * BN, N)];
     C = &C[OFFSET(blockIdx.y * BM, blockIdx.x * BN, N)];
 
-    float accum[TM][TN] = {0.f};
+    float accum[RM][RN] = {0.f};
     float ldg_a[4 * a_per_thread] = {0.f};
-    float a_frag[TM];
-    float b_frag[TN];
+    float a_frag[RM];
+    float b_frag[RN];
 
     for (int k = 0; k < K; k += BK) {
         #pragma unroll
@@ -57,17 +57,17 @@ __global__ void sgemm_vectorized(float *A, float *B, float *C, int M, int N, int
         #pragma unroll
         for (int p = 0; p < BK; p++) {
             #pragma unroll
-            for (int m = 0; m < TM; m += 4) {
+            for (int m = 0; m < RM; m += 4) {
                 FETCH_FLOAT4(a_frag[m]) = FETCH_FLOAT4(As[OFFSET(p, ty + m, BM)]);
             }
             #pragma unroll
-            for (int n = 0; n < TN; n += 4) {
+            for (int n = 0; n < RN; n += 4) {
                 FETCH_FLOAT4(b_frag[n]) = FETCH_FLOAT4(Bs[OFFSET(p, tx + n, BN)]);
             }
             #pragma unroll
-            for (int m = 0; m < TM; m++) {
+            for (int m = 0; m < RM; m++) {
                 #pragma unroll
-                for (int n = 0; n < TN; n++) {
+                for (int n = 0; n < RN; n++) {
                     accum[m][n] += a_frag[m] * b_frag[n];
                 }
             }
@@ -75,9 +75,9 @@ __global__ void sgemm_vectorized(float *A, float *B, float *C, int M, int N, int
         __syncthreads();
     }
     #pragma unroll
-    for (int m = 0; m < TM; m++) {
+    for (int m = 0; m < RM; m++) {
         #pragma unroll
-        for (int n = 0; n < TN; n += 4) {
+        for (int n = 0; n < RN; n += 4) {
             FETCH_FLOAT4(C[OFFSET(ty + m, tx + n, N)]) = FETCH_FLOAT4(accum[m][n]);
         }
     }
@@ -138,14 +138,14 @@ __global__ void sgemm_padded(
 }
 
 // While one pair of tiles is multiplied the next one is on its way.
-template <const int BM, const int BN, const int BK, const int TM, const int TN>
+template <const int BM, const int BN, const int BK, const int RM, const int RN>
 __global__ void sgemm_double_buffer(float *A, float *B, float *C, int M, int N, int K) {
     __shared__ float As[2][BK][BM];
     __shared__ float Bs[2][BK][BN];
 
     const int tid = threadIdx.y * blockDim.x + threadIdx.x;
-    const int threads_x = BN / TN;
-    const int threads_y = BM / TM;
+    const int threads_x = BN / RN;
+    const int threads_y = BM / RM;
     const int a_threads_per_row = BK / 4;
     const int b_threads_per_row = BN / 4;
     const int a_row = tid / a_threads_per_row;
@@ -157,8 +157,8 @@ __global__ void sgemm_double_buffer(float *A, float *B, float *C, int M, int N, 
     const int a_loads = BM * BK / (threads_x * threads_y * 4);
     const int b_loads = BK * BN / (threads_x * threads_y * 4);
 
-    float accum[TM][TN] = {0};
-    float frag_a[TM], frag_b[TN];
+    float accum[RM][RN] = {0};
+    float frag_a[RM], frag_b[RN];
     float next_a[4 * a_loads], next_b[4 * b_loads];
 
     A = &A[(BM * blockIdx.y) * K];
@@ -195,14 +195,14 @@ __global__ void sgemm_double_buffer(float *A, float *B, float *C, int M, int N, 
         const int load_stage = write_stage ^ 1;
         #pragma unroll
         for (int k = 0; k < BK; ++k) {
-            for (int m = 0; m < TM; m += 4)
-                FETCH_FLOAT4(frag_a[m]) = FETCH_FLOAT4(As[load_stage][k][TM * threadIdx.y + m]);
-            for (int n = 0; n < TN; n += 4)
-                FETCH_FLOAT4(frag_b[n]) = FETCH_FLOAT4(Bs[load_stage][k][TN * threadIdx.x + n]);
+            for (int m = 0; m < RM; m += 4)
+                FETCH_FLOAT4(frag_a[m]) = FETCH_FLOAT4(As[load_stage][k][RM * threadIdx.y + m]);
+            for (int n = 0; n < RN; n += 4)
+                FETCH_FLOAT4(frag_b[n]) = FETCH_FLOAT4(Bs[load_stage][k][RN * threadIdx.x + n]);
             #pragma unroll
-            for (int m = 0; m < TM; ++m)
+            for (int m = 0; m < RM; ++m)
                 #pragma unroll
-                for (int n = 0; n < TN; ++n) accum[m][n] += frag_a[m] * frag_b[n];
+                for (int n = 0; n < RN; ++n) accum[m][n] += frag_a[m] * frag_b[n];
         }
         if (tile < K) {
             #pragma unroll
@@ -222,15 +222,15 @@ __global__ void sgemm_double_buffer(float *A, float *B, float *C, int M, int N, 
     } while (tile < K);
 
     #pragma unroll
-    for (int m = 0; m < TM; ++m)
+    for (int m = 0; m < RM; ++m)
         #pragma unroll
-        for (int n = 0; n < TN; n += 4)
-            FETCH_FLOAT4(C[OFFSET(BM * blockIdx.y + TM * threadIdx.y + m,
-                                  BN * blockIdx.x + TN * threadIdx.x + n, N)]) =
+        for (int n = 0; n < RN; n += 4)
+            FETCH_FLOAT4(C[OFFSET(BM * blockIdx.y + RM * threadIdx.y + m,
+                                  BN * blockIdx.x + RN * threadIdx.x + n, N)]) =
                 FETCH_FLOAT4(accum[m][n]);
 }
 
-int main(int argc, char** argv) {
+int main(int argc, char *argv[]) {
     if (argc != 4) {
         printf("usage: ./main [M] [K] [N]\n");
         exit(0);

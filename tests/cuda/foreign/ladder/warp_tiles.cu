@@ -4,62 +4,60 @@
 #include <cublas_v2.h>
 #include <cuda_runtime.h>
 
-#define CEIL_DIV(M, N) (((M) + (N)-1) / (N))
-const int WARPSIZE = 32; // warpSize is no constant expression
-constexpr int NUM_THREADS = 64;
+#define CEIL_DIV(a, b) (((a) - 1) / (b) + 1)
+const int kWarp = 32;
+constexpr int kThreads = 64;
 
 namespace wt {
-template <const int BM, const int BN, const int BK, const int rowStrideA,
-          const int rowStrideB>
-__device__ void loadFromGmem(int N, int K, const float *A, const float *B,
-                             float *As, float *Bs, int innerRowA, int innerColA,
-                             int innerRowB, int innerColB) {
-  for (uint offset = 0; offset + rowStrideA <= BM; offset += rowStrideA) {
-    const float4 tmp = reinterpret_cast<const float4 *>(
-        &A[(innerRowA + offset) * K + innerColA * 4])[0];
-    As[(innerColA * 4 + 0) * BM + innerRowA + offset] = tmp.x;
-    As[(innerColA * 4 + 1) * BM + innerRowA + offset] = tmp.y;
-    As[(innerColA * 4 + 2) * BM + innerRowA + offset] = tmp.z;
-    As[(innerColA * 4 + 3) * BM + innerRowA + offset] = tmp.w;
+template <const int BM, const int BN, const int BK, const int stepA,
+          const int stepB>
+__device__ void fetchTiles(int N, int K, const float *A, const float *B,
+                             float *As, float *Bs, int loadRowA, int loadColA,
+                             int loadRowB, int loadColB) {
+  for (uint offset = 0; offset < BM; offset += stepA) {
+    const float4 tmp =
+        *(const float4 *)&A[(loadRowA + offset) * K + loadColA * 4];
+    As[(loadColA * 4 + 0) * BM + loadRowA + offset] = tmp.x;
+    As[(loadColA * 4 + 1) * BM + loadRowA + offset] = tmp.y;
+    As[(loadColA * 4 + 2) * BM + loadRowA + offset] = tmp.z;
+    As[(loadColA * 4 + 3) * BM + loadRowA + offset] = tmp.w;
   }
-  for (uint offset = 0; offset + rowStrideB <= BK; offset += rowStrideB) {
-    reinterpret_cast<float4 *>(
-        &Bs[(innerRowB + offset) * BN + innerColB * 4])[0] =
-        reinterpret_cast<const float4 *>(
-            &B[(innerRowB + offset) * N + innerColB * 4])[0];
+  for (uint offset = 0; offset < BK; offset += stepB) {
+    *(float4 *)&Bs[(loadRowB + offset) * BN + loadColB * 4] =
+        *(const float4 *)&B[(loadRowB + offset) * N + loadColB * 4];
   }
 }
 
-template <const int BM, const int BN, const int BK, const int WM, const int WN,
-          const int WMITER, const int WNITER, const int WSUBM, const int WSUBN,
+template <const int BM, const int BN, const int BK, const int WARP_M, const int WARP_N,
+          const int STRIPS_M, const int STRIPS_N, const int STRIP_M, const int STRIP_N,
           const int TM, const int TN>
-__device__ void processFromSmem(float *regM, float *regN, float *threadResults,
+__device__ void multiply(float *fragA, float *fragB, float *acc,
                                 const float *As, const float *Bs,
-                                const uint warpRow, const uint warpCol,
-                                const uint threadRowInWarp,
-                                const uint threadColInWarp) {
-  for (uint dotIdx = 0; dotIdx < BK; ++dotIdx) {
-    for (uint wSubRow = 0; wSubRow < WMITER; ++wSubRow) {
+                                const uint warpY, const uint warpX,
+                                const uint laneRow,
+                                const uint laneCol) {
+  for (uint k = 0; k < BK; ++k) {
+    for (uint stripRow = 0; stripRow < STRIPS_M; ++stripRow) {
       for (uint i = 0; i < TM; ++i) {
-        regM[wSubRow * TM + i] =
-            As[dotIdx * BM + warpRow * WM + wSubRow * WSUBM +
-               threadRowInWarp * TM + i];
+        fragA[stripRow * TM + i] =
+            As[k * BM + warpY * WARP_M + stripRow * STRIP_M +
+               laneRow * TM + i];
       }
     }
-    for (uint wSubCol = 0; wSubCol < WNITER; ++wSubCol) {
+    for (uint stripCol = 0; stripCol < STRIPS_N; ++stripCol) {
       for (uint i = 0; i < TN; ++i) {
-        regN[wSubCol * TN + i] =
-            Bs[dotIdx * BN + warpCol * WN + wSubCol * WSUBN +
-               threadColInWarp * TN + i];
+        fragB[stripCol * TN + i] =
+            Bs[k * BN + warpX * WARP_N + stripCol * STRIP_N +
+               laneCol * TN + i];
       }
     }
-    for (uint wSubRow = 0; wSubRow < WMITER; ++wSubRow) {
-      for (uint wSubCol = 0; wSubCol < WNITER; ++wSubCol) {
+    for (uint stripRow = 0; stripRow < STRIPS_M; ++stripRow) {
+      for (uint stripCol = 0; stripCol < STRIPS_N; ++stripCol) {
         for (uint i = 0; i < TM; ++i) {
           for (uint j = 0; j < TN; ++j) {
-            threadResults[(wSubRow * TM + i) * (WNITER * TN) + wSubCol * TN +
+            acc[(stripRow * TM + i) * (STRIPS_N * TN) + stripCol * TN +
                           j] +=
-                regM[wSubRow * TM + i] * regN[wSubCol * TN + j];
+                fragA[stripRow * TM + i] * fragB[stripCol * TN + j];
           }
         }
       }
@@ -69,73 +67,73 @@ __device__ void processFromSmem(float *regM, float *regN, float *threadResults,
 } // namespace wt
 
 /*
- * @tparam WM, WN the part of the block's tile that one warp computes
- * @tparam WNITER how many strips that part is cut into
+ * @tparam WARP_M, WARP_N the part of the block's tile that one warp computes
+ * @tparam STRIPS_N how many strips that part is cut into
  */
-template <const int BM, const int BN, const int BK, const int WM, const int WN,
-          const int WNITER, const int TM, const int TN>
-__global__ void __launch_bounds__(NUM_THREADS)
-    sgemmWarptiling(int M, int N, int K, float alpha, float *A, float *B,
-                    float beta, float *C) {
-  const uint cRow = blockIdx.y;
-  const uint cCol = blockIdx.x;
+template <const int BM, const int BN, const int BK, const int WARP_M, const int WARP_N,
+          const int STRIPS_N, const int TM, const int TN>
+__global__ void __launch_bounds__(kThreads)
+    sgemm_warps(int M, int N, int K, float scale, const float *A, const float *B,
+                    float keep, float *C) {
+  const uint tileY = blockIdx.y;
+  const uint tileX = blockIdx.x;
 
-  const uint warpIdx = threadIdx.x / WARPSIZE;
-  const uint warpCol = warpIdx % (BN / WN);
-  const uint warpRow = warpIdx / (BN / WN);
+  const uint warp = threadIdx.x / kWarp;
+  const uint warpX = warp % (BN / WARP_N);
+  const uint warpY = warp / (BN / WARP_N);
 
-  constexpr uint WMITER = (WM * WN) / (WARPSIZE * TM * TN * WNITER);
-  constexpr uint WSUBM = WM / WMITER;
-  constexpr uint WSUBN = WN / WNITER;
+  constexpr uint STRIPS_M = (WARP_M * WARP_N) / (kWarp * TM * TN * STRIPS_N);
+  constexpr uint STRIP_M = WARP_M / STRIPS_M;
+  constexpr uint STRIP_N = WARP_N / STRIPS_N;
 
-  const uint threadIdxInWarp = threadIdx.x % WARPSIZE;
-  const uint threadColInWarp = threadIdxInWarp % (WSUBN / TN);
-  const uint threadRowInWarp = threadIdxInWarp / (WSUBN / TN);
+  const uint lane = threadIdx.x % kWarp;
+  const uint laneCol = lane % (STRIP_N / TN);
+  const uint laneRow = lane / (STRIP_N / TN);
 
   __shared__ float As[BM * BK];
   __shared__ float Bs[BK * BN];
 
-  A += cRow * BM * K;
-  B += cCol * BN;
-  C += (cRow * BM + warpRow * WM) * N + cCol * BN + warpCol * WN;
+  A += tileY * BM * K;
+  B += tileX * BN;
+  C += (tileY * BM + warpY * WARP_M) * N + tileX * BN + warpX * WARP_N;
 
-  const uint innerRowA = threadIdx.x / (BK / 4);
-  const uint innerColA = threadIdx.x % (BK / 4);
-  constexpr uint rowStrideA = (NUM_THREADS * 4) / BK;
-  const uint innerRowB = threadIdx.x / (BN / 4);
-  const uint innerColB = threadIdx.x % (BN / 4);
-  constexpr uint rowStrideB = NUM_THREADS / (BN / 4);
+  const uint loadRowA = threadIdx.x / (BK / 4);
+  const uint loadColA = threadIdx.x % (BK / 4);
+  constexpr uint stepA = (kThreads * 4) / BK;
+  const uint loadRowB = threadIdx.x / (BN / 4);
+  const uint loadColB = threadIdx.x % (BN / 4);
+  constexpr uint stepB = kThreads / (BN / 4);
 
-  float threadResults[WMITER * TM * WNITER * TN] = {0.0};
-  float regM[WMITER * TM] = {0.0};
-  float regN[WNITER * TN] = {0.0};
+  float acc[STRIPS_M * TM * STRIPS_N * TN] = {0.0};
+  float fragA[STRIPS_M * TM] = {0.0};
+  float fragB[STRIPS_N * TN] = {0.0};
 
-  for (uint bkIdx = 0; bkIdx < K; bkIdx += BK) {
-    wt::loadFromGmem<BM, BN, BK, rowStrideA, rowStrideB>(
-        N, K, A, B, As, Bs, innerRowA, innerColA, innerRowB, innerColB);
+  for (uint k0 = 0; k0 < K; k0 += BK) {
+    wt::fetchTiles<BM, BN, BK, stepA, stepB>(
+        N, K, A, B, As, Bs, loadRowA, loadColA, loadRowB, loadColB);
     __syncthreads();
-    wt::processFromSmem<BM, BN, BK, WM, WN, WMITER, WNITER, WSUBM, WSUBN, TM,
-                        TN>(regM, regN, threadResults, As, Bs, warpRow, warpCol,
-                            threadRowInWarp, threadColInWarp);
+    wt::multiply<BM, BN, BK, WARP_M, WARP_N, STRIPS_M, STRIPS_N, STRIP_M, STRIP_N, TM,
+                        TN>(fragA, fragB, acc, As, Bs, warpY, warpX,
+                            laneRow, laneCol);
     A += BK;
     B += BK * N;
     __syncthreads();
   }
 
-  for (uint wSubRow = 0; wSubRow < WMITER; ++wSubRow) {
-    for (uint wSubCol = 0; wSubCol < WNITER; ++wSubCol) {
-      float *C_interim = C + (wSubRow * WSUBM) * N + wSubCol * WSUBN;
+  for (uint stripRow = 0; stripRow < STRIPS_M; ++stripRow) {
+    for (uint stripCol = 0; stripCol < STRIPS_N; ++stripCol) {
+      float *strip = C + (stripRow * STRIP_M) * N + stripCol * STRIP_N;
       for (uint i = 0; i < TM; i += 1) {
         for (uint j = 0; j < TN; j += 4) {
           const uint at =
-              (threadRowInWarp * TM + i) * N + threadColInWarp * TN + j;
-          float4 tmp = reinterpret_cast<float4 *>(&C_interim[at])[0];
-          const int r = (wSubRow * TM + i) * (WNITER * TN) + wSubCol * TN + j;
-          tmp.x = alpha * threadResults[r + 0] + beta * tmp.x;
-          tmp.y = alpha * threadResults[r + 1] + beta * tmp.y;
-          tmp.z = alpha * threadResults[r + 2] + beta * tmp.z;
-          tmp.w = alpha * threadResults[r + 3] + beta * tmp.w;
-          reinterpret_cast<float4 *>(&C_interim[at])[0] = tmp;
+              (laneRow * TM + i) * N + laneCol * TN + j;
+          float4 tmp = reinterpret_cast<float4 *>(&strip[at])[0];
+          const int r = (stripRow * TM + i) * (STRIPS_N * TN) + stripCol * TN + j;
+          tmp.x = scale * acc[r + 0] + keep * tmp.x;
+          tmp.y = scale * acc[r + 1] + keep * tmp.y;
+          tmp.z = scale * acc[r + 2] + keep * tmp.z;
+          tmp.w = scale * acc[r + 3] + keep * tmp.w;
+          reinterpret_cast<float4 *>(&strip[at])[0] = tmp;
         }
       }
     }
@@ -143,19 +141,19 @@ __global__ void __launch_bounds__(NUM_THREADS)
 }
 
 // Without shared memory: operands pass from lane to lane.
-__global__ __launch_bounds__(NUM_THREADS, 2) void
-sgemmShuffled(const unsigned int M, const unsigned int N, const unsigned int K,
+__global__ __launch_bounds__(kThreads, 2) void
+sgemm_shuffled(const unsigned int M, const unsigned int N, const unsigned int K,
               float const *__restrict__ A, float const *__restrict__ B,
               float *__restrict__ C) {
-  const unsigned row = blockIdx.y * (blockDim.x / WARPSIZE) + threadIdx.x / WARPSIZE;
-  const unsigned lane = threadIdx.x % WARPSIZE;
-  const unsigned col = blockIdx.x * WARPSIZE + lane;
+  const unsigned row = blockIdx.y * (blockDim.x / kWarp) + threadIdx.x / kWarp;
+  const unsigned lane = threadIdx.x % kWarp;
+  const unsigned col = blockIdx.x * kWarp + lane;
   if (row >= M) // a whole warp
     return;
   float sum = 0;
-  for (unsigned k0 = 0; k0 < K; k0 += WARPSIZE) {
+  for (unsigned k0 = 0; k0 < K; k0 += kWarp) {
     const float mine = k0 + lane < K ? A[row * K + k0 + lane] : 0.f;
-    const unsigned steps = min(WARPSIZE, K - k0);
+    const unsigned steps = min(kWarp, K - k0);
     for (unsigned k = 0; k < steps; ++k) {
       const float a = __shfl_sync(0xffffffff, mine, k);
       if (col < N)
@@ -166,14 +164,14 @@ sgemmShuffled(const unsigned int M, const unsigned int N, const unsigned int K,
     C[row * N + col] = sum;
 }
 
-void runSgemmWarptiling(int M, int N, int K, float alpha, float *A, float *B,
-                        float beta, float *C) {
-  const uint K10_BN = 64, K10_BM = 64, K10_BK = 8;
-  const uint K10_WN = 32, K10_WM = 64, K10_WNITER = 2, K10_TN = 4, K10_TM = 4;
-  dim3 blockDim(NUM_THREADS);
-  static_assert((K10_BN % K10_WN == 0) and (K10_BM % K10_WM == 0));
-  static_assert((K10_BN / K10_WN) * (K10_BM / K10_WM) == NUM_THREADS / WARPSIZE);
-  dim3 gridDim(CEIL_DIV(N, K10_BN), CEIL_DIV(M, K10_BM));
-  sgemmWarptiling<K10_BM, K10_BN, K10_BK, K10_WM, K10_WN, K10_WNITER, K10_TM,
-                  K10_TN><<<gridDim, blockDim>>>(M, N, K, alpha, A, B, beta, C);
+void run_warps(int M, int N, int K, float scale, float *A, float *B,
+                        float keep, float *C) {
+  const uint kBN = 64, kBM = 64, kBK = 8;
+  const uint kWN = 32, kWM = 64, kStrips = 2, kTN = 4, kTM = 4;
+  dim3 blockDim(kThreads);
+  static_assert((kBN % kWN == 0) and (kBM % kWM == 0));
+  static_assert((kBN / kWN) * (kBM / kWM) == kThreads / kWarp);
+  dim3 gridDim(CEIL_DIV(N, kBN), CEIL_DIV(M, kBM));
+  sgemm_warps<kBM, kBN, kBK, kWM, kWN, kStrips, kTM,
+                  kTN><<<gridDim, blockDim>>>(M, N, K, scale, A, B, keep, C);
 }

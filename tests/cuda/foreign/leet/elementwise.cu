@@ -10,23 +10,23 @@
 #include <vector>
 
 #define WARP_SIZE 32
-#define INT4(value) (reinterpret_cast<int4 *>(&(value))[0])
-#define FLOAT4(value) (reinterpret_cast<float4 *>(&(value))[0])
-#define HALF2(value) (reinterpret_cast<half2 *>(&(value))[0])
-#define LDST128BITS(value) (reinterpret_cast<float4 *>(&(value))[0])
+#define INT4(v) (*reinterpret_cast<int4 *>(&(v)))
+#define FLOAT4(v) (*reinterpret_cast<float4 *>(&(v)))
+#define HALF2(v) (*reinterpret_cast<half2 *>(&(v)))
+#define LDST128BITS(v) (*reinterpret_cast<float4 *>(&(v)))
 
-// grid(N/256), block(256)
-__global__ void elementwise_add_f32_kernel(float *a, float *b, float *c, int N) {
+// grid(n/256), block(256)
+__global__ void elementwise_add_f32_kernel(float *a, float *b, float *c, int n) {
   int i = threadIdx.x + blockDim.x * blockIdx.x;
-  if (i >= N)
+  if (i >= n)
     return;
   c[i] = a[i] + b[i];
 }
 
-// grid(N/256), block(256/4); what is left after the last four goes one by one
-__global__ void elementwise_add_f32x4_kernel(float *a, float *b, float *c, int N) {
+// grid(n/256), block(256/4); what is left after the last four goes one by one
+__global__ void elementwise_add_f32x4_kernel(float *a, float *b, float *c, int n) {
   int i = 4 * (threadIdx.x + blockDim.x * blockIdx.x);
-  if (i + 3 < N) {
+  if (i + 3 < n) {
     float4 va = FLOAT4(a[i]), vb = FLOAT4(b[i]), vc;
     vc.x = va.x + vb.x;
     vc.y = va.y + vb.y;
@@ -34,14 +34,14 @@ __global__ void elementwise_add_f32x4_kernel(float *a, float *b, float *c, int N
     vc.w = va.w + vb.w;
     FLOAT4(c[i]) = vc;
   } else {
-    for (; i < N; ++i)
+    for (; i < n; ++i)
       c[i] = a[i] + b[i];
   }
 }
 
-__global__ void elementwise_add_f16x2_kernel(half *a, half *b, half *c, int N) {
+__global__ void elementwise_add_f16x2_kernel(half *a, half *b, half *c, int n) {
   const int i = (threadIdx.x + blockDim.x * blockIdx.x) * 2;
-  if (i < N) {
+  if (i < n) {
     half2 left = HALF2(a[i]), right = HALF2(b[i]), sum;
     sum.x = __hadd(left.x, right.x);
     sum.y = __hadd(left.y, right.y);
@@ -50,9 +50,9 @@ __global__ void elementwise_add_f16x2_kernel(half *a, half *b, half *c, int N) {
 }
 
 // eight halves in one load of 128 bits, kept in registers
-__global__ void elementwise_add_f16x8_pack_kernel(half *a, half *b, half *c, int N) {
+__global__ void elementwise_add_f16x8_pack_kernel(half *a, half *b, half *c, int n) {
   const int i = (threadIdx.x + blockDim.x * blockIdx.x) * 8;
-  if (i >= N)
+  if (i >= n)
     return;
   half pack_a[8], pack_b[8], pack_c[8];
   LDST128BITS(pack_a[0]) = LDST128BITS(a[i]);
@@ -86,28 +86,28 @@ __global__ void relu_f16x2_kernel(const half2 *x, half2 *y, int pairs) {
   }
 }
 
-__global__ void sigmoid_f32_kernel(float *x, float *y, int N) {
+__global__ void sigmoid_f32_kernel(float *x, float *y, int n) {
   int i = threadIdx.x + blockDim.x * blockIdx.x;
-  if (i < N) {
+  if (i < n) {
     const float v = CLAMPED(x[i]);
     y[i] = 1.0f / (1.0f + expf(-v));
   }
 }
 
-__inline__ __device__ float gelu_tanh_approximate(float x) {
+__inline__ __device__ float gelu_by_tanh(float x) {
   return x / 2 * (1.0f + tanhf(ROOT_OF_2_OVER_PI * (x + 0.044715f * x * x * x)));
 }
-__inline__ __device__ float gelu_none_approximate(float x) {
+__inline__ __device__ float gelu_by_erf(float x) {
   return x / 2 * (1 + erff(x * (float)M_SQRT1_2));
 }
 
 // a switch at compile time, as a torch user chooses "none" or "tanh"
 template <bool APPROXIMATE>
-__global__ void gelu_f32_kernel(float *x, float *y, int N) {
+__global__ void gelu_f32_kernel(float *x, float *y, int n) {
   int i = threadIdx.x + blockDim.x * blockIdx.x;
-  if (i < N) {
+  if (i < n) {
     float v = CLAMPED(x[i]);
-    y[i] = APPROXIMATE ? gelu_tanh_approximate(v) : gelu_none_approximate(v);
+    y[i] = APPROXIMATE ? gelu_by_tanh(v) : gelu_by_erf(v);
   }
 }
 
@@ -118,9 +118,9 @@ __device__ __forceinline__ half elu_half(half x, float alpha) {
                         : __hmul(__float2half(alpha), __hsub(hexp(x), __float2half(1.f)));
 }
 
-__global__ void swish_f32x4_kernel(float *x, float *y, int N) {
+__global__ void swish_f32x4_kernel(float *x, float *y, int n) {
   int i = (threadIdx.x + blockDim.x * blockIdx.x) * 4;
-  if (i < N) {
+  if (i < n) {
     float4 v = FLOAT4(x[i]);
     v.x = swish(v.x);
     v.y = swish(v.y);
@@ -131,9 +131,9 @@ __global__ void swish_f32x4_kernel(float *x, float *y, int N) {
 }
 
 // loops over the grid
-__global__ void elu_f16_kernel(const half *__restrict__ x, half *__restrict__ y, int N,
+__global__ void elu_f16_kernel(const half *__restrict__ x, half *__restrict__ y, int n,
                                float alpha = 1.0f) {
-  for (int i = threadIdx.x + blockDim.x * blockIdx.x; i < N; i += blockDim.x * gridDim.x)
+  for (int i = threadIdx.x + blockDim.x * blockIdx.x; i < n; i += blockDim.x * gridDim.x)
     y[i] = elu_half(x[i], alpha);
 }
 
@@ -145,9 +145,9 @@ __global__ void embedding_f32x4_kernel(const int *idx, float *weight, float *out
     FLOAT4(output[blockIdx.x * emb_size + tx]) = FLOAT4(weight[offset + tx]);
 }
 
-__global__ void histogram_i32x4_kernel(int *a, int *y, int N) {
+__global__ void histogram_i32x4_kernel(int *a, int *y, int n) {
   const int i = 4 * (threadIdx.x + blockDim.x * blockIdx.x);
-  if (i < N) {
+  if (i < n) {
     int4 v = INT4(a[i]);
     atomicAdd(&(y[v.x]), 1);
     atomicAdd(&(y[v.y]), 1);
@@ -157,25 +157,25 @@ __global__ void histogram_i32x4_kernel(int *a, int *y, int N) {
 }
 
 // --------------------- PyTorch bindings -----------------------
-#define BIND(func) m.def(#func, &func, "calls " #func "_kernel");
+#define BIND(func) module.def(#func, &func, "calls " #func "_kernel");
 #define NEEDS_DTYPE(T, th_type)                                                \
   if ((T).scalar_type() != (th_type)) {                                        \
     std::cerr << (T).options() << std::endl;                                   \
     throw std::runtime_error(#T " is not of " #th_type);                       \
   }
 
-#define ADDITION(packed_type, th_type, element_type, n_elements)               \
-  void elementwise_add_##packed_type(torch::Tensor a, torch::Tensor b,         \
+#define ADDITION(suffix, th_type, type, width)               \
+  void elementwise_add_##suffix(torch::Tensor a, torch::Tensor b,         \
                                      torch::Tensor c) {                        \
     NEEDS_DTYPE(a, th_type)                                                    \
     NEEDS_DTYPE(b, th_type)                                                    \
     NEEDS_DTYPE(c, th_type)                                                    \
-    const int N = a.numel();                                                   \
-    elementwise_add_##packed_type##_kernel                                     \
-        <<<dim3((N + 255) / 256), dim3(256 / (n_elements))>>>(                 \
-            reinterpret_cast<element_type *>(a.data_ptr()),                    \
-            reinterpret_cast<element_type *>(b.data_ptr()),                    \
-            reinterpret_cast<element_type *>(c.data_ptr()), N);                \
+    const int n = a.numel();                                                   \
+    elementwise_add_##suffix##_kernel                                     \
+        <<<dim3((n + 255) / 256), dim3(256 / (width))>>>(                 \
+            reinterpret_cast<type *>(a.data_ptr()),                    \
+            reinterpret_cast<type *>(b.data_ptr()),                    \
+            reinterpret_cast<type *>(c.data_ptr()), n);                \
   }
 
 ADDITION(f32, torch::kFloat32, float, 1)
@@ -186,12 +186,12 @@ ADDITION(f16x8_pack, torch::kHalf, half, 8)
 torch::Tensor histogram_i32x4(torch::Tensor a) {
   NEEDS_DTYPE(a, torch::kInt32)
   auto counts = torch::zeros({a.max().item<int>() + 1}, a.options());
-  const int N = a.numel();
-  histogram_i32x4_kernel<<<(N + 255) / 256, 64>>>(a.data_ptr<int>(), counts.data_ptr<int>(), N);
+  const int n = a.numel();
+  histogram_i32x4_kernel<<<(n + 255) / 256, 64>>>(a.data_ptr<int>(), counts.data_ptr<int>(), n);
   return counts;
 }
 
-PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
+PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
   BIND(elementwise_add_f32)
   BIND(elementwise_add_f32x4)
   BIND(elementwise_add_f16x2)

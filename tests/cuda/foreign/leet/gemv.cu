@@ -4,8 +4,8 @@
 #include <torch/extension.h>
 
 #define WARP_SIZE 32
-#define FLOAT4(value) (reinterpret_cast<float4 *>(&(value))[0])
-#define HALF2(value) (reinterpret_cast<half2 *>(&(value))[0])
+#define FLOAT4(v) (*reinterpret_cast<float4 *>(&(v)))
+#define HALF2(v) (*reinterpret_cast<half2 *>(&(v)))
 
 template <const int kWarpSize = WARP_SIZE, typename T>
 static __device__ __forceinline__ T warp_sum(T value) {
@@ -17,55 +17,55 @@ static __device__ __forceinline__ T warp_sum(T value) {
 
 // grid(M/4), block(32,4)
 __global__ void sgemv_k32_f32_kernel(float *a, float *x, float *y, int M, int K) {
-  int lane = threadIdx.x % WARP_SIZE;
+  int own = threadIdx.x % WARP_SIZE;
   int m = blockIdx.x * blockDim.y + threadIdx.y;
   if (m < M) {
     float sum = 0.0f;
-    int NUM_ROUNDS = (K + WARP_SIZE - 1) / WARP_SIZE;
+    int rounds = (K + WARP_SIZE - 1) / WARP_SIZE;
 #pragma unroll
-    for (int w = 0; w < NUM_ROUNDS; ++w) {
-      int k = w * WARP_SIZE + lane;
+    for (int w = 0; w < rounds; ++w) {
+      int k = w * WARP_SIZE + own;
       sum += a[m * K + k] * x[k];
     }
     sum = warp_sum<WARP_SIZE>(sum);
-    if (lane == 0)
+    if (own == 0)
       y[m] = sum;
   }
 }
 
 __global__ void sgemv_k128_f32x4_kernel(float *a, float *x, float *y, int M, int K) {
-  const int lane = threadIdx.x, m = threadIdx.y + blockDim.y * blockIdx.x;
+  const int own = threadIdx.x, m = threadIdx.y + blockDim.y * blockIdx.x;
   if (m >= M)
     return;
   float sum = 0.0f;
-  for (int k = lane * 4; k < K; k += WARP_SIZE * 4) {
+  for (int k = own * 4; k < K; k += WARP_SIZE * 4) {
     const float4 va = FLOAT4(a[m * K + k]), vx = FLOAT4(x[k]);
     sum += va.x * vx.x + va.y * vx.y + va.z * vx.z + va.w * vx.w;
   }
   sum = warp_sum(sum);
-  if (lane == 0)
+  if (own == 0)
     y[m] = sum;
 }
 
 // K is 16: a warp has two rows
-template <const int ROW_PER_WARP = 2>
+template <const int ROWS = 2>
 __global__ void sgemv_k16_f32_kernel(float *A, float *x, float *y, int M, int K) {
-  constexpr int K_WARP_SIZE = (WARP_SIZE + ROW_PER_WARP - 1) / ROW_PER_WARP;
-  const int lane = threadIdx.x % WARP_SIZE;
-  const int k = lane % K_WARP_SIZE;
-  const int m = (blockDim.y * blockIdx.x + threadIdx.y) * ROW_PER_WARP + lane / K_WARP_SIZE;
+  constexpr int LANES = WARP_SIZE / ROWS;
+  const int own = threadIdx.x % WARP_SIZE;
+  const int k = own % LANES;
+  const int m = (blockDim.y * blockIdx.x + threadIdx.y) * ROWS + own / LANES;
   float sum = m < M ? A[m * K + k] * x[k] : 0.0f;
-  sum = warp_sum<K_WARP_SIZE>(sum);
+  sum = warp_sum<LANES>(sum);
   if (k == 0 && m < M)
     y[m] = sum;
 }
 
 __global__ void hgemv_k128_f16x4_kernel(half *a, half *x, half *y, int M, int K) {
-  const int lane = threadIdx.x % WARP_SIZE;
+  const int own = threadIdx.x % WARP_SIZE;
   const int m = blockDim.y * blockIdx.x + threadIdx.y;
   if (m < M) {
     half sum = __float2half(0.0f);
-    for (int k = lane * 4; k < K; k += 4 * WARP_SIZE) {
+    for (int k = own * 4; k < K; k += 4 * WARP_SIZE) {
       half2 a0 = HALF2(a[m * K + k]), a1 = HALF2(a[m * K + k + 2]);
       half2 x0 = HALF2(x[k]), x1 = HALF2(x[k + 2]);
       sum = __hadd(sum, __hfma(a0.x, x0.x, __hmul(a0.y, x0.y)));
@@ -73,7 +73,7 @@ __global__ void hgemv_k128_f16x4_kernel(half *a, half *x, half *y, int M, int K)
     }
     for (int step = WARP_SIZE / 2; step >= 1; step >>= 1)
       sum = __hadd(sum, __shfl_xor_sync(0xffffffff, sum, step));
-    if (lane == 0)
+    if (own == 0)
       y[m] = sum;
   }
 }
@@ -97,4 +97,4 @@ torch::Tensor gemv(torch::Tensor a, torch::Tensor x) {
   return y;
 }
 
-PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) { m.def("gemv", &gemv, "a @ x"); }
+PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) { module.def("gemv", &gemv, "a @ x"); }

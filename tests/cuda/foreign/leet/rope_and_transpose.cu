@@ -7,12 +7,12 @@
 #define WARP_SIZE_S 16
 #define PAD 1
 #define THETA 10000.0f
-#define FLOAT4(value) (reinterpret_cast<float4 *>(&(value))[0])
+#define FLOAT4(v) (*reinterpret_cast<float4 *>(&(v)))
 
 // pairs of neighbours are turned by an angle of the token's place: x is (tokens, 2 * N)
-__global__ void rope_f32_kernel(float *x, float *out, int seq_len, int N) {
+__global__ void rope_f32_kernel(float *x, float *out, int tokens, int N) {
   const int i = threadIdx.x + blockDim.x * blockIdx.x;
-  if (i >= seq_len * N)
+  if (i >= tokens * N)
     return;
   const float a = x[2 * i], b = x[2 * i + 1];
   const int token = i / N, pair = i % N;
@@ -22,9 +22,9 @@ __global__ void rope_f32_kernel(float *x, float *out, int seq_len, int N) {
 }
 
 // two pairs per thread; a block per token
-__global__ void rope_f32x4_pack_kernel(float *x, float *out, int seq_len, int N) {
+__global__ void rope_f32x4_pack_kernel(float *x, float *out, int tokens, int N) {
   const int quad = threadIdx.x;
-  if (blockIdx.x >= seq_len || quad >= N / 2)
+  if (blockIdx.x >= tokens || quad >= N / 2)
     return;
   float sine, cosine;
   float4 v = FLOAT4(x[blockIdx.x * 2 * N + quad * 4]), turned;
@@ -96,10 +96,10 @@ __global__ void mat_transpose_f32x4_shared_kernel(float *x, float *y, const int 
 
 // blocks walk along diagonals
 __global__ void mat_transpose_f32_diagonal2d_kernel(float *x, float *y, int row, int col) {
-  const int block_y = blockIdx.x;
-  const int block_x = (blockIdx.x + blockIdx.y) % gridDim.x;
-  const int c = threadIdx.x + blockDim.x * block_x;
-  const int r = threadIdx.y + blockDim.y * block_y;
+  const int diagonal_y = blockIdx.x;
+  const int diagonal_x = (blockIdx.x + blockIdx.y) % gridDim.x;
+  const int c = threadIdx.x + blockDim.x * diagonal_x;
+  const int r = threadIdx.y + blockDim.y * diagonal_y;
   if (r < row && c < col)
     y[c * row + r] = x[r * col + c];
 }
@@ -111,6 +111,6 @@ void mat_transpose_f32_shared_bcf(torch::Tensor x, torch::Tensor y) {
   mat_transpose_f32_shared_bcf_kernel<<<grid, block>>>(x.data_ptr<float>(), y.data_ptr<float>(), M, N);
 }
 
-PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
-  m.def("mat_transpose_f32_shared_bcf", &mat_transpose_f32_shared_bcf, "x.T");
+PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
+  module.def("mat_transpose_f32_shared_bcf", &mat_transpose_f32_shared_bcf, "x.T");
 }

@@ -14,7 +14,7 @@ kernel 3: the permutations around matrix products by cuBLAS
 
 static cublasHandle_t cublas_handle;
 
-__global__ void attention_query_key_kernel1(float* scores, const float* inp, int B, int T, int C, int NH) {
+__global__ void attention_query_key_kernel1(float* scores, const float* x, int B, int T, int C, int NH) {
     const int i = threadIdx.x + blockIdx.x * blockDim.x;
     if (i >= B * NH * T * T) return;
     const int key = i % T, query = i / T % T, head = i / (T * T) % NH, b = i / (T * T * NH);
@@ -23,8 +23,8 @@ __global__ void attention_query_key_kernel1(float* scores, const float* inp, int
         return;
     }
     const int HS = C / NH;
-    const float* q = inp + (size_t)(b * T + query) * 3 * C + head * HS;
-    const float* k = inp + (size_t)(b * T + key) * 3 * C + head * HS + C;
+    const float* q = x + (size_t)(b * T + query) * 3 * C + head * HS;
+    const float* k = x + (size_t)(b * T + key) * 3 * C + head * HS + C;
     float dot = 0.0f;
     for (int d = 0; d < HS; d++) dot += q[d] * k[d];
     scores[i] = dot * rsqrtf((float)HS);
@@ -47,7 +47,7 @@ __global__ void attention_softmax_kernel1(float* att, const float* scores, int B
     }
 }
 
-__global__ void attention_value_kernel1(float* out, const float* att, const float* inp,
+__global__ void attention_value_kernel1(float* out, const float* att, const float* x,
                                         int B, int T, int C, int NH) {
     const int i = threadIdx.x + blockIdx.x * blockDim.x;
     if (i < B * T * C) {
@@ -55,7 +55,7 @@ __global__ void attention_value_kernel1(float* out, const float* att, const floa
         const int c = i % C, t = i / C % T, b = i / (C * T), head = c / HS;
         const float* weights = att + ((size_t)(b * NH + head) * T + t) * T;
         float sum = 0.0f;
-        for (int s = 0; s <= t; s++) sum += weights[s] * inp[(size_t)(b * T + s) * 3 * C + 2 * C + c];
+        for (int s = 0; s <= t; s++) sum += weights[s] * x[(size_t)(b * T + s) * 3 * C + 2 * C + c];
         out[i] = sum;
     }
 }
@@ -70,8 +70,8 @@ __global__ void attention_forward_kernel2(const float* Q, const float* K, const 
     const size_t matrix = (size_t)(blockIdx.x * gridDim.y + blockIdx.y) * N * d;
     const size_t row = (size_t)(blockIdx.x * gridDim.y + blockIdx.y) * N;
 
-    extern __shared__ float sram[];
-    float* Qi = sram;
+    extern __shared__ float tiles[];
+    float* Qi = tiles;
     float* Kj = Qi + Br * d;
     float* Vj = Kj + Bc * d;
     float* S = Vj + Bc * d;
@@ -118,41 +118,41 @@ __global__ void attention_forward_kernel2(const float* Q, const float* K, const 
 }
 
 // (B, N, 3, NH, d) -> three times (B, NH, N, d)
-__global__ void permute_kernel(float* q, float* k, float* v, const float* inp,
+__global__ void split_heads_kernel(float* q, float* k, float* v, const float* x,
                                int B, int N, int NH, int d) {
     const int to = threadIdx.x + blockIdx.x * blockDim.x;
     if (to >= B * NH * N * d) return;
     const int in_head = to % d, n = to / d % N, head = to / (d * N) % NH, b = to / (d * N * NH);
     const int from = ((b * N + n) * 3 * NH + head) * d + in_head;
-    q[to] = __ldcs(inp + from);
-    k[to] = __ldcs(inp + from + NH * d);
-    v[to] = __ldcs(inp + from + 2 * NH * d);
+    q[to] = __ldcs(x + from);
+    k[to] = __ldcs(x + from + NH * d);
+    v[to] = __ldcs(x + from + 2 * NH * d);
 }
 
 // (B, NH, N, d) -> (B, N, NH, d)
-__global__ void unpermute_kernel(const float* inp, float* out, int B, int N, int NH, int d) {
+__global__ void join_heads_kernel(const float* x, float* out, int B, int N, int NH, int d) {
     const int from = threadIdx.x + blockIdx.x * blockDim.x;
     if (from < B * NH * N * d) {
         const int in_head = from % d, n = from / d % N, head = from / (d * N) % NH, b = from / (d * N * NH);
-        out[((b * N + n) * NH + head) * d + in_head] = __ldcs(&inp[from]);
+        out[((b * N + n) * NH + head) * d + in_head] = __ldcs(&x[from]);
     }
 }
 
-__global__ void scale_kernel(float* inp, float scale, int B, int NH, int T) {
+__global__ void scale_and_mask_kernel(float* x, float scale, int B, int NH, int T) {
     const int i = threadIdx.x + blockIdx.x * blockDim.x;
-    if (i < B * NH * T * T) inp[i] = i % T > i / T % T ? -INFINITY : inp[i] * scale;
+    if (i < B * NH * T * T) x[i] = i % T > i / T % T ? -INFINITY : x[i] * scale;
 }
 
-void attention_forward3(float* out, float* vaccum, float* qkvr, float* preatt, const float* inp,
+void attention_forward3(float* out, float* vaccum, float* qkvr, float* preatt, const float* x,
                         int B, int T, int C, int NH, const int threads) {
     const int HS = C / NH, n = B * T * C;
     float *q = qkvr, *k = q + n, *v = k + n;
-    permute_kernel<<<ceil_div(n, threads), threads>>>(q, k, v, inp, B, T, NH, HS);
+    split_heads_kernel<<<ceil_div(n, threads), threads>>>(q, k, v, x, B, T, NH, HS);
     const float one = 1.0f, zero = 0.0f;
     cublasSgemmStridedBatched(cublas_handle, CUBLAS_OP_T, CUBLAS_OP_N, T, T, HS, &one, k, HS, T * HS,
                               q, HS, T * HS, &zero, preatt, T, T * T, B * NH);
-    scale_kernel<<<ceil_div(B * NH * T * T, threads), threads>>>(preatt, 1.0f / sqrtf(HS), B, NH, T);
-    unpermute_kernel<<<ceil_div(n, threads), threads>>>(vaccum, out, B, T, NH, HS);
+    scale_and_mask_kernel<<<ceil_div(B * NH * T * T, threads), threads>>>(preatt, 1.0f / sqrtf(HS), B, NH, T);
+    join_heads_kernel<<<ceil_div(n, threads), threads>>>(vaccum, out, B, T, NH, HS);
 }
 
 void attention_forward2(float* out, const float* q, const float* k, const float* v, float* l, float* m,

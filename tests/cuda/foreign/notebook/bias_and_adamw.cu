@@ -65,8 +65,8 @@ __global__ void matmul_backward_bias_kernel3(float* dbias, const bf16* dout, int
     if (w == 0 && o < OC) atomicAdd(&dbias[o], sums[lane]);
 }
 
-__device__ float lerp(float start, float end, float weight) {
-    return fma(weight, end, fma(-weight, start, start));
+__device__ float between(float low, float high, float share) {
+    return low + share * (high - low);
 }
 
 // parameters, gradients and both moments, in place
@@ -76,8 +76,8 @@ __global__ void adamw_kernel1(float* params, const float* grads, float* m, float
                               float eps, float weight_decay) {
     const int i = threadIdx.x + blockIdx.x * blockDim.x;
     if (i >= n) return;
-    m[i] = lerp(grads[i], m[i], beta1);
-    v[i] = lerp(grads[i] * grads[i], v[i], beta2);
+    m[i] = between(grads[i], m[i], beta1);
+    v[i] = between(grads[i] * grads[i], v[i], beta2);
     const float m_hat = m[i] / beta1_correction, v_hat = v[i] / beta2_correction;
     params[i] -= learning_rate * (m_hat / (sqrtf(v_hat) + eps) + weight_decay * params[i]);
 }
@@ -89,15 +89,15 @@ __device__ void stochastic_rounding(float in, bf16* out, unsigned random) {
     *out = __float2bfloat16_rn(__uint_as_float(bits & 0xFFFF0000));
 }
 
-template <typename Tp, typename Tg>
-__global__ void adamw_kernel2(Tp* params, float* master, const Tg* grads, float* m, float* v,
+template <typename P, typename G>
+__global__ void adamw_kernel2(P* params, float* master, const G* grads, float* m, float* v,
                               size_t n, float learning_rate, float beta1, float beta2, int t,
-                              float grad_scale, unsigned int seed) {
+                              float scale, unsigned int seed) {
     const size_t i = size_t(blockIdx.x) * blockDim.x + threadIdx.x;
     if (i >= n) { return; }
-    const float g = grad_scale * (float)grads[i];
-    m[i] = lerp(g, m[i], beta1);
-    v[i] = lerp(g * g, v[i], beta2);
+    const float g = scale * (float)grads[i];
+    m[i] = between(g, m[i], beta1);
+    v[i] = between(g * g, v[i], beta2);
     const float m_hat = m[i] / (1.0f - powf(beta1, t)), v_hat = v[i] / (1.0f - powf(beta2, t));
     const float updated = master[i] - learning_rate * m_hat / (sqrtf(v_hat) + 1e-8f);
     master[i] = updated;
@@ -126,12 +126,12 @@ __device__ float4 ld_vec(const float* address) { return *reinterpret_cast<const 
 __device__ void st_vec(float* address, float4 value) { *reinterpret_cast<float4*>(address) = value; }
 
 __global__ void __launch_bounds__(16 * 16) matmul_forward_kernel4(
-    float* out, const float* inp, const float* weight, const float* bias, int C, int OC) {
+    float* out, const float* inp, const float* share, const float* bias, int C, int OC) {
     const int oc = 8 * (blockIdx.y * blockDim.y + threadIdx.y);
     __shared__ float lhs_s[128][32], rhs_s[128][32];
     inp += 128 * blockIdx.x * C;
-    weight += 128 * blockIdx.y * C;
-    out += 128 * blockIdx.x * OC + 128 * blockIdx.y;
+    share += 128 * blockIdx.y * C;
+    out += 128 * (blockIdx.x * OC + blockIdx.y);
 
     float vals[8][8] = {};
     if (bias != NULL)
@@ -143,13 +143,13 @@ __global__ void __launch_bounds__(16 * 16) matmul_forward_kernel4(
                 vals[i][j + 2] = b.z;
                 vals[i][j + 3] = b.w;
             }
-    const int start = 4 * (16 * threadIdx.y + threadIdx.x);
+    const int low = 4 * (16 * threadIdx.y + threadIdx.x);
     for (int so = 0; so < C; so += 32) {
         __syncthreads();
-        const int row = start / 32, col = start % 32;
+        const int row = low / 32, col = low % 32;
         for (int y = row; y < 128; y += 32) {
             st_vec(&lhs_s[y][col], ld_vec(inp + y * C + so + col));
-            st_vec(&rhs_s[y][col], ld_vec(weight + y * C + so + col));
+            st_vec(&rhs_s[y][col], ld_vec(share + y * C + so + col));
         }
         __syncthreads();
         for (int si = 0; si < 32; si += 4) {
@@ -167,7 +167,7 @@ __global__ void __launch_bounds__(16 * 16) matmul_forward_kernel4(
     for (int i = 0; i < 8; ++i)
         for (int j = 0; j < 8; j += 4) {
             const float4 result = {vals[i][j + 0], vals[i][j + 1], vals[i][j + 2], vals[i][j + 3]};
-            st_vec(out + (8 * threadIdx.x + i) * OC + 8 * threadIdx.y + j, result);
+            st_vec(&out[(8 * threadIdx.x + i) * OC + 8 * threadIdx.y + j], result);
         }
 }
 
@@ -177,14 +177,14 @@ void launch_global_norm(float* out, const T* values, size_t count, int block_siz
     cudaGetDeviceProperties(&prop, 0);
     const int grid = prop.maxThreadsPerMultiProcessor * prop.multiProcessorCount / block_size;
     assert(grid > 0);
-    cudaCheck(cudaMemset(out, 0, sizeof(float)));
+    gpuCheck(cudaMemset(out, 0, sizeof(float)));
     global_norm_kernel<<<grid, block_size>>>(out, values, count);
 }
 
 int main() {
     float *params, *out;
-    cudaCheck(cudaMalloc(&params, 1048576 * sizeof(float)));
-    cudaCheck(cudaMalloc(&out, sizeof(float)));
+    gpuCheck(cudaMalloc(&params, 1048576 * sizeof(float)));
+    gpuCheck(cudaMalloc(&out, sizeof(float)));
     launch_global_norm(out, params, 1048576, 512);
     adamw_kernel1<<<1048576 / kBlock, kBlock>>>(params, params, params, params, 1048576, 1e-3f, 0.9f,
                                                 0.999f, 0.1f, 0.001f, 1e-8f, 0.0f);

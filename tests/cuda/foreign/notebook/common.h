@@ -1,4 +1,4 @@
-// What the files of this folder share: checks, random arrays, tolerances, timing, packed loads.
+// What the files of this folder have in common: checks, packs of 16 bytes, sums over warps.
 #pragma once
 #include <cublas_v2.h>
 #include <cuda_runtime.h>
@@ -10,123 +10,97 @@
 #define WARP_SIZE 32U
 
 template <class T>
-__host__ __device__ T ceil_div(T dividend, T divisor) {
-    return (dividend + divisor - 1) / divisor;
+__host__ __device__ T ceil_div(T a, T b) {
+    return a / b + (a % b != 0);
 }
 
-__device__ float warpReduceSum(float val) {
-    for (int offset = 16; offset > 0; offset /= 2) {
-        val += __shfl_xor_sync(0xFFFFFFFF, val, offset);
+__device__ float sum_over_warp(float x) {
+    for (int distance = 1; distance < 32; distance *= 2) x += __shfl_xor_sync(~0u, x, distance);
+    return x;
+}
+
+__device__ inline float max_over_warp(float x) {
+    for (int distance = 1; distance < 32; distance *= 2) {
+        x = fmaxf(x, __shfl_xor_sync(~0u, x, distance));
     }
-    return val;
+    return x;
 }
 
-__device__ inline float warpReduceMax(float val) {
-    for (int offset = 16; offset > 0; offset /= 2) {
-        val = fmaxf(val, __shfl_xor_sync(0xFFFFFFFF, val, offset));
-    }
-    return val;
+inline void gpu_check(cudaError_t status, const char *where, int line) {
+    if (status == cudaSuccess) return;
+    fprintf(stderr, "%s, line %d: %s\n", where, line, cudaGetErrorName(status));
+    exit(EXIT_FAILURE);
 }
+#define gpuCheck(call) gpu_check((call), __FILE__, __LINE__)
 
-inline void cuda_check(cudaError_t error, const char *file, int line) {
-    if (error != cudaSuccess) {
-        printf("[CUDA ERROR] at file %s:%d:\n%s\n", file, line, cudaGetErrorString(error));
-        exit(EXIT_FAILURE);
-    }
-}
-#define cudaCheck(err) (cuda_check(err, __FILE__, __LINE__))
-
-#if defined(ENABLE_BF16)
+#ifdef WITH_BF16
 #include <cuda_bf16.h>
 typedef __nv_bfloat16 floatX;
-typedef __nv_bfloat16 floatN;
-#elif defined(ENABLE_FP16)
+#else
+#ifdef WITH_FP16
 #include <cuda_fp16.h>
 typedef half floatX;
-typedef half floatN;
 #else
 typedef float floatX;
-typedef float floatN;
+#endif
 #endif
 
-// 128 bits as an array that the compiler moves in one instruction
-template <class ElementType>
-struct alignas(16) Packed128 {
-    __device__ Packed128() = default;
-    __device__ explicit Packed128(int4 bits) {
-        static_assert(sizeof(bits) == sizeof(payload), "Size mismatch.");
-        memcpy(&payload, &bits, sizeof(bits));
+// 16 bytes of numbers, which travel in one instruction
+template <class Number>
+struct alignas(16) Packed {
+    static constexpr const size_t size = 16 / sizeof(Number);
+    Number numbers[size];
+
+    __device__ Packed() = default;
+    __device__ explicit Packed(int4 raw) {
+        static_assert(sizeof(raw) == sizeof(numbers), "a pack has 16 bytes");
+        memcpy(numbers, &raw, sizeof(numbers));
     }
-    __device__ ElementType &operator[](int index) { return payload[index]; }
-    __device__ const ElementType &operator[](int index) const { return payload[index]; }
-    __device__ int4 get_bits() const {
-        int4 bits;
-        static_assert(sizeof(bits) == sizeof(payload), "Size mismatch.");
-        memcpy(&bits, &payload, sizeof(bits));
-        return bits;
+    __device__ Number &operator[](int i) { return numbers[i]; }
+    __device__ const Number &operator[](int i) const { return numbers[i]; }
+    __device__ int4 raw() const {
+        int4 result;
+        memcpy(&result, numbers, sizeof(numbers));
+        return result;
     }
-    static constexpr const size_t size = sizeof(int4) / sizeof(ElementType);
-    ElementType payload[size];
 };
 
-typedef Packed128<float> f128;
-typedef Packed128<floatX> x128;
+typedef Packed<float> pack_f;
+typedef Packed<floatX> pack_x;
 
-template <class ElementType>
-__device__ Packed128<ElementType> load128(const ElementType *address) {
-    return Packed128<ElementType>{*reinterpret_cast<const int4 *>(address)};
+template <class Number>
+__device__ Packed<Number> load_pack(const Number *from) {
+    return Packed<Number>{*(const int4 *)from};
 }
-template <class ElementType>
-__device__ Packed128<ElementType> load128cs(const ElementType *address) {
-    return Packed128<ElementType>{__ldcs(reinterpret_cast<const int4 *>(address))};
+template <class Number>
+__device__ Packed<Number> load_pack_once(const Number *from) {
+    return Packed<Number>{__ldcs((const int4 *)from)};
 }
-template <class ElementType>
-__device__ void store128(ElementType *target, Packed128<ElementType> value) {
-    *reinterpret_cast<int4 *>(target) = value.get_bits();
+template <class Number>
+__device__ void store_pack(Number *to, Packed<Number> pack) {
+    *(int4 *)to = pack.raw();
 }
-template <class ElementType>
-__device__ void store128cs(ElementType *target, Packed128<ElementType> value) {
-    __stcs(reinterpret_cast<int4 *>(target), value.get_bits());
-}
-
-inline float *make_random_float(size_t N) {
-    float *arr = (float *)malloc(N * sizeof(float));
-    for (size_t i = 0; i < N; i++) {
-        arr[i] = ((float)rand() / RAND_MAX) * 2.0 - 1.0;
-    }
-    return arr;
+template <class Number>
+__device__ void store_pack_once(Number *to, Packed<Number> pack) {
+    __stcs((int4 *)to, pack.raw());
 }
 
-template <class D, class T>
-void validate_result(D *device_result, const T *cpu_reference, const char *name,
-                     size_t num_elements, T tolerance = 1e-4) {
-    D *out_gpu = (D *)malloc(num_elements * sizeof(D));
-    cudaCheck(cudaMemcpy(out_gpu, device_result, num_elements * sizeof(D), cudaMemcpyDeviceToHost));
-    int nfaults = 0;
-    for (size_t i = 0; i < num_elements; i++) {
-        if (fabs(cpu_reference[i] - (T)out_gpu[i]) > tolerance) {
-            printf("Mismatch of %s at %zu: CPU %f, GPU %f\n", name, i, cpu_reference[i],
-                   (T)out_gpu[i]);
-            if (++nfaults >= 10) {
-                exit(EXIT_FAILURE);
-            }
-        }
-    }
-    free(out_gpu);
+inline float *random_floats(size_t count) {
+    float *numbers = new float[count];
+    for (float *x = numbers; x < numbers + count; x++) *x = 2.0f * rand() / RAND_MAX - 1.0f;
+    return numbers;
 }
 
-template <class Kernel, class... KernelArgs>
-float benchmark_kernel(int repeats, Kernel kernel, KernelArgs &&...kernel_args) {
-    cudaEvent_t start, stop;
-    cudaCheck(cudaEventCreate(&start));
-    cudaCheck(cudaEventCreate(&stop));
-    cudaCheck(cudaEventRecord(start, nullptr));
-    for (int i = 0; i < repeats; i++) {
-        kernel(std::forward<KernelArgs>(kernel_args)...);
-    }
-    cudaCheck(cudaEventRecord(stop, nullptr));
-    cudaCheck(cudaEventSynchronize(stop));
-    float elapsed_time = 0.f;
-    cudaCheck(cudaEventElapsedTime(&elapsed_time, start, stop));
-    return elapsed_time / repeats;
+// the mean time of a launch in milliseconds
+template <class Launch, class... Args>
+float timed(int times, Launch launch, Args &&...args) {
+    cudaEvent_t events[2];
+    for (auto &event : events) gpuCheck(cudaEventCreate(&event));
+    gpuCheck(cudaEventRecord(events[0]));
+    for (int i = 0; i < times; i++) launch(args...);
+    gpuCheck(cudaEventRecord(events[1]));
+    gpuCheck(cudaEventSynchronize(events[1]));
+    float ms = 0;
+    gpuCheck(cudaEventElapsedTime(&ms, events[0], events[1]));
+    return ms / times;
 }

@@ -5,7 +5,7 @@ kernel 1: a thread per row, everything atomic
 kernel 2: a warp per row, a block's sums meet in shared memory; numbers are bfloat16
 kernel 3: a block per strip of columns, which nothing else writes
 */
-#define ENABLE_BF16
+#define WITH_BF16
 #include <cooperative_groups.h>
 #include <cooperative_groups/reduce.h>
 #include <cuda_runtime.h>
@@ -114,5 +114,5 @@ void layernorm_backward(int number, floatX* dx, float* dgamma, float* dbeta, con
     const size_t bytes = 2 * width * sizeof(float);
     layernorm_backward_kernel2<<<ceil_div(32 * rows, threads), threads, bytes>>>(
         dx, dgamma, dbeta, dy, x, gamma, means, rstds, rows, width);
-    cudaCheck(cudaGetLastError());
+    gpuCheck(cudaPeekAtLastError());
 }

@@ -14,7 +14,6 @@ Forward pass of layernorm, from one thread per row to packs of 128 bits.
 
 #define EPSILON 1e-5f
 
-// ----------------------------------------------------------------------------
 // on the CPU
 
 void layernorm_forward_cpu(float* y, float* means, float* rstds, const float* x,
@@ -31,7 +30,6 @@ void layernorm_forward_cpu(float* y, float* means, float* rstds, const float* x,
     }
 }
 
-// ----------------------------------------------------------------------------
 // on the GPU
 
 // kernel 1: what the CPU does, a thread takes a row
@@ -182,15 +180,15 @@ __global__ void layernorm_forward_kernel6(floatX* __restrict__ y, const floatX* 
                                           const floatX* __restrict__ beta, int rows, int width) {
     assert(blockDim.x == WARP_SIZE);
     extern __shared__ char memory[];
-    const int packs = width / x128::size;
-    x128* s_gamma = reinterpret_cast<x128*>(memory);
-    x128* s_beta = s_gamma + packs;
-    x128* s_row = s_beta + packs + threadIdx.y * packs;
+    const int packs = width / pack_x::size;
+    pack_x* s_gamma = reinterpret_cast<pack_x*>(memory);
+    pack_x* s_beta = s_gamma + packs;
+    pack_x* s_row = s_beta + packs + threadIdx.y * packs;
 
     const int tid = threadIdx.y * WARP_SIZE + threadIdx.x;
     for (int p = tid; p < packs; p += blockDim.y * WARP_SIZE) {
-        s_gamma[p] = load128(gamma + p * x128::size);
-        s_beta[p] = load128(beta + p * x128::size);
+        s_gamma[p] = load_pack(gamma + p * pack_x::size);
+        s_beta[p] = load_pack(beta + p * pack_x::size);
     }
     __syncthreads();
     const int r = threadIdx.y + blockIdx.x * blockDim.y;
@@ -198,30 +196,29 @@ __global__ void layernorm_forward_kernel6(floatX* __restrict__ y, const floatX* 
 
     float total = 0.0f;
     for (int p = threadIdx.x; p < packs; p += WARP_SIZE) {
-        const x128 pack = load128cs(x + r * width + p * x128::size);
-        for (int k = 0; k < x128::size; k++) total += (float)pack[k];
+        const pack_x pack = load_pack_once(x + r * width + p * pack_x::size);
+        for (int k = 0; k < pack_x::size; k++) total += (float)pack[k];
         s_row[p] = pack;
     }
-    const float center = warpReduceSum(total) / width;
+    const float center = sum_over_warp(total) / width;
     float spread = 0.0f;
     for (int p = threadIdx.x; p < packs; p += WARP_SIZE) {
-        const x128 pack = s_row[p];
-        for (int k = 0; k < x128::size; k++) {
+        const pack_x pack = s_row[p];
+        for (int k = 0; k < pack_x::size; k++) {
             spread += ((float)pack[k] - center) * ((float)pack[k] - center);
         }
     }
-    const float scale = rsqrtf(warpReduceSum(spread) / width + EPSILON);
+    const float scale = rsqrtf(sum_over_warp(spread) / width + EPSILON);
     for (int p = threadIdx.x; p < packs; p += WARP_SIZE) {
-        const x128 pack = s_row[p], g = s_gamma[p], b = s_beta[p];
-        x128 result;
-        for (int k = 0; k < x128::size; k++) {
+        const pack_x pack = s_row[p], g = s_gamma[p], b = s_beta[p];
+        pack_x result;
+        for (int k = 0; k < pack_x::size; k++) {
             result[k] = (floatX)(((float)pack[k] - center) * scale * (float)g[k] + (float)b[k]);
         }
-        store128cs(y + r * width + p * x128::size, result);
+        store_pack_once(y + r * width + p * pack_x::size, result);
     }
 }
 
-// ----------------------------------------------------------------------------
 // launchers
 
 void layernorm_forward(int number, float* y, float* means, float* rstds, const float* x,
@@ -261,21 +258,21 @@ void layernorm_forward(int number, float* y, float* means, float* rstds, const f
             printf("no kernel %d\n", number);
             exit(1);
     }
-    cudaCheck(cudaGetLastError());
+    gpuCheck(cudaPeekAtLastError());
 }
 
-int main(int argc, char** argv) {
+int main(int argc, char* argv[]) {
     const int rows = 2048, width = 768;
     const int number = argc > 1 ? atoi(argv[1]) : 1;
-    float* x = make_random_float(rows * width);
+    float* x = random_floats(rows * width);
     float *d_x, *d_y;
-    cudaCheck(cudaMalloc(&d_x, rows * width * sizeof(float)));
-    cudaCheck(cudaMalloc(&d_y, rows * width * sizeof(float)));
-    cudaCheck(cudaMemcpy(d_x, x, rows * width * sizeof(float), cudaMemcpyHostToDevice));
+    gpuCheck(cudaMalloc(&d_x, rows * width * sizeof(float)));
+    gpuCheck(cudaMalloc(&d_y, rows * width * sizeof(float)));
+    gpuCheck(cudaMemcpy(d_x, x, rows * width * sizeof(float), cudaMemcpyHostToDevice));
     for (int threads : {32, 64, 128, 256, 512}) {
         layernorm_forward(number, d_y, nullptr, nullptr, d_x, d_x, d_x, rows, width, threads);
     }
     free(x);
-    cudaCheck(cudaFree(d_x));
+    gpuCheck(cudaFree(d_x));
     return 0;
 }

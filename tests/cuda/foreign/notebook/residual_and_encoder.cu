@@ -15,14 +15,14 @@ __global__ void residual_forward_kernel1(floatX* sum, const floatX* left, const 
 }
 
 __global__ void residual_forward_kernel2(floatX* sum, const floatX* left, const floatX* right, int n) {
-    const int i = x128::size * (threadIdx.x + blockIdx.x * blockDim.x);
+    const int i = pack_x::size * (threadIdx.x + blockIdx.x * blockDim.x);
     if (i >= n) return;
-    x128 a = load128cs(left + i), b = load128cs(right + i), c;
+    pack_x a = load_pack_once(left + i), b = load_pack_once(right + i), c;
     #pragma unroll
     for (int k = 0; k < c.size; ++k) {
         c[k] = (floatX)((float)a[k] + (float)b[k]);
     }
-    store128(sum + i, c);
+    store_pack(sum + i, c);
 }
 
 // kernel 1: a thread per token
@@ -51,15 +51,15 @@ __global__ void encoder_forward_kernel2(floatX* y, const int* tokens, const floa
 // kernel 3: a thread per pack
 __global__ void encoder_forward_kernel3(floatX* y, const int* tokens, const floatX* token_table,
                                         const floatX* place_table, int batch, int length, int width) {
-    const int i = (threadIdx.x + blockIdx.x * blockDim.x) * x128::size;
+    const int i = (threadIdx.x + blockIdx.x * blockDim.x) * pack_x::size;
     if (i >= batch * length * width) return;
     const int at = i / width, c = i % width;
-    const x128 token = load128cs(&token_table[tokens[at] * width + c]);
-    const x128 place = load128cs(&place_table[at % length * width + c]);
-    x128 both;
+    const pack_x token = load_pack_once(&token_table[tokens[at] * width + c]);
+    const pack_x place = load_pack_once(&place_table[at % length * width + c]);
+    pack_x both;
     #pragma unroll
     for (int k = 0; k < token.size; k++) both[k] = (floatX)((float)token[k] + (float)place[k]);
-    store128(&y[i], both);
+    store_pack(&y[i], both);
 }
 
 // backward, kernel 1: a token may stand in many places, so the sums are atomic
@@ -84,23 +84,23 @@ __global__ void encoder_backward_kernel2(float* dtokens, float* dplaces, const f
     }
 }
 
-int main(int argc, const char** argv) {
+int main(int argc, char* argv[]) {
     const int batch = 4, length = 64, width = 96, threads = 128;
     const int number = argc == 2 ? atoi(argv[1]) : 3;
     floatX *y, *tables;
     int* tokens;
-    cudaCheck(cudaMalloc(&y, batch * length * width * sizeof(floatX)));
-    cudaCheck(cudaMalloc(&tables, 1000 * width * sizeof(floatX)));
-    cudaCheck(cudaMalloc(&tokens, batch * length * sizeof(int)));
+    gpuCheck(cudaMalloc(&y, batch * length * width * sizeof(floatX)));
+    gpuCheck(cudaMalloc(&tables, 1000 * width * sizeof(floatX)));
+    gpuCheck(cudaMalloc(&tokens, batch * length * sizeof(int)));
     const int rows = batch * length, n = rows * width;
     if (number == 1)
         encoder_forward_kernel1<<<ceil_div(rows, threads), threads>>>(y, tokens, tables, tables, batch, length, width);
     else if (number == 2)
         encoder_forward_kernel2<<<ceil_div(n, threads), threads>>>(y, tokens, tables, tables, batch, length, width);
     else
-        encoder_forward_kernel3<<<ceil_div(n, threads * (int)x128::size), threads>>>(y, tokens, tables, tables, batch, length, width);
+        encoder_forward_kernel3<<<ceil_div(n, threads * (int)pack_x::size), threads>>>(y, tokens, tables, tables, batch, length, width);
     residual_forward_kernel1<<<ceil_div(n, threads), threads>>>(y, y, y, n);
     encoder_backward_kernel1<<<ceil_div(n, threads), threads>>>(tables, tables, y, tokens, batch, length, width);
-    cudaCheck(cudaDeviceSynchronize());
+    gpuCheck(cudaDeviceSynchronize());
     return EXIT_SUCCESS;
 }

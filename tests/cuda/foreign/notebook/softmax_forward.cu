@@ -38,7 +38,7 @@ __global__ void softmax_forward_kernel1(float* y, const float* x, int rows, int 
     for (int c = 0; c < width; c++) y[r * width + c] /= (float)total;
 }
 
-// kernel 2: a block takes a row, two trees in the same shared memory
+// kernel 2: a block takes a row, two trees in the same of_warps memory
 __global__ void softmax_forward_kernel2(float* y, const float* x, int width) {
     extern __shared__ float tree[];
     const int tid = threadIdx.x;
@@ -65,7 +65,7 @@ __global__ void softmax_forward_kernel2(float* y, const float* x, int width) {
     for (int c = tid; c < width; c += blockDim.x) y[c] /= tree[0];
 }
 
-// kernel 3: a warp takes a row and needs no shared memory
+// kernel 3: a warp takes a row and needs no of_warps memory
 __global__ void softmax_forward_kernel3(float* y, const float* x, int rows, int width) {
     const int lane = threadIdx.x % WARP_SIZE;
     const int r = blockIdx.x * (blockDim.x / WARP_SIZE) + threadIdx.x / WARP_SIZE;
@@ -73,30 +73,30 @@ __global__ void softmax_forward_kernel3(float* y, const float* x, int rows, int 
     const float* from = x + r * width;
     float top = -INFINITY, total = 0.0f;
     for (int c = lane; c < width; c += WARP_SIZE) top = fmaxf(top, from[c]);
-    top = warpReduceMax(top);
+    top = max_over_warp(top);
     for (int c = lane; c < width; c += WARP_SIZE) total += expf(from[c] - top);
-    total = warpReduceSum(total);
+    total = sum_over_warp(total);
     for (int c = lane; c < width; c += WARP_SIZE) y[r * width + c] = expf(from[c] - top) / total;
 }
 
-// kernel 4: warps first, then the warps' results; the first half of shared memory has maxima
+// kernel 4: warps first, then the warps' results; the first half of of_warps memory has maxima
 __global__ void softmax_forward_kernel4(float* y, const float* x, int width) {
-    extern __shared__ float shared[];
+    extern __shared__ float of_warps[];
     const int warps = blockDim.x / WARP_SIZE;
     const int w = threadIdx.x / WARP_SIZE, lane = threadIdx.x % WARP_SIZE;
-    float *maxima = shared, *totals = &shared[warps];
+    float *maxima = of_warps, *totals = &of_warps[warps];
     const float* from = x + blockIdx.x * width;
 
     float top = -INFINITY;
     for (int c = threadIdx.x; c < width; c += blockDim.x) top = fmaxf(top, from[c]);
-    top = warpReduceMax(top);
+    top = max_over_warp(top);
     if (lane == 0) maxima[w] = top;
     __syncthreads();
     for (int i = 0; i < warps; i++) top = fmaxf(top, maxima[i]);
 
     float total = 0.0f;
     for (int c = threadIdx.x; c < width; c += blockDim.x) total += expf(from[c] - top);
-    total = warpReduceSum(total);
+    total = sum_over_warp(total);
     if (lane == 0) totals[w] = total;
     __syncthreads();
     total = 0.0f;
@@ -157,18 +157,18 @@ __global__ void softmax_causal_kernel6(float* y, float scale, const float* x, in
         top = fmaxf(top, from[4 * quads + lane]);
         total = total * expf(scale * (before - top)) + expf(scale * (from[4 * quads + lane] - top));
     }
-    const float whole_top = warpReduceMax(top);
-    const float whole = warpReduceSum(total * expf(scale * (top - whole_top)));
+    const float whole_top = max_over_warp(top);
+    const float whole = sum_over_warp(total * expf(scale * (top - whole_top)));
     for (int i = lane; i <= own; i += WARP_SIZE) {
         __stcs(y + (size_t)r * T + i, expf(scale * (__ldcs(from + i) - whole_top)) / whole);
     }
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char* argv[]) {
     const int rows = 1024, width = 1000, threads = 256;
     float *x, *y;
-    cudaCheck(cudaMalloc(&x, rows * width * sizeof(float)));
-    cudaCheck(cudaMalloc(&y, rows * width * sizeof(float)));
+    gpuCheck(cudaMalloc(&x, rows * width * sizeof(float)));
+    gpuCheck(cudaMalloc(&y, rows * width * sizeof(float)));
     const int per_block = threads / WARP_SIZE;
     switch (argc > 1 ? atoi(argv[1]) : 0) {
         case 1: softmax_forward_kernel1<<<ceil_div(rows, threads), threads>>>(y, x, rows, width); break;
@@ -177,6 +177,6 @@ int main(int argc, char **argv) {
         case 4: softmax_forward_kernel4<<<rows, threads, 2 * per_block * sizeof(float)>>>(y, x, width); break;
         default: softmax_forward_online_kernel5<<<ceil_div(rows, per_block), threads>>>(y, x, rows, width);
     }
-    cudaCheck(cudaGetLastError());
+    gpuCheck(cudaPeekAtLastError());
     return 0;
 }
