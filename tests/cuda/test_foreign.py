@@ -10,12 +10,9 @@ import re
 import pytest
 
 from minialex.cuda.declarations import declarations, reached
-from tests.cuda.foreign import raw, samples, samples_physics, samples_primitives
+from tests.cuda.foreign import cases
 from tests.cuda.foreign.case import FOLDER
 
-CASES = [
-    case for part in (raw, samples, samples_physics, samples_primitives) for case in part.CASES
-]
 FILES = sorted(path for path in FOLDER.rglob("*") if path.suffix in (".cu", ".cuh"))
 _OF_THE_HOST = {"main", "std", "torch", "cudaMalloc", "cudaMemcpy", "fprintf", "exit"}
 
@@ -31,6 +28,7 @@ def text_of(case):
 def test_there_are_enough_of_them():
     found = [d for path in FILES for d in declarations(path.read_text())]
     assert len([d for d in found if d.is_kernel and d.is_defined]) >= 150
+    assert len(cases()) >= 150
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(FOLDER).as_posix())
@@ -44,7 +42,7 @@ def test_every_kernel_of_a_file_is_found_and_needs_nothing_of_the_host(path):
             assert not one.words & _OF_THE_HOST, (kernel.qualified, one.names)
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", cases(), ids=str)
 def test_a_table_names_a_kernel_and_a_text_that_stands_once(case):
     text = text_of(case)
     name = case.kernel.rpartition("::")[2]
