@@ -7,21 +7,12 @@ blanks.
 
 from __future__ import annotations
 
-import bisect
 import functools
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-_TOKEN = re.compile(
-    r"""(?P<blank>\s+|//[^\n]*|/\*.*?\*/|^[ \t]*\#(?:[^\n\\]|\\.)*)
-    |(?P<text>(?:u8|[uUL])?R"(?P<raw>[^()\s]*)\(.*?\)(?P=raw)"|(?:u8|[uUL])?"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])+')
-    |(?P<name>[A-Za-z_]\w*)
-    |(?P<number>\.?\d(?:[eEpP][+-]|'(?=\w)|[\w.])*)
-    |(?P<sign>::|->|<<<|>>>|\#\#|.)""",
-    re.DOTALL | re.MULTILINE | re.VERBOSE,
-)
-_OPEN, _CLOSE = "([{", ")]}"
+from minialex.cuda.tokens import OPENING, Token, closing, closing_angle, partners, tokens_of
+
 _CLASSES = frozenset(("struct", "class", "union", "enum"))
 # What stands before a parenthesis in the head of a function without being its name.
 _ATTRIBUTES = frozenset(
@@ -37,16 +28,6 @@ _PLAIN = frozenset(
         *("inline", "static", "constexpr", "const"),
     )
 )
-
-
-@dataclass(frozen=True)
-class Token:
-    """One word, number, string or sign of a text, and where it begins and ends."""
-
-    text: str
-    kind: str
-    start: int
-    end: int
 
 
 @dataclass(frozen=True)
@@ -77,11 +58,6 @@ class CppDeclaration:
     def start(self) -> int:
         """Where its text begins."""
         return self.tokens[0].start
-
-    @property
-    def end(self) -> int:
-        """Where its text ends."""
-        return self.tokens[-1].end
 
     @functools.cached_property
     def head(self) -> frozenset[str]:
@@ -123,16 +99,6 @@ class CppDeclaration:
         return "::".join([*filter(None, self.namespace), self.names[0]])
 
 
-def tokens_of(text: str) -> list[Token]:
-    """Return the tokens of `text`, without blanks, comments and preprocessor's directives."""
-    found = []
-    for match in _TOKEN.finditer(text):
-        kind = match.lastgroup if match.lastgroup != "raw" else "text"
-        if match["blank"] is None:
-            found.append(Token(match[0], kind or "sign", match.start(), match.end()))
-    return found
-
-
 def declarations(text: str) -> list[CppDeclaration]:
     """Return the declarations of `text`, those within namespaces among them, in its order."""
     return _Reader(tokens_of(text)).scope(())
@@ -142,7 +108,7 @@ class _Reader:
     def __init__(self, tokens: Sequence[Token]) -> None:
         self._tokens = tokens
         self._at = 0
-        self._partner = _partners(tokens)
+        self._partner = partners(tokens)
 
     def scope(self, namespace: tuple[str, ...]) -> list[CppDeclaration]:
         """Read declarations up to the brace that ends a namespace, or to the end."""
@@ -240,44 +206,6 @@ class _Reader:
         return operator or (named and before.text not in _ATTRIBUTES)
 
 
-def closing_angle(tokens: Sequence[Token], i: int) -> int:
-    """Return where the bracket ``<`` at `i` is closed."""
-    depth = 0
-    while i < len(tokens):
-        text = tokens[i].text
-        if text in ("(", "[", "{"):
-            i = _closing(tokens, i)
-        elif text == "<":
-            depth += 1
-        elif text in (">", ">>>"):
-            depth -= len(text)
-            if depth <= 0:
-                return i
-        i += 1
-    return len(tokens) - 1
-
-
-def _closing(tokens: Sequence[Token], i: int) -> int:
-    depth = 0
-    for j in range(i, len(tokens)):
-        depth += (tokens[j].text in _OPEN) - (tokens[j].text in _CLOSE)
-        if depth == 0:
-            return j
-    return len(tokens) - 1
-
-
-def _partners(tokens: Sequence[Token]) -> dict[int, int]:
-    """Return where each bracket is closed."""
-    found: dict[int, int] = {}
-    opened: list[int] = []
-    for i, token in enumerate(tokens):
-        if token.text in _OPEN and token.kind == "sign":
-            opened.append(i)
-        elif token.text in _CLOSE and token.kind == "sign" and opened:
-            found[opened.pop()] = i
-    return found
-
-
 def _kind(words: Sequence[str], is_function: bool, is_class: bool) -> str:
     if words[:2] == ["using", "namespace"]:
         return "using"
@@ -329,16 +257,16 @@ def _class_names(tokens: Sequence[Token], body: int) -> tuple[str, ...]:
     i = at + 1
     while i < len(words) and (words[i] in ("class", "struct") or words[i] in _ATTRIBUTES):
         if words[i] in _ATTRIBUTES and words[i + 1] == "(":
-            i = _closing(tokens, i + 1)
+            i = closing(tokens, i + 1)
         i += 1
     if i < len(words) and tokens[i].kind == "name":
         names.append(words[i])
     if words[at] == "enum" and body >= 0:
-        end = _closing(tokens, body)
+        end = closing(tokens, body)
         names += _declared([*tokens[body + 1 : end]])
     if body >= 0:
         # struct { ... } a, b;
-        names += _declared(tokens[_closing(tokens, body) + 1 :])
+        names += _declared(tokens[closing(tokens, body) + 1 :])
     return tuple(names) or ("",)
 
 
@@ -349,11 +277,11 @@ def _type_names(tokens: Sequence[Token], body: int) -> tuple[str, ...]:
     names = []
     if body >= 0:
         # typedef enum { A, B } Name;   typedef struct tag { ... } Name;
-        names += [n for n in _class_names(tokens[: _closing(tokens, body) + 1], body) if n]
-        tokens = tokens[_closing(tokens, body) + 1 :]
+        names += [n for n in _class_names(tokens[: closing(tokens, body) + 1], body) if n]
+        tokens = tokens[closing(tokens, body) + 1 :]
     elif "(" in words:
         # typedef float (*Function)(float);
-        inner = tokens[words.index("(") + 1 : _closing(tokens, words.index("("))]
+        inner = tokens[words.index("(") + 1 : closing(tokens, words.index("("))]
         pointed = [t.text for t in inner if t.kind == "name"]
         if pointed and any(t.text == "*" for t in inner):
             return (pointed[0],)
@@ -367,12 +295,12 @@ def _declared(tokens: Sequence[Token]) -> list[str]:
         token = tokens[i]
         if token.text == "<" and waiting:
             i = closing_angle(tokens, i)
-        elif token.text in _OPEN or token.text == "=":
+        elif token.text in OPENING or token.text == "=":
             if waiting and last:
                 names.append(last)
                 waiting = False
-            if token.text in _OPEN:
-                i = _closing(tokens, i)
+            if token.text in OPENING:
+                i = closing(tokens, i)
         elif token.text == ",":
             if waiting and last:
                 names.append(last)
@@ -418,8 +346,7 @@ def reached(
         for operator in operators:
             if operator.head & new - _PLAIN:
                 add(operator)
-    order = [d.start for d in all_of]
-    return sorted(found.values(), key=lambda d: bisect.bisect_left(order, d.start))
+    return sorted(found.values(), key=lambda d: d.start)
 
 
 def _is_needed(one: CppDeclaration, alike: Sequence[CppDeclaration], is_called: bool) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from minialex.cuda.declarations import declarations, reached, tokens_of
+from minialex.cuda.declarations import declarations, reached
+from minialex.cuda.tokens import tokens_of
 
 
 def kinds(text):
