@@ -25,7 +25,8 @@ from minialex.cuda.architectures import ARCHITECTURES
 from minialex.cuda.arguments import BoundArguments
 from minialex.cuda.emulator.machine import EmulatedLaunch, run
 from minialex.cuda.plan import LaunchPlan
-from minialex.cuda.signature import signatures, split
+from minialex.cuda.signature import signatures
+from minialex.cuda.tokens import split
 from tests.device_double import QUEUE, forget_gpus, make_cupy, ndarray
 
 
@@ -124,7 +125,7 @@ class Function:
         values = tuple(map(_for_emulator, args))
         bound = BoundArguments(self._binding, values, CPU)
         launch = self._source, self._signature, bound, grid, block, shared_mem
-        plan = LaunchPlan.of(*launch, by_value=lambda number: number)
+        plan = LaunchPlan.of(*launch, converted=lambda number: number)
         emulated_launch = EmulatedLaunch(
             plan, values, ARCHITECTURES["sm_90"], workers=1, kind="fast", seed=0
         )

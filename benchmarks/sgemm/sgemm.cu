@@ -22,7 +22,7 @@
 //
 // These are the shapes that the published times are of, and their faults are kept: bank
 // conflicts in the last two, no double buffering. linear.cu in kernels/ goes further.
-
+#include "common.cuh"
 // ---- one result per thread -----------------------------------------------------------------------
 
 constexpr int SIDE = 32;  // of the tile of C that a block of 1024 threads computes

@@ -8,7 +8,7 @@
 // Layout:  x (N, C, P), y (N, P, C), gamma and beta (C,), C-contiguous; P = H W pixels.
 // Launch:  blocks of 256 threads, one warp per pixel, the grid (ceil(P / 8), N).
 // Cost:    x read once and y written once are all that is needed, 8 bytes per element.
-
+#include "common.cuh"
 // The idea: a warp per pixel, a lane per channel, the formula line by line.
 __global__ void __launch_bounds__(256) layer_norm(const float* __restrict__ x,
                                                   const float* __restrict__ gamma,

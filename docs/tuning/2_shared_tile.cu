@@ -3,7 +3,7 @@
 //
 // Launch:  blocks of 256 threads, 32 pixels per block, the grid (ceil(P / 32), N); 128 C bytes of
 //          dynamic shared memory.
-
+#include "common.cuh"
 // The idea: the block copies its 32 pixels of every channel to shared memory, lanes along pixels, as x
 // lies in memory. Then each warp takes one pixel after another, lanes along channels, as y lies.
 __global__ void __launch_bounds__(256) layer_norm(const float* __restrict__ x,

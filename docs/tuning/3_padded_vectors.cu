@@ -3,7 +3,7 @@
 //
 // Layout:  C is one of the instances, and P a multiple of 4; x, y, gamma and beta begin at a multiple of 16 bytes.
 // Launch:  blocks of 256 threads, 32 pixels per block, the grid (ceil(P / 32), N).
-
+#include "common.cuh"
 // The sum over 8 neighbouring lanes, in each of them. All 32 lanes take part.
 __device__ __forceinline__ float sum_of_eight(float value) {
 #pragma unroll

@@ -7,6 +7,7 @@ read as garbage, and a transposed view as if its elements lay in order.
 from __future__ import annotations
 
 import itertools
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from minialex.arrays import Array, Device, device_of, extent_of
-from minialex.cuda import scalars
+from minialex.cuda import layouts, scalars
+from minialex.cuda.layouts import Layout
 from minialex.cuda.signature import KernelParameter, Signature, TemplateParameter
 
 Value = Array | np.generic | None
@@ -78,9 +80,9 @@ def bind(
         raise TypeError(f"{name} has no array {unknown!r} to have a shape: name a pointer of it")
     binding = _template_arguments(signature, args, template)
     values = tuple(
-        _array(name, p, arg, binding, p.name in optional, (shapes or {}).get(p.name))
+        _array(signature, p, arg, binding, p.name in optional, (shapes or {}).get(p.name))
         if p.pointer
-        else _by_value(name, p, arg, binding)
+        else by_value(signature, p, arg, binding)
         for p, arg in zip(parameters, args, strict=True)
     )
     arrays = [
@@ -91,11 +93,27 @@ def bind(
     return BoundArguments(binding, values, device)
 
 
-def _by_value(kernel: str, p: KernelParameter, arg: Any, binding: Mapping[str, str]) -> np.generic:
-    what = f"{kernel}: argument {p.name}"
-    if p.fields:
-        return scalars.cast_struct(arg, p.fields, what)
-    return scalars.cast(arg, binding.get(p.ctype, p.ctype), what)
+def by_value(
+    signature: Signature, p: KernelParameter, arg: Any, binding: Mapping[str, str]
+) -> np.generic:
+    """Return a number, vector or struct as the kernel takes it; errors as those of `bind`."""
+    what = f"{signature.name}: argument {p.name}"
+    if p.layout is None:
+        ctype = binding.get(p.ctype, p.ctype)
+        if scalars.is_known(ctype):
+            return scalars.cast(arg, ctype, what)
+    return layouts.cast(arg, _layout(signature, p, binding), what)
+
+
+def _layout(signature: Signature, p: KernelParameter, binding: Mapping[str, str]) -> Layout:
+    found = signature.layout(p, binding)
+    if found is None:
+        ctype = binding.get(p.ctype, p.ctype)
+        raise TypeError(
+            f"{signature.name}: argument {p.name} has type {ctype!r}, which cannot be passed: use "
+            "numbers, vectors such as float4, enums or structs of these"
+        )
+    return found
 
 
 def _is_array(value: object) -> bool:
@@ -130,7 +148,9 @@ def _template_argument(
 ) -> str:
     what = f"{signature.name}: template argument {p.name}"
     if p.name in given:
-        return _type(given[p.name], what) if p.is_type else _number(given[p.name], p.kind, what)
+        if p.is_type:
+            return _type(signature, given[p.name], what)
+        return _value(given[p.name], p.kind, what)
     deduced = _deduced(signature, p, args) if p.is_type else None
     value = deduced or p.default
     if value is None:
@@ -153,8 +173,8 @@ def _deduced(signature: Signature, p: TemplateParameter, args: Sequence[Any]) ->
     return None
 
 
-def _type(value: Any, what: str) -> str:
-    if isinstance(value, str) and scalars.is_known(scalars.canonical(value)):
+def _type(signature: Signature, value: Any, what: str) -> str:
+    if isinstance(value, str) and (signature.types.layout(value) or _names_class(signature, value)):
         return scalars.canonical(value)
     try:
         ctype = scalars.ctype_of(np.dtype(value))
@@ -165,33 +185,45 @@ def _type(value: Any, what: str) -> str:
     return ctype
 
 
-def _number(value: Any, kind: str, what: str) -> str:
+def _names_class(signature: Signature, value: str) -> bool:
+    """Return whether `value` begins with a type of the file: ``"space::Tile<16>"``."""
+    return any(name in signature.types for name in re.findall(r"\w+", value.partition("<")[0]))
+
+
+def _value(value: Any, kind: str, what: str) -> str:
     if kind == "bool":
         return "true" if scalars.cast(value, "bool", what) else "false"
-    return str(scalars.cast(value, scalars.canonical(kind), what))
+    ctype = scalars.canonical(kind)
+    if scalars.is_known(ctype):
+        return str(scalars.cast(value, ctype, what))
+    # a function, a class template, or a value of an enum
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) and kind.isidentifier():
+        return f"({kind}){int(value)}"
+    raise TypeError(f"{what} is {kind!r}, got {value!r}: pass its name")
 
 
 # ---- arrays --------------------------------------------------------------------------------------
 
 
 def _array(
-    kernel: str,
+    signature: Signature,
     p: KernelParameter,
     arg: Any,
     binding: Mapping[str, str],
     optional: bool,
     shape: Sequence[int] | None,
 ) -> Array | None:
-    what, ctype = f"{kernel}: argument {p.name}", binding.get(p.ctype, p.ctype)
+    what, ctype = f"{signature.name}: argument {p.name}", binding.get(p.ctype, p.ctype)
     if arg is None and optional:
         return None
     if not _is_array(arg):
         raise TypeError(
             f"{what} points to {ctype}, got {type(arg).__name__}: pass a NumPy or CuPy array"
         )
-    if ctype != "void" and not scalars.matches(arg.dtype, ctype):
-        wanted = scalars.dtype_of(ctype)
-        raise TypeError(f"{what} points to {ctype} ({wanted}), got {arg.dtype}: convert it")
+    if ctype != "void":
+        _check_elements(_layout(signature, p, binding), arg, ctype, what)
     if not arg.flags.c_contiguous:
         raise ValueError(
             f"{what} must be C-contiguous, got shape {arg.shape} with strides {arg.strides}: "
@@ -202,6 +234,20 @@ def _array(
     if shape is not None and tuple(arg.shape) != tuple(shape):
         raise ValueError(f"{what} must have shape {tuple(shape)}, got {tuple(arg.shape)}")
     return arg  # type: ignore[no-any-return]
+
+
+def _check_elements(layout: Layout, array: Array, ctype: str, what: str) -> None:
+    if layout.takes(array.dtype, array.size):
+        return
+    if layout.is_number:
+        raise TypeError(f"{what} points to {ctype} ({layout.dtype}), got {array.dtype}: convert it")
+    wanted = f"an array of dtype {layout.dtype}"
+    if layout.uniform is not None:
+        kind, count = layout.uniform
+        wanted = f"an array of {scalars.dtype_of(kind)} with a multiple of {count} elements"
+    raise TypeError(
+        f"{what} points to {ctype}, got {array.size} elements of {array.dtype}: pass {wanted}"
+    )
 
 
 def _one_device(kernel: str, arrays: Sequence[tuple[KernelParameter, Any]]) -> Device:

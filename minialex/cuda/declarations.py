@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from minialex.cuda.tokens import OPENING, Token, closing, closing_angle, partners, tokens_of
 
 _CLASSES = frozenset(("struct", "class", "union", "enum"))
+_ACCESS = frozenset(("public", "private", "protected"))
 # What stands before a parenthesis in the head of a function without being its name.
 _ATTRIBUTES = frozenset(
     (
@@ -92,6 +93,18 @@ class CppDeclaration:
         """Whether its text says that a device has it."""
         marks = self.head & {"__device__", "__global__", "__constant__", "__managed__", "constexpr"}
         return bool(marks)
+
+    @functools.cached_property
+    def members(self) -> list[CppDeclaration]:
+        """What a class, also one within a typedef, declares between its braces; no enumerators."""
+        brace = next((i for i, t in enumerate(self.tokens) if t.text == "{"), len(self.tokens))
+        if self.kind not in ("class", "type") or brace == len(self.tokens):
+            return []
+        inner = list(self.tokens[brace + 1 : closing(self.tokens, brace)])
+        for i in reversed(range(len(inner) - 1)):
+            if inner[i].text in _ACCESS and inner[i + 1].text == ":":
+                del inner[i : i + 2]
+        return _Reader(inner).scope(())
 
     @property
     def qualified(self) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from minialex.cuda.architectures import STATIC_SHARED
+from minialex.cuda.compiler_text import for_nvrtc
 from minialex.cuda.plan import LaunchPlan
 from minialex.cuda.signature import Signature, signatures
 from minialex.cuda.source import Source, first_errors
@@ -47,6 +48,8 @@ def _launch(plan: LaunchPlan, values: tuple[Any, ...]) -> None:
     kernel = function(plan)
     if plan.shared > STATIC_SHARED and kernel.max_dynamic_shared_size_bytes < plan.shared:
         kernel.max_dynamic_shared_size_bytes = plan.shared
+    if plan.varying:
+        values = tuple(np.array(v) if isinstance(v, np.void) else v for v in values)
     kernel(plan.grid, plan.block, values, shared_mem=plan.shared)
 
 
@@ -71,7 +74,7 @@ def _compile(plan: LaunchPlan) -> None:
     have = capability(device.index)
     check_architecture(source, str(device), have)
     names = compiled_together(source, plan.signature, plan.binding)
-    code = source.for_cuda(names)
+    code = for_nvrtc(source, names, have)
     module = cupy.RawModule(code=code, options=OPTIONS, name_expressions=names)
     try:
         # CuPy compiles at the first of these calls.
@@ -104,8 +107,11 @@ def compiled_together(source: Source, signature: Signature, binding: dict[str, s
 
     Those are the kernels of the file with the same template parameters, as far as their text
     declares these values for them: the other half of an op is asked for next. Whichever of them
-    is asked for first, they are the same, and so is what compilers keep.
+    is asked for first, they are the same, and so is what compilers keep. Of a foreign file each is
+    compiled alone: another may not compile.
     """
+    if source.is_foreign:
+        return [signature.expression(binding)]
     parameters = [p.name for p in signature.template]
     return [
         s.expression(binding)

@@ -27,8 +27,7 @@ from minialex.cuda import emulator, gpu, source
 from minialex.cuda.architectures import ARCHITECTURES
 from minialex.cuda.arguments import BoundArguments, bind
 from minialex.cuda.plan import Dim3, LaunchPlan, PlanCache
-from minialex.cuda.signature import Signature, signatures
-from minialex.errors import MinialexError
+from minialex.cuda.signature import Signature, signature
 
 BLOCK_SIZE = 256
 """Threads of a 1-D block where a kernel asks for no other number."""
@@ -51,9 +50,10 @@ class Kernel:
     Parameters
     ----------
     file : str or Path
-        A file of the kernel folder by name, or the path of any other.
+        A file of the kernel folder by name, or the path of any other. One that does not include
+        ``common.cuh`` may hold anything, host code and headers too: see `minialex.cuda.foreign`.
     name : str
-        The function.
+        The function, with its namespaces where there are several of that name.
     optional : sequence of str
         The pointers that may be None, which the kernel then reads as null.
 
@@ -79,14 +79,9 @@ class Kernel:
         Raises
         ------
         MinialexError
-            If the file has no kernel of that name.
+            If the file has no kernel of that name, or it cannot be launched.
         """
-        found = signatures(source.read(self.file))
-        if self.name not in found:
-            raise MinialexError(
-                f"{self.file} has no kernel {self.name!r}: it has {', '.join(found) or 'none'}"
-            )
-        return found[self.name]
+        return signature(source.read(self.file), self.name)
 
     def __call__(
         self,
@@ -134,18 +129,18 @@ class Kernel:
         template: Mapping[str, Any],
     ) -> LaunchPlan:
         """Check everything given and return the plan for launches like it."""
-        signature = plans.signature
-        bound = bind(signature, args, template, optional=self.optional, shapes=shapes)
+        declared = plans.signature
+        bound = bind(declared, args, template, optional=self.optional, shapes=shapes)
         grid3 = _dim3(self.name, "grid", grid, _MAX_GRID, least=0)
         block3 = _dim3(self.name, "block", block, _MAX_BLOCK, least=1)
-        _check_threads(signature, block3, bound)
+        _check_threads(declared, block3, bound)
         if not _is_int(shared) or not 0 <= shared <= _MAX_SHARED_BYTES:
             raise ValueError(
                 f"{self.name}: shared must be 0 to {_MAX_SHARED_BYTES} bytes, the most that a GPU "
                 f"has, got {shared!r}"
             )
         by_value = _back_end(bound.device).by_value
-        return LaunchPlan.of(plans.source, signature, bound, grid3, block3, shared, by_value)
+        return LaunchPlan.of(plans.source, declared, bound, grid3, block3, shared, by_value)
 
 
 def kernel(file: str | Path, name: str, *, optional: Sequence[str] = ()) -> Kernel:
@@ -199,13 +194,11 @@ def _is_int(size: object) -> bool:
     return isinstance(size, int | np.integer) and not isinstance(size, bool)
 
 
-def _check_threads(signature: Signature, block: Dim3, bound: BoundArguments) -> None:
+def _check_threads(declared: Signature, block: Dim3, bound: BoundArguments) -> None:
     threads, limit = block[0] * block[1] * block[2], _MAX_THREADS_PER_BLOCK
-    declared = bound.binding.get(signature.launch_bound, signature.launch_bound)
-    if declared.isdigit():
-        limit = min(limit, int(declared))
+    limit = min(limit, declared.most_threads(bound.binding) or limit)
     if threads > limit:
         why = "by __launch_bounds__" if limit < _MAX_THREADS_PER_BLOCK else "on any GPU"
         raise ValueError(
-            f"{signature.name}: block has {threads} threads, at most {limit} {why}: launch smaller"
+            f"{declared.name}: block has {threads} threads, at most {limit} {why}: launch smaller"
         )

@@ -17,6 +17,7 @@ from typing import Any
 
 from minialex.cuda import gpu, source, toolkit
 from minialex.cuda.architectures import ARCHITECTURES
+from minialex.cuda.compiler_text import for_nvrtc
 from minialex.cuda.signature import signatures
 from minialex.errors import MinialexError
 
@@ -205,7 +206,8 @@ class _Library:
         options = (ctypes.c_char_p * len(words))(*(word.encode() for word in words))
         program = ctypes.c_void_p()
         title = Path(text.file).name.encode()
-        code = text.for_cuda(names).encode()
+        known = ARCHITECTURES.get(architecture)
+        code = for_nvrtc(text, names, known.capability if known else 0).encode()
         self._call("CreateProgram", ctypes.byref(program), code, title, 0, None, None)
         try:
             for name in names:

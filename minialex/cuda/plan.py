@@ -19,8 +19,7 @@ from typing import Any
 import numpy as np
 
 from minialex.arrays import Device, address_of, layout_of
-from minialex.cuda import scalars
-from minialex.cuda.arguments import BoundArguments
+from minialex.cuda.arguments import BoundArguments, by_value
 from minialex.cuda.signature import KernelParameter, Signature
 from minialex.cuda.source import Source
 
@@ -61,8 +60,8 @@ class LaunchPlan:
         One per parameter: numbers as the back end takes them, null pointers in place of arrays.
     arrays : tuple of int
         The parameters that are arrays and not null.
-    varying : tuple of (int, str, str)
-        The numbers that are cast at each launch: the parameter, its C type, what messages call it.
+    varying : tuple of int
+        The parameters whose values are cast at each launch.
     sizes : dict of str to int
         The integers that all launches of this plan have in common, by parameter or member.
     disjoint : tuple of (int, int, int, int)
@@ -79,7 +78,7 @@ class LaunchPlan:
     shared: int
     values: tuple[Any, ...]
     arrays: tuple[int, ...]
-    varying: tuple[tuple[int, str, str], ...]
+    varying: tuple[int, ...]
     sizes: dict[str, int]
     disjoint: tuple[tuple[int, int, int, int], ...]
 
@@ -92,11 +91,11 @@ class LaunchPlan:
         grid: Dim3,
         block: Dim3,
         shared: int,
-        by_value: Callable[[np.generic], Any],
+        converted: Callable[[np.generic], Any],
     ) -> LaunchPlan:
         """Return the plan of a launch that passed every check.
 
-        `by_value` converts a number to what the back end takes.
+        `converted` makes of a number to what the back end takes.
         """
         parameters = list(enumerate(signature.parameters))
         arrays = [(i, p) for i, p in parameters if p.pointer and bound.values[i] is not None]
@@ -110,13 +109,9 @@ class LaunchPlan:
             grid,
             block,
             shared,
-            tuple(by_value(v if isinstance(v, np.generic) else NULL) for v in bound.values),
+            tuple(converted(v if isinstance(v, np.generic) else NULL) for v in bound.values),
             tuple(bytes_of),
-            tuple(
-                (i, bound.binding.get(p.ctype, p.ctype), f"{signature.name}: argument {p.name}")
-                for i, p in parameters
-                if _varies(p)
-            ),
+            tuple(i for i, p in parameters if _varies(p)),
             _sizes(signature, bound),
             tuple(
                 (i, j, bytes_of[i], bytes_of[j])
@@ -143,8 +138,9 @@ class LaunchPlan:
         values: list[Any] = list(self.values)
         for i in self.arrays:
             values[i] = args[i]
-        for i, ctype, what in self.varying:
-            values[i] = scalars.cast(args[i], ctype, what)
+        for i in self.varying:
+            p = self.signature.parameters[i]
+            values[i] = by_value(self.signature, p, args[i], self.binding)
         return tuple(values)
 
 
@@ -162,7 +158,7 @@ class PlanCache:
         parameters = list(enumerate(signature.parameters))
         self._pointers = _getter([i for i, p in parameters if p.pointer])
         self._sizes = _getter([i for i, p in parameters if not p.pointer and not _varies(p)])
-        self._structs = _getter([i for i, p in parameters if p.fields])
+        self._structs = _getter([i for i, p in parameters if p.layout and not p.pointer])
         self._plans: dict[Key, LaunchPlan] = {}
 
     def look_up(
@@ -187,7 +183,7 @@ class PlanCache:
                 host,
                 tuple(map(type, host)),
                 tuple(map(type, args)),
-                tuple([tuple(map(type, struct)) for struct in self._structs(args)]),
+                tuple([_types(struct) for struct in self._structs(args)]),
                 self._sizes(args),
                 tuple([None if a is None else layout_of(a) for a in self._pointers(args)]),
                 tuple(shapes.items()) if shapes else None,
@@ -208,14 +204,20 @@ def _varies(p: KernelParameter) -> bool:
 
     Those are cast at each launch; the others are in the key.
     """
-    return not p.pointer and not p.fields and p.ctype not in _SIZES_AND_FLAGS
+    return not p.pointer and p.layout is None and p.ctype not in _SIZES_AND_FLAGS
+
+
+def _types(value: object) -> Any:
+    """Return the types of what a tuple holds, and of what those in it hold."""
+    return tuple(map(_types, value)) if isinstance(value, tuple) else type(value)
 
 
 def _sizes(signature: Signature, bound: BoundArguments) -> dict[str, int]:
     found: dict[str, int] = {}
     for p, value in zip(signature.parameters, bound.values, strict=True):
-        if p.fields:
-            found |= {name: int(value[name]) for name, _ in p.fields}  # type: ignore[index]
+        if p.layout and not p.pointer:
+            members = [m.name for m in p.layout.members if m.layout.dtype.kind in "iub"]
+            found |= {n: int(value[n]) for n in members if not np.shape(value[n])}  # type: ignore[index]
         elif isinstance(value, np.integer) and not _varies(p):
             found[p.name] = int(value)
     return found

@@ -18,6 +18,8 @@ _DTYPES: dict[str, type[np.generic]] = {
     "unsigned short": np.uint16,
     "int": np.int32,
     "unsigned int": np.uint32,
+    "long": np.int64,
+    "unsigned long": np.uint64,
     "long long": np.int64,
     "unsigned long long": np.uint64,
     "size_t": np.uint64,
@@ -28,26 +30,47 @@ _DTYPES: dict[str, type[np.generic]] = {
     "__nv_bfloat16": np.uint16,
 }
 _OTHER_NAMES = {
-    "unsigned": "unsigned int",
-    "long long int": "long long",
-    "unsigned long long int": "unsigned long long",
-    "short int": "short",
-    "unsigned short int": "unsigned short",
+    "int8_t": "signed char",
+    "int16_t": "short",
+    "int32_t": "int",
+    "uint8_t": "unsigned char",
+    "uint16_t": "unsigned short",
+    "uint32_t": "unsigned int",
+    **dict.fromkeys(("int64_t", "ptrdiff_t", "ssize_t", "intptr_t", "clock_t", "time_t"), "long"),
+    **dict.fromkeys(("uint64_t", "uintptr_t", "ulong"), "unsigned long"),
+    "uchar": "unsigned char",
+    "ushort": "unsigned short",
+    "uint": "unsigned int",
     "half": "__half",
+    "nv_half": "__half",
     "nv_bfloat16": "__nv_bfloat16",
 }
+_INTEGER_WORDS = frozenset(("signed", "unsigned", "char", "short", "int", "long"))
 # Which C type a template parameter becomes when it is deduced from an array of this dtype.
 _DEDUCED = {
     np.dtype(dtype): ctype
     for ctype, dtype in reversed(_DTYPES.items())
-    if ctype not in ("char", "size_t", "__nv_bfloat16")
+    if ctype not in ("char", "size_t", "long", "unsigned long", "__nv_bfloat16")
 }
 
 
 def canonical(ctype: str) -> str:
     """Return the one spelling used here for `ctype`: ``"unsigned"`` is ``"unsigned int"``."""
-    words = " ".join(ctype.split())
-    return _OTHER_NAMES.get(words, words)
+    words = ctype.split()
+    if words and _INTEGER_WORDS.issuperset(words):
+        return _integer(words)
+    joined = " ".join(words)
+    return _OTHER_NAMES.get(joined.removeprefix("std::"), joined)
+
+
+def _integer(words: Sequence[str]) -> str:
+    """Return the integer that some keywords, in any order, name."""
+    sign = "unsigned " if "unsigned" in words else ""
+    if "char" in words:
+        return ("signed " if "signed" in words else sign) + "char"
+    if "short" in words:
+        return sign + "short"
+    return sign + (" ".join(["long"] * words.count("long")) or "int")
 
 
 def is_known(ctype: str) -> bool:
@@ -92,7 +115,7 @@ def cast(value: object, ctype: str, what: str) -> np.generic:
     """
     dtype = dtype_of(ctype)
     if ctype == "__nv_bfloat16":
-        raise TypeError(f"{what}: bfloat16 is not passed by value; declare the parameter as float")
+        return _bfloat16(_cast_float(value, np.dtype(np.float32), ctype, what))
     if dtype.kind == "b":
         return _cast_bool(value, what)
     if dtype.kind == "f":
@@ -100,27 +123,12 @@ def cast(value: object, ctype: str, what: str) -> np.generic:
     return _cast_int(value, dtype, ctype, what)
 
 
-def cast_struct(value: object, fields: Sequence[tuple[str, str]], what: str) -> np.generic:
-    """Return the named tuple `value` as the C struct whose members `fields` names.
-
-    Raises
-    ------
-    TypeError
-        If it has other fields than the struct, or one is no number of the member's kind.
-    ValueError
-        If a number does not fit.
-    """
-    names = tuple(name for name, _ in fields)
-    if not isinstance(value, tuple) or getattr(value, "_fields", None) != names:
-        raise TypeError(
-            f"{what} is a struct of {', '.join(names)}, got {_named(value)}: "
-            "pass a named tuple of these"
-        )
-    numbers = [
-        cast(v, ctype, f"{what}.{name}") for v, (name, ctype) in zip(value, fields, strict=True)
-    ]
-    layout = np.dtype([(name, dtype_of(ctype)) for name, ctype in fields], align=True)
-    return np.void(tuple(numbers), layout)
+def _bfloat16(number: np.generic) -> np.generic:
+    """Return the bits of the bfloat16 next to a float32, of two the even one."""
+    bits = int(np.float32(number).view(np.uint32))
+    if np.isnan(number):
+        return np.uint16(0x7FFF)
+    return np.uint16((bits + 0x7FFF + (bits >> 16 & 1)) >> 16)
 
 
 def _cast_bool(value: object, what: str) -> np.generic:
@@ -131,7 +139,7 @@ def _cast_bool(value: object, what: str) -> np.generic:
 
 def _cast_int(value: object, dtype: np.dtype[Any], ctype: str, what: str) -> np.generic:
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{what} is {_a(ctype)}, got {_named(value)}: pass an int")
+        raise TypeError(f"{what} is {_a(ctype)}, got {named(value)}: pass an int")
     limits = _limits(dtype)
     if not limits.min <= value <= limits.max:
         raise ValueError(
@@ -144,7 +152,7 @@ def _cast_int(value: object, dtype: np.dtype[Any], ctype: str, what: str) -> np.
 def _cast_float(value: object, dtype: np.dtype[Any], ctype: str, what: str) -> np.generic:
     numbers = (int, float, np.integer, np.floating)
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers):
-        raise TypeError(f"{what} is {_a(ctype)}, got {_named(value)}: pass a float")
+        raise TypeError(f"{what} is {_a(ctype)}, got {named(value)}: pass a float")
     largest = _largest(dtype)
     # As Python's own number, which a comparison does not round.
     number = value.item() if isinstance(value, np.generic) else value
@@ -170,7 +178,8 @@ def _a(noun: str) -> str:
     return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
 
 
-def _named(value: object) -> str:
+def named(value: object) -> str:
+    """Return how messages call a value that was given."""
     if hasattr(value, "shape") and hasattr(value, "dtype") and not isinstance(value, np.generic):
         return f"an array of shape {tuple(value.shape)}"
     return f"{value!r} ({type(value).__name__})"

@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from minialex.cuda import scalars
-from minialex.cuda.source import Source
+from minialex.cuda.declarations import CppDeclaration, declarations
+from minialex.cuda.foreign import outline
+from minialex.cuda.layouts import QUALIFIERS, Layout, Types
+from minialex.cuda.source import Source, place
+from minialex.cuda.tokens import (
+    Token,
+    closing,
+    closing_angle,
+    parted,
+    spelled,
+    split,
+)
 from minialex.errors import MinialexError
 
-_BOUNDS = r"(?:__launch_bounds__\s*\((?P<{}>(?:[^()]|\([^()]*\))*)\)\s*)?"
-_KERNEL = re.compile(
-    r"(?:template\s*<(?P<template>[^{};]*?)>\s*)?"
-    r'(?:extern\s*"C"\s*)?(?:static\s+|inline\s+)*__global__\s+(?:static\s+|inline\s+)*'
-    + _BOUNDS.format("before")
-    + r"void\s+"
-    + _BOUNDS.format("after")
-    + r"(?P<name>\w+)\s*\((?P<parameters>(?:[^()]|\([^()]*\))*)\)\s*(?P<end>[{;])"
-)
-_COMMENT = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"', re.DOTALL)
-_QUALIFIERS = re.compile(r"\b(?:const|volatile|__restrict__|__restrict)\b")
-_PARAMETER = re.compile(r"(?P<type>[\w:<>, ]*?[\w>])\s*(?P<stars>[\s*]*)\b(?P<name>\w+)")
 _INSTANCES = re.compile(r"^instances:[ \t]*(.*?)$", re.MULTILINE)
-# A struct, its member functions' bodies up to two braces deep.
-_STRUCT = re.compile(r"\bstruct\s+(?P<name>\w+)\s*{(?P<body>(?:[^{}]|{(?:[^{}]|{[^{}]*})*})*)}\s*;")
-_MEMBERS = re.compile(r"(?P<type>[\w ]*?\w)\s+(?P<names>\w+(?:\s*,\s*\w+)*)")
+_OF_TYPES = ("typename", "class")
 FLOATING = ("float", "double")
-Structs = dict[str, tuple[tuple[str, str], ...]]
 
 
 @dataclass(frozen=True)
@@ -37,8 +33,10 @@ class KernelParameter:
 
     Attributes
     ----------
-    fields : tuple of (str, str)
-        Of a struct that is passed by value, each member and its C type, in the order of the text.
+    ctype : str
+        The type, of a pointer that of what it points to: of a number its canonical name.
+    layout : Layout or None
+        How a vector or struct lies in memory; None for numbers, ``void`` and template types.
     """
 
     name: str
@@ -46,7 +44,7 @@ class KernelParameter:
     pointer: bool = False
     const: bool = False
     restrict: bool = False
-    fields: tuple[tuple[str, str], ...] = ()
+    layout: Layout | None = None
 
     def rules_out(self, other: KernelParameter) -> bool:
         """Return whether ``__restrict__`` says that this array and another do not overlap."""
@@ -64,7 +62,7 @@ class TemplateParameter:
     @property
     def is_type(self) -> bool:
         """Whether it stands for a type, not for a number."""
-        return self.kind in ("typename", "class")
+        return self.kind in _OF_TYPES
 
 
 @dataclass(frozen=True)
@@ -73,6 +71,8 @@ class Signature:
 
     Attributes
     ----------
+    name : str
+        With its namespaces: ``"relu_forward"``, ``"space::relu_forward"``.
     instances : tuple of (str, tuple of str)
         The values that template parameters are declared to take, from the comment
         ``// instances: TILE = 16, 32`` above the kernel; float and double for types without one.
@@ -82,6 +82,8 @@ class Signature:
         Where it stands in its file.
     comment : str
         The comment lines directly above it, without their slashes.
+    types : Types
+        What its text declares, for types that depend on template arguments.
     """
 
     file: str
@@ -92,12 +94,21 @@ class Signature:
     launch_bound: str
     line: int
     comment: str
+    types: Types = field(compare=False, repr=False)
 
     def expression(self, binding: Mapping[str, str]) -> str:
         """Return the kernel with its template arguments: ``relu_forward<float>``."""
         if not self.template:
             return self.name
         return f"{self.name}<{', '.join(binding[p.name] for p in self.template)}>"
+
+    def layout(self, parameter: KernelParameter, binding: Mapping[str, str]) -> Layout | None:
+        """Return how values of a parameter's type lie in memory, None where that is not known."""
+        return parameter.layout or self.types.layout(parameter.ctype, binding)
+
+    def most_threads(self, binding: Mapping[str, str]) -> int | None:
+        """Return the most threads a block may have, None where the text does not say."""
+        return self.types.number(self.launch_bound, binding)
 
     def allows(self, binding: Mapping[str, str]) -> bool:
         """Return whether every value in `binding` is among the declared instances."""
@@ -125,121 +136,178 @@ class Signature:
         return bindings
 
 
-@functools.cache
 def signatures(source: Source) -> dict[str, Signature]:
-    """Return every kernel that `source` itself defines, by name, in the order of the text.
+    """Return the kernels that `source` itself defines, by name, in the order of the text.
+
+    Of a foreign file, those of the files that it includes too, and none that cannot be launched;
+    `signature` says why.
 
     Raises
     ------
     MinialexError
-        If a parameter has a type that cannot be passed, or is written in a way not understood.
+        If a parameter has a type that cannot be passed, or is written in a way not understood, in
+        a file that is not foreign; if a foreign file cannot be preprocessed.
     """
-    text = without_comments(source.own)
-    structs = _structs(without_comments(source.text))
+    return _read(source)[0]
+
+
+def signature(source: Source, name: str) -> Signature:
+    """Return one kernel of `source`; of a name in a namespace, the last part will do.
+
+    Raises
+    ------
+    MinialexError
+        If there is none of that name, or several, or it cannot be launched.
+    """
+    found, refused = _read(source)
+    every = [*found, *refused]
+    alike = [name] if name in every else [one for one in every if one.endswith(f"::{name}")]
+    if len(alike) == 1:
+        if alike[0] in refused:
+            raise refused[alike[0]]
+        return found[alike[0]]
+    if alike:
+        raise MinialexError(f"{source.file} has several kernels {name!r}: say {' or '.join(alike)}")
+    raise MinialexError(
+        f"{source.file} has no kernel {name!r}: it has {', '.join(every) or 'none'}"
+    )
+
+
+@functools.cache
+def _read(source: Source) -> tuple[dict[str, Signature], dict[str, MinialexError]]:
+    """Return the kernels that can be launched, and what is wrong with the others."""
     found: dict[str, Signature] = {}
-    for match in _KERNEL.finditer(text):
-        if match["end"] == "{":
-            signature = _signature(source, match, structs)
-            found[signature.name] = signature
-    return found
+    refused: dict[str, MinialexError] = {}
+    if source.is_foreign:
+        whole = outline(source)
+        text, every, kernels = whole.text, whole.declarations, whole.kernels
+    else:
+        text = source.text
+        every = declarations(text)
+        kernels = {
+            d.qualified: d
+            for d in every
+            if d.is_kernel and d.is_defined and place(text, d.start)[0] == source.own_name
+        }
+    types = Types(every)
+    for name, kernel in kernels.items():
+        try:
+            found[name] = _signature(source, text, kernel, types)
+        except MinialexError as error:
+            if not source.is_foreign:
+                raise
+            refused[name] = error
+    return found, refused
 
 
-def without_comments(text: str) -> str:
-    """Return `text` with comments blanked out, every line where it was."""
-
-    def blank(found: re.Match[str]) -> str:
-        return found[0] if found[0][0] == '"' else re.sub(r"[^\n]", " ", found[0])
-
-    return _COMMENT.sub(blank, text)
-
-
-def split(text: str) -> list[str]:
-    """Split `text` at the commas that stand outside all brackets."""
-    parts, depth, start = [], 0, 0
-    for i, letter in enumerate(text):
-        depth += (letter in "(<[{") - (letter in ")>]}")
-        if letter == "," and depth == 0:
-            parts.append(text[start:i])
-            start = i + 1
-    parts.append(text[start:])
-    return [part.strip() for part in parts if part.strip()]
-
-
-def _structs(text: str) -> Structs:
-    """Return the structs of `text` that hold nothing but numbers, with their members."""
-    found: Structs = {}
-    for match in _STRUCT.finditer(text):
-        # what stands outside the bodies of member functions
-        flat = re.sub(r"{[^{}]*}", ";", re.sub(r"{[^{}]*}", ";", match["body"]))
-        pieces = (p.strip() for p in flat.split(";") if "(" not in p)
-        members = [_MEMBERS.fullmatch(p) for p in pieces if p and not p.startswith("static ")]
-        fields = tuple(
-            (name, scalars.canonical(m["type"])) for m in members if m for name in split(m["names"])
-        )
-        if None not in members and all(scalars.is_known(ctype) for _, ctype in fields):
-            found[match["name"]] = fields
-    return found
-
-
-def _signature(source: Source, match: re.Match[str], structs: Structs) -> Signature:
-    line = source.own.count("\n", 0, match.start("name")) + 1
-    where = f"{source.file}:{line}: {match['name']}"
-    template = tuple(_template_parameter(p, where) for p in split(match["template"] or ""))
-    types = {p.name for p in template if p.is_type}
-    bounds = split(match["before"] or match["after"] or "")
-    comment = _comment_above(source.own, match.start())
+def _signature(source: Source, text: str, kernel: CppDeclaration, types: Types) -> Signature:
+    tokens = kernel.tokens
+    start, template = 0, list[Sequence[Token]]()
+    if tokens[0].text == "template":
+        start = closing_angle(tokens, 1) + 1
+        template = parted(tokens[2 : start - 1])
+    name = next(
+        i
+        for i in range(start, kernel.body)
+        if tokens[i].text == kernel.names[0] and tokens[i + 1].text == "("
+    )
+    file, line = place(text, tokens[name].start)
+    where = f"{source.file if file == source.own_name else file}:{line}: {kernel.names[0]}"
+    parameters = [_template_parameter(text, p, where) for p in template]
+    names = {p.name for p in parameters if p.is_type}
+    inner = parted(tokens[name + 2 : closing(tokens, name + 1)])
+    if len(inner) == 1 and [t.text for t in inner[0]] == ["void"]:
+        inner = []
+    comment = _comment_above(source.files[file], place(text, kernel.start)[1])
     return Signature(
         source.file,
-        match["name"],
-        tuple(_parameter(p, types, structs, where) for p in split(match["parameters"])),
-        template,
-        _instances(comment, template, where),
-        bounds[0] if bounds else "",
+        kernel.qualified,
+        tuple(_parameter(text, p, names, types, where) for p in inner),
+        tuple(parameters),
+        _instances(comment, parameters, where, () if source.is_foreign else FLOATING),
+        _launch_bound(text, tokens[start:name]),
         line,
         comment,
+        types,
     )
 
 
-def _template_parameter(text: str, where: str) -> TemplateParameter:
-    found = re.fullmatch(r"(?P<kind>[\w ]+?)\s+(?P<name>\w+)\s*(?:=\s*(?P<default>.+))?", text)
-    if found is None:
-        raise MinialexError(f"{where}: template parameter {text!r} is not of the form 'int NAME'")
-    return TemplateParameter(found["name"], found["kind"], found["default"])
+def _launch_bound(text: str, head: Sequence[Token]) -> str:
+    for i, token in enumerate(head):
+        if token.text == "__launch_bounds__":
+            first = parted(head[i + 2 : closing(head, i + 1)])[0]
+            return text[first[0].start : first[-1].end]
+    return ""
 
 
-def _parameter(text: str, types: set[str], structs: Structs, where: str) -> KernelParameter:
-    found = _PARAMETER.fullmatch(_QUALIFIERS.sub(" ", text).strip())
-    if found is None or found["stars"].count("*") > 1:
+def _template_parameter(text: str, tokens: Sequence[Token], where: str) -> TemplateParameter:
+    texts = [t.text for t in tokens]
+    equals = texts.index("=") if "=" in texts else len(tokens)
+    default = text[tokens[equals + 1].start : tokens[-1].end] if equals < len(tokens) else None
+    declarator = tokens[:equals]
+    # float (*f)(float): the name stands within
+    pointer = texts.index("*") + 1 if "(" in texts[:equals] and "*" in texts else equals - 1
+    name = declarator[pointer]
+    kind = [t.text for t in declarator if t is not name and t.text not in ("const", "volatile")]
+    if name.kind != "name" or not kind or "..." in "".join(kind):
+        said = text[tokens[0].start : tokens[-1].end]
+        raise MinialexError(f"{where}: template parameter {said!r} is not of the form 'int NAME'")
+    return TemplateParameter(name.text, " ".join(kind), default)
+
+
+def _parameter(
+    text: str, tokens: Sequence[Token], template: set[str], types: Types, where: str
+) -> KernelParameter:
+    texts = [t.text for t in tokens]
+    end = texts.index("=") if "=" in texts else len(tokens)
+    bracket = texts.index("[") if "[" in texts else end
+    plain = [t for t in tokens[: min(end, bracket)] if t.text not in QUALIFIERS]
+    stars = sum(t.text == "*" for t in plain) + (bracket < end)
+    name = plain[-1] if plain else tokens[0]
+    kind = [t for t in plain[:-1] if t.text != "*"]
+    said = text[tokens[0].start : tokens[-1].end]
+    if not kind or name.kind != "name" or stars > 1 or {"(", "&"} & set(texts[:end]):
         raise MinialexError(
-            f"{where}: parameter {text!r} is not of the form 'const T* x' or 'int n'"
+            f"{where}: parameter {said!r} is not of the form 'const T* x' or 'int n'"
         )
-    ctype, pointer = scalars.canonical(found["type"]), "*" in found["stars"]
-    fields = () if pointer else structs.get(ctype, ())
-    known = ctype in types or scalars.is_known(ctype) or (pointer and ctype == "void")
-    if not (known or fields):
-        raise MinialexError(
-            f"{where}: parameter {found['name']} has type {ctype!r}, which cannot be passed: "
-            "use a template type, int, long long, size_t, float, double, bool, or a struct of these"
-        )
+    ctype = scalars.canonical(spelled(kind))
+    pointer = stars == 1
+    layout = None
+    if ctype not in template and not (pointer and ctype == "void"):
+        layout = types.layout(ctype)
+        if layout is None and not template & {t.text for t in kind}:
+            raise MinialexError(
+                f"{where}: parameter {name.text} has type {ctype!r}, which cannot be passed: use "
+                "numbers, vectors such as float4, enums, structs of these, or a template type"
+            )
+        if layout is not None and layout.is_number:
+            ctype, layout = layout.ctype, None
     # In `const float* x` the elements are constant, in `float* const x` only the pointer is.
-    const = "const" in (text.split("*")[0] if pointer else text).split()
-    return KernelParameter(found["name"], ctype, pointer, const, "__restrict" in text, fields)
-
-
-def _comment_above(text: str, start: int) -> str:
-    """Return the comment that ends at `start`."""
-    found = re.search(r"(?:^[ \t]*//[^\n]*\n)*\s*\Z", text[:start], re.MULTILINE)
-    return "\n".join(
-        re.findall(r"^[ \t]*// ?(.*?)[ \t]*$", found[0] if found else "", re.MULTILINE)
+    first_star = texts.index("*") if "*" in texts else len(texts)
+    restrict = any(t.startswith(("__restrict", "restrict")) for t in texts)
+    return KernelParameter(
+        name.text, ctype, pointer, "const" in texts[:first_star], pointer and restrict, layout
     )
+
+
+def _comment_above(text: str, line: int) -> str:
+    """Return the comment lines directly above a line."""
+    found: list[str] = []
+    for above in reversed(text.splitlines()[: line - 1]):
+        if above.strip() and not above.lstrip().startswith("//"):
+            break
+        if not above.strip() and found:
+            break
+        found += [above.strip()] if above.strip() else []
+    return "\n".join(re.sub("^// ?", "", one) for one in reversed(found))
 
 
 def _instances(
-    comment: str, template: tuple[TemplateParameter, ...], where: str
+    comment: str, template: Sequence[TemplateParameter], where: str, types: tuple[str, ...]
 ) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Read the ``instances:`` lines of a comment."""
-    types = (p.name for p in template if p.is_type and p.default is None)
-    declared: dict[str, tuple[str, ...]] = dict.fromkeys(types, FLOATING)
+    """Read the ``instances:`` lines of a comment; type parameters without one take `types`."""
+    free = (p.name for p in template if p.is_type and p.default is None and types)
+    declared: dict[str, tuple[str, ...]] = dict.fromkeys(free, types)
     for line in _INSTANCES.findall(comment):
         for entry in line.split(";"):
             name, _, values = (part.strip() for part in entry.partition("="))

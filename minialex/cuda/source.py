@@ -1,8 +1,11 @@
 """The text of the kernels: where the files are, and what a compiler is given of them.
 
-A kernel file is compiled as one text: ``common.cuh``, every ``#include "..."`` expanded in place,
-then the file itself, with ``#line`` directives so that errors name the real file and line. A
-compiled binary is kept under a key of that whole text, so an edited header is never missed.
+A kernel file is compiled as one text, every ``#include "..."`` of a file beside it expanded in
+place, with ``#line`` directives so that errors name the real file and line. The package's own files
+have ``common.cuh`` in front, and so has any file that includes it: it keeps the house rules, and is
+compiled whole. Of others, *foreign* ones, other headers are left out, and a compiler is given what
+the kernel needs (`foreign`). A compiled binary is kept under a key of its whole text, so an edited
+header is never missed.
 """
 
 from __future__ import annotations
@@ -12,17 +15,19 @@ import functools
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from minialex.cuda.tokens import without_comments
 from minialex.errors import MinialexError
 
 COMMON = "common.cuh"
 _PACKAGE = Path(__file__).resolve().parent.parent
 _NEEDS = re.compile(r"^// needs: sm_(\d+)$", re.MULTILINE)
 _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"]+)"[^\n]*$', re.MULTILINE)
-_CUDA_HEADERS = {"cuda_fp16.h": "__half", "cuda_bf16.h": "__nv_bfloat16"}
+_ANY_INCLUDE = re.compile(r'^[ \t]*#[ \t]*include\b[ \t]*["<]?([^">\n]*)[^\n]*$', re.MULTILINE)
+_MARKER = re.compile(r'^#line (\d+) "(.*)"$', re.MULTILINE)
 _edits: dict[Path, str] = {}
 
 
@@ -34,18 +39,29 @@ class Source:
     ----------
     file : str
         The name it was asked for by, as in messages: ``"relu.cu"``, or a path.
-    own : str
-        The file's own text.
+    own_name : str
+        The name that it has among `files`.
     text : str
         The whole text: headers in front, ``#line`` directives between.
     files : dict of str to str
         Each file that went into `text`, under the name its ``#line`` gives.
+    is_foreign : bool
+        Whether it keeps no house rules: it lies elsewhere and does not include ``common.cuh``.
+    left_out : dict of str to str
+        The headers that a foreign file includes and that are not in `text`, and where.
     """
 
     file: str
-    own: str
+    own_name: str
     text: str
     files: dict[str, str] = field(compare=False)
+    is_foreign: bool = False
+    left_out: dict[str, str] = field(default_factory=dict, compare=False)
+
+    @property
+    def own(self) -> str:
+        """The file's own text."""
+        return self.files[self.own_name]
 
     @functools.cached_property
     def digest(self) -> str:
@@ -62,19 +78,6 @@ class Source:
         """The lowest architecture that it compiles for, from a line ``// needs: sm_80``, else 0."""
         found = _NEEDS.search(self.own)
         return int(found[1]) if found else 0
-
-    def for_cuda(self, names: Sequence[str]) -> str:
-        """Return the text for NVIDIA's compilers, which know half and bfloat16 from headers only.
-
-        The file need not include them: an array of float16 may make a template's ``T`` a __half.
-        """
-        written = "\n".join([self.own, *names])
-        headers = [
-            header
-            for header, type_name in _CUDA_HEADERS.items()
-            if f"<{header}>" not in self.text and re.search(rf"\b{type_name}2?\b", written)
-        ]
-        return "".join(f"#include <{header}>\n" for header in headers) + self.text
 
     def name(self, path: str) -> str:
         """Return which of `files` a compiler means by `path`; `path` itself if it is none of them.
@@ -122,10 +125,20 @@ def read(file: str | Path) -> Source:
         If the file or one that it includes is not there.
     """
     path = _locate(file)
-    files: dict[str, str] = {}
+    name, files = _shown(path), dict[str, str]()
+    if _is_foreign(path):
+        left_out: dict[str, str] = {}
+        return Source(str(file), name, _expand(path, files, left_out), files, True, left_out)
     header = _expand(kernel_folder() / COMMON, files)
-    body = _expand(path, files)
-    return Source(str(file), _text(path), header + body, files)
+    return Source(str(file), name, header + _expand(path, files), files)
+
+
+def place(text: str, offset: int) -> tuple[str, int]:
+    """Return the file and the line of a place in a text with ``#line`` directives."""
+    file, line, start = "", 1, 0
+    for marker in _MARKER.finditer(text, 0, offset):
+        file, line, start = marker[2], int(marker[1]), marker.end() + 1
+    return file, line + text.count("\n", start, offset)
 
 
 def first_errors(log: str) -> list[str]:
@@ -185,7 +198,14 @@ def _locate(file: str | Path) -> Path:
 
 
 def _text(path: Path) -> str:
-    return _edits[path] if path in _edits else path.read_text(encoding="utf-8")
+    return _edits[path] if path in _edits else path.read_text(encoding="utf-8", errors="replace")
+
+
+def _is_foreign(path: Path) -> bool:
+    if path.parent == kernel_folder():
+        return False
+    includes_common = COMMON in _INCLUDE.findall(_text(path))
+    return not includes_common or (path.parent / COMMON).is_file()
 
 
 def _shown(path: Path) -> str:
@@ -194,21 +214,30 @@ def _shown(path: Path) -> str:
     return path.name if path.parent == kernel_folder() else path.as_posix()
 
 
-def _expand(path: Path, files: dict[str, str]) -> str:
-    """Return the text of `path` with its local includes expanded, each file once in all."""
+def _expand(path: Path, files: dict[str, str], left_out: dict[str, str] | None = None) -> str:
+    """Return the text of `path` with its local includes expanded, each file once in all.
+
+    With `left_out`, all others are noted there and go; without, those of quoted files are errors.
+    """
     name = _shown(path)
     if name in files:
         return ""
     text = files[name] = _text(path)
+    if left_out is not None:
+        # a header that a comment speaks of is not included
+        text = without_comments(text)
 
     def included(found: re.Match[str]) -> str:
-        target = next(
-            (f / found[1] for f in (path.parent, kernel_folder()) if (f / found[1]).is_file()), None
-        )
+        is_quoted = '"' in found[0]
+        folders = (path.parent, kernel_folder()) if left_out is None else (path.parent,)
+        there = [f / found[1] for f in folders if is_quoted and (f / found[1]).is_file()]
         line = text.count("\n", 0, found.start()) + 1
-        if target is None:
+        if there:
+            return f'{_expand(there[0], files, left_out)}#line {line + 1} "{name}"'
+        if left_out is None:
             raise MinialexError(f'{name}:{line}: no file for #include "{found[1]}"')
-        return f'{_expand(target, files)}#line {line + 1} "{name}"'
+        left_out.setdefault(found[1].strip(), f"{name}:{line}")
+        return ""
 
-    body = _INCLUDE.sub(included, text)
+    body = (_INCLUDE if left_out is None else _ANY_INCLUDE).sub(included, text)
     return f'#line 1 "{name}"\n{body}' + ("" if body.endswith("\n") else "\n")

@@ -15,6 +15,7 @@ _TOKEN = re.compile(
     re.DOTALL | re.MULTILINE | re.VERBOSE,
 )
 OPENING, CLOSING = "([{", ")]}"
+_COMMENT = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"', re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -74,3 +75,47 @@ def partners(tokens: Sequence[Token]) -> dict[int, int]:
         elif token.text in CLOSING and token.kind == "sign" and opened:
             found[opened.pop()] = i
     return found
+
+
+def parted(tokens: Sequence[Token], sign: str = ",") -> list[Sequence[Token]]:
+    """Split tokens at the signs that stand outside all brackets; empty parts are left out."""
+    parts, first, i = [], 0, 0
+    while i < len(tokens):
+        text = tokens[i].text
+        if text == sign:
+            parts.append(tokens[first:i])
+            first = i + 1
+        elif text == "<":
+            i = closing_angle(tokens, i)
+        elif text in OPENING:
+            i = closing(tokens, i)
+        i += 1
+    return [part for part in (*parts, tokens[first:]) if part]
+
+
+def spelled(tokens: Sequence[Token]) -> str:
+    """Return the text of tokens, with blanks between words only."""
+    parts: list[str] = []
+    for before, token in zip([None, *tokens], tokens, strict=False):
+        are_words = before is not None and before.kind == token.kind == "name"
+        parts += [" ", token.text] if are_words else [token.text]
+    return "".join(parts)
+
+
+def split(text: str) -> list[str]:
+    """Split `text` at the commas that stand outside all brackets."""
+    return [text[part[0].start : part[-1].end] for part in parted(tokens_of(text))]
+
+
+def without_comments(text: str) -> str:
+    """Return `text` with comments blanked out, every line where it was."""
+
+    def blank(found: re.Match[str]) -> str:
+        return found[0] if found[0][0] == '"' else blanked(found[0])
+
+    return _COMMENT.sub(blank, text)
+
+
+def blanked(text: str) -> str:
+    """Return blanks in the place of `text`, on as many lines."""
+    return re.sub(r"[^\n]", " ", text)

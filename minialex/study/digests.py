@@ -11,7 +11,7 @@ from pathlib import Path
 
 from minialex.autograd import ROUTINES
 from minialex.cuda import source
-from minialex.cuda.signature import without_comments
+from minialex.cuda.tokens import without_comments
 from minialex.study.kernel_uses import Use, modules_of
 
 _PACKAGE = Path(__file__).resolve().parents[1]

@@ -85,7 +85,6 @@ def test_a_command_that_is_no_compiler(monkeypatch):
 
 def test_other_systems_are_told_so(monkeypatch):
     monkeypatch.setattr(system.sys, "platform", "win32")
-    compiler._compiler.cache_clear()
     with pytest.raises(MinialexError, match="emulated on Linux only, not on win32"):
         compiler.compiler()
 

@@ -12,6 +12,7 @@ import random
 import pytest
 
 from minialex.cuda import disassembly, nvrtc, source, toolkit
+from minialex.cuda.compiler_text import for_nvrtc
 from minialex.errors import MinialexError
 from minialex.study import budgets
 from tests.cuda.tools import (
@@ -126,11 +127,12 @@ def test_a_file_need_not_include_what_half_is(tmp_path):
     path.write_text(HALF.replace("= __half", "= float"))
     source.clear_cache()
     text = source.read(path)
-    assert text.for_cuda(["doubled<float>"]) == text.text
-    headers = "#include <cuda_fp16.h>\n#include <cuda_bf16.h>\n"
-    assert text.for_cuda(["doubled<__half>", "doubled<__nv_bfloat16>"]) == headers + text.text
+    plain = for_nvrtc(text, ["doubled<float>"], 90)
+    assert "cuda_fp16" not in plain
+    headers = "#include <cuda_bf16.h>\n#include <cuda_fp16.h>\n"
+    assert for_nvrtc(text, ["doubled<__half>", "doubled<__nv_bfloat16>"], 90) == headers + plain
     halves = source.read(KERNELS / "halves.cu")
-    assert halves.for_cuda(["half_arithmetic<__half>"]) == halves.text
+    assert for_nvrtc(halves, ["half_arithmetic<__half>"], 90) == halves.text
 
 
 @compiles

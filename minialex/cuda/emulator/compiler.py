@@ -11,13 +11,12 @@ import functools
 import hashlib
 import os
 import re
-import shlex
-import shutil
 import subprocess
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from minialex.cuda import cxx
+from minialex.cuda.cxx import Compiler
 from minialex.cuda.emulator import system
 from minialex.cuda.emulator.cache import VARIABLE, cache_folder, is_whole, store, workspace
 from minialex.cuda.emulator.errors import EmulationError
@@ -42,47 +41,17 @@ _MAX_LOCALS_BYTES = 96 << 10
 _runtimes: dict[str, ctypes.CDLL] = {}
 
 
-@dataclass(frozen=True)
-class Compiler:
-    """A C++ compiler: how to call it, and what it says it is."""
-
-    command: tuple[str, ...]
-    version: str
-
-    @property
-    def is_clang(self) -> bool:
-        """Whether it is clang, whatever its name."""
-        return "clang" in self.version
-
-
 def compiler() -> Compiler:
-    """Return the C++ compiler to use: ``$CXX``, else g++, clang++ or c++, whichever is there.
+    """Return the C++ compiler that kernels are compiled with; see `cxx.compiler`.
 
     Raises
     ------
     MinialexError
         If there is none, or the machine is not a Linux one.
     """
-    return _compiler(os.environ.get("CXX", ""), os.environ.get("PATH", ""))
-
-
-@functools.cache
-def _compiler(named: str, _path: str) -> Compiler:
     if why := system.why_not():
         raise MinialexError(why)
-    command = shlex.split(named)
-    if named and not (command and shutil.which(command[0])):
-        raise MinialexError(f"CXX is {named!r}, which is no command here: set it to a C++ compiler")
-    found = command or [c for c in ("g++", "clang++", "c++") if shutil.which(c)][:1]
-    if not found:
-        raise MinialexError(
-            "no C++ compiler found, which emulating kernels needs: install g++ or clang++, "
-            "or set CXX to one"
-        )
-    asked = subprocess.run([*found, "--version"], capture_output=True, text=True, check=False)
-    if asked.returncode:
-        raise MinialexError(f"{' '.join(found)} --version failed: set CXX to a C++ compiler")
-    return Compiler(tuple(found), asked.stdout)
+    return cxx.compiler("emulating kernels")
 
 
 def runtime() -> Path:

@@ -19,6 +19,8 @@ import numpy as np
 from minialex.arrays import Array, address_of
 from minialex.cuda import gpu
 from minialex.cuda.architectures import Architecture
+from minialex.cuda.compiler_text import for_emulator
+from minialex.cuda.cxx import Compiler
 from minialex.cuda.emulator import compiler, interface
 from minialex.cuda.emulator.counts import Counts, counts
 from minialex.cuda.emulator.lines import Lines
@@ -110,7 +112,7 @@ class CompiledKernel:
     runtime: ctypes.CDLL
 
 
-_compiled_kernels: dict[tuple[str, str, str, compiler.Compiler], CompiledKernel] = {}
+_compiled_kernels: dict[tuple[str, str, int, str, Compiler], CompiledKernel] = {}
 
 
 def run(task: EmulatedLaunch) -> Recording | Counts | None:
@@ -197,19 +199,23 @@ def _interrupts() -> int:
 
 def _compiled(task: EmulatedLaunch) -> CompiledKernel:
     """Return the compiled kernel, compiled together with its neighbours if it is new."""
-    tool = compiler.compiler()
-    key = (task.plan.source.digest, task.plan.expression, task.build, tool)
-    if key not in _compiled_kernels:
+    # what else a kernel is compiled under: of a foreign one __CUDA_ARCH__ counts
+    about = (
+        task.plan.source.digest,
+        task.architecture.capability if task.plan.source.is_foreign else 0,
+        task.build,
+        compiler.compiler(),
+    )
+    if (task.plan.expression, *about) not in _compiled_kernels:
         names = gpu.compiled_together(task.plan.source, task.plan.signature, task.plan.binding)
-        text = translate(task.plan.source.text, names, unroll=task.build == "counted")
+        code = for_emulator(task.plan.source, names, task.architecture.capability)
+        text = translate(code, names, unroll=task.build == "counted")
         path = compiler.build(text, task.plan.expression, task.build)
         runtime, library = compiler.load_runtime(compiler.runtime()), compiler.load(path)
         for number, name in enumerate(names):
             address = ctypes.cast(library[entry(number)], ctypes.c_void_p)
-            _compiled_kernels[task.plan.source.digest, name, task.build, tool] = CompiledKernel(
-                path, address, runtime
-            )
-    return _compiled_kernels[key]
+            _compiled_kernels[name, *about] = CompiledKernel(path, address, runtime)
+    return _compiled_kernels[task.plan.expression, *about]
 
 
 def _launch(
@@ -371,4 +377,4 @@ def _code(task: EmulatedLaunch, ctype: str, array: Array) -> str:
     """Return the element type as ``emu/runtime.h`` codes it."""
     if task.plan.binding.get(ctype, ctype) == "__nv_bfloat16":
         return "b"
-    return {"b": "u"}.get(array.dtype.kind, array.dtype.kind)
+    return {"b": "u", "V": "?", "c": "?"}.get(array.dtype.kind, array.dtype.kind)

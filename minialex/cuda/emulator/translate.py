@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 
 from minialex.cuda.emulator.assembly import translate_assembly
-from minialex.cuda.signature import split, without_comments
+from minialex.cuda.tokens import split, without_comments
 
 _SHARED = re.compile(r"\b(?:static\s+)?(extern\s+)?(?:static\s+)?__shared__\s+([^;{}=]+);")
 # CUDA's pragma without a number.

@@ -1,5 +1,6 @@
 // assembly.cu -- inline assembly of the kinds that kernels have.
 // needs: sm_80
+#include "common.cuh"
 #include <cuda_fp16.h>
 #include <cuda_bf16.h>
 

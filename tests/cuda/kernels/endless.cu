@@ -1,4 +1,5 @@
 // endless.cu -- kernels that never end: what Ctrl-C has to reach.
+#include "common.cuh"
 
 // `running` is set by the thread that the host watches.
 #define BEGIN() \

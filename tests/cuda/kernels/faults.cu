@@ -1,5 +1,6 @@
 // faults.cu -- kernels that are wrong in one line each, marked FAULT, for the checker to find.
 // Where CHECK(n) stands, fault n is planted only if the kernel is asked for it: with 0 it is right.
+#include "common.cuh"
 
 #define CHECK(n) if (fault != (n))
 

@@ -1,4 +1,5 @@
 // features.cu -- one tiny kernel for each thing that the emulator must know of CUDA.
+#include "common.cuh"
 
 // ---- grids, blocks, shared memory ----------------------------------------------------------------
 

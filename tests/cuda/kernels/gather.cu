@@ -1,6 +1,7 @@
 // gather.cu -- accesses at any addresses: index[i] is where thread i of the launch reads and writes,
 // counted in elements of WIDTH bytes; below 0 it does neither. Launch: one block of as many threads
 // as there are indices.
+#include "common.cuh"
 
 template <int WIDTH> struct Element;
 template <> struct Element<1> { using type = unsigned char; };

@@ -1,5 +1,6 @@
 // halves.cu -- half and bfloat16 arithmetic, and the tensor-core wrappers of mma.cuh.
 // needs: sm_80
+#include "common.cuh"
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 

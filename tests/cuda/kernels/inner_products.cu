@@ -1,5 +1,6 @@
 // inner_products.cu -- one instruction of a tensor core for every eight inner products.
 // needs: sm_80
+#include "common.cuh"
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 

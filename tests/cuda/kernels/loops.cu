@@ -1,4 +1,5 @@
 // loops.cu -- loops that run as often as arguments say: in registers, and over what each block is told.
+#include "common.cuh"
 
 extern "C" __global__ void newton(const float* __restrict__ x, float* __restrict__ y,
                                   const int steps, const int n) {

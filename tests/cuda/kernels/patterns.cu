@@ -3,6 +3,7 @@
 //
 // Launch:  two blocks of 64 threads, unless said otherwise: 4 warps, t the thread's index in its block
 //          and i in the launch. Each line that is counted ends in a comment that names it.
+#include "common.cuh"
 
 // ---- global memory: 32-byte sectors of 128-byte lines --------------------------------------------
 

@@ -1,4 +1,5 @@
 // philox.cu -- the generator of kernels/philox.cuh alone, so that its words can be compared.
+#include "common.cuh"
 #include "philox.cuh"
 
 __device__ void write_words(const uint4 words, unsigned* __restrict__ out) {

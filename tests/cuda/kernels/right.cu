@@ -1,5 +1,6 @@
 // right.cu -- kernels that look wrong and are right, or whose results alone are undefined.
 // needs: sm_80
+#include "common.cuh"
 
 // ---- masks that name lanes which have returned or do not exist -----------------------------------
 

@@ -1,4 +1,5 @@
 // rounding.cu -- products and sums that a compiler may or may not round as one.
+#include "common.cuh"
 
 // A sum over a loop of known length: vectorised, its products would be rounded by themselves.
 __global__ void sum_of_products(const float* __restrict__ x, const float* __restrict__ y,

@@ -21,7 +21,7 @@ from tests.study.profile import made_recordings as made
 TEXT = (
     "// made\n__global__ void made(const float* x) {\n    f(x); // </script><script>alert(1)\n}\n"
 )
-SOURCE = Source("made.cu", TEXT, TEXT, {"made.cu": TEXT})
+SOURCE = Source("made.cu", "made.cu", TEXT, {"made.cu": TEXT})
 
 
 def transposed():

@@ -1,5 +1,6 @@
 // asynchronous_copies.cu -- copies into shared memory that are waited for later.
 // needs: sm_80
+#include "common.cuh"
 #if !defined(MINIALEX_EMULATED)
 #include <cooperative_groups.h>
 #include <cooperative_groups/memcpy_async.h>

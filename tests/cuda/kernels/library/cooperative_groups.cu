@@ -1,4 +1,5 @@
 // cooperative_groups.cu -- groups of threads, and what they do together.
+#include "common.cuh"
 #if !defined(MINIALEX_EMULATED)
 #include <cooperative_groups.h>
 #include <cooperative_groups/reduce.h>

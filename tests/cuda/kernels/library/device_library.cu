@@ -1,4 +1,5 @@
 // device_library.cu -- what a kernel has of CUDA's headers and of std without including them.
+#include "common.cuh"
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 

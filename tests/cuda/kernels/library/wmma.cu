@@ -1,5 +1,6 @@
 // wmma.cu -- products of matrices that a warp holds in fragments.
 // needs: sm_80
+#include "common.cuh"
 #if !defined(MINIALEX_EMULATED)
 #include <mma.h>
 #endif

@@ -1,0 +1,56 @@
+"""The text that a compiler is given of a kernel file: whole, or of a foreign one an excerpt."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from minialex.cuda.foreign import excerpt
+from minialex.cuda.source import Source
+
+_TYPES_OF_HEADERS = {"cuda_fp16.h": "__half", "cuda_bf16.h": "__nv_bfloat16"}
+_PRELUDE = Path(__file__).resolve().parent / "nvrtc_prelude.cuh"
+# What foreign files include of CUDA and NVRTC takes, where it is installed.
+_HEADERS_OF_DEVICES = frozenset(
+    (
+        *("cuda_fp16.h", "cuda_bf16.h", "cuda_fp8.h", "mma.h", "cuda/barrier", "cuda/pipeline"),
+        *("cooperative_groups.h", "cooperative_groups/reduce.h", "cooperative_groups/scan.h"),
+        *("cooperative_groups/memcpy_async.h", "cuda_pipeline.h", "cuda_pipeline_primitives.h"),
+    )
+)
+
+
+def for_emulator(source: Source, expressions: Sequence[str], capability: int) -> str:
+    """Return the text that the emulator translates for some instantiations of kernels.
+
+    Parameters
+    ----------
+    capability : int
+        The compute capability of the emulated GPU, times ten.
+    """
+    if not source.is_foreign:
+        return source.text
+    return excerpt(source, _kernels(expressions), capability, emulated=True)
+
+
+def for_nvrtc(source: Source, expressions: Sequence[str], capability: int) -> str:
+    """Return the text for NVIDIA's compilers, which know half and bfloat16 from headers only.
+
+    A file need not include them: an array of float16 may make a template's ``T`` a __half.
+    """
+    text = source.text
+    included: set[str] = set()
+    if source.is_foreign:
+        excerpted = excerpt(source, _kernels(expressions), capability, emulated=False)
+        text = _PRELUDE.read_text() + excerpted
+        included = {header for header in source.left_out if header in _HEADERS_OF_DEVICES}
+    written = "\n".join([source.own, *expressions])
+    for header, type_name in _TYPES_OF_HEADERS.items():
+        if f"<{header}>" not in text and re.search(rf"\b{type_name}2?\b", written):
+            included.add(header)
+    return "".join(f"#include <{header}>\n" for header in sorted(included)) + text
+
+
+def _kernels(expressions: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(one.partition("<")[0] for one in expressions))

@@ -1,0 +1,187 @@
+"""What a compiler is given of a foreign file: of a kernel, itself and what it needs.
+
+Such a file is a program: it includes headers of CUDA and of the host, allocates, launches and
+prints. The preprocessor of the machine's C++ compiler takes its macros and conditions away, with
+the names that nvcc defines; then `declarations` finds what the kernel needs, and the rest becomes
+blanks, every line where it was. So each kernel is compiled alone, and what another needs, or the
+host, is in nobody's way.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from minialex.cuda import cxx
+from minialex.cuda.declarations import CppDeclaration, declarations, reached
+from minialex.cuda.source import Source, first_errors, place
+from minialex.cuda.tokens import blanked
+from minialex.errors import MinialexError
+
+DEFAULT_CAPABILITY = 90
+# As of nvcc 12.4, without what tells NVRTC.
+_NVCC = (
+    *("-D__CUDACC__", "-D__NVCC__", "-D__CUDACC_VER_MAJOR__=12", "-D__CUDACC_VER_MINOR__=4"),
+    *("-DCUDART_VERSION=12040", "-DCUDA_VERSION=12040"),
+)
+_EMULATED = "-DMINIALEX_EMULATED=1"
+_MARKER = re.compile(r'^# (\d+) "(.*?)".*$', re.MULTILINE)
+# Namespaces that a kernel may use whole without its file declaring them.
+_LIBRARIES = frozenset(("std", "cuda", "nvcuda", "cooperative_groups"))
+_OF_THE_HOST = re.compile(
+    r"cuda[A-Z]\w*|std|f?printf|exit|assert|malloc|calloc|free|FILE|cerr|cout"
+)
+_REFUSED = {
+    "cub": "CUB",
+    "thrust": "Thrust",
+    "cufftdx": "cuFFTDx",
+    "cutlass": "CUTLASS",
+    "cute": "CuTe",
+    **dict.fromkeys(("curand", "curand_init", "curand_uniform", "curand_normal"), "cuRAND"),
+    **dict.fromkeys(("texture", "cudaTextureObject_t", "tex1Dfetch", "tex1D", "tex2D"), "textures"),
+    **dict.fromkeys(("tex3D", "tex2DLayered", "tex2DLod", "texCubemap"), "textures"),
+    **dict.fromkeys(("surface", "cudaSurfaceObject_t", "surf2Dread", "surf2Dwrite"), "surfaces"),
+    "<<<": "launches from within a kernel",
+    "cudaLaunchDevice": "launches from within a kernel",
+}
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A preprocessed text and its declarations."""
+
+    text: str
+    declarations: Sequence[CppDeclaration] = field(repr=False)
+
+    @property
+    def kernels(self) -> dict[str, CppDeclaration]:
+        """The kernels that it defines, by name with namespaces; of overloads the first."""
+        found: dict[str, CppDeclaration] = {}
+        for one in self.declarations:
+            if one.is_kernel and one.is_defined:
+                found.setdefault(one.qualified, one)
+        return found
+
+
+@functools.lru_cache(maxsize=32)
+def outline(source: Source, capability: int = DEFAULT_CAPABILITY, emulated: bool = True) -> Outline:
+    """Preprocess a file, and find what it declares.
+
+    Parameters
+    ----------
+    capability : int
+        The compute capability times ten, of which ``__CUDA_ARCH__`` is the tenfold.
+    emulated : bool
+        Whether ``MINIALEX_EMULATED`` is defined.
+
+    Raises
+    ------
+    MinialexError
+        If there is no C++ compiler, or the preprocessor finds an error.
+    """
+    text = _preprocessed(source, capability, emulated)
+    return Outline(text, declarations(text))
+
+
+def _preprocessed(source: Source, capability: int, emulated: bool) -> str:
+    tool = cxx.compiler(f"reading {source.file}")
+    defined = (*_NVCC, f"-D__CUDA_ARCH__={10 * capability}", *([_EMULATED] if emulated else []))
+    done = subprocess.run(
+        [*tool.command, "-E", "-std=c++17", *defined, "-w", "-x", "c++", "-"],
+        input=source.text,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if done.returncode:
+        raise MinialexError(
+            f"{source.file} cannot be preprocessed:\n  " + "\n  ".join(first_errors(done.stderr))
+        )
+
+    def marker(found: re.Match[str]) -> str:
+        # those of the compiler's own files say nothing
+        return f'#line {found[1]} "{found[2]}"' if found[2] in source.files else ""
+
+    return _MARKER.sub(marker, done.stdout)
+
+
+@functools.lru_cache(maxsize=256)
+def excerpt(source: Source, kernels: Sequence[str], capability: int, emulated: bool) -> str:
+    """Return what some kernels of a foreign file need, each line where it was.
+
+    Parameters
+    ----------
+    kernels : tuple of str
+        With their namespaces.
+    capability, emulated
+        As `outline` takes them.
+
+    Raises
+    ------
+    MinialexError
+        If a kernel needs a library or a feature that is not taken, or is none on that GPU.
+    """
+    whole = outline(source, capability, emulated)
+    roots = [root for name in kernels for root in _roots(source, whole, name, capability)]
+    needed = reached(whole.declarations, roots)
+    for one in needed:
+        _check(source, whole.text, one, kernels)
+    return _blanked_but(whole, needed)
+
+
+def _roots(source: Source, whole: Outline, name: str, capability: int) -> list[CppDeclaration]:
+    """Return a kernel and its specialisations."""
+    if name not in whole.kernels:
+        raise MinialexError(
+            f"{source.file} has no kernel {name!r} for sm_{capability}: emulate another "
+            "architecture, or use another GPU"
+        )
+    alike = [d for d in whole.declarations if d.is_kernel and d.qualified == name]
+    special = [d for d in alike if [t.text for t in d.tokens[:3]] == ["template", "<", ">"]]
+    return [whole.kernels[name], *special]
+
+
+def _check(source: Source, text: str, one: CppDeclaration, kernels: Sequence[str]) -> None:
+    for token in one.tokens:
+        if token.kind != "text" and token.text in _REFUSED:
+            file, line = place(text, token.start)
+            raise MinialexError(
+                f"{file}:{line}: {' and '.join(kernels)} cannot run: {token.text!r} belongs to "
+                f"{_REFUSED[token.text]}, which are not taken; write that part of {source.file} "
+                "in plain CUDA C++"
+            )
+
+
+def _blanked_but(whole: Outline, needed: Iterable[CppDeclaration]) -> str:
+    """Return the text with blanks in the place of all declarations but those."""
+    kept = {one.start for one in needed}
+    namespaces = _LIBRARIES.union(*(one.namespace for one in whole.declarations))
+    parts, done = [], 0
+    for start, end in _spans(whole.declarations, kept, namespaces):
+        parts += [whole.text[done:start], blanked(whole.text[start:end])]
+        done = end
+    return "".join([*parts, whole.text[done:]])
+
+
+def _spans(
+    every: Iterable[CppDeclaration], kept: set[int], namespaces: frozenset[str]
+) -> Iterable[tuple[int, int]]:
+    """Yield where what goes begins and ends."""
+    for one in every:
+        if one.start in kept:
+            if one.kind in ("class", "type"):
+                yield from _members_of_the_host(one)
+        elif one.kind != "using" or one.names[0].partition("::")[0] not in namespaces:
+            yield one.start, one.tokens[-1].end
+
+
+def _members_of_the_host(one: CppDeclaration) -> Iterable[tuple[int, int]]:
+    """Yield where member functions stand that no device has."""
+    for member in one.members:
+        is_host = member.kind == "function" and not member.is_for_devices
+        if is_host and any(_OF_THE_HOST.fullmatch(word) for word in member.words):
+            yield member.start, member.tokens[-1].end
