@@ -19,6 +19,11 @@ _HEADERS_OF_DEVICES = frozenset(
         *("cooperative_groups/memcpy_async.h", "cuda_pipeline.h", "cuda_pipeline_primitives.h"),
     )
 )
+# Headers of C, C++ and CUDA that need not be there.
+_KNOWN = re.compile(
+    r"\w+|c?u\w+\.h|(?:sys/)?(?:assert|float|limits|math|std\w+|string|time|unistd|omp)\.h|"
+    r"(?:device|math|vector|host|driver|builtin|sm)_\w+\.h(?:pp)?|nv\w+\.h"
+)
 
 
 def for_emulator(source: Source, expressions: Sequence[str], capability: int) -> str:
@@ -50,6 +55,19 @@ def for_nvrtc(source: Source, expressions: Sequence[str], capability: int) -> st
         if f"<{header}>" not in text and re.search(rf"\b{type_name}2?\b", written):
             included.add(header)
     return "".join(f"#include <{header}>\n" for header in sorted(included)) + text
+
+
+def left_out(source: Source) -> str:
+    """Return a note of the headers that were left out of a foreign file and may be missed."""
+    missed = [
+        header
+        for header in source.left_out
+        if header not in _HEADERS_OF_DEVICES and not _KNOWN.fullmatch(header)
+    ]
+    if not missed:
+        return ""
+    listed = ", ".join(f"{header} ({source.left_out[header]})" for header in missed)
+    return f"headers that were not found: {listed}: name their folders, options=['-IFOLDER']"
 
 
 def _kernels(expressions: Sequence[str]) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from minialex.cuda import cxx
 from minialex.cuda.declarations import CppDeclaration, declarations, reached
 from minialex.cuda.source import Source, first_errors, place
-from minialex.cuda.tokens import blanked
+from minialex.cuda.tokens import Token, blanked
 from minialex.errors import MinialexError
 
 DEFAULT_CAPABILITY = 90
@@ -37,16 +37,30 @@ _OF_THE_HOST = re.compile(
 _REFUSED = {
     "cub": "CUB",
     "thrust": "Thrust",
-    "cufftdx": "cuFFTDx",
     "cutlass": "CUTLASS",
     "cute": "CuTe",
-    **dict.fromkeys(("curand", "curand_init", "curand_uniform", "curand_normal"), "cuRAND"),
-    **dict.fromkeys(("texture", "cudaTextureObject_t", "tex1Dfetch", "tex1D", "tex2D"), "textures"),
-    **dict.fromkeys(("tex3D", "tex2DLayered", "tex2DLod", "texCubemap"), "textures"),
-    **dict.fromkeys(("surface", "cudaSurfaceObject_t", "surf2Dread", "surf2Dwrite"), "surfaces"),
-    "<<<": "launches from within a kernel",
-    "cudaLaunchDevice": "launches from within a kernel",
+    r"curand\w*": "cuRAND",
+    r"texture|cudaTextureObject_t|CUtexObject|tex(?:[123]D|Cubemap)\w*": "textures",
+    r"surface|cudaSurfaceObject_t|CUsurfObject|surf(?:[123]D|Cubemap)\w*": "surfaces",
+    r"__nv_fp8\w*|__nv_fp4\w*": "numbers of 8 and 4 bits",
+    r"<<<|cudaLaunchDevice\w*": "launches from within a kernel",
 }
+# What of libcu++ no kernel has under the emulator.
+_REFUSED_OF_CUDA = re.compile("barrier|pipeline|atomic|atomic_ref|memcpy_async|semaphore|latch")
+
+
+def refusal(tokens: Sequence[Token]) -> tuple[Token, str] | None:
+    """Return the first word that names something that is not taken, and what that is."""
+    for i, token in enumerate(tokens):
+        if token.kind == "text":
+            continue
+        for pattern, what in _REFUSED.items():
+            if re.fullmatch(pattern, token.text):
+                return token, what
+        before = [t.text for t in tokens[max(i - 2, 0) : i]]
+        if before == ["cuda", "::"] and _REFUSED_OF_CUDA.fullmatch(token.text):
+            return token, "libcu++"
+    return None
 
 
 @dataclass(frozen=True)
@@ -90,7 +104,7 @@ def _preprocessed(source: Source, capability: int, emulated: bool) -> str:
     tool = cxx.compiler(f"reading {source.file}")
     defined = (*_NVCC, f"-D__CUDA_ARCH__={10 * capability}", *([_EMULATED] if emulated else []))
     done = subprocess.run(
-        [*tool.command, "-E", "-std=c++17", *defined, "-w", "-x", "c++", "-"],
+        [*tool.command, "-E", "-std=c++17", *defined, *source.defines, "-w", "-x", "c++", "-"],
         input=source.text,
         capture_output=True,
         text=True,
@@ -146,14 +160,13 @@ def _roots(source: Source, whole: Outline, name: str, capability: int) -> list[C
 
 
 def _check(source: Source, text: str, one: CppDeclaration, kernels: Sequence[str]) -> None:
-    for token in one.tokens:
-        if token.kind != "text" and token.text in _REFUSED:
-            file, line = place(text, token.start)
-            raise MinialexError(
-                f"{file}:{line}: {' and '.join(kernels)} cannot run: {token.text!r} belongs to "
-                f"{_REFUSED[token.text]}, which are not taken; write that part of {source.file} "
-                "in plain CUDA C++"
-            )
+    found = refusal(one.tokens)
+    if found is not None:
+        file, line = place(text, found[0].start)
+        raise MinialexError(
+            f"{file}:{line}: {' and '.join(kernels)} cannot run: {found[0].text!r} belongs to "
+            f"{found[1]}, which the emulator does not have: write that part in plain CUDA C++"
+        )
 
 
 def _blanked_but(whole: Outline, needed: Iterable[CppDeclaration]) -> str:

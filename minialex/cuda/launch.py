@@ -56,6 +56,9 @@ class Kernel:
         The function, with its namespaces where there are several of that name.
     optional : sequence of str
         The pointers that may be None, which the kernel then reads as null.
+    options : sequence of str
+        Of the compiler, as a foreign file may need them: ``-DNAME=VALUE``, ``-UNAME``,
+        ``-IFOLDER``.
 
     Examples
     --------
@@ -65,8 +68,16 @@ class Kernel:
     deduced from the arrays. An empty grid launches nothing.
     """
 
-    def __init__(self, file: str | Path, name: str, *, optional: Sequence[str] = ()) -> None:
-        self.file, self.name, self.optional = file, name, tuple(optional)
+    def __init__(
+        self,
+        file: str | Path,
+        name: str,
+        *,
+        optional: Sequence[str] = (),
+        options: Sequence[str] = (),
+    ) -> None:
+        self.file, self.name = file, name
+        self.optional, self.options = tuple(optional), tuple(options)
         self._plans: PlanCache | None = None
 
     def __repr__(self) -> str:
@@ -81,7 +92,7 @@ class Kernel:
         MinialexError
             If the file has no kernel of that name, or it cannot be launched.
         """
-        return signature(source.read(self.file), self.name)
+        return signature(self._source(), self.name)
 
     def __call__(
         self,
@@ -111,9 +122,12 @@ class Kernel:
         if 0 not in plan.grid:
             _back_end(plan.device).launch(plan, values)
 
+    def _source(self) -> source.Source:
+        return source.read(self.file, self.options)
+
     def _plan_cache(self) -> PlanCache:
         """Return the plans of the kernel as its file's text is now."""
-        text = source.read(self.file)
+        text = self._source()
         if self._plans is None or self._plans.source is not text:
             self._plans = PlanCache(text, self.signature)
         return self._plans
@@ -143,9 +157,11 @@ class Kernel:
         return LaunchPlan.of(plans.source, declared, bound, grid3, block3, shared, by_value)
 
 
-def kernel(file: str | Path, name: str, *, optional: Sequence[str] = ()) -> Kernel:
+def kernel(
+    file: str | Path, name: str, *, optional: Sequence[str] = (), options: Sequence[str] = ()
+) -> Kernel:
     """Return the kernel `name` of `file`; see `Kernel`. Nothing is read before the first call."""
-    return Kernel(file, name, optional=optional)
+    return Kernel(file, name, optional=optional, options=options)
 
 
 def why_not(device: Device) -> str:

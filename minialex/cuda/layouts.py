@@ -28,6 +28,7 @@ _PAIRS = {
     **dict.fromkeys(("half2", "__half2", "nv_half2"), "__half"),
     **dict.fromkeys(("__nv_bfloat162", "nv_bfloat162"), "__nv_bfloat16"),
 }
+_EMPTY = re.compile(r"(?:std::)?(?:(?:bool_constant|integral_constant)<.*>|(?:true|false)_type)")
 _WIDEST_VECTOR_BYTES = 16
 _SUFFIX = re.compile(r"(?<=[0-9a-fA-F])[uUlL]+$")
 _OPERATORS: dict[type, Callable[[Any, Any], Any]] = {
@@ -91,12 +92,29 @@ class Layout:
 
     def takes(self, dtype: np.dtype[Any], size: int) -> bool:
         """Return whether an array of `size` elements of `dtype` is one of these values."""
-        if dtype.kind == "V" or self.uniform is None:
-            return dtype == self.dtype
+        if dtype.names is not None or self.uniform is None:
+            # whatever the names of members
+            same_size = dtype.itemsize == self.dtype.itemsize
+            return same_size and _numbers(dtype) == _numbers(self.dtype)
         kind, count = self.uniform
         if dtype.kind == "c":
             dtype, size = np.dtype(f"f{dtype.itemsize // 2}"), 2 * size
         return scalars.matches(dtype, kind) and size % count == 0
+
+
+def _numbers(dtype: np.dtype[Any]) -> list[tuple[int, np.dtype[Any]]]:
+    """Return where in a value each of its numbers lies, and its dtype."""
+    if dtype.subdtype is not None:
+        of, shape = dtype.subdtype
+        each = range(0, math.prod(shape) * of.itemsize, max(of.itemsize, 1))
+        return [(start + at, one) for start in each for at, one in _numbers(of)]
+    if dtype.names is None:
+        return [(0, dtype)]
+    assert dtype.fields is not None
+    fields = [dtype.fields[name] for name in dtype.names]
+    return sorted(
+        ((f[1] + at, one) for f in fields for at, one in _numbers(f[0])), key=lambda pair: pair[0]
+    )
 
 
 def number(ctype: str) -> Layout:
@@ -410,6 +428,8 @@ def _built_in(ctype: str) -> Layout | None:
         # the numbers of char4 are signed
         of = "signed char" if found[1] == "char" else f"{'unsigned ' if unsigned else ''}{name}"
         return vector(ctype, of, int(found[2]))
+    if _EMPTY.fullmatch(ctype):
+        return struct(ctype, [])
     if ctype == "dim3":
         return vector(ctype, "unsigned int", 3)
     return vector(ctype, _PAIRS[ctype], 2) if ctype in _PAIRS else None

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from minialex.cuda import scalars
 from minialex.cuda.declarations import CppDeclaration, declarations
-from minialex.cuda.foreign import outline
+from minialex.cuda.foreign import outline, refusal
 from minialex.cuda.layouts import QUALIFIERS, Layout, Types
 from minialex.cuda.source import Source, place
 from minialex.cuda.tokens import (
@@ -222,7 +222,7 @@ def _signature(source: Source, text: str, kernel: CppDeclaration, types: Types) 
     return Signature(
         source.file,
         kernel.qualified,
-        tuple(_parameter(text, p, names, types, where) for p in inner),
+        tuple(_parameter(text, i, p, names, types, where) for i, p in enumerate(inner)),
         tuple(parameters),
         _instances(comment, parameters, where, () if source.is_foreign else FLOATING),
         _launch_bound(text, tokens[start:name]),
@@ -256,20 +256,30 @@ def _template_parameter(text: str, tokens: Sequence[Token], where: str) -> Templ
 
 
 def _parameter(
-    text: str, tokens: Sequence[Token], template: set[str], types: Types, where: str
+    text: str,
+    number: int,
+    tokens: Sequence[Token],
+    template: set[str],
+    types: Types,
+    where: str,
 ) -> KernelParameter:
     texts = [t.text for t in tokens]
     end = texts.index("=") if "=" in texts else len(tokens)
     bracket = texts.index("[") if "[" in texts else end
     plain = [t for t in tokens[: min(end, bracket)] if t.text not in QUALIFIERS]
     stars = sum(t.text == "*" for t in plain) + (bracket < end)
-    name = plain[-1] if plain else tokens[0]
-    kind = [t for t in plain[:-1] if t.text != "*"]
+    name = _parameter_name(plain)
+    kind = [t for t in plain if t.text != "*" and t is not name]
     said = text[tokens[0].start : tokens[-1].end]
-    if not kind or name.kind != "name" or stars > 1 or {"(", "&"} & set(texts[:end]):
+    if not kind or stars > 1 or {"(", "&"} & set(texts[:end]):
         raise MinialexError(
             f"{where}: parameter {said!r} is not of the form 'const T* x' or 'int n'"
         )
+    if found := refusal(kind):
+        raise MinialexError(
+            f"{where}: parameter {said!r} belongs to {found[1]}, which the emulator does not have"
+        )
+    called = name.text if name else f"_{number}"
     ctype = scalars.canonical(spelled(kind))
     pointer = stars == 1
     layout = None
@@ -277,7 +287,7 @@ def _parameter(
         layout = types.layout(ctype)
         if layout is None and not template & {t.text for t in kind}:
             raise MinialexError(
-                f"{where}: parameter {name.text} has type {ctype!r}, which cannot be passed: use "
+                f"{where}: parameter {called} has type {ctype!r}, which cannot be passed: use "
                 "numbers, vectors such as float4, enums, structs of these, or a template type"
             )
         if layout is not None and layout.is_number:
@@ -286,8 +296,16 @@ def _parameter(
     first_star = texts.index("*") if "*" in texts else len(texts)
     restrict = any(t.startswith(("__restrict", "restrict")) for t in texts)
     return KernelParameter(
-        name.text, ctype, pointer, "const" in texts[:first_star], pointer and restrict, layout
+        called, ctype, pointer, "const" in texts[:first_star], pointer and restrict, layout
     )
+
+
+def _parameter_name(tokens: Sequence[Token]) -> Token | None:
+    """Return the name in a parameter without its qualifiers; None where it has none."""
+    if len(tokens) < 2 or tokens[-1].kind != "name" or tokens[-2].text == "::":
+        return None
+    is_type = tokens[-1].text in ("int", "long", "short", "char", "unsigned", "float", "double")
+    return None if is_type else tokens[-1]
 
 
 def _comment_above(text: str, line: int) -> str:

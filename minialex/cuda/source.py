@@ -15,7 +15,7 @@ import functools
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +28,7 @@ _NEEDS = re.compile(r"^// needs: sm_(\d+)$", re.MULTILINE)
 _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"]+)"[^\n]*$', re.MULTILINE)
 _ANY_INCLUDE = re.compile(r'^[ \t]*#[ \t]*include\b[ \t]*["<]?([^">\n]*)[^\n]*$', re.MULTILINE)
 _MARKER = re.compile(r'^#line (\d+) "(.*)"$', re.MULTILINE)
+_OPTION = re.compile(r"-D[A-Za-z_]\w*(=.*)?|-U[A-Za-z_]\w*|-I.+")
 _edits: dict[Path, str] = {}
 
 
@@ -49,6 +50,8 @@ class Source:
         Whether it keeps no house rules: it lies elsewhere and does not include ``common.cuh``.
     left_out : dict of str to str
         The headers that a foreign file includes and that are not in `text`, and where.
+    defines : tuple of str
+        What a foreign file is preprocessed with: ``"-DTILE=16"``, ``"-UNDEBUG"``.
     """
 
     file: str
@@ -57,6 +60,7 @@ class Source:
     files: dict[str, str] = field(compare=False)
     is_foreign: bool = False
     left_out: dict[str, str] = field(default_factory=dict, compare=False)
+    defines: tuple[str, ...] = ()
 
     @property
     def own(self) -> str:
@@ -114,21 +118,38 @@ def kernel_folder() -> Path:
 
 
 @functools.cache
-def read(file: str | Path) -> Source:
+def read(file: str | Path, options: tuple[str, ...] = ()) -> Source:
     """Return the kernel file `file`: a name in the kernel folder, or the path of any other.
 
     Files are read once per process; `clear_cache` has them read again.
+
+    Parameters
+    ----------
+    options : tuple of str
+        Of the compiler, for a foreign file: ``-DNAME=VALUE``, ``-UNAME`` and ``-IFOLDER``.
 
     Raises
     ------
     MinialexError
         If the file or one that it includes is not there.
+    ValueError
+        If there are other options, or the file is not foreign and has any.
     """
     path = _locate(file)
     name, files = _shown(path), dict[str, str]()
     if _is_foreign(path):
-        left_out: dict[str, str] = {}
-        return Source(str(file), name, _expand(path, files, left_out), files, True, left_out)
+        wrong = [one for one in options if not _OPTION.fullmatch(one)]
+        if wrong:
+            raise ValueError(
+                f"{file}: option {wrong[0]!r} is none of -DNAME=VALUE, -UNAME and -IFOLDER"
+            )
+        folders = [Path(one[2:]) for one in options if one.startswith("-I")]
+        pasted = _Foreign(folders)
+        text = _expand(path, files, pasted)
+        defines = tuple(one for one in options if not one.startswith("-I"))
+        return Source(str(file), name, text, files, True, pasted.left_out, defines)
+    if options:
+        raise ValueError(f"{file} keeps the house rules, and takes no options: leave them out")
     header = _expand(kernel_folder() / COMMON, files)
     return Source(str(file), name, header + _expand(path, files), files)
 
@@ -214,30 +235,39 @@ def _shown(path: Path) -> str:
     return path.name if path.parent == kernel_folder() else path.as_posix()
 
 
-def _expand(path: Path, files: dict[str, str], left_out: dict[str, str] | None = None) -> str:
+@dataclass(frozen=True)
+class _Foreign:
+    """Where headers of foreign files are looked for, and which were not found."""
+
+    folders: Sequence[Path]
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+def _expand(path: Path, files: dict[str, str], foreign: _Foreign | None = None) -> str:
     """Return the text of `path` with its local includes expanded, each file once in all.
 
-    With `left_out`, all others are noted there and go; without, those of quoted files are errors.
+    Of a foreign file all others go and are noted; of others, a quoted file that is not there is an
+    error.
     """
     name = _shown(path)
     if name in files:
         return ""
     text = files[name] = _text(path)
-    if left_out is not None:
+    if foreign is not None:
         # a header that a comment speaks of is not included
         text = without_comments(text)
 
     def included(found: re.Match[str]) -> str:
-        is_quoted = '"' in found[0]
-        folders = (path.parent, kernel_folder()) if left_out is None else (path.parent,)
-        there = [f / found[1] for f in folders if is_quoted and (f / found[1]).is_file()]
+        folders = [path.parent] if '"' in found[0] else []
+        folders += [kernel_folder()] if foreign is None else foreign.folders
+        there = [f / found[1] for f in folders if (f / found[1]).is_file()]
         line = text.count("\n", 0, found.start()) + 1
         if there:
-            return f'{_expand(there[0], files, left_out)}#line {line + 1} "{name}"'
-        if left_out is None:
+            return f'{_expand(there[0], files, foreign)}#line {line + 1} "{name}"'
+        if foreign is None:
             raise MinialexError(f'{name}:{line}: no file for #include "{found[1]}"')
-        left_out.setdefault(found[1].strip(), f"{name}:{line}")
+        foreign.left_out.setdefault(found[1].strip(), f"{name}:{line}")
         return ""
 
-    body = (_INCLUDE if left_out is None else _ANY_INCLUDE).sub(included, text)
+    body = (_INCLUDE if foreign is None else _ANY_INCLUDE).sub(included, text)
     return f'#line 1 "{name}"\n{body}' + ("" if body.endswith("\n") else "\n")

@@ -157,7 +157,8 @@ def test_comments_declarations_and_other_functions_are_no_kernels(parse):
         ("float5* v", "type 'float5'"),
         ("float& v", r"parameter 'float& v' is not of the form"),
         ("float** v", r"parameter 'float\*\* v' is not of the form"),
-        ("int", "parameter 'int' is not of the form"),
+        ("void (*f)(int)", r"parameter 'void \(\*f\)\(int\)' is not of the form"),
+        ("cudaTextureObject_t t", "'cudaTextureObject_t t' belongs to textures"),
     ],
 )
 def test_a_parameter_that_cannot_be_passed_is_named_with_its_line(parse, parameter, message):

@@ -72,7 +72,7 @@ def runtime() -> Path:
     return path
 
 
-def build(text: str, kernel: str, kind: str) -> Path:
+def build(text: str, kernel: str, kind: str, note: str = "") -> Path:
     """Return the library compiled from translated kernel `text`, from the cache if it is there.
 
     Parameters
@@ -84,6 +84,8 @@ def build(text: str, kernel: str, kind: str) -> Path:
     kind : str
         ``"fast"``: nothing; ``"checked"``: every access to memory calls the runtime; ``"counted"``:
         every basic block does too.
+    note : str
+        What to say too if it does not compile.
 
     Raises
     ------
@@ -106,7 +108,7 @@ def build(text: str, kernel: str, kind: str) -> Path:
             made = ("-o", out, out + ".o", str(library))
             return [[*tool.command, *code], [*tool.command, *link, *made]]
 
-        _make(path, steps, text, kernel)
+        _make(path, steps, text, kernel, note)
     return path
 
 
@@ -243,7 +245,9 @@ def _key(tool: Compiler, flags: Sequence[str], *texts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
-def _make(path: Path, steps: Callable[[str], list[list[str]]], text: str, kernel: str) -> None:
+def _make(
+    path: Path, steps: Callable[[str], list[list[str]]], text: str, kernel: str, note: str = ""
+) -> None:
     """Run compiler commands and put what they made at `path`, whole or not at all."""
     with workspace() as folder:
         made = folder / path.name
@@ -258,11 +262,11 @@ def _make(path: Path, steps: Callable[[str], list[list[str]]], text: str, kernel
                 env=os.environ | {"TMPDIR": str(folder)},
             )
             if done.returncode:
-                raise _failure(kernel, command[0], done.stderr)
+                raise _failure(kernel, command[0], done.stderr, note)
         store(made, path)
 
 
-def _failure(kernel: str, tool: str, output: str) -> MinialexError:
+def _failure(kernel: str, tool: str, output: str, note: str) -> MinialexError:
     """Return the error of a kernel; of the compiler itself, say killed, where it names no line."""
     said = first_errors(output)
     first = re.match(r"(?P<file>[^:]+):(?P<line>\d+)", said[0]) if said else None
@@ -270,7 +274,7 @@ def _failure(kernel: str, tool: str, output: str) -> MinialexError:
         why = said[0] if said else "it says nothing"
         return MinialexError(f"{tool} failed, which is no fault of {kernel}: {why}")
     return EmulationError(
-        f"{kernel} does not compile:\n  " + "\n  ".join(said),
+        f"{kernel} does not compile:\n  " + "\n  ".join([*said, note] if note else said),
         kind="compile",
         kernel=kernel,
         file=first["file"],

@@ -19,7 +19,7 @@ import numpy as np
 from minialex.arrays import Array, address_of
 from minialex.cuda import gpu
 from minialex.cuda.architectures import Architecture
-from minialex.cuda.compiler_text import for_emulator
+from minialex.cuda.compiler_text import for_emulator, left_out
 from minialex.cuda.cxx import Compiler
 from minialex.cuda.emulator import compiler, interface
 from minialex.cuda.emulator.counts import Counts, counts
@@ -210,7 +210,9 @@ def _compiled(task: EmulatedLaunch) -> CompiledKernel:
         names = gpu.compiled_together(task.plan.source, task.plan.signature, task.plan.binding)
         code = for_emulator(task.plan.source, names, task.architecture.capability)
         text = translate(code, names, unroll=task.build == "counted")
-        path = compiler.build(text, task.plan.expression, task.build)
+        path = compiler.build(
+            text, task.plan.expression, task.build, note=left_out(task.plan.source)
+        )
         runtime, library = compiler.load_runtime(compiler.runtime()), compiler.load(path)
         for number, name in enumerate(names):
             address = ctypes.cast(library[entry(number)], ctypes.c_void_p)

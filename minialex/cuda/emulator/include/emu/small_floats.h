@@ -74,7 +74,8 @@ template <int fraction, int least_exponent> struct SmallFloat {
 template <class T> struct alignas(4) Pair {
     T x, y;
     EMU_COPIED_WHOLE(Pair, uint16_t, 2)
-    EMU_MADE_OF_TWO(Pair, T)
+    Pair() = default;
+    constexpr Pair(T x, T y) : x(x), y(y) {}
 };
 
 }  // namespace emu

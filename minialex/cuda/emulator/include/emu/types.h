@@ -50,14 +50,15 @@ template <class T, int n> __forceinline__ void copy_whole(void* to, const void* 
 }
 }  // namespace emu
 #define EMU_COPIED_WHOLE(name, T, n)                                          \
-    name() = default;                                                         \
     __forceinline__ name(const name& v) { emu::copy_whole<T, n>(this, &v); }  \
     __forceinline__ name& operator=(const name& v) {                          \
         return emu::copy_whole<T, n>(this, &v), *this;                        \
     }
 #define EMU_MADE_OF_TWO(name, T) \
+    name() = default;            \
     constexpr name(T x, T y = 0) : x(x), y(y) {}
 #define EMU_MADE_OF_FOUR(name, T) \
+    name() = default;             \
     constexpr name(T x, T y = 0, T z = 0, T w = 0) : x(x), y(y), z(z), w(w) {}
 #else
 #define EMU_COPIED_WHOLE(name, T, n)
