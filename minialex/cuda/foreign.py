@@ -3,8 +3,8 @@
 Such a file is a program: it includes headers of CUDA and of the host, allocates, launches and
 prints. The preprocessor of the machine's C++ compiler takes its macros and conditions away, with
 the names that nvcc defines; then `declarations` finds what the kernel needs, and the rest becomes
-blanks, every line where it was. So each kernel is compiled alone, and what another needs, or the
-host, is in nobody's way.
+blanks, every line where it was. So each kernel is compiled alone, and what others need, or the
+host needs, is in no one's way.
 """
 
 from __future__ import annotations

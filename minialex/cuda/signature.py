@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from minialex.cuda import scalars
+from minialex.cuda.cpp_types import QUALIFIERS, Types
 from minialex.cuda.declarations import CppDeclaration, declarations
 from minialex.cuda.foreign import outline, refusal
-from minialex.cuda.layouts import QUALIFIERS, Layout, Types
+from minialex.cuda.layouts import Layout
 from minialex.cuda.source import Source, place
 from minialex.cuda.tokens import (
     Token,
