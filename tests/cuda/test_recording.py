@@ -130,7 +130,8 @@ def test_an_atomic_is_recorded_with_its_line_before_and_after():
     [
         (
             {"watch": "tile"},
-            "watch is 'tile', and no launch has an array of that name among its arguments: "
+            "watch is 'tile', and no launch has an array of that name among its arguments and "
+            "variables: "
             "transpose<float> has x, y",
         ),
         (
