@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +186,7 @@ class Variables:
         text = source.read(self.file)
         if text.digest != self._digest:
             self._digest = text.digest
-            self._declared = {one.name: one for one in device_variables(text.text)}
+            self._declared = _by_name(device_variables(text.text))
             self._place, self._left = None, {}
         return self._declared
 
@@ -205,9 +205,8 @@ class Variables:
         )
 
     def _listed(self) -> str:
-        return (
-            enumerated([f"{v.kind} {self.short(v.name)}" for v in self._here().values()]) or "none"
-        )
+        named = [f"{v.kind} {self.short(v.name)}" for v in self._here().values()]
+        return enumerated(named, limit=20) or "none"
 
     def _what(self, variable: DeviceVariable) -> str:
         return f"variable {self.short(variable.name)} of {self.file}"
@@ -230,7 +229,10 @@ class Variables:
         if name in self._left and self._left[name][1] == layout:
             data = self._left[name][0]
         elif name in self._set:
-            data = _encoded(self._set[name], layout, self._what(self._declared[name]))
+            # what it does not take is forgotten
+            given = self._set.pop(name)
+            data = _encoded(given, layout, self._what(self._declared[name]))
+            self._set[name] = given
         return data + place.initial[name][len(data) :]
 
 
@@ -254,6 +256,19 @@ def variables(file: str | Path) -> Variables:
         If there is no such file.
     """
     return _kept.setdefault(source.path_of(file), Variables(file))
+
+
+def _by_name(found: Iterable[DeviceVariable]) -> dict[str, DeviceVariable]:
+    """Return variables by their names.
+
+    Where branches of an ``#if`` declare one of different types, only the compiler knows which.
+    """
+    by_name: dict[str, DeviceVariable] = {}
+    for one in found:
+        other = by_name.setdefault(one.name, one)
+        if (one.ctype, one.axes, one.is_fixed) != (other.ctype, other.axes, other.is_fixed):
+            by_name[one.name] = replace(one, ctype="", axes=0, is_fixed=False)
+    return by_name
 
 
 # ---- values --------------------------------------------------------------------------------------

@@ -146,17 +146,16 @@ def _declared(one: CppDeclaration, first: int, extern: set[str]) -> list[DeviceV
 
 def _declarators(tokens: Sequence[Token]) -> list[Sequence[Token]]:
     """Split a declaration at its commas."""
-    parts, first, i, valued = [], 0, 0, False
+    parts, first, i = [], 0, 0
     while i < len(tokens):
         text = tokens[i].text
         if text == ",":
             parts.append(tokens[first:i])
-            first, valued = i + 1, False
+            first = i + 1
         elif text in OPENING:
             i = closing(tokens, i)
-        elif text == "<" and not valued:
-            i = closing_angle(tokens, i)
-        valued |= text == "="
+        elif text == "<" and tokens[end := closing_angle(tokens, i)].text[0] == ">":
+            i = end
         i += 1
     return [*parts, tokens[first:]]
 
