@@ -21,6 +21,7 @@ import numpy as np
 
 from minialex.arrays import Array, is_array, to_numpy
 from minialex.cuda import scalars, source
+from minialex.cuda.foreign import outline
 from minialex.cuda.variable_declarations import DeviceVariable, device_variables
 from minialex.errors import MinialexError
 from minialex.wording import counted, enumerated
@@ -58,7 +59,7 @@ class Layout:
         return math.prod(self.shape) * self.dtype.itemsize
 
 
-class Place(abc.ABC):
+class Storage(abc.ABC):
     """What a compiler made of a text, where kernels find their variables.
 
     Attributes
@@ -96,7 +97,7 @@ class Variables:
         self._declared: dict[str, DeviceVariable] = {}
         self._set: dict[str, Any] = {}
         # where the values are now, and what variables that are not there held elsewhere
-        self._place: Place | None = None
+        self._storage: Storage | None = None
         self._left: dict[str, tuple[bytes, Layout]] = {}
 
     def __repr__(self) -> str:
@@ -150,13 +151,13 @@ class Variables:
             before, layout = known
             data = _encoded(given, layout, what)
             data += before[len(data) :]
-            if self._place is not None and key in self._place.layouts:
-                self._place.write(key, data)
+            if self._storage is not None and key in self._storage.layouts:
+                self._storage.write(key, data)
             else:
                 self._left[key] = data, layout
         self._set[key] = _merged(self._set.get(key), given)
 
-    def enter(self, place: Place) -> None:
+    def enter(self, storage: Storage) -> None:
         """Bring the values to where a kernel is about to run.
 
         Raises
@@ -165,12 +166,12 @@ class Variables:
             If a variable does not take the value that it was set to.
         """
         self._here()
-        if place is self._place:
+        if storage is self._storage:
             return
         self._leave()
-        for name in place.layouts:
-            place.write(name, self._bytes_for(name, place))
-        self._place = place
+        for name in storage.layouts:
+            storage.write(name, self._bytes_for(name, storage))
+        self._storage = storage
 
     def is_set(self, name: str) -> bool:
         """Return whether the variable of that name, with namespaces, was set from Python."""
@@ -185,9 +186,9 @@ class Variables:
         """Return what the text declares as it is now; what kernels left goes with the old one."""
         text = source.read(self.file)
         if text.digest != self._digest:
-            self._digest = text.digest
-            self._declared = _by_name(device_variables(text.text))
-            self._place, self._left = None, {}
+            whole = outline(text).text if text.is_foreign else text.text
+            self._digest, self._declared = text.digest, _by_name(device_variables(whole))
+            self._storage, self._left = None, {}
         return self._declared
 
     def _named(self, name: str) -> list[str]:
@@ -213,19 +214,19 @@ class Variables:
 
     def _known(self, name: str) -> tuple[bytes, Layout] | None:
         """Return the bytes of a variable, and their layout, once a kernel has been compiled."""
-        if self._place is not None and name in self._place.layouts:
-            return self._place.read(name), self._place.layouts[name]
+        if self._storage is not None and name in self._storage.layouts:
+            return self._storage.read(name), self._storage.layouts[name]
         return self._left.get(name)
 
     def _leave(self) -> None:
-        """Keep the values of the place where they are now."""
-        if self._place is not None:
-            for name, layout in self._place.layouts.items():
-                self._left[name] = self._place.read(name), layout
-        self._place = None
+        """Keep the values of the storage where they are now."""
+        if self._storage is not None:
+            for name, layout in self._storage.layouts.items():
+                self._left[name] = self._storage.read(name), layout
+        self._storage = None
 
-    def _bytes_for(self, name: str, place: Place) -> bytes:
-        layout, data = place.layouts[name], b""
+    def _bytes_for(self, name: str, storage: Storage) -> bytes:
+        layout, data = storage.layouts[name], b""
         if name in self._left and self._left[name][1] == layout:
             data = self._left[name][0]
         elif name in self._set:
@@ -233,7 +234,7 @@ class Variables:
             given = self._set.pop(name)
             data = _encoded(given, layout, self._what(self._declared[name]))
             self._set[name] = given
-        return data + place.initial[name][len(data) :]
+        return data + storage.initial[name][len(data) :]
 
 
 _kept: dict[Path, Variables] = {}
@@ -276,8 +277,8 @@ def _by_name(found: Iterable[DeviceVariable]) -> dict[str, DeviceVariable]:
 
 def _checked(value: Any, variable: DeviceVariable, what: str) -> Any:
     """Return `value` as an own array, or a number, once it agrees with what the text says."""
-    if isinstance(value, bytes | bytearray | memoryview):
-        return np.frombuffer(bytes(value), _BYTES)
+    if isinstance(value, bytes):
+        value = np.frombuffer(value, _BYTES)
     element = variable.element
     if isinstance(value, bool | int | float | np.number | np.bool_):
         if variable.axes or (element and element[1] > 1):
@@ -286,6 +287,8 @@ def _checked(value: Any, variable: DeviceVariable, what: str) -> Any:
     if not is_array(value):
         raise TypeError(f"{what} takes an array, a number or bytes, got {type(value).__name__}")
     array = np.array(to_numpy(value), order="C")
+    if not array.size:
+        raise ValueError(f"{what} is set to nothing, shape {array.shape}: pass elements")
     if element is None or array.dtype.kind == "V":
         return array
     ctype, count = element
@@ -301,7 +304,7 @@ def _checked(value: Any, variable: DeviceVariable, what: str) -> Any:
 
 
 def _encoded(given: Any, layout: Layout, what: str) -> bytes:
-    """Return the bytes of what `_checked` returned, as they lie in a variable."""
+    """Return the bytes that a variable is to hold of what `_checked` returned."""
     if not isinstance(given, np.ndarray):
         ctype = scalars.ctype_of(layout.dtype)
         if layout.shape or ctype is None:
@@ -309,7 +312,7 @@ def _encoded(given: Any, layout: Layout, what: str) -> bytes:
         return scalars.cast(given, ctype, what).tobytes()
     if given.dtype != _BYTES:
         _check_elements(given, layout, what)
-    if not 0 < given.nbytes <= layout.nbytes:
+    if given.nbytes > layout.nbytes:
         raise ValueError(
             f"{what} has shape {layout.shape}, {counted(layout.nbytes, 'byte')}, got "
             f"{counted(given.nbytes, 'byte')} of shape {given.shape}: pass at most as many"

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from minialex.cuda import scalars
-from minialex.cuda.device_variables import Layout, Place
+from minialex.cuda.device_variables import Layout, Storage
 from minialex.cuda.variable_declarations import DeviceVariable, device_variables
 
 
-class ModuleVariables(Place):
+class ModuleVariables(Storage):
     """The variables of one module of CuPy's, on the device that is current.
 
     Parameters

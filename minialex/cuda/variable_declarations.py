@@ -33,7 +33,7 @@ class DeviceVariable:
     name : str
         With the namespaces that have a name.
     ctype : str
-        The type of an element, as the text spells it.
+        The type of an element, as the text spells it; empty for a class without a name elsewhere.
     axes : int
         How many sizes in brackets follow the name.
     is_constant : bool
@@ -92,7 +92,9 @@ def device_variables(text: str) -> tuple[DeviceVariable, ...]:
     marked = [
         one
         for one in declarations(text)
-        if one.kind == "variable" and one.head & _MARKS and one.tokens[0].text != "template"
+        if one.kind in ("variable", "class")
+        and one.head & _MARKS
+        and one.tokens[0].text != "template"
     ]
     extern = {name for one in marked if "extern" in one.head for name in one.names}
     for one in marked:
@@ -119,11 +121,15 @@ def type_of(head: Sequence[Token]) -> list[str]:
 
 
 def _declared(one: CppDeclaration, first: int, extern: set[str]) -> list[DeviceVariable]:
-    parts = _declarators([t for t in one.tokens if t.text != ";"])
+    tokens = one.tokens[:-1]
+    # struct { float x, y; } a, b;
+    after = closing(tokens, one.body) + 1 if one.is_defined else 0
+    parts = list(filter(None, _declarators(tokens[after:])))
     names = [_name(part) for part in parts]
-    head = parts[0][: names[0]]
+    head = tokens[: one.body] if one.is_defined else parts[0][: names[0]]
     words = [t.text for t in head]
-    ctype = scalars.canonical(" ".join(type_of(head)))
+    marks = _MARKS.intersection(words)
+    ctype = "" if one.is_defined else scalars.canonical(" ".join(type_of(head)))
     # `const float* p` points to what is const, and is not so itself
     behind = words[len(words) - words[::-1].index("*") :] if "*" in words else words
     return [
@@ -132,7 +138,7 @@ def _declared(one: CppDeclaration, first: int, extern: set[str]) -> list[DeviceV
             "::".join([*filter(None, one.namespace), part[at].text]),
             ctype if at == 0 or i == 0 else ctype + " *",
             sum(t.text == "[" for t in _sizes(part[at + 1 :])),
-            "__constant__" in words,
+            "__constant__" in marks,
             "const" in behind,
             any(t.text in ("=", "{") for t in part),
             part[at].text in extern,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import sys
 import types
 
@@ -12,8 +11,9 @@ import pytest
 
 from minialex import cuda
 from minialex.cuda import device_variables as values
-from minialex.cuda import gpu, nvrtc, source
-from minialex.cuda.emulator import interface, machine
+from minialex.cuda import nvrtc, source
+from minialex.cuda.compiler_text import for_nvrtc
+from minialex.cuda.emulator import interface
 from minialex.cuda.emulator.variables import list_variables
 from minialex.cuda.module_variables import ModuleVariables, expressions, with_extents
 from minialex.cuda.variable_declarations import device_variables
@@ -23,6 +23,7 @@ from tests.cuda.tools import KERNELS, compiles, kernel, line_of
 F32, I32 = np.float32, np.int32
 FILE = "variables.cu"
 PATH = KERNELS / FILE
+"""Each of its kernels is compiled by itself, with the variables that it needs."""
 MODES = ["fast", "checked", "traced", "counted"]
 every_mode = pytest.mark.parametrize("mode", MODES)
 TAPS = np.array([1, -2, 3, 0.5, 4], F32)
@@ -104,6 +105,17 @@ def test_vectors_and_structs(variables, mode):
 
 
 @every_mode
+def test_structs_that_are_named_with_the_word_or_not_at_all(variables, mode):
+    x = np.array([-2, -1, 0, 1, 2], F32)
+    variables["range"] = np.array([-0.5, 1])
+    launch("limit_range", 1, 5, x, mode=mode)
+    assert x.tolist() == [-0.5, -0.5, 0, 1, 1]
+    assert variables["outside"].view(I32).tolist() == [0, 0, 2, 1]
+    variables["outside"] = np.array([[5, 5]], I32)
+    assert variables["outside"].tolist() == [[5, 5], [2, 1]]
+
+
+@every_mode
 def test_kernels_of_a_file_count_in_the_same_variables(variables, mode):
     x = np.repeat(np.arange(4), [3, 0, 5, 2]).astype(I32)
     launch("count_visits", 2, 8, x, len(x), mode=mode)
@@ -125,17 +137,22 @@ def test_values_go_from_mode_to_mode(variables):
     assert variables["visits"] == 800
 
 
-def test_kernels_that_are_compiled_alone_share_the_values(variables, monkeypatch):
-    monkeypatch.setattr(gpu, "compiled_together", lambda _, s, binding: [s.expression(binding)])
-    monkeypatch.setattr(machine, "_compiled_kernels", {})
-    x = np.zeros(5, I32)
-    launch("count_visits", 1, 8, x, 5, mode="fast")
-    assert more()[0] == 105
-    launch("count_visits", 1, 8, x, 5, mode="fast")
-    assert len({one.path for one in machine._compiled_kernels.values()}) == 2
-    assert variables["visits"] == 110
-    variables["left::count"] = 1
-    assert more()[2] == 1
+@pytest.mark.parametrize("mode", [*MODES, "in turn"])
+def test_a_file_that_is_compiled_whole(mode):
+    counters, out = cuda.variables(KERNELS / "counters.cu"), np.zeros(1, I32)
+    counters["step"] = 3
+    modes = MODES if mode == "in turn" else [mode]
+    total = 5
+    for i in range(4):
+        with cuda.emulated(modes[i % len(modes)], max_blocks=None, write=lambda line: None):
+            kernel("counters.cu", "add")(1, 32, out)
+            assert out[0] == total
+            # an instantiation of its own, compiled by itself
+            kernel("counters.cu", "add_more")(1, 32, out, N=1 + i % 2)
+            assert out[0] == total + 3
+            total += 3 + 3 * (1 + i % 2)
+            assert counters["total"] == total
+    assert counters["unused"] == 0
 
 
 def test_a_part_may_be_set(variables):
@@ -160,7 +177,8 @@ def test_an_edited_text_begins_with_what_was_set(variables):
 def test_a_value_is_read_and_not_written_through(variables):
     variables["taps"] = TAPS
     filtered()
-    for name in ("taps", "table"):
+    more()
+    for name in ("taps", "fixed"):
         with pytest.raises(ValueError, match="read-only"):
             variables[name][0] = 0
 
@@ -174,7 +192,7 @@ def test_names(variables):
     assert "NOT_A_VARIABLE" not in variables
     assert "left::inner::limit" in variables
     assert "count" not in variables
-    assert len(variables) == len(list(variables)) == 22
+    assert len(variables) == len(list(variables)) == 25
     assert "__constant__ gain, __constant__ offset" in repr(variables)
     assert cuda.variables(str(PATH)) is variables
     variables["limit"] = 5
@@ -215,6 +233,7 @@ def test_a_file_without_variables():
         ("options", 3, TypeError, "holds several numbers"),
         ("taps", [1, 2, 3], TypeError, "takes an array, a number or bytes, got list"),
         ("colours", np.zeros(12, F32), ValueError, "float4: its last axis must have 4 elements"),
+        ("taps", np.zeros(0, F32), ValueError, r"set to nothing, shape \(0,\): pass elements"),
         ("visits", -1, ValueError, "holds 0 to 18446744073709551615"),
         ("lowest", 1.5, TypeError, "pass an int"),
         ("fixed", np.zeros(3, I32), MinialexError, "fixed .* is const: edit its value in the text"),
@@ -229,7 +248,6 @@ def test_values_that_the_text_rules_out(variables, name, value, error, said):
     ("name", "value", "error", "said"),
     [
         ("taps", np.zeros(6, F32), ValueError, r"has shape \(5,\), 20 bytes, got 24 bytes of"),
-        ("taps", np.zeros(0, F32), ValueError, "got 0 bytes"),
         ("table", np.zeros((3, 2), I32), ValueError, r"has shape \(2, 3\), got \(3, 2\)"),
         ("gain", np.zeros(1), TypeError, "has elements of float32, got float64"),
         ("gain", True, TypeError, "pass a float"),
@@ -238,14 +256,19 @@ def test_values_that_the_text_rules_out(variables, name, value, error, said):
     ],
 )
 def test_values_that_only_the_compiler_rules_out(variables, name, value, error, said):
-    def act():
-        variables[name] = value
-        more()
+    def run():
+        filtered()
+        launch("tables", 1, 3, np.zeros(3, F32), 0)
+        launch("payoffs", 1, 4, np.zeros(4, F32))
 
+    for one in ("taps", "gain", "options", "scale"):
+        variables[one] = b"\0"
+    variables[name] = value
     # at the launch, and at once when there has been one
     with pytest.raises(error, match=said):
-        act()
-    more()
+        run()
+    variables[name] = b"\0"
+    run()
     with pytest.raises(error, match=said):
         variables[name] = value
 
@@ -440,12 +463,10 @@ class SymbolTable:
     """What of a cubin's symbols can be told without its device: which there are."""
 
     def __init__(self, cubin):
-        self._cubin, self.missing = cubin, []
+        self._cubin = cubin
 
     def __contains__(self, name):
-        found = b"\0" + name.encode() + b"\0" in self._cubin
-        self.missing += [] if found else [name]
-        return found
+        return b"\0" + name.encode() + b"\0" in self._cubin
 
     def __getitem__(self, name):
         return np.full(24, 1, np.uint64).view(np.uint8)
@@ -456,17 +477,18 @@ def extents(*sizes):
 
 
 @compiles
-def test_nvrtc_knows_every_symbol_that_is_asked_of_it(cupy):
-    text = source.read(PATH)
-    code = dataclasses.replace(text, text=with_extents(text.text))
-    names = expressions(code.text)
-    assert names == ["&hidden", "&minialex_extents_21"]
-    symbols, _, cubin = nvrtc._library(None).compile(code, "sm_80", names)
-    memory = SymbolTable(cubin)
-    found = ModuleVariables(FakeModule(memory, symbols), text.text)
-    assert list(found.layouts) == list(cuda.variables(PATH)._here())
-    # the other branch of the #if
-    assert memory.missing == ["minialex_extents_7"]
+def test_nvrtc_knows_every_symbol_that_is_asked_of_it(cupy, monkeypatch, variables):
+    text, kernels = source.read(PATH), ["count_more", "payoffs", "limited"]
+    code = for_nvrtc(text, kernels, 80)
+    monkeypatch.setattr(nvrtc, "for_nvrtc", lambda *_: with_extents(code))
+    names = expressions(code)
+    assert [name[:18] for name in names] == ["&hidden", "&minialex_extents_"]
+    symbols, _, cubin = nvrtc._library(None).compile(text, "sm_80", [*kernels, *names])
+    found = ModuleVariables(FakeModule(SymbolTable(cubin), symbols), code)
+    more()
+    launch("limited", 1, 1, np.zeros(1, I32), mode="fast")
+    of_payoffs = {"options", "scale", "small"}
+    assert set(found.layouts) == set(variables._left) | {"left::inner::limit"} | of_payoffs
 
 
 TEXT = """

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minialex.cuda.device_variables import Layout, Place, variables
+from minialex.cuda.device_variables import Layout, Storage, variables
 from minialex.cuda.emulator import compiler
 from minialex.cuda.emulator.interface import ElementType, Region, Variable
 from minialex.cuda.plan import LaunchPlan
@@ -23,7 +23,7 @@ from minialex.cuda.variable_declarations import (
 )
 
 
-class LibraryVariables(Place):
+class LibraryVariables(Storage):
     """The variables of one compiled library.
 
     Attributes
@@ -101,9 +101,10 @@ def list_variables(text: str) -> str:
 
 def _can_be_apart(variable: DeviceVariable) -> bool:
     words = [token.text for token in variable.declarator]
-    plain = not variable.is_fixed and not variable.is_extern and not variable.ctype.endswith(" *")
     # the size of `k[] = {1, 2}` is known to the compiler alone
-    return plain and "[ ]" not in " ".join(words[:3])
+    is_plain = variable.ctype != "" and "[ ]" not in " ".join(words[:3])
+    is_pointer = variable.ctype.endswith(" *")
+    return is_plain and not (is_pointer or variable.is_fixed or variable.is_extern)
 
 
 def _apart(text: str, variable: DeviceVariable) -> str:
@@ -134,7 +135,7 @@ def _value(text: str, variable: DeviceVariable, of: str, i: int) -> str:
     first = declarator[i + 1] if declarator[i].text == "=" else declarator[i]
     value = text[first.start : declarator[-1].end]
     if not variable.axes and first.text != "{":
-        # in braces, numbers are converted where nothing is lost only
+        # within braces, numbers are converted where nothing is lost only
         value = f"static_cast<{of}>({value})"
     return f" = {{{{}}, {value}, {{}}}}"
 

@@ -8,6 +8,9 @@ struct Option {
     float strike, years;
     int calls;
 };
+struct Range {
+    double low, high;
+};
 
 __constant__ float taps[2 * RADIUS + 1];
 __constant__ int table[2][3] = {{1, 2, 3}, {4, 5, 6}};
@@ -19,6 +22,10 @@ __constant__ double scale;
 #else
 __constant__ float scale[8];
 #endif
+__constant__ struct Range range;
+__device__ struct {
+    int below, above;
+} outside[2], *none;
 __constant__ unsigned char small[] = {3, 1, 4};
 
 __device__ unsigned long long visits;
@@ -92,6 +99,13 @@ __global__ void count_more(int* out) {
         out[8] = all_ones == 0xffffffffu, out[9] = flag, flag = 1;
         halves[1] = __half(0.5f);
     }
+}
+
+__global__ void limit_range(float* x) {
+    float& mine = x[threadIdx.x];
+    atomicAdd(&outside[1].below, mine < range.low);
+    atomicAdd(&outside[1].above, mine > range.high);
+    mine = fminf(fmaxf(mine, range.low), range.high);
 }
 
 __global__ void limited(int* out) { out[0] = left::inner::limit; }
