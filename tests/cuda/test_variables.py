@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 import types
 
 import numpy as np
@@ -18,7 +16,10 @@ from minialex.cuda.emulator.variables import list_variables
 from minialex.cuda.module_variables import ModuleVariables, expressions, with_extents
 from minialex.cuda.variable_declarations import device_variables
 from minialex.errors import MinialexError
+from minialex.study.profile import profiled
+from tests.capture_double import Gpu
 from tests.cuda.tools import KERNELS, compiles, kernel, line_of
+from tests.device_double import ndarray
 
 F32, I32 = np.float32, np.int32
 FILE = "variables.cu"
@@ -424,15 +425,14 @@ class CUDADriverError(Exception):
     pass
 
 
-class FakeArray:
-    def __init__(self, shape, dtype, memory):
-        self._view = memory[: np.dtype(dtype).itemsize * shape[0]].view(dtype)
+class DeviceArray(ndarray):
+    """An array as CuPy makes it of memory that is there."""
 
-    def get(self):
-        return self._view.copy()
+    def __init__(self, shape, dtype, memory):
+        super().__init__(memory[: np.dtype(dtype).itemsize * shape[0]].view(dtype))
 
     def set(self, array):
-        self._view[:] = array
+        self.hidden[:] = array
 
 
 class FakeModule:
@@ -451,12 +451,11 @@ class FakeModule:
 
 @pytest.fixture
 def cupy(monkeypatch):
-    cuda = types.SimpleNamespace(
-        Device=contextlib.nullcontext,
-        driver=types.SimpleNamespace(CUDADriverError=CUDADriverError),
-    )
-    double = types.SimpleNamespace(ndarray=FakeArray, cuda=cuda)
-    monkeypatch.setitem(sys.modules, "cupy", double)
+    """A stand-in for CuPy, which makes arrays of modules' memory."""
+    double = Gpu.installed(monkeypatch).cupy
+    double.ndarray = DeviceArray
+    double.cuda.driver = types.SimpleNamespace(CUDADriverError=CUDADriverError)
+    return double
 
 
 class SymbolTable:
@@ -544,3 +543,54 @@ def test_values_go_to_a_module_and_are_read_from_it(cupy, tmp_path):
     assert other["count"].view(np.uint64)[0] == on_gpu["count"] == 9
     on_gpu.enter(first)
     assert memory["count"].view(np.uint64)[0] == 9
+
+
+def test_a_launch_on_a_gpu_finds_the_values_in_its_module(cupy):
+    counters, path = cuda.variables(KERNELS / "counters.cu"), KERNELS / "counters.cu"
+    compiled = []
+
+    class Module(FakeModule):
+        """Has `add` of counters.cu, which it computes on the host."""
+
+        def __init__(self, *, code, options, name_expressions):
+            four = {name: np.zeros(4, np.uint8) for name in ("step", "total", "unused")}
+            four["total"].view(I32)[0] = 5
+            sizes = {f"minialex_extents_{i}": extents(4) for i in range(3)}
+            super().__init__(four | sizes, {})
+            self.step, self.total = four["step"].view(I32), four["total"].view(I32)
+            compiled.append(code)
+
+        def get_function(self, name):
+            def add(grid, block, args, *, shared_mem):
+                args[0].hidden[0] = self.total[0]
+                self.total += self.step
+
+            return add
+
+    cupy.RawModule = Module
+    counters["step"] = 3
+    out = DeviceArray((1,), I32, np.zeros(4, np.uint8))
+    for total in (5, 8):
+        cuda.kernel(path, "add")(1, 32, out)
+        assert out.hidden[0] == total
+    assert counters["total"] == 11
+    counters["total"] = 20
+    (code,) = compiled
+    assert 'int total = 5, unused; extern "C" __device__ const unsigned long long ' in code
+    assert code.count("\n") == source.read(path).text.count("\n")
+    # and on from there under the emulator, and back
+    on_host = np.zeros(1, I32)
+    with cuda.emulated("checked"):
+        cuda.kernel(path, "add")(1, 32, on_host)
+    assert on_host[0] == 20
+    cuda.kernel(path, "add")(1, 32, out)
+    assert out.hidden[0] == 23
+    assert counters["total"] == 26
+
+
+def test_the_least_time_of_a_launch_is_that_of_its_arguments():
+    cuda.variables(KERNELS / "counters.cu")["step"] = 3
+    with profiled("A100") as profile:
+        kernel("counters.cu", "add")(1, 32, np.zeros(1, I32))
+    (launch,) = profile.launches
+    assert launch.least.bytes == 4
