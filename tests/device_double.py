@@ -299,4 +299,5 @@ def make_cupy() -> types.ModuleType:
 def forget_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forget, for a test, what was compiled and asked of the GPUs that others made up."""
     monkeypatch.setattr(gpu, "_functions", {})
+    monkeypatch.setattr(gpu, "_variables", {})
     monkeypatch.setattr(gpu, "capability", functools.cache(gpu.capability.__wrapped__))

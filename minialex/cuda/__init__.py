@@ -4,6 +4,7 @@ Only this package knows that ``.cu`` files exist. On CuPy arrays kernels run on 
 arrays they run under the emulator, ``with minialex.emulated():``, and nowhere else.
 """
 
+from minialex.cuda.device_variables import Variables, variables
 from minialex.cuda.emulator import Emulation, EmulationError, emulated, emulation
 from minialex.cuda.launch import (
     BLOCK_SIZE,
@@ -21,6 +22,7 @@ __all__ = [
     "Emulation",
     "EmulationError",
     "Kernel",
+    "Variables",
     "blocks",
     "capability",
     "edited",
@@ -30,5 +32,6 @@ __all__ = [
     "kernel",
     "kernel_files",
     "kernel_folder",
+    "variables",
     "why_not",
 ]

@@ -8,6 +8,7 @@ blanks.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -228,7 +229,16 @@ def _kind(words: Sequence[str], is_function: bool, is_class: bool) -> str:
         return "other"
     if is_function:
         return "function"
-    return "class" if is_class else "variable"
+    return "class" if is_class and not _mentions_class(words) else "variable"
+
+
+def _mentions_class(words: Sequence[str]) -> bool:
+    """Whether it is a variable of a class that is declared elsewhere: ``struct Pair p[2];``."""
+    at = next(i for i, word in enumerate(words) if word in _CLASSES)
+    rest = list(itertools.takewhile(lambda word: word not in (*"{[=,;:",), words[at + 1 :]))
+    names = [w for w in rest if (w[0].isalpha() or w[0] == "_") and w not in _CLASSES]
+    attributes = _ATTRIBUTES | {"final"}
+    return len([w for w in names if w not in attributes]) - rest.count("::") > 1
 
 
 def _names(kind: str, tokens: Sequence[Token], called: int, body: int) -> tuple[str, ...]:
@@ -308,6 +318,8 @@ def _declared(tokens: Sequence[Token]) -> list[str]:
         token = tokens[i]
         if token.text == "<" and waiting:
             i = closing_angle(tokens, i)
+        elif token.text in _ATTRIBUTES and waiting:
+            i = closing(tokens, i + 1)
         elif token.text in OPENING or token.text == "=":
             if waiting and last:
                 names.append(last)

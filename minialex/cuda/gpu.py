@@ -11,14 +11,19 @@ import numpy as np
 
 from minialex.cuda.architectures import STATIC_SHARED
 from minialex.cuda.compiler_text import for_nvrtc
+from minialex.cuda.device_variables import variables
+from minialex.cuda.module_variables import ModuleVariables, expressions, with_extents
 from minialex.cuda.plan import LaunchPlan
 from minialex.cuda.signature import Signature, signatures
 from minialex.cuda.source import Source, first_errors
+from minialex.cuda.variable_declarations import device_variables
 from minialex.errors import MinialexError
 
 # Of every instruction its line, for Nsight Compute; that changes no instruction.
 OPTIONS = ("-std=c++17", "-lineinfo")
 _functions: dict[tuple[str, str, int], Any] = {}
+# of those kernels whose text has variables at file scope
+_variables: dict[tuple[str, str, int], ModuleVariables] = {}
 
 
 def by_value(value: np.generic) -> Any:
@@ -46,6 +51,8 @@ def launch(plan: LaunchPlan, values: tuple[Any, ...]) -> None:
 
 def _launch(plan: LaunchPlan, values: tuple[Any, ...]) -> None:
     kernel = function(plan)
+    if _variables and (its_variables := _variables.get(_key(plan))):
+        variables(plan.source.file).enter(its_variables)
     if plan.shared > STATIC_SHARED and kernel.max_dynamic_shared_size_bytes < plan.shared:
         kernel.max_dynamic_shared_size_bytes = plan.shared
     if plan.varying:
@@ -55,10 +62,14 @@ def _launch(plan: LaunchPlan, values: tuple[Any, ...]) -> None:
 
 def function(plan: LaunchPlan) -> Any:
     """Return the compiled kernel of a plan, on its device, which has to be the current one."""
-    key = (plan.source.digest, plan.expression, plan.device.index)
+    key = _key(plan)
     if key not in _functions:
         _compile(plan)
     return _functions[key]
+
+
+def _key(plan: LaunchPlan) -> tuple[str, str, int]:
+    return plan.source.digest, plan.expression, plan.device.index
 
 
 @functools.cache
@@ -74,8 +85,9 @@ def _compile(plan: LaunchPlan) -> None:
     have = capability(device.index)
     check_architecture(source, str(device), have)
     names = compiled_together(source, plan.signature, plan.binding)
-    code = for_nvrtc(source, names, have)
-    module = cupy.RawModule(code=code, options=OPTIONS, name_expressions=names)
+    text = for_nvrtc(source, names, have)
+    code, asked = with_extents(text), [*names, *expressions(text)]
+    module = cupy.RawModule(code=code, options=OPTIONS, name_expressions=asked)
     try:
         # CuPy compiles at the first of these calls.
         for name in names:
@@ -85,6 +97,9 @@ def _compile(plan: LaunchPlan) -> None:
             f"{plan.expression} of {source.file} does not compile for {device} (sm_{have}):"
             "\n  " + "\n  ".join(first_errors(str(error)))
         ) from None
+    if device_variables(text):
+        its_variables = ModuleVariables(module, text)
+        _variables.update({(source.digest, name, device.index): its_variables for name in names})
 
 
 def check_architecture(source: Source, device: str, have: int) -> None:

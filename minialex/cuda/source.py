@@ -173,6 +173,17 @@ def clear_cache() -> None:
     read.cache_clear()
 
 
+def path_of(file: str | Path) -> Path:
+    """Return where the kernel file `file` is.
+
+    Raises
+    ------
+    MinialexError
+        If there is none.
+    """
+    return _locate(file)
+
+
 def kernel_files() -> list[str]:
     """Return the names of the ``.cu`` files in the kernel folder, sorted."""
     return sorted(path.name for path in kernel_folder().glob("*.cu"))

@@ -154,12 +154,16 @@ def cupy(monkeypatch):
                     raise Fake.cuda.compiler.CompileException(Fake.log)
                 return self.functions[name]
 
+            def get_global(self, name):
+                raise Fake.cuda.driver.CUDADriverError
+
         class cuda:  # noqa: N801
             class Device(contextlib.nullcontext):
                 compute_capability = "75"
 
             runtime = SimpleNamespace(getDevice=lambda: 0)
             compiler = SimpleNamespace(CompileException=type("Refused", (Exception,), {}))
+            driver = SimpleNamespace(CUDADriverError=type("NotFound", (Exception,), {}))
 
     monkeypatch.setitem(sys.modules, "cupy", Fake)
     forget_gpus(monkeypatch)

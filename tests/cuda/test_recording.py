@@ -34,6 +34,7 @@ def test_every_thread_of_a_block_is_recorded(capsys):
     assert [(a.name, a.shape, a.shared) for a in found.arrays] == [
         ("x", (4, 4), False),
         ("y", (4, 4), False),
+        ("weights", (4,), False),
         ("tile", (8, 9), True),
     ]
     # 16 of the 64 threads have an element: they read it, write the tile, read it and write y
@@ -130,8 +131,8 @@ def test_an_atomic_is_recorded_with_its_line_before_and_after():
     [
         (
             {"watch": "tile"},
-            "watch is 'tile', and no launch has an array of that name among its arguments: "
-            "transpose<float> has x, y",
+            "watch is 'tile', and no launch has an array of that name among its arguments and "
+            "variables: transpose<float> has x, y, weights",
         ),
         (
             {"every_thread": True, "block": (0, 1)},
@@ -164,7 +165,7 @@ def test_one_launch_that_has_it_is_enough():
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"watch": "y"}, "among its arguments: no kernel is launched"),
+        ({"watch": "y"}, "among its arguments and variables: no kernel is launched"),
         ({"thread": (1,)}, r"no kernel is launched, of which to trace thread \(1, 0, 0\) of block"),
         ({"kernel": "relu_forward"}, "no kernel 'relu_forward' is launched, but: none"),
     ],

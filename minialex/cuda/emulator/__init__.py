@@ -142,8 +142,8 @@ def emulated(
     every_thread : bool
         Record all threads of that block. There are recordings then, and no lines.
     watch : str or (str, int or tuple of int), optional
-        Record instead who touches an argument, in any block: the name of an array, alone or with
-        the index of an element, counted through the array or one on each axis.
+        Record instead who touches an argument or variable, in any block: the name of an array,
+        alone or with the index of an element, counted through the array or one on each axis.
     max_blocks : int, optional
         How many blocks of a launch run where it is counted: the first and the last along each axis
         of the grid, and some between. None for all.

@@ -109,6 +109,7 @@ class Counts:
     cut : bool
         Whether some threads did more than was counted. The rest is taken to be like it.
     arrays : tuple of NamedArray
+        Of constants, which have a cache of their own, no accesses are counted.
     """
 
     kernel: str

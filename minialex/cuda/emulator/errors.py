@@ -21,7 +21,8 @@ class EmulationError(MinialexError):
     block, thread : tuple of int
         Who did it.
     array, index : str and int
-        The argument or shared array concerned, and which element; empty and -1 for none.
+        The argument, variable or shared array concerned, and which element; empty and -1 for
+        none.
     """
 
     def __init__(

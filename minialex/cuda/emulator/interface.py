@@ -53,8 +53,20 @@ class Region(c.Structure):
         ("phase", c.c_int),
         ("constant", c.c_int),
         ("unfilled", c.c_int),
+        ("margin", c.c_int),
         ("name", c.c_char * 64),
     )
+
+
+class Variable(c.Structure):
+    """A variable at file scope, in the list of those of its library."""
+
+
+Variable._fields_ = (
+    ("region", Region),
+    ("number", c.c_int),
+    ("next", c.POINTER(Variable)),
+)
 
 
 class Location(c.Structure):
@@ -209,4 +221,4 @@ def _offset(structure: Any, member: str) -> int:
     return offset + _offset(types[outer], inner)
 
 
-SHARED_STRUCTURES = (Region, Fault, Event, Tally, Launch)
+SHARED_STRUCTURES = (Region, Fault, Event, Tally, Launch, Variable)

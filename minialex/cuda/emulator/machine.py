@@ -21,15 +21,18 @@ from minialex.cuda import gpu
 from minialex.cuda.architectures import Architecture
 from minialex.cuda.compiler_text import for_emulator, left_out
 from minialex.cuda.cxx import Compiler
+from minialex.cuda.device_variables import variables
 from minialex.cuda.emulator import compiler, interface
 from minialex.cuda.emulator.counts import Counts, counts
 from minialex.cuda.emulator.lines import Lines
 from minialex.cuda.emulator.memory import Copies, lies_as_on_a_gpu, phase_of
+from minialex.cuda.emulator.named import array_parameters, known_before, shared_array
 from minialex.cuda.emulator.recording import MAX_EVENTS, RAW, Recording, recording
 from minialex.cuda.emulator.report import NamedArray, explain
 from minialex.cuda.emulator.sampling import Sample
 from minialex.cuda.emulator.tallies import TALLY, Tallies, weighted, work_of_blocks
 from minialex.cuda.emulator.translate import entry, translate
+from minialex.cuda.emulator.variables import LibraryVariables, library_variables, regions
 from minialex.cuda.plan import Dim3, LaunchPlan
 from minialex.errors import MinialexError
 
@@ -105,11 +108,18 @@ class EmulatedLaunch:
 
 @dataclass(frozen=True)
 class CompiledKernel:
-    """A compiled kernel: its library, the address of its entry, and the runtime to run it."""
+    """A compiled kernel: its library, the address of its entry, and the runtime to run it.
+
+    Attributes
+    ----------
+    variables : LibraryVariables
+        Those at file scope.
+    """
 
     path: Path
     entry: Any
     runtime: ctypes.CDLL
+    variables: LibraryVariables
 
 
 _compiled_kernels: dict[tuple[str, str, int, str, Compiler], CompiledKernel] = {}
@@ -126,14 +136,18 @@ def run(task: EmulatedLaunch) -> Recording | Counts | None:
         At Ctrl-C, as `_interrupts` says.
     """
     compiled = _compiled(task)
+    if compiled.variables.regions:
+        variables(task.plan.source.file).enter(compiled.variables)
     arrays = [value for value in task.values if isinstance(value, np.ndarray)]
     copied = task.kind == "checked" or not all(map(lies_as_on_a_gpu, arrays))
     copies = Copies(arrays) if copied else None
     addresses = copies.addresses if copies else [address_of(array) for array in arrays]
     launch, memory = _launch(task, compiled, addresses)
     if task.kind != "fast":
-        memory += _describe_memory(launch, arrays, addresses)
-    events = _trace(launch, task, task.traced) if task.traced else None
+        memory += _describe_memory(
+            launch, arrays, addresses, regions(task.plan, compiled.variables)
+        )
+    events = _trace(launch, task, compiled, task.traced) if task.traced else None
     if task.kind == "counted":
         failed, sample, found = _run_sample(launch, task, compiled)
     else:
@@ -144,15 +158,18 @@ def run(task: EmulatedLaunch) -> Recording | Counts | None:
     del memory
     if failed:
         raise explain(
-            task.plan.expression, launch.fault, _named(task, launch), _lines(task, compiled)
+            task.plan.expression,
+            launch.fault,
+            _named(task, compiled, launch),
+            _lines(task, compiled),
         )
     if copies:
-        copies.copy_back([not p.const for p, _ in _array_parameters(task)])
+        copies.copy_back([not p.const for p, _ in array_parameters(task.plan, task.values)])
     if task.kind == "counted":
         weights = sample.weights()
         return counts(
             task.plan,
-            _named(task, launch),
+            _named(task, compiled, launch),
             weighted(found, weights, task.plan.grid),
             _lines(task, compiled),
             len(weights),
@@ -166,7 +183,7 @@ def run(task: EmulatedLaunch) -> Recording | Counts | None:
         task.plan.expression,
         task.plan.grid,
         task.plan.block,
-        _named(task, launch),
+        _named(task, compiled, launch),
         events[: launch.event_count],
         launch.event_count,
         _lines(task, compiled),
@@ -214,9 +231,10 @@ def _compiled(task: EmulatedLaunch) -> CompiledKernel:
             text, task.plan.expression, task.build, note=left_out(task.plan.source)
         )
         runtime, library = compiler.load_runtime(compiler.runtime()), compiler.load(path)
+        its_variables = library_variables(path, code)
         for number, name in enumerate(names):
             address = ctypes.cast(library[entry(number)], ctypes.c_void_p)
-            _compiled_kernels[name, *about] = CompiledKernel(path, address, runtime)
+            _compiled_kernels[name, *about] = CompiledKernel(path, address, runtime, its_variables)
     return _compiled_kernels[task.plan.expression, *about]
 
 
@@ -247,16 +265,21 @@ def _launch(
 
 
 def _describe_memory(
-    launch: interface.Launch, arrays: Sequence[Array], addresses: Sequence[int]
+    launch: interface.Launch,
+    arrays: Sequence[Array],
+    addresses: Sequence[int],
+    at_file_scope: list[interface.Region],
 ) -> list[Any]:
     """Tell the runtime which arrays there are; return the memory for it."""
-    regions = (interface.Region * _MAX_REGIONS)()
-    for region, array, address in zip(regions, arrays, addresses, strict=False):
+    count, capacity = len(arrays) + len(at_file_scope), _MAX_REGIONS + len(at_file_scope)
+    described = (interface.Region * capacity)()
+    for region, array, address in zip(described, arrays, addresses, strict=False):
         region.base, region.bytes = address, array.nbytes
         region.element_type.bytes, region.phase = array.itemsize, phase_of(array)
-    launch.regions, launch.region_capacity = regions, _MAX_REGIONS
-    launch.region_count = launch.array_count = len(arrays)
-    return [regions]
+    described[len(arrays) : count] = at_file_scope
+    launch.regions, launch.region_capacity = described, capacity
+    launch.region_count = launch.array_count = count
+    return [described]
 
 
 def _run_sample(
@@ -303,7 +326,7 @@ def _choose(
 
 
 def _trace(
-    launch: interface.Launch, task: EmulatedLaunch, traced: Traced
+    launch: interface.Launch, task: EmulatedLaunch, compiled: CompiledKernel, traced: Traced
 ) -> np.ndarray[Any, np.dtype[np.void]]:
     """Tell the runtime whom to trace; return the memory for its events."""
     # pages that stay empty cost nothing
@@ -316,17 +339,17 @@ def _trace(
         launch.traced = interface.TRACED_BYTES
         launch.watched_region = -1
         name, index = traced.watch
-        for region, (parameter, array) in enumerate(_array_parameters(task)):
-            if parameter.name == name:
+        for region, array in enumerate(known_before(task.plan, task.values, compiled.variables)):
+            if array.name == name:
                 launch.watched_region = region
                 launch.watched_begin, launch.watched_end = _bytes_of(name, index, array)
     return events
 
 
-def _bytes_of(name: str, index: int | tuple[int, ...] | None, array: Array) -> tuple[int, int]:
+def _bytes_of(name: str, index: int | tuple[int, ...] | None, array: NamedArray) -> tuple[int, int]:
     """Return where in memory an element lies, from the array's start; of all where it is None."""
     if index is None:
-        return 0, array.nbytes
+        return 0, array.size * array.bytes
     whole = (index,) if isinstance(index, int) else index
     shape = (array.size,) if isinstance(index, int) else array.shape
     if len(whole) != len(shape) or any(not 0 <= i < n for i, n in zip(whole, shape, strict=True)):
@@ -335,48 +358,18 @@ def _bytes_of(name: str, index: int | tuple[int, ...] | None, array: Array) -> t
             "element of it, counted through the array or by its index on each axis; if another "
             "kernel is meant, name that"
         )
-    first = int(np.ravel_multi_index(whole, shape)) * array.itemsize
-    return first, first + array.itemsize
+    first = int(np.ravel_multi_index(whole, shape)) * array.bytes
+    return first, first + array.bytes
+
+
+def _named(
+    task: EmulatedLaunch, compiled: CompiledKernel, launch: interface.Launch
+) -> list[NamedArray]:
+    """Return the arrays of a launch in the order of its regions: shared memory comes last."""
+    named = known_before(task.plan, task.values, compiled.variables)
+    later = launch.regions[len(named) : launch.region_count] if task.kind != "fast" else []
+    return named + [shared_array(region) for region in later]
 
 
 def _lines(task: EmulatedLaunch, compiled: CompiledKernel) -> Lines:
     return Lines(compiled.path, task.plan.source)
-
-
-def _array_parameters(task: EmulatedLaunch) -> list[tuple[Any, Array]]:
-    """Return the parameters that are arrays and not null, with their arrays."""
-    pairs = zip(task.plan.signature.parameters, task.values, strict=True)
-    return [(p, value) for p, value in pairs if isinstance(value, np.ndarray)]
-
-
-def _named(task: EmulatedLaunch, launch: interface.Launch) -> list[NamedArray]:
-    """Return the arrays of a launch in the order of its regions: arguments, then shared memory."""
-    named = [
-        NamedArray(
-            *(p.name, array.shape or (1,), array.itemsize, _code(task, p.ctype, array)),
-            shared=False,
-            phase=phase_of(array),
-        )
-        for p, array in _array_parameters(task)
-    ]
-    shared = launch.regions[len(named) : launch.region_count] if task.kind != "fast" else []
-    return named + [_shared(region) for region in shared]
-
-
-def _shared(region: interface.Region) -> NamedArray:
-    element_type = region.element_type
-    extents = list(element_type.extent)[: element_type.rank]
-    # The first extent of `extern __shared__ float a[]` is not in the text.
-    rest = int(np.prod(extents[1:])) if extents else 1
-    first = region.bytes // element_type.bytes // rest
-    shape = (first, *extents[1:])
-    return NamedArray(
-        region.name.decode(), shape, element_type.bytes, element_type.code.decode(), True
-    )
-
-
-def _code(task: EmulatedLaunch, ctype: str, array: Array) -> str:
-    """Return the element type as ``emu/runtime.h`` codes it."""
-    if task.plan.binding.get(ctype, ctype) == "__nv_bfloat16":
-        return "b"
-    return {"b": "u", "V": "?", "c": "?"}.get(array.dtype.kind, array.dtype.kind)

@@ -77,8 +77,8 @@ def _check_array(name: str, recordings: Sequence[Recording]) -> None:
             for one, those in zip(recordings, names, strict=True)
         )
         raise MinialexError(
-            f"watch is {name!r}, and no launch has an array of that name among its arguments: "
-            + (_some(there) or "no kernel is launched")
+            f"watch is {name!r}, and no launch has an array of that name among its arguments and "
+            "variables: " + (_some(there) or "no kernel is launched")
         )
 
 

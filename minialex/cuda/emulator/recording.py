@@ -64,7 +64,7 @@ request
 cost, least
     Of a request to memory: the sectors of global memory that it touches, or the wavefronts that it
     takes of shared memory; and as few as would hold the bytes, or without bank conflicts. 0 where
-    `request` is -1.
+    `request` is -1, and of constants.
 """
 
 MAX_EVENTS = 2_000_000
@@ -82,7 +82,8 @@ class Recording:
     grid, block : tuple of three ints
         The launch's sizes.
     arrays : tuple of NamedArray
-        The arguments that are arrays, then the arrays in shared memory as they were met.
+        The arguments that are arrays, then the variables at file scope, then the arrays in shared
+        memory as they were met.
     files : tuple of str
         Kernel files, as `EVENT` numbers them.
     events : structured array, dtype `EVENT`

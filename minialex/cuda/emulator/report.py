@@ -33,7 +33,7 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class NamedArray:
-    """An array as messages name it: an argument or shared memory.
+    """An array as messages name it: an argument, a variable at file scope or shared memory.
 
     Attributes
     ----------
@@ -44,6 +44,8 @@ class NamedArray:
     phase : int
         How many bytes it begins after a multiple of what CUDA aligns memory to: of a view, perhaps
         not 0.
+    is_variable : bool
+        Whether it is a variable at file scope.
     """
 
     name: str
@@ -52,6 +54,12 @@ class NamedArray:
     code: str
     shared: bool
     phase: int = 0
+    is_variable: bool = False
+
+    @property
+    def is_declared(self) -> bool:
+        """Whether the text declares it with its sizes, and indexes it by them."""
+        return self.shared or self.is_variable
 
     @property
     def size(self) -> int:
@@ -60,14 +68,13 @@ class NamedArray:
 
     def element(self, index: int) -> str:
         """Return element `index`, counted through the array, as a kernel would write it."""
-        if self.shared and 0 <= index < self.size:
-            # Shared arrays are declared with their sizes, and indexed by them.
+        if self.is_declared and 0 <= index < self.size:
             return self.name + "".join(f"[{n}]" for n in self._unravel(index))
         return f"{self.name}[{index}]"
 
     def element_in_full(self, index: int) -> str:
         """Return `element`, and for an argument of several axes the index on each."""
-        if self.shared or len(self.shape) < 2 or not 0 <= index < self.size:
+        if self.is_declared or len(self.shape) < 2 or not 0 <= index < self.size:
             return self.element(index)
         return f"{self.element(index)} = {self.name}{list(self._unravel(index))}"
 

@@ -1,8 +1,9 @@
 """Turns CUDA text into C++ text: what a header of macros cannot do.
 
-Only two things need it. Shared memory belongs to a block, which C++ knows nothing of, so its
-declarations become references into memory that the emulator keeps for the block that runs; and
-each instantiation gets a function that can be called from outside.
+Only three things need it. Shared memory belongs to a block, which C++ knows nothing of, so its
+declarations become references into memory that the emulator keeps for the block that runs;
+variables at file scope are listed (`variables`); and each instantiation gets a function that can be
+called from outside.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 from collections.abc import Sequence
 
 from minialex.cuda.emulator.assembly import translate_assembly
+from minialex.cuda.emulator.variables import list_variables
 from minialex.cuda.tokens import split, without_comments
 
 _SHARED = re.compile(r"\b(?:static\s+)?(extern\s+)?(?:static\s+)?__shared__\s+([^;{}=]+);")
@@ -28,7 +30,7 @@ def translate(text: str, expressions: Sequence[str], *, unroll: bool = False) ->
     where it was. With `unroll`, short loops are unrolled where the text says so, as nvcc does: of
     longer ones there would be more code than g++ gets through.
     """
-    body = translate_assembly(_SHARED.sub(_shared, without_comments(text)))
+    body = translate_assembly(_SHARED.sub(_shared, list_variables(without_comments(text))))
     if unroll:
         body = _UNROLL.sub(r"\1 GCC unroll 8", body)
     entries = [f"EMU_ENTRY({entry(i)}, {e})\n" for i, e in enumerate(expressions)]

@@ -49,7 +49,7 @@ def least_time(plan: LaunchPlan, arrays: Sequence[NamedArray], gpu: KnownGPU) ->
     moved = sum(
         array.size * array.bytes * (1 if constant[array.name] or not in_place(plan) else 2)
         for array in arrays
-        if not array.shared
+        if not array.shared and not array.is_variable
     )
     flops = 0 if plan.signature.name in NO_PRODUCT else operations(plan.sizes)
     unit, rate = _arithmetic(plan.signature.name, gpu)

@@ -16,6 +16,7 @@
 #include "emu/ptx.h"
 #include "emu/wmma.h"
 #include "emu/entry.h"
+#include "emu/variables.h"
 #include "emu/standard.h"
 
 // A kernel's `std` is the one of standard.h.

@@ -34,7 +34,8 @@ class Checker {
         sites.fill(fault.here, site);
         const int region = regions_.find(address, bytes);
         if (region < 0) {
-            if (sites.in_module(address)) return fault.region = -1, true;
+            if (sites.in_module(address) && !regions_.is_beside_variable(address))
+                return fault.region = -1, true;
             regions_.locate(address, fault);
             return fault.kind = OUT_OF_BOUNDS, false;
         }

@@ -83,7 +83,8 @@ class Counter {
     bool access(const Thread& me, char* address, size_t bytes, Access kind, uint32_t site,
                 bool whole, Fault& fault) {
         const int region = regions_.find(address, bytes);
-        if (region < 0 && sites.in_module(address)) return true;
+        if (region < 0 && sites.in_module(address) && !regions_.is_beside_variable(address))
+            return true;
         FaultKind kind_of_fault = NO_FAULT;
         if (region < 0) kind_of_fault = OUT_OF_BOUNDS;
         else if (whole && regions_.is_misaligned(region, address, bytes))
@@ -262,7 +263,9 @@ class Counter {
     };
     Cost cost_of(const Step& step) {
         if (step.kind > ATOMIC) return {};
-        if (regions_[int(request_.address[0] >> REGION_SHIFT)].shared) {
+        const Region& region = regions_[int(request_.address[0] >> REGION_SHIFT)];
+        if (region.constant) return {};
+        if (region.shared) {
             const Wavefronts passes = wavefronts(request_, step.kind == READ);
             return {passes.count, passes.least};
         }
@@ -349,6 +352,8 @@ class Counter {
     void count(const Step& step, Mask together) {
         const bool memory = step.kind <= ATOMIC;
         const int region = memory ? int(request_.address[0] >> REGION_SHIFT) : -1;
+        // Constants have a cache of their own, of which nothing is known here.
+        if (memory && regions_[region].constant) return;
         Tally& tally = of(step.kind, step.site, memory ? numbers_[size_t(region)] : -1, step.bytes);
         tally.requests += scale_;
         tally.lanes += scale_ * __builtin_popcount(together);

@@ -36,7 +36,7 @@ class Sites {
 };
 
 inline Region shared_region(const char* name, char* base, size_t bytes, ElementType element_type) {
-    Region region{base, bytes, element_type, 1, 0, 0, 0, {}};
+    Region region{base, bytes, element_type, 1, 0, 0, 0, 0, {}};
     for (size_t i = 0; i + 1 < sizeof region.name && name[i]; ++i) region.name[i] = name[i];
     return region;
 }
@@ -75,6 +75,13 @@ class Regions {
         const Region& r = all_[size_t(i)];
         if (r.constant && access != READ) return WRITTEN_CONSTANT;
         return r.unfilled && access == READ ? UNFILLED_CONSTANT : NO_FAULT;
+    }
+    // Whether an address in the module is in no array because it is past the end of a variable.
+    bool is_beside_variable(const char* address) const {
+        for (const Region& r : all_)
+            if (r.margin && address >= r.base - r.margin && address < r.base + r.bytes + r.margin)
+                return true;
+        return false;
     }
     // The array that lies closest is the one that was meant.
     void locate(const char* address, Fault& fault) const {

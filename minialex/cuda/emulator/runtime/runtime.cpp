@@ -126,4 +126,4 @@ void emu_fail(int kind, const char* what, const char* file, int line) {
 // Python checks its own idea of these structures against the compiler's.
 extern "C" const uint64_t emu_sizes[] = {sizeof(emu::Region), sizeof(emu::Fault),
                                          sizeof(emu::Event), sizeof(emu::Tally),
-                                         sizeof(emu::Launch)};
+                                         sizeof(emu::Launch), sizeof(emu::Variable)};

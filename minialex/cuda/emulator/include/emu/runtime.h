@@ -45,7 +45,15 @@ struct Region {
     int phase;  // bytes from where its allocation begins, which a GPU aligns
     int constant;  // a __constant__,
     int unfilled;  // which has neither an initialiser nor a value from Python
+    int margin;  // so many bytes before and after it are in no other array
     char name[64];
+};
+
+// A variable at file scope, which Python knows by its number in the text.
+struct Variable {
+    Region region;
+    int number;
+    Variable* next;
 };
 
 // Somewhere in a launch: a thread, and a line as a code address (checked accesses) or as text.
