@@ -25,10 +25,12 @@ def text_of(case):
     return "\n".join([text, *((path.parent / name).read_text() for name in beside)])
 
 
-def test_there_are_enough_of_them():
-    found = [d for path in FILES for d in declarations(path.read_text())]
-    assert len([d for d in found if d.is_kernel and d.is_defined]) >= 150
-    assert len(cases()) >= 150
+def test_every_kernel_has_a_case():
+    every = [(path.parent.name, d) for path in FILES for d in declarations(path.read_text())]
+    defined = [(folder, d.names[0]) for folder, d in every if d.is_kernel and d.is_defined]
+    named = [(case.path.parent.name, case.kernel.rpartition("::")[2]) for case in cases()]
+    assert len(defined) >= 150
+    assert sorted(named) == sorted(defined)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(FOLDER).as_posix())

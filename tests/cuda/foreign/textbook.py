@@ -9,7 +9,7 @@ from tests.cuda.foreign.tables import table
 
 CASES: list[Case] = []
 case = table("textbook", CASES)
-RACE, BOUNDS, UNSET, WARP = "race", "out-of-bounds", "uninitialised", "warp"
+RACE, BOUNDS, WARP = "race", "out-of-bounds", "warp"
 DIVERGENT = "divergent barrier"
 F64, I32, U32 = np.float64, np.int32, np.uint32
 
