@@ -279,9 +279,9 @@ def flip_padded(rng):
 @case(
     "flipMatrix.cu",
     "flipDiagonal",
-    old="__syncthreads();  // read by other threads",
-    new="",
-    kind=UNSET,
+    old="(number / gridDim.y + blockY) % gridDim.x",
+    new="number / gridDim.y + blockY",
+    kind=BOUNDS,
 )
 def flip_diagonal(rng):
     return flip(rng, 32, 48)

@@ -80,7 +80,7 @@ def lane_numbers(rng):
     "warpPrimitives.cu",
     "butterflySums",
     old="sum += __shfl_xor_sync(FULL, sum, partner)",
-    new="if (threadIdx.x & partner) sum += __shfl_xor_sync(FULL, sum, partner)",
+    new="sum += __shfl_xor_sync(FULL >> partner, sum, partner)",
     kind=WARP,
 )
 def butterfly_sums(rng):
@@ -174,7 +174,7 @@ def say_hello(rng):
     "smallThings.cu",
     "shiftLetters",
     old="g_data[tid] = (int)shifted;",
-    new="g_data[tid + 1] = (int)shifted;",
+    new="g_data[tid + 4] = (int)shifted;",
     kind=BOUNDS,
 )
 def shift_letters(rng):
@@ -210,7 +210,7 @@ def heaviest_neighbour(rng):
     return Launch(2, 32, (x, unset(50, dtype=I32), 50), {1: expected}, 0)
 
 
-@case("smallThings.cu", "sumsOfGroups", old="g.sync();  // stored", new="", kind=UNSET)
+@case("smallThings.cu", "sumsOfGroups", old="x[lane] = val", new="x[lane + 1] = val", kind=BOUNDS)
 def sums_of_groups(rng):
     tiles = 120 + 16 * np.arange(4)
     args = unset(1, dtype=I32), unset(4, dtype=I32)
