@@ -130,7 +130,7 @@ case(
     new="#pragma unroll",
     kind=RACE,
 )(column_major((1, 2), 1024, 32, 64, 64))
-case("column_major.cu", "colgemm_v3", old="&tb(col, row1)", new="&tb(col, row1 - 2)", kind=ALIGNED)(
+case("column_major.cu", "colgemm_v3", old="&tb(col, row1)", new="&tb(col, row1 / 2)", kind=ALIGNED)(
     column_major((2, 1), 256, 64, 32, 64)
 )
 

@@ -72,7 +72,7 @@ case(
     FILE,
     "elementwise_add_f16x2_kernel",
     old="HALF2(c[i]) = sum",
-    new="HALF2(c[i + 1]) = sum",
+    new="HALF2(c[i / 2]) = sum",
     kind=ALIGNED,
 )(addition(2, 100, F16))
 case(FILE, "elementwise_add_f16x8_pack_kernel", old="pack_c[8];", new="pack_c[4];", kind=BOUNDS)(

@@ -34,7 +34,7 @@ case(
     FILE,
     "sgemv_k128_f32x4_kernel",
     old="vx = FLOAT4(x[k]);",
-    new="vx = FLOAT4(x[k + 2]);",
+    new="vx = FLOAT4(x[k / 2]);",
     kind=ALIGNED,
 )(gemv(2, 3, 256))
 case(

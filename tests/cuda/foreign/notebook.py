@@ -248,7 +248,7 @@ case(
     FILE,
     "residual_forward_kernel2",
     old="store_pack(sum + i, c)",
-    new="store_pack(sum + i + 1, c)",
+    new="store_pack(sum + i / 2, c)",
     kind=ALIGNED,
 )(residual(1))
 
@@ -293,7 +293,7 @@ case(
     FILE,
     "encoder_forward_kernel3",
     old="place_table[at % length * width + c]);\n    pack_x",
-    new="place_table[at % length * width + c + 2]);\n    pack_x",
+    new="place_table[at % length * width + c / 2]);\n    pack_x",
     kind=ALIGNED,
 )(encoder(1))
 case(
