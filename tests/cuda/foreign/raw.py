@@ -96,7 +96,7 @@ COMPLEX = np.dtype([("re", "f8"), ("im", "f8")])
     "templates.cu",
     "scale_complex",
     old="z[i] = multiply(z[i], by)",
-    new="z[i] = multiply(z[i + 1], by)",
+    new="z[i] = multiply(z[i ^ 1], by)",
     kind=RACE,
 )
 def scale_complex(rng):

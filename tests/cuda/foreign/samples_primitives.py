@@ -195,7 +195,8 @@ def shift_letters2(rng):
     return Launch(1, 16, (x,), {0: expected}, 0)
 
 
-PARTICLE = np.dtype([("position", "f4", 3), ("mass", "f4"), ("neighbours", "i4", 4)])
+POINT = np.dtype([(axis, "f4") for axis in "xyz"])
+PARTICLE = np.dtype([("position", POINT), ("mass", "f4"), ("neighbours", "i4", 4)])
 
 
 @case("smallThings.cu", "heaviestNeighbour", old="other >= 0 &&", new="", kind=BOUNDS)
