@@ -251,6 +251,16 @@ def test_a_struct_is_aligned_as_it_is_declared_not_as_it_is_wide(mode):
     assert y.tolist() == [0, *range(1, 17), 1, 2]
 
 
+@pytest.mark.parametrize(("size", "of_result", "array"), [(14, 16, "x"), (16, 14, "y")])
+def test_a_struct_that_a_function_takes_or_returns_is_watched(size, of_result, array):
+    x, y = np.arange(16, dtype=F32), zeros(16)
+    launch("turned", 1, 8, x, y, (0.0, 1.0))
+    assert y.view(np.complex64).tolist() == (1j * x.view(np.complex64)).tolist()
+    error = caught("turned", 1, 8, zeros(size), zeros(of_result), (0.0, 1.0))
+    assert (error.kind, error.array, error.index) == ("out-of-bounds", array, 14)
+    assert error.line == line_of(FILE, "FAULT by value")
+
+
 @pytest.mark.parametrize("mode", ["fast", "checked", "counted"])
 def test_where_a_buffer_lies_is_no_fault_of_the_kernel(mode):
     # 4 bytes behind what the processor takes for a float4; a GPU has copies of its own
