@@ -36,7 +36,7 @@ def for_emulator(source: Source, expressions: Sequence[str], capability: int) ->
     """
     if not source.is_foreign:
         return source.text
-    return excerpt(source, _kernels(expressions), capability, emulated=True)
+    return excerpt(source, tuple(expressions), capability, emulated=True)
 
 
 def for_nvrtc(source: Source, expressions: Sequence[str], capability: int) -> str:
@@ -47,7 +47,7 @@ def for_nvrtc(source: Source, expressions: Sequence[str], capability: int) -> st
     text = source.text
     included: set[str] = set()
     if source.is_foreign:
-        excerpted = excerpt(source, _kernels(expressions), capability, emulated=False)
+        excerpted = excerpt(source, tuple(expressions), capability, emulated=False)
         text = _PRELUDE.read_text() + excerpted
         included = {header for header in source.left_out if header in _HEADERS_OF_DEVICES}
     written = "\n".join([source.own, *expressions])
@@ -68,7 +68,3 @@ def left_out(source: Source) -> str:
         return ""
     listed = ", ".join(f"{header} ({source.left_out[header]})" for header in missed)
     return f"headers that were not found: {listed}: name their folders, options=['-IFOLDER']"
-
-
-def _kernels(expressions: Sequence[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(one.partition("<")[0] for one in expressions))

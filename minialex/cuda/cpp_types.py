@@ -49,8 +49,13 @@ class Types:
     def __init__(self, every: Sequence[CppDeclaration]) -> None:
         self._by_name: dict[str, CppDeclaration] = {}
         self._within: list[tuple[Any, ...]] = []
+        # template <> struct Name<float> {}, by its name with arguments
+        self._special: dict[str, CppDeclaration] = {}
         for one in every:
-            if one.kind in ("class", "type", "variable"):
+            if one.kind == "class" and [t.text for t in one.tokens[:3]] == ["template", "<", ">"]:
+                at = next(i for i, t in enumerate(one.tokens) if t.text == one.names[0])
+                self._special[spelled(one.tokens[at : closing_angle(one.tokens, at + 1) + 1])] = one
+            elif one.kind in ("class", "type", "variable"):
                 for name in one.names:
                     known = self._by_name.get(name)
                     # a class that was declared before it is defined
@@ -92,23 +97,31 @@ class Types:
             return None
         name, arguments = path[-1]
         inside = list(around)
-        if len(path) > 1 and (outer := self._by_name.get(path[-2][0])) is not None:
+        if len(path) > 1 and (outer := self._class(*path[-2], binding)) is not None:
             inside = [outer]
             binding = self._bound(outer, path[-2][1], binding)
         for cls in inside:
             found = next((m for m in cls.members if name in m.names), None)
             if found is not None:
                 return self._declared(found, ctype, binding, inside)
-        one = self._by_name.get(name)
+        one = self._class(name, arguments, binding)
         if one is None:
             return None
         return self._declared(one, ctype, self._bound(one, arguments, binding), ())
+
+    def _class(
+        self, name: str, arguments: Sequence[Token], binding: Binding
+    ) -> CppDeclaration | None:
+        """Return the declaration of a name, of a specialised template the one that is meant."""
+        given = [scalars.canonical(self._text(part, binding)) for part in parted(arguments)]
+        special = self._special.get(spelled(tokens_of(f"{name}<{','.join(given)}>")))
+        return special or self._by_name.get(name)
 
     def _bound(
         self, one: CppDeclaration, arguments: Sequence[Token], binding: Binding
     ) -> dict[str, str]:
         """Return what the template parameters of a class stand for."""
-        if one.tokens[0].text != "template":
+        if one.tokens[0].text != "template" or one in self._special.values():
             return {}
         given = [self._text(part, binding) for part in parted(arguments)]
         bound: dict[str, str] = {}

@@ -235,7 +235,7 @@ def _kind(words: Sequence[str], is_function: bool, is_class: bool) -> str:
 def _mentions_class(words: Sequence[str]) -> bool:
     """Whether it is a variable of a class that is declared elsewhere: ``struct Pair p[2];``."""
     at = next(i for i, word in enumerate(words) if word in _CLASSES)
-    rest = list(itertools.takewhile(lambda word: word not in (*"{[=,;:",), words[at + 1 :]))
+    rest = list(itertools.takewhile(lambda word: word not in (*"{[=,;:<",), words[at + 1 :]))
     names = [w for w in rest if (w[0].isalpha() or w[0] == "_") and w not in _CLASSES]
     attributes = _ATTRIBUTES | {"final"}
     return len([w for w in names if w not in attributes]) - rest.count("::") > 1

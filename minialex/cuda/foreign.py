@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from minialex.cuda import cxx
 from minialex.cuda.declarations import CppDeclaration, declarations, reached
 from minialex.cuda.source import Source, first_errors, place
-from minialex.cuda.tokens import Token, blanked
+from minialex.cuda.tokens import Token, blanked, tokens_of
 from minialex.errors import MinialexError
 
 DEFAULT_CAPABILITY = 90
@@ -124,13 +124,13 @@ def _preprocessed(source: Source, capability: int, emulated: bool) -> str:
 
 
 @functools.lru_cache(maxsize=256)
-def excerpt(source: Source, kernels: Sequence[str], capability: int, emulated: bool) -> str:
+def excerpt(source: Source, expressions: Sequence[str], capability: int, emulated: bool) -> str:
     """Return what some kernels of a foreign file need, each line where it was.
 
     Parameters
     ----------
-    kernels : tuple of str
-        With their namespaces.
+    expressions : tuple of str
+        The kernels, with their namespaces and template arguments.
     capability, emulated
         As `outline` takes them.
 
@@ -140,8 +140,12 @@ def excerpt(source: Source, kernels: Sequence[str], capability: int, emulated: b
         If a kernel needs a library or a feature that is not taken, or is none on that GPU.
     """
     whole = outline(source, capability, emulated)
+    kernels = list(dict.fromkeys(one.partition("<")[0] for one in expressions))
     roots = [root for name in kernels for root in _roots(source, whole, name, capability)]
-    needed = reached(whole.declarations, roots)
+    # types and functions that template arguments name
+    named = {t.text for one in expressions for t in tokens_of(one.partition("<")[2])}
+    named_ones = [d for d in whole.declarations if not d.is_kernel and named & {*d.names}]
+    needed = reached(whole.declarations, [*roots, *named_ones])
     for one in needed:
         _check(source, whole.text, one, kernels)
     return _blanked_but(whole, needed)

@@ -40,6 +40,8 @@ template <typename T, int N = 2> struct Row {
     __device__ T sum() const { T s = 0; for (int i = 0; i < N; ++i) s += v[i]; return s; }
 };
 template <class T> struct Vectors;
+template <> struct Vectors<float> { using four = float4; };
+template <> struct Vectors<unsigned int> { typedef uint2 four; short own; };
 template <class T> struct Holder { typename Row<T, 4>::value first; Row<T> rest; };
 typedef struct Opaque Opaque;
 struct Linked { Linked* next; };
@@ -52,6 +54,7 @@ KNOWN = [
     *("Small", "Point", "Flags", "Nested", "Wide", "Anonymous", "Empty", "Child", "Row<float>"),
     *("Row<double, 5>", "Holder<short>", "Row<int, 3>::value", "Row<float4>::pair", "float4"),
     *("double2", "char3", "ushort4", "uint1", "longlong4", "float3", "dim3", "half2", "char4"),
+    *("Vectors<float>::four", "typename Vectors<unsigned>::four", "Vectors<uint>"),
     *("__nv_bfloat162", "struct Point", "const Row<Point, WIDTH>", "Row<Row<byte, 3>>"),
 ]
 
