@@ -27,27 +27,12 @@ class Checker {
     }
 
     // Returns whether the access is right; `fault` says what it touches, and what is wrong if not.
-    // One that is made as a whole has to be aligned.
-    bool check(const Thread& me, char* address, size_t bytes, Access access, uint32_t site,
-               bool whole, Fault& fault, bool pending = false) {
-        fault.access = access, fault.bytes = int(bytes);
-        sites.fill(fault.here, site);
-        const int region = regions_.find(address, bytes);
-        if (region < 0) {
-            if (sites.in_module(address) && !regions_.is_beside_variable(address))
-                return fault.region = -1, true;
-            regions_.locate(address, fault);
-            return fault.kind = OUT_OF_BOUNDS, false;
-        }
-        fault.region = region;
-        fault.offset = address - launch_.regions[region].base;
-        if (whole && regions_.is_misaligned(region, address, bytes))
-            return fault.kind = MISALIGNED, false;
-        if (const FaultKind kind = regions_.misuse_of_constant(region, access))
-            return fault.kind = kind, false;
-        const bool shared = launch_.regions[region].shared;
-        if (access == ATOMIC && !shared) order.atomic(address, me);
-        return visit(me, shared, shadows_[size_t(region)], access, site, fault, pending);
+    bool check(const Thread& me, const Attempt& attempt, Fault& fault, bool pending = false) {
+        if (!regions_.takes(attempt, sites, fault)) return false;
+        if (fault.region < 0) return true;
+        const bool shared = launch_.regions[fault.region].shared;
+        if (attempt.access == ATOMIC && !shared) order.atomic(attempt.address, me);
+        return visit(me, shared, attempt, fault, pending);
     }
     // A copy is there. An access in between has been refused; `fault` says what it writes.
     void land(const Thread& me, char* address, size_t bytes, uint32_t site, Fault& fault) {
@@ -66,8 +51,9 @@ class Checker {
         shadows_.emplace_back(region.bytes, size_t(region.element_type.bytes));
     }
 
-    bool visit(const Thread& me, bool shared, Shadow& shadow, Access access, uint32_t site,
-               Fault& fault, bool pending) {
+    bool visit(const Thread& me, bool shared, const Attempt& attempt, Fault& fault, bool pending) {
+        Shadow& shadow = shadows_[size_t(fault.region)];
+        const Access access = attempt.access;
         const size_t first = size_t(fault.offset), end = first + size_t(fault.bytes);
         if (size_t(fault.bytes) < shadow.grain()) shadow.refine(size_t(fault.bytes));
         for (size_t at = first; at < end; at += shadow.grain()) {
@@ -89,7 +75,7 @@ class Checker {
             for (const Visit& v : cell.atomic)
                 if (access != ATOMIC) against(v, ATOMIC);
             if (other) return race(*other, at, fault);
-            Visit mine = order.visit(me, site);
+            Visit mine = order.visit(me, attempt.site);
             if (pending) mine.barriers = Visit::PENDING;
             if (access == WRITE) cell.write = mine;
             else keep(access == READ ? cell.read : cell.atomic, mine, me);

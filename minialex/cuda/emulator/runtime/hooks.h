@@ -14,7 +14,7 @@ namespace emu {
 inline void watch(void* address, size_t bytes, Access access, const void* pc, bool whole = false) {
     // Static data is set up when the module is loaded, before anything runs.
     if (bytes && worker && worker->watching())
-        worker->watch(address, bytes, access, worker->sites().of_pc(pc), whole);
+        worker->watch({static_cast<char*>(address), bytes, access, worker->sites().of_pc(pc), whole});
 }
 }  // namespace emu
 

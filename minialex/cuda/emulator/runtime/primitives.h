@@ -104,23 +104,22 @@ inline void* Worker::dynamic_shared(const char* name, ElementType element_type) 
     return shared_.dynamic();
 }
 
-inline void Worker::watch(void* address, size_t bytes, Access access, uint32_t site, bool whole) {
+inline void Worker::watch(const Attempt& attempt) {
     if (run_.failed.load(std::memory_order_relaxed)) leave_for_good();
-    char* p = static_cast<char*>(address);
+    const char* p = attempt.address;
     const char* stack = current_->fibre->stack;
     const char* position = reinterpret_cast<const char*>(&emu_position);
     if ((p >= stack && p < stack + STACK_BYTES) ||
         (p >= position && p < position + sizeof emu_position))
         return;
     if (!checker_) {
-        if (!counter_->access(*current_, p, bytes, access, site, whole, seen_))
-            fail(FaultKind(seen_.kind), {}, &seen_);
+        if (!counter_->access(*current_, attempt, seen_)) fail(FaultKind(seen_.kind), {}, &seen_);
         return;
     }
-    if (checker_->check(*current_, p, bytes, access, site, whole, seen_)) {
+    if (checker_->check(*current_, attempt, seen_)) {
         if (seen_.region < 0 || !recorder_ || !recorder_->follows(*current_)) return;
         recorder_->access(*current_, p, seen_);
-        if (counter_) counter_->access(*current_, p, bytes, access, site, whole, seen_);
+        if (counter_) counter_->access(*current_, attempt, seen_);
         recorded(recorder_->last());
     } else if (seen_.kind == UNINITIALISED) {
         // A later, unordered write makes this a race: a better explanation.
@@ -135,9 +134,10 @@ inline void Worker::watch(void* address, size_t bytes, Access access, uint32_t s
 inline void Worker::copy_later(Copy copy, const Call& call) {
     if (watching()) {
         copy.site = sites().of_line(call.file, call.line);
-        if (copy.filled) watch(const_cast<char*>(copy.from), copy.filled, READ, copy.site);
-        if (!checker_) watch(copy.to, copy.bytes, WRITE, copy.site);
-        else if (!checker_->check(*current_, copy.to, copy.bytes, WRITE, copy.site, true, seen_, true))
+        if (copy.filled) watch({const_cast<char*>(copy.from), copy.filled, READ, copy.site});
+        const Attempt landing{copy.to, copy.bytes, WRITE, copy.site};
+        if (!checker_) watch(landing);
+        else if (!checker_->check(*current_, landing, seen_, true))
             fail(FaultKind(seen_.kind), {}, &seen_);
     }
     copies_.add(*current_, copy);

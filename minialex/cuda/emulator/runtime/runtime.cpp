@@ -112,7 +112,7 @@ unsigned emu_shared_address(const void* p, const char* what, const char* file, i
 int emu_is_shared(const void* p) { return worker->is_shared(p); }
 void* emu_shared_pointer(unsigned address) { return worker->shared_pointer(address); }
 void emu_check_atomic(void* address, size_t bytes, const char* file, int line) {
-    worker->watch(address, bytes, emu::ATOMIC, worker->sites().of_line(file, line));
+    worker->watch({static_cast<char*>(address), bytes, emu::ATOMIC, worker->sites().of_line(file, line)});
 }
 void emu_record_warp(const char* what, emu::ElementType element_type, size_t bytes, const void* value,
                      const void* result, const char* file, int line) {

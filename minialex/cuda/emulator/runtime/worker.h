@@ -66,7 +66,7 @@ class Worker {
     void* new_shared(const void* key, const char* name, size_t bytes, size_t align,
                      ElementType element_type);
     void* dynamic_shared(const char* name, ElementType element_type);
-    void watch(void* address, size_t bytes, Access access, uint32_t site, bool whole = true);
+    void watch(const Attempt& attempt);
     Sites& sites() { return checker_ ? checker_->sites : counter_->sites; }
     bool watching() const { return checker_ || counter_; }
     // An asynchronous copy: into shared memory, in groups, which are waited for but the last `pending`.
