@@ -1,6 +1,9 @@
 // checker.h -- checks each access of a checked launch: is it inside an array, aligned, of written
 // memory, and ordered against those of all other threads?
 #pragma once
+#include <string.h>
+
+#include <algorithm>
 #include <vector>
 
 #include "regions.h"
@@ -34,6 +37,24 @@ class Checker {
         if (attempt.access == ATOMIC && !shared) order.atomic(attempt.address, me);
         return visit(me, shared, attempt, fault, pending);
     }
+    // What the thread wrote last is there now. Two that write the same value, as all that find something
+    // raise a flag, are no race, whoever comes first. Returns whether it is right, else `fault` says what
+    // is wrong.
+    bool settle(Fault& fault) {
+        const char* value = values_.data();
+        bool right = true;
+        for (const Doubt& d : doubts_) {
+            const char* now = launch_.regions[doubted_.region].base + d.begin;
+            if (right && memcmp(now, value, d.end - d.begin)) {
+                fault = doubted_, fault.other_access = WRITE;
+                right = race(d.other, d.begin, fault);
+            }
+            value += d.end - d.begin;
+        }
+        doubts_.clear(), values_.clear();
+        return right;
+    }
+    bool in_doubt() const { return !doubts_.empty(); }
     // A copy is there. An access in between has been refused; `fault` says what it writes.
     void land(const Thread& me, char* address, size_t bytes, uint32_t site, Fault& fault) {
         const int region = regions_.find(address, bytes);
@@ -64,23 +85,40 @@ class Checker {
             };
             if (shared && access != WRITE && !counts(cell.write) && !counts(cell.atomic[0]))
                 return fault.offset = int64_t(at), fault.kind = UNINITIALISED, false;
-            const Visit* other = nullptr;
-            const auto against = [&](const Visit& v, Access kind) {
-                if (!other && counts(v) && !order.before(v, me))
-                    other = &v, fault.other_access = kind;
-            };
-            against(cell.write, WRITE);
-            for (const Visit& v : cell.read)
-                if (access != READ) against(v, READ);
+            const auto conflicts = [&](const Visit& v) { return counts(v) && !order.before(v, me); };
+            const Visit *writer = conflicts(cell.write) ? &cell.write : nullptr, *other = nullptr;
+            const bool unordered = writer;
+            if (access != READ)
+                for (const Visit& v : cell.read)
+                    if (!other && conflicts(v)) other = &v, fault.other_access = READ;
             for (const Visit& v : cell.atomic)
-                if (access != ATOMIC) against(v, ATOMIC);
+                if ((access != ATOMIC || v.is_plain) && conflicts(v)) {
+                    if (v.is_plain) writer = writer ? writer : &v;
+                    else if (!other) other = &v, fault.other_access = ATOMIC;
+                }
+            if (writer && (access != WRITE || pending || writer->is_pending()))
+                other = writer, fault.other_access = WRITE;
             if (other) return race(*other, at, fault);
+            if (writer) {
+                const size_t begin = at / shadow.grain() * shadow.grain();
+                doubt(*writer, std::max(begin, first), std::min(begin + shadow.grain(), end), fault);
+                Visit also = cell.write;
+                also.is_plain = 1;
+                if (unordered) keep(cell.atomic, also, me);
+            }
             Visit mine = order.visit(me, attempt.site);
             if (pending) mine.barriers = Visit::PENDING;
             if (access == WRITE) cell.write = mine;
             else keep(access == READ ? cell.read : cell.atomic, mine, me);
         }
         return true;
+    }
+    // A write of the bytes from `begin` to `end` of an array, which another thread writes, too.
+    void doubt(const Visit& other, size_t begin, size_t end, const Fault& fault) {
+        if (doubts_.empty()) doubted_ = fault;
+        const char* base = launch_.regions[fault.region].base;
+        doubts_.push_back({other, begin, end});
+        values_.insert(values_.end(), base + begin, base + end);
     }
     bool race(const Visit& other, size_t at, Fault& fault) {
         fault.kind = RACE, fault.offset = int64_t(at);
@@ -109,9 +147,16 @@ class Checker {
             kept[0] = mine;
     }
 
+    struct Doubt {
+        Visit other;
+        size_t begin, end;
+    };
     Launch& launch_;
     Regions regions_;
     std::vector<Shadow> shadows_;
+    std::vector<Doubt> doubts_;
+    std::vector<char> values_;  // where they stand, as the others have left them
+    Fault doubted_{};
 };
 
 }  // namespace emu

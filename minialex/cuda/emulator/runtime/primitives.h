@@ -116,6 +116,7 @@ inline void Worker::watch(const Attempt& attempt) {
         if (!counter_->access(*current_, attempt, seen_)) fail(FaultKind(seen_.kind), {}, &seen_);
         return;
     }
+    settle();
     if (checker_->check(*current_, attempt, seen_)) {
         if (seen_.region < 0 || !recorder_ || !recorder_->follows(*current_)) return;
         recorder_->access(*current_, p, seen_);
@@ -144,6 +145,7 @@ inline void Worker::copy_later(Copy copy, const Call& call) {
 }
 
 inline void Worker::wait_for_copies(unsigned pending) {
+    settle();
     copies_.wait(*current_, pending, [this](const Copy& copy) {
         if (checker_) {
             checker_->land(*current_, copy.to, copy.bytes, copy.site, seen_);

@@ -19,8 +19,9 @@ namespace emu {
 // One access: by which thread, and how many barriers it had passed.
 struct Visit {
     uint32_t block = 0;  // its index plus 1; 0: none
-    uint32_t barriers;
-    uint32_t thread : 10, syncs : 22;  // syncs: __syncwarps passed by that lane
+    uint32_t barriers;  // passed by all of the block
+    uint32_t thread : 10, syncs : 21;  // syncs: __syncwarps passed by that lane
+    uint32_t is_plain : 1;  // a write that is kept among atomics
     uint32_t site;
 
     // A copy that has not been waited for: no access comes after it.
@@ -29,7 +30,8 @@ struct Visit {
 };
 
 // Of reads and atomics two are kept, as far apart as can be (other blocks, else other warps, else
-// other lanes): the next access then conflicts with one of them if with any.
+// other lanes): the next access then conflicts with one of them if with any. `write` is the last of
+// all; others that wrote the same value at about the same time stand among the atomics.
 struct Cell {
     Visit write, read[2], atomic[2];
 };
@@ -80,7 +82,7 @@ class Order {
     uint32_t block() const { return block_; }
 
     Visit visit(const Thread& me, uint32_t site) const {
-        Visit v;
+        Visit v{};
         v.block = block_, v.barriers = me.barriers, v.site = site;
         v.thread = uint32_t(me.id), v.syncs = seen_[size_t(me.id)].count[me.lane()];
         return v;

@@ -87,6 +87,10 @@ class Worker {
     void run_fibre();
 
   private:
+    // What the thread wrote last is there, and nothing else has happened since.
+    void settle() {
+        if (checker_ && checker_->in_doubt() && !checker_->settle(seen_)) fail(RACE, {}, &seen_);
+    }
     // The launch has failed: the fibre that says so is never gone back to.
     [[noreturn]] void leave_for_good() {
         for (;;) fibres_->leave(*current_->fibre);
@@ -289,6 +293,7 @@ inline void Worker::run_fibre() {
 }
 
 inline bool Worker::next_thread() {
+    settle();
     if (recorder_ && recorder_->follows(*current_)) recorder_->call(*current_, EVENT_END, {});
     current_->state = Thread::DONE;
     ++done_;
@@ -305,6 +310,7 @@ inline bool Worker::next_thread() {
 }
 
 inline void Worker::wait(Thread::State state, const Call& call) {
+    settle();
     Thread& me = *current_;
     me.state = state;
     me.call = call;
