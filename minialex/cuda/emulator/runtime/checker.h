@@ -72,50 +72,62 @@ class Checker {
         shadows_.emplace_back(region.bytes, size_t(region.element_type.bytes));
     }
 
+    // Whether a visit is one that `me` knows nothing of. Shared memory begins anew with each block: what
+    // other blocks left there is nothing.
+    bool is_unordered(const Visit& v, const Thread& me, bool shared) const {
+        return v.block && (!shared || v.block == order.block()) && !order.before(v, me);
+    }
     bool visit(const Thread& me, bool shared, const Attempt& attempt, Fault& fault, bool pending) {
         Shadow& shadow = shadows_[size_t(fault.region)];
         const Access access = attempt.access;
-        const size_t first = size_t(fault.offset), end = first + size_t(fault.bytes);
-        if (size_t(fault.bytes) < shadow.grain()) shadow.refine(size_t(fault.bytes));
+        const size_t first = size_t(fault.offset), end = first + attempt.bytes;
+        if (attempt.bytes < shadow.grain()) shadow.refine(attempt.bytes);
+        Visit mine = order.visit(me, attempt.site);
+        if (pending) mine.barriers = Visit::PENDING;
         for (size_t at = first; at < end; at += shadow.grain()) {
             Cell& cell = shadow.cell(at);
-            // Shared memory begins anew with each block: what other blocks left there is nothing.
             const auto counts = [&](const Visit& v) {
                 return v.block && (!shared || v.block == order.block());
             };
             if (shared && access != WRITE && !counts(cell.write) && !counts(cell.atomic[0]))
                 return fault.offset = int64_t(at), fault.kind = UNINITIALISED, false;
-            const auto conflicts = [&](const Visit& v) { return counts(v) && !order.before(v, me); };
-            const Visit *writer = conflicts(cell.write) ? &cell.write : nullptr, *other = nullptr;
-            const bool unordered = writer;
-            if (access != READ)
-                for (const Visit& v : cell.read)
-                    if (!other && conflicts(v)) other = &v, fault.other_access = READ;
-            for (const Visit& v : cell.atomic)
-                if ((access != ATOMIC || v.is_plain) && conflicts(v)) {
-                    if (v.is_plain) writer = writer ? writer : &v;
-                    else if (!other) other = &v, fault.other_access = ATOMIC;
-                }
-            if (writer && (access != WRITE || pending || writer->is_pending()))
-                other = writer, fault.other_access = WRITE;
-            if (other) return race(*other, at, fault);
-            if (writer) {
-                const size_t begin = at / shadow.grain() * shadow.grain();
-                doubt(*writer, std::max(begin, first), std::min(begin + shadow.grain(), end), fault);
-                Visit also = cell.write;
-                also.is_plain = 1;
-                if (unordered) keep(cell.atomic, also, me);
-            }
-            Visit mine = order.visit(me, attempt.site);
-            if (pending) mine.barriers = Visit::PENDING;
+            const auto unordered = [&](const Visit& v) { return is_unordered(v, me, shared); };
+            const bool any = unordered(cell.write) || unordered(cell.atomic[0]) ||
+                             unordered(cell.atomic[1]) ||
+                             (access != READ && (unordered(cell.read[0]) || unordered(cell.read[1])));
+            if (any && !bear(me, shared, cell, at, access, mine, fault)) return false;
             if (access == WRITE) cell.write = mine;
             else keep(access == READ ? cell.read : cell.atomic, mine, me);
         }
         return true;
     }
-    // A write of the bytes from `begin` to `end` of an array, which another thread writes, too.
-    void doubt(const Visit& other, size_t begin, size_t end, const Fault& fault) {
+    // Whether an access may stand beside those to its cell that it is not ordered against.
+    __attribute__((noinline)) bool bear(const Thread& me, bool shared, Cell& cell, size_t at,
+                                        Access access, const Visit& mine, Fault& fault) {
+        const auto unordered = [&](const Visit& v) { return is_unordered(v, me, shared); };
+        const bool last = unordered(cell.write);
+        const Visit *writer = last ? &cell.write : nullptr, *other = nullptr;
+        for (const Visit& v : cell.read)
+            if (access != READ && unordered(v)) other = &v, fault.other_access = READ;
+        for (const Visit& v : cell.atomic)
+            if (v.is_plain && unordered(v)) writer = writer ? writer : &v;
+            else if (!v.is_plain && access != ATOMIC && unordered(v))
+                other = &v, fault.other_access = ATOMIC;
+        if (writer && (access != WRITE || mine.is_pending() || writer->is_pending()))
+            other = writer, fault.other_access = WRITE;
+        if (other) return race(*other, at, fault);
+        if (writer) doubt(*writer, at, fault);
+        Visit also = cell.write;
+        also.is_plain = 1;
+        if (last) keep(cell.atomic, also, me);
+        return true;
+    }
+    // The access writes the cell at `at`, which another thread writes, too.
+    void doubt(const Visit& other, size_t at, const Fault& fault) {
         if (doubts_.empty()) doubted_ = fault;
+        const size_t grain = shadows_[size_t(fault.region)].grain(), cell = at / grain * grain;
+        const size_t begin = std::max(cell, size_t(fault.offset));
+        const size_t end = std::min(cell + grain, size_t(fault.offset) + size_t(fault.bytes));
         const char* base = launch_.regions[fault.region].base;
         doubts_.push_back({other, begin, end});
         values_.insert(values_.end(), base + begin, base + end);

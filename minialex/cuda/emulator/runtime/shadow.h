@@ -1,8 +1,8 @@
 // shadow.h -- who touched each piece of memory last, and who has seen whose work.
 //
-// Two accesses to one address race if one of them writes, they are not both atomic, and nothing
-// orders them. Orders are: one thread's own sequence; a barrier between two threads of a block;
-// __syncwarp between two lanes; and, between blocks, a fence and an atomic on one side met by an
+// Two accesses to one address race if one of them writes, they are not both atomic, do not both write
+// the same value, and nothing orders them. Orders are: one thread's own sequence; a barrier between two
+// threads of a block; __syncwarp between two lanes; and a fence and an atomic on one side met by an
 // atomic on the same address on the other. What happened when does not matter, so a race is found
 // in whatever order the threads happened to run.
 #pragma once
@@ -89,10 +89,11 @@ class Order {
     }
     // Whether the visit `v` came before all that `me` does from now on.
     bool before(const Visit& v, const Thread& me) const {
-        if (v.is_pending()) return false;
         if (v.block != block_) return handed_over(v, me);
+        if (v.barriers < me.barriers) return true;
+        if (v.is_pending()) return false;
         const int id = int(v.thread);
-        if (id == me.id || v.barriers < me.barriers) return true;
+        if (id == me.id) return true;
         return id / WARP == me.warp() && v.syncs < seen_[size_t(me.id)].count[id % WARP];
     }
     // __syncwarp: each lane of the mask learns what all of them know.
@@ -135,7 +136,7 @@ class Order {
         Offer offer;
         Visit taken;
     };
-    bool handed_over(const Visit& v, const Thread& me) const {
+    __attribute__((noinline)) bool handed_over(const Visit& v, const Thread& me) const {
         const auto found = acquired_.find(v.block);
         if (found == acquired_.end()) return false;
         for (const HandOver& h : found->second)
