@@ -62,7 +62,7 @@ __global__ void vectors_of_scalars(const float* x, float* out, const int offset)
 
 // ---- one value from several threads --------------------------------------------------------------
 
-// Whoever finds something says so; a block's result is written by all of its threads.
+// All that find something say so; a block's result is written by all of its threads.
 __global__ void all_say_so(const int* x, int* found, float* counts, const int n) {
     __shared__ int any;
     const int t = threadIdx.x, i = blockIdx.x * blockDim.x + t;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "order.h"
 #include "regions.h"
 #include "shadow.h"
 
@@ -30,15 +31,20 @@ class Checker {
     }
 
     // Returns whether the access is right; `fault` says what it touches, and what is wrong if not.
-    bool check(const Thread& me, const Attempt& attempt, Fault& fault, bool pending = false) {
+    bool check(Thread& me, const Attempt& attempt, Fault& fault, bool pending = false) {
         if (!regions_.takes(attempt, sites, fault)) return false;
+        const bool shared = fault.region >= 0 && launch_.regions[fault.region].shared;
+        Access access = attempt.access;
+        if (access == ATOMIC || attempt.is_volatile) access = order_by(me, attempt, shared);
         if (fault.region < 0) return true;
-        const bool shared = launch_.regions[fault.region].shared;
-        if (attempt.access == ATOMIC && !shared) order.atomic(attempt.address, me);
-        return visit(me, shared, attempt, fault, pending);
+        Visit mine = order.visit(me, attempt.site);
+        if (pending) mine.barriers = Visit::PENDING;
+        mine.is_volatile = attempt.is_volatile;
+        if (access == ATOMIC) order.put_before_fence(mine, me);
+        return visit(me, shared, attempt, access, mine, fault);
     }
     // What the thread wrote last is there now. Two that write the same value, as all that find something
-    // raise a flag, are no race, whoever comes first. Returns whether it is right, else `fault` says what
+    // raise a flag, are no race, in whatever order. Returns whether it is right, else `fault` says what
     // is wrong.
     bool settle(Fault& fault) {
         const char* value = values_.data();
@@ -77,19 +83,31 @@ class Checker {
     bool is_unordered(const Visit& v, const Thread& me, bool shared) const {
         return v.block && (!shared || v.block == order.block()) && !order.before(v, me);
     }
-    bool visit(const Thread& me, bool shared, const Attempt& attempt, Fault& fault, bool pending) {
+    // What an atomic or a volatile access hands on and takes over. Returns what it counts as: a volatile
+    // write after a fence is one that others may wait for, as if it were an atomic.
+    //
+    // A lock in shared memory that an atomicExch opens without a fence orders, too: formally one is
+    // missing, but a multiprocessor carries out what a thread asks of shared memory in its order, and
+    // much code relies on it. In global memory it may be overtaken.
+    Access order_by(Thread& me, const Attempt& attempt, bool shared) {
+        if (attempt.access != WRITE) order.take_over(attempt.address, me);
+        if (attempt.exchanges && shared) order.fence(me, false);
+        if (attempt.access != WRITE || !me.fenced) return attempt.access;
+        order.hand_on(attempt.address, shared, me);
+        return ATOMIC;
+    }
+    bool visit(const Thread& me, bool shared, const Attempt& attempt, Access access,
+               const Visit& mine, Fault& fault) {
         Shadow& shadow = shadows_[size_t(fault.region)];
-        const Access access = attempt.access;
         const size_t first = size_t(fault.offset), end = first + attempt.bytes;
         if (attempt.bytes < shadow.grain()) shadow.refine(attempt.bytes);
-        Visit mine = order.visit(me, attempt.site);
-        if (pending) mine.barriers = Visit::PENDING;
         for (size_t at = first; at < end; at += shadow.grain()) {
             Cell& cell = shadow.cell(at);
             const auto counts = [&](const Visit& v) {
                 return v.block && (!shared || v.block == order.block());
             };
-            if (shared && access != WRITE && !counts(cell.write) && !counts(cell.atomic[0]))
+            const bool written = counts(cell.write) || counts(cell.atomic[0]) || counts(cell.atomic[1]);
+            if (shared && attempt.access != WRITE && !written)
                 return fault.offset = int64_t(at), fault.kind = UNINITIALISED, false;
             const auto unordered = [&](const Visit& v) { return is_unordered(v, me, shared); };
             const bool any = unordered(cell.write) || unordered(cell.atomic[0]) ||
@@ -105,14 +123,15 @@ class Checker {
     __attribute__((noinline)) bool bear(const Thread& me, bool shared, Cell& cell, size_t at,
                                         Access access, const Visit& mine, Fault& fault) {
         const auto unordered = [&](const Visit& v) { return is_unordered(v, me, shared); };
-        const bool last = unordered(cell.write);
+        const bool last = unordered(cell.write), waits = access == READ && mine.is_volatile;
         const Visit *writer = last ? &cell.write : nullptr, *other = nullptr;
         for (const Visit& v : cell.read)
-            if (access != READ && unordered(v)) other = &v, fault.other_access = READ;
+            if (access != READ && !(access == ATOMIC && v.is_volatile) && unordered(v))
+                other = &v, fault.other_access = READ;
         for (const Visit& v : cell.atomic)
             if (v.is_plain && unordered(v)) writer = writer ? writer : &v;
-            else if (!v.is_plain && access != ATOMIC && unordered(v))
-                other = &v, fault.other_access = ATOMIC;
+            else if (!v.is_plain && !waits && access != ATOMIC && unordered(v))
+                other = &v, fault.other_access = v.is_volatile ? WRITE : ATOMIC;
         if (writer && (access != WRITE || mine.is_pending() || writer->is_pending()))
             other = writer, fault.other_access = WRITE;
         if (other) return race(*other, at, fault);

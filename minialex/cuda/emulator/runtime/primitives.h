@@ -112,12 +112,16 @@ inline void Worker::watch(const Attempt& attempt) {
     if ((p >= stack && p < stack + STACK_BYTES) ||
         (p >= position && p < position + sizeof emu_position))
         return;
+    const bool looks = attempt.is_volatile && attempt.access == READ;
+    if (looks) look(p);
     if (!checker_) {
         if (!counter_->access(*current_, attempt, seen_)) fail(FaultKind(seen_.kind), {}, &seen_);
         return;
     }
     settle();
+    if (!looks && attempt.access != ATOMIC) vain_looks_ = 0;
     if (checker_->check(*current_, attempt, seen_)) {
+        if (looks && is_endless()) fail(ENDLESS_WAIT, {}, &seen_);
         if (seen_.region < 0 || !recorder_ || !recorder_->follows(*current_)) return;
         recorder_->access(*current_, p, seen_);
         if (counter_) counter_->access(*current_, attempt, seen_);
@@ -130,6 +134,29 @@ inline void Worker::watch(const Attempt& attempt) {
     } else {
         fail(FaultKind(seen_.kind), {}, &seen_);
     }
+}
+
+inline void Worker::fence(bool to_others) {
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (checker_) checker_->order.fence(*current_, to_others);
+}
+
+inline void Worker::changed(const void* address) {
+    vain_looks_ = 0;
+    if (checker_) checker_->order.hand_on(address, shared_.holds(address), *current_);
+}
+inline void Worker::unchanged(const void* address) {
+    if (is_endless()) fail(ENDLESS_WAIT, {}, &seen_);
+    look(address);
+}
+
+// A thread looks at what others may change. After some time it gives way to them: the one that it waits
+// for may be one that itself waits, for its warp or for its turn.
+inline void Worker::look(const void* address) {
+    Thread& me = *current_;
+    if (me.looked_at != address) me.looked_at = address, me.looks = 0;
+    ++vain_looks_;
+    if (++me.looks >= LOOKS) give_way();
 }
 
 inline void Worker::copy_later(Copy copy, const Call& call) {

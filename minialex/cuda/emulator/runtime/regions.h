@@ -42,6 +42,7 @@ struct Attempt {
     Access access;
     uint32_t site;
     bool whole = true;  // it is made as one, and has to be aligned as such
+    bool is_volatile = false, exchanges = false;
 };
 
 inline Region shared_region(const char* name, char* base, size_t bytes, ElementType element_type) {
