@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -23,6 +24,12 @@ class Compiler:
     def is_clang(self) -> bool:
         """Whether it is clang, whatever its name."""
         return "clang" in self.version
+
+    @property
+    def major(self) -> int:
+        """The first number of its version, 0 where there is none."""
+        found = re.search(r"\b(\d+)\.\d+\.\d+", self.version)
+        return int(found[1]) if found else 0
 
 
 def compiler(purpose: str) -> Compiler:

@@ -19,13 +19,15 @@ from tests.cuda.tools import kernel
 LAUNCHES = (
     ("fast", "in_registers"),
     ("fast", "waiting_for_a_flag"),
+    ("fast", "waiting_for_an_atomic"),
     ("fast", "at_barriers"),
     ("fast", "in_the_library"),
     ("checked", "in_registers"),
-    ("checked", "waiting_for_a_flag"),
+    ("checked", "at_barriers"),
     ("traced", "in_registers"),
     ("counted", "in_registers"),
     ("counted", "waiting_for_a_flag"),
+    ("counted", "waiting_for_an_atomic"),
 )
 """The mode and the kernel of each."""
 BLOCKS = 64

@@ -72,6 +72,22 @@ RACES = {
         ("without_fence", 4, 1, zeros(4), zeros(4), zeros(1, dtype=U32), zeros(1)),
         "FAULT unfenced",
     ),
+    "one of those that write one place writes another value": (
+        ("nearly_one_value", 1, 64, zeros(64, dtype=I32), 1),
+        "FAULT another",
+    ),
+    "a second value before the barrier": (
+        ("nearly_one_value", 1, 64, zeros(64, dtype=I32), 2),
+        "FAULT later",
+    ),
+    "a value that others write, too, is read before the barrier": (
+        ("nearly_one_value", 1, 64, zeros(64, dtype=I32), 3),
+        "FAULT early",
+    ),
+    "an atomic beside a write of the same value": (
+        ("nearly_one_value", 1, 64, zeros(64, dtype=I32), 4),
+        "FAULT atomic",
+    ),
     "all blocks write one place": (("same_place", 4, 1, zeros(1, dtype=I32)), "FAULT all write"),
 }
 
@@ -369,6 +385,7 @@ def test_right_kernels_of_many_blocks_are_not_accused(seed, blocks, block):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_right_warps_and_neighbours_are_not_accused(seed):
     launch("half_warp", 1, 32, zeros(32), zeros(32), 0, seed=seed)
+    launch("nearly_one_value", 1, 64, zeros(64, dtype=I32), 0, seed=seed)
     launch("neighbours", 1, 64, zeros(64, dtype=I32), 0, seed=seed)
     launch("past_shared", 1, 32, zeros(32), 0, seed=seed, shared=128)
     launch("traps", 1, 1, zeros(1, dtype=I32), 0, seed=seed)

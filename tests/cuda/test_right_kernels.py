@@ -89,6 +89,27 @@ def test_a_vector_across_its_alignment_is_wrong():
     assert info.value.kind == "misaligned"
 
 
+@every_run
+@pytest.mark.parametrize(("grid", "block"), [(1, 32), (3, 64), (2, 48)])
+def test_several_threads_write_one_value(mode, seed, grid, block):
+    x = np.random.default_rng(block).integers(-2, 2, grid * block).astype(I32)
+    x[:block] = -1
+    found, counts = np.zeros(1, I32), np.zeros((grid, 4), F32)
+    launch("all_say_so", grid, block, x, found, counts, x.size - 5, mode=mode, seed=seed)
+    positive = (x[:-5] > 0).astype(I32)
+    per_block = np.add.reduceat(positive, np.arange(0, x.size, block))
+    assert found[0] == positive.any()
+    assert counts[:, 0].tolist() == (2 + (per_block > 0)).tolist()
+    assert counts[:, 1:].tolist() == [[count, grid, x.size - 5] for count in per_block]
+
+
+@every_run
+def test_values_are_one_whatever_the_width_of_what_writes_them(mode, seed):
+    out = np.zeros(4, I32)
+    launch("pieces_and_whole", 2, 64, out, mode=mode, seed=seed)
+    assert out.tolist() == [0, 1, 2, 3]
+
+
 def test_kernels_of_the_package_are_held_to_what_the_language_promises():
     use = "__shared__ T a[4]; *(float4*)a = make_float4(x[0], x[0], x[0], x[0]); "
     x, y = np.zeros(1, F32), np.zeros(1, F32)

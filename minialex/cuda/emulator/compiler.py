@@ -202,7 +202,10 @@ def _build_flags(tool: Compiler, kind: str) -> tuple[str, ...]:
     # Left whole, a float4 is seen to be read in one piece, which must be aligned. Of what -g notes
     # only lines are asked for: where variables lie takes a sixth of the time. Without the last flag
     # -O1 fuses nothing.
-    gcc = ("-fno-tree-sra", "-fno-var-tracking", "-fexpensive-optimizations")
+    gcc: tuple[str, ...] = ("-fno-tree-sra", "-fno-var-tracking", "-fexpensive-optimizations")
+    # flags that threads wait for are volatile: older versions do not tell
+    if tool.major >= 11:
+        gcc = (*gcc, "--param=tsan-distinguish-volatile=1")
     # A read is shown even if the same place is written next, an atomic of the emulator by itself,
     # and what two branches do alike at a line of each; neighbouring reads stay apart where -O1 is
     # taken for -O2, as by `zig c++`.
@@ -211,6 +214,7 @@ def _build_flags(tool: Compiler, kind: str) -> tuple[str, ...]:
         *("-simplifycfg-sink-common=false", "-enable-tail-merge=0"),
         # a loop that copies an array is no call of memcpy
         "-disable-loop-idiom-memcpy",
+        "-tsan-distinguish-volatile",
     )
     shown = (part for one in passes for part in ("-mllvm", one))
     clang = ("-gline-tables-only", "-fno-vectorize", "-fno-slp-vectorize", *shown)

@@ -28,7 +28,8 @@ TRACED_NOTHING, TRACED_THREAD, TRACED_BLOCK, TRACED_BYTES = range(4)
     UNFILLED_CONSTANT,
     WRITTEN_CONSTANT,
     NOT_A_WHOLE_WARP,
-) = range(16)
+    ENDLESS_WAIT,
+) = range(17)
 
 
 class ElementType(c.Structure):

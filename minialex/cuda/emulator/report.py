@@ -28,6 +28,7 @@ _KINDS = {
     i.TRAP: "trap",
     i.UNFILLED_CONSTANT: "uninitialised",
     i.WRITTEN_CONSTANT: "constant",
+    i.ENDLESS_WAIT: "endless wait",
 }
 
 
@@ -156,6 +157,12 @@ def _headline(fault: i.Fault, array: NamedArray | None, index: int, lines: Lines
             return f"{what} reads from a lane that is not in the mask"
         case i.NOT_A_WHOLE_WARP:
             return f"{what} takes all 32 lanes of a warp, and some have returned or do not exist"
+        case i.ENDLESS_WAIT:
+            place = array.element(index) if array else "a number"
+            return (
+                f"waits for ever for {place} to change: all other threads of the block wait, too, "
+                "or have returned, and another block runs only when this one has ended"
+            )
         case i.TOO_MUCH_SHARED:
             if fault.bytes < STATIC_SHARED:
                 return (

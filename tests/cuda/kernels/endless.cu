@@ -17,6 +17,12 @@ extern "C" __global__ void waiting_for_a_flag(volatile int* running) {
     }
 }
 
+extern "C" __global__ void waiting_for_an_atomic(volatile int* running) {
+    BEGIN();
+    while (atomicAdd(const_cast<int*>(running), 0) < 2) {
+    }
+}
+
 extern "C" __global__ void at_barriers(volatile int* running) {
     BEGIN();
     while (true) __syncthreads();

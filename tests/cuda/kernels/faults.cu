@@ -177,3 +177,18 @@ __global__ void traps(int* __restrict__ out, const int fault) {
 #endif
     out[0] = 1;
 }
+
+// ---- one value from several threads, or nearly ---------------------------------------------------
+
+__global__ void nearly_one_value(int* __restrict__ out, const int fault) {
+    __shared__ int flag;
+    const int t = threadIdx.x;
+    flag = fault == 1 && t == 37 ? 2 : 1;  // FAULT another
+    __syncwarp();
+    if (fault == 2 && t == 33) flag = 5;  // FAULT later
+    // Those of the own warp have written it: so have others.
+    if (fault == 3) out[t] = flag;  // FAULT early
+    if (fault == 4 && t == 1) atomicExch(&flag, 1);  // FAULT atomic
+    __syncthreads();
+    out[t] = flag;
+}

@@ -59,3 +59,28 @@ __global__ void vectors_of_scalars(const float* x, float* out, const int offset)
     v.x *= odd, v.y *= odd, v.z *= odd, v.w *= odd;
     reinterpret_cast<float4*>(out)[t] = v;
 }
+
+// ---- one value from several threads --------------------------------------------------------------
+
+// All that find something say so; a block's result is written by all of its threads.
+__global__ void all_say_so(const int* x, int* found, float* counts, const int n) {
+    __shared__ int any;
+    const int t = threadIdx.x, i = blockIdx.x * blockDim.x + t;
+    any = 0;
+    __syncthreads();
+    if (i < n && x[i] > 0) any = 1, *found = 1;
+    const int count = __syncthreads_count(i < n && x[i] > 0);
+    float4* const mine = reinterpret_cast<float4*>(counts) + blockIdx.x;
+    *mine = make_float4(any, count, gridDim.x, n);
+    __syncthreads();
+    any = 2;
+    __syncthreads();
+    if (t == 0) mine->x += any;
+}
+// Some write all of what others write in part.
+__global__ void pieces_and_whole(int* out) {
+    const int t = threadIdx.x, lane = t % 32;
+    if (lane < 4) out[lane] = lane;
+    else if (lane < 6) reinterpret_cast<int2*>(out)[lane - 4] = make_int2(2 * lane - 8, 2 * lane - 7);
+    else *reinterpret_cast<int4*>(out) = make_int4(0, 1, 2, 3);
+}

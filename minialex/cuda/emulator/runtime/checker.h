@@ -1,8 +1,12 @@
 // checker.h -- checks each access of a checked launch: is it inside an array, aligned, of written
 // memory, and ordered against those of all other threads?
 #pragma once
+#include <string.h>
+
+#include <algorithm>
 #include <vector>
 
+#include "order.h"
 #include "regions.h"
 #include "shadow.h"
 
@@ -27,28 +31,36 @@ class Checker {
     }
 
     // Returns whether the access is right; `fault` says what it touches, and what is wrong if not.
-    // One that is made as a whole has to be aligned.
-    bool check(const Thread& me, char* address, size_t bytes, Access access, uint32_t site,
-               bool whole, Fault& fault, bool pending = false) {
-        fault.access = access, fault.bytes = int(bytes);
-        sites.fill(fault.here, site);
-        const int region = regions_.find(address, bytes);
-        if (region < 0) {
-            if (sites.in_module(address) && !regions_.is_beside_variable(address))
-                return fault.region = -1, true;
-            regions_.locate(address, fault);
-            return fault.kind = OUT_OF_BOUNDS, false;
-        }
-        fault.region = region;
-        fault.offset = address - launch_.regions[region].base;
-        if (whole && regions_.is_misaligned(region, address, bytes))
-            return fault.kind = MISALIGNED, false;
-        if (const FaultKind kind = regions_.misuse_of_constant(region, access))
-            return fault.kind = kind, false;
-        const bool shared = launch_.regions[region].shared;
-        if (access == ATOMIC && !shared) order.atomic(address, me);
-        return visit(me, shared, shadows_[size_t(region)], access, site, fault, pending);
+    bool check(Thread& me, const Attempt& attempt, Fault& fault, bool pending = false) {
+        if (!regions_.takes(attempt, sites, fault)) return false;
+        const bool shared = fault.region >= 0 && launch_.regions[fault.region].shared;
+        Access access = attempt.access;
+        if (access == ATOMIC || attempt.is_volatile) access = order_by(me, attempt, shared);
+        if (fault.region < 0) return true;
+        Visit mine = order.visit(me, attempt.site);
+        if (pending) mine.barriers = Visit::PENDING;
+        mine.is_volatile = attempt.is_volatile;
+        if (access == ATOMIC) order.put_before_fence(mine, me);
+        return visit(me, shared, attempt, access, mine, fault);
     }
+    // What the thread wrote last is there now. Two that write the same value, as all that find something
+    // raise a flag, are no race, in whatever order. Returns whether it is right, else `fault` says what
+    // is wrong.
+    bool settle(Fault& fault) {
+        const char* value = values_.data();
+        bool right = true;
+        for (const Doubt& d : doubts_) {
+            const char* now = launch_.regions[doubted_.region].base + d.begin;
+            if (right && memcmp(now, value, d.end - d.begin)) {
+                fault = doubted_, fault.other_access = WRITE;
+                right = race(d.other, d.begin, fault);
+            }
+            value += d.end - d.begin;
+        }
+        doubts_.clear(), values_.clear();
+        return right;
+    }
+    bool in_doubt() const { return !doubts_.empty(); }
     // A copy is there. An access in between has been refused; `fault` says what it writes.
     void land(const Thread& me, char* address, size_t bytes, uint32_t site, Fault& fault) {
         const int region = regions_.find(address, bytes);
@@ -66,35 +78,78 @@ class Checker {
         shadows_.emplace_back(region.bytes, size_t(region.element_type.bytes));
     }
 
-    bool visit(const Thread& me, bool shared, Shadow& shadow, Access access, uint32_t site,
-               Fault& fault, bool pending) {
-        const size_t first = size_t(fault.offset), end = first + size_t(fault.bytes);
-        if (size_t(fault.bytes) < shadow.grain()) shadow.refine(size_t(fault.bytes));
+    // Whether a visit is one that `me` knows nothing of. Shared memory begins anew with each block: what
+    // other blocks left there is nothing.
+    bool is_unordered(const Visit& v, const Thread& me, bool shared) const {
+        return v.block && (!shared || v.block == order.block()) && !order.before(v, me);
+    }
+    // What an atomic or a volatile access hands on and takes over. Returns what it counts as: a volatile
+    // write after a fence is one that others may wait for, as if it were an atomic.
+    //
+    // A lock in shared memory that an atomicExch opens without a fence orders, too: formally one is
+    // missing, but a multiprocessor carries out what a thread asks of shared memory in its order, and
+    // much code relies on it. In global memory it may be overtaken.
+    Access order_by(Thread& me, const Attempt& attempt, bool shared) {
+        if (attempt.access != WRITE) order.take_over(attempt.address, me);
+        if (attempt.exchanges && shared) order.fence(me, false);
+        if (attempt.access != WRITE || !me.fenced) return attempt.access;
+        order.hand_on(attempt.address, shared, me);
+        return ATOMIC;
+    }
+    bool visit(const Thread& me, bool shared, const Attempt& attempt, Access access,
+               const Visit& mine, Fault& fault) {
+        Shadow& shadow = shadows_[size_t(fault.region)];
+        const size_t first = size_t(fault.offset), end = first + attempt.bytes;
+        if (attempt.bytes < shadow.grain()) shadow.refine(attempt.bytes);
         for (size_t at = first; at < end; at += shadow.grain()) {
             Cell& cell = shadow.cell(at);
-            // Shared memory begins anew with each block: what other blocks left there is nothing.
             const auto counts = [&](const Visit& v) {
                 return v.block && (!shared || v.block == order.block());
             };
-            if (shared && access != WRITE && !counts(cell.write) && !counts(cell.atomic[0]))
+            const bool written = counts(cell.write) || counts(cell.atomic[0]) || counts(cell.atomic[1]);
+            if (shared && attempt.access != WRITE && !written)
                 return fault.offset = int64_t(at), fault.kind = UNINITIALISED, false;
-            const Visit* other = nullptr;
-            const auto against = [&](const Visit& v, Access kind) {
-                if (!other && counts(v) && !order.before(v, me))
-                    other = &v, fault.other_access = kind;
-            };
-            against(cell.write, WRITE);
-            for (const Visit& v : cell.read)
-                if (access != READ) against(v, READ);
-            for (const Visit& v : cell.atomic)
-                if (access != ATOMIC) against(v, ATOMIC);
-            if (other) return race(*other, at, fault);
-            Visit mine = order.visit(me, site);
-            if (pending) mine.barriers = Visit::PENDING;
+            const auto unordered = [&](const Visit& v) { return is_unordered(v, me, shared); };
+            const bool any = unordered(cell.write) || unordered(cell.atomic[0]) ||
+                             unordered(cell.atomic[1]) ||
+                             (access != READ && (unordered(cell.read[0]) || unordered(cell.read[1])));
+            if (any && !bear(me, shared, cell, at, access, mine, fault)) return false;
             if (access == WRITE) cell.write = mine;
             else keep(access == READ ? cell.read : cell.atomic, mine, me);
         }
         return true;
+    }
+    // Whether an access may stand beside those to its cell that it is not ordered against.
+    __attribute__((noinline)) bool bear(const Thread& me, bool shared, Cell& cell, size_t at,
+                                        Access access, const Visit& mine, Fault& fault) {
+        const auto unordered = [&](const Visit& v) { return is_unordered(v, me, shared); };
+        const bool last = unordered(cell.write), waits = access == READ && mine.is_volatile;
+        const Visit *writer = last ? &cell.write : nullptr, *other = nullptr;
+        for (const Visit& v : cell.read)
+            if (access != READ && !(access == ATOMIC && v.is_volatile) && unordered(v))
+                other = &v, fault.other_access = READ;
+        for (const Visit& v : cell.atomic)
+            if (v.is_plain && unordered(v)) writer = writer ? writer : &v;
+            else if (!v.is_plain && !waits && access != ATOMIC && unordered(v))
+                other = &v, fault.other_access = v.is_volatile ? WRITE : ATOMIC;
+        if (writer && (access != WRITE || mine.is_pending() || writer->is_pending()))
+            other = writer, fault.other_access = WRITE;
+        if (other) return race(*other, at, fault);
+        if (writer) doubt(*writer, at, fault);
+        Visit also = cell.write;
+        also.is_plain = 1;
+        if (last) keep(cell.atomic, also, me);
+        return true;
+    }
+    // The access writes the cell at `at`, which another thread writes, too.
+    void doubt(const Visit& other, size_t at, const Fault& fault) {
+        if (doubts_.empty()) doubted_ = fault;
+        const size_t grain = shadows_[size_t(fault.region)].grain(), cell = at / grain * grain;
+        const size_t begin = std::max(cell, size_t(fault.offset));
+        const size_t end = std::min(cell + grain, size_t(fault.offset) + size_t(fault.bytes));
+        const char* base = launch_.regions[fault.region].base;
+        doubts_.push_back({other, begin, end});
+        values_.insert(values_.end(), base + begin, base + end);
     }
     bool race(const Visit& other, size_t at, Fault& fault) {
         fault.kind = RACE, fault.offset = int64_t(at);
@@ -123,9 +178,16 @@ class Checker {
             kept[0] = mine;
     }
 
+    struct Doubt {
+        Visit other;
+        size_t begin, end;
+    };
     Launch& launch_;
     Regions regions_;
     std::vector<Shadow> shadows_;
+    std::vector<Doubt> doubts_;
+    std::vector<char> values_;  // where they stand, as the others have left them
+    Fault doubted_{};
 };
 
 }  // namespace emu

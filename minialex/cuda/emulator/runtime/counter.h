@@ -79,34 +79,20 @@ class Counter {
         inside = flow_.enter(inside, site, calls.empty() ? ControlFlow::KERNEL : calls.back().call);
         note(me, {uint64_t(inside), 0, 0, BLOCK});
     }
-    // Returns false where it is in no array, or misaligned; `fault` then says where.
-    bool access(const Thread& me, char* address, size_t bytes, Access kind, uint32_t site,
-                bool whole, Fault& fault) {
-        const int region = regions_.find(address, bytes);
-        if (region < 0 && sites.in_module(address) && !regions_.is_beside_variable(address))
-            return true;
-        FaultKind kind_of_fault = NO_FAULT;
-        if (region < 0) kind_of_fault = OUT_OF_BOUNDS;
-        else if (whole && regions_.is_misaligned(region, address, bytes))
-            kind_of_fault = MISALIGNED;
-        else kind_of_fault = regions_.misuse_of_constant(region, kind);
-        if (kind_of_fault) {
-            fault = {};
-            fault.kind = kind_of_fault;
-            fault.access = kind, fault.bytes = int(bytes);
-            sites.fill(fault.here, site);
-            if (region < 0) return regions_.locate(address, fault), false;
-            fault.region = numbers_[size_t(region)];
-            fault.offset = address - regions_[region].base;
-            return false;
-        }
+    // Returns false where a GPU does not take it; `fault` then says where.
+    bool access(const Thread& me, const Attempt& attempt, Fault& fault) {
+        const bool right = regions_.takes(attempt, sites, fault);
+        const int region = fault.region;
+        if (region < 0) return right;
+        if (!right) return fault.region = numbers_[size_t(region)], false;
         const Region& r = regions_[region];
         const uint64_t first = (uint64_t(region) << REGION_SHIFT) + r.phase +
-                               uint64_t(address - r.base);
+                               uint64_t(attempt.address - r.base);
         // What is wider than any instruction goes in pieces.
-        for (uint64_t at = 0; at < bytes; at += WIDEST)
-            note(me, {first + at, site, uint16_t(std::min<uint64_t>(bytes - at, WIDEST)),
-                      uint16_t(kind)});
+        for (uint64_t at = 0; at < attempt.bytes; at += WIDEST) {
+            const uint64_t bytes = std::min<uint64_t>(attempt.bytes - at, WIDEST);
+            note(me, {first + at, attempt.site, uint16_t(bytes), uint16_t(attempt.access)});
+        }
         return true;
     }
     // Of a traced block: which event the lane's last step is.

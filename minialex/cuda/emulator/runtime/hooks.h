@@ -11,19 +11,30 @@
 namespace emu {
 // What a compiler knows to be less aligned than it is wide it moves in pieces, as for a GPU: then it
 // is not made as a whole.
-inline void watch(void* address, size_t bytes, Access access, const void* pc, bool whole = false) {
+inline void watch(void* address, size_t bytes, Access access, const void* pc, bool whole = false,
+                  bool is_volatile = false) {
     // Static data is set up when the module is loaded, before anything runs.
     if (bytes && worker && worker->watching())
-        worker->watch(address, bytes, access, worker->sites().of_pc(pc), whole);
+        worker->watch({static_cast<char*>(address), bytes, access, worker->sites().of_pc(pc), whole,
+                       is_volatile});
 }
 }  // namespace emu
 
 #define EMU_HERE __builtin_return_address(0)
+#define EMU_HOOKS_OF(kind, n, is_volatile)                                                        \
+    void __tsan_##kind##read##n(void* p) { emu::watch(p, n, emu::READ, EMU_HERE, true, is_volatile); } \
+    void __tsan_##kind##write##n(void* p) {                                                       \
+        emu::watch(p, n, emu::WRITE, EMU_HERE, true, is_volatile);                                \
+    }                                                                                             \
+    void __tsan_unaligned_##kind##read##n(void* p) {                                              \
+        emu::watch(p, n, emu::READ, EMU_HERE, false, is_volatile);                                \
+    }                                                                                             \
+    void __tsan_unaligned_##kind##write##n(void* p) {                                             \
+        emu::watch(p, n, emu::WRITE, EMU_HERE, false, is_volatile);                               \
+    }
 #define EMU_HOOKS(n)                                                                         \
-    void __tsan_read##n(void* p) { emu::watch(p, n, emu::READ, EMU_HERE, true); }            \
-    void __tsan_write##n(void* p) { emu::watch(p, n, emu::WRITE, EMU_HERE, true); }          \
-    void __tsan_unaligned_read##n(void* p) { emu::watch(p, n, emu::READ, EMU_HERE); }        \
-    void __tsan_unaligned_write##n(void* p) { emu::watch(p, n, emu::WRITE, EMU_HERE); }      \
+    EMU_HOOKS_OF(, n, false)                                                                 \
+    EMU_HOOKS_OF(volatile_, n, true)                                                         \
     void __tsan_read##n##_pc(void* p, void* pc) { emu::watch(p, n, emu::READ, pc, true); }   \
     void __tsan_write##n##_pc(void* p, void* pc) { emu::watch(p, n, emu::WRITE, pc, true); }
 #define EMU_COPIES(prefix)                                           \
@@ -72,4 +83,5 @@ void __sanitizer_cov_trace_pc() {
 }
 #undef EMU_COPIES
 #undef EMU_HOOKS
+#undef EMU_HOOKS_OF
 #undef EMU_HERE

@@ -104,23 +104,27 @@ inline void* Worker::dynamic_shared(const char* name, ElementType element_type) 
     return shared_.dynamic();
 }
 
-inline void Worker::watch(void* address, size_t bytes, Access access, uint32_t site, bool whole) {
+inline void Worker::watch(const Attempt& attempt) {
     if (run_.failed.load(std::memory_order_relaxed)) leave_for_good();
-    char* p = static_cast<char*>(address);
+    const char* p = attempt.address;
     const char* stack = current_->fibre->stack;
     const char* position = reinterpret_cast<const char*>(&emu_position);
     if ((p >= stack && p < stack + STACK_BYTES) ||
         (p >= position && p < position + sizeof emu_position))
         return;
+    const bool looks = attempt.is_volatile && attempt.access == READ;
+    if (looks) look(p);
     if (!checker_) {
-        if (!counter_->access(*current_, p, bytes, access, site, whole, seen_))
-            fail(FaultKind(seen_.kind), {}, &seen_);
+        if (!counter_->access(*current_, attempt, seen_)) fail(FaultKind(seen_.kind), {}, &seen_);
         return;
     }
-    if (checker_->check(*current_, p, bytes, access, site, whole, seen_)) {
+    settle();
+    if (!looks && attempt.access != ATOMIC) vain_looks_ = 0;
+    if (checker_->check(*current_, attempt, seen_)) {
+        if (looks && is_endless()) fail(ENDLESS_WAIT, {}, &seen_);
         if (seen_.region < 0 || !recorder_ || !recorder_->follows(*current_)) return;
         recorder_->access(*current_, p, seen_);
-        if (counter_) counter_->access(*current_, p, bytes, access, site, whole, seen_);
+        if (counter_) counter_->access(*current_, attempt, seen_);
         recorded(recorder_->last());
     } else if (seen_.kind == UNINITIALISED) {
         // A later, unordered write makes this a race: a better explanation.
@@ -132,18 +136,43 @@ inline void Worker::watch(void* address, size_t bytes, Access access, uint32_t s
     }
 }
 
+inline void Worker::fence(bool to_others) {
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (checker_) checker_->order.fence(*current_, to_others);
+}
+
+inline void Worker::changed(const void* address) {
+    vain_looks_ = 0;
+    if (checker_) checker_->order.hand_on(address, shared_.holds(address), *current_);
+}
+inline void Worker::unchanged(const void* address) {
+    if (is_endless()) fail(ENDLESS_WAIT, {}, &seen_);
+    look(address);
+}
+
+// A thread looks at what others may change. After some time it gives way to them: the one that it waits
+// for may be one that itself waits, for its warp or for its turn.
+inline void Worker::look(const void* address) {
+    Thread& me = *current_;
+    if (me.looked_at != address) me.looked_at = address, me.looks = 0;
+    ++vain_looks_;
+    if (++me.looks >= LOOKS) give_way();
+}
+
 inline void Worker::copy_later(Copy copy, const Call& call) {
     if (watching()) {
         copy.site = sites().of_line(call.file, call.line);
-        if (copy.filled) watch(const_cast<char*>(copy.from), copy.filled, READ, copy.site);
-        if (!checker_) watch(copy.to, copy.bytes, WRITE, copy.site);
-        else if (!checker_->check(*current_, copy.to, copy.bytes, WRITE, copy.site, true, seen_, true))
+        if (copy.filled) watch({const_cast<char*>(copy.from), copy.filled, READ, copy.site});
+        const Attempt landing{copy.to, copy.bytes, WRITE, copy.site};
+        if (!checker_) watch(landing);
+        else if (!checker_->check(*current_, landing, seen_, true))
             fail(FaultKind(seen_.kind), {}, &seen_);
     }
     copies_.add(*current_, copy);
 }
 
 inline void Worker::wait_for_copies(unsigned pending) {
+    settle();
     copies_.wait(*current_, pending, [this](const Copy& copy) {
         if (checker_) {
             checker_->land(*current_, copy.to, copy.bytes, copy.site, seen_);

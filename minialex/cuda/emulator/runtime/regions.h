@@ -35,6 +35,16 @@ class Sites {
     std::vector<Call> lines_;
 };
 
+// An access that a thread is about to make.
+struct Attempt {
+    char* address;
+    size_t bytes;
+    Access access;
+    uint32_t site;
+    bool whole = true;  // it is made as one, and has to be aligned as such
+    bool is_volatile = false, exchanges = false;
+};
+
 inline Region shared_region(const char* name, char* base, size_t bytes, ElementType element_type) {
     Region region{base, bytes, element_type, 1, 0, 0, 0, 0, {}};
     for (size_t i = 0; i + 1 < sizeof region.name && name[i]; ++i) region.name[i] = name[i];
@@ -61,20 +71,32 @@ class Regions {
             if (inside(i)) return last_ = i;
         return -1;
     }
-    // Whether an access to a region is none that a GPU takes. NumPy aligns arrays less than CUDA does:
-    // an argument's address is counted from where CUDA would have put it.
-    bool is_misaligned(int i, const char* address, size_t bytes) const {
-        const Region& r = all_[size_t(i)];
-        const uint64_t at = r.shared ? reinterpret_cast<uintptr_t>(address)
-                                     : uint64_t(r.phase) + uint64_t(address - r.base);
-        const bool power_of_two = (bytes & (bytes - 1)) == 0;
-        return power_of_two && (at & (bytes - 1));
+    // Whether a GPU takes an access: it is in an array, aligned, and no misuse of a constant. `fault`
+    // says what it touches, region -1 for the module's own data, and what is wrong if not.
+    bool takes(const Attempt& a, const Sites& sites, Fault& fault) {
+        fault.access = a.access, fault.bytes = int(a.bytes);
+        sites.fill(fault.here, a.site);
+        fault.region = find(a.address, a.bytes);
+        if (fault.region < 0) {
+            if (sites.in_module(a.address) && !is_beside_variable(a.address)) return true;
+            return locate(a.address, fault), fault.kind = OUT_OF_BOUNDS, false;
+        }
+        const Region& r = all_[size_t(fault.region)];
+        fault.offset = a.address - r.base;
+        if (a.whole && is_misaligned(r, a)) return fault.kind = MISALIGNED, false;
+        if (r.constant && a.access != READ) return fault.kind = WRITTEN_CONSTANT, false;
+        if (r.unfilled && a.access == READ) return fault.kind = UNFILLED_CONSTANT, false;
+        return true;
     }
-    // What is wrong with an access to a constant, NO_FAULT for nothing.
-    FaultKind misuse_of_constant(int i, Access access) const {
-        const Region& r = all_[size_t(i)];
-        if (r.constant && access != READ) return WRITTEN_CONSTANT;
-        return r.unfilled && access == READ ? UNFILLED_CONSTANT : NO_FAULT;
+
+  private:
+    // NumPy aligns arrays less than CUDA does: an argument's address is counted from where CUDA would
+    // have put it.
+    static bool is_misaligned(const Region& r, const Attempt& a) {
+        const uint64_t at = r.shared ? reinterpret_cast<uintptr_t>(a.address)
+                                     : uint64_t(r.phase) + uint64_t(a.address - r.base);
+        const bool power_of_two = (a.bytes & (a.bytes - 1)) == 0;
+        return power_of_two && (at & (a.bytes - 1));
     }
     // Whether an address in the module is in no array because it is past the end of a variable.
     bool is_beside_variable(const char* address) const {
@@ -99,7 +121,6 @@ class Regions {
         }
     }
 
-  private:
     std::vector<Region> all_;
     int last_ = 0;
 };

@@ -85,7 +85,8 @@ void emu_warp_barrier(unsigned mask, const char* file, int line) {
 unsigned emu_lanes_together(const char* what, const char* file, int line) {
     return worker->lanes_together({what, file, line});
 }
-void emu_fence() { worker->fence(); }
+void emu_fence(int to_other_blocks) { worker->fence(to_other_blocks != 0); }
+void emu_give_way() { worker->give_way(); }
 long long emu_clock() {
     return std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1);
 }
@@ -111,9 +112,12 @@ unsigned emu_shared_address(const void* p, const char* what, const char* file, i
 }
 int emu_is_shared(const void* p) { return worker->is_shared(p); }
 void* emu_shared_pointer(unsigned address) { return worker->shared_pointer(address); }
-void emu_check_atomic(void* address, size_t bytes, const char* file, int line) {
-    worker->watch(address, bytes, emu::ATOMIC, worker->sites().of_line(file, line));
+void emu_check_atomic(void* address, size_t bytes, int exchanges, const char* file, int line) {
+    const uint32_t site = worker->sites().of_line(file, line);
+    worker->watch({static_cast<char*>(address), bytes, emu::ATOMIC, site, true, false, exchanges != 0});
 }
+void emu_changed(const void* address) { worker->changed(address); }
+void emu_unchanged(const void* address) { worker->unchanged(address); }
 void emu_record_warp(const char* what, emu::ElementType element_type, size_t bytes, const void* value,
                      const void* result, const char* file, int line) {
     worker->record({what, file, line}, element_type, bytes, value, result);

@@ -24,12 +24,15 @@ struct Call {
 };
 
 struct Thread {
-    enum State : char { FRESH, READY, AT_BARRIER, IN_WARP, ASKING, DONE };
+    enum State : char { FRESH, READY, AT_BARRIER, IN_WARP, ASKING, SPINNING, DONE };
     State state;
-    bool fenced;  // has called __threadfence
     int id;
     uint3 index;
     unsigned barriers;  // passed in this block
+    // How many syncs it had passed at its last fence, and at the last for other blocks, too; 0: none.
+    unsigned fenced, fenced_for_others;
+    const void* looked_at;  // in vain, and how often
+    unsigned looks;
     int predicate;
     unsigned together;  // the lanes that asked with it who is there
     Fibre* fibre;

@@ -59,14 +59,19 @@ class Worker {
     Lanes* meet(unsigned mask, const void* value, size_t bytes, const Call& call);
     void warp_barrier(unsigned mask, const Call& call);
     unsigned lanes_together(const Call& call);
-    void fence() { current_->fenced = true; }
+    void fence(bool to_others);
+    // What an atomic did to a number that others may wait for, or that it may wait for itself.
+    void changed(const void* address);
+    void unchanged(const void* address);
+    // It lets others go on, which it may wait for.
+    void give_way() { wait(Thread::SPINNING, {}); }
     int lane() const { return current_->lane(); }
     const TensorCores* tensor_cores() const { return &launch_.tensor_cores; }
     void* find_shared(const void* key) const { return shared_.find(key); }
     void* new_shared(const void* key, const char* name, size_t bytes, size_t align,
                      ElementType element_type);
     void* dynamic_shared(const char* name, ElementType element_type);
-    void watch(void* address, size_t bytes, Access access, uint32_t site, bool whole = true);
+    void watch(const Attempt& attempt);
     Sites& sites() { return checker_ ? checker_->sites : counter_->sites; }
     bool watching() const { return checker_ || counter_; }
     // An asynchronous copy: into shared memory, in groups, which are waited for but the last `pending`.
@@ -87,6 +92,13 @@ class Worker {
     void run_fibre();
 
   private:
+    static constexpr unsigned LOOKS = 64;  // at one place, until a thread is taken to wait for it
+    static constexpr uint64_t MOST_VAIN_LOOKS = 1 << 23;
+
+    // What the thread wrote last is there, and nothing else has happened since.
+    void settle() {
+        if (checker_ && checker_->in_doubt() && !checker_->settle(seen_)) fail(RACE, {}, &seen_);
+    }
     // The launch has failed: the fibre that says so is never gone back to.
     [[noreturn]] void leave_for_good() {
         for (;;) fibres_->leave(*current_->fibre);
@@ -100,6 +112,9 @@ class Worker {
     void begin(Thread& thread, Fibre& fibre);
     void wait(Thread::State state, const Call& call);
     void open_barrier();
+    void spin_on();
+    void look(const void* address);
+    bool is_endless() const { return checker_ && vain_looks_ > MOST_VAIN_LOOKS; }
     void explain_stuck();
     void finish_block();
     void shuffle_order();
@@ -123,7 +138,8 @@ class Worker {
     int count_, warps_, done_ = 0;
     bool has_dynamic_ = false;  // the kernel has asked for its dynamic shared memory
     int fresh_ = 0, warp_end_ = 0;  // the slots of the warp whose threads have not begun
-    int waiting_ = 0;  // threads at a barrier
+    int waiting_ = 0, spinning_ = 0;  // threads at a barrier, and those that have given way
+    uint64_t vain_looks_ = 0;  // since any thread of the block did something else
     bool one_barrier_ = true;  // whether that is the same one for all
     Call first_{};  // where the first of them waits
     std::vector<Thread> threads_;
@@ -188,6 +204,10 @@ inline void Worker::run_block(uint64_t number) {
             if (!run_warp(warp)) return;
         if (counter_) counter_->finish_warps();
         if (done_ == count_) return finish_block();
+        if (spinning_) {
+            spin_on();
+            continue;
+        }
         if (waiting_ < count_ || !one_barrier_) return explain_stuck();
         open_barrier();
     }
@@ -197,9 +217,11 @@ inline void Worker::prepare(uint64_t number) {
     const unsigned n = unsigned(number), *g = launch_.grid;
     emu_position.block = {n % g[0], n / g[0] % g[1], n / g[0] / g[1]};
     for (Thread& thread : threads_)
-        thread.state = Thread::FRESH, thread.fenced = false, thread.barriers = 0;
+        thread.state = Thread::FRESH, thread.fenced = thread.fenced_for_others = thread.barriers = 0,
+        thread.looks = 0;
     for (int warp = 0; warp < warps_; ++warp) running_[size_t(warp)] = existing(warp);
-    done_ = waiting_ = 0;
+    done_ = waiting_ = spinning_ = 0;
+    vain_looks_ = 0;
     shared_.poison();
     copies_.begin_block(size_t(count_));
     random_.state = launch_.seed + number * 0x632be59bd9b4e019;
@@ -289,6 +311,8 @@ inline void Worker::run_fibre() {
 }
 
 inline bool Worker::next_thread() {
+    settle();
+    vain_looks_ = 0;
     if (recorder_ && recorder_->follows(*current_)) recorder_->call(*current_, EVENT_END, {});
     current_->state = Thread::DONE;
     ++done_;
@@ -305,7 +329,10 @@ inline bool Worker::next_thread() {
 }
 
 inline void Worker::wait(Thread::State state, const Call& call) {
+    settle();
     Thread& me = *current_;
+    if (state == Thread::SPINNING) ++spinning_;
+    else vain_looks_ = 0;
     me.state = state;
     me.call = call;
     fibres_->leave(*me.fibre);
@@ -318,6 +345,13 @@ inline void Worker::open_barrier() {
         ++thread.barriers;
         ones_ += thread.predicate;
     }
+    if (checker_) checker_->order.barrier();
+}
+
+inline void Worker::spin_on() {
+    spinning_ = 0;
+    for (Thread& thread : threads_)
+        if (thread.state == Thread::SPINNING) thread.state = Thread::READY;
 }
 
 }  // namespace emu

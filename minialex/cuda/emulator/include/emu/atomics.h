@@ -22,25 +22,28 @@ template <class To, class From> EMU_PART To bits_as(From from) {
 
 // Blocks run on several cores, so this is a real atomic of the host. A checked launch runs on one
 // core, and there the plain form is atomic: no fibre gives way inside it.
-template <class T, class Change> EMU_QUIET T atomic_update(T* p, Change change, EMU_SITE) {
+template <class T, class Change>
+EMU_QUIET T atomic_update(T* p, Change change, bool exchanges, EMU_SITE) {
+    using U = typename Bits<sizeof(T)>::type;
 #ifdef EMU_CHECKED
-    emu_check_atomic(p, sizeof(T), emu_file, emu_line);
+    emu_check_atomic(p, sizeof(T), exchanges, emu_file, emu_line);
 #endif
 #if defined(EMU_CHECKED) && !defined(EMU_COUNTED)
     const T old = *p;
-    *p = change(old);
-    return old;
+    const U before = bits_as<U>(old), after = bits_as<U>(change(old));
+    *p = bits_as<T>(after);
 #else
-    using U = typename Bits<sizeof(T)>::type;
     U* cell = reinterpret_cast<U*>(p);
-    U before = __atomic_load_n(cell, __ATOMIC_RELAXED);
-    for (;;) {
-        const U after = bits_as<U>(change(bits_as<T>(before)));
-        if (__atomic_compare_exchange_n(cell, &before, after, false, __ATOMIC_ACQ_REL,
-                                        __ATOMIC_ACQUIRE))
-            return bits_as<T>(before);
-    }
+    U before = __atomic_load_n(cell, __ATOMIC_RELAXED), after;
+    do after = bits_as<U>(change(bits_as<T>(before)));
+    while (!__atomic_compare_exchange_n(cell, &before, after, false, __ATOMIC_ACQ_REL,
+                                        __ATOMIC_ACQUIRE));
 #endif
+    if (before == after) emu_unchanged(p);
+#ifdef EMU_CHECKED
+    else emu_changed(p);
+#endif
+    return bits_as<T>(before);
 }
 
 // Keeps T to be deduced from the pointer alone, so that atomicAdd(&count, 1) works for any type.
@@ -58,7 +61,7 @@ template <class T> using same_t = typename Same<T>::type;
 #define EMU_ATOMIC_NAMED(name, expression)                                              \
     template <class T> EMU_QUIET T atomic##name(T* p, emu::same_t<T> value, EMU_SITE) { \
         return emu::atomic_update(                                                      \
-            p, [value](T old) { return T(expression); }, emu_file, emu_line);           \
+            p, [value](T old) { return T(expression); }, #name[0] == 'E', emu_file, emu_line); \
     }
 EMU_ATOMIC(Add, old + value)
 EMU_ATOMIC(Sub, old - value)
@@ -77,7 +80,7 @@ EMU_ATOMIC(Dec, old == 0 || old > value ? value : old - 1)
     template <class T>                                                                      \
     EMU_QUIET T name(T* p, emu::same_t<T> expected, emu::same_t<T> value, EMU_SITE) {       \
         return emu::atomic_update(                                                          \
-            p, [expected, value](T old) { return old == expected ? value : old; }, emu_file, \
+            p, [expected, value](T old) { return old == expected ? value : old; }, false, emu_file, \
             emu_line);                                                                      \
     }
 EMU_CAS(atomicCAS)

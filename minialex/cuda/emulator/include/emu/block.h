@@ -71,11 +71,10 @@ EMU_QUIET int __syncthreads_or(int predicate, EMU_SITE) {
     return emu_barrier(predicate, emu::FOLD_OR, emu_file, emu_line);
 }
 
-// Blocks of one worker run one after another and memory is that of the host, so a fence has
-// nothing to do but to tell the race checker that what was written may now be handed on.
-EMU_QUIET void __threadfence() { emu_fence(); }
-EMU_QUIET void __threadfence_block() {}
-EMU_QUIET void __threadfence_system() { emu_fence(); }
+// What was written may now be handed on: the race checker is told.
+EMU_QUIET void __threadfence() { emu_fence(true); }
+EMU_QUIET void __threadfence_block() { emu_fence(false); }
+EMU_QUIET void __threadfence_system() { emu_fence(true); }
 
 [[noreturn]] EMU_QUIET void __trap(EMU_SITE) {
     emu_fail(emu::TRAP, "__trap()", emu_file, emu_line);

@@ -64,7 +64,7 @@ inline unsigned __fns(unsigned mask, unsigned base, int offset) {
         if ((mask >> bit & 1) && --left == 0) return unsigned(bit);
     return 0xffffffffu;
 }
-inline void __nanosleep(unsigned) {}
+inline void __nanosleep(unsigned) { emu_give_way(); }
 inline long long clock64() { return emu_clock(); }
 using clock_t = long;
 inline clock_t clock() { return clock_t(emu_clock()); }

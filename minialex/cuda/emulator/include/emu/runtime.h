@@ -81,6 +81,7 @@ enum FaultKind {
     UNFILLED_CONSTANT,
     WRITTEN_CONSTANT,
     NOT_A_WHOLE_WARP,
+    ENDLESS_WAIT,
 };
 
 struct Fault {
@@ -179,7 +180,8 @@ emu::Lanes* emu_meet(unsigned mask, const void* value, size_t bytes, const char*
 void emu_warp_barrier(unsigned mask, const char* file, int line);
 // The lanes of the warp that come to the same call while the others wait elsewhere.
 unsigned emu_lanes_together(const char* what, const char* file, int line);
-void emu_fence();
+void emu_fence(int to_other_blocks);
+void emu_give_way();  // to others of the block
 int emu_lane();
 long long emu_clock();  // nanoseconds
 const emu::TensorCores* emu_tensor_cores();
@@ -196,7 +198,10 @@ void emu_wait_for_copies(unsigned pending);
 unsigned emu_shared_address(const void* p, const char* what, const char* file, int line);
 int emu_is_shared(const void* p);
 void* emu_shared_pointer(unsigned address);
-void emu_check_atomic(void* address, size_t bytes, const char* file, int line);
+// An atomic, one that writes whatever was there among them; and what it did to the number.
+void emu_check_atomic(void* address, size_t bytes, int exchanges, const char* file, int line);
+void emu_changed(const void* address);
+void emu_unchanged(const void* address);
 void emu_record_warp(const char* what, emu::ElementType element_type, size_t bytes, const void* value,
                      const void* result, const char* file, int line);
 [[noreturn]] void emu_fail(int kind, const char* what, const char* file, int line);
