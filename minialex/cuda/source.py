@@ -69,8 +69,8 @@ class Source:
 
     @functools.cached_property
     def digest(self) -> str:
-        """A hash of the whole text."""
-        return hashlib.sha256(self.text.encode()).hexdigest()
+        """A hash of the whole text, and of what it is preprocessed with."""
+        return hashlib.sha256("\0".join([self.text, *self.defines]).encode()).hexdigest()
 
     @functools.cached_property
     def is_own(self) -> bool:

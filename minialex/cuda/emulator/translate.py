@@ -9,8 +9,9 @@ called from outside.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from minialex.cuda.declarations import CppDeclaration, declarations
 from minialex.cuda.emulator.assembly import translate_assembly
 from minialex.cuda.emulator.variables import list_variables
 from minialex.cuda.tokens import split, without_comments
@@ -30,7 +31,8 @@ def translate(text: str, expressions: Sequence[str], *, unroll: bool = False) ->
     where it was. With `unroll`, short loops are unrolled where the text says so, as nvcc does: of
     longer ones there would be more code than g++ gets through.
     """
-    body = translate_assembly(_SHARED.sub(_shared, list_variables(without_comments(text))))
+    body = _shared_in_functions(list_variables(without_comments(text)))
+    body = translate_assembly(_SHARED.sub(_shared, body))
     if unroll:
         body = _UNROLL.sub(r"\1 GCC unroll 8", body)
     entries = [f"EMU_ENTRY({entry(i)}, {e})\n" for i, e in enumerate(expressions)]
@@ -40,6 +42,34 @@ def translate(text: str, expressions: Sequence[str], *, unroll: bool = False) ->
 def entry(number: int) -> str:
     """Return the name of entry `number` of a module."""
     return f"emu_entry_{number}"
+
+
+def _shared_in_functions(text: str) -> str:
+    """Declare dynamic shared memory that is declared at file scope in the functions that use it."""
+    every = declarations(text)
+    outside = [d for d in every if d.kind == "variable" and {"extern", "__shared__"} <= d.head]
+    edits: dict[int, tuple[int, str]] = {}
+    for one in outside:
+        old = text[one.start : one.tokens[-1].end]
+        edits[one.start] = (one.tokens[-1].end, "\n" * old.count("\n"))
+        for function in _functions(every):
+            if function.words & {*one.names}:
+                at = function.tokens[function.body].end
+                _, before = edits.get(at, (at, ""))
+                edits[at] = (at, before + " " + " ".join(old.split()))
+    parts, done = [], 0
+    for start, (end, new) in sorted(edits.items()):
+        parts += [text[done:start], new]
+        done = end
+    return "".join([*parts, text[done:]])
+
+
+def _functions(every: Sequence[CppDeclaration]) -> Iterator[CppDeclaration]:
+    """Yield the functions with a body, those of classes too."""
+    for one in every:
+        if one.kind == "function" and one.is_defined:
+            yield one
+        yield from _functions(one.members)
 
 
 def _shared(found: re.Match[str]) -> str:
