@@ -15,6 +15,7 @@ struct Range {
 __constant__ float taps[2 * RADIUS + 1];
 __constant__ int table[2][3] = {{1, 2, 3}, {4, 5, 6}};
 static __constant__ real gain, offset = 0.5;
+__constant__ decltype(1.5f) bias;
 static __constant__ __align__(16) float4 colours[3];
 __constant__ Option options[4];
 #if SCALED
@@ -66,10 +67,10 @@ __global__ void filter(const float* x, float* y, const int n) {
     y[i] = sum;
 }
 
-// y = table[row] * gain + offset
+// y = table[row] * gain + offset + bias
 __global__ void tables(float* y, const int row) {
     const int i = threadIdx.x;
-    y[i] = table[row][i] * gain + offset;
+    y[i] = table[row][i] * gain + offset + bias;
 }
 
 // y (3, 4)
