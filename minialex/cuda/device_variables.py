@@ -229,7 +229,9 @@ class Variables:
         """Keep the values of the storage where they are now."""
         if self._storage is not None:
             for name, layout in self._storage.layouts.items():
-                self._left[name] = self._storage.read(name), layout
+                # what points to something there means nothing elsewhere
+                if name not in self._declared or not self._declared[name].is_pointer:
+                    self._left[name] = self._storage.read(name), layout
         self._storage = None
 
     def _bytes_for(self, name: str, storage: VariableStorage) -> bytes:

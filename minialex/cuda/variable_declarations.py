@@ -69,6 +69,11 @@ class DeviceVariable:
         return self.declarator[0].text
 
     @property
+    def is_pointer(self) -> bool:
+        """Whether it points to something, as far as its declaration says."""
+        return self.ctype.endswith("*")
+
+    @property
     def kind(self) -> str:
         """What the text calls it: ``"__constant__"`` and so on."""
         words = {token.text for token in self.head}
@@ -174,6 +179,8 @@ def _name(part: Sequence[Token]) -> int:
     while i < len(part) and part[i].text not in ("[", "=", "{"):
         if part[i].text == "<":
             i = closing_angle(part, i)
+        elif is_attribute(part[i]):
+            i = closing(part, i + 1)
         elif part[i].text == "(":
             i = closing(part, i)
         elif part[i].kind == "name":

@@ -159,6 +159,15 @@ def test_a_file_that_is_compiled_whole(mode):
     assert counters["unused"] == 0
 
 
+def test_pointers_stay_where_they_point_to_something(variables):
+    for mode in [*MODES, *MODES]:
+        out = np.zeros(1, I32)
+        launch("spelled", 1, 1, out, mode=mode)
+        assert out[0] == ord("o")
+    assert variables["grid4"].shape == (2, 3, 1, 2)
+    assert variables["grid4"][1, 2, 0, 1] == variables["grid4"].sum() == 8
+
+
 def test_a_part_may_be_set(variables):
     variables["taps"] = np.array([1, 1], F32)
     np.testing.assert_array_equal(filtered(), np.arange(16) * 2 + 1)
@@ -196,7 +205,7 @@ def test_names(variables):
     assert "NOT_A_VARIABLE" not in variables
     assert "left::inner::limit" in variables
     assert "count" not in variables
-    assert len(variables) == len(list(variables)) == 26
+    assert len(variables) == len(list(variables)) == 28
     assert "__constant__ gain, __constant__ offset" in repr(variables)
     assert cuda.variables(str(PATH)) is variables
     variables["limit"] = 5

@@ -112,9 +112,9 @@ def list_variables(text: str) -> str:
 def _can_be_apart(variable: DeviceVariable) -> bool:
     words = [token.text for token in variable.declarator]
     # the size of `k[] = {1, 2}` is known to the compiler alone
-    is_plain = variable.ctype != "" and "[ ]" not in " ".join(words[:3])
-    is_pointer = variable.ctype.endswith(" *")
-    return is_plain and not (is_pointer or variable.is_fixed or variable.is_extern)
+    is_plain = variable.ctype not in ("", "auto") and "[ ]" not in " ".join(words[:3])
+    is_plain = is_plain and not any(map(is_attribute, variable.declarator))
+    return is_plain and not (variable.is_pointer or variable.is_fixed or variable.is_extern)
 
 
 def _apart(text: str, variable: DeviceVariable) -> str:

@@ -33,6 +33,8 @@ __device__ unsigned long long visits;
 __device__ int histogram[16], lowest = 0x7fffffff;
 __device__ unsigned int all_ones = -1;
 __device__ volatile int flag;
+__device__ const char* words[2] = {"one", "two"};
+__device__ short grid4[2][3][1][2] __attribute__((aligned(8)));
 __device__ __half halves[2];
 __managed__ int managed = 7;
 
@@ -107,6 +109,11 @@ __global__ void limit_range(float* x) {
     atomicAdd(&outside[1].below, mine < range.low);
     atomicAdd(&outside[1].above, mine > range.high);
     mine = fminf(fmaxf(mine, range.low), range.high);
+}
+
+__global__ void spelled(int* out) {
+    out[0] = words[1][2];
+    grid4[1][2][0][1] += 1;
 }
 
 __global__ void limited(int* out) { out[0] = left::inner::limit; }
