@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 
 from minialex.arrays import Array, is_array, to_numpy
-from minialex.cuda import scalars, source
+from minialex.cuda import layouts, scalars, source
 from minialex.cuda.foreign import outline
+from minialex.cuda.layouts import Layout
 from minialex.cuda.variable_declarations import DeviceVariable, device_variables
 from minialex.errors import MinialexError
 from minialex.wording import counted, enumerated
@@ -32,13 +33,13 @@ _BYTES = np.dtype("V1")
 
 
 @dataclass(frozen=True)
-class Layout:
+class VariableLayout:
     """How a variable lies in memory.
 
     Attributes
     ----------
     dtype : dtype
-        Of its numbers; of structs, one of as many bytes as they have.
+        Of its numbers, or of a struct; of what is not known, of as many bytes.
     shape : tuple of int
         A float4 is an axis of four numbers.
     """
@@ -47,11 +48,17 @@ class Layout:
     shape: tuple[int, ...]
 
     @classmethod
-    def of(cls, variable: DeviceVariable, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Layout:
-        """Return a layout of which the text may know more than that `dtype` has so many bytes."""
-        if variable.element and (named := scalars.dtype_of(variable.element[0])) != dtype:
-            return cls(named if named.itemsize == dtype.itemsize else dtype, shape)
-        return cls(dtype, shape)
+    def of(
+        cls, variable: DeviceVariable, dtype: np.dtype[Any], shape: tuple[int, ...]
+    ) -> VariableLayout:
+        """Return a layout of elements of `dtype`, of which the text may know more."""
+        known = variable.layout
+        if known is None or known.dtype.itemsize != dtype.itemsize:
+            return cls(dtype, shape)
+        if variable.numbers is None:
+            return cls(known.dtype, shape)
+        ctype, count = variable.numbers
+        return cls(scalars.dtype_of(ctype), (*shape, count) if count > 1 else shape)
 
     @property
     def nbytes(self) -> int:
@@ -59,18 +66,18 @@ class Layout:
         return math.prod(self.shape) * self.dtype.itemsize
 
 
-class Storage(abc.ABC):
+class VariableStorage(abc.ABC):
     """What a compiler made of a text, where kernels find their variables.
 
     Attributes
     ----------
-    layouts : dict of str to Layout
+    layouts : dict of str to VariableLayout
         The variables that it has, by their names with namespaces.
     initial : dict of str to bytes
         What they held before anything ran.
     """
 
-    def __init__(self, layouts: Mapping[str, Layout]) -> None:
+    def __init__(self, layouts: Mapping[str, VariableLayout]) -> None:
         self.layouts = dict(layouts)
         self.initial = {name: self.read(name) for name in layouts}
 
@@ -97,8 +104,8 @@ class Variables:
         self._declared: dict[str, DeviceVariable] = {}
         self._set: dict[str, Any] = {}
         # where the values are now, and what variables that are not there held elsewhere
-        self._storage: Storage | None = None
-        self._left: dict[str, tuple[bytes, Layout]] = {}
+        self._storage: VariableStorage | None = None
+        self._left: dict[str, tuple[bytes, VariableLayout]] = {}
 
     def __repr__(self) -> str:
         return f"<variables of {self.file}: {self._listed()}>"
@@ -157,7 +164,7 @@ class Variables:
                 self._left[key] = data, layout
         self._set[key] = _merged(self._set.get(key), given)
 
-    def enter(self, storage: Storage) -> None:
+    def enter(self, storage: VariableStorage) -> None:
         """Bring the values to where a kernel is about to run.
 
         Raises
@@ -212,7 +219,7 @@ class Variables:
     def _what(self, variable: DeviceVariable) -> str:
         return f"variable {self.short(variable.name)} of {self.file}"
 
-    def _known(self, name: str) -> tuple[bytes, Layout] | None:
+    def _known(self, name: str) -> tuple[bytes, VariableLayout] | None:
         """Return the bytes of a variable, and their layout, once a kernel has been compiled."""
         if self._storage is not None and name in self._storage.layouts:
             return self._storage.read(name), self._storage.layouts[name]
@@ -222,10 +229,12 @@ class Variables:
         """Keep the values of the storage where they are now."""
         if self._storage is not None:
             for name, layout in self._storage.layouts.items():
-                self._left[name] = self._storage.read(name), layout
+                # what points to something there means nothing elsewhere
+                if name not in self._declared or not self._declared[name].is_pointer:
+                    self._left[name] = self._storage.read(name), layout
         self._storage = None
 
-    def _bytes_for(self, name: str, storage: Storage) -> bytes:
+    def _bytes_for(self, name: str, storage: VariableStorage) -> bytes:
         layout, data = storage.layouts[name], b""
         if name in self._left and self._left[name][1] == layout:
             data = self._left[name][0]
@@ -268,7 +277,7 @@ def _by_name(found: Iterable[DeviceVariable]) -> dict[str, DeviceVariable]:
     for one in found:
         other = by_name.setdefault(one.name, one)
         if (one.ctype, one.axes, one.is_fixed) != (other.ctype, other.axes, other.is_fixed):
-            by_name[one.name] = replace(one, ctype="", axes=0, is_fixed=False)
+            by_name[one.name] = replace(one, ctype="", layout=None, axes=0, is_fixed=False)
     return by_name
 
 
@@ -277,41 +286,59 @@ def _by_name(found: Iterable[DeviceVariable]) -> dict[str, DeviceVariable]:
 
 def _checked(value: Any, variable: DeviceVariable, what: str) -> Any:
     """Return `value` as an own array, or a number, once it agrees with what the text says."""
+    layout, is_one = variable.layout, isinstance(value, bool | int | float | tuple | np.generic)
+    if is_one and variable.axes:
+        raise TypeError(f"{what} is an array, got {value!r}: pass one")
+    if is_one and layout is not None:
+        return np.array(layouts.cast(value, layout, what))
+    if isinstance(value, bool | int | float | np.number | np.bool_):
+        return value
     if isinstance(value, bytes):
         value = np.frombuffer(value, _BYTES)
-    element = variable.element
-    if isinstance(value, bool | int | float | np.number | np.bool_):
-        if variable.axes or (element and element[1] > 1):
-            raise TypeError(f"{what} holds several numbers, got {value!r}: pass an array")
-        return scalars.cast(value, element[0], what) if element else value
     if not is_array(value):
         raise TypeError(f"{what} takes an array, a number or bytes, got {type(value).__name__}")
     array = np.array(to_numpy(value), order="C")
     if not array.size:
         raise ValueError(f"{what} is set to nothing, shape {array.shape}: pass elements")
-    if element is None or array.dtype.kind == "V":
-        return array
-    ctype, count = element
-    if not scalars.matches(array.dtype, ctype):
-        wanted = scalars.dtype_of(ctype)
+    if layout is not None and array.dtype != _BYTES:
+        _check_elements(array, layout, variable, what)
+    return array
+
+
+def _check_elements(array: Array, layout: Layout, variable: DeviceVariable, what: str) -> None:
+    """Check that the elements of an array are those of the variable's type."""
+    if array.dtype == layout.dtype:
+        return
+    ctype, count = layout.uniform or ("", 0)
+    if not ctype or not scalars.matches(array.dtype, ctype):
+        wanted = scalars.dtype_of(ctype) if ctype else layout.dtype
         raise TypeError(f"{what} is of {variable.ctype} ({wanted}), got {array.dtype}: convert it")
     if count > 1 and array.shape[-1:] != (count,):
         raise ValueError(
             f"{what} is of {variable.ctype}: its last axis must have {count} elements, "
             f"got shape {array.shape}"
         )
-    return array
 
 
-def _encoded(given: Any, layout: Layout, what: str) -> bytes:
+def _encoded(given: Any, layout: VariableLayout, what: str) -> bytes:
     """Return the bytes that a variable is to hold of what `_checked` returned."""
     if not isinstance(given, np.ndarray):
         ctype = scalars.ctype_of(layout.dtype)
         if layout.shape or ctype is None:
             raise TypeError(f"{what} is no single number, got {given!r}: pass an array or bytes")
         return scalars.cast(given, ctype, what).tobytes()
-    if given.dtype != _BYTES:
-        _check_elements(given, layout, what)
+    if layout.dtype.kind == "V" or given.dtype.kind == "V":
+        # structs, which the text has been asked for, or bytes
+        whole = layout.dtype.itemsize if given.dtype != _BYTES else 1
+        if given.nbytes % whole:
+            raise TypeError(f"{what} has elements of {whole} bytes, got {given.dtype}: pass these")
+    elif given.dtype != layout.dtype and not _are_bits_of(given, layout):
+        raise TypeError(f"{what} has elements of {layout.dtype}, got {given.dtype}: convert it")
+    elif given.ndim > 1 and len(layout.shape) > 1 and given.shape[1:] != layout.shape[1:]:
+        raise ValueError(
+            f"{what} has shape {layout.shape}, got {given.shape}: pass an array of that shape, or "
+            "of one axis"
+        )
     if given.nbytes > layout.nbytes:
         raise ValueError(
             f"{what} has shape {layout.shape}, {counted(layout.nbytes, 'byte')}, got "
@@ -320,43 +347,21 @@ def _encoded(given: Any, layout: Layout, what: str) -> bytes:
     return given.tobytes()
 
 
-def _check_elements(given: Array, layout: Layout, what: str) -> None:
-    """Check that the elements of an array, and the axes within one, are those of a variable."""
-    inner = layout.shape[1:]
-    if layout.dtype.kind == "V":
-        inner, fits = (), layout.dtype.itemsize in (given.itemsize, _row_bytes(given))
-    elif given.dtype.kind == "V":
-        inner, fits = (), given.itemsize == layout.dtype.itemsize * math.prod(layout.shape[-1:])
-    else:
-        fits = given.dtype == layout.dtype or (
-            given.dtype.name == "bfloat16" and layout.dtype == np.uint16
-        )
-    if not fits:
-        raise TypeError(
-            f"{what} has elements of {layout.dtype}, got {given.dtype} of shape {given.shape}: "
-            "convert it, or pass bytes"
-        )
-    if given.ndim > 1 and inner and given.shape[1:] != inner:
-        raise ValueError(
-            f"{what} has shape {layout.shape}, got {given.shape}: pass an array of that shape, or "
-            "of one axis"
-        )
+def _are_bits_of(given: Array, layout: VariableLayout) -> bool:
+    """Whether an array of bfloat16, which is no type of NumPy's own, is for one of their bits."""
+    return given.dtype.name == "bfloat16" and layout.dtype == np.uint16
 
 
-def _row_bytes(given: Array) -> int:
-    """Return the bytes along the last axis, as of a struct whose members are all alike."""
-    return given.itemsize * math.prod(given.shape[-1:])
-
-
-def _decoded(data: bytes, layout: Layout, like: Any) -> Array:
-    """Return the value of a variable, of the dtype that it was set with."""
+def _decoded(data: bytes, layout: VariableLayout, given: Any) -> Array:
+    """Return the value of a variable, of the dtype that it was set with where none is known."""
     dtype, shape = layout.dtype, layout.shape
-    if isinstance(like, np.ndarray) and like.dtype != _BYTES:
-        if like.itemsize < dtype.itemsize:
-            shape = (*shape, dtype.itemsize // like.itemsize)
-        elif like.itemsize > dtype.itemsize:
-            shape = shape[:-1]
-        dtype = like.dtype
+    is_known = dtype.kind != "V" or dtype.names is not None
+    if isinstance(given, np.ndarray) and given.dtype != _BYTES:
+        if given.dtype.name == "bfloat16":
+            dtype = given.dtype
+        elif not is_known and dtype.itemsize % given.itemsize == 0:
+            count = dtype.itemsize // given.itemsize
+            dtype, shape = given.dtype, (*shape, count) if count > 1 else shape
     return np.frombuffer(data, dtype).reshape(shape)
 
 

@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from minialex.cuda import scalars
-from minialex.cuda.device_variables import Layout, Storage
+from minialex.cuda.device_variables import VariableLayout, VariableStorage
 from minialex.cuda.variable_declarations import DeviceVariable, device_variables
 
 
-class ModuleVariables(Storage):
+class ModuleVariables(VariableStorage):
     """The variables of one module of CuPy's, on the device that is current.
 
     Parameters
@@ -106,9 +105,6 @@ def _symbol(module: Any, variable: DeviceVariable, name: str) -> str:
     return "_ZN" + "".join(f"{len(one)}{one}" for one in names) + "E"
 
 
-def _layout(variable: DeviceVariable, extents: list[int]) -> Layout:
+def _layout(variable: DeviceVariable, extents: list[int]) -> VariableLayout:
     shape = tuple(whole // part for whole, part in pairwise(extents))
-    ctype, count = variable.element or ("", 1)
-    if ctype and scalars.dtype_of(ctype).itemsize * count == extents[-1]:
-        return Layout(scalars.dtype_of(ctype), (*shape, count) if count > 1 else shape)
-    return Layout(np.dtype(f"V{extents[-1]}"), shape)
+    return VariableLayout.of(variable, np.dtype(f"V{extents[-1]}"), shape)

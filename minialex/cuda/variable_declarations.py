@@ -8,18 +8,17 @@ them.
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from minialex.cuda import scalars
+from minialex.cuda.cpp_types import Types
 from minialex.cuda.declarations import CppDeclaration, declarations
+from minialex.cuda.layouts import Layout
 from minialex.cuda.tokens import OPENING, Token, closing, closing_angle
 
 _MARKS = frozenset(("__device__", "__constant__", "__managed__"))
 _SPECIFIERS = _MARKS | {"static", "inline", "volatile", "const"}
 _ATTRIBUTES = frozenset(("__align__", "__attribute__", "alignas"))
-_VECTOR = re.compile(r"(u?)(char|short|int|longlong|float|double)([1-4])")
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,8 @@ class DeviceVariable:
         With the namespaces that have a name.
     ctype : str
         The type of an element, as the text spells it; empty for a class without a name elsewhere.
+    layout : Layout or None
+        How an element lies in memory, where the text says so.
     axes : int
         How many sizes in brackets follow the name.
     is_constant : bool
@@ -52,6 +53,7 @@ class DeviceVariable:
     number: int
     name: str
     ctype: str
+    layout: Layout | None
     axes: int
     is_constant: bool
     is_fixed: bool
@@ -67,31 +69,32 @@ class DeviceVariable:
         return self.declarator[0].text
 
     @property
+    def is_pointer(self) -> bool:
+        """Whether it points to something, as far as its declaration says."""
+        return self.ctype.endswith("*")
+
+    @property
     def kind(self) -> str:
         """What the text calls it: ``"__constant__"`` and so on."""
         words = {token.text for token in self.head}
         return next(m for m in ("__constant__", "__managed__", "__device__") if m in words)
 
     @property
-    def element(self) -> tuple[str, int] | None:
-        """The C type of its numbers, and how many make an element; None if it is another type."""
-        if scalars.is_known(self.ctype):
-            return self.ctype, 1
-        vector = _VECTOR.fullmatch(self.ctype)
-        if vector is None:
-            return None
-        word = "long long" if vector[2] == "longlong" else vector[2]
-        sign = "unsigned " if vector[1] else "signed " if word == "char" else ""
-        return sign + word, int(vector[3])
+    def numbers(self) -> tuple[str, int] | None:
+        """The C type of its numbers, and how many make a vector; None for other types."""
+        names = "".join(m.name for m in self.layout.members) if self.layout else ""
+        return self.layout.uniform if self.layout and "xyzw".startswith(names) else None
 
 
 @functools.lru_cache(maxsize=64)
 def device_variables(text: str) -> tuple[DeviceVariable, ...]:
     """Return the variables that `text` declares, in its order."""
     found: list[DeviceVariable] = []
+    every = declarations(text)
+    types = Types(every)
     marked = [
         one
-        for one in declarations(text)
+        for one in every
         if one.kind in ("variable", "class")
         and one.head & _MARKS
         and one.tokens[0].text != "template"
@@ -99,7 +102,7 @@ def device_variables(text: str) -> tuple[DeviceVariable, ...]:
     extern = {name for one in marked if "extern" in one.head for name in one.names}
     for one in marked:
         if not one.head & {"constexpr", "extern"}:
-            found += _declared(one, len(found), extern)
+            found += _declared(one, len(found), extern, types)
     return tuple(found)
 
 
@@ -120,7 +123,9 @@ def type_of(head: Sequence[Token]) -> list[str]:
     return words
 
 
-def _declared(one: CppDeclaration, first: int, extern: set[str]) -> list[DeviceVariable]:
+def _declared(
+    one: CppDeclaration, first: int, extern: set[str], types: Types
+) -> list[DeviceVariable]:
     tokens = one.tokens[:-1]
     # struct { float x, y; } a, b;
     after = closing(tokens, one.body) + 1 if one.is_defined else 0
@@ -129,7 +134,8 @@ def _declared(one: CppDeclaration, first: int, extern: set[str]) -> list[DeviceV
     head = tokens[: one.body] if one.is_defined else parts[0][: names[0]]
     words = [t.text for t in head]
     marks = _MARKS.intersection(words)
-    ctype = "" if one.is_defined else scalars.canonical(" ".join(type_of(head)))
+    ctype = "" if one.is_defined else " ".join(type_of(head))
+    layout = types.layout(ctype) if ctype and "*" not in words else None
     # `const float* p` points to what is const, and is not so itself
     behind = words[len(words) - words[::-1].index("*") :] if "*" in words else words
     return [
@@ -137,6 +143,7 @@ def _declared(one: CppDeclaration, first: int, extern: set[str]) -> list[DeviceV
             first + i,
             "::".join([*filter(None, one.namespace), part[at].text]),
             ctype if at == 0 or i == 0 else ctype + " *",
+            layout if at == 0 or i == 0 else None,
             sum(t.text == "[" for t in _sizes(part[at + 1 :])),
             "__constant__" in marks,
             "const" in behind,
@@ -172,6 +179,8 @@ def _name(part: Sequence[Token]) -> int:
     while i < len(part) and part[i].text not in ("[", "=", "{"):
         if part[i].text == "<":
             i = closing_angle(part, i)
+        elif is_attribute(part[i]):
+            i = closing(part, i + 1)
         elif part[i].text == "(":
             i = closing(part, i)
         elif part[i].kind == "name":

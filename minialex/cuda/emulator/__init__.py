@@ -125,7 +125,8 @@ def emulated(
     mode : str
         ``"fast"``: on all cores; a wrong kernel is undefined behaviour, which may end the process.
         ``"checked"``: every access to memory is checked; out-of-bounds accesses, races, reads of
-        uninitialised shared memory, misaligned vectors and divergent barriers are errors.
+        uninitialised shared memory and of constants that were never filled, writes to constants,
+        misaligned vectors and divergent barriers are errors.
         ``"traced"``: checked, and what one thread does is written down. ``"counted"``: what warps
         ask of memory is counted, line by line, and out-of-bounds accesses and misaligned vectors
         are errors; of a large launch only some blocks run, so that its results are not whole.

@@ -11,7 +11,7 @@ from minialex.cuda.device_variables import variables
 from minialex.cuda.emulator.interface import Region
 from minialex.cuda.emulator.memory import phase_of
 from minialex.cuda.emulator.report import NamedArray
-from minialex.cuda.emulator.variables import LibraryVariables
+from minialex.cuda.emulator.variables import LibraryVariables, shape_of
 from minialex.cuda.plan import LaunchPlan
 from minialex.cuda.signature import KernelParameter
 
@@ -41,7 +41,7 @@ def known_before(
     short = variables(plan.source.file).short
     return arguments + [
         NamedArray(
-            *(short(name), its_variables.layouts[name].shape, region.element_type.bytes),
+            *(short(name), shape_of(region), region.element_type.bytes),
             code=region.element_type.code.decode(),
             shared=False,
             is_variable=True,

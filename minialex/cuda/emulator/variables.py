@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minialex.cuda.device_variables import Layout, Storage, variables
+from minialex.cuda.device_variables import VariableLayout, VariableStorage, variables
 from minialex.cuda.emulator import compiler
 from minialex.cuda.emulator.interface import ElementType, Region, Variable
 from minialex.cuda.plan import LaunchPlan
@@ -23,7 +23,7 @@ from minialex.cuda.variable_declarations import (
 )
 
 
-class LibraryVariables(Storage):
+class LibraryVariables(VariableStorage):
     """The variables of one compiled library.
 
     Attributes
@@ -71,14 +71,24 @@ def regions(plan: LaunchPlan, its_variables: LibraryVariables) -> list[Region]:
     return found
 
 
-def _layout(region: Region, variable: DeviceVariable) -> Layout:
+def shape_of(region: Region) -> tuple[int, ...]:
+    """Return the sizes of a variable, in which a float4 is an axis of four numbers."""
     element: ElementType = region.element_type
     shape = tuple(element.extent[: element.rank])
-    if math.prod(shape) * element.bytes != region.bytes:
-        # of so many axes not all are listed
-        shape = (region.bytes // element.bytes,)
+    # of very many axes not all are listed
+    is_whole = math.prod(shape) * element.bytes == region.bytes
+    return shape if is_whole else (region.bytes // element.bytes,)
+
+
+def _layout(region: Region, variable: DeviceVariable) -> VariableLayout:
+    element: ElementType = region.element_type
+    known, shape, size = variable.layout, shape_of(region), element.bytes
+    if known and shape and known.dtype.itemsize == shape[-1] * size != size:
+        # the last axis is that of a vector, or of a struct that looks like one
+        shape, size = shape[:-1], known.dtype.itemsize
     kind = {"h": "f", "b": "u", "?": "V"}.get(code := element.code.decode(), code)
-    return Layout.of(variable, np.dtype(f"{kind}{element.bytes}"), shape)
+    dtype = f"{kind}{size}" if size == element.bytes else f"V{size}"
+    return VariableLayout.of(variable, np.dtype(dtype), shape)
 
 
 def list_variables(text: str) -> str:
@@ -102,9 +112,9 @@ def list_variables(text: str) -> str:
 def _can_be_apart(variable: DeviceVariable) -> bool:
     words = [token.text for token in variable.declarator]
     # the size of `k[] = {1, 2}` is known to the compiler alone
-    is_plain = variable.ctype != "" and "[ ]" not in " ".join(words[:3])
-    is_pointer = variable.ctype.endswith(" *")
-    return is_plain and not (is_pointer or variable.is_fixed or variable.is_extern)
+    is_plain = variable.ctype not in ("", "auto") and "[ ]" not in " ".join(words[:3])
+    is_plain = is_plain and not any(map(is_attribute, variable.declarator))
+    return is_plain and not (variable.is_pointer or variable.is_fixed or variable.is_extern)
 
 
 def _apart(text: str, variable: DeviceVariable) -> str:

@@ -15,6 +15,7 @@ struct Range {
 __constant__ float taps[2 * RADIUS + 1];
 __constant__ int table[2][3] = {{1, 2, 3}, {4, 5, 6}};
 static __constant__ real gain, offset = 0.5;
+__constant__ decltype(1.5f) bias;
 static __constant__ __align__(16) float4 colours[3];
 __constant__ Option options[4];
 #if SCALED
@@ -32,6 +33,8 @@ __device__ unsigned long long visits;
 __device__ int histogram[16], lowest = 0x7fffffff;
 __device__ unsigned int all_ones = -1;
 __device__ volatile int flag;
+__device__ const char* words[2] = {"one", "two"};
+__device__ short grid4[2][3][1][2] __attribute__((aligned(8)));
 __device__ __half halves[2];
 __managed__ int managed = 7;
 
@@ -66,10 +69,10 @@ __global__ void filter(const float* x, float* y, const int n) {
     y[i] = sum;
 }
 
-// y = table[row] * gain + offset
+// y = table[row] * gain + offset + bias
 __global__ void tables(float* y, const int row) {
     const int i = threadIdx.x;
-    y[i] = table[row][i] * gain + offset;
+    y[i] = table[row][i] * gain + offset + bias;
 }
 
 // y (3, 4)
@@ -106,6 +109,11 @@ __global__ void limit_range(float* x) {
     atomicAdd(&outside[1].below, mine < range.low);
     atomicAdd(&outside[1].above, mine > range.high);
     mine = fminf(fmaxf(mine, range.low), range.high);
+}
+
+__global__ void spelled(int* out) {
+    out[0] = words[1][2];
+    grid4[1][2][0][1] += 1;
 }
 
 __global__ void limited(int* out) { out[0] = left::inner::limit; }

@@ -31,8 +31,9 @@ template <class T> constexpr ElementType described() {
     using Element = std::remove_all_extents_t<T>;
     using S = typename Scalar<Element>::type;
     ElementType e{code_of<S>(), int(sizeof(S)), int(std::rank_v<T>), {}};
-    constexpr size_t extent[] = {std::extent_v<T, 0>, std::extent_v<T, 1>, std::extent_v<T, 2>};
-    for (int i = 0; i < 3; ++i) e.extent[i] = extent[i];
+    constexpr size_t extent[] = {std::extent_v<T, 0>, std::extent_v<T, 1>, std::extent_v<T, 2>,
+                                    std::extent_v<T, 3>};
+    for (int i = 0; i < 4; ++i) e.extent[i] = extent[i];
     if (sizeof(Element) != sizeof(S) && e.rank < 4)
         e.extent[e.rank++] = sizeof(Element) / sizeof(S);
     return e;

@@ -9,7 +9,7 @@ __attribute__((visibility("default"))) emu::Variable* emu_variables;
 
 namespace emu {
 
-constexpr int MARGIN = 1024;
+constexpr int MARGIN = 16 << 10;
 
 // `__device__ float k[5];` is rewritten to
 // `__device__ emu::Apart<float[5]> emu_apart_k; static auto& k = emu_apart_k.variable;`
