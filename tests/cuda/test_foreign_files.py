@@ -33,9 +33,9 @@ def write(tmp_path):
     return written
 
 
-def run(path, name, *args, mode="checked", grid=1, block=32, architecture="sm_90", **options):
+def run(path, name, *args, how="checked", grid=1, block=32, architecture="sm_90", **options):
     kernel = cuda.kernel(path, name, options=options.pop("options", ()))
-    with cuda.emulated(mode, architecture=architecture):
+    with cuda.emulated(how, architecture=architecture):
         kernel(grid, block, *args, **options)
 
 
@@ -87,7 +87,7 @@ def program(write):
 @pytest.mark.parametrize("mode", ["fast", "checked", "counted"])
 def test_a_whole_program_is_launched_as_it_is(program, mode):
     x, y = np.arange(40, dtype=F32), np.zeros(40, F32)
-    run(program, "scale", x, y, 40, mode=mode, grid=2)
+    run(program, "scale", x, y, 40, how=mode, grid=2)
     np.testing.assert_array_equal(y, F32(2.5) * x)
 
 
@@ -264,8 +264,6 @@ PARAMETERS = """\
         out[0] = big, out[1] = in[n], out[2] = small, out[3] = mode == ADD, out[4] = v.w;
         out[5] = d.z, out[6] = pair.a + pair.b, out[7] = __half2float(h), out[8] = flag;
     }
-    template <class T, template <class> class Op, const int N, Mode mode, bool minus = mode == SUBTRACT>
-    __global__ void folded(Op<T> op, const T (*rows)[N], T* out) {}
     template <class T, class Op, const int N, Mode mode>
     __global__ void fold(Op op, const T* x, T* out) {
         T sum = x[0];
@@ -273,7 +271,9 @@ PARAMETERS = """\
         out[0] = mode == SUBTRACT ? -sum : sum;
     }
     __device__ float twice(float x) { return 2 * x; }
-    template <float (*f)(float)> __global__ void mapped(float* x) { x[threadIdx.x] = f(x[threadIdx.x]); }
+    template <float (*f)(float)> __global__ void mapped(float* x) {
+        x[threadIdx.x] = f(x[threadIdx.x]);
+    }
     constexpr int NT = 16 * 2;
     __global__ void __launch_bounds__(NT * 2, 1) bounded(int* p) { p[threadIdx.x] = 1; }
     template <int NT2> __global__ __launch_bounds__(NT2 * 4) void bounded_too(int* p) {}
@@ -328,7 +328,7 @@ def test_dynamic_shared_memory_declared_at_file_scope(write, mode):
         }
     """)
     x = np.arange(1, 33, dtype=F32)
-    run(path, "k", x, shared=128, mode=mode)
+    run(path, "k", x, shared=128, how=mode)
     np.testing.assert_array_equal(x, 1 + np.arange(32, 0, -1))
 
 
