@@ -49,6 +49,7 @@ def bind(
     *,
     optional: Sequence[str] = (),
     shapes: Mapping[str, Sequence[int]] | None = None,
+    default: Device | None = None,
 ) -> BoundArguments:
     """Return `args` as `signature` wants them.
 
@@ -62,6 +63,8 @@ def bind(
         The pointers that may be None.
     shapes : dict of str to tuple of int
         The shapes that arrays must have, by parameter.
+    default : Device, optional
+        Where to run if no argument is an array.
 
     Raises
     ------
@@ -88,7 +91,7 @@ def bind(
     arrays = [
         (p, v) for p, v in zip(parameters, values, strict=True) if p.pointer and v is not None
     ]
-    device = _one_device(name, arrays)
+    device = _one_device(name, arrays, default)
     _refuse_overlaps(name, arrays)
     return BoundArguments(binding, values, device)
 
@@ -250,7 +253,11 @@ def _check_elements(layout: Layout, array: Array, ctype: str, what: str) -> None
     )
 
 
-def _one_device(kernel: str, arrays: Sequence[tuple[KernelParameter, Any]]) -> Device:
+def _one_device(
+    kernel: str, arrays: Sequence[tuple[KernelParameter, Any]], default: Device | None
+) -> Device:
+    if not arrays and default is not None:
+        return default
     if not arrays:
         raise TypeError(
             f"{kernel}: no argument is an array, so nothing says where to run: pass one"

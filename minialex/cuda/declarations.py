@@ -167,7 +167,8 @@ class _Reader:
             if token.text == ";" or token.text == "}":
                 break
             if token.text == "=" and not self._is_operator(i):
-                equals = True
+                # not of Name() = default
+                equals = called < 0
             elif token.text in _CLASSES and called < 0:
                 is_class = True
             elif token.text == "(":

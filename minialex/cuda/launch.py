@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from minialex.arrays import Device
+from minialex.arrays import CPU, Device
 from minialex.cuda import emulator, gpu, source
 from minialex.cuda.architectures import ARCHITECTURES
 from minialex.cuda.arguments import BoundArguments, bind
@@ -144,7 +144,14 @@ class Kernel:
     ) -> LaunchPlan:
         """Check everything given and return the plan for launches like it."""
         declared = plans.signature
-        bound = bind(declared, args, template, optional=self.optional, shapes=shapes)
+        bound = bind(
+            declared,
+            args,
+            template,
+            optional=self.optional,
+            shapes=shapes,
+            default=None if emulator.emulation() is None else CPU,
+        )
         grid3 = _dim3(self.name, "grid", grid, _MAX_GRID, least=0)
         block3 = _dim3(self.name, "block", block, _MAX_BLOCK, least=1)
         _check_threads(declared, block3, bound)

@@ -172,20 +172,24 @@ class PlanCache:
     ) -> tuple[Key | None, LaunchPlan | None]:
         """Return the key of a launch, None where something given is not hashable, and its plan.
 
-        Types are in the key, since 1, 1.0 and True are the same otherwise.
+        Types are in the key, since 1, 1.0 and True are the same otherwise. Without any array there
+        is no key: nothing in it would say where to run.
         """
         grid = grid if isinstance(grid, tuple) else (grid,)
         block = block if isinstance(block, tuple) else (block,)
         # None separates grid and block: (1,) and (2, 3) are not (1, 2) and (3,).
         host = (*grid, None, *block, None, shared, *template, *template.values())
         try:
+            arrays = tuple([None if a is None else layout_of(a) for a in self._pointers(args)])
+            if not any(arrays):
+                return None, None
             key = (
                 host,
                 tuple(map(type, host)),
                 tuple(map(type, args)),
                 tuple([_types(struct) for struct in self._structs(args)]),
                 self._sizes(args),
-                tuple([None if a is None else layout_of(a) for a in self._pointers(args)]),
+                arrays,
                 tuple(shapes.items()) if shapes else None,
             )
             return key, self._plans.get(key)

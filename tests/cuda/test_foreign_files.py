@@ -435,3 +435,15 @@ def test_nvrtc_has_what_nvcc_puts_in_front(write):
     """)
     for architecture in ("sm_80", "sm_90"):
         assert nvrtc.usage(path, architecture)[0].registers > 0
+
+
+def test_a_kernel_without_arrays_runs_where_kernels_are_emulated(write):
+    path = write("""\
+        __device__ int total;
+        __global__ void add(int n) { atomicAdd(&total, n); }
+    """)
+    run(path, "add", 2)
+    run(path, "add", 3, how="fast")
+    assert cuda.variables(path)["total"] == 32 * 5
+    with pytest.raises(TypeError, match="add: no argument is an array, so nothing says where"):
+        cuda.kernel(path, "add")(1, 32, 1)
