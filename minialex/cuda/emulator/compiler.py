@@ -23,6 +23,7 @@ from minialex.cuda.emulator.errors import EmulationError
 from minialex.cuda.emulator.interface import SHARED_STRUCTURES
 from minialex.cuda.source import first_errors
 from minialex.errors import MinialexError
+from minialex.wording import enumerated
 
 _HERE = Path(__file__).resolve().parent
 _INCLUDE = _HERE / "include"
@@ -267,7 +268,7 @@ def _make(
                 capture_output=True,
                 check=False,
                 cwd=folder,
-                env=os.environ | {"TMPDIR": str(folder)},
+                env=os.environ | {"TMPDIR": str(folder), "LC_ALL": "C"},
             )
             if done.returncode:
                 raise _failure(kernel, command[0], done.stderr, note)
@@ -276,6 +277,13 @@ def _make(
 
 def _failure(kernel: str, tool: str, output: str, note: str) -> MinialexError:
     """Return the error of a kernel; of the compiler itself, say killed, where it names no line."""
+    if missing := system.undefined_symbols(output):
+        are = "is" if len(missing) == 1 else "are"
+        return EmulationError(
+            f"{kernel} does not compile: {enumerated(missing)} {are} declared but not defined",
+            kind="compile",
+            kernel=kernel,
+        )
     said = first_errors(output)
     first = re.match(r"(?P<file>[^:]+):(?P<line>\d+)", said[0]) if said else None
     if first is None:

@@ -1,7 +1,7 @@
 // crashes.h -- a kernel that crashes ends its launch, and not the process.
 //
 // While a launch runs, the signals of a crash come here. If it was the kernel that crashed, its worker
-// leaves it where it stands, as interruption.h says; any other crash is left to whoever was there before.
+// leaves it where it stands, as interruption.h says; any other goes where it went before.
 #pragma once
 #include <signal.h>
 

@@ -18,7 +18,7 @@ namespace emu {
 constexpr size_t STACK_BYTES = 128 << 10;
 // What is left of it for the runtime, with which it may be called.
 constexpr size_t STACK_RESERVE = 16 << 10;
-// A stack that overflows comes to memory that nobody may touch: more of it than the variables of one
+// A stack that overflows comes to memory that may not be touched: more of it than the variables of one
 // function, which is not stepped over.
 constexpr size_t GUARD_BYTES = STACK_BYTES;
 // So many fibres of a worker have such memory: it is a mapping of its own, of which a process has

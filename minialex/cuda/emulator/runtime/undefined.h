@@ -33,7 +33,7 @@ struct BadDivision {
 
 [[noreturn]] inline void fail_undefined(FaultKind kind, const SanitizedPlace& place, const char* what,
                                         int64_t number, const void* pc) {
-    // Before anything runs there is nobody to tell.
+    // Before anything runs there is no launch to end.
     if (!worker) abort();
     Fault fault{};
     fault.region = -1, fault.offset = number, fault.bytes = int(place.column);
