@@ -123,10 +123,11 @@ def emulated(
     Parameters
     ----------
     mode : str
-        ``"fast"``: on all cores; a wrong kernel is undefined behaviour, which may end the process.
-        ``"checked"``: every access to memory is checked; out-of-bounds accesses, races, reads of
-        uninitialised shared memory and of constants that were never filled, writes to constants,
-        misaligned vectors and divergent barriers are errors.
+        ``"fast"``: on all cores; a wrong kernel is undefined behaviour, and where it writes over
+        what is not its own it may end the process. ``"checked"``: every access to memory is
+        checked; out-of-bounds accesses and indices, races, reads of uninitialised shared memory and
+        of constants that were never filled, writes to constants, misaligned vectors, divergent
+        barriers and divisions by zero are errors.
         ``"traced"``: checked, and what one thread does is written down. ``"counted"``: what warps
         ask of memory is counted, line by line, and out-of-bounds accesses and misaligned vectors
         are errors; of a large launch only some blocks run, so that its results are not whole.

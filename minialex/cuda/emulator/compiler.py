@@ -23,6 +23,7 @@ from minialex.cuda.emulator.errors import EmulationError
 from minialex.cuda.emulator.interface import SHARED_STRUCTURES
 from minialex.cuda.source import first_errors
 from minialex.errors import MinialexError
+from minialex.wording import enumerated
 
 _HERE = Path(__file__).resolve().parent
 _INCLUDE = _HERE / "include"
@@ -32,6 +33,8 @@ _FAST = ("-O2",)
 # The sanitizer's library is not linked: the runtime has hooks of its own.
 # In DWARF 5 addr2line 2.40 takes the first file of a table of lines for another.
 _CHECKED = ("-O1", "-g", "-gdwarf-4", "-fsanitize=thread", "-DEMU_CHECKED")
+# An index beyond an array as it is declared, and divisions without a result.
+_UNDEFINED = ("-fsanitize=integer-divide-by-zero", "-fno-sanitize-recover=all")
 # What stands last counts: loops whose text says so are unrolled before their blocks are noted.
 _COUNTED = ("-O2", "-fsanitize-coverage=trace-pc", "-DEMU_COUNTED")
 # A thread's local variables, of the 128 KiB that its stack has (runtime/fibre.h).
@@ -220,7 +223,9 @@ def _build_flags(tool: Compiler, kind: str) -> tuple[str, ...]:
     clang = ("-gline-tables-only", "-fno-vectorize", "-fno-slp-vectorize", *shown)
     own = clang if tool.is_clang else gcc
     if kind == "checked":
-        return (*_CHECKED, *own)
+        # what else clang has under `bounds` does not say what is wrong
+        bounds = "array-bounds" if tool.is_clang else "bounds"
+        return (*_CHECKED, f"-fsanitize={bounds}", *_UNDEFINED, *own)
     # clang leaves out blocks that others imply; in g++, a block's jump is to stay the last of it,
     # and what follows a branch, a loop's test among it, is not put into both of its paths: lanes go
     # through it together; nor are two kernels that do the same made one, with the lines of one
@@ -263,7 +268,7 @@ def _make(
                 capture_output=True,
                 check=False,
                 cwd=folder,
-                env=os.environ | {"TMPDIR": str(folder)},
+                env=os.environ | {"TMPDIR": str(folder), "LC_ALL": "C"},
             )
             if done.returncode:
                 raise _failure(kernel, command[0], done.stderr, note)
@@ -272,6 +277,13 @@ def _make(
 
 def _failure(kernel: str, tool: str, output: str, note: str) -> MinialexError:
     """Return the error of a kernel; of the compiler itself, say killed, where it names no line."""
+    if missing := system.undefined_symbols(output):
+        are = "is" if len(missing) == 1 else "are"
+        return EmulationError(
+            f"{kernel} does not compile: {enumerated(missing)} {are} declared but not defined",
+            kind="compile",
+            kernel=kernel,
+        )
     said = first_errors(output)
     first = re.match(r"(?P<file>[^:]+):(?P<line>\d+)", said[0]) if said else None
     if first is None:

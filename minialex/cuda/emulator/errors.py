@@ -12,8 +12,8 @@ class EmulationError(MinialexError):
     ----------
     kind : str
         ``"out-of-bounds"``, ``"race"``, ``"uninitialised"``, ``"divergent barrier"``,
-        ``"warp"``, ``"misaligned"``, ``"shared memory"``, ``"constant"``, ``"trap"`` or
-        ``"compile"``.
+        ``"warp"``, ``"misaligned"``, ``"shared memory"``, ``"constant"``, ``"trap"``,
+        ``"division by zero"``, ``"crash"`` or ``"compile"``.
     kernel : str
         The kernel with its template arguments.
     file, line : str and int
@@ -21,8 +21,8 @@ class EmulationError(MinialexError):
     block, thread : tuple of int
         Who did it.
     array, index : str and int
-        The argument, variable or shared array concerned, and which element; empty and -1 for
-        none.
+        The argument, variable, shared array or, where an index is beyond what it is declared as,
+        any array concerned, and which element; empty and -1 for none.
     """
 
     def __init__(

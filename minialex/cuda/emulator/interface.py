@@ -29,7 +29,11 @@ TRACED_NOTHING, TRACED_THREAD, TRACED_BLOCK, TRACED_BYTES = range(4)
     WRITTEN_CONSTANT,
     NOT_A_WHOLE_WARP,
     ENDLESS_WAIT,
-) = range(17)
+    BAD_INDEX,
+    BAD_DIVISION,
+    CRASH,
+    STACK_OVERFLOW,
+) = range(21)
 
 
 class ElementType(c.Structure):

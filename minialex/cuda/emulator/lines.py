@@ -28,7 +28,10 @@ class Lines:
     def of(self, location: interface.Location) -> Line:
         """Return the file and line of `location`."""
         if location.file:
-            return self.source.name(location.file.decode()), location.line
+            name = self.source.name(location.file.decode())
+            # what stands in the emulator's headers is booked where the kernel calls it, if known
+            if name in self.source.files or not location.pc:
+                return name, location.line
         if not location.pc:
             return UNKNOWN
         self.look_up([location.pc])
@@ -37,6 +40,12 @@ class Lines:
     def text(self, line: Line) -> str:
         """Return the text of a line, stripped."""
         return self.source.line(*line)
+
+    def whole_text(self, line: Line) -> str:
+        """Return the text of a line as it is, in which a compiler counts columns."""
+        file, number = line
+        lines = self.source.files.get(file, "").splitlines()
+        return lines[number - 1] if 0 < number <= len(lines) else ""
 
     def look_up(self, addresses: Iterable[int]) -> None:
         """Look up many addresses in one go."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +12,7 @@ from minialex.cuda.architectures import STATIC_SHARED
 from minialex.cuda.emulator import interface as i
 from minialex.cuda.emulator.errors import EmulationError
 from minialex.cuda.emulator.lines import Lines
+from minialex.cuda.emulator.subscripts import subscripted
 from minialex.wording import counted
 
 _NOUNS = {i.READ: "read", i.WRITE: "write", i.ATOMIC: "atomic"}
@@ -29,6 +32,10 @@ _KINDS = {
     i.UNFILLED_CONSTANT: "uninitialised",
     i.WRITTEN_CONSTANT: "constant",
     i.ENDLESS_WAIT: "endless wait",
+    i.BAD_INDEX: "out-of-bounds",
+    i.BAD_DIVISION: "division by zero",
+    i.CRASH: "crash",
+    i.STACK_OVERFLOW: "crash",
 }
 
 
@@ -94,6 +101,9 @@ def explain(
     array = arrays[fault.region] if 0 <= fault.region < len(arrays) else None
     index = fault.offset // array.bytes if array else -1
     file, line = lines.of(fault.here)
+    name = array.name if array else ""
+    if fault.kind == i.BAD_INDEX:
+        name, index = re.split(r"\W", _subscripted(fault, lines))[0], fault.offset
     parts = [f"{kernel}: {_headline(fault, array, index, lines)}"]
     if fault.kind == i.RACE:
         parts += _accesses(fault, lines)
@@ -107,7 +117,7 @@ def explain(
         line=line,
         block=tuple(fault.here.block),
         thread=tuple(fault.here.thread),
-        array=array.name if array else "",
+        array=name,
         index=index,
     )
 
@@ -172,6 +182,17 @@ def _headline(fault: i.Fault, array: NamedArray | None, index: int, lines: Lines
             return (
                 f"__shared__ {what} does not fit: a block may declare 48 KiB, more must be dynamic"
             )
+        case i.BAD_INDEX:
+            return _bad_index(fault, _subscripted(fault, lines))
+        case i.BAD_DIVISION:
+            return _bad_division(what.strip("'"))
+        case i.CRASH:
+            return _crash(fault)
+        case i.STACK_OVERFLOW:
+            return (
+                "a thread runs out of stack, which has 128 KiB for its local variables and calls: "
+                "does a recursion go too deep?"
+            )
         case _:
             return f"{what} failed" if what.startswith("assert") else f"{what} was reached"
 
@@ -193,6 +214,39 @@ def _out_of_bounds(fault: i.Fault, array: NamedArray | None, index: int) -> str:
     return (
         f"out-of-bounds {noun}{kind}: {array.element(index)} is {where}; "
         f"{array.name} has {counted(array.size, 'element')}, shape ({shape})"
+    )
+
+
+def _bad_index(fault: i.Fault, array: str) -> str:
+    """Of an array that a compiler knows by its type, ``'float [4][32]'``, the text by a name."""
+    declared = (fault.what or b"").decode().strip("'").replace(" [", "[")
+    extent = re.search(r"\[(\d+)\]", declared)
+    where = "before its start" if fault.offset < 0 else "past its end"
+    what = f"{array}[{fault.offset}]" if array else f"{fault.offset}, of an array {declared},"
+    has = f"; {array or 'it'} has {counted(int(extent[1]), 'element')}" if extent else ""
+    return f"out-of-bounds index: {what} is {where}{has}"
+
+
+def _subscripted(fault: i.Fault, lines: Lines) -> str:
+    """Return the text of the array that has the bad index, empty where it is not found."""
+    text = lines.whole_text(lines.of(fault.here))
+    return subscripted(text, fault.bytes, (fault.what or b"").count(b"["))
+
+
+def _bad_division(ctype: str) -> str:
+    what = f"a division of {ctype} by zero"
+    if not ctype:
+        # as the processor says it
+        what = "a division by zero, or of the least integer by -1"
+    return f"{what}: on a GPU the result is undefined"
+
+
+def _crash(fault: i.Fault) -> str:
+    if fault.bytes == signal.SIGILL:
+        return "crash: an instruction that there is not: does a function end without a return?"
+    return (
+        f"crash: it touches address {fault.offset % 2**64:#x}, where nothing is: run it under "
+        "emulated('checked') to see what it does first"
     )
 
 

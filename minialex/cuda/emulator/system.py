@@ -17,6 +17,10 @@ from pathlib import Path
 
 LIBRARY_SUFFIX = ".so"
 _WATCHED_COPIES = ("memcpy", "memmove", "memset")
+# of GNU's linkers, and of LLVM's
+_UNDEFINED = re.compile(
+    r"undefined (?:reference to|(?:hidden )?symbol:) [`'\"]?(.+?)['\"]?$", re.MULTILINE
+)
 
 
 def why_not() -> str:
@@ -54,7 +58,15 @@ def kernel_link_flags(watched: bool) -> tuple[str, ...]:
     `watched`: copies that a compiler makes by calling the C library go through the runtime.
     """
     wrapped = ",".join(f"--wrap={name}" for name in _WATCHED_COPIES)
-    return "-shared", "-Wl,-rpath,$ORIGIN", *([f"-Wl,{wrapped}"] if watched else [])
+    # what is declared and not defined is an error here, not where the library is loaded
+    whole = ("-shared", "-Wl,-z,defs", "-Wl,-rpath,$ORIGIN")
+    return *whole, *([f"-Wl,{wrapped}"] if watched else [])
+
+
+def undefined_symbols(said: str) -> list[str]:
+    """Return the functions and variables that a linker did not find, by what it says."""
+    found = _UNDEFINED.findall(said)
+    return list(dict.fromkeys(found))
 
 
 def call_stacks(library: Path, addresses: Sequence[int]) -> list[list[str]]:

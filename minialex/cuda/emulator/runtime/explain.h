@@ -34,6 +34,12 @@ inline void Worker::fail(FaultKind kind, const Call& call, const Fault* more) {
     leave_for_good();
 }
 
+inline void Worker::stack_is_full(const void* pc) {
+    Fault fault{};
+    fault.region = -1, fault.here.pc = sites().of_pc(pc);
+    fail(STACK_OVERFLOW, {}, &fault);
+}
+
 // No thread can go on, and they do not all wait at one and the same barrier.
 inline void Worker::explain_stuck() {
     const auto in = [this](Thread::State state) {

@@ -4,7 +4,6 @@
 // barriers runs as a plain loop on a single fibre, and one with barriers needs as many as wait.
 #pragma once
 #include <stdint.h>
-#include <stdlib.h>
 
 #include <deque>
 #include <memory>
@@ -17,16 +16,25 @@ namespace emu {
 
 // The compiler refuses a kernel whose local variables come near this (compiler.py).
 constexpr size_t STACK_BYTES = 128 << 10;
+// What is left of it for the runtime, with which it may be called.
+constexpr size_t STACK_RESERVE = 16 << 10;
+// A stack that overflows comes to memory that may not be touched: more of it than the variables of one
+// function, which is not stepped over.
+constexpr size_t GUARD_BYTES = STACK_BYTES;
+// So many fibres of a worker have such memory: it is a mapping of its own, of which a process has
+// 65,530. Threads are at one and the same place of a kernel, and the first ones are there first.
+constexpr size_t GUARDED_FIBRES = 64;
 
 struct Fibre {
     char* stack = nullptr;
+    size_t guard = 0;  // bytes below it
     bool idle = true;
 #ifdef EMU_UCONTEXT
     ucontext_t context;
 #else
     void* top = nullptr;
 #endif
-    ~Fibre() { free(stack); }
+    ~Fibre() { unmap_stack(stack, guard, STACK_BYTES); }
 };
 
 // The fibres of one worker, and the stack of the worker itself.
@@ -59,7 +67,8 @@ class Fibres {
     void add(void (*body)()) {
         // A deque, so that a fibre stays where it is when others are added.
         Fibre* fibre = &all_.emplace_back();
-        fibre->stack = static_cast<char*>(aligned_alloc(64, STACK_BYTES));
+        fibre->guard = all_.size() <= GUARDED_FIBRES ? GUARD_BYTES : 0;
+        fibre->stack = map_stack(fibre->guard, STACK_BYTES);
         // Stacks that all began at the same offset in a page would fight for the same cache lines.
         char* end = fibre->stack + STACK_BYTES - all_.size() % 16 * 192;
 #ifdef EMU_UCONTEXT

@@ -65,18 +65,19 @@ EMU_COPIES(__tsan_)
 // Older clangs call the plain functions instead; the kernel is linked with --wrap for these.
 EMU_COPIES(__wrap_)
 void __tsan_init() {}
-#ifdef __clang__
-// It notes a function's first block before it says that it is in one: calls are not told apart.
-void __tsan_func_entry(void*) {}
-void __tsan_func_exit() {}
-#else
 void __tsan_func_entry(void*) {
-    if (emu::worker) emu::worker->function_begins();
+    if (!emu::worker) return;
+    emu::worker->check_stack(__builtin_frame_address(0), EMU_HERE);
+#ifndef __clang__
+    emu::worker->function_begins();
+#endif
 }
 void __tsan_func_exit() {
+#ifndef __clang__
+    // clang notes a function's first block before it says that it is in one: calls are not told apart
     if (emu::worker) emu::worker->function_ends();
-}
 #endif
+}
 void __sanitizer_cov_trace_pc() {
     if (emu::worker) emu::worker->basic_block(EMU_HERE);
 }

@@ -46,7 +46,7 @@ class Interruption {
     static void handle(int signal, siginfo_t* info, void* context) {
         const int error = errno;
         if (Interruption* here = current_) here->note(signal, info, context);
-        if (worker) worker->leave_if_failed(interrupted_at(context));
+        if (worker) worker->leave_if_failed(Interrupted(context).pc);
         errno = error;
     }
     void note(int signal, siginfo_t* info, void* context) {

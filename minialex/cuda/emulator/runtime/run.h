@@ -16,7 +16,7 @@ struct Run {
     explicit Run(Launch& l)
         : launch(l),
           blocks(l.chosen ? l.chosen_count : uint64_t(l.grid[0]) * l.grid[1] * l.grid[2]),
-          code(l.interrupts ? code_of(reinterpret_cast<const void*>(l.entry)) : Code{}) {}
+          code(code_of(reinterpret_cast<const void*>(l.entry))) {}
 
     Launch& launch;
     uint64_t blocks;  // that are to run

@@ -1,8 +1,10 @@
 // runtime.cpp -- the part of the emulator that is compiled once: it launches kernels over the
 // machine's cores, and answers what they ask (include/emu/runtime.h).
+#include "crashes.h"
 #include "explain.h"
 #include "hooks.h"
 #include "interruption.h"
+#include "undefined.h"
 
 EMU_PER_THREAD emu::Position emu_position;
 
@@ -15,6 +17,7 @@ constexpr uint64_t THREADS_WORTH_A_WORKER = 4096;
 
 void run_worker(emu::Run& run, emu::Worker::Watchers watchers) {
     emu::Worker worker(run, pool.take(), watchers);
+    const emu::CrashStack stack;
     worker.work();
     // After a failure some fibres stand in the middle of a kernel: they are of no more use.
     if (!run.failed) pool.give_back(worker.release());
@@ -58,6 +61,7 @@ void run_on_cores(emu::Run& run, emu::Interruption& interruption) {
 
 extern "C" int emu_launch(emu::Launch* launch) {
     emu::Run run(*launch);
+    const emu::Crashes crashes;
     emu::Interruption interruption(run);
     if (launch->checked) run_checked(run);
     else run_on_cores(run, interruption);

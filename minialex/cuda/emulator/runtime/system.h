@@ -3,6 +3,9 @@
 #include <dlfcn.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/mman.h>
+
+#include <new>
 #if defined(__linux__)
 #include <link.h>
 #include <signal.h>
@@ -50,16 +53,30 @@ inline Code code_around(const void* address) {
     return dl_iterate_phdr(find_code, &code) ? code : Code{};
 }
 // What the machine's thread was about to do when a signal came, by what its handler was given.
-inline const void* interrupted_at(const void* context) {
-    const mcontext_t& machine = static_cast<const ucontext_t*>(context)->uc_mcontext;
+struct Interrupted {
+    explicit Interrupted(const void* context) {
+        const mcontext_t& machine = static_cast<const ucontext_t*>(context)->uc_mcontext;
 #if defined(__x86_64__)
-    return reinterpret_cast<const void*>(machine.gregs[REG_RIP]);
+        pc = reinterpret_cast<const void*>(machine.gregs[REG_RIP]);
+        stack = reinterpret_cast<const void*>(machine.gregs[REG_RSP]);
 #elif defined(__aarch64__)
-    return reinterpret_cast<const void*>(machine.pc);
+        pc = reinterpret_cast<const void*>(machine.pc);
+        stack = reinterpret_cast<const void*>(machine.sp);
+        link = reinterpret_cast<const void*>(machine.regs[30]);
 #else
-    return (void)machine, nullptr;
+        (void)machine;
 #endif
-}
+    }
+    const void *pc = nullptr, *stack = nullptr, *link = nullptr;
+    // Where a function goes back to that has no frame of its own.
+    const void* returns_to() const {
+#if defined(__x86_64__)
+        return *static_cast<const void* const*>(stack);
+#else
+        return link;
+#endif
+    }
+};
 // Sends the process a signal again and again. A handler may start it: these are calls of the system,
 // not those of the C library, which are not said to be safe there.
 class RepeatedSignal {
@@ -82,14 +99,31 @@ class RepeatedSignal {
 };
 #else
 inline Code code_around(const void*) { return {}; }
-inline const void* interrupted_at(const void*) { return nullptr; }
+struct Interrupted {
+    explicit Interrupted(const void*) {}
+    const void *pc = nullptr, *stack = nullptr;
+    const void* returns_to() const { return nullptr; }
+};
 struct RepeatedSignal {
     void start(int) {}
     void stop() {}
 };
 #endif
 
-// ---- the switch from one stack to another --------------------------------------------------------
+// ---- stacks --------------------------------------------------------------------------------------
+
+// Returns `bytes` of memory above `guard` bytes that may not be touched.
+inline char* map_stack(size_t guard, size_t bytes) {
+    const int kind = MAP_PRIVATE | MAP_ANONYMOUS;
+    void* const all = mmap(nullptr, guard + bytes, PROT_READ | PROT_WRITE, kind, -1, 0);
+    if (all == MAP_FAILED) throw std::bad_alloc();
+    if (guard) mprotect(all, guard, PROT_NONE);
+    return static_cast<char*>(all) + guard;
+}
+inline void unmap_stack(char* stack, size_t guard, size_t bytes) {
+    munmap(stack - guard, guard + bytes);
+}
+
 
 // The head of a function in assembly. In Mach-O names have an underscore, and functions no type.
 #if defined(__APPLE__)

@@ -4,6 +4,8 @@
 // warp) or returns; a warp runs as far as it can before the next is scheduled, which is the schedule
 // that exposes a missing barrier best. When none can go on, all must wait at one barrier.
 #pragma once
+#include <signal.h>
+
 #include <deque>
 #include <numeric>
 
@@ -45,6 +47,10 @@ class Worker {
         if (counter_) counter_->thread_begins(*current_);
     }
     bool next_thread();
+    // Of a function that is watched, where it begins: nothing that it calls here is left without.
+    void check_stack(const void* frame, const void* pc) {
+        if (frame < current_->fibre->stack + STACK_RESERVE && watching()) stack_is_full(pc);
+    }
     void function_begins() {
         if (counter_) counter_->function_begins(*current_);
     }
@@ -88,6 +94,8 @@ class Worker {
     void leave_if_failed(const void* pc) {
         if (run_.failed && run_.code.holds(pc)) leave_for_good();
     }
+    [[noreturn]] void stack_is_full(const void* pc);
+    void leave_if_crashed(int signal, const siginfo_t& info, const void* context);
     [[noreturn]] void fail(FaultKind kind, const Call& call, const Fault* more = nullptr);
     void run_fibre();
 

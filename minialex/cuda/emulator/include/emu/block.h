@@ -2,13 +2,14 @@
 #pragma once
 #include <type_traits>
 
+#include "assert.h"
 #include "emu/runtime.h"
 
 #define threadIdx (emu_position.thread)
 #define blockIdx (emu_position.block)
 #define blockDim (emu_position.block_size)
 #define gridDim (emu_position.grid_size)
-#define warpSize 32
+constexpr int warpSize = 32;
 
 namespace emu {
 
@@ -80,6 +81,3 @@ EMU_QUIET void __threadfence_system() { emu_fence(true); }
 [[noreturn]] EMU_QUIET void __trap(EMU_SITE) {
     emu_fail(emu::TRAP, "__trap()", emu_file, emu_line);
 }
-#undef assert
-#define assert(condition) \
-    ((condition) ? void() : emu_fail(emu::TRAP, "assert(" #condition ")", __FILE__, __LINE__))

@@ -82,6 +82,10 @@ enum FaultKind {
     WRITTEN_CONSTANT,
     NOT_A_WHOLE_WARP,
     ENDLESS_WAIT,
+    BAD_INDEX,  // `offset`, in column `bytes`, of an array whose type is `what`
+    BAD_DIVISION,  // by `offset`, of the type `what` where that is known
+    CRASH,  // by the signal `bytes`, at the address `offset`
+    STACK_OVERFLOW,
 };
 
 struct Fault {
