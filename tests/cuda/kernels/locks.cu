@@ -92,7 +92,8 @@ __global__ void locks_of_a_table(int* locks, int* table, const int size) {
 
 __global__ void ticket_lock(int* next, int* serving, int* total) {
     const int mine = atomicAdd(next, 1);
-    while (*(volatile int*)serving != mine) __nanosleep(20);
+    while (*(volatile int*)serving != mine) {
+    }
     __threadfence();
     total[0] = total[0] * 3 + 1;
     __threadfence();
@@ -102,7 +103,8 @@ __global__ void ticket_lock(int* next, int* serving, int* total) {
 __global__ void maker_and_taker(int* box, volatile int* flag, int* out, const int fault) {
     for (int round = 0; round < 3; ++round) {
         if (threadIdx.x == 40) {
-            while (*flag != 0) __nanosleep(20);
+            while (*flag != 0) {
+            }
             if (fault == 1) *flag = 1;  // FAULT too soon
             box[0] = round + 5;  // FAULT made
             if (fault != 2) __threadfence_block();
