@@ -97,7 +97,7 @@ def build(text: str, kernel: str, kind: str, note: str = "") -> Path:
     """
     tool, library = compiler(), runtime()
     flags = (*_kernel_flags(tool), *_build_flags(tool, kind))
-    # A thread that waits for a flag asks the runtime for nothing: it gives way after some basic blocks.
+    # A thread that waits for a flag asks the runtime for nothing: basic blocks are counted instead.
     if kind == "fast" and _VOLATILE.search(text):
         flags = (*flags, "-fsanitize-coverage=trace-pc" + (",no-prune" if tool.is_clang else ""))
     key = _key(tool, flags, library.name, _texts(_INCLUDE), text)

@@ -120,6 +120,21 @@ __global__ void maker_and_taker(int* box, volatile int* flag, int* out, const in
         }
     }
 }
+// The same in PTX: the release is on a store or on an atomic.
+__global__ void handed_on_in_ptx(int* box, int* flag, int* out, const int atomic, const int fault) {
+    if (threadIdx.x == 40) {
+        box[0] = 5;
+        if (fault) asm volatile("st.relaxed.gpu.global.s32 [%0], 1;" ::"l"(flag));  // FAULT relaxed
+        else if (atomic) asm volatile("red.release.gpu.global.add.s32 [%0], 1;" ::"l"(flag) : "memory");
+        else asm volatile("st.release.gpu.global.s32 [%0], %1;" ::"l"(flag), "r"(1) : "memory");
+    }
+    if (threadIdx.x == 0) {
+        int raised;
+        do asm volatile("ld.acquire.gpu.global.s32 %0, [%1];" : "=r"(raised) : "l"(flag) : "memory");
+        while (!raised);
+        *out = box[0];
+    }
+}
 // Each block goes on from the sum of the block before it, in the order in which they have begun.
 __global__ void running_sums(const int* x, int* sums, int* flags, int* begun, int* all, const int fault) {
     __shared__ int block;
