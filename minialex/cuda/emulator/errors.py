@@ -12,8 +12,8 @@ class EmulationError(MinialexError):
     ----------
     kind : str
         ``"out-of-bounds"``, ``"race"``, ``"uninitialised"``, ``"divergent barrier"``,
-        ``"warp"``, ``"misaligned"``, ``"shared memory"``, ``"constant"``, ``"trap"`` or
-        ``"compile"``.
+        ``"warp"``, ``"misaligned"``, ``"shared memory"``, ``"constant"``, ``"trap"``,
+        ``"endless wait"`` or ``"compile"``.
     kernel : str
         The kernel with its template arguments.
     file, line : str and int
