@@ -28,7 +28,7 @@ class Compiler:
     @property
     def major(self) -> int:
         """The first number of its version, 0 where there is none."""
-        found = re.search(r"\b(\d+)\.\d+\.\d+", self.version)
+        found = re.search(r"\b(\d+)\.\d", self.version)
         return int(found[1]) if found else 0
 
 

@@ -245,6 +245,11 @@ def test_where_the_header_cannot_be_precompiled_kernels_are_compiled_without(
     assert not list(folder.rglob("*.gch"))
 
 
+def test_an_older_gcc_is_given_no_flag_that_it_does_not_know():
+    old = compiler.Compiler(("g++",), "g++ (Ubuntu 9.4.0-1ubuntu1~20.04.2) 9.4.0")
+    assert not [flag for flag in compiler._build_flags(old, "checked") if "volatile" in flag]
+
+
 def test_clang_is_given_no_flags_that_gcc_alone_knows(folder):
     gcc, clang = (compiler.Compiler((name,), f"{name} 19.1") for name in ("g++", "clang++"))
     ours, theirs = (
@@ -258,7 +263,7 @@ def test_clang_is_given_no_flags_that_gcc_alone_knows(folder):
     assert theirs - ours == {
         *("-gline-tables-only", "-mllvm", "-tsan-instrument-read-before-write"),
         *("-tsan-instrument-atomics=0", "-simplifycfg-sink-common=false"),
-        *("-enable-tail-merge=0", "-disable-loop-idiom-memcpy"),
+        *("-enable-tail-merge=0", "-disable-loop-idiom-memcpy", "-tsan-distinguish-volatile"),
         *(stack, "-ffp-contract=on", "-fno-vectorize", "-fno-slp-vectorize"),
         *("-fsanitize-coverage=no-prune", "-fno-unroll-loops", "-fno-finite-loops"),
         "-fsanitize=array-bounds",
@@ -271,7 +276,7 @@ def test_clang_is_given_no_flags_that_gcc_alone_knows(folder):
         *("-fno-tree-vectorize", "-fno-tree-pre", "-fpeel-loops"),
         *("-fno-tree-sra", "-fno-var-tracking", "-fexpensive-optimizations"),
         *("-fno-schedule-insns2", "-fno-thread-jumps", "-fno-tree-ch"),
-        *("-fno-ipa-icf", "-fsanitize=bounds"),
+        *("-fno-ipa-icf", "-fsanitize=bounds", "--param=tsan-distinguish-volatile=1"),
     }
     before = sorted(folder.iterdir())
     assert compiler._precompiled_header(clang, ()) is None

@@ -77,6 +77,14 @@ def test_a_flag_in_global_memory(mode, seed):
 
 
 @every_run
+@pytest.mark.parametrize("atomic", [0, 1])
+def test_releases_in_ptx(mode, seed, atomic):
+    out = zeros(1)
+    launch("handed_on_in_ptx", 1, 64, zeros(1), zeros(1), out, atomic, 0, mode=mode, seed=seed)
+    assert out[0] == 5
+
+
+@every_run
 def test_blocks_wait_for_those_that_began_before(mode, seed):
     x, all_ = np.arange(7 * 32, dtype=I32), zeros(1)
     sums, begun = zeros(7), zeros(1)
@@ -108,6 +116,10 @@ RACES = {
     "no lock of the block": (("list_of_block", 1, 64, zeros(65), 1, 1), "FAULT unlocked"),
     "a flag before what it announces": ((*TAKE, 1), "FAULT too soon"),
     "a flag without a fence": ((*TAKE, 2), "FAULT raised"),
+    "a store in PTX that releases nothing": (
+        ("handed_on_in_ptx", 1, 64, zeros(1), zeros(1), zeros(1), 0, 1),
+        "FAULT relaxed",
+    ),
     "not waited for": ((*TAKE, 3), "FAULT taken"),
     "a sum handed on in the block alone": (
         ("running_sums", 7, 32, zeros(7 * 32), zeros(7), zeros(7), zeros(1), zeros(1), 1),

@@ -13,7 +13,7 @@ class EmulationError(MinialexError):
     kind : str
         ``"out-of-bounds"``, ``"race"``, ``"uninitialised"``, ``"divergent barrier"``,
         ``"warp"``, ``"misaligned"``, ``"shared memory"``, ``"constant"``, ``"trap"``,
-        ``"division by zero"``, ``"crash"`` or ``"compile"``.
+        ``"division by zero"``, ``"crash"``, ``"endless wait"`` or ``"compile"``.
     kernel : str
         The kernel with its template arguments.
     file, line : str and int

@@ -17,10 +17,26 @@ _VECTORS = {
 # Of loads and stores: which memory an address is in is known, and caches have no twin.
 _HINTS = {
     *("global", "const", "local", "param", "volatile", "weak", "relaxed", "acquire", "release"),
-    *("cta", "gpu", "sys", "nc", "ca", "cg", "cs", "cv", "lu", "wb", "wt", "shared::cta"),
+    *(
+        "acq_rel",
+        "cta",
+        "gpu",
+        "sys",
+        "nc",
+        "ca",
+        "cg",
+        "cs",
+        "cv",
+        "lu",
+        "wb",
+        "wt",
+        "shared::cta",
+    ),
     *("L1::no_allocate", "L1::evict_last", "L1::evict_first", "L1::evict_normal"),
     *("L2::64B", "L2::128B", "L2::256B"),
 }
+_STRONG = {"volatile", "relaxed", "acquire", "release"}
+"""What says that other threads may wait for a number."""
 _MMA = re.compile(
     r"mma\.sync\.aligned\.(m16n8k16|m16n8k8|m16n8k4)\.row\.col\."
     r"(f32|f16)\.(f16|bf16|tf32)\.(f16|bf16|tf32)\.(f32|f16)"
@@ -52,6 +68,9 @@ def _accessed(rest: list[str]) -> tuple[str, int]:
 def _load(rest: list[str], operands: Sequence[PtxOperand]) -> str:
     d, address = operands
     t, count = _accessed(rest)
+    if count == 1 and _STRONG & set(rest):
+        pointer = f"reinterpret_cast<const volatile {CTYPES[t]}*>({_memory(address, rest)})"
+        return d.assigned(f"*{pointer}")
     if count == 1:
         return d.assigned(f"emu::ptx::load<{CTYPES[t]}>({_memory(address, rest)})")
     if len(d.parts) != count:
@@ -64,6 +83,9 @@ def _load(rest: list[str], operands: Sequence[PtxOperand]) -> str:
 def _store(rest: list[str], operands: Sequence[PtxOperand]) -> str:
     address, a = operands
     t, count = _accessed(rest)
+    if count == 1 and _STRONG & set(rest):
+        pointer = f"reinterpret_cast<volatile {CTYPES[t]}*>({_memory(address, rest)})"
+        return _after_fence(rest, f"*{pointer} = {a.seen_as(t)};")
     if count == 1:
         return f"emu::ptx::store({_memory(address, rest)}, {a.seen_as(t)});"
     if len(a.parts) != count:
@@ -164,7 +186,7 @@ def _atomic(rest: list[str], operands: Sequence[PtxOperand]) -> str:
     names |= {"exch": "Exch", "cas": "CAS", "inc": "Inc", "dec": "Dec"}
     pointer = f"reinterpret_cast<{CTYPES[t]}*>({_memory(address, how)})"
     given = ", ".join(v.seen_as(t) for v in values)
-    return d.assigned(f"atomic{names[operation]}({pointer}, {given})")
+    return _after_fence(how, d.assigned(f"atomic{names[operation]}({pointer}, {given})"))
 
 
 def _reduction(rest: list[str], operands: Sequence[PtxOperand]) -> str:
@@ -178,6 +200,13 @@ def _barrier(rest: list[str], operands: Sequence[PtxOperand]) -> str | None:
     if set(rest) <= {"sync", "cta", "aligned"} and [o.text for o in operands] == ["0"]:
         return "__syncthreads();"
     return None
+
+
+def _after_fence(rest: list[str], statement: str) -> str:
+    """Return `statement`, after what lets it hand on the thread's work if it says so."""
+    if not {"release", "acq_rel"} & set(rest):
+        return statement
+    return f"{{ __threadfence{'_block' if 'cta' in rest else ''}(); {statement} }}"
 
 
 def _fence(rest: list[str], _operands: Sequence[PtxOperand]) -> str:

@@ -92,7 +92,8 @@ __global__ void locks_of_a_table(int* locks, int* table, const int size) {
 
 __global__ void ticket_lock(int* next, int* serving, int* total) {
     const int mine = atomicAdd(next, 1);
-    while (*(volatile int*)serving != mine) __nanosleep(20);
+    while (*(volatile int*)serving != mine) {
+    }
     __threadfence();
     total[0] = total[0] * 3 + 1;
     __threadfence();
@@ -102,7 +103,8 @@ __global__ void ticket_lock(int* next, int* serving, int* total) {
 __global__ void maker_and_taker(int* box, volatile int* flag, int* out, const int fault) {
     for (int round = 0; round < 3; ++round) {
         if (threadIdx.x == 40) {
-            while (*flag != 0) __nanosleep(20);
+            while (*flag != 0) {
+            }
             if (fault == 1) *flag = 1;  // FAULT too soon
             box[0] = round + 5;  // FAULT made
             if (fault != 2) __threadfence_block();
@@ -116,6 +118,21 @@ __global__ void maker_and_taker(int* box, volatile int* flag, int* out, const in
             __threadfence_block();
             *flag = 0;
         }
+    }
+}
+// The same in PTX: the release is on a store or on an atomic.
+__global__ void handed_on_in_ptx(int* box, int* flag, int* out, const int atomic, const int fault) {
+    if (threadIdx.x == 40) {
+        box[0] = 5;
+        if (fault) asm volatile("st.relaxed.gpu.global.s32 [%0], 1;" ::"l"(flag));  // FAULT relaxed
+        else if (atomic) asm volatile("red.release.gpu.global.add.s32 [%0], 1;" ::"l"(flag) : "memory");
+        else asm volatile("st.release.gpu.global.s32 [%0], %1;" ::"l"(flag), "r"(1) : "memory");
+    }
+    if (threadIdx.x == 0) {
+        int raised;
+        do asm volatile("ld.acquire.gpu.global.s32 %0, [%1];" : "=r"(raised) : "l"(flag) : "memory");
+        while (!raised);
+        *out = box[0];
     }
 }
 // Each block goes on from the sum of the block before it, in the order in which they have begun.

@@ -110,8 +110,10 @@ class Checker {
             if (shared && attempt.access != WRITE && !written)
                 return fault.offset = int64_t(at), fault.kind = UNINITIALISED, false;
             const auto unordered = [&](const Visit& v) { return is_unordered(v, me, shared); };
-            const bool any = unordered(cell.write) || unordered(cell.atomic[0]) ||
-                             unordered(cell.atomic[1]) ||
+            const auto meets = [&](const Visit& v) {
+                return (access != ATOMIC || v.is_plain) && unordered(v);
+            };
+            const bool any = unordered(cell.write) || meets(cell.atomic[0]) || meets(cell.atomic[1]) ||
                              (access != READ && (unordered(cell.read[0]) || unordered(cell.read[1])));
             if (any && !bear(me, shared, cell, at, access, mine, fault)) return false;
             if (access == WRITE) cell.write = mine;

@@ -143,7 +143,8 @@ inline void Worker::fence(bool to_others) {
 
 inline void Worker::changed(const void* address) {
     vain_looks_ = 0;
-    if (checker_) checker_->order.hand_on(address, shared_.holds(address), *current_);
+    if (checker_ && current_->fenced)
+        checker_->order.hand_on(address, shared_.holds(address), *current_);
 }
 inline void Worker::unchanged(const void* address) {
     if (is_endless()) fail(ENDLESS_WAIT, {}, &seen_);

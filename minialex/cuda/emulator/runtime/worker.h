@@ -60,6 +60,7 @@ class Worker {
     void basic_block(const void* pc) {
         if (run_.failed.load(std::memory_order_relaxed)) leave_for_good();
         if (counter_) counter_->basic_block(*current_, counter_->sites.of_pc(pc));
+        else if (!checker_ && ++blocks_ % BLOCKS == 0) give_way();
     }
     int barrier(int predicate, int fold, const Call& call);
     Lanes* meet(unsigned mask, const void* value, size_t bytes, const Call& call);
@@ -101,6 +102,7 @@ class Worker {
 
   private:
     static constexpr unsigned LOOKS = 64;  // at one place, until a thread is taken to wait for it
+    static constexpr unsigned BLOCKS = 1 << 12;  // basic blocks of fast kernels with volatile flags
     static constexpr uint64_t MOST_VAIN_LOOKS = 1 << 23;
 
     // What the thread wrote last is there, and nothing else has happened since.
@@ -147,6 +149,7 @@ class Worker {
     bool has_dynamic_ = false;  // the kernel has asked for its dynamic shared memory
     int fresh_ = 0, warp_end_ = 0;  // the slots of the warp whose threads have not begun
     int waiting_ = 0, spinning_ = 0;  // threads at a barrier, and those that have given way
+    unsigned blocks_ = 0;
     uint64_t vain_looks_ = 0;  // since any thread of the block did something else
     bool one_barrier_ = true;  // whether that is the same one for all
     Call first_{};  // where the first of them waits
