@@ -57,7 +57,7 @@ def all_of_warp(rng):
     return Launch(1, 64, (x, unset(50, dtype=np.uint32), 50), {1: expected}, 0)
 
 
-@case("warpPrimitives.cu", "votesAround", old="info + 3 * tx", new="info + 2 * tx", kind=RACE)
+@case("warpPrimitives.cu", "votesAround", old="info + 3 * tx", new="info + tx", kind=RACE)
 def votes_around(rng):
     tx = np.arange(96)
     late = tx >= 48
