@@ -280,6 +280,18 @@ def test_a_struct_that_a_function_takes_or_returns_is_watched(size, of_result, a
     assert error.line == line_of(FILE, "FAULT by value")
 
 
+@pytest.mark.parametrize(
+    ("size", "of_result", "adds", "array"),
+    [(31, 32, False, "x"), (32, 31, False, "y"), (31, 1, True, "x")],
+)
+def test_halves_that_an_atomic_or_a_shuffle_takes_or_returns_are_watched(
+    size, of_result, adds, array
+):
+    error = caught("halves_by_value", 1, 32, zeros(size), zeros(of_result), adds)
+    assert (error.kind, error.array, error.index) == ("out-of-bounds", array, 31)
+    assert error.line == line_of(FILE, "FAULT added" if adds else "FAULT shuffled")
+
+
 @pytest.mark.parametrize("mode", ["fast", "checked", "counted"])
 def test_where_a_buffer_lies_is_no_fault_of_the_kernel(mode):
     # 4 bytes behind what the processor takes for a float4; a GPU has copies of its own

@@ -228,7 +228,11 @@ case(
     "gelu.cu", "gelu_backward_kernel1", old="if (i >= count) return;\n    dx", new="dx", kind=BOUNDS
 )(gelu_backward(4))
 case(
-    "gelu.cu", "gelu_backward_kernel2", old="j < slope.size", new="j < slope.size + 1", kind=BOUNDS
+    "gelu.cu",
+    "gelu_backward_kernel2",
+    old="slope((float)in[j])",
+    new="slope((float)in[j + in.size + 1])",
+    kind=BOUNDS,
 )(gelu_backward(1))
 
 

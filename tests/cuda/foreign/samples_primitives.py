@@ -57,7 +57,7 @@ def all_of_warp(rng):
     return Launch(1, 64, (x, unset(50, dtype=np.uint32), 50), {1: expected}, 0)
 
 
-@case("warpPrimitives.cu", "votesAround", old="info + 3 * tx", new="info + 2 * tx", kind=RACE)
+@case("warpPrimitives.cu", "votesAround", old="info + 3 * tx", new="info + tx", kind=RACE)
 def votes_around(rng):
     tx = np.arange(96)
     late = tx >= 48
@@ -143,8 +143,9 @@ def sum_in_one_pass(rng):
     part = np.stack([x[:128].sum(), x[128:256].sum(), x[256:].sum()])
     part[0] = x.sum()
     template = {"blockSize": 64, "nIsPow2": False}
-    left = {"blocksDone": np.zeros(1, np.uint32)}
-    return Launch(3, 64, (x, unset(3), 300), {1: part}, 1e-4, template=template, left=left)
+    none = {"blocksDone": np.zeros(1, np.uint32)}
+    args = x, unset(3), 300
+    return Launch(3, 64, args, {1: part}, 1e-4, template=template, variables=none, left=none)
 
 
 @case(

@@ -127,6 +127,12 @@ __global__ void turned(const float* __restrict__ x, float* __restrict__ y, const
     const Pair* from = reinterpret_cast<const Pair*>(x);
     reinterpret_cast<Pair*>(y)[threadIdx.x] = multiply(from[threadIdx.x], by);  // FAULT by value
 }
+__global__ void halves_by_value(const float* __restrict__ x, float* __restrict__ y, const bool adds) {
+    const __half2* from = reinterpret_cast<const __half2*>(x);
+    __half2* to = reinterpret_cast<__half2*>(y);
+    if (adds) atomicAdd(to, from[threadIdx.x]);  // FAULT added
+    else to[threadIdx.x] = __shfl_xor_sync(FULL_MASK, from[threadIdx.x], 1);  // FAULT shuffled
+}
 
 // ---- between blocks ------------------------------------------------------------------------------
 

@@ -58,10 +58,18 @@ template <class T> using same_t = typename Same<T>::type;
     EMU_ATOMIC_NAMED(name, expression)         \
     EMU_ATOMIC_NAMED(name##_block, expression) \
     EMU_ATOMIC_NAMED(name##_system, expression)
-#define EMU_ATOMIC_NAMED(name, expression)                                              \
-    template <class T> EMU_QUIET T atomic##name(T* p, emu::same_t<T> value, EMU_SITE) { \
-        return emu::atomic_update(                                                      \
+// The value is copied, and the old one stored, in the kernel: g++ watches no struct, as half2 is one,
+// that a call takes from memory or puts there.
+#define EMU_ATOMIC_NAMED(name, expression)                                                     \
+    namespace emu {                                                                            \
+    template <class T> EMU_QUIET T update_##name(T* p, T value, EMU_SITE) {                    \
+        return atomic_update(                                                                  \
             p, [value](T old) { return T(expression); }, #name[0] == 'E', emu_file, emu_line); \
+    }                                                                                          \
+    }                                                                                          \
+    template <class T> EMU_PART T atomic##name(T* p, emu::same_t<T> value, EMU_SITE) {         \
+        const T old = emu::update_##name(p, value, emu_file, emu_line);                        \
+        return old;                                                                            \
     }
 EMU_ATOMIC(Add, old + value)
 EMU_ATOMIC(Sub, old - value)

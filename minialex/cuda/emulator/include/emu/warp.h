@@ -45,6 +45,18 @@ EMU_QUIET T shuffle(unsigned mask, T value, int from, const char* what, EMU_SITE
 EMU_PART int within(int from, int width, int lane) {
     return from >= lane / width * width && from < lane / width * width + width ? from : lane;
 }
+EMU_QUIET int lane_of(int number, int width) {
+    return emu_lane() / width * width + (number & (width - 1));
+}
+EMU_QUIET int lane_below(unsigned step, int width) {
+    return within(emu_lane() - int(step), width, emu_lane());
+}
+EMU_QUIET int lane_above(unsigned step, int width) {
+    return within(emu_lane() + int(step), width, emu_lane());
+}
+EMU_QUIET int lane_across(int step, int width) {
+    return within(emu_lane() ^ step, width, emu_lane());
+}
 
 // Folds the values of all lanes that took part, from the lowest lane up.
 template <class T, class Combine>
@@ -78,29 +90,18 @@ EMU_QUIET Vote lanes_where(unsigned mask, T value, Test test, const char* what, 
 
 EMU_QUIET void __syncwarp(unsigned mask = 0xffffffffu, EMU_SITE) { emu_warp_barrier(mask, EMU_AT); }
 
-template <class T>
-EMU_QUIET T __shfl_sync(unsigned mask, T value, int from, int width = 32, EMU_SITE) {
-    const int first = emu_lane() / width * width;
-    return emu::shuffle(mask, value, first + (from & (width - 1)), "__shfl_sync", EMU_AT);
-}
-template <class T>
-EMU_QUIET T __shfl_up_sync(unsigned mask, T value, unsigned step, int width = 32, EMU_SITE) {
-    const int lane = emu_lane();
-    return emu::shuffle(mask, value, emu::within(lane - int(step), width, lane), "__shfl_up_sync",
-                        EMU_AT);
-}
-template <class T>
-EMU_QUIET T __shfl_down_sync(unsigned mask, T value, unsigned step, int width = 32, EMU_SITE) {
-    const int lane = emu_lane();
-    return emu::shuffle(mask, value, emu::within(lane + int(step), width, lane), "__shfl_down_sync",
-                        EMU_AT);
-}
-template <class T>
-EMU_QUIET T __shfl_xor_sync(unsigned mask, T value, int step, int width = 32, EMU_SITE) {
-    const int lane = emu_lane();
-    return emu::shuffle(mask, value, emu::within(lane ^ step, width, lane), "__shfl_xor_sync",
-                        EMU_AT);
-}
+// The value is copied, and what comes of it stored, in the kernel, as atomics do (atomics.h).
+#define EMU_SHUFFLE(name, By, from)                                                         \
+    template <class T>                                                                      \
+    EMU_PART T name(unsigned mask, T value, By by, int width = 32, EMU_SITE) {              \
+        const T result = emu::shuffle(mask, value, emu::from(by, width), #name, EMU_AT);    \
+        return result;                                                                      \
+    }
+EMU_SHUFFLE(__shfl_sync, int, lane_of)
+EMU_SHUFFLE(__shfl_up_sync, unsigned, lane_below)
+EMU_SHUFFLE(__shfl_down_sync, unsigned, lane_above)
+EMU_SHUFFLE(__shfl_xor_sync, int, lane_across)
+#undef EMU_SHUFFLE
 
 EMU_QUIET unsigned __ballot_sync(unsigned mask, int predicate, EMU_SITE) {
     return emu::lanes_where(
