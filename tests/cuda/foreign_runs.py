@@ -16,7 +16,7 @@ from tests.cuda.foreign.case import Case, Launch, from_bfloat16
 def run(case: Case, mode: str, **options: Any) -> tuple[Launch, dict[str, np.ndarray]]:
     """Launch a kernel; return the launch and what ``__device__`` variables hold afterwards."""
     launch = case.launch(np.random.default_rng(0))
-    variables = cuda.variables(case.path) if hasattr(cuda, "variables") else {}
+    variables = cuda.variables(case.path)
     with minialex.emulated(mode, architecture=launch.architecture, **options):
         for name, array in launch.variables.items():
             variables[name] = array

@@ -1,7 +1,4 @@
-"""The tables of foreign kernels agree with their files, and each kernel with what it needs.
-
-They are not launched yet: the emulator does not take such files.
-"""
+"""The tables of foreign kernels agree with their files, and each kernel with what it needs."""
 
 from __future__ import annotations
 
