@@ -144,7 +144,7 @@ def sum_f32(rng):
     FILE,
     "block_all_reduce_sum_f16x8_pack_f32_kernel",
     old="half pack[8];",
-    new="half pack[7];",
+    new="half pack[6];",
     kind=BOUNDS,
 )
 def sum_f16(rng):

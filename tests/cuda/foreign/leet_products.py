@@ -84,7 +84,7 @@ case(
     FILE,
     "hgemm_t_8x8_sliced_k_f16x8_pack_kernel",
     old="half2 r_c[TM][TN / 2];",
-    new="half2 r_c[TM][TN / 2 - 1];",
+    new="half2 r_c[TM][TN / 2 - 2];",
     kind=BOUNDS,
 )(hgemm((1, 1), (4, 4), 32, 32, 16, TILE_M=32, TILE_N=32))
 case(

@@ -220,9 +220,9 @@ case(
 case(
     "gelu.cu",
     "gelu_forward_kernel2",
-    old="in = load_pack_once(x + i), out;",
-    new="in = load_pack_once(x + i / 2), out;",
-    kind=ALIGNED,
+    old="if (i < count) {\n        pack_x",
+    new="if (i <= count) {\n        pack_x",
+    kind=BOUNDS,
 )(gelu_forward(1))
 case(
     "gelu.cu", "gelu_backward_kernel1", old="if (i >= count) return;\n    dx", new="dx", kind=BOUNDS
