@@ -254,9 +254,7 @@ def quasirandom(rng):
     return Launch(2, (16, 3), args, {0: expected}, variables={"c_Directions": directions})
 
 
-@case(
-    "haarAndNoise.cu", "boxRows", old="if (y >= h) return;", new="if (y > h) return;", kind=BOUNDS
-)
+@case("haarAndNoise.cu", "boxRows", old="max(x - 2 * r, 0)", new="x - 2 * r", kind=BOUNDS)
 def box_rows(rng):
     h, w, r = 10, 12, 2
     x = rng.integers(0, 50, (h, w, 4)).astype(np.uint8) * 5
