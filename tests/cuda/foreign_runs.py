@@ -17,7 +17,8 @@ def run(case: Case, mode: str, **options: Any) -> tuple[Launch, dict[str, np.nda
     """Launch a kernel; return the launch and what ``__device__`` variables hold afterwards."""
     launch = case.launch(np.random.default_rng(0))
     variables = cuda.variables(case.path)
-    with minialex.emulated(mode, architecture=launch.architecture, **options):
+    about = {"architecture": launch.architecture, "max_blocks": None, **options}
+    with minialex.emulated(mode, **about):
         for name, array in launch.variables.items():
             variables[name] = array
         kernel = cuda.kernel(case.path, case.kernel)
