@@ -1,6 +1,7 @@
 """README's Python, run in its order, on fewer digits."""
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,14 @@ from minialex.data import Subset
 from minialex.train import train
 from tests.small_runs import small, write_images
 
-BLOCKS = re.findall(
-    r"^```python\n(.*?)^```", (Path(__file__).parents[1] / "README.md").read_text(), re.M | re.S
-)
+ROOT = Path(__file__).parents[1]
+
+
+def blocks(document):
+    return re.findall(r"^```python\n(.*?)^```", (ROOT / document).read_text(), re.M | re.S)
+
+
+BLOCKS = blocks("README.md")
 
 
 class FewDigits(Subset):
@@ -25,6 +31,7 @@ class FewDigits(Subset):
 def folder(tmp_path_factory):
     """Where README's commands were run: its run has a name, if not its size."""
     there = tmp_path_factory.mktemp("readme")
+    shutil.copytree(ROOT / "docs" / "programs", there / "docs" / "programs")
     images = write_images(there / "images")
     train(small(images, out=str(there / "runs" / "digits"), epochs=1, image_size=64))
     return there
@@ -43,6 +50,16 @@ def test_its_python_runs_as_it_stands(folder, monkeypatch, capsys):
     assert "FAIL" not in said
     assert said.count("PASS") >= 2
     assert names["five"].num_classes == 5
+
+
+def test_kernels_of_others_run_as_their_document_says(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    names = {}
+    for block in blocks("docs/your-kernels.md"):
+        exec(compile(block, "your-kernels.md", "exec"), names)
+    said = capsys.readouterr().out.replace(f"{folder}/", "")
+    document = (ROOT / "docs" / "your-kernels.md").read_text()
+    assert f"```text\n{said}```" in document
 
 
 def test_pytorch_reads_what_it_says(torch, folder, monkeypatch):
