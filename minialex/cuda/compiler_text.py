@@ -11,14 +11,19 @@ from minialex.cuda.source import Source
 
 _TYPES_OF_HEADERS = {"cuda_fp16.h": "__half", "cuda_bf16.h": "__nv_bfloat16"}
 _PRELUDE = Path(__file__).resolve().parent / "nvrtc_prelude.cuh"
-# What foreign files include of CUDA and NVRTC takes, where it is installed.
-_HEADERS_OF_DEVICES = frozenset(
-    (
-        *("cuda_fp16.h", "cuda_bf16.h", "cuda_fp8.h", "mma.h", "cuda/barrier", "cuda/pipeline"),
-        *("cooperative_groups.h", "cooperative_groups/reduce.h", "cooperative_groups/scan.h"),
-        *("cooperative_groups/memcpy_async.h", "cuda_pipeline.h", "cuda_pipeline_primitives.h"),
-    )
-)
+# What foreign files include of CUDA and NVRTC takes, where it is installed: by which words a kernel
+# needs it. Others of the file may, and each has many thousands of lines.
+_HEADERS_OF_DEVICES = {
+    "cuda_fp16.h": r"\w*half\w*",
+    "cuda_bf16.h": r"\w*bfloat16\w*",
+    "mma.h": r"wmma|fragment",
+    "cuda_pipeline.h": r"__pipeline_\w+",
+    "cuda_pipeline_primitives.h": r"__pipeline_\w+",
+    "cooperative_groups.h": "cooperative_groups",
+    "cooperative_groups/reduce.h": "cooperative_groups",
+    "cooperative_groups/scan.h": "cooperative_groups",
+    "cooperative_groups/memcpy_async.h": "cooperative_groups",
+}
 # Headers of C, C++ and CUDA that need not be there.
 _KNOWN = re.compile(
     r"\w+|c?u\w+\.h|(?:sys/)?(?:assert|float|limits|math|std\w+|string|time|unistd|omp)\.h|"
@@ -49,7 +54,11 @@ def for_nvrtc(source: Source, expressions: Sequence[str], capability: int) -> st
     if source.is_foreign:
         excerpted = excerpt(source, tuple(expressions), capability, emulated=False)
         text = _PRELUDE.read_text() + excerpted
-        included = {header for header in source.left_out if header in _HEADERS_OF_DEVICES}
+        included = {
+            header
+            for header, words in _HEADERS_OF_DEVICES.items()
+            if header in source.left_out and re.search(rf"\b(?:{words})\b", excerpted)
+        }
     written = "\n".join([source.own, *expressions])
     for header, type_name in _TYPES_OF_HEADERS.items():
         if f"<{header}>" not in text and re.search(rf"\b{type_name}2?\b", written):

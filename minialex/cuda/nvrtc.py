@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import importlib.util
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -202,6 +203,7 @@ class _Library:
             f"--gpu-architecture={architecture}",
             "--ptxas-options=-v",
             *self._include,
+            *(_cccl_option() if text.is_foreign else ()),
         )
         options = (ctypes.c_char_p * len(words))(*(word.encode() for word in words))
         program = ctypes.c_void_p()
@@ -277,6 +279,15 @@ def _libraries() -> dict[str, _Library]:
             continue
         found.setdefault(library.version, library)
     return dict(sorted(found.items(), key=lambda item: [int(n) for n in item[0].split(".")]))
+
+
+@functools.cache
+def _cccl_option() -> tuple[str, ...]:
+    """Return where CuPy keeps ``nv/target``, which cooperative groups include; no wheel has it."""
+    found = importlib.util.find_spec("cupy")
+    places = found.submodule_search_locations or [] if found else []
+    folders = [Path(place) / "_core/include/cupy/_cccl/libcudacxx" for place in places]
+    return tuple(f"-I{folder}" for folder in folders if folder.is_dir())
 
 
 def _include_option(library: Path) -> tuple[str, ...]:

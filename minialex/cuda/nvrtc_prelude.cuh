@@ -70,6 +70,11 @@ typedef long intptr_t, ptrdiff_t, clock_t;
 #undef assert
 #define assert(condition) ((condition) ? void() : __trap())
 
+// A file may use these whole without a word of theirs in the kernel.
+namespace cooperative_groups {}
+namespace cuda {}
+namespace nvcuda {}
+
 namespace std {
 template <class T> __device__ constexpr const T& min(const T& a, const T& b) {
     return b < a ? b : a;
