@@ -30,13 +30,14 @@ LAUNCHES = (
     ("counted", "waiting_for_an_atomic"),
 )
 """The mode and the kernel of each."""
+FILES = {"waiting_for_a_flag": "endless_flag.cu"}
 BLOCKS = 64
 """With 1024 threads each, enough for all cores."""
 
 
 def launch(mode: str, name: str, running: np.ndarray) -> None:
     with cuda.emulated(mode, write=lambda line: None):
-        kernel("endless.cu", name)(BLOCKS, 1024, running)
+        kernel(FILES.get(name, "endless.cu"), name)(BLOCKS, 1024, running)
 
 
 def say_when_it_runs(mode: str, running: np.ndarray) -> None:
