@@ -94,6 +94,13 @@ def test_blocks_wait_for_those_that_began_before(mode, seed):
 
 
 @every_run
+def test_what_is_handed_on_in_the_flag_needs_no_fence(mode, seed):
+    x, states = np.arange(1, 8, dtype=I32), np.zeros(7, np.int64)
+    launch("sums_in_flags", 7, 32, x, states, zeros(1), mode=mode, seed=seed)
+    assert states.tolist() == x.cumsum().tolist()
+
+
+@every_run
 def test_volatile_with_barriers_of_the_warp(mode, seed):
     out = zeros(1)
     launch("lanes_in_step", 1, 32, out, 0, mode=mode, seed=seed)
@@ -114,8 +121,8 @@ RACES = {
     "no fence at a lock between blocks": ((*COUNT_OF_BLOCKS, 5), "FAULT guarded"),
     "read without the lock": ((*COUNT, 7), "FAULT unguarded"),
     "no lock of the block": (("list_of_block", 1, 64, zeros(65), 1, 1), "FAULT unlocked"),
-    "a flag before what it announces": ((*TAKE, 1), "FAULT too soon"),
-    "a flag without a fence": ((*TAKE, 2), "FAULT raised"),
+    "a flag before what it announces": ((*TAKE, 1), "FAULT taken"),
+    "a flag without a fence": ((*TAKE, 2), "FAULT taken"),
     "a store in PTX that releases nothing": (
         ("handed_on_in_ptx", 1, 64, zeros(1), zeros(1), zeros(1), 0, 1),
         "FAULT relaxed",
@@ -125,6 +132,7 @@ RACES = {
         ("running_sums", 7, 32, zeros(7 * 32), zeros(7), zeros(7), zeros(1), zeros(1), 1),
         "FAULT before",
     ),
+    "a counter that is only volatile": (("volatile_counter", 2, 1, zeros(1)), "FAULT lost"),
     "lanes that are taken to run in step": (("lanes_in_step", 1, 32, zeros(1), 1), "FAULT in step"),
 }
 

@@ -105,10 +105,10 @@ __global__ void maker_and_taker(int* box, volatile int* flag, int* out, const in
         if (threadIdx.x == 40) {
             while (*flag != 0) {
             }
-            if (fault == 1) *flag = 1;  // FAULT too soon
-            box[0] = round + 5;  // FAULT made
+            if (fault == 1) *flag = 1;  // before what it announces
+            box[0] = round + 5;
             if (fault != 2) __threadfence_block();
-            if (fault != 1) *flag = 1;  // FAULT raised
+            if (fault != 1) *flag = 1;
         }
         if (threadIdx.x == 0) {
             if (fault != 3)
@@ -124,7 +124,7 @@ __global__ void maker_and_taker(int* box, volatile int* flag, int* out, const in
 __global__ void handed_on_in_ptx(int* box, int* flag, int* out, const int atomic, const int fault) {
     if (threadIdx.x == 40) {
         box[0] = 5;
-        if (fault) asm volatile("st.relaxed.gpu.global.s32 [%0], 1;" ::"l"(flag));  // FAULT relaxed
+        if (fault) asm volatile("st.relaxed.gpu.global.s32 [%0], 1;" ::"l"(flag));
         else if (atomic) asm volatile("red.release.gpu.global.add.s32 [%0], 1;" ::"l"(flag) : "memory");
         else asm volatile("st.release.gpu.global.s32 [%0], %1;" ::"l"(flag), "r"(1) : "memory");
     }
@@ -132,7 +132,7 @@ __global__ void handed_on_in_ptx(int* box, int* flag, int* out, const int atomic
         int raised;
         do asm volatile("ld.acquire.gpu.global.s32 %0, [%1];" : "=r"(raised) : "l"(flag) : "memory");
         while (!raised);
-        *out = box[0];
+        *out = box[0];  // FAULT relaxed
     }
 }
 // Each block goes on from the sum of the block before it, in the order in which they have begun.
@@ -157,6 +157,18 @@ __global__ void running_sums(const int* x, int* sums, int* flags, int* begun, in
     for (int b = 0; b <= block; ++b) last = max(last, sums[b]);
     *all = last;
     *begun = 0;
+}
+// The same without a fence, where what is waited for is handed on in the flag itself.
+__global__ void sums_in_flags(const int* x, volatile long long* states, int* begun) {
+    if (threadIdx.x != 0) return;
+    const int block = atomicAdd(begun, 1);
+    long long before = 0;
+    if (block > 0) do before = states[block - 1]; while (before == 0);
+    states[block] = before + x[block];
+}
+// Adding up what is volatile is still no atomic.
+__global__ void volatile_counter(volatile int* count) {
+    *count += 1;  // FAULT lost
 }
 // A sum in a warp as it was written when lanes ran in step: volatile is no barrier.
 __global__ void lanes_in_step(volatile int* out, const int fault) {

@@ -124,23 +124,30 @@ class Checker {
     // Whether an access may stand beside those to its cell that it is not ordered against.
     __attribute__((noinline)) bool bear(const Thread& me, bool shared, Cell& cell, size_t at,
                                         Access access, const Visit& mine, Fault& fault) {
+        // One that reads a flag again and again knows that it changes. In shared memory volatile is
+        // mostly a wish for lanes to run in step, and they do not.
+        const bool is_flag = mine.is_volatile && !shared, waits = mine.is_volatile && access == READ;
         const auto unordered = [&](const Visit& v) { return is_unordered(v, me, shared); };
-        const bool last = unordered(cell.write), waits = access == READ && mine.is_volatile;
-        const Visit *writer = last ? &cell.write : nullptr, *other = nullptr;
+        const auto bars = [&](const Visit& v) {
+            return unordered(v) && !(is_flag && access == READ && v.is_volatile);
+        };
+        const Visit *writer = bars(cell.write) ? &cell.write : nullptr, *other = nullptr;
         for (const Visit& v : cell.read)
-            if (access != READ && !(access == ATOMIC && v.is_volatile) && unordered(v))
+            if (access != READ && !(v.is_volatile && (is_flag || access == ATOMIC)) && unordered(v))
                 other = &v, fault.other_access = READ;
         for (const Visit& v : cell.atomic)
-            if (v.is_plain && unordered(v)) writer = writer ? writer : &v;
+            if (v.is_plain && bars(v)) writer = writer ? writer : &v;
             else if (!v.is_plain && !waits && access != ATOMIC && unordered(v))
                 other = &v, fault.other_access = v.is_volatile ? WRITE : ATOMIC;
         if (writer && (access != WRITE || mine.is_pending() || writer->is_pending()))
             other = writer, fault.other_access = WRITE;
         if (other) return race(*other, at, fault);
         if (writer) doubt(*writer, at, fault);
-        Visit also = cell.write;
-        also.is_plain = 1;
-        if (last) keep(cell.atomic, also, me);
+        if (writer == &cell.write) {
+            Visit also = cell.write;
+            also.is_plain = 1;
+            keep(cell.atomic, also, me);
+        }
         return true;
     }
     // The access writes the cell at `at`, which another thread writes, too.
