@@ -230,8 +230,8 @@ case(
 case(
     "gelu.cu",
     "gelu_backward_kernel2",
-    old="slope((float)in[j])",
-    new="slope((float)in[j + in.size + 1])",
+    old="if (i >= count) return;\n    const pack_x",
+    new="if (i > count) return;\n    const pack_x",
     kind=BOUNDS,
 )(gelu_backward(1))
 
