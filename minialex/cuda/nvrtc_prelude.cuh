@@ -3,12 +3,13 @@
 typedef signed char int8_t;
 typedef short int16_t;
 typedef int int32_t;
-typedef long int64_t;
+typedef long long int64_t, intptr_t;
 typedef unsigned char uint8_t, uchar;
 typedef unsigned short uint16_t, ushort;
 typedef unsigned int uint32_t, uint;
-typedef unsigned long uint64_t, uintptr_t, ulong;
-typedef long intptr_t, ptrdiff_t, clock_t;
+typedef unsigned long long uint64_t, uintptr_t;
+typedef unsigned long ulong;
+typedef long ptrdiff_t, clock_t;
 
 #define CHAR_BIT 8
 #define SCHAR_MAX 127
@@ -28,8 +29,8 @@ typedef long intptr_t, ptrdiff_t, clock_t;
 #define INT32_MAX INT_MAX
 #define INT32_MIN INT_MIN
 #define UINT32_MAX UINT_MAX
-#define INT64_MAX LONG_MAX
-#define UINT64_MAX ULONG_MAX
+#define INT64_MAX LLONG_MAX
+#define UINT64_MAX ULLONG_MAX
 #define UINT8_MAX UCHAR_MAX
 #define UINT16_MAX USHRT_MAX
 

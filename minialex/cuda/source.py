@@ -2,8 +2,8 @@
 
 A kernel file is compiled as one text, every ``#include "..."`` of a file beside it expanded in
 place, with ``#line`` directives so that errors name the real file and line. The package's own files
-have ``common.cuh`` in front, and so has any file that includes it: it keeps the house rules, and is
-compiled whole. Of others, *foreign* ones, other headers are left out, and a compiler is given what
+have ``common.cuh`` in front, and so has any file that includes it or another of their headers: it
+keeps the house rules, and is compiled whole. Of others, *foreign* ones, other headers are left out, and a compiler is given what
 the kernel needs (`foreign`). A compiled binary is kept under a key of its whole text, so an edited
 header is never missed.
 """
@@ -47,7 +47,7 @@ class Source:
     files : dict of str to str
         Each file that went into `text`, under the name its ``#line`` gives.
     is_foreign : bool
-        Whether it keeps no house rules: it lies elsewhere and does not include ``common.cuh``.
+        Whether it keeps no house rules: it lies elsewhere and includes no header of the package.
     left_out : dict of str to str
         The headers that a foreign file includes and that are not in `text`, and where.
     defines : tuple of str
@@ -236,8 +236,12 @@ def _text(path: Path) -> str:
 def _is_foreign(path: Path) -> bool:
     if path.parent == kernel_folder():
         return False
-    includes_common = COMMON in _INCLUDE.findall(_text(path))
-    return not includes_common or (path.parent / COMMON).is_file()
+    ours = [
+        name
+        for name in _INCLUDE.findall(_text(path))
+        if (kernel_folder() / name).is_file() and not (path.parent / name).is_file()
+    ]
+    return not ours
 
 
 def _shown(path: Path) -> str:
