@@ -50,7 +50,7 @@ def test_functions_that_are_inlined_are_passed_as_values(mode):
         ("__shared__ struct { int n; } a;", "struct emu_a_type { int n ; }; auto& a = "),
         ("extern __shared__ int a[][4];", "auto* const a = emu::dynamic_shared<int[4]>("),
         ("static __shared__ __align__(2 * N) char a[3];", ", size_t(2*N), [] {});"),
-        ("#define BOX(a) __shared__ int a[2];\n", "#define BOX(a) auto& a = emu::shared<int[2]>"),
+        ("#define BOX(a) __shared__ int a[2];\n", "#define BOX(a) auto& a = *emu::shared<int[2]>"),
     ],
 )
 def test_a_declaration_of_shared_memory_is_rewritten(text, expected):
@@ -68,8 +68,8 @@ def test_shared_memory_at_file_scope_is_declared_where_it_is_used():
     text = "__shared__ int a[2], b;\nvoid f() { *a = 1; }\nvoid g(int a) { a = b; }\nvoid h() {}"
     assert translate_shared(text).splitlines() == [
         "struct emu_shared_a {}; struct emu_shared_b {};",
-        'void f() {auto& a = emu::shared<int[2]>("a", alignof(int[2]), emu_shared_a()); *a = 1; }',
-        'void g(int a) {auto& b = emu::shared<int>("b", alignof(int), emu_shared_b()); a = b; }',
+        'void f() {auto& a = *emu::shared<int[2]>("a", alignof(int[2]), emu_shared_a()); *a = 1; }',
+        'void g(int a) {auto& b = *emu::shared<int>("b", alignof(int), emu_shared_b()); a = b; }',
         "void h() {}",
     ]
 

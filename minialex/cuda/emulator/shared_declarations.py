@@ -8,7 +8,7 @@ as there is no block when a library is loaded.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from minialex.cuda.declarations import CppDeclaration, declarations
@@ -52,7 +52,7 @@ class SharedArray:
                 return f"auto* const {self.name} = {pointer}"
             return f"auto& {self.name} = *{pointer}"
         arguments = f'"{self.name}", {self.alignment}, {tag}'
-        return f"auto& {self.name} = emu::shared<{self.ctype}>({arguments});"
+        return f"auto& {self.name} = *emu::shared<{self.ctype}>({arguments});"
 
 
 @dataclass(frozen=True)
@@ -76,16 +76,18 @@ def translate_shared(text: str) -> str:
 def _rewritten(text: str, written: Sequence[CppDeclaration]) -> str:
     """Return `text`, which consists of these declarations or is a part of a function."""
     outside = [d for d in written if d.kind != "function" and _SHARED in d.head]
+    everywhere: list[tuple[int, SharedArray]] = []
     edits = []
     for one in _statements(text):
         if any(d.start <= one.start <= d.tokens[-1].end for d in outside):
             new = one.defined + " ".join(f"struct {_tag(a)} {{}};" for a in one.arrays)
-            functions = (d for d in written if d.start > one.start)
-            edits += [edit for d in functions if (edit := _redeclared(d, one))]
+            everywhere += [(one.start, array) for array in one.arrays]
         else:
             new = one.defined + " ".join(array.in_cpp() for array in one.arrays)
         lines = text.count("\n", one.start, one.end) - new.count("\n")
         edits.append((one.start, one.end, new + "\n" * lines))
+    if everywhere:
+        edits += [_redeclared(function, everywhere) for function in _functions(written)]
     for start, end, new in sorted(edits, reverse=True):
         text = text[:start] + new + text[end:]
     return text
@@ -95,13 +97,23 @@ def _tag(array: SharedArray) -> str:
     return f"emu_shared_{array.name}"
 
 
-def _redeclared(function: CppDeclaration, one: _Statement) -> tuple[int, int, str] | None:
-    """Return what is put into a function that uses what `one` declares at file scope."""
-    if function.kind != "function" or not function.is_defined:
-        return None
-    used = [a for a in one.arrays if a.name in function.words and a.name not in function.head]
+def _functions(written: Sequence[CppDeclaration]) -> Iterator[CppDeclaration]:
+    """Yield the functions with a body, those of classes too."""
+    for one in written:
+        if one.kind == "function" and one.is_defined:
+            yield one
+        yield from _functions(one.members)
+
+
+def _redeclared(
+    function: CppDeclaration, everywhere: Sequence[tuple[int, SharedArray]]
+) -> tuple[int, int, str]:
+    """Return what is put into a function that uses what is declared at file scope, and where."""
+    words = function.words - function.head
+    # of two in branches of an #if, the text has one
+    used = {a.name: a for start, a in everywhere if start < function.start and a.name in words}
     at = function.tokens[function.body].end
-    return (at, at, " ".join(a.in_cpp(f"{_tag(a)}()") for a in used)) if used else None
+    return at, at, " ".join(a.in_cpp(f"{_tag(a)}()") for a in used.values())
 
 
 def _statements(text: str) -> list[_Statement]:
