@@ -263,10 +263,12 @@ def test_clang_is_given_no_flags_that_gcc_alone_knows(folder):
     assert theirs - ours == {
         *("-gline-tables-only", "-mllvm", "-tsan-instrument-read-before-write"),
         *("-tsan-instrument-atomics=0", "-simplifycfg-sink-common=false"),
+        *("-simplifycfg-hoist-common=false", "-simplifycfg-hoist-cond-stores=false"),
+        "-simplifycfg-merge-cond-stores=false",
         *("-enable-tail-merge=0", "-disable-loop-idiom-memcpy", "-tsan-distinguish-volatile"),
         *(stack, "-ffp-contract=on", "-fno-vectorize", "-fno-slp-vectorize"),
         *("-fsanitize-coverage=no-prune", "-fno-unroll-loops", "-fno-finite-loops"),
-        "-fsanitize=array-bounds",
+        *("-fsanitize=array-bounds", "-tsan-distinguish-volatile"),
     }
     counted = compiler._build_flags(clang, "counted")
     # clang takes -O2 behind it for a wish to vectorise
@@ -277,6 +279,7 @@ def test_clang_is_given_no_flags_that_gcc_alone_knows(folder):
         *("-fno-tree-sra", "-fno-var-tracking", "-fexpensive-optimizations"),
         *("-fno-schedule-insns2", "-fno-thread-jumps", "-fno-tree-ch"),
         *("-fno-ipa-icf", "-fsanitize=bounds", "--param=tsan-distinguish-volatile=1"),
+        *("-fno-tree-cselim", "-fno-code-hoisting", "-fno-hoist-adjacent-loads"),
     }
     before = sorted(folder.iterdir())
     assert compiler._precompiled_header(clang, ()) is None
@@ -318,37 +321,37 @@ def test_a_runtime_of_other_structures_is_refused(monkeypatch, runtime_path):
     [
         (
             "__shared__ float a[4][T + 1];",
-            'auto& a = emu::shared<float[4][T + 1]>("a", alignof(float), [] {});',
+            'auto& a = *emu::shared<float[4][T+1]>("a", alignof(float[4][T+1]), [] {});',
         ),
         (
             "__shared__ unsigned char a[2], b;",
-            'auto& a = emu::shared<unsigned char[2]>("a", alignof(unsigned char), [] {}); '
-            'auto& b = emu::shared<unsigned char>("b", alignof(unsigned char), [] {});',
+            'auto& a = *emu::shared<unsigned char[2]>("a", alignof(unsigned char[2]), [] {}); '
+            'auto& b = *emu::shared<unsigned char>("b", alignof(unsigned char), [] {});',
         ),
         (
             "__shared__ alignas(16) T a[4];",
-            'auto& a = emu::shared<T[4]>("a", size_t(16), [] {});',
+            'auto& a = *emu::shared<T[4]>("a", size_t(16), [] {});',
         ),
         (
             "extern __shared__ __align__(sizeof(double)) char raw[];",
-            'char* const raw = emu::dynamic_shared<char>("raw");',
+            'auto* const raw = emu::dynamic_shared<char>("raw");',
         ),
         (
             "__shared__ typename Accumulator<T>::type\n  a[4];",
-            "auto& a = emu::shared<typename Accumulator<T>::type[4]>"
-            '("a", alignof(typename Accumulator<T>::type), [] {});\n',
+            "auto& a = *emu::shared<typename Accumulator<T>::type[4]>"
+            '("a", alignof(typename Accumulator<T>::type[4]), [] {});\n',
         ),
         (
             "__shared__ float a[2 *\n3],\nb;",
-            'auto& a = emu::shared<float[2 *\n3]>("a", alignof(float), [] {}); '
-            'auto& b = emu::shared<float>("b", alignof(float), [] {});\n',
+            'auto& a = *emu::shared<float[2*3]>("a", alignof(float[2*3]), [] {}); '
+            'auto& b = *emu::shared<float>("b", alignof(float), [] {});\n\n',
         ),
         ("// __shared__ float a[4];", " " * 25),
     ],
 )
 def test_shared_memory_is_rewritten_in_place(text, expected):
-    body, _, _ = translate(text, []).partition("#line")
-    assert body == expected
+    body, _, _ = translate(f"void f() {{ {text}\n}}", []).partition("#line")
+    assert body == f"void f() {{ {expected}\n}}"
 
 
 def test_each_instantiation_gets_an_entry():

@@ -207,18 +207,23 @@ def _build_flags(tool: Compiler, kind: str) -> tuple[str, ...]:
     if kind == "fast":
         return (*_FAST, *(("-fno-vectorize",) if tool.is_clang else fast))
     # Left whole, a float4 is seen to be read in one piece, which must be aligned. Of what -g notes
-    # only lines are asked for: where variables lie takes a sixth of the time. Without the last flag
-    # -O1 fuses nothing.
-    gcc: tuple[str, ...] = ("-fno-tree-sra", "-fno-var-tracking", "-fexpensive-optimizations")
+    # only lines are asked for: where variables lie takes a sixth of the time. Without the third
+    # flag -O1 fuses nothing, and without the last all threads write what one does where they could.
+    gcc: tuple[str, ...] = (
+        *("-fno-tree-sra", "-fno-var-tracking", "-fexpensive-optimizations"),
+        "-fno-tree-cselim",
+    )
     # flags that threads wait for are volatile: older versions do not tell
     if tool.major >= 11:
         gcc = (*gcc, "--param=tsan-distinguish-volatile=1")
     # A read is shown even if the same place is written next, an atomic of the emulator by itself,
-    # and what two branches do alike at a line of each; neighbouring reads stay apart where -O1 is
-    # taken for -O2, as by `zig c++`.
+    # and what two branches do alike, or one where the other could, at a line of each; neighbouring
+    # reads stay apart where -O1 is taken for -O2, as by `zig c++`.
     passes = (
         *("-tsan-instrument-read-before-write", "-tsan-instrument-atomics=0"),
-        *("-simplifycfg-sink-common=false", "-enable-tail-merge=0"),
+        *("-simplifycfg-sink-common=false", "-simplifycfg-hoist-common=false"),
+        *("-simplifycfg-hoist-cond-stores=false", "-simplifycfg-merge-cond-stores=false"),
+        "-enable-tail-merge=0",
         # a loop that copies an array is no call of memcpy
         "-disable-loop-idiom-memcpy",
         "-tsan-distinguish-volatile",
@@ -232,8 +237,12 @@ def _build_flags(tool: Compiler, kind: str) -> tuple[str, ...]:
         return (*_CHECKED, f"-fsanitize={bounds}", *_UNDEFINED, *own)
     # clang leaves out blocks that others imply; in g++, a block's jump is to stay the last of it,
     # and what follows a branch, a loop's test among it, is not put into both of its paths: lanes go
-    # through it together; nor are two kernels that do the same made one, with the lines of one
-    apart = ("-fno-schedule-insns2", "-fno-thread-jumps", "-fno-tree-ch", "-fno-ipa-icf")
+    # through it together; nor are two kernels that do the same made one, with the lines of one, nor
+    # is what one branch reads, or both do, put before them
+    apart = (
+        *("-fno-schedule-insns2", "-fno-thread-jumps", "-fno-tree-ch", "-fno-ipa-icf"),
+        *("-fno-code-hoisting", "-fno-hoist-adjacent-loads"),
+    )
     # clang unrolls loops of its own accord, and a test is then as many iterations
     covered = ("-fsanitize-coverage=no-prune", "-fno-unroll-loops")
     more = covered if tool.is_clang else (*fast, *apart)

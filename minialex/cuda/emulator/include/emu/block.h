@@ -44,18 +44,19 @@ template <class T> constexpr ElementType described() {
 template <class T> inline constexpr ElementType describe = described<T>();
 
 // `__shared__ float tile[16][17];` is rewritten to
-// `auto& tile = emu::shared<float[16][17]>("tile", alignof(float), [] {});`
+// `auto& tile = *emu::shared<float[16][17]>("tile", alignof(float), [] {});`
 // The lambda's type is another one in each declaration and each instantiation around it, so the
-// address of `key` says which array is meant.
-template <class T, class Unique> EMU_QUIET T& shared(const char* name, size_t align, Unique) {
+// address of `key` says which array is meant. (What a function returns a reference to, clang reads
+// before it knows whether to.)
+template <class T, class Unique> EMU_QUIET T* shared(const char* name, size_t align, Unique) {
     static char key;
     void* address = emu_find_shared(&key);
     if (!address) address = emu_new_shared(&key, name, sizeof(T), align, describe<T>);
-    return *static_cast<T*>(address);
+    return static_cast<T*>(address);
 }
 
 // `extern __shared__ float tile[];` is rewritten to
-// `float* const tile = emu::dynamic_shared<float>("tile");`
+// `auto* const tile = emu::dynamic_shared<float>("tile");`
 template <class T> EMU_QUIET T* dynamic_shared(const char* name) {
     return static_cast<T*>(emu_dynamic_shared(name, describe<T[]>));
 }
