@@ -112,9 +112,11 @@ def _preprocessed(source: Source, capability: int, emulated: bool) -> str:
         check=False,
     )
     if done.returncode:
-        raise MinialexError(
-            f"{source.file} cannot be preprocessed:\n  " + "\n  ".join(first_errors(done.stderr))
-        )
+        said = first_errors(done.stderr) or ["it says nothing"]
+        if not re.match(r"[^:]+:\d+", said[0]):
+            name = tool.command[0]
+            raise MinialexError(f"{name} failed, which is no fault of {source.file}: {said[0]}")
+        raise MinialexError(f"{source.file} cannot be preprocessed:\n  " + "\n  ".join(said))
 
     def marker(found: re.Match[str]) -> str:
         # those of the compiler's own files say nothing

@@ -3,9 +3,9 @@
 A kernel file is compiled as one text, every ``#include "..."`` of a file beside it expanded in
 place, with ``#line`` directives so that errors name the real file and line. The package's own files
 have ``common.cuh`` in front, and so has any file that includes it or another of their headers: it
-keeps the house rules, and is compiled whole. Of others, *foreign* ones, other headers are left out, and a compiler is given what
-the kernel needs (`foreign`). A compiled binary is kept under a key of its whole text, so an edited
-header is never missed.
+keeps the house rules, and is compiled whole. Of others, *foreign* ones, other headers are left out,
+and a compiler is given what the kernel needs (`foreign`). A compiled binary is kept under a key of
+its whole text, so an edited header is never missed.
 """
 
 from __future__ import annotations

@@ -123,7 +123,7 @@ def test_matrices_are_transposed_and_put_back(mode):
             "(&left[lane / 2][lane % 2 * 8])",
             "(&left[lane / 2 + 1][lane % 2 * 8])",
             "out-of-bounds",
-            "left",
+            "index: 16",
         ),
         ('"l"(a + lane * 8)', '"l"(a + lane * 8 + 8)', "out-of-bounds", "a["),
         ("[%0], [%1], %2;", "[%0+2], [%1], %2;", "misaligned", "left"),

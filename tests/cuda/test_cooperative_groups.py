@@ -136,5 +136,5 @@ def test_to_wait_for_all_blocks_is_refused_in_one_line():
     with cuda.emulated(), pytest.raises(EmulationError) as caught:
         kernel("library/whole_grid.cu", "waits_for_all")(2, 1, np.zeros(2, np.int32))
     first = str(caught.value).splitlines()[1]
-    assert "whole_grid.cu:4" in first
+    assert "whole_grid.cu:5" in first
     assert "runs blocks one after another" in first

@@ -241,6 +241,16 @@ def test_an_error_of_the_preprocessor_is_told(write):
         run(path, "k", np.zeros(1, I32))
 
 
+def test_a_preprocessor_that_fails_is_not_the_files_fault(write, monkeypatch):
+    path = write("__global__ void k(int* p) {}\n")
+    failing = path.with_name("failing")
+    failing.write_text('#!/bin/sh\n[ "$1" = --version ] || { echo killed >&2; exit 1; }\n')
+    failing.chmod(0o755)
+    monkeypatch.setenv("CXX", str(failing))
+    with pytest.raises(MinialexError, match=r"failing failed, which is no fault of .*cu: killed$"):
+        signatures(source.read(path))
+
+
 def test_without_a_compiler_it_says_what_to_install(write, monkeypatch):
     path = write("__global__ void k(int* p) {}\n")
     monkeypatch.delenv("CXX", raising=False)
