@@ -56,7 +56,7 @@ class SharedArray:
 
 
 @dataclass(frozen=True)
-class _Statement:
+class _SharedStatement:
     """A declaration of shared memory, and where in the text it stands."""
 
     start: int
@@ -116,10 +116,10 @@ def _redeclared(
     return at, at, " ".join(a.in_cpp(f"{_tag(a)}()") for a in used.values())
 
 
-def _statements(text: str) -> list[_Statement]:
+def _statements(text: str) -> list[_SharedStatement]:
     tokens = tokens_of(text)
     opened = {last: first for first, last in partners(tokens).items()}
-    found: list[_Statement] = []
+    found: list[_SharedStatement] = []
     for i, token in enumerate(tokens):
         if token.text != _SHARED or (found and token.start < found[-1].end):
             continue
@@ -160,7 +160,7 @@ def _end(tokens: Sequence[Token], i: int) -> int | None:
     return None
 
 
-def _statement(tokens: Sequence[Token], end: int) -> _Statement | None:
+def _statement(tokens: Sequence[Token], end: int) -> _SharedStatement | None:
     start, is_dynamic = tokens[0].start, any(t.text == "extern" for t in tokens)
     tokens, alignment = _without_attributes(tokens)
     tokens = [t for t in tokens if t.text not in _PLACES]
@@ -191,7 +191,7 @@ def _statement(tokens: Sequence[Token], end: int) -> _Statement | None:
         whole = ctype + spelled(abstract)
         aligned = f"size_t({alignment})" if alignment else f"alignof({whole})"
         arrays.append(SharedArray(part[name].text, whole, aligned, is_dynamic, is_array))
-    return _Statement(start, end, defined, arrays) if ctype and arrays else None
+    return _SharedStatement(start, end, defined, arrays) if ctype and arrays else None
 
 
 def _without_attributes(tokens: Sequence[Token]) -> tuple[list[Token], str]:

@@ -42,8 +42,8 @@ __global__ void values(const float* x, float* y) {
     float sum = apply<twice>(v) + apply_inline<scale<3>>(v) + apply<Plus::one>(v);  // 6 t + 1
     sum += call(twice, v) + call(Plus(), v, v) + call(Plus::one, v) + call(fabsf, v);  // 6 t + 1
     sum += table[t & 1](v) + scaled[0](v) + (scaled + 1)->f(v);  // 23 t or 24 t
-    Function chosen = t & 1 ? twice : scale<3>;
-    sum += chosen(v);  // 3 t or 2 t
+    Function either = t & 1 ? twice : scale<3>;
+    sum += either(v);  // 3 t or 2 t
     float (*read)(const float*) = load;
     sum += read(x + t) + call([](float a) { return twice(a) + load(&a); }, v);  // 4 t
     sum += fold<float, larger>(v) + cg::reduce(warp, v, larger) + cg::reduce(warp, v, Plus());  // 558
