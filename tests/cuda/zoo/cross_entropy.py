@@ -75,12 +75,6 @@ FAULTS = [
     fault("scale forgotten", "* A(*scale)", "* A(1)"),
     fault("all threads write the total", "    if (threadIdx.x != 0) return;\n", "", "race"),
     fault(
-        "all threads of a row write the loss",
-        "row.C == 0 || row.thread_rank() != 0) return;\n\n",
-        "row.C == 0) return;\n\n",
-        "race",
-    ),
-    fault(
         "rows that do not exist",
         "    if (row.C == 0) return;\n    const Target",
         "    const Target",

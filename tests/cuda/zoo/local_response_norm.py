@@ -25,9 +25,8 @@ FAULTS = [
         "return base / stride * stride + (base + c) % stride;",
         "race",
     ),
-    _fault(
-        "image forgotten", "base = n * C * P + (pixel - n * P);", "base = pixel - n * P;", "race"
-    ),
+    # all images write the first, alike
+    _fault("image forgotten", "base = n * C * P + (pixel - n * P);", "base = pixel - n * P;"),
     _fault("beyond the last pixel", "inside = pixel < N * P;", "inside = true;", "out-of-bounds"),
     _fault("one root missing", "return root * sqrt(root);", "return root;"),
     _fault("k forgotten", "s[at] = k + alpha", "s[at] = alpha"),

@@ -89,7 +89,6 @@ FAULTS = [
         "return i / VECTOR_WIDTH<T> * (lines / 4) +",
         "conv2d",
         "implicit_gemm",
-        error="race",
     ),
     Fault(
         "lanes bring different k",
