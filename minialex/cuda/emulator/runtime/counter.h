@@ -79,9 +79,10 @@ class Counter {
         inside = flow_.enter(inside, site, calls.empty() ? ControlFlow::KERNEL : calls.back().call);
         note(me, {uint64_t(inside), 0, 0, BLOCK});
     }
-    // Returns false where a GPU does not take it; `fault` then says where.
-    bool access(const Thread& me, const Attempt& attempt, Fault& fault) {
-        const bool right = regions_.takes(attempt, sites, fault);
+    // Returns false where a GPU does not take it; `fault` then says where. `known` has the site of the
+    // attempt: in a launch that is checked too, these are the checker's.
+    bool access(const Thread& me, const Attempt& attempt, const Sites& known, Fault& fault) {
+        const bool right = regions_.takes(attempt, known, fault);
         const int region = fault.region;
         if (region < 0) return right;
         if (!right) return fault.region = numbers_[size_t(region)], false;

@@ -115,7 +115,8 @@ inline void Worker::watch(const Attempt& attempt) {
     const bool looks = attempt.is_volatile && attempt.access == READ;
     if (looks) look(p);
     if (!checker_) {
-        if (!counter_->access(*current_, attempt, seen_)) fail(FaultKind(seen_.kind), {}, &seen_);
+        if (!counter_->access(*current_, attempt, sites(), seen_))
+            fail(FaultKind(seen_.kind), {}, &seen_);
         return;
     }
     settle();
@@ -124,7 +125,7 @@ inline void Worker::watch(const Attempt& attempt) {
         if (looks && is_endless()) fail(ENDLESS_WAIT, {}, &seen_);
         if (seen_.region < 0 || !recorder_ || !recorder_->follows(*current_)) return;
         recorder_->access(*current_, p, seen_);
-        if (counter_) counter_->access(*current_, attempt, seen_);
+        if (counter_) counter_->access(*current_, attempt, sites(), seen_);
         recorded(recorder_->last());
     } else if (seen_.kind == UNINITIALISED) {
         // A later, unordered write makes this a race: a better explanation.
