@@ -231,6 +231,7 @@ def _array(
         raise ValueError(
             f"{what} must be C-contiguous, got shape {arg.shape} with strides {arg.strides}: "
             "pass ascontiguousarray of it"
+            + (", or its .T if the kernel counts down columns" if arg.flags.f_contiguous else "")
         )
     if not p.const and isinstance(arg, np.ndarray) and not arg.flags.writeable:
         raise ValueError(f"{what} is written to, got a read-only array: pass a copy")

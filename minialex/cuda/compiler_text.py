@@ -24,9 +24,10 @@ _HEADERS_OF_DEVICES = {
     "cooperative_groups/scan.h": "cooperative_groups",
     "cooperative_groups/memcpy_async.h": "cooperative_groups",
 }
+_OF_REFUSED = re.compile("(?:cute|cutlass|cub|thrust)/|curand")
 # Headers of C, C++ and CUDA that need not be there.
 _KNOWN = re.compile(
-    r"\w+|c?u\w+\.h|(?:sys/)?(?:assert|float|limits|math|std\w+|string|time|unistd|omp)\.h|"
+    r"\w+|c?u\w+\.h|(?:sys/\w+|assert|float|limits|math|std\w+|string|time|unistd|omp)\.h|"
     r"(?:device|math|vector|host|driver|builtin|sm)_\w+\.h(?:pp)?|nv\w+\.h"
 )
 
@@ -73,6 +74,9 @@ def left_out(source: Source) -> str:
         for header in source.left_out
         if header not in _HEADERS_OF_DEVICES and not _KNOWN.fullmatch(header)
     ]
+    refused = [header for header in missed if _OF_REFUSED.match(header)]
+    if refused:
+        return f"the emulator does not have what {', '.join(refused)} declares"
     if not missed:
         return ""
     listed = ", ".join(f"{header} ({source.left_out[header]})" for header in missed)

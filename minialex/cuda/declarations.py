@@ -79,6 +79,22 @@ class CppDeclaration:
         pairs = zip(self.tokens, self.tokens[1:], strict=False)
         return frozenset(t.text for t, after in pairs if t.kind == "name" and after.text in "(<")
 
+    @functools.cached_property
+    def mentions(self) -> dict[str, set[str]]:
+        """The words that it mentions, each with what stands before its ``::``, perhaps nothing.
+
+        A function's own name is among them if its body has it.
+        """
+        found: dict[str, set[str]] = {}
+        for i, token in enumerate(self.tokens):
+            is_own = self.kind == "function" and i < self.body and token.text in self.names
+            if token.kind == "name" and not is_own:
+                is_qualified = i > 1 and self.tokens[i - 1].text == "::"
+                found.setdefault(token.text, set()).add(
+                    self.tokens[i - 2].text if is_qualified else ""
+                )
+        return found
+
     @property
     def is_kernel(self) -> bool:
         """Whether it is a kernel, or declares one."""
@@ -258,20 +274,21 @@ def _names(kind: str, tokens: Sequence[Token], called: int, body: int) -> tuple[
 def _function_name(tokens: Sequence[Token], called: int) -> str:
     words = [t.text for t in tokens[:called]]
     if "operator" in words:
-        at = words.index("operator")
-        return words[at - 2] if at > 1 and words[at - 1] == "::" else "operator"
-    if words[-1] == ">":
-        depth = 0
-        while words:
-            depth += (words[-1] == ">") - (words[-1] == "<")
-            words.pop()
-            if depth == 0:
-                break
+        words = words[: words.index("operator") + 1]
+    words = _without_arguments(words)
     # a member, defined outside, belongs to its class
     if len(words) > 2 and words[-2] == "::":
-        before = words[:-2]
-        return next((w for w in reversed(before) if w[0].isalpha() or w[0] == "_"), words[-1])
-    return words[-1]
+        words = _without_arguments(words[:-2])
+    return words[-1] if words else ""
+
+
+def _without_arguments(words: list[str]) -> list[str]:
+    """Return a name without the template arguments at its end."""
+    end, depth = len(words), 0
+    while end and (depth or words[end - 1] == ">"):
+        depth += (words[end - 1] == ">") - (words[end - 1] == "<")
+        end -= 1
+    return words[:end]
 
 
 def _class_names(tokens: Sequence[Token], body: int) -> tuple[str, ...]:
@@ -363,9 +380,10 @@ def reached(
 
     while waiting:
         one = waiting.pop()
-        for word in one.words - {"operator"}:
+        for word in one.mentions.keys() - {"operator"}:
             for other in by_name.get(word, ()):
-                if _is_needed(other, by_name[word], word in one.calls):
+                elsewhere = _is_elsewhere(other, by_name[word], one.mentions[word])
+                if not elsewhere and _is_needed(other, by_name[word], word in one.calls):
                     add(other)
         new = one.words - seen
         seen |= new
@@ -373,6 +391,14 @@ def reached(
             if operator.head & new - _PLAIN:
                 add(operator)
     return sorted(found.values(), key=lambda d: d.start)
+
+
+def _is_elsewhere(
+    one: CppDeclaration, alike: Sequence[CppDeclaration], qualifiers: set[str]
+) -> bool:
+    """Return whether a name, as it is qualified, means others in namespaces of those names."""
+    named = {space for other in alike for space in other.namespace if space in qualifiers}
+    return qualifiers <= named and not named & {*one.namespace}
 
 
 def _is_needed(one: CppDeclaration, alike: Sequence[CppDeclaration], is_called: bool) -> bool:

@@ -55,7 +55,8 @@ class Kernel:
     name : str
         The function, with its namespaces where there are several of that name.
     optional : sequence of str
-        The pointers that may be None, which the kernel then reads as null.
+        The pointers that may be None, which the kernel then reads as null; of a foreign file all
+        may.
     options : sequence of str
         Of the compiler, as a foreign file may need them: ``-DNAME=VALUE``, ``-UNAME``,
         ``-IFOLDER``.
@@ -148,7 +149,9 @@ class Kernel:
             declared,
             args,
             template,
-            optional=self.optional,
+            optional=[p.name for p in declared.parameters]
+            if plans.source.is_foreign
+            else self.optional,
             shapes=shapes,
             default=None if emulator.emulation() is None else CPU,
         )

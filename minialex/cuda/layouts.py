@@ -128,7 +128,8 @@ def cast(value: object, layout: Layout, what: str) -> np.generic:
     Parameters
     ----------
     value : number, tuple or NumPy scalar
-        Of a struct or vector a tuple of its members, which may be named, or a scalar of its dtype.
+        Of a struct or vector a tuple of its members, which may be named, or a scalar of numbers
+        that lie as its do.
     what : str
         The kernel and the argument, as messages begin.
 
@@ -141,8 +142,9 @@ def cast(value: object, layout: Layout, what: str) -> np.generic:
     """
     if layout.is_number:
         return scalars.cast(value, layout.ctype, what)
-    if isinstance(value, np.void) and value.dtype == layout.dtype:
-        return value
+    is_struct = isinstance(value, np.void | np.ndarray) and value.dtype.names is not None
+    if is_struct and value.size == 1 and layout.takes(value.dtype, 1):  # type: ignore[attr-defined]
+        value = np.frombuffer(value.tobytes(), layout.dtype)[0].item()  # type: ignore[attr-defined]
     whole = np.zeros(1, layout.dtype)
     whole[0] = _members(value, layout, what)
     return whole[0]  # type: ignore[no-any-return]

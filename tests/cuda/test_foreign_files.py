@@ -192,6 +192,97 @@ def test_a_parameter_that_nobody_understands_refuses_its_own_kernel(write):
     assert (info.value.kind, info.value.line) == ("compile", 5)
 
 
+def test_members_that_are_defined_outside_of_their_classes(write):
+    path = write("""\
+        #include <curand.h>
+        template <typename Real> class Maker { public: Real operator()(); void k(); };
+        template <typename Real> Real Maker<Real>::operator()() { curandStatus_t s; return s; }
+        template <typename Real> void Maker<Real>::k() { curandDestroy(); }
+        template <class T> struct Box {
+            T v;
+            __device__ T get() const;
+            __device__ T operator()(T x) const;
+        };
+        template <class U> __device__ U Box<U>::get() const { return v + 1; }
+        template <class U> __device__ U Box<U>::operator()(U x) const { return x * get(); }
+        struct Outer { struct Inner { float v; __device__ float get() const; }; Inner in; };
+        __device__ float Outer::Inner::get() const { return v + 1; }
+        template <class Real> __global__ void k(Real* a) {
+            Box<Real> box{1};
+            Outer o;
+            o.in.v = 3;
+            a[threadIdx.x] = box(3) + o.in.get();
+        }
+    """)
+    a = np.zeros(2, F32)
+    run(path, "k", a, block=2)
+    assert a.tolist() == [10, 10]
+
+
+def test_a_name_with_its_namespace_means_no_other(write):
+    path = write("""\
+        namespace ours { __device__ void load(int* a) { *a = 1; } }
+        namespace { __device__ void load(int* a, int) { cuda::memcpy_async(a, a, 4); } }
+        namespace theirs { __device__ void load(int* a) { cuda::memcpy_async(a, a, 4); } }
+        __global__ void k(int* a) { ours::load(a); }
+        __global__ void other(int* a) { load(a, 1); }
+    """)
+    a = np.zeros(1, I32)
+    run(path, "k", a, block=1)
+    assert a[0] == 1
+    with pytest.raises(MinialexError, match=r"other cannot run: 'memcpy_async' belongs to libcu"):
+        run(path, "other", a)
+
+
+def test_a_header_of_what_is_not_taken_is_no_folder_to_name(write):
+    path = write("""\
+        #include <cute/tensor.hpp>
+        using namespace cute;
+        __global__ void k(float* a) { auto t = make_tensor(make_gmem_ptr(a), 32); }
+    """)
+    with pytest.raises(cuda.EmulationError) as error:
+        run(path, "k", np.zeros(1, F32))
+    last = str(error.value).splitlines()[-1]
+    assert last == "  the emulator does not have what cute/tensor.hpp declares"
+
+
+def test_any_pointer_may_be_null(write):
+    path = write("__global__ void k(int* p, const int* q) { p[0] = q ? q[0] : 7; }\n")
+    p = np.zeros(1, I32)
+    run(path, "k", p, None, block=1)
+    assert p[0] == 7
+    with pytest.raises(cuda.EmulationError, match="write through a null pointer"):
+        run(path, "k", None, p, block=1)
+
+
+def test_arrays_down_columns_are_told_of_their_transpose(write):
+    path = write("__global__ void k(int* p) {}\n")
+    with pytest.raises(ValueError, match=r"pass ascontiguousarray of it, or its \.T if the kernel"):
+        run(path, "k", np.zeros((2, 3), I32, order="F"))
+
+
+@pytest.mark.parametrize("how", ["fast", "checked", "counted"])
+def test_dynamic_shared_memory_of_several_axes(write, how):
+    path = write("""\
+        extern __shared__ float everywhere[][8];
+        __global__ void k(const float* x, float* y) {
+            extern __shared__ float tile[][8];
+            tile[threadIdx.x / 8][threadIdx.x % 8] = x[threadIdx.x];
+            __syncthreads();
+            y[threadIdx.x] = tile[threadIdx.x % 8][threadIdx.x / 8];
+        }
+        __global__ void other(const float* x, float* y) {
+            everywhere[threadIdx.x / 8][threadIdx.x % 8] = x[threadIdx.x];
+            __syncthreads();
+            y[threadIdx.x] = everywhere[threadIdx.x % 8][threadIdx.x / 8];
+        }
+    """)
+    x, y = np.arange(64, dtype=F32), np.zeros(64, F32)
+    for name in ("k", "other"):
+        run(path, name, x, y, block=64, shared=256, how=how)
+        np.testing.assert_array_equal(y.reshape(8, 8), x.reshape(8, 8).T)
+
+
 @pytest.mark.parametrize(
     ("body", "what"),
     [

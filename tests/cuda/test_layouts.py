@@ -175,7 +175,10 @@ def test_tuples_become_structs():
     assert value["flags"].item() == (True, 255, 0.5, -1)
     assert value["mode"] == 5
     assert value["cells"][2, 4] == 14
-    assert layouts.cast(value, TYPES.layout("Nested"), "k") is value
+    for same in (value, np.array(value), np.array([value])):
+        again = layouts.cast(same, TYPES.layout("Nested"), "k")
+        assert again["cells"].tolist() == value["cells"].tolist()
+        assert again["flags"].item() == value["flags"].item()
     assert layouts.cast((), TYPES.layout("Empty"), "k").itemsize == 1
     assert layouts.cast((1, 2, 3, 4), TYPES.layout("float4"), "k").tolist() == (1, 2, 3, 4)
 
