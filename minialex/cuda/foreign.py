@@ -16,7 +16,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from minialex.cuda import cxx
-from minialex.cuda.declarations import CppDeclaration, declarations, reached
+from minialex.cuda.declarations import CppDeclaration, declarations
+from minialex.cuda.needed import reached
 from minialex.cuda.source import Source, first_errors, place
 from minialex.cuda.tokens import Token, blanked, tokens_of
 from minialex.errors import MinialexError

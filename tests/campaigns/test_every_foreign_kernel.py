@@ -3,7 +3,9 @@
 import pytest
 
 from tests.cuda.foreign import cases
-from tests.cuda.foreign_runs import assert_caught, assert_right
+from tests.cuda.foreign_runs import assert_caught, assert_right, compile_for_gpu
+from tests.cuda.test_foreign_kernels import FOR_NVRTC
+from tests.cuda.tools import compiles
 
 CASES = cases()
 
@@ -28,3 +30,9 @@ def test_a_right_kernel_is_right_when_it_is_traced(case):
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_planted_fault_is_caught(case):
     assert_caught(case)
+
+
+@compiles
+@pytest.mark.parametrize("case", FOR_NVRTC, ids=str)
+def test_a_gpus_compiler_takes_the_same_kernel(case):
+    assert compile_for_gpu(case).registers > 0

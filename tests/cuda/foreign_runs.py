@@ -10,6 +10,10 @@ import pytest
 
 import minialex
 from minialex import cuda
+from minialex.arrays import CPU
+from minialex.cuda import nvrtc, source
+from minialex.cuda.arguments import bind
+from minialex.cuda.signature import signature
 from tests.cuda.foreign.case import Case, Launch, from_bfloat16
 
 
@@ -24,6 +28,17 @@ def run(case: Case, mode: str, **options: Any) -> tuple[Launch, dict[str, np.nda
         kernel = cuda.kernel(case.path, case.kernel)
         kernel(launch.grid, launch.block, *launch.args, shared=launch.shared, **launch.template)
         return launch, {name: variables[name] for name in launch.left}
+
+
+def compile_for_gpu(case: Case) -> nvrtc.Usage:
+    """Compile the instantiation that a case launches with NVRTC."""
+    launch = case.launch(np.random.default_rng(0))
+    declared = signature(source.read(case.path), case.kernel)
+    names = [p.name for p in declared.parameters]
+    bound = bind(declared, launch.args, launch.template, optional=names, default=CPU)
+    expression = declared.expression(bound.binding)
+    (usage,) = nvrtc.usage(case.path, launch.architecture, [expression])
+    return usage
 
 
 def assert_right(case: Case, mode: str, **options: Any) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from minialex.cuda.declarations import declarations, reached
+from minialex.cuda.declarations import declarations
+from minialex.cuda.needed import reached
 from minialex.cuda.tokens import tokens_of
 
 

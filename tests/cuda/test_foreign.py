@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from minialex.cuda.declarations import declarations, reached
+from minialex.cuda.declarations import declarations
+from minialex.cuda.needed import reached
 from tests.cuda.foreign import cases
 from tests.cuda.foreign.case import FOLDER
 

@@ -9,9 +9,12 @@ import pytest
 
 from tests.cuda.foreign import cases
 from tests.cuda.foreign.case import drawn
-from tests.cuda.foreign_runs import assert_caught, assert_right
+from tests.cuda.foreign_runs import assert_caught, assert_right, compile_for_gpu
+from tests.cuda.tools import compiles
 
 CASES = cases()
+# No wheel has the header of nvcuda::wmma.
+FOR_NVRTC = [case for case in CASES if "wmma" not in case.path.read_text("utf-8")]
 
 
 @pytest.mark.parametrize("case", drawn(CASES, 5), ids=str)
@@ -28,3 +31,9 @@ def test_a_planted_fault_is_caught(case):
 @pytest.mark.parametrize("case", drawn(CASES, 20, part=2), ids=str)
 def test_a_right_kernel_is_right_in_other_modes(case, mode):
     assert_right(case, mode)
+
+
+@compiles
+@pytest.mark.parametrize("case", drawn(FOR_NVRTC, 16, part=3), ids=str)
+def test_a_gpus_compiler_takes_the_same_kernel(case):
+    assert compile_for_gpu(case).registers > 0
