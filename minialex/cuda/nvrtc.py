@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import importlib.util
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -281,13 +281,10 @@ def _libraries() -> dict[str, _Library]:
     return dict(sorted(found.items(), key=lambda item: [int(n) for n in item[0].split(".")]))
 
 
-@functools.cache
 def _cccl_option() -> tuple[str, ...]:
     """Return where CuPy keeps ``nv/target``, which cooperative groups include; no wheel has it."""
-    found = importlib.util.find_spec("cupy")
-    places = found.submodule_search_locations or [] if found else []
-    folders = [Path(place) / "_core/include/cupy/_cccl/libcudacxx" for place in places]
-    return tuple(f"-I{folder}" for folder in folders if folder.is_dir())
+    places = [Path(folder) / "cupy/_core/include/cupy/_cccl/libcudacxx" for folder in sys.path]
+    return tuple(f"-I{place}" for place in places if place.is_dir())
 
 
 def _include_option(library: Path) -> tuple[str, ...]:

@@ -85,10 +85,11 @@ def parted(tokens: Sequence[Token], sign: str = ",") -> list[Sequence[Token]]:
         if text == sign:
             parts.append(tokens[first:i])
             first = i + 1
-        elif text == "<":
-            i = closing_angle(tokens, i)
         elif text in OPENING:
             i = closing(tokens, i)
+        elif text == "<" and tokens[end := closing_angle(tokens, i)].text[0] == ">":
+            # and no comparison
+            i = end
         i += 1
     return [part for part in (*parts, tokens[first:]) if part]
 

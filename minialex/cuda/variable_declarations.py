@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from minialex.cuda.cpp_types import Types
 from minialex.cuda.declarations import CppDeclaration, declarations
 from minialex.cuda.layouts import Layout
-from minialex.cuda.tokens import OPENING, Token, closing, closing_angle
+from minialex.cuda.tokens import Token, closing, closing_angle, parted
 
 _MARKS = frozenset(("__device__", "__constant__", "__managed__"))
 _SPECIFIERS = _MARKS | {"static", "inline", "volatile", "const"}
@@ -129,7 +129,7 @@ def _declared(
     tokens = one.tokens[:-1]
     # struct { float x, y; } a, b;
     after = closing(tokens, one.body) + 1 if one.is_defined else 0
-    parts = list(filter(None, _declarators(tokens[after:])))
+    parts = parted(tokens[after:])
     names = [_name(part) for part in parts]
     head = tokens[: one.body] if one.is_defined else parts[0][: names[0]]
     words = [t.text for t in head]
@@ -155,22 +155,6 @@ def _declared(
         )
         for i, (part, at) in enumerate(zip(parts, names, strict=True))
     ]
-
-
-def _declarators(tokens: Sequence[Token]) -> list[Sequence[Token]]:
-    """Split a declaration at its commas."""
-    parts, first, i = [], 0, 0
-    while i < len(tokens):
-        text = tokens[i].text
-        if text == ",":
-            parts.append(tokens[first:i])
-            first = i + 1
-        elif text in OPENING:
-            i = closing(tokens, i)
-        elif text == "<" and tokens[end := closing_angle(tokens, i)].text[0] == ">":
-            i = end
-        i += 1
-    return [*parts, tokens[first:]]
 
 
 def _name(part: Sequence[Token]) -> int:
