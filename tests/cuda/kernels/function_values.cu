@@ -1,4 +1,6 @@
 // function_values.cu -- functions that are passed as values, though each call of them is inlined.
+#include <cooperative_groups.h>
+#include <cooperative_groups/reduce.h>
 
 namespace cg = cooperative_groups;
 typedef float (*Function)(float);

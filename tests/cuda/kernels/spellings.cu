@@ -118,7 +118,14 @@ __constant__ __device__ float constant1 = 2;
 __device__ __constant__ float constant2[2] = {2, 3};
 static __constant__ float constant3[2] = {2, 3};
 __device__ const float in_device[2] = {1, 2};
+// Beyond CUDA the emulator takes __cudart_builtin__ anywhere, and warpSize for a constant.
+#ifdef MINIALEX_EMULATED
 __device__ __cudart_builtin__ float builtin = 1;
+constexpr int LANES = warpSize;
+#else
+__device__ float builtin = 1;
+constexpr int LANES = 32;
+#endif
 __host__ __device__ constexpr int square(int x) { return x * x; }
 constexpr __host__ __device__ __forceinline__ int cube(int x) { return x * x * x; }
 __device__ __inline__ float inline1(float x) { return x; }
@@ -133,12 +140,12 @@ template <int n> struct Lanes {
 __global__ void __launch_bounds__(128, 2) names(const int* __restrict__ x, float* __restrict y) {
     const int t = threadIdx.x;
     assert(t < 32);
-    float own[warpSize];
+    float own[LANES];
     for (int i = 0; i < warpSize; ++i) own[i] = i;
     struct {
         int warpSize;
     } settings = {2};
-    float sum = own[t] + Lanes<warpSize>::warpSize + settings.warpSize;
+    float sum = own[t] + Lanes<LANES>::warpSize + settings.warpSize;
     {
         const int warpSize = 1;
         sum += warpSize;
