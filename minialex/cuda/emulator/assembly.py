@@ -15,10 +15,11 @@ from dataclasses import dataclass
 
 from minialex.cuda.emulator.instructions import statement
 from minialex.cuda.emulator.ptx_operands import SPECIAL, PtxOperand, UnknownError
+from minialex.cuda.source import place
+from minialex.cuda.tokens import closing, tokens_of
 from minialex.errors import MinialexError
 
-_ASM = re.compile(r"\b(?:asm|__asm__|__asm)\b(?:\s*\b(?:volatile|__volatile__)\b)*\s*\(")
-_MARKER = re.compile(r'^[ \t]*#[ \t]*(?:line[ \t]+)?(\d+)[ \t]+"((?:[^"\\]|\\.)*)"', re.MULTILINE)
+_ASM = re.compile(r"\b(?:asm|__asm__|__asm)\b")
 _LITERAL = re.compile(r'\s*"((?:[^"\\]|\\.)*)"')
 _ESCAPES = {r"\n": "\n", r"\t": "\t", r"\r": "\r", r"\"": '"', r"\\": "\\", r"\'": "'"}
 _ESCAPE = re.compile(r"\\.")
@@ -44,15 +45,10 @@ _REPEATED = re.compile(r"([\w$%]+)<(\d+)>")
 _INSTRUCTION = re.compile(r"(?:@(!?)\s*([\w$%]+)\s+)?([a-z]\w*(?:(?:\.|::)\w+)*)\s*(.*)", re.DOTALL)
 
 
-def translate_assembly(text: str, where: str = "") -> str:
+def translate_assembly(text: str) -> str:
     """Return preprocessed `text` with each ``asm`` statement rewritten.
 
     One whose template is not all string literals is left to the compiler to refuse.
-
-    Parameters
-    ----------
-    where : str
-        What messages call the place where no line marker of `text` names a file.
 
     Raises
     ------
@@ -60,26 +56,38 @@ def translate_assembly(text: str, where: str = "") -> str:
         If an instruction has no twin.
     """
     parts, done = [], 0
-    for found in _ASM.finditer(text):
-        if found.start() < done or _is_quoted(text, found.start()):
-            continue
-        end = _closing(text, found.end())
-        sections = list(_split(text[found.end() : end], ":"))
+    for start, inner, end in _statements(text):
+        sections = list(_split(inner, ":"))
         template = _literals(sections[0])
-        after = re.compile(r"\s*;").match(text, end + 1)
-        if template is None or after is None:
+        if template is None:
             continue
         try:
             code = _Statement(template, sections[1:3]).code()
         except UnknownError as unknown:
+            file, line = place(text, start)
             raise MinialexError(
-                f"{_place(text, found.start(), where)}: inline assembly '{unknown}' has no twin in "
-                "the emulator: write it in C++ under #ifdef MINIALEX_EMULATED"
+                f"{file}:{line}: inline assembly '{unknown}' has no twin in the emulator: "
+                "write it in C++ under #ifdef MINIALEX_EMULATED"
             ) from None
-        code += "\n" * text.count("\n", found.start(), after.end())
-        parts += [text[done : found.start()], code]
-        done = after.end()
+        parts += [text[done:start], code, "\n" * text.count("\n", start, end)]
+        done = end
     return "".join([*parts, text[done:]])
+
+
+def _statements(text: str) -> Iterator[tuple[int, str, int]]:
+    """Yield where each statement begins, what is in its parentheses, and where it ends."""
+    if not _ASM.search(text):
+        return
+    tokens = tokens_of(text)
+    for i, token in enumerate(tokens):
+        if not _ASM.fullmatch(token.text):
+            continue
+        while i + 2 < len(tokens) and tokens[i + 1].text in ("volatile", "__volatile__"):
+            i += 1
+        last = closing(tokens, i + 1) if tokens[i + 1].text == "(" else -1
+        if 0 < last < len(tokens) - 1 and tokens[last + 1].text == ";":
+            inner = text[tokens[i + 1].end : tokens[last].start]
+            yield token.start, inner, tokens[last + 1].end
 
 
 @dataclass(frozen=True)
@@ -239,37 +247,8 @@ def _split(text: str, separator: str) -> Iterator[str]:
     yield text[start:]
 
 
-def _closing(text: str, at: int) -> int:
-    """Return where the parenthesis ends that was opened before `at`."""
-    depth = 1
-    while at < len(text):
-        letter = text[at]
-        if letter in "\"'":
-            at = _end_of_quoted(text, at)
-            continue
-        depth += (letter == "(") - (letter == ")")
-        if not depth:
-            return at
-        at += 1
-    return at
-
-
 def _end_of_quoted(text: str, at: int) -> int:
     end = at + 1
     while end < len(text) and text[end] != text[at]:
         end += 2 if text[end] == "\\" else 1
     return end + 1
-
-
-def _is_quoted(text: str, at: int) -> bool:
-    """Return whether a place is inside a string, or in a preprocessor's line."""
-    line = text[text.rfind("\n", 0, at) + 1 : at]
-    return line.lstrip()[:1] == "#" or len(re.findall(r'(?<!\\)"', line)) % 2 == 1
-
-
-def _place(text: str, at: int, where: str) -> str:
-    file, first, begin = where, 1, 0
-    for marker in _MARKER.finditer(text, 0, at):
-        # the marker counts the line after its own
-        file, first, begin = marker[2], int(marker[1]) - 1, marker.start()
-    return f"{file}:{first + text.count(chr(10), begin, at)}"
