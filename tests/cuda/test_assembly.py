@@ -165,7 +165,8 @@ def test_an_access_is_booked_on_its_line():
     ],
 )
 def test_what_has_no_twin_is_refused_by_file_and_line(instruction, said):
-    text = f'#line 7 "dir/their.cu"\nint x;\n\nvoid f() {{ asm volatile("{instruction}" : "=r"(x)); }}\n'
+    statement = f'asm volatile("{instruction}" : "=r"(x));'
+    text = f'#line 7 "dir/their.cu"\nint x;\n\nvoid f() {{ {statement} }}\n'
     with pytest.raises(MinialexError, match=re.escape(said)) as caught:
         translate_assembly(text)
     message = str(caught.value)
