@@ -119,3 +119,28 @@ def test_kernels_of_the_package_are_held_to_what_the_language_promises():
         pytest.raises(cuda.EmulationError, match="misaligned write: 16 bytes at a"),
     ):
         cuda.kernel("relu.cu", "relu_forward")(1, 1, x, y, 1)
+
+
+@every_run
+def test_a_loop_that_compares_and_swaps_may_look_first(mode, seed):
+    x, total = np.arange(128, dtype=np.float64), np.zeros(1)
+    launch("sum_by_swaps", 4, 32, x, total, mode=mode, seed=seed)
+    assert total[0] == x.sum()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_sum_that_is_read_too_early_is_a_race(seed):
+    with pytest.raises(cuda.EmulationError, match=r"race on total\[0\].*: an atomic and a read"):
+        launch("sum_read_too_early", 1, 64, np.ones(64, I32), np.zeros(64, I32), seed=seed)
+
+
+@every_run
+def test_gaps_between_members_need_not_be_written(mode, seed):
+    x, y = np.random.default_rng(1).standard_normal(64), np.zeros(1, I32)
+    launch("argmax", 1, 64, x, y, mode=mode, seed=seed)
+    assert y[0] == x.argmax()
+
+
+def test_a_member_that_is_read_and_was_not_written_is_told():
+    with pytest.raises(cuda.EmulationError, match=r"uninitialised shared memory: reads best"):
+        launch("half_a_struct", 1, 64, np.arange(64.0), np.zeros(64, I32))

@@ -84,3 +84,52 @@ __global__ void pieces_and_whole(int* out) {
     else if (lane < 6) reinterpret_cast<int2*>(out)[lane - 4] = make_int2(2 * lane - 8, 2 * lane - 7);
     else *reinterpret_cast<int4*>(out) = make_int4(0, 1, 2, 3);
 }
+
+// ---- what a loop that compares and swaps reads first ---------------------------------------------
+
+// The sum of doubles as CUDA's guide shows it for GPUs without an atomicAdd of them.
+__global__ void sum_by_swaps(const double* x, double* total) {
+    unsigned long long* at = (unsigned long long*)total;
+    const double mine = x[blockIdx.x * blockDim.x + threadIdx.x];
+    unsigned long long old = *at, assumed;
+    do {
+        assumed = old;
+        old = atomicCAS(at, assumed, __double_as_longlong(mine + __longlong_as_double(assumed)));
+    } while (assumed != old);
+}
+
+// A sum that is read without waiting for the others.
+__global__ void sum_read_too_early(const int* x, int* y) {
+    __shared__ int total;
+    if (threadIdx.x == 0) total = 0;
+    __syncthreads();
+    atomicAdd(&total, x[threadIdx.x]);
+    y[threadIdx.x] = total;
+}
+
+// ---- structs with gaps ---------------------------------------------------------------------------
+
+struct Largest {
+    double value;
+    int at;
+};
+__global__ void argmax(const double* x, int* y) {
+    __shared__ Largest best[64];
+    const int t = threadIdx.x;
+    best[t].value = x[t];
+    best[t].at = t;
+    for (int step = 32; step > 0; step /= 2) {
+        __syncthreads();
+        if (t < step) {
+            const Largest other = best[t + step];
+            if (other.value > best[t].value) best[t] = other;
+        }
+    }
+    __syncthreads();
+    if (t == 0) y[0] = best[0].at;
+}
+__global__ void half_a_struct(const double* x, int* y) {
+    __shared__ Largest best[64];
+    best[threadIdx.x].value = x[threadIdx.x];
+    y[threadIdx.x] = best[threadIdx.x].at;
+}

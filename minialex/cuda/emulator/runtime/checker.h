@@ -41,12 +41,18 @@ class Checker {
         if (pending) mine.barriers = Visit::PENDING;
         mine.is_volatile = attempt.is_volatile;
         if (access == ATOMIC) order.put_before_fence(mine, me);
+        if (attempt.access == ATOMIC) forget_first_look(me, attempt, fault);
         return visit(me, shared, attempt, access, mine, fault);
     }
     // What the thread wrote last is there now. Two that write the same value, as all that find something
     // raise a flag, are no race, in whatever order. Returns whether it is right, else `fault` says what
-    // is wrong.
-    bool settle(Fault& fault) {
+    // is wrong. `next` is what the thread is about to do: a read of what others change by atomics is
+    // the first look of a loop that compares and swaps, if an atomic of the same number follows it.
+    bool settle(Fault& fault, const Attempt* next) {
+        const bool goes_on = next && next->access == ATOMIC && next->address == looked_at_;
+        const bool is_first_look = !looked_at_ || goes_on;
+        looked_at_ = nullptr;
+        if (!is_first_look) return fault = looked_, false;
         const char* value = values_.data();
         bool right = true;
         for (const Doubt& d : doubts_) {
@@ -60,7 +66,7 @@ class Checker {
         doubts_.clear(), values_.clear();
         return right;
     }
-    bool in_doubt() const { return !doubts_.empty(); }
+    bool in_doubt() const { return looked_at_ || !doubts_.empty(); }
     // A copy is there. An access in between has been refused; `fault` says what it writes.
     void land(const Thread& me, char* address, size_t bytes, uint32_t site, Fault& fault) {
         const int region = regions_.find(address, bytes);
@@ -101,13 +107,20 @@ class Checker {
         Shadow& shadow = shadows_[size_t(fault.region)];
         const size_t first = size_t(fault.offset), end = first + attempt.bytes;
         if (attempt.bytes < shadow.grain()) shadow.refine(attempt.bytes);
+        const auto counts = [&](const Visit& v) {
+            return v.block && (!shared || v.block == order.block());
+        };
+        const auto is_written = [&](const Cell& cell) {
+            return counts(cell.write) || counts(cell.atomic[0]) || counts(cell.atomic[1]);
+        };
+        // A struct is copied with the gaps between its members, which no thread writes.
+        bool has_gaps = false;
+        if (shared && launch_.regions[fault.region].element_type.code == '?')
+            for (size_t at = first; at < end; at += shadow.grain())
+                has_gaps |= is_written(shadow.cell(at));
         for (size_t at = first; at < end; at += shadow.grain()) {
             Cell& cell = shadow.cell(at);
-            const auto counts = [&](const Visit& v) {
-                return v.block && (!shared || v.block == order.block());
-            };
-            const bool written = counts(cell.write) || counts(cell.atomic[0]) || counts(cell.atomic[1]);
-            if (shared && attempt.access != WRITE && !written)
+            if (shared && attempt.access != WRITE && !has_gaps && !is_written(cell))
                 return fault.offset = int64_t(at), fault.kind = UNINITIALISED, false;
             const auto unordered = [&](const Visit& v) { return is_unordered(v, me, shared); };
             const auto meets = [&](const Visit& v) {
@@ -115,7 +128,12 @@ class Checker {
             };
             const bool any = unordered(cell.write) || meets(cell.atomic[0]) || meets(cell.atomic[1]) ||
                              (access != READ && (unordered(cell.read[0]) || unordered(cell.read[1])));
-            if (any && !bear(me, shared, cell, at, access, mine, fault)) return false;
+            if (any && !bear(me, shared, cell, at, access, mine, fault)) {
+                const bool looks = attempt.access == READ && fault.other_access == ATOMIC;
+                if (!looks || attempt.is_volatile) return false;
+                looked_at_ = attempt.address, looked_ = fault;
+                fault.kind = NO_FAULT, fault.offset = int64_t(first);
+            }
             if (access == WRITE) cell.write = mine;
             else keep(access == READ ? cell.read : cell.atomic, mine, me);
         }
@@ -149,6 +167,14 @@ class Checker {
             keep(cell.atomic, also, me);
         }
         return true;
+    }
+    // A thread's read of what it then changes by an atomic needs no order of its own.
+    void forget_first_look(const Thread& me, const Attempt& attempt, const Fault& fault) {
+        Shadow& shadow = shadows_[size_t(fault.region)];
+        const size_t first = size_t(fault.offset);
+        for (size_t at = first; at < first + attempt.bytes; at += shadow.grain())
+            for (Visit& v : shadow.cell(at).read)
+                if (v.block == order.block() && int(v.thread) == me.id) v = {};
     }
     // The access writes the cell at `at`, which another thread writes, too.
     void doubt(const Visit& other, size_t at, const Fault& fault) {
@@ -197,6 +223,8 @@ class Checker {
     std::vector<Doubt> doubts_;
     std::vector<char> values_;  // where they stand, as the others have left them
     Fault doubted_{};
+    const char* looked_at_ = nullptr;  // by the thread, with nothing in between
+    Fault looked_{};
 };
 
 }  // namespace emu

@@ -119,7 +119,7 @@ inline void Worker::watch(const Attempt& attempt) {
             fail(FaultKind(seen_.kind), {}, &seen_);
         return;
     }
-    settle();
+    settle(&attempt);
     if (!looks && attempt.access != ATOMIC) vain_looks_ = 0;
     if (checker_->check(*current_, attempt, seen_)) {
         if (looks && is_endless()) fail(ENDLESS_WAIT, {}, &seen_);

@@ -106,8 +106,8 @@ class Worker {
     static constexpr uint64_t MOST_VAIN_LOOKS = 1 << 23;
 
     // What the thread wrote last is there, and nothing else has happened since.
-    void settle() {
-        if (checker_ && checker_->in_doubt() && !checker_->settle(seen_)) fail(RACE, {}, &seen_);
+    void settle(const Attempt* next = nullptr) {
+        if (checker_ && checker_->in_doubt() && !checker_->settle(seen_, next)) fail(RACE, {}, &seen_);
     }
     // The launch has failed: the fibre that says so is never gone back to.
     [[noreturn]] void leave_for_good() {
