@@ -153,7 +153,7 @@ def _template_argument(
     if p.name in given:
         if p.is_type:
             return _type(signature, given[p.name], what)
-        return _value(given[p.name], p.kind, what)
+        return _value(signature, given[p.name], p.kind, what)
     deduced = _deduced(signature, p, args) if p.is_type else None
     value = deduced or p.default
     if value is None:
@@ -193,7 +193,7 @@ def _names_class(signature: Signature, value: str) -> bool:
     return any(name in signature.types for name in re.findall(r"\w+", value.partition("<")[0]))
 
 
-def _value(value: Any, kind: str, what: str) -> str:
+def _value(signature: Signature, value: Any, kind: str, what: str) -> str:
     if kind == "bool":
         return "true" if scalars.cast(value, "bool", what) else "false"
     ctype = scalars.canonical(kind)
@@ -201,7 +201,10 @@ def _value(value: Any, kind: str, what: str) -> str:
         return str(scalars.cast(value, ctype, what))
     # a function, a class template, or a value of an enum
     if isinstance(value, str):
-        return value
+        is_scoped = "::" not in value and signature.types.is_scoped_enum(kind)
+        return f"{kind}::{value}" if is_scoped else value
+    if isinstance(value, int) and kind == "auto":
+        return str(value)
     if isinstance(value, int) and kind.isidentifier():
         return f"({kind}){int(value)}"
     raise TypeError(f"{what} is {kind!r}, got {value!r}: pass its name")

@@ -27,6 +27,7 @@ _PAIRS = {
     **dict.fromkeys(("half2", "__half2", "nv_half2"), "__half"),
     **dict.fromkeys(("__nv_bfloat162", "nv_bfloat162"), "__nv_bfloat16"),
 }
+_CLASSES = ("struct", "class", "union")
 _EMPTY = re.compile(r"(?:std::)?(?:(?:bool_constant|integral_constant)<.*>|(?:true|false)_type)")
 _SUFFIX = re.compile(r"(?<=[0-9a-fA-F])[uUlL]+$")
 _OPERATORS: dict[type, Callable[[Any, Any], Any]] = {
@@ -44,10 +45,24 @@ Binding = Mapping[str, str]
 
 
 class Types:
-    """The types and constants that a text declares, on top of those of C++ and CUDA."""
+    """The types and constants that a text declares, on top of those of C++ and CUDA.
 
-    def __init__(self, every: Sequence[CppDeclaration]) -> None:
-        self._by_name: dict[str, CppDeclaration] = {}
+    Parameters
+    ----------
+    every : sequence of CppDeclaration
+    namespace : tuple of str, optional
+        Where a name is looked for first, and then in those around it.
+
+    Attributes
+    ----------
+    unknown : str
+        The last member of a struct that was not understood.
+    """
+
+    def __init__(self, every: Sequence[CppDeclaration], namespace: tuple[str, ...] = ()) -> None:
+        self.unknown = ""
+        self._namespace = namespace
+        self._by_name: dict[str, list[CppDeclaration]] = {}
         self._within: list[tuple[Any, ...]] = []
         # template <> struct Name<float> {}, by its name with arguments
         self._special: dict[str, CppDeclaration] = {}
@@ -57,13 +72,33 @@ class Types:
                 self._special[spelled(one.tokens[at : closing_angle(one.tokens, at + 1) + 1])] = one
             elif one.kind in ("class", "type", "variable"):
                 for name in one.names:
-                    known = self._by_name.get(name)
-                    # a class that was declared before it is defined
-                    if known is None or (one.kind == "class" and not known.is_defined):
-                        self._by_name[name] = one
+                    self._by_name.setdefault(name, []).append(one)
 
     def __contains__(self, name: str) -> bool:
         return name in self._by_name
+
+    def is_scoped_enum(self, name: str) -> bool:
+        """Return whether a name is that of an ``enum class``."""
+        one = self._named(name)
+        texts = [t.text for t in one.tokens[:2]] if one else []
+        return texts[:1] == ["enum"] and texts[1:] in (["class"], ["struct"])
+
+    def _named(self, name: str, qualifier: str = "") -> CppDeclaration | None:
+        """Return what a name means: in the namespace that qualifies it, or the one that is nearest.
+
+        Of those that are alike, one that defines it.
+        """
+
+        def rank(one: CppDeclaration) -> tuple[bool, int, bool]:
+            spaces = one.namespace
+            is_around = self._namespace[: len(spaces)] == spaces
+            is_meant = qualifier in spaces if qualifier else is_around
+            if qualifier == "::":
+                is_meant = not spaces
+            depth = len(spaces) if is_around else -1
+            return is_meant, depth, one.kind != "class" or one.is_defined
+
+        return max(self._by_name.get(name, ()), key=rank, default=None)
 
     def layout(self, ctype: str, binding: Binding | None = None) -> Layout | None:
         """Return how a type lies in memory, None where that is not known.
@@ -104,18 +139,18 @@ class Types:
             found = next((m for m in cls.members if name in m.names), None)
             if found is not None:
                 return self._declared(found, ctype, binding, inside)
-        one = self._class(name, arguments, binding)
+        one = self._class(name, arguments, binding, _qualifier(tokens, path))
         if one is None:
             return None
         return self._declared(one, ctype, self._bound(one, arguments, binding), ())
 
     def _class(
-        self, name: str, arguments: Sequence[Token], binding: Binding
+        self, name: str, arguments: Sequence[Token], binding: Binding, qualifier: str = ""
     ) -> CppDeclaration | None:
         """Return the declaration of a name, of a specialised template the one that is meant."""
         given = [scalars.canonical(self._text(part, binding)) for part in parted(arguments)]
         special = self._special.get(spelled(tokens_of(f"{name}<{','.join(given)}>")))
-        return special or self._by_name.get(name)
+        return special or self._named(name, qualifier)
 
     def _bound(
         self, one: CppDeclaration, arguments: Sequence[Token], binding: Binding
@@ -194,24 +229,31 @@ class Types:
                 if below is None:
                     return None
                 members += below.members
+        if any(t.text.strip("_") == "packed" for t in one.tokens):
+            return None
         for declaration in one.members:
-            if declaration.kind == "function" and "virtual" in declaration.head:
-                return None
-            if declaration.kind == "variable" and not declaration.head & {"static", "constexpr"}:
+            if declaration.head & {"static", "constexpr"}:
+                continue
+            found: list[Member] | None = [] if _takes_no_room(declaration) else None
+            if declaration.kind == "variable":
                 found = self._variables(declaration, binding, around)
-                if found is None:
-                    return None
-                members += found
+            if found is None:
+                self.unknown = spelled(declaration.tokens)
+                return None
+            members += found
         return struct(ctype, members, self._alignment(head, binding))
 
     def _variables(
         self, one: CppDeclaration, binding: Binding, around: Sequence[CppDeclaration]
     ) -> list[Member] | None:
         """Return the members that ``T a[4], b = 0;`` declares."""
-        first, *others = (_before_value(part) for part in parted(one.tokens[:-1]))
-        if any(t.text in ("*", "&", ":") for part in (first, *others) for t in part):
+        parts = [_before_value(part) for part in parted(one.tokens[:-1])]
+        ends = [[*(t.text for t in part), "["].index("[") for part in parts]
+        outside = {t.text for part, end in zip(parts, ends, strict=True) for t in part[:end]}
+        if {"*", "&", ":", "(", "alignas", "__align__"} & outside:
             return None
-        at = next((i for i, t in enumerate(first) if t.text == "["), len(first)) - 1
+        first, *others = parts
+        at = ends[0] - 1
         layout = self._layout(first[:at], binding, around)
         if layout is None:
             return None
@@ -266,7 +308,7 @@ class Types:
         if name in ("true", "false"):
             return int(name == "true")
         inner = (m for cls in around for m in cls.members if name in m.names)
-        one = next(inner, self._by_name.get(name))
+        one = next(inner, self._named(name))
         if one is None:
             return None
         if any(t.text == "enum" for t in one.tokens):
@@ -288,6 +330,22 @@ class Types:
             if part[0].text == name:
                 return value
         return None
+
+
+def _takes_no_room(one: CppDeclaration) -> bool:
+    """Return whether a member of a class is none of its values."""
+    texts = [t.text for t in one.tokens]
+    if one.kind == "function":
+        # void (*f)(int);
+        return "virtual" not in one.head and "( *" not in " ".join(texts)
+    if one.kind != "class" or "{" not in texts:
+        return one.kind in ("type", "using", "other", "class")
+    # struct { int a; } b;   union { int i; float f; };
+    brace = texts.index("{")
+    is_named = one.tokens[brace - 1].kind == "name" and texts[brace - 1] not in _CLASSES
+    return (is_named or "enum" in texts[:brace]) and texts[closing(one.tokens, brace) + 1 :] == [
+        ";"
+    ]
 
 
 def _built_in(ctype: str) -> Layout | None:
@@ -320,6 +378,13 @@ def _path(tokens: Sequence[Token]) -> list[tuple[str, Sequence[Token]]]:
             return []
         i += 1
     return found
+
+
+def _qualifier(tokens: Sequence[Token], path: Sequence[tuple[str, Sequence[Token]]]) -> str:
+    """Return the namespace that a name is qualified with, ``::`` for the global one."""
+    if len(path) > 1:
+        return path[-2][0]
+    return "::" if tokens[0].text == "::" else ""
 
 
 def _before_value(tokens: Sequence[Token]) -> Sequence[Token]:

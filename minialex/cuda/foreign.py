@@ -12,8 +12,10 @@ from __future__ import annotations
 import functools
 import re
 import subprocess
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from minialex.cuda import cxx
 from minialex.cuda.declarations import CppDeclaration, declarations
@@ -30,12 +32,15 @@ _NVCC = (
 )
 _EMULATED = "-DMINIALEX_EMULATED=1"
 _MARKER = re.compile(r'^# (\d+) "(.*?)".*$', re.MULTILINE)
+_NUMBER = re.compile(r"(?:\./)?(\d+)")
+_PLACE = re.compile(r"^(?:\./)?(\d+):(?=\d)")
 # Namespaces that a kernel may use whole without its file declaring them.
 _LIBRARIES = frozenset(("std", "cuda", "nvcuda", "cooperative_groups"))
 _OF_THE_HOST = re.compile(
     r"cuda[A-Z]\w*|std|f?printf|exit|assert|malloc|calloc|free|FILE|cerr|cout"
 )
 _REFUSED = {
+    r"__cluster_dims__|this_cluster|cluster_group|__cluster_\w+": "clusters",
     "cub": "CUB",
     "thrust": "Thrust",
     "cutlass": "CUTLASS",
@@ -104,24 +109,35 @@ def outline(source: Source, capability: int = DEFAULT_CAPABILITY, emulated: bool
 def _preprocessed(source: Source, capability: int, emulated: bool) -> str:
     tool = cxx.compiler(f"reading {source.file}")
     defined = (*_NVCC, f"-D__CUDA_ARCH__={10 * capability}", *([_EMULATED] if emulated else []))
-    done = subprocess.run(
-        [*tool.command, "-E", "-std=c++17", *defined, *source.defines, "-w", "-x", "c++", "-"],
-        input=source.text,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-    )
+    beside = Path(source.own_name).parent.resolve()
+    options = [
+        f"-I{Path(one[2:]).resolve()}" if one.startswith("-I") else one for one in source.options
+    ]
+    command = [*tool.command, "-E", "-std=c++17", "-w", *defined, *options, f"-iquote{beside}"]
+    with tempfile.TemporaryDirectory() as folder:
+        for number, piece in enumerate(source.pieces.values()):
+            (Path(folder) / str(number)).write_text(piece, encoding="utf-8")
+        done = subprocess.run(
+            [*command, "-x", "c++", "0"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    names = list(source.pieces)
     if done.returncode:
         said = first_errors(done.stderr) or ["it says nothing"]
-        if not re.match(r"[^:]+:\d+", said[0]):
+        if not _PLACE.match(said[0]):
             name = tool.command[0]
             raise MinialexError(f"{name} failed, which is no fault of {source.file}: {said[0]}")
+        said = [_PLACE.sub(lambda found: names[int(found[1])] + ":", one) for one in said]
         raise MinialexError(f"{source.file} cannot be preprocessed:\n  " + "\n  ".join(said))
 
     def marker(found: re.Match[str]) -> str:
+        own = _NUMBER.fullmatch(found[2])
         # those of the compiler's own files say nothing
-        return f'#line {found[1]} "{found[2]}"' if found[2] in source.files else ""
+        return f'#line {found[1]} "{names[int(own[1])]}"' if own and found[1] != "0" else ""
 
     return _MARKER.sub(marker, done.stdout)
 

@@ -68,7 +68,7 @@ class Layout:
             same_size = dtype.itemsize == self.dtype.itemsize
             return same_size and _numbers(dtype) == _numbers(self.dtype)
         kind, count = self.uniform
-        if dtype.kind == "c":
+        if dtype.kind == "c" and count % 2 == 0:
             dtype, size = np.dtype(f"f{dtype.itemsize // 2}"), 2 * size
         return scalars.matches(dtype, kind) and size % count == 0
 

@@ -60,7 +60,8 @@ def canonical(ctype: str) -> str:
     if words and _INTEGER_WORDS.issuperset(words):
         return _integer(words)
     joined = " ".join(words)
-    return _OTHER_NAMES.get(joined.removeprefix("std::"), joined)
+    plain = joined.removeprefix("std::")
+    return plain if plain in _DTYPES else _OTHER_NAMES.get(plain, joined)
 
 
 def _integer(words: Sequence[str]) -> str:

@@ -169,8 +169,9 @@ def signature(source: Source, name: str) -> Signature:
         return found[alike[0]]
     if alike:
         raise MinialexError(f"{source.file} has several kernels {name!r}: say {' or '.join(alike)}")
+    hint = ": are its braces balanced?" if not every and "__global__" in source.text else ""
     raise MinialexError(
-        f"{source.file} has no kernel {name!r}: it has {', '.join(every) or 'none'}"
+        f"{source.file} has no kernel {name!r}: it has {', '.join(every) or 'none'}{hint}"
     )
 
 
@@ -190,10 +191,11 @@ def _read(source: Source) -> tuple[dict[str, Signature], dict[str, MinialexError
             for d in every
             if d.is_kernel and d.is_defined and place(text, d.start)[0] == source.own_name
         }
-    types = Types(every)
+    types: dict[tuple[str, ...], Types] = {}
     for name, kernel in kernels.items():
+        there = types.setdefault(kernel.namespace, Types(every, kernel.namespace))
         try:
-            found[name] = _signature(source, text, kernel, types)
+            found[name] = _signature(source, text, kernel, there)
         except MinialexError as error:
             if not source.is_foreign:
                 raise
@@ -285,11 +287,13 @@ def _parameter(
     pointer = stars == 1
     layout = None
     if ctype not in template and not (pointer and ctype == "void"):
+        types.unknown = ""
         layout = types.layout(ctype)
         if layout is None and not template & {t.text for t in kind}:
+            because = f", for its member '{types.unknown}'" if types.unknown else ""
             raise MinialexError(
-                f"{where}: parameter {called} has type {ctype!r}, which cannot be passed: use "
-                "numbers, vectors such as float4, enums, structs of these, or a template type"
+                f"{where}: parameter {called} has type {ctype!r}, which cannot be passed{because}: "
+                "use numbers, vectors such as float4, enums, structs of these, or a template type"
             )
         if layout is not None and layout.is_number:
             ctype, layout = layout.ctype, None

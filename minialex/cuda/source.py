@@ -1,11 +1,11 @@
 """The text of the kernels: where the files are, and what a compiler is given of them.
 
 A kernel file is compiled as one text, every ``#include "..."`` of a file beside it expanded in
-place, with ``#line`` directives so that errors name the real file and line. The package's own files
-have ``common.cuh`` in front, and so has any file that includes it or another of their headers: it
-keeps the house rules, and is compiled whole. Of others, *foreign* ones, other headers are left out,
-and a compiler is given what the kernel needs (`foreign`). A compiled binary is kept under a key of
-its whole text, so an edited header is never missed.
+place, once, with ``#line`` directives so that errors name the real file and line. The package's own
+files have ``common.cuh`` in front, and so has any file that includes it or another of their
+headers: it keeps the house rules, and is compiled whole. Of others, *foreign* ones, other headers
+are left out, and a compiler is given what the kernel needs (`foreign`). A compiled binary is kept
+under a key of its whole text, so an edited header is never missed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NEEDS = re.compile(r"^// needs: sm_(\d+)$", re.MULTILINE)
 _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"]+)"[^\n]*$', re.MULTILINE)
 _ANY_INCLUDE = re.compile(r'^[ \t]*#[ \t]*include\b[ \t]*["<]?([^">\n]*)[^\n]*$', re.MULTILINE)
 _MARKER = re.compile(r'^#line (\d+) "(.*)"$', re.MULTILINE)
-_OPTION = re.compile(r"-D[A-Za-z_]\w*(=.*)?|-U[A-Za-z_]\w*|-I.+")
+_OPTION = re.compile(r"-D[A-Za-z_]\w*(\([\w, .]*\))?(=.*)?|-U[A-Za-z_]\w*|-I.+")
 _edits: dict[Path, str] = {}
 
 
@@ -48,10 +48,13 @@ class Source:
         Each file that went into `text`, under the name its ``#line`` gives.
     is_foreign : bool
         Whether it keeps no house rules: it lies elsewhere and includes no header of the package.
+    pieces : dict of str to str
+        Of a foreign file, `files` without comments, which include each other by their numbers in
+        this order, and nothing else.
     left_out : dict of str to str
-        The headers that a foreign file includes and that are not in `text`, and where.
-    defines : tuple of str
-        What a foreign file is preprocessed with: ``"-DTILE=16"``, ``"-UNDEBUG"``.
+        The headers that a foreign file includes and that are none of `files`, and where.
+    options : tuple of str
+        What a foreign file is preprocessed with: ``"-DTILE=16"``, ``"-UNDEBUG"``, ``"-Iinclude"``.
     """
 
     file: str
@@ -59,8 +62,9 @@ class Source:
     text: str
     files: dict[str, str] = field(compare=False)
     is_foreign: bool = False
+    pieces: dict[str, str] = field(default_factory=dict, compare=False)
     left_out: dict[str, str] = field(default_factory=dict, compare=False)
-    defines: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
     @property
     def own(self) -> str:
@@ -70,7 +74,7 @@ class Source:
     @functools.cached_property
     def digest(self) -> str:
         """A hash of the whole text, and of what it is preprocessed with."""
-        return hashlib.sha256("\0".join([self.text, *self.defines]).encode()).hexdigest()
+        return hashlib.sha256("\0".join([self.text, *self.options]).encode()).hexdigest()
 
     @functools.cached_property
     def is_own(self) -> bool:
@@ -144,10 +148,10 @@ def read(file: str | Path, options: tuple[str, ...] = ()) -> Source:
                 f"{file}: option {wrong[0]!r} is none of -DNAME=VALUE, -UNAME and -IFOLDER"
             )
         folders = [Path(one[2:]) for one in options if one.startswith("-I")]
-        pasted = _Foreign(folders)
-        text = _expand(path, files, pasted)
-        defines = tuple(one for one in options if not one.startswith("-I"))
-        return Source(str(file), name, text, files, True, pasted.left_out, defines)
+        read = _ForeignFiles(folders)
+        read.add(path)
+        text = "".join(f'#line 1 "{name}"\n{piece}' for name, piece in read.pieces.items())
+        return Source(str(file), name, text, read.files, True, read.pieces, read.left_out, options)
     if options:
         raise ValueError(f"{file} keeps the house rules, and takes no options: leave them out")
     header = _expand(kernel_folder() / COMMON, files)
@@ -230,7 +234,9 @@ def _locate(file: str | Path) -> Path:
 
 
 def _text(path: Path) -> str:
-    return _edits[path] if path in _edits else path.read_text(encoding="utf-8", errors="replace")
+    if path in _edits:
+        return _edits[path]
+    return path.read_text(encoding="utf-8", errors="replace").removeprefix("\ufeff")
 
 
 def _is_foreign(path: Path) -> bool:
@@ -250,39 +256,51 @@ def _shown(path: Path) -> str:
     return path.name if path.parent == kernel_folder() else path.as_posix()
 
 
-@dataclass(frozen=True)
-class _Foreign:
-    """Where headers of foreign files are looked for, and which were not found."""
-
-    folders: Sequence[Path]
-    left_out: dict[str, str] = field(default_factory=dict)
-
-
-def _expand(path: Path, files: dict[str, str], foreign: _Foreign | None = None) -> str:
-    """Return the text of `path` with its local includes expanded, each file once in all.
-
-    Of a foreign file all others go and are noted; of others, a quoted file that is not there is an
-    error.
-    """
+def _expand(path: Path, files: dict[str, str]) -> str:
+    """Return the text of `path` with its local includes expanded, each file once in all."""
     name = _shown(path)
     if name in files:
         return ""
     text = files[name] = _text(path)
-    if foreign is not None:
-        # a header that a comment speaks of is not included
-        text = without_comments(text)
 
     def included(found: re.Match[str]) -> str:
-        folders = [path.parent] if '"' in found[0] else []
-        folders += [kernel_folder()] if foreign is None else foreign.folders
-        there = [f / found[1] for f in folders if (f / found[1]).is_file()]
+        there = [f / found[1] for f in (path.parent, kernel_folder()) if (f / found[1]).is_file()]
         line = text.count("\n", 0, found.start()) + 1
-        if there:
-            return f'{_expand(there[0], files, foreign)}#line {line + 1} "{name}"'
-        if foreign is None:
+        if not there:
             raise MinialexError(f'{name}:{line}: no file for #include "{found[1]}"')
-        foreign.left_out.setdefault(found[1].strip(), f"{name}:{line}")
-        return ""
+        return f'{_expand(there[0], files)}#line {line + 1} "{name}"'
 
-    body = (_INCLUDE if foreign is None else _ANY_INCLUDE).sub(included, text)
+    body = _INCLUDE.sub(included, text)
     return f'#line 1 "{name}"\n{body}' + ("" if body.endswith("\n") else "\n")
+
+
+@dataclass(frozen=True)
+class _ForeignFiles:
+    """A foreign file and those that it includes, as a preprocessor is given them; see `Source`."""
+
+    folders: Sequence[Path]
+    files: dict[str, str] = field(default_factory=dict)
+    pieces: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def add(self, path: Path) -> int:
+        """Add a file and return its number."""
+        name = _shown(path)
+        if name in self.files:
+            return list(self.files).index(name)
+        number = len(self.files)
+        self.files[name], self.pieces[name] = _text(path), ""
+        # a header that a comment speaks of is not included
+        text = without_comments(self.files[name])
+
+        def included(found: re.Match[str]) -> str:
+            folders = [*([path.parent] if '"' in found[0] else []), *self.folders]
+            there = [f / found[1] for f in folders if (f / found[1]).is_file()]
+            if there:
+                return f'#include "{self.add(there[0].resolve())}"'
+            line = text.count("\n", 0, found.start()) + 1
+            self.left_out.setdefault(found[1].strip(), f"{name}:{line}")
+            return ""
+
+        self.pieces[name] = _ANY_INCLUDE.sub(included, text)
+        return number

@@ -309,6 +309,119 @@ def test_what_is_not_taken_is_named_in_one_line(write, body, what):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "member",
+    [
+        *("union { int i; float f; };", "union { int i; float f; } v;", "struct { int u; } in;"),
+        *("struct { int u; } v[2];", "struct In { int u; } v;", "void (*f)(int);", "int (*f)[3];"),
+        *("int b : 3;", "alignas(16) float a;", "int& r;"),
+    ],
+)
+def test_a_struct_with_another_member_is_refused_by_its_name(write, member):
+    path = write(f"struct P {{ int a; {member} int z; }};\n__global__ void k(int* x, P p) {{}}\n")
+    with pytest.raises(MinialexError) as error:
+        run(path, "k", np.zeros(1, I32), (1, 2))
+    assert "parameter p has type 'P', which cannot be passed, for its member '" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#pragma pack(push, 1)\nstruct P { char a; int b; };\n#pragma pack(pop)\n",
+        "struct P { char a; int b; } __attribute__((packed));\n",
+        "struct __attribute__((packed)) P { char a; int b; };\n",
+    ],
+)
+def test_packed_structs_are_not_laid_out_wrongly(write, text):
+    path = write(text + "__global__ void k(int* x, P p) { x[0] = p.b; }\n")
+    with pytest.raises(MinialexError, match=r"cannot be passed|the compiler has 5: write the type"):
+        run(path, "k", np.zeros(1, I32), (1, 7))
+
+
+def test_a_type_is_the_one_of_the_kernels_namespace(write):
+    path = write("""\
+        struct P { float q; };
+        enum { FIRST = 1 };
+        namespace a { struct P { int q, z; }; typedef double real; }
+        namespace b {
+        struct P { int z, q, r; };
+        typedef float real;
+        enum { FIRST = 2 };
+        __global__ void __launch_bounds__(FIRST) k(real* x, P p, a::P o, ::P g) {
+            x[0] = p.r + o.z + g.q;
+        }
+        }
+    """)
+    x = np.zeros(1, F32)
+    run(path, "k", x, (1, 2, 3), (4, 5), (0.5,), block=1)
+    assert x[0] == 8.5
+    with pytest.raises(ValueError, match="block has 3 threads, at most 2"):
+        run(path, "k", x, (1, 2, 3), (4, 5), (0.5,), block=3)
+
+
+def test_includes_are_the_preprocessors(write):
+    write("OP(1)\nOP(2)\n", "ops.inc")
+    write("#pragma once\n#define SCALE 5\n", "flags.h")
+    write('#ifndef A_H\n#define A_H\n#include "b.h"\nconstexpr int A = B;\n#endif\n', "a.h")
+    write('#ifndef B_H\n#define B_H\n#include "a.h"\nconstexpr int B = 7;\n#endif\n', "b.h")
+    path = write("""\
+        #include "a.h"
+        #ifdef NEVER
+        #include "flags.h"
+        #endif
+        #if __has_include("flags.h")
+        #include "flags.h"
+        #endif
+        #define OP(n) x[0] += n;
+        __global__ void k(int* x) {
+        #include "ops.inc"
+        #undef OP
+        #define OP(n) x[1] *= n * SCALE;
+        #include "ops.inc"
+            x[2] = A;
+        }
+    """)
+    x = np.ones(3, I32)
+    run(path, "k", x, block=1)
+    assert x.tolist() == [4, 50, 7]
+
+
+def test_an_edited_file_is_read_anew(write):
+    path = write("__global__ void k(int* x) { x[0] = 1; }\n")
+    x, kernel = np.zeros(1, I32), cuda.kernel(path, "k")
+    for value in (1, 2):
+        path.write_text(f"__global__ void k(int* x) {{ x[0] = {value}; }}\n")
+        with cuda.emulated():
+            kernel(1, 1, x)
+        assert x[0] == value
+
+
+def test_small_things_of_files(write):
+    path = write("\ufeff__global__ void k(std::size_t n, int* x) { x[0] = n; }\n")
+    x = np.zeros(1, I32)
+    run(path, "k", 3, x, block=1)
+    assert x[0] == 3
+    path = write("void h() { if (1) {\n__global__ void k(int* x) {}\n")
+    with pytest.raises(MinialexError, match="has no kernel 'k': it has none: are its braces bal"):
+        run(path, "k", x)
+    path = write("__global__ void k(float* x) {}\n")
+    with pytest.raises(TypeError, match="argument x points to float"):
+        run(path, "k", np.zeros(2, np.complex64))
+    path = write("__global__ void __cluster_dims__(2, 1, 1) k(int* x) {}\n")
+    with pytest.raises(MinialexError, match="'__cluster_dims__' belongs to clusters"):
+        run(path, "k", x)
+
+
+def test_values_of_scoped_enums_and_of_auto(write):
+    path = write("""\
+        enum class Mode { SLOW, FAST };
+        template <Mode M, auto N> __global__ void k(int* x) { x[0] = M == Mode::FAST ? N : 0; }
+    """)
+    x = np.zeros(1, I32)
+    run(path, "k", x, block=1, M="FAST", N=4)
+    assert x[0] == 4
+
+
 def test_options_of_the_build(write):
     write("#define BASE 40\n", "include/base.h")
     path = write("#include <base.h>\n__global__ void k(int* p) { p[0] = BASE + MORE; }\n")

@@ -232,10 +232,24 @@ def _compiled(task: EmulatedLaunch) -> CompiledKernel:
         )
         runtime, library = compiler.load_runtime(compiler.runtime()), compiler.load(path)
         its_variables = library_variables(path, code)
+        _check_sizes(task.plan, library, entry(names.index(task.plan.expression)))
         for number, name in enumerate(names):
             address = ctypes.cast(library[entry(number)], ctypes.c_void_p)
             _compiled_kernels[name, *about] = CompiledKernel(path, address, runtime, its_variables)
     return _compiled_kernels[task.plan.expression, *about]
+
+
+def _check_sizes(plan: LaunchPlan, library: ctypes.CDLL, symbol: str) -> None:
+    """Check that the compiler has the types of the kernel's parameters as they were read."""
+    sizes = ctypes.POINTER(ctypes.c_uint).in_dll(library, f"{symbol}_sizes")
+    for number, parameter in enumerate(plan.signature.parameters):
+        layout = plan.signature.layout(parameter, plan.binding)
+        if layout is not None and sizes[number] not in (0, layout.dtype.itemsize):
+            raise MinialexError(
+                f"{plan.signature.name}: argument {parameter.name} of type {parameter.ctype!r} was "
+                f"read as {layout.dtype.itemsize} bytes, and the compiler has {sizes[number]}: "
+                "write the type out, without pragmas and names that others have too"
+            )
 
 
 def _launch(

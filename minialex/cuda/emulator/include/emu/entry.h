@@ -1,5 +1,7 @@
 // entry.h -- the way into a kernel: arguments unpacked, and one call a thread.
 #pragma once
+#include <type_traits>
+
 #include "emu/runtime.h"
 
 namespace emu {
@@ -12,9 +14,19 @@ template <size_t... i> struct IndicesBelow<0, i...> {
     using type = Indices<i...>;
 };
 
+// The bytes of what an argument is or points to, 0 where that has no size.
+template <class T, class = void> inline constexpr unsigned size_of = 0;
+template <class T>
+inline constexpr unsigned size_of<T, std::enable_if_t<(sizeof(std::remove_pointer_t<T>) > 0)>> =
+    std::is_function_v<std::remove_pointer_t<T>> || std::is_void_v<std::remove_pointer_t<T>>
+        ? 0
+        : sizeof(std::remove_pointer_t<T>);
+
 template <auto kernel> struct Entry;
 
 template <class... A, void (*kernel)(A...)> struct Entry<kernel> {
+    static constexpr unsigned sizes[] = {size_of<A>..., 0};
+
     template <size_t... i> EMU_QUIET static void threads(void** args, Indices<i...>) {
         do {
 #ifdef EMU_COUNTED
@@ -33,4 +45,6 @@ template <class... A, void (*kernel)(A...)> struct Entry<kernel> {
 #define EMU_ENTRY(symbol, ...)                                                   \
     extern "C" __attribute__((visibility("default"))) void symbol(void** args) { \
         emu::Entry<&__VA_ARGS__>::run(args);                                     \
-    }
+    }                                                                            \
+    extern "C" __attribute__((visibility("default"))) const unsigned* const symbol##_sizes = \
+        emu::Entry<&__VA_ARGS__>::sizes;
