@@ -170,6 +170,28 @@ def cupy(monkeypatch):
     return Fake
 
 
+def test_of_a_foreign_file_cupy_gets_what_the_kernel_needs(cupy, tmp_path):
+    path = tmp_path / "program.cu"
+    path.write_text(
+        "#include <cuda_runtime.h>\n#include <vector>\n"
+        "struct Pair { float a; int b; };\n"
+        "__global__ void other(float* x) { x[0] = 1; }\n"
+        "template <class T> __global__ void k(float* x, Pair p, T q) { x[0] = __CUDA_ARCH__; }\n"
+        "int main() { std::vector<float> x; other<<<1, 1>>>(x.data()); }\n"
+    )
+    x, k = cupy.ndarray((5,)), cuda.kernel(path, "k")
+    for _ in range(2):
+        k(1, 32, x, (1.5, 2), (3.5, 4), T="Pair")
+    (module,) = cupy.modules
+    assert module.names == ["k<Pair>"]
+    assert "x[0] = 750;" in module.code
+    assert "main" not in module.code
+    assert "other" not in module.code
+    for _, _, args, _ in module.functions["k<Pair>"].launches:
+        assert [type(struct) for struct in args[1:]] == [np.ndarray] * 2
+        assert [struct.item() for struct in args[1:]] == [(1.5, 2), (3.5, 4)]
+
+
 def test_cupy_arrays_are_compiled_once_and_launched_with_cast_scalars(cupy):
     x, y = cupy.ndarray((5, 5)), cupy.ndarray((5, 5))
     for _ in range(2):
