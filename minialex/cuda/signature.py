@@ -209,13 +209,16 @@ def _signature(source: Source, text: str, kernel: CppDeclaration, types: Types) 
     if tokens[0].text == "template":
         start = closing_angle(tokens, 1) + 1
         template = parted(tokens[2 : start - 1])
-    name = next(
+    named = [
         i
-        for i in range(start, kernel.body)
+        for i in range(start, kernel.body - 1)
         if tokens[i].text == kernel.names[0] and tokens[i + 1].text == "("
-    )
-    file, line = place(text, tokens[name].start)
+    ]
+    file, line = place(text, tokens[named[0] if named else 0].start)
     where = f"{source.file if file == source.own_name else file}:{line}: {kernel.names[0]}"
+    if not named:
+        raise MinialexError(f"{where}: its head is not of the form '__global__ void k(int n)'")
+    name = named[0]
     parameters = [_template_parameter(text, p, where) for p in template]
     names = {p.name for p in parameters if p.is_type}
     inner = parted(tokens[name + 2 : closing(tokens, name + 1)])
