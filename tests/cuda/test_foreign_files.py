@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +13,10 @@ from hypothesis import strategies as st
 
 from minialex import cuda
 from minialex.cuda import nvrtc, source
+from minialex.cuda.emulator.translate import translate
 from minialex.cuda.foreign import excerpt
 from minialex.cuda.signature import signature, signatures
+from minialex.cuda.tokens import tokens_of
 from minialex.errors import MinialexError
 from tests.cuda.tools import compiles
 
@@ -622,6 +626,31 @@ def test_a_signature_is_the_same_however_it_is_spelled(tmp_path_factory, text):
     assert [p.const for p in found.parameters[:2]] == [True, False]
     assert found.most_threads({}) in (None, 128)
     assert ("__launch_bounds__" in text) == (found.most_threads({}) == 128)
+
+
+FOREIGN = sorted((Path(__file__).parent / "foreign").rglob("*.cu"))
+
+
+@settings(max_examples=40, deadline=None)
+@given(random=st.randoms(use_true_random=False))
+def test_damaged_text_is_read_or_refused(tmp_path_factory, random):
+    """Whatever is missing or put in, nothing but an error of ours comes of it."""
+    text = random.choice(FOREIGN).read_text()
+    for _ in range(random.randint(1, 4)):
+        tokens = tokens_of(text)
+        gone, other = random.choice(tokens), random.choice(tokens).text
+        new = random.choice(["", other, "(", "<", "}", "template", "::"])
+        text = text[: gone.start] + new + text[gone.end :]
+    path = tmp_path_factory.mktemp("damaged") / "k.cu"
+    path.write_text(text)
+    read = source.read(path)
+    try:
+        names = list(signatures(read))
+    except MinialexError:
+        return
+    for name in names[:3]:
+        with contextlib.suppress(MinialexError):
+            assert translate(excerpt(read, (name,), 90, True), [name])
 
 
 # ---- NVRTC ---------------------------------------------------------------------------------------
