@@ -17,23 +17,23 @@ CASES = cases()
 FOR_NVRTC = [case for case in CASES if "wmma" not in case.path.read_text("utf-8")]
 
 
-@pytest.mark.parametrize("case", drawn(CASES, 5), ids=str)
+@pytest.mark.parametrize("case", drawn(CASES, 8), ids=str)
 def test_a_right_kernel_is_right_and_not_accused(case):
     assert_right(case, "checked", seed=1)
 
 
-@pytest.mark.parametrize("case", drawn(CASES, 8, part=1), ids=str)
+@pytest.mark.parametrize("case", drawn(CASES, 10, part=1), ids=str)
 def test_a_planted_fault_is_caught(case):
     assert_caught(case)
 
 
 @pytest.mark.parametrize("mode", ["fast", "counted"])
-@pytest.mark.parametrize("case", drawn(CASES, 20, part=2), ids=str)
+@pytest.mark.parametrize("case", drawn(CASES, 30, part=2), ids=str)
 def test_a_right_kernel_is_right_in_other_modes(case, mode):
     assert_right(case, mode)
 
 
 @compiles
-@pytest.mark.parametrize("case", drawn(FOR_NVRTC, 16, part=3), ids=str)
+@pytest.mark.parametrize("case", drawn(FOR_NVRTC, 24, part=3), ids=str)
 def test_a_gpus_compiler_takes_the_same_kernel(case):
     assert compile_for_gpu(case).registers > 0
