@@ -41,7 +41,8 @@ def for_emulator(source: Source, expressions: Sequence[str], capability: int) ->
         The compute capability of the emulated GPU, times ten.
     """
     if not source.is_foreign:
-        return source.text
+        known = f"#define __CUDACC__\n#define __CUDA_ARCH__ {10 * capability}\n"
+        return known * source.asks_for_architecture + source.text
     return excerpt(source, tuple(expressions), capability, emulated=True)
 
 

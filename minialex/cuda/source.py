@@ -82,6 +82,11 @@ class Source:
         return _locate(self.file).parent == kernel_folder()
 
     @property
+    def asks_for_architecture(self) -> bool:
+        """Whether what is compiled of it depends on ``__CUDA_ARCH__``, which nvcc defines."""
+        return self.is_foreign or "__CUDA_ARCH__" in self.own or "__CUDACC__" in self.own
+
+    @property
     def needs(self) -> int:
         """The lowest architecture that it compiles for, from a line ``// needs: sm_80``, else 0."""
         found = _NEEDS.search(self.own)

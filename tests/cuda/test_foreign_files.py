@@ -151,6 +151,23 @@ def test_the_architecture_decides_what_is_compiled(write):
         run(path, "later", p, block=1, architecture="sm_75")
 
 
+def test_the_architecture_decides_in_files_that_keep_the_house_rules_too(write):
+    path = write("""\
+        #include "common.cuh"
+        __global__ void k(int* p) {
+        #if __CUDA_ARCH__ >= 800
+            p[0] = 80;
+        #elif defined(__CUDACC__)
+            p[0] = 75;
+        #endif
+        }
+    """)
+    p = np.zeros(1, I32)
+    for architecture, value in (("sm_90", 80), ("sm_75", 75), ("sm_80", 80)):
+        run(path, "k", p, block=1, architecture=architecture)
+        assert p[0] == value
+
+
 def test_names_in_namespaces(write):
     path = write("""\
         namespace a { namespace deep {

@@ -216,10 +216,10 @@ def _interrupts() -> int:
 
 def _compiled(task: EmulatedLaunch) -> CompiledKernel:
     """Return the compiled kernel, compiled together with its neighbours if it is new."""
-    # what else a kernel is compiled under: of a foreign one __CUDA_ARCH__ counts
+    # what else a kernel is compiled under
     about = (
         task.plan.source.digest,
-        task.architecture.capability if task.plan.source.is_foreign else 0,
+        task.architecture.capability if task.plan.source.asks_for_architecture else 0,
         task.build,
         compiler.compiler(),
     )
