@@ -202,8 +202,8 @@ def _out_of_bounds(fault: i.Fault, array: NamedArray | None, index: int) -> str:
     if array is None:
         if 0 <= fault.offset < 1 << 20:
             return (
-                f"{noun} through a null pointer: the argument was None, or a pointer of the kernel's "
-                "own is null"
+                f"{noun} through a null pointer: the argument was None, or a pointer of the "
+                "kernel's own is null"
             )
         return f"out-of-bounds {noun}: address {fault.offset:#x} is near no array"
     if array.shared and not array.size:
