@@ -85,7 +85,7 @@ def bind(
     values = tuple(
         _array(signature, p, arg, binding, p.name in optional, (shapes or {}).get(p.name))
         if p.pointer
-        else by_value(signature, p, arg, binding)
+        else layouts.cast(arg, layout_of_value(signature, p, binding), argument_name(signature, p))
         for p, arg in zip(parameters, args, strict=True)
     )
     arrays = [
@@ -96,24 +96,24 @@ def bind(
     return BoundArguments(binding, values, device)
 
 
-def by_value(
-    signature: Signature, p: KernelParameter, arg: Any, binding: Mapping[str, str]
-) -> np.generic:
-    """Return a number, vector or struct as the kernel takes it; errors as those of `bind`."""
-    what = f"{signature.name}: argument {p.name}"
-    if p.layout is None:
-        ctype = binding.get(p.ctype, p.ctype)
-        if scalars.is_known(ctype):
-            return scalars.cast(arg, ctype, what)
-    return layouts.cast(arg, _layout(signature, p, binding), what)
+def argument_name(signature: Signature, p: KernelParameter) -> str:
+    """Return what messages call an argument."""
+    return f"{signature.name}: argument {p.name}"
 
 
-def _layout(signature: Signature, p: KernelParameter, binding: Mapping[str, str]) -> Layout:
+def layout_of_value(signature: Signature, p: KernelParameter, binding: Mapping[str, str]) -> Layout:
+    """Return the type of a parameter, or of what it points to.
+
+    Raises
+    ------
+    TypeError
+        If it cannot be passed.
+    """
     found = signature.layout(p, binding)
     if found is None:
         ctype = binding.get(p.ctype, p.ctype)
         raise TypeError(
-            f"{signature.name}: argument {p.name} has type {ctype!r}, which cannot be passed: use "
+            f"{argument_name(signature, p)} has type {ctype!r}, which cannot be passed: use "
             "numbers, vectors such as float4, enums or structs of these"
         )
     return found
@@ -221,7 +221,7 @@ def _array(
     optional: bool,
     shape: Sequence[int] | None,
 ) -> Array | None:
-    what, ctype = f"{signature.name}: argument {p.name}", binding.get(p.ctype, p.ctype)
+    what, ctype = argument_name(signature, p), binding.get(p.ctype, p.ctype)
     if arg is None and optional:
         return None
     if not _is_array(arg):
@@ -229,7 +229,7 @@ def _array(
             f"{what} points to {ctype}, got {type(arg).__name__}: pass a NumPy or CuPy array"
         )
     if ctype != "void":
-        _check_elements(_layout(signature, p, binding), arg, ctype, what)
+        _check_elements(layout_of_value(signature, p, binding), arg, ctype, what)
     if not arg.flags.c_contiguous:
         raise ValueError(
             f"{what} must be C-contiguous, got shape {arg.shape} with strides {arg.strides}: "

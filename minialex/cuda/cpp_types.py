@@ -67,7 +67,7 @@ class Types:
         # template <> struct Name<float> {}, by its name with arguments
         self._special: dict[str, CppDeclaration] = {}
         for one in every:
-            if one.kind == "class" and [t.text for t in one.tokens[:3]] == ["template", "<", ">"]:
+            if one.kind == "class" and one.is_specialisation:
                 at = next(i for i, t in enumerate(one.tokens) if t.text == one.names[0])
                 self._special[spelled(one.tokens[at : closing_angle(one.tokens, at + 1) + 1])] = one
             elif one.kind in ("class", "type", "variable"):
@@ -343,9 +343,8 @@ def _takes_no_room(one: CppDeclaration) -> bool:
     # struct { int a; } b;   union { int i; float f; };
     brace = texts.index("{")
     is_named = one.tokens[brace - 1].kind == "name" and texts[brace - 1] not in _CLASSES
-    return (is_named or "enum" in texts[:brace]) and texts[closing(one.tokens, brace) + 1 :] == [
-        ";"
-    ]
+    declares_none = texts[closing(one.tokens, brace) + 1 :] == [";"]
+    return declares_none and (is_named or "enum" in texts[:brace])
 
 
 def _built_in(ctype: str) -> Layout | None:

@@ -93,6 +93,11 @@ class CppDeclaration:
         return self.kind == "function" and "__global__" in self.head
 
     @property
+    def is_specialisation(self) -> bool:
+        """Whether it begins with ``template <>``."""
+        return [t.text for t in self.tokens[:3]] == ["template", "<", ">"]
+
+    @property
     def is_defined(self) -> bool:
         """Whether it has a body."""
         return self.body < len(self.tokens)

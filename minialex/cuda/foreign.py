@@ -178,8 +178,7 @@ def _roots(source: Source, whole: Outline, name: str, capability: int) -> list[C
             "architecture, or use another GPU"
         )
     alike = [d for d in whole.declarations if d.is_kernel and d.qualified == name]
-    special = [d for d in alike if [t.text for t in d.tokens[:3]] == ["template", "<", ">"]]
-    return [whole.kernels[name], *special]
+    return [whole.kernels[name], *(d for d in alike if d.is_specialisation)]
 
 
 def _check(source: Source, text: str, one: CppDeclaration, kernels: Sequence[str]) -> None:

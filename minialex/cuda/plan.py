@@ -19,7 +19,9 @@ from typing import Any
 import numpy as np
 
 from minialex.arrays import Device, address_of, layout_of
-from minialex.cuda.arguments import BoundArguments, by_value
+from minialex.cuda import layouts
+from minialex.cuda.arguments import BoundArguments, argument_name, layout_of_value
+from minialex.cuda.layouts import Layout
 from minialex.cuda.signature import KernelParameter, Signature
 from minialex.cuda.source import Source
 
@@ -60,8 +62,8 @@ class LaunchPlan:
         One per parameter: numbers as the back end takes them, null pointers in place of arrays.
     arrays : tuple of int
         The parameters that are arrays and not null.
-    varying : tuple of int
-        The parameters whose values are cast at each launch.
+    varying : tuple of (int, Layout, str)
+        The values that are cast at each launch: the parameter, its type, what messages call it.
     sizes : dict of str to int
         The integers that all launches of this plan have in common, by parameter or member.
     disjoint : tuple of (int, int, int, int)
@@ -78,7 +80,7 @@ class LaunchPlan:
     shared: int
     values: tuple[Any, ...]
     arrays: tuple[int, ...]
-    varying: tuple[int, ...]
+    varying: tuple[tuple[int, Layout, str], ...]
     sizes: dict[str, int]
     disjoint: tuple[tuple[int, int, int, int], ...]
 
@@ -95,7 +97,7 @@ class LaunchPlan:
     ) -> LaunchPlan:
         """Return the plan of a launch that passed every check.
 
-        `converted` makes of a number to what the back end takes.
+        `converted` makes of a number what the back end takes.
         """
         parameters = list(enumerate(signature.parameters))
         arrays = [(i, p) for i, p in parameters if p.pointer and bound.values[i] is not None]
@@ -111,7 +113,11 @@ class LaunchPlan:
             shared,
             tuple(converted(v if isinstance(v, np.generic) else NULL) for v in bound.values),
             tuple(bytes_of),
-            tuple(i for i, p in parameters if _varies(p)),
+            tuple(
+                (i, layout_of_value(signature, p, bound.binding), argument_name(signature, p))
+                for i, p in parameters
+                if _varies(p)
+            ),
             _sizes(signature, bound),
             tuple(
                 (i, j, bytes_of[i], bytes_of[j])
@@ -138,9 +144,8 @@ class LaunchPlan:
         values: list[Any] = list(self.values)
         for i in self.arrays:
             values[i] = args[i]
-        for i in self.varying:
-            p = self.signature.parameters[i]
-            values[i] = by_value(self.signature, p, args[i], self.binding)
+        for i, layout, what in self.varying:
+            values[i] = layouts.cast(args[i], layout, what)
         return tuple(values)
 
 
