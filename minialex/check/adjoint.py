@@ -27,7 +27,7 @@ import numpy as np
 
 from minialex import arrays
 from minialex.arrays import Array
-from minialex.check import compare, guess, noise
+from minialex.check import comparison, guess, noise
 from minialex.check.case import Case, Inputs
 from minialex.check.numeric import Derivative
 from minialex.check.suite import Pair
@@ -50,13 +50,13 @@ def identities(
     for k in (*case.linear, *case.homogeneous):
         what, g = f"gradient of input {k}", grads[k]
         if g is None:
-            yield compare.wrong(what, "backward returned None")
+            yield comparison.wrong(what, "backward returned None")
             continue
         argument = _Argument(pair, case, inputs, k, arrays.to_numpy(c))
         host = arrays.to_numpy(g)
         reason = argument.why_not_comparable(host)
         if reason:
-            yield compare.wrong(what, *reason)
+            yield comparison.wrong(what, *reason)
             continue
         yield argument.compare(what, host, argument.u)
         if argument.linear:
@@ -147,7 +147,7 @@ class _Argument:
             y = self.f(u)
         left, changed = pairing(y - self.f0, self.c)
         if not math.isfinite(left):
-            return compare.wrong(what, "forward gives what is not finite: no identity can hold")
+            return comparison.wrong(what, "forward gives what is not finite: no identity can hold")
         right, pulled = pairing(u, g)
         bound = self._rounding(y.size, g.size, math.hypot(changed, self.rest), pulled)
         error, size = abs(left - right), math.hypot(changed, pulled)

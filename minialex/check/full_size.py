@@ -14,7 +14,7 @@ import numpy as np
 
 from minialex import arrays
 from minialex.arrays import Array
-from minialex.check import adjoint, compare, noise
+from minialex.check import adjoint, comparison, noise
 from minialex.check.case import Case, Inputs, generator
 from minialex.check.numeric import DerivativeProblem, make_problem
 from minialex.check.suite import CaseFindings, Pair, again, baseline, on_host
@@ -52,7 +52,7 @@ def _output(pair: Pair, case: Case, drawn: Inputs, y: Array) -> Finding:
     nothing, flops = np.zeros_like(want), _flops(pair, case, drawn)
     problem = DerivativeProblem(forward, inputs, nothing, want, np.abs(want), flops)
     share = pair.allowed(problem.operations_of(y.size))
-    return compare.output(y, problem, share, pair.common())
+    return comparison.output(y, problem, share, pair.common())
 
 
 def _forward(pair: Pair, case: Case) -> Callable[..., Array]:
@@ -79,7 +79,7 @@ def _directional(
     for k in wanted:
         g, size = grads[k], sizes[k]
         if g is None or size is None:
-            yield compare.wrong(f"gradient of input {k}", "backward returned None")
+            yield comparison.wrong(f"gradient of input {k}", "backward returned None")
         else:
             share = pair.allowed(problem.operations_of(g.size))
-            yield compare.gradient(f"gradient of input {k}", g, problem, k, share * size, rng)
+            yield comparison.gradient(f"gradient of input {k}", g, problem, k, share * size, rng)

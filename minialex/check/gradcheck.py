@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from minialex.arrays import Array
-from minialex.check import compare, noise
+from minialex.check import comparison, noise
 from minialex.check.numeric import (
     MAX_ELEMENTWISE_AT_KINKS,
     STEP_RATIO,
@@ -233,8 +233,8 @@ class _Gradients:
         g = np.zeros(self.problem.input(k).shape) if arrived is None else arrived
         share = self.subject.allowed(dtype, self.problem.operations_of(g.size))
         how = self.problem, k, size * share, self.rng, self.options.atol, self.options.rtol
-        finding = compare.gradient(f"gradient of {self.problem.name(k)}", g, *how)
-        if finding.verdict is Verdict.PASS and compare.zeros_would_do(*how):
+        finding = comparison.gradient(f"gradient of {self.problem.name(k)}", g, *how)
+        if finding.verdict is Verdict.PASS and comparison.zeros_would_do(*how):
             reason = self.why_zero(k) + (arrived is None) * ", and no gradient reaches it"
             return dataclasses.replace(finding, verdict=Verdict.INCONCLUSIVE, detail=(reason,))
         if arrived is None:
@@ -272,13 +272,13 @@ def _again(subject: Subject, gy: Array, tolerance: float) -> Finding:
     if same or difference <= tolerance:
         return Finding(what, Verdict.PASS, difference, tolerance, first.size)
     remedy = "put a module in eval() mode, or take the randomness as an argument (dropout: seed "
-    return compare.wrong(what, f"two runs differ by {difference:.2g}; {remedy}and offset)")
+    return comparison.wrong(what, f"two runs differ by {difference:.2g}; {remedy}and offset)")
 
 
 def _output(subject: Subject, problem: DerivativeProblem) -> Finding:
     share = subject.allowed(subject.as_given.dtype, problem.operations_of(problem.y.size))
     common = noise.common(subject.as_given.dtype, subject.as_given.operand_roundoff)
-    return compare.output(subject.values(problem.inputs, wide=False), problem, share, common)
+    return comparison.output(subject.values(problem.inputs, wide=False), problem, share, common)
 
 
 def _out_of_reach(made_by: list[str]) -> Finding:

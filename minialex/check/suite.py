@@ -17,7 +17,7 @@ from minialex import arrays
 from minialex import reference as definitions
 from minialex.arrays import CPU, Array, Device
 from minialex.autograd import Cost, Implementation, Op
-from minialex.check import compare, noise
+from minialex.check import comparison, noise
 from minialex.check.case import Case, Inputs, cast, generator, is_float
 from minialex.check.numeric import DerivativeProblem, make_problem
 from minialex.check.verdict import Finding, Verdict, worst
@@ -283,7 +283,7 @@ def check(
 def _output(pair: Pair, problem: DerivativeProblem, y: Array, case: Case) -> Finding:
     share = pair.allowed(problem.operations_of(problem.y.size), case.output_dtype)
     got = _restored(arrays.to_numpy(y), problem.y, case.nan_will_do(pair.forward, problem.y))
-    return compare.output(got, problem, share, pair.common(case.output_dtype))
+    return comparison.output(got, problem, share, pair.common(case.output_dtype))
 
 
 def _restored(got: Array, want: Array, nan_will_do: Array) -> Array:
@@ -304,13 +304,13 @@ def _gradients(
         size = sizes[k]
         if k not in wanted:
             if g is not None:
-                yield compare.wrong(what, "it has no gradient, but backward returned one")
+                yield comparison.wrong(what, "it has no gradient, but backward returned one")
         elif g is None or size is None:
-            yield compare.wrong(what, "backward returned None")
+            yield comparison.wrong(what, "backward returned None")
         elif case.answer is None or np.isfinite(problem.y).all():
             unit = max(pair.dtype, narrow, key=noise.unit)
             share = pair.allowed(problem.operations_of(g.size), unit)
-            finding = compare.gradient(what, g, problem, k, share * size, rng)
+            finding = comparison.gradient(what, g, problem, k, share * size, rng)
             # what differences cannot decide, the known gradients do
             if finding.verdict is not Verdict.INCONCLUSIVE or case.answer is None:
                 yield finding
@@ -328,12 +328,12 @@ def _answers(pair: Pair, case: Case, problem: DerivativeProblem) -> Iterator[Fin
         if want is not None:
             what = f"known gradient of input {k}"
             if g is None:
-                yield compare.wrong(what, "backward returned None")
+                yield comparison.wrong(what, "backward returned None")
             else:
                 size = np.maximum(np.abs(want), largest)
                 g = _restored(g, want, case.nan_will_do(pair.backward, want))
                 share = pair.allowed(problem.operations_of(g.size))
-                yield compare.values(what, g, want, size, share)
+                yield comparison.values(what, g, want, size, share)
 
 
 def again(pair: Pair, case: Case, inputs: Inputs, gy: Array, y: Array, grads: Inputs) -> Finding:
@@ -347,6 +347,6 @@ def again(pair: Pair, case: Case, inputs: Inputs, gy: Array, y: Array, grads: In
         if first is None or second is None:
             continue
         if arrays.to_numpy(first).tobytes() != arrays.to_numpy(second).tobytes():
-            return compare.wrong(what, "two runs on the same inputs gave different bits")
+            return comparison.wrong(what, "two runs on the same inputs gave different bits")
         compared += first.size
     return Finding(what, Verdict.PASS, 0.0, 0.0, compared)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from minialex.arrays import CPU, Device
 from minialex.autograd import OPS, Op
-from minialex.check import compare, full_size, suite
+from minialex.check import comparison, full_size, suite
 from minialex.check.case import Case
 from minialex.check.cases import CASES
 from minialex.check.cases import full_size as layers
@@ -45,7 +45,7 @@ class CheckRun:
         except Exception as failure:  # the other checks are run all the same
             if not _is_fault_of_op(failure):
                 raise
-            finding = compare.wrong("running at all", f"{type(failure).__name__}: {failure}")
+            finding = comparison.wrong("running at all", f"{type(failure).__name__}: {failure}")
             return CaseFindings(self.pair, self.case.name, (finding,))
 
 

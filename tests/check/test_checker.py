@@ -9,7 +9,7 @@ import pytest
 
 from minialex import check, cuda
 from minialex.autograd import OPS, Implementation
-from minialex.check import compare, noise, numeric, suite, table
+from minialex.check import comparison, noise, numeric, suite, table
 from minialex.check.case import Case
 from minialex.check.cases import CASES
 from minialex.check.verdict import Finding, Verdict, worst
@@ -358,7 +358,7 @@ def test_a_gradient_that_is_not_a_number_shows_what_it_must_be():
     p = problem(lambda x: 3 * x, np.ones(4))
     g = np.where(np.arange(4) == 2, np.nan, 3 * p.gy)
     rng = np.random.default_rng(0)
-    detail = compare.gradient("gradient", g, p, 0, np.zeros(4), rng).detail
+    detail = comparison.gradient("gradient", g, p, 0, np.zeros(4), rng).detail
     assert detail[0] == f"first at [2]: got nan, it must be {3 * p.gy[2]:.9g}"
     assert detail[1:] == ("1 of 4 elements are not finite", "it comes from 1 of 4 outputs, in [2]")
 

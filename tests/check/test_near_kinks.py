@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minialex.check import Verdict, compare, numeric
+from minialex.check import Verdict, comparison, numeric
 from minialex.check.numeric import DirectionalDerivatives, ElementwiseDerivatives
 
 
@@ -43,6 +43,6 @@ def test_nobody_is_accused_on_the_word_of_one_ladder(elementwise, factor, verdic
             first.value + 1e-7, first.uncertainty, False, first.depends
         )
     right = p.gy * np.exp(np.linspace(-1, 1, 5))
-    finding = compare.gradient("g", factor * right, p, 0, np.full(5, 1e-12), rng)
+    finding = comparison.gradient("g", factor * right, p, 0, np.full(5, 1e-12), rng)
     assert isinstance(truth, ElementwiseDerivatives if elementwise else DirectionalDerivatives)
     assert finding.verdict is verdict

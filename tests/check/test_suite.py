@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minialex.autograd import OPS, Cost, Implementation
-from minialex.check import Verdict, adjoint, compare, suite, table
+from minialex.check import Finding, Verdict, adjoint, suite, table
 from minialex.check.case import Answer, Case
 from minialex.check.suite import Pair
 from tests.check import zoo
@@ -147,7 +147,7 @@ def test_a_record_of_a_row():
 
 def test_the_worst_finding_of_a_row_is_one_of_the_worst_verdict():
     def finding(what, verdict, error):
-        return compare.Finding(what, verdict, error, 1.0, 5, 2)
+        return Finding(what, verdict, error, 1.0, 5, 2)
 
     found = (
         finding("a", PASS, 0.9),
@@ -169,7 +169,7 @@ def test_the_worst_finding_of_a_row_is_one_of_the_worst_verdict():
 
 def test_what_is_counted_in_the_end():
     def row(name, *findings):
-        found = (compare.Finding("x", verdict, 0.5, 1.0, *counts) for verdict, *counts in findings)
+        found = (Finding("x", verdict, 0.5, 1.0, *counts) for verdict, *counts in findings)
         return suite.CaseFindings(pair_of(name), "x", tuple(found))
 
     rows = [
@@ -254,9 +254,9 @@ def test_an_identity_and_what_rounding_may_do_to_it():
     whole, ends = identities()
     # on each side 4 roundings of a product, of the size of the root of the sum of their squares
     bound = pytest.approx(2 * 4 * 2.0**-53 * math.sqrt(1 + 16 + 144 + 1024), abs=0)
-    assert whole == compare.Finding("gradient of input 0", PASS, 0.0, bound, 4)
+    assert whole == Finding("gradient of input 0", PASS, 0.0, bound, 4)
     bound = pytest.approx(2 * 4 * 2.0**-53 * math.sqrt(1 + 1024), abs=0)
-    assert ends == compare.Finding("gradient of input 0, ends of the axes", PASS, 0.0, bound, 2)
+    assert ends == Finding("gradient of input 0, ends of the axes", PASS, 0.0, bound, 2)
     assert [f.what for f in identities(homogeneous=(0,))] == ["gradient of input 0"]
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from minialex.check import compare, numeric
+from minialex.check import comparison, numeric
 from minialex.check.numeric import Derivative, DirectionalDerivatives, ElementwiseDerivatives
 from minialex.check.verdict import Finding, Verdict
 
@@ -23,24 +23,24 @@ def rng():
 def test_distances():
     got = np.array([1.0, INF, INF, -INF, NAN, NAN, 1.0], np.float32)
     want = np.array([3.5, INF, -INF, 1.0, NAN, 1.0, NAN])
-    assert compare.distance(got, want).tolist() == [2.5, 0, INF, INF, 0, INF, INF]
+    assert comparison.distance(got, want).tolist() == [2.5, 0, INF, INF, 0, INF, INF]
 
 
 @pytest.mark.parametrize(("off", "verdict"), [(0.5, PASS), (0.75, FAIL)])
 def test_values_may_be_off_by_a_share_of_the_largest_finite_size(off, verdict):
     want = np.array([[1.0, 2.0], [INF, 4.0]])
     got = want + np.array([[0.0, 0.625], [0.0, -off]] if verdict is FAIL else [[0, 0], [0, off]])
-    found = compare.values("y", got, want, np.array([[1.0, 4.0], [INF, 2.0]]), 0.125)
+    found = comparison.values("y", got, want, np.array([[1.0, 4.0], [INF, 2.0]]), 0.125)
     lines = "worst at [1, 1]: got 3.25, it must be 4", "2 of 4 elements are off"
     assert found == Finding("y", verdict, off, 0.5, 4, 0, lines if verdict is FAIL else ())
 
 
 def test_values_of_another_shape_and_of_none():
-    found = compare.values("y", np.zeros(2), np.zeros((1, 2)), np.ones((1, 2)), 1.0)
+    found = comparison.values("y", np.zeros(2), np.zeros((1, 2)), np.ones((1, 2)), 1.0)
     detail = ("the shape is (2,), it must be (1, 2)",)
     assert found == Finding("y", FAIL, INF, 0.0, 0, 0, detail)
     empty = np.zeros(0)
-    assert compare.values("y", empty, empty, empty, 1.0) == Finding("y", PASS, 0.0, 0.0, 0)
+    assert comparison.values("y", empty, empty, empty, 1.0) == Finding("y", PASS, 0.0, 0.0, 0)
 
 
 def identity(size, n=16):
@@ -62,7 +62,7 @@ def identity(size, n=16):
 def test_an_output_may_be_off_by_less_on_the_average(outwards, line):
     """A size of 2, a share of 1, 16 elements, and 0.15 in common: (0.15 + 1 / 4) 2."""
     p = identity(2)
-    found = compare.output(p.y * (1 + outwards), p, 1.0, 0.15)
+    found = comparison.output(p.y * (1 + outwards), p, 1.0, 0.15)
     if line is None:
         assert found == Finding("output", PASS, pytest.approx(abs(outwards)), 2.0, 16)
     else:
@@ -73,15 +73,15 @@ def test_an_output_may_be_off_by_less_on_the_average(outwards, line):
 
 def test_an_output_of_no_size_is_right_where_it_is_the_same():
     p = identity(0)
-    assert compare.output(p.y, p, 1.0, 0.15) == Finding("output", PASS, 0.0, 0.0, 16)
+    assert comparison.output(p.y, p, 1.0, 0.15) == Finding("output", PASS, 0.0, 0.0, 16)
 
 
 def test_zeros_are_off_in_no_direction():
     p = identity(2)
     p.y[:8] = 0
-    found = compare.output(np.where(p.y == 0, 1.75, 1.75 * p.y), p, 1.0, 0.0)
+    found = comparison.output(np.where(p.y == 0, 1.75, 1.75 * p.y), p, 1.0, 0.0)
     assert (found.verdict, found.error) == (PASS, 1.75)
-    found = compare.output(np.where(p.y == 0, 1.75, 2.25 * p.y), p, 1.0, 0.0)
+    found = comparison.output(np.where(p.y == 0, 1.75, 2.25 * p.y), p, 1.0, 0.0)
     assert (found.what, found.error) == ("output, on the average", 0.625)
 
 
@@ -91,16 +91,16 @@ def test_the_average_is_that_of_what_is_finite():
     got = p.y * 1.85
     got[0] = INF
     # 14 elements are left, of size 2
-    found = compare.output(got, p, 1.0, 0.15)
+    found = comparison.output(got, p, 1.0, 0.15)
     assert (found.what, found.compared) == ("output, on the average", 14)
     assert found.bound == pytest.approx((0.15 + 14**-0.5) * 2)
     p.size[2:] = INF
-    assert compare.output(got, p, 1.0, 0.15).verdict is PASS
+    assert comparison.output(got, p, 1.0, 0.15).verdict is PASS
 
 
 def test_an_output_that_is_off_says_what_it_is_made_from():
     p = identity(0, 4)
-    found = compare.output(p.y + np.array([0, 0, 0.75, 0]), p, 1.0, 0.0)
+    found = comparison.output(p.y + np.array([0, 0, 0.75, 0]), p, 1.0, 0.0)
     assert found == Finding(
         "output",
         FAIL,
@@ -115,7 +115,7 @@ def test_an_output_that_is_off_says_what_it_is_made_from():
             "first guess: one element alone is off: a loop's end, or an index?",
         ),
     )
-    other = compare.output(np.zeros((2, 2)), p, 0.5, 0.0)
+    other = comparison.output(np.zeros((2, 2)), p, 0.5, 0.0)
     assert other.detail == ("the shape is (2, 2), it must be (4,)",)
 
 
@@ -139,7 +139,7 @@ def elementwise(value, uncertainty=0.0, kink=False):
 
 def gradient(g, p, allowed, **options):
     g = np.asarray(g, float)
-    return compare.gradient("g", g, p, 0, np.broadcast_to(allowed, g.shape), rng(), **options)
+    return comparison.gradient("g", g, p, 0, np.broadcast_to(allowed, g.shape), rng(), **options)
 
 
 def test_the_worst_element_is_that_which_takes_most_of_its_bound():
@@ -324,9 +324,9 @@ def test_a_direction_that_is_off_has_a_second_opinion(opinion, verdict):
     ],
 )
 def test_whether_zeros_would_do(p, would):
-    assert compare.zeros_would_do(p, 0, np.full(p.input(0).shape, 0.25), rng()) is would
-    assert compare.zeros_would_do(p, 0, np.zeros(p.input(0).shape), rng(), atol=0.25) is would
-    assert compare.zeros_would_do(p, 0, np.zeros(p.input(0).shape), rng(), rtol=1.0)
+    assert comparison.zeros_would_do(p, 0, np.full(p.input(0).shape, 0.25), rng()) is would
+    assert comparison.zeros_would_do(p, 0, np.zeros(p.input(0).shape), rng(), atol=0.25) is would
+    assert comparison.zeros_would_do(p, 0, np.zeros(p.input(0).shape), rng(), rtol=1.0)
 
 
 # What is said -------------------------------------------------------------------------------------

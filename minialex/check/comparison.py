@@ -126,11 +126,11 @@ def gradient(
     finite = np.isfinite(g)
     if not finite.all():
         return wrong(what, *_not_finite(g, finite, problem, k))
-    comparison = _GradientComparison(what, g, problem, k, allowed, atol, rtol)
+    held = _GradientComparison(what, g, problem, k, allowed, atol, rtol)
     truth = problem.truth(k, rng)
     if isinstance(truth, ElementwiseDerivatives):
-        return comparison.elements(truth)
-    return comparison.directions(truth)
+        return held.elements(truth)
+    return held.directions(truth)
 
 
 def zeros_would_do(
@@ -147,12 +147,12 @@ def zeros_would_do(
     or was never written, is as right as another.
     """
     zeros = np.zeros(problem.input(k).shape)
-    comparison = _GradientComparison("", zeros, problem, k, allowed, atol, rtol)
+    held = _GradientComparison("", zeros, problem, k, allowed, atol, rtol)
     truth = problem.truth(k, rng)
     if isinstance(truth, ElementwiseDerivatives):
-        return not comparison.off(truth).any()
+        return not held.off(truth).any()
     together = zip(truth.vectors, truth.derivatives, strict=True)
-    return all(abs(d.value) <= comparison.bound_along(v, d) for v, d in together)
+    return all(abs(d.value) <= held.bound_along(v, d) for v, d in together)
 
 
 def _not_finite(g: Array, finite: Array, problem: DerivativeProblem, k: int) -> tuple[str, ...]:
