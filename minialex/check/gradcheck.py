@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from minialex.arrays import Array
-from minialex.check import comparison, noise
+from minialex.check import comparison, measured, noise
 from minialex.check.numeric import (
     MAX_ELEMENTWISE_AT_KINKS,
     STEP_RATIO,
@@ -175,6 +175,8 @@ def _findings(subject: Subject, options: _Options) -> Iterator[Finding]:
 def _problem(subject: Subject, options: _Options, rng: np.random.Generator) -> DerivativeProblem:
     work, inputs = subject.work, subject.arrays()
     affordable = _affordable(work, [t.size for t in subject.leaves.values()])
+    dtype = np.dtype(np.float64) if subject.reference else work.dtype
+    (lines,) = rng.spawn(1)
     return make_problem(
         subject.forward,
         inputs,
@@ -184,7 +186,8 @@ def _problem(subject: Subject, options: _Options, rng: np.random.Generator) -> D
         affordable=affordable,
         steps=STEPS if options.eps is None else (options.eps, options.eps / STEP_RATIO),
         nondet_tol=options.nondet_tol,
-        dtype=np.float64 if subject.reference else work.dtype,
+        measured=measured.function_noise(subject.forward, inputs, lines, dtype),
+        dtype=dtype,
         names=tuple(subject.leaves),
     )
 

@@ -27,7 +27,9 @@ STEP_RATIO = 4.0
 STEPS = tuple(2.0**-5 / STEP_RATIO**i for i in range(12))
 """The ladder of step sizes, for a direction whose elements are about 1; down to 7e-9.
 
-Shorter ones would take a function with float32 inside, which is a staircase, for a constant."""
+Shorter ones would take a function with float32 inside, which is a staircase, for a constant. Where
+the input is larger than 1 all are longer; where it is smaller, shorter ones follow, to be as short
+beside it: a function may vary on the scale of 1, as exp does, or on the input's own, as log."""
 
 MAX_EXTRAPOLATIONS = 3
 """How many times a central difference is extrapolated."""
@@ -111,6 +113,8 @@ class DerivativeProblem:
         kink, and to explain a failure.
     nondet_tol : float
         By how much the function changes of itself from run to run.
+    measured : array or float
+        The measured noise of each output (see `measured`); 0 where none was measured.
     dtype : dtype
         What the function computes in, whatever it is given.
     names : tuple of str
@@ -127,6 +131,7 @@ class DerivativeProblem:
     affordable: int = MAX_ELEMENTWISE_AT_KINKS
     steps: Sequence[float] = STEPS
     nondet_tol: float = 0.0
+    measured: Array | float = 0.0
     dtype: npt.DTypeLike = np.float64
     names: tuple[str, ...] = ()
     _truths: dict[int, ElementwiseDerivatives | DirectionalDerivatives] = field(
@@ -147,7 +152,10 @@ class DerivativeProblem:
         """
         size = np.maximum(self.size, np.maximum(np.abs(up), np.abs(down)))
         units = np.maximum(4 * float(self.operations_of(self.y.size) ** 0.5) * size, floor)
-        return self.gy * (noise.unit(self.dtype) * units + self.nondet_tol)
+        # what is measured here grows with the output, further away
+        grown = np.divide(size, self.size, out=np.ones_like(size), where=self.size > 0)
+        rounding = np.maximum(noise.unit(self.dtype) * units, 4 * self.measured * grown)
+        return self.gy * (rounding + self.nondet_tol)
 
     def typical_gradient(self, k: int) -> float:
         """Return the typical size of a gradient's element for input `k`: |gy| |y| / |x|.
@@ -212,8 +220,8 @@ class DerivativeProblem:
         """Return the derivative along the direction `v` of input `k`, all steps times `shift`."""
         x = self.input(k)
         size = float(np.abs(x).max(initial=0, where=np.isfinite(x)))
-        scale = shift * max(1.0, size) if self.steps is STEPS else shift
-        steps = [h * scale for h in self.steps]
+        steps = _ladder(size) if self.steps is STEPS else self.steps
+        steps = [h * shift for h in steps]
         return _derivative(self, lambda t: self.with_input(k, x + t * v), steps, min(1.0, size))
 
     def second_opinion(self, k: int, v: Array, value: float) -> float:
@@ -269,6 +277,14 @@ def make_problem(
     return DerivativeProblem(function, inputs, gy, y, size, operations, elementwise, **options)
 
 
+def _ladder(size: float) -> list[float]:
+    """Return the steps for an input whose largest element is of that size."""
+    steps = [h * max(1.0, size) for h in STEPS]
+    while 0 < size < 1 and steps[-1] > STEPS[-1] * size:
+        steps.append(steps[-1] / STEP_RATIO)
+    return steps
+
+
 def _derivative(
     problem: DerivativeProblem, at: Callable[[float], Array], steps: Sequence[float], floor: float
 ) -> Derivative:
@@ -276,30 +292,32 @@ def _derivative(
     gy, y = problem.gy, problem.y
     best = Derivative(np.nan, np.inf, False, np.zeros(y.shape, bool))
     row: list[float] = []
-    gap_before = best_gap = np.inf
+    gaps = best_gaps = np.full(y.shape, np.inf)
     for h in steps:
         up, down = at(h), at(-h)
         if not (np.isfinite(up).all() and np.isfinite(down).all()):
             row = []
             continue
-        depends, rounding = up != down, problem.rounding_of(up, down, floor)
-        uncertain = float(np.linalg.norm(rounding[depends] if depends.any() else rounding)) / h
+        depends, rounding = up != down, np.abs(problem.rounding_of(up, down, floor)) / h
+        uncertain = float(np.linalg.norm(rounding[depends] if depends.any() else rounding))
         if uncertain > best.uncertainty and not best.kink:
             # it grows as the step shrinks: what follows is known worse
             break
         before, row = row, _extrapolated(float((gy * (up - down)).sum()) / (2 * h), row)
-        gap = abs(float((gy * (up - 2 * y + down)).sum())) / h
+        # output by output, as the bends of others may be larger than the kink of one
+        gaps_before, gaps = gaps, np.abs(gy * (up - 2 * y + down)) / h
         if before:
             value, spread = _settled(row, before)
-            kink = gap > 4 * uncertain and gap > 0.5 * gap_before
+            kinked = (gaps > 4 * rounding) & (gaps > 0.5 * gaps_before)
             uncertainty = spread + uncertain
             # a kink that shorter steps no longer meet is beside the point, not at it
-            passed = best.kink and max(gap, uncertainty) < noise.RESOLUTION * best_gap
+            left = max(float(gaps[best_gaps > 0].sum()), uncertainty)
+            passed = best.kink and left < noise.RESOLUTION * best_gaps.sum()
             if uncertainty < best.uncertainty or passed:
-                best, best_gap = Derivative(value, uncertainty, kink, depends), gap
+                best = Derivative(value, uncertainty, bool(kinked.any()), depends)
+                best_gaps = np.where(kinked, gaps, 0.0)
             if best.uncertainty <= CONVERGED * problem.scale:
                 break
-        gap_before = gap
     return best
 
 

@@ -86,9 +86,16 @@ def test_the_fan_counts_outputs():
 
 
 def test_outside_the_domain_nothing_is_known():
-    value, uncertainty, _ = slope(lambda x: np.asarray(math.log(x)), 1e-12)
+    value, uncertainty, _ = slope(lambda x: np.sqrt(1e-12 - x), 1e-12)
     assert not np.isfinite(uncertainty)
     assert np.isnan(value)
+
+
+@pytest.mark.parametrize("x", [1e-12, 1e-8, 1e-3, 1.0, 1e8])
+def test_steps_are_as_short_as_the_input_is_small(x):
+    value, uncertainty, kink = slope(lambda x: np.asarray(math.log(x)), x)
+    assert abs(value - 1 / x) <= uncertainty < 1e-3 / x
+    assert not kink
 
 
 def test_directions_agree_with_elements():
