@@ -201,15 +201,16 @@ class _GradientComparison:
 
     def off(self, truth: ElementwiseDerivatives) -> Array:
         """Return which elements are further off than they may be."""
-        bound, seen = self.bounds(truth)
-        return np.asarray(seen & ~(np.abs(self.g - truth.value) <= bound))
+        bound, _ = self.bounds(truth)
+        # at a kink too: a derivative that is none from either side, nor between, is wrong
+        return np.asarray(np.isfinite(bound) & ~(np.abs(self.g - truth.value) <= bound))
 
     def elements(self, truth: ElementwiseDerivatives) -> Finding:
         """Compare element by element, leaving out those at a kink."""
         self._confirm(truth)
         bound, seen = self.bounds(truth)
         off = self.off(truth)
-        error = np.where(seen, np.abs(self.g - truth.value), 0.0)
+        error = np.where(seen | off, np.abs(self.g - truth.value), 0.0)
         compared, excluded = int(np.count_nonzero(seen)), int(np.count_nonzero(truth.kink))
         if not self.g.size:
             return Finding(self.what, Verdict.PASS, 0.0, 0.0, 0)
@@ -218,7 +219,7 @@ class _GradientComparison:
             Finding,
             self.what,
             error=float(error[place]),
-            bound=float(bound[place]) if seen[place] else 0.0,
+            bound=float(bound[place]) if seen[place] or off[place] else 0.0,
             compared=compared,
             excluded=excluded,
         )
@@ -275,12 +276,12 @@ class _GradientComparison:
         error = abs(float((self.g * v).sum()) - d.value)
         bound = self.bound_along(v, d)
         finding = functools.partial(Finding, self.what, error=error, bound=bound)
+        if np.isfinite(bound) and not error <= bound:
+            return finding(verdict=Verdict.FAIL, compared=self.g.size)
         if d.kink or not np.isfinite(bound):
             reason = _KINK if d.kink else "no derivative was found"
             verdict = Verdict.INCONCLUSIVE
             return finding(verdict=verdict, compared=0, excluded=self.g.size, detail=(reason,))
-        if not error <= bound:
-            return finding(verdict=Verdict.FAIL, compared=self.g.size)
         # one wrong element among all must show
         scale = max(self.problem.typical_gradient(self.k), float(np.sqrt((self.g * self.g).mean())))
         if bound > 10 * noise.RESOLUTION * scale:

@@ -5,8 +5,8 @@ direction the step goes down a ladder of sizes; central differences are extrapol
 (Ridders 1982), and the step where neighbouring values agree best, the plateau between truncation
 and rounding, gives the derivative together with its uncertainty.
 
-A kink shows in the one-sided differences: their gap shrinks with the step where the function is
-smooth, and stays where it is not.
+A kink shows in the one-sided differences, output by output: their gap, extrapolated likewise, is 0
+where the function is smooth, and stays where it is not.
 """
 
 from __future__ import annotations
@@ -35,7 +35,12 @@ MAX_EXTRAPOLATIONS = 3
 """How many times a central difference is extrapolated."""
 
 CONVERGED = 1e-10
-"""The ladder ends where the uncertainty is below this share of the function's size."""
+"""The ladder ends where the uncertainty is below this share of the function's size per step of the
+input's."""
+
+KINK = 1e-3
+"""Where both sides differ by less than this share of the derivative, that is an uncertainty like
+any other, and no kink."""
 
 MAX_ELEMENTWISE = 64
 """Inputs of up to so many elements are taken element by element, others along directions."""
@@ -58,7 +63,8 @@ class Derivative:
     ----------
     value, uncertainty : float
     kink : bool
-        Whether the derivatives from both sides differ.
+        Whether the derivatives from both sides differ. `value` is their mean then, and
+        `uncertainty` includes half of how far they are apart.
     depends : array of bool, of the output's shape
         Which outputs depend on it: the receptive field, where the direction is one element.
     """
@@ -222,7 +228,8 @@ class DerivativeProblem:
         size = float(np.abs(x).max(initial=0, where=np.isfinite(x)))
         steps = _ladder(size) if self.steps is STEPS else self.steps
         steps = [h * shift for h in steps]
-        return _derivative(self, lambda t: self.with_input(k, x + t * v), steps, min(1.0, size))
+        floor, converged = min(1.0, size), CONVERGED * self.scale / max(1.0, size)
+        return _derivative(self, lambda t: self.with_input(k, x + t * v), steps, floor, converged)
 
     def second_opinion(self, k: int, v: Array, value: float) -> float:
         """Return how far `value`, the derivative along `v`, may be off according to other steps.
@@ -286,58 +293,84 @@ def _ladder(size: float) -> list[float]:
 
 
 def _derivative(
-    problem: DerivativeProblem, at: Callable[[float], Array], steps: Sequence[float], floor: float
+    problem: DerivativeProblem,
+    at: Callable[[float], Array],
+    steps: Sequence[float],
+    floor: float,
+    converged: float,
 ) -> Derivative:
-    """Return the derivative at 0 of ``sum(gy at(t))``; `floor` is that of `rounding_of`."""
+    """Return the derivative at 0 of ``sum(gy at(t))``; `floor` is that of `rounding_of`.
+
+    The ladder ends where the uncertainty is not above `converged`. The derivative may lie anywhere between the derivatives from both sides, which is a part of its uncertainty.
+    """
     gy, y = problem.gy, problem.y
     best = Derivative(np.nan, np.inf, False, np.zeros(y.shape, bool))
-    row: list[float] = []
-    gaps = best_gaps = np.full(y.shape, np.inf)
+    central_row: list[Array] = []
+    gap_row: list[Array] = []
+    kinked = np.zeros(y.shape)
     for h in steps:
         up, down = at(h), at(-h)
         if not (np.isfinite(up).all() and np.isfinite(down).all()):
-            row = []
+            central_row, gap_row = [], []
             continue
         depends, rounding = up != down, np.abs(problem.rounding_of(up, down, floor)) / h
         uncertain = float(np.linalg.norm(rounding[depends] if depends.any() else rounding))
-        if uncertain > best.uncertainty and not best.kink:
+        if uncertain > best.uncertainty:
             # it grows as the step shrinks: what follows is known worse
             break
-        before, row = row, _extrapolated(float((gy * (up - down)).sum()) / (2 * h), row)
+        coarser = central_row, gap_row
+        central_row = _extrapolated(np.sum(gy * (up - down)) / (2 * h), central_row, power=2)
         # output by output, as the bends of others may be larger than the kink of one
-        gaps_before, gaps = gaps, np.abs(gy * (up - 2 * y + down)) / h
-        if before:
-            value, spread = _settled(row, before)
-            kinked = (gaps > 4 * rounding) & (gaps > 0.5 * gaps_before)
-            uncertainty = spread + uncertain
-            # a kink that shorter steps no longer meet is beside the point, not at it
-            left = max(float(gaps[best_gaps > 0].sum()), uncertainty)
-            passed = best.kink and left < noise.RESOLUTION * best_gaps.sum()
-            if uncertainty < best.uncertainty or passed:
-                best = Derivative(value, uncertainty, bool(kinked.any()), depends)
-                best_gaps = np.where(kinked, gaps, 0.0)
-            if best.uncertainty <= CONVERGED * problem.scale:
-                break
+        with np.errstate(invalid="ignore"):
+            gap_row = _extrapolated(gy * (up - 2 * y + down) / h, gap_row, power=1)
+        if len(central_row) == 1:
+            continue
+        value, spread = _settled(central_row, coarser[0])
+        gaps, hidden = _kinks(*_settled(gap_row, coarser[1]), gap_row[0], rounding)
+        smooth = float(spread) + uncertain + float(np.linalg.norm(hidden)) / 2
+        half = float(gaps.sum()) / 2
+        # a kink is beside the point, not at it, if it does not show at a step where it could
+        drowned = best.kink and (8 * rounding + hidden)[kinked > 0].sum() > kinked.sum() / 4
+        if smooth + half < best.uncertainty and (half or not drowned):
+            kink = half > max(smooth, KINK * abs(float(value)))
+            best, kinked = Derivative(float(value), smooth + half, kink, depends), gaps
+        if best.uncertainty <= converged:
+            break
     return best
 
 
-def _settled(row: list[float], before: list[float]) -> tuple[float, float]:
+def _kinks(gap: Array, spread: Array, raw: Array, rounding: Array) -> tuple[Array, Array]:
+    """Return how far apart the derivatives from both sides are, and what of that may not show yet.
+
+    At outputs that have no kink the `gap` is 0 but for rounding, as far as it has settled; `raw`,
+    what was found with the last step alone, is the most it can be.
+    """
+    size, noise_of_gap = np.minimum(np.abs(gap), np.abs(raw)), 8 * rounding
+    kinked = size > noise_of_gap + spread
+    unsettled = np.minimum(size + spread, np.abs(raw)) - noise_of_gap
+    return np.where(kinked, size, 0.0), np.where(kinked, 0.0, np.maximum(unsettled, 0.0))
+
+
+def _settled(row: list[Array], before: list[Array]) -> tuple[Array, Array]:
     """Return the extrapolation that agrees best with its neighbours, and how well.
 
     It is not the last where a coarser step crossed a kink: every order reaches back one step more.
     """
-    spreads = [
-        (max(abs(value - row[order]), abs(value - before[min(order + 1, len(before) - 1)])), value)
-        for order, value in enumerate(row[1:])
-    ]
-    spread, value = min(spreads)
-    return value, spread
+    values = np.stack(row[1:])
+    last = len(before) - 1
+    same_order = np.stack([before[min(i, last)] for i in range(1, len(row))])
+    spreads = np.maximum(np.abs(values - np.stack(row[:-1])), np.abs(values - same_order))
+    best = spreads.argmin(axis=0)[None]
+    return np.take_along_axis(values, best, 0)[0], np.take_along_axis(spreads, best, 0)[0]
 
 
-def _extrapolated(central: float, before: list[float]) -> list[float]:
-    """Return the central difference and its extrapolations, given the row of the step before."""
-    row = [central]
-    for order, coarse in enumerate(before[:MAX_EXTRAPOLATIONS], start=1):
-        weight = STEP_RATIO ** (2 * order)
+def _extrapolated(fine: Array, before: list[Array], power: int) -> list[Array]:
+    """Return what was found with a step and its extrapolations, given the row of the step before.
+
+    Its errors go with the step to `power`, and to every second power after that.
+    """
+    row = [np.asarray(fine)]
+    for order, coarse in enumerate(before[:MAX_EXTRAPOLATIONS]):
+        weight = STEP_RATIO ** (power + 2 * order)
         row.append((weight * row[-1] - coarse) / (weight - 1))
     return row

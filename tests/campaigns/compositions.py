@@ -108,9 +108,7 @@ def _input(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> Tens
     scale = 10.0 ** rng.uniform(-LARGEST_DECADE, LARGEST_DECADE)
     shift = rng.choice([0.0, 0.0, 1.0, 3.0])
     some = shape[rng.integers(len(shape)) :] if rng.random() < 0.2 else shape
-    return Tensor(
-        (scale * (rng.standard_normal(some) + shift)).astype(dtype), requires_grad=True
-    )
+    return Tensor((scale * (rng.standard_normal(some) + shift)).astype(dtype), requires_grad=True)
 
 
 def _step(rng: np.random.Generator) -> tuple[str, Step, int]:
@@ -189,9 +187,7 @@ def _tried(step: Step, operands: list[Tensor], largest: float) -> Tensor | None:
 def check(seed: int) -> tuple[Composition, Report]:
     """Return the composition of that seed and what the checker says of it."""
     composition = draw(seed)
-    return composition, gradcheck(
-        composition, composition.inputs, raise_exception=False, seed=seed
-    )
+    return composition, gradcheck(composition, composition.inputs, raise_exception=False, seed=seed)
 
 
 def attempt(seeds: Sequence[int], folder: Path) -> list[str]:

@@ -266,7 +266,7 @@ def test_along_a_direction(sizes, verdict):
 @pytest.mark.parametrize(
     ("derivative", "reason"),
     [
-        ((4.0, 0.0, True), "the direction meets a kink: move the inputs a little, so that they"),
+        ((4.0, 4.0, True), "the direction meets a kink: move the inputs a little, so that they"),
         ((NAN, INF, False), "no derivative was found"),
     ],
 )
@@ -275,6 +275,16 @@ def test_a_direction_that_tells_nothing(derivative, reason):
     assert (found.verdict, found.compared, found.excluded) == (INCONCLUSIVE, 0, 4)
     (line,) = found.detail
     assert line.startswith(reason)
+
+
+def test_what_is_no_derivative_from_either_side_nor_between_fails_at_a_kink():
+    found = gradient(np.ones(4), directional((4.0, 0.0, False), (4.0, 3.75, True)), 0.0)
+    assert (found.verdict, found.error, found.bound) == (FAIL, 4.0, 3.75)
+    truth = elementwise([3.0, 0.5], uncertainty=[0.0, 0.5], kink=[0, 1])
+    assert gradient(np.array([3.0, 1.0]), truth, 0.0).verdict is PASS
+    found = gradient(np.array([3.0, 1.25]), truth, 0.0)
+    assert (found.verdict, found.error, found.bound) == (FAIL, 0.75, 0.5)
+    assert (found.compared, found.excluded) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -316,7 +326,7 @@ def test_a_direction_that_is_off_has_a_second_opinion(opinion, verdict):
     [
         (elementwise([0.0, 0.25]), True),
         (elementwise([0.0, 0.5]), False),
-        (elementwise([0.0, 0.5], kink=[0, 1]), True),
+        (elementwise([0.0, 0.5], uncertainty=0.5, kink=[0, 1]), True),
         (elementwise([0.0, -0.75], uncertainty=0.5), True),
         (directional((0.25, 0.0, False), (0.5, 0.5, False), n=1), True),
         (directional((0.25, 0.0, False), (1.5, 0.5, False), n=1), False),
