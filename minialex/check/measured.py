@@ -26,8 +26,7 @@ LINES = 4
 """How many lines of each length, in random directions; the noisiest counts."""
 
 STEP_SHARE = 2.0**-2
-"""The first step, as a share of the root of the type's eps: for float64 it is 2**-28 of each input's
-size."""
+"""The first step, as a share of the root of the type's eps: in float64 it is 2**-28 of each input."""
 
 LENGTHENING = 2.0**8
 MAX_STEP = 2.0**-5

@@ -301,7 +301,8 @@ def _derivative(
 ) -> Derivative:
     """Return the derivative at 0 of ``sum(gy at(t))``; `floor` is that of `rounding_of`.
 
-    The ladder ends where the uncertainty is not above `converged`. The derivative may lie anywhere between the derivatives from both sides, which is a part of its uncertainty.
+    The ladder ends where the uncertainty is not above `converged`. The derivative may lie anywhere
+    between those from both sides: half of how far these are apart is a part of its uncertainty.
     """
     gy, y = problem.gy, problem.y
     best = Derivative(np.nan, np.inf, False, np.zeros(y.shape, bool))

@@ -7,7 +7,6 @@ accusation, but is counted: a checker that decides nothing accuses nobody.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
