@@ -119,9 +119,6 @@ class Op(Routine):
         keep = grad_enabled() and any(edge is not None for edge in edges)
         extras = {"keep": keep} if "keep" in implementation.takes else {}
         y, saved = self._checked(implementation.forward(*data, **params, **extras))
-        for calls in _recordings.get():
-            shapes = tuple(None if a is None else a.shape for a in data)
-            calls.append(Call(self, implementation, shapes, params, y))
         result = Tensor(y)
         if keep:
             result.requires_grad = True
@@ -135,6 +132,8 @@ class Op(Routine):
                 shape=y.shape,
                 dtype=y.dtype,
             )
+        for calls in _recordings.get():
+            calls.append(Call(self, implementation, data, params, result.data, result.node))
         return result
 
     def _checked(self, result: Any) -> tuple[Array, tuple[Any, ...]]:
@@ -175,13 +174,19 @@ def common_device_and_dtype(name: str, data: Gradients) -> tuple[Device, Any]:
 
 @dataclass(frozen=True)
 class Call:
-    """One run of an op, as `record_calls` keeps it."""
+    """One run of an op, as `record_calls` keeps it; `node` is what it left in the graph, if any."""
 
     op: Op
     implementation: Implementation
-    shapes: Shapes
+    inputs: Gradients
     params: dict[str, Any]
     y: Array
+    node: Node | None
+
+    @property
+    def shapes(self) -> Shapes:
+        """The shapes of the inputs."""
+        return tuple(None if a is None else a.shape for a in self.inputs)
 
     def cost(self) -> Cost:
         """Return what the forward pass of this call takes.

@@ -10,6 +10,7 @@ import numpy as np
 
 from minialex.arrays import Array
 from minialex.check import guess, noise
+from minialex.check.clues import Evidence, Rerun
 from minialex.check.numeric import (
     Derivative,
     DerivativeProblem,
@@ -103,6 +104,7 @@ def gradient(
     rng: np.random.Generator,
     atol: float = 0.0,
     rtol: float = 0.0,
+    rerun: Rerun | None = None,
 ) -> Finding:
     """Compare `g`, a gradient for input `k`, with the derivative of `problem`.
 
@@ -119,6 +121,8 @@ def gradient(
         Draws the directions, where there are too many elements to take each.
     atol, rtol : float
         Allowed besides, of each element and of each share of the true one.
+    rerun : Rerun, optional
+        How to have `g` again, for other inputs and cotangents, to guess what is wrong with it.
     """
     x = problem.input(k)
     if g.shape != x.shape:
@@ -126,7 +130,7 @@ def gradient(
     finite = np.isfinite(g)
     if not finite.all():
         return wrong(what, *_not_finite(g, finite, problem, k))
-    held = _GradientComparison(what, g, problem, k, allowed, atol, rtol)
+    held = _GradientComparison(what, g, problem, k, allowed, atol, rtol, rerun)
     truth = problem.truth(k, rng)
     if isinstance(truth, ElementwiseDerivatives):
         return held.elements(truth)
@@ -180,6 +184,11 @@ class _GradientComparison:
     allowed: Array
     atol: float
     rtol: float
+    rerun: Rerun | None = None
+
+    @property
+    def evidence(self) -> Evidence:
+        return Evidence(self.problem, self.k, self.rerun)
 
     def along(self, v: Array) -> Derivative:
         return self.problem.along(self.k, v)
@@ -224,7 +233,7 @@ class _GradientComparison:
             excluded=excluded,
         )
         if off.any():
-            detail = guess.explain(self.g, truth, self.along, self.rounding, place)
+            detail = guess.explain(self.g, truth, self.along, self.rounding, place, self.evidence)
             return finding(verdict=Verdict.FAIL, detail=detail)
         reason = self._vague(truth, bound, seen)
         verdict = Verdict.INCONCLUSIVE if reason else Verdict.PASS
@@ -294,9 +303,9 @@ class _GradientComparison:
         affordable = self.problem.affordable
         if self.g.size > min(guess.MAX_ELEMENTS_EXPLAINED, affordable):
             sample = max(guess.MIN_SAMPLED_ELEMENTS, min(guess.SAMPLED_ELEMENTS, affordable))
-            return guess.search(self.g, self.along, self.rounding, sample)
+            return guess.search(self.g, self.along, self.rounding, sample, self.evidence)
         whole = self.problem.elements(self.k)
-        return guess.explain(self.g, whole, self.along, self.rounding)
+        return guess.explain(self.g, whole, self.along, self.rounding, evidence=self.evidence)
 
 
 def _ratio(error: Array, bound: Array) -> Array:

@@ -1,19 +1,23 @@
 """From wrong numbers to the likely mistake: where it is, what it comes from, what it looks like.
 
 Every guess is a transformation of the right gradient, or output, that gives the wrong one, or a
-set of elements that alone are wrong.
+set of elements that alone are wrong. One says nothing rather than what might not be so. `GUESSES`
+are asked in order; whoever knows more adds a function of `Clues` to them.
 """
 
 from __future__ import annotations
 
 import bisect
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from minialex.arrays import Array
+from minialex.check import noise
 from minialex.check.case import is_float
+from minialex.check.clues import Clues, Evidence, Guess
 from minialex.check.numeric import (
     Derivative,
     DerivativeProblem,
@@ -40,6 +44,12 @@ MIN_WRONG_FOR_A_PATTERN = 3
 MAX_ELEMENTS_SHIFTED = 1 << 24
 """Where trying every shift along an axis would copy more numbers than this, none is tried."""
 
+FLOAT32_NOISE = 2.0**-18
+"""How far off float32 may have made a sum, as a share of the largest element."""
+
+STEPPED_OVER, NOT_SEEN = 2.0**-12, 2.0**-40
+"""By which share of themselves numbers change so that float32 sees it, and so that float64 does."""
+
 Along = Callable[[Array], Derivative]
 
 
@@ -60,6 +70,7 @@ def explain(
     along: Along,
     rounding: float,
     place: tuple[Any, ...] | None = None,
+    evidence: Evidence | None = None,
 ) -> tuple[str, ...]:
     """Return lines about `g`, given the right gradient.
 
@@ -74,12 +85,16 @@ def explain(
         f"worst at {at(place)}: {differ(g[place], truth.value[place])}",
         f"{int(off.sum())} of {int(known.sum())} elements looked at are off",
         receptive_field(along(unit_vector(g.shape, place)).depends),
-        f"first guess: {first(g, truth, off, rounding)}",
+        f"first guess: {first(g, truth, off, rounding, evidence)}",
     )
 
 
 def search(
-    g: Array, along: Along, rounding: float, sample: int = SAMPLED_ELEMENTS
+    g: Array,
+    along: Along,
+    rounding: float,
+    sample: int = SAMPLED_ELEMENTS,
+    evidence: Evidence | None = None,
 ) -> tuple[str, ...]:
     """Return lines about `g`, known to be wrong, where the right gradient is not known whole.
 
@@ -91,7 +106,8 @@ def search(
         part = max(np.array_split(part, min(SEARCH_PARTS, part.size)), key=_wrongness(g, along))
     drawn = np.random.default_rng(g.size).choice(g.size, min(g.size, sample), replace=False)
     truth = elements(along, g.shape, map(int, np.append(drawn, part)))
-    return explain(g, truth, along, rounding, np.unravel_index(int(part[0]), g.shape))
+    place = np.unravel_index(int(part[0]), g.shape)
+    return explain(g, truth, along, rounding, place, evidence)
 
 
 def _wrongness(g: Array, along: Along) -> Callable[[Array], float]:
@@ -161,44 +177,17 @@ def _spans(box: Sequence[tuple[int, int]]) -> str:
 # Guesses ------------------------------------------------------------------------------------------
 
 
-def first(g: Array, truth: ElementwiseDerivatives, off: Array, rounding: float) -> str:
-    """Return the first guess that fits."""
-    known = np.isfinite(truth.value) & ~truth.kink
-    tolerance = float(rounding + np.max(truth.uncertainty[known], initial=0))
-    for guess in (_nothing, _factor, _offset, _one, _overwritten, _edge):
-        text = guess(g, truth, known, off, tolerance)
-        if text:
-            return text
-    if known.all() and g.size * sum(g.shape) <= MAX_ELEMENTS_SHIFTED:
-        for name, part, candidate in _transformed(g, truth.value):
-            if candidate.shape == part.shape and _same(part, candidate, tolerance):
-                return name
-    return "no simple relation to what is right; compare the formulas term by term"
+def _nothing(clues: Clues) -> str:
+    return "" if clues.g.any() else "it is zero everywhere: was it never written?"
 
 
-def _same(a: Array, b: Array, tolerance: float) -> bool:
-    """Return whether `a` and `b`, which say something, are equal but for rounding."""
-    if a.size < 2 or not b.any():
-        return False
-    scale = float(np.abs(b).max(initial=0))
-    return bool(np.abs(a - b).max(initial=0) <= 4 * tolerance + 1e-6 * scale)
-
-
-def _nothing(
-    g: Array, truth: ElementwiseDerivatives, known: Array, off: Array, tolerance: float
-) -> str:
-    return "" if g.any() else "it is zero everywhere: was it never written?"
-
-
-def _factor(
-    g: Array, truth: ElementwiseDerivatives, known: Array, off: Array, tolerance: float
-) -> str:
-    G = truth.value[known]
+def _factor(clues: Clues) -> str:
+    g, G = clues.g[clues.known], clues.truth.value[clues.known]
     if G.size < 2 or not G.any():
         return ""
-    factor = float((g[known] * G).sum() / (G * G).sum())
+    factor = float((g * G).sum() / (G * G).sum())
     near_one = abs(factor - 1) < 1e-6
-    if near_one or abs(factor) < 1e-6 or not _same(g[known], factor * G, tolerance):
+    if near_one or abs(factor) < 1e-6 or not clues.same(g, factor * G):
         return ""
     if abs(factor + 1) < 1e-3:
         return "the sign is wrong"
@@ -210,46 +199,39 @@ def _factor(
     return f"a factor is missing or one too many: every element is {shown}"
 
 
-def _offset(
-    g: Array, truth: ElementwiseDerivatives, known: Array, off: Array, tolerance: float
-) -> str:
-    shift = g[known] - truth.value[known]
+def _offset(clues: Clues) -> str:
+    shift = clues.g[clues.known] - clues.truth.value[clues.known]
     middle = float(np.median(shift)) if shift.size > 1 else 0.0
-    if not abs(middle) > 2 * tolerance or np.abs(shift - middle).max() > 4 * tolerance:
+    spread = np.abs(shift - middle).max(initial=0)
+    if not abs(middle) > 2 * clues.tolerance or spread > 4 * clues.tolerance:
         return ""
     return f"the same number, {middle:.3g}, is added to every element"
 
 
-def _overwritten(
-    g: Array, truth: ElementwiseDerivatives, known: Array, off: Array, tolerance: float
-) -> str:
-    shared = truth.fan_out > np.min(
-        truth.fan_out, initial=truth.fan_out.max(), where=truth.fan_out > 0
-    )
+def _overwritten(clues: Clues) -> str:
+    known, off, fan_out = clues.known, clues.off, clues.truth.fan_out
+    shared = fan_out > np.min(fan_out, initial=fan_out.max(), where=fan_out > 0)
     if not (known & ~shared).any() or not off.any() or off[~shared].any():
         return ""
     # most of them: of several contributions one is left
-    if off.sum() < 0.5 * (known & shared & (truth.value != 0)).sum():
+    if off.sum() < 0.5 * (known & shared & (clues.truth.value != 0)).sum():
         return ""
     return "only elements that feed more outputs than others are off: `=` where it must be `+=`?"
 
 
-def _one(
-    g: Array, truth: ElementwiseDerivatives, known: Array, off: Array, tolerance: float
-) -> str:
-    if off.sum() != 1 or g.size == 1:
+def _one(clues: Clues) -> str:
+    off = clues.off
+    if off.sum() != 1 or off.size == 1:
         return ""
-    ends = {0: "the first element", g.size - 1: "the last element"}
+    ends = {0: "the first element", off.size - 1: "the last element"}
     return f"{ends.get(int(off.argmax()), 'one element')} alone is off: a loop's end, or an index?"
 
 
-def _edge(
-    g: Array, truth: ElementwiseDerivatives, known: Array, off: Array, tolerance: float
-) -> str:
+def _edge(clues: Clues) -> str:
+    off = clues.off
     if off.sum() < MIN_WRONG_FOR_A_PATTERN:
         return ""
-    for axis in range(g.ndim):
-        length = g.shape[axis]
+    for axis, length in enumerate(off.shape):
         where = set(np.flatnonzero(np.moveaxis(off, axis, 0).reshape(length, -1).any(axis=1)))
         if length > 2 and where == {length - 1}:
             return f"only the last of axis {axis} is off: a loop that ends one too early?"
@@ -257,6 +239,15 @@ def _edge(
             return f"only the first of axis {axis} is off: a loop that starts one too late?"
         if length > 3 and where == {0, length - 1}:
             return f"only the ends of axis {axis} are off: a window or its padding off by one?"
+    return ""
+
+
+def _moved(clues: Clues) -> str:
+    g = clues.g
+    if clues.known.all() and g.size * sum(g.shape) <= MAX_ELEMENTS_SHIFTED:
+        for name, part, candidate in _transformed(g, clues.truth.value):
+            if candidate.shape == part.shape and clues.same(part, candidate):
+                return name
     return ""
 
 
@@ -291,3 +282,89 @@ def _part(a: Array, part: slice, *axes: int) -> Array:
     """Return `a` cut to `part` along `axes`."""
     index = [part if axis in axes else slice(None) for axis in range(a.ndim)]
     return a[tuple(index)]
+
+
+def _not_linear(clues: Clues) -> str:
+    """Compare what becomes of twice the cotangent, and of a sum of two."""
+    if not clues.repeats or clues.evidence is None:
+        return ""
+    if not clues.same(clues.again(2.0), 2 * clues.g):
+        return "it is not linear in gy: for 2 gy it is not twice as large"
+    share = np.random.default_rng(0).uniform(-1, 2, clues.evidence.problem.gy.shape)
+    if not clues.same(clues.again(share) + clues.again(1 - share), clues.g):
+        return "it is not linear in gy: for a + b it is not the sum of those for a and b"
+    return ""
+
+
+def _float32(clues: Clues) -> str:
+    """Ask whether float64 is off by noise of float32's size, and changes in steps of that size."""
+    G = np.where(clues.known, clues.truth.value, 0.0)
+    error = np.where(clues.known, np.abs(clues.g - G), 0.0)
+    most = 0.75 * np.count_nonzero(G)
+    if not clues.repeats or clues.evidence is None or clues.evidence.rerun is None:
+        return ""
+    narrow = clues.evidence.rerun.dtype != np.float64 or most < MIN_WRONG_FOR_A_PATTERN
+    if narrow or clues.off.sum() < most or error.max() > FLOAT32_NOISE * np.abs(G).max():
+        return ""
+    by_inputs = [clues.again(perturb=_perturbing(share)) for share in (STEPPED_OVER, NOT_SEEN)]
+    factors = noise.factors(clues.evidence.problem.gy.shape, np.random.default_rng(0))
+    by_gy = [clues.again(1 + share * factors) for share in (STEPPED_OVER, NOT_SEEN)]
+    for far, near in (by_inputs, by_gy):
+        moved = far != clues.g
+        if moved.sum() >= most and (near == clues.g)[moved].mean() >= 0.75:
+            return "as if computed in float32: a cast, or an array of that type, on the way?"
+    return ""
+
+
+def _perturbing(share: float) -> noise.Perturb:
+    return functools.partial(noise.perturbed, rng=np.random.default_rng(0), share=share)
+
+
+def _another_input(clues: Clues) -> str:
+    g = clues.g.reshape(-1)[clues.looked_at]
+    for name, G in clues.other_inputs():
+        if clues.same(g, G):
+            return f"it is the gradient of {name}: are two of them in the wrong order?"
+    return ""
+
+
+def _one_row(clues: Clues) -> str:
+    g = clues.g.reshape(-1)[clues.looked_at]
+    for name, G in clues.rows_alone():
+        if clues.same(g, G):
+            return f"it is what the {name} of the output gives alone: is a sum over rows missing?"
+    return ""
+
+
+GUESSES: list[Guess] = [
+    _nothing,
+    _factor,
+    _offset,
+    _one,
+    _overwritten,
+    _edge,
+    _moved,
+    _not_linear,
+    _float32,
+    _another_input,
+    _one_row,
+]
+"""What is asked, in this order: what costs most stands last."""
+
+
+def first(
+    g: Array,
+    truth: ElementwiseDerivatives,
+    off: Array,
+    rounding: float,
+    evidence: Evidence | None = None,
+) -> str:
+    """Return the first guess that fits."""
+    known = np.isfinite(truth.value) & ~truth.kink
+    tolerance = float(rounding + np.max(truth.uncertainty[known], initial=0))
+    clues = Clues(g, truth, known, off, tolerance, evidence)
+    found = (guess(clues) for guess in GUESSES)
+    return next(
+        filter(None, found),
+        "no simple relation to what is right; compare the formulas term by term",
+    )

@@ -125,6 +125,8 @@ class DerivativeProblem:
         What the function computes in, whatever it is given.
     names : tuple of str
         What the inputs are called; by default by their numbers.
+    rows : int
+        How many rows the output has, where its first axis does not say so.
     """
 
     function: Callable[..., Array]
@@ -140,6 +142,7 @@ class DerivativeProblem:
     measured: Array | float = 0.0
     dtype: npt.DTypeLike = np.float64
     names: tuple[str, ...] = ()
+    rows: int = 0
     _truths: dict[int, ElementwiseDerivatives | DirectionalDerivatives] = field(
         default_factory=dict
     )
