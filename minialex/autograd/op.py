@@ -208,9 +208,9 @@ _recordings: ContextVar[tuple[list[Call], ...]] = ContextVar("recordings", defau
 
 
 @contextlib.contextmanager
-def record_calls() -> Iterator[list[Call]]:
-    """Collect every op that runs inside, in order."""
-    calls: list[Call] = []
+def record_calls(calls: list[Call] | None = None) -> Iterator[list[Call]]:
+    """Append every op that runs inside to `calls`, a new list if that is left out, in order."""
+    calls = [] if calls is None else calls
     token = _recordings.set((*_recordings.get(), calls))
     try:
         yield calls

@@ -105,6 +105,7 @@ def gradient(
     atol: float = 0.0,
     rtol: float = 0.0,
     rerun: Rerun | None = None,
+    doubt: Array | float = 0.0,
 ) -> Finding:
     """Compare `g`, a gradient for input `k`, with the derivative of `problem`.
 
@@ -123,6 +124,8 @@ def gradient(
         Allowed besides, of each element and of each share of the true one.
     rerun : Rerun, optional
         How to have `g` again, for other inputs and cotangents, to guess what is wrong with it.
+    doubt : array of the shape of `g`, or 0
+        Allowed besides, of each element by itself.
     """
     x = problem.input(k)
     if g.shape != x.shape:
@@ -130,7 +133,7 @@ def gradient(
     finite = np.isfinite(g)
     if not finite.all():
         return wrong(what, *_not_finite(g, finite, problem, k))
-    held = _GradientComparison(what, g, problem, k, allowed, atol, rtol, rerun)
+    held = _GradientComparison(what, g, problem, k, allowed, atol, rtol, rerun, doubt)
     truth = problem.truth(k, rng)
     if isinstance(truth, ElementwiseDerivatives):
         return held.elements(truth)
@@ -185,6 +188,7 @@ class _GradientComparison:
     atol: float
     rtol: float
     rerun: Rerun | None = None
+    doubt: Array | float = 0.0
 
     @property
     def evidence(self) -> Evidence:
@@ -199,13 +203,13 @@ class _GradientComparison:
 
     def bounds(self, truth: ElementwiseDerivatives) -> tuple[Array, Array]:
         """Return how far off each element may be, and at which of them a derivative is known."""
-        bound = self.rounding + truth.uncertainty + self.rtol * np.abs(truth.value)
+        bound = self.rounding + truth.uncertainty + self.rtol * np.abs(truth.value) + self.doubt
         # none is where the function could not be evaluated on both sides
         return bound, ~truth.kink & np.isfinite(bound)
 
     def bound_along(self, v: Array, d: Derivative) -> float:
         """Return how far off the derivative along `v` may be."""
-        rounding = float(np.linalg.norm((self.allowed + self.atol) * v))
+        rounding = float(np.linalg.norm((self.allowed + self.atol + self.doubt) * v))
         return rounding + d.uncertainty + self.rtol * abs(d.value)
 
     def off(self, truth: ElementwiseDerivatives) -> Array:

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from minialex.arrays import Array
 from minialex.check.case import Inputs, is_float
+from minialex.check.noise import factors
 
 POINTS = 8
 """How many points a line has."""
@@ -26,7 +28,7 @@ LINES = 4
 """How many lines of each length, in random directions; the noisiest counts."""
 
 STEP_SHARE = 2.0**-2
-"""The first step, as a share of the root of the type's eps: in float64 it is 2**-28 of each input."""
+"""The first step, as a share of the root of the type's eps: for float64 it is 2**-28."""
 
 LENGTHENING = 2.0**8
 MAX_STEP = 2.0**-5
@@ -37,7 +39,7 @@ MAX_DISAGREEMENT = 4.0
 
 
 def function_noise(
-    function: Callable[..., Array], inputs: Inputs, rng: np.random.Generator, dtype: np.dtype
+    function: Callable[..., Array], inputs: Inputs, rng: np.random.Generator, dtype: np.dtype[Any]
 ) -> Array:
     """Return the standard deviation of the rounding errors of each output.
 
@@ -63,33 +65,28 @@ def function_noise(
         found = np.fmax.reduce(lines)
         noise = np.where(np.isnan(noise), found, noise)
         step *= LENGTHENING
-    return np.nan_to_num(noise)
+    return np.asarray(np.nan_to_num(noise))
 
 
 def _line(
     function: Callable[..., Array], inputs: Inputs, rng: np.random.Generator, step: float
 ) -> Array:
     """Return the outputs at equally spaced points that begin at `inputs`, along the first axis."""
-    directions = [_direction(x, rng) if is_float(x) else None for x in inputs]
+    along = [_direction(x, rng) if x is not None and is_float(x) else None for x in inputs]
+
+    def at(t: float) -> Array:
+        moved = zip(inputs, along, strict=True)
+        return function(*(x if v is None or x is None else x + t * v for x, v in moved))
+
     with np.errstate(all="ignore"):
-        return np.stack(
-            [
-                function(
-                    *(
-                        x if v is None or x is None else x + i * step * v
-                        for x, v in zip(inputs, directions, strict=True)
-                    )
-                )
-                for i in range(POINTS)
-            ]
-        )
+        return np.stack([at(i * step) for i in range(POINTS)])
 
 
 def _direction(x: Array, rng: np.random.Generator) -> Array:
     """Return random numbers of both signs, each about as large as its element of `x`."""
     size = np.where(np.isfinite(x), np.abs(x), 0.0)
     size = np.where(size > 0, size, size.max(initial=0) or 1.0)
-    return size * rng.choice((-1.0, 1.0), x.shape) * rng.uniform(0.5, 1.5, x.shape)
+    return np.asarray(size * factors(x.shape, rng))
 
 
 def line_noise(values: Array) -> Array:
@@ -112,4 +109,4 @@ def line_noise(values: Array) -> Array:
         agree = three.max(axis=0) <= MAX_DISAGREEMENT * three.min(axis=0)
         noise = np.where(agree & signs[k], together[k], noise)
     still = np.count_nonzero(np.diff(values, axis=0) == 0, axis=0) >= (len(values) - 1) / 2
-    return np.where(still | ~np.isfinite(noise), np.nan, noise)
+    return np.asarray(np.where(still | ~np.isfinite(noise), np.nan, noise))

@@ -23,6 +23,7 @@ from minialex.autograd.graph import Node, ancestry
 from minialex.autograd.op import Call, unknown_cost
 from minialex.check import noise
 from minialex.check.case import Inputs
+from minialex.check.rounding import RandomRounding
 
 
 @runtime_checkable
@@ -137,24 +138,46 @@ class Subject:
         with no_grad(), self._run(xs, wide) as outputs:
             return joined(outputs)
 
-    def gradient(self, xs: Inputs, gy: Array, perturb: noise.Perturb | None = None) -> Inputs:
+    def gradient(
+        self, xs: Inputs, gy: Array, perturb: noise.Perturb | None = None
+    ) -> tuple[Array, ...]:
         """Return the gradients for the cotangent `gy`, in float64 where `fn` takes that.
 
         What ops saved goes through `perturb` before, if that is given. Where none arrives it is 0.
         """
-        arrived = self.vjp(xs, gy, perturb, wide=not self.why_narrow)
+
+        def change(node: Node) -> None:
+            node.saved = node.saved if perturb is None else perturb(node.saved)
+
+        return self._filled(self.vjp(xs, gy, change, wide=not self.why_narrow))
+
+    def rounded(self, xs: Inputs, gy: Array, rounding: RandomRounding) -> tuple[Array, ...]:
+        """Return the gradients with every op's results and gradients rounded at random."""
+        with record_calls(rounding):
+            arrived = self.vjp(xs, gy, rounding.round_gradients, wide=not self.why_narrow)
+        return self._filled(arrived)
+
+    def _filled(self, arrived: Inputs) -> tuple[Array, ...]:
+        """Return gradients with zeros for what did not arrive."""
         together = zip(arrived, self.leaves.values(), strict=True)
         return tuple(np.zeros(t.shape) if g is None else g for g, t in together)
 
     def vjp(
-        self, xs: Inputs, gy: Array, perturb: noise.Perturb | None = None, *, wide: bool = False
+        self,
+        xs: Inputs,
+        gy: Array,
+        change: Callable[[Node], None] = lambda node: None,
+        *,
+        wide: bool = False,
     ) -> Inputs:
-        """Return the gradients that arrive at the leaves, None where none does."""
+        """Return the gradients that arrive at the leaves, None where none does.
+
+        `change` is made to every node between forward and backward.
+        """
         with self._run(xs, wide) as outputs:
             graph, leaves = _Graph.behind(outputs), list(self.leaves.values())
-            if perturb is not None:
-                for node in graph.nodes:
-                    node.saved = perturb(node.saved)
+            for node in graph.nodes:
+                change(node)
             others = [t for t in graph.leaves() if not _among(t, leaves)]
             with _lent(others, [t.data for t in others]):
                 _send_back(outputs, gy)

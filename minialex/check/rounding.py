@@ -1,0 +1,59 @@
+"""Random rounding: what becomes of gradients when each op is off by a few rounding errors.
+
+Every result and every gradient of an op is multiplied by one plus a few roundoffs of random size
+and sign, and how far that moves the gradients is seen (Monte Carlo arithmetic: Parker 1997, "Monte
+Carlo arithmetic: exploiting randomness in floating-point arithmetic", UCLA CSD-970002). That shows
+what no op by itself does: results that cancel in the next op, gradients that cancel in a sum, and
+choices, such as the larger of two, that are made within the rounding.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minialex.arrays import Array, device_of, extent_of, to_device
+from minialex.autograd.graph import Node
+from minialex.autograd.op import Call
+from minialex.check import noise
+from minialex.check.case import is_float
+
+RUNS = 8
+"""How many runs the movement is seen in; the largest counts."""
+
+ROUNDOFFS = 4.0
+"""How many roundoffs each number is off by, about."""
+
+SAFETY = 4.0
+"""How many times the movement explains an error."""
+
+
+class RandomRounding(list[Call]):
+    """Calls of ops, whose results and gradients are off by a few times `unit` of themselves."""
+
+    def __init__(self, rng: np.random.Generator, unit: float) -> None:
+        super().__init__()
+        self.rng, self.share = rng, ROUNDOFFS * unit
+
+    def append(self, call: Call) -> None:
+        """Round what the call gave, in place; views of what it was given are left alone."""
+        given = [extent_of(a) for a in call.inputs if a is not None]
+        start, stop = extent_of(call.y)
+        if is_float(call.y) and not any(start < past and first < stop for first, past in given):
+            call.y[...] = self.rounded(call.y)
+
+    def round_gradients(self, node: Node) -> None:
+        """Have the backward of `node` give rounded gradients."""
+        backward = node.backward
+
+        def rounded_backward(*args: Any, **params: Any) -> tuple[Array | None, ...]:
+            found = backward(*args, **params)
+            return tuple(None if g is None else self.rounded(g) for g in found)
+
+        node.backward = rounded_backward
+
+    def rounded(self, a: Array) -> Array:
+        """Return `a`, each number off by a random share of itself."""
+        factors = 1 + self.share * noise.factors(a.shape, self.rng)
+        return a * to_device(np.asarray(factors, a.dtype), device_of(a))
