@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from minialex.arrays import Array, device_of, extent_of, to_device
+from minialex.arrays import Array, device_of, extent_of, is_array, to_device
 from minialex.autograd.graph import Node
 from minialex.autograd.op import Call
 from minialex.check import noise
@@ -38,12 +38,17 @@ class RandomRounding(list[Call]):
 
     def append(self, call: Call) -> None:
         """Round what the call gave, in place; views of what it was given are left alone."""
-        given = [extent_of(a) for a in call.inputs if a is not None]
-        start, stop = extent_of(call.y)
-        if is_float(call.y) and not any(start < past and first < stop for first, past in given):
-            call.y[...] = self.rounded(call.y)
+        if not is_float(call.y) or any(a is not None and _overlap(a, call.y) for a in call.inputs):
+            return
+        if call.node is not None:
+            # now and then as it was: a backward may compare it with what it was given
+            own = self.rounded if self.rng.random() < 0.5 else _copy
+            call.node.saved = tuple(
+                own(a) if is_array(a) and _overlap(a, call.y) else a for a in call.node.saved
+            )
+        call.y[...] = self.rounded(call.y)
 
-    def round_gradients(self, node: Node) -> None:
+    def round_node(self, node: Node) -> None:
         """Have the backward of `node` give rounded gradients."""
         backward = node.backward
 
@@ -57,3 +62,12 @@ class RandomRounding(list[Call]):
         """Return `a`, each number off by a random share of itself."""
         factors = 1 + self.share * noise.factors(a.shape, self.rng)
         return a * to_device(np.asarray(factors, a.dtype), device_of(a))
+
+
+def _copy(a: Array) -> Array:
+    return a.copy()
+
+
+def _overlap(a: Array, b: Array) -> bool:
+    (start, stop), (first, past) = extent_of(a), extent_of(b)
+    return start < past and first < stop

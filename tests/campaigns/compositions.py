@@ -2,7 +2,7 @@
 
 One to twelve ops on one to three inputs of sizes from 1e-8 to 1e8, in float64 or float32. Many of
 them cancel: an intermediate is larger than what goes in and what comes out. INCONCLUSIVE is no
-accusation, but is counted: a checker that decides nothing accuses nobody.
+accusation, but is counted: a checker that decides nothing accuses none either.
 """
 
 from __future__ import annotations
