@@ -1,14 +1,17 @@
 """What every implementation owes autograd besides right numbers.
 
-Inputs, saved arrays and the cotangent are never written to; the output has the inputs' type;
-nothing is saved where no backward follows; one gradient comes back for each input, of its shape and
-type; inputs that need none get None; a gradient goes into the array that `out` gives for it. Output
-and gradients have the same bits whatever is kept, wanted and given.
+Neither function raises. Inputs, saved arrays, the output and the cotangent are never written to;
+the output has the inputs' type; nothing is saved where no backward follows; one gradient comes back
+for each input, of its shape and type; inputs that need none get None; a gradient goes into the
+array that `out` gives for it. Output and gradients have the same bits when run again, and whatever
+is kept, wanted and given.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import chain, combinations
 from typing import Any
 
@@ -18,130 +21,259 @@ from minialex import arrays
 from minialex.arrays import Array
 from minialex.check.case import Case, Inputs
 from minialex.check.suite import Pair, problem_of
+from minialex.cuda import EmulationError
+from minialex.errors import MinialexError
+
+MAX_CHOICES = 14
+"""How many choices of inputs gradients are asked for: all choices of four."""
+
+
+@dataclass(frozen=True, eq=False)
+class OpCall:
+    """A call of an op, and how its backward is called: what the contract is asked about.
+
+    Attributes
+    ----------
+    pair : Pair
+        The implementations.
+    inputs, params
+        What forward is called with.
+    like : array
+        Of the shape, type and device that the output must have.
+    gy : array or None
+        The cotangent; None where no backward follows.
+    wanted : tuple of int
+        The inputs whose gradients are wanted.
+    names : tuple of str
+        What the inputs are called.
+    every : bool
+        Whether there must be a gradient for all of these, and none for others, whatever backward is
+        told. Otherwise it may know of inputs that have none, and give more than it is asked for.
+    tolerance : float
+        By how much results may differ from run to run.
+    """
+
+    pair: Pair
+    inputs: Inputs
+    params: Mapping[str, Any]
+    like: Array
+    gy: Array | None
+    wanted: tuple[int, ...]
+    names: tuple[str, ...]
+    every: bool = True
+    tolerance: float = 0.0
 
 
 def violations(pair: Pair, case: Case) -> list[str]:
     """Return what `pair` breaks of the contract on `case`, one line each; empty is good."""
     problem = problem_of(pair.op, case)
-    run = _ContractRun(
-        pair, case, pair.prepared(problem.inputs), case.differentiable(problem.inputs)
-    )
-    return [
-        *run.output(problem.y.shape),
-        *run.written(),
-        *run.keep(),
-        *run.gradients(),
-        *run.needs(),
-        *run.out(),
-    ]
+    dtype, device = case.output_dtype or pair.dtype, case.output_device or pair.device
+    gy = arrays.to_device(problem.gy.astype(dtype), device)
+    inputs, wanted = pair.prepared(problem.inputs), case.differentiable(problem.inputs)
+    names = tuple(f"input {i}" for i in range(len(inputs)))
+    run = ContractRun(OpCall(pair, inputs, case.params, gy, gy, wanted, names))
+    return run.wrecks() or run.lapses()
 
 
-class _ContractRun:
-    """One case, run once, and what is asked of a pair of implementations about it."""
+class ContractRun:
+    """A call, and what is asked about it.
 
-    def __init__(self, pair: Pair, case: Case, inputs: Inputs, wanted: tuple[int, ...]) -> None:
-        self.pair, self.case, self.inputs, self.wanted = pair, case, inputs, wanted
-        self.problem = problem_of(pair.op, case)
-        self.dtype = case.output_dtype or pair.dtype
-        self.gy = arrays.to_device(
-            self.problem.gy.astype(self.dtype), case.output_device or pair.device
+    Attributes
+    ----------
+    output : array or None
+        What forward returned, as it was then; None before it ran.
+    compared : int
+        How many elements of output and gradients there are.
+    """
+
+    def __init__(self, call: OpCall) -> None:
+        self.call, self.pair = call, call.pair
+        self.all = tuple(i in call.wanted for i in range(len(call.inputs)))
+        self.output: Array | None = None
+        self.compared = 0
+
+    def wrecks(self) -> list[str]:
+        """Run forward and backward; return what autograd cannot go on with, one line each."""
+        return _until_it_raises(self._wrecks())
+
+    def lapses(self) -> list[str]:
+        """Run both some more; return what else is broken, where nothing is that `wrecks` finds."""
+        asked = self._keep(), self._again(), self._needs(), self._out()
+        return [line for lines in asked for line in _until_it_raises(lines)]
+
+    def _wrecks(self) -> Iterator[str]:
+        call = self.call
+        held = [*zip(call.names, call.inputs, strict=True), ("gy", call.gy)]
+        before = [(name, a, _bits(a)) for name, a in held]
+        self.y, self.saved = _run("forward", self.pair.run, call.inputs, call.params)
+        wrong = [*self._output(), *_written("forward", before)]
+        yield from wrong
+        if wrong:
+            return
+        self.output = arrays.array_module(self.y).array(self.y)
+        self.compared = self.y.size
+        if call.gy is None:
+            return
+        before += [("the output", self.y, _bits(self.y))]
+        saved = [_bits(a) for a in self.saved]
+        self.whole = self._vjp(self.all)
+        yield from _written("backward", before)
+        if [_bits(a) for a in self.saved] != saved:
+            yield "backward wrote to what was saved, so that it cannot run twice"
+        yield from self._gradients()
+
+    def _vjp(self, needs: tuple[bool, ...], out: Inputs | None = None) -> Inputs:
+        call = self.call
+        grads: Inputs = _run(
+            "backward", self.pair.vjp, call.gy, self.saved, call.params, needs, out
         )
-        self.all = tuple(i in wanted for i in range(len(inputs)))
-        self.before = self.state()
-        self.y, self.saved = pair.run(inputs, case.params)
-        self.after_forward = self.state()
-        self.results = _bytes(self.y), [_bytes(a) for a in self.saved]
-        self.whole = self.vjp(self.all)
+        return grads
 
-    def vjp(self, needs: tuple[bool, ...], out: Inputs | None = None) -> Inputs:
-        return self.pair.vjp(self.gy, self.saved, self.case.params, needs, out)
-
-    def state(self) -> list[bytes | None]:
-        """Return the bits of what must not be written to."""
-        return [_bytes(a) for a in (*self.inputs, self.gy)]
-
-    def output(self, shape: tuple[int, ...]) -> Iterator[str]:
+    def _output(self) -> Iterator[str]:
+        like = self.call.like
         if not isinstance(self.saved, tuple):
             yield f"saved is a {type(self.saved).__name__}, it must be a tuple"
-        if not _like(self.y, self.gy):
+        if not _like(self.y, like):
             yield f"the output is a {type(self.y).__name__}, it must be an array of its device"
-        elif (self.y.shape, self.y.dtype) != (shape, self.dtype):
-            yield f"the output is {self.y.shape} {self.y.dtype}, not {shape} {self.dtype}"
+        elif (self.y.shape, self.y.dtype) != (like.shape, like.dtype):
+            yield f"the output is {self.y.shape} {self.y.dtype}, not {like.shape} {like.dtype}"
 
-    def written(self) -> Iterator[str]:
-        names = [*(f"input {i}" for i in range(len(self.inputs))), "the cotangent"]
-        for name, *states in zip(names, self.before, self.after_forward, self.state(), strict=True):
-            if len(set(states)) > 1:
-                yield f"{name} was written to"
-        y, saved = self.results
-        if _bytes(self.y) != y:
-            yield "backward wrote to the output"
-        if [_bytes(a) for a in self.saved] != saved:
-            yield "backward wrote to what was saved, so that it cannot run twice"
-
-    def keep(self) -> Iterator[str]:
+    def _keep(self) -> Iterator[str]:
         """Run forward as it is where no backward follows."""
         if "keep" not in self.pair.implementations()[0].takes:
             return
-        y, saved = self.pair.run(self.inputs, {**self.case.params, "keep": False})
-        if _bytes(y) != self.results[0]:
+        call = self.call
+        y, saved = _run("forward", self.pair.run, call.inputs, {**call.params, "keep": False})
+        if not self._same(y, self.y):
             yield "the output differs where nothing is kept for backward"
         if saved != ():
             yield f"with keep=False, {len(saved)} were saved: it must be ()"
 
-    def gradients(self) -> Iterator[str]:
-        grads = self.whole
-        if not isinstance(grads, tuple) or len(grads) != len(self.inputs):
-            yield f"backward must return a tuple of {len(self.inputs)} gradients, not {grads!r:.60}"
+    def _gradients(self) -> Iterator[str]:
+        grads, call = self.whole, self.call
+        if not isinstance(grads, tuple) or len(grads) != len(call.inputs):
+            yield (
+                f"backward must return a tuple of {len(call.inputs)} gradients, not {grads!r:.60}"
+            )
             return
-        for i, (g, x) in enumerate(zip(grads, self.inputs, strict=True)):
-            if i not in self.wanted:
-                if g is not None:
-                    yield f"backward returned a gradient for input {i}, which has none"
+        for i, (g, x) in enumerate(zip(grads, call.inputs, strict=True)):
+            if i not in call.wanted:
+                if g is not None and (call.every or "needs" in self._takes):
+                    yield f"backward returned a gradient for {call.names[i]}, which has none"
             elif g is None or x is None:
-                yield f"backward returned None for input {i}"
+                if call.every:
+                    yield f"backward returned None for {call.names[i]}"
             elif not _like(g, x) or (g.shape, g.dtype) != (x.shape, x.dtype):
-                yield f"the gradient of input {i} is {_kind(g)}, it must be {_kind(x)}"
+                yield f"the gradient of {call.names[i]} is {_kind(g)}, it must be {_kind(x)}"
+            else:
+                self.compared += g.size
 
-    def needs(self) -> Iterator[str]:
+    @property
+    def _takes(self) -> frozenset[str]:
+        return self.pair.implementations()[1].takes
+
+    def _there(self) -> tuple[int, ...]:
+        """Return the inputs that have a gradient."""
+        if self.call.gy is None:
+            return ()
+        return tuple(k for k in self.call.wanted if self.whole[k] is not None)
+
+    def _same(self, a: Any, b: Any) -> bool:
+        if _bits(a) == _bits(b):
+            return True
+        apart = getattr(a, "shape", None) != getattr(b, "shape", None) or not self.call.tolerance
+        if apart:
+            return False
+        difference = np.abs(arrays.to_numpy(a) - arrays.to_numpy(b))
+        return bool(difference.max() <= self.call.tolerance)
+
+    def _again(self) -> Iterator[str]:
+        """Run backward once more on what was saved."""
+        there = self._there()
+        grads = self._vjp(self.all) if there else ()
+        for k in there:
+            if not self._same(grads[k], self.whole[k]):
+                yield f"backward, run twice, gives the gradient of {self.call.names[k]} other bits"
+
+    def _needs(self) -> Iterator[str]:
         """Ask for some of the gradients, all choices in turn."""
-        if "needs" not in self.pair.implementations()[1].takes:
+        if "needs" not in self._takes:
             return
-        for some in _choices(self.wanted):
-            grads = self.vjp(tuple(i in some for i in range(len(self.inputs))))
-            extra = [i for i, g in enumerate(grads) if g is not None and i not in some]
+        names = self.call.names
+        for some in itertools.islice(_choices(self._there()), MAX_CHOICES):
+            grads = self._vjp(tuple(i in some for i in range(len(names))))
+            chosen = ", ".join(names[k] for k in some)
+            extra = [names[i] for i, g in enumerate(grads) if g is not None and i not in some]
             if extra:
-                yield f"only the gradients of inputs {some} were needed, but {extra} came too"
+                came = ", ".join(extra)
+                yield f"only the gradient of {chosen} was needed, that of {came} came too"
             for k in some:
-                what = f"the gradient of input {k}, where those of {some} are needed,"
+                what = f"the gradient of {names[k]}, where that of {chosen} is needed,"
                 if grads[k] is None:
                     yield f"{what} is None"
-                elif _bytes(grads[k]) != _bytes(self.whole[k]):
+                elif not self._same(grads[k], self.whole[k]):
                     yield f"{what} has other bits than where all are"
 
-    def out(self) -> Iterator[str]:
+    def _out(self) -> Iterator[str]:
         """Give each gradient a place in a larger buffer that holds NaN."""
-        if "out" not in self.pair.implementations()[1].takes:
+        if "out" not in self._takes:
             return
-        for k in self.wanted:
+        for k in self._there()[:MAX_CHOICES]:
+            what = f"the gradient of {self.call.names[k]}"
             buffer, place = self._place(k)
-            out = tuple(place if i == k else None for i in range(len(self.inputs)))
-            g = self.vjp(self.all, out)[k]
+            out = tuple(place if i == k else None for i in range(len(self.call.inputs)))
+            g = self._vjp(self.all, out)[k]
             if g is not place:
-                yield f"the gradient of input {k} is not the array that `out` gave for it"
-            if _bytes(place) != _bytes(self.whole[k]):
-                yield f"the gradient of input {k} in `out` has other bits than without"
+                yield f"{what} is not the array that `out` gave for it"
+            if not self._same(place, self.whole[k]):
+                yield f"{what} in `out` has other bits than without"
             host = arrays.to_numpy(buffer)
             if not (np.isnan(host[0]) and np.isnan(host[-1])):
-                yield f"the gradient of input {k} was written beyond the end of `out`"
+                yield f"{what} was written beyond the end of `out`"
 
     def _place(self, k: int) -> tuple[Array, Array]:
-        x = self.inputs[k]
+        x = self.call.inputs[k]
         if x is None:
             raise ValueError(f"input {k} is None")
         xp = arrays.array_module(x)
         buffer = xp.full(x.size + 2, np.nan, x.dtype)
         return buffer, buffer[1:-1].reshape(x.shape)
+
+
+def is_fault_of_op(failure: Exception) -> bool:
+    """Return whether an op is to blame for what it raised, and not what it runs on."""
+    if isinstance(failure, EmulationError):
+        return failure.kind != "compile"
+    return not isinstance(failure, MinialexError | MemoryError)
+
+
+class _RaisedError(Exception):
+    """An op raised."""
+
+
+def _run(what: str, function: Callable[..., Any], *args: Any) -> Any:
+    try:
+        return function(*args)
+    except Exception as failure:  # whatever it raises, the other ops are asked all the same
+        if not is_fault_of_op(failure):
+            raise
+        raise _RaisedError(f"{what} raised {type(failure).__name__}: {failure}") from failure
+
+
+def _until_it_raises(lines: Iterator[str]) -> list[str]:
+    found = []
+    try:
+        for line in lines:
+            found.append(line)
+    except _RaisedError as raised:
+        found.append(str(raised))
+    return found
+
+
+def _written(what: str, before: list[tuple[str, Any, bytes | None]]) -> Iterator[str]:
+    for name, a, bits in before:
+        if _bits(a) != bits:
+            yield f"{what} wrote to {name}, which is not its own: compute into a new array"
 
 
 def _choices(wanted: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
@@ -159,5 +291,5 @@ def _like(a: Any, b: Array) -> bool:
     return known and hasattr(a, "shape")
 
 
-def _bytes(a: Any) -> bytes | None:
+def _bits(a: Any) -> bytes | None:
     return arrays.to_numpy(a).tobytes() if hasattr(a, "dtype") and hasattr(a, "shape") else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from minialex.arrays import Array
-from minialex.check import comparison, measured, noise, rounding
+from minialex.check import comparison, measured, nodes, noise, rounding
+from minialex.check.clues import Rerun
 from minialex.check.numeric import (
     MAX_ELEMENTWISE_AT_KINKS,
     STEP_RATIO,
@@ -19,7 +21,7 @@ from minialex.check.numeric import (
     ElementwiseDerivatives,
     make_problem,
 )
-from minialex.check.subject import RunCost, Subject, joined
+from minialex.check.subject import BackwardError, RunCost, Subject, joined
 from minialex.check.verdict import Finding, Verdict, worst
 
 MAX_ELEMENTWISE_FLOPS = 2e10
@@ -138,7 +140,7 @@ def gradcheck(
     args = tuple(inputs) if isinstance(inputs, Sequence) else (inputs,)
     subject = Subject(fn, args, reference)
     options = _Options(eps, atol, rtol, nondet_tol, fast_mode, seed)
-    report = Report(tuple(_findings(subject, options)), tuple(_remarks(subject)))
+    report = Report(tuple(_until_it_raises(subject, options)), tuple(_remarks(subject)))
     if raise_exception and not report:
         raise GradientError(f"gradcheck: {report.verdict}\n{report}")
     return report
@@ -154,14 +156,27 @@ class _Options:
     nondet_tol: float
     fast_mode: bool
     seed: int
+    elementwise_flops: float = MAX_ELEMENTWISE_FLOPS
+
+
+def _until_it_raises(subject: Subject, options: _Options) -> Iterator[Finding]:
+    try:
+        yield from _findings(subject, options)
+    except BackwardError as raised:
+        yield comparison.wrong("running backward", str(raised))
 
 
 def _findings(subject: Subject, options: _Options) -> Iterator[Finding]:
     """Yield what there is to say about each leaf, and whether two runs agree."""
+    owed = nodes.contract(subject, options.nondet_tol)
+    if owed.wrecked:
+        yield from owed.findings
+        return
     rng = np.random.default_rng(options.seed)
     problem = _problem(subject, options, rng)
     again = _again(subject, problem.gy, options.nondet_tol)
     yield again
+    yield from owed.findings
     if again.verdict is not Verdict.PASS:
         # differences of something that changes by itself mean nothing
         return
@@ -169,12 +184,23 @@ def _findings(subject: Subject, options: _Options) -> Iterator[Finding]:
         yield _output(subject, problem)
     if subject.made_before:
         yield _out_of_reach(subject.made_before)
-    yield from _Gradients(subject, options, problem, rng).findings()
+    culprits = nodes.Culprits(subject, functools.partial(_alone, options))
+    for k, finding in _Gradients(subject, options, problem, rng).findings():
+        yield culprits.named(k, finding)
+
+
+def _alone(options: _Options, subject: Subject, count: int) -> Iterator[tuple[int, Finding]]:
+    """Compare the gradients of a single op, one of `count`."""
+    rng = np.random.default_rng(options.seed)
+    share = options.elementwise_flops / count
+    options = dataclasses.replace(options, eps=None, elementwise_flops=share)
+    yield from _Gradients(subject, options, _problem(subject, options, rng), rng).findings()
 
 
 def _problem(subject: Subject, options: _Options, rng: np.random.Generator) -> DerivativeProblem:
     work, inputs = subject.work, subject.arrays()
-    affordable = _affordable(work, [t.size for t in subject.leaves.values()])
+    sizes = [t.size for t in subject.leaves.values()]
+    affordable = _affordable(work, sizes, options.elementwise_flops)
     dtype = np.dtype(np.float64) if subject.reference else work.dtype
     (lines,) = rng.spawn(1)
     return make_problem(
@@ -189,15 +215,16 @@ def _problem(subject: Subject, options: _Options, rng: np.random.Generator) -> D
         measured=measured.function_noise(subject.forward, inputs, lines, dtype),
         dtype=dtype,
         names=tuple(subject.leaves),
+        rows=subject.rows,
     )
 
 
-def _affordable(work: RunCost, sizes: list[int]) -> int:
+def _affordable(work: RunCost, sizes: list[int], flops: float = MAX_ELEMENTWISE_FLOPS) -> int:
     """Return the size up to which inputs are taken element by element."""
     total, affordable = 0.0, 0
     for size in sorted(sizes):
         total += size * EVALUATIONS_PER_DERIVATIVE * (work.flops + FLOPS_PER_CALL * work.calls)
-        if size > MAX_ELEMENTWISE_AT_KINKS or total > MAX_ELEMENTWISE_FLOPS:
+        if size > MAX_ELEMENTWISE_AT_KINKS or total > flops:
             break
         affordable = size
     return affordable
@@ -213,9 +240,10 @@ class _Gradients:
     rng: np.random.Generator
     _moved: dict[np.dtype[Any], list[Array]] = dataclasses.field(default_factory=dict)
 
-    def findings(self) -> Iterator[Finding]:
-        """Compare the gradient of each leaf, in float64 first where that is not what is given.
+    def findings(self) -> Iterator[tuple[int, Finding]]:
+        """Compare the gradient of each leaf, and yield the leaf's number with what was found.
 
+        It is compared in float64 first, where that is not what is given.
         It has little rounding to hide in there; what is left to find in the given type is what
         that type alone computes.
         """
@@ -227,7 +255,7 @@ class _Gradients:
             for dtype, grads in runs.items():
                 finding = self.compare(k, grads[k], size, dtype)
                 what = f"{finding.what} in {dtype}" if len(runs) > 1 else finding.what
-                yield dataclasses.replace(finding, what=what)
+                yield k, dataclasses.replace(finding, what=what)
                 if finding.verdict is Verdict.FAIL:
                     break
 
@@ -238,7 +266,9 @@ class _Gradients:
         share = self.subject.allowed(dtype, self.problem.operations_of(g.size))
         how = self.problem, k, size * share, self.rng, self.options.atol, self.options.rtol
         what = f"gradient of {self.problem.name(k)}"
-        finding = comparison.gradient(what, g, *how)
+        wide = dtype != self.subject.as_given.dtype
+        rerun = Rerun(dtype, lambda xs, gy: self.subject.vjp(xs, gy, wide=wide)[k])
+        finding = comparison.gradient(what, g, *how, rerun)
         if finding.verdict is Verdict.FAIL and g.shape == size.shape and np.isfinite(g).all():
             moved = self.moved_by_rounding(dtype)[k]
             explained = comparison.gradient(what, g, *how, doubt=rounding.SAFETY * moved)

@@ -23,6 +23,7 @@ from minialex.autograd.graph import Node, ancestry
 from minialex.autograd.op import Call, unknown_cost
 from minialex.check import noise
 from minialex.check.case import Inputs
+from minialex.check.contract import is_fault_of_op
 from minialex.check.rounding import RandomRounding
 
 
@@ -57,6 +58,10 @@ class RunCost:
     operand_roundoff: float
 
 
+class BackwardError(Exception):
+    """A backward that raised, though `fn` ran, and what it owes autograd was kept."""
+
+
 class Subject:
     """A function of Tensors, as a function of the arrays of its leaves.
 
@@ -75,6 +80,8 @@ class Subject:
         The other floating-point numbers that `fn` is given; they require no gradient.
     made_before : list of str
         The ops that made Tensors which `fn` uses before it ran: what is behind is out of reach.
+    rows : int
+        The first axis of the output; 0 where there are several, or it has none.
     no_tensors : list of str
         Arrays among the outputs, by name: nothing flows back from them.
     why_narrow : str
@@ -179,11 +186,17 @@ class Subject:
             for node in graph.nodes:
                 change(node)
             others = [t for t in graph.leaves() if not _among(t, leaves)]
-            with _lent(others, [t.data for t in others]):
+            with _lent(others, [t.data for t in others]), _blamed():
                 _send_back(outputs, gy)
             return tuple(
                 None if t.grad is None else to_numpy(t.grad).astype(np.float64) for t in leaves
             )
+
+    @contextlib.contextmanager
+    def recorded(self, *, wide: bool) -> Iterator[tuple[list[Call], list[Tensor]]]:
+        """Yield the ops that `fn` runs, in order, and its outputs; in float64 if `wide`."""
+        with record_calls() as calls, self._run(self.arrays(), wide) as outputs:
+            yield calls, outputs
 
     @contextlib.contextmanager
     def _run(self, xs: Inputs, wide: bool) -> Iterator[list[Tensor]]:
@@ -209,6 +222,7 @@ class Subject:
         outputs = [v for _, v in found if isinstance(v, Tensor)]
         if not outputs:
             raise ValueError(f"gradcheck: fn must return Tensors, not {type(result).__name__}")
+        self.rows = outputs[0].shape[0] if len(outputs) == 1 and outputs[0].ndim else 0
         self.no_tensors = [name for name, v in found if not isinstance(v, Tensor)]
         return outputs
 
@@ -317,13 +331,18 @@ def _send_back(outputs: list[Tensor], gy: Array) -> None:
     for y, end in zip(outputs, ends, strict=True):
         if y.requires_grad:
             part = gy[end - y.size : end].reshape(y.shape).astype(y.dtype)
-            cotangent = to_device(part.copy(), y.device)
-            y.backward(cotangent, retain_graph=True)
-            if not np.array_equal(_on_host(cotangent), part):
-                raise RuntimeError(
-                    "a backward wrote to gy, which other ops and the caller hold too: "
-                    "compute into a new array"
-                )
+            y.backward(to_device(part, y.device), retain_graph=True)
+
+
+@contextlib.contextmanager
+def _blamed() -> Iterator[None]:
+    """Have whatever an op raises be a `BackwardError`."""
+    try:
+        yield
+    except Exception as failure:  # what it is does not matter, but whose fault
+        if not is_fault_of_op(failure):
+            raise
+        raise BackwardError(f"{type(failure).__name__}: {failure}") from failure
 
 
 def joined(values: Iterable[Any]) -> Array:

@@ -12,9 +12,9 @@ from minialex.check import comparison, full_size, suite
 from minialex.check.case import Case
 from minialex.check.cases import CASES
 from minialex.check.cases import full_size as layers
+from minialex.check.contract import is_fault_of_op
 from minialex.check.suite import CaseFindings, Pair
 from minialex.check.verdict import Verdict
-from minialex.cuda import EmulationError
 from minialex.errors import MinialexError
 from minialex.wording import counted, unknown
 
@@ -43,16 +43,10 @@ class CheckRun:
         try:
             return check(self.pair, self.case)
         except Exception as failure:  # the other checks are run all the same
-            if not _is_fault_of_op(failure):
+            if not is_fault_of_op(failure):
                 raise
             finding = comparison.wrong("running at all", f"{type(failure).__name__}: {failure}")
             return CaseFindings(self.pair, self.case.name, (finding,))
-
-
-def _is_fault_of_op(failure: Exception) -> bool:
-    if isinstance(failure, EmulationError):
-        return failure.kind != "compile"
-    return not isinstance(failure, MinialexError | MemoryError)
 
 
 def check_runs(

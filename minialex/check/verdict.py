@@ -47,6 +47,8 @@ class Finding:
         How many were not, because they are at a kink, where there is no derivative.
     detail : tuple of str
         Lines that explain a verdict other than PASS.
+    op : str
+        Which op of a composition a FAIL comes from, by name and place; empty where that is unknown.
     """
 
     what: str
@@ -56,6 +58,7 @@ class Finding:
     compared: int
     excluded: int = 0
     detail: tuple[str, ...] = ()
+    op: str = ""
 
     @property
     def ratio(self) -> float:
@@ -75,6 +78,7 @@ class Finding:
             "compared": self.compared,
             "excluded": self.excluded,
             "detail": list(self.detail),
+            **({"op": self.op} if self.op else {}),
         }
 
     def __str__(self) -> str:

@@ -1,0 +1,147 @@
+"""What a guess may go by: numbers that are wrong, those that are right, and more for the asking.
+
+What takes further runs is computed when a guess asks for it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from minialex.arrays import Array
+from minialex.check import noise
+from minialex.check.case import Inputs, is_float
+from minialex.check.numeric import DerivativeProblem, ElementwiseDerivatives, elements
+
+MAX_ELEMENTS_ELSEWHERE = 16
+"""At so many elements a gradient is compared with others than its own, which differences give."""
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """A backward that can be run again, to see what it makes of something else.
+
+    Attributes
+    ----------
+    dtype : dtype
+        What it computes in.
+    gradient : ``gradient(inputs, gy)`` -> array of float64, or None
+        The gradient in question, for other inputs and another cotangent.
+    """
+
+    dtype: np.dtype[Any]
+    gradient: Callable[[Inputs, Array], Array | None]
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Where a gradient is from: that of input `k` of `problem`, and how to have it again."""
+
+    problem: DerivativeProblem
+    k: int
+    rerun: Rerun | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Clues:
+    """What a guess about one wrong gradient, or output, may go by.
+
+    Attributes
+    ----------
+    g : array
+        What is wrong.
+    truth : ElementwiseDerivatives
+        What is right.
+    known, off : arrays of bool
+        Where something right is known, and where `g` is off.
+    tolerance : float
+        How far `g` may be off.
+    evidence : Evidence or None
+        What more can be computed; None where nothing can.
+    """
+
+    g: Array
+    truth: ElementwiseDerivatives
+    known: Array
+    off: Array
+    tolerance: float
+    evidence: Evidence | None = None
+
+    def same(self, a: Array, b: Array) -> bool:
+        """Return whether `a` and `b`, which say something, are equal but for rounding."""
+        if a.size < 2 or not b.any():
+            return False
+        scale = float(np.abs(b).max(initial=0))
+        return bool(np.abs(a - b).max(initial=0) <= 4 * self.tolerance + 1e-6 * scale)
+
+    @functools.cached_property
+    def looked_at(self) -> Array:
+        """The numbers of some elements at which something right is known: those off first."""
+        wrong, right = (np.flatnonzero(self.known & some) for some in (self.off, ~self.off))
+        half = MAX_ELEMENTS_ELSEWHERE // 2
+        chosen = wrong[: max(half, MAX_ELEMENTS_ELSEWHERE - right.size)]
+        return np.append(chosen, right[: MAX_ELEMENTS_ELSEWHERE - chosen.size])
+
+    def other_inputs(self) -> Iterator[tuple[str, Array]]:
+        """Yield the name of each other input of the same shape, and its gradient at `looked_at`."""
+        if self.evidence is None or not self.off.any():
+            return
+        problem, k = self.evidence.problem, self.evidence.k
+        for i, x in enumerate(problem.inputs):
+            if i != k and x is not None and is_float(x) and x.shape == self.g.shape:
+                yield problem.name(i), self._derivatives(problem, i)
+
+    def rows_alone(self) -> Iterator[tuple[str, Array]]:
+        """Yield the first and last row of the outputs, and what each alone contributes likewise."""
+        if self.evidence is None or not self.off.any() or not self.evidence.problem.y.ndim:
+            return
+        problem = self.evidence.problem
+        rows = problem.rows or len(problem.y)
+        for name, row in (("first", 0), ("last", rows - 1)) if rows > 1 else ():
+            gy = np.zeros((rows, problem.y.size // rows))
+            gy[row] = problem.gy.reshape(gy.shape)[row]
+            alone = dataclasses.replace(
+                problem, gy=gy.reshape(problem.gy.shape), _truths={}, _whole={}
+            )
+            yield f"{name} of {rows} rows", self._derivatives(alone, self.evidence.k)
+
+    def _derivatives(self, problem: DerivativeProblem, k: int) -> Array:
+        along = functools.partial(problem.along, k)
+        found = elements(along, self.g.shape, map(int, self.looked_at))
+        return found.value.reshape(-1)[self.looked_at]
+
+    def again(self, gy_factors: Array | float = 1.0, perturb: noise.Perturb | None = None) -> Array:
+        """Return the gradient, run again for the cotangent times `gy_factors`, at other inputs.
+
+        Raises
+        ------
+        LookupError
+            If it cannot be run again.
+        """
+        if self.evidence is None or self.evidence.rerun is None:
+            raise LookupError("there is no backward to run again")
+        problem, rerun = self.evidence.problem, self.evidence.rerun
+        inputs = problem.inputs if perturb is None else perturb(problem.inputs)
+        with np.errstate(all="ignore"):
+            g = rerun.gradient(inputs, problem.gy * gy_factors)
+        return np.full(self.g.shape, np.nan) if g is None else g
+
+    @functools.cached_property
+    def repeats(self) -> bool:
+        """Whether the gradient can be run again, and is then the same to the last bit."""
+        try:
+            return bool(np.isfinite(self.g).all() and np.array_equal(self.again(), self.g))
+        except LookupError:
+            return False
+
+
+class Guess(Protocol):
+    """Something that may know what the mistake is."""
+
+    def __call__(self, clues: Clues, /) -> str:
+        """Return it in one line, or nothing where that is not clear."""
