@@ -175,6 +175,14 @@ def _not_finite(g: Array, finite: Array, problem: DerivativeProblem, k: int) -> 
     )
 
 
+_NOTHING_KNOWN = {
+    (
+        True,
+        False,
+    ): "every element stands at a kink: move the inputs a little",
+    (False, True): "fn is not finite on both sides of any element: move the inputs into its domain",
+    (True, True): "every element stands at a kink, or where fn is not finite on both sides of it",
+}
 _KINK = "the direction meets a kink: move the inputs a little, so that they stand off it"
 
 
@@ -235,6 +243,8 @@ class _GradientComparison:
             bound=float(bound[place]) if seen[place] or off[place] else 0.0,
             compared=compared,
             excluded=excluded,
+            left_out=int(np.count_nonzero(~truth.taken)),
+            too_small=int(np.count_nonzero(seen & _between(0.0, np.abs(truth.value), bound))),
         )
         if off.any():
             detail = guess.explain(self.g, truth, self.along, self.rounding, place, self.evidence)
@@ -258,11 +268,13 @@ class _GradientComparison:
 
     def _vague(self, truth: ElementwiseDerivatives, bound: Array, seen: Array) -> tuple[str, ...]:
         """Return why the comparison decides nothing; nothing where it does."""
+        kinks, unseen = (
+            int(which.sum()) for which in (truth.kink, ~seen & ~truth.kink & truth.taken)
+        )
         if not seen.any():
-            return ("every element stands at a kink, or where the function is not defined",)
+            return (_NOTHING_KNOWN[bool(kinks), bool(unseen)],)
         scale = max(self.problem.typical_gradient(self.k), float(np.abs(truth.value[seen]).max()))
         loose = np.count_nonzero(bound[seen] > noise.RESOLUTION * scale)
-        unseen = np.count_nonzero(~seen & ~truth.kink)
         reasons = []
         if loose:
             allowed = f"more than {noise.RESOLUTION:.0%} of {scale:.2g} is allowed"
@@ -310,6 +322,10 @@ class _GradientComparison:
             return guess.search(self.g, self.along, self.rounding, sample, self.evidence)
         whole = self.problem.elements(self.k)
         return guess.explain(self.g, whole, self.along, self.rounding, evidence=self.evidence)
+
+
+def _between(low: float, a: Array, high: Array) -> Array:
+    return np.asarray((low < a) & (a <= high))
 
 
 def _ratio(error: Array, bound: Array) -> Array:

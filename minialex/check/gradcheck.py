@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from math import prod
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from minialex.check.numeric import (
 )
 from minialex.check.subject import BackwardError, RunCost, Subject, joined
 from minialex.check.verdict import Finding, Verdict, worst
+from minialex.wording import unknown
 
 MAX_ELEMENTWISE_FLOPS = 2e10
 """How many floating-point operations may go into derivatives element by element."""
@@ -32,6 +34,10 @@ EVALUATIONS_PER_DERIVATIVE = 24
 
 FLOPS_PER_CALL = 1e5
 """How many floating-point operations the call of an op is worth."""
+
+
+Elements: TypeAlias = "str | int | Mapping[str, Sequence[int | tuple[int, ...]]] | None"
+"""Which elements to take by themselves; see `gradcheck`."""
 
 
 class GradientError(AssertionError):
@@ -85,6 +91,7 @@ def gradcheck(
     raise_exception: bool = True,
     nondet_tol: float = 0.0,
     fast_mode: bool = False,
+    elements: Elements = None,
     reference: Callable[..., Any] | None = None,
     seed: int = 0,
 ) -> Report:
@@ -118,6 +125,10 @@ def gradcheck(
         By how much two runs on the same inputs may differ.
     fast_mode : bool
         Check along random directions only, not element by element.
+    elements : "all", int, or dict from name to indices, optional
+        Take every element by itself, however long that takes; so many of each input or parameter,
+        drawn at random; or these of those named, ``{"features.0.weight": [0, (2, 1, 0, 0)]}``,
+        numbered as they lie or by an index for each axis. How many are left out is said.
     reference : function of NumPy arrays to a NumPy array, or to a tuple of them, optional
         What `fn` means, in float64, given `inputs` as arrays. Left out, `fn` itself is
         differentiated, so that its gradients are checked but not its values.
@@ -134,16 +145,63 @@ def gradcheck(
     GradientError
         If `raise_exception` and the verdict is FAIL or INCONCLUSIVE.
     ValueError
-        If nothing requires a gradient, `fn` returns no Tensor, or it depends on a Tensor that
-        `reference` is not given.
+        If nothing requires a gradient, `fn` returns no Tensor, it depends on a Tensor that
+        `reference` is not given, or `elements` names what is not there.
     """
     args = tuple(inputs) if isinstance(inputs, Sequence) else (inputs,)
     subject = Subject(fn, args, reference)
-    options = _Options(eps, atol, rtol, nondet_tol, fast_mode, seed)
+    chosen = _chosen(elements, {name: t.shape for name, t in subject.leaves.items()}, seed)
+    options = _Options(eps, atol, rtol, nondet_tol, fast_mode, seed, chosen)
     report = Report(tuple(_until_it_raises(subject, options)), tuple(_remarks(subject)))
     if raise_exception and not report:
         raise GradientError(f"gradcheck: {report.verdict}\n{report}")
     return report
+
+
+def _chosen(
+    elements: Elements, shapes: dict[str, tuple[int, ...]], seed: int
+) -> dict[int, Sequence[int]]:
+    """Return which elements of which leaf, by its number, `elements` asks for.
+
+    Raises
+    ------
+    ValueError
+        If it names a leaf or an element that is not there, or asks for none.
+    """
+    sizes = [prod(shape) for shape in shapes.values()]
+    if elements is None:
+        return {}
+    if elements == "all":
+        return {k: range(size) for k, size in enumerate(sizes)}
+    if isinstance(elements, int) and elements > 0:
+        rng = np.random.default_rng(seed)
+        draws = (rng.choice(n, min(n, elements), replace=False) for n in sizes)
+        return {k: sorted(map(int, drawn)) for k, drawn in enumerate(draws)}
+    if not isinstance(elements, Mapping):
+        raise ValueError(
+            f"gradcheck: elements is {elements!r}; give 'all', how many of each, or a dict from "
+            "name to indices"
+        )
+    names = list(shapes)
+    for name in elements:
+        if name not in names:
+            raise ValueError(f"gradcheck: elements: {unknown('input', str(name), names)}")
+    return {
+        names.index(name): [_flat(name, index, shapes[name]) for index in indices]
+        for name, indices in elements.items()
+    }
+
+
+def _flat(name: str, index: Any, shape: tuple[int, ...]) -> int:
+    """Return the number of an element, given that or an index for each axis."""
+    try:
+        if isinstance(index, tuple):
+            return int(np.ravel_multi_index(index, shape))
+        return int(range(prod(shape))[index])
+    except (IndexError, ValueError, TypeError) as wrong:
+        raise ValueError(
+            f"gradcheck: elements: {name}, of shape {shape}, has no element {index!r}"
+        ) from wrong
 
 
 @dataclass(frozen=True)
@@ -156,6 +214,7 @@ class _Options:
     nondet_tol: float
     fast_mode: bool
     seed: int
+    chosen: Mapping[int, Sequence[int]] = dataclasses.field(default_factory=dict)
     elementwise_flops: float = MAX_ELEMENTWISE_FLOPS
 
 
@@ -193,7 +252,7 @@ def _alone(options: _Options, subject: Subject, count: int) -> Iterator[tuple[in
     """Compare the gradients of a single op, one of `count`."""
     rng = np.random.default_rng(options.seed)
     share = options.elementwise_flops / count
-    options = dataclasses.replace(options, eps=None, elementwise_flops=share)
+    options = dataclasses.replace(options, eps=None, chosen={}, elementwise_flops=share)
     yield from _Gradients(subject, options, _problem(subject, options, rng), rng).findings()
 
 
@@ -215,6 +274,7 @@ def _problem(subject: Subject, options: _Options, rng: np.random.Generator) -> D
         measured=measured.function_noise(subject.forward, inputs, lines, dtype),
         dtype=dtype,
         names=tuple(subject.leaves),
+        chosen=options.chosen,
         rows=subject.rows,
     )
 

@@ -12,7 +12,7 @@ where the function is smooth, and stays where it is not.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,13 +79,19 @@ class Derivative:
 class ElementwiseDerivatives:
     """The derivative for each element of an input, as arrays of its shape.
 
-    `fan_out` is how many outputs depend on the element; `value` is NaN where it was not taken.
+    `fan_out` is how many outputs depend on the element; `value` is NaN where it was not taken, and
+    where it was and is not known, `uncertainty` being infinite.
     """
 
     value: Array
     uncertainty: Array
     kink: Array
     fan_out: Array
+
+    @property
+    def taken(self) -> Array:
+        """Which elements were looked at."""
+        return np.asarray(np.isfinite(self.value) | (self.uncertainty > 0))
 
 
 @dataclass(frozen=True)
@@ -125,6 +131,8 @@ class DerivativeProblem:
         What the function computes in, whatever it is given.
     names : tuple of str
         What the inputs are called; by default by their numbers.
+    chosen : mapping from input to elements
+        By number: which elements alone to take of an input, whatever its size.
     rows : int
         How many rows the output has, where its first axis does not say so.
     """
@@ -143,6 +151,7 @@ class DerivativeProblem:
     dtype: npt.DTypeLike = np.float64
     names: tuple[str, ...] = ()
     rows: int = 0
+    chosen: Mapping[int, Sequence[int]] = field(default_factory=dict)
     _truths: dict[int, ElementwiseDerivatives | DirectionalDerivatives] = field(
         default_factory=dict
     )
@@ -210,6 +219,8 @@ class DerivativeProblem:
         self, k: int, rng: np.random.Generator
     ) -> ElementwiseDerivatives | DirectionalDerivatives:
         x = self.input(k)
+        if k in self.chosen:
+            return elements(functools.partial(self.along, k), x.shape, self.chosen[k])
         if x.size <= self.elementwise:
             return self.elements(k)
         vectors = [rng.standard_normal(x.shape) for _ in range(RANDOM_DIRECTIONS)]
@@ -228,10 +239,13 @@ class DerivativeProblem:
     def along(self, k: int, v: Array, shift: float = 1.0) -> Derivative:
         """Return the derivative along the direction `v` of input `k`, all steps times `shift`."""
         x = self.input(k)
-        size = float(np.abs(x).max(initial=0, where=np.isfinite(x)))
-        steps = _ladder(size) if self.steps is STEPS else self.steps
+        finite = np.where(np.isfinite(x), np.abs(x), 0.0)
+        size = float(finite.max(initial=0))
+        # what moves sets the steps, where it is not 0
+        moving = float(finite.max(initial=0, where=v != 0)) or size
+        steps = _ladder(moving) if self.steps is STEPS else self.steps
         steps = [h * shift for h in steps]
-        floor, converged = min(1.0, size), CONVERGED * self.scale / max(1.0, size)
+        floor, converged = min(1.0, size), CONVERGED * self.scale / max(1.0, moving)
         return _derivative(self, lambda t: self.with_input(k, x + t * v), steps, floor, converged)
 
     def second_opinion(self, k: int, v: Array, value: float) -> float:

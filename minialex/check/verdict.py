@@ -49,6 +49,10 @@ class Finding:
         Lines that explain a verdict other than PASS.
     op : str
         Which op of a composition a FAIL comes from, by name and place; empty where that is unknown.
+    left_out : int
+        How many were not, because `elements` leaves them out.
+    too_small : int
+        How many of those compared are smaller than what is allowed: zeros would pass for them.
     """
 
     what: str
@@ -59,6 +63,8 @@ class Finding:
     excluded: int = 0
     detail: tuple[str, ...] = ()
     op: str = ""
+    left_out: int = 0
+    too_small: int = 0
 
     @property
     def ratio(self) -> float:
@@ -77,6 +83,8 @@ class Finding:
             "bound": self.bound if math.isfinite(self.bound) else None,
             "compared": self.compared,
             "excluded": self.excluded,
+            "left_out": self.left_out,
+            "too_small": self.too_small,
             "detail": list(self.detail),
             **({"op": self.op} if self.op else {}),
         }
@@ -85,6 +93,10 @@ class Finding:
         text = f"{self.verdict} {self.what}: {self.compared} compared"
         if self.excluded:
             text += f", {self.excluded} excluded at kinks (non-differentiable)"
+        if self.left_out:
+            text += f", {self.left_out} left out"
+        if self.too_small:
+            text += f", {self.too_small} of them smaller than what is allowed"
         text += f", largest error {self.error:.2g} of {self.bound:.2g} allowed"
         return "\n    ".join((text, *self.detail))
 
