@@ -1,6 +1,7 @@
 """Gradient checking, for the ops of this library and for those of others.
 
-`gradcheck` checks any function of Tensors, and any module with its parameters. `check_case` checks
+`gradcheck` checks any function of Tensors, and any module with its parameters; `compare` holds two
+functions that should be the same against each other. `check_case` checks
 an `Op` of your own: one `Case`, on one `Pair` of its implementations, against a definition in plain
 NumPy. `check_runs` lists what there is to check of every op: what ``minialex gradcheck`` runs. All
 give one of three verdicts, PASS, FAIL or INCONCLUSIVE, from the model of rounding in
@@ -13,6 +14,7 @@ give one of three verdicts, PASS, FAIL or INCONCLUSIVE, from the model of roundi
 True
 """
 
+from minialex.check.agreement import compare
 from minialex.check.case import Answer, Case
 from minialex.check.cases import CASES
 from minialex.check.contract import violations
@@ -36,6 +38,7 @@ __all__ = [
     "check_case",
     "check_runs",
     "closing",
+    "compare",
     "gradcheck",
     "pairs",
     "violations",

@@ -298,7 +298,7 @@ class _Gradients:
     options: _Options
     problem: DerivativeProblem
     rng: np.random.Generator
-    _moved: dict[np.dtype[Any], list[Array]] = dataclasses.field(default_factory=dict)
+    _moved: dict[np.dtype[Any], Sequence[Array]] = dataclasses.field(default_factory=dict)
 
     def findings(self) -> Iterator[tuple[int, Finding]]:
         """Compare the gradient of each leaf, and yield the leaf's number with what was found.
@@ -330,7 +330,7 @@ class _Gradients:
         what = f"gradient of {self.problem.name(k)}"
         finding = comparison.gradient(what, g, *how, rerun)
         if finding.verdict is Verdict.FAIL and g.shape == size.shape and np.isfinite(g).all():
-            moved = self.moved_by_rounding(dtype)[k]
+            moved = self.moved(dtype)[k]
             explained = comparison.gradient(what, g, *how, doubt=rounding.SAFETY * moved)
             if explained.verdict is not Verdict.FAIL:
                 reason = f"its own rounding may explain that: {_MOVED} {moved.max():.2g}"
@@ -344,20 +344,11 @@ class _Gradients:
             return dataclasses.replace(finding, detail=(reason, *finding.detail))
         return finding
 
-    def moved_by_rounding(self, dtype: np.dtype[Any]) -> list[Array]:
+    def moved(self, dtype: np.dtype[Any]) -> Sequence[Array]:
         """Return how far each element of each gradient moves when ops are rounded at random."""
         if dtype not in self._moved:
-            xs, gy = self.problem.inputs, self.problem.gy
-            here = self.subject.gradient(xs, gy)
-            largest = [np.zeros(g.shape) for g in here]
-            for rng in self.rng.spawn(rounding.RUNS):
-                run = rounding.RandomRounding(rng, noise.unit(dtype))
-                with np.errstate(all="ignore"):
-                    there = self.subject.rounded(xs, gy, run)
-                    # NaN, where a comparison of what was saved was undone, says nothing
-                    moved = [np.fmax(0.0, np.abs(a - b)) for a, b in zip(there, here, strict=True)]
-                largest = list(map(np.fmax, largest, moved))
-            self._moved[dtype] = largest
+            how = self.problem.inputs, self.problem.gy, self.rng, dtype
+            self._moved[dtype] = self.subject.moved_by_rounding(*how)
         return self._moved[dtype]
 
     def why_zero(self, k: int) -> str:

@@ -24,7 +24,7 @@ from minialex.autograd.op import Call, unknown_cost
 from minialex.check import noise
 from minialex.check.case import Inputs
 from minialex.check.contract import is_fault_of_op
-from minialex.check.rounding import RandomRounding
+from minialex.check.rounding import RUNS, RandomRounding
 
 
 @runtime_checkable
@@ -158,11 +158,21 @@ class Subject:
 
         return self._filled(self.vjp(xs, gy, change, wide=not self.why_narrow))
 
-    def rounded(self, xs: Inputs, gy: Array, rounding: RandomRounding) -> tuple[Array, ...]:
-        """Return the gradients with every op's results and gradients rounded at random."""
-        with record_calls(rounding):
-            arrived = self.vjp(xs, gy, rounding.round_node, wide=not self.why_narrow)
-        return self._filled(arrived)
+    def moved_by_rounding(
+        self, xs: Inputs, gy: Array, rng: np.random.Generator, dtype: np.dtype[Any]
+    ) -> list[Array]:
+        """Return how far the gradients move when every op is rounded at random, as in `dtype`."""
+        here = self.gradient(xs, gy)
+        largest = [np.zeros(g.shape) for g in here]
+        for each in rng.spawn(RUNS):
+            rounding = RandomRounding(each, noise.unit(dtype))
+            with np.errstate(all="ignore"):
+                with record_calls(rounding):
+                    arrived = self.vjp(xs, gy, rounding.round_node, wide=not self.why_narrow)
+                moved = (np.abs(a - b) for a, b in zip(self._filled(arrived), here, strict=True))
+                # NaN, where a comparison of what was saved was undone, says nothing
+                largest = list(map(np.fmax, largest, moved))
+        return largest
 
     def _filled(self, arrived: Inputs) -> tuple[Array, ...]:
         """Return gradients with zeros for what did not arrive."""
