@@ -51,7 +51,7 @@ def test_an_input_that_is_written_to():
         return np.exp(x), (x, np.exp(x))
 
     found = broken_contract("exp", formulas.right("exp"), forward)
-    assert "input 0 was written to" in found
+    assert found == ["forward wrote to input 0, which is not its own: compute into a new array"]
 
 
 def test_a_cotangent_that_is_written_to():
@@ -59,7 +59,8 @@ def test_a_cotangent_that_is_written_to():
         gy *= saved[1]
         return (gy,)
 
-    assert "the cotangent was written to" in broken_contract("exp", back)
+    line = "backward wrote to gy, which is not its own: compute into a new array"
+    assert broken_contract("exp", back) == [line]
 
 
 def test_saved_arrays_that_are_written_to():
@@ -134,7 +135,7 @@ def test_an_honest_use_of_needs_and_out():
     ("spoil", "words"),
     [
         (lambda i, gy, n, o: honest(i, gy, True, o), "came too"),
-        (lambda i, gy, n, o: honest(i, gy, n and i == 0, o), "needed, is None"),
+        (lambda i, gy, n, o: honest(i, gy, n and i == 0, o), "returned None for input 1"),
         (lambda i, gy, n, o: honest(i, gy, n, None), "is not the array that `out` gave"),
         (
             lambda i, gy, n, o: o if o is not None else honest(i, gy, n, o),
@@ -149,6 +150,15 @@ def test_an_honest_use_of_needs_and_out():
 def test_dishonest_uses_of_needs_and_out(spoil, words):
     found = broken_contract("add", add_back(spoil))
     assert any(words in line for line in found), found
+
+
+def test_a_gradient_that_is_left_out_where_it_alone_is_needed():
+    def back(gy, saved, *, needs):
+        return tuple(gy if need and all(needs) else None for need in needs)
+
+    assert broken_contract("add", back) == [
+        f"the gradient of input {k}, where that of input {k} is needed, is None" for k in (0, 1)
+    ]
 
 
 @pytest.mark.parametrize("wanted", [1, 2])
@@ -195,9 +205,39 @@ def test_a_backward_that_writes_to_the_output_and_to_what_is_saved():
 
     found = broken_contract("exp", back, forward)
     assert found == [
-        "backward wrote to the output",
+        "backward wrote to the output, which is not its own: compute into a new array",
         "backward wrote to what was saved, so that it cannot run twice",
     ]
+
+
+def test_what_a_backward_gives_when_it_runs_again():
+    runs = []
+
+    def back(gy, saved):
+        runs.append(0)
+        return (gy * saved[1] if len(runs) == 1 else np.nextafter(gy * saved[1], 9),)
+
+    line = "backward, run twice, gives the gradient of input 0 other bits"
+    assert broken_contract("exp", back) == [line]
+
+
+@pytest.mark.parametrize("what", ["forward", "backward"])
+def test_what_raises_is_told(what):
+    def refuse(*args):
+        raise IndexError("index 7 is out of bounds")
+
+    whole = OPS["exp"].implementations["plain"]
+    functions = {"forward": whole.forward, "backward": whole.backward, what: refuse}
+    found = broken_contract("exp", functions["backward"], functions["forward"])
+    assert found == [f"{what} raised IndexError: index 7 is out of bounds"]
+
+
+def test_what_an_op_runs_on_is_not_the_ops_fault():
+    def refuse(gy, saved):
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        broken_contract("exp", refuse)
 
 
 def test_a_gradient_of_an_input_that_has_none_and_one_too_many():

@@ -37,7 +37,7 @@ def test_a_right_function_passes():
     report = gradcheck(lambda x, w: ops.linear(x, w).tanh(), (tensor(3, 4), tensor(5, 4)))
     assert report
     assert report.verdict is Verdict.PASS
-    assert str(report).count("PASS") == 3
+    assert str(report).count("PASS") == 4
 
 
 def test_one_tensor_needs_no_tuple():
@@ -53,7 +53,7 @@ def test_other_arguments_are_passed_on():
 def test_tensors_without_gradient_are_left_alone():
     c = Tensor(np.arange(3.0))
     report = gradcheck(lambda x, c: x * c, (tensor(3), c))
-    assert [f.what for f in report.findings][1:] == ["gradient of input 0"]
+    assert [f.what for f in report.findings][2:] == ["gradient of input 0"]
     assert c.grad is None
 
 
@@ -128,7 +128,7 @@ def test_a_backward_that_writes_to_what_it_was_given_is_refused(make_op):
         gy *= 2 * saved[0]
         return (gy,)
 
-    with pytest.raises(RuntimeError, match=r"a backward wrote to gy, .*: compute into a new array"):
+    with pytest.raises(GradientError, match=r"backward wrote to gy, .*: compute into a new array"):
         gradcheck(make_op(backward), tensor(3))
 
 
@@ -142,7 +142,7 @@ def test_the_sum_of_a_softmax_passes_no_zero_backward(make_op):
 def test_kinks_are_left_out_and_counted():
     x = Tensor(np.array([-1.0, 0.0, 2.0]), requires_grad=True)
     report = gradcheck(ops.relu, x)
-    assert [f.excluded for f in report.findings] == [0, 1]
+    assert [f.excluded for f in report.findings] == [0, 0, 1]
 
 
 def test_nothing_but_kinks_is_inconclusive():
@@ -202,7 +202,7 @@ def test_a_reference_proves_the_output_too(make_op):
     assert gradcheck(ops.tanh, tensor(4), reference=np.tanh)
     wrong = make_op(square_back, lambda x: (x * x * 1.001, (x,)))
     report = gradcheck(wrong, tensor(4), reference=np.square, raise_exception=False)
-    assert [f.verdict for f in report.findings[1:]] == [Verdict.FAIL, Verdict.PASS]
+    assert [f.verdict for f in report.findings[2:]] == [Verdict.FAIL, Verdict.PASS]
 
 
 def test_what_changes_by_itself_fails():
@@ -228,7 +228,7 @@ def test_how_far_two_runs_are_apart():
 
     again = "the same output and gradients when run again"
     assert first(0.5)[0] == Finding(again, Verdict.PASS, 0.5, 0.5, 6)
-    (found,) = first(0.25)
+    found, _ = first(0.25)
     assert (found.what, found.verdict) == (again, Verdict.FAIL)
     assert found.detail[0].startswith("two runs differ by 0.5; put a module in eval() mode, or")
     same, *_ = gradcheck(ops.exp, tensor(3)).findings
