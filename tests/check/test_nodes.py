@@ -1,4 +1,4 @@
-"""`gradcheck` of compositions: which op is wrong, and what each of them owes autograd."""
+"""`gradcheck` of compositions: which op is wrong by itself."""
 
 import json
 
