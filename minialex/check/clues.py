@@ -74,10 +74,12 @@ class Clues:
 
     def same(self, a: Array, b: Array) -> bool:
         """Return whether `a` and `b`, which say something, are equal but for rounding."""
-        if a.size < 2 or not b.any():
-            return False
+        return a.size > 1 and bool(b.any()) and not self.apart(a, b)
+
+    def apart(self, a: Array, b: Array) -> bool:
+        """Return whether `a` and `b` differ by more than rounding."""
         scale = float(np.abs(b).max(initial=0))
-        return bool(np.abs(a - b).max(initial=0) <= 4 * self.tolerance + 1e-6 * scale)
+        return not np.abs(a - b).max(initial=0) <= 4 * self.tolerance + 1e-6 * scale
 
     @functools.cached_property
     def looked_at(self) -> Array:

@@ -288,10 +288,10 @@ def _not_linear(clues: Clues) -> str:
     """Compare what becomes of twice the cotangent, and of a sum of two."""
     if not clues.repeats or clues.evidence is None:
         return ""
-    if not clues.same(clues.again(2.0), 2 * clues.g):
+    if clues.apart(clues.again(2.0), 2 * clues.g):
         return "it is not linear in gy: for 2 gy it is not twice as large"
     share = np.random.default_rng(0).uniform(-1, 2, clues.evidence.problem.gy.shape)
-    if not clues.same(clues.again(share) + clues.again(1 - share), clues.g):
+    if clues.apart(clues.again(share) + clues.again(1 - share), clues.g):
         return "it is not linear in gy: for a + b it is not the sum of those for a and b"
     return ""
 

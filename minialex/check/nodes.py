@@ -135,22 +135,19 @@ class _Walk:
     def run(self) -> None:
         xs, constants = self.subject.arrays(), {} if self.wide else self._constants()
         with self.subject.recorded(wide=self.wide) as (calls, _):
-            leaves = list(self.subject.leaves.values())
-            given = [
-                arrays.to_device(np.asarray(x, t.dtype), t.device)
-                for x, t in zip(xs, leaves, strict=True)
-            ]
-            now = {**dict(zip(self.subject.leaves, (t.data for t in leaves), strict=True))}
-            before = dict(zip(self.subject.leaves, given, strict=True))
-            if not self.wide:
-                now |= self._constants()
-                before |= constants
-            self.pristine = {id(t.data): x for t, x in zip(leaves, given, strict=True)}
+            leaves = self.subject.leaves
+            given = {
+                name: arrays.to_device(np.asarray(x, t.dtype), t.device)
+                for x, (name, t) in zip(xs, leaves.items(), strict=True)
+            }
+            self.pristine = {id(t.data): given[name] for name, t in leaves.items()}
+            now = {name: t.data for name, t in leaves.items()}
             self.ops = len(calls)
             for i, (place, call) in enumerate(zip(places(calls), calls, strict=True)):
                 self.ask(place, call, np.random.default_rng(i))
             if not self.wrecked:
-                self.rewritten(before, now)
+                self.rewritten(given, now)
+                self.rewritten(constants, self._constants())
 
     def _constants(self) -> dict[str, Array]:
         """Return copies of what `fn` is given that requires no gradient."""

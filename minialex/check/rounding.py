@@ -44,7 +44,7 @@ class RandomRounding(list[Call]):
             # now and then as it was: a backward may compare it with what it was given
             own = self.rounded if self.rng.random() < 0.5 else _copy
             call.node.saved = tuple(
-                own(a) if is_array(a) and _overlap(a, call.y) else a for a in call.node.saved
+                own(a) if _in_memory(a) and _overlap(a, call.y) else a for a in call.node.saved
             )
         call.y[...] = self.rounded(call.y)
 
@@ -66,6 +66,11 @@ class RandomRounding(list[Call]):
 
 def _copy(a: Array) -> Array:
     return a.copy()
+
+
+def _in_memory(a: Any) -> bool:
+    """Return whether `a` is an array, and no number that NumPy has made of one."""
+    return is_array(a) and not isinstance(a, np.generic)
 
 
 def _overlap(a: Array, b: Array) -> bool:

@@ -35,6 +35,10 @@ def verdicts(report):
     return found
 
 
+def failures(report):
+    return [f for f in report.findings if f.verdict is FAIL]
+
+
 def reasons(report):
     return [line for f in report.findings for line in f.detail]
 

@@ -344,3 +344,15 @@ def test_numbers_have_the_digits_that_tell_them_apart():
     assert guess.differ(1.5, 2.0) == "got 1.5, it must be 2"
     assert guess.differ(1 / 3, 0.5) == "got 0.333333333, it must be 0.5"
     assert guess.differ(1 + 2**-40, 1.0) == "got 1.0000000000009095, it must be 1"
+
+
+def test_whoever_knows_more_adds_a_guess():
+    def seventh(clues):
+        return "off by sevens" if clues.off.all() and np.all(clues.g == 7) else ""
+
+    guess.GUESSES.append(seventh)
+    try:
+        assert first(np.full(3, 7.0), np.array([1.0, 5.0, 2.0])) == "off by sevens"
+        assert first(np.array([7.0, 7.0, 9.0]), np.array([1.0, 5.0, 2.0])) == NONE
+    finally:
+        guess.GUESSES.remove(seventh)
