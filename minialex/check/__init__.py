@@ -14,12 +14,15 @@ True
 """
 
 from minialex.check.case import Answer, Case
+from minialex.check.case_findings import CaseFindings
 from minialex.check.cases import CASES
+from minialex.check.check_run import CheckRun
 from minialex.check.contract import violations
 from minialex.check.gradcheck import GradientError, Report, gradcheck
-from minialex.check.suite import CaseFindings, Pair, pairs
+from minialex.check.selection import check_runs
+from minialex.check.suite import Pair, pairs
 from minialex.check.suite import check as check_case
-from minialex.check.table import CheckRun, check_runs, closing
+from minialex.check.table import closing
 from minialex.check.verdict import Finding, Verdict
 
 __all__ = [
