@@ -79,6 +79,15 @@ def routines() -> dict[str, Routine]:
     return {name: one for name, one in sorted(ROUTINES.items()) if name not in OPS}
 
 
+def implementations(name: str, dtype: Any, device: Device = CPU) -> list[RoutineImplementation]:
+    """Return every implementation of a routine, whether it can run or not."""
+    routine = routines()[name]
+    return [
+        RoutineImplementation(routine, one, np.dtype(dtype), device)
+        for one in routine.implementations
+    ]
+
+
 @functools.cache
 def truth(name: str, case: RoutineCase) -> list[Array]:
     """Return what the definition gives, in float64."""

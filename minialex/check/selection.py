@@ -17,7 +17,7 @@ from minialex.check.cases import full_size as layers
 from minialex.check.check_run import CheckRun, cases_of
 from minialex.check.engine import Engine
 from minialex.check.kinds import Kind
-from minialex.check.routines import RoutineImplementation, routines
+from minialex.check.routines import implementations, routines
 from minialex.errors import MinialexError
 from minialex.wording import unknown
 
@@ -154,9 +154,7 @@ def _all_pairs(name: str, dtype: str, device: Device, mixed: bool = False) -> It
         pairs = suite.pairs(OPS[name], kind, device)
         yield from (pair for pair in pairs if mixed or pair.forward == pair.backward)
     else:
-        routine = routines()[name]
-        for one in routine.implementations:
-            yield RoutineImplementation(routine, one, kind, device)
+        yield from implementations(name, kind, device)
 
 
 def _parts(pair: Checked) -> set[str]:
