@@ -139,9 +139,7 @@ def same_in_all_orders(results: Callable[[], list[Array]]) -> Finding:
         with _in_order(seed):
             other = results()
         if [a.tobytes() for a in natural] != [a.tobytes() for a in other]:
-            return comparison.wrong(
-                what, f"other bits in shuffled order {seed} than in the natural"
-            )
+            return comparison.wrong(what, f"order {seed} has other bits than the natural one")
     return Finding(what, Verdict.PASS, 0.0, 0.0, len(SEEDS) * sum(a.size for a in natural))
 
 
@@ -181,9 +179,7 @@ def _deferred(pair: Pair, case: Case, k: int, g: DeferredGradient, whole: Array)
         rows = slice(start, min(start + g.row_block, len(whole)))
         g.compute_rows(rows, in_rows[rows])
     if at_once.tobytes() != in_rows.tobytes():
-        return comparison.wrong(
-            what, f"blocks of {g.row_block} rows have other bits than the whole"
-        )
+        return comparison.wrong(what, f"{g.row_block} rows at a time have other bits")
     shapes = tuple(None if a is None else a.shape for a in case.draw(pair.op.name))
     operations = pair.op.cost(shapes, **case.params).flops / max(whole.size, 1)
     want = whole.astype(np.float64)

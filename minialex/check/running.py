@@ -141,11 +141,11 @@ def _row(sent: Sent, left: tuple[CheckRun, ...]) -> tuple[Row, int]:
 def _after_death(status: int, left: tuple[CheckRun, ...]) -> Iterator[Row]:
     """Yield what is to be said of the checks that are left, the first of which the process ran."""
     by = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"exited {status}"
-    if -status in SENT_BY_OTHERS:
+    if status >= 0 or -status in SENT_BY_OTHERS:
         yield NotRun(left, f"its process {by}, perhaps for want of memory")
         return
     yield left[0].failed(
-        f"its process {by}: a kernel wrote outside its arrays; --emulate=checked shows where"
+        f"its process {by}: a kernel wrote outside its arrays; --emulate shows where"
     )
     if left[1:]:
         yield NotRun(left[1:], f"the process {by} in case {left[0].case.name!r}")
