@@ -2,9 +2,9 @@
 
 `gradcheck` checks any function of Tensors, and any module with its parameters. `check_case` checks
 an `Op` of your own: one `Case`, on one `Pair` of its implementations, against a definition in plain
-NumPy. `check_runs` lists what there is to check of every op: what ``minialex gradcheck`` runs. All
-give one of three verdicts, PASS, FAIL or INCONCLUSIVE, from the model of rounding in
-`minialex.check.noise`.
+NumPy. `check_runs` lists what there is to check of every op, of routines, and of the engine between
+ops: what ``minialex gradcheck`` runs. All give one of three verdicts, PASS, FAIL or INCONCLUSIVE,
+from the model of rounding in `minialex.check.noise`.
 
 >>> import numpy as np
 >>> from minialex import Tensor, check
