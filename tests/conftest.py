@@ -1,17 +1,16 @@
 import gc
-import importlib
 import os
 import signal
 import tempfile
 
-import numpy as np
 import pytest
 from hypothesis import settings
 
 from minialex import arrays
 from minialex.autograd import OPS, ROUTINES
+from minialex.check import poison
 from minialex.check.case import Case
-from minialex.cpu import memory, threads
+from minialex.cpu import threads
 from tests.small_runs import write_images
 
 if not os.access(os.path.expanduser("~"), os.W_OK):
@@ -37,22 +36,10 @@ def ops_as_before():
 
 
 @pytest.fixture
-def poisoned_memory(monkeypatch):
+def poisoned_memory():
     """Make uninitialised memory NaN, in NumPy's arrays and CuPy's: never right by chance."""
-    for xp in (np, importlib.import_module("cupy")) if arrays.cuda_count() else (np,):
-        for name in ("empty", "empty_like"):
-            monkeypatch.setattr(xp, name, poisoned(getattr(xp, name)))
-    monkeypatch.setattr(memory, "MIN_POOLED_BYTES", float("inf"))
-
-
-def poisoned(plain):
-    def empty(*args, **options):
-        a = plain(*args, **options)
-        if a.dtype.kind == "f":
-            a.fill(np.nan)
-        return a
-
-    return empty
+    with poison.poisoned_memory():
+        yield
 
 
 @pytest.fixture

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 
 from minialex import arrays, reference
 from minialex.autograd import OPS
-from minialex.check import contract, suite
-from minialex.check.case import scattered, shifted
-from minialex.check.cases import CASES, elementwise, layers, windows
+from minialex.check import contract, kinds, suite
+from minialex.check.case import shifted
+from minialex.check.cases import CASES, deferred, elementwise, layers, windows
+from minialex.check.kinds import Kind
 from minialex.check.verdict import Verdict
 from minialex.cuda import emulated
 
@@ -78,6 +79,11 @@ KERNEL_CASE = [
     for name, case in EVERY
     if OPS[name].kernel != "plain"
 ]
+SHARED = [
+    pytest.param(name, case, id=f"{name}-{case.name}")
+    for name, case in EVERY
+    if OPS[name].implementations.keys() - KERNELS[name] - {"plain"}
+]
 CASE = [pytest.param(name, case, id=f"{name}-{case.name}") for name, case in EVERY]
 
 
@@ -111,6 +117,14 @@ def test_every_case_belongs_to_an_op():
 def test_names_of_cases_are_unique(name):
     names = [case.name for case in CASES[name]]
     assert len(set(names)) == len(names)
+
+
+def ask(kind, name, case, dtype, where):
+    """Hold each implementation that it concerns to what is asked in that kind of check."""
+    asked = [p for p in alone(name, dtype, where) if case in kinds.cases_of(kind, p)]
+    for pair in asked:
+        assert_passes(kinds.CHECKS[kind](pair, case))
+    assert asked
 
 
 def alone(name, dtype, where):
@@ -154,11 +168,26 @@ def test_output_and_gradients(name, case, where):
 
 
 @pytest.mark.parametrize(("name", "case", "where"), GRID)
-def test_arrays_scattered_in_memory(name, case, where):
+def test_arrays_that_lie_in_memory_otherwise(name, case, where):
     with running(where):
-        for pair in alone(name, "float32", where):
-            row = suite.check(pair, case, layout=scattered)
-            assert_passes(row)
+        ask(Kind.LAYOUTS, name, case, "float32", where)
+
+
+@pytest.mark.parametrize(("name", "case"), SHARED)
+def test_work_shared_out_however_small(name, case):
+    ask(Kind.SHARING, name, case, "float64", "cpu")
+
+
+@pytest.mark.parametrize(("name", "case"), KERNEL_CASE)
+def test_orders_of_threads(name, case):
+    with running("emulated"):
+        ask(Kind.ORDERS, name, case, "float32", "emulated")
+
+
+@pytest.mark.parametrize("case", deferred.CASES["linear"], ids=lambda case: case.name)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_deferred_gradients(case, dtype):
+    ask(Kind.DEFERRED, "linear", case, dtype, "cpu")
 
 
 @pytest.mark.parametrize(("name", "case"), KERNEL_CASE)

@@ -20,6 +20,8 @@ from typing import Any
 import minialex
 from minialex.arrays import CPU, Device, module_of, on_device
 from minialex.cpu import threads
+from minialex.cuda import cxx
+from minialex.errors import MinialexError
 
 MAX_BUSY_CORES = 0.15
 """When other programs keep more CPU cores busy than this, times are not reliable."""
@@ -170,6 +172,30 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
+
+
+def blas() -> list[dict[str, Any]]:
+    """Return the BLAS libraries that are loaded, each with the kernels that it has chosen."""
+    pools = importlib.import_module("threadpoolctl").threadpool_info()
+    names = {
+        "internal_api": "library",
+        "version": "version",
+        "architecture": "kernels",
+        "num_threads": "threads",
+    }
+    return [
+        {new: pool[old] for old, new in names.items() if old in pool}
+        for pool in pools
+        if pool["user_api"] == "blas"
+    ]
+
+
+def compiler() -> str | None:
+    """Return the first line that the C++ compiler says of itself; None where there is none."""
+    try:
+        return cxx.compiler("emulating kernels").version.split("\n", 1)[0]
+    except MinialexError:
+        return None
 
 
 def commit() -> str | None:

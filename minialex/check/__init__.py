@@ -3,9 +3,9 @@
 `gradcheck` checks any function of Tensors, and any module with its parameters; `compare` holds two
 functions that should be the same against each other. `check_case` checks
 an `Op` of your own: one `Case`, on one `Pair` of its implementations, against a definition in plain
-NumPy. `check_runs` lists what there is to check of every op: what ``minialex gradcheck`` runs. All
-give one of three verdicts, PASS, FAIL or INCONCLUSIVE, from the model of rounding in
-`minialex.check.noise`.
+NumPy. `check_runs` lists what there is to check of every op, of routines, and of the engine between
+ops: what ``minialex gradcheck`` runs. All give one of three verdicts, PASS, FAIL or INCONCLUSIVE,
+from the model of rounding in `minialex.check.noise`.
 
 >>> import numpy as np
 >>> from minialex import Tensor, check
@@ -16,12 +16,15 @@ True
 
 from minialex.check.agreement import compare
 from minialex.check.case import Answer, Case
+from minialex.check.case_findings import CaseFindings
 from minialex.check.cases import CASES
+from minialex.check.check_run import CheckRun
 from minialex.check.contract import violations
 from minialex.check.gradcheck import GradientError, Report, gradcheck
-from minialex.check.suite import CaseFindings, Pair, pairs
+from minialex.check.selection import check_runs
+from minialex.check.suite import Pair, pairs
 from minialex.check.suite import check as check_case
-from minialex.check.table import CheckRun, check_runs, closing
+from minialex.check.table import closing
 from minialex.check.verdict import Finding, Verdict
 
 __all__ = [

@@ -16,8 +16,9 @@ from minialex import arrays
 from minialex.arrays import Array
 from minialex.check import adjoint, comparison, noise
 from minialex.check.case import Case, Inputs, generator
+from minialex.check.case_findings import CaseFindings
 from minialex.check.numeric import DerivativeProblem, make_problem
-from minialex.check.suite import CaseFindings, Pair, again, baseline, on_host
+from minialex.check.suite import Pair, again, baseline, on_host
 from minialex.check.verdict import Finding
 
 

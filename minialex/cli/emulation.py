@@ -15,6 +15,7 @@ from minialex.cli.options import OptionalValue, SectionOption
 from minialex.errors import MinialexError
 
 MODES = "fast", "checked"
+"""Of these a command runs the first, where it is given no other."""
 
 PRECISION_HELP = (
     "How accurate products are. tf32, on GPUs of sm_80 or later: faster, what is multiplied is "
@@ -22,16 +23,15 @@ PRECISION_HELP = (
 )
 
 
-def emulate_option(section: str = "Options") -> Callable[..., Any]:
-    """Return the option ``--emulate``, of a `SectionCommand`."""
-    return click.option(
-        "--emulate",
-        cls=OptionalValue,
-        section=section,
-        modes=MODES,
-        help="Run CUDA kernels on the CPU, instead of array operations. 'checked' is slower, and "
-        "finds races and out-of-bounds accesses.",
-    )
+def emulate_option(
+    section: str = "Options",
+    *,
+    modes: Sequence[str] = MODES,
+    about: str = "Run CUDA kernels on the CPU, instead of array operations. 'checked' is slower, "
+    "and finds races and out-of-bounds accesses.",
+) -> Callable[..., Any]:
+    """Return the option ``--emulate``, of a `SectionCommand`; the first of `modes` is default."""
+    return click.option("--emulate", cls=OptionalValue, section=section, modes=modes, help=about)
 
 
 def use_option(

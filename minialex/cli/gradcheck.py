@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import click
 
 from minialex import arrays
-from minialex.check import CaseFindings, CheckRun, Verdict, check_runs, closing
-from minialex.check.table import worst_of
+from minialex.arrays import Device
+from minialex.bench import machine
+from minialex.check import Verdict
+from minialex.check.check_run import CheckRun
+from minialex.check.running import NotRun, Row, run_checks
+from minialex.check.selection import DTYPES, KINDS, Selection
 from minialex.cli.emulation import device_under, emulate_option, running_on
+from minialex.cli.gradcheck_table import PairLines, closing_lines
 from minialex.cli.options import (
     SectionCommand,
     SectionOption,
@@ -23,9 +28,6 @@ from minialex.cli.options import (
     number,
 )
 from minialex.cli.progress import counting
-from minialex.cuda.fault import check_context, lost_context
-
-DTYPES = "float64", "float32"
 
 
 def _option(section: str, *names: str, **kw: object) -> Callable[..., Callable[..., None]]:
@@ -33,7 +35,14 @@ def _option(section: str, *names: str, **kw: object) -> Callable[..., Callable[.
 
 
 @click.command(cls=SectionCommand, short_help="Check every gradient against its definition.")
-@_option("What", "--op", "ops", multiple=True, metavar="NAME", help="An op. Again for more.  [all]")
+@_option(
+    "What",
+    "--op",
+    "ops",
+    multiple=True,
+    metavar="NAME",
+    help="An op, a routine such as sgd, or engine. Again for more.  [all]",
+)
 @_option(
     "What",
     "--implementation",
@@ -49,6 +58,13 @@ def _option(section: str, *names: str, **kw: object) -> Callable[..., Callable[.
     multiple=True,
     type=click.Choice(DTYPES),
     help="A type. Again for more.  [both]",
+)
+@_option(
+    "What",
+    "--only",
+    multiple=True,
+    type=click.Choice(KINDS),
+    help="A kind of check, of those below. Again for more.  [all]",
 )
 @_option(
     "What", "--mixed", is_flag=True, help="Each forward with the backward of each other one, too."
@@ -70,13 +86,18 @@ def _option(section: str, *names: str, **kw: object) -> Callable[..., Callable[.
     help="Images at full size.",
 )
 @device_option
-@emulate_option()
-@click.option("--cases", "-v", is_flag=True, help="A line for each case, not for each type alone.")
+@emulate_option(
+    modes=("checked", "fast"),
+    about="CUDA kernels too, on the CPU, with every access to memory checked. 'fast' checks none, "
+    "and each implementation runs in a process of its own, which a wrong kernel may end.",
+)
+@click.option("--cases", "-v", is_flag=True, help="A line for each check, not for each type alone.")
 @json_option
 def gradcheck(
     ops: tuple[str, ...],
     implementations: tuple[str, ...],
     dtypes: tuple[str, ...],
+    only: tuple[str, ...],
     mixed: bool,
     full: bool,
     batch: int,
@@ -85,105 +106,104 @@ def gradcheck(
     cases: bool,
     as_json: bool,
 ) -> None:
-    """Check each op: output, gradients, known answers at kinks, the same bits when run again.
+    """Check each op, each routine (optimizers, image preparation), and the engine between ops.
 
     What an op gives is compared with its definition in plain loops, and what its backward gives
     with differences of that definition in float64, extrapolated until they settle. What rounding
-    may do is worked out from a model, not from a tolerance. A line shows the case
-    whose error takes the largest share of that. With --json each case is an object on a line of
-    its own.
+    may do is worked out from a model, not from a tolerance. A line shows the check
+    whose error takes the largest share of that. Memory that is not initialised holds NaN.
+
+    \b
+    values     output, gradients, known answers at kinks, the same bits when run again
+    contract   nothing written that is not one's own, one gradient for each input, ...
+    layouts    arrays with gaps, and at addresses where no vector begins
+    sharing    work cut into several blocks for several workers, however small
+    orders     with --emulate: the same bits in any order of threads
+    deferred   gradients that are computed when they are used
+    engine     gradients that add up, buffers, hooks
 
     \b
     PASS           equal as far as rounding lets one see
     FAIL           further apart: shown with index, values, receptive field, first guess
     INCONCLUSIVE   nothing wrong was seen, but a fault of one percent might have hidden
 
-    Exit status 1 if anything fails. INCONCLUSIVE is shown with its reason and counted, but is no
-    failure.
+    Exit status 1 if anything fails; else 2 if anything could not be run, such as a kernel that does
+    not compile. INCONCLUSIVE is shown with its reason and counted, but is no failure.
+
+    With --json each line is an object: first {"environment": ...} with versions, BLAS, processor,
+    device and compiler, then one for each check, or with "not_run" for checks that were not.
 
     \b
     Examples:
-      minialex gradcheck                                  all ops in array operations
-      minialex gradcheck --emulate --op relu --op conv2d  on CUDA kernels, without a GPU
-      minialex gradcheck --emulate=checked --op linear    and every memory access checked
+      minialex gradcheck                                  all, in array operations
+      minialex gradcheck --emulate --op relu --op conv2d  CUDA kernels too, without a GPU
+      minialex gradcheck --op linear --only contract      one kind of check alone
       minialex gradcheck --full-size --dtype float32      AlexNet's layers, as large as they are
     """
     if not full and is_given("batch"):
         raise click.UsageError("--batch is used with --full-size alone: leave it out")
+    if full and only:
+        raise click.UsageError("--only is not used with --full-size: leave one of them out")
     with running_on(emulate):
         where = arrays.device(device_under(emulate, device))
-        to_do = check_runs(
-            ops=ops,
-            implementations=implementations,
-            dtypes=dtypes or DTYPES,
-            device=where,
-            full=full,
-            batch=batch,
-            mixed=mixed,
-        )
-        done = _show(to_do, as_json, cases)
-    if done:
-        pair, case = done[-1].pair, done[-1].case
-        check_context(f"{pair.op.name} {pair.name} {pair.dtype}, case {case!r},")
-    if not as_json:
-        console.print("compared:")
-        for line in closing(done):
-            console.print(line)
-    if any(row.verdict is Verdict.FAIL for row in done):
-        raise click.exceptions.Exit(1)
-
-
-def _show(to_do: list[CheckRun], as_json: bool, cases: bool) -> list[CaseFindings]:
-    """Run the checks under a bar; print the rows of each pair, or as JSON each row, when done."""
-    done: list[CaseFindings] = []
-    # the bar and the lines must share a console, or they overwrite each other
-    with counting(console if console.is_terminal else messages, "checking") as move:
-        rows = _run(to_do, move)
+        chosen = Selection(
+            ops, implementations, dtypes or DTYPES, where, full=full, batch=batch, mixed=mixed,
+            only=only,
+        )  # fmt: skip
+        to_do = chosen.check_runs()
         if as_json:
-            for row in rows:
-                click.echo(json.dumps(row.record()))
-                done.append(row)
-            return done
-        lines = _PairLines(to_do, cases)
-        for _, group in itertools.groupby(rows, key=lambda row: row.pair):
-            alike = list(group)
-            lines(alike)
-            done += alike
-    return done
+            click.echo(json.dumps({"environment": _environment(where, emulate)}))
+        done = list(_shown(_rows(chosen, to_do, as_json), to_do, as_json, cases))
+    if not as_json:
+        for line in closing_lines(done):
+            console.print(line)
+    if any(isinstance(row, NotRun) or row.verdict is Verdict.FAIL for row in done):
+        raise click.exceptions.Exit(_exit_status(done))
 
 
-def _run(to_do: list[CheckRun], move: Callable[[int, int], None]) -> Iterator[CaseFindings]:
-    """Yield a row for each check, and none after one that took the GPU from this process."""
-    for count, check in enumerate(to_do, 1):
-        yield check.run()
-        move(count, len(to_do))
-        if lost_context():
-            return
+def _exit_status(done: list[Row]) -> int:
+    failed = any(not isinstance(row, NotRun) and row.verdict is Verdict.FAIL for row in done)
+    return 1 if failed else 2
 
 
-class _PairLines:
-    """Prints what came of each pair: one line, or one a case; in full what did not pass."""
+def _environment(device: Device, emulate: str | None) -> dict[str, object]:
+    """Return where the checks run, as JSON has it."""
+    return {
+        "time": machine.now(),
+        "commit": machine.commit(),
+        "versions": machine.versions(),
+        "blas": machine.blas(),
+        "machine": machine.machine(device),
+        "device": str(device),
+        "emulate": emulate,
+        "compiler": machine.compiler(),
+    }
 
-    def __init__(self, to_do: list[CheckRun], cases: bool) -> None:
-        self.cases = cases
-        self.op = max((len(t.pair.op.name) for t in to_do), default=0)
-        self.name = max((len("implementation"), *(len(t.pair.name) for t in to_do)))
-        count = "" if cases else "cases"
-        self._line("op", "implementation", "type", count, "error/bound", "verdict", "worst case")
 
-    def __call__(self, rows: list[CaseFindings]) -> None:
-        worst = worst_of(rows)
-        for row in rows if self.cases else [worst]:
-            pair, finding = row.pair, row.worst
-            count = "" if self.cases else str(len(rows))
-            case = f"{row.case}: {finding.what}"
-            figures = f"{finding.ratio:.3f}", str(row.verdict), case
-            self._line(pair.op.name, pair.name, str(pair.dtype), count, *figures)
+def _rows(chosen: Selection, to_do: list[CheckRun], as_json: bool) -> Iterator[Row]:
+    """Run the checks under a bar."""
+    # the bar and the lines must share a console, or they overwrite each other
+    done = 0
+    with counting(console if console.is_terminal else messages, "checking") as move:
+        for row in run_checks(chosen, to_do):
+            yield row
+            done += len(row.checks) if isinstance(row, NotRun) else 1
+            move(done, len(to_do))
+
+
+def _shown(rows: Iterable[Row], to_do: list[CheckRun], as_json: bool, cases: bool) -> Iterator[Row]:
+    """Print each row as JSON, or those of each pair once they are there."""
+    if as_json:
         for row in rows:
-            if row.verdict is not Verdict.PASS:
-                console.print(str(row), style="red" if row.verdict is Verdict.FAIL else "yellow")
+            click.echo(json.dumps(row.record()))
+            yield row
+        return
+    lines = PairLines(to_do, cases)
+    for _, group in itertools.groupby(rows, key=_pair_of):
+        alike = list(group)
+        lines(alike)
+        yield from alike
 
-    def _line(self, op: str, name: str, kind: str, count: str, *rest: str) -> None:
-        ratio, verdict, case = rest
-        head = f"{op:<{self.op}}  {name:<{self.name}}  {kind:<7}  {count:>5}"
-        console.print(f"{head}  {ratio:>11}  {verdict:<12}  {case}")
+
+def _pair_of(row: Row) -> object:
+    return row.checks[0].pair if isinstance(row, NotRun) else row.pair

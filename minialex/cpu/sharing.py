@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
 from math import prod
 from typing import Any
 
@@ -13,6 +16,27 @@ from minialex.cpu import threads
 _GPU_BLOCK_BYTES = 1 << 30
 """The size of a block on a GPU, which only large blocks keep busy."""
 
+_forced: ContextVar[tuple[int, int] | None] = ContextVar("forced", default=None)
+
+
+@contextlib.contextmanager
+def sharing_forced(workers: int, blocks: int) -> Iterator[None]:
+    """While the block runs, cut a CPU's work for so many workers, in so many blocks for each.
+
+    However few cores there are and however small the work is: so that a small case goes through
+    what a large one does.
+    """
+    token = _forced.set((workers, blocks))
+    try:
+        yield
+    finally:
+        _forced.reset(token)
+
+
+def is_sharing_forced() -> bool:
+    """Return whether what is too small to be shared out is shared out all the same."""
+    return _forced.get() is not None
+
 
 def slices_per_worker(xp: Any, total: int) -> list[slice]:
     """Cut ``range(total)`` into a slice for each worker: one on a GPU."""
@@ -20,7 +44,10 @@ def slices_per_worker(xp: Any, total: int) -> list[slice]:
 
 
 def _workers(xp: Any) -> int:
-    return threads.cores() if xp is np else 1
+    if xp is not np:
+        return 1
+    forced = _forced.get()
+    return threads.cores() if forced is None else forced[0]
 
 
 def blocks_per_worker(
@@ -30,8 +57,10 @@ def blocks_per_worker(
 
     There are fewer workers where each would have fewer than `min_bytes_per_worker`.
     """
-    busy = max(1, N * image_bytes // min_bytes_per_worker)
-    slices = threads.chunks(N, min(busy, _workers(xp)))
+    workers = _workers(xp)
+    if not is_sharing_forced():
+        workers = min(workers, max(1, N * image_bytes // min_bytes_per_worker))
+    slices = threads.chunks(N, workers)
     return [cache_blocks(xp, part, image_bytes, block_bytes) for part in slices]
 
 
@@ -43,7 +72,10 @@ def cache_blocks(xp: Any, items: slice, item_bytes: int, block_bytes: int) -> li
     """
     per_block = max(1, (block_bytes if xp is np else _GPU_BLOCK_BYTES) // max(1, item_bytes))
     total = items.stop - items.start
-    blocks = threads.chunks(total, -(-total // per_block))
+    count, forced = -(-total // per_block), _forced.get()
+    if forced is not None and xp is np:
+        count = max(count, forced[1])
+    blocks = threads.chunks(total, count)
     return [slice(items.start + block.start, items.start + block.stop) for block in blocks]
 
 

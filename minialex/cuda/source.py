@@ -15,7 +15,7 @@ import functools
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -223,6 +223,17 @@ def edited(file: str | Path, old: str, new: str) -> Iterator[None]:
         if before is not None:
             _edits[path] = before
         clear_cache()
+
+
+def edits() -> dict[Path, str]:
+    """Return the texts of the files that are `edited` now."""
+    return dict(_edits)
+
+
+def take_edits(texts: Mapping[Path, str]) -> None:
+    """Let every kernel see these files as another process, whose `edits` they are, does."""
+    _edits.update(texts)
+    clear_cache()
 
 
 def _locate(file: str | Path) -> Path:

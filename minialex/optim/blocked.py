@@ -18,7 +18,7 @@ from math import prod, sqrt
 from minialex.arrays import Array, array_module
 from minialex.autograd import DeferredGradient
 from minialex.cpu import threads
-from minialex.cpu.sharing import cache_blocks, slices_per_worker
+from minialex.cpu.sharing import cache_blocks, is_sharing_forced, slices_per_worker
 
 BLOCK_BYTES = 1 << 19
 """Of each array in a block: with the two buffers they stay in cache together.
@@ -63,7 +63,8 @@ def _update_deferred(
     """Share the rows of `g` out to the workers; each computes some, and updates them."""
     xp, (total, *row) = array_module(p), g.shape
     width = prod(row)
-    at_once = max(1, DEFERRED_BYTES // (g.row_block * width * p.itemsize)) * g.row_block
+    affordable = max(1, DEFERRED_BYTES // (g.row_block * width * p.itemsize))
+    at_once = g.row_block * (1 if is_sharing_forced() else affordable)
 
     def update_rows(row_blocks: slice) -> None:
         buffer = xp.empty((at_once, *row), p.dtype)

@@ -1,4 +1,4 @@
-"""How gradients flow and add up, whatever the op."""
+"""How gradients flow, whatever the op; that they add up is asked in ``minialex.check.engine``."""
 
 import numpy as np
 import pytest
@@ -15,59 +15,11 @@ def test_chain():
     close(x.grad, 3 * np.exp([3.0, 6.0]))
 
 
-def test_gradients_of_two_backwards_add_up():
-    x = leaf(1.0, 2.0)
-    (x * 3).sum().backward()
-    (x * 4).sum().backward()
-    close(x.grad, [7, 7])
-
-
-def test_none_starts_a_gradient_afresh():
-    x = leaf(1.0, 2.0)
-    (x * 3).sum().backward()
-    x.grad = None
-    (x * 4).sum().backward()
-    close(x.grad, [4, 4])
-
-
 def test_diamond():
     x = number(2.0)
     a = x * 3
     (a * a + a.exp()).backward()
     close(x.grad, 2 * 9 * 2 + 3 * np.exp(6.0))
-
-
-def test_deep_diamonds_visit_each_node_once():
-    x = number(1.0)
-    y = x
-    for _ in range(60):
-        y = y * 0.5 + y * 0.5
-    y.backward()
-    close(x.grad, 1)
-
-
-def test_unbalanced_branches_wait_for_the_longer_one():
-    x = number(2.0)
-    a = x * x
-    long = a
-    for _ in range(5):
-        long = long + 1
-    (a * long).backward()
-    # y = x^2 (x^2 + 5)
-    close(x.grad, 4 * 8 + 10 * 2)
-
-
-def test_one_leaf_in_two_ops():
-    w = leaf(2.0, 3.0)
-    x, z = Tensor(np.array([5.0, 7.0])), Tensor(np.array([11.0, 13.0]))
-    (w * x + w * z).sum().backward()
-    close(w.grad, [16, 20])
-
-
-def test_one_leaf_twice_in_one_op():
-    x = leaf(2.0, -3.0)
-    (x * x).sum().backward()
-    close(x.grad, [4, -6])
 
 
 def test_one_leaf_twice_in_a_matrix_product():
@@ -77,20 +29,6 @@ def test_one_leaf_twice_in_a_matrix_product():
     close(a.grad, ones @ a.data.T + a.data.T @ ones)
 
 
-def test_one_inner_tensor_twice_in_one_op():
-    x = number(3.0)
-    a = x * 2
-    (a * a).backward()
-    close(x.grad, 8 * 3)
-
-
-def test_input_without_gradient_gets_none():
-    x, c = leaf(1.0), Tensor(np.array([2.0]))
-    (x * c).backward()
-    assert c.grad is None
-    close(x.grad, [2])
-
-
 def test_gradient_is_an_array_of_the_shape_and_type_of_its_leaf():
     for shape in ((), (3,), (2, 1)):
         for dtype in (np.float32, np.float64):
@@ -98,30 +36,6 @@ def test_gradient_is_an_array_of_the_shape_and_type_of_its_leaf():
             (x * 2).sum().backward()
             assert isinstance(x.grad, np.ndarray)
             assert (x.grad.shape, x.grad.dtype) == (shape, dtype)
-
-
-def test_gradient_is_no_view_of_the_cotangent():
-    x = leaf(1.0, 2.0)
-    gy = np.array([3.0, 4.0])
-    x.reshape(2).backward(gy)
-    x.grad += 1
-    assert gy.tolist() == [3, 4]
-
-
-def test_gradients_of_two_leaves_are_no_views_of_each_other():
-    a, b = leaf(1.0, 2.0), leaf(3.0, 4.0)
-    (a + b).sum().backward()
-    a.grad += 1
-    close(b.grad, [1, 1])
-
-
-def test_shared_cotangent_is_not_added_to_in_place():
-    """Add gives one array to both its inputs; more flows into one of them later."""
-    x, z = leaf(1.0, 2.0), leaf(3.0, 4.0)
-    a, b = x * 1, z * 1
-    (a + b + a).sum().backward()
-    close(x.grad, [2, 2])
-    close(z.grad, [1, 1])
 
 
 def test_backward_of_a_leaf():

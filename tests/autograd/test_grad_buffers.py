@@ -13,30 +13,6 @@ def homed(n):
     return w, arena
 
 
-def test_gradient_is_put_into_its_home():
-    w, arena = homed(2)
-    (w * 3).sum().backward()
-    assert w.grad is w.grad_buffer
-    assert arena[1:-1].tolist() == [3, 3]
-    assert np.isnan(arena[[0, -1]]).all()
-
-
-def test_gradient_in_its_home_adds_up():
-    w, arena = homed(2)
-    for factor in (3, 4):
-        (w * factor).sum().backward()
-    assert arena[1:-1].tolist() == [7, 7]
-    assert w.grad is w.grad_buffer
-
-
-def test_gradient_in_its_home_starts_afresh():
-    w, arena = homed(2)
-    (w * 3).sum().backward()
-    w.grad = None
-    (w * 4).sum().backward()
-    assert arena[1:-1].tolist() == [4, 4]
-
-
 def recorder(make_op, seen):
     """Return an op like multiply that notes what it was given as `out` and `needs`."""
 

@@ -20,32 +20,6 @@ def watch(x, seen):
     return x.register_hook(lambda g: seen.append(np.array(g)))
 
 
-def test_a_leaf_used_twice_has_its_hook_called_once_with_the_sum():
-    x, seen = leaf(1, 2), []
-    watch(x, seen)
-    x.register_hook(lambda g: g * 10)
-    watch(x, seen)
-    (x * 2 + x * 3).sum().backward()
-    close(seen, [[5, 5], [50, 50]])
-    close(x.grad, [50, 50])
-    # what is in grad already is none of theirs
-    (x * 2).sum().backward()
-    close(seen[2:], [[2, 2], [20, 20]])
-    close(x.grad, [70, 70])
-
-
-def test_a_result_used_twice():
-    x, seen = leaf(1, 2), []
-    y = x * 2
-    y.retain_grad()
-    watch(y, seen)
-    y.register_hook(lambda g: g * 5)
-    (y * 3 + y).sum().backward()
-    close(seen, [[4, 4]])
-    close(y.grad, [20, 20])
-    close(x.grad, [40, 40])
-
-
 def test_hooks_of_what_backward_begins_at():
     for make in (lambda x: x, lambda x: x * 1):
         x = leaf(1, 2)

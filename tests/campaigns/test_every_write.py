@@ -1,16 +1,15 @@
 """Recorded writes, replayed, give the outputs: for every kernel over its cases."""
 
+import numpy as np
 import pytest
 
-from minialex.arrays import CPU
 from minialex.autograd import ROUTINES
-from minialex.check import CASES
+from minialex.check import CASES, routines
+from minialex.check.routines import RoutineImplementation
 from minialex.cuda import emulated
 from minialex.study import tracing
 from tests.cuda.replay import replayed
 from tests.cuda.test_replay import PAIRS
-from tests.routine_cases import CASES as CASES_OF_ROUTINES
-from tests.routine_cases import results
 
 EVERY = [(op, name, case) for op, name in PAIRS for case in CASES[op]]
 
@@ -25,9 +24,10 @@ def test_recorded_writes_give_the_outputs(op, name, case):
 
 @pytest.mark.parametrize(
     ("name", "case"),
-    [(name, case) for name in CASES_OF_ROUTINES for case in CASES_OF_ROUTINES[name]],
+    [(name, case) for name in routines.CASES for case in routines.CASES[name]],
 )
 def test_recorded_writes_of_routines_give_the_outputs(name, case):
     with emulated(), replayed() as seen:
-        results(name, ROUTINES[name].kernel, case, case.dtypes[0], CPU)
+        dtype = np.dtype(case.dtypes[0])
+        RoutineImplementation(ROUTINES[name], ROUTINES[name].kernel, dtype).results(case)
     assert seen

@@ -133,12 +133,13 @@ def test_nan_will_do_where_the_case_says_so():
 def test_a_record_of_a_row():
     row = suite.check(pair_of("relu", dtype="float32"), numbers(7, name="x"))
     record = row.record()
-    assert {key: record[key] for key in list(record)[:6]} == {
+    assert {key: record[key] for key in list(record)[:7]} == {
         "op": "relu",
         "forward": "plain",
         "backward": "plain",
         "dtype": "float32",
         "device": "cpu",
+        "kind": "values",
         "case": "x",
     }
     assert (record["compared"], record["excluded"]) == (28, 0)
@@ -182,7 +183,8 @@ def test_what_is_counted_in_the_end():
         "exp plain: 1 PASS; 1 number compared",
         "relu plain: 1 PASS, 1 INCONCLUSIVE, 1 FAIL; 1,250 numbers compared, "
         "3 excluded at kinks (non-differentiable)",
-        "2 implementations of ops: 2 PASS, 1 INCONCLUSIVE, 1 FAIL; 1,251 numbers compared",
+        "of kind values: 2 PASS, 1 INCONCLUSIVE, 1 FAIL",
+        "2 implementations: 2 PASS, 1 INCONCLUSIVE, 1 FAIL; 1,251 numbers compared",
     ]
     assert table.worst_of(rows) is rows[2]
 

@@ -39,6 +39,12 @@ def minialex(monkeypatch, capsys, tmp_path):
     return run
 
 
+def failures(answer):
+    """Return the kinds of check that failed, by what `gradcheck` counts in the end."""
+    counts = [line for line in answer.out.splitlines() if line.startswith("of kind ")]
+    return {line.split(":")[0].removeprefix("of kind ") for line in counts if "FAIL" in line}
+
+
 @pytest.fixture
 def photos(tmp_path):
     return write_images(tmp_path / "photos", 6, ("light", "dark"))

@@ -6,6 +6,7 @@ Nothing is computed: a launch is written down and not run, so outputs stay as th
 from __future__ import annotations
 
 import functools
+import itertools
 import warnings
 from math import prod
 from typing import NamedTuple
@@ -14,12 +15,12 @@ from unittest import mock
 import numpy as np
 
 from minialex import arrays, cuda, models, ops, optim, using
-from minialex.autograd import OPS, ROUTINES, Tensor
-from minialex.check import suite
+from minialex.autograd import OPS, Tensor
+from minialex.check import routines, suite
 from minialex.check.cases import CASES
+from minialex.check.kinds import Kind
 from minialex.cuda import emulator
 from minialex.study.tracing import kernels_of
-from tests import routine_cases
 
 
 class Launch(NamedTuple):
@@ -67,11 +68,10 @@ def _launch_ops(implementations, dtype):
 
 
 def _launch_routines():
-    for name in ROUTINES.keys() - OPS.keys():
-        for one in ROUTINES[name].implementations.keys() - {"plain", "blocked"}:
-            for case in routine_cases.CASES[name]:
-                for dtype in case.dtypes:
-                    routine_cases.results(name, one, case, dtype, arrays.CPU)
+    for name, dtype in itertools.product(routines.routines(), ("float32", "float64")):
+        for one in routines.implementations(name, dtype):
+            for case in routines.cases_of(Kind.VALUES, one) if one.launches_kernels() else ():
+                one.results(case)
 
 
 def _launch_training_steps():

@@ -9,11 +9,11 @@ import pytest
 
 from minialex import cuda
 from minialex.arrays import CPU
-from minialex.autograd import OPS, ROUTINES
-from minialex.check import CASES, Pair
+from minialex.autograd import OPS
+from minialex.check import CASES, Pair, routines
+from minialex.check.kinds import Kind
 from minialex.cuda.emulator import system
 from minialex.study.tracing import kernels_of, ops_in_kernels
-from tests import routine_cases
 from tests.cuda.tools import kernel
 
 F32 = np.float32
@@ -73,14 +73,13 @@ def test_every_op_gives_the_same_bits_checked_and_fast(op):
             assert results(pair, case, "checked") == results(pair, case, "fast"), case
 
 
-@pytest.mark.parametrize("name", sorted(ROUTINES.keys() - OPS.keys()))
+@pytest.mark.parametrize("name", routines.routines())
 def test_every_routine_gives_the_same_bits_checked_and_fast(name):
     def bits(one, case, mode):
         with cuda.emulated(mode):
-            found = routine_cases.results(name, one, case, "float32", CPU)
+            found = one.results(case)
         return [a.tobytes() for a in found]
 
-    for one in ROUTINES[name].implementations.keys() - {"plain", "blocked"}:
-        for case in routine_cases.CASES[name]:
-            if "float32" in case.dtypes:
-                assert bits(one, case, "checked") == bits(one, case, "fast"), (one, case)
+    for one in routines.implementations(name, F32):
+        for case in routines.cases_of(Kind.VALUES, one) if one.launches_kernels() else ():
+            assert bits(one, case, "checked") == bits(one, case, "fast"), (one, case)

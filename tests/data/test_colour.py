@@ -4,10 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minialex import emulated, reference, using
+from minialex.check.cases.routines import COLOURS, draw_jitter
 from minialex.data import Crop, Jitter, prepare
 from minialex.data.prepare import blocked
 from tests.data.pictures import noise
-from tests.routine_cases import COLOURS, draw_jitter
 
 
 @pytest.fixture(params=["plain", "blocked", "kernel"], autouse=True)

@@ -17,12 +17,13 @@ import numpy as np
 from minialex import arrays
 from minialex.arrays import CPU, Device, array_module
 from minialex.autograd import OPS, ROUTINES
+from minialex.check import routines
 from minialex.check.case import Case
 from minialex.check.cases import CASES
+from minialex.check.kinds import Kind
 from minialex.check.suite import Pair
 from minialex.cuda import emulated
 from minialex.study.kernel_uses import kernels_of, uses
-from tests import routine_cases
 from tests.device.launched import Kernel, launched_kernels
 
 DTYPE = np.dtype(np.float32)
@@ -53,12 +54,12 @@ def launch_all(device: Device, seen: set[Kernel]) -> None:
                 if kernels_of(implementation) <= seen:
                     break
                 _run(pair, case)
-    for name in ROUTINES.keys() - OPS.keys():
-        for one, implementation in ROUTINES[name].implementations.items():
-            for routine_case in routine_cases.CASES[name]:
-                if kernels_of(implementation) <= seen:
+    for name, routine in routines.routines().items():
+        for one in routines.implementations(name, DTYPE, device):
+            for routine_case in routines.cases_of(Kind.VALUES, one):
+                if kernels_of(routine.implementations[one.name]) <= seen:
                     break
-                routine_cases.results(name, one, routine_case, str(DTYPE), device)
+                one.results(routine_case)
 
 
 def _run(pair: Pair, case: Case) -> None:

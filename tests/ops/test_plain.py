@@ -12,9 +12,9 @@ import minialex.optim
 import minialex.train.step_state
 from minialex import models, ops, optim, using
 from minialex.autograd import OPS, ROUTINES, Tensor
+from minialex.check.cases.routines import COLOURS, draw_jitter
 from minialex.data import prepare
 from minialex.nn.init import blank_weights
-from tests.routine_cases import COLOURS, draw_jitter
 
 ROOT = Path(minialex.__file__).parent
 MAX_LINES = 60

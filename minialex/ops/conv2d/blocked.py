@@ -18,7 +18,7 @@ from __future__ import annotations
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients
 from minialex.cpu import memory, threads
-from minialex.cpu.sharing import slices_per_worker
+from minialex.cpu.sharing import is_sharing_forced, slices_per_worker
 from minialex.ops._windows import Pair
 from minialex.ops.conv2d.patches import (
     MIN_BYTES_PER_WORKER,
@@ -107,7 +107,8 @@ def convolve(x: Array, w: Array, b: Array | None, s: ConvShape, y: Array) -> Non
             xp.add(as_images(s, products, rows), bias, out=images[block][..., rows, :])
 
     blocks_per_worker = image_blocks(s, xp, x.dtype)
-    if s.N == 1 and s.P * s.K * x.itemsize >= 2 * MIN_BYTES_PER_WORKER:
+    large = s.P * s.K * x.itemsize >= 2 * MIN_BYTES_PER_WORKER
+    if s.N == 1 and (large or is_sharing_forced()):
         # each worker has some rows of the one image
         work = [(blocks_per_worker[0], rows) for rows in slices_per_worker(xp, s.OH)]
     else:

@@ -13,7 +13,7 @@ import numpy as np
 from minialex.arrays import Array, array_module
 from minialex.autograd import DeferredGradient, Gradients
 from minialex.cpu import memory, threads
-from minialex.cpu.sharing import slices_per_worker
+from minialex.cpu.sharing import is_sharing_forced, slices_per_worker
 from minialex.ops._windows import store_gradient
 
 PARALLEL_MIN_WEIGHTS = 1 << 16
@@ -177,4 +177,5 @@ def _matmul_out(a: Array, b: Array, out: Array) -> None:
 
 def _feature_slices(xp: Any, w: Array, features: int) -> list[slice]:
     """Return some features for each worker, or all for one where there are few weights."""
-    return slices_per_worker(xp, features) if w.size > PARALLEL_MIN_WEIGHTS else [slice(features)]
+    many = w.size > PARALLEL_MIN_WEIGHTS or is_sharing_forced()
+    return slices_per_worker(xp, features) if many else [slice(features)]

@@ -1,4 +1,4 @@
-"""What the routines that are not ops are tried on: optimizers and image preparation.
+"""What the routines that are not ops are tried on: optimizers, image preparation, a step's counts.
 
 A case runs any implementation of its routine on the same inputs, the definition in
 ``minialex.reference`` among them, and returns every array that it was given to write to.
@@ -6,17 +6,13 @@ A case runs any implementation of its routine on the same inputs, the definition
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-import minialex.train.step_state  # noqa: F401 - some of the routines are there
-from minialex import reference
-from minialex.arrays import CPU, Array, Device, to_device, to_numpy
-from minialex.autograd import ROUTINES
+from minialex.arrays import Array, Device, to_device
 from minialex.check.case import Inputs
 from minialex.data import Crop, Jitter
 
@@ -24,24 +20,19 @@ STEPS = 3
 SIZES = 1, 31, 33, 257, 1025
 LARGE = 16400
 
-
 Layout = Callable[[Inputs], Inputs]
-
-
-def as_they_are(inputs: Inputs) -> Inputs:
-    """Return the arrays, which begin where vectors may."""
-    return inputs
+"""How arrays lie in memory: from arrays to equal ones, as `shifted` of ``minialex.check.case``."""
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
-    """One set of inputs.
+class RoutineCase:
+    """One set of inputs of a routine.
 
     Parameters
     ----------
     name : str
     run : ``run(implementation, dtype, device, layout) -> list of arrays``
-        `layout` says how the arrays lie in memory, as `shifted` of ``minialex.check.case`` does.
+        `layout` says how the arrays lie in memory.
     bound : float
         How far off results may be, in units in the last place of 1.
     dtypes : tuple of str
@@ -53,53 +44,10 @@ class Case:
     dtypes: tuple[str, ...] = ("float32", "float64")
 
 
-@functools.cache
-def truth(name: str, case: Case) -> list[Array]:
-    """Return what the definition gives, in float64."""
-    return case.run(getattr(reference, name), np.float64, CPU, as_they_are)
-
-
-def results(
-    name: str,
-    implementation: str,
-    case: Case,
-    dtype: str,
-    device: Device,
-    layout: Layout = as_they_are,
-) -> list[Array]:
-    """Return what an implementation gives, on the host."""
-    call = ROUTINES[name].implementations[implementation]
-    return [to_numpy(a) for a in case.run(call, np.dtype(dtype), device, layout)]
-
-
-def check(
-    name: str,
-    implementation: str,
-    case: Case,
-    dtype: str,
-    device: Device = CPU,
-    layout: Layout = as_they_are,
-) -> None:
-    """Hold an implementation to the definition.
-
-    Raises
-    ------
-    AssertionError
-        If it is further off than rounding explains.
-    """
-    bound = case.bound * float(np.finfo(dtype).eps)
-    for got, want in zip(
-        results(name, implementation, case, dtype, device, layout), truth(name, case), strict=True
-    ):
-        assert got.dtype == dtype
-        np.testing.assert_allclose(got, want, rtol=bound, atol=bound, err_msg=case.name)
-
-
-def check_all(name: str, implementation: str, dtype: str) -> None:
-    """Hold an implementation to the definition on all small cases of its routine."""
-    for case in CASES[name]:
-        if dtype in case.dtypes and str(LARGE) not in case.name:
-            check(name, implementation, case, dtype)
+def _laid_out(layout: Layout, host: Sequence[Array], device: Device) -> list[Array]:
+    """Return copies of arrays of the host on a device, which lie there as `layout` says."""
+    there = layout(tuple(to_device(a, device) for a in host))
+    return [a for a in there if a is not None]
 
 
 # ---- optimizers ----------------------------------------------------------------------------------
@@ -112,7 +60,7 @@ def optimizer_case(
     numbers: dict[str, float],
     start: int = 16,
     steady: int = 0,
-) -> Case:
+) -> RoutineCase:
     """Return a case of a few steps over a stretch that begins `start` numbers into an arena.
 
     Parameters
@@ -127,7 +75,7 @@ def optimizer_case(
         rng = np.random.default_rng(size)
         # What lies around the stretch is a part of the result: it must stay.
         host = [np.ones(start + size + 21, dtype) for _ in (0, 1, *there)]
-        whole = [*layout(tuple(to_device(a, device) for a in host))]
+        whole = _laid_out(layout, host, device)
         cut = slice(start, start + size)
         p, g, *state = (a[cut] for a in whole)
         p[...] = to_device(rng.standard_normal(size, np.float32).astype(dtype), device)
@@ -142,10 +90,10 @@ def optimizer_case(
             update(p, g, *kept, **{k: t if k == "t" else v for k, v in numbers.items()})
         return whole
 
-    return Case(f"{what}-{size}-from-{start}", run, bound=8)
+    return RoutineCase(f"{what}-{size}-from-{start}", run, bound=8)
 
 
-def cases_of(settings: dict[str, tuple[tuple[bool, ...], dict[str, float]]]) -> list[Case]:
+def cases_of(settings: dict[str, tuple[tuple[bool, ...], dict[str, float]]]) -> list[RoutineCase]:
     """Return cases of an optimizer: every setting at every size, the last at more."""
     cases = [
         optimizer_case(what, size, *setting) for what, setting in settings.items() for size in SIZES
@@ -191,7 +139,7 @@ def draw_jitter(N: int, names: tuple[str, ...], seed: int = 0) -> Jitter:
 
 def image_case(
     what: str, images: Array, jitter: Jitter | None = None, crop: Crop | None = None
-) -> Case:
+) -> RoutineCase:
     """Return the preparation of a batch."""
     N, *size = images.shape[:3]
 
@@ -200,12 +148,12 @@ def image_case(
     ) -> list[Array]:
         shape = (N, 3, *(size if crop is None else crop.size))
         arrays = images, np.full(shape, np.nan, dtype)
-        pixels, y = layout(tuple(to_device(a, device) for a in arrays))
+        pixels, y = _laid_out(layout, arrays, device)
         prepare(pixels, jitter, crop, y)
         return [y]
 
     # A hue is a quotient of small differences.
-    return Case(what, run, bound=64, dtypes=("float32",))
+    return RoutineCase(what, run, bound=64, dtypes=("float32",))
 
 
 def noise(*shape: int) -> Array:
@@ -219,9 +167,11 @@ def corners(levels: tuple[int, ...] = (0, 1, 127, 128, 254, 255)) -> Array:
     return np.array(colours, np.uint8).reshape(1, 12, 18, 3)
 
 
-def crop_case(N: int, image: tuple[int, int], window: tuple[int, int], jitter: Jitter) -> Case:
+def crop_case(
+    N: int, image: tuple[int, int], window: tuple[int, int], jitter: Jitter
+) -> RoutineCase:
     """Return windows from all over the images, their very corners among them."""
-    last = np.array(image) - window
+    last = np.array([n - w for n, w in zip(image, window, strict=True)])
     places = np.random.default_rng(1).integers(0, last + 1, (N, 2))
     places[0], places[-1] = 0, last
     crop = Crop(places.astype(np.int32), window)
@@ -231,7 +181,7 @@ def crop_case(N: int, image: tuple[int, int], window: tuple[int, int], jitter: J
 # ---- what a training step counts -----------------------------------------------------------------
 
 
-def tally_case(what: str, N: int, C: int, loss: float = 1.25, spoil: Any = ()) -> Case:
+def tally_case(what: str, N: int, C: int, loss: float = 1.25, spoil: Any = ()) -> RoutineCase:
     """Return the tally of a batch with many equal logits; those at `spoil` are no numbers."""
 
     def run(tally: Callable[..., None], dtype: Any, device: Device, layout: Layout) -> list[Array]:
@@ -242,14 +192,14 @@ def tally_case(what: str, N: int, C: int, loss: float = 1.25, spoil: Any = ()) -
         # every second is right, so that there is something to count
         targets[::2] = x.argmax(axis=1)[::2]
         host = x, targets, np.array(loss, dtype), np.array([2.5, 3.0]), np.zeros(1)
-        x, targets, mean, totals, failed = layout(tuple(to_device(a, device) for a in host))
+        x, targets, mean, totals, failed = _laid_out(layout, host, device)
         tally(x, targets, mean, totals, failed)
         return [totals.astype(dtype), failed.astype(dtype)]
 
-    return Case(what, run, bound=2)
+    return RoutineCase(what, run, bound=2)
 
 
-def advance_case(what: str, steps: int, failed: float = 0.0) -> Case:
+def advance_case(what: str, steps: int, failed: float = 0.0) -> RoutineCase:
     """Return the count of a step."""
 
     def run(
@@ -257,14 +207,14 @@ def advance_case(what: str, steps: int, failed: float = 0.0) -> Case:
     ) -> list[Array]:
         table = np.random.default_rng(1).random((7, 2))
         host = np.array([steps, 11.0]), np.array([0.5, 0.25]), np.array([failed]), table
-        counts, rates, flag, rows = layout(tuple(to_device(a, device) for a in host))
+        counts, rates, flag, rows = _laid_out(layout, host, device)
         advance(counts, rates, flag, rows, 3)
         return [counts.astype(dtype), rates.astype(dtype)]
 
-    return Case(what, run, bound=2)
+    return RoutineCase(what, run, bound=2)
 
 
-CASES: dict[str, list[Case]] = {
+CASES: dict[str, list[RoutineCase]] = {
     "tally": [
         tally_case("a batch", 5, 10),
         tally_case("many classes", 3, 1000),
