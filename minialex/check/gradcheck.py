@@ -128,7 +128,7 @@ def gradcheck(
     elements : "all", int, or dict from name to indices, optional
         Take every element by itself, however long that takes; so many of each input or parameter,
         drawn at random; or these of those named, ``{"features.0.weight": [0, (2, 1, 0, 0)]}``,
-        numbered as they lie or by an index for each axis. How many are left out is said.
+        by number in the flattened array or by an index for each axis. What is left out is counted.
     reference : function of NumPy arrays to a NumPy array, or to a tuple of them, optional
         What `fn` means, in float64, given `inputs` as arrays. Left out, `fn` itself is
         differentiated, so that its gradients are checked but not its values.

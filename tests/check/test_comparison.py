@@ -198,7 +198,7 @@ def test_what_no_derivative_is_known_of():
     assert found == Finding("g", INCONCLUSIVE, 0.0, 0.0, 2, 1, (line,))
     p = elementwise([1.0, NAN], [0.0, INF], [1, 0])
     found = gradient([1.0, 2.0], p, 0.0)
-    line = "every element stands at a kink, or where the function is not defined"
+    line = "every element stands at a kink, or where fn is not finite on both sides of it"
     assert found == Finding("g", INCONCLUSIVE, 0.0, 0.0, 0, 1, (line,))
 
 
@@ -361,6 +361,8 @@ def test_a_finding_in_words_and_as_json():
         "bound": 0.5,
         "compared": 7,
         "excluded": 2,
+        "left_out": 0,
+        "too_small": 0,
         "detail": ["why", "and where"],
     }
     endless = Finding("g", FAIL, INF, NAN, 7).record()

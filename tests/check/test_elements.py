@@ -93,20 +93,16 @@ def test_elements_smaller_than_what_is_allowed_are_counted():
 
 
 @pytest.mark.parametrize(
-    ("values", "reason"),
+    ("fn", "reason"),
     [
-        ([0.0, 0.0], "every element stands at a kink: move"),
-        ([np.nan, np.inf], "fn is not finite on both sides of any element"),
-        ([np.nan, 0.0], "every element stands at a kink, or where fn is not finite"),
+        (abs, "every element stands at a kink: move"),
+        (lambda x: x**1.5, "fn is not finite on both sides of any element"),
+        (lambda x: (abs(x[:1]), x[1:] ** 1.5), "every element stands at a kink, or where fn is"),
     ],
 )
-def test_why_nothing_is_known(values, reason):
-    def fn(x):
-        return abs(x)[:1], abs(x)[1:]
-
-    x = Tensor(np.array(values), requires_grad=True)
-    with np.errstate(invalid="ignore"):
-        report = gradcheck(fn, x, raise_exception=False)
+def test_why_nothing_is_known(fn, reason):
+    report = gradcheck(fn, Tensor(np.zeros(2), requires_grad=True), raise_exception=False)
+    assert report.verdict is Verdict.INCONCLUSIVE
     assert any(line.startswith(reason) for f in report.findings for line in f.detail), report
 
 

@@ -310,8 +310,14 @@ def test_no_tensor_comes_back():
 
 
 def test_outside_the_domain_is_inconclusive():
+    x = Tensor(np.array([0.5, 0.0]), requires_grad=True)
+    assert verdict(lambda x: x**1.5, x) is Verdict.INCONCLUSIVE
+
+
+def test_small_inputs_have_steps_as_small():
     x = Tensor(np.array([0.5, 1e-9]), requires_grad=True)
-    assert verdict(ops.log, x) is Verdict.INCONCLUSIVE
+    assert verdict(ops.log, x) is Verdict.PASS
+    assert verdict(lambda x: x.log(), Tensor(x.data * 1e-6, requires_grad=True)) is Verdict.PASS
 
 
 def test_a_network():

@@ -34,8 +34,10 @@ def linear(x):
 # Steps --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("x", "unit"), [([0.25, 0.0], 1.0), ([-3.0, 2.0], 3.0), ([4.0, 2.0], 4.0)])
-def test_steps_go_by_the_largest_element_and_end_where_the_derivative_is_known(x, unit):
+@pytest.mark.parametrize(
+    ("x", "unit"), [([0.25, 0.0], 1.0), ([-3.0, 2.0], 2.0), ([-3.0, 0.0], 3.0)]
+)
+def test_steps_go_by_the_element_that_moves_and_end_where_the_derivative_is_known(x, unit):
     p, seen = recorded(linear, x)
     p.along(0, np.array([0.0, 1.0]))
     steps = [float(y[1] - x[1]) for y in seen]
@@ -179,7 +181,7 @@ def test_smooth_functions_take_few_steps_as_differences_are_extrapolated():
 def test_the_doubt_of_a_straight_line_is_what_rounding_does_to_its_two_ends():
     p, _ = recorded(linear, [1.0, 5.0])
     d = p.along(0, np.array([1.0, 0.0]))
-    h = 5 / 128
+    h = 1 / 128
     want = abs(p.gy[0]) * 2.0**-53 * 4 * p.size[0] / h
     assert d.uncertainty == pytest.approx(want, rel=0.3, abs=0)
     assert d.depends.tolist() == [True, False]
