@@ -248,7 +248,7 @@ def test_each_op_is_asked_in_a_few_runs(inputs):
     runs.clear()
     assert nodes.contract(subject).findings[0].verdict is Verdict.PASS
     assert runs.count("forward") == 2
-    assert runs.count("backward") == 2 + inputs + 2**inputs - 2
+    assert runs.count("backward") == 2 + inputs + (inputs if inputs > 1 else 0)
 
 
 def test_a_whole_network_keeps_its_contract():
