@@ -142,7 +142,7 @@ class Clues:
             return False
 
 
-class Guess(Protocol):
+class GuessFunction(Protocol):
     """Something that may know what the mistake is."""
 
     def __call__(self, clues: Clues, /) -> str:

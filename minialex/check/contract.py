@@ -200,7 +200,10 @@ class ContractRun:
         if "needs" not in self._takes:
             return
         names = self.call.names
-        for some in itertools.islice(_choices(self._there()), MAX_CHOICES):
+        there = self._there()
+        # one by one come first, and are enough beside a whole function
+        count = MAX_CHOICES if self.call.every else min(len(there), MAX_CHOICES)
+        for some in itertools.islice(_choices(there), count):
             grads = self._vjp(tuple(i in some for i in range(len(names))))
             chosen = ", ".join(names[k] for k in some)
             extra = [names[i] for i, g in enumerate(grads) if g is not None and i not in some]

@@ -2,7 +2,7 @@
 
 Every guess is a transformation of the right gradient, or output, that gives the wrong one, or a
 set of elements that alone are wrong. One says nothing rather than what might not be so. `GUESSES`
-are asked in order; whoever knows more adds a function of `Clues` to them.
+are asked in order; a user who knows more adds a function of `Clues` to them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from minialex.arrays import Array
 from minialex.check import noise
 from minialex.check.case import is_float
-from minialex.check.clues import Clues, Evidence, Guess
+from minialex.check.clues import Clues, Evidence, GuessFunction
 from minialex.check.numeric import (
     Derivative,
     DerivativeProblem,
@@ -336,7 +336,7 @@ def _one_row(clues: Clues) -> str:
     return ""
 
 
-GUESSES: list[Guess] = [
+GUESSES: list[GuessFunction] = [
     _nothing,
     _factor,
     _offset,

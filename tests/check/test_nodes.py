@@ -28,13 +28,13 @@ def test_calls_are_numbered_in_the_order_in_which_they_ran():
     net = nn.Sequential(nn.Conv2d(1, 2, 2), nn.ReLU(), nn.Conv2d(2, 1, 2), nn.Flatten())
     with record_calls() as calls:
         net(images(1, 1, 4, 4))
-    assert nodes.places(calls) == [
+    assert nodes.call_names(calls) == [
         "conv2d, first op (first conv2d)",
         "relu, second op",
         "conv2d, third op (second conv2d)",
         "reshape, fourth op",
     ]
-    assert nodes.places(calls[:1]) == ["conv2d, the only op"]
+    assert nodes.call_names(calls[:1]) == ["conv2d, the only op"]
 
 
 @pytest.mark.parametrize(

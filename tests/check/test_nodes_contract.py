@@ -29,7 +29,7 @@ def planted(op, dtype=np.float64):
     return report_of(lambda x: (op(op(x * 2) - 1)).tanh(), tensor(2, 3, dtype=dtype))
 
 
-PLACES = [
+BOTH = [
     f"squared, {n} op ({nth} squared)" for n, nth in [("second", "first"), ("fourth", "second")]
 ]
 
@@ -103,8 +103,8 @@ def clips_in_place(x):
 def test_what_autograd_cannot_go_on_with_is_all_that_is_told(backward, forward, line):
     report = planted(own(backward, forward))
     assert report.verdict is FAIL
-    assert [f.op for f in report.findings if line in f.detail[0]] == PLACES
-    assert {f.what for f in report.findings} == {f"what {place}, owes autograd" for place in PLACES}
+    assert [f.op for f in report.findings if line in f.detail[0]] == BOTH
+    assert {f.what for f in report.findings} == {f"what {place}, owes autograd" for place in BOTH}
     with pytest.raises(GradientError, match="squared, third op"):
         gradcheck(lambda x: own(backward, forward)(-x.exp()) * 3, tensor(3))
 
@@ -123,7 +123,7 @@ def test_what_else_is_broken_is_told_beside_right_gradients(backward, forward, l
     report = planted(own(backward, forward))
     assert verdicts(report) == {"input 0": PASS}
     found = [f for f in failures(report) if line in f.detail[0]]
-    assert [f.op for f in found] == PLACES
+    assert [f.op for f in found] == BOTH
 
 
 def test_needs_are_honoured_by_the_argument():
@@ -157,7 +157,7 @@ def test_a_backward_that_trembles_is_named():
 
     report = planted(own(trembles))
     line = "backward, run twice, gives the gradient of x other bits"
-    assert [f.op for f in failures(report) if line in f.detail] == PLACES
+    assert [f.op for f in failures(report) if line in f.detail] == BOTH
     op = own(trembles)
     allowed = report_of(lambda x: op(x).tanh(), tensor(3), nondet_tol=1e-12)
     assert allowed.verdict is PASS
@@ -168,7 +168,7 @@ def test_what_breaks_in_float64_alone_is_told():
         return ((2 * gy * saved[0]).astype(np.float32),)
 
     report = planted(own(narrow), np.float32)
-    assert {f.op for f in failures(report)} == set(PLACES)
+    assert {f.op for f in failures(report)} == set(BOTH)
     assert all("it must be (2, 3) float64" in f.detail[0] for f in report.findings)
 
 
@@ -248,7 +248,7 @@ def test_each_op_is_asked_in_a_few_runs(inputs):
     runs.clear()
     assert nodes.contract(subject).findings[0].verdict is Verdict.PASS
     assert runs.count("forward") == 2
-    assert runs.count("backward") == 2 + inputs + 2**inputs - 2
+    assert runs.count("backward") == 2 + inputs + (inputs if inputs > 1 else 0)
 
 
 def test_a_whole_network_keeps_its_contract():
