@@ -20,7 +20,8 @@ from minialex.check.case_findings import CaseFindings
 from minialex.check.cases import CASES
 from minialex.check.check_run import CheckRun
 from minialex.check.contract import violations
-from minialex.check.gradcheck import GradientError, Report, gradcheck
+from minialex.check.gradcheck import gradcheck
+from minialex.check.report import GradientError, Report
 from minialex.check.selection import check_runs
 from minialex.check.suite import Pair, pairs
 from minialex.check.suite import check as check_case

@@ -9,7 +9,7 @@ import numpy as np
 
 from minialex.arrays import Array
 from minialex.check import comparison, guess, measured, noise, rounding
-from minialex.check.gradcheck import GradientError, Report
+from minialex.check.report import GradientError, Report
 from minialex.check.subject import Subject
 from minialex.check.verdict import Finding, Verdict
 

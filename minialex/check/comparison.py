@@ -106,6 +106,7 @@ def gradient(
     rtol: float = 0.0,
     rerun: Rerun | None = None,
     doubt: Array | float = 0.0,
+    explain: bool = True,
 ) -> Finding:
     """Compare `g`, a gradient for input `k`, with the derivative of `problem`.
 
@@ -126,6 +127,8 @@ def gradient(
         How to have `g` again, for other inputs and cotangents, to guess what is wrong with it.
     doubt : array of the shape of `g`, or 0
         Allowed besides, of each element by itself.
+    explain : bool
+        Whether to say of what is wrong where it comes from, and what it looks like.
     """
     x = problem.input(k)
     if g.shape != x.shape:
@@ -133,7 +136,7 @@ def gradient(
     finite = np.isfinite(g)
     if not finite.all():
         return wrong(what, *_not_finite(g, finite, problem, k))
-    held = _GradientComparison(what, g, problem, k, allowed, atol, rtol, rerun, doubt)
+    held = _GradientComparison(what, g, problem, k, allowed, atol, rtol, rerun, doubt, explain)
     truth = problem.truth(k, rng)
     if isinstance(truth, ElementwiseDerivatives):
         return held.elements(truth)
@@ -197,6 +200,7 @@ class _GradientComparison:
     rtol: float
     rerun: Rerun | None = None
     doubt: Array | float = 0.0
+    explained: bool = True
 
     @property
     def evidence(self) -> Evidence:
@@ -247,7 +251,8 @@ class _GradientComparison:
             too_small=int(np.count_nonzero(seen & _between(0.0, np.abs(truth.value), bound))),
         )
         if off.any():
-            detail = guess.explain(self.g, truth, self.along, self.rounding, place, self.evidence)
+            how = self.g, truth, self.along, self.rounding, place, self.evidence
+            detail = guess.explain(*how) if self.explained else ()
             return finding(verdict=Verdict.FAIL, detail=detail)
         reason = self._vague(truth, bound, seen)
         verdict = Verdict.INCONCLUSIVE if reason else Verdict.PASS
@@ -294,7 +299,7 @@ class _GradientComparison:
         found = [self._direction(v, d) for v, d in together]
         verdict = worst([f.verdict for f in found])
         chosen = max((f for f in found if f.verdict is verdict), key=lambda f: f.ratio)
-        failed = verdict is Verdict.FAIL
+        failed = verdict is Verdict.FAIL and self.explained
         return dataclasses.replace(chosen, detail=self._explain()) if failed else chosen
 
     def _direction(self, v: Array, d: Derivative) -> Finding:

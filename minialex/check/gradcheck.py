@@ -6,13 +6,13 @@ import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from minialex.arrays import Array
 from minialex.check import comparison, measured, nodes, noise, rounding
+from minialex.check.chosen import Elements, chosen_elements
 from minialex.check.clues import Rerun
 from minialex.check.numeric import (
     MAX_ELEMENTWISE_AT_KINKS,
@@ -22,9 +22,9 @@ from minialex.check.numeric import (
     ElementwiseDerivatives,
     make_problem,
 )
+from minialex.check.report import GradientError, Report
 from minialex.check.subject import BackwardError, RunCost, Subject, joined
-from minialex.check.verdict import Finding, Verdict, worst
-from minialex.wording import unknown
+from minialex.check.verdict import Finding, Verdict
 
 MAX_ELEMENTWISE_FLOPS = 2e10
 """How many floating-point operations may go into derivatives element by element."""
@@ -34,51 +34,6 @@ EVALUATIONS_PER_DERIVATIVE = 24
 
 FLOPS_PER_CALL = 1e5
 """How many floating-point operations the call of an op is worth."""
-
-
-Elements: TypeAlias = "str | int | Mapping[str, Sequence[int | tuple[int, ...]]] | None"
-"""Which elements to take by themselves; see `gradcheck`."""
-
-
-class GradientError(AssertionError):
-    """A gradient that is wrong, or that could not be shown to be right."""
-
-
-@dataclass(frozen=True)
-class Report:
-    """What `gradcheck` found; true where every gradient passed.
-
-    Attributes
-    ----------
-    findings : tuple of Finding
-        One for each gradient, by name, and one for each other thing that is asked.
-    remarks : tuple of str
-        What was not checked, though one might think it was.
-    """
-
-    findings: tuple[Finding, ...]
-    remarks: tuple[str, ...] = ()
-
-    @property
-    def verdict(self) -> Verdict:
-        """The worst of the verdicts."""
-        return worst([f.verdict for f in self.findings])
-
-    def __bool__(self) -> bool:
-        return self.verdict is Verdict.PASS
-
-    def record(self) -> dict[str, Any]:
-        """Return the report as JSON has it."""
-        return {
-            "verdict": str(self.verdict),
-            "findings": [finding.record() for finding in self.findings],
-            "remarks": list(self.remarks),
-        }
-
-    def __str__(self) -> str:
-        return "\n".join((*map(str, self.findings), *self.remarks))
-
-    __repr__ = __str__
 
 
 def gradcheck(
@@ -150,58 +105,12 @@ def gradcheck(
     """
     args = tuple(inputs) if isinstance(inputs, Sequence) else (inputs,)
     subject = Subject(fn, args, reference)
-    chosen = _chosen(elements, {name: t.shape for name, t in subject.leaves.items()}, seed)
+    chosen = chosen_elements(elements, {name: t.shape for name, t in subject.leaves.items()}, seed)
     options = _Options(eps, atol, rtol, nondet_tol, fast_mode, seed, chosen)
     report = Report(tuple(_until_it_raises(subject, options)), tuple(_remarks(subject)))
     if raise_exception and not report:
         raise GradientError(f"gradcheck: {report.verdict}\n{report}")
     return report
-
-
-def _chosen(
-    elements: Elements, shapes: dict[str, tuple[int, ...]], seed: int
-) -> dict[int, Sequence[int]]:
-    """Return which elements of which leaf, by its number, `elements` asks for.
-
-    Raises
-    ------
-    ValueError
-        If it names a leaf or an element that is not there, or asks for none.
-    """
-    sizes = [prod(shape) for shape in shapes.values()]
-    if elements is None:
-        return {}
-    if elements == "all":
-        return {k: range(size) for k, size in enumerate(sizes)}
-    if isinstance(elements, int) and elements > 0:
-        rng = np.random.default_rng(seed)
-        draws = (rng.choice(n, min(n, elements), replace=False) for n in sizes)
-        return {k: sorted(map(int, drawn)) for k, drawn in enumerate(draws)}
-    if not isinstance(elements, Mapping):
-        raise ValueError(
-            f"gradcheck: elements is {elements!r}; give 'all', how many of each, or a dict from "
-            "name to indices"
-        )
-    names = list(shapes)
-    for name in elements:
-        if name not in names:
-            raise ValueError(f"gradcheck: elements: {unknown('input', str(name), names)}")
-    return {
-        names.index(name): [_flat(name, index, shapes[name]) for index in indices]
-        for name, indices in elements.items()
-    }
-
-
-def _flat(name: str, index: Any, shape: tuple[int, ...]) -> int:
-    """Return the number of an element, given that or an index for each axis."""
-    try:
-        if isinstance(index, tuple):
-            return int(np.ravel_multi_index(index, shape))
-        return int(range(prod(shape))[index])
-    except (IndexError, ValueError, TypeError) as wrong:
-        raise ValueError(
-            f"gradcheck: elements: {name}, of shape {shape}, has no element {index!r}"
-        ) from wrong
 
 
 @dataclass(frozen=True)
@@ -267,6 +176,7 @@ def _problem(subject: Subject, options: _Options, rng: np.random.Generator) -> D
         inputs,
         rng,
         work.flops,
+        cotangent=subject.as_given.dtype,
         elementwise=0 if options.fast_mode else affordable,
         affordable=affordable,
         steps=STEPS if options.eps is None else (options.eps, options.eps / STEP_RATIO),
@@ -331,7 +241,8 @@ class _Gradients:
         finding = comparison.gradient(what, g, *how, rerun)
         if finding.verdict is Verdict.FAIL and g.shape == size.shape and np.isfinite(g).all():
             moved = self.moved(dtype)[k]
-            explained = comparison.gradient(what, g, *how, doubt=rounding.SAFETY * moved)
+            doubt = rounding.SAFETY * moved
+            explained = comparison.gradient(what, g, *how, doubt=doubt, explain=False)
             if explained.verdict is not Verdict.FAIL:
                 reason = f"its own rounding may explain that: {_MOVED} {moved.max():.2g}"
                 verdict = Verdict.INCONCLUSIVE

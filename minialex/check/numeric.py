@@ -286,17 +286,19 @@ def make_problem(
     rng: np.random.Generator,
     operations: float,
     elementwise: int = MAX_ELEMENTWISE,
+    *,
+    cotangent: Any = np.float32,
     **options: Any,
 ) -> DerivativeProblem:
     """Return the problem of differentiating `function` at `inputs`, with a random cotangent.
 
-    `options` are further fields of the `DerivativeProblem`.
+    It has the digits of the type `cotangent`: those of float32, as inputs have, where both types
+    are to see the same. `options` are further fields of the `DerivativeProblem`.
     """
     # what comes of inputs that are not finite is for the comparison to say
     with np.errstate(invalid="ignore"):
         y = function(*inputs)
-    # rounded to float32, as the inputs are, so that both types see the same cotangent
-    gy = np.asarray(rng.standard_normal(y.shape, np.float32), np.float64)
+    gy = np.asarray(rng.standard_normal(y.shape, cotangent), np.float64)
     size = noise.output_size(function, inputs, y, rng, options.get("dtype", np.float64))
     return DerivativeProblem(function, inputs, gy, y, size, operations, elementwise, **options)
 

@@ -9,11 +9,10 @@ numbers: for a run each is lent another array, and afterwards has its own array 
 from __future__ import annotations
 
 import contextlib
-import inspect
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 
@@ -24,18 +23,18 @@ from minialex.autograd.op import Call, unknown_cost
 from minialex.check import noise
 from minialex.check.case import Inputs
 from minialex.check.contract import is_fault_of_op
+from minialex.check.found import (
+    among,
+    each_once,
+    is_constant,
+    mapped,
+    numbers,
+    on_host,
+    requires_grad,
+    seen_by,
+    widened,
+)
 from minialex.check.rounding import RUNS, RandomRounding
-
-
-@runtime_checkable
-class ModuleLike(Protocol):
-    """What is asked of a module: that it names its parts, as `nn.Module` does."""
-
-    def named_parameters(self) -> Iterable[tuple[str, Any]]:
-        """Yield each parameter with its name."""
-
-    def named_modules(self) -> Iterable[tuple[str, Any]]:
-        """Yield the module itself and all below it, with their names."""
 
 
 @dataclass(frozen=True)
@@ -101,10 +100,10 @@ class Subject:
     ) -> None:
         self.fn, self.args, self.reference = fn, args, reference
         given = [(f"input {i}", a) for i, a in enumerate(args)] + [("", fn)]
-        found = [pair for name, value in given for pair in _numbers(value, name)]
-        self.leaves = _each_once((name, v) for name, v in found if _requires_grad(v))
-        self.constants = {n: v for n, v in found if v.dtype.kind == "f" and not _requires_grad(v)}
-        self._scope = dict(_seen_by(fn))
+        found = [pair for name, value in given for pair in numbers(value, name)]
+        self.leaves = each_once((name, v) for name, v in found if requires_grad(v))
+        self.constants = {n: v for n, v in found if v.dtype.kind == "f" and not requires_grad(v)}
+        self._scope = dict(seen_by(fn))
         self.no_tensors: list[str] = []
         self.made_before: list[str] = []
         self._capture()
@@ -135,7 +134,7 @@ class Subject:
         """Return all outputs behind one another."""
         if self.reference is not None:
             given = dict(zip(map(id, self.leaves.values()), xs, strict=True))
-            args = (_mapped(a, lambda v: given.get(id(v), _on_host(v))) for a in self.args)
+            args = (mapped(a, lambda v: given.get(id(v), on_host(v))) for a in self.args)
             result = self.reference(*args)
             return joined(result if isinstance(result, tuple | list) else [result])
         return self.values(xs, wide=not self.why_narrow)
@@ -191,11 +190,13 @@ class Subject:
 
         `change` is made to every node between forward and backward.
         """
-        with self._run(xs, wide) as outputs:
+        with self._run(xs, wide) as outputs, contextlib.ExitStack() as changed:
             graph, leaves = _Graph.behind(outputs), list(self.leaves.values())
             for node in graph.nodes:
+                # some may be the user's own, made before fn ran
+                changed.callback(_restore, node, node.saved, node.backward)
                 change(node)
-            others = [t for t in graph.leaves() if not _among(t, leaves)]
+            others = [t for t in graph.leaves() if not among(t, leaves)]
             with _lent(others, [t.data for t in others]), _blamed():
                 _send_back(outputs, gy)
             return tuple(
@@ -214,10 +215,10 @@ class Subject:
         tensors, values, args = list(self.leaves.values()), list(xs), self.args
         if wide:
             seen = self._scope.values()
-            constants = [v for v in (*self.constants.values(), *seen) if _is_constant(v)]
+            constants = [v for v in (*self.constants.values(), *seen) if is_constant(v)]
             tensors += constants
             values += [to_numpy(t.data) for t in constants]
-            args = _mapped(args, _widened)
+            args = mapped(args, widened)
         dtypes = (np.dtype(np.float64) if wide else t.dtype for t in tensors)
         data = [
             to_device(np.asarray(v, dtype), t.device)
@@ -228,7 +229,7 @@ class Subject:
 
     def _outputs(self, result: Any) -> list[Tensor]:
         """Return the Tensors of floating-point numbers that `fn` returned."""
-        found = [(n, v) for n, v in _numbers(result, "output") if v.dtype.kind == "f"]
+        found = [(n, v) for n, v in numbers(result, "output") if v.dtype.kind == "f"]
         outputs = [v for _, v in found if isinstance(v, Tensor)]
         if not outputs:
             raise ValueError(f"gradcheck: fn must return Tensors, not {type(result).__name__}")
@@ -246,10 +247,10 @@ class Subject:
         before = set(first.nodes) & set(second.nodes)
         own = [*self.leaves.values()]
         # a leaf that each run makes anew is the run's own affair
-        captured = [t for t in second.leaves(before) if _among(t, first.leaves(before))]
+        captured = [t for t in second.leaves(before) if among(t, first.leaves(before))]
         names = {id(v): name for name, v in self._scope.items()}
         for t in captured:
-            if not _among(t, own):
+            if not among(t, own):
                 name = names.get(id(t), f"Tensor {len(self.leaves)} of shape {t.shape}")
                 self.leaves[f"captured {name}"] = t
         self.made_before = second.entrances(before)
@@ -257,9 +258,9 @@ class Subject:
     def _refuse_what_reference_cannot_know(self) -> None:
         if self.reference is None:
             return
-        known = [v for _, v in _numbers(list(self.args), "")]
+        known = [v for _, v in numbers(list(self.args), "")]
         for name, t in self.leaves.items():
-            if not _among(t, known):
+            if not among(t, known):
                 raise ValueError(
                     f"gradcheck: reference is not given {name}, which fn depends on; make it one "
                     "of the inputs, or leave out the reference"
@@ -335,6 +336,10 @@ def _fill(t: Tensor, values: Sequence[Any]) -> None:
         setattr(t, slot, value)
 
 
+def _restore(node: Node, saved: tuple[Any, ...], backward: Callable[..., Any]) -> None:
+    node.saved, node.backward = saved, backward
+
+
 def _send_back(outputs: list[Tensor], gy: Array) -> None:
     """Run backward from each output that has a graph, with its part of the cotangent."""
     ends = np.cumsum([y.size for y in outputs])
@@ -357,81 +362,5 @@ def _blamed() -> Iterator[None]:
 
 def joined(values: Iterable[Any]) -> Array:
     """Return arrays or Tensors behind one another, as one axis of float64."""
-    flat = [np.asarray(_on_host(v), np.float64).reshape(-1) for v in values]
+    flat = [np.asarray(on_host(v), np.float64).reshape(-1) for v in values]
     return np.concatenate(flat)
-
-
-# What is found where ------------------------------------------------------------------------------
-
-
-def _numbers(value: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """Yield the Tensors and arrays in `value`, and in its lists, tuples, dicts and modules."""
-    if isinstance(value, Tensor | np.ndarray):
-        yield name, value
-    elif isinstance(value, ModuleLike) and not isinstance(value, type):
-        for path, t in (*value.named_parameters(), *_buffers(value)):
-            yield from _numbers(t, ".".join(filter(None, (name, path))))
-    elif type(value) is dict:
-        for key, v in value.items():
-            yield from _numbers(v, f"{name}[{key!r}]")
-    elif type(value) in (list, tuple):
-        for i, v in enumerate(value):
-            yield from _numbers(v, f"{name}[{i}]")
-
-
-def _buffers(module: ModuleLike) -> Iterator[tuple[str, Any]]:
-    """Yield the Tensors that require no gradient and stand in attributes of the module's parts."""
-    for path, part in module.named_modules():
-        for name, v in vars(part).items():
-            if isinstance(v, Tensor) and not v.requires_grad:
-                yield ".".join(filter(None, (path, name))), v
-
-
-def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:
-    """Return `value` with `change` made to what its lists, tuples and dicts hold."""
-    if type(value) is dict:
-        return {key: _mapped(v, change) for key, v in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(_mapped(v, change) for v in value)
-    return change(value)
-
-
-def _seen_by(fn: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the Tensors that a Python function sees without being given them, with their names."""
-    scope = {"self": getattr(fn, "__self__", None)}
-    with contextlib.suppress(TypeError, ValueError):
-        seen = inspect.getclosurevars(fn)
-        scope |= {**seen.globals, **seen.nonlocals}
-    for name, value in scope.items():
-        yield from _numbers(value, name)
-
-
-def _each_once(named: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
-    """Return the Tensors by name; one of several names has them all."""
-    names: dict[int, list[str]] = {}
-    tensors: dict[int, Tensor] = {}
-    for name, t in named:
-        names.setdefault(id(t), []).append(name)
-        tensors[id(t)] = t
-    return {" = ".join(names[key]): t for key, t in tensors.items()}
-
-
-def _among(t: Any, others: Iterable[Any]) -> bool:
-    return any(t is other for other in others)
-
-
-def _requires_grad(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.requires_grad
-
-
-def _is_constant(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.dtype.kind == "f" and not value.requires_grad
-
-
-def _on_host(value: Any) -> Any:
-    return to_numpy(value.data) if isinstance(value, Tensor) else value
-
-
-def _widened(value: Any) -> Any:
-    wide = isinstance(value, np.ndarray) and value.dtype.kind == "f"
-    return value.astype(np.float64) if wide else value

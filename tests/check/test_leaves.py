@@ -65,6 +65,15 @@ def test_what_was_computed_before_is_out_of_reach():
     assert report_of(lambda x: x * h.detach(), tensor(3, seed=1))
 
 
+def test_a_graph_that_was_made_before_stays_as_it_was():
+    w = tensor(3)
+    before = w * w
+    expected = 2 * w.data
+    report_of(lambda x: x.exp() - 1.5 * before, tensor(3))
+    before.backward(np.ones(3))
+    assert w.grad.tolist() == expected.tolist()
+
+
 def test_a_gradient_for_what_no_output_depends_on_fails():
     w = tensor(3)
     h = w * 2

@@ -1,0 +1,102 @@
+"""What is found where: the Tensors and arrays in lists, dicts, modules and closures."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from minialex.arrays import to_numpy
+from minialex.autograd import Tensor
+
+
+@runtime_checkable
+class ModuleLike(Protocol):
+    """What is asked of a module: that it names its parts, as `nn.Module` does."""
+
+    def named_parameters(self) -> Iterable[tuple[str, Any]]:
+        """Yield each parameter with its name."""
+
+    def named_modules(self) -> Iterable[tuple[str, Any]]:
+        """Yield the module itself and all below it, with their names."""
+
+
+def numbers(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """Yield the Tensors and arrays in `value`, and in its lists, tuples, dicts and modules."""
+    if isinstance(value, Tensor | np.ndarray):
+        yield name, value
+    elif isinstance(value, ModuleLike) and not isinstance(value, type):
+        for path, t in (*value.named_parameters(), *_buffers(value)):
+            yield from numbers(t, ".".join(filter(None, (name, path))))
+    elif type(value) is dict:
+        for key, v in value.items():
+            yield from numbers(v, f"{name}[{key!r}]")
+    elif type(value) in (list, tuple):
+        for i, v in enumerate(value):
+            yield from numbers(v, f"{name}[{i}]")
+
+
+def _buffers(module: ModuleLike) -> Iterator[tuple[str, Any]]:
+    """Yield the Tensors that require no gradient and stand in attributes of the module's parts."""
+    for path, part in module.named_modules():
+        for name, v in vars(part).items():
+            if isinstance(v, Tensor) and not v.requires_grad:
+                yield ".".join(filter(None, (path, name))), v
+
+
+def mapped(value: Any, change: Callable[[Any], Any]) -> Any:
+    """Return `value` with `change` made to what its lists, tuples and dicts hold."""
+    if type(value) is dict:
+        return {key: mapped(v, change) for key, v in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(mapped(v, change) for v in value)
+    return change(value)
+
+
+def seen_by(fn: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the Tensors that a Python function sees without being given them, with their names."""
+    scope = {"self": getattr(fn, "__self__", None)}
+    with contextlib.suppress(TypeError, ValueError):
+        seen = inspect.getclosurevars(fn)
+        scope |= {**seen.globals, **seen.nonlocals}
+    for name, value in scope.items():
+        yield from numbers(value, name)
+
+
+def each_once(named: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the Tensors by name; one of several names has them all."""
+    names: dict[int, list[str]] = {}
+    tensors: dict[int, Tensor] = {}
+    for name, t in named:
+        names.setdefault(id(t), []).append(name)
+        tensors[id(t)] = t
+    return {" = ".join(names[key]): t for key, t in tensors.items()}
+
+
+def among(t: Any, others: Iterable[Any]) -> bool:
+    """Return whether `t` is one of `others`, which need not be comparable."""
+    return any(t is other for other in others)
+
+
+def requires_grad(value: Any) -> bool:
+    """Return whether a value is a Tensor that requires a gradient."""
+    return isinstance(value, Tensor) and value.requires_grad
+
+
+def is_constant(value: Any) -> bool:
+    """Return whether a value is a Tensor of floating-point numbers that requires none."""
+    return isinstance(value, Tensor) and value.dtype.kind == "f" and not value.requires_grad
+
+
+def on_host(value: Any) -> Any:
+    """Return the array of a Tensor, on the host; other values as they are."""
+    return to_numpy(value.data) if isinstance(value, Tensor) else value
+
+
+def widened(value: Any) -> Any:
+    """Return an array of floating-point numbers in float64; other values as they are."""
+    wide = isinstance(value, np.ndarray) and value.dtype.kind == "f"
+    return value.astype(np.float64) if wide else value
