@@ -12,6 +12,8 @@ from click.testing import CliRunner
 from tests.campaigns import mutants
 from tests.campaigns.__main__ import main
 from tests.campaigns.campaign import Campaign, campaigns
+from tests.campaigns.mutant import ROOT
+from tests.campaigns.python_sites import mutants_of
 from tests.campaigns.second_opinion import assert_close, attempts
 
 CAMPAIGNS = campaigns()
@@ -64,7 +66,7 @@ def clamp(x: int, low: int = 3) -> int:
 
 
 def test_what_is_mutated_has_a_meaning():
-    found = [(THING[m.start : m.end], m.new) for m in mutants.mutants_of("thing.py", THING)]
+    found = [(THING[m.start : m.end], m.new) for m in mutants_of("thing.py", THING)]
     assert found == [
         ("3", "4"),
         ("x < 0 and not low", "(x < 0) or (not low)"),
@@ -76,25 +78,33 @@ def test_what_is_mutated_has_a_meaning():
     ]
 
 
+def said_apart(code, *arguments):
+    """Return the lines that code prints in a process of its own."""
+    code = f"import sys\nfrom pathlib import Path\n{code}"
+    command = [sys.executable, "-c", code, *arguments]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout.splitlines()
+
+
 def test_a_mutant_is_caught_by_a_test_that_sees_it(tmp_path):
     (tmp_path / "test_thing.py").write_text(
         "from thing import clamp\n"
         "def test_seen():\n    assert clamp(2) == 4\n"
         "def test_blind():\n    clamp(2)\n"
     )
-    *_, mutant = mutants.mutants_of("thing.py", THING)
+    *_, mutant = mutants_of("thing.py", THING)
     (tmp_path / "thing.py").write_bytes(mutant.applied(THING.encode()))
     (tmp_path / "test_torn.py").write_text("import nothing_there")
     blind, seen, torn = "test_thing.py::test_blind", "test_thing.py::test_seen", "test_torn.py"
     # a process without threads forks those that test
-    code = (
-        "import sys\nfrom pathlib import Path\nfrom tests.campaigns import mutants\n"
+    found = said_apart(
+        "from tests.campaigns.mutant import Checkout\n"
         "for tests in sys.argv[2:]:\n"
-        "    print(mutants.first_failure(Path(sys.argv[1]), tests.split()), flush=True)"
+        "    print(Checkout(Path(sys.argv[1])).first_failure(tests.split()), flush=True)",
+        *(tmp_path, blind, f"{blind} {seen}", torn),
     )
-    command = [sys.executable, "-c", code, tmp_path, blind, f"{blind} {seen}", torn]
-    found = subprocess.run(command, cwd=mutants.ROOT, capture_output=True, text=True, check=True)
-    assert found.stdout.splitlines() == ["", seen, "test_torn.py"]
+    assert found == ["", seen, "test_torn.py"]
 
 
 def test_a_case_of_every_test_comes_before_a_second_one():

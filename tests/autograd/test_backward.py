@@ -38,6 +38,56 @@ def test_gradient_is_an_array_of_the_shape_and_type_of_its_leaf():
             assert (x.grad.shape, x.grad.dtype) == (shape, dtype)
 
 
+def test_a_cotangent_that_is_shared_stays_as_the_caller_has_it():
+    a, b, gy = leaf(1.0, 2.0) * 1, leaf(3.0, 4.0) * 1, np.array([5.0, 7.0])
+    (a + b + a).backward(gy)
+    assert gy.tolist() == [5, 7]
+
+
+def gives_to_both(make_op):
+    """Return an op whose backward gives one array to both of its inputs, a + b."""
+    return make_op("shares", lambda a, b: (a + b, ()), lambda gy, saved: (gy * 1,) * 2)
+
+
+def test_an_array_that_two_ops_are_given_is_not_added_to(make_op):
+    both, x, z = gives_to_both(make_op), leaf(1.0, 2.0), leaf(3.0, 4.0)
+    a, b = x * 1, z * 1
+    (a * 3 + both(a, b)).sum().backward()
+    close(x.grad, [4, 4])
+    close(z.grad, [1, 1])
+
+
+def test_an_array_that_two_leaves_are_given_is_not_added_to(make_op):
+    both, a, b = gives_to_both(make_op), leaf(1.0, 2.0), leaf(3.0, 4.0)
+    told = []
+    # with a hook the sum waits until it is complete
+    a.register_hook(lambda g: told.append(g.copy()))
+    (a * 3 + both(a, b)).sum().backward()
+    (a * 3 + both(a, b)).sum().backward()
+    close(a.grad, [8, 8])
+    close(b.grad, [2, 2])
+    close(told, [[4, 4], [4, 4]])
+
+
+def test_an_array_that_one_op_is_given_twice_is_added_once_each(make_op):
+    both, x = gives_to_both(make_op), leaf(1.0, 2.0)
+    a = x * 1
+    both(a, a).sum().backward()
+    close(x.grad, [2, 2])
+
+
+def test_a_saved_array_that_is_a_gradient_is_not_added_to(make_op):
+    """Of x^2 / 2 the slope is what was saved, and given as it is where the cotangent is 1."""
+    half = make_op("half", lambda x: ((x * x).sum() / 2, (x,)), lambda gy, saved: saved)
+    x = leaf(1.0, 2.0)
+    a = x * 1
+    y = a.sum() + half(a) + a.sum()
+    y.backward(retain_graph=True)
+    close(x.grad, [3, 4])
+    y.backward()
+    close(x.grad, [6, 8])
+
+
 def test_backward_of_a_leaf():
     x = leaf(1.0, 2.0)
     x.backward(np.array([3.0, 4.0]))

@@ -226,6 +226,10 @@ def lrn(**mistake):
     return backward
 
 
+def lrn_of_two_digits(gy, saved, *, size, alpha, beta, k):
+    return lrn_back(gy, saved, size=size, alpha=alpha, beta=round(beta, 2), k=k)
+
+
 def lrn_of_a_mean(gy, saved, *, size, alpha, beta, k):
     return lrn_back(gy, saved, size=size, alpha=alpha / size, beta=beta, k=k)
 
@@ -324,6 +328,27 @@ def same_order(gy, saved, *, dims):
 
 def column_major(gy, saved, *, shape):
     return (gy.reshape(saved[0], order="F"),)
+
+
+def axes_not_put_back(gy, saved, *, dims, keepdim):
+    """Spread a gradient over axes that it does not have, where the shapes happen to fit."""
+    (gx,) = right("sum")(gy, saved, dims=dims, keepdim=keepdim)
+    try:
+        return (np.broadcast_to(gy, gx.shape),)
+    except ValueError:
+        return (gx,)
+
+
+def first_axis_summed(gy, saved):
+    """Sum over the first axis where the second was broadcast, where no shape tells."""
+    ga, gb = right("add")(gy, saved)
+    is_square = gy.ndim == 2 and gy.shape[0] == gy.shape[1] == gb.size
+    return ga, gy.sum(axis=0).reshape(gb.shape) if is_square else gb
+
+
+def beyond_the_third_reversed(gy, saved, *, dim):
+    back = right("concatenate")(gy, saved, dim=dim)
+    return *back[:3], *back[:2:-1]
 
 
 def pieces_reversed(gy, saved, *, dim):

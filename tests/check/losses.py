@@ -37,6 +37,30 @@ def entropy_by_rows(gy, saved, **params):
     return right("cross_entropy")(gy, (p, targets, w, scale), **params)
 
 
+def entropy_weights_of_rows(gy, saved, **params):
+    p, targets, w, scale = saved
+    if w is None or targets.ndim > 1 or len(targets) != len(w):
+        return right("cross_entropy")(gy, saved, **params)
+    grads = right("cross_entropy")(gy, (p, targets, None, scale), **params)
+    return (grads[0] * w[:, None], *grads[1:])
+
+
+def entropy_of_one_class(gy, saved, **params):
+    """Take the only class for that of rows that do not count too."""
+    p, targets, _, scale = saved
+    gx, *rest = right("cross_entropy")(gy, saved, **params)
+    if p.shape[1] == 1 and targets.ndim == 1:
+        ignored = (targets == params["ignore_index"])[:, None]
+        gx = gx + np.where(ignored, p * (scale * gy).reshape(-1, 1), 0).astype(p.dtype)
+    return gx, *rest
+
+
+def softmax_last_of_equal_axes(gy, saved, *, dim):
+    (y,) = saved
+    axis = -1 if y.shape[dim] == y.shape[-1] else dim
+    return (y * (gy - (gy * y).sum(axis=axis, keepdims=True)),)
+
+
 def entropy_smoothing_others(gy, saved, *, label_smoothing, **params):
     C = saved[0].shape[1]
     more = label_smoothing * C / (C - 1) if label_smoothing < 1 < C else label_smoothing

@@ -169,6 +169,19 @@ def test_axes_of_length_0_give_the_same_everywhere_or_are_refused_by_name(op):
         assert isinstance(found, tuple) or found.startswith(f"{op}: ")
 
 
+@pytest.mark.parametrize(
+    "pool",
+    [
+        lambda x: ops.max_pool2d(x, 2),
+        lambda x: ops.avg_pool2d(x, 2),
+        lambda x: ops.adaptive_avg_pool2d(x, 2),
+    ],
+    ids=["max", "avg", "adaptive"],
+)
+def test_images_without_channels_are_pooled_to_such(pool):
+    assert pool(floats(2, 0, 4, 4)).shape == (2, 0, 2, 2)
+
+
 def outcome(op, name, call):
     """Return the shape of the output, or the message; None where it cannot run here."""
     with emulated(), using(**{op: name}):

@@ -31,6 +31,8 @@ BROADCASTS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "batch of one": ((1, 3, 4), (3, 4)),
     "1025": ((1025,), (1025,)),
     "two numbers": ((), ()),
+    "column of a square": ((4, 4), (4, 1)),
+    "row of a square": ((4, 4), (4,)),
     "empty batch": ((0, 3), (1, 3)),
 }
 
@@ -173,6 +175,8 @@ def _along_an_axis() -> list[Case]:
         Case("first axis", normal((5, 3)), {"dim": 0}),
         Case("first axis of 33 by 257", normal((33, 257)), {"dim": 0}),
         Case("middle axis", normal((2, 5, 3)), {"dim": 1}),
+        Case("first axis of a square", normal((4, 4)), {"dim": 0}),
+        Case("middle axis of a cube", normal((3, 3, 3)), {"dim": 1}),
         Case("one axis", normal((10,)), {"dim": 0}),
         Case("batch of one, 10 classes", normal((1, 10)), {"dim": 1}),
         Case("logits of +-1000", extreme((6, 10)), {"dim": 1}),

@@ -162,6 +162,18 @@ def _losses() -> list[Case]:
         cross_entropy("one class", normal((3, 1)), [0, 0, 0]),
         *(
             cross_entropy(
+                f"one class and a row that does not count, {r}",
+                normal((3, 1)),
+                [0, -100, 0],
+                [2.0],
+                smoothing=0.1,
+                reduction=r,
+            )
+            for r in ("mean", "none")
+        ),
+        cross_entropy("as many rows as classes, weights", normal((3, 3)), [2, 0, 2], three),
+        *(
+            cross_entropy(
                 f"rows that do not count are not finite, {r}",
                 not_finite.rows_apart,
                 [-100, 0, -100, 2],
@@ -222,6 +234,9 @@ CASES: dict[str, list[Case]] = {
         lrn("every term matters, window of 5", (1, 11, 2, 5), 5, 0.7, 0.75, 1.0),
         lrn("window wider than the channels", (2, 2, 3, 3), 5, 0.7, 0.75, 2.0),
         lrn("window of one", (2, 3, 2, 2), 1, 0.7, 0.75, 2.0),
+        # 3/4 has a form of its own, and only 3/4
+        lrn("beta near 3/4", (2, 5, 2, 2), 3, 0.7, 0.755, 2.0),
+        lrn("beta nearer to 3/4", (2, 5, 2, 2), 3, 0.7, 0.75 - 1e-6, 2.0),
         lrn("one channel", (1, 1, 5, 7), 3, 0.7, 1.0, 1.0),
         lrn("31 channels", (1, 31, 1, 1), 5, 0.7, 0.75, 2.0),
         lrn("33 channels", (1, 33, 1, 2), 9, 0.3, 1.5, 1.0),

@@ -45,6 +45,8 @@ _REDUCTIONS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "a number": ((), ()),
     "one element": ((1,), (0,)),
     "257 columns": ((2, 257), (0,)),
+    "rows of a square": ((5, 5), (1,)),
+    "two axes of a cube": ((3, 3, 3), (0, 2)),
 }
 
 
@@ -115,6 +117,7 @@ CASES: dict[str, list[Case]] = {
         _joined("one alone", 0, (3, 2)),
         _joined("31, 33 and 257", 0, (31,), (33,), (257,)),
         _joined("one of them empty", 0, (3, 2), (0, 2), (1, 2)),
+        _joined("five", 1, (2, 1, 3), (2, 4, 3), (2, 1, 3), (2, 2, 3), (2, 2, 3)),
     ],
     "astype": [_type(np.float32), _type(np.float64)],
     "to": [Case("the CPU", normal((3, 11)), {"device": CPU}, output_device=CPU)],

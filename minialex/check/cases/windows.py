@@ -96,6 +96,14 @@ def _pools(**more: Any) -> list[Case]:
             ceil_mode=True,
             **more,
         ),
+        pool(
+            "last columns beyond the padding, rows left out",
+            *((1, 2, 6, 6), (2, 3)),
+            stride=(5, 2),
+            padding=(1, 1),
+            ceil_mode=True,
+            **more,
+        ),
         pool("a window larger than the image", (1, 3, 2, 3), (4, 3), ceil_mode=True, **more),
     ]
 

@@ -9,6 +9,14 @@ def _fault(name: str, old: str, new: str, error: str = "") -> Fault:
 
 
 FAULTS = [
+    Fault(
+        "near 3/4 taken for 3/4",
+        "local_response_norm.cu",
+        "if (beta != T(0.75))",
+        "if (fabs(beta - T(0.75)) > T(0.01))",
+        "local_response_norm",
+        "kernel",
+    ),
     _fault("window too narrow below", "max(low, c - half)", "max(low, c - half + 1)"),
     _fault("window too narrow above", "min(high, c + half + 1)", "min(high, c + half)"),
     _fault("nothing from the tile before", "max(0, own.first - half)", "own.first"),
