@@ -169,6 +169,12 @@ def test_axes_of_length_0_give_the_same_everywhere_or_are_refused_by_name(op):
         assert isinstance(found, tuple) or found.startswith(f"{op}: ")
 
 
+@pytest.mark.parametrize("share", [-0.1, -1, 1.1])
+def test_what_is_smoothed_is_a_share(share):
+    with pytest.raises(ValueError, match="label_smoothing is a share from 0 to 1, not"):
+        ops.cross_entropy(floats(2, 3), [0, 2], label_smoothing=share)
+
+
 @pytest.mark.parametrize(
     "pool",
     [
