@@ -9,6 +9,7 @@ import numpy as np
 
 from minialex.arrays import Array
 from minialex.check import comparison, guess, measured, noise, rounding
+from minialex.check.case import seeded
 from minialex.check.report import GradientError, Report
 from minialex.check.subject import Subject
 from minialex.check.verdict import Finding, Verdict
@@ -73,7 +74,7 @@ class _Two:
 
     def __init__(self, a: Subject, b: Subject, atol: float, rtol: float, seed: int) -> None:
         self.both, self.atol, self.rtol = (a, b), atol, rtol
-        self.rng = np.random.default_rng(seed)
+        self.rng = seeded(seed)
         self.common = [name for name in a.leaves if name in b.leaves]
 
     def remarks(self) -> Iterator[str]:

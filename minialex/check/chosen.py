@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from minialex.check.case import seeded
 from minialex.wording import unknown
 
 Elements: TypeAlias = "str | int | Mapping[str, Sequence[int | tuple[int, ...]]] | None"
@@ -30,7 +31,7 @@ def chosen_elements(
     if elements == "all":
         return {k: range(size) for k, size in enumerate(sizes)}
     if isinstance(elements, int) and elements > 0:
-        rng = np.random.default_rng(seed)
+        rng = seeded(seed)
         draws = (rng.choice(n, min(n, elements), replace=False) for n in sizes)
         return {k: sorted(map(int, drawn)) for k, drawn in enumerate(draws)}
     if not isinstance(elements, Mapping):

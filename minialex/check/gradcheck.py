@@ -12,6 +12,7 @@ import numpy as np
 
 from minialex.arrays import Array
 from minialex.check import comparison, measured, nodes, noise, rounding
+from minialex.check.case import seeded
 from minialex.check.chosen import Elements, chosen_elements
 from minialex.check.clues import Rerun
 from minialex.check.numeric import (
@@ -140,7 +141,7 @@ def _findings(subject: Subject, options: _Options) -> Iterator[Finding]:
     if owed.wrecked:
         yield from owed.findings
         return
-    rng = np.random.default_rng(options.seed)
+    rng = seeded(options.seed)
     problem = _problem(subject, options, rng)
     again = _again(subject, problem.gy, options.nondet_tol)
     yield again
@@ -159,7 +160,7 @@ def _findings(subject: Subject, options: _Options) -> Iterator[Finding]:
 
 def _alone(options: _Options, subject: Subject, count: int) -> Iterator[tuple[int, Finding]]:
     """Compare the gradients of a single op, one of `count`."""
-    rng = np.random.default_rng(options.seed)
+    rng = seeded(options.seed)
     share = options.elementwise_flops / count
     options = dataclasses.replace(options, eps=None, chosen={}, elementwise_flops=share)
     yield from _Gradients(subject, options, _problem(subject, options, rng), rng).findings()

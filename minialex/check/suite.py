@@ -204,7 +204,11 @@ def _make_problem(
     shapes = tuple(None if a is None else a.shape for a in inputs)
     flops = cost(shapes, **case.params).flops
     function = functools.partial(function, **case.params)
-    return make_problem(function, inputs, generator(name, case.name, "cotangent"), flops)
+    kind = case.output_dtype
+    # what it gives is a staircase where its type is coarser than that of the inputs
+    dtype = kind if kind is not None and kind.kind == "f" else np.dtype(np.float64)
+    rng = generator(name, case.name, "cotangent")
+    return make_problem(function, inputs, rng, flops, dtype=dtype)
 
 
 @functools.lru_cache(maxsize=512)

@@ -10,7 +10,7 @@ from tests.bench.fake_records import record
 
 def test_a_check_its_pair_and_what_came_of_it():
     check = check_runs(ops=["exp"], dtypes=["float64"])[0]
-    assert repr(check) == f"CheckRun(exp plain float64 on cpu, case {check.case.name!r})"
+    assert repr(check) == f"CheckRun(exp plain float64 on cpu, values, case {check.case.name!r})"
     assert repr(check.pair) == "Pair(exp plain float64 on cpu)"
     found = check.run()
     assert repr(found) == str(found)
