@@ -62,6 +62,20 @@ def test_kernels_of_others_run_as_their_document_says(folder, monkeypatch, capsy
     assert f"```text\n{said}```" in document
 
 
+NUMBER = re.compile(r"-?\d+\.\d+(e-?\d+)?|\d+e-\d+|(?<=largest error )0|(?<=of )0(?= allowed)")
+
+
+def test_the_checker_says_what_its_document_shows(monkeypatch, capsys):
+    document = (ROOT / "docs" / "checker.md").read_text()
+    monkeypatch.chdir(ROOT)
+    names, shown = {}, re.compile(r"^```python\n(.*?)^```\n\n```text\n(.*?)^```", re.M | re.S)
+    found = shown.findall(document)
+    assert len(found) == len(blocks("docs/checker.md"))
+    for block, text in found:
+        exec(compile(block, "checker.md", "exec"), names)
+        assert NUMBER.sub("#", capsys.readouterr().out) == NUMBER.sub("#", text)
+
+
 def test_pytorch_reads_what_it_says(torch, folder, monkeypatch):
     monkeypatch.chdir(folder)
     (block,) = [block for block in BLOCKS if "PyTorch" in block]

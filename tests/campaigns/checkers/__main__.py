@@ -69,7 +69,7 @@ def _suite(name: str, checkout: Path | None) -> list[Path]:
     missing = [one for one in PEERS if importlib.util.find_spec(one) is None]
     if missing:
         raise click.UsageError(f"{missing[0]} is missing: pip install -e '.[checkers]'")
-    found = sorted((checkout / "tests").glob("*.py")) if checkout else []
+    found = sorted((checkout / "tests").rglob("*.py")) if checkout else []
     files = [path for path in found if "check_grads" in path.read_text(encoding="utf-8")]
     files = [path for path in files if "test" in path.name and path.name != "test_util.py"]
     if not files:

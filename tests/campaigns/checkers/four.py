@@ -13,7 +13,7 @@ import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -42,12 +42,15 @@ class Function:
     inputs : tuple of arrays
     own : dict from the name of a library to a function without arguments, optional
         Where a library brought the function, how its checker is asked about it as it is.
+    dtype : str
+        What the function computes in.
     """
 
     forward: Callable[..., Array]
     backward: Callable[..., Sequence[Array]]
     inputs: tuple[Array, ...]
-    own: dict[str, Callable[[], object]]
+    own: dict[str, Callable[[], object]] = field(default_factory=dict)
+    dtype: str = "float64"
 
 
 @dataclass(frozen=True)

@@ -128,10 +128,10 @@ class TokenSites(Sites):
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
         base = self.source(node.value)
-        if node.attr in OTHER_CALLS:
-            self.found.append((node, f"{base}.{OTHER_CALLS[node.attr]}"))
         others = [a for v, a in filter(None, self.attributes) if v == base and a != node.attr]
-        self.found += [(node, f"{base}.{other}") for other in others]
+        others += filter(None, [OTHER_CALLS.get(node.attr)])
+        whole = base if isinstance(node.value, ast.Name) else f"({base})"
+        self.found += [(node, f"{whole}.{other}") for other in others]
         self.visit(node.value)
 
     def visit_keyword(self, node: ast.keyword) -> None:

@@ -11,8 +11,12 @@ from minialex.bench.report import fill
 from minialex.bench.tables import Table
 from tests.campaigns.checkers.four import NAMES, PASSED, RAISED, UNDECIDED, WRONG
 from tests.campaigns.checkers.op_mutants import EQUIVALENT, FAILED, TEN, UNSEEN
+from tests.campaigns.checkers.suites import NO_NUMBERS
 
 Row = dict[str, Any]
+
+VERDICTS = PASSED, UNDECIDED, WRONG, RAISED
+WIDE = "float64", "complex128"
 
 WRONG_ON_PURPOSE = ("test_tests.py::test_check_vjp_1st_order_fail#0",)
 """What the suites hand to their checkers to see that it is refused."""
@@ -52,16 +56,22 @@ def suite_record(rows: Iterable[Row], share: float, seed: int) -> Row:
     drawn = [row for row in functions if "said" in row or "left out" in row]
     wrong = [row for row in drawn if row["name"] in WRONG_ON_PURPOSE]
     asked = [row for row in drawn if "said" in row and row not in wrong]
+    groups = {
+        "in float64": [row for row in asked if row["dtype"] in WIDE],
+        "in fewer bits": [row for row in asked if row["dtype"] not in WIDE],
+    }
     return {
         "seed": seed,
         "share": share,
         "files": {row["file"]: row["outcomes"] for row in files},
         "functions": len(functions),
         "drawn": len(drawn),
-        "asked": len(asked),
-        "narrow": sum(row["dtype"] != "float64" for row in asked),
         "left out": Counter(row["left out"] for row in drawn if "left out" in row),
-        "said": {name: Counter(row["said"][name] for row in asked) for name in NAMES},
+        "asked": {name: len(rows) for name, rows in groups.items()},
+        "said": {
+            kind: {name: Counter(row["said"][name] for row in rows) for name in NAMES}
+            for kind, rows in groups.items()
+        },
         "wrong": wrong,
         "not passed": [row for row in asked if set(row["said"].values()) != {PASSED}],
     }
@@ -122,20 +132,63 @@ def _survivor(row: Row) -> str:
 
 
 def _suites(suites: dict[str, Row]) -> str:
-    headings = ["functions of", "handed over", "asked about", "what is said", *NAMES]
+    """Return what was said of right functions, by suite and by what they compute in."""
+    headings = ["functions of", "asked about", "what is said", *NAMES]
     rows = []
     for name, suite in suites.items():
-        for n, verdict in enumerate((PASSED, UNDECIDED, WRONG, RAISED)):
-            first = [name, f"{suite['functions']:,}", f"{suite['asked']:,}"] if not n else [""] * 3
-            counts = [f"{suite['said'][checker].get(verdict, 0):,}" for checker in NAMES]
-            rows.append([*first, verdict, *counts])
-    return Table(headings, rows, names=4).markdown()
+        for kind, asked in suite["asked"].items():
+            for verdict in VERDICTS if asked else ():
+                said = [suite["said"][kind][checker].get(verdict, 0) for checker in NAMES]
+                first = [f"{name}, {kind}", f"{asked:,}"] if verdict == PASSED else ["", ""]
+                rows.append([*first, verdict, *(f"{n:,}" for n in said)])
+    counts = [_count(name, suite) for name, suite in suites.items()]
+    return "\n".join([Table(headings, rows, names=3).markdown(), "", *counts])
+
+
+def _count(name: str, suite: Row) -> str:
+    """Return how many functions there are, how many were drawn, and what could not be asked."""
+    drawn = f"{suite['drawn']:,} of {suite['functions']:,}"
+    whole = "all" if suite["drawn"] == suite["functions"] else f"seed {suite['seed']}"
+    left = ", ".join(f"{n:,} {why}" for why, n in _reasons(suite["left out"]).items())
+    wrong = len(suite["wrong"])
+    text = f"- {name}: {drawn} functions drawn ({whole}), from {len(suite['files'])} files"
+    text += f"; {wrong} wrong on purpose, noticed by all" if wrong else ""
+    return f"{text}; not asked about: {left or 'none'}."
+
+
+def _reasons(left_out: dict[str, int]) -> Counter[str]:
+    """Return how many functions were left out, by the kind of reason."""
+    found: Counter[str] = Counter()
+    for why, n in left_out.items():
+        found[why if why == NO_NUMBERS else "that raise on their own"] += n
+    return found
 
 
 def _accused(suites: dict[str, Row]) -> str:
-    """Return what minialex accuses, in each suite, with the reason."""
+    """Return what minialex accuses, with its reason, and why it leaves others undecided."""
     lines = []
     for name, suite in suites.items():
         found = [row for row in suite["not passed"] if _noticed(row["said"]["minialex"])]
         lines += [f"- {name}, `{r['name']}`: {r['words']['minialex']}" for r in found]
-    return "\n".join(lines or ["minialex accuses none."])
+    undecided = [
+        row["words"]["minialex"]
+        for suite in suites.values()
+        for row in suite["not passed"]
+        if row["said"]["minialex"] == UNDECIDED
+    ]
+    kinds = Counter(map(_kind_of_doubt, undecided)).most_common()
+    doubts = ", ".join(f"{n:,} as {kind}" for kind, n in kinds)
+    title = "minialex accuses:" if lines else "minialex accuses none of them."
+    return "\n".join([title, "", *lines, "", f"It leaves {len(undecided):,} undecided: {doubts}."])
+
+
+DOUBTS = {
+    "no output depends on": "no output depends on one of the inputs",
+    "every derivative is 0": "every derivative by one of the inputs is 0 there",
+    "kink": "they stand at a kink",
+}
+
+
+def _kind_of_doubt(words: str) -> str:
+    """Return why a verdict is INCONCLUSIVE, in general."""
+    return next((kind for part, kind in DOUBTS.items() if part in words), "rounding hides too much")

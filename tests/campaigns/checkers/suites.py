@@ -13,6 +13,7 @@ from __future__ import annotations
 import ast
 import functools
 import json
+import re
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -26,29 +27,31 @@ import pytest
 from minialex.arrays import Array
 from tests.campaigns.checkers.four import NAMES, PASSED, Function, ask, quietly
 
-Rebuild = Callable[[list[Any]], Any]
+NO_NUMBERS = "without floating-point numbers that go in and come out"
 
 
-def as_reals(leaves: Sequence[Any]) -> tuple[list[Array], Callable[..., list[Any]]]:
+def as_reals(
+    leaves: Sequence[Any], make_complex: Callable[[Any, Any], Any] = lambda a, b: a + 1j * b
+) -> tuple[list[Array], Callable[[Sequence[Any]], list[Any]]]:
     """Return the float64 arrays that floating-point leaves are made of, and how.
 
-    The function takes as many arrays, or what traces them, and a function that makes complex
-    numbers of real and imaginary parts.
+    The function takes as many arrays, or what traces them.
     """
-    reals, kinds = [], []
+    reals: list[Array] = []
+    kinds = []
     for leaf in leaves:
         a = np.asarray(leaf) if hasattr(leaf, "dtype") or np.isscalar(leaf) else None
         kind = "" if a is None else "c" if a.dtype.kind == "c" else _kind(a)
         kinds.append(kind)
-        if kind == "c":
+        if a is not None and kind == "c":
             reals += [np.array(a.real, np.float64), np.array(a.imag, np.float64)]
         elif kind == "f":
             reals.append(np.array(a, np.float64))
 
     def rebuilt(xs: Sequence[Any]) -> list[Any]:
         left = iter(xs)
-        made = {"c": lambda _: next(left) + 1j * next(left), "f": lambda _: next(left)}
-        return [made[k](leaf) if k else leaf for k, leaf in zip(kinds, leaves, strict=True)]
+        make = {"c": lambda: make_complex(next(left), next(left)), "f": lambda: next(left)}
+        return [make[k]() if k else leaf for k, leaf in zip(kinds, leaves, strict=True)]
 
     return reals, rebuilt
 
@@ -117,34 +120,56 @@ def _rebuilt(like: Any, leaves: Iterator[Any]) -> Any:
 
 
 def of_jax(f: Callable[..., Any], args: Any) -> Function:
-    """Return a function that JAX's suite hands to its checker."""
+    """Return a function that JAX's suite hands to its checker.
+
+    It computes in float64, unless it holds arrays that do not go with that.
+    """
     import jax
     import jax.numpy as jnp
 
     leaves, tree = jax.tree.flatten(tuple(args))
-    reals, rebuilt = as_reals(leaves)
+    reals, rebuilt = as_reals(leaves, jax.lax.complex)
+    wide = jax.tree.unflatten(tree, rebuilt([jnp.asarray(x) for x in reals]))
+    with quietly():
+        try:
+            given, y = wide, f(*wide)
+        except Exception:
+            given, y = args, f(*args)
+
+    def inexact(leaf: Any) -> bool:
+        return bool(jnp.issubdtype(jnp.result_type(leaf), jnp.inexact))
+
+    kinds = [jnp.result_type(v) if inexact(v) else None for v in jax.tree.leaves(given)]
+    outputs = [str(jnp.result_type(v)) for v in jax.tree.leaves(y) if inexact(v)]
 
     def flat(*xs: Any) -> Any:
+        both = zip(rebuilt(xs), kinds, strict=True)
+        new = [x if t is None else jnp.asarray(x).astype(t) for x, t in both]
         parts = []
-        for y in jax.tree.leaves(f(*jax.tree.unflatten(tree, rebuilt(xs)))):
-            if jnp.issubdtype(jnp.result_type(y), jnp.inexact):
-                complex_ = jnp.iscomplexobj(y)
-                parts += [jnp.ravel(part(y)) for part in ((jnp.real, jnp.imag)[: 1 + complex_])]
+        for y in filter(inexact, jax.tree.leaves(f(*jax.tree.unflatten(tree, new)))):
+            whole = jnp.asarray(y)
+            parts += [jnp.real(whole), jnp.imag(whole)] if jnp.iscomplexobj(whole) else [whole]
+        parts = [jnp.ravel(part).astype(np.float64) for part in parts]
         return jnp.concatenate(parts) if parts else jnp.zeros(0)
 
     def vjp(gy: Any, *xs: Any) -> Any:
-        y, back = jax.vjp(flat, *xs)
-        return back(gy.astype(y.dtype))
+        return jax.vjp(flat, *xs)[1](gy)
 
     forward, backward = _compiled(flat, reals), _compiled(vjp, [_run(flat, *reals), *reals])
-    given = jax.tree.unflatten(tree, rebuilt([jnp.asarray(x) for x in reals]))
     ask_own = functools.partial(_ORIGINAL["jax"], f, given, order=1, modes=["rev"])
     return Function(
         lambda *xs: np.asarray(_run(forward, *xs)),
         lambda gy, *xs: [np.asarray(g) for g in _run(backward, gy, *xs)],
         tuple(reals),
         {"JAX": ask_own},
+        min(outputs, key=_bits, default="float64"),
     )
+
+
+def _bits(dtype: str) -> int:
+    """Return how many bits a real number of a type has."""
+    bits = int(re.findall(r"\d+", dtype)[0])
+    return bits // 2 if "complex" in dtype else bits
 
 
 def _compiled(function: Callable[..., Any], args: Sequence[Any]) -> Callable[..., Any]:
@@ -209,10 +234,10 @@ class Recorder:
             words = " ".join(str(error).split())[:200]
             return {"left out": f"{type(error).__name__}: {words}"}
         if not function.inputs or not y.size:
-            return {"left out": "no floating-point numbers go in or come out"}
+            return {"left out": NO_NUMBERS}
         said = {checker: ask(checker, function) for checker in NAMES}
         return {
-            "dtype": str(y.dtype),
+            "dtype": function.dtype,
             "sizes": [[x.size for x in function.inputs], y.size],
             "said": {checker: s.verdict for checker, s in said.items()},
             "words": {checker: s.words for checker, s in said.items() if s.verdict != PASSED},
