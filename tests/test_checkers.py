@@ -1,6 +1,7 @@
 """The comparison of four gradient checkers: what can be asked without the other three."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from tests.campaigns.checkers.four import (
     ask,
 )
 
+ROOT = Path(__file__).parents[1]
 PACKAGES = {"PyTorch": "torch", "JAX": "jax", "autograd": "autograd"}
 
 
@@ -63,11 +65,8 @@ def test_every_token_of_a_backward_is_mutated_and_of_what_it_calls():
     backward, lrn = mutants_of("local_response_norm")
     assert [f.name for f in backward.functions] == ["backward", "window_sum"]
     assert {("size // 2", "(size) * (2)"), ("-beta - 1", "(-beta) + (1)"), ("s", "x")} <= lrn
-    assert ("padded[:, d : d + C]", "padded") not in lrn
     _, conv = mutants_of("conv2d")
-    assert {("s.KH", "s.KW"), ("(0, 2, 3)", "(0, 2, )"), ("groups", "groups")} - conv == {
-        ("groups", "groups")
-    }
+    assert {("s.KH", "s.KW"), ("(0, 2, 3)", "(0, 2, )"), ("s.ph", "s.pw")} <= conv
 
 
 def test_of_a_mutant_that_changes_a_gradient_somewhere_checkers_are_asked_there(monkeypatch):
@@ -75,7 +74,7 @@ def test_of_a_mutant_that_changes_a_gradient_somewhere_checkers_are_asked_there(
     rows = list(op_mutants.tried("softmax", seed=0))
     assert len(rows) == len(op_mutants.Backward("softmax").mutants())
     by_reason = {row["mutant"].partition(": ")[2]: row.get("left out") for row in rows}
-    assert by_reason["y -> dim"] == op_mutants.FAILED
+    assert by_reason["saved -> dim"] == op_mutants.FAILED
     assert by_reason["True -> False"] == op_mutants.FAILED
     asked = [said for row in rows for said in row.get("said", ())]
     assert {said["minialex"] for said in asked} == {WRONG}
@@ -103,15 +102,15 @@ def test_tests_are_chosen_that_reach_the_checker_by_whatever_helper():
 
 
 def test_the_page_shows_the_record(monkeypatch):
-    monkeypatch.chdir(record_root())
+    monkeypatch.chdir(ROOT)
     assert CliRunner().invoke(command.main, ["--check"]).exit_code == 0
 
 
 def test_a_page_of_another_record_is_stale(monkeypatch, tmp_path):
-    made = json.loads((record_root() / command.RECORD).read_text())
+    made = json.loads((ROOT / command.RECORD).read_text())
     made["mutants"]["ops"]["relu"]["asked"] += 1
     (tmp_path / "record.json").write_text(json.dumps(made))
-    monkeypatch.chdir(record_root())
+    monkeypatch.chdir(ROOT)
     monkeypatch.setattr(command, "RECORD", tmp_path / "record.json")
     result = CliRunner().invoke(command.main, ["--check"])
     assert result.exit_code == 1
@@ -122,7 +121,7 @@ def test_a_suite_that_is_not_there_is_refused_in_one_line(monkeypatch, tmp_path)
     monkeypatch.setattr(command, "PEERS", ())
     result = CliRunner().invoke(command.main, ["--autograd", str(tmp_path)])
     assert result.exit_code == 2
-    assert "--autograd has to be a checkout of autograd" in result.output
+    assert "--autograd has to be the path of a checkout of autograd" in result.output
 
 
 def test_survivors_are_named_with_what_each_checker_said():
@@ -140,9 +139,3 @@ def test_survivors_are_named_with_what_each_checker_said():
     text = record.page({"mutants": made})("<!-- checkers:survivors -->\n<!-- /checkers -->")
     assert "None survives minialex." in text
     assert "- relu/plain.py:9, `0 -> 1`, usual inputs: minialex wrong, PyTorch passed" in text
-
-
-def record_root():
-    from pathlib import Path
-
-    return Path(__file__).parents[1]

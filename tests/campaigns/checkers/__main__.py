@@ -74,8 +74,8 @@ def _suite(name: str, checkout: Path | None) -> list[Path]:
     files = [path for path in files if "test" in path.name and path.name != "test_util.py"]
     if not files:
         raise click.UsageError(
-            f"--{name} has to be a checkout of {name} {importlib.metadata.version(name)}, whose "
-            "tests/ call check_grads"
+            f"--{name} has to be the path of a checkout of {name}, whose tests/ call check_grads; "
+            "--help says where to get it"
         )
     return files
 

@@ -2,7 +2,7 @@
 
 A function is wrapped as each library has a user wrap functions on NumPy arrays, and checked at the
 defaults of its checker, in float64. Gradients alone are asked for: second derivatives need a
-backward that the library can differentiate, and forward mode a derivative that nobody wrote.
+backward that the library can differentiate, and forward mode a derivative of another kind.
 """
 
 from __future__ import annotations

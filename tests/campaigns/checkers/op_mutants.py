@@ -3,7 +3,7 @@
 A mutant has one token of a backward in array operations, or of a function of the same file that it
 calls, replaced: an operator, a comparison, a number, an axis, a bound of a slice, a branch, a name
 or an attribute by another one of its function. The forward stays right. The inputs are those of
-`USUAL`, and two more with the parameters that a seed draws.
+`USUAL`, and two more with the parameters that a seed draws, the last with small numbers.
 
 No checker is needed for a mutant that raises, or whose gradient has another shape; none can help
 where the gradients are the right ones. A mutant with which they are on `TRIED` draws more too is
@@ -51,8 +51,8 @@ USUAL = {
 }
 """The parameters that AlexNet has; of the other ops an array of 4 x 10."""
 
-DRAWN = 2
-"""On how many inputs with drawn parameters each mutant is asked about besides."""
+SMALLEST_SCALE = -3
+"""The power of ten that the last inputs are multiplied by at least: weights begin about there."""
 
 TRIED = 60
 """On how many more draws a mutant is compared with the right backward."""
@@ -246,7 +246,11 @@ def asked_about(op: str, seed: int) -> list[tuple[Case, Inputs]]:
 
     dims = {"dim": 1} if "softmax" in op else {}
     usual = USUAL.get(op, Case("usual", normal((4, 10)), dims))
-    return [(usual, usual.draw(op)), *itertools.islice(filter(fits, draws(op, seed)), DRAWN)]
+    first, (case, inputs) = itertools.islice(filter(fits, draws(op, seed)), 2)
+    scale = 10 ** np.random.default_rng([seed, *op.encode()]).uniform(SMALLEST_SCALE, 0)
+    wanted = case.differentiable(inputs)
+    small = tuple(scale * a if i in wanted else a for i, a in enumerate(inputs))
+    return [(usual, usual.draw(op)), first, (case, small)]
 
 
 def outcome(backward: Backward, mutant: Callable[..., Any], case: Case, inputs: Inputs) -> str:
@@ -278,11 +282,11 @@ def tried(op: str, seed: int) -> Iterator[dict[str, Any]]:
         made = backward.mutated(mutant)
         row = {"op": op, "mutant": str(mutant)}
         outcomes = [outcome(backward, made, *drawn) for drawn in cases]
-        if FAILS in outcomes:
-            yield row | {"left out": FAILED}
-        elif DIFFERS in outcomes:
+        if DIFFERS in outcomes:
             asked = [n for n, found in enumerate(outcomes) if found == DIFFERS]
             yield row | {"said": [_said(vjp(op, *cases[n], made)) | {"input": n} for n in asked]}
+        elif FAILS in outcomes:
+            yield row | {"left out": FAILED}
         else:
             equal = all(outcome(backward, made, *drawn) == EQUAL for drawn in more)
             yield row | {"left out": EQUIVALENT if equal else UNSEEN}

@@ -23,7 +23,7 @@ WRONG_ON_PURPOSE = ("test_tests.py::test_check_vjp_1st_order_fail#0",)
 
 
 def mutants_record(rows: Sequence[Row], right: Sequence[Row], seed: int) -> Row:
-    """Return what became of the mutants: counts by op, and those that somebody let pass."""
+    """Return what became of the mutants: counts by op, and what survived."""
     ops = {}
     for op in TEN:
         own = [row for row in rows if row["op"] == op]
@@ -94,7 +94,7 @@ def _versions(versions: dict[str, str]) -> str:
 
 
 def _mutants(record: Row) -> str:
-    headings = ["op", "mutants", FAILED, EQUIVALENT, UNSEEN, "asked about", *NAMES]
+    headings = ["op", "mutants", FAILED, EQUIVALENT, UNSEEN, "questions", *NAMES]
     rows = [[f"`{op}`", *_mutant_cells([ops])] for op, ops in record["ops"].items()]
     rows.append(["all", *_mutant_cells(list(record["ops"].values()))])
     return Table(headings, rows).markdown()
@@ -111,7 +111,7 @@ def _mutant_cells(ops: Sequence[Row]) -> list[str]:
 
 
 def _survivors(record: Row) -> str:
-    """Return the mutants that survive anybody, with what each said."""
+    """Return the mutants that one of the checkers let pass, with what each said."""
     lines = [_survivor(row) for row in record["missed"]]
     if all(_noticed(row["minialex"]) for row in record["missed"]):
         lines = ["None survives minialex. Those that survive others:", "", *lines]
@@ -126,7 +126,7 @@ def _survivor(row: Row) -> str:
     found = re.fullmatch(r"(.*?):(\d+): (.*)", row["mutant"], re.S)
     assert found is not None
     path, line, change = found.groups()
-    kind = "usual inputs" if not row["input"] else f"drawn inputs {row['input']}"
+    kind = ("usual inputs", "drawn inputs", "small inputs")[row["input"]]
     said = ", ".join(f"{name} {row[name]}" for name in NAMES)
     return f"- {path.removeprefix('minialex/ops/')}:{line}, `{change}`, {kind}: {said}"
 
