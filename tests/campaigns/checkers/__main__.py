@@ -18,6 +18,7 @@ import datetime
 import importlib.metadata
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -38,6 +39,9 @@ from tests.campaigns.checkers.record import mutants_record, page, suite_record
 PACKAGE = "tests.campaigns.checkers"
 PAGE, RECORD = Path("docs/checker.md"), Path("benchmarks/results/checkers.json")
 PEERS = "torch", "jax", "autograd"
+
+CALLS = {"autograd": r"check_grads|_check\(", "jax": "check_grads"}
+"""What a file of a suite calls from which `check_grads` is reached."""
 
 TASK_SECONDS = 7200
 """A process that takes longer hangs: what it has written until then counts."""
@@ -69,9 +73,8 @@ def _suite(name: str, checkout: Path | None) -> list[Path]:
     missing = [one for one in PEERS if importlib.util.find_spec(one) is None]
     if missing:
         raise click.UsageError(f"{missing[0]} is missing: pip install -e '.[checkers]'")
-    found = sorted((checkout / "tests").rglob("*.py")) if checkout else []
-    files = [path for path in found if "check_grads" in path.read_text(encoding="utf-8")]
-    files = [path for path in files if "test" in path.name and path.name != "test_util.py"]
+    found = sorted((checkout / "tests").rglob("*test*.py")) if checkout else []
+    files = [path for path in found if re.search(CALLS[name], path.read_text(encoding="utf-8"))]
     if not files:
         raise click.UsageError(
             f"--{name} has to be the path of a checkout of {name}, whose tests/ call check_grads; "

@@ -150,9 +150,10 @@ def _count(name: str, suite: Row) -> str:
     drawn = f"{suite['drawn']:,} of {suite['functions']:,}"
     whole = "all" if suite["drawn"] == suite["functions"] else f"seed {suite['seed']}"
     left = ", ".join(f"{n:,} {why}" for why, n in _reasons(suite["left out"]).items())
-    wrong = len(suite["wrong"])
     text = f"- {name}: {drawn} functions drawn ({whole}), from {len(suite['files'])} files"
-    text += f"; {wrong} wrong on purpose, noticed by all" if wrong else ""
+    for row in suite["wrong"]:
+        by = ", ".join(checker for checker in NAMES if _noticed(row["said"][checker]))
+        text += f"; `{row['name']}` is wrong on purpose, noticed by {by or 'none'}"
     return f"{text}; not asked about: {left or 'none'}."
 
 
@@ -178,8 +179,9 @@ def _accused(suites: dict[str, Row]) -> str:
     ]
     kinds = Counter(map(_kind_of_doubt, undecided)).most_common()
     doubts = ", ".join(f"{n:,} as {kind}" for kind, n in kinds)
-    title = "minialex accuses:" if lines else "minialex accuses none of them."
-    return "\n".join([title, "", *lines, "", f"It leaves {len(undecided):,} undecided: {doubts}."])
+    accused = ["minialex accuses:", "", *lines] if lines else ["minialex accuses none of them."]
+    left = f"It leaves {len(undecided):,} undecided: {doubts}."
+    return "\n".join([*accused, "", left] if undecided else accused)
 
 
 DOUBTS = {
