@@ -107,7 +107,9 @@ def record(
         "versions": {"python": sys.version.split()[0], **versions},
         "mutants": mutants_record([row for own in rows for row in own], right, seed),
         "suites": {
-            names[name]: suite_record([r for task in own for r in task.rows()], shares[name], seed)
+            names[name]: suite_record(
+                [row for task in own for row in task.rows()], len(own), shares[name], seed
+            )
             for name, own in files.items()
         },
     }

@@ -199,7 +199,8 @@ class Backward:
         names = dict(vars(self.module))
         for function in reached(ast.parse(text), self.right.__name__):
             tree = ast.Module([function], [])
-            exec(compile(tree, mutant.path, "exec", dont_inherit=True), names)
+            with quietly():
+                exec(compile(tree, mutant.path, "exec", dont_inherit=True), names)
         return names[self.right.__name__]  # type: ignore[no-any-return]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from minialex.bench.report import fill
@@ -48,9 +48,11 @@ def _noticed(verdict: str) -> bool:
     return verdict in (WRONG, RAISED)
 
 
-def suite_record(rows: Iterable[Row], share: float, seed: int) -> Row:
-    """Return what was said of one suite's functions, and of which it was not that they passed."""
-    rows = list(rows)
+def suite_record(rows: Sequence[Row], of: int, share: float, seed: int) -> Row:
+    """Return what was said of one suite's functions, and of which it was not that they passed.
+
+    The suite is `of` files, not all of which need have come to their end.
+    """
     files = [row for row in rows if "file" in row]
     functions = [row for row in rows if "name" in row]
     drawn = [row for row in functions if "said" in row or "left out" in row]
@@ -63,6 +65,7 @@ def suite_record(rows: Iterable[Row], share: float, seed: int) -> Row:
     return {
         "seed": seed,
         "share": share,
+        "of": of,
         "files": {row["file"]: row["outcomes"] for row in files},
         "functions": len(functions),
         "drawn": len(drawn),
@@ -150,7 +153,7 @@ def _count(name: str, suite: Row) -> str:
     drawn = f"{suite['drawn']:,} of {suite['functions']:,}"
     whole = "all" if suite["drawn"] == suite["functions"] else f"seed {suite['seed']}"
     left = ", ".join(f"{n:,} {why}" for why, n in _reasons(suite["left out"]).items())
-    text = f"- {name}: {drawn} functions drawn ({whole}), from {len(suite['files'])} files"
+    text = f"- {name}: {drawn} functions drawn ({whole}), from {len(suite['files'])} of {suite['of']} files"
     for row in suite["wrong"]:
         by = ", ".join(checker for checker in NAMES if _noticed(row["said"][checker]))
         text += f"; `{row['name']}` is wrong on purpose, noticed by {by or 'none'}"
