@@ -62,7 +62,11 @@ def test_kernels_of_others_run_as_their_document_says(folder, monkeypatch, capsy
     assert f"```text\n{said}```" in document
 
 
-NUMBER = re.compile(r"-?\d+\.\d+(e-?\d+)?|\d+e-\d+|(?<=largest error )0|(?<=of )0(?= allowed)")
+ROUNDING = re.compile(
+    r"-?\d+\.\d+(e-?\d+)?|\d+e-\d+|(?<=largest error )0|(?<=of )0(?= allowed)"
+    r"|, \d+ of them smaller than what is allowed"
+)
+"""What a report says that differs from one processor to another."""
 
 
 def test_the_checker_says_what_its_document_shows(monkeypatch, capsys):
@@ -73,7 +77,7 @@ def test_the_checker_says_what_its_document_shows(monkeypatch, capsys):
     assert len(found) == len(blocks("docs/checker.md"))
     for block, text in found:
         exec(compile(block, "checker.md", "exec"), names)
-        assert NUMBER.sub("#", capsys.readouterr().out) == NUMBER.sub("#", text)
+        assert ROUNDING.sub("#", capsys.readouterr().out) == ROUNDING.sub("#", text)
 
 
 def test_pytorch_reads_what_it_says(torch, folder, monkeypatch):

@@ -153,7 +153,8 @@ def _count(name: str, suite: Row) -> str:
     drawn = f"{suite['drawn']:,} of {suite['functions']:,}"
     whole = "all" if suite["drawn"] == suite["functions"] else f"seed {suite['seed']}"
     left = ", ".join(f"{n:,} {why}" for why, n in _reasons(suite["left out"]).items())
-    text = f"- {name}: {drawn} functions drawn ({whole}), from {len(suite['files'])} of {suite['of']} files"
+    files = f"{len(suite['files'])} of {suite['of']} files"
+    text = f"- {name}: {drawn} functions drawn ({whole}), from {files}"
     for row in suite["wrong"]:
         by = ", ".join(checker for checker in NAMES if _noticed(row["said"][checker]))
         text += f"; `{row['name']}` is wrong on purpose, noticed by {by or 'none'}"
