@@ -18,6 +18,7 @@ import datetime
 import importlib.metadata
 import importlib.util
 import json
+import platform
 import re
 import subprocess
 import sys
@@ -31,6 +32,7 @@ from typing import Any
 
 import click
 
+import minialex
 from minialex.bench.report import fill_page
 from minialex.files import atomic_write
 from tests.campaigns.checkers.op_mutants import TEN
@@ -100,11 +102,15 @@ def record(
     with ThreadPoolExecutor(jobs) as workers:
         list(workers.map(lambda task: task.run(seed), tasks))
     right, *rows = (task.rows() for task in mutants)
-    versions = {name: importlib.metadata.version(name) for name in ("minialex", "numpy", *PEERS)}
+    versions = {name: importlib.metadata.version(name) for name in ("numpy", *PEERS)}
     names = {name: f"{name} {versions[name]}" for name in files}
     return {
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "versions": {"python": sys.version.split()[0], **versions},
+        "versions": {
+            "python": platform.python_version(),
+            "minialex": minialex.__version__,
+            **versions,
+        },
         "mutants": mutants_record([row for own in rows for row in own], right, seed),
         "suites": {
             names[name]: suite_record(
@@ -137,7 +143,8 @@ class _Task:
             print(f"{' '.join(self.arguments)}: {ended.returncode}, {seconds:.0f} s", flush=True)
 
     def rows(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.out.read_text().splitlines()]
+        written = self.out.read_text() if self.out.exists() else ""
+        return [json.loads(line) for line in written.splitlines()]
 
 
 if __name__ == "__main__":
