@@ -32,7 +32,8 @@ from minialex.check.case import Case, Inputs
 from minialex.check.cases import layers, windows
 from minialex.check.cases.inputs import normal
 from tests.campaigns.checkers.four import NAMES, Function, ask, quietly
-from tests.campaigns.mutants import Mutant, Sites
+from tests.campaigns.mutant import Mutant
+from tests.campaigns.python_sites import Sites
 from tests.check.draws import DRAWS, unary
 
 TEN = (
@@ -95,7 +96,7 @@ class TokenSites(Sites):
     def visit_AugAssign(self, node: ast.AugAssign) -> None:
         target, value = self.source(node.target), self.source(node.value)
         for other in ("", *OTHER_OPERATORS.get(type(node.op), "")):
-            self.found.append((node, f"{target} {other}= {value}"))  # type: ignore[arg-type]
+            self.found.append((node, f"{target} {other}= {value}"))
         self.visit(node.value)
 
     def visit_Compare(self, node: ast.Compare) -> None:
