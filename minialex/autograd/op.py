@@ -139,7 +139,9 @@ class Op(Routine):
     def _checked(self, result: Any) -> tuple[Array, tuple[Any, ...]]:
         """Return what a forward returned, which must be an output and what it saved."""
         if isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], tuple):
-            return result
+            if hasattr(result[0], "shape"):
+                return result
+            result = result[0]
         raise TypeError(
             f"the forward of {self.name} must return (y, saved), saved being a tuple of what its "
             f"backward needs, such as (), not {described(result)}"

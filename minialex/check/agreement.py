@@ -10,7 +10,7 @@ import numpy as np
 from minialex.arrays import Array
 from minialex.check import comparison, guess, measured, noise, rounding
 from minialex.check.case import seeded
-from minialex.check.report import GradientError, Report
+from minialex.check.report import GradientError, Report, check_tolerances
 from minialex.check.subject import Subject
 from minialex.check.verdict import Finding, Verdict
 
@@ -59,8 +59,9 @@ def compare(
     GradientError
         If `raise_exception` and the verdict is FAIL or INCONCLUSIVE.
     ValueError
-        If nothing requires a gradient, or one of them returns no Tensor.
+        If nothing requires a gradient, one of them returns no Tensor, or a tolerance is negative.
     """
+    check_tolerances("compare", atol=atol, rtol=rtol)
     args = tuple(inputs) if isinstance(inputs, Sequence) else (inputs,)
     two = _Two(Subject(a, args, None), Subject(b, args, None), atol, rtol, seed)
     report = Report(tuple(two.findings()), tuple(two.remarks()))

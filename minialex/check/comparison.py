@@ -171,11 +171,11 @@ def _not_finite(g: Array, finite: Array, problem: DerivativeProblem, k: int) -> 
     found = problem.along(k, unit_vector(g.shape, place))
     known = np.isfinite(found.value)
     right = f"it must be {found.value:.9g}" if known else "no derivative is known there"
-    return (
+    lines = (
         f"first at {guess.at(place)}: got {g[place]}, {right}",
         f"{np.count_nonzero(~finite)} of {g.size} elements are not finite",
-        guess.receptive_field(found.depends),
     )
+    return (*lines, guess.receptive_field(found.depends)) if known else lines
 
 
 _NOTHING_KNOWN = {
@@ -253,6 +253,12 @@ class _GradientComparison:
         if off.any():
             how = self.g, truth, self.along, self.rounding, place, self.evidence
             detail = guess.explain(*how) if self.explained else ()
+            if truth.kink[place]:
+                low, high = (truth.value[place] + s * truth.uncertainty[place] for s in (-1, 1))
+                between = f"it must be from {low:.6g} to {high:.6g}"
+                detail = (
+                    f"worst at {guess.at(place)}, a kink: got {self.g[place]:.6g}, {between}",
+                )
             return finding(verdict=Verdict.FAIL, detail=detail)
         reason = self._vague(truth, bound, seen)
         verdict = Verdict.INCONCLUSIVE if reason else Verdict.PASS
@@ -265,6 +271,14 @@ class _GradientComparison:
             error = np.where(off, np.abs(self.g - truth.value), 0.0)
             place = np.unravel_index(_ratio(error, self.bounds(truth)[0]).argmax(), self.g.shape)
             v, value = unit_vector(self.g.shape, place), float(truth.value[place])
+            closer = self.problem.closer(self.k, v, value)
+            if closer is not None:
+                truth.value[place], truth.uncertainty[place] = closer.value, closer.uncertainty
+                truth.kink[place] = closer.kink
+                off = self.off(truth)
+                if off[place]:
+                    return
+                continue
             opinion = self.problem.second_opinion(self.k, v, value)
             truth.uncertainty[place] = max(truth.uncertainty[place], opinion)
             off = self.off(truth)
@@ -293,9 +307,11 @@ class _GradientComparison:
         together = list(zip(truth.vectors, truth.derivatives, strict=True))
         for i, (v, d) in enumerate(together):
             if self._direction(v, d).verdict is Verdict.FAIL:
-                opinion = self.problem.second_opinion(self.k, v, d.value)
-                doubted = dataclasses.replace(d, uncertainty=max(d.uncertainty, opinion))
-                together[i] = v, doubted
+                closer = self.problem.closer(self.k, v, d.value)
+                if closer is None:
+                    opinion = self.problem.second_opinion(self.k, v, d.value)
+                    closer = dataclasses.replace(d, uncertainty=max(d.uncertainty, opinion))
+                together[i] = v, closer
         found = [self._direction(v, d) for v, d in together]
         verdict = worst([f.verdict for f in found])
         chosen = max((f for f in found if f.verdict is verdict), key=lambda f: f.ratio)

@@ -285,6 +285,8 @@ def _choices(wanted: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
 
 
 def _kind(a: Array) -> str:
+    if not hasattr(a, "shape"):
+        return f"a {type(a).__name__}, no array"
     return f"{a.shape} {a.dtype} {type(a).__module__}.{type(a).__name__}"
 
 

@@ -23,7 +23,7 @@ from minialex.check.numeric import (
     ElementwiseDerivatives,
     make_problem,
 )
-from minialex.check.report import GradientError, Report
+from minialex.check.report import GradientError, Report, check_tolerances
 from minialex.check.subject import BackwardError, RunCost, Subject, joined
 from minialex.check.verdict import Finding, Verdict
 
@@ -102,8 +102,11 @@ def gradcheck(
         If `raise_exception` and the verdict is FAIL or INCONCLUSIVE.
     ValueError
         If nothing requires a gradient, `fn` returns no Tensor, it depends on a Tensor that
-        `reference` is not given, or `elements` names what is not there.
+        `reference` is not given, a tolerance is negative, or `elements` names what is not there.
     """
+    check_tolerances("gradcheck", atol=atol, rtol=rtol, nondet_tol=nondet_tol)
+    if eps is not None and not eps > 0:
+        raise ValueError(f"gradcheck: eps is {eps!r}; give a step above 0, or leave it out")
     args = tuple(inputs) if isinstance(inputs, Sequence) else (inputs,)
     subject = Subject(fn, args, reference)
     chosen = chosen_elements(elements, {name: t.shape for name, t in subject.leaves.items()}, seed)

@@ -27,8 +27,8 @@ POINTS = 8
 LINES = 4
 """How many lines of each length, in random directions; the noisiest counts."""
 
-STEP_SHARE = 2.0**-2
-"""The first step, as a share of the root of the type's eps: for float64 it is 2**-28."""
+STEP_SHARE = 2.0**-10
+"""The first step, as a share of the root of the type's eps: for float64 it is 2**-36."""
 
 LENGTHENING = 2.0**8
 MAX_STEP = 2.0**-5

@@ -245,7 +245,8 @@ class Culprits:
         op = "; ".join(dict.fromkeys(place for place, _ in wrong))
         if len(self._steps) == 1 and wrong:
             # all that is to be said of it is said of the function
-            return dataclasses.replace(finding, op=op)
+            detail = (_as_of_an_op(line) for line in finding.detail)
+            return dataclasses.replace(finding, detail=tuple(detail), op=op)
         lines = [line for place, f in wrong for line in self._lines(place, f)]
         if self._narrow(finding) and len(on_the_way) > 1 and not wrong:
             none = f"nor is any of the {len(on_the_way)} ops on the way by itself"
@@ -271,8 +272,7 @@ class Culprits:
         self._told.add(what)
         yield f"wrong by itself: {what}"
         for line in finding.detail:
-            none = line.startswith("no gradient reaches it")
-            yield f"    {'backward returned None for it' if none else line}"
+            yield f"    {_as_of_an_op(line)}"
 
     def _none_wrong(self, steps: list[_Step]) -> str:
         undecided = sum(not self._decided(step) for step in steps)
@@ -335,3 +335,9 @@ class Culprits:
             # such as one that rounds its operands, and so has no differences
             return None
         return found
+
+
+def _as_of_an_op(line: str) -> str:
+    """Return what is said of a function as it is said of an op by itself."""
+    none = line.startswith("no gradient reaches it")
+    return "backward returned None for it" if none else line

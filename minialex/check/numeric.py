@@ -11,6 +11,7 @@ where the function is smooth, and stays where it is not.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,9 @@ STEPS = tuple(2.0**-5 / STEP_RATIO**i for i in range(12))
 Shorter ones would take a function with float32 inside, which is a staircase, for a constant. Where
 the input is larger than 1 all are longer; where it is smaller, shorter ones follow, to be as short
 beside it: a function may vary on the scale of 1, as exp does, or on the input's own, as log."""
+
+SHORT_STEPS = 2.0**-36, 2.0**-30, 2.0**-24, 2.0**-18
+"""Steps, beside the size of what moves, that are asked before a gradient is called wrong."""
 
 MAX_EXTRAPOLATIONS = 3
 """How many times a central difference is extrapolated."""
@@ -247,6 +251,36 @@ class DerivativeProblem:
         steps = [h * shift for h in steps]
         floor, converged = min(1.0, size), CONVERGED * self.scale / max(1.0, moving)
         return _derivative(self, lambda t: self.with_input(k, x + t * v), steps, floor, converged)
+
+    def closer(self, k: int, v: Array, value: float) -> Derivative | None:
+        """Return the derivative along `v` as short steps have it, where `value` is not that.
+
+        Where a function varies on a scale far below the input's size, as a sine of 1e7 does, the
+        differences of long steps agree with each other, and mean nothing.
+        """
+        x = self.input(k)
+        moving = float(np.abs(x).max(initial=0, where=(v != 0) & np.isfinite(x))) or 1.0
+        found = (self._short(k, v, value, moving, step) for step in SHORT_STEPS)
+        return next(filter(None, found), None) if self.steps is STEPS else None
+
+    def _short(
+        self, k: int, v: Array, value: float, moving: float, step: float
+    ) -> Derivative | None:
+        """Return the derivative as steps of about `step` times `moving` have it, if not `value`."""
+        x, h, floor = self.input(k), moving * step, min(1.0, moving)
+        up, down = self.with_input(k, x + h * v), self.with_input(k, x - h * v)
+        probe = float((self.gy * (up - down)).sum()) / (2 * h)
+        # a number of that size is moved by so short a step with few digits
+        digits = noise.unit(np.float64) / step
+        unknown = float(np.linalg.norm(self.rounding_of(up, down, floor))) / h + digits * abs(probe)
+        if not abs(probe - value) > 4 * unknown or (up == down).all():
+            return None
+        steps = [h * STEP_RATIO**i for i in (2, 1, 0)]
+        found = _derivative(self, lambda t: self.with_input(k, x + t * v), steps, floor, 0.0)
+        uncertainty = found.uncertainty + digits * abs(found.value)
+        uncertainty += max(abs(found.value - probe) - 4 * unknown, 0.0)
+        known = np.isfinite(uncertainty) and found.depends.any()
+        return dataclasses.replace(found, uncertainty=uncertainty) if known else None
 
     def second_opinion(self, k: int, v: Array, value: float) -> float:
         """Return how far `value`, the derivative along `v`, may be off according to other steps.

@@ -12,6 +12,13 @@ class GradientError(AssertionError):
     """A gradient that is wrong, or that could not be shown to be right."""
 
 
+def check_tolerances(who: str, **tolerances: float) -> None:
+    """Refuse a tolerance that is negative or NaN."""
+    for name, value in tolerances.items():
+        if not value >= 0:
+            raise ValueError(f"{who}: {name} is {value!r}; give a number that is 0 or more")
+
+
 @dataclass(frozen=True)
 class Report:
     """What `gradcheck` found; true where every gradient passed.

@@ -113,7 +113,13 @@ class Subject:
                 "requires_grad=True)"
             )
         self._refuse_what_reference_cannot_know()
-        self.as_given = self.work = self._measure(wide=False)
+        self._ungraphed: Callable[[], contextlib.AbstractContextManager[None]] = no_grad
+        try:
+            self.as_given = self.work = self._measure(wide=False)
+        except RuntimeError:
+            # fn asks for a graph, as one that registers a hook does
+            self._ungraphed = contextlib.nullcontext
+            self.as_given = self.work = self._measure(wide=False)
         self.why_narrow = ""
         try:
             self.work = self._measure(wide=True)
@@ -136,12 +142,17 @@ class Subject:
             given = dict(zip(map(id, self.leaves.values()), xs, strict=True))
             args = (mapped(a, lambda v: given.get(id(v), on_host(v))) for a in self.args)
             result = self.reference(*args)
-            return joined(result if isinstance(result, tuple | list) else [result])
+            y = joined(result if isinstance(result, tuple | list) else [result])
+            if y.size != self.num_outputs:
+                raise ValueError(
+                    f"gradcheck: reference returns {y.size} numbers, fn {self.num_outputs}"
+                )
+            return y
         return self.values(xs, wide=not self.why_narrow)
 
     def values(self, xs: Inputs, *, wide: bool) -> Array:
         """Return all outputs of `fn` itself behind one another, in float64 on the host."""
-        with no_grad(), self._run(xs, wide) as outputs:
+        with self._ungraphed(), self._run(xs, wide) as outputs:
             return joined(outputs)
 
     def gradient(
@@ -233,6 +244,7 @@ class Subject:
         outputs = [v for _, v in found if isinstance(v, Tensor)]
         if not outputs:
             raise ValueError(f"gradcheck: fn must return Tensors, not {type(result).__name__}")
+        self.num_outputs = sum(y.size for y in outputs)
         self.rows = outputs[0].shape[0] if len(outputs) == 1 and outputs[0].ndim else 0
         self.no_tensors = [name for name, v in found if not isinstance(v, Tensor)]
         return outputs
@@ -272,7 +284,7 @@ class Subject:
         return noise.allowed(dtype, operations, operand_roundoff=operands)
 
     def _measure(self, wide: bool) -> RunCost:
-        with record_calls() as calls, no_grad(), self._run(self.arrays(), wide) as outputs:
+        with record_calls() as calls, self._ungraphed(), self._run(self.arrays(), wide) as outputs:
             computed = [*(call.y.dtype for call in calls), *(y.dtype for y in outputs)]
         if not wide:
             computed += [t.dtype for t in self.leaves.values()]

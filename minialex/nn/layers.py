@@ -307,7 +307,7 @@ class Flatten(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return `x` as (N, features)."""
-        return x.flatten(1)
+        return ops.flatten(x, 1)
 
 
 class CrossEntropyLoss(Module):

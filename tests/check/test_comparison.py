@@ -133,6 +133,7 @@ def elementwise(value, uncertainty=0.0, kink=False):
     p._truths[0] = ElementwiseDerivatives(value, *parts)
     # no second opinion, and a typical gradient of 1
     object.__setattr__(p, "second_opinion", lambda k, v, value: 0.0)
+    object.__setattr__(p, "closer", lambda k, v, value: None)
     object.__setattr__(p, "typical_gradient", lambda k: 1.0)
     return p
 

@@ -114,3 +114,27 @@ def test_at_a_kink_a_slope_from_neither_side_nor_between_fails(slope, verdict):
     op = Op("own", {"plain": own}, lambda shapes: Cost(1, 4))
     x = Tensor(np.zeros(3), requires_grad=True)
     assert gradcheck(op, x, raise_exception=False).verdict.name == verdict
+
+
+def test_a_kink_is_said_with_what_the_slope_may_be():
+    own = Implementation(lambda x: (abs(x), (x,)), lambda gy, saved: (9 * gy,))
+    op = Op("own", {"plain": own}, lambda shapes: Cost(1, 4))
+    report = gradcheck(op, Tensor(np.zeros(()), requires_grad=True), raise_exception=False)
+    (line,) = report.findings[-1].detail
+    assert line.startswith("worst at [], a kink: got ")
+    assert ", it must be from " in line
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"atol": -1.0}, "atol is -1.0; give a number that is 0 or more"),
+        ({"rtol": float("nan")}, "rtol is nan"),
+        ({"nondet_tol": -1e-9}, "nondet_tol is -1e-09"),
+        ({"eps": 0}, "eps is 0; give a step above 0"),
+        ({"reference": lambda x: x.sum()}, "reference returns 1 numbers, fn 3"),
+    ],
+)
+def test_arguments_that_mean_nothing_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        gradcheck(lambda x: x * 2, x_of(3), **options)

@@ -137,3 +137,47 @@ def test_compositions_are_drawn_again_from_their_seed():
     drawn = [draw(seed) for seed in range(200)]
     assert {len(one.steps) for one in drawn} >= set(range(1, 10))
     assert {str(one.inputs[0].dtype) for one in drawn} == {"float32", "float64"}
+
+
+SEED = np.random.default_rng(0).standard_normal
+
+
+def layer_norm(x):
+    centred = x - x.mean(-1, keepdim=True)
+    return centred / (centred * centred).mean(-1, keepdim=True).sqrt()
+
+
+@pytest.mark.parametrize(
+    ("fn", "x"),
+    [
+        (lambda x: 1 / (x - 1), [1 + 1e-7, 1 + 3e-7]),
+        (lambda x: 1 / (x - 1), [1 + 1e-9, 1 + 3e-9]),
+        (lambda x: ((x - 1) * 1e7).tanh(), [1, 1 + 0.5e-7]),
+        (lambda x: (x - 1e7).tanh(), [1e7, 1e7 + 0.5]),
+        (lambda x: 1 / x, [1e-15, 2e-15]),
+        (lambda x: (x * 1e15).tanh(), [1e-15, -5e-16]),
+        (lambda x: x / (x * x).sum().sqrt(), 1e-15 * SEED(4)),
+        (layer_norm, 1e-8 * SEED((1, 5)) + 3),
+    ],
+)
+@pytest.mark.parametrize("seed", range(3))
+def test_what_varies_on_a_scale_far_below_the_inputs_size_is_not_accused(fn, x, seed):
+    assert verdict_of(fn, x, seed=seed) is not Verdict.FAIL
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, Verdict.PASS), (1.01, Verdict.FAIL)])
+@pytest.mark.parametrize("x", [[1e7, 2e7, 3.3e7], [0.1, 1.0, 2.0]])
+def test_short_steps_tell_right_from_wrong(x, factor, verdict):
+    sine = Implementation(
+        lambda x: (np.sin(x), (x,)), lambda gy, saved: (factor * gy * np.cos(saved[0]),)
+    )
+    assert verdict_of(Op("own_sine", {"plain": sine}), x) is verdict
+
+
+def test_a_function_that_registers_a_hook_is_checked():
+    def fn(x):
+        y = x * 2.0
+        y.register_hook(lambda g: g)
+        return y * y
+
+    assert verdict_of(fn, [1.0, 2.0]) is Verdict.PASS
