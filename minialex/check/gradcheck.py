@@ -56,7 +56,7 @@ def gradcheck(
     A module is checked with all its parameters, which the report calls by their names:
     ``gradcheck(net.eval(), images)``. So is what a function captures: Tensors requiring a gradient
     that it uses and is not given. All have their arrays and gradients back when it returns or
-    raises. What no output depends on, and whatever zeros would pass for too, is INCONCLUSIVE.
+    raises. An input that no output depends on, or whose gradient zeros would pass for, is INCONCLUSIVE.
 
     Parameters
     ----------

@@ -37,16 +37,22 @@ class RandomRounding(list[Call]):
         self.rng, self.share = rng, ROUNDOFFS * unit
 
     def append(self, call: Call) -> None:
-        """Round what the call gave, in place; views of what it was given are left alone."""
-        if not is_float(call.y) or any(a is not None and _overlap(a, call.y) for a in call.inputs):
+        """Round what the call gave, in place; views of what it was given are left alone.
+
+        So is what cannot be written to.
+        """
+        y = call.y
+        if not is_float(y) or not getattr(y.flags, "writeable", True):
+            return
+        if any(a is not None and _overlap(a, y) for a in call.inputs):
             return
         if call.node is not None:
             # now and then as it was: a backward may compare it with what it was given
             own = self.rounded if self.rng.random() < 0.5 else _copy
             call.node.saved = tuple(
-                own(a) if _in_memory(a) and _overlap(a, call.y) else a for a in call.node.saved
+                own(a) if _in_memory(a) and _overlap(a, y) else a for a in call.node.saved
             )
-        call.y[...] = self.rounded(call.y)
+        y[...] = self.rounded(y)
 
     def round_node(self, node: Node) -> None:
         """Have the backward of `node` give rounded gradients."""

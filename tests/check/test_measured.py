@@ -132,6 +132,16 @@ def test_random_rounding_leaves_views_and_what_is_saved_alone():
     assert np.abs(calls.rounded(before) / before - 1).max() <= 6.1 * noise.unit(FLOAT32)
 
 
+def test_what_an_op_gives_may_be_read_only():
+    def forward(x):
+        y = 2 * x
+        y.flags.writeable = False
+        return y, ()
+
+    own = Implementation(forward, lambda gy, saved: (2.01 * gy,))
+    assert verdict_of(Op("own", {"plain": own}), [1.0, 2.0]) is Verdict.FAIL
+
+
 def test_compositions_are_drawn_again_from_their_seed():
     assert [str(draw(seed)) for seed in range(5)] == [str(draw(seed)) for seed in range(5)]
     drawn = [draw(seed) for seed in range(200)]
