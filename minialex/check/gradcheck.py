@@ -56,7 +56,7 @@ def gradcheck(
     A module is checked with all its parameters, which the report calls by their names:
     ``gradcheck(net.eval(), images)``. So is what a function captures: Tensors requiring a gradient
     that it uses and is not given. All have their arrays and gradients back when it returns or
-    raises. An input that no output depends on, or whose gradient zeros would pass for, is INCONCLUSIVE.
+    raises. What no output depends on, or zeros would pass for the gradient of, is INCONCLUSIVE.
 
     Parameters
     ----------
