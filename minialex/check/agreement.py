@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -133,8 +135,7 @@ class _Two:
                 f"worst at {guess.at(place)}: a gives {p[place]:.9g}, b gives {q[place]:.9g}",
                 f"{np.count_nonzero(~(excess <= 0))} of {p.size} elements differ",
             )
-            how = finding.what, Verdict.FAIL, finding.error, finding.bound, p.size, 0, lines
-            return Finding(*how)
+            return dataclasses.replace(finding, verdict=Verdict.FAIL, detail=lines)
         largest = float(size.max(where=np.isfinite(size), initial=0))
         if not largest:
             return _undecided(finding, "both are 0")
@@ -144,8 +145,7 @@ class _Two:
 
 
 def _undecided(finding: Finding, reason: str) -> Finding:
-    how = finding.what, Verdict.INCONCLUSIVE, finding.error, finding.bound, finding.compared
-    return Finding(*how, 0, (reason,))
+    return dataclasses.replace(finding, verdict=Verdict.INCONCLUSIVE, detail=(reason,))
 
 
 class _Side:
@@ -153,6 +153,7 @@ class _Side:
 
     def __init__(self, subject: Subject, gy: Array, wide: bool, rng: np.random.Generator) -> None:
         self.subject, self.gy, self.rng, self.xs = subject, gy, rng, subject.arrays()
+        self.number = {name: k for k, name in enumerate(subject.leaves)}
         self.wide = wide and subject.work.dtype != subject.as_given.dtype
         self.dtype = subject.work.dtype if self.wide else subject.as_given.dtype
         work = subject.work.dtype
@@ -172,7 +173,7 @@ class _Side:
 
     def gradient(self, name: str) -> tuple[Array, Array]:
         """Return the gradient of a leaf, and how far off rounding may put each element."""
-        k = list(self.subject.leaves).index(name)
+        k = self.number[name]
         size, g = self.sizes[k], self.arrived[k]
         size = np.zeros(self.subject.leaves[name].shape) if size is None else size
         g = np.zeros(size.shape) if g is None else g
@@ -180,8 +181,11 @@ class _Side:
 
     def moved(self, name: str) -> Array:
         """Return how far each element moves when the ops are rounded at random."""
-        k = list(self.subject.leaves).index(name)
-        return self.subject.moved_by_rounding(self.xs, self.gy, self.rng, self.dtype)[k]
+        return self._moved[self.number[name]]
+
+    @functools.cached_property
+    def _moved(self) -> list[Array]:
+        return self.subject.moved_by_rounding(self.xs, self.gy, self.rng, self.dtype)
 
     def _share(self, a: Array) -> float:
         work = self.subject.work

@@ -179,10 +179,7 @@ def _not_finite(g: Array, finite: Array, problem: DerivativeProblem, k: int) -> 
 
 
 _NOTHING_KNOWN = {
-    (
-        True,
-        False,
-    ): "every element stands at a kink: move the inputs a little",
+    (True, False): "every element stands at a kink: move the inputs a little",
     (False, True): "fn is not finite on both sides of any element: move the inputs into its domain",
     (True, True): "every element stands at a kink, or where fn is not finite on both sides of it",
 }
@@ -240,6 +237,7 @@ class _GradientComparison:
         if not self.g.size:
             return Finding(self.what, Verdict.PASS, 0.0, 0.0, 0)
         place = np.unravel_index(_ratio(error, bound).argmax(), self.g.shape)
+        sizes = np.abs(truth.value)
         finding = functools.partial(
             Finding,
             self.what,
@@ -248,7 +246,7 @@ class _GradientComparison:
             compared=compared,
             excluded=excluded,
             left_out=int(np.count_nonzero(~truth.taken)),
-            too_small=int(np.count_nonzero(seen & _between(0.0, np.abs(truth.value), bound))),
+            too_small=int(np.count_nonzero(seen & (sizes > 0) & (sizes <= bound))),
         )
         if off.any():
             how = self.g, truth, self.along, self.rounding, place, self.evidence
@@ -343,10 +341,6 @@ class _GradientComparison:
             return guess.search(self.g, self.along, self.rounding, sample, self.evidence)
         whole = self.problem.elements(self.k)
         return guess.explain(self.g, whole, self.along, self.rounding, evidence=self.evidence)
-
-
-def _between(low: float, a: Array, high: Array) -> Array:
-    return np.asarray((low < a) & (a <= high))
 
 
 def _ratio(error: Array, bound: Array) -> Array:

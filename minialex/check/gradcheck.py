@@ -15,9 +15,9 @@ from minialex.check import comparison, measured, nodes, noise, rounding
 from minialex.check.case import seeded
 from minialex.check.chosen import Elements, chosen_elements
 from minialex.check.clues import Rerun
+from minialex.check.extrapolation import STEP_RATIO
 from minialex.check.numeric import (
     MAX_ELEMENTWISE_AT_KINKS,
-    STEP_RATIO,
     STEPS,
     DerivativeProblem,
     ElementwiseDerivatives,
@@ -246,11 +246,11 @@ class _Gradients:
         if finding.verdict is Verdict.FAIL and g.shape == size.shape and np.isfinite(g).all():
             moved = self.moved(dtype)[k]
             doubt = rounding.SAFETY * moved
-            explained = comparison.gradient(what, g, *how, doubt=doubt, explain=False)
-            if explained.verdict is not Verdict.FAIL:
+            doubted = comparison.gradient(what, g, *how, doubt=doubt, explain=False)
+            if doubted.verdict is not Verdict.FAIL:
                 reason = f"its own rounding may explain that: {_MOVED} {moved.max():.2g}"
                 verdict = Verdict.INCONCLUSIVE
-                return dataclasses.replace(explained, verdict=verdict, detail=(reason,))
+                return dataclasses.replace(doubted, verdict=verdict, detail=(reason,))
         if finding.verdict is Verdict.PASS and comparison.zeros_would_do(*how):
             reason = self.why_zero(k) + (arrived is None) * ", and no gradient reaches it"
             return dataclasses.replace(finding, verdict=Verdict.INCONCLUSIVE, detail=(reason,))

@@ -23,8 +23,8 @@ import numpy.typing as npt
 from minialex.arrays import Array
 from minialex.check import noise
 from minialex.check.case import Inputs
+from minialex.check.extrapolation import STEP_RATIO, extrapolated, kinks, settled
 
-STEP_RATIO = 4.0
 STEPS = tuple(2.0**-5 / STEP_RATIO**i for i in range(12))
 """The ladder of step sizes, for a direction whose elements are about 1; down to 7e-9.
 
@@ -34,9 +34,6 @@ beside it: a function may vary on the scale of 1, as exp does, or on the input's
 
 SHORT_STEPS = 2.0**-36, 2.0**-30, 2.0**-24, 2.0**-18
 """Steps, beside the size of what moves, that are asked before a gradient is called wrong."""
-
-MAX_EXTRAPOLATIONS = 3
-"""How many times a central difference is extrapolated."""
 
 CONVERGED = 1e-10
 """The ladder ends where the uncertainty is below this share of the function's size per step of the
@@ -243,10 +240,9 @@ class DerivativeProblem:
     def along(self, k: int, v: Array, shift: float = 1.0) -> Derivative:
         """Return the derivative along the direction `v` of input `k`, all steps times `shift`."""
         x = self.input(k)
-        finite = np.where(np.isfinite(x), np.abs(x), 0.0)
-        size = float(finite.max(initial=0))
+        size = _largest(x)
         # what moves sets the steps, where it is not 0
-        moving = float(finite.max(initial=0, where=v != 0)) or size
+        moving = _largest(x, v != 0) or size
         steps = _ladder(moving) if self.steps is STEPS else self.steps
         steps = [h * shift for h in steps]
         floor, converged = min(1.0, size), CONVERGED * self.scale / max(1.0, moving)
@@ -258,8 +254,7 @@ class DerivativeProblem:
         Where a function varies on a scale far below the input's size, as a sine of 1e7 does, the
         differences of long steps agree with each other, and mean nothing.
         """
-        x = self.input(k)
-        moving = float(np.abs(x).max(initial=0, where=(v != 0) & np.isfinite(x))) or 1.0
+        moving = _largest(self.input(k), v != 0) or 1.0
         found = (self._short(k, v, value, moving, step) for step in SHORT_STEPS)
         return next(filter(None, found), None) if self.steps is STEPS else None
 
@@ -337,6 +332,11 @@ def make_problem(
     return DerivativeProblem(function, inputs, gy, y, size, operations, elementwise, **options)
 
 
+def _largest(x: Array, where: Array | bool = True) -> float:
+    """Return the size of the largest finite element of `x`, of those that are meant."""
+    return float(np.abs(x).max(initial=0, where=np.isfinite(x) & where))
+
+
 def _ladder(size: float) -> list[float]:
     """Return the steps for an input whose largest element is of that size."""
     steps = [h * max(1.0, size) for h in STEPS]
@@ -373,14 +373,14 @@ def _derivative(
             # it grows as the step shrinks: what follows is known worse
             break
         coarser = central_row, gap_row
-        central_row = _extrapolated(np.sum(gy * (up - down)) / (2 * h), central_row, power=2)
+        central_row = extrapolated(np.sum(gy * (up - down)) / (2 * h), central_row, power=2)
         # output by output, as the bends of others may be larger than the kink of one
         with np.errstate(invalid="ignore"):
-            gap_row = _extrapolated(gy * (up - 2 * y + down) / h, gap_row, power=1)
+            gap_row = extrapolated(gy * (up - 2 * y + down) / h, gap_row, power=1)
         if len(central_row) == 1:
             continue
-        value, spread = _settled(central_row, coarser[0])
-        gaps, hidden = _kinks(*_settled(gap_row, coarser[1]), gap_row[0], rounding)
+        value, spread = settled(central_row, coarser[0])
+        gaps, hidden = kinks(*settled(gap_row, coarser[1]), gap_row[0], rounding)
         smooth = float(spread) + uncertain + float(np.linalg.norm(hidden)) / 2
         half = float(gaps.sum()) / 2
         # a kink is beside the point, not at it, if it does not show at a step where it could
@@ -391,40 +391,3 @@ def _derivative(
         if best.uncertainty <= converged:
             break
     return best
-
-
-def _kinks(gap: Array, spread: Array, raw: Array, rounding: Array) -> tuple[Array, Array]:
-    """Return how far apart the derivatives from both sides are, and what of that may not show yet.
-
-    At outputs that have no kink the `gap` is 0 but for rounding, as far as it has settled; `raw`,
-    what was found with the last step alone, is the most it can be.
-    """
-    size, noise_of_gap = np.minimum(np.abs(gap), np.abs(raw)), 8 * rounding
-    kinked = size > noise_of_gap + spread
-    unsettled = np.minimum(size + spread, np.abs(raw)) - noise_of_gap
-    return np.where(kinked, size, 0.0), np.where(kinked, 0.0, np.maximum(unsettled, 0.0))
-
-
-def _settled(row: list[Array], before: list[Array]) -> tuple[Array, Array]:
-    """Return the extrapolation that agrees best with its neighbours, and how well.
-
-    It is not the last where a coarser step crossed a kink: every order reaches back one step more.
-    """
-    values = np.stack(row[1:])
-    last = len(before) - 1
-    same_order = np.stack([before[min(i, last)] for i in range(1, len(row))])
-    spreads = np.maximum(np.abs(values - np.stack(row[:-1])), np.abs(values - same_order))
-    best = spreads.argmin(axis=0)[None]
-    return np.take_along_axis(values, best, 0)[0], np.take_along_axis(spreads, best, 0)[0]
-
-
-def _extrapolated(fine: Array, before: list[Array], power: int) -> list[Array]:
-    """Return what was found with a step and its extrapolations, given the row of the step before.
-
-    Its errors go with the step to `power`, and to every second power after that.
-    """
-    row = [np.asarray(fine)]
-    for order, coarse in enumerate(before[:MAX_EXTRAPOLATIONS]):
-        weight = STEP_RATIO ** (power + 2 * order)
-        row.append((weight * row[-1] - coarse) / (weight - 1))
-    return row

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from minialex.check import noise, numeric
+from minialex.check import extrapolation, noise, numeric
 from minialex.check.numeric import DirectionalDerivatives, ElementwiseDerivatives
 
 
@@ -96,7 +96,7 @@ def test_a_second_opinion_adds_its_own_doubt():
 def test_extrapolations_take_three_powers_of_the_step_away():
     row = []
     for h in (1.0, 1 / 4, 1 / 16, 1 / 64, 1 / 256):
-        row = numeric._extrapolated(5 + 3 * h**2 - 7 * h**4 + 2 * h**6, row, 2)
+        row = extrapolation.extrapolated(5 + 3 * h**2 - 7 * h**4 + 2 * h**6, row, 2)
     assert row == pytest.approx([5 + 3 / 256**2, 5, 5, 5], abs=1e-7)
     assert row[1] == pytest.approx(5 + 112 / 256**4 - 544 / 256**6, abs=1e-14)
     assert row[3] == pytest.approx(5, abs=1e-14)
@@ -105,7 +105,7 @@ def test_extrapolations_take_three_powers_of_the_step_away():
 def test_the_gap_between_both_sides_loses_the_first_third_and_fifth_power():
     row = []
     for h in (1.0, 1 / 4, 1 / 16, 1 / 64, 1 / 256):
-        row = numeric._extrapolated(0.5 + 3 * h - 7 * h**3 + 2 * h**5, row, 1)
+        row = extrapolation.extrapolated(0.5 + 3 * h - 7 * h**3 + 2 * h**5, row, 1)
     assert row == pytest.approx([0.5 + 3 / 256, 0.5, 0.5, 0.5], abs=2e-5)
     assert row[3] == pytest.approx(0.5, abs=1e-15)
 
@@ -123,7 +123,7 @@ def test_the_gap_between_both_sides_loses_the_first_third_and_fifth_power():
     ],
 )
 def test_the_value_is_that_which_agrees_best_with_its_neighbours(row, before, value, spread):
-    assert numeric._settled(row, before) == (value, spread)
+    assert extrapolation.settled(row, before) == (value, spread)
 
 
 def test_a_kink_stays_one_where_rounding_drowns_it_at_shorter_steps():
