@@ -41,6 +41,9 @@ class Case:
         Inputs in which the op is linear, or linear but for a constant.
     homogeneous : tuple of int
         Inputs x with f(2 x) = 2 f(x): linear once the mask that x gives is frozen.
+    term : float
+        The size of what outputs are put together from, at least, where nothing else shows it: a
+        loss of 1e-10 is the logarithm of a sum that is 1 and a little.
     answer : Answer, optional
         Known gradients, compared wherever they are given.
     output_dtype : dtype, optional
@@ -59,6 +62,7 @@ class Case:
     constant: tuple[int, ...] = ()
     linear: tuple[int, ...] = ()
     homogeneous: tuple[int, ...] = ()
+    term: float = 0.0
     answer: Answer | None = None
     output_dtype: np.dtype[Any] | None = None
     output_device: Device | None = None
@@ -109,8 +113,8 @@ def cast(inputs: Inputs, dtype: Any) -> Inputs:
 
 
 def scattered(inputs: Inputs) -> Inputs:
-    """Return copies that lie in memory in another order, with gaps: no axis is contiguous."""
-    return tuple(None if a is None else _scatter(a) for a in inputs)
+    """Return copies `with_gaps`."""
+    return tuple(None if a is None else with_gaps(a) for a in inputs)
 
 
 def shifted(inputs: Inputs) -> Inputs:
@@ -124,7 +128,8 @@ def _shift(a: Array) -> Array:
     return view
 
 
-def _scatter(a: Array) -> Array:
+def with_gaps(a: Array) -> Array:
+    """Return a copy that lies in memory in another order, with gaps: no axis is contiguous."""
     room = array_module(a).empty((*a.shape[::-1], 2), a.dtype)
     view: Array = room[..., 0].transpose()
     view[...] = a

@@ -258,9 +258,42 @@ class _GradientComparison:
                     f"worst at {guess.at(place)}, a kink: got {self.g[place]:.6g}, {between}",
                 )
             return finding(verdict=Verdict.FAIL, detail=detail)
-        reason = self._vague(truth, bound, seen)
+        together = self._kinks_together(truth)
+        if together is not None:
+            return dataclasses.replace(together, excluded=excluded)
+        reason = (*self._vague(truth, bound, seen), *self._off_beside_themselves(truth, seen))
         verdict = Verdict.INCONCLUSIVE if reason else Verdict.PASS
         return finding(verdict=verdict, detail=reason)
+
+    def _kinks_together(self, truth: ElementwiseDerivatives) -> Finding | None:
+        """Return a FAIL where elements at kinks are wrong together, though none need be alone.
+
+        Of two that are the largest, each may have the whole gradient of their maximum; both may
+        not: where both grow there is no kink.
+        """
+        v = np.where(truth.kink, 1.0, 0.0)
+        count = int(v.sum())
+        d = self.along(v) if count > 1 else None
+        if d is None or d.kink or self._direction(v, d).verdict is not Verdict.FAIL:
+            return None
+        d = self._confirmed(v, d)
+        found = self._direction(v, d)
+        if d.kink or found.verdict is not Verdict.FAIL:
+            return None
+        got = float((self.g * v).sum())
+        line = (
+            f"{count} elements stand at a kink each, but not together: their gradients must add up "
+            f"to {d.value:.6g}, they do to {got:.6g}"
+        )
+        return dataclasses.replace(found, compared=count, detail=(line,))
+
+    def _confirmed(self, v: Array, d: Derivative) -> Derivative:
+        """Return the derivative along `v` by a second opinion."""
+        closer = self.problem.closer(self.k, v, d.value)
+        if closer is not None:
+            return closer
+        opinion = self.problem.second_opinion(self.k, v, d.value)
+        return dataclasses.replace(d, uncertainty=max(d.uncertainty, opinion))
 
     def _confirm(self, truth: ElementwiseDerivatives) -> None:
         """Take a second opinion on the worst element that is off, till one stays off."""
@@ -282,6 +315,19 @@ class _GradientComparison:
             off = self.off(truth)
             if off[place]:
                 return
+
+    def _off_beside_themselves(self, truth: ElementwiseDerivatives, seen: Array) -> tuple[str, ...]:
+        """Return a line on elements that are off beside what each by itself may be.
+
+        They are not beside the array's largest, which may have left its rounding in them.
+        """
+        sizes = np.abs(truth.value)
+        own = self.allowed + self.atol + self.doubt + truth.uncertainty
+        own = own + max(self.rtol, noise.RESOLUTION) * sizes
+        off = int(np.count_nonzero(seen & (np.abs(self.g - truth.value) > own)))
+        which = "1 element is" if off == 1 else f"{off} elements are"
+        far = f"off by more than {noise.RESOLUTION:.0%} of itself, if not of the largest"
+        return (f"{which} {far}",) * bool(off)
 
     def _vague(self, truth: ElementwiseDerivatives, bound: Array, seen: Array) -> tuple[str, ...]:
         """Return why the comparison decides nothing; nothing where it does."""
@@ -305,11 +351,7 @@ class _GradientComparison:
         together = list(zip(truth.vectors, truth.derivatives, strict=True))
         for i, (v, d) in enumerate(together):
             if self._direction(v, d).verdict is Verdict.FAIL:
-                closer = self.problem.closer(self.k, v, d.value)
-                if closer is None:
-                    opinion = self.problem.second_opinion(self.k, v, d.value)
-                    closer = dataclasses.replace(d, uncertainty=max(d.uncertainty, opinion))
-                together[i] = v, closer
+                together[i] = v, self._confirmed(v, d)
         found = [self._direction(v, d) for v, d in together]
         verdict = worst([f.verdict for f in found])
         chosen = max((f for f in found if f.verdict is verdict), key=lambda f: f.ratio)

@@ -3,12 +3,14 @@
 Neither function raises. Inputs, saved arrays, the output and the cotangent are never written to;
 the output has the inputs' type; nothing is saved where no backward follows; one gradient comes back
 for each input, of its shape and type; inputs that need none get None; a gradient goes into the
-array that `out` gives for it. Output and gradients have the same bits when run again, and whatever
-is kept, wanted and given.
+array that `out` gives for it. Output and gradients have the same bits when run again, whatever is
+kept, wanted and given, and whatever else forward has run on since; and the same values however the
+cotangent lies in memory.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,13 +21,17 @@ import numpy as np
 
 from minialex import arrays
 from minialex.arrays import Array
-from minialex.check.case import Case, Inputs
+from minialex.check import comparison, noise
+from minialex.check.case import Case, Inputs, with_gaps
 from minialex.check.suite import Pair, problem_of
 from minialex.cuda import EmulationError
 from minialex.errors import MinialexError
 
 MAX_CHOICES = 14
 """How many choices of inputs gradients are asked for: all choices of four."""
+
+OTHER_BY = 2.0**-6
+"""By which share of themselves other inputs are other: they stay in the domain, mostly."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,8 +104,9 @@ class ContractRun:
 
     def lapses(self) -> list[str]:
         """Run both some more; return what else is broken, where nothing is that `wrecks` finds."""
-        asked = self._keep(), self._again(), self._needs(), self._out()
-        return [line for lines in asked for line in _until_it_raises(lines)]
+        asked = self._keep(), self._again(), self._cotangents(), self._needs(), self._out()
+        found = [line for lines in asked for line in _until_it_raises(lines)]
+        return found or _until_it_raises(self._after_others())
 
     def _wrecks(self) -> Iterator[str]:
         call = self.call
@@ -122,11 +129,12 @@ class ContractRun:
             yield "backward wrote to what was saved, so that it cannot run twice"
         yield from self._gradients()
 
-    def _vjp(self, needs: tuple[bool, ...], out: Inputs | None = None) -> Inputs:
-        call = self.call
-        grads: Inputs = _run(
-            "backward", self.pair.vjp, call.gy, self.saved, call.params, needs, out
-        )
+    def _vjp(
+        self, needs: tuple[bool, ...], out: Inputs | None = None, gy: Array | None = None
+    ) -> Inputs:
+        cotangent = self.call.gy if gy is None else gy
+        how = cotangent, self.saved, self.call.params, needs, out
+        grads: Inputs = _run("backward", self.pair.vjp, *how)
         return grads
 
     def _output(self) -> Iterator[str]:
@@ -189,11 +197,53 @@ class ContractRun:
 
     def _again(self) -> Iterator[str]:
         """Run backward once more on what was saved."""
+        yield from self._differ("backward, run twice, gives the gradient of {} other bits")
+
+    def _after_others(self) -> Iterator[str]:
+        """Run forward on other inputs, then backward on what was saved before."""
+        others = noise.perturbed(self.call.inputs, np.random.default_rng(0), OTHER_BY)
+        # what it says of inputs that it was not given is not asked here
+        with np.errstate(all="ignore"), contextlib.suppress(Exception):
+            self.pair.run(others, self.call.params)
+        yield from self._differ(
+            "backward gives the gradient of {} other bits after forward ran on other inputs: all "
+            "that it needs has to be saved"
+        )
+
+    def _differ(self, line: str) -> Iterator[str]:
+        """Run backward, and yield the line of each input whose gradient has other bits."""
         there = self._there()
         grads = self._vjp(self.all) if there else ()
         for k in there:
             if not self._same(grads[k], self.whole[k]):
-                yield f"backward, run twice, gives the gradient of {self.call.names[k]} other bits"
+                yield line.format(self.call.names[k])
+
+    def _cotangents(self) -> Iterator[str]:
+        """Give the cotangent as it may lie in memory: with gaps, or one number for all elements."""
+        gy, there = self.call.gy, self._there()
+        if gy is None or not there or gy.size < 2:
+            return
+        gaps, xp = with_gaps(gy), arrays.array_module(gy)
+        yield from self._as_of(gaps, self.whole, "gaps between its elements")
+        one = gy.reshape(-1)[0]
+        whole = self._vjp(self.all, gy=xp.full(gy.shape, one, gy.dtype))
+        same = xp.broadcast_to(one, gy.shape)
+        yield from self._as_of(same, whole, "strides of 0, as that of a sum has")
+
+    def _as_of(self, gy: Array, want: Inputs, lies: str) -> Iterator[str]:
+        """Compare the gradients for `gy` with those for the same numbers one behind another."""
+        grads = self._vjp(self.all, gy=gy)
+        for k in self._there():
+            found = (
+                arrays.to_numpy(a) for a in (grads[k], want[k], self.whole[k]) if a is not None
+            )
+            g, wanted, usual = found
+            sizes = (np.abs(a).max(initial=0.0, where=np.isfinite(a)) for a in (wanted, usual))
+            error = float(comparison.distance(g, wanted).max(initial=0.0))
+            # sums may be taken in another order
+            if not error <= noise.perturbation(gy.dtype) * max(sizes) + self.call.tolerance:
+                name = self.call.names[k]
+                yield f"the gradient of {name} is off by {error:.2g} where gy has {lies}"
 
     def _needs(self) -> Iterator[str]:
         """Ask for some of the gradients, all choices in turn."""

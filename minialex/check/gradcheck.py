@@ -156,7 +156,7 @@ def _findings(subject: Subject, options: _Options) -> Iterator[Finding]:
         yield _output(subject, problem)
     if subject.made_before:
         yield _out_of_reach(subject.made_before)
-    culprits = nodes.Culprits(subject, functools.partial(_alone, options))
+    culprits = nodes.Culprits(subject, problem.gy, functools.partial(_alone, options))
     for k, finding in _Gradients(subject, options, problem, rng).findings():
         yield culprits.named(k, finding)
 
@@ -246,13 +246,16 @@ class _Gradients:
         if finding.verdict is Verdict.FAIL and g.shape == size.shape and np.isfinite(g).all():
             moved = self.moved(dtype)[k]
             doubt = rounding.SAFETY * moved
-            doubted = comparison.gradient(what, g, *how, doubt=doubt, explain=False)
+            doubted = comparison.gradient(
+                what, g, self.doubtful, *how[1:], doubt=doubt, explain=False
+            )
             if doubted.verdict is not Verdict.FAIL:
-                reason = f"its own rounding may explain that: {_MOVED} {moved.max():.2g}"
+                by = f"{moved.max():.2g}, fn by {self.outputs_moved.max(initial=0):.2g}"
+                reason = f"rounding may explain that: {_MOVED} {by}"
                 verdict = Verdict.INCONCLUSIVE
                 return dataclasses.replace(doubted, verdict=verdict, detail=(reason,))
         if finding.verdict is Verdict.PASS and comparison.zeros_would_do(*how):
-            reason = self.why_zero(k) + (arrived is None) * ", and no gradient reaches it"
+            reason = self.why_zero(k, g) + (arrived is None) * ", and no gradient reaches it"
             return dataclasses.replace(finding, verdict=Verdict.INCONCLUSIVE, detail=(reason,))
         if arrived is None:
             reason = "no gradient reaches it: .data, numpy(), detach() or no_grad() on the way?"
@@ -266,8 +269,23 @@ class _Gradients:
             self._moved[dtype] = self.subject.moved_by_rounding(*how)
         return self._moved[dtype]
 
-    def why_zero(self, k: int) -> str:
-        """Return why every derivative by leaf `k` is 0."""
+    @functools.cached_property
+    def outputs_moved(self) -> Array:
+        """How far each output moves when ops are rounded at random; 0 where they are not asked."""
+        if self.subject.reference is not None:
+            return np.zeros(self.problem.y.shape)
+        return self.subject.outputs_moved_by_rounding(self.problem.inputs, self.rng)
+
+    @functools.cached_property
+    def doubtful(self) -> DerivativeProblem:
+        """The problem, with outputs known no better than that.
+
+        What is rounded to a multiple of something large, as ``x + 1e16`` is, may show no noise.
+        """
+        return self.problem.known_to(np.maximum(self.problem.measured, self.outputs_moved))
+
+    def why_zero(self, k: int, g: Array) -> str:
+        """Return why every derivative by leaf `k` is as good as 0; its gradient is `g`."""
         if not self.problem.y.size:
             return "fn returns no elements"
         if not self.problem.input(k).size:
@@ -279,11 +297,12 @@ class _Gradients:
             else [d.depends for d in truth.derivatives]
         )
         if not np.any(depends):
-            return "no output depends on it"
+            seen = "changes with it by more than rounding" if g.any() else "depends on it"
+            return f"no output {seen}"
         return "every derivative is 0 here: a backward that returns zeros for it would pass too"
 
 
-_MOVED = "with the results and gradients of all ops a few roundoffs off, it moves by up to"
+_MOVED = "with all ops a few roundoffs off, the gradient moves by up to"
 
 
 def _again(subject: Subject, gy: Array, tolerance: float) -> Finding:

@@ -23,7 +23,7 @@ from minialex.autograd import Tensor
 from minialex.autograd.choice import PLAIN
 from minialex.autograd.graph import Edge, Node, ancestry
 from minialex.autograd.op import Call, Op
-from minialex.check import comparison
+from minialex.check import chain, comparison
 from minialex.check.contract import ContractRun, OpCall
 from minialex.check.subject import BackwardError, Subject
 from minialex.check.suite import Pair
@@ -31,6 +31,10 @@ from minialex.check.verdict import Finding, Verdict
 from minialex.wording import counted
 
 _BETWEEN = "what is left is what rounding does between them"
+_MISLED = "differences of fn show less than they seem to, as beside a kink"
+_ELSEWHERE = (
+    "how autograd adds gradients up, .data or detach() on the way, a hook, or code between ops"
+)
 
 Alone = Callable[[Subject, int], Iterable[tuple[int, Finding]]]
 """Compares the gradients of a function that is one of so many ops; yields leaf and finding."""
@@ -217,12 +221,14 @@ class Culprits:
     Parameters
     ----------
     subject : Subject
+    gy : array
+        The cotangent.
     alone : ``alone(subject, count)``
         What compares the gradients of a single op, one of `count`.
     """
 
-    def __init__(self, subject: Subject, alone: Alone) -> None:
-        self.subject, self.alone = subject, alone
+    def __init__(self, subject: Subject, gy: Array, alone: Alone) -> None:
+        self.subject, self.gy, self.alone = subject, gy, alone
         self._told: set[str] = set()
         self._found: dict[Node, dict[int, list[Finding]] | None] = {}
 
@@ -230,7 +236,8 @@ class Culprits:
         """Return a FAIL of leaf `k` with the op that it comes from, and other findings as is.
 
         What is right in float64, and made of ops that are right in the given type each by itself,
-        is off in that type by what rounding does between them: that is no fault.
+        is off in that type by what rounding does between them: that is no fault. Nor is it one
+        where all are right, and `chain` finds that they are put together right.
         """
         if finding.verdict is not Verdict.FAIL:
             return finding
@@ -248,14 +255,26 @@ class Culprits:
             detail = (_as_of_an_op(line) for line in finding.detail)
             return dataclasses.replace(finding, detail=tuple(detail), op=op)
         lines = [line for place, f in wrong for line in self._lines(place, f)]
-        if self._narrow(finding) and len(on_the_way) > 1 and not wrong:
-            none = f"nor is any of the {len(on_the_way)} ops on the way by itself"
-            reason = f"not wrong in {self.subject.work.dtype}, {none}: {_BETWEEN}"
-            verdict = Verdict.INCONCLUSIVE
-            return dataclasses.replace(finding, verdict=verdict, detail=(reason,))
         if on_the_way and not wrong:
-            lines = [self._none_wrong([step for step, _ in on_the_way])]
+            none = self._none_wrong([step for step, _ in on_the_way])
+            together = len(on_the_way) > 1 and math.isfinite(finding.error)
+            if together and self._narrow(finding):
+                kind = self.subject.work.dtype
+                return _undecided(finding, f"not wrong in {kind}, and {none}: {_BETWEEN}")
+            if together and self._put_together_right([step for step, _ in on_the_way]):
+                return _undecided(finding, f"{none}, and they are put together right: {_MISLED}")
+            lines = [f"{none}: {self._left()}"]
         return dataclasses.replace(finding, detail=(*finding.detail, *lines), op=op)
+
+    def _put_together_right(self, steps: list[_Step]) -> bool:
+        """Return whether there is nothing left that could be wrong, were each of `steps` right."""
+        alone = all(self._of(step) is not None for step in steps)
+        return alone and self.subject.reference is None and not self._astray
+
+    @functools.cached_property
+    def _astray(self) -> str:
+        """What is wrong between ops; nothing where there is nothing."""
+        return chain.astray(self.subject, self.gy, np.random.default_rng(0))
 
     def _narrow(self, finding: Finding) -> bool:
         """Return whether a finding, of finite numbers, is of a type beside float64."""
@@ -279,10 +298,13 @@ class Culprits:
         which = f"none of the {counted(len(steps), 'op')} on the way is wrong by itself"
         if undecided:
             which += f" ({undecided} of them could not be decided)"
-        left = "how autograd adds gradients up, .data or detach() on the way, a hook, or code "
+        return which
+
+    def _left(self) -> str:
+        """Return what may be wrong where no op is."""
         if self.subject.reference is not None:
-            left = f"a forward that is not what reference is, {left}"
-        return f"{which}: what is left is {left}between ops"
+            return f"what is left is a forward that is not what reference is, {_ELSEWHERE}"
+        return self._astray or f"what is left is {_ELSEWHERE}"
 
     def _decided(self, step: _Step) -> bool:
         found = self._of(step)
@@ -335,6 +357,10 @@ class Culprits:
             # such as one that rounds its operands, and so has no differences
             return None
         return found
+
+
+def _undecided(finding: Finding, reason: str) -> Finding:
+    return dataclasses.replace(finding, verdict=Verdict.INCONCLUSIVE, detail=(reason,))
 
 
 def _as_of_an_op(line: str) -> str:

@@ -128,6 +128,8 @@ class DerivativeProblem:
         By how much the function changes of itself from run to run.
     measured : array or float
         The measured noise of each output (see `measured`); 0 where none was measured.
+    lossy : bool
+        Whether an output that stays what it is may depend on what was moved all the same.
     dtype : dtype
         What the function computes in, whatever it is given.
     names : tuple of str
@@ -149,6 +151,7 @@ class DerivativeProblem:
     steps: Sequence[float] = STEPS
     nondet_tol: float = 0.0
     measured: Array | float = 0.0
+    lossy: bool = False
     dtype: npt.DTypeLike = np.float64
     names: tuple[str, ...] = ()
     rows: int = 0
@@ -175,6 +178,24 @@ class DerivativeProblem:
         grown = np.divide(size, self.size, out=np.ones_like(size), where=self.size > 0)
         rounding = np.maximum(noise.unit(self.dtype) * units, 4 * self.measured * grown)
         return self.gy * (rounding + self.nondet_tol)
+
+    def known_to(self, measured: Array) -> DerivativeProblem:
+        """Return the same problem with other measured noise; what was found is found anew.
+
+        What an output has of a direction may be lost in that noise.
+        """
+        return dataclasses.replace(self, measured=measured, lossy=True, _truths={}, _whole={})
+
+    def reached(self, k: int, v: Array) -> Array:
+        """Return which outputs depend on what `v` moves of input `k`, be it by less than rounding.
+
+        NaN goes a long way, and so does what is as large as the largest beside it.
+        """
+        x = self.input(k)
+        far = x + (_largest(x) or 1.0) * v
+        others = (self.with_input(k, there) for there in (np.where(v != 0, np.nan, x), far))
+        nowhere, far_off = (y != self.y for y in others)
+        return np.asarray(nowhere | far_off)
 
     def typical_gradient(self, k: int) -> float:
         """Return the typical size of a gradient's element for input `k`: |gy| |y| / |x|.
@@ -246,7 +267,12 @@ class DerivativeProblem:
         steps = _ladder(moving) if self.steps is STEPS else self.steps
         steps = [h * shift for h in steps]
         floor, converged = min(1.0, size), CONVERGED * self.scale / max(1.0, moving)
-        return _derivative(self, lambda t: self.with_input(k, x + t * v), steps, floor, converged)
+        reached = self.reached(k, v) if self.lossy else np.zeros(self.y.shape, bool)
+        at = functools.partial(self._at, k, v)
+        return _derivative(self, at, steps, floor, converged, reached)
+
+    def _at(self, k: int, v: Array, t: float) -> Array:
+        return self.with_input(k, self.input(k) + t * v)
 
     def closer(self, k: int, v: Array, value: float) -> Derivative | None:
         """Return the derivative along `v` as short steps have it, where `value` is not that.
@@ -271,7 +297,8 @@ class DerivativeProblem:
         if not abs(probe - value) > 4 * unknown or (up == down).all():
             return None
         steps = [h * STEP_RATIO**i for i in (2, 1, 0)]
-        found = _derivative(self, lambda t: self.with_input(k, x + t * v), steps, floor, 0.0)
+        reached = np.zeros(self.y.shape, bool)
+        found = _derivative(self, functools.partial(self._at, k, v), steps, floor, 0.0, reached)
         uncertainty = found.uncertainty + digits * abs(found.value)
         uncertainty += max(abs(found.value - probe) - 4 * unknown, 0.0)
         known = np.isfinite(uncertainty) and found.depends.any()
@@ -351,10 +378,12 @@ def _derivative(
     steps: Sequence[float],
     floor: float,
     converged: float,
+    reached: Array,
 ) -> Derivative:
     """Return the derivative at 0 of ``sum(gy at(t))``; `floor` is that of `rounding_of`.
 
-    The ladder ends where the uncertainty is not above `converged`. The derivative may lie anywhere
+    The ladder ends where the uncertainty is not above `converged`. What rounding does counts at
+    outputs that change, and at those `reached`. The derivative may lie anywhere
     between those from both sides: half of how far these are apart is a part of its uncertainty.
     """
     gy, y = problem.gy, problem.y
@@ -368,7 +397,8 @@ def _derivative(
             central_row, gap_row = [], []
             continue
         depends, rounding = up != down, np.abs(problem.rounding_of(up, down, floor)) / h
-        uncertain = float(np.linalg.norm(rounding[depends] if depends.any() else rounding))
+        heard = depends | reached
+        uncertain = float(np.linalg.norm(rounding[heard] if heard.any() else rounding))
         if uncertain > best.uncertainty:
             # it grows as the step shrinks: what follows is known worse
             break

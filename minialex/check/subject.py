@@ -172,17 +172,22 @@ class Subject:
         self, xs: Inputs, gy: Array, rng: np.random.Generator, dtype: np.dtype[Any]
     ) -> list[Array]:
         """Return how far the gradients move when every op is rounded at random, as in `dtype`."""
-        here = self.gradient(xs, gy)
-        largest = [np.zeros(g.shape) for g in here]
-        for each in rng.spawn(RUNS):
-            rounding = RandomRounding(each, noise.unit(dtype))
-            with np.errstate(all="ignore"):
-                with record_calls(rounding):
-                    arrived = self.vjp(xs, gy, rounding.round_node, wide=not self.why_narrow)
-                moved = (np.abs(a - b) for a, b in zip(self._filled(arrived), here, strict=True))
-                # NaN, where a comparison of what was saved was undone, says nothing
-                largest = list(map(np.fmax, largest, moved))
-        return largest
+        wide = not self.why_narrow
+        return _moved(
+            lambda r: self._filled(self.vjp(xs, gy, r.round_node, wide=wide)),
+            self.gradient(xs, gy),
+            [RandomRounding(each, noise.unit(dtype)) for each in rng.spawn(RUNS)],
+        )
+
+    def outputs_moved_by_rounding(self, xs: Inputs, rng: np.random.Generator) -> Array:
+        """Return how far the outputs move likewise, as in the type that `work` is done in."""
+        wide = not self.why_narrow
+        (moved,) = _moved(
+            lambda _: (self.values(xs, wide=wide),),
+            (self.values(xs, wide=wide),),
+            [RandomRounding(each, noise.unit(self.work.dtype)) for each in rng.spawn(RUNS)],
+        )
+        return moved
 
     def _filled(self, arrived: Inputs) -> tuple[Array, ...]:
         """Return gradients with zeros for what did not arrive."""
@@ -294,6 +299,23 @@ class Subject:
         return RunCost(flops, len(calls), max(floats, key=noise.unit), operands)
 
 
+def _moved(
+    run: Callable[[RandomRounding], Sequence[Array]],
+    here: Sequence[Array],
+    roundings: Iterable[RandomRounding],
+) -> list[Array]:
+    """Return how far from `here` it is, at most, what `run` gives with calls rounded."""
+    largest = [np.zeros(a.shape) for a in here]
+    for rounding in roundings:
+        with np.errstate(all="ignore"):
+            with record_calls(rounding):
+                found = run(rounding)
+            # NaN, where a comparison of what was saved was undone, says nothing
+            apart = (np.abs(a - b) for a, b in zip(found, here, strict=True))
+            largest = list(map(np.fmax, largest, apart))
+    return largest
+
+
 def _flops(call: Call) -> float:
     """Return the operations of a call; unknown, those of outputs that each depend on all inputs."""
     if call.op.cost is not unknown_cost:
@@ -352,13 +374,19 @@ def _restore(node: Node, saved: tuple[Any, ...], backward: Callable[..., Any]) -
     node.saved, node.backward = saved, backward
 
 
-def _send_back(outputs: list[Tensor], gy: Array) -> None:
-    """Run backward from each output that has a graph, with its part of the cotangent."""
+def cotangents(outputs: Sequence[Tensor], gy: Array) -> Iterator[tuple[Tensor, Array]]:
+    """Yield the outputs that have a graph, each with its part of the cotangent."""
     ends = np.cumsum([y.size for y in outputs])
     for y, end in zip(outputs, ends, strict=True):
         if y.requires_grad:
             part = gy[end - y.size : end].reshape(y.shape).astype(y.dtype)
-            y.backward(to_device(part, y.device), retain_graph=True)
+            yield y, to_device(part, y.device)
+
+
+def _send_back(outputs: list[Tensor], gy: Array) -> None:
+    """Run backward from each output that has a graph."""
+    for y, part in cotangents(outputs, gy):
+        y.backward(part, retain_graph=True)
 
 
 @contextlib.contextmanager

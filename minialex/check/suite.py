@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -208,7 +209,8 @@ def _make_problem(
     # what it gives is a staircase where its type is coarser than that of the inputs
     dtype = kind if kind is not None and kind.kind == "f" else np.dtype(np.float64)
     rng = generator(name, case.name, "cotangent")
-    return make_problem(function, inputs, rng, flops, dtype=dtype)
+    problem = make_problem(function, inputs, rng, flops, dtype=dtype)
+    return dataclasses.replace(problem, size=np.maximum(problem.size, case.term))
 
 
 @functools.lru_cache(maxsize=512)

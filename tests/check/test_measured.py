@@ -54,6 +54,27 @@ def test_float32_inside_is_seen_on_longer_lines():
     assert 1e-8 < np.median(found) < 1e-6
 
 
+def in_eight_digits(x):
+    """Return `x` rounded as to a bfloat16."""
+    share, exponent = np.frexp(x)
+    return np.ldexp(np.round(share * 2**8) / 2**8, exponent)
+
+
+def test_eight_digits_are_seen_on_the_longest_line():
+    found = noise_of(lambda x: in_eight_digits(3 * x), np.linspace(0.7, 1.7, 20))
+    assert 1e-4 < np.median(found) < 1e-2
+
+
+def test_what_computes_with_eight_digits_is_not_accused():
+    plain = Implementation(
+        lambda x: (in_eight_digits(3 * x), ()), lambda gy, saved: (in_eight_digits(3 * gy),)
+    )
+    own = Op("own", {"plain": plain})
+    for seed in range(6):
+        x = 1e-3 * np.random.default_rng(seed).standard_normal(5)
+        assert verdict_of(own, x, seed=seed) is not Verdict.FAIL
+
+
 def test_what_stays_what_it_is_has_no_noise():
     assert noise_of(lambda x: np.floor(x) + 0 * x, [0.5, 3.5]).tolist() == [0, 0]
     # the line runs on one side of the kink
@@ -85,6 +106,19 @@ TINY = 1e-3 * np.random.default_rng(0).standard_normal(5)
 )
 def test_what_cancels_passes(fn, scale, seed):
     assert verdict_of(fn, scale * np.random.default_rng(seed).standard_normal(5)) is Verdict.PASS
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_stands_still_beside_something_large_is_not_accused(seed):
+    """Its steps are 2 wide, longer than any that is tried: nothing is measured, nothing moves."""
+    assert verdict_of(lambda x: (x + 1e16) - 1e16, [1.0, 2.0], seed=seed) is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_change_that_is_lost_beside_something_large_is_not_accused(seed):
+    """One row's product with itself is 1e24, to which one element adds what no sum can hold."""
+    rows = np.array([[-4e11, 0.4, 9e11], [-1.4, 0.8, -3.8e11]])
+    assert verdict_of(lambda x: x @ x.T, rows, seed=seed) is Verdict.INCONCLUSIVE
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

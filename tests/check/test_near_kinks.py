@@ -46,3 +46,29 @@ def test_nobody_is_accused_on_the_word_of_one_ladder(elementwise, factor, verdic
     finding = comparison.gradient("g", factor * right, p, 0, np.full(5, 1e-12), rng)
     assert isinstance(truth, ElementwiseDerivatives if elementwise else DirectionalDerivatives)
     assert finding.verdict is verdict
+
+
+@pytest.mark.parametrize(("share", "verdict"), [
+    ((1.0, 0.0, 0.0), Verdict.PASS),
+    ((0.25, 0.5, 0.25), Verdict.PASS),
+    ((1.0, 1.0, 0.0), Verdict.FAIL),
+    ((0.0, 0.0, 0.0), Verdict.FAIL),
+])  # fmt: skip
+def test_elements_at_one_kink_share_a_gradient(share, verdict):
+    """Each of those that are the largest may have it, but all together not more."""
+    p = problem(lambda x: np.array([x[:3].max(), x[3] ** 2]), np.array([2.0, 2.0, 2.0, 1.5]))
+    g = np.array([*(p.gy[0] * np.array(share)), 3 * p.gy[1]])
+    finding = comparison.gradient("g", g, p, 0, np.full(4, 1e-12), np.random.default_rng(0))
+    assert (finding.verdict, finding.excluded) == (verdict, 3)
+    assert (verdict is Verdict.PASS) == (not finding.detail)
+    if finding.detail:
+        want = f"must add up to {p.gy[0]:.6g}, they do to {sum(share) * p.gy[0]:.6g}"
+        assert finding.detail[0].endswith(want)
+
+
+def test_elements_at_kinks_of_their_own_are_not_added_up():
+    p = problem(np.abs, np.array([0.0, 0.0, 1.0]))
+    finding = comparison.gradient(
+        "g", p.gy * [1, 1, 1], p, 0, np.zeros(3), np.random.default_rng(0)
+    )
+    assert finding.verdict is Verdict.PASS

@@ -1,14 +1,25 @@
 """`gradcheck` of compositions: which op is wrong by itself."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 
 from minialex import Tensor, nn, ops, philox
-from minialex.autograd import OPS, Implementation, Op, record_calls
+from minialex.autograd import OPS, Implementation, Op, graph, record_calls
 from minialex.check import nodes
-from tests.check.reports import FAIL, broken, failures, images, report_of, tensor, verdicts
+from tests.campaigns import compositions
+from tests.check.reports import (
+    FAIL,
+    INCONCLUSIVE,
+    broken,
+    failures,
+    images,
+    report_of,
+    tensor,
+    verdicts,
+)
 from tests.check.zoo import off_the_lists
 
 
@@ -164,8 +175,8 @@ def test_where_no_op_is_wrong_by_itself_what_is_left_is_said():
     (found,) = failures(report)
     assert found.op == ""
     assert found.detail[-1] == (
-        "none of the 2 ops on the way is wrong by itself: what is left is how autograd adds "
-        "gradients up, .data or detach() on the way, a hook, or code between ops"
+        "none of the 2 ops on the way is wrong by itself: fn is not what they compute: .data, "
+        "numpy(), detach() or no_grad() on the way, or code between ops?"
     )
 
 
@@ -176,7 +187,35 @@ def test_a_hook_that_changes_a_gradient_is_no_ops_fault():
             h.register_hook(lambda g: 2 * g)
         return h * 3
 
-    assert failures(report_of(fn, tensor(3)))[0].detail[-1].startswith("none of the 2 ops")
+    line = "what they give for input 0 is not what autograd adds up: a hook on the way?"
+    assert failures(report_of(fn, tensor(3)))[0].detail[-1].endswith(line)
+
+
+def test_what_autograd_adds_up_wrongly_is_no_ops_fault(monkeypatch):
+    def keeps_the_last(leaf, g):
+        leaf.grad = g
+
+    monkeypatch.setattr(graph, "accumulate", keeps_the_last)
+    report = report_of(lambda x: x.exp() + x.tanh(), tensor(3))
+    line = "what they give for input 0 is not what autograd adds up: a hook on the way?"
+    assert failures(report)[0].detail[-1].endswith(line)
+
+
+@pytest.mark.parametrize("seed", [3855, 6534, 7628, 7765, 8025, 8355])
+def test_right_ops_put_together_right_are_not_accused(seed):
+    """Such as the largest of tanh(x) / x, which is as good as 1: differences see another kink."""
+    _, report = compositions.check(seed)
+    assert report.verdict is INCONCLUSIVE
+    line = next(f.detail[0] for f in report.findings if f.verdict is INCONCLUSIVE)
+    assert re.match(r"none of the \d+ ops on the way is wrong by itself", line)
+    assert line.endswith("as beside a kink")
+
+
+def test_a_wrong_op_is_no_less_wrong_beside_a_hidden_kink():
+    tanh = broken("tanh", 0, lambda g: g * 1.001)
+    x = Tensor(1e-5 * np.linspace(2, 5, 7), requires_grad=True)
+    report = report_of(lambda x: (tanh(x) / x).max(), x)
+    assert blamed(report) == ["tanh, first op: gradient of x"]
 
 
 def test_a_forward_that_is_not_the_reference_is_left_too():

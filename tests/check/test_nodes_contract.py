@@ -163,6 +163,41 @@ def test_a_backward_that_trembles_is_named():
     assert allowed.verdict is PASS
 
 
+def remembers():
+    """Return an op that looks at what forward was given last, and not at what it saved."""
+    last = []
+
+    def forward(x):
+        last[:] = [x]
+        return x * x, (x,)
+
+    return own(lambda gy, saved: (2 * gy * last[0],), forward)
+
+
+def test_what_is_kept_outside_of_saved_is_found():
+    op = remembers()
+    report = report_of(lambda x: op(x).tanh(), tensor(3))
+    assert verdicts(report) == {"input 0": PASS}
+    line = "backward gives the gradient of x other bits after forward ran on other inputs"
+    assert [f.detail[0].startswith(line) for f in failures(report)] == [True]
+
+
+@pytest.mark.parametrize(("wrong", "lies"), [
+    (lambda gy: not gy.strides[-1], "strides of 0, as that of a sum has"),
+    (lambda gy: not gy.flags.c_contiguous and gy.strides[-1], "gaps between its elements"),
+])  # fmt: skip
+@pytest.mark.parametrize("fn", [lambda y: y.sum(), lambda y: y.tanh()])
+def test_a_backward_that_is_wrong_for_some_layouts_of_gy(wrong, lies, fn):
+    def back(gy, saved):
+        return (right_back(gy, saved)[0] * (2 if wrong(gy) else 1),)
+
+    report = report_of(lambda x: fn(own(back)(x)), tensor(2, 3))
+    assert report.verdict is FAIL
+    (line,) = (f.detail[0] for f in failures(report) if f.op == "squared, first op")
+    assert line.startswith("the gradient of x is off by ")
+    assert line.endswith(f" where gy has {lies}")
+
+
 def test_what_breaks_in_float64_alone_is_told():
     def narrow(gy, saved):
         return ((2 * gy * saved[0]).astype(np.float32),)
@@ -247,8 +282,8 @@ def test_each_op_is_asked_in_a_few_runs(inputs):
     subject = Subject(op, tuple(xs), None)
     runs.clear()
     assert nodes.contract(subject).findings[0].verdict is Verdict.PASS
-    assert runs.count("forward") == 2
-    assert runs.count("backward") == 2 + inputs + (inputs if inputs > 1 else 0)
+    assert runs.count("forward") == 3
+    assert runs.count("backward") == 6 + inputs + (inputs if inputs > 1 else 0)
 
 
 def test_a_whole_network_keeps_its_contract():

@@ -56,6 +56,7 @@ def cross_entropy(
         lambda rng: (*logits(rng), np.array(targets, np.int64), w),
         params,
         constant=(2,),
+        term=1.0,
     )
 
 
