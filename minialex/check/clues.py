@@ -103,7 +103,7 @@ class Clues:
         if self.evidence is None or not self.off.any() or not self.evidence.problem.y.ndim:
             return
         problem = self.evidence.problem
-        rows = problem.rows or len(problem.y)
+        rows = (*problem.shape, 1)[0]
         for name, row in (("first", 0), ("last", rows - 1)) if rows > 1 else ():
             gy = np.zeros((rows, problem.y.size // rows))
             gy[row] = problem.gy.reshape(gy.shape)[row]

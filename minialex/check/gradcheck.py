@@ -189,7 +189,7 @@ def _problem(subject: Subject, options: _Options, rng: np.random.Generator) -> D
         dtype=dtype,
         names=tuple(subject.leaves),
         chosen=options.chosen,
-        rows=subject.rows,
+        output_shape=subject.output_shape,
     )
 
 

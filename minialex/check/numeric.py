@@ -136,8 +136,8 @@ class DerivativeProblem:
         What the inputs are called; by default by their numbers.
     chosen : mapping from input to elements
         By number: which elements alone to take of an input, whatever its size.
-    rows : int
-        How many rows the output has, where its first axis does not say so.
+    output_shape : tuple of int, optional
+        The shape of the output, where that is not the one that `function` gives it.
     """
 
     function: Callable[..., Array]
@@ -154,12 +154,17 @@ class DerivativeProblem:
     lossy: bool = False
     dtype: npt.DTypeLike = np.float64
     names: tuple[str, ...] = ()
-    rows: int = 0
+    output_shape: tuple[int, ...] | None = None
     chosen: Mapping[int, Sequence[int]] = field(default_factory=dict)
     _truths: dict[int, ElementwiseDerivatives | DirectionalDerivatives] = field(
         default_factory=dict
     )
     _whole: dict[int, ElementwiseDerivatives] = field(default_factory=dict)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the output."""
+        return self.y.shape if self.output_shape is None else self.output_shape
 
     @functools.cached_property
     def scale(self) -> float:
@@ -387,7 +392,7 @@ def _derivative(
     between those from both sides: half of how far these are apart is a part of its uncertainty.
     """
     gy, y = problem.gy, problem.y
-    best = Derivative(np.nan, np.inf, False, np.zeros(y.shape, bool))
+    best = Derivative(np.nan, np.inf, False, np.zeros(problem.shape, bool))
     central_row: list[Array] = []
     gap_row: list[Array] = []
     kinked = np.zeros(y.shape)
@@ -417,7 +422,8 @@ def _derivative(
         drowned = best.kink and (8 * rounding + hidden)[kinked > 0].sum() > kinked.sum() / 4
         if smooth + half < best.uncertainty and (half or not drowned):
             kink = half > max(smooth, KINK * abs(float(value)))
-            best, kinked = Derivative(float(value), smooth + half, kink, depends), gaps
+            shaped = depends.reshape(problem.shape)
+            best, kinked = Derivative(float(value), smooth + half, kink, shaped), gaps
         if best.uncertainty <= converged:
             break
     return best

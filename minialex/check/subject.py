@@ -79,8 +79,8 @@ class Subject:
         The other floating-point numbers that `fn` is given; they require no gradient.
     made_before : list of str
         The ops that made Tensors which `fn` uses before it ran: what is behind is out of reach.
-    rows : int
-        The first axis of the output; 0 where there are several, or it has none.
+    output_shape : tuple of int, or None
+        The shape of the output; None where there are several.
     no_tensors : list of str
         Arrays among the outputs, by name: nothing flows back from them.
     why_narrow : str
@@ -250,7 +250,7 @@ class Subject:
         if not outputs:
             raise ValueError(f"gradcheck: fn must return Tensors, not {type(result).__name__}")
         self.num_outputs = sum(y.size for y in outputs)
-        self.rows = outputs[0].shape[0] if len(outputs) == 1 and outputs[0].ndim else 0
+        self.output_shape = outputs[0].shape if len(outputs) == 1 else None
         self.no_tensors = [name for name, v in found if not isinstance(v, Tensor)]
         return outputs
 

@@ -90,7 +90,11 @@ class Finding:
         }
 
     def __str__(self) -> str:
-        text = f"{self.verdict} {self.what}: {self.compared} compared"
+        text = f"{self.verdict} {self.what}"
+        if not self.compared and math.isinf(self.error):
+            # nothing that has a size
+            return "\n    ".join((text, *self.detail))
+        text += f": {self.compared} compared"
         if self.excluded:
             text += f", {self.excluded} excluded at kinks (non-differentiable)"
         if self.left_out:

@@ -40,6 +40,9 @@ Group = tuple[str, str, str]
 
 Shares = dict[Group, list[float]]
 
+Task = tuple[str, int]
+"""What to draw, and the seed."""
+
 
 @click.command(help=__doc__)
 @click.option("--check", is_flag=True, help="Only compare the page with the record.")
@@ -58,15 +61,19 @@ def record(count: int, seed: int, jobs: int) -> dict[str, Any]:
     """Return what became of so many draws of each kind, from a seed on."""
     shares: Shares = {}
     verdicts: Counter[tuple[str, str, str]] = Counter()
+    accused: list[Task] = []
     tasks = [(kind, seed + i) for kind in ("op", "composition") for i in range(count)]
     with ProcessPoolExecutor(jobs) as workers:
-        for kind, dtype, verdict, found in workers.map(_drawn, tasks, chunksize=50):
+        drawn = workers.map(_drawn, tasks, chunksize=50)
+        for task, (kind, dtype, verdict, found) in zip(tasks, drawn, strict=True):
             verdicts[kind, dtype, verdict] += 1
+            accused += [task] * (verdict == Verdict.FAIL)
             for group, share in found:
                 shares.setdefault((kind, *group), []).append(share)
     return {
         "count": count,
         "seed": seed,
+        "accused": accused,
         "verdicts": [[*key, n] for key, n in sorted(verdicts.items())],
         "shares": [[*key, len(s), *_quantiles(s)] for key, s in sorted(shares.items())],
     }
@@ -79,7 +86,7 @@ def _quantiles(shares: Sequence[float]) -> list[float]:
 Drawn = tuple[str, str, str, list[tuple[tuple[str, str], float]]]
 
 
-def _drawn(task: tuple[str, int]) -> Drawn:
+def _drawn(task: Task) -> Drawn:
     """Return kind, type and verdict of one draw, and what share of its bound each error takes."""
     kind, seed = task
     with np.errstate(all="ignore"):
@@ -122,6 +129,7 @@ def _table(record: dict[str, Any]) -> str:
         + ", ".join(f"{counts[kind, str(verdict)]:,} {verdict}" for verdict in Verdict)
         for kind in ("op", "composition")
     ]
+    lines += [f"- FAIL: {kind} of seed {seed}" for kind, seed in record["accused"]]
     return "\n".join([Table(headings, rows, names=3).markdown(), "", *lines])
 
 
