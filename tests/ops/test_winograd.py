@@ -147,6 +147,30 @@ def test_it_rounds_as_little_as_its_docstring_says(normal, C, O, size, taps):
         assert error < 5e-6
 
 
+def rounding_of_tiles(monkeypatch, points):
+    """Return the root mean square error of tiles of 5 x 5 in float32, beside the output's."""
+    monkeypatch.setattr(winograd, "POINTS", np.array(points))
+    rng = np.random.default_rng(0)
+    filters, tiles = rng.standard_normal((9, 2000)), rng.standard_normal((49, 2000))
+    A, G, B = (np.kron(one, one) for one in (powers(5), powers(3), interpolation()))
+
+    def outputs(kind):
+        a, g, b, w, x = (m.astype(kind) for m in (A, G, B, filters, tiles))
+        return a.T @ ((g @ w) * (b.T @ x))
+
+    exact = outputs("float64")
+    return np.sqrt(((outputs("float32") - exact) ** 2).mean() / (exact**2).mean())
+
+
+@pytest.mark.parametrize("moved", range(T - 1))
+@pytest.mark.parametrize("by", [-0.125, 0.125])
+def test_no_point_nearby_rounds_less(monkeypatch, moved, by):
+    others = POINTS.copy()
+    others[moved] += by
+    here, there = (rounding_of_tiles(monkeypatch, p) for p in (POINTS, others))
+    assert here < 0.98 * there
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_what_is_not_finite_spoils_its_tile_and_no_more(normal, bad):
     x, w, b, gy = normal(9, 3, 17, 17), normal(4, 3, 3, 3), normal(4), normal(9, 4, 17, 17)
