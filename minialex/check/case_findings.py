@@ -10,7 +10,7 @@ from minialex.check.verdict import Finding, Verdict, worst
 
 
 class Checked(Protocol):
-    """What is checked: a pair of implementations of an op, one of a routine, or the engine."""
+    """What is checked: implementations of an op, one of a routine, the engine, or a schedule."""
 
     @property
     def title(self) -> str:

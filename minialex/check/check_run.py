@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from minialex.check import comparison, engine, full_size, kinds, routines, suite
+from minialex.check import comparison, engine, full_size, kinds, routines, schedules, suite
 from minialex.check.case_findings import CaseFindings, Checked
 from minialex.check.contract import is_fault_of_op
 from minialex.check.kinds import Kind
@@ -19,6 +19,7 @@ _OF: dict[type, tuple[Checks, Cases]] = {
     suite.Pair: ({**kinds.CHECKS, Kind.FULL_SIZE: full_size.check}, kinds.cases_of),
     routines.RoutineImplementation: (routines.CHECKS, routines.cases_of),
     engine.Engine: (engine.CHECKS, engine.cases_of),
+    schedules.ScheduleInUse: (schedules.CHECKS, schedules.cases_of),
 }
 """By what is checked, how it is checked, and on which cases."""
 
@@ -34,8 +35,8 @@ class CheckRun:
 
     Attributes
     ----------
-    pair : Pair, RoutineImplementation or Engine
-    case : Case, RoutineCase or EngineCase
+    pair : Pair, RoutineImplementation, Engine or ScheduleInUse
+    case : Case, RoutineCase, EngineCase or ScheduleCase
     kind : Kind
     """
 

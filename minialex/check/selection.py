@@ -18,6 +18,7 @@ from minialex.check.check_run import CheckRun, cases_of
 from minialex.check.engine import Engine
 from minialex.check.kinds import Kind
 from minialex.check.routines import implementations, routines
+from minialex.check.schedules import schedules
 from minialex.errors import MinialexError
 from minialex.wording import unknown
 
@@ -25,6 +26,9 @@ DTYPES = "float64", "float32"
 
 ENGINE = "engine"
 """What autograd itself is called where ops and routines are named."""
+
+SCHEDULE = "schedule"
+"""What learning-rate schedules are called there."""
 
 KINDS = tuple(str(kind) for kind in Kind if kind is not Kind.FULL_SIZE)
 """The kinds of check that can be asked for by name."""
@@ -45,9 +49,9 @@ def check_runs(
 
     Parameters
     ----------
-    ops : names of ops and routines, and "engine"; all where there are none
-    implementations : names of implementations, of the engine "autograd"; all that can run where
-        there are none
+    ops : names of ops and routines, "engine" and "schedule"; all where there are none
+    implementations : names of implementations, of the engine "autograd", of schedules their own;
+        all that can run where there are none
     dtypes : types to check in
     device : Device
         Where the arrays under test live.
@@ -104,7 +108,7 @@ class Selection:
 
     @functools.cached_property
     def _every(self) -> list[str]:
-        return sorted(OPS) if self.full else sorted({*OPS, *routines(), ENGINE})
+        return sorted(OPS) if self.full else sorted({*OPS, *routines(), ENGINE, SCHEDULE})
 
     @property
     def _chosen(self) -> Sequence[str]:
@@ -115,7 +119,12 @@ class Selection:
         return layers.cases(self.batch)
 
     def _check_implementations(self) -> None:
-        every = [pair for name in self._every for pair in _all_pairs(name, "float32", self.device)]
+        every = [
+            pair
+            for name in self._every
+            for dtype in DTYPES
+            for pair in _all_pairs(name, dtype, self.device)
+        ]
         _check_known("implementation", self.implementations, sorted({p.name for p in every}))
         for name in self.implementations:
             there = [p for p in every if p.name == name and p.title in self._chosen]
@@ -150,6 +159,8 @@ def _all_pairs(name: str, dtype: str, device: Device, mixed: bool = False) -> It
     kind = np.dtype(dtype)
     if name == ENGINE:
         yield Engine(kind, device)
+    elif name == SCHEDULE:
+        yield from (one for one in schedules() if one.dtype == kind)
     elif name in OPS:
         pairs = suite.pairs(OPS[name], kind, device)
         yield from (pair for pair in pairs if mixed or pair.forward == pair.backward)

@@ -41,7 +41,7 @@ def _option(section: str, *names: str, **kw: object) -> Callable[..., Callable[.
     "ops",
     multiple=True,
     metavar="NAME",
-    help="An op, a routine such as sgd, or engine. Again for more.  [all]",
+    help="An op, a routine such as sgd, engine or schedule. Again for more.  [all]",
 )
 @_option(
     "What",
@@ -106,7 +106,7 @@ def gradcheck(
     cases: bool,
     as_json: bool,
 ) -> None:
-    """Check each op, each routine (optimizers, image preparation), and the engine between ops.
+    """Check each op, routine (optimizers, image preparation), schedule, and the engine between ops.
 
     What an op gives is compared with its definition in plain loops, and what its backward gives
     with differences of that definition in float64, extrapolated until they settle. What rounding

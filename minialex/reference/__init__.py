@@ -3,8 +3,8 @@
 The function for an op has the op's name, takes its arrays and its parameters, and returns its
 output. Those of the optimizers (`rmsprop`, `sgd`, `adam`), of image preparation (`prepare`) and of
 what a training step counts (`tally`, `advance`) take what any implementation takes, and change
-arrays in place. Slow on purpose: these are what everything else is checked against. They import
-NumPy and the standard library, nothing else.
+arrays in place; `schedule` gives the factor of a learning rate. Slow on purpose: these are what
+everything else is checked against. They import NumPy and the standard library, nothing else.
 """
 
 from minialex.reference.adam import adam
@@ -37,6 +37,7 @@ from minialex.reference.prepare import prepare
 from minialex.reference.reduction import max, sum
 from minialex.reference.relu import relu
 from minialex.reference.rmsprop import rmsprop
+from minialex.reference.schedule import schedule
 from minialex.reference.selection import clip, maximum, minimum, where
 from minialex.reference.sgd import sgd
 from minialex.reference.shape import astype, concatenate, getitem, permute, reshape, to
@@ -76,6 +77,7 @@ __all__ = [
     "relu",
     "reshape",
     "rmsprop",
+    "schedule",
     "sgd",
     "sigmoid",
     "softmax",

@@ -12,7 +12,7 @@ from minialex.cuda.emulator import compiler
 from minialex.cuda.emulator.translate import translate
 
 WARNINGS = "-Wuninitialized", "-Wmaybe-uninitialized", "-Winit-self"
-MOST = 4
+MAX_INSTANCES = 4
 """Instances of a kernel file that are compiled: the first and the last, and some between."""
 
 
@@ -34,7 +34,7 @@ gcc = pytest.mark.skipif(compiler.compiler().is_clang, reason="g++ is asked: CXX
 @pytest.mark.parametrize("file", source.kernel_files())
 def test_no_kernel_reads_what_was_never_written(file):
     every = nvrtc.instances(file)
-    some = every[:: max(1, len(every) // MOST)]
+    some = every[:: max(1, len(every) // MAX_INSTANCES)]
     assert warned_of(source.read(file).text, some) == []
 
 
