@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,10 @@ def compare(
     return report
 
 
+def _named(outputs: Mapping[str, tuple[int, ...]]) -> str:
+    return ", ".join(f"{name} of shape {shape}" for name, shape in outputs.items())
+
+
 class _Two:
     """Two functions, and what they give for the same inputs and cotangent."""
 
@@ -87,12 +92,12 @@ class _Two:
                 yield f"not compared, as {which} alone has them: {', '.join(alone)}"
 
     def findings(self) -> Iterator[Finding]:
-        shapes = [s.values(s.arrays(), wide=False).shape for s in self.both]
-        if shapes[0] != shapes[1]:
-            sizes = f"a gives {shapes[0][0]} numbers, b gives {shapes[1][0]}"
-            yield comparison.wrong("output", sizes)
+        a, b = (s.outputs for s in self.both)
+        if a != b:
+            yield comparison.wrong("outputs", f"a gives {_named(a)}; b gives {_named(b)}")
             return
-        gy = self.rng.standard_normal(shapes[0], np.float32).astype(np.float64)
+        size = sum(map(prod, a.values()))
+        gy = self.rng.standard_normal(size, np.float32).astype(np.float64)
         for wide in sorted({any(self._narrow(s) for s in self.both), False}, reverse=True):
             rngs = self.rng.spawn(2)
             sides = [_Side(s, gy, wide, rng) for s, rng in zip(self.both, rngs, strict=True)]

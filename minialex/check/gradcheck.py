@@ -175,6 +175,7 @@ def _problem(subject: Subject, options: _Options, rng: np.random.Generator) -> D
     affordable = _affordable(work, sizes, options.elementwise_flops)
     dtype = np.dtype(np.float64) if subject.reference else work.dtype
     (lines,) = rng.spawn(1)
+    only, *others = subject.outputs.values()
     return make_problem(
         subject.forward,
         inputs,
@@ -189,7 +190,7 @@ def _problem(subject: Subject, options: _Options, rng: np.random.Generator) -> D
         dtype=dtype,
         names=tuple(subject.leaves),
         chosen=options.chosen,
-        output_shape=subject.output_shape,
+        output_shape=only if not others else None,
     )
 
 

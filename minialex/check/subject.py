@@ -79,8 +79,8 @@ class Subject:
         The other floating-point numbers that `fn` is given; they require no gradient.
     made_before : list of str
         The ops that made Tensors which `fn` uses before it ran: what is behind is out of reach.
-    output_shape : tuple of int, or None
-        The shape of the output; None where there are several.
+    outputs : dict from name to tuple of int
+        The shapes of the outputs, ``output`` or ``output['loss']`` and so on.
     no_tensors : list of str
         Arrays among the outputs, by name: nothing flows back from them.
     why_narrow : str
@@ -143,10 +143,9 @@ class Subject:
             args = (mapped(a, lambda v: given.get(id(v), on_host(v))) for a in self.args)
             result = self.reference(*args)
             y = joined(result if isinstance(result, tuple | list) else [result])
-            if y.size != self.num_outputs:
-                raise ValueError(
-                    f"gradcheck: reference returns {y.size} numbers, fn {self.num_outputs}"
-                )
+            count = sum(map(prod, self.outputs.values()))
+            if y.size != count:
+                raise ValueError(f"gradcheck: reference returns {y.size} numbers, fn {count}")
             return y
         return self.values(xs, wide=not self.why_narrow)
 
@@ -249,8 +248,7 @@ class Subject:
         outputs = [v for _, v in found if isinstance(v, Tensor)]
         if not outputs:
             raise ValueError(f"gradcheck: fn must return Tensors, not {type(result).__name__}")
-        self.num_outputs = sum(y.size for y in outputs)
-        self.output_shape = outputs[0].shape if len(outputs) == 1 else None
+        self.outputs = {n: v.shape for n, v in found if isinstance(v, Tensor)}
         self.no_tensors = [name for name, v in found if not isinstance(v, Tensor)]
         return outputs
 

@@ -80,7 +80,15 @@ def test_noise_as_large_as_the_outputs_decides_nothing():
 
 def test_outputs_of_other_sizes_fail():
     (finding,) = compare(lambda x: x, lambda x: x[:2], tensor(3), raise_exception=False).findings
-    assert (finding.verdict, finding.detail) == (FAIL, ("a gives 3 numbers, b gives 2",))
+    line = "a gives output of shape (3,); b gives output of shape (2,)"
+    assert (finding.verdict, finding.detail) == (FAIL, (line,))
+
+
+def test_outputs_of_other_names_fail():
+    found = compare(lambda x: x * 2, lambda x: {"y": x * 2}, tensor(3), raise_exception=False)
+    line = "a gives output of shape (3,); b gives output['y'] of shape (3,)"
+    assert (found.verdict, found.findings[0].detail) == (FAIL, (line,))
+    assert compare(lambda x: {"y": x + x}, lambda x: {"y": x * 2}, tensor(3))
 
 
 def test_modules_are_compared_by_the_names_of_their_parameters():
