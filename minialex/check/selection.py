@@ -19,6 +19,7 @@ from minialex.check.engine import Engine
 from minialex.check.kinds import Kind
 from minialex.check.routines import implementations, routines
 from minialex.check.schedules import schedules
+from minialex.cuda import emulation
 from minialex.errors import MinialexError
 from minialex.wording import unknown
 
@@ -90,6 +91,8 @@ class Selection:
         """Return the checks, those of one pair one after another."""
         _check_known("op", self.ops, self._every)
         _check_known("kind of check", self.only, KINDS)
+        if str(Kind.ORDERS) in self.only and emulation() is None:
+            raise MinialexError("orders of threads are the emulator's: add --emulate")
         self._check_implementations()
         self._check_layers()
         found = [

@@ -159,7 +159,8 @@ def test_a_failure_counts_before_what_could_not_be_run(minialex, planted):
     ("words", "said"),
     [
         (["--op", "relu", "--only", "engine"], "nothing to check: what was chosen has no such"),
-        (["--op", "linear", "--only", "orders"], "nothing to check"),
+        (["--op", "linear", "--only", "deferred", "--implementation", "plain"], "nothing to check"),
+        (["--op", "linear", "--only", "orders"], "the emulator's: add --emulate"),
         (["--only", "contracts"], "'contracts' is not one of"),
         (["--only", "values", "--full-size"], "--only is not used with --full-size"),
         (["--op", "sgdd"], "unknown op 'sgdd': did you mean 'sgd'?"),
