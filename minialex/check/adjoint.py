@@ -29,7 +29,7 @@ from minialex import arrays
 from minialex.arrays import Array
 from minialex.check import comparison, guess, noise
 from minialex.check.case import Case, Inputs
-from minialex.check.numeric import Derivative
+from minialex.check.derivatives import Derivative
 from minialex.check.suite import Pair
 from minialex.check.verdict import Finding, Verdict
 

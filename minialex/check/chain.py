@@ -23,8 +23,8 @@ from minialex.check.case import Inputs
 from minialex.check.measured import direction
 from minialex.check.subject import Subject, cotangents, joined
 
-VISIBLE = 1e-3
-"""What share of a change, of the outputs or of a gradient, may be put down to rounding."""
+VISIBLE = 1e-6
+"""What share of a change of the outputs, or of the terms of a gradient, is put down to rounding."""
 
 
 def astray(subject: Subject, gy: Array, rng: np.random.Generator) -> str:

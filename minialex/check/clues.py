@@ -16,7 +16,8 @@ import numpy as np
 from minialex.arrays import Array
 from minialex.check import noise
 from minialex.check.case import Inputs, is_float
-from minialex.check.numeric import DerivativeProblem, ElementwiseDerivatives, elements
+from minialex.check.derivatives import ElementwiseDerivatives, elements
+from minialex.check.numeric import DerivativeProblem
 
 MAX_ELEMENTS_ELSEWHERE = 16
 """At so many elements a gradient is compared with others than its own, which differences give."""

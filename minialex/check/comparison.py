@@ -11,13 +11,13 @@ import numpy as np
 from minialex.arrays import Array
 from minialex.check import guess, noise
 from minialex.check.clues import Evidence, Rerun
-from minialex.check.numeric import (
+from minialex.check.derivatives import (
     Derivative,
-    DerivativeProblem,
     DirectionalDerivatives,
     ElementwiseDerivatives,
     unit_vector,
 )
+from minialex.check.numeric import DerivativeProblem
 from minialex.check.verdict import Finding, Verdict, worst
 
 

@@ -15,14 +15,9 @@ from minialex.check import comparison, measured, nodes, noise, rounding
 from minialex.check.case import seeded
 from minialex.check.chosen import Elements, chosen_elements
 from minialex.check.clues import Rerun
+from minialex.check.derivatives import ElementwiseDerivatives
 from minialex.check.extrapolation import STEP_RATIO
-from minialex.check.numeric import (
-    MAX_ELEMENTWISE_AT_KINKS,
-    STEPS,
-    DerivativeProblem,
-    ElementwiseDerivatives,
-    make_problem,
-)
+from minialex.check.numeric import MAX_ELEMENTWISE_AT_KINKS, STEPS, DerivativeProblem, make_problem
 from minialex.check.report import GradientError, Report, check_tolerances
 from minialex.check.subject import BackwardError, RunCost, Subject, joined
 from minialex.check.verdict import Finding, Verdict

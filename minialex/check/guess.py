@@ -18,13 +18,8 @@ from minialex.arrays import Array
 from minialex.check import noise
 from minialex.check.case import is_float
 from minialex.check.clues import Clues, Evidence, GuessFunction
-from minialex.check.numeric import (
-    Derivative,
-    DerivativeProblem,
-    ElementwiseDerivatives,
-    elements,
-    unit_vector,
-)
+from minialex.check.derivatives import Derivative, ElementwiseDerivatives, elements, unit_vector
+from minialex.check.numeric import DerivativeProblem
 
 SEARCH_PARTS = 8
 """Into how many parts a search cuts what is left."""

@@ -263,7 +263,7 @@ class Culprits:
                 return _undecided(finding, f"not wrong in {kind}, and {none}: {_BETWEEN}")
             if together and self._put_together_right([step for step, _ in on_the_way]):
                 return _undecided(finding, f"{none}, and they are put together right: {_MISLED}")
-            lines = [f"{none}: {self._left()}"]
+            lines = [f"{none}; {self._left()}"]
         return dataclasses.replace(finding, detail=(*finding.detail, *lines), op=op)
 
     def _put_together_right(self, steps: list[_Step]) -> bool:

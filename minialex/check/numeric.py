@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,12 @@ import numpy.typing as npt
 from minialex.arrays import Array
 from minialex.check import noise
 from minialex.check.case import Inputs
+from minialex.check.derivatives import (
+    Derivative,
+    DirectionalDerivatives,
+    ElementwiseDerivatives,
+    elements,
+)
 from minialex.check.extrapolation import STEP_RATIO, extrapolated, kinks, settled
 
 STEPS = tuple(2.0**-5 / STEP_RATIO**i for i in range(12))
@@ -54,53 +60,6 @@ RANDOM_DIRECTIONS = 2
 SECOND_LADDER_SCALE = 0.4
 """By which the steps are multiplied that a second opinion is taken from: to lie between the first
 ones, at no simple fraction of them."""
-
-
-@dataclass(frozen=True)
-class Derivative:
-    """A derivative along one direction.
-
-    Attributes
-    ----------
-    value, uncertainty : float
-    kink : bool
-        Whether the derivatives from both sides differ. `value` is their mean then, and
-        `uncertainty` includes half of how far they are apart.
-    depends : array of bool, of the output's shape
-        Which outputs depend on it: the receptive field, where the direction is one element.
-    """
-
-    value: float
-    uncertainty: float
-    kink: bool
-    depends: Array
-
-
-@dataclass(frozen=True)
-class ElementwiseDerivatives:
-    """The derivative for each element of an input, as arrays of its shape.
-
-    `fan_out` is how many outputs depend on the element; `value` is NaN where it was not taken, and
-    where it was and is not known, `uncertainty` being infinite.
-    """
-
-    value: Array
-    uncertainty: Array
-    kink: Array
-    fan_out: Array
-
-    @property
-    def taken(self) -> Array:
-        """Which elements were looked at."""
-        return np.asarray(np.isfinite(self.value) | (self.uncertainty > 0))
-
-
-@dataclass(frozen=True)
-class DirectionalDerivatives:
-    """The derivatives along some directions, arrays of the input's shape."""
-
-    vectors: list[Array]
-    derivatives: list[Derivative]
 
 
 @dataclass(frozen=True, eq=False)
@@ -318,27 +277,6 @@ class DerivativeProblem:
         second = self.along(k, v, SECOND_LADDER_SCALE)
         apart = abs(value - second.value) + second.uncertainty
         return apart if np.isfinite(apart) else 0.0
-
-
-def elements(
-    along: Callable[[Array], Derivative], shape: tuple[int, ...], which: Iterable[int]
-) -> ElementwiseDerivatives:
-    """Return the derivative for the elements, numbered `which`, of an input of `shape`."""
-    value, uncertainty = np.full(shape, np.nan), np.zeros(shape)
-    kink, fan_out = np.zeros(shape, bool), np.zeros(shape, int)
-    for j in which:
-        place = np.unravel_index(j, shape)
-        d = along(unit_vector(shape, place))
-        value[place], uncertainty[place] = d.value, d.uncertainty
-        kink[place], fan_out[place] = d.kink, d.depends.sum()
-    return ElementwiseDerivatives(value, uncertainty, kink, fan_out)
-
-
-def unit_vector(shape: tuple[int, ...], place: tuple[Any, ...]) -> Array:
-    """Return 1 at `place` and 0 elsewhere."""
-    v = np.zeros(shape)
-    v[place] = 1
-    return v
 
 
 def make_problem(

@@ -34,6 +34,7 @@ from minialex.check.found import (
     seen_by,
     widened,
 )
+from minialex.check.lent import lent
 from minialex.check.rounding import RUNS, RandomRounding
 
 
@@ -212,7 +213,7 @@ class Subject:
                 changed.callback(_restore, node, node.saved, node.backward)
                 change(node)
             others = [t for t in graph.leaves() if not among(t, leaves)]
-            with _lent(others, [t.data for t in others]), _blamed():
+            with lent(others, [t.data for t in others]), _blamed():
                 _send_back(outputs, gy)
             return tuple(
                 None if t.grad is None else to_numpy(t.grad).astype(np.float64) for t in leaves
@@ -239,7 +240,7 @@ class Subject:
             to_device(np.asarray(v, dtype), t.device)
             for t, v, dtype in zip(tensors, values, dtypes, strict=True)
         ]
-        with _lent(tensors, data):
+        with lent(tensors, data):
             yield self._outputs(self.fn(*args))
 
     def _outputs(self, result: Any) -> list[Tensor]:
@@ -344,28 +345,6 @@ class _Graph:
         new = [node for node in self.nodes if node not in old]
         fed = {edge for node in new for edge in node.edges if isinstance(edge, Node)}
         return sorted(node.name for node in old if node in fed or not new)
-
-
-@contextlib.contextmanager
-def _lent(tensors: Sequence[Tensor], data: Sequence[Array]) -> Iterator[None]:
-    """Make leaves of `tensors`, with other arrays and no gradients, and put all back afterwards."""
-    kept = [[getattr(t, slot) for slot in _LENT] for t in tensors]
-    try:
-        for t, lent in zip(tensors, data, strict=True):
-            _fill(t, [lent, None, None, None, None])
-        yield
-    finally:
-        for t, own in zip(tensors, kept, strict=True):
-            _fill(t, own)
-
-
-_LENT = "data", "node", "grad_buffer", "deferred_grad", "_grad"
-"""What makes a Tensor this leaf; of gradients the array itself, which `grad` would compute."""
-
-
-def _fill(t: Tensor, values: Sequence[Any]) -> None:
-    for slot, value in zip(_LENT, values, strict=True):
-        setattr(t, slot, value)
 
 
 def _restore(node: Node, saved: tuple[Any, ...], backward: Callable[..., Any]) -> None:

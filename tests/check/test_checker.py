@@ -9,7 +9,7 @@ import pytest
 
 from minialex import check, cuda
 from minialex.autograd import OPS, Implementation
-from minialex.check import comparison, noise, numeric, suite, table
+from minialex.check import comparison, derivatives, noise, numeric, suite, table
 from minialex.check.case import Case
 from minialex.check.cases import CASES
 from minialex.check.verdict import Finding, Verdict, worst
@@ -109,13 +109,13 @@ def test_directions_agree_with_elements():
 def test_large_inputs_are_taken_along_directions():
     x = np.ones(1000)
     truth = problem(np.exp, x).truth(0, np.random.default_rng(0))
-    assert isinstance(truth, numeric.DirectionalDerivatives)
+    assert isinstance(truth, derivatives.DirectionalDerivatives)
 
 
 def test_a_direction_that_meets_kinks_is_taken_apart():
     x = np.zeros(100)
     truth = problem(np.abs, x).truth(0, np.random.default_rng(0))
-    assert isinstance(truth, numeric.ElementwiseDerivatives)
+    assert isinstance(truth, derivatives.ElementwiseDerivatives)
     assert truth.kink.all()
 
 

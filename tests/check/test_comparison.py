@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minialex.check import comparison, numeric
-from minialex.check.numeric import Derivative, DirectionalDerivatives, ElementwiseDerivatives
+from minialex.check.derivatives import Derivative, DirectionalDerivatives, ElementwiseDerivatives
 from minialex.check.verdict import Finding, Verdict
 
 PASS, INCONCLUSIVE, FAIL = Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.FAIL

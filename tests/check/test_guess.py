@@ -5,7 +5,7 @@ import pytest
 
 from minialex import reference as definitions
 from minialex.check import guess, numeric
-from minialex.check.numeric import Derivative, ElementwiseDerivatives, unit_vector
+from minialex.check.derivatives import Derivative, ElementwiseDerivatives, unit_vector
 
 NONE = "no simple relation to what is right; compare the formulas term by term"
 OVERWRITTEN = "only elements that feed more outputs than others are off: `=` where it must be `+=`?"

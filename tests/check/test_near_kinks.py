@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from minialex.check import Verdict, comparison, numeric
-from minialex.check.numeric import DirectionalDerivatives, ElementwiseDerivatives
+from minialex.check import Verdict, comparison, derivatives, numeric
+from minialex.check.derivatives import DirectionalDerivatives, ElementwiseDerivatives
 
 
 def problem(function, x, elementwise=64):
@@ -39,7 +39,7 @@ def test_nobody_is_accused_on_the_word_of_one_ladder(elementwise, factor, verdic
         truth.value[2] += 1e-7
     else:
         first = truth.derivatives[0]
-        truth.derivatives[0] = numeric.Derivative(
+        truth.derivatives[0] = derivatives.Derivative(
             first.value + 1e-7, first.uncertainty, False, first.depends
         )
     right = p.gy * np.exp(np.linspace(-1, 1, 5))

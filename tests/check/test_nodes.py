@@ -175,7 +175,7 @@ def test_where_no_op_is_wrong_by_itself_what_is_left_is_said():
     (found,) = failures(report)
     assert found.op == ""
     assert found.detail[-1] == (
-        "none of the 2 ops on the way is wrong by itself: fn is not what they compute: .data, "
+        "none of the 2 ops on the way is wrong by itself; fn is not what they compute: .data, "
         "numpy(), detach() or no_grad() on the way, or code between ops?"
     )
 

@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from minialex.check import extrapolation, noise, numeric
-from minialex.check.numeric import DirectionalDerivatives, ElementwiseDerivatives
+from minialex.check import derivatives, extrapolation, noise, numeric
+from minialex.check.derivatives import DirectionalDerivatives, ElementwiseDerivatives
 
 
 def rng():
@@ -289,7 +289,7 @@ def test_how_inputs_are_taken(function, size, kind):
 
 def test_elements_that_are_not_taken_are_not_known():
     p, _ = recorded(lambda x: x.cumsum(), np.ones(4))
-    found = numeric.elements(lambda v: p.along(0, v), (4,), [1, 3])
+    found = derivatives.elements(lambda v: p.along(0, v), (4,), [1, 3])
     assert found.value[[1, 3]] == pytest.approx([p.gy[1:].sum(), p.gy[3]])
     assert np.isnan(found.value[[0, 2]]).all()
     assert found.fan_out.tolist() == [0, 3, 0, 1]
