@@ -92,7 +92,10 @@ class _Two:
                 yield f"not compared, as {which} alone has them: {', '.join(alone)}"
 
     def findings(self) -> Iterator[Finding]:
-        a, b = (s.outputs for s in self.both)
+        one, other = self.both
+        a, b = one.outputs, other.outputs
+        # those of a dictionary, whatever their order
+        other.order = {name: i for i, name in enumerate(a)}
         if a != b:
             yield comparison.wrong("outputs", f"a gives {_named(a)}; b gives {_named(b)}")
             return

@@ -118,11 +118,18 @@ def scattered(inputs: Inputs) -> Inputs:
 
 
 def shifted(inputs: Inputs) -> Inputs:
-    """Return contiguous copies that begin one element into their memory: no vector begins there."""
-    return tuple(None if a is None else _shift(a) for a in inputs)
+    """Return copies, each by `shift`."""
+    return tuple(None if a is None else shift(a) for a in inputs)
 
 
-def _shift(a: Array) -> Array:
+def backwards(a: Array) -> Array:
+    """Return a copy that lies in memory from its last element to its first."""
+    turned = (slice(None, None, -1),) * a.ndim
+    return array_module(a).array(a[turned])[turned] if a.ndim else a.copy()
+
+
+def shift(a: Array) -> Array:
+    """Return a contiguous copy that begins one element into its memory: no vector begins there."""
     view: Array = array_module(a).empty(a.size + 1, a.dtype)[1:].reshape(a.shape)
     view[...] = a
     return view

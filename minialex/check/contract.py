@@ -22,13 +22,24 @@ import numpy as np
 from minialex import arrays
 from minialex.arrays import Array
 from minialex.check import comparison, noise
-from minialex.check.case import Case, Inputs, with_gaps
+from minialex.check.case import Case, Inputs, backwards, shift, with_gaps
 from minialex.check.suite import Pair, problem_of
 from minialex.cuda import EmulationError
 from minialex.errors import MinialexError
 
 MAX_CHOICES = 14
 """How many choices of inputs gradients are asked for: all choices of four."""
+
+SCALES = -1.0, 2.0**10, 2.0**-10, -1.0
+"""What the cotangent is multiplied by: powers of two, which change no digit."""
+
+LAYOUTS: dict[str, Callable[[Array], Array]] = {
+    "has gaps between its elements": with_gaps,
+    "lies in Fortran's order": lambda a: arrays.array_module(a).array(a, order="F"),
+    "runs backwards": backwards,
+    "begins at an odd address": shift,
+}
+"""How a cotangent may lie."""
 
 OTHER_BY = 2.0**-6
 """By which share of themselves other inputs are other: they stay in the domain, mostly."""
@@ -57,6 +68,8 @@ class OpCall:
         told. Otherwise it may know of inputs that have none, and give more than it is asked for.
     tolerance : float
         By how much results may differ from run to run.
+    atol, rtol : float
+        By how much, and by which share, gradients for other cotangents may be off besides.
     """
 
     pair: Pair
@@ -68,6 +81,8 @@ class OpCall:
     names: tuple[str, ...]
     every: bool = True
     tolerance: float = 0.0
+    atol: float = 0.0
+    rtol: float = 0.0
 
 
 def violations(pair: Pair, case: Case) -> list[str]:
@@ -104,7 +119,10 @@ class ContractRun:
 
     def lapses(self) -> list[str]:
         """Run both some more; return what else is broken, where nothing is that `wrecks` finds."""
-        asked = self._keep(), self._again(), self._cotangents(), self._needs(), self._out()
+        asked = (
+            *(self._keep(), self._again(), self._cotangents(), self._inputs()),
+            *(self._needs(), self._out()),
+        )
         found = [line for lines in asked for line in _until_it_raises(lines)]
         return found or _until_it_raises(self._after_others())
 
@@ -205,6 +223,8 @@ class ContractRun:
         # what it says of inputs that it was not given is not asked here
         with np.errstate(all="ignore"), contextlib.suppress(Exception):
             self.pair.run(others, self.call.params)
+        if _bits(self.y) != _bits(self.output):
+            yield "forward writes to an output that it returned before: return a new array"
         yield from self._differ(
             "backward gives the gradient of {} other bits after forward ran on other inputs: all "
             "that it needs has to be saved"
@@ -219,31 +239,66 @@ class ContractRun:
                 yield line.format(self.call.names[k])
 
     def _cotangents(self) -> Iterator[str]:
-        """Give the cotangent as it may lie in memory: with gaps, or one number for all elements."""
-        gy, there = self.call.gy, self._there()
-        if gy is None or not there or gy.size < 2:
-            return
-        gaps, xp = with_gaps(gy), arrays.array_module(gy)
-        yield from self._as_of(gaps, self.whole, "gaps between its elements")
-        one = gy.reshape(-1)[0]
-        whole = self._vjp(self.all, gy=xp.full(gy.shape, one, gy.dtype))
-        same = xp.broadcast_to(one, gy.shape)
-        yield from self._as_of(same, whole, "strides of 0, as that of a sum has")
+        """Give multiples of the cotangent, which lie in memory as it may, and one for all outputs.
 
-    def _as_of(self, gy: Array, want: Inputs, lies: str) -> Iterator[str]:
-        """Compare the gradients for `gy` with those for the same numbers one behind another."""
+        Backward is linear in it, whatever it is, and does not mind where it lies.
+        """
+        gy = self.call.gy
+        if gy is None or not self._there():
+            return
+        for scale, (lies, layout) in zip(SCALES, LAYOUTS.items(), strict=True):
+            several = scale * gy
+            found = [*self._off(layout(several), scale, self.whole)]
+            if found:
+                linear = not [*self._off(several, scale, self.whole)]
+                why = f"where gy {lies}" if linear else f"for {scale:g} gy: it is not linear in gy"
+                yield from (f"{line} {why}" for line in found)
+                return
+        if gy.size > 1:
+            xp, one = arrays.array_module(gy), gy.reshape(-1)[0]
+            whole = self._vjp(self.all, gy=xp.full(gy.shape, one, gy.dtype))
+            found = [*self._off(xp.broadcast_to(one, gy.shape), 1.0, whole)]
+            yield from (f"{line} where gy has strides of 0, as of a sum" for line in found)
+
+    def _off(self, gy: Array, scale: float, want: Inputs) -> Iterator[str]:
+        """Yield a line for each gradient that, for `gy`, is not `scale` times the one wanted."""
         grads = self._vjp(self.all, gy=gy)
         for k in self._there():
-            found = (
-                arrays.to_numpy(a) for a in (grads[k], want[k], self.whole[k]) if a is not None
-            )
-            g, wanted, usual = found
-            sizes = (np.abs(a).max(initial=0.0, where=np.isfinite(a)) for a in (wanted, usual))
-            error = float(comparison.distance(g, wanted).max(initial=0.0))
+            found = (a for a in (grads[k], want[k], self.whole[k]) if a is not None)
+            g, wanted, usual = (arrays.to_numpy(a).astype(np.float64) for a in found)
+            wanted, usual = scale * wanted, scale * usual
+            in_range = np.abs(wanted) < np.finfo(gy.dtype).max
+            sizes = (np.abs(a).max(initial=0.0, where=in_range) for a in (wanted, usual))
+            error = comparison.distance(g, wanted).max(initial=0.0, where=in_range)
             # sums may be taken in another order
-            if not error <= noise.perturbation(gy.dtype) * max(sizes) + self.call.tolerance:
-                name = self.call.names[k]
-                yield f"the gradient of {name} is off by {error:.2g} where gy has {lies}"
+            share = noise.perturbation(gy.dtype) + self.call.rtol
+            bound = share * max(sizes) + np.finfo(gy.dtype).tiny
+            bound += (1 + abs(scale)) * (self.call.tolerance + self.call.atol)
+            if not error <= bound:
+                yield f"the gradient of {self.call.names[k]} is off by {error:.2g}"
+
+    def _inputs(self) -> Iterator[str]:
+        """Run both on inputs that lie in memory with gaps; that an op refuses them is no fault."""
+        call = self.call
+        inputs = tuple(None if a is None else with_gaps(a) for a in call.inputs)
+        try:
+            y, saved = self.pair.run(inputs, call.params)
+            grads: Inputs = ()
+            if call.gy is not None:
+                grads = self.pair.vjp(call.gy, saved, call.params, self.all)
+        except Exception:
+            return
+        gradients = [(f"the gradient of {call.names[k]}", k) for k in self._there()]
+        both = [(what, grads[k], self.whole[k]) for what, k in gradients]
+        for what, *two in (("the output", y, self.y), *both):
+            got, want = (arrays.to_numpy(a).astype(np.float64) for a in two if a is not None)
+            size = np.abs(want).max(initial=0.0, where=np.isfinite(want))
+            bound = noise.perturbation(self.y.dtype) * size + call.tolerance
+            if (
+                got.shape != want.shape
+                or not comparison.distance(got, want).max(initial=0) <= bound
+            ):
+                yield f"{what} is another where the inputs have gaps between their elements"
 
     def _needs(self) -> Iterator[str]:
         """Ask for some of the gradients, all choices in turn."""

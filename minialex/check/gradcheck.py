@@ -135,7 +135,7 @@ def _until_it_raises(subject: Subject, options: _Options) -> Iterator[Finding]:
 
 def _findings(subject: Subject, options: _Options) -> Iterator[Finding]:
     """Yield what there is to say about each leaf, and whether two runs agree."""
-    owed = nodes.contract(subject, options.nondet_tol)
+    owed = nodes.contract(subject, options.nondet_tol, options.atol, options.rtol)
     if owed.wrecked:
         yield from owed.findings
         return

@@ -12,7 +12,7 @@ import functools
 import inspect
 import math
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,17 +101,20 @@ class Contract:
     wrecked: bool
 
 
-def contract(subject: Subject, tolerance: float = 0.0) -> Contract:
+def contract(
+    subject: Subject, tolerance: float = 0.0, atol: float = 0.0, rtol: float = 0.0
+) -> Contract:
     """Run each op that `fn` runs a few times more, in every type that gradients are checked in.
 
     See ``contract.py`` for what is asked. `fn` itself must not write to what it is given either.
-    Results may differ by `tolerance` from run to run.
+    Results may differ by `tolerance` from run to run, and gradients for other cotangents be off by
+    `atol` and by the share `rtol` besides.
     """
     found: dict[tuple[str, str], Finding] = {}
     wrecked, compared, ops = False, 0, 0
     for wide in sorted({subject.work.dtype != subject.as_given.dtype, False}, reverse=True):
         with np.errstate(all="ignore"):
-            walk = _Walk(subject, wide, tolerance)
+            walk = _Walk(subject, wide, {"tolerance": tolerance, "atol": atol, "rtol": rtol})
             walk.run()
         for finding in walk.findings:
             found.setdefault((finding.what, finding.detail[0]), finding)
@@ -130,8 +133,8 @@ class _Walk:
     be taken for its input otherwise.
     """
 
-    def __init__(self, subject: Subject, wide: bool, tolerance: float) -> None:
-        self.subject, self.wide, self.tolerance = subject, wide, tolerance
+    def __init__(self, subject: Subject, wide: bool, allowed: Mapping[str, float]) -> None:
+        self.subject, self.wide, self.allowed = subject, wide, allowed
         self.findings: list[Finding] = []
         self.wrecked, self.compared, self.ops = False, 0, 0
         self.pristine: dict[int, Array] = {}
@@ -175,7 +178,7 @@ class _Walk:
             gy = arrays.to_device(rng.standard_normal(y.shape).astype(y.dtype), pair.device)
         wanted = tuple(i for i, edge in enumerate(edges) if edge is not None)
         how = call.params, y, gy, wanted, argument_names(op, len(inputs))
-        run = ContractRun(OpCall(pair, inputs, *how, every=False, tolerance=self.tolerance))
+        run = ContractRun(OpCall(pair, inputs, *how, every=False, **self.allowed))
         wrecks = run.wrecks()
         self.wrecked |= bool(wrecks)
         # what else is asked is asked in the type that is given alone

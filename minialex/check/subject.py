@@ -82,6 +82,8 @@ class Subject:
         The ops that made Tensors which `fn` uses before it ran: what is behind is out of reach.
     outputs : dict from name to tuple of int
         The shapes of the outputs, ``output`` or ``output['loss']`` and so on.
+    order : dict from name to int
+        The place of each output among them; empty where that is the one in which `fn` returns them.
     no_tensors : list of str
         Arrays among the outputs, by name: nothing flows back from them.
     why_narrow : str
@@ -106,6 +108,7 @@ class Subject:
         self.constants = {n: v for n, v in found if v.dtype.kind == "f" and not requires_grad(v)}
         self._scope = dict(seen_by(fn))
         self.no_tensors: list[str] = []
+        self.order: dict[str, int] = {}
         self.made_before: list[str] = []
         self._capture()
         if not self.leaves:
@@ -140,15 +143,25 @@ class Subject:
     def forward(self, *xs: Array | None) -> Array:
         """Return all outputs behind one another."""
         if self.reference is not None:
-            given = dict(zip(map(id, self.leaves.values()), xs, strict=True))
+            copies = (None if x is None else x.copy() for x in xs)
+            given = dict(zip(map(id, self.leaves.values()), copies, strict=True))
             args = (mapped(a, lambda v: given.get(id(v), on_host(v))) for a in self.args)
             result = self.reference(*args)
             y = joined(result if isinstance(result, tuple | list) else [result])
-            count = sum(map(prod, self.outputs.values()))
-            if y.size != count:
-                raise ValueError(f"gradcheck: reference returns {y.size} numbers, fn {count}")
+            self._check_shapes(result, y.size)
             return y
         return self.values(xs, wide=not self.why_narrow)
+
+    def _check_shapes(self, result: Any, size: int) -> None:
+        """Check that the reference returns as many numbers as `fn`, in an array of its shape."""
+        count = sum(map(prod, self.outputs.values()))
+        if size != count:
+            raise ValueError(f"gradcheck: reference returns {size} numbers, fn {count}")
+        (shape, *others), found = self.outputs.values(), np.shape(result)
+        if not (others or isinstance(result, tuple | list) or size == 1 or found == shape):
+            raise ValueError(
+                f"gradcheck: reference returns an array of shape {found}, fn one of {shape}"
+            )
 
     def values(self, xs: Inputs, *, wide: bool) -> Array:
         """Return all outputs of `fn` itself behind one another, in float64 on the host."""
@@ -246,6 +259,8 @@ class Subject:
     def _outputs(self, result: Any) -> list[Tensor]:
         """Return the Tensors of floating-point numbers that `fn` returned."""
         found = [(n, v) for n, v in numbers(result, "output") if v.dtype.kind == "f"]
+        if self.order:
+            found.sort(key=lambda pair: self.order.get(pair[0], len(self.order)))
         outputs = [v for _, v in found if isinstance(v, Tensor)]
         if not outputs:
             raise ValueError(f"gradcheck: fn must return Tensors, not {type(result).__name__}")

@@ -91,6 +91,15 @@ def test_outputs_of_other_names_fail():
     assert compare(lambda x: {"y": x + x}, lambda x: {"y": x * 2}, tensor(3))
 
 
+def test_outputs_of_a_dictionary_are_compared_by_their_names():
+    def one(x):
+        return {"a": x * 1, "b": x * 2}
+
+    assert compare(one, lambda x: {"b": x * 2, "a": x * 1}, tensor(3))
+    swapped = compare(one, lambda x: {"b": x * 1, "a": x * 2}, tensor(3), raise_exception=False)
+    assert swapped.verdict is FAIL
+
+
 def test_modules_are_compared_by_the_names_of_their_parameters():
     one, other = nn.Linear(4, 3), nn.Linear(4, 3)
     other.load_state_dict(one.state_dict())

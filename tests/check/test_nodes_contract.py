@@ -182,11 +182,18 @@ def test_what_is_kept_outside_of_saved_is_found():
     assert [f.detail[0].startswith(line) for f in failures(report)] == [True]
 
 
+def _is_dense(a):
+    return {abs(n) for n in a.strides} in ({8, 24}, {8, 16})
+
+
 @pytest.mark.parametrize(("wrong", "lies"), [
-    (lambda gy: not gy.strides[-1], "strides of 0, as that of a sum has"),
-    (lambda gy: not gy.flags.c_contiguous and gy.strides[-1], "gaps between its elements"),
+    (lambda gy: not gy.strides[-1], "has strides of 0, as of a sum"),
+    (lambda gy: gy.strides[-1] and not _is_dense(gy), "has gaps between its elements"),
+    (lambda gy: gy.flags.f_contiguous and gy.ndim > 1, "lies in Fortran's order"),
+    (lambda gy: gy.strides[-1] < 0, "runs backwards"),
+    (lambda gy: gy.flags.c_contiguous and gy.ctypes.data % 16, "begins at an odd address"),
 ])  # fmt: skip
-@pytest.mark.parametrize("fn", [lambda y: y.sum(), lambda y: y.tanh()])
+@pytest.mark.parametrize("fn", [lambda y: y.sum(), lambda y: y.T.tanh()])
 def test_a_backward_that_is_wrong_for_some_layouts_of_gy(wrong, lies, fn):
     def back(gy, saved):
         return (right_back(gy, saved)[0] * (2 if wrong(gy) else 1),)
@@ -195,7 +202,52 @@ def test_a_backward_that_is_wrong_for_some_layouts_of_gy(wrong, lies, fn):
     assert report.verdict is FAIL
     (line,) = (f.detail[0] for f in failures(report) if f.op == "squared, first op")
     assert line.startswith("the gradient of x is off by ")
-    assert line.endswith(f" where gy has {lies}")
+    assert line.endswith(f" where gy {lies}")
+
+
+@pytest.mark.parametrize("wrong", [
+    np.abs, lambda gy: np.maximum(gy, 0), lambda gy: np.clip(gy, -5, 5),
+    lambda gy: np.where(np.abs(gy) < 0.01, 0, gy), lambda gy: gy * (2 if gy.flat[0] < 0 else 1),
+    lambda gy: gy * np.abs(gy), np.sign,
+])  # fmt: skip
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("fn", [lambda y: y, lambda y: 1 - y, lambda y: 100 * y.sum()])
+def test_a_backward_that_is_not_linear_is_found_whatever_comes(wrong, fn, seed):
+    op = own(lambda gy, saved: (2 * wrong(gy) * saved[0],))
+    report = report_of(lambda x: fn(op(x)), tensor(2, 3), seed=seed)
+    assert report.verdict is FAIL
+    assert any("gy: it is not linear in gy" in line for f in report.findings for line in f.detail)
+
+
+def doubles_what_has_gaps(x):
+    return x * x, (x, 1 if x.flags.c_contiguous else 2)
+
+
+def test_an_op_that_is_wrong_where_its_inputs_have_gaps():
+    op = own(lambda gy, saved: (2 * gy * saved[0] * saved[1],), doubles_what_has_gaps)
+    line = "the gradient of x is another where the inputs have gaps between their elements"
+    for fn in (op, lambda x: op(x).tanh(), lambda x: op(x[:, ::2])):
+        assert line in str(report_of(fn, tensor(2, 3)))
+
+
+def test_an_op_may_refuse_inputs_with_gaps():
+    def refuses(x):
+        if not x.flags.c_contiguous:
+            raise ValueError("x must be contiguous")
+        return x * x, (x,)
+
+    assert report_of(own(right_back, refuses), tensor(2, 3))
+
+
+def test_an_output_that_the_next_call_overwrites_is_found():
+    kept = {}
+
+    def forward(x):
+        y = kept.setdefault((x.shape, x.dtype.char), np.empty(x.shape, x.dtype))
+        return np.multiply(x, x, out=y), (x,)
+
+    report = report_of(own(right_back, forward), tensor(3))
+    assert "forward writes to an output that it returned before: return a new array" in str(report)
 
 
 def test_what_breaks_in_float64_alone_is_told():
@@ -282,8 +334,8 @@ def test_each_op_is_asked_in_a_few_runs(inputs):
     subject = Subject(op, tuple(xs), None)
     runs.clear()
     assert nodes.contract(subject).findings[0].verdict is Verdict.PASS
-    assert runs.count("forward") == 3
-    assert runs.count("backward") == 6 + inputs + (inputs if inputs > 1 else 0)
+    assert runs.count("forward") == 4
+    assert runs.count("backward") == 10 + inputs + (inputs if inputs > 1 else 0)
 
 
 def test_a_whole_network_keeps_its_contract():
