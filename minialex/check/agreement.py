@@ -13,7 +13,7 @@ import numpy as np
 from minialex.arrays import Array
 from minialex.check import comparison, guess, measured, noise, rounding
 from minialex.check.case import seeded
-from minialex.check.report import GradientError, Report, check_tolerances
+from minialex.check.report import GradientError, Report, check_numbers
 from minialex.check.subject import Subject
 from minialex.check.verdict import Finding, Verdict
 
@@ -64,9 +64,11 @@ def compare(
     ValueError
         If nothing requires a gradient, one of them returns no Tensor, or a tolerance is negative.
     """
-    check_tolerances("compare", atol=atol, rtol=rtol)
+    check_numbers("compare", seed=seed, atol=atol, rtol=rtol)
     args = tuple(inputs) if isinstance(inputs, Sequence) else (inputs,)
-    two = _Two(Subject(a, args, None), Subject(b, args, None), atol, rtol, seed)
+    two = _Two(
+        Subject(a, args, None, "compare"), Subject(b, args, None, "compare"), atol, rtol, seed
+    )
     report = Report(tuple(two.findings()), tuple(two.remarks()))
     if raise_exception and not report:
         raise GradientError(f"compare: {report.verdict}\n{report}")
@@ -144,12 +146,16 @@ class _Two:
                 f"{np.count_nonzero(~(excess <= 0))} of {p.size} elements differ",
             )
             return dataclasses.replace(finding, verdict=Verdict.FAIL, detail=lines)
-        largest = float(size.max(where=np.isfinite(size), initial=0))
+        largest = _largest(size)
         if not largest:
             return _undecided(finding, "both are 0")
         if allowed.max() > noise.RESOLUTION * largest:
             return _undecided(finding, f"noise alone may reach {allowed.max() / largest:.0%}")
         return finding
+
+
+def _largest(size: Array) -> float:
+    return float(size.max(initial=0, where=np.isfinite(size)))
 
 
 def _undecided(finding: Finding, reason: str) -> Finding:
@@ -177,7 +183,7 @@ class _Side:
         found = measured.function_noise(subject.forward, self.xs, self.rng, work)
         # of a narrower type it is as much larger as the roundoff
         found = NOISE_SAFETY * found * (noise.unit(self.dtype) / noise.unit(work))
-        return y, np.full(y.shape, self._share(y) * size.max(initial=0)) + found
+        return y, np.full(y.shape, self._share(y) * _largest(size)) + found
 
     def gradient(self, name: str) -> tuple[Array, Array]:
         """Return the gradient of a leaf, and how far off rounding may put each element."""
@@ -185,7 +191,7 @@ class _Side:
         size, g = self.sizes[k], self.arrived[k]
         size = np.zeros(self.subject.leaves[name].shape) if size is None else size
         g = np.zeros(size.shape) if g is None else g
-        return g, np.full(g.shape, self._share(g) * float(size.max(initial=0)))
+        return g, np.full(g.shape, self._share(g) * _largest(size))
 
     def moved(self, name: str) -> Array:
         """Return how far each element moves when the ops are rounded at random."""

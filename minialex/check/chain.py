@@ -27,20 +27,19 @@ VISIBLE = 1e-6
 """What share of a change of the outputs, or of the terms of a gradient, is put down to rounding."""
 
 
-def astray(subject: Subject, gy: Array, rng: np.random.Generator) -> str:
-    """Return what is wrong between the ops of a function, for the cotangent `gy`; or nothing."""
+def astray(subject: Subject, k: int, gy: Array, rng: np.random.Generator) -> str:
+    """Return what is wrong between the ops on the way to leaf `k`, for `gy`; or nothing."""
     wide, xs = not subject.why_narrow, subject.arrays()
-    moved = [*_moved(subject, rng)]
+    moved = [*_moved(subject, k, rng)]
     with np.errstate(all="ignore"):
         with subject.recorded(wide=wide) as (calls, outputs):
-            added = _added_up(outputs, gy)
-            sums = [added.get(t, []) for t in subject.leaves.values()]
+            terms = _added_up(outputs, gy).get([*subject.leaves.values()][k], [])
             again = [_replayed(subject, calls, outputs, there) for there in moved]
-        arrived = subject.vjp(xs, gy, wide=wide)
+        g = subject.vjp(xs, gy, wide=wide)[k]
         here, *elsewhere = (subject.values(there, wide=wide) for there in (xs, *moved))
-    for name, g, terms in zip(subject.leaves, arrived, sums, strict=True):
-        if not _is_sum(g, terms):
-            return f"what they give for {name} is not what autograd adds up: a hook on the way?"
+    if not _is_sum(g, terms):
+        name = [*subject.leaves][k]
+        return f"what they give for {name} is not what autograd adds up: a hook on the way?"
     for y, replayed in zip(elsewhere, again, strict=True):
         if not _largest(replayed - y) <= VISIBLE * _largest(y - here):
             return (
@@ -61,11 +60,12 @@ def _is_sum(g: Array | None, terms: Sequence[Any]) -> bool:
     return _largest(g - total) <= VISIBLE * max(map(_largest, map(to_numpy, terms)))
 
 
-def _moved(subject: Subject, rng: np.random.Generator) -> Iterator[Inputs]:
-    """Yield the inputs, moved a little, and a little more."""
+def _moved(subject: Subject, k: int, rng: np.random.Generator) -> Iterator[Inputs]:
+    """Yield the inputs with number `k` moved a little, and a little more."""
     step = noise.perturbation(subject.work.dtype)
     for share in (step, step**0.5):
-        yield tuple(x + share * direction(x, rng) for x in subject.arrays() if x is not None)
+        xs = (x for x in subject.arrays() if x is not None)
+        yield tuple(x + share * direction(x, rng) if i == k else x for i, x in enumerate(xs))
 
 
 def _added_up(outputs: Sequence[Tensor], gy: Array) -> dict[Edge, list[Any]]:
@@ -92,7 +92,8 @@ def _replayed(
         t: to_device(np.asarray(x, t.dtype), t.device) for t, x in zip(leaves, xs, strict=True)
     }
     for call in calls:
-        if call.node is not None:
+        # one that fn has sent a gradient through itself is no part of the graph any more
+        if call.node is not None and not call.node.freed:
             inputs = tuple(
                 a if edge is None else values.get(edge, a)
                 for edge, a in zip(call.node.edges, call.inputs, strict=True)

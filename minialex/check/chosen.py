@@ -30,7 +30,7 @@ def chosen_elements(
         return {}
     if elements == "all":
         return {k: range(size) for k, size in enumerate(sizes)}
-    if isinstance(elements, int) and elements > 0:
+    if isinstance(elements, int) and not isinstance(elements, bool) and elements > 0:
         rng = seeded(seed)
         draws = (rng.choice(n, min(n, elements), replace=False) for n in sizes)
         return {k: sorted(map(int, drawn)) for k, drawn in enumerate(draws)}
@@ -43,6 +43,10 @@ def chosen_elements(
     for name in elements:
         if name not in names:
             raise ValueError(f"gradcheck: elements: {unknown('input', str(name), names)}")
+        if not isinstance(elements[name], Sequence) or not elements[name]:
+            raise ValueError(
+                f"gradcheck: elements: {name} has {elements[name]!r}; give a list of indices"
+            )
     return {
         names.index(name): [_flat(name, index, shapes[name]) for index in indices]
         for name, indices in elements.items()

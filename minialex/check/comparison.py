@@ -218,7 +218,7 @@ class _GradientComparison:
 
     def bound_along(self, v: Array, d: Derivative) -> float:
         """Return how far off the derivative along `v` may be."""
-        rounding = float(np.linalg.norm((self.allowed + self.atol + self.doubt) * v))
+        rounding = noise.norm((self.allowed + self.atol + self.doubt) * v)
         return rounding + d.uncertainty + self.rtol * abs(d.value)
 
     def off(self, truth: ElementwiseDerivatives) -> Array:
@@ -237,7 +237,6 @@ class _GradientComparison:
         if not self.g.size:
             return Finding(self.what, Verdict.PASS, 0.0, 0.0, 0)
         place = np.unravel_index(_ratio(error, bound).argmax(), self.g.shape)
-        sizes = np.abs(truth.value)
         finding = functools.partial(
             Finding,
             self.what,
@@ -246,7 +245,7 @@ class _GradientComparison:
             compared=compared,
             excluded=excluded,
             left_out=int(np.count_nonzero(~truth.taken)),
-            too_small=int(np.count_nonzero(seen & (sizes > 0) & (sizes <= bound))),
+            too_small=int(np.count_nonzero(seen & self._too_small(truth, bound))),
         )
         if off.any():
             how = self.g, truth, self.along, self.rounding, place, self.evidence
@@ -264,6 +263,18 @@ class _GradientComparison:
         reason = (*self._vague(truth, bound, seen), *self._off_beside_themselves(truth, seen))
         verdict = Verdict.INCONCLUSIVE if reason else Verdict.PASS
         return finding(verdict=verdict, detail=reason)
+
+    def _too_small(self, truth: ElementwiseDerivatives, bound: Array) -> Array:
+        """Return which elements are below what is allowed: zeros would pass for them.
+
+        What outputs depend on by less than rounding has no derivative that differences see.
+        """
+        sizes = np.abs(truth.value)
+        small = (sizes > 0) & (sizes <= bound)
+        for place in zip(*np.nonzero((truth.fan_out == 0) & truth.taken), strict=True):
+            v = unit_vector(self.g.shape, place)
+            small[place] = bool(self.problem.reached(self.k, v).any())
+        return small
 
     def _kinks_together(self, truth: ElementwiseDerivatives) -> Finding | None:
         """Return a FAIL where elements at kinks are wrong together, though none need be alone.
@@ -311,6 +322,9 @@ class _GradientComparison:
                     return
                 continue
             opinion = self.problem.second_opinion(self.k, v, value)
+            if not self.g[place] and self.problem.stands_still(self.k, v):
+                # stairs: flat, and yet a slope from further away
+                opinion = np.inf
             truth.uncertainty[place] = max(truth.uncertainty[place], opinion)
             off = self.off(truth)
             if off[place]:
@@ -374,7 +388,8 @@ class _GradientComparison:
             reason = f"one element of {self.g.size} that is off by {scale:.2g} might not show"
             verdict = Verdict.INCONCLUSIVE
             return finding(verdict=verdict, compared=self.g.size, detail=(reason,))
-        return finding(verdict=Verdict.PASS, compared=self.g.size)
+        small = int(np.count_nonzero(np.abs(self.g) <= bound))
+        return finding(verdict=Verdict.PASS, compared=self.g.size, too_small=small)
 
     def _explain(self) -> tuple[str, ...]:
         affordable = self.problem.affordable

@@ -45,6 +45,26 @@ OTHER_BY = 2.0**-6
 """By which share of themselves other inputs are other: they stay in the domain, mostly."""
 
 
+@dataclass(frozen=True)
+class Tolerances:
+    """By how much results may differ.
+
+    Attributes
+    ----------
+    nondet : float
+        From run to run.
+    atol, rtol : float
+        Besides, where gradients for different cotangents are compared; `rtol` of the largest.
+    """
+
+    nondet: float = 0.0
+    atol: float = 0.0
+    rtol: float = 0.0
+
+
+EXACT = Tolerances()
+
+
 @dataclass(frozen=True, eq=False)
 class OpCall:
     """A call of an op, and how its backward is called: what the contract is asked about.
@@ -66,10 +86,7 @@ class OpCall:
     every : bool
         Whether there must be a gradient for all of these, and none for others, whatever backward is
         told. Otherwise it may know of inputs that have none, and give more than it is asked for.
-    tolerance : float
-        By how much results may differ from run to run.
-    atol, rtol : float
-        By how much, and by which share, gradients for other cotangents may be off besides.
+    tolerances : Tolerances
     """
 
     pair: Pair
@@ -80,9 +97,7 @@ class OpCall:
     wanted: tuple[int, ...]
     names: tuple[str, ...]
     every: bool = True
-    tolerance: float = 0.0
-    atol: float = 0.0
-    rtol: float = 0.0
+    tolerances: Tolerances = EXACT
 
 
 def violations(pair: Pair, case: Case) -> list[str]:
@@ -207,11 +222,14 @@ class ContractRun:
     def _same(self, a: Any, b: Any) -> bool:
         if _bits(a) == _bits(b):
             return True
-        apart = getattr(a, "shape", None) != getattr(b, "shape", None) or not self.call.tolerance
+        apart = (
+            getattr(a, "shape", None) != getattr(b, "shape", None)
+            or not self.call.tolerances.nondet
+        )
         if apart:
             return False
         difference = np.abs(arrays.to_numpy(a) - arrays.to_numpy(b))
-        return bool(difference.max() <= self.call.tolerance)
+        return bool(difference.max() <= self.call.tolerances.nondet)
 
     def _again(self) -> Iterator[str]:
         """Run backward once more on what was saved."""
@@ -271,9 +289,9 @@ class ContractRun:
             sizes = (np.abs(a).max(initial=0.0, where=in_range) for a in (wanted, usual))
             error = comparison.distance(g, wanted).max(initial=0.0, where=in_range)
             # sums may be taken in another order
-            share = noise.perturbation(gy.dtype) + self.call.rtol
+            share = noise.perturbation(gy.dtype) + self.call.tolerances.rtol
             bound = share * max(sizes) + np.finfo(gy.dtype).tiny
-            bound += (1 + abs(scale)) * (self.call.tolerance + self.call.atol)
+            bound += (1 + abs(scale)) * (self.call.tolerances.nondet + self.call.tolerances.atol)
             if not error <= bound:
                 yield f"the gradient of {self.call.names[k]} is off by {error:.2g}"
 
@@ -293,7 +311,7 @@ class ContractRun:
         for what, *two in (("the output", y, self.y), *both):
             got, want = (arrays.to_numpy(a).astype(np.float64) for a in two if a is not None)
             size = np.abs(want).max(initial=0.0, where=np.isfinite(want))
-            bound = noise.perturbation(self.y.dtype) * size + call.tolerance
+            bound = noise.perturbation(self.y.dtype) * size + call.tolerances.nondet
             if (
                 got.shape != want.shape
                 or not comparison.distance(got, want).max(initial=0) <= bound
@@ -397,7 +415,7 @@ def _kind(a: Array) -> str:
 
 def _like(a: Any, b: Array) -> bool:
     """Return whether `a` is an array as `b` is, or the number that NumPy makes of no axes."""
-    known = isinstance(a, type(b)) or (isinstance(a, np.generic) and isinstance(b, np.ndarray))
+    known = type(a) is type(b) or (isinstance(a, np.generic) and isinstance(b, np.ndarray))
     return known and hasattr(a, "shape")
 
 

@@ -12,7 +12,7 @@ import functools
 import inspect
 import math
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +24,7 @@ from minialex.autograd.choice import PLAIN
 from minialex.autograd.graph import Edge, Node, ancestry
 from minialex.autograd.op import Call, Op
 from minialex.check import chain, comparison
-from minialex.check.contract import ContractRun, OpCall
+from minialex.check.contract import EXACT, ContractRun, OpCall, Tolerances
 from minialex.check.subject import BackwardError, Subject
 from minialex.check.suite import Pair
 from minialex.check.verdict import Finding, Verdict
@@ -101,20 +101,16 @@ class Contract:
     wrecked: bool
 
 
-def contract(
-    subject: Subject, tolerance: float = 0.0, atol: float = 0.0, rtol: float = 0.0
-) -> Contract:
+def contract(subject: Subject, tolerances: Tolerances = EXACT) -> Contract:
     """Run each op that `fn` runs a few times more, in every type that gradients are checked in.
 
     See ``contract.py`` for what is asked. `fn` itself must not write to what it is given either.
-    Results may differ by `tolerance` from run to run, and gradients for other cotangents be off by
-    `atol` and by the share `rtol` besides.
     """
     found: dict[tuple[str, str], Finding] = {}
     wrecked, compared, ops = False, 0, 0
     for wide in sorted({subject.work.dtype != subject.as_given.dtype, False}, reverse=True):
         with np.errstate(all="ignore"):
-            walk = _Walk(subject, wide, {"tolerance": tolerance, "atol": atol, "rtol": rtol})
+            walk = _Walk(subject, wide, tolerances)
             walk.run()
         for finding in walk.findings:
             found.setdefault((finding.what, finding.detail[0]), finding)
@@ -133,8 +129,8 @@ class _Walk:
     be taken for its input otherwise.
     """
 
-    def __init__(self, subject: Subject, wide: bool, allowed: Mapping[str, float]) -> None:
-        self.subject, self.wide, self.allowed = subject, wide, allowed
+    def __init__(self, subject: Subject, wide: bool, tolerances: Tolerances) -> None:
+        self.subject, self.wide, self.tolerances = subject, wide, tolerances
         self.findings: list[Finding] = []
         self.wrecked, self.compared, self.ops = False, 0, 0
         self.pristine: dict[int, Array] = {}
@@ -178,7 +174,7 @@ class _Walk:
             gy = arrays.to_device(rng.standard_normal(y.shape).astype(y.dtype), pair.device)
         wanted = tuple(i for i, edge in enumerate(edges) if edge is not None)
         how = call.params, y, gy, wanted, argument_names(op, len(inputs))
-        run = ContractRun(OpCall(pair, inputs, *how, every=False, **self.allowed))
+        run = ContractRun(OpCall(pair, inputs, *how, every=False, tolerances=self.tolerances))
         wrecks = run.wrecks()
         self.wrecked |= bool(wrecks)
         # what else is asked is asked in the type that is given alone
@@ -228,12 +224,18 @@ class Culprits:
         The cotangent.
     alone : ``alone(subject, count)``
         What compares the gradients of a single op, one of `count`.
+    contract_kept : bool
+        Whether all ops give what they owe: else one that is right by itself may be wrong here.
     """
 
-    def __init__(self, subject: Subject, gy: Array, alone: Alone) -> None:
+    def __init__(
+        self, subject: Subject, gy: Array, alone: Alone, contract_kept: bool = True
+    ) -> None:
         self.subject, self.gy, self.alone = subject, gy, alone
+        self.contract_kept = contract_kept
         self._told: set[str] = set()
         self._found: dict[Node, dict[int, list[Finding]] | None] = {}
+        self._strays: dict[int, str] = {}
 
     def named(self, k: int, finding: Finding) -> Finding:
         """Return a FAIL of leaf `k` with the op that it comes from, and other findings as is.
@@ -260,24 +262,26 @@ class Culprits:
         lines = [line for place, f in wrong for line in self._lines(place, f)]
         if on_the_way and not wrong:
             none = self._none_wrong([step for step, _ in on_the_way])
-            together = len(on_the_way) > 1 and math.isfinite(finding.error)
+            together = len(on_the_way) > 1 and math.isfinite(finding.error) and self.contract_kept
             if together and self._narrow(finding):
                 kind = self.subject.work.dtype
                 return _undecided(finding, f"not wrong in {kind}, and {none}: {_BETWEEN}")
-            if together and self._put_together_right([step for step, _ in on_the_way]):
+            if together and self._put_together_right(k, [step for step, _ in on_the_way]):
                 return _undecided(finding, f"{none}, and they are put together right: {_MISLED}")
-            lines = [f"{none}; {self._left()}"]
+            lines = [f"{none}; {self._left(k)}"] if self.contract_kept else []
         return dataclasses.replace(finding, detail=(*finding.detail, *lines), op=op)
 
-    def _put_together_right(self, steps: list[_Step]) -> bool:
+    def _put_together_right(self, k: int, steps: list[_Step]) -> bool:
         """Return whether there is nothing left that could be wrong, were each of `steps` right."""
         alone = all(self._of(step) is not None for step in steps)
-        return alone and self.subject.reference is None and not self._astray
+        return alone and self.subject.reference is None and not self._astray(k)
 
-    @functools.cached_property
-    def _astray(self) -> str:
-        """What is wrong between ops; nothing where there is nothing."""
-        return chain.astray(self.subject, self.gy, np.random.default_rng(0))
+    def _astray(self, k: int) -> str:
+        """Return what is wrong between ops; nothing where there is nothing."""
+        if k not in self._strays:
+            rng = np.random.default_rng(0)
+            self._strays[k] = chain.astray(self.subject, k, self.gy, rng)
+        return self._strays[k]
 
     def _narrow(self, finding: Finding) -> bool:
         """Return whether a finding, of finite numbers, is of a type beside float64."""
@@ -303,11 +307,11 @@ class Culprits:
             which += f" ({undecided} of them could not be decided)"
         return which
 
-    def _left(self) -> str:
+    def _left(self, k: int) -> str:
         """Return what may be wrong where no op is."""
         if self.subject.reference is not None:
             return f"what is left is a forward that is not what reference is, {_ELSEWHERE}"
-        return self._astray or f"what is left is {_ELSEWHERE}"
+        return self._astray(k) or f"what is left is {_ELSEWHERE}"
 
     def _decided(self, step: _Step) -> bool:
         found = self._of(step)

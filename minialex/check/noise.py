@@ -69,6 +69,16 @@ Gradient = Callable[[Inputs, Array, Perturb | None], Inputs]
 """A function of inputs, cotangent and what is to be done to the saved arrays, if anything."""
 
 
+def norm(a: Array) -> float:
+    """Return the root of the sum of squares, which may be too large or too small to be held."""
+    with np.errstate(all="ignore"):
+        found = float(np.linalg.norm(a))
+        if found and np.isfinite(found):
+            return found
+        largest = float(np.abs(a).max(initial=0.0))
+        return largest * float(np.linalg.norm(a / largest)) if largest else 0.0
+
+
 def unit(dtype: Any) -> float:
     """Return the unit roundoff of a floating-point type."""
     return float(np.finfo(dtype).eps) / 2
@@ -121,10 +131,10 @@ def output_size(
 ) -> Array:
     """Return S of each element of ``y = function(*inputs)``, which computes in `dtype`."""
     total, step = np.zeros(y.shape), perturbation(dtype)
-    for _ in range(DRAWS):
-        with np.errstate(all="ignore"):
-            total += ((function(*perturbed(inputs, rng, step)) - y) / step) ** 2
-    return np.asarray(np.sqrt(np.maximum(y * y, total / DRAWS)))
+    with np.errstate(all="ignore"):
+        for _ in range(DRAWS):
+            total = np.hypot(total, (function(*perturbed(inputs, rng, step)) - y) / step)
+        return np.asarray(np.maximum(np.abs(y), total / DRAWS**0.5))
 
 
 def gradient_sizes(
@@ -140,23 +150,22 @@ def gradient_sizes(
     """
     here, step = gradient(inputs, gy, None), perturbation(dtype)
     mixed = (gradient(inputs, gy * factors(gy.shape, rng), None) for _ in range(DRAWS))
-    total = _added([None if g is None else g * g for g in here], mixed, DRAWS)
+    total = _added([None if g is None else np.abs(g) for g in here], mixed, DRAWS)
     seeds = [int(seed) for seed in rng.integers(2**32, size=DRAWS // 2)]
     by_inputs = (_slopes(lambda m: gradient(m(inputs), gy, None), here, s, step) for s in seeds)
     by_saved = (_slopes(lambda m: gradient(inputs, gy, m), here, s, step) for s in seeds)
     with np.errstate(all="ignore"):
-        total = _added(total, itertools.chain(by_inputs, by_saved), len(seeds))
-    return tuple(None if squares is None else np.sqrt(squares) for squares in total)
+        return tuple(_added(total, itertools.chain(by_inputs, by_saved), len(seeds)))
 
 
 def _added(total: list[Array | None], runs: Iterable[Inputs], count: int) -> list[Array | None]:
-    """Return `total` with the mean of the squares over the `count` runs added, elementwise.
+    """Return `total` and the runs' root mean square, of `count`, as legs of a right triangle.
 
     One run at a time is held: those of all parameters of a network are large.
     """
     for run in runs:
         total = [
-            t if t is None or g is None else t + g * g / count
+            t if t is None or g is None else np.hypot(t, g / count**0.5)
             for t, g in zip(total, run, strict=True)
         ]
     return total

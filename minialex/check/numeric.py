@@ -57,6 +57,9 @@ MAX_ELEMENTWISE_AT_KINKS = 512
 
 RANDOM_DIRECTIONS = 2
 
+FLOOR_OVER_MEASURED = 64.0
+"""How many times the measured noise an output may be off for what it is put together from."""
+
 SECOND_LADDER_SCALE = 0.4
 """By which the steps are multiplied that a second opinion is taken from: to lie between the first
 ones, at no simple fraction of them."""
@@ -128,7 +131,7 @@ class DerivativeProblem:
     @functools.cached_property
     def scale(self) -> float:
         """The typical size of ``sum(gy y)``: what a direction as large as the input can change."""
-        return float(np.linalg.norm(self.gy * self.size))
+        return noise.norm(self.gy * self.size)
 
     def rounding_of(self, up: Array, down: Array, floor: float) -> Array:
         """Return what rounding may do to each output's share in ``sum(gy up)`` or that of `down`.
@@ -137,10 +140,14 @@ class DerivativeProblem:
         1e-20 that is a difference of ones is known to 1e-16.
         """
         size = np.maximum(self.size, np.maximum(np.abs(up), np.abs(down)))
-        units = np.maximum(4 * float(self.operations_of(self.y.size) ** 0.5) * size, floor)
+        unit = noise.unit(self.dtype)
+        # what was measured is known: it is put together from nothing larger than that tells
+        known = np.where(self.measured > 0, FLOOR_OVER_MEASURED * self.measured / unit, np.inf)
+        least = np.minimum(floor, known)
+        units = np.maximum(4 * float(self.operations_of(self.y.size) ** 0.5) * size, least)
         # what is measured here grows with the output, further away
         grown = np.divide(size, self.size, out=np.ones_like(size), where=self.size > 0)
-        rounding = np.maximum(noise.unit(self.dtype) * units, 4 * self.measured * grown)
+        rounding = np.maximum(unit * units, 4 * self.measured * grown)
         return self.gy * (rounding + self.nondet_tol)
 
     def known_to(self, measured: Array) -> DerivativeProblem:
@@ -166,8 +173,8 @@ class DerivativeProblem:
 
         A function that is 0 and stays 0 is taken for one that gives what it gets: |gy|.
         """
-        x = float(np.linalg.norm(self.input(k))) or 1.0
-        return self.scale / x if self.scale else float(np.linalg.norm(self.gy))
+        x = noise.norm(self.input(k)) or 1.0
+        return self.scale / x if self.scale else noise.norm(self.gy)
 
     def input(self, k: int) -> Array:
         """Return input `k`, which is there."""
@@ -257,7 +264,7 @@ class DerivativeProblem:
         probe = float((self.gy * (up - down)).sum()) / (2 * h)
         # a number of that size is moved by so short a step with few digits
         digits = noise.unit(np.float64) / step
-        unknown = float(np.linalg.norm(self.rounding_of(up, down, floor))) / h + digits * abs(probe)
+        unknown = noise.norm(self.rounding_of(up, down, floor)) / h + digits * abs(probe)
         if not abs(probe - value) > 4 * unknown or (up == down).all():
             return None
         steps = [h * STEP_RATIO**i for i in (2, 1, 0)]
@@ -267,6 +274,12 @@ class DerivativeProblem:
         uncertainty += max(abs(found.value - probe) - 4 * unknown, 0.0)
         known = np.isfinite(uncertainty) and found.depends.any()
         return dataclasses.replace(found, uncertainty=uncertainty) if known else None
+
+    def stands_still(self, k: int, v: Array) -> bool:
+        """Return whether no output changes along `v`, for steps up to the longest of the short."""
+        x = self.input(k)
+        h = (_largest(x, v != 0) or 1.0) * max(SHORT_STEPS)
+        return bool((self.with_input(k, x + h * v) == self.with_input(k, x - h * v)).all())
 
     def second_opinion(self, k: int, v: Array, value: float) -> float:
         """Return how far `value`, the derivative along `v`, may be off according to other steps.
@@ -341,7 +354,7 @@ def _derivative(
             continue
         depends, rounding = up != down, np.abs(problem.rounding_of(up, down, floor)) / h
         heard = depends | reached
-        uncertain = float(np.linalg.norm(rounding[heard] if heard.any() else rounding))
+        uncertain = noise.norm(rounding[heard] if heard.any() else rounding)
         if uncertain > best.uncertainty:
             # it grows as the step shrinks: what follows is known worse
             break
@@ -354,7 +367,7 @@ def _derivative(
             continue
         value, spread = settled(central_row, coarser[0])
         gaps, hidden = kinks(*settled(gap_row, coarser[1]), gap_row[0], rounding)
-        smooth = float(spread) + uncertain + float(np.linalg.norm(hidden)) / 2
+        smooth = float(spread) + uncertain + noise.norm(hidden) / 2
         half = float(gaps.sum()) / 2
         # a kink is beside the point, not at it, if it does not show at a step where it could
         drowned = best.kink and (8 * rounding + hidden)[kinked > 0].sum() > kinked.sum() / 4

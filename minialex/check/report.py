@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 from minialex.check.verdict import Finding, Verdict, worst
@@ -12,10 +13,12 @@ class GradientError(AssertionError):
     """A gradient that is wrong, or that could not be shown to be right."""
 
 
-def check_tolerances(who: str, **tolerances: float) -> None:
-    """Refuse a tolerance that is negative or NaN."""
+def check_numbers(who: str, *, seed: int, **tolerances: float) -> None:
+    """Refuse a seed that is no whole number from 0, and a tolerance that is negative or NaN."""
+    if not isinstance(seed, Integral) or seed < 0:
+        raise ValueError(f"{who}: seed is {seed!r}; give a whole number that is 0 or more")
     for name, value in tolerances.items():
-        if not value >= 0:
+        if not isinstance(value, Real) or not value >= 0:
             raise ValueError(f"{who}: {name} is {value!r}; give a number that is 0 or more")
 
 

@@ -72,6 +72,8 @@ class Subject:
         What it is called with.
     reference : function of arrays, optional
         What it means; `forward` is that, where it is given.
+    asker : str
+        Who asks, for messages.
 
     Attributes
     ----------
@@ -99,9 +101,13 @@ class Subject:
     """
 
     def __init__(
-        self, fn: Callable[..., Any], args: tuple[Any, ...], reference: Callable[..., Any] | None
+        self,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        reference: Callable[..., Any] | None,
+        asker: str = "gradcheck",
     ) -> None:
-        self.fn, self.args, self.reference = fn, args, reference
+        self.fn, self.args, self.reference, self.asker = fn, args, reference, asker
         given = [(f"input {i}", a) for i, a in enumerate(args)] + [("", fn)]
         found = [pair for name, value in given for pair in numbers(value, name)]
         self.leaves = each_once((name, v) for name, v in found if requires_grad(v))
@@ -109,11 +115,12 @@ class Subject:
         self._scope = dict(seen_by(fn))
         self.no_tensors: list[str] = []
         self.order: dict[str, int] = {}
+        self.outputs: dict[str, tuple[int, ...]] = {}
         self.made_before: list[str] = []
         self._capture()
         if not self.leaves:
             raise ValueError(
-                "gradcheck: no input requires a gradient; make one with Tensor(..., "
+                f"{self.asker}: no input requires a gradient; make one with Tensor(..., "
                 "requires_grad=True)"
             )
         self._refuse_what_reference_cannot_know()
@@ -131,8 +138,8 @@ class Subject:
             self.why_narrow = str(refusal)
             if self.as_given.operand_roundoff and reference is None:
                 raise ValueError(
-                    "gradcheck: fn rounds what it multiplies to fewer bits than float32 has, so "
-                    "that its differences tell nothing: give a reference, or use another "
+                    f"{self.asker}: fn rounds what it multiplies to fewer bits than float32 has, "
+                    "so that its differences tell nothing: give a reference, or use another "
                     f"implementation, one that takes float64 ({refusal})"
                 ) from refusal
 
@@ -147,7 +154,12 @@ class Subject:
             given = dict(zip(map(id, self.leaves.values()), copies, strict=True))
             args = (mapped(a, lambda v: given.get(id(v), on_host(v))) for a in self.args)
             result = self.reference(*args)
-            y = joined(result if isinstance(result, tuple | list) else [result])
+            parts = result if isinstance(result, tuple | list) else [result]
+            if any(isinstance(part, dict) for part in parts):
+                raise ValueError(
+                    f"{self.asker}: reference must return an array, or a tuple of them, not dict"
+                )
+            y = joined(parts)
             self._check_shapes(result, y.size)
             return y
         return self.values(xs, wide=not self.why_narrow)
@@ -156,11 +168,11 @@ class Subject:
         """Check that the reference returns as many numbers as `fn`, in an array of its shape."""
         count = sum(map(prod, self.outputs.values()))
         if size != count:
-            raise ValueError(f"gradcheck: reference returns {size} numbers, fn {count}")
+            raise ValueError(f"{self.asker}: reference returns {size} numbers, fn {count}")
         (shape, *others), found = self.outputs.values(), np.shape(result)
         if not (others or isinstance(result, tuple | list) or size == 1 or found == shape):
             raise ValueError(
-                f"gradcheck: reference returns an array of shape {found}, fn one of {shape}"
+                f"{self.asker}: reference returns an array of shape {found}, fn one of {shape}"
             )
 
     def values(self, xs: Inputs, *, wide: bool) -> Array:
@@ -263,8 +275,18 @@ class Subject:
             found.sort(key=lambda pair: self.order.get(pair[0], len(self.order)))
         outputs = [v for _, v in found if isinstance(v, Tensor)]
         if not outputs:
-            raise ValueError(f"gradcheck: fn must return Tensors, not {type(result).__name__}")
-        self.outputs = {n: v.shape for n, v in found if isinstance(v, Tensor)}
+            kind = " of another type" if isinstance(result, Tensor) else ""
+            given = f"{type(result).__name__}{kind}"
+            raise ValueError(
+                f"{self.asker}: fn must return Tensors of floating-point numbers, not {given}"
+            )
+        shapes = {n: v.shape for n, v in found if isinstance(v, Tensor)}
+        if self.outputs not in ({}, shapes):
+            raise ValueError(
+                f"{self.asker}: fn returns {shapes}, and {self.outputs} where its inputs were "
+                "others: give one whose outputs keep their shapes"
+            )
+        self.outputs = shapes
         self.no_tensors = [name for name, v in found if not isinstance(v, Tensor)]
         return outputs
 
@@ -293,8 +315,8 @@ class Subject:
         for name, t in self.leaves.items():
             if not among(t, known):
                 raise ValueError(
-                    f"gradcheck: reference is not given {name}, which fn depends on; make it one "
-                    "of the inputs, or leave out the reference"
+                    f"{self.asker}: reference is not given {name}, which fn depends on; make it "
+                    "one of the inputs, or leave out the reference"
                 )
 
     def allowed(self, dtype: Any, operations: float) -> float:
