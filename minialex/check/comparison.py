@@ -270,8 +270,8 @@ class _GradientComparison:
         What outputs depend on by less than rounding has no derivative that differences see.
         """
         sizes = np.abs(truth.value)
-        small = (sizes > 0) & (sizes <= bound)
-        for place in zip(*np.nonzero((truth.fan_out == 0) & truth.taken), strict=True):
+        small = np.array((sizes > 0) & (sizes <= bound))
+        for place in map(tuple, np.argwhere((truth.fan_out == 0) & truth.taken)):
             v = unit_vector(self.g.shape, place)
             small[place] = bool(self.problem.reached(self.k, v).any())
         return small

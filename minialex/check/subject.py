@@ -275,11 +275,10 @@ class Subject:
             found.sort(key=lambda pair: self.order.get(pair[0], len(self.order)))
         outputs = [v for _, v in found if isinstance(v, Tensor)]
         if not outputs:
-            kind = " of another type" if isinstance(result, Tensor) else ""
-            given = f"{type(result).__name__}{kind}"
-            raise ValueError(
-                f"{self.asker}: fn must return Tensors of floating-point numbers, not {given}"
-            )
+            given = type(result).__name__
+            if isinstance(result, Tensor):
+                given = f"of {result.dtype}: only floating-point numbers have gradients"
+            raise ValueError(f"{self.asker}: fn must return Tensors, not {given}")
         shapes = {n: v.shape for n, v in found if isinstance(v, Tensor)}
         if self.outputs not in ({}, shapes):
             raise ValueError(
