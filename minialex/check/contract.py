@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from itertools import chain, combinations
 from typing import Any
 
@@ -23,6 +22,7 @@ from minialex import arrays
 from minialex.arrays import Array
 from minialex.check import comparison, noise
 from minialex.check.case import Case, Inputs, backwards, shift, with_gaps
+from minialex.check.op_call import OpCall
 from minialex.check.suite import Pair, problem_of
 from minialex.cuda import EmulationError
 from minialex.errors import MinialexError
@@ -43,61 +43,6 @@ LAYOUTS: dict[str, Callable[[Array], Array]] = {
 
 OTHER_BY = 2.0**-6
 """By which share of themselves other inputs are other: they stay in the domain, mostly."""
-
-
-@dataclass(frozen=True)
-class Tolerances:
-    """By how much results may differ.
-
-    Attributes
-    ----------
-    nondet : float
-        From run to run.
-    atol, rtol : float
-        Besides, where gradients for different cotangents are compared; `rtol` of the largest.
-    """
-
-    nondet: float = 0.0
-    atol: float = 0.0
-    rtol: float = 0.0
-
-
-EXACT = Tolerances()
-
-
-@dataclass(frozen=True, eq=False)
-class OpCall:
-    """A call of an op, and how its backward is called: what the contract is asked about.
-
-    Attributes
-    ----------
-    pair : Pair
-        The implementations.
-    inputs, params
-        What forward is called with.
-    like : array
-        Of the shape, type and device that the output must have.
-    gy : array or None
-        The cotangent; None where no backward follows.
-    wanted : tuple of int
-        The inputs whose gradients are wanted.
-    names : tuple of str
-        What the inputs are called.
-    every : bool
-        Whether there must be a gradient for all of these, and none for others, whatever backward is
-        told. Otherwise it may know of inputs that have none, and give more than it is asked for.
-    tolerances : Tolerances
-    """
-
-    pair: Pair
-    inputs: Inputs
-    params: Mapping[str, Any]
-    like: Array
-    gy: Array | None
-    wanted: tuple[int, ...]
-    names: tuple[str, ...]
-    every: bool = True
-    tolerances: Tolerances = EXACT
 
 
 def violations(pair: Pair, case: Case) -> list[str]:
@@ -276,12 +221,13 @@ class ContractRun:
         if gy.size > 1:
             xp, one = arrays.array_module(gy), gy.reshape(-1)[0]
             whole = self._vjp(self.all, gy=xp.full(gy.shape, one, gy.dtype))
-            found = [*self._off(xp.broadcast_to(one, gy.shape), 1.0, whole)]
+            same = xp.broadcast_to(xp.full((), one, gy.dtype), gy.shape)
+            found = [*self._off(same, 1.0, whole)]
             yield from (f"{line} where gy has strides of 0, as of a sum" for line in found)
 
     def _is_asked_elsewhere(self, layout: Callable[[Array], Array]) -> bool:
         """Return whether the check of layouts has that one: an op with cases gets it too."""
-        return self.call.every and layout in (with_gaps, shift)
+        return self.call.every and layout in (with_gaps, shift, backwards)
 
     def _off(self, gy: Array, scale: float, want: Inputs) -> Iterator[str]:
         """Yield a line for each gradient that, for `gy`, is not `scale` times the one wanted."""

@@ -1,16 +1,18 @@
-"""What is found where: the Tensors and arrays in lists, dicts, modules and closures."""
+"""What is found where: Tensors and arrays in lists, dicts, modules, closures; and their graphs."""
 
 from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from minialex.arrays import to_numpy
 from minialex.autograd import Tensor
+from minialex.autograd.graph import Node, ancestry
 
 
 @runtime_checkable
@@ -100,3 +102,29 @@ def widened(value: Any) -> Any:
     """Return an array of floating-point numbers in float64; other values as they are."""
     wide = isinstance(value, np.ndarray) and value.dtype.kind == "f"
     return value.astype(np.float64) if wide else value
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What some outputs were made from: the ops that ran, and outputs that are leaves."""
+
+    nodes: list[Node]
+    ends: list[Tensor]
+
+    @classmethod
+    def behind(cls, outputs: list[Tensor]) -> Graph:
+        """Return the graph of these outputs."""
+        nodes = ancestry(y.node for y in outputs if y.node is not None)
+        return cls(nodes, [y for y in outputs if y.node is None and y.requires_grad])
+
+    def leaves(self, but: Collection[Node] = ()) -> list[Tensor]:
+        """Return the leaves that the nodes lead to, without those behind the nodes of `but`."""
+        edges = (edge for node in self.nodes if node not in but for edge in node.edges)
+        found = {id(t): t for t in (*edges, *self.ends) if isinstance(t, Tensor)}
+        return list(found.values())
+
+    def entrances(self, old: Collection[Node]) -> list[str]:
+        """Return the names of those nodes of `old` that others, or the outputs, are fed by."""
+        new = [node for node in self.nodes if node not in old]
+        fed = {edge for node in new for edge in node.edges if isinstance(edge, Node)}
+        return sorted(node.name for node in old if node in fed or not new)

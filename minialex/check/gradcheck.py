@@ -16,10 +16,10 @@ from minialex.check import comparison, measured, nodes, noise, rounding
 from minialex.check.case import seeded
 from minialex.check.chosen import Elements, chosen_elements
 from minialex.check.clues import Rerun
-from minialex.check.contract import Tolerances
 from minialex.check.derivatives import ElementwiseDerivatives
 from minialex.check.extrapolation import STEP_RATIO
 from minialex.check.numeric import MAX_ELEMENTWISE_AT_KINKS, STEPS, DerivativeProblem, make_problem
+from minialex.check.op_call import Tolerances
 from minialex.check.report import GradientError, Report, check_numbers
 from minialex.check.subject import BackwardError, RunCost, Subject, joined
 from minialex.check.verdict import Finding, Verdict

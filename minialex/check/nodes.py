@@ -24,7 +24,8 @@ from minialex.autograd.choice import PLAIN
 from minialex.autograd.graph import Edge, Node, ancestry
 from minialex.autograd.op import Call, Op
 from minialex.check import chain, comparison
-from minialex.check.contract import EXACT, ContractRun, OpCall, Tolerances
+from minialex.check.contract import ContractRun
+from minialex.check.op_call import EXACT, OpCall, Tolerances
 from minialex.check.subject import BackwardError, Subject
 from minialex.check.suite import Pair
 from minialex.check.verdict import Finding, Verdict

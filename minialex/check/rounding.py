@@ -9,13 +9,14 @@ choices, such as the larger of two, that are made within the rounding.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from minialex.arrays import Array, device_of, extent_of, is_array, to_device
 from minialex.autograd.graph import Node
-from minialex.autograd.op import Call
+from minialex.autograd.op import Call, record_calls
 from minialex.check import noise
 from minialex.check.case import is_float
 
@@ -82,3 +83,20 @@ def _in_memory(a: Any) -> bool:
 def _overlap(a: Array, b: Array) -> bool:
     (start, stop), (first, past) = extent_of(a), extent_of(b)
     return start < past and first < stop
+
+
+def moved(
+    run: Callable[[RandomRounding], Sequence[Array]],
+    here: Sequence[Array],
+    roundings: Iterable[RandomRounding],
+) -> list[Array]:
+    """Return how far from `here` it is, at most, what `run` gives with calls rounded."""
+    largest = [np.zeros(a.shape) for a in here]
+    for rounding in roundings:
+        with np.errstate(all="ignore"):
+            with record_calls(rounding):
+                found = run(rounding)
+            # NaN, where a comparison of what was saved was undone, says nothing
+            apart = (np.abs(a - b) for a, b in zip(found, here, strict=True))
+            largest = list(map(np.fmax, largest, apart))
+    return largest

@@ -9,7 +9,7 @@ numbers: for a run each is lent another array, and afterwards has its own array 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -18,12 +18,13 @@ import numpy as np
 
 from minialex.arrays import Array, to_device, to_numpy
 from minialex.autograd import Tensor, no_grad, record_calls
-from minialex.autograd.graph import Node, ancestry
+from minialex.autograd.graph import Node
 from minialex.autograd.op import Call, unknown_cost
 from minialex.check import noise
 from minialex.check.case import Inputs
 from minialex.check.contract import is_fault_of_op
 from minialex.check.found import (
+    Graph,
     among,
     each_once,
     is_constant,
@@ -35,7 +36,7 @@ from minialex.check.found import (
     widened,
 )
 from minialex.check.lent import lent
-from minialex.check.rounding import RUNS, RandomRounding
+from minialex.check.rounding import RUNS, RandomRounding, moved
 
 
 @dataclass(frozen=True)
@@ -198,7 +199,7 @@ class Subject:
     ) -> list[Array]:
         """Return how far the gradients move when every op is rounded at random, as in `dtype`."""
         wide = not self.why_narrow
-        return _moved(
+        return moved(
             lambda r: self._filled(self.vjp(xs, gy, r.round_node, wide=wide)),
             self.gradient(xs, gy),
             [RandomRounding(each, noise.unit(dtype)) for each in rng.spawn(RUNS)],
@@ -207,12 +208,12 @@ class Subject:
     def outputs_moved_by_rounding(self, xs: Inputs, rng: np.random.Generator) -> Array:
         """Return how far the outputs move likewise, as in the type that `work` is done in."""
         wide = not self.why_narrow
-        (moved,) = _moved(
+        (apart,) = moved(
             lambda _: (self.values(xs, wide=wide),),
             (self.values(xs, wide=wide),),
             [RandomRounding(each, noise.unit(self.work.dtype)) for each in rng.spawn(RUNS)],
         )
-        return moved
+        return apart
 
     def _filled(self, arrived: Inputs) -> tuple[Array, ...]:
         """Return gradients with zeros for what did not arrive."""
@@ -232,7 +233,7 @@ class Subject:
         `change` is made to every node between forward and backward.
         """
         with self._run(xs, wide) as outputs, contextlib.ExitStack() as changed:
-            graph, leaves = _Graph.behind(outputs), list(self.leaves.values())
+            graph, leaves = Graph.behind(outputs), list(self.leaves.values())
             for node in graph.nodes:
                 # some may be the user's own, made before fn ran
                 changed.callback(_restore, node, node.saved, node.backward)
@@ -294,7 +295,7 @@ class Subject:
         graphs = []
         for _ in range(2):
             with self._run(self.arrays(), wide=False) as outputs:
-                graphs.append(_Graph.behind(outputs))
+                graphs.append(Graph.behind(outputs))
         first, second = graphs
         before = set(first.nodes) & set(second.nodes)
         own = [*self.leaves.values()]
@@ -334,53 +335,11 @@ class Subject:
         return RunCost(flops, len(calls), max(floats, key=noise.unit), operands)
 
 
-def _moved(
-    run: Callable[[RandomRounding], Sequence[Array]],
-    here: Sequence[Array],
-    roundings: Iterable[RandomRounding],
-) -> list[Array]:
-    """Return how far from `here` it is, at most, what `run` gives with calls rounded."""
-    largest = [np.zeros(a.shape) for a in here]
-    for rounding in roundings:
-        with np.errstate(all="ignore"):
-            with record_calls(rounding):
-                found = run(rounding)
-            # NaN, where a comparison of what was saved was undone, says nothing
-            apart = (np.abs(a - b) for a, b in zip(found, here, strict=True))
-            largest = list(map(np.fmax, largest, apart))
-    return largest
-
-
 def _flops(call: Call) -> float:
     """Return the operations of a call; unknown, those of outputs that each depend on all inputs."""
     if call.op.cost is not unknown_cost:
         return call.cost().flops
     return call.y.size * sum(prod(shape) for shape in call.shapes if shape is not None)
-
-
-@dataclass(frozen=True)
-class _Graph:
-    """What some outputs were made from: the ops that ran, and outputs that are leaves."""
-
-    nodes: list[Node]
-    ends: list[Tensor]
-
-    @classmethod
-    def behind(cls, outputs: list[Tensor]) -> _Graph:
-        nodes = ancestry(y.node for y in outputs if y.node is not None)
-        return cls(nodes, [y for y in outputs if y.node is None and y.requires_grad])
-
-    def leaves(self, but: Collection[Node] = ()) -> list[Tensor]:
-        """Return the leaves that the nodes lead to, without those behind the nodes of `but`."""
-        edges = (edge for node in self.nodes if node not in but for edge in node.edges)
-        found = {id(t): t for t in (*edges, *self.ends) if isinstance(t, Tensor)}
-        return list(found.values())
-
-    def entrances(self, old: Collection[Node]) -> list[str]:
-        """Return the names of those nodes of `old` that others, or the outputs, are fed by."""
-        new = [node for node in self.nodes if node not in old]
-        fed = {edge for node in new for edge in node.edges if isinstance(edge, Node)}
-        return sorted(node.name for node in old if node in fed or not new)
 
 
 def _restore(node: Node, saved: tuple[Any, ...], backward: Callable[..., Any]) -> None:
