@@ -209,8 +209,10 @@ class ContractRun:
         gy = self.call.gy
         if gy is None or not self._there():
             return
+        xp = arrays.array_module(gy)
         for scale, (lies, layout) in zip(SCALES, LAYOUTS.items(), strict=True):
-            several = scale * gy
+            # of no axes NumPy makes a number
+            several = xp.asarray(scale * gy)
             there = several if self._is_asked_elsewhere(layout) else layout(several)
             found = [*self._off(there, scale, self.whole)]
             if found:
@@ -219,7 +221,7 @@ class ContractRun:
                 yield from (f"{line} {why}" for line in found)
                 return
         if gy.size > 1:
-            xp, one = arrays.array_module(gy), gy.reshape(-1)[0]
+            one = gy.reshape(-1)[0]
             whole = self._vjp(self.all, gy=xp.full(gy.shape, one, gy.dtype))
             same = xp.broadcast_to(xp.full((), one, gy.dtype), gy.shape)
             found = [*self._off(same, 1.0, whole)]
