@@ -273,7 +273,7 @@ class _GradientComparison:
         small = np.array((sizes > 0) & (sizes <= bound))
         for place in map(tuple, np.argwhere((truth.fan_out == 0) & truth.taken)):
             v = unit_vector(self.g.shape, place)
-            small[place] = bool(self.problem.reached(self.k, v).any())
+            small[place] = self.problem.is_lost(self.k, v)
         return small
 
     def _kinks_together(self, truth: ElementwiseDerivatives) -> Finding | None:
@@ -388,7 +388,9 @@ class _GradientComparison:
             reason = f"one element of {self.g.size} that is off by {scale:.2g} might not show"
             verdict = Verdict.INCONCLUSIVE
             return finding(verdict=verdict, compared=self.g.size, detail=(reason,))
-        small = int(np.count_nonzero(np.abs(self.g) <= bound))
+        zero = self.g == 0
+        lost = zero.any() and self.problem.is_lost(self.k, zero.astype(np.float64))
+        small = int(np.count_nonzero((np.abs(self.g) <= bound) & (lost | ~zero)))
         return finding(verdict=Verdict.PASS, compared=self.g.size, too_small=small)
 
     def _explain(self) -> tuple[str, ...]:

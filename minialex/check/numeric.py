@@ -57,6 +57,9 @@ MAX_ELEMENTWISE_AT_KINKS = 512
 
 RANDOM_DIRECTIONS = 2
 
+FAR = 2.0**60
+"""By how many times an input's largest element one is moved, to see whether it counts at all."""
+
 FLOOR_OVER_MEASURED = 64.0
 """How many times the measured noise an output may be off for what it is put together from."""
 
@@ -162,11 +165,23 @@ class DerivativeProblem:
 
         NaN goes a long way, and so does what is as large as the largest beside it.
         """
+        nowhere = self.with_input(k, np.where(v != 0, np.nan, self.input(k)))
+        return np.asarray((nowhere != self.y) | (self._beside(k, v, 1.0) != self.y))
+
+    def is_lost(self, k: int, v: Array) -> bool:
+        """Return whether outputs depend on what `v` moves, but none by more than rounding.
+
+        As large as the largest beside it, it changes nothing; far larger, it does, in proportion.
+        """
+        rounding = self.rounding_of(self.y, self.y, min(1.0, _largest(self.input(k))))
+        near, far = (np.abs(self._beside(k, v, n) - self.y) for n in (1.0, FAR))
+        seen = 4 * np.abs(rounding / self.gy)
+        return bool((near <= seen).all() and (far <= FAR * seen).all() and (far > seen).any())
+
+    def _beside(self, k: int, v: Array, times: float) -> Array:
+        """Return the outputs with input `k` moved along `v` by so many times its largest."""
         x = self.input(k)
-        far = x + (_largest(x) or 1.0) * v
-        others = (self.with_input(k, there) for there in (np.where(v != 0, np.nan, x), far))
-        nowhere, far_off = (y != self.y for y in others)
-        return np.asarray(nowhere | far_off)
+        return self.with_input(k, x + times * (_largest(x) or 1.0) * v)
 
     def typical_gradient(self, k: int) -> float:
         """Return the typical size of a gradient's element for input `k`: |gy| |y| / |x|.

@@ -6,6 +6,7 @@ import pytest
 from minialex import Tensor, nn
 from minialex.autograd import Cost, Implementation, Op
 from minialex.check import Verdict, gradcheck
+from tests.check.reports import PASS, report_of, tensor
 
 
 def gradients(report):
@@ -138,3 +139,35 @@ def test_a_kink_is_said_with_what_the_slope_may_be():
 def test_arguments_that_mean_nothing_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         gradcheck(lambda x: x * 2, x_of(3), **options)
+
+
+def weighted(weights, claimed):
+    """Return an op that adds up what it is given, with a backward that claims other weights."""
+    w, c = np.array(weights, float), np.array(claimed, float)
+    plain = Implementation(lambda x: (np.asarray((w * x).sum()), ()), lambda gy, saved: (gy * c,))
+    return Op("weighted", {"plain": plain})
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_lost_beside_something_large_is_counted(seed):
+    report = report_of(weighted([1e10, 1, 1e-6], [1e10, 1, 0]), tensor(3, seed=seed))
+    assert report.findings[-1].too_small == 1
+    assert "1 of them smaller than what is allowed" in str(report.findings[-1])
+    report = report_of(weighted([1e10, 1, 0], [1e10, 1, 0]), tensor(3, seed=seed))
+    assert report.findings[-1].too_small == 0
+
+
+def test_many_that_are_lost_are_counted_or_noticed():
+    weights, claimed = np.full(4000, 1e-6), np.zeros(4000)
+    weights[0] = claimed[0] = 1e14
+    (found,) = report_of(weighted(weights, claimed), tensor(4000)).findings[2:]
+    assert (found.verdict, found.too_small) == (PASS, 3999)
+    assert (
+        report_of(weighted(1e6 * weights, 1e6 * claimed), tensor(4000)).findings[2].too_small == 0
+    )
+
+
+def test_gates_that_are_shut_are_not_counted():
+    x = Tensor(np.array([1.0, -1e-3, -1.0, 2.0, -5.0]), requires_grad=True)
+    report = report_of(lambda x: x.relu() * 3, x)
+    assert (report.verdict, report.findings[-1].too_small) == (PASS, 0)
