@@ -1,9 +1,18 @@
 """TODO"""
+
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 from minialex.autograd import Op
+from minialex.check import noise
+from minialex.study.terms import Formula
+
+
+def allowed(formula: Formula, dtype: Any) -> float:
+    """Return how far from its formula rounding may put a number that is computed in `dtype`."""
+    return noise.allowed(dtype, formula.operations) * formula.size
 
 
 def input_names(op: Op, count: int) -> tuple[str, ...]:

@@ -75,6 +75,13 @@ class Factor:
         with np.errstate(all="ignore"):
             return float(np.power(np.float64(base), self.power))
 
+    @property
+    def cancelled(self) -> float:
+        """How many times its rounding is larger than that of a number that nothing cancelled in."""
+        if not isinstance(self.part, Formula) or not self.part.value:
+            return 1.0
+        return max(1.0, abs(self.power) * self.part.size / abs(self.part.value))
+
     def __str__(self) -> str:
         return f"{self.part}" if self.power == 1 else f"{self.part}^{self.power:g}"
 
@@ -100,6 +107,11 @@ class Term:
     def value(self) -> float:
         """The product."""
         return 0.0 if self.shut else math.prod(factor.value for factor in self.factors)
+
+    @property
+    def size(self) -> float:
+        """Its size, larger by as much as cancelled within a factor."""
+        return abs(self.value) * max((factor.cancelled for factor in self.factors), default=1.0)
 
     def __str__(self) -> str:
         return " ".join(map(str, self.factors))
@@ -144,10 +156,21 @@ class Formula:
 
     @property
     def size(self) -> float:
-        """What is added up, before any of it cancels."""
-        if self.kind != SUM:
-            return abs(self.value)
-        return math.fsum(abs(term.value) for term in self.terms)
+        """What is added up, before any of it cancels: rounding is a share of that."""
+        value, sizes = abs(self.value), [term.size for term in self.terms]
+        if self.kind == SUM:
+            return max(value, float(np.sum(sizes)))
+        if self.kind == "exp":
+            return value * max(1.0, sizes[0])
+        if self.kind == "log":
+            return max(value, sizes[0] / abs(self.terms[0].value or 1.0))
+        return max(value, *sizes)
+
+    @property
+    def operations(self) -> int:
+        """How many numbers are multiplied or added."""
+        inner = (f.part for t in self.terms for f in t.factors if isinstance(f.part, Formula))
+        return sum(len(t.factors) for t in self.terms) + sum(part.operations for part in inner)
 
     def cells(self) -> Iterator[Cell]:
         """Yield the elements of arrays that it is made of, those of inner formulas too."""
