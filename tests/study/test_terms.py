@@ -14,7 +14,7 @@ from minialex.check.suite import baseline
 from minialex.study.explanation import allowed, input_names
 from minialex.study.terms import TERMS, Arrays
 
-MAX_ELEMENTS = 40
+MAX_ELEMENTS = 6
 """So many elements of each array are taken apart here, drawn; ``tests/campaigns`` takes 2,000."""
 
 CASES_OF_OPS = [(op, case) for op in sorted(OPS) for case in CASES[op]]
