@@ -21,6 +21,7 @@ from minialex.wording import unknown
 
 SCHEMA = "minialex-features 1"
 
+HostFloats: TypeAlias = npt.NDArray[np.floating[Any]]
 PerChannel: TypeAlias = npt.NDArray[np.float64]
 _ALL_BUT_CHANNELS = (0, 2, 3)
 
@@ -41,7 +42,7 @@ class FeatureMaps:
 
     name: str
     layer: str
-    maps: Array
+    maps: HostFloats
 
     @cached_property
     def mean(self) -> PerChannel:
@@ -75,7 +76,7 @@ class FeatureMaps:
         After a ReLU such a channel passes no gradient back either. It is dead if that is so on
         all images that there are: the more were taken, the surer that is.
         """
-        return np.flatnonzero(self.zeros == 1).tolist()  # type: ignore[no-any-return]
+        return np.flatnonzero(self.zeros == 1).tolist()
 
     @property
     def signed(self) -> bool:
@@ -84,10 +85,26 @@ class FeatureMaps:
 
     def strongest(self, count: int) -> list[int]:
         """Return so many channels, those of the largest `strength` first."""
-        return np.argsort(-self.strength, kind="stable")[:count].tolist()  # type: ignore[no-any-return]
+        return np.argsort(-self.strength, kind="stable")[:count].tolist()
+
+    def overview(self) -> dict[str, Any]:
+        """Return what there is to say of the whole layer, as a dictionary that JSON can hold."""
+        N, C, *size = self.maps.shape
+        return {
+            "name": self.name,
+            "layer": self.layer,
+            "images": N,
+            "shape": [C, *size],
+            "mean": float(self.mean.mean()),
+            "mean_magnitude": float(self.strength.mean()),
+            "min": float(self.minimum.min()),
+            "max": float(self.maximum.max()),
+            "zeros": float(self.zeros.mean()),
+            "all_zero": self.all_zero,
+        }
 
     def record(self) -> dict[str, Any]:
-        """Return what there is to say of every channel, as a dictionary that JSON can hold."""
+        """Return the same, and what there is to say of every channel."""
         columns = {
             "mean": self.mean,
             "mean_magnitude": self.strength,
@@ -95,19 +112,11 @@ class FeatureMaps:
             "max": self.maximum,
             "zeros": self.zeros,
         }
-        N, C, *size = self.maps.shape
-        return {
-            "schema": SCHEMA,
-            "name": self.name,
-            "layer": self.layer,
-            "images": N,
-            "shape": [C, *size],
-            "all_zero": self.all_zero,
-            "channels": [
-                {"channel": c, **{name: float(x[c]) for name, x in columns.items()}}
-                for c in range(C)
-            ],
-        }
+        channels = [
+            {"channel": c, **{name: float(x[c]) for name, x in columns.items()}}
+            for c in range(len(self.mean))
+        ]
+        return {"schema": SCHEMA, **self.overview(), "channels": channels}
 
 
 def feature_maps(model: Module, images: Array) -> list[FeatureMaps]:

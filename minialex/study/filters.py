@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from minialex.arrays import Array, to_numpy
+from minialex.arrays import to_numpy
 from minialex.errors import MinialexError
 from minialex.nn import Conv2d, Module
-from minialex.study.features import PerChannel
+from minialex.study.features import HostFloats, PerChannel
 from minialex.study.layers import layer_name, layer_text, named_layers
 from minialex.wording import unknown
 
@@ -38,7 +38,7 @@ class Filters:
 
     name: str
     layer: str
-    weights: Array
+    weights: HostFloats
     groups: int = 1
 
     def first_input(self, o: int) -> int:
@@ -91,12 +91,12 @@ class Filters:
 
     def strongest(self, count: int) -> list[int]:
         """Return so many filters, those of the largest `norm` first."""
-        return np.argsort(-self.norm, kind="stable")[:count].tolist()  # type: ignore[no-any-return]
+        return np.argsort(-self.norm, kind="stable")[:count].tolist()
 
     def strongest_inputs(self, o: int, count: int) -> list[int]:
         """Return so many of the C channels of filter `o`, those of the largest norm first."""
         norms = np.square(self.weights[o], dtype=np.float64).sum((1, 2))
-        return np.argsort(-norms, kind="stable")[:count].tolist()  # type: ignore[no-any-return]
+        return np.argsort(-norms, kind="stable")[:count].tolist()
 
     def record(self) -> dict[str, Any]:
         """Return what there is to say of every filter, as a dictionary that JSON can hold."""
@@ -142,4 +142,4 @@ def filters_of(model: Module, name: str | None = None) -> Filters:
     if name not in convolutions:
         raise MinialexError(unknown("convolution", name, convolutions))
     layer = convolutions[name]
-    return Filters(name, layer_text(layer), to_numpy(layer.weight.data), layer.groups)
+    return Filters(name, layer_text(layer), np.asarray(to_numpy(layer.weight.data)), layer.groups)
