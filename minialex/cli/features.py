@@ -120,13 +120,15 @@ def features(
         _draw(one, top, images, of, file)
 
 
-def _draw(one: FeatureMaps, top: int, images: ImagesToLookAt, of: str, file: Path) -> None:
+def _draw(one: FeatureMaps, top: int, images: ImagesToLookAt, network: str, file: Path) -> None:
     # matplotlib takes half a second to import
     from minialex.study.drawing import save_picture
     from minialex.study.maps_drawing import draw_features
 
     existed = file.exists()
-    save_picture(draw_features(one, one.strongest(top), images.pixels[0], of), file)
+    name = Path(images.names[0]).name
+    figure = draw_features(one, one.strongest(top), images.pixels[0], network, name)
+    save_picture(figure, file)
     tell_written(file, existed)
 
 

@@ -76,22 +76,23 @@ def filters(
     if rest:
         raise click.UsageError(f"one NETWORK, not {rest[0]} as well: filters need no image")
     found = filters_of(trained.model, layer)
+    if file is not None:
+        # before the text, of which a pipe may take a few lines only
+        _draw(found, str(trained.path), top, file)
     if as_json:
         click.echo(json.dumps({"network": str(trained.path), **found.record()}))
     else:
         _print(found, str(trained.path), top or MAX_ROWS)
-    if file is not None:
-        _draw(found, str(trained.path), top, file)
 
 
-def _draw(found: Filters, of: str, top: int | None, file: Path) -> None:
+def _draw(found: Filters, network: str, top: int | None, file: Path) -> None:
     # matplotlib takes half a second to import
     from minialex.study.drawing import save_picture
     from minialex.study.maps_drawing import draw_filters
 
     count = top or (len(found.weights) if found.is_rgb else MAX_ROWS)
     existed = file.exists()
-    save_picture(draw_filters(found, found.strongest(count), of), file)
+    save_picture(draw_filters(found, found.strongest(count), network), file)
     tell_written(file, existed)
 
 

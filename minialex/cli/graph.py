@@ -30,8 +30,8 @@ from minialex.evaluation.batch_memory import check_memory
 from minialex.files import atomic_write
 from minialex.models import VARIANTS, alexnet
 from minialex.nn.init import blank_weights
-from minialex.study.graph import KINDS, RecordedGraph
-from minialex.study.graph_drawing import bytes_text, flops_text, graph_svg, kept_text, shape_text
+from minialex.study.graph import KINDS, KeptArray, RecordedGraph
+from minialex.study.graph_drawing import bytes_text, flops_text, graph_svg, shape_text
 from minialex.study.graph_recording import record_graph
 from minialex.train.factory import move_model, output_bytes
 from minialex.wording import counted
@@ -104,26 +104,28 @@ def graph(
         targets = xp.zeros(batch, np.int64)
         name = f"{network}, batch {batch}"
         found = record_graph(model, images, targets, name=name)
+    if file is not None:
+        # before the text, of which a pipe may take a few lines only
+        existed = file.exists()
+        atomic_write(file, graph_svg(found).encode())
+        tell_written(file, existed)
     if as_json:
         click.echo(json.dumps(found.record()))
     else:
         _print(found)
-    if file is not None:
-        existed = file.exists()
-        atomic_write(file, graph_svg(found).encode())
-        tell_written(file, existed)
 
 
 def _print(found: RecordedGraph) -> None:
     title = f"{found.name}: {counted(len(found.ops), 'op')} and what they keep for backward"
     left = ("op", "implementation", "output", "keeps")
-    rows = table(title, left, ("bytes", "FLOPs", "backward"))
+    rows = table(title, left, ("bytes", "MFLOPs", "backward"))
     for op in found.ops:
-        figures = [flops_text(n) if n else "" for n in (op.flops, op.backward_flops)]
-        kept = "; ".join(map(kept_text, op.kept))
-        counted_bytes = bytes_text(op.counted) if op.counted else ""
-        words = op.title, op.implementation, shape_text(op.shape), kept
-        rows.add_row(*words, counted_bytes, *figures)
+        words = op.title, op.implementation, shape_text(op.shape)
+        flops = [f"{n / 1e6:,.1f}" if n else "" for n in (op.flops, op.backward_flops)]
+        first, *others = [_kept(a) for a in op.kept] or [("", "")]
+        rows.add_row(*words, *first, *flops)
+        for kept in others:
+            rows.add_row("", "", "", *kept)
     print_table(rows)
     console.print(f"kept for backward: {bytes_text(found.kept_bytes)}, each array counted once")
     for kind, size in found.kept_by_kind().items():
@@ -132,3 +134,9 @@ def _print(found: RecordedGraph) -> None:
         f"gradients go to {found.parameters:,} parameters; forward {flops_text(found.flops)}, "
         f"backward of products {flops_text(found.backward_flops)}"
     )
+
+
+def _kept(a: KeptArray) -> tuple[str, str]:
+    """Return what an op keeps, and the bytes, if they are counted there."""
+    what = a.what.replace("output of", "y of", 1)
+    return (what, bytes_text(a.counted)) if a.counted else (f"{what}, counted above", "")

@@ -26,6 +26,16 @@ PerChannel: TypeAlias = npt.NDArray[np.float64]
 _ALL_BUT_CHANNELS = (0, 2, 3)
 
 
+def per_channel(values: npt.ArrayLike) -> PerChannel:
+    """Return numbers, one per channel, as float64."""
+    return np.asarray(values, np.float64)
+
+
+def largest_first(values: PerChannel, count: int) -> list[int]:
+    """Return where the largest values are, so many; of equal ones the first comes first."""
+    return [int(i) for i in np.argsort(-values, kind="stable")[:count]]
+
+
 @dataclass(frozen=True, eq=False)
 class FeatureMaps:
     """What one layer makes of some images.
@@ -47,27 +57,27 @@ class FeatureMaps:
     @cached_property
     def mean(self) -> PerChannel:
         """The mean of each channel, over images and pixels."""
-        return self.maps.mean(_ALL_BUT_CHANNELS, np.float64)
+        return per_channel(self.maps.mean(_ALL_BUT_CHANNELS, dtype=np.float64))
 
     @cached_property
     def strength(self) -> PerChannel:
         """The mean of |x| of each channel."""
-        return np.abs(self.maps).mean(_ALL_BUT_CHANNELS, np.float64)
+        return per_channel(np.abs(self.maps).mean(_ALL_BUT_CHANNELS, dtype=np.float64))
 
     @cached_property
     def minimum(self) -> PerChannel:
         """The least element of each channel."""
-        return self.maps.min(_ALL_BUT_CHANNELS).astype(np.float64)
+        return per_channel(self.maps.min(_ALL_BUT_CHANNELS))
 
     @cached_property
     def maximum(self) -> PerChannel:
         """The largest element of each channel."""
-        return self.maps.max(_ALL_BUT_CHANNELS).astype(np.float64)
+        return per_channel(self.maps.max(_ALL_BUT_CHANNELS))
 
     @cached_property
     def zeros(self) -> PerChannel:
         """The share of each channel's elements that are 0, from 0 to 1."""
-        return (self.maps == 0).mean(_ALL_BUT_CHANNELS)
+        return per_channel((self.maps == 0).mean(_ALL_BUT_CHANNELS))
 
     @property
     def all_zero(self) -> list[int]:
@@ -76,7 +86,7 @@ class FeatureMaps:
         After a ReLU such a channel passes no gradient back either. It is dead if that is so on
         all images that there are: the more were taken, the surer that is.
         """
-        return np.flatnonzero(self.zeros == 1).tolist()
+        return [int(c) for c in np.flatnonzero(self.zeros == 1)]
 
     @property
     def signed(self) -> bool:
@@ -85,7 +95,7 @@ class FeatureMaps:
 
     def strongest(self, count: int) -> list[int]:
         """Return so many channels, those of the largest `strength` first."""
-        return np.argsort(-self.strength, kind="stable")[:count].tolist()
+        return largest_first(self.strength, count)
 
     def overview(self) -> dict[str, Any]:
         """Return what there is to say of the whole layer, as a dictionary that JSON can hold."""

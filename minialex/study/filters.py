@@ -11,13 +11,17 @@ import numpy as np
 from minialex.arrays import to_numpy
 from minialex.errors import MinialexError
 from minialex.nn import Conv2d, Module
-from minialex.study.features import HostFloats, PerChannel
+from minialex.study.features import HostFloats, PerChannel, largest_first, per_channel
 from minialex.study.layers import layer_name, layer_text, named_layers
 from minialex.wording import unknown
 
 SCHEMA = "minialex-filters 1"
 
 _ALL_BUT_FILTERS = (1, 2, 3)
+
+
+def _sum_of_squares(w: HostFloats) -> PerChannel:
+    return per_channel(np.square(w, dtype=np.float64).sum(_ALL_BUT_FILTERS))
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +47,8 @@ class Filters:
 
     def first_input(self, o: int) -> int:
         """Return the first input channel that filter `o` sees."""
-        O, C = self.weights.shape[:2]
-        return o // (O // self.groups) * C
+        O, C, *_ = self.weights.shape
+        return int(o // (O // self.groups) * C)
 
     @property
     def is_rgb(self) -> bool:
@@ -54,27 +58,27 @@ class Filters:
     @cached_property
     def norm(self) -> PerChannel:
         """The length of each filter, sqrt(sum of w^2)."""
-        return np.sqrt(np.square(self.weights, dtype=np.float64).sum(_ALL_BUT_FILTERS))
+        return np.sqrt(_sum_of_squares(self.weights))
 
     @cached_property
     def mean(self) -> PerChannel:
         """The mean weight of each filter."""
-        return self.weights.mean(_ALL_BUT_FILTERS, np.float64)
+        return per_channel(self.weights.mean(_ALL_BUT_FILTERS, dtype=np.float64))
 
     @cached_property
     def minimum(self) -> PerChannel:
         """The least weight of each filter."""
-        return self.weights.min(_ALL_BUT_FILTERS).astype(np.float64)
+        return per_channel(self.weights.min(_ALL_BUT_FILTERS))
 
     @cached_property
     def maximum(self) -> PerChannel:
         """The largest weight of each filter."""
-        return self.weights.max(_ALL_BUT_FILTERS).astype(np.float64)
+        return per_channel(self.weights.max(_ALL_BUT_FILTERS))
 
     @cached_property
     def zeros(self) -> PerChannel:
         """The share of each filter's weights that are 0, from 0 to 1."""
-        return (self.weights == 0).mean(_ALL_BUT_FILTERS)
+        return per_channel((self.weights == 0).mean(_ALL_BUT_FILTERS))
 
     @cached_property
     def colour(self) -> PerChannel | None:
@@ -86,17 +90,16 @@ class Filters:
         if not self.is_rgb:
             return None
         w = self.weights.astype(np.float64)
-        rest = np.square(w - w.mean(1, keepdims=True)).sum(_ALL_BUT_FILTERS)
-        return rest / np.maximum(np.square(self.norm), np.finfo(np.float64).tiny)  # type: ignore[no-any-return]
+        rest = _sum_of_squares(w - w.mean(1, keepdims=True))
+        return rest / np.maximum(_sum_of_squares(w), np.finfo(np.float64).tiny)
 
     def strongest(self, count: int) -> list[int]:
         """Return so many filters, those of the largest `norm` first."""
-        return np.argsort(-self.norm, kind="stable")[:count].tolist()
+        return largest_first(self.norm, count)
 
     def strongest_inputs(self, o: int, count: int) -> list[int]:
         """Return so many of the C channels of filter `o`, those of the largest norm first."""
-        norms = np.square(self.weights[o], dtype=np.float64).sum((1, 2))
-        return np.argsort(-norms, kind="stable")[:count].tolist()
+        return largest_first(_sum_of_squares(self.weights[o][:, None]), count)
 
     def record(self) -> dict[str, Any]:
         """Return what there is to say of every filter, as a dictionary that JSON can hold."""

@@ -227,9 +227,8 @@ def _is_array(saved: Any) -> bool:
 
 def owner(a: Array) -> Array:
     """Return the array whose memory `a` is a view of: `a` itself where it has its own."""
-    while _is_array(a.base):
-        a = a.base
-    return a
+    base: Any = a.base
+    return owner(base) if _is_array(base) else a
 
 
 def _overlap(a: Array, b: Array) -> bool:

@@ -22,7 +22,7 @@ from minialex.wording import counted, enumerated, one_line
 # lengths are in inches
 CELL, GAP, LABEL, MARGIN, HEAD = 1.15, 0.12, 0.19, 0.2, 0.42
 IMAGE = 2.6
-FOOT_LINE, FOOT_CHARS_PER_INCH = 0.18, 13
+FOOT_LINE, FOOT_CHARS_PER_INCH = 0.18, 15
 UNITS_PER_ROW = 64
 INPUTS_SHOWN = 12
 
@@ -33,7 +33,8 @@ def draw_features(
     found: FeatureMaps,
     channels: Sequence[int],
     pixels: npt.NDArray[np.uint8],
-    of: str,
+    network: str,
+    image: str,
 ) -> Figure:
     """Draw the maps of the first image, the image beside them.
 
@@ -47,8 +48,8 @@ def draw_features(
         Which maps, in this order.
     pixels : (S, S, 3) uint8
         The image, as the network takes it.
-    of : str
-        What the maps are of: network and image.
+    network, image : str
+        What they are called.
     """
     N, C, H, W = found.maps.shape
     if H * W == 1:
@@ -67,18 +68,17 @@ def draw_features(
     rows = -(-len(maps) // columns)
     width = left + columns * (cell + GAP) + MARGIN
     height = HEAD + max(rows * (cell + LABEL + GAP), LABEL + IMAGE)
-    figure, height = _figure(width, height, " ".join(foot), f"{found.name}  {found.layer}")
-    image = _axes(figure, (MARGIN, HEAD + LABEL, IMAGE, IMAGE), height)
-    image.imshow(pixels)
-    title = textwrap.shorten(one_line(of), 42, placeholder=" ...")
-    image.set_title(title, fontsize=8, loc="left", pad=3)
+    figure, height = _figure(width, height, " ".join(foot), _title(found, network))
+    beside = _axes(figure, (MARGIN, HEAD + LABEL, IMAGE, IMAGE), height)
+    beside.imshow(pixels)
+    _label(beside, f"{_shortened(image, 30)}: {' x '.join(map(str, pixels.shape))}")
     for n, (x, label) in enumerate(zip(maps, labels, strict=True)):
         place = _cell(n, columns, cell, left)
         _draw_map(_axes(figure, place, height), x, label, signed=found.signed)
     return figure
 
 
-def draw_filters(found: Filters, numbers: Sequence[int], of: str) -> Figure:
+def draw_filters(found: Filters, numbers: Sequence[int], network: str) -> Figure:
     """Draw filters: those over an image's colours in colour, others input by input.
 
     Each filter is scaled by itself, so that 0 is grey in colours and white elsewhere.
@@ -88,22 +88,23 @@ def draw_filters(found: Filters, numbers: Sequence[int], of: str) -> Figure:
     found : Filters
     numbers : sequence of int
         Which filters, in this order.
-    of : str
-        What they are of: the network.
+    network : str
+        What it is called.
     """
-    return _rgb_filters(found, numbers, of) if found.is_rgb else _input_grid(found, numbers, of)
+    drawn = _rgb_filters if found.is_rgb else _input_grid
+    return drawn(found, numbers, _title(found, network))
 
 
-def _rgb_filters(found: Filters, numbers: Sequence[int], of: str) -> Figure:
+def _rgb_filters(found: Filters, numbers: Sequence[int], title: str) -> Figure:
     columns = _columns(len(numbers))
     rows = -(-len(numbers) // columns)
     foot = (
         f"{_which(found, numbers)} Each is scaled by itself, to its largest |w|, which stands "
         "above it: grey is 0, a lighter or stronger colour is what it answers to, its opposite "
-        f"what it answers to with a minus. {of}."
+        "what it answers to with a minus."
     )
     size = 2 * MARGIN + columns * (CELL + GAP), HEAD + rows * (CELL + LABEL + GAP)
-    figure, height = _figure(*size, foot, f"{found.name}  {found.layer}")
+    figure, height = _figure(*size, foot, title)
     for n, o in enumerate(numbers):
         w = found.weights[o].transpose(1, 2, 0)
         axes = _axes(figure, _cell(n, columns, CELL, MARGIN), height)
@@ -112,7 +113,7 @@ def _rgb_filters(found: Filters, numbers: Sequence[int], of: str) -> Figure:
     return figure
 
 
-def _input_grid(found: Filters, numbers: Sequence[int], of: str) -> Figure:
+def _input_grid(found: Filters, numbers: Sequence[int], title: str) -> Figure:
     """Draw a row for each filter: its strongest input channels, the number of each above it."""
     columns, cell = min(INPUTS_SHOWN, found.weights.shape[1]), 0.62
     left = MARGIN + 1.05
@@ -120,10 +121,10 @@ def _input_grid(found: Filters, numbers: Sequence[int], of: str) -> Figure:
     foot = (
         f"{_which(found, numbers)} A row is a filter, with its largest |w|; in it are the "
         f"{columns} of its {C} inputs with the largest sum of w^2, the number of each input "
-        f"channel above it. {_how_to_read(True, 'row')} {of}."
+        f"channel above it. {_how_to_read(True, 'row', 'w')}"
     )
     size = left + columns * (cell + GAP) + MARGIN, HEAD + len(numbers) * (cell + LABEL + GAP)
-    figure, height = _figure(*size, foot, f"{found.name}  {found.layer}")
+    figure, height = _figure(*size, foot, title)
     for n, o in enumerate(numbers):
         w, first = found.weights[o], found.first_input(o)
         for k, c in enumerate(found.strongest_inputs(o, columns)):
@@ -136,16 +137,29 @@ def _input_grid(found: Filters, numbers: Sequence[int], of: str) -> Figure:
     return figure
 
 
+def _title(found: FeatureMaps | Filters, network: str) -> str:
+    return f"{found.name} {found.layer} of {_shortened(network, 60)}"
+
+
+def _shortened(name: str, count: int) -> str:
+    """Return a name on one line, of which the end is left if it is too long."""
+    name = one_line(name)
+    return name if len(name) <= count else f"...{name[3 - count :]}"
+
+
 def _which(found: Filters, numbers: Sequence[int]) -> str:
     O = len(found.weights)
     which = "" if len(numbers) == O else ", those with the largest norm"
     return f"{len(numbers)} of {counted(O, 'filter')}{which}, the largest first."
 
 
-def _how_to_read(signed: bool, unit: str) -> str:
+def _how_to_read(signed: bool, unit: str, name: str = "x") -> str:
     if signed:
-        return f"White is 0, red above, blue below; each {unit} is scaled to its own largest |x|."
-    return f"Black is 0, white the largest; each {unit} is scaled to its own largest."
+        return (
+            f"White is 0, red above, blue below; each {unit} is scaled by itself, to its largest "
+            f"|{name}|."
+        )
+    return f"Black is 0; each {unit} is scaled by itself, so that white is its largest {name}."
 
 
 def _all_zero(found: FeatureMaps) -> str:
@@ -172,8 +186,10 @@ def _range_label(name: str, x: Array) -> str:
 
 
 def _columns(count: int) -> int:
-    """Return how many stand side by side, so that the whole is a little wider than high."""
-    return max(1, math.ceil(math.sqrt(1.5 * count)))
+    """Return how many stand side by side: a little more than rows, with few places left empty."""
+    least = max(1, math.ceil(math.sqrt(count)))
+    liked = math.sqrt(1.5 * count)
+    return min(range(least, 2 * least), key=lambda n: (-count % n, abs(n - liked)), default=1)
 
 
 def _figure(width: float, height: float, foot: str, title: str) -> tuple[Figure, float]:
