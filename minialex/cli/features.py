@@ -110,14 +110,14 @@ def features(
         _print_layers(found, of, as_json)
         return
     one = find_maps(found, layer)
+    if file is not None:
+        # before the text, of which a pipe may take a few lines only
+        _draw(one, top, images, str(trained.path), file)
     if as_json:
-        click.echo(
-            json.dumps({"network": str(trained.path), "names": images.names, **one.record()})
-        )
+        names = {"network": str(trained.path), "names": images.names}
+        click.echo(json.dumps(names | one.record()))
     else:
         _print_channels(one, of, top)
-    if file is not None:
-        _draw(one, top, images, of, file)
 
 
 def _draw(one: FeatureMaps, top: int, images: ImagesToLookAt, network: str, file: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from minialex.models import VARIANTS, alexnet
 from minialex.persistence import Trained, load_trained
 from minialex.train.factory import move_model
 from minialex.train.settings import Settings
-from minialex.wording import counted
+from minialex.wording import counted, unknown
 
 MAX_IMAGES = 64
 """As many as are looked at: the feature maps of all of them are in memory at once."""
@@ -44,6 +45,8 @@ def open_network(
         return load_trained(pretrained, device=device, variant=variant), list(words)
     name, *rest = words or ("alexnet",)
     if name not in VARIANTS:
+        if not os.path.lexists(name):
+            raise MinialexError(unknown("network or file", name, VARIANTS))
         return load_trained(name, device=device, variant=variant), rest
     if variant not in (None, name):
         raise MinialexError(f"--network {variant} is not {name}: leave one of them out")

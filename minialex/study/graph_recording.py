@@ -29,7 +29,7 @@ from minialex.study.graph import (
     RecordedGraph,
     op_title,
 )
-from minialex.study.layers import layer_name, named_layers
+from minialex.study.layers import named_layers
 
 PRODUCTS = "conv2d", "linear", "matmul"
 """Ops whose gradient of each of their two factors takes as many operations as their forward."""
@@ -73,7 +73,7 @@ def record_graph(
         for layer, module in named_layers(model):
             starts: list[int] = []
             before = partial(_enter, calls, starts)
-            after = partial(_leave, calls, starts, layer_name(layer, module), layers)
+            after = partial(_leave, calls, starts, layer, layers)
             hooks.enter_context(module.register_forward_pre_hook(before))
             hooks.enter_context(module.register_forward_hook(after))
         y = model(x)

@@ -23,7 +23,6 @@ from minialex.wording import counted, enumerated, one_line
 CELL, GAP, LABEL, MARGIN, HEAD = 1.15, 0.12, 0.19, 0.2, 0.42
 IMAGE = 2.6
 FOOT_LINE, FOOT_CHARS_PER_INCH = 0.18, 15
-UNITS_PER_ROW = 64
 INPUTS_SHOWN = 12
 
 SIGNED_MAP = "RdBu_r"
@@ -54,7 +53,8 @@ def draw_features(
     N, C, H, W = found.maps.shape
     if H * W == 1:
         maps, labels = [_units(found.maps[0])], [_range_label("all", found.maps[0])]
-        columns, cell, shown = 1, 3.2, f"All {C:,} units, {UNITS_PER_ROW} in a row, from the top"
+        columns, cell = 1, IMAGE
+        shown = f"All {C:,} units, {maps[0].shape[1]} in a row, from the top"
     else:
         maps = [found.maps[0, c] for c in channels]
         labels = [_range_label(str(c), x) for c, x in zip(channels, maps, strict=True)]
@@ -171,10 +171,11 @@ def _all_zero(found: FeatureMaps) -> str:
 
 def _units(x: Array) -> Array:
     """Return a vector (C, 1, 1) in rows; places behind the last unit are NaN."""
-    rows = -(-len(x) // UNITS_PER_ROW)
-    grid = np.full(rows * UNITS_PER_ROW, np.nan)
+    width = math.ceil(math.sqrt(len(x)))
+    rows = -(-len(x) // width)
+    grid = np.full(rows * width, np.nan)
     grid[: len(x)] = x.reshape(-1)
-    return grid.reshape(rows, UNITS_PER_ROW)
+    return grid.reshape(rows, width)
 
 
 def _largest(x: Array) -> float:
