@@ -19,6 +19,7 @@ from minialex.cli.networks import (
     checked_out,
     open_images,
     open_network,
+    tell_choices,
     tell_written,
 )
 from minialex.cli.options import (
@@ -107,9 +108,11 @@ def features(
         found = feature_maps(trained.model, images.prepared(trained))
     of = f"{trained.path}, {images.described()}"
     if listing:
+        tell_choices(trained, images.note)
         _print_layers(found, of, as_json)
         return
     one = find_maps(found, layer)
+    tell_choices(trained, images.note)
     if file is not None:
         # before the text, of which a pipe may take a few lines only
         _draw(one, top, images, str(trained.path), file)

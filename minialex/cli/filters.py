@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from minialex.cli.features import PICTURES
-from minialex.cli.networks import checked_out, open_network, tell_written
+from minialex.cli.networks import checked_out, open_network, tell_choices, tell_written
 from minialex.cli.options import (
     SectionCommand,
     console,
@@ -76,6 +76,7 @@ def filters(
     if rest:
         raise click.UsageError(f"one NETWORK, not {rest[0]} as well: filters need no image")
     found = filters_of(trained.model, layer)
+    tell_choices(trained)
     if file is not None:
         # before the text, of which a pipe may take a few lines only
         _draw(found, str(trained.path), top, file)

@@ -50,7 +50,6 @@ def open_network(
         return load_trained(name, device=device, variant=variant), rest
     if variant not in (None, name):
         raise MinialexError(f"--network {variant} is not {name}: leave one of them out")
-    remark(f"{name} with fresh weights; name a RUN or --pretrained for trained ones")
     settings = Settings(variant=name, image_size=VARIANTS[name].image_size)
     model = move_model(alexnet(name), arrays.device(device)).eval()
     return Trained(Path(name), model, (), settings), rest
@@ -65,10 +64,13 @@ class ImagesToLookAt:
     names : tuple of str
         Their files.
     pixels : (N, S, S, 3) uint8
+    note : str
+        What the user should know of the choice; empty where they made it.
     """
 
     names: tuple[str, ...]
     pixels: npt.NDArray[np.uint8]
+    note: str = ""
 
     def prepared(self, trained: Trained) -> Array:
         """Return them as the network takes them, (N, 3, S, S) float32, on its device."""
@@ -96,15 +98,15 @@ def open_images(trained: Trained, words: Sequence[str]) -> ImagesToLookAt:
     if not words:
         return _default_image(trained)
     paths = find_images(words)
-    if len(paths) > MAX_IMAGES:
-        remark(f"the first {MAX_IMAGES} of {counted(len(paths), 'image')} are looked at")
+    note = f"the first {MAX_IMAGES} of {counted(len(paths), 'image')} are looked at"
     transform, pixels = trained.settings.eval_transform(), []
     for path in paths[:MAX_IMAGES]:
         try:
             pixels.append(transformed(open_image(path), transform))
         except UnreadableImageError as error:
             raise UnreadableImageError(error.name, error.reason, "name another") from error
-    return ImagesToLookAt(tuple(paths[:MAX_IMAGES]), np.stack(pixels))
+    note = note if len(paths) > MAX_IMAGES else ""
+    return ImagesToLookAt(tuple(paths[:MAX_IMAGES]), np.stack(pixels), note)
 
 
 def _default_image(trained: Trained) -> ImagesToLookAt:
@@ -118,8 +120,17 @@ def _default_image(trained: Trained) -> ImagesToLookAt:
     else:
         dataset = Digits()
     name, picture = dataset.name(0), dataset.load(0)
-    remark(f"looking at {name}; name an IMAGE for another")
-    return ImagesToLookAt((name,), transformed(picture, trained.settings.eval_transform())[None])
+    pixels = transformed(picture, trained.settings.eval_transform())[None]
+    return ImagesToLookAt((name,), pixels, f"looking at {name}; name an IMAGE for another")
+
+
+def tell_choices(trained: Trained, note: str = "") -> None:
+    """Say which network and images were taken where the user did not choose."""
+    name = str(trained.path)
+    if name in VARIANTS:
+        remark(f"{name} with fresh weights; name a RUN or --pretrained for trained ones")
+    if note:
+        remark(note)
 
 
 def checked_out(out: Path | None, *suffixes: str) -> Path | None:

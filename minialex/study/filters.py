@@ -13,7 +13,6 @@ from minialex.errors import MinialexError
 from minialex.nn import Conv2d, Module
 from minialex.study.features import HostFloats, PerChannel, largest_first, per_channel
 from minialex.study.layers import layer_name, layer_text, named_layers
-from minialex.wording import unknown
 
 SCHEMA = "minialex-filters 1"
 
@@ -143,6 +142,6 @@ def filters_of(model: Module, name: str | None = None) -> Filters:
     if name is None:
         name = next(iter(convolutions))
     if name not in convolutions:
-        raise MinialexError(unknown("convolution", name, convolutions))
+        raise MinialexError(f"{name!r} is no convolution; there are: {', '.join(convolutions)}")
     layer = convolutions[name]
     return Filters(name, layer_text(layer), np.asarray(to_numpy(layer.weight.data)), layer.groups)

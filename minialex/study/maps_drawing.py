@@ -22,7 +22,7 @@ from minialex.wording import counted, enumerated, one_line
 # lengths are in inches
 CELL, GAP, LABEL, MARGIN, HEAD = 1.15, 0.12, 0.19, 0.2, 0.42
 IMAGE = 2.6
-FOOT_LINE, FOOT_CHARS_PER_INCH = 0.18, 15
+FOOT_LINE, FOOT_CHARS_PER_INCH = 0.18, 14
 INPUTS_SHOWN = 12
 
 SIGNED_MAP = "RdBu_r"
@@ -61,17 +61,17 @@ def draw_features(
         columns, cell = _columns(len(maps)), CELL
         which = "" if len(maps) == C else " with the largest mean |x|"
         shown = f"{len(maps)} of {counted(C, 'channel')}{which}, number and largest |x| above"
-    foot = [f"{shown}.", _how_to_read(found.signed, "map"), _all_zero(found)]
+    foot = [f"Of {network}.", f"{shown}.", _how_to_read(found.signed, "map"), _all_zero(found)]
     if N > 1:
         foot.append(f"Drawn is the first of {N} images; which are largest is over all of them.")
     left = MARGIN + IMAGE + 0.3
     rows = -(-len(maps) // columns)
     width = left + columns * (cell + GAP) + MARGIN
     height = HEAD + max(rows * (cell + LABEL + GAP), LABEL + IMAGE)
-    figure, height = _figure(width, height, " ".join(foot), _title(found, network))
+    figure, height = _figure(width, height, " ".join(foot), _title(found))
     beside = _axes(figure, (MARGIN, HEAD + LABEL, IMAGE, IMAGE), height)
     beside.imshow(pixels)
-    _label(beside, f"{_shortened(image, 30)}: {' x '.join(map(str, pixels.shape))}")
+    _label(beside, f"{_shortened(image, 24)}: {' x '.join(map(str, pixels.shape))}")
     for n, (x, label) in enumerate(zip(maps, labels, strict=True)):
         place = _cell(n, columns, cell, left)
         _draw_map(_axes(figure, place, height), x, label, signed=found.signed)
@@ -92,19 +92,19 @@ def draw_filters(found: Filters, numbers: Sequence[int], network: str) -> Figure
         What it is called.
     """
     drawn = _rgb_filters if found.is_rgb else _input_grid
-    return drawn(found, numbers, _title(found, network))
+    return drawn(found, numbers, network)
 
 
-def _rgb_filters(found: Filters, numbers: Sequence[int], title: str) -> Figure:
+def _rgb_filters(found: Filters, numbers: Sequence[int], network: str) -> Figure:
     columns = _columns(len(numbers))
     rows = -(-len(numbers) // columns)
     foot = (
-        f"{_which(found, numbers)} Each is scaled by itself, to its largest |w|, which stands "
-        "above it: grey is 0, a lighter or stronger colour is what it answers to, its opposite "
+        f"{_which(found, numbers, network)} Each is scaled by itself, to its largest |w|, which "
+        "stands above it: grey is 0, a lighter or stronger colour is what it answers to, its opposite "
         "what it answers to with a minus."
     )
     size = 2 * MARGIN + columns * (CELL + GAP), HEAD + rows * (CELL + LABEL + GAP)
-    figure, height = _figure(*size, foot, title)
+    figure, height = _figure(*size, foot, _title(found))
     for n, o in enumerate(numbers):
         w = found.weights[o].transpose(1, 2, 0)
         axes = _axes(figure, _cell(n, columns, CELL, MARGIN), height)
@@ -113,18 +113,18 @@ def _rgb_filters(found: Filters, numbers: Sequence[int], title: str) -> Figure:
     return figure
 
 
-def _input_grid(found: Filters, numbers: Sequence[int], title: str) -> Figure:
+def _input_grid(found: Filters, numbers: Sequence[int], network: str) -> Figure:
     """Draw a row for each filter: its strongest input channels, the number of each above it."""
     columns, cell = min(INPUTS_SHOWN, found.weights.shape[1]), 0.62
     left = MARGIN + 1.05
     C = found.weights.shape[1]
     foot = (
-        f"{_which(found, numbers)} A row is a filter, with its largest |w|; in it are the "
+        f"{_which(found, numbers, network)} A row is a filter, with its largest |w|; in it are the "
         f"{columns} of its {C} inputs with the largest sum of w^2, the number of each input "
         f"channel above it. {_how_to_read(True, 'row', 'w')}"
     )
     size = left + columns * (cell + GAP) + MARGIN, HEAD + len(numbers) * (cell + LABEL + GAP)
-    figure, height = _figure(*size, foot, title)
+    figure, height = _figure(*size, foot, _title(found))
     for n, o in enumerate(numbers):
         w, first = found.weights[o], found.first_input(o)
         for k, c in enumerate(found.strongest_inputs(o, columns)):
@@ -137,8 +137,8 @@ def _input_grid(found: Filters, numbers: Sequence[int], title: str) -> Figure:
     return figure
 
 
-def _title(found: FeatureMaps | Filters, network: str) -> str:
-    return f"{found.name} {found.layer} of {_shortened(network, 60)}"
+def _title(found: FeatureMaps | Filters) -> str:
+    return f"{found.name} {found.layer}"
 
 
 def _shortened(name: str, count: int) -> str:
@@ -147,10 +147,10 @@ def _shortened(name: str, count: int) -> str:
     return name if len(name) <= count else f"...{name[3 - count :]}"
 
 
-def _which(found: Filters, numbers: Sequence[int]) -> str:
+def _which(found: Filters, numbers: Sequence[int], network: str) -> str:
     O = len(found.weights)
     which = "" if len(numbers) == O else ", those with the largest norm"
-    return f"{len(numbers)} of {counted(O, 'filter')}{which}, the largest first."
+    return f"Of {network}. {len(numbers)} of {counted(O, 'filter')}{which}, the largest first."
 
 
 def _how_to_read(signed: bool, unit: str, name: str = "x") -> str:

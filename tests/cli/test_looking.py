@@ -40,7 +40,7 @@ def test_features_of_an_image_as_the_run_has_them(minialex, run_folder, photos):
     assert [c["zeros"] for c in record["channels"]] == pytest.approx((maps == 0).mean((1, 2)))
     text = minialex("features", run_folder, path, "--top", 3).out
     strongest = np.argsort(-maps.mean((1, 2)), kind="stable")[:3]
-    rows = [line.split() for line in text.splitlines()[3:6]]
+    rows = [line.split() for line in text.splitlines()[4:7]]
     assert [row[0] for row in rows] == [str(c) for c in strongest]
     assert [row[1] for row in rows] == [f"{maps[c].mean():.4g}" for c in strongest]
     assert "3 of 32 channels, those of the largest mean |x|" in text
@@ -108,9 +108,9 @@ def test_filters_of_a_run_and_of_its_last_checkpoint(minialex, run_folder):
         assert norms == pytest.approx(np.sqrt(np.square(w).sum((1, 2, 3))), rel=1e-5)
         text = minialex("filters", which, "--top", 2).out.splitlines()
         order = np.argsort(-np.asarray(norms), kind="stable")
-        assert [line.split()[0] for line in text[3:5]] == [str(o) for o in order[:2]]
-        assert "colour" in text[1]
-    assert "2 of 32 filters, the largest norm first; each has 3 x 5 x 5 weights" in text
+        assert [line.split()[0] for line in text[4:6]] == [str(o) for o in order[:2]]
+        assert "colour" in text[2]
+    assert "2 of 32 filters, the largest norm first; each has 3 x 5 x 5 weights" in text[-1]
 
 
 def test_filters_are_drawn(minialex, run_folder):

@@ -55,7 +55,7 @@ def test_maps_are_those_of_the_first_image_each_on_its_own_scale(maps):
     assert "Black is 0; each map is scaled by itself" in words(figure)
     assert "0 everywhere: 1 channel, 3." in words(figure)
     assert "the first of 2 images" in words(figure)
-    assert "features.1 ReLU() of a network" in words(figure)
+    assert words(figure).startswith("features.1 ReLU() Of a network. ")
     assert not overlapping(figure)
 
 
@@ -127,6 +127,6 @@ def test_other_filters_show_their_strongest_inputs_on_one_scale_each():
 
 def test_a_long_name_is_cut_at_the_front(maps):
     figure = draw_features(maps, [0], PIXELS, "x" * 200 + "/best", "y" * 200 + ".png")
-    assert "xxx/best" in words(figure)
+    assert "xxx/best. 1 of 7" in words(figure)
     assert figure.axes[0].get_title().endswith("yyy.png: 20 x 20 x 3")
     assert not overlapping(figure)
