@@ -88,7 +88,7 @@ def features(
 
     --out draws the maps of the first image, each scaled by itself: its largest |x| stands above it.
     --json has the figures of every channel; the maps themselves are in Python:
-    minialex.study.features.feature_maps.
+    minialex.study.feature_maps.
 
     \b
     Examples:
@@ -107,9 +107,14 @@ def features(
     with running_on(emulate, use, precision):
         found = feature_maps(trained.model, images.prepared(trained))
     of = f"{trained.path}, {images.described()}"
+    names = {"network": str(trained.path), "names": images.names}
     if listing:
         tell_choices(trained, images.note)
-        _print_layers(found, of, as_json)
+        if as_json:
+            layers = [one.overview() for one in found]
+            click.echo(json.dumps({"schema": SCHEMA, **names, "layers": layers}))
+        else:
+            _print_layers(found, of)
         return
     one = find_maps(found, layer)
     tell_choices(trained, images.note)
@@ -117,7 +122,6 @@ def features(
         # before the text, of which a pipe may take a few lines only
         _draw(one, top, images, str(trained.path), file)
     if as_json:
-        names = {"network": str(trained.path), "names": images.names}
         click.echo(json.dumps(names | one.record()))
     else:
         _print_channels(one, of, top)
@@ -135,11 +139,7 @@ def _draw(one: FeatureMaps, top: int, images: ImagesToLookAt, network: str, file
     tell_written(file, existed)
 
 
-def _print_layers(found: list[FeatureMaps], of: str, as_json: bool) -> None:
-    if as_json:
-        layers = [one.overview() for one in found]
-        click.echo(json.dumps({"schema": SCHEMA, "of": of, "layers": layers}))
-        return
+def _print_layers(found: list[FeatureMaps], of: str) -> None:
     headings = "mean", "mean |x|", "min", "max", "zeros", "all 0"
     rows = table(one_line(of), ("name", "layer", "output"), headings)
     for one in found:

@@ -82,8 +82,7 @@ def graph(
     implementation runs depends on the batch, the device and on --emulate, --use and --precision.
 
     --out draws it, an op below the other; arrows show where gradients go. --json has nodes, kept
-    arrays and edges; graphs of networks of your own are made in Python:
-    minialex.study.graph_recording.record_graph.
+    arrays and edges; for a network of your own there is minialex.study.record_graph, in Python.
 
     \b
     Examples:

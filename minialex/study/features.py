@@ -133,7 +133,8 @@ def feature_maps(model: Module, images: Array) -> list[FeatureMaps]:
     """Run images through a network, and return what each layer makes of them.
 
         model, classes, transform = minialex.load("runs/digits")
-        relu1 = find_maps(feature_maps(model, images), "features.1")
+        x = prepare(Digits()[8][0][None])
+        find_maps(feature_maps(model, x), "features.1").all_zero
 
     Parameters
     ----------

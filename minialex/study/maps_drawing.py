@@ -68,7 +68,7 @@ def draw_features(
     rows = -(-len(maps) // columns)
     width = left + columns * (cell + GAP) + MARGIN
     height = HEAD + max(rows * (cell + LABEL + GAP), LABEL + IMAGE)
-    figure, height = _figure(width, height, " ".join(foot), _title(found))
+    figure, height = _figure(width, height, " ".join(filter(None, foot)), _title(found))
     beside = _axes(figure, (MARGIN, HEAD + LABEL, IMAGE, IMAGE), height)
     beside.imshow(pixels)
     _label(beside, f"{_shortened(image, 24)}: {' x '.join(map(str, pixels.shape))}")
@@ -100,8 +100,8 @@ def _rgb_filters(found: Filters, numbers: Sequence[int], network: str) -> Figure
     rows = -(-len(numbers) // columns)
     foot = (
         f"{_which(found, numbers, network)} Each is scaled by itself, to its largest |w|, which "
-        "stands above it: grey is 0, a lighter or stronger colour is what it answers to, its opposite "
-        "what it answers to with a minus."
+        "stands above it: grey is 0, a lighter or stronger colour is what it answers to, its "
+        "opposite what it answers to with a minus."
     )
     size = 2 * MARGIN + columns * (CELL + GAP), HEAD + rows * (CELL + LABEL + GAP)
     figure, height = _figure(*size, foot, _title(found))
