@@ -85,7 +85,7 @@ def record_graph(
         raise ValueError("record_graph: no graph was recorded, as nothing requires a gradient")
     names = {id(p): own for own, p in model.named_parameters()}
     parameters = {own: p.data for own, p in model.named_parameters()}
-    graph = _Reader(calls, layers, names, parameters, given)
+    graph = _GraphReader(calls, layers, names, parameters, given)
     return graph.read(name or type(model).__name__, ancestry([y.node]))
 
 
@@ -100,7 +100,7 @@ def _leave(
     layers.update(dict.fromkeys(range(starts.pop(), len(calls)), name))
 
 
-class _Reader:
+class _GraphReader:
     """Turns nodes and calls into plain records, with names for arrays."""
 
     def __init__(

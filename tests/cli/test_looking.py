@@ -11,7 +11,7 @@ from PIL import Image
 
 import minialex as package
 from minialex.autograd import Tensor, no_grad
-from minialex.cli import networks
+from minialex.cli import networks, options
 from minialex.data import prepare, read_image
 from minialex.weights import checkpoint
 from tests.cli.test_bad_input import break_one, refused
@@ -141,6 +141,18 @@ def test_graph_as_text_json_and_picture(minialex):
     assert rows[conv + 1].split()[-2:] == [f"{64 * 32 * 25 * 4 / 1024:.1f}", "KiB"]
     drawn = [t.text for t in ET.parse("graph.svg").iter("{http://www.w3.org/2000/svg}text")]
     assert {op["op"] for op in record["ops"]} <= {t.split()[-1] for t in drawn if t}
+
+
+@pytest.mark.parametrize("width", [40, 70])
+def test_a_narrow_terminal_has_all_that_is_kept_below_its_op(minialex, monkeypatch, width):
+    monkeypatch.setattr(options.console, "width", width)
+    lines = minialex("graph", "alexnet-mini", "--classes", "10").out.splitlines()
+    first = lines.index("features.3 conv2d")
+    row = " ".join(line.strip() for line in lines[first + 1 : lines.index("features.4 relu")])
+    assert "keeps y of features.2 max_pool2d, bytes 28.1 KiB" in row
+    assert "keeps features.3.weight, bytes 200.0 KiB" in row
+    assert all(lines[2 : lines.index("cross_entropy")])
+    assert max(map(len, lines[1 : lines.index("cross_entropy")])) <= width
 
 
 def test_graph_of_other_implementations(minialex):
