@@ -83,8 +83,8 @@ def features(
     it is the first validation image of the RUN, or the first of the built-in digits.
 
     NETWORK is a run's folder (its best checkpoint is taken), a checkpoint such as
-    runs/digits/last.safetensors, weights from elsewhere, or alexnet, alexnet-2012, alexnet-article
-    or alexnet-mini with fresh weights.
+    runs/digits/last.safetensors, weights from elsewhere, or alexnet (the default), alexnet-2012,
+    alexnet-article or alexnet-mini with fresh weights.
 
     --out draws the maps of the first image, each scaled by itself: its largest |x| stands above it.
     --json has the figures of every channel; the maps themselves are in Python:

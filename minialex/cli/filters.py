@@ -61,8 +61,8 @@ def filters(
     of other layers a row for each filter, with the inputs that it weighs most.
 
     NETWORK is a run's folder (its best checkpoint is taken), a checkpoint such as
-    runs/digits/last.safetensors, weights from elsewhere, or alexnet, alexnet-2012, alexnet-article
-    or alexnet-mini with fresh weights: what training starts from, to compare with.
+    runs/digits/last.safetensors, weights from elsewhere, or alexnet (the default), alexnet-2012,
+    alexnet-article or alexnet-mini with fresh weights: what training starts from, to compare with.
 
     \b
     Examples:

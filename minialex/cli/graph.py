@@ -72,8 +72,8 @@ def graph(
 
     For each op, in the order in which they ran: the implementation that was chosen, its output,
     and what it keeps for its backward. Kept arrays are counted once, by the first op that keeps
-    them: the sum is the memory that is not freed until backward has run. Of weights, which the
-    model holds anyway, it makes no difference.
+    them: the sum is the memory that is not freed until backward has run. Weights are in it, though
+    the model holds them anyway.
 
     FLOPs are those of the forward; of conv2d and linear also those of the backward: about once as
     many for each of the two gradients, that of the input and that of the weights.
@@ -81,7 +81,7 @@ def graph(
     NETWORK is alexnet (the default), alexnet-2012, alexnet-article or alexnet-mini. Which
     implementation runs depends on the batch, the device and on --emulate, --use and --precision.
 
-    --out draws it, an op below the other; arrows show where gradients go. --json has nodes, kept
+    --out draws it, one op below another; arrows show where gradients go. --json has nodes, kept
     arrays and edges; for a network of your own there is minialex.study.record_graph, in Python.
 
     \b

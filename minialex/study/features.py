@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from minialex.arrays import Array
+from minialex.arrays import Array, device_of, on_device
 from minialex.autograd import Tensor, no_grad
 from minialex.errors import MinialexError
 from minialex.nn import Module
@@ -155,7 +155,8 @@ def feature_maps(model: Module, images: Array) -> list[FeatureMaps]:
         If a layer gives numbers that are not finite, the first of them being named.
     """
     found: dict[str, FeatureMaps] = {}
-    with evaluation_mode(model), no_grad(), ExitStack() as hooks:
+    where = on_device(device_of(images))
+    with where, evaluation_mode(model), no_grad(), ExitStack() as hooks:
         for name, module in named_layers(model):
             see = partial(_see, found, layer_name(name, module))
             hooks.enter_context(module.register_forward_hook(see))

@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
-from minialex import nn
+from minialex import nn, ops
 from minialex.models import alexnet
 from minialex.nn.init import blank_weights
 from minialex.study.graph import GraphEdge
@@ -28,17 +28,18 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 class Residual(nn.Module):
-    """Skips, one of which goes over another, an op that takes one output twice, odd names."""
+    """Skips over each other, an op that takes one output twice, one that takes many leaves."""
 
     def __init__(self):
         super().__init__()
         self.first = nn.Linear(6, 6)
         self.scale = nn.Parameter(np.ones(6, np.float32))
+        self.more = [nn.Parameter(np.ones((2, 6), np.float32)) for _ in range(9)]
 
     def forward(self, x):
         h = self.first(x)
         y = self.first(h) + h
-        return (y * y) * self.scale + h
+        return ops.concatenate([(y * y) * self.scale + h, *self.more])
 
 
 @pytest.fixture(scope="module", params=["alexnet-2012", "<residual> & co"])
