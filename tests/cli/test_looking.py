@@ -12,9 +12,25 @@ from PIL import Image
 import minialex as package
 from minialex.autograd import Tensor, no_grad
 from minialex.cli import networks, options
-from minialex.data import prepare, read_image
-from minialex.weights import checkpoint
+from minialex.data import eval_transform, prepare, read_image
+from minialex.models import alexnet
 from tests.cli.test_bad_input import break_one, refused
+
+
+@pytest.fixture
+def model():
+    return alexnet("alexnet-mini", 2)
+
+
+@pytest.fixture
+def network(model, tmp_path):
+    """Return a file of a network for images of 32 pixels."""
+    return written(model, tmp_path)
+
+
+def written(model, folder):
+    package.save(model, folder / "net.safetensors", transform=eval_transform(32))
+    return folder / "net.safetensors"
 
 
 def first_relu(folder, pixels):
@@ -27,18 +43,18 @@ def first_relu(folder, pixels):
     return seen[0][0]
 
 
-def test_features_of_an_image_as_the_run_has_them(minialex, run_folder, photos):
+def test_features_of_an_image_as_the_network_has_them(minialex, network, photos):
     path = photos / "dark" / "00.png"
     small = Image.fromarray(read_image(path)).resize((32, 32), Image.Resampling.BILINEAR)
-    maps = first_relu(run_folder, small)
-    answer = minialex("features", run_folder, path, "--json")
+    maps = first_relu(network, small)
+    answer = minialex("features", network, path, "--json")
     assert (answer.status, answer.err) == (0, "")
     record = json.loads(answer.out)
     assert (record["name"], record["names"]) == ("features.1", [str(path)])
     assert record["shape"] == list(maps.shape) == [32, 16, 16]
     assert [c["mean"] for c in record["channels"]] == pytest.approx(maps.mean((1, 2)), rel=1e-4)
     assert [c["zeros"] for c in record["channels"]] == pytest.approx((maps == 0).mean((1, 2)))
-    text = minialex("features", run_folder, path, "--top", 3).out
+    text = minialex("features", network, path, "--top", 3).out
     strongest = np.argsort(-maps.mean((1, 2)), kind="stable")[:3]
     rows = [line.split() for line in text.splitlines()[4:7]]
     assert [row[0] for row in rows] == [str(c) for c in strongest]
@@ -46,8 +62,8 @@ def test_features_of_an_image_as_the_run_has_them(minialex, run_folder, photos):
     assert "3 of 32 channels, those of the largest mean |x|" in text
 
 
-def test_features_draws_and_says_what_it_replaces(minialex, run_folder, photos):
-    words = "features", run_folder, photos / "dark" / "00.png", "--out"
+def test_features_draws_and_says_what_it_replaces(minialex, network, photos):
+    words = "features", network, photos / "dark" / "00.png", "--out"
     assert minialex(*words, "maps.png").err == "wrote maps.png\n"
     assert minialex(*words, "maps.png", "--layer", "classifier.2").err == "replaced maps.png\n"
     assert minialex(*words, "maps.svg").status == 0
@@ -56,22 +72,19 @@ def test_features_draws_and_says_what_it_replaces(minialex, run_folder, photos):
     assert ET.parse("maps.svg").getroot().tag.endswith("svg")
 
 
-def test_features_of_many_images_name_what_none_of_them_wakes(minialex, run_folder, photos):
-    path = run_folder / "best.safetensors"
-    saved = checkpoint.load(path)
-    tensors = {name: x.copy() for name, x in saved.tensors.items()}
-    tensors["features.0.bias"][7] = -1e6
-    checkpoint.save(path, tensors=tensors, manifest=saved.manifest)
-    answer = minialex("features", run_folder, photos)
+def test_features_of_many_images_name_what_none_of_them_wakes(minialex, model, photos, tmp_path):
+    model.features[0].bias.data[7] = -1e6
+    network = written(model, tmp_path)
+    answer = minialex("features", network, photos)
     (line,) = [line for line in answer.out.splitlines() if line.startswith("0 everywhere")]
     assert line.startswith("0 everywhere on all 12 images: ")
     assert "7" in line.rpartition(": ")[2].split(", ")
-    listed = json.loads(minialex("features", run_folder, photos, "--list", "--json").out)
+    listed = json.loads(minialex("features", network, photos, "--list", "--json").out)
     layers = {layer["name"]: layer for layer in listed["layers"]}
     assert 7 in layers["features.1"]["all_zero"]
     assert layers["features.0"]["all_zero"] == []
     assert layers["features.1"]["images"] == 12
-    table = minialex("features", run_folder, photos, "--list").out
+    table = minialex("features", network, photos, "--list").out
     count = len(layers["features.1"]["all_zero"])
     row = next(line for line in table.splitlines() if "features.1 " in line)
     assert row.split()[-3:] == [str(count), "of", "32"]
@@ -81,22 +94,18 @@ def test_the_first_validation_image_or_digit_is_the_default(minialex, run_folder
     answer = minialex("features", run_folder, "--json")
     assert json.loads(answer.out)["names"][0].startswith(str(photos))
     assert answer.err.startswith(f"looking at {photos}")
+    photos.rename("elsewhere")
+    refused(minialex("features", run_folder), run_folder, "name an IMAGE")
     fresh = minialex("features", "alexnet-mini", "--json")
     assert json.loads(fresh.out)["names"] == ["digit-0000"]
     assert "alexnet-mini with fresh weights" in fresh.err
 
 
-def test_more_images_than_are_looked_at_are_counted(minialex, run_folder, photos, monkeypatch):
+def test_more_images_than_are_looked_at_are_counted(minialex, network, photos, monkeypatch):
     monkeypatch.setattr(networks, "MAX_IMAGES", 5)
-    answer = minialex("features", run_folder, photos, "--json")
+    answer = minialex("features", network, photos, "--json")
     assert json.loads(answer.out)["images"] == 5
     assert answer.err == "the first 5 of 12 images are looked at\n"
-
-
-def test_images_that_are_gone_are_asked_for(minialex, run_folder, photos):
-    photos.rename("elsewhere")
-    refused(minialex("features", run_folder), run_folder, "name an IMAGE")
-    assert minialex("features", run_folder, "elsewhere").status == 0
 
 
 def test_filters_of_a_run_and_of_its_last_checkpoint(minialex, run_folder):
@@ -113,11 +122,11 @@ def test_filters_of_a_run_and_of_its_last_checkpoint(minialex, run_folder):
     assert "2 of 32 filters, the largest norm first; each has 3 x 5 x 5 weights" in text[-1]
 
 
-def test_filters_are_drawn(minialex, run_folder):
+def test_filters_are_drawn(minialex, network):
     for name in "first.png", "first.pdf":
-        answer = minialex("filters", "--pretrained", run_folder, "--out", name)
+        answer = minialex("filters", "--pretrained", network, "--out", name)
         assert (answer.status, answer.err) == (0, f"wrote {name}\n")
-    deeper = "filters", run_folder, "--layer", "features.3", "--top", "2", "--out", "second.svg"
+    deeper = "filters", network, "--layer", "features.3", "--top", "2", "--out", "second.svg"
     assert minialex(*deeper).status == 0
     drawn = Path("second.svg").read_text("utf-8")
     assert ET.fromstring(drawn) is not None
@@ -204,8 +213,8 @@ def test_usage_that_cannot_be_meant(minialex):
         assert text in answer.err
 
 
-def test_a_bad_image_is_named_with_what_to_do(minialex, run_folder, photos):
+def test_a_bad_image_is_named_with_what_to_do(minialex, network, photos):
     path = break_one(photos, "truncated")
-    answer = minialex("features", run_folder, path)
+    answer = minialex("features", network, path)
     refused(answer, path, "name another")
     assert "--skip-unreadable" not in answer.err
