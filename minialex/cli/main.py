@@ -22,6 +22,9 @@ COMMANDS = {
     "kfold": "minialex.cli.kfold",
     "predict": "minialex.cli.predict",
     "summary": "minialex.cli.summary",
+    "graph": "minialex.cli.graph",
+    "features": "minialex.cli.features",
+    "filters": "minialex.cli.filters",
     "data": "minialex.cli.data",
     "gradcheck": "minialex.cli.gradcheck",
     "trace": "minialex.cli.trace",
@@ -84,6 +87,8 @@ def cli() -> None:
       minialex evaluate RUN             how good is it, class by class
       minialex predict RUN cat.jpg      what is in these images
       minialex summary                  the network, layer by layer
+      minialex features RUN cat.jpg     what a layer makes of an image
+      minialex graph                    what a forward pass keeps for backward
       minialex gradcheck                every gradient against its definition
       minialex trace relu               what one thread of a CUDA kernel does, without a GPU
       minialex profile relu --emulate   what a kernel asks of memory, line by line, without a GPU

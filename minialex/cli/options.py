@@ -150,7 +150,10 @@ def table(title: str, left: Sequence[str], right: Sequence[str]) -> Table:
 
 
 def print_table(rows: Table) -> None:
-    """Print a table, or row below row where the terminal is too narrow for whole words."""
+    """Print a table, or row below row where the terminal is too narrow for whole words.
+
+    A row whose first cell is empty belongs to the one above.
+    """
     if _least_width(rows) <= console.width:
         console.print(rows)
         return
@@ -159,7 +162,8 @@ def print_table(rows: Table) -> None:
     for name, *cells in zip(*(column.cells for column in rows.columns), strict=True):
         pairs = zip(others, cells, strict=True)
         text = ", ".join(f"{column.header} {cell}" for column, cell in pairs if cell)
-        console.print(name, style=first.style)
+        if name:
+            console.print(name, style=first.style)
         console.print(Padding(text, (0, 0, 0, 2)), soft_wrap=False)
     console.print()
 

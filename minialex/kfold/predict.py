@@ -17,6 +17,7 @@ from minialex.autograd import Tensor, no_grad
 from minialex.cpu.threads import cores
 from minialex.data import (
     IgnoredFiles,
+    LazyImage,
     Transform,
     UnreadableImage,
     UnreadableImageError,
@@ -150,12 +151,15 @@ def _predictions(
 
 def _read(index: int, path: str, transform: Transform) -> Pixels | UnreadableImage:
     try:
-        picture = open_image(path)
-        return picture.resized_crop(
-            transform.box(picture.size, np.zeros(DRAWS_PER_IMAGE)), transform.size
-        )
+        return transformed(open_image(path), transform)
     except UnreadableImageError as error:
         return UnreadableImage(index, error.name, error.reason)
+
+
+def transformed(picture: LazyImage, transform: Transform) -> Pixels:
+    """Return the pixels (S, S, 3) that a transform which draws nothing makes of an image."""
+    box = transform.box(picture.size, np.zeros(DRAWS_PER_IMAGE))
+    return picture.resized_crop(box, transform.size)
 
 
 def _guesses(trained: Trained, pixels: Pixels, top: int) -> Iterator[tuple[Guess, ...]]:

@@ -13,6 +13,7 @@ from minialex.arrays import array_module
 from minialex.autograd import Cost, Tensor, no_grad, record_calls
 from minialex.models import AlexNet
 from minialex.nn import Module
+from minialex.study.layers import evaluation_mode, layer_name, layer_text, named_layers
 
 HEADINGS = ("name", "layer", "output", "parameters", "MFLOPs", "activations")
 
@@ -149,13 +150,8 @@ def summarise(model: Module, input_shape: tuple[int, ...] | None = None) -> Summ
         if alexnet is None:
             raise TypeError("summarise: give the shape of one input, such as (3, 227, 227)")
         input_shape = (3, alexnet.variant.image_size, alexnet.variant.image_size)
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
+    with evaluation_mode(model):
         rows = _Run(model).rows(input_shape)
-    finally:
-        for module, training in modes:
-            module.training = training
     parameters = sum(p.size for p in model.parameters())
     if alexnet is None:
         return Summary(type(model).__name__, tuple(input_shape), rows, parameters)
@@ -179,11 +175,10 @@ class _Run:
             np.zeros((1, *input_shape), np.float32 if parameter is None else parameter.dtype)
         )
         with no_grad(), record_calls() as self.calls, ExitStack() as hooks:
-            for name, module in self.model.named_modules():
-                if not list(module.children()):
-                    after = partial(self.layer, name)
-                    hooks.enter_context(module.register_forward_pre_hook(self.outside))
-                    hooks.enter_context(module.register_forward_hook(after))
+            for name, module in named_layers(self.model):
+                after = partial(self.layer, name)
+                hooks.enter_context(module.register_forward_pre_hook(self.outside))
+                hooks.enter_context(module.register_forward_hook(after))
             self.model(x if parameter is None else x.to(parameter.device))
             self.outside()
         return self.done
@@ -205,8 +200,8 @@ class _Run:
         self.counted |= new.keys()
         self.done.append(
             LayerSummary(
-                name=name or type(module).__name__,
-                layer=f"{type(module).__name__}({module.describe()})",
+                name=layer_name(name, module),
+                layer=layer_text(module),
                 shape=outputs[0].shape[1:],
                 parameters=sum(new.values()),
                 flops=flops,
