@@ -21,11 +21,22 @@ Index: TypeAlias = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Operand:
-    """A number that is multiplied: `name` is ``gy``, an argument of the op, or an expression."""
+    """A number that is multiplied.
 
-    name: str
-    index: Index | None
+    Attributes
+    ----------
+    of : str
+        What it is an element of: ``gy``, ``y``, an argument of the op, or something by itself.
+    index : tuple of int
+    value : float
+    form : str
+        How it is written, the element standing in braces: ``1/{}``.
+    """
+
+    of: str
+    index: Index
     value: float
+    form: str = "{}"
 
 
 @dataclass(frozen=True)
@@ -117,7 +128,7 @@ def _multiply(a: _Asked) -> Iterator[ElementTerm]:
 def _divide(a: _Asked) -> Iterator[ElementTerm]:
     for at in a.broadcast_to():
         b = a.operand(1, "b", _source(at, a.shape(1)))
-        below = Operand("1/b", b.index, 1 / b.value)
+        below = Operand("b", b.index, 1 / b.value, "1/{}")
         if a.input == 0:
             yield ElementTerm((a.gradient(at), below))
         else:
@@ -125,8 +136,9 @@ def _divide(a: _Asked) -> Iterator[ElementTerm]:
 
 
 def _relu(a: _Asked) -> Iterator[ElementTerm]:
-    gate = Operand("1 where y > 0", a.index, 1.0) if a.y[a.index] else None
-    yield ElementTerm((a.gradient(a.index), gate or Operand("0 where y = 0", a.index, 0.0)))
+    # a bracket is 1 where it is true, else 0
+    gate = Operand("y", a.index, float(a.y[a.index] > 0), "[{} > 0]")
+    yield ElementTerm((a.gradient(a.index), gate))
 
 
 def _sum(a: _Asked) -> Iterator[ElementTerm]:
@@ -203,10 +215,10 @@ def _cross_entropy(a: _Asked) -> Iterator[ElementTerm]:
     n, c = a.index
     e = np.exp(x[n] - x[n].max())
     p = float(e[c] / e.sum())
-    right = int(targets[n]) == c
-    name, value = ("(p - 1)", p - 1) if right else ("p", p)
-    rows = Operand("1/N", None, 1 / len(x))
-    yield ElementTerm((a.gradient(()), Operand(name, a.index, value), rows))
+    share = Operand("p", a.index, p)
+    if int(targets[n]) == c:
+        share = Operand("p", a.index, p - 1, "({} - 1)")
+    yield ElementTerm((a.gradient(()), share, Operand("N", (), 1 / len(x), "1/{}")))
 
 
 _TERMS: dict[str, Callable[[_Asked], Iterator[ElementTerm]]] = {

@@ -20,16 +20,22 @@ class Formula:
         One for each input that has a gradient; the last stands for all that follow it.
     why : tuple of str
         For each of them, in a sentence.
+    broadcasts : bool
+        Whether inputs may be smaller than the output.
     """
 
     forward: str
     gradients: tuple[str, ...]
     why: tuple[str, ...]
+    broadcasts: bool = False
 
-    def gradient(self, i: int) -> tuple[str, str]:
-        """Return the formula of the gradient of input `i`, and why it is that."""
-        last = len(self.gradients) - 1
-        return self.gradients[min(i, last)], self.why[min(i, last)]
+    def gradient(self, i: int, summed: bool = False) -> tuple[str, str]:
+        """Return the formula of the gradient of input `i`, and why it is that.
+
+        It is `summed` where the input was broadcast.
+        """
+        i = min(i, len(self.gradients) - 1)
+        return self.gradients[i] + SUMMED * (self.broadcasts and summed), self.why[i]
 
 
 def _one(forward: str, gradient: str, why: str) -> Formula:
@@ -37,10 +43,12 @@ def _one(forward: str, gradient: str, why: str) -> Formula:
 
 
 def _two(forward: str, gradients: tuple[str, str], why: tuple[str, str]) -> Formula:
-    return Formula(forward, gradients, why)
+    return Formula(forward, gradients, why, broadcasts=True)
 
 
-_SUMMED = "; summed over the axes along which it was broadcast"
+SUMMED = ", summed over the axes along which it was broadcast"
+"""What follows the formula of the gradient of an input that is smaller than the output."""
+
 _COPY = "y is x moved by as much as x moves: the gradient is passed on"
 _WHERE_FROM = "each element of y is one of x: its gradient goes back to where it came from"
 _SLOPE = "each element of y depends on one of x: its gradient times the slope there"
@@ -48,7 +56,7 @@ _SLOPE = "each element of y depends on one of x: its gradient times the slope th
 FORMULAS: dict[str, Formula] = {
     "add": _two(
         "y = a + b",
-        ("ga = gy" + _SUMMED, "gb = gy" + _SUMMED),
+        ("ga = gy", "gb = gy"),
         (
             "y moves by as much as a does: the gradient is passed on whole",
             "y moves by as much as b does: the gradient is passed on whole, not shared out",
@@ -56,7 +64,7 @@ FORMULAS: dict[str, Formula] = {
     ),
     "subtract": _two(
         "y = a - b",
-        ("ga = gy" + _SUMMED, "gb = -gy" + _SUMMED),
+        ("ga = gy", "gb = -gy"),
         (
             "y moves by as much as a does: the gradient is passed on",
             "y falls where b rises: the gradient is passed on with the other sign",
@@ -64,7 +72,7 @@ FORMULAS: dict[str, Formula] = {
     ),
     "multiply": _two(
         "y = a b",
-        ("ga = gy b" + _SUMMED, "gb = gy a" + _SUMMED),
+        ("ga = gy b", "gb = gy a"),
         (
             "a is multiplied by b, so y moves b times as far as a: each factor gets the other",
             "b is multiplied by a, so y moves a times as far as b: each factor gets the other",
@@ -72,7 +80,7 @@ FORMULAS: dict[str, Formula] = {
     ),
     "divide": _two(
         "y = a / b",
-        ("ga = gy / b" + _SUMMED, "gb = -gy y / b" + _SUMMED),
+        ("ga = gy / b", "gb = -gy y / b"),
         (
             "a is divided by b, and so is its gradient",
             "a larger b makes y smaller: its slope is -a / b^2, which is -y / b",
@@ -81,7 +89,7 @@ FORMULAS: dict[str, Formula] = {
     "negative": _one("y = -x", "gx = -gy", "y falls where x rises"),
     "power": _two(
         "y = x^p",
-        ("gx = gy p x^(p-1)" + _SUMMED, "gp = gy y ln x" + _SUMMED),
+        ("gx = gy p x^(p-1)", "gp = gy y ln x"),
         (_SLOPE, "the slope of x^p by its exponent is x^p ln x"),
     ),
     "exp": _one("y = e^x", "gx = gy y", "the slope of e^x is e^x itself, which is y"),
@@ -111,18 +119,19 @@ FORMULAS: dict[str, Formula] = {
     ),
     "maximum": _two(
         "y = max(a, b)",
-        ("ga = gy where a > b, else 0" + _SUMMED, "gb = gy where b > a, else 0" + _SUMMED),
+        ("ga = gy where a > b, else 0", "gb = gy where b > a, else 0"),
         ("y moves with the larger; equals get half each",) * 2,
     ),
     "minimum": _two(
         "y = min(a, b)",
-        ("ga = gy where a < b, else 0" + _SUMMED, "gb = gy where b < a, else 0" + _SUMMED),
+        ("ga = gy where a < b, else 0", "gb = gy where b < a, else 0"),
         ("y moves with the smaller; equals get half each",) * 2,
     ),
     "where": Formula(
         "y = a where c, else b",
-        ("", "ga = gy where c, else 0" + _SUMMED, "gb = 0 where c, else gy" + _SUMMED),
+        ("", "ga = gy where c, else 0", "gb = 0 where c, else gy"),
         ("",) + ("y moves with the one that was taken",) * 2,
+        broadcasts=True,
     ),
     "clip": _one(
         "y = x kept between min and max",
@@ -142,8 +151,8 @@ FORMULAS: dict[str, Formula] = {
     "astype": _one("y = x in another type", "gx = gy in the type of x", _COPY),
     "to": _one("y = x on another device", "gx = gy on the device of x", _COPY),
     "matmul": _two(
-        "y = a b",
-        ("ga = gy b^T" + _SUMMED, "gb = a^T gy" + _SUMMED),
+        "y = a b, of matrices",
+        ("ga = gy b^T", "gb = a^T gy"),
         (
             "a[i, k] has a part in row i of y, by way of row k of b: the sum runs over columns",
             "b[k, j] has a part in column j of y, by way of column k of a: the sum runs over rows",

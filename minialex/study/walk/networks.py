@@ -14,6 +14,9 @@ from minialex.autograd import Tensor
 from minialex.errors import MinialexError
 from minialex.wording import unknown
 
+SEED = 102
+"""Of the numbers by default: in every row, ReLUs let some pass and stop others."""
+
 Values: TypeAlias = dict[str, Tensor]
 
 
@@ -71,10 +74,10 @@ def _conv(x: Tensor, w: Tensor, b: Tensor, v: Tensor) -> Values:
 
 def _broadcast(x: Tensor, scale: Tensor, shift: Tensor) -> Values:
     m = x * scale
-    y = m + shift
-    q = y * y
+    z = m + shift
+    q = z * z
     total = ops.sum(q)
-    return {"m": m, "y": y, "q": q, "total": total, "loss": total / y.size}
+    return {"m": m, "z": z, "q": q, "total": total, "loss": total / z.size}
 
 
 NETWORKS = {
@@ -82,7 +85,7 @@ NETWORKS = {
     for network in (
         SmallNetwork(
             "skip",
-            "a linear layer, a ReLU, and a way round it: h is used twice",
+            "a linear layer, a ReLU and a way around it: h is used twice",
             {"x": (2, 3), "w": (3, 3), "b": (3,)},
             _skip,
         ),
@@ -100,7 +103,7 @@ NETWORKS = {
         ),
         SmallNetwork(
             "broadcast",
-            "a scale and a shift for each column, the mean of squares: y is used twice in one op",
+            "a scale and a shift for each column, the mean of squares: z is used twice by one op",
             {"x": (2, 3), "scale": (3,), "shift": (3,)},
             _broadcast,
         ),
@@ -109,7 +112,7 @@ NETWORKS = {
 """By name; the first is the default."""
 
 
-def network(name: str) -> SmallNetwork:
+def find_network(name: str) -> SmallNetwork:
     """Return the network of that name.
 
     Raises

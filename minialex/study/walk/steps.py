@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from minialex.arrays import Array
 from minialex.autograd import Call
@@ -30,6 +33,16 @@ class Contribution:
     gradient: Array
     before: Array | None
     after: Array
+
+    def record(self) -> dict[str, Any]:
+        """Return the contribution as JSON has it."""
+        return {
+            "input": self.input,
+            "to": self.to,
+            "gradient": listed(self.gradient),
+            "before": self.before if self.before is None else listed(self.before),
+            "after": listed(self.after),
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +79,19 @@ class BackwardStep:
     replaced: bool
     call: Call | None
 
+    def record(self) -> dict[str, Any]:
+        """Return the step as JSON has it; the op's forward is left out."""
+        return {
+            "number": self.number,
+            "op": self.op,
+            "name": self.name,
+            "gy": listed(self.gy),
+            "arrived": self.arrived if self.arrived is None else listed(self.arrived),
+            "contributions": [one.record() for one in self.contributions],
+            "left": {name: listed(g) for name, g in self.left.items()},
+            "replaced": self.replaced,
+        }
+
 
 @dataclass(frozen=True, eq=False)
 class BackwardPass:
@@ -86,3 +112,27 @@ class BackwardPass:
     gradient: Array
     steps: tuple[BackwardStep, ...]
     grads: dict[str, Array]
+
+    def record(self) -> dict[str, Any]:
+        """Return the pass as JSON has it."""
+        return {
+            "start": self.start,
+            "gradient": listed(self.gradient),
+            "steps": [step.record() for step in self.steps],
+            "grads": {name: listed(g) for name, g in self.grads.items()},
+        }
+
+
+def listed(a: Array) -> dict[str, Any]:
+    """Return an array as JSON has it: its shape, and its elements in nested lists."""
+    return {"shape": list(a.shape), "data": a.tolist()}
+
+
+def number(value: float) -> str:
+    """Return a number in four digits, 0 without a sign."""
+    return f"{value + 0.0:.4g}"
+
+
+def written(a: Array) -> str:
+    """Return an array as NumPy prints it, its numbers in four digits."""
+    return np.array2string(a, separator=", ", formatter={"float_kind": number}, max_line_width=88)
