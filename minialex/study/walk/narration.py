@@ -113,7 +113,7 @@ def _forward(value: NamedValue) -> State:
     sentence = f"Forward: {value.name} = {op}({', '.join(value.inputs)}), {_shape(value.data)}."
     lines = [FORMULAS[op].forward + _with(value)]
     if op == "cross_entropy" and value.call.node is not None:
-        lines.append(f"p = {written(value.call.node.saved[0])}")
+        lines.append(f"p = {' '.join(written(value.call.node.saved[0]).split())}")
     return State("forward", 0, value.name, sentence, tuple(lines))
 
 
@@ -204,21 +204,21 @@ class _Teller:
     def _added(self, step: BackwardStep, one: Contribution, at: Index) -> str:
         """Return what becomes of a gradient beside what has come before."""
         came, uses = len(self.come.get(one.to, ())), self.uses[one.to]
+        where = f" It stands in {one.to}.grad." * self._is_leaf(one.to)
+        part = f"part {came + 1} of {uses}" if uses > 1 else "nothing else comes there"
         if one.before is None:
-            where = f"It stands in {one.to}.grad" if self._is_leaf(one.to) else "It waits there"
-            return f"{where}: " + (f"part 1 of {uses}." if uses > 1 else "nothing else comes.")
+            return f"{part.capitalize()}.{where}"
         g = element_of(gradient_of(one.to), at)
         before, given, now = (float(a[at]) for a in (one.before, one.gradient, one.after))
         if self._overwrites:
-            return (
-                f"It takes the place of what came before: {g} was {number(before)}, "
-                f"it is {number(now)}."
-            )
-        left = "" if came else f", for {one.to}.grad still holds {number(before)} of the step before"
+            was = f"{g} was {number(before)} and is {number(now)}"
+            return f"It takes the place of what came before: {was}."
+        part = "once more" if came >= uses else part
+        left = "" if came else f": {number(before)} is still there from the step before"
         late = self.ran[one.to] == self.runs[one.to] > 0
         too_late = f" That is too late: {one.to} has run backward already." * late
         sum_of = f"{number(before)} + {_bracketed(given)} = {number(now)}"
-        return f"It is added up: {g} = {sum_of}{left}.{too_late}"
+        return f"{part.capitalize()}, added up: {g} = {sum_of}{left}.{where}{too_late}"
 
     def _is_leaf(self, name: str) -> bool:
         return self.lesson.value(name).call is None

@@ -134,5 +134,7 @@ def number(value: float) -> str:
 
 
 def written(a: Array) -> str:
-    """Return an array as NumPy prints it, its numbers in four digits."""
-    return np.array2string(a, separator=", ", formatter={"float_kind": number}, max_line_width=88)
+    """Return an array as NumPy prints it, its numbers in four digits and in columns."""
+    width = max((len(number(v)) for v in a.reshape(-1).tolist()), default=0)
+    aligned = {"float_kind": lambda v: number(v).rjust(width)}
+    return np.array2string(a, separator=", ", formatter=aligned, max_line_width=100)

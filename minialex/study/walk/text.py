@@ -11,8 +11,8 @@ from minialex.study.walk.narration import State, conclusion, gradient_of, states
 from minialex.study.walk.steps import written
 
 CHECKER = (
-    "The gradient checker, which compares with differences of the loss, at numbers close to these "
-    "and with a random gradient to begin with:"
+    "The gradient checker compares with differences of the loss. It sends back a random gradient "
+    "in place of 1, so that its numbers are others:"
 )
 
 
