@@ -24,6 +24,7 @@ COMMANDS = {
     "summary": "minialex.cli.summary",
     "data": "minialex.cli.data",
     "gradcheck": "minialex.cli.gradcheck",
+    "step": "minialex.cli.step",
     "trace": "minialex.cli.trace",
     "profile": "minialex.cli.profile",
     "bench": "minialex.cli.bench",
@@ -85,6 +86,7 @@ def cli() -> None:
       minialex predict RUN cat.jpg      what is in these images
       minialex summary                  the network, layer by layer
       minialex gradcheck                every gradient against its definition
+      minialex step                     the backward pass of a small network, with its numbers
       minialex trace relu               what one thread of a CUDA kernel does, without a GPU
       minialex profile relu --emulate   what a kernel asks of memory, line by line, without a GPU
 

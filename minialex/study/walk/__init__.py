@@ -10,14 +10,23 @@
 gradient checker.
 """
 
+from minialex.study.walk.breaks import BREAKS, Break
+from minialex.study.walk.lessons import Lesson, lesson
+from minialex.study.walk.networks import NETWORKS, SmallNetwork
 from minialex.study.walk.steps import BackwardPass, BackwardStep, Contribution
 from minialex.study.walk.walker import ACCUMULATE, ORDERS, walk
 
 __all__ = [
     "ACCUMULATE",
+    "BREAKS",
+    "NETWORKS",
     "ORDERS",
     "BackwardPass",
     "BackwardStep",
+    "Break",
     "Contribution",
+    "Lesson",
+    "SmallNetwork",
+    "lesson",
     "walk",
 ]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import functools
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from minialex.arrays import Array
-from minialex.autograd import Call, Gradients, Tensor
+from minialex.autograd import Call, Tensor
 from minialex.autograd.graph import Node
 from minialex.errors import MinialexError
 from minialex.study.walk.steps import BackwardPass
@@ -41,6 +42,8 @@ class Break:
         As `walk` takes them.
     passes : int
         How many backward passes add up.
+    needs_square : bool
+        Whether shapes give it away where a linear layer's weights are not square.
     """
 
     name: str
@@ -51,27 +54,25 @@ class Break:
     accumulate: str = ADD
     replace: Mapping[str, Replacement] = field(default_factory=dict)
     passes: int = 1
+    needs_square: bool = False
 
-    def check_applies(self, calls: Iterable[Call]) -> None:
-        """Refuse a network that has nothing of the kind to break.
+    def check_applies(self, network: str, calls: Collection[Call]) -> None:
+        """Refuse a network, by name and by its ops, that has nothing of the kind to break.
 
         Raises
         ------
         MinialexError
             If it lacks the op, or shapes would give the mistake away.
         """
-        calls = list(calls)
         for op in self.replace:
             if all(call.op.name != op for call in calls):
-                raise MinialexError(
-                    f"{self.name} breaks {op}, which this network has none of: choose another network"
-                )
-        if self is TRANSPOSE:
+                raise MinialexError(f"{network} has no {op} to break: choose another network")
+        if self.needs_square:
             for shape in (call.shapes[1] for call in calls if call.op.name == "linear"):
                 if shape is not None and shape[0] != shape[1]:
                     raise MinialexError(
-                        f"{self.name}: the weights of shape {shape} are not square, so that the "
-                        "shape of the gradient would give it away: choose another network"
+                        f"{network} has weights of shape {shape}: as they are not square, the "
+                        f"gradient's shape gives {self.name} away: choose another network"
                     )
 
     def walk(
@@ -81,42 +82,42 @@ class Break:
         leaves: Mapping[str, Tensor],
         *,
         names: Mapping[str, Tensor] | None = None,
-        calls: Iterable[Call] = (),
+        calls: Collection[Call] = (),
     ) -> BackwardPass:
         """Walk back from `loss` with this mistake, as `minialex.study.walk.walk` does.
 
         Where several passes add up, the last is returned; the `grad` of `leaves` is lent to it.
         """
-        how = {"order": self.order, "accumulate": self.accumulate, "replace": self.replace}
-        names, before = names or leaves, {name: t.grad for name, t in leaves.items()}
+        run = functools.partial(
+            walk,
+            loss,
+            gradient,
+            names=names or leaves,
+            calls=calls,
+            order=self.order,
+            accumulate=self.accumulate,
+            replace=self.replace,
+        )
+        before = {name: t.grad for name, t in leaves.items()}
         try:
             for _ in range(self.passes - 1):
-                for name, g in walk(loss, gradient, names=names, **how).grads.items():  # type: ignore[arg-type]
+                for name, g in run().grads.items():
                     leaves[name].grad = g
-            return walk(loss, gradient, names=names, calls=calls, **how)  # type: ignore[arg-type]
+            return run()
         finally:
             for name, t in leaves.items():
                 t.grad = before[name]
 
 
-def _passes_all(node: Node, gy: Array) -> Gradients:
+def _passes_all(node: Node, gy: Array) -> tuple[Any, ...]:
     return (gy,)
 
 
-def _transposed(node: Node, gy: Array) -> Gradients:
+def _transposed(node: Node, gy: Array) -> tuple[Any, ...]:
     x, _ = node.saved
-    gx, gw, *gb = node.vjp(gy, set(node.edges))
-    return gx, None if gw is None else x.T @ gy, *gb
+    gx, _, *gb = node.vjp(gy, set(node.edges))
+    return gx, x.T @ gy, *gb
 
-
-TRANSPOSE = Break(
-    "transpose",
-    "linear gives gw = x^T gy in place of gy^T x",
-    "gw[o, i] belongs to output o and input i, as w[o, i] does; x^T gy has the two the other way "
-    "round, and as w is square no shape tells.",
-    "this gradient is the same with its axes exchanged",
-    replace={"linear": _transposed},
-)
 
 BREAKS = {
     one.name: one
@@ -152,7 +153,15 @@ BREAKS = {
             "every gradient is 0",
             passes=2,
         ),
-        TRANSPOSE,
+        Break(
+            "transpose",
+            "linear gives gw = x^T gy in place of gy^T x",
+            "gw[o, i] belongs to output o and input i, as w[o, i] does; x^T gy has the two "
+            "exchanged, and as w is square no shape tells.",
+            "this gradient is the same with its axes exchanged",
+            replace={"linear": _transposed},
+            needs_square=True,
+        ),
         Break(
             "relu",
             "relu gives gx = gy everywhere",

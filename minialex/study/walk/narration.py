@@ -12,7 +12,7 @@ from minialex.arrays import Array
 from minialex.check.nodes import argument_names
 from minialex.study.walk.apart import ElementTerm, Index, Operand, terms_of
 from minialex.study.walk.formulas import FORMULAS
-from minialex.study.walk.lesson import Lesson, NamedValue
+from minialex.study.walk.lessons import Lesson, NamedValue
 from minialex.study.walk.steps import BackwardStep, Contribution, number, written
 from minialex.study.walk.walker import OVERWRITE
 from minialex.wording import counted
@@ -211,14 +211,14 @@ class _Teller:
         g = element_of(gradient_of(one.to), at)
         before, given, now = (float(a[at]) for a in (one.before, one.gradient, one.after))
         if self._overwrites:
-            was = f"{g} was {number(before)} and is {number(now)}"
-            return f"It takes the place of what came before: {was}."
+            both = f"{number(before)} + {_bracketed(given)} = {number(before + given)}"
+            return f"It takes the place of what came before: {g} = {number(now)}, not {both}."
         part = "once more" if came >= uses else part
-        left = "" if came else f": {number(before)} is still there from the step before"
         late = self.ran[one.to] == self.runs[one.to] > 0
         too_late = f" That is too late: {one.to} has run backward already." * late
         sum_of = f"{number(before)} + {_bracketed(given)} = {number(now)}"
-        return f"{part.capitalize()}, added up: {g} = {sum_of}{left}.{where}{too_late}"
+        part = f"{part.capitalize()}, added up" if came else "Added to what the step before left"
+        return f"{part}: {g} = {sum_of}.{where}{too_late}"
 
     def _is_leaf(self, name: str) -> bool:
         return self.lesson.value(name).call is None

@@ -11,7 +11,7 @@ from typing import Any
 
 from minialex.arrays import Array
 from minialex.study.embedding import MARK, embedded
-from minialex.study.walk.lesson import Lesson, NamedValue
+from minialex.study.walk.lessons import Lesson, NamedValue
 from minialex.study.walk.narration import State, gradient_of, states
 from minialex.study.walk.steps import number
 from minialex.study.walk.text import CHECKER, verdicts
@@ -44,8 +44,7 @@ def page_data(lesson: Lesson) -> dict[str, Any]:
         "schema": SCHEMA,
         "network": lesson.network.name,
         "about": lesson.network.about,
-        "broken": mistake
-        and {"name": mistake.name, "about": mistake.about, "why": mistake.why},
+        "broken": mistake and {"name": mistake.name, "about": mistake.about, "why": mistake.why},
         "values": [_value(value) for value in lesson.values],
         "states": [_state(state) for state in states(lesson)],
         "checker": [CHECKER, *verdicts(lesson.shown_report)],

@@ -136,5 +136,8 @@ def number(value: float) -> str:
 def written(a: Array) -> str:
     """Return an array as NumPy prints it, its numbers in four digits and in columns."""
     width = max((len(number(v)) for v in a.reshape(-1).tolist()), default=0)
-    aligned = {"float_kind": lambda v: number(v).rjust(width)}
-    return np.array2string(a, separator=", ", formatter=aligned, max_line_width=100)
+
+    def aligned(value: Any) -> str:
+        return number(value).rjust(width)
+
+    return np.array2string(a, separator=", ", formatter={"float_kind": aligned}, max_line_width=100)

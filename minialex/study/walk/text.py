@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from minialex.arrays import Array
 from minialex.check import Report
-from minialex.study.walk.lesson import Lesson
+from minialex.study.walk.lessons import Lesson
 from minialex.study.walk.narration import State, conclusion, gradient_of, states
 from minialex.study.walk.steps import written
 
@@ -70,4 +70,4 @@ def _state(state: State, lesson: Lesson) -> Iterator[str]:
 def _array(name: str, a: Array) -> Iterator[str]:
     first, *rest = written(a).splitlines()
     yield f"      {name} = {first}"
-    yield from (" " * (9 + len(name)) + line for line in rest)
+    yield from (" " * (9 + len(name)) + line for line in rest if line.strip())

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from minialex.arrays import Array, array_module, to_numpy
-from minialex.autograd import Call, Gradients, Tensor, as_tensor
+from minialex.autograd import Call, Tensor, as_tensor
 from minialex.autograd.graph import Edge, Leaf, Node, ancestry, described
 from minialex.autograd.hooks import after_hooks
 from minialex.errors import MinialexError
@@ -37,7 +37,7 @@ ACCUMULATE = ADD, OVERWRITE
 MAX_STEPS = 3_000
 """Recursion may double its steps with each value that is used twice: here it ends."""
 
-Replacement: TypeAlias = Callable[[Node, Array], Gradients]
+Replacement: TypeAlias = Callable[[Node, Array], tuple[Any, ...]]
 """A backward in place of an op's own: from the node and the gradient of its output."""
 
 Target: TypeAlias = Node | Leaf
@@ -236,7 +236,7 @@ class _Walker:
         return before + g if before is not None and self.adds else g
 
     def _in_grad(self, leaf: Leaf) -> Array | None:
-        return self.grads[leaf] if leaf in self.grads else leaf.grad
+        return self.grads.get(leaf, leaf.grad)
 
     def _leave(self, leaf: Leaf, g: Array) -> Array:
         """Leave `g` in `grad` of a leaf, or of what retains its gradient."""
@@ -285,7 +285,9 @@ def _leaves(edges: Iterable[Edge]) -> list[Leaf]:
 def _names(root: Target, nodes: list[Node], given: Mapping[str, Tensor]) -> dict[Target, str]:
     """Return what every value is called; those that have no name are numbered."""
     found: dict[Target, str] = {t.node or t: name for name, t in given.items()}
-    values = [(edge, "leaf") for node in nodes for edge in _leaves(node.edges)]
+    values: list[tuple[Target, str]] = [
+        (edge, "leaf") for node in nodes for edge in _leaves(node.edges)
+    ]
     values += [(node, node.name) for node in nodes]
     taken = set(given)
     for value, kind in [*values, (root, "leaf")]:

@@ -15,7 +15,7 @@ from minialex.autograd import Call, Gradients, Tensor, no_grad, record_calls
 from minialex.autograd.graph import Node
 from minialex.check import Report, gradcheck
 from minialex.study.walk.breaks import Break, find_break
-from minialex.study.walk.networks import SEED, SmallNetwork, find_network
+from minialex.study.walk.networks import SmallNetwork, find_network
 from minialex.study.walk.steps import BackwardPass, listed, written
 from minialex.study.walk.walker import walk
 
@@ -149,7 +149,7 @@ class Lesson:
         }
 
 
-def lesson(network: str = "skip", mistake: str | None = None, seed: int = SEED) -> Lesson:
+def lesson(network: str = "skip", mistake: str | None = None, seed: int = 0) -> Lesson:
     """Walk back through a small network, rightly and with a mistake, and have both checked.
 
     Parameters
@@ -172,7 +172,7 @@ def lesson(network: str = "skip", mistake: str | None = None, seed: int = SEED) 
     with record_calls() as calls:
         values = net.run(**leaves)
     if chosen:
-        chosen.check_applies(calls)
+        chosen.check_applies(network, calls)
     named, loss = leaves | values, values["loss"]
     right = walk(loss, names=named, calls=calls)
     found = Lesson(
@@ -234,9 +234,7 @@ def _checked(net: SmallNetwork, seed: int, mistake: Break | None = None) -> Repo
 
     return Report(
         tuple(
-            dataclasses.replace(
-                one, what=renamed(one.what), detail=tuple(map(renamed, one.detail))
-            )
+            dataclasses.replace(one, what=renamed(one.what), detail=tuple(map(renamed, one.detail)))
             for one in report.findings
         ),
         report.remarks,
@@ -272,4 +270,3 @@ def _walked(net: SmallNetwork, mistake: Break | None) -> Callable[..., Tensor]:
         return result
 
     return forward
-
