@@ -54,7 +54,7 @@ def step(
     order      an op runs as soon as some gradient has come: no topological order
     recursion  backward calls itself: what has come is sent on, whenever more comes
     overwrite  = in place of +=: a gradient takes the place of what came before
-    zeroing    grad is not set to None between two steps
+    zeroing    grad is not cleared between two steps
     transpose  a linear layer gives gw = x^T gy in place of gy^T x
     relu       a ReLU gives gx = gy everywhere
 

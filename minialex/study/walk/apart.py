@@ -20,7 +20,7 @@ Index: TypeAlias = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Operand:
+class TermFactor:
     """A number that is multiplied.
 
     Attributes
@@ -43,13 +43,13 @@ class Operand:
 class ElementTerm:
     """A product that is added to an element of a gradient, or, for `sign` -1, taken from it."""
 
-    operands: tuple[Operand, ...]
+    factors: tuple[TermFactor, ...]
     sign: int = 1
 
     @property
     def value(self) -> float:
         """The product."""
-        return self.sign * math.prod(one.value for one in self.operands)
+        return self.sign * math.prod(one.value for one in self.factors)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,17 +63,17 @@ class _Asked:
     input: int
     index: Index
 
-    def gradient(self, at: Index) -> Operand:
-        return Operand("gy", at, float(self.gy[at]))
+    def gradient(self, at: Index) -> TermFactor:
+        return TermFactor("gy", at, float(self.gy[at]))
 
-    def output(self, at: Index) -> Operand:
-        return Operand("y", at, float(self.y[at]))
+    def output(self, at: Index) -> TermFactor:
+        return TermFactor("y", at, float(self.y[at]))
 
-    def operand(self, input: int, name: str, at: Index) -> Operand:
+    def element(self, input: int, name: str, at: Index) -> TermFactor:
         """Return an element of an input."""
         array = self.inputs[input]
         assert array is not None
-        return Operand(name, at, float(array[at]))
+        return TermFactor(name, at, float(array[at]))
 
     def shape(self, input: int) -> Index:
         array = self.inputs[input]
@@ -121,14 +121,14 @@ def _add(a: _Asked) -> Iterator[ElementTerm]:
 def _multiply(a: _Asked) -> Iterator[ElementTerm]:
     other = 1 - a.input
     for at in a.broadcast_to():
-        beside = a.operand(other, "ab"[other], _source(at, a.shape(other)))
+        beside = a.element(other, "ab"[other], _source(at, a.shape(other)))
         yield ElementTerm((a.gradient(at), beside))
 
 
 def _divide(a: _Asked) -> Iterator[ElementTerm]:
     for at in a.broadcast_to():
-        b = a.operand(1, "b", _source(at, a.shape(1)))
-        below = Operand("b", b.index, 1 / b.value, "1/{}")
+        b = a.element(1, "b", _source(at, a.shape(1)))
+        below = TermFactor("b", b.index, 1 / b.value, "1/{}")
         if a.input == 0:
             yield ElementTerm((a.gradient(at), below))
         else:
@@ -137,7 +137,7 @@ def _divide(a: _Asked) -> Iterator[ElementTerm]:
 
 def _relu(a: _Asked) -> Iterator[ElementTerm]:
     # a bracket is 1 where it is true, else 0
-    gate = Operand("y", a.index, float(a.y[a.index] > 0), "[{} > 0]")
+    gate = TermFactor("y", a.index, float(a.y[a.index] > 0), "[{} > 0]")
     yield ElementTerm((a.gradient(a.index), gate))
 
 
@@ -158,11 +158,11 @@ def _linear(a: _Asked) -> Iterator[ElementTerm]:
     if a.input == 0:
         *row, i = a.index
         for o in outputs:
-            yield ElementTerm((a.gradient((*row, o)), a.operand(1, "w", (o, i))))
+            yield ElementTerm((a.gradient((*row, o)), a.element(1, "w", (o, i))))
         return
     for n in rows:
         gy = a.gradient((*n, a.index[0]))
-        x = () if a.input == 2 else (a.operand(0, "x", (*n, a.index[1])),)
+        x = () if a.input == 2 else (a.element(0, "x", (*n, a.index[1])),)
         yield ElementTerm((gy, *x))
 
 
@@ -174,9 +174,9 @@ def _conv2d(a: _Asked) -> Iterator[ElementTerm]:
         return
     for x, w, at in _taps(a):
         if a.input == 0 and x == a.index:
-            yield ElementTerm((a.gradient(at), a.operand(1, "w", w)))
+            yield ElementTerm((a.gradient(at), a.element(1, "w", w)))
         elif a.input == 1 and w == a.index:
-            yield ElementTerm((a.gradient(at), a.operand(0, "x", x)))
+            yield ElementTerm((a.gradient(at), a.element(0, "x", x)))
 
 
 def _taps(a: _Asked) -> Iterator[tuple[Index, Index, Index]]:
@@ -215,10 +215,10 @@ def _cross_entropy(a: _Asked) -> Iterator[ElementTerm]:
     n, c = a.index
     e = np.exp(x[n] - x[n].max())
     p = float(e[c] / e.sum())
-    share = Operand("p", a.index, p)
+    share = TermFactor("p", a.index, p)
     if int(targets[n]) == c:
-        share = Operand("p", a.index, p - 1, "({} - 1)")
-    yield ElementTerm((a.gradient(()), share, Operand("N", (), 1 / len(x), "1/{}")))
+        share = TermFactor("p", a.index, p - 1, "({} - 1)")
+    yield ElementTerm((a.gradient(()), share, TermFactor("N", (), 1 / len(x), "1/{}")))
 
 
 _TERMS: dict[str, Callable[[_Asked], Iterator[ElementTerm]]] = {

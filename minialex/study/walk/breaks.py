@@ -148,7 +148,7 @@ BREAKS = {
         ),
         Break(
             "zeroing",
-            "grad is not set to None between two steps",
+            "grad is not cleared between two steps",
             "backward adds to grad, in which the gradient of the step before still stands.",
             "every gradient is 0",
             passes=2,

@@ -10,7 +10,7 @@ import numpy as np
 
 from minialex.arrays import Array
 from minialex.check.nodes import argument_names
-from minialex.study.walk.apart import ElementTerm, Index, Operand, terms_of
+from minialex.study.walk.apart import ElementTerm, Index, TermFactor, terms_of
 from minialex.study.walk.formulas import FORMULAS
 from minialex.study.walk.lessons import Lesson, NamedValue
 from minialex.study.walk.steps import BackwardStep, Contribution, number, written
@@ -259,11 +259,11 @@ def _sum_of(terms: Sequence[ElementTerm], symbols: Mapping[str, str]) -> str:
     """Return a sum of products twice: with the names of the factors, and with their numbers."""
     first = terms[:MAX_TERMS]
     more = f" + {len(terms) - MAX_TERMS} more" if len(terms) > MAX_TERMS else ""
-    named = _joined([" ".join(_named(o, symbols) for o in term.operands) for term in first], first)
-    if len(terms) == len(terms[0].operands) == 1 and terms[0].sign > 0:
+    named = _joined([" ".join(_named(o, symbols) for o in term.factors) for term in first], first)
+    if len(terms) == len(terms[0].factors) == 1 and terms[0].sign > 0:
         return named
     numbers = _joined(
-        [" * ".join(_bracketed(o.value) for o in term.operands) for term in first], first
+        [" * ".join(_bracketed(o.value) for o in term.factors) for term in first], first
     )
     return f"{named}{more} = {numbers}{more}"
 
@@ -274,7 +274,7 @@ def _joined(products: Sequence[str], terms: Sequence[ElementTerm]) -> str:
     return text.removeprefix(" + ").lstrip()
 
 
-def _named(one: Operand, symbols: Mapping[str, str]) -> str:
+def _named(one: TermFactor, symbols: Mapping[str, str]) -> str:
     return one.form.format(element_of(symbols.get(one.of, one.of), one.index))
 
 

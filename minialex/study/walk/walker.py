@@ -11,8 +11,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from minialex.arrays import Array, array_module, to_numpy
+from minialex.arrays import Array, array_module, extent_of, is_array, to_numpy
 from minialex.autograd import Call, Tensor, as_tensor
+from minialex.autograd.clock import written_since
 from minialex.autograd.graph import Edge, Leaf, Node, ancestry, described
 from minialex.autograd.hooks import after_hooks
 from minialex.errors import MinialexError
@@ -77,8 +78,9 @@ def walk(
     MinialexError
         If an order or way to accumulate is unknown, or there are more than `MAX_STEPS` steps.
     RuntimeError
-        If nothing here requires a gradient, `gradient` is missing, the graph was freed, or a
-        backward returns something else than a gradient of the right shape for each input.
+        If nothing here requires a gradient, `gradient` is missing, the graph was freed or what it
+        has saved was written to, or a backward returns something else than a gradient of the right
+        shape for each input.
     ValueError
         If `gradient` is of another shape.
     """
@@ -136,6 +138,7 @@ class _Walker:
                 "walk: this graph has been through backward() and its saved arrays were freed; run "
                 "the forward pass again, or keep them with backward(retain_graph=True)"
             )
+        _check_unchanged(self.nodes)
         self.names = _names(self.root, self.nodes, names)
         self.calls = {call.node: call for call in calls}
         self.adds, self.replace = adds, replace
@@ -160,7 +163,7 @@ class _Walker:
             for node in ordered(self.root):
                 if len(self.steps) == MAX_STEPS:
                     raise MinialexError(f"walk: more than {MAX_STEPS:,} steps: take a smaller one")
-                self._step(node, keep=order != NEWEST_FIRST)
+                self._step(node)
         for target in list(self.waiting):
             self._complete(target)
 
@@ -188,11 +191,9 @@ class _Walker:
         edges = dict.fromkeys(node.edges)
         return [edge for edge in edges if isinstance(edge, Node) and edge in self.waiting]
 
-    def _step(self, node: Node, keep: bool) -> None:
-        """Run the backward of `node`; `keep` what has come for it, to be sent on once more."""
+    def _step(self, node: Node) -> None:
+        """Run the backward of `node` on what has come for it, which stays: more may come."""
         gy = arrived = self.waiting[node]
-        if not keep:
-            del self.waiting[node]
         if node.hooks:
             gy = after_hooks(node.hooks, gy)
         self.left = {}
@@ -250,6 +251,19 @@ class _Walker:
             return
         g = self.waiting.pop(target)
         self._leave(target, after_hooks(target.hooks, g) if target.hooks else g)
+
+
+def _check_unchanged(nodes: list[Node]) -> None:
+    """Refuse a graph whose saved arrays were written to since, as far as that was noted."""
+    for node in nodes:
+        writes = written_since(node.order)
+        for a in filter(is_array, node.saved if writes else ()):
+            start, stop = extent_of(a)
+            if any(start < past and first < stop for first, past, _ in writes):
+                raise RuntimeError(
+                    f"walk: an array of shape {a.shape} that {node.name} saved was written to "
+                    "after the forward pass: walk before the optimizer steps, or run it again"
+                )
 
 
 def _check(node: Node, gxs: Any) -> None:

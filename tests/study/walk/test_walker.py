@@ -76,6 +76,18 @@ def test_leaves_that_an_optimizer_holds_are_not_written_to():
         optimizer.zero_grad()
 
 
+def test_what_was_written_to_since_is_not_walked():
+    model = nn.Linear(3, 2)
+    optimizer = SGD(model.parameters(), lr=0.1)
+    loss = model(Tensor(np.ones((5, 3), np.float32), requires_grad=True)).sum()
+    assert walk(loss).steps
+    model.weight.grad = np.ones((2, 3), np.float32)
+    optimizer.step()
+    for back in (walk, lambda loss: loss.backward()):
+        with pytest.raises(RuntimeError, match=r"shape \(2, 3\) that linear saved .*written to"):
+            back(loss)
+
+
 def test_a_module_of_two_outputs_with_a_full_backward_hook():
     class Both(nn.Module):
         def forward(self, x, y):
