@@ -9,6 +9,7 @@ import click
 from minialex.cli.options import SectionCommand, checked_page, console, json_option, messages
 from minialex.files import atomic_write
 from minialex.study.walk import BREAKS, NETWORKS, lesson
+from minialex.study.walk.narration import states
 from minialex.study.walk.page import page
 from minialex.study.walk.text import told
 
@@ -71,7 +72,8 @@ def step(
     file = None if page_file is None else checked_page(page_file)
     found = lesson(network, mistake, seed)
     if as_json:
-        click.echo(json.dumps(found.record(), indent=2))
+        record = found.record() | {"states": [state.record() for state in states(found)]}
+        click.echo(json.dumps(record, indent=2))
     else:
         for line in told(found):
             console.print(line, style=None if line.startswith(" ") else "bold")

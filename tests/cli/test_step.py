@@ -35,6 +35,9 @@ def test_other_numbers(minialex):
     assert [record["seed"] for record in records] == [1, 2]
     assert records[0]["values"][0]["data"] != records[1]["values"][0]["data"]
     assert records[0]["break"] is records[0]["broken"] is None
+    given = [state for state in records[0]["states"] if state["kind"] == "give"]
+    assert given[0]["lines"][0].startswith("gx = gy (p - onehot t) / N")
+    assert len(given[0]["elements"]) == 6
 
 
 def test_a_page(minialex):

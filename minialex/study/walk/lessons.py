@@ -16,7 +16,7 @@ from minialex.autograd.graph import Node
 from minialex.check import Report, gradcheck
 from minialex.study.walk.breaks import Break, find_break
 from minialex.study.walk.networks import SmallNetwork, find_network
-from minialex.study.walk.steps import BackwardPass, listed, written
+from minialex.study.walk.steps import SAME, BackwardPass, listed, written
 from minialex.study.walk.walker import walk
 
 SCHEMA = 1
@@ -50,7 +50,17 @@ class NamedValue:
 
 @dataclass(frozen=True)
 class Wrong:
-    """An element of a gradient that went wrong, the one furthest off."""
+    """An element of a gradient that went wrong, the one furthest off.
+
+    Attributes
+    ----------
+    name : str
+        The leaf's.
+    index : tuple of int
+    got, right : float
+    off, size : int
+        How many elements are wrong, of how many.
+    """
 
     name: str
     index: tuple[int, ...]
@@ -73,6 +83,8 @@ class Lesson:
     right : BackwardPass
     agrees : bool
         Whether its gradients are, bit for bit, those that ``Tensor.backward`` left.
+    dropped : tuple of str
+        The values whose `grad` was None after that, though gradients came through them.
     report : Report
         What `minialex.check.gradcheck` says of it.
     mistake : Break or None
@@ -87,6 +99,7 @@ class Lesson:
     values: tuple[NamedValue, ...]
     right: BackwardPass
     agrees: bool
+    dropped: tuple[str, ...]
     report: Report
     mistake: Break | None = None
     broken: BackwardPass | None = None
@@ -118,7 +131,7 @@ class Lesson:
             right = self.right.grads[name]
             got = self.shown.grads.get(name, np.zeros_like(right))
             # no more than rounding in another order of the same sum
-            off = ~np.isclose(got, right, rtol=1e-12, atol=1e-12)
+            off = ~np.isclose(got, right, rtol=SAME, atol=SAME)
             if off.any():
                 far = np.abs(got - right).argmax()
                 at = tuple(int(i) for i in np.unravel_index(far, right.shape))
@@ -141,6 +154,7 @@ class Lesson:
             "values": [value.record() for value in self.values],
             "right": self.right.record(),
             "agrees_with_backward": self.agrees,
+            "grad_is_none": list(self.dropped),
             "check": self.report.record(),
             "break": mistake,
             "broken": None if self.broken is None else self.broken.record(),
@@ -175,9 +189,8 @@ def lesson(network: str = "skip", mistake: str | None = None, seed: int = 0) -> 
         chosen.check_applies(network, calls)
     named, loss = leaves | values, values["loss"]
     right = walk(loss, names=named, calls=calls)
-    found = Lesson(
-        net, seed, _named(named, calls), right, _agrees(loss, leaves, right), _checked(net, seed)
-    )
+    agrees, dropped = _agrees(loss, leaves, right), _dropped(values)
+    found = Lesson(net, seed, _named(named, calls), right, agrees, dropped, _checked(net, seed))
     if chosen is None:
         return found
     return dataclasses.replace(
@@ -219,6 +232,10 @@ def _agrees(loss: Tensor, leaves: dict[str, Tensor], found: BackwardPass) -> boo
     for t in leaves.values():
         t.grad = None
     return all(same)
+
+
+def _dropped(values: dict[str, Tensor]) -> tuple[str, ...]:
+    return tuple(name for name, t in values.items() if t.grad is None)
 
 
 def _checked(net: SmallNetwork, seed: int, mistake: Break | None = None) -> Report:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,16 +14,12 @@ from minialex.check.nodes import argument_names
 from minialex.study.walk.apart import ElementTerm, Index, TermFactor, terms_of
 from minialex.study.walk.formulas import FORMULAS
 from minialex.study.walk.lessons import Lesson, NamedValue
-from minialex.study.walk.steps import BackwardStep, Contribution, number, written
+from minialex.study.walk.steps import SAME, BackwardStep, Contribution, listed, number, written
 from minialex.study.walk.walker import OVERWRITE
 from minialex.wording import counted
 
 MAX_TERMS = 9
 """Of an element with more terms, the first so many are written out."""
-
-SAME = 1e-12
-"""Numbers that differ by no more than this differ by the order of a sum."""
-
 
 _MUST_BE = ", and must be "
 
@@ -65,6 +62,20 @@ class State:
     elements: tuple[str, ...] = ()
     shown: int = 0
 
+    def record(self) -> dict[str, Any]:
+        """Return the state as JSON has it."""
+        arrays = {"gradient": self.gradient, "right": self.right, "given": self.given}
+        return {
+            "kind": self.kind,
+            "step": self.step,
+            "at": self.at,
+            "sentence": self.sentence,
+            "lines": list(self.lines),
+            **{name: None if a is None else listed(a) for name, a in arrays.items()},
+            "elements": list(self.elements),
+            "shown": self.shown,
+        }
+
 
 def gradient_of(name: str) -> str:
     """Return what the gradient of a value is called: ``gx``, ``g_loss``."""
@@ -95,7 +106,9 @@ def conclusion(lesson: Lesson) -> str:
     if lesson.mistake is None:
         grads = _listed([f"{name}.grad" for name in lesson.leaves])
         are = "are, bit for bit," if lesson.agrees else "are not"
-        return f"{grads} {are} what loss.backward() leaves."
+        none = _listed([f"{name}.grad" for name in lesson.dropped])
+        keeps = f"{lesson.dropped[0]}.retain_grad() before backward() keeps one"
+        return f"{grads} {are} what loss.backward() leaves. {none} are None: {keeps}."
     wrong = lesson.wrong()
     if not wrong:
         return f"Nothing goes wrong in this network: {lesson.mistake.harmless} here."

@@ -62,17 +62,8 @@ def _value(value: NamedValue) -> dict[str, Any]:
 
 
 def _state(state: State) -> dict[str, Any]:
-    return {
-        "kind": state.kind,
-        "step": state.step,
-        "at": state.at,
-        "sentence": state.sentence,
-        "lines": list(state.lines),
-        "changes": _shown(state.gradient),
-        "right": _shown(state.right),
-        "elements": list(state.elements),
-        "shown": state.shown,
-    }
+    shown = {"changes": _shown(state.gradient), "right": _shown(state.right)}
+    return {k: v for k, v in state.record().items() if k not in ("gradient", "given")} | shown
 
 
 def _shown(a: Array | None) -> dict[str, Any] | None:

@@ -10,6 +10,9 @@ import numpy as np
 from minialex.arrays import Array
 from minialex.autograd import Call
 
+SAME = 1e-12
+"""Numbers that differ by no more than this, of their size or at all, differ by rounding."""
+
 
 @dataclass(frozen=True, eq=False)
 class Contribution:
