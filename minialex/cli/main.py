@@ -27,6 +27,7 @@ COMMANDS = {
     "filters": "minialex.cli.filters",
     "data": "minialex.cli.data",
     "gradcheck": "minialex.cli.gradcheck",
+    "step": "minialex.cli.step",
     "trace": "minialex.cli.trace",
     "profile": "minialex.cli.profile",
     "bench": "minialex.cli.bench",
@@ -90,6 +91,7 @@ def cli() -> None:
       minialex features RUN cat.jpg     what a layer makes of an image
       minialex graph                    what a forward pass keeps for backward
       minialex gradcheck                every gradient against its definition
+      minialex step                     the backward pass of a small network, with its numbers
       minialex trace relu               what one thread of a CUDA kernel does, without a GPU
       minialex profile relu --emulate   what a kernel asks of memory, line by line, without a GPU
 

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.table import Column, Table
 
+from minialex.files import check_writable
 from minialex.models import VARIANTS
 from minialex.wording import one_line
 
@@ -200,6 +201,17 @@ def network_and_rest(words: tuple[str, ...], pretrained: Path | None) -> tuple[P
     if not words:
         raise click.UsageError("name a NETWORK, the folder of a run for instance, or --pretrained")
     return Path(words[0]), list(words[1:])
+
+
+def checked_page(name: str) -> Path:
+    """Return the file of a page; what could not be written in the end is refused now."""
+    file = Path(name)
+    if file.suffix.lower() not in (".html", ".htm"):
+        raise click.UsageError(
+            f"--page {name or repr(name)}: name a file that ends in .html, such as page.html"
+        )
+    check_writable(file)
+    return file
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")

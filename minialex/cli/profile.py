@@ -27,6 +27,7 @@ from minialex.check import CASES
 from minialex.cli.emulation import precision_option, running_on, use_option
 from minialex.cli.options import (
     SectionCommand,
+    checked_page,
     console,
     is_given,
     json_option,
@@ -44,7 +45,7 @@ from minialex.cuda.observe import LaunchFunction, wrapped_launches
 from minialex.cuda.plan import LaunchPlan
 from minialex.cuda.signature import signatures
 from minialex.errors import MinialexError
-from minialex.files import atomic_write, check_writable
+from minialex.files import atomic_write
 from minialex.models import VARIANTS
 from minialex.study import tracing
 from minialex.study.profile import Profile, text
@@ -176,7 +177,7 @@ def profile(
         for word in use:
             if "=" in word and word.partition("=")[0] != what:
                 raise click.UsageError(f"--use {word}: of an op alone, {what}, it has no effect")
-        page = None if page_file is None else _checked_page(page_file)
+        page = None if page_file is None else checked_page(page_file)
         name = implementation or default_implementation(what, gpu)
         _op(what, name, case, how, page, as_json)
 
@@ -242,17 +243,6 @@ def _op(
     if page is not None:
         atomic_write(page, page_of_case(pair, chosen, how.kernel, gpu=how.gpu).encode())
         messages.print(f"wrote {page}: open it in a browser")
-
-
-def _checked_page(name: str) -> Path:
-    """Return the file, and refuse what cannot be written in the end before anything is run."""
-    file = Path(name)
-    if file.suffix.lower() not in (".html", ".htm"):
-        raise click.UsageError(
-            f"--page {name or repr(name)}: name a file that ends in .html, such as page.html"
-        )
-    check_writable(file)
-    return file
 
 
 def _check_launched(found: Profile) -> None:

@@ -11,7 +11,6 @@ it.
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import astuple
@@ -24,6 +23,7 @@ from minialex.cuda.emulator.recording import Recording
 from minialex.cuda.emulator.report import NamedArray
 from minialex.cuda.source import Source
 from minialex.errors import MinialexError
+from minialex.study.embedding import MARK, embedded
 from minialex.study.profile.cells import Cells, cells_of
 from minialex.study.profile.kernel_text import parts_of
 from minialex.study.profile.profiler import LaunchProfile
@@ -49,7 +49,6 @@ LINE_FIELDS = (
 LAUNCH_FIELDS = (*LINE_FIELDS, "l1_hits")
 
 _TEMPLATE = Path(__file__).with_name("page.html")
-_MARK = "/*DATA*/"
 
 
 def page(
@@ -83,18 +82,13 @@ def page(
     room = max_bytes - len(template.encode())
     while True:
         data = _data(recording, source, steps, max_steps, launch)
-        # "<" would let a kernel's text end the element; JSON reads it back from its escape
-        text = _json(data).replace("<", "\\u003c")
+        text = embedded(data)
         excess = len(text) - room
         if excess <= 0 or max_steps <= 1:
-            return template.replace(_MARK, text)
+            return template.replace(MARK, text)
         # as many fewer as are too much, and some more: they are not all of one size
-        per_step = len(_json(data["steps"])) / len(data["steps"])
+        per_step = len(embedded(data["steps"])) / len(data["steps"])
         max_steps = max(1, min(max_steps, len(data["steps"])) - 1 - int(1.05 * excess / per_step))
-
-
-def _json(data: Any) -> str:
-    return json.dumps(data, ensure_ascii=True, separators=(",", ":"))
 
 
 def page_data(
