@@ -1,0 +1,219 @@
+"""One pass of a network forward and back, of which any number can be explained.
+
+    run = NetworkRun.of(alexnet("alexnet-mini").eval(), images)
+    print(run.explain("features.3[17,20,31]"))
+    print(run.explain("features.3.weight.grad[5,2,3,3]"))
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minialex import ops
+from minialex.arrays import Array, to_numpy
+from minialex.autograd import Call, Tensor, record_calls
+from minialex.errors import MinialexError
+from minialex.nn import Module
+from minialex.study.explanation import Explanation, allowed, checked_index, explain_call, input_names
+from minialex.study.layers import evaluation_mode
+from minialex.study.terms.formula import SUM, Cell, Formula, Index, term
+from minialex.study.walk import BackwardStep, walk
+from minialex.wording import unknown
+
+IMAGE, LOSS, OUTPUT = "image", "loss", "logits"
+
+_TARGET = re.compile(r"(?P<name>[\w.]+?)(?P<grad>\.grad)?\[(?P<index>[-\d,\s]*)\]")
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is to be explained: an element of an output or parameter, or of its gradient."""
+
+    name: str
+    is_gradient: bool
+    index: Index
+
+    @classmethod
+    def of(cls, text: str) -> Target:
+        """Read ``features.3.weight.grad[5,2,3,3]``.
+
+        Raises
+        ------
+        MinialexError
+            If it is not written so.
+        """
+        found = _TARGET.fullmatch(text.strip())
+        if found is None:
+            raise MinialexError(
+                f"{text!r} names no number: give a layer or parameter and an index, as in "
+                "features.3[17,20,31] or features.3.weight.grad[5,2,3,3]"
+            )
+        try:
+            index = tuple(int(part) for part in found["index"].split(",") if part.strip())
+        except ValueError:
+            raise MinialexError(f"{text!r}: an index is whole numbers between commas") from None
+        return cls(found["name"], bool(found["grad"]), index)
+
+    def __str__(self) -> str:
+        grad = ".grad" if self.is_gradient else ""
+        return f"{self.name}{grad}[{', '.join(map(str, self.index))}]"
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkRun:
+    """A pass forward and back.
+
+    Attributes
+    ----------
+    values : dict from name to Tensor
+        The image, parameters, and what each layer and the network gave, and the loss.
+    calls : list of Call
+        The ops that ran, in order.
+    steps : tuple of BackwardStep
+        Their backwards, from the loss on.
+    label : int
+        The class that the loss is of.
+    """
+
+    values: dict[str, Tensor]
+    calls: list[Call]
+    steps: tuple[BackwardStep, ...]
+    label: int
+
+    @classmethod
+    def of(cls, model: Module, images: Array, label: int | None = None) -> NetworkRun:
+        """Run `model`, in evaluation mode, on images, and go back from its cross-entropy.
+
+        Parameters
+        ----------
+        model : Module
+            Returns scores of classes, (N, C).
+        images : array (N, C, H, W)
+        label : int, optional
+            The class that the loss is of, the same for all; by default the one that is likeliest.
+        """
+        values: dict[str, Tensor] = {}
+        with evaluation_mode(model), record_calls() as calls:
+            x = values[IMAGE] = Tensor(images, requires_grad=True)
+            handles = [
+                module.register_forward_hook(_keeps(values, name))
+                for name, module in model.named_modules()
+                if name
+            ]
+            try:
+                logits = values[OUTPUT] = model(x)
+            finally:
+                for handle in handles:
+                    handle.remove()
+            rows = to_numpy(logits.data)
+            label = int(rows[0].argmax()) if label is None else label
+            targets = np.full(len(rows), label)
+            loss = values[LOSS] = ops.cross_entropy(logits, targets)
+        values |= dict(model.named_parameters())
+        return cls(values, calls, walk(loss, names=values, calls=calls).steps, label)
+
+    def explain(self, target: str | Target) -> Explanation:
+        """Take one number apart.
+
+        Raises
+        ------
+        MinialexError
+            If there is no such number, or nothing that it could be taken apart into: of an image or
+            a weight there is not.
+        """
+        asked = Target.of(target) if isinstance(target, str) else target
+        if asked.name not in self.values:
+            raise MinialexError(unknown("layer or parameter", asked.name, list(self.values)))
+        value = self.values[asked.name]
+        index = self._with_batch(asked, value.shape)
+        if asked.is_gradient:
+            return self._gradient(str(asked), value.data, index)
+        call = self._maker(value.data)
+        if call is None:
+            kind = "a pixel" if asked.name == IMAGE else "a parameter"
+            at = checked_index(asked.name, index, value.shape)
+            raise MinialexError(
+                f"{asked} is {kind}, {float(to_numpy(value.data)[at]):.9g}: it is made of nothing"
+            )
+        return explain_call(call, "y", index)
+
+    def follow(self, explanation: Explanation, cell: Cell) -> Explanation:
+        """Take a factor of an explanation apart in turn.
+
+        Raises
+        ------
+        MinialexError
+            If it is a pixel or a parameter.
+        """
+        call = explanation.call
+        if cell.array == "gy":
+            return self._gradient(str(cell), call.y, cell.index)
+        if cell.array == "y":
+            return explain_call(call, "y", cell.index)
+        names = input_names(call.op, len(call.inputs))
+        a = call.inputs[names.index(cell.array)]
+        maker = None if a is None else self._maker(a)
+        if maker is None:
+            raise MinialexError(f"{cell} is {self.name_of(a)}: it is made of nothing")
+        return explain_call(maker, "y", cell.index)
+
+    def name_of(self, a: Array | None) -> str:
+        """Return what the network calls an array: the name of a layer or parameter, or nothing."""
+        found = (name for name, value in self.values.items() if value.data is a)
+        return next(found, "")
+
+    def _with_batch(self, asked: Target, shape: tuple[int, ...]) -> Index:
+        """Return an index with that of the first image in front, where it was left out."""
+        one_image = shape[:1] == (1,) and len(asked.index) == len(shape) - 1
+        return (0, *asked.index) if one_image else asked.index
+
+    def _maker(self, a: Array) -> Call | None:
+        """Return the call that made an array; None for pixels and parameters."""
+        return next((call for call in self.calls if call.y is a), None)
+
+    def _contributions(self, a: Array) -> Iterator[tuple[BackwardStep, int, Array]]:
+        """Yield, for each use of an array, the backward that gives it a gradient, and that."""
+        for step in self.steps:
+            for given in step.contributions:
+                if step.call is not None and step.call.inputs[given.input] is a:
+                    yield step, given.input, given.gradient
+
+    def _gradient(self, what: str, a: Array, index: Index) -> Explanation:
+        found = [
+            explain_call(step.call, f"g{name}", index, gy=step.gy, gradient=gradient)
+            for step, k, gradient in self._contributions(a)
+            if step.call is not None
+            for name in [input_names(step.call.op, len(step.call.inputs))[k]]
+        ]
+        if not found:
+            raise MinialexError(f"{what}: no gradient reaches it")
+        if len(found) == 1:
+            return found[0]
+        return _together(found)
+
+
+def _keeps(values: dict[str, Tensor], name: str) -> Any:
+    def keep(module: Module, args: Any, y: Any) -> None:
+        if isinstance(y, Tensor):
+            values[name] = y
+
+    return keep
+
+
+def _together(found: list[Explanation]) -> Explanation:
+    """Return the explanation of a gradient that several ops add to."""
+    parts = (
+        dataclasses.replace(one.formula, name=f"{one.which} of {one.op}") for one in found
+    )
+    formula = Formula(found[0].which, "the sum over its uses", tuple(map(term, parts)), SUM)
+    ran = sum(one.ran for one in found)
+    first = found[0]
+    return dataclasses.replace(
+        first, formula=formula, ran=ran, allowed=allowed(formula, first.dtype)
+    )
