@@ -27,6 +27,7 @@ COMMANDS = {
     "filters": "minialex.cli.filters",
     "data": "minialex.cli.data",
     "gradcheck": "minialex.cli.gradcheck",
+    "explain": "minialex.cli.explain",
     "step": "minialex.cli.step",
     "trace": "minialex.cli.trace",
     "profile": "minialex.cli.profile",

@@ -209,9 +209,7 @@ def explain_call(
 
 def checked_index(what: str, index: Index, shape: tuple[int, ...]) -> Index:
     """Return an index counted from 0; raise MinialexError where there is no such element."""
-    if len(index) != len(shape) or any(
-        not -n <= i < n for i, n in zip(index, shape, strict=False)
-    ):
+    if len(index) != len(shape) or any(not -n <= i < n for i, n in zip(index, shape, strict=False)):
         raise MinialexError(f"{what} has shape {shape}: it has no element {list(index)}")
     return tuple(i % n for i, n in zip(index, shape, strict=True))
 

@@ -1,8 +1,8 @@
 """One pass of a network forward and back, of which any number can be explained.
 
-    run = NetworkRun.of(alexnet("alexnet-mini").eval(), images)
-    print(run.explain("features.3[17,20,31]"))
-    print(run.explain("features.3.weight.grad[5,2,3,3]"))
+run = NetworkRun.of(alexnet("alexnet-mini").eval(), images)
+print(run.explain("features.3[17,20,31]"))
+print(run.explain("features.3.weight.grad[5,2,3,3]"))
 """
 
 from __future__ import annotations
@@ -20,7 +20,13 @@ from minialex.arrays import Array, to_numpy
 from minialex.autograd import Call, Tensor, record_calls
 from minialex.errors import MinialexError
 from minialex.nn import Module
-from minialex.study.explanation import Explanation, allowed, checked_index, explain_call, input_names
+from minialex.study.explanation import (
+    Explanation,
+    allowed,
+    checked_index,
+    explain_call,
+    input_names,
+)
 from minialex.study.layers import evaluation_mode
 from minialex.study.terms.formula import SUM, Cell, Formula, Index, term
 from minialex.study.walk import BackwardStep, walk
@@ -143,25 +149,49 @@ class NetworkRun:
             )
         return explain_call(call, "y", index)
 
-    def follow(self, explanation: Explanation, cell: Cell) -> Explanation:
-        """Take a factor of an explanation apart in turn.
+    def follow(self, explanation: Explanation, n: int) -> tuple[str, Explanation]:
+        """Take a factor of term `n`, counted from 1, apart in turn: the first that is made of some.
+
+        Returns
+        -------
+        tuple of str and Explanation
+            What the factor is called, and its explanation.
 
         Raises
         ------
         MinialexError
-            If it is a pixel or a parameter.
+            If there is no such term, or its factors are pixels, parameters and known numbers.
         """
-        call = explanation.call
+        terms = explanation.formula.terms
+        if not 1 <= n <= len(terms):
+            raise MinialexError(f"there is no term {n}: there are {len(terms)}, from 1")
+        for cell in explanation.formula.cells_of(n - 1):
+            found = self._made_of(explanation.call, cell)
+            if found is not None:
+                return found
+        raise MinialexError(
+            f"term {n} is {terms[n - 1]}: pixels, parameters and known numbers, made of nothing"
+        )
+
+    def _made_of(self, call: Call, cell: Cell) -> tuple[str, Explanation] | None:
+        """Return what a factor of a number of `call` is made of, with its name in the network."""
         if cell.array == "gy":
-            return self._gradient(str(cell), call.y, cell.index)
+            found = self._gradient(str(cell), call.y, cell.index)
+            return self._called(call.y, ".grad", cell), found
         if cell.array == "y":
-            return explain_call(call, "y", cell.index)
+            return self._called(call.y, "", cell), explain_call(call, "y", cell.index)
         names = input_names(call.op, len(call.inputs))
         a = call.inputs[names.index(cell.array)]
         maker = None if a is None else self._maker(a)
-        if maker is None:
-            raise MinialexError(f"{cell} is {self.name_of(a)}: it is made of nothing")
-        return explain_call(maker, "y", cell.index)
+        if a is None or maker is None or cell.is_outside:
+            return None
+        return self._called(a, "", cell), explain_call(maker, "y", cell.index)
+
+    def _called(self, a: Array, ending: str, cell: Cell) -> str:
+        """Return what the network calls an element: by its layer, else by its op."""
+        maker = self._maker(a)
+        name = self.name_of(a) or (maker.op.name if maker else cell.array)
+        return f"{name}{ending}[{', '.join(map(str, cell.index))}]"
 
     def name_of(self, a: Array | None) -> str:
         """Return what the network calls an array: the name of a layer or parameter, or nothing."""
@@ -208,9 +238,7 @@ def _keeps(values: dict[str, Tensor], name: str) -> Any:
 
 def _together(found: list[Explanation]) -> Explanation:
     """Return the explanation of a gradient that several ops add to."""
-    parts = (
-        dataclasses.replace(one.formula, name=f"{one.which} of {one.op}") for one in found
-    )
+    parts = (dataclasses.replace(one.formula, name=f"{one.which} of {one.op}") for one in found)
     formula = Formula(found[0].which, "the sum over its uses", tuple(map(term, parts)), SUM)
     ran = sum(one.ran for one in found)
     first = found[0]

@@ -143,9 +143,7 @@ SQRT = _of_one(
     *("sqrt", "sqrt x", "gy / (2 y)"),
     lambda a, i: term(0.5, a.cell("gy", *i), inverse(a.cell("y", *i))),
 )
-TANH = _of_one(
-    "tanh", "tanh x", "gy (1 - y^2)", lambda a, i: term(a.cell("gy", *i)), _minus_gy_y2
-)
+TANH = _of_one("tanh", "tanh x", "gy (1 - y^2)", lambda a, i: term(a.cell("gy", *i)), _minus_gy_y2)
 SIGMOID = _of_one("sigmoid", "1 / (1 + e^-x)", "gy y (1 - y)", _gy_y, _minus_gy_y2)
 ABSOLUTE = _of_one("absolute", "|x|", "gy times the sign of x", _sign)
 

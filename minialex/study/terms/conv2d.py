@@ -19,7 +19,7 @@ def _x(a: Arrays, n: int, c: int, h: int, w: int) -> tuple[Cell, str]:
     H, W = a.shape("x")[2:]
     if 0 <= h < H and 0 <= w < W:
         return a.cell("x", n, c, h, w), ""
-    return Cell("x", (n, c, h, w), 0.0), "padding"
+    return Cell("x", (n, c, h, w), 0.0, is_outside=True), "padding"
 
 
 def _y(

@@ -38,11 +38,14 @@ class Cell:
         What the formula calls the array: ``x`` or ``gy``.
     index : tuple of int
     value : float
+    is_outside : bool
+        Whether it lies beyond the array's border, in the padding, and is 0.
     """
 
     array: str
     index: Index
     value: float
+    is_outside: bool = False
 
     def __str__(self) -> str:
         return f"{self.array}[{', '.join(map(str, self.index))}]" if self.index else self.array
@@ -174,12 +177,16 @@ class Formula:
 
     def cells(self) -> Iterator[Cell]:
         """Yield the elements of arrays that it is made of, those of inner formulas too."""
-        for term in self.terms:
-            for factor in term.factors:
-                if isinstance(factor.part, Cell):
-                    yield factor.part
-                elif isinstance(factor.part, Formula):
-                    yield from factor.part.cells()
+        for n in range(len(self.terms)):
+            yield from self.cells_of(n)
+
+    def cells_of(self, n: int) -> Iterator[Cell]:
+        """Yield those of term number `n`."""
+        for factor in self.terms[n].factors:
+            if isinstance(factor.part, Cell):
+                yield factor.part
+            elif isinstance(factor.part, Formula):
+                yield from factor.part.cells()
 
     def __str__(self) -> str:
         return self.name
@@ -241,4 +248,3 @@ def indices(*ranges: Sequence[int] | range) -> Iterator[Index]:
     shape = tuple(map(len, ranges))
     for place in np.ndindex(shape):
         yield tuple(r[i] for r, i in zip(ranges, place, strict=True))
-

@@ -93,7 +93,9 @@ def _avg(
     number = _divisor(a, index, kernel_size, stride, padding, count_include_pad)
     share = Known(f"1/{number}", 1 / number)
     inside = _inside(a, index, kernel_size, stride, padding)
-    return Formula("y", "the mean of the window", tuple(term(share, a.cell("x", *i)) for i in inside))
+    return Formula(
+        "y", "the mean of the window", tuple(term(share, a.cell("x", *i)) for i in inside)
+    )
 
 
 def _avg_gradient(

@@ -31,7 +31,9 @@ def _linear_gw(a: Arrays, index: Index) -> Formula:
 
 def _linear_gb(a: Arrays, index: Index) -> Formula:
     over = indices(*map(range, a.shape("gy")[:-1]))
-    return Formula("gb", "sum over rows n of gy[n, o]", tuple(term(a.cell("gy", *n, *index)) for n in over))
+    return Formula(
+        "gb", "sum over rows n of gy[n, o]", tuple(term(a.cell("gy", *n, *index)) for n in over)
+    )
 
 
 LINEAR = {"y": _linear, "gx": _linear_gx, "gw": _linear_gw, "gb": _linear_gb}

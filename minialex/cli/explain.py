@@ -1,0 +1,125 @@
+"""``minialex explain``: one number of a network, taken apart."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from minialex.cli.emulation import (
+    device_under,
+    emulate_option,
+    precision_option,
+    running_on,
+    use_option,
+)
+from minialex.cli.networks import open_images, open_network, tell_choices
+from minialex.cli.options import (
+    SectionCommand,
+    device_option,
+    json_option,
+    number,
+    pretrained_option,
+    variant_option,
+)
+from minialex.errors import MinialexError
+from minialex.persistence import Trained
+from minialex.study.explanation_text import lines
+from minialex.study.network_run import NetworkRun, Target
+from minialex.wording import unknown
+
+SCHEMA = 1
+
+
+@click.command(cls=SectionCommand, short_help="One number of a network, taken apart.")
+@click.argument("words", nargs=-1, required=True, metavar="[NETWORK|RUN] TARGET [IMAGE]")
+@pretrained_option
+@variant_option
+@click.option("--class", "label", metavar="NAME", help="The class of the loss.  [the likeliest]")
+@click.option(
+    "--top", type=number, default=12, show_default=True, metavar="N", help="Terms to show."
+)
+@click.option(
+    "--follow",
+    multiple=True,
+    type=number,
+    metavar="N",
+    help="Take a factor of term N apart in turn. Again to go on from there.",
+)
+@device_option
+@emulate_option()
+@use_option()
+@precision_option()
+@json_option
+def explain(
+    words: tuple[str, ...],
+    pretrained: Path | None,
+    variant: str | None,
+    label: str | None,
+    top: int,
+    follow: tuple[int, ...],
+    device: str,
+    emulate: str | None,
+    use: tuple[str, ...],
+    precision: str,
+    as_json: bool,
+) -> None:
+    """Take one number apart: what is added up, factor by factor, with the indices.
+
+    TARGET is an element of what a layer gives, of a parameter's gradient or of the gradient of what
+    a layer gives: features.3[17,20,31], features.3.weight.grad[5,2,3,3], features.3.grad[0,0,0]. So
+    are image, logits and loss. The index is Python's.
+
+    Gradients are those of the loss, the cross-entropy with the class that the network finds
+    likeliest, or with --class. The terms are those of the definition; they are added up without
+    rounding, and held against what the implementation made of them.
+
+    IMAGE is a file; without it, the first validation image of the RUN, or the first of the built-in
+    digits. NETWORK is a run's folder, a checkpoint, weights from elsewhere, or alexnet (the
+    default), alexnet-2012, alexnet-article or alexnet-mini with fresh weights.
+
+    \b
+    Examples:
+      minialex explain alexnet-mini "features.3[17,2,3]"
+      minialex explain alexnet-mini "features.3[17,2,3]" --follow 570
+      minialex explain runs/digits "features.0.weight.grad[5,0,1,1]" seven.png --class 7
+      minialex explain alexnet-mini "logits.grad[3]" --json
+    """
+    at = next((i for i, word in enumerate(words) if "[" in word), None)
+    if at is None:
+        raise click.UsageError(
+            "name a TARGET, as in features.3[17,20,31] or features.3.weight.grad[5,2,3,3]"
+        )
+    target = Target.of(words[at])
+    where = device_under(emulate, device)
+    trained, rest = open_network(words[:at], pretrained, variant=variant, device=where)
+    images = open_images(trained, [*rest, *words[at + 1 :]])
+    with running_on(emulate, use, precision):
+        run = NetworkRun.of(
+            trained.model, images.prepared(trained)[:1], _class_number(trained, label)
+        )
+        found = run.explain(target)
+    chain = [(str(target), found)]
+    for n in follow:
+        title, found = run.follow(chain[-1][1], n)
+        chain.append((title, found))
+    tell_choices(trained, images.note)
+    if as_json:
+        records = [{"target": title} | one.record() for title, one in chain]
+        about = {"network": str(trained.path), "image": images.names[0], "class": run.label}
+        click.echo(json.dumps({"schema": SCHEMA, **about, "explanations": records}))
+        return
+    for i, (title, one) in enumerate(chain):
+        click.echo("\n" * bool(i) + "\n".join(lines(one, title, top)))
+
+
+def _class_number(trained: Trained, label: str | None) -> int | None:
+    """Return the number of a class, given by its name or its number."""
+    if label is None:
+        return None
+    if label in trained.classes:
+        return trained.classes.index(label)
+    if label.isdecimal() and not trained.classes:
+        return int(label)
+    raise MinialexError(unknown("class", label, list(trained.classes)))
