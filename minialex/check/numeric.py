@@ -165,7 +165,7 @@ class DerivativeProblem:
 
         NaN goes a long way, and so does what is as large as the largest beside it.
         """
-        nowhere = self.with_input(k, np.where(v != 0, np.nan, self.input(k)))
+        nowhere = self._outside(k, np.where(v != 0, np.nan, self.input(k)))
         return np.asarray((nowhere != self.y) | (self._beside(k, v, 1.0) != self.y))
 
     def is_lost(self, k: int, v: Array) -> bool:
@@ -174,14 +174,22 @@ class DerivativeProblem:
         As large as the largest beside it, it changes nothing; far larger, it does, in proportion.
         """
         rounding = self.rounding_of(self.y, self.y, min(1.0, _largest(self.input(k))))
-        near, far = (np.abs(self._beside(k, v, n) - self.y) for n in (1.0, FAR))
-        seen = 4 * np.abs(rounding / self.gy)
+        with np.errstate(all="ignore"):
+            near, far = (np.abs(self._beside(k, v, n) - self.y) for n in (1.0, FAR))
+            seen = 4 * np.abs(rounding / self.gy)
         return bool((near <= seen).all() and (far <= FAR * seen).all() and (far > seen).any())
 
     def _beside(self, k: int, v: Array, times: float) -> Array:
         """Return the outputs with input `k` moved along `v` by so many times its largest."""
         x = self.input(k)
-        return self.with_input(k, x + times * (_largest(x) or 1.0) * v)
+        return self._outside(k, x + times * (_largest(x) or 1.0) * v)
+
+    def _outside(self, k: int, x: Array) -> Array:
+        """Return the output with `x`, where the function was not made for: NaN if it raises."""
+        try:
+            return self.with_input(k, x)
+        except Exception:  # it may be an index beyond an array's end, or anything
+            return np.full(self.y.shape, np.nan)
 
     def typical_gradient(self, k: int) -> float:
         """Return the typical size of a gradient's element for input `k`: |gy| |y| / |x|.
