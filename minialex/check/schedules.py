@@ -60,7 +60,7 @@ class ScheduleCase:
 
     @property
     def name(self) -> str:
-        """Both in words."""
+        """The schedule and the numbers."""
         n = self.numbers
         decay = f"times {n['gamma']} after each {n['step_size']}"
         return f"{self.schedule}, {counted(n['total'], 'step')}, {n['warmup']} of warm-up, {decay}"
