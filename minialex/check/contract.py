@@ -4,8 +4,8 @@ Neither function raises. Inputs, saved arrays, the output and the cotangent are 
 the output has the inputs' type; nothing is saved where no backward follows; one gradient comes back
 for each input, of its shape and type; inputs that need none get None; a gradient goes into the
 array that `out` gives for it. Output and gradients have the same bits when run again, whatever is
-kept, wanted and given, and whatever else forward has run on since; and the same values however the
-cotangent lies in memory.
+kept, wanted and given, and whatever else forward has run on since. Backward is linear in the
+cotangent, and neither minds how what it is given lies in memory.
 """
 
 from __future__ import annotations
