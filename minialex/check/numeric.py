@@ -173,7 +173,7 @@ class DerivativeProblem:
 
         As large as the largest beside it, it changes nothing; far larger, it does, in proportion.
         """
-        rounding = self.rounding_of(self.y, self.y, min(1.0, _largest(self.input(k))))
+        rounding = self.rounding_of(self.y, self.y, min(1.0, noise.largest(self.input(k))))
         with np.errstate(all="ignore"):
             near, far = (np.abs(self._beside(k, v, n) - self.y) for n in (1.0, FAR))
             seen = 4 * np.abs(rounding / self.gy)
@@ -182,7 +182,7 @@ class DerivativeProblem:
     def _beside(self, k: int, v: Array, times: float) -> Array:
         """Return the outputs with input `k` moved along `v` by so many times its largest."""
         x = self.input(k)
-        return self._outside(k, x + times * (_largest(x) or 1.0) * v)
+        return self._outside(k, x + times * (noise.largest(x) or 1.0) * v)
 
     def _outside(self, k: int, x: Array) -> Array:
         """Return the output with `x`, where the function was not made for: NaN if it raises."""
@@ -255,9 +255,9 @@ class DerivativeProblem:
     def along(self, k: int, v: Array, shift: float = 1.0) -> Derivative:
         """Return the derivative along the direction `v` of input `k`, all steps times `shift`."""
         x = self.input(k)
-        size = _largest(x)
+        size = noise.largest(x)
         # what moves sets the steps, where it is not 0
-        moving = _largest(x, v != 0) or size
+        moving = noise.largest(x, v != 0) or size
         steps = _ladder(moving) if self.steps is STEPS else self.steps
         steps = [h * shift for h in steps]
         floor, converged = min(1.0, size), CONVERGED * self.scale / max(1.0, moving)
@@ -274,7 +274,7 @@ class DerivativeProblem:
         Where a function varies on a scale far below the input's size, as a sine of 1e7 does, the
         differences of long steps agree with each other, and mean nothing.
         """
-        moving = _largest(self.input(k), v != 0) or 1.0
+        moving = noise.largest(self.input(k), v != 0) or 1.0
         found = (self._short(k, v, value, moving, step) for step in SHORT_STEPS)
         return next(filter(None, found), None) if self.steps is STEPS else None
 
@@ -301,7 +301,7 @@ class DerivativeProblem:
     def stands_still(self, k: int, v: Array) -> bool:
         """Return whether no output changes along `v`, for steps up to the longest of the short."""
         x = self.input(k)
-        h = (_largest(x, v != 0) or 1.0) * max(SHORT_STEPS)
+        h = (noise.largest(x, v != 0) or 1.0) * max(SHORT_STEPS)
         return bool((self.with_input(k, x + h * v) == self.with_input(k, x - h * v)).all())
 
     def second_opinion(self, k: int, v: Array, value: float) -> float:
@@ -336,11 +336,6 @@ def make_problem(
     gy = np.asarray(rng.standard_normal(y.shape, cotangent), np.float64)
     size = noise.output_size(function, inputs, y, rng, options.get("dtype", np.float64))
     return DerivativeProblem(function, inputs, gy, y, size, operations, elementwise, **options)
-
-
-def _largest(x: Array, where: Array | bool = True) -> float:
-    """Return the size of the largest finite element of `x`, of those that are meant."""
-    return float(np.abs(x).max(initial=0, where=np.isfinite(x) & where))
 
 
 def _ladder(size: float) -> list[float]:
