@@ -127,13 +127,13 @@ class _Two:
         if doubted.verdict is Verdict.FAIL:
             return finding
         reason = f"rounding between ops moves them by up to {max(map(np.max, moved)):.2g}"
-        return _undecided(doubted, reason)
+        return doubted.undecided(reason)
 
     def _finding(self, what: str, one: tuple[Array, Array], other: tuple[Array, Array]) -> Finding:
         """Compare two arrays, each with how far off its elements may be."""
         (p, p_may), (q, q_may) = one, other
         if not p.size:
-            return _undecided(Finding(what, Verdict.PASS, 0.0, 0.0, 0), "there are no elements")
+            return Finding(what, Verdict.PASS, 0.0, 0.0, 0).undecided("there are no elements")
         error = comparison.distance(p, q)
         size = np.maximum(np.abs(p), np.abs(q))
         allowed = p_may + q_may + self.atol + self.rtol * np.where(np.isfinite(size), size, 0.0)
@@ -146,20 +146,12 @@ class _Two:
                 f"{np.count_nonzero(~(excess <= 0))} of {p.size} elements differ",
             )
             return dataclasses.replace(finding, verdict=Verdict.FAIL, detail=lines)
-        largest = _largest(size)
+        largest = noise.largest(size)
         if not largest:
-            return _undecided(finding, "both are 0")
+            return finding.undecided("both are 0")
         if allowed.max() > noise.RESOLUTION * largest:
-            return _undecided(finding, f"noise alone may reach {allowed.max() / largest:.0%}")
+            return finding.undecided(f"noise alone may reach {allowed.max() / largest:.0%}")
         return finding
-
-
-def _largest(size: Array) -> float:
-    return float(size.max(initial=0, where=np.isfinite(size)))
-
-
-def _undecided(finding: Finding, reason: str) -> Finding:
-    return dataclasses.replace(finding, verdict=Verdict.INCONCLUSIVE, detail=(reason,))
 
 
 class _Side:
@@ -183,7 +175,7 @@ class _Side:
         found = measured.function_noise(subject.forward, self.xs, self.rng, work)
         # of a narrower type it is as much larger as the roundoff
         found = NOISE_SAFETY * found * (noise.unit(self.dtype) / noise.unit(work))
-        return y, np.full(y.shape, self._share(y) * _largest(size)) + found
+        return y, np.full(y.shape, self._share(y) * noise.largest(size)) + found
 
     def gradient(self, name: str) -> tuple[Array, Array]:
         """Return the gradient of a leaf, and how far off rounding may put each element."""
@@ -191,7 +183,7 @@ class _Side:
         size, g = self.sizes[k], self.arrived[k]
         size = np.zeros(self.subject.leaves[name].shape) if size is None else size
         g = np.zeros(size.shape) if g is None else g
-        return g, np.full(g.shape, self._share(g) * _largest(size))
+        return g, np.full(g.shape, self._share(g) * noise.largest(size))
 
     def moved(self, name: str) -> Array:
         """Return how far each element moves when the ops are rounded at random."""

@@ -19,7 +19,7 @@ _OF: dict[type, tuple[Checks, Cases]] = {
     suite.Pair: ({**kinds.CHECKS, Kind.FULL_SIZE: full_size.check}, kinds.cases_of),
     routines.RoutineImplementation: (routines.CHECKS, routines.cases_of),
     engine.Engine: (engine.CHECKS, engine.cases_of),
-    schedules.ScheduleInUse: (schedules.CHECKS, schedules.cases_of),
+    schedules.Schedules: (schedules.CHECKS, schedules.cases_of),
 }
 """By what is checked, how it is checked, and on which cases."""
 
@@ -35,7 +35,7 @@ class CheckRun:
 
     Attributes
     ----------
-    pair : Pair, RoutineImplementation, Engine or ScheduleInUse
+    pair : Pair, RoutineImplementation, Engine or Schedules
     case : Case, RoutineCase, EngineCase or ScheduleCase
     kind : Kind
     """

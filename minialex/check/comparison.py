@@ -135,6 +135,8 @@ def gradient(
         return wrong(what, f"the shape is {g.shape}, that of the input is {x.shape}")
     finite = np.isfinite(g)
     if not finite.all():
+        if np.isnan(problem.y).any():
+            return Finding(what, Verdict.INCONCLUSIVE, 0.0, 0.0, 0, 0, (_OUTSIDE,))
         return wrong(what, *_not_finite(g, finite, problem, k))
     held = _GradientComparison(what, g, problem, k, allowed, atol, rtol, rerun, doubt, explain)
     truth = problem.truth(k, rng)
@@ -178,6 +180,7 @@ def _not_finite(g: Array, finite: Array, problem: DerivativeProblem, k: int) -> 
     return (*lines, guess.receptive_field(found.depends)) if known else lines
 
 
+_OUTSIDE = "fn is NaN here, and its gradient not finite: move the inputs into its domain"
 _NOTHING_KNOWN = {
     (True, False): "every element stands at a kink: move the inputs a little",
     (False, True): "fn is not finite on both sides of any element: move the inputs into its domain",

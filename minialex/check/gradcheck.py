@@ -253,12 +253,10 @@ class _Gradients:
             )
             if doubted.verdict is not Verdict.FAIL:
                 by = f"{moved.max():.2g}, fn by {self.outputs_moved.max(initial=0):.2g}"
-                reason = f"rounding may explain that: {_MOVED} {by}"
-                verdict = Verdict.INCONCLUSIVE
-                return dataclasses.replace(doubted, verdict=verdict, detail=(reason,))
+                return doubted.undecided(f"rounding may explain that: {_MOVED} {by}")
         if finding.verdict is Verdict.PASS and comparison.zeros_would_do(*how):
             reason = self.why_zero(k, g) + (arrived is None) * ", and no gradient reaches it"
-            return dataclasses.replace(finding, verdict=Verdict.INCONCLUSIVE, detail=(reason,))
+            return finding.undecided(reason)
         if arrived is None:
             reason = "no gradient reaches it: .data, numpy(), detach() or no_grad() on the way?"
             return dataclasses.replace(finding, detail=(reason, *finding.detail))

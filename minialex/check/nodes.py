@@ -262,13 +262,14 @@ class Culprits:
             return dataclasses.replace(finding, detail=tuple(detail), op=op)
         lines = [line for place, f in wrong for line in self._lines(place, f)]
         if on_the_way and not wrong:
-            none = self._none_wrong([step for step, _ in on_the_way])
+            steps = [step for step, _ in on_the_way]
+            none = self._none_wrong(steps)
             together = len(on_the_way) > 1 and math.isfinite(finding.error) and self.contract_kept
             if together and self._narrow(finding):
                 kind = self.subject.work.dtype
-                return _undecided(finding, f"not wrong in {kind}, and {none}: {_BETWEEN}")
-            if together and self._put_together_right(k, [step for step, _ in on_the_way]):
-                return _undecided(finding, f"{none}, and they are put together right: {_MISLED}")
+                return finding.undecided(f"not wrong in {kind}, and {none}: {_BETWEEN}")
+            if together and self._put_together_right(k, steps):
+                return finding.undecided(f"{none}, and they are put together right: {_MISLED}")
             lines = [f"{none}; {self._left(k)}"] if self.contract_kept else []
         return dataclasses.replace(finding, detail=(*finding.detail, *lines), op=op)
 
@@ -285,10 +286,9 @@ class Culprits:
         return self._strays[k]
 
     def _narrow(self, finding: Finding) -> bool:
-        """Return whether a finding, of finite numbers, is of a type beside float64."""
+        """Return whether a finding is of a type beside float64."""
         wide, given = self.subject.work.dtype, self.subject.as_given.dtype
-        narrow = wide != given and finding.what.endswith(f" in {given}")
-        return narrow and math.isfinite(finding.error)
+        return wide != given and finding.what.endswith(f" in {given}")
 
     def _lines(self, place: str, finding: Finding) -> Iterator[str]:
         """Yield what is wrong; why, the first time."""
@@ -365,10 +365,6 @@ class Culprits:
             # such as one that rounds its operands, and so has no differences
             return None
         return found
-
-
-def _undecided(finding: Finding, reason: str) -> Finding:
-    return dataclasses.replace(finding, verdict=Verdict.INCONCLUSIVE, detail=(reason,))
 
 
 def _as_of_an_op(line: str) -> str:

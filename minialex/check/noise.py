@@ -69,6 +69,11 @@ Gradient = Callable[[Inputs, Array, Perturb | None], Inputs]
 """A function of inputs, cotangent and what is to be done to the saved arrays, if anything."""
 
 
+def largest(x: Array, where: Array | bool = True) -> float:
+    """Return the size of the largest finite element of `x`, of those that are meant."""
+    return float(np.abs(x).max(initial=0, where=np.isfinite(x) & where))
+
+
 def norm(a: Array) -> float:
     """Return the root of the sum of squares, which may be too large or too small to be held."""
     with np.errstate(all="ignore"):

@@ -165,7 +165,7 @@ class DerivativeProblem:
 
         NaN goes a long way, and so does what is as large as the largest beside it.
         """
-        nowhere = self.with_input(k, np.where(v != 0, np.nan, self.input(k)))
+        nowhere = self._outside(k, np.where(v != 0, np.nan, self.input(k)))
         return np.asarray((nowhere != self.y) | (self._beside(k, v, 1.0) != self.y))
 
     def is_lost(self, k: int, v: Array) -> bool:
@@ -173,15 +173,23 @@ class DerivativeProblem:
 
         As large as the largest beside it, it changes nothing; far larger, it does, in proportion.
         """
-        rounding = self.rounding_of(self.y, self.y, min(1.0, _largest(self.input(k))))
-        near, far = (np.abs(self._beside(k, v, n) - self.y) for n in (1.0, FAR))
-        seen = 4 * np.abs(rounding / self.gy)
+        rounding = self.rounding_of(self.y, self.y, min(1.0, noise.largest(self.input(k))))
+        with np.errstate(all="ignore"):
+            near, far = (np.abs(self._beside(k, v, n) - self.y) for n in (1.0, FAR))
+            seen = 4 * np.abs(rounding / self.gy)
         return bool((near <= seen).all() and (far <= FAR * seen).all() and (far > seen).any())
 
     def _beside(self, k: int, v: Array, times: float) -> Array:
         """Return the outputs with input `k` moved along `v` by so many times its largest."""
         x = self.input(k)
-        return self.with_input(k, x + times * (_largest(x) or 1.0) * v)
+        return self._outside(k, x + times * (noise.largest(x) or 1.0) * v)
+
+    def _outside(self, k: int, x: Array) -> Array:
+        """Return the output with `x`, where the function was not made for: NaN if it raises."""
+        try:
+            return self.with_input(k, x)
+        except Exception:  # it may be an index beyond an array's end, or anything
+            return np.full(self.y.shape, np.nan)
 
     def typical_gradient(self, k: int) -> float:
         """Return the typical size of a gradient's element for input `k`: |gy| |y| / |x|.
@@ -247,9 +255,9 @@ class DerivativeProblem:
     def along(self, k: int, v: Array, shift: float = 1.0) -> Derivative:
         """Return the derivative along the direction `v` of input `k`, all steps times `shift`."""
         x = self.input(k)
-        size = _largest(x)
+        size = noise.largest(x)
         # what moves sets the steps, where it is not 0
-        moving = _largest(x, v != 0) or size
+        moving = noise.largest(x, v != 0) or size
         steps = _ladder(moving) if self.steps is STEPS else self.steps
         steps = [h * shift for h in steps]
         floor, converged = min(1.0, size), CONVERGED * self.scale / max(1.0, moving)
@@ -266,7 +274,7 @@ class DerivativeProblem:
         Where a function varies on a scale far below the input's size, as a sine of 1e7 does, the
         differences of long steps agree with each other, and mean nothing.
         """
-        moving = _largest(self.input(k), v != 0) or 1.0
+        moving = noise.largest(self.input(k), v != 0) or 1.0
         found = (self._short(k, v, value, moving, step) for step in SHORT_STEPS)
         return next(filter(None, found), None) if self.steps is STEPS else None
 
@@ -293,7 +301,7 @@ class DerivativeProblem:
     def stands_still(self, k: int, v: Array) -> bool:
         """Return whether no output changes along `v`, for steps up to the longest of the short."""
         x = self.input(k)
-        h = (_largest(x, v != 0) or 1.0) * max(SHORT_STEPS)
+        h = (noise.largest(x, v != 0) or 1.0) * max(SHORT_STEPS)
         return bool((self.with_input(k, x + h * v) == self.with_input(k, x - h * v)).all())
 
     def second_opinion(self, k: int, v: Array, value: float) -> float:
@@ -328,11 +336,6 @@ def make_problem(
     gy = np.asarray(rng.standard_normal(y.shape, cotangent), np.float64)
     size = noise.output_size(function, inputs, y, rng, options.get("dtype", np.float64))
     return DerivativeProblem(function, inputs, gy, y, size, operations, elementwise, **options)
-
-
-def _largest(x: Array, where: Array | bool = True) -> float:
-    """Return the size of the largest finite element of `x`, of those that are meant."""
-    return float(np.abs(x).max(initial=0, where=np.isfinite(x) & where))
 
 
 def _ladder(size: float) -> list[float]:

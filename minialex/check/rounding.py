@@ -9,7 +9,7 @@ choices, such as the larger of two, that are made within the rounding.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -88,11 +88,13 @@ def _overlap(a: Array, b: Array) -> bool:
 def moved(
     run: Callable[[RandomRounding], Sequence[Array]],
     here: Sequence[Array],
-    roundings: Iterable[RandomRounding],
+    rng: np.random.Generator,
+    dtype: np.dtype[Any],
 ) -> list[Array]:
-    """Return how far from `here` it is, at most, what `run` gives with calls rounded."""
+    """Return how far from `here` it is, at most, what `run` gives, calls rounded as in `dtype`."""
     largest = [np.zeros(a.shape) for a in here]
-    for rounding in roundings:
+    for each in rng.spawn(RUNS):
+        rounding = RandomRounding(each, noise.unit(dtype))
         with np.errstate(all="ignore"):
             with record_calls(rounding):
                 found = run(rounding)

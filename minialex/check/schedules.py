@@ -27,16 +27,16 @@ FLOAT64 = np.dtype(np.float64)
 
 
 @dataclass(frozen=True)
-class ScheduleInUse:
-    """A schedule, by its name; its factors are Python's floating-point numbers."""
+class Schedules:
+    """All schedules: functions of a step's number, in Python's floating-point numbers."""
 
-    name: str
     dtype: Any = FLOAT64
     device: Device = CPU
     title: str = "schedule"
+    name: str = "plain"
 
     def why_not(self) -> str:
-        """Return an empty text: it can run."""
+        """Return an empty text: they can run."""
         return ""
 
     def launches_kernels(self) -> bool:
@@ -44,50 +44,50 @@ class ScheduleInUse:
         return False
 
     def record(self) -> dict[str, str]:
-        """Return what names it, as JSON has it."""
+        """Return what names them, as JSON has it."""
         return {"schedule": self.name, "dtype": str(self.dtype), "device": str(self.device)}
 
     def __str__(self) -> str:
-        return f"{self.title} {self.name}"
+        return self.title
 
 
 @dataclass(frozen=True, eq=False)
 class ScheduleCase:
-    """The numbers of a run, as `make_schedule` takes them."""
+    """A schedule by its name, and the numbers of a run, as `make_schedule` takes them."""
 
-    name: str
+    schedule: str
     numbers: Mapping[str, Any]
 
+    @property
+    def name(self) -> str:
+        """The schedule and the numbers."""
+        n = self.numbers
+        decay = f"times {n['gamma']} after each {n['step_size']}"
+        return f"{self.schedule}, {counted(n['total'], 'step')}, {n['warmup']} of warm-up, {decay}"
 
-def _case(total: int, warmup: int, step_size: int = 7, gamma: float = 0.5) -> ScheduleCase:
-    numbers = {"total": total, "warmup": warmup, "step_size": step_size, "gamma": gamma}
-    name = f"{counted(total, 'step')}, {warmup} of warm-up, times {gamma} after each {step_size}"
-    return ScheduleCase(name, numbers)
+
+def _numbers(total: int, warmup: int, step_size: int = 7, gamma: float = 0.5) -> dict[str, Any]:
+    return {"total": total, "warmup": warmup, "step_size": step_size, "gamma": gamma}
 
 
-CASES = [
-    *(_case(1, 0), _case(1, 1), _case(2, 1), _case(100, 0), _case(100, 10, 9, 0.1)),
-    *(_case(100, 100), _case(600, 1), _case(600, 31, 1, 0.99)),
+RUNS = [
+    *(_numbers(1, 0), _numbers(1, 1), _numbers(2, 1), _numbers(100, 0)),
+    *(_numbers(100, 10, 9, 0.1), _numbers(100, 100), _numbers(600, 1), _numbers(600, 31, 1, 0.99)),
 ]
+CASES = [ScheduleCase(name, numbers) for name in NAMES for numbers in RUNS]
 
 
-def check(one: ScheduleInUse, case: ScheduleCase) -> CaseFindings:
+def check(schedules: Schedules, case: ScheduleCase) -> CaseFindings:
     """Compare the factors of all steps with those of the definition."""
-    numbers = dict(case.numbers)
-    steps = range(numbers["total"] + STEPS_BEYOND)
-    factor = make_schedule(one.name, **numbers)
+    steps = range(case.numbers["total"] + STEPS_BEYOND)
+    factor = make_schedule(case.schedule, **case.numbers)
     got = np.array([factor(step) for step in steps])
-    want = np.array([reference.schedule(one.name, step, **numbers) for step in steps])
+    want = np.array([reference.schedule(case.schedule, step, **case.numbers) for step in steps])
     found = comparison.values("factors", got, want, np.ones(len(steps)), ALLOWED)
-    return CaseFindings(one, case.name, (found,))
+    return CaseFindings(schedules, case.name, (found,))
 
 
-def schedules() -> list[ScheduleInUse]:
-    """Return every schedule."""
-    return [ScheduleInUse(name) for name in NAMES]
-
-
-def cases_of(kind: Kind, one: ScheduleInUse) -> list[ScheduleCase]:
+def cases_of(kind: Kind, schedules: Schedules) -> list[ScheduleCase]:
     """Return all cases where values are asked for, and none for another kind of check."""
     return CASES if kind is Kind.VALUES else []
 

@@ -36,7 +36,7 @@ from minialex.check.found import (
     widened,
 )
 from minialex.check.lent import lent
-from minialex.check.rounding import RUNS, RandomRounding, moved
+from minialex.check.rounding import moved
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,8 @@ class Subject:
         return moved(
             lambda r: self._filled(self.vjp(xs, gy, r.round_node, wide=wide)),
             self.gradient(xs, gy),
-            [RandomRounding(each, noise.unit(dtype)) for each in rng.spawn(RUNS)],
+            rng,
+            dtype,
         )
 
     def outputs_moved_by_rounding(self, xs: Inputs, rng: np.random.Generator) -> Array:
@@ -211,7 +212,8 @@ class Subject:
         (apart,) = moved(
             lambda _: (self.values(xs, wide=wide),),
             (self.values(xs, wide=wide),),
-            [RandomRounding(each, noise.unit(self.work.dtype)) for each in rng.spawn(RUNS)],
+            rng,
+            self.work.dtype,
         )
         return apart
 

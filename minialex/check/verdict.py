@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -72,6 +72,10 @@ class Finding:
         if self.error == 0:
             return 0.0
         return self.error / self.bound if self.bound > 0 else float("inf")
+
+    def undecided(self, reason: str) -> Finding:
+        """Return the same comparison as one that decides nothing, and why."""
+        return replace(self, verdict=Verdict.INCONCLUSIVE, detail=(reason,))
 
     def record(self) -> dict[str, Any]:
         """Return the finding as JSON has it."""

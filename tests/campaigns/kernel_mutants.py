@@ -101,7 +101,7 @@ def attempt(seeds: Sequence[int], folder: Path) -> list[str]:
     return processes.report(__name__, seeds, folder)
 
 
-CAMPAIGN = Campaign("mutants", attempt, count=60, short=1, batch=20)
+CAMPAIGN = Campaign("mutants", attempt, count=60, short=0, batch=20)
 
 
 def main(seeds: Sequence[int], folder: Path) -> None:

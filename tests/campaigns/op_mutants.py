@@ -108,7 +108,7 @@ def attempt(seeds: Sequence[int], folder: Path) -> list[str]:
     return processes.report(__name__, seeds, folder)
 
 
-CAMPAIGN = Campaign("mutants", attempt, count=300, short=2, batch=100)
+CAMPAIGN = Campaign("mutants", attempt, count=300, short=1, batch=100)
 
 
 def main(seeds: Sequence[int], folder: Path) -> None:

@@ -264,6 +264,24 @@ def test_an_infinite_output_leaves_nothing_to_compare():
     assert "first at [0]: got" in str(report)
 
 
+def test_where_fn_is_no_number_its_gradient_need_be_none():
+    x = Tensor(np.array([-1.0, 1.0]), requires_grad=True)
+    with np.errstate(all="ignore"):
+        report = gradcheck(lambda x: x.log().log(), x, raise_exception=False)
+    assert report.verdict is Verdict.INCONCLUSIVE
+    assert "fn is NaN here, and its gradient not finite" in str(report)
+
+
+def test_a_function_may_refuse_what_is_far_from_its_inputs():
+    table = np.arange(5.0)
+    plain = Implementation(
+        lambda x: (x * table[x.astype(int)], (x,)),
+        lambda gy, saved: (gy * table[saved[0].astype(int)],),
+    )
+    x = Tensor(np.array([0.5, 1.5, 2.5]), requires_grad=True)
+    assert gradcheck(Op("looked_up", {"plain": plain}), x)
+
+
 @pytest.mark.parametrize(
     ("cost", "sizes", "affordable"),
     [

@@ -334,8 +334,8 @@ def test_each_op_is_asked_in_a_few_runs(inputs):
     subject = Subject(op, tuple(xs), None)
     runs.clear()
     assert nodes.contract(subject).findings[0].verdict is Verdict.PASS
-    assert runs.count("forward") == 4
-    assert runs.count("backward") == 10 + inputs + (inputs if inputs > 1 else 0)
+    assert runs.count("forward") == 5
+    assert runs.count("backward") == 11 + inputs + (inputs if inputs > 1 else 0)
 
 
 def test_a_whole_network_keeps_its_contract():
