@@ -5,8 +5,8 @@
     found = explain_call(calls[0], "y", (0, 5, 2, 3))
     print(found.formula.value, found.ran, found.digits)
 
-The terms are those of the definition (``minialex.study.terms``), added up without rounding; what ran
-may differ from them by rounding, and by no more.
+The terms are those of the definition (``minialex.study.terms``), added up without rounding; what
+ran may differ from them by rounding, and by no more.
 """
 
 from __future__ import annotations

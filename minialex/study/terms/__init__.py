@@ -1,7 +1,7 @@
 """What every differentiable op's numbers are put together from, element by element.
 
-``TERMS[op]["y"](arrays, index, **params)`` is the formula of an element of the output, and ``"gx"``,
-``"gw"`` and so on those of the gradients of its inputs, by the names of its arguments.
+``TERMS[op]["y"](arrays, index, **params)`` is the formula of an element of the output, and
+``"gx"``, ``"gw"`` and so on those of the gradients of its inputs, by the names of its arguments.
 """
 
 from __future__ import annotations

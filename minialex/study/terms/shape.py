@@ -1,4 +1,4 @@
-"""The terms of ops that move elements: each is a copy, and each gradient goes where it came from."""
+"""The terms of ops that move elements: each is a copy, and each gradient goes back."""
 
 from __future__ import annotations
 
