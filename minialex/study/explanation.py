@@ -190,7 +190,10 @@ def explain_call(
     known = TERMS[op]
     if which not in known:
         raise MinialexError(unknown(f"number of {op}", which, list(known)))
-    array = to_numpy(call.y if which == "y" else gradient)
+    array = call.y if which == "y" else gradient
+    if array is None:
+        raise MinialexError(f"no gradient reaches {which[1:]}, the input of {op}")
+    array = to_numpy(array)
     place = checked_index(which, index, array.shape)
     formula = known[which](arrays_of(call, gy), place, **call.params)
     roundoff = call.implementation.operand_roundoff

@@ -34,9 +34,9 @@ def lines(found: Explanation, title: str, top: int) -> Iterator[str]:
 def _terms(formula: Formula, top: int) -> Iterator[str]:
     order = sorted(range(len(formula.terms)), key=lambda i: -_weight(formula, i))
     shown = order[:top]
-    rows = [(i, *_row(formula, i)) for i in shown]
-    widths = [max((len(row[k]) for row in rows), default=0) for k in (1, 2, 3)]
-    for i, text, numbers, value in rows:
+    rows = [_row(formula, i) for i in shown]
+    widths = [max((len(row[k]) for row in rows), default=0) for k in range(3)]
+    for i, (text, numbers, value) in zip(shown, rows, strict=True):
         note = formula.terms[i].note
         cells = text.ljust(widths[0]), numbers.ljust(widths[1]), value.rjust(widths[2])
         yield f"  {i + 1:>5}  {'  '.join(cells)}{f'   {note}' if note else ''}".rstrip()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from minialex.study.terms.formula import Arrays, Formula, Index, Known, Term, term
-from minialex.study.terms.softmax import log_probability, probability
+from minialex.study.terms.softmax import log_probability, probability, total_along
 
 
 def _is_ignored(a: Arrays, n: int, ignore_index: int) -> bool:
@@ -40,10 +40,13 @@ def _y(
 ) -> Formula:
     share, terms = _divisor(a, ignore_index, reduction), []
     for n in index or range(a.shape("x")[0]):
-        for c in range(0 if _is_ignored(a, n, ignore_index) else a.shape("x")[1]):
+        if _is_ignored(a, n, ignore_index):
+            continue
+        along = total_along(a, (n, 0), 1)
+        for c in range(a.shape("x")[1]):
             s, note = _target(a, n, c, label_smoothing)
             if s.value:
-                terms.append(term(-1.0, share, s, log_probability(a, (n, c), 1), note=note))
+                terms.append(term(-1.0, share, s, log_probability(a, (n, c), along), note=note))
     return Formula("y", "-sum over n, c of s[n, c] log p[n, c] / N", tuple(terms))
 
 

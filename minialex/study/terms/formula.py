@@ -6,6 +6,7 @@ function of some. Its factors stand in arrays, are known beforehand, or are form
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -147,7 +148,7 @@ class Formula:
     kind: str = SUM
     chosen: int = 0
 
-    @property
+    @functools.cached_property
     def value(self) -> float:
         """The number, in float64; sums are rounded once."""
         values = [term.value for term in self.terms]
@@ -157,7 +158,7 @@ class Formula:
             return FUNCTIONS[self.kind](*values)
         return math.fsum(values) if all(map(math.isfinite, values)) else float(np.sum(values))
 
-    @property
+    @functools.cached_property
     def size(self) -> float:
         """What is added up, before any of it cancels: rounding is a share of that."""
         value, sizes = abs(self.value), [term.size for term in self.terms]

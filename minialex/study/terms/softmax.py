@@ -21,8 +21,12 @@ def _exponential(x: Cell, top: Cell) -> Formula:
     return Formula(f"e^({x} - {top})", "e^(x - max)", (term(less),), "exp")
 
 
-def _total(line: list[Cell]) -> tuple[Cell, Formula]:
-    """Return the largest of a line, and the sum of the exponentials."""
+Total = tuple[Cell, Formula]
+
+
+def total_along(a: Arrays, index: Index, dim: int) -> Total:
+    """Return the largest of the line that x at `index` is in, and the sum of the exponentials."""
+    line = _line(a, "x", index, dim)
     top = max(line, key=lambda cell: cell.value)
     terms = tuple(term(_exponential(x, top)) for x in line)
     return top, Formula("total", "sum over j of e^(x[j] - max)", terms)
@@ -30,15 +34,15 @@ def _total(line: list[Cell]) -> tuple[Cell, Formula]:
 
 def probability(a: Arrays, index: Index, dim: int) -> Formula:
     """Return the softmax along `dim` of x at `index`."""
-    top, total = _total(_line(a, "x", index, dim))
+    top, total = total_along(a, index, dim)
     own = _exponential(a.cell("x", *index), top)
     name = f"p[{', '.join(map(str, index))}]"
     return Formula(name, "e^(x[c] - max) / total", (term(own, inverse(total)),))
 
 
-def log_probability(a: Arrays, index: Index, dim: int) -> Formula:
-    """Return its logarithm."""
-    top, total = _total(_line(a, "x", index, dim))
+def log_probability(a: Arrays, index: Index, along: Total) -> Formula:
+    """Return its logarithm, given what `total_along` gives for its line."""
+    top, total = along
     log = Formula("log total", "log total", (term(total),), "log")
     name = f"log p[{', '.join(map(str, index))}]"
     terms = term(a.cell("x", *index)), term(-1.0, top), term(-1.0, log)
@@ -64,6 +68,6 @@ def _log_softmax_gradient(a: Arrays, index: Index, *, dim: int) -> Formula:
 
 
 LOG_SOFTMAX = {
-    "y": lambda a, index, *, dim: log_probability(a, index, dim),
+    "y": lambda a, index, *, dim: log_probability(a, index, total_along(a, index, dim)),
     "gx": _log_softmax_gradient,
 }
