@@ -73,7 +73,7 @@ def explain(
 
     Gradients are those of the loss, the cross-entropy with the class that the network finds
     likeliest, or with --class. The terms are those of the definition; they are added up without
-    rounding, and held against what the implementation made of them.
+    rounding, and compared with what the implementation made of them.
 
     IMAGE is a file; without it, the first validation image of the RUN, or the first of the built-in
     digits. NETWORK is a run's folder, a checkpoint, weights from elsewhere, or alexnet (the
