@@ -5,7 +5,7 @@
     found = explain_call(calls[0], "y", (0, 5, 2, 3))
     print(found.formula.value, found.ran, found.digits)
 
-The terms are those of the definition (``minialex.study.terms``), added up without rounding; what
+The terms are those of the definition (``minialex.terms``), added up without rounding; what
 ran may differ from them by rounding, and by no more.
 """
 
@@ -23,8 +23,8 @@ from minialex.arrays import Array, to_numpy
 from minialex.autograd import Call, Op
 from minialex.check import noise
 from minialex.errors import MinialexError
-from minialex.study.terms import TERMS, Arrays, Formula
-from minialex.study.terms.formula import Index
+from minialex.terms import TERMS, Arrays, Formula
+from minialex.terms.formula import Index
 from minialex.wording import unknown
 
 
@@ -185,7 +185,7 @@ def explain_call(
     op = call.op.name
     if op not in TERMS:
         raise MinialexError(
-            f"op {op!r} has no terms: add them to minialex/study/terms, as ops of the package have"
+            f"op {op!r} has no terms: add them to minialex/terms, as ops of the package have"
         )
     known = TERMS[op]
     if which not in known:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from minialex.study.explanation import Explanation
-from minialex.study.terms import Cell, Factor, Formula, Term
+from minialex.terms import Cell, Factor, Formula, Term
 from minialex.wording import counted
 
 

@@ -28,8 +28,8 @@ from minialex.study.explanation import (
     input_names,
 )
 from minialex.study.layers import evaluation_mode
-from minialex.study.terms.formula import SUM, Cell, Formula, Index, term
 from minialex.study.walk import BackwardStep, walk
+from minialex.terms.formula import SUM, Cell, Formula, Index, term
 from minialex.wording import unknown
 
 IMAGE, LOSS, OUTPUT = "image", "loss", "logits"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 
-from minialex.study.terms.formula import CHOICE, Arrays, Formula, Index, Known, term
+from minialex.terms.formula import CHOICE, Arrays, Formula, Index, Known, term
 
 Pair = tuple[int, int]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minialex.study.terms.formula import CHOICE, Arrays, Formula, Index, Known, indices, term
+from minialex.terms.formula import CHOICE, Arrays, Formula, Index, Known, indices, term
 
 Dims = tuple[int, ...]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from minialex.study.terms.formula import Arrays, Cell, Formula, Index, indices, term
+from minialex.terms.formula import Arrays, Cell, Formula, Index, indices, term
 
 Pair = tuple[int, int]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from minialex.study.terms.broadcasting import readers, source
-from minialex.study.terms.formula import CHOICE, Arrays, Formula, Index, Known, Terms, term
+from minialex.terms.broadcasting import readers, source
+from minialex.terms.formula import CHOICE, Arrays, Formula, Index, Known, Terms, term
 
 
 def _relu(a: Arrays, index: Index) -> Formula:

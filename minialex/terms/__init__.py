@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from minialex.study.terms import (
+from minialex.terms import (
     arithmetic,
     conv2d,
     cross_entropy,
@@ -19,7 +19,7 @@ from minialex.study.terms import (
     shape,
     softmax,
 )
-from minialex.study.terms.formula import Arrays, Cell, Factor, Formula, Known, Term, Terms
+from minialex.terms.formula import Arrays, Cell, Factor, Formula, Known, Term, Terms
 
 TERMS: dict[str, dict[str, Terms]] = {
     "absolute": arithmetic.ABSOLUTE,
