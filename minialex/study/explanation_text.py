@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from minialex.study.explanation import Explanation
-from minialex.terms import Cell, Factor, Formula, Term
+from minialex.terms import Factor, Formula, Term
 from minialex.wording import counted
 
 
@@ -23,7 +23,7 @@ def lines(found: Explanation, title: str, top: int) -> Iterator[str]:
     """
     place = f"[{', '.join(map(str, found.index))}]" if found.index else ""
     yield f"{title} = {found.ran:.9g}"
-    yield f"  {found.which}{place} of {found.op}, by {found.implementation} in {found.dtype}"
+    yield f"  {found.which}{place} of {found.maker}, in {found.dtype}"
     yield f"  {found.which} = {found.formula.text}"
     yield ""
     yield from _terms(found.formula, top)
@@ -81,7 +81,7 @@ def _number(factor: Factor) -> str:
 
 def _agreement(found: Explanation) -> Iterator[str]:
     kind = {"sum": "the sum of the terms", "choice": "the choice"}.get(found.formula.kind, "that")
-    yield f"  {kind} is {found.exact:.12g}; {found.implementation} made {found.ran:.9g} of it:"
+    yield f"  {kind} is {found.exact:.12g}; {_who(found)} made {found.ran:.9g} of it:"
     if math.isinf(found.digits):
         yield "  the same number"
         return
@@ -93,14 +93,5 @@ def _agreement(found: Explanation) -> Iterator[str]:
     )
 
 
-def inner(formula: Formula) -> Iterator[Formula]:
-    """Yield the formulas that are factors of one."""
-    for term in formula.terms:
-        for factor in term.factors:
-            if isinstance(factor.part, Formula):
-                yield factor.part
-
-
-def cells(formula: Formula) -> list[Cell]:
-    """Return the elements of arrays that it is made of, each once."""
-    return list(dict.fromkeys(formula.cells()))
+def _who(found: Explanation) -> str:
+    return "autograd" if found.run is None else found.run.implementation
