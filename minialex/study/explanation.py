@@ -72,6 +72,11 @@ class Explanation:
         return f"{self.run.op.name}, by {self.run.implementation}"
 
     @property
+    def is_gradient_of_an_op(self) -> bool:
+        """Whether it is an element of the gradient of an input of one op."""
+        return self.run is not None and self.which != "y"
+
+    @property
     def exact(self) -> float:
         """The sum of the terms, rounded once, to float64."""
         return self.formula.value
@@ -181,6 +186,22 @@ def explain_run(run: OpRun, which: str, index: Index) -> Explanation:
     roundoff = run.op.implementations[run.implementation].operand_roundoff
     bound = allowed(formula, array.dtype, roundoff)
     return Explanation(which, place, formula, float(array[place]), array.dtype, bound, run)
+
+
+def made_by(explanation: Explanation, implementation: str) -> Explanation:
+    """Return the explanation of the same number as another implementation of its op makes it.
+
+    Raises
+    ------
+    MinialexError
+        If there is no such implementation, it does not run here, or several ops give a part of it.
+    EmulationError
+        If its kernel does what it must not.
+    """
+    if explanation.run is None:
+        raise MinialexError(f"{explanation.maker}: follow one of them to choose an implementation")
+    run = explanation.run.by(implementation)
+    return explain_run(run, explanation.which, explanation.index)
 
 
 def added_up(parts: Sequence[Explanation], ran: float) -> Explanation:

@@ -18,7 +18,7 @@ from minialex.arrays import Array, to_numpy
 from minialex.autograd import Call, Tensor, record_calls
 from minialex.errors import MinialexError
 from minialex.nn import Module
-from minialex.study.explanation import Explanation, added_up, checked_index, explain_run
+from minialex.study.explanation import Explanation, added_up, checked_index, explain_run, made_by
 from minialex.study.layers import evaluation_mode
 from minialex.study.op_run import OpRun
 from minialex.study.walk import BackwardStep, walk
@@ -213,6 +213,39 @@ class NetworkRun:
             raise MinialexError(f"{what}: no gradient reaches it")
         parts = [explain_run(run, f"g{run.names[k]}", index) for run, k in found]
         return parts[0] if len(parts) == 1 else added_up(parts, float(total[parts[0].index]))
+
+
+def explain(
+    model: Module,
+    images: Array,
+    target: str,
+    *,
+    label: int | None = None,
+    implementation: str | None = None,
+) -> Explanation:
+    """Take one number of a network apart.
+
+    Parameters
+    ----------
+    model : Module
+        Returns scores of classes, (N, C). It runs in evaluation mode.
+    images : array (N, C, H, W)
+    target : str
+        An element of what a layer gives, ``features.3[17,20,31]``, of a parameter's gradient,
+        ``features.3.weight.grad[5,2,3,3]``, or of the gradient of what a layer gives,
+        ``features.3.grad[17,20,31]``. Of one image, its own index may be left out.
+    label : int, optional
+        The class of the loss, a cross-entropy; by default the one that is likeliest.
+    implementation : str, optional
+        Make the number anew with this implementation of its op; kernels are emulated.
+
+    Raises
+    ------
+    MinialexError
+        If there is no such number or implementation.
+    """
+    found = NetworkRun.of(model, images, label).explain(target)
+    return found if implementation is None else made_by(found, implementation)
 
 
 def _backward(step: BackwardStep) -> OpRun:

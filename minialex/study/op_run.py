@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,6 +94,16 @@ class OpRun:
         known = dict(zip(self.names, self.inputs, strict=True)) | {"y": self.y, "gy": self.gy}
         return Arrays({name: None if a is None else to_numpy(a) for name, a in known.items()})
 
+    @property
+    def pair(self) -> Pair:
+        """The implementation, as the checker has it: on the host."""
+        return Pair(self.op, self.implementation, self.implementation, self.y.dtype, CPU)
+
+    @property
+    def is_in_kernels(self) -> bool:
+        """Whether the implementation is made of CUDA kernels."""
+        return self.pair.launches_kernels()
+
     def by(self, implementation: str) -> OpRun:
         """Run the same again on the host, by another implementation: kernels are emulated.
 
@@ -109,20 +119,20 @@ class OpRun:
             raise MinialexError(
                 unknown(f"implementation of {self.op.name}", implementation, list(there))
             )
-        pair = Pair(self.op, implementation, implementation, self.y.dtype, CPU)
-        with kernels_where_needed(pair):
-            return self._by(pair)
+        run = dataclasses.replace(self, implementation=implementation)
+        with emulated() if run.is_in_kernels else contextlib.nullcontext():
+            return self._by(run.pair)
 
     def _by(self, pair: Pair) -> OpRun:
         if reason := pair.why_not():
             raise MinialexError(f"{pair.op.name} {pair.name} cannot run here: {reason}")
         inputs = tuple(
-            None if a is None else np.ascontiguousarray(to_numpy(a)) for a in self.inputs
+            None if a is None else np.asarray(to_numpy(a), order="C") for a in self.inputs
         )
         y, saved = pair.run(inputs, dict(self.params))
         gy, found = None, {}
         if self.gy is not None:
-            gy = np.ascontiguousarray(to_numpy(self.gy))
+            gy = np.asarray(to_numpy(self.gy), order="C")
             needs = tuple(f"g{name}" in self.gradients for name in self.names)
             gradients = pair.vjp(gy, saved, dict(self.params), needs)
             pairs = zip(self.names, gradients, needs, strict=True)
@@ -130,13 +140,6 @@ class OpRun:
         return dataclasses.replace(
             self, implementation=pair.name, inputs=inputs, y=y, gy=gy, gradients=found
         )
-
-
-@contextlib.contextmanager
-def kernels_where_needed(pair: Pair) -> Iterator[None]:
-    """While the block runs, emulate kernels if the pair is made of them."""
-    with emulated() if pair.launches_kernels() else contextlib.nullcontext():
-        yield
 
 
 def run_op(

@@ -14,7 +14,7 @@ import numpy as np
 from minialex.cuda.emulator.system import fuses
 from minialex.study.explanation import Explanation
 from minialex.study.thread_reads import ThreadRead
-from minialex.terms import Cell
+from minialex.terms import Cell, Term
 from minialex.terms.formula import SUM
 
 
@@ -74,12 +74,16 @@ def replayed(
         The elements of the formula's arrays that they are of.
     """
     formula = explanation.formula
-    if formula.kind != SUM or any(len(term.factors) > 2 for term in formula.terms):
-        return Replay(None, "only sums of products of two numbers are added up again")
+    if formula.kind != SUM:
+        return Replay(None, "it is no sum")
+    if not all(map(_is_plain, formula.terms)):
+        return Replay(None, "its terms are no products of two elements")
     if not formula.terms and explanation.ran == 0:
         return Replay(0.0, "nothing is added up")
     if any(not read.candidates and read.bits for read in reads):
         return Replay(None, "it adds up numbers that threads had computed before")
+    if any(read.candidates and cell is None for read, cell in zip(reads, cells, strict=True)):
+        return Replay(None, "it reads what is no element of the op's arrays")
     addends = _addends(explanation, reads, cells)
     if not addends:
         return Replay(None, "its reads do not pair up: numbers stay in registers")
@@ -88,6 +92,13 @@ def replayed(
         if value == explanation.ran:
             return Replay(value, order)
     return Replay(None, "no order of its reads gives the bits: numbers stay in registers")
+
+
+def _is_plain(term: Term) -> bool:
+    """Return whether a term is an element, or a product of two."""
+    return len(term.factors) <= 2 and all(
+        isinstance(factor.part, Cell) and factor.power == 1 for factor in term.factors
+    )
 
 
 def _addends(

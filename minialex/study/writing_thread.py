@@ -58,9 +58,11 @@ class WritingThread:
         How many are neither elements of arrays nor zero: threads had computed them.
     factors, others, missing : tuple of Cell
         The factors of the formula that it read, other elements that it read, and factors that it
-        did not read. What is read beside a zero that stands for padding counts as neither.
+        did not read. Gates, and what is read beside a zero that stands for padding, are neither.
     missing_in_block : int
         How many of the missing ones other threads of its block read.
+    written : int
+        How many elements of arrays it wrote in all.
     made_before : dict of str to str
         Arrays that it read which are no inputs, with the kernel that wrote them.
     is_cut : bool
@@ -84,6 +86,7 @@ class WritingThread:
     others: tuple[Cell, ...]
     missing: tuple[Cell, ...]
     missing_in_block: int
+    written: int
     made_before: dict[str, str]
     is_cut: bool
     replay: Replay
@@ -129,11 +132,19 @@ def writing_thread(explanation: Explanation) -> WritingThread:
     """
     run = explanation.run
     if run is None:
-        raise MinialexError("several ops give a part of it: follow one of them")
+        raise MinialexError(f"{explanation.maker}: follow one of them to find a thread")
     search = _Search(run, explanation)
     launch, who, writers = search.last_writer()
     recording = search.recorded(launch, block=who[0])
     return search.described(launch, recording, who, writers)
+
+
+def thread_of(explanation: Explanation) -> WritingThread | None:
+    """Return the thread that wrote a number; None where its implementation has no CUDA kernels."""
+    run = explanation.run
+    if run is None or not run.is_in_kernels:
+        return None
+    return writing_thread(explanation)
 
 
 class _Search:
@@ -212,6 +223,7 @@ class _Search:
         reads = reads_of(recording, who[1])
         cells = [self._cell(n, recording, read) for read in reads]
         of_formula = {(cell.array, cell.index): cell for cell in _factors(self.explanation)}
+        gates = {(cell.array, cell.index): cell for cell in self.explanation.formula.gates}
         met = {(c.array, c.index): c for c in cells if c is not None}
         idle = dict.fromkeys(_beside_zeros(reads, cells))
         missing = tuple(cell for key, cell in of_formula.items() if key not in met)
@@ -228,9 +240,10 @@ class _Search:
             uncertain=sum(read.candidates > 1 for read in reads),
             computed=sum(not read.candidates and read.bits != 0 for read in reads),
             factors=tuple(cell for key, cell in met.items() if key in of_formula),
-            others=tuple(cell for key, cell in met.items() if key not in of_formula | idle),
+            others=tuple(cell for key, cell in met.items() if key not in of_formula | gates | idle),
             missing=missing,
             missing_in_block=self._read_in_block(n, recording, missing),
+            written=_written(recording, who[1]),
             made_before=self._made_before(n, recording, reads),
             is_cut=recording.total > len(recording.events),
             replay=replayed(self.explanation, reads, cells),
@@ -324,6 +337,17 @@ def _beside_zeros(
     for n, cell in enumerate(cells):
         if cell is not None and any(is_zero[max(n - 1, 0) : n + 2]):
             yield cell.array, cell.index
+
+
+def _written(recording: Recording, thread: Dim3) -> int:
+    """Return how many elements of arrays that are not shared a thread wrote."""
+    events = recording.events
+    mine = (events["thread"] == thread).all(axis=1) & np.isin(events["kind"], (i.WRITE, i.ATOMIC))
+    return sum(
+        int(events["bytes"][mine & (events["array"] == n)].sum()) // array.bytes
+        for n, array in enumerate(recording.arrays)
+        if not array.shared
+    )
 
 
 def _triple(numbers: Any) -> Dim3:

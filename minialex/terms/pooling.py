@@ -62,14 +62,15 @@ def _max(
 def _max_gradient(
     a: Arrays, index: Index, *, kernel_size: Pair, stride: Pair, padding: Pair, ceil_mode: bool
 ) -> Formula:
-    terms = []
+    terms, gates = [], []
     for out in _around(a, index, kernel_size, stride, padding):
-        window = list(_inside(a, out, kernel_size, stride, padding))
-        largest = window[_argmax([a.cell("x", *i).value for i in window])]
-        wins = largest == index
-        note = "it won" if wins else f"lost to {a.cell('x', *largest)}"
+        window = [a.cell("x", *i) for i in _inside(a, out, kernel_size, stride, padding)]
+        largest = window[_argmax([cell.value for cell in window])]
+        wins = largest.index == index
+        note = "it won" if wins else f"lost to {largest}"
+        gates += window
         terms.append(term(a.cell("gy", *out), note=note, shut=not wins))
-    return Formula("gx", "sum of gy over the windows that it won", tuple(terms))
+    return Formula("gx", "sum of gy over the windows that it won", tuple(terms), gates=tuple(gates))
 
 
 MAX_POOL2D = {"y": _max, "gx": _max_gradient}
