@@ -44,7 +44,7 @@ def _around(a: Arrays, index: Index, kernel: Pair, stride: Pair, padding: Pair) 
         yield n, c, i, j
 
 
-def _winner(values: list[float]) -> int:
+def _argmax(values: list[float]) -> int:
     """Return which wins: the first of the largest; what is not a number is larger than all."""
     no_numbers = [k for k, v in enumerate(values) if v != v]
     return no_numbers[-1] if no_numbers else values.index(max(values))
@@ -54,7 +54,7 @@ def _max(
     a: Arrays, index: Index, *, kernel_size: Pair, stride: Pair, padding: Pair, ceil_mode: bool
 ) -> Formula:
     cells = [a.cell("x", *i) for i in _inside(a, index, kernel_size, stride, padding)]
-    chosen = _winner([cell.value for cell in cells])
+    chosen = _argmax([cell.value for cell in cells])
     text = "the largest x of the window; of equal ones the first"
     return Formula("y", text, tuple(map(term, cells)), CHOICE, chosen)
 
@@ -64,10 +64,12 @@ def _max_gradient(
 ) -> Formula:
     terms = []
     for out in _around(a, index, kernel_size, stride, padding):
-        places = list(_inside(a, out, kernel_size, stride, padding))
-        winner = places[_winner([a.cell("x", *i).value for i in places])]
-        wins = winner == index
-        note = "it won" if wins else f"lost to {a.cell('x', *winner)}"
+        window = list(_inside(a, out, kernel_size, stride, padding))
+        largest = window[_argmax([a.cell("x", *i).value for i in window])]
+        wins = largest == index
+        other, mine = a.cell("x", *largest), a.cell("x", *index)
+        tie = ", as large and before it" if other.value == mine.value else ""
+        note = "it won" if wins else f"lost to {other}{tie}"
         terms.append(term(a.cell("gy", *out), note=note, shut=not wins))
     return Formula("gx", "sum of gy over the windows that it won", tuple(terms))
 
