@@ -58,6 +58,7 @@ def step(
     zeroing    grad is not cleared between two steps
     transpose  a linear layer gives gw = x^T gy in place of gy^T x
     relu       a ReLU gives gx = gy everywhere
+    col2im     a convolution writes each window's gradient over those before: = in place of +=
 
     The gradient checker has the last word on the pass that is shown. The exit status is 0 whatever
     that says, as what is broken is broken on purpose.
@@ -67,6 +68,7 @@ def step(
       minialex step
       minialex step --break overwrite
       minialex step shared --break overwrite --seed 7
+      minialex step conv --break col2im
       minialex step conv --page conv.html
     """
     file = None if page_file is None else checked_page(page_file)

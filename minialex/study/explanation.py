@@ -66,7 +66,7 @@ class Explanation:
 
     @property
     def maker(self) -> str:
-        """What made it, in words."""
+        """What made it: the op and its implementation."""
         if self.run is None:
             return f"the sum over its {len(self.parts)} uses"
         return f"{self.run.op.name}, by {self.run.implementation}"

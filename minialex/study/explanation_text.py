@@ -1,4 +1,4 @@
-"""An explanation in words and numbers, for a terminal."""
+"""An explanation as lines of text, for a terminal."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def _of_thread(found: WritingThread, is_sum: bool) -> Iterator[str]:
 
 
 def _reads(found: WritingThread) -> str:
-    """Return in words what the thread read."""
+    """Return a sentence about what the thread read."""
     how = " through shared memory" if found.through_shared else ""
     of_all = f"{len(found.factors):,} of the {len(found.factors) + len(found.missing):,} factors"
     said = [f"it reads {of_all}{how}"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from minialex.cuda.emulator.system import fuses
+from minialex.cuda.emulator.system import processor_flags
 from minialex.study.explanation import Explanation
 from minialex.study.thread_reads import ThreadRead
 from minialex.terms import Cell, Term
@@ -144,9 +145,14 @@ def _added(total: float, one: _Addend, dtype: np.dtype[Any]) -> float:
         return math.nan
     if one.b is None:
         return float(dtype.type(total) + dtype.type(one.a))
-    if not fuses():
+    if not _fuses():
         return float(dtype.type(total) + dtype.type(one.a) * dtype.type(one.b))
     return _rounded(Fraction(one.a) * Fraction(one.b) + Fraction(total), dtype)
+
+
+def _fuses() -> bool:
+    """Return whether emulated kernels round a product together with the sum that follows it."""
+    return platform.machine() in ("aarch64", "arm64") or "-mfma" in processor_flags()
 
 
 def _rounded(exact: Fraction, dtype: np.dtype[Any]) -> float:

@@ -62,7 +62,10 @@ def _gx(
         for i, k in along_h
         for j, l in along_w
     ]
-    text = "sum over o, k, l of gy[n, o, (h + p - k d) / s, (w + p - l d) / s] w[o, c, k, l]"
+    text = (
+        "sum over o, k, l of gy[n, o, (h + p - k d) / s, (w + p - l d) / s] w[o, c, k, l], where "
+        "those are whole; the later the row of gy the earlier the tap, which flips the filter"
+    )
     return Formula("gx", text, tuple(terms))
 
 
@@ -89,7 +92,7 @@ def _gb(
     N, _, OH, OW = a.shape("gy")
     over = indices(range(N), range(OH), range(OW))
     terms = tuple(term(a.cell("gy", n, *index, i, j)) for n, i, j in over)
-    return Formula("gb", "sum over n, i, j of gy[n, o, i, j]", terms)
+    return Formula("gb", "sum over n, i, j of gy[n, o, i, j], not their mean", terms)
 
 
 CONV2D = {"y": _y, "gx": _gx, "gw": _gw, "gb": _gb}

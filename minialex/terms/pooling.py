@@ -67,7 +67,8 @@ def _max_gradient(
         window = [a.cell("x", *i) for i in _inside(a, out, kernel_size, stride, padding)]
         largest = window[_argmax([cell.value for cell in window])]
         wins = largest.index == index
-        note = "it won" if wins else f"lost to {largest}"
+        tie = ", as large and before it" if largest.value == a.cell("x", *index).value else ""
+        note = "it won" if wins else f"lost to {largest}{tie}"
         gates += window
         terms.append(term(a.cell("gy", *out), note=note, shut=not wins))
     return Formula("gx", "sum of gy over the windows that it won", tuple(terms), gates=tuple(gates))

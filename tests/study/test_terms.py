@@ -11,8 +11,8 @@ from minialex.autograd import OPS
 from minialex.check import CASES
 from minialex.check.case import generator
 from minialex.check.suite import baseline
-from minialex.study.explanation import allowed, input_names
-from minialex.terms import TERMS, Arrays
+from minialex.study.explanation import allowed
+from minialex.terms import TERMS, Arrays, input_names
 
 MAX_ELEMENTS = 6
 """So many elements of each array are taken apart here, drawn; ``tests/campaigns`` takes 2,000."""

@@ -47,11 +47,6 @@ def processor_flags() -> tuple[str, ...]:
     return ("-mavx2", "-mfma") if {"avx2", "fma"} <= has else ()
 
 
-def fuses() -> bool:
-    """Return whether a product that a sum follows is rounded once with it, as on a GPU."""
-    return platform.machine() in ("aarch64", "arm64") or "-mfma" in processor_flags()
-
-
 def runtime_link_flags(name: str) -> tuple[str, ...]:
     """Return the flags that link the runtime to a library whose name, to others, is `name`."""
     return "-shared", f"-Wl,-soname,{name}", "-ldl"

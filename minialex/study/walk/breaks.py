@@ -7,10 +7,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from minialex.arrays import Array
 from minialex.autograd import Call, Tensor
 from minialex.autograd.graph import Node
 from minialex.errors import MinialexError
+from minialex.ops.conv2d.shape import ConvShape
 from minialex.study.walk.steps import BackwardPass
 from minialex.study.walk.walker import (
     ADD,
@@ -119,6 +122,17 @@ def _transposed(node: Node, gy: Array) -> tuple[Any, ...]:
     return gx, x.T @ gy, *gb
 
 
+def _col2im_overwrites(node: Node, gy: Array) -> tuple[Any, ...]:
+    """Return the gradients of a convolution of one group, of x what the last tap left at each."""
+    s = ConvShape.of(*node.saved, **node.params)
+    padded = np.zeros((s.N, s.C, s.H + 2 * s.ph, s.W + 2 * s.pw), gy.dtype)
+    patches = np.tensordot(gy, node.saved[1], (1, 0)).transpose(4, 5, 0, 3, 1, 2)
+    for kh, kw in np.ndindex(s.KH, s.KW):
+        padded[:, :, s.rows(kh), s.columns(kw)] = patches[kh, kw]
+    _, *others = node.vjp(gy, set(node.edges))
+    return padded[:, :, s.ph : s.ph + s.H, s.pw : s.pw + s.W], *others
+
+
 BREAKS = {
     one.name: one
     for one in (
@@ -169,6 +183,14 @@ BREAKS = {
             "so that its gradient must be 0.",
             "no gradient comes where x is below 0",
             replace={"relu": _passes_all},
+        ),
+        Break(
+            "col2im",
+            "col2im writes = in place of +=: where windows overlap, what comes last is left",
+            "A pixel that several windows hold has a part in an output of each, whose gradients "
+            "add up; with = only that of one window is left.",
+            "no two windows overlap",
+            replace={"conv2d": _col2im_overwrites},
         ),
     )
 }

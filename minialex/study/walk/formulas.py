@@ -105,7 +105,8 @@ FORMULAS: dict[str, OpFormula] = {
     "relu": _one(
         "y = max(x, 0)",
         "gx = gy where y > 0, else 0",
-        "where x was cut off, y does not move with it: nothing passes; at 0 itself, 0 is taken",
+        "where x was cut off, y does not move with it: nothing passes; at 0 itself any slope "
+        "from 0 to 1 would do, and 0 is taken",
     ),
     "sum": _one(
         "y = sum of x",
@@ -175,7 +176,8 @@ FORMULAS: dict[str, OpFormula] = {
             "gb = gy summed over images and windows",
         ),
         (
-            "a pixel has a part in each window that holds it, each time by another tap",
+            "a pixel has a part in each window that holds it, each time by another tap: the later "
+            "the window the earlier the tap, which flips the filter; at stride s each s-th tap",
             "a tap has a part in every output of its filter, each time by another pixel",
             "b[o] is added to every output of filter o: a sum, not a mean",
         ),

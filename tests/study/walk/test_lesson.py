@@ -89,6 +89,7 @@ WRONG = {
     ("skip", "relu"),
     ("shared", "relu"),
     ("conv", "relu"),
+    ("conv", "col2im"),
 }
 HARMLESS = {
     *((network, how) for network in NETWORKS for how in ("order", "recursion")),
@@ -131,6 +132,7 @@ def test_where_a_mistake_does_no_harm_it_is_said(network, mistake):
         ("conv", "transpose", r"conv has weights of shape \(2, 8\): as they are not sq"),
         ("broadcast", "transpose", "broadcast has no linear to break: choose another"),
         ("broadcast", "relu", "broadcast has no relu to break: choose another"),
+        ("skip", "col2im", "skip has no conv2d to break: choose another"),
         ("skips", None, "unknown network 'skips': did you mean 'skip'"),
         ("skip", "over", "unknown thing to break 'over'; known: order, "),
     ],
@@ -141,7 +143,10 @@ def test_what_cannot_be_broken_is_refused(network, mistake, words):
 
 
 def test_every_pair_of_network_and_mistake_is_one_of_these():
-    refused = {("conv", "transpose"), ("broadcast", "transpose"), ("broadcast", "relu")}
+    refused = {
+        *(("conv", "transpose"), ("broadcast", "transpose"), ("broadcast", "relu")),
+        *((network, "col2im") for network in NETWORKS if network != "conv"),
+    }
     pairs = {(network, mistake) for network in NETWORKS for mistake in BREAKS}
     assert WRONG | HARMLESS | refused == pairs
 
@@ -191,6 +196,7 @@ def test_each_mistake_is_told_where_it_happens():
     one("overwrite", "It takes the place of what came before: gh[1, 2] = 0, not -0.4131 + 0")
     one("overwrite", "is only what came last, from relu (r), of 2 parts.")
     one("zeroing", "Added to what the step before left: gb[0] = 0.1241 + 0.1241 = 0.2483.")
+    one("col2im", "x.grad[0, 0, 3, 3] is 0 and must be -1.581 (10 of 25", network="conv")
     said = text("skip", "relu")
     assert "      broken here: relu gives gx = gy everywhere\n" in said
     wanted = "gh[1, 2] = -0.4131, and must be gr[1, 2] [r[1, 2] > 0] = (-0.4131) * 0 = 0"
