@@ -7,10 +7,14 @@ from collections.abc import Iterator
 
 from minialex.study.difference import Difference
 from minialex.study.explanation import Explanation
+from minialex.study.suspicion import suspicion
 from minialex.study.writing_thread import WritingThread
 from minialex.terms import Factor, Formula, Term
 from minialex.terms.formula import SUM
-from minialex.wording import counted
+from minialex.wording import counted, enumerated
+
+MAX_CELLS = 4
+"""So many elements are named that a thread should have read."""
 
 
 def lines(
@@ -112,6 +116,9 @@ def _agreement(found: Explanation) -> Iterator[str]:
         else f"WRONG: {apart:.3g} apart, and rounding allows {found.allowed:.2g}"
     )
     yield f"  {who} made {found.ran:.9g} of it: {verdict}"
+    suspected = suspicion(found)
+    if suspected is not None:
+        yield f"  it is {suspected}"
 
 
 def _digits(digits: float) -> str:
@@ -145,6 +152,10 @@ def _of_thread(found: WritingThread, is_sum: bool) -> Iterator[str]:
     several = f"; it writes {found.written:,} numbers in all" if found.written > 1 else ""
     yield f"    {who}{several}"
     yield f"    {_reads(found)}"
+    if found.missing and not found.missing_in_block and not found.made_before:
+        yield f"    it does not read {enumerated([str(cell) for cell in found.missing], MAX_CELLS)}"
+        if found.others:
+            yield f"    it reads {enumerated([str(cell) for cell in found.others], MAX_CELLS)}"
     if found.uncertain:
         yield (
             f"    {found.uncertain:,} of its reads may be of one or another element: they have the "

@@ -127,7 +127,7 @@ def _minus_gy_y2(a: Arrays, i: Index) -> Term:
 
 def _sign(a: Arrays, i: Index) -> Term:
     x = a.cell("x", *i)
-    sign = float(x.value > 0) - float(x.value < 0) if x.value == x.value else x.value
+    sign = Formula(f"sign({x})", "the sign of x", (term(x),), "sign")
     return term(sign, a.cell("gy", *i), note=f"{x} is {_side(x.value)}")
 
 

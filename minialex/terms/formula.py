@@ -24,6 +24,7 @@ FUNCTIONS: dict[str, Callable[..., float]] = {
     "tanh": math.tanh,
     "sigmoid": lambda x: 1 / (1 + math.exp(-x)) if x > 0 else math.exp(x) / (1 + math.exp(x)),
     "absolute": abs,
+    "sign": lambda x: float(x > 0) - float(x < 0) if x == x else x,
     "power": lambda x, p: float(np.power(x, p)),
 }
 """The functions of numbers that formulas have, by the names of their ops."""
@@ -169,6 +170,8 @@ class Formula:
             return max(value, float(np.sum(sizes)))
         if self.kind == "exp":
             return value * max(1.0, sizes[0])
+        if self.kind == "sign":
+            return value
         if self.kind == "log":
             return max(value, sizes[0] / abs(self.terms[0].value or 1.0))
         return max(value, *sizes)
