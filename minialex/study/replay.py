@@ -28,7 +28,7 @@ class Replay:
     value : float or None
         What came out, in the order that gives the bits that were written, if one does.
     order : str
-        In which order that was; or why the order cannot be seen.
+        In which order that was, or in which orders; or why it cannot be seen.
     """
 
     value: float | None
@@ -49,7 +49,9 @@ class _Addend:
     group: int
 
 
-def _by_image(addends: Sequence[_Addend]) -> list[list[_Addend]]:
+def _by_image(addends: Sequence[_Addend]) -> list[Sequence[_Addend]]:
+    if any(one.b is None for one in addends):
+        return [addends]
     return [list(some) for _, some in groupby(addends, key=lambda one: one.group)]
 
 
@@ -88,10 +90,14 @@ def replayed(
     addends = _addends(explanation, reads, cells)
     if not addends:
         return Replay(None, "its reads do not pair up: numbers stay in registers")
+    found: list[str] = []
     for order, grouped in _ORDERS.items():
-        value = _total(grouped(addends), explanation.dtype)
-        if value == explanation.ran:
-            return Replay(value, order)
+        groups = grouped(addends)
+        is_new = not found or len(groups) > 1
+        if is_new and _total(groups, explanation.dtype) == explanation.ran:
+            found.append(order)
+    if found:
+        return Replay(explanation.ran, "; or ".join(found))
     return Replay(None, "no order of its reads gives the bits: numbers stay in registers")
 
 

@@ -60,7 +60,8 @@ class WritingThread:
         The factors of the formula that it read, other elements that it read, and factors that it
         did not read. Gates, and what is read beside a zero that stands for padding, are neither.
     missing_in_block : int
-        How many of the missing ones other threads of its block read.
+        How many of the missing ones other threads of its block read, from which it may have them:
+        none where it neither reads shared memory nor exchanges numbers within its warp.
     written : int
         How many elements of arrays it wrote in all.
     made_before : dict of str to str
@@ -242,7 +243,9 @@ class _Search:
             factors=tuple(cell for key, cell in met.items() if key in of_formula),
             others=tuple(cell for key, cell in met.items() if key not in of_formula | gates | idle),
             missing=missing,
-            missing_in_block=self._read_in_block(n, recording, missing),
+            missing_in_block=(
+                self._read_in_block(n, recording, missing) if _exchanges(recording, who[1]) else 0
+            ),
             written=_written(recording, who[1]),
             made_before=self._made_before(n, recording, reads),
             is_cut=recording.total > len(recording.events),
@@ -337,6 +340,15 @@ def _beside_zeros(
     for n, cell in enumerate(cells):
         if cell is not None and any(is_zero[max(n - 1, 0) : n + 2]):
             yield cell.array, cell.index
+
+
+def _exchanges(recording: Recording, thread: Dim3) -> bool:
+    """Return whether a thread may have numbers from others of its block."""
+    events = recording.events
+    mine = events[(events["thread"] == thread).all(axis=1)]
+    shared = np.array([array.shared for array in recording.arrays], bool)
+    reads = mine[(mine["kind"] == i.READ) & (mine["array"] >= 0)]
+    return bool((mine["kind"] == i.WARP).any() or shared[reads["array"]].any())
 
 
 def _written(recording: Recording, thread: Dim3) -> int:

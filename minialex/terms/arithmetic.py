@@ -82,7 +82,8 @@ def _power(a: Arrays, index: Index) -> Formula:
 def _power_slope(a: Arrays, out: Index, index: Index) -> Term:
     p = a.cell("p", *_other(a, "p", out))
     if p.value == 0:
-        return term(a.cell("gy", *out), 0.0, note="x^0 is 1 whatever x is")
+        zero = Formula("p x^(p - 1)", "p, which is 0", (term(p),))
+        return term(a.cell("gy", *out), zero, note="x^0 is 1 whatever x is")
     less = Formula("p - 1", "p - 1", (term(p), term(-1.0)))
     slope = Formula("x^(p - 1)", "x^(p - 1)", (term(a.cell("x", *index)), term(less)), "power")
     return term(a.cell("gy", *out), p, slope)
@@ -91,8 +92,10 @@ def _power_slope(a: Arrays, out: Index, index: Index) -> Term:
 def _exponent_slope(a: Arrays, out: Index, index: Index) -> Term:
     x = a.cell("x", *_other(a, "x", out))
     gy, y = a.cell("gy", *out), a.cell("y", *out)
-    if x.value == 0 and a.cell("p", *index).value >= 0:
-        return term(gy, 0.0, note="0^p is the same whatever p is")
+    p = a.cell("p", *index)
+    if x.value == 0 and p.value >= 0:
+        zero = Formula("x^p log x", "x p, which is 0", (term(x, p),))
+        return term(gy, zero, note="0^p is the same whatever p is")
     return term(gy, y, Formula("log x", "log x", (term(x),), "log"))
 
 

@@ -22,7 +22,7 @@ def _relu_gradient(a: Arrays, index: Index) -> Formula:
     note = f"x is {x.value:g}: " + ("the gate is open" if is_open else "the gate is shut")
     passed = term(a.cell("gy", *index), note=note, shut=not is_open)
     text = "gy where x > 0; at 0 itself any slope from 0 to 1 would do, and 0 is taken"
-    return Formula("gx", text, (passed,), gates=(x,))
+    return Formula("gx", text, (passed,), gates=(x, a.cell("y", *index)))
 
 
 RELU = {"y": _relu, "gx": _relu_gradient}
