@@ -36,6 +36,12 @@ def _unless_one(value: float) -> list[float]:
     return [] if value == 1 else [value]
 
 
+def _factor_of(s: Formula) -> list[Formula]:
+    """Return s as a factor, where it is not 1 beforehand."""
+    is_one = not any(s.cells()) and s.value == 1
+    return [] if is_one else [s]
+
+
 def _divisor(a: Arrays, ignore_index: int, reduction: str) -> list[Factor]:
     """Return what the sum over rows is divided by: the rows that count, or their weights."""
     if reduction != "mean":
@@ -61,7 +67,9 @@ def _y(
             s, note = _share(a, n, c, label_smoothing)
             if s.terms:
                 logarithm = log_probability(a, (n, c), along)
-                terms.append(term(-1.0, *divisor, s, logarithm, note=note, shut=not s.value))
+                terms.append(
+                    term(-1.0, *divisor, *_factor_of(s), logarithm, note=note, shut=not s.value)
+                )
     text = "-sum over n, c of s[n, c] log p[n, c] / N"
     return Formula("y", text, tuple(terms), gates=_gates(a, range(a.shape("x")[0])))
 
@@ -80,10 +88,10 @@ def _gx(
     for j in range(a.shape("x")[1]):
         s, note = _share(a, n, j, label_smoothing)
         if s.terms:
-            terms.append(term(gy, *divisor, s, p, note=note))
+            terms.append(term(gy, *divisor, *_factor_of(s), p, note=note))
     own, note = _share(a, n, c, label_smoothing)
     if own.terms:
-        terms.append(term(-1.0, gy, *divisor, own, note=note))
+        terms.append(term(-1.0, gy, *divisor, *_factor_of(own), note=note))
     return Formula("gx", text, tuple(terms), gates=gates)
 
 

@@ -6,7 +6,6 @@ of the terms gives it, or where the thread that wrote it reads other elements th
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +23,14 @@ from tests.campaigns.campaign import Campaign
 from tests.cuda.zoo import Fault, faults
 from tests.study.term_checks import made_by
 
-FAULTS = [fault for fault in faults() if fault.op in OPS and not fault.error and not fault.layout]
-"""Those that make wrong numbers, wherever inputs lie."""
+FAULTS = [
+    fault
+    for fault in faults()
+    if fault.op in OPS and not (fault.error or fault.layout or fault.check)
+]
+"""Those that make wrong numbers in a case of their op, wherever inputs lie."""
 
-MAX_INPUT = 5_000
+MAX_INPUT = 20_000
 
 MAX_ELEMENTS = 40
 """So many wrong numbers of an array are looked at, the worst first."""
@@ -81,7 +84,7 @@ def _wrong_numbers(fault: Fault) -> Iterator[Explanation]:
 def _runs(fault: Fault, case: Case) -> tuple[OpRun, OpRun] | None:
     """Return the case run right, and with the fault."""
     arrays = [a for a in case.draw(fault.op) if a is not None]
-    if any(a.size > MAX_INPUT or not np.isfinite(a).all() for a in arrays):
+    if any(a.size > MAX_INPUT for a in arrays):
         return None
     dtype = np.dtype(fault.dtype).type
     try:
@@ -96,9 +99,10 @@ def _wrong_in(right: OpRun, run: OpRun, which: str) -> Iterator[Explanation]:
     want, got = right.array(which), run.array(which)
     if got.shape != want.shape or not want.size:
         return
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        off = np.nan_to_num(np.abs(np.asarray(got, float) - want), nan=0.0, posinf=0.0)
+    with np.errstate(all="ignore"):
+        off = np.abs(np.asarray(got, float) - want)
+    off = np.where((got == want) | (np.isnan(got) & np.isnan(want)), 0.0, off)
+    off = np.where(np.isnan(off), np.inf, off)
     order = np.argsort(-off.reshape(-1), kind="stable")[:MAX_ELEMENTS]
     for flat in order[off.reshape(-1)[order] > 0]:
         found = explain_run(run, which, tuple(map(int, np.unravel_index(flat, want.shape))))

@@ -11,11 +11,12 @@ import numpy as np
 
 from minialex.arrays import Array
 from minialex.check.nodes import argument_names
-from minialex.study.walk.apart import ElementTerm, Index, TermFactor, terms_of
+from minialex.study.op_run import OpRun
 from minialex.study.walk.formulas import FORMULAS
 from minialex.study.walk.lessons import Lesson, NamedValue
 from minialex.study.walk.steps import SAME, BackwardStep, Contribution, listed, number, written
 from minialex.study.walk.walker import OVERWRITE
+from minialex.terms import TERMS, Cell, Factor, Formula, Index, Known, Term
 from minialex.wording import counted
 
 MAX_TERMS = 9
@@ -256,39 +257,77 @@ def _telling(one: Contribution, right: Contribution) -> int:
 def _element(step: BackwardStep, value: NamedValue, one: Contribution, at: Index) -> str:
     """Return an element with the numbers in its formula."""
     target, got = element_of(gradient_of(one.to), at), float(one.gradient[at])
-    assert step.call is not None
-    terms = terms_of(step.call, step.gy, one.input, at)
-    if terms is None:
+    formula = _formula(step, one, at)
+    if formula is None:
         return f"{target} = {number(got)}"
-    symbols = _symbols(value) | {"gy": gradient_of(value.name)}
-    want = sum(term.value for term in terms)
-    text = f"{_sum_of(terms, symbols)} = {number(want)}" if terms else "0: no part of it comes here"
+    symbols = _symbols(value) | {"gy": gradient_of(value.name), "y": value.name}
+    want, notes = formula.value, [term.note for term in formula.terms if term.note]
+    if _that_count(formula):
+        note = f"   ({notes[0]})" if len(notes) == 1 else ""
+        text = f"{_sum_of(formula, symbols)} = {number(want)}{note}"
+    else:
+        text = f"0: {notes[0] if notes else 'no part of it comes here'}"
     if abs(want - got) <= SAME * max(1.0, abs(want)):
         return f"{target} = {text}"
     return f"{target} = {number(got)}{_MUST_BE}{text}"
 
 
-def _sum_of(terms: Sequence[ElementTerm], symbols: Mapping[str, str]) -> str:
+def _formula(step: BackwardStep, one: Contribution, at: Index) -> Formula | None:
+    """Return what an element of a gradient is made of, if its op has terms."""
+    assert step.call is not None
+    run = OpRun.of(step.call, step.gy)
+    known = TERMS.get(step.op)
+    which = f"g{run.names[one.input]}"
+    return known[which](run.arrays(), at, **run.params) if known else None
+
+
+def _that_count(formula: Formula) -> list[Term]:
+    return [
+        term
+        for n, term in enumerate(formula.terms)
+        if not term.shut and not any(cell.is_outside for cell in formula.cells_of(n))
+    ]
+
+
+def _sum_of(formula: Formula, symbols: Mapping[str, str]) -> str:
     """Return a sum of products twice: with the names of the factors, and with their numbers."""
+    terms = _that_count(formula)
     first = terms[:MAX_TERMS]
     more = f" + {len(terms) - MAX_TERMS} more" if len(terms) > MAX_TERMS else ""
-    named = _joined([" ".join(_named(o, symbols) for o in term.factors) for term in first], first)
-    if len(terms) == len(terms[0].factors) == 1 and terms[0].sign > 0:
+    factors = [[f for f in term.factors if not _is_sign(f)] for term in first]
+    negative = [sum(map(_is_sign, term.factors)) % 2 == 1 for term in first]
+    named = _joined([" ".join(_named(f, symbols) for f in some) for some in factors], negative)
+    if len(terms) == len(factors[0]) == 1 and not negative[0] and factors[0][0].power == 1:
         return named
-    numbers = _joined(
-        [" * ".join(_bracketed(o.value) for o in term.factors) for term in first], first
-    )
+    numbers = _joined([" * ".join(map(_valued, some)) for some in factors], negative)
     return f"{named}{more} = {numbers}{more}"
 
 
-def _joined(products: Sequence[str], terms: Sequence[ElementTerm]) -> str:
-    signs = [" + " if term.sign > 0 else " - " for term in terms]
+def _is_sign(factor: Factor) -> bool:
+    return isinstance(factor.part, Known) and factor.part.value == -1
+
+
+def _joined(products: Sequence[str], negative: Sequence[bool]) -> str:
+    signs = [" - " if is_negative else " + " for is_negative in negative]
     text = "".join(sign + product for sign, product in zip(signs, products, strict=True))
     return text.removeprefix(" + ").lstrip()
 
 
-def _named(one: TermFactor, symbols: Mapping[str, str]) -> str:
-    return one.form.format(element_of(symbols.get(one.of, one.of), one.index))
+def _named(factor: Factor, symbols: Mapping[str, str]) -> str:
+    part = factor.part
+    if isinstance(part, Cell):
+        return _powered(element_of(symbols.get(part.array, part.array), part.index), factor.power)
+    return _powered(part.name, factor.power)
+
+
+def _valued(factor: Factor) -> str:
+    return _powered(_bracketed(factor.part.value), factor.power)
+
+
+def _powered(text: str, power: float) -> str:
+    if power == 1:
+        return text
+    return f"1/{text}" if power == -1 else f"{text}^{power:g}"
 
 
 def _bracketed(value: float) -> str:
