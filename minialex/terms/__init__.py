@@ -65,11 +65,28 @@ TERMS: dict[str, dict[str, Terms]] = {
 """The terms of every op, by its name."""
 
 
-def input_names(op: Op, count: int) -> tuple[str, ...]:
-    """Return what formulas call the first `count` inputs of an op: as its plain forward has it."""
+def named_arguments(op: Op) -> tuple[str, ...]:
+    """Return what the inputs of an op are called, as its plain forward has it."""
     parameters = inspect.signature(op.implementations["plain"].forward).parameters.values()
-    named = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    positional = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return tuple(p.name for p in parameters if p.kind in positional)
+
+
+def input_names(op: Op, count: int) -> tuple[str, ...]:
+    """Return what formulas call the first `count` inputs of an op; those without names x0, x1."""
+    named = named_arguments(op)
     return tuple(named[i] if i < len(named) else f"x{i}" for i in range(count))
 
 
-__all__ = ["TERMS", "Arrays", "Cell", "Factor", "Formula", "Index", "Known", "Term", "input_names"]
+__all__ = [
+    "TERMS",
+    "Arrays",
+    "Cell",
+    "Factor",
+    "Formula",
+    "Index",
+    "Known",
+    "Term",
+    "input_names",
+    "named_arguments",
+]
