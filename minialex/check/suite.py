@@ -25,7 +25,8 @@ from minialex.check.case_findings import CaseFindings
 from minialex.check.clues import Rerun
 from minialex.check.numeric import DerivativeProblem, make_problem
 from minialex.check.verdict import Finding, Verdict
-from minialex.check.written_out import CalledOp, named_arguments
+from minialex.check.written_out import CalledOp
+from minialex.terms import named_arguments
 
 
 @dataclass(frozen=True)
