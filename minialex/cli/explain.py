@@ -7,13 +7,6 @@ from pathlib import Path
 
 import click
 
-from minialex.cli.emulation import (
-    device_under,
-    emulate_option,
-    precision_option,
-    running_on,
-    use_option,
-)
 from minialex.cli.networks import open_images, open_network, tell_choices
 from minialex.cli.options import (
     SectionCommand,
@@ -25,8 +18,11 @@ from minialex.cli.options import (
 )
 from minialex.errors import MinialexError
 from minialex.persistence import Trained
+from minialex.study.difference import difference_of
+from minialex.study.explanation import made_by
 from minialex.study.explanation_text import lines
 from minialex.study.network_run import NetworkRun, Target
+from minialex.study.writing_thread import thread_of
 from minialex.wording import unknown
 
 SCHEMA = 1
@@ -47,10 +43,13 @@ SCHEMA = 1
     metavar="N",
     help="Take a factor of term N apart in turn. Again to go on from there.",
 )
+@click.option(
+    "--implementation",
+    metavar="NAME",
+    help="Make the number anew with this implementation of its op; of CUDA kernels, which are "
+    "emulated, find the thread that wrote it.  [the one that ran]",
+)
 @device_option
-@emulate_option()
-@use_option()
-@precision_option()
 @json_option
 def explain(
     words: tuple[str, ...],
@@ -59,10 +58,8 @@ def explain(
     label: str | None,
     top: int,
     follow: tuple[int, ...],
+    implementation: str | None,
     device: str,
-    emulate: str | None,
-    use: tuple[str, ...],
-    precision: str,
     as_json: bool,
 ) -> None:
     """Take one number apart: what is added up, factor by factor, with the indices.
@@ -73,7 +70,8 @@ def explain(
 
     Gradients are those of the loss, the cross-entropy with the class that the network finds
     likeliest, or with --class. The terms are those of the definition; they are added up without
-    rounding, and held against what the implementation made of them.
+    rounding, and compared with what the implementation made of them and, for gradients, with
+    differences of the forward pass.
 
     IMAGE is a file; without it, the first validation image of the RUN, or the first of the built-in
     digits. NETWORK is a run's folder, a checkpoint, weights from elsewhere, or alexnet (the
@@ -83,6 +81,7 @@ def explain(
     Examples:
       minialex explain alexnet-mini "features.3[17,2,3]"
       minialex explain alexnet-mini "features.3[17,2,3]" --follow 570
+      minialex explain alexnet-mini "features.3[17,2,3]" --implementation tiled
       minialex explain runs/digits "features.0.weight.grad[5,0,1,1]" seven.png --class 7
       minialex explain alexnet-mini "logits.grad[3]" --json
     """
@@ -92,26 +91,32 @@ def explain(
             "name a TARGET, as in features.3[17,20,31] or features.3.weight.grad[5,2,3,3]"
         )
     target = Target.of(words[at])
-    where = device_under(emulate, device)
-    trained, rest = open_network(words[:at], pretrained, variant=variant, device=where)
+    trained, rest = open_network(words[:at], pretrained, variant=variant, device=device)
     images = open_images(trained, [*rest, *words[at + 1 :]])
-    with running_on(emulate, use, precision):
-        run = NetworkRun.of(
-            trained.model, images.prepared(trained)[:1], _class_number(trained, label)
-        )
-        found = run.explain(target)
-    chain = [(str(target), found)]
+    run = NetworkRun.of(trained.model, images.prepared(trained)[:1], _class_number(trained, label))
+    chain = [(str(target), run.explain(target))]
     for n in follow:
-        title, found = run.follow(chain[-1][1], n)
-        chain.append((title, found))
+        chain.append(run.follow(chain[-1][1], n))
+    title, last = chain[-1]
+    thread = None
+    if implementation is not None:
+        last = made_by(last, implementation)
+        chain[-1] = title, last
+        thread = thread_of(last)
+    difference = difference_of(last) if last.is_gradient_of_an_op else None
     tell_choices(trained, images.note)
     if as_json:
         records = [{"target": title} | one.record() for title, one in chain]
+        records[-1] |= {
+            "difference": difference and difference.record(),
+            "thread": thread and thread.record(),
+        }
         about = {"network": str(trained.path), "image": images.names[0], "class": run.label}
         click.echo(json.dumps({"schema": SCHEMA, **about, "explanations": records}))
         return
     for i, (title, one) in enumerate(chain):
-        click.echo("\n" * bool(i) + "\n".join(lines(one, title, top)))
+        witnesses = (difference, thread) if one is last else ()
+        click.echo("\n" * bool(i) + "\n".join(lines(one, title, top, *witnesses)))
 
 
 def _class_number(trained: Trained, label: str | None) -> int | None:

@@ -1,30 +1,28 @@
-"""A number of an op taken apart, and what bears witness that it is right.
+"""Any number of a run of an op, taken apart: its terms, and whether they are what ran.
 
-    with record_calls() as calls:
-        y = ops.conv2d(x, w, b, padding=1)
-    found = explain_call(calls[0], "y", (0, 5, 2, 3))
+    run = run_op("conv2d", x, w, b, gy=gy, implementation="tiled", stride=(1, 1), ...)
+    found = explain(run, "gw", (5, 2, 0, 1))
     print(found.formula.value, found.ran, found.digits)
 
-The terms are those of the definition (``minialex.study.terms``), added up without rounding; what
-ran may differ from them by rounding, and by no more.
+The terms are those of the definition (``minialex.terms``), added up without rounding; what ran may
+differ from them by rounding, and by no more.
 """
 
 from __future__ import annotations
 
-import inspect
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from minialex.arrays import Array, to_numpy
-from minialex.autograd import Call, Op
+from minialex.arrays import to_numpy
 from minialex.check import noise
 from minialex.errors import MinialexError
-from minialex.study.terms import TERMS, Arrays, Formula
-from minialex.study.terms.formula import Index
+from minialex.study.op_run import OpRun
+from minialex.terms import TERMS, Cell, Factor, Formula, Known
+from minialex.terms.formula import SUM, Index, term
 from minialex.wording import unknown
 
 
@@ -34,46 +32,49 @@ def allowed(formula: Formula, dtype: Any, operand_roundoff: float = 0.0) -> floa
     return share * formula.size
 
 
-def input_names(op: Op, count: int) -> tuple[str, ...]:
-    """Return what formulas call the first `count` inputs of an op: as its plain forward has it."""
-    parameters = inspect.signature(op.implementations["plain"].forward).parameters.values()
-    named = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    return tuple(named[i] if i < len(named) else f"x{i}" for i in range(count))
-
-
 @dataclass(frozen=True)
 class Explanation:
-    """One number of one call of an op.
+    """One number, as what it is put together from.
 
     Attributes
     ----------
-    op : str
-    implementation : str
-        What ran.
     which : str
         ``y``, or ``gx``, ``gw`` and so on: the gradient of the input of that name.
     index : tuple of int
     formula : Formula
         What it is put together from.
     ran : float
-        What the implementation made of it.
+        What was made of it.
     dtype : dtype
-        The type that it computed in.
+        The type that it was computed in.
     allowed : float
         How far apart rounding may put the two.
-    call : Call
-        The call that it is of.
+    run : OpRun or None
+        The run of an op that it is of; None of a gradient that several give.
+    parts : tuple of Explanation
+        What several give, then.
     """
 
-    op: str
-    implementation: str
     which: str
     index: Index
     formula: Formula
     ran: float
-    dtype: Any
+    dtype: np.dtype[Any]
     allowed: float
-    call: Call = field(repr=False, compare=False)
+    run: OpRun | None
+    parts: tuple[Explanation, ...] = ()
+
+    @property
+    def maker(self) -> str:
+        """What made it: the op and its implementation."""
+        if self.run is None:
+            return f"the sum over its {len(self.parts)} uses"
+        return f"{self.run.op.name}, by {self.run.implementation}"
+
+    @property
+    def is_gradient_of_an_op(self) -> bool:
+        """Whether it is an element of the gradient of an input of one op."""
+        return self.run is not None and self.which != "y"
 
     @property
     def exact(self) -> float:
@@ -90,29 +91,32 @@ class Explanation:
     @property
     def digits(self) -> float:
         """In how many decimal digits they agree; infinite where they are equal."""
-        if self.exact == self.ran:
-            return math.inf
-        size = max(abs(self.exact), abs(self.ran))
-        apart = abs(self.exact - self.ran)
-        return max(0.0, math.log10(size / apart)) if size and math.isfinite(apart) else 0.0
+        return digits_in_common(self.exact, self.ran)
 
     def record(self) -> dict[str, Any]:
         """Return the explanation as JSON has it."""
-        return {
-            "op": self.op,
-            "implementation": self.implementation,
+        of = {} if self.run is None else self.run.record()
+        return of | {
             "which": self.which,
             "index": list(self.index),
             "dtype": str(self.dtype),
-            "ran": _number(self.ran),
-            "allowed": _number(self.allowed),
+            "ran": finite(self.ran),
+            "allowed": finite(self.allowed),
             "agrees": self.agrees,
-            "digits": _number(self.digits),
+            "digits": finite(self.digits),
             "formula": formula_record(self.formula),
         }
 
 
-def _number(value: float) -> float | None:
+def digits_in_common(a: float, b: float) -> float:
+    """Return in how many decimal digits two numbers agree; infinite where they are equal."""
+    if a == b or (math.isnan(a) and math.isnan(b)):
+        return math.inf
+    size, apart = max(abs(a), abs(b)), abs(a - b)
+    return max(0.0, math.log10(size / apart)) if math.isfinite(apart) else 0.0
+
+
+def finite(value: float) -> float | None:
     """Return a number, or None for what JSON has not."""
     return value if math.isfinite(value) else None
 
@@ -123,11 +127,11 @@ def formula_record(formula: Formula) -> dict[str, Any]:
         "name": formula.name,
         "text": formula.text,
         "kind": formula.kind,
-        "value": _number(formula.value),
+        "value": finite(formula.value),
         **({"chosen": formula.chosen} if formula.kind == "choice" else {}),
         "terms": [
             {
-                "value": _number(term.value),
+                "value": finite(term.value),
                 **({"note": term.note} if term.note else {}),
                 **({"shut": True} if term.shut else {}),
                 "factors": [_factor_record(factor) for factor in term.factors],
@@ -137,76 +141,80 @@ def formula_record(formula: Formula) -> dict[str, Any]:
     }
 
 
-def _factor_record(factor: Any) -> dict[str, Any]:
+def _factor_record(factor: Factor) -> dict[str, Any]:
     power = {"power": factor.power} if factor.power != 1 else {}
     part = factor.part
     if isinstance(part, Formula):
         return {"formula": formula_record(part), **power}
-    index = {"index": list(part.index)} if hasattr(part, "index") else {}
-    name = part.array if hasattr(part, "array") else part.name
-    return {"name": name, **index, "value": _number(part.value), **power}
+    if isinstance(part, Known):
+        return {"name": part.name, "value": finite(part.value), **power}
+    return cell_record(part) | power
 
 
-def arrays_of(call: Call, gy: Array | None = None) -> Arrays:
-    """Return the arrays of a call, on the host, by the names that formulas have for them."""
-    names = input_names(call.op, len(call.inputs))
-    found: dict[str, Array | None] = {
-        name: None if a is None else to_numpy(a) for name, a in zip(names, call.inputs, strict=True)
-    }
-    found["y"] = to_numpy(call.y)
-    if gy is not None:
-        found["gy"] = to_numpy(gy)
-    return Arrays(found)
+def cell_record(cell: Cell) -> dict[str, Any]:
+    """Return an element of an array as JSON has it."""
+    return {"name": cell.array, "index": list(cell.index), "value": finite(cell.value)}
 
 
-def explain_call(
-    call: Call, which: str, index: Index, *, gy: Array | None = None, gradient: Array | None = None
-) -> Explanation:
-    """Take a number of a call apart.
+def explain_run(run: OpRun, which: str, index: Index) -> Explanation:
+    """Take a number of a run of an op apart.
 
     Parameters
     ----------
-    call : Call
-        As `record_calls` keeps it.
+    run : OpRun
     which : str
         ``y``, or the gradient of an input by its name: ``gx``.
     index : tuple of int
         One for each axis; from the end where it is negative.
-    gy : array, optional
-        The gradient of the output, for gradients.
-    gradient : array, optional
-        What backward made of it: the gradient that is to be explained.
 
     Raises
     ------
     MinialexError
-        If the op has no such number, or no terms.
+        If there is no such number, or the op has no terms.
     """
-    op = call.op.name
+    op = run.op.name
     if op not in TERMS:
         raise MinialexError(
-            f"op {op!r} has no terms: add them to minialex/study/terms, as ops of the package have"
+            f"op {op!r} has no terms: add them to minialex/terms, as ops of the package have"
         )
     known = TERMS[op]
     if which not in known:
         raise MinialexError(unknown(f"number of {op}", which, list(known)))
-    array = call.y if which == "y" else gradient
-    if array is None:
-        raise MinialexError(f"no gradient reaches {which[1:]}, the input of {op}")
-    array = to_numpy(array)
+    array = to_numpy(run.array(which))
     place = checked_index(which, index, array.shape)
-    formula = known[which](arrays_of(call, gy), place, **call.params)
-    roundoff = call.implementation.operand_roundoff
+    formula = known[which](run.arrays(), place, **run.params)
+    roundoff = run.op.implementations[run.implementation].operand_roundoff
+    bound = allowed(formula, array.dtype, roundoff)
+    return Explanation(which, place, formula, float(array[place]), array.dtype, bound, run)
+
+
+def made_by(explanation: Explanation, implementation: str) -> Explanation:
+    """Return the explanation of the same number as another implementation of its op makes it.
+
+    Raises
+    ------
+    MinialexError
+        If there is no such implementation, it does not run here, or several ops give a part of it.
+    EmulationError
+        If its kernel does what it must not.
+    """
+    if explanation.run is None:
+        raise MinialexError(f"{explanation.maker}: follow one of them to choose an implementation")
+    run = explanation.run.by(implementation)
+    return explain_run(run, explanation.which, explanation.index)
+
+
+def added_up(parts: Sequence[Explanation], ran: float) -> Explanation:
+    """Return the explanation of a gradient that several ops give a part of, `ran` in all."""
+    first = parts[0]
+    terms = (
+        term(Known(f"{one.which} of {one.maker}", one.ran), note=f"use {n}")
+        for n, one in enumerate(parts, 1)
+    )
+    formula = Formula(first.which, "the sum over its uses", tuple(terms), SUM)
+    bound = allowed(formula, first.dtype)
     return Explanation(
-        op,
-        next(n for n, one in call.op.implementations.items() if one is call.implementation),
-        which,
-        place,
-        formula,
-        float(array[place]),
-        array.dtype,
-        allowed(formula, array.dtype, roundoff),
-        call,
+        first.which, first.index, formula, ran, first.dtype, bound, None, tuple(parts)
     )
 
 
@@ -215,9 +223,3 @@ def checked_index(what: str, index: Index, shape: tuple[int, ...]) -> Index:
     if len(index) != len(shape) or any(not -n <= i < n for i, n in zip(index, shape, strict=False)):
         raise MinialexError(f"{what} has shape {shape}: it has no element {list(index)}")
     return tuple(i % n for i, n in zip(index, shape, strict=True))
-
-
-def gradients_by_name(call: Call, gradients: Mapping[int, Array]) -> dict[str, Array]:
-    """Return gradients of inputs, given by number, as formulas call them."""
-    names = input_names(call.op, len(call.inputs))
-    return {f"g{names[k]}": np.asarray(g) for k, g in gradients.items()}

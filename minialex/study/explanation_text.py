@@ -1,16 +1,25 @@
-"""An explanation in words and numbers, for a terminal."""
+"""An explanation as lines of text, for a terminal."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 
+from minialex.study.difference import Difference
 from minialex.study.explanation import Explanation
-from minialex.study.terms import Cell, Factor, Formula, Term
+from minialex.study.writing_thread import WritingThread
+from minialex.terms import Factor, Formula, Term
+from minialex.terms.formula import SUM
 from minialex.wording import counted
 
 
-def lines(found: Explanation, title: str, top: int) -> Iterator[str]:
+def lines(
+    found: Explanation,
+    title: str,
+    top: int,
+    difference: Difference | None = None,
+    thread: WritingThread | None = None,
+) -> Iterator[str]:
     """Yield the lines of an explanation.
 
     Parameters
@@ -20,15 +29,23 @@ def lines(found: Explanation, title: str, top: int) -> Iterator[str]:
         What was asked for.
     top : int
         How many terms to show at most, the largest first.
+    difference : Difference, optional
+        What the checker's differences make of it.
+    thread : WritingThread, optional
+        The thread of a CUDA kernel that wrote it.
     """
     place = f"[{', '.join(map(str, found.index))}]" if found.index else ""
     yield f"{title} = {found.ran:.9g}"
-    yield f"  {found.which}{place} of {found.op}, by {found.implementation} in {found.dtype}"
+    yield f"  {found.which}{place} of {found.maker}, in {found.dtype}"
     yield f"  {found.which} = {found.formula.text}"
     yield ""
     yield from _terms(found.formula, top)
     yield ""
     yield from _agreement(found)
+    if difference is not None:
+        yield from _of_difference(difference)
+    if thread is not None:
+        yield from _of_thread(thread, is_sum=found.formula.kind == SUM)
 
 
 def _terms(formula: Formula, top: int) -> Iterator[str]:
@@ -40,6 +57,8 @@ def _terms(formula: Formula, top: int) -> Iterator[str]:
         note = formula.terms[i].note
         cells = text.ljust(widths[0]), numbers.ljust(widths[1]), value.rjust(widths[2])
         yield f"  {i + 1:>5}  {'  '.join(cells)}{f'   {note}' if note else ''}".rstrip()
+    if not formula.terms:
+        yield "         nothing: no part of it comes here"
     left = len(order) - len(shown)
     if left:
         rest = sum(formula.terms[i].value for i in order[top:] if formula.kind == "sum")
@@ -81,26 +100,86 @@ def _number(factor: Factor) -> str:
 
 def _agreement(found: Explanation) -> Iterator[str]:
     kind = {"sum": "the sum of the terms", "choice": "the choice"}.get(found.formula.kind, "that")
-    yield f"  {kind} is {found.exact:.12g}; {found.implementation} made {found.ran:.9g} of it:"
-    if math.isinf(found.digits):
-        yield "  the same number"
+    who = "autograd" if found.run is None else found.run.implementation
+    yield f"  {kind}, added up without rounding: {found.exact:.12g}"
+    if found.digits == math.inf:
+        yield f"  {who} made {found.ran:.9g} of it: the same number"
         return
     apart = abs(found.exact - found.ran)
-    verdict = "as far as rounding may put them" if found.agrees else "FURTHER THAN ROUNDING MAY"
-    yield (
-        f"  {apart:.2g} apart, {found.allowed:.2g} is allowed: {verdict}; "
-        f"{found.digits:.1f} digits agree"
+    verdict = (
+        f"{_digits(found.digits)} agree, as far as rounding lets them ({found.allowed:.2g})"
+        if found.agrees
+        else f"WRONG: {apart:.3g} apart, and rounding allows {found.allowed:.2g}"
     )
+    yield f"  {who} made {found.ran:.9g} of it: {verdict}"
 
 
-def inner(formula: Formula) -> Iterator[Formula]:
-    """Yield the formulas that are factors of one."""
-    for term in formula.terms:
-        for factor in term.factors:
-            if isinstance(factor.part, Formula):
-                yield factor.part
+def _digits(digits: float) -> str:
+    return f"{digits:.1f} digits"
 
 
-def cells(formula: Formula) -> list[Cell]:
-    """Return the elements of arrays that it is made of, each once."""
-    return list(dict.fromkeys(formula.cells()))
+def _of_difference(found: Difference) -> Iterator[str]:
+    if found.is_kink:
+        yield (
+            "  differences of the forward pass: it has a kink here, and the derivatives from both "
+            f"sides differ; between them lies {found.value:.9g}"
+        )
+        return
+    digits = "the same number" if found.digits == math.inf else f"{_digits(found.digits)} agree"
+    verdict = (
+        f"{digits}, it is known to {found.uncertainty:.1g}"
+        if found.agrees
+        else f"WRONG: that is known to {found.uncertainty:.1g}"
+    )
+    yield f"  differences of the forward pass, in float64: {found.value:.9g}: {verdict}"
+
+
+def _of_thread(found: WritingThread, is_sum: bool) -> Iterator[str]:
+    before = list(dict.fromkeys(found.launches[:-1]))
+    yield (
+        f"  written by {found.kernel}, block {_triple(found.block)} of {_triple(found.grid)}, "
+        f"thread {_triple(found.thread)} of {_triple(found.block_size)}"
+        + (f", after {', '.join(before)}" if before else "")
+    )
+    who = "no other thread writes there" if found.writers == 1 else f"{found.writers} threads do"
+    several = f"; it writes {found.written:,} numbers in all" if found.written > 1 else ""
+    yield f"    {who}{several}"
+    yield f"    {_reads(found)}"
+    if found.uncertain:
+        yield (
+            f"    {found.uncertain:,} of its reads may be of one or another element: they have the "
+            "same bits"
+        )
+    if found.is_cut:
+        yield "    the block did more than is recorded"
+    if is_sum:
+        yield f"    {_order(found)}"
+
+
+def _reads(found: WritingThread) -> str:
+    """Return a sentence about what the thread read."""
+    how = " through shared memory" if found.through_shared else ""
+    of_all = f"{len(found.factors):,} of the {len(found.factors) + len(found.missing):,} factors"
+    said = [f"it reads {of_all}{how}"]
+    if found.reads_the_factors:
+        said = [f"it reads {counted(len(found.factors), 'factor')}{how}: all that count"]
+    if found.missing:
+        near, far = found.missing_in_block, len(found.missing) - found.missing_in_block
+        said += [f"{near:,} came by way of other threads of its block"] * bool(near)
+        said += [f"{far:,} by way of other blocks or launches"] * bool(far)
+    if found.others:
+        said.append(f"{counted(len(found.others), 'other element')} for other numbers")
+    said += [f"{array}, which {kernel} wrote" for array, kernel in found.made_before.items()]
+    if found.computed:
+        said.append(f"{counted(found.computed, 'number')} that threads of its block computed")
+    return "; ".join(said)
+
+
+def _order(found: WritingThread) -> str:
+    if found.replay.same_bits:
+        return f"added up again, {found.replay.order}: the same bits"
+    return f"the order of its sum cannot be seen: {found.replay.order}"
+
+
+def _triple(numbers: tuple[int, int, int]) -> str:
+    return f"({', '.join(map(str, numbers))})"

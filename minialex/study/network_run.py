@@ -7,9 +7,7 @@ print(run.explain("features.3.weight.grad[5,2,3,3]"))
 
 from __future__ import annotations
 
-import dataclasses
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,16 +18,11 @@ from minialex.arrays import Array, to_numpy
 from minialex.autograd import Call, Tensor, record_calls
 from minialex.errors import MinialexError
 from minialex.nn import Module
-from minialex.study.explanation import (
-    Explanation,
-    allowed,
-    checked_index,
-    explain_call,
-    input_names,
-)
+from minialex.study.explanation import Explanation, added_up, checked_index, explain_run, made_by
 from minialex.study.layers import evaluation_mode
-from minialex.study.terms.formula import SUM, Cell, Formula, Index, term
+from minialex.study.op_run import OpRun
 from minialex.study.walk import BackwardStep, walk
+from minialex.terms import Cell, Index
 from minialex.wording import unknown
 
 IMAGE, LOSS, OUTPUT = "image", "loss", "logits"
@@ -147,7 +140,7 @@ class NetworkRun:
             raise MinialexError(
                 f"{asked} is {kind}, {float(to_numpy(value.data)[at]):.9g}: it is made of nothing"
             )
-        return explain_call(call, "y", index)
+        return explain_run(OpRun.of(call), "y", index)
 
     def follow(self, explanation: Explanation, n: int) -> tuple[str, Explanation]:
         """Take a factor of term `n`, counted from 1, apart in turn: the first that is made of some.
@@ -165,27 +158,29 @@ class NetworkRun:
         terms = explanation.formula.terms
         if not 1 <= n <= len(terms):
             raise MinialexError(f"there is no term {n}: there are {len(terms)}, from 1")
+        if explanation.run is None:
+            part = explanation.parts[n - 1]
+            return f"{part.which} of {part.maker}", part
         for cell in explanation.formula.cells_of(n - 1):
-            found = self._made_of(explanation.call, cell)
+            found = self._made_of(explanation.run, cell)
             if found is not None:
                 return found
         raise MinialexError(
             f"term {n} is {terms[n - 1]}: pixels, parameters and known numbers, made of nothing"
         )
 
-    def _made_of(self, call: Call, cell: Cell) -> tuple[str, Explanation] | None:
-        """Return what a factor of a number of `call` is made of, with its name in the network."""
+    def _made_of(self, run: OpRun, cell: Cell) -> tuple[str, Explanation] | None:
+        """Return what a factor of a number of `run` is made of, with its name in the network."""
         if cell.array == "gy":
-            found = self._gradient(str(cell), call.y, cell.index)
-            return self._called(call.y, ".grad", cell), found
+            found = self._gradient(str(cell), run.y, cell.index)
+            return self._called(run.y, ".grad", cell), found
         if cell.array == "y":
-            return self._called(call.y, "", cell), explain_call(call, "y", cell.index)
-        names = input_names(call.op, len(call.inputs))
-        a = call.inputs[names.index(cell.array)]
+            return self._called(run.y, "", cell), explain_run(run, "y", cell.index)
+        a = run.inputs[run.names.index(cell.array)]
         maker = None if a is None else self._maker(a)
         if a is None or maker is None or cell.is_outside:
             return None
-        return self._called(a, "", cell), explain_call(maker, "y", cell.index)
+        return self._called(a, "", cell), explain_run(OpRun.of(maker), "y", cell.index)
 
     def _called(self, a: Array, ending: str, cell: Cell) -> str:
         """Return what the network calls an element: by its layer, else by its op."""
@@ -207,25 +202,59 @@ class NetworkRun:
         """Return the call that made an array; None for pixels and parameters."""
         return next((call for call in self.calls if call.y is a), None)
 
-    def _contributions(self, a: Array) -> Iterator[tuple[BackwardStep, int, Array]]:
-        """Yield, for each use of an array, the backward that gives it a gradient, and that."""
+    def _gradient(self, what: str, a: Array, index: Index) -> Explanation:
+        found, total = [], None
         for step in self.steps:
             for given in step.contributions:
                 if step.call is not None and step.call.inputs[given.input] is a:
-                    yield step, given.input, given.gradient
-
-    def _gradient(self, what: str, a: Array, index: Index) -> Explanation:
-        found = [
-            explain_call(step.call, f"g{name}", index, gy=step.gy, gradient=gradient)
-            for step, k, gradient in self._contributions(a)
-            if step.call is not None
-            for name in [input_names(step.call.op, len(step.call.inputs))[k]]
-        ]
-        if not found:
+                    found.append((_backward(step), given.input))
+                    total = given.after
+        if total is None:
             raise MinialexError(f"{what}: no gradient reaches it")
-        if len(found) == 1:
-            return found[0]
-        return _together(found)
+        parts = [explain_run(run, f"g{run.names[k]}", index) for run, k in found]
+        return parts[0] if len(parts) == 1 else added_up(parts, float(total[parts[0].index]))
+
+
+def explain(
+    model: Module,
+    images: Array,
+    target: str,
+    *,
+    label: int | None = None,
+    implementation: str | None = None,
+) -> Explanation:
+    """Take one number of a network apart.
+
+    Parameters
+    ----------
+    model : Module
+        Returns scores of classes, (N, C). It runs in evaluation mode.
+    images : array (N, C, H, W)
+    target : str
+        An element of what a layer gives, ``features.3[17,20,31]``, of a parameter's gradient,
+        ``features.3.weight.grad[5,2,3,3]``, or of the gradient of what a layer gives,
+        ``features.3.grad[17,20,31]``. Of one image, its own index may be left out.
+    label : int, optional
+        The class of the loss, a cross-entropy; by default the one that is likeliest.
+    implementation : str, optional
+        Make the number anew with this implementation of its op; kernels are emulated.
+
+    Raises
+    ------
+    MinialexError
+        If there is no such number or implementation.
+    """
+    found = NetworkRun.of(model, images, label).explain(target)
+    return found if implementation is None else made_by(found, implementation)
+
+
+def _backward(step: BackwardStep) -> OpRun:
+    """Return the run of an op, with what its backward gave."""
+    assert step.call is not None
+    gradients: list[Array | None] = [None] * len(step.call.inputs)
+    for given in step.contributions:
+        gradients[given.input] = given.gradient
+    return OpRun.of(step.call, step.gy, tuple(gradients))
 
 
 def _keeps(values: dict[str, Tensor], name: str) -> Any:
@@ -234,14 +263,3 @@ def _keeps(values: dict[str, Tensor], name: str) -> Any:
             values[name] = y
 
     return keep
-
-
-def _together(found: list[Explanation]) -> Explanation:
-    """Return the explanation of a gradient that several ops add to."""
-    parts = (dataclasses.replace(one.formula, name=f"{one.which} of {one.op}") for one in found)
-    formula = Formula(found[0].which, "the sum over its uses", tuple(map(term, parts)), SUM)
-    ran = sum(one.ran for one in found)
-    first = found[0]
-    return dataclasses.replace(
-        first, formula=formula, ran=ran, allowed=allowed(formula, first.dtype)
-    )

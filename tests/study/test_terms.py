@@ -11,8 +11,8 @@ from minialex.autograd import OPS
 from minialex.check import CASES
 from minialex.check.case import generator
 from minialex.check.suite import baseline
-from minialex.study.explanation import allowed, input_names
-from minialex.study.terms import TERMS, Arrays
+from minialex.study.explanation import allowed
+from minialex.terms import TERMS, Arrays, input_names
 
 MAX_ELEMENTS = 6
 """So many elements of each array are taken apart here, drawn; ``tests/campaigns`` takes 2,000."""
@@ -24,7 +24,7 @@ def test_every_op_has_terms():
     assert TERMS.keys() == OPS.keys()
 
 
-def places(shape, key, most):
+def elements_of(shape, key, most):
     """Return all elements of an array of `shape`, or so many, drawn."""
     count = int(np.prod(shape))
     if count <= most:
@@ -57,7 +57,7 @@ def test_terms_are_the_output_and_the_gradients(op, case):
 def assert_terms_agree(op, case, most):
     a, found = arrays_of(op, case)
     for which, array in found.items():
-        for index in places(array.shape, f"{op}/{case.name}/{which}", most):
+        for index in elements_of(array.shape, f"{op}/{case.name}/{which}", most):
             formula = TERMS[op][which](a, index, **case.params)
             got, want = formula.value, float(array[index])
             if got == want or (got != got and want != want):

@@ -3,8 +3,7 @@
 import numpy as np
 
 from minialex.autograd import OPS
-from minialex.study.explanation import input_names
-from minialex.study.terms import TERMS, Arrays
+from minialex.terms import TERMS, Arrays, input_names
 
 
 def formula(op, which, index, *inputs, **params):

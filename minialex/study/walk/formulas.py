@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Formula:
+class OpFormula:
     """What an op computes, and what its backward computes.
 
     Attributes
@@ -38,12 +38,12 @@ class Formula:
         return self.gradients[i] + SUMMED * (self.broadcasts and summed), self.why[i]
 
 
-def _one(forward: str, gradient: str, why: str) -> Formula:
-    return Formula(forward, (gradient,), (why,))
+def _one(forward: str, gradient: str, why: str) -> OpFormula:
+    return OpFormula(forward, (gradient,), (why,))
 
 
-def _two(forward: str, gradients: tuple[str, str], why: tuple[str, str]) -> Formula:
-    return Formula(forward, gradients, why, broadcasts=True)
+def _two(forward: str, gradients: tuple[str, str], why: tuple[str, str]) -> OpFormula:
+    return OpFormula(forward, gradients, why, broadcasts=True)
 
 
 SUMMED = ", summed over the axes along which it was broadcast"
@@ -53,7 +53,7 @@ _COPY = "y is x moved by as much as x moves: the gradient is passed on"
 _WHERE_FROM = "each element of y is one of x: its gradient goes back to where it came from"
 _SLOPE = "each element of y depends on one of x: its gradient times the slope there"
 
-FORMULAS: dict[str, Formula] = {
+FORMULAS: dict[str, OpFormula] = {
     "add": _two(
         "y = a + b",
         ("ga = gy", "gb = gy"),
@@ -128,7 +128,7 @@ FORMULAS: dict[str, Formula] = {
         ("ga = gy where a < b, else 0", "gb = gy where b < a, else 0"),
         ("y moves with the smaller; equals get half each",) * 2,
     ),
-    "where": Formula(
+    "where": OpFormula(
         "y = a where c, else b",
         ("", "ga = gy where c, else 0", "gb = 0 where c, else gy"),
         ("",) + ("y moves with the one that was taken",) * 2,
@@ -159,7 +159,7 @@ FORMULAS: dict[str, Formula] = {
             "b[k, j] has a part in column j of y, by way of column k of a: the sum runs over rows",
         ),
     ),
-    "linear": Formula(
+    "linear": OpFormula(
         "y = x w^T + b",
         ("gx = gy w", "gw = gy^T x", "gb = gy summed over rows"),
         (
@@ -168,7 +168,7 @@ FORMULAS: dict[str, Formula] = {
             "b[o] is added to output o of each row: a sum over rows, not a mean",
         ),
     ),
-    "conv2d": Formula(
+    "conv2d": OpFormula(
         "y[n, o, i, j] = b[o] + sum of w[o, c, k, l] x[n, c, i sh - ph + k, j sw - pw + l]",
         (
             "gx = at each pixel, the sum of w gy over the windows that hold it",

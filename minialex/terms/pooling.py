@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 
-from minialex.study.terms.formula import CHOICE, Arrays, Formula, Index, Known, term
+from minialex.terms.formula import CHOICE, Arrays, Formula, Index, Known, term
 
 Pair = tuple[int, int]
 
@@ -62,16 +62,16 @@ def _max(
 def _max_gradient(
     a: Arrays, index: Index, *, kernel_size: Pair, stride: Pair, padding: Pair, ceil_mode: bool
 ) -> Formula:
-    terms = []
+    terms, gates = [], []
     for out in _around(a, index, kernel_size, stride, padding):
-        window = list(_inside(a, out, kernel_size, stride, padding))
-        largest = window[_argmax([a.cell("x", *i).value for i in window])]
-        wins = largest == index
-        other, mine = a.cell("x", *largest), a.cell("x", *index)
-        tie = ", as large and before it" if other.value == mine.value else ""
-        note = "it won" if wins else f"lost to {other}{tie}"
+        window = [a.cell("x", *i) for i in _inside(a, out, kernel_size, stride, padding)]
+        largest = window[_argmax([cell.value for cell in window])]
+        wins = largest.index == index
+        tie = ", as large and before it" if largest.value == a.cell("x", *index).value else ""
+        note = "it won" if wins else f"lost to {largest}{tie}"
+        gates += window
         terms.append(term(a.cell("gy", *out), note=note, shut=not wins))
-    return Formula("gx", "sum of gy over the windows that it won", tuple(terms))
+    return Formula("gx", "sum of gy over the windows that it won", tuple(terms), gates=tuple(gates))
 
 
 MAX_POOL2D = {"y": _max, "gx": _max_gradient}

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minialex.study.terms.formula import Arrays, Formula, Index, Terms, term
+from minialex.terms.formula import Arrays, Formula, Index, Terms, term
 
 
 def _copy(name: str, text: str, array: str, a: Arrays, index: Index) -> Formula:

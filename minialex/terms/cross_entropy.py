@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from minialex.study.terms.formula import Arrays, Formula, Index, Known, Term, term
-from minialex.study.terms.softmax import log_probability, probability, total_along
+from minialex.terms.formula import Arrays, Formula, Index, Known, Term, term
+from minialex.terms.softmax import log_probability, probability, total_along
 
 
 def _is_ignored(a: Arrays, n: int, ignore_index: int) -> bool:

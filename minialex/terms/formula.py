@@ -140,6 +140,8 @@ class Formula:
         "sum", "choice", or the name of a function of the terms; see `FUNCTIONS`.
     chosen : int
         The number of the term that a choice takes.
+    gates : tuple of Cell
+        Elements that decide which terms count, and are no factors.
     """
 
     name: str
@@ -147,6 +149,7 @@ class Formula:
     terms: tuple[Term, ...]
     kind: str = SUM
     chosen: int = 0
+    gates: tuple[Cell, ...] = ()
 
     @functools.cached_property
     def value(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from minialex.study.terms.formula import Index, indices
+from minialex.terms.formula import Index, indices
 
 
 def source(index: Index, shape: tuple[int, ...]) -> Index:

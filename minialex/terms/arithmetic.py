@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from minialex.study.terms.broadcasting import readers, source
-from minialex.study.terms.formula import Arrays, Formula, Index, Term, Terms, inverse, term
+from minialex.terms.broadcasting import readers, source
+from minialex.terms.formula import Arrays, Formula, Index, Term, Terms, inverse, term
 
 Gradient = Callable[[Arrays, Index, Index], Term]
 """``gradient(arrays, output index, input index)``: what one output's gradient gives."""

@@ -6,7 +6,10 @@
 
 from __future__ import annotations
 
-from minialex.study.terms import (
+import inspect
+
+from minialex.autograd import Op
+from minialex.terms import (
     arithmetic,
     conv2d,
     cross_entropy,
@@ -19,7 +22,7 @@ from minialex.study.terms import (
     shape,
     softmax,
 )
-from minialex.study.terms.formula import Arrays, Cell, Factor, Formula, Known, Term, Terms
+from minialex.terms.formula import Arrays, Cell, Factor, Formula, Index, Known, Term, Terms
 
 TERMS: dict[str, dict[str, Terms]] = {
     "absolute": arithmetic.ABSOLUTE,
@@ -61,4 +64,12 @@ TERMS: dict[str, dict[str, Terms]] = {
 }
 """The terms of every op, by its name."""
 
-__all__ = ["TERMS", "Arrays", "Cell", "Factor", "Formula", "Known", "Term"]
+
+def input_names(op: Op, count: int) -> tuple[str, ...]:
+    """Return what formulas call the first `count` inputs of an op: as its plain forward has it."""
+    parameters = inspect.signature(op.implementations["plain"].forward).parameters.values()
+    named = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return tuple(named[i] if i < len(named) else f"x{i}" for i in range(count))
+
+
+__all__ = ["TERMS", "Arrays", "Cell", "Factor", "Formula", "Index", "Known", "Term", "input_names"]

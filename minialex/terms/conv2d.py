@@ -1,7 +1,7 @@
 """The terms of a convolution: one for each tap of the filter, padding among them.
 
 Along one axis output i reads input ``i s - p + k d`` at tap k. So input h is read at tap k by
-output ``(h + p - k d) / s``, where that is a whole number: that gx has the filter turned round is
+output ``(h + p - k d) / s``, where that is a whole number: that gx has the filter flipped is
 these two minus signs, and its holes at stride 2 are the divisions that leave a rest.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from minialex.study.terms.formula import Arrays, Cell, Formula, Index, indices, term
+from minialex.terms.formula import Arrays, Cell, Formula, Index, indices, term
 
 Pair = tuple[int, int]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minialex.study.terms.formula import CHOICE, Arrays, Formula, Index, Known, indices, term
+from minialex.terms.formula import CHOICE, Arrays, Formula, Index, Known, indices, term
 
 Dims = tuple[int, ...]
 
@@ -52,15 +52,16 @@ def _max(a: Arrays, index: Index, *, dims: Dims, keepdim: bool) -> Formula:
 def _max_gradient(a: Arrays, index: Index, *, dims: Dims, keepdim: bool) -> Formula:
     out = _onto(index, dims, keepdim)
     x, gy, y = a.cell("x", *index), a.cell("gy", *out), a.cell("y", *out)
-    among = [a.cell("x", *i).value for i in _over(out, a.shape("x"), dims, keepdim)]
-    equal = among.count(y.value)
+    among = [a.cell("x", *i) for i in _over(out, a.shape("x"), dims, keepdim)]
+    equal = [one.value for one in among].count(y.value)
     is_largest = x.value == y.value
     share = [Known(f"1/{equal}", 1 / equal)] if equal > 1 else [] if equal else [float("nan")]
     note = "it is the largest" if is_largest else f"the largest is {y.value:g}"
     if is_largest and equal > 1:
         note = f"one of {equal} that are the largest"
     passed = term(*share, gy, note=note, shut=bool(equal) and not is_largest)
-    return Formula("gx", "gy at the largest, shared among equals", (passed,))
+    text = "gy at the largest, shared among equals"
+    return Formula("gx", text, (passed,), gates=tuple(among))
 
 
 MAX = {"y": _max, "gx": _max_gradient}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from minialex.study.terms.broadcasting import readers, source
-from minialex.study.terms.formula import CHOICE, Arrays, Formula, Index, Known, Terms, term
+from minialex.terms.broadcasting import readers, source
+from minialex.terms.formula import CHOICE, Arrays, Formula, Index, Known, Terms, term
 
 
 def _relu(a: Arrays, index: Index) -> Formula:
@@ -22,7 +22,7 @@ def _relu_gradient(a: Arrays, index: Index) -> Formula:
     note = f"x is {x.value:g}: " + ("the gate is open" if is_open else "the gate is shut")
     passed = term(a.cell("gy", *index), note=note, shut=not is_open)
     text = "gy where x > 0; at 0 itself any slope from 0 to 1 would do, and 0 is taken"
-    return Formula("gx", text, (passed,))
+    return Formula("gx", text, (passed,), gates=(x,))
 
 
 RELU = {"y": _relu, "gx": _relu_gradient}
@@ -38,14 +38,15 @@ def _of_two(text: str, sign: int) -> dict[str, Terms]:
 
     def gradient(name: str, other: str) -> Terms:
         def terms(a: Arrays, index: Index) -> Formula:
-            found = []
+            found, gates = [], [a.cell(name, *index)]
             for out in readers(index, a.shape(name), a.shape("gy")):
                 mine, its = a.cell(name, *index), a.cell(other, *source(out, a.shape(other)))
                 loses = sign * mine.value < sign * its.value
                 share = [0.5] if mine.value == its.value else []
                 note = f"{mine} is {mine.value:g}, {its} is {its.value:g}"
                 found.append(term(*share, a.cell("gy", *out), note=note, shut=loses))
-            return Formula(f"g{name}", "gy where it is chosen", tuple(found))
+                gates.append(its)
+            return Formula(f"g{name}", "gy where it is chosen", tuple(found), gates=tuple(gates))
 
         return terms
 
@@ -57,20 +58,22 @@ MINIMUM = _of_two("the smaller of a and b", -1)
 
 
 def _where(a: Arrays, index: Index) -> Formula:
-    condition = bool(a["c"][source(index, a.shape("c"))])
+    c = a.cell("c", *source(index, a.shape("c")))
     terms = tuple(term(a.cell(name, *source(index, a.shape(name)))) for name in "ab")
-    return Formula("y", "a where c, else b", terms, CHOICE, int(not condition))
+    return Formula("y", "a where c, else b", terms, CHOICE, int(not c.value), (c,))
 
 
 def _where_gradient(name: str, wanted: bool) -> Terms:
     def terms(a: Arrays, index: Index) -> Formula:
-        found = []
+        found, gates = [], []
         for out in readers(index, a.shape(name), a.shape("gy")):
             c = a.cell("c", *source(out, a.shape("c")))
             passes = bool(c.value) == wanted
             note = f"{c} is {bool(c.value)}"
             found.append(term(a.cell("gy", *out), note=note, shut=not passes))
-        return Formula(f"g{name}", f"gy where {name} is chosen", tuple(found))
+            gates.append(c)
+        text = f"gy where {name} is chosen"
+        return Formula(f"g{name}", text, tuple(found), gates=tuple(gates))
 
     return terms
 
@@ -96,7 +99,7 @@ def _clip_gradient(a: Arrays, index: Index, *, min: Any, max: Any) -> Formula:
     inside &= x.value == x.value
     note = f"x is {x.value:g}, " + ("between the bounds" if inside else "beyond a bound")
     passed = term(a.cell("gy", *index), note=note, shut=not inside)
-    return Formula("gx", "gy where min <= x <= max", (passed,))
+    return Formula("gx", "gy where min <= x <= max", (passed,), gates=(x,))
 
 
 CLIP = {"y": _clip, "gx": _clip_gradient}

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minialex.reference.dropout import WORD, random_word
-from minialex.study.terms.formula import Arrays, Formula, Index, Known, Terms, term
+from minialex.terms.formula import Arrays, Formula, Index, Known, Terms, term
 
 
 def _of(name: str, array: str, text: str) -> Terms:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minialex.study.terms.formula import Arrays, Cell, Formula, Index, inverse, term
+from minialex.terms.formula import Arrays, Cell, Formula, Index, inverse, term
 
 
 def _line(a: Arrays, name: str, index: Index, dim: int) -> list[Cell]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from minialex.study.terms.broadcasting import readers, source
-from minialex.study.terms.formula import Arrays, Formula, Index, indices, term
+from minialex.terms.broadcasting import readers, source
+from minialex.terms.formula import Arrays, Formula, Index, indices, term
 
 
 def _linear(a: Arrays, index: Index) -> Formula:

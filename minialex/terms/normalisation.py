@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minialex.study.terms.formula import Arrays, Formula, Index, Known, Term, inverse, term
+from minialex.terms.formula import Arrays, Formula, Index, Known, Term, inverse, term
 
 
 def _near(c: int, channels: int, size: int) -> range:
