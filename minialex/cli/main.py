@@ -92,6 +92,7 @@ def cli() -> None:
       minialex features RUN cat.jpg     what a layer makes of an image
       minialex graph                    what a forward pass keeps for backward
       minialex gradcheck                every gradient against its definition
+      minialex explain RUN "logits[0]"  one number, taken apart down to pixels
       minialex step                     the backward pass of a small network, with its numbers
       minialex trace relu               what one thread of a CUDA kernel does, without a GPU
       minialex profile relu --emulate   what a kernel asks of memory, line by line, without a GPU
