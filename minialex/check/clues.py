@@ -14,10 +14,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from minialex.arrays import Array
-from minialex.check import noise
+from minialex.check import mistakes, noise
 from minialex.check.case import Inputs, is_float
 from minialex.check.derivatives import ElementwiseDerivatives, elements
 from minialex.check.numeric import DerivativeProblem
+from minialex.check.written_out import WrittenOut
 
 MAX_ELEMENTS_ELSEWHERE = 16
 """At so many elements a gradient is compared with others than its own, which differences give."""
@@ -41,11 +42,28 @@ class Rerun:
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """Where a gradient is from: that of input `k` of `problem`, and how to have it again."""
+    """Where numbers are from.
+
+    Attributes
+    ----------
+    problem : DerivativeProblem
+    k : int or None
+        The input that the gradient is for; None where it is the output.
+    rerun : Rerun or None
+        How to have the gradient again.
+    """
 
     problem: DerivativeProblem
-    k: int
+    k: int | None
     rerun: Rerun | None = None
+
+    def written_out(self) -> WrittenOut | None:
+        """Return what the numbers are by the definition of the op; None where that has no terms."""
+        problem = self.problem
+        if problem.called is None:
+            return None
+        y, gy = (a.reshape(problem.shape) for a in (problem.y, problem.gy))
+        return problem.called.written_out(problem.inputs, y, gy, self.k)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,8 +97,19 @@ class Clues:
 
     def apart(self, a: Array, b: Array) -> bool:
         """Return whether `a` and `b` differ by more than rounding."""
-        scale = float(np.abs(b).max(initial=0))
-        return not np.abs(a - b).max(initial=0) <= 4 * self.tolerance + 1e-6 * scale
+        return not np.abs(a - b).max(initial=0) <= self._rounding(b)
+
+    def _rounding(self, b: Array) -> float:
+        return 4 * self.tolerance + 1e-6 * float(np.abs(b).max(initial=0))
+
+    def changed_definition(self) -> str:
+        """Return what has to be changed in the op's definition to have these numbers."""
+        written = None if self.evidence is None else self.evidence.written_out()
+        if written is None or not self.off.any():
+            return ""
+        right = self.truth.value
+        allowed = self._rounding(right[self.known])
+        return mistakes.named(written, self.off, self.known, self.g, right, allowed)
 
     @functools.cached_property
     def looked_at(self) -> Array:
@@ -92,7 +121,7 @@ class Clues:
 
     def other_inputs(self) -> Iterator[tuple[str, Array]]:
         """Yield the name of each other input of the same shape, and its gradient at `looked_at`."""
-        if self.evidence is None or not self.off.any():
+        if self.evidence is None or self.evidence.k is None or not self.off.any():
             return
         problem, k = self.evidence.problem, self.evidence.k
         for i, x in enumerate(problem.inputs):
@@ -101,9 +130,11 @@ class Clues:
 
     def rows_alone(self) -> Iterator[tuple[str, Array]]:
         """Yield the first and last row of the outputs, and what each alone contributes likewise."""
-        if self.evidence is None or not self.off.any() or not self.evidence.problem.y.ndim:
+        if self.evidence is None or self.evidence.k is None or not self.off.any():
             return
-        problem = self.evidence.problem
+        problem, k = self.evidence.problem, self.evidence.k
+        if not problem.y.ndim:
+            return
         rows = (*problem.shape, 1)[0]
         for name, row in (("first", 0), ("last", rows - 1)) if rows > 1 else ():
             gy = np.zeros((rows, problem.y.size // rows))
@@ -111,7 +142,7 @@ class Clues:
             alone = dataclasses.replace(
                 problem, gy=gy.reshape(problem.gy.shape), _truths={}, _whole={}
             )
-            yield f"{name} of {rows} rows", self._derivatives(alone, self.evidence.k)
+            yield f"{name} of {rows} rows", self._derivatives(alone, k)
 
     def _derivatives(self, problem: DerivativeProblem, k: int) -> Array:
         along = functools.partial(problem.along, k)

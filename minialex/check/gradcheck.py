@@ -190,6 +190,7 @@ def _problem(subject: Subject, options: _Options, rng: np.random.Generator) -> D
         names=tuple(subject.leaves),
         chosen=options.chosen,
         output_shape=only if not others else None,
+        called=subject.called,
     )
 
 

@@ -178,7 +178,7 @@ def _nothing(clues: Clues) -> str:
 
 def _factor(clues: Clues) -> str:
     g, G = clues.g[clues.known], clues.truth.value[clues.known]
-    if G.size < 2 or not G.any():
+    if np.count_nonzero(G) < 2:
         return ""
     factor = float((g * G).sum() / (G * G).sum())
     near_one = abs(factor - 1) < 1e-6
@@ -201,6 +201,10 @@ def _offset(clues: Clues) -> str:
     if not abs(middle) > 2 * clues.tolerance or spread > 4 * clues.tolerance:
         return ""
     return f"the same number, {middle:.3g}, is added to every element"
+
+
+def _changed_definition(clues: Clues) -> str:
+    return clues.changed_definition()
 
 
 def _overwritten(clues: Clues) -> str:
@@ -335,6 +339,7 @@ GUESSES: list[GuessFunction] = [
     _nothing,
     _factor,
     _offset,
+    _changed_definition,
     _one,
     _overwritten,
     _edge,

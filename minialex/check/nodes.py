@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import inspect
 import math
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
@@ -20,15 +19,15 @@ import numpy as np
 from minialex import arrays
 from minialex.arrays import Array
 from minialex.autograd import Tensor
-from minialex.autograd.choice import PLAIN
 from minialex.autograd.graph import Edge, Node, ancestry
-from minialex.autograd.op import Call, Op
+from minialex.autograd.op import Call
 from minialex.check import chain, comparison
 from minialex.check.contract import ContractRun
 from minialex.check.op_call import EXACT, OpCall, Tolerances
 from minialex.check.subject import BackwardError, Subject
 from minialex.check.suite import Pair
 from minialex.check.verdict import Finding, Verdict
+from minialex.check.written_out import argument_names
 from minialex.wording import counted
 
 _BETWEEN = "what is left is what rounding does between them"
@@ -74,13 +73,6 @@ def call_names(calls: Sequence[Call]) -> list[str]:
         which = f" ({ordinal(seen[name])} {name})" if total[name] > 1 else ""
         found.append(f"{name}, {ordinal(n)} op{which}")
     return found
-
-
-def argument_names(op: Op, count: int) -> tuple[str, ...]:
-    """Return what the first `count` inputs of an op are called, as its plain forward has it."""
-    parameters = inspect.signature(op.implementations[PLAIN].forward).parameters.values()
-    named = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    return tuple(named[i] if i < len(named) else f"input {i}" for i in range(count))
 
 
 # What ops owe autograd ----------------------------------------------------------------------------

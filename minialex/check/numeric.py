@@ -30,6 +30,7 @@ from minialex.check.derivatives import (
     elements,
 )
 from minialex.check.extrapolation import STEP_RATIO, extrapolated, kinks, settled
+from minialex.check.written_out import CalledOp
 
 STEPS = tuple(2.0**-5 / STEP_RATIO**i for i in range(12))
 """The ladder of step sizes, for a direction whose elements are about 1; down to 7e-9.
@@ -103,6 +104,8 @@ class DerivativeProblem:
         By number: which elements alone to take of an input, whatever its size.
     output_shape : tuple of int, optional
         The shape of the output, where that is not the one that `function` gives it.
+    called : CalledOp, optional
+        The op that the function is.
     """
 
     function: Callable[..., Array]
@@ -120,6 +123,7 @@ class DerivativeProblem:
     dtype: npt.DTypeLike = np.float64
     names: tuple[str, ...] = ()
     output_shape: tuple[int, ...] | None = None
+    called: CalledOp | None = None
     chosen: Mapping[int, Sequence[int]] = field(default_factory=dict)
     _truths: dict[int, ElementwiseDerivatives | DirectionalDerivatives] = field(
         default_factory=dict

@@ -37,6 +37,7 @@ from minialex.check.found import (
 )
 from minialex.check.lent import lent
 from minialex.check.rounding import moved
+from minialex.check.written_out import CalledOp, only_op
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,8 @@ class Subject:
         The place of each output among them; empty where that is the one in which `fn` returns them.
     no_tensors : list of str
         Arrays among the outputs, by name: nothing flows back from them.
+    called : CalledOp or None
+        The op that `fn` is, where it is one alone.
     why_narrow : str
         Why `fn` does not run in float64; empty where it does.
     as_given, work : RunCost
@@ -118,6 +121,7 @@ class Subject:
         self.order: dict[str, int] = {}
         self.outputs: dict[str, tuple[int, ...]] = {}
         self.made_before: list[str] = []
+        self.called: CalledOp | None = None
         self._capture()
         if not self.leaves:
             raise ValueError(
@@ -329,6 +333,7 @@ class Subject:
     def _measure(self, wide: bool) -> RunCost:
         with record_calls() as calls, self._ungraphed(), self._run(self.arrays(), wide) as outputs:
             computed = [*(call.y.dtype for call in calls), *(y.dtype for y in outputs)]
+            self.called = only_op(calls, outputs, self.leaves.values())
         if not wide:
             computed += [t.dtype for t in self.leaves.values()]
         floats = (dtype for dtype in computed if dtype.kind == "f")

@@ -25,6 +25,7 @@ from minialex.check.case_findings import CaseFindings
 from minialex.check.clues import Rerun
 from minialex.check.numeric import DerivativeProblem, make_problem
 from minialex.check.verdict import Finding, Verdict
+from minialex.check.written_out import CalledOp, named_arguments
 
 
 @dataclass(frozen=True)
@@ -194,12 +195,18 @@ def problem_of(
     op: Op, case: Case, reference: Callable[..., Array] | None = None
 ) -> DerivativeProblem:
     """Return the problem of `case`, whose truth is found once for all implementations."""
-    return _make_problem(op.name, reference or definition(op.name), op.cost, case)
+    return _make_problem(
+        op.name, named_arguments(op), reference or definition(op.name), op.cost, case
+    )
 
 
 @functools.lru_cache(maxsize=512)
 def _make_problem(
-    name: str, function: Callable[..., Array], cost: Callable[..., Cost], case: Case
+    name: str,
+    arguments: tuple[str, ...],
+    function: Callable[..., Array],
+    cost: Callable[..., Cost],
+    case: Case,
 ) -> DerivativeProblem:
     inputs = case.draw(name)
     shapes = tuple(None if a is None else a.shape for a in inputs)
@@ -209,7 +216,8 @@ def _make_problem(
     # what it gives is a staircase where its type is coarser than that of the inputs
     dtype = kind if kind is not None and kind.kind == "f" else np.dtype(np.float64)
     rng = generator(name, case.name, "cotangent")
-    problem = make_problem(function, inputs, rng, flops, dtype=dtype)
+    called = CalledOp(name, case.params, dict(zip(arguments, range(len(inputs)), strict=False)))
+    problem = make_problem(function, inputs, rng, flops, dtype=dtype, called=called)
     return dataclasses.replace(problem, size=np.maximum(problem.size, case.term))
 
 

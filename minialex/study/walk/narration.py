@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from minialex.arrays import Array
-from minialex.check.nodes import argument_names
+from minialex.check.written_out import argument_names
 from minialex.study.walk.apart import ElementTerm, Index, TermFactor, terms_of
 from minialex.study.walk.formulas import FORMULAS
 from minialex.study.walk.lessons import Lesson, NamedValue
