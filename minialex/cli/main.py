@@ -20,6 +20,7 @@ COMMANDS = {
     "train": "minialex.cli.train",
     "evaluate": "minialex.cli.evaluate",
     "kfold": "minialex.cli.kfold",
+    "doctor": "minialex.cli.doctor",
     "predict": "minialex.cli.predict",
     "summary": "minialex.cli.summary",
     "graph": "minialex.cli.graph",
@@ -87,6 +88,7 @@ def cli() -> None:
       minialex train                    the built-in handwritten digits, about a minute
       minialex train PHOTOS             a folder with one subfolder of images per class
       minialex evaluate RUN             how good is it, class by class
+      minialex doctor RUN               what is wrong with it, with evidence and advice
       minialex predict RUN cat.jpg      what is in these images
       minialex summary                  the network, layer by layer
       minialex features RUN cat.jpg     what a layer makes of an image
