@@ -30,6 +30,7 @@ COMMANDS = {
     "gradcheck": "minialex.cli.gradcheck",
     "explain": "minialex.cli.explain",
     "step": "minialex.cli.step",
+    "puzzle": "minialex.cli.puzzle",
     "trace": "minialex.cli.trace",
     "profile": "minialex.cli.profile",
     "bench": "minialex.cli.bench",
@@ -96,6 +97,7 @@ def cli() -> None:
       minialex gradcheck                every gradient against its definition
       minialex explain RUN "logits[0]"  one number, taken apart down to pixels
       minialex step                     the backward pass of a small network, with its numbers
+      minialex puzzle list              gradients to complete, kernels to repair
       minialex trace relu               what one thread of a CUDA kernel does, without a GPU
       minialex profile relu --emulate   what a kernel asks of memory, line by line, without a GPU
 
