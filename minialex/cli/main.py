@@ -20,6 +20,7 @@ COMMANDS = {
     "train": "minialex.cli.train",
     "evaluate": "minialex.cli.evaluate",
     "kfold": "minialex.cli.kfold",
+    "doctor": "minialex.cli.doctor",
     "predict": "minialex.cli.predict",
     "summary": "minialex.cli.summary",
     "graph": "minialex.cli.graph",
@@ -29,6 +30,7 @@ COMMANDS = {
     "gradcheck": "minialex.cli.gradcheck",
     "explain": "minialex.cli.explain",
     "step": "minialex.cli.step",
+    "puzzle": "minialex.cli.puzzle",
     "trace": "minialex.cli.trace",
     "profile": "minialex.cli.profile",
     "bench": "minialex.cli.bench",
@@ -87,12 +89,15 @@ def cli() -> None:
       minialex train                    the built-in handwritten digits, about a minute
       minialex train PHOTOS             a folder with one subfolder of images per class
       minialex evaluate RUN             how good is it, class by class
+      minialex doctor RUN               what is wrong with it, with evidence and advice
       minialex predict RUN cat.jpg      what is in these images
       minialex summary                  the network, layer by layer
       minialex features RUN cat.jpg     what a layer makes of an image
       minialex graph                    what a forward pass keeps for backward
       minialex gradcheck                every gradient against its definition
+      minialex explain RUN "logits[0]"  one number, taken apart down to pixels
       minialex step                     the backward pass of a small network, with its numbers
+      minialex puzzle list              gradients to complete, kernels to repair
       minialex trace relu               what one thread of a CUDA kernel does, without a GPU
       minialex profile relu --emulate   what a kernel asks of memory, line by line, without a GPU
 

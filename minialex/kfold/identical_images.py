@@ -34,7 +34,7 @@ def identical_images_note(folds: Sequence[Subset], folder: str) -> str:
         The folder of images, which the paths in the line are relative to.
     """
     files = [(fold.name(i), n) for n, fold in enumerate(folds, 1) for i in range(len(fold))]
-    groups = [group for group in _same_content(files) if len({n for _, n in group}) > 1]
+    groups = [group for group in same_content(files) if len({n for _, n in group}) > 1]
     if not groups:
         return ""
     pairs = []
@@ -49,7 +49,7 @@ def identical_images_note(folds: Sequence[Subset], folder: str) -> str:
     )
 
 
-def _same_content(files: Iterable[File]) -> list[list[File]]:
+def same_content(files: Iterable[File]) -> list[list[File]]:
     """Return the files that have the same bytes as another, in groups."""
     groups = _grouped(files, _size)
     for digest in (partial(_digest, size=_BEGINNING), _digest):

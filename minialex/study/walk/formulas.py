@@ -176,8 +176,9 @@ FORMULAS: dict[str, OpFormula] = {
             "gb = gy summed over images and windows",
         ),
         (
-            "a pixel has a part in each window that holds it, each time by another tap: the later "
-            "the window the earlier the tap, which flips the filter; at stride s each s-th tap",
+            "a pixel has a part in each window that holds it, each time by another tap: the "
+            "later the window the earlier the tap, which flips the filter; at stride s only each "
+            "s-th tap",
             "a tap has a part in every output of its filter, each time by another pixel",
             "b[o] is added to every output of filter o: a sum, not a mean",
         ),

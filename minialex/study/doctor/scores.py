@@ -1,0 +1,106 @@
+"""From what was measured to the numbers that are compared with limits."""
+
+from __future__ import annotations
+
+import math
+from statistics import median
+
+import numpy as np
+
+from minialex.study.doctor import images
+from minialex.study.doctor.measured import RunMeasures
+from minialex.study.doctor.network import Labels, NetworkSigns
+
+MIN_STEPS = 20
+"""Batches before which a loss that has not fallen yet says nothing."""
+
+BETTER_THAN_GUESSING = 2.33
+"""Standard deviations: of a normal distribution the upper 1 %."""
+
+
+def scores(m: RunMeasures) -> dict[str, dict[str, float]]:
+    """Return for each limit what is compared with it: by layer or class, or once for the run, "".
+
+    What could not be looked at has none, and so has what cannot be a finding: a class that is
+    predicted, slow updates of a run that has learnt, labels of a network that beats guessing.
+    """
+    found: dict[str, dict[str, float]] = {}
+    if m.losses is not None:
+        found["blown_up"] = {"": m.losses.peak / math.log(len(m.classes))}
+        if m.losses.steps >= MIN_STEPS:
+            found["stuck"] = {"": m.losses.progress}
+    beats_guessing = m.validation is None or m.validation.unlikely >= BETTER_THAN_GUESSING
+    if m.sample is not None and not beats_guessing:
+        found["unrelated"] = {"": m.sample.unlikely}
+    if m.signs is not None:
+        found["dead"] = {one.layer: one.share for one in m.signs.dead}
+        found["fast"] = {"": largest_update(m.signs)}
+        if not _has_learnt(m):
+            found["slow"] = {"": median(m.signs.updates.values())}
+        ratios = gradient_ratios(m.signs).values()
+        if ratios:
+            found |= {"vanishing": {"": min(ratios)}, "exploding": {"": max(ratios)}}
+        found["unpredicted"] = {m.classes[c]: float(n) for c, n in never_predicted(m).items()}
+        relabelled = exchanged(m)
+        if relabelled is not None:
+            found["exchanged"] = {"": relabelled[1] - relabelled[2]}
+    return found
+
+
+def _has_learnt(m: RunMeasures) -> bool:
+    """Whether small updates are those of a run that is nearly done: half of the loss is gone."""
+    return m.losses is not None and m.losses.progress > 0.5
+
+
+def largest_update(signs: NetworkSigns) -> float:
+    """Return the median of ||step|| / ||weight||, of the weights now or at first, if larger.
+
+    A rate that is too high has blown up the weights, so that a step is small beside them now.
+    """
+    return median(x * max(1.0, signs.growth[name]) for name, x in signs.updates.items())
+
+
+def gradient_ratios(signs: NetworkSigns) -> dict[str, float]:
+    """Return for each layer before the last two its gradient beside that of the last but one.
+
+    The last layer begins with small weights, so the gradient of its output is no measure. None
+    where that is 0: the loss is, and no layer has anything to learn of these images.
+    """
+    norms = signs.gradients
+    if len(norms) < 3:
+        return {}
+    *earlier, hidden, last = norms
+    if norms[last] == 0:
+        return {}
+    return {name: _quotient(norms[name], norms[hidden]) for name in earlier}
+
+
+def _quotient(a: float, b: float) -> float:
+    if not (math.isfinite(a) and math.isfinite(b)):
+        return math.inf
+    return a / b if b else (math.inf if a else 0.0)
+
+
+def never_predicted(m: RunMeasures) -> dict[int, int]:
+    """Return the classes that no image of the batches is taken for, and how many are of each."""
+    if m.signs is None or m.sample is None:
+        return {}
+    C = len(m.classes)
+    there = np.bincount(m.sample.targets, minlength=C)
+    said = np.bincount(m.signs.predicted, minlength=C)
+    return {c: int(there[c]) for c in range(C) if there[c] and not said[c]}
+
+
+def exchanged(m: RunMeasures) -> tuple[Labels, float, float] | None:
+    """Return as which classes the classes are predicted, the accuracy with these labels, and now.
+
+    None where two classes are predicted as the same, or a class has no image in the batches.
+    """
+    if m.signs is None or m.sample is None:
+        return None
+    predicted, targets = m.signs.predicted, m.sample.targets
+    as_class = images.exchange(predicted, targets, len(m.classes))
+    if as_class is None:
+        return None
+    accuracy = float((predicted == as_class[targets]).mean())
+    return as_class, accuracy, float((predicted == targets).mean())
