@@ -87,7 +87,7 @@ def explain(
     """
     at = next((i for i, word in enumerate(words) if "[" in word), None)
     if at is None:
-        raise click.UsageError(
+        raise MinialexError(
             "name a TARGET, as in features.3[17,20,31] or features.3.weight.grad[5,2,3,3]"
         )
     target = Target.of(words[at])
