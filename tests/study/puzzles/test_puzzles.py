@@ -67,9 +67,7 @@ def test_a_wrong_function_fails(solution):
     assert verdict(find(solution.puzzle), solution.text()) is Verdict.FAIL
 
 
-@pytest.mark.parametrize(
-    "solution", [w for w in WRONG if w.puzzle in QUICK_KERNELS][::3], ids=str
-)
+@pytest.mark.parametrize("solution", [w for w in WRONG if w.puzzle in QUICK_KERNELS][::3], ids=str)
 def test_a_wrong_kernel_fails(solution):
     assert verdict(find(solution.puzzle), solution.text()) is Verdict.FAIL
 
