@@ -19,10 +19,12 @@ from minialex.cli.options import (
 )
 from minialex.errors import MinialexError
 from minialex.persistence import Trained
+from minialex.study.axis_field import Rectangle
 from minialex.study.difference import difference_of
 from minialex.study.explanation import made_by
 from minialex.study.explanation_text import lines
 from minialex.study.network_run import NetworkRun, Target
+from minialex.study.receptive_field import seen_by
 from minialex.study.writing_thread import thread_of
 from minialex.wording import unknown
 
@@ -74,6 +76,8 @@ def explain(
     rounding, and compared with what the implementation made of them and, for gradients, with
     differences of the forward pass.
 
+    Of a number that a layer gives, the pixels that it can see are named too.
+
     IMAGE is a file; without it, the first validation image of the RUN, or the first of the built-in
     digits. NETWORK is a run's folder, a checkpoint, weights from elsewhere, or alexnet (the
     default), alexnet-2012, alexnet-article or alexnet-mini with fresh weights.
@@ -106,6 +110,7 @@ def explain(
             chain[-1] = title, last
             thread = thread_of(last)
     difference = difference_of(last) if last.is_gradient_of_an_op else None
+    seen, unseen = _seen(run, target)
     tell_choices(trained, images.note)
     if as_json:
         records = [{"target": title} | one.record() for title, one in chain]
@@ -114,11 +119,22 @@ def explain(
             "thread": thread and thread.record(),
         }
         about = {"network": str(trained.path), "image": images.names[0], "class": run.label}
+        about |= {"sees": seen and seen.record()}
         click.echo(json.dumps({"schema": SCHEMA, **about, "explanations": records}))
         return
     for i, (title, one) in enumerate(chain):
         witnesses = (difference, thread) if one is last else ()
         click.echo("\n" * bool(i) + "\n".join(lines(one, title, top, *witnesses)))
+        if not i and (seen or unseen):
+            click.echo(f"  {unseen or f'{target} sees {seen}'}")
+
+
+def _seen(run: NetworkRun, target: Target) -> tuple[Rectangle | None, str]:
+    """Return the pixels that a number can see, or why that is not known; of gradients nothing."""
+    try:
+        return seen_by(run, target), ""
+    except MinialexError as reason:
+        return None, str(reason)
 
 
 def _class_number(trained: Trained, label: str | None) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -34,9 +35,16 @@ from minialex.cli.options import (
     table,
     variant_option,
 )
+from minialex.errors import MinialexError
+from minialex.persistence import Trained
 from minialex.study.features import SCHEMA, FeatureMaps, feature_maps, find_maps
+from minialex.study.network_run import Target
+from minialex.study.receptive_field import receptive_field
 from minialex.study.summary import times
 from minialex.wording import counted, enumerated, one_line
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PICTURES = ".png", ".svg", ".pdf"
 
@@ -48,6 +56,11 @@ PICTURES = ".png", ".svg", ".pdf"
 @click.option("--layer", metavar="NAME", help="Which layer: --list names them.  [the first ReLU]")
 @click.option(
     "--top", type=number, default=16, show_default=True, metavar="N", help="Channels to show."
+)
+@click.option(
+    "--field",
+    metavar="UNIT",
+    help="Which pixels a unit can see, as features.3[17,20,31]; --out draws them.",
 )
 @click.option("--list", "listing", is_flag=True, help="List all layers, in a line each.")
 @click.option(
@@ -64,6 +77,7 @@ def features(
     variant: str | None,
     layer: str | None,
     top: int,
+    field: str | None,
     listing: bool,
     out: Path | None,
     device: str,
@@ -90,20 +104,30 @@ def features(
     --json has the figures of every channel; the maps themselves are in Python:
     minialex.study.feature_maps.
 
+    --field names the receptive field of a unit, by arithmetic: what lies outside of that rectangle
+    cannot change it.
+
     \b
     Examples:
       minialex features runs/digits --list
       minialex features runs/digits seven.png --layer features.3 --out maps.png
       minialex features runs/photos photos/val --layer features.1 --top 64
+      minialex features runs/digits seven.png --field "features.6[17,2,3]" --out field.png
       minialex features --pretrained alexnet-owt-7be5be79.pth cat.jpg --out cat-maps.png
     """
     if listing:
-        refuse_beside("--list", ("layer", "top", "out"))
+        refuse_beside("--list", ("layer", "top", "out", "field"))
+    if field is not None:
+        refuse_beside("--field", ("layer", "top", "use", "emulate", "precision"))
+    unit = None if field is None else Target.of(field)
     file = checked_out(out, *PICTURES)
     trained, rest = open_network(
         words, pretrained, variant=variant, device=device_under(emulate, device)
     )
     images = open_images(trained, rest)
+    if unit is not None:
+        _show_field(trained, images, unit, file, as_json)
+        return
     with running_on(emulate, use, precision):
         found = feature_maps(trained.model, images.prepared(trained))
     of = f"{trained.path}, {images.described()}"
@@ -127,14 +151,39 @@ def features(
         _print_channels(one, of, top)
 
 
+def _show_field(
+    trained: Trained, images: ImagesToLookAt, unit: Target, file: Path | None, as_json: bool
+) -> None:
+    if unit.is_gradient:
+        raise MinialexError(f"{unit}: a gradient sees no pixels: name a unit, without .grad")
+    pixels = images.pixels[0]
+    field = receptive_field(trained.model, unit.name, (3, *pixels.shape[:2]))
+    seen, name = field.seen(unit.index), images.names[0]
+    tell_choices(trained, images.note)
+    if file is not None:
+        from minialex.study.maps_drawing import draw_field
+
+        network = str(trained.path)
+        _save(draw_field(pixels, seen, str(unit), field.layer, network, Path(name).name), file)
+    if as_json:
+        names = {"network": str(trained.path), "names": images.names, "unit": str(unit)}
+        click.echo(json.dumps({"schema": SCHEMA, **names, "sees": seen.record()} | field.record()))
+        return
+    console.print(f"{unit} {field.layer} sees {seen}", markup=False, highlight=False)
+
+
 def _draw(one: FeatureMaps, top: int, images: ImagesToLookAt, network: str, file: Path) -> None:
-    # matplotlib takes half a second to import
-    from minialex.study.drawing import save_picture
     from minialex.study.maps_drawing import draw_features
 
-    existed = file.exists()
     name = Path(images.names[0]).name
-    figure = draw_features(one, one.strongest(top), images.pixels[0], network, name)
+    _save(draw_features(one, one.strongest(top), images.pixels[0], network, name), file)
+
+
+def _save(figure: Figure, file: Path) -> None:
+    # matplotlib takes half a second to import
+    from minialex.study.drawing import save_picture
+
+    existed = file.exists()
     save_picture(figure, file)
     tell_written(file, existed)
 

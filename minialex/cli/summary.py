@@ -19,7 +19,9 @@ from minialex.cli.options import (
 )
 from minialex.models import VARIANTS, alexnet
 from minialex.study import Summary, summarise
+from minialex.study.axis_field import CLOSED
 from minialex.study.drawing import draw_network, save_picture
+from minialex.study.receptive_field import ReceptiveField, receptive_fields
 from minialex.study.summary import HEADINGS, times
 from minialex.train.factory import translate_size_error
 from minialex.weights import open_weights
@@ -41,6 +43,7 @@ from minialex.wording import counted
 @click.option(
     "--picture", type=click.Path(path_type=Path), metavar="FILE", help="Draw it: .png, .svg, .pdf."
 )
+@click.option("--fields", is_flag=True, help="What the units of each layer see of an image.")
 @json_option
 def summary(
     network: str,
@@ -48,6 +51,7 @@ def summary(
     image_size: int | None,
     pretrained: Path | None,
     picture: Path | None,
+    fields: bool,
     as_json: bool,
 ) -> None:
     """Show each layer of NETWORK: output, parameters, operations, memory.
@@ -55,6 +59,11 @@ def summary(
     FLOPs are those of a forward pass over one image, a multiplication and an addition being two; a
     training step takes about three times as many. Activations are those of one image in float32;
     training keeps them for backward, times the batch size.
+
+    --fields shows receptive fields in their place: unit i of a layer sees the rows of the image
+    from start + i stride on, field of them; a start below 0 is padding. So it is of columns. The
+    rows that no window of a layer reads, as its stride does not get there, are named below.
+    Behind a fully connected layer all units see all; cells of adaptive pooling may be uneven.
 
     NETWORK is alexnet (the default), alexnet-2012, alexnet-article or alexnet-mini. With
     --pretrained, the file's tensors are checked against the network's first.
@@ -69,15 +78,44 @@ def summary(
         result = summarise(model, shape)
     if picture is not None:
         save_picture(draw_network(result), picture)
+    seen = receptive_fields(model, shape) if fields else []
     if as_json:
-        click.echo(json.dumps(asdict(result) | {"classes": classes}, indent=2))
+        record = asdict(result) | {"classes": classes}
+        if fields:
+            record["fields"] = [{"name": field.name} | field.record() for field in seen]
+        click.echo(json.dumps(record, indent=2))
+    elif fields:
+        _print_fields(result, classes, seen)
     else:
         _print(result, classes)
 
 
+def _title(result: Summary, classes: int) -> str:
+    return f"{result.name}, {counted(classes, 'class')}, {times(result.input_shape)} images"
+
+
+def _print_fields(result: Summary, classes: int, seen: list[ReceptiveField]) -> None:
+    rows = table(_title(result, classes), HEADINGS[:2], (HEADINGS[2], "field", "stride", "start"))
+    for field in seen:
+        rows.add_row(field.name, field.layer, times(field.shape), *_closed(field))
+    print_table(rows)
+    for line in filter(None, (field.lost for field in seen)):
+        console.print(line)
+    last = seen[-1]
+    size = times(result.input_shape[1:])
+    console.print(f"{last.name} sees {last.seen((0,) * len(last.shape))}, which is {size}")
+
+
+def _closed(field: ReceptiveField) -> list[str]:
+    """Return field, stride and start of rows, of columns too where they differ."""
+    if field.closed is None:
+        return ["all" if field.grid is None else "uneven", "", ""]
+    both = (dict.fromkeys(getattr(axis, name) for axis in field.closed) for name in CLOSED)
+    return ["x".join(map(str, one)) for one in both]
+
+
 def _print(result: Summary, classes: int) -> None:
-    title = f"{result.name}, {counted(classes, 'class')}, {times(result.input_shape)} images"
-    rows = table(title, HEADINGS[:2], HEADINGS[2:])
+    rows = table(_title(result, classes), HEADINGS[:2], HEADINGS[2:])
     *layers, total = result.cells()
     for cells in layers:
         rows.add_row(*cells)

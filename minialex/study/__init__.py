@@ -8,6 +8,7 @@ from minialex.study.graph import RecordedGraph
 from minialex.study.graph_recording import record_graph
 from minialex.study.network_run import NetworkRun, explain
 from minialex.study.op_run import OpRun, run_op
+from minialex.study.receptive_field import ReceptiveField, receptive_field, receptive_fields
 from minialex.study.summary import LayerSummary, Summary, summarise
 from minialex.study.writing_thread import WritingThread, writing_thread
 
@@ -19,6 +20,7 @@ __all__ = [
     "LayerSummary",
     "NetworkRun",
     "OpRun",
+    "ReceptiveField",
     "RecordedGraph",
     "Summary",
     "WritingThread",
@@ -28,6 +30,8 @@ __all__ = [
     "feature_maps",
     "filters_of",
     "find_maps",
+    "receptive_field",
+    "receptive_fields",
     "record_graph",
     "run_op",
     "summarise",

@@ -11,10 +11,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib import patches
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from minialex.arrays import Array
+from minialex.study.axis_field import Rectangle
 from minialex.study.features import FeatureMaps
 from minialex.study.filters import Filters
 from minialex.wording import counted, enumerated, one_line
@@ -26,6 +28,7 @@ FOOT_LINE, FOOT_CHARS_PER_INCH = 0.18, 14
 INPUTS_SHOWN = 12
 
 SIGNED_MAP = "RdBu_r"
+FRAME, FADED = "#ee6677", 0.65
 
 
 def draw_features(
@@ -75,6 +78,46 @@ def draw_features(
     for n, (x, label) in enumerate(zip(maps, labels, strict=True)):
         place = _cell(n, columns, cell, left)
         _draw_map(_axes(figure, place, height), x, label, signed=found.signed)
+    return figure
+
+
+def draw_field(
+    pixels: npt.NDArray[np.uint8],
+    seen: Rectangle,
+    unit: str,
+    layer: str,
+    network: str,
+    image: str,
+) -> Figure:
+    """Draw an image, what a unit of a layer can see of it in a frame, the rest faded.
+
+    Parameters
+    ----------
+    pixels : (S, S, 3) uint8
+        The image, as the network takes it.
+    seen : Rectangle
+    unit, layer, network, image : str
+        What they are called.
+    """
+    foot = (
+        f"Of {network}. {unit} sees {seen}: what is in the frame. What is faded cannot change it."
+    )
+    size = 2 * MARGIN + 2 * IMAGE, HEAD + LABEL + 2 * IMAGE
+    figure, height = _figure(*size, foot, f"{unit} {layer}")
+    axes = _axes(figure, (MARGIN, HEAD + LABEL, 2 * IMAGE, 2 * IMAGE), height)
+    shown = pixels.astype(np.float64) / 255
+    inside = np.zeros(pixels.shape[:2], bool)
+    (top, bottom), (left, right) = seen.rows, seen.columns
+    inside[top : bottom + 1, left : right + 1] = True
+    axes.imshow(np.where(inside[..., None], shown, FADED + (1 - FADED) * shown))
+    if not seen.is_empty:
+        # the centre of a pixel is its number
+        corner, sides = (left - 0.5, top - 0.5), (right - left + 1, bottom - top + 1)
+        frame = patches.Rectangle(
+            corner, *sides, fill=False, edgecolor=FRAME, linewidth=2, clip_on=False
+        )
+        axes.add_patch(frame)
+    _label(axes, f"{_shortened(image, 40)}: {' x '.join(map(str, pixels.shape))}")
     return figure
 
 

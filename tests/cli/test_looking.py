@@ -108,6 +108,62 @@ def test_more_images_than_are_looked_at_are_counted(minialex, network, photos, m
     assert answer.err == "the first 5 of 12 images are looked at\n"
 
 
+def test_the_field_of_a_unit_is_named_and_drawn(minialex, network, photos):
+    words = "features", network, photos / "dark" / "00.png", "--field", "features.3[17,5,-1]"
+    said = "rows 10-30, columns 14-30"
+    answer = minialex(*words, "--out", "field.png")
+    assert (answer.status, answer.err) == (0, "wrote field.png\n")
+    assert answer.out == (
+        f"features.3[17, 5, -1] Conv2d(32, 64, 5x5, padding=2) sees {said} of the image\n"
+    )
+    record = json.loads(minialex(*words, "--json").out)
+    assert record["sees"] == {"rows": [10, 30], "columns": [14, 30]}
+    assert (record["size"], record["stride"], record["start"]) == ([25] * 2, [4] * 2, [-10] * 2)
+    with Image.open("field.png") as picture:
+        assert picture.format == "PNG"
+    explained = minialex("explain", network, "features.3[17,5,-1]", photos / "dark" / "00.png")
+    assert explained.out.splitlines()[-1] == f"  features.3[17, 5, -1] sees {said} of the image"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("features.3",), "'features.3' names no number"),
+        (("features.3[99,0,0]",), "it has no element [99, 0, 0]"),
+        (("features.33[0,0,0]",), "unknown layer 'features.33'"),
+        (("features.3.grad[0,0,0]",), "a gradient sees no pixels"),
+        (("features.3[0,0,0]", "--out", "field.txt"), "cannot draw field.txt"),
+    ],
+)
+def test_a_field_that_there_is_not_is_refused(minialex, network, words, said):
+    refused(minialex("features", network, "--field", *words), said)
+
+
+@pytest.mark.parametrize("beside", ["--list", "--layer=features.3", "--top=3"])
+def test_a_field_is_asked_for_alone(minialex, network, beside):
+    answer = minialex("features", network, "--field", "features.3[0,0,0]", beside)
+    assert answer.status == 2
+    assert " is not used with --" in answer.err
+
+
+def test_a_summary_shows_fields_and_what_strides_lose(minialex, monkeypatch):
+    words = "summary", "alexnet-mini", "--classes", "3", "--image-size", "47", "--fields"
+    monkeypatch.setattr(options.console, "width", 100)
+    answer = minialex(*words)
+    *lines, lost, last = answer.out.splitlines()
+    rows = {line.split()[0]: line.split() for line in lines if line.strip()}
+    assert rows["features.0"][-4:] == ["32x24x24", "5", "2", "-2"]
+    assert rows["features.12"][-4:] == ["64x2x2", "97", "16", "-34"]
+    assert rows["avgpool"][-2:] == ["64x3x3", "uneven"]
+    assert rows["classifier.6"][-2:] == ["3", "all"]
+    assert lost == "features.2 reads rows 0-22 of 24: 1 row lost; columns likewise"
+    assert last == "classifier.6 sees rows 0-46, columns 0-46 of the image, which is 47x47"
+    record = json.loads(minialex(*words, "--json").out)
+    first = record["fields"][0]
+    assert (first["name"], first["size"], first["start"]) == ("features.0", [5, 5], [-2, -2])
+    assert [field["name"] for field in record["fields"]] == [row["name"] for row in record["rows"]]
+
+
 def test_filters_of_a_run_and_of_its_last_checkpoint(minialex, run_folder):
     for which in run_folder, run_folder / "last.safetensors":
         model, *_ = package.load(which)

@@ -5,9 +5,10 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
+from minialex.study.axis_field import Rectangle
 from minialex.study.features import FeatureMaps
 from minialex.study.filters import Filters
-from minialex.study.maps_drawing import draw_features, draw_filters
+from minialex.study.maps_drawing import FADED, draw_features, draw_field, draw_filters
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 20, 3), np.uint8)
 
@@ -123,6 +124,28 @@ def test_other_filters_show_their_strongest_inputs_on_one_scale_each():
     assert "filter 3" in words(figure)
     assert "2 of 4 filters" in words(figure)
     assert not overlapping(figure)
+
+
+def test_a_field_is_framed_and_the_rest_of_the_image_faded():
+    seen = Rectangle((3, 9), (0, 4))
+    figure = draw_field(PIXELS, seen, "features.3[1, 2, 3]", "Conv2d(3, 4, 3x3)", "n", "cat.png")
+    (axes,) = figure.axes
+    shown, pixels = np.asarray(axes.images[0].get_array()), PIXELS / 255
+    np.testing.assert_allclose(shown[3:10, :5], pixels[3:10, :5])
+    shown[3:10, :5] = pixels[3:10, :5] = 0
+    np.testing.assert_allclose(shown, np.where(pixels, FADED + (1 - FADED) * pixels, shown))
+    (frame,) = axes.patches
+    assert (*frame.get_xy(), frame.get_width(), frame.get_height()) == (-0.5, 2.5, 5, 7)
+    assert "features.3[1, 2, 3] sees rows 3-9, columns 0-4 of the image" in words(figure)
+    assert not overlapping(figure)
+
+
+def test_of_padding_alone_all_is_faded():
+    figure = draw_field(PIXELS, Rectangle((0, -1), (0, 4)), "a[0, 0, 0]", "Conv2d()", "n", "i")
+    (axes,) = figure.axes
+    assert np.asarray(axes.images[0].get_array()).min() >= FADED
+    assert not axes.patches
+    assert "nothing of the image" in words(figure)
 
 
 def test_a_long_name_is_cut_at_the_front(maps):
