@@ -49,7 +49,7 @@ def list_puzzles(as_json: bool) -> None:
         return
     kinds = list(dict.fromkeys(one.kind for one in PUZZLES))
     for kind in kinds:
-        rows = table(f"{kind[0].upper()}{kind[1:]}", ("", "puzzle", "name", "about"), ())
+        rows = table(f"{kind[0].upper()}{kind[1:]}", ("N", "puzzle", "name", "about"), ())
         for n, one in enumerate(PUZZLES, 1):
             if one.kind == kind:
                 rows.add_row(str(n), one.title, one.name, one.topic)

@@ -13,6 +13,7 @@ from minialex.study.puzzles import (
     losses,
     optimizers,
     pooling,
+    profiled_kernels,
 )
 from minialex.study.puzzles.puzzle import Puzzle
 
@@ -24,6 +25,7 @@ PUZZLES: tuple[Puzzle, ...] = (
     *optimizers.PUZZLES,
     *engine.PUZZLES,
     *kernels.PUZZLES,
+    *profiled_kernels.PUZZLES,
 )
 
 

@@ -7,6 +7,7 @@ import itertools
 import warnings
 import zlib
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,9 +20,11 @@ from minialex.errors import MinialexError
 from minialex.study.puzzles import PUZZLES, find, result_of, tried
 from minialex.study.puzzles.engine import CASES
 from minialex.study.puzzles.kernel_puzzle import KernelPuzzle
+from minialex.study.puzzles.limits import barriers
 from minialex.study.puzzles.puzzle import SolutionError
 from minialex.study.puzzles.solution_file import load
-from tests.study.puzzles.wrong import wrong
+from tests.study.puzzles.right import RIGHT
+from tests.study.puzzles.solutions import wrong
 
 WRONG = wrong()
 IN_PYTHON = [one for one in PUZZLES if not isinstance(one, KernelPuzzle)]
@@ -70,6 +73,13 @@ def test_a_wrong_function_fails(solution):
 @pytest.mark.parametrize("solution", [w for w in WRONG if w.puzzle in QUICK_KERNELS][::3], ids=str)
 def test_a_wrong_kernel_fails(solution):
     assert verdict(find(solution.puzzle), solution.text()) is Verdict.FAIL
+
+
+@pytest.mark.parametrize(
+    "solution", [one for one in RIGHT if one.puzzle in ("rmsprop", "adam")], ids=str
+)
+def test_another_right_function_passes(solution):
+    assert verdict(find(solution.puzzle), solution.text()) is Verdict.PASS
 
 
 @pytest.mark.parametrize("puzzle", IN_PYTHON[::3], ids=lambda one: one.name)
@@ -177,3 +187,12 @@ def test_a_puzzle_is_found_by_number_and_by_name():
         find("softmaxx")
     with pytest.raises(MinialexError, match="unknown puzzle 'zzz': minialex puzzle list names"):
         find("zzz")
+
+
+def test_a_limit_takes_no_part_of_a_launch_for_the_whole():
+    limit = barriers("mine", 8)
+    launch = SimpleNamespace(kernel="mine<float>", cut=False, primitives=())
+    assert limit.finding([launch]).verdict is Verdict.PASS
+    launch.cut = True
+    assert limit.finding([launch]).verdict is Verdict.FAIL
+    assert limit.finding([]).detail == ("the kernel was not launched",)
