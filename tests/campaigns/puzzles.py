@@ -1,5 +1,7 @@
 """Every puzzle: its answer passes, what it begins with fails, and so does each wrong solution.
 
+Other right solutions pass, too.
+
     python -m tests.campaigns puzzles
 
 Seed n is the n-th solution of the list that `solutions` gives.
@@ -14,18 +16,20 @@ from pathlib import Path
 from minialex.check import Verdict
 from minialex.study.puzzles import PUZZLES, Puzzle, result_of
 from tests.campaigns.campaign import Campaign
-from tests.study.puzzles.wrong import wrong
+from tests.study.puzzles.right import RIGHT
+from tests.study.puzzles.solutions import wrong
 
 Solution = tuple[Puzzle, str, str, Verdict]
 """A puzzle, what a solution of it is called, its text, and what must come of it."""
 
 
 def solutions() -> list[Solution]:
-    """Return all answers, all files to begin with, and all wrong solutions."""
+    """Return all answers, all files to begin with, and all other solutions."""
     by_name = {puzzle.name: puzzle for puzzle in PUZZLES}
     return [
         *((one, "the answer", one.answer, Verdict.PASS) for one in PUZZLES),
         *((one, "what it begins with", one.start, Verdict.FAIL) for one in PUZZLES),
+        *((by_name[one.puzzle], one.why, one.text(), Verdict.PASS) for one in RIGHT),
         *((by_name[one.puzzle], one.why, one.text(), Verdict.FAIL) for one in wrong()),
     ]
 

@@ -46,6 +46,10 @@ class Limit:
         if not own:
             return comparison.wrong(f"profile of {self.kernel}", "the kernel was not launched")
         what = f"{self.what} in {self.kernel}"
+        if any(counts.cut for counts in own):
+            return comparison.wrong(
+                what, "threads do more than a profile counts: is a loop endless?"
+            )
         if total <= self.most:
             return Finding(what, Verdict.PASS, total, self.most, len(own))
         counts, (file, line, number) = max(counted, key=lambda one: one[1][2])

@@ -194,7 +194,7 @@ PUZZLES: list[Puzzle] = [
         task="""
         y is the maximum of x over the axes dims, which stay as axes of length 1 in y and gy. Of
         several elements that are equal to the maximum each gets the same share of the gradient,
-        and the shares add up to the whole. Return the gradient of x.
+        and the shares add up to the whole. Return the gradient of x, in its type.
         """,
         hint="How many elements share each gradient?",
         why="With m equals each gets 1/m: the sum of the gradients is what came in, as it is "

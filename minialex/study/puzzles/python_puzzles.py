@@ -103,8 +103,8 @@ class OpPuzzle(PythonPuzzle):
         """Which cases, and how often."""
         return (
             f"all {len(CASES[self.op])} cases of {self.op}, each drawn {len(SEEDS)} times, in "
-            "float64 and float32; then that nothing is written that is not your own, and arrays "
-            "that lie in memory otherwise"
+            "float64 and float32; then that nothing is written that is not your own, that "
+            "gradients have the type of what they belong to, and arrays with gaps"
         )
 
     def _checks_of(self, functions: Functions, seeds: Sequence[int]) -> Iterator[CaseFindings]:

@@ -1,6 +1,6 @@
 """Wrong solutions of the puzzles in Python: by puzzle, why each is wrong, and its lines."""
 
-from tests.study.puzzles.wrong import Wrong
+from tests.study.puzzles.solutions import AttemptedSolution
 
 _LINES: dict[str, dict[str, str]] = {
     "relu": {
@@ -394,5 +394,7 @@ _LINES: dict[str, dict[str, str]] = {
 }
 
 WRONG = [
-    Wrong(puzzle, why, lines) for puzzle, these in _LINES.items() for why, lines in these.items()
+    AttemptedSolution(puzzle, why, lines)
+    for puzzle, these in _LINES.items()
+    for why, lines in these.items()
 ]

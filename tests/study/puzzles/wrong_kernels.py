@@ -1,6 +1,6 @@
 """Wrong solutions of the puzzles in CUDA: by puzzle, why each is wrong, and what it edits."""
 
-from tests.study.puzzles.wrong import Wrong
+from tests.study.puzzles.solutions import AttemptedSolution
 
 _AFTER_PRODUCTS = "sum += a_tile[ty][d] * b_tile[d][tx];\n"
 _STORE = "    if (i < I) gw[o * I + i] = sum;\n}\n\n// ----"
@@ -241,7 +241,7 @@ _EDITS: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
 }
 
 WRONG = [
-    Wrong(puzzle, why, edits=edits)
+    AttemptedSolution(puzzle, why, edits=edits)
     for puzzle, these in _EDITS.items()
     for why, edits in these.items()
 ]

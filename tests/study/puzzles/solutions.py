@@ -1,4 +1,4 @@
-"""Solutions of the puzzles that look right and are not: three or more of each puzzle."""
+"""Solutions of the puzzles: what one is, and all that look right and are not."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from minialex.study.puzzles.python_puzzles import PythonPuzzle
 
 
 @dataclass(frozen=True)
-class Wrong:
-    """A wrong solution, and why it is one.
+class AttemptedSolution:
+    """A solution that is not the answer, and what is wrong with it, or what it does otherwise.
 
     `lines` fill the gap of a puzzle in Python; `edits` are made to the file that a kernel's begins
     with.
@@ -33,7 +33,7 @@ class Wrong:
         return edited(puzzle.start, self.edits)
 
 
-def wrong() -> list[Wrong]:
+def wrong() -> list[AttemptedSolution]:
     """Return all wrong solutions, in the order of the puzzles."""
     from tests.study.puzzles import wrong_functions, wrong_kernels
 
