@@ -85,7 +85,7 @@ class Answer:
 
 @click.command(help=__doc__)
 @click.option("--check", is_flag=True, help="Only compare limits and page with the record.")
-@click.option("--count", type=click.IntRange(2), default=120, show_default=True)
+@click.option("--count", type=click.IntRange(2), default=180, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 def main(check: bool, count: int, seed: int) -> None:
     """Draw, and write record and page, or only compare these."""
