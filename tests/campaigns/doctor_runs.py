@@ -281,7 +281,8 @@ class Truth:
         Measured, for each ReLU: the share of its units that are 0 everywhere on all training
         images.
     fast, slow, vanishing, exploding : bool or None
-        Planted: the rate, or the scale of the first weights.
+        Planted: the rate, or the scale of the first weights. A rate that was planted as too high
+        and has learnt all the same, a tenth of the loss of guessing or more, is not counted.
     unpredicted : set of str or None
         Measured: the classes that no training and no validation image is taken for.
     constant, duplicates, labels, warmup : bool or None
@@ -324,12 +325,13 @@ def truth_of(drawn: Draw, folder: Path) -> Truth:
         loss, shares, unpredicted = _measured(settings, folder)
     # other faults may bring them about, or hide them
     scaled = fault.startswith("weights") or fault == "dead units"
+    learnt_at_it = fault == "rate far too high" and loss is not None and loss < 0.9
     unclear = fault in ("rate far too high", "dead units", "weights of zeros")
     return Truth(
         # of images that are those it was trained on
         loss=None if fault == "exchanged labels" else loss,
         shares=shares,
-        fast=None if scaled else fault == "rate far too high",
+        fast=None if scaled or learnt_at_it else fault == "rate far too high",
         slow=None if scaled else fault == "rate far too low",
         vanishing=None if unclear else fault == "weights too small",
         exploding=None if unclear else fault == "weights too large",

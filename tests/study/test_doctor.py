@@ -32,6 +32,7 @@ from minialex.study.doctor.measured import (
 from minialex.study.doctor.network import DeadUnits, NetworkSigns, look, take_batches
 from minialex.study.doctor.reading import open_run
 from minialex.study.doctor.rules import findings
+from minialex.study.doctor.scores import too_little
 from minialex.study.doctor.text import lines
 from minialex.train.factory import open_data
 from minialex.train.given import make_settings
@@ -186,7 +187,7 @@ def test_every_kind_has_a_case_and_a_sound_run_none():
         # nothing is left to learn of these images
         with_signs(gradients=dict.fromkeys(GRADIENTS, 0.0)),
         # fewer images than chance may pass over
-        rare_class(1),
+        replace(rare_class(1), classes=list("abcdefghijkl")),
         # a loss that has had no time to fall
         sound(losses=losses(tail=1.097, steps=12), steps=12),
         # neighbours that say nothing about a network that has learnt all the same
@@ -209,6 +210,14 @@ def test_what_is_not_finite_is_none_in_json():
     (found,) = json.loads(json.dumps(record, allow_nan=False))["findings"]
     assert (found["kind"], found["numbers"]["ratio"]) == ("exploding", None)
     assert found["numbers"]["ratios"]["features.3"] == pytest.approx(1.2)
+
+
+def test_what_there_is_too_little_of_is_said():
+    early = sound(losses=losses(steps=12))
+    assert too_little(early) == [
+        "whether the loss falls: 12 batches were trained on, 20 are needed"
+    ]
+    assert too_little(sound()) == []
 
 
 def test_what_was_not_looked_at_is_no_finding():
@@ -367,6 +376,7 @@ def test_a_loss_that_is_not_finite_and_a_class_that_is_not_among_the_images(ill,
     assert report.unseen == (
         f"whether these are predicted: none of 3 training images is of class "
         f"{', '.join(map(repr, sorted(absent)))}",
+        "dead ReLUs: three batches have 3 training images, 12 are needed",
     )
     assert absent
 
@@ -396,7 +406,7 @@ def test_a_run_of_the_digits_that_was_stopped_in_its_warm_up(tmp_path):
     (warmup,) = report.of("warmup")
     assert warmup.numbers["highest"] == pytest.approx(settings.lr * 4 / 9)
     assert "stopped" in warmup.cause
-    # four batches say nothing of the loss
+    assert "the loss: metrics.jsonl has none of a training batch yet" in report.unseen
     assert {"stuck", "duplicates", "constant"}.isdisjoint(one.kind for one in report.findings)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from minialex.study.doctor import images
 from minialex.study.doctor.measured import RunMeasures
 from minialex.study.doctor.network import Labels, NetworkSigns
+from minialex.wording import counted
 
 MIN_STEPS = 20
 """Batches before which a loss that has not fallen yet says nothing."""
@@ -49,6 +50,18 @@ def scores(m: RunMeasures) -> dict[str, dict[str, float]]:
         if relabelled is not None:
             found["exchanged"] = {"": relabelled[1] - relabelled[2]}
     return found
+
+
+def too_little(m: RunMeasures) -> list[str]:
+    """Return a line on each score that is left out because there is too little to go by."""
+    lines = []
+    if m.losses is not None and m.losses.steps < MIN_STEPS:
+        steps = counted(m.losses.steps, "batch")
+        lines.append(f"whether the loss falls: {steps} were trained on, {MIN_STEPS} are needed")
+    if m.signs is not None and len(m.signs.predicted) < MIN_IMAGES:
+        images_seen = counted(len(m.signs.predicted), "training image")
+        lines.append(f"dead ReLUs: three batches have {images_seen}, {MIN_IMAGES} are needed")
+    return lines
 
 
 def _has_learnt(m: RunMeasures) -> bool:
