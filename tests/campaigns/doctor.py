@@ -6,8 +6,8 @@ From the root of a source tree,
     python -m tests.campaigns.doctor --check    # status 1 where limits or page are not the record's
     python -m tests.campaigns doctor            # only what the doctor must never get wrong
 
-``doctor_runs.py`` draws the runs. Runs of even seeds are for fixing the limits: each limit is the
-one that makes the fewest mistakes on them. Runs of odd seeds then say how many it makes.
+``doctor_runs.py`` draws the runs. The first half is for fixing the limits: each is the one that
+makes the fewest mistakes on it. The second half then says how many it makes.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ import json
 import math
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 from minialex.bench.report import fill, fill_page
 from minialex.bench.tables import Table
@@ -31,7 +32,7 @@ from minialex.study.doctor import KINDS, LIMITS, Limits
 from minialex.study.doctor.measured import RunMeasures, measure
 from minialex.study.doctor.reading import open_run
 from minialex.study.doctor.rules import AT_MOST, findings
-from minialex.study.doctor.scores import scores
+from minialex.study.doctor.scores import MIN_STEPS, gradient_ratios, scores
 from tests.campaigns.campaign import Campaign
 from tests.campaigns.doctor_runs import Draw, Truth, draw, make_run, truth_of
 
@@ -85,7 +86,7 @@ class Answer:
 
 @click.command(help=__doc__)
 @click.option("--check", is_flag=True, help="Only compare limits and page with the record.")
-@click.option("--count", type=click.IntRange(2), default=120, show_default=True)
+@click.option("--count", type=click.IntRange(2), default=240, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 def main(check: bool, count: int, seed: int) -> None:
     """Draw, and write record and page, or only compare these."""
@@ -121,41 +122,73 @@ def case_of(seed: int) -> Case:
 
 def fixed_on(cases: Sequence[Case]) -> Limits:
     """Return the limits that make the fewest mistakes on these runs."""
-    return Limits(**{name: _best(name, cases) for name in asdict(LIMITS)})
+    limits = {}
+    for name in asdict(LIMITS).keys() - set(EITHER):
+        points = [(_scaled(name, x), so) for case in cases for x, so in _scored(name, case)]
+        limits[name] = _unscaled(name, _best(points))
+    return Limits(**limits, **_best_pair(cases))
 
 
-def _best(name: str, cases: Sequence[Case]) -> float:
-    """Return the limit with the fewest misses and false alarms, in the middle of its room.
+def _best(points: Sequence[tuple[float, bool]]) -> float:
+    """Return the limit with the fewest misses and false alarms, of such the middle of a room.
 
-    Of limits that are equally good it is in the widest room between two scores. Rooms are measured
-    on the scale of the score: that of ratios in powers of ten.
+    Points are scores, and whether it is so. Rooms lie between neighbouring scores; of limits that
+    are equally good it is the one in the widest.
     """
-    sign, logarithmic = -1 if name in AT_MOST else 1, name in RATIOS
-    points = sorted(
-        (sign * (_log(score) if logarithmic else score), so)
-        for case in cases
-        for score, so in _scored(name, case)
-        if not math.isnan(score)
+    rooms = [
+        (sum((value >= high) != so for value, so in points), low - high, (low + high) / 2)
+        for low, high in _rooms(value for value, _ in points)
+    ]
+    return min(rooms)[2]
+
+
+def _best_pair(cases: Sequence[Case]) -> dict[str, float]:
+    """Return the same for two limits of which either is enough for the finding.
+
+    The best pair of rooms is looked for first; then each limit is moved to the middle of its room
+    among the runs that the other says nothing of.
+    """
+    known = [case for case in cases if case.truth.fast is not None]
+    so = np.array([case.truth.fast for case in known])
+    points = {
+        name: np.array(
+            [_scaled(name, scores(c.measured).get(name, {}).get("", 0.0)) for c in known]
+        )
+        for name in EITHER
+    }
+    x, y = points.values()
+    _, _, *best = min(
+        (int((((x >= x1) | (y >= y1)) != so).sum()), max(x0 - x1, y0 - y1), x1, y1)
+        for (x0, x1), (y0, y1) in itertools.product(_rooms(x), _rooms(y))
     )
-    limit = sign * _threshold(points)
-    return float(f"{10**limit if logarithmic else limit:.2g}")
+    limits = dict(zip(EITHER, best, strict=True))
+    for name, other in (EITHER, EITHER[::-1]):
+        left = points[other] < limits[other]
+        limits[name] = _best([*zip(points[name][left].tolist(), so[left].tolist(), strict=True)])
+    return {name: _unscaled(name, limit) for name, limit in limits.items()}
 
 
-def _threshold(points: Sequence[tuple[float, bool]]) -> float:
-    """Return from where on to say yes: between two scores, one of them being that of a yes."""
-    values = sorted({value for value, _ in points})
-    rooms = []
-    for low, high in itertools.pairwise(values):
-        mistakes = sum((value >= high) != so for value, so in points)
-        rooms.append((mistakes, -(high - low), (low + high) / 2))
-    return min(rooms)[2] if rooms else values[0]
+def _rooms(values: Iterable[float]) -> Iterator[tuple[float, float]]:
+    """Yield neighbouring values that differ, and what lies above all of them."""
+    known = sorted({float(value) for value in values})
+    return itertools.pairwise([*known, known[-1] + 1])
 
 
-def _log(score: float) -> float:
-    return math.log10(min(max(score, 1e-12), 1e12))
+def _scaled(name: str, score: float) -> float:
+    """Return a score as a number that is the larger, the more it speaks for a finding."""
+    sign = -1 if name in AT_MOST else 1
+    return sign * (math.log10(min(max(score, 1e-12), 1e12)) if name in RATIOS else score)
 
 
-RATIOS = "fast", "blown_up", "slow", "vanishing", "exploding"
+def _unscaled(name: str, value: float) -> float:
+    limit = -value if name in AT_MOST else value
+    return float(f"{10**limit if name in RATIOS else limit:.2g}")
+
+
+EITHER = "fast", "blown_up"
+"""Limits of the same finding."""
+
+RATIOS = "fast", "blown_up", "slow", "vanishing", "exploding", "unpredicted"
 """Limits of scores that are ratios: between two of them lies their geometric mean."""
 
 
@@ -192,10 +225,9 @@ def answers(case: Case, limits: Limits) -> Iterator[Answer]:
             yield Answer("dead", layer, so, layer in dead, m.signs is not None)
     if truth.unpredicted is not None:
         never = {name for f in said["unpredicted"] for name in f.numbers["images"]}
-        for name in m.classes:
-            yield Answer(
-                "unpredicted", name, name in truth.unpredicted, name in never, m.signs is not None
-            )
+        for c, name in enumerate(m.classes):
+            seen = m.sample is not None and c in m.sample.targets
+            yield Answer("unpredicted", name, name in truth.unpredicted, name in never, seen)
     for kind in KINDS.keys() - {"dead", "unpredicted"}:
         so = getattr(truth, kind)
         if so is not None:
@@ -204,15 +236,18 @@ def answers(case: Case, limits: Limits) -> Iterator[Answer]:
 
 def _seen(kind: str, m: RunMeasures) -> bool:
     if kind == "stuck":
-        return m.losses is not None
+        return m.losses is not None and m.losses.steps >= MIN_STEPS
     if kind == "fast":
         return m.signs is not None or m.losses is not None
+    if kind in ("vanishing", "exploding"):
+        return m.signs is not None and bool(gradient_ratios(m.signs))
     return m.signs is not None or kind in (*EXACT, "labels")
 
 
 def record(cases: Sequence[Case]) -> dict[str, Any]:
-    """Return limits from the runs of even seeds, and the mistakes on these and on the others."""
-    halves = [[c for c in cases if c.drawn.seed % 2 == n] for n in (0, 1)]
+    """Return limits from the first half of the runs, and the mistakes on it and on the other."""
+    middle = len(cases) // 2
+    halves = cases[:middle], cases[middle:]
     limits = fixed_on(halves[0])
     given = [[(c, a) for c in half for a in answers(c, limits)] for half in halves]
     return {

@@ -5,8 +5,8 @@
         print(finding.kind, finding.where, finding.evidence)
 
 It reads what the run left behind (``reading``), puts its last network on three batches of its
-images in memory (``network``, ``images``), and holds what was measured (``measured``) against
-limits (``rules``). Nothing is written.
+images in memory (``network``, ``images``), and compares what was measured (``measured``,
+``scores``) with limits (``rules``). Nothing is written.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from minialex.study.doctor.measured import measure
 from minialex.study.doctor.reading import open_run
 from minialex.study.doctor.report import KINDS, RunFinding, RunReport
 from minialex.study.doctor.rules import LIMITS, Limits, findings
+from minialex.study.doctor.scores import too_little
 
 __all__ = ["KINDS", "LIMITS", "Limits", "RunFinding", "RunReport", "examine"]
 
@@ -40,4 +41,4 @@ def examine(run: str | Path, *, device: str = "auto", limits: Limits = LIMITS) -
     """
     m = measure(open_run(run), device)
     images = len(m.sample.names) if m.sample else 0
-    return RunReport(str(run), m.steps, images, findings(m, limits), tuple(m.unseen))
+    return RunReport(str(run), m.steps, images, findings(m, limits), (*m.unseen, *too_little(m)))

@@ -109,7 +109,10 @@ def _last(path: Path) -> Checkpoint:
 def _metrics(path: Path) -> list[MetricsRecord]:
     if not os.path.lexists(path / METRICS_FILE):
         raise MinialexError(f"there is no {METRICS_FILE}")
-    return read_metrics(path / METRICS_FILE)
+    found = read_metrics(path / METRICS_FILE)
+    if not any(record.split == "train" for record in found):
+        raise MinialexError(f"{METRICS_FILE} has none of a training batch yet")
+    return found
 
 
 def _images(settings: Settings, saved: Checkpoint | None) -> RunData:
