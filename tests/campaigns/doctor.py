@@ -31,7 +31,7 @@ from minialex.study.doctor import KINDS, LIMITS, Limits
 from minialex.study.doctor.measured import RunMeasures, measure
 from minialex.study.doctor.reading import open_run
 from minialex.study.doctor.rules import AT_MOST, findings
-from minialex.study.doctor.scores import scores
+from minialex.study.doctor.scores import MIN_STEPS, scores
 from tests.campaigns.campaign import Campaign
 from tests.campaigns.doctor_runs import Draw, Truth, draw, make_run, truth_of
 
@@ -155,7 +155,7 @@ def _log(score: float) -> float:
     return math.log10(min(max(score, 1e-12), 1e12))
 
 
-RATIOS = "fast", "blown_up", "slow", "vanishing", "exploding"
+RATIOS = "fast", "blown_up", "slow", "vanishing", "exploding", "unpredicted"
 """Limits of scores that are ratios: between two of them lies their geometric mean."""
 
 
@@ -204,7 +204,7 @@ def answers(case: Case, limits: Limits) -> Iterator[Answer]:
 
 def _seen(kind: str, m: RunMeasures) -> bool:
     if kind == "stuck":
-        return m.losses is not None
+        return m.losses is not None and m.losses.steps >= MIN_STEPS
     if kind == "fast":
         return m.signs is not None or m.losses is not None
     return m.signs is not None or kind in (*EXACT, "labels")

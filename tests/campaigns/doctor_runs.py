@@ -24,7 +24,7 @@ from minialex.models import alexnet
 from minialex.nn import ReLU
 from minialex.persistence import load_trained
 from minialex.train.factory import open_data
-from minialex.train.run import train
+from minialex.train.run import read_settings, train
 from minialex.train.settings import Settings
 from minialex.weights.checkpoint import LAST_CHECKPOINT
 from tests.small_runs import small
@@ -51,8 +51,6 @@ LEARNS_AT = {"sgd": 0.01, "rmsprop": 1e-4, "adam": 1e-3}
 """Rates at which these networks learn, found by trying three of each on runs that are not drawn."""
 
 SIDE = 24
-CHANCE = 0.01
-"""How unlikely a success must be before it is none of chance."""
 
 
 @dataclass(frozen=True)
@@ -276,23 +274,22 @@ class Truth:
 
     Attributes
     ----------
-    stuck : bool or None
-        Measured: on all training images the last network is right no more often than "always the
-        most frequent class", but for what chance brings in one case of a hundred. Not said where
-        labels were exchanged since.
-    dead : dict of str to (bool or None)
-        Measured, for each ReLU: on all training images at least two thirds of its units are 0
-        everywhere; not said between one half and two thirds.
+    loss : float or None
+        Measured: the mean loss of the last network over all training images, without dropout and
+        augmentation, as a share of that of guessing, the entropy of the classes.
+    shares : dict of str to float
+        Measured, for each ReLU: the share of its units that are 0 everywhere on all training
+        images.
     fast, slow, vanishing, exploding : bool or None
         Planted: the rate, or the scale of the first weights.
     unpredicted : set of str or None
         Measured: the classes that no training and no validation image is taken for.
-    constant, duplicates, labels, warmup : bool
+    constant, duplicates, labels, warmup : bool or None
         Planted.
     """
 
-    stuck: bool | None
-    dead: dict[str, bool | None]
+    loss: float | None
+    shares: dict[str, float]
     fast: bool | None
     slow: bool | None
     vanishing: bool | None
@@ -301,23 +298,39 @@ class Truth:
     constant: bool
     duplicates: bool
     labels: bool
-    warmup: bool
+    warmup: bool | None
+
+    @property
+    def stuck(self) -> bool | None:
+        """Whether the loss is above 97 % of that of guessing; not said from 90 % on."""
+        return None if self.loss is None else _clearly(self.loss, 0.90, 0.97)
+
+    @property
+    def dead(self) -> dict[str, bool | None]:
+        """For each ReLU whether two thirds of its units are dead; not said from one half on."""
+        return {name: _clearly(share, 1 / 2, 2 / 3) for name, share in self.shares.items()}
+
+
+def _clearly(value: float, low: float, high: float) -> bool | None:
+    return None if low <= value < high else value >= high
 
 
 def truth_of(drawn: Draw, folder: Path) -> Truth:
     """Measure over all images of the run what was not planted."""
-    fault, settings = drawn.fault, settings_of_run(folder)
-    stuck, dead, unpredicted = None, {}, None
-    if (folder / "run" / LAST_CHECKPOINT).exists():
-        stuck, dead, unpredicted = _measured(settings, folder)
-    scaled = fault.startswith("weights")
+    fault, settings = drawn.fault, read_settings(folder / "run" / "settings.json")
+    loss, shares, unpredicted = None, {}, None
+    trained = (folder / "run" / LAST_CHECKPOINT).exists()
+    if trained:
+        loss, shares, unpredicted = _measured(settings, folder)
     # other faults may bring them about, or hide them
+    scaled = fault.startswith("weights") or fault == "dead units"
     unclear = fault in ("rate far too high", "dead units", "weights of zeros")
     return Truth(
-        stuck=None if fault == "exchanged labels" else stuck,
-        dead=dead,
-        fast=None if scaled or fault == "dead units" else fault == "rate far too high",
-        slow=None if scaled or fault == "dead units" else fault == "rate far too low",
+        # of images that are those it was trained on
+        loss=None if fault == "exchanged labels" else loss,
+        shares=shares,
+        fast=None if scaled else fault == "rate far too high",
+        slow=None if scaled else fault == "rate far too low",
         vanishing=None if unclear else fault == "weights too small",
         exploding=None if unclear else fault == "weights too large",
         unpredicted=unpredicted,
@@ -328,36 +341,28 @@ def truth_of(drawn: Draw, folder: Path) -> Truth:
     )
 
 
-def settings_of_run(folder: Path) -> Settings:
-    """Return the settings that the run has written."""
-    from minialex.train.run import read_settings
-
-    return read_settings(folder / "run" / "settings.json")
+Measures = tuple[float, dict[str, float], set[str]]
+"""`Truth.loss`, `Truth.shares` and `Truth.unpredicted`."""
 
 
-def _measured(
-    settings: Settings, folder: Path
-) -> tuple[bool | None, dict[str, bool | None], set[str]]:
+def _measured(settings: Settings, folder: Path) -> Measures:
     model = load_trained(folder / "run" / LAST_CHECKPOINT, device="cpu").model
     data = open_data(settings)
     fired: dict[str, np.ndarray] = {}
     for name, module in model.named_modules():
         if isinstance(module, ReLU):
             module.register_forward_hook(_firing(fired, name))
-    predicted = _predictions(model, data.train, settings)
+    logits = _logits(model, data.train, settings)
     # before the validation images fire any more of them
     shares = {name: 1 - float(fires.mean()) for name, fires in fired.items()}
-    targets, C = data.train.targets, len(data.train.classes)
-    right, majority = int((predicted == targets).sum()), np.bincount(targets).max()
-    share, stuck = majority / len(targets), None
-    # of few images of other classes not even a perfect network can show that it is none of chance
-    if _tail(len(targets), len(targets), share) < CHANCE:
-        stuck = _tail(right, len(targets), share) > CHANCE
-    said = {*predicted.tolist(), *_predictions(model, data.val, settings).tolist()}
-    dead = {
-        name: True if s >= 2 / 3 else (None if s > 0.5 else False) for name, s in shares.items()
-    }
-    return stuck, dead, {data.train.classes[c] for c in range(C) if c not in said}
+    targets, N, C = data.train.targets, len(data.train), len(data.train.classes)
+    top = logits.max(1)
+    losses = np.log(np.exp(logits - top[:, None]).sum(1)) + top - logits[np.arange(N), targets]
+    p = np.bincount(targets, minlength=C) / N
+    entropy = -(p * np.log(p)).sum()
+    said = {*logits.argmax(1).tolist(), *_logits(model, data.val, settings).argmax(1).tolist()}
+    unpredicted = {data.train.classes[c] for c in range(C) if c not in said}
+    return float(losses.mean() / entropy), shares, unpredicted
 
 
 def _firing(fired: dict[str, np.ndarray], name: str):
@@ -368,27 +373,12 @@ def _firing(fired: dict[str, np.ndarray], name: str):
     return hook
 
 
-def _predictions(model, dataset: Dataset, settings: Settings) -> np.ndarray:
+def _logits(model, dataset: Dataset, settings: Settings) -> np.ndarray:
+    """Return the logits of all images, one by one, (N, C) float64."""
     transform, found = settings.eval_transform(), []
     with no_grad(), np.errstate(all="ignore"):
         for i in range(len(dataset)):
             image = dataset.load(i)
             pixels = image.resized_crop(transform.box(image.size, np.zeros(32)), transform.size)
-            found.append(int(model(Tensor(prepare(pixels[None]))).numpy().argmax()))
-    return np.array(found)
-
-
-def _tail(successes: int, trials: int, p: float) -> float:
-    """Return how likely so many successes or more are, each of probability p."""
-    if p >= 1:
-        return 1.0
-    return sum(
-        math.exp(
-            math.lgamma(trials + 1)
-            - math.lgamma(k + 1)
-            - math.lgamma(trials - k + 1)
-            + k * math.log(p)
-            + (trials - k) * math.log1p(-p)
-        )
-        for k in range(successes, trials + 1)
-    )
+            found.append(model(Tensor(prepare(pixels[None]))).numpy()[0])
+    return np.array(found, np.float64)

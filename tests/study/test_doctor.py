@@ -1,5 +1,6 @@
 """The doctor: each finding on what it is for and not on what is sound, and nothing is written."""
 
+import json
 import math
 import shutil
 from dataclasses import replace
@@ -19,13 +20,14 @@ from minialex.models import alexnet
 from minialex.nn import ReLU
 from minialex.ops import cross_entropy
 from minialex.persistence import load_trained
-from minialex.study.doctor import KINDS, examine, images
+from minialex.study.doctor import KINDS, RunReport, examine, images
 from minialex.study.doctor.measured import (
     ImageSigns,
     Losses,
     RunMeasures,
     Validation,
     guessing_loss,
+    measure,
 )
 from minialex.study.doctor.network import DeadUnits, NetworkSigns, look, take_batches
 from minialex.study.doctor.reading import open_run
@@ -76,6 +78,12 @@ def losses(**changes):
 def relabelled(order):
     """Return what is measured where each class is taken for the one that `order` names."""
     return with_signs(predicted=np.asarray(order)[TARGETS])
+
+
+def of_few_images(**changes):
+    sample = replace(sound().sample, targets=TARGETS[::3])
+    signs = replace(sound().signs, predicted=TARGETS[::3], **changes)
+    return sound(sample=sample, signs=signs)
 
 
 def rare_class(count):
@@ -130,7 +138,8 @@ FAULTY = {
         sound(sample=replace(sound().sample, levels=np.array([0.0, 1.5] + 22 * [90.0]))),
         "2 of 24 images span at most 1.5 of 255 levels: 0.png, 1.png",
     ),
-    "unpredicted, of few": (rare_class(12), "none of 24 training images is taken for 'b' (12 im"),
+    # 19 of 24 are right, so a = 20 / 26; (6 / 26)^5 (1 - 3 / 26)^19 is 6.4e-5, for three classes
+    "unpredicted, of few": (rare_class(5), "by chance that is as likely as 0.00019"),
     "duplicates": (sound(copies=[("v/1.png", "t/9.png")]), "1 validation image byte for byte"),
     "labels": (relabelled([1, 0, 2]), "33.3 % of 24 training images are right, and 100 % would"),
     "labels, of other images": (sound(changed="class 'a' had 8"), "trained on: class 'a' had 8"),
@@ -177,19 +186,29 @@ def test_every_kind_has_a_case_and_a_sound_run_none():
         # nothing is left to learn of these images
         with_signs(gradients=dict.fromkeys(GRADIENTS, 0.0)),
         # fewer images than chance may pass over
-        rare_class(2),
+        rare_class(1),
         # a loss that has had no time to fall
         sound(losses=losses(tail=1.097, steps=12), steps=12),
         # neighbours that say nothing about a network that has learnt all the same
         sound(sample=replace(sound().sample, agree=7)),
         # the same, the other way round
         sound(validation=Validation(correct=8, images=24, majority=1 / 3)),
+        # too few images to call a unit dead
+        of_few_images(dead=(DeadUnits("features.1", 30, 32),)),
         # a warm-up of one batch is none
         sound(planned=(1, 1), steps=1),
     ],
 )
 def test_what_only_looks_like_a_finding_is_none(m):
     assert findings(m) == ()
+
+
+def test_what_is_not_finite_is_none_in_json():
+    m, _ = FAULTY["exploding, beyond floats"]
+    record = RunReport("run", 100, 24, findings(m)).to_json()
+    (found,) = json.loads(json.dumps(record, allow_nan=False))["findings"]
+    assert (found["kind"], found["numbers"]["ratio"]) == ("exploding", None)
+    assert found["numbers"]["ratios"]["features.3"] == pytest.approx(1.2)
 
 
 def test_what_was_not_looked_at_is_no_finding():
@@ -329,6 +348,27 @@ def test_what_is_missing_is_named_and_the_rest_is_looked_at(ill, photos, tmp_pat
     (run / "last.safetensors").write_bytes(b"no checkpoint")
     with pytest.raises(MinialexError, match=r"cannot read .*settings\.json"):
         examine(run, device="cpu")
+
+
+def test_a_loss_that_is_not_finite_and_a_class_that_is_not_among_the_images(ill, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(ill, run)
+    text = (run / "metrics.jsonl").read_text().splitlines()
+    record = json.loads(text[-2]) | {"loss": None, "split": "train"}
+    (run / "metrics.jsonl").write_text("\n".join([*text, json.dumps(record)]) + "\n")
+    settings = (run / "settings.json").read_text()
+    (run / "settings.json").write_text(settings.replace('"batch_size": 5', '"batch_size": 1'))
+    report = examine(run, device="cpu")
+    (fast,) = report.of("fast")
+    assert "the training loss was inf at step 20" in fast.evidence
+    assert report.images == 3
+    m = measure(open_run(run), "cpu")
+    absent = {"blue", "green", "red"} - {m.classes[c] for c in m.sample.targets}
+    assert report.unseen == (
+        f"whether these are predicted: none of 3 training images is of class "
+        f"{', '.join(map(repr, sorted(absent)))}",
+    )
+    assert absent
 
 
 def test_images_that_are_gone_or_renamed(ill, photos, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -141,6 +142,9 @@ def measure(run: OpenedRun, device: str = "auto") -> RunMeasures:
     where, unseen = arrays.device(device), list(run.unseen)
     batches = or_note(unseen, "the images", lambda: _batches(run, where))
     data = run.data
+    sample = _sample(data.train, batches) if data and batches else None
+    if data and sample:
+        unseen += _not_among(sample, data.train.classes)
     return RunMeasures(
         path=run.path,
         settings=run.settings,
@@ -149,7 +153,7 @@ def measure(run: OpenedRun, device: str = "auto") -> RunMeasures:
         classes=list(data.train.classes) if data else [],
         losses=_losses(run),
         validation=_validation(run),
-        sample=_sample(data.train, batches) if data and batches else None,
+        sample=sample,
         signs=or_note(unseen, "the network", lambda: _signs(run, batches)),
         copies=images.copies_in_both(data.train, data.val) if data else [],
         changed=_changed(run),
@@ -162,14 +166,19 @@ def _batches(run: OpenedRun, where: Device) -> Batches | None:
 
 
 def _losses(run: OpenedRun) -> Losses | None:
-    train = [record for record in run.metrics if record.split == "train"]
+    # a loss that is not finite is read as NaN
+    train = {
+        record.step: math.inf if math.isnan(record.loss) else record.loss
+        for record in run.metrics
+        if record.split == "train"
+    }
     if not train or run.data is None:
         return None
-    last = train[-1].step
-    tail = [record.loss for record in train if record.step > (1 - TAIL) * last]
-    peak = max(train, key=lambda record: record.loss)
+    last = max(train)
+    tail = [loss for step, loss in train.items() if step > (1 - TAIL) * last]
+    peak = max(train, key=lambda step: train[step])
     guessing = guessing_loss(run.settings, run.data.train)
-    return Losses(sum(tail) / len(tail), peak.loss, peak.step, last, guessing)
+    return Losses(sum(tail) / len(tail), train[peak], peak, last, guessing)
 
 
 def guessing_loss(settings: Settings, dataset: Dataset) -> float:
@@ -201,6 +210,17 @@ def _sample(train: Dataset, batches: Batches) -> ImageSigns:
     names = [train.name(int(i)) for i in batches.indices]
     agree, by_chance = images.neighbours_agree(pixels, targets)
     return ImageSigns(names, targets, images.levels_spanned(pixels), agree, by_chance)
+
+
+def _not_among(sample: ImageSigns, classes: list[str]) -> list[str]:
+    """Return a line on the classes of which the sample has no image; none if there are none."""
+    missing = [repr(name) for c, name in enumerate(classes) if c not in sample.targets]
+    if not missing:
+        return []
+    return [
+        f"whether these are predicted: none of {counted(len(sample.targets), 'training image')} "
+        f"is of class {enumerated(missing)}"
+    ]
 
 
 def _signs(run: OpenedRun, batches: Batches | None) -> NetworkSigns | None:

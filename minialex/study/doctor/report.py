@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -61,8 +62,16 @@ class RunReport:
         return [one for one in self.findings if one.kind == kind]
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything as a dictionary that JSON can hold."""
-        return {"schema": SCHEMA, **asdict(self)}
+        """Return everything as a dictionary that JSON can hold: what is not finite is None."""
+        return {"schema": SCHEMA, **_finite(asdict(self))}
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 KINDS = {

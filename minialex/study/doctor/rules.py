@@ -12,7 +12,7 @@ import numpy as np
 
 from minialex.study.doctor.measured import RunMeasures
 from minialex.study.doctor.report import RunFinding
-from minialex.study.doctor.scores import exchanged, gradient_ratios, scores
+from minialex.study.doctor.scores import exchanged, gradient_ratios, never_predicted, scores
 from minialex.wording import counted, enumerated
 
 
@@ -36,7 +36,7 @@ class Limits:
     vanishing, exploding : float
         The gradient of a layer, beside that of the last hidden one, is at most, or at least, this.
     unpredicted : float
-        At least so many images of a class were there, and none was taken for it.
+        That no image is taken for a class is at most so likely by chance: see `never_predicted`.
     unrelated : float
         Nearest neighbours have the same label at most so many standard deviations more often than
         by chance.
@@ -51,14 +51,14 @@ class Limits:
     slow: float = 3e-5
     vanishing: float = 1e-3
     exploding: float = 100.0
-    unpredicted: float = 5.0
+    unpredicted: float = 0.05
     unrelated: float = 2.0
     exchanged: float = 0.3
 
 
 LIMITS = Limits()
 
-AT_MOST = frozenset({"stuck", "slow", "vanishing", "unrelated"})
+AT_MOST = frozenset({"stuck", "slow", "vanishing", "unpredicted", "unrelated"})
 """Limits of which a finding stays below; above the others."""
 
 CONSTANT_LEVELS = 2.0
@@ -196,15 +196,17 @@ def _layer_of(m: RunMeasures, ratio: float) -> str:
 
 
 def _unpredicted(m: RunMeasures, beyond: Beyond) -> Iterator[RunFinding]:
-    never = beyond["unpredicted"]
-    if not never:
+    chances = beyond["unpredicted"]
+    if not chances:
         return
-    names = enumerated([f"{name!r} ({int(n)} images)" for name, n in never.items()])
+    counts = {m.classes[c]: n for c, (n, _) in never_predicted(m).items()}
+    names = [f"{name!r} ({counted(counts[name], 'image')})" for name in chances]
     yield RunFinding(
         "unpredicted",
-        enumerated([repr(name) for name in never]),
-        f"none of {_images(m)} is taken for {names}",
-        {"images": dict(never)},
+        enumerated([repr(name) for name in chances]),
+        f"none of {_images(m)} is taken for {enumerated(names)}; by chance that is as likely as "
+        f"{max(chances.values()):.2g}",
+        {"images": {name: counts[name] for name in chances}, "chance": dict(chances)},
         "the class has far fewer images than others, its images look like another's, or the "
         "network has not learnt to tell images apart",
         "count the images of each class; try --class-weights balanced, and train for longer",
@@ -296,7 +298,8 @@ def _warmup(m: RunMeasures, beyond: Beyond) -> Iterator[RunFinding]:
     if m.planned is None or not m.steps:
         return
     warmup, total = m.planned
-    if warmup < 2 or m.steps > warmup:
+    # a run that blew up ended there for another reason
+    if warmup < 2 or m.steps > warmup or beyond["blown_up"]:
         return
     highest = m.settings.lr * m.steps / warmup
     stopped = m.steps < total

@@ -14,6 +14,9 @@ from minialex.study.doctor.network import Labels, NetworkSigns
 MIN_STEPS = 20
 """Batches before which a loss that has not fallen yet says nothing."""
 
+MIN_IMAGES = 12
+"""Images below which a unit that is 0 on all of them may well not be dead."""
+
 BETTER_THAN_GUESSING = 2.33
 """Standard deviations: of a normal distribution the upper 1 %."""
 
@@ -33,14 +36,15 @@ def scores(m: RunMeasures) -> dict[str, dict[str, float]]:
     if m.sample is not None and not beats_guessing:
         found["unrelated"] = {"": m.sample.unlikely}
     if m.signs is not None:
-        found["dead"] = {one.layer: one.share for one in m.signs.dead}
+        if len(m.signs.predicted) >= MIN_IMAGES:
+            found["dead"] = {one.layer: one.share for one in m.signs.dead}
         found["fast"] = {"": largest_update(m.signs)}
         if not _has_learnt(m):
             found["slow"] = {"": median(m.signs.updates.values())}
         ratios = gradient_ratios(m.signs).values()
         if ratios:
             found |= {"vanishing": {"": min(ratios)}, "exploding": {"": max(ratios)}}
-        found["unpredicted"] = {m.classes[c]: float(n) for c, n in never_predicted(m).items()}
+        found["unpredicted"] = {m.classes[c]: p for c, (_, p) in never_predicted(m).items()}
         relabelled = exchanged(m)
         if relabelled is not None:
             found["exchanged"] = {"": relabelled[1] - relabelled[2]}
@@ -81,14 +85,27 @@ def _quotient(a: float, b: float) -> float:
     return a / b if b else (math.inf if a else 0.0)
 
 
-def never_predicted(m: RunMeasures) -> dict[int, int]:
-    """Return the classes that no image of the batches is taken for, and how many are of each."""
+def never_predicted(m: RunMeasures) -> dict[int, tuple[int, float]]:
+    """Return the classes that no image is taken for: how many are of each, and how likely that is.
+
+    Were each image taken for its own class with the network's accuracy a, and else for any of the
+    others, n images of N of a class of C would be passed over, and no other image taken for it,
+    with (1 - a)^n (1 - (1 - a) / (C - 1))^(N - n). That is multiplied by the number of classes, for
+    any of them might be it.
+    """
     if m.signs is None or m.sample is None:
         return {}
-    C = len(m.classes)
-    there = np.bincount(m.sample.targets, minlength=C)
-    said = np.bincount(m.signs.predicted, minlength=C)
-    return {c: int(there[c]) for c in range(C) if there[c] and not said[c]}
+    predicted, targets = m.signs.predicted, m.sample.targets
+    N, C = len(targets), len(m.classes)
+    there, said = (np.bincount(x, minlength=C) for x in (targets, predicted))
+    # neither 0 nor 1, however few the images
+    a = (int((predicted == targets).sum()) + 1) / (N + 2)
+    found = {}
+    for c in np.flatnonzero((there > 0) & (said == 0)).tolist():
+        n = int(there[c])
+        passed_over = (1 - a) ** n * (1 - (1 - a) / (C - 1)) ** (N - n)
+        found[c] = n, min(1.0, passed_over * int((there > 0).sum()))
+    return found
 
 
 def exchanged(m: RunMeasures) -> tuple[Labels, float, float] | None:
