@@ -29,6 +29,7 @@ COMMANDS = {
     "gradcheck": "minialex.cli.gradcheck",
     "explain": "minialex.cli.explain",
     "step": "minialex.cli.step",
+    "puzzle": "minialex.cli.puzzle",
     "trace": "minialex.cli.trace",
     "profile": "minialex.cli.profile",
     "bench": "minialex.cli.bench",
@@ -93,6 +94,7 @@ def cli() -> None:
       minialex graph                    what a forward pass keeps for backward
       minialex gradcheck                every gradient against its definition
       minialex step                     the backward pass of a small network, with its numbers
+      minialex puzzle list              gradients to complete, kernels to repair
       minialex trace relu               what one thread of a CUDA kernel does, without a GPU
       minialex profile relu --emulate   what a kernel asks of memory, line by line, without a GPU
 

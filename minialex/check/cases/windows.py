@@ -128,6 +128,14 @@ def _not_finite() -> Case:
     return Case("not finite", constant(x), params, answer=Answer(gy, (gx,)))
 
 
+def _nan_wins() -> Case:
+    """Return windows in which a NaN follows and precedes numbers; of several the last wins."""
+    x = np.array([[[[1.0, np.nan, 3.0, np.nan, np.nan, 2.0]]]])
+    params = {"kernel_size": (1, 3), "stride": (1, 3), "padding": (0, 0), "ceil_mode": False}
+    gy, gx = np.array([[[[1.0, 2.0]]]]), np.array([[[[0.0, 1.0, 0.0, 0.0, 2.0, 0.0]]]])
+    return Case("NaN among numbers", constant(x), params, answer=Answer(gy, (gx,)))
+
+
 def _padding_loses() -> Case:
     """Return negative numbers beside padding, which is no number and never wins."""
     x = np.array([[[[-1.0, -2.0], [-3.0, -1.0]]]])
@@ -198,6 +206,7 @@ CASES: dict[str, list[Case]] = {
         _first_wins(),
         _padding_loses(),
         _not_finite(),
+        _nan_wins(),
     ],
     "avg_pool2d": [*_averages(True), *_averages(False)],
     "adaptive_avg_pool2d": [

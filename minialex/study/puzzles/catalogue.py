@@ -1,0 +1,42 @@
+"""All puzzles, in the order of their numbers."""
+
+from __future__ import annotations
+
+from minialex.errors import MinialexError
+from minialex.study.puzzles import (
+    convolution,
+    elementwise,
+    engine,
+    kernels,
+    losses,
+    optimizers,
+    pooling,
+)
+from minialex.study.puzzles.puzzle import Puzzle
+from minialex.wording import unknown
+
+PUZZLES: tuple[Puzzle, ...] = (
+    *elementwise.PUZZLES,
+    *losses.PUZZLES,
+    *convolution.PUZZLES,
+    *pooling.PUZZLES,
+    *optimizers.PUZZLES,
+    *engine.PUZZLES,
+    *kernels.PUZZLES,
+)
+
+
+def find(which: str) -> Puzzle:
+    """Return the puzzle of that number, from 1, or of that name.
+
+    Raises
+    ------
+    MinialexError
+        If there is none.
+    """
+    for number, puzzle in enumerate(PUZZLES, 1):
+        if which in (str(number), puzzle.name):
+            return puzzle
+    if which.isdecimal():
+        raise MinialexError(f"no puzzle {which}: they go from 1 to {len(PUZZLES)}")
+    raise MinialexError(unknown("puzzle", which, [puzzle.name for puzzle in PUZZLES]))

@@ -1,0 +1,97 @@
+"""Tries a solution in a process of its own, which may loop, print, or end as it likes."""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import os
+import signal
+import tempfile
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from minialex.check import Verdict
+from minialex.errors import MinialexError
+from minialex.study.puzzles.catalogue import find
+from minialex.study.puzzles.puzzle import PuzzleResult, Puzzle, result_of
+from minialex.wording import counted
+
+SECONDS = 300
+"""So long a solution may take: the slowest answer takes a tenth of it."""
+
+MAX_PRINTED = 200
+"""So many characters are kept of what a solution prints."""
+
+
+def tried(puzzle: Puzzle, text: str, seconds: float = SECONDS) -> PuzzleResult:
+    """Check a solution in a process of its own, and end it after so many seconds.
+
+    The process is no sandbox: the solution runs with all that its user may do.
+
+    Raises
+    ------
+    MinialexError
+        If there is no C++ compiler, and it is a kernel.
+    """
+    spawning = multiprocessing.get_context("spawn")
+    ours, theirs = spawning.Pipe(duplex=False)
+    with tempfile.TemporaryDirectory(prefix="minialex-") as folder:
+        printed = Path(folder) / "printed"
+        process = spawning.Process(
+            target=_work, args=(theirs, puzzle.name, text, str(printed)), daemon=True
+        )
+        process.start()
+        theirs.close()
+        try:
+            found = _received(ours, process, seconds)
+        finally:
+            process.kill()
+            process.join()
+            ours.close()
+        return dataclasses.replace(found, printed=_beginning(printed))
+
+
+def _received(
+    ours: Connection, process: multiprocessing.process.BaseProcess, seconds: float
+) -> PuzzleResult:
+    """Return what the process sends, or why it sends nothing."""
+    if not ours.poll(seconds):
+        line = f"it was not done after {counted(round(seconds), 'second')}: is a loop without end?"
+        return PuzzleResult(Verdict.FAIL, lines=(line,))
+    try:
+        found = ours.recv()
+    except EOFError:
+        process.join()
+        return PuzzleResult(Verdict.FAIL, lines=(_end(process.exitcode or 0),))
+    if isinstance(found, str):
+        raise MinialexError(found)
+    assert isinstance(found, PuzzleResult)
+    return found
+
+
+def _end(status: int) -> str:
+    by = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"exited with {status}"
+    return f"its process {by} before all checks were done"
+
+
+def _beginning(printed: Path) -> str:
+    if not printed.exists():
+        return ""
+    with open(printed, encoding="utf-8", errors="replace") as file:
+        return file.read(MAX_PRINTED)
+
+
+def _work(connection: Connection, name: str, text: str, printed: str) -> None:
+    """Check a solution and send the result, or a message for the user: a process's own program."""
+    # threads of libraries write where descriptors lead, too
+    file = os.open(printed, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        connection.send(result_of(find(name), text))
+    except MinialexError as error:
+        connection.send(str(error))
+    except SystemExit as error:
+        line = f"your file ended the program by itself, with {error.code!r}: take that out"
+        connection.send(PuzzleResult(Verdict.FAIL, lines=(line,)))
