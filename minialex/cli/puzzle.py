@@ -14,16 +14,16 @@ from minialex.cli.options import console, file_argument, json_option, messages, 
 from minialex.errors import MinialexError
 from minialex.files import atomic_write, check_writable
 from minialex.plain_json import read_text_file
-from minialex.study.puzzles import PUZZLES, PuzzleResult, Puzzle, find, tried
+from minialex.study.puzzles import PUZZLES, Puzzle, PuzzleResult, find, tried
 from minialex.wording import counted
 
 MAX_LINES_SHOWN = 60
 """A file to begin with that is longer is not printed, only written."""
 
 
-@click.group()
+@click.group(short_help="Gradients to complete, kernels to repair, and whether they are right.")
 def puzzle() -> None:
-    """Complete a backward, repair a kernel, find what may go, make it faster: with an answer.
+    """Complete a backward, repair a kernel, find what may go, make it faster.
 
     \b
     minialex puzzle list               what there is
@@ -60,7 +60,7 @@ def list_puzzles(as_json: bool) -> None:
     )
 
 
-@puzzle.command()
+@puzzle.command(short_help="Print a task, and the file to begin with.")
 @click.argument("which", metavar="N")
 @click.option("--hint", is_flag=True, help="Also say where to look.")
 @click.option("--out", metavar="FILE", type=click.Path(path_type=Path), help="Write the file.")
@@ -77,7 +77,7 @@ def show(which: str, hint: bool, out: Path | None) -> None:
     console.print(_filled(one.task))
     if hint:
         console.print("\n" + _filled(f"Hint: {one.hint}"))
-    console.print("\n" + _filled(f"It passes if it passes {one.checked_by}."))
+    console.print("\n" + _filled(f"Checked: {one.checked_by}."))
     lines = counted(one.start.count("\n"), "line")
     if out is not None:
         atomic_write(out, one.start.encode())
@@ -91,7 +91,7 @@ def show(which: str, hint: bool, out: Path | None) -> None:
         )
 
 
-@puzzle.command("try")
+@puzzle.command("try", short_help="Check a solution: PASS, or FAIL and where.")
 @click.argument("which", metavar="N")
 @file_argument("file", metavar="FILE")
 @json_option
@@ -101,13 +101,17 @@ def try_solution(which: str, file: Path, as_json: bool) -> None:
     The checks stop at the first that fails. Exit status 0 for PASS, 1 for FAIL.
 
     FILE runs in a process of its own, with all that you may do: try only what you have read.
-    What it prints is set aside, an exception is reported with its line, and a loop without end is
-    ended. In Python, imports other than NumPy's and a few of Python's own are refused, so that
-    calling the op itself is no solution. A file that is written to get around that may pass.
+    What it prints is set aside, an exception is reported with its line, and a check that takes a
+    minute, as with a loop without end, is ended. In Python, imports other than NumPy's and a few
+    of Python's own are refused, so that calling the op itself is no solution. A file that is
+    written to get around that may pass.
     """
     one, text = find(which), _read(file)
-    with messages.status(f"checking puzzle {_number(one)}"):
-        result = tried(one, text)
+    checking = f"checking puzzle {_number(one)}"
+    with messages.status(checking) as status:
+        result = tried(
+            one, text, after_check=lambda n: status.update(f"{checking}: {counted(n, 'check')}")
+        )
     if as_json:
         click.echo(json.dumps({"number": _number(one), "name": one.name, **result.record()}))
     else:
@@ -116,7 +120,7 @@ def try_solution(which: str, file: Path, as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-@puzzle.command()
+@puzzle.command(short_help="Print the answer, and why it is right.")
 @click.argument("which", metavar="N")
 def answer(which: str) -> None:
     """Print the answer of puzzle N, as changes to the file to begin with, and why it is right."""

@@ -33,9 +33,7 @@ def solutions() -> list[Solution]:
 def attempt(seeds: Sequence[int], folder: Path) -> list[str]:
     """Return which solutions of these numbers are not found to be what they are."""
     every = solutions()
-    return [
-        fault for seed in seeds if seed < len(every) for fault in _faults(seed, *every[seed])
-    ]
+    return [fault for seed in seeds if seed < len(every) for fault in _faults(seed, *every[seed])]
 
 
 def _faults(seed: int, puzzle: Puzzle, what: str, text: str, expected: Verdict) -> list[str]:

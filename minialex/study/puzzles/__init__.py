@@ -7,7 +7,7 @@
 """
 
 from minialex.study.puzzles.catalogue import PUZZLES, find
-from minialex.study.puzzles.puzzle import PuzzleResult, Puzzle, result_of
+from minialex.study.puzzles.puzzle import Puzzle, PuzzleResult, result_of
 from minialex.study.puzzles.trial import tried
 
-__all__ = ["PUZZLES", "PuzzleResult", "Puzzle", "find", "result_of", "tried"]
+__all__ = ["PUZZLES", "Puzzle", "PuzzleResult", "find", "result_of", "tried"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+
 from minialex.errors import MinialexError
 from minialex.study.puzzles import (
     convolution,
@@ -13,7 +15,6 @@ from minialex.study.puzzles import (
     pooling,
 )
 from minialex.study.puzzles.puzzle import Puzzle
-from minialex.wording import unknown
 
 PUZZLES: tuple[Puzzle, ...] = (
     *elementwise.PUZZLES,
@@ -39,4 +40,6 @@ def find(which: str) -> Puzzle:
             return puzzle
     if which.isdecimal():
         raise MinialexError(f"no puzzle {which}: they go from 1 to {len(PUZZLES)}")
-    raise MinialexError(unknown("puzzle", which, [puzzle.name for puzzle in PUZZLES]))
+    near = difflib.get_close_matches(which, [puzzle.name for puzzle in PUZZLES], n=1)
+    hint = f"did you mean {near[0]!r}?" if near else "minialex puzzle list names them"
+    raise MinialexError(f"unknown puzzle {which!r}: {hint}")

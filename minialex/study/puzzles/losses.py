@@ -44,7 +44,7 @@ def _cross_entropy(soft_targets: Any, divisor: Any, gradient: Any) -> tuple[Forw
     gradient : ``gradient(gy, p, s, scale)``
     """
 
-    def shares(x: Any, targets: Any, w: Any, e: float, ignore: int) -> tuple[Any, Any, Any]:
+    def soft_rows(x: Any, targets: Any, w: Any, e: float, ignore: int) -> tuple[Any, Any, Any]:
         N, C = x.shape
         w = np.ones(C, x.dtype) if w is None else w
         if targets.ndim == 2:
@@ -59,7 +59,7 @@ def _cross_entropy(soft_targets: Any, divisor: Any, gradient: Any) -> tuple[Forw
     ) -> tuple[Any, tuple[Any, ...]]:
         shifted = x - x.max(axis=1, keepdims=True)
         total = np.exp(shifted).sum(axis=1, keepdims=True)
-        s, weights, counts = shares(x, targets, w, label_smoothing, ignore_index)
+        s, weights, counts = soft_rows(x, targets, w, label_smoothing, ignore_index)
         loss = -(s * np.where(s == 0, 0, shifted - np.log(total))).sum(axis=1)
         below = np.ones((), x.dtype)
         if reduction == "mean":
@@ -74,7 +74,7 @@ def _cross_entropy(soft_targets: Any, divisor: Any, gradient: Any) -> tuple[Forw
         gy: Any, saved: Any, *, label_smoothing: float, ignore_index: int, reduction: str
     ) -> tuple[Any, None, None]:
         p, targets, w, scale = saved
-        s, _, _ = shares(p, targets, w, label_smoothing, ignore_index)
+        s, _, _ = soft_rows(p, targets, w, label_smoothing, ignore_index)
         rows = np.broadcast_to(gy, len(p))
         return gradient(rows, p, s, scale), None, None
 

@@ -6,7 +6,7 @@ import abc
 import dataclasses
 import functools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -137,8 +137,15 @@ class PuzzleResult:
         return dataclasses.asdict(self) | {"verdict": str(self.verdict), "lines": list(self.lines)}
 
 
-def result_of(puzzle: Puzzle, text: str, seeds: Sequence[int] = SEEDS) -> PuzzleResult:
+def result_of(
+    puzzle: Puzzle, text: str, after_check: Callable[[int], object] = lambda number: None
+) -> PuzzleResult:
     """Check a solution in this process, to the first check that fails.
+
+    Parameters
+    ----------
+    after_check : ``after_check(number)``
+        Is called after each check, with how many there were.
 
     Raises
     ------
@@ -147,8 +154,9 @@ def result_of(puzzle: Puzzle, text: str, seeds: Sequence[int] = SEEDS) -> Puzzle
     """
     checks = compared = 0
     try:
-        for row in puzzle.checks(text, seeds):
+        for row in puzzle.checks(text):
             checks, compared = checks + 1, compared + row.compared
+            after_check(checks)
             if row.verdict is Verdict.FAIL:
                 return PuzzleResult(Verdict.FAIL, checks, compared, _told(row))
     except SolutionError as error:
@@ -175,7 +183,7 @@ def _plainly(finding: Finding) -> str:
     """Return a finding without the verdict, which the first line has."""
     text = str(finding).removeprefix(f"{finding.verdict} ")
     # what a check says of an exception begins with its type
-    return re.sub(r"^running at all\n\s*(SolutionError|SolutionRaisedError|EmulationError): ", "", text)
+    return re.sub(r"^running at all\n\s*(Solution\w*Error|EmulationError): ", "", text)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -7,26 +7,43 @@ import multiprocessing
 import os
 import signal
 import tempfile
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from minialex.check import Verdict
 from minialex.errors import MinialexError
 from minialex.study.puzzles.catalogue import find
-from minialex.study.puzzles.puzzle import PuzzleResult, Puzzle, result_of
+from minialex.study.puzzles.puzzle import Puzzle, PuzzleResult, result_of
 from minialex.wording import counted
 
-SECONDS = 300
-"""So long a solution may take: the slowest answer takes a tenth of it."""
+SECONDS = 60
+"""So long a single check may take, and what comes before the first: starting, and compiling a
+kernel. Of the answers the slowest takes a tenth of it."""
 
 MAX_PRINTED = 200
 """So many characters are kept of what a solution prints."""
 
 
-def tried(puzzle: Puzzle, text: str, seconds: float = SECONDS) -> PuzzleResult:
-    """Check a solution in a process of its own, and end it after so many seconds.
+def tried(
+    puzzle: Puzzle,
+    text: str,
+    seconds: float = SECONDS,
+    after_check: Callable[[int], object] = lambda number: None,
+) -> PuzzleResult:
+    """Check a solution in a process of its own, which is ended when one check takes too long.
 
     The process is no sandbox: the solution runs with all that its user may do.
+
+    Parameters
+    ----------
+    puzzle : Puzzle
+    text : str
+        The whole file.
+    seconds : float
+        How long a check may take.
+    after_check : ``after_check(number)``
+        Is called after each check, with how many there were.
 
     Raises
     ------
@@ -43,7 +60,7 @@ def tried(puzzle: Puzzle, text: str, seconds: float = SECONDS) -> PuzzleResult:
         process.start()
         theirs.close()
         try:
-            found = _received(ours, process, seconds)
+            found = _received(ours, process, seconds, after_check)
         finally:
             process.kill()
             process.join()
@@ -52,17 +69,26 @@ def tried(puzzle: Puzzle, text: str, seconds: float = SECONDS) -> PuzzleResult:
 
 
 def _received(
-    ours: Connection, process: multiprocessing.process.BaseProcess, seconds: float
+    ours: Connection,
+    process: multiprocessing.process.BaseProcess,
+    seconds: float,
+    after_check: Callable[[int], object],
 ) -> PuzzleResult:
-    """Return what the process sends, or why it sends nothing."""
-    if not ours.poll(seconds):
-        line = f"it was not done after {counted(round(seconds), 'second')}: is a loop without end?"
-        return PuzzleResult(Verdict.FAIL, lines=(line,))
-    try:
-        found = ours.recv()
-    except EOFError:
-        process.join()
-        return PuzzleResult(Verdict.FAIL, lines=(_end(process.exitcode or 0),))
+    """Return what the process sends in the end, or why it sends nothing."""
+    found: object = 0
+    while isinstance(found, int):
+        done = found
+        if not ours.poll(seconds):
+            limit = counted(round(seconds), "second")
+            line = f"a check was not done after {limit}: is there a loop without end?"
+            return PuzzleResult(Verdict.FAIL, done, lines=(line,))
+        try:
+            found = ours.recv()
+        except EOFError:
+            process.join()
+            return PuzzleResult(Verdict.FAIL, done, lines=(_end(process.exitcode or 0),))
+        if isinstance(found, int):
+            after_check(found)
     if isinstance(found, str):
         raise MinialexError(found)
     assert isinstance(found, PuzzleResult)
@@ -89,7 +115,7 @@ def _work(connection: Connection, name: str, text: str, printed: str) -> None:
     os.dup2(file, 2)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        connection.send(result_of(find(name), text))
+        connection.send(result_of(find(name), text, connection.send))
     except MinialexError as error:
         connection.send(str(error))
     except SystemExit as error:
