@@ -31,7 +31,7 @@ from minialex.study.doctor import KINDS, LIMITS, Limits
 from minialex.study.doctor.measured import RunMeasures, measure
 from minialex.study.doctor.reading import open_run
 from minialex.study.doctor.rules import AT_MOST, findings
-from minialex.study.doctor.scores import MIN_STEPS, scores
+from minialex.study.doctor.scores import MIN_STEPS, gradient_ratios, scores
 from tests.campaigns.campaign import Campaign
 from tests.campaigns.doctor_runs import Draw, Truth, draw, make_run, truth_of
 
@@ -85,7 +85,7 @@ class Answer:
 
 @click.command(help=__doc__)
 @click.option("--check", is_flag=True, help="Only compare limits and page with the record.")
-@click.option("--count", type=click.IntRange(2), default=120, show_default=True)
+@click.option("--count", type=click.IntRange(2), default=180, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 def main(check: bool, count: int, seed: int) -> None:
     """Draw, and write record and page, or only compare these."""
@@ -192,10 +192,9 @@ def answers(case: Case, limits: Limits) -> Iterator[Answer]:
             yield Answer("dead", layer, so, layer in dead, m.signs is not None)
     if truth.unpredicted is not None:
         never = {name for f in said["unpredicted"] for name in f.numbers["images"]}
-        for name in m.classes:
-            yield Answer(
-                "unpredicted", name, name in truth.unpredicted, name in never, m.signs is not None
-            )
+        for c, name in enumerate(m.classes):
+            seen = m.sample is not None and c in m.sample.targets
+            yield Answer("unpredicted", name, name in truth.unpredicted, name in never, seen)
     for kind in KINDS.keys() - {"dead", "unpredicted"}:
         so = getattr(truth, kind)
         if so is not None:
@@ -207,6 +206,8 @@ def _seen(kind: str, m: RunMeasures) -> bool:
         return m.losses is not None and m.losses.steps >= MIN_STEPS
     if kind == "fast":
         return m.signs is not None or m.losses is not None
+    if kind in ("vanishing", "exploding"):
+        return m.signs is not None and bool(gradient_ratios(m.signs))
     return m.signs is not None or kind in (*EXACT, "labels")
 
 

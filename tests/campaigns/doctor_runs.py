@@ -337,7 +337,10 @@ def truth_of(drawn: Draw, folder: Path) -> Truth:
         constant=fault == "constant images",
         duplicates=fault == "copies",
         labels=fault in ("shuffled labels", "exchanged labels"),
-        warmup=fault in ("warm-up as long as the run", "stopped in the warm-up"),
+        # these may end at any step, with a loss that is not finite
+        warmup=None
+        if fault in ("rate far too high", "weights too large")
+        else fault in ("warm-up as long as the run", "stopped in the warm-up"),
     )
 
 

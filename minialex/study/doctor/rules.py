@@ -302,7 +302,7 @@ def _warmup(m: RunMeasures, beyond: Beyond) -> Iterator[RunFinding]:
     if warmup < 2 or m.steps > warmup or beyond["blown_up"]:
         return
     highest = m.settings.lr * m.steps / warmup
-    stopped = m.steps < total
+    whole = m.steps >= total
     yield RunFinding(
         "warmup",
         "",
@@ -310,8 +310,12 @@ def _warmup(m: RunMeasures, beyond: Beyond) -> Iterator[RunFinding]:
         f"{counted(warmup, 'batch')} long: the rate came to {highest:.3g}, the full one is "
         f"{m.settings.lr:g}",
         {"steps": m.steps, "planned": total, "warmup": warmup, "highest": highest},
-        "the run was stopped in its warm-up" if stopped else "the warm-up is as long as the run",
-        "go on with --resume" if stopped else f"try --warmup {total // 10}, or more --epochs",
+        "the warm-up is as long as the run"
+        if whole
+        else "the run was stopped in its warm-up, or ended there with a loss that is not finite",
+        f"try --warmup {total // 10}, or more --epochs"
+        if whole
+        else "go on with --resume; if the loss was not finite, start again with a lower --lr",
     )
 
 
