@@ -12,6 +12,7 @@ from minialex.cli.options import (
     SectionCommand,
     device_option,
     json_option,
+    messages,
     number,
     pretrained_option,
     variant_option,
@@ -100,9 +101,10 @@ def explain(
     title, last = chain[-1]
     thread = None
     if implementation is not None:
-        last = made_by(last, implementation)
-        chain[-1] = title, last
-        thread = thread_of(last)
+        with messages.status(f"running {implementation} again"):
+            last = made_by(last, implementation)
+            chain[-1] = title, last
+            thread = thread_of(last)
     difference = difference_of(last) if last.is_gradient_of_an_op else None
     tell_choices(trained, images.note)
     if as_json:
