@@ -63,7 +63,7 @@ def rows(text: str = TEXT) -> list[Row]:
 
 ANSWERED = [row for row in rows() if row.commands]
 FIRST = re.search(r"^```python\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
-PARTS = random.Random(17).sample(ANSWERED, DRAWN)
+PARTS = random.Random(23).sample(ANSWERED, DRAWN)
 
 
 def words(text: str) -> str:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from minialex.study.puzzles import PUZZLES
 from tests.questions import ANSWERED, NOT_ANSWERED, PARTS, missing, output, rows, words
 
 
@@ -32,6 +33,12 @@ def test_an_answer_is_a_sentence_or_a_number_of_the_output(row):
     assert any(re.search(r"\d|\w+ \w+ \w+", quote) for quote in row.quotes)
     commands = words(" ".join(row.commands))
     assert not [quote for quote in row.quotes if words(quote) in commands]
+
+
+def test_the_puzzles_that_it_names_are_there():
+    named = [name for row in rows() for name in re.findall(r"\*Puzzle: (\S+)\.\*", row.reply)]
+    assert len(named) > 10
+    assert set(named) <= {puzzle.name for puzzle in PUZZLES}
 
 
 def test_another_number_or_word_would_be_missed(monkeypatch, capsys):
