@@ -39,10 +39,8 @@ def doctor(run: Path, device: str, as_json: bool) -> None:
     a warm-up that swallowed the run
 
     The exit status is 0 if nothing was found, 1 if something was, 2 if there is no run. What could
-    not be looked at is said: without its last checkpoint a run has no network to look into. On 120
-    small runs with planted faults that no limit was fixed on, it missed nothing but updates that
-    are too large and classes that are never predicted, and raised some false alarms: docs/doctor.md
-    has the counts.
+    not be looked at is said: without its last checkpoint a run has no network to look into.
+    docs/doctor.md says how often it is wrong, of small runs with planted faults.
 
     \b
     Examples:
