@@ -40,6 +40,7 @@ def doctor(run: Path, device: str, as_json: bool) -> None:
 
     The exit status is 0 if nothing was found, 1 if something was, 2 if there is no run. What could
     not be looked at is said: without its last checkpoint a run has no network to look into.
+    docs/doctor.md says how often it is wrong, of small runs with planted faults.
 
     \b
     Examples:

@@ -44,16 +44,16 @@ class Limits:
         The accuracy is higher by at least this with labels exchanged.
     """
 
-    stuck: float = 0.05
-    dead: float = 0.6
-    fast: float = 0.03
-    blown_up: float = 3.0
-    slow: float = 3e-5
-    vanishing: float = 1e-3
-    exploding: float = 100.0
-    unpredicted: float = 0.05
-    unrelated: float = 2.0
-    exchanged: float = 0.3
+    stuck: float = 0.024
+    dead: float = 0.59
+    fast: float = 0.16
+    blown_up: float = 4.3
+    slow: float = 1e-05
+    vanishing: float = 0.0075
+    exploding: float = 25.0
+    unpredicted: float = 0.18
+    unrelated: float = 3.2
+    exchanged: float = 0.55
 
 
 LIMITS = Limits()
