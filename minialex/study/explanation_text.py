@@ -10,7 +10,7 @@ from minialex.study.explanation import Explanation
 from minialex.study.suspicion import suspicion
 from minialex.study.writing_thread import WritingThread
 from minialex.terms import Factor, Formula, Term
-from minialex.terms.formula import SUM
+from minialex.terms.formula import CHOICE, SUM
 from minialex.wording import counted, enumerated
 
 MAX_CELLS = 4
@@ -58,7 +58,8 @@ def _terms(formula: Formula, top: int) -> Iterator[str]:
     rows = [_row(formula, i) for i in shown]
     widths = [max((len(row[k]) for row in rows), default=0) for k in range(3)]
     for i, (text, numbers, value) in zip(shown, rows, strict=True):
-        note = formula.terms[i].note
+        chosen = formula.kind == CHOICE and i == formula.chosen
+        note = "<- this" if chosen else formula.terms[i].note
         cells = text.ljust(widths[0]), numbers.ljust(widths[1]), value.rjust(widths[2])
         yield f"  {i + 1:>5}  {'  '.join(cells)}{f'   {note}' if note else ''}".rstrip()
     if not formula.terms:
@@ -74,7 +75,7 @@ def _terms(formula: Formula, top: int) -> Iterator[str]:
 
 
 def _weight(formula: Formula, i: int) -> float:
-    chosen = formula.kind == "choice" and i == formula.chosen
+    chosen = formula.kind == CHOICE and i == formula.chosen
     value = abs(formula.terms[i].value)
     return math.inf if chosen or math.isnan(value) else value
 
@@ -82,10 +83,9 @@ def _weight(formula: Formula, i: int) -> float:
 def _row(formula: Formula, i: int) -> tuple[str, str, str]:
     """Return a term in letters, in numbers, and its value."""
     term = formula.terms[i]
-    mark = " <- this" if formula.kind == "choice" and i == formula.chosen else ""
     if term.shut:
-        return _letters(term), "shut", f"= 0{mark}"
-    return _letters(term), _numbers(term), f"= {term.value:.6g}{mark}"
+        return _letters(term), "shut", "= 0"
+    return _letters(term), _numbers(term), f"= {term.value:.6g}"
 
 
 def _letters(term: Term) -> str:

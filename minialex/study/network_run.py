@@ -130,16 +130,16 @@ class NetworkRun:
         if asked.name not in self.values:
             raise MinialexError(unknown("layer or parameter", asked.name, list(self.values)))
         value = self.values[asked.name]
-        index = self._with_batch(asked, value.shape)
+        index = checked_index(asked.name, self._with_batch(asked, value.shape), value.shape)
         if asked.is_gradient:
+            if asked.name == LOSS:
+                raise MinialexError(f"{asked} is 1: backward begins with it")
             return self._gradient(str(asked), value.data, index)
         call = self._maker(value.data)
         if call is None:
             kind = "a pixel" if asked.name == IMAGE else "a parameter"
-            at = checked_index(asked.name, index, value.shape)
-            raise MinialexError(
-                f"{asked} is {kind}, {float(to_numpy(value.data)[at]):.9g}: it is made of nothing"
-            )
+            number = float(to_numpy(value.data)[index])
+            raise MinialexError(f"{asked} is {kind}, {number:.9g}: it is made of nothing")
         return explain_run(OpRun.of(call), "y", index)
 
     def follow(self, explanation: Explanation, n: int) -> tuple[str, Explanation]:
@@ -172,6 +172,8 @@ class NetworkRun:
     def _made_of(self, run: OpRun, cell: Cell) -> tuple[str, Explanation] | None:
         """Return what a factor of a number of `run` is made of, with its name in the network."""
         if cell.array == "gy":
+            if run.y is self.values[LOSS].data:
+                return None
             found = self._gradient(str(cell), run.y, cell.index)
             return self._called(run.y, ".grad", cell), found
         if cell.array == "y":

@@ -135,7 +135,10 @@ def test_the_loss_and_its_gradient(run):
     loss = run.explain("loss[]")
     assert loss.exact == pytest.approx(-math.log(p[1]), rel=1e-6)
     assert run.explain("logits.grad[1]").exact == pytest.approx(p[1] - 1, rel=1e-5)
-    assert run.explain("logits.grad[0]").exact == pytest.approx(p[0], rel=1e-5)
+    found = run.explain("logits.grad[0]")
+    assert found.exact == pytest.approx(p[0], rel=1e-5)
+    # its first factor, the gradient of the loss, is made of nothing
+    assert run.follow(found, 1)[0] == "logits[0, 0]"
 
 
 def test_explain_by_another_implementation():
@@ -150,12 +153,14 @@ def test_explain_by_another_implementation():
     ("target", "said"),
     [
         ("layer", "'layer' names no number"),
-        ("layer[1,2,3]", "has shape (1, 3): it has no element [1, 2, 3]"),
+        ("layer[1,2,3]", "layer has shape (1, 3): it has no element [1, 2, 3]"),
         ("layer[7]", "has shape (1, 3): it has no element [0, 7]"),
         ("layer[1.5]", "'layer[1.5]' names no number"),
         ("layer[1-2]", "an index is whole numbers between commas"),
         ("leyer[1]", "unknown layer or parameter 'leyer'"),
         ("image[0,0,0]", "image[0, 0, 0] is a pixel"),
+        ("loss.grad[]", "loss.grad[] is 1: backward begins with it"),
+        ("layer.weight.grad[3,0]", "layer.weight has shape (3, 4): it has no element [3, 0]"),
         ("layer.weight[0,0]", "is a parameter"),
     ],
 )
