@@ -85,7 +85,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--draws",
         type=int,
-        default=300,
+        default=120,
         help="random shapes on which the checker must accuse no correct op (10000 takes a while)",
     )
 

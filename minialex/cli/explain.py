@@ -23,7 +23,7 @@ from minialex.study.axis_field import Rectangle
 from minialex.study.difference import difference_of
 from minialex.study.explanation import made_by
 from minialex.study.explanation_text import lines
-from minialex.study.network_run import NetworkRun, Target
+from minialex.study.network_run import LOSS, NetworkRun, Target
 from minialex.study.receptive_field import seen_by
 from minialex.study.writing_thread import thread_of
 from minialex.wording import unknown
@@ -90,14 +90,18 @@ def explain(
       minialex explain runs/digits "features.0.weight.grad[5,0,1,1]" seven.png --class 7
       minialex explain alexnet-mini "logits.grad[3]" --json
     """
-    at = next((i for i, word in enumerate(words) if "[" in word), None)
+    at = next((i for i, word in enumerate(words) if "[" in word or word == LOSS), None)
     if at is None:
         raise MinialexError(
-            "name a TARGET, as in features.3[17,20,31] or features.3.weight.grad[5,2,3,3]"
+            "name a TARGET with its index, as in features.3[17,20,31], logits[3] or "
+            "features.3.weight.grad[5,2,3,3]"
         )
-    target = Target.of(words[at])
+    target = Target.of("loss[]" if words[at] == LOSS else words[at])
     trained, rest = open_network(words[:at], pretrained, variant=variant, device=device)
-    images = open_images(trained, [*rest, *words[at + 1 :]])
+    named = [*rest, *words[at + 1 :]]
+    if len(named) > 1:
+        raise MinialexError(f"explain looks at one IMAGE: leave out {' '.join(named[1:])}")
+    images = open_images(trained, named)
     run = NetworkRun.of(trained.model, images.prepared(trained)[:1], _class_number(trained, label))
     chain = [(str(target), run.explain(target))]
     for n in follow:
@@ -145,4 +149,8 @@ def _class_number(trained: Trained, label: str | None) -> int | None:
         return trained.classes.index(label)
     if label.isdecimal() and not trained.classes:
         return int(label)
+    if not trained.classes:
+        raise MinialexError(
+            f"class {label!r}: the classes have no names here: give a number from 0"
+        )
     raise MinialexError(unknown("class", label, list(trained.classes)))

@@ -20,6 +20,7 @@ from minialex.cli.networks import (
     checked_out,
     open_images,
     open_network,
+    refuse_overwriting,
     tell_choices,
     tell_written,
 )
@@ -125,6 +126,7 @@ def features(
         words, pretrained, variant=variant, device=device_under(emulate, device)
     )
     images = open_images(trained, rest)
+    refuse_overwriting(file, images)
     if unit is not None:
         _show_field(trained, images, unit, file, as_json)
         return

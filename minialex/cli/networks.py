@@ -109,6 +109,12 @@ def open_images(trained: Trained, words: Sequence[str]) -> ImagesToLookAt:
     return ImagesToLookAt(tuple(paths[:MAX_IMAGES]), np.stack(pixels), note)
 
 
+def refuse_overwriting(file: Path | None, images: ImagesToLookAt) -> None:
+    """Raise MinialexError where a picture would be written over an image that is looked at."""
+    if file is not None and file.resolve() in {Path(name).resolve() for name in images.names}:
+        raise MinialexError(f"--out {file} is one of the images: name another file")
+
+
 def _default_image(trained: Trained) -> ImagesToLookAt:
     if trained.split:
         try:

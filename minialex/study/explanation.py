@@ -32,7 +32,7 @@ def allowed(formula: Formula, dtype: Any, operand_roundoff: float = 0.0) -> floa
     return share * formula.size
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
     """One number, as what it is put together from.
 
@@ -63,6 +63,13 @@ class Explanation:
     allowed: float
     run: OpRun | None
     parts: tuple[Explanation, ...] = ()
+
+    def __repr__(self) -> str:
+        index = ", ".join(map(str, self.index))
+        return (
+            f"Explanation({self.which}[{index}] of {self.maker}: {len(self.formula.terms)} terms, "
+            f"exact={self.exact!r}, ran={self.ran!r}, digits={self.digits:.1f})"
+        )
 
     @property
     def maker(self) -> str:
@@ -220,6 +227,8 @@ def added_up(parts: Sequence[Explanation], ran: float) -> Explanation:
 
 def checked_index(what: str, index: Index, shape: tuple[int, ...]) -> Index:
     """Return an index counted from 0; raise MinialexError where there is no such element."""
+    if not isinstance(index, tuple) or not all(isinstance(i, int | np.integer) for i in index):
+        raise MinialexError(f"{what}: an index is a tuple of whole numbers, not {index!r}")
     if len(index) != len(shape) or any(not -n <= i < n for i, n in zip(index, shape, strict=False)):
         raise MinialexError(f"{what} has shape {shape}: it has no element {list(index)}")
     return tuple(i % n for i, n in zip(index, shape, strict=True))

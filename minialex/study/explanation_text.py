@@ -85,7 +85,8 @@ def _row(formula: Formula, i: int) -> tuple[str, str, str]:
     term = formula.terms[i]
     if term.shut:
         return _letters(term), "shut", "= 0"
-    return _letters(term), _numbers(term), f"= {term.value:.6g}"
+    # -0 is 0 to a reader
+    return _letters(term), _numbers(term), f"= {term.value + 0.0:.6g}"
 
 
 def _letters(term: Term) -> str:
@@ -103,9 +104,11 @@ def _number(factor: Factor) -> str:
 
 
 def _agreement(found: Explanation) -> Iterator[str]:
-    kind = {"sum": "the sum of the terms", "choice": "the choice"}.get(found.formula.kind, "that")
+    kind = "the choice" if found.formula.kind == CHOICE else "the terms"
+    if found.formula.kind == SUM:
+        kind = "the sum of the terms, added up without rounding"
     who = "autograd" if found.run is None else found.run.implementation
-    yield f"  {kind}, added up without rounding: {found.exact:.12g}"
+    yield f"  {kind}: {found.exact + 0.0:.12g}"
     if found.digits == math.inf:
         yield f"  {who} made {found.ran:.9g} of it: the same number"
         return
@@ -127,9 +130,10 @@ def _digits(digits: float) -> str:
 
 def _of_difference(found: Difference) -> Iterator[str]:
     if found.is_kink:
+        low, high = found.value - found.uncertainty, found.value + found.uncertainty
         yield (
-            "  differences of the forward pass: it has a kink here, and the derivatives from both "
-            f"sides differ; between them lies {found.value:.9g}"
+            f"  differences of the forward pass: it has a kink here, from one side about {low:.6g} "
+            f"and from the other {high:.6g}; the definition takes one of what lies between"
         )
         return
     digits = "the same number" if found.digits == math.inf else f"{_digits(found.digits)} agree"
@@ -170,9 +174,9 @@ def _of_thread(found: WritingThread, is_sum: bool) -> Iterator[str]:
 def _reads(found: WritingThread) -> str:
     """Return a sentence about what the thread read."""
     how = " through shared memory" if found.through_shared else ""
-    of_all = f"{len(found.factors):,} of the {len(found.factors) + len(found.missing):,} factors"
-    said = [f"it reads {of_all}{how}"]
-    if found.reads_the_factors:
+    count = len(found.factors) + len(found.missing)
+    said = [f"it reads {len(found.factors):,} of the {count:,} factors{how}"] if count else []
+    if count and found.reads_the_factors:
         said = [f"it reads {counted(len(found.factors), 'factor')}{how}: all that count"]
     if found.missing:
         near, far = found.missing_in_block, len(found.missing) - found.missing_in_block
@@ -183,7 +187,7 @@ def _reads(found: WritingThread) -> str:
     said += [f"{array}, which {kernel} wrote" for array, kernel in found.made_before.items()]
     if found.computed:
         said.append(f"{counted(found.computed, 'number')} that threads of its block computed")
-    return "; ".join(said)
+    return "; ".join(said) or "no factor is to be read"
 
 
 def _order(found: WritingThread) -> str:

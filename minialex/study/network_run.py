@@ -27,7 +27,7 @@ from minialex.wording import unknown
 
 IMAGE, LOSS, OUTPUT = "image", "loss", "logits"
 
-_TARGET = re.compile(r"(?P<name>[\w.]+?)(?P<grad>\.grad)?\[(?P<index>[-\d,\s]*)\]")
+_TARGET = re.compile(r"(?P<name>[\w.]+?)(?P<grad>\.grad)?\s*\[(?P<index>[-\d,\s]*)\]")
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,11 @@ class NetworkRun:
         images : array (N, C, H, W)
         label : int, optional
             The class that the loss is of, the same for all; by default the one that is likeliest.
+
+        Raises
+        ------
+        MinialexError
+            If there is no class of that number.
         """
         values: dict[str, Tensor] = {}
         with evaluation_mode(model), record_calls() as calls:
@@ -111,6 +116,10 @@ class NetworkRun:
                 for handle in handles:
                     handle.remove()
             rows = to_numpy(logits.data)
+            if label is not None and not 0 <= label < rows.shape[1]:
+                raise MinialexError(
+                    f"there is no class {label}: they are numbered from 0 to {rows.shape[1] - 1}"
+                )
             label = int(rows[0].argmax()) if label is None else label
             targets = np.full(len(rows), label)
             loss = values[LOSS] = ops.cross_entropy(logits, targets)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,15 +13,16 @@ import numpy as np
 
 from minialex.arrays import CPU, Array, to_numpy
 from minialex.autograd import OPS, Call, Op
+from minialex.autograd.choice import PLAIN
 from minialex.check import Pair
 from minialex.check.case import Inputs
 from minialex.cuda import emulated
 from minialex.errors import MinialexError
-from minialex.terms import Arrays, input_names
+from minialex.terms import Arrays, input_names, named_arguments
 from minialex.wording import unknown
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class OpRun:
     """What an implementation of an op was given and made of it.
 
@@ -64,6 +66,10 @@ class OpRun:
         names = input_names(call.op, len(call.inputs))
         found = {f"g{names[k]}": g for k, g in enumerate(gradients) if g is not None}
         return cls(call.op, name, call.inputs, call.params, call.y, gy, found)
+
+    def __repr__(self) -> str:
+        numbers = ", ".join(["y", *self.gradients])
+        return f"OpRun({self.op.name} by {self.implementation}: {numbers})"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -132,6 +138,10 @@ class OpRun:
         y, saved = pair.run(inputs, dict(self.params))
         gy, found = None, {}
         if self.gy is not None:
+            if self.gy.shape != y.shape:
+                raise MinialexError(
+                    f"gy has shape {self.gy.shape}: it must be that of the output, {y.shape}"
+                )
             gy = np.asarray(to_numpy(self.gy), order="C")
             needs = tuple(f"g{name}" in self.gradients for name in self.names)
             gradients = pair.vjp(gy, saved, dict(self.params), needs)
@@ -161,12 +171,13 @@ def run_op(
         Kernels are emulated.
     gy : array of the output's shape, optional
     **params
-        Those of the op's implementations: pairs where an axis has its own.
+        All that the op's implementations take, as they take them: ``stride=(1, 1)``.
 
     Raises
     ------
     MinialexError
-        If there is no such op or implementation, or it does not run here.
+        If there is no such op or implementation, it does not run here, or it does not take what is
+        given.
     """
     if op not in OPS:
         raise MinialexError(unknown("op", op, sorted(OPS)))
@@ -181,4 +192,14 @@ def run_op(
         if gy is not None and a is not None and a.dtype.kind == "f"
     }
     blank = OpRun(OPS[op], "", arrays, params, empty, gy, wanted)
-    return blank.by(implementation)
+    try:
+        return blank.by(implementation)
+    except (TypeError, ValueError, IndexError) as error:
+        taken = ", ".join([*named_arguments(OPS[op]), *_parameters(OPS[op])])
+        raise MinialexError(f"{op} takes {taken}: {error}") from error
+
+
+def _parameters(op: Op) -> list[str]:
+    """Return the names of an op's parameters."""
+    found = inspect.signature(op.implementations[PLAIN].forward).parameters.values()
+    return [f"{p.name}=" for p in found if p.kind is p.KEYWORD_ONLY and p.name != "keep"]

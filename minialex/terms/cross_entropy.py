@@ -86,9 +86,9 @@ def _gx(
     gy = a.cell("gy", n) if a.shape("gy") else a.cell("gy")
     p, terms = probability(a, index, 1), []
     for j in range(a.shape("x")[1]):
-        s, note = _share(a, n, j, label_smoothing)
+        s, _ = _share(a, n, j, label_smoothing)
         if s.terms:
-            terms.append(term(gy, *divisor, *_factor_of(s), p, note=note))
+            terms.append(term(gy, *divisor, *_factor_of(s), p))
     own, note = _share(a, n, c, label_smoothing)
     if own.terms:
         terms.append(term(-1.0, gy, *divisor, *_factor_of(own), note=note))

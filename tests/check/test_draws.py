@@ -1,7 +1,7 @@
 """Right ops on random shapes: the checker may accuse none, in array operations or in kernels.
 
-A few hundred of each run in the suite; ``pytest tests/check/test_draws.py --draws 10000`` takes
-minutes for the ops, and a quarter of an hour for the kernels under the emulator.
+A hundred of each and more run in the suite; ``pytest tests/check/test_draws.py --draws 10000``
+takes minutes for the ops, and a quarter of an hour for the kernels under the emulator.
 """
 
 import itertools

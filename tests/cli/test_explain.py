@@ -57,11 +57,13 @@ def test_a_gradient_as_differences_have_it(minialex):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("alexnet-mini",), "name a TARGET, as in features.3[17,20,31]"),
+        (("alexnet-mini",), "name a TARGET with its index, as in features.3[17,20,31]"),
         (("alexnet-mini", "features.0[1,2]"), "it has no element [1, 2]"),
         (("alexnet-mini", "feature.0[1,2,3]"), "unknown layer or parameter 'feature.0'"),
         (("alexnet-mini", "image[0,0,0]"), "is a pixel"),
-        (("alexnet-mini", "logits[0]", "--class", "cat"), "unknown class 'cat'"),
+        (("alexnet-mini", "logits[0]", "--class", "cat"), "give a number from 0"),
+        (("alexnet-mini", "loss", "--class", "1000"), "numbered from 0 to 999"),
+        (("alexnet-mini", "loss", "a.png", "b.png"), "leave out b.png"),
         (("alexnet-mini", "logits[0]", "--follow", "99999"), "there is no term 99999"),
         (
             ("alexnet-mini", "logits[0]", "--implementation", "tield"),

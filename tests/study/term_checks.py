@@ -119,11 +119,14 @@ def faults_of_gradients(one: CaseOfTerms, most: int) -> Iterator[str]:
     if one.case.answer is not None or not np.isfinite(one.run.y).all():
         return  # ties, kinks and infinities: differences do not decide
     inputs = baseline(OPS[one.op]).prepared(one.run.inputs)
+    kind = one.case.output_dtype
     drawn = make_problem(
         lambda *xs: definition(one.op)(*xs, **one.run.params),
         inputs,
         np.random.default_rng(0),
         OPS[one.op].cost([None if a is None else a.shape for a in inputs], **one.run.params).flops,
+        # what it gives is a staircase where its type is coarser than that of the inputs
+        dtype=kind if kind is not None and kind.kind == "f" else np.dtype(np.float64),
     )
     problem = dataclasses.replace(drawn, gy=np.asarray(one.run.gy, np.float64))
     for which in one.run.gradients:

@@ -80,6 +80,8 @@ def test_differences_say_that_there_is_a_kink():
 
 
 def test_what_is_no_gradient_has_no_differences(conv):
+    assert repr(conv) == "OpRun(conv2d by plain: y, gx, gw, gb)"
+    assert repr(explain_run(conv, "gb", (1,))).startswith("Explanation(gb[1] of conv2d, by plain: ")
     with pytest.raises(MinialexError, match="gradient of an input of one op"):
         difference_of(explain_run(conv, "y", (0, 0, 0, 0)))
 
@@ -189,6 +191,38 @@ def test_what_it_writes_is_json_and_holds_the_formula(conv):
     terms = record["formula"]["terms"]
     assert math.fsum(term["value"] for term in terms) == pytest.approx(record["formula"]["value"])
     assert terms[0]["factors"] == [{"name": "b", "index": [0], "value": float(conv.inputs[2][0])}]
+
+
+@pytest.mark.parametrize(
+    ("run", "said"),
+    [
+        (lambda x: run_op("rlu", x), "unknown op 'rlu'"),
+        (lambda x: run_op("relu", x, implementation="tiled"), "unknown implementation of relu"),
+        (lambda x: run_op("relu"), "relu takes x: "),
+        (lambda x: run_op("softmax", x), "softmax takes x, dim=: "),
+        (lambda x: run_op("relu", x, foo=3), "relu takes x: "),
+        (lambda x: run_op("relu", x, gy=np.ones(4)), "gy has shape (4,): it must be that of the"),
+        (lambda x: run_op("conv2d", x, x, None, **CONV), "conv2d takes x, w, b, stride=, padding="),
+        (lambda x: explain_run(run_op("relu", x), "y", 1), "an index is a tuple of whole numbers"),
+        (lambda x: explain_run(run_op("relu", x), "gx", (1,)), "unknown number of this relu 'gx'"),
+    ],
+)
+def test_what_an_op_does_not_take_is_said(run, said):
+    with pytest.raises(MinialexError) as caught:
+        run(np.ones(3, np.float32))
+    assert said in str(caught.value)
+
+
+def test_of_the_target_alone_it_is_said_that_it_is_the_target(run):
+    own, other = (run.explain(f"logits.grad[{c}]").formula for c in (1, 0))
+    assert [term.note for term in own.terms] == ["", "the target"]
+    assert [term.note for term in other.terms] == [""]
+
+
+def test_a_class_that_is_not_there():
+    model, images = nn.Sequential(nn.Flatten(), nn.Linear(4, 3)), np.ones((1, 1, 2, 2), np.float32)
+    with pytest.raises(MinialexError, match="no class 3: they are numbered from 0 to 2"):
+        explain(model, images, "logits[0]", label=3)
 
 
 def test_an_image_wants_no_number_of_its_own(run):
