@@ -157,7 +157,7 @@ def output_bytes(model: AlexNet, size: int) -> int:
 
 @contextlib.contextmanager
 def translate_size_error(model: AlexNet, size: int | None) -> Iterator[None]:
-    """Translate to MinialexError that images of `size` x `size` pixels, run inside, are too small.
+    """Translate to MinialexError that images of `size` x `size` pixels, run inside, do not fit.
 
     Raises
     ------
@@ -167,9 +167,10 @@ def translate_size_error(model: AlexNet, size: int | None) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
+        made_for = model.variant.image_size
+        how = "large" if size is not None and size > made_for else "small"
         raise MinialexError(
-            f"image_size {size} is too small for {model.variant.name}: "
-            f"it is made for {model.variant.image_size}"
+            f"image_size {size} is too {how} for {model.variant.name}: it is made for {made_for}"
         ) from error
 
 

@@ -178,6 +178,14 @@ def test_filters_of_a_run_and_of_its_last_checkpoint(minialex, run_folder):
     assert "2 of 32 filters, the largest norm first; each has 3 x 5 x 5 weights" in text[-1]
 
 
+def test_an_image_that_is_looked_at_is_not_drawn_over(minialex, network, photos):
+    path = photos / "dark" / "00.png"
+    before = path.read_bytes()
+    answer = minialex("features", network, path, "--out", path)
+    refused(answer, f"--out {path} is one of the images: name another file")
+    assert path.read_bytes() == before
+
+
 def test_filters_are_drawn(minialex, network):
     for name in "first.png", "first.pdf":
         answer = minialex("filters", "--pretrained", network, "--out", name)
