@@ -35,11 +35,14 @@ def doctor(run: Path, device: str, as_json: bool) -> None:
     vanishing or exploding gradients, layer by layer
     a class that is never predicted
     images that are constant, or both trained and validated on
-    labels that do not fit the images: exchanged, shuffled, or changed since
+    labels that do not fit: classes or files changed since; classes taken for one another, as where
+      labels were exchanged after training; neighbours, where validation is no better than guessing,
+      that share labels no more than by chance: of few or easy images shuffled labels may not show
     a warm-up that swallowed the run
 
-    The exit status is 0 if nothing was found, 1 if something was, 2 if there is no run. What could
-    not be looked at is said: without its last checkpoint a run has no network to look into.
+    The exit status is 0 if nothing was found, 1 if something was found, or the network or the loss
+    could not be looked at, 2 if there is no run. What could not be looked at is said: without its
+    last checkpoint a run has no network to look into.
     docs/doctor.md says how often it is wrong, of small runs with planted faults.
 
     \b
@@ -53,5 +56,5 @@ def doctor(run: Path, device: str, as_json: bool) -> None:
     else:
         for line in lines(report):
             console.print(line)
-    if report.findings:
+    if report.findings or report.blind:
         raise click.exceptions.Exit(1)

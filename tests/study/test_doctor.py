@@ -31,7 +31,7 @@ from minialex.study.doctor.measured import (
 )
 from minialex.study.doctor.network import DeadUnits, NetworkSigns, look, take_batches
 from minialex.study.doctor.reading import open_run
-from minialex.study.doctor.rules import findings
+from minialex.study.doctor.rules import findings, sorted_out
 from minialex.study.doctor.scores import too_little
 from minialex.study.doctor.text import lines
 from minialex.train.factory import open_data
@@ -213,11 +213,62 @@ def test_what_is_not_finite_is_none_in_json():
 
 
 def test_what_there_is_too_little_of_is_said():
-    early = sound(losses=losses(steps=12))
+    early = sound(losses=losses(steps=12), steps=12)
     assert too_little(early) == [
-        "whether the loss falls: 12 batches were trained on, 20 are needed"
+        "whether the loss falls: 12 batches were trained on, 20 are needed",
+        "whether each class is predicted: 12 batches were trained on, 20 are needed",
     ]
     assert too_little(sound()) == []
+
+
+PASSED_OVER = FAULTY["unpredicted"][0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "found", "follows"),
+    [
+        ({}, ["unpredicted"], []),
+        ({"losses": losses(tail=1.097)}, ["stuck"], ["unpredicted"]),
+        ({"planned": (200, 2000)}, ["warmup"], ["unpredicted"]),
+        ({"losses": losses(steps=12), "steps": 12}, [], []),
+        ({"losses": losses(steps=12), "steps": 12, "planned": (30, 60)}, ["warmup"], []),
+    ],
+)
+def test_a_class_that_is_passed_over_for_another_reason_is_no_finding(changes, found, follows):
+    m = replace(PASSED_OVER, **changes)
+    every = findings(m)
+    own, others = sorted_out(m, every)
+    assert ([one.kind for one in own], [one.kind for one in others]) == (found, follows)
+    # what the limits are fixed by counts it all the same
+    assert "unpredicted" in [one.kind for one in every]
+
+
+def test_what_follows_is_listed_last():
+    m = replace(PASSED_OVER, planned=(200, 2000))
+    own, others = sorted_out(m, findings(m))
+    text = lines(RunReport("run", 100, 24, own, follows=others))
+    assert text[0] == "run after 100 steps: 1 finding, by 24 training images"
+    assert text[-2] == "follows from the above"
+    assert text[-1].startswith("   a class is never predicted: none of 24 training images is taken")
+
+
+@pytest.mark.parametrize(
+    ("update", "changes", "named"),
+    [
+        (5e-5, {}, True),
+        (2e-4, {}, False),
+        (5e-5, {"gradients": GRADIENTS | {"features.0": 1e-9}}, False),
+    ],
+)
+def test_a_loss_that_does_not_fall_by_small_steps_names_the_rate_first(update, changes, named):
+    signs = replace(sound().signs, updates={"features.0.weight": update}, **changes)
+    stuck = findings(sound(losses=losses(tail=1.097), signs=signs))[0]
+    assert stuck.kind == "stuck"
+    said = f"a step at the full rate changes the weights by {update:.2g} of their size"
+    assert (said in stuck.evidence) == named
+    assert stuck.cause.startswith("the rate 0.01 is low for sgd: look at it first") == named
+    assert stuck.advice.startswith("try --lr 0.1; if that does not help, look at") == named
+    assert stuck.numbers.get("update") == (update if named else None)
 
 
 def test_what_was_not_looked_at_is_no_finding():
@@ -345,12 +396,18 @@ def test_what_is_missing_is_named_and_the_rest_is_looked_at(ill, photos, tmp_pat
     shutil.copytree(ill, run)
     (run / "last.safetensors").unlink()
     report = examine(run, device="cpu")
-    assert report.unseen == ("the network: there is no last.safetensors",)
+    (unseen,) = report.unseen
+    assert unseen.startswith(
+        "the network: there is no last.safetensors: it was removed, or the run "
+    )
+    assert unseen.endswith("as one does that is killed or whose loss is not finite")
+    assert report.blind == ("the network",)
     assert (report.steps, report.images, report.of("dead")) == (20, 15, [])
     shutil.copy(ill / "last.safetensors", run)
     (run / "metrics.jsonl").unlink()
     report = examine(run, device="cpu")
     assert report.unseen == ("the loss: there is no metrics.jsonl",)
+    assert report.blind == ("the loss",)
     assert [one.where for one in report.of("dead")] == ["classifier.2"]
     (run / "settings.json").unlink()
     assert examine(run, device="cpu").of("dead") == report.of("dead")
@@ -388,6 +445,7 @@ def test_images_that_are_gone_or_renamed(ill, photos, tmp_path):
     settings = (run / "settings.json").read_text().replace(str(photos), str(own))
     (run / "settings.json").write_text(settings)
     assert examine(run, device="cpu").of("labels") == []
+    assert examine(run, device="cpu").blind == ()
     (own / "red").rename(own / "amber")
     (changed,) = examine(run, device="cpu").of("labels")
     assert "the classes were blue, green, red, and are amber, blue, green" in changed.evidence
@@ -396,6 +454,54 @@ def test_images_that_are_gone_or_renamed(ill, photos, tmp_path):
     assert report.images == 0
     assert [what.split(":")[0] for what in report.unseen] == ["the images"]
     assert str(own) in report.unseen[0]
+    assert report.blind == ("the network", "the loss")
+    assert "could not look at the network and the loss: " in lines(report)[0]
+
+
+def test_metrics_that_are_cut_are_no_losses(ill, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(ill, run)
+    text = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (run / "metrics.jsonl").write_text("".join(text[:5]))
+    report = examine(run, device="cpu")
+    cut = [what for what in report.unseen if "it was cut" in what]
+    assert cut[0].startswith("the loss: metrics.jsonl ends at step ")
+    assert "last.safetensors is of step 20" in cut[0]
+    assert report.blind == ("the loss",)
+    (run / "metrics.jsonl").write_text("".join(text[:2]) + "{\n")
+    report = examine(run, device="cpu")
+    assert "line 3 is not a record" in report.unseen[0]
+    assert report.blind == ("the loss",)
+
+
+def test_a_loss_that_is_not_finite_at_once_leaves_nothing_to_look_at(photos, tmp_path):
+    run = tmp_path / "run"
+    with pytest.raises(MinialexError, match="not finite"):
+        train(small(photos, optimizer="sgd", lr=1e30, warmup=0, out=str(run)))
+    report = examine(run, device="cpu")
+    assert report.blind == ("the network", "the loss")
+    first = lines(report)[0]
+    assert first.startswith(
+        f"{run}: could not look at the network and the loss: nothing else found"
+    )
+    assert "or whose loss is not finite" in report.unseen[0]
+    assert "none of a loss that is not finite" in report.unseen[1]
+
+
+def test_a_run_that_went_on_after_its_last_checkpoint_may_have_met_one(ill, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(ill, run)
+    with open(run / "metrics.jsonl", "a") as file:
+        for line in (ill / "metrics.jsonl").read_text().splitlines():
+            record = json.loads(line)
+            if record["split"] == "train" and record["step"] <= 4:
+                file.write(json.dumps(record | {"step": record["step"] + 20}) + "\n")
+    (unseen,) = open_run(run).unseen
+    assert unseen.startswith(
+        "the network after step 20, of which last.safetensors is: the run came"
+    )
+    assert "to step 24" in unseen
+    assert unseen.endswith("whose loss is not finite")
 
 
 def test_a_run_of_the_digits_that_was_stopped_in_its_warm_up(tmp_path):
@@ -406,7 +512,11 @@ def test_a_run_of_the_digits_that_was_stopped_in_its_warm_up(tmp_path):
     (warmup,) = report.of("warmup")
     assert warmup.numbers["highest"] == pytest.approx(settings.lr * 4 / 9)
     assert "stopped" in warmup.cause
-    assert "the loss: metrics.jsonl has none of a training batch yet" in report.unseen
+    assert any("metrics.jsonl has none of a training batch" in what for what in report.unseen)
+    assert (
+        "whether each class is predicted: 4 batches were trained on, 20 are needed" in report.unseen
+    )
+    assert report.of("unpredicted") == []
     assert {"stuck", "duplicates", "constant"}.isdisjoint(one.kind for one in report.findings)
 
 

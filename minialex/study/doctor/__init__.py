@@ -16,8 +16,8 @@ from pathlib import Path
 from minialex.study.doctor.measured import measure
 from minialex.study.doctor.reading import open_run
 from minialex.study.doctor.report import KINDS, RunFinding, RunReport
-from minialex.study.doctor.rules import LIMITS, Limits, findings
-from minialex.study.doctor.scores import too_little
+from minialex.study.doctor.rules import LIMITS, Limits, findings, sorted_out
+from minialex.study.doctor.scores import blind, too_little
 
 __all__ = ["KINDS", "LIMITS", "Limits", "RunFinding", "RunReport", "examine"]
 
@@ -40,5 +40,13 @@ def examine(run: str | Path, *, device: str = "auto", limits: Limits = LIMITS) -
         If there is no run, its settings are damaged, or there is no such device.
     """
     m = measure(open_run(run), device)
-    images = len(m.sample.names) if m.sample else 0
-    return RunReport(str(run), m.steps, images, findings(m, limits), (*m.unseen, *too_little(m)))
+    found, follows = sorted_out(m, findings(m, limits))
+    return RunReport(
+        run=str(run),
+        steps=m.steps,
+        images=len(m.sample.names) if m.sample else 0,
+        findings=found,
+        unseen=(*m.unseen, *too_little(m)),
+        blind=blind(m),
+        follows=follows,
+    )

@@ -197,7 +197,7 @@ def guessing_loss(settings: Settings, dataset: Dataset) -> float:
 
 
 def _validation(run: OpenedRun) -> Validation | None:
-    val = [record for record in run.metrics if record.split == "val"]
+    val = [r for r in run.metrics if r.split == "val" and math.isfinite(r.accuracy)]
     if not val or run.data is None:
         return None
     N = len(run.data.val)

@@ -20,6 +20,8 @@ from minialex.weights.checkpoint import LAST_CHECKPOINT, Checkpoint
 
 Read = TypeVar("Read")
 
+AS_ENDS = "as one does that is killed or whose loss is not finite"
+
 
 @dataclass
 class OpenedRun:
@@ -86,7 +88,8 @@ def open_run(folder: str | Path) -> OpenedRun:
     from_file = saved is None or os.path.lexists(path / SETTINGS_FILE)
     settings = read_settings(path / (SETTINGS_FILE if from_file else LAST_CHECKPOINT))
     run = OpenedRun(path, settings, saved=saved, unseen=unseen)
-    run.metrics = or_note(unseen, "the loss", lambda: _metrics(path)) or []
+    run.metrics = or_note(unseen, "the loss", lambda: _metrics(run)) or []
+    unseen += _ended(run)
     run.data = or_note(unseen, "the images", lambda: _images(settings, saved))
     return run
 
@@ -102,17 +105,41 @@ def or_note(unseen: list[str], what: str, read: Callable[[], Read]) -> Read | No
 
 def _last(path: Path) -> Checkpoint:
     if not os.path.lexists(path / LAST_CHECKPOINT):
-        raise MinialexError(f"there is no {LAST_CHECKPOINT}")
+        raise MinialexError(
+            f"there is no {LAST_CHECKPOINT}: it was removed, or the run ended before it wrote one, "
+            f"{AS_ENDS}"
+        )
     return checkpoint.load(path / LAST_CHECKPOINT)
 
 
-def _metrics(path: Path) -> list[MetricsRecord]:
-    if not os.path.lexists(path / METRICS_FILE):
+def _metrics(run: OpenedRun) -> list[MetricsRecord]:
+    if not os.path.lexists(run.path / METRICS_FILE):
         raise MinialexError(f"there is no {METRICS_FILE}")
-    found = read_metrics(path / METRICS_FILE)
-    if not any(record.split == "train" for record in found):
-        raise MinialexError(f"{METRICS_FILE} has none of a training batch yet")
+    found = read_metrics(run.path / METRICS_FILE)
+    steps = [record.step for record in found if record.split == "train"]
+    if not steps:
+        raise MinialexError(
+            f"{METRICS_FILE} has none of a training batch: each {run.settings.log_every:,} batches "
+            "one is written, but none of a loss that is not finite"
+        )
+    saved = run.saved.manifest["position"]["step"] if run.saved else 0
+    if saved - max(steps) >= run.settings.log_every:
+        raise MinialexError(
+            f"{METRICS_FILE} ends at step {max(steps):,}, and {LAST_CHECKPOINT} is of step "
+            f"{saved:,}: it was cut"
+        )
     return found
+
+
+def _ended(run: OpenedRun) -> list[str]:
+    """Return a line on a run that went on after its last checkpoint; none if it did not."""
+    saved = run.saved.manifest["position"]["step"] if run.saved else None
+    if saved is None or run.steps is None or run.steps <= saved:
+        return []
+    return [
+        f"the network after step {saved:,}, of which {LAST_CHECKPOINT} is: the run came at least "
+        f"to step {run.steps:,}, and still runs, or ended there {AS_ENDS}"
+    ]
 
 
 def _images(settings: Settings, saved: Checkpoint | None) -> RunData:

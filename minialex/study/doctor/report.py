@@ -49,6 +49,10 @@ class RunReport:
     findings : tuple of RunFinding
     unseen : tuple of str
         What could not be looked at, and why.
+    blind : tuple of str
+        Which of "the network" and "the loss" are among that: without them little can be found.
+    follows : tuple of RunFinding
+        What others of the findings explain.
     """
 
     run: str
@@ -56,6 +60,8 @@ class RunReport:
     images: int
     findings: tuple[RunFinding, ...]
     unseen: tuple[str, ...] = ()
+    blind: tuple[str, ...] = ()
+    follows: tuple[RunFinding, ...] = ()
 
     def of(self, kind: str) -> list[RunFinding]:
         """Return the findings of a kind."""

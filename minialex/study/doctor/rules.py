@@ -12,7 +12,13 @@ import numpy as np
 
 from minialex.study.doctor.measured import RunMeasures
 from minialex.study.doctor.report import RunFinding
-from minialex.study.doctor.scores import exchanged, gradient_ratios, never_predicted, scores
+from minialex.study.doctor.scores import (
+    barely_begun,
+    exchanged,
+    gradient_ratios,
+    never_predicted,
+    scores,
+)
 from minialex.wording import counted, enumerated
 
 
@@ -64,7 +70,11 @@ AT_MOST = frozenset({"stuck", "slow", "vanishing", "unpredicted", "unrelated"})
 CONSTANT_LEVELS = 2.0
 """An image that spans at most so many of 255 levels is constant: what JPEG makes of one colour."""
 
-USUAL_UPDATE = "usual is about 0.001"
+USUAL_UPDATE = 1e-3
+USUAL = f"usual is about {USUAL_UPDATE:g}"
+
+LOW_UPDATE = 1e-4
+"""Steps that change the weights by less may well be why a loss does not fall."""
 
 NAMED = 3
 """Files that are named as examples."""
@@ -83,20 +93,55 @@ def findings(m: RunMeasures, limits: Limits = LIMITS) -> tuple[RunFinding, ...]:
     return tuple(finding for rule in _RULES for finding in rule(m, beyond))
 
 
+def sorted_out(
+    m: RunMeasures, found: tuple[RunFinding, ...]
+) -> tuple[tuple[RunFinding, ...], tuple[RunFinding, ...]]:
+    """Return the findings that stand for themselves, and those that they explain.
+
+    A network whose loss is that of guessing, or whose run did not get past its warm-up, passes
+    classes over as a matter of course. After a few batches any does: that is left out.
+    """
+    passed_over = tuple(one for one in found if one.kind == "unpredicted")
+    others = tuple(one for one in found if one.kind != "unpredicted")
+    if barely_begun(m):
+        return others, ()
+    if any(one.kind in ("stuck", "warmup") for one in others):
+        return others, passed_over
+    return found, ()
+
+
 def _stuck(m: RunMeasures, beyond: Beyond) -> Iterator[RunFinding]:
     if m.losses is None or not beyond["stuck"]:
         return
     tail, guessing, C = m.losses.tail, m.losses.guessing, len(m.classes)
-    yield RunFinding(
-        "stuck",
-        "",
+    evidence = (
         f"training loss {tail:.4g} over the last quarter of {counted(m.losses.steps, 'step')}; "
-        f"guessing without looking gives {guessing:.4g} (ln {C} is {np.log(C):.4g})",
-        {"tail": tail, "guessing": guessing, "progress": m.losses.progress},
+        f"guessing without looking gives {guessing:.4g} (ln {C} is {np.log(C):.4g})"
+    )
+    numbers = {"tail": tail, "guessing": guessing, "progress": m.losses.progress}
+    cause = (
         "nothing that the images say reaches the outputs: a rate that is far too low or too high, "
-        "weights that pass no gradient, or labels that have nothing to do with the images",
+        "weights that pass no gradient, or labels that have nothing to do with the images"
+    )
+    advice = (
         "look at the other findings first; then try to overfit twenty images with --dropout 0, "
-        "which a network that works can",
+        "which a network that works can"
+    )
+    update = median(m.signs.updates.values()) if m.signs else USUAL_UPDATE
+    # where no gradient arrives a higher rate is of no use
+    if update < LOW_UPDATE and not beyond["vanishing"]:
+        lr = m.settings.lr
+        evidence += f"; {_step_of(update)}"
+        numbers["update"] = update
+        cause = f"the rate {lr:g} is low for {m.settings.optimizer}: look at it first; or {cause}"
+        advice = f"try --lr {lr * 10:.2g}; if that does not help, {advice}"
+    yield RunFinding("stuck", "", evidence, numbers, cause, advice)
+
+
+def _step_of(ratio: float) -> str:
+    return (
+        f"a step at the full rate changes the weights by {ratio:.2g} of their size (median; "
+        f"{USUAL})"
     )
 
 
@@ -124,7 +169,7 @@ def _fast(m: RunMeasures, beyond: Beyond) -> Iterator[RunFinding]:
         growth = median(m.signs.growth.values()) if m.signs else 1.0
         evidence.append(
             f"a step changes the weights by {ratio:.2g} of what they were at first or are now "
-            f"(median; {USUAL_UPDATE}); they have {growth:.3g} times their first norm"
+            f"(median; {USUAL}); they have {growth:.3g} times their first norm"
         )
         numbers |= {"update": ratio, "growth": growth}
     if m.losses is not None and beyond["blown_up"]:
@@ -151,8 +196,7 @@ def _slow(m: RunMeasures, beyond: Beyond) -> Iterator[RunFinding]:
         yield RunFinding(
             "slow",
             "",
-            f"a step at the full rate changes the weights by {ratio:.2g} of their size (median; "
-            f"{USUAL_UPDATE})",
+            _step_of(ratio),
             {"update": ratio, "lr": m.settings.lr},
             f"the rate {m.settings.lr:g} is too low for {m.settings.optimizer}, or there are next "
             "to no gradients",

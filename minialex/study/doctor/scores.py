@@ -58,10 +58,26 @@ def too_little(m: RunMeasures) -> list[str]:
     if m.losses is not None and m.losses.steps < MIN_STEPS:
         steps = counted(m.losses.steps, "batch")
         lines.append(f"whether the loss falls: {steps} were trained on, {MIN_STEPS} are needed")
+    if m.signs is not None and barely_begun(m):
+        steps = counted(m.steps or 0, "batch")
+        lines.append(
+            f"whether each class is predicted: {steps} were trained on, {MIN_STEPS} are needed"
+        )
     if m.signs is not None and len(m.signs.predicted) < MIN_IMAGES:
         images_seen = counted(len(m.signs.predicted), "training image")
         lines.append(f"dead ReLUs: three batches have {images_seen}, {MIN_IMAGES} are needed")
     return lines
+
+
+def blind(m: RunMeasures) -> tuple[str, ...]:
+    """Return which of network and loss could not be looked at."""
+    looked_at = {"the network": m.signs, "the loss": m.losses}
+    return tuple(what for what, seen in looked_at.items() if seen is None)
+
+
+def barely_begun(m: RunMeasures) -> bool:
+    """Whether so few batches were trained on that what is not learnt yet says nothing."""
+    return m.steps is not None and m.steps < MIN_STEPS
 
 
 def _has_learnt(m: RunMeasures) -> bool:
