@@ -20,6 +20,9 @@ from minialex.wording import counted
 MAX_LINES_SHOWN = 60
 """A file to begin with that is longer is not printed, only written."""
 
+LANGUAGES = {".py": "Python", ".cu": "CUDA", ".cuh": "CUDA"}
+"""What a file is written in, by how its name ends."""
+
 
 @click.group(short_help="Gradients to complete, kernels to repair, and whether they are right.")
 def puzzle() -> None:
@@ -79,16 +82,14 @@ def show(which: str, hint: bool, out: Path | None) -> None:
         console.print("\n" + _filled(f"Hint: {one.hint}"))
     console.print("\n" + _filled(f"Checked: {one.checked_by}."))
     lines = counted(one.start.count("\n"), "line")
+    write_it = f"minialex puzzle show {_number(one)} --out solution{one.suffix} writes it"
     if out is not None:
         atomic_write(out, one.start.encode())
         messages.print(f"wrote {out}: edit it, then minialex puzzle try {_number(one)} {out}")
     elif one.start.count("\n") <= MAX_LINES_SHOWN:
-        console.print(f"\n{one.start}", end="")
+        console.print(f"\nThe file to begin with; {write_it}:\n\n{one.start}", end="")
     else:
-        console.print(
-            f"\nThe file has {lines}: minialex puzzle show {_number(one)} --out "
-            f"solution{one.suffix} writes it"
-        )
+        console.print(f"\nThe file has {lines}: {write_it}")
 
 
 @puzzle.command("try", short_help="Check a solution: PASS, or FAIL and where.")
@@ -100,18 +101,19 @@ def try_solution(which: str, file: Path, as_json: bool) -> None:
 
     The checks stop at the first that fails. Exit status 0 for PASS, 1 for FAIL.
 
+    Shapes are fixed, and only numbers are drawn anew.
+
     FILE runs in a process of its own, with all that you may do: try only what you have read.
-    What it prints is set aside, an exception is reported with its line, and a check that takes a
-    minute, as with a loop without end, is ended. In Python, imports other than NumPy's and a few
-    of Python's own are refused, so that calling the op itself is no solution. A file that is
-    written to get around that may pass.
+    What it prints is set aside, an exception is reported with its line, and what takes a minute
+    for one check or ten for all, or prints without end, is ended. In Python, imports other than
+    NumPy's and a few of Python's own are refused, so that calling the op itself is no solution. A
+    file that is written to get around that may pass.
     """
-    one, text = find(which), _read(file)
-    checking = f"checking puzzle {_number(one)}"
-    with messages.status(checking) as status:
-        result = tried(
-            one, text, after_check=lambda n: status.update(f"{checking}: {counted(n, 'check')}")
-        )
+    one = find(which)
+    text = _read(file)
+    _check_kind(one, file)
+    with messages.status(_progress(one, 0)) as status:
+        result = tried(one, text, after_check=lambda n: status.update(_progress(one, n)))
     if as_json:
         click.echo(json.dumps({"number": _number(one), "name": one.name, **result.record()}))
     else:
@@ -138,11 +140,20 @@ def _number(one: Puzzle) -> int:
     return PUZZLES.index(one) + 1
 
 
+def _progress(one: Puzzle, done: int) -> str:
+    number = min(done + 1, one.check_count)
+    return f"puzzle {_number(one)}: check {number:,} of {one.check_count:,}"
+
+
 def _filled(text: str) -> str:
     return textwrap.fill(" ".join(text.split()), 92)
 
 
 def _check_new(file: Path) -> None:
+    if file.is_dir():
+        raise MinialexError(f"{file} is a folder: name a file to write")
+    if file.is_symlink() and not file.exists():
+        raise MinialexError(f"{file} is a link to nothing: name another file, or remove that link")
     check_writable(file)
     if file.exists():
         raise MinialexError(f"{file} is there already: name another file, or move that one")
@@ -156,6 +167,15 @@ def _read(file: Path) -> str:
     except ValueError as error:
         reason = "it is no UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
         raise MinialexError(f"cannot read {file}: {reason}: name the solution's file") from None
+
+
+def _check_kind(one: Puzzle, file: Path) -> None:
+    """Refuse a file in the other language, as its name says, before all its lines are wrong."""
+    wanted, given = LANGUAGES[one.suffix], LANGUAGES.get(file.suffix.lower())
+    if given not in (wanted, None):
+        raise MinialexError(
+            f"puzzle {_number(one)} wants a {wanted} file, {one.suffix}: {file} is named as {given}"
+        )
 
 
 def _print(one: Puzzle, result: PuzzleResult) -> None:

@@ -45,6 +45,8 @@ def _faults(seed: int, puzzle: Puzzle, what: str, text: str, expected: Verdict) 
         # wrong solutions overflow and divide by zero
         warnings.simplefilter("ignore")
         found = result_of(puzzle, text)
+    if found.verdict is Verdict.PASS and found.checks != puzzle.check_count:
+        return [f"seed {seed}: {puzzle.name}: {found.checks} checks, not {puzzle.check_count}"]
     if found.verdict is expected:
         return []
     return [f"seed {seed}: {puzzle.name}, {what}: {found.verdict}, {' '.join(found.lines)}"]

@@ -33,6 +33,7 @@ def test_a_task_is_shown_without_its_answer_and_nothing_is_written(minialex):
     assert "each y depends on every x of its row." in " ".join(answer.out.split())
     assert "all 18 cases of softmax, each drawn 3 times" in answer.out
     assert puzzle.start in answer.out
+    assert "minialex puzzle show 10 --out solution.py writes it:" in answer.out
     assert puzzle.solved not in answer.out
     assert "Hint" not in answer.out
     assert "Hint: dy[c]/dx[k]" in minialex("puzzle", "show", "10", "--hint").out
@@ -48,6 +49,23 @@ def test_a_file_to_begin_with_is_written_once(minialex):
     Path("mine.cu").write_text("edited")
     refused(minialex("puzzle", "show", "1", "--out", "mine.cu"), "mine.cu is there already")
     assert Path("mine.cu").read_text() == "edited"
+
+
+def test_a_file_to_begin_with_is_not_written_where_a_link_leads_or_to_no_name(minialex):
+    Path("link.py").symlink_to("elsewhere.py")
+    refused(minialex("puzzle", "show", "1", "--out", "link.py"), "link.py is a link to nothing")
+    assert not Path("elsewhere.py").exists()
+    refused(minialex("puzzle", "show", "1", "--out", ""), "is a folder: name a file to write")
+
+
+def test_a_file_in_the_other_language_is_refused(minialex):
+    for name in ("s.py", "s.cu"):
+        Path(name).write_text("")
+    refused(
+        minialex("puzzle", "try", "44", "s.py"),
+        "puzzle 44 wants a CUDA file, .cu: s.py is named as Python",
+    )
+    refused(minialex("puzzle", "try", "1", "s.cu"), "puzzle 1 wants a Python file, .py")
 
 
 def test_an_answer_passes_and_a_start_fails(minialex):

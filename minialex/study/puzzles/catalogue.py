@@ -42,6 +42,6 @@ def find(which: str) -> Puzzle:
             return puzzle
     if which.isdecimal():
         raise MinialexError(f"no puzzle {which}: they go from 1 to {len(PUZZLES)}")
-    near = difflib.get_close_matches(which, [puzzle.name for puzzle in PUZZLES], n=1)
+    near = difflib.get_close_matches(which.lower(), [puzzle.name for puzzle in PUZZLES], n=1)
     hint = f"did you mean {near[0]!r}?" if near else "minialex puzzle list names them"
     raise MinialexError(f"unknown puzzle {which!r}: {hint}")

@@ -108,6 +108,11 @@ class EnginePuzzle(PythonPuzzle):
             "float64 and float32; each op may run once"
         )
 
+    @property
+    def check_count(self) -> int:
+        """Each in each type."""
+        return len(CASES) * len(TYPES)
+
     def _checks_of(self, functions: Functions, seeds: Sequence[int]) -> Iterator[CaseFindings]:
         with _in_place_of_backward(functions):
             for case in (one for one in checks.CASES if one.name in CASES):

@@ -106,11 +106,18 @@ def shared_bytes(kernel: str, most: float) -> Limit:
     )
 
 
-def within(pair: Pair, case: Case, limits: Sequence[Limit]) -> CaseFindings:
-    """Profile forward and backward on a case, and compare what was counted with limits."""
-    with profiled(GPU, max_blocks=None) as profile:
-        for run in passes(pair, case):
-            run()
-        launches = [launch.counts for launch in profile.launches]
-    found = tuple(limit.finding(launches) for limit in limits)
-    return CaseFindings(pair, case.name, found, "profile")
+@dataclass(frozen=True)
+class LimitedCase:
+    """A case, and what a profile of forward and backward on it must not exceed."""
+
+    case: Case
+    limits: tuple[Limit, ...]
+
+    def profile(self, pair: Pair) -> CaseFindings:
+        """Profile forward and backward, and compare what was counted with the limits."""
+        with profiled(GPU, max_blocks=None) as profile:
+            for run in passes(pair, self.case):
+                run()
+            launches = [launch.counts for launch in profile.launches]
+        found = tuple(limit.finding(launches) for limit in self.limits)
+        return CaseFindings(pair, self.case.name, found, "profile")

@@ -6,7 +6,14 @@ from minialex.check import Case
 from minialex.check.cases import layers
 from minialex.check.cases.inputs import normal
 from minialex.study.puzzles.kernel_puzzle import KernelPuzzle
-from minialex.study.puzzles.limits import bank_conflicts, barriers, sectors, shared_bytes
+from minialex.study.puzzles.limits import (
+    Limit,
+    LimitedCase,
+    bank_conflicts,
+    barriers,
+    sectors,
+    shared_bytes,
+)
 from minialex.study.puzzles.puzzle import BARRIERS, SPEED, Puzzle
 
 _BARRIER = "__syncthreads();\n"
@@ -45,6 +52,22 @@ _DOWN_COLUMNS = """\
 """
 _SCATTERED = "threadIdx.x * gridDim.x + blockIdx.x"
 
+
+def _tile_limits(most_sectors: float) -> tuple[Limit, ...]:
+    kernel = "linear_forward_tiled"
+    return (
+        bank_conflicts(kernel),
+        shared_bytes(kernel, 4 * (16 * 16 + 16 * 20)),
+        sectors(kernel, most_sectors),
+    )
+
+
+_SUM_LIMITS = (barriers("cross_entropy_total", 8 * 2 * 2),)
+_LRN_LIMITS = (
+    bank_conflicts("local_response_norm_forward"),
+    shared_bytes("local_response_norm_forward", 4 * 32 * 50),
+)
+
 PUZZLES: list[Puzzle] = [
     KernelPuzzle(
         name="three-barriers",
@@ -59,12 +82,20 @@ PUZZLES: list[Puzzle] = [
             (_TILES_COMPLETE, ""),
             (_TILES_READ, ""),
         ),
-        limits=(barriers("linear_forward_tiled", 8 * 2 * 3),),
-        profiled_on=layers.linear("rows of 48", (16, 48), 16),
+        profiled_on=(
+            LimitedCase(
+                layers.linear("rows of 48", (16, 48), 16),
+                (barriers("linear_forward_tiled", 8 * 2 * 3),),
+            ),
+            LimitedCase(
+                layers.linear("two blocks, rows of 32", (16, 32), 32),
+                (barriers("linear_forward_tiled", 2 * 8 * 2 * 2),),
+            ),
+        ),
         task="""
         Each turn of the loop waits at three barriers. Two are enough. Take one away so that it is
-        still right. (On the case that is profiled a block of 8 warps goes around three times: at
-        most 48 waits.)
+        still right. (On the first case that is profiled a block of 8 warps goes around three
+        times: at most 48 waits.)
         """,
         hint="Say for each barrier what would go wrong without it. For two of them it is the same.",
         why="The barrier at the top and the one at the bottom both keep the next loads from "
@@ -84,12 +115,16 @@ PUZZLES: list[Puzzle] = [
             (_SUMS_WRITTEN, ""),
             ("total += partials[w];\n", f"total += partials[w];\n    {_BARRIER}"),
         ),
-        limits=(barriers("cross_entropy_total", 8 * 2 * 2),),
-        profiled_on=layers.cross_entropy("40 rows", normal((40, 3)), [0, 1, 2, 1] * 10),
+        profiled_on=(
+            LimitedCase(
+                layers.cross_entropy("40 rows", normal((40, 3)), [0, 1, 2, 1] * 10), _SUM_LIMITS
+            ),
+            LimitedCase(layers.cross_entropy("9 rows", normal((9, 5)), [0, 1, 2] * 3), _SUM_LIMITS),
+        ),
         task="""
         block_sum waits at three barriers, where two are enough. Take one away, so that it is still
-        right where it is called twice in one kernel, as in cross_entropy_total. (In the case that
-        is profiled that kernel has one block of 8 warps: at most 32 waits.)
+        right where it is called twice in one kernel, as in cross_entropy_total. (In the cases that
+        are profiled that kernel has one block of 8 warps: at most 32 waits.)
         """,
         hint="Say for each barrier what would go wrong without it. Two of them do the same.",
         why="Before partials is written anew all must have read it: a barrier at the end does "
@@ -105,12 +140,10 @@ PUZZLES: list[Puzzle] = [
         op="linear",
         implementation="tiled",
         edits=((_PADDED, "    constexpr int PADDED = TILE;\n"),),
-        limits=(
-            bank_conflicts("linear_forward_tiled"),
-            shared_bytes("linear_forward_tiled", 4 * (16 * 16 + 16 * 20)),
-            sectors("linear_forward_tiled", 704),
+        profiled_on=(
+            LimitedCase(layers.linear("32 rows of 32", (32, 32), 32), _tile_limits(704)),
+            LimitedCase(layers.linear("16 rows of 48", (16, 48), 32), _tile_limits(480)),
         ),
-        profiled_on=layers.linear("32 rows of 32", (32, 32), 32),
         task="""
         All is right, but slow: where b_tile is written down a column, the threads of a warp meet
         in a few of the 32 banks of shared memory, each 4 bytes wide, and are served one after
@@ -131,8 +164,10 @@ PUZZLES: list[Puzzle] = [
         op="relu",
         implementation="kernel",
         edits=(("flat_index();\n    if (i < n) y[i]", f"{_SCATTERED};\n    if (i < n) y[i]"),),
-        limits=(sectors("relu_forward", 2 * 4096 / 8),),
-        profiled_on=Case("4,096 numbers", normal((4096,))),
+        profiled_on=tuple(
+            LimitedCase(Case(f"{n:,} numbers", normal((n,))), (sectors("relu_forward", 2 * n / 8),))
+            for n in (4096, 960)
+        ),
         task="""
         Every element is computed, once, and right. But the 32 threads of a warp ask for 32 numbers
         that lie far apart, and memory comes in sectors of 32 bytes: most of what is moved is
@@ -151,8 +186,13 @@ PUZZLES: list[Puzzle] = [
         op="cross_entropy",
         implementation="kernel",
         edits=((_INTERLEAVED, _IN_PIECES),),
-        limits=(sectors("cross_entropy_total", 2 * 2048 / 8 + 2),),
-        profiled_on=layers.cross_entropy("2,048 rows", normal((2048, 3)), [0, 1, 2, 1] * 512),
+        profiled_on=tuple(
+            LimitedCase(
+                layers.cross_entropy(f"{n:,} rows", normal((n, 3)), [0, 1, 2, 1] * (n // 4)),
+                (sectors("cross_entropy_total", 2 * n / 8 + 2),),
+            )
+            for n in (2048, 704)
+        ),
         task="""
         cross_entropy_total adds up the losses and weights of all rows, in one block of 256
         threads. On a CPU each core would take a piece of its own, side by side in memory, as here.
@@ -172,8 +212,16 @@ PUZZLES: list[Puzzle] = [
         op="linear",
         implementation="naive",
         edits=((_ALONG_ROWS, _DOWN_COLUMNS),),
-        limits=(sectors("linear_data_gradient_naive", 1408),),
-        profiled_on=layers.linear("16 rows of 64", (16, 64), 8),
+        profiled_on=(
+            LimitedCase(
+                layers.linear("16 rows of 64", (16, 64), 8),
+                (sectors("linear_data_gradient_naive", 1408),),
+            ),
+            LimitedCase(
+                layers.linear("8 rows of 96", (8, 96), 16),
+                (sectors("linear_data_gradient_naive", 2016),),
+            ),
+        ),
         task="""
         linear_data_gradient_naive gives gx[r, i] = sum over o of gy[r, o] w[o, i], one thread per
         number. Blocks are 32 x 8 threads, and threadIdx.x differs within a warp. Each thread has a
@@ -199,11 +247,10 @@ PUZZLES: list[Puzzle] = [
             ("smem[j - low][threadIdx.x] = own", "smem[threadIdx.x][j - low] = own"),
             ("sums[i] += smem[j - low][threadIdx.x];", "sums[i] += smem[threadIdx.x][j - low];"),
         ),
-        limits=(
-            bank_conflicts("local_response_norm_forward"),
-            shared_bytes("local_response_norm_forward", 4 * 32 * 50),
+        profiled_on=(
+            LimitedCase(layers.lrn("64 channels", (1, 64, 4, 8), 5, 0.7, 0.75, 2.0), _LRN_LIMITS),
+            LimitedCase(layers.lrn("40 channels", (2, 40, 2, 16), 3, 0.7, 0.75, 2.0), _LRN_LIMITS),
         ),
-        profiled_on=layers.lrn("64 channels", (1, 64, 4, 8), 5, 0.7, 0.75, 2.0),
         task="""
         The lanes of a warp are 32 neighbouring pixels, and each has a row of smem to itself, with
         its channels one after another. That is how one would lay it out for a CPU. All is right,

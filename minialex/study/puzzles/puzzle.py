@@ -102,6 +102,11 @@ class Puzzle(abc.ABC):
 
     @property
     @abc.abstractmethod
+    def check_count(self) -> int:
+        """How many checks a solution has to pass."""
+
+    @property
+    @abc.abstractmethod
     def checked_by(self) -> str:
         """What a solution has to pass, in a sentence."""
 
@@ -183,7 +188,8 @@ def _plainly(finding: Finding) -> str:
     """Return a finding without the verdict, which the first line has."""
     text = str(finding).removeprefix(f"{finding.verdict} ")
     # what a check says of an exception begins with its type
-    return re.sub(r"^running at all\n\s*(Solution\w*Error|EmulationError): ", "", text)
+    own = r"((\w+ raised )?Solution\w*Error|EmulationError): "
+    return re.sub(own, "", re.sub(rf"^running at all\n\s*{own}", "", text))
 
 
 @functools.lru_cache(maxsize=4096)

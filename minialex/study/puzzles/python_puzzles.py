@@ -11,19 +11,24 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from minialex.autograd import OPS, Implementation
 from minialex.check import CASES, CaseFindings, CheckRun, Pair
 from minialex.check.cases import routines as routine_cases
 from minialex.check.kinds import Kind
 from minialex.check.routines import RoutineImplementation, routines
 from minialex.study.puzzles.puzzle import SEEDS, TYPES, Puzzle, redrawn
-from minialex.study.puzzles.solution_file import SolutionRaisedError, described, load
+from minialex.study.puzzles.solution_file import FILE, SolutionRaisedError, described, load
 
 YOURS = "yours"
 """What the implementation is called that a solution is made into."""
 
 GAP = "@@\n"
 """Where in a template the lines stand that are to be written."""
+
+ASKED_ALSO = Kind.CONTRACT, Kind.LAYOUTS
+"""What is asked of an op beyond its values."""
 
 Functions = types.SimpleNamespace
 """The functions of a solution, by name."""
@@ -107,6 +112,11 @@ class OpPuzzle(PythonPuzzle):
             "gradients have the type of what they belong to, and arrays with gaps"
         )
 
+    @property
+    def check_count(self) -> int:
+        """Each case in each type: as often as it is drawn, and for what else is asked."""
+        return len(CASES[self.op]) * len(TYPES) * (len(SEEDS) + len(ASKED_ALSO))
+
     def _checks_of(self, functions: Functions, seeds: Sequence[int]) -> Iterator[CaseFindings]:
         op = OPS[self.op]
         pair = functools.partial(Pair, op, YOURS, YOURS)
@@ -116,7 +126,7 @@ class OpPuzzle(PythonPuzzle):
                 for case in CASES[self.op]:
                     for dtype in TYPES:
                         yield CheckRun(pair(dtype), redrawn(case, seed)).run()
-            for kind in (Kind.CONTRACT, Kind.LAYOUTS):
+            for kind in ASKED_ALSO:
                 for case in CASES[self.op]:
                     for dtype in TYPES:
                         yield CheckRun(pair(dtype), case, kind).run()
@@ -135,6 +145,12 @@ class OptimizerPuzzle(PythonPuzzle):
             f"{len(routine_cases.CASES[self.routine])} cases of {self.routine} of a few steps "
             "each, in float64 and float32"
         )
+
+    @property
+    def check_count(self) -> int:
+        """Each case in each type that it has."""
+        names = {dtype.name for dtype in TYPES}
+        return sum(len(names & {*case.dtypes}) for case in routine_cases.CASES[self.routine])
 
     def _checks_of(self, functions: Functions, seeds: Sequence[int]) -> Iterator[CaseFindings]:
         routine = routines()[self.routine]
@@ -162,11 +178,25 @@ def _shown(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def call(*args: Any, **params: Any) -> Any:
         try:
-            return function(*args, **params)
+            found = function(*args, **params)
         except Exception as error:
             raise SolutionRaisedError(described(error)) from error
+        for one in found if isinstance(found, tuple) else (found,):
+            _check_plain(one)
+        return found
 
     return call
+
+
+def _check_plain(one: Any) -> None:
+    """Refuse what NumPy takes for an array and no check can compare."""
+    if not isinstance(one, np.ndarray):
+        return
+    if type(one) is not np.ndarray or one.dtype.hasobject:
+        what = f"a {type(one).__name__}" if type(one) is not np.ndarray else "an array of objects"
+        raise SolutionRaisedError(
+            f"{FILE} returned {what}: it must be a plain NumPy array of floats"
+        )
 
 
 # ---- how a solution is made into an op's functions -----------------------------------------------

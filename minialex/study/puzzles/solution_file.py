@@ -24,6 +24,10 @@ FILE = "your file"
 """What messages call it."""
 
 
+MAX_MESSAGE = 300
+"""So many characters are told of what an exception says."""
+
+
 class SolutionRaisedError(Exception):
     """A function of a solution raised; the message says what, and in which line."""
 
@@ -41,7 +45,9 @@ def load(text: str, functions: Sequence[str]) -> types.SimpleNamespace:
         # of a null byte, or of nesting too deep, this says more
         code = compile(tree, FILE, "exec")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        # a null byte has no line
+        number = error.lineno if isinstance(error, SyntaxError) else None
+        line = f", line {number}" if number else ""
         raise SolutionError(f"{FILE} is no Python{line}: {_message(error)}") from None
     for number, what in _refused(tree):
         raise SolutionError(
@@ -83,4 +89,8 @@ def described(error: BaseException) -> str:
     """Return what was raised, and in which line of the solution."""
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == FILE]
     where = f" in line {lines[-1]}" if lines else ""
-    return f"{FILE} raised {type(error).__name__}{where}: {error}"
+    try:
+        message = " ".join(str(error).split())[:MAX_MESSAGE]
+    except Exception:
+        message = ""
+    return f"{FILE} raised {type(error).__name__}{where}" + (f": {message}" if message else "")

@@ -104,7 +104,7 @@ def test_what_is_named_is_there():
     for puzzle in IN_CUDA:
         assert puzzle.implementation in OPS[puzzle.op].implementations
         assert puzzle.start != puzzle.answer
-        assert bool(puzzle.limits) == bool(puzzle.profiled_on)
+        assert len({one.case.name for one in puzzle.profiled_on}) in (0, 2)
 
 
 def test_a_solution_leaves_nothing_among_the_implementations():
@@ -120,6 +120,54 @@ def test_a_profile_that_is_exceeded_says_where():
     assert lines[0] == "case '4,096 numbers', float32, profile"
     assert "counted 8,192, at most 1,024 are allowed" in lines[2]
     assert "relu.cu:" in lines[3]
+
+
+def test_a_kernel_that_is_fast_at_one_size_alone_fails():
+    (cheat,) = (w for w in WRONG if w.why == "right at the size that is profiled first")
+    found = result_of(find(cheat.puzzle), cheat.text())
+    assert found.lines[0] == "case '960 numbers', float32, profile"
+    assert "at most 240 are allowed" in found.lines[2]
+
+
+@pytest.mark.parametrize("name", ["permute", "rmsprop", "order"])
+def test_it_is_known_how_many_checks_there_are(name):
+    puzzle = find(name)
+    assert result_of(puzzle, puzzle.answer).checks == puzzle.check_count
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "lines"),
+    [
+        (
+            "coalesce",
+            "y, const int n)",
+            "y, const int n, const int m)",
+            ["relu_forward has 4 parameters (x, y, n, m), it must have 3 (x, y, n)"],
+        ),
+        (
+            "coalesce",
+            "y, const int n)",
+            "y, const int* n)",
+            ["relu_forward: argument n points to int, got int: pass a NumPy or CuPy array"],
+        ),
+        (
+            "two-strides",
+            "//",
+            "#include <cstdlib>\n//",
+            [
+                "conv2d_forward_naive<double> does not compile:",
+                " error: ",
+                "leave out #include <cstdlib>: headers of the host are not taken",
+            ],
+        ),
+    ],
+)
+def test_a_kernel_that_cannot_be_launched_fails_in_plain_words(name, old, new, lines):
+    puzzle = find(name)
+    found = result_of(puzzle, puzzle.start.replace(old, new, 1))
+    assert found.verdict is Verdict.FAIL
+    for words, line in zip(lines, found.lines, strict=True):
+        assert words in line
 
 
 def test_a_failure_is_told_in_the_checkers_words():
@@ -141,7 +189,7 @@ def test_a_failure_is_told_in_the_checkers_words():
         ("from . import relu", "line 1 of your file uses ."),
         ("x = 1 / 0", "your file raised ZeroDivisionError in line 1: division by zero"),
         ("backward = 3", "your file defines no function backward"),
-        ("\0", "your file is no Python"),
+        ("\0", "your file is no Python: "),
     ],
 )
 def test_what_cannot_be_checked_is_refused_with_its_line(text, words):
@@ -162,6 +210,46 @@ def test_a_line_that_raises_is_named():
     puzzle = find("relu")
     found = result_of(puzzle, puzzle.filled("return gy + y[0, 0, 0, 0, 0]"))
     assert "your file raised IndexError in line 6: too many indices" in "\n".join(found.lines)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("return gy.astype(object)", "your file returned an array of objects: it must be a plain"),
+        ("return np.ma.masked_array(gy)", "your file returned a MaskedArray: it must be a plain"),
+        (
+            "if not gy.flags.c_contiguous:\n    raise ValueError('gaps')\n"
+            "return np.where(y == 0, 0, gy)",
+            "\n      your file raised ValueError in line 7: gaps",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_without_names_of_the_checkers_own(line, words):
+    puzzle = find("relu")
+    lines = "\n".join(result_of(puzzle, puzzle.filled(line)).lines)
+    assert words in lines
+    assert "SolutionRaisedError" not in lines
+
+
+def test_an_exception_of_any_kind_fails_with_its_line():
+    puzzle = find("relu")
+    found = tried(puzzle, puzzle.filled("raise KeyboardInterrupt('on purpose')"))
+    assert found.lines == ("your file raised KeyboardInterrupt in line 6: on purpose",)
+    assert (found.verdict, found.printed) == (Verdict.FAIL, "")
+
+
+def test_a_solution_that_prints_without_end_is_ended():
+    puzzle = find("relu")
+    found = tried(puzzle, puzzle.filled("while True:\n    print('x' * 100_000)"))
+    assert found.verdict is Verdict.FAIL
+    assert found.lines == ("it printed more than 16 MiB: is there a loop without end?",)
+
+
+def test_all_checks_together_have_a_limit():
+    puzzle = find("relu")
+    found = tried(puzzle, puzzle.answer, total_seconds=0)
+    assert found.lines == ("not all checks were done after 0 seconds: it is too slow",)
+    assert found.verdict is Verdict.FAIL
 
 
 def test_a_solution_that_ends_the_program_fails_and_what_it_prints_is_set_aside():
@@ -185,6 +273,8 @@ def test_a_puzzle_is_found_by_number_and_by_name():
         find("0")
     with pytest.raises(MinialexError, match="unknown puzzle 'softmaxx': did you mean 'softmax'"):
         find("softmaxx")
+    with pytest.raises(MinialexError, match="unknown puzzle 'ReLU': did you mean 'relu'"):
+        find("ReLU")
     with pytest.raises(MinialexError, match="unknown puzzle 'zzz': minialex puzzle list names"):
         find("zzz")
 

@@ -155,6 +155,12 @@ _EDITS: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
         "a whole row of banks is no padding": (("PADDED = TILE;", "PADDED = 2 * TILE;"),),
     },
     "coalesce": {
+        "right at the size that is profiled first": (
+            (
+                _INDEX,
+                _INDEX.replace(_SCATTERED, f"n == 4096 ? flat_index() : {_SCATTERED}"),
+            ),
+        ),
         "blocks overlap": (
             (
                 _INDEX,
