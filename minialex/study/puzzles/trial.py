@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import multiprocessing
 import os
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -152,13 +154,19 @@ def _work(connection: Connection, name: str, text: str, printed: str) -> None:
     os.dup2(file, 1)
     os.dup2(file, 2)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    found: PuzzleResult | str
     try:
-        connection.send(result_of(find(name), text, connection.send))
+        found = result_of(find(name), text, connection.send)
     except MinialexError as error:
-        connection.send(str(error))
+        found = str(error)
     except SystemExit as error:
         line = f"your file ended the program by itself, with {error.code!r}: take that out"
-        connection.send(PuzzleResult(Verdict.FAIL, lines=(line,)))
+        found = PuzzleResult(Verdict.FAIL, lines=(line,))
     except BaseException as error:
         # Ctrl-C is ignored here: a KeyboardInterrupt is of the solution's own making, too
-        connection.send(PuzzleResult(Verdict.FAIL, lines=(described(error),)))
+        found = PuzzleResult(Verdict.FAIL, lines=(described(error),))
+    # once the result is there, the process is ended; a solution may have closed either
+    for stream in sys.stdout, sys.stderr:
+        with contextlib.suppress(Exception):
+            stream.flush()
+    connection.send(found)
