@@ -33,6 +33,9 @@ from minialex.terms import Cell
 
 Launched = tuple[LaunchPlan, tuple[Any, ...]]
 
+_Origin = tuple[str, Array, int]
+"""An array of the formula, and the element of it that an argument begins at."""
+
 
 @dataclass(frozen=True)
 class WritingThread:
@@ -222,7 +225,8 @@ class _Search:
     ) -> WritingThread:
         """Return what is known of the thread that wrote the number."""
         reads = reads_of(recording, who[1])
-        cells = [self._cell(n, recording, read) for read in reads]
+        origins = self._origins(n)
+        cells = [_element(origins, read.array, read.element) for read in reads]
         of_formula = {(cell.array, cell.index): cell for cell in _factors(self.explanation)}
         gates = {(cell.array, cell.index): cell for cell in self.explanation.formula.gates}
         met = {(c.array, c.index): c for c in cells if c is not None}
@@ -244,71 +248,44 @@ class _Search:
             others=tuple(cell for key, cell in met.items() if key not in of_formula | gates | idle),
             missing=missing,
             missing_in_block=(
-                self._read_in_block(n, recording, missing) if _exchanges(recording, who[1]) else 0
+                _read_in_block(origins, recording, missing) if _exchanges(recording, who[1]) else 0
             ),
             written=_written(recording, who[1]),
-            made_before=self._made_before(n, recording, reads),
+            made_before=self._made_before(n, origins, recording, reads),
             is_cut=recording.total > len(recording.events),
             replay=replayed(self.explanation, reads, cells),
         )
 
-    def _known(self, n: int, array: Array) -> tuple[str, Array, int] | None:
-        """Return which array of the formula an argument lies in, and at which byte."""
-        start = extent_of(array)[0]
-        for name, one in self.again.arrays().arrays.items():
-            if one is not None and one.flags.c_contiguous:
-                first, stop = extent_of(one)
-                if first <= start < stop and one.itemsize == array.itemsize:
-                    return name, one, start - first
-        return None
-
-    def _cell(self, n: int, recording: Recording, read: ThreadRead) -> Cell | None:
-        """Return the element of the formula's arrays that a read is of, if it is of one."""
-        if read.array < 0:
-            return None
-        return self._element(n, recording, read.array, read.element)
-
-    def _element(self, n: int, recording: Recording, array: int, element: int) -> Cell | None:
-        # arrays of a recording begin with the arguments
-        arguments = array_parameters(*self.launched[n])
-        if array >= len(arguments):
-            return None
-        found = self._known(n, arguments[array][1])
-        if found is None:
-            return None
-        name, one, offset = found
-        flat = offset // one.itemsize + element
-        index = tuple(int(k) for k in np.unravel_index(flat, one.shape))
-        return Cell(name, index, float(one[index]))
-
-    def _read_in_block(self, n: int, recording: Recording, missing: Sequence[Cell]) -> int:
-        """Return how many of the factors that the thread did not read its block did."""
-        if not missing:
-            return 0
-        events = recording.events
-        read = events[(events["kind"] == i.READ) & (events["array"] >= 0)]
-        there: set[tuple[str, tuple[int, ...]]] = set()
-        for number in np.unique(read["array"]):
-            width = recording.arrays[number].bytes
-            if recording.arrays[number].shared:
-                continue
-            mine = read[read["array"] == number]
-            spans = np.unique(np.stack([mine["offset"], mine["bytes"]], 1), axis=0).tolist()
-            for offset, size in spans:
-                for element in range(offset // width, (offset + size) // width):
-                    cell = self._element(n, recording, int(number), element)
-                    if cell is not None:
-                        there.add((cell.array, cell.index))
-        return sum((cell.array, cell.index) in there for cell in missing)
+    def _origins(self, n: int) -> list[_Origin | None]:
+        """Return where each array of a launch lies in those of the formula, in their order."""
+        known = [
+            (name, one, extent_of(one))
+            for name, one in self.again.arrays().arrays.items()
+            if one is not None and one.flags.c_contiguous
+        ]
+        found: list[_Origin | None] = []
+        for _, array in array_parameters(*self.launched[n]):
+            start = extent_of(array)[0]
+            within = (
+                (name, one, (start - first) // one.itemsize)
+                for name, one, (first, stop) in known
+                if first <= start < stop and one.itemsize == array.itemsize
+            )
+            found.append(next(within, None))
+        return found
 
     def _made_before(
-        self, n: int, recording: Recording, reads: Iterable[ThreadRead]
+        self,
+        n: int,
+        origins: Sequence[_Origin | None],
+        recording: Recording,
+        reads: Iterable[ThreadRead],
     ) -> dict[str, str]:
         """Return the arrays that were read and are no inputs, and which kernel made them."""
         arguments = array_parameters(*self.launched[n])
         found = {}
         for number in sorted({read.array for read in reads if read.array >= 0}):
-            if number < len(arguments) and self._known(n, arguments[number][1]) is None:
+            if number < len(arguments) and origins[number] is None:
                 found[recording.arrays[number].name] = self._maker(n, arguments[number][1])
         return found
 
@@ -321,6 +298,38 @@ class _Search:
                 if not parameter.const and start < past and first < stop:
                     return plan.signature.name
         return "this kernel, or array operations"
+
+
+def _element(origins: Sequence[_Origin | None], array: int, element: int) -> Cell | None:
+    """Return an element of a launch's array as one of the formula's arrays, if it is one."""
+    # what a recording has beyond the launch's arguments is in shared memory
+    origin = origins[array] if 0 <= array < len(origins) else None
+    if origin is None:
+        return None
+    name, one, first = origin
+    index = tuple(int(k) for k in np.unravel_index(first + element, one.shape))
+    return Cell(name, index, float(one[index]))
+
+
+def _read_in_block(
+    origins: Sequence[_Origin | None], recording: Recording, missing: Sequence[Cell]
+) -> int:
+    """Return how many of the factors that the thread did not read its block did."""
+    if not missing:
+        return 0
+    events = recording.events
+    read = events[(events["kind"] == i.READ) & (events["array"] >= 0)]
+    there: set[tuple[str, tuple[int, ...]]] = set()
+    for number in np.unique(read["array"]).tolist():
+        width = recording.arrays[number].bytes
+        mine = read[read["array"] == number]
+        spans = np.unique(np.stack([mine["offset"], mine["bytes"]], 1), axis=0).tolist()
+        for offset, size in spans:
+            for element in range(offset // width, (offset + size) // width):
+                cell = _element(origins, number, element)
+                if cell is not None:
+                    there.add((cell.array, cell.index))
+    return sum((cell.array, cell.index) in there for cell in missing)
 
 
 def _factors(explanation: Explanation) -> Iterable[Cell]:
