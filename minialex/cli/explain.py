@@ -42,9 +42,9 @@ SCHEMA = 1
 @click.option(
     "--follow",
     multiple=True,
-    type=number,
-    metavar="N",
-    help="Take a factor of term N apart in turn. Again to go on from there.",
+    metavar="N[.K]",
+    help="Take a factor of term N apart in turn: the first that is made of some, or the K-th. "
+    "Again to go on from there.",
 )
 @click.option(
     "--implementation",
@@ -60,7 +60,7 @@ def explain(
     variant: str | None,
     label: str | None,
     top: int,
-    follow: tuple[int, ...],
+    follow: tuple[str, ...],
     implementation: str | None,
     device: str,
     as_json: bool,
@@ -104,8 +104,8 @@ def explain(
     images = open_images(trained, named)
     run = NetworkRun.of(trained.model, images.prepared(trained)[:1], _class_number(trained, label))
     chain = [(str(target), run.explain(target))]
-    for n in follow:
-        chain.append(run.follow(chain[-1][1], n))
+    for which in follow:
+        chain.append(run.follow(chain[-1][1], *_term_and_factor(which)))
     title, last = chain[-1]
     thread = None
     if implementation is not None:
@@ -139,6 +139,14 @@ def _seen(run: NetworkRun, target: Target) -> tuple[Rectangle | None, str]:
         return seen_by(run, target), ""
     except MinialexError as reason:
         return None, str(reason)
+
+
+def _term_and_factor(text: str) -> list[int]:
+    """Return the numbers of ``--follow 3`` or ``--follow 3.2``."""
+    parts = text.split(".")
+    if len(parts) > 2 or not all(part.isdecimal() and int(part) for part in parts):
+        raise MinialexError(f"--follow {text}: give a term, or a term and a factor: 3 or 3.2")
+    return [int(part) for part in parts]
 
 
 def _class_number(trained: Trained, label: str | None) -> int | None:

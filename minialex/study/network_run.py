@@ -23,7 +23,7 @@ from minialex.study.layers import evaluation_mode
 from minialex.study.op_run import OpRun
 from minialex.study.walk import BackwardStep, walk
 from minialex.terms import Cell, Index
-from minialex.wording import unknown
+from minialex.wording import counted, unknown
 
 IMAGE, LOSS, OUTPUT = "image", "loss", "logits"
 
@@ -151,8 +151,19 @@ class NetworkRun:
             raise MinialexError(f"{asked} is {kind}, {number:.9g}: it is made of nothing")
         return explain_run(OpRun.of(call), "y", index)
 
-    def follow(self, explanation: Explanation, n: int) -> tuple[str, Explanation]:
-        """Take a factor of term `n`, counted from 1, apart in turn: the first that is made of some.
+    def follow(
+        self, explanation: Explanation, n: int, factor: int | None = None
+    ) -> tuple[str, Explanation]:
+        """Take a factor of a term apart in turn.
+
+        Parameters
+        ----------
+        explanation : Explanation
+        n : int
+            The term, counted from 1.
+        factor : int, optional
+            Which of its elements of arrays, counted from 1; by default the first that is made of
+            some.
 
         Returns
         -------
@@ -162,7 +173,7 @@ class NetworkRun:
         Raises
         ------
         MinialexError
-            If there is no such term, or its factors are pixels, parameters and known numbers.
+            If there is no such term or factor, or it is a pixel, a parameter or a known number.
         """
         terms = explanation.formula.terms
         if not 1 <= n <= len(terms):
@@ -170,10 +181,23 @@ class NetworkRun:
         if explanation.run is None:
             part = explanation.parts[n - 1]
             return f"{part.which} of {part.maker}", part
-        for cell in explanation.formula.cells_of(n - 1):
+        cells = list(explanation.formula.cells_of(n - 1))
+        if factor is not None:
+            if not 1 <= factor <= len(cells):
+                raise MinialexError(
+                    f"there is no factor {factor} in term {n}: {terms[n - 1]} has "
+                    f"{counted(len(cells), 'element')}"
+                )
+            cells = [cells[factor - 1]]
+        for cell in cells:
             found = self._made_of(explanation.run, cell)
             if found is not None:
                 return found
+        if factor is not None:
+            raise MinialexError(
+                f"factor {factor} of term {n} is {cells[0]}: a pixel, a parameter or padding, made "
+                "of nothing"
+            )
         raise MinialexError(
             f"term {n} is {terms[n - 1]}: pixels, parameters and known numbers, made of nothing"
         )

@@ -65,6 +65,7 @@ def test_a_gradient_as_differences_have_it(minialex):
         (("alexnet-mini", "loss", "--class", "1000"), "numbered from 0 to 999"),
         (("alexnet-mini", "loss", "a.png", "b.png"), "leave out b.png"),
         (("alexnet-mini", "logits[0]", "--follow", "99999"), "there is no term 99999"),
+        (("alexnet-mini", "logits[0]", "--follow", "1.x"), "give a term, or a term and a factor"),
         (
             ("alexnet-mini", "logits[0]", "--implementation", "tield"),
             "unknown implementation of linear 'tield'",

@@ -131,6 +131,20 @@ def test_factors_are_taken_apart_down_to_pixels(run):
         run.follow(found, 2)
 
 
+def test_each_factor_of_a_term_can_be_taken_apart(run):
+    found = run.explain("layer.weight.grad[2, 3]")
+    assert [str(term) for term in found.formula.terms] == ["gy[0, 2] x[0, 3]"]
+    assert run.follow(found, 1)[0] == run.follow(found, 1, 1)[0] == "layer.grad[0, 2]"
+    assert run.follow(found, 1, 2)[0] == "reshape[0, 3]"
+    with pytest.raises(
+        MinialexError, match=r"no factor 3 in term 1: gy\[0, 2\] x\[0, 3\] has 2 el"
+    ):
+        run.follow(found, 1, 3)
+    image = run.explain("layer[2]")
+    with pytest.raises(MinialexError, match=r"factor 2 of term 2 is w\[2, 0\]: a pixel, a param"):
+        run.follow(image, 2, 2)
+
+
 def test_the_loss_and_its_gradient(run):
     p = np.exp(run.values["logits"].data[0].astype(float))
     p /= p.sum()
