@@ -9,14 +9,13 @@ from typing import Any
 from minialex.arrays import Array, to_numpy
 from minialex.autograd import Call, Op, Tensor
 from minialex.check.case import Inputs
-from minialex.terms import TERMS, Arrays, Formula, named_arguments
+from minialex.terms import TERMS, Arrays, Formula, input_names, named_arguments
 from minialex.terms.formula import Index, Terms
 
 
 def argument_names(op: Op, count: int) -> tuple[str, ...]:
     """Return what the first `count` inputs of an op are called; by their numbers without names."""
-    named = named_arguments(op)
-    return tuple(named[i] if i < len(named) else f"input {i}" for i in range(count))
+    return input_names(op, count, nameless="input ")
 
 
 @dataclass(frozen=True, eq=False)

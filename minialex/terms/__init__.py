@@ -72,10 +72,13 @@ def named_arguments(op: Op) -> tuple[str, ...]:
     return tuple(p.name for p in parameters if p.kind in positional)
 
 
-def input_names(op: Op, count: int) -> tuple[str, ...]:
-    """Return what formulas call the first `count` inputs of an op; those without names x0, x1."""
+def input_names(op: Op, count: int, nameless: str = "x") -> tuple[str, ...]:
+    """Return what the first `count` inputs of an op are called; those without names x0, x1.
+
+    `nameless` is what stands before the numbers of those.
+    """
     named = named_arguments(op)
-    return tuple(named[i] if i < len(named) else f"x{i}" for i in range(count))
+    return tuple(named[i] if i < len(named) else f"{nameless}{i}" for i in range(count))
 
 
 __all__ = [

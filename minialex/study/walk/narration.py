@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -194,7 +195,10 @@ class _Teller:
         value = self.lesson.value(step.name)
         shape, right = one.gradient.shape, self.right[step.name, one.input]
         formula, why = FORMULAS[step.op].gradient(one.input, shape != step.gy.shape)
-        elements = [_element(step, value, one, at) for at in np.ndindex(shape)]
+        of = _formulas(step, one)
+        elements = [
+            _element(value, one, at, None if of is None else of(at)) for at in np.ndindex(shape)
+        ]
         lines = [formula + _with(value), why]
         if self.mistake is not None and any(_MUST_BE in element for element in elements):
             lines.append(f"broken here: {self.mistake.about}")
@@ -254,10 +258,9 @@ def _telling(one: Contribution, right: Contribution) -> int:
     return int(np.abs(one.gradient).argmax())
 
 
-def _element(step: BackwardStep, value: NamedValue, one: Contribution, at: Index) -> str:
-    """Return an element with the numbers in its formula."""
+def _element(value: NamedValue, one: Contribution, at: Index, formula: Formula | None) -> str:
+    """Return an element with the numbers in its formula, where that is known."""
     target, got = element_of(gradient_of(one.to), at), float(one.gradient[at])
-    formula = _formula(step, one, at)
     if formula is None:
         return f"{target} = {number(got)}"
     symbols = _symbols(value) | {"gy": gradient_of(value.name), "y": value.name}
@@ -272,13 +275,14 @@ def _element(step: BackwardStep, value: NamedValue, one: Contribution, at: Index
     return f"{target} = {number(got)}{_MUST_BE}{text}"
 
 
-def _formula(step: BackwardStep, one: Contribution, at: Index) -> Formula | None:
-    """Return what an element of a gradient is made of, if its op has terms."""
+def _formulas(step: BackwardStep, one: Contribution) -> Callable[[Index], Formula] | None:
+    """Return what gives the formula of each element of a gradient, if its op has terms."""
     assert step.call is not None
+    if step.op not in TERMS:
+        return None
     run = OpRun.of(step.call, step.gy)
-    known = TERMS.get(step.op)
-    which = f"g{run.names[one.input]}"
-    return known[which](run.arrays(), at, **run.params) if known else None
+    terms = TERMS[step.op][f"g{run.names[one.input]}"]
+    return functools.partial(terms, run.arrays(), **run.params)
 
 
 def _that_count(formula: Formula) -> list[Term]:
