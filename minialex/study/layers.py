@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+import numpy as np
+
+from minialex.autograd import Tensor
 from minialex.nn import Module
 
 
@@ -21,6 +24,14 @@ def layer_name(name: str, module: Module) -> str:
 def layer_text(module: Module) -> str:
     """Return a layer's class and arguments: ``Conv2d(3, 64, 11x11, stride=4, padding=2)``."""
     return f"{type(module).__name__}({module.describe()})"
+
+
+def blank_image(model: Module, shape: tuple[int, ...]) -> Tensor:
+    """Return one image (1, *shape) of zeros, in the type and on the device of the parameters."""
+    parameter = next(model.parameters(), None)
+    if parameter is None:
+        return Tensor(np.zeros((1, *shape), np.float32))
+    return Tensor(np.zeros((1, *shape), parameter.dtype)).to(parameter.device)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,9 @@ print(run.explain("features.3.weight.grad[5,2,3,3]"))
 from __future__ import annotations
 
 import re
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -103,18 +105,12 @@ class NetworkRun:
             If there is no class of that number.
         """
         values: dict[str, Tensor] = {}
-        with evaluation_mode(model), record_calls() as calls:
+        with evaluation_mode(model), record_calls() as calls, ExitStack() as hooks:
             x = values[IMAGE] = Tensor(images, requires_grad=True)
-            handles = [
-                module.register_forward_hook(_keeps(values, name))
-                for name, module in model.named_modules()
-                if name
-            ]
-            try:
-                logits = values[OUTPUT] = model(x)
-            finally:
-                for handle in handles:
-                    handle.remove()
+            for name, module in model.named_modules():
+                if name:
+                    hooks.enter_context(module.register_forward_hook(partial(_keep, values, name)))
+            logits = values[OUTPUT] = model(x)
             rows = to_numpy(logits.data)
             if label is not None and not 0 <= label < rows.shape[1]:
                 raise MinialexError(
@@ -292,9 +288,6 @@ def _backward(step: BackwardStep) -> OpRun:
     return OpRun.of(step.call, step.gy, tuple(gradients))
 
 
-def _keeps(values: dict[str, Tensor], name: str) -> Any:
-    def keep(module: Module, args: Any, y: Any) -> None:
-        if isinstance(y, Tensor):
-            values[name] = y
-
-    return keep
+def _keep(values: dict[str, Tensor], name: str, module: Module, args: Any, y: Any) -> None:
+    if isinstance(y, Tensor):
+        values[name] = y

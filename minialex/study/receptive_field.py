@@ -35,7 +35,7 @@ from minialex.study.axis_field import (
     Windows,
 )
 from minialex.study.explanation import checked_index
-from minialex.study.layers import evaluation_mode, layer_name, layer_text, named_layers
+from minialex.study.layers import blank_image, evaluation_mode, layer_name, layer_text, named_layers
 from minialex.study.network_run import IMAGE, LOSS, NetworkRun, Target
 from minialex.wording import unknown
 
@@ -261,9 +261,7 @@ def _run(model: Module, input_shape: tuple[int, ...] | None) -> list[_LayerRun]:
         if not isinstance(model, AlexNet):
             raise TypeError("receptive_fields: give the shape of one image, such as (3, 227, 227)")
         input_shape = (3, model.variant.image_size, model.variant.image_size)
-    parameter = next(model.parameters(), None)
-    x = Tensor(np.zeros((1, *input_shape), np.float32 if parameter is None else parameter.dtype))
-    x = x if parameter is None else x.to(parameter.device)
+    x = blank_image(model, input_shape)
     ran: list[tuple[str, Module, Tensor, Tensor]] = []
 
     def note(name: str, module: Module, args: tuple[Any, ...], y: Any) -> None:

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from minialex.arrays import array_module
 from minialex.autograd import Cost, Tensor, no_grad, record_calls
 from minialex.models import AlexNet
 from minialex.nn import Module
-from minialex.study.layers import evaluation_mode, layer_name, layer_text, named_layers
+from minialex.study.layers import blank_image, evaluation_mode, layer_name, layer_text, named_layers
 
 HEADINGS = ("name", "layer", "output", "parameters", "MFLOPs", "activations")
 
@@ -170,16 +168,13 @@ class _Run:
 
     def rows(self, input_shape: tuple[int, ...]) -> list[LayerSummary]:
         """Run it, under hooks before and after each layer."""
-        parameter = next(self.model.parameters(), None)
-        x = Tensor(
-            np.zeros((1, *input_shape), np.float32 if parameter is None else parameter.dtype)
-        )
+        x = blank_image(self.model, input_shape)
         with no_grad(), record_calls() as self.calls, ExitStack() as hooks:
             for name, module in named_layers(self.model):
                 after = partial(self.layer, name)
                 hooks.enter_context(module.register_forward_pre_hook(self.outside))
                 hooks.enter_context(module.register_forward_hook(after))
-            self.model(x if parameter is None else x.to(parameter.device))
+            self.model(x)
             self.outside()
         return self.done
 
