@@ -15,17 +15,18 @@ some of the filters.
 
 from __future__ import annotations
 
+from typing import Any
+
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients
-from minialex.cpu import memory, threads
+from minialex.cpu import layout, memory, threads
 from minialex.cpu.sharing import is_sharing_forced, slices_per_worker
 from minialex.ops._windows import Pair
 from minialex.ops.conv2d.patches import (
     MIN_BYTES_PER_WORKER,
     PatchBuffer,
     as_filters,
-    as_images,
-    as_rows,
+    by_group,
     contiguous_copy,
     filter_matrix,
     image_blocks,
@@ -53,7 +54,7 @@ def forward(
     """Return the convolution."""
     xp = array_module(x)
     s = ConvShape.of(x, w, stride=stride, padding=padding, dilation=dilation, groups=groups)
-    y = memory.empty(xp, (s.N, s.O, s.OH, s.OW), x.dtype)
+    y = layout.empty(xp, (s.N, s.O, s.OH, s.OW), x.dtype, layout.CHANNELS_LAST)
     if 0 < s.N * s.P < s.OG:
         convolve_small_output(x, w, b, s, y)
     else:
@@ -78,7 +79,7 @@ def backward(
     s = ConvShape.of(x, w, stride=stride, padding=padding, dilation=dilation, groups=groups)
     gx = gw = gb = None
     if needs[0]:
-        gx = memory.empty(xp, x.shape, x.dtype) if out[0] is None else out[0]
+        gx = new_images(xp, x) if out[0] is None else out[0]
         data_gradient(gy, w, s, gx)
     if needs[1]:
         gw = memory.empty(xp, w.shape, w.dtype) if out[1] is None else out[1]
@@ -95,16 +96,15 @@ def convolve(x: Array, w: Array, b: Array | None, s: ConvShape, y: Array) -> Non
     filters = filter_matrix(s, xp, w).swapaxes(-1, -2)
     if s.N > MAX_IMAGES_WITHOUT_FILTER_COPY:
         filters = contiguous_copy(xp, filters)
-    bias = 0 if b is None else b.reshape(s.groups, s.OG, 1, 1)
-    images = y.reshape(s.N, s.groups, s.OG, s.OH, s.OW)
+    pixels = layout.pixels(y)
 
     def compute_blocks(blocks: list[slice], rows: slice) -> None:
         buffer = PatchBuffer(s, xp, x.dtype, blocks)
         for block in blocks:
-            patches = buffer.im2col(x[block], rows)
-            products = buffer.products(patches.shape[1])
-            xp.matmul(patches, filters, out=products)
-            xp.add(as_images(s, products, rows), bias, out=images[block][..., rows, :])
+            products = pixels[block, rows]
+            xp.matmul(buffer.im2col(x[block], rows), filters, out=by_group(s, products))
+            if b is not None:
+                products += b
 
     blocks_per_worker = image_blocks(s, xp, x.dtype)
     large = s.P * s.K * x.itemsize >= 2 * MIN_BYTES_PER_WORKER
@@ -121,13 +121,13 @@ def convolve_small_output(x: Array, w: Array, b: Array | None, s: ConvShape, y: 
     xp = array_module(x)
     patches = patch_columns(s, xp, x)
     rows = w.reshape(s.groups, s.OG, s.K)
-    images = y.reshape(s.N, s.groups, s.OG, s.OH, s.OW)
+    pixels = layout.pixels(y).reshape(s.N, s.OH, s.OW, s.groups, s.OG)
 
     def compute_filters(filters: slice) -> None:
         products = xp.matmul(rows[:, filters], patches)
-        products = products.reshape(s.groups, -1, s.N, s.OH, s.OW).transpose(2, 0, 1, 3, 4)
-        bias = 0 if b is None else b.reshape(s.groups, s.OG, 1, 1)[:, filters]
-        xp.add(products, bias, out=images[:, :, filters])
+        products = products.reshape(s.groups, -1, s.N, s.OH, s.OW).transpose(2, 3, 4, 0, 1)
+        bias = 0 if b is None else b.reshape(s.groups, s.OG)[:, filters]
+        xp.add(products, bias, out=pixels[..., filters])
 
     threads.run(compute_filters, slices_per_worker(xp, s.OG))
 
@@ -154,19 +154,19 @@ def data_gradient_by_rows(gy: Array, w: Array, s: ConvShape, gx: Array) -> None:
     # along its rows, gy is convolved with flipped filters: one for each channel and row of w
     rows = s._replace(C=s.O, H=s.OH, W=s.OW, O=s.groups * s.KH * s.CG, OH=s.OH, OW=s.W)
     rows = rows._replace(KH=1, sh=1, ph=0, pw=s.dw * (s.KW - 1) - s.pw)
-    images = gx.reshape(s.N, s.groups, s.CG, s.H, s.W)
+    pixels = layout.pixels(gx)
 
     def compute_blocks(blocks: list[slice]) -> None:
         buffer = PatchBuffer(rows, xp, gy.dtype, blocks)
         for block in blocks:
             n = block.stop - block.start
-            products = buffer.products(n * rows.P)
-            xp.matmul(buffer.im2col(gy[block]), flipped, out=products)
+            products = buffer.im2col(gy[block]) @ flipped
             products = products.reshape(s.groups, n, s.OH, s.W, s.KH, s.CG)
             padded = memory.zeros(xp, (s.groups, n, s.H + 2 * s.ph, s.W, s.CG), gy.dtype)
             for kh in range(s.KH):
                 padded[:, :, s.rows(kh)] += products[:, :, :, :, kh]
-            images[block] = padded[:, :, s.ph : s.ph + s.H].transpose(1, 0, 4, 2, 3)
+            for group, channels in enumerate(threads.chunks(s.C, s.groups)):
+                pixels[block, ..., channels] = padded[group, :, s.ph : s.ph + s.H]
 
     threads.run(compute_blocks, image_blocks(rows, xp, gy.dtype))
 
@@ -181,7 +181,7 @@ def data_gradient_col2im(gy: Array, w: Array, s: ConvShape, gx: Array) -> None:
         buffer = PatchBuffer(s, xp, gy.dtype, blocks)
         for block in blocks:
             patches = buffer.patches(block.stop - block.start)
-            xp.matmul(as_rows(s, gy[block]).swapaxes(-1, -2), filters, out=patches)
+            xp.matmul(by_group(s, layout.pixels(gy[block])), filters, out=patches)
             images[block] = buffer.col2im(patches)
 
     threads.run(compute_blocks, image_blocks(s, xp, gy.dtype))
@@ -196,7 +196,8 @@ def weight_gradient(gy: Array, x: Array, s: ConvShape, gw: Array) -> None:
         total = memory.zeros(xp, (s.groups, s.OG, s.K), gy.dtype)
         product = memory.empty(xp, total.shape, total.dtype)
         for block in blocks:
-            xp.matmul(as_rows(s, gy[block]), buffer.im2col(x[block]), out=product)
+            rows = by_group(s, layout.pixels(gy[block])).swapaxes(-1, -2)
+            xp.matmul(rows, buffer.im2col(x[block]), out=product)
             total += product
         return total.reshape(s.O, s.K)
 
@@ -210,9 +211,18 @@ def weight_gradient(gy: Array, x: Array, s: ConvShape, gw: Array) -> None:
 
 
 def bias_gradient(gy: Array, gb: Array) -> None:
-    """Write the gradient of the bias to `gb`."""
+    """Write the gradient of the bias to `gb`: the sum of those of each image."""
+    xp, (N, O) = array_module(gy), gy.shape[:2]
+    sums, ones = xp.empty((N, O), gy.dtype), xp.ones(gy.shape[2] * gy.shape[3], gy.dtype)
 
-    def sum_channels(channels: slice) -> None:
-        gy[:, channels].sum(axis=(0, 2, 3), out=gb[channels])
+    def sum_images(images: slice) -> None:
+        rows = layout.pixels(gy[images]).reshape(-1, len(ones), O)
+        xp.matmul(ones, rows, out=sums[images])
 
-    threads.run(sum_channels, slices_per_worker(array_module(gy), len(gb)))
+    threads.run(sum_images, slices_per_worker(xp, N))
+    sums.sum(axis=0, out=gb)
+
+
+def new_images(xp: Any, like: Array) -> Array:
+    """Return an uninitialised array of the shape and type of `like`, channels last."""
+    return layout.empty(xp, like.shape, like.dtype, layout.CHANNELS_LAST)

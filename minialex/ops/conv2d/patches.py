@@ -36,13 +36,6 @@ MIN_BYTES_PER_WORKER = 1 << 20
 With one core for less than that, inference of 2 images by alexnet-mini takes a fifth less.
 """
 
-LEADING_DIM_PADDING = 16
-"""How many unused elements follow each row of a matrix that is read by columns afterwards.
-
-The elements of a column would otherwise be a power of two apart, or nearly so, and map to the same
-few cache sets.
-"""
-
 MAX_CHANNELS_COPIED_SINGLY = 4
 """Up to how many channels per group are copied one after the other to where channels are last.
 
@@ -98,16 +91,9 @@ def as_filters(s: ConvShape, rows: Array) -> Array:
     return rows.reshape(len(rows), s.KH, s.KW, s.CG).transpose(0, 3, 1, 2)
 
 
-def as_images(s: ConvShape, products: Array, rows: slice) -> Array:
-    """Return the view (n, G, OG, rows, OW) of some rows of outputs."""
-    shape = s.groups, -1, rows.stop - rows.start, s.OW, s.OG
-    return products.reshape(shape).transpose(1, 0, 4, 2, 3)
-
-
-def as_rows(s: ConvShape, y: Array) -> Array:
-    """Return outputs (n, O, OH, OW) as (G, OG, n P): a view of one image, a copy of more."""
-    by_group = y.reshape(len(y), s.groups, s.OG, s.P).transpose(1, 2, 0, 3)
-    return by_group.reshape(s.groups, s.OG, len(y) * s.P)
+def by_group(s: ConvShape, y: Array) -> Array:
+    """Return outputs (n, OH, OW, O) as rows of each group, (G, n P, OG): a view if contiguous."""
+    return y.reshape(-1, s.groups, s.OG).swapaxes(0, 1)
 
 
 class PatchBuffer:
@@ -134,15 +120,11 @@ class PatchBuffer:
             (g, i, s.sh * h, s.sw * w, s.dh * h, s.dw * w, c),
         )
 
-    # each is made when it is first asked for: a backward needs one of them
+    # made when it is first asked for: `load` alone needs none
 
     @cached_property
     def _patches(self) -> Array:
         return self._empty((self._num_positions * self.s.K,))
-
-    @cached_property
-    def _products_buffer(self) -> Array:
-        return self._empty((self._num_positions * (self.s.OG + LEADING_DIM_PADDING),))
 
     def interior(self, n: int) -> Array:
         """Return the view (n, G, CG, H, W) of the first `n` images, without their borders."""
@@ -154,14 +136,6 @@ class PatchBuffer:
         """Return uninitialised patches of `n` images, (G, n P, K)."""
         s = self.s
         return self._patches[: s.groups * n * s.P * s.K].reshape(s.groups, n * s.P, s.K)
-
-    def products(self, n: int) -> Array:
-        """Return uninitialised products of `n` patches with a group's filters, (G, n, OG)."""
-        s = self.s
-        rows = self._products_buffer[: s.groups * n * (s.OG + LEADING_DIM_PADDING)].reshape(
-            s.groups, n, -1
-        )
-        return rows[..., : s.OG]
 
     def load(self, x: Array) -> Array:
         """Copy images `x` (n, C, H, W) in; return what windows see, (G, n, OH, OW, KH, KW, CG)."""

@@ -1,7 +1,8 @@
 """relu in blocks that stay in a core's cache, spread over the CPU's cores.
 
-saved = (is_nonzero,): where y is not 0 (it is more, or NaN), one bit per element. Bit i % 8 of byte
-i // 8 is for element i of y laid out flat:
+saved = (is_nonzero, axes): where y is not 0 (it is more, or NaN), one bit per element, in the order
+in which the elements of y lie in memory, which is that of its `axes`. Bit i % 8 of byte i // 8 is
+for element i:
 
     y           0 3 2 0 0 0 7 0   5 0
     is_nonzero  01000110          00000001      bit 0 of a byte is written last
@@ -17,7 +18,7 @@ import numpy as np
 
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients
-from minialex.cpu import memory, threads
+from minialex.cpu import layout, memory, threads
 from minialex.cpu.sharing import blocks_per_worker
 from minialex.ops._arguments import select
 
@@ -34,33 +35,30 @@ MIN_BYTES_PER_WORKER = 1 << 20
 """The part of an array that is worth another core."""
 
 
-def forward(x: Array, *, keep: bool = True) -> tuple[Array, tuple[Array, ...]]:
+def forward(x: Array, *, keep: bool = True) -> tuple[Array, tuple[Any, ...]]:
     """Return max(x, 0)."""
-    xp = array_module(x)
-    is_nonzero = memory.empty(xp, (-(-x.size // BITS),), np.uint8)
-    y = memory.empty(xp, x.shape, x.dtype)
-    flat_x, flat_y = xp.ascontiguousarray(x).reshape(-1), y.reshape(-1)
+    xp, axes = array_module(x), layout.memory_axes(x)
+    is_nonzero = memory.empty(xp, (-(-x.size // BITS) if keep else 0,), np.uint8)
+    y = layout.empty(xp, x.shape, x.dtype, axes)
+    flat_x, flat_y = layout.flat(x, axes), layout.flat(y, axes)
 
     def rectify_blocks(blocks: list[slice]) -> None:
-        buffer = memory.empty(xp, (max(b.stop - b.start for b in blocks) * BITS,), bool)
         for block in blocks:
             elements = _elements(block)
-            result = flat_y[elements]
-            xp.maximum(flat_x[elements], 0, out=result)
+            result = xp.maximum(flat_x[elements], 0, out=flat_y[elements])
             if keep:
-                nonzero = xp.not_equal(result, 0, out=buffer[: result.size])
-                is_nonzero[block] = xp.packbits(nonzero, bitorder="little")
+                is_nonzero[block] = xp.packbits(result != 0, bitorder="little")
 
-    threads.run(rectify_blocks, _blocks_of_bytes(xp, is_nonzero, x.dtype))
-    return y, (is_nonzero,) * keep
+    threads.run(rectify_blocks, _blocks_of_bytes(xp, x.size, x.dtype))
+    return y, (is_nonzero, axes) if keep else ()
 
 
-def backward(gy: Array, saved: tuple[Array]) -> Gradients:
+def backward(gy: Array, saved: tuple[Array, layout.Axes]) -> Gradients:
     """Return `gy` where the output was not 0."""
-    (is_nonzero,) = saved
+    is_nonzero, axes = saved
     xp = array_module(gy)
-    gx = memory.empty(xp, gy.shape, gy.dtype)
-    flat_gy, flat_gx = xp.ascontiguousarray(gy).reshape(-1), gx.reshape(-1)
+    gx = layout.empty(xp, gy.shape, gy.dtype, axes)
+    flat_gy, flat_gx = layout.flat(gy, axes), layout.flat(gx, axes)
 
     def select_blocks(blocks: list[slice]) -> None:
         for block in blocks:
@@ -68,7 +66,7 @@ def backward(gy: Array, saved: tuple[Array]) -> Gradients:
             nonzero = xp.unpackbits(is_nonzero[block], bitorder="little")
             select(g, nonzero[: g.size], out=flat_gx[_elements(block)])
 
-    threads.run(select_blocks, _blocks_of_bytes(xp, is_nonzero, gy.dtype))
+    threads.run(select_blocks, _blocks_of_bytes(xp, gy.size, gy.dtype))
     return (gx,)
 
 
@@ -77,7 +75,7 @@ def _elements(block: slice) -> slice:
     return slice(block.start * BITS, block.stop * BITS)
 
 
-def _blocks_of_bytes(xp: Any, is_nonzero: Array, dtype: np.dtype[Any]) -> list[list[slice]]:
+def _blocks_of_bytes(xp: Any, size: int, dtype: np.dtype[Any]) -> list[list[slice]]:
     """Return each worker's blocks, counted in bytes of bits so that no byte has two writers."""
-    bytes_per_byte = BITS * dtype.itemsize
-    return blocks_per_worker(xp, len(is_nonzero), bytes_per_byte, BLOCK_BYTES, MIN_BYTES_PER_WORKER)
+    num_bytes, bytes_per_byte = -(-size // BITS), BITS * dtype.itemsize
+    return blocks_per_worker(xp, num_bytes, bytes_per_byte, BLOCK_BYTES, MIN_BYTES_PER_WORKER)
