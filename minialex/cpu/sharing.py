@@ -16,6 +16,15 @@ from minialex.cpu import threads
 _GPU_BLOCK_BYTES = 1 << 30
 """The size of a block on a GPU, which only large blocks keep busy."""
 
+MIN_BYTES_PER_WORKER = 1 << 20
+"""From how many bytes per core on several cores are used.
+
+To read and write as many takes about 0.1 ms, and to wake another core as long.
+"""
+
+MULTIPLICATIONS_PER_BYTE = 8
+"""How many multiplications in matrix products take as long as a byte."""
+
 _forced: ContextVar[tuple[int, int] | None] = ContextVar("forced", default=None)
 
 
@@ -38,29 +47,36 @@ def is_sharing_forced() -> bool:
     return _forced.get() is not None
 
 
-def slices_per_worker(xp: Any, total: int) -> list[slice]:
-    """Cut ``range(total)`` into a slice for each worker: one on a GPU."""
-    return threads.chunks(total, _workers(xp))
+def slices_per_worker(xp: Any, total: int, item_bytes: float) -> list[slice]:
+    """Cut ``range(total)`` into a slice for each worker: one on a GPU.
+
+    There are fewer where each would have less to do than `MIN_BYTES_PER_WORKER`, at `item_bytes`
+    for each of the items.
+    """
+    return threads.chunks(total, _workers(xp, total * item_bytes, MIN_BYTES_PER_WORKER))
 
 
-def _workers(xp: Any) -> int:
+def _workers(xp: Any, total_bytes: float, min_bytes_per_worker: int) -> int:
     if xp is not np:
         return 1
     forced = _forced.get()
-    return threads.cores() if forced is None else forced[0]
+    if forced is not None:
+        return forced[0]
+    return min(threads.cores(), max(1, int(total_bytes // min_bytes_per_worker)))
 
 
 def blocks_per_worker(
-    xp: Any, N: int, image_bytes: int, block_bytes: int, min_bytes_per_worker: int = 1
+    xp: Any,
+    N: int,
+    image_bytes: int,
+    block_bytes: int,
+    min_bytes_per_worker: int = MIN_BYTES_PER_WORKER,
 ) -> list[list[slice]]:
     """Share `N` images out to the workers: a list of blocks of images, as below, for each.
 
     There are fewer workers where each would have fewer than `min_bytes_per_worker`.
     """
-    workers = _workers(xp)
-    if not is_sharing_forced():
-        workers = min(workers, max(1, N * image_bytes // min_bytes_per_worker))
-    slices = threads.chunks(N, workers)
+    slices = threads.chunks(N, _workers(xp, N * image_bytes, min_bytes_per_worker))
     return [cache_blocks(xp, part, image_bytes, block_bytes) for part in slices]
 
 
@@ -79,7 +95,9 @@ def cache_blocks(xp: Any, items: slice, item_bytes: int, block_bytes: int) -> li
     return [slice(items.start + block.start, items.start + block.stop) for block in blocks]
 
 
-def image_blocks(x: Array, block_bytes: int) -> list[list[slice]]:
+def image_blocks(
+    x: Array, block_bytes: int, min_bytes_per_worker: int = MIN_BYTES_PER_WORKER
+) -> list[list[slice]]:
     """Share the images of `x` (N, ...) out to the workers, in blocks of at most `block_bytes`."""
-    image_bytes = prod(x.shape[1:]) * x.itemsize
-    return blocks_per_worker(array_module(x), len(x), image_bytes, block_bytes)
+    xp, image_bytes = array_module(x), prod(x.shape[1:]) * x.itemsize
+    return blocks_per_worker(xp, len(x), image_bytes, block_bytes, min_bytes_per_worker)

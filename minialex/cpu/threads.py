@@ -68,10 +68,10 @@ def chunks(total: int, parts: int) -> list[slice]:
 def run(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
     """Return ``[function(item) for item in items]``, computed on all `cores` at once.
 
-    BLAS is limited to one thread meanwhile. A single item is computed in the calling thread, with
-    BLAS as it was: it has all cores. A nested call, from within `function`, computes its items in
-    its own thread: the other cores have items of the outer call. Several threads may call this at
-    the same time.
+    BLAS is limited to one thread meanwhile, for a single item too: a thread of its own that it has
+    woken goes on waiting for work, on a core that the next call needs, for some milliseconds. A
+    nested call, from within `function`, computes its items in its own thread: the other cores have
+    items of the outer call. Several threads may call this at the same time.
 
     Raises
     ------
@@ -80,9 +80,11 @@ def run(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
         worked on, and items that had not been begun will not be.
     """
     work, workers = list(items), cores()
-    if _worker_flag.is_set or (len(work) < 2 and workers > 1):
+    if _worker_flag.is_set:
         return [function(item) for item in work]
     with single_threaded_blas():
+        if len(work) < 2:
+            return [function(item) for item in work]
         return _ParallelMap(function, work).run(min(workers, len(work)))
 
 
@@ -107,9 +109,13 @@ class _ParallelMap(Generic[T, R]):
     def run(self, workers: int) -> list[R]:
         """Compute items in this thread and others until all are done, or one failed."""
         # a context can be entered once only: each thread has its own copy (np.errstate is in it)
-        began = [_pool().submit(copy_context().run, self.work) for _ in range(workers - 1)]
+        # this thread begins with the first item and others with the last: of as many items as
+        # threads each takes the same one in every call, whose data are in its core's cache
+        began = [
+            _pool().submit(copy_context().run, self.work, self.todo.pop) for _ in range(workers - 1)
+        ]
         try:
-            self.work()
+            self.work(self.todo.popleft)
         finally:
             # a thread that has not begun is not needed; it may be queued behind another call
             wait([future for future in began if not future.cancel()])
@@ -117,20 +123,18 @@ class _ParallelMap(Generic[T, R]):
             raise self.failures[i]
         return self.results
 
-    def work(self) -> None:
+    def work(self, take: Callable[[], tuple[int, T]]) -> None:
         """Take items and compute them, until none is left."""
         _worker_flag.is_set = True
         try:
-            while (taken := self._take()) is not None:
+            while True:
+                try:
+                    taken = take()
+                except IndexError:
+                    return
                 self._compute(*taken)
         finally:
             _worker_flag.is_set = False
-
-    def _take(self) -> tuple[int, T] | None:
-        try:
-            return self.todo.popleft()
-        except IndexError:
-            return None
 
     def _compute(self, i: int, item: T) -> None:
         try:
@@ -142,7 +146,8 @@ class _ParallelMap(Generic[T, R]):
 
 @functools.cache
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_usable_cores(), thread_name_prefix="minialex")
+    # the calling thread is the first worker
+    return ThreadPoolExecutor(max(1, _usable_cores() - 1), thread_name_prefix="minialex")
 
 
 if hasattr(os, "register_at_fork"):

@@ -118,5 +118,5 @@ def _sum_of_squares(g: Array) -> Any:
             block = flat[blocks[i]]
             sums[i] = xp.multiply(block, block, dtype=np.float64).sum()
 
-    threads.run(add_up_blocks, slices_per_worker(xp, len(blocks)))
+    threads.run(add_up_blocks, slices_per_worker(xp, len(blocks), BLOCK_BYTES))
     return sums.sum()

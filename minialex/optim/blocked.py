@@ -26,6 +26,9 @@ BLOCK_BYTES = 1 << 19
 In smaller blocks an operation is so short that threads contend for the GIL.
 """
 
+BYTES_PER_ELEMENT = 16
+"""How many bytes take as long as the update of one element."""
+
 DEFERRED_BYTES = 4 * BLOCK_BYTES
 """How much of a deferred gradient is computed at a time: matrix products want more than a block."""
 
@@ -48,7 +51,7 @@ def blockwise(update: Callable[..., None]) -> Callable[..., None]:
             def update_slice(part: slice) -> None:
                 _update_blocks(update, _cut(arrays, part), numbers)
 
-            threads.run(update_slice, slices_per_worker(array_module(p), p.size))
+            threads.run(update_slice, slices_per_worker(array_module(p), p.size, BYTES_PER_ELEMENT))
 
     return blocked
 
@@ -76,7 +79,7 @@ def _update_deferred(
             p_rows, *state_rows = _cut([p, *state], slice(lo * width, hi * width))
             _update_blocks(update, [p_rows, computed.reshape(-1), *state_rows], numbers)
 
-    threads.run(update_rows, slices_per_worker(xp, -(-total // g.row_block)))
+    threads.run(update_rows, slices_per_worker(xp, -(-total // g.row_block), at_once * width * BYTES_PER_ELEMENT))
 
 
 def _update_blocks(

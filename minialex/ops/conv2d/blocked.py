@@ -20,10 +20,9 @@ from typing import Any
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients
 from minialex.cpu import layout, memory, threads
-from minialex.cpu.sharing import is_sharing_forced, slices_per_worker
+from minialex.cpu.sharing import MULTIPLICATIONS_PER_BYTE, slices_per_worker
 from minialex.ops._windows import Pair
 from minialex.ops.conv2d.patches import (
-    MIN_BYTES_PER_WORKER,
     PatchBuffer,
     as_filters,
     by_group,
@@ -107,10 +106,10 @@ def convolve(x: Array, w: Array, b: Array | None, s: ConvShape, y: Array) -> Non
                 products += b
 
     blocks_per_worker = image_blocks(s, xp, x.dtype)
-    large = s.P * s.K * x.itemsize >= 2 * MIN_BYTES_PER_WORKER
-    if s.N == 1 and (large or is_sharing_forced()):
+    if s.N == 1:
         # each worker has some rows of the one image
-        work = [(blocks_per_worker[0], rows) for rows in slices_per_worker(xp, s.OH)]
+        row_slices = slices_per_worker(xp, s.OH, s.OW * s.groups * s.K * x.itemsize)
+        work = [(blocks_per_worker[0], rows) for rows in row_slices]
     else:
         work = [(blocks, slice(0, s.OH)) for blocks in blocks_per_worker]
     threads.run(lambda blocks_and_rows: compute_blocks(*blocks_and_rows), work)
@@ -129,7 +128,10 @@ def convolve_small_output(x: Array, w: Array, b: Array | None, s: ConvShape, y: 
         bias = 0 if b is None else b.reshape(s.groups, s.OG)[:, filters]
         xp.add(products, bias, out=pixels[..., filters])
 
-    threads.run(compute_filters, slices_per_worker(xp, s.OG))
+    bytes_per_weight = w.itemsize + s.N * s.P / MULTIPLICATIONS_PER_BYTE
+    threads.run(
+        compute_filters, slices_per_worker(xp, s.OG, s.groups * s.K * bytes_per_weight)
+    )
 
 
 def data_gradient(gy: Array, w: Array, s: ConvShape, gx: Array) -> None:
@@ -207,7 +209,9 @@ def weight_gradient(gy: Array, x: Array, s: ConvShape, gw: Array) -> None:
         zero = xp.zeros((1, s.K), gy.dtype)
         gw[filters] = as_filters(s, sum((one[filters] for one in sums), start=zero))
 
-    threads.run(sum_workers, slices_per_worker(xp, s.O))
+    threads.run(
+        sum_workers, slices_per_worker(xp, s.O, (len(sums) + 1) * s.K * gw.itemsize)
+    )
 
 
 def bias_gradient(gy: Array, gb: Array) -> None:
@@ -219,7 +223,7 @@ def bias_gradient(gy: Array, gb: Array) -> None:
         rows = layout.pixels(gy[images]).reshape(-1, len(ones), O)
         xp.matmul(ones, rows, out=sums[images])
 
-    threads.run(sum_images, slices_per_worker(xp, N))
+    threads.run(sum_images, slices_per_worker(xp, N, gy[0].nbytes))
     sums.sum(axis=0, out=gb)
 
 

@@ -30,26 +30,20 @@ from minialex.ops.conv2d.shape import ConvShape
 BLOCK_BYTES = 5 << 20
 """How large a block of images is: the bytes of its patches and products, to stay in L2 and L3."""
 
-MIN_BYTES_PER_WORKER = 1 << 20
-"""From how many bytes of patches and products per core on several cores are used.
-
-With one core for less than that, inference of 2 images by alexnet-mini takes a fifth less.
-"""
-
 MAX_CHANNELS_COPIED_SINGLY = 4
 """Up to how many channels per group are copied one after the other to where channels are last.
 
 NumPy's inner loop would otherwise run over so few elements that its overhead is most of the time.
 """
 
-PARALLEL_COPY_MIN_ELEMENTS = 1 << 17
-"""From how many elements on a copy is shared between workers, which have to be woken."""
+COPY_BYTES_PER_BYTE = 4
+"""How many bytes take as long as one that is copied from one order to another."""
 
 
 def image_blocks(s: ConvShape, xp: Any, dtype: np.dtype[Any]) -> list[list[slice]]:
     """Return the blocks of images that are worked on together, a list for each worker."""
     image_bytes = s.groups * s.P * (s.K + s.OG) * dtype.itemsize
-    return blocks_per_worker(xp, s.N, image_bytes, BLOCK_BYTES, MIN_BYTES_PER_WORKER)
+    return blocks_per_worker(xp, s.N, image_bytes, BLOCK_BYTES)
 
 
 def contiguous_copy(xp: Any, a: Array) -> Array:
@@ -59,8 +53,8 @@ def contiguous_copy(xp: Any, a: Array) -> Array:
     def copy_slice(part: slice) -> None:
         copy[:, part] = a[:, part]
 
-    shared = a.size > PARALLEL_COPY_MIN_ELEMENTS
-    threads.run(copy_slice, slices_per_worker(xp, a.shape[1]) if shared else [slice(None)])
+    slice_bytes = COPY_BYTES_PER_BYTE * a.nbytes / max(1, a.shape[1])
+    threads.run(copy_slice, slices_per_worker(xp, a.shape[1], slice_bytes))
     return copy
 
 

@@ -68,6 +68,12 @@ Each block reads and writes the filters' gradient once more, to add to it: fewer
 """
 
 
+MIN_BYTES_PER_WORKER = 1 << 19
+"""How many bytes of tiles are worth another core."""
+
+PARALLEL_MULTIPLICATIONS = 10_000_000
+"""How many multiplications of the filters' transform are worth another core."""
+
 PRODUCT_BYTES = 1 << 19
 """How many bytes of the filters' gradient a core computes at a time, before it adds them."""
 
@@ -178,7 +184,7 @@ class Winograd:
         image_bytes = position_bytes * tiles * (s.C + s.O)
         filter_bytes = position_bytes * s.CG * s.O
         block_bytes = max(tile_bytes_per_filter_byte * filter_bytes, MIN_BLOCK_BYTES)
-        return blocks_per_worker(self.xp, s.N, image_bytes, block_bytes)
+        return blocks_per_worker(self.xp, s.N, image_bytes, block_bytes, MIN_BYTES_PER_WORKER)
 
     def filters(self, w: Array) -> Array:
         """Return the transformed filters (T T, G, C, D) of `w` (G, C, D, KH, KW)."""
@@ -194,7 +200,9 @@ class Winograd:
         multiplications = self.T**2 * KH * KW * D
         threads.run(
             transform_blocks,
-            blocks_per_worker(self.xp, C, multiplications, SMALL_GEMM_MULTIPLICATIONS),
+            blocks_per_worker(
+                self.xp, C, multiplications, SMALL_GEMM_MULTIPLICATIONS, PARALLEL_MULTIPLICATIONS
+            ),
         )
         return filters.reshape(self.T**2, G, C, D)
 
@@ -279,4 +287,5 @@ def sum_workers(sums: list[Array], conv: Winograd, gw: Array) -> None:
         total: Any = sum((one[:, filters] for one in totals[1:]), start=totals[0][:, filters])
         conv.filter_gradient(total, gw[filters])
 
-    threads.run(sum_filters, slices_per_worker(conv.xp, len(gw)))
+    filter_bytes = (len(sums) + 1) * totals[0].nbytes / len(gw)
+    threads.run(sum_filters, slices_per_worker(conv.xp, len(gw), filter_bytes))

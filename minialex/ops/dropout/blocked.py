@@ -29,9 +29,6 @@ BLOCK_BYTES = 1 << 21
 more than caches save; of 16 MiB 16.
 """
 
-MIN_BYTES_PER_WORKER = 1 << 20
-"""The words that are worth another core."""
-
 
 def forward(
     x: Array, *, p: float, seed: int, offset: int | DeviceOffset
@@ -52,10 +49,7 @@ def forward(
             select(result, words >= threshold(p), out=result)
 
     blocks = -(-x.size // WORDS)
-    threads.run(
-        drop_blocks,
-        blocks_per_worker(xp, blocks, philox.BLOCK_BYTES, BLOCK_BYTES, MIN_BYTES_PER_WORKER),
-    )
+    threads.run(drop_blocks, blocks_per_worker(xp, blocks, philox.BLOCK_BYTES, BLOCK_BYTES))
     return y, ()
 
 

@@ -13,11 +13,8 @@ import numpy as np
 from minialex.arrays import Array, array_module
 from minialex.autograd import DeferredGradient, Gradients
 from minialex.cpu import memory, threads
-from minialex.cpu.sharing import is_sharing_forced, slices_per_worker
+from minialex.cpu.sharing import MULTIPLICATIONS_PER_BYTE, slices_per_worker
 from minialex.ops._windows import store_gradient
-
-PARALLEL_MIN_WEIGHTS = 1 << 16
-"""From how many weights on features are shared between workers, which have to be woken."""
 
 SKINNY_COLUMNS = 32
 """Up to how many rows of a batch, columns of the product's right matrix, weights come in tiles.
@@ -56,7 +53,7 @@ def forward(x: Array, w: Array, b: Array | None = None) -> tuple[Array, tuple[Ar
         products = _tall_skinny_matmul(w[features], rows.T).T
         xp.add(products, 0 if b is None else b[features], out=y[:, features])
 
-    threads.run(compute_features, _feature_slices(xp, w, O))
+    threads.run(compute_features, _feature_slices(xp, w, O, len(rows)))
     return y.reshape(*x.shape[:-1], O), (x, w)
 
 
@@ -118,7 +115,7 @@ def _data_gradient(gy: Array, w: Array) -> Array:
     def compute_features(features: slice) -> None:
         gx[:, features] = _tall_skinny_matmul(w[:, features].T, gy.T).T
 
-    threads.run(compute_features, _feature_slices(xp, w, I))
+    threads.run(compute_features, _feature_slices(xp, w, I, len(gy)))
     return gx
 
 
@@ -139,7 +136,7 @@ def _weight_gradient(gy: Array, x: Array, gw: Array) -> None:
         for strip in strips:
             _matmul_out(gy[:, features].T, x[:, strip], gw[features, strip])
 
-    threads.run(compute_features, _feature_slices(xp, gw, O))
+    threads.run(compute_features, _feature_slices(xp, gw, O, len(gy)))
 
 
 def _tall_skinny_matmul(a: Array, b: Array) -> Array:
@@ -175,7 +172,7 @@ def _matmul_out(a: Array, b: Array, out: Array) -> None:
     (xp.multiply if len(b) == 1 else xp.matmul)(a, b, out=out)
 
 
-def _feature_slices(xp: Any, w: Array, features: int) -> list[slice]:
-    """Return some features for each worker, or all for one where there are few weights."""
-    many = w.size > PARALLEL_MIN_WEIGHTS or is_sharing_forced()
-    return slices_per_worker(xp, features) if many else [slice(features)]
+def _feature_slices(xp: Any, w: Array, features: int, rows: int) -> list[slice]:
+    """Return some features for each worker: each weight is read, and multiplied by some rows."""
+    bytes_per_weight = w.itemsize + rows / MULTIPLICATIONS_PER_BYTE
+    return slices_per_worker(xp, features, w.size / max(1, features) * bytes_per_weight)

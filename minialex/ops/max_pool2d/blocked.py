@@ -1,5 +1,8 @@
 """max_pool2d in blocks of images that stay in a core's cache, spread over the CPU's cores.
 
+Images are seen as (outer, H, W, inner), which holds for both orders that they come in: (N C, H, W,
+1) where channels come first in memory, (N, H, W, C) where they come last.
+
 Forward splits images into stride phases (a polyphase decomposition), one for each row and column
 modulo the stride. Element (kh, kw) of all windows is then one contiguous run in phase
 (kh % sh, kw % sw), and all windows of a block of images are compared at once, in long runs.
@@ -10,6 +13,11 @@ modulo the stride. Element (kh, kw) of all windows is then one contiguous run in
 
 A phase has (KH - 1) // sh more rows, and (KW - 1) // sw more columns, than there are windows. The
 runs go on through these and compare what is no window; the results there are not read.
+
+The first element that equals the maximum is counted out: as long as no element was equal, each
+one more adds 1 to the index.
+
+    elements 3 5 4 5, maximum 5:   unequal  1 0 1 0   unequal so far  1 0 0 0   index 1
 
 Backward adds each output's gradient to the maximum alone, at its index in images laid out flat:
 
@@ -26,18 +34,17 @@ import numpy as np
 
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients
-from minialex.cpu import memory, threads
+from minialex.cpu import layout, memory, threads
 from minialex.cpu.sharing import image_blocks
 from minialex.ops._windows import Pair, argmax_dtype, pooled_size
 
 Shape = tuple[int, ...]
 
-BLOCK_BYTES = 1 << 22
-"""The part of the images that a core works on at a time; in backward, beside indices, half.
+BLOCK_BYTES = 1 << 20
+"""The part of the images that a core works on at a time; in backward, beside indices, half."""
 
-Forward of (128, 64, 55, 55) on two cores: 80 ms, in blocks of 256 KiB or 1 MiB 93 to 110, of 16 MiB
-120, of 256 MiB 237.
-"""
+MIN_BYTES_PER_WORKER = 1 << 17
+"""The part of the images that is worth another core."""
 
 
 def forward(
@@ -50,56 +57,39 @@ def forward(
     keep: bool = True,
 ) -> tuple[Array, tuple[Any, ...]]:
     """Return the maxima, found by going through the elements of all windows in order."""
-    xp = array_module(x)
+    xp, axes = array_module(x), layout.memory_axes(x)
     OH, OW = pooled_size(x.shape, kernel_size, stride, padding, ceil_mode)
-    y = memory.empty(xp, (*x.shape[:2], OH, OW), x.dtype)
-    argmax = memory.empty(xp, y.shape, argmax_dtype(kernel_size))
-    first = xp.asarray(_first_inside((OH, OW), kernel_size, stride, padding), argmax.dtype)
+    shape = (*x.shape[:2], OH, OW)
+    y = layout.empty(xp, shape, x.dtype, axes)
+    planes_x, planes_y = as_planes(x, axes), as_planes(y, axes)
+    if keep:
+        argmax = layout.empty(xp, shape, argmax_dtype(kernel_size), axes)
+        planes_argmax = as_planes(argmax, axes)
 
     def pool_blocks(blocks: list[slice]) -> None:
-        phases = StridePhases(xp, x, (OH, OW), kernel_size, stride, padding, blocks)
-        # what no image reaches stays minus infinity and never is the maximum
-        phases.planes.fill(-np.inf)
-        largest, index = phases.plane(x.dtype), phases.plane(argmax.dtype)
+        phases = StridePhases(xp, planes_x, (OH, OW), kernel_size, stride, padding, blocks)
         for block in blocks:
-            for phase, pixels in phases.phase_and_pixels(x[block]):
-                phase[...] = pixels
+            phases.load(planes_x[block])
             elements = phases.window_elements()
+            largest = phases.maximum(elements)
+            planes_y[block] = phases.outputs(largest, len(planes_y[block]))
             if keep:
-                phases.outputs(index, block)[...] = first
-                running_argmax(xp, elements, phases.run(largest), phases.run(index))
-                argmax[block] = phases.outputs(index, block)
-            else:
-                running_max(xp, elements, phases.run(largest))
-            y[block] = phases.outputs(largest, block)
+                index = phases.argmax(elements)
+                planes_argmax[block] = phases.outputs(index, len(planes_y[block]))
 
-    threads.run(pool_blocks, image_blocks(x, BLOCK_BYTES))
+    threads.run(pool_blocks, image_blocks(planes_x, BLOCK_BYTES, MIN_BYTES_PER_WORKER))
     return y, (argmax, x.shape) if keep else ()
 
 
-def running_max(xp: Any, elements: list[Array], largest: Array) -> None:
-    """Write the largest of `elements`, arrays of one shape, to `largest`."""
-    largest[...] = elements[0]
-    for element in elements[1:]:
-        xp.maximum(element, largest, out=largest)
-
-
-def running_argmax(xp: Any, elements: list[Array], largest: Array, index: Array) -> None:
-    """Write the largest of `elements` to `largest`, and which it is to `index` unless the first."""
-    is_larger, is_nan = (xp.empty(largest.shape, bool) for _ in range(2))
-    number = xp.empty_like(index)
-    largest[...] = elements[0]
-    for k, element in enumerate(elements[1:], start=1):
-        xp.greater(element, largest, out=is_larger)
-        xp.not_equal(element, element, out=is_nan)
-        xp.logical_or(is_larger, is_nan, out=is_larger)
-        xp.maximum(element, largest, out=largest)
-        # numbers rise, so the largest number of one that was larger is that of the last
-        xp.multiply(is_larger.view(np.uint8), index.dtype.type(k), out=number)
-        xp.maximum(index, number, out=index)
+def as_planes(a: Array, axes: layout.Axes) -> Array:
+    """Return images (N, C, H, W) as (outer, H, W, inner): a view if they lie in the order `axes`."""
+    if axes == layout.CHANNELS_LAST:
+        return layout.pixels(a)
+    return a.reshape(-1, *a.shape[2:], 1)
 
 
 def backward(
+
     gy: Array,
     saved: tuple[Array, Shape],
     *,
@@ -110,23 +100,27 @@ def backward(
 ) -> Gradients:
     """Return the gradient of `x`: each output's goes to the maximum of its window."""
     argmax, shape = saved
-    xp = array_module(gy)
-    gx = memory.empty(xp, shape, gy.dtype)
+    xp, axes = array_module(gy), layout.memory_axes(argmax)
+    gx = layout.empty(xp, shape, gy.dtype, axes)
+    planes_gx, planes_gy, planes_argmax = (as_planes(a, axes) for a in (gx, gy, argmax))
+    _, H, W, inner = planes_gx.shape
     groups = _disjoint_windows(xp, kernel_size, stride)
-    work = image_blocks(gx, BLOCK_BYTES // 2)
-    n = max((block.stop - block.start for blocks in work for block in blocks), default=0)
-    corners = _corners(xp, (n, *shape[1:]), gy.shape[2:], stride, padding)
+    work = image_blocks(planes_gx, BLOCK_BYTES // 2, MIN_BYTES_PER_WORKER)
+    outer = max((block.stop - block.start for blocks in work for block in blocks), default=0)
+    corners = _corners(xp, (outer, H, W, inner), planes_gy.shape[1:3], stride, padding)
     starts = [xp.ascontiguousarray(corners[group]) for group in groups]
     # how far each element of a window is from its corner
-    offsets = (xp.arange(kernel_size[0])[:, None] * shape[3] + xp.arange(kernel_size[1])).ravel()
+    (KH, KW) = kernel_size
+    offsets = ((xp.arange(KH)[:, None] * W + xp.arange(KW)) * inner).ravel()
 
     def scatter_blocks(blocks: list[slice]) -> None:
         for block in blocks:
-            gx[block] = 0
+            planes_gx[block] = 0
             for group, start in zip(groups, starts, strict=True):
-                indices = offsets.take(argmax[block][group])
+                indices = offsets.take(planes_argmax[block][group])
                 indices += start[: len(indices)]
-                xp.add.at(gx[block].reshape(-1), indices.reshape(-1), gy[block][group].reshape(-1))
+                g = planes_gy[block][group]
+                xp.add.at(planes_gx[block].reshape(-1), indices.reshape(-1), g.reshape(-1))
 
     threads.run(scatter_blocks, work)
     return (gx,)
@@ -142,22 +136,23 @@ def _disjoint_windows(xp: Any, kernel_size: Pair, stride: Pair) -> list[tuple[An
         return [(...,)]
     down, across = (-(-k // s) for k, s in zip(kernel_size, stride, strict=True))
     return [
-        (..., slice(i, None, down), slice(j, None, across))
+        (slice(None), slice(i, None, down), slice(j, None, across))
         for i in range(down)
         for j in range(across)
     ]
 
 
 def _corners(xp: Any, shape: Shape, outputs: Pair, stride: Pair, padding: Pair) -> Array:
-    """Return where in images of `shape`, laid out flat, each window begins: (N, C, OH, OW)."""
-    N, C, H, W = shape
-    images = (xp.arange(N * C) * (H * W)).reshape(N, C, 1, 1)
+    """Return where in planes of `shape`, laid out flat, each window begins: (outer, OH, OW, inner)."""
+    outer, H, W, inner = shape
+    planes = (xp.arange(outer) * (H * W * inner)).reshape(-1, 1, 1, 1)
     down, across = (xp.arange(n) * s - p for n, s, p in zip(outputs, stride, padding, strict=True))
-    return images + down[:, None] * W + across  # type: ignore[no-any-return]
+    rows, columns = down[:, None, None] * (W * inner), across[:, None] * inner
+    return planes + rows + columns + xp.arange(inner)  # type: ignore[no-any-return]
 
 
 class StridePhases:
-    """The stride phases of a block of images: A x B planes of HQ x WQ elements of each channel."""
+    """The stride phases of a block of planes: A x B of them, of (outer, HQ, WQ, inner) elements."""
 
     def __init__(
         self,
@@ -169,18 +164,31 @@ class StridePhases:
         padding: Pair,
         blocks: list[slice],
     ) -> None:
-        self.xp, self.OH, self.OW = xp, *outputs
+        self.xp, (self.OH, self.OW) = xp, outputs
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
-        n = max(block.stop - block.start for block in blocks)
+        outer, inner = max(block.stop - block.start for block in blocks), x.shape[3]
         beyond = [(k - 1) // s for k, s in zip(kernel_size, stride, strict=True)]
-        self.shape = (n, x.shape[1], self.OH + beyond[0], self.OW + beyond[1])
-        self.length = prod(self.shape) - beyond[0] * self.shape[3] - beyond[1]
+        self.shape = (outer, self.OH + beyond[0], self.OW + beyond[1], inner)
+        self.length = prod(self.shape) - (beyond[0] * self.shape[2] + beyond[1]) * inner
         # where the stride exceeds the kernel, no window reaches the last phases: leave them out
-        self.planes = xp.zeros((*map(min, kernel_size, stride), *self.shape), x.dtype)
+        self.planes = memory.empty(xp, (*map(min, kernel_size, stride), *self.shape), x.dtype)
+        # what no image reaches stays minus infinity and never is the maximum
+        self.planes.fill(-np.inf)
+        index = argmax_dtype(kernel_size)
+        self._largest, self._index, self._number = (
+            xp.zeros(self.shape, dtype) for dtype in (x.dtype, index, index)
+        )
+        self._first = xp.asarray(_first_inside(outputs, kernel_size, stride, padding), index)[..., None]
 
-    def plane(self, dtype: np.dtype[Any]) -> Array:
-        """Return zeros, one per window, in the layout of a phase."""
-        return self.xp.zeros(self.shape, dtype)  # type: ignore[no-any-return]
+    def load(self, x: Array) -> None:
+        """Copy planes `x` (outer, H, W, inner) in."""
+        (A, B), (_, HQ, WQ, _) = self.planes.shape[:2], self.shape
+        (sh, sw), (ph, pw), (H, W) = self.stride, self.padding, x.shape[1:3]
+        for a in range(A):
+            rows, x_rows = phase_overlap(a, sh, ph, HQ, H)
+            for b in range(B):
+                columns, x_columns = phase_overlap(b, sw, pw, WQ, W)
+                self.planes[a, b, : len(x), rows, columns] = x[:, x_rows, x_columns]
 
     def run(self, plane: Array, start: int = 0) -> Array:
         """Return the run of a plane's elements, one per window, that begins at `start`."""
@@ -188,29 +196,56 @@ class StridePhases:
 
     def window_elements(self) -> list[Array]:
         """Return, for each element (kh, kw) of a window, the run of those of all windows."""
-        (KH, KW), (sh, sw) = self.kernel_size, self.stride
+        (KH, KW), (sh, sw), (_, _, WQ, inner) = self.kernel_size, self.stride, self.shape
         return [
-            self.run(self.planes[kh % sh, kw % sw], kh // sh * self.shape[3] + kw // sw)
+            self.run(self.planes[kh % sh, kw % sw], (kh // sh * WQ + kw // sw) * inner)
             for kh in range(KH)
             for kw in range(KW)
         ]
 
-    def outputs(self, plane: Array, block: slice) -> Array:
-        """Return the view (n, C, OH, OW) of a plane: what belongs to a window."""
-        return plane[: block.stop - block.start, :, : self.OH, : self.OW]
+    def maximum(self, elements: list[Array]) -> Array:
+        """Return a plane with the largest of the elements of each window; NaN is larger."""
+        largest = self.run(self._largest)
+        largest[...] = elements[0]
+        for element in elements[1:]:
+            self.xp.maximum(element, largest, out=largest)
+        return self._largest
 
-    def phase_and_pixels(self, x: Array) -> list[tuple[Array, Array]]:
-        """Return, for each phase, what of it lies inside images `x`, and the same pixels of `x`."""
-        (A, B), (HQ, WQ) = self.planes.shape[:2], self.shape[2:]
-        down = [phase_overlap(a, self.stride[0], self.padding[0], HQ, x.shape[2]) for a in range(A)]
-        across = [
-            phase_overlap(b, self.stride[1], self.padding[1], WQ, x.shape[3]) for b in range(B)
-        ]
-        return [
-            (self.planes[a, b, : len(x), :, rows, columns], x[:, :, x_rows, x_columns])
-            for a, (rows, x_rows) in enumerate(down)
-            for b, (columns, x_columns) in enumerate(across)
-        ]
+    def argmax(self, elements: list[Array]) -> Array:
+        """Return a plane with the number of the first element that equals the `maximum`.
+
+        Of elements that are all minus infinity it is the first inside the image, of NaN the last.
+        """
+        xp, largest, index = self.xp, self.run(self._largest), self.run(self._index)
+        unequal = xp.not_equal(elements[0], largest)
+        index[...] = unequal
+        for element in elements[1:-1]:
+            unequal &= element != largest
+            index += unequal
+        outputs = self.outputs(self._largest)
+        # rare: either makes the sum something else than a number
+        with np.errstate(invalid="ignore", over="ignore"):
+            total = outputs.sum()
+        if not xp.isfinite(total):
+            self.outputs(self._index)[...] = self._first
+            running_argmax(xp, elements, largest, index)
+        return self._index
+
+    def outputs(self, plane: Array, outer: int | None = None) -> Array:
+        """Return the view (outer, OH, OW, inner) of a plane: what belongs to a window."""
+        return plane[:outer, : self.OH, : self.OW]
+
+
+def running_argmax(xp: Any, elements: list[Array], largest: Array, index: Array) -> None:
+    """Write the largest of `elements` to `largest`, and which it is to `index` unless the first."""
+    number = xp.empty_like(index)
+    largest[...] = elements[0]
+    for k, element in enumerate(elements[1:], start=1):
+        is_larger = (element > largest) | xp.isnan(element)
+        xp.maximum(element, largest, out=largest)
+        # numbers rise, so the largest number of one that was larger is that of the last
+        xp.multiply(is_larger.view(np.uint8), index.dtype.type(k), out=number)
+        xp.maximum(index, number, out=index)
 
 
 def phase_overlap(

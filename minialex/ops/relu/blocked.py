@@ -31,9 +31,6 @@ BLOCK_BYTES = 1 << 21
 In smaller blocks, threads contend for the GIL longer than their caches save.
 """
 
-MIN_BYTES_PER_WORKER = 1 << 20
-"""The part of an array that is worth another core."""
-
 
 def forward(x: Array, *, keep: bool = True) -> tuple[Array, tuple[Any, ...]]:
     """Return max(x, 0)."""
@@ -78,4 +75,4 @@ def _elements(block: slice) -> slice:
 def _blocks_of_bytes(xp: Any, size: int, dtype: np.dtype[Any]) -> list[list[slice]]:
     """Return each worker's blocks, counted in bytes of bits so that no byte has two writers."""
     num_bytes, bytes_per_byte = -(-size // BITS), BITS * dtype.itemsize
-    return blocks_per_worker(xp, num_bytes, bytes_per_byte, BLOCK_BYTES, MIN_BYTES_PER_WORKER)
+    return blocks_per_worker(xp, num_bytes, bytes_per_byte, BLOCK_BYTES)
