@@ -62,7 +62,8 @@ def _workers(xp: Any, total_bytes: float, min_bytes_per_worker: int) -> int:
     forced = _forced.get()
     if forced is not None:
         return forced[0]
-    return min(threads.cores(), max(1, int(total_bytes // min_bytes_per_worker)))
+    worthwhile = int(total_bytes // min_bytes_per_worker)
+    return min(threads.cores(), worthwhile) if worthwhile > 1 else 1
 
 
 def blocks_per_worker(

@@ -79,13 +79,13 @@ def run(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
         The first one, in the order of `items`, that `function` raised. By then no item is being
         worked on, and items that had not been begun will not be.
     """
-    work, workers = list(items), cores()
+    work = list(items)
     if _worker_flag.is_set:
         return [function(item) for item in work]
     with single_threaded_blas():
         if len(work) < 2:
             return [function(item) for item in work]
-        return _ParallelMap(function, work).run(min(workers, len(work)))
+        return _ParallelMap(function, work).run(min(cores(), len(work)))
 
 
 class _WorkerFlag(threading.local):

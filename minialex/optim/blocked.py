@@ -20,7 +20,7 @@ from minialex.autograd import DeferredGradient
 from minialex.cpu import threads
 from minialex.cpu.sharing import cache_blocks, is_sharing_forced, slices_per_worker
 
-BLOCK_BYTES = 1 << 19
+BLOCK_BYTES = 1 << 20
 """Of each array in a block: with the two buffers they stay in cache together.
 
 In smaller blocks an operation is so short that threads contend for the GIL.
@@ -29,7 +29,7 @@ In smaller blocks an operation is so short that threads contend for the GIL.
 BYTES_PER_ELEMENT = 16
 """How many bytes take as long as the update of one element."""
 
-DEFERRED_BYTES = 4 * BLOCK_BYTES
+DEFERRED_BYTES = 2 * BLOCK_BYTES
 """How much of a deferred gradient is computed at a time: matrix products want more than a block."""
 
 
