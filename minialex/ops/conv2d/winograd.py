@@ -35,8 +35,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
+from itertools import product
 from math import prod
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -47,7 +48,10 @@ from minialex.cpu.sharing import blocks_per_worker, cache_blocks, slices_per_wor
 from minialex.ops._windows import Pair
 from minialex.ops.conv2d import blocked
 from minialex.ops.conv2d.shape import ConvShape
-from minialex.ops.conv2d.tiles import POINTS, Section, Transforms, axis_parts, powers
+from minialex.ops.conv2d.tiles import POINTS, Axis, Tiles, axis_parts, powers
+
+Section: TypeAlias = tuple[tuple[Axis, Axis], tuple[Axis, Axis]]
+"""The same part of all images: of the height and of the width, each of inputs and outputs."""
 
 MULTIPLICATIONS_PER_TRANSFORM = 25
 """How many multiplications take as long as one number of a tile: 2 T are made for it, and copies."""
@@ -78,15 +82,6 @@ PRODUCT_BYTES = 1 << 19
 """How many bytes of the filters' gradient a core computes at a time, before it adds them."""
 
 
-@functools.cache
-def matrices(T: int, R: Pair, dtype: str) -> tuple[tuple[Array, Array], Array]:
-    """Return A for each axis, and G for both at once, for filters of these heights and widths."""
-    points = POINTS[T]
-    AH, AW = (powers(points, T + 1 - r).astype(dtype) for r in R)
-    G = np.kron(*(powers(points, r) for r in R)).astype(dtype)
-    return (AH, AW), G
-
-
 def tile_outputs(s: ConvShape, T: int) -> tuple[Pair, Pair]:
     """Return the height and width of a tile's outputs, and how many tiles cover an image."""
     MH, MW = T + 1 - s.KH, T + 1 - s.KW
@@ -109,6 +104,12 @@ def multiplications(s: ConvShape, T: int) -> int:
 def best_tile(s: ConvShape) -> int:
     """Return the T that takes the least time."""
     return min(POINTS, key=lambda T: multiplications(s, T))
+
+
+@functools.cache
+def filter_matrix(T: int, R: Pair, dtype: str) -> Array:
+    """Return G for both axes at once, (T T, KH KW), of filters of these heights and widths."""
+    return np.kron(*(powers(POINTS[T], r) for r in R)).astype(dtype)
 
 
 def saves_a_third(s: ConvShape) -> bool:
@@ -164,13 +165,19 @@ class Winograd:
 
     def __init__(self, s: ConvShape, xp: Any, dtype: np.dtype[Any]) -> None:
         self.s, self.xp, self.dtype, self.T = s, xp, dtype, best_tile(s)
-        self.M = (self.T + 1 - s.KH, self.T + 1 - s.KW)
-        (AH, AW), G = matrices(self.T, (s.KH, s.KW), str(dtype))
-        self.A: tuple[Array, Array] = (xp.asarray(AH), xp.asarray(AW))
-        self.G: Array = xp.asarray(G)
-        heights = axis_parts(s.H, s.OH, s.ph, self.M[0], self.T, str(dtype))
-        widths = axis_parts(s.W, s.OW, s.pw, self.M[1], self.T, str(dtype))
-        self.sections = [Section(h, w) for h in heights for w in widths]
+        (MH, MW), _ = tile_outputs(s, self.T)
+        self.G: Array = xp.asarray(filter_matrix(self.T, (s.KH, s.KW), str(dtype)))
+        heights = axis_parts(s.H, s.OH, s.ph, MH, self.T, str(dtype))
+        widths = axis_parts(s.W, s.OW, s.pw, MW, self.T, str(dtype))
+        self.sections = list(product(heights, widths))
+
+    def tiles(self, n: int, section: Section) -> tuple[Tiles, Tiles]:
+        """Return memory for the tiles of a section of `n` images: of inputs and of outputs."""
+        s, (rows, columns) = self.s, section
+        return (
+            Tiles(self.xp, self.dtype, n, s.C, s.groups, rows[0], columns[0]),
+            Tiles(self.xp, self.dtype, n, s.O, s.groups, rows[1], columns[1]),
+        )
 
     def blocks_per_worker(self, tile_bytes_per_filter_byte: int = 1) -> list[list[slice]]:
         """Return the blocks of images that are worked on together, a list for each worker.
@@ -180,7 +187,7 @@ class Winograd:
         would come from memory more often.
         """
         s, position_bytes = self.s, self.T**2 * self.dtype.itemsize
-        tiles = max(section.height.tiles * section.width.tiles for section in self.sections)
+        tiles = max(rows[0].tiles * columns[0].tiles for rows, columns in self.sections)
         image_bytes = position_bytes * tiles * (s.C + s.O)
         filter_bytes = position_bytes * s.CG * s.O
         block_bytes = max(tile_bytes_per_filter_byte * filter_bytes, MIN_BLOCK_BYTES)
@@ -214,15 +221,16 @@ class Winograd:
 
 def blocks_and_tiles(
     conv: Winograd, blocks: list[slice]
-) -> Iterator[tuple[slice, Transforms]]:
+) -> Iterator[tuple[slice, Tiles, Tiles]]:
     """Yield blocks of images, each with tiles for each section: memory is used again."""
     for section in conv.sections:
-        tiles = None
+        size = 0
         for block in blocks:
             n = block.stop - block.start
-            if tiles is None or tiles.n != n:
-                tiles = Transforms(conv, n, section)
-            yield block, tiles
+            if n != size:
+                inputs, outputs = conv.tiles(n, section)
+                size = n
+            yield block, inputs, outputs
 
 
 def convolve(x: Array, w: Array, b: Array | None, conv: Winograd, y: Array) -> None:
@@ -231,10 +239,10 @@ def convolve(x: Array, w: Array, b: Array | None, conv: Winograd, y: Array) -> N
     filters = conv.filters(w.reshape(s.groups, s.OG, s.CG, s.KH, s.KW).swapaxes(1, 2))
 
     def compute_blocks(blocks: list[slice]) -> None:
-        for block, tiles in blocks_and_tiles(conv, blocks):
-            tiles.transform_inputs(x[block])
-            conv.xp.matmul(tiles.inputs, filters, out=tiles.outputs)
-            tiles.inverse_transform(b, y[block])
+        for block, inputs, outputs in blocks_and_tiles(conv, blocks):
+            inputs.transform(x[block])
+            conv.xp.matmul(inputs.matrices, filters, out=outputs.matrices)
+            outputs.write(y[block], b)
 
     threads.run(compute_blocks, conv.blocks_per_worker())
 
@@ -247,24 +255,23 @@ def gradients(
     Blocks are the same whichever are wanted, and so are bits: the order in which BLAS sums the
     terms of an element depends on how far that is from the edge of the matrix.
     """
-    s, xp = conv.s, conv.xp
+    s, xp, one_section = conv.s, conv.xp, len(conv.sections) == 1
     if gx is not None:
         filters = conv.filters(w.reshape(s.groups, s.OG, s.CG, s.KH, s.KW))
+        if not one_section:
+            gx[...] = 0
 
     def compute_blocks(blocks: list[slice]) -> Array:
         shape = (conv.T**2, s.groups, s.OG, s.CG) if gw is not None else (0,)
         total = memory.zeros(xp, shape, conv.dtype)
-        for block in blocks:
+        for block, inputs, outputs in blocks_and_tiles(conv, blocks):
+            outputs.transform(gy[block])
             if gx is not None:
-                gx[block] = 0
-        for block, tiles in blocks_and_tiles(conv, blocks):
-            tiles.transform_output_gradient(gy[block])
-            if gx is not None:
-                xp.matmul(tiles.outputs, filters, out=tiles.inputs)
-                tiles.add_input_gradient(gx[block])
+                xp.matmul(outputs.matrices, filters, out=inputs.matrices)
+                (inputs.write if one_section else inputs.add)(gx[block])
             if gw is not None:
-                tiles.transform_inputs(x[block])
-                add_products(tiles.outputs.swapaxes(2, 3), tiles.inputs, total)
+                inputs.transform(x[block])
+                add_products(outputs.matrices.swapaxes(2, 3), inputs.matrices, total)
         return total
 
     sums = threads.run(compute_blocks, conv.blocks_per_worker(GRADIENT_TILE_BYTES_PER_FILTER_BYTE))
