@@ -1,12 +1,13 @@
 """The goals for speed and memory on a CPU beside PyTorch, and whether a record meets them.
 
-Each is a ratio: PyTorch's time over ours, where PyTorch has the fastest of its modes; and our peak
-memory over the least of PyTorch's. What a record does not have is not met: it says so.
+Each is a ratio: PyTorch's time over ours, in the fastest of its modes; and our peak memory over
+the least of PyTorch's. Where several runs timed the same, that counts in which PyTorch was fastest.
+What no record has is not met, and the table says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,6 @@ from minialex.bench.tables import (
     default_timing,
     duration,
     machine_name,
-    ratio_cell,
 )
 from minialex.models import VARIANTS
 
@@ -67,7 +67,7 @@ SPEED_GOALS = (
 
 
 @dataclass(frozen=True)
-class Outcome:
+class GoalOutcome:
     """One goal at one batch.
 
     Attributes
@@ -94,7 +94,7 @@ class Outcome:
     beside: str = ""
 
 
-def outcomes(records: list[BenchRecord]) -> list[Outcome]:
+def outcomes(records: list[BenchRecord]) -> list[GoalOutcome]:
     """Return every goal at every batch, as the records of one machine have it."""
     rows = [row for record in records for row in record.rows]
     return [
@@ -104,36 +104,35 @@ def outcomes(records: list[BenchRecord]) -> list[Outcome]:
     ]
 
 
-def _speed(goal: SpeedGoal, batch: int, rows: list[BenchRow]) -> Outcome:
+def _speed(goal: SpeedGoal, batch: int, rows: list[BenchRow]) -> GoalOutcome:
     found = [r for r in rows if (r.labels[0], r.op, r.batch) == (goal.network, goal.op, batch)]
-    # a row with every mode tells more than one with PyTorch's default alone
-    row = max(found, key=lambda r: len(_ratios(r, goal.modes)), default=None)
-    ratios = _ratios(row, goal.modes) if row else {}
+    ratios = {name: figure for name in goal.modes if (figure := _least_ratio(found, name))}
+    other = _least_ratio(found, WITHOUT_GOAL)
+    beside = f"{other:.2f}" if other else ""
     words = goal.network, goal.op, batch, f"{_kind(goal)} >= {goal.least:g}"
-    if row is None or not ratios:
-        return Outcome(*words, "", "", UNKNOWN)
+    if not ratios:
+        return GoalOutcome(*words, "", "", UNKNOWN, beside)
     best = min(ratios, key=lambda mode: ratios[mode])
-    met = MET if len(ratios) == len(goal.modes) else PARTLY
-    ours = default_timing(row)
-    assert ours is not None
-    beside = ratio_cell(row.timings.get(WITHOUT_GOAL), ours)
     # one mode that is too fast is enough to miss it, whatever the others are
+    met = MET if len(ratios) == len(goal.modes) else PARTLY
     met = met if ratios[best] >= goal.least else MISSED
-    return Outcome(*words, f"{ratios[best]:.2f}", best, met, beside)
+    return GoalOutcome(*words, f"{ratios[best]:.2f}", best, met, beside)
 
 
 def _kind(goal: SpeedGoal) -> str:
     return {EAGER: "eager", COMPILED: "compiled"}.get(goal.modes, "every mode")
 
 
-def _ratios(row: BenchRow, modes: Iterable[str]) -> dict[str, float]:
-    """Return how many times as long each mode took, of those that were timed."""
-    ours = default_timing(row)
-    timed = {m: row.timings[m] for m in modes if m in row.timings and row.timings[m].timed}
-    return {mode: ratio(timing, ours)[1] for mode, timing in timed.items()} if ours else {}
+def _least_ratio(rows: list[BenchRow], peer: str) -> float | None:
+    """Return how many times as long a peer took, at least, in the runs that timed it."""
+    pairs = [(row.timings.get(peer), default_timing(row)) for row in rows]
+    return min(
+        (ratio(theirs, ours)[1] for theirs, ours in pairs if theirs and theirs.timed and ours),
+        default=None,
+    )
 
 
-def _memory(network: str, batch: int, records: list[BenchRecord]) -> Outcome:
+def _memory(network: str, batch: int, records: list[BenchRecord]) -> GoalOutcome:
     words = network, "peak memory of a step", batch, f"<= {MAX_MEMORY:g}"
     peaks = {
         m["library"]: m["peak"]
@@ -144,21 +143,21 @@ def _memory(network: str, batch: int, records: list[BenchRecord]) -> Outcome:
     ours = peaks.get("minialex")
     least = min((name for name in peaks if name in EVERY), key=lambda n: peaks[n], default=None)
     if ours is None or least is None:
-        return Outcome(*words, "", "", UNKNOWN)
+        return GoalOutcome(*words, "", "", UNKNOWN)
     share = ours / peaks[least]
-    return Outcome(*words, f"{share:.2f}", least, MET if share <= MAX_MEMORY else MISSED)
+    return GoalOutcome(*words, f"{share:.2f}", least, MET if share <= MAX_MEMORY else MISSED)
 
 
-def _import(records: list[BenchRecord]) -> Outcome:
+def _import(records: list[BenchRecord]) -> GoalOutcome:
     words = "any", "import, beyond NumPy's", 0, f"<= {duration(MAX_IMPORT_SECONDS)}"
     found = [i["seconds"] for r in records for i in r.imports if i["what"] == IMPORT]
     if not found:
-        return Outcome(*words, "", "", UNKNOWN)
+        return GoalOutcome(*words, "", "", UNKNOWN)
     met = MET if found[-1] <= MAX_IMPORT_SECONDS else MISSED
-    return Outcome(*words, duration(found[-1]), "", met)
+    return GoalOutcome(*words, duration(found[-1]), "", met)
 
 
-def goal_table(found: list[Outcome]) -> Table:
+def goal_table(found: list[GoalOutcome]) -> Table:
     """Return a line per goal and batch."""
     headings = ["network", "what", "batch", "goal", "measured", "against", "met"]
     cells = [
@@ -168,9 +167,9 @@ def goal_table(found: list[Outcome]) -> Table:
     return Table([*headings, f"{WITHOUT_GOAL}/this"], cells, names=7)
 
 
-def short_goal_table(found: list[Outcome]) -> Table:
+def short_goal_table(found: list[GoalOutcome]) -> Table:
     """Return a line per goal, its batches side by side."""
-    groups: dict[tuple[str, str, str], list[Outcome]] = {}
+    groups: dict[tuple[str, str, str], list[GoalOutcome]] = {}
     for one in found:
         groups.setdefault((one.network, one.what, one.goal), []).append(one)
     cells = []
@@ -183,7 +182,7 @@ def short_goal_table(found: list[Outcome]) -> Table:
     return Table(headings, cells, names=3)
 
 
-def _met(group: list[Outcome]) -> str:
+def _met(group: list[GoalOutcome]) -> str:
     """Return "yes", or at which batches it is not met or not measured."""
     parts = []
     for verdict in (MISSED, PARTLY, UNKNOWN):
@@ -195,7 +194,7 @@ def _met(group: list[Outcome]) -> str:
 
 
 def _tables(
-    records: list[tuple[Path, BenchRecord]], table: Callable[[list[Outcome]], Table]
+    records: list[tuple[Path, BenchRecord]], table: Callable[[list[GoalOutcome]], Table]
 ) -> str:
     """Return a table for each CPU on which networks were timed beside PyTorch."""
     machines: dict[str, list[BenchRecord]] = {}
@@ -203,9 +202,16 @@ def _tables(
         if record.device == "cpu" and any(name in record.peers for name in EVERY):
             machines.setdefault(machine_name(record), []).append(record)
     shown = [
-        f"{name}:\n\n{table(outcomes(found)).markdown()}" for name, found in machines.items()
+        f"{name}{_variables(found)}:\n\n{table(outcomes(found)).markdown()}"
+        for name, found in machines.items()
     ]
     return "\n\n".join(shown) or NOT_MEASURED
+
+
+def _variables(records: list[BenchRecord]) -> str:
+    """Return which variables were set that change what BLAS does; goals are without any."""
+    names = sorted({name for record in records for name in record.threads.get("variables", [])})
+    return f", with {', '.join(names)} set" if names else ""
 
 
 def goals(root: Path, records: list[tuple[Path, BenchRecord]]) -> str:

@@ -1,7 +1,8 @@
 """ONNX Runtime on the CPU: inference of whole networks, in full float32.
 
 The model is written from our own record of a network's layers, with our weights, for one batch
-size; ONNX Runtime optimizes it as much as it can when it is loaded.
+size; ONNX Runtime optimizes it as much as it can when it is loaded. Everything else is its default:
+after a run its threads spin for about 30 ms, which is less than the clock waits.
 """
 
 from __future__ import annotations
