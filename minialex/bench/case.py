@@ -17,6 +17,8 @@ from minialex.errors import MinialexError
 
 PLAIN = "plain"
 """The baseline: the implementation that all other contenders are compared with."""
+DEFAULT = "default"
+"""What runs where none is chosen: for an op one implementation, for a network one for each op."""
 
 IMPLEMENTATION, PEER = "implementation", "peer"
 
@@ -74,7 +76,8 @@ class BenchContext:
     ----------
     device : Device
     implementations : tuple of str, optional
-        Those to time beside "plain"; all that run on the device where not given.
+        Those to time beside "plain"; all that run on the device where not given. `DEFAULT` among
+        them stands for each op's, and then "plain" is timed only where it is named too.
     peers : list of Peer
     stack : ExitStack
         What is closed at the end, such as folders made for the run.
@@ -94,10 +97,16 @@ class BenchContext:
             self.cache[key] = make()
         return self.cache[key]
 
-    def selected(self, names: list[str]) -> list[str]:
+    def selected(self, names: list[str], default: str = DEFAULT) -> list[str]:
         """Return which of an op's implementations are contenders, "plain" first."""
-        asked = self.implementations
-        return [PLAIN, *(n for n in names if n != PLAIN and (asked is None or n in asked))]
+        asked = names if self.implementations is None else self.implementations
+        wanted = {default if name == DEFAULT else name for name in asked}
+        return [PLAIN, *(name for name in names if name != PLAIN and name in wanted)]
+
+    def timed(self, name: str, default: str) -> bool:
+        """Return whether a contender is timed; "plain" is always there to compare with."""
+        asked = self.implementations or ()
+        return name != PLAIN or name == default or name in asked or DEFAULT not in asked
 
     @property
     def reports_missing(self) -> bool:

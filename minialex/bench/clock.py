@@ -20,7 +20,7 @@ from minialex.arrays import CPU, Device, module_of, on_device
 
 Run = Callable[[], Any]
 
-# OpenBLAS's threads spin for 2^26 cycles, about 30 ms
+# the threads of OpenBLAS spin for 2^26 cycles, about 30 ms; those of ONNX Runtime as long
 SETTLE_SECONDS = 0.04
 CPU_ROUND_SECONDS, GPU_ROUND_SECONDS = 0.03, 0.005
 """How long the iterations of a round take together."""

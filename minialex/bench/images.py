@@ -70,7 +70,8 @@ def prepare_images(what: str, batch: int, context: BenchContext) -> PreparedCase
         result = run()[:compared].copy()
         return Workload(run, lambda: [result])
 
-    names = context.selected(list(PREPARE.implementations))
+    default = implementation_name(PREPARE, context.device)
+    names = context.selected(list(PREPARE.implementations), default)
     contenders, unavailable, failed = collect_contenders(
         context,
         {name: partial(ours, name) for name in names},
@@ -81,7 +82,7 @@ def prepare_images(what: str, batch: int, context: BenchContext) -> PreparedCase
         independent=partial(_definition, what, host[:compared], jitter, context.device),
         unavailable=unavailable,
         failed=failed,
-        default=implementation_name(PREPARE, context.device),
+        default=default,
         lines={name: source_lines(PREPARE.implementations[name]) for name in names},
     )
 
@@ -155,7 +156,8 @@ def prepare_loader(batch: int, count: int, workers: int, context: BenchContext) 
         result = first(name, workers)
         return Workload(partial(epoch, name), lambda: result)
 
-    names = context.selected(list(PREPARE.implementations))
+    default = implementation_name(PREPARE, context.device)
+    names = context.selected(list(PREPARE.implementations), default)
     contenders, unavailable, failed = collect_contenders(
         context, {name: partial(ours, name) for name in names}, lambda peer: None
     )
@@ -164,7 +166,7 @@ def prepare_loader(batch: int, count: int, workers: int, context: BenchContext) 
         independent=partial(first, PLAIN, 0),
         unavailable=unavailable,
         failed=failed,
-        default=implementation_name(PREPARE, context.device),
+        default=default,
     )
 
 

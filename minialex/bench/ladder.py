@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from minialex.bench.case import PLAIN
+from minialex.bench.case import DEFAULT, PLAIN
 from minialex.bench.images import IMAGES
 from minialex.bench.layers import FORWARD
-from minialex.bench.networks import DEFAULT, STEP
+from minialex.bench.networks import STEP
 from minialex.bench.optimizers import OPTIMIZER
 from minialex.bench.record import BenchRecord, BenchRow
 from minialex.bench.tables import (

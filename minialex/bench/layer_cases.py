@@ -63,7 +63,8 @@ def prepare_layer(layer: Layer, what: str, batch: int, context: BenchContext) ->
     with on_device(context.device):
         inputs = tuple(None if a is None else to_device(a, context.device) for a in host)
         gy = to_device(host_gy, context.device)
-        names = context.selected(list(layer.op.implementations))
+        default = implementation_name(layer.op, context.device)
+        names = context.selected(list(layer.op.implementations), default)
         contenders, unavailable, failed = collect_contenders(
             context,
             {name: partial(_workload, layer, what, name, inputs, gy) for name in names},
@@ -74,7 +75,7 @@ def prepare_layer(layer: Layer, what: str, batch: int, context: BenchContext) ->
         independent=partial(_in_float64, layer, what, inputs, gy),
         unavailable=unavailable,
         failed=failed,
-        default=implementation_name(layer.op, context.device),
+        default=default,
         lines={name: source_lines(layer.op.implementations[name]) for name in names},
     )
 

@@ -26,7 +26,10 @@ from minialex.errors import MinialexError
 MAX_BUSY_CORES = 0.15
 """When other programs keep more CPU cores busy than this, times are not reliable."""
 
-LIBRARIES = "numpy", "pillow", "cupy-cuda12x", "cupy-cuda13x", "torch", "jax", "threadpoolctl"
+LIBRARIES = (
+    "numpy", "pillow", "cupy-cuda12x", "cupy-cuda13x", "torch", "onnxruntime", "jax",
+    "threadpoolctl",
+)  # fmt: skip
 SMI_FIELDS = (
     "name", "driver_version", "clocks.sm", "clocks.mem", "clocks.max.sm", "clocks.max.mem",
     "temperature.gpu", "power.draw",

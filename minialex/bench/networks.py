@@ -15,7 +15,14 @@ from minialex.arrays import Device, device_of, to_device
 from minialex.autograd import OPS, Tensor, implementation_for, no_grad, using
 from minialex.bench import cached_networks
 from minialex.bench.cached_networks import CLASSES
-from minialex.bench.case import PLAIN, BenchCase, BenchContext, PreparedCase, collect_contenders
+from minialex.bench.case import (
+    DEFAULT,
+    PLAIN,
+    BenchCase,
+    BenchContext,
+    PreparedCase,
+    collect_contenders,
+)
 from minialex.bench.correctness import FLOAT32, UPDATE, Result, sample
 from minialex.bench.layers import layers, network_work
 from minialex.bench.optimizers import update_work
@@ -24,8 +31,6 @@ from minialex.bench.workload import STEPS, NetworkTask, Workload
 from minialex.ops import cross_entropy
 
 STEP, INFERENCE = "step", "inference"
-DEFAULT = "default"
-"""The contender in which every op runs its default implementation."""
 COMPARED_IMAGES = 8
 """The images on which results are compared, whatever the batch."""
 Using = Callable[[], AbstractContextManager[Any]]

@@ -93,7 +93,8 @@ def prepare_optimizer(name: str, context: BenchContext) -> PreparedCase:
     gradients = [rng.standard_normal(shape, np.float32) for shape in shapes(NETWORK)]
     p, g = ([to_device(a, context.device) for a in group] for group in (params, gradients))
     settings, update = OPTIMIZERS[name].settings, getattr(optim, name).update
-    names = context.selected(list(update.implementations))
+    default = implementation_name(update, context.device)
+    names = context.selected(list(update.implementations), default)
     contenders, unavailable, failed = collect_contenders(
         context,
         {one: partial(_workload, name, one, p, g) for one in names},
@@ -108,7 +109,7 @@ def prepare_optimizer(name: str, context: BenchContext) -> PreparedCase:
         ],
         unavailable=unavailable,
         failed=failed,
-        default=implementation_name(update, context.device),
+        default=default,
         lines={one: source_lines(update.implementations[one]) for one in names},
     )
 

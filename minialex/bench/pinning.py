@@ -12,6 +12,8 @@ from minialex.cpu import threads
 from minialex.errors import MinialexError
 from minialex.wording import counted
 
+BLAS_VARIABLES = "OPENBLAS_", "GOTO_", "OMP_", "MKL_"
+
 
 @contextlib.contextmanager
 def pinned(count: int | None = None) -> Iterator[int]:
@@ -63,12 +65,18 @@ def _pinned_to_cores(count: int) -> Iterator[None]:
 
 
 def describe(count: int) -> dict[str, Any]:
-    """Return what a record says of threads: how many, on which cores, and every thread pool."""
+    """Return what a record says of threads: how many, on which cores, every thread pool.
+
+    Beside them stand the environment variables that decide which kernels BLAS takes and how many
+    threads: users have none set.
+    """
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    variables = sorted(name for name in os.environ if name.startswith(BLAS_VARIABLES))
     keys = "user_api", "internal_api", "version", "num_threads", "threading_layer", "architecture"
     pools = importlib.import_module("threadpoolctl").threadpool_info()
     return {
         "used": count,
         "cores": cores,
+        "variables": variables,
         "pools": [{key: pool[key] for key in keys if key in pool} for pool in pools],
     }

@@ -222,13 +222,16 @@ def _bars(
     axes: Axes, rows: list[BenchRow], name: str, offset: float, thickness: float, colour: str
 ) -> None:
     """Draw one peer's bars, from 1 on, with the quartiles of the ratios as whiskers."""
+    # in the legend once, wherever its first bar is
+    label: str | None = name
     for i, row in enumerate(rows):
         timing, own = row.timings.get(name), default_timing(row)
         if timing is None or own is None or not timing.timed:
             continue
         low, middle, high = ratio(timing, own)
-        y, label = i + offset, name if i == 0 else None
+        y = i + offset
         axes.barh(y, middle - 1, thickness * 0.9, left=1, color=colour, label=label)
+        label = None
         axes.plot([low, high], [y, y], color=INK, linewidth=1)
         axes.annotate(
             f"{middle:.2f}", (max(high, 1), y), (5, 0), textcoords="offset points",

@@ -22,6 +22,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from minialex.bench.goals import goals, short_goals
 from minialex.bench.gpu_tables import GPU_TABLES
 from minialex.bench.ladder import ladder
 from minialex.bench.plots import draw, roofline, save
@@ -36,6 +37,8 @@ LADDER_SUFFIX = "-ladder"
 DOCUMENT_TABLES: dict[str, Callable[[Path, list[tuple[Path, BenchRecord]]], str]] = {
     **GPU_TABLES,
     "ladder": ladder,
+    "goals": goals,
+    "goals-short": short_goals,
 }
 """The tables that say so where nothing was measured, by name; the others need a record."""
 

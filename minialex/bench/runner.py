@@ -234,7 +234,9 @@ def run_case(
     runs = {
         c.name: c.workload.run
         for c in prepared.contenders
-        if c.name in row.timings and not row.timings[c.name].reason
+        if c.name in row.timings
+        and not row.timings[c.name].reason
+        and context.timed(c.name, prepared.default)
     }
     for name, (warm, cold) in interleaved(runs, clock, rounds).items():
         row.timings[name].times.append(warm)

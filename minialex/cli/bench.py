@@ -16,6 +16,7 @@ from minialex.arrays import CPU, Device
 from minialex.arrays import device as device_named
 from minialex.autograd import OPS, ROUTINES, check_precision, using
 from minialex.bench import BenchContext, BenchRecord, compare, measure, read, write
+from minialex.bench.case import DEFAULT
 from minialex.bench.compare import MIN_CHANGE, MIN_SIGMAS, Change, RecordComparison
 from minialex.bench.ladder import ladder_table
 from minialex.bench.machine import MAX_BUSY_CORES
@@ -53,7 +54,8 @@ def _not_nan(ctx: click.Context, param: click.Parameter, value: float | None) ->
     "implementations",
     multiple=True,
     metavar="NAME",
-    help="Which implementations beside plain, such as blocked. Repeatable.  [all that run]",
+    help="Which implementations beside plain, such as blocked; default: what runs where none is "
+    "chosen, without timing plain. Repeatable.  [all that run]",
 )
 @click.option(
     "--network",
@@ -170,9 +172,9 @@ def _check_implementations(names: Iterable[str], ops: set[str], device: Device) 
     """Refuse a name that no measured op has, or none that runs; whole networks have every op."""
     routines = [OPS[op] for op in ops] if ops <= OPS.keys() else list(ROUTINES.values())
     known = sorted({name for routine in routines for name in routine.implementations})
-    for name in names:
+    for name in (name for name in names if name != DEFAULT):
         if name not in known:
-            raise MinialexError(unknown("implementation", name, known))
+            raise MinialexError(unknown("implementation", name, [*known, DEFAULT]))
         there = [r.implementations[name] for r in routines if name in r.implementations]
         reasons = [one.why_not(device) for one in there]
         if all(reasons):

@@ -63,12 +63,17 @@ def test_a_round_is_several_iterations_and_gives_the_time_of_one():
 
 def test_threads_are_pinned_and_released(monkeypatch):
     monkeypatch.delenv(threads.VARIABLE, raising=False)
+    for name in [name for name in os.environ if name.startswith(pinning.BLAS_VARIABLES)]:
+        monkeypatch.delenv(name)
+    assert pinning.describe(1)["variables"] == []
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
     before = os.sched_getaffinity(0)
     with pinning.pinned(1) as count:
         assert (count, threads.cores()) == (1, 1)
         assert len(os.sched_getaffinity(0)) == 1
         described = pinning.describe(count)
         assert described["used"] == 1
+        assert described["variables"] == ["OPENBLAS_CORETYPE"]
         assert {pool["num_threads"] for pool in described["pools"]} == {1}
         assert not any("path" in key for pool in described["pools"] for key in pool)
     assert os.sched_getaffinity(0) == before

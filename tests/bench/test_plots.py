@@ -193,6 +193,12 @@ def test_of_many_cases_those_that_a_step_spends_most_time_on_are_shown():
     assert axes.get_title(loc="left").endswith(f"batch 32: the 24 longest of {len(rows)}")
 
 
+def test_a_peer_without_the_first_case_is_in_the_legend_once():
+    rows = against(0, PyTorch=[2.0] * 5), against(1, JAX=[2.0] * 5), against(2, JAX=[3.0] * 5)
+    (axes,) = plots.peer_bars(with_rows(*rows)).axes
+    assert legend(axes) == ["PyTorch", "JAX"]
+
+
 def test_whole_networks_have_bars_alone():
     step = against(0, JAX=[3.0] * 5)
     step.op, step.labels = "step", ["alexnet"]

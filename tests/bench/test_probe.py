@@ -101,9 +101,29 @@ def test_on_a_gpu_the_pools_are_asked(monkeypatch):
 
 def test_import_times_are_medians_and_what_comes_after_numpy(monkeypatch):
     outputs = iter([f"{numpy} {ours}" for numpy, ours in zip("9153724", "2938475", strict=True)])
-    monkeypatch.setattr(probe, "_output", lambda words: next(outputs))
+    monkeypatch.setattr(probe, "_output", lambda words, variables: next(outputs))
     assert probe.import_times() == [
         {"what": "import numpy", "seconds": 4.0},
         {"what": "import minialex, after it", "seconds": 5.0},
     ]
     assert next(outputs, None) is None
+
+
+def test_imports_find_compiled_modules_and_the_first_does_not_count(monkeypatch):
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    folders, run = [], probe._output
+
+    def output(words, variables):
+        # what the process sees, and not what it is told alone
+        words = [*words[:2], "import os, sys; print(sys.dont_write_bytecode, sys.pycache_prefix)"]
+        writes, folder = run(words, variables).split()
+        folders.append(folder)
+        assert writes == "False"
+        assert Path(folder).is_dir()
+        return "9.0 9.0" if len(folders) == 1 else "0.5 0.25"
+
+    monkeypatch.setattr(probe, "_output", output)
+    monkeypatch.setattr(probe, "IMPORT_REPETITIONS", 3)
+    assert [one["seconds"] for one in probe.import_times()] == [0.5, 0.25]
+    assert len(set(folders)) == 1
+    assert not Path(folders[0]).exists()

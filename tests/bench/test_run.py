@@ -18,6 +18,7 @@ from minialex.bench.optimizers import OPTIMIZERS, optimizer_cases
 from minialex.bench.peers import PEERS, find_peers
 from minialex.bench.runner import empty_row, verify
 from minialex.bench.selection import KINDS, select_cases
+from minialex.bench.tables import table_of
 from minialex.cli import main
 from minialex.cli.main import cli
 from minialex.errors import MinialexError
@@ -62,6 +63,39 @@ def test_every_case_is_verified_and_timed(cases):
         assert {t.reason for t in row.timings.values()} == {""}
         assert [len(repetition) for repetition in row.timings["plain"].times] == [2, 2]
     assert len(done.ceilings.gemm) == len(done.ceilings.copy) == len(done.ceilings.busy_cores) == 2
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize(
+    ("asked", "timed"),
+    [
+        (("default",), [{"auto"}, {"plain"}, {"default"}, {"blocked"}]),
+        (
+            ("default", "winograd"),
+            [{"auto", "winograd"}, {"plain"}, {"default", "winograd"}, {"blocked"}],
+        ),
+        (
+            ("default", "plain"),
+            [{"auto", "plain"}, {"plain"}, {"default", "plain"}, {"blocked", "plain"}],
+        ),
+        (("winograd",), [{"plain", "winograd"}, {"plain"}, {"plain", "winograd", "default"}]),
+    ],
+)
+def test_plain_is_compared_with_and_not_timed_where_the_default_is_asked_for(asked, timed):
+    cases = [
+        *layer_cases([MINI], 1, {"conv2d"})[:1],
+        *layer_cases([MINI], 1, {"cross_entropy"})[:1],
+        *network_cases([MINI], 1, {"inference"}),
+        *image_cases(1)[:1],
+    ][: len(timed)]
+    plan = BenchPlan(cases, repetitions=2, rounds=1)
+    done = measure(plan, BenchContext(implementations=asked))
+    assert [{n for n, t in row.timings.items() if t.timed} for row in done.rows] == timed
+    for row in done.rows:
+        assert {(t.reason, t.error is None) for t in row.timings.values()} == {("", False)}
+        assert "plain" in row.timings
+    assert table_of(done, done.rows).cells
+    assert compare(done, done).of("slower") == []
 
 
 def test_rmsprop_is_timed_with_what_train_gives_it():
@@ -270,7 +304,8 @@ def test_what_the_command_measures_is_what_was_asked_for(monkeypatch, tmp_path):
     assert {case.batch for case in some.cases} == {1}
     assert (some.repetitions, some.threads, some.minutes) == (2, 1, 2.5)
     assert planned(monkeypatch, "--op", "step", "--peer", "none").peers == []
-    assert planned(monkeypatch, "--op", "step", "--quick").peers == ["PyTorch", "JAX", "CuPy"]
+    quick = planned(monkeypatch, "--op", "step", "--quick").peers
+    assert quick == ["PyTorch", "ONNX Runtime", "JAX", "CuPy"]
     assert {case.batch for case in planned(monkeypatch, "--quick").cases} == {0, 8}
     # nothing is left of a run that measured nothing
     assert list((tmp_path / "runs").iterdir()) == []

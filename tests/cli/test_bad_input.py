@@ -359,7 +359,7 @@ def test_gradcheck_without_a_compiler_says_so_once(minialex, monkeypatch, tmp_pa
         ),
         (
             ["--op", "relu", "--implementation", "tiled"],
-            "'tiled'; known: blocked, kernel, plain",
+            "'tiled'; known: blocked, kernel, plain, default",
         ),
         (["--op", "step", "--implementation", "nosuch"], "'nosuch'"),
     ],

@@ -110,7 +110,12 @@ def test_what_is_measured_where_nothing_is_named(minialex, monkeypatch, words, n
 
 
 @pytest.mark.parametrize(
-    ("words", "names"), [((), None), (("--implementation", "blocked"), ("blocked",))]
+    ("words", "names"),
+    [
+        ((), None),
+        (("--implementation", "blocked"), ("blocked",)),
+        (("--implementation", "default"), ("default",)),
+    ],
 )
 def test_all_implementations_are_measured_or_those_that_are_named(
     minialex, monkeypatch, words, names

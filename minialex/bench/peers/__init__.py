@@ -13,6 +13,7 @@ PEERS = {
     "PyTorch": ("torch", "minialex.bench.peers.pytorch", "TorchEager"),
     "PyTorch P2": ("torch", "minialex.bench.peers.pytorch_modes", "TorchChannelsLast"),
     "PyTorch P3": ("torch", "minialex.bench.peers.pytorch_modes", "TorchCompiled"),
+    "ONNX Runtime": ("onnxruntime", "minialex.bench.peers.onnx_runtime", "OnnxRuntime"),
     "JAX": ("jax", "minialex.bench.peers.jax_xla", "JaxPeer"),
     "CuPy": ("cupy", "minialex.bench.peers.cupy_ops", "CuPyPeer"),
 }
