@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from minialex.autograd import OPS
 from minialex.ops.conv2d import winograd
 from minialex.ops.conv2d.shape import ConvShape
-from minialex.ops.conv2d.winograd import POINTS, T, interpolation, powers, saves_a_third
+from minialex.ops.conv2d.tiles import POINTS, interpolation, powers
+from minialex.ops.conv2d.winograd import best_tile, saves_a_third
 
 BLOCKED = OPS["conv2d"].implementations["blocked"]
 WINOGRAD = OPS["conv2d"].implementations["winograd"]
@@ -26,17 +27,33 @@ def everything(implementation, x, w, b, gy, **params):
     return y, *implementation.backward(gy, saved, **params)
 
 
-def test_interpolation_undoes_evaluation():
-    np.testing.assert_allclose(interpolation() @ powers(T), np.eye(T), atol=1e-13)
-    np.testing.assert_array_equal(powers(3)[0], [1, POINTS[0], POINTS[0] ** 2])
-    np.testing.assert_array_equal(powers(3)[-1], [0, 0, 1])
+@pytest.mark.parametrize("T", POINTS)
+def test_interpolation_undoes_evaluation(T):
+    points = POINTS[T]
+    np.testing.assert_allclose(interpolation(points) @ powers(points, T), np.eye(T), atol=1e-13)
+    np.testing.assert_array_equal(powers(points, 3)[1], [1, points[1], points[1] ** 2])
+    np.testing.assert_array_equal(powers(points, 3)[-1], [0, 0, 1])
 
 
-@pytest.mark.parametrize("taps", [2, 3, 4, 5, 6])
-def test_a_tile_along_one_axis(normal, taps):
-    x, w = normal(T), normal(taps)
-    y = powers(T + 1 - taps).T @ ((powers(taps) @ w) * (interpolation().T @ x))
+@pytest.mark.parametrize(("T", "taps"), [(T, taps) for T in POINTS for taps in range(2, T)])
+def test_a_tile_along_one_axis(normal, T, taps):
+    points, x, w = POINTS[T], normal(T), normal(taps)
+    y = powers(points, T + 1 - taps).T @ ((powers(points, taps) @ w) * (interpolation(points).T @ x))
     np.testing.assert_allclose(y, np.correlate(x, w), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("case", "T"),
+    [
+        # 2 x 2 tiles of either size: of 4 x 4 outputs, which take fewer multiplications, or 5 x 5
+        (shape(7, 7, 3, 3, (1, 1)), 6),
+        # 4 x 4 tiles of 4 x 4 outputs, or 3 x 3 of 5 x 5
+        (shape(13, 13, 3, 3, (1, 1)), 7),
+        (shape(27, 27, 5, 5, (2, 2)), 7),
+    ],
+)
+def test_the_size_of_a_tile_goes_by_the_multiplications(case, T):
+    assert best_tile(case) == T
 
 
 @pytest.mark.parametrize(
@@ -147,12 +164,12 @@ def test_it_rounds_as_little_as_its_docstring_says(normal, C, O, size, taps):
         assert error < 5e-6
 
 
-def rounding_of_tiles(monkeypatch, points):
-    """Return the root mean square error of tiles of 5 x 5 in float32, beside the output's."""
-    monkeypatch.setattr(winograd, "POINTS", np.array(points))
-    rng = np.random.default_rng(0)
-    filters, tiles = rng.standard_normal((9, 2000)), rng.standard_normal((49, 2000))
-    A, G, B = (np.kron(one, one) for one in (powers(5), powers(3), interpolation()))
+def rounding_of_tiles(points):
+    """Return the root mean square error of a 3 x 3 filter in float32, beside the output's."""
+    T, rng = len(points) + 1, np.random.default_rng(0)
+    filters, tiles = rng.standard_normal((9, 2000)), rng.standard_normal((T * T, 2000))
+    along_one_axis = powers(points, T - 2), powers(points, 3), interpolation(points)
+    A, G, B = (np.kron(one, one) for one in along_one_axis)
 
     def outputs(kind):
         a, g, b, w, x = (m.astype(kind) for m in (A, G, B, filters, tiles))
@@ -162,28 +179,28 @@ def rounding_of_tiles(monkeypatch, points):
     return np.sqrt(((outputs("float32") - exact) ** 2).mean() / (exact**2).mean())
 
 
-@pytest.mark.parametrize("moved", range(T - 1))
+@pytest.mark.parametrize(("T", "moved"), [(T, i) for T in POINTS for i in range(T - 1)])
 @pytest.mark.parametrize("by", [-0.125, 0.125])
-def test_no_point_nearby_rounds_less(monkeypatch, moved, by):
-    others = POINTS.copy()
+def test_no_point_nearby_rounds_less(T, moved, by):
+    others = POINTS[T].copy()
     others[moved] += by
-    here, there = (rounding_of_tiles(monkeypatch, p) for p in (POINTS, others))
+    here, there = map(rounding_of_tiles, (POINTS[T], others))
     assert here < 0.98 * there
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_what_is_not_finite_spoils_its_tile_and_no_more(normal, bad):
-    x, w, b, gy = normal(9, 3, 17, 17), normal(4, 3, 3, 3), normal(4), normal(9, 4, 17, 17)
+def test_what_is_not_finite_spoils_its_part_of_the_image_and_no_more(normal, bad):
+    x, w, b, gy = normal(9, 3, 30, 17), normal(4, 3, 3, 3), normal(4), normal(9, 4, 30, 17)
     params = ONE | {"padding": (1, 1), "groups": 1}
-    x[2, 1, 8, 8] = bad
+    x[2, 1, 3, 8] = bad
     with np.errstate(invalid="ignore"):
         (y, gx, *_), (right, right_gx, *_) = (
             everything(one, x, w, b, gy, **params) for one in (WINOGRAD, BLOCKED)
         )
     assert not np.isfinite(y[~np.isfinite(right)]).any()
-    # tiles give 5 x 5 outputs; the bad pixel is seen by that of outputs 5 to 9 alone
+    # 6 tiles of 5 rows of outputs are two parts, and the other sees no pixel above row 14
     near = np.zeros(y.shape, bool)
-    near[2, :, 5:10, 5:10] = True
+    near[2, :, :15] = True
     np.testing.assert_array_equal(np.isfinite(y), ~near)
     np.testing.assert_allclose(y[~near], right[~near], rtol=0, atol=1e-11)
     np.testing.assert_allclose(gx, right_gx, rtol=0, atol=1e-11)

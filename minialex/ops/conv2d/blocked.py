@@ -223,7 +223,7 @@ def bias_gradient(gy: Array, gb: Array) -> None:
         rows = layout.pixels(gy[images]).reshape(-1, len(ones), O)
         xp.matmul(ones, rows, out=sums[images])
 
-    threads.run(sum_images, slices_per_worker(xp, N, gy[0].nbytes))
+    threads.run(sum_images, slices_per_worker(xp, N, gy.nbytes / max(1, N)))
     sums.sum(axis=0, out=gb)
 
 

@@ -275,8 +275,10 @@ def gradients(
         return total
 
     sums = threads.run(compute_blocks, conv.blocks_per_worker(GRADIENT_TILE_BYTES_PER_FILTER_BYTE))
-    if gw is not None:
+    if gw is not None and sums:
         sum_workers(sums, conv, gw)
+    elif gw is not None:
+        gw[...] = 0
 
 
 def add_products(a: Array, b: Array, total: Array) -> None:
@@ -294,5 +296,5 @@ def sum_workers(sums: list[Array], conv: Winograd, gw: Array) -> None:
         total: Any = sum((one[:, filters] for one in totals[1:]), start=totals[0][:, filters])
         conv.filter_gradient(total, gw[filters])
 
-    filter_bytes = (len(sums) + 1) * totals[0].nbytes / len(gw)
+    filter_bytes = conv.T**2 * gw[0].nbytes / (gw.shape[2] * gw.shape[3])
     threads.run(sum_filters, slices_per_worker(conv.xp, len(gw), filter_bytes))
