@@ -10,7 +10,7 @@ from minialex import arrays
 from minialex.autograd import OPS, ROUTINES
 from minialex.check import poison
 from minialex.check.case import Case
-from minialex.cpu import threads
+from minialex.cpu import sharing, threads
 from tests.small_runs import write_images
 
 if not os.access(os.path.expanduser("~"), os.W_OK):
@@ -52,11 +52,12 @@ def terminal():
 
 @pytest.fixture
 def cores(monkeypatch):
-    """A function that sets the number of cores."""
+    """A function that sets the number of cores, all of which are used for work of any size."""
 
     def use(number):
         monkeypatch.delenv(threads.VARIABLE, raising=False)
         monkeypatch.setattr(threads, "_usable_cores", lambda: number)
+        monkeypatch.setattr(sharing, "_worthwhile", lambda *_: number)
 
     return use
 

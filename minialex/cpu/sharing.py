@@ -62,8 +62,12 @@ def _workers(xp: Any, total_bytes: float, min_bytes_per_worker: int) -> int:
     forced = _forced.get()
     if forced is not None:
         return forced[0]
-    worthwhile = int(total_bytes // min_bytes_per_worker)
-    return min(threads.cores(), worthwhile) if worthwhile > 1 else 1
+    most = _worthwhile(total_bytes, min_bytes_per_worker)
+    return min(threads.cores(), most) if most > 1 else 1
+
+
+def _worthwhile(total_bytes: float, min_bytes_per_worker: int) -> int:
+    return int(total_bytes // min_bytes_per_worker)
 
 
 def blocks_per_worker(

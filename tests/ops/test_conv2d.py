@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from minialex import Tensor, nn, ops, reference
+from minialex.autograd import OPS
 from minialex.cpu import memory
 from minialex.ops.conv2d import patches as patches_module
 from minialex.ops.conv2d.blocked import (
     backward,
-    convolve,
     data_gradient_by_rows,
     data_gradient_col2im,
     forward,
@@ -118,12 +118,14 @@ def test_a_gradient_may_be_written_to_any_kind_of_array(normal):
 
 
 @pytest.mark.equal_bits
-def test_convolve_writes_where_it_is_told(normal):
-    x, w = normal(2, 3, 6, 6), normal(5, 3, 3, 3)
-    s = ConvShape.of(x, w, **SAME | {"padding": (0, 0)})
-    y = np.full((2, 5, 4, 4, 2), np.nan)[..., 1]
-    convolve(x, w, None, s, y)
-    np.testing.assert_array_equal(y, forward(x, w, **SAME | {"padding": (0, 0)})[0])
+@pytest.mark.parametrize("name", ["blocked", "winograd"])
+@pytest.mark.parametrize("size", [3, 6])
+def test_images_have_their_channels_last_in_memory(normal, name, size):
+    x, w, one = normal(1, 3, size, size), normal(50, 3, 3, 3), OPS["conv2d"].implementations[name]
+    y, saved = one.forward(x, w, **SAME)
+    gx = one.backward(normal(*y.shape), saved, **SAME)[0]
+    for images in (y, gx):
+        assert images.transpose(0, 2, 3, 1).flags.c_contiguous
 
 
 X, W = (2, 4, 6, 6), (6, 4, 3, 3)

@@ -58,7 +58,7 @@ def shared_out(request, cores, monkeypatch):
     cores(number)
     if small:
         monkeypatch.setattr(patches, "BLOCK_BYTES", 50_000)
-        monkeypatch.setattr(winograd, "TRANSFORM_BLOCK_BYTES", 50_000)
+        monkeypatch.setattr(winograd, "MIN_BLOCK_BYTES", 50_000)
 
 
 def at(offset, a):

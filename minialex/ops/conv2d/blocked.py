@@ -51,13 +51,9 @@ def forward(
     groups: int,
 ) -> tuple[Array, tuple[Array, Array]]:
     """Return the convolution."""
-    xp = array_module(x)
     s = ConvShape.of(x, w, stride=stride, padding=padding, dilation=dilation, groups=groups)
-    y = layout.empty(xp, (s.N, s.O, s.OH, s.OW), x.dtype, layout.CHANNELS_LAST)
-    if 0 < s.N * s.P < s.OG:
-        convolve_small_output(x, w, b, s, y)
-    else:
-        convolve(x, w, b, s, y)
+    small = 0 < s.N * s.P < s.OG
+    y = convolve_small_output(x, w, b, s) if small else convolve(x, w, b, s)
     return y, (x, w)
 
 
@@ -89,9 +85,10 @@ def backward(
     return gx, gw, gb
 
 
-def convolve(x: Array, w: Array, b: Array | None, s: ConvShape, y: Array) -> None:
-    """Write the filters' products with the patches of `x`, plus `b`, to `y`."""
+def convolve(x: Array, w: Array, b: Array | None, s: ConvShape) -> Array:
+    """Return the filters' products with the patches of `x`, plus `b`, channels last."""
     xp = array_module(x)
+    y = layout.empty(xp, (s.N, s.O, s.OH, s.OW), x.dtype, layout.CHANNELS_LAST)
     filters = filter_matrix(s, xp, w).swapaxes(-1, -2)
     if s.N > MAX_IMAGES_WITHOUT_FILTER_COPY:
         filters = contiguous_copy(xp, filters)
@@ -113,11 +110,13 @@ def convolve(x: Array, w: Array, b: Array | None, s: ConvShape, y: Array) -> Non
     else:
         work = [(blocks, slice(0, s.OH)) for blocks in blocks_per_worker]
     threads.run(lambda blocks_and_rows: compute_blocks(*blocks_and_rows), work)
+    return y
 
 
-def convolve_small_output(x: Array, w: Array, b: Array | None, s: ConvShape, y: Array) -> None:
-    """Do the same with fewer output positions than filters, used without a layout change."""
+def convolve_small_output(x: Array, w: Array, b: Array | None, s: ConvShape) -> Array:
+    """Return the same where there are fewer output positions than filters, used as they lie."""
     xp = array_module(x)
+    y = layout.empty(xp, (s.N, s.O, s.OH, s.OW), x.dtype, layout.CHANNELS_LAST)
     patches = patch_columns(s, xp, x)
     rows = w.reshape(s.groups, s.OG, s.K)
     pixels = layout.pixels(y).reshape(s.N, s.OH, s.OW, s.groups, s.OG)
@@ -129,9 +128,9 @@ def convolve_small_output(x: Array, w: Array, b: Array | None, s: ConvShape, y: 
         xp.add(products, bias, out=pixels[..., filters])
 
     bytes_per_weight = w.itemsize + s.N * s.P / MULTIPLICATIONS_PER_BYTE
-    threads.run(
-        compute_filters, slices_per_worker(xp, s.OG, s.groups * s.K * bytes_per_weight)
-    )
+    filter_bytes = s.groups * s.K * bytes_per_weight
+    threads.run(compute_filters, slices_per_worker(xp, s.OG, filter_bytes))
+    return y
 
 
 def data_gradient(gy: Array, w: Array, s: ConvShape, gx: Array) -> None:
