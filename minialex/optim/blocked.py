@@ -79,7 +79,10 @@ def _update_deferred(
             p_rows, *state_rows = _cut([p, *state], slice(lo * width, hi * width))
             _update_blocks(update, [p_rows, computed.reshape(-1), *state_rows], numbers)
 
-    threads.run(update_rows, slices_per_worker(xp, -(-total // g.row_block), at_once * width * BYTES_PER_ELEMENT))
+    threads.run(
+        update_rows,
+        slices_per_worker(xp, -(-total // g.row_block), at_once * width * BYTES_PER_ELEMENT),
+    )
 
 
 def _update_blocks(

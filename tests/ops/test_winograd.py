@@ -38,7 +38,9 @@ def test_interpolation_undoes_evaluation(T):
 @pytest.mark.parametrize(("T", "taps"), [(T, taps) for T in POINTS for taps in range(2, T)])
 def test_a_tile_along_one_axis(normal, T, taps):
     points, x, w = POINTS[T], normal(T), normal(taps)
-    y = powers(points, T + 1 - taps).T @ ((powers(points, taps) @ w) * (interpolation(points).T @ x))
+    y = powers(points, T + 1 - taps).T @ (
+        (powers(points, taps) @ w) * (interpolation(points).T @ x)
+    )
     np.testing.assert_allclose(y, np.correlate(x, w), rtol=1e-10, atol=1e-12)
 
 

@@ -21,7 +21,7 @@ SPLITTING = ("tf32x3",)
 """Implementations that take a number apart, x = high + low: of an infinity they make NaN."""
 
 TILING = ("winograd",)
-"""Implementations that make several outputs of sums of all they depend on: all of a tile is NaN."""
+"""Implementations that make many outputs of sums of all they depend on: all of these are NaN."""
 
 
 def whole(name: str, *shape: int) -> Array:

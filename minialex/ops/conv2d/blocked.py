@@ -114,7 +114,7 @@ def convolve(x: Array, w: Array, b: Array | None, s: ConvShape) -> Array:
 
 
 def convolve_small_output(x: Array, w: Array, b: Array | None, s: ConvShape) -> Array:
-    """Return the same where there are fewer output positions than filters, used as they lie."""
+    """Return the same where there are fewer output positions than filters, used without a copy."""
     xp = array_module(x)
     y = layout.empty(xp, (s.N, s.O, s.OH, s.OW), x.dtype, layout.CHANNELS_LAST)
     patches = patch_columns(s, xp, x)
@@ -208,9 +208,7 @@ def weight_gradient(gy: Array, x: Array, s: ConvShape, gw: Array) -> None:
         zero = xp.zeros((1, s.K), gy.dtype)
         gw[filters] = as_filters(s, sum((one[filters] for one in sums), start=zero))
 
-    threads.run(
-        sum_workers, slices_per_worker(xp, s.O, (len(sums) + 1) * s.K * gw.itemsize)
-    )
+    threads.run(sum_workers, slices_per_worker(xp, s.O, (len(sums) + 1) * s.K * gw.itemsize))
 
 
 def bias_gradient(gy: Array, gb: Array) -> None:

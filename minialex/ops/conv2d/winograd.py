@@ -9,26 +9,27 @@ inputs at T points, multiply, and interpolate. Along one axis, with * element by
     gx = B (G w * A gy)            B^T undoes such a row of T powers
     gw = G^T (A gy * B^T x)
 
-and along both axes the same with Kronecker products of these matrices. Over all channels, each of
-the T x T positions of a tile is a product of matrices. gx is summed where tiles overlap, gw over
-all tiles.
+and along both axes the same, one after the other. Over all channels, each of the T x T positions of
+a tile is a product of matrices. gx is summed where tiles overlap, gw over all tiles.
 
-T is 7: outputs of 5 x 5 from a filter of 3 x 3 take 49 multiplications instead of 225. Along one
-axis of 13 outputs, of an image of 15 pixels with its padding:
+With T = 7, outputs of 5 x 5 from a filter of 3 x 3 take 49 multiplications instead of 225. Along
+one axis of 13 outputs, of an image of 15 pixels with its padding:
 
     tile 0    x[0:7]                  y[0:5]
     tile 1         x[5:12]            y[5:10]       inputs overlap by R - 1 = 2, outputs do not
     tile 2              x[10:17]      y[10:15]      x[15:17] are 0, y[13:15] are thrown away
 
-So of a 13 x 13 image, 9 x 49 = 441 multiplications remain of 1521, and the transforms. The points
-are those, of eighths, that round least. Still the root mean square error in float32 is about ten
-times that of "blocked": 3e-6 of the output's instead of 3e-7.
+So of a 13 x 13 image, 9 x 49 = 441 multiplications remain of 1521, and the transforms. T is 6 where
+that takes fewer: outputs of 7 x 7 are 4 tiles of either size. The points are those, of eighths,
+that round least. Still the root mean square error in float32 is about ten times that of "blocked",
+3e-6 of the output's instead of 3e-7; with T = 6 it is four times that.
 
 Each core takes a block of images through all of it, so that tiles stay in its cache.
 
 Numbers that are not finite spread further than the formula of convolution has it, since tiles are
-put together from sums and differences of all they see: an infinity becomes NaN, and so does all
-that its tile gives. Other tiles, and so other images, are untouched.
+put together from sums and differences of all they see, by matrices that are 0 elsewhere: an
+infinity becomes NaN, and so does its part of the image, up to 5 x 5 tiles (see ``tiles.py``). Other
+images are untouched.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ Section: TypeAlias = tuple[tuple[Axis, Axis], tuple[Axis, Axis]]
 """The same part of all images: of the height and of the width, each of inputs and outputs."""
 
 MULTIPLICATIONS_PER_TRANSFORM = 25
-"""How many multiplications take as long as one number of a tile: 2 T are made for it, and copies."""
+"""How many multiplications take as long as one number of a tile: to make it, and to copy it."""
 
 SMALL_GEMM_MULTIPLICATIONS = 1_000_000
 """Up to how many multiplications OpenBLAS multiplies without packing matrices first.
@@ -63,7 +64,7 @@ Products with a matrix of 49 x 9 are mostly packing otherwise.
 """
 
 MIN_BLOCK_BYTES = 2 << 20
-"""The least bytes of tiles that are worked on together: with fewer, calls cost more than caches save."""
+"""The least bytes of tiles in a block: in smaller ones, calls cost more than caches save."""
 
 GRADIENT_TILE_BYTES_PER_FILTER_BYTE = 2
 """How much larger than filters the tiles of a block are when gradients are computed.
@@ -219,9 +220,7 @@ class Winograd:
         gw[...] = rows.reshape(gw.shape)
 
 
-def blocks_and_tiles(
-    conv: Winograd, blocks: list[slice]
-) -> Iterator[tuple[slice, Tiles, Tiles]]:
+def blocks_and_tiles(conv: Winograd, blocks: list[slice]) -> Iterator[tuple[slice, Tiles, Tiles]]:
     """Yield blocks of images, each with tiles for each section: memory is used again."""
     for section in conv.sections:
         size = 0

@@ -85,14 +85,13 @@ def forward(
 
 
 def as_planes(a: Array, axes: layout.Axes) -> Array:
-    """Return images (N, C, H, W) as (outer, H, W, inner): a view if they lie in the order `axes`."""
+    """Return images (N, C, H, W) as (outer, H, W, inner): a view if `axes` are those in memory."""
     if axes == layout.CHANNELS_LAST:
         return layout.pixels(a)
     return a.reshape(-1, *a.shape[2:], 1)
 
 
 def backward(
-
     gy: Array,
     saved: tuple[Array, Shape],
     *,
@@ -146,7 +145,7 @@ def _disjoint_windows(xp: Any, kernel_size: Pair, stride: Pair) -> list[tuple[An
 
 
 def _corners(xp: Any, shape: Shape, outputs: Pair, stride: Pair, padding: Pair) -> Array:
-    """Return where in planes of `shape`, laid out flat, each window begins: (outer, OH, OW, inner)."""
+    """Return where in planes of `shape`, laid out flat, each window begins."""
     outer, H, W, inner = shape
     planes = (xp.arange(outer) * (H * W * inner)).reshape(-1, 1, 1, 1)
     down, across = (xp.arange(n) * s - p for n, s, p in zip(outputs, stride, padding, strict=True))
@@ -178,10 +177,11 @@ class StridePhases:
         # what no image reaches stays minus infinity and never is the maximum
         self.planes.fill(-np.inf)
         index = argmax_dtype(kernel_size)
-        self._largest, self._index, self._number = (
-            xp.zeros(self.shape, dtype) for dtype in (x.dtype, index, index)
-        )
-        self._first = xp.asarray(_first_inside(outputs, kernel_size, stride, padding), index)[..., None]
+        self._largest: Array = xp.zeros(self.shape, x.dtype)
+        self._index: Array = xp.zeros(self.shape, index)
+        self._first = xp.asarray(_first_inside(outputs, kernel_size, stride, padding), index)[
+            ..., None
+        ]
 
     def load(self, x: Array) -> None:
         """Copy planes `x` (outer, H, W, inner) in."""
