@@ -102,6 +102,7 @@ def multiplications(s: ConvShape, T: int) -> int:
     return T * T * (products + tiles * (s.C + s.O) * MULTIPLICATIONS_PER_TRANSFORM)
 
 
+@functools.cache
 def best_tile(s: ConvShape) -> int:
     """Return the T that takes the least time."""
     return min(POINTS, key=lambda T: multiplications(s, T))
@@ -113,6 +114,7 @@ def filter_matrix(T: int, R: Pair, dtype: str) -> Array:
     return np.kron(*(powers(POINTS[T], r) for r in R)).astype(dtype)
 
 
+@functools.cache
 def saves_a_third(s: ConvShape) -> bool:
     """Return whether tiles take at most two thirds of a convolution's time, in multiplications."""
     direct = s.N * s.P * s.KH * s.KW * s.CG * s.O

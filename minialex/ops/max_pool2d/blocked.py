@@ -27,6 +27,7 @@ Backward adds each output's gradient to the maximum alone, at its index in image
 
 from __future__ import annotations
 
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -176,12 +177,11 @@ class StridePhases:
         self.planes = memory.empty(xp, (*map(min, kernel_size, stride), *self.shape), x.dtype)
         # what no image reaches stays minus infinity and never is the maximum
         self.planes.fill(-np.inf)
-        index = argmax_dtype(kernel_size)
         self._largest: Array = xp.zeros(self.shape, x.dtype)
-        self._index: Array = xp.zeros(self.shape, index)
-        self._first = xp.asarray(_first_inside(outputs, kernel_size, stride, padding), index)[
-            ..., None
-        ]
+
+    @cached_property
+    def _index(self) -> Array:
+        return self.xp.zeros(self.shape, argmax_dtype(self.kernel_size))  # type: ignore[no-any-return]
 
     def load(self, x: Array) -> None:
         """Copy planes `x` (outer, H, W, inner) in."""
@@ -230,7 +230,9 @@ class StridePhases:
         with np.errstate(invalid="ignore", over="ignore"):
             total = outputs.sum()
         if not xp.isfinite(total):
-            self.outputs(self._index)[...] = self._first
+            sizes = (self.OH, self.OW), self.kernel_size, self.stride, self.padding
+            first = xp.asarray(_first_inside(*sizes), index.dtype)
+            self.outputs(self._index)[...] = first[..., None]
             running_argmax(xp, elements, largest, index)
         return self._index
 
