@@ -221,9 +221,10 @@ def test_few_output_positions_are_convolved_as_many(
     cores(number)
     params = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     x, w, b = normal(N, 2 * groups, 7, 8), normal(90 * groups, 2, 3, 2), normal(90 * groups)
-    y, _ = forward(x, w, b, **params)
-    assert y[:, 0].size < 90
-    np.testing.assert_allclose(y, reference.conv2d(x, w, b, **params), rtol=0, atol=1e-13)
+    for bias in (b, None):
+        y, _ = forward(x, w, bias, **params)
+        assert y[:, 0].size < 90
+        np.testing.assert_allclose(y, reference.conv2d(x, w, bias, **params), rtol=0, atol=1e-13)
 
 
 def test_rows_of_one_image_are_shared_between_workers(cores, normal):
