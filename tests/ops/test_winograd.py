@@ -142,6 +142,17 @@ def test_images_in_blocks_of_any_size_on_any_number_of_cores(
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-11 * np.abs(b).max())
 
 
+@pytest.mark.parametrize("number", [1, 2, 3, 9])
+def test_sections_of_one_image_are_shared_between_workers(cores, normal, number):
+    cores(number)
+    arrays = normal(1, 4, 40, 30), normal(6, 2, 3, 3), normal(6), normal(1, 6, 40, 30)
+    params = ONE | {"padding": (1, 1), "groups": 2}
+    for a, b in zip(
+        everything(WINOGRAD, *arrays, **params), everything(BLOCKED, *arrays, **params), strict=True
+    ):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-11 * np.abs(b).max())
+
+
 @pytest.mark.equal_bits
 def test_the_same_from_run_to_run(cores, normal):
     cores(2)

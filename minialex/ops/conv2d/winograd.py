@@ -174,6 +174,12 @@ class Winograd:
         widths = axis_parts(s.W, s.OW, s.pw, MW, self.T, str(dtype))
         self.sections = list(product(heights, widths))
 
+    @property
+    def image_bytes(self) -> int:
+        """The bytes of the tiles of a section of one image."""
+        tiles = max(rows[0].tiles * columns[0].tiles for rows, columns in self.sections)
+        return self.T**2 * tiles * (self.s.C + self.s.O) * self.dtype.itemsize
+
     def tiles(self, n: int, section: Section) -> tuple[Tiles, Tiles]:
         """Return memory for the tiles of a section of `n` images: of inputs and of outputs."""
         s, (rows, columns) = self.s, section
@@ -189,12 +195,10 @@ class Winograd:
         times as many: those of a larger one would leave the cache, and for smaller ones filters
         would come from memory more often.
         """
-        s, position_bytes = self.s, self.T**2 * self.dtype.itemsize
-        tiles = max(rows[0].tiles * columns[0].tiles for rows, columns in self.sections)
-        image_bytes = position_bytes * tiles * (s.C + s.O)
-        filter_bytes = position_bytes * s.CG * s.O
+        filter_bytes = self.T**2 * self.s.CG * self.s.O * self.dtype.itemsize
         block_bytes = max(tile_bytes_per_filter_byte * filter_bytes, MIN_BLOCK_BYTES)
-        return blocks_per_worker(self.xp, s.N, image_bytes, block_bytes, MIN_BYTES_PER_WORKER)
+        sizes = self.s.N, self.image_bytes, block_bytes, MIN_BYTES_PER_WORKER
+        return blocks_per_worker(self.xp, *sizes)
 
     def filters(self, w: Array) -> Array:
         """Return the transformed filters (T T, G, C, D) of `w` (G, C, D, KH, KW)."""
@@ -222,9 +226,11 @@ class Winograd:
         gw[...] = rows.reshape(gw.shape)
 
 
-def blocks_and_tiles(conv: Winograd, blocks: list[slice]) -> Iterator[tuple[slice, Tiles, Tiles]]:
+def blocks_and_tiles(
+    conv: Winograd, blocks: list[slice], sections: list[Section]
+) -> Iterator[tuple[slice, Tiles, Tiles]]:
     """Yield blocks of images, each with tiles for each section: memory is used again."""
-    for section in conv.sections:
+    for section in sections:
         size = 0
         for block in blocks:
             n = block.stop - block.start
@@ -239,13 +245,19 @@ def convolve(x: Array, w: Array, b: Array | None, conv: Winograd, y: Array) -> N
     s = conv.s
     filters = conv.filters(w.reshape(s.groups, s.OG, s.CG, s.KH, s.KW).swapaxes(1, 2))
 
-    def compute_blocks(blocks: list[slice]) -> None:
-        for block, inputs, outputs in blocks_and_tiles(conv, blocks):
+    def compute(work: tuple[list[slice], list[Section]]) -> None:
+        for block, inputs, outputs in blocks_and_tiles(conv, *work):
             inputs.transform(x[block])
             conv.xp.matmul(inputs.matrices, filters, out=outputs.matrices)
             outputs.write(y[block], b)
 
-    threads.run(compute_blocks, conv.blocks_per_worker())
+    blocks_per_worker = conv.blocks_per_worker()
+    if s.N == 1:
+        # each worker has some sections of the one image
+        parts = slices_per_worker(conv.xp, len(conv.sections), conv.image_bytes)
+        threads.run(compute, [(blocks_per_worker[0], conv.sections[part]) for part in parts])
+    else:
+        threads.run(compute, [(blocks, conv.sections) for blocks in blocks_per_worker])
 
 
 def gradients(
@@ -265,7 +277,7 @@ def gradients(
     def compute_blocks(blocks: list[slice]) -> Array:
         shape = (conv.T**2, s.groups, s.OG, s.CG) if gw is not None else (0,)
         total = memory.zeros(xp, shape, conv.dtype)
-        for block, inputs, outputs in blocks_and_tiles(conv, blocks):
+        for block, inputs, outputs in blocks_and_tiles(conv, blocks, conv.sections):
             outputs.transform(gy[block])
             if gx is not None:
                 xp.matmul(outputs.matrices, filters, out=inputs.matrices)
