@@ -7,6 +7,8 @@ from minialex.data.digits import Digits, write_digits
 from minialex.data.folders import open_folder
 from minialex.data.listing import IgnoredFiles
 from minialex.data.loader import Batch, DataLoader
+from minialex.data.pack import Packed, pack_images
+from minialex.data.packed import PackedImages
 from minialex.data.prepare import Crop, prepare
 from minialex.data.splits import split
 from minialex.data.transforms import Transform, eval_transform
@@ -22,6 +24,8 @@ __all__ = [
     "ImageFolder",
     "Jitter",
     "LazyImage",
+    "Packed",
+    "PackedImages",
     "Subset",
     "Transform",
     "UnreadableImage",
@@ -31,6 +35,7 @@ __all__ = [
     "find_unreadable",
     "open_folder",
     "open_image",
+    "pack_images",
     "prepare",
     "read_image",
     "split",

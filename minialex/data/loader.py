@@ -20,12 +20,12 @@ import numpy as np
 
 from minialex.arrays import CPU, Array, Device, on_device, to_device
 from minialex.autograd.conversion import flag
-from minialex.cpu.threads import chunks
+from minialex.cpu.threads import chunks, cores
 from minialex.data.batch_buffer import BatchBuffer
 from minialex.data.colour import Jitter
 from minialex.data.datasets import Dataset, Indices
-from minialex.data.decode import Pixels
 from minialex.data.prepare import instructions, prepare
+from minialex.data.resample import Pixels
 from minialex.data.seeded import ORDER, permutation, uniforms
 from minialex.data.transforms import DRAWS_PER_IMAGE, Transform, Uniforms
 from minialex.wording import counted
@@ -103,8 +103,9 @@ class DataLoader:
         Draw a new order in each epoch.
     seed : int
         Of order and augmentation, from 0 to 2**64 - 1.
-    workers : int
-        Threads that decode; with 0 the calling thread does. Batches are the same for any number.
+    workers : int, optional
+        Threads that load images, as many as there are cores unless given; with 0 the calling
+        thread does. Batches are the same for any number.
     drop_last : bool
         Drop the last batch if it is incomplete.
     device : Device
@@ -127,10 +128,11 @@ class DataLoader:
         *,
         shuffle: bool = False,
         seed: int = 0,
-        workers: int = 2,
+        workers: int | None = None,
         drop_last: bool = False,
         device: Device = CPU,
     ) -> None:
+        workers = cores() if workers is None else workers
         for name, value in (("batch_size", batch_size), ("workers", workers)):
             if isinstance(value, bool) or not isinstance(value, Integral):
                 raise TypeError(f"DataLoader: {name} is {value!r}: give a whole number")

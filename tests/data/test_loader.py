@@ -270,7 +270,7 @@ def test_wrong_arguments_are_named(arguments, name):
     [
         ({"batch_size": 2.5}, "batch_size is 2.5: give a whole number"),
         ({"batch_size": True}, "batch_size is True: give a whole number"),
-        ({"workers": None}, "workers is None: give a whole number"),
+        ({"workers": "two"}, "workers is 'two': give a whole number"),
         ({"shuffle": "no"}, "shuffle is 'no'; give True or False"),
         ({"drop_last": 1}, "drop_last is 1; give True or False"),
         ({"transform": None}, r"transform is None: give a Transform, such as eval_transform\(64\)"),
