@@ -3,6 +3,7 @@
 import errno
 import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -258,7 +259,9 @@ class SmallDisk:
 def test_a_full_disk_is_said_and_packing_goes_on(photos, tmp_path, monkeypatch, small_batches):
     pack_images(photos, tmp_path / "whole")
     with monkeypatch.context() as patch:
-        patch.setattr(module, "open", lambda *given: SmallDisk(open(*given), 2000), raising=False)
+        patch.setattr(
+            module, "open", lambda path, mode: SmallDisk(Path(path).open(mode), 2000), raising=False
+        )
         with pytest.raises(
             MinialexError, match=r"cannot write .*out\.part: the disk is full: free"
         ):
@@ -282,9 +285,9 @@ def test_nothing_is_overwritten(photos, tmp_path, there):
 
 
 def test_a_pack_among_the_images_or_of_a_pack_is_refused(photos, packed, tmp_path):
-    with pytest.raises(MinialexError, match="lies inside .*photos, among its images"):
+    with pytest.raises(MinialexError, match=r"lies inside .*photos, among its images"):
         pack_images(photos, photos / "pack")
-    with pytest.raises(MinialexError, match="pack is a pack already: name the folder"):
+    with pytest.raises(MinialexError, match=r"pack is a pack already: name the folder"):
         pack_images(packed, tmp_path / "again")
     with pytest.raises(ValueError, match="side must be at least 1, got 0"):
         pack_images(photos, tmp_path / "other", side=0)
