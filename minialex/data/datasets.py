@@ -161,7 +161,7 @@ class ClassFolders(Dataset):
         self.stray_images: list[str] = []
         self.ignored = IgnoredFiles()
 
-    def choose(self, found: list[str], chosen: Sequence[str] | None) -> None:
+    def select(self, found: list[str], chosen: Sequence[str] | None) -> None:
         """Use all the classes `found`, or only those `chosen`, which must be among them."""
         self.classes = found if chosen is None else list(chosen)
         _check_there(self.root, self.classes, found)
@@ -198,7 +198,7 @@ class ImageFolder(ClassFolders):
     def __init__(self, root: str | os.PathLike[str], classes: Sequence[str] | None = None) -> None:
         super().__init__(root)
         folders, files = list_folder(self.root)
-        self.choose(folders, classes)
+        self.select(folders, classes)
         self.stray_images = [str(self.root / name) for name in image_names(files)]
         if not self.classes:
             raise _no_classes(self.root, holds_images=bool(self.stray_images))

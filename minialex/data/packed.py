@@ -144,7 +144,7 @@ class PackedImages(ClassFolders):
         super().__init__(root)
         self.index = _read_index(self.root)
         self._pixels, self._rows, self._names = _read_arrays(self.root, self.index)
-        self.choose(self.index.classes, classes)
+        self.select(self.index.classes, classes)
         self.targets: Indices = self._rows["target"].astype(np.int64)
         if classes is not None:
             self._keep_chosen()

@@ -3,7 +3,7 @@
 import errno
 import json
 import pickle
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import pytest
@@ -234,8 +234,8 @@ def test_another_size_does_not_go_on(photos, tmp_path, monkeypatch, small_batche
 class SmallDisk:
     """An open file on a disk that is full after so many bytes more."""
 
-    def __init__(self, file, left):
-        self.file, self.left = file, left
+    def __init__(self, left, opened, path, mode):
+        self.left, self.file = left, opened(path, mode)
 
     def __getattr__(self, name):
         return getattr(self.file, name)
@@ -259,9 +259,7 @@ class SmallDisk:
 def test_a_full_disk_is_said_and_packing_goes_on(photos, tmp_path, monkeypatch, small_batches):
     pack_images(photos, tmp_path / "whole")
     with monkeypatch.context() as patch:
-        patch.setattr(
-            module, "open", lambda path, mode: SmallDisk(Path(path).open(mode), 2000), raising=False
-        )
+        patch.setattr(module, "open", partial(SmallDisk, 2000, open), raising=False)
         with pytest.raises(
             MinialexError, match=r"cannot write .*out\.part: the disk is full: free"
         ):
