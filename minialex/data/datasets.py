@@ -58,8 +58,11 @@ class Dataset(ABC):
         The name of each class.
     targets : (N,) int64
         The class of each image, an index into `classes`.
+    in_memory : bool
+        Whether the pixels of all images are there already, as those of a pack are.
     """
 
+    in_memory = False
     classes: list[str]
     targets: Indices
 
@@ -114,6 +117,7 @@ class Subset(Dataset):
         self.dataset = dataset
         self.indices: Indices = np.asarray(indices, np.int64)
         self.classes = dataset.classes
+        self.in_memory = dataset.in_memory
         self.targets: Indices = dataset.targets[self.indices]
 
     def load(self, index: int) -> Picture:

@@ -140,6 +140,8 @@ class PackedImages(ClassFolders):
         packed is not looked at here, which would read all of them: see `find_unreadable`.
     """
 
+    in_memory = True
+
     def __init__(self, root: str | os.PathLike[str], classes: Sequence[str] | None = None) -> None:
         super().__init__(root)
         self.index = _read_index(self.root)

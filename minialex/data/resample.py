@@ -20,6 +20,9 @@ Box: TypeAlias = tuple[float, float, float, float]
 Window: TypeAlias = tuple[int, int, int, int]
 """The same of whole pixels."""
 
+Numbers: TypeAlias = npt.NDArray[np.float64] | npt.NDArray[np.int64]
+
+WEIGHT_BITS = 22
 REDUCING_GAP = 2.0
 """Where a side shrinks by twice this or more, pixels are averaged by whole numbers of them first:
 quicker, and hardly to be told from the filter alone."""
@@ -50,6 +53,56 @@ def crop_and_resize(image: Image.Image | Pixels, box: Box, size: tuple[int, int]
         (width, rows), Image.Resampling.BILINEAR, box=(box[0] - left, 0, box[2] - left, rows)
     )
     return wide.resize(size, Image.Resampling.BILINEAR, box=(0, box[1] - top, width, box[3] - top))
+
+
+def filter_table(
+    starts: Numbers, stops: Numbers, lengths: Numbers, size: int, taps: int
+) -> npt.NDArray[np.int32]:
+    """Return how the filter makes `size` pixels of a stretch of each of N rows of pixels.
+
+    In integers, as Pillow's libImaging/Resample.c does: weight t of pixel i is
+    max(0, 1 - abs(first + t + 0.5 - centre) / support), divided by the sum of the pixel's weights,
+    times 2^22, rounded; centre = start + (i + 0.5) scale, scale = (stop - start) / size,
+    support = max(1, scale).
+
+    Parameters
+    ----------
+    starts, stops : (N,) float64
+        The stretches, in pixels.
+    lengths : (N,) int64
+        How many pixels there are.
+    size : int
+    taps : int
+        How many weights a pixel has room for: see `max_taps`.
+
+    Returns
+    -------
+    (N, size, 1 + taps) int32
+        The first pixel, and the weights of it and those after it. 0 ends them.
+    """
+    scales = (stops - starts) / size
+    support = np.maximum(scales, 1.0)[:, None]
+    centre = starts[:, None] + (np.arange(size) + 0.5) * scales[:, None]
+    first = np.maximum(np.trunc(centre - support + 0.5), 0)
+    last = np.minimum(np.trunc(centre + support + 0.5), lengths[:, None])
+    pixel = first[..., None] + np.arange(taps)
+    weights = 1 - np.abs(pixel + 0.5 - centre[..., None]) / support[..., None]
+    weights[(pixel >= last[..., None]) | (weights < 0)] = 0
+    weights /= weights.sum(axis=2, keepdims=True)
+    table = np.zeros((*first.shape, 1 + taps), np.int32)
+    table[..., 1:] = weights * (1 << WEIGHT_BITS) + 0.5
+    # the first may be so small that it is rounded to 0, which would end them
+    late = table[..., 1] == 0
+    table[late, 1:-1] = table[late, 2:]
+    table[late, -1] = 0
+    table[..., 0] = first + late
+    return table
+
+
+def max_taps(box: Box, size: tuple[int, int]) -> int:
+    """Return how many pixels of a crop the filter makes one of at most, along either axis."""
+    sides = ((box[2] - box[0]) / size[0], (box[3] - box[1]) / size[1])
+    return math.ceil(2 * max(1.0, *sides))
 
 
 def is_reduced(box: Box, size: tuple[int, int]) -> bool:

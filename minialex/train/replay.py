@@ -127,7 +127,7 @@ class StepGraph:
     def _has_first_size(self, batch: Batch) -> bool:
         """Return whether a batch is as large as the first one, which the buffers are made for."""
         if isinstance(batch, StagedBatch):
-            N, S = batch.buffer.shape
+            N, S = batch.buffer.shape[:2]
             shape, dtype = (N, 3, S, S), np.dtype(np.float32)
         else:
             shape, dtype = batch.images.shape, batch.images.dtype
