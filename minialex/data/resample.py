@@ -99,6 +99,37 @@ def filter_table(
     return table
 
 
+def filter_tables(
+    boxes: npt.NDArray[np.float64],
+    windows: npt.NDArray[np.int64],
+    extents: npt.NDArray[np.int64],
+    size: tuple[int, int],
+    taps: int,
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """Return how N crops are filtered along the rows and down, counted from their windows' corners.
+
+    Parameters
+    ----------
+    boxes, windows : (N, 4)
+        See `window`.
+    extents : (N, 2) int64
+        Width and height of the images.
+    size : pair of int
+        Width and height of the results.
+    taps : int
+
+    Returns
+    -------
+    across, down : (N, width or height, 1 + taps) int32
+    """
+    tables = []
+    for axis in (0, 1):
+        table = filter_table(boxes[:, axis], boxes[:, axis + 2], extents[:, axis], size[axis], taps)
+        table[:, :, 0] -= windows[:, axis, None]
+        tables.append(table)
+    return tables[0], tables[1]
+
+
 def max_taps(box: Box, size: tuple[int, int]) -> int:
     """Return how many pixels of a crop the filter makes one of at most, along either axis."""
     sides = ((box[2] - box[0]) / size[0], (box[3] - box[1]) / size[1])

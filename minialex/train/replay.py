@@ -23,8 +23,8 @@ from minialex import arrays, philox
 from minialex.arrays import Array, Device
 from minialex.autograd import Tensor
 from minialex.data import Batch
+from minialex.data.batch import StagedBatch
 from minialex.data.batch_buffer import Uploader
-from minialex.data.loader import StagedBatch
 from minialex.data.prepare import prepare_buffer, takes_buffers
 from minialex.nn import Module
 from minialex.optim import Optimizer

@@ -15,7 +15,7 @@ from minialex.data import (
     eval_transform,
     prepare,
 )
-from minialex.data import loader as module
+from minialex.data import batch as module
 from minialex.data.batch_buffer import BatchBuffer
 from minialex.data.loader import PREFETCH_BATCHES
 from tests.data.pictures import MemoryDataset, tree

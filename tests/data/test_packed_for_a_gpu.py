@@ -8,7 +8,7 @@ import pytest
 from minialex import emulated, using
 from minialex.arrays import Device
 from minialex.data import DataLoader, PackedImages, Subset, Transform, eval_transform, pack_images
-from minialex.data import loader as module
+from minialex.data import batch as module
 from minialex.data.batch_buffer import BatchBuffer, CropBuffer
 from minialex.data.prepare import PREPARE_CROPS, Crops
 from tests.data.pictures import noise, save

@@ -16,7 +16,7 @@ from minialex.arrays import Array, Device, to_device
 from minialex.check.case import Inputs
 from minialex.data import Crop, Jitter
 from minialex.data.prepare import Crops
-from minialex.data.resample import filter_table, max_taps, window
+from minialex.data.resample import filter_tables, max_taps, window
 
 STEPS = 3
 SIZES = 1, 31, 33, 257, 1025
@@ -167,20 +167,13 @@ def filter_case(
     what: str, boxes: list[tuple[int, int, int, int]], size: tuple[int, int], jitter: Jitter
 ) -> RoutineCase:
     """Return crops out of images of 40 x 40 pixels, brought to `size` (H, W)."""
-    extent, (H, W) = 40, size
+    (H, W), extents = size, np.full((len(boxes), 2), 40)
     taps = max(max_taps(box, (W, H)) for box in boxes)
-    windows = [window(box, (extent, extent), (W, H)) for box in boxes]
+    windows = np.array([window(box, (40, 40), (W, H)) for box in boxes])
     rng = np.random.default_rng(len(boxes))
-    shapes = np.array([(b - t, r - l) for l, t, r, b in windows], np.int32)
+    shapes = (windows[:, 3:1:-1] - windows[:, 1::-1]).astype(np.int32)
     sizes = 3 * shapes.astype(np.int64).prod(axis=1)
-    left, top, right, bottom = np.array(boxes, np.float64).T
-    lengths = np.full(len(boxes), extent)
-    across, down = (
-        filter_table(left, right, lengths, W, taps),
-        filter_table(top, bottom, lengths, H, taps),
-    )
-    for table, first in ((across, 0), (down, 1)):
-        table[:, :, 0] -= np.array([w[first] for w in windows], np.int32)[:, None]
+    across, down = filter_tables(np.array(boxes, np.float64), windows, extents, (W, H), taps)
     pixels = rng.integers(0, 256, int(sizes.sum()), np.uint8)
 
     def run(
