@@ -150,7 +150,7 @@ class CropCopier(Decoder):
 
 
 def decoder_for(loader: DataLoader, indices: Indices, epoch: int) -> Decoder:
-    """Return what makes a batch: for a GPU crops as they lie in a pack, where it can take them."""
+    """Return what makes a batch: for a GPU the crops of a pack, where it can take them."""
     if loader.device != CPU and loader.dataset.in_memory and takes_buffers(loader.device):
         copier = CropCopier(loader, indices, epoch)
         if copier.fits():

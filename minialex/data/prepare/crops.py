@@ -3,7 +3,7 @@
 plain    array operations, image by image
 kernel   kernels/prepare.cu: one launch, one block of threads per image
 
-Both take the crops as they lie in a pack. They give, to the bit, the bytes that
+Both take the crops of a pack as they are. They give, to the bit, the bytes that
 `minialex.data.resample.crop_and_resize` gives on the host.
 """
 
