@@ -218,8 +218,9 @@ __global__ void __launch_bounds__(1024) prepare(const unsigned char* __restrict_
 }
 
 // The idea: the same loop, over pixels that are filtered from a crop as they are read. Neighbouring
-// pixels share most of the bytes that they read, so these come from the cache.
-__global__ void __launch_bounds__(1024)
+// pixels share most of the bytes that they read, so these come from the cache. One block per
+// multiprocessor: for two, NVRTC 13.5 gives a thread of sm_100 32 registers, which are not enough.
+__global__ void __launch_bounds__(1024, 1)
 prepare_crops(const unsigned char* __restrict__ crops, const long long* __restrict__ starts,
               const int* __restrict__ shapes, const int* __restrict__ across,
               const int* __restrict__ down, const int* __restrict__ transforms,

@@ -39,7 +39,7 @@ from minialex.data.verify import UnreadableImage, check_classes_left
 from minialex.errors import MinialexError
 from minialex.files import atomic_write, make_folder, write_errors
 from minialex.plain_json import parse_json, read_json, typed
-from minialex.run_folder import LOCK_FILE, claim
+from minialex.run_folder import LOCK_FILE, claim, remove_parts
 
 PLAN = "plan.json"
 PART_SUFFIX = ".part"
@@ -212,6 +212,7 @@ class _Packer:
     def run(self, skip_unreadable: bool) -> Iterator[int]:
         """Pack, and yield the number of images that are done."""
         make_folder(self.where)
+        remove_parts(self.where)
         pixels, journal = self.where / PIXELS, self.where / JOURNAL
         with write_errors(self.where), open(pixels, "a+b") as data, open(journal, "a+b") as lines:
             self._keep(data, lines, skip_unreadable)

@@ -99,3 +99,13 @@ def test_array_operations_make_the_same_images(packed, copies):
         crops = Crops(b.pixels, b.starts, b.shapes, b.across, b.down)
         PREPARE_CROPS.implementations["plain"](crops, batch.jitter, out)
     np.testing.assert_allclose(out, batch.images, atol=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("transform", [ENLARGED, eval_transform(16)])
+def test_a_gpu_makes_the_images_of_a_cpu(packed, transform):
+    there, here = (batches(packed, transform, Device(name)) for name in ("cuda", "cpu"))
+    for one, other in zip(there, here, strict=True):
+        assert isinstance(one.buffer, CropBuffer)
+        np.testing.assert_allclose(one.images.get(), other.images, atol=1e-5)
+        np.testing.assert_array_equal(one.targets.get(), other.targets)
