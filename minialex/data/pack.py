@@ -99,6 +99,9 @@ def pack_images(
     if side < 1:
         raise ValueError(f"pack_images: side must be at least 1, got {side}")
     root, out = Path(folder), Path(out)
+    if not out.name:
+        # "." has none, and OUT.part needs one
+        out = out.resolve()
     _check_places(root, out)
     found = find_dataset_folders(root)
     folders = found.open()
@@ -134,8 +137,9 @@ def part_folder(out: Path) -> Path:
 
 
 def _check_places(root: Path, out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise MinialexError(f"{out} exists already: name a new folder, nothing is overwritten")
+    with write_errors(out):
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise MinialexError(f"{out} exists already: name a new folder, nothing is overwritten")
     if out.resolve().is_relative_to(root.resolve()):
         raise MinialexError(f"{out} lies inside {root}, among its images: name a folder outside")
     if packs_in(root):
@@ -153,7 +157,8 @@ def _check_plan(part: Path, side: int) -> None:
     except (OSError, ValueError):
         before = None
     if before != plan:
-        was = f"with --size {before['side']}" if isinstance(before, dict) else "otherwise"
+        same = isinstance(before, dict) and before.get("version") == VERSION
+        was = f"with --size {before.get('side')}" if same else "by another version"
         raise MinialexError(f"{part} was begun {was}: pack in the same way, or remove it")
 
 

@@ -144,13 +144,15 @@ class PackedImages(ClassFolders):
 
     def __init__(self, root: str | os.PathLike[str], classes: Sequence[str] | None = None) -> None:
         super().__init__(root)
+        self._chosen = None if classes is None else list(classes)
         self.index = _read_index(self.root)
         self._pixels, self._rows, self._names = _read_arrays(self.root, self.index)
         self.select(self.index.classes, classes)
         self.targets: Indices = self._rows["target"].astype(np.int64)
         if classes is not None:
             self._keep_chosen()
-        self.paths = [os.path.join(self.root, name) for name in self._names]
+        prefix = str(self.root / "x")[:-1]
+        self.paths = [prefix + name for name in self._names]
 
     def _keep_chosen(self) -> None:
         """Keep the images of the chosen classes, in the order of these."""
@@ -172,7 +174,7 @@ class PackedImages(ClassFolders):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # another process maps the pixels itself
-        return PackedImages, (self.root, self.classes if self.unused_classes else None)
+        return PackedImages, (self.root, self._chosen)
 
 
 # Reading ------------------------------------------------------------------------------------------
@@ -214,7 +216,7 @@ def packed_picture(path: str) -> StoredImage | None:
     if root is None:
         return None
     images, numbers = _by_path(root)
-    number = numbers.get(path)
+    number = numbers.get(str(Path(path)))
     return None if number is None else images.load(number)
 
 

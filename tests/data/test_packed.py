@@ -87,7 +87,7 @@ def test_chosen_classes_have_the_order_given(photos, packed):
 
 
 def test_another_process_maps_the_pixels_itself(packed):
-    for images in (PackedImages(packed), PackedImages(packed, ["dog"])):
+    for images in (PackedImages(packed), PackedImages(packed, ["dog", "cat"])):
         data = pickle.dumps(images)
         assert len(data) < 500
         np.testing.assert_array_equal(pickle.loads(data)[1][0], images[1][0])
@@ -135,13 +135,16 @@ def test_large_images_shrink_to_the_size_upright(tmp_path):
     assert np.abs(images[3][0].astype(int) - slopes(60, 20)).max() < 8
 
 
-def test_an_image_is_found_by_its_path_in_the_pack(photos, packed):
+def test_an_image_is_found_by_its_path_in_the_pack(photos, packed, monkeypatch):
     picture = open_picture(str(packed / "dog" / "2.jpg"))
     np.testing.assert_array_equal(picture.pixels(), ImageFolder(photos)[7][0])
+    assert packed_picture(f"{packed}/./dog/2.jpg") is not None
     assert packed_picture(str(packed / "dog" / "9.jpg")) is None
     assert packed_picture(str(photos / "dog" / "2.jpg")) is None
     with pytest.raises(UnreadableImageError):
         open_picture(str(packed / "dog" / "9.jpg"))
+    monkeypatch.chdir(packed)
+    np.testing.assert_array_equal(open_picture("dog/2.jpg").pixels(), picture.pixels())
 
 
 # Going on -----------------------------------------------------------------------------------------
