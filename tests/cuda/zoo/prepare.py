@@ -57,10 +57,12 @@ FAULTS = [
         error="divergent barrier",
     ),
     crop_fault("sums are cut off", "red = 1 << (WEIGHT_BITS - 1)", "red = 0"),
-    crop_fault("a pixel too far to the right", "weights[0] * 3;", "weights[0] * 3 + 3;"),
+    crop_fault(
+        "a pixel too far to the right", "weights[0] * 3;", "weights[0] * 3 + 3;", "out-of-bounds"
+    ),
     crop_fault(
         "the last weight missing", "t <= taps && weights[t] != 0; ++t) {", "t < taps; ++t) {"
     ),
-    crop_fault("rows and columns mixed up", "shapes[2 * n + 1]", "shapes[2 * n]"),
+    crop_fault("rows and columns mixed up", "shapes[2 * n + 1]", "shapes[2 * n]", "out-of-bounds"),
     crop_fault("the first crop for all", "crops + starts[n]", "crops + starts[0]"),
 ]
