@@ -50,7 +50,7 @@ def run(cases, peers=(), **settings):
     [
         lambda: network_cases([MINI], 2, {"step", "inference"}),
         lambda: image_cases(3),
-        lambda: loader_cases(4, (6, 5)),
+        lambda: loader_cases(4, (6,)),
         lambda: layer_cases([MINI], 3, {"conv2d", "cross_entropy"})[::4],
     ],
     ids=["networks", "images", "loader", "layers"],
