@@ -7,6 +7,7 @@ from PIL import Image
 
 from minialex import emulated, using
 from minialex.arrays import Device
+from minialex.cpu import threads
 from minialex.data import (
     DataLoader,
     ImageFolder,
@@ -67,6 +68,15 @@ def test_workers_change_nothing(transform, workers):
         for w in (0, workers)
     )
     assert_same(gathered(one, epoch=2), gathered(other, epoch=2))
+
+
+def test_there_are_as_many_workers_as_cores_unless_it_is_said(monkeypatch):
+    monkeypatch.setenv(threads.VARIABLE, "1")
+    assert DataLoader(MemoryDataset(2), 1, eval_transform(5)).workers == 1
+    assert DataLoader(MemoryDataset(2), 1, eval_transform(5), workers=0).workers == 0
+    monkeypatch.setattr(threads, "_usable_cores", lambda: 7)
+    monkeypatch.delenv(threads.VARIABLE)
+    assert DataLoader(MemoryDataset(2), 1, eval_transform(5), workers=None).workers == 7
 
 
 def test_the_batch_size_changes_no_image():
