@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 LATE_ROUTINES.update(
     prepare="minialex.data.prepare",
+    prepare_crops="minialex.data.prepare",
     advance="minialex.train.step_state",
     tally="minialex.train.step_state",
 )

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import threading
+from collections.abc import Callable
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +22,22 @@ from minialex.bench.correctness import Result
 from minialex.bench.source_lines import source_lines
 from minialex.bench.workload import Workload
 from minialex.cpu import threads
-from minialex.data import DataLoader, ImageFolder, Jitter, Transform
-from minialex.data.prepare import PREPARE, prepare
+from minialex.data import (
+    Batch,
+    DataLoader,
+    ImageFolder,
+    Jitter,
+    PackedImages,
+    Transform,
+    pack_images,
+)
+from minialex.data.batch_buffer import CropBuffer
+from minialex.data.datasets import Indices
+from minialex.data.decoders import CropCopier
+from minialex.data.loader import PREFETCH_BATCHES, prefetched
+from minialex.data.prepare import PREPARE, PREPARE_CROPS, Crops, prepare
+from minialex.data.resample import filter_tables, max_taps, window
+from minialex.data.transforms import DRAWS_PER_IMAGE
 
 IMAGES, LOADER = "images", "loader"
 SIZE = 227
@@ -112,33 +129,49 @@ def _definition(
     return [to_device(y, device)]
 
 
+FILES, PACK, CROPS = "JPEG folder", "pack", "pack, a GPU's bytes"
+MAX_TAPS = 8
+"""Of the filter, for crops of less than four times the size."""
+
+
 def loader_cases(batch: int, sizes: tuple[int, ...]) -> list[BenchCase]:
-    """Return an epoch over a folder of JPEG files: by one worker, and by one per core."""
+    """Return epochs by one worker, and by one per core: of JPEG files, and of a pack of them.
+
+    Of the last only the part of the host is timed: the bytes that go over to a GPU.
+    """
     workers = sorted({1, threads.cores()})
     epochs = [(sizes[0], n) for n in workers] + [(size, workers[-1]) for size in sizes[1:]]
+    makers: dict[str, Callable[..., PreparedCase]] = {
+        FILES: partial(prepare_loader, FILES),
+        PACK: partial(prepare_loader, PACK),
+        CROPS: prepare_crop_copies,
+    }
     return [
         BenchCase(
             op=LOADER,
             what=f"{count} images, {n} worker{'s' * (n > 1)}",
             batch=batch,
-            labels=("JPEG folder",),
+            labels=(source,),
             work=(),
-            prepare=partial(prepare_loader, batch, count, n),
+            prepare=partial(make, batch, count, n),
             per_step=0,
             images=count,
         )
+        for source, make in makers.items()
         for count, n in epochs
     ]
 
 
-def prepare_loader(batch: int, count: int, workers: int, context: BenchContext) -> PreparedCase:
+def prepare_loader(
+    source: str, batch: int, count: int, workers: int, context: BenchContext
+) -> PreparedCase:
     """Make an epoch ready. Its first batch is compared with one that the caller decodes alone."""
-    folder = ImageFolder(context.cached(("folder", count), lambda: _folder(context, count)))
+    dataset = _pack(context, count) if source == PACK else _images(context, count)
     transform = Transform(size=SIZE)
 
     def loader(workers: int) -> DataLoader:
         return DataLoader(
-            folder, batch, transform, shuffle=True, workers=workers, device=context.device
+            dataset, batch, transform, shuffle=True, workers=workers, device=context.device
         )
 
     def epoch(name: str) -> Array:
@@ -168,6 +201,87 @@ def prepare_loader(batch: int, count: int, workers: int, context: BenchContext) 
         failed=failed,
         default=default,
     )
+
+
+def prepare_crop_copies(
+    batch: int, count: int, workers: int, context: BenchContext
+) -> PreparedCase:
+    """Make the host's part of an epoch for a GPU ready: crops and filters, in ordinary memory.
+
+    The images of the first batch, brought to size by array operations, are compared with those
+    that the host resizes.
+    """
+    images, transform = _pack(context, count), Transform(size=SIZE)
+    here = DataLoader(images, batch, transform, shuffle=True, workers=0)
+    largest = max(images.load(index).pixels().nbytes for index in range(count))
+    room = CropBuffer.nbytes(batch, SIZE, MAX_TAPS, batch * largest)
+    # used again and again, as pinned memory is
+    buffers = cycle([np.empty(room, np.uint8) for _ in range(PREFETCH_BATCHES + 2)])
+
+    def copier(indices: Indices) -> CropCopier:
+        made = CropCopier(here, indices, 0)
+        made.buffer = CropBuffer(next(buffers), *made.shape())
+        return made
+
+    def epoch() -> Batch:
+        parts = np.split(here.order(0), range(batch, count, batch))
+        for loaded in prefetched(map(copier, parts), workers):
+            last = loaded
+        return last
+
+    def first() -> list[Result]:
+        made = copier(here.order(0)[:batch])
+        made.decode(slice(None), threading.Event())
+        made.finish()
+        b = made.buffer
+        out = np.empty((b.shape[0], 3, SIZE, SIZE), np.float32)
+        crops = Crops(b.pixels, b.starts, b.shapes, b.across, b.down)
+        PREPARE_CROPS.implementations[PLAIN](crops, transform.jitter(made.uniforms), out)
+        return [out]
+
+    def resized() -> list[Result]:
+        with using(prepare=PLAIN):
+            return [next(iter(here.epoch(0))).images]
+
+    contenders, unavailable, failed = collect_contenders(
+        context, {PLAIN: lambda: Workload(epoch, first)}, lambda peer: None
+    )
+    return PreparedCase(
+        contenders,
+        independent=resized,
+        unavailable=unavailable,
+        failed=failed,
+        default=PLAIN,
+    )
+
+
+def draw_crops(count: int, extent: tuple[int, int], rng: np.random.Generator) -> Crops:
+    """Return random crops, as they are drawn for training, of photographs of noise."""
+    size, transform = (SIZE, SIZE), Transform(size=SIZE)
+    boxes = [transform.box(extent, drawn) for drawn in rng.random((count, DRAWS_PER_IMAGE))]
+    windows = np.array([window(box, extent, size) for box in boxes])
+    shapes = (windows[:, 3:1:-1] - windows[:, 1::-1]).astype(np.int32)
+    sizes = 3 * shapes.astype(np.int64).prod(axis=1)
+    taps = max(max_taps(box, size) for box in boxes)
+    tables = filter_tables(np.array(boxes), windows, np.full((count, 2), extent), size, taps)
+    pixels = rng.integers(0, 256, int(sizes.sum()), np.uint8)
+    return Crops(pixels, np.cumsum(sizes) - sizes, shapes, *tables)
+
+
+def _images(context: BenchContext, count: int) -> ImageFolder:
+    return ImageFolder(context.cached(("folder", count), lambda: _folder(context, count)))
+
+
+def _pack(context: BenchContext, count: int) -> PackedImages:
+    """Return a pack of such a folder."""
+
+    def make() -> Path:
+        root = _images(context, count).root
+        pack_images(root, out := root.with_name(f"{root.name}.pack"))
+        context.stack.callback(shutil.rmtree, out)
+        return out
+
+    return PackedImages(context.cached(("pack", count), make))
 
 
 def _folder(context: BenchContext, count: int) -> Path:

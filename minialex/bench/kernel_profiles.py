@@ -21,9 +21,9 @@ import numpy as np
 
 from minialex import optim
 from minialex.arrays import CPU
-from minialex.autograd import Tensor
+from minialex.autograd import Tensor, implementation_for
 from minialex.bench.cached_networks import CLASSES
-from minialex.bench.images import COLOURS, SIZE, draw_jitter
+from minialex.bench.images import COLOURS, SIZE, draw_crops, draw_jitter
 from minialex.bench.layers import Layer, layer_work, layers
 from minialex.bench.optimizers import NETWORK, OPTIMIZERS, shapes
 from minialex.bench.profiles import BLOCKS, profile_layer
@@ -33,7 +33,7 @@ from minialex.cuda import disassembly, nvrtc, source
 from minialex.cuda.emulator.counts import MemoryCounts
 from minialex.cuda.emulator.sampling import MAX_BLOCKS
 from minialex.cuda.signature import signatures
-from minialex.data.prepare import prepare
+from minialex.data.prepare import PREPARE_CROPS, prepare
 from minialex.errors import MinialexError
 from minialex.models import VARIANTS
 from minialex.study import kernels, tracing
@@ -46,6 +46,9 @@ from minialex.train.step_state import StepState
 
 GPU, BATCH = "H100", 128
 """What times are predicted for, and the images of a batch."""
+
+PACKED_SIZE = (341, 256)
+"""A photograph in a pack."""
 
 MUCH_WORSE, FEW = 1.5, 0.02
 """How many times as far from the least as the launch an access is to be named, and the share of all
@@ -164,6 +167,12 @@ def _prepare_step() -> None:
     prepare(pixels, draw_jitter(COLOURS, BATCH, rng))
 
 
+def _prepare_crops_step() -> None:
+    crops = draw_crops(BATCH, PACKED_SIZE, np.random.default_rng(BATCH))
+    out = np.empty((BATCH, 3, SIZE, SIZE), np.float32)
+    implementation_for(PREPARE_CROPS, CPU)(crops, None, out)
+
+
 def _count_step() -> None:
     rng, state = np.random.default_rng(BATCH), StepState(CPU)
     logits = rng.standard_normal((BATCH, CLASSES), np.float32)
@@ -178,6 +187,11 @@ _STEPS: dict[str, tuple[str, Callable[[], None]]] = {
         for name in OPTIMIZERS
     },
     "prepare": (f"{BATCH} images of {SIZE} x {SIZE} pixels, all colours changed", _prepare_step),
+    "prepare_crops": (
+        f"{BATCH} crops of photographs of {' x '.join(map(str, PACKED_SIZE))}, brought to "
+        f"{SIZE} x {SIZE} pixels",
+        _prepare_crops_step,
+    ),
     "tally": (f"a step of `{NETWORK}`, batch {BATCH}", _count_step),
     "advance": (f"a step of `{NETWORK}`, batch {BATCH}", _count_step),
 }

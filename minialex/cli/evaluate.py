@@ -56,10 +56,8 @@ MOST_CLASSES, FEWER_CLASSES = 50, 20
 @click.option(
     "--workers",
     type=click.IntRange(min=0),
-    default=2,
-    show_default=True,
     metavar="N",
-    help="Threads that decode images.",
+    help="Threads that load images.  [as many as there are cores]",
 )
 @device_option
 @emulate_option()
@@ -74,7 +72,7 @@ def evaluate(
     out: Path | None,
     skip_unreadable: bool,
     batch_size: int,
-    workers: int,
+    workers: int | None,
     device: str,
     emulate: str | None,
     use: tuple[str, ...],

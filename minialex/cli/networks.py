@@ -13,7 +13,8 @@ import numpy.typing as npt
 from minialex import arrays
 from minialex.arrays import Array
 from minialex.cli.options import remark
-from minialex.data import Digits, UnreadableImageError, open_image, prepare
+from minialex.data import Digits, UnreadableImageError, prepare
+from minialex.data.packed import open_picture
 from minialex.errors import MinialexError
 from minialex.files import check_writable
 from minialex.kfold.evaluation_set import evaluation_set
@@ -102,7 +103,7 @@ def open_images(trained: Trained, words: Sequence[str]) -> ImagesToLookAt:
     transform, pixels = trained.settings.eval_transform(), []
     for path in paths[:MAX_IMAGES]:
         try:
-            pixels.append(transformed(open_image(path), transform))
+            pixels.append(transformed(open_picture(path), transform))
         except UnreadableImageError as error:
             raise UnreadableImageError(error.name, error.reason, "name another") from error
     note = note if len(paths) > MAX_IMAGES else ""

@@ -45,6 +45,11 @@ class Jitter:
     hue: Factors | None
     order: npt.NDArray[np.int64]
 
+    @property
+    def changes_colours(self) -> bool:
+        """Whether anything is drawn but the flip."""
+        return any(getattr(self, name) is not None for name in ADJUSTMENTS)
+
     def __getitem__(self, block: slice) -> Jitter:
         """Return the parameters of some of the images."""
         drawn = {name: getattr(self, name) for name in ADJUSTMENTS}

@@ -7,22 +7,44 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from minialex.data.decode import LazyImage, Pixels, open_image
+from minialex.data.decode import LazyImage, open_image
 from minialex.data.listing import (
     IgnoredFiles,
     image_files,
     image_names,
     list_folder,
 )
+from minialex.data.resample import Box, Pixels
 from minialex.errors import MinialexError
 from minialex.wording import counted, enumerated, one_line, unknown
 
 Indices: TypeAlias = npt.NDArray[np.int64]
+
+
+class Picture(Protocol):
+    """An image of a data set.
+
+    Attributes
+    ----------
+    size : tuple of int
+        Width and height in pixels, upright.
+    """
+
+    size: tuple[int, int]
+
+    def pixels(self) -> Pixels:
+        """Return the whole image as (H, W, 3) uint8."""
+
+    def resized_crop(self, box: Box, size: int) -> Pixels:
+        """Return the crop `box`, resized to (size, size, 3) uint8."""
+
+    def verify(self) -> None:
+        """Read the image to its end; raise UnreadableImageError if it is damaged."""
 
 
 class Dataset(ABC):
@@ -36,8 +58,11 @@ class Dataset(ABC):
         The name of each class.
     targets : (N,) int64
         The class of each image, an index into `classes`.
+    in_memory : bool
+        Whether the pixels of all images are there already, as those of a pack are.
     """
 
+    in_memory = False
     classes: list[str]
     targets: Indices
 
@@ -46,7 +71,7 @@ class Dataset(ABC):
         return len(self.targets)
 
     @abstractmethod
-    def load(self, index: int) -> LazyImage:
+    def load(self, index: int) -> Picture:
         """Return image `index`; raise UnreadableImageError if it cannot be read."""
 
     @abstractmethod
@@ -92,9 +117,10 @@ class Subset(Dataset):
         self.dataset = dataset
         self.indices: Indices = np.asarray(indices, np.int64)
         self.classes = dataset.classes
+        self.in_memory = dataset.in_memory
         self.targets: Indices = dataset.targets[self.indices]
 
-    def load(self, index: int) -> LazyImage:
+    def load(self, index: int) -> Picture:
         """Return image `index` of the subset."""
         return self.dataset.load(int(self.indices[index]))
 
@@ -110,7 +136,50 @@ class Subset(Dataset):
         return f"{len(self):,} of {self.dataset!r}"
 
 
-class ImageFolder(Dataset):
+class ClassFolders(Dataset):
+    """Images that lie, or lay before they were packed, in one folder per class.
+
+    Parameters
+    ----------
+    root : str or path
+        The folder, or the pack.
+
+    Attributes
+    ----------
+    root : Path
+    paths : list of str
+        The file of each image; in a pack, where it would lie.
+    unused_classes : list of str
+        Class folders that are not used, because others were chosen.
+    stray_images : list of str
+        Images that are not used, because they lie beside the class folders.
+    ignored : IgnoredFiles
+        Files without an image suffix.
+    """
+
+    paths: list[str]
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.root = Path(root)
+        self.unused_classes: list[str] = []
+        self.stray_images: list[str] = []
+        self.ignored = IgnoredFiles()
+
+    def select(self, found: list[str], chosen: Sequence[str] | None) -> None:
+        """Use all the classes `found`, or only those `chosen`, which must be among them."""
+        self.classes = found if chosen is None else list(chosen)
+        _check_there(self.root, self.classes, found)
+        self.unused_classes = [name for name in found if name not in self.classes]
+
+    def name(self, index: int) -> str:
+        """Return the path of image `index`."""
+        return self.paths[index]
+
+    def _content(self) -> str:
+        return f"{one_line(str(self.root))}: {super()._content()}"
+
+
+class ImageFolder(ClassFolders):
     """One folder per class: ``ROOT/<class>/*``.
 
     Classes are numbered in the order of their names. Images may lie deeper; they are sorted by
@@ -123,19 +192,6 @@ class ImageFolder(Dataset):
     classes : sequence of str, optional
         Use these class folders alone, numbered in this order.
 
-    Attributes
-    ----------
-    root : Path
-        The folder.
-    paths : list of str
-        The file of each image.
-    unused_classes : list of str
-        Class folders that are not used, because `classes` does not name them.
-    stray_images : list of str
-        Images that are not used, because they lie beside the class folders.
-    ignored : IgnoredFiles
-        Files without an image suffix.
-
     Raises
     ------
     MinialexError
@@ -144,13 +200,9 @@ class ImageFolder(Dataset):
     """
 
     def __init__(self, root: str | os.PathLike[str], classes: Sequence[str] | None = None) -> None:
-        self.root = Path(root)
-        self.classes, files = list_folder(self.root)
-        self.unused_classes: list[str] = []
-        if classes is not None:
-            _check_there(self.root, classes, self.classes)
-            self.unused_classes = [name for name in self.classes if name not in classes]
-            self.classes = list(classes)
+        super().__init__(root)
+        folders, files = list_folder(self.root)
+        self.select(folders, classes)
         self.stray_images = [str(self.root / name) for name in image_names(files)]
         if not self.classes:
             raise _no_classes(self.root, holds_images=bool(self.stray_images))
@@ -161,7 +213,6 @@ class ImageFolder(Dataset):
             for name, other in zip(self.classes, others, strict=True)
         ]
         _check_filled(self.root, self.classes, found, others)
-        self.ignored = IgnoredFiles()
         self.ignored.count_names(self.root, set(files).difference(image_names(files)))
         for other in others:
             self.ignored.add(other)
@@ -176,10 +227,6 @@ class ImageFolder(Dataset):
         """Open image `index`."""
         return open_image(self.paths[index])
 
-    def name(self, index: int) -> str:
-        """Return the path of image `index`."""
-        return self.paths[index]
-
     def identity(self, index: int) -> tuple[str, int]:
         """Return the path of image `index` in the folder and the size of its file; -1 for none."""
         path = self.paths[index]
@@ -188,9 +235,6 @@ class ImageFolder(Dataset):
         except OSError:
             size = -1
         return path[self._prefix :], size
-
-    def _content(self) -> str:
-        return f"{one_line(str(self.root))}: {super()._content()}"
 
 
 def _check_there(root: Path, classes: Sequence[str], found: list[str]) -> None:

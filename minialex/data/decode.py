@@ -18,23 +18,18 @@ import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
+from minialex.data.resample import Box, Pixels, crop_and_resize
 from minialex.errors import MinialexError
 
 # Warning filters are process-wide, so worker threads cannot set their own. What is too large is
 # refused below; Pillow's warnings on metadata do not concern the pixels.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
-
-Pixels: TypeAlias = npt.NDArray[np.uint8]
-Box: TypeAlias = tuple[float, float, float, float]
-"""Left, top, right and bottom in pixels, right and bottom outside."""
 
 FORMATS = (
     "AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "QOI", "TGA", "TIFF",
@@ -143,17 +138,36 @@ class LazyImage:
         with _reading(self.name):
             if self.size == (size, size) and box == (0, 0, size, size):
                 return self.pixels()
-            stored = _stored_box(box, self.size, self._orientation)
-            shrink = self._decode_for(stored, size)
-            part = (stored[0] / shrink, stored[1] / shrink, stored[2] / shrink, stored[3] / shrink)
-            resized = _eight_bits(self._image).resize(
-                (size, size), Image.Resampling.BILINEAR, box=part, reducing_gap=2.0
-            )
-            return self._upright_pixels(resized)
+            return self._resized(box, (size, size))
 
-    def _decode_for(self, box: Box, size: int) -> float:
-        wanted = MIN_OVERSAMPLING * size
-        shrink = min(int((box[2] - box[0]) / wanted), int((box[3] - box[1]) / wanted))
+    def shrunk(self, side: int) -> Pixels:
+        """Return the whole image, its shorter side resized down to `side` pixels: (H, W, 3) uint8.
+
+        One whose shorter side has no more is returned as it is.
+        """
+        shorter = min(self.size)
+        if shorter <= side:
+            return self.pixels()
+        width, height = (round(length * side / shorter) for length in self.size)
+        with _reading(self.name):
+            return self._resized((0, 0, *self.size), (width, height))
+
+    def verify(self) -> None:
+        """Read the file to its end; raise UnreadableImageError if it is damaged."""
+        # one pixel: decodes as little as the format allows
+        self.resized_crop((0, 0, *self.size), 1)
+
+    def _resized(self, box: Box, size: tuple[int, int]) -> Pixels:
+        """Return the crop `box` of the upright image, resized to `size` (width, height)."""
+        stored = _stored_box(box, self.size, self._orientation)
+        wanted = size[::-1] if self._orientation in SWAPS_WIDTH_AND_HEIGHT else size
+        shrink = self._decode_for(stored, wanted)
+        part = (stored[0] / shrink, stored[1] / shrink, stored[2] / shrink, stored[3] / shrink)
+        return self._upright_pixels(crop_and_resize(_eight_bits(self._image), part, wanted))
+
+    def _decode_for(self, box: Box, size: tuple[int, int]) -> float:
+        sides = ((box[2] - box[0]) / size[0], (box[3] - box[1]) / size[1])
+        shrink = min(int(side / MIN_OVERSAMPLING) for side in sides)
         if shrink < 2 or not isinstance(self._image, JpegImageFile):
             return 1.0
         width, height = self._image.size

@@ -16,7 +16,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from minialex.data.datasets import Dataset, Indices
-from minialex.data.decode import LazyImage, Pixels
+from minialex.data.decode import LazyImage
+from minialex.data.resample import Pixels
 from minialex.data.splits import split
 from minialex.errors import MinialexError
 from minialex.files import write_errors

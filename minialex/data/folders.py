@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from minialex.data.datasets import Dataset, ImageFolder
+from minialex.data.datasets import ClassFolders, Dataset
 from minialex.data.listing import (
     IgnoredFiles,
     image_names,
     list_folder,
     subfolders,
 )
+from minialex.data.packed import is_pack, open_class_folders
 from minialex.data.splits import split
 from minialex.errors import MinialexError
 from minialex.wording import counted, enumerated
@@ -29,7 +30,7 @@ ROLES = {
 
 _FILLERS = re.compile(r"(dataset|data|set|image|img|split)s?$")
 
-Folders = tuple[ImageFolder] | tuple[ImageFolder, ImageFolder]
+Folders = tuple[ClassFolders] | tuple[ClassFolders, ClassFolders]
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,8 @@ class DatasetFolders:
 
     def open(self, classes: Sequence[str] | None = None) -> Folders:
         """Open the one or two folders, with all their classes or these alone."""
-        train = ImageFolder(self.train, classes)
-        return (train,) if self.val is None else (train, ImageFolder(self.val, classes))
+        train = open_class_folders(self.train, classes)
+        return (train,) if self.val is None else (train, open_class_folders(self.val, classes))
 
 
 def open_folder(
@@ -85,7 +86,7 @@ def train_and_val(folders: Folders, val_fraction: float, seed: int) -> tuple[Dat
     check_trainable(folders[0])
     if len(folders) == 1:
         return split(folders[0], val_fraction, seed)
-    _check_same_classes(*folders)
+    check_same_classes(*folders)
     return folders
 
 
@@ -101,7 +102,7 @@ def find_dataset_folders(root: str | os.PathLike[str]) -> DatasetFolders:
         Either holds ``train/<class>/*`` and ``val/<class>/*``, or ``train/<class>/*`` alone, or
         ``<class>/*``. Other spellings are known (`ROLES`; ``Training``, ``test_set``). A ``test``
         folder stands in for one called ``val``. A folder called ``train`` that holds images but
-        no folders is a class of that name.
+        no folders is a class of that name. A pack stands for the folder that it was made of.
 
     Raises
     ------
@@ -111,8 +112,10 @@ def find_dataset_folders(root: str | os.PathLike[str]) -> DatasetFolders:
     """
     root = Path(root)
     folders, files = list_folder(root)
+    if is_pack(root):
+        return DatasetFolders(root)
     named = {name: role for name in folders if (role := _role(name))}
-    nested = {name: role for name, role in named.items() if subfolders(root / name)}
+    nested = {name: role for name, role in named.items() if _holds_classes(root / name)}
     train, val, test = ([n for n in nested if nested[n] == role] for role in (TRAIN, VAL, TEST))
     if len(train) == len(nested) == 1 < len(folders) and _images_in(root / train[0]):
         train = []
@@ -133,6 +136,10 @@ def find_dataset_folders(root: str | os.PathLike[str]) -> DatasetFolders:
         root / used[1] if len(used) == 2 else None,
         (*unused, counted(loose, "image")) if loose else tuple(unused),
     )
+
+
+def _holds_classes(folder: Path) -> bool:
+    return is_pack(folder) or bool(subfolders(folder))
 
 
 def _only(root: Path, names: Sequence[str]) -> str:
@@ -218,7 +225,7 @@ def _refuse_extra_level(root: Path, remedy: str) -> None:
 # Checking their content ---------------------------------------------------------------------------
 
 
-def check_trainable(folder: ImageFolder) -> None:
+def check_trainable(folder: ClassFolders) -> None:
     """Raise MinialexError if there is a single class, or a class folder holds splits."""
     if len(folder.classes) == 1:
         raise MinialexError(
@@ -234,12 +241,12 @@ def check_trainable(folder: ImageFolder) -> None:
             )
 
 
-def folder_notes(folders: Sequence[ImageFolder], unused: Sequence[str] = ()) -> list[str]:
+def folder_notes(folders: Sequence[ClassFolders], unused: Sequence[str] = ()) -> list[str]:
     """Return notes for the user, one line each, on what of the folders is not used.
 
     Parameters
     ----------
-    folders : sequence of ImageFolder
+    folders : sequence of ClassFolders
         Those that are used.
     unused : sequence of str
         What else lies beside them: see `DatasetFolders`.
@@ -258,7 +265,7 @@ def folder_notes(folders: Sequence[ImageFolder], unused: Sequence[str] = ()) -> 
     return [line for line in (*lines, ignored.summary()) if line]
 
 
-def _nesting_notes(folder: ImageFolder) -> list[str]:
+def _nesting_notes(folder: ClassFolders) -> list[str]:
     """Return a note if the folders inside the class folders may be the real classes."""
     inner = _inner_folders(folder)
     if any("" in names or len(names) == 1 for names in inner.values()):
@@ -269,7 +276,7 @@ def _nesting_notes(folder: ImageFolder) -> list[str]:
     return [f"the class folders hold no images but folders ({names}): if these are meant, {remedy}"]
 
 
-def _inner_folders(folder: ImageFolder) -> dict[str, set[str]]:
+def _inner_folders(folder: ClassFolders) -> dict[str, set[str]]:
     """Return for each class the folders in it that hold images; "" for the class folder itself."""
     inner: dict[str, set[str]] = {}
     for where in {os.path.dirname(path) for path in folder.paths}:
@@ -278,7 +285,8 @@ def _inner_folders(folder: ImageFolder) -> dict[str, set[str]]:
     return inner
 
 
-def _check_same_classes(train: ImageFolder, val: ImageFolder) -> None:
+def check_same_classes(train: ClassFolders, val: ClassFolders) -> None:
+    """Raise MinialexError if two folders do not have the same classes."""
     differences = [
         f"only in {folder.root.name}: {enumerated(extra)}"
         for folder, other in ((train, val), (val, train))

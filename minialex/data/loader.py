@@ -12,79 +12,22 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass
-from functools import cached_property
 from numbers import Integral
 
 import numpy as np
 
-from minialex.arrays import CPU, Array, Device, on_device, to_device
+from minialex.arrays import CPU, Array, Device
 from minialex.autograd.conversion import flag
-from minialex.cpu.threads import chunks
-from minialex.data.batch_buffer import BatchBuffer
-from minialex.data.colour import Jitter
+from minialex.cpu.threads import chunks, cores
+from minialex.data.batch import Batch
 from minialex.data.datasets import Dataset, Indices
-from minialex.data.decode import Pixels
-from minialex.data.prepare import instructions, prepare
-from minialex.data.seeded import ORDER, permutation, uniforms
-from minialex.data.transforms import DRAWS_PER_IMAGE, Transform, Uniforms
+from minialex.data.decoders import Decoder, decoder_for
+from minialex.data.seeded import ORDER, permutation
+from minialex.data.transforms import Transform
 from minialex.wording import counted
 
 PREFETCH_BATCHES = 2
 """Batches decoded beyond the one in use."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """A batch of images with their classes.
-
-    Attributes
-    ----------
-    images : (N, 3, S, S) float32
-        From -1 to 1, on the loader's device.
-    targets : (N,) int64
-        The classes, on the loader's device.
-    indices : (N,) int64
-        Where the images stand in the data set, on the host.
-    """
-
-    images: Array
-    targets: Array
-    indices: Indices
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-
-class StagedBatch(Batch):
-    """A batch in a pinned staging buffer; images and targets are copied to the GPU on first access.
-
-    Attributes
-    ----------
-    buffer : BatchBuffer
-        On the host: bytes and parameters from which the GPU itself prepares the images.
-    """
-
-    def __init__(
-        self, buffer: BatchBuffer, jitter: Jitter | None, indices: Indices, device: Device
-    ) -> None:
-        # Batch is frozen; images and targets are the cached properties below
-        self.__dict__.update(buffer=buffer, jitter=jitter, indices=indices, device=device)
-
-    buffer: BatchBuffer
-    jitter: Jitter | None
-    device: Device
-
-    @cached_property
-    def images(self) -> Array:
-        """(N, 3, S, S) float32, on the device."""
-        with on_device(self.device):
-            return prepare(to_device(self.buffer.pixels, self.device), self.jitter)
-
-    @cached_property
-    def targets(self) -> Array:
-        """(N,) int64, on the device."""
-        return to_device(self.buffer.targets, self.device)
 
 
 class DataLoader:
@@ -103,8 +46,9 @@ class DataLoader:
         Draw a new order in each epoch.
     seed : int
         Of order and augmentation, from 0 to 2**64 - 1.
-    workers : int
-        Threads that decode; with 0 the calling thread does. Batches are the same for any number.
+    workers : int, optional
+        Threads that load images, as many as there are cores unless given; with 0 the calling
+        thread does. Batches are the same for any number.
     drop_last : bool
         Drop the last batch if it is incomplete.
     device : Device
@@ -127,10 +71,11 @@ class DataLoader:
         *,
         shuffle: bool = False,
         seed: int = 0,
-        workers: int = 2,
+        workers: int | None = None,
         drop_last: bool = False,
         device: Device = CPU,
     ) -> None:
+        workers = cores() if workers is None else workers
         for name, value in (("batch_size", batch_size), ("workers", workers)):
             if isinstance(value, bool) or not isinstance(value, Integral):
                 raise TypeError(f"DataLoader: {name} is {value!r}: give a whole number")
@@ -204,66 +149,22 @@ class DataLoader:
             order[at * self.batch_size : (at + 1) * self.batch_size]
             for at in range(start, len(self))
         ]
-        decoders = (_BatchDecoder(self, indices, epoch) for indices in batches)
-        return _prefetched(decoders, self.workers) if self.workers else _sequential(decoders)
+        decoders = (decoder_for(self, indices, epoch) for indices in batches)
+        return prefetched(decoders, self.workers) if self.workers else _sequential(decoders)
 
 
-class _BatchDecoder:
-    """Decodes one batch, different parts of it in different threads."""
-
-    def __init__(self, loader: DataLoader, indices: Indices, epoch: int) -> None:
-        self.loader = loader
-        self.indices = indices
-        self.epoch = epoch
-        N, S = len(indices), loader.transform.size
-        self.uniforms: Uniforms = np.zeros((N, DRAWS_PER_IMAGE))
-        # On the CPU workers also prepare what they decode; a GPU gets bytes and prepares them.
-        on_cpu = loader.device == CPU
-        self.images: Array | None = np.empty((N, 3, S, S), np.float32) if on_cpu else None
-        self.buffer = None if on_cpu else BatchBuffer.pinned(N, S, loader.device)
-
-    def decode(self, part: slice, stop: threading.Event) -> None:
-        """Decode one part of the batch; return early once `stop` is set."""
-        loader, indices, transform = self.loader, self.indices[part], self.loader.transform
-        draws = self.uniforms[part]
-        if transform.random:
-            draws[:] = uniforms(loader.seed, self.epoch, indices, DRAWS_PER_IMAGE)
-        S = transform.size
-        if self.buffer is not None:
-            pixels: Pixels = self.buffer.pixels[part]
-        else:
-            pixels = np.empty((len(indices), S, S, 3), np.uint8)
-        for row, index in enumerate(indices):
-            if stop.is_set():
-                return
-            image = loader.dataset.load(int(index))
-            pixels[row] = image.resized_crop(transform.box(image.size, draws[row]), S)
-        if self.images is not None:
-            prepare(pixels, transform.jitter(draws), out=self.images[part])
-
-    def finish(self) -> Batch:
-        """Return the batch, once all its parts are decoded."""
-        loader, targets = self.loader, self.loader.dataset.targets[self.indices]
-        if self.images is not None:
-            return Batch(self.images, targets, self.indices)
-        buffer, jitter = self.buffer, loader.transform.jitter(self.uniforms)
-        assert buffer is not None
-        buffer.targets[:] = targets
-        buffer.moves[:], buffer.factors[:] = instructions(len(targets), jitter)
-        return StagedBatch(buffer, jitter, self.indices, loader.device)
-
-
-def _sequential(decoders: Iterable[_BatchDecoder]) -> Generator[Batch, None, None]:
+def _sequential(decoders: Iterable[Decoder]) -> Generator[Batch, None, None]:
     never = threading.Event()
     for decoder in decoders:
         decoder.decode(slice(None), never)
         yield decoder.finish()
 
 
-def _prefetched(decoders: Iterable[_BatchDecoder], workers: int) -> Generator[Batch, None, None]:
+def prefetched(decoders: Iterable[Decoder], workers: int) -> Generator[Batch, None, None]:
+    """Yield the batches that are made in so many threads, `PREFETCH_BATCHES` ahead."""
     stop = threading.Event()
     pool = ThreadPoolExecutor(workers, "minialex-decode")
-    pending: deque[tuple[_BatchDecoder, list[Future[None]]]] = deque()
+    pending: deque[tuple[Decoder, list[Future[None]]]] = deque()
     try:
         for decoder in decoders:
             # `using` and `emulated` are context variables: each task gets its own copy of them
@@ -281,7 +182,7 @@ def _prefetched(decoders: Iterable[_BatchDecoder], workers: int) -> Generator[Ba
         pool.shutdown(cancel_futures=True)
 
 
-def _finish(decoder: _BatchDecoder, parts: list[Future[None]]) -> Batch:
+def _finish(decoder: Decoder, parts: list[Future[None]]) -> Batch:
     # in order, so that the first unreadable image of the batch is the one that is named
     for part in parts:
         part.result()

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minialex.data.colour import ADJUSTMENTS, Factors, Jitter
-from minialex.data.decode import Box
+from minialex.data.resample import Box
 
 RESIZES = ("random", "stretch", "crop")
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
 from minialex.cpu.threads import cores
-from minialex.data.datasets import Dataset, Subset
+from minialex.data.datasets import Dataset, Indices, Subset
 from minialex.data.decode import UnreadableImageError
 from minialex.errors import MinialexError
 from minialex.wording import enumerated
@@ -69,21 +69,35 @@ def drop_unreadable(
         return dataset, unreadable
     indices = np.setdiff1d(np.arange(len(dataset)), [image.index for image in unreadable])
     readable = Subset(dataset, indices)
-    empty = np.setdiff1d(dataset.targets, readable.targets)
+    check_classes_left(dataset, readable.targets, unreadable)
+    return readable, unreadable
+
+
+def check_classes_left(
+    dataset: Dataset, left: Indices, unreadable: Sequence[UnreadableImage]
+) -> None:
+    """Raise MinialexError if no image of some class is left, now that the unreadable ones are not.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        With all its images.
+    left : (M,) int64
+        The classes of those that can be read.
+    unreadable : sequence of UnreadableImage
+    """
+    empty = np.setdiff1d(dataset.targets, left)
     if len(empty):
         first, names = unreadable[0], [repr(dataset.classes[c]) for c in empty]
         raise MinialexError(
             f"no readable image of class {enumerated(names)} "
             f"({first.name}: {first.reason}); replace the files or remove the folder"
         )
-    return readable, unreadable
 
 
 def _check(dataset: Dataset, index: int) -> UnreadableImage | None:
     try:
-        image = dataset.load(index)
-        # resized to one pixel: reads the whole file and decodes as little as the format allows
-        image.resized_crop((0, 0, *image.size), 1)
+        dataset.load(index).verify()
     except UnreadableImageError as error:
         return UnreadableImage(index, error.name, error.reason)
     return None

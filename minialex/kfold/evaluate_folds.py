@@ -29,7 +29,7 @@ def evaluate_folds(
     seed: int = 0,
     device: str = "auto",
     batch_size: int = 32,
-    workers: int = 2,
+    workers: int | None = None,
     tell: MessageCallback | None = None,
 ) -> KFoldResult:
     """Evaluate given networks fold by fold, the i-th on the i-th fold of images it has not seen.

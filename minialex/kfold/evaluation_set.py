@@ -8,7 +8,6 @@ from pathlib import Path
 from minialex.data import (
     Dataset,
     Digits,
-    ImageFolder,
     Subset,
     UnreadableImage,
     drop_unreadable,
@@ -16,6 +15,7 @@ from minialex.data import (
 )
 from minialex.data.fingerprint import Fingerprint, fingerprint, replaced_classes, split_difference
 from minialex.data.folders import find_dataset_folders, folder_notes
+from minialex.data.packed import open_class_folders
 from minialex.errors import MinialexError
 from minialex.kfold.fold_images import divide
 from minialex.persistence import Trained
@@ -112,7 +112,7 @@ def _open(
         chosen = list(trained.classes) if trained.settings.classes else None
         # the val beside a fold's images was no part of the cross-validation
         val = None if trained.fold and _same_data(data, trained.settings.data) else found.val
-        images = ImageFolder(val or found.train, chosen)
+        images = open_class_folders(val or found.train, chosen)
         for line in folder_notes([images]):
             tell(line)
     check_classes(trained, images)

@@ -7,12 +7,12 @@ import numpy as np
 from minialex.data import (
     Dataset,
     Digits,
-    ImageFolder,
     Subset,
     UnreadableImage,
     drop_unreadable,
 )
 from minialex.data.folders import check_trainable, find_dataset_folders, folder_notes
+from minialex.data.packed import open_class_folders
 from minialex.errors import MinialexError
 from minialex.train.factory import chosen_classes
 from minialex.train.report import Reporter
@@ -32,7 +32,7 @@ def open_images(
     if settings.data == DIGITS:
         return Digits(), []
     reporter, found = reporter or Reporter(), find_dataset_folders(settings.data)
-    folder = ImageFolder(found.train, chosen_classes(settings))
+    folder = open_class_folders(found.train, chosen_classes(settings))
     check_trainable(folder)
     unseen = [found.val.name] if found.val else []
     for line in folder_notes([folder], [*unseen, *found.unused]):

@@ -36,10 +36,10 @@ from minialex.kfold.fold_records import (
 from minialex.kfold.fold_reporter import FoldReporter, FoldsPlan
 from minialex.kfold.identical_images import identical_images_note
 from minialex.kfold.parallel import devices_for, train_in_parallel
+from minialex.run_folder import RunFolder, claim, remove_parts
 from minialex.train.factory import check_data_is_there
 from minialex.train.report import Reporter
 from minialex.train.run import engine, engine_change, new_folder, with_absolute_path
-from minialex.train.run_folder import RunFolder, claim, remove_parts
 from minialex.train.run_state import RunData
 from minialex.train.settings import DIGITS, Settings
 from minialex.train.signals import StopRequest, stop_on_signals

@@ -1,7 +1,7 @@
 """Images that lie in several folds: networks are tested there on what they were trained on.
 
-They are found by the bytes of their files. The sizes tell most files apart, and their beginnings
-nearly all others, so that few are read to their ends.
+They are found by the bytes of their files, or in a pack by those of their pixels. The sizes tell
+most files apart, and their beginnings nearly all others, so that few are read to their ends.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import partial
 
 from minialex.data import Subset
+from minialex.data.packed import packed_picture
 from minialex.wording import counted, enumerated
 
 _BEGINNING = 4096
@@ -70,11 +71,16 @@ def _grouped(files: Iterable[File], key: Callable[[File], Hashable]) -> list[lis
 
 
 def _size(file: File) -> Hashable:
+    if packed := packed_picture(file[0]):
+        return packed.size
     # an empty file holds no image, and a pipe, which has no size, must not be opened
     return os.path.getsize(file[0]) or file
 
 
 def _digest(file: File, size: int = -1) -> bytes:
     """Return a digest of the first `size` bytes of a file, or of all."""
+    if packed := packed_picture(file[0]):
+        first_bytes = packed.pixels().reshape(-1)[: size if size > 0 else None]
+        return hashlib.blake2b(first_bytes.data, digest_size=16).digest()
     with open(file[0], "rb") as content:
         return hashlib.blake2b(content.read(size), digest_size=16).digest()

@@ -17,14 +17,14 @@ from minialex.autograd import Tensor, no_grad
 from minialex.cpu.threads import cores
 from minialex.data import (
     IgnoredFiles,
-    LazyImage,
     Transform,
     UnreadableImage,
     UnreadableImageError,
-    open_image,
     prepare,
 )
+from minialex.data.datasets import Picture
 from minialex.data.listing import image_files
+from minialex.data.packed import PackedImages, open_picture, packed_picture, packs_in
 from minialex.data.transforms import DRAWS_PER_IMAGE
 from minialex.errors import MinialexError
 from minialex.evaluation.batch_memory import translate_memory_error
@@ -61,7 +61,7 @@ def find_images(
 ) -> list[str]:
     """Return the files in `paths`, and the image files in and below the folders in `paths`.
 
-    Other files in these folders are counted in `ignored`.
+    A pack has the images that it was made of. Other files in folders are counted in `ignored`.
 
     Raises
     ------
@@ -72,19 +72,23 @@ def find_images(
     for path in map(Path, paths):
         if path.is_dir():
             others = IgnoredFiles()
-            inside = sorted(image_files(path, others))
+            inside = _packed_images(path) or sorted(image_files(path, others))
             if not inside:
                 raise _no_images(path, others)
             found += inside
             if ignored is not None:
                 ignored.add(others)
-        elif path.exists():
+        elif path.exists() or packed_picture(str(path)):
             found.append(str(path))
         else:
             raise MinialexError(f"there is no {path}: check the path")
     if not found:
         raise MinialexError("no images given: name files or folders")
     return found
+
+
+def _packed_images(folder: Path) -> list[str]:
+    return [path for pack in packs_in(folder) for path in PackedImages(pack).paths]
 
 
 def _no_images(folder: Path, others: IgnoredFiles) -> MinialexError:
@@ -151,12 +155,12 @@ def _predictions(
 
 def _read(index: int, path: str, transform: Transform) -> Pixels | UnreadableImage:
     try:
-        return transformed(open_image(path), transform)
+        return transformed(open_picture(path), transform)
     except UnreadableImageError as error:
         return UnreadableImage(index, error.name, error.reason)
 
 
-def transformed(picture: LazyImage, transform: Transform) -> Pixels:
+def transformed(picture: Picture, transform: Transform) -> Pixels:
     """Return the pixels (S, S, 3) that a transform which draws nothing makes of an image."""
     box = transform.box(picture.size, np.zeros(DRAWS_PER_IMAGE))
     return picture.resized_crop(box, transform.size)

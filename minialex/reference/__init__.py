@@ -1,10 +1,11 @@
 """What each op means: plain NumPy loops in float64, written from the formula alone.
 
 The function for an op has the op's name, takes its arrays and its parameters, and returns its
-output. Those of the optimizers (`rmsprop`, `sgd`, `adam`), of image preparation (`prepare`) and of
-what a training step counts (`tally`, `advance`) take what any implementation takes, and change
-arrays in place; `schedule` gives the factor of a learning rate. Slow on purpose: these are what
-everything else is checked against. They import NumPy and the standard library, nothing else.
+output. Those of the optimizers (`rmsprop`, `sgd`, `adam`), of image preparation (`prepare`,
+`prepare_crops`) and of what a training step counts (`tally`, `advance`) take what any
+implementation takes, and change arrays in place; `schedule` gives the factor of a learning rate.
+Slow on purpose: these are what everything else is checked against. They import NumPy and the
+standard library, nothing else.
 """
 
 from minialex.reference.adam import adam
@@ -34,6 +35,7 @@ from minialex.reference.log_softmax import log_softmax
 from minialex.reference.matmul import matmul
 from minialex.reference.max_pool2d import max_pool2d
 from minialex.reference.prepare import prepare
+from minialex.reference.prepare_crops import prepare_crops
 from minialex.reference.reduction import max, sum
 from minialex.reference.relu import relu
 from minialex.reference.rmsprop import rmsprop
@@ -74,6 +76,7 @@ __all__ = [
     "permute",
     "power",
     "prepare",
+    "prepare_crops",
     "relu",
     "reshape",
     "rmsprop",

@@ -23,8 +23,8 @@ from minialex import arrays, philox
 from minialex.arrays import Array, Device
 from minialex.autograd import Tensor
 from minialex.data import Batch
+from minialex.data.batch import StagedBatch
 from minialex.data.batch_buffer import Uploader
-from minialex.data.loader import StagedBatch
 from minialex.data.prepare import prepare_buffer, takes_buffers
 from minialex.nn import Module
 from minialex.optim import Optimizer
@@ -127,7 +127,7 @@ class StepGraph:
     def _has_first_size(self, batch: Batch) -> bool:
         """Return whether a batch is as large as the first one, which the buffers are made for."""
         if isinstance(batch, StagedBatch):
-            N, S = batch.buffer.shape
+            N, S = batch.buffer.shape[:2]
             shape, dtype = (N, 3, S, S), np.dtype(np.float32)
         else:
             shape, dtype = batch.images.shape, batch.images.dtype

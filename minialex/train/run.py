@@ -20,12 +20,12 @@ from minialex.cuda import emulation
 from minialex.errors import MinialexError
 from minialex.files import atomic_write
 from minialex.plain_json import read_json, typed
+from minialex.run_folder import claim
 from minialex.train.curves import draw_curves
 from minialex.train.factory import check_data_is_there, open_data
 from minialex.train.loop import Trainer
 from minialex.train.metrics import read_metrics
 from minialex.train.report import Outcome, Reporter
-from minialex.train.run_folder import claim
 from minialex.train.run_state import RunData, RunState
 from minialex.train.settings import DIGITS, RUNTIME_SETTINGS, Settings
 from minialex.weights import checkpoint

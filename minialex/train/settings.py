@@ -253,8 +253,13 @@ class Settings:
         runtime=True,
         help="cpu, cuda, cuda:N, or auto: a GPU where there is one.",
     )
-    workers: int = setting(
-        2, between(0, 256), section="Running", runtime=True, help="Threads that decode images."
+    workers: int | None = setting(
+        None,
+        between(0, 256),
+        section="Running",
+        runtime=True,
+        help="Threads that load images.",
+        default_help="as many as there are cores",
     )
     log_every: int = setting(
         10,

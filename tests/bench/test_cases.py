@@ -63,12 +63,18 @@ def test_images_are_compared_with_their_definition_and_flipped_by_peers_alone():
 def test_a_folder_is_loaded_by_one_worker_and_by_one_per_core(monkeypatch):
     monkeypatch.setattr(threads, "cores", lambda: 4)
     cases = images.loader_cases(8, (64, 128))
-    assert [(one.what, one.images) for one in cases] == [
-        ("64 images, 1 worker", 64), ("64 images, 4 workers", 64), ("128 images, 4 workers", 128),
-    ]  # fmt: skip
+    sources = ("JPEG folder", "pack", "pack, a GPU's bytes")
+    epochs = (
+        ("64 images, 1 worker", 64),
+        ("64 images, 4 workers", 64),
+        ("128 images, 4 workers", 128),
+    )
+    assert [(one.labels, one.what, one.images) for one in cases] == [
+        ((source,), *epoch) for source in sources for epoch in epochs
+    ]
     assert {(one.batch, one.per_step, one.work) for one in cases} == {(8, 0, ())}
     monkeypatch.setattr(threads, "cores", lambda: 1)
-    assert [one.what for one in images.loader_cases(8, (64,))] == ["64 images, 1 worker"]
+    assert [one.what for one in images.loader_cases(8, (64,))] == ["64 images, 1 worker"] * 3
 
 
 @pytest.mark.usefixtures("tiny")
@@ -95,13 +101,25 @@ def test_photographs_are_written_for_every_class_and_repeated():
 def test_an_epoch_is_loaded_whole_and_its_first_batch_compared():
     context = BenchContext(implementations=())
     with context.stack:
-        prepared = images.prepare_loader(3, 7, 1, context)
+        for source in ("JPEG folder", "pack"):
+            prepared = images.prepare_loader(source, 3, 7, 1, context)
+            (plain,) = prepared.contenders
+            (got,), (expected,) = plain.workload.result(), prepared.independent()
+            np.testing.assert_array_equal(got, expected)
+            assert got.shape == (3, 3, 12, 12)
+            # the last batch of an epoch is what is left
+            assert plain.workload.run().shape == (1, 3, 12, 12)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_crops_for_a_gpu_are_copied_for_a_whole_epoch_and_make_the_images_of_the_host():
+    context = BenchContext(implementations=())
+    with context.stack:
+        prepared = images.prepare_crop_copies(3, 7, 1, context)
         (plain,) = prepared.contenders
         (got,), (expected,) = plain.workload.result(), prepared.independent()
         np.testing.assert_array_equal(got, expected)
-        assert got.shape == (3, 3, 12, 12)
-        # the last batch of an epoch is what is left
-        assert plain.workload.run().shape == (1, 3, 12, 12)
+        assert len(plain.workload.run()) == 1
 
 
 # ---- optimizers ---------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from minialex.cpu import threads
 from minialex.errors import MinialexError
 from minialex.kfold.fold_records import PLAN, read_plan
 from minialex.kfold.folds import kfold
-from minialex.train.run_folder import claim
+from minialex.run_folder import claim
 from tests.campaigns import processes
 from tests.campaigns.campaign import Campaign
 from tests.small_runs import checkpoints, small, without_rates, write_images

@@ -19,6 +19,7 @@ IN_WORDS = {
     "recipe": "by DATA: digits or images",
     "warmup": "a tenth of the run, at most 200; article: 0",
     "image_size": "what the network is made for",
+    "workers": "as many as there are cores",
     "pretrained": "",
     "classes": "",
     "skip_unreadable": "",

@@ -9,7 +9,7 @@ import pytest
 from minialex import emulated
 from minialex.arrays import Device
 from minialex.data import Crop, Jitter, prepare
-from minialex.data.batch_buffer import BatchBuffer, Uploader
+from minialex.data.batch_buffer import BatchBuffer, CropBuffer, Uploader
 from minialex.data.prepare import instructions
 
 FIELDS = ("targets", "moves", "factors", "pixels")
@@ -161,6 +161,18 @@ def test_a_buffer_is_filled_after_it_was_read_and_read_after_it_was_filled(log):
         *["the host waits for copied 1", *upload(1)],
         *["the host waits for copied 0", *upload(0)],
     ]
+
+
+def test_batches_of_crops_of_other_sizes_share_buffers(log):
+    uploader = Uploader(Device("cuda"))
+    for pixel_bytes in (900, 990, 800):
+        batch = CropBuffer(np.full(4096, 7, np.uint8), 2, 3, 2, pixel_bytes)
+        arrived = uploader.upload(batch)
+        assert arrived.pixels.shape == (pixel_bytes,)
+        assert arrived.down.shape == (2, 3, 3)
+        np.testing.assert_array_equal(arrived.memory, batch.memory)
+        uploader.record_read()
+    assert log == [*upload(1), *upload(0), "the host waits for copied 1", *upload(1)]
 
 
 def test_a_larger_batch_has_larger_buffers(log):

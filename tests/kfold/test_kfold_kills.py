@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from minialex.train.run_folder import claim
+from minialex.run_folder import claim
 from tests.campaigns import kfold_kills
 
 

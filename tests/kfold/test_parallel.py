@@ -19,7 +19,7 @@ from minialex.kfold import parallel, worker
 from minialex.kfold.fold import Fold
 from minialex.kfold.fold_images import divide, open_images
 from minialex.kfold.folds import kfold
-from minialex.train.run_folder import claim
+from minialex.run_folder import claim
 from minialex.train.run_state import RunData
 from minialex.train.signals import SIGNALS
 from tests.kfold.conftest import K, content

@@ -170,7 +170,7 @@ GOLDEN = {
     # of section 3.1 of the article
     **{"epochs": 50, "batch_size": 32, "optimizer": "rmsprop", "lr": 0.001, "momentum": 0.9},
     **{"weight_decay": 0.0005, "lr_step": 256, "lr_gamma": 0.5, "variant": "alexnet"},
-    **{"image_size": 227, "workers": 2, "log_every": 10},
+    **{"image_size": 227, "workers": None, "log_every": 10},
     **{"classes": None},
     # PyTorch's defaults
     **{"alpha": 0.99, "label_smoothing": 0.0, "dropout": 0.5},

@@ -15,6 +15,8 @@ import numpy as np
 from minialex.arrays import Array, Device, to_device
 from minialex.check.case import Inputs
 from minialex.data import Crop, Jitter
+from minialex.data.prepare import Crops
+from minialex.data.resample import filter_tables, max_taps, window
 
 STEPS = 3
 SIZES = 1, 31, 33, 257, 1025
@@ -161,6 +163,32 @@ def noise(*shape: int) -> Array:
     return np.random.default_rng(sum(shape)).integers(0, 256, (*shape, 3), np.uint8)
 
 
+def filter_case(
+    what: str, boxes: list[tuple[int, int, int, int]], size: tuple[int, int], jitter: Jitter
+) -> RoutineCase:
+    """Return crops out of images of 40 x 40 pixels, brought to `size` (H, W)."""
+    (H, W), extents = size, np.full((len(boxes), 2), 40)
+    taps = max(max_taps(box, (W, H)) for box in boxes)
+    windows = np.array([window(box, (40, 40), (W, H)) for box in boxes])
+    rng = np.random.default_rng(len(boxes))
+    shapes = (windows[:, 3:1:-1] - windows[:, 1::-1]).astype(np.int32)
+    sizes = 3 * shapes.astype(np.int64).prod(axis=1)
+    across, down = filter_tables(np.array(boxes, np.float64), windows, extents, (W, H), taps)
+    pixels = rng.integers(0, 256, int(sizes.sum()), np.uint8)
+
+    def run(
+        prepare: Callable[..., None], dtype: Any, device: Device, layout: Layout
+    ) -> list[Array]:
+        arrays = pixels, np.cumsum(sizes) - sizes, shapes, across, down
+        *fields, y = _laid_out(
+            layout, (*arrays, np.full((len(boxes), 3, H, W), np.nan, dtype)), device
+        )
+        prepare(Crops(*fields), jitter, y)
+        return [y]
+
+    return RoutineCase(what, run, bound=64, dtypes=("float32",))
+
+
 def corners(levels: tuple[int, ...] = (0, 1, 127, 128, 254, 255)) -> Array:
     """Return every corner and many edges of the colour cube, where hue has its kinks and ties."""
     colours = [(r, g, b) for r in levels for g in levels for b in levels]
@@ -263,6 +291,23 @@ CASES: dict[str, list[RoutineCase]] = {
         ),
         crop_case(5, (9, 12), (6, 7), draw_jitter(5, COLOURS, 6)),
         crop_case(3, (8, 5), (8, 5), draw_jitter(3, (), 7)),
+    ],
+    "prepare_crops": [
+        filter_case(
+            "enlarged", [(0, 0, 5, 7), (31, 30, 40, 40), (9, 3, 12, 4)], (9, 11), draw_jitter(3, ())
+        ),
+        filter_case(
+            "made smaller", [(0, 0, 40, 40), (3, 1, 33, 38)], (11, 13), draw_jitter(2, (), 1)
+        ),
+        filter_case(
+            "as they are", [(4, 5, 12, 13), (32, 32, 40, 40)], (8, 8), draw_jitter(2, (), 2)
+        ),
+        filter_case(
+            "both at once", [(0, 7, 6, 39), (2, 2, 3, 3)], (12, 9), draw_jitter(2, COLOURS, 3)
+        ),
+        filter_case(
+            "more pixels than threads", [(1, 2, 39, 30)], (29, 40), draw_jitter(1, COLOURS, 5)
+        ),
     ],
 }
 """The cases of each routine, by its name."""

@@ -11,13 +11,24 @@ import numpy as np
 
 from minialex.arrays import Array, Device, array_module, device_of
 from minialex.autograd import Routine, implementation_for
+from minialex.data.batch_buffer import BatchBuffer, CropBuffer
 from minialex.data.colour import Jitter
 from minialex.data.prepare.blocked import prepare_blocked
 from minialex.data.prepare.crop import Crop, check_windows
-from minialex.data.prepare.cuda import instructions, prepare_buffer, prepare_kernel
+from minialex.data.prepare.crops import PREPARE_CROPS, Crops, crops_kernel, launch_crops
+from minialex.data.prepare.cuda import instructions, launch, prepare_kernel
 from minialex.data.prepare.plain import prepare_plain
 
-__all__ = ["PREPARE", "Crop", "instructions", "prepare", "prepare_buffer", "takes_buffers"]
+__all__ = [
+    "PREPARE",
+    "PREPARE_CROPS",
+    "Crop",
+    "Crops",
+    "instructions",
+    "prepare",
+    "prepare_buffer",
+    "takes_buffers",
+]
 
 PREPARE = Routine(
     "prepare",
@@ -74,8 +85,24 @@ def prepare(
 
 
 def takes_buffers(device: Device) -> bool:
-    """Return whether what runs on a device can be replayed, reading a buffer: `prepare_buffer`."""
-    return implementation_for(PREPARE, device) is prepare_kernel
+    """Return whether what runs on a device reads a buffer: `prepare_buffer`."""
+    chosen = implementation_for(PREPARE, device), implementation_for(PREPARE_CROPS, device)
+    return chosen == (prepare_kernel, crops_kernel)
+
+
+def prepare_buffer(buffer: BatchBuffer | CropBuffer, out: Array) -> None:
+    """Write the images of a batch whose every number is on the device already to `out`: a launch.
+
+    Parameters
+    ----------
+    buffer : BatchBuffer or CropBuffer
+    out : (N, 3, S, S) float32
+    """
+    if isinstance(buffer, BatchBuffer):
+        launch(buffer.pixels, buffer.moves, buffer.factors, out)
+        return
+    crops = Crops(buffer.pixels, buffer.starts, buffer.shapes, buffer.across, buffer.down)
+    launch_crops(crops, buffer.moves, buffer.factors, out)
 
 
 def _check_array(name: str, a: Array, shape: tuple[int | str, ...], dtype: str) -> None:

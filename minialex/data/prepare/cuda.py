@@ -7,7 +7,6 @@ import numpy.typing as npt
 
 from minialex import cuda
 from minialex.arrays import Array, array_module
-from minialex.data.batch_buffer import BatchBuffer
 from minialex.data.colour import ADJUSTMENTS, Factors, Jitter
 from minialex.data.prepare.crop import Crop
 
@@ -29,18 +28,18 @@ def prepare_kernel(images: Array, jitter: Jitter | None, crop: Crop | None, out:
         )
     moves, factors = instructions(len(out), jitter, crop)
     pixels = xp.ascontiguousarray(images)
-    _launch(pixels, xp.asarray(moves), xp.asarray(factors), out)
+    launch(pixels, xp.asarray(moves), xp.asarray(factors), out)
 
 
-def prepare_buffer(buffer: BatchBuffer, out: Array) -> None:
-    """Write the images of a batch whose every number is on the device already to `out`."""
-    _launch(buffer.pixels, buffer.moves, buffer.factors, out)
-
-
-def _launch(pixels: Array, moves: Array, factors: Array, out: Array) -> None:
+def launch(pixels: Array, moves: Array, factors: Array, out: Array) -> None:
+    """Write the prepared images to `out`; `instructions` are on the device already."""
     N, _, H, W = out.shape
-    threads = min(MAX_THREADS, WARP * cuda.blocks(max(1, H * W), WARP))
-    _kernel(N, threads, pixels, moves, factors, out, *pixels.shape[1:3], H, W)
+    _kernel(N, threads_per_image(H, W), pixels, moves, factors, out, *pixels.shape[1:3], H, W)
+
+
+def threads_per_image(H: int, W: int) -> int:
+    """Return how many threads, in whole warps, compute an image of H x W pixels."""
+    return min(MAX_THREADS, WARP * cuda.blocks(max(1, H * W), WARP))
 
 
 def instructions(

@@ -5,6 +5,7 @@ from functools import partial
 from tests.cuda.zoo import routine_fault
 
 fault = partial(routine_fault, "prepare")
+crop_fault = partial(routine_fault, "prepare_crops", file="prepare.cu")
 
 FAULTS = [
     fault("flip off by one", "mirrored ? W - 1 - i % W", "mirrored ? (W - i % W) % W"),
@@ -37,7 +38,7 @@ FAULTS = [
         "transforms[1] * IW + transforms[0]",
         "out-of-bounds",
     ),
-    fault("rows of the window", "row(IW * 3)", "row(W * 3)"),
+    fault("rows of the window", "row(IW * 3)", "row((IW - 1) * 3)"),
     fault(
         "a part of the image missing from the mean",
         "sum += grey(image.pixel(i, true, 0));",
@@ -55,4 +56,13 @@ FAULTS = [
         "if (image.has_contrast() && threadIdx.x < pixels) {",
         error="divergent barrier",
     ),
+    crop_fault("sums are cut off", "red = 1 << (WEIGHT_BITS - 1)", "red = 0"),
+    crop_fault(
+        "a pixel too far to the right", "weights[0] * 3;", "weights[0] * 3 + 3;", "out-of-bounds"
+    ),
+    crop_fault(
+        "the last weight missing", "t <= taps && weights[t] != 0; ++t) {", "t < taps; ++t) {"
+    ),
+    crop_fault("rows and columns mixed up", "shapes[2 * n + 1]", "shapes[2 * n]", "out-of-bounds"),
+    crop_fault("the first crop for all", "crops + starts[n]", "crops + starts[0]"),
 ]

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from minialex import run_folder
 from minialex.errors import MinialexError
 from minialex.files import atomic_write
-from minialex.train import run_folder
-from minialex.train.run_folder import LOCK_FILE, claim
+from minialex.run_folder import LOCK_FILE, claim
 
 
 def names(folder):
@@ -21,7 +21,7 @@ def names(folder):
 
 HOLD = """
 import sys
-from minialex.train.run_folder import claim
+from minialex.run_folder import claim
 claim(sys.argv[1])
 print("held", flush=True)
 sys.stdin.read()
@@ -36,7 +36,7 @@ def other_process(tmp_path):
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[1],
     )
     assert process.stdout.readline() == "held\n"
     yield process
