@@ -7,7 +7,7 @@
                 Added, so that it learns: a warm-up, a falling rate, RMSprop's eps at
                 0.03
 `small-images`  a folder of images up to 64x64 pixels, with `alexnet-mini`: Adam, crops
-                that keep a third of an image or more, since less of 32 pixels shows
+                that keep half of an image or more, since less of 32 pixels shows
                 nothing, and colours that change
 `article`       the article's optimizer and schedule to the letter (sections 2.4 and
                 2.5): no warm-up, 0.01, halved every 256 batches
@@ -40,15 +40,14 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "variant": "alexnet-mini",
             "epochs": 80,
             "optimizer": "adam",
-            "weight_decay": 0.0,
             "label_smoothing": 0.1,
             "schedule": "cosine",
             "warmup": None,
-            "dropout": 0.4,
-            "min_crop_area": 0.35,
+            "min_crop_area": 0.5,
             "brightness": 0.3,
             "contrast": 0.3,
             "saturation": 0.3,
+            "hue": 0.05,
         },
         "article": {"lr": 0.01, "schedule": "article"},
     }

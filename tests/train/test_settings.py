@@ -185,9 +185,9 @@ GOLDEN_BY_RECIPE = {
     "images": {"eps": 0.03, "schedule": "cosine", "warmup": None},
     "small-images": {
         **{"variant": "alexnet-mini", "image_size": 64, "epochs": 80, "optimizer": "adam"},
-        **{"eps": 1e-8, "weight_decay": 0.0, "label_smoothing": 0.1, "schedule": "cosine"},
-        **{"warmup": None, "dropout": 0.4, "min_crop_area": 0.35, "brightness": 0.3},
-        **{"contrast": 0.3, "saturation": 0.3},
+        **{"eps": 1e-8, "label_smoothing": 0.1, "schedule": "cosine", "warmup": None},
+        **{"min_crop_area": 0.5, "brightness": 0.3, "contrast": 0.3, "saturation": 0.3},
+        **{"hue": 0.05},
     },
     "article": {"eps": 1e-8, "lr": 0.01, "schedule": "article", "warmup": 0},
     "digits": {
