@@ -33,7 +33,7 @@ def digits(out: Path) -> None:
         train, val = write_digits(out, progress=move)
     console.print(
         f"{train:,} training images and {val:,} validation images are in {out}; "
-        f"try: minialex train {out} --network alexnet-mini"
+        f"try: minialex train {out} --recipe digits"
     )
 
 

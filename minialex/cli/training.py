@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from minialex.cli.emulation import emulate_option, use_option
-from minialex.cli.options import Decorator, SectionOption
+from minialex.cli.options import Decorator, SectionOption, console
 from minialex.train.declaration import Declaration
 from minialex.train.given import check_used, make_settings
 from minialex.train.run import read_settings
-from minialex.train.settings import DECLARATIONS, Settings, default_help
+from minialex.train.settings import DECLARATIONS, DIGITS, Settings, default_help
+from minialex.train.suited import suited_recipe
 
 _METAVARS = {int: "N", float: "X", str: "NAME"}
 
@@ -24,11 +25,24 @@ def settings_of(
     """Return what the options say; what they do not is as in the file `config`, or the recipe."""
     given = {**options, "data": None if data is None else str(data)}
     if config is None:
+        if recipe is None and given["data"] not in (None, DIGITS):
+            return _suited(given)
         return make_settings(recipe, **given)
     if recipe is not None:
         raise click.UsageError("--recipe does not go with --config, which has all values")
     settings = read_settings(config).replace(**given)
     check_used(settings, {name: value for name, value in given.items() if value is not None})
+    return settings
+
+
+def _suited(given: Mapping[str, Any]) -> Settings:
+    """Return settings by the recipe that suits the images in a folder; say which it is."""
+    suited = suited_recipe(given["data"], given["classes"])
+    settings = make_settings(suited.recipe, **given)
+    console.print(
+        f"{suited.images}: network {settings.variant} at {settings.image_size} pixels, recipe "
+        f"{settings.recipe}; --network and --recipe choose otherwise"
+    )
     return settings
 
 

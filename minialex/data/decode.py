@@ -207,16 +207,36 @@ def read_image(path: str | os.PathLike[str]) -> Pixels:
     return open_image(path).pixels()
 
 
+def stored_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Return width and height of the image file `path`, as they are stored; no pixel is read.
+
+    Raises
+    ------
+    UnreadableImageError
+        If it is no image, or none that is read.
+    """
+    name = os.fspath(path)
+    with _reading(name):
+        _file_bytes(name)
+        with Image.open(name, formats=FORMATS) as image:
+            return image.size
+
+
 # Opening ------------------------------------------------------------------------------------------
 
 
-def _file_content(name: str) -> bytes:
-    """Return a file's bytes: all of them now, so that no file stays open."""
+def _file_bytes(name: str) -> int:
+    """Return how large a file is."""
     found = os.stat(name)
     # to open a pipe would wait for ever, and to open a device may do anything
     if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
         raise ValueError("it is not a regular file")
-    if found.st_size > MAX_DECODE_BYTES:
+    return found.st_size
+
+
+def _file_content(name: str) -> bytes:
+    """Return a file's bytes: all of them now, so that no file stays open."""
+    if _file_bytes(name) > MAX_DECODE_BYTES:
         raise ValueError(f"the file is larger than {MAX_DECODE_BYTES:,} bytes")
     with open(name, "rb") as file:
         data = file.read()

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from minialex.philox import philox4x32
 
 # The purposes: the highest word of the counter. Dropout counts its streams from 0, far below.
-ORDER, AUGMENT, SPLIT = 0xDA7A0000, 0xDA7A0001, 0xDA7A0002
+ORDER, AUGMENT, SPLIT, SAMPLE = 0xDA7A0000, 0xDA7A0001, 0xDA7A0002, 0xDA7A0003
 
 
 def random_words(
@@ -25,7 +25,7 @@ def random_words(
     seed : int
         From 0 to 2**64 - 1.
     purpose : int
-        `ORDER`, `AUGMENT` or `SPLIT`.
+        `ORDER`, `AUGMENT`, `SPLIT` or `SAMPLE`.
     epoch : int
         From 0 to 2**32 - 1.
     images : (N,) int64

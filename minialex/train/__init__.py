@@ -8,6 +8,7 @@ from minialex.train.report import EpochEnd, Outcome, Reporter, RunPlan, Training
 from minialex.train.run import resume, train
 from minialex.train.settings import Settings
 from minialex.train.step import TrainStep
+from minialex.train.suited import suited_recipe
 
 __all__ = [
     "RECIPES",
@@ -22,5 +23,6 @@ __all__ = [
     "TrainingProgress",
     "make_settings",
     "resume",
+    "suited_recipe",
     "train",
 ]

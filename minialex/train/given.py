@@ -10,6 +10,7 @@ from minialex.errors import MinialexError
 from minialex.models import VARIANTS
 from minialex.train.recipes import RECIPES
 from minialex.train.settings import DECLARATIONS, DIGITS, Settings, check_names
+from minialex.train.suited import suited_recipe
 
 _ONLY_WITH: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "momentum": ("optimizer", ("rmsprop", "sgd")),
@@ -43,7 +44,8 @@ def make_settings(recipe: str | None = None, **options: Any) -> Settings:
     Parameters
     ----------
     recipe : str, optional
-        A key of `RECIPES`; without it "digits" for the digits and "images" for a folder.
+        A key of `RECIPES`; without it "digits" for the digits, and for a folder the one that suits
+        its images (`suited_recipe`).
     **options
         Attributes of `Settings`. One that is None counts as not given. Without `image_size`
         it is the one that the network is made for.
@@ -51,12 +53,14 @@ def make_settings(recipe: str | None = None, **options: Any) -> Settings:
     Raises
     ------
     MinialexError
-        If there is no such recipe, a value is not allowed, or one that is given would not be used.
+        If there is no such recipe, a value is not allowed, or one that is given would not be used;
+        without a recipe, as `suited_recipe`.
     """
     given = {name: value for name, value in options.items() if value is not None}
     check_names(given)
     data = given.get("data", DIGITS)
-    recipe = recipe or ("digits" if data == DIGITS else "images")
+    if recipe is None:
+        recipe = DIGITS if data == DIGITS else suited_recipe(data, given.get("classes")).recipe
     DECLARATIONS["recipe"].checked(recipe)
     settings = Settings(**{"data": data, **RECIPES[recipe], **given, "recipe": recipe})
     check_used(settings, given)

@@ -53,8 +53,9 @@ class Settings:
         one_of(*RECIPES),
         section="Training",
         help="Where the values come from that are not given: digits for the built-in digits, "
-        "images for a folder; article has the article's optimizer and schedule to the letter.",
-        default_help="by DATA: digits or images",
+        "small-images for a folder of images up to 64x64, images for others; article has the "
+        "article's optimizer and schedule to the letter.",
+        default_help="by DATA: digits, small-images or images",
     )
     epochs: int = setting(
         50, at_least(1), section="Training", help="How often every image is trained on."

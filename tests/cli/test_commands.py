@@ -65,7 +65,7 @@ def test_train_writes_its_folder_and_prints_the_articles_lines(minialex, photos)
     ("options", "batches"), [(("--epochs", "4"), "1 of 12"), (("--warmup", "2"), "2 of 3")], ids=str
 )
 def test_train_says_over_how_many_batches_the_rate_rises(minialex, photos, options, batches):
-    answer = minialex("train", photos, *TINY, *options, "--stop-after", "1")
+    answer = minialex("train", photos, *TINY, "--recipe", "images", *options, "--stop-after", "1")
     said = f"rmsprop at 0.001 (cosine, warm-up over {batches} batches), seed 0"
     assert said in " ".join(answer.out.split())
 

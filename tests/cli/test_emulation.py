@@ -37,7 +37,7 @@ def losses(out):
 
 
 def test_a_few_steps_on_kernels_give_the_losses_of_arrays(minialex, photos, launches):
-    some = "--stop-after", 2, "--log-every", 1
+    some = "--recipe", "images", "--stop-after", 2, "--log-every", 1
     arrays = minialex("train", photos, *TINY, *some, "--out", "arrays")
     assert not launches
     kernels = minialex("train", photos, *TINY, *some, "--out", "kernels", "--emulate")

@@ -24,7 +24,7 @@ from tests.small_runs import small, write_images
 def test_a_pipe_gets_the_plan_and_a_line_per_epoch_and_fold(minialex, photos, monkeypatch):
     monkeypatch.setenv("MINIALEX_THREADS", "1")
     shutil.copy(photos / "dark" / "00.png", photos / "light" / "00.png")
-    answer = minialex("kfold", photos, *TINY, "--folds", "2")
+    answer = minialex("kfold", photos, *TINY, "--folds", "2", "--recipe", "images")
     assert answer.status == 0
     assert "\x1b" not in answer.out
     lines = [re.sub(r"\d+\.\d+|\d:\d\d", "#", line) for line in answer.out.splitlines()]
@@ -83,7 +83,7 @@ def test_after_a_signal_a_line_says_where_and_how_to_go_on(
     record = FoldRecord(1, 5, "fold-1/last.safetensors", 8, 2, 1, 50.0, 100.0, 0.7)
     result = KFoldResult((record,), 5, SIGHUP, folder=Path("runs/my photos-kfold"))
     monkeypatch.setattr(command, "cross_validate", lambda *_, **__: result)
-    answer = minialex("kfold", photos, *TINY, *options)
+    answer = minialex("kfold", photos, *TINY, "--recipe", "images", *options)
     assert answer.status == 128 + SIGHUP
     assert answer.out.splitlines() == [
         "Mean Accuracy: 50.00 % +- 0.00 % (standard deviation of 1 of 5 folds, divisor 1)",

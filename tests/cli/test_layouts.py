@@ -3,16 +3,22 @@
 import io
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from minialex.cli.progress import ConsoleReporter
+from minialex.train.run import read_settings
 from tests.cli.conftest import TINY
 from tests.cli.test_bad_input import refused
 from tests.small_runs import write_images
 
 TWO = ("cat", "dog")
+CHOSEN = (
+    "images of 24x20 pixels: network alexnet-mini at 32 pixels, recipe small-images; "
+    "--network and --recipe choose otherwise"
+)
 HEIC = ".heic cannot be read: convert to .jpg or .png"
 
 
@@ -20,12 +26,13 @@ def opening(answer):
     """Return the lines before the network is named."""
     assert answer.status == 0
     lines = answer.out.splitlines()
-    return lines[: next(i for i, line in enumerate(lines) if "alexnet-mini, " in line)]
+    return lines[: next(i for i, line in enumerate(lines) if line.startswith("alexnet-mini, "))]
 
 
 def test_train_names_the_classes_and_the_validation_images(minialex, photos):
     answer = minialex("train", photos, *TINY, "--val-fraction", "0.5")
     assert opening(answer) == [
+        CHOSEN,
         "classes: dark, light",
         "validation: 50 % of each class, split off",
     ]
@@ -37,7 +44,7 @@ def test_train_names_the_parts_that_it_uses_and_those_that_it_does_not(minialex,
         write_images(tmp_path / "d" / part, each, TWO)
     answer = minialex("train", "d", *TINY, "--out", "run")
     said = ["classes: cat, dog", "validation: the images in Dev", "not used: test"]
-    assert opening(answer) == said
+    assert opening(answer) == [CHOSEN, *said]
     assert "8 training images, 4 validation images" in answer.out
     assert opening(minialex("train", "--resume", "run", "--epochs", "2")) == said
     evaluated = minialex("evaluate", "run")
@@ -49,11 +56,20 @@ def test_kfold_names_them_once(minialex, tmp_path):
         write_images(tmp_path / "d" / part, 4, TWO)
     answer = minialex("kfold", "d", *TINY, "--folds", "2")
     assert opening(answer) == [
+        CHOSEN,
         "not used: val",
         "classes: cat, dog",
         "validation: each of 2 folds of 8 images in turn",
     ]
     assert answer.out.count("classes: ") == 1
+
+
+def test_a_recipe_that_is_given_is_taken_unseen(minialex, photos):
+    given = minialex("train", photos, *TINY, "--recipe", "images", "--out", "run")
+    assert opening(given)[0] == "classes: dark, light"
+    assert read_settings(Path("run/settings.json")).recipe == "images"
+    again = minialex("train", "--config", "run/settings.json", "--seed", "1", "--out", "again")
+    assert opening(again)[0] == "classes: dark, light"
 
 
 @pytest.mark.parametrize("command", ["train", "kfold"])
@@ -80,7 +96,7 @@ IGNORED = f"ignored 3 files: 2 .txt, 1 .heic; {HEIC}"
 
 def test_every_command_says_what_it_passes_over(minialex, run_folder, mixed):
     assert opening(minialex("train", mixed, *TINY))[-1] == IGNORED
-    assert opening(minialex("kfold", mixed, *TINY, "--folds", "2"))[0] == IGNORED
+    assert opening(minialex("kfold", mixed, *TINY, "--folds", "2"))[1] == IGNORED
     evaluated = minialex("evaluate", run_folder, "--json")
     assert evaluated.err.splitlines()[0] == IGNORED
     assert evaluated.out.startswith("{")

@@ -16,7 +16,7 @@ from tests.small_runs import small
 # not options of both commands, or whose default is no value
 APART = {"data", "out"}
 IN_WORDS = {
-    "recipe": "by DATA: digits or images",
+    "recipe": "by DATA: digits, small-images or images",
     "warmup": "a tenth of the run, at most 200; article: 0",
     "image_size": "what the network is made for",
     "workers": "as many as there are cores",

@@ -52,7 +52,7 @@ def test_the_digits_to_evaluate_a_network_on(digits, tmp_path, trained_on, descr
         tmp_path / "best.safetensors",
         model,
         tuple("0123456789"),
-        make_settings(val_fraction=0.25, data=trained_on),
+        make_settings("images", val_fraction=0.25, data=trained_on),
         split=fingerprint(train=train, val=val),
     )
     found = evaluation_set(trained, "digits")

@@ -183,6 +183,12 @@ GOLDEN = {
 }
 GOLDEN_BY_RECIPE = {
     "images": {"eps": 0.03, "schedule": "cosine", "warmup": None},
+    "small-images": {
+        **{"variant": "alexnet-mini", "image_size": 64, "epochs": 80, "optimizer": "adam"},
+        **{"eps": 1e-8, "label_smoothing": 0.1, "schedule": "cosine", "warmup": None},
+        **{"min_crop_area": 0.5, "brightness": 0.3, "contrast": 0.3, "saturation": 0.3},
+        **{"hue": 0.05},
+    },
     "article": {"eps": 1e-8, "lr": 0.01, "schedule": "article", "warmup": 0},
     "digits": {
         **{"variant": "alexnet-mini", "image_size": 64, "epochs": 12, "lr": 0.0003, "eps": 0.003},
@@ -193,11 +199,10 @@ GOLDEN_BY_RECIPE = {
 
 
 class TestRecipes:
-    def test_the_digits_and_folders_have_recipes_of_their_own(self):
+    def test_the_digits_have_a_recipe_of_their_own(self):
         assert make_settings().recipe == "digits"
         assert make_settings().variant == "alexnet-mini"
-        assert make_settings(data="photos").recipe == "images"
-        assert make_settings(data="photos").variant == "alexnet"
+        assert make_settings("images").variant == "alexnet"
 
     @pytest.mark.parametrize("recipe", RECIPES)
     def test_every_number_of_a_recipe(self, recipe):
@@ -220,13 +225,15 @@ class TestRecipes:
     @pytest.mark.parametrize("variant", VARIANTS)
     def test_the_image_size_is_the_networks_own_unless_given(self, variant):
         own = VARIANTS[variant].image_size
-        assert make_settings(data="photos", variant=variant).image_size == own
-        assert make_settings(data="photos", variant=variant, image_size=99).image_size == 99
+        assert make_settings("images", data="photos", variant=variant).image_size == own
+        assert (
+            make_settings("images", data="photos", variant=variant, image_size=99).image_size == 99
+        )
 
 
 class TestDifferences:
     def test_where_a_run_computes_makes_no_difference(self):
-        here = make_settings(data="photos")
+        here = make_settings("images", data="photos")
         changes = {"out": "x", "device": "cuda:1", "workers": 9, "log_every": 3}
         there = here.replace(**changes, save_minutes=5.0)
         assert set(changes) | {"save_minutes"} == RUNTIME_SETTINGS
@@ -234,14 +241,14 @@ class TestDifferences:
         assert here.result_settings() == there.result_settings()
 
     def test_what_it_computes_does(self):
-        here = make_settings(data="photos")
+        here = make_settings("images", data="photos")
         assert here.differences(here.replace(lr=0.5)) == ["lr: 0.001, not 0.5"]
 
 
 class TestTransforms:
     def test_training_images_are_cropped_and_flipped_as_set(self):
         t = make_settings(
-            data="photos", image_size=40, min_crop_area=0.5, max_crop_aspect=2.0, flip=0.25,
+            "images", image_size=40, min_crop_area=0.5, max_crop_aspect=2.0, flip=0.25,
             brightness=0.1, contrast=0.2, saturation=0.3, hue=0.4,
         ).training_transform()  # fmt: skip
         assert (t.size, t.resize, t.scale, t.ratio) == (40, "random", (0.5, 1.0), (0.5, 2.0))
@@ -252,7 +259,7 @@ class TestTransforms:
         assert make_settings(min_crop_area=1.0).training_transform().resize == "stretch"
 
     def test_nothing_is_left_to_chance_in_judging(self):
-        t = make_settings(data="photos", image_size=40, resize="crop").eval_transform()
+        t = make_settings("images", data="photos", image_size=40, resize="crop").eval_transform()
         assert not t.random
         assert (t.size, t.resize) == (40, "crop")
 

@@ -59,7 +59,7 @@ def test_a_recipe_warms_up_over_a_tenth_of_the_run_and_at_most_200(recipe, epoch
 
 def test_what_is_given_is_taken_up_to_the_length_of_the_run():
     for given in (0, 7, 60):
-        settings = make_settings(data="photos", epochs=2, warmup=given)
+        settings = make_settings("images", data="photos", epochs=2, warmup=given)
         assert warmup_batches(settings, 30) == given
     with pytest.raises(MinialexError, match=r"^warmup is 60 batches, but the run has 58 .2 epochs"):
         warmup_batches(settings, 29)
