@@ -168,6 +168,10 @@ class PackedImages(ClassFolders):
         pixels = self._pixels[start : start + height * width * 3].reshape(height, width, 3)
         return StoredImage(pixels, self.paths[index], crc32)
 
+    def sizes(self) -> list[tuple[int, int]]:
+        """Return width and height of each image."""
+        return list(zip(*(self._rows[name].tolist() for name in ("width", "height")), strict=True))
+
     def identity(self, index: int) -> tuple[str, int]:
         """Return the name of the file that image `index` was made of, and its size then."""
         return self._names[index], int(self._rows["file_bytes"][index])

@@ -5,7 +5,7 @@ import os
 import pytest
 from PIL import Image
 
-from minialex.data import sizes
+from minialex.data import pack_images, sizes
 from minialex.data.sizes import SAMPLE_IMAGES, sample_sizes
 from minialex.errors import MinialexError
 from minialex.train import make_settings, suited_recipe
@@ -54,6 +54,13 @@ def test_the_training_images_of_a_folder_decide(folder):
     assert (settings.recipe, settings.variant) == ("small-images", "alexnet-mini")
     assert settings == make_settings("small-images", data=str(folder))
     assert make_settings("images", data=str(folder)).variant == "alexnet"
+
+
+def test_a_pack_is_looked_at_as_its_folder(folder, tmp_path):
+    pack_images(folder, tmp_path / "pack")
+    assert sorted(sample_sizes(tmp_path / "pack")) == [(32, 32)] * 4 + [(300, 200)]
+    assert suited_recipe(str(tmp_path / "pack")) == suited_recipe(str(folder))
+    assert sample_sizes(tmp_path / "pack", ["dog"]) == [(32, 32)] * 2
 
 
 def test_the_classes_that_are_used_decide(folder, tmp_path):
