@@ -127,6 +127,15 @@ def test_it_agrees_with_blocked(data):
         np.testing.assert_allclose(a, c, rtol=0, atol=1e-11 * max(1, np.abs(c).max(initial=0)))
 
 
+def test_parts_that_lie_in_the_padding_alone(normal):
+    arrays = normal(2, 3, 4, 4), normal(2, 3, 3, 3), normal(2), normal(2, 2, 82, 6)
+    params = ONE | {"padding": (40, 2), "groups": 1}
+    for a, b in zip(
+        everything(WINOGRAD, *arrays, **params), everything(BLOCKED, *arrays, **params), strict=True
+    ):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-11 * np.abs(b).max())
+
+
 @pytest.mark.parametrize("number", [1, 2, 3])
 @pytest.mark.parametrize("ratio", [1, 20, 1 << 30])
 def test_images_in_blocks_of_any_size_on_any_number_of_cores(

@@ -22,7 +22,7 @@ An axis of many tiles is cut into parts, so that its matrix, most of which is 0 
 
 from __future__ import annotations
 
-from functools import cache, cached_property
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -136,17 +136,13 @@ class Tiles:
         self.matrices = by_position.swapaxes(1, 2)
         self._bands = memory.empty(xp, (T, TH, W, n * channels), dtype)
         self._pixels = memory.empty(xp, (H, W, n, channels), dtype)
+        row = W * n * channels
+        self._flat = self._bands.reshape(T * TH, row), self._pixels.reshape(H, row)
 
     def _part(self, images: Array) -> Array:
         """Return the view (H, W, n, C) of the part of images."""
         part = layout.pixels(images)[:, self.rows.pixels, self.columns.pixels]
         return part.transpose(1, 2, 0, 3)
-
-    @cached_property
-    def _flat(self) -> tuple[Array, Array]:
-        """The views (T TH, W n C) and (H, W n C) of bands and pixels."""
-        T, TH = self._bands.shape[:2]
-        return self._bands.reshape(T * TH, -1), self._pixels.reshape(len(self._pixels), -1)
 
     def transform(self, images: Array) -> None:
         """Transform images (n, C, H, W)."""
