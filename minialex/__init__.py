@@ -4,8 +4,8 @@ A hand-written autograd (`Tensor`), its ops (`ops`), layers (`nn`), optimizers (
 networks (`models`), in array operations that run on NumPy and CuPy alike. Beside these, imported
 when asked for: `minialex.data` (folders of images, transforms, the loader), `minialex.train` (the
 loop, evaluation, cross-validation, checkpoints), `minialex.study` (summaries), `minialex.check`
-(gradient checking), `minialex.reference` (definitions in plain loops). `load` and `save` read and
-write trained networks.
+(gradient checking), `minialex.reference` (definitions in plain loops), `minialex.weights` (files of
+weights). `load` and `save` read and write trained networks.
 """
 
 from __future__ import annotations
