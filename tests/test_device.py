@@ -298,7 +298,7 @@ def test_importing_minialex_imports_neither_cupy_nor_what_only_some_need():
 
 
 def test_neither_an_import_nor_a_step_on_the_cpu_imports_what_launches_kernels_or_reads_files():
-    late = {"hashlib", "json", "pathlib", "subprocess", "tempfile", "zipfile"}
+    late = {"difflib", "hashlib", "json", "pathlib", "subprocess", "tempfile", "zipfile"}
     code = (
         "import sys, numpy; before = set(sys.modules); import minialex\n"
         f"print(*sorted({late} & set(sys.modules) - before))\n"
