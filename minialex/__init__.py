@@ -4,8 +4,8 @@ A hand-written autograd (`Tensor`), its ops (`ops`), layers (`nn`), optimizers (
 networks (`models`), in array operations that run on NumPy and CuPy alike. Beside these, imported
 when asked for: `minialex.data` (folders of images, transforms, the loader), `minialex.train` (the
 loop, evaluation, cross-validation, checkpoints), `minialex.study` (summaries), `minialex.check`
-(gradient checking), `minialex.reference` (definitions in plain loops). `load` and `save` read and
-write trained networks.
+(gradient checking), `minialex.reference` (definitions in plain loops), `minialex.weights` (files of
+weights). `load` and `save` read and write trained networks.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from minialex import models, nn, ops, optim
 from minialex.autograd import LATE_ROUTINES, Tensor, emit_nvtx, no_grad, record_calls, using
-from minialex.cuda import emulated
 from minialex.errors import MinialexError
 from minialex.philox import manual_seed
 
 if TYPE_CHECKING:
+    from minialex.cuda import emulated
     from minialex.persistence import load, save
 
 LATE_ROUTINES.update(
@@ -49,13 +49,21 @@ __all__ = [
 ]
 
 
+# the emulator; and what trains, and images
+_LATE = {
+    "emulated": "minialex.cuda.emulator",
+    "load": "minialex.persistence",
+    "save": "minialex.persistence",
+}
+
+
 def __dir__() -> list[str]:
     """Return what completion should offer."""
     return sorted({*globals(), *__all__})
 
 
 def __getattr__(name: str) -> Any:
-    """Import `load` and `save` when they are asked for: they need what trains, and images."""
-    if name in ("load", "save"):
-        return getattr(importlib.import_module("minialex.persistence"), name)
+    """Import what is slow to import when it is asked for."""
+    if name in _LATE:
+        return getattr(importlib.import_module(_LATE[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Sequence
 
@@ -23,6 +22,9 @@ def enumerated(names: Sequence[str], limit: int = 8) -> str:
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
     """Return that no `what` is called `name`, and what was meant: the nearest name, or all."""
+    # here, and not above: it is slow to import, and only mistakes need it
+    import difflib
+
     # it may come from a file
     name = name if len(name) <= 80 else f"{name[:77]}..."
     names = list(known)

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minialex.cuda import gpu
+from minialex.cuda import gpu, where
 
 STREAM = 7
 """The address of the current stream."""
@@ -300,4 +300,4 @@ def forget_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forget, for a test, what was compiled and asked of the GPUs that others made up."""
     monkeypatch.setattr(gpu, "_functions", {})
     monkeypatch.setattr(gpu, "_variables", {})
-    monkeypatch.setattr(gpu, "capability", functools.cache(gpu.capability.__wrapped__))
+    monkeypatch.setattr(where, "gpu_capability", functools.cache(where.gpu_capability.__wrapped__))

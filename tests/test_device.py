@@ -297,6 +297,31 @@ def test_importing_minialex_imports_neither_cupy_nor_what_only_some_need():
     assert out.stdout.strip() == ""
 
 
+def test_neither_an_import_nor_a_step_on_the_cpu_imports_what_launches_kernels_or_reads_files():
+    late = {"difflib", "hashlib", "json", "pathlib", "subprocess", "tempfile", "zipfile"}
+    code = (
+        "import sys, numpy; before = set(sys.modules); import minialex\n"
+        f"print(*sorted({late} & set(sys.modules) - before))\n"
+        "x = minialex.Tensor(numpy.ones((1, 3, 64, 64), 'f'))\n"
+        "minialex.ops.sum(minialex.models.alexnet('alexnet-mini', 2)(x)).backward()\n"
+        "ours = ('minialex.cuda', 'minialex.weights', 'minialex.files')\n"
+        "print(*sorted(name for name in sys.modules if name.startswith(ours)))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.splitlines() == [
+        "",
+        "minialex.cuda minialex.cuda.kernels minialex.cuda.where",
+    ]
+
+
+@pytest.mark.parametrize("module", [minialex, minialex.cuda])
+def test_what_is_imported_late_is_there_all_the_same(module):
+    assert [name for name in module.__all__ if name not in dir(module)] == []
+    assert [name for name in module.__all__ if not hasattr(module, name)] == []
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        module.nothing  # noqa: B018
+
+
 def test_a_cupy_array_becomes_a_tensor_without_asking_the_driver(monkeypatch):
     cupy = make_cupy()
     monkeypatch.setitem(sys.modules, "cupy", cupy)

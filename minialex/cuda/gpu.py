@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 import sys
 from typing import Any
 
 import numpy as np
 
+from minialex.cuda import where
 from minialex.cuda.architectures import STATIC_SHARED
 from minialex.cuda.compiler_text import for_nvrtc
 from minialex.cuda.device_variables import variables
@@ -72,17 +72,11 @@ def _key(plan: LaunchPlan) -> tuple[str, str, int]:
     return plan.source.digest, plan.expression, plan.device.index
 
 
-@functools.cache
-def capability(index: int) -> int:
-    """Return the compute capability of a GPU, times ten: 90 is sm_90."""
-    return int(importlib.import_module("cupy").cuda.Device(index).compute_capability)
-
-
 def _compile(plan: LaunchPlan) -> None:
     """Compile a kernel, together with those that are likely to be launched next."""
     cupy = importlib.import_module("cupy")
     source, device = plan.source, plan.device
-    have = capability(device.index)
+    have = where.gpu_capability(device.index)
     check_architecture(source, str(device), have)
     names = compiled_together(source, plan.signature, plan.binding)
     text = for_nvrtc(source, names, have)

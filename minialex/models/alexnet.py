@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from minialex.autograd import Tensor
 from minialex.nn import (
@@ -32,9 +32,12 @@ from minialex.nn import (
 )
 from minialex.nn.init import blank_weights
 from minialex.philox import Generator
-from minialex.weights import Checkpoint, WeightsFile, open_weights
-from minialex.weights.pretrained import load_pretrained
 from minialex.wording import unknown
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from minialex.weights import Checkpoint, WeightsFile
 
 # small logits at first: every class about equally likely
 LAST_GAIN = 0.01
@@ -328,7 +331,12 @@ def alexnet(
         raise TypeError("alexnet: pretrained is a dict: give it to load_state_dict; a path here")
     if pretrained is None:
         return AlexNet(VARIANTS[variant], num_classes or 1000, dropout, Generator(seed))
-    file = open_weights(pretrained) if isinstance(pretrained, str | Path) else pretrained
+    # here, and not above: what reads files is slow to import
+    from minialex import weights
+    from minialex.weights.pretrained import load_pretrained
+
+    opened = weights.WeightsFile | weights.Checkpoint
+    file = pretrained if isinstance(pretrained, opened) else weights.open_weights(pretrained)
     classes = _num_classes(VARIANTS[variant], file)
     with contextlib.nullcontext() if num_classes not in (None, classes) else blank_weights():
         model = AlexNet(VARIANTS[variant], num_classes or classes, dropout, Generator(seed))

@@ -20,7 +20,7 @@ from minialex.autograd import (
     precision,
 )
 from minialex.autograd.choice import noted_choices
-from minialex.cuda import gpu
+from minialex.cuda import where
 from minialex.errors import MinialexError
 from tests.autograd.leaves import close, number
 
@@ -162,7 +162,7 @@ def capability(monkeypatch):
     """Return a function that says which GPU there is."""
 
     def set_to(sm):
-        monkeypatch.setattr(gpu, "capability", lambda index: sm)
+        monkeypatch.setattr(where, "gpu_capability", lambda index: sm)
         return Device("cuda", 0)
 
     return set_to

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from minialex import cuda
 from minialex.cli.emulation import command_line
+from minialex.cuda import edited, emulator
 from minialex.weights import checkpoint
 from tests.capture_double import Gpu
 from tests.cli.conftest import TINY
@@ -22,13 +22,13 @@ from tests.cli.test_bad_input import refused
 def launches(monkeypatch):
     """Count what the emulator launches."""
     seen = []
-    launch = cuda.emulator.launch
+    launch = emulator.launch
 
     def counting(plan, values):
         seen.append(plan.signature.name)
         launch(plan, values)
 
-    monkeypatch.setattr(cuda.emulator, "launch", counting)
+    monkeypatch.setattr(emulator, "launch", counting)
     return seen
 
 
@@ -154,7 +154,7 @@ def breaking_cupy():
 @pytest.mark.parametrize("where", ["--emulate", "--device=cuda:0"])
 def test_a_kernel_that_does_not_compile(minialex, photos, monkeypatch, where):
     monkeypatch.setitem(sys.modules, "cupy", breaking_cupy())
-    with cuda.edited("prepare.cu", "2 * x.blue", "2 * x.violet"):
+    with edited("prepare.cu", "2 * x.blue", "2 * x.violet"):
         answer = minialex("train", photos, *TINY, where, "--stop-after", 1)
     assert answer.status == 2
     assert "Traceback" not in answer.err

@@ -39,14 +39,12 @@ def test_a_kernel_says_what_it_is():
 
 
 def test_where_kernels_run_and_what_that_can_do():
-    assert cuda.launch.capability(CPU) == 0
-    assert "(--device cuda:0) or, on the CPU's arrays, under the emulator" in (
-        cuda.launch.why_not(CPU)
-    )
-    assert cuda.launch.why_not(Device("cuda")) == ""
+    assert cuda.capability(CPU) == 0
+    assert "(--device cuda:0) or, on the CPU's arrays, under the emulator" in (cuda.why_not(CPU))
+    assert cuda.why_not(Device("cuda")) == ""
     with cuda.emulated(architecture="sm_86"):
-        assert cuda.launch.capability(CPU) == 86
-        assert cuda.launch.why_not(CPU) == ""
+        assert cuda.capability(CPU) == 86
+        assert cuda.why_not(CPU) == ""
 
 
 def test_an_unknown_kernel_lists_what_there_is():

@@ -12,6 +12,7 @@ from minialex.arrays import CPU
 from minialex.autograd import OPS
 from minialex.check import CASES, Pair, routines
 from minialex.check.kinds import Kind
+from minialex.cuda import emulator
 from minialex.cuda.emulator import system
 from minialex.study.tracing import kernels_of, ops_in_kernels
 from tests.cuda.tools import kernel
@@ -44,7 +45,7 @@ def test_where_a_compiler_could_choose_it_chooses_the_same(mode, name, options):
     assert run(mode, name, *options) == run("fast", name, *options)
 
 
-@pytest.mark.parametrize("mode", cuda.emulator.MODES)
+@pytest.mark.parametrize("mode", emulator.MODES)
 def test_a_product_and_a_sum_are_rounded_once_where_the_processor_can(mode):
     """(1 + e) (1 - e) - 1 is -e^2, of which a rounded product leaves nothing."""
     x, y = np.zeros((2, 16, 16), F32)
