@@ -71,6 +71,14 @@ def test_targets_are_classes_or_probabilities(targets, words):
         ops.cross_entropy(LOGITS, targets)
 
 
+@pytest.mark.parametrize("shape", [(3,), (5, 1), (4, 5), (5, 4, 1)])
+def test_targets_that_do_not_go_with_logits(shape):
+    with pytest.raises(ValueError, match=r"^cross_entropy: logits must be \(N, C\) and targets"):
+        ops.cross_entropy(np.zeros((5, 4), np.float32), np.zeros(shape, np.int64))
+    with pytest.raises(ValueError, match=r"^cross_entropy: logits must be \(N, C\) and targets"):
+        ops.cross_entropy(np.zeros(5, np.float32), np.zeros(5, np.int64))
+
+
 def test_probabilities_take_the_type_of_logits_and_have_no_gradient():
     q, more = np.array([[0, 1, 0, 0], [0.25] * 4]), {"label_smoothing": 0.1}
     loss = ops.cross_entropy(LOGITS, q, np.float32([1, 2, 3, 4]), **more)
