@@ -1,7 +1,7 @@
 """Recipes: values of settings known to work together.
 
 ==============  ====================================================================
-`digits`        the built-in digits with `alexnet-mini`: over 98 % in half a minute 
+`digits`        the built-in digits with `alexnet-mini`: over 98 % in half a minute
 `images`        a folder of images. From the article's section 3.1: 50 epochs, batches
                 of 32, RMSprop at 0.001 with momentum 0.9 and weight decay 0.0005.
                 Added, so that it learns: a warm-up, a falling rate, RMSprop's eps at
