@@ -82,8 +82,8 @@ def pack(folder: Path, out: Path, size: int, skip_unreadable: bool) -> None:
                 tell=remark,
             )
         except BaseException:
-            if progress[0]:
-                done, total = progress
+            done, total = progress
+            if 0 < done < total:
                 where = part_folder(out)
                 remark(
                     f"{done:,} of {counted(total, 'image')} are in {where}: the same command "
@@ -92,7 +92,7 @@ def pack(folder: Path, out: Path, size: int, skip_unreadable: bool) -> None:
             raise
     tell_skipped(messages, packed.skipped)
     console.print(
-        f"{counted(packed.images, 'image')} ({packed.pixel_bytes / 1e9:,.2f} GB) are in {out}; "
+        f"{counted(packed.images, 'image')} ({packed.pixel_bytes / 1e6:,.1f} MB) are in {out}; "
         f"try: minialex train {out}"
     )
 

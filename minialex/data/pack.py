@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -94,7 +94,7 @@ def pack_images(
         If an image cannot be read.
     MinialexError
         If `out` exists, lies in `folder`, or cannot be written; if it was begun with another
-        `side`; if another process packs it; or as `find_dataset_folders`.
+        folder or `side`; if another process packs it; or as `find_dataset_folders`.
     """
     if side < 1:
         raise ValueError(f"pack_images: side must be at least 1, got {side}")
@@ -113,7 +113,7 @@ def pack_images(
     part = part_folder(out)
     make_folder(part.parent)
     with claim(part, resume=(part / PLAN).exists()):
-        _check_plan(part, side)
+        _check_plan(part, root, side)
         total, done, packers = sum(map(len, folders)), 0, []
         for images in folders:
             packer = _Packer(images, part / images.root.relative_to(root), side)
@@ -146,9 +146,10 @@ def _check_places(root: Path, out: Path) -> None:
         raise MinialexError(f"{root} is a pack already: name the folder that it was made of")
 
 
-def _check_plan(part: Path, side: int) -> None:
-    """Write down how the images are packed, or check that it is as it was when this began."""
-    path, plan = part / PLAN, {"version": VERSION, "side": side}
+def _check_plan(part: Path, root: Path, side: int) -> None:
+    """Write down what is packed, and how, or check that it is as it was when this began."""
+    path = part / PLAN
+    plan = {"version": VERSION, "folder": os.path.realpath(root), "side": side}
     if not path.exists():
         atomic_write(path, json.dumps(plan).encode())
         return
@@ -157,9 +158,17 @@ def _check_plan(part: Path, side: int) -> None:
     except (OSError, ValueError):
         before = None
     if before != plan:
-        same = isinstance(before, dict) and before.get("version") == VERSION
-        was = f"with --size {before.get('side')}" if same else "by another version"
+        was = _begun(before if isinstance(before, dict) else {}, plan)
         raise MinialexError(f"{part} was begun {was}: pack in the same way, or remove it")
+
+
+def _begun(before: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
+    """Return in which way a plan differs."""
+    if before.get("version") != plan["version"]:
+        return "by another version"
+    if before.get("folder") != plan["folder"]:
+        return f"with the images of {before.get('folder')}"
+    return f"with --size {before.get('side')}"
 
 
 def _publish(part: Path, out: Path) -> None:

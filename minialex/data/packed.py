@@ -214,14 +214,22 @@ def open_picture(path: str) -> Picture:
 
 def packed_picture(path: str) -> StoredImage | None:
     """Return the image of a pack that a path names; None if it names none."""
-    if os.path.exists(path):
-        return None
-    root = next((folder for folder in Path(path).parents if is_pack(folder)), None)
-    if root is None:
+    if os.path.exists(path) or (root := _pack_around(path)) is None:
         return None
     images, numbers = _by_path(root)
     number = numbers.get(str(Path(path)))
     return None if number is None else images.load(number)
+
+
+def packed_below(folder: str | os.PathLike[str]) -> list[str]:
+    """Return the paths of the images of a pack in a folder that its images had, ``PACK/cat``."""
+    if (root := _pack_around(folder)) is None:
+        return []
+    return [path for path in _by_path(root)[0].paths if Path(folder) in Path(path).parents]
+
+
+def _pack_around(path: str | os.PathLike[str]) -> Path | None:
+    return next((folder for folder in Path(path).parents if is_pack(folder)), None)
 
 
 @functools.lru_cache(maxsize=4)

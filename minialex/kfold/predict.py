@@ -24,7 +24,13 @@ from minialex.data import (
 )
 from minialex.data.datasets import Picture
 from minialex.data.listing import image_files
-from minialex.data.packed import PackedImages, open_picture, packed_picture, packs_in
+from minialex.data.packed import (
+    PackedImages,
+    open_picture,
+    packed_below,
+    packed_picture,
+    packs_in,
+)
 from minialex.data.transforms import DRAWS_PER_IMAGE
 from minialex.errors import MinialexError
 from minialex.evaluation.batch_memory import translate_memory_error
@@ -80,6 +86,8 @@ def find_images(
                 ignored.add(others)
         elif path.exists() or packed_picture(str(path)):
             found.append(str(path))
+        elif below := packed_below(path):
+            found += below
         else:
             raise MinialexError(f"there is no {path}: check the path")
     if not found:

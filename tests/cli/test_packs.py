@@ -19,7 +19,7 @@ def packed(minialex, photos, tmp_path):
     answer = minialex("data", "pack", photos, tmp_path / "pack")
     assert answer.status == 0
     assert answer.out == (
-        f"12 images (0.00 GB) are in {tmp_path}/pack; try: minialex train {tmp_path}/pack\n"
+        f"12 images (0.0 MB) are in {tmp_path}/pack; try: minialex train {tmp_path}/pack\n"
     )
     return tmp_path / "pack"
 
@@ -43,6 +43,11 @@ def test_a_run_on_a_pack_is_that_on_its_folder(minialex, photos, packed, tmp_pat
     assert (
         minialex("predict", outs[0], image, "--top", 1).out == predicted[1].out.splitlines(True)[3]
     )
+    below = minialex("predict", outs[0], packed / "dark", "--top", 1)
+    assert below.out.count(f"{packed}/dark/") == len(list((photos / "dark").iterdir()))
+    assert f"{packed}/light/" not in below.out
+    missing = minialex("predict", outs[0], packed / "dork", "--top", 1)
+    assert "there is no" in missing.err
     assert minialex("features", outs[0], image, "--out", "seen.png").status == 0
     assert minialex("doctor", outs[1]).status in (0, 1)
 
@@ -93,3 +98,12 @@ def test_workers_default_to_the_cores_there_are(minialex):
     for command in ("train", "kfold", "evaluate"):
         said = " ".join(minialex(command, "--help").out.split())
         assert "--workers N Threads that load images. [as many as there are cores]" in said
+
+
+def test_where_no_image_can_be_read_nothing_goes_on(minialex, photos):
+    for path in photos.rglob("*.png"):
+        path.write_bytes(b"junk")
+    answer = minialex("data", "pack", photos, "pack", "--skip-unreadable")
+    assert answer.status == 2
+    assert "goes on there" not in answer.err
+    assert "no readable image" in answer.err

@@ -1,6 +1,7 @@
 """Packing goes on where it stopped, overwrites nothing, and says what is in its way."""
 
 import errno
+import shutil
 from functools import partial
 
 import numpy as np
@@ -102,6 +103,15 @@ def test_another_size_does_not_go_on(photos, tmp_path, monkeypatch, small_batche
     begun(photos, tmp_path / "out", monkeypatch)
     with pytest.raises(MinialexError, match=r"out\.part was begun with --size 256: pack in"):
         pack_images(photos, tmp_path / "out", side=8)
+
+
+def test_other_images_do_not_go_on(photos, tmp_path, monkeypatch, small_batches):
+    part, _ = begun(photos, tmp_path / "out", monkeypatch)
+    before, other = contents(part), tmp_path / "other"
+    shutil.copytree(photos, other)
+    with pytest.raises(MinialexError, match=f"was begun with the images of {photos}: pack in"):
+        pack_images(other, tmp_path / "out")
+    assert contents(part) == before
 
 
 class SmallDisk:
