@@ -72,7 +72,6 @@ GRADIENT_TILE_BYTES_PER_FILTER_BYTE = 2
 Each block reads and writes the filters' gradient once more, to add to it: fewer, larger blocks.
 """
 
-
 MIN_BYTES_PER_WORKER = 1 << 19
 """How many bytes of tiles are worth another core."""
 
