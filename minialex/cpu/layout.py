@@ -41,6 +41,11 @@ def empty(xp: Any, shape: tuple[int, ...], dtype: npt.DTypeLike, axes: Axes) -> 
     return memory.empty(xp, tuple(shape[i] for i in axes), dtype).transpose(inverse)
 
 
+def empty_images(xp: Any, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+    """Return uninitialised images (N, C, H, W) with their channels last."""
+    return empty(xp, shape, dtype, CHANNELS_LAST)
+
+
 def flat(a: Array, axes: Axes) -> Array:
     """Return the elements of `a` in the order of `axes`: a view if they lie so, else a copy."""
     return array_module(a).ascontiguousarray(a.transpose(axes)).reshape(-1)  # type: ignore[no-any-return]

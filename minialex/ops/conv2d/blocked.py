@@ -15,8 +15,6 @@ some of the filters.
 
 from __future__ import annotations
 
-from typing import Any
-
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients
 from minialex.cpu import layout, memory, threads
@@ -74,7 +72,7 @@ def backward(
     s = ConvShape.of(x, w, stride=stride, padding=padding, dilation=dilation, groups=groups)
     gx = gw = gb = None
     if needs[0]:
-        gx = new_images(xp, x) if out[0] is None else out[0]
+        gx = layout.empty_images(xp, x.shape, x.dtype) if out[0] is None else out[0]
         data_gradient(gy, w, s, gx)
     if needs[1]:
         gw = memory.empty(xp, w.shape, w.dtype) if out[1] is None else out[1]
@@ -88,7 +86,7 @@ def backward(
 def convolve(x: Array, w: Array, b: Array | None, s: ConvShape) -> Array:
     """Return the filters' products with the patches of `x`, plus `b`, channels last."""
     xp = array_module(x)
-    y = layout.empty(xp, (s.N, s.O, s.OH, s.OW), x.dtype, layout.CHANNELS_LAST)
+    y = layout.empty_images(xp, (s.N, s.O, s.OH, s.OW), x.dtype)
     filters = filter_matrix(s, xp, w).swapaxes(-1, -2)
     if s.N > MAX_IMAGES_WITHOUT_FILTER_COPY:
         filters = contiguous_copy(xp, filters)
@@ -116,7 +114,7 @@ def convolve(x: Array, w: Array, b: Array | None, s: ConvShape) -> Array:
 def convolve_small_output(x: Array, w: Array, b: Array | None, s: ConvShape) -> Array:
     """Return the same where there are fewer output positions than filters, used without a copy."""
     xp = array_module(x)
-    y = layout.empty(xp, (s.N, s.O, s.OH, s.OW), x.dtype, layout.CHANNELS_LAST)
+    y = layout.empty_images(xp, (s.N, s.O, s.OH, s.OW), x.dtype)
     patches = patch_columns(s, xp, x)
     rows = w.reshape(s.groups, s.OG, s.K)
     pixels = layout.pixels(y).reshape(s.N, s.OH, s.OW, s.groups, s.OG)
@@ -222,8 +220,3 @@ def bias_gradient(gy: Array, gb: Array) -> None:
 
     threads.run(sum_images, slices_per_worker(xp, N, gy.nbytes / max(1, N)))
     sums.sum(axis=0, out=gb)
-
-
-def new_images(xp: Any, like: Array) -> Array:
-    """Return an uninitialised array of the shape and type of `like`, channels last."""
-    return layout.empty(xp, like.shape, like.dtype, layout.CHANNELS_LAST)

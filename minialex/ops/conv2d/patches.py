@@ -17,7 +17,6 @@ In shapes, G is the number of groups; see `ConvShape` for the other sizes.
 
 from __future__ import annotations
 
-from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -104,8 +103,7 @@ class PatchBuffer:
     def __init__(self, s: ConvShape, xp: Any, dtype: np.dtype[Any], blocks: list[slice]) -> None:
         self.s = s
         n = max(block.stop - block.start for block in blocks)
-        self._empty = partial(memory.empty, xp, dtype=dtype)
-        self._num_positions = s.groups * n * s.P
+        self._patches = memory.empty(xp, (s.groups * n * s.P * s.K,), dtype)
         self.padded = memory.zeros(xp, (s.groups, n, s.H + 2 * s.ph, s.W + 2 * s.pw, s.CG), dtype)
         g, i, h, w, c = self.padded.strides
         self.windows = xp.lib.stride_tricks.as_strided(
@@ -113,12 +111,6 @@ class PatchBuffer:
             (s.groups, n, s.OH, s.OW, s.KH, s.KW, s.CG),
             (g, i, s.sh * h, s.sw * w, s.dh * h, s.dw * w, c),
         )
-
-    # made when it is first asked for: `load` alone needs none
-
-    @cached_property
-    def _patches(self) -> Array:
-        return self._empty((self._num_positions * self.s.K,))
 
     def interior(self, n: int) -> Array:
         """Return the view (n, G, CG, H, W) of the first `n` images, without their borders."""
@@ -135,8 +127,7 @@ class PatchBuffer:
         """Copy images `x` (n, C, H, W) in; return what windows see, (G, n, OH, OW, KH, KW, CG)."""
         s, n = self.s, len(x)
         images = x.reshape(n, s.groups, s.CG, *x.shape[2:])
-        # where images are smaller than the shape says, the rest stays 0
-        interior = self.interior(n)[..., : x.shape[2], : x.shape[3]]
+        interior = self.interior(n)
         if s.CG <= MAX_CHANNELS_COPIED_SINGLY:
             for c in range(s.CG):
                 interior[:, :, c] = images[:, :, c]

@@ -127,7 +127,7 @@ def forward(
     xp, s = array_module(x), ConvShape.of(x, w, **params)
     if not is_possible(s):
         return blocked.forward(x, w, b, **params)
-    y = layout.empty(xp, (s.N, s.O, s.OH, s.OW), x.dtype, layout.CHANNELS_LAST)
+    y = layout.empty_images(xp, (s.N, s.O, s.OH, s.OW), x.dtype)
     convolve(x, w, b, Winograd(s, xp, x.dtype), y)
     return y, (x, w)
 
@@ -147,7 +147,7 @@ def backward(
         return blocked.backward(gy, saved, needs=needs, out=out, **params)
     gx = gw = gb = None
     if needs[0]:
-        gx = blocked.new_images(xp, x) if out[0] is None else out[0]
+        gx = layout.empty_images(xp, x.shape, x.dtype) if out[0] is None else out[0]
     if needs[1]:
         gw = memory.empty(xp, w.shape, w.dtype) if out[1] is None else out[1]
     if needs[0] or needs[1]:
@@ -210,13 +210,9 @@ class Winograd:
                 out = filters[..., block.start * D : block.stop * D]
                 self.xp.matmul(self.G, taps, out=out.swapaxes(0, 1))
 
-        multiplications = self.T**2 * KH * KW * D
-        threads.run(
-            transform_blocks,
-            blocks_per_worker(
-                self.xp, C, multiplications, SMALL_GEMM_MULTIPLICATIONS, PARALLEL_MULTIPLICATIONS
-            ),
-        )
+        limits = SMALL_GEMM_MULTIPLICATIONS, PARALLEL_MULTIPLICATIONS
+        blocks = blocks_per_worker(self.xp, C, self.T**2 * KH * KW * D, *limits)
+        threads.run(transform_blocks, blocks)
         return filters.reshape(self.T**2, G, C, D)
 
     def filter_gradient(self, total: Array, gw: Array) -> None:
