@@ -86,7 +86,7 @@ def cli() -> None:
 
     \b
     Start here:
-      minialex train                    the built-in handwritten digits, about a minute
+      minialex train                    the built-in handwritten digits, half a minute
       minialex train PHOTOS             a folder with one subfolder of images per class
       minialex evaluate RUN             how good is it, class by class
       minialex doctor RUN               what is wrong with it, with evidence and advice

@@ -80,7 +80,7 @@ def train(
     The first lines printed say what was found in DATA, and what is not used.
 
     Without DATA, alexnet-mini learns scikit-learn's handwritten digits, drawn as 64x64 images, in
-    about a minute. A folder gets alexnet at 227x227 pixels, by the recipe images; one of images up
+    half a minute. A folder gets alexnet at 227x227 pixels, by the recipe images; one of images up
     to 64x64 gets alexnet-mini, by small-images.
 
     The run's folder holds the checkpoints last.safetensors and best.safetensors, metrics.jsonl,

@@ -7,7 +7,7 @@ from 1.3 to 2 times as long as these lines (measured, 61 million parameters on 2
 
 A `DeferredGradient` is computed for some rows at a time. Of weights (4096, 9216) in row blocks of
 64, each of two cores has 2048 rows. It computes 64 of them, which is 2.25 MiB of gradient, updates
-them in 5 blocks, and computes the next 64 into the same buffer.
+them in 3 blocks, and computes the next 64 into the same buffer.
 """
 
 from __future__ import annotations
