@@ -225,7 +225,7 @@ def prepare_crop_copies(
 
     def epoch() -> Batch:
         parts = np.split(here.order(0), range(batch, count, batch))
-        for loaded in prefetched(map(copier, parts), workers):
+        for loaded in prefetched(map(copier, parts), workers, PREFETCH_BATCHES):
             last = loaded
         return last
 

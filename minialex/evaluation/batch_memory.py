@@ -12,8 +12,8 @@ from minialex.wording import counted
 
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
-BATCHES_IN_MEMORY = 4
-"""One in use, two prefetched, one being decoded."""
+BATCHES_IN_MEMORY = 2
+"""One in use, and on a CPU the next while it is made."""
 
 
 @contextlib.contextmanager

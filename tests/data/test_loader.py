@@ -18,7 +18,8 @@ from minialex.data import (
 )
 from minialex.data import batch as module
 from minialex.data.batch_buffer import BatchBuffer
-from minialex.data.loader import PREFETCH_BATCHES
+from minialex.data.decoders import decoder_for
+from minialex.data.loader import prefetched
 from tests.data.pictures import MemoryDataset, tree
 
 JITTERED = Transform(5, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2)
@@ -26,6 +27,14 @@ JITTERED = Transform(5, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2)
 
 def decoders():
     return [t for t in threading.enumerate() if t.name.startswith("minialex-decode")]
+
+
+def ahead_of_time(dataset, workers, ahead):
+    """Batches of 4, made as for a GPU: before they are asked for."""
+    loader = DataLoader(dataset, 4, eval_transform(5))
+    parts = np.split(loader.order(0), range(4, len(dataset), 4))
+    made = (decoder_for(loader, indices, 0) for indices in parts)
+    return contextlib.closing(prefetched(made, workers, ahead))
 
 
 def gathered(loader, epoch=0, start=0):
@@ -161,13 +170,25 @@ def test_any_other_error_of_a_worker_reaches_the_caller(workers):
     assert not decoders()
 
 
-def test_workers_run_ahead_by_a_few_batches_only():
+@pytest.mark.parametrize("ahead", [0, 1, 2])
+def test_workers_run_ahead_by_a_few_batches_only(ahead):
     dataset = MemoryDataset(100)
-    batches = DataLoader(dataset, 4, eval_transform(5), workers=3).epoch(0)
-    next(batches)
-    next(batches)
-    batches.close()
-    assert max(dataset.loaded) < 4 * (2 + PREFETCH_BATCHES)
+    with ahead_of_time(dataset, 3, ahead) as batches:
+        next(batches)
+        next(batches)
+    assert max(dataset.loaded) < 4 * (2 + ahead)
+    assert set(dataset.loaded) >= set(range(8))
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_on_a_cpu_a_batch_is_loaded_when_it_is_asked_for(workers):
+    dataset = MemoryDataset(100)
+    with contextlib.closing(
+        DataLoader(dataset, 4, eval_transform(5), workers=workers).epoch(0)
+    ) as b:
+        for count in range(1, 4):
+            next(b)
+            assert sorted(dataset.loaded) == list(range(4 * count))
 
 
 def test_leaving_early_ends_the_threads():
@@ -195,8 +216,7 @@ def test_an_interruption_stops_threads_before_their_next_image():
     dataset = SlowDataset(100)
 
     def interrupt():
-        loader = DataLoader(dataset, 4, eval_transform(5), workers=1)
-        with contextlib.closing(loader.epoch(0)) as batches:
+        with ahead_of_time(dataset, 1, 2) as batches:
             for _ in batches:
                 assert dataset.waiting.wait(30)
                 threading.Timer(0.2, dataset.go_on.set).start()

@@ -31,9 +31,9 @@ class TestNotEnoughMemory:
         machine.unlink()
         assert batch_memory.available_memory() == 300
 
-    def test_what_is_needed_is_the_outputs_and_four_batches_of_images(self, monkeypatch):
-        # of ten images: 1,000 bytes of outputs, and four times 3 x 8 x 8 float32
-        needed = 10 * (1000 + 4 * 3 * 8 * 8 * 4)
+    def test_what_is_needed_is_the_outputs_and_two_batches_of_images(self, monkeypatch):
+        # of ten images: 1,000 bytes of outputs, and twice 3 x 8 x 8 float32
+        needed = 10 * (1000 + 2 * 3 * 8 * 8 * 4)
         monkeypatch.setattr(batch_memory, "available_memory", lambda: needed)
         batch_memory.check_memory(1000, arrays.CPU, 10, 8)
         monkeypatch.setattr(batch_memory, "available_memory", lambda: needed - 1)
