@@ -137,12 +137,13 @@ def test_parts_that_lie_in_the_padding_alone(normal):
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
-@pytest.mark.parametrize("ratio", [1, 20, 1 << 30])
+@pytest.mark.parametrize("block_bytes", [1, 40_000, 1 << 30])
 def test_images_in_blocks_of_any_size_on_any_number_of_cores(
-    cores, normal, monkeypatch, ratio, number
+    cores, normal, monkeypatch, block_bytes, number
 ):
     cores(number)
-    monkeypatch.setattr(winograd, "GRADIENT_TILE_BYTES_PER_FILTER_BYTE", ratio)
+    # blocks of one image, of one or two, and of all that a worker has
+    monkeypatch.setattr(winograd, "MIN_BLOCK_BYTES", block_bytes)
     arrays = normal(7, 4, 9, 10), normal(6, 2, 3, 3), normal(6), normal(7, 6, 9, 10)
     params = ONE | {"padding": (1, 1), "groups": 2}
     for a, b in zip(

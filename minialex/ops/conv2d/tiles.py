@@ -23,12 +23,12 @@ An axis of many tiles is cut into parts, so that its matrix, most of which is 0 
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from minialex.arrays import Array
-from minialex.cpu import layout, memory, threads
+from minialex.arrays import Array, array_module
+from minialex.cpu import layout, threads
 
 POINTS = {
     6: np.array([0.0, 0.625, -0.625, 1.5, -1.5]),
@@ -105,13 +105,20 @@ def _axis(tiles: slice, extent: slice, size: int, matrix: Array, step: int, dtyp
     return Axis(count, slice(low, high), np.ascontiguousarray(kept, dtype))
 
 
+def tile_sizes(n: int, channels: int, rows: Axis, columns: Axis) -> tuple[int, int]:
+    """Return how many numbers the tiles of `n` images have, and how many are in between."""
+    per_row, (H, W) = n * channels, (axis.matrix.shape[1] for axis in (rows, columns))
+    bands = len(rows.matrix) * W * per_row
+    return len(rows.matrix) * len(columns.matrix) * per_row, bands + H * W * per_row
+
+
 class Tiles:
     """The transformed tiles of a part of `n` images, of inputs or outputs, and the way there.
 
     Parameters
     ----------
-    xp : module
-    dtype
+    numbers, between : arrays of one axis, of at least ``tile_sizes(...)``
+        Where tiles are written, and where images are on the way: others may use that in between.
     n : int
     channels, groups : int
     rows, columns : Axis
@@ -123,20 +130,30 @@ class Tiles:
     """
 
     def __init__(
-        self, xp: Any, dtype: Any, n: int, channels: int, groups: int, rows: Axis, columns: Axis
+        self,
+        numbers: Array,
+        between: Array,
+        n: int,
+        channels: int,
+        groups: int,
+        rows: Axis,
+        columns: Axis,
     ) -> None:
+        xp = array_module(numbers)
         self.xp, self.rows, self.columns = xp, rows, columns
         TH, TW = rows.tiles, columns.tiles
         T, (H, W) = len(rows.matrix) // TH, (axis.matrix.shape[1] for axis in (rows, columns))
         self._row_matrix, self._column_matrix = map(xp.asarray, (rows.matrix, columns.matrix))
-        tiles = memory.empty(xp, (T, T * TW, TH, n * channels), dtype)
+        size, size_between = tile_sizes(n, channels, rows, columns)
+        tiles = numbers[:size].reshape(T, T * TW, TH, n * channels)
         # one matrix for each row of a transformed tile
         self._by_row = tiles.swapaxes(1, 2)
         by_position = tiles.reshape(T * T, TW * TH * n, groups, channels // groups)
         self.matrices = by_position.swapaxes(1, 2)
-        self._bands = memory.empty(xp, (T, TH, W, n * channels), dtype)
-        self._pixels = memory.empty(xp, (H, W, n, channels), dtype)
         row = W * n * channels
+        bands = between[: T * TH * row]
+        self._bands = bands.reshape(T, TH, W, n * channels)
+        self._pixels = between[len(bands) : size_between].reshape(H, W, n, channels)
         self._flat = self._bands.reshape(T * TH, row), self._pixels.reshape(H, row)
 
     def _part(self, images: Array) -> Array:

@@ -49,7 +49,7 @@ from minialex.cpu.sharing import blocks_per_worker, cache_blocks, slices_per_wor
 from minialex.ops._windows import Pair
 from minialex.ops.conv2d import blocked
 from minialex.ops.conv2d.shape import ConvShape
-from minialex.ops.conv2d.tiles import POINTS, Axis, Tiles, axis_parts, powers
+from minialex.ops.conv2d.tiles import POINTS, Axis, Tiles, axis_parts, powers, tile_sizes
 
 Section: TypeAlias = tuple[tuple[Axis, Axis], tuple[Axis, Axis]]
 """The same part of all images: of the height and of the width, each of inputs and outputs."""
@@ -65,12 +65,6 @@ Products with a matrix of 49 x 9 are mostly packing otherwise.
 
 MIN_BLOCK_BYTES = 2 << 20
 """The least bytes of tiles in a block: in smaller ones, calls cost more than caches save."""
-
-GRADIENT_TILE_BYTES_PER_FILTER_BYTE = 2
-"""How much larger than filters the tiles of a block are when gradients are computed.
-
-Each block reads and writes the filters' gradient once more, to add to it: fewer, larger blocks.
-"""
 
 MIN_BYTES_PER_WORKER = 1 << 19
 """How many bytes of tiles are worth another core."""
@@ -179,23 +173,32 @@ class Winograd:
         tiles = max(rows[0].tiles * columns[0].tiles for rows, columns in self.sections)
         return self.T**2 * tiles * (self.s.C + self.s.O) * self.dtype.itemsize
 
-    def tiles(self, n: int, section: Section) -> tuple[Tiles, Tiles]:
-        """Return memory for the tiles of a section of `n` images: of inputs and of outputs."""
-        s, (rows, columns) = self.s, section
+    def tile_memory(self, n: int) -> list[Array]:
+        """Return memory for the tiles of any section of `n` images, and for what is in between."""
+        inputs, outputs, between = 0, 0, 0
+        for rows, columns in self.sections:
+            of_inputs = tile_sizes(n, self.s.C, rows[0], columns[0])
+            of_outputs = tile_sizes(n, self.s.O, rows[1], columns[1])
+            inputs, outputs = max(inputs, of_inputs[0]), max(outputs, of_outputs[0])
+            between = max(between, of_inputs[1], of_outputs[1])
+        return [memory.empty(self.xp, (size,), self.dtype) for size in (inputs, outputs, between)]
+
+    def tiles(self, n: int, section: Section, arrays: list[Array]) -> tuple[Tiles, Tiles]:
+        """Return the tiles of a section of `n` images, of inputs and of outputs, in `arrays`."""
+        s, (rows, columns), (inputs, outputs, between) = self.s, section, arrays
         return (
-            Tiles(self.xp, self.dtype, n, s.C, s.groups, rows[0], columns[0]),
-            Tiles(self.xp, self.dtype, n, s.O, s.groups, rows[1], columns[1]),
+            Tiles(inputs, between, n, s.C, s.groups, rows[0], columns[0]),
+            Tiles(outputs, between, n, s.O, s.groups, rows[1], columns[1]),
         )
 
-    def blocks_per_worker(self, tile_bytes_per_filter_byte: int = 1) -> list[list[slice]]:
+    def blocks_per_worker(self) -> list[list[slice]]:
         """Return the blocks of images that are worked on together, a list for each worker.
 
-        The tiles of a section of a block take about as many bytes as the filters, or that many
-        times as many: those of a larger one would leave the cache, and for smaller ones filters
-        would come from memory more often.
+        The tiles of a section of a block take about as many bytes as the filters: those of a larger
+        one would leave the cache, and for smaller ones filters would come from memory more often.
         """
         filter_bytes = self.T**2 * self.s.CG * self.s.O * self.dtype.itemsize
-        block_bytes = max(tile_bytes_per_filter_byte * filter_bytes, MIN_BLOCK_BYTES)
+        block_bytes = max(filter_bytes, MIN_BLOCK_BYTES)
         sizes = self.s.N, self.image_bytes, block_bytes, MIN_BYTES_PER_WORKER
         return blocks_per_worker(self.xp, *sizes)
 
@@ -225,12 +228,13 @@ def blocks_and_tiles(
     conv: Winograd, blocks: list[slice], sections: list[Section]
 ) -> Iterator[tuple[slice, Tiles, Tiles]]:
     """Yield blocks of images, each with tiles for each section: memory is used again."""
+    sizes = [block.stop - block.start for block in blocks]
+    arrays = conv.tile_memory(max(sizes, default=0))
     for section in sections:
         size = 0
-        for block in blocks:
-            n = block.stop - block.start
+        for block, n in zip(blocks, sizes, strict=True):
             if n != size:
-                inputs, outputs = conv.tiles(n, section)
+                inputs, outputs = conv.tiles(n, section, arrays)
                 size = n
             yield block, inputs, outputs
 
@@ -282,7 +286,7 @@ def gradients(
                 add_products(outputs.matrices.swapaxes(2, 3), inputs.matrices, total)
         return total
 
-    sums = threads.run(compute_blocks, conv.blocks_per_worker(GRADIENT_TILE_BYTES_PER_FILTER_BYTE))
+    sums = threads.run(compute_blocks, conv.blocks_per_worker())
     if gw is not None and sums:
         sum_workers(sums, conv, gw)
     elif gw is not None:
