@@ -28,6 +28,30 @@ def test_images_in_blocks_of_any_size_on_any_number_of_cores(
     np.testing.assert_allclose((gx * x).sum(), (gy * y).sum())
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_maxima_without_an_index_are_the_same(cores, monkeypatch, seed):
+    rng = np.random.default_rng(seed)
+    draw = lambda low, high: int(rng.integers(low, high + 1))  # noqa: E731
+    cores(draw(1, 3))
+    monkeypatch.setattr(blocked, "BLOCK_BYTES", draw(1, 2000))
+    kernel = draw(1, 4), draw(1, 4)
+    params = {
+        "kernel_size": kernel,
+        "stride": (draw(1, 4), draw(1, 4)),
+        "padding": tuple(draw(0, k // 2) for k in kernel),
+        "ceil_mode": bool(draw(0, 1)),
+    }
+    x = rng.standard_normal((draw(1, 5), draw(1, 3), draw(4, 9), draw(4, 9)))
+    for value in (np.nan, np.inf, -np.inf):
+        x[rng.random(x.shape) < 0.1 * draw(0, 1)] = value
+    if draw(0, 1):
+        x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    y, saved = blocked.forward(x, **params, keep=False)
+    assert saved == ()
+    np.testing.assert_array_equal(y, reference.max_pool2d(x, **params))
+    np.testing.assert_array_equal(y, blocked.forward(x, **params)[0])
+
+
 @BOTH_RUNGS
 def test_the_argmax_is_of_the_smallest_type(one, normal):
     for kernel, expected in [((3, 3), "uint8"), ((16, 16), "uint8"), ((16, 17), "uint16")]:

@@ -3,8 +3,11 @@
 Images are seen as (outer, H, W, inner), which holds for both orders that they come in: (N C, H, W,
 1) where channels come first in memory, (N, H, W, C) where they come last.
 
-Forward splits images into stride phases (a polyphase decomposition), one for each row and column
-modulo the stride. Element (kh, kw) of all windows is then one contiguous run in phase
+Without gradients, forward takes the maxima down the columns, in runs as long as a row, and of these
+the maxima along the rows: 2 + 2 comparisons for a window of 3 x 3 instead of 8.
+
+With gradients it splits images into stride phases (a polyphase decomposition), one for each row and
+column modulo the stride. Element (kh, kw) of all windows is then one contiguous run in phase
 (kh % sh, kw % sw), and all windows of a block of images are compared at once, in long runs.
 
     row of x  0 1 2 3 4 5      stride 2, kernel 3: window i holds elements 2i, 2i + 1 and 2i + 2,
@@ -70,6 +73,14 @@ def forward(
         argmax = layout.empty(xp, shape, argmax_dtype(kernel_size), axes)
         planes_argmax = as_planes(argmax, axes)
 
+    def reduce_blocks(blocks: list[slice]) -> None:
+        images = max(block.stop - block.start for block in blocks)
+        down = memory.empty(xp, (images, OH, *planes_x.shape[2:]), x.dtype)
+        for block in blocks:
+            columns = down[: block.stop - block.start]
+            _maxima(xp, planes_x[block], 1, (kernel_size[0], stride[0], padding[0]), columns)
+            _maxima(xp, columns, 2, (kernel_size[1], stride[1], padding[1]), planes_y[block])
+
     def pool_blocks(blocks: list[slice]) -> None:
         phases = StridePhases(xp, planes_x, (OH, OW), kernel_size, stride, padding, blocks)
         for block in blocks:
@@ -77,12 +88,28 @@ def forward(
             elements = phases.window_elements()
             largest = phases.maximum(elements)
             planes_y[block] = phases.outputs(largest, len(planes_y[block]))
-            if keep:
-                index = phases.argmax(elements)
-                planes_argmax[block] = phases.outputs(index, len(planes_y[block]))
+            index = phases.argmax(elements)
+            planes_argmax[block] = phases.outputs(index, len(planes_y[block]))
 
-    threads.run(pool_blocks, image_blocks(planes_x, BLOCK_BYTES, MIN_BYTES_PER_WORKER))
+    work = image_blocks(planes_x, BLOCK_BYTES, MIN_BYTES_PER_WORKER)
+    threads.run(pool_blocks if keep else reduce_blocks, work)
     return y, (argmax, x.shape) if keep else ()
+
+
+def _maxima(xp: Any, x: Array, axis: int, window: tuple[int, int, int], out: Array) -> None:
+    """Write the maxima along one axis of `x` to `out`: of windows of a size, stride and padding."""
+    size, stride, padding = window
+    before, all_windows = (slice(None),) * axis, slice(0, out.shape[axis])
+    overlaps = [
+        phase_overlap(k, stride, padding, out.shape[axis], x.shape[axis]) for k in range(size)
+    ]
+    # an element that lies inside the image in every window, if there is one
+    first = next((pixels for outputs, pixels in overlaps if outputs == all_windows), None)
+    out[...] = -np.inf if first is None else x[*before, first]
+    for outputs, pixels in overlaps:
+        if pixels != first:
+            part = out[*before, outputs]
+            xp.maximum(x[*before, pixels], part, out=part)
 
 
 def as_planes(a: Array, axes: layout.Axes) -> Array:
