@@ -1,5 +1,8 @@
+import os
+import signal
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -175,3 +178,52 @@ def test_numpy_settings_of_the_caller_hold_in_every_thread(two_cores):
         assert threads.run(divide, range(2)) == [np.inf, np.inf]
     with np.errstate(divide="raise"), pytest.raises(FloatingPointError):
         threads.run(divide, range(2))
+
+
+def work_at_once():
+    both = threading.Barrier(2, timeout=20)
+    return sorted(threads.run(lambda _: both.wait(), range(2))) == [0, 1]
+
+
+@pytest.fixture
+def interruptible():
+    """Have SIGINT raise a KeyboardInterrupt; where tests run in the background it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_after_an_interruption_there_are_as_many_threads_as_before(two_cores, interruptible):
+    main, finished, both = threading.get_ident(), [], threading.Barrier(2, timeout=20)
+
+    def interrupted(_):
+        both.wait()
+        if threading.get_ident() == main:
+            signal.raise_signal(signal.SIGINT)
+        time.sleep(0.05)
+        finished.append(1)
+
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            threads.run(interrupted, range(2))
+        assert len(finished) == 1
+        finished.clear()
+        assert work_at_once()
+
+
+def test_what_items_refer_to_is_freed(two_cores):
+    array = np.zeros(9)
+    threads.run(lambda i, a=array: a[i], range(9))
+    freed = weakref.ref(array)
+    del array
+    assert freed() is None
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_forked_child_has_threads_of_its_own(two_cores):
+    assert work_at_once()
+    child = os.fork()
+    if not child:
+        os._exit(0 if work_at_once() else 1)
+    assert os.waitpid(child, 0)[1] == 0

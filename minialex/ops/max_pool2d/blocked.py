@@ -50,9 +50,6 @@ BLOCK_BYTES = 1 << 22
 In smaller blocks, threads contend for the GIL longer than caches save.
 """
 
-MIN_BYTES_PER_WORKER = 1 << 19
-"""The part of the images that is worth another core."""
-
 
 def forward(
     x: Array,
@@ -91,7 +88,7 @@ def forward(
             index = phases.argmax(elements)
             planes_argmax[block] = phases.outputs(index, len(planes_y[block]))
 
-    work = image_blocks(planes_x, BLOCK_BYTES, MIN_BYTES_PER_WORKER)
+    work = image_blocks(planes_x, BLOCK_BYTES)
     threads.run(pool_blocks if keep else reduce_blocks, work)
     return y, (argmax, x.shape) if keep else ()
 
@@ -135,7 +132,7 @@ def backward(
     planes_gx, planes_gy, planes_argmax = (as_planes(a, axes) for a in (gx, gy, argmax))
     _, H, W, inner = planes_gx.shape
     groups = _disjoint_windows(xp, kernel_size, stride)
-    work = image_blocks(planes_gx, BLOCK_BYTES // 2, MIN_BYTES_PER_WORKER)
+    work = image_blocks(planes_gx, BLOCK_BYTES // 2)
     outer = max((block.stop - block.start for blocks in work for block in blocks), default=0)
     corners = _corners(xp, (outer, H, W, inner), planes_gy.shape[1:3], stride, padding)
     starts = [xp.ascontiguousarray(corners[group]) for group in groups]
