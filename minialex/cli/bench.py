@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from minialex.arrays import CPU, Device
 from minialex.arrays import device as device_named
-from minialex.autograd import OPS, ROUTINES, check_precision, using
+from minialex.autograd import OPS, ROUTINES, Implementation, check_precision, using
 from minialex.bench import BenchContext, BenchRecord, compare, measure, read, write
 from minialex.bench.case import DEFAULT
 from minialex.bench.compare import MIN_CHANGE, MIN_SIGMAS, Change, RecordComparison
@@ -176,8 +176,9 @@ def _check_implementations(names: Iterable[str], ops: set[str], device: Device) 
         if name not in known:
             raise MinialexError(unknown("implementation", name, [*known, DEFAULT]))
         there = [r.implementations[name] for r in routines if name in r.implementations]
-        reasons = [one.why_not(device) for one in there]
-        if all(reasons):
+        # what is no op, such as an optimizer's update, runs wherever the ops do
+        reasons = [one.why_not(device) for one in there if isinstance(one, Implementation)]
+        if reasons and all(reasons):
             # a CPU's names the emulator, under which nothing is timed
             on_cpu = "kernels are timed on a GPU, which --device names"
             why = on_cpu if device == CPU else reasons[0]

@@ -131,3 +131,27 @@ def test_all_implementations_are_measured_or_those_that_are_named(
     answer = minialex("bench", "--op", "relu", "--device", "cpu", *mini, *words)
     assert (answer.status, answer.err) == (2, "minialex: error: enough\n")
     assert [context.implementations for context in contexts] == [names]
+
+
+@pytest.mark.parametrize("op", ["step", "optimizer", "images", "conv2d"])
+@pytest.mark.parametrize("name", ["default", "plain", "blocked", "winograd"])
+def test_implementations_that_run_here_may_be_asked_for(minialex, monkeypatch, tmp_path, op, name):
+    asked = []
+
+    def measure(plan, context, report, keep):
+        asked.append(context.implementations)
+        return measured()
+
+    monkeypatch.setattr(command, "measure", measure)
+    monkeypatch.setattr(command, "draw", lambda record, out: [])
+    words = ("--op", op, "--implementation", name, "--device", "cpu", "--peer", "none")
+    assert minialex("bench", *words, "--out", tmp_path / "out").status == 0
+    assert asked == [(name,)]
+
+
+@pytest.mark.parametrize("op", ["step", "optimizer", "conv2d"])
+def test_kernels_are_not_timed_on_a_cpu(minialex, tmp_path, op):
+    words = ("--op", op, "--implementation", "tiled", "--device", "cpu")
+    answer = minialex("bench", *words, "--out", tmp_path / "out")
+    assert answer.status == 2
+    assert "'tiled' does not run on cpu: kernels are timed on a GPU" in answer.err
