@@ -38,7 +38,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "images": {"eps": 0.03, "schedule": "cosine", "warmup": None},
         "small-images": {
             "variant": "alexnet-mini",
-            "epochs": 64,
+            "epochs": 56,
             "optimizer": "adam",
             "label_smoothing": 0.1,
             "schedule": "cosine",

@@ -184,7 +184,7 @@ GOLDEN = {
 GOLDEN_BY_RECIPE = {
     "images": {"eps": 0.03, "schedule": "cosine", "warmup": None},
     "small-images": {
-        **{"variant": "alexnet-mini", "image_size": 64, "epochs": 64, "optimizer": "adam"},
+        **{"variant": "alexnet-mini", "image_size": 64, "epochs": 56, "optimizer": "adam"},
         **{"eps": 1e-8, "label_smoothing": 0.1, "schedule": "cosine", "warmup": None},
         **{"min_crop_area": 0.5, "brightness": 0.3, "contrast": 0.3, "saturation": 0.3},
         **{"hue": 0.05},
