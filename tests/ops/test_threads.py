@@ -84,9 +84,13 @@ def test_results_come_in_the_order_of_the_items(two_cores, monkeypatch, cores):
     assert threads.run(slow_at_first, []) == []
 
 
-def test_two_items_are_worked_on_at_once(two_cores):
+def work_at_once():
     both = threading.Barrier(2, timeout=20)
-    assert sorted(threads.run(lambda _: both.wait(), range(2))) == [0, 1]
+    return sorted(threads.run(lambda _: both.wait(), range(2))) == [0, 1]
+
+
+def test_two_items_are_worked_on_at_once(two_cores):
+    assert work_at_once()
 
 
 def test_one_core_works_in_the_calling_thread(two_cores, monkeypatch):
@@ -178,11 +182,6 @@ def test_numpy_settings_of_the_caller_hold_in_every_thread(two_cores):
         assert threads.run(divide, range(2)) == [np.inf, np.inf]
     with np.errstate(divide="raise"), pytest.raises(FloatingPointError):
         threads.run(divide, range(2))
-
-
-def work_at_once():
-    both = threading.Barrier(2, timeout=20)
-    return sorted(threads.run(lambda _: both.wait(), range(2))) == [0, 1]
 
 
 @pytest.fixture
