@@ -7,7 +7,7 @@ import pytest
 
 from minialex import Tensor, nn, ops, reference
 from minialex.autograd import OPS
-from minialex.cpu import memory
+from minialex.cpu import memory, threads
 from minialex.ops.conv2d import patches as patches_module
 from minialex.ops.conv2d.blocked import (
     backward,
@@ -234,3 +234,24 @@ def test_rows_of_one_image_are_shared_between_workers(cores, normal):
         cores(number)
         y, _ = forward(x, w, b, **params)
         np.testing.assert_allclose(y, reference.conv2d(x, w, b, **params), rtol=0, atol=1e-13)
+
+
+@pytest.mark.equal_bits
+@pytest.mark.parametrize("name", ["blocked", "winograd"])
+def test_gradients_of_one_image_are_computed_on_a_core_each(cores, normal, monkeypatch, name):
+    shared = []
+    run = threads.run
+    monkeypatch.setattr(
+        threads, "run", lambda function, items: shared.append(list(items)) or run(function, items)
+    )
+    one = OPS["conv2d"].implementations[name]
+    x, w, b, gy = normal(1, 4, 9, 9), normal(6, 4, 3, 3), normal(6), normal(1, 6, 9, 9)
+    _, saved = one.forward(x, w, b, **SAME)
+    cores(1)
+    alone = one.backward(gy, saved, **SAME)
+    cores(2)
+    shared.clear()
+    beside = one.backward(gy, saved, **SAME)
+    assert [[g is None for g in wanted] for wanted in shared[0]] == [[False, True], [True, False]]
+    for a, b in zip(alone, beside, strict=True):
+        np.testing.assert_array_equal(a, b)

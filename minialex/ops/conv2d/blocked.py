@@ -10,10 +10,14 @@ has its own images. With patches as rows, (n P, K), from a `PatchBuffer`:
     gw = gy patches, summed over blocks, then over cores, always in the same order
 
 With fewer output positions than filters, patches are columns, as in `plain`, and each core has
-some of the filters.
+some of the filters. Of one image, cores share the rows, and one core each has the gradients of the
+image and of the filters.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients
@@ -73,14 +77,40 @@ def backward(
     gx = gw = gb = None
     if needs[0]:
         gx = layout.empty_images(xp, x.shape, x.dtype) if out[0] is None else out[0]
-        data_gradient(gy, w, s, gx)
     if needs[1]:
         gw = memory.empty(xp, w.shape, w.dtype) if out[1] is None else out[1]
-        weight_gradient(gy, x, s, gw)
+
+    def compute(gx: Array | None, gw: Array | None) -> None:
+        if gx is not None:
+            data_gradient(gy, w, s, gx)
+        if gw is not None:
+            weight_gradient(gy, x, s, gw)
+
+    share_gradients(xp, s, compute, gx, gw)
     if needs[2]:
         gb = xp.empty(len(w), w.dtype) if out[2] is None else out[2]
         bias_gradient(gy, gb)
     return gx, gw, gb
+
+
+def share_gradients(
+    xp: Any,
+    s: ConvShape,
+    compute: Callable[[Array | None, Array | None], None],
+    gx: Array | None,
+    gw: Array | None,
+) -> None:
+    """Call ``compute(gx, gw)``; for one large image, for each of them alone, on two cores.
+
+    Several images are shared out to the cores within `compute`.
+    """
+    multiplications = s.P * s.O * s.K
+    if s.N == 1 and gx is not None and gw is not None:
+        parts = slices_per_worker(xp, 2, multiplications / MULTIPLICATIONS_PER_BYTE)
+        if len(parts) == 2:
+            threads.run(lambda wanted: compute(*wanted), [(gx, None), (None, gw)])
+            return
+    compute(gx, gw)
 
 
 def convolve(x: Array, w: Array, b: Array | None, s: ConvShape) -> Array:

@@ -145,7 +145,8 @@ def backward(
     if needs[1]:
         gw = memory.empty(xp, w.shape, w.dtype) if out[1] is None else out[1]
     if needs[0] or needs[1]:
-        gradients(gy, x, w, Winograd(s, xp, x.dtype), gx, gw)
+        conv = Winograd(s, xp, x.dtype)
+        blocked.share_gradients(xp, s, lambda gx, gw: gradients(gy, x, w, conv, gx, gw), gx, gw)
     if needs[2]:
         gb = xp.empty(len(w), w.dtype) if out[2] is None else out[2]
         blocked.bias_gradient(gy, gb)
