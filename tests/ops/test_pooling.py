@@ -90,27 +90,13 @@ def test_a_window_of_minus_infinity_goes_to_its_first_pixel_not_to_the_padding(o
 
 
 @pytest.mark.parametrize("kernel", [(15, 17), (16, 16), (16, 17)])
-def test_indices_of_columns_outside_the_image_do_not_overflow(monkeypatch, kernel):
+def test_indices_of_large_windows_of_minus_infinity_do_not_overflow(kernel):
     params = {"kernel_size": kernel, "stride": (2, 3), "padding": (7, 8), "ceil_mode": True}
     x = np.full((1, 2, 19, 23), -np.inf)
     x[0, 1] = np.random.default_rng(0).standard_normal((19, 23))
     _, (expected, _) = plain.forward(x, **params)
-    monkeypatch.setattr(blocked, "_plain_argmax", None)
     _, (argmax, _) = blocked.forward(x, **params)
     np.testing.assert_array_equal(argmax, expected)
-
-
-@pytest.mark.parametrize("value", [0, -np.inf, np.inf])
-def test_only_nan_takes_the_argmax_of_the_definition(monkeypatch, normal, value):
-    x = normal(2, 3, 9, 9)
-    x[x < 0.5] = value
-    _, (expected, _) = plain.forward(x, **ALEXNET)
-    monkeypatch.setattr(blocked, "_plain_argmax", None)
-    _, (argmax, _) = blocked.forward(x, **ALEXNET)
-    np.testing.assert_array_equal(argmax, expected)
-    x[1, 2, 3, 4] = np.nan
-    with pytest.raises(TypeError):
-        blocked.forward(x, **ALEXNET)
 
 
 @BOTH_RUNGS

@@ -3,23 +3,24 @@
 Images are seen as (outer, H, W, inner), which holds for both orders that they come in: (N C, H, W,
 1) where channels come first in memory, (N, H, W, C) where they come last.
 
-Forward takes the maxima down the columns, and of these the maxima along the rows: 2 + 2 comparisons
-for a window of 3 x 3 instead of 8. For the second step the columns are split into stride phases (a
-polyphase decomposition), one for each column modulo the stride: element kw of all windows is then
-one contiguous run in phase kw % sw.
+Without gradients, forward takes the maxima down the columns, in runs as long as a row, and of these
+the maxima along the rows: 2 + 2 comparisons for a window of 3 x 3 instead of 8.
 
-    columns   0 1 2 3 4 5      stride 2, kernel 3: window i holds columns 2i, 2i + 1 and 2i + 2,
+With gradients it splits images into stride phases (a polyphase decomposition), one for each row and
+column modulo the stride. Element (kh, kw) of all windows is then one contiguous run in phase
+(kh % sh, kw % sw), and all windows of a block of images are compared at once, in long runs.
+
+    row of x  0 1 2 3 4 5      stride 2, kernel 3: window i holds elements 2i, 2i + 1 and 2i + 2,
     phase 0   0   2   4        which are entry i of phase 0,
     phase 1     1   3   5      entry i of phase 1, and entry i + 1 of phase 0
 
-A phase has (KW - 1) // sw more columns than there are windows. The runs go on through these and
-compare what is no window; the results there are not read.
+A phase has (KH - 1) // sh more rows, and (KW - 1) // sw more columns, than there are windows. The
+runs go on through these and compare what is no window; the results there are not read.
 
-The index of a maximum is found likewise: in which row each column has its maximum, and of the
-columns whose maximum is the window's, which one has the least index kh KW + kw.
+The first element that equals the maximum is counted out: as long as no element was equal, each
+one more adds 1 to the index.
 
-    window  3 7 4   down the columns: maxima 7 7 6, first in rows 1 0 1, with indices 3 1 5; the
-            7 1 6   largest, 7, is in columns 0 and 1, and the least of their indices is 1
+    elements 3 5 4 5, maximum 5:   unequal  1 0 1 0   unequal so far  1 0 0 0   index 1
 
 Backward adds each output's gradient to the maximum alone, at its index in images laid out flat:
 
@@ -29,23 +30,19 @@ Backward adds each output's gradient to the maximum alone, at its index in image
 
 from __future__ import annotations
 
+from functools import cached_property
 from math import prod
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from minialex.arrays import Array, array_module
 from minialex.autograd import Gradients
 from minialex.cpu import layout, memory, threads
 from minialex.cpu.sharing import image_blocks
 from minialex.ops._windows import Pair, argmax_dtype, pooled_size
-from minialex.ops.max_pool2d import plain
 
 Shape = tuple[int, ...]
-
-Window = tuple[int, int, int]
-"""Its size, stride and padding along one axis."""
 
 BLOCK_BYTES = 1 << 22
 """The part of the images that a core works on at a time; in backward, beside indices, half.
@@ -63,113 +60,53 @@ def forward(
     ceil_mode: bool,
     keep: bool = True,
 ) -> tuple[Array, tuple[Any, ...]]:
-    """Return the maxima, found down the columns and then along the rows."""
+    """Return the maxima, found by going through the elements of all windows in order."""
     xp, axes = array_module(x), layout.memory_axes(x)
     OH, OW = pooled_size(x.shape, kernel_size, stride, padding, ceil_mode)
     shape = (*x.shape[:2], OH, OW)
     y = layout.empty(xp, shape, x.dtype, axes)
     planes_x, planes_y = as_planes(x, axes), as_planes(y, axes)
-    down, along = zip(kernel_size, stride, padding, strict=True)
-    beyond = prod(kernel_size)
     if keep:
         argmax = layout.empty(xp, shape, argmax_dtype(kernel_size), axes)
         planes_argmax = as_planes(argmax, axes)
 
-    def pool_blocks(blocks: list[slice]) -> None:
-        outer = max(block.stop - block.start for block in blocks)
-        columns = (outer, OH, *planes_x.shape[2:])
-        maxima = memory.empty(xp, columns, x.dtype)
-        phases = ColumnPhases(xp, columns, OW, along, x.dtype, -np.inf)
-        if keep:
-            # `beyond`, and as many more as a window has columns, are indices of no element
-            dtype = np.min_scalar_type(beyond + kernel_size[1])
-            indices = memory.empty(xp, columns, dtype)
-            index_phases = ColumnPhases(xp, columns, OW, along, dtype, beyond)
+    def reduce_blocks(blocks: list[slice]) -> None:
+        images = max(block.stop - block.start for block in blocks)
+        down = memory.empty(xp, (images, OH, *planes_x.shape[2:]), x.dtype)
         for block in blocks:
-            n = block.stop - block.start
-            _maxima(xp, planes_x[block], down, maxima[:n])
-            elements = phases.elements(maxima[:n])
-            largest = _largest(xp, elements)
-            planes_y[block] = phases.outputs(largest)[:n]
-            if not keep:
-                continue
-            _first_rows(xp, planes_x[block], down, maxima[:n], indices[:n])
-            indices[:n] *= kernel_size[1]
-            least = _least_index(xp, elements, index_phases.elements(indices[:n]), largest)
-            index = index_phases.outputs(least)[:n]
-            if (index >= beyond).any():  # NaN, which equals nothing
-                index = _plain_argmax(planes_x[block], kernel_size, stride, padding, ceil_mode)
-            planes_argmax[block] = index
+            columns = down[: block.stop - block.start]
+            _maxima(xp, planes_x[block], 1, (kernel_size[0], stride[0], padding[0]), columns)
+            _maxima(xp, columns, 2, (kernel_size[1], stride[1], padding[1]), planes_y[block])
 
-    threads.run(pool_blocks, image_blocks(planes_x, BLOCK_BYTES))
+    def pool_blocks(blocks: list[slice]) -> None:
+        phases = StridePhases(xp, planes_x, (OH, OW), kernel_size, stride, padding, blocks)
+        for block in blocks:
+            phases.load(planes_x[block])
+            elements = phases.window_elements()
+            largest = phases.maximum(elements)
+            planes_y[block] = phases.outputs(largest, len(planes_y[block]))
+            index = phases.argmax(elements)
+            planes_argmax[block] = phases.outputs(index, len(planes_y[block]))
+
+    work = image_blocks(planes_x, BLOCK_BYTES)
+    threads.run(pool_blocks if keep else reduce_blocks, work)
     return y, (argmax, x.shape) if keep else ()
 
 
-def _maxima(xp: Any, x: Array, window: Window, out: Array) -> None:
-    """Write the maxima down the columns of planes `x` (outer, H, W, inner) to `out`."""
+def _maxima(xp: Any, x: Array, axis: int, window: tuple[int, int, int], out: Array) -> None:
+    """Write the maxima along one axis of `x` to `out`: of windows of a size, stride and padding."""
     size, stride, padding = window
-    overlaps = [phase_overlap(k, stride, padding, out.shape[1], x.shape[1]) for k in range(size)]
-    # rows that lie inside the image in every window
-    inside = [pixels for outputs, pixels in overlaps if outputs == slice(0, out.shape[1])]
-    if inside:
-        xp.maximum(x[:, inside[0]], x[:, inside[-1]], out=out)
-    else:
-        out.fill(-np.inf)
+    before, all_windows = (slice(None),) * axis, slice(0, out.shape[axis])
+    overlaps = [
+        phase_overlap(k, stride, padding, out.shape[axis], x.shape[axis]) for k in range(size)
+    ]
+    # an element that lies inside the image in every window, if there is one
+    first = next((pixels for outputs, pixels in overlaps if outputs == all_windows), None)
+    out[...] = -np.inf if first is None else x[*before, first]
     for outputs, pixels in overlaps:
-        if pixels not in (*inside[:1], *inside[-1:]):
-            xp.maximum(x[:, pixels], out[:, outputs], out=out[:, outputs])
-
-
-def _first_rows(xp: Any, x: Array, window: Window, maxima: Array, out: Array) -> None:
-    """Write which row of a window is the first that has the maximum of its column to `out`.
-
-    As long as no row had it, each one more adds 1.
-    """
-    size, stride, padding = window
-    out[...] = 0
-    unequal = xp.ones(out.shape, bool)
-    for k in range(size - 1):
-        outputs, pixels = phase_overlap(k, stride, padding, out.shape[1], x.shape[1])
-        unequal[:, outputs] &= x[:, pixels] != maxima[:, outputs]
-        out += unequal.view(np.uint8)
-
-
-def _largest(xp: Any, elements: list[Array]) -> Array:
-    """Return the largest of the elements of each window; NaN is larger than everything."""
-    largest: Array = xp.maximum(elements[0], elements[-1])
-    for element in elements[1:-1]:
-        xp.maximum(element, largest, out=largest)
-    return largest
-
-
-def _least_index(xp: Any, elements: list[Array], indices: list[Array], largest: Array) -> Array:
-    """Return the least of the indices kh KW + kw of the elements that equal the largest.
-
-    `indices` are kh KW. Where no element is equal, it is the largest number of their type.
-    """
-    dtype = indices[0].dtype
-    none = np.iinfo(dtype).max
-    least: Array = xp.full(largest.shape, none, dtype)
-    for kw, (element, index) in enumerate(zip(elements, indices, strict=True)):
-        here = xp.multiply((element != largest).view(np.uint8), dtype.type(none))
-        here |= index + dtype.type(kw)  # all bits set stay so
-        xp.minimum(least, here, out=least)
-    return least
-
-
-def _plain_argmax(
-    planes: Array, kernel_size: Pair, stride: Pair, padding: Pair, ceil_mode: bool
-) -> Array:
-    """Return the argmax of planes (outer, H, W, inner) from the definition."""
-    xp = array_module(planes)
-    _, (argmax, _) = plain.forward(
-        xp.moveaxis(planes, 3, 1),
-        kernel_size=kernel_size,
-        stride=stride,
-        padding=padding,
-        ceil_mode=ceil_mode,
-    )
-    return xp.moveaxis(argmax, 1, 3)  # type: ignore[no-any-return]
+        if pixels != first:
+            part = out[*before, outputs]
+            xp.maximum(x[*before, pixels], part, out=part)
 
 
 def as_planes(a: Array, axes: layout.Axes) -> Array:
@@ -241,38 +178,103 @@ def _corners(xp: Any, shape: Shape, outputs: Pair, stride: Pair, padding: Pair) 
     return planes + rows + columns + xp.arange(inner)  # type: ignore[no-any-return]
 
 
-class ColumnPhases:
-    """The stride phases of columns (outer, OH, W, inner): min(KW, sw) of them, of WQ columns each.
-
-    They hold `outside` where the image has no column.
-    """
+class StridePhases:
+    """The stride phases of a block of planes: A x B of them, of (outer, HQ, WQ, inner) elements."""
 
     def __init__(
-        self, xp: Any, columns: Shape, OW: int, window: Window, dtype: npt.DTypeLike, outside: float
+        self,
+        xp: Any,
+        x: Array,
+        outputs: Pair,
+        kernel_size: Pair,
+        stride: Pair,
+        padding: Pair,
+        blocks: list[slice],
     ) -> None:
-        self.OW, self.window = OW, window
-        (outer, OH, self.W, self.inner), (KW, sw, _) = columns, window
-        beyond = (KW - 1) // sw
-        self.shape = (outer, OH, OW + beyond, self.inner)
-        self.size = prod(self.shape)
-        # where the stride exceeds the kernel, no window reaches the last phases: leave them out;
-        # the last runs go on beyond a phase
-        self.phases = memory.empty(xp, (min(KW, sw), self.size + beyond * self.inner), dtype)
-        self.phases.fill(outside)
+        self.xp, (self.OH, self.OW) = xp, outputs
+        self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
+        outer, inner = max(block.stop - block.start for block in blocks), x.shape[3]
+        beyond = [(k - 1) // s for k, s in zip(kernel_size, stride, strict=True)]
+        self.shape = (outer, self.OH + beyond[0], self.OW + beyond[1], inner)
+        self.length = prod(self.shape) - (beyond[0] * self.shape[2] + beyond[1]) * inner
+        # where the stride exceeds the kernel, no window reaches the last phases: leave them out
+        self.planes = memory.empty(xp, (*map(min, kernel_size, stride), *self.shape), x.dtype)
+        # what no image reaches stays minus infinity and never is the maximum
+        self.planes.fill(-np.inf)
+        self._largest: Array = xp.zeros(self.shape, x.dtype)
 
-    def elements(self, columns: Array) -> list[Array]:
-        """Return, for each element kw of a window, the run of those of all windows."""
-        KW, sw, pw = self.window
-        for i, phase in enumerate(self.phases):
-            entries, pixels = phase_overlap(i, sw, pw, self.shape[2], self.W)
-            plane = phase[: self.size].reshape(self.shape)
-            plane[: len(columns), :, entries] = columns[:, :, pixels]
-        starts = [(kw % sw, kw // sw * self.inner) for kw in range(KW)]
-        return [self.phases[i, start : start + self.size] for i, start in starts]
+    @cached_property
+    def _index(self) -> Array:
+        return self.xp.zeros(self.shape, argmax_dtype(self.kernel_size))  # type: ignore[no-any-return]
 
-    def outputs(self, run: Array) -> Array:
-        """Return the view (outer, OH, OW, inner) of a run: what belongs to a window."""
-        return run.reshape(self.shape)[:, :, : self.OW]
+    def load(self, x: Array) -> None:
+        """Copy planes `x` (outer, H, W, inner) in."""
+        (A, B), (_, HQ, WQ, _) = self.planes.shape[:2], self.shape
+        (sh, sw), (ph, pw), (H, W) = self.stride, self.padding, x.shape[1:3]
+        for a in range(A):
+            rows, x_rows = phase_overlap(a, sh, ph, HQ, H)
+            for b in range(B):
+                columns, x_columns = phase_overlap(b, sw, pw, WQ, W)
+                self.planes[a, b, : len(x), rows, columns] = x[:, x_rows, x_columns]
+
+    def run(self, plane: Array, start: int = 0) -> Array:
+        """Return the run of a plane's elements, one per window, that begins at `start`."""
+        return plane.reshape(-1)[start : start + self.length]
+
+    def window_elements(self) -> list[Array]:
+        """Return, for each element (kh, kw) of a window, the run of those of all windows."""
+        (KH, KW), (sh, sw), (_, _, WQ, inner) = self.kernel_size, self.stride, self.shape
+        return [
+            self.run(self.planes[kh % sh, kw % sw], (kh // sh * WQ + kw // sw) * inner)
+            for kh in range(KH)
+            for kw in range(KW)
+        ]
+
+    def maximum(self, elements: list[Array]) -> Array:
+        """Return a plane with the largest of the elements of each window; NaN is larger."""
+        largest = self.run(self._largest)
+        largest[...] = elements[0]
+        for element in elements[1:]:
+            self.xp.maximum(element, largest, out=largest)
+        return self._largest
+
+    def argmax(self, elements: list[Array]) -> Array:
+        """Return a plane with the number of the first element that equals the `maximum`.
+
+        Of elements that are all minus infinity it is the first inside the image, of NaN the last.
+        """
+        xp, largest, index = self.xp, self.run(self._largest), self.run(self._index)
+        unequal = xp.not_equal(elements[0], largest)
+        index[...] = unequal
+        for element in elements[1:-1]:
+            unequal &= element != largest
+            index += unequal
+        outputs = self.outputs(self._largest)
+        # rare: either makes the sum something else than a number
+        with np.errstate(invalid="ignore", over="ignore"):
+            total = outputs.sum()
+        if not xp.isfinite(total):
+            sizes = (self.OH, self.OW), self.kernel_size, self.stride, self.padding
+            first = xp.asarray(_first_inside(*sizes), index.dtype)
+            self.outputs(self._index)[...] = first[..., None]
+            running_argmax(xp, elements, largest, index)
+        return self._index
+
+    def outputs(self, plane: Array, outer: int | None = None) -> Array:
+        """Return the view (outer, OH, OW, inner) of a plane: what belongs to a window."""
+        return plane[:outer, : self.OH, : self.OW]
+
+
+def running_argmax(xp: Any, elements: list[Array], largest: Array, index: Array) -> None:
+    """Write the largest of `elements` to `largest`, and which it is to `index` unless the first."""
+    number = xp.empty_like(index)
+    largest[...] = elements[0]
+    for k, element in enumerate(elements[1:], start=1):
+        is_larger = (element > largest) | xp.isnan(element)
+        xp.maximum(element, largest, out=largest)
+        # numbers rise, so the largest number of one that was larger is that of the last
+        xp.multiply(is_larger.view(np.uint8), index.dtype.type(k), out=number)
+        xp.maximum(index, number, out=index)
 
 
 def phase_overlap(
@@ -287,3 +289,12 @@ def phase_overlap(
     last = max(first, min(entries, (size - 1 + padding - phase) // stride + 1))
     start = first * stride + phase - padding
     return slice(first, last), slice(start, start + (last - first) * stride, stride)
+
+
+def _first_inside(outputs: Pair, kernel_size: Pair, stride: Pair, padding: Pair) -> list[list[int]]:
+    """Return each window's first element inside the image: the maximum where all are -infinity."""
+    down, across = (
+        [max(0, p - i * s) for i in range(n)]
+        for n, s, p in zip(outputs, stride, padding, strict=True)
+    )
+    return [[kh * kernel_size[1] + kw for kw in across] for kh in down]
