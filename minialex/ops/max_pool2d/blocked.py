@@ -85,7 +85,7 @@ def forward(
             elements = phases.window_elements()
             largest = phases.maximum(elements)
             planes_y[block] = phases.outputs(largest, len(planes_y[block]))
-            index = phases.argmax(elements)
+            index = phases.argmax(elements, planes_y[block])
             planes_argmax[block] = phases.outputs(index, len(planes_y[block]))
 
     work = image_blocks(planes_x, BLOCK_BYTES)
@@ -238,10 +238,11 @@ class StridePhases:
             self.xp.maximum(element, largest, out=largest)
         return self._largest
 
-    def argmax(self, elements: list[Array]) -> Array:
+    def argmax(self, elements: list[Array], maxima: Array) -> Array:
         """Return a plane with the number of the first element that equals the `maximum`.
 
-        Of elements that are all minus infinity it is the first inside the image, of NaN the last.
+        `maxima` are the outputs of that. Of elements that are all minus infinity it is the first
+        inside the image, of NaN the last.
         """
         xp, largest, index = self.xp, self.run(self._largest), self.run(self._index)
         unequal = xp.not_equal(elements[0], largest)
@@ -249,10 +250,9 @@ class StridePhases:
         for element in elements[1:-1]:
             unequal &= element != largest
             index += unequal
-        outputs = self.outputs(self._largest)
         # rare: either makes the sum something else than a number
         with np.errstate(invalid="ignore", over="ignore"):
-            total = outputs.sum()
+            total = maxima.sum()
         if not xp.isfinite(total):
             sizes = (self.OH, self.OW), self.kernel_size, self.stride, self.padding
             first = xp.asarray(_first_inside(*sizes), index.dtype)
