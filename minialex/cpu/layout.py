@@ -36,9 +36,11 @@ def memory_axes(a: Array) -> Axes:
 
 
 def empty(xp: Any, shape: tuple[int, ...], dtype: npt.DTypeLike, axes: Axes) -> Array:
-    """Return an uninitialised array of `shape` whose elements lie in the order of `axes`."""
-    inverse = sorted(range(len(axes)), key=axes.__getitem__)
-    return memory.empty(xp, tuple(shape[i] for i in axes), dtype).transpose(inverse)
+    """Return an uninitialised array of `shape` in the order of `axes`, one of `memory_axes`."""
+    if axes != CHANNELS_LAST:
+        return memory.empty(xp, shape, dtype)
+    N, C, H, W = shape
+    return memory.empty(xp, (N, H, W, C), dtype).transpose(0, 3, 1, 2)
 
 
 def empty_images(xp: Any, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
