@@ -5,7 +5,7 @@
 //   - C-contiguous arrays; sizes are int, many of them a struct of ints that is passed by value;
 //     arguments in the order of the Python side;
 //   - only the _sync warp intrinsics, with masks that name exactly the participating lanes;
-//   - inline PTX only inside wrappers that have an emulated twin (mma.cuh);
+//   - inline PTX only inside wrappers that have an emulated twin (mma.cuh, async_copy.cuh);
 //   - no CUDA header but cuda_fp16.h and cuda_bf16.h; no float atomics in a default kernel;
 //   - integer template parameters state their values:  // instances: TILE = 16, 32
 //   - a file that does not compile for every GPU says from which on:  // needs: sm_80

@@ -160,6 +160,7 @@ template <typename T, class Columns> struct ImageEpilogue {
     __device__ __forceinline__ int column(const int j) const {
         return columns.coord(first_column + j, count).dense;
     }
+    __device__ __forceinline__ int lane_column(const int lane) const { return lane; }
     __device__ __forceinline__ void store(const int i, const int column_offset, const T value) const {
         const int row = first_row + i;
         if (column_offset >= 0 && row < rows)

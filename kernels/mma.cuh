@@ -1,6 +1,6 @@
 // mma.cuh -- matrix products of one warp on tensor cores: D += A B for small tiles.
 //
-// The one file with inline PTX. Each wrapper is the PTX instruction under NVRTC and a few lines of
+// Inline PTX is here and in async_copy.cuh alone. Each wrapper is the PTX instruction under NVRTC and a few lines of
 // C++ with the same layout under the emulator (emu/tensor_core.h, which says which lane holds
 // which element). All 32 lanes of the warp take part. Needs sm_80; older ones trap.
 //

@@ -1,5 +1,6 @@
 // panel_product.cuh -- the main loop of a matrix product, whether it multiplies in registers
-// (register_product.cuh) or on tensor cores (tensor_core_product.cuh).
+// (register_product.cuh) or on tensor cores (tensor_core_product.cuh), and how a tile is stored.
+// multistage_product.cuh has another main loop.
 //
 //   C[m, n] = sum over k of A[m, k] B[k, n]
 //
@@ -216,6 +217,7 @@ template <typename T> struct MatrixEpilogue {
     int ld, first_row, rows, first_column, columns;
 
     __device__ __forceinline__ int column(const int j) const { return first_column + j; }
+    __device__ __forceinline__ int lane_column(const int lane) const { return lane; }
     __device__ __forceinline__ T bias(const int column) const {
         return column < columns ? b[column] : T(0);
     }
@@ -252,15 +254,16 @@ template <typename T, int ROW_COUNT, int PART_COUNT> struct Strip {
     }
 };
 
-// Passes the block's outputs to an epilogue: neighbouring lanes those of neighbouring columns. All
-// warps have finished with what is in smem.
+// Passes the block's outputs to an epilogue, which says which column of a part a lane has: those of
+// neighbouring lanes lie side by side in memory. All warps have finished with what is in smem.
 template <typename T, class Mma, class Epilogue>
 __device__ __forceinline__ void store_strips(const Mma& mma, T* smem, const Epilogue& epilogue) {
     using Strip = typename Mma::OutputStrip;
     const Strip strip = Strip::of_warp(smem);
     // One row of floats at a time, or two of doubles.
     constexpr int AT_A_TIME = WARP_SIZE / Strip::COLUMNS;
-    const int lane = threadIdx.x % WARP_SIZE, row = lane / Strip::COLUMNS, column = lane % Strip::COLUMNS;
+    const int lane = threadIdx.x % WARP_SIZE, row = lane / Strip::COLUMNS;
+    const int column = epilogue.lane_column(lane % Strip::COLUMNS);
     int column_offset[Strip::PARTS];
 #pragma unroll
     for (int part = 0; part < Strip::PARTS; ++part)
@@ -279,6 +282,26 @@ __device__ __forceinline__ void store_strips(const Mma& mma, T* smem, const Epil
         // All lanes have read the strip before any lane overwrites it with the next.
         __syncwarp();
     }
+}
+
+// What becomes of a block's sums: with those of the other parts and the bias, they are stored. smem is
+// for strips.
+template <typename T, int ROWS, class Mma, class Epilogue>
+__device__ __forceinline__ void store_tile(Mma& mma, T* smem, const Epilogue& epilogue,
+                                           const Workspace<T>& workspace) {
+    // A pass of its own: interleaved with the stores it would spill registers.
+    if constexpr (Epilogue::IS_MATRIX) {
+        // Of several parts the first adds the bias.
+        if (epilogue.b && blockIdx.y == 0) mma.add_bias(epilogue);
+    }
+    if (workspace.partials && !fix_up<T, ROWS>(mma, workspace)) return;
+    if constexpr (Epilogue::IS_MATRIX) {
+        if (epilogue.has_whole_vectors()) {
+            mma.store_vectors(epilogue);
+            return;
+        }
+    }
+    store_strips(mma, smem, epilogue);
 }
 
 // ---- the main loop -------------------------------------------------------------------------------
@@ -329,18 +352,6 @@ __device__ __forceinline__ void panel_product(LoaderA loader_a, LoaderB loader_b
         // half before any thread overwrites it. New Coords are written before any thread loads by them.
         __syncthreads();
     }
-    // A pass of its own: interleaved with the stores it would spill registers.
-    if constexpr (Epilogue::IS_MATRIX) {
-        // Of several parts the first adds the bias.
-        if (epilogue.b && blockIdx.y == 0) mma.add_bias(epilogue);
-    }
-    if (workspace.partials && !fix_up<T, ROWS>(mma, workspace)) return;
-    if constexpr (Epilogue::IS_MATRIX) {
-        if (epilogue.has_whole_vectors()) {
-            mma.store_vectors(epilogue);
-            return;
-        }
-    }
     // All threads have multiplied the last panels, so their memory is free.
-    store_strips(mma, &b_tile[0][0][0], epilogue);
+    store_tile<T, ROWS>(mma, &b_tile[0][0][0], epilogue, workspace);
 }

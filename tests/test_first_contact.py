@@ -161,6 +161,7 @@ def test_the_worst_launch_is_profiled_beside_the_second_convolution(contact):
     assert contact.to_profile() == [
         ("ffma", "conv2d_forward_implicit_gemm", 1),
         ("tf32x3", "conv2d_forward_tf32x3", 1),
+        ("multistage", "conv2d_forward_multistage_tf32x3", 1),
         ("ffma", "linear_forward_naive", 2),
     ]
 
@@ -193,7 +194,7 @@ def test_what_the_profiler_says_is_kept(contact, tmp_path, monkeypatch):
     profiler(tmp_path, monkeypatch, REPORT)
     contact.ncu("ncu", 30.0)
     told = contact.findings.found("ncu", "metrics")
-    assert [line["mode"] for line in told] == ["ffma", "tf32x3"]
+    assert [line["mode"] for line in told] == ["ffma", "tf32x3", "multistage"]
     assert told[0]["metrics"]["Occupancy: Achieved Occupancy"] == "24.8 %"
     assert not contact.failed
 

@@ -26,6 +26,8 @@ _LINE = re.compile(r'^\s*//## File "(?P<file>[^"]+)", line (?P<line>\d+)')
 _INSTRUCTION = re.compile(
     r"^\s+/\*[0-9a-f]{4,}\*/\s+(?P<predicate>@!?U?P\w+ )?\s*(?P<opcode>[A-Z][\w.]*)(?P<rest>[^;]*);"
 )
+# never: loads that the compiler puts in front of asynchronous copies, which take a slot only
+_NEVER = "@!PT "
 # Blackwell names the predicates of two carries, which are always true
 _ADDITION = re.compile(
     r"(?P<to>U?R\d+), (?:U?PT, U?PT, )?(?P=to)(?:\.reuse)?, (?P<constant>-?0x[0-9a-f]+)(?:, U?RZ)?"
@@ -240,6 +242,8 @@ def _instructions(body: str) -> list[Instruction]:
 
 def _instruction(found: re.Match[str], labels: dict[str, int]) -> Instruction:
     opcode, predicated = found["opcode"], found["predicate"] is not None
+    if found["predicate"] == _NEVER:
+        return Instruction("NOP")
     name = opcode.partition(".")[0]
     # a call of a label is how some architectures leave a loop; subroutines have names
     if name not in _JUMPS and not (name == "CALL" and _TARGET.search(found["rest"])):

@@ -98,10 +98,11 @@ def _in_parts(*, fix_up):
 def forced(rows, parts, fix_up):
     """Return what stands in for `tiling.plan_tiles` and splits every sum so, as far as it can."""
 
-    def plan_tiles(M, N, K, *, batch_count, itemsize, max_split_k=64):
-        steps = max(1, -(-K // tiling.TILE_K))
+    def plan_tiles(M, N, K, *, batch_count, itemsize, max_split_k=64, loop=tiling.DOUBLE_BUFFERED):
+        steps = max(1, -(-K // loop.tile_k))
         split_k = min(parts, max_split_k, steps)
-        return tiling.make_plan(M, N, steps, itemsize, rows, split_k, fix_up and split_k > 1)
+        fix_up_here = fix_up and split_k > 1
+        return tiling.make_plan(M, N, steps, itemsize, rows, split_k, fix_up_here, loop.tile_k)
 
     return plan_tiles
 

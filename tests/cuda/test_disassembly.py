@@ -126,6 +126,14 @@ def test_kinds_have_the_width_of_vectors_alone():
     assert set(kinds) == {"LDG.128", "LDG", "STS.128", "LDGSTS", "HMMA"}
 
 
+def test_what_never_executes_is_no_access_to_memory():
+    """The compiler puts three such loads in front of asynchronous copies."""
+    (code,) = disassembly.parse(
+        listing("@!PT LDS RZ, [RZ]", "LDGSTS.E.128 [R1], [R2.64], P0", "EXIT")
+    ).values()
+    assert [one.kind for one in code] == ["NOP", "LDGSTS", "EXIT"]
+
+
 def test_a_call_that_leaves_a_loop_is_a_jump():
     """As sm_80 to sm_89 do where a loop may be left by some threads of a warp."""
     found = loops(

@@ -40,6 +40,7 @@ LOST = 3
 MODES: dict[str, dict[str, str]] = {
     "ffma": {"conv2d": "implicit_gemm", "linear": "register_blocked"},
     "tf32x3": {"conv2d": "tf32x3", "linear": "tf32x3"},
+    "multistage": {"conv2d": "multistage_tf32x3", "linear": "multistage_tf32x3"},
 }
 """The ways through the kernels, as `minialex.using` takes them."""
 SMOKE_FIRST = (

@@ -29,12 +29,15 @@ TILE_K = 8
 ISSUE_SLOTS = {
     "implicit_gemm": {16: 721, 8: 750, 4: 840},
     "register_blocked": {16: 721, 8: 750, 4: 840},
+    # of half a stage, on average over the three products of a convolution
+    "multistage_tf32x3": {16: 343, 8: 346, 4: 378},
+    "multistage_tf32": {16: 218, 8: 224, 4: 269},
     "tf32x3": {16: 420, 8: 460, 4: 510},
     "tf32": {16: 370, 8: 410, 4: 450},
 }
 # products of TF32 numbers per product of floats
-PRODUCTS = {"tf32x3": 3, "tf32": 1}
-TENSOR_CLOCKS = {"tf32x3": 309, "tf32": 103}
+PRODUCTS = {"multistage_tf32x3": 3, "multistage_tf32": 1, "tf32x3": 3, "tf32": 1}
+TENSOR_CLOCKS = {"multistage_tf32x3": 309, "multistage_tf32": 103, "tf32x3": 309, "tf32": 103}
 RESIDENT_BLOCKS = {16: 2, 8: 3, 4: 6}
 SCHEDULERS = 4
 # the share of its issue slots that a multiprocessor uses, and the clocks of a step that waits for

@@ -17,7 +17,7 @@ from minialex.check.case import Answer, Case, Inputs, generator
 from minialex.check.cases.inputs import constant
 from minialex.reference import dropout
 
-SPLITTING = ("tf32x3",)
+SPLITTING = ("tf32x3", "multistage_tf32x3")
 """Implementations that take a number apart, x = high + low: of an infinity they make NaN."""
 
 TILING = ("winograd",)

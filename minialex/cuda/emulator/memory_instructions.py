@@ -124,7 +124,8 @@ def _asynchronous(rest: list[str], operands: Sequence[PtxOperand]) -> str | None
     to, source, size, *filled = operands
     if len(filled) > 1:
         return None
-    bytes_read = filled[0].text if filled else size.text
+    # of the source so many bytes are read, or none where a predicate says so
+    bytes_read = f"emu::ptx::bytes_read({filled[0].text}, {size.text})" if filled else size.text
     where = f"{_memory(to, ['shared'])}, {_memory(source, ['global'])}"
     return f"emu::ptx::copy({where}, {size.text}, {bytes_read});"
 

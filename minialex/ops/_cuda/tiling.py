@@ -67,11 +67,63 @@ INSTRUCTIONS_PER_FETCH = 8
 PROLOGUE_STEPS = 4
 """How many steps take as long as the start and the end of a block."""
 
+# How many products a clock brings by mma.sync on TF32 numbers: 62 % of the most there are, 1024.
+TENSOR_PRODUCTS_PER_CLOCK = 635
+MAX_STAGES = 4
+
 WORKSPACE = ("partials", "arrived")
 BIAS_GRADIENT = ("gb", "gb_partials", "gb_arrived")
 """Pointers that kernels take, and that may be null: where there is one part, or no bias."""
 
 _sum_partials_kernel = cuda.kernel("sum_partials.cu", "sum_partials", optional=("b",))
+
+
+class MainLoop(NamedTuple):
+    """How a kernel goes through the terms of its sums, and how fast.
+
+    Attributes
+    ----------
+    tile_k : int
+        How many terms of its sums a block takes in at a time.
+    products_per_clock : float
+        Of floats, on one multiprocessor.
+    clocks_per_fetch : float
+        What it adds to a step to fetch one number into shared memory.
+    steps_in_flight : int
+        How many steps' numbers are on their way from memory at a time.
+    """
+
+    tile_k: int
+    products_per_clock: float
+    clocks_per_fetch: float
+    steps_in_flight: int
+
+
+DOUBLE_BUFFERED = MainLoop(
+    TILE_K, INSTRUCTIONS_PER_CLOCK, INSTRUCTIONS_PER_FETCH / INSTRUCTIONS_PER_CLOCK, 1
+)
+"""That of ``panel_product.cuh``."""
+
+
+def multistage(products: int) -> MainLoop:
+    """Return that of ``multistage_product.cuh``, where so many `products` replace one.
+
+    Copies run beside the tensor cores.
+    """
+    return MainLoop(16, TENSOR_PRODUCTS_PER_CLOCK / products, 0, MAX_STAGES - 2)
+
+
+def num_stages(capability: int) -> int:
+    """Return how many stages ``multistage_product.cuh`` has on a GPU (`cuda.capability`).
+
+    As many as two blocks on a multiprocessor have shared memory for, four at most.
+    """
+    return 3 if capability in (86, 89) or capability >= 120 else MAX_STAGES
+
+
+def stages_bytes(rows: int, capability: int) -> int:
+    """Return the shared memory that a block with so many `rows` of threads has its stages in."""
+    return num_stages(capability) * sum(tile_shape(rows, 4)) * multistage(1).tile_k * 4
 
 
 class TilePlan(NamedTuple):
@@ -86,7 +138,7 @@ class TilePlan(NamedTuple):
     split_k : int
         Parts of each sum.
     depth : int
-        Terms per part, a multiple of `TILE_K`.
+        Terms per part, a multiple of the main loop's `tile_k`.
     fix_up : bool
         Whether the last block of a tile adds up its parts, or else another launch.
     """
@@ -105,7 +157,14 @@ class TilePlan(NamedTuple):
 
 @functools.lru_cache(maxsize=4096)
 def plan_tiles(
-    M: int, N: int, K: int, *, batch_count: int, itemsize: int, max_split_k: int = 64
+    M: int,
+    N: int,
+    K: int,
+    *,
+    batch_count: int,
+    itemsize: int,
+    max_split_k: int = 64,
+    loop: MainLoop = DOUBLE_BUFFERED,
 ) -> TilePlan:
     """Return the fastest plan for `batch_count` products of an (M, K) matrix with a (K, N) one.
 
@@ -116,10 +175,12 @@ def plan_tiles(
         Bytes per element: 4 or 8.
     max_split_k : int
         Into how many parts a sum may be split.
+    loop : MainLoop
+        That of the kernel.
     """
-    steps = max(1, -(-K // TILE_K))
+    steps = max(1, -(-K // loop.tile_k))
     plans = [
-        make_plan(M, N, steps, itemsize, rows, split_k, fix_up)
+        make_plan(M, N, steps, itemsize, rows, split_k, fix_up, loop.tile_k)
         for rows in reversed(THREAD_ROWS)
         for split_k in SPLIT_K
         if split_k <= min(max_split_k, steps)
@@ -127,17 +188,24 @@ def plan_tiles(
     ]
     size = M * N, batch_count, itemsize
     fitting = [p for p in plans if p.split_k == 1 or _scratch_bytes(p, *size) <= MAX_SCRATCH_BYTES]
-    return min(fitting, key=lambda plan: _estimated_clocks(plan, *size))
+    return min(fitting, key=lambda plan: _estimated_clocks(plan, *size, loop))
 
 
 def make_plan(
-    M: int, N: int, steps: int, itemsize: int, rows: int, split_k: int, fix_up: bool
+    M: int,
+    N: int,
+    steps: int,
+    itemsize: int,
+    rows: int,
+    split_k: int,
+    fix_up: bool,
+    tile_k: int = TILE_K,
 ) -> TilePlan:
     """Return that plan, with fewer parts where some would be left without terms."""
-    depth = TILE_K * -(-steps // split_k)
+    depth = tile_k * -(-steps // split_k)
     height, width = tile_shape(rows, itemsize)
     tiles = -(-M // height) * -(-N // width)
-    return TilePlan(rows, tiles, -(-steps * TILE_K // depth), depth, fix_up)
+    return TilePlan(rows, tiles, -(-steps * tile_k // depth), depth, fix_up)
 
 
 def tile_shape(rows: int, itemsize: int) -> tuple[int, int]:
@@ -157,17 +225,20 @@ def _scratch_bytes(plan: TilePlan, outputs: int, batch_count: int, itemsize: int
     return plan.split_k * size * batch_count * itemsize
 
 
-def _estimated_clocks(plan: TilePlan, outputs: int, batch_count: int, itemsize: int) -> float:
+def _estimated_clocks(
+    plan: TilePlan, outputs: int, batch_count: int, itemsize: int, loop: MainLoop
+) -> float:
     """Return about how long products of so many outputs take with that plan."""
     height, width = tile_shape(plan.rows, itemsize)
     # Doubles are multiplied at half the rate of floats.
-    multiplications = height * width * TILE_K * (itemsize // 4)
-    fetches = (height + width) * TILE_K
-    step = (multiplications + INSTRUCTIONS_PER_FETCH * fetches) / INSTRUCTIONS_PER_CLOCK
+    products = height * width * loop.tile_k * (itemsize // 4)
+    fetches = (height + width) * loop.tile_k
+    step = products / loop.products_per_clock + fetches * loop.clocks_per_fetch
     blocks = plan.tiles * batch_count * plan.split_k
     waves = max(1, -(-blocks // MULTIPROCESSORS))
-    step = max(step, DRAM_LATENCY_CLOCKS / min(waves, RESIDENT_BLOCKS[plan.rows]))
-    clocks = waves * (plan.depth // TILE_K + PROLOGUE_STEPS) * step
+    in_flight = min(waves, RESIDENT_BLOCKS[plan.rows]) * loop.steps_in_flight
+    step = max(step, DRAM_LATENCY_CLOCKS / in_flight)
+    clocks = waves * (plan.depth // loop.tile_k + PROLOGUE_STEPS) * step
     if plan.split_k == 1:
         return clocks
     if plan.fix_up:
@@ -252,6 +323,7 @@ def launch_product(
     inner: int = 1,
     add: bool = False,
     bias_gradient: BiasGradient | None = None,
+    shared: int = 0,
 ) -> None:
     """Write products to `out`, or add them to it, with as many launches as that takes.
 
@@ -272,6 +344,8 @@ def launch_product(
     bias_gradient : BiasGradient, optional
         What blocks beyond the tiles compute, for a kernel that has them: one that takes these sums,
         their workspace and counters before `sizes`, and their length and the tiles after.
+    shared : int
+        The dynamic shared memory of a block, in bytes.
     """
     xp, tiles = array_module(out), plan.tiles * batch_count
     separate = add or (plan.split_k > 1 and not plan.fix_up)
@@ -290,7 +364,7 @@ def launch_product(
         sizes = *sizes, bias_gradient.part_length, plan.tiles
     given = *arrays, *((None,) * len(bias) if separate else bias), target, parts, arrived, *sums
     grid = grid_x, plan.split_k, batch_count
-    kernel(grid, plan.threads, *given, *sizes, plan.depth, ROWS=plan.rows)
+    kernel(grid, plan.threads, *given, *sizes, plan.depth, shared=shared, ROWS=plan.rows)
     if separate:
         sum_partials(target, out, b=next(iter(bias), None), inner=inner, add=add)
 

@@ -17,12 +17,13 @@ saved = (x, w).
     winograd    winograd.py   with a third of the multiplications, where that is possible
     auto        here          winograd where it pays, else blocked
     naive, tiled, im2col, implicit_gemm, tf32x3, tf32      cuda.py: kernels
+    multistage_tf32x3, multistage_tf32                     multistage.py: kernels
     cudnn       cudnn.py
 
 Numbers that are not finite come out where these formulas have them, in all implementations but
-"winograd" and "tf32x3": see there. Only what weights that are not finite make of the elements where
-they meet padding, or no output at all, is not promised: some implementations multiply them by zeros
-there, which gives NaN, and some leave that out.
+"winograd" and those with tf32x3 in their names: see there. Only what weights that are not finite
+make of the elements where they meet padding, or no output at all, is not promised: some
+implementations multiply them by zeros there, which gives NaN, and some leave that out.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ from minialex.ops._windows import Pair, output_length
 from minialex.ops.conv2d import blocked, plain, winograd
 from minialex.ops.conv2d.cuda import IMPLEMENTATIONS as KERNELS
 from minialex.ops.conv2d.cudnn import IMPLEMENTATION as CUDNN
+from minialex.ops.conv2d.multistage import IMPLEMENTATIONS as MULTISTAGE
 from minialex.ops.conv2d.shape import ConvShape
 from minialex.ops.shape import concatenate
 
@@ -104,6 +106,7 @@ OP = Op(
         "winograd": WINOGRAD,
         "auto": Implementation(forward_auto, backward_auto),
         **KERNELS,
+        **MULTISTAGE,
         "cudnn": CUDNN,
     },
     cost,

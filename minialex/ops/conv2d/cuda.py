@@ -81,7 +81,7 @@ class ConvKernels:
     parameter_gradients: ParameterGradients
 
 
-def _bias_gradient_plan(gb: Array | None, s: ConvShape) -> BiasGradient:
+def bias_gradient_plan(gb: Array | None, s: ConvShape) -> BiasGradient:
     """Return how `gy` is summed over images and positions: one block per channel and part."""
     parts = max(1, min(s.N, BIAS_GRADIENT_BLOCKS // s.O))
     return BiasGradient(gb, s.N, max(1, -(-s.N // parts)), s.O)
@@ -91,7 +91,7 @@ def launch_bias_gradient(
     gy: Array, gb: Array, s: ConvShape, threads: int = cuda.BLOCK_SIZE
 ) -> None:
     """Write the sums of `gy` over images and positions, in a launch of their own."""
-    _bias_gradient_plan(gb, s).launch(_bias_gradient, threads, gy, s.N, s.O, s.P)
+    bias_gradient_plan(gb, s).launch(_bias_gradient, threads, gy, s.N, s.O, s.P)
 
 
 def separate_launches(
@@ -293,7 +293,7 @@ def _implicit(file: str, rung: str) -> ConvKernels:
     ) -> None:
         plan = plan_tiles(s.OG, s.K, s.N * s.P, batch_count=s.groups, itemsize=x.itemsize)
         if gw is not None:
-            sums = _bias_gradient_plan(gb, s)
+            sums = bias_gradient_plan(gb, s)
             launch_product(weight_kernel, plan, s.groups, (gy, x), gw, (s,), bias_gradient=sums)
         elif gb is not None:
             # as many threads as within the launch of a weight gradient, for the same bits

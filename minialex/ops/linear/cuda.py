@@ -5,10 +5,12 @@
     register_blocked   kernels/linear.cu               sums in registers, vectors, double buffering
     tf32x3             kernels/linear_tensor_core.cu   the same on tensor cores (sm_80 and later)
     tf32               kernels/linear_tensor_core.cu   the same with numbers rounded to 11 bits
+    multistage_tf32x3  kernels/linear_multistage.cu    tf32x3, panels copied several stages ahead
+    multistage_tf32    kernels/linear_multistage.cu    the same with numbers rounded to 11 bits
 
-saved = (x, w), as for every implementation. tf32x3 gives NaN where the others give an infinity: it
-takes numbers apart, and infinity minus infinity is none. tf32 takes float32 alone, and runs only
-where it is asked for.
+saved = (x, w), as for every implementation. tf32x3 and multistage_tf32x3 give NaN where the others
+give an infinity: they take numbers apart, and infinity minus infinity is none. The last three take
+float32 alone, and those that round run only where they are asked for.
 """
 
 from __future__ import annotations
@@ -19,16 +21,19 @@ from math import prod
 from typing import Any
 
 from minialex import cuda
-from minialex.arrays import Array, array_module
+from minialex.arrays import Array, array_module, device_of
 from minialex.autograd import Gradients, Implementation
 from minialex.ops._cuda.launching import TF32, TILE_THREADS, check_counts, contiguous, gradients
 from minialex.ops._cuda.tiling import (
     BIAS_GRADIENT,
     WORKSPACE,
     BiasGradient,
+    TilePlan,
     is_vector_aligned,
     launch_product,
+    multistage,
     plan_tiles,
+    stages_bytes,
 )
 
 NAIVE_THREADS = (32, 8)
@@ -191,6 +196,53 @@ def _by_panels(file: str, rung: str) -> LinearKernels:
     return LinearKernels(forward, data_gradient, parameter_gradients)
 
 
+# ---- multistage_tf32x3 and multistage_tf32 -------------------------------------------------------
+
+
+def _multistage(rung: str, products: int) -> LinearKernels:
+    """Return the rung that multiplies TF32 numbers, so many `products` in place of one."""
+    file, loop = "linear_multistage.cu", multistage(products)
+    forward_kernel = cuda.kernel(file, f"linear_forward_{rung}", optional=("b", *WORKSPACE))
+    data_kernel = cuda.kernel(file, f"linear_data_gradient_{rung}", optional=WORKSPACE)
+    weight_kernel = cuda.kernel(
+        file, f"linear_weight_gradient_{rung}", optional=(*WORKSPACE, *BIAS_GRADIENT)
+    )
+
+    def launch(
+        kernel: cuda.Kernel,
+        plan: TilePlan,
+        matrices: tuple[tuple[Array, int], tuple[Array, int]],
+        out: Array,
+        sizes: tuple[int, int, int],
+        **more: Any,
+    ) -> None:
+        arrays = tuple(array for array, _ in matrices)
+        aligned = (is_vector_aligned(matrix) for matrix in matrices)
+        shared = stages_bytes(plan.rows, cuda.capability(device_of(out)))
+        launch_product(kernel, plan, 1, arrays, out, (*sizes, *aligned), shared=shared, **more)
+
+    def forward(x: Array, w: Array, b: Array | None, y: Array) -> None:
+        (R, O), I = y.shape, w.shape[1]
+        plan = plan_tiles(R, O, I, batch_count=1, itemsize=4, loop=loop)
+        launch(forward_kernel, plan, ((x, I), (w, I)), y, (R, O, I), bias=(b,))
+
+    def data_gradient(gy: Array, w: Array, gx: Array) -> None:
+        (R, O), I = gy.shape, w.shape[1]
+        plan = plan_tiles(R, I, O, batch_count=1, itemsize=4, loop=loop)
+        launch(data_kernel, plan, ((gy, O), (w, I)), gx, (R, O, I))
+
+    def parameter_gradients(gy: Array, x: Array, gw: Array | None, gb: Array | None) -> None:
+        (R, O), I = gy.shape, x.shape[1]
+        plan = plan_tiles(O, I, R, batch_count=1, itemsize=4, loop=loop)
+        sums = _bias_gradient_plan(gy, gb, plan.threads)
+        if gw is not None:
+            launch(weight_kernel, plan, ((gy, O), (x, I)), gw, (R, O, I), bias_gradient=sums)
+        elif gb is not None:
+            sums.launch(_bias_gradient, plan.threads, gy, R, O)
+
+    return LinearKernels(forward, data_gradient, parameter_gradients)
+
+
 IMPLEMENTATIONS = {
     name: implementation(rung)
     for name, rung in {
@@ -205,3 +257,7 @@ IMPLEMENTATIONS = {
     }.items()
 }
 IMPLEMENTATIONS["tf32"] = implementation(_by_panels("linear_tensor_core.cu", "tf32"), **TF32)
+IMPLEMENTATIONS["multistage_tf32x3"] = implementation(
+    _multistage("multistage_tf32x3", 3), dtypes=("float32",)
+)
+IMPLEMENTATIONS["multistage_tf32"] = implementation(_multistage("multistage_tf32", 1), **TF32)

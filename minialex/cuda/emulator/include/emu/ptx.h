@@ -35,6 +35,10 @@ template <class T> __forceinline__ void store(char* to, const T& value) {
     *reinterpret_cast<T*>(to) = value;
 }
 
+// cp.async's last operand is how many bytes are read, or a predicate that none are.
+EMU_PART size_t bytes_read(bool ignored, size_t size) { return ignored ? 0 : size; }
+template <class T> EMU_PART size_t bytes_read(T filled, size_t) { return size_t(filled); }
+
 EMU_QUIET void copy(char* to, const char* from, size_t bytes, size_t filled, EMU_SITE) {
     if (bytes != 4 && bytes != 8 && bytes != 16)
         emu_fail(TRAP, "cp.async of other than 4, 8 or 16 bytes", EMU_AT);

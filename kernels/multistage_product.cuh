@@ -1,0 +1,375 @@
+// multistage_product.cuh -- products on tensor cores of panels that are copied asynchronously, several
+// stages ahead (CUTLASS: multistage). Included by conv2d_multistage.cuh and linear_multistage.cu.
+// Needs sm_80.
+//
+// The idea, on top of tensor_core_product.cuh: there every number goes from global memory through a
+// register to shared memory, and from there to registers one by one; instructions, not the tensor
+// cores, are what a step waits for. Here
+//   - cp.async copies 16 bytes at a time past the registers. Shared memory is a ring of STAGES panels
+//     of either matrix: while one is multiplied, the next STAGES - 1 are on their way, and a stage
+//     takes one barrier;
+//   - ldmatrix, or a vector load, gives a lane four numbers of a fragment at a time;
+//   - no panel is transposed on its way. A matrix that is contiguous along k and one that is contiguous
+//     across it are kept as they are, with their chunks of 16 bytes swizzled so that neither the copies
+//     nor the loads meet in a bank.
+//
+// A block of 32 lines of a panel, its rows or columns, is loaded for a step of 8 k as eight numbers per
+// lane. With g = lane / 4, t = lane % 4 and chunk_of(g) a permutation of 0 ... 7, those are
+//
+//   lines 4 chunk_of(g) + q, q = 0 ... 3,   at k = t and k = t + 4.
+//
+//   along k        a line's chunk has four k: ldmatrix gives lane (g, t) word t of line g of a matrix;
+//                  two of them, of four matrices each, are the block.
+//   across k       a chunk of a k has four lines: a vector load from row t, another from row t + 4.
+//
+// So line g of a fragment is line 4 chunk_of(g) + q of the block: which q it has is the fragment's
+// number. A lane then has whole vectors of neighbouring columns of the result as well.
+//
+// Arithmetic for an H100 (not measured): for a step of 8 k a warp issues 48 HMMA, 64 FADD (promotion),
+// 72 instructions that split numbers, 6 loads and about 15 for copies: some 205 in the 309 clocks that
+// its HMMA take at mma.sync's rate. Products bind, and not the issue of instructions.
+#include "async_copy.cuh"
+#include "tensor_core_product.cuh"
+
+constexpr int STAGE_K = 16;
+constexpr int CHUNK = VECTOR_WIDTH<float>;
+constexpr int CHUNK_BYTES = 16;
+constexpr int BLOCK_LINES = 32;
+
+// How many stages the ring has on an architecture (__CUDA_ARCH__): as many as two blocks on a
+// multiprocessor have shared memory for, four at most. ops/_cuda/tiling.py says the same.
+constexpr int stages_of(const int architecture) {
+    return architecture == 860 || architecture == 890 || architecture == 1200 ? 3 : 4;
+}
+
+template <int LINES> constexpr int PANEL_BYTES = LINES * STAGE_K * int(sizeof(float));
+
+// Lanes g = 2 m and 2 m + 1 have chunks m and m + 4: eight lanes of a vector load, two g with four t,
+// then meet in no bank, since chunks of row t are XORed with t.
+__device__ __forceinline__ int chunk_of(const int g) { return g / 2 + g % 2 * 4; }
+
+// Where a chunk lies in a panel of LINES lines, in bytes.
+//   along k:  chunk c of a line; two lines share 128 bytes, all banks, in which the eight lines 4 apart
+//             that a matrix of ldmatrix has are at eight different chunks.
+//   across:   chunk c of row k.
+template <int LINES, bool ALONG_K>
+__device__ __forceinline__ int chunk_offset(const int row, const int c) {
+    if constexpr (ALONG_K)
+        return row / 2 * 128 + ((row % 2 * 4 + c) ^ (row / 4 % 8)) * CHUNK_BYTES;
+    else
+        return (row * (LINES / CHUNK) + (c ^ (row % 4))) * CHUNK_BYTES;
+}
+
+// ---- copying panels ------------------------------------------------------------------------------
+// A matrix says what a thread keeps of a line, a Line, and where in its array the chunk is that begins
+// at that line and k: offset(line, k, the Coord of k), or -1 beyond its ends. In a matrix without
+// whole chunks, element(line, k, e) is where number e of a chunk is.
+
+// A dense matrix that begins at p[start], as in DenseLoader.
+// is_aligned: whether every row in memory is whole chunks, aligned to 16 bytes.
+template <bool CONTIGUOUS_ALONG_K> struct DenseChunks {
+    static constexpr bool ALONG_K = CONTIGUOUS_ALONG_K, NEEDS_COORD = false;
+    const float* p;
+    int start, ld, lines, last;
+    bool is_aligned;
+
+    using Line = int;
+    __device__ __forceinline__ bool has_whole_chunks() const { return is_aligned; }
+    __device__ __forceinline__ Line line(const int i) const { return i; }
+    __device__ __forceinline__ int offset(const Line line, const int k, const Coord&) const {
+        if (line >= lines || k >= last) return -1;
+        return start + (ALONG_K ? line * ld + k : k * ld + line);
+    }
+    __device__ __forceinline__ int element(const Line line, const int k, const int e) const {
+        return ALONG_K ? offset(line, k + e, {}) : offset(line + e, k, {});
+    }
+};
+
+// A thread's share of the copies of a panel: one chunk of each of COUNT rows in memory.
+template <int LINES, int THREADS, class Matrix> class PanelCopier {
+    static constexpr bool ALONG_K = Matrix::ALONG_K;
+    static constexpr int CHUNKS_PER_ROW = (ALONG_K ? STAGE_K : LINES) / CHUNK;
+    static constexpr int ROWS_PER_PASS = THREADS / CHUNKS_PER_ROW;
+    static constexpr int COUNT = LINES * STAGE_K / CHUNK / THREADS;
+    Matrix matrix;
+    typename Matrix::Line line[ALONG_K ? COUNT : 1];
+
+    static __device__ __forceinline__ int row(const int r) {
+        return threadIdx.x / CHUNKS_PER_ROW + r * ROWS_PER_PASS;
+    }
+    static __device__ __forceinline__ int column() { return threadIdx.x % CHUNKS_PER_ROW; }
+
+  public:
+    static constexpr int BYTES = PANEL_BYTES<LINES>;
+
+    __device__ PanelCopier(const Matrix& matrix, const int first) : matrix(matrix) {
+        if constexpr (ALONG_K) {
+#pragma unroll
+            for (int r = 0; r < COUNT; ++r) line[r] = matrix.line(first + row(r));
+        } else {
+            line[0] = matrix.line(first + column() * CHUNK);
+        }
+    }
+    // From k on, to the panel at `panel`. coords: that of k, and those after it.
+    __device__ __forceinline__ void copy(const unsigned panel, const int k, const Coord* coords) const {
+        Coord coord{};
+        if constexpr (ALONG_K && Matrix::NEEDS_COORD) coord = Coord::read(coords + column() * CHUNK);
+#pragma unroll
+        for (int r = 0; r < COUNT; ++r) {
+            if constexpr (!ALONG_K && Matrix::NEEDS_COORD) coord = Coord::read(coords + row(r));
+            const typename Matrix::Line& own = line[ALONG_K ? r : 0];
+            const int own_k = k + (ALONG_K ? column() * CHUNK : row(r));
+            const unsigned to = panel + chunk_offset<LINES, ALONG_K>(row(r), column());
+            if (matrix.has_whole_chunks()) {
+                const int offset = matrix.offset(own, own_k, coord);
+                copy_async<CHUNK_BYTES>(to, matrix.p + max(offset, 0), offset >= 0);
+            } else {
+#pragma unroll
+                for (int e = 0; e < CHUNK; ++e) {
+                    const int offset = matrix.element(own, own_k, e);
+                    copy_async<sizeof(float)>(to + e * sizeof(float), matrix.p + max(offset, 0),
+                                              offset >= 0);
+                }
+            }
+        }
+    }
+};
+
+// ---- multiplying panels --------------------------------------------------------------------------
+
+// A warp's lines of a panel, from line `first` on, a block at a time. OF_A: whether four numbers of two
+// lines make an operand, as for A, and not two of one line, as for B: those come in neighbouring
+// registers, as the instruction wants them.
+template <int LINES, bool ALONG_K, bool OF_A> class PanelReader {
+    // The line and the half of k that matrix m of a pair of lines is of.
+    static __device__ __forceinline__ int line_of(const int m) { return OF_A ? m % 2 : m / 2; }
+    static __device__ __forceinline__ int half_of(const int m) { return OF_A ? m / 2 : m % 2; }
+    int own;  // where this lane begins to read, in bytes
+
+  public:
+    __device__ explicit PanelReader(const int first) {
+        const int lane = threadIdx.x % WARP_SIZE;
+        if constexpr (ALONG_K) {
+            // The row of a matrix that the lane has the address of.
+            const int line = chunk_of(lane % 8) * CHUNK + line_of(lane / 8);
+            own = chunk_offset<LINES, true>(first + line, half_of(lane / 8));
+        } else {
+            own = chunk_offset<LINES, false>(lane % 4, first / CHUNK + chunk_of(lane / 4));
+        }
+    }
+    // numbers[q][half]: of the block, step `step` of a stage; half 0 is k = t, half 1 is k = t + 4.
+    __device__ __forceinline__ void read(unsigned (&numbers)[4][2], const char* panel, const int block,
+                                         const int step) const {
+        if constexpr (ALONG_K) {
+            // 32 lines on is the same swizzle; 8 k on is the second next chunk, that is, one bit.
+            const unsigned at = (shared_address(panel) + own) ^ (step * 2 * CHUNK_BYTES);
+#pragma unroll
+            for (int pair = 0; pair < 2; ++pair) {
+                unsigned words[4];
+                load_matrices(words, at + block * (BLOCK_LINES / 2 * 128) + pair * 128);
+#pragma unroll
+                for (int m = 0; m < 4; ++m) numbers[2 * pair + line_of(m)][half_of(m)] = words[m];
+            }
+        } else {
+#pragma unroll
+            for (int half = 0; half < 2; ++half) {
+                const int row = (step * 2 + half) * 4;
+                float vector[CHUNK];
+                read_vector(reinterpret_cast<const float*>(
+                                panel + own + row * LINES * int(sizeof(float)) +
+                                block * (BLOCK_LINES / CHUNK * CHUNK_BYTES)),
+                            vector);
+#pragma unroll
+                for (int q = 0; q < 4; ++q) numbers[q][half] = __float_as_uint(vector[q]);
+            }
+        }
+    }
+};
+
+// ROUNDED: whether the numbers in memory are TF32 numbers already.
+template <int ROWS, int PRODUCTS, bool ROUNDED, bool A_ALONG_K, bool B_ALONG_K> class MultistageMma {
+    using Tile = TileShape<float, ROWS>;
+    // As in TensorCoreMma, but a warp has 64 rows where the tile has.
+    //   ROWS = 16: 2 x 4 warps of 64 x 32 outputs; 8: 1 x 4 of them; 4: 1 x 2 of 32 x 64.
+    static constexpr int WARPS = Tile::THREADS / WARP_SIZE, WARP_COLUMNS = WARPS < 4 ? WARPS : 4;
+    static constexpr int ROW_BLOCKS = Tile::M / (WARPS / WARP_COLUMNS) / BLOCK_LINES;
+    static constexpr int COLUMN_BLOCKS = Tile::N / WARP_COLUMNS / BLOCK_LINES;
+    // How many steps of 8 k stay in the tensor core before they are promoted.
+    static constexpr int STEPS = PRODUCTS == 1 ? 2 : 1;
+    float sum[2 * ROW_BLOCKS][4 * COLUMN_BLOCKS][4] = {};
+    PanelReader<Tile::M, A_ALONG_K, true> a_reader{warp_row()};
+    PanelReader<Tile::N, B_ALONG_K, false> b_reader{warp_column()};
+
+    static __device__ __forceinline__ int warp_row() {
+        return threadIdx.x / WARP_SIZE / WARP_COLUMNS * ROW_BLOCKS * BLOCK_LINES;
+    }
+    static __device__ __forceinline__ int warp_column() {
+        return threadIdx.x / WARP_SIZE % WARP_COLUMNS * COLUMN_BLOCKS * BLOCK_LINES;
+    }
+    // The row of a lane's outputs: block, and line q of four in it.
+    static __device__ __forceinline__ int output_row(const int block, const int q) {
+        return warp_row() + block * BLOCK_LINES + chunk_of(threadIdx.x % WARP_SIZE / 4) * CHUNK + q;
+    }
+    // The first of four columns: column 2 t + n of a fragment is line 4 chunk_of(2 t + n) of the block.
+    static __device__ __forceinline__ int output_column(const int block, const int n) {
+        return warp_column() + block * BLOCK_LINES + (threadIdx.x % 4 + n * 4) * CHUNK;
+    }
+    // The four numbers of a row from output_column on.
+    __device__ __forceinline__ void read_outputs(float (&to)[CHUNK], const int row_block, const int q,
+                                                 const int column_block, const int n) const {
+#pragma unroll
+        for (int j = 0; j < 4; ++j)
+            to[j] = sum[2 * row_block + q / 2][4 * column_block + j][q % 2 * 2 + n];
+    }
+    template <int COUNT>
+    static __device__ __forceinline__ void set(Operand<float, PRODUCTS, COUNT>& to, const int i,
+                                               const unsigned number) {
+        if constexpr (ROUNDED) to.big[i] = number;
+        else to.set(i, __uint_as_float(number));
+    }
+
+  public:
+    // rows: how many rows of the tile are in the matrix.
+    __device__ __forceinline__ void multiply(const char* a_panel, const char* b_panel, const int rows) {
+#pragma unroll
+        for (int first = 0; first < STAGE_K / 8; first += STEPS) {
+            Operand<float, PRODUCTS, 2> b[STEPS][4 * COLUMN_BLOCKS];
+#pragma unroll
+            for (int step = 0; step < STEPS; ++step)
+#pragma unroll
+                for (int block = 0; block < COLUMN_BLOCKS; ++block) {
+                    unsigned numbers[4][2];
+                    b_reader.read(numbers, b_panel, block, first + step);
+#pragma unroll
+                    for (int n = 0; n < 8; ++n)
+                        set(b[step][4 * block + n / 2], n % 2, numbers[n / 2][n % 2]);
+                }
+#pragma unroll
+            for (int block = 0; block < ROW_BLOCKS; ++block) {
+                // Rows out of bounds are skipped, by whole warps.
+                if (warp_row() + block * BLOCK_LINES >= rows) continue;
+                unsigned numbers[STEPS][4][2];
+#pragma unroll
+                for (int step = 0; step < STEPS; ++step)
+                    a_reader.read(numbers[step], a_panel, block, first + step);
+#pragma unroll
+                for (int i = 0; i < 2; ++i) {
+                    Operand<float, PRODUCTS, 4> a[STEPS];
+#pragma unroll
+                    for (int n = 0; n < 4 * STEPS; ++n)
+                        set(a[n / 4], n % 4, numbers[n / 4][2 * i + n % 2][n / 2 % 2]);
+#pragma unroll
+                    for (int j = 0; j < 4 * COLUMN_BLOCKS; ++j) {
+                        float inside[4] = {};
+#pragma unroll
+                        for (int step = 0; step < STEPS; ++step) mma_products(inside, a[step], b[step][j]);
+#pragma unroll
+                        for (int n = 0; n < 4; ++n) sum[2 * block + i][j][n] += inside[n];
+                    }
+                }
+            }
+        }
+    }
+    template <class Epilogue> __device__ __forceinline__ void add_bias(const Epilogue& epilogue) {
+#pragma unroll
+        for (int j = 0; j < 4 * COLUMN_BLOCKS; ++j)
+#pragma unroll
+            for (int n = 0; n < 2; ++n) {
+                const float bias = epilogue.bias(epilogue.column(output_column(j / 4, n) + j % 4));
+#pragma unroll
+                for (int i = 0; i < 2 * ROW_BLOCKS; ++i) sum[i][j][n] += bias, sum[i][j][2 + n] += bias;
+            }
+    }
+    __device__ __forceinline__ float& output(const int n) {
+        return sum[n / (16 * COLUMN_BLOCKS)][n / 4 % (4 * COLUMN_BLOCKS)][n % 4];
+    }
+    template <class Epilogue>
+    __device__ __forceinline__ void store_vectors(const Epilogue& epilogue) const {
+#pragma unroll
+        for (int row = 0; row < 4 * ROW_BLOCKS; ++row)
+#pragma unroll
+            for (int column = 0; column < 2 * COLUMN_BLOCKS; ++column) {
+                float vector[CHUNK];
+                read_outputs(vector, row / 4, row % 4, column / 2, column % 2);
+                epilogue.template store_vector<CHUNK>(
+                    output_row(row / 4, row % 4),
+                    epilogue.column(output_column(column / 2, column % 2)), vector);
+            }
+    }
+
+    // Strip s is line q of every four of a block of rows.
+    static constexpr int STRIPS = 4 * ROW_BLOCKS;
+    using OutputStrip = Strip<float, 8, COLUMN_BLOCKS>;
+    __device__ __forceinline__ void write_strip(const int s, const OutputStrip& strip) const {
+        const int row = threadIdx.x % WARP_SIZE / 4;
+#pragma unroll
+        for (int column = 0; column < 2 * COLUMN_BLOCKS; ++column) {
+            float vector[CHUNK];
+            read_outputs(vector, s / 4, s % 4, column / 2, column % 2);
+            write_vector(vector, strip.at(row, column / 2, (threadIdx.x % 4 + column % 2 * 4) * CHUNK));
+        }
+    }
+    static __device__ __forceinline__ int strip_row(const int s, const int r) {
+        return warp_row() + s / 4 * BLOCK_LINES + chunk_of(r) * CHUNK + s % 4;
+    }
+    static __device__ __forceinline__ int strip_column(const int part) {
+        return warp_column() + part * BLOCK_LINES;
+    }
+};
+
+// ---- the main loop -------------------------------------------------------------------------------
+
+// Dynamic shared memory: STAGES times a panel of A and one of B.
+template <int ROWS, int STAGES, class Mma, class CopierA, class CopierB, class Coords, class Epilogue>
+__device__ __forceinline__ void multistage_product(const CopierA& copier_a, const CopierB& copier_b,
+                                                   const Coords k_coords, const Epilogue epilogue,
+                                                   const int first, const int last,
+                                                   const Workspace<float> workspace) {
+    constexpr int STAGE_BYTES = CopierA::BYTES + CopierB::BYTES;
+    extern __shared__ __align__(128) char ring[];
+    // The Coords of a stage, in a ring of their own.
+    __shared__ Coord coords[STAGES * STAGE_K];
+    const int t = threadIdx.x, stages = (last - first + STAGE_K - 1) / STAGE_K;
+    Mma mma;
+
+    if constexpr (Coords::NEEDED) {
+        for (int i = t; i < STAGES * STAGE_K; i += TileShape<float, ROWS>::THREADS)
+            coords[i] = k_coords.coord(first + i, last);
+        // Coords are written before panels are copied by them.
+        __syncthreads();
+    }
+    const auto copy = [&](const int stage, const int slot) {
+        const unsigned panel = shared_address(ring) + slot * STAGE_BYTES;
+        copier_a.copy(panel, first + stage * STAGE_K, coords + slot * STAGE_K);
+        copier_b.copy(panel + CopierA::BYTES, first + stage * STAGE_K, coords + slot * STAGE_K);
+    };
+#pragma unroll
+    for (int stage = 0; stage < STAGES - 1; ++stage) {
+        if (stage < stages) copy(stage, stage);
+        commit_copies();
+    }
+    int slot = 0, free_slot = STAGES - 1;
+    for (int stage = 0; stage < stages; ++stage) {
+        // This thread's copies of the stage have arrived: of its groups, only later ones are pending.
+        wait_for_copies<STAGES - 2>();
+        // All threads' copies of the stage have; and all threads have multiplied the stage before,
+        // whose slot is the next to be written, and copied by the Coords that are overwritten now.
+        __syncthreads();
+        const int ahead = stage + STAGES - 1;
+        if (ahead < stages) copy(ahead, free_slot);
+        // One group a stage, even if it is empty, so that the number of pending ones means the same.
+        commit_copies();
+        if constexpr (Coords::NEEDED) {
+            // This stage's Coords are in no further use: those of the next stage to copy take their place.
+            if (t < STAGE_K)
+                coords[slot * STAGE_K + t] = k_coords.coord(first + (ahead + 1) * STAGE_K + t, last);
+        }
+        const char* panel = ring + slot * STAGE_BYTES;
+        mma.multiply(panel, panel + CopierA::BYTES, epilogue.rows - epilogue.first_row);
+        free_slot = slot;
+        slot = slot + 1 == STAGES ? 0 : slot + 1;
+    }
+    // All threads have multiplied the last stage, so its memory is free; every copy has arrived.
+    __syncthreads();
+    store_tile<float, ROWS>(mma, reinterpret_cast<float*>(ring), epilogue, workspace);
+}
