@@ -164,6 +164,23 @@ FAULTS = [
         RUNG,
     ),
     Fault(
+        "a matrix taken to lie the other way",
+        "linear_multistage.cu",
+        "B, 0, B_ALONG_K ? K : N, N, last",
+        "B, 0, B_ALONG_K ? N : K, N, last",
+        "linear",
+        RUNG,
+        error="out-of-bounds",
+    ),
+    Fault(
+        "one product for three",
+        "conv2d_multistage.cu",
+        "multistage_forward<STAGES, 3, ROWS>",
+        "multistage_forward<STAGES, 1, ROWS>",
+        "conv2d",
+        RUNG,
+    ),
+    Fault(
         "padding of channels taken for channels",
         CONV,
         "c < channels ? c * s.window_size()",
