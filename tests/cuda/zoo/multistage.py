@@ -62,15 +62,6 @@ FAULTS = [
         error="uninitialised",
     ),
     Fault(
-        "a ring one stage too long",
-        PRODUCT,
-        "slot + 1 == STAGES ? 0",
-        "slot == STAGES ? 0",
-        "linear",
-        RUNG,
-        error="out-of-bounds",
-    ),
-    Fault(
         "strips written before all have multiplied",
         PRODUCT,
         "every copy has arrived.\n    __syncthreads();",
