@@ -19,6 +19,7 @@ from typing import Any
 
 from minialex.check.case_findings import CaseFindings
 from minialex.check.check_run import CheckRun
+from minialex.check.kinds import Kind
 from minialex.check.selection import Selection
 from minialex.check.verdict import Finding
 from minialex.cuda import emulated, emulation, source
@@ -27,6 +28,13 @@ from minialex.errors import MinialexError
 
 SENT_BY_OTHERS = signal.SIGKILL, signal.SIGTERM
 """Signals that a fault of a kernel does not raise."""
+
+ENDS_WITHIN = 600.0
+"""Seconds in which a check in a process of its own has ended, or never will.
+
+Spoilt memory may have a process wait for what nobody gives back. A check takes seconds, except at
+full size, where it takes what its layer does and is waited for.
+"""
 
 
 @dataclass(frozen=True)
@@ -112,6 +120,10 @@ def _elsewhere(selection: Selection, checks: tuple[CheckRun, ...]) -> Iterator[R
     done = 0
     try:
         while done < len(checks):
+            at_full_size = checks[done].kind is Kind.FULL_SIZE
+            if not ours.poll(None if at_full_size else ENDS_WITHIN):
+                yield from _unended(checks[done:])
+                return
             row, count = _row(ours.recv(), checks[done:])
             if done + count == len(checks):
                 # what was spoilt may be found when memory is given back
@@ -136,6 +148,16 @@ def _row(sent: Sent, left: tuple[CheckRun, ...]) -> tuple[Row, int]:
         count, reason = sent
         return NotRun(left[:count], reason), count
     return CaseFindings(left[0].pair, left[0].case.name, sent, left[0].kind), 1
+
+
+def _unended(left: tuple[CheckRun, ...]) -> Iterator[Row]:
+    """Yield what is to be said of the checks that are left where the first of them did not end."""
+    yield left[0].failed(
+        f"did not end within {ENDS_WITHIN:g} s: a kernel loops for ever, or wrote outside its "
+        "arrays; --emulate shows where"
+    )
+    if left[1:]:
+        yield NotRun(left[1:], f"the process did not end in case {left[0].case.name!r}")
 
 
 def _after_death(status: int, left: tuple[CheckRun, ...]) -> Iterator[Row]:

@@ -21,6 +21,8 @@ FLOODS = (
     "for (int k = -9999; k < 9999; ++k) gx[i + k] = T(1e30); if (i < n) gx[i]",
 )
 """An edit of relu's backward, which then writes over all that lies around its array."""
+ENDS = "its process was killed by SIG", "did not end within 60 s: "
+"""What is said of it: what was written over decides, and rarely it hangs."""
 
 
 def rows_of(selection):
@@ -136,10 +138,11 @@ def test_kernels_that_nothing_watches_have_a_process_of_their_own(monkeypatch):
     assert sent == ["kernel"]
 
 
-def test_a_process_that_a_kernel_ends_is_named():
+def test_a_process_that_a_kernel_ends_is_named(monkeypatch):
+    monkeypatch.setattr(running, "ENDS_WITHIN", 60.0)
     with cuda.edited("relu.cu", *FLOODS), emulated("fast"):
         rows = rows_of(KERNEL)
-    died = [row for row in rows if "its process was killed by SIG" in str(row)]
+    died = [row for row in rows if any(how in str(row) for how in ENDS)]
     (guilty,) = died
     assert guilty.verdict is Verdict.FAIL
     assert str(guilty).startswith("FAIL relu kernel float32 on cpu, case ")
@@ -161,6 +164,18 @@ def test_what_is_said_of_a_process_that_died():
         (missing,) = running._after_death(status, checks)
         assert isinstance(missing, NotRun)
         assert missing.reason == f"its process {how}, perhaps for want of memory"
+
+
+def test_a_kernel_that_does_not_end_is_named(monkeypatch):
+    monkeypatch.setattr(running, "ENDS_WITHIN", 5.0)
+    loops = "for (volatile int k = 1; k;) {} if (i < n) gx[i]"
+    with cuda.edited("relu.cu", "if (i < n) gx[i]", loops), emulated("fast"):
+        failed, missing = rows_of(KERNEL)
+    assert failed.verdict is Verdict.FAIL
+    assert str(failed).startswith("FAIL relu kernel float32 on cpu, case '1'")
+    assert "did not end within 5 s: a kernel loops for ever, or wrote outside" in str(failed)
+    assert missing.reason == "the process did not end in case '1'"
+    assert len(missing.checks) == COUNT - 1
 
 
 def dying(connection, *_):
