@@ -32,7 +32,7 @@ SENT_BY_OTHERS = signal.SIGKILL, signal.SIGTERM
 ENDS_WITHIN = 600.0
 """Seconds in which a check in a process of its own has ended, or never will.
 
-Spoilt memory may have a process wait for what nobody gives back. A check takes seconds, except at
+Spoilt memory may have a process wait for ever. A check takes seconds, except at
 full size, where it takes what its layer does and is waited for.
 """
 
