@@ -16,7 +16,7 @@ constexpr int STAGES = stages_of(__CUDA_ARCH__);
 // The idea: filters times patches, both contiguous along k: ldmatrix loads both.
 // instances: ROWS = 4, 8, 16
 template <int ROWS>
-__global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS)) conv2d_forward_multistage_tf32x3(
+__global__ void __launch_bounds__(MultistageTile<ROWS>::THREADS, MultistageTile<ROWS>::BLOCKS) conv2d_forward_multistage_tf32x3(
     const float* __restrict__ x, const float* __restrict__ w, const float* __restrict__ b,
     float* __restrict__ y, float* __restrict__ partials, unsigned* __restrict__ arrived,
     const ConvShape s, const int depth) {
@@ -26,7 +26,7 @@ __global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS)) conv2d_forwa
 // The idea: the transposed filters, contiguous across k, times patches of gy, contiguous along it.
 // instances: ROWS = 4, 8, 16
 template <int ROWS>
-__global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS))
+__global__ void __launch_bounds__(MultistageTile<ROWS>::THREADS, MultistageTile<ROWS>::BLOCKS)
 conv2d_data_gradient_multistage_tf32x3(
     const float* __restrict__ gy, const float* __restrict__ w, float* __restrict__ gx,
     float* __restrict__ partials, unsigned* __restrict__ arrived,
@@ -38,7 +38,7 @@ conv2d_data_gradient_multistage_tf32x3(
 // The idea: gy times the transposed patches, both contiguous across k: both are loaded in vectors.
 // instances: ROWS = 4, 8, 16
 template <int ROWS>
-__global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS))
+__global__ void __launch_bounds__(MultistageTile<ROWS>::THREADS, MultistageTile<ROWS>::BLOCKS)
 conv2d_weight_gradient_multistage_tf32x3(
     const float* __restrict__ gy, const float* __restrict__ gy_chunks, const float* __restrict__ x,
     float* __restrict__ gw, float* __restrict__ partials, unsigned* __restrict__ arrived,
@@ -54,7 +54,7 @@ conv2d_weight_gradient_multistage_tf32x3(
 // The idea: filters times patches, both contiguous along k: ldmatrix loads both.
 // instances: ROWS = 4, 8, 16
 template <int ROWS>
-__global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS)) conv2d_forward_multistage_tf32(
+__global__ void __launch_bounds__(MultistageTile<ROWS>::THREADS, MultistageTile<ROWS>::BLOCKS) conv2d_forward_multistage_tf32(
     const float* __restrict__ x, const float* __restrict__ w, const float* __restrict__ b,
     float* __restrict__ y, float* __restrict__ partials, unsigned* __restrict__ arrived,
     const ConvShape s, const int depth) {
@@ -64,7 +64,7 @@ __global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS)) conv2d_forwa
 // The idea: the transposed filters, contiguous across k, times patches of gy, contiguous along it.
 // instances: ROWS = 4, 8, 16
 template <int ROWS>
-__global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS))
+__global__ void __launch_bounds__(MultistageTile<ROWS>::THREADS, MultistageTile<ROWS>::BLOCKS)
 conv2d_data_gradient_multistage_tf32(
     const float* __restrict__ gy, const float* __restrict__ w, float* __restrict__ gx,
     float* __restrict__ partials, unsigned* __restrict__ arrived,
@@ -76,7 +76,7 @@ conv2d_data_gradient_multistage_tf32(
 // The idea: gy times the transposed patches, both contiguous across k: both are loaded in vectors.
 // instances: ROWS = 4, 8, 16
 template <int ROWS>
-__global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS))
+__global__ void __launch_bounds__(MultistageTile<ROWS>::THREADS, MultistageTile<ROWS>::BLOCKS)
 conv2d_weight_gradient_multistage_tf32(
     const float* __restrict__ gy, const float* __restrict__ gy_chunks, const float* __restrict__ x,
     float* __restrict__ gw, float* __restrict__ partials, unsigned* __restrict__ arrived,

@@ -149,7 +149,6 @@ template <int STAGES, int PRODUCTS, int ROWS>
 __device__ __forceinline__ void multistage_forward(const float* x, const float* w, const float* b,
                                                    float* y, const ConvShape& s, const int depth,
                                                    const Workspace<float>& workspace) {
-    using Tile = TileShape<float, ROWS>;
     using Mma = MultistageMma<ROWS, PRODUCTS, PRODUCTS == 1, true, true>;
     const int group = blockIdx.z, filters = s.filters_per_group(), P = s.OH * s.OW;
     const ChunkTaps taps{s};
@@ -158,10 +157,10 @@ __device__ __forceinline__ void multistage_forward(const float* x, const float* 
     float* const target = workspace.result(y, size_t(s.N) * s.O * P);
 
     const DenseChunks<true> weights{w, group * filters * taps.count(), taps.count(), filters, last, true};
-    const PanelCopier<Tile::M, Tile::THREADS, DenseChunks<true>> rows(weights, origin.row);
+    const RowCopier<ROWS, DenseChunks<true>> rows(weights, origin.row);
     const PatchChunks<true, ChunkPixels> patches{
         x, group * padded(s.channels_per_group()), s.H, s.W, {s}, s.pixels()};
-    const PanelCopier<Tile::N, Tile::THREADS, PatchChunks<true, ChunkPixels>> columns(
+    const ColumnCopier<ROWS, PatchChunks<true, ChunkPixels>> columns(
         patches, origin.column);
     const ImageEpilogue<float, ChunkPixels> result{
         target + group * filters * P, b ? b + group * filters : b, P, origin.row, filters,
@@ -177,7 +176,6 @@ template <int STAGES, int PRODUCTS, int ROWS>
 __device__ __forceinline__ void multistage_data_gradient(const float* gy, const float* w, float* gx,
                                                          const ConvShape& s, const int depth,
                                                          const Workspace<float>& workspace) {
-    using Tile = TileShape<float, ROWS>;
     using Mma = MultistageMma<ROWS, PRODUCTS, PRODUCTS == 1, false, true>;
     const int phases = s.sh * s.sw, group = blockIdx.z / phases, phase = blockIdx.z % phases;
     __shared__ Phase vertical, horizontal;
@@ -195,10 +193,10 @@ __device__ __forceinline__ void multistage_data_gradient(const float* gy, const 
     float* const target = workspace.result(gx, size_t(s.N) * s.C * s.H * s.W);
 
     const FilterChunks weights{w, group * filters * s.window_size() * padded(channels), padded(channels)};
-    const PanelCopier<Tile::M, Tile::THREADS, FilterChunks> rows(weights, origin.row);
+    const RowCopier<ROWS, FilterChunks> rows(weights, origin.row);
     const PatchChunks<true, PhaseChunkPixels> gy_patches{
         gy, group * padded(filters), s.OH, s.OW, positions, positions.count()};
-    const PanelCopier<Tile::N, Tile::THREADS, PatchChunks<true, PhaseChunkPixels>> columns(
+    const ColumnCopier<ROWS, PatchChunks<true, PhaseChunkPixels>> columns(
         gy_patches, origin.column);
     const ImageEpilogue<float, PhaseChunkPixels> result{
         target + group * channels * s.H * s.W, nullptr, s.H * s.W, origin.row, channels,
@@ -222,7 +220,6 @@ template <int STAGES, int PRODUCTS, int ROWS>
 __device__ __forceinline__ void multistage_weight_gradient(
     const float* gy, const float* gy_chunks, const float* x, float* gw, const ConvShape& s,
     const int depth, const Workspace<float>& workspace, const BiasGradient<float>& bias) {
-    using Tile = TileShape<float, ROWS>;
     using Mma = MultistageMma<ROWS, PRODUCTS, PRODUCTS == 1, false, false>;
     if (blockIdx.x >= workspace.tiles) {
         const int extra_block = blockIdx.x - workspace.tiles;
@@ -237,11 +234,11 @@ __device__ __forceinline__ void multistage_weight_gradient(
 
     const DenseChunks<false> outputs{gy_chunks, group * padded(filters), s.groups * padded(filters),
                                      padded(filters), last, true};
-    const PanelCopier<Tile::M, Tile::THREADS, DenseChunks<false>> rows(outputs, origin.row);
+    const RowCopier<ROWS, DenseChunks<false>> rows(outputs, origin.row);
     const TapColumns taps{s};
     const PatchChunks<false, TapColumns> patches{
         x, group * padded(s.channels_per_group()), s.H, s.W, taps, taps.count()};
-    const PanelCopier<Tile::N, Tile::THREADS, PatchChunks<false, TapColumns>> columns(
+    const ColumnCopier<ROWS, PatchChunks<false, TapColumns>> columns(
         patches, origin.column);
     const TapEpilogue result{{target + group * filters * s.taps(), nullptr, s.taps(), origin.row, filters,
                               origin.column, taps, taps.count()}};

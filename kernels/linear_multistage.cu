@@ -17,14 +17,13 @@ __device__ __forceinline__ void linear_multistage(const float* A, const float* B
                                                   float* out, const int M, const int N, const int K,
                                                   const bool a_aligned, const bool b_aligned,
                                                   const int depth, const Workspace<float>& workspace) {
-    using Tile = TileShape<float, ROWS>;
     using Mma = MultistageMma<ROWS, PRODUCTS, false, A_ALONG_K, B_ALONG_K>;
     const int first = blockIdx.y * depth, last = min(K, first + depth);
     const TileOrigin origin = tile_origin<float, ROWS>(M);
     const DenseChunks<A_ALONG_K> a{A, 0, A_ALONG_K ? K : M, M, last, a_aligned};
     const DenseChunks<B_ALONG_K> b_matrix{B, 0, B_ALONG_K ? K : N, N, last, b_aligned};
-    const PanelCopier<Tile::M, Tile::THREADS, DenseChunks<A_ALONG_K>> rows(a, origin.row);
-    const PanelCopier<Tile::N, Tile::THREADS, DenseChunks<B_ALONG_K>> columns(b_matrix, origin.column);
+    const RowCopier<ROWS, DenseChunks<A_ALONG_K>> rows(a, origin.row);
+    const ColumnCopier<ROWS, DenseChunks<B_ALONG_K>> columns(b_matrix, origin.column);
     const MatrixEpilogue<float> result{
         workspace.result(out, size_t(M) * N), b, N, origin.row, M, origin.column, N};
     multistage_product<ROWS, STAGES, Mma>(rows, columns, NoCoords{}, result, first, last, workspace);
@@ -46,7 +45,7 @@ __device__ __forceinline__ void linear_multistage_weight_gradient(
 // The idea: x and w are both contiguous along k, which is I: ldmatrix loads both.
 // instances: ROWS = 4, 8, 16
 template <int ROWS>
-__global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS)) linear_forward_multistage_tf32x3(
+__global__ void __launch_bounds__(MultistageTile<ROWS>::THREADS, MultistageTile<ROWS>::BLOCKS) linear_forward_multistage_tf32x3(
     const float* __restrict__ x, const float* __restrict__ w, const float* __restrict__ b,
     float* __restrict__ y, float* __restrict__ partials, unsigned* __restrict__ arrived, const int R,
     const int O, const int I, const bool x_aligned, const bool w_aligned, const int depth) {
@@ -58,7 +57,7 @@ __global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS)) linear_forwa
 // in vectors.
 // instances: ROWS = 4, 8, 16
 template <int ROWS>
-__global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS))
+__global__ void __launch_bounds__(MultistageTile<ROWS>::THREADS, MultistageTile<ROWS>::BLOCKS)
 linear_data_gradient_multistage_tf32x3(
     const float* __restrict__ gy, const float* __restrict__ w, float* __restrict__ gx,
     float* __restrict__ partials, unsigned* __restrict__ arrived, const int R, const int O,
@@ -70,7 +69,7 @@ linear_data_gradient_multistage_tf32x3(
 // The idea: gy and x are both contiguous across k, which is R: both are loaded in vectors.
 // instances: ROWS = 4, 8, 16
 template <int ROWS>
-__global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS))
+__global__ void __launch_bounds__(MultistageTile<ROWS>::THREADS, MultistageTile<ROWS>::BLOCKS)
 linear_weight_gradient_multistage_tf32x3(
     const float* __restrict__ gy, const float* __restrict__ x, float* __restrict__ gw,
     float* __restrict__ partials, unsigned* __restrict__ arrived, float* __restrict__ gb,
@@ -87,7 +86,7 @@ linear_weight_gradient_multistage_tf32x3(
 // The idea: x and w are both contiguous along k, which is I: ldmatrix loads both.
 // instances: ROWS = 4, 8, 16
 template <int ROWS>
-__global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS)) linear_forward_multistage_tf32(
+__global__ void __launch_bounds__(MultistageTile<ROWS>::THREADS, MultistageTile<ROWS>::BLOCKS) linear_forward_multistage_tf32(
     const float* __restrict__ x, const float* __restrict__ w, const float* __restrict__ b,
     float* __restrict__ y, float* __restrict__ partials, unsigned* __restrict__ arrived, const int R,
     const int O, const int I, const bool x_aligned, const bool w_aligned, const int depth) {
@@ -99,7 +98,7 @@ __global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS)) linear_forwa
 // in vectors.
 // instances: ROWS = 4, 8, 16
 template <int ROWS>
-__global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS))
+__global__ void __launch_bounds__(MultistageTile<ROWS>::THREADS, MultistageTile<ROWS>::BLOCKS)
 linear_data_gradient_multistage_tf32(
     const float* __restrict__ gy, const float* __restrict__ w, float* __restrict__ gx,
     float* __restrict__ partials, unsigned* __restrict__ arrived, const int R, const int O,
@@ -111,7 +110,7 @@ linear_data_gradient_multistage_tf32(
 // The idea: gy and x are both contiguous across k, which is R: both are loaded in vectors.
 // instances: ROWS = 4, 8, 16
 template <int ROWS>
-__global__ void __launch_bounds__(ROWS * 16, resident_blocks(ROWS))
+__global__ void __launch_bounds__(MultistageTile<ROWS>::THREADS, MultistageTile<ROWS>::BLOCKS)
 linear_weight_gradient_multistage_tf32(
     const float* __restrict__ gy, const float* __restrict__ x, float* __restrict__ gw,
     float* __restrict__ partials, unsigned* __restrict__ arrived, float* __restrict__ gb,

@@ -48,16 +48,29 @@ template <int LINES> constexpr int PANEL_BYTES = LINES * STAGE_K * int(sizeof(fl
 // then meet in no bank, since chunks of row t are XORed with t.
 __device__ __forceinline__ int chunk_of(const int g) { return g / 2 + g % 2 * 4; }
 
+// Line q of four of a block that lane g has: those of fragment i, rows g and g + 8, are q = 2 i, 2 i + 1.
+// An operand of A is two lines at two k, in four registers side by side: across k, where a load has
+// lines side by side, two at a time go to their places.
+template <bool ALONG_K, bool OF_A> __device__ __forceinline__ int block_line(const int g, const int q) {
+    if constexpr (OF_A && !ALONG_K) return q / 2 * 16 + g * 2 + q % 2;
+    else return chunk_of(g) * CHUNK + q;
+}
+
 // Where a chunk lies in a panel of LINES lines, in bytes.
 //   along k:  chunk c of a line; two lines share 128 bytes, all banks, in which the eight lines 4 apart
 //             that a matrix of ldmatrix has are at eight different chunks.
 //   across:   chunk c of row k.
-template <int LINES, bool ALONG_K>
+template <int LINES, bool ALONG_K, bool OF_A>
 __device__ __forceinline__ int chunk_offset(const int row, const int c) {
     if constexpr (ALONG_K)
         return row / 2 * 128 + ((row % 2 * 4 + c) ^ (row / 4 % 8)) * CHUNK_BYTES;
     else
-        return (row * (LINES / CHUNK) + (c ^ (row % 4))) * CHUNK_BYTES;
+        return (row * (LINES / CHUNK) + (c ^ (row % 4 * (OF_A ? 2 : 1)))) * CHUNK_BYTES;
+}
+
+// x, which the compiler cannot compute anew wherever it is needed, as it would for want of registers.
+__device__ __forceinline__ int kept(const int x) {
+    return __shfl_sync(FULL_MASK, x, threadIdx.x % WARP_SIZE);
 }
 
 // ---- copying panels ------------------------------------------------------------------------------
@@ -86,13 +99,14 @@ template <bool CONTIGUOUS_ALONG_K> struct DenseChunks {
 };
 
 // A thread's share of the copies of a panel: one chunk of each of COUNT rows in memory.
-template <int LINES, int THREADS, class Matrix> class PanelCopier {
+template <int LINES, int THREADS, class Matrix, bool OF_A> class PanelCopier {
     static constexpr bool ALONG_K = Matrix::ALONG_K;
     static constexpr int CHUNKS_PER_ROW = (ALONG_K ? STAGE_K : LINES) / CHUNK;
     static constexpr int ROWS_PER_PASS = THREADS / CHUNKS_PER_ROW;
     static constexpr int COUNT = LINES * STAGE_K / CHUNK / THREADS;
     Matrix matrix;
     typename Matrix::Line line[ALONG_K ? COUNT : 1];
+    int own;  // where this thread writes its first chunk, in bytes
 
     static __device__ __forceinline__ int row(const int r) {
         return threadIdx.x / CHUNKS_PER_ROW + r * ROWS_PER_PASS;
@@ -109,6 +123,15 @@ template <int LINES, int THREADS, class Matrix> class PanelCopier {
         } else {
             line[0] = matrix.line(first + column() * CHUNK);
         }
+        own = kept(chunk_offset<LINES, ALONG_K, OF_A>(row(0), column()));
+    }
+    // Of chunk r: the rows of a pass are a multiple of 2, and of what the swizzle repeats after, or half.
+    __device__ __forceinline__ int to(const int r) const {
+        constexpr int AFTER = ALONG_K ? 32 : 4, ROW_BYTES = ALONG_K ? 64 : LINES * int(sizeof(float));
+        constexpr int BITS = AFTER / 2 / (ALONG_K ? 4 : 1) * CHUNK_BYTES;
+        static_assert(ROWS_PER_PASS % (OF_A && !ALONG_K ? AFTER : AFTER / 2) == 0, "another swizzle");
+        const int swizzled = r * ROWS_PER_PASS % AFTER == 0 ? own : own ^ BITS;
+        return swizzled + r * ROWS_PER_PASS * ROW_BYTES;
     }
     // From k on, to the panel at `panel`. coords: that of k, and those after it.
     __device__ __forceinline__ void copy(const unsigned panel, const int k, const Coord* coords) const {
@@ -119,7 +142,7 @@ template <int LINES, int THREADS, class Matrix> class PanelCopier {
             if constexpr (!ALONG_K && Matrix::NEEDS_COORD) coord = Coord::read(coords + row(r));
             const typename Matrix::Line& own = line[ALONG_K ? r : 0];
             const int own_k = k + (ALONG_K ? column() * CHUNK : row(r));
-            const unsigned to = panel + chunk_offset<LINES, ALONG_K>(row(r), column());
+            const unsigned to = panel + this->to(r);
             if (matrix.has_whole_chunks()) {
                 const int offset = matrix.offset(own, own_k, coord);
                 copy_async<CHUNK_BYTES>(to, matrix.p + max(offset, 0), offset >= 0);
@@ -151,11 +174,14 @@ template <int LINES, bool ALONG_K, bool OF_A> class PanelReader {
         const int lane = threadIdx.x % WARP_SIZE;
         if constexpr (ALONG_K) {
             // The row of a matrix that the lane has the address of.
-            const int line = chunk_of(lane % 8) * CHUNK + line_of(lane / 8);
-            own = chunk_offset<LINES, true>(first + line, half_of(lane / 8));
+            const int line = block_line<true, OF_A>(lane % 8, line_of(lane / 8));
+            own = chunk_offset<LINES, true, OF_A>(first + line, half_of(lane / 8));
         } else {
-            own = chunk_offset<LINES, false>(lane % 4, first / CHUNK + chunk_of(lane / 4));
+            const int line = first + block_line<false, OF_A>(lane / 4, 0);
+            own = chunk_offset<LINES, false, OF_A>(lane % 4, line / CHUNK) +
+                  line % CHUNK * int(sizeof(float));
         }
+        own = kept(own);
     }
     // numbers[q][half]: of the block, step `step` of a stage; half 0 is k = t, half 1 is k = t + 4.
     __device__ __forceinline__ void read(unsigned (&numbers)[4][2], const char* panel, const int block,
@@ -174,24 +200,48 @@ template <int LINES, bool ALONG_K, bool OF_A> class PanelReader {
 #pragma unroll
             for (int half = 0; half < 2; ++half) {
                 const int row = (step * 2 + half) * 4;
-                float vector[CHUNK];
-                read_vector(reinterpret_cast<const float*>(
-                                panel + own + row * LINES * int(sizeof(float)) +
-                                block * (BLOCK_LINES / CHUNK * CHUNK_BYTES)),
-                            vector);
+                const char* from = panel + (row * LINES + block * BLOCK_LINES) * int(sizeof(float));
+                if constexpr (OF_A) {
 #pragma unroll
-                for (int q = 0; q < 4; ++q) numbers[q][half] = __float_as_uint(vector[q]);
+                    for (int i = 0; i < 2; ++i) {
+                        // 16 lines on is one bit of the chunk.
+                        const int at = own ^ i * 4 * CHUNK_BYTES;
+                        const uint2 pair = *reinterpret_cast<const uint2*>(from + at);
+                        numbers[2 * i][half] = pair.x, numbers[2 * i + 1][half] = pair.y;
+                    }
+                } else {
+                    const uint4 v = *reinterpret_cast<const uint4*>(from + own);
+                    numbers[0][half] = v.x, numbers[1][half] = v.y;
+                    numbers[2][half] = v.z, numbers[3][half] = v.w;
+                }
             }
         }
     }
 };
 
+// A tile has the size of TileShape's and half as many threads, or 64: a warp has 64 x 64 outputs, so that
+// a number is loaded, and split, for as many products as registers allow. Registers and shared memory
+// suffice for BLOCKS at a time on a multiprocessor (sm_90). ops/_cuda/tiling.py says the same.
+template <int ROWS> struct MultistageTile : TileShape<float, ROWS> {
+    using Shape = TileShape<float, ROWS>;
+    static constexpr int THREADS = ROWS == 16 ? 128 : 64;
+    static constexpr int OUTPUTS_PER_THREAD = Shape::M * Shape::N / THREADS;
+    static constexpr int BLOCKS = ROWS == 16 ? 2 : 4;
+};
+
+template <int ROWS, class Matrix>
+using RowCopier = PanelCopier<MultistageTile<ROWS>::M, MultistageTile<ROWS>::THREADS, Matrix, true>;
+template <int ROWS, class Matrix>
+using ColumnCopier = PanelCopier<MultistageTile<ROWS>::N, MultistageTile<ROWS>::THREADS, Matrix, false>;
+
 // ROUNDED: whether the numbers in memory are TF32 numbers already.
 template <int ROWS, int PRODUCTS, bool ROUNDED, bool A_ALONG_K, bool B_ALONG_K> class MultistageMma {
-    using Tile = TileShape<float, ROWS>;
-    // As in TensorCoreMma, but a warp has 64 rows where the tile has.
-    //   ROWS = 16: 2 x 4 warps of 64 x 32 outputs; 8: 1 x 4 of them; 4: 1 x 2 of 32 x 64.
-    static constexpr int WARPS = Tile::THREADS / WARP_SIZE, WARP_COLUMNS = WARPS < 4 ? WARPS : 4;
+  public:
+    using Tile = MultistageTile<ROWS>;
+
+  private:
+    //   ROWS = 16: 2 x 2 warps of 64 x 64 outputs; 8: 1 x 2 of them; 4: 1 x 2 of 32 x 64.
+    static constexpr int WARPS = Tile::THREADS / WARP_SIZE, WARP_COLUMNS = 2;
     static constexpr int ROW_BLOCKS = Tile::M / (WARPS / WARP_COLUMNS) / BLOCK_LINES;
     static constexpr int COLUMN_BLOCKS = Tile::N / WARP_COLUMNS / BLOCK_LINES;
     // How many steps of 8 k stay in the tensor core before they are promoted.
@@ -208,7 +258,8 @@ template <int ROWS, int PRODUCTS, bool ROUNDED, bool A_ALONG_K, bool B_ALONG_K> 
     }
     // The row of a lane's outputs: block, and line q of four in it.
     static __device__ __forceinline__ int output_row(const int block, const int q) {
-        return warp_row() + block * BLOCK_LINES + chunk_of(threadIdx.x % WARP_SIZE / 4) * CHUNK + q;
+        return warp_row() + block * BLOCK_LINES +
+               block_line<A_ALONG_K, true>(threadIdx.x % WARP_SIZE / 4, q);
     }
     // The first of four columns: column 2 t + n of a fragment is line 4 chunk_of(2 t + n) of the block.
     static __device__ __forceinline__ int output_column(const int block, const int n) {
@@ -310,7 +361,7 @@ template <int ROWS, int PRODUCTS, bool ROUNDED, bool A_ALONG_K, bool B_ALONG_K> 
         }
     }
     static __device__ __forceinline__ int strip_row(const int s, const int r) {
-        return warp_row() + s / 4 * BLOCK_LINES + chunk_of(r) * CHUNK + s % 4;
+        return warp_row() + s / 4 * BLOCK_LINES + block_line<A_ALONG_K, true>(r, s % 4);
     }
     static __device__ __forceinline__ int strip_column(const int part) {
         return warp_column() + part * BLOCK_LINES;
@@ -333,7 +384,7 @@ __device__ __forceinline__ void multistage_product(const CopierA& copier_a, cons
     Mma mma;
 
     if constexpr (Coords::NEEDED) {
-        for (int i = t; i < STAGES * STAGE_K; i += TileShape<float, ROWS>::THREADS)
+        for (int i = t; i < STAGES * STAGE_K; i += MultistageTile<ROWS>::THREADS)
             coords[i] = k_coords.coord(first + i, last);
         // Coords are written before panels are copied by them.
         __syncthreads();
@@ -371,5 +422,5 @@ __device__ __forceinline__ void multistage_product(const CopierA& copier_a, cons
     }
     // All threads have multiplied the last stage, so its memory is free; every copy has arrived.
     __syncthreads();
-    store_tile<float, ROWS>(mma, reinterpret_cast<float*>(ring), epilogue, workspace);
+    store_tile(mma, reinterpret_cast<float*>(ring), epilogue, workspace);
 }

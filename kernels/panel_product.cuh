@@ -184,9 +184,9 @@ template <typename T> struct Workspace {
 // Stores the block's partial sums in the workspace. In the last block of the tile it returns true,
 // with the sums of all parts in `mma`. Output n of each thread lies beside output n of the next, so
 // that stores and loads coalesce, wherever the results are to go.
-template <typename T, int ROWS, class Mma>
+template <typename T, class Mma>
 __device__ __forceinline__ bool fix_up(Mma& mma, const Workspace<T>& workspace) {
-    using Tile = TileShape<T, ROWS>;
+    using Tile = typename Mma::Tile;
     constexpr int OUTPUTS = Tile::OUTPUTS_PER_THREAD, THREADS = Tile::THREADS;
     const int tile = workspace.tile(), parts = gridDim.y;
     T* const all = workspace.partials + size_t(tile) * parts * OUTPUTS * THREADS + threadIdx.x;
@@ -286,7 +286,7 @@ __device__ __forceinline__ void store_strips(const Mma& mma, T* smem, const Epil
 
 // What becomes of a block's sums: with those of the other parts and the bias, they are stored. smem is
 // for strips.
-template <typename T, int ROWS, class Mma, class Epilogue>
+template <typename T, class Mma, class Epilogue>
 __device__ __forceinline__ void store_tile(Mma& mma, T* smem, const Epilogue& epilogue,
                                            const Workspace<T>& workspace) {
     // A pass of its own: interleaved with the stores it would spill registers.
@@ -294,7 +294,7 @@ __device__ __forceinline__ void store_tile(Mma& mma, T* smem, const Epilogue& ep
         // Of several parts the first adds the bias.
         if (epilogue.b && blockIdx.y == 0) mma.add_bias(epilogue);
     }
-    if (workspace.partials && !fix_up<T, ROWS>(mma, workspace)) return;
+    if (workspace.partials && !fix_up(mma, workspace)) return;
     if constexpr (Epilogue::IS_MATRIX) {
         if (epilogue.has_whole_vectors()) {
             mma.store_vectors(epilogue);
@@ -306,7 +306,7 @@ __device__ __forceinline__ void store_tile(Mma& mma, T* smem, const Epilogue& ep
 
 // ---- the main loop -------------------------------------------------------------------------------
 
-// Mma: has the accumulators, output(n) being number n of a thread's, and multiply(panel of A, panel of
+// Mma: has a Tile, its TileShape, and the accumulators, output(n) being number n of a thread's, and multiply(panel of A, panel of
 // B, rows that are in the matrix); where Epilogue::IS_MATRIX, also add_bias(epilogue), which adds
 // epilogue.bias(column) to a column, and store_vectors(epilogue); and for store_strips STRIPS, and of
 // strip s write_strip(s, strip), strip_row(s, r), its row r in the tile, and strip_column(part), where
@@ -353,5 +353,5 @@ __device__ __forceinline__ void panel_product(LoaderA loader_a, LoaderB loader_b
         __syncthreads();
     }
     // All threads have multiplied the last panels, so their memory is free.
-    store_tile<T, ROWS>(mma, &b_tile[0][0][0], epilogue, workspace);
+    store_tile(mma, &b_tile[0][0][0], epilogue, workspace);
 }

@@ -25,7 +25,10 @@
 constexpr int resident_blocks(const int rows) { return rows == 16 ? 2 : 24 / rows; }
 
 template <typename T, int ROWS> class SimtMma {
+  public:
     using Tile = TileShape<T, ROWS>;
+
+  private:
     T sum[Tile::THREAD_TILE][Tile::THREAD_TILE] = {};
 
     // A thread's position among the ROWS x THREAD_COLUMNS of its block. Warps span 4 x 8 threads, so

@@ -108,7 +108,10 @@ __device__ __forceinline__ void multiply_add(double (&sum)[4], const Operand<dou
 }
 
 template <typename T, int ROWS, int PRODUCTS> class TensorCoreMma {
+  public:
     using Tile = TileShape<T, ROWS>;
+
+  private:
     // Warps are arranged in rows and columns of the tile; each has MMA_ROWS x MMA_COLUMNS matrices of
     // 16 x 8.
     //   float, ROWS = 16: 2 x 4 warps of 64 x 32 outputs, so 4 x 4 matrices.

@@ -102,7 +102,7 @@ def forced(rows, parts, fix_up):
         steps = max(1, -(-K // loop.tile_k))
         split_k = min(parts, max_split_k, steps)
         fix_up_here = fix_up and split_k > 1
-        return tiling.make_plan(M, N, steps, itemsize, rows, split_k, fix_up_here, loop.tile_k)
+        return tiling.make_plan(M, N, steps, itemsize, rows, split_k, fix_up_here, loop)
 
     return plan_tiles
 

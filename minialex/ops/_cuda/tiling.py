@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import functools
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -58,10 +59,8 @@ L2_BYTES_PER_CLOCK = 64
 L2_BYTES_PER_CLOCK_TO_ALL = 24 * MULTIPROCESSORS
 L2_LATENCY_CLOCKS = 300
 ARRIVAL_CLOCKS = 3 * L2_LATENCY_CLOCKS
-# How long a number takes to come from memory, and how many blocks of so many rows of threads a
-# multiprocessor holds, which wait for theirs side by side (resident_blocks in the kernels).
+# How long a number takes to come from memory.
 DRAM_LATENCY_CLOCKS = 700
-RESIDENT_BLOCKS = {4: 6, 8: 3, 16: 2}
 INSTRUCTIONS_PER_FETCH = 8
 """What it takes to fetch one number into shared memory."""
 PROLOGUE_STEPS = 4
@@ -69,7 +68,17 @@ PROLOGUE_STEPS = 4
 
 # How many products a clock brings by mma.sync on TF32 numbers: 62 % of the most there are, 1024.
 TENSOR_PRODUCTS_PER_CLOCK = 635
+
+# Of multistage_product.cuh: the terms of a stage, the stages at most, and by `TilePlan.rows` a
+# block's threads, the blocks that a multiprocessor holds, and, by how many products replace one,
+# how many instructions a warp issues for a stage (counted in sm_90's machine code, the mean of
+# conv2d's three).
+STAGE_K = 16
 MAX_STAGES = 4
+STAGE_THREADS = {4: 64, 8: 64, 16: 128}
+STAGE_BLOCKS = {4: 4, 8: 4, 16: 2}
+STAGE_SLOTS = {3: {4: 640, 8: 1005, 16: 940}, 1: {4: 380, 8: 535, 16: 480}}
+SCHEDULERS = 4
 
 WORKSPACE = ("partials", "arrived")
 BIAS_GRADIENT = ("gb", "gb_partials", "gb_arrived")
@@ -78,39 +87,68 @@ BIAS_GRADIENT = ("gb", "gb_partials", "gb_arrived")
 _sum_partials_kernel = cuda.kernel("sum_partials.cu", "sum_partials", optional=("b",))
 
 
-class MainLoop(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class MainLoop:
     """How a kernel goes through the terms of its sums, and how fast.
 
     Attributes
     ----------
     tile_k : int
         How many terms of its sums a block takes in at a time.
-    products_per_clock : float
-        Of floats, on one multiprocessor.
-    clocks_per_fetch : float
-        What it adds to a step to fetch one number into shared memory.
+    threads : dict
+        Of a block, by `TilePlan.rows`, as are those that follow.
+    resident_blocks : dict
+        How many blocks a multiprocessor holds, which wait for memory side by side.
+    step_clocks : dict
+        What a step takes of a multiprocessor, if nothing waits for memory; of floats.
     steps_in_flight : int
         How many steps' numbers are on their way from memory at a time.
     """
 
     tile_k: int
-    products_per_clock: float
-    clocks_per_fetch: float
+    threads: Mapping[int, int]
+    resident_blocks: Mapping[int, int]
+    step_clocks: Mapping[int, float]
     steps_in_flight: int
 
 
+def tile_shape(rows: int, itemsize: int) -> tuple[int, int]:
+    """Return a tile's rows and columns: of each, as many as two 16-byte vectors hold a thread."""
+    per_thread = 2 * (16 // itemsize)
+    return rows * per_thread, THREAD_COLUMNS * per_thread
+
+
+def _double_buffered_clocks(rows: int) -> float:
+    height, width = tile_shape(rows, 4)
+    fetches = (height + width) * INSTRUCTIONS_PER_FETCH
+    return TILE_K * (height * width + fetches) / INSTRUCTIONS_PER_CLOCK
+
+
 DOUBLE_BUFFERED = MainLoop(
-    TILE_K, INSTRUCTIONS_PER_CLOCK, INSTRUCTIONS_PER_FETCH / INSTRUCTIONS_PER_CLOCK, 1
+    TILE_K,
+    {rows: rows * THREAD_COLUMNS for rows in THREAD_ROWS},
+    {4: 6, 8: 3, 16: 2},
+    {rows: _double_buffered_clocks(rows) for rows in THREAD_ROWS},
+    1,
 )
-"""That of ``panel_product.cuh``."""
+"""That of ``panel_product.cuh``, with `resident_blocks` as in the kernels."""
 
 
+@functools.cache
 def multistage(products: int) -> MainLoop:
-    """Return that of ``multistage_product.cuh``, where so many `products` replace one.
+    """Return that of ``multistage_product.cuh``, where so many `products` replace one."""
+    clocks = {rows: _multistage_clocks(rows, products) for rows in THREAD_ROWS}
+    return MainLoop(STAGE_K, STAGE_THREADS, STAGE_BLOCKS, clocks, MAX_STAGES - 2)
 
-    Copies run beside the tensor cores.
-    """
-    return MainLoop(16, TENSOR_PRODUCTS_PER_CLOCK / products, 0, MAX_STAGES - 2)
+
+def _multistage_clocks(rows: int, products: int) -> float:
+    """Return what the part of a multiprocessor that has most to do takes for a stage of a block."""
+    (height, width), warps = tile_shape(rows, 4), STAGE_THREADS[rows] // 32
+    multiplying = height * width * STAGE_K * products / TENSOR_PRODUCTS_PER_CLOCK
+    issuing = STAGE_SLOTS[products][rows] * warps / SCHEDULERS
+    # 128 bytes at a time: into L1, into shared memory, and a warp's lines out of it
+    lines = 2 * (height + width) + warps * (min(height, 64) + 64)
+    return max(multiplying, issuing, lines * STAGE_K * 4 / 128)
 
 
 def num_stages(capability: int) -> int:
@@ -123,7 +161,7 @@ def num_stages(capability: int) -> int:
 
 def stages_bytes(rows: int, capability: int) -> int:
     """Return the shared memory that a block with so many `rows` of threads has its stages in."""
-    return num_stages(capability) * sum(tile_shape(rows, 4)) * multistage(1).tile_k * 4
+    return num_stages(capability) * sum(tile_shape(rows, 4)) * STAGE_K * 4
 
 
 class TilePlan(NamedTuple):
@@ -132,7 +170,9 @@ class TilePlan(NamedTuple):
     Attributes
     ----------
     rows : int
-        Rows of threads of a block, which has `THREAD_COLUMNS` columns.
+        A tile has as many rows as that many threads, each with two vectors of them.
+    threads : int
+        Of a block.
     tiles : int
         Tiles of the result.
     split_k : int
@@ -144,15 +184,11 @@ class TilePlan(NamedTuple):
     """
 
     rows: int
+    threads: int
     tiles: int
     split_k: int
     depth: int
     fix_up: bool
-
-    @property
-    def threads(self) -> int:
-        """The threads of a block."""
-        return self.rows * THREAD_COLUMNS
 
 
 @functools.lru_cache(maxsize=4096)
@@ -180,7 +216,7 @@ def plan_tiles(
     """
     steps = max(1, -(-K // loop.tile_k))
     plans = [
-        make_plan(M, N, steps, itemsize, rows, split_k, fix_up, loop.tile_k)
+        make_plan(M, N, steps, itemsize, rows, split_k, fix_up, loop)
         for rows in reversed(THREAD_ROWS)
         for split_k in SPLIT_K
         if split_k <= min(max_split_k, steps)
@@ -199,19 +235,14 @@ def make_plan(
     rows: int,
     split_k: int,
     fix_up: bool,
-    tile_k: int = TILE_K,
+    loop: MainLoop = DOUBLE_BUFFERED,
 ) -> TilePlan:
     """Return that plan, with fewer parts where some would be left without terms."""
-    depth = tile_k * -(-steps // split_k)
+    depth = loop.tile_k * -(-steps // split_k)
     height, width = tile_shape(rows, itemsize)
     tiles = -(-M // height) * -(-N // width)
-    return TilePlan(rows, tiles, -(-steps * tile_k // depth), depth, fix_up)
-
-
-def tile_shape(rows: int, itemsize: int) -> tuple[int, int]:
-    """Return a tile's rows and columns: each thread has two 16-byte vectors of either."""
-    per_thread = 2 * (16 // itemsize)
-    return rows * per_thread, THREAD_COLUMNS * per_thread
+    parts = -(-steps * loop.tile_k // depth)
+    return TilePlan(rows, loop.threads[rows], tiles, parts, depth, fix_up)
 
 
 def _tile_size(rows: int, itemsize: int) -> int:
@@ -229,14 +260,11 @@ def _estimated_clocks(
     plan: TilePlan, outputs: int, batch_count: int, itemsize: int, loop: MainLoop
 ) -> float:
     """Return about how long products of so many outputs take with that plan."""
-    height, width = tile_shape(plan.rows, itemsize)
-    # Doubles are multiplied at half the rate of floats.
-    products = height * width * loop.tile_k * (itemsize // 4)
-    fetches = (height + width) * loop.tile_k
-    step = products / loop.products_per_clock + fetches * loop.clocks_per_fetch
+    # Of doubles there are a quarter as many in a tile, and they are multiplied at half the rate.
+    step = loop.step_clocks[plan.rows] / (2 if itemsize == 8 else 1)
     blocks = plan.tiles * batch_count * plan.split_k
     waves = max(1, -(-blocks // MULTIPROCESSORS))
-    in_flight = min(waves, RESIDENT_BLOCKS[plan.rows]) * loop.steps_in_flight
+    in_flight = min(waves, loop.resident_blocks[plan.rows]) * loop.steps_in_flight
     step = max(step, DRAM_LATENCY_CLOCKS / in_flight)
     clocks = waves * (plan.depth // loop.tile_k + PROLOGUE_STEPS) * step
     if plan.split_k == 1:
