@@ -23,11 +23,14 @@
 //   across k       a chunk of a k has four lines: a vector load from row t, another from row t + 4.
 //
 // So line g of a fragment is line 4 chunk_of(g) + q of the block: which q it has is the fragment's
-// number. A lane then has whole vectors of neighbouring columns of the result as well.
+// number. A lane then has whole vectors of neighbouring columns of the result as well. (A across k has
+// lines of its own, see block_line.)
 //
-// Arithmetic for an H100 (not measured): for a step of 8 k a warp issues 48 HMMA, 64 FADD (promotion),
-// 72 instructions that split numbers, 6 loads and about 15 for copies: some 205 in the 309 clocks that
-// its HMMA take at mma.sync's rate. Products bind, and not the issue of instructions.
+// Arithmetic for an H100 (not measured): for a stage of 16 k a warp with 64 x 64 outputs issues 192
+// HMMA, 256 FADD (promotion), 192 instructions that split numbers, 16 loads and about 150 for 8 copies:
+// some 850, in the 1238 clocks that its HMMA take at mma.sync's rate. Products bind, and not the issue
+// of instructions. With one product for each they take 413, and shared memory binds: 128 lines of
+// 128 bytes written and 256 read, beside 128 that pass L1.
 #include "async_copy.cuh"
 #include "tensor_core_product.cuh"
 
@@ -98,6 +101,11 @@ template <bool CONTIGUOUS_ALONG_K> struct DenseChunks {
     }
 };
 
+// Where the Coord of a stage's k lies: copies along k read those of k = 0, 4, 8 and 12, which would
+// meet in two banks.
+constexpr int STAGE_COORDS = STAGE_K + STAGE_K / 8;
+__device__ __forceinline__ int coord_index(const int k) { return k + k / 8; }
+
 // A thread's share of the copies of a panel: one chunk of each of COUNT rows in memory.
 template <int LINES, int THREADS, class Matrix, bool OF_A> class PanelCopier {
     static constexpr bool ALONG_K = Matrix::ALONG_K;
@@ -133,13 +141,13 @@ template <int LINES, int THREADS, class Matrix, bool OF_A> class PanelCopier {
         const int swizzled = r * ROWS_PER_PASS % AFTER == 0 ? own : own ^ BITS;
         return swizzled + r * ROWS_PER_PASS * ROW_BYTES;
     }
-    // From k on, to the panel at `panel`. coords: that of k, and those after it.
+    // From k on, to the panel at `panel`. coords: those of its stage.
     __device__ __forceinline__ void copy(const unsigned panel, const int k, const Coord* coords) const {
         Coord coord{};
-        if constexpr (ALONG_K && Matrix::NEEDS_COORD) coord = Coord::read(coords + column() * CHUNK);
+        if constexpr (ALONG_K && Matrix::NEEDS_COORD) coord = Coord::read(coords + coord_index(column() * CHUNK));
 #pragma unroll
         for (int r = 0; r < COUNT; ++r) {
-            if constexpr (!ALONG_K && Matrix::NEEDS_COORD) coord = Coord::read(coords + row(r));
+            if constexpr (!ALONG_K && Matrix::NEEDS_COORD) coord = Coord::read(coords + coord_index(row(r)));
             const typename Matrix::Line& own = line[ALONG_K ? r : 0];
             const int own_k = k + (ALONG_K ? column() * CHUNK : row(r));
             const unsigned to = panel + this->to(r);
@@ -379,20 +387,20 @@ __device__ __forceinline__ void multistage_product(const CopierA& copier_a, cons
     constexpr int STAGE_BYTES = CopierA::BYTES + CopierB::BYTES;
     extern __shared__ __align__(128) char ring[];
     // The Coords of a stage, in a ring of their own.
-    __shared__ Coord coords[STAGES * STAGE_K];
+    __shared__ Coord coords[STAGES * STAGE_COORDS];
     const int t = threadIdx.x, stages = (last - first + STAGE_K - 1) / STAGE_K;
     Mma mma;
 
     if constexpr (Coords::NEEDED) {
         for (int i = t; i < STAGES * STAGE_K; i += MultistageTile<ROWS>::THREADS)
-            coords[i] = k_coords.coord(first + i, last);
+            coords[i / STAGE_K * STAGE_COORDS + coord_index(i % STAGE_K)] = k_coords.coord(first + i, last);
         // Coords are written before panels are copied by them.
         __syncthreads();
     }
     const auto copy = [&](const int stage, const int slot) {
         const unsigned panel = shared_address(ring) + slot * STAGE_BYTES;
-        copier_a.copy(panel, first + stage * STAGE_K, coords + slot * STAGE_K);
-        copier_b.copy(panel + CopierA::BYTES, first + stage * STAGE_K, coords + slot * STAGE_K);
+        copier_a.copy(panel, first + stage * STAGE_K, coords + slot * STAGE_COORDS);
+        copier_b.copy(panel + CopierA::BYTES, first + stage * STAGE_K, coords + slot * STAGE_COORDS);
     };
 #pragma unroll
     for (int stage = 0; stage < STAGES - 1; ++stage) {
@@ -413,7 +421,8 @@ __device__ __forceinline__ void multistage_product(const CopierA& copier_a, cons
         if constexpr (Coords::NEEDED) {
             // This stage's Coords are in no further use: those of the next stage to copy take their place.
             if (t < STAGE_K)
-                coords[slot * STAGE_K + t] = k_coords.coord(first + (ahead + 1) * STAGE_K + t, last);
+                coords[slot * STAGE_COORDS + coord_index(t)] =
+                    k_coords.coord(first + (ahead + 1) * STAGE_K + t, last);
         }
         const char* panel = ring + slot * STAGE_BYTES;
         mma.multiply(panel, panel + CopierA::BYTES, epilogue.rows - epilogue.first_row);
