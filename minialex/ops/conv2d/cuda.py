@@ -7,11 +7,12 @@
     tf32x3          kernels/conv2d_tensor_core.cu     the same on tensor cores (sm_80 and later)
     tf32            kernels/conv2d_tensor_core.cu     the same with numbers rounded to 11 bits
 
-A rung is three functions, which launch kernels for y, for gx, and for gw and gb: the top rungs
-compute gb within the launch for gw. They take C-contiguous arrays of up to 2^31 - 2^16 elements.
-saved = (x, w), as for every implementation, so rungs can be mixed: the forward of one with the
-backward of another. tf32x3 gives NaN where the others give an infinity: it takes numbers apart, and
-infinity minus infinity is none. tf32 takes float32 alone, and runs only where it is asked for.
+A rung is two functions, which launch kernels for y, and for those gradients that are needed: the
+top rungs compute gb within the launch for gw. They take C-contiguous arrays of up to 2^31 - 2^16
+elements. saved = (x, w), as for every implementation, so rungs can be mixed: the forward of one
+with the backward of another. tf32x3 gives NaN where the others give an infinity: it takes numbers
+apart, and infinity minus infinity is none. tf32 takes float32 alone, and runs only where it is
+asked for.
 cuDNN is a rung as well, with a bias gradient of its own: see ``cudnn.py``.
 """
 
@@ -66,19 +67,19 @@ def checked_shape(x: Array, w: Array, **params: Any) -> ConvShape:
 
 _bias_gradient = cuda.kernel("conv2d.cu", "conv2d_bias_gradient", optional=WORKSPACE)
 
-ParameterGradients = Callable[[Array, Array, Array | None, Array | None, ConvShape], None]
+
+Backward = Callable[
+    [Array, Array, Array, Array | None, Array | None, Array | None, ConvShape], None
+]
+"""Is given gy, x and w, and writes gx, gw and gb where they are not None."""
 
 
 @dataclass(frozen=True)
 class ConvKernels:
-    """The launches of one rung: for y, for gx, and for gw and gb, each written to its last array.
-
-    `parameter_gradients` writes to its last two, gw and gb, where they are not None.
-    """
+    """The launches of one rung. `forward` is given x, w, b and y, which it writes."""
 
     forward: Callable[[Array, Array, Array | None, Array, ConvShape], None]
-    data_gradient: Callable[[Array, Array, Array, ConvShape], None]
-    parameter_gradients: ParameterGradients
+    backward: Backward
 
 
 def bias_gradient_plan(gb: Array | None, s: ConvShape) -> BiasGradient:
@@ -95,20 +96,29 @@ def launch_bias_gradient(
 
 
 def separate_launches(
+    data_gradient: Callable[[Array, Array, Array, ConvShape], None],
     weight_gradient: Callable[[Array, Array, Array, ConvShape], None],
     bias_gradient: Callable[[Array, Array, ConvShape], None] = launch_bias_gradient,
-) -> ParameterGradients:
-    """Return both as one function, for a rung that computes gb in a launch of its own."""
+) -> Backward:
+    """Return the backward of a rung that computes each gradient in a launch of its own."""
 
-    def parameter_gradients(
-        gy: Array, x: Array, gw: Array | None, gb: Array | None, s: ConvShape
+    def backward(
+        gy: Array,
+        x: Array,
+        w: Array,
+        gx: Array | None,
+        gw: Array | None,
+        gb: Array | None,
+        s: ConvShape,
     ) -> None:
+        if gx is not None:
+            data_gradient(gy, w, gx, s)
         if gw is not None:
             weight_gradient(gy, x, gw, s)
         if gb is not None:
             bias_gradient(gy, gb, s)
 
-    return parameter_gradients
+    return backward
 
 
 def implementation(
@@ -141,9 +151,7 @@ def implementation(
         s, gy = checked_shape(x, w, **params), contiguous(gy)
 
         def write(gx: Array | None, gw: Array | None, gb: Array | None) -> None:
-            if gx is not None:
-                rung.data_gradient(gy, contiguous(w), gx, s)
-            rung.parameter_gradients(gy, contiguous(x), gw, gb, s)
+            rung.backward(gy, contiguous(x), contiguous(w), gx, gw, gb, s)
 
         return gradients(gy, (x.shape, w.shape, (s.O,)), write, needs, out)
 
@@ -266,6 +274,17 @@ def _im2col_weight_gradient(gy: Array, x: Array, gw: Array, s: ConvShape) -> Non
 # ---- implicit_gemm, tf32x3 and tf32 --------------------------------------------------------------
 
 
+def stride_phases(s: ConvShape) -> tuple[int, int, int]:
+    """Return how many products the data gradient is, and the pixels and taps of the largest.
+
+    Pixels of x fall into sh x sw stride phases, each a product of its own for each group:
+    ``kernels/conv2d_implicit_gemm.cuh``.
+    """
+    pixels = s.N * -(-s.H // s.sh) * -(-s.W // s.sw)
+    steps = s.sh // gcd(s.sh, s.dh), s.sw // gcd(s.sw, s.dw)
+    return s.groups * s.sh * s.sw, pixels, -(-s.KH // steps[0]) * -(-s.KW // steps[1])
+
+
 def _implicit(file: str, rung: str) -> ConvKernels:
     """Return the rung whose three kernels, in `file`, look patches up as they go."""
     forward_kernel = cuda.kernel(file, f"conv2d_forward_{rung}", optional=("b", *WORKSPACE))
@@ -279,18 +298,20 @@ def _implicit(file: str, rung: str) -> ConvKernels:
         arrays, sizes, P = (x, w), (s, is_vector_aligned((w, s.K))), s.P
         launch_product(forward_kernel, plan, s.groups, arrays, y, sizes, bias=(b,), inner=P)
 
-    def data_gradient(gy: Array, w: Array, gx: Array, s: ConvShape) -> None:
-        # Pixels of x fall into sh x sw stride phases, each a product of its own: see the kernel.
-        batch_count = s.groups * s.sh * s.sw
-        pixels = s.N * -(-s.H // s.sh) * -(-s.W // s.sw)
-        steps = s.sh // gcd(s.sh, s.dh), s.sw // gcd(s.sw, s.dw)
-        terms = s.OG * -(-s.KH // steps[0]) * -(-s.KW // steps[1])
-        plan = plan_tiles(s.CG, pixels, terms, batch_count=batch_count, itemsize=gy.itemsize)
-        launch_product(data_kernel, plan, batch_count, (gy, w), gx, (s,))
-
-    def parameter_gradients(
-        gy: Array, x: Array, gw: Array | None, gb: Array | None, s: ConvShape
+    def backward(
+        gy: Array,
+        x: Array,
+        w: Array,
+        gx: Array | None,
+        gw: Array | None,
+        gb: Array | None,
+        s: ConvShape,
     ) -> None:
+        if gx is not None:
+            batch_count, pixels, taps = stride_phases(s)
+            product = s.CG, pixels, taps * s.OG
+            plan = plan_tiles(*product, batch_count=batch_count, itemsize=gy.itemsize)
+            launch_product(data_kernel, plan, batch_count, (gy, w), gx, (s,))
         plan = plan_tiles(s.OG, s.K, s.N * s.P, batch_count=s.groups, itemsize=x.itemsize)
         if gw is not None:
             sums = bias_gradient_plan(gb, s)
@@ -299,20 +320,20 @@ def _implicit(file: str, rung: str) -> ConvKernels:
             # as many threads as within the launch of a weight gradient, for the same bits
             launch_bias_gradient(gy, gb, s, plan.threads)
 
-    return ConvKernels(forward, data_gradient, parameter_gradients)
+    return ConvKernels(forward, backward)
 
 
 IMPLEMENTATIONS = {
     name: implementation(rung)
     for name, rung in {
         "naive": ConvKernels(
-            _naive_forward, _naive_data_gradient, separate_launches(_naive_weight_gradient)
+            _naive_forward, separate_launches(_naive_data_gradient, _naive_weight_gradient)
         ),
         "tiled": ConvKernels(
-            _tiled_forward, _tiled_data_gradient, separate_launches(_tiled_weight_gradient)
+            _tiled_forward, separate_launches(_tiled_data_gradient, _tiled_weight_gradient)
         ),
         "im2col": ConvKernels(
-            _im2col_forward, _im2col_data_gradient, separate_launches(_im2col_weight_gradient)
+            _im2col_forward, separate_launches(_im2col_data_gradient, _im2col_weight_gradient)
         ),
         "implicit_gemm": _implicit("conv2d_implicit_gemm.cu", "implicit_gemm"),
         "tf32x3": _implicit("conv2d_tensor_core.cu", "tf32x3"),

@@ -76,7 +76,7 @@ def _bias_gradient(gy: Array, gb: Array, s: ConvShape) -> None:
 
 
 IMPLEMENTATION = implementation(
-    ConvKernels(_forward, _data_gradient, separate_launches(_weight_gradient, _bias_gradient)),
+    ConvKernels(_forward, separate_launches(_data_gradient, _weight_gradient, _bias_gradient)),
     why_not=why_not,
 )
 

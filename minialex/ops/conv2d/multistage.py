@@ -10,7 +10,7 @@ infinity, as tf32x3 does; multistage_tf32 runs only where it is asked for. Both 
 
 from __future__ import annotations
 
-from math import gcd, prod
+from math import prod
 from typing import Any
 
 from minialex import cuda
@@ -19,7 +19,7 @@ from minialex.ops._cuda.launching import TF32, check_counts
 from minialex.ops._cuda.tiling import (
     BIAS_GRADIENT,
     WORKSPACE,
-    BiasGradient,
+    TilePlan,
     launch_product,
     multistage,
     plan_tiles,
@@ -30,6 +30,7 @@ from minialex.ops.conv2d.cuda import (
     bias_gradient_plan,
     implementation,
     launch_bias_gradient,
+    stride_phases,
 )
 from minialex.ops.conv2d.shape import ConvShape
 
@@ -83,16 +84,18 @@ def _kernels(rung: str, products: int) -> ConvKernels:
         file, f"conv2d_weight_gradient_{rung}", optional=(*WORKSPACE, *BIAS_GRADIENT)
     )
 
+    def plan(M: int, N: int, K: int, batch_count: int) -> TilePlan:
+        return plan_tiles(M, N, K, batch_count=batch_count, itemsize=4, loop=loop)
+
     def launch(
         kernel: cuda.Kernel,
-        product: tuple[int, int, int],
+        plan: TilePlan,
         batch_count: int,
         arrays: tuple[Array, ...],
         out: Array,
         s: ConvShape,
         **more: Any,
     ) -> None:
-        plan = plan_tiles(*product, batch_count=batch_count, itemsize=4, loop=loop)
         shared = stages_bytes(plan.rows, cuda.capability(device_of(out)))
         launch_product(kernel, plan, batch_count, arrays, out, (s,), shared=shared, **more)
 
@@ -103,32 +106,34 @@ def _kernels(rung: str, products: int) -> ConvKernels:
         return channels_last(w, 1, rounded=rounded)
 
     def forward(x: Array, w: Array, b: Array | None, y: Array, s: ConvShape) -> None:
-        product = s.OG, s.N * s.P, s.KH * s.KW * padded(s.CG)
+        tiles = plan(s.OG, s.N * s.P, s.KH * s.KW * padded(s.CG), s.groups)
         arrays = images(x, s), filters(w)
-        launch(forward_kernel, product, s.groups, arrays, y, s, bias=(b,), inner=s.P)
+        launch(forward_kernel, tiles, s.groups, arrays, y, s, bias=(b,), inner=s.P)
 
-    def data_gradient(gy: Array, w: Array, gx: Array, s: ConvShape) -> None:
-        # Pixels of x fall into sh x sw stride phases, each a product of its own: see the kernel.
-        pixels = s.N * -(-s.H // s.sh) * -(-s.W // s.sw)
-        steps = s.sh // gcd(s.sh, s.dh), s.sw // gcd(s.sw, s.dw)
-        terms = padded(s.OG) * -(-s.KH // steps[0]) * -(-s.KW // steps[1])
-        arrays, batch_count = (images(gy, s), filters(w)), s.groups * s.sh * s.sw
-        launch(data_kernel, (s.CG, pixels, terms), batch_count, arrays, gx, s)
-
-    def parameter_gradients(
-        gy: Array, x: Array, gw: Array | None, gb: Array | None, s: ConvShape
+    def backward(
+        gy: Array,
+        x: Array,
+        w: Array,
+        gx: Array | None,
+        gw: Array | None,
+        gb: Array | None,
+        s: ConvShape,
     ) -> None:
-        product = s.OG, s.KH * s.KW * padded(s.CG), s.N * s.P
+        tiles = plan(s.OG, s.KH * s.KW * padded(s.CG), s.N * s.P, s.groups)
+        gy_chunks = gy if gx is None and gw is None else images(gy, s)
         if gw is not None:
-            sums: BiasGradient = bias_gradient_plan(gb, s)
-            arrays = gy, images(gy, s), images(x, s)
-            launch(weight_kernel, product, s.groups, arrays, gw, s, bias_gradient=sums)
+            sums = bias_gradient_plan(gb, s)
+            arrays = gy, gy_chunks, images(x, s)
+            launch(weight_kernel, tiles, s.groups, arrays, gw, s, bias_gradient=sums)
         elif gb is not None:
             # as many threads as within the launch of a weight gradient, for the same bits
-            plan = plan_tiles(*product, batch_count=s.groups, itemsize=4, loop=loop)
-            launch_bias_gradient(gy, gb, s, plan.threads)
+            launch_bias_gradient(gy, gb, s, tiles.threads)
+        if gx is not None:
+            batch_count, pixels, taps = stride_phases(s)
+            tiles = plan(s.CG, pixels, taps * padded(s.OG), batch_count)
+            launch(data_kernel, tiles, batch_count, (gy_chunks, filters(w)), gx, s)
 
-    return ConvKernels(forward, data_gradient, parameter_gradients)
+    return ConvKernels(forward, backward)
 
 
 IMPLEMENTATIONS = {
