@@ -33,6 +33,7 @@ _ADDITION = re.compile(
     r"(?P<to>U?R\d+), (?:U?PT, U?PT, )?(?P=to)(?:\.reuse)?, (?P<constant>-?0x[0-9a-f]+)(?:, U?RZ)?"
 )
 _ADDS = ("IADD3", "UIADD3", "VIADD")
+_GROUPS = re.compile(r"SB0, (?P<count>0x[0-9a-f]+)")
 _TARGET = re.compile(r"\.L_\w+")
 _JUMPS = ("BRA", "BRX", "BRXU", "JMP", "JMX", "JMXU")
 _INDIRECT = ("BRX", "BRXU", "JMX", "JMXU")
@@ -63,6 +64,9 @@ class Instruction:
         The source line, 0 where the machine code does not say.
     added : int
         The constant that it adds to an integer register, as loops do to their counter; else 0.
+    pending : int
+        Of one that waits for asynchronous copies, how many of the latest groups it does not wait
+        for; else 0.
     """
 
     opcode: str
@@ -71,6 +75,7 @@ class Instruction:
     file: str = ""
     line: int = 0
     added: int = 0
+    pending: int = 0
 
     @property
     def kind(self) -> str:
@@ -248,7 +253,8 @@ def _instruction(found: re.Match[str], labels: dict[str, int]) -> Instruction:
     # a call of a label is how some architectures leave a loop; subroutines have names
     if name not in _JUMPS and not (name == "CALL" and _TARGET.search(found["rest"])):
         falls_through = predicated or name not in _ENDS
-        return Instruction(opcode, (), falls_through, added=_added(name, found["rest"]))
+        added, pending = _added(name, found["rest"]), _pending(name, found["rest"])
+        return Instruction(opcode, (), falls_through, added=added, pending=pending)
     targets = tuple(labels[label] for label in _TARGET.findall(found["rest"]))
     if not targets:
         raise MinialexError(f"nvdisasm names no target of {opcode}{found['rest'].rstrip()}")
@@ -260,6 +266,11 @@ def _instruction(found: re.Match[str], labels: dict[str, int]) -> Instruction:
 def _added(name: str, operands: str) -> int:
     found = _ADDITION.fullmatch(operands.strip()) if name in _ADDS else None
     return int(found["constant"], 16) if found else 0
+
+
+def _pending(name: str, operands: str) -> int:
+    found = _GROUPS.fullmatch(operands.strip()) if name == "DEPBAR" else None
+    return int(found["count"], 16) if found else 0
 
 
 def _around(head: int, bodies: dict[int, set[int]]) -> list[int]:

@@ -34,6 +34,7 @@ import numpy as np
 
 from minialex import cuda
 from minialex.arrays import Array, address_of, array_module, device_of, on_device
+from minialex.cuda.architectures import WARP_THREADS
 
 TILE_K = 8
 """How many terms of its sums a block takes in at a time: as in ``panel_product.cuh``."""
@@ -143,7 +144,7 @@ def multistage(products: int) -> MainLoop:
 
 def _multistage_clocks(rows: int, products: int) -> float:
     """Return what the part of a multiprocessor that has most to do takes for a stage of a block."""
-    (height, width), warps = tile_shape(rows, 4), STAGE_THREADS[rows] // 32
+    (height, width), warps = tile_shape(rows, 4), STAGE_THREADS[rows] // WARP_THREADS
     multiplying = height * width * STAGE_K * products / TENSOR_PRODUCTS_PER_CLOCK
     issuing = STAGE_SLOTS[products][rows] * warps / SCHEDULERS
     # 128 bytes at a time: into L1, into shared memory, and a warp's lines out of it
@@ -264,8 +265,10 @@ def _estimated_clocks(
     step = loop.step_clocks[plan.rows] / (2 if itemsize == 8 else 1)
     blocks = plan.tiles * batch_count * plan.split_k
     waves = max(1, -(-blocks // MULTIPROCESSORS))
-    in_flight = min(waves, loop.resident_blocks[plan.rows]) * loop.steps_in_flight
-    step = max(step, DRAM_LATENCY_CLOCKS / in_flight)
+    # Each warp stays with one scheduler, so that blocks of two warps want to be two at least.
+    together = min(waves, loop.resident_blocks[plan.rows])
+    step *= max(1, SCHEDULERS * WARP_THREADS / (together * plan.threads))
+    step = max(step, DRAM_LATENCY_CLOCKS / (together * loop.steps_in_flight))
     clocks = waves * (plan.depth // loop.tile_k + PROLOGUE_STEPS) * step
     if plan.split_k == 1:
         return clocks

@@ -38,7 +38,7 @@ _ROUNDED_UP = (TAGS_PER_CYCLE - 1) / (2 * TAGS_PER_CYCLE)
 BARRIER_CYCLES = 30
 """Of a barrier that all have reached; of the size of shared memory's latency."""
 _PIPE = "L1 and shared memory"
-_LOADS = ("LDG", "LDGSTS", "ATOM", "ATOMG")
+_LOADS = ("LDG", "ATOM", "ATOMG")
 _SHARED_LOADS = ("LDS", "LDSM", "ATOMS", "SHFL")
 _LANES = {"FMA": "fp32_lanes", "ALU": "int_lanes", "XU": "special_lanes", "FP64": "fp64_lanes"}
 _REGISTERS = {16: 4, 8: 2}
@@ -247,7 +247,8 @@ def _latency(
     """Return the seconds if only the dependences within a warp bound (Little's law).
 
     Each pass through a loop waits once for its loads, which are in flight together, then issues an
-    instruction per cycle; as many blocks as are resident do so at a time.
+    instruction per cycle; as many blocks as are resident do so at a time. Asynchronous copies are
+    on their way during that, and during as many passes more as the wait for them leaves pending.
     """
     load = _load_cycles(counts, gpu, rows)
     waves = math.ceil(counts.blocks / (resident * gpu.multiprocessors))
@@ -271,7 +272,12 @@ def _region_cycles(region: CodeRegion, load: float, gpu: KnownGPU) -> float:
         cycles += load
     if region.count(*_SHARED_LOADS):
         cycles += gpu.latency.shared
-    return cycles + BARRIER_CYCLES * region.count("BAR")
+    cycles += BARRIER_CYCLES * region.count("BAR")
+    if region.count("LDGSTS"):
+        # a group of copies has as many more passes to arrive as groups may be on their way
+        passes = 1 + max(one.pending for one in region.instructions)
+        cycles = max(cycles, load / passes)
+    return cycles
 
 
 def _load_cycles(counts: Counts, gpu: KnownGPU, rows: list[Levels]) -> float:

@@ -207,6 +207,25 @@ def test_latency_binds_a_copy_by_few_threads():
     assert found.bounds["latency"] == pytest.approx((LOOP * (3 + 552) + 1) / SECOND)
 
 
+@pytest.mark.parametrize(("pending", "each_pass"), [(0, 552), (2, 552 / 3), (200, 4)])
+def test_asynchronous_copies_have_the_passes_of_pending_groups_to_arrive(pending, each_pass):
+    machine = code(
+        "1 again: LDGSTS.E.BYPASS.128 [R5], [R2.64]",
+        "1 LDGDEPBAR",
+        f"1 DEPBAR.LE SB0, {pending:#x}",
+        "1 @P0 BRA `(again)",
+        "3 EXIT",
+    )
+    requests = 108 * LOOP
+    launched = counts(
+        row(1, "read", "x", requests=requests, width=16),
+        blocks=108,
+        arrays=[("x", requests * 512)],
+    )
+    found = predict(launched, resources(machine))
+    assert found.bounds["latency"] == pytest.approx((LOOP * each_pass + 1) / SECOND)
+
+
 def test_a_launch_lasts_as_long_as_its_busiest_block():
     # in no loop EXIT, by the 4 warps of each block; the mean warp goes 10 times through the loop
     machine = code("1 again: LDG.E R4, [R2.64]", "1 @P0 BRA `(again)", "3 EXIT")
