@@ -140,7 +140,13 @@ def test_conv2d_by_every_plan(rung, rows, parts, fix_up, monkeypatch):
 
 @pytest.mark.parametrize(
     ("shape", "groups"),
-    [((2, 3, 9, 40), 1), ((1, 40, 5, 7), 1), ((2, 14, 3, 3), 2), ((1, 8, 1, 1), 2)],
+    [
+        ((2, 3, 9, 40), 1),
+        ((1, 40, 5, 7), 1),
+        ((2, 14, 3, 3), 2),
+        ((1, 12, 7, 11), 1),
+        ((1, 8, 1, 1), 2),
+    ],
 )
 @pytest.mark.parametrize("is_rounded", [False, True])
 def test_channels_last(shape, groups, is_rounded):

@@ -37,8 +37,8 @@ from minialex.ops.conv2d.shape import ConvShape
 CHUNK = 4
 """How many floats are 16 bytes: channels are padded to a multiple of it."""
 
-TILE_NUMBERS, MAX_TILE_CHANNELS, MIN_TILE_PIXELS = 1024, 32, 32
-"""What a block rewrites: so many numbers, of so many channels and pixels."""
+TILE_NUMBERS, MAX_TILE_CHANNELS = 1024, 32
+"""What a block rewrites: so many numbers, of so many channels."""
 
 _channels_last_kernel = cuda.kernel("conv2d_channels_last.cu", "conv2d_channels_last")
 
@@ -67,9 +67,8 @@ def channels_last(x: Array, groups: int, *, rounded: bool) -> Array:
     shape = B, P, groups, padded(C)
     check_counts("conv2d, its channels padded to a multiple of 4", x=prod(shape))
     y: Array = array_module(x).empty(shape, x.dtype)
-    channels = min(padded(C), MAX_TILE_CHANNELS)
-    pixels = TILE_NUMBERS // channels // MIN_TILE_PIXELS * MIN_TILE_PIXELS
-    tiles = cuda.blocks(P, pixels) * cuda.blocks(padded(C), channels)
+    channels = 1 << (min(padded(C), MAX_TILE_CHANNELS) - 1).bit_length()
+    tiles = cuda.blocks(P, TILE_NUMBERS // channels) * cuda.blocks(padded(C), channels)
     sizes = B, groups, C, P
     _channels_last_kernel(B * groups * tiles, cuda.BLOCK_SIZE, x, y, *sizes, ROUND=int(rounded))
     return y
