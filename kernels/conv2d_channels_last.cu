@@ -2,7 +2,8 @@
 //
 //   y[b, p, g, c] = x[b, g, c, p]      zero for c = C ... Cp - 1, Cp being C padded to a multiple of 4
 //
-// Images are (N, groups, C, H W), filters (O, 1, C, KH KW), gradients (N, groups, O / groups, OH OW).
+// for images (N, groups, C, H W), filters (O, 1, C, KH KW) and gradients (N, groups, O / groups, OH OW):
+// for as many of them as a pass needs, in one launch.
 //
 // Layout:  x (B, G, C, P), y (B, P, G, Cp), C-contiguous.
 // Launch:  blocks of 256 threads, one per tile of channels x pixels numbers of one b and g: as many
@@ -10,11 +11,35 @@
 // Cost:    reads and writes everything once.
 // needs: sm_80
 
+#include "conv2d.cuh"
 #include "mma.cuh"
 #include "vectors.cuh"
 
 constexpr int LOG_TILE_NUMBERS = 10, TILE_NUMBERS = 1 << LOG_TILE_NUMBERS;
 constexpr int MAX_TILE_CHANNELS = 32, THREADS = 256;
+
+// An array and what it becomes; y is null where it is not wanted.
+struct Rewriting {
+    const float* x;
+    float* y;
+    int B, G, C, P;
+
+    __device__ __forceinline__ int padded() const { return (C + 3) / 4 * 4; }
+    // The binary logarithm of a tile's channels.
+    __device__ __forceinline__ int log_channels() const {
+        return WARP_SIZE - __clz(min(padded(), MAX_TILE_CHANNELS) - 1);
+    }
+    __device__ __forceinline__ int row_tiles() const { return tiles_of(padded(), log_channels()); }
+    __device__ __forceinline__ int column_tiles() const {
+        return tiles_of(P, LOG_TILE_NUMBERS - log_channels());
+    }
+    __device__ __forceinline__ int tiles() const { return y ? B * G * row_tiles() * column_tiles() : 0; }
+
+  private:
+    static __device__ __forceinline__ int tiles_of(const int count, const int log_size) {
+        return (count + (1 << log_size) - 1) >> log_size;
+    }
+};
 
 // The idea: a transposition through shared memory, so that lanes read along pixels and write along
 // channels, four at a time. Of few channels a tile has more pixels. For ROUND = 1 numbers are rounded
@@ -26,34 +51,42 @@ constexpr int MAX_TILE_CHANNELS = 32, THREADS = 256;
 // instances: ROUND = 0, 1
 template <int ROUND>
 __global__ void __launch_bounds__(THREADS) conv2d_channels_last(
-    const float* __restrict__ x, float* __restrict__ y, const int B, const int G, const int C,
-    const int P) {
+    const float* __restrict__ x, float* __restrict__ x_chunks, const float* __restrict__ w,
+    float* __restrict__ w_chunks, const float* __restrict__ gy, float* __restrict__ gy_chunks,
+    const ConvShape s) {
     __shared__ float tile[TILE_NUMBERS + MAX_TILE_CHANNELS];
-    const int padded = (C + 3) / 4 * 4;
-    const int log_channels = WARP_SIZE - __clz(min(padded, MAX_TILE_CHANNELS) - 1);
-    const int log_pixels = LOG_TILE_NUMBERS - log_channels;
+    int block = blockIdx.x;
+    Rewriting own{x, x_chunks, s.N, s.groups, s.channels_per_group(), s.H * s.W};
+    if (block >= own.tiles()) {
+        block -= own.tiles();
+        own = {w, w_chunks, s.O, 1, s.channels_per_group(), s.window_size()};
+    }
+    if (block >= own.tiles()) {
+        block -= own.tiles();
+        own = {gy, gy_chunks, s.N, s.groups, s.filters_per_group(), s.OH * s.OW};
+    }
+    const int log_channels = own.log_channels(), log_pixels = LOG_TILE_NUMBERS - log_channels;
     const int channels = 1 << log_channels, pixels = 1 << log_pixels;
     const int row_length = pixels + (MAX_TILE_CHANNELS >> log_channels);
-    const int tiles_p = (P + pixels - 1) / pixels, tiles_c = (padded + channels - 1) / channels;
     // Tile (channels, pixels) of image and group.
-    const Index3 own = unravel(blockIdx.x, tiles_c, tiles_p);
-    const int first_c = own.b * channels, first_p = own.c * pixels, b = own.a / G, g = own.a % G;
+    const Index3 at = unravel(block, own.row_tiles(), own.column_tiles());
+    const int first_c = at.b * channels, first_p = at.c * pixels;
 
 #pragma unroll
     for (int i = threadIdx.x; i < TILE_NUMBERS; i += THREADS) {
         const int row = i >> log_pixels, column = i & (pixels - 1), c = first_c + row, p = first_p + column;
         float value = 0;
-        if (c < C && p < P) value = x[(own.a * C + c) * P + p];
+        if (c < own.C && p < own.P) value = own.x[(at.a * own.C + c) * own.P + p];
         if constexpr (ROUND == 1) value = __uint_as_float(to_tf32(value));
         tile[row * row_length + column] = value;
     }
     // The tile is complete before any thread reads what others have read.
     __syncthreads();
     const int chunk = threadIdx.x * 4 & (channels - 1), column = threadIdx.x * 4 >> log_channels;
-    const int c = first_c + chunk, p = first_p + column;
-    if (c >= padded || p >= P) return;
+    const int c = first_c + chunk, p = first_p + column, b = at.a / own.G, g = at.a % own.G;
+    if (c >= own.padded() || p >= own.P) return;
     float vector[4];
 #pragma unroll
     for (int e = 0; e < 4; ++e) vector[e] = tile[(chunk + e) * row_length + column];
-    write_vector(vector, y + ((b * P + p) * G + g) * padded + c);
+    write_vector(vector, own.y + ((b * own.P + p) * own.G + g) * own.padded() + c);
 }

@@ -10,6 +10,7 @@ from minialex.autograd import OPS
 from minialex.cuda.architectures import ARCHITECTURES, KIB
 from minialex.ops._cuda import launching, tiling
 from minialex.ops.conv2d import multistage
+from minialex.ops.conv2d.cuda import checked_shape
 from minialex.ops.linear import cuda as linear_cuda
 from tests.cuda import conv2d_runs, linear_runs
 from tests.cuda.conv2d_runs import Conv, forced, poisoned
@@ -138,26 +139,34 @@ def test_conv2d_by_every_plan(rung, rows, parts, fix_up, monkeypatch):
     assert emulation.launches[f"conv2d_weight_gradient_{rung}<{rows}>"] == 1
 
 
-@pytest.mark.parametrize(
-    ("shape", "groups"),
-    [
-        ((2, 3, 9, 40), 1),
-        ((1, 40, 5, 7), 1),
-        ((2, 14, 3, 3), 2),
-        ((1, 12, 7, 11), 1),
-        ((1, 8, 1, 1), 2),
-    ],
-)
+REWRITTEN = {
+    "few channels": Conv((2, 3, 9, 40), 5, (3, 3)),
+    "more channels than a tile has": Conv((1, 40, 5, 7), 65, (2, 2)),
+    "groups": Conv((2, 14, 3, 3), 6, (1, 2), groups=2),
+    "channels that are no power of two": Conv((1, 12, 19, 11), 24, (5, 3)),
+    "one pixel": Conv((1, 8, 1, 1), 8, (1, 1)),
+}
+
+
+@pytest.mark.parametrize("names", ["x w", "gy x w", "gy x", "gy w"])
+@pytest.mark.parametrize("case", REWRITTEN)
 @pytest.mark.parametrize("is_rounded", [False, True])
-def test_channels_last(shape, groups, is_rounded):
-    x = np.random.default_rng(3).standard_normal(shape).astype(F32)
-    with cuda.emulated("checked"):
-        got = multistage.channels_last(x, groups, rounded=is_rounded)
-    B, C, P = shape[0], shape[1] // groups, shape[2] * shape[3]
-    wanted = (rounded(x) if is_rounded else x).reshape(B, groups, C, P).transpose(0, 3, 1, 2)
-    assert (got[..., :C] == wanted).all()
-    assert got.shape == (B, P, groups, -(-C // 4) * 4)
-    assert not got[..., C:].any()
+def test_channels_last(case, names, is_rounded):
+    x, w, _, gy = REWRITTEN[case].draw(F32)
+    groups = REWRITTEN[case].params.get("groups", 1)
+    arrays = {name: array for name, array in {"x": x, "w": w, "gy": gy}.items() if name in names}
+    s = checked_shape(x, w, **REWRITTEN[case].params)
+    with cuda.emulated("checked") as emulation:
+        found = multistage.channels_last(s, rounded=is_rounded, **arrays)
+    assert emulation.launches.total() == 1
+    assert set(found) == set(arrays)
+    for name, array in arrays.items():
+        G = 1 if name == "w" else groups
+        B, C, P = len(array), array.shape[1] // G, array.shape[2] * array.shape[3]
+        wanted = (rounded(array) if is_rounded else array).reshape(B, G, C, P)
+        assert found[name].shape == (B, P, G, -(-C // 4) * 4)
+        assert (found[name][..., :C] == wanted.transpose(0, 3, 1, 2)).all()
+        assert not found[name][..., C:].any()
 
 
 # ---- what the hardware has -----------------------------------------------------------------------

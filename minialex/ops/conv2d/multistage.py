@@ -3,9 +3,10 @@
     multistage_tf32x3   kernels/conv2d_multistage.cu   three products of TF32 numbers for one
     multistage_tf32     kernels/conv2d_multistage.cu   one, of numbers rounded to 11 bits
 
-``kernels/conv2d_channels_last.cu`` first rewrites x, w and gy with their channels last, so that 16
-bytes at a time can be copied to shared memory. multistage_tf32x3 gives NaN where others give an
-infinity, as tf32x3 does; multistage_tf32 runs only where it is asked for. Both take float32 alone.
+``kernels/conv2d_channels_last.cu`` first rewrites x, w and gy with their channels last, those that
+a pass needs in one launch, so that 16 bytes at a time can be copied to shared memory.
+multistage_tf32x3 gives NaN where others give an infinity, as tf32x3 does; multistage_tf32 runs only
+where it is asked for. Both take float32 alone.
 """
 
 from __future__ import annotations
@@ -40,7 +41,11 @@ CHUNK = 4
 TILE_NUMBERS, MAX_TILE_CHANNELS = 1024, 32
 """What a block rewrites: so many numbers, of so many channels."""
 
-_channels_last_kernel = cuda.kernel("conv2d_channels_last.cu", "conv2d_channels_last")
+_channels_last_kernel = cuda.kernel(
+    "conv2d_channels_last.cu",
+    "conv2d_channels_last",
+    optional=("x", "x_chunks", "w", "w_chunks", "gy", "gy_chunks"),
+)
 
 
 def padded(channels: int) -> int:
@@ -48,30 +53,52 @@ def padded(channels: int) -> int:
     return -(-channels // CHUNK) * CHUNK
 
 
-def channels_last(x: Array, groups: int, *, rounded: bool) -> Array:
-    """Return `x` (B, groups C, ...) as (B, ..., groups, C), C padded with zeros to whole chunks.
+def channels_last(
+    s: ConvShape,
+    *,
+    rounded: bool,
+    x: Array | None = None,
+    w: Array | None = None,
+    gy: Array | None = None,
+) -> dict[str, Array]:
+    """Return those that are given with their channels last, padded with zeros to whole chunks.
 
     Parameters
     ----------
-    x : Array, float32
-    groups : int
+    s : ConvShape
     rounded : bool
         Whether numbers are rounded to TF32.
+    x, w, gy : Array, float32, optional
+
+    Returns
+    -------
+    dict
+        By name: x (N, H W, groups, Cp), w (O, KH KW, 1, Cp), gy (N, OH OW, groups, Op).
 
     Raises
     ------
     ValueError
-        If that is larger than the kernels can index.
+        If one of them is larger than the kernels can index.
     """
-    B, C, P = len(x), x.shape[1] // groups, prod(x.shape[2:])
-    shape = B, P, groups, padded(C)
-    check_counts("conv2d, its channels padded to a multiple of 4", x=prod(shape))
-    y: Array = array_module(x).empty(shape, x.dtype)
-    channels = 1 << (min(padded(C), MAX_TILE_CHANNELS) - 1).bit_length()
-    tiles = cuda.blocks(P, TILE_NUMBERS // channels) * cuda.blocks(padded(C), channels)
-    sizes = B, groups, C, P
-    _channels_last_kernel(B * groups * tiles, cuda.BLOCK_SIZE, x, y, *sizes, ROUND=int(rounded))
-    return y
+    given = {
+        "x": (x, s.N, s.groups, s.CG, s.H * s.W),
+        "w": (w, s.O, 1, s.CG, s.KH * s.KW),
+        "gy": (gy, s.N, s.groups, s.OG, s.P),
+    }
+    found: dict[str, Array] = {}
+    arrays: list[Array | None] = []
+    blocks = 0
+    for name, (array, B, G, C, P) in given.items():
+        if array is not None:
+            shape = B, P, G, padded(C)
+            check_counts("conv2d, its channels padded to a multiple of 4", **{name: prod(shape)})
+            found[name] = array_module(array).empty(shape, array.dtype)
+            channels = 1 << (min(padded(C), MAX_TILE_CHANNELS) - 1).bit_length()
+            tiles = cuda.blocks(P, TILE_NUMBERS // channels) * cuda.blocks(padded(C), channels)
+            blocks += B * G * tiles
+        arrays += array, found.get(name)
+    _channels_last_kernel(blocks, cuda.BLOCK_SIZE, *arrays, s, ROUND=int(rounded))
+    return found
 
 
 def _kernels(rung: str, products: int) -> ConvKernels:
@@ -98,15 +125,10 @@ def _kernels(rung: str, products: int) -> ConvKernels:
         shared = stages_bytes(plan.rows, cuda.capability(device_of(out)))
         launch_product(kernel, plan, batch_count, arrays, out, (s,), shared=shared, **more)
 
-    def images(x: Array, s: ConvShape) -> Array:
-        return channels_last(x, s.groups, rounded=rounded)
-
-    def filters(w: Array) -> Array:
-        return channels_last(w, 1, rounded=rounded)
-
     def forward(x: Array, w: Array, b: Array | None, y: Array, s: ConvShape) -> None:
         tiles = plan(s.OG, s.N * s.P, s.KH * s.KW * padded(s.CG), s.groups)
-        arrays = images(x, s), filters(w)
+        chunks = channels_last(s, rounded=rounded, x=x, w=w)
+        arrays = chunks["x"], chunks["w"]
         launch(forward_kernel, tiles, s.groups, arrays, y, s, bias=(b,), inner=s.P)
 
     def backward(
@@ -119,18 +141,23 @@ def _kernels(rung: str, products: int) -> ConvKernels:
         s: ConvShape,
     ) -> None:
         tiles = plan(s.OG, s.KH * s.KW * padded(s.CG), s.N * s.P, s.groups)
-        gy_chunks = gy if gx is None and gw is None else images(gy, s)
+        if gx is None and gw is None:
+            if gb is not None:
+                # as many threads as within the launch of a weight gradient, for the same bits
+                launch_bias_gradient(gy, gb, s, tiles.threads)
+            return
+        read = {"gy": gy} | ({} if gw is None else {"x": x}) | ({} if gx is None else {"w": w})
+        chunks = channels_last(s, rounded=rounded, **read)
         if gw is not None:
+            arrays = gy, chunks["gy"], chunks["x"]
             sums = bias_gradient_plan(gb, s)
-            arrays = gy, gy_chunks, images(x, s)
             launch(weight_kernel, tiles, s.groups, arrays, gw, s, bias_gradient=sums)
         elif gb is not None:
-            # as many threads as within the launch of a weight gradient, for the same bits
             launch_bias_gradient(gy, gb, s, tiles.threads)
         if gx is not None:
             batch_count, pixels, taps = stride_phases(s)
             tiles = plan(s.CG, pixels, taps * padded(s.OG), batch_count)
-            launch(data_kernel, tiles, batch_count, (gy_chunks, filters(w)), gx, s)
+            launch(data_kernel, tiles, batch_count, (chunks["gy"], chunks["w"]), gx, s)
 
     return ConvKernels(forward, backward)
 
