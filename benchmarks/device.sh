@@ -54,6 +54,7 @@ bench() {
 # One way through the kernels in each precision: the others, slow on purpose, are measured layer by
 # layer. What takes minutes to prepare, compiling networks and layers, comes last.
 ours=(--implementation implicit_gemm --implementation register_blocked --implementation tf32x3
+    --implementation multistage_tf32x3 --implementation tf32 --implementation multistage_tf32
     --implementation cudnn)
 if [ "$device" = cuda ]; then
     bench networks "$(share 30 100)" --quick --op step --op inference "${ours[@]}" \
@@ -68,7 +69,8 @@ if [ "$device" = cuda ]; then
         --peer "PyTorch P3"
 else
     bench networks "$(share 50 100)" --quick --op step --network alexnet-mini --batch 2 \
-        --implementation implicit_gemm --implementation tf32x3 --peer none
+        --implementation implicit_gemm --implementation tf32x3 --implementation multistage_tf32 \
+        --peer none
     bench layers "$(share 50 50)" --quick --op linear --network alexnet-mini --batch 2 --peer none
 fi
 

@@ -23,7 +23,14 @@ from minialex.bench.case import (
     PreparedCase,
     collect_contenders,
 )
-from minialex.bench.correctness import FLOAT32, UPDATE, Result, sample
+from minialex.bench.correctness import (
+    FLOAT32,
+    TF32,
+    TF32_UPDATE,
+    UPDATE,
+    Result,
+    sample,
+)
 from minialex.bench.layers import layers, network_work
 from minialex.bench.optimizers import update_work
 from minialex.bench.peers.peer import Peer
@@ -150,8 +157,16 @@ def _workload(op: str, name: str, task: NetworkTask) -> Workload:
         nullcontext if name == DEFAULT else partial(using, name),
     )
     if op == STEP:
-        return _step(model, x, task, implementation)
-    return _inference(model, x, implementation)
+        workload, rounded = _step(model, x, task, implementation), TF32_UPDATE
+    else:
+        workload, rounded = _inference(model, x, implementation), TF32
+    return replace(workload, tolerance=rounded if _rounds_factors(name) else None)
+
+
+def _rounds_factors(name: str) -> bool:
+    """Return whether an op has an implementation of that name, which rounds what it multiplies."""
+    found = (op.implementations.get(name) for op in OPS.values())
+    return any(one.operand_roundoff for one in found if one is not None)
 
 
 def _step(model: models.AlexNet, x: Tensor, task: NetworkTask, implementation: Using) -> Workload:

@@ -1,7 +1,84 @@
-"""AlexNet trains as it was recorded to."""
+"""AlexNet trains as it was recorded to; small, on kernels, as in PyTorch; each fault is seen.
 
-from tests.models.recorded import RECORDED, assert_recorded
+``python -m tests.campaigns ten-steps`` takes ten steps of the whole network on kernels.
+"""
+
+import functools
+import importlib
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+from minialex.models import alexnet
+from tests.models.modes import (
+    FP32_ROUNDOFF,
+    MODES,
+    assert_losses,
+    expected_error,
+    fixed_batch,
+    in_mode,
+    roundoff,
+    train,
+)
+from tests.models.recorded import (
+    RECORDED,
+    RECORDED_STEADY,
+    STEADY,
+    assert_recorded,
+    recorded_losses,
+)
+from tests.models.test_modes import DRAWN_FAULTS, FAULTS, RMSPROP, WORK, assert_seen
+from tests.models.torch_training import torch_losses
+
+STEPS = 10
+SLOW = RMSPROP | {"lr": 1e-5}
+"""Ten faster steps on the same images take an error of TF32 to a tenth of the loss."""
 
 
 def test_ten_steps_of_alexnet_in_float64_give_the_recorded_losses():
     assert_recorded(steps=len(RECORDED))
+
+
+def test_steady_steps_give_the_recorded_losses():
+    # all ten are compared with PyTorch's by the campaign
+    np.testing.assert_allclose(recorded_losses(2, rmsprop=STEADY), RECORDED_STEADY[:2], rtol=1e-9)
+
+
+@functools.cache
+def exact():
+    return train(dtype=np.float64, steps=STEPS, **WORK, **SLOW)
+
+
+@functools.cache
+def expected(share):
+    work = functools.partial(train, dtype=np.float64, steps=STEPS, **WORK, **SLOW)
+    return expected_error(work, exact(), share).losses
+
+
+@functools.cache
+def in_pytorch(dtype):
+    model = alexnet(WORK["variant"], 10, dropout=0.5, seed=4).to(dtype=dtype)
+    batches = [fixed_batch(WORK["size"], WORK["batch"], dtype)] * STEPS
+    return torch_losses(importlib.import_module("torch"), model, batches, **SLOW)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_ten_steps_on_kernels_follow_float64_and_pytorch(mode):
+    losses = in_mode(mode, steps=STEPS, **WORK, **SLOW).losses
+    error = expected(roundoff(mode))
+    assert_losses(losses, exact().losses, error)
+    if find_spec("torch"):
+        assert_losses(losses, in_pytorch(np.float64), error)
+        # in float32 it is off itself
+        assert_losses(losses, in_pytorch(np.float32), error + expected(FP32_ROUNDOFF))
+
+
+def test_ten_steps_in_pytorch_are_those_in_float64(torch):
+    np.testing.assert_allclose(exact().losses, in_pytorch(np.float64), rtol=1e-9)
+    assert_losses(in_pytorch(np.float32), exact().losses, expected(FP32_ROUNDOFF))
+
+
+@pytest.mark.parametrize("fault", sorted(FAULTS.keys() - set(DRAWN_FAULTS)))
+def test_a_fault_in_the_arithmetic_is_seen(fault):
+    assert_seen(fault)

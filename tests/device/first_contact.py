@@ -53,8 +53,8 @@ OUT = "benchmarks/results/gpu-first-contact"
 LINES, LOG = "first-contact.jsonl", "device-contact.log"
 MINUTES = 5.5
 WEIGHTS = {
-    "facts": 15, "smoke": 60, "step": 20, "launches": 45, "arrays": 15, "host": 20, "graph": 20,
-    "torch": 60, "ncu": 60, "suite": 15,
+    "facts": 15, "smoke": 55, "step": 25, "launches": 50, "arrays": 15, "host": 20, "graph": 20,
+    "torch": 50, "ncu": 65, "suite": 15,
 }  # fmt: skip
 """The parts in order, each with its share of the time; what one leaves goes to those after it."""
 NEEDS_GPU = "graph", "torch", "ncu", "suite"
@@ -143,7 +143,7 @@ class Contact:
             self.plain(part, seconds)
 
     def ncu(self, part: str, seconds: float) -> None:
-        """Profile three launches with Nsight Compute; where it may not, the suite has its time."""
+        """Profile a launch per mode with Nsight Compute; if it may not, the suite has its time."""
         tool = shutil.which("ncu") or next(
             map(str, sorted(Path("/usr/local").glob("cuda*/bin/ncu"))), None
         )

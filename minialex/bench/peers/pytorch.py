@@ -17,7 +17,7 @@ from typing import Any
 
 from minialex.arrays import CPU, Array, Device, module_of
 from minialex.bench import cached_networks
-from minialex.bench.correctness import TF32, Result, Tolerance, sample
+from minialex.bench.correctness import TF32, TF32_UPDATE, Result, Tolerance, sample
 from minialex.bench.peers.peer import Inputs, Peer
 from minialex.bench.workload import STEPS, NetworkTask, UnavailableError, Workload
 
@@ -212,7 +212,7 @@ class TorchEager(Peer):
                 step()
             return [a - b for a, b in zip(parameters(), before, strict=True)]
 
-        return Workload(step, result)
+        return Workload(step, result, TF32_UPDATE if self.tolerance else None)
 
     def images(self, task: NetworkTask) -> Any:
         """Return the images in the memory layout of this mode."""
@@ -229,4 +229,4 @@ class TorchEager(Peer):
             with self.torch.inference_mode():
                 return [net(x)]
 
-        return self._workload(run)
+        return self._workload(run, self.tolerance)
