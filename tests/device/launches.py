@@ -24,25 +24,27 @@ from minialex.study.profile.least_time import NO_PRODUCT, in_place, operations
 Row = dict[str, Any]
 
 # of sm_90 float kernels, counted in their SASS: instructions that a warp issues in a step of TILE_K
-# terms, by rows of 16 threads in a block, and the clocks for which its tensor core is busy then
-TILE_K = 8
+# terms, by ROWS
+TILE_K, TILE_OUTPUTS_PER_ROW = 8, 8 * 128
 ISSUE_SLOTS = {
     "implicit_gemm": {16: 721, 8: 750, 4: 840},
     "register_blocked": {16: 721, 8: 750, 4: 840},
     # of half a stage, on average over the three products of a convolution
-    "multistage_tf32x3": {16: 343, 8: 346, 4: 378},
-    "multistage_tf32": {16: 218, 8: 224, 4: 269},
+    "multistage_tf32x3": {16: 470, 8: 503, 4: 320},
+    "multistage_tf32": {16: 240, 8: 268, 4: 190},
     "tf32x3": {16: 420, 8: 460, 4: 510},
     "tf32": {16: 370, 8: 410, 4: 450},
 }
 # products of TF32 numbers per product of floats
 PRODUCTS = {"multistage_tf32x3": 3, "multistage_tf32": 1, "tf32x3": 3, "tf32": 1}
-TENSOR_CLOCKS = {"multistage_tf32x3": 309, "multistage_tf32": 103, "tf32x3": 309, "tf32": 103}
+# products of TF32 numbers that mma.sync brings per clock and scheduler: 62 % of the most
+TENSOR_PRODUCTS = 159
 RESIDENT_BLOCKS = {16: 2, 8: 3, 4: 6}
+MULTISTAGE_RESIDENT_BLOCKS = {16: 2, 8: 4, 4: 4}
 SCHEDULERS = 4
 # the share of its issue slots that a multiprocessor uses, and the clocks of a step that waits for
-# memory
-ISSUE_EFFICIENCY, MEMORY_BOUND_STEP_CLOCKS = 0.8, 1000
+# memory; where panels are copied stages ahead, four steps have that time
+ISSUE_EFFICIENCY, MEMORY_BOUND_STEP_CLOCKS, MULTISTAGE_STEPS_AHEAD = 0.8, 1000, 4
 # the prologue and epilogue of a block, in steps, and the gap between dependent launches, in seconds
 PROLOGUE_STEPS, LAUNCH_GAP_SECONDS = 4, 2e-6
 # fused multiply-adds per multiprocessor and clock: float32, and dense TF32
@@ -116,18 +118,21 @@ def model(row: Row, gpu: Gpu) -> float | None:
     moving = row["bytes"] / gpu.copy
     if not row["flops"]:
         return moving + LAUNCH_GAP_SECONDS
-    slots = ISSUE_SLOTS.get(_rung(row), {}).get(row["rows"])
+    rung = _rung(row)
+    slots = ISSUE_SLOTS.get(rung, {}).get(row["rows"])
     if slots is None or not row["depth"]:
         return None
-    busy = max(slots, TENSOR_CLOCKS.get(_rung(row), 0))
     warps, steps = row["block"][0] // 32, ceil(row["depth"] / TILE_K) + PROLOGUE_STEPS
+    products = TILE_OUTPUTS_PER_ROW * row["rows"] * TILE_K * PRODUCTS.get(rung, 0) / warps
+    busy = max(slots, products / TENSOR_PRODUCTS)
+    waiting, resident = float(MEMORY_BOUND_STEP_CLOCKS), RESIDENT_BLOCKS
+    if rung.startswith("multistage"):
+        waiting, resident = waiting / MULTISTAGE_STEPS_AHEAD, MULTISTAGE_RESIDENT_BLOCKS
     clocks, left = 0.0, int(np.prod(row["grid"]))
     while left > 0:
         # the blocks that one multiprocessor holds side by side in this wave
-        blocks = min(RESIDENT_BLOCKS[row["rows"]], ceil(left / gpu.multiprocessors))
-        clocks += steps * max(
-            blocks * warps / SCHEDULERS * busy / ISSUE_EFFICIENCY, MEMORY_BOUND_STEP_CLOCKS
-        )
+        blocks = min(resident[row["rows"]], ceil(left / gpu.multiprocessors))
+        clocks += steps * max(blocks * warps / SCHEDULERS * busy / ISSUE_EFFICIENCY, waiting)
         left -= blocks * gpu.multiprocessors
     return max(clocks / gpu.clock, moving) + LAUNCH_GAP_SECONDS
 
