@@ -34,7 +34,6 @@ import numpy as np
 
 from minialex import cuda
 from minialex.arrays import Array, address_of, array_module, device_of, on_device
-from minialex.cuda.architectures import WARP_THREADS
 
 TILE_K = 8
 """How many terms of its sums a block takes in at a time: as in ``panel_product.cuh``."""
@@ -79,7 +78,7 @@ MAX_STAGES = 4
 STAGE_THREADS = {4: 64, 8: 64, 16: 128}
 STAGE_BLOCKS = {4: 4, 8: 4, 16: 2}
 STAGE_SLOTS = {3: {4: 640, 8: 1005, 16: 940}, 1: {4: 380, 8: 535, 16: 480}}
-SCHEDULERS = 4
+SCHEDULERS, WARP_THREADS = 4, 32
 
 WORKSPACE = ("partials", "arrived")
 BIAS_GRADIENT = ("gb", "gb_partials", "gb_arrived")
