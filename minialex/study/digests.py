@@ -22,6 +22,11 @@ PROFILER = (
     "study/profile/*.py",
 )
 """The files of this package that decide what is counted of a launch, and what is predicted."""
+STEP = (
+    *("autograd/graph.py", "autograd/op.py", "bench/networks.py"),
+    *("models/alexnet.py", "nn/layers.py", "nn/sequential.py"),
+)
+"""The files that decide which ops a training step calls."""
 NOT_COUNTING = (
     *("errors", "explain", "recorder", "recording", "report", "trace"),
     *("cells", "kernel_text", "measured", "metrics", "page", "pages", "selection", "slowdowns"),
@@ -44,9 +49,30 @@ def profile_digest(file: str, used: Iterable[Use]) -> str:
     used : iterable of Use
         What launches its kernels.
     """
+    return _digest([code_digest(file), *_launching_code(used), _profiler_code()])
+
+
+def step_digest(files: Iterable[str], used: Iterable[Use]) -> str:
+    """Return a hash of all the code that the profile of a training step depends on.
+
+    Parameters
+    ----------
+    files : iterable of str
+        The kernel files that it launches kernels of.
+    used : iterable of Use
+        What launches them.
+    """
+    calling = (python_code((_PACKAGE / path).read_text("utf-8")) for path in STEP)
+    return _digest(
+        [*map(code_digest, sorted(files)), *_launching_code(used), *calling, _profiler_code()]
+    )
+
+
+def _launching_code(used: Iterable[Use]) -> list[str]:
+    """Return the code of the modules that implementations are of, or call."""
     implementations = (ROUTINES[u.routine].implementations[u.implementation] for u in used)
     modules = {name for one in implementations for name in modules_of(one)}
-    return _digest([code_digest(file), *map(_module_code, sorted(modules)), _profiler_code()])
+    return [_module_code(name) for name in sorted(modules)]
 
 
 def python_code(text: str) -> str:

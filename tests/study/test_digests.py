@@ -51,6 +51,22 @@ def test_kernels_launching_code_and_the_profiler_count(monkeypatch):
     assert digest() == before
 
 
+def test_a_step_has_the_hash_of_all_that_it_runs(monkeypatch):
+    files = "relu.cu", "dropout.cu"
+    before = digests.step_digest(files, RELU)
+    assert digests.step_digest(files[::-1], RELU) == before
+    assert digests.step_digest(files, [*RELU, Use("dropout", "kernel", True)]) != before
+    for file, kernel in zip(files, ("relu_forward(", "dropout("), strict=True):
+        with source.edited(file, f"void {kernel}", f"int {kernel}"):
+            assert digests.step_digest(files, RELU) != before
+    for path in digests.STEP:
+        with monkeypatch.context() as patch:
+            code = digests.python_code
+            text = (digests._PACKAGE / path).read_text("utf-8")
+            patch.setattr(digests, "python_code", lambda t, n=text, c=code: c(t) + ";" * (t == n))
+            assert digests.step_digest(files, RELU) != before
+
+
 @pytest.mark.parametrize("pattern", digests.PROFILER)
 def test_the_files_of_the_profiler_are_there(pattern):
     assert list(digests._PACKAGE.glob(pattern))
