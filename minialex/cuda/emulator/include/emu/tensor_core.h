@@ -210,7 +210,7 @@ template <class Layout> struct Tiles {
             const double x = Layout::value(a[row][k]);
             sum += x * Layout::value(b[k][column]);
         }
-        return isnan(sum) ? 0x7fffffff : bits_as<int>(float(sum));
+        return sum != sum ? 0x7fffffff : bits_as<int>(float(sum));
     }
 };
 
