@@ -74,7 +74,8 @@ __global__ void __launch_bounds__(THREADS) conv2d_channels_last(
 
 #pragma unroll
     for (int i = threadIdx.x; i < TILE_NUMBERS; i += THREADS) {
-        const int row = i >> log_pixels, column = i & (pixels - 1), c = first_c + row, p = first_p + column;
+        const int row = i >> log_pixels, column = i & (pixels - 1);
+        const int c = first_c + row, p = first_p + column;
         float value = 0;
         if (c < own.C && p < own.P) value = own.x[(at.a * own.C + c) * own.P + p];
         if constexpr (ROUND == 1) value = __uint_as_float(to_tf32(value));

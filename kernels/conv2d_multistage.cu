@@ -16,7 +16,8 @@ constexpr int STAGES = stages_of(__CUDA_ARCH__);
 // The idea: filters times patches, both contiguous along k: ldmatrix loads both.
 // instances: ROWS = 4, 8, 16
 template <int ROWS>
-__global__ void __launch_bounds__(MultistageTile<ROWS>::THREADS, MultistageTile<ROWS>::BLOCKS) conv2d_forward_multistage_tf32x3(
+__global__ void __launch_bounds__(MultistageTile<ROWS>::THREADS, MultistageTile<ROWS>::BLOCKS)
+conv2d_forward_multistage_tf32x3(
     const float* __restrict__ x, const float* __restrict__ w, const float* __restrict__ b,
     float* __restrict__ y, float* __restrict__ partials, unsigned* __restrict__ arrived,
     const ConvShape s, const int depth) {
@@ -54,7 +55,8 @@ conv2d_weight_gradient_multistage_tf32x3(
 // The idea: filters times patches, both contiguous along k: ldmatrix loads both.
 // instances: ROWS = 4, 8, 16
 template <int ROWS>
-__global__ void __launch_bounds__(MultistageTile<ROWS>::THREADS, MultistageTile<ROWS>::BLOCKS) conv2d_forward_multistage_tf32(
+__global__ void __launch_bounds__(MultistageTile<ROWS>::THREADS, MultistageTile<ROWS>::BLOCKS)
+conv2d_forward_multistage_tf32(
     const float* __restrict__ x, const float* __restrict__ w, const float* __restrict__ b,
     float* __restrict__ y, float* __restrict__ partials, unsigned* __restrict__ arrived,
     const ConvShape s, const int depth) {

@@ -45,7 +45,8 @@ __device__ __forceinline__ void linear_multistage_weight_gradient(
 // The idea: x and w are both contiguous along k, which is I: ldmatrix loads both.
 // instances: ROWS = 4, 8, 16
 template <int ROWS>
-__global__ void __launch_bounds__(MultistageTile<ROWS>::THREADS, MultistageTile<ROWS>::BLOCKS) linear_forward_multistage_tf32x3(
+__global__ void __launch_bounds__(MultistageTile<ROWS>::THREADS, MultistageTile<ROWS>::BLOCKS)
+linear_forward_multistage_tf32x3(
     const float* __restrict__ x, const float* __restrict__ w, const float* __restrict__ b,
     float* __restrict__ y, float* __restrict__ partials, unsigned* __restrict__ arrived, const int R,
     const int O, const int I, const bool x_aligned, const bool w_aligned, const int depth) {
@@ -86,7 +87,8 @@ linear_weight_gradient_multistage_tf32x3(
 // The idea: x and w are both contiguous along k, which is I: ldmatrix loads both.
 // instances: ROWS = 4, 8, 16
 template <int ROWS>
-__global__ void __launch_bounds__(MultistageTile<ROWS>::THREADS, MultistageTile<ROWS>::BLOCKS) linear_forward_multistage_tf32(
+__global__ void __launch_bounds__(MultistageTile<ROWS>::THREADS, MultistageTile<ROWS>::BLOCKS)
+linear_forward_multistage_tf32(
     const float* __restrict__ x, const float* __restrict__ w, const float* __restrict__ b,
     float* __restrict__ y, float* __restrict__ partials, unsigned* __restrict__ arrived, const int R,
     const int O, const int I, const bool x_aligned, const bool w_aligned, const int depth) {

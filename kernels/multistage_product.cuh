@@ -144,10 +144,12 @@ template <int LINES, int THREADS, class Matrix, bool OF_A> class PanelCopier {
     // From k on, to the panel at `panel`. coords: those of its stage.
     __device__ __forceinline__ void copy(const unsigned panel, const int k, const Coord* coords) const {
         Coord coord{};
-        if constexpr (ALONG_K && Matrix::NEEDS_COORD) coord = Coord::read(coords + coord_index(column() * CHUNK));
+        if constexpr (ALONG_K && Matrix::NEEDS_COORD)
+            coord = Coord::read(coords + coord_index(column() * CHUNK));
 #pragma unroll
         for (int r = 0; r < COUNT; ++r) {
-            if constexpr (!ALONG_K && Matrix::NEEDS_COORD) coord = Coord::read(coords + coord_index(row(r)));
+            if constexpr (!ALONG_K && Matrix::NEEDS_COORD)
+                coord = Coord::read(coords + coord_index(row(r)));
             const typename Matrix::Line& own = line[ALONG_K ? r : 0];
             const int own_k = k + (ALONG_K ? column() * CHUNK : row(r));
             const unsigned to = panel + this->to(r);
@@ -393,7 +395,8 @@ __device__ __forceinline__ void multistage_product(const CopierA& copier_a, cons
 
     if constexpr (Coords::NEEDED) {
         for (int i = t; i < STAGES * STAGE_K; i += MultistageTile<ROWS>::THREADS)
-            coords[i / STAGE_K * STAGE_COORDS + coord_index(i % STAGE_K)] = k_coords.coord(first + i, last);
+            coords[i / STAGE_K * STAGE_COORDS + coord_index(i % STAGE_K)] =
+                k_coords.coord(first + i, last);
         // Coords are written before panels are copied by them.
         __syncthreads();
     }

@@ -14,7 +14,7 @@ from minialex.cuda.plan import LaunchPlan
 
 IN_PLACE = "rmsprop", "sgd", "adam"
 """Kernels that also read what they write."""
-NO_PRODUCT = "conv2d_im2col", "conv2d_col2im"
+NO_PRODUCT = "conv2d_im2col", "conv2d_col2im", "conv2d_channels_last"
 """Kernels with a convolution's sizes that do no multiplications."""
 TENSOR_CORE_PRODUCTS = {"tf32x3": 3, "tf32": 1}
 """By the end of a kernel's name, how many of a tensor core's products it takes for each of its."""
