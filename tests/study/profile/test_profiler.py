@@ -135,6 +135,16 @@ def test_the_least_time_on_tensor_cores_is_of_their_products(product):
     assert least.bound == "tensor core"
 
 
+def test_what_only_rewrites_operands_has_no_operations():
+    with using("multistage_tf32x3"), profiled("A100", max_blocks=1) as profile:
+        ops.conv2d(np.ones((2, 3, 9, 9), F32), np.ones((20, 3, 3, 3), F32))
+    rewriting, multiplying = (launch.least for launch in profile.launches)
+    # x and w, which have four channels then
+    assert (rewriting.flops, rewriting.bytes) == (0, 4 * (3 + 4) * (2 * 81 + 20 * 9))
+    assert rewriting.bound == "memory"
+    assert multiplying.flops == 2 * 27 * 2 * 20 * 49
+
+
 def test_a_profile_prints_what_it_is(convolution):
     taken, empty, *lines = str(convolution).splitlines()
     assert (taken, empty) == ("implementations: conv2d=tiled", "")
