@@ -32,7 +32,7 @@ def says(program):
     return line or program.communicate()[1]
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(60)
 def test_it_ends_every_kernel_and_leaves_the_emulator_as_it_was(program):
     for launch in LAUNCHES:
         assert says(program) == "running", launch

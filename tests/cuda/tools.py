@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -110,5 +111,16 @@ def launch_bounds(file: str) -> dict[str, int]:
         if signature.launch_bound:
             for binding in signature.declared_bindings():
                 known = {name: int(value) for name, value in binding.items() if value.isdigit()}
-                found[signature.expression(binding)] = eval(signature.launch_bound, {}, known)
+                bound = signature.most_threads(binding)
+                if bound is None:
+                    bound = eval(_constant(signature.launch_bound, file), {}, known)
+                found[signature.expression(binding)] = bound
     return found
+
+
+def _constant(expression: str, file: str) -> str:
+    """Return what a template's constant stands for, ``Tile<N>::THREADS``, as Python has it."""
+    constant = re.fullmatch(r"(?P<template>\w+)<\w+>::(?P<name>\w+)", expression)
+    pattern = rf"struct {constant['template']}\b.*?\b{constant['name']} = (?P<value>[^;]*);"
+    value = re.search(pattern, source.read(file).text, re.DOTALL)["value"]
+    return re.sub(r"(.*) \? (.*) : (.*)", r"\2 if \1 else \3", value)

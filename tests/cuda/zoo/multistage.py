@@ -1,6 +1,9 @@
 """Faults in products whose panels are copied several stages ahead; both layers show them."""
 
+import functools
+
 from tests.cuda.zoo import Fault
+from tests.cuda.zoo.linear import long_sums
 
 PRODUCT = "multistage_product.cuh"
 CONV = "conv2d_multistage.cuh"
@@ -51,6 +54,7 @@ FAULTS = [
         "linear",
         RUNG,
         error="race",
+        check=functools.partial(long_sums, RUNG),
     ),
     Fault(
         "the slot after this one multiplied",
