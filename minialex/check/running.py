@@ -99,9 +99,7 @@ def _here(checks: tuple[CheckRun, ...]) -> Iterator[Row]:
             return
         if lost := lost_context():
             reason = f"corrupted the CUDA context ({lost}): run it alone under compute-sanitizer"
-            yield check.failed(reason)
-            if checks[i + 1 :]:
-                yield NotRun(checks[i + 1 :], f"case {check.case.name!r} {reason}")
+            yield from _failed(checks[i:], reason, f"case {check.case.name!r} {reason}")
             return
         yield row
 
@@ -150,14 +148,20 @@ def _row(sent: Sent, left: tuple[CheckRun, ...]) -> tuple[Row, int]:
     return CaseFindings(left[0].pair, left[0].case.name, sent, left[0].kind), 1
 
 
+def _failed(left: tuple[CheckRun, ...], reason: str, of_others: str) -> Iterator[Row]:
+    """Yield that the first of the checks that are left failed, and that the others were not run."""
+    yield left[0].failed(reason)
+    if left[1:]:
+        yield NotRun(left[1:], of_others)
+
+
 def _unended(left: tuple[CheckRun, ...]) -> Iterator[Row]:
     """Yield what is to be said of the checks that are left where the first of them did not end."""
-    yield left[0].failed(
+    reason = (
         f"did not end within {ENDS_WITHIN:g} s: a kernel loops for ever, or wrote outside its "
         "arrays; --emulate shows where"
     )
-    if left[1:]:
-        yield NotRun(left[1:], f"the process did not end in case {left[0].case.name!r}")
+    yield from _failed(left, reason, f"the process did not end in case {left[0].case.name!r}")
 
 
 def _after_death(status: int, left: tuple[CheckRun, ...]) -> Iterator[Row]:
@@ -166,11 +170,8 @@ def _after_death(status: int, left: tuple[CheckRun, ...]) -> Iterator[Row]:
     if status >= 0 or -status in SENT_BY_OTHERS:
         yield NotRun(left, f"its process {by}, perhaps for want of memory")
         return
-    yield left[0].failed(
-        f"its process {by}: a kernel wrote outside its arrays; --emulate shows where"
-    )
-    if left[1:]:
-        yield NotRun(left[1:], f"the process {by} in case {left[0].case.name!r}")
+    reason = f"its process {by}: a kernel wrote outside its arrays; --emulate shows where"
+    yield from _failed(left, reason, f"the process {by} in case {left[0].case.name!r}")
 
 
 @contextlib.contextmanager

@@ -14,12 +14,11 @@ from minialex.models import alexnet
 from tests.models.modes import (
     FP32_ROUNDOFF,
     MODES,
+    Reference,
     assert_losses,
-    expected_error,
     fixed_batch,
     in_mode,
     roundoff,
-    train,
 )
 from tests.models.recorded import (
     RECORDED,
@@ -45,15 +44,7 @@ def test_steady_steps_give_the_recorded_losses():
     np.testing.assert_allclose(recorded_losses(2, rmsprop=STEADY), RECORDED_STEADY[:2], rtol=1e-9)
 
 
-@functools.cache
-def exact():
-    return train(dtype=np.float64, steps=STEPS, **WORK, **SLOW)
-
-
-@functools.cache
-def expected(share):
-    work = functools.partial(train, dtype=np.float64, steps=STEPS, **WORK, **SLOW)
-    return expected_error(work, exact(), share).losses
+REFERENCE = Reference(steps=STEPS, **WORK, **SLOW)
 
 
 @functools.cache
@@ -66,17 +57,20 @@ def in_pytorch(dtype):
 @pytest.mark.parametrize("mode", MODES)
 def test_ten_steps_on_kernels_follow_float64_and_pytorch(mode):
     losses = in_mode(mode, steps=STEPS, **WORK, **SLOW).losses
-    error = expected(roundoff(mode))
-    assert_losses(losses, exact().losses, error)
+    error = REFERENCE.expected(roundoff(mode)).losses
+    assert_losses(losses, REFERENCE.exact.losses, error)
     if find_spec("torch"):
         assert_losses(losses, in_pytorch(np.float64), error)
         # in float32 it is off itself
-        assert_losses(losses, in_pytorch(np.float32), error + expected(FP32_ROUNDOFF))
+        rounded = REFERENCE.expected(FP32_ROUNDOFF)
+        assert_losses(losses, in_pytorch(np.float32), error + rounded.losses)
 
 
 def test_ten_steps_in_pytorch_are_those_in_float64(torch):
-    np.testing.assert_allclose(exact().losses, in_pytorch(np.float64), rtol=1e-9)
-    assert_losses(in_pytorch(np.float32), exact().losses, expected(FP32_ROUNDOFF))
+    np.testing.assert_allclose(REFERENCE.exact.losses, in_pytorch(np.float64), rtol=1e-9)
+    assert_losses(
+        in_pytorch(np.float32), REFERENCE.exact.losses, REFERENCE.expected(FP32_ROUNDOFF).losses
+    )
 
 
 @pytest.mark.parametrize("fault", sorted(FAULTS.keys() - set(DRAWN_FAULTS)))

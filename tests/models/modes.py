@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -108,6 +109,25 @@ def perturbed_products(share: float, seed: int) -> Iterator[None]:
     finally:
         for name in ("conv2d", "linear"):
             del OPS[name].implementations["perturbed"]
+
+
+class Reference:
+    """Training in float64: what it gives, and how far from it one expects to be."""
+
+    def __init__(self, **work: Any) -> None:
+        self._train = functools.partial(train, dtype=np.float64, **work)
+        self._errors: dict[float, Error] = {}
+
+    @functools.cached_property
+    def exact(self) -> Run:
+        """What it gives."""
+        return self._train()
+
+    def expected(self, share: float) -> Error:
+        """Return how far it is off where factors are by up to `share`."""
+        if share not in self._errors:
+            self._errors[share] = expected_error(self._train, self.exact, share)
+        return self._errors[share]
 
 
 def expected_error(work: Callable[[], Run], exact: Run, share: float) -> Error:

@@ -12,8 +12,6 @@ to 0.66 with multiplications and additions, 0.56 to 1.1 with three products of T
 5e-4 in the last layer and up to 6e-2 in the first.
 """
 
-import functools
-
 import numpy as np
 import pytest
 
@@ -23,12 +21,11 @@ from tests.models.modes import (
     GRADIENT_SAFETY,
     LOSS_SAFETY,
     MODES,
+    Reference,
     assert_losses,
-    expected_error,
     fixed_batch,
     in_mode,
     roundoff,
-    train,
 )
 from tests.models.torch_training import torch_losses
 
@@ -38,23 +35,15 @@ STEPS = 3
 RMSPROP = {"lr": 1e-4, "momentum": 0.9, "weight_decay": 5e-4, "eps": 0.01}
 
 
-@functools.cache
-def exact():
-    return train(dtype=np.float64, steps=STEPS, **WORK, **RMSPROP)
-
-
-@functools.cache
-def expected(share):
-    work = functools.partial(train, dtype=np.float64, steps=STEPS, **WORK, **RMSPROP)
-    return expected_error(work, exact(), share)
+REFERENCE = Reference(steps=STEPS, **WORK, **RMSPROP)
 
 
 def assert_follows(mode, steps):
     """Compare the losses of some steps, and the gradients of the first, with the exact ones."""
-    run, allowed = in_mode(mode, steps=steps, **WORK, **RMSPROP), expected(roundoff(mode))
-    for name, error in run.error(exact()).gradients.items():
+    run, allowed = in_mode(mode, steps=steps, **WORK, **RMSPROP), REFERENCE.expected(roundoff(mode))
+    for name, error in run.error(REFERENCE.exact).gradients.items():
         assert error <= GRADIENT_SAFETY * allowed.gradients[name], name
-    assert_losses(run.losses, exact().losses[:steps], allowed.losses[:steps])
+    assert_losses(run.losses, REFERENCE.exact.losses[:steps], allowed.losses[:steps])
     return run
 
 
@@ -68,14 +57,14 @@ def test_the_steps_in_float64_are_those_of_pytorch(torch):
     model = alexnet(WORK["variant"], 10, dropout=0.5, seed=4).to(dtype=np.float64)
     batches = [fixed_batch(WORK["size"], WORK["batch"], np.float64)] * STEPS
     theirs = torch_losses(torch, model, batches, **RMSPROP)
-    np.testing.assert_allclose(exact().losses, theirs, rtol=1e-9)
+    np.testing.assert_allclose(REFERENCE.exact.losses, theirs, rtol=1e-9)
 
 
 def test_what_is_expected_is_little_of_what_is_compared():
     """An error of the size of a gradient is seen, and one of a percent where there is no kink."""
-    last, every = ("classifier.6.weight", "classifier.6.bias"), exact().gradients
+    last, every = ("classifier.6.weight", "classifier.6.bias"), REFERENCE.exact.gradients
     for mode in MODES:
-        allowed = expected(roundoff(mode))
+        allowed = REFERENCE.expected(roundoff(mode))
         assert LOSS_SAFETY * allowed.losses.max() < 0.01
         for name, gradient in every.items():
             share = GRADIENT_SAFETY * allowed.gradients[name] / np.linalg.norm(gradient)
