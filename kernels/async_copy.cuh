@@ -32,7 +32,12 @@ template <int PENDING> __device__ __forceinline__ void wait_for_copies() {
 }
 
 // Loads four matrices of 8 rows of 16 bytes: lane l has the address of row l % 8 of matrix l / 8, and
-// gets word l % 4 of row l / 4 of each.
+// gets word l % 4 of row l / 4 of each; TRANSPOSED, numbers l / 4, of 16 bits, of rows 2 (l % 4) and the
+// next, side by side.
+template <bool TRANSPOSED>
 __device__ __forceinline__ void load_matrices(unsigned (&w)[4], const unsigned row) {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];" : "=r"(w[0]), "=r"(w[1]), "=r"(w[2]), "=r"(w[3]) : "r"(row));
+    if constexpr (TRANSPOSED)
+        asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];" : "=r"(w[0]), "=r"(w[1]), "=r"(w[2]), "=r"(w[3]) : "r"(row));
+    else
+        asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];" : "=r"(w[0]), "=r"(w[1]), "=r"(w[2]), "=r"(w[3]) : "r"(row));
 }

@@ -11,7 +11,7 @@
 //          pass over x, w and gy.
 #include "conv2d_multistage.cuh"
 
-constexpr int STAGES = stages_of(__CUDA_ARCH__);
+constexpr int STAGES = stages_of<float>(__CUDA_ARCH__);
 
 // The idea: filters times patches, both contiguous along k: ldmatrix loads both.
 // instances: ROWS = 4, 8, 16
@@ -21,7 +21,8 @@ conv2d_forward_multistage_tf32x3(
     const float* __restrict__ x, const float* __restrict__ w, const float* __restrict__ b,
     float* __restrict__ y, float* __restrict__ partials, unsigned* __restrict__ arrived,
     const ConvShape s, const int depth) {
-    multistage_forward<STAGES, 3, ROWS>(x, w, b, y, s, depth, {partials, arrived, int(gridDim.x)});
+    multistage_forward<STAGES, SplitTf32<3>, ROWS>(
+        x, w, b, y, s, depth, {partials, arrived, int(gridDim.x)});
 }
 
 // The idea: the transposed filters, contiguous across k, times patches of gy, contiguous along it.
@@ -32,7 +33,7 @@ conv2d_data_gradient_multistage_tf32x3(
     const float* __restrict__ gy, const float* __restrict__ w, float* __restrict__ gx,
     float* __restrict__ partials, unsigned* __restrict__ arrived,
     const ConvShape s, const int depth) {
-    multistage_data_gradient<STAGES, 3, ROWS>(
+    multistage_data_gradient<STAGES, SplitTf32<3>, ROWS>(
         gy, w, gx, s, depth, {partials, arrived, int(gridDim.x)});
 }
 
@@ -45,7 +46,7 @@ conv2d_weight_gradient_multistage_tf32x3(
     float* __restrict__ gw, float* __restrict__ partials, unsigned* __restrict__ arrived,
     float* __restrict__ gb, float* __restrict__ gb_partials, unsigned* __restrict__ gb_arrived,
     const ConvShape s, const int images, const int tiles, const int depth) {
-    multistage_weight_gradient<STAGES, 3, ROWS>(
+    multistage_weight_gradient<STAGES, SplitTf32<3>, ROWS>(
         gy, gy_chunks, x, gw, s, depth, {partials, arrived, tiles},
         {gb, gb_partials, gb_arrived, images});
 }
@@ -60,7 +61,8 @@ conv2d_forward_multistage_tf32(
     const float* __restrict__ x, const float* __restrict__ w, const float* __restrict__ b,
     float* __restrict__ y, float* __restrict__ partials, unsigned* __restrict__ arrived,
     const ConvShape s, const int depth) {
-    multistage_forward<STAGES, 1, ROWS>(x, w, b, y, s, depth, {partials, arrived, int(gridDim.x)});
+    multistage_forward<STAGES, RoundedTf32, ROWS>(
+        x, w, b, y, s, depth, {partials, arrived, int(gridDim.x)});
 }
 
 // The idea: the transposed filters, contiguous across k, times patches of gy, contiguous along it.
@@ -71,7 +73,7 @@ conv2d_data_gradient_multistage_tf32(
     const float* __restrict__ gy, const float* __restrict__ w, float* __restrict__ gx,
     float* __restrict__ partials, unsigned* __restrict__ arrived,
     const ConvShape s, const int depth) {
-    multistage_data_gradient<STAGES, 1, ROWS>(
+    multistage_data_gradient<STAGES, RoundedTf32, ROWS>(
         gy, w, gx, s, depth, {partials, arrived, int(gridDim.x)});
 }
 
@@ -84,7 +86,7 @@ conv2d_weight_gradient_multistage_tf32(
     float* __restrict__ gw, float* __restrict__ partials, unsigned* __restrict__ arrived,
     float* __restrict__ gb, float* __restrict__ gb_partials, unsigned* __restrict__ gb_arrived,
     const ConvShape s, const int images, const int tiles, const int depth) {
-    multistage_weight_gradient<STAGES, 1, ROWS>(
+    multistage_weight_gradient<STAGES, RoundedTf32, ROWS>(
         gy, gy_chunks, x, gw, s, depth, {partials, arrived, tiles},
         {gb, gb_partials, gb_arrived, images});
 }

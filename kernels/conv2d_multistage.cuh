@@ -11,13 +11,11 @@
 #include "conv2d_implicit_gemm.cuh"
 #include "multistage_product.cuh"
 
-__device__ __forceinline__ int padded(const int channels) { return (channels + CHUNK - 1) / CHUNK * CHUNK; }
-
 // ---- indices -------------------------------------------------------------------------------------
 // As in conv2d_panels.cuh, offsets being those in arrays with channels last.
 
 // Pixels (n, i, j). `dense` is the pixel's offset in y, for o = 0.
-struct ChunkPixels {
+template <typename T> struct ChunkPixels {
     static constexpr bool NEEDED = true;
     const ConvShape& s;
 
@@ -25,20 +23,22 @@ struct ChunkPixels {
         if (p >= last) return outside_image();
         const Index3 pixel = unravel(p, s.OH, s.OW);
         const int h = pixel.b * s.sh - s.ph, w = pixel.c * s.sw - s.pw;
-        return {((pixel.a * s.H + h) * s.W + w) * s.groups * padded(s.channels_per_group()), h, w,
+        return {((pixel.a * s.H + h) * s.W + w) * s.groups * padded<T>(s.channels_per_group()), h, w,
                 (pixel.a * s.O * s.OH + pixel.b) * s.OW + pixel.c};
     }
 };
 
 // Taps (k, l, c) of a filter, of which c, the last, counts to Cp.
-struct ChunkTaps {
+template <typename T> struct ChunkTaps {
     static constexpr bool NEEDED = true;
     const ConvShape& s;
 
-    __device__ __forceinline__ int count() const { return s.window_size() * padded(s.channels_per_group()); }
+    __device__ __forceinline__ int count() const {
+        return s.window_size() * padded<T>(s.channels_per_group());
+    }
     __device__ __forceinline__ Coord coord(const int q, const int last) const {
         if (q >= last) return outside_image();
-        const int channels = padded(s.channels_per_group());
+        const int channels = padded<T>(s.channels_per_group());
         const Index3 tap = unravel(q, s.KW, channels);
         const int h = tap.a * s.dh, w = tap.b * s.dw;
         return {(h * s.W + w) * s.groups * channels + tap.c, h, w, q};
@@ -49,26 +49,28 @@ struct ChunkTaps {
 // even chunks, are channels under the tap (k, l), and the next ones the same channels under the next
 // tap, so that, channel by channel, they are neighbours in gw. `dense` is the offset in gw, for o = 0,
 // -1 of padding.
-struct TapColumns {
+template <typename T> struct TapColumns {
     const ConvShape& s;
 
-    __device__ __forceinline__ int count() const { return s.window_size() * padded(s.channels_per_group()); }
+    __device__ __forceinline__ int count() const {
+        return s.window_size() * padded<T>(s.channels_per_group());
+    }
     // The channels under a tap that lie side by side.
     __device__ __forceinline__ int width() const {
-        return padded(s.channels_per_group()) % (2 * CHUNK) == 0 ? 2 * CHUNK : CHUNK;
+        return padded<T>(s.channels_per_group()) % (2 * CHUNK<T>) == 0 ? 2 * CHUNK<T> : CHUNK<T>;
     }
     __device__ __forceinline__ Coord coord(const int column, const int last) const {
         if (column >= last) return outside_image();
         const Index3 tap = unravel(column / width(), s.KH, s.KW);
         const int h = tap.b * s.dh, w = tap.c * s.dw;
         const int channels = s.channels_per_group(), c = tap.a * width() + column % width();
-        return {(h * s.W + w) * s.groups * padded(channels) + c, h, w,
+        return {(h * s.W + w) * s.groups * padded<T>(channels) + c, h, w,
                 c < channels ? c * s.window_size() + tap.b * s.KW + tap.c : -1};
     }
 };
 
 // The positions of one phase of x, as PhasePixels, and the (k, l, o) of a phase, of which o counts to Op.
-struct PhaseChunkPixels {
+template <typename T> struct PhaseChunkPixels {
     const ConvShape& s;
     const Phase &vertical, &horizontal;
 
@@ -78,37 +80,38 @@ struct PhaseChunkPixels {
         const Index3 position = unravel(u, vertical.count, horizontal.count);
         const int i = vertical.row + position.b, j = horizontal.row + position.c;
         const int h = vertical.first + position.b * s.sh, w = horizontal.first + position.c * s.sw;
-        return {((position.a * s.OH + i) * s.OW + j) * s.groups * padded(s.filters_per_group()), i, j,
+        return {((position.a * s.OH + i) * s.OW + j) * s.groups * padded<T>(s.filters_per_group()), i, j,
                 (position.a * s.C * s.H + h) * s.W + w};
     }
 };
 // `dense` is the offset in w, for c = 0, -1 of padding.
-struct PhaseChunkTaps {
+template <typename T> struct PhaseChunkTaps {
     static constexpr bool NEEDED = true;
     const ConvShape& s;
     const Phase &vertical, &horizontal;
 
     __device__ __forceinline__ int count() const {
-        return vertical.taps * horizontal.taps * padded(s.filters_per_group());
+        return vertical.taps * horizontal.taps * padded<T>(s.filters_per_group());
     }
     __device__ __forceinline__ Coord coord(const int r, const int last) const {
         if (r >= last) return outside_image();
-        const int filters = padded(s.filters_per_group());
+        const int filters = padded<T>(s.filters_per_group());
         const Index3 tap = unravel(r, horizontal.taps, filters);
         const int i = -tap.a * vertical.row_step, j = -tap.b * horizontal.row_step, o = tap.c;
         const int k = vertical.tap + tap.a * vertical.step, l = horizontal.tap + tap.b * horizontal.step;
         const int row = (o * s.KH + k) * s.KW + l;
         return {(i * s.OW + j) * s.groups * filters + o, i, j,
-                o < s.filters_per_group() ? row * padded(s.channels_per_group()) : -1};
+                o < s.filters_per_group() ? row * padded<T>(s.channels_per_group()) : -1};
     }
 };
 
 // ---- matrices (multistage_product.cuh) -----------------------------------------------------------
 
 // Patches: one index of the matrix is a position or a tap of Lines, the other that of k.
-template <bool CONTIGUOUS_ALONG_K, class Lines> struct PatchChunks {
+template <typename T, bool CONTIGUOUS_ALONG_K, class Lines> struct PatchChunks {
+    using Number = T;
     static constexpr bool ALONG_K = CONTIGUOUS_ALONG_K, NEEDS_COORD = true;
-    const float* p;
+    const T* p;
     int start, H, W;
     Lines lines;
     int count;
@@ -128,9 +131,10 @@ template <bool CONTIGUOUS_ALONG_K, class Lines> struct PatchChunks {
 };
 
 // Filters across k: row k lies at `dense` of its Coord, lines are channels.
-struct FilterChunks {
+template <typename T> struct FilterChunks {
+    using Number = T;
     static constexpr bool ALONG_K = false, NEEDS_COORD = true;
-    const float* p;
+    const T* p;
     int start, lines;
 
     using Line = int;
@@ -145,24 +149,25 @@ struct FilterChunks {
 // ---- forward -------------------------------------------------------------------------------------
 
 // The idea: filters times patches, both along k: ldmatrix loads both.
-template <int STAGES, int PRODUCTS, int ROWS>
-__device__ __forceinline__ void multistage_forward(const float* x, const float* w, const float* b,
-                                                   float* y, const ConvShape& s, const int depth,
+template <int STAGES, class Arithmetic, int ROWS, typename T = typename Arithmetic::Number>
+__device__ __forceinline__ void multistage_forward(const T* x, const T* w, const float* b, float* y,
+                                                   const ConvShape& s, const int depth,
                                                    const Workspace<float>& workspace) {
-    using Mma = MultistageMma<ROWS, PRODUCTS, PRODUCTS == 1, true, true>;
+    using Mma = MultistageMma<ROWS, Arithmetic, true, true>;
     const int group = blockIdx.z, filters = s.filters_per_group(), P = s.OH * s.OW;
-    const ChunkTaps taps{s};
+    const ChunkTaps<T> taps{s};
     const int first = blockIdx.y * depth, last = min(taps.count(), first + depth);
     const TileOrigin origin = tile_origin<float, ROWS>(filters);
     float* const target = workspace.result(y, size_t(s.N) * s.O * P);
 
-    const DenseChunks<true> weights{w, group * filters * taps.count(), taps.count(), filters, last, true};
-    const RowCopier<ROWS, DenseChunks<true>> rows(weights, origin.row);
-    const PatchChunks<true, ChunkPixels> patches{
-        x, group * padded(s.channels_per_group()), s.H, s.W, {s}, s.pixels()};
-    const ColumnCopier<ROWS, PatchChunks<true, ChunkPixels>> columns(
+    const DenseChunks<T, true> weights{
+        w, group * filters * taps.count(), taps.count(), filters, last, true};
+    const RowCopier<ROWS, DenseChunks<T, true>> rows(weights, origin.row);
+    const PatchChunks<T, true, ChunkPixels<T>> patches{
+        x, group * padded<T>(s.channels_per_group()), s.H, s.W, {s}, s.pixels()};
+    const ColumnCopier<ROWS, PatchChunks<T, true, ChunkPixels<T>>> columns(
         patches, origin.column);
-    const ImageEpilogue<float, ChunkPixels> result{
+    const ImageEpilogue<float, ChunkPixels<T>> result{
         target + group * filters * P, b ? b + group * filters : b, P, origin.row, filters,
         origin.column, {s}, s.pixels()};
     multistage_product<ROWS, STAGES, Mma>(rows, columns, taps, result, first, last, workspace);
@@ -172,19 +177,19 @@ __device__ __forceinline__ void multistage_forward(const float* x, const float* 
 
 // The idea: the transposed filters times the outputs whose window covers an element of x, one stride
 // phase at a time (conv2d_implicit_gemm.cuh). Filters are across k, patches of gy along it.
-template <int STAGES, int PRODUCTS, int ROWS>
-__device__ __forceinline__ void multistage_data_gradient(const float* gy, const float* w, float* gx,
+template <int STAGES, class Arithmetic, int ROWS, typename T = typename Arithmetic::Number>
+__device__ __forceinline__ void multistage_data_gradient(const T* gy, const T* w, float* gx,
                                                          const ConvShape& s, const int depth,
                                                          const Workspace<float>& workspace) {
-    using Mma = MultistageMma<ROWS, PRODUCTS, PRODUCTS == 1, false, true>;
+    using Mma = MultistageMma<ROWS, Arithmetic, false, true>;
     const int phases = s.sh * s.sw, group = blockIdx.z / phases, phase = blockIdx.z % phases;
     __shared__ Phase vertical, horizontal;
     if (threadIdx.x == 0) vertical = phase_of(phase / s.sw, s.H, s.KH, s.sh, s.ph, s.dh);
     if (threadIdx.x == WARP_SIZE) horizontal = phase_of(phase % s.sw, s.W, s.KW, s.sw, s.pw, s.dw);
     // The phase is written before any thread reads it.
     __syncthreads();
-    const PhaseChunkPixels positions{s, vertical, horizontal};
-    const PhaseChunkTaps phase_taps{s, vertical, horizontal};
+    const PhaseChunkPixels<T> positions{s, vertical, horizontal};
+    const PhaseChunkTaps<T> phase_taps{s, vertical, horizontal};
     const int channels = s.channels_per_group(), filters = s.filters_per_group();
     const int first = blockIdx.y * depth, last = min(phase_taps.count(), first + depth);
     const TileOrigin origin = tile_origin<float, ROWS>(channels);
@@ -192,13 +197,14 @@ __device__ __forceinline__ void multistage_data_gradient(const float* gy, const 
     if (origin.column >= positions.count()) return;
     float* const target = workspace.result(gx, size_t(s.N) * s.C * s.H * s.W);
 
-    const FilterChunks weights{w, group * filters * s.window_size() * padded(channels), padded(channels)};
-    const RowCopier<ROWS, FilterChunks> rows(weights, origin.row);
-    const PatchChunks<true, PhaseChunkPixels> gy_patches{
-        gy, group * padded(filters), s.OH, s.OW, positions, positions.count()};
-    const ColumnCopier<ROWS, PatchChunks<true, PhaseChunkPixels>> columns(
+    const int width = padded<T>(channels);
+    const FilterChunks<T> weights{w, group * filters * s.window_size() * width, width};
+    const RowCopier<ROWS, FilterChunks<T>> rows(weights, origin.row);
+    const PatchChunks<T, true, PhaseChunkPixels<T>> gy_patches{
+        gy, group * padded<T>(filters), s.OH, s.OW, positions, positions.count()};
+    const ColumnCopier<ROWS, PatchChunks<T, true, PhaseChunkPixels<T>>> columns(
         gy_patches, origin.column);
-    const ImageEpilogue<float, PhaseChunkPixels> result{
+    const ImageEpilogue<float, PhaseChunkPixels<T>> result{
         target + group * channels * s.H * s.W, nullptr, s.H * s.W, origin.row, channels,
         origin.column, positions, positions.count()};
     multistage_product<ROWS, STAGES, Mma>(rows, columns, phase_taps, result, first, last, workspace);
@@ -207,20 +213,20 @@ __device__ __forceinline__ void multistage_data_gradient(const float* gy, const 
 // ---- weight gradient -----------------------------------------------------------------------------
 
 // Neighbouring lanes have one channel under neighbouring taps: of a part's 32 columns, four or eight.
-struct TapEpilogue : ImageEpilogue<float, TapColumns> {
+template <typename T> struct TapEpilogue : ImageEpilogue<float, TapColumns<T>> {
     __device__ __forceinline__ int lane_column(const int lane) const {
-        const int taps = WARP_SIZE / columns.width();
-        return lane % taps * columns.width() + lane / taps;
+        const int taps = WARP_SIZE / this->columns.width();
+        return lane % taps * this->columns.width() + lane / taps;
     }
 };
 
 // The idea: gy times the transposed patches, a long sum over all pixels (split-K). Both are across k:
 // both are loaded in vectors.
-template <int STAGES, int PRODUCTS, int ROWS>
+template <int STAGES, class Arithmetic, int ROWS, typename T = typename Arithmetic::Number>
 __device__ __forceinline__ void multistage_weight_gradient(
-    const float* gy, const float* gy_chunks, const float* x, float* gw, const ConvShape& s,
-    const int depth, const Workspace<float>& workspace, const BiasGradient<float>& bias) {
-    using Mma = MultistageMma<ROWS, PRODUCTS, PRODUCTS == 1, false, false>;
+    const float* gy, const T* gy_chunks, const T* x, float* gw, const ConvShape& s, const int depth,
+    const Workspace<float>& workspace, const BiasGradient<float>& bias) {
+    using Mma = MultistageMma<ROWS, Arithmetic, false, false>;
     if (blockIdx.x >= workspace.tiles) {
         const int extra_block = blockIdx.x - workspace.tiles;
         bias.reduce(gy, s.N, s.O, s.OH * s.OW,
@@ -232,15 +238,15 @@ __device__ __forceinline__ void multistage_weight_gradient(
     const TileOrigin origin = tile_origin<float, ROWS>(filters);
     float* const target = workspace.result(gw, size_t(s.O) * s.taps());
 
-    const DenseChunks<false> outputs{gy_chunks, group * padded(filters), s.groups * padded(filters),
-                                     padded(filters), last, true};
-    const RowCopier<ROWS, DenseChunks<false>> rows(outputs, origin.row);
-    const TapColumns taps{s};
-    const PatchChunks<false, TapColumns> patches{
-        x, group * padded(s.channels_per_group()), s.H, s.W, taps, taps.count()};
-    const ColumnCopier<ROWS, PatchChunks<false, TapColumns>> columns(
-        patches, origin.column);
-    const TapEpilogue result{{target + group * filters * s.taps(), nullptr, s.taps(), origin.row, filters,
-                              origin.column, taps, taps.count()}};
-    multistage_product<ROWS, STAGES, Mma>(rows, columns, ChunkPixels{s}, result, first, last, workspace);
+    const int width = padded<T>(filters);
+    const DenseChunks<T, false> outputs{gy_chunks, group * width, s.groups * width, width, last, true};
+    const RowCopier<ROWS, DenseChunks<T, false>> rows(outputs, origin.row);
+    const TapColumns<T> taps{s};
+    const PatchChunks<T, false, TapColumns<T>> patches{
+        x, group * padded<T>(s.channels_per_group()), s.H, s.W, taps, taps.count()};
+    const ColumnCopier<ROWS, PatchChunks<T, false, TapColumns<T>>> columns(patches, origin.column);
+    const TapEpilogue<T> result{{target + group * filters * s.taps(), nullptr, s.taps(), origin.row,
+                                 filters, origin.column, taps, taps.count()}};
+    multistage_product<ROWS, STAGES, Mma>(
+        rows, columns, ChunkPixels<T>{s}, result, first, last, workspace);
 }

@@ -1,8 +1,14 @@
 // vectors.cuh -- 16-byte loads and stores. Both addresses must be multiples of 16, or a GPU stops
 // with a misaligned access; the caller checks (minialex/ops/_cuda/tiling.py, is_vector_aligned).
 
-// Elements of 16 bytes, the most that one instruction moves: four floats or two doubles.
+// Elements of 16 bytes, the most that one instruction moves: four floats, two doubles or eight
+// bfloat16 numbers.
 template <typename T> constexpr int VECTOR_WIDTH = 16 / sizeof(T);
+
+// `count`, and as many more as whole vectors take.
+template <typename T> __device__ __forceinline__ int padded(const int count) {
+    return (count + VECTOR_WIDTH<T> - 1) / VECTOR_WIDTH<T> * VECTOR_WIDTH<T>;
+}
 
 __device__ __forceinline__ void read_vector(const float* from, float* to) {
     const float4 v = *reinterpret_cast<const float4*>(from);

@@ -24,16 +24,17 @@ from minialex.wording import unknown
 
 PLAIN = "plain"
 
-FP32, TF32 = "fp32", "tf32"
-PRECISIONS = FP32, TF32
+FP32, TF32, BF16 = "fp32", "tf32", "bf16"
+PRECISIONS = FP32, TF32, BF16
 """How accurate products of float32 arrays are.
 
 ``fp32`` is about as accurate as multiplying and adding in float32; ``tf32`` rounds what is
-multiplied to 10 bits of fraction (a relative error of up to 2^-11 each), and adds in float32.
+multiplied to 10 bits of fraction (a relative error of up to 2^-11 each), ``bf16`` to 7 (2^-9), and
+both add in float32.
 """
 
 MIN_TENSOR_CORE_CAPABILITY = 80
-"""The first compute capability, times ten, whose tensor cores multiply TF32."""
+"""The first compute capability, times ten, whose tensor cores multiply TF32 and bfloat16."""
 
 ROUTINES: dict[str, Routine] = {}
 """Everything that has implementations to choose from, by name: every op, and more."""
@@ -181,7 +182,7 @@ def using(
     ----------
     implementation : str, optional
         The name of the idea, for all ops.
-    precision : "fp32" or "tf32", optional
+    precision : "fp32", "tf32" or "bf16", optional
         Choose by how accurate products are, wherever no implementation is named.
     by_name : str
         The name of an implementation, by op.

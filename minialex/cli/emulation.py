@@ -18,8 +18,8 @@ MODES = "fast", "checked"
 """Of these a command runs the first, where it is given no other."""
 
 PRECISION_HELP = (
-    "How accurate products are. tf32, on GPUs of sm_80 or later: faster, what is multiplied is "
-    "rounded to 10 bits of fraction."
+    "How accurate products are. tf32 and bf16, on GPUs of sm_80 or later: faster, what is "
+    "multiplied is rounded to 10 or 7 bits of fraction."
 )
 
 

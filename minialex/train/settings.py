@@ -244,8 +244,8 @@ class Settings:
         FP32,
         one_of(*PRECISIONS),
         section="Running",
-        help="How accurate products are. tf32, on GPUs of sm_80 or later: faster, what is "
-        "multiplied is rounded to 10 bits of fraction.",
+        help="How accurate products are. tf32 and bf16, on GPUs of sm_80 or later: faster, "
+        "what is multiplied is rounded to 10 or 7 bits of fraction.",
     )
     device: str = setting(
         "auto",

@@ -108,14 +108,14 @@ def forced(rows, parts, fix_up):
 
 
 class Poisoned:
-    """NumPy, but what is not written is NaN, and never right by chance."""
+    """NumPy, but what is not written is NaN, and never right by chance; of bfloat16 too."""
 
     def __getattr__(self, name):
         return getattr(np, name)
 
     @staticmethod
     def empty(shape, dtype):
-        return np.full(shape, np.nan, dtype)
+        return np.full(shape, 0x7FC0 if dtype == np.uint16 else np.nan, dtype)
 
 
 @contextlib.contextmanager

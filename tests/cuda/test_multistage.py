@@ -11,13 +11,14 @@ from minialex.cuda.architectures import ARCHITECTURES, KIB
 from minialex.ops._cuda import launching, tiling
 from minialex.ops.conv2d import multistage
 from minialex.ops.conv2d.cuda import checked_shape
+from minialex.ops.linear import bf16
 from minialex.ops.linear import cuda as linear_cuda
 from tests.cuda import conv2d_runs, linear_runs
 from tests.cuda.conv2d_runs import Conv, forced, poisoned
 
-FP32, TF32 = "multistage_tf32x3", "multistage_tf32"
+FP32, TF32, BF16 = "multistage_tf32x3", "multistage_tf32", "bf16"
 F32 = np.float32
-RUNGS = FP32, TF32
+RUNGS = FP32, TF32, BF16
 TENSOR_CORES = [name for name, one in ARCHITECTURES.items() if one.tensor_cores is not None]
 RESERVED = KIB
 """Bytes of a multiprocessor's shared memory that the system takes for each block."""
@@ -25,13 +26,28 @@ RESERVED = KIB
 
 @pytest.fixture(scope="module", autouse=True)
 def poison():
-    with poisoned(linear_cuda, multistage, tiling, launching):
+    with poisoned(linear_cuda, bf16, multistage, tiling, launching):
         yield
 
 
-def rounded(a):
-    """Return what TF32 keeps of `a`: 11 bits, halves away from zero."""
-    return ((a.view(np.uint32) + 0x1000) & 0xFFFFE000).view(F32)
+def rounded(rung, a):
+    """Return what a rung keeps of `a`.
+
+    TF32: 11 bits, halves away from zero. bfloat16: 8 bits, halves to the even one.
+    """
+    bits = a.view(np.uint32)
+    if rung == TF32:
+        return ((bits + 0x1000) & 0xFFFFE000).view(F32)
+    if rung == BF16:
+        return ((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000).view(F32)
+    return a
+
+
+def bits_of_bfloat16(a):
+    """Return the upper halves of floats whose lower ones are zero."""
+    bits = np.ascontiguousarray(a).view(np.uint32)
+    assert not (bits & 0xFFFF).any()
+    return (bits >> 16).astype(np.uint16)
 
 
 # ---- linear --------------------------------------------------------------------------------------
@@ -44,13 +60,17 @@ SIZES = {
 }
 
 
+def linear_module(rung):
+    return bf16 if rung == BF16 else linear_cuda
+
+
 def assert_linear(rung, arrays, got):
-    """Hold the fp32 rung to float32's bounds, the tf32 rung to those of rounded factors."""
+    """Hold the fp32 rung to float32's bounds, the others to those of rounded factors."""
     if rung == FP32:
         linear_runs.assert_right(got, *arrays)
         return
     x, w, b, gy = arrays
-    factors = [rounded(a).astype(np.float64) for a in (x, w, gy)]
+    factors = [rounded(rung, a).astype(np.float64) for a in (x, w, gy)]
     x, w, gy_rounded = factors
     wanted = x @ w.T + b, gy_rounded @ w, gy_rounded.T @ x, gy.astype(np.float64).sum(axis=0)
     for g, t in zip(got, wanted, strict=True):
@@ -86,13 +106,30 @@ DRAWN_PLANS = PLANS[::2]
 
 @pytest.mark.parametrize(("rung", "rows", "parts", "fix_up"), DRAWN_PLANS)
 def test_linear_by_every_plan(rung, rows, parts, fix_up, monkeypatch):
-    monkeypatch.setattr(linear_cuda, "plan_tiles", forced(rows, parts, fix_up))
+    monkeypatch.setattr(linear_module(rung), "plan_tiles", forced(rows, parts, fix_up))
     arrays = linear_runs.draw(131, 260, 136, F32)
     with cuda.emulated() as emulation:
         got = linear_runs.results(rung, *arrays)
     assert_linear(rung, arrays, got)
     assert emulation.launches[f"linear_forward_{rung}<{rows}>"] == 1
     assert emulation.launches["sum_partials<float>"] == (0 if parts == 1 or fix_up else 3)
+
+
+@pytest.mark.parametrize("names", ["x w", "gy x w", "gy x", "gy w"])
+@pytest.mark.parametrize("name", SIZES)
+def test_rounded_rows(name, names):
+    R, O, I = SIZES[name]
+    x, w, _, gy = linear_runs.draw(R, O, I, F32)
+    arrays = {name: array for name, array in {"x": x, "w": w, "gy": gy}.items() if name in names}
+    with cuda.emulated("checked") as emulation:
+        found = bf16.rounded_rows((R, O, I), **arrays)
+    assert emulation.launches.total() == 1
+    assert set(found) == set(arrays)
+    for name, array in arrays.items():
+        rows, columns = array.shape
+        assert found[name].shape == (rows, -(-columns // 8) * 8)
+        assert (found[name][:, :columns] == bits_of_bfloat16(rounded(BF16, array))).all()
+        assert not found[name][:, columns:].any()
 
 
 # ---- conv2d --------------------------------------------------------------------------------------
@@ -112,7 +149,7 @@ def assert_conv(rung, case, got):
         return
     x, w, b, gy = case.draw(F32)
     plain = OPS["conv2d"].implementations["plain"]
-    exact = [rounded(a).astype(np.float64) for a in (x, w, gy)]
+    exact = [rounded(rung, a).astype(np.float64) for a in (x, w, gy)]
     bias = None if b is None else b.astype(np.float64)
     y = plain.forward(*exact[:2], bias, **case.params)[0]
     gx, gw, _ = plain.backward(exact[2], (exact[0], exact[1]), **case.params)
@@ -150,22 +187,25 @@ REWRITTEN = {
 
 @pytest.mark.parametrize("names", ["x w", "gy x w", "gy x", "gy w"])
 @pytest.mark.parametrize("case", REWRITTEN)
-@pytest.mark.parametrize("is_rounded", [False, True])
-def test_channels_last(case, names, is_rounded):
+@pytest.mark.parametrize("rung", [multistage.TF32X3, multistage.TF32, multistage.BF16])
+def test_channels_last(case, names, rung):
     x, w, _, gy = REWRITTEN[case].draw(F32)
     groups = REWRITTEN[case].params.get("groups", 1)
     arrays = {name: array for name, array in {"x": x, "w": w, "gy": gy}.items() if name in names}
     s = checked_shape(x, w, **REWRITTEN[case].params)
     with cuda.emulated("checked") as emulation:
-        found = multistage.channels_last(s, rounded=is_rounded, **arrays)
+        found = multistage.channels_last(s, rung, **arrays)
     assert emulation.launches.total() == 1
     assert set(found) == set(arrays)
     for name, array in arrays.items():
         G = 1 if name == "w" else groups
         B, C, P = len(array), array.shape[1] // G, array.shape[2] * array.shape[3]
-        wanted = (rounded(array) if is_rounded else array).reshape(B, G, C, P)
-        assert found[name].shape == (B, P, G, -(-C // 4) * 4)
-        assert (found[name][..., :C] == wanted.transpose(0, 3, 1, 2)).all()
+        wanted = rounded(rung.name, array).reshape(B, G, C, P).transpose(0, 3, 1, 2)
+        if rung is multistage.BF16:
+            wanted = bits_of_bfloat16(wanted)
+        chunk = 8 if rung is multistage.BF16 else 4
+        assert found[name].shape == (B, P, G, -(-C // chunk) * chunk)
+        assert (found[name][..., :C] == wanted).all()
         assert not found[name][..., C:].any()
 
 
@@ -196,47 +236,52 @@ def test_the_number_of_stages_changes_no_bit(few, many):
 
 
 @pytest.mark.parametrize("name", TENSOR_CORES)
+@pytest.mark.parametrize("rung", [FP32, BF16])
 @pytest.mark.parametrize("rows", tiling.THREAD_ROWS)
-def test_the_stages_of_two_blocks_fit_and_no_more_than_four_are_taken(rows, name):
-    architecture = ARCHITECTURES[name]
-    stages = tiling.num_stages(architecture.capability)
-    one = tiling.stages_bytes(rows, architecture.capability)
-    # the Coords of each stage, and a little beside them
-    static = 16 * 16 * stages + 128
+def test_the_stages_of_two_blocks_fit_and_no_more_than_four_are_taken(rows, rung, name):
+    architecture, itemsize = ARCHITECTURES[name], tiling.STAGE_ARITHMETICS[rung].itemsize
+    stages = tiling.num_stages(architecture.capability, itemsize)
+    one = tiling.stages_bytes(rows, architecture.capability, rung)
+    # the Coords of each stage, with a gap after every eighth, and a little beside them
+    coords = 16 * 72 // itemsize
+    static = coords * stages + 128
     room = architecture.shared_per_block + RESERVED
     assert 2 * (one + static + RESERVED) <= room
     # of the largest tile, as many as there is room for
-    more = one // stages * (stages + 1) + static + 16 * 16
+    more = one // stages * (stages + 1) + static + coords
     assert stages == 4 or rows < 16 or 2 * (more + RESERVED) > room
 
 
 @pytest.mark.parametrize("name", TENSOR_CORES)
-def test_a_kernel_has_as_many_stages_as_memory_is_asked_for(name, monkeypatch):
+@pytest.mark.parametrize("rung", [FP32, BF16])
+def test_a_kernel_has_as_many_stages_as_memory_is_asked_for(rung, name, monkeypatch):
     """One stage less is too little memory, which the emulator says."""
     arrays = linear_runs.draw(8, 8, 100, F32)
-    stages = tiling.num_stages(ARCHITECTURES[name].capability)
+    itemsize = tiling.STAGE_ARITHMETICS[rung].itemsize
+    stages = tiling.num_stages(ARCHITECTURES[name].capability, itemsize)
     with cuda.emulated("checked", architecture=name):
-        linear_runs.results(FP32, *arrays)
-        monkeypatch.setattr(tiling, "num_stages", lambda _: stages - 1)
+        linear_runs.results(rung, *arrays)
+        monkeypatch.setattr(tiling, "num_stages", lambda *_: stages - 1)
         with pytest.raises(cuda.EmulationError) as caught:
-            linear_runs.results(FP32, *arrays)
+            linear_runs.results(rung, *arrays)
     assert caught.value.kind == "out-of-bounds"
 
 
-MAIN_LOOP = {"multistage_product.cuh", "async_copy.cuh", "vectors.cuh"}
+MAIN_LOOP = {"stage_panels.cuh", "async_copy.cuh", "vectors.cuh"}
 
 
 @pytest.mark.parametrize("rows", tiling.THREAD_ROWS)
+@pytest.mark.parametrize("rung", [FP32, BF16])
 @pytest.mark.parametrize("op", ["linear", "conv2d"])
-def test_no_bank_conflicts_and_no_sector_too_many(op, rows, monkeypatch):
-    module = linear_cuda if op == "linear" else multistage
+def test_no_bank_conflicts_and_no_sector_too_many(op, rung, rows, monkeypatch):
+    module = linear_module(rung) if op == "linear" else multistage
     monkeypatch.setattr(module, "plan_tiles", forced(rows, 1, False))
     with cuda.emulated("counted") as emulation:
         if op == "linear":
-            linear_runs.results(FP32, *linear_runs.draw(128, 128, 128, F32))
+            linear_runs.results(rung, *linear_runs.draw(128, 128, 128, F32))
         else:
-            conv2d_runs.results(Conv((2, 16, 8, 8), 128, (3, 3), padding=(1, 1)), FP32, F32)
-    launches = [c for c in emulation.counts if "multistage" in c.kernel]
+            conv2d_runs.results(Conv((2, 16, 8, 8), 128, (3, 3), padding=(1, 1)), rung, F32)
+    launches = [c for c in emulation.counts if f"_{rung}<" in c.kernel]
     assert len(launches) == 3
     seen = set()
     for counts in launches:

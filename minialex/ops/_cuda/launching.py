@@ -21,6 +21,9 @@ TILE_THREADS = (16, 16)
 TF32: dict[str, Any] = {"dtypes": ("float32",), "operand_roundoff": 2.0**-11}
 """The keywords of an `Implementation` whose operands are TF32 numbers."""
 
+BF16: dict[str, Any] = {"dtypes": ("float32",), "operand_roundoff": 2.0**-9}
+"""Those of one whose operands are bfloat16 numbers."""
+
 
 def check_counts(op: str, **counts: int) -> None:
     """Refuse arrays, given by name and number of elements, that kernels cannot index.

@@ -69,15 +69,13 @@ PROLOGUE_STEPS = 4
 # How many products a clock brings by mma.sync on TF32 numbers: 62 % of the most there are, 1024.
 TENSOR_PRODUCTS_PER_CLOCK = 635
 
-# Of multistage_product.cuh: the terms of a stage, the stages at most, and by `TilePlan.rows` a
-# block's threads, the blocks that a multiprocessor holds, and, by how many products replace one,
-# how many instructions a warp issues for a stage (counted in sm_90's machine code, the mean of
-# conv2d's three).
-STAGE_K = 16
+# Of multistage_product.cuh: what is copied at a time, a line's bytes of a stage, the stages at most, and by `TilePlan.rows` a
+# block's threads and the blocks that a multiprocessor holds.
+CHUNK_BYTES = 16
+LINE_BYTES = 64
 MAX_STAGES = 4
 STAGE_THREADS = {4: 64, 8: 64, 16: 128}
 STAGE_BLOCKS = {4: 4, 8: 4, 16: 2}
-STAGE_SLOTS = {3: {4: 640, 8: 1005, 16: 940}, 1: {4: 380, 8: 535, 16: 480}}
 SCHEDULERS, WARP_THREADS = 4, 32
 
 WORKSPACE = ("partials", "arrived")
@@ -134,34 +132,71 @@ DOUBLE_BUFFERED = MainLoop(
 """That of ``panel_product.cuh``, with `resident_blocks` as in the kernels."""
 
 
+@dataclass(frozen=True)
+class StageArithmetic:
+    """What ``multistage_product.cuh`` multiplies.
+
+    Attributes
+    ----------
+    itemsize : int
+        Bytes of a number in its panels.
+    products : float
+        How many products of TF32 numbers take as long as one of its.
+    slots : dict
+        How many instructions a warp issues for a stage, by `TilePlan.rows`: counted in sm_90's
+        machine code, the mean of conv2d's three.
+    """
+
+    itemsize: int
+    products: float
+    slots: Mapping[int, int]
+
+
+STAGE_ARITHMETICS = {
+    "multistage_tf32x3": StageArithmetic(4, 3, {4: 640, 8: 1005, 16: 940}),
+    "multistage_tf32": StageArithmetic(4, 1, {4: 380, 8: 535, 16: 480}),
+    "bf16": StageArithmetic(2, 0.5, {4: 380, 8: 535, 16: 480}),
+}
+"""By rung."""
+
+
 @functools.cache
-def multistage(products: int) -> MainLoop:
-    """Return that of ``multistage_product.cuh``, where so many `products` replace one."""
-    clocks = {rows: _multistage_clocks(rows, products) for rows in THREAD_ROWS}
-    return MainLoop(STAGE_K, STAGE_THREADS, STAGE_BLOCKS, clocks, MAX_STAGES - 2)
+def multistage(rung: str) -> MainLoop:
+    """Return that of ``multistage_product.cuh``, for one of `STAGE_ARITHMETICS`."""
+    clocks = {rows: _multistage_clocks(rows, STAGE_ARITHMETICS[rung]) for rows in THREAD_ROWS}
+    terms = LINE_BYTES // STAGE_ARITHMETICS[rung].itemsize
+    return MainLoop(terms, STAGE_THREADS, STAGE_BLOCKS, clocks, MAX_STAGES - 2)
 
 
-def _multistage_clocks(rows: int, products: int) -> float:
+def _multistage_clocks(rows: int, one: StageArithmetic) -> float:
     """Return what the part of a multiprocessor that has most to do takes for a stage of a block."""
     (height, width), warps = tile_shape(rows, 4), STAGE_THREADS[rows] // WARP_THREADS
-    multiplying = height * width * STAGE_K * products / TENSOR_PRODUCTS_PER_CLOCK
-    issuing = STAGE_SLOTS[products][rows] * warps / SCHEDULERS
+    products = height * width * LINE_BYTES // one.itemsize * one.products
+    issuing = one.slots[rows] * warps / SCHEDULERS
     # 128 bytes at a time: into L1, into shared memory, and a warp's lines out of it
     lines = 2 * (height + width) + warps * (min(height, 64) + 64)
-    return max(multiplying, issuing, lines * STAGE_K * 4 / 128)
+    return max(products / TENSOR_PRODUCTS_PER_CLOCK, issuing, lines * LINE_BYTES / 128)
 
 
-def num_stages(capability: int) -> int:
+def padded(count: int, chunk: int) -> int:
+    """Return `count`, and as many more as whole chunks take."""
+    return -(-count // chunk) * chunk
+
+
+def num_stages(capability: int, itemsize: int) -> int:
     """Return how many stages ``multistage_product.cuh`` has on a GPU (`cuda.capability`).
 
-    As many as two blocks on a multiprocessor have shared memory for, four at most.
+    As many as two blocks on a multiprocessor have shared memory for, four at most; `itemsize` is
+    that of a `StageArithmetic`.
     """
-    return 3 if capability in (86, 89) or capability >= 120 else MAX_STAGES
+    has_little = capability in (86, 89) or capability >= 120
+    return MAX_STAGES if not has_little else 2 if itemsize == 2 else 3
 
 
-def stages_bytes(rows: int, capability: int) -> int:
+def stages_bytes(rows: int, capability: int, rung: str) -> int:
     """Return the shared memory that a block with so many `rows` of threads has its stages in."""
-    return num_stages(capability) * sum(tile_shape(rows, 4)) * STAGE_K * 4
+    stages = num_stages(capability, STAGE_ARITHMETICS[rung].itemsize)
+    return stages * sum(tile_shape(rows, 4)) * LINE_BYTES
 
 
 class TilePlan(NamedTuple):

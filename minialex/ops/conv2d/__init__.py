@@ -17,7 +17,7 @@ saved = (x, w).
     winograd    winograd.py   with a third of the multiplications, where that is possible
     auto        here          winograd where it pays, else blocked
     naive, tiled, im2col, implicit_gemm, tf32x3, tf32      cuda.py: kernels
-    multistage_tf32x3, multistage_tf32                     multistage.py: kernels
+    multistage_tf32x3, multistage_tf32, bf16               multistage.py: kernels
     cudnn       cudnn.py
 
 Numbers that are not finite come out where these formulas have them, in all implementations but
@@ -111,7 +111,7 @@ OP = Op(
     },
     cost,
     kernel="implicit_gemm",
-    tensor_cores={"fp32": "tf32x3", "tf32": "tf32"},
+    tensor_cores={"fp32": "tf32x3", "tf32": "tf32", "bf16": "bf16"},
     # AlexNet's five layers, forward and backward at batch 32, two cores: plain 1.5 s, blocked
     # 0.8 s, auto 0.5 s
     cpu="auto",

@@ -2,27 +2,35 @@
 
     multistage_tf32x3   kernels/conv2d_multistage.cu   three products of TF32 numbers for one
     multistage_tf32     kernels/conv2d_multistage.cu   one, of numbers rounded to 11 bits
+    bf16                kernels/conv2d_bf16.cu         one, of numbers rounded to 8 bits
 
 ``kernels/conv2d_channels_last.cu`` first rewrites x, w and gy with their channels last, those that
 a pass needs in one launch, so that 16 bytes at a time can be copied to shared memory.
-multistage_tf32x3 gives NaN where others give an infinity, as tf32x3 does; multistage_tf32 runs only
-where it is asked for. Both take float32 alone.
+multistage_tf32x3 gives NaN where others give an infinity, as tf32x3 does; those that round run only
+where they are asked for. All take float32 alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from minialex import cuda
 from minialex.arrays import Array, array_module, device_of
-from minialex.ops._cuda.launching import TF32, check_counts
+from minialex.ops._cuda import launching
+from minialex.ops._cuda.launching import check_counts
 from minialex.ops._cuda.tiling import (
     BIAS_GRADIENT,
+    CHUNK_BYTES,
     WORKSPACE,
     TilePlan,
     launch_product,
     multistage,
+    padded,
     plan_tiles,
     stages_bytes,
 )
@@ -35,28 +43,50 @@ from minialex.ops.conv2d.cuda import (
 )
 from minialex.ops.conv2d.shape import ConvShape
 
-CHUNK = 4
-"""How many floats are 16 bytes: channels are padded to a multiple of it."""
-
 TILE_NUMBERS, MAX_TILE_CHANNELS = 1024, 32
 """What a block rewrites: so many numbers, of so many channels."""
 
-_channels_last_kernel = cuda.kernel(
-    "conv2d_channels_last.cu",
-    "conv2d_channels_last",
-    optional=("x", "x_chunks", "w", "w_chunks", "gy", "gy_chunks"),
+_OPTIONAL = "x", "x_chunks", "w", "w_chunks", "gy", "gy_chunks"
+_channels_last = cuda.kernel("conv2d_channels_last.cu", "conv2d_channels_last", optional=_OPTIONAL)
+_channels_last_bf16 = cuda.kernel(
+    "conv2d_channels_last.cu", "conv2d_channels_last_bf16", optional=_OPTIONAL
 )
 
 
-def padded(channels: int) -> int:
-    """Return `channels`, and as many more as whole chunks take."""
-    return -(-channels // CHUNK) * CHUNK
+@dataclass(frozen=True)
+class Rung:
+    """What tells the rungs apart.
+
+    Attributes
+    ----------
+    name : str
+    file : str
+        Of the kernels.
+    dtype : dtype
+        Of the arrays that they multiply: float32, or uint16 for the bits of bfloat16.
+    rewriting : dict
+        The template arguments of the kernel that makes them.
+    """
+
+    name: str
+    file: str = "conv2d_multistage.cu"
+    dtype: Any = np.float32
+    rewriting: Mapping[str, int] = field(default_factory=dict)
+
+    def padded(self, channels: int) -> int:
+        """Return `channels`, and as many more as whole chunks of 16 bytes take."""
+        return padded(channels, CHUNK_BYTES // np.dtype(self.dtype).itemsize)
+
+
+TF32X3 = Rung("multistage_tf32x3", rewriting={"ROUND": 0})
+TF32 = Rung("multistage_tf32", rewriting={"ROUND": 1})
+BF16 = Rung("bf16", "conv2d_bf16.cu", np.uint16)
 
 
 def channels_last(
     s: ConvShape,
+    rung: Rung,
     *,
-    rounded: bool,
     x: Array | None = None,
     w: Array | None = None,
     gy: Array | None = None,
@@ -66,8 +96,8 @@ def channels_last(
     Parameters
     ----------
     s : ConvShape
-    rounded : bool
-        Whether numbers are rounded to TF32.
+    rung : Rung
+        Whose numbers they become.
     x, w, gy : Array, float32, optional
 
     Returns
@@ -90,24 +120,26 @@ def channels_last(
     blocks = 0
     for name, (array, B, G, C, P) in given.items():
         if array is not None:
-            shape = B, P, G, padded(C)
-            check_counts("conv2d, its channels padded to a multiple of 4", **{name: prod(shape)})
-            found[name] = array_module(array).empty(shape, array.dtype)
-            channels = 1 << (min(padded(C), MAX_TILE_CHANNELS) - 1).bit_length()
-            tiles = cuda.blocks(P, TILE_NUMBERS // channels) * cuda.blocks(padded(C), channels)
+            width = rung.padded(C)
+            shape = B, P, G, width
+            check_counts(f"conv2d, {C} channels padded to {width}", **{name: prod(shape)})
+            found[name] = array_module(array).empty(shape, rung.dtype)
+            channels = 1 << (min(width, MAX_TILE_CHANNELS) - 1).bit_length()
+            tiles = cuda.blocks(P, TILE_NUMBERS // channels) * cuda.blocks(width, channels)
             blocks += B * G * tiles
         arrays += array, found.get(name)
-    _channels_last_kernel(blocks, cuda.BLOCK_SIZE, *arrays, s, ROUND=int(rounded))
+    kernel = _channels_last_bf16 if rung is BF16 else _channels_last
+    kernel(blocks, cuda.BLOCK_SIZE, *arrays, s, **rung.rewriting)
     return found
 
 
-def _kernels(rung: str, products: int) -> ConvKernels:
-    """Return the rung that multiplies TF32 numbers, so many `products` in place of one."""
-    file, rounded, loop = "conv2d_multistage.cu", products == 1, multistage(products)
-    forward_kernel = cuda.kernel(file, f"conv2d_forward_{rung}", optional=("b", *WORKSPACE))
-    data_kernel = cuda.kernel(file, f"conv2d_data_gradient_{rung}", optional=WORKSPACE)
+def _kernels(rung: Rung) -> ConvKernels:
+    """Return its launches."""
+    name, file, loop = rung.name, rung.file, multistage(rung.name)
+    forward_kernel = cuda.kernel(file, f"conv2d_forward_{name}", optional=("b", *WORKSPACE))
+    data_kernel = cuda.kernel(file, f"conv2d_data_gradient_{name}", optional=WORKSPACE)
     weight_kernel = cuda.kernel(
-        file, f"conv2d_weight_gradient_{rung}", optional=(*WORKSPACE, *BIAS_GRADIENT)
+        file, f"conv2d_weight_gradient_{name}", optional=(*WORKSPACE, *BIAS_GRADIENT)
     )
 
     def plan(M: int, N: int, K: int, batch_count: int) -> TilePlan:
@@ -122,12 +154,12 @@ def _kernels(rung: str, products: int) -> ConvKernels:
         s: ConvShape,
         **more: Any,
     ) -> None:
-        shared = stages_bytes(plan.rows, cuda.capability(device_of(out)))
+        shared = stages_bytes(plan.rows, cuda.capability(device_of(out)), name)
         launch_product(kernel, plan, batch_count, arrays, out, (s,), shared=shared, **more)
 
     def forward(x: Array, w: Array, b: Array | None, y: Array, s: ConvShape) -> None:
-        tiles = plan(s.OG, s.N * s.P, s.KH * s.KW * padded(s.CG), s.groups)
-        chunks = channels_last(s, rounded=rounded, x=x, w=w)
+        tiles = plan(s.OG, s.N * s.P, s.KH * s.KW * rung.padded(s.CG), s.groups)
+        chunks = channels_last(s, rung, x=x, w=w)
         arrays = chunks["x"], chunks["w"]
         launch(forward_kernel, tiles, s.groups, arrays, y, s, bias=(b,), inner=s.P)
 
@@ -140,14 +172,14 @@ def _kernels(rung: str, products: int) -> ConvKernels:
         gb: Array | None,
         s: ConvShape,
     ) -> None:
-        tiles = plan(s.OG, s.KH * s.KW * padded(s.CG), s.N * s.P, s.groups)
+        tiles = plan(s.OG, s.KH * s.KW * rung.padded(s.CG), s.N * s.P, s.groups)
         if gx is None and gw is None:
             if gb is not None:
                 # as many threads as within the launch of a weight gradient, for the same bits
                 launch_bias_gradient(gy, gb, s, tiles.threads)
             return
         read = {"gy": gy} | ({} if gw is None else {"x": x}) | ({} if gx is None else {"w": w})
-        chunks = channels_last(s, rounded=rounded, **read)
+        chunks = channels_last(s, rung, **read)
         if gw is not None:
             arrays = gy, chunks["gy"], chunks["x"]
             sums = bias_gradient_plan(gb, s)
@@ -156,13 +188,17 @@ def _kernels(rung: str, products: int) -> ConvKernels:
             launch_bias_gradient(gy, gb, s, tiles.threads)
         if gx is not None:
             batch_count, pixels, taps = stride_phases(s)
-            tiles = plan(s.CG, pixels, taps * padded(s.OG), batch_count)
+            tiles = plan(s.CG, pixels, taps * rung.padded(s.OG), batch_count)
             launch(data_kernel, tiles, batch_count, (chunks["gy"], chunks["w"]), gx, s)
 
     return ConvKernels(forward, backward)
 
 
 IMPLEMENTATIONS = {
-    "multistage_tf32x3": implementation(_kernels("multistage_tf32x3", 3), dtypes=("float32",)),
-    "multistage_tf32": implementation(_kernels("multistage_tf32", 1), **TF32),
+    rung.name: implementation(_kernels(rung), **traits)
+    for rung, traits in (
+        (TF32X3, {"dtypes": ("float32",)}),
+        (TF32, launching.TF32),
+        (BF16, launching.BF16),
+    )
 }

@@ -7,7 +7,9 @@ saved = (x, w).
 
     plain       plain.py      the formula on whole arrays, NumPy's or CuPy's
     blocked     blocked.py    the same for a CPU: in parts that stay in cache, on all cores
-    naive, tiled, register_blocked, tf32x3, tf32      cuda.py: kernels
+    naive, tiled, register_blocked, tf32x3, tf32,
+    multistage_tf32x3, multistage_tf32                cuda.py: kernels
+    bf16                                              bf16.py: kernels
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from typing import Any
 from minialex.autograd import Cost, Implementation, Op, Shapes, Tensor, as_tensor
 from minialex.ops._arguments import ITEM_BYTES, check_float
 from minialex.ops.linear import blocked, plain
+from minialex.ops.linear.bf16 import IMPLEMENTATION as BF16
 from minialex.ops.linear.cuda import IMPLEMENTATIONS as KERNELS
 
 
@@ -38,10 +41,11 @@ OP = Op(
         "plain": Implementation(plain.forward, plain.backward),
         "blocked": Implementation(blocked.forward, blocked.backward),
         **KERNELS,
+        "bf16": BF16,
     },
     cost,
     kernel="register_blocked",
-    tensor_cores={"fp32": "tf32x3", "tf32": "tf32"},
+    tensor_cores={"fp32": "tf32x3", "tf32": "tf32", "bf16": "bf16"},
     # AlexNet's three layers, forward and backward at batch 32, two cores: plain 136 ms, blocked
     # 127 ms; and its weight gradient can be deferred, which saves 200 MiB of a step
     cpu="blocked",

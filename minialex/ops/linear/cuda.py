@@ -7,9 +7,10 @@
     tf32               kernels/linear_tensor_core.cu   the same with numbers rounded to 11 bits
     multistage_tf32x3  kernels/linear_multistage.cu    tf32x3, panels copied several stages ahead
     multistage_tf32    kernels/linear_multistage.cu    the same with numbers rounded to 11 bits
+    bf16               bf16.py                         the same with numbers rounded to 8 bits
 
 saved = (x, w), as for every implementation. tf32x3 and multistage_tf32x3 give NaN where the others
-give an infinity: they take numbers apart, and infinity minus infinity is none. The last three take
+give an infinity: they take numbers apart, and infinity minus infinity is none. The last four take
 float32 alone, and those that round run only where they are asked for.
 """
 
@@ -43,16 +44,16 @@ BIAS_ROWS_PER_PART = 64
 """How many rows a thread adds up for gb: more would leave too few threads for large batches."""
 
 
+Backward = Callable[[Array, Array, Array, Array | None, Array | None, Array | None], None]
+"""Is given gy, x and w, and writes gx, gw and gb where they are not None."""
+
+
 @dataclass(frozen=True)
 class LinearKernels:
-    """The launches of one rung: for y, for gx, and for gw and gb, each written to its last array.
-
-    `parameter_gradients` writes to its last two, gw and gb, where they are not None.
-    """
+    """The launches of one rung. `forward` is given x, w, b and y, which it writes."""
 
     forward: Callable[[Array, Array, Array | None, Array], None]
-    data_gradient: Callable[[Array, Array, Array], None]
-    parameter_gradients: Callable[[Array, Array, Array | None, Array | None], None]
+    backward: Backward
 
 
 def implementation(rung: LinearKernels, **traits: Any) -> Implementation:
@@ -85,9 +86,8 @@ def implementation(rung: LinearKernels, **traits: Any) -> Implementation:
         gy = contiguous(gy).reshape(-1, O)
 
         def write(gx: Array | None, gw: Array | None, gb: Array | None) -> None:
-            if gx is not None:
-                rung.data_gradient(gy, contiguous(w), gx.reshape(-1, I))
-            rung.parameter_gradients(gy, contiguous(x).reshape(-1, I), gw, gb)
+            flat = None if gx is None else gx.reshape(-1, I)
+            rung.backward(gy, contiguous(x).reshape(-1, I), contiguous(w), flat, gw, gb)
 
         return gradients(gy, (x.shape, w.shape, (O,)), write, needs, out)
 
@@ -118,26 +118,34 @@ def _naive_weight_gradient(gy: Array, x: Array, gw: Array) -> None:
     _weight_gradient_naive(_grid(gw, NAIVE_THREADS), NAIVE_THREADS, gy, x, gw, len(gy), *gw.shape)
 
 
-def _bias_gradient_plan(gy: Array, gb: Array | None, threads: int) -> BiasGradient:
+def bias_gradient_plan(gy: Array, gb: Array | None, threads: int) -> BiasGradient:
     """Return how rows are summed up: one thread per column, in blocks of `threads`."""
     R, O = gy.shape
     return BiasGradient(gb, R, BIAS_ROWS_PER_PART, cuda.blocks(O, threads))
 
 
-def _separate_launches(
-    weight_gradient: Callable[[Array, Array, Array], None],
-) -> Callable[[Array, Array, Array | None, Array | None], None]:
-    """Return `weight_gradient` with a bias gradient in a launch of its own."""
+def launch_bias_gradient(gy: Array, gb: Array, threads: int = cuda.BLOCK_SIZE) -> None:
+    """Write the sums of `gy` over its rows, in a launch of their own."""
+    bias_gradient_plan(gy, gb, threads).launch(_bias_gradient, threads, gy, *gy.shape)
 
-    def parameter_gradients(gy: Array, x: Array, gw: Array | None, gb: Array | None) -> None:
+
+def _separate_launches(
+    data_gradient: Callable[[Array, Array, Array], None],
+    weight_gradient: Callable[[Array, Array, Array], None],
+) -> Backward:
+    """Return the backward of a rung that computes each gradient in a launch of its own."""
+
+    def backward(
+        gy: Array, x: Array, w: Array, gx: Array | None, gw: Array | None, gb: Array | None
+    ) -> None:
+        if gx is not None:
+            data_gradient(gy, w, gx)
         if gw is not None:
             weight_gradient(gy, x, gw)
         if gb is not None:
-            _bias_gradient_plan(gy, gb, cuda.BLOCK_SIZE).launch(
-                _bias_gradient, cuda.BLOCK_SIZE, gy, *gy.shape
-            )
+            launch_bias_gradient(gy, gb)
 
-    return parameter_gradients
+    return backward
 
 
 # ---- tiled ---------------------------------------------------------------------------------------
@@ -176,32 +184,31 @@ def _by_panels(file: str, rung: str) -> LinearKernels:
         sizes = R, O, I, is_vector_aligned((x, I), (w, I))
         launch_product(forward_kernel, plan, 1, (x, w), y, sizes, bias=(b,))
 
-    def data_gradient(gy: Array, w: Array, gx: Array) -> None:
+    def backward(
+        gy: Array, x: Array, w: Array, gx: Array | None, gw: Array | None, gb: Array | None
+    ) -> None:
         (R, O), I = gy.shape, w.shape[1]
-        plan = plan_tiles(R, I, O, batch_count=1, itemsize=gy.itemsize)
-        launch_product(
-            data_kernel, plan, 1, (gy, w), gx, (R, O, I, is_vector_aligned((gy, O), (w, I)))
-        )
-
-    def parameter_gradients(gy: Array, x: Array, gw: Array | None, gb: Array | None) -> None:
-        (R, O), I = gy.shape, x.shape[1]
+        if gx is not None:
+            plan = plan_tiles(R, I, O, batch_count=1, itemsize=gy.itemsize)
+            sizes = R, O, I, is_vector_aligned((gy, O), (w, I))
+            launch_product(data_kernel, plan, 1, (gy, w), gx, sizes)
         plan = plan_tiles(O, I, R, batch_count=1, itemsize=gy.itemsize)
-        sums = _bias_gradient_plan(gy, gb, plan.threads)
         if gw is not None:
+            sums = bias_gradient_plan(gy, gb, plan.threads)
             sizes = R, O, I, is_vector_aligned((gy, O), (x, I))
             launch_product(weight_kernel, plan, 1, (gy, x), gw, sizes, bias_gradient=sums)
         elif gb is not None:
-            sums.launch(_bias_gradient, plan.threads, gy, R, O)
+            launch_bias_gradient(gy, gb, plan.threads)
 
-    return LinearKernels(forward, data_gradient, parameter_gradients)
+    return LinearKernels(forward, backward)
 
 
 # ---- multistage_tf32x3 and multistage_tf32 -------------------------------------------------------
 
 
-def _multistage(rung: str, products: int) -> LinearKernels:
-    """Return the rung that multiplies TF32 numbers, so many `products` in place of one."""
-    file, loop = "linear_multistage.cu", multistage(products)
+def _multistage(rung: str) -> LinearKernels:
+    """Return that rung of ``kernels/linear_multistage.cu``."""
+    file, loop = "linear_multistage.cu", multistage(rung)
     forward_kernel = cuda.kernel(file, f"linear_forward_{rung}", optional=("b", *WORKSPACE))
     data_kernel = cuda.kernel(file, f"linear_data_gradient_{rung}", optional=WORKSPACE)
     weight_kernel = cuda.kernel(
@@ -218,7 +225,7 @@ def _multistage(rung: str, products: int) -> LinearKernels:
     ) -> None:
         arrays = tuple(array for array, _ in matrices)
         aligned = (is_vector_aligned(matrix) for matrix in matrices)
-        shared = stages_bytes(plan.rows, cuda.capability(device_of(out)))
+        shared = stages_bytes(plan.rows, cuda.capability(device_of(out)), rung)
         launch_product(kernel, plan, 1, arrays, out, (*sizes, *aligned), shared=shared, **more)
 
     def forward(x: Array, w: Array, b: Array | None, y: Array) -> None:
@@ -226,31 +233,31 @@ def _multistage(rung: str, products: int) -> LinearKernels:
         plan = plan_tiles(R, O, I, batch_count=1, itemsize=4, loop=loop)
         launch(forward_kernel, plan, ((x, I), (w, I)), y, (R, O, I), bias=(b,))
 
-    def data_gradient(gy: Array, w: Array, gx: Array) -> None:
+    def backward(
+        gy: Array, x: Array, w: Array, gx: Array | None, gw: Array | None, gb: Array | None
+    ) -> None:
         (R, O), I = gy.shape, w.shape[1]
-        plan = plan_tiles(R, I, O, batch_count=1, itemsize=4, loop=loop)
-        launch(data_kernel, plan, ((gy, O), (w, I)), gx, (R, O, I))
-
-    def parameter_gradients(gy: Array, x: Array, gw: Array | None, gb: Array | None) -> None:
-        (R, O), I = gy.shape, x.shape[1]
+        if gx is not None:
+            plan = plan_tiles(R, I, O, batch_count=1, itemsize=4, loop=loop)
+            launch(data_kernel, plan, ((gy, O), (w, I)), gx, (R, O, I))
         plan = plan_tiles(O, I, R, batch_count=1, itemsize=4, loop=loop)
-        sums = _bias_gradient_plan(gy, gb, plan.threads)
         if gw is not None:
+            sums = bias_gradient_plan(gy, gb, plan.threads)
             launch(weight_kernel, plan, ((gy, O), (x, I)), gw, (R, O, I), bias_gradient=sums)
         elif gb is not None:
-            sums.launch(_bias_gradient, plan.threads, gy, R, O)
+            launch_bias_gradient(gy, gb, plan.threads)
 
-    return LinearKernels(forward, data_gradient, parameter_gradients)
+    return LinearKernels(forward, backward)
 
 
 IMPLEMENTATIONS = {
     name: implementation(rung)
     for name, rung in {
         "naive": LinearKernels(
-            _naive_forward, _naive_data_gradient, _separate_launches(_naive_weight_gradient)
+            _naive_forward, _separate_launches(_naive_data_gradient, _naive_weight_gradient)
         ),
         "tiled": LinearKernels(
-            _tiled_forward, _tiled_data_gradient, _separate_launches(_tiled_weight_gradient)
+            _tiled_forward, _separate_launches(_tiled_data_gradient, _tiled_weight_gradient)
         ),
         "register_blocked": _by_panels("linear.cu", "register_blocked"),
         "tf32x3": _by_panels("linear_tensor_core.cu", "tf32x3"),
@@ -258,6 +265,6 @@ IMPLEMENTATIONS = {
 }
 IMPLEMENTATIONS["tf32"] = implementation(_by_panels("linear_tensor_core.cu", "tf32"), **TF32)
 IMPLEMENTATIONS["multistage_tf32x3"] = implementation(
-    _multistage("multistage_tf32x3", 3), dtypes=("float32",)
+    _multistage("multistage_tf32x3"), dtypes=("float32",)
 )
-IMPLEMENTATIONS["multistage_tf32"] = implementation(_multistage("multistage_tf32", 1), **TF32)
+IMPLEMENTATIONS["multistage_tf32"] = implementation(_multistage("multistage_tf32"), **TF32)

@@ -14,10 +14,16 @@ from minialex.cuda.plan import LaunchPlan
 
 IN_PLACE = "rmsprop", "sgd", "adam"
 """Kernels that also read what they write."""
-NO_PRODUCT = "conv2d_im2col", "conv2d_col2im", "conv2d_channels_last"
-"""Kernels with a convolution's sizes that do no multiplications."""
-TENSOR_CORE_PRODUCTS = {"tf32x3": 3, "tf32": 1}
-"""By the end of a kernel's name, how many of a tensor core's products it takes for each of its."""
+NO_PRODUCT = (
+    "conv2d_im2col",
+    "conv2d_col2im",
+    "conv2d_channels_last",
+    "conv2d_channels_last_bf16",
+    "linear_bf16_rows",
+)
+"""Kernels with a convolution's or a product's sizes that do no multiplications."""
+TENSOR_CORE_PRODUCTS = {"tf32x3": 3, "tf32": 1, "bf16": 0.5}
+"""By the end of a kernel's name, how many products of TF32 numbers take as long as one of its."""
 CONVOLUTION = {"N", "C", "O", "KH", "KW", "OH", "OW", "groups"}
 PRODUCT = {"R", "O", "I"}
 
