@@ -55,7 +55,7 @@ bench() {
 # layer. What takes minutes to prepare, compiling networks and layers, comes last.
 ours=(--implementation implicit_gemm --implementation register_blocked --implementation tf32x3
     --implementation multistage_tf32x3 --implementation tf32 --implementation multistage_tf32
-    --implementation cudnn)
+    --implementation bf16 --implementation cudnn)
 if [ "$device" = cuda ]; then
     bench networks "$(share 30 100)" --quick --op step --op inference "${ours[@]}" \
         --batch 32 --batch 128 --batch 256 --batch 1024 --peer PyTorch --peer "PyTorch P2"

@@ -170,6 +170,7 @@ def test_the_worst_launch_is_profiled_beside_the_second_convolution(contact):
         ("multistage", "conv2d_forward_multistage_tf32x3", 1),
         ("tf32", "conv2d_forward_tf32", 1),
         ("multistage_tf32", "conv2d_forward_multistage_tf32", 1),
+        ("bf16", "conv2d_forward_bf16", 1),
         ("ffma", "linear_forward_naive", 2),
     ]
 

@@ -29,7 +29,7 @@ PRECISIONS = FP32, TF32, BF16
 """How accurate products of float32 arrays are.
 
 ``fp32`` is about as accurate as multiplying and adding in float32; ``tf32`` rounds what is
-multiplied to 10 bits of fraction (a relative error of up to 2^-11 each), ``bf16`` to 7 (2^-9), and
+multiplied to 10 bits of fraction (a relative error of up to 2^-11 each), ``bf16`` to 7 (2^-8), and
 both add in float32.
 """
 

@@ -43,6 +43,8 @@ class Tolerance:
 FLOAT32 = Tolerance(1e-4, 5e-3)
 # ten bits of a factor are kept: 5e-4 each
 TF32 = Tolerance(3e-3, 5e-2)
+# seven: eight times as much
+BF16 = Tolerance(2.4e-2, 0.4)
 FLOAT64 = Tolerance(1e-9, 1e-7)
 # near-zero gradients have an unstable sign under RMSprop, which divides by their own size
 UPDATE = Tolerance(5e-2, inf)
@@ -50,7 +52,13 @@ UPDATE = Tolerance(5e-2, inf)
 # makes of a gradient through ReLU and max-pooling, 2 % change their sign. Unrelated updates differ
 # by 1.4
 TF32_UPDATE = Tolerance(0.5, inf)
+# of a quarter, which rounding to bfloat16 makes, 8 %
+BF16_UPDATE = Tolerance(0.9, inf)
 
+ROUNDED = {2.0**-11: TF32, 2.0**-8: BF16}
+"""By `Implementation.operand_roundoff`, what results may be off by."""
+ROUNDED_UPDATE = {2.0**-11: TF32_UPDATE, 2.0**-8: BF16_UPDATE}
+"""And what the updates of a training step may."""
 
 SAMPLE_ELEMENTS = 1 << 16
 

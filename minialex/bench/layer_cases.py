@@ -18,7 +18,7 @@ from minialex import reference
 from minialex.arrays import Array, array_module, on_device, to_device
 from minialex.autograd import Implementation, implementation_name
 from minialex.bench.case import PLAIN, BenchCase, BenchContext, PreparedCase, collect_contenders
-from minialex.bench.correctness import FLOAT64, TF32, Result, WrongResultError, check
+from minialex.bench.correctness import FLOAT64, ROUNDED, Result, WrongResultError, check
 from minialex.bench.layers import DATA, FORWARD, WEIGHT, Layer, draw, layer_work, layers
 from minialex.bench.source_lines import source_lines
 from minialex.bench.workload import UnavailableError, Workload
@@ -93,7 +93,7 @@ def _workload(
     one = layer.op.implementations[name]
     saved = one.forward(*inputs, **layer.params)[1]
     run = layer_pass(layer, what, one, inputs, gy, saved)
-    return Workload(run, run, TF32 if one.operand_roundoff else None)
+    return Workload(run, run, ROUNDED.get(one.operand_roundoff))
 
 
 def layer_pass(

@@ -25,8 +25,8 @@ from minialex.bench.case import (
 )
 from minialex.bench.correctness import (
     FLOAT32,
-    TF32,
-    TF32_UPDATE,
+    ROUNDED,
+    ROUNDED_UPDATE,
     UPDATE,
     Result,
     sample,
@@ -157,16 +157,16 @@ def _workload(op: str, name: str, task: NetworkTask) -> Workload:
         nullcontext if name == DEFAULT else partial(using, name),
     )
     if op == STEP:
-        workload, rounded = _step(model, x, task, implementation), TF32_UPDATE
+        workload, rounded = _step(model, x, task, implementation), ROUNDED_UPDATE
     else:
-        workload, rounded = _inference(model, x, implementation), TF32
-    return replace(workload, tolerance=rounded if _rounds_factors(name) else None)
+        workload, rounded = _inference(model, x, implementation), ROUNDED
+    return replace(workload, tolerance=rounded.get(_roundoff(name)))
 
 
-def _rounds_factors(name: str) -> bool:
-    """Return whether an op has an implementation of that name, which rounds what it multiplies."""
+def _roundoff(name: str) -> float:
+    """Return by how much ops' implementations of that name round what they multiply."""
     found = (op.implementations.get(name) for op in OPS.values())
-    return any(one.operand_roundoff for one in found if one is not None)
+    return max((one.operand_roundoff for one in found if one is not None), default=0.0)
 
 
 def _step(model: models.AlexNet, x: Tensor, task: NetworkTask, implementation: Using) -> Workload:

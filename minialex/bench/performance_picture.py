@@ -44,8 +44,9 @@ def picture(steps: Steps) -> Figure:
                 left += width
             label = three_digits(left) if which == 0 else f"floor {three_digits(left)}"
             axes.annotate(label, (left, y), (4, 0), textcoords="offset points", va="center")
-        low, high = PYTORCH[PRECISION[step.mode]].compiled[SHOWN_BATCH]
-        axes.plot([low, high], [row + 0.36] * 2, color=_PYTORCH_COLOUR, marker="|", linewidth=1.5)
+        peer = PYTORCH[PRECISION[step.mode]].compiled.get(SHOWN_BATCH)
+        if peer is not None:
+            axes.plot(peer, [row + 0.36] * 2, color=_PYTORCH_COLOUR, marker="|", linewidth=1.5)
     axes.set_yticks(range(len(there)), [f"{step.mode}\n{PRECISION[step.mode]}" for step in there])
     axes.invert_yaxis()
     axes.set_xlabel(f"ms per step, batch {SHOWN_BATCH}, {GPU}: predicted, not measured")

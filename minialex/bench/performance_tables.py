@@ -25,9 +25,10 @@ GAINS = 12
 NONE = "none"
 """What is said where there is no prediction, or no estimate."""
 
-FP32, TF32 = "FP32", "TF32"
-PRECISION = {mode: FP32 if mode == "fp32" or mode.endswith("x3") else TF32 for mode in MODES}
-"""As accurate as multiplying and adding floats, or not: by mode, and so for PyTorch."""
+FP32, TF32, BF16 = "FP32", "TF32", "BF16"
+_ROUNDED = {"multistage_tf32": TF32, "tf32": TF32, "bf16": BF16}
+PRECISION = {mode: _ROUNDED.get(mode, FP32) for mode in MODES}
+"""What is multiplied, by mode, and so for PyTorch; FP32: as accurate as multiplying floats."""
 
 Range = tuple[float, float]
 """The least and the most milliseconds."""
@@ -56,11 +57,13 @@ PYTORCH = {
         {32: (2.4, 2.4), 128: (5.2, 5.2), 256: (9, 9)},
         {32: (1.4, 1.4), 128: (3.0, 3.0), 256: (5.3, 5.3)},
     ),
+    BF16: PyTorchEstimate({}, {}),
 }
 
-CONVOLUTION, COPIES, OTHER = "convolution products", "channels-last copies", "other"
+CONVOLUTION, COPIES, OTHER = "convolution products", "operands rewritten", "other"
 KINDS = {
     "conv2d_channels_last.cu": COPIES,
+    "linear_bf16_rows.cu": COPIES,
     "conv2d": CONVOLUTION,
     "linear": "linear products",
     "max_pool2d": "pooling",
@@ -88,11 +91,16 @@ def headline(steps: Steps) -> str:
         best = fastest(steps, SHOWN_BATCH, precision)
         if best is None:
             continue
-        compiled = PYTORCH[precision].compiled[SHOWN_BATCH]
+        compiled = PYTORCH[precision].compiled.get(SHOWN_BATCH)
+        peer = (
+            "no estimate"
+            if compiled is None
+            else (f"{_range(compiled)} ms (estimate), {_ratios(compiled, best)} times ours")
+        )
         lines.append(
             f"- **{precision}: {_ms(best.us)} ms**, {_rate(best)} images/s, by `{best.mode}`: "
             f"{best.us / best.floor_us:.1f} times the\n  floor of its launches. PyTorch compiled: "
-            f"{_range(compiled)} ms (estimate), {_ratios(compiled, best)} times ours."
+            f"{peer}."
         )
     if not lines:
         return f"Nothing is predicted at batch {SHOWN_BATCH}."

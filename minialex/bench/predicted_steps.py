@@ -50,6 +50,7 @@ MODES = {
     "fp32": {"conv2d": "implicit_gemm", "linear": "register_blocked"},
     "multistage_tf32": {"conv2d": "multistage_tf32", "linear": "multistage_tf32"},
     "tf32": {"conv2d": "tf32", "linear": "tf32"},
+    "bf16": {"conv2d": "bf16", "linear": "bf16"},
 }
 """By name, what `minialex.using` is given: rungs from the top of the ladder, of each accuracy."""
 

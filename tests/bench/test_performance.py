@@ -297,6 +297,8 @@ def test_the_fastest_of_each_precision_comes_first():
     assert "by `tf32x3`" in said
     assert "by `tf32`" in said
     assert "multistage" not in said
+    assert "by `bf16`" in said
+    assert said.endswith("PyTorch compiled: no estimate.")
     assert set(PRECISION.values()) == set(PYTORCH)
     assert "conv2d_weight_gradient_tf32<8>" in gains(every_step())
 

@@ -78,7 +78,7 @@ def _launch_training_steps():
     model = models.alexnet("alexnet", num_classes=1000, seed=1)
     optimizer = optim.RMSprop(model.parameters(), lr=1e-3, momentum=0.9)
     images, targets = Tensor(np.zeros((32, 3, 227, 227), np.float32)), np.zeros(32, np.int64)
-    for rung in None, "tf32x3", "multistage_tf32x3", "multistage_tf32":
+    for rung in None, "tf32x3", "multistage_tf32x3", "multistage_tf32", "bf16":
         with using(**({} if rung is None else {"conv2d": rung, "linear": rung})):
             ops.cross_entropy(model(images), targets).backward()
         optimizer.step()

@@ -29,14 +29,16 @@ TILE_K, TILE_OUTPUTS_PER_ROW = 8, 8 * 128
 ISSUE_SLOTS = {
     "implicit_gemm": {16: 721, 8: 750, 4: 840},
     "register_blocked": {16: 721, 8: 750, 4: 840},
-    # of half a stage, on average over the three products of a convolution
+    # of half a stage, or of bfloat16 of a quarter, on average over the products of a convolution
     "multistage_tf32x3": {16: 470, 8: 503, 4: 320},
     "multistage_tf32": {16: 240, 8: 268, 4: 190},
+    "bf16": {16: 113, 8: 129, 4: 94},
     "tf32x3": {16: 420, 8: 460, 4: 510},
     "tf32": {16: 370, 8: 410, 4: 450},
 }
-# products of TF32 numbers per product of floats
-PRODUCTS = {"multistage_tf32x3": 3, "multistage_tf32": 1, "tf32x3": 3, "tf32": 1}
+# products of TF32 numbers that take as long as one of these
+PRODUCTS = {"multistage_tf32x3": 3, "multistage_tf32": 1, "tf32x3": 3, "tf32": 1, "bf16": 0.5}
+MULTISTAGE = "multistage_tf32x3", "multistage_tf32", "bf16"
 # products of TF32 numbers that mma.sync brings per clock and scheduler: 62 % of the most
 TENSOR_PRODUCTS = 159
 RESIDENT_BLOCKS = {16: 2, 8: 3, 4: 6}
@@ -108,7 +110,7 @@ def floor(row: Row, gpu: Gpu) -> tuple[float, str]:
     moving, rate = row["bytes"] / gpu.copy, FFMA_PER_CLOCK
     if _rung(row) in PRODUCTS:
         # where the architecture's rate is not known, bytes alone count
-        rate = TF32_PER_CLOCK.get(gpu.architecture, 0) // PRODUCTS[_rung(row)]
+        rate = TF32_PER_CLOCK.get(gpu.architecture, 0) / PRODUCTS[_rung(row)]
     computing = row["flops"] / (2 * rate * gpu.multiprocessors * gpu.clock) if rate else 0.0
     return max((moving, "bytes"), (computing, "arithmetic"))
 
@@ -126,7 +128,7 @@ def model(row: Row, gpu: Gpu) -> float | None:
     products = TILE_OUTPUTS_PER_ROW * row["rows"] * TILE_K * PRODUCTS.get(rung, 0) / warps
     busy = max(slots, products / TENSOR_PRODUCTS)
     waiting, resident = float(MEMORY_BOUND_STEP_CLOCKS), RESIDENT_BLOCKS
-    if rung.startswith("multistage"):
+    if rung in MULTISTAGE:
         waiting, resident = waiting / MULTISTAGE_STEPS_AHEAD, MULTISTAGE_RESIDENT_BLOCKS
     clocks, left = 0.0, int(np.prod(row["grid"]))
     while left > 0:

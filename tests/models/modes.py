@@ -14,6 +14,7 @@ from minialex import emulated, using
 from minialex.arrays import Array
 from minialex.autograd import OPS, Implementation, Op
 from minialex.models import alexnet
+from tests.device import contact_parts
 from tests.device.contact_parts import MODES
 from tests.models.recorded import trained
 
@@ -77,8 +78,7 @@ def in_mode(mode: str, **work: Any) -> Run:
 
 def roundoff(mode: str) -> float:
     """Return the largest share of itself that a factor of a product is off by."""
-    used = (OPS[op].implementations[name] for op, name in MODES[mode].items())
-    return max(one.operand_roundoff for one in used) or FP32_ROUNDOFF
+    return contact_parts.roundoff(mode) or FP32_ROUNDOFF
 
 
 @contextlib.contextmanager

@@ -1,15 +1,16 @@
 """A whole network trains in each way through the products' kernels, as exactly as it can there.
 
 What rounding may do is taken from the exact run itself: in float64, each factor of each product is
-off by a random share of itself, of up to 2^-11 where factors are rounded to TF32 and of up to 2^-22
-elsewhere. Errors then grow as they do in the mode: as the root of the number of products that
-follow one another, as a sum of independent ones does, whose own length cancels; and below a ReLU or
-max-pooling, where a share of some 1e-4 of the gates changes, as the root of that share.
+off by a random share of itself: of up to 2^-11 where factors are rounded to TF32, 2^-8 where to
+bfloat16, and 2^-22 elsewhere. Errors then grow as they do in the mode: as the root of the number of
+products that follow one another, as a sum of independent ones does, whose own length cancels; and
+below a ReLU or max-pooling, where a share of some 1e-4 of the gates changes, as the root of that
+share.
 
 Seen, in units of the error that this makes one expect, over the gradients of all parameters: 0.45
 to 0.66 with multiplications and additions, 0.56 to 1.1 with three products of TF32 numbers, 0.05 to
-1.4 with one; the losses are off by 0.1 to 1.5 of theirs. Of a gradient that is 4e-7, and in TF32
-5e-4 in the last layer and up to 6e-2 in the first.
+1.4 with one, 0.05 to 1.1 with bfloat16; the losses are off by 0.1 to 2.1 of theirs. Of a gradient
+that is 4e-7, in TF32 5e-4 in the last layer and up to 6e-2 in the first, and in bf16 4e-3 and 0.2.
 """
 
 import numpy as np
@@ -17,6 +18,7 @@ import pytest
 
 from minialex import cuda
 from minialex.models import alexnet
+from tests.device.contact_parts import TF32_ROUNDOFF
 from tests.models.modes import (
     GRADIENT_SAFETY,
     LOSS_SAFETY,
@@ -61,14 +63,18 @@ def test_the_steps_in_float64_are_those_of_pytorch(torch):
 
 
 def test_what_is_expected_is_little_of_what_is_compared():
-    """An error of the size of a gradient is seen, and one of a percent where there is no kink."""
+    """An error of the size of a gradient is seen, and one of a percent where there is no kink.
+
+    In bf16, of four percent.
+    """
     last, every = ("classifier.6.weight", "classifier.6.bias"), REFERENCE.exact.gradients
     for mode in MODES:
         allowed = REFERENCE.expected(roundoff(mode))
-        assert LOSS_SAFETY * allowed.losses.max() < 0.01
+        coarser = max(1, roundoff(mode) / TF32_ROUNDOFF)
+        assert LOSS_SAFETY * allowed.losses.max() < 0.01 * coarser
         for name, gradient in every.items():
             share = GRADIENT_SAFETY * allowed.gradients[name] / np.linalg.norm(gradient)
-            assert share < (0.005 if name in last else 0.25)
+            assert share < (0.005 * coarser if name in last else 0.25 * np.sqrt(coarser))
 
 
 PRODUCT, RING = "tensor_core_product.cuh", "multistage_product.cuh"
@@ -99,6 +105,12 @@ FAULTS = {
         "big[i] = to_tf32(x);",
         "big[i] = (__float_as_uint(x) + 0x8000u) & 0xffff0000u;",
     ),
+    "bfloat16 numbers cut, not rounded": (
+        "bf16",
+        "bfloat16.cuh",
+        "__floats2bfloat162_rn(low, high);",
+        "{__float2bfloat16_rz(low), __float2bfloat16_rz(high)};",
+    ),
     "images rounded to bfloat16": (
         "multistage_tf32",
         "conv2d_channels_last.cu",
@@ -108,7 +120,7 @@ FAULTS = {
 }
 
 
-DRAWN_FAULTS = [name for name in FAULTS if FAULTS[name][0] in ("multistage", "tf32")]
+DRAWN_FAULTS = [name for name in FAULTS if FAULTS[name][0] in ("multistage", "bf16")]
 """The others stand in tests/campaigns, as each takes compiling its kernels anew."""
 
 

@@ -21,7 +21,7 @@ TILE_THREADS = (16, 16)
 TF32: dict[str, Any] = {"dtypes": ("float32",), "operand_roundoff": 2.0**-11}
 """The keywords of an `Implementation` whose operands are TF32 numbers."""
 
-BF16: dict[str, Any] = {"dtypes": ("float32",), "operand_roundoff": 2.0**-9}
+BF16: dict[str, Any] = {"dtypes": ("float32",), "operand_roundoff": 2.0**-8}
 """Those of one whose operands are bfloat16 numbers."""
 
 

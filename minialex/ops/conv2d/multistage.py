@@ -71,7 +71,7 @@ class Rung:
     name: str
     file: str = "conv2d_multistage.cu"
     dtype: Any = np.float32
-    rewriting: Mapping[str, int] = field(default_factory=dict)
+    rewriting: Mapping[str, Any] = field(default_factory=dict)
 
     def padded(self, channels: int) -> int:
         """Return `channels`, and as many more as whole chunks of 16 bytes take."""

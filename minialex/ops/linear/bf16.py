@@ -1,7 +1,8 @@
 """linear on tensor cores, of operands rounded to bfloat16: ``kernels/linear_bf16.cu``.
 
-x, w and gy are first rounded, those that a pass needs in one launch, into rows that are padded to
-whole chunks of 16 bytes. What is multiplied has 8 bits; sums, y and all gradients are float32.
+``kernels/linear_bf16_rows.cu`` first rounds x, w and gy, those that a pass needs in one launch, to
+rows that are padded to whole chunks of 16 bytes. What is multiplied has 8 bits; sums, y and all
+gradients are float32.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ NUMBERS_PER_THREAD = 4
 """How many numbers a thread rounds."""
 
 _rows_kernel = cuda.kernel(
-    FILE, "linear_bf16_rows", optional=("x", "x_rows", "w", "w_rows", "gy", "gy_rows")
+    "linear_bf16_rows.cu",
+    "linear_bf16_rows",
+    optional=("x", "x_rows", "w", "w_rows", "gy", "gy_rows"),
 )
 _forward_kernel = cuda.kernel(FILE, "linear_forward_bf16", optional=("b", *WORKSPACE))
 _data_kernel = cuda.kernel(FILE, "linear_data_gradient_bf16", optional=WORKSPACE)
@@ -78,7 +81,9 @@ def rounded_rows(
     for name, array in (("x", x), ("w", w), ("gy", gy)):
         if array is not None:
             shape = len(array), padded(array.shape[1], CHUNK_BYTES // 2)
-            check_counts("linear, its rows padded to a multiple of 8", **{name: shape[0] * shape[1]})
+            check_counts(
+                "linear, its rows padded to a multiple of 8", **{name: shape[0] * shape[1]}
+            )
             found[name] = array_module(array).empty(shape, np.uint16)
         arrays += array, found.get(name)
     threads = sum(one.size for one in found.values()) // NUMBERS_PER_THREAD
