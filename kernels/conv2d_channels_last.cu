@@ -7,8 +7,7 @@
 // numbers.
 //
 // Layout:  x (B, G, C, P), y (B, P, G, Cp), C-contiguous.
-// Launch:  blocks of 256 threads, one per tile of channels x pixels numbers of one b and g: as many
-//          channels as the next power of two has, 32 at most, and 1024 numbers.
+// Launch:  blocks of 128 threads, one per 128 pixels of two chunks of channels of one b and g.
 // Cost:    reads and writes everything once.
 // needs: sm_80
 
@@ -17,8 +16,7 @@
 #include "mma.cuh"
 #include "vectors.cuh"
 
-constexpr int LOG_TILE_NUMBERS = 10, TILE_NUMBERS = 1 << LOG_TILE_NUMBERS;
-constexpr int MAX_TILE_CHANNELS = 32, THREADS = 256;
+constexpr int THREADS = 128, CHUNKS = 2;
 
 // An array and what it becomes; y is null where it is not wanted.
 template <typename T> struct Rewriting {
@@ -27,19 +25,12 @@ template <typename T> struct Rewriting {
     int B, G, C, P;
 
     __device__ __forceinline__ int width() const { return padded<T>(C); }
-    // The binary logarithm of a tile's channels.
-    __device__ __forceinline__ int log_channels() const {
-        return WARP_SIZE - __clz(min(width(), MAX_TILE_CHANNELS) - 1);
+    __device__ __forceinline__ int channel_blocks() const {
+        return (C + CHUNKS * VECTOR_WIDTH<T> - 1) / (CHUNKS * VECTOR_WIDTH<T>);
     }
-    __device__ __forceinline__ int row_tiles() const { return tiles_of(width(), log_channels()); }
-    __device__ __forceinline__ int column_tiles() const {
-        return tiles_of(P, LOG_TILE_NUMBERS - log_channels());
-    }
-    __device__ __forceinline__ int tiles() const { return y ? B * G * row_tiles() * column_tiles() : 0; }
-
-  private:
-    static __device__ __forceinline__ int tiles_of(const int count, const int log_size) {
-        return (count + (1 << log_size) - 1) >> log_size;
+    __device__ __forceinline__ int pixel_blocks() const { return (P + THREADS - 1) / THREADS; }
+    __device__ __forceinline__ int blocks() const {
+        return y ? B * G * channel_blocks() * pixel_blocks() : 0;
     }
 };
 
@@ -50,53 +41,39 @@ __device__ __forceinline__ void write_chunk(const float* from, __nv_bfloat16* to
                    bfloat16_pair(from[4], from[5]), bfloat16_pair(from[6], from[7]));
 }
 
-// The idea: a transposition through shared memory, so that lanes read along pixels and write along
-// channels, a chunk at a time. Of few channels a tile has more pixels. Numbers are rounded once, to
-// TF32's 10 bits of fraction (TO_TF32) or as they are written, and not each time that one is multiplied.
-//
-// A row of the tile, a channel, is padded to 1056 / channels numbers. Lanes that read a chunk of W
-// channels of a pixel, c = W k + e, have k = 0 ... channels / W - 1 and 32 W / channels pixels: banks
-// 32 W k / channels + pixel, apart from what they have in common, which are 32 different ones.
+// The idea: a transposition in registers. A thread has one pixel, so that lanes read along pixels, and of
+// it two chunks of channels, a sector of 32 bytes. Sixteen numbers are on their way at a time, and
+// nothing but them and their place costs instructions. Numbers are rounded once, to TF32's 10 bits of
+// fraction (TO_TF32) or as they are written, and not each time that one is multiplied.
 template <bool TO_TF32, typename T>
 __device__ __forceinline__ void rewrite(const float* x, T* x_chunks, const float* w, T* w_chunks,
                                         const float* gy, T* gy_chunks, const ConvShape& s) {
-    __shared__ float tile[TILE_NUMBERS + MAX_TILE_CHANNELS];
     constexpr int W = VECTOR_WIDTH<T>;
     int block = blockIdx.x;
     Rewriting<T> own{x, x_chunks, s.N, s.groups, s.channels_per_group(), s.H * s.W};
-    if (block >= own.tiles()) {
-        block -= own.tiles();
+    if (block >= own.blocks()) {
+        block -= own.blocks();
         own = {w, w_chunks, s.O, 1, s.channels_per_group(), s.window_size()};
     }
-    if (block >= own.tiles()) {
-        block -= own.tiles();
+    if (block >= own.blocks()) {
+        block -= own.blocks();
         own = {gy, gy_chunks, s.N, s.groups, s.filters_per_group(), s.OH * s.OW};
     }
-    const int log_channels = own.log_channels(), log_pixels = LOG_TILE_NUMBERS - log_channels;
-    const int channels = 1 << log_channels, pixels = 1 << log_pixels;
-    const int row_length = pixels + (MAX_TILE_CHANNELS >> log_channels);
-    // Tile (channels, pixels) of image and group.
-    const Index3 at = unravel(block, own.row_tiles(), own.column_tiles());
-    const int first_c = at.b * channels, first_p = at.c * pixels;
-
+    // Channels and pixels of image and group.
+    const Index3 at = unravel(block, own.channel_blocks(), own.pixel_blocks());
+    const int c = at.b * CHUNKS * W, p = at.c * THREADS + threadIdx.x, b = at.a / own.G, g = at.a % own.G;
+    if (p >= own.P) return;
+    const float* const from = own.x + (at.a * own.C + c) * own.P + p;
+    T* const to = own.y + ((b * own.P + p) * own.G + g) * own.width() + c;
+    float numbers[CHUNKS * W];
 #pragma unroll
-    for (int i = threadIdx.x; i < TILE_NUMBERS; i += THREADS) {
-        const int row = i >> log_pixels, column = i & (pixels - 1);
-        const int c = first_c + row, p = first_p + column;
-        float value = 0;
-        if (c < own.C && p < own.P) value = own.x[(at.a * own.C + c) * own.P + p];
-        if constexpr (TO_TF32) value = __uint_as_float(to_tf32(value));
-        tile[row * row_length + column] = value;
+    for (int e = 0; e < CHUNKS * W; ++e) {
+        numbers[e] = c + e < own.C ? from[e * own.P] : 0;
+        if constexpr (TO_TF32) numbers[e] = __uint_as_float(to_tf32(numbers[e]));
     }
-    // The tile is complete before any thread reads what others have read.
-    __syncthreads();
-    const int first = threadIdx.x * W, chunk = first & (channels - 1), column = first >> log_channels;
-    const int c = first_c + chunk, p = first_p + column, b = at.a / own.G, g = at.a % own.G;
-    if (first >= TILE_NUMBERS || c >= own.width() || p >= own.P) return;
-    float vector[W];
 #pragma unroll
-    for (int e = 0; e < W; ++e) vector[e] = tile[(chunk + e) * row_length + column];
-    write_chunk(vector, own.y + ((b * own.P + p) * own.G + g) * own.width() + c);
+    for (int chunk = 0; chunk < CHUNKS; ++chunk)
+        if (c + chunk * W < own.C) write_chunk(numbers + chunk * W, to + chunk * W);
 }
 
 // instances: ROUND = 0, 1

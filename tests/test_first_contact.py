@@ -101,10 +101,12 @@ def test_a_floor_is_the_longer_of_arithmetic_and_bytes():
     assert launches.floor(launch(flops=10**5), GPU) == (1e-6, "bytes")
 
 
-def test_three_products_of_tensor_cores_make_one():
+def test_three_products_of_tensor_cores_make_one_and_of_bfloat16_numbers_half_of_one():
     on_tensor_cores = launch(kernel="conv2d_forward_tf32x3")
     seconds, bound = launches.floor(on_tensor_cores, GPU)
-    assert (seconds, bound) == (pytest.approx(10**10 / (2 * (1024 // 3) * 10 * 1e9)), "arithmetic")
+    assert (seconds, bound) == (pytest.approx(3 * 10**10 / (2 * 1024 * 10 * 1e9)), "arithmetic")
+    seconds, _ = launches.floor(launch(kernel="conv2d_forward_bf16"), GPU)
+    assert seconds == pytest.approx(10**10 / (2 * 2048 * 10 * 1e9))
     # of an architecture whose rate is not known, bytes alone say something
     unknown = launches.Gpu(multiprocessors=10, clock=1e9, copy=1e12, architecture=86)
     assert launches.floor(on_tensor_cores, unknown) == (1e-6, "bytes")

@@ -178,6 +178,10 @@ def _fill(array: Array, plan: LaunchPlan) -> None:
     rng = np.random.default_rng(0)
     if array.dtype == np.float32:
         some = np.maximum(rng.standard_normal(min(_FILLING, array.size), np.float32), 0)
+    elif array.dtype == np.uint16:
+        # bfloat16: the upper halves of such floats
+        some = rng.standard_normal(min(_FILLING, array.size), np.float32)
+        some = (np.maximum(some, 0).view(np.uint32) >> 16).astype(np.uint16)
     elif array.dtype == np.uint8:
         taps = plan.sizes.get("KH", 16) * plan.sizes.get("KW", 16)
         some = rng.integers(0, taps, min(_FILLING, array.size), np.uint8)

@@ -250,8 +250,8 @@ def test_the_emulated_gpu_may_be_one_without_tensor_cores():
 
 
 def test_a_precision_that_nobody_knows_is_refused():
-    with pytest.raises(ValueError, match=r"unknown precision 'bf16'; known: fp32, tf32"):
-        using(precision="bf16").__enter__()
+    with pytest.raises(ValueError, match=r"unknown precision 'fp8'; known: fp32, tf32, bf16"):
+        using(precision="fp8").__enter__()
 
 
 def test_no_op_may_be_called_precision():

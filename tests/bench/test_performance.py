@@ -275,7 +275,7 @@ def test_kinds_and_groups_add_up_to_the_step():
         assert sum(us for us, _ in parts) == pytest.approx(step.us)
         assert sum(floor for _, floor in parts) == pytest.approx(step.floor_us)
     assert [kind(one) for one in (COPY, FORWARD, LINEAR, RELU, UPDATE, LOSS)] == [
-        *("channels-last copies", "convolution products", "linear products"),
+        *("operands rewritten", "convolution products", "linear products"),
         *("ReLU", "optimizer", "other"),
     ]
     assert sum(len(group.launches) for group in grouped(step)) == len(LAUNCHES)

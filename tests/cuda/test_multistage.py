@@ -178,7 +178,7 @@ def test_conv2d_by_every_plan(rung, rows, parts, fix_up, monkeypatch):
 
 REWRITTEN = {
     "few channels": Conv((2, 3, 9, 40), 5, (3, 3)),
-    "more channels than a tile has": Conv((1, 40, 5, 7), 65, (2, 2)),
+    "channels of several blocks": Conv((1, 40, 5, 7), 65, (2, 2)),
     "groups": Conv((2, 14, 3, 3), 6, (1, 2), groups=2),
     "channels that are no power of two": Conv((1, 12, 19, 11), 24, (5, 3)),
     "one pixel": Conv((1, 8, 1, 1), 8, (1, 1)),

@@ -63,10 +63,10 @@ LAST_LAYER = "classifier.6"
 # the Euclidean norm of a parameter
 MAX_RELATIVE_ERROR = 1e-3
 # with factors rounded to TF32 (2^-11): the loss and the gradients of the last layer, before any
-# kink of the way back, and all others. Rounding changes the sign of a share of some 1e-4 of what goes into
-# a ReLU, and the maxima of as many windows, and a gradient by the root of that at each. Computed
-# for alexnet by `perturbed_products` of tests/models/modes.py: up to 1.0e-3, and 0.11. Rounded to
-# bfloat16 (2^-8), the first grow eightfold, the others by the root of that
+# kink of the way back, and all others. Rounding changes the sign of a share of some 1e-4 of what
+# goes into a ReLU, and the maxima of as many windows, and a gradient by the root of that at each.
+# Computed for alexnet by `perturbed_products` of tests/models/modes.py: up to 1.0e-3, and 0.11.
+# Rounded to bfloat16 (2^-8), the first grow eightfold, the others by the root of that
 TF32_ROUNDOFF = 2.0**-11
 MAX_SMOOTH_TF32_ERROR, MAX_TF32_ERROR = 3e-3, 0.3
 STEPS_IN_A_ROW = 20

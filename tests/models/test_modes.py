@@ -114,8 +114,8 @@ FAULTS = {
     "images rounded to bfloat16": (
         "multistage_tf32",
         "conv2d_channels_last.cu",
-        "value = __uint_as_float(to_tf32(value));",
-        "value = __uint_as_float(__float_as_uint(value) & 0xffff0000u);",
+        "numbers[e] = __uint_as_float(to_tf32(numbers[e]));",
+        "numbers[e] = __uint_as_float(__float_as_uint(numbers[e]) & 0xffff0000u);",
     ),
 }
 

@@ -69,8 +69,8 @@ PROLOGUE_STEPS = 4
 # How many products a clock brings by mma.sync on TF32 numbers: 62 % of the most there are, 1024.
 TENSOR_PRODUCTS_PER_CLOCK = 635
 
-# Of multistage_product.cuh: the bytes of a copy and of a line of a stage, the stages at most, and by
-# `TilePlan.rows` a block's threads and the blocks that a multiprocessor holds.
+# Of multistage_product.cuh: the bytes of a copy and of a line of a stage, the stages at most, and
+# by `TilePlan.rows` a block's threads and the blocks that a multiprocessor holds.
 CHUNK_BYTES = 16
 LINE_BYTES = 64
 MAX_STAGES = 4

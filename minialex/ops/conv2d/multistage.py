@@ -43,8 +43,8 @@ from minialex.ops.conv2d.cuda import (
 )
 from minialex.ops.conv2d.shape import ConvShape
 
-TILE_NUMBERS, MAX_TILE_CHANNELS = 1024, 32
-"""What a block rewrites: so many numbers, of so many channels."""
+THREADS, CHUNKS = 128, 2
+"""What a block rewrites: of so many pixels, so many chunks of channels."""
 
 _OPTIONAL = "x", "x_chunks", "w", "w_chunks", "gy", "gy_chunks"
 _channels_last = cuda.kernel("conv2d_channels_last.cu", "conv2d_channels_last", optional=_OPTIONAL)
@@ -124,12 +124,10 @@ def channels_last(
             shape = B, P, G, width
             check_counts(f"conv2d, {C} channels padded to {width}", **{name: prod(shape)})
             found[name] = array_module(array).empty(shape, rung.dtype)
-            channels = 1 << (min(width, MAX_TILE_CHANNELS) - 1).bit_length()
-            tiles = cuda.blocks(P, TILE_NUMBERS // channels) * cuda.blocks(width, channels)
-            blocks += B * G * tiles
+            blocks += B * G * cuda.blocks(C, CHUNKS * rung.padded(1)) * cuda.blocks(P, THREADS)
         arrays += array, found.get(name)
     kernel = _channels_last_bf16 if rung is BF16 else _channels_last
-    kernel(blocks, cuda.BLOCK_SIZE, *arrays, s, **rung.rewriting)
+    kernel(blocks, THREADS, *arrays, s, **rung.rewriting)
     return found
 
 
