@@ -2,8 +2,8 @@
 // conv2d_bf16.cu and linear_bf16.cu. Needs sm_80.
 //
 // The idea: an instruction multiplies twice as many terms as of TF32 numbers, in half as many bytes.
-// bfloat16 has all exponents of float, so that no number overflows or vanishes, and 8 bits: products of
-// two are exact in float, and what is lost is lost where numbers are rounded. Sums are float and are
+// bfloat16 has all exponents of float, so that numbers need not be scaled, and 8 bits: products of two
+// are exact in float, and what is lost is lost where numbers are rounded. Sums are float and are
 // promoted, as those of TF32 numbers are.
 #include "multistage_product.cuh"
 

@@ -1,6 +1,6 @@
 // conv2d_multistage.cuh -- the three products of the convolution, of arrays whose channels lie last, in
 // panels that are copied several stages ahead (multistage_product.cuh). Included by
-// conv2d_multistage.cu.
+// conv2d_multistage.cu and conv2d_bf16.cu.
 //
 // The idea: as conv2d_channels_last.cu writes them, a tap's channels are chunks of 16 bytes in x, w and
 // gy, which cp.async copies whole, inside the image or not. The terms of a sum are in the order
@@ -220,8 +220,7 @@ template <typename T> struct TapEpilogue : ImageEpilogue<float, TapColumns<T>> {
     }
 };
 
-// The idea: gy times the transposed patches, a long sum over all pixels (split-K). Both are across k:
-// both are loaded in vectors.
+// The idea: gy times the transposed patches, a long sum over all pixels (split-K). Both are across k.
 template <int STAGES, class Arithmetic, int ROWS, typename T = typename Arithmetic::Number>
 __device__ __forceinline__ void multistage_weight_gradient(
     const float* gy, const T* gy_chunks, const T* x, float* gw, const ConvShape& s, const int depth,

@@ -173,8 +173,8 @@ def _multistage_clocks(rows: int, one: StageArithmetic) -> float:
     (height, width), warps = tile_shape(rows, 4), STAGE_THREADS[rows] // WARP_THREADS
     products = height * width * LINE_BYTES // one.itemsize * one.products
     issuing = one.slots[rows] * warps / SCHEDULERS
-    # 128 bytes at a time: into L1, into shared memory, and a warp's lines out of it
-    lines = 2 * (height + width) + warps * (min(height, 64) + 64)
+    # 128 bytes at a time: a copy takes three passes of L1 and shared memory, a load of a warp one
+    lines = 3 * (height + width) + warps * (min(height, 64) + 64)
     return max(products / TENSOR_PRODUCTS_PER_CLOCK, issuing, lines * LINE_BYTES / 128)
 
 
