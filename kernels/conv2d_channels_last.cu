@@ -42,8 +42,8 @@ __device__ __forceinline__ void write_chunk(const float* from, __nv_bfloat16* to
 }
 
 // The idea: a transposition in registers. A thread has one pixel, so that lanes read along pixels, and of
-// it two chunks of channels, a sector of 32 bytes. Sixteen numbers are on their way at a time, and
-// nothing but them and their place costs instructions. Numbers are rounded once, to TF32's 10 bits of
+// it two chunks of channels, a sector of 32 bytes. All of its numbers, eight floats or sixteen of bfloat16,
+// are on their way at a time, and nothing but them and their place costs instructions. Numbers are rounded once, to TF32's 10 bits of
 // fraction (TO_TF32) or as they are written, and not each time that one is multiplied.
 template <bool TO_TF32, typename T>
 __device__ __forceinline__ void rewrite(const float* x, T* x_chunks, const float* w, T* w_chunks,

@@ -212,7 +212,7 @@ __device__ __forceinline__ void multistage_data_gradient(const T* gy, const T* w
 
 // ---- weight gradient -----------------------------------------------------------------------------
 
-// Neighbouring lanes have one channel under neighbouring taps: of a part's 32 columns, four or eight.
+// Neighbouring lanes have one channel under neighbouring taps: of a part's 32 columns, two to eight.
 template <typename T> struct TapEpilogue : ImageEpilogue<float, TapColumns<T>> {
     __device__ __forceinline__ int lane_column(const int lane) const {
         const int taps = WARP_SIZE / this->columns.width();

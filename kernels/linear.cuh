@@ -1,6 +1,6 @@
 // linear.cuh -- the products of the fully connected layer (panel_product.cuh), and the bias gradient,
-// which is fused into the weight gradient's launch. Included by linear.cu and linear_tensor_core.cu;
-// `Mma` multiplies in registers or on tensor cores.
+// which is fused into the weight gradient's launch. Included by linear.cu, linear_tensor_core.cu and
+// linear_multistage.cuh; `Mma` multiplies in registers or on tensor cores.
 #include "panel_product.cuh"
 
 // out (M, N) = A B, summed over k. A_ALONG_K: A is (M, K) in memory, else (K, M). B_ALONG_K: B is

@@ -1,6 +1,6 @@
 // multistage_product.cuh -- products on tensor cores of panels that are copied asynchronously, several
-// stages ahead (CUTLASS: multistage). Included by conv2d_multistage.cuh and linear_multistage.cuh.
-// Needs sm_80.
+// stages ahead (CUTLASS: multistage). Included by conv2d_multistage.cuh, linear_multistage.cuh and
+// bfloat16_product.cuh. Needs sm_80.
 //
 // The idea, on top of tensor_core_product.cuh: there every number goes from global memory through a
 // register to shared memory, and from there to registers one by one; instructions, not the tensor
@@ -14,8 +14,8 @@
 // HMMA, 256 FADD (promotion), 192 instructions that split numbers, 16 loads and about 150 for 8 copies:
 // some 850, in the 1238 clocks that its HMMA take at mma.sync's rate. Products bind, and not the issue
 // of instructions. With one product for each they take 413, and shared memory binds: 128 lines of
-// 128 bytes written and 256 read, beside 128 that pass L1. Of bfloat16 numbers a stage has 32 k, at the
-// same price.
+// 128 bytes written and 256 read, beside 128 that pass L1. Of bfloat16 numbers a stage has 32 k, and takes
+// as many instructions and clocks as 16 k of one TF32 product each.
 #include "stage_panels.cuh"
 #include "tensor_core_product.cuh"
 
@@ -64,7 +64,7 @@ struct RoundedTf32 {
 // multiprocessor have shared memory for, beside the Coords of a stage, four at most.
 // ops/_cuda/tiling.py says the same.
 template <typename T> constexpr int stages_of(const int architecture) {
-    const bool has_little = architecture == 860 || architecture == 890 || architecture == 1200;
+    const bool has_little = architecture == 860 || architecture == 890 || architecture >= 1200;
     return !has_little ? 4 : sizeof(T) == 2 ? 2 : 3;
 }
 

@@ -102,7 +102,7 @@ template <typename T, bool CONTIGUOUS_ALONG_K> struct DenseChunks {
 };
 
 // Where the Coord of a stage's k lies: copies along k read those where chunks begin, every fourth or
-// eighth, which would meet in two banks.
+// eighth, which would meet in banks without a gap after every eight.
 template <typename T> constexpr int STAGE_COORDS = STAGE_K<T> + STAGE_K<T> / 8;
 __device__ __forceinline__ int coord_index(const int k) { return k + k / 8; }
 

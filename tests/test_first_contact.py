@@ -43,8 +43,8 @@ def test_the_parts_that_need_no_gpu_run_under_the_emulator(tmp_path):
     assert found["smoke"]["checked"] >= 5
     assert found["smoke"]["bad"] == 0
     steps = {line["mode"]: line for line in lines_of(tmp_path) if "unlike" in line}
-    assert list(steps) == ["ffma", "tf32"]
-    assert steps["ffma"]["loss"] == pytest.approx(steps["ffma"]["cpu"], rel=1e-5)
+    assert list(steps) == ["fp32", "tf32"]
+    assert steps["fp32"]["loss"] == pytest.approx(steps["fp32"]["cpu"], rel=1e-5)
     for line in steps.values():
         assert line["unlike"] == []
         # of 16 parameters and the loss
@@ -138,7 +138,7 @@ def tell(contact, rows):
     contact.at.say("facts", machine={"gpu": gpu}, versions={}, commit="0123abc")
     contact.at.say("facts", date="2026-01-31T00:00:00+00:00")
     contact.at.say("facts", copy=4.3e12)
-    contact.at.say("launches", mode="ffma", batch=128, rows=rows)
+    contact.at.say("launches", mode="fp32", batch=128, rows=rows)
 
 
 def test_launches_are_kept_with_the_card_and_its_clocks(contact):
@@ -152,7 +152,7 @@ def test_launches_are_kept_with_the_card_and_its_clocks(contact):
     assert kept["rows"][1]["floor_us"] == pytest.approx(1e6 * 1e6 / 4.3e12)
     assert kept["rows"][1]["bound"] == "bytes"
     shown = contact.findings.summary()
-    assert "ffma, batch 128, us; model and floor for NVIDIA H200" in shown
+    assert "fp32, batch 128, us; model and floor for NVIDIA H200" in shown
     assert any(line.startswith("relu_forward") and line.endswith("17.2 bytes") for line in shown)
 
 
@@ -167,13 +167,13 @@ def test_the_worst_launch_is_profiled_beside_the_second_convolution(contact):
     worst = launch(kernel="linear_forward_naive", us=1000.0, nth=2, flops=0)
     tell(contact, [launch(us=50.0), worst])
     assert contact.to_profile() == [
-        ("ffma", "conv2d_forward_implicit_gemm", 1),
+        ("fp32", "conv2d_forward_implicit_gemm", 1),
         ("tf32x3", "conv2d_forward_tf32x3", 1),
-        ("multistage", "conv2d_forward_multistage_tf32x3", 1),
+        ("multistage_tf32x3", "conv2d_forward_multistage_tf32x3", 1),
         ("tf32", "conv2d_forward_tf32", 1),
         ("multistage_tf32", "conv2d_forward_multistage_tf32", 1),
         ("bf16", "conv2d_forward_bf16", 1),
-        ("ffma", "linear_forward_naive", 2),
+        ("fp32", "linear_forward_naive", 2),
     ]
 
 
@@ -276,7 +276,7 @@ class OnGpu(Setting):
     """The part on a GPU, with the small network of the emulated one."""
 
     device = Device("cuda", 0)
-    network, batches, modes = "alexnet-mini", (2,), ("ffma",)
+    network, batches, modes = "alexnet-mini", (2,), ("fp32",)
     clock = types.SimpleNamespace(time_round=lambda run: run() or 0.25)
 
 
@@ -298,7 +298,7 @@ def test_a_step_is_captured_and_replayed_or_what_refuses_is_told(monkeypatch, tm
     refused = told.pop("refused", "")
     assert refused.startswith(found.pop("refused", ""))
     assert bool(refused) == bool(use)
-    assert told == {"part": "graph", "mode": "ffma", "batch": 2} | found
+    assert told == {"part": "graph", "mode": "fp32", "batch": 2} | found
     # the first steps of all, those that warm up, and the replays
     assert [g.launches for g in double.graphs] == [0 if use else 2]
 

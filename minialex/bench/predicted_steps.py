@@ -45,14 +45,14 @@ FORMAT = "minialex-predicted-steps 1"
 
 BATCHES = 32, 128, 256, 1024
 MODES = {
-    "multistage_tf32x3": {"conv2d": "multistage_tf32x3", "linear": "multistage_tf32x3"},
-    "tf32x3": {"conv2d": "tf32x3", "linear": "tf32x3"},
     "fp32": {"conv2d": "implicit_gemm", "linear": "register_blocked"},
-    "multistage_tf32": {"conv2d": "multistage_tf32", "linear": "multistage_tf32"},
+    "tf32x3": {"conv2d": "tf32x3", "linear": "tf32x3"},
+    "multistage_tf32x3": {"conv2d": "multistage_tf32x3", "linear": "multistage_tf32x3"},
     "tf32": {"conv2d": "tf32", "linear": "tf32"},
+    "multistage_tf32": {"conv2d": "multistage_tf32", "linear": "multistage_tf32"},
     "bf16": {"conv2d": "bf16", "linear": "bf16"},
 }
-"""By name, what `minialex.using` is given: rungs from the top of the ladder, of each accuracy."""
+"""By name, what `minialex.using` is given: the top rungs of the ladders, up from the simplest."""
 
 DIGITS = 4
 """Significant digits of a time in the record."""

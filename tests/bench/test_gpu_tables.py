@@ -32,7 +32,7 @@ DOCUMENT = "<!-- bench:gpus -->\n<!-- /bench -->\n<!-- bench:launches -->\n<!-- 
 
 def launch(kernel, us, floor, model, what="n=9", flops=0, **changed):
     return {
-        "mode": "ffma", "batch": 128, "kernel": kernel, "file": f"{kernel.split('_')[0]}.cu",
+        "mode": "fp32", "batch": 128, "kernel": kernel, "file": f"{kernel.split('_')[0]}.cu",
         "what": what, "flops": flops, "us": us, "floor_us": floor, "bound": "bytes",
         "model_us": model,
     } | changed  # fmt: skip
@@ -81,14 +81,14 @@ def test_launches_are_shown_beside_model_and_floor(tree):
     write_launches(tree)
     text = written(tree)
     assert "not measured" not in text
-    assert "NVIDIA H200, ffma, batch 128, 2026-01-31:" in text
+    assert "NVIDIA H200, fp32, batch 128, 2026-01-31:" in text
     assert "| relu_forward | 2 launches | 100.0 | 64.0 | 60.0 | 60% bytes |" in text
     row = "| linear_forward_naive | 9216 to 4096 | 900.0 | none | 90.0 | 10% arithmetic |"
     assert row in text
     assert "| all | 3 launches | 1000.0 | none | 150.0 | 15% arithmetic |" in text
     where = "`benchmarks/results/gpu-first-contact/launches.json`"
     about = f"| NVIDIA H200 | launches | 2026-01-31 | 0123456789ab | 580.95 | {CLOCKS} |"
-    steps = "ffma: 1.00 ms in 3 launches, tf32x3: 1.00 ms in 1 launches"
+    steps = "fp32: 1.00 ms in 3 launches, tf32x3: 1.00 ms in 1 launches"
     assert f"{about} alexnet, batch 128, on the GPU alone: {steps} | {where} |" in text
 
 
@@ -127,7 +127,7 @@ def test_what_ran_under_the_emulator_is_of_no_gpu(tree):
 
 
 @pytest.mark.parametrize(
-    "changed", [{"format": "other"}, {"rows": [{}]}, {"machine": {}}, {"rows": [{"mode": "ffma"}]}]
+    "changed", [{"format": "other"}, {"rows": [{}]}, {"machine": {}}, {"rows": [{"mode": "fp32"}]}]
 )
 def test_a_record_of_launches_that_is_none_is_named(tree, capsys, changed):
     write_launches(tree, **changed)

@@ -27,6 +27,7 @@ from minialex.bench.clock import Clock, clock_for
 from minialex.bench.layers import Layer, draw, layers
 from minialex.bench.networks import network_task
 from minialex.bench.peers import find_peers
+from minialex.bench.predicted_steps import MODES
 from minialex.check.cases import CASES
 from minialex.check.suite import Pair, check
 from minialex.check.verdict import Verdict
@@ -39,15 +40,6 @@ from tests.device import launches as steps
 
 LOST = 3
 """The exit status of a process whose CUDA context a kernel corrupted."""
-MODES: dict[str, dict[str, str]] = {
-    "ffma": {"conv2d": "implicit_gemm", "linear": "register_blocked"},
-    "tf32x3": {"conv2d": "tf32x3", "linear": "tf32x3"},
-    "multistage": {"conv2d": "multistage_tf32x3", "linear": "multistage_tf32x3"},
-    "tf32": {"conv2d": "tf32", "linear": "tf32"},
-    "multistage_tf32": {"conv2d": "multistage_tf32", "linear": "multistage_tf32"},
-    "bf16": {"conv2d": "bf16", "linear": "bf16"},
-}
-"""The ways through the kernels, as `minialex.using` takes them."""
 SMOKE_FIRST = (
     "conv2d",
     "linear",
@@ -121,7 +113,7 @@ class Setting:
     @property
     def modes(self) -> tuple[str, ...]:
         """The names of the ways through the kernels: of `MODES`."""
-        return ("ffma", "tf32") if self.emulated else tuple(MODES)
+        return ("fp32", "tf32") if self.emulated else tuple(MODES)
 
     def trainings(self) -> Iterator[tuple[int, str]]:
         """Yield batch and mode of what is timed: TF32 at one batch size, to save time."""

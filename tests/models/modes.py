@@ -13,9 +13,9 @@ import numpy as np
 from minialex import emulated, using
 from minialex.arrays import Array
 from minialex.autograd import OPS, Implementation, Op
+from minialex.bench.predicted_steps import MODES
 from minialex.models import alexnet
 from tests.device import contact_parts
-from tests.device.contact_parts import MODES
 from tests.models.recorded import trained
 
 FP32_ROUNDOFF = 2.0**-22

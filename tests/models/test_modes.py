@@ -86,7 +86,7 @@ FAULTS = {
         "float step[4];\n    for (int i = 0; i < 4; ++i) step[i] = sum[i], sum[i] = 0;",
     ),
     "sums kept in the tensor core, several stages ahead": (
-        "multistage",
+        "multistage_tf32x3",
         RING,
         "float inside[4] = {};",
         "float (&own)[4] = sum[2 * block + i][j];\n"
@@ -94,7 +94,7 @@ FAULTS = {
         "own[0] = own[1] = own[2] = own[3] = 0;",
     ),
     "factors of a float cut to 16 bits": (
-        "ffma",
+        "fp32",
         "register_product.cuh",
         "sum[i][j] += a[i] * b[j];",
         "sum[i][j] += T(__uint_as_float(__float_as_uint(a[i]) & 0xffffff00u)) * b[j];",
@@ -120,7 +120,7 @@ FAULTS = {
 }
 
 
-DRAWN_FAULTS = [name for name in FAULTS if FAULTS[name][0] in ("multistage", "bf16")]
+DRAWN_FAULTS = [name for name in FAULTS if FAULTS[name][0] in ("multistage_tf32x3", "bf16")]
 """The others stand in tests/campaigns, as each takes compiling its kernels anew."""
 
 
