@@ -122,6 +122,8 @@ class Function:
     def __call__(self, grid: Any, block: Any, args: Any, *, shared_mem: int = 0) -> None:
         if QUEUE.captured is not None and self._gpu.streams[-1] is not self._gpu.capturing:
             raise AssertionError("a kernel on another stream than the one that is captured")
+        if shared_mem > self.max_dynamic_shared_size_bytes:
+            raise AssertionError("dynamic shared memory that was not asked for")
         values = tuple(map(_for_emulator, args))
         bound = BoundArguments(self._binding, values, CPU)
         launch = self._source, self._signature, bound, grid, block, shared_mem

@@ -299,5 +299,6 @@ def make_cupy() -> types.ModuleType:
 def forget_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forget, for a test, what was compiled and asked of the GPUs that others made up."""
     monkeypatch.setattr(gpu, "_functions", {})
+    monkeypatch.setattr(gpu, "_shared", {})
     monkeypatch.setattr(gpu, "_variables", {})
     monkeypatch.setattr(where, "gpu_capability", functools.cache(where.gpu_capability.__wrapped__))

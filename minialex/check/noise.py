@@ -32,6 +32,10 @@ Errors that go up and down cancel: over n elements of an output the mean of its 
 direction of what they are errors of, is within 1 / sqrt(n) of all this. So what a tensor core does
 to sums, which it cuts, is seen where each element is still within its bound.
 
+That is much of 2^-8 (`bf16`), and where it is too much to decide by, the case is asked again with
+`short` inputs and cotangent, of as many bits as are kept: these lose nothing, and what is allowed
+is what the type allows. How operands are rounded is seen by the first comparison alone.
+
 A comparison decides something only where what it allows is small: where it would let pass more
 than `RESOLUTION` of the typical result, the verdict is INCONCLUSIVE, and not PASS.
 """
@@ -108,6 +112,12 @@ def common(dtype: Any, operand_roundoff: float = 0.0) -> float:
     Functions such as exp are not rounded to nearest, and elements have operands in common.
     """
     return unit(dtype) + operand_roundoff / 4
+
+
+def short(a: Array, roundoff: float) -> Array:
+    """Return the numbers nearest to those of `a` that a unit roundoff of `roundoff` leaves as is."""
+    fraction, exponent = np.frexp(a)
+    return np.asarray(np.ldexp(np.rint(fraction / roundoff) * roundoff, exponent), a.dtype)
 
 
 def perturbed(values: tuple[Any, ...], rng: np.random.Generator, share: float) -> tuple[Any, ...]:

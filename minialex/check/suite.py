@@ -41,6 +41,8 @@ class Pair:
     dtype : dtype
         float32 or float64.
     device : Device
+    short : bool
+        Whether inputs and cotangent have no more bits than its implementations keep of them.
     """
 
     op: Op
@@ -48,6 +50,7 @@ class Pair:
     backward: str
     dtype: Any
     device: Device = CPU
+    short: bool = False
 
     @property
     def name(self) -> str:
@@ -94,14 +97,19 @@ class Pair:
         elsewhere = contextvars.Context()
         return any(elsewhere.run(one.why_not, CPU) for one in self.implementations())
 
+    @property
+    def operand_roundoff(self) -> float:
+        """By how much of itself an operand is rounded."""
+        return max(one.operand_roundoff for one in self.implementations())
+
     def allowed(self, operations: float, dtype: Any = None, safety: float = noise.SAFETY) -> float:
         """Return what rounding may take of S, in `dtype` where it is not the pair's own."""
-        operands = max(one.operand_roundoff for one in self.implementations())
+        operands = 0.0 if self.short else self.operand_roundoff
         return noise.allowed(self.dtype if dtype is None else dtype, operations, safety, operands)
 
     def common(self, dtype: Any = None) -> float:
         """Return by how much of S all elements of an output may be off alike."""
-        operands = self.implementations()[0].operand_roundoff
+        operands = 0.0 if self.short else self.implementations()[0].operand_roundoff
         return noise.common(self.dtype if dtype is None else dtype, operands)
 
     def run(self, inputs: Inputs, params: Any) -> tuple[Array, tuple[Any, ...]]:
@@ -193,12 +201,17 @@ def definition(name: str) -> Callable[..., Array]:
 
 
 def problem_of(
-    op: Op, case: Case, reference: Callable[..., Array] | None = None
+    op: Op,
+    case: Case,
+    reference: Callable[..., Array] | None = None,
+    roundoff: float = 0.0,
 ) -> DerivativeProblem:
-    """Return the problem of `case`, whose truth is found once for all implementations."""
-    return _make_problem(
-        op.name, named_arguments(op), reference or definition(op.name), op.cost, case
-    )
+    """Return the problem of `case`, whose truth is found once for all implementations.
+
+    Where there is a `roundoff`, inputs and cotangent are such that it leaves them as they are.
+    """
+    function = reference or definition(op.name)
+    return _make_problem(op.name, named_arguments(op), function, op.cost, case, roundoff)
 
 
 @functools.lru_cache(maxsize=512)
@@ -208,8 +221,13 @@ def _make_problem(
     function: Callable[..., Array],
     cost: Callable[..., Cost],
     case: Case,
+    roundoff: float,
 ) -> DerivativeProblem:
     inputs = case.draw(name)
+    if roundoff:
+        inputs = tuple(
+            noise.short(a, roundoff) if a is not None and is_float(a) else a for a in inputs
+        )
     shapes = tuple(None if a is None else a.shape for a in inputs)
     flops = cost(shapes, **case.params).flops
     function = functools.partial(function, **case.params)
@@ -219,7 +237,8 @@ def _make_problem(
     rng = generator(name, case.name, "cotangent")
     called = CalledOp(name, case.params, dict(zip(arguments, range(len(inputs)), strict=False)))
     problem = make_problem(function, inputs, rng, flops, dtype=dtype, called=called)
-    return dataclasses.replace(problem, size=np.maximum(problem.size, case.term))
+    gy = noise.short(problem.gy, roundoff) if roundoff else problem.gy
+    return dataclasses.replace(problem, gy=gy, size=np.maximum(problem.size, case.term))
 
 
 @functools.lru_cache(maxsize=512)
@@ -253,7 +272,28 @@ def check(
         How inputs and cotangent lie: `scattered` or `shifted` of ``minialex.check.case``; by
         default they are contiguous and aligned.
     """
-    problem = problem_of(pair.op, case, reference)
+    found = _check(pair, case, reference, layout)
+    if pair.operand_roundoff and any(f.verdict is Verdict.INCONCLUSIVE for f in found.values()):
+        decided = _check(dataclasses.replace(pair, short=True), case, reference, layout)
+        found = {
+            what: _of_short_operands(decided[what]) if f.verdict is Verdict.INCONCLUSIVE else f
+            for what, f in found.items()
+        }
+    return CaseFindings(pair, case.name, tuple(found.values()))
+
+
+def _of_short_operands(finding: Finding) -> Finding:
+    return dataclasses.replace(finding, what=f"{finding.what}, of operands that need no rounding")
+
+
+def _check(
+    pair: Pair,
+    case: Case,
+    reference: Callable[..., Array] | None,
+    layout: Callable[[Inputs], Inputs] | None,
+) -> dict[str, Finding]:
+    """Return what `check` finds, by what was compared."""
+    problem = problem_of(pair.op, case, reference, pair.operand_roundoff if pair.short else 0.0)
     inputs = pair.prepared(problem.inputs)
     result, output_device = case.output_dtype or pair.dtype, case.output_device or pair.device
     gy = arrays.to_device(problem.gy.astype(result), output_device)
@@ -271,7 +311,7 @@ def check(
         # what concerns one of them alone need not be asked of every pair
         findings = [_output(pair, problem, y, case, drift=layout is None), *findings]
         findings.append(again(pair, case, inputs, gy, y, grads))
-    return CaseFindings(pair, case.name, tuple(findings))
+    return {finding.what: finding for finding in findings}
 
 
 def _output(

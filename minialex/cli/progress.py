@@ -11,6 +11,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from minialex.autograd import FP32
 from minialex.cuda import emulation
 from minialex.data import UnreadableImage
 from minialex.train.report import EpochEnd, Reporter, RunPlan, TrainingProgress
@@ -90,8 +91,9 @@ class ConsoleReporter(Reporter):
         trained = f"{plan.parameters:,} parameters"
         if s.freeze:
             trained = f"{plan.trained_parameters:,} of {trained} trained (not {s.freeze})"
+        precision = "" if s.precision == FP32 else f" in {s.precision}"
         say(
-            f"{s.variant}, {trained}, on {plan.device}{_emulation()}; "
+            f"{s.variant}, {trained}, on {plan.device}{_emulation()}{precision}; "
             f"{counted(plan.train_images, 'training image')}, "
             f"{counted(plan.val_images, 'validation image')}, "
             f"{counted(len(plan.classes), 'class')}, {s.image_size}x{s.image_size} pixels"

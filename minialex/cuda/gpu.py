@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from minialex.cuda import where
-from minialex.cuda.architectures import STATIC_SHARED
 from minialex.cuda.compiler_text import for_nvrtc
 from minialex.cuda.device_variables import variables
 from minialex.cuda.module_variables import ModuleVariables, expressions, with_extents
@@ -22,6 +21,8 @@ from minialex.errors import MinialexError
 # Of every instruction its line, for Nsight Compute; that changes no instruction.
 OPTIONS = ("-std=c++17", "-lineinfo")
 _functions: dict[tuple[str, str, int], Any] = {}
+# the most dynamic shared memory that each was launched with, in bytes
+_shared: dict[tuple[str, str, int], int] = {}
 # of those kernels whose text has variables at file scope
 _variables: dict[tuple[str, str, int], ModuleVariables] = {}
 
@@ -53,11 +54,22 @@ def _launch(plan: LaunchPlan, values: tuple[Any, ...]) -> None:
     kernel = function(plan)
     if _variables and (its_variables := _variables.get(_key(plan))):
         variables(plan.source.file).enter(its_variables)
-    if plan.shared > STATIC_SHARED and kernel.max_dynamic_shared_size_bytes < plan.shared:
-        kernel.max_dynamic_shared_size_bytes = plan.shared
+    if plan.shared and _shared.get(_key(plan), 0) < plan.shared:
+        _allow_shared(kernel, plan)
     if plan.varying:
         values = tuple(np.array(v) if isinstance(v, np.void) else v for v in values)
     kernel(plan.grid, plan.block, values, shared_mem=plan.shared)
+
+
+def _allow_shared(kernel: Any, plan: LaunchPlan) -> None:
+    """Ask for a launch's dynamic shared memory, where it has to be asked for.
+
+    It has to be beyond what a kernel's static memory leaves of 48 KiB, and not beyond 48 KiB alone
+    (CUDA Driver API, ``CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES``).
+    """
+    if kernel.max_dynamic_shared_size_bytes < plan.shared:
+        kernel.max_dynamic_shared_size_bytes = plan.shared
+    _shared[_key(plan)] = plan.shared
 
 
 def function(plan: LaunchPlan) -> Any:

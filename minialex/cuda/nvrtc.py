@@ -96,9 +96,14 @@ def version() -> str:
     return _library(None).version
 
 
+def capabilities(version: str | None = None) -> list[int]:
+    """Return all compute capabilities, times ten, that NVRTC compiles for."""
+    return _library(version).supported()
+
+
 def architectures(file: str | Path | None = None, version: str | None = None) -> list[str]:
     """Return those of `ARCHITECTURES` that NVRTC, and `file` if given, compile for."""
-    known = {f"sm_{number}" for number in _library(version).supported()}
+    known = {f"sm_{number}" for number in capabilities(version)}
     least = 0 if file is None else source.read(file).needs
     return [
         name

@@ -14,7 +14,7 @@ from typing import Any
 
 import minialex
 from minialex import arrays
-from minialex.autograd.choice import named
+from minialex.autograd.choice import FP32, named
 from minialex.cpu import threads
 from minialex.cuda import emulation
 from minialex.errors import MinialexError
@@ -34,8 +34,8 @@ from minialex.wording import counted, enumerated, one_line
 
 SETTINGS_FILE, CURVES_FILE, SKIPPED_FILE = "settings.json", "curves.png", "skipped.txt"
 RUNS_FOLDER = Path("runs")
-CHANGEABLE = (RUNTIME_SETTINGS | {"data", "classes", "epochs"}) - {"out"}
-"""What may differ when a run goes on: where it computes, where the images are, and its length."""
+CHANGEABLE = (RUNTIME_SETTINGS | {"data", "classes", "epochs", "precision"}) - {"out"}
+"""What may differ when a run goes on: where and how exactly it computes, the images, its length."""
 
 _PACKAGES = ("numpy", "pillow", "scikit-learn", "cupy-cuda12x", "cupy-cuda13x")
 
@@ -184,7 +184,8 @@ def engine(settings: Settings, cores: int | None = None) -> str:
     active = emulation()
     kernels = "" if active is None else f" by emulated CUDA kernels ({active.mode})"
     number = threads.cores() if cores is None else cores
-    chosen = "".join(f", {name}" for name in named())
+    precision = () if settings.precision == FP32 else (f"precision {settings.precision}",)
+    chosen = "".join(f", {name}" for name in (*precision, *named()))
     return f"{arrays.device(settings.device)} with {counted(number, 'core')}{kernels}{chosen}"
 
 

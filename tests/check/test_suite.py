@@ -1,12 +1,13 @@
 """Rows of the table: what is asked of a pair of implementations, and what is said of it."""
 
+import functools
 import math
 
 import numpy as np
 import pytest
 
 from minialex.autograd import OPS, Cost, Implementation
-from minialex.check import Finding, Verdict, adjoint, suite, table
+from minialex.check import Finding, Verdict, adjoint, noise, suite, table
 from minialex.check.case import Answer, Case
 from minialex.check.suite import Pair
 from tests.check import zoo
@@ -204,6 +205,54 @@ def test_a_pair_is_allowed_what_its_operands_lose():
     assert (back.common(), fore.common()) == (2.0**-24, 2.0**-24 + 2.0**-13)
     assert both.common(np.float64) == 2.0**-53
     assert (back.name, both.name) == ("plain>coarse", "plain")
+
+
+def test_short_numbers_lose_nothing_to_a_roundoff():
+    short = functools.partial(noise.short, roundoff=2.0**-8)
+    kept = np.array([0, 1, -1.5, 255, 2.0**-130, np.inf, -np.inf], np.float32)
+    np.testing.assert_array_equal(short(kept), kept)
+    assert np.isnan(short(np.array([np.nan])))
+    # of two at the same distance the even one
+    np.testing.assert_array_equal(
+        short(np.array([257.0, 258.0, 259.0, 263.0])), [256, 258, 260, 264]
+    )
+    a = np.random.default_rng(0).standard_normal(1000).astype(np.float32)
+    assert short(a).dtype == a.dtype
+    assert 2.0**-9 < np.abs(short(a) / a - 1).max() <= 2.0**-8
+    np.testing.assert_array_equal(short(a).view(np.uint32) & 0xFFFF, 0)
+
+
+def coarse_linear(share):
+    """Return linear of operands rounded to 8 bits, whose first gradient is off by a share."""
+    plain = OPS["linear"].implementations["plain"]
+
+    def short(*arrays):
+        return tuple(noise.short(a, 2.0**-8) for a in arrays)
+
+    def forward(x, w, b=None):
+        return plain.forward(*short(x, w), b)[0], (x, w)
+
+    def backward(gy, saved):
+        (gy,), saved = short(gy), short(*saved)
+        gx, *others = plain.backward(gy, saved)
+        return gx * np.float32(1 + share), *others
+
+    return Implementation(forward, backward, operand_roundoff=2.0**-8)
+
+
+@pytest.mark.parametrize(("share", "verdict"), [(0.0, PASS), (0.01, FAIL)])
+def test_what_coarse_operands_leave_undecided_short_ones_decide(share, verdict):
+    there = OPS["linear"]
+    both = {"plain": there.implementations["plain"], "coarse": coarse_linear(share)}
+    pair = Pair(suite.Op("linear", both, there.cost), "coarse", "coarse", np.dtype(np.float32))
+    case = Case("small", lambda rng: tuple(map(rng.standard_normal, ((3, 4), (5, 4), (5,)))))
+    found = {finding.what: finding for finding in suite.check(pair, case).findings}
+    decided = found["gradient of input 0, of operands that need no rounding"]
+    assert decided.verdict is verdict
+    # by what the type allows, not the operands
+    assert decided.bound < 1e-4
+    assert found["output"].verdict is PASS
+    assert found["the same bits when run again"].verdict is PASS
 
 
 def test_a_pair_runs_in_the_types_of_both():

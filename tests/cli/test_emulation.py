@@ -70,10 +70,17 @@ def test_a_mode_that_is_misspelt(minialex, photos):
     assert "--emulate checkd: did you mean --emulate checked?" in answer.err
 
 
-def test_a_run_in_tf32_is_told_what_it_can_go_on_on(minialex, photos):
-    words = "--precision", "tf32", "--stop-after", 1
-    assert minialex("train", photos, *TINY, *words, "--emulate", "--out", "run").status == 0
-    refused(minialex("train", "--resume", "run"), "use such a GPU, emulate one (--emulate), or use")
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+def test_a_run_in_fewer_bits_goes_on_without_tensor_cores_in_fp32(minialex, photos, precision):
+    words = "--precision", precision, "--stop-after", 1
+    begun = minialex("train", photos, *TINY, *words, "--emulate", "--out", "run")
+    assert begun.status == 0
+    assert f"on cpu by emulated CUDA kernels (fast) in {precision};" in begun.out
+    refused(minialex("train", "--resume", "run"), "emulate one (--emulate), or use precision fp32")
+    ended = minialex("train", "--resume", "run", "--precision", "fp32")
+    assert ended.status == 0
+    assert f"precision {precision}, from here on cpu with" in " ".join(ended.out.split())
+    assert f" in {precision};" not in ended.out
 
 
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(minialex, photos, run_folder):

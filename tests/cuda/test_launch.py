@@ -125,10 +125,22 @@ def test_an_empty_grid_runs_nothing_but_is_still_checked():
 class Raw:
     """What CuPy makes of a compiled kernel: here, a list of its launches."""
 
+    STATIC = 128
+    """Bytes of shared memory that it declares; with the dynamic ones 48 KiB need no asking."""
+
     def __init__(self, name):
-        self.name, self.launches, self.max_dynamic_shared_size_bytes = name, [], 48 * 1024
+        self.name, self.launches, self.asked = name, [], []
+
+    @property
+    def max_dynamic_shared_size_bytes(self):
+        return max([48 * 1024 - self.STATIC, *self.asked])
+
+    @max_dynamic_shared_size_bytes.setter
+    def max_dynamic_shared_size_bytes(self, size):
+        self.asked.append(size)
 
     def __call__(self, grid, block, args, *, shared_mem):
+        assert shared_mem <= self.max_dynamic_shared_size_bytes, "CUDA_ERROR_INVALID_VALUE"
         self.launches.append((grid, block, args, shared_mem))
 
 
@@ -226,10 +238,18 @@ def test_an_edited_source_is_compiled_again(cupy):
 def test_a_null_pointer_and_much_shared_memory(cupy):
     k = kernel("features.cu", "strided", optional=("bias",))
     x, y = cupy.ndarray(4), cupy.ndarray(4)
-    k(1, 32, x, None, y, 4, 1.0, STEP=1, DOUBLED=False, shared=100_000)
+
+    def launch(shared):
+        k(1, 32, x, None, y, 4, 1.0, STEP=1, DOUBLED=False, shared=shared)
+
+    launch(48 * 1024 - Raw.STATIC)
     raw = cupy.modules[0].functions["strided<float, 1, false>"]
-    assert raw.max_dynamic_shared_size_bytes == 100_000
-    ((_, _, args, shared),) = raw.launches
+    assert raw.asked == []
+    # with what the kernel declares these are more than 48 KiB
+    for size in 48 * 1024, 1000, 100_000, 48 * 1024, 100_000:
+        launch(size)
+    assert raw.asked == [48 * 1024, 100_000]
+    _, _, args, shared = raw.launches[-1]
     assert shared == 100_000
     assert args[1] == 0
     assert args[1].dtype == np.uint64

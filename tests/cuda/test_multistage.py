@@ -7,13 +7,14 @@ from hypothesis import strategies as st
 
 from minialex import cuda
 from minialex.autograd import OPS
+from minialex.cuda import nvrtc
 from minialex.cuda.architectures import ARCHITECTURES, KIB
 from minialex.ops._cuda import launching, tiling
 from minialex.ops.conv2d import multistage
 from minialex.ops.conv2d.cuda import checked_shape
 from minialex.ops.linear import bf16
 from minialex.ops.linear import cuda as linear_cuda
-from tests.cuda import conv2d_runs, linear_runs
+from tests.cuda import conv2d_runs, linear_runs, tools
 from tests.cuda.conv2d_runs import Conv, forced, poisoned
 
 FP32, TF32, BF16 = "multistage_tf32x3", "multistage_tf32", "bf16"
@@ -265,6 +266,21 @@ def test_a_kernel_has_as_many_stages_as_memory_is_asked_for(rung, name, monkeypa
         with pytest.raises(cuda.EmulationError) as caught:
             linear_runs.results(rung, *arrays)
     assert caught.value.kind == "out-of-bounds"
+
+
+@tools.compiles
+@pytest.mark.parametrize("rung", [FP32, BF16])
+def test_the_compiler_sees_as_many_stages_as_the_host_has(rung):
+    """Of each GPU that it knows, by the memory that Coords take; sm_121 is one of them."""
+    file = "conv2d_bf16.cu" if rung == BF16 else "conv2d_multistage.cu"
+    itemsize = tiling.STAGE_ARITHMETICS[rung].itemsize
+    capabilities = [n for n in nvrtc.capabilities() if n >= 80]
+    assert {80, 86, 90, 120, 121} <= set(capabilities)
+    for capability in capabilities:
+        names = [f"conv2d_forward_{rung}<4>"]
+        (usage,) = nvrtc.usage(file, f"sm_{capability}", names)
+        seen = usage.shared // (16 * 72 // itemsize)
+        assert seen == tiling.num_stages(capability, itemsize), capability
 
 
 MAIN_LOOP = {"stage_panels.cuh", "async_copy.cuh", "vectors.cuh"}

@@ -57,7 +57,7 @@ WRONG = [
     ("skip_unreadable", 1),
     ("pretrained", 7),
     ("out", ""),
-    ("precision", "bf16"),
+    ("precision", "fp8"),
     ("workers", -1),
     ("log_every", 0),
     ("save_minutes", -1.0),
