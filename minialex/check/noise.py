@@ -115,7 +115,7 @@ def common(dtype: Any, operand_roundoff: float = 0.0) -> float:
 
 
 def short(a: Array, roundoff: float) -> Array:
-    """Return the numbers nearest to those of `a` that a unit roundoff of `roundoff` leaves as is."""
+    """Return the numbers nearest to those of `a` that a unit roundoff of `roundoff` leaves."""
     fraction, exponent = np.frexp(a)
     return np.asarray(np.ldexp(np.rint(fraction / roundoff) * roundoff, exponent), a.dtype)
 

@@ -7,7 +7,7 @@
     tf32               kernels/linear_tensor_core.cu   the same with numbers rounded to 11 bits
     multistage_tf32x3  kernels/linear_multistage.cu    tf32x3, panels copied several stages ahead
     multistage_tf32    kernels/linear_multistage.cu    the same with numbers rounded to 11 bits
-    bf16               kernels/linear_bf16.cu          the same with numbers rounded to 8 bits: bf16.py
+    bf16               kernels/linear_bf16.cu          the same, rounded to 8 bits (bf16.py)
 
 saved = (x, w), as for every implementation. tf32x3 and multistage_tf32x3 give NaN where the others
 give an infinity: they take numbers apart, and infinity minus infinity is none. Those from tf32 on
