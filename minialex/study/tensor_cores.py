@@ -28,6 +28,8 @@ from minialex.cuda.architectures import ARCHITECTURES, TensorCoreArithmetic
 PAGE, PICTURE = "docs/tensor-cores.md", "docs/tensor-cores.png"
 TERMS_PER_STEP = 8
 """Terms of a step of ``kernels/panel_product.cuh``, and of one instruction with TF32 operands."""
+TERMS_PER_STAGE = 32
+"""Terms of a stage of ``kernels/multistage_product.cuh`` with bfloat16 operands."""
 
 LENGTHS = {
     8: "one step",
@@ -87,41 +89,71 @@ def round_to_tf32(x: Array) -> Array:
     return np.asarray(((x.view(np.uint32) + np.uint32(0x1000)) & _MASK).view(np.float32))
 
 
-def products(a: Array, b: Array, terms: int) -> list[tuple[Array, Array]]:
-    """Return the pairs of TF32 operands whose products replace a b, the smallest first.
+def round_to_bfloat16(x: Array) -> Array:
+    """Return the nearest bfloat16 numbers, of two at the same distance the even one."""
+    bits = x.view(np.uint32)
+    return np.asarray(((bits + 0x7FFF + (bits >> 16 & 1)) & np.uint32(0xFFFF0000)).view(np.float32))
 
-    `terms` is 3 for 3xTF32 and 1 for plain TF32.
-    """
+
+Operands = Callable[[Array, Array], list[tuple[Array, Array]]]
+"""Returns the pairs of operands whose products replace a b, in the order of their additions."""
+
+
+def three_tf32(a: Array, b: Array) -> list[tuple[Array, Array]]:
+    """Return the operands of 3xTF32, of the smallest products first."""
     big_a, big_b = round_to_tf32(a), round_to_tf32(b)
-    if terms == 1:
-        return [(big_a, big_b)]
     small_a, small_b = a - big_a, b - big_b
     return [(small_a, big_b), (big_a, small_b), (big_a, big_b)]
 
 
-def _steps(x: Array) -> Array:
-    """Return terms (n, K) as steps (n, steps, TERMS_PER_STEP), zero-padded."""
+def tf32(a: Array, b: Array) -> list[tuple[Array, Array]]:
+    """Return those of plain TF32."""
+    return [(round_to_tf32(a), round_to_tf32(b))]
+
+
+def bfloat16(a: Array, b: Array) -> list[tuple[Array, Array]]:
+    """Return those of bfloat16."""
+    return [(round_to_bfloat16(a), round_to_bfloat16(b))]
+
+
+def _steps(x: Array, terms: int = TERMS_PER_STEP) -> Array:
+    """Return terms (n, K) as steps (n, steps, terms), zero-padded."""
     n, K = x.shape
-    padded = np.zeros((n, -(-K // TERMS_PER_STEP) * TERMS_PER_STEP), np.float32)
+    padded = np.zeros((n, -(-K // terms) * terms), np.float32)
     padded[:, :K] = x
-    return padded.reshape(n, -1, TERMS_PER_STEP)
+    return padded.reshape(n, -1, terms)
 
 
-# Summation methods. Each returns the running sums (n, steps) in float32 after every step of 8.
+# Summation methods. Each returns the running sums (n, steps) in float32 after every step.
 
 
-def promoted(a: Array, b: Array, cores: TensorCoreArithmetic, terms: int = 3) -> Array:
-    """Sum up each step in a tensor core, from zero, and the steps by ordinary additions."""
-    step = np.zeros(_steps(a).shape[:2], np.float32)
-    for x, y in products(_steps(a), _steps(b), terms):
-        step = truncated_sum(x, y, step, cores)
+def promoted(
+    a: Array,
+    b: Array,
+    cores: TensorCoreArithmetic,
+    operands: Operands = three_tf32,
+    step: int = TERMS_PER_STEP,
+    group: int = TERMS_PER_STEP,
+) -> Array:
+    """Sum up each step in a tensor core, from zero, and the steps by ordinary additions.
+
+    The terms of a `group` are added in one go.
+    """
+    a, b = _steps(a, step), _steps(b, step)
+    sums = np.zeros(a.shape[:2], np.float32)
+    for first in range(0, step, group):
+        part = np.s_[:, :, first : first + group]
+        for x, y in operands(a[part].copy(), b[part].copy()):
+            sums = truncated_sum(x, y, sums, cores)
     # one after another, each rounded
-    return np.asarray(np.add.accumulate(step, axis=1, dtype=np.float32))
+    return np.asarray(np.add.accumulate(sums, axis=1, dtype=np.float32))
 
 
-def kept_inside(a: Array, b: Array, cores: TensorCoreArithmetic, terms: int = 3) -> Array:
+def kept_inside(
+    a: Array, b: Array, cores: TensorCoreArithmetic, operands: Operands = three_tf32
+) -> Array:
     """Sum up everything in the tensor core."""
-    pairs = products(_steps(a), _steps(b), terms)
+    pairs = operands(_steps(a), _steps(b))
     steps = _steps(a).shape[1]
     running = np.zeros((len(a), steps), np.float32)
     total = np.zeros(len(a), np.float32)
@@ -144,12 +176,34 @@ def multiply_add(a: Array, b: Array, cores: TensorCoreArithmetic) -> Array:
     return running
 
 
-SUMMATIONS: dict[str, Callable[[Array, Array, TensorCoreArithmetic], Array]] = {
-    "FFMA": multiply_add,
-    "3xTF32 kept inside": kept_inside,
-    "3xTF32 promoted": promoted,
-    "TF32 kept inside": functools.partial(kept_inside, terms=1),
-    "TF32 promoted": functools.partial(promoted, terms=1),
+@dataclass(frozen=True)
+class Summation:
+    """A summation method.
+
+    Attributes
+    ----------
+    sums : function
+        Returns the running sums of the products of two arrays (n, K) after every step.
+    step : int
+        How many terms a step has.
+    """
+
+    sums: Callable[[Array, Array, TensorCoreArithmetic], Array]
+    step: int = TERMS_PER_STEP
+
+
+SUMMATIONS = {
+    "FFMA": Summation(multiply_add),
+    "3xTF32 kept inside": Summation(kept_inside),
+    "3xTF32 promoted": Summation(promoted),
+    "TF32 kept inside": Summation(functools.partial(kept_inside, operands=tf32)),
+    "TF32 promoted": Summation(functools.partial(promoted, operands=tf32)),
+    "bfloat16 promoted": Summation(
+        functools.partial(
+            promoted, operands=bfloat16, step=TERMS_PER_STAGE, group=2 * TERMS_PER_STEP
+        ),
+        TERMS_PER_STAGE,
+    ),
 }
 
 
@@ -169,24 +223,20 @@ class Error:
     bias: float
 
 
-def errors(
-    way: Callable[[Array, Array, TensorCoreArithmetic], Array],
-    lengths: Sequence[int],
-    sums: int = SUMS_PER_LENGTH,
-) -> list[Error]:
+def errors(way: Summation, lengths: Sequence[int], sums: int = SUMS_PER_LENGTH) -> list[Error]:
     """Return the error of `way` for sums of these lengths, of products of normal numbers."""
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((2, sums, max(lengths)), np.float32)
-    running = way(a, b, _hopper())
+    running = way.sums(a, b, _hopper())
     exact = a.astype(np.float64) * b
     found = []
     for K in lengths:
         truth, size = exact[:, :K].sum(1), np.sqrt((exact[:, :K] ** 2).sum(1))
         # a length that is no multiple of a step has a sum of its own
         got = (
-            running[:, K // TERMS_PER_STEP - 1]
-            if K % TERMS_PER_STEP == 0
-            else way(a[:, :K], b[:, :K], _hopper())[:, -1]
+            running[:, K // way.step - 1]
+            if K % way.step == 0
+            else way.sums(a[:, :K], b[:, :K], _hopper())[:, -1]
         )
         error = (got - truth) / size
         bias = float((error * np.sign(truth)).mean())
@@ -237,7 +287,7 @@ def _table(found: dict[str, list[Error]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-_COLOURS = "#222222", "#D55E00", "#0072B2", "#E69F00", "#56B4E9"
+_COLOURS = "#222222", "#D55E00", "#0072B2", "#E69F00", "#56B4E9", "#009E73"
 
 
 def picture(found: dict[str, list[Error]]) -> Figure:
@@ -258,7 +308,7 @@ def picture(found: dict[str, list[Error]]) -> Figure:
         axes.grid(alpha=0.3)
     left.set_ylim(bottom=1e-8)
     left.set_ylabel("error / root of the sum of squared terms")
-    figure.legend(loc="outside lower center", ncols=len(found), frameon=False)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 
@@ -312,6 +362,7 @@ as the sum is long. Promoted, it is more accurate than FFMA for all of AlexNet's
 eighth of the roundings. The remaining truncation error is half a unit roundoff, 3e-8, at every
 length, which only a sum of one or two steps shows. Plain TF32 (`tf32`) is limited by its operands,
 rounded to 11 bits; kept inside, a long sum has a bias of a fifth of that, which promotion removes.
+So is `bf16`, eight times as much, by operands of 8 bits; its steps are of 32 terms.
 """
 
 

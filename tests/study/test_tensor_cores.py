@@ -37,16 +37,27 @@ def whole_sums(monkeypatch):
     tiling.plan_tiles.cache_clear()
 
 
+ARITHMETIC = {
+    "tf32x3": {},
+    "tf32": {"operands": study.tf32},
+    "multistage_tf32x3": {},
+    "multistage_tf32": {"operands": study.tf32, "step": 16},
+    "bf16": {"operands": study.bfloat16, "step": 32, "group": 16},
+}
+"""By rung, how it sums up, as `study.promoted` takes it."""
+
+
 @pytest.mark.parametrize("K", [3, 64, 363])
-@pytest.mark.parametrize(("rung", "terms"), [("tf32x3", 3), ("tf32", 1)])
+@pytest.mark.parametrize("rung", ARITHMETIC)
 @pytest.mark.usefixtures("whole_sums")
-def test_the_kernel_promotes_every_step(rung, terms, K):
+def test_the_kernel_promotes_every_step(rung, K):
     rng = np.random.default_rng(K)
     x, w = rng.standard_normal((2, 9, K), np.float32)
     with cuda.emulated():
         y, _ = OPS["linear"].implementations[rung].forward(x, w)
     pairs = [np.ascontiguousarray(v.reshape(-1, K)) for v in np.broadcast_arrays(x[:, None], w)]
-    expected = study.promoted(*pairs, ARCHITECTURES["sm_90"].tensor_cores, terms)[:, -1]
+    cores = ARCHITECTURES["sm_90"].tensor_cores
+    expected = study.promoted(*pairs, cores, **ARITHMETIC[rung])[:, -1]
     assert (y.reshape(-1) == expected).all()
 
 
@@ -108,7 +119,7 @@ def test_the_table_has_a_line_for_every_length_and_a_column_for_every_way():
 
 
 def test_the_picture_shows_errors_and_the_size_of_biases_against_the_length():
-    figure = study.picture(MADE_UP | dict.fromkeys("abc", MADE_UP["promoted"]))
+    figure = study.picture(MADE_UP | dict.fromkeys("abcd", MADE_UP["promoted"]))
     left, right = figure.axes
     lengths = list(study.LENGTHS)
     for axes, values in ((left, [e.rms for e in MADE_UP["FFMA"]]), (right, [4e-9, 2e-9, 0])):
@@ -119,10 +130,10 @@ def test_the_picture_shows_errors_and_the_size_of_biases_against_the_length():
         assert [t.get_text() for t in axes.get_xticklabels()][-1] == "43,264"
     assert right.lines[0].get_ydata()[3] == pytest.approx(2e-9)
     (legend,) = figure.legends
-    assert [t.get_text() for t in legend.get_texts()] == ["FFMA", "promoted", "a", "b", "c"]
+    assert [t.get_text() for t in legend.get_texts()] == ["FFMA", "promoted", *"abcd"]
     colours = [line.get_color() for line in left.lines]
     assert colours == [line.get_color() for line in right.lines]
-    assert len(set(colours)) == 5
+    assert len(set(colours)) == 6
 
 
 def test_errors_are_shares_of_the_root_of_the_summed_squares():
@@ -133,6 +144,6 @@ def test_errors_are_shares_of_the_root_of_the_summed_squares():
         sizes = np.sqrt(np.cumsum((x.astype(np.float64) * y) ** 2, 1))[:, 7::8]
         return sums - np.sign(sums) * sizes * np.array([[0.25], [0.25], [0.5], [0.0]])
 
-    for error in study.errors(short, [8, 16], 4):
+    for error in study.errors(study.Summation(short), [8, 16], 4):
         assert error.bias == pytest.approx(-0.25)
         assert error.rms == pytest.approx(((0.25**2 * 2 + 0.5**2) / 4) ** 0.5)
