@@ -63,7 +63,7 @@ def test_the_list_of_what_there_is(minialex):
     answer = minialex("trace", "linear", "--implementation", "naive", "--list")
     assert answer.status == 0
     lines = answer.out.splitlines()
-    rungs = "naive, tiled, register_blocked, tf32x3, tf32, multistage_tf32x3, multistage_tf32"
+    rungs = "naive, tiled, register_blocked, tf32x3, tf32, multistage_tf32x3, multistage_tf32, bf16"
     assert lines[0].split(maxsplit=1)[1] == rungs
     assert "linear_forward_naive" in lines[2]
     assert "linear_weight_gradient_naive" in lines[3]
