@@ -234,7 +234,7 @@ FAULTS = [
         "write_chunk",
         "conv2d",
         RUNG,
-        error="out-of-bounds",
+        error="race",
     ),
     Fault(
         "padding not zero",
