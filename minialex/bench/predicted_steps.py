@@ -31,6 +31,7 @@ from minialex.cuda import kernel_files, nvrtc
 from minialex.cuda.emulator.named import array_parameters
 from minialex.cuda.observe import LaunchFunction, wrapped_launches
 from minialex.cuda.plan import LaunchPlan
+from minialex.cuda.scalars import bfloat16_bits
 from minialex.errors import MinialexError
 from minialex.files import atomic_write
 from minialex.plain_json import read_json, typed
@@ -179,9 +180,9 @@ def _fill(array: Array, plan: LaunchPlan) -> None:
     if array.dtype == np.float32:
         some = np.maximum(rng.standard_normal(min(_FILLING, array.size), np.float32), 0)
     elif array.dtype == np.uint16:
-        # bfloat16: the upper halves of such floats
+        # of bfloat16
         some = rng.standard_normal(min(_FILLING, array.size), np.float32)
-        some = (np.maximum(some, 0).view(np.uint32) >> 16).astype(np.uint16)
+        some = bfloat16_bits(np.maximum(some, 0))
     elif array.dtype == np.uint8:
         taps = plan.sizes.get("KH", 16) * plan.sizes.get("KW", 16)
         some = rng.integers(0, taps, min(_FILLING, array.size), np.uint8)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 _DTYPES: dict[str, type[np.generic]] = {
     "bool": np.bool_,
@@ -116,7 +117,7 @@ def cast(value: object, ctype: str, what: str) -> np.generic:
     """
     dtype = dtype_of(ctype)
     if ctype == "__nv_bfloat16":
-        return _bfloat16(_cast_float(value, np.dtype(np.float32), ctype, what))
+        return np.uint16(bfloat16_bits(_cast_float(value, np.dtype(np.float32), ctype, what)))
     if dtype.kind == "b":
         return _cast_bool(value, what)
     if dtype.kind == "f":
@@ -124,12 +125,13 @@ def cast(value: object, ctype: str, what: str) -> np.generic:
     return _cast_int(value, dtype, ctype, what)
 
 
-def _bfloat16(number: np.generic) -> np.generic:
-    """Return the bits of the bfloat16 next to a float32, of two the even one."""
-    bits = int(np.float32(number).view(np.uint32))
-    if np.isnan(number):
-        return np.uint16(0x7FFF)
-    return np.uint16((bits + 0x7FFF + (bits >> 16 & 1)) >> 16)
+def bfloat16_bits(x: npt.ArrayLike) -> npt.NDArray[np.uint16]:
+    """Return the bits of the bfloat16 numbers next to float32 numbers, of two the even one."""
+    numbers = np.asarray(x, np.float32)
+    # wider, as a NaN may have all bits
+    bits = numbers.view(np.uint32).astype(np.uint64)
+    nearest = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
+    return np.where(np.isnan(numbers), 0x7FFF, nearest).astype(np.uint16)
 
 
 def _cast_bool(value: object, what: str) -> np.generic:

@@ -24,6 +24,8 @@ from matplotlib.ticker import NullFormatter
 
 from minialex.arrays import Array
 from minialex.cuda.architectures import ARCHITECTURES, TensorCoreArithmetic
+from minialex.cuda.scalars import bfloat16_bits
+from minialex.weights.safetensors import bfloat16_to_float32
 
 PAGE, PICTURE = "docs/tensor-cores.md", "docs/tensor-cores.png"
 TERMS_PER_STEP = 8
@@ -91,8 +93,7 @@ def round_to_tf32(x: Array) -> Array:
 
 def round_to_bfloat16(x: Array) -> Array:
     """Return the nearest bfloat16 numbers, of two at the same distance the even one."""
-    bits = x.view(np.uint32)
-    return np.asarray(((bits + 0x7FFF + (bits >> 16 & 1)) & np.uint32(0xFFFF0000)).view(np.float32))
+    return bfloat16_to_float32(bfloat16_bits(x))
 
 
 Operands = Callable[[Array, Array], list[tuple[Array, Array]]]

@@ -14,6 +14,7 @@ from minialex.ops.conv2d import multistage
 from minialex.ops.conv2d.cuda import checked_shape
 from minialex.ops.linear import bf16
 from minialex.ops.linear import cuda as linear_cuda
+from minialex.study.tensor_cores import round_to_bfloat16, round_to_tf32
 from tests.cuda import conv2d_runs, linear_runs, tools
 from tests.cuda.conv2d_runs import Conv, forced, poisoned
 
@@ -32,16 +33,8 @@ def poison():
 
 
 def rounded(rung, a):
-    """Return what a rung keeps of `a`.
-
-    TF32: 11 bits, halves away from zero. bfloat16: 8 bits, halves to the even one.
-    """
-    bits = a.view(np.uint32)
-    if rung == TF32:
-        return ((bits + 0x1000) & 0xFFFFE000).view(F32)
-    if rung == BF16:
-        return ((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000).view(F32)
-    return a
+    """Return what a rung keeps of `a`."""
+    return {TF32: round_to_tf32, BF16: round_to_bfloat16}.get(rung, np.asarray)(a)
 
 
 def bits_of_bfloat16(a):
