@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
@@ -30,6 +31,13 @@ _NUMPY = (np.ndarray, np.generic)
 _DRIVER = "/proc/driver/nvidia/version"
 _INSTALL = "pip install 'minialex[cuda12]', for CUDA 13 'minialex[cuda13]'"
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+"""The types that numbers are computed in, those of parameters among them."""
+
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+"""A type that activations are held in, and not computed in: 8 bits, and float32's exponents."""
+
+DIFFERENTIABLE = (*FLOATS, BFLOAT16)
+"""The types that gradients flow through."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,11 @@ def array_module(x: Array) -> Any:
     if cupy is not None and isinstance(x, cupy.ndarray):
         return cupy
     raise TypeError(f"expected a NumPy or CuPy array, got {type(x).__name__}")
+
+
+def is_floating(dtype: np.dtype[Any]) -> bool:
+    """Return whether `dtype` is a floating-point type; NumPy does not count `BFLOAT16` as one."""
+    return dtype.kind == "f" or dtype == BFLOAT16
 
 
 def is_array(x: Any) -> bool:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from minialex import cuda
-from minialex.arrays import Device
+from minialex.arrays import BFLOAT16, Device
 from minialex.errors import MinialexError
 from minialex.wording import unknown
 
@@ -30,7 +30,8 @@ PRECISIONS = FP32, TF32, BF16
 
 ``fp32`` is about as accurate as multiplying and adding in float32; ``tf32`` rounds what is
 multiplied to 10 bits of fraction (a relative error of up to 2^-11 each), ``bf16`` to 7 (2^-8), and
-both add in float32.
+both add in float32. In ``bf16`` the networks of ``minialex.models`` hold activations in bfloat16
+as well, see `activation_dtype`.
 """
 
 MIN_TENSOR_CORE_CAPABILITY = 80
@@ -60,7 +61,8 @@ class Routine:
     cpu : str
         The default elsewhere. The record says beside it why it is not ``"plain"``.
     tensor_cores : dict
-        By precision, the default for float32 arrays on tensor cores.
+        By precision, the default for float32 arrays on tensor cores; that of ``bf16`` is it for
+        bfloat16 arrays too.
     """
 
     name: str
@@ -108,6 +110,15 @@ def precision() -> str:
     return _switch.get().get(_PRECISION, FP32)
 
 
+def activation_dtype() -> np.dtype[Any]:
+    """Return the type that a network of float32 weights holds activations in.
+
+    It is bfloat16 in the precision ``bf16``, else float32: a network rounds the images that it is
+    given, and all that its layers make of them is of that type.
+    """
+    return BFLOAT16 if precision() == BF16 else np.dtype(np.float32)
+
+
 def implementation_for(routine: Routine, device: Device, dtype: Any = np.float32) -> Any:
     """Return the implementation that runs on arrays of `device` and `dtype`."""
     return routine.implementations[implementation_name(routine, device, dtype)]
@@ -117,9 +128,10 @@ def implementation_name(routine: Routine, device: Device, dtype: Any = np.float3
     """Return the name of the implementation that runs on arrays of `device` and `dtype`.
 
     It is the one that `using` names. Where none is named it is the routine's `cpu` where no
-    kernels run; on a GPU with tensor cores, for float32, that of `tensor_cores` for the precision;
-    and its `kernel` elsewhere. The emulator has tensor cores as well, but is slower on them than
-    without: there `fp32` is the `kernel`, unless it counts what that GPU would do.
+    kernels run; on a GPU with tensor cores, for float32, that of `tensor_cores` for the precision,
+    and for bfloat16 that for ``bf16``; and its `kernel` elsewhere. The emulator has tensor cores as
+    well, but is slower on them than without: there `fp32` is the `kernel`, unless it counts what
+    that GPU would do.
 
     Raises
     ------
@@ -140,10 +152,16 @@ def _implementation_name(routine: Routine, device: Device, dtype: Any) -> str:
     wanted = switch.get(_PRECISION, FP32)
     if wanted in routine.tensor_cores and dtype == np.float32:
         check_precision(wanted, device)
-        fast = cuda.is_gpu(device) and cuda.capability(device) >= MIN_TENSOR_CORE_CAPABILITY
-        if fast or wanted != FP32:
+        if wanted != FP32 or (cuda.is_gpu(device) and _has_tensor_cores(device)):
             return routine.tensor_cores[wanted]
+    if BF16 in routine.tensor_cores and dtype == BFLOAT16 and _has_tensor_cores(device):
+        return routine.tensor_cores[BF16]
     return routine.cpu if cuda.why_not(device) else routine.kernel
+
+
+def _has_tensor_cores(device: Device) -> bool:
+    runs_kernels = not cuda.why_not(device)
+    return runs_kernels and cuda.capability(device) >= MIN_TENSOR_CORE_CAPABILITY
 
 
 def check_precision(precision: str, device: Device) -> None:

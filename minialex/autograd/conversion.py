@@ -9,12 +9,12 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from minialex import arrays
-from minialex.arrays import Array, Device
+from minialex.arrays import BFLOAT16, Array, Device
 
 Number: TypeAlias = int | float
 
-DTYPE_KINDS = {"b": 0, "u": 1, "i": 1, "f": 2}
-"""The kinds of dtype that a Tensor can have, in the order of type promotion."""
+_RANKS = {"b": 0, "u": 1, "i": 1, "f": 2}
+"""The kinds of dtype that a Tensor can have, beside bfloat16, in the order of type promotion."""
 
 _DTYPES_OF_NUMBERS = tuple(map(np.dtype, (bool, np.int64, np.float32)))
 """What Python's bool, int and float become."""
@@ -43,7 +43,7 @@ def as_array(data: Any) -> Array:
         array = np.asarray(data)
         if array.dtype == np.float64 and not isinstance(data, np.generic):
             array = array.astype(np.float32)
-    if array.dtype.kind not in DTYPE_KINDS:
+    if array.dtype.kind not in _RANKS and array.dtype != BFLOAT16:
         raise TypeError(
             f"a Tensor holds numbers, not {type(data).__name__} ({array.dtype}); give floats, "
             "whole numbers or booleans"
@@ -102,7 +102,8 @@ def number_like(number: Number, like: Array) -> Array:
     A whole number beside booleans is int64; a float beside booleans or whole numbers is float32.
     """
     rank = 0 if isinstance(number, bool) else 1 if isinstance(number, int) else 2
-    dtype = like.dtype if rank <= DTYPE_KINDS[like.dtype.kind] else _DTYPES_OF_NUMBERS[rank]
+    fits = like.dtype == BFLOAT16 or rank <= _RANKS[like.dtype.kind]
+    dtype = like.dtype if fits else _DTYPES_OF_NUMBERS[rank]
     try:
         return arrays.array_module(like).asarray(number, dtype)  # type: ignore[no-any-return]
     except OverflowError:

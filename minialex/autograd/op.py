@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from minialex import arrays
-from minialex.arrays import Array, Device
+from minialex.arrays import BFLOAT16, Array, Device
 from minialex.autograd.choice import PLAIN, Routine, implementation_for
 from minialex.autograd.graph import Edge, Gradients, Node, described, grad_enabled
 from minialex.autograd.requests import check_backward, check_forward, parameters_of, requests_of
 from minialex.autograd.tensor import Tensor, as_tensor
+from minialex.autograd.widening import widened
 
 Shapes = tuple[tuple[int, ...] | None, ...]
 
@@ -52,7 +56,8 @@ class Implementation:
         Why it cannot run on arrays of that device; empty where it can, as array operations always
         can. Kernels give ``cuda.why_not``.
     dtypes : tuple of str
-        The floating-point types of arrays that it takes; it raises a TypeError for others.
+        The floating-point types of arrays that it takes; it raises a TypeError for others. bfloat16
+        arrays are given as they are where it is among them, and else as float32, see `widened`.
     operand_roundoff : float
         The largest share of itself that an operand is rounded by before it is multiplied, where it
         has fewer bits than its type: 2**-11 for TF32. The checker allows for that.
@@ -72,6 +77,12 @@ class Implementation:
     def __post_init__(self) -> None:
         object.__setattr__(self, "takes", requests_of(self.forward, self.backward))
 
+    @functools.cached_property
+    def widened(self) -> Implementation:
+        """The same for bfloat16 arrays, computed in float32."""
+        forward, backward = widened(self.forward, self.backward)
+        return replace(self, forward=forward, backward=backward, dtypes=(*self.dtypes, "bfloat16"))
+
 
 @dataclass(frozen=True, eq=False)
 class Op(Routine):
@@ -90,9 +101,13 @@ class Op(Routine):
         those of the plain forward are. Summaries and benchmarks need it.
     kernel, cpu : str
         The defaults where CUDA kernels run, and elsewhere; see `Routine`.
+    takes_weights : bool
+        Whether inputs after the first are weights: they stay float32 beside a first input that is
+        bfloat16, and so do their gradients. The result is of the type of the first input.
     """
 
     cost: Callable[..., Cost] = unknown_cost
+    takes_weights: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -113,8 +128,9 @@ class Op(Routine):
         """Run the op on Tensors, arrays or None and, where a gradient is wanted, record it."""
         tensors = tuple(None if x is None else as_tensor(x) for x in inputs)
         data = tuple(None if t is None else t.data for t in tensors)
-        device, dtype = common_device_and_dtype(self.name, data)
-        implementation: Implementation = implementation_for(self, device, dtype)
+        device, dtype = common_device_and_dtype(self.name, data, weights=self.takes_weights)
+        chosen: Implementation = implementation_for(self, device, dtype)
+        implementation = chosen if dtype != BFLOAT16 else self._for_bfloat16(chosen, data)
         edges = tuple(_edge(t) for t in tensors)
         keep = grad_enabled() and any(edge is not None for edge in edges)
         extras = {"keep": keep} if "keep" in implementation.takes else {}
@@ -133,8 +149,15 @@ class Op(Routine):
                 dtype=y.dtype,
             )
         for calls in _recordings.get():
-            calls.append(Call(self, implementation, data, params, result.data, result.node))
+            calls.append(Call(self, chosen, data, params, result.data, result.node))
         return result
+
+    def _for_bfloat16(self, chosen: Implementation, data: Gradients) -> Implementation:
+        """Return what runs on bfloat16 arrays: `chosen` itself where it takes them."""
+        narrow_weights = self.takes_weights and any(
+            a is not None and a.dtype == BFLOAT16 for a in data[1:]
+        )
+        return chosen if "bfloat16" in chosen.dtypes and not narrow_weights else chosen.widened
 
     def _checked(self, result: Any) -> tuple[Array, tuple[Any, ...]]:
         """Return what a forward returned, which must be an output and what it saved."""
@@ -152,8 +175,12 @@ def _edge(t: Tensor | None) -> Edge:
     return None if t is None or not t.requires_grad else t.node or t
 
 
-def common_device_and_dtype(name: str, data: Gradients) -> tuple[Device, Any]:
+def common_device_and_dtype(
+    name: str, data: Gradients, *, weights: bool = False
+) -> tuple[Device, Any]:
     """Return the device of the arrays that `name` takes, and their floating-point type, if any.
+
+    Where all but the first are `weights`, these may be float32 beside bfloat16.
 
     Raises
     ------
@@ -167,7 +194,9 @@ def common_device_and_dtype(name: str, data: Gradients) -> tuple[Device, Any]:
     if len(devices) > 1:
         places = ", ".join(sorted(map(str, devices)))
         raise ValueError(f"{name}: inputs on different devices ({places}); move them with .to()")
-    dtypes = {a.dtype for a in present if a.dtype.kind == "f"}
+    dtypes = {a.dtype for a in present if arrays.is_floating(a.dtype)}
+    if weights and present[0].dtype == BFLOAT16:
+        dtypes.discard(np.dtype(np.float32))
     if len(dtypes) > 1:
         kinds = ", ".join(sorted(map(str, dtypes)))
         raise TypeError(f"{name}: inputs of different types ({kinds}); convert with .astype()")

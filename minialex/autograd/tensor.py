@@ -19,8 +19,8 @@ from minialex.autograd.operators import FUNCTIONS, Operators
 
 
 def _check_differentiable(x: Array) -> None:
-    if x.dtype not in arrays.FLOATS:
-        raise TypeError(f"only float32 and float64 can require a gradient, not {x.dtype}")
+    if x.dtype not in arrays.DIFFERENTIABLE:
+        raise TypeError(f"only float32, float64 and bfloat16 can require a gradient, not {x.dtype}")
 
 
 class Tensor(Operators, Exchange):
@@ -39,7 +39,8 @@ class Tensor(Operators, Exchange):
         through DLPack (or ``__cuda_array_interface__``). Python floats become float32. Floats,
         whole numbers and booleans only.
     requires_grad : bool
-        Whether gradients with respect to this Tensor are wanted. float32 and float64 only.
+        Whether gradients with respect to this Tensor are wanted. float32, float64 and bfloat16
+        only.
 
     Attributes
     ----------
@@ -387,7 +388,9 @@ def as_tensors(*xs: Any) -> tuple[Tensor, ...]:
         return xs
     like = next((as_tensor(x) for x in xs if as_number(x) is None), None)
     tensors = tuple([as_tensor(x, like) for x in xs])
-    floats = [t.data.dtype for t in tensors if t.data.dtype.kind == "f"]
+    floats = [t.data.dtype for t in tensors if arrays.is_floating(t.data.dtype)]
     if len(floats) in (0, len(tensors)):
         return tensors
-    return tuple(t if t.dtype.kind == "f" else Tensor(t.data.astype(floats[0])) for t in tensors)
+    return tuple(
+        t if arrays.is_floating(t.dtype) else Tensor(t.data.astype(floats[0])) for t in tensors
+    )

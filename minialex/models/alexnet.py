@@ -17,7 +17,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from minialex.autograd import Tensor
+import numpy as np
+
+from minialex.autograd import Tensor, activation_dtype
 from minialex.nn import (
     AdaptiveAvgPool2d,
     Conv2d,
@@ -72,9 +74,14 @@ class AlexNet(Module):
         return f"classifier.{len(self.classifier) - 1}"
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the logits (N, num_classes) of images `x` (N, 3, H, W)."""
-        y: Tensor = self.classifier(self.flatten(self.avgpool(self.features(x))))
-        return y
+        """Return the logits (N, num_classes) of images `x` (N, 3, H, W).
+
+        They are of the type of `x`. Where that is float32, all in between is of the type of
+        activations, `minialex.autograd.activation_dtype`.
+        """
+        held = x.astype(activation_dtype()) if x.dtype == np.float32 else x
+        y: Tensor = self.classifier(self.flatten(self.avgpool(self.features(held))))
+        return y.astype(x.dtype)
 
 
 # alexnet: one column, no normalisation, as torchvision has it

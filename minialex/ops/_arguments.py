@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from minialex.arrays import FLOATS, Array, array_module
+from minialex.arrays import DIFFERENTIABLE, Array, array_module, is_floating
 from minialex.autograd import Cost, Op, Shapes, Tensor, as_tensor
 from minialex.autograd.conversion import as_float, as_number, flag
 from minialex.ops._windows import Pair, output_length, pooled_size
@@ -51,9 +51,9 @@ def elementwise_cost(per_element: int) -> Callable[..., Cost]:
 
 
 def check_float(op: str, **inputs: Tensor | None) -> None:
-    """Refuse inputs, given by name, that are neither float32 nor float64; None is left out."""
+    """Refuse inputs, given by name, that are not float32, float64 or bfloat16, nor None."""
     for name, x in inputs.items():
-        if x is not None and x.dtype not in FLOATS:
+        if x is not None and x.dtype not in DIFFERENTIABLE:
             raise TypeError(
                 f"{op}: {name} is {x.dtype}; convert it to float32 or float64 with .astype()"
             )
@@ -89,7 +89,7 @@ def check_booleans(op: str, *inputs: Any) -> tuple[Tensor, ...]:
 def floating(x: Any) -> Tensor:
     """Return `x` as a Tensor of floats: float32 where it holds whole numbers or booleans."""
     x = as_tensor(x)
-    return x if x.dtype.kind == "f" else Tensor(x.data.astype(np.float32))
+    return x if is_floating(x.dtype) else Tensor(x.data.astype(np.float32))
 
 
 def whole_number(op: str, name: str, value: Any) -> int:

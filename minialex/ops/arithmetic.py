@@ -27,7 +27,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from minialex.arrays import Array, array_module
+from minialex.arrays import Array, array_module, is_floating
 from minialex.autograd import Gradients, Implementation, Op, Tensor, as_tensor, as_tensors
 from minialex.ops._arguments import elementwise, elementwise_cost, floating, unbroadcast
 
@@ -192,7 +192,7 @@ def power(x: Any, exponent: Any) -> Tensor:
         If whole numbers are raised to an array of whole numbers of which some are negative.
     """
     x, p = as_tensors(x, exponent)
-    if x.dtype.kind != "f" and p.data.size and p.data.min() < 0:
+    if not is_floating(x.dtype) and p.data.size and p.data.min() < 0:
         if p.ndim:
             raise ValueError(
                 "power: whole numbers to negative powers are fractions; convert them to float32 or "

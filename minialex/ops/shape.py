@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minialex import arrays
-from minialex.arrays import FLOATS, Array, Device, array_module, device_of, to_device
+from minialex.arrays import DIFFERENTIABLE, Array, Device, array_module, device_of, to_device
 from minialex.autograd import (
     Cost,
     Gradients,
@@ -36,6 +36,7 @@ from minialex.autograd import (
 )
 from minialex.autograd.operators import answers_numpy
 from minialex.ops._arguments import ITEM_BYTES, is_sequence, normal_dim, normal_dims, whole_number
+from minialex.ops._cuda.astype import KERNEL as ASTYPE_KERNEL
 from minialex.ops._scatter import is_unique, scatter_add
 
 Saved = tuple[Any, ...]
@@ -105,12 +106,19 @@ def _to_back(gy: Array, saved: Saved, *, device: Device) -> Gradients:
     return (to_device(gy, saved[0]),)
 
 
-RESHAPE = Op("reshape", {"plain": Implementation(_reshape, _reshape_back)}, _free)
-PERMUTE = Op("permute", {"plain": Implementation(_permute, _permute_back)}, _free)
+_EVERY_TYPE: dict[str, Any] = {"dtypes": ("float32", "float64", "bfloat16")}
+
+RESHAPE = Op("reshape", {"plain": Implementation(_reshape, _reshape_back, **_EVERY_TYPE)}, _free)
+PERMUTE = Op("permute", {"plain": Implementation(_permute, _permute_back, **_EVERY_TYPE)}, _free)
 GETITEM = Op("getitem", {"plain": Implementation(_getitem, _getitem_back)}, _cost)
 CONCATENATE = Op("concatenate", {"plain": Implementation(_concatenate, _concatenate_back)}, _cost)
-ASTYPE = Op("astype", {"plain": Implementation(_astype, _astype_back)}, _cost)
-TO = Op("to", {"plain": Implementation(_to, _to_back)}, _cost)
+ASTYPE = Op(
+    "astype",
+    {"plain": Implementation(_astype, _astype_back, **_EVERY_TYPE), "kernel": ASTYPE_KERNEL},
+    _cost,
+    kernel="kernel",
+)
+TO = Op("to", {"plain": Implementation(_to, _to_back, **_EVERY_TYPE)}, _cost)
 
 
 def reshape(x: Tensor, *shape: Any) -> Tensor:
@@ -214,12 +222,12 @@ def concatenate(xs: Sequence[Tensor], dim: int = 0) -> Tensor:
 def astype(x: Tensor, dtype: npt.DTypeLike) -> Tensor:
     """Return `x` with elements of another type; itself where they are of it already.
 
-    Gradients flow to float32 and float64 only.
+    Gradients flow to float32, float64 and bfloat16 only.
     """
     x, wanted = as_tensor(x), np.dtype(dtype)
     if x.dtype == wanted:
         return x
-    return ASTYPE(x, dtype=wanted) if wanted in FLOATS else Tensor(x.data.astype(wanted))
+    return ASTYPE(x, dtype=wanted) if wanted in DIFFERENTIABLE else Tensor(x.data.astype(wanted))
 
 
 def to(x: Tensor, device: str | Device) -> Tensor:

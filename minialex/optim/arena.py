@@ -187,7 +187,10 @@ def _check(names: list[str], params: list[Tensor]) -> None:
     if len(kinds) > 1:
         raise ValueError(f"parameters differ in type or device: {sorted(kinds)}")
     if not all(p.is_leaf and p.dtype in arrays.FLOATS for p in params):
-        raise ValueError("an optimizer takes leaf Tensors, float32 or float64")
+        raise ValueError(
+            "an optimizer takes leaf Tensors, float32 or float64; beside activations of bfloat16, "
+            "parameters stay float32"
+        )
 
 
 def _rebind_gradient(name: str, p: Tensor, view: Array) -> None:

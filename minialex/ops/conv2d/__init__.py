@@ -112,6 +112,7 @@ OP = Op(
     cost,
     kernel="implicit_gemm",
     tensor_cores={"fp32": "tf32x3", "tf32": "tf32", "bf16": "bf16"},
+    takes_weights=True,
     # AlexNet's five layers, forward and backward at batch 32, two cores: plain 1.5 s, blocked
     # 0.8 s, auto 0.5 s
     cpu="auto",

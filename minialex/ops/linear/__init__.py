@@ -46,6 +46,7 @@ OP = Op(
     cost,
     kernel="register_blocked",
     tensor_cores={"fp32": "tf32x3", "tf32": "tf32", "bf16": "bf16"},
+    takes_weights=True,
     # AlexNet's three layers, forward and backward at batch 32, two cores: plain 136 ms, blocked
     # 127 ms; and its weight gradient can be deferred, which saves 200 MiB of a step
     cpu="blocked",
