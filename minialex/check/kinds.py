@@ -14,10 +14,10 @@ from enum import StrEnum
 import numpy as np
 
 from minialex import arrays
-from minialex.arrays import CPU, Array
+from minialex.arrays import BFLOAT16, CPU, Array
 from minialex.autograd import DeferredGradient
-from minialex.check import comparison, suite
-from minialex.check.case import Case, generator, scattered, shifted
+from minialex.check import comparison, guess, suite
+from minialex.check.case import Case, generator, is_float, scattered, shifted
 from minialex.check.case_findings import CaseFindings
 from minialex.check.cases import CASES
 from minialex.check.cases import deferred as deferred_cases
@@ -50,6 +50,9 @@ class Kind(StrEnum):
     DEFERRED = "deferred"
     """Gradients that are computed when they are used, whole and in rows."""
 
+    BFLOAT16 = "bfloat16"
+    """Of bfloat16 arrays, what float32 gives for the same numbers, rounded once."""
+
     ENGINE = "engine"
     """What autograd does with gradients, whatever the op: see ``engine.py``."""
 
@@ -62,6 +65,9 @@ LAYOUTS = {"scattered in memory": scattered, "at odd addresses": shifted}
 SHARINGS = (1, 2), (3, 2)
 """For how many workers work is cut, and into how many blocks for each: blocks of unequal lengths
 for one, and several for several."""
+
+BFLOAT16_ROUNDOFF = 2.0**-8
+"""The largest share of itself that a number is rounded by to be a bfloat16 number."""
 
 SEEDS = 1, 2
 """Of the orders of threads that are compared with the natural one."""
@@ -186,6 +192,52 @@ def _deferred(pair: Pair, case: Case, k: int, g: DeferredGradient, whole: Array)
     return comparison.values(what, at_once, want, np.abs(want), pair.allowed(operations))
 
 
+def bfloat16(pair: Pair, case: Case) -> CaseFindings:
+    """Compare what is made of bfloat16 arrays with what is made of the same numbers in float32."""
+    problem = problem_of(pair.op, case, roundoff=BFLOAT16_ROUNDOFF)
+    wide = pair.prepared(problem.inputs)
+    narrow = tuple(
+        a.astype(BFLOAT16) if is_float(a) and not (pair.op.takes_weights and i) else a
+        for i, a in enumerate(wide)
+    )
+    wanted = case.differentiable(problem.inputs)
+    needs = tuple(i in wanted for i in range(len(wide)))
+    y, saved = pair.run(wide, case.params)
+    y_narrow, saved_narrow = pair.run(narrow, case.params)
+    gy = arrays.to_device(problem.gy.astype(y.dtype), arrays.device_of(y))
+    if case.output_dtype is None:
+        y, gy = y.astype(BFLOAT16), gy.astype(BFLOAT16)
+    grads = pair.vjp(gy.astype(case.output_dtype or np.float32), saved, case.params, needs)
+    grads_narrow = pair.vjp(gy, saved_narrow, case.params, needs)
+    found = [_same_rounded("output", y_narrow, y)]
+    for k, (got, g, x) in enumerate(zip(grads_narrow, grads, narrow, strict=True)):
+        if got is not None and g is not None and x is not None:
+            found.append(_same_rounded(f"gradient of input {k}", got, g.astype(x.dtype)))
+    return CaseFindings(pair, case.name, tuple(found), Kind.BFLOAT16)
+
+
+def _same_rounded(what: str, got: Array, want: Array) -> Finding:
+    what = f"{what} of bfloat16"
+    if (got.shape, got.dtype) != (want.shape, want.dtype):
+        return comparison.wrong(
+            what, f"it is {got.shape} {got.dtype}, not {want.shape} {want.dtype}"
+        )
+    bits = np.dtype(f"u{want.itemsize}")
+    got, want = arrays.to_numpy(got), arrays.to_numpy(want)
+    nan = np.isnan(got) & np.isnan(want)
+    apart = np.ascontiguousarray(got).view(bits) != np.ascontiguousarray(want).view(bits)
+    apart &= ~nan
+    if not apart.any():
+        return Finding(what, Verdict.PASS, 0.0, 0.0, got.size)
+    place = np.unravel_index(int(apart.argmax()), got.shape)
+    return comparison.wrong(
+        what,
+        f"first at {guess.at(place)}: got {float(got[place])!r}, float32 gives, rounded, "
+        f"{float(want[place])!r}",
+        f"{np.count_nonzero(apart)} of {got.size} elements are off",
+    )
+
+
 def cases_of(kind: Kind, pair: Pair) -> Sequence[Case]:
     """Return the cases on which a pair is asked that; none where it does not concern it.
 
@@ -212,6 +264,9 @@ def _concerns(kind: Kind, pair: Pair) -> bool:
         return False
     if kind is Kind.SHARING:
         return may_share(pair.name, pair.launches_kernels(), pair.device)
+    if kind is Kind.BFLOAT16:
+        takes = all("bfloat16" in one.dtypes for one in pair.implementations())
+        return takes and pair.dtype == np.float32
     if kind is Kind.ORDERS:
         return emulation() is not None and pair.launches_kernels()
     return kind is not Kind.DEFERRED or "may_defer" in pair.implementations()[1].takes
@@ -229,5 +284,6 @@ CHECKS: dict[Kind, Callable[[Pair, Case], CaseFindings]] = {
     Kind.SHARING: sharing,
     Kind.ORDERS: orders,
     Kind.DEFERRED: deferred,
+    Kind.BFLOAT16: bfloat16,
 }
 """What each kind of check runs, of those that ops are asked."""
