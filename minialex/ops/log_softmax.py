@@ -51,7 +51,7 @@ def log_softmax(x: Tensor, dim: int = -1) -> Tensor:
 
     Parameters
     ----------
-    x : Tensor of any shape, float32 or float64
+    x : Tensor of any shape, float32, float64 or bfloat16
     dim : int
         One axis.
 

@@ -50,7 +50,7 @@ def softmax(x: Tensor, dim: int = -1) -> Tensor:
 
     Parameters
     ----------
-    x : Tensor of any shape, float32 or float64
+    x : Tensor of any shape, float32, float64 or bfloat16
         Any finite values: nothing overflows.
     dim : int
         One axis.

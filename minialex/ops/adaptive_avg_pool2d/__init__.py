@@ -55,7 +55,7 @@ def adaptive_avg_pool2d(x: Tensor, output_size: int | tuple[int, int]) -> Tensor
 
     Parameters
     ----------
-    x : Tensor (N, C, H, W), float32 or float64
+    x : Tensor (N, C, H, W), float32, float64 or bfloat16
     output_size : int or (int, int)
         How many cells there are, down and across: 1 or more. 1 is the average of the whole image.
 

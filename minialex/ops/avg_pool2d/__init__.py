@@ -49,7 +49,7 @@ def avg_pool2d(
 
     Parameters
     ----------
-    x : Tensor (N, C, H, W), float32 or float64
+    x : Tensor (N, C, H, W), float32, float64 or bfloat16
     kernel_size : int or (int, int)
         Height and width of the window, in pixels: 1 or more.
     stride : int or (int, int), optional

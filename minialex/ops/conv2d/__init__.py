@@ -134,9 +134,9 @@ def conv2d(
 
     Parameters
     ----------
-    x : Tensor (N, C, H, W), float32 or float64
-    w : Tensor (O, C / groups, KH, KW), of the type of `x`
-    b : Tensor (O,), of the type of `x`, optional
+    x : Tensor (N, C, H, W), float32, float64 or bfloat16
+    w : Tensor (O, C / groups, KH, KW), of the type of `x`; float32 beside bfloat16
+    b : Tensor (O,), of the type of `w`, optional
     stride : int or (int, int)
         How far the window moves from one output to the next, in pixels: 1 or more.
     padding : int or (int, int), "same" or "valid"

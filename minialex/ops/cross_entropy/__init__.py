@@ -71,7 +71,7 @@ def cross_entropy(
 
     Parameters
     ----------
-    logits : Tensor (N, C), float32 or float64
+    logits : Tensor (N, C), float32, float64 or bfloat16
         Any finite values: nothing overflows.
     targets : integer Tensor or array (N,), or Tensor or array (N, C) of floats
         The right class of each row, from 0 to C - 1, or `ignore_index`. On a GPU this is

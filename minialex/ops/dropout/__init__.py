@@ -41,7 +41,7 @@ def dropout(x: Tensor, p: float = 0.5, *, seed: int, offset: int | DeviceOffset)
 
     Parameters
     ----------
-    x : Tensor of any shape, float32 or float64
+    x : Tensor of any shape, float32, float64 or bfloat16
     p : float
         From 0 to 1.
     seed, offset : int

@@ -58,10 +58,10 @@ def linear(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
 
     Parameters
     ----------
-    x : Tensor (..., I), float32 or float64
+    x : Tensor (..., I), float32, float64 or bfloat16
         Any number of rows of `I` features.
-    w : Tensor (O, I), of the type of `x`
-    b : Tensor (O,), of the type of `x`, optional
+    w : Tensor (O, I), of the type of `x`; float32 beside bfloat16
+    b : Tensor (O,), of the type of `w`, optional
 
     Returns
     -------

@@ -50,7 +50,7 @@ def local_response_norm(
 
     Parameters
     ----------
-    x : Tensor (N, C, H, W), float32 or float64
+    x : Tensor (N, C, H, W), float32, float64 or bfloat16
     size : int
         Channels in the window: odd, at least 1. At the first and last channels it is cut off.
     alpha, beta, k : float

@@ -40,7 +40,7 @@ def relu(x: Tensor) -> Tensor:
 
     Parameters
     ----------
-    x : Tensor of any shape, float32 or float64
+    x : Tensor of any shape, float32, float64 or bfloat16
 
     Returns
     -------
