@@ -11,6 +11,7 @@ A hash stands beside each step: of the kernels' text, of what launches them, and
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import json
@@ -25,6 +26,7 @@ import numpy as np
 
 from minialex.arrays import Array
 from minialex.autograd import LATE_ROUTINES, ROUTINES, using
+from minialex.autograd.choice import FP32, PRECISIONS
 from minialex.bench.layers import layers
 from minialex.bench.profiles import profile_step
 from minialex.cuda import kernel_files, nvrtc
@@ -53,7 +55,8 @@ MODES = {
     "multistage_tf32": {"conv2d": "multistage_tf32", "linear": "multistage_tf32"},
     "bf16": {"conv2d": "bf16", "linear": "bf16"},
 }
-"""By name, what `minialex.using` is given: the top rungs of the ladders, up from the simplest."""
+"""By name, the implementations of the products: the top rungs of the ladders, up from the
+simplest. Those that are named as a precision run in it, with activations of its type."""
 
 DIGITS = 4
 """Significant digits of a time in the record."""
@@ -137,6 +140,12 @@ Steps = dict[tuple[int, str], PredictedStep]
 """By batch and mode."""
 
 
+def using_mode(mode: str) -> contextlib.AbstractContextManager[None]:
+    """Choose the implementations of a mode, and its precision; as `minialex.using`."""
+    precision = mode if mode in PRECISIONS else FP32
+    return using(precision=precision, **MODES[mode])
+
+
 def step_name(batch: int, mode: str) -> str:
     """Return what messages call a step."""
     return f"{mode} at batch {batch}"
@@ -153,7 +162,7 @@ def predict_step(batch: int, mode: str) -> PredictedStep:
     MinialexError
         If NVRTC, the disassembler or a C++ compiler is missing.
     """
-    with using(**MODES[mode]), wrapped_launches(_with_filled_outputs):
+    with using_mode(mode), wrapped_launches(_with_filled_outputs):
         profile = profile_step(NETWORK, batch, gpu=GPU)
     names = _product_layers()
     found = [_predicted(launch, names) for launch in profile.launches]

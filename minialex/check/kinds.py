@@ -197,7 +197,7 @@ def bfloat16(pair: Pair, case: Case) -> CaseFindings:
     problem = problem_of(pair.op, case, roundoff=BFLOAT16_ROUNDOFF)
     wide = pair.prepared(problem.inputs)
     narrow = tuple(
-        a.astype(BFLOAT16) if is_float(a) and not (pair.op.takes_weights and i) else a
+        a if a is None or not is_float(a) or (pair.op.takes_weights and i) else a.astype(BFLOAT16)
         for i, a in enumerate(wide)
     )
     wanted = case.differentiable(problem.inputs)

@@ -120,7 +120,7 @@ def gradcheck(
     sharing    work cut into several blocks for several workers, however small
     orders     with --emulate: the same bits in any order of threads
     deferred   gradients that are computed when they are used
-  bfloat16   of bfloat16 arrays, what float32 gives, rounded once
+    bfloat16   of bfloat16 arrays, what float32 gives, rounded once
     engine     gradients that add up, buffers, hooks
 
     \b

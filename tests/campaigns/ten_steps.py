@@ -21,10 +21,11 @@ from pathlib import Path
 
 import numpy as np
 
-from minialex import emulated, using
+from minialex import emulated
 from minialex.arrays import Array
+from minialex.bench.predicted_steps import MODES, using_mode
 from tests.campaigns.campaign import Campaign
-from tests.models.modes import FP32_ROUNDOFF, MODES, assert_losses, roundoff
+from tests.models.modes import FP32_ROUNDOFF, assert_losses, roundoff
 from tests.models.recorded import (
     RECORDED_STEADY,
     STEADY,
@@ -45,7 +46,7 @@ def attempt(seeds: Sequence[int], folder: Path) -> list[str]:
 
 def faults(mode: str) -> Iterator[str]:
     """Yield what the losses of a mode do not follow."""
-    with using(**MODES[mode]), emulated():
+    with using_mode(mode), emulated():
         losses = recorded_losses(STEPS, np.float32, STEADY)
     expected = np.array(STEADY_ERRORS[roundoff(mode)])
     for name, other, error in references(expected):

@@ -27,7 +27,7 @@ from minialex.bench.clock import Clock, clock_for
 from minialex.bench.layers import Layer, draw, layers
 from minialex.bench.networks import network_task
 from minialex.bench.peers import find_peers
-from minialex.bench.predicted_steps import MODES
+from minialex.bench.predicted_steps import MODES, using_mode
 from minialex.check.cases import CASES
 from minialex.check.suite import Pair, check
 from minialex.check.verdict import Verdict
@@ -170,7 +170,7 @@ class Training:
 def trainings(at: Setting) -> Iterator[tuple[str, int, Training]]:
     """Yield the network in each mode at each batch, after two steps that compile and warm up."""
     for batch, mode in at.trainings():
-        with minialex.using(**MODES[mode]):
+        with using_mode(mode):
             training = Training(at.network, batch, at.device)
             for _ in range(1 if at.emulated else 2):
                 training.step()
@@ -243,7 +243,7 @@ def step(at: Setting) -> None:
     with minialex.using("plain"):
         right_loss, right = once(CPU)
     for mode in at.modes:
-        with minialex.using(**MODES[mode]):
+        with using_mode(mode):
             loss, got = once(at.device)
         off = {
             name: float(np.linalg.norm(got[name] - g) / (np.linalg.norm(g) or 1.0))
@@ -399,7 +399,7 @@ def _steps_in_a_row(run: Callable[[], Any], wait: Callable[[], Any]) -> float:
 
 def profiled(at: Setting, mode: str, batch: int) -> None:
     """Take one step, under a profiler."""
-    with minialex.using(**MODES[mode]):
+    with using_mode(mode):
         Training(at.network, batch, at.device).step()
     at.wait()
 

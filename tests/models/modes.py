@@ -13,7 +13,7 @@ import numpy as np
 from minialex import emulated, using
 from minialex.arrays import Array
 from minialex.autograd import OPS, Implementation, Op
-from minialex.bench.predicted_steps import MODES
+from minialex.bench.predicted_steps import using_mode
 from minialex.models import alexnet
 from tests.device import contact_parts
 from tests.models.recorded import trained
@@ -72,7 +72,7 @@ def fixed_batch(size: int, batch: int, dtype: Any) -> tuple[Array, Array]:
 
 def in_mode(mode: str, **work: Any) -> Run:
     """As `train`, in float32 on emulated kernels."""
-    with using(**MODES[mode]), emulated():
+    with using_mode(mode), emulated():
         return train(dtype=np.float32, **work)
 
 

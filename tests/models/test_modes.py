@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 
 from minialex import cuda
+from minialex.bench.predicted_steps import MODES
 from minialex.models import alexnet
 from tests.device.contact_parts import TF32_ROUNDOFF
 from tests.models.modes import (
     GRADIENT_SAFETY,
     LOSS_SAFETY,
-    MODES,
     Reference,
     assert_losses,
     fixed_batch,

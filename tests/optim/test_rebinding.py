@@ -383,6 +383,6 @@ def test_whole_numbers_are_not_trained():
     with pytest.raises(ValueError, match="float32 or float64"):
         sgd(p)
     t = Tensor(np.arange(2))
-    with pytest.raises(TypeError, match="float32, float64 and bfloat16 can require a gradient, not int"):
+    with pytest.raises(TypeError, match="bfloat16 can require a gradient, not int"):
         t.requires_grad = True
     assert not t.requires_grad
