@@ -10,10 +10,10 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
+from minialex.bench.predicted_steps import MODES
 from minialex.models import alexnet
 from tests.models.modes import (
     FP32_ROUNDOFF,
-    MODES,
     Reference,
     assert_losses,
     fixed_batch,
