@@ -7,7 +7,7 @@
 //
 // with step_size = lr / (1 - beta1^t) and correction = sqrt(1 - beta2^t), the bias corrections.
 //
-// Layout:  p, g and the state: n numbers in a row (arena.cuh).
+// Layout:  p, g, the state and shadow, which is bfloat16: n numbers in a row (arena.cuh).
 // Launch:  a 1-D grid of 1-D blocks, one thread per 16-byte vector (arena.cuh).
 //          step_size, correction, 1 - beta1 and 1 - beta2 are computed in double on the host: in
 //          float, 1 - 0.999 has an error in its fifth digit.
@@ -18,10 +18,11 @@
 // The idea: everything that is known of a parameter is in one thread's registers at once.
 template <typename T>
 __global__ void adam(T* __restrict__ p, const T* __restrict__ g, T* __restrict__ m,
-                     T* __restrict__ v, const double* __restrict__ rates,
-                     const double* __restrict__ failed, const T step_size, const T correction,
-                     const T beta1, const T one_minus_beta1, const T beta2, const T one_minus_beta2,
-                     const T eps, const T weight_decay, const int n, const bool vector_aligned) {
+                     T* __restrict__ v, __nv_bfloat16* __restrict__ shadow,
+                     const double* __restrict__ rates, const double* __restrict__ failed,
+                     const T step_size, const T correction, const T beta1, const T one_minus_beta1,
+                     const T beta2, const T one_minus_beta2, const T eps, const T weight_decay,
+                     const int n, const bool vector_aligned) {
     const ThreadSlice<T> slice(n, vector_aligned);
     if (slice.count <= 0 || skips_step(failed)) return;
     const T step = step_rate(rates, 0, step_size), root = step_rate(rates, 1, correction);
@@ -35,4 +36,5 @@ __global__ void adam(T* __restrict__ p, const T* __restrict__ g, T* __restrict__
         ps[k] -= step * (ms[k] / (sqrt(vs[k]) / root + eps));
     }
     slice.store(ps, p), slice.store(ms, m), slice.store(vs, v);
+    slice.store_rounded(ps, shadow);
 }

@@ -13,10 +13,14 @@
 // uniform, which costs nothing beside a read from memory, and there is one kernel to compile and to
 // read where there would be four.
 //
+// `shadow`, where it is given, takes the new p rounded to bfloat16, which layers multiply by: while p is in
+// registers that costs a write of 2 bytes, and on its own it would read 4 besides.
+//
 // What changes from step to step is an argument, or lies in memory: a step that is replayed as a
 // CUDA graph is launched with the arguments of the first time. `rates` then is the pair of numbers
 // that replaces the first arguments, and where *failed is not 0 the step changes nothing.
 
+#include "bfloat16.cuh"
 #include "vectors.cuh"
 
 __device__ __forceinline__ bool skips_step(const double* failed) { return failed && *failed != 0; }
@@ -63,6 +67,20 @@ template <typename T> struct ThreadSlice {
 #pragma unroll
             for (int k = 0; k < VECTOR_WIDTH<T>; ++k)
                 if (k < count) a[first + k] = pack[k];
+        }
+    }
+
+    __device__ __forceinline__ void store_rounded(const Pack<T>& pack, __nv_bfloat16* a) const {
+        if (!a) return;
+        if (is_vector) {
+            const unsigned low = bfloat16_pair(pack[0], pack[1]);
+            if constexpr (VECTOR_WIDTH<T> == 4)
+                *reinterpret_cast<uint2*>(a + first) = {low, bfloat16_pair(pack[2], pack[3])};
+            else *reinterpret_cast<unsigned*>(a + first) = low;
+        } else {
+#pragma unroll
+            for (int k = 0; k < VECTOR_WIDTH<T>; ++k)
+                if (k < count) a[first + k] = __float2bfloat16_rn(pack[k]);
         }
     }
 };

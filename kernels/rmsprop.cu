@@ -7,7 +7,7 @@
 //   b <- momentum b + g / d                          where there is momentum: b is there
 //   p <- p - lr b, or p - lr g / d
 //
-// Layout:  p, g and the state: n numbers in a row (arena.cuh).
+// Layout:  p, g, the state and shadow, which is bfloat16: n numbers in a row (arena.cuh).
 // Launch:  a 1-D grid of 1-D blocks, one thread per 16-byte vector (arena.cuh).
 //          1 - alpha is computed in double on the host.
 // Cost:    up to 17 operations per parameter; with momentum 28 bytes of float (p, g, v, b in,
@@ -19,10 +19,11 @@
 // The idea: everything that is known of a parameter is in one thread's registers at once.
 template <typename T>
 __global__ void rmsprop(T* __restrict__ p, const T* __restrict__ g, T* __restrict__ v,
-                        T* __restrict__ m, T* __restrict__ b, const double* __restrict__ rates,
-                        const double* __restrict__ failed, const T lr, const T alpha,
-                        const T one_minus_alpha, const T eps, const T weight_decay, const T momentum,
-                        const int n, const bool vector_aligned) {
+                        T* __restrict__ m, T* __restrict__ b, __nv_bfloat16* __restrict__ shadow,
+                        const double* __restrict__ rates, const double* __restrict__ failed,
+                        const T lr, const T alpha, const T one_minus_alpha, const T eps,
+                        const T weight_decay, const T momentum, const int n,
+                        const bool vector_aligned) {
     const ThreadSlice<T> slice(n, vector_aligned);
     if (slice.count <= 0 || skips_step(failed)) return;
     const T rate = step_rate(rates, 0, lr);
@@ -40,4 +41,5 @@ __global__ void rmsprop(T* __restrict__ p, const T* __restrict__ g, T* __restric
         ps[k] -= rate * bs[k];
     }
     slice.store(ps, p), slice.store(vs, v), slice.store(ms, m), slice.store(bs, b);
+    slice.store_rounded(ps, shadow);
 }

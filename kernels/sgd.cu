@@ -4,7 +4,7 @@
 //   b <- momentum b + g                              where there is momentum: b is there
 //   p <- p - lr b, or p - lr g
 //
-// Layout:  p, g and the state: n numbers in a row (arena.cuh).
+// Layout:  p, g, the state and shadow, which is bfloat16: n numbers in a row (arena.cuh).
 // Launch:  a 1-D grid of 1-D blocks, one thread per 16-byte vector (arena.cuh).
 // Cost:    up to 6 operations per parameter; with momentum 20 bytes of float.
 
@@ -13,8 +13,9 @@
 // The idea: everything that is known of a parameter is in one thread's registers at once.
 template <typename T>
 __global__ void sgd(T* __restrict__ p, const T* __restrict__ g, T* __restrict__ b,
-                    const double* __restrict__ rates, const double* __restrict__ failed, const T lr,
-                    const T weight_decay, const T momentum, const int n, const bool vector_aligned) {
+                    __nv_bfloat16* __restrict__ shadow, const double* __restrict__ rates,
+                    const double* __restrict__ failed, const T lr, const T weight_decay,
+                    const T momentum, const int n, const bool vector_aligned) {
     const ThreadSlice<T> slice(n, vector_aligned);
     if (slice.count <= 0 || skips_step(failed)) return;
     const T rate = step_rate(rates, 0, lr);
@@ -27,4 +28,5 @@ __global__ void sgd(T* __restrict__ p, const T* __restrict__ g, T* __restrict__ 
         ps[k] -= rate * bs[k];
     }
     slice.store(ps, p), slice.store(bs, b);
+    slice.store_rounded(ps, shadow);
 }

@@ -111,7 +111,7 @@ class Function:
     def __init__(self, on: Gpu, text: str, expression: str) -> None:
         self._gpu = on
         self._source = next(
-            one for one in map(source.read, source.kernel_files()) if one.text == text
+            one for one in map(source.read, source.kernel_files()) if text.endswith(one.text)
         )
         name, _, rest = expression.partition("<")
         self._signature = signatures(self._source)[name]

@@ -127,13 +127,15 @@ class Op(Routine):
     def __call__(self, *inputs: Any, **params: Any) -> Tensor:
         """Run the op on Tensors, arrays or None and, where a gradient is wanted, record it."""
         tensors = tuple(None if x is None else as_tensor(x) for x in inputs)
-        data = tuple(None if t is None else t.data for t in tensors)
+        data = tuple(None if t is None else t.array for t in tensors)
         device, dtype = common_device_and_dtype(self.name, data, weights=self.takes_weights)
         chosen: Implementation = implementation_for(self, device, dtype)
         implementation = chosen if dtype != BFLOAT16 else self._for_bfloat16(chosen, data)
         edges = tuple(_edge(t) for t in tensors)
         keep = grad_enabled() and any(edge is not None for edge in edges)
-        extras = {"keep": keep} if "keep" in implementation.takes else {}
+        extras: dict[str, Any] = {"keep": keep} if "keep" in implementation.takes else {}
+        if "shadow" in implementation.takes and tensors[1] is not None:
+            extras["shadow"] = tensors[1].shadow
         y, saved = self._checked(implementation.forward(*data, **params, **extras))
         result = Tensor(y)
         if keep:

@@ -52,6 +52,9 @@ class Tensor(Operators, Exchange):
         Of a leaf, what `register_hook` was given.
     node : Node or None
         The op that made it; None for a leaf.
+    shadow : bfloat16 array or None
+        Where an optimizer holds this Tensor: the same numbers rounded, which it keeps so with each
+        step (`Optimizer.refresh_shadow`); None where they may have changed since.
     """
 
     __slots__ = (
@@ -63,12 +66,14 @@ class Tensor(Operators, Exchange):
         "grad_buffer",
         "hooks",
         "node",
+        "shadow",
     )
 
     def __init__(self, data: Any, *, requires_grad: bool = False) -> None:
         if isinstance(data, Tensor):
             raise TypeError("the data is a Tensor already; use detach() for one without a graph")
         self._data: Array = as_array(data)
+        self.shadow: Array | None = None
         self.node: Node | None = None
         self.requires_grad = requires_grad
         self._grad: Array | None = None
@@ -80,7 +85,8 @@ class Tensor(Operators, Exchange):
     def data(self) -> Array:
         """The values: an array on the CPU (NumPy) or a GPU (CuPy).
 
-        What is assigned is taken as it is, as an array that a Tensor is made of.
+        It may be written to: `shadow` is None after it was asked for. What is assigned is taken as
+        it is, as an array that a Tensor is made of.
 
         Raises
         ------
@@ -88,6 +94,12 @@ class Tensor(Operators, Exchange):
             If what is assigned is no array of NumPy or CuPy, or not of numbers, or of whole ones
             where a gradient is required.
         """
+        self.shadow = None
+        return self._data
+
+    @property
+    def array(self) -> Array:
+        """`data`, for those who do not write to it."""
         return self._data
 
     @data.setter
@@ -98,7 +110,7 @@ class Tensor(Operators, Exchange):
         value = as_array(value)
         if self._requires_grad:
             _check_differentiable(value)
-        self._data = value
+        self._data, self.shadow = value, None
 
     @property
     def requires_grad(self) -> bool:
@@ -114,7 +126,7 @@ class Tensor(Operators, Exchange):
                 "one; detach() gives a Tensor without"
             )
         if value:
-            _check_differentiable(self.data)
+            _check_differentiable(self._data)
         self._requires_grad = value
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
@@ -142,7 +154,7 @@ class Tensor(Operators, Exchange):
     @grad.setter
     def grad(self, value: Array | None) -> None:
         if value is not None and value is not self._grad and value is not self.grad_buffer:
-            arrays.check_replaces("grad", value, self.data)
+            arrays.check_replaces("grad", value, self._data)
             # of no axes, NumPy may have made a number of it
             value = arrays.array_module(value).array(value, order="C")
         if self.deferred_grad is not None and value is not None and value is self.grad_buffer:
@@ -156,7 +168,7 @@ class Tensor(Operators, Exchange):
                 f"a Tensor made by {self.node.name} cannot be copied or pickled with its graph; "
                 "use detach() first"
             )
-        return {"data": self.data, "requires_grad": self.requires_grad}
+        return {"data": self._data, "requires_grad": self.requires_grad}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         Tensor.__init__(self, **state)
@@ -164,27 +176,27 @@ class Tensor(Operators, Exchange):
     @property
     def shape(self) -> tuple[int, ...]:
         """The sizes of the axes."""
-        return self.data.shape
+        return self._data.shape
 
     @property
     def ndim(self) -> int:
         """The number of axes."""
-        return self.data.ndim
+        return self._data.ndim
 
     @property
     def size(self) -> int:
         """The number of elements."""
-        return self.data.size
+        return self._data.size
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """The type of the elements."""
-        return self.data.dtype
+        return self._data.dtype
 
     @property
     def device(self) -> Device:
         """Where the array lives."""
-        return arrays.device_of(self.data)
+        return arrays.device_of(self._data)
 
     @property
     def is_leaf(self) -> bool:
@@ -221,14 +233,14 @@ class Tensor(Operators, Exchange):
             run_backward(self.node, gy, retain_graph=retain_graph)
 
     def _cotangent(self, gradient: Any) -> Array:
-        xp = arrays.array_module(self.data)
+        xp = arrays.array_module(self._data)
         if gradient is None:
             if self.size != 1:
                 raise RuntimeError(
                     f"backward() on a Tensor of shape {self.shape} needs a gradient of that shape; "
                     "only a Tensor of one element has an obvious one"
                 )
-            return xp.ones_like(self.data)  # type: ignore[no-any-return]
+            return xp.ones_like(self._data)  # type: ignore[no-any-return]
         gy = as_tensor(gradient, like=self).data
         if gy.shape != self.shape:
             raise ValueError(f"the gradient has shape {gy.shape}, the Tensor {self.shape}")
@@ -240,7 +252,10 @@ class Tensor(Operators, Exchange):
         Optimizers and ``Module.load_state_dict`` say so. Who writes to `data` between forward and
         backward does well to say so too: it goes unnoticed otherwise.
         """
-        note_write(self.data)
+        note_write(self._data)
+        if self.shadow is not None:
+            note_write(self.shadow)
+            self.shadow = None
 
     def retain_grad(self) -> None:
         """Have `backward` leave its gradient in `grad`, as hooks leave it, though it is no leaf.
@@ -305,7 +320,7 @@ class Tensor(Operators, Exchange):
             raise ValueError(
                 f"a Tensor of shape {self.shape} is not one number; index it, or take its .sum()"
             )
-        return self.data.item()  # type: ignore[no-any-return]
+        return self._data.item()  # type: ignore[no-any-return]
 
     def __float__(self) -> float:
         return float(self.item())
@@ -332,7 +347,7 @@ class Tensor(Operators, Exchange):
     def __len__(self) -> int:
         if not self.ndim:
             raise TypeError("a Tensor of no axes has no length or elements; .item() is its number")
-        return len(self.data)
+        return len(self._data)
 
     def __iter__(self) -> Iterator[Tensor]:
         return (self[i] for i in range(len(self)))
@@ -373,7 +388,7 @@ def as_tensor(x: Any, like: Tensor | None = None) -> Tensor:
     if isinstance(x, Tensor):
         return x
     number = None if like is None else as_number(x)
-    return Tensor(x if like is None or number is None else number_like(number, like.data))
+    return Tensor(x if like is None or number is None else number_like(number, like.array))
 
 
 def as_tensors(*xs: Any) -> tuple[Tensor, ...]:
@@ -384,13 +399,13 @@ def as_tensors(*xs: Any) -> tuple[Tensor, ...]:
     is int64, a float beside whole numbers or booleans float32. Whole numbers and booleans then
     take the type of the floats beside them. Two types of floats stay two, which ops refuse.
     """
-    if {x.data.dtype.kind if isinstance(x, Tensor) else "" for x in xs} == {"f"}:
+    if {x.array.dtype.kind if isinstance(x, Tensor) else "" for x in xs} == {"f"}:
         return xs
     like = next((as_tensor(x) for x in xs if as_number(x) is None), None)
     tensors = tuple([as_tensor(x, like) for x in xs])
-    floats = [t.data.dtype for t in tensors if arrays.is_floating(t.data.dtype)]
+    floats = [t.dtype for t in tensors if arrays.is_floating(t.dtype)]
     if len(floats) in (0, len(tensors)):
         return tensors
     return tuple(
-        t if arrays.is_floating(t.dtype) else Tensor(t.data.astype(floats[0])) for t in tensors
+        t if arrays.is_floating(t.dtype) else Tensor(t.array.astype(floats[0])) for t in tensors
     )

@@ -11,8 +11,15 @@ from typing import Any
 import numpy as np
 
 from minialex import models, optim
-from minialex.arrays import Device, device_of, to_device
-from minialex.autograd import OPS, Tensor, implementation_for, no_grad, using
+from minialex.arrays import BFLOAT16, Device, device_of, to_device
+from minialex.autograd import (
+    OPS,
+    Tensor,
+    activation_dtype,
+    implementation_for,
+    no_grad,
+    using,
+)
 from minialex.bench import cached_networks
 from minialex.bench.cached_networks import CLASSES
 from minialex.bench.case import (
@@ -174,6 +181,8 @@ def _step(model: models.AlexNet, x: Tensor, task: NetworkTask, implementation: U
 
     def run() -> Any:
         with implementation():
+            if activation_dtype() == BFLOAT16:
+                optimizer.refresh_shadow()
             optimizer.zero_grad()
             loss = cross_entropy(model(x), task.targets)
             loss.backward()

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from minialex import arrays
-from minialex.arrays import Array, check_replaces
+from minialex.arrays import BFLOAT16, Array, check_replaces
 from minialex.autograd import DeferredGradient, Tensor
 
 # parameters start at multiples of 64 bytes (float32), which suits vector loads
@@ -37,6 +37,8 @@ class Arena:
         Valid for parameters whose `grad` is an array: a deferred gradient is not in it until
         ``p.grad`` is read. So read those of all parameters before using it as a whole.
     state : dict from slot to (total,) array
+    shadow : (total,) bfloat16 array or None
+        `data` rounded, where it was asked for; see `refresh_shadow`.
     slices : list of slice, one per parameter
     names : list of str, one per parameter
 
@@ -63,10 +65,12 @@ class Arena:
         for p in self.params:
             self.slices.append(slice(total, total + p.size))
             total += -(-p.size // ALIGNMENT_ELEMENTS) * ALIGNMENT_ELEMENTS
-        like = self.params[0].data
+        like = self.params[0].array
         with arrays.on_device(arrays.device_of(like)) as xp:
             self.data: Array = xp.zeros(total, like.dtype)
             self.grad: Array = xp.zeros(total, like.dtype)
+        self.shadow: Array | None = None
+        self.shadow_views: list[Array] = []
         self._array_views, self._grad_views = self._views(self.data), self._views(self.grad)
         self.rebind()
 
@@ -96,16 +100,16 @@ class Arena:
 
     def _rebind_arrays(self) -> None:
         pairs = zip(self.names, self.params, self._array_views, strict=True)
-        elsewhere = [(name, p, view) for name, p, view in pairs if p.data is not view]
+        elsewhere = [(name, p, view) for name, p, view in pairs if p.array is not view]
         if not elsewhere:
             return
         for name, p, view in elsewhere:
-            check_replaces(f"the array assigned to data of {name}", p.data, view)
+            check_replaces(f"the array assigned to data of {name}", p.array, view)
         _check_apart(self.names, self.params)
         xp = arrays.array_module(self.data)
         # two parameters may have swapped arrays
         arrived = [
-            p.data.copy() if xp.may_share_memory(p.data, self.data) else p.data
+            p.array.copy() if xp.may_share_memory(p.array, self.data) else p.array
             for _, p, _ in elsewhere
         ]
         for (_, p, view), array in zip(elsewhere, arrived, strict=True):
@@ -119,6 +123,17 @@ class Arena:
             for slot in slots:
                 if slot not in self.state:
                     self.state[slot] = xp.zeros(self.data.size, self.data.dtype)
+
+    def refresh_shadow(self) -> None:
+        """Have each parameter's `shadow` be its numbers of now, in bfloat16."""
+        if self.shadow is None:
+            with arrays.on_device(arrays.device_of(self.data)) as xp:
+                self.shadow = xp.zeros(self.data.size, BFLOAT16)
+            self.shadow_views = self._views(self.shadow)
+        for p, view in zip(self.params, self.shadow_views, strict=True):
+            if p.shadow is not view:
+                view[...] = p.array
+                p.shadow = view
 
     def segments(
         self, keys: Sequence[Key], keep_deferred: bool
@@ -205,13 +220,13 @@ def _rebind_gradient(name: str, p: Tensor, view: Array) -> None:
 
 def _check_apart(names: list[str], params: list[Tensor]) -> None:
     """Refuse parameters that share memory, which copies in the arena would not."""
-    extents = [arrays.extent_of(p.data) for p in params]
-    xp = arrays.array_module(params[0].data)
+    extents = [arrays.extent_of(p.array) for p in params]
+    xp = arrays.array_module(params[0].array)
     before: list[int] = []
     for i in sorted(range(len(params)), key=extents.__getitem__):
         before = [j for j in before if extents[j][1] > extents[i][0]]
         for j in before:
-            if xp.shares_memory(params[j].data, params[i].data):
+            if xp.shares_memory(params[j].array, params[i].array):
                 raise ValueError(
                     f"{names[j]} and {names[i]} share memory: to tie weights, use one Parameter in "
                     "both places"

@@ -17,37 +17,38 @@ VECTOR_BYTES = 16
 
 REPLAY_INPUTS = "rates", "failed"
 
-_rmsprop = cuda.kernel("rmsprop.cu", "rmsprop", optional=("m", "b", *REPLAY_INPUTS))
-_sgd = cuda.kernel("sgd.cu", "sgd", optional=("b", *REPLAY_INPUTS))
-_adam = cuda.kernel("adam.cu", "adam", optional=REPLAY_INPUTS)
+_rmsprop = cuda.kernel("rmsprop.cu", "rmsprop", optional=("m", "b", "shadow", *REPLAY_INPUTS))
+_sgd = cuda.kernel("sgd.cu", "sgd", optional=("b", "shadow", *REPLAY_INPUTS))
+_adam = cuda.kernel("adam.cu", "adam", optional=("shadow", *REPLAY_INPUTS))
 
 
 def rmsprop(
     p: Array, g: Array, v: Array, m: Array | None, b: Array | None, *,
     lr: float, alpha: float, eps: float, weight_decay: float, momentum: float,
-    replay_inputs: ReplayInputs | None = None,
+    shadow: Array | None = None, replay_inputs: ReplayInputs | None = None,
 ) -> None:  # fmt: skip
     """Step as ``rmsprop.py`` says: without `m` not centered, without `b` without momentum."""
     numbers = lr, alpha, 1 - alpha, eps, weight_decay, momentum
-    _launch(_rmsprop, [p, g, v, m, b], numbers, replay_inputs)
+    _launch(_rmsprop, [p, g, v, m, b, shadow], numbers, replay_inputs)
 
 
 def sgd(
     p: Array, g: Array, b: Array | None, *,
-    lr: float, weight_decay: float, momentum: float, replay_inputs: ReplayInputs | None = None,
+    lr: float, weight_decay: float, momentum: float,
+    shadow: Array | None = None, replay_inputs: ReplayInputs | None = None,
 ) -> None:  # fmt: skip
     """Step as ``sgd.py`` says: without `b` without momentum."""
-    _launch(_sgd, [p, g, b], (lr, weight_decay, momentum), replay_inputs)
+    _launch(_sgd, [p, g, b, shadow], (lr, weight_decay, momentum), replay_inputs)
 
 
 def adam(
     p: Array, g: Array, m: Array, v: Array, *,
     lr: float, b1: float, b2: float, eps: float, weight_decay: float, t: int,
-    replay_inputs: ReplayInputs | None = None,
+    shadow: Array | None = None, replay_inputs: ReplayInputs | None = None,
 ) -> None:  # fmt: skip
     """Step as ``adam.py`` says; `t` is 1 at the first step."""
     numbers = *adam_rates(lr, b1, b2, t), b1, 1 - b1, b2, 1 - b2, eps, weight_decay
-    _launch(_adam, [p, g, m, v], numbers, replay_inputs)
+    _launch(_adam, [p, g, m, v, shadow], numbers, replay_inputs)
 
 
 def adam_rates(lr: float, b1: float, b2: float, t: int) -> tuple[float, float]:

@@ -126,7 +126,7 @@ class Optimizer:
         self.count_step()
         arena, device = self.arena, arrays.device_of(self.arena.data)
         arena.add_state(self._active_slots())
-        update: Update = implementation_for(self.update, device)
+        update = self._update()
         read = replay_inputs if update.replayable else None
         with arrays.on_device(device):
             for (i, t), part, g in arena.segments(self._launches(), update.takes_deferred):
@@ -134,16 +134,34 @@ class Optimizer:
                 active, numbers = self._slots_of(group), self._numbers(group, t)
                 if read is not None:
                     numbers["replay_inputs"] = read.of_group(i)
+                if update.writes_shadow and arena.shadow is not None:
+                    numbers["shadow"] = arena.shadow[part]
                 state = (arena.state[s][part] if s in active else None for s in self.slots)
                 update(arena.data[part], g, *state, **numbers)
+
+    def _update(self) -> Update:
+        update: Update = implementation_for(self.update, arrays.device_of(self.arena.data))
+        return update
+
+    def refresh_shadow(self) -> None:
+        """Have the ``shadow`` of each parameter be its numbers of now, in bfloat16.
+
+        Layers take it in place of rounding their weights, beside bfloat16 activations. From then on
+        steps keep it so. Without kernels nothing takes it, and there is none.
+        """
+        if self._update().writes_shadow:
+            self.arena.rebind()
+            self.arena.refresh_shadow()
 
     def count_step(self) -> None:
         """Count a step: one that is taken now, or that a CUDA graph has replayed."""
         self.steps += 1
+        views = self.arena.shadow_views if self._update().writes_shadow else []
         for i, p in enumerate(self.params):
             if _has_gradient(p):
                 self.param_steps[i] += 1
                 p.note_change()
+                p.shadow = views[i] if views else None
 
     def rewind(self, steps: int) -> None:
         """Go back to the count `steps`: those since then have changed nothing."""

@@ -29,7 +29,7 @@ UPDATE = Routine(
     {
         "plain": Update(plain.rmsprop),
         "blocked": Update(blocked.rmsprop, takes_deferred=True),
-        "kernel": Update(cuda.rmsprop, replayable=True),
+        "kernel": Update(cuda.rmsprop, replayable=True, writes_shadow=True),
     },
     # alexnet, two cores: 0.16 s a step; plain 1.2 s
     cpu="blocked",

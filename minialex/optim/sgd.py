@@ -25,7 +25,7 @@ UPDATE = Routine(
     {
         "plain": Update(plain.sgd),
         "blocked": Update(blocked.sgd, takes_deferred=True),
-        "kernel": Update(cuda.sgd, replayable=True),
+        "kernel": Update(cuda.sgd, replayable=True, writes_shadow=True),
     },
     # alexnet, two cores: 0.12 s a step; plain 0.6 s
     cpu="blocked",

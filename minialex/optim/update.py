@@ -21,11 +21,14 @@ class Update:
         Whether `g` may be a `DeferredGradient`; for others it is computed first.
     replayable : bool
         Whether it takes ``replay_inputs``, and so can be captured in a CUDA graph.
+    writes_shadow : bool
+        Whether it takes a `shadow`, to which it writes what becomes of `p`, in bfloat16.
     """
 
     function: Callable[..., None]
     takes_deferred: bool = False
     replayable: bool = False
+    writes_shadow: bool = False
 
     def __call__(self, *arrays: Any, **numbers: Any) -> None:
         """Run the function."""

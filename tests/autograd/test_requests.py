@@ -46,7 +46,9 @@ def test_a_keyword_of_an_input_is_refused(make_op):
 
 def test_another_implementation_is_looked_at_too(make_op):
     tiled = Implementation(lambda x, *, scale, kept=True: (x, ()), backward)
-    words = "forward of 'tiled' has a keyword 'kept', which is never passed; known: keep, scale"
+    words = (
+        "forward of 'tiled' has a keyword 'kept', which is never passed; known: keep, scale, shadow"
+    )
     with pytest.raises(ValueError, match=f"^op 'double': {words}$"):
         make_op("double", forward, backward, tiled=tiled)
 
@@ -58,7 +60,9 @@ def test_a_misspelt_request_of_the_plain_forward_is_refused(make_op):
 
 
 def test_a_misspelt_request_of_the_plain_forward_is_no_parameter_where_cost_names_those():
-    words = "forward of 'plain' has a keyword 'kep', which is never passed; known: keep, scale"
+    words = (
+        "forward of 'plain' has a keyword 'kep', which is never passed; known: keep, scale, shadow"
+    )
 
     def asks(x, *, scale, kep=True):
         return x * scale, ()
