@@ -97,11 +97,6 @@ class Tensor(Operators, Exchange):
         self.shadow = None
         return self._data
 
-    @property
-    def array(self) -> Array:
-        """`data`, for those who do not write to it."""
-        return self._data
-
     @data.setter
     def data(self, value: Array) -> None:
         if not arrays.is_array(value):
@@ -111,6 +106,11 @@ class Tensor(Operators, Exchange):
         if self._requires_grad:
             _check_differentiable(value)
         self._data, self.shadow = value, None
+
+    @property
+    def array(self) -> Array:
+        """`data`, for those who do not write to it."""
+        return self._data
 
     @property
     def requires_grad(self) -> bool:
