@@ -45,8 +45,8 @@ template <typename T, int SIZE = VECTOR_WIDTH<T>> struct ThreadSlice {
     const bool is_vector;
 
     // `count` is less than 1 where the thread has none.
-    __device__ ThreadSlice(const int n, const bool vector_aligned)
-        : first(flat_index() * SIZE), count(min(SIZE, n - first)),
+    __device__ ThreadSlice(const int n, const bool vector_aligned, const int thread = flat_index())
+        : first(thread * SIZE), count(min(SIZE, n - first)),
           is_vector(vector_aligned && count == SIZE) {}
 
     // Zeros where there is no array, and past the end.
