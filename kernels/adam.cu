@@ -36,5 +36,5 @@ __global__ void adam(T* __restrict__ p, const T* __restrict__ g, T* __restrict__
         ps[k] -= step * (ms[k] / (sqrt(vs[k]) / root + eps));
     }
     slice.store(ps, p), slice.store(ms, m), slice.store(vs, v);
-    slice.store_rounded(ps, shadow);
+    store_shadow(slice, ps, shadow);
 }

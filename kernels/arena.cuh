@@ -5,9 +5,7 @@
 // Launch:  a 1-D grid of 1-D blocks, one thread per 16-byte vector of each array.
 //
 // The idea: an update computes next to nothing, so it is bound by memory bandwidth. One thread
-// takes the same vector of every array, which keeps many bytes in flight. n need not be a multiple
-// of the vector width: the last thread loads its numbers one by one, as all do where the arrays are
-// not aligned to 16 bytes (`vector_aligned` is false).
+// takes the same vector of every array, which keeps many bytes in flight (slices.cuh).
 //
 // State that a setting does without is a null pointer, and not a template parameter: the branch is
 // uniform, which costs nothing beside a read from memory, and there is one kernel to compile and to
@@ -21,7 +19,7 @@
 // that replaces the first arguments, and where *failed is not 0 the step changes nothing.
 
 #include "bfloat16.cuh"
-#include "vectors.cuh"
+#include "slices.cuh"
 
 __device__ __forceinline__ bool skips_step(const double* failed) { return failed && *failed != 0; }
 
@@ -30,57 +28,18 @@ __device__ __forceinline__ T step_rate(const double* rates, const int index, con
     return rates ? T(rates[index]) : argument;
 }
 
-// One vector in registers.
-template <typename T> struct Pack {
-    T values[VECTOR_WIDTH<T>];
-
-    __device__ __forceinline__ T& operator[](const int k) { return values[k]; }
-    __device__ __forceinline__ const T& operator[](const int k) const { return values[k]; }
-};
-
-// The elements of every array that one thread updates.
-template <typename T> struct ThreadSlice {
-    const int first, count;
-    const bool is_vector;
-
-    __device__ ThreadSlice(const int n, const bool vector_aligned)
-        : first(flat_index() * VECTOR_WIDTH<T>), count(min(VECTOR_WIDTH<T>, n - first)),
-          is_vector(vector_aligned && count == VECTOR_WIDTH<T>) {}
-
-    // Zeros where there is no array, and past the end.
-    __device__ __forceinline__ Pack<T> load(const T* a) const {
-        Pack<T> pack;
-        if (a && is_vector) {
-            read_vector(a + first, pack.values);
-        } else {
+template <typename T>
+__device__ __forceinline__ void store_shadow(const ThreadSlice<T>& slice, const Pack<T>& pack,
+                                             __nv_bfloat16* shadow) {
+    if (!shadow) return;
+    float numbers[VECTOR_WIDTH<T>];
 #pragma unroll
-            for (int k = 0; k < VECTOR_WIDTH<T>; ++k) pack[k] = a && k < count ? a[first + k] : T(0);
-        }
-        return pack;
-    }
-
-    __device__ __forceinline__ void store(const Pack<T>& pack, T* a) const {
-        if (!a) return;
-        if (is_vector) {
-            write_vector(pack.values, a + first);
-        } else {
+    for (int k = 0; k < VECTOR_WIDTH<T>; ++k) numbers[k] = pack[k];
+    if (slice.is_vector) {
+        write_numbers<VECTOR_WIDTH<T>>(numbers, shadow + slice.first);
+    } else {
 #pragma unroll
-            for (int k = 0; k < VECTOR_WIDTH<T>; ++k)
-                if (k < count) a[first + k] = pack[k];
-        }
+        for (int k = 0; k < VECTOR_WIDTH<T>; ++k)
+            if (k < slice.count) shadow[slice.first + k] = __float2bfloat16_rn(numbers[k]);
     }
-
-    __device__ __forceinline__ void store_rounded(const Pack<T>& pack, __nv_bfloat16* a) const {
-        if (!a) return;
-        if (is_vector) {
-            const unsigned low = bfloat16_pair(pack[0], pack[1]);
-            if constexpr (VECTOR_WIDTH<T> == 4)
-                *reinterpret_cast<uint2*>(a + first) = {low, bfloat16_pair(pack[2], pack[3])};
-            else *reinterpret_cast<unsigned*>(a + first) = low;
-        } else {
-#pragma unroll
-            for (int k = 0; k < VECTOR_WIDTH<T>; ++k)
-                if (k < count) a[first + k] = __float2bfloat16_rn(pack[k]);
-        }
-    }
-};
+}

@@ -10,8 +10,13 @@
 //   - integer template parameters state their values:  // instances: TILE = 16, 32
 //   - a file that does not compile for every GPU says from which on:  // needs: sm_80
 
-// The type that sums of T are accumulated in: at least as wide as T.
-template <typename T> struct Accumulator { using type = T; };
+// The type that numbers of type T are computed with, and that sums of them are accumulated in: T, and
+// float for bfloat16, a type that numbers are held in. An op rounds its result to it, once.
+// By its size, as only what is compiled for bfloat16 includes the header that declares it.
+template <typename T, bool is_half_a_float = 2 * sizeof(T) == sizeof(float)> struct Accumulator {
+    using type = T;
+};
+template <typename T> struct Accumulator<T, true> { using type = float; };
 
 // Positive infinity. (NVRTC has neither <limits> nor INFINITY.)
 template <typename T> __device__ T infinity();

@@ -17,6 +17,7 @@
 //          2.25 times; the second time from the L1 cache, as a neighbouring thread or the row above
 //          read it first. What counts is memory: x once and y and argmax once, and
 //          backward gy, argmax and gx once. argmax is enough for backward: neither x nor y is read.
+//          Numbers of bfloat16, which are widened to float as they are read, take half as much.
 #include "windows.cuh"
 
 // The idea: go through the window in order and keep what is larger than all before. `value > best`
@@ -24,10 +25,11 @@
 // it is there; `value != value` lets it in.
 //   KW = 3, window (0, 0) with padding (1, 1): the taps inside are kh = 1, 2 and kw = 1, 2. The
 //   first is 1*3 + 1 = 4, which is the argmax if all four elements are minus infinity.
-// instances: Index = unsigned char, unsigned short, unsigned int
+// instances: T = float, double, __nv_bfloat16; Index = unsigned char, unsigned short, unsigned int
 template <typename T, typename Index>
 __global__ void max_pool2d_forward(const T* __restrict__ x, T* __restrict__ y, Index* __restrict__ argmax,
                                    const PoolShape s) {
+    using A = typename Accumulator<T>::type;
     const int index = flat_index();
     if (index >= s.planes * s.OH * s.OW) return;
     const Index3 output = unravel(index, s.OH, s.OW);
@@ -36,24 +38,25 @@ __global__ void max_pool2d_forward(const T* __restrict__ x, T* __restrict__ y, I
     const int left = horizontal.start(output.c);
     const T* row = x + (output.a * s.H + vertical.start(output.b) + rows.first) * s.W;
 
-    T best = -infinity<T>();
+    A best = -infinity<A>();
     int best_index = rows.first * s.KW + columns.first;
     for (int kh = rows.first; kh < rows.end; ++kh, row += s.W)
         for (int kw = columns.first; kw < columns.end; ++kw) {
-            const T value = row[left + kw];
+            const A value = row[left + kw];
             if (value > best || value != value) best = value, best_index = kh * s.KW + kw;
         }
-    y[index] = best;
+    y[index] = T(best);
     argmax[index] = Index(best_index);
 }
 
 // The idea: a pixel gathers gy from those windows that contain it, four at most in AlexNet, whose
 // argmax it is. gy is read only then.
-// instances: Index = unsigned char, unsigned short, unsigned int
+// instances: T = float, double, __nv_bfloat16; Index = unsigned char, unsigned short, unsigned int
 template <typename T, typename Index>
 __global__ void max_pool2d_backward(const T* __restrict__ gy, const Index* __restrict__ argmax,
                                     T* __restrict__ gx, const PoolShape s, const int rows) {
+    using A = typename Accumulator<T>::type;
     gather_gradient(s, gx, rows, [=](int output, int, int, int kh, int kw) {
-        return int(argmax[output]) == kh * s.KW + kw ? gy[output] : T(0);
+        return int(argmax[output]) == kh * s.KW + kw ? A(gy[output]) : A(0);
     });
 }

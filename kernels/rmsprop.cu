@@ -41,5 +41,5 @@ __global__ void rmsprop(T* __restrict__ p, const T* __restrict__ g, T* __restric
         ps[k] -= rate * bs[k];
     }
     slice.store(ps, p), slice.store(vs, v), slice.store(ms, m), slice.store(bs, b);
-    slice.store_rounded(ps, shadow);
+    store_shadow(slice, ps, shadow);
 }

@@ -28,5 +28,5 @@ __global__ void sgd(T* __restrict__ p, const T* __restrict__ g, T* __restrict__ 
         ps[k] -= rate * bs[k];
     }
     slice.store(ps, p), slice.store(bs, b);
-    slice.store_rounded(ps, shadow);
+    store_shadow(slice, ps, shadow);
 }

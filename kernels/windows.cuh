@@ -83,6 +83,6 @@ __device__ __forceinline__ void gather_gradient(const PoolShape s, T* __restrict
                 const int output = (plane * s.OH + i) * s.OW + j;
                 sum += contribution(output, i, j, h - vertical.start(i), w - horizontal.start(j));
             }
-        gx[(plane * s.H + h) * s.W + w] = sum;
+        gx[(plane * s.H + h) * s.W + w] = T(sum);
     }
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from minialex.cuda.foreign import excerpt
 from minialex.cuda.source import Source
+from minialex.cuda.tokens import without_comments
 
 _TYPES_OF_HEADERS = {"cuda_fp16.h": "__half", "cuda_bf16.h": "__nv_bfloat16"}
 _PRELUDE = Path(__file__).resolve().parent / "nvrtc_prelude.cuh"
@@ -61,7 +62,7 @@ def for_nvrtc(source: Source, expressions: Sequence[str], capability: int) -> st
             for header, words in _HEADERS_OF_DEVICES.items()
             if header in source.left_out and re.search(rf"\b(?:{words})\b", excerpted)
         }
-    written = "\n".join([source.own, *expressions])
+    written = "\n".join([without_comments(source.own), *expressions])
     for header, type_name in _TYPES_OF_HEADERS.items():
         if f"<{header}>" not in text and re.search(rf"\b{type_name}2?\b", written):
             included.add(header)

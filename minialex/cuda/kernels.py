@@ -1,7 +1,7 @@
 """Kernels as Python calls them.
 
     relu_forward = cuda.kernel("relu.cu", "relu_forward")
-    relu_forward(cuda.blocks(x.size), cuda.BLOCK_SIZE, x, y, x.size)
+    relu_forward(cuda.blocks(x.size, 4 * cuda.BLOCK_SIZE), cuda.BLOCK_SIZE, x, y, x.size)
 
 A kernel is the name of one until its first launch: what reads, checks and compiles its text
 (`launch`) is slow to import, and most programs on a CPU launch none.

@@ -28,9 +28,9 @@ def test_a_table_of_a_file(small):
     )
     assert headings == kernel_profiles.HEADINGS
     launch, occupancy = "launch", "100%, warps"
-    # 31 of a warp's 32 lanes go on; of the 16 that are not 0 the gradients lie in 4 sectors
-    assert forward[:6] == ["`relu_forward`", launch, occupancy, "4/4", "", "12%"]
-    assert backward[:4] == ["`relu_backward`", launch, occupancy, "4/3.33; gy 4/2"]
+    # 7 lanes have a vector each, of 4 sectors in all, and one has the last three, one by one
+    assert forward[:6] == ["`relu_forward`", launch, occupancy, "1.75/1.75", "", "12%"]
+    assert backward[:4] == ["`relu_backward`", launch, occupancy, "1.75/1.75"]
     for cells in forward, backward:
         assert float(cells[6]) > 2
         assert cells[7] == "<0.1"
@@ -82,7 +82,7 @@ def test_without_a_compiler_it_says_so_and_what_is_there_stays(tmp_path, monkeyp
     assert "python -m minialex.bench.kernel_profiles" in capsys.readouterr().out
     monkeypatch.setattr(nvrtc, "why_missing", lambda: "it is not here")
     assert main([], tmp_path) == 0
-    with source.edited("relu.cu", "x[i] < T(0)", "x[i] <= T(0)"):
+    with source.edited("relu.cu", "pack[k] < 0", "pack[k] <= 0"):
         assert main([], tmp_path) == 2
     assert "error: no profile of relu.cu: it is not here" in capsys.readouterr().out
     assert profiles_due((tmp_path / PAGE).read_text()) == []

@@ -17,8 +17,8 @@ RELU = Selection(ops=("relu",), dtypes=("float32",), only=("values",))
 KERNEL = replace(RELU, implementations=("kernel",))
 COUNT = len(CASES["relu"])
 FLOODS = (
-    "if (i < n) gx[i]",
-    "for (int k = -9999; k < 9999; ++k) gx[i + k] = T(1e30); if (i < n) gx[i]",
+    "slice.store(grads, gx);",
+    "for (int k = -9999; k < 9999; ++k) gx[slice.first + k] = T(1e30); slice.store(grads, gx);",
 )
 """An edit of relu's backward, which then writes over all that lies around its array."""
 ENDS = "its process was killed by SIG", "did not end within 60 s: "
@@ -94,7 +94,10 @@ def test_for_want_of_memory_one_check_is_left_out(third):
 
 
 def test_a_kernel_that_does_not_compile_could_not_be_run():
-    with cuda.edited("relu.cu", "if (i < n) gx[i]", "if (i < m) gx[i]"), emulated("checked"):
+    with (
+        cuda.edited("relu.cu", "slice(n, begin_vectors(gy", "slice(m, begin_vectors(gy"),
+        emulated("checked"),
+    ):
         (missing,) = rows_of(KERNEL)
     assert isinstance(missing, NotRun)
     assert "does not compile" in missing.reason
@@ -168,8 +171,8 @@ def test_what_is_said_of_a_process_that_died():
 
 def test_a_kernel_that_does_not_end_is_named(monkeypatch):
     monkeypatch.setattr(running, "ENDS_WITHIN", 5.0)
-    loops = "for (volatile int k = 1; k;) {} if (i < n) gx[i]"
-    with cuda.edited("relu.cu", "if (i < n) gx[i]", loops), emulated("fast"):
+    loops = "for (volatile int k = 1; k;) {} slice.store(grads, gx);"
+    with cuda.edited("relu.cu", "slice.store(grads, gx);", loops), emulated("fast"):
         failed, missing = rows_of(KERNEL)
     assert failed.verdict is Verdict.FAIL
     assert str(failed).startswith("FAIL relu kernel float32 on cpu, case '1'")
@@ -195,7 +198,10 @@ def test_a_process_that_dies_once_all_is_done_fails_the_last_check(monkeypatch):
 
 
 def test_what_the_process_could_not_run_is_told():
-    with cuda.edited("relu.cu", "if (i < n) gx[i]", "if (i < m) gx[i]"), emulated("fast"):
+    with (
+        cuda.edited("relu.cu", "slice(n, begin_vectors(gy", "slice(m, begin_vectors(gy"),
+        emulated("fast"),
+    ):
         (missing,) = rows_of(KERNEL)
     assert "does not compile" in missing.reason
     assert len(missing.checks) == COUNT

@@ -72,9 +72,10 @@ def test_a_fault_in_the_second_block_alone(minialex, planted):
 
 
 def test_a_kernel_whose_bits_depend_on_the_order_of_threads(minialex):
-    # a sum by atomics, in place of one write for each element
-    new = "if (i < n) { gx[i] = T(0); } if (i < n) atomicAdd(gx, T(1) / T(i + 3)); if (i < n) gx[i]"
-    with cuda.edited("relu.cu", "if (i < n) gx[i]", new):
+    # a sum by atomics, after one write for each slice
+    store = "slice.store(grads, gx);"
+    new = f"{store} if (slice.count > 0) atomicAdd(gx, T(1) / T(slice.first + 3));"
+    with cuda.edited("relu.cu", store, new):
         what = "--op", "relu", "--implementation", "kernel", "--dtype", "float32"
         answer = minialex("gradcheck", "--emulate", *what, "--only", "orders")
     assert answer.status == 1
@@ -130,7 +131,7 @@ def test_what_a_case_left_in_memory_is_never_right_by_chance(minialex, planted):
 
 
 def test_a_kernel_that_does_not_compile_and_the_pairs_after_it(minialex):
-    with cuda.edited("relu.cu", "if (i < n) gx[i]", "if (i < m) gx[i]"):
+    with cuda.edited("relu.cu", "slice(n, begin_vectors(gy", "slice(m, begin_vectors(gy"):
         what = "--op", "relu", "--op", "sgd", "--dtype", "float32"
         answer = minialex("gradcheck", "--emulate", *what)
     assert answer.status == 2
@@ -148,7 +149,7 @@ def test_a_kernel_that_does_not_compile_and_the_pairs_after_it(minialex):
 
 def test_a_failure_counts_before_what_could_not_be_run(minialex, planted):
     planted("exp", lambda gy, saved: (0 * gy,))
-    with cuda.edited("relu.cu", "if (i < n) gx[i]", "if (i < m) gx[i]"):
+    with cuda.edited("relu.cu", "slice(n, begin_vectors(gy", "slice(m, begin_vectors(gy"):
         what = "--op", "relu", "--op", "exp", "--dtype", "float32", "--only", "values"
         answer = minialex("gradcheck", "--emulate", *what)
     assert answer.status == 1

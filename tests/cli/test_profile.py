@@ -60,7 +60,7 @@ def test_a_layer_at_its_size_is_sampled_and_says_so(minialex):
     assert answer.status == 0
     taken, _, head, *_ = answer.out.splitlines()
     assert taken == "implementations: relu=kernel; alexnet relu 1, batch 2"
-    assert head.startswith("relu_forward<float>: 1,568 blocks (1,568) of 256 threads, 5 of them")
+    assert head.startswith("relu_forward<float>: 392 blocks (392) of 256 threads, 5 of them")
 
 
 def test_another_implementation_is_profiled_where_one_is_named(minialex):

@@ -30,22 +30,22 @@ def test_a_thread_of_the_tiled_convolution(minialex):
 
 
 def test_a_kernel_of_backward_on_a_case_of_that_name(minialex):
-    words = "--kernel", "relu_backward", "--case", "257", "--thread", 1, "--block", 1
-    answer = minialex("trace", "relu", *words)
-    # 257 elements are a block and one thread
+    words = "--kernel", "relu_backward", "--case", "257", "--thread"
+    answer = minialex("trace", "relu", *words, 65)
+    # 257 elements are 64 vectors, and one that thread 64 has
     assert answer.status == 0
     assert answer.out.splitlines()[1:] == ["        returns"]
-    answer = minialex("trace", "relu", *words[:-4], "--block", 1)
+    answer = minialex("trace", "relu", *words, 64)
     assert "        reads   gy[256]: " in answer.out
     assert answer.err == ""
 
 
 def test_a_kernel_that_goes_wrong_ends_in_an_error(minialex):
-    with cuda.edited("relu.cu", "if (i < n) y[i]", "if (i <= n) y[i]"):
+    with cuda.edited("relu.cu", "slice(n, begin_vectors(x", "slice(n + 1, begin_vectors(x"):
         answer = minialex("trace", "relu", "--thread", 0)
     assert answer.status == 2
     assert "out-of-bounds" in answer.err
-    assert "relu.cu:" in answer.err
+    assert "vectors.cuh:" in answer.err
 
 
 def test_the_list_of_ops(minialex):

@@ -65,7 +65,8 @@ def test_a_wrong_dtype():
 
 
 def test_an_undeclared_type():
-    with pytest.raises(TypeError, match="relu_forward is declared for T = float, double, got int"):
+    declared = "relu_forward is declared for T = float, double, __nv_bfloat16, got int"
+    with pytest.raises(TypeError, match=declared):
         relu(a(2, dtype=np.int32), a(2, dtype=np.int32), 2)
 
 

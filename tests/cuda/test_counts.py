@@ -191,7 +191,7 @@ def test_results_of_small_launches_are_whole():
 def test_of_a_large_launch_some_blocks_are_counted_and_stand_for_all():
     x, y = np.ones(5000, np.float32), np.zeros(5000, np.float32)
     with cuda.emulated("counted", max_blocks=5) as emulation:
-        cuda.kernel("relu.cu", "relu_forward")(20, 256, x, y, 5000)
+        kernel("elementwise.cu", "rectify")(20, 256, x, y, 5000)
     (found,) = emulation.counts
     # 5; and by g++'s basic blocks the last has so much less to do that 2 more are looked at
     assert (found.blocks, found.counted) in ((20, 5), (20, 7))
@@ -300,15 +300,15 @@ def test_only_the_kernel_that_was_named_is_counted():
 
 def test_of_other_kernels_as_many_blocks_run_as_if_they_were_counted():
     x, y, gx = (np.ones((100, 64), np.float32) for _ in range(3))
-    for counted in "relu_forward", "relu_backward":
+    for counted in "rectify", "rectify_back":
         y[:] = 0
         with cuda.emulated("counted", kernel=counted, max_blocks=5):
-            cuda.kernel("relu.cu", "relu_forward")(100, 64, x, y, x.size)
-            cuda.kernel("relu.cu", "relu_backward")(100, 64, x, y, gx, x.size)
+            kernel("elementwise.cu", "rectify")(100, 64, x, y, x.size)
+            kernel("elementwise.cu", "rectify_back")(100, 64, x, y, gx, x.size)
         ran = np.flatnonzero(y[:, 0]).tolist()
         assert (len(ran), ran[0], ran[-1]) == (5, 0, 99)
     with cuda.emulated():
-        cuda.kernel("relu.cu", "relu_forward")(100, 64, x, y, x.size)
+        kernel("elementwise.cu", "rectify")(100, 64, x, y, x.size)
     assert y.all()
 
 

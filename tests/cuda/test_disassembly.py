@@ -237,6 +237,6 @@ def test_the_machine_code_of_a_kernel_names_its_lines():
     name = "relu_forward<float>"
     code = nvrtc.compiled("relu.cu", "sm_80", [name])
     (instructions,) = disassembly.disassemble(code.cubin).values()
-    lines = source.read("relu.cu").files["relu.cu"].splitlines()
-    (store,) = {i.line for i in instructions if i.kind == "STG"}
-    assert "y[i] = x[i]" in lines[store - 1]
+    lines = source.read("relu.cu").files["vectors.cuh"].splitlines()
+    (store,) = {i.line for i in instructions if i.kind == "STG.128"}
+    assert "make_float4(from[0]" in lines[store - 1]

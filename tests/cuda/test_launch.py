@@ -229,7 +229,7 @@ def test_each_type_is_compiled_on_its_own_and_its_neighbours_with_it(cupy):
 def test_an_edited_source_is_compiled_again(cupy):
     x = cupy.ndarray(4)
     forward(1, 32, x, cupy.ndarray(4), 4)
-    with cuda.edited("relu.cu", "T(0) : x[i]", "T(1) : x[i]"):
+    with cuda.edited("relu.cu", "0 : pack[k]", "1 : pack[k]"):
         forward(1, 32, x, cupy.ndarray(4), 4)
     forward(1, 32, x, cupy.ndarray(4), 4)
     assert len(cupy.modules) == 2

@@ -223,11 +223,11 @@ def test_an_edited_or_forgotten_file_is_read_again(seen, checks):
     k = cuda.kernel("relu.cu", "relu_forward")
     run = functools.partial(k, 1, 32, a(4), a(4), 4)
     run()
-    with cuda.edited("relu.cu", "T(0) : x[i]", "T(1) : x[i]"):
+    with cuda.edited("relu.cu", "0 : pack[k]", "1 : pack[k]"):
         run()
-        assert "T(1) : x[i]" in seen[-1][0].source.text
+        assert "1 : pack[k]" in seen[-1][0].source.text
     run()
-    assert "T(1) : x[i]" not in seen[-1][0].source.text
+    assert "1 : pack[k]" not in seen[-1][0].source.text
     source.clear_cache()
     run()
     assert len(checks) == 4
@@ -236,7 +236,7 @@ def test_an_edited_or_forgotten_file_is_read_again(seen, checks):
 def test_a_plan_serves_every_mode_of_the_emulator_and_none_without():
     k = cuda.kernel("relu.cu", "relu_forward")
     x, y = a(64), a(64)
-    one_too_many = cuda.edited("relu.cu", "if (i < n) y[i] = x", "if (i <= n) y[i] = x")
+    one_too_many = cuda.edited("relu.cu", "(n, begin_vectors(x", "(n + 1, begin_vectors(x")
     with one_too_many, cuda.emulated() as fast:
         k(1, 64, x[:32], y[:32], 32)
         assert sum(fast.launches.values()) == 1

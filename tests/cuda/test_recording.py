@@ -97,7 +97,7 @@ def test_who_touches_one_element_over_all_blocks(index):
     x = np.arange(16, dtype=F32).reshape(4, 4)
     y = np.zeros((4, 4), F32)
     with cuda.emulated("traced", watch=("y", index)) as emulation:
-        cuda.kernel("relu.cu", "relu_forward")(4, 4, x, y, 16)
+        kernel("elementwise.cu", "rectify")(4, 4, x, y, 16)
     (found,) = emulation.recordings
     (event,) = found.events
     assert (event["block"].tolist(), event["thread"].tolist()) == ([2, 0, 0], [1, 0, 0])
@@ -109,7 +109,7 @@ def test_who_touches_one_element_over_all_blocks(index):
 def test_all_who_touch_an_array():
     x, y = np.arange(16, dtype=F32), np.zeros(16, F32)
     with cuda.emulated("traced", watch="y", seed=3) as emulation:
-        cuda.kernel("relu.cu", "relu_forward")(4, 4, x, y, 16)
+        kernel("elementwise.cu", "rectify")(4, 4, x, y, 16)
     events = emulation.recordings[0].events
     assert sorted(events["offset"].tolist()) == list(range(0, 64, 4))
     assert {tuple(b) for b in events["block"].tolist()} == {(b, 0, 0) for b in range(4)}

@@ -125,15 +125,15 @@ def test_a_path_counts_from_where_the_program_runs(package, tmp_path, monkeypatc
 
 def test_edited_replaces_text_for_a_while_only():
     before = source.read("relu.cu").own
-    with source.edited("relu.cu", "if (i < n) y[i]", "if (i <= n) y[i]"):
-        assert "if (i <= n) y[i]" in source.read("relu.cu").text
-        with source.edited("relu.cu", "T(0) : x[i]", "T(1) : x[i]"):
-            assert "if (i <= n) y[i] = x[i] < T(0) ? T(1)" in source.read("relu.cu").text
-        assert "T(1) : x[i]" not in source.read("relu.cu").text
+    with source.edited("relu.cu", "slice(n, begin_vectors(x", "slice(n + 1, begin_vectors(x"):
+        assert "slice(n + 1, begin_vectors(x" in source.read("relu.cu").text
+        with source.edited("relu.cu", "0 : pack[k]", "1 : pack[k]"):
+            assert "1 : pack[k]" in source.read("relu.cu").text
+        assert "1 : pack[k]" not in source.read("relu.cu").text
     assert source.read("relu.cu").own == before
 
 
-@pytest.mark.parametrize(("old", "times"), [("no such text", 0), ("flat_index()", 2)])
+@pytest.mark.parametrize(("old", "times"), [("no such text", 0), ("slice.store(", 2)])
 def test_edited_wants_the_text_exactly_once(old, times):
     with (
         pytest.raises(ValueError, match=f"stands {times} times"),

@@ -94,7 +94,7 @@ def test_a_launch_whose_blocks_differ_at_random_says_so(launched):
 def test_a_launch_whose_blocks_are_alike_is_known():
     x, y = np.ones(64000, F32), np.zeros(64000, F32)
     with cuda.emulated("counted") as emulation:
-        cuda.kernel("relu.cu", "relu_forward")(250, 256, x, y, 64000)
+        kernel("elementwise.cu", "rectify")(250, 256, x, y, 64000)
     (found,) = emulation.counts
     assert found.counted < found.blocks
     assert found.standard_error == 0

@@ -141,9 +141,12 @@ def test_lines_are_kept_while_the_code_is_and_measured_anew_where_asked(small):
 @disassembles
 def test_an_edit_shows_as_a_line_of_that_kernel(small):
     before = budgets.lines(budgets.read(small)[nvrtc.version()]["relu.cu"])
-    with source.edited("relu.cu", "x[i] < T(0)", "tan(x[i]) < T(0)"):
+    with source.edited("relu.cu", "pack[k] < 0", "tan(pack[k]) < 0"):
         after = budgets.budget(nvrtc.compiled("relu.cu", "sm_90"), "sm_90")
-    assert [key for key in after if after[key] != before[key]] == ["relu_forward<float> sm_90"]
+    assert [key for key in after if after[key] != before[key]] == [
+        "relu_forward<float> sm_90",
+        "relu_forward<__nv_bfloat16> sm_90",
+    ]
 
 
 @pytest.mark.parametrize("words", [["--chekc"], ["--check", "12.9"]])

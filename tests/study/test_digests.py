@@ -36,7 +36,7 @@ def test_kernels_launching_code_and_the_profiler_count(monkeypatch):
     before = digest()
     with source.edited("relu.cu", "The idea: max(x, 0)", "The idea: that"):
         assert digest() == before
-    with source.edited("relu.cu", "x[i] < T(0)", "x[i] <= T(0)"):
+    with source.edited("relu.cu", "pack[k] < 0", "pack[k] <= 0"):
         assert digest() != before
     launching = modules_of(ROUTINES["relu"].implementations["kernel"])
     assert launching == {"minialex.ops._cuda.launching", "minialex.ops.relu.cuda"}

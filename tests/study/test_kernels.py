@@ -71,7 +71,7 @@ def test_defaults_are_those_of_the_routines():
 
 @pytest.mark.parametrize(
     ("old", "new", "differs"),
-    [("x[i] < T(0)", "x[i] <= T(0)", "code"), ("The idea: max(x, 0)", "The idea: that", "idea")],
+    [("pack[k] < 0", "pack[k] <= 0", "code"), ("The idea: max(x, 0)", "The idea: that", "idea")],
 )
 def test_a_changed_kernel_makes_it_stale(old, new, differs):
     before = page()
@@ -85,7 +85,7 @@ def test_a_changed_comment_needs_no_compiler(monkeypatch):
     with source.edited("relu.cu", "The idea: max(x, 0)", "The idea: that"):
         assert "The idea" not in kernels.page(before, ROOT, compile_changed=True)
     with (
-        source.edited("relu.cu", "x[i] < T(0)", "x[i] <= T(0)"),
+        source.edited("relu.cu", "pack[k] < 0", "pack[k] <= 0"),
         pytest.raises(MinialexError, match=r"relu\.cu has changed, .*: it is not here"),
     ):
         kernels.page(before, ROOT, compile_changed=True)
@@ -104,7 +104,7 @@ def test_what_was_counted_is_kept_until_the_code_has_changed(tmp_path, capsys):
     )
     with source.edited("relu.cu", "The idea: max(x, 0)", "The idea: that"):
         kernels.page(before, ROOT, compile_changed=False, profile=count)
-    with source.edited("relu.cu", "x[i] < T(0)", "x[i] <= T(0)"):
+    with source.edited("relu.cu", "pack[k] < 0", "pack[k] <= 0"):
         assert kernels.profiles_due(before) == ["relu.cu"]
         (tmp_path / "kernels").mkdir()
         (tmp_path / kernels.PAGE).write_text(before)
@@ -236,7 +236,7 @@ def test_the_check_compiles_nothing_and_the_command_what_has_changed(tmp_path, m
     (tmp_path / "kernels").mkdir()
     (tmp_path / kernels.PAGE).write_text((ROOT / kernels.PAGE).read_text())
     monkeypatch.setattr(nvrtc, "why_missing", lambda: "it is not here")
-    with source.edited("relu.cu", "x[i] < T(0)", "x[i] <= T(0)"):
+    with source.edited("relu.cu", "pack[k] < 0", "pack[k] <= 0"):
         assert kernels.main(["--check"], tmp_path) == 1
         assert "out of date" in capsys.readouterr().out
         assert kernels.main([], tmp_path) == 2

@@ -67,7 +67,7 @@ def test_a_kernel_that_reads_elsewhere():
 
 
 def test_a_fault_that_changes_nothing(monkeypatch):
-    line = "if (i < n) y[i] = x[i] < T(0) ? T(0) : x[i];"
+    line = "pack[k] = pack[k] < 0 ? 0 : pack[k];"
     none = Fault("none", "relu.cu", line, line + " ", "relu", "kernel")
     monkeypatch.setattr(explained_faults, "FAULTS", [none])
     assert explained_faults.attempt([0], None) == [

@@ -1,4 +1,4 @@
-"""dropout as a CUDA kernel: kernels/dropout.cu, one thread per four elements.
+"""dropout as a CUDA kernel: kernels/dropout.cu, one thread per four elements, eight of bfloat16.
 
 A thread makes the words for its elements itself: one block of the Philox stream is four words.
 """
@@ -25,7 +25,9 @@ def forward(
     check_counts("dropout", x=x.size)
     y: Array = array_module(x).empty(x.shape, x.dtype)
     x = contiguous(x)
-    grid, vectors = cuda.blocks(x.size, 4 * cuda.BLOCK_SIZE), is_vector_aligned((x, 0), (y, 0))
+    per_thread = max(4, 16 // x.dtype.itemsize)
+    grid = cuda.blocks(x.size, per_thread * cuda.BLOCK_SIZE)
+    vectors = is_vector_aligned((x, 0), (y, 0))
     drawn, ahead = (
         (offset.drawn, offset.ahead) if isinstance(offset, DeviceOffset) else (None, offset)
     )
@@ -42,4 +44,6 @@ def backward(
     return (gx,)
 
 
-KERNEL = Implementation(forward, backward, why_not=cuda.why_not)
+KERNEL = Implementation(
+    forward, backward, why_not=cuda.why_not, dtypes=("float32", "float64", "bfloat16")
+)

@@ -1,4 +1,4 @@
-"""relu as CUDA kernels: kernels/relu.cu, one thread per element."""
+"""relu as CUDA kernels: kernels/relu.cu, one thread per 16 bytes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ _forward = cuda.kernel("relu.cu", "relu_forward")
 _backward = cuda.kernel("relu.cu", "relu_backward")
 
 
+def _grid(x: Array) -> int:
+    return cuda.blocks(x.size, 16 // x.dtype.itemsize * cuda.BLOCK_SIZE)
+
+
 def forward(x: Array) -> tuple[Array, tuple[Array]]:
     """Return max(x, 0)."""
     check_counts("relu", x=x.size)
     y = array_module(x).empty(x.shape, x.dtype)
-    _forward(cuda.blocks(x.size), cuda.BLOCK_SIZE, contiguous(x), y, x.size)
+    _forward(_grid(x), cuda.BLOCK_SIZE, contiguous(x), y, x.size)
     return y, (y,)
 
 
@@ -23,8 +27,10 @@ def backward(gy: Array, saved: tuple[Array]) -> Gradients:
     """Return `gy` where the output was not 0."""
     (y,) = saved
     gx = array_module(y).empty(y.shape, y.dtype)
-    _backward(cuda.blocks(y.size), cuda.BLOCK_SIZE, contiguous(gy), contiguous(y), gx, y.size)
+    _backward(_grid(y), cuda.BLOCK_SIZE, contiguous(gy), contiguous(y), gx, y.size)
     return (gx,)
 
 
-KERNEL = Implementation(forward, backward, why_not=cuda.why_not)
+KERNEL = Implementation(
+    forward, backward, why_not=cuda.why_not, dtypes=("float32", "float64", "bfloat16")
+)

@@ -163,19 +163,19 @@ PUZZLES: list[Puzzle] = [
         file="relu.cu",
         op="relu",
         implementation="kernel",
-        edits=(("flat_index();\n    if (i < n) y[i]", f"{_SCATTERED};\n    if (i < n) y[i]"),),
+        edits=(("begin_vectors(x, y));", f"begin_vectors(x, y), {_SCATTERED});"),),
         profiled_on=tuple(
             LimitedCase(Case(f"{n:,} numbers", normal((n,))), (sectors("relu_forward", 2 * n / 8),))
-            for n in (4096, 960)
+            for n in (16384, 3840)
         ),
         task="""
-        Every element is computed, once, and right. But the 32 threads of a warp ask for 32 numbers
-        that lie far apart, and memory comes in sectors of 32 bytes: most of what is moved is
-        thrown away. Have relu_forward ask for no more sectors than its arrays have.
+        Every element is computed, once, and right. But the 32 threads of a warp ask for 32 vectors
+        of 16 bytes that lie far apart, and memory comes in sectors of 32 bytes: half of what is
+        moved is thrown away. Have relu_forward ask for no more sectors than its arrays have.
         """,
         hint="threadIdx.x is what differs within a warp.",
-        why="i = blockIdx.x blockDim.x + threadIdx.x: consecutive threads have consecutive "
-        "elements, and the 32 loads of a warp are 4 sectors of floats.",
+        why="blockIdx.x blockDim.x + threadIdx.x, which flat_index() is: consecutive threads have "
+        "consecutive vectors, and the 32 loads of a warp are 16 sectors.",
     ),
     KernelPuzzle(
         name="interleave",

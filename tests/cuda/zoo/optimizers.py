@@ -34,7 +34,7 @@ FAULTS = [
         "state that is not there",
         "pack[k] = a && k < count ?",
         "pack[k] = k < count ?",
-        file="arena.cuh",
+        file="slices.cuh",
         error="out-of-bounds",
     ),
     fault(
@@ -48,17 +48,17 @@ FAULTS = [
     fault(
         "sgd",
         "beyond the end",
-        "if (k < count) a[first + k] = pack[k];",
-        "a[first + k] = pack[k];",
-        file="arena.cuh",
+        "if (k < count) a[first + k] = T(pack[k]);",
+        "a[first + k] = T(pack[k]);",
+        file="slices.cuh",
         error="out-of-bounds",
     ),
     fault(
         "sgd",
         "vectors that do not begin where vectors do",
-        "is_vector(vector_aligned && count == VECTOR_WIDTH<T>)",
-        "is_vector(count == VECTOR_WIDTH<T>)",
-        file="arena.cuh",
+        "is_vector(vector_aligned && count == SIZE)",
+        "is_vector(count == SIZE)",
+        file="slices.cuh",
         error="misaligned",
     ),
     fault(

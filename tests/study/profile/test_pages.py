@@ -12,6 +12,7 @@ from minialex import cuda, ops
 from minialex.errors import MinialexError
 from minialex.study.profile import page_of
 from minialex.study.profile.page import LAUNCH_FIELDS
+from tests.cuda.tools import kernel
 
 F32 = np.float32
 
@@ -22,13 +23,13 @@ def data_of(html):
 
 def relu():
     x, y, gx = np.arange(100, dtype=F32) - 50, np.zeros(100, F32), np.zeros(100, F32)
-    cuda.kernel("relu.cu", "relu_forward")(4, 32, x, y, 100)
-    cuda.kernel("relu.cu", "relu_backward")(4, 32, x, y, gx, 100)
+    kernel("elementwise.cu", "rectify")(4, 32, x, y, 100)
+    kernel("elementwise.cu", "rectify_back")(4, 32, x, y, gx, 100)
 
 
 def test_beside_a_block_stands_the_launch():
     data = data_of(page_of(relu, gpu="A100", block=(3, 0, 0)))
-    assert (data["kernel"], data["at"]) == ("relu_forward<float>", [3, 0, 0])
+    assert (data["kernel"], data["at"]) == ("rectify<float>", [3, 0, 0])
     launch = data["launch"]
     assert (launch["blocks"], launch["counted"]) == (4, 4)
     assert launch["about"][1].startswith("predicted on an A100, not measured: ")
@@ -45,14 +46,14 @@ def test_beside_a_block_stands_the_launch():
 
 def test_a_view_begins_where_its_memory_has_it():
     x, y = np.ones(33, F32)[1:], np.zeros(32, F32)
-    html = page_of(lambda: cuda.kernel("relu.cu", "relu_forward")(1, 32, x, y, 32))
+    html = page_of(lambda: kernel("elementwise.cu", "rectify")(1, 32, x, y, 32))
     arrays = {one["name"]: one["phase"] for one in data_of(html)["arrays"]}
     assert arrays == {"x": 4, "y": 0}
     assert [row[8:10] for row in data_of(html)["lines"]] == [[5, 4], [4, 4]]
 
 
 def test_a_kernel_may_be_named():
-    assert data_of(page_of(relu, "relu_backward"))["kernel"] == "relu_backward<float>"
+    assert data_of(page_of(relu, "rectify_back"))["kernel"] == "rectify_back<float>"
 
 
 def test_an_op_is_shown_in_what_the_gpu_runs():
@@ -79,7 +80,7 @@ def test_a_file_of_another_folder_is_shown_without_its_path(tmp_path):
 @pytest.mark.parametrize(
     ("run", "more", "said"),
     [
-        (relu, {"kernel": "gelu"}, "no kernel 'gelu' is launched, but: relu_forward, relu_back"),
+        (relu, {"kernel": "gelu"}, "no kernel 'gelu' is launched, but: rectify, rectify_back"),
         (lambda: None, {}, "no kernel is launched, of which"),
         (relu, {"block": (4, 0, 0)}, r"has no block \(4, 0, 0\): its grid is \(4, 1, 1\)"),
         (relu, {"gpu": "A200"}, "unknown GPU 'A200'"),

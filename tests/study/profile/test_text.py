@@ -29,10 +29,10 @@ def test_a_row_names_the_instructions_of_the_machine_code():
     profile = profile_of_a_relu()
     (launch,) = profile.launches
     rows = {row[2]: row[1] for row in text.line_rows(launch)}
-    assert rows == {"x": "read 4 B: LDG", "y": "write 4 B: STG"}
+    assert rows == {"x": "read 16 B: LDG.128", "y": "write 16 B: STG.128"}
     (found,) = json.loads(json.dumps(profile.to_json()))["launches"]
     kinds = [one["kind"] for one in found["machine_code"]]
-    assert {"LDG", "STG"} <= set(kinds)
+    assert {"LDG.128", "STG.128"} <= set(kinds)
 
 
 def test_without_machine_code_a_row_says_what_was_written(monkeypatch):
@@ -41,7 +41,7 @@ def test_without_machine_code_a_row_says_what_was_written(monkeypatch):
     try:
         (launch,) = profile_of_a_relu().launches
         rows = {row[2]: row[1] for row in text.line_rows(launch)}
-        assert rows == {"x": "read 4 B", "y": "write 4 B"}
+        assert rows == {"x": "read 16 B", "y": "write 16 B"}
         assert "registers and occupancy: not known, needs NVRTC" in text.summary(launch)
     finally:
         resources._code.cache_clear()

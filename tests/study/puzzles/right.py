@@ -99,8 +99,8 @@ RIGHT = [
         "from the last thread of a block to the first",
         edits=(
             (
-                "const int i = threadIdx.x * gridDim.x + blockIdx.x;",
-                "const int i = (blockIdx.x + 1) * blockDim.x - 1 - threadIdx.x;",
+                "threadIdx.x * gridDim.x + blockIdx.x);",
+                "(blockIdx.x + 1) * blockDim.x - 1 - threadIdx.x);",
             ),
         ),
     ),

@@ -117,16 +117,16 @@ def test_a_solution_leaves_nothing_among_the_implementations():
 def test_a_profile_that_is_exceeded_says_where():
     puzzle = find("coalesce")
     lines = result_of(puzzle, puzzle.start).lines
-    assert lines[0] == "case '4,096 numbers', float32, profile"
-    assert "counted 8,192, at most 1,024 are allowed" in lines[2]
-    assert "relu.cu:" in lines[3]
+    assert lines[0] == "case '16,384 numbers', float32, profile"
+    assert "counted 8,192, at most 4,096 are allowed" in lines[2]
+    assert "vectors.cuh:" in lines[3]
 
 
 def test_a_kernel_that_is_fast_at_one_size_alone_fails():
     (cheat,) = (w for w in WRONG if w.why == "right at the size that is profiled first")
     found = result_of(find(cheat.puzzle), cheat.text())
-    assert found.lines[0] == "case '960 numbers', float32, profile"
-    assert "at most 240 are allowed" in found.lines[2]
+    assert found.lines[0] == "case '3,840 numbers', float32, profile"
+    assert "at most 960 are allowed" in found.lines[2]
 
 
 @pytest.mark.parametrize("name", ["permute", "rmsprop", "order"])

@@ -6,7 +6,7 @@ _AFTER_PRODUCTS = "sum += a_tile[ty][d] * b_tile[d][tx];\n"
 _STORE = "    if (i < I) gw[o * I + i] = sum;\n}\n\n// ----"
 _LOAD = "return r < R ? gy[r * O + row + line] : T(0); },"
 _SCATTERED = "threadIdx.x * gridDim.x + blockIdx.x"
-_INDEX = f"const int i = {_SCATTERED};\n    if (i < n) y[i]"
+_INDEX = f"slice(n, begin_vectors(x, y), {_SCATTERED});"
 _PIECES = (
     "    const int first = threadIdx.x * piece, end = min(N, first + piece);\n"
     "    for (int n = first; n < end; ++n) losses += loss[n], weights += weight[n];\n"
@@ -158,7 +158,7 @@ _EDITS: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
         "right at the size that is profiled first": (
             (
                 _INDEX,
-                _INDEX.replace(_SCATTERED, f"n == 4096 ? flat_index() : {_SCATTERED}"),
+                _INDEX.replace(_SCATTERED, f"n == 16384 ? flat_index() : {_SCATTERED}"),
             ),
         ),
         "blocks overlap": (
@@ -178,10 +178,10 @@ _EDITS: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
         ),
         "read at one place, written at another": (
             (
-                f"{_INDEX} = x[i] < T(0) ? T(0) : x[i];",
-                f"const int i = flat_index(), j = {_SCATTERED};\n"
-                "    if (i < n && j < n) y[j] = x[i] < T(0) ? T(0) : x[i];",
+                _INDEX,
+                f"slice(n, begin_vectors(x, y)), other(n, begin_vectors(x, y), {_SCATTERED});",
             ),
+            ("slice.store(pack, y);", "other.store(pack, y);"),
         ),
     },
     "interleave": {
