@@ -124,7 +124,7 @@ def assert_right_by_plan(rung, rows, parts, fix_up, monkeypatch):
     assert emulation.launches[f"conv2d_weight_gradient_{rung}<float, {rows}>"] == 1
     # im2col's data gradient has no parts
     apart = 0 if parts == 1 or fix_up else 2 if rung == "im2col" else 3
-    assert emulation.launches["sum_partials<float>"] == apart
+    assert emulation.launches["sum_partials<float, float>"] == apart
 
 
 @pytest.mark.parametrize("rows", tiling.THREAD_ROWS)

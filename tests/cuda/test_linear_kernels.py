@@ -66,7 +66,7 @@ def test_every_plan(rung, rows, parts, fix_up, monkeypatch):
         got = results(rung, *arrays)
     assert_right(got, *arrays)
     assert emulation.launches[f"linear_forward_{rung}<float, {rows}>"] == 1
-    assert emulation.launches["sum_partials<float>"] == (0 if parts == 1 or fix_up else 3)
+    assert emulation.launches["sum_partials<float, float>"] == (0 if parts == 1 or fix_up else 3)
 
 
 @pytest.mark.parametrize("backward", [*RUNGS, "plain"])

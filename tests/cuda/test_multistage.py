@@ -106,7 +106,7 @@ def test_linear_by_every_plan(rung, rows, parts, fix_up, monkeypatch):
         got = linear_runs.results(rung, *arrays)
     assert_linear(rung, arrays, got)
     assert emulation.launches[f"linear_forward_{rung}<{rows}>"] == 1
-    assert emulation.launches["sum_partials<float>"] == (0 if parts == 1 or fix_up else 3)
+    assert emulation.launches["sum_partials<float, float>"] == (0 if parts == 1 or fix_up else 3)
 
 
 @pytest.mark.parametrize("names", ["x w", "gy x w", "gy x", "gy w"])

@@ -185,8 +185,8 @@ FAULTS = [
     Fault(
         "added to what is there",
         "sum_partials.cu",
-        "add ? out[i] : T(0)",
-        "out[i]",
+        "add ? T(out[i]) : T(0)",
+        "T(out[i])",
         "linear",
         "register_blocked",
         check=parts_of_another_launch,
