@@ -5,6 +5,7 @@
 // bfloat16 has all exponents of float, so that numbers need not be scaled, and 8 bits: products of two
 // are exact in float, and what is lost is lost where numbers are rounded. Sums are float and are
 // promoted, as those of TF32 numbers are.
+#include "bfloat16.cuh"
 #include "multistage_product.cuh"
 
 struct Bfloat16 {

@@ -21,8 +21,10 @@ template <typename T> struct BiasGradient {
     unsigned* arrived;  // (O,)
     int images;
 
-    // The work of block number `block` of O * parts or more. gy is (N, O, P).
-    __device__ __forceinline__ void reduce(const T* gy, const int N, const int O, const int P,
+    // The work of block number `block` of O * parts or more. gy is (N, O, P), of T or of a type whose
+    // numbers are numbers of T.
+    template <typename In>
+    __device__ __forceinline__ void reduce(const In* gy, const int N, const int O, const int P,
                                            const int block) const {
         const int count = max(1, (N + images - 1) / images), o = block % O, part = block / O;
         if (part >= count) return;
@@ -39,22 +41,23 @@ template <typename T> struct BiasGradient {
 
   private:
     // The sum of this thread's pixels of some images.
-    static __device__ __forceinline__ T thread_sum(const T* gy, const int O, const int P,
+    template <typename In>
+    static __device__ __forceinline__ T thread_sum(const In* gy, const int O, const int P,
                                                    const int o, const Range own) {
         constexpr int LOADS_IN_FLIGHT = 8;
         const int whole_images = blockDim.x / P, pixels = blockDim.x % P;
         typename Accumulator<T>::type sum = 0;
         int n = own.first + threadIdx.x / P, p = threadIdx.x % P;
         while (n < own.end) {
-            T loaded[LOADS_IN_FLIGHT];
+            In loaded[LOADS_IN_FLIGHT];
 #pragma unroll
             for (int i = 0; i < LOADS_IN_FLIGHT; ++i) {
-                loaded[i] = n < own.end ? gy[(n * O + o) * P + p] : T(0);
+                loaded[i] = n < own.end ? gy[(n * O + o) * P + p] : In{};
                 n += whole_images, p += pixels;
                 if (p >= P) p -= P, ++n;
             }
 #pragma unroll
-            for (int i = 0; i < LOADS_IN_FLIGHT; ++i) sum += loaded[i];
+            for (int i = 0; i < LOADS_IN_FLIGHT; ++i) sum += T(loaded[i]);
         }
         return sum;
     }

@@ -6,8 +6,9 @@
 // for as many of them as a pass needs, in one launch. A chunk is 16 bytes: 4 floats or 8 bfloat16
 // numbers.
 //
-// Layout:  x (B, G, C, P), y (B, P, G, Cp), C-contiguous.
-// Launch:  blocks of 128 threads, one per 128 pixels of two chunks of channels of one b and g.
+// Layout:  x (B, G, C, P), y (B, P, G, Cp), C-contiguous. Images and gradients of floats, or, where they
+//          become bfloat16 numbers, of these (In); filters of floats.
+// Launch:  a 1-D grid of blocks of 128 threads, one thread per pixel of two chunks of channels of a b and g.
 // Cost:    reads and writes everything once.
 // needs: sm_80
 
@@ -19,8 +20,8 @@
 constexpr int THREADS = 128, CHUNKS = 2;
 
 // An array and what it becomes; y is null where it is not wanted.
-template <typename T> struct Rewriting {
-    const float* x;
+template <typename In, typename T> struct Rewriting {
+    const In* x;
     T* y;
     int B, G, C, P;
 
@@ -28,14 +29,11 @@ template <typename T> struct Rewriting {
     __device__ __forceinline__ int channel_blocks() const {
         return (C + CHUNKS * VECTOR_WIDTH<T> - 1) / (CHUNKS * VECTOR_WIDTH<T>);
     }
-    __device__ __forceinline__ int pixel_blocks() const { return (P + THREADS - 1) / THREADS; }
-    __device__ __forceinline__ int blocks() const {
-        return y ? B * G * channel_blocks() * pixel_blocks() : 0;
-    }
+    __device__ __forceinline__ int threads() const { return y ? B * G * channel_blocks() * P : 0; }
 };
 
 __device__ __forceinline__ void write_chunk(const float* from, float* to) { write_vector(from, to); }
-__device__ __forceinline__ void write_chunk(const float* from, __nv_bfloat16* to) {
+template <typename In> __device__ __forceinline__ void write_chunk(const In* from, __nv_bfloat16* to) {
     *reinterpret_cast<uint4*>(to) =
         make_uint4(bfloat16_pair(from[0], from[1]), bfloat16_pair(from[2], from[3]),
                    bfloat16_pair(from[4], from[5]), bfloat16_pair(from[6], from[7]));
@@ -43,37 +41,50 @@ __device__ __forceinline__ void write_chunk(const float* from, __nv_bfloat16* to
 
 // The idea: a transposition in registers. A thread has one pixel, so that lanes read along pixels, and of
 // it two chunks of channels, a sector of 32 bytes. All of its numbers, eight floats or sixteen of bfloat16,
-// are on their way at a time, and nothing but them and their place costs instructions. Numbers are rounded once, to TF32's 10 bits of
-// fraction (TO_TF32) or as they are written, and not each time that one is multiplied.
-template <bool TO_TF32, typename T>
-__device__ __forceinline__ void rewrite(const float* x, T* x_chunks, const float* w, T* w_chunks,
-                                        const float* gy, T* gy_chunks, const ConvShape& s) {
+// are on their way at a time, and nothing but them and their place costs instructions. Numbers are
+// rounded once, to TF32's 10 bits of fraction (TO_TF32) or as they are written, and not each time that
+// one is multiplied; those of bfloat16 only change places.
+template <bool TO_TF32, typename In, typename T>
+__device__ __forceinline__ void rewrite_pixel(const Rewriting<In, T>& own, const int thread) {
+    if (thread >= own.threads()) return;
     constexpr int W = VECTOR_WIDTH<T>;
-    int block = blockIdx.x;
-    Rewriting<T> own{x, x_chunks, s.N, s.groups, s.channels_per_group(), s.H * s.W};
-    if (block >= own.blocks()) {
-        block -= own.blocks();
-        own = {w, w_chunks, s.O, 1, s.channels_per_group(), s.window_size()};
-    }
-    if (block >= own.blocks()) {
-        block -= own.blocks();
-        own = {gy, gy_chunks, s.N, s.groups, s.filters_per_group(), s.OH * s.OW};
-    }
-    // Channels and pixels of image and group.
-    const Index3 at = unravel(block, own.channel_blocks(), own.pixel_blocks());
-    const int c = at.b * CHUNKS * W, p = at.c * THREADS + threadIdx.x, b = at.a / own.G, g = at.a % own.G;
-    if (p >= own.P) return;
-    const float* const from = own.x + (at.a * own.C + c) * own.P + p;
+    // Image and group, chunks of channels, pixel.
+    const Index3 at = unravel(thread, own.channel_blocks(), own.P);
+    const int c = at.b * CHUNKS * W, p = at.c, b = at.a / own.G, g = at.a % own.G;
+    const In* const from = own.x + (at.a * own.C + c) * own.P + p;
     T* const to = own.y + ((b * own.P + p) * own.G + g) * own.width() + c;
-    float numbers[CHUNKS * W];
+    In numbers[CHUNKS * W];
 #pragma unroll
     for (int e = 0; e < CHUNKS * W; ++e) {
-        numbers[e] = c + e < own.C ? from[e * own.P] : 0;
+        numbers[e] = c + e < own.C ? from[e * own.P] : In{};
         if constexpr (TO_TF32) numbers[e] = __uint_as_float(to_tf32(numbers[e]));
     }
 #pragma unroll
     for (int chunk = 0; chunk < CHUNKS; ++chunk)
         if (c + chunk * W < own.C) write_chunk(numbers + chunk * W, to + chunk * W);
+}
+
+template <bool TO_TF32, typename In, typename T>
+__device__ __forceinline__ void rewrite(const In* x, T* x_chunks, const float* w, T* w_chunks,
+                                        const In* gy, T* gy_chunks, const ConvShape& s) {
+    int thread = flat_index();
+    Rewriting<In, T> own{x, x_chunks, s.N, s.groups, s.channels_per_group(), s.H * s.W};
+    if (thread >= own.threads()) {
+        thread -= own.threads();
+        own = {gy, gy_chunks, s.N, s.groups, s.filters_per_group(), s.OH * s.OW};
+    }
+    const Rewriting<float, T> filters{w, w_chunks, s.O, 1, s.channels_per_group(), s.window_size()};
+    if constexpr (sizeof(In) == sizeof(float)) {
+        if (thread >= own.threads()) {
+            thread -= own.threads();
+            own = filters;
+        }
+        rewrite_pixel<TO_TF32>(own, thread);
+    } else if (thread < own.threads()) {
+        rewrite_pixel<TO_TF32>(own, thread);
+    } else {
+        rewrite_pixel<TO_TF32>(filters, thread - own.threads());
+    }
 }
 
 // instances: ROUND = 0, 1
@@ -85,9 +96,11 @@ __global__ void __launch_bounds__(THREADS) conv2d_channels_last(
     rewrite<ROUND == 1>(x, x_chunks, w, w_chunks, gy, gy_chunks, s);
 }
 
+// instances: In = float, __nv_bfloat16
+template <typename In>
 __global__ void __launch_bounds__(THREADS) conv2d_channels_last_bf16(
-    const float* __restrict__ x, __nv_bfloat16* __restrict__ x_chunks, const float* __restrict__ w,
-    __nv_bfloat16* __restrict__ w_chunks, const float* __restrict__ gy,
+    const In* __restrict__ x, __nv_bfloat16* __restrict__ x_chunks, const float* __restrict__ w,
+    __nv_bfloat16* __restrict__ w_chunks, const In* __restrict__ gy,
     __nv_bfloat16* __restrict__ gy_chunks, const ConvShape s) {
     rewrite<false>(x, x_chunks, w, w_chunks, gy, gy_chunks, s);
 }

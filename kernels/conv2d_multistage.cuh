@@ -149,8 +149,9 @@ template <typename T> struct FilterChunks {
 // ---- forward -------------------------------------------------------------------------------------
 
 // The idea: filters times patches, both along k: ldmatrix loads both.
-template <int STAGES, class Arithmetic, int ROWS, typename T = typename Arithmetic::Number>
-__device__ __forceinline__ void multistage_forward(const T* x, const T* w, const float* b, float* y,
+template <int STAGES, class Arithmetic, int ROWS, typename Out,
+          typename T = typename Arithmetic::Number>
+__device__ __forceinline__ void multistage_forward(const T* x, const T* w, const float* b, Out* y,
                                                    const ConvShape& s, const int depth,
                                                    const Workspace<float>& workspace) {
     using Mma = MultistageMma<ROWS, Arithmetic, true, true>;
@@ -158,7 +159,7 @@ __device__ __forceinline__ void multistage_forward(const T* x, const T* w, const
     const ChunkTaps<T> taps{s};
     const int first = blockIdx.y * depth, last = min(taps.count(), first + depth);
     const TileOrigin origin = tile_origin<float, ROWS>(filters);
-    float* const target = workspace.result(y, size_t(s.N) * s.O * P);
+    Out* const target = workspace.result(y, size_t(s.N) * s.O * P);
 
     const DenseChunks<T, true> weights{
         w, group * filters * taps.count(), taps.count(), filters, last, true};
@@ -167,7 +168,7 @@ __device__ __forceinline__ void multistage_forward(const T* x, const T* w, const
         x, group * padded<T>(s.channels_per_group()), s.H, s.W, {s}, s.pixels()};
     const ColumnCopier<ROWS, PatchChunks<T, true, ChunkPixels<T>>> columns(
         patches, origin.column);
-    const ImageEpilogue<float, ChunkPixels<T>> result{
+    const ImageEpilogue<float, ChunkPixels<T>, Out> result{
         target + group * filters * P, b ? b + group * filters : b, P, origin.row, filters,
         origin.column, {s}, s.pixels()};
     multistage_product<ROWS, STAGES, Mma>(rows, columns, taps, result, first, last, workspace);
@@ -177,8 +178,9 @@ __device__ __forceinline__ void multistage_forward(const T* x, const T* w, const
 
 // The idea: the transposed filters times the outputs whose window covers an element of x, one stride
 // phase at a time (conv2d_implicit_gemm.cuh). Filters are across k, patches of gy along it.
-template <int STAGES, class Arithmetic, int ROWS, typename T = typename Arithmetic::Number>
-__device__ __forceinline__ void multistage_data_gradient(const T* gy, const T* w, float* gx,
+template <int STAGES, class Arithmetic, int ROWS, typename Out,
+          typename T = typename Arithmetic::Number>
+__device__ __forceinline__ void multistage_data_gradient(const T* gy, const T* w, Out* gx,
                                                          const ConvShape& s, const int depth,
                                                          const Workspace<float>& workspace) {
     using Mma = MultistageMma<ROWS, Arithmetic, false, true>;
@@ -195,7 +197,7 @@ __device__ __forceinline__ void multistage_data_gradient(const T* gy, const T* w
     const TileOrigin origin = tile_origin<float, ROWS>(channels);
     // The grid has room for the largest phase.
     if (origin.column >= positions.count()) return;
-    float* const target = workspace.result(gx, size_t(s.N) * s.C * s.H * s.W);
+    Out* const target = workspace.result(gx, size_t(s.N) * s.C * s.H * s.W);
 
     const int width = padded<T>(channels);
     const FilterChunks<T> weights{w, group * filters * s.window_size() * width, width};
@@ -204,7 +206,7 @@ __device__ __forceinline__ void multistage_data_gradient(const T* gy, const T* w
         gy, group * padded<T>(filters), s.OH, s.OW, positions, positions.count()};
     const ColumnCopier<ROWS, PatchChunks<T, true, PhaseChunkPixels<T>>> columns(
         gy_patches, origin.column);
-    const ImageEpilogue<float, PhaseChunkPixels<T>> result{
+    const ImageEpilogue<float, PhaseChunkPixels<T>, Out> result{
         target + group * channels * s.H * s.W, nullptr, s.H * s.W, origin.row, channels,
         origin.column, positions, positions.count()};
     multistage_product<ROWS, STAGES, Mma>(rows, columns, phase_taps, result, first, last, workspace);
@@ -221,9 +223,10 @@ template <typename T> struct TapEpilogue : ImageEpilogue<float, TapColumns<T>> {
 };
 
 // The idea: gy times the transposed patches, a long sum over all pixels (split-K). Both are across k.
-template <int STAGES, class Arithmetic, int ROWS, typename T = typename Arithmetic::Number>
+template <int STAGES, class Arithmetic, int ROWS, typename In,
+          typename T = typename Arithmetic::Number>
 __device__ __forceinline__ void multistage_weight_gradient(
-    const float* gy, const T* gy_chunks, const T* x, float* gw, const ConvShape& s, const int depth,
+    const In* gy, const T* gy_chunks, const T* x, float* gw, const ConvShape& s, const int depth,
     const Workspace<float>& workspace, const BiasGradient<float>& bias) {
     using Mma = MultistageMma<ROWS, Arithmetic, false, false>;
     if (blockIdx.x >= workspace.tiles) {

@@ -148,10 +148,11 @@ template <typename T, int LINES, int THREADS, class Matrix> class LoaderAlongK {
 
 // ---- epilogues ------------------------------------------------------------------------------------
 
-// Rows are channels `stride` apart, columns lie at the `dense` of their Coords: images.
-template <typename T, class Columns> struct ImageEpilogue {
+// Rows are channels `stride` apart, columns lie at the `dense` of their Coords: images. Sums are T, and
+// become Out, the type of the image, as they are stored.
+template <typename T, class Columns, typename Out = T> struct ImageEpilogue {
     static constexpr bool IS_MATRIX = false;
-    T* p;
+    Out* p;
     const T* b;
     int stride, first_row, rows, first_column;
     Columns columns;
@@ -164,6 +165,6 @@ template <typename T, class Columns> struct ImageEpilogue {
     __device__ __forceinline__ void store(const int i, const int column_offset, const T value) const {
         const int row = first_row + i;
         if (column_offset >= 0 && row < rows)
-            p[row * stride + column_offset] = b ? value + b[row] : value;
+            p[row * stride + column_offset] = Out(b ? value + b[row] : value);
     }
 };

@@ -22,7 +22,8 @@ __device__ __forceinline__ void linear_gemm(const T* A, const T* B, const T* b, 
     panel_product<T, ROWS, Mma>(rows, columns, NoCoords{}, result, first, last, workspace);
 }
 
-// The sums of gy (R, O) over its rows, one for each column.
+// The sums of gy (R, O) over its rows, one for each column. gy may be of another type, whose numbers
+// are numbers of T.
 //
 // The idea: one thread per column, so that lanes read along rows; the rows are split into parts. The
 // block that finishes its columns last adds up their partial sums, in order (split_sum.cuh). The same
@@ -34,7 +35,8 @@ template <typename T> struct BiasGradient {
     int rows;           // of a part
 
     // The work of block number `block` of (blocks of columns) * parts or more.
-    __device__ __forceinline__ void reduce(const T* gy, const int R, const int O,
+    template <typename In>
+    __device__ __forceinline__ void reduce(const In* gy, const int R, const int O,
                                            const int block) const {
         const int count = max(1, (R + rows - 1) / rows), across = (O - 1) / blockDim.x + 1;
         const int columns = block % across, part = block / across;
@@ -42,7 +44,7 @@ template <typename T> struct BiasGradient {
         const int o = columns * blockDim.x + threadIdx.x, end = min(R, (part + 1) * rows);
         typename Accumulator<T>::type sum = 0;
         if (o < O)
-            for (int r = part * rows; r < end; ++r) sum += gy[r * O + o];
+            for (int r = part * rows; r < end; ++r) sum += T(gy[r * O + o]);
         if (count == 1) {
             if (o < O) gb[o] = sum;
             return;

@@ -11,12 +11,12 @@ template <typename T> struct MatrixRows {
     bool is_aligned;
 };
 
-// out (M, N) = A B, summed over k, as linear_gemm in linear.cuh.
-template <int STAGES, class Arithmetic, int ROWS, bool A_ALONG_K, bool B_ALONG_K,
+// out (M, N) = A B, summed over k, as linear_gemm in linear.cuh; out is of float or bfloat16.
+template <int STAGES, class Arithmetic, int ROWS, bool A_ALONG_K, bool B_ALONG_K, typename Out,
           typename T = typename Arithmetic::Number>
 __device__ __forceinline__ void linear_multistage(
     const MatrixRows<T>& A, const MatrixRows<T>& B,
-    const float* b, float* out, const int M, const int N, const int K, const int depth,
+    const float* b, Out* out, const int M, const int N, const int K, const int depth,
     const Workspace<float>& workspace) {
     using Mma = MultistageMma<ROWS, Arithmetic, A_ALONG_K, B_ALONG_K>;
     const int first = blockIdx.y * depth, last = min(K, first + depth);
@@ -25,16 +25,17 @@ __device__ __forceinline__ void linear_multistage(
     const DenseChunks<T, B_ALONG_K> b_chunks{B.p, 0, B.length, N, last, B.is_aligned};
     const RowCopier<ROWS, DenseChunks<T, A_ALONG_K>> rows(a_chunks, origin.row);
     const ColumnCopier<ROWS, DenseChunks<T, B_ALONG_K>> columns(b_chunks, origin.column);
-    const MatrixEpilogue<float> result{
+    const MatrixEpilogue<float, Out> result{
         workspace.result(out, size_t(M) * N), b, N, origin.row, M, origin.column, N};
     multistage_product<ROWS, STAGES, Mma>(rows, columns, NoCoords{}, result, first, last, workspace);
 }
 
 // The weight gradient, with the blocks of the bias gradient beyond its tiles, as in linear.cuh; that adds
 // up gy as it was.
-template <int STAGES, class Arithmetic, int ROWS, typename T = typename Arithmetic::Number>
+template <int STAGES, class Arithmetic, int ROWS, typename In,
+          typename T = typename Arithmetic::Number>
 __device__ __forceinline__ void linear_multistage_weight_gradient(
-    const float* gy, const MatrixRows<T>& gy_rows,
+    const In* gy, const MatrixRows<T>& gy_rows,
     const MatrixRows<T>& x, float* gw, const int R, const int O, const int I,
     const int depth, const Workspace<float>& workspace, const BiasGradient<float>& bias) {
     if (blockIdx.x >= workspace.tiles)

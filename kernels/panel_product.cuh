@@ -176,7 +176,7 @@ template <typename T> struct Workspace {
 
     __device__ __forceinline__ int tile() const { return blockIdx.z * tiles + blockIdx.x; }
     // Where this block's result of `size` numbers begins.
-    __device__ __forceinline__ T* result(T* out, const size_t size) const {
+    template <typename Out> __device__ __forceinline__ Out* result(Out* out, const size_t size) const {
         return partials ? out : out + blockIdx.y * size;
     }
 };
@@ -210,9 +210,10 @@ __device__ __forceinline__ bool fix_up(Mma& mma, const Workspace<T>& workspace) 
 // warp stores a *strip* at a time, a few rows, by way of shared memory, where numbers change lanes.
 
 // A dense matrix with leading dimension ld as an epilogue, with a bias per column, if b is not null.
-template <typename T> struct MatrixEpilogue {
+// Sums are T, and become Out, the type of the matrix, as they are stored.
+template <typename T, typename Out = T> struct MatrixEpilogue {
     static constexpr bool IS_MATRIX = true;
-    T* p;
+    Out* p;
     const T* b;
     int ld, first_row, rows, first_column, columns;
 
@@ -223,16 +224,16 @@ template <typename T> struct MatrixEpilogue {
     }
     __device__ __forceinline__ void store(const int i, const int column, const T value) const {
         const int row = first_row + i;
-        if (row < rows && column < columns) p[row * ld + column] = value;
+        if (row < rows && column < columns) p[row * ld + column] = Out(value);
     }
-    // W numbers of a row, of which it holds all or none.
+    // W numbers of a row, as many as a vector of T has or half, of which it holds all or none.
     template <int W>
     __device__ __forceinline__ void store_vector(const int i, const int column, const T* values) const {
         const int row = first_row + i;
         if (row < rows && column < columns) write_numbers<W>(values, p + row * ld + column);
     }
     __device__ __forceinline__ bool has_whole_vectors() const {
-        return (size_t(p) / sizeof(T) | ld | columns) % VECTOR_WIDTH<T> == 0;
+        return (size_t(p) / sizeof(Out) | ld | columns) % VECTOR_WIDTH<T> == 0;
     }
 };
 

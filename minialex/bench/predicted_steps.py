@@ -188,8 +188,8 @@ def _fill(array: Array, plan: LaunchPlan) -> None:
     rng = np.random.default_rng(0)
     if array.dtype == np.float32:
         some = np.maximum(rng.standard_normal(min(_FILLING, array.size), np.float32), 0)
-    elif array.dtype == np.uint16:
-        # of bfloat16
+    elif array.dtype == np.uint16 or array.dtype.name == "bfloat16":
+        array = array.view(np.uint16)
         some = rng.standard_normal(min(_FILLING, array.size), np.float32)
         some = bfloat16_bits(np.maximum(some, 0))
     elif array.dtype == np.uint8:

@@ -1,5 +1,7 @@
 """The products whose panels are copied several stages ahead, beyond what all rungs are asked."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,6 +18,7 @@ from minialex.ops.linear import bf16
 from minialex.ops.linear import cuda as linear_cuda
 from minialex.study.tensor_cores import round_to_bfloat16, round_to_tf32
 from tests.cuda import conv2d_runs, linear_runs, tools
+from tests.cuda.bfloat16_runs import BFLOAT16, CONV2D, LINEAR, assert_rounded_once, two_runs
 from tests.cuda.conv2d_runs import Conv, forced, poisoned
 
 FP32, TF32, BF16 = "multistage_tf32x3", "multistage_tf32", "bf16"
@@ -35,6 +38,11 @@ def poison():
 def rounded(rung, a):
     """Return what a rung keeps of `a`."""
     return {TF32: round_to_tf32, BF16: round_to_bfloat16}.get(rung, np.asarray)(a)
+
+
+def instance(kernel, rung, rows):
+    """Return the name of a kernel for float32 activations."""
+    return f"{kernel}_{rung}<{rows}, float>" if rung == BF16 else f"{kernel}_{rung}<{rows}>"
 
 
 def bits_of_bfloat16(a):
@@ -105,7 +113,7 @@ def test_linear_by_every_plan(rung, rows, parts, fix_up, monkeypatch):
     with cuda.emulated() as emulation:
         got = linear_runs.results(rung, *arrays)
     assert_linear(rung, arrays, got)
-    assert emulation.launches[f"linear_forward_{rung}<{rows}>"] == 1
+    assert emulation.launches[instance("linear_forward", rung, rows)] == 1
     assert emulation.launches["sum_partials<float, float>"] == (0 if parts == 1 or fix_up else 3)
 
 
@@ -167,7 +175,7 @@ def test_conv2d_by_every_plan(rung, rows, parts, fix_up, monkeypatch):
     with cuda.emulated() as emulation:
         got = conv2d_runs.results(case, rung, F32)
     assert_conv(rung, case, got)
-    assert emulation.launches[f"conv2d_weight_gradient_{rung}<{rows}>"] == 1
+    assert emulation.launches[instance("conv2d_weight_gradient", rung, rows)] == 1
 
 
 REWRITTEN = {
@@ -201,6 +209,161 @@ def test_channels_last(case, names, rung):
         assert found[name].shape == (B, P, G, -(-C // chunk) * chunk)
         assert (found[name][..., :C] == wanted).all()
         assert not found[name][..., C:].any()
+
+
+# ---- activations of bfloat16 ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_linear_of_bfloat16(name):
+    with cuda.emulated("checked"):
+        assert_rounded_once(*two_runs(LINEAR, linear_runs.draw(*SIZES[name], F32)))
+
+
+@given(R=size, O=size, I=size)
+def test_linear_of_bfloat16_of_any_shape(R, O, I):
+    with cuda.emulated():
+        assert_rounded_once(*two_runs(LINEAR, linear_runs.draw(R, O, I, F32)))
+
+
+PLANS_OF_BFLOAT16 = [(rows, *parts) for rows in (4, 8, 16) for parts in PARTS]
+
+
+@pytest.mark.parametrize(("rows", "parts", "fix_up"), PLANS_OF_BFLOAT16)
+def test_linear_of_bfloat16_by_every_plan(rows, parts, fix_up, monkeypatch):
+    monkeypatch.setattr(bf16, "plan_tiles", forced(rows, parts, fix_up))
+    with cuda.emulated() as emulation:
+        assert_rounded_once(*two_runs(LINEAR, linear_runs.draw(70, 132, 136, F32)))
+    apart = parts > 1 and not fix_up
+    assert emulation.launches["sum_partials<float, __nv_bfloat16>"] == 2 * apart
+    # parts are float32
+    assert emulation.launches[f"linear_forward_bf16<{rows}, __nv_bfloat16>"] == 1 - apart
+
+
+def test_rows_of_bfloat16_in_whole_chunks_are_not_rewritten():
+    x, w, b, gy = linear_runs.draw(9, 24, 40, F32)
+    with cuda.emulated("checked") as emulation:
+        _, saved = LINEAR.forward(x.astype(BFLOAT16), w, b)
+        assert emulation.launches["linear_bf16_rows<__nv_bfloat16>"] == 0
+        assert emulation.launches["linear_bf16_rows<float>"] == 1
+        LINEAR.backward(gy.astype(BFLOAT16), saved, needs=(False, True, True))
+        assert emulation.launches.total() == 3
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_rounded_rows_of_bfloat16(name):
+    R, O, I = SIZES[name]
+    x, w, _, gy = linear_runs.draw(R, O, I, F32)
+    with cuda.emulated("checked"):
+        found = bf16.rounded_rows((R, O, I), x=x.astype(BFLOAT16), w=w, gy=gy.astype(BFLOAT16))
+    for name, array in {"x": x, "w": w, "gy": gy}.items():
+        rows, columns = array.shape
+        assert found[name].shape == (rows, -(-columns // 8) * 8)
+        bits = found[name].view(np.uint16)
+        assert (bits[:, :columns] == bits_of_bfloat16(round_to_bfloat16(array))).all()
+        assert not bits[:, columns:].any()
+
+
+def test_rows_of_bfloat16_that_begin_anywhere():
+    x, w, b, gy = linear_runs.draw(9, 24, 40, F32)
+    shifted = np.empty(x.size + 1, BFLOAT16)[1:].reshape(x.shape)
+    shifted[...] = x
+    with cuda.emulated("checked"):
+        y, saved = LINEAR.forward(shifted, w, b)
+        got = y, *LINEAR.backward(gy.astype(BFLOAT16), saved)
+        assert_rounded_once(got, two_runs(LINEAR, (x, w, b, gy))[1])
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_conv2d_of_bfloat16(name):
+    case = CONVOLUTIONS[name]
+    with cuda.emulated("checked"):
+        assert_rounded_once(*two_runs(CONV2D, case.draw(F32), **case.params))
+
+
+LAYERS = {
+    "alexnet's first": Conv((2, 3, 31, 31), 64, (11, 11), (4, 4), (2, 2)),
+    "alexnet's second": Conv((2, 64, 7, 7), 72, (5, 5), padding=(2, 2)),
+    "without a bias": Conv((2, 24, 6, 5), 16, (3, 3), padding=(1, 1), bias=False),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_of_bfloat16(name):
+    case = LAYERS[name]
+    with cuda.emulated():
+        assert_rounded_once(*two_runs(CONV2D, case.draw(F32), **case.params))
+
+
+@pytest.mark.parametrize(("rows", "parts", "fix_up"), PLANS_OF_BFLOAT16)
+def test_conv2d_of_bfloat16_by_every_plan(rows, parts, fix_up, monkeypatch):
+    monkeypatch.setattr(multistage, "plan_tiles", forced(rows, parts, fix_up))
+    case = Conv((2, 34, 7, 6), 20, (3, 2), (1, 2), (1, 1), groups=2)
+    with cuda.emulated() as emulation:
+        assert_rounded_once(*two_runs(CONV2D, case.draw(F32), **case.params))
+    apart = parts > 1 and not fix_up
+    assert emulation.launches["sum_partials<float, __nv_bfloat16>"] == 2 * apart
+    assert emulation.launches[f"conv2d_forward_bf16<{rows}, __nv_bfloat16>"] == 1 - apart
+
+
+@pytest.mark.parametrize("needs", list(itertools.product((False, True), repeat=3))[1:])
+@pytest.mark.parametrize("op", ["linear", "conv2d"])
+def test_gradients_of_bfloat16_that_are_needed(op, needs):
+    if op == "linear":
+        one, arrays, params = LINEAR, linear_runs.draw(9, 36, 40, F32), {}
+    else:
+        case = CONVOLUTIONS["dilated"]
+        one, arrays, params = CONV2D, case.draw(F32), case.params
+    with cuda.emulated("checked"):
+        assert_rounded_once(*two_runs(one, arrays, {"needs": needs}, **params))
+
+
+@pytest.mark.parametrize("op", ["linear", "conv2d"])
+def test_gradients_of_bfloat16_are_written_where_they_are_wanted(op):
+    if op == "linear":
+        one, (x, w, b, gy), params = LINEAR, linear_runs.draw(9, 36, 40, F32), {}
+    else:
+        case = CONVOLUTIONS["dilated"]
+        one, (x, w, b, gy), params = CONV2D, case.draw(F32), case.params
+    out = np.empty(x.shape, BFLOAT16), np.empty(w.shape, F32), np.empty(b.shape, F32)
+    with cuda.emulated("checked"):
+        y, saved = one.forward(x.astype(BFLOAT16), w, b, **params)
+        got = one.backward(gy.astype(BFLOAT16), saved, out=out, **params)
+        assert all(g is o for g, o in zip(got, out, strict=True))
+        assert_rounded_once((y, *got), two_runs(one, (x, w, b, gy), **params)[1])
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf, 3e38])
+@pytest.mark.parametrize("op", ["linear", "conv2d"])
+def test_what_is_not_finite_in_bfloat16(op, number):
+    if op == "linear":
+        one, arrays, params = LINEAR, linear_runs.draw(9, 36, 41, F32), {}
+    else:
+        case = CONVOLUTIONS["groups, channels in no whole chunks"]
+        one, arrays, params = CONV2D, case.draw(F32), case.params
+    arrays[0].flat[7] = arrays[3].flat[5] = number
+    with cuda.emulated(), np.errstate(all="ignore"):
+        got, wanted = two_runs(one, arrays, **params)
+    assert_rounded_once(got, wanted)
+    for name, g in zip(("y", "gx", "gw", "gb"), got, strict=True):
+        assert not np.isfinite(g.astype(F32)).all() or number == 3e38, name
+
+
+@pytest.mark.parametrize("case", REWRITTEN)
+def test_channels_last_of_bfloat16(case):
+    x, w, _, gy = REWRITTEN[case].draw(F32)
+    s = checked_shape(x, w, **REWRITTEN[case].params)
+    given = {"x": x.astype(BFLOAT16), "w": w, "gy": gy.astype(BFLOAT16)}
+    for names in ("x", "w"), ("gy", "x", "w"), ("gy", "x"), ("gy", "w"):
+        some = {name: given[name] for name in names}
+        numbers = {name: array.astype(F32) for name, array in some.items()}
+        with cuda.emulated("checked") as emulation:
+            found = multistage.channels_last(s, multistage.BF16, **some)
+            assert emulation.launches.total() == 1
+            wanted = multistage.channels_last(s, multistage.BF16, **numbers)
+        assert set(found) == set(names)
+        for name in names:
+            np.testing.assert_array_equal(found[name], wanted[name])
 
 
 # ---- what the hardware has -----------------------------------------------------------------------
@@ -270,7 +433,7 @@ def test_the_compiler_sees_as_many_stages_as_the_host_has(rung):
     capabilities = [n for n in nvrtc.capabilities() if n >= 80]
     assert {80, 86, 90, 120, 121} <= set(capabilities)
     for capability in capabilities:
-        names = [f"conv2d_forward_{rung}<4>"]
+        names = [instance("conv2d_forward", rung, 4)]
         (usage,) = nvrtc.usage(file, f"sm_{capability}", names)
         seen = usage.shared // (16 * 72 // itemsize)
         assert seen == tiling.num_stages(capability, itemsize), capability

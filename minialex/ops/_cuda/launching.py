@@ -21,7 +21,7 @@ TILE_THREADS = (16, 16)
 TF32: dict[str, Any] = {"dtypes": ("float32",), "operand_roundoff": 2.0**-11}
 """The keywords of an `Implementation` whose operands are TF32 numbers."""
 
-BF16: dict[str, Any] = {"dtypes": ("float32",), "operand_roundoff": 2.0**-8}
+BF16: dict[str, Any] = {"dtypes": ("float32", "bfloat16"), "operand_roundoff": 2.0**-8}
 """Those of one whose operands are bfloat16 numbers."""
 
 
@@ -63,25 +63,26 @@ def contiguous(a: Array) -> Array:
 
 def gradients(
     gy: Array,
-    shapes: tuple[tuple[int, ...], ...],
+    inputs: tuple[tuple[tuple[int, ...], Any], ...],
     write: Callable[..., None],
     needs: tuple[bool, ...],
     out: Gradients,
 ) -> Gradients:
     """Return the gradients that are needed, written by `write`, to `out` where there is an array.
 
-    `write` is given an array for each of `shapes`, None for those that are not needed.
+    `write` is given an array for each of `inputs`, of that shape and dtype, None for those that are
+    not needed.
     """
 
-    def buffer(shape: tuple[int, ...], given: Array | None) -> Array:
+    def buffer(shape: tuple[int, ...], dtype: Any, given: Array | None) -> Array:
         if given is not None and given.flags.c_contiguous:
             return given
-        return array_module(gy).empty(shape, gy.dtype)  # type: ignore[no-any-return]
+        return array_module(gy).empty(shape, dtype)  # type: ignore[no-any-return]
 
-    # An op called without a bias may have one input less than it has shapes.
-    asked = zip(shapes, needs, out, strict=False)
-    grads = [buffer(shape, given) if need else None for shape, need, given in asked]
-    write(*grads, *(None for _ in shapes[len(grads) :]))
+    # An op called without a bias may have one input less than `inputs`.
+    asked = zip(inputs, needs, out, strict=False)
+    grads = [buffer(*one, given) if need else None for one, need, given in asked]
+    write(*grads, *(None for _ in inputs[len(grads) :]))
     return tuple(
         None if g is None else store_gradient(g, given) for g, given in zip(grads, out, strict=True)
     )

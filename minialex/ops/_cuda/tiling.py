@@ -400,6 +400,8 @@ def launch_product(
     plan : TilePlan
     batch_count : int
         How many products are computed side by side.
+    out : Array
+        May be of bfloat16; parts of its sums are float32 then.
     bias : () or (b,)
         Nothing where the kernel takes no bias; b, or None, where it does.
     inner : int
@@ -415,9 +417,10 @@ def launch_product(
     xp, tiles = array_module(out), plan.tiles * batch_count
     separate = add or (plan.split_k > 1 and not plan.fix_up)
     fix_up = plan.fix_up and not add
-    target = xp.empty((plan.split_k, *out.shape), out.dtype) if separate else out
-    size = _tile_size(plan.rows, out.itemsize)
-    parts = xp.empty((tiles, plan.split_k, size), out.dtype) if fix_up else None
+    dtype = np.dtype(np.float32) if out.itemsize == 2 else out.dtype
+    target = xp.empty((plan.split_k, *out.shape), dtype) if separate else out
+    size = _tile_size(plan.rows, dtype.itemsize)
+    parts = xp.empty((tiles, plan.split_k, size), dtype) if fix_up else None
     bias_counters = bias_gradient.num_counters if bias_gradient else 0
     arrived, sums_arrived = counters(out, tiles if fix_up else 0, bias_counters)
 

@@ -153,7 +153,8 @@ def implementation(
         def write(gx: Array | None, gw: Array | None, gb: Array | None) -> None:
             rung.backward(gy, contiguous(x), contiguous(w), gx, gw, gb, s)
 
-        return gradients(gy, (x.shape, w.shape, (s.O,)), write, needs, out)
+        inputs = (x.shape, x.dtype), (w.shape, w.dtype), ((s.O,), w.dtype)
+        return gradients(gy, inputs, write, needs, out)
 
     return Implementation(forward, backward, why_not=why_not, **traits)
 

@@ -7,7 +7,9 @@
 ``kernels/conv2d_channels_last.cu`` first rewrites x, w and gy with their channels last, those that
 a pass needs in one launch, so that 16 bytes at a time can be copied to shared memory.
 multistage_tf32x3 gives NaN where others give an infinity, as tf32x3 does; those that round run only
-where they are asked for. All take float32 alone.
+where they are asked for. All take float32. Activations of bf16, x, gy, y and gx, may be bfloat16
+instead, while w, b and their gradients are float32; y and gx are then what they would be, rounded
+once.
 """
 
 from __future__ import annotations
@@ -44,13 +46,14 @@ from minialex.ops.conv2d.cuda import (
 from minialex.ops.conv2d.shape import ConvShape
 
 THREADS, CHUNKS = 128, 2
-"""What a block rewrites: of so many pixels, so many chunks of channels."""
+"""How many threads rewrite a pixel each, in a block, and of it so many chunks of channels."""
 
 _OPTIONAL = "x", "x_chunks", "w", "w_chunks", "gy", "gy_chunks"
 _channels_last = cuda.kernel("conv2d_channels_last.cu", "conv2d_channels_last", optional=_OPTIONAL)
 _channels_last_bf16 = cuda.kernel(
     "conv2d_channels_last.cu", "conv2d_channels_last_bf16", optional=_OPTIONAL
 )
+_bias_gradient_bf16 = cuda.kernel("conv2d_bf16.cu", "conv2d_bias_gradient_bf16", optional=WORKSPACE)
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,7 @@ def channels_last(
     rung : Rung
         Whose numbers they become.
     x, w, gy : Array, float32, optional
+        x and gy may be bfloat16 for `BF16`.
 
     Returns
     -------
@@ -117,18 +121,31 @@ def channels_last(
     }
     found: dict[str, Array] = {}
     arrays: list[Array | None] = []
-    blocks = 0
+    threads = 0
     for name, (array, B, G, C, P) in given.items():
         if array is not None:
             width = rung.padded(C)
             shape = B, P, G, width
             check_counts(f"conv2d, {C} channels padded to {width}", **{name: prod(shape)})
             found[name] = array_module(array).empty(shape, rung.dtype)
-            blocks += B * G * cuda.blocks(C, CHUNKS * rung.padded(1)) * cuda.blocks(P, THREADS)
+            threads += B * G * cuda.blocks(C, CHUNKS * rung.padded(1)) * P
         arrays += array, found.get(name)
-    kernel = _channels_last_bf16 if rung is BF16 else _channels_last
-    kernel(blocks, THREADS, *arrays, s, **rung.rewriting)
+    blocks = cuda.blocks(threads, THREADS)
+    if rung is BF16:
+        one = gy if x is None else x
+        dtype = np.dtype(np.float32) if one is None else one.dtype
+        _channels_last_bf16(blocks, THREADS, *arrays, s, In=dtype)
+    else:
+        _channels_last(blocks, THREADS, *arrays, s, **rung.rewriting)
     return found
+
+
+def _launch_bias_gradient(gy: Array, gb: Array, s: ConvShape, threads: int) -> None:
+    if gy.dtype.name == "bfloat16":
+        sizes = s.N, s.O, s.P
+        bias_gradient_plan(gb, s).launch(_bias_gradient_bf16, threads, gy, *sizes)
+    else:
+        launch_bias_gradient(gy, gb, s, threads)
 
 
 def _kernels(rung: Rung) -> ConvKernels:
@@ -174,7 +191,7 @@ def _kernels(rung: Rung) -> ConvKernels:
         if gx is None and gw is None:
             if gb is not None:
                 # as many threads as within the launch of a weight gradient, for the same bits
-                launch_bias_gradient(gy, gb, s, tiles.threads)
+                _launch_bias_gradient(gy, gb, s, tiles.threads)
             return
         read = {"gy": gy} | ({} if gw is None else {"x": x}) | ({} if gx is None else {"w": w})
         chunks = channels_last(s, rung, **read)
@@ -183,7 +200,7 @@ def _kernels(rung: Rung) -> ConvKernels:
             sums = bias_gradient_plan(gb, s)
             launch(weight_kernel, tiles, s.groups, arrays, gw, s, bias_gradient=sums)
         elif gb is not None:
-            launch_bias_gradient(gy, gb, s, tiles.threads)
+            _launch_bias_gradient(gy, gb, s, tiles.threads)
         if gx is not None:
             batch_count, pixels, taps = stride_phases(s)
             tiles = plan(s.CG, pixels, taps * rung.padded(s.OG), batch_count)

@@ -1,8 +1,12 @@
 """linear on tensor cores, of operands rounded to bfloat16: ``kernels/linear_bf16.cu``.
 
 ``kernels/linear_bf16_rows.cu`` first rounds x, w and gy, those that a pass needs in one launch, to
-rows that are padded to whole chunks of 16 bytes. What is multiplied has 8 bits; sums, y and all
-gradients are float32.
+rows that are padded to whole chunks of 16 bytes. What is multiplied has 8 bits; sums are float32,
+and so are y and all gradients.
+
+Activations may be bfloat16 instead: x, gy, y and gx, while w, b and their gradients are float32. y
+and gx are then what they would be, rounded once. Where rows of x and gy are whole chunks, they are
+multiplied as they lie.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from minialex.ops._cuda.tiling import (
     CHUNK_BYTES,
     WORKSPACE,
     TilePlan,
+    is_vector_aligned,
     launch_product,
     multistage,
     padded,
@@ -48,6 +53,7 @@ _data_kernel = cuda.kernel(FILE, "linear_data_gradient_bf16", optional=WORKSPACE
 _weight_kernel = cuda.kernel(
     FILE, "linear_weight_gradient_bf16", optional=(*WORKSPACE, *BIAS_GRADIENT)
 )
+_bias_kernel = cuda.kernel(FILE, "linear_bias_gradient_bf16", optional=WORKSPACE)
 
 
 def rounded_rows(
@@ -62,14 +68,15 @@ def rounded_rows(
     Parameters
     ----------
     sizes : (R, O, I)
-    x : Array (R, I), float32, optional
+    x : Array (R, I), float32 or bfloat16, optional
     w : Array (O, I), float32, optional
-    gy : Array (R, O), float32, optional
+    gy : Array (R, O), of the dtype of x, optional
 
     Returns
     -------
     dict
-        By name, the bits of the numbers: (R, Ip), (O, Ip) and (R, Op) of uint16.
+        By name, the bits of the numbers: (R, Ip), (O, Ip) and (R, Op) of uint16. x and gy
+        themselves where they are of bfloat16, in rows that are whole chunks.
 
     Raises
     ------
@@ -78,17 +85,34 @@ def rounded_rows(
     """
     found: dict[str, Array] = {}
     arrays: list[Array | None] = []
+    threads, dtype = 0, np.dtype(np.float32)
     for name, array in (("x", x), ("w", w), ("gy", gy)):
-        if array is not None:
+        rows = None
+        if array is not None and _is_bfloat16(array) and is_vector_aligned((array, array.shape[1])):
+            found[name], array = array, None
+        elif array is not None:
             shape = len(array), padded(array.shape[1], CHUNK_BYTES // 2)
             check_counts(
                 "linear, its rows padded to a multiple of 8", **{name: shape[0] * shape[1]}
             )
-            found[name] = array_module(array).empty(shape, np.uint16)
-        arrays += array, found.get(name)
-    threads = sum(one.size for one in found.values()) // NUMBERS_PER_THREAD
-    _rows_kernel(cuda.blocks(threads), cuda.BLOCK_SIZE, *arrays, *sizes)
+            rows = found[name] = array_module(array).empty(shape, np.uint16)
+            threads += rows.size // NUMBERS_PER_THREAD
+            dtype = array.dtype if _is_bfloat16(array) else dtype
+        arrays += array, rows
+    if threads:
+        _rows_kernel(cuda.blocks(threads), cuda.BLOCK_SIZE, *arrays, *sizes, In=dtype)
     return found
+
+
+def _is_bfloat16(array: Array) -> bool:
+    return array.dtype.name == "bfloat16"
+
+
+def _launch_bias_gradient(gy: Array, gb: Array, threads: int) -> None:
+    if _is_bfloat16(gy):
+        bias_gradient_plan(gy, gb, threads).launch(_bias_kernel, threads, gy, *gy.shape)
+    else:
+        launch_bias_gradient(gy, gb, threads)
 
 
 def _plan(M: int, N: int, K: int) -> TilePlan:
@@ -120,7 +144,7 @@ def _backward(
     plan = _plan(O, I, R)
     if gx is None and gw is None:
         if gb is not None:
-            launch_bias_gradient(gy, gb, plan.threads)
+            _launch_bias_gradient(gy, gb, plan.threads)
         return
     read = {"gy": gy} | ({} if gw is None else {"x": x}) | ({} if gx is None else {"w": w})
     rows = rounded_rows(sizes, **read)
@@ -129,7 +153,7 @@ def _backward(
         arrays = gy, rows["gy"], rows["x"]
         _launch(_weight_kernel, plan, arrays, gw, sizes, bias_gradient=sums)
     elif gb is not None:
-        launch_bias_gradient(gy, gb, plan.threads)
+        _launch_bias_gradient(gy, gb, plan.threads)
     if gx is not None:
         _launch(_data_kernel, _plan(R, I, O), (rows["gy"], rows["w"]), gx, sizes)
 

@@ -89,7 +89,8 @@ def implementation(rung: LinearKernels, **traits: Any) -> Implementation:
             flat = None if gx is None else gx.reshape(-1, I)
             rung.backward(gy, contiguous(x).reshape(-1, I), contiguous(w), flat, gw, gb)
 
-        return gradients(gy, (x.shape, w.shape, (O,)), write, needs, out)
+        inputs = (x.shape, x.dtype), (w.shape, w.dtype), ((O,), w.dtype)
+        return gradients(gy, inputs, write, needs, out)
 
     return Implementation(forward, backward, why_not=cuda.why_not, **traits)
 

@@ -245,8 +245,8 @@ FAULTS = [
     Fault(
         "a constant of a millionth added",
         "conv2d_panels.cuh",
-        "p[row * stride + column_offset] = b ? value + b[row] : value;",
-        "p[row * stride + column_offset] = b ? value + b[row] : value + T(1e-6);",
+        "Out(b ? value + b[row] : value);",
+        "Out(b ? value + b[row] : value + T(1e-6));",
         "conv2d",
         "implicit_gemm",
         dtype="float64",

@@ -213,7 +213,7 @@ FAULTS = [
     Fault(
         "vectors stored where rows are no whole vectors",
         "panel_product.cuh",
-        "return (size_t(p) / sizeof(T) | ld | columns) % VECTOR_WIDTH<T> == 0;",
+        "return (size_t(p) / sizeof(Out) | ld | columns) % VECTOR_WIDTH<T> == 0;",
         "return true;",
         "linear",
         "register_blocked",

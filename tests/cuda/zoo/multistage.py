@@ -2,6 +2,7 @@
 
 import functools
 
+from tests.cuda.bfloat16_runs import conv2d_of_bfloat16, linear_of_bfloat16
 from tests.cuda.zoo import Fault
 from tests.cuda.zoo.linear import long_sums
 
@@ -239,8 +240,8 @@ FAULTS = [
     Fault(
         "padding not zero",
         "conv2d_channels_last.cu",
-        "? from[e * own.P] : 0;",
-        "? from[e * own.P] : 1;",
+        "? from[e * own.P] : In{};",
+        "? from[e * own.P] : In(1);",
         "conv2d",
         RUNG,
     ),
@@ -322,19 +323,64 @@ FAULTS = [
     Fault(
         "the last numbers of a row left out",
         "linear_bf16_rows.cu",
-        "first + e < length ? from[e] : 0",
-        "first + 3 < length ? from[e] : 0",
+        "first + e < length ? from[e] : T{}",
+        "first + 3 < length ? from[e] : T{}",
         "linear",
         BF16,
     ),
     Fault(
         "rows read past their ends",
         "linear_bf16_rows.cu",
-        "first + e < length ? from[e] : 0",
+        "first + e < length ? from[e] : T{}",
         "from[e]",
         "linear",
         BF16,
         error="out-of-bounds",
+    ),
+    Fault(
+        "the last numbers of a vector swapped as they are rounded",
+        "bfloat16.cuh",
+        "bfloat16_pair(from[2], from[3])",
+        "bfloat16_pair(from[3], from[2])",
+        "linear",
+        BF16,
+        check=linear_of_bfloat16,
+    ),
+    Fault(
+        "the numbers of a pair that only changes places swapped",
+        "bfloat16.cuh",
+        "__halves2bfloat162(low, high)",
+        "__halves2bfloat162(high, low)",
+        "linear",
+        BF16,
+        check=linear_of_bfloat16,
+    ),
+    Fault(
+        "sums of bfloat16 numbers rounded one by one",
+        "linear.cuh",
+        "sum += T(gy[r * O + o]);",
+        "sum = T(In(sum + T(gy[r * O + o])));",
+        "linear",
+        BF16,
+        check=linear_of_bfloat16,
+    ),
+    Fault(
+        "filters begin where images do",
+        "conv2d_channels_last.cu",
+        "(filters, thread - own.threads());",
+        "(filters, thread);",
+        "conv2d",
+        BF16,
+        check=conv2d_of_bfloat16,
+    ),
+    Fault(
+        "an image's bias added after it is rounded",
+        "conv2d_panels.cuh",
+        "Out(b ? value + b[row] : value);",
+        "Out(b ? T(Out(value)) + b[row] : value);",
+        "conv2d",
+        BF16,
+        check=conv2d_of_bfloat16,
     ),
     Fault(
         "rows of the result taken to be as long as its columns",

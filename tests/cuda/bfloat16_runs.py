@@ -1,0 +1,57 @@
+"""Running layers on activations of bfloat16, and on the same numbers in float32."""
+
+from __future__ import annotations
+
+import ml_dtypes
+import numpy as np
+
+from minialex.autograd import OPS
+
+from . import linear_runs
+from .conv2d_runs import Conv
+
+BFLOAT16, F32 = ml_dtypes.bfloat16, np.float32
+LINEAR, CONV2D = (OPS[name].implementations["bf16"] for name in ("linear", "conv2d"))
+NAMES = "y", "gx", "gw", "gb"
+
+
+def two_runs(one, arrays, backward=None, **params):
+    """Return y, gx, gw and gb for activations of bfloat16, and for the same numbers in float32.
+
+    `arrays` are x, w, b and gy, in float32; `backward` holds keywords of the backward alone.
+    """
+    x, w, b, gy = arrays
+    found = []
+    for dtype in BFLOAT16, F32:
+        y, saved = one.forward(x.astype(BFLOAT16).astype(dtype), w, b, **params)
+        gradient = gy.astype(BFLOAT16).astype(dtype)
+        found.append((y, *one.backward(gradient, saved, **(backward or {}), **params)))
+    return found
+
+
+def assert_rounded_once(got, wanted):
+    """Hold y and gx to those of float32, rounded, and gw and gb to the same bits."""
+    for name, g, t in zip(NAMES, got, wanted, strict=True):
+        if t is None:
+            assert g is None, name
+            continue
+        dtype = BFLOAT16 if name in ("y", "gx") else F32
+        assert g.dtype == dtype, name
+        rounded = t.astype(dtype)
+        bits, number = f"u{rounded.itemsize}", ~np.isnan(t)
+        np.testing.assert_array_equal(~np.isnan(g.astype(F32)), number, err_msg=name)
+        np.testing.assert_array_equal(
+            g.view(bits)[number], rounded.view(bits)[number], err_msg=name
+        )
+
+
+def linear_of_bfloat16():
+    """Have rows in whole chunks and others, of results in whole vectors and others."""
+    for sizes in (9, 24, 40), (7, 36, 41), (5, 31, 12):
+        assert_rounded_once(*two_runs(LINEAR, linear_runs.draw(*sizes, F32)))
+
+
+def conv2d_of_bfloat16():
+    """Have groups, and channels in no whole chunks."""
+    case = Conv((2, 34, 5, 6), 20, (3, 2), (1, 2), (1, 1), groups=2)
+    assert_rounded_once(*two_runs(CONV2D, case.draw(F32), **case.params))
