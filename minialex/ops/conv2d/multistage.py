@@ -5,7 +5,8 @@
     bf16                kernels/conv2d_bf16.cu         one, of numbers rounded to 8 bits
 
 ``kernels/conv2d_channels_last.cu`` first rewrites x, w and gy with their channels last, those that
-a pass needs in one launch, so that 16 bytes at a time can be copied to shared memory.
+a pass needs in one launch, so that 16 bytes at a time can be copied to shared memory. Those of x
+and w are saved, and not x and w, so that backward need not make them again.
 multistage_tf32x3 gives NaN where others give an infinity, as tf32x3 does; those that round run only
 where they are asked for. All take float32. Activations of bf16, x, gy, y and gx, may be bfloat16
 instead, while w, b and their gradients are float32; y and gx are then what they would be, rounded
@@ -23,8 +24,9 @@ import numpy as np
 
 from minialex import cuda
 from minialex.arrays import Array, array_module, device_of
+from minialex.autograd import Gradients, Implementation
 from minialex.ops._cuda import launching
-from minialex.ops._cuda.launching import check_counts
+from minialex.ops._cuda.launching import check_counts, contiguous, gradients
 from minialex.ops._cuda.tiling import (
     BIAS_GRADIENT,
     CHUNK_BYTES,
@@ -37,9 +39,8 @@ from minialex.ops._cuda.tiling import (
     stages_bytes,
 )
 from minialex.ops.conv2d.cuda import (
-    ConvKernels,
     bias_gradient_plan,
-    implementation,
+    checked_shape,
     launch_bias_gradient,
     stride_phases,
 )
@@ -148,8 +149,8 @@ def _launch_bias_gradient(gy: Array, gb: Array, s: ConvShape, threads: int) -> N
         launch_bias_gradient(gy, gb, s, threads)
 
 
-def _kernels(rung: Rung) -> ConvKernels:
-    """Return its launches."""
+def _implementation(rung: Rung, **traits: Any) -> Implementation:
+    """Return it as an implementation of the op; `traits` are keywords of `Implementation`."""
     name, file, loop = rung.name, rung.file, multistage(rung.name)
     forward_kernel = cuda.kernel(file, f"conv2d_forward_{name}", optional=("b", *WORKSPACE))
     data_kernel = cuda.kernel(file, f"conv2d_data_gradient_{name}", optional=WORKSPACE)
@@ -172,45 +173,54 @@ def _kernels(rung: Rung) -> ConvKernels:
         shared = stages_bytes(plan.rows, cuda.capability(device_of(out)), name)
         launch_product(kernel, plan, batch_count, arrays, out, (s,), shared=shared, **more)
 
-    def forward(x: Array, w: Array, b: Array | None, y: Array, s: ConvShape) -> None:
+    def forward(
+        x: Array, w: Array, b: Array | None = None, **params: Any
+    ) -> tuple[Array, tuple[Any, ...]]:
+        """Return the convolution."""
+        s = checked_shape(x, w, **params)
+        y = array_module(x).empty((s.N, s.O, s.OH, s.OW), x.dtype)
         tiles = plan(s.OG, s.N * s.P, s.KH * s.KW * rung.padded(s.CG), s.groups)
-        chunks = channels_last(s, rung, x=x, w=w)
-        arrays = chunks["x"], chunks["w"]
-        launch(forward_kernel, tiles, s.groups, arrays, y, s, bias=(b,), inner=s.P)
+        chunks = channels_last(s, rung, x=contiguous(x), w=contiguous(w))
+        arrays, bias = (chunks["x"], chunks["w"]), (None if b is None else contiguous(b),)
+        launch(forward_kernel, tiles, s.groups, arrays, y, s, bias=bias, inner=s.P)
+        return y, (*arrays, s, x.dtype)
 
     def backward(
         gy: Array,
-        x: Array,
-        w: Array,
-        gx: Array | None,
-        gw: Array | None,
-        gb: Array | None,
-        s: ConvShape,
-    ) -> None:
-        tiles = plan(s.OG, s.KH * s.KW * rung.padded(s.CG), s.N * s.P, s.groups)
-        if gx is None and gw is None:
-            if gb is not None:
+        saved: tuple[Any, ...],
+        *,
+        needs: tuple[bool, ...] = (True, True, True),
+        out: Gradients = (None, None, None),
+        **params: Any,
+    ) -> Gradients:
+        """Return the gradients of `x`, `w` and `b`."""
+        x_chunks, w_chunks, s, dtype = saved
+        gy = contiguous(gy)
+
+        def write(gx: Array | None, gw: Array | None, gb: Array | None) -> None:
+            tiles = plan(s.OG, s.KH * s.KW * rung.padded(s.CG), s.N * s.P, s.groups)
+            chunks = {} if gx is None and gw is None else channels_last(s, rung, gy=gy)
+            if gw is not None:
+                arrays = gy, chunks["gy"], x_chunks
+                sums = bias_gradient_plan(gb, s)
+                launch(weight_kernel, tiles, s.groups, arrays, gw, s, bias_gradient=sums)
+            elif gb is not None:
                 # as many threads as within the launch of a weight gradient, for the same bits
                 _launch_bias_gradient(gy, gb, s, tiles.threads)
-            return
-        read = {"gy": gy} | ({} if gw is None else {"x": x}) | ({} if gx is None else {"w": w})
-        chunks = channels_last(s, rung, **read)
-        if gw is not None:
-            arrays = gy, chunks["gy"], chunks["x"]
-            sums = bias_gradient_plan(gb, s)
-            launch(weight_kernel, tiles, s.groups, arrays, gw, s, bias_gradient=sums)
-        elif gb is not None:
-            _launch_bias_gradient(gy, gb, s, tiles.threads)
-        if gx is not None:
-            batch_count, pixels, taps = stride_phases(s)
-            tiles = plan(s.CG, pixels, taps * rung.padded(s.OG), batch_count)
-            launch(data_kernel, tiles, batch_count, (chunks["gy"], chunks["w"]), gx, s)
+            if gx is not None:
+                batch_count, pixels, taps = stride_phases(s)
+                tiles = plan(s.CG, pixels, taps * rung.padded(s.OG), batch_count)
+                launch(data_kernel, tiles, batch_count, (chunks["gy"], w_chunks), gx, s)
 
-    return ConvKernels(forward, backward)
+        weights = (s.O, s.CG, s.KH, s.KW), np.dtype(np.float32)
+        inputs = ((s.N, s.C, s.H, s.W), dtype), weights, ((s.O,), np.dtype(np.float32))
+        return gradients(gy, inputs, write, needs, out)
+
+    return Implementation(forward, backward, why_not=cuda.why_not, own_saved=True, **traits)
 
 
 IMPLEMENTATIONS = {
-    rung.name: implementation(_kernels(rung), **traits)
+    rung.name: _implementation(rung, **traits)
     for rung, traits in (
         (TF32X3, {"dtypes": ("float32",)}),
         (TF32, launching.TF32),

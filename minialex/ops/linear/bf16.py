@@ -6,18 +6,22 @@ and so are y and all gradients.
 
 Activations may be bfloat16 instead: x, gy, y and gx, while w, b and their gradients are float32. y
 and gx are then what they would be, rounded once. Where rows of x and gy are whole chunks, they are
-multiplied as they lie.
+multiplied as they lie; and so is w where an optimizer keeps it in bfloat16 (its `shadow`).
+
+What is multiplied by is saved, and not x and w, so that backward need not round them again.
 """
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from minialex import cuda
 from minialex.arrays import Array, array_module, device_of
-from minialex.ops._cuda.launching import BF16, check_counts
+from minialex.autograd import Gradients, Implementation
+from minialex.ops._cuda.launching import BF16, check_counts, contiguous, gradients
 from minialex.ops._cuda.tiling import (
     BIAS_GRADIENT,
     CHUNK_BYTES,
@@ -30,12 +34,7 @@ from minialex.ops._cuda.tiling import (
     plan_tiles,
     stages_bytes,
 )
-from minialex.ops.linear.cuda import (
-    LinearKernels,
-    bias_gradient_plan,
-    implementation,
-    launch_bias_gradient,
-)
+from minialex.ops.linear.cuda import bias_gradient_plan, launch_bias_gradient
 
 FILE, RUNG = "linear_bf16.cu", "bf16"
 LOOP = multistage(RUNG)
@@ -69,7 +68,7 @@ def rounded_rows(
     ----------
     sizes : (R, O, I)
     x : Array (R, I), float32 or bfloat16, optional
-    w : Array (O, I), float32, optional
+    w : Array (O, I), float32 or bfloat16, optional
     gy : Array (R, O), of the dtype of x, optional
 
     Returns
@@ -131,31 +130,50 @@ def _launch(
     launch_product(kernel, plan, 1, arrays, out, sizes, shared=shared, **more)
 
 
-def _forward(x: Array, w: Array, b: Array | None, y: Array) -> None:
-    sizes = R, O, I = *y.shape, w.shape[1]
-    rows = rounded_rows(sizes, x=x, w=w)
-    _launch(_forward_kernel, _plan(R, O, I), (rows["x"], rows["w"]), y, sizes, bias=(b,))
+def forward(
+    x: Array, w: Array, b: Array | None = None, *, shadow: Array | None = None
+) -> tuple[Array, tuple[Any, ...]]:
+    """Return x w^T + b; `shadow` is w in bfloat16, where there is one."""
+    O, I = w.shape
+    shape = (*x.shape[:-1], O)
+    check_counts("linear", x=x.size, w=w.size, y=prod(shape))
+    y = array_module(x).empty(shape, x.dtype)
+    sizes = R, *_ = y.size // O, O, I
+    has_shadow = shadow is not None and is_vector_aligned((shadow, I))
+    weights = shadow if has_shadow else contiguous(w)
+    rows = rounded_rows(sizes, x=contiguous(x).reshape(-1, I), w=weights)
+    arrays, bias = (rows["x"], rows["w"]), (None if b is None else contiguous(b),)
+    _launch(_forward_kernel, _plan(R, O, I), arrays, y.reshape(-1, O), sizes, bias=bias)
+    return y, (*arrays, x.shape, x.dtype, w.shape)
 
 
-def _backward(
-    gy: Array, x: Array, w: Array, gx: Array | None, gw: Array | None, gb: Array | None
-) -> None:
-    sizes = R, O, I = *gy.shape, w.shape[1]
-    plan = _plan(O, I, R)
-    if gx is None and gw is None:
-        if gb is not None:
+def backward(
+    gy: Array,
+    saved: tuple[Any, ...],
+    *,
+    needs: tuple[bool, ...] = (True, True, True),
+    out: Gradients = (None, None, None),
+) -> Gradients:
+    """Return the gradients of `x`, `w` and `b`."""
+    x_rows, w_rows, shape, dtype, (O, I) = saved
+    gy = contiguous(gy).reshape(-1, O)
+    sizes = R, *_ = len(gy), O, I
+
+    def write(gx: Array | None, gw: Array | None, gb: Array | None) -> None:
+        plan = _plan(O, I, R)
+        rows = {} if gx is None and gw is None else rounded_rows(sizes, gy=gy)
+        if gw is not None:
+            sums = bias_gradient_plan(gy, gb, plan.threads)
+            arrays = gy, rows["gy"], x_rows
+            _launch(_weight_kernel, plan, arrays, gw, sizes, bias_gradient=sums)
+        elif gb is not None:
             _launch_bias_gradient(gy, gb, plan.threads)
-        return
-    read = {"gy": gy} | ({} if gw is None else {"x": x}) | ({} if gx is None else {"w": w})
-    rows = rounded_rows(sizes, **read)
-    if gw is not None:
-        sums = bias_gradient_plan(gy, gb, plan.threads)
-        arrays = gy, rows["gy"], rows["x"]
-        _launch(_weight_kernel, plan, arrays, gw, sizes, bias_gradient=sums)
-    elif gb is not None:
-        _launch_bias_gradient(gy, gb, plan.threads)
-    if gx is not None:
-        _launch(_data_kernel, _plan(R, I, O), (rows["gy"], rows["w"]), gx, sizes)
+        if gx is not None:
+            _launch(_data_kernel, _plan(R, I, O), (rows["gy"], w_rows), gx.reshape(-1, I), sizes)
+
+    weights = np.dtype(np.float32)
+    inputs = (shape, dtype), ((O, I), weights), ((O,), weights)
+    return gradients(gy, inputs, write, needs, out)
 
 
-IMPLEMENTATION = implementation(LinearKernels(_forward, _backward), **BF16)
+IMPLEMENTATION = Implementation(forward, backward, why_not=cuda.why_not, own_saved=True, **BF16)
