@@ -5,7 +5,7 @@
 //   backward   gx[i] = gy[i] scale where word i >= threshold, else 0        the same function
 //
 // Word i is the i-th of the Philox stream (seed, offset), uniform over 0 ... 2^32 - 1, so that
-// threshold = p 2^32 drops a fraction p. scale = 1 / (1 - p).
+// threshold = p 2^32 drops a fraction p. scale = 1 / (1 - p), rounded to the type computed with.
 //
 // `drawn`, where it is given, is the number of streams drawn before, and is added to `offset`: in
 // memory, because a step that is replayed as a CUDA graph is launched with the same arguments.

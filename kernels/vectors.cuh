@@ -1,5 +1,5 @@
 // vectors.cuh -- 16-byte loads and stores. Both addresses must be multiples of 16, or a GPU stops
-// with a misaligned access; the caller checks (minialex/ops/_cuda/tiling.py, is_vector_aligned).
+// with a misaligned access: is_vector_aligned (ops/_cuda/tiling.py) or begin_vectors (slices.cuh) checks.
 
 // Elements of 16 bytes, the most that one instruction moves: four floats, two doubles or eight
 // bfloat16 numbers.
