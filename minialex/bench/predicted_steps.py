@@ -174,10 +174,9 @@ def _with_filled_outputs(launch: LaunchFunction) -> LaunchFunction:
     """Return `launch`, before which the arrays that it only writes are filled."""
 
     def run(plan: LaunchPlan, values: tuple[Any, ...]) -> Any:
-        if not in_place(plan):
-            for parameter, array in array_parameters(plan, values):
-                if not parameter.const:
-                    _fill(array, plan)
+        for parameter, array in array_parameters(plan, values):
+            if not (parameter.const or in_place(plan, parameter.name)):
+                _fill(array, plan)
         return launch(plan, values)
 
     return run

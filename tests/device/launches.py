@@ -79,7 +79,8 @@ def describe(plan: LaunchPlan, values: tuple[Any, ...]) -> Row:
     signature, sizes = plan.signature, plan.sizes
     moved = 0
     for i in plan.arrays:
-        twice = in_place(plan) and not signature.parameters[i].const
+        parameter = signature.parameters[i]
+        twice = in_place(plan, parameter.name) and not parameter.const
         moved += values[i].nbytes * (2 if twice else 1)
     return {
         "kernel": signature.name,

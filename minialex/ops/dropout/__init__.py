@@ -11,7 +11,7 @@ saved = ().
 
     plain    the whole mask at once
     blocked  a few thousand blocks of the stream at a time, on all cores
-    kernel   kernels/dropout.cu: one thread per four elements, which makes their words itself
+    kernel   kernels/dropout.cu: a thread makes the words of its elements itself, four or eight
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ saved = (y,), for "blocked" one bit per element instead.
 
     plain    array operations, as above
     blocked  blocks that stay in a core's cache, on all cores
-    kernel   kernels/relu.cu: one thread per element
+    kernel   kernels/relu.cu: one thread per 16-byte vector
 """
 
 from __future__ import annotations

@@ -13,7 +13,9 @@ from minialex.cuda.known_gpus import KnownGPU
 from minialex.cuda.plan import LaunchPlan
 
 IN_PLACE = "rmsprop", "sgd", "adam"
-"""Kernels that also read what they write."""
+"""Kernels that also read what they write, but for `ONLY_WRITTEN`."""
+ONLY_WRITTEN = "shadow"
+"""The parameter of theirs that they do not read."""
 NO_PRODUCT = (
     "conv2d_im2col",
     "conv2d_col2im",
@@ -53,7 +55,9 @@ def least_time(plan: LaunchPlan, arrays: Sequence[NamedArray], gpu: KnownGPU) ->
     """Return the least time of a launch on `gpu`, in the arithmetic of its kernel."""
     constant = {p.name: p.const for p in plan.signature.parameters}
     moved = sum(
-        array.size * array.bytes * (1 if constant[array.name] or not in_place(plan) else 2)
+        array.size
+        * array.bytes
+        * (1 if constant[array.name] or not in_place(plan, array.name) else 2)
         for array in arrays
         if not array.shared and not array.is_variable
     )
@@ -72,9 +76,9 @@ def _arithmetic(kernel: str, gpu: KnownGPU) -> tuple[str, float]:
     return "tensor core", gpu.tensor_flops / products
 
 
-def in_place(plan: LaunchPlan) -> bool:
-    """Return whether a kernel also reads the arrays that it writes."""
-    return plan.signature.name in IN_PLACE
+def in_place(plan: LaunchPlan, parameter: str) -> bool:
+    """Return whether a kernel also reads a parameter, which it writes."""
+    return plan.signature.name in IN_PLACE and parameter != ONLY_WRITTEN
 
 
 def operations(sizes: dict[str, int]) -> int:
