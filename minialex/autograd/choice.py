@@ -110,12 +110,18 @@ def precision() -> str:
     return _switch.get().get(_PRECISION, FP32)
 
 
-def activation_dtype() -> np.dtype[Any]:
-    """Return the type that a network of float32 weights holds activations in.
+def activation_dtype(device: Device) -> np.dtype[Any]:
+    """Return the type that a network of float32 weights on `device` holds activations in.
 
     It is bfloat16 in the precision ``bf16``, else float32: a network rounds the images that it is
     given, and all that its layers make of them is of that type.
+
+    Raises
+    ------
+    MinialexError
+        If the precision is that of tensor cores, and the device has none.
     """
+    check_precision(precision(), device)
     return BFLOAT16 if precision() == BF16 else np.dtype(np.float32)
 
 

@@ -181,7 +181,7 @@ def _step(model: models.AlexNet, x: Tensor, task: NetworkTask, implementation: U
 
     def run() -> Any:
         with implementation():
-            if activation_dtype() == BFLOAT16:
+            if activation_dtype(x.device) == BFLOAT16:
                 optimizer.refresh_shadow()
             optimizer.zero_grad()
             loss = cross_entropy(model(x), task.targets)

@@ -19,7 +19,7 @@ MODES = "fast", "checked"
 
 PRECISION_HELP = (
     "How accurate products are. tf32 and bf16, on GPUs of sm_80 or later: faster, what is "
-    "multiplied is rounded to 10 or 7 bits of fraction."
+    "multiplied is rounded to 10 or 7 bits of fraction; in bf16 activations are kept in 16 bits."
 )
 
 

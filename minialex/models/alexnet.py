@@ -79,7 +79,7 @@ class AlexNet(Module):
         They are of the type of `x`. Where that is float32, all in between is of the type of
         activations, `minialex.autograd.activation_dtype`.
         """
-        held = x.astype(activation_dtype()) if x.dtype == np.float32 else x
+        held = x.astype(activation_dtype(x.device)) if x.dtype == np.float32 else x
         y: Tensor = self.classifier(self.flatten(self.avgpool(self.features(held))))
         return y.astype(x.dtype)
 

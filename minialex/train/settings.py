@@ -245,7 +245,8 @@ class Settings:
         one_of(*PRECISIONS),
         section="Running",
         help="How accurate products are. tf32 and bf16, on GPUs of sm_80 or later: faster, "
-        "what is multiplied is rounded to 10 or 7 bits of fraction.",
+        "what is multiplied is rounded to 10 or 7 bits of fraction; in bf16 activations are kept "
+        "in 16 bits, weights and the optimizer's state in 32.",
     )
     device: str = setting(
         "auto",

@@ -104,7 +104,7 @@ class TrainStep:
         """
         self._follow_host()
         self.state.fill_table(self.optimizer.steps, self._rates)
-        if activation_dtype() == BFLOAT16:
+        if activation_dtype(self.device) == BFLOAT16:
             self.optimizer.refresh_shadow()
         # numbers that are not finite are looked for in the loss
         with np.errstate(all="ignore"):

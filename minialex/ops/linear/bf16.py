@@ -5,8 +5,8 @@ rows that are padded to whole chunks of 16 bytes. What is multiplied has 8 bits;
 and so are y and all gradients.
 
 Activations may be bfloat16 instead: x, gy, y and gx, while w, b and their gradients are float32. y
-and gx are then what they would be, rounded once. Where rows of x and gy are whole chunks, they are
-multiplied as they lie; and so is w where an optimizer keeps it in bfloat16 (its `shadow`).
+and gx are then what they would be, rounded once. Where rows of x and gy are whole chunks, they need
+not be rewritten; nor need w where an optimizer keeps it in bfloat16 (its `shadow`).
 
 What is multiplied by is saved, and not x and w, so that backward need not round them again.
 """
