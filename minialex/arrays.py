@@ -69,6 +69,11 @@ def is_floating(dtype: np.dtype[Any]) -> bool:
     return dtype.kind == "f" or dtype == BFLOAT16
 
 
+def finfo(dtype: Any) -> Any:
+    """Return what ``numpy.finfo`` says of a floating-point type, `BFLOAT16` among them."""
+    return ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]
+
+
 def is_array(x: Any) -> bool:
     """Return whether `x` is a NumPy or CuPy array, or a number that NumPy has made of one."""
     try:

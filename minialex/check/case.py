@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from minialex.arrays import Array, Device, array_module
+from minialex.arrays import Array, Device, array_module, is_floating
 
 Inputs = tuple[Array | None, ...]
 
@@ -100,7 +100,7 @@ def seeded(seed: int) -> np.random.Generator:
 
 def is_float(a: Array | None) -> bool:
     """Return whether `a` is an array of floating-point numbers."""
-    return a is not None and a.dtype.kind == "f"
+    return a is not None and is_floating(a.dtype)
 
 
 def _rounded(a: Array) -> Array:

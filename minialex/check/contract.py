@@ -233,12 +233,12 @@ class ContractRun:
             found = (a for a in (grads[k], want[k], self.whole[k]) if a is not None)
             g, wanted, usual = (arrays.to_numpy(a).astype(np.float64) for a in found)
             wanted, usual = scale * wanted, scale * usual
-            in_range = np.abs(wanted) < np.finfo(gy.dtype).max
+            in_range = np.abs(wanted) < arrays.finfo(gy.dtype).max
             sizes = (np.abs(a).max(initial=0.0, where=in_range) for a in (wanted, usual))
             error = comparison.distance(g, wanted).max(initial=0.0, where=in_range)
             # sums may be taken in another order, by what has few digits inside or solves equations
             share = noise.RESOLUTION + self.call.tolerances.rtol
-            bound = share * max(sizes) + np.finfo(gy.dtype).tiny
+            bound = share * max(sizes) + arrays.finfo(gy.dtype).tiny
             bound += (1 + abs(scale)) * (self.call.tolerances.nondet + self.call.tolerances.atol)
             if not error <= bound:
                 yield f"the gradient of {self.call.names[k]} is off by {error:.2g}"

@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from minialex.arrays import to_numpy
+from minialex.arrays import is_floating, to_numpy
 from minialex.autograd import Tensor
 from minialex.autograd.graph import Node, ancestry
 
@@ -90,7 +90,7 @@ def requires_grad(value: Any) -> bool:
 
 def is_constant(value: Any) -> bool:
     """Return whether a value is a Tensor of floating-point numbers that requires none."""
-    return isinstance(value, Tensor) and value.dtype.kind == "f" and not value.requires_grad
+    return isinstance(value, Tensor) and is_floating(value.dtype) and not value.requires_grad
 
 
 def on_host(value: Any) -> Any:
@@ -100,7 +100,7 @@ def on_host(value: Any) -> Any:
 
 def widened(value: Any) -> Any:
     """Return an array of floating-point numbers in float64; other values as they are."""
-    wide = isinstance(value, np.ndarray) and value.dtype.kind == "f"
+    wide = isinstance(value, np.ndarray) and is_floating(value.dtype)
     return value.astype(np.float64) if wide else value
 
 

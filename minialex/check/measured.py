@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from minialex.arrays import Array
+from minialex.arrays import Array, finfo
 from minialex.check.case import Inputs, is_float
 from minialex.check.noise import factors
 
@@ -59,7 +59,7 @@ def function_noise(
     array of the output's shape
         0 where the output is constant on all lines.
     """
-    first = STEP_SHARE * math.sqrt(np.finfo(dtype).eps)
+    first = STEP_SHARE * math.sqrt(finfo(dtype).eps)
     lengths = int(math.log(MAX_STEP / first, LENGTHENING)) + 1
     noise = np.full(np.shape(function(*inputs)), np.nan)
     for step in (*(first * LENGTHENING**i for i in range(lengths)), MAX_STEP):

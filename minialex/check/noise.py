@@ -50,7 +50,7 @@ from typing import Any
 
 import numpy as np
 
-from minialex.arrays import Array, device_of, to_device
+from minialex.arrays import Array, device_of, finfo, to_device
 from minialex.check.case import Inputs, is_float
 
 SAFETY = 16.0
@@ -90,12 +90,12 @@ def norm(a: Array) -> float:
 
 def unit(dtype: Any) -> float:
     """Return the unit roundoff of a floating-point type."""
-    return float(np.finfo(dtype).eps) / 2
+    return float(finfo(dtype).eps) / 2
 
 
 def perturbation(dtype: Any) -> float:
     """Return the share of itself by which an input is perturbed: well above rounding, but small."""
-    return math.sqrt(np.finfo(dtype).eps)
+    return math.sqrt(finfo(dtype).eps)
 
 
 def allowed(

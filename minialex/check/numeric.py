@@ -337,7 +337,9 @@ def make_problem(
     # what comes of inputs that are not finite is for the comparison to say
     with np.errstate(invalid="ignore"):
         y = function(*inputs)
-    gy = np.asarray(rng.standard_normal(y.shape, cotangent), np.float64)
+    # NumPy draws no bfloat16 numbers
+    drawn = np.float64 if cotangent == np.float64 else np.float32
+    gy = rng.standard_normal(y.shape, drawn).astype(cotangent).astype(np.float64)
     size = noise.output_size(function, inputs, y, rng, options.get("dtype", np.float64))
     return DerivativeProblem(function, inputs, gy, y, size, operations, elementwise, **options)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from minialex import arrays
-from minialex.arrays import Array
+from minialex.arrays import Array, is_floating
 from minialex.cpu import memory
 
 _NAMES = "empty", "empty_like"
@@ -37,7 +37,7 @@ def poisoned_memory() -> Iterator[None]:
 def _poisoned(plain: Callable[..., Array]) -> Callable[..., Array]:
     def empty(*args: Any, **options: Any) -> Array:
         a = plain(*args, **options)
-        if a.dtype.kind == "f":
+        if is_floating(a.dtype):
             a.fill(np.nan)
         return a
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from minialex.arrays import Array, to_device, to_numpy
+from minialex.arrays import Array, is_floating, to_device, to_numpy
 from minialex.autograd import Tensor, no_grad, record_calls
 from minialex.autograd.graph import Node
 from minialex.autograd.op import Call, unknown_cost
@@ -115,7 +115,7 @@ class Subject:
         given = [(f"input {i}", a) for i, a in enumerate(args)] + [("", fn)]
         found = [pair for name, value in given for pair in numbers(value, name)]
         self.leaves = each_once((name, v) for name, v in found if requires_grad(v))
-        self.constants = {n: v for n, v in found if v.dtype.kind == "f" and not requires_grad(v)}
+        self.constants = {n: v for n, v in found if is_floating(v.dtype) and not requires_grad(v)}
         self._scope = dict(seen_by(fn))
         self.no_tensors: list[str] = []
         self.order: dict[str, int] = {}
@@ -277,7 +277,7 @@ class Subject:
 
     def _outputs(self, result: Any) -> list[Tensor]:
         """Return the Tensors of floating-point numbers that `fn` returned."""
-        found = [(n, v) for n, v in numbers(result, "output") if v.dtype.kind == "f"]
+        found = [(n, v) for n, v in numbers(result, "output") if is_floating(v.dtype)]
         if self.order:
             found.sort(key=lambda pair: self.order.get(pair[0], len(self.order)))
         outputs = [v for _, v in found if isinstance(v, Tensor)]
@@ -336,7 +336,7 @@ class Subject:
             self.called = only_op(calls, outputs, self.leaves.values())
         if not wide:
             computed += [t.dtype for t in self.leaves.values()]
-        floats = (dtype for dtype in computed if dtype.kind == "f")
+        floats = (dtype for dtype in computed if is_floating(dtype))
         flops = sum(map(_flops, calls))
         operands = max((call.implementation.operand_roundoff for call in calls), default=0.0)
         return RunCost(flops, len(calls), max(floats, key=noise.unit), operands)

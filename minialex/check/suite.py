@@ -17,7 +17,7 @@ import numpy as np
 
 from minialex import arrays
 from minialex import reference as definitions
-from minialex.arrays import CPU, Array, Device
+from minialex.arrays import BFLOAT16, CPU, Array, Device
 from minialex.autograd import Cost, Implementation, Op
 from minialex.check import comparison, noise
 from minialex.check.case import Case, Inputs, cast, generator, is_float
@@ -39,7 +39,7 @@ class Pair:
     forward, backward : str
         Names of implementations of `op`.
     dtype : dtype
-        float32 or float64.
+        float32 or float64; of one's own function bfloat16 too.
     device : Device
     short : bool
         Whether inputs and cotangent have no more bits than its implementations keep of them.
@@ -82,7 +82,11 @@ class Pair:
     def implementations(self) -> tuple[Implementation, Implementation]:
         """Return the forward and the backward implementation."""
         there = self.op.implementations
-        return there[self.forward], there[self.backward]
+        both = there[self.forward], there[self.backward]
+        if self.dtype != BFLOAT16:
+            return both
+        forward, backward = (one if "bfloat16" in one.dtypes else one.widened for one in both)
+        return forward, backward
 
     def why_not(self) -> str:
         """Return why the pair cannot run on its device, or in its type; empty where it can."""

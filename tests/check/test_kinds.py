@@ -203,3 +203,50 @@ def test_what_is_asked_of_whom():
         assert asked("relu", "blocked", "blocked") == {*always, "sharing"}
         assert Pair(OPS["relu"], "kernel", "kernel", FLOAT64).launches_kernels()
     assert not Pair(OPS["relu"], "blocked", "blocked", FLOAT64, arrays.CPU).launches_kernels()
+
+
+# bfloat16 -----------------------------------------------------------------------------------------
+
+
+def exponential(rounds="once"):
+    """Return an op that takes bfloat16 arrays itself, and rounds as it says."""
+
+    def exp(x, *, twice):
+        half = np.exp(x.astype(np.float32) / 2)
+        return (half.astype(x.dtype).astype(np.float32) if twice else half) * half
+
+    def forward(x):
+        y = exp(x, twice=rounds == "twice")
+        return y if rounds == "never" else y.astype(x.dtype), (x,)
+
+    def backward(gy, saved):
+        (x,) = saved
+        g = gy.astype(np.float32) * exp(x, twice=rounds == "twice in backward")
+        return (g.astype(x.dtype),)
+
+    one = Implementation(forward, backward, dtypes=("float32", "bfloat16"))
+    with zoo.off_the_lists("exp"):
+        op = suite.Op("exp", {"plain": one}, lambda shapes: Cost(2, 1))
+    return Pair(op, "plain", "plain", np.dtype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("rounds", "where"),
+    [
+        ("once", set()),
+        ("twice", {"output"}),
+        ("never", {"output"}),
+        ("twice in backward", {"gradient"}),
+    ],
+)
+def test_bfloat16_arrays_are_rounded_once(rounds, where):
+    row = kinds.bfloat16(exponential(rounds), numbers(50))
+    assert {what.split()[0] for what in failed(row)} == where
+    assert len(row.findings) == 2
+
+
+def test_what_takes_bfloat16_arrays_is_asked_about_them():
+    pair = exponential()
+    assert {str(kind) for kind in Kind if kinds._concerns(kind, pair)} == {
+        *("values", "contract", "layouts", "bfloat16"),
+    }
