@@ -15,7 +15,8 @@
 //          channels of all images.
 // Launch:  1-D grids of 1-D blocks: forward one thread per output, backward one thread per pixel.
 // Cost:    forward one addition for each element of each cell, backward one division: both are
-//          memory-bound, x and y are moved once. The networks pool small images, 6 x 6, where launch
+//          memory-bound, x and y are moved once. Numbers of bfloat16, which are widened to float as
+//          they are read, take half as much. The networks pool small images, 6 x 6, where launch
 //          latency dominates: the integer divisions that find the cells stay.
 
 // The pixels of cell i when an axis of `size` pixels is divided into `count` cells. With the two
@@ -28,35 +29,39 @@ __device__ __forceinline__ Range cell_range(const int i, const int size, const i
 
 // The idea: the formula. A cell of AlexNet's is one pixel or a few; where it is the whole image,
 // lanes read H W elements apart, and each cache line serves a thread's next 31 additions from L1.
+// instances: T = float, double, __nv_bfloat16
 template <typename T>
 __global__ void adaptive_avg_pool2d_forward(const T* __restrict__ x, T* __restrict__ y, const int planes,
                                             const int H, const int W, const int OH, const int OW) {
+    using A = typename Accumulator<T>::type;
     const int index = flat_index();
     if (index >= planes * OH * OW) return;
     const Index3 output = unravel(index, OH, OW);
     const Range rows = cell_range(output.b, H, OH), columns = cell_range(output.c, W, OW);
 
-    typename Accumulator<T>::type sum = 0;
+    A sum = 0;
     for (int h = rows.first; h < rows.end; ++h)
-        for (int w = columns.first; w < columns.end; ++w) sum += x[(output.a * H + h) * W + w];
-    y[index] = sum / T(rows.size() * columns.size());
+        for (int w = columns.first; w < columns.end; ++w) sum += A(x[(output.a * H + h) * W + w]);
+    y[index] = T(sum / A(rows.size() * columns.size()));
 }
 
 // The idea: each pixel gathers from the cells that contain it, in ascending order: no atomics.
+// instances: T = float, double, __nv_bfloat16
 template <typename T>
 __global__ void adaptive_avg_pool2d_backward(const T* __restrict__ gy, T* __restrict__ gx,
                                              const int planes, const int H, const int W, const int OH,
                                              const int OW) {
+    using A = typename Accumulator<T>::type;
     const int index = flat_index();
     if (index >= planes * H * W) return;
     const Index3 pixel = unravel(index, H, W);
     const Range row_cells = cell_range(pixel.b, OH, H), column_cells = cell_range(pixel.c, OW, W);
 
-    typename Accumulator<T>::type sum = 0;
+    A sum = 0;
     for (int i = row_cells.first; i < row_cells.end; ++i)
         for (int j = column_cells.first; j < column_cells.end; ++j) {
             const int count = cell_range(i, H, OH).size() * cell_range(j, W, OW).size();
-            sum += gy[(pixel.a * OH + i) * OW + j] / T(count);
+            sum += A(gy[(pixel.a * OH + i) * OW + j]) / A(count);
         }
-    gx[index] = sum;
+    gx[index] = T(sum);
 }

@@ -12,7 +12,8 @@
 // Launch:  1-D grids of 1-D blocks. Forward: one thread per output. Backward: one thread per `rows`
 //          pixels of a column, see windows.cuh.
 // Cost:    KH KW additions per output, and x and y moved once: memory-bound. Where windows overlap, a
-//          neighbouring thread reads an element again, from the L1 cache.
+//          neighbouring thread reads an element again, from the L1 cache. Numbers of bfloat16, which
+//          are widened to float as they are read, take half as much.
 #include "windows.cuh"
 
 // What the sum of window (i, j) is divided by.
@@ -26,9 +27,11 @@ __device__ __forceinline__ int divisor(const PoolShape s, const int i, const int
 }
 
 // The idea: the formula, over the taps inside the image: the padding adds nothing.
+// instances: T = float, double, __nv_bfloat16
 template <typename T>
 __global__ void avg_pool2d_forward(const T* __restrict__ x, T* __restrict__ y, const PoolShape s,
                                    const bool include_pad) {
+    using A = typename Accumulator<T>::type;
     const int index = flat_index();
     if (index >= s.planes * s.OH * s.OW) return;
     const Index3 output = unravel(index, s.OH, s.OW);
@@ -37,17 +40,19 @@ __global__ void avg_pool2d_forward(const T* __restrict__ x, T* __restrict__ y, c
     const int left = horizontal.start(output.c);
     const T* row = x + (output.a * s.H + vertical.start(output.b) + rows.first) * s.W;
 
-    typename Accumulator<T>::type sum = 0;
+    A sum = 0;
     for (int kh = rows.first; kh < rows.end; ++kh, row += s.W)
-        for (int kw = columns.first; kw < columns.end; ++kw) sum += row[left + kw];
-    y[index] = sum / T(divisor(s, output.b, output.c, include_pad));
+        for (int kw = columns.first; kw < columns.end; ++kw) sum += A(row[left + kw]);
+    y[index] = T(sum / A(divisor(s, output.b, output.c, include_pad)));
 }
 
 // The idea: a pixel gathers from the windows that contain it; all pixels of a window get the same.
+// instances: T = float, double, __nv_bfloat16
 template <typename T>
 __global__ void avg_pool2d_backward(const T* __restrict__ gy, T* __restrict__ gx, const PoolShape s,
                                     const bool include_pad, const int rows) {
+    using A = typename Accumulator<T>::type;
     gather_gradient(s, gx, rows, [=](int output, int i, int j, int, int) {
-        return gy[output] / T(divisor(s, i, j, include_pad));
+        return A(gy[output]) / A(divisor(s, i, j, include_pad));
     });
 }

@@ -9,7 +9,8 @@
 // window is truncated.
 //
 // Layout:  x, s, y, gy, gx (N, C, P), C-contiguous, where P = H W are the pixels of an image: the
-//          channels of a pixel lie P numbers apart.
+//          channels of a pixel lie P numbers apart. s is of the type A that is computed with, float
+//          where the others are of bfloat16: a rounded s would give other gradients.
 // Launch:  blocks of WARP_SIZE x THREADS_PER_PIXEL threads, the grid (tiles of pixels * tiles of
 //          channels), channels varying fastest, so that blocks which share channels run at about the
 //          same time.
@@ -17,7 +18,8 @@
 //          sums, x^2 or gy x s^(-beta - 1), are computed once per block and shared through shared
 //          memory; only at the edges of a tile do two blocks compute the same, 4 channels of 36 for
 //          AlexNet, which come from the L2 cache. From there a window costs 2 half + 1 reads of
-//          shared memory and as many additions.
+//          shared memory and as many additions. Numbers of bfloat16, which are widened to float as
+//          they are read, take half as much; s does not.
 //
 //          Why not a running sum, adding the channel that enters and subtracting the one that
 //          leaves? Each step would leave its rounding error behind: after one large activation what
@@ -89,19 +91,20 @@ __device__ __forceinline__ T power(const T s, const T beta) {
 
 // The idea: s from the window of squares, y from s and the thread's own x, which is in the L1 cache
 // since it was squared.
-template <typename T>
+// instances: T = float, double, __nv_bfloat16; A = float, double
+template <typename T, typename A>
 __global__ void __launch_bounds__(256) local_response_norm_forward(
-    const T* __restrict__ x, T* __restrict__ y, T* __restrict__ s, const int N, const int C, const int P,
-    const int half, const T alpha, const T beta, const T k) {
+    const T* __restrict__ x, T* __restrict__ y, A* __restrict__ s, const int N, const int C, const int P,
+    const int half, const A alpha, const A beta, const A k) {
     const PixelChannels own(N, C, P);
-    T sums[CHANNELS_PER_THREAD] = {};
-    window_sums(own, C, half, [=](int at) { return x[at] * x[at]; }, sums);
+    A sums[CHANNELS_PER_THREAD] = {};
+    window_sums(own, C, half, [=](int at) { return A(x[at]) * A(x[at]); }, sums);
 #pragma unroll
     for (int i = 0; i < CHANNELS_PER_THREAD; ++i) {
         const int c = own.channel(i), at = own.offset(c);
         if (!own.inside || c >= C) continue;
         s[at] = k + alpha * sums[i];
-        y[at] = x[at] * power(k + alpha * sums[i], beta);
+        y[at] = T(A(x[at]) * power(k + alpha * sums[i], beta));
     }
 }
 
@@ -109,18 +112,21 @@ __global__ void __launch_bounds__(256) local_response_norm_forward(
 // symmetric those are the channels within `half` of it: the sum runs over the same window as in
 // forward. Four blocks per multiprocessor suffice, three of doubles: without __launch_bounds__ the
 // compiler aims at eight and spills registers.
-template <typename T>
-__global__ void __launch_bounds__(256, sizeof(T) == sizeof(float) ? 4 : 3) local_response_norm_backward(
-    const T* __restrict__ gy, const T* __restrict__ x, const T* __restrict__ s, T* __restrict__ gx,
-    const int N, const int C, const int P, const int half, const T alpha, const T beta) {
+// instances: T = float, double, __nv_bfloat16; A = float, double
+template <typename T, typename A>
+__global__ void __launch_bounds__(256, sizeof(A) == sizeof(float) ? 4 : 3) local_response_norm_backward(
+    const T* __restrict__ gy, const T* __restrict__ x, const A* __restrict__ s, T* __restrict__ gx,
+    const int N, const int C, const int P, const int half, const A alpha, const A beta) {
     const PixelChannels own(N, C, P);
-    T sums[CHANNELS_PER_THREAD] = {};
+    A sums[CHANNELS_PER_THREAD] = {};
     window_sums(own, C, half,
-                [=](int at) { return gy[at] * power(s[at], beta) * x[at] / s[at]; }, sums);
+                [=](int at) { return A(gy[at]) * power(s[at], beta) * A(x[at]) / s[at]; }, sums);
 #pragma unroll
     for (int i = 0; i < CHANNELS_PER_THREAD; ++i) {
         const int c = own.channel(i), at = own.offset(c);
         if (!own.inside || c >= C) continue;
-        gx[at] = gy[at] * power(s[at], beta) - T(2) * alpha * beta * x[at] * sums[i];
+        // Of the two products one is not rounded. fma says which, where compilers choose for each T.
+        const A nearby = A(2) * alpha * beta * A(x[at]) * sums[i];
+        gx[at] = T(fma(A(gy[at]), power(s[at], beta), -nearby));
     }
 }

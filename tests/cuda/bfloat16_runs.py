@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+
 import ml_dtypes
 import numpy as np
 
 from minialex.autograd import OPS
+from minialex.check import Verdict, kinds
+from minialex.check.kinds import Kind
+from minialex.check.suite import Pair
+from minialex.check.verdict import worst
 
 from . import linear_runs
 from .conv2d_runs import Conv
@@ -55,3 +61,18 @@ def conv2d_of_bfloat16():
     """Have groups, and channels in no whole chunks."""
     case = Conv((2, 34, 5, 6), 20, (3, 2), (1, 2), (1, 1), groups=2)
     assert_rounded_once(*two_runs(CONV2D, case.draw(F32), **case.params))
+
+
+@functools.cache
+def kernels_of_bfloat16(op):
+    """Return the check of an op's kernels on bfloat16: all its cases, against float32 rounded."""
+    return functools.partial(_check_cases, op)
+
+
+def _check_cases(op):
+    pair = Pair(OPS[op], "kernel", "kernel", np.dtype(F32))
+    cases = kinds.cases_of(Kind.BFLOAT16, pair)
+    assert cases, op
+    for case in cases:
+        found = kinds.bfloat16(pair, case).findings
+        assert worst([f.verdict for f in found]) is Verdict.PASS, found

@@ -7,7 +7,10 @@ import pytest
 from minialex import cuda
 from minialex.cuda import nvrtc
 from minialex.ops._cuda import tiling
+from minialex.ops.adaptive_avg_pool2d import cuda as adaptive_avg_pool2d
+from minialex.ops.avg_pool2d import cuda as avg_pool2d
 from minialex.ops.dropout import cuda as dropout
+from minialex.ops.local_response_norm import cuda as local_response_norm
 from minialex.ops.max_pool2d import cuda as max_pool2d
 from minialex.ops.relu import cuda as relu
 from tests.cuda.tools import compiles
@@ -44,6 +47,20 @@ def assert_rounded(found, want):
     np.testing.assert_array_equal(found.view(np.uint16)[~nan], rounded.view(np.uint16)[~nan])
 
 
+def assert_both_rounded(op, shape, start, mode, **params):
+    """Hold what an op makes of images of bfloat16 to that of floats; return what either saved."""
+    x = numbers(shape, 4, start)
+    with cuda.emulated(mode):
+        y, saved = op.forward(x, **params)
+        want, saved_wide = op.forward(x.astype(F32), **params)
+        gy = numbers(y.shape, 5, start)
+        (gx,) = op.backward(gy, saved, **params)
+        (gx_wide,) = op.backward(gy.astype(F32), saved_wide, **params)
+    assert_rounded(y, want)
+    assert_rounded(gx, gx_wide)
+    return saved, saved_wide
+
+
 @each_mode
 @each_start
 @pytest.mark.parametrize("n", SIZES)
@@ -77,16 +94,51 @@ def test_dropout(n, p, start, mode):
 @pytest.mark.parametrize("params", WINDOWS, ids=lambda p: f"{p['kernel_size']}")
 @pytest.mark.parametrize("shape", [(1, 1, 4, 5), (2, 3, 9, 10)])
 def test_max_pool2d(shape, params, start, mode):
-    x = numbers(shape, 4, start)
-    with cuda.emulated(mode):
-        y, saved = max_pool2d.forward(x, **params)
-        want, saved_wide = max_pool2d.forward(x.astype(F32), **params)
-        gy = numbers(y.shape, 5, start)
-        (gx,) = max_pool2d.backward(gy, saved, **params)
-        (gx_wide,) = max_pool2d.backward(gy.astype(F32), saved_wide, **params)
-    assert_rounded(y, want)
+    saved, saved_wide = assert_both_rounded(max_pool2d, shape, start, mode, **params)
     np.testing.assert_array_equal(saved[0], saved_wide[0])
-    assert_rounded(gx, gx_wide)
+
+
+@each_mode
+@each_start
+@pytest.mark.parametrize("include_pad", [False, True])
+@pytest.mark.parametrize("params", WINDOWS, ids=lambda p: f"{p['kernel_size']}")
+@pytest.mark.parametrize("shape", [(1, 1, 4, 5), (2, 3, 9, 10)])
+def test_avg_pool2d(shape, params, include_pad, start, mode):
+    params = {**params, "count_include_pad": include_pad}
+    assert_both_rounded(avg_pool2d, shape, start, mode, **params)
+
+
+@each_mode
+@each_start
+@pytest.mark.parametrize("cells", [(1, 1), (3, 4), (5, 5)])
+@pytest.mark.parametrize("shape", [(1, 1, 4, 5), (2, 3, 9, 10)])
+def test_adaptive_avg_pool2d(shape, cells, start, mode):
+    assert_both_rounded(adaptive_avg_pool2d, shape, start, mode, output_size=cells)
+
+
+@each_mode
+@each_start
+@pytest.mark.parametrize("beta", [0.75, 0.6])
+@pytest.mark.parametrize("size", [1, 5, 51])
+@pytest.mark.parametrize("shape", [(1, 3, 2, 2), (2, 40, 3, 5)])
+def test_local_response_norm(shape, size, beta, start, mode):
+    # neither alpha nor k is a number of bfloat16
+    params = {"size": size, "alpha": 0.3, "beta": beta, "k": 1.7}
+    (x, s), (x_wide, s_wide) = assert_both_rounded(
+        local_response_norm, shape, start, mode, **params
+    )
+    assert (x.dtype, x_wide.dtype, s.dtype) == (BF16, F32, F32)
+    np.testing.assert_array_equal(s, s_wide)
+
+
+def test_a_mean_is_rounded_once():
+    # in bfloat16 256 + 1 is 256, however often it is added: the mean would be 32.25
+    x = np.array([256, 1, 1, 1, 1, 1, 1, 2], BF16).reshape(1, 1, 1, 8)
+    windows = {"kernel_size": (1, 8), "stride": (1, 1), "padding": (0, 0), "ceil_mode": False}
+    with cuda.emulated("checked"):
+        y, _ = avg_pool2d.forward(x, **windows, count_include_pad=True)
+        same, _ = adaptive_avg_pool2d.forward(x, output_size=(1, 1))
+    assert y.ravel().tolist() == same.ravel().tolist() == [33]
 
 
 def test_a_gradient_of_many_windows_is_rounded_once():

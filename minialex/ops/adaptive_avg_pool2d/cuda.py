@@ -47,4 +47,6 @@ def _sizes(shape: Shape, output_size: Pair) -> Shape:
     return N * C, H, W, OH, OW
 
 
-KERNEL = Implementation(forward, backward, why_not=cuda.why_not)
+KERNEL = Implementation(
+    forward, backward, why_not=cuda.why_not, dtypes=("float32", "float64", "bfloat16")
+)

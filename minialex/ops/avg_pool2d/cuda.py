@@ -41,4 +41,6 @@ def backward(
     return (gx,)
 
 
-KERNEL = Implementation(forward, backward, why_not=cuda.why_not)
+KERNEL = Implementation(
+    forward, backward, why_not=cuda.why_not, dtypes=("float32", "float64", "bfloat16")
+)

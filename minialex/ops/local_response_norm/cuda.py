@@ -1,9 +1,12 @@
-"""local_response_norm as CUDA kernels: kernels/local_response_norm.cu."""
+"""local_response_norm as CUDA kernels: kernels/local_response_norm.cu.
+
+s is saved as it was computed: of bfloat16 arrays in float32, and not rounded.
+"""
 
 from __future__ import annotations
 
 from minialex import cuda
-from minialex.arrays import Array, array_module
+from minialex.arrays import BFLOAT16, Array, array_module
 from minialex.autograd import Gradients, Implementation
 from minialex.ops._cuda.launching import check_counts, contiguous
 
@@ -20,7 +23,9 @@ def forward(
 ) -> tuple[Array, tuple[Array, Array]]:
     """Return y: one thread per four channels of a pixel."""
     check_counts("local_response_norm", x=x.size)
-    y, s = (array_module(x).empty(x.shape, x.dtype) for _ in range(2))
+    xp = array_module(x)
+    y = xp.empty(x.shape, x.dtype)
+    s = xp.empty(x.shape, "float32" if x.dtype == BFLOAT16 else x.dtype)
     sizes = _sizes(x, size)
     _forward(_blocks(*sizes[:3]), BLOCK_SHAPE, contiguous(x), y, s, *sizes, alpha, beta, k)
     return y, (x, s)
@@ -48,4 +53,6 @@ def _blocks(N: int, C: int, P: int) -> int:
     return cuda.blocks(N * P, PIXELS_PER_BLOCK) * cuda.blocks(C, CHANNELS_PER_BLOCK)
 
 
-KERNEL = Implementation(forward, backward, why_not=cuda.why_not)
+KERNEL = Implementation(
+    forward, backward, why_not=cuda.why_not, dtypes=("float32", "float64", "bfloat16")
+)

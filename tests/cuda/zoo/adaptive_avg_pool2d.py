@@ -1,5 +1,6 @@
 """Faults in the kernels of adaptive average pooling."""
 
+from tests.cuda.bfloat16_runs import kernels_of_bfloat16
 from tests.cuda.zoo import Fault
 
 FAULTS = [
@@ -34,5 +35,23 @@ FAULTS = [
         "j <= column_cells.first;",
         "adaptive_avg_pool2d",
         "kernel",
+    ),
+    Fault(
+        "a sum of bfloat16 numbers rounded before it is divided",
+        "adaptive_avg_pool2d.cu",
+        "y[index] = T(sum / A(",
+        "y[index] = T(A(T(sum)) / A(",
+        "adaptive_avg_pool2d",
+        "kernel",
+        check=kernels_of_bfloat16("adaptive_avg_pool2d"),
+    ),
+    Fault(
+        "gradients of bfloat16 numbers rounded at each cell",
+        "adaptive_avg_pool2d.cu",
+        "sum += A(gy[(pixel.a * OH + i) * OW + j]) / A(count);",
+        "sum = A(T(sum + A(gy[(pixel.a * OH + i) * OW + j]) / A(count)));",
+        "adaptive_avg_pool2d",
+        "kernel",
+        check=kernels_of_bfloat16("adaptive_avg_pool2d"),
     ),
 ]

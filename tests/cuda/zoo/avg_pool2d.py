@@ -1,5 +1,6 @@
 """Faults in the kernels of average pooling."""
 
+from tests.cuda.bfloat16_runs import kernels_of_bfloat16
 from tests.cuda.zoo import Fault
 
 FAULTS = [
@@ -30,16 +31,16 @@ FAULTS = [
     Fault(
         "only the last of a window",
         "avg_pool2d.cu",
-        "sum += row[left + kw];",
-        "sum = row[left + kw];",
+        "sum += A(row[left + kw]);",
+        "sum = A(row[left + kw]);",
         "avg_pool2d",
         "kernel",
     ),
     Fault(
         "the count of another window",
         "avg_pool2d.cu",
-        "return gy[output] / T(divisor(s, i, j, include_pad));",
-        "return gy[output] / T(divisor(s, j, i, include_pad));",
+        "return A(gy[output]) / A(divisor(s, i, j, include_pad));",
+        "return A(gy[output]) / A(divisor(s, j, i, include_pad));",
         "avg_pool2d",
         "kernel",
     ),
@@ -58,5 +59,32 @@ FAULTS = [
         "(padded - kernel) / stride",
         "avg_pool2d",
         "kernel",
+    ),
+    Fault(
+        "sums of bfloat16 numbers rounded one by one",
+        "avg_pool2d.cu",
+        "sum += A(row[left + kw]);",
+        "sum = A(T(sum + A(row[left + kw])));",
+        "avg_pool2d",
+        "kernel",
+        check=kernels_of_bfloat16("avg_pool2d"),
+    ),
+    Fault(
+        "shares of bfloat16 numbers rounded before they are added up",
+        "avg_pool2d.cu",
+        "return A(gy[output]) / A(divisor(s, i, j, include_pad));",
+        "return A(T(A(gy[output]) / A(divisor(s, i, j, include_pad))));",
+        "avg_pool2d",
+        "kernel",
+        check=kernels_of_bfloat16("avg_pool2d"),
+    ),
+    Fault(
+        "gradients of bfloat16 numbers rounded at each window",
+        "windows.cuh",
+        "w - horizontal.start(j));",
+        "w - horizontal.start(j)), sum = T(sum);",
+        "avg_pool2d",
+        "kernel",
+        check=kernels_of_bfloat16("avg_pool2d"),
     ),
 ]

@@ -1,5 +1,6 @@
 """Faults in the kernels of local response normalisation."""
 
+from tests.cuda.bfloat16_runs import kernels_of_bfloat16
 from tests.cuda.zoo import Fault
 
 
@@ -38,8 +39,8 @@ FAULTS = [
     _fault("beyond the last pixel", "inside = pixel < N * P;", "inside = true;", "out-of-bounds"),
     _fault("one root missing", "return root * sqrt(root);", "return root;"),
     _fault("k forgotten", "s[at] = k + alpha", "s[at] = alpha"),
-    _fault("factor 2 forgotten", "- T(2) * alpha", "- alpha"),
-    _fault("exponent not one lower", "* x[at] / s[at];", "* x[at];"),
+    _fault("factor 2 forgotten", "= A(2) * alpha", "= alpha"),
+    _fault("exponent not one lower", "* A(x[at]) / s[at];", "* A(x[at]);"),
     _fault(
         "no barrier before the sums",
         "those of others.\n        __syncthreads();",
@@ -51,5 +52,32 @@ FAULTS = [
         "pass overwrites them.\n        __syncthreads();",
         "pass overwrites them.",
         "race",
+    ),
+    Fault(
+        "s rounded to bfloat16",
+        "local_response_norm.cu",
+        "s[at] = k + alpha * sums[i];",
+        "s[at] = A(T(k + alpha * sums[i]));",
+        "local_response_norm",
+        "kernel",
+        check=kernels_of_bfloat16("local_response_norm"),
+    ),
+    Fault(
+        "squares rounded to bfloat16",
+        "local_response_norm.cu",
+        "{ return A(x[at]) * A(x[at]); }",
+        "{ return A(T(A(x[at]) * A(x[at]))); }",
+        "local_response_norm",
+        "kernel",
+        check=kernels_of_bfloat16("local_response_norm"),
+    ),
+    Fault(
+        "a power rounded to bfloat16 before the difference",
+        "local_response_norm.cu",
+        "power(s[at], beta), -nearby",
+        "A(T(power(s[at], beta))), -nearby",
+        "local_response_norm",
+        "kernel",
+        check=kernels_of_bfloat16("local_response_norm"),
     ),
 ]
