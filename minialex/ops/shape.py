@@ -227,7 +227,9 @@ def astype(x: Tensor, dtype: npt.DTypeLike) -> Tensor:
     x, wanted = as_tensor(x), np.dtype(dtype)
     if x.dtype == wanted:
         return x
-    return ASTYPE(x, dtype=wanted) if wanted in DIFFERENTIABLE else Tensor(x.data.astype(wanted))
+    if x.dtype in DIFFERENTIABLE and wanted in DIFFERENTIABLE:
+        return ASTYPE(x, dtype=wanted)
+    return Tensor(x.array.astype(wanted))
 
 
 def to(x: Tensor, device: str | Device) -> Tensor:

@@ -7,6 +7,7 @@ import functools
 import ml_dtypes
 import numpy as np
 
+from minialex import Tensor, optim
 from minialex.autograd import OPS
 from minialex.check import Verdict, kinds
 from minialex.check.kinds import Kind
@@ -18,6 +19,7 @@ from .conv2d_runs import Conv
 
 BFLOAT16, F32 = ml_dtypes.bfloat16, np.float32
 LINEAR, CONV2D = (OPS[name].implementations["bf16"] for name in ("linear", "conv2d"))
+ASTYPE = OPS["astype"].implementations["kernel"]
 NAMES = "y", "gx", "gw", "gb"
 
 
@@ -76,3 +78,32 @@ def _check_cases(op):
     for case in cases:
         found = kinds.bfloat16(pair, case).findings
         assert worst([f.verdict for f in found]) is Verdict.PASS, found
+
+
+def types_converted():
+    """Hold the kernel of astype to NumPy between any two types: ties, infinities, NaN."""
+    rng = np.random.default_rng(6)
+    ties = [1 + 2.0**-8, 1 + 3 * 2.0**-8, 1 + 2.0**-8 + 2.0**-20, -0.0, 1e-40, 1e39]
+    drawn = np.concatenate([ties, [np.nan, np.inf, -np.inf], rng.standard_normal(2500)])
+    for source in F32, np.float64, BFLOAT16:
+        for wanted in F32, np.float64, BFLOAT16:
+            with np.errstate(over="ignore"):
+                x = drawn.astype(source)
+                want = x.astype(wanted)
+            got = ASTYPE.forward(x, dtype=np.dtype(wanted))[0]
+            np.testing.assert_array_equal(got.astype(np.float64), want.astype(np.float64))
+            assert got.dtype == want.dtype
+            assert np.signbit(got[3])
+
+
+def shadow_is_current():
+    """Hold the shadow of parameters, in vectors and in single numbers, to what they are rounded."""
+    rng = np.random.default_rng(7)
+    params = [Tensor(rng.standard_normal(n).astype(F32), requires_grad=True) for n in (64, 7, 300)]
+    optimizer = optim.RMSprop(params, lr=0.1, momentum=0.9)
+    optimizer.refresh_shadow()
+    for p in params:
+        p.grad = rng.standard_normal(p.shape).astype(F32)
+    optimizer.step()
+    for p in params:
+        assert p.shadow.tobytes() == p.array.astype(BFLOAT16).tobytes()

@@ -13,6 +13,7 @@ from minialex.ops.dropout import cuda as dropout
 from minialex.ops.local_response_norm import cuda as local_response_norm
 from minialex.ops.max_pool2d import cuda as max_pool2d
 from minialex.ops.relu import cuda as relu
+from tests.cuda.bfloat16_runs import types_converted
 from tests.cuda.tools import compiles
 
 BF16, F32 = np.dtype(ml_dtypes.bfloat16), np.dtype(np.float32)
@@ -191,3 +192,9 @@ def test_nothing_lies_in_local_memory(name):
         for architecture in nvrtc.architectures(file):
             for used in nvrtc.compiled(file, architecture, [f"{k}<{name}>" for k in names]).usage:
                 assert (used.stack, used.spill_stores, used.spill_loads) == (0, 0, 0), used
+
+
+@each_mode
+def test_types_are_converted_as_numpy_does(mode):
+    with cuda.emulated(mode):
+        types_converted()

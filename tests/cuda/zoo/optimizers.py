@@ -1,5 +1,7 @@
 """Faults of the optimizers' kernels."""
 
+from tests.cuda.bfloat16_runs import shadow_is_current
+from tests.cuda.zoo import Fault
 from tests.cuda.zoo import routine_fault as fault
 
 FAULTS = [
@@ -73,5 +75,33 @@ FAULTS = [
         "averages mixed up",
         "beta2 * vs[k] + one_minus_beta2",
         "beta1 * vs[k] + one_minus_beta1",
+    ),
+    Fault(
+        "a shadow of other parameters",
+        "arena.cuh",
+        "(numbers, shadow + slice.first)",
+        "(numbers, shadow + (slice.first ? slice.first - VECTOR_WIDTH<T> : 0))",
+        "rmsprop",
+        "kernel",
+        "race",
+        check=shadow_is_current,
+    ),
+    Fault(
+        "a shadow of the gradients",
+        "rmsprop.cu",
+        "store_shadow(slice, ps, shadow);",
+        "store_shadow(slice, gs, shadow);",
+        "rmsprop",
+        "kernel",
+        check=shadow_is_current,
+    ),
+    Fault(
+        "a shadow without its last numbers",
+        "arena.cuh",
+        "if (k < slice.count) shadow",
+        "if (k < slice.count - 1) shadow",
+        "rmsprop",
+        "kernel",
+        check=shadow_is_current,
     ),
 ]
