@@ -5,8 +5,8 @@ rows that are padded to whole chunks of 16 bytes. What is multiplied has 8 bits;
 and so are y and all gradients.
 
 Activations may be bfloat16 instead: x, gy, y and gx, while w, b and their gradients are float32. y
-and gx are then what they would be, rounded once. Where rows of x and gy are whole chunks, they are
-multiplied as they lie.
+and gx are then what they would be, rounded once. x and gy whose rows are whole chunks are not
+rewritten.
 """
 
 from __future__ import annotations
