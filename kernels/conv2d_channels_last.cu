@@ -43,7 +43,8 @@ template <typename In> __device__ __forceinline__ void write_chunk(const In* fro
 // it two chunks of channels, a sector of 32 bytes. All of its numbers, eight floats or sixteen of bfloat16,
 // are on their way at a time, and nothing but them and their place costs instructions. Numbers are
 // rounded once, to TF32's 10 bits of fraction (TO_TF32) or as they are written, and not each time that
-// one is multiplied; those of bfloat16 only change places.
+// one is multiplied; those of bfloat16 only change places. Threads count pixels, then chunks, then images,
+// across blocks: filters have too few pixels for a block of their own.
 template <bool TO_TF32, typename In, typename T>
 __device__ __forceinline__ void rewrite_pixel(const Rewriting<In, T>& own, const int thread) {
     if (thread >= own.threads()) return;

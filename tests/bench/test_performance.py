@@ -38,6 +38,7 @@ from minialex.cuda import source
 from minialex.cuda.emulator.named import array_parameters
 from minialex.cuda.observe import wrapped_launches
 from minialex.study.profile import profiled
+from tests.cuda import bfloat16_runs
 from tests.cuda.tools import ROOT, disassembles
 
 FORWARD = PredictedLaunch(
@@ -365,3 +366,18 @@ def test_a_step_is_predicted_and_what_is_not_written_is_filled(monkeypatch):
     (argmax,) = (a for a in written["max_pool2d_forward"] if a.dtype == np.uint8)
     assert np.unique(argmax).tolist() == list(range(9))
     assert all(np.isfinite(a).all() for arrays in written.values() for a in arrays)
+
+
+@disassembles
+def test_activations_of_bfloat16_are_filled():
+    rng = np.random.default_rng(3)
+    x, w = (rng.standard_normal(s, np.float32) for s in ((512, 64), (1024, 64)))
+    with (
+        wrapped_launches(predicted_steps._with_filled_outputs),
+        profiled("H100", max_blocks=1),
+    ):
+        y, _ = bfloat16_runs.LINEAR.forward(x.astype(bfloat16_runs.BFLOAT16), w)
+    y = y.astype(np.float32)
+    assert np.isfinite(y).all()
+    assert 0.45 < np.mean(y > 0) < 0.55
+    assert 0.4 < np.mean(y == 0) < 0.55

@@ -99,7 +99,7 @@ def types_converted():
 def shadow_is_current():
     """Hold the shadow of parameters, in vectors and in single numbers, to what they are rounded."""
     rng = np.random.default_rng(7)
-    params = [Tensor(rng.standard_normal(n).astype(F32), requires_grad=True) for n in (64, 7, 300)]
+    params = [Tensor(rng.standard_normal(n).astype(F32), requires_grad=True) for n in (64, 7, 301)]
     optimizer = optim.RMSprop(params, lr=0.1, momentum=0.9)
     optimizer.refresh_shadow()
     for p in params:

@@ -453,7 +453,8 @@ def test_no_bank_conflicts_and_no_sector_too_many(op, rung, rows, monkeypatch):
             linear_runs.results(rung, *linear_runs.draw(128, 128, 128, F32))
         else:
             conv2d_runs.results(Conv((2, 16, 8, 8), 128, (3, 3), padding=(1, 1)), rung, F32)
-    launches = [c for c in emulation.counts if f"_{rung}<" in c.kernel]
+    products = f"{op}_{'bf16' if rung == BF16 else 'multistage'}.cu"
+    launches = [c for c in emulation.counts if c.plan.source.file == products]
     assert len(launches) == 3
     seen = set()
     for counts in launches:

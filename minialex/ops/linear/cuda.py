@@ -11,7 +11,7 @@
 
 saved = (x, w), as for every implementation. tf32x3 and multistage_tf32x3 give NaN where the others
 give an infinity: they take numbers apart, and infinity minus infinity is none. Those from tf32 on
-take float32 alone, and those that round run only where they are asked for.
+take float32 alone, but for bf16, and those that round run only where they are asked for.
 """
 
 from __future__ import annotations
