@@ -17,7 +17,7 @@ from minialex import arrays
 from minialex.arrays import BFLOAT16, CPU, Array
 from minialex.autograd import DeferredGradient
 from minialex.check import comparison, guess, suite
-from minialex.check.case import Case, generator, is_float, scattered, shifted
+from minialex.check.case import Case, generator, scattered, shifted
 from minialex.check.case_findings import CaseFindings
 from minialex.check.cases import CASES
 from minialex.check.cases import deferred as deferred_cases
@@ -196,10 +196,7 @@ def bfloat16(pair: Pair, case: Case) -> CaseFindings:
     """Compare what is made of bfloat16 arrays with what is made of the same numbers in float32."""
     problem = problem_of(pair.op, case, roundoff=BFLOAT16_ROUNDOFF)
     wide = pair.prepared(problem.inputs)
-    narrow = tuple(
-        a if a is None or not is_float(a) or (pair.op.takes_weights and i) else a.astype(BFLOAT16)
-        for i, a in enumerate(wide)
-    )
+    narrow = dataclasses.replace(pair, dtype=BFLOAT16).prepared(problem.inputs)
     wanted = case.differentiable(problem.inputs)
     needs = tuple(i in wanted for i in range(len(wide)))
     y, saved = pair.run(wide, case.params)

@@ -137,9 +137,13 @@ class Pair:
             return backward.backward(gy, saved, **params, **given)
 
     def prepared(self, inputs: Inputs) -> Inputs:
-        """Return the inputs in the type and on the device."""
+        """Return the inputs in the type, beside which weights may stay float32, on the device."""
+        held = self.dtype == BFLOAT16 and self.op.takes_weights
         with np.errstate(over="ignore"):
-            here = cast(inputs, self.dtype)
+            here = (
+                *cast(inputs[:1], self.dtype),
+                *cast(inputs[1:], np.float32 if held else self.dtype),
+            )
         return tuple(None if a is None else arrays.to_device(a, self.device) for a in here)
 
     def gradients(

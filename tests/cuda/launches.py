@@ -14,8 +14,10 @@ from unittest import mock
 
 import numpy as np
 
-from minialex import arrays, cuda, models, ops, optim, using
-from minialex.autograd import OPS, Tensor
+from minialex import cuda, models, ops, optim
+from minialex.arrays import BFLOAT16, CPU
+from minialex.autograd import OPS, Tensor, activation_dtype
+from minialex.bench.predicted_steps import MODES, using_mode
 from minialex.check import routines, suite
 from minialex.check.cases import CASES
 from minialex.check.kinds import Kind
@@ -34,7 +36,7 @@ class Launch(NamedTuple):
 
 @functools.cache
 def launches() -> frozenset[Launch]:
-    """Return all of them, in float and double."""
+    """Return all of them, in float, double and bfloat16."""
     found: set[Launch] = set()
     implementations = {name: kernels_of(name) for name in CASES}
 
@@ -48,7 +50,7 @@ def launches() -> frozenset[Launch]:
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore")
-        for dtype in np.float32, np.float64:
+        for dtype in np.float32, np.float64, BFLOAT16:
             _launch_ops(implementations, np.dtype(dtype))
         _launch_routines()
         _launch_training_steps()
@@ -60,7 +62,7 @@ def _launch_ops(implementations, dtype):
         for one in implementations[name]:
             if dtype.name not in OPS[name].implementations[one].dtypes:
                 continue
-            pair = suite.Pair(OPS[name], one, one, dtype, arrays.CPU)
+            pair = suite.Pair(OPS[name], one, one, dtype, CPU)
             for case in cases:
                 y, saved = pair.run(pair.prepared(case.draw(name)), case.params)
                 gy = np.zeros_like(y)
@@ -78,7 +80,9 @@ def _launch_training_steps():
     model = models.alexnet("alexnet", num_classes=1000, seed=1)
     optimizer = optim.RMSprop(model.parameters(), lr=1e-3, momentum=0.9)
     images, targets = Tensor(np.zeros((32, 3, 227, 227), np.float32)), np.zeros(32, np.int64)
-    for rung in None, "tf32x3", "multistage_tf32x3", "multistage_tf32", "bf16":
-        with using(**({} if rung is None else {"conv2d": rung, "linear": rung})):
+    for mode in MODES:
+        with using_mode(mode):
+            if activation_dtype(CPU) == BFLOAT16:
+                optimizer.refresh_shadow()
             ops.cross_entropy(model(images), targets).backward()
         optimizer.step()
