@@ -16,7 +16,7 @@ import numpy as np
 from minialex import arrays
 from minialex.arrays import BFLOAT16, CPU, Array
 from minialex.autograd import DeferredGradient
-from minialex.check import comparison, guess, suite
+from minialex.check import comparison, guess, noise, suite
 from minialex.check.case import Case, generator, scattered, shifted
 from minialex.check.case_findings import CaseFindings
 from minialex.check.cases import CASES
@@ -65,9 +65,6 @@ LAYOUTS = {"scattered in memory": scattered, "at odd addresses": shifted}
 SHARINGS = (1, 2), (3, 2)
 """For how many workers work is cut, and into how many blocks for each: blocks of unequal lengths
 for one, and several for several."""
-
-BFLOAT16_ROUNDOFF = 2.0**-8
-"""The largest share of itself that a number is rounded by to be a bfloat16 number."""
 
 SEEDS = 1, 2
 """Of the orders of threads that are compared with the natural one."""
@@ -194,7 +191,7 @@ def _deferred(pair: Pair, case: Case, k: int, g: DeferredGradient, whole: Array)
 
 def bfloat16(pair: Pair, case: Case) -> CaseFindings:
     """Compare what is made of bfloat16 arrays with what is made of the same numbers in float32."""
-    problem = problem_of(pair.op, case, roundoff=BFLOAT16_ROUNDOFF)
+    problem = problem_of(pair.op, case, roundoff=noise.unit(BFLOAT16))
     wide = pair.prepared(problem.inputs)
     narrow = dataclasses.replace(pair, dtype=BFLOAT16).prepared(problem.inputs)
     wanted = case.differentiable(problem.inputs)

@@ -297,7 +297,10 @@ def _check(
     layout: Callable[[Inputs], Inputs] | None,
 ) -> dict[str, Finding]:
     """Return what `check` finds, by what was compared."""
-    problem = problem_of(pair.op, case, reference, pair.operand_roundoff if pair.short else 0.0)
+    # numbers that the type, or what is multiplied, has the bits for
+    roundoff = noise.unit(BFLOAT16) if pair.dtype == BFLOAT16 else 0.0
+    roundoff = max(roundoff, pair.operand_roundoff if pair.short else 0.0)
+    problem = problem_of(pair.op, case, reference, roundoff)
     inputs = pair.prepared(problem.inputs)
     result, output_device = case.output_dtype or pair.dtype, case.output_device or pair.device
     gy = arrays.to_device(problem.gy.astype(result), output_device)

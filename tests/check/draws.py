@@ -133,6 +133,11 @@ def unary(rng, name):
     return Case(name, normal(shape(rng, 4, 6)))
 
 
+def astype(rng, name):
+    wanted = np.dtype(rng.choice(["float32", "float64"]))
+    return Case(name, normal(shape(rng, 4, 6)), {"dtype": wanted}, output_dtype=wanted)
+
+
 def positive(rng, name):
     return Case(name, between(0.01, 10, shape(rng, 4, 6)))
 
@@ -182,4 +187,5 @@ DRAWS = {
     "sum": reduction,
     "max": reduction,
     "getitem": getitem,
+    "astype": astype,
 }

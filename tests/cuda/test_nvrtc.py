@@ -71,9 +71,10 @@ def test_every_kernel_compiles(file, version):
 
 @compiles
 @pytest.mark.parametrize("architecture", ["sm_70", "sm_90", "sm_120"])
-def test_elementwise_kernels_stay_far_within_the_registers(architecture):
+def test_elementwise_kernels_leave_registers_for_all_threads(architecture):
     for usage in nvrtc.usage("relu.cu", architecture):
-        assert usage.registers <= 16
+        # of 32, with which a multiprocessor has all of its threads
+        assert usage.registers <= 32
         assert usage.spill_stores == usage.spill_loads == usage.stack == usage.shared == 0
 
 
@@ -150,10 +151,9 @@ def test_without_cudas_headers_it_says_what_to_install(monkeypatch, tmp_path):
 
 def test_instances_are_those_of_the_text():
     assert nvrtc.instances("relu.cu") == [
-        "relu_forward<float>",
-        "relu_forward<double>",
-        "relu_backward<float>",
-        "relu_backward<double>",
+        f"relu_{what}<{T}>"
+        for what in ("forward", "backward")
+        for T in ("float", "double", "__nv_bfloat16")
     ]
 
 
