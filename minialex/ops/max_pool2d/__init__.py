@@ -12,7 +12,7 @@ smallest unsigned type that holds KH KW - 1 (uint8 up to 16 x 16).
 
     plain    all windows at once, element by element of the window
     blocked  blocks of images, whose stride phases turn elements of windows into contiguous runs
-    kernel   kernels/max_pool2d.cu: one thread per output, and per a few pixels of a column
+    kernel   kernels/max_pool2d.cu: one thread per few outputs, or pixels, of a column
 """
 
 from __future__ import annotations
