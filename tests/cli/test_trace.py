@@ -51,7 +51,7 @@ def test_a_kernel_that_goes_wrong_ends_in_an_error(minialex):
 def test_the_list_of_ops(minialex):
     answer = minialex("trace", "--list")
     assert answer.status == 0
-    assert answer.out.startswith("ops  adaptive_avg_pool2d, avg_pool2d, conv2d, ")
+    assert answer.out.startswith("ops  adaptive_avg_pool2d, astype, avg_pool2d, conv2d, ")
     assert "softmax" in answer.out
     assert "tanh" not in answer.out
     answer = minialex("trace")
