@@ -20,16 +20,16 @@ import numpy as np
 
 import minialex
 from minialex import arrays, ops, optim
-from minialex.arrays import CPU, Array, Device
-from minialex.autograd import OPS, Tensor
+from minialex.arrays import BFLOAT16, CPU, Array, Device
+from minialex.autograd import OPS, Tensor, activation_dtype
 from minialex.bench import cached_networks, ceilings, machine
 from minialex.bench.clock import Clock, clock_for
 from minialex.bench.layers import Layer, draw, layers
 from minialex.bench.networks import network_task
 from minialex.bench.peers import find_peers
 from minialex.bench.predicted_steps import MODES, using_mode
-from minialex.check.cases import CASES
-from minialex.check.suite import Pair, check
+from minialex.check.kinds import CHECKS, Kind, cases_of
+from minialex.check.suite import Pair
 from minialex.check.verdict import Verdict
 from minialex.cuda.fault import lost_context
 from minialex.data import Batch
@@ -155,6 +155,8 @@ class Training:
 
     def gradients(self) -> Tensor:
         """Run forward and backward and return the loss."""
+        if activation_dtype(self.x.device) == BFLOAT16:
+            self.optimizer.refresh_shadow()
         self.optimizer.zero_grad()
         loss = ops.cross_entropy(self.model(self.x), self.targets)
         loss.backward()
@@ -192,17 +194,17 @@ def facts(at: Setting) -> None:
 
 
 def smoke(at: Setting) -> None:
-    """Check three cases of each implementation, in both types; all failures are reported."""
+    """Check three cases of each implementation, in each type; all failures are reported."""
     done = bad = 0
-    for number, (pair, case) in enumerate(_smoke_checks(at)):
+    for number, (pair, case, kind) in enumerate(_smoke_checks(at)):
         if number < at.start:
             continue
-        name = f"{pair.op.name} {pair.name} {pair.dtype}, case {case.name!r}"
+        name = f"{pair.op.name} {pair.name} {pair.dtype}, {kind}, case {case.name!r}"
         # the log then names a check that hangs or ends the process
         print(name, flush=True)
         done += 1
         try:
-            row = check(pair, case)
+            row = CHECKS[kind](pair, case)
             wrong = str(row) if row.verdict is Verdict.FAIL else ""
         except Exception:
             wrong = traceback.format_exc()[-1500:]
@@ -215,8 +217,11 @@ def smoke(at: Setting) -> None:
     at.say("smoke", checked=done, bad=bad, share=at.share)
 
 
-def _smoke_checks(at: Setting) -> Iterator[tuple[Pair, Any]]:
-    """Yield this process's checks; an implementation is one process's, which compiles it once."""
+def _smoke_checks(at: Setting) -> Iterator[tuple[Pair, Any, Kind]]:
+    """Yield this process's checks; an implementation is one process's, which compiles it once.
+
+    Those that take bfloat16 arrays must make of them what they make in float32, rounded once.
+    """
     names = (
         ["linear", "relu"]
         if at.emulated
@@ -227,8 +232,9 @@ def _smoke_checks(at: Setting) -> Iterator[tuple[Pair, Any]]:
     for op, one in every[at.share :: at.shares]:
         for dtype in types:
             pair = Pair(op, one, one, np.dtype(dtype), at.device)
-            for case in () if pair.why_not() else CASES[op.name][:cases]:
-                yield pair, case
+            for kind in () if pair.why_not() else (Kind.VALUES, Kind.BFLOAT16):
+                for case in cases_of(kind, pair)[:cases]:
+                    yield pair, case, kind
 
 
 def step(at: Setting) -> None:
@@ -369,9 +375,14 @@ def blame(error: BaseException) -> str:
 
 
 def torch(at: Setting) -> None:
-    """Time PyTorch's step: eager in TF32 and in strict float32, and as one CUDA graph."""
+    """Time PyTorch's step: eager in TF32, strict float32 and autocast, and as a CUDA graph."""
     T = importlib.import_module("torch")
-    for name, tf32 in (("PyTorch", True), ("PyTorch", False), ("PyTorch P2", True)):
+    for name, tf32, bf16 in (
+        ("PyTorch", True, False),
+        ("PyTorch", False, False),
+        ("PyTorch", True, True),
+        ("PyTorch P2", True, False),
+    ):
         T.backends.cudnn.allow_tf32 = T.backends.cuda.matmul.allow_tf32 = tf32
         peers, unavailable = find_peers([name], at.device, 1)
         if not peers:
@@ -380,8 +391,10 @@ def torch(at: Setting) -> None:
         for batch in at.batches:
             calls = peers[0].step(network_task(at.network, batch, at.device))
             assert calls is not None
-            seconds = _steps_in_a_row(calls.run, T.cuda.synchronize)
-            at.say("torch", who=name, tf32=tf32, batch=batch, step_ms=1e3 * seconds)
+            with T.autocast("cuda", T.bfloat16, enabled=bf16):
+                seconds = _steps_in_a_row(calls.run, T.cuda.synchronize)
+            facts = {"tf32": tf32, "bf16": bf16, "batch": batch}
+            at.say("torch", who=name, **facts, step_ms=1e3 * seconds)
             del calls
             T.cuda.empty_cache()
 
