@@ -111,7 +111,8 @@ class Findings:
         for part, key in (("host", "step_ms"), ("graph", "replay_ms"), ("torch", "step_ms")):
             for row in self.found(part, key):
                 how = [f"{row[k]}" for k in ("who", "mode") if k in row]
-                how += ["TF32" if row["tf32"] else "strict"] if "tf32" in row else []
+                if "tf32" in row:
+                    how += ["bf16" if row["bf16"] else "TF32" if row["tf32"] else "strict"]
                 lines.append(f"{part}: {', '.join(how)}, batch {row['batch']}: {row[key]:.2f} ms")
         lines += [
             f"graph: {r['mode']}: refused: {r['refused']}" for r in self.found("graph", "refused")
