@@ -121,7 +121,9 @@ def save(
         raise ValueError("save: the transform is random: give eval_transform(size)")
     tensors = {name: to_numpy(x) for name, x in model.state_dict().items()}
     for name, x in tensors.items():
-        if x.dtype not in FLOATS or not np.isfinite(x).all():
+        if x.dtype not in FLOATS:
+            raise ValueError(f"save: {name} is {x.dtype}; first model.to(dtype='float32')")
+        if not np.isfinite(x).all():
             raise ValueError(f"save: {name} holds what load refuses: give finite floats")
     num_classes = _check_layers(model, {name: x.shape for name, x in tensors.items()})
     _check_names(classes, num_classes)

@@ -105,7 +105,9 @@ def number_like(number: Number, like: Array) -> Array:
     fits = like.dtype == BFLOAT16 or rank <= _RANKS[like.dtype.kind]
     dtype = like.dtype if fits else _DTYPES_OF_NUMBERS[rank]
     try:
-        return arrays.array_module(like).asarray(number, dtype)  # type: ignore[no-any-return]
+        # as a float, since bfloat16 takes no whole number beyond int64
+        given = float(number) if dtype == BFLOAT16 else number
+        return arrays.array_module(like).asarray(given, dtype)  # type: ignore[no-any-return]
     except OverflowError:
         raise ValueError(
             f"{number} does not fit into {dtype}, the type of what is beside it; convert that with "

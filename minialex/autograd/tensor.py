@@ -54,7 +54,10 @@ class Tensor(Operators, Exchange):
         The op that made it; None for a leaf.
     shadow : bfloat16 array or None
         Where an optimizer holds this Tensor: the same numbers rounded, which it keeps so with each
-        step (`Optimizer.refresh_shadow`); None where they may have changed since.
+        step (`Optimizer.refresh_shadow`); None where `data` may have been written to since.
+    is_exposed : bool
+        Whether `data` was given away, so that it may be written to at any time: it then has no
+        `shadow`, till another optimizer gives it memory of its own.
     """
 
     __slots__ = (
@@ -65,6 +68,7 @@ class Tensor(Operators, Exchange):
         "deferred_grad",
         "grad_buffer",
         "hooks",
+        "is_exposed",
         "node",
         "shadow",
     )
@@ -74,6 +78,7 @@ class Tensor(Operators, Exchange):
             raise TypeError("the data is a Tensor already; use detach() for one without a graph")
         self._data: Array = as_array(data)
         self.shadow: Array | None = None
+        self.is_exposed = True
         self.node: Node | None = None
         self.requires_grad = requires_grad
         self._grad: Array | None = None
@@ -85,8 +90,8 @@ class Tensor(Operators, Exchange):
     def data(self) -> Array:
         """The values: an array on the CPU (NumPy) or a GPU (CuPy).
 
-        It may be written to: `shadow` is None after it was asked for. What is assigned is taken as
-        it is, as an array that a Tensor is made of.
+        It may be written to, so that there is no `shadow` any more: `array` is for those who do
+        not. What is assigned is taken as it is, as an array that a Tensor is made of.
 
         Raises
         ------
@@ -94,7 +99,7 @@ class Tensor(Operators, Exchange):
             If what is assigned is no array of NumPy or CuPy, or not of numbers, or of whole ones
             where a gradient is required.
         """
-        self.shadow = None
+        self.shadow, self.is_exposed = None, True
         return self._data
 
     @data.setter
@@ -105,7 +110,7 @@ class Tensor(Operators, Exchange):
         value = as_array(value)
         if self._requires_grad:
             _check_differentiable(value)
-        self._data, self.shadow = value, None
+        self._data, self.shadow, self.is_exposed = value, None, True
 
     @property
     def array(self) -> Array:
@@ -168,7 +173,7 @@ class Tensor(Operators, Exchange):
                 f"a Tensor made by {self.node.name} cannot be copied or pickled with its graph; "
                 "use detach() first"
             )
-        return {"data": self._data, "requires_grad": self.requires_grad}
+        return {"data": self.data, "requires_grad": self.requires_grad}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         Tensor.__init__(self, **state)
@@ -253,9 +258,7 @@ class Tensor(Operators, Exchange):
         backward does well to say so too: it goes unnoticed otherwise.
         """
         note_write(self._data)
-        if self.shadow is not None:
-            note_write(self.shadow)
-            self.shadow = None
+        self.shadow = None
 
     def retain_grad(self) -> None:
         """Have `backward` leave its gradient in `grad`, as hooks leave it, though it is no leaf.
@@ -379,7 +382,7 @@ class Tensor(Operators, Exchange):
             f", made by {self.node.name}" if self.node else ", requires_grad" * self.requires_grad
         )
         place = "" if self.device.kind == "cpu" else f", {self.device}"
-        values = np.array2string(self.numpy(), separator=", ", prefix="Tensor(")
+        values = np.array2string(arrays.to_numpy(self._data), separator=", ", prefix="Tensor(")
         return f"Tensor({values}, {self.dtype}{place}{made})"
 
 

@@ -207,7 +207,7 @@ class Module:
         new = {name: _loaded(name, state[name], p) for name, p in own.items()}
         for name, parameter in own.items():
             parameter.note_change()
-            parameter.data[...] = new[name]
+            parameter.array[...] = new[name]
 
     def train(self, mode: bool = True) -> Self:
         """Set `training` in the whole tree; returns the Module."""

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from minialex import arrays
 from minialex.arrays import BFLOAT16, Array, check_replaces
 from minialex.autograd import DeferredGradient, Tensor
+from minialex.autograd.clock import note_write
 
 # parameters start at multiples of 64 bytes (float32), which suits vector loads
 ALIGNMENT_ELEMENTS = 16
@@ -73,6 +74,9 @@ class Arena:
         self.shadow_views: list[Array] = []
         self._array_views, self._grad_views = self._views(self.data), self._views(self.grad)
         self.rebind()
+        for p in self.params:
+            # nobody has seen this memory
+            p.is_exposed = False
 
     def __getstate__(self) -> dict[str, Any]:
         return {"names": self.names, "params": self.params, "state": self.state}
@@ -125,13 +129,17 @@ class Arena:
                     self.state[slot] = xp.zeros(self.data.size, self.data.dtype)
 
     def refresh_shadow(self) -> None:
-        """Have each parameter's `shadow` be its numbers of now, in bfloat16."""
+        """Have each parameter's `shadow` be its numbers of now, in bfloat16.
+
+        Those whose `data` was given away have none: they may be written to at any time.
+        """
         if self.shadow is None:
             with arrays.on_device(arrays.device_of(self.data)) as xp:
                 self.shadow = xp.zeros(self.data.size, BFLOAT16)
             self.shadow_views = self._views(self.shadow)
         for p, view in zip(self.params, self.shadow_views, strict=True):
-            if p.shadow is not view:
+            if p.shadow is not view and not p.is_exposed:
+                note_write(view)
                 view[...] = p.array
                 p.shadow = view
 

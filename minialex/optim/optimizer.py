@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from minialex import arrays
 from minialex.arrays import Array
 from minialex.autograd import Routine, Tensor, implementation_for
+from minialex.autograd.clock import note_write
 from minialex.optim.arena import Arena
 from minialex.optim.param_groups import (
     INITIAL_LR,
@@ -123,7 +124,7 @@ class Optimizer:
             If an array of another type, shape or device was assigned to a parameter.
         """
         self.arena.rebind()
-        self.count_step()
+        self._count()
         arena, device = self.arena, arrays.device_of(self.arena.data)
         arena.add_state(self._active_slots())
         update = self._update()
@@ -138,6 +139,7 @@ class Optimizer:
                     numbers["shadow"] = arena.shadow[part]
                 state = (arena.state[s][part] if s in active else None for s in self.slots)
                 update(arena.data[part], g, *state, **numbers)
+        self._mark_shadow()
 
     def _update(self) -> Update:
         update: Update = implementation_for(self.update, arrays.device_of(self.arena.data))
@@ -147,21 +149,35 @@ class Optimizer:
         """Have the ``shadow`` of each parameter be its numbers of now, in bfloat16.
 
         Layers take it in place of rounding their weights, beside bfloat16 activations. From then on
-        steps keep it so. Without kernels nothing takes it, and there is none.
+        steps keep it so, but for parameters whose ``data`` anyone asks for: what was given away may
+        be written to at any time. Without kernels nothing takes it, and there is none; nor has a
+        copy of the optimizer any, until it is asked for.
         """
         if self._update().writes_shadow:
             self.arena.rebind()
             self.arena.refresh_shadow()
 
     def count_step(self) -> None:
-        """Count a step: one that is taken now, or that a CUDA graph has replayed."""
+        """Count a step that a CUDA graph has replayed."""
+        self._count()
+        self._mark_shadow()
+
+    def _count(self) -> None:
+        """Count a step, and note that it writes to the parameters and their shadow."""
         self.steps += 1
-        views = self.arena.shadow_views if self._update().writes_shadow else []
         for i, p in enumerate(self.params):
             if _has_gradient(p):
                 self.param_steps[i] += 1
                 p.note_change()
-                p.shadow = views[i] if views else None
+        for view in self.arena.shadow_views:
+            note_write(view)
+
+    def _mark_shadow(self) -> None:
+        """Say that the step has written the shadow of what it has changed."""
+        if self.arena.shadow_views and self._update().writes_shadow:
+            for p, view in zip(self.params, self.arena.shadow_views, strict=True):
+                if _has_gradient(p) and not p.is_exposed:
+                    p.shadow = view
 
     def rewind(self, steps: int) -> None:
         """Go back to the count `steps`: those since then have changed nothing."""

@@ -157,8 +157,9 @@ class StepGraph:
         """Return what a captured step has for good, as far as it is looked at."""
         step = self._step
         modes = tuple(module.training for _, module in step.model.named_modules())
-        wanted = tuple(p.requires_grad for p in step.optimizer.params)
-        return step.optimizer.constants(), modes, wanted, step.generator.seed
+        params = step.optimizer.params
+        read = tuple((p.requires_grad, p.shadow is None) for p in params)
+        return step.optimizer.constants(), modes, read, step.generator.seed
 
     def _capture(self, inputs: GraphInputs) -> Any:
         """Return a graph of the step, which has not run yet; None before it can be, or if never."""

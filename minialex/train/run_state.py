@@ -195,7 +195,7 @@ class RunState:
             link_or_copy(folder / LAST_CHECKPOINT, folder / BEST_CHECKPOINT)
 
     def _tensors(self) -> dict[str, Any]:
-        parameters = {name: to_numpy(p.data) for name, p in self.model.named_parameters()}
+        parameters = {name: to_numpy(p.array) for name, p in self.model.named_parameters()}
         slots: dict[str, dict[str, Array]] = {}
         state = self.optimizer.state_dict()["state"].values()
         for name, its in zip(self.optimizer.arena.names, state, strict=True):

@@ -58,7 +58,7 @@ _STORAGE_DTYPES: dict[str, np.dtype[Any]] = {
     "torch.ByteStorage": np.dtype("u1"),
     "torch.BoolStorage": np.dtype("u1"),
 }
-# NumPy has no bfloat16, and may not be given bytes other than 0 and 1 as bool.
+# bfloat16 is given as its bits; and NumPy may not be given bytes other than 0 and 1 as bool.
 _CONVERSIONS: dict[str, Callable[[HostArray], HostArray]] = {
     "torch.BFloat16Storage": bfloat16_to_float32,
     "torch.BoolStorage": lambda x: x.astype(np.bool_),

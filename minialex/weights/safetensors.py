@@ -25,6 +25,7 @@ from typing import Any, BinaryIO, NamedTuple, TypeAlias, TypeGuard
 import numpy as np
 import numpy.typing as npt
 
+from minialex.arrays import BFLOAT16
 from minialex.errors import MinialexError
 from minialex.files import atomic_write, quoted
 from minialex.plain_json import MAX_BYTES, is_count, parse_json
@@ -57,8 +58,8 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "U8": np.dtype("u1"),
     "BOOL": np.dtype("?"),
 }
-# NumPy has no bfloat16: such arrays are read, widened to float32, but never written.
-_DTYPE_NAMES = {dtype: name for name, dtype in _DTYPES.items() if name != "BF16"}
+# bfloat16 is read as its bits, and widened to float32
+_DTYPE_NAMES = {BFLOAT16 if name == "BF16" else dtype: name for name, dtype in _DTYPES.items()}
 
 
 class TensorInfo(NamedTuple):

@@ -73,12 +73,17 @@ def held():
     return params, optimizer
 
 
+def noted(p):
+    p.array.fill(3)
+    p.note_change()
+
+
 @pytest.mark.parametrize(
     "change",
     [
         lambda p: p.data.fill(3),
         lambda p: setattr(p, "data", np.full(p.shape, 3, np.float32)),
-        lambda p: (p.array.fill(3), p.note_change()),
+        noted,
     ],
     ids=["written to", "assigned", "noted"],
 )
@@ -89,6 +94,10 @@ def test_it_is_gone_where_numbers_may_have_changed(change):
     assert_current([params[0], params[2]])
     with cuda.emulated():
         optimizer.refresh_shadow()
+    # what others may still write to has none
+    assert (params[1].shadow is None) == params[1].is_exposed == (change is not noted)
+    with cuda.emulated():
+        optim.SGD(params, lr=1).refresh_shadow()
     assert_current(params)
     assert (params[1].shadow == 3).all()
 
@@ -137,3 +146,75 @@ def test_a_graph_of_before_the_step_gives_no_gradients():
     y.node.saved = y.node.saved[:1]
     with pytest.raises(RuntimeError, match="was written to after the forward pass"):
         y.sum().backward()
+
+
+# What was given away --------------------------------------------------------------------------------
+
+GIVEN_AWAY = {
+    "data": lambda p: p.data,
+    "detach": lambda p: p.detach().data,
+    "numpy": lambda p: p.numpy(),
+    "a copy of the Tensor": lambda p: copy.copy(p).data,
+    "DLPack": lambda p: np.from_dlpack(p.detach()),
+}
+
+
+@pytest.mark.parametrize("way", GIVEN_AWAY)
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_what_was_given_away_may_be_written_to_at_any_time(way, when):
+    params, optimizer = held()
+    if when == "before":
+        optimizer = optim.SGD(params, lr=1)
+        array = GIVEN_AWAY[way](params[1])
+    with cuda.emulated():
+        optimizer.refresh_shadow()
+        if when == "after":
+            array = GIVEN_AWAY[way](params[1])
+        optimizer.refresh_shadow()
+        assert params[1].shadow is None
+        set_gradients(params)
+        optimizer.step()
+        array[...] = 3
+        assert params[1].shadow is None
+        assert (params[1].array == 3).all()
+        assert_current([params[0], params[2]])
+        # memory that nobody has seen
+        optim.SGD(params, lr=1).refresh_shadow()
+    assert_current(params)
+
+
+def test_looking_at_the_weights_does_not_take_the_shadow_from_saved_arrays():
+    """The shadow that forward has saved is written to by the step, whoever looked meanwhile."""
+    p = Tensor(np.ones((16, 16), np.float32), requires_grad=True)
+    x = Tensor(np.ones((2, 16), np.float32)).astype("bfloat16").requires_grad_()
+    with cuda.emulated():
+        optimizer = optim.SGD([p], lr=0.5)
+        optimizer.refresh_shadow()
+        y = ops.linear(x, p)
+        assert any(saved is p.shadow for saved in y.node.saved)
+        assert p.data.sum() == 256
+        p.grad = np.ones_like(p.array)
+        optimizer.step()
+        with pytest.raises(RuntimeError, match="was written to after the forward pass"):
+            y.sum().backward()
+        y = ops.linear(x, p)
+        twin = optim.SGD([p], lr=0.5)
+        twin.refresh_shadow()
+        y = ops.linear(x, p)
+        p.note_change()
+        twin.refresh_shadow()
+        with pytest.raises(RuntimeError, match="was written to after the forward pass"):
+            y.sum().backward()
+
+
+def test_a_step_that_fails_leaves_no_shadow_of_before(monkeypatch):
+    params, optimizer = held()
+    set_gradients(params)
+
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(optimizer.arena, "add_state", fail)
+    with cuda.emulated(), pytest.raises(MemoryError):
+        optimizer.step()
+    assert [p.shadow for p in params] == [None] * 3
