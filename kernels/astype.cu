@@ -1,6 +1,7 @@
 // astype.cu -- numbers in another type. Python side: minialex/ops/_cuda/astype.py.
 //
-//   y[i] = x[i]      rounded to the nearest, of two the even one, where y has fewer bits
+//   y[i] = x[i]      rounded to the nearest, of two the even one, where y has fewer bits;
+//                    of a double, bfloat16 is what its float is rounded to
 //
 // Layout:  arrays of any one shape, C-contiguous, read as n numbers in a row.
 // Launch:  a 1-D grid of 1-D blocks, one thread per four elements.

@@ -2,8 +2,8 @@
 // relu.cu, dropout.cu and arena.cuh.
 //
 // The idea: what computes next to nothing is bound by memory bandwidth. A thread takes the same
-// slice of every array, one vector or a few, which keeps many bytes in flight: eight numbers of
-// bfloat16, of which one alone has two bytes. n need not be a multiple of the slice's size: the last
+// slice of every array, one vector or a few, so that many bytes are on their way at a time: a number of
+// bfloat16 has but two. n need not be a multiple of the slice's size: the last
 // thread reads its numbers one by one, as all do where the arrays are not aligned to 16 bytes
 // (`vector_aligned` is false).
 //
@@ -11,7 +11,7 @@
 // float as they are read, and rounded, once, as they are written.
 #include "vectors.cuh"
 
-// Vectors of bfloat16, which have that type only where it is declared.
+// Vectors of bfloat16. The type is a parameter, as most files that include this do not have its header.
 template <typename T> __device__ __forceinline__ void read_vector(const T* from, float* to) {
     alignas(16) T numbers[VECTOR_WIDTH<T>];
     *reinterpret_cast<uint4*>(numbers) = *reinterpret_cast<const uint4*>(from);

@@ -102,8 +102,9 @@ class Op(Routine):
     kernel, cpu : str
         The defaults where CUDA kernels run, and elsewhere; see `Routine`.
     takes_weights : bool
-        Whether inputs after the first are weights: they stay float32 beside a first input that is
-        bfloat16, and so do their gradients. The result is of the type of the first input.
+        Whether inputs after the first are weights: they may be float32 beside a first input that is
+        bfloat16, and their gradients then are too; on tensor cores they are multiplied as rounded
+        to bfloat16. The result is of the type of the first input.
     """
 
     cost: Callable[..., Cost] = unknown_cost

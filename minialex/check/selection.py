@@ -105,7 +105,7 @@ class Selection:
         if not found:
             raise MinialexError(
                 "nothing to check: what was chosen has no such checks; leave out --only, "
-                "--implementation or --dtype"
+                "--implementation or --dtype, or add --emulate for kernels"
             )
         return found
 

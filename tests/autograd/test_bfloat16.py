@@ -6,14 +6,16 @@ import pickle
 import numpy as np
 import pytest
 
+import minialex
 from minialex import Tensor, ops
 from minialex.arrays import BFLOAT16
-from minialex.autograd import OPS, record_calls
-from minialex.check import CASES
+from minialex.autograd import OPS, Implementation, Op, record_calls
+from minialex.check import CASES, GradientError, gradcheck
 from minialex.check.case import is_float
 from minialex.models import alexnet
 from minialex.optim import SGD
 from tests.autograd.leaves import leaf
+from tests.check.zoo import off_the_lists
 
 # one more bit than bfloat16 has: a tie, which goes to the even neighbour, and a little more
 TIES = 1 + 2.0**-8, 1 + 3 * 2.0**-8, 1 + 2.0**-8 + 2.0**-20
@@ -166,3 +168,46 @@ def test_a_network_takes_bfloat16_images():
     assert got.dtype == BFLOAT16
     assert {p.grad.dtype for p in model.parameters()} == {np.dtype(np.float32)}
     assert 0 < np.abs(got.data.astype(np.float32) - want).max() < 0.02 * np.abs(want).max()
+
+
+def test_whole_numbers_of_any_size_stand_beside_it():
+    x = narrow(1.0, 2.0)
+    assert (x + 2**63).data.tolist() == [2.0**63] * 2
+    assert (x < 2**70).data.all()
+    with pytest.raises(ValueError, match="does not fit into bfloat16"):
+        x + 10**400
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_widened_implementation_keeps_what_is_owed(keep):
+    """Nothing is saved where no backward follows; a gradient goes where `out` says."""
+    one = OPS["linear"].implementations["blocked"].widened
+    x, w = narrow(1.0, 2.0).data.reshape(1, 2), np.ones((3, 2), np.float32)
+    y, saved = one.forward(x, w, None)
+    places = np.empty((1, 2), BFLOAT16), np.empty((3, 2), np.float32), None
+    gx, gw, _ = one.backward(np.ones_like(y), saved, needs=(True, True, False), out=places)
+    assert gx is places[0]
+    assert gw is places[1]
+    assert (gx.tolist(), gw.tolist()) == ([[3, 3]], [[1, 2]] * 3)
+    relu = OPS["relu"].implementations["blocked"].widened
+    assert (relu.forward(x, keep=keep)[1] == ()) == (not keep)
+
+
+def test_gradcheck_looks_at_it_in_float64():
+    x = narrow(1.0, -2.0, 3.5).detach().requires_grad_()
+    report = gradcheck(lambda t: ops.exp(t) * t, (x,))
+    assert "not checked in bfloat16, whose rounding would hide faults, but in float64" in str(
+        report
+    )
+    wrong = Implementation(lambda t: (2 * t, ()), lambda gy, saved: (2.1 * gy,))
+    with off_the_lists("negative"):
+        op = Op("negative", {"plain": wrong})
+    with pytest.raises(GradientError, match=r"every element is 1\.05 times too large"):
+        gradcheck(op, (x,))
+
+
+def test_a_network_that_is_saved_is_converted_first(tmp_path):
+    model = alexnet("alexnet-mini", 2).to(dtype="bfloat16")
+    said = r"features.0.weight is bfloat16; first model.to\(dtype='float32'\)"
+    with pytest.raises(ValueError, match=said):
+        minialex.save(model, tmp_path / "model.safetensors", classes=["a", "b"])

@@ -148,7 +148,7 @@ def test_a_graph_of_before_the_step_gives_no_gradients():
         y.sum().backward()
 
 
-# What was given away --------------------------------------------------------------------------------
+# What was given away ------------------------------------------------------------------------------
 
 GIVEN_AWAY = {
     "data": lambda p: p.data,

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from minialex.arrays import BFLOAT16
 from minialex.errors import MinialexError
 from minialex.weights import safetensors
 from minialex.weights.safetensors import write_safetensors
@@ -95,6 +96,13 @@ def test_bfloat16_is_widened(tmp_path):
     x = read_safetensors(tmp_path / "file")[0]["x"]
     assert x.dtype == np.float32
     assert x.tolist() == [1.0, -2.0, 3.140625, np.inf]
+
+
+def test_bfloat16_is_written_as_it_is(tmp_path):
+    x = np.array([1, -2, 3.140625, np.inf], BFLOAT16)
+    write_safetensors(tmp_path / "file", {"x": x, "y": np.ones(3, np.float32)}, {})
+    assert b'"BF16"' in (tmp_path / "file").read_bytes()
+    assert read_safetensors(tmp_path / "file")[0]["x"].tolist() == x.tolist()
 
 
 def test_arrays_are_neither_copied_nor_writable(tmp_path):

@@ -74,8 +74,8 @@ def rounded_rows(
     Returns
     -------
     dict
-        By name, the bits of the numbers: (R, Ip), (O, Ip) and (R, Op) of uint16. x and gy
-        themselves where they are of bfloat16, in rows that are whole chunks.
+        By name, the bits of the numbers: (R, Ip), (O, Ip) and (R, Op) of uint16; those that are
+        bfloat16 in rows of whole chunks as they are.
 
     Raises
     ------
