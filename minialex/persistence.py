@@ -16,7 +16,7 @@ import numpy as np
 
 import minialex
 from minialex import arrays
-from minialex.arrays import FLOATS, Device, to_numpy
+from minialex.arrays import BFLOAT16, FLOATS, Device, to_numpy
 from minialex.data.fingerprint import Fingerprint, parse_fingerprint
 from minialex.data.transforms import Transform, eval_transform
 from minialex.errors import MinialexError
@@ -121,9 +121,9 @@ def save(
         raise ValueError("save: the transform is random: give eval_transform(size)")
     tensors = {name: to_numpy(x) for name, x in model.state_dict().items()}
     for name, x in tensors.items():
-        if x.dtype not in FLOATS:
-            raise ValueError(f"save: {name} is {x.dtype}; first model.to(dtype='float32')")
-        if not np.isfinite(x).all():
+        if x.dtype == BFLOAT16:
+            raise ValueError(f"save: {name} is bfloat16; first model.to(dtype='float32')")
+        if x.dtype not in FLOATS or not np.isfinite(x).all():
             raise ValueError(f"save: {name} holds what load refuses: give finite floats")
     num_classes = _check_layers(model, {name: x.shape for name, x in tensors.items()})
     _check_names(classes, num_classes)
