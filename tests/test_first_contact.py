@@ -265,7 +265,7 @@ def test_a_check_that_loses_the_gpu_is_the_last_of_its_process(tmp_path, monkeyp
     assert first_contact.child("smoke", at) == contact_parts.LOST
     counted, lost = lines_of(tmp_path)
     assert (counted["checked"], counted["next"]) == (2, 2)
-    assert lost["lost"].startswith("linear blocked float32, case ")
+    assert lost["lost"].startswith("linear blocked float32, values, case ")
     assert lost["lost"].endswith("an illegal memory access was encountered")
 
 

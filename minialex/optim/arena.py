@@ -75,7 +75,7 @@ class Arena:
         self._array_views, self._grad_views = self._views(self.data), self._views(self.grad)
         self.rebind()
         for p in self.params:
-            # nobody has seen this memory
+            # new memory, which was not given away
             p.is_exposed = False
 
     def __getstate__(self) -> dict[str, Any]:

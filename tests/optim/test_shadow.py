@@ -178,13 +178,13 @@ def test_what_was_given_away_may_be_written_to_at_any_time(way, when):
         assert params[1].shadow is None
         assert (params[1].array == 3).all()
         assert_current([params[0], params[2]])
-        # memory that nobody has seen
+        # new memory, which was not given away
         optim.SGD(params, lr=1).refresh_shadow()
     assert_current(params)
 
 
 def test_looking_at_the_weights_does_not_take_the_shadow_from_saved_arrays():
-    """The shadow that forward has saved is written to by the step, whoever looked meanwhile."""
+    """The shadow that forward has saved is written to by the step, though data was looked at."""
     p = Tensor(np.ones((16, 16), np.float32), requires_grad=True)
     x = Tensor(np.ones((2, 16), np.float32)).astype("bfloat16").requires_grad_()
     with cuda.emulated():
