@@ -30,7 +30,7 @@ import sys
 
 NEEDED = {
     "numpy": "numpy", "PIL": "pillow", "sklearn": "scikit-learn", "matplotlib": "matplotlib",
-    "threadpoolctl": "threadpoolctl", "click": "click", "rich": "rich",
+    "ml_dtypes": "ml_dtypes", "threadpoolctl": "threadpoolctl", "click": "click", "rich": "rich",
     "xdist": "pytest-xdist",
     "pytest": "pytest", "pytest_timeout": "pytest-timeout", "hypothesis": "hypothesis",
 }
