@@ -25,6 +25,7 @@ FAULTS = [
         "return i * stride - padding + 1;",
         "max_pool2d",
         "kernel",
+        error="out-of-bounds",
     ),
     Fault(
         "windows begin in the padding",
@@ -173,7 +174,7 @@ FAULTS = [
         "r < ROWS;",
         "max_pool2d",
         "kernel",
-        error="race",
+        error="out-of-bounds",
     ),
     Fault(
         "strips of pixels run past the last row",

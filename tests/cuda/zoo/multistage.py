@@ -365,12 +365,13 @@ FAULTS = [
         check=linear_of_bfloat16,
     ),
     Fault(
-        "filters begin where images do",
+        "filters begin a number further on",
         "conv2d_channels_last.cu",
-        "(filters, thread - own.threads());",
-        "(filters, thread);",
+        "filters{w, w_chunks,",
+        "filters{w + 1, w_chunks,",
         "conv2d",
         BF16,
+        error="out-of-bounds",
         check=conv2d_of_bfloat16,
     ),
     Fault(
