@@ -174,7 +174,7 @@ FAULTS = [
         "r < ROWS;",
         "max_pool2d",
         "kernel",
-        error="out-of-bounds",
+        error="race",
     ),
     Fault(
         "strips of pixels run past the last row",
@@ -183,7 +183,7 @@ FAULTS = [
         "r < ROWS;",
         "max_pool2d",
         "kernel",
-        error="race",
+        error="out-of-bounds",
     ),
     Fault(
         "padding overlooked where there is none known",
