@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from minialex.arrays import Array
+from minialex.arrays import BFLOAT16, Array
 from minialex.autograd import LATE_ROUTINES, ROUTINES, using
 from minialex.autograd.choice import FP32, PRECISIONS
 from minialex.bench.layers import layers
@@ -187,7 +187,7 @@ def _fill(array: Array, plan: LaunchPlan) -> None:
     rng = np.random.default_rng(0)
     if array.dtype == np.float32:
         some = np.maximum(rng.standard_normal(min(_FILLING, array.size), np.float32), 0)
-    elif array.dtype == np.uint16 or array.dtype.name == "bfloat16":
+    elif array.dtype in (BFLOAT16, np.uint16):
         array = array.view(np.uint16)
         some = rng.standard_normal(min(_FILLING, array.size), np.float32)
         some = bfloat16_bits(np.maximum(some, 0))
