@@ -1,5 +1,5 @@
 // linear_bf16.cu -- the fully connected layer on tensor cores, of numbers rounded to bfloat16 by
-// linear_bf16_rows.cu. Python side: minialex/ops/linear/bf16.py.
+// linear_bf16_rows.cu. Python side: minialex/ops/linear/multistage.py.
 // needs: sm_80
 //
 // Layout:  x (R, Ip), w (O, Ip), gy (R, Op) of bfloat16, where Ip and Op are I and O padded with zeros to

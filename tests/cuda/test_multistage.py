@@ -12,10 +12,9 @@ from minialex.autograd import OPS
 from minialex.cuda import nvrtc
 from minialex.cuda.architectures import ARCHITECTURES, KIB
 from minialex.ops._cuda import launching, tiling
-from minialex.ops.conv2d import multistage
+from minialex.ops.conv2d import multistage as conv2d
 from minialex.ops.conv2d.cuda import checked_shape
-from minialex.ops.linear import bf16
-from minialex.ops.linear import cuda as linear_cuda
+from minialex.ops.linear import multistage as linear
 from minialex.study.tensor_cores import round_to_bfloat16, round_to_tf32
 from tests.cuda import conv2d_runs, linear_runs, tools
 from tests.cuda.bfloat16_runs import BFLOAT16, CONV2D, LINEAR, assert_rounded_once, two_runs
@@ -31,7 +30,7 @@ RESERVED = KIB
 
 @pytest.fixture(scope="module", autouse=True)
 def poison():
-    with poisoned(linear_cuda, bf16, multistage, tiling, launching):
+    with poisoned(linear, conv2d, tiling, launching):
         yield
 
 
@@ -60,10 +59,6 @@ SIZES = {
     "some rows in whole chunks": (9, 36, 41),
     "all rows in whole chunks": (40, 132, 100),
 }
-
-
-def linear_module(rung):
-    return bf16 if rung == BF16 else linear_cuda
 
 
 def assert_linear(rung, arrays, got):
@@ -108,7 +103,7 @@ DRAWN_PLANS = PLANS[::2]
 
 @pytest.mark.parametrize(("rung", "rows", "parts", "fix_up"), DRAWN_PLANS)
 def test_linear_by_every_plan(rung, rows, parts, fix_up, monkeypatch):
-    monkeypatch.setattr(linear_module(rung), "plan_tiles", forced(rows, parts, fix_up))
+    monkeypatch.setattr(linear, "plan_tiles", forced(rows, parts, fix_up))
     arrays = linear_runs.draw(131, 260, 136, F32)
     with cuda.emulated() as emulation:
         got = linear_runs.results(rung, *arrays)
@@ -124,7 +119,7 @@ def test_rounded_rows(name, names):
     x, w, _, gy = linear_runs.draw(R, O, I, F32)
     arrays = {name: array for name, array in {"x": x, "w": w, "gy": gy}.items() if name in names}
     with cuda.emulated("checked") as emulation:
-        found = bf16.rounded_rows((R, O, I), **arrays)
+        found = linear.rounded_rows((R, O, I), **arrays)
     assert emulation.launches.total() == 1
     assert set(found) == set(arrays)
     for name, array in arrays.items():
@@ -170,7 +165,7 @@ def test_conv2d_checked(name, rung):
 
 @pytest.mark.parametrize(("rung", "rows", "parts", "fix_up"), DRAWN_PLANS)
 def test_conv2d_by_every_plan(rung, rows, parts, fix_up, monkeypatch):
-    monkeypatch.setattr(multistage, "plan_tiles", forced(rows, parts, fix_up))
+    monkeypatch.setattr(conv2d, "plan_tiles", forced(rows, parts, fix_up))
     case = CONVOLUTIONS["several tiles"]
     with cuda.emulated() as emulation:
         got = conv2d_runs.results(case, rung, F32)
@@ -189,23 +184,23 @@ REWRITTEN = {
 
 @pytest.mark.parametrize("names", ["x w", "gy x w", "gy x", "gy w"])
 @pytest.mark.parametrize("case", REWRITTEN)
-@pytest.mark.parametrize("rung", [multistage.TF32X3, multistage.TF32, multistage.BF16])
+@pytest.mark.parametrize("rung", [conv2d.TF32X3, conv2d.TF32, conv2d.BF16])
 def test_channels_last(case, names, rung):
     x, w, _, gy = REWRITTEN[case].draw(F32)
     groups = REWRITTEN[case].params.get("groups", 1)
     arrays = {name: array for name, array in {"x": x, "w": w, "gy": gy}.items() if name in names}
     s = checked_shape(x, w, **REWRITTEN[case].params)
     with cuda.emulated("checked") as emulation:
-        found = multistage.channels_last(s, rung, **arrays)
+        found = conv2d.channels_last(s, rung, **arrays)
     assert emulation.launches.total() == 1
     assert set(found) == set(arrays)
     for name, array in arrays.items():
         G = 1 if name == "w" else groups
         B, C, P = len(array), array.shape[1] // G, array.shape[2] * array.shape[3]
         wanted = rounded(rung.name, array).reshape(B, G, C, P).transpose(0, 3, 1, 2)
-        if rung is multistage.BF16:
+        if rung is conv2d.BF16:
             wanted = bits_of_bfloat16(wanted)
-        chunk = 8 if rung is multistage.BF16 else 4
+        chunk = 8 if rung is conv2d.BF16 else 4
         assert found[name].shape == (B, P, G, -(-C // chunk) * chunk)
         assert (found[name][..., :C] == wanted).all()
         assert not found[name][..., C:].any()
@@ -231,7 +226,7 @@ PLANS_OF_BFLOAT16 = [(rows, *parts) for rows in (4, 8, 16) for parts in PARTS]
 
 @pytest.mark.parametrize(("rows", "parts", "fix_up"), PLANS_OF_BFLOAT16)
 def test_linear_of_bfloat16_by_every_plan(rows, parts, fix_up, monkeypatch):
-    monkeypatch.setattr(bf16, "plan_tiles", forced(rows, parts, fix_up))
+    monkeypatch.setattr(linear, "plan_tiles", forced(rows, parts, fix_up))
     with cuda.emulated() as emulation:
         assert_rounded_once(*two_runs(LINEAR, linear_runs.draw(70, 132, 136, F32)))
     apart = parts > 1 and not fix_up
@@ -255,7 +250,7 @@ def test_rounded_rows_of_bfloat16(name):
     R, O, I = SIZES[name]
     x, w, _, gy = linear_runs.draw(R, O, I, F32)
     with cuda.emulated("checked"):
-        found = bf16.rounded_rows((R, O, I), x=x.astype(BFLOAT16), w=w, gy=gy.astype(BFLOAT16))
+        found = linear.rounded_rows((R, O, I), x=x.astype(BFLOAT16), w=w, gy=gy.astype(BFLOAT16))
     for name, array in {"x": x, "w": w, "gy": gy}.items():
         rows, columns = array.shape
         assert found[name].shape == (rows, -(-columns // 8) * 8)
@@ -297,7 +292,7 @@ def test_layers_of_bfloat16(name):
 
 @pytest.mark.parametrize(("rows", "parts", "fix_up"), PLANS_OF_BFLOAT16)
 def test_conv2d_of_bfloat16_by_every_plan(rows, parts, fix_up, monkeypatch):
-    monkeypatch.setattr(multistage, "plan_tiles", forced(rows, parts, fix_up))
+    monkeypatch.setattr(conv2d, "plan_tiles", forced(rows, parts, fix_up))
     case = Conv((2, 34, 7, 6), 20, (3, 2), (1, 2), (1, 1), groups=2)
     with cuda.emulated() as emulation:
         assert_rounded_once(*two_runs(CONV2D, case.draw(F32), **case.params))
@@ -358,9 +353,9 @@ def test_channels_last_of_bfloat16(case):
         some = {name: given[name] for name in names}
         numbers = {name: array.astype(F32) for name, array in some.items()}
         with cuda.emulated("checked") as emulation:
-            found = multistage.channels_last(s, multistage.BF16, **some)
+            found = conv2d.channels_last(s, conv2d.BF16, **some)
             assert emulation.launches.total() == 1
-            wanted = multistage.channels_last(s, multistage.BF16, **numbers)
+            wanted = conv2d.channels_last(s, conv2d.BF16, **numbers)
         assert set(found) == set(names)
         for name in names:
             np.testing.assert_array_equal(found[name], wanted[name])
@@ -446,7 +441,7 @@ MAIN_LOOP = {"stage_panels.cuh", "async_copy.cuh", "vectors.cuh"}
 @pytest.mark.parametrize("rung", [FP32, BF16])
 @pytest.mark.parametrize("op", ["linear", "conv2d"])
 def test_no_bank_conflicts_and_no_sector_too_many(op, rung, rows, monkeypatch):
-    module = linear_module(rung) if op == "linear" else multistage
+    module = linear if op == "linear" else conv2d
     monkeypatch.setattr(module, "plan_tiles", forced(rows, 1, False))
     with cuda.emulated("counted") as emulation:
         if op == "linear":

@@ -58,7 +58,7 @@ _bias_gradient_bf16 = cuda.kernel("conv2d_bf16.cu", "conv2d_bias_gradient_bf16",
 
 
 @dataclass(frozen=True)
-class Rung:
+class ConvRung:
     """What tells the rungs apart.
 
     Attributes
@@ -82,14 +82,14 @@ class Rung:
         return padded(channels, CHUNK_BYTES // np.dtype(self.dtype).itemsize)
 
 
-TF32X3 = Rung("multistage_tf32x3", rewriting={"ROUND": 0})
-TF32 = Rung("multistage_tf32", rewriting={"ROUND": 1})
-BF16 = Rung("bf16", "conv2d_bf16.cu", np.uint16)
+TF32X3 = ConvRung("multistage_tf32x3", rewriting={"ROUND": 0})
+TF32 = ConvRung("multistage_tf32", rewriting={"ROUND": 1})
+BF16 = ConvRung("bf16", "conv2d_bf16.cu", np.uint16)
 
 
 def channels_last(
     s: ConvShape,
-    rung: Rung,
+    rung: ConvRung,
     *,
     x: Array | None = None,
     w: Array | None = None,
@@ -100,7 +100,7 @@ def channels_last(
     Parameters
     ----------
     s : ConvShape
-    rung : Rung
+    rung : ConvRung
         Whose numbers they become.
     x, w, gy : Array, float32, optional
         x and gy may be bfloat16 for `BF16`.
@@ -149,7 +149,7 @@ def _launch_bias_gradient(gy: Array, gb: Array, s: ConvShape, threads: int) -> N
         launch_bias_gradient(gy, gb, s, threads)
 
 
-def _implementation(rung: Rung, **traits: Any) -> Implementation:
+def _implementation(rung: ConvRung, **traits: Any) -> Implementation:
     """Return it as an implementation of the op; `traits` are keywords of `Implementation`."""
     name, file, loop = rung.name, rung.file, multistage(rung.name)
     forward_kernel = cuda.kernel(file, f"conv2d_forward_{name}", optional=("b", *WORKSPACE))
