@@ -55,10 +55,3 @@ linear_weight_gradient_bf16(
         gy, {gy_rows, padded<__nv_bfloat16>(O), true}, {x, padded<__nv_bfloat16>(I), true}, gw, R, O, I,
         depth, {partials, arrived, tiles}, {gb, gb_partials, gb_arrived, rows});
 }
-
-// The idea: as linear_bias_gradient in linear.cu, for gy of bfloat16.
-__global__ void linear_bias_gradient_bf16(
-    const __nv_bfloat16* __restrict__ gy, float* __restrict__ gb, float* __restrict__ partials,
-    unsigned* __restrict__ arrived, const int R, const int O, const int rows) {
-    BiasGradient<float>{gb, partials, arrived, rows}.reduce(gy, R, O, blockIdx.x);
-}

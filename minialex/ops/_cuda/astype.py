@@ -26,6 +26,11 @@ def _converted(x: Array, dtype: np.dtype[Any]) -> Array:
     return y
 
 
+def as_float32(x: Array) -> Array:
+    """Return `x` in float32: as it is where it is of that type."""
+    return x if x.dtype == np.float32 else _converted(x, np.dtype(np.float32))
+
+
 def forward(x: Array, *, dtype: np.dtype[Any]) -> tuple[Array, tuple[np.dtype[Any]]]:
     """Return `x` in another type."""
     return _converted(x, dtype), (x.dtype,)

@@ -26,6 +26,7 @@ from minialex import cuda
 from minialex.arrays import Array, array_module, device_of
 from minialex.autograd import Gradients, Implementation
 from minialex.ops._cuda import launching
+from minialex.ops._cuda.astype import as_float32
 from minialex.ops._cuda.launching import check_counts, contiguous, gradients
 from minialex.ops._cuda.tiling import (
     BIAS_GRADIENT,
@@ -54,7 +55,6 @@ _channels_last = cuda.kernel("conv2d_channels_last.cu", "conv2d_channels_last", 
 _channels_last_bf16 = cuda.kernel(
     "conv2d_channels_last.cu", "conv2d_channels_last_bf16", optional=_OPTIONAL
 )
-_bias_gradient_bf16 = cuda.kernel("conv2d_bf16.cu", "conv2d_bias_gradient_bf16", optional=WORKSPACE)
 
 
 @dataclass(frozen=True)
@@ -141,14 +141,6 @@ def channels_last(
     return found
 
 
-def _launch_bias_gradient(gy: Array, gb: Array, s: ConvShape, threads: int) -> None:
-    if gy.dtype.name == "bfloat16":
-        sizes = s.N, s.O, s.P
-        bias_gradient_plan(gb, s).launch(_bias_gradient_bf16, threads, gy, *sizes)
-    else:
-        launch_bias_gradient(gy, gb, s, threads)
-
-
 def _implementation(rung: ConvRung, **traits: Any) -> Implementation:
     """Return it as an implementation of the op; `traits` are keywords of `Implementation`."""
     name, file, loop = rung.name, rung.file, multistage(rung.name)
@@ -206,7 +198,7 @@ def _implementation(rung: ConvRung, **traits: Any) -> Implementation:
                 launch(weight_kernel, tiles, s.groups, arrays, gw, s, bias_gradient=sums)
             elif gb is not None:
                 # as many threads as within the launch of a weight gradient, for the same bits
-                _launch_bias_gradient(gy, gb, s, tiles.threads)
+                launch_bias_gradient(as_float32(gy), gb, s, tiles.threads)
             if gx is not None:
                 batch_count, pixels, taps = stride_phases(s)
                 tiles = plan(s.CG, pixels, taps * rung.padded(s.OG), batch_count)

@@ -28,6 +28,7 @@ from minialex import cuda
 from minialex.arrays import Array, array_module, device_of
 from minialex.autograd import Gradients, Implementation
 from minialex.ops._cuda import launching
+from minialex.ops._cuda.astype import as_float32
 from minialex.ops._cuda.launching import check_counts, contiguous, gradients
 from minialex.ops._cuda.tiling import (
     BIAS_GRADIENT,
@@ -51,7 +52,6 @@ _rows_kernel = cuda.kernel(
     "linear_bf16_rows",
     optional=("x", "x_rows", "w", "w_rows", "gy", "gy_rows"),
 )
-_bias_gradient_bf16 = cuda.kernel("linear_bf16.cu", "linear_bias_gradient_bf16", optional=WORKSPACE)
 
 Sizes = tuple[int, int, int]
 """R, O and I."""
@@ -149,13 +149,6 @@ TF32 = LinearRung("multistage_tf32")
 BF16 = LinearRung("bf16", "linear_bf16.cu", True, rounded_rows)
 
 
-def _launch_bias_gradient(gy: Array, gb: Array, threads: int) -> None:
-    if _is_bfloat16(gy):
-        bias_gradient_plan(gy, gb, threads).launch(_bias_gradient_bf16, threads, gy, *gy.shape)
-    else:
-        launch_bias_gradient(gy, gb, threads)
-
-
 def _implementation(rung: LinearRung, **traits: Any) -> Implementation:
     """Return it as an implementation of the op; `traits` are keywords of `Implementation`."""
     name, file, loop = rung.name, rung.file, multistage(rung.name)
@@ -220,7 +213,7 @@ def _implementation(rung: LinearRung, **traits: Any) -> Implementation:
                 launch(weight_kernel, tiles, arrays, gw, sizes, bias_gradient=sums)
             elif gb is not None:
                 # as many threads as within the launch of a weight gradient, for the same bits
-                _launch_bias_gradient(gy, gb, tiles.threads)
+                launch_bias_gradient(as_float32(gy), gb, tiles.threads)
             if gx is not None:
                 launch(data_kernel, plan(R, I, O), (rows["gy"], w), gx.reshape(-1, I), sizes)
 
