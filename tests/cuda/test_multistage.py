@@ -11,7 +11,7 @@ from minialex import cuda
 from minialex.autograd import OPS
 from minialex.cuda import nvrtc
 from minialex.cuda.architectures import ARCHITECTURES, KIB
-from minialex.ops._cuda import launching, tiling
+from minialex.ops._cuda import launching, main_loop, tiling
 from minialex.ops.conv2d import multistage as conv2d
 from minialex.ops.conv2d.cuda import checked_shape
 from minialex.ops.linear import multistage as linear
@@ -389,11 +389,11 @@ def test_the_number_of_stages_changes_no_bit(few, many):
 
 @pytest.mark.parametrize("name", TENSOR_CORES)
 @pytest.mark.parametrize("rung", [FP32, BF16])
-@pytest.mark.parametrize("rows", tiling.THREAD_ROWS)
+@pytest.mark.parametrize("rows", main_loop.THREAD_ROWS)
 def test_the_stages_of_two_blocks_fit_and_no_more_than_four_are_taken(rows, rung, name):
-    architecture, itemsize = ARCHITECTURES[name], tiling.STAGE_ARITHMETICS[rung].itemsize
-    stages = tiling.num_stages(architecture.capability, itemsize)
-    one = tiling.stages_bytes(rows, architecture.capability, rung)
+    architecture, itemsize = ARCHITECTURES[name], main_loop.STAGE_ARITHMETICS[rung].itemsize
+    stages = main_loop.num_stages(architecture.capability, itemsize)
+    one = main_loop.stages_bytes(rows, architecture.capability, rung)
     # the Coords of each stage, with a gap after every eighth, and a little beside them
     coords = 16 * 72 // itemsize
     static = coords * stages + 128
@@ -409,11 +409,11 @@ def test_the_stages_of_two_blocks_fit_and_no_more_than_four_are_taken(rows, rung
 def test_a_kernel_has_as_many_stages_as_memory_is_asked_for(rung, name, monkeypatch):
     """One stage less is too little memory, which the emulator says."""
     arrays = linear_runs.draw(8, 8, 100, F32)
-    itemsize = tiling.STAGE_ARITHMETICS[rung].itemsize
-    stages = tiling.num_stages(ARCHITECTURES[name].capability, itemsize)
+    itemsize = main_loop.STAGE_ARITHMETICS[rung].itemsize
+    stages = main_loop.num_stages(ARCHITECTURES[name].capability, itemsize)
     with cuda.emulated("checked", architecture=name):
         linear_runs.results(rung, *arrays)
-        monkeypatch.setattr(tiling, "num_stages", lambda *_: stages - 1)
+        monkeypatch.setattr(main_loop, "num_stages", lambda *_: stages - 1)
         with pytest.raises(cuda.EmulationError) as caught:
             linear_runs.results(rung, *arrays)
     assert caught.value.kind == "out-of-bounds"
@@ -424,20 +424,20 @@ def test_a_kernel_has_as_many_stages_as_memory_is_asked_for(rung, name, monkeypa
 def test_the_compiler_sees_as_many_stages_as_the_host_has(rung):
     """Of each GPU that it knows, by the memory that Coords take; sm_121 is one of them."""
     file = "conv2d_bf16.cu" if rung == BF16 else "conv2d_multistage.cu"
-    itemsize = tiling.STAGE_ARITHMETICS[rung].itemsize
+    itemsize = main_loop.STAGE_ARITHMETICS[rung].itemsize
     capabilities = [n for n in nvrtc.capabilities() if n >= 80]
     assert {80, 86, 90, 120, 121} <= set(capabilities)
     for capability in capabilities:
         names = [instance("conv2d_forward", rung, 4)]
         (usage,) = nvrtc.usage(file, f"sm_{capability}", names)
         seen = usage.shared // (16 * 72 // itemsize)
-        assert seen == tiling.num_stages(capability, itemsize), capability
+        assert seen == main_loop.num_stages(capability, itemsize), capability
 
 
 MAIN_LOOP = {"stage_panels.cuh", "async_copy.cuh", "vectors.cuh"}
 
 
-@pytest.mark.parametrize("rows", tiling.THREAD_ROWS)
+@pytest.mark.parametrize("rows", main_loop.THREAD_ROWS)
 @pytest.mark.parametrize("rung", [FP32, BF16])
 @pytest.mark.parametrize("op", ["linear", "conv2d"])
 def test_no_bank_conflicts_and_no_sector_too_many(op, rung, rows, monkeypatch):

@@ -30,17 +30,14 @@ from minialex.autograd import Gradients, Implementation
 from minialex.ops._cuda import launching
 from minialex.ops._cuda.astype import as_float32
 from minialex.ops._cuda.launching import check_counts, contiguous, gradients
+from minialex.ops._cuda.main_loop import CHUNK_BYTES, multistage, padded, stages_bytes
 from minialex.ops._cuda.tiling import (
     BIAS_GRADIENT,
-    CHUNK_BYTES,
     WORKSPACE,
     TilePlan,
     is_vector_aligned,
     launch_product,
-    multistage,
-    padded,
     plan_tiles,
-    stages_bytes,
 )
 from minialex.ops.linear.cuda import bias_gradient_plan, launch_bias_gradient
 
