@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from minialex import cuda
-from minialex.arrays import Array, array_module, device_of
+from minialex.arrays import BFLOAT16, Array, array_module, device_of
 from minialex.autograd import Gradients, Implementation
 from minialex.ops._cuda import launching
 from minialex.ops._cuda.astype import as_float32
@@ -91,7 +91,7 @@ def rounded_rows(
         w = shadow
     for name, array in (("x", x), ("w", w), ("gy", gy)):
         rows = None
-        if array is not None and _is_bfloat16(array) and _in_whole_chunks(array):
+        if array is not None and array.dtype == BFLOAT16 and _in_whole_chunks(array):
             found[name], array = array, None
         elif array is not None:
             shape = len(array), padded(array.shape[1], CHUNK_BYTES // 2)
@@ -100,15 +100,11 @@ def rounded_rows(
             )
             rows = found[name] = array_module(array).empty(shape, np.uint16)
             threads += rows.size // NUMBERS_PER_THREAD
-            dtype = array.dtype if _is_bfloat16(array) else dtype
+            dtype = array.dtype if array.dtype == BFLOAT16 else dtype
         arrays += array, rows
     if threads:
         _rows_kernel(cuda.blocks(threads), cuda.BLOCK_SIZE, *arrays, *sizes, In=dtype)
     return found
-
-
-def _is_bfloat16(array: Array) -> bool:
-    return array.dtype.name == "bfloat16"
 
 
 def _in_whole_chunks(rows: Array) -> bool:
