@@ -22,6 +22,7 @@ from minialex.autograd.graph import Gradients, no_grad
 from minialex.autograd.hooks import RemovableHandle
 from minialex.autograd.nvtx import emit_nvtx
 from minialex.autograd.op import (
+    EVERY_TYPE,
     OPS,
     Call,
     Cost,
@@ -35,6 +36,7 @@ from minialex.autograd.operators import FUNCTIONS
 from minialex.autograd.tensor import Tensor, as_tensor, as_tensors
 
 __all__ = [
+    "EVERY_TYPE",
     "FP32",
     "FUNCTIONS",
     "LATE_ROUTINES",

@@ -24,6 +24,9 @@ Shapes = tuple[tuple[int, ...] | None, ...]
 OPS: dict[str, Op] = {}
 """Every op there is, by name."""
 
+EVERY_TYPE = tuple(dtype.name for dtype in arrays.DIFFERENTIABLE)
+"""The `dtypes` of an `Implementation` that takes arrays of any floating-point type as they are."""
+
 
 @dataclass(frozen=True)
 class Cost:

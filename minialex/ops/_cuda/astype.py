@@ -8,7 +8,7 @@ import numpy as np
 
 from minialex import cuda
 from minialex.arrays import Array, array_module
-from minialex.autograd import Gradients, Implementation
+from minialex.autograd import EVERY_TYPE, Gradients, Implementation
 from minialex.ops._cuda.launching import check_counts, contiguous
 
 PER_THREAD = 4
@@ -41,6 +41,4 @@ def backward(gy: Array, saved: tuple[np.dtype[Any]], *, dtype: np.dtype[Any]) ->
     return (_converted(gy, saved[0]),)
 
 
-KERNEL = Implementation(
-    forward, backward, why_not=cuda.why_not, dtypes=("float32", "float64", "bfloat16")
-)
+KERNEL = Implementation(forward, backward, why_not=cuda.why_not, dtypes=EVERY_TYPE)
