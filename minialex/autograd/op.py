@@ -86,6 +86,10 @@ class Implementation:
         forward, backward = widened(self.forward, self.backward)
         return replace(self, forward=forward, backward=backward, dtypes=(*self.dtypes, "bfloat16"))
 
+    def for_bfloat16(self) -> Implementation:
+        """Return what runs on bfloat16 arrays: itself where it takes them, else `widened`."""
+        return self if "bfloat16" in self.dtypes else self.widened
+
 
 @dataclass(frozen=True, eq=False)
 class Op(Routine):
@@ -159,11 +163,11 @@ class Op(Routine):
         return result
 
     def _for_bfloat16(self, chosen: Implementation, data: Gradients) -> Implementation:
-        """Return what runs on bfloat16 arrays: `chosen` itself where it takes them."""
+        """Return what runs on bfloat16 arrays, which weights may be too, for `chosen`."""
         narrow_weights = self.takes_weights and any(
             a is not None and a.dtype == BFLOAT16 for a in data[1:]
         )
-        return chosen if "bfloat16" in chosen.dtypes and not narrow_weights else chosen.widened
+        return chosen.widened if narrow_weights else chosen.for_bfloat16()
 
     def _checked(self, result: Any) -> tuple[Array, tuple[Any, ...]]:
         """Return what a forward returned, which must be an output and what it saved."""
