@@ -127,6 +127,11 @@ class Op(Routine):
         for name, one in self.implementations.items():
             check_forward(f"op {self.name!r}: forward of {name!r}", one.forward, parameters)
             check_backward(f"op {self.name!r}: backward of {name!r}", one.backward, parameters)
+            if "shadow" in one.takes and not self.takes_weights:
+                raise ValueError(
+                    f"op {self.name!r}: forward of {name!r} asks for 'shadow', which weights have: "
+                    "give Op(..., takes_weights=True), or leave it out"
+                )
 
     def _defined_in(self) -> str:
         plain: Implementation = self.implementations[PLAIN]
