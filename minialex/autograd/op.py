@@ -18,6 +18,7 @@ from minialex.autograd.graph import Edge, Gradients, Node, described, grad_enabl
 from minialex.autograd.requests import check_backward, check_forward, parameters_of, requests_of
 from minialex.autograd.tensor import Tensor, as_tensor
 from minialex.autograd.widening import widened
+from minialex.wording import enumerated
 
 Shapes = tuple[tuple[int, ...] | None, ...]
 
@@ -213,8 +214,11 @@ def common_device_and_dtype(
     if weights and present[0].dtype == BFLOAT16:
         dtypes.discard(np.dtype(np.float32))
     if len(dtypes) > 1:
-        kinds = ", ".join(sorted(map(str, dtypes)))
-        raise TypeError(f"{name}: inputs of different types ({kinds}); convert with .astype()")
+        floats = ((i, a.dtype) for i, a in enumerate(data) if a is not None)
+        kinds = [f"input {i} is {dtype}" for i, dtype in floats if arrays.is_floating(dtype)]
+        raise TypeError(
+            f"{name}: inputs of different types ({enumerated(kinds)}); convert with .astype()"
+        )
     return devices.pop(), next(iter(dtypes), None)
 
 
