@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 
 from minialex import models, optim
-from minialex.arrays import BFLOAT16, Device, device_of, to_device
+from minialex.arrays import Device, device_of, to_device
 from minialex.autograd import (
     OPS,
     Tensor,
-    activation_dtype,
     implementation_for,
     no_grad,
     using,
@@ -181,8 +180,7 @@ def _step(model: models.AlexNet, x: Tensor, task: NetworkTask, implementation: U
 
     def run() -> Any:
         with implementation():
-            if activation_dtype(x.device) == BFLOAT16:
-                optimizer.refresh_shadow()
+            optimizer.refresh_shadow()
             optimizer.zero_grad()
             loss = cross_entropy(model(x), task.targets)
             loss.backward()
