@@ -20,6 +20,7 @@ from minialex.autograd.choice import (
 from minialex.autograd.deferred import DeferredGradient
 from minialex.autograd.graph import Gradients, no_grad
 from minialex.autograd.hooks import RemovableHandle
+from minialex.autograd.mixed_types import as_tensors
 from minialex.autograd.nvtx import emit_nvtx
 from minialex.autograd.op import (
     EVERY_TYPE,
@@ -33,7 +34,7 @@ from minialex.autograd.op import (
     record_calls,
 )
 from minialex.autograd.operators import FUNCTIONS
-from minialex.autograd.tensor import Tensor, as_tensor, as_tensors
+from minialex.autograd.tensor import Tensor, as_tensor
 
 __all__ = [
     "EVERY_TYPE",
