@@ -122,12 +122,11 @@ template <typename T, bool CONTIGUOUS_ALONG_K, class Lines> struct PatchChunks {
         const Coord coord = lines.coord(i, count);
         return {start + coord.offset, coord.h, coord.w, 0};
     }
-    __device__ __forceinline__ int offset(const Line& line, int, const Coord& k) const {
+    __device__ __forceinline__ Place place(const Line& line, int, const Coord& k) const {
         const int h = line.h + k.h, w = line.w + k.w;
-        const bool is_inside = unsigned(h) < unsigned(H) && unsigned(w) < unsigned(W);
-        return is_inside ? line.offset + k.offset : -1;
+        return {line.offset + k.offset, unsigned(h) < unsigned(H) && unsigned(w) < unsigned(W)};
     }
-    __device__ __forceinline__ int element(const Line&, int, int) const { return -1; }
+    __device__ __forceinline__ Place element(const Line&, int, int) const { return {0, false}; }
 };
 
 // Filters across k: row k lies at `dense` of its Coord, lines are channels.
@@ -140,10 +139,10 @@ template <typename T> struct FilterChunks {
     using Line = int;
     static constexpr __device__ bool has_whole_chunks() { return true; }
     __device__ __forceinline__ Line line(const int i) const { return i; }
-    __device__ __forceinline__ int offset(const Line line, int, const Coord& k) const {
-        return line < lines && k.dense >= 0 ? start + k.dense + line : -1;
+    __device__ __forceinline__ Place place(const Line line, int, const Coord& k) const {
+        return {start + k.dense + line, line < lines && k.dense >= 0};
     }
-    __device__ __forceinline__ int element(const Line, int, int) const { return -1; }
+    __device__ __forceinline__ Place element(const Line, int, int) const { return {0, false}; }
 };
 
 // ---- forward -------------------------------------------------------------------------------------

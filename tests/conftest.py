@@ -1,5 +1,6 @@
 import gc
 import os
+import random
 import signal
 import tempfile
 
@@ -89,6 +90,13 @@ def pytest_addoption(parser):
         default=120,
         help="random shapes on which the checker must accuse no correct op (10000 takes a while)",
     )
+    parser.addoption(
+        "--one-in",
+        type=int,
+        default=1,
+        help="of tests with parameters run one in so many, drawn by their names",
+    )
+    parser.addoption("--draw-seed", default="", help="any text: another one draws other tests")
 
 
 def pytest_configure(config):
@@ -98,7 +106,8 @@ def pytest_configure(config):
         os.environ.setdefault("OPENBLAS_NUM_THREADS", str(max(1, threads.cores() // workers)))
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
+    draw_tests(config, items)
     bring_cases_together(items)
     for item in items:
         if "torch" in getattr(item, "fixturenames", ()):
@@ -117,6 +126,19 @@ def pytest_runtest_makereport(item):
     if report.skipped and not hasattr(report, "wasxfail") and item.config.getoption("no_skips"):
         report.outcome, report.longrepr = "failed", f"skipped: {report.longrepr[-1]}"
     return report
+
+
+def draw_tests(config, items):
+    """Leave one in ``--one-in`` of the tests with parameters; others are counted as deselected."""
+    one_in, seed = config.getoption("one_in"), config.getoption("draw_seed")
+    out = {
+        item
+        for item in items
+        if hasattr(item, "callspec") and random.Random(f"{seed} {item.nodeid}").randrange(one_in)
+    }
+    if out:
+        config.hook.pytest_deselected(items=list(out))
+        items[:] = [item for item in items if item not in out]
 
 
 def bring_cases_together(items):
