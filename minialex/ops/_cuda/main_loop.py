@@ -103,9 +103,9 @@ class StageArithmetic:
 
 
 STAGE_ARITHMETICS = {
-    "multistage_tf32x3": StageArithmetic(4, 3, {4: 640, 8: 1005, 16: 940}),
-    "multistage_tf32": StageArithmetic(4, 1, {4: 380, 8: 535, 16: 480}),
-    "bf16": StageArithmetic(2, 0.5, {4: 375, 8: 515, 16: 450}),
+    "multistage_tf32x3": StageArithmetic(4, 3, {4: 615, 8: 975, 16: 925}),
+    "multistage_tf32": StageArithmetic(4, 1, {4: 355, 8: 500, 16: 460}),
+    "bf16": StageArithmetic(2, 0.5, {4: 335, 8: 465, 16: 420}),
 }
 """By rung."""
 
