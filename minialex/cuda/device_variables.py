@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from minialex.arrays import BFLOAT16, Array, is_array, to_numpy
+from minialex.arrays import Array, is_array, to_numpy
 from minialex.cuda import layouts, scalars, source
 from minialex.cuda.foreign import outline
 from minialex.cuda.layouts import Layout
@@ -349,7 +349,7 @@ def _encoded(given: Any, layout: VariableLayout, what: str) -> bytes:
 
 def _are_bits_of(given: Array, layout: VariableLayout) -> bool:
     """Whether an array of bfloat16, which is no type of NumPy's own, is for one of their bits."""
-    return given.dtype == BFLOAT16 and layout.dtype == np.uint16
+    return given.dtype.name == "bfloat16" and layout.dtype == np.uint16
 
 
 def _decoded(data: bytes, layout: VariableLayout, given: Any) -> Array:
@@ -357,7 +357,7 @@ def _decoded(data: bytes, layout: VariableLayout, given: Any) -> Array:
     dtype, shape = layout.dtype, layout.shape
     is_known = dtype.kind != "V" or dtype.names is not None
     if isinstance(given, np.ndarray) and given.dtype != _BYTES:
-        if given.dtype == BFLOAT16:
+        if given.dtype.name == "bfloat16":
             dtype = given.dtype
         elif not is_known and dtype.itemsize % given.itemsize == 0:
             count = dtype.itemsize // given.itemsize

@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from minialex.arrays import BFLOAT16
-
 _DTYPES: dict[str, type[np.generic]] = {
     "bool": np.bool_,
     "char": np.int8,
@@ -89,7 +87,7 @@ def dtype_of(ctype: str) -> np.dtype[Any]:
 
 def ctype_of(dtype: np.dtype[Any]) -> str | None:
     """Return the C type that an array of `dtype` holds, None where there is none."""
-    if dtype == BFLOAT16:
+    if dtype.name == "bfloat16":
         return "__nv_bfloat16"
     return _DEDUCED.get(dtype)
 
