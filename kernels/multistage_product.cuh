@@ -62,7 +62,7 @@ struct RoundedTf32 {
 
 // How many stages the ring has on an architecture (__CUDA_ARCH__): as many as two blocks on a
 // multiprocessor have shared memory for, beside the Coords of a stage, four at most.
-// ops/_cuda/tiling.py says the same.
+// ops/_cuda/main_loop.py says the same.
 template <typename T> constexpr int stages_of(const int architecture) {
     const bool has_little = architecture == 860 || architecture == 890 || architecture >= 1200;
     return !has_little ? 4 : sizeof(T) == 2 ? 2 : 3;
@@ -70,7 +70,7 @@ template <typename T> constexpr int stages_of(const int architecture) {
 
 // A tile has the size of TileShape's and half as many threads, or 64: a warp has 64 x 64 outputs, so that
 // a number is loaded, and split, for as many products as registers allow. Registers and shared memory
-// suffice for BLOCKS at a time on a multiprocessor (sm_90). ops/_cuda/tiling.py says the same.
+// suffice for BLOCKS at a time on a multiprocessor (sm_90). ops/_cuda/main_loop.py says the same.
 template <int ROWS> struct MultistageTile : TileShape<float, ROWS> {
     using Shape = TileShape<float, ROWS>;
     static constexpr int THREADS = ROWS == 16 ? 128 : 64;

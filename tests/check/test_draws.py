@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from minialex import arrays
-from minialex.autograd import OPS
 from minialex.arrays import BFLOAT16
+from minialex.autograd import OPS
 from minialex.check import kinds, suite
 from minialex.check.verdict import Verdict
 from minialex.cuda import emulated

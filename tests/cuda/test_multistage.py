@@ -1,4 +1,8 @@
-"""The products whose panels are copied several stages ahead, beyond what all rungs are asked."""
+"""The products whose panels are copied several stages ahead, beyond what all rungs are asked.
+
+Of what is tried with each tile, each rung and each architecture some is tried here, the rest in
+``tests/campaigns``.
+"""
 
 import itertools
 
@@ -98,11 +102,15 @@ def test_linear_of_any_shape(rung, R, O, I):
 
 PARTS = [(1, False), (3, False), (3, True)]
 PLANS = [(rung, rows, *parts) for rung in RUNGS for rows in (4, 8, 16) for parts in PARTS]
-DRAWN_PLANS = PLANS[::2]
+DRAWN_PLANS = PLANS[::4]
 
 
 @pytest.mark.parametrize(("rung", "rows", "parts", "fix_up"), DRAWN_PLANS)
 def test_linear_by_every_plan(rung, rows, parts, fix_up, monkeypatch):
+    assert_linear_by_plan(rung, rows, parts, fix_up, monkeypatch)
+
+
+def assert_linear_by_plan(rung, rows, parts, fix_up, monkeypatch):
     monkeypatch.setattr(linear, "plan_tiles", forced(rows, parts, fix_up))
     arrays = linear_runs.draw(131, 260, 136, F32)
     with cuda.emulated() as emulation:
@@ -165,6 +173,10 @@ def test_conv2d_checked(name, rung):
 
 @pytest.mark.parametrize(("rung", "rows", "parts", "fix_up"), DRAWN_PLANS)
 def test_conv2d_by_every_plan(rung, rows, parts, fix_up, monkeypatch):
+    assert_conv_by_plan(rung, rows, parts, fix_up, monkeypatch)
+
+
+def assert_conv_by_plan(rung, rows, parts, fix_up, monkeypatch):
     monkeypatch.setattr(conv2d, "plan_tiles", forced(rows, parts, fix_up))
     case = CONVOLUTIONS["several tiles"]
     with cuda.emulated() as emulation:
@@ -404,9 +416,16 @@ def test_the_stages_of_two_blocks_fit_and_no_more_than_four_are_taken(rows, rung
     assert stages == 4 or rows < 16 or 2 * (more + RESERVED) > room
 
 
-@pytest.mark.parametrize("name", TENSOR_CORES)
-@pytest.mark.parametrize("rung", [FP32, BF16])
+BUILDS = list(itertools.product([FP32, BF16], TENSOR_CORES))
+DRAWN_BUILDS = [(FP32, "sm_120"), (BF16, "sm_90")]
+
+
+@pytest.mark.parametrize(("rung", "name"), DRAWN_BUILDS)
 def test_a_kernel_has_as_many_stages_as_memory_is_asked_for(rung, name, monkeypatch):
+    assert_one_stage_less_is_too_little(rung, name, monkeypatch)
+
+
+def assert_one_stage_less_is_too_little(rung, name, monkeypatch):
     """One stage less is too little memory, which the emulator says."""
     arrays = linear_runs.draw(8, 8, 100, F32)
     itemsize = main_loop.STAGE_ARITHMETICS[rung].itemsize
@@ -420,27 +439,30 @@ def test_a_kernel_has_as_many_stages_as_memory_is_asked_for(rung, name, monkeypa
 
 
 @tools.compiles
-@pytest.mark.parametrize("rung", [FP32, BF16])
-def test_the_compiler_sees_as_many_stages_as_the_host_has(rung):
-    """Of each GPU that it knows, by the memory that Coords take; sm_121 is one of them."""
+@pytest.mark.parametrize(("rung", "capability"), [(FP32, 86), (BF16, 90)])
+def test_the_compiler_sees_as_many_stages_as_the_host_has(rung, capability):
+    assert_stages_seen(rung, capability)
+
+
+def assert_stages_seen(rung, capability):
+    """The memory that Coords take says how many there are."""
     file = "conv2d_bf16.cu" if rung == BF16 else "conv2d_multistage.cu"
     itemsize = main_loop.STAGE_ARITHMETICS[rung].itemsize
-    capabilities = [n for n in nvrtc.capabilities() if n >= 80]
-    assert {80, 86, 90, 120, 121} <= set(capabilities)
-    for capability in capabilities:
-        names = [instance("conv2d_forward", rung, 4)]
-        (usage,) = nvrtc.usage(file, f"sm_{capability}", names)
-        seen = usage.shared // (16 * 72 // itemsize)
-        assert seen == main_loop.num_stages(capability, itemsize), capability
+    (usage,) = nvrtc.usage(file, f"sm_{capability}", [instance("conv2d_forward", rung, 4)])
+    assert usage.shared // (16 * 72 // itemsize) == main_loop.num_stages(capability, itemsize)
 
 
 MAIN_LOOP = {"stage_panels.cuh", "async_copy.cuh", "vectors.cuh"}
+COUNTED = list(itertools.product(["linear", "conv2d"], [FP32, BF16], main_loop.THREAD_ROWS))
+DRAWN_COUNTED = [("linear", BF16, 8), ("conv2d", FP32, 16)]
 
 
-@pytest.mark.parametrize("rows", main_loop.THREAD_ROWS)
-@pytest.mark.parametrize("rung", [FP32, BF16])
-@pytest.mark.parametrize("op", ["linear", "conv2d"])
+@pytest.mark.parametrize(("op", "rung", "rows"), DRAWN_COUNTED)
 def test_no_bank_conflicts_and_no_sector_too_many(op, rung, rows, monkeypatch):
+    assert_no_conflict_and_no_sector_too_many(op, rung, rows, monkeypatch)
+
+
+def assert_no_conflict_and_no_sector_too_many(op, rung, rows, monkeypatch):
     module = linear if op == "linear" else conv2d
     monkeypatch.setattr(module, "plan_tiles", forced(rows, 1, False))
     with cuda.emulated("counted") as emulation:

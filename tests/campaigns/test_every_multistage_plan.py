@@ -1,0 +1,49 @@
+"""What the products that are copied several stages ahead are tried on that the suite leaves out."""
+
+import itertools
+
+import pytest
+
+from minialex.cuda import nvrtc
+from tests.cuda import test_multistage as suite
+
+poison = suite.poison
+PLANS = [plan for plan in suite.PLANS if plan not in suite.DRAWN_PLANS]
+every_plan = pytest.mark.parametrize(("rung", "rows", "parts", "fix_up"), PLANS)
+
+
+@every_plan
+def test_linear_by_every_plan(rung, rows, parts, fix_up, monkeypatch):
+    suite.assert_linear_by_plan(rung, rows, parts, fix_up, monkeypatch)
+
+
+@every_plan
+def test_conv2d_by_every_plan(rung, rows, parts, fix_up, monkeypatch):
+    suite.assert_conv_by_plan(rung, rows, parts, fix_up, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("rung", "name"), [one for one in suite.BUILDS if one not in suite.DRAWN_BUILDS]
+)
+def test_a_kernel_has_as_many_stages_as_memory_is_asked_for(rung, name, monkeypatch):
+    suite.assert_one_stage_less_is_too_little(rung, name, monkeypatch)
+
+
+def test_the_compiler_knows_more_gpus_than_have_budgets():
+    """sm_121 is one of them."""
+    assert {80, 86, 90, 120, 121} <= set(nvrtc.capabilities())
+
+
+@pytest.mark.parametrize(
+    ("rung", "capability"),
+    list(itertools.product([suite.FP32, suite.BF16], [n for n in nvrtc.capabilities() if n >= 80])),
+)
+def test_the_compiler_sees_as_many_stages_as_the_host_has(rung, capability):
+    suite.assert_stages_seen(rung, capability)
+
+
+@pytest.mark.parametrize(
+    ("op", "rung", "rows"), [one for one in suite.COUNTED if one not in suite.DRAWN_COUNTED]
+)
+def test_no_bank_conflicts_and_no_sector_too_many(op, rung, rows, monkeypatch):
+    suite.assert_no_conflict_and_no_sector_too_many(op, rung, rows, monkeypatch)
