@@ -87,7 +87,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--draws",
         type=int,
-        default=120,
+        default=84,
         help="random shapes on which the checker must accuse no correct op (10000 takes a while)",
     )
     parser.addoption(

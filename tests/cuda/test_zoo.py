@@ -1,6 +1,6 @@
 """Faults planted in kernels are caught by the suite that all ops go through.
 
-Here a sixth of them, drawn by name; ``tests/campaigns`` plants the others.
+Here a tenth of them, drawn by name; ``tests/campaigns`` plants the others.
 """
 
 import pytest

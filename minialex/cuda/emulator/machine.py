@@ -312,6 +312,8 @@ def _run_sample(
     every: list[Tallies] = []
     while True:
         weights = sample.weights()
+        # results that are not whole are of no use, and most of the time would go into products
+        launch.tensor_cores.idle = int(len(weights) < math.prod(task.plan.grid))
         chosen = _choose(launch, [block for block in weights if block not in work])
         tallies = np.zeros(MAX_TALLIES, TALLY)
         launch.tallies = ctypes.cast(address_of(tallies), ctypes.POINTER(interface.Tally))

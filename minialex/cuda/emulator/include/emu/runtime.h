@@ -135,6 +135,7 @@ struct TensorCores {
     int group_bytes;  // 0: there are none
     int extra_bits;
     int least_exponent;
+    int idle;  // nothing is multiplied: the launch is counted, and its results are not whole
 };
 
 struct Launch {
