@@ -11,11 +11,11 @@
 //   - ldmatrix, or a vector load, gives a lane four words of a fragment at a time (stage_panels.cuh).
 //
 // Arithmetic for an H100 (not measured): for a stage of 16 k a warp with 64 x 64 outputs issues 192
-// HMMA, 256 FADD (promotion), 192 instructions that split numbers, 16 loads and about 150 for 8 copies:
-// some 850, in the 1238 clocks that its HMMA take at mma.sync's rate. Products bind, and not the issue
-// of instructions. With one product for each they take 413, and shared memory binds: 128 lines of
-// 128 bytes written and 256 read, beside 128 that pass L1. Of bfloat16 numbers a stage has 32 k, and takes
-// as many instructions and clocks as 16 k of one TF32 product each.
+// HMMA, 256 FADD (promotion), 192 instructions that split numbers, 16 loads and about 150 for 8 copies
+// and the loop: some 810, in the 1238 clocks that its HMMA take at mma.sync's rate. Products bind, and
+// not the issue of instructions. With one product for each they take 413, and shared memory binds: 128
+// lines of 128 bytes written and 256 read, beside 128 that pass L1. Of bfloat16 numbers a stage has 32 k,
+// and takes as many instructions and clocks as 16 k of one TF32 product each.
 #include "stage_panels.cuh"
 #include "tensor_core_product.cuh"
 
