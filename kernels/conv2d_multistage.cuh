@@ -84,7 +84,7 @@ template <typename T> struct PhaseChunkPixels {
                 (position.a * s.C * s.H + h) * s.W + w};
     }
 };
-// `dense` is the offset in w, for c = 0, -1 of padding.
+// `dense` is the offset in w, for c = 0, NO_DENSE of padding.
 template <typename T> struct PhaseChunkTaps {
     static constexpr bool NEEDED = true;
     const ConvShape& s;
@@ -101,7 +101,7 @@ template <typename T> struct PhaseChunkTaps {
         const int k = vertical.tap + tap.a * vertical.step, l = horizontal.tap + tap.b * horizontal.step;
         const int row = (o * s.KH + k) * s.KW + l;
         return {(i * s.OW + j) * s.groups * filters + o, i, j,
-                o < s.filters_per_group() ? row * padded<T>(s.channels_per_group()) : -1};
+                o < s.filters_per_group() ? row * padded<T>(s.channels_per_group()) : NO_DENSE};
     }
 };
 

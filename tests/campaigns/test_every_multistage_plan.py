@@ -22,6 +22,26 @@ def test_conv2d_by_every_plan(rung, rows, parts, fix_up, monkeypatch):
     suite.assert_conv_by_plan(rung, rows, parts, fix_up, monkeypatch)
 
 
+every_plan_of_bfloat16 = pytest.mark.parametrize(
+    ("rows", "parts", "fix_up"),
+    [plan for plan in suite.PLANS_OF_BFLOAT16 if plan not in suite.DRAWN_PLANS_OF_BFLOAT16],
+)
+
+
+@every_plan_of_bfloat16
+def test_linear_of_bfloat16_by_every_plan(rows, parts, fix_up, monkeypatch):
+    suite.assert_linear_of_bfloat16_by_plan(rows, parts, fix_up, monkeypatch)
+
+
+@every_plan_of_bfloat16
+def test_conv2d_of_bfloat16_by_every_plan(rows, parts, fix_up, monkeypatch):
+    suite.assert_conv_of_bfloat16_by_plan(rows, parts, fix_up, monkeypatch)
+
+
+def test_the_number_of_stages_changes_no_bit():
+    suite.assert_the_same_bits("sm_86", "sm_80")
+
+
 @pytest.mark.parametrize(
     ("rung", "name"), [one for one in suite.BUILDS if one not in suite.DRAWN_BUILDS]
 )

@@ -102,7 +102,7 @@ def test_linear_of_any_shape(rung, R, O, I):
 
 PARTS = [(1, False), (3, False), (3, True)]
 PLANS = [(rung, rows, *parts) for rung in RUNGS for rows in (4, 8, 16) for parts in PARTS]
-DRAWN_PLANS = PLANS[::4]
+DRAWN_PLANS = PLANS[4::10]
 
 
 @pytest.mark.parametrize(("rung", "rows", "parts", "fix_up"), DRAWN_PLANS)
@@ -234,10 +234,15 @@ def test_linear_of_bfloat16_of_any_shape(R, O, I):
 
 
 PLANS_OF_BFLOAT16 = [(rows, *parts) for rows in (4, 8, 16) for parts in PARTS]
+DRAWN_PLANS_OF_BFLOAT16 = PLANS_OF_BFLOAT16[4:5]
 
 
-@pytest.mark.parametrize(("rows", "parts", "fix_up"), PLANS_OF_BFLOAT16)
+@pytest.mark.parametrize(("rows", "parts", "fix_up"), DRAWN_PLANS_OF_BFLOAT16)
 def test_linear_of_bfloat16_by_every_plan(rows, parts, fix_up, monkeypatch):
+    assert_linear_of_bfloat16_by_plan(rows, parts, fix_up, monkeypatch)
+
+
+def assert_linear_of_bfloat16_by_plan(rows, parts, fix_up, monkeypatch):
     monkeypatch.setattr(linear, "plan_tiles", forced(rows, parts, fix_up))
     with cuda.emulated() as emulation:
         assert_rounded_once(*two_runs(LINEAR, linear_runs.draw(70, 132, 136, F32)))
@@ -302,8 +307,12 @@ def test_layers_of_bfloat16(name):
         assert_rounded_once(*two_runs(CONV2D, case.draw(F32), **case.params))
 
 
-@pytest.mark.parametrize(("rows", "parts", "fix_up"), PLANS_OF_BFLOAT16)
+@pytest.mark.parametrize(("rows", "parts", "fix_up"), DRAWN_PLANS_OF_BFLOAT16)
 def test_conv2d_of_bfloat16_by_every_plan(rows, parts, fix_up, monkeypatch):
+    assert_conv_of_bfloat16_by_plan(rows, parts, fix_up, monkeypatch)
+
+
+def assert_conv_of_bfloat16_by_plan(rows, parts, fix_up, monkeypatch):
     monkeypatch.setattr(conv2d, "plan_tiles", forced(rows, parts, fix_up))
     case = Conv((2, 34, 7, 6), 20, (3, 2), (1, 2), (1, 1), groups=2)
     with cuda.emulated() as emulation:
@@ -388,8 +397,12 @@ def test_the_same_bits_in_any_order_of_threads():
     assert bits(seed=2) == natural
 
 
-@pytest.mark.parametrize(("few", "many"), [("sm_86", "sm_80"), ("sm_120", "sm_90")])
-def test_the_number_of_stages_changes_no_bit(few, many):
+def test_the_number_of_stages_changes_no_bit():
+    assert_the_same_bits("sm_120", "sm_90")
+
+
+def assert_the_same_bits(few, many):
+    """Of two architectures that add up alike, one of which has room for fewer stages."""
     arrays = linear_runs.draw(20, 24, 200, F32)
 
     def bits(architecture):
@@ -454,7 +467,7 @@ def assert_stages_seen(rung, capability):
 
 MAIN_LOOP = {"stage_panels.cuh", "async_copy.cuh", "vectors.cuh"}
 COUNTED = list(itertools.product(["linear", "conv2d"], [FP32, BF16], main_loop.THREAD_ROWS))
-DRAWN_COUNTED = [("linear", BF16, 8), ("conv2d", FP32, 16)]
+DRAWN_COUNTED = [("linear", BF16, 4), ("conv2d", FP32, 4)]
 
 
 @pytest.mark.parametrize(("op", "rung", "rows"), DRAWN_COUNTED)

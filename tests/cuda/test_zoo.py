@@ -35,6 +35,11 @@ def test_the_zoo_is_large():
     assert len({str(fault) for fault in FAULTS}) == len(FAULTS)
 
 
+def test_every_fault_is_of_text_that_stands_once_in_its_file():
+    texts = {fault.file: (cuda.kernel_folder() / fault.file).read_text() for fault in FAULTS}
+    assert not [str(fault) for fault in FAULTS if texts[fault.file].count(fault.old) != 1]
+
+
 def test_every_kernel_file_has_a_fault():
     files = {path.name for path in cuda.kernel_folder().glob("*.cu*")}
     assert files - {fault.file for fault in FAULTS} == WITHOUT_FAULTS

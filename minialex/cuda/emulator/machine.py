@@ -339,7 +339,7 @@ def _choose(
     """Tell the runtime which blocks to run, those that are `done` left out; return its memory."""
     chosen = np.array([block for block in blocks if block not in done], np.uint64)
     # results that are not whole are of no use, and most of the time would go into products
-    launch.tensor_cores.idle = int(len(blocks) < math.prod(task.plan.grid))
+    launch.tensor_cores.idle = int(len(chosen) < math.prod(task.plan.grid))
     launch.chosen, launch.chosen_count = address_of(chosen), len(chosen)
     return chosen
 
