@@ -14,15 +14,15 @@ __device__ __forceinline__ unsigned shared_address(const void* p) {
 // Each statement of assembly stands on one line, for the profiler: the emulator books what it does on
 // its first line, the compiler on its last.
 
-// Starts to copy BYTES, 16 or 4, to `to` in shared memory; zeros, and nothing is read, where `from` is
-// not inside.
+// Starts to copy BYTES, 16 or 4, to `to` in shared memory; zeros where `from` is not inside. (A predicate
+// says so: of a number of bytes to read the compiler does not know that it is all or none.)
 template <int BYTES>
 __device__ __forceinline__ void copy_async(const unsigned to, const void* from, const bool inside) {
-    const int size = inside ? BYTES : 0;
+    const int in = inside;
     if constexpr (BYTES == 16)
-        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" :: "r"(to), "l"(from), "r"(size) : "memory");
+        asm volatile("{.reg .pred p; setp.eq.s32 p, %2, 0; cp.async.cg.shared.global [%0], [%1], 16, p;}" :: "r"(to), "l"(from), "r"(in) : "memory");
     else
-        asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" :: "r"(to), "l"(from), "r"(size) : "memory");
+        asm volatile("{.reg .pred p; setp.eq.s32 p, %2, 0; cp.async.ca.shared.global [%0], [%1], 4, p;}" :: "r"(to), "l"(from), "r"(in) : "memory");
 }
 __device__ __forceinline__ void commit_copies() {
     asm volatile("cp.async.commit_group;" ::: "memory");

@@ -51,3 +51,10 @@ conv2d_weight_gradient_bf16(
         gy, gy_chunks, x, gw, s, depth, {partials, arrived, tiles},
         {gb, gb_partials, gb_arrived, images});
 }
+
+// The idea: as conv2d_bias_gradient in conv2d.cu, for gy of bfloat16.
+__global__ void conv2d_bias_gradient_bf16(
+    const __nv_bfloat16* __restrict__ gy, float* __restrict__ gb, float* __restrict__ partials,
+    unsigned* __restrict__ arrived, const int N, const int O, const int P, const int images) {
+    BiasGradient<float>{gb, partials, arrived, images}.reduce(gy, N, O, P, blockIdx.x);
+}

@@ -84,7 +84,7 @@ template <typename T> struct PhaseChunkPixels {
                 (position.a * s.C * s.H + h) * s.W + w};
     }
 };
-// `dense` is the offset in w, for c = 0, NO_DENSE of padding.
+// `dense` is the offset in w, for c = 0, -1 of padding.
 template <typename T> struct PhaseChunkTaps {
     static constexpr bool NEEDED = true;
     const ConvShape& s;
@@ -101,7 +101,7 @@ template <typename T> struct PhaseChunkTaps {
         const int k = vertical.tap + tap.a * vertical.step, l = horizontal.tap + tap.b * horizontal.step;
         const int row = (o * s.KH + k) * s.KW + l;
         return {(i * s.OW + j) * s.groups * filters + o, i, j,
-                o < s.filters_per_group() ? row * padded<T>(s.channels_per_group()) : NO_DENSE};
+                o < s.filters_per_group() ? row * padded<T>(s.channels_per_group()) : -1};
     }
 };
 
@@ -122,11 +122,12 @@ template <typename T, bool CONTIGUOUS_ALONG_K, class Lines> struct PatchChunks {
         const Coord coord = lines.coord(i, count);
         return {start + coord.offset, coord.h, coord.w, 0};
     }
-    __device__ __forceinline__ Place place(const Line& line, int, const Coord& k) const {
+    __device__ __forceinline__ int offset(const Line& line, int, const Coord& k) const {
         const int h = line.h + k.h, w = line.w + k.w;
-        return {line.offset + k.offset, unsigned(h) < unsigned(H) && unsigned(w) < unsigned(W)};
+        const bool is_inside = unsigned(h) < unsigned(H) && unsigned(w) < unsigned(W);
+        return is_inside ? line.offset + k.offset : -1;
     }
-    __device__ __forceinline__ Place element(const Line&, int, int) const { return {0, false}; }
+    __device__ __forceinline__ int element(const Line&, int, int) const { return -1; }
 };
 
 // Filters across k: row k lies at `dense` of its Coord, lines are channels.
@@ -139,10 +140,10 @@ template <typename T> struct FilterChunks {
     using Line = int;
     static constexpr __device__ bool has_whole_chunks() { return true; }
     __device__ __forceinline__ Line line(const int i) const { return i; }
-    __device__ __forceinline__ Place place(const Line line, int, const Coord& k) const {
-        return {start + k.dense + line, line < lines && k.dense >= 0};
+    __device__ __forceinline__ int offset(const Line line, int, const Coord& k) const {
+        return line < lines && k.dense >= 0 ? start + k.dense + line : -1;
     }
-    __device__ __forceinline__ Place element(const Line, int, int) const { return {0, false}; }
+    __device__ __forceinline__ int element(const Line, int, int) const { return -1; }
 };
 
 // ---- forward -------------------------------------------------------------------------------------

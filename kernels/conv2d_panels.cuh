@@ -20,11 +20,7 @@
 // Added to any h or w that occurs, this stays below zero and does not overflow, even twice.
 constexpr int OUT_OF_IMAGE = -(1 << 30);
 
-// A `dense` of what is none. An address made of it is aligned to vectors, though nothing is read there.
-constexpr int NO_DENSE = -16;
-__device__ __forceinline__ Coord outside_image() {
-    return {0, OUT_OF_IMAGE, OUT_OF_IMAGE, NO_DENSE};
-}
+__device__ __forceinline__ Coord outside_image() { return {0, OUT_OF_IMAGE, OUT_OF_IMAGE, -1}; }
 
 // Pixels (n, i, j). `dense` is the pixel's offset in y, for o = 0.
 struct Pixels {

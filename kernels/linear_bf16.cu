@@ -1,5 +1,5 @@
 // linear_bf16.cu -- the fully connected layer on tensor cores, of numbers rounded to bfloat16 by
-// linear_bf16_rows.cu. Python side: minialex/ops/linear/multistage.py.
+// linear_bf16_rows.cu. Python side: minialex/ops/linear/bf16.py.
 // needs: sm_80
 //
 // Layout:  x (R, Ip), w (O, Ip), gy (R, Op) of bfloat16, where Ip and Op are I and O padded with zeros to
@@ -54,4 +54,11 @@ linear_weight_gradient_bf16(
     linear_multistage_weight_gradient<STAGES, Bfloat16, ROWS>(
         gy, {gy_rows, padded<__nv_bfloat16>(O), true}, {x, padded<__nv_bfloat16>(I), true}, gw, R, O, I,
         depth, {partials, arrived, tiles}, {gb, gb_partials, gb_arrived, rows});
+}
+
+// The idea: as linear_bias_gradient in linear.cu, for gy of bfloat16.
+__global__ void linear_bias_gradient_bf16(
+    const __nv_bfloat16* __restrict__ gy, float* __restrict__ gb, float* __restrict__ partials,
+    unsigned* __restrict__ arrived, const int R, const int O, const int rows) {
+    BiasGradient<float>{gb, partials, arrived, rows}.reduce(gy, R, O, blockIdx.x);
 }

@@ -1,6 +1,6 @@
 // linear_multistage.cu -- the fully connected layer on tensor cores, its panels copied several stages
 // ahead by multistage_product.cuh, with the accuracy of float or of TF32. Python side:
-// minialex/ops/linear/multistage.py.
+// minialex/ops/linear/cuda.py, where the rungs are called multistage_tf32x3 and multistage_tf32.
 // needs: sm_80
 //
 // Layout:  as in linear.cu.

@@ -12,7 +12,8 @@
 //          the N C channels of all images. argmax is of the smallest unsigned type that holds
 //          KH KW - 1: a byte for any window up to 16 x 16, so a quarter of what an index takes.
 // Launch:  1-D grids of 1-D blocks. A thread has a strip, ROWS elements of one column: of y in
-//          forward, of gx in backward.
+//          forward, of gx in backward. It finds its place, two divisions, once for all of them.
+//          Neighbouring threads have neighbouring columns, so a warp reads and writes along rows.
 //          WINDOW is what the compiler knows of the windows, see known().
 // Cost:    KH KW comparisons per output. AlexNet's windows of 3 x 3, two apart, read each element
 //          2.25 times; the second time from the L1 cache, as a neighbouring thread or the row above
@@ -28,18 +29,6 @@ template <int WINDOW> __device__ __forceinline__ PoolShape known(PoolShape s) {
     if (WINDOW) s.KH = s.KW = WINDOW, s.sh = s.sw = 2, s.ph = s.pw = 0;
     return s;
 }
-
-// The strip of a thread in planes of `height` rows and `width` columns, from row `top` on. A thread finds
-// its place, two divisions, once for all rows; for one too many, `plane` is not among the planes.
-// Neighbouring threads have neighbouring columns, so a warp reads and writes along rows.
-template <int ROWS> struct Strip {
-    int plane, top, column;
-
-    static __device__ __forceinline__ Strip of_thread(const int height, const int width) {
-        const Index3 at = unravel(flat_index(), (height + ROWS - 1) / ROWS, width);
-        return {at.a, at.b * ROWS, at.c};
-    }
-};
 
 // The taps of window i inside the image.
 template <int WINDOW> __device__ __forceinline__ Range taps(const Axis axis, const int i) {
@@ -59,9 +48,10 @@ __global__ void max_pool2d_forward(const T* __restrict__ x, T* __restrict__ y, I
     using A = typename Accumulator<T>::type;
     constexpr int ROWS = WINDOW ? 3 : 1;
     const PoolShape s = known<WINDOW>(sizes);
-    const auto strip = Strip<ROWS>::of_thread(s.OH, s.OW);
-    const int plane = strip.plane, top = strip.top, j = strip.column;
-    if (plane >= s.planes) return;
+    const int strips = (s.OH + ROWS - 1) / ROWS, index = flat_index();
+    if (index >= s.planes * strips * s.OW) return;
+    const Index3 strip = unravel(index, strips, s.OW);
+    const int plane = strip.a, top = strip.b * ROWS, j = strip.c;
     const Axis vertical = s.vertical(), horizontal = s.horizontal();
     const Range columns = taps<WINDOW>(horizontal, j);
     const int left = plane * s.H * s.W + horizontal.start(j);
@@ -100,9 +90,10 @@ __global__ void max_pool2d_backward(const T* __restrict__ gy, const Index* __res
     using A = typename Accumulator<T>::type;
     constexpr int ROWS = WINDOW ? 14 : 8;
     const PoolShape s = known<WINDOW>(sizes);
-    const auto strip = Strip<ROWS>::of_thread(s.H, s.W);
-    const int plane = strip.plane, top = strip.top, w = strip.column;
-    if (plane >= s.planes) return;
+    const int strips = (s.H + ROWS - 1) / ROWS, index = flat_index();
+    if (index >= s.planes * strips * s.W) return;
+    const Index3 strip = unravel(index, strips, s.W);
+    const int plane = strip.a, top = strip.b * ROWS, w = strip.c;
     const Axis vertical = s.vertical(), horizontal = s.horizontal();
     const Range columns = horizontal.windows_over(w);
     const int first = WINDOW ? top / 2 - 1 : vertical.windows_over(top).first;

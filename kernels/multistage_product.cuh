@@ -11,11 +11,11 @@
 //   - ldmatrix, or a vector load, gives a lane four words of a fragment at a time (stage_panels.cuh).
 //
 // Arithmetic for an H100 (not measured): for a stage of 16 k a warp with 64 x 64 outputs issues 192
-// HMMA, 256 FADD (promotion), 192 instructions that split numbers, 16 loads and about 150 for 8 copies
-// and the loop: some 810, in the 1238 clocks that its HMMA take at mma.sync's rate. Products bind, and
-// not the issue of instructions. With one product for each they take 413, and shared memory binds: 128
-// lines of 128 bytes written and 256 read, beside 128 that pass L1. Of bfloat16 numbers a stage has 32 k,
-// and takes as many instructions and clocks as 16 k of one TF32 product each.
+// HMMA, 256 FADD (promotion), 192 instructions that split numbers, 16 loads and about 150 for 8 copies:
+// some 850, in the 1238 clocks that its HMMA take at mma.sync's rate. Products bind, and not the issue
+// of instructions. With one product for each they take 413, and shared memory binds: 128 lines of
+// 128 bytes written and 256 read, beside 128 that pass L1. Of bfloat16 numbers a stage has 32 k, and takes
+// as many instructions and clocks as 16 k of one TF32 product each.
 #include "stage_panels.cuh"
 #include "tensor_core_product.cuh"
 
@@ -62,7 +62,7 @@ struct RoundedTf32 {
 
 // How many stages the ring has on an architecture (__CUDA_ARCH__): as many as two blocks on a
 // multiprocessor have shared memory for, beside the Coords of a stage, four at most.
-// ops/_cuda/main_loop.py says the same.
+// ops/_cuda/tiling.py says the same.
 template <typename T> constexpr int stages_of(const int architecture) {
     const bool has_little = architecture == 860 || architecture == 890 || architecture >= 1200;
     return !has_little ? 4 : sizeof(T) == 2 ? 2 : 3;
@@ -70,7 +70,7 @@ template <typename T> constexpr int stages_of(const int architecture) {
 
 // A tile has the size of TileShape's and half as many threads, or 64: a warp has 64 x 64 outputs, so that
 // a number is loaded, and split, for as many products as registers allow. Registers and shared memory
-// suffice for BLOCKS at a time on a multiprocessor (sm_90). ops/_cuda/main_loop.py says the same.
+// suffice for BLOCKS at a time on a multiprocessor (sm_90). ops/_cuda/tiling.py says the same.
 template <int ROWS> struct MultistageTile : TileShape<float, ROWS> {
     using Shape = TileShape<float, ROWS>;
     static constexpr int THREADS = ROWS == 16 ? 128 : 64;

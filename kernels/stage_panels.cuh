@@ -77,15 +77,8 @@ __device__ __forceinline__ int kept(const int x) {
 
 // ---- copying panels ------------------------------------------------------------------------------
 // A matrix says what a thread keeps of a line, a Line, and where in its array the chunk is that begins
-// at that line and k: place(line, k, the Coord of k). In a matrix without whole chunks, of floats,
-// element(line, k, e) is where number e of a chunk is.
-
-// An offset in an array, of no meaning where it is not inside the matrix. (That the compiler sees what
-// `inside` is made of saves two instructions of four beside each copy.)
-struct Place {
-    int offset;
-    bool inside;
-};
+// at that line and k: offset(line, k, the Coord of k), or -1 beyond its ends. In a matrix without
+// whole chunks, of floats, element(line, k, e) is where number e of a chunk is.
 
 // A dense matrix that begins at p[start], as in DenseLoader.
 // is_aligned: whether every row in memory is whole chunks, aligned to 16 bytes.
@@ -99,11 +92,12 @@ template <typename T, bool CONTIGUOUS_ALONG_K> struct DenseChunks {
     using Line = int;
     __device__ __forceinline__ bool has_whole_chunks() const { return is_aligned; }
     __device__ __forceinline__ Line line(const int i) const { return i; }
-    __device__ __forceinline__ Place place(const Line line, const int k, const Coord&) const {
-        return {start + (ALONG_K ? line * ld + k : k * ld + line), line < lines && k < last};
+    __device__ __forceinline__ int offset(const Line line, const int k, const Coord&) const {
+        if (line >= lines || k >= last) return -1;
+        return start + (ALONG_K ? line * ld + k : k * ld + line);
     }
-    __device__ __forceinline__ Place element(const Line line, const int k, const int e) const {
-        return ALONG_K ? place(line, k + e, {}) : place(line + e, k, {});
+    __device__ __forceinline__ int element(const Line line, const int k, const int e) const {
+        return ALONG_K ? offset(line, k + e, {}) : offset(line + e, k, {});
     }
 };
 
@@ -160,14 +154,14 @@ template <int LINES, int THREADS, class Matrix, bool OF_A> class PanelCopier {
             const int own_k = k + (ALONG_K ? column() * CHUNK<T> : row(r));
             const unsigned to = panel + this->to(r);
             if (matrix.has_whole_chunks()) {
-                const Place from = matrix.place(own, own_k, coord);
-                copy_async<CHUNK_BYTES>(to, matrix.p + from.offset, from.inside);
+                const int offset = matrix.offset(own, own_k, coord);
+                copy_async<CHUNK_BYTES>(to, matrix.p + max(offset, 0), offset >= 0);
             } else {
                 // Only floats are copied one by one: cp.async takes no less than 4 bytes.
 #pragma unroll
                 for (int e = 0; e < CHUNK<T>; ++e) {
-                    const Place from = matrix.element(own, own_k, e);
-                    copy_async<4>(to + e * 4, matrix.p + from.offset, from.inside);
+                    const int offset = matrix.element(own, own_k, e);
+                    copy_async<4>(to + e * 4, matrix.p + max(offset, 0), offset >= 0);
                 }
             }
         }

@@ -20,10 +20,8 @@ from minialex.autograd.choice import (
 from minialex.autograd.deferred import DeferredGradient
 from minialex.autograd.graph import Gradients, no_grad
 from minialex.autograd.hooks import RemovableHandle
-from minialex.autograd.mixed_types import as_tensors
 from minialex.autograd.nvtx import emit_nvtx
 from minialex.autograd.op import (
-    EVERY_TYPE,
     OPS,
     Call,
     Cost,
@@ -34,10 +32,9 @@ from minialex.autograd.op import (
     record_calls,
 )
 from minialex.autograd.operators import FUNCTIONS
-from minialex.autograd.tensor import Tensor, as_tensor
+from minialex.autograd.tensor import Tensor, as_tensor, as_tensors
 
 __all__ = [
-    "EVERY_TYPE",
     "FP32",
     "FUNCTIONS",
     "LATE_ROUTINES",

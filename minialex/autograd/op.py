@@ -18,15 +18,11 @@ from minialex.autograd.graph import Edge, Gradients, Node, described, grad_enabl
 from minialex.autograd.requests import check_backward, check_forward, parameters_of, requests_of
 from minialex.autograd.tensor import Tensor, as_tensor
 from minialex.autograd.widening import widened
-from minialex.wording import enumerated
 
 Shapes = tuple[tuple[int, ...] | None, ...]
 
 OPS: dict[str, Op] = {}
 """Every op there is, by name."""
-
-EVERY_TYPE = tuple(dtype.name for dtype in arrays.DIFFERENTIABLE)
-"""The `dtypes` of an `Implementation` that takes arrays of any floating-point type as they are."""
 
 
 @dataclass(frozen=True)
@@ -87,10 +83,6 @@ class Implementation:
         forward, backward = widened(self.forward, self.backward)
         return replace(self, forward=forward, backward=backward, dtypes=(*self.dtypes, "bfloat16"))
 
-    def for_bfloat16(self) -> Implementation:
-        """Return what runs on bfloat16 arrays: itself where it takes them, else `widened`."""
-        return self if "bfloat16" in self.dtypes else self.widened
-
 
 @dataclass(frozen=True, eq=False)
 class Op(Routine):
@@ -128,11 +120,6 @@ class Op(Routine):
         for name, one in self.implementations.items():
             check_forward(f"op {self.name!r}: forward of {name!r}", one.forward, parameters)
             check_backward(f"op {self.name!r}: backward of {name!r}", one.backward, parameters)
-            if "shadow" in one.takes and not self.takes_weights:
-                raise ValueError(
-                    f"op {self.name!r}: forward of {name!r} asks for 'shadow', which weights have: "
-                    "give Op(..., takes_weights=True), or leave it out"
-                )
 
     def _defined_in(self) -> str:
         plain: Implementation = self.implementations[PLAIN]
@@ -169,11 +156,11 @@ class Op(Routine):
         return result
 
     def _for_bfloat16(self, chosen: Implementation, data: Gradients) -> Implementation:
-        """Return what runs on bfloat16 arrays, which weights may be too, for `chosen`."""
+        """Return what runs on bfloat16 arrays: `chosen` itself where it takes them."""
         narrow_weights = self.takes_weights and any(
             a is not None and a.dtype == BFLOAT16 for a in data[1:]
         )
-        return chosen.widened if narrow_weights else chosen.for_bfloat16()
+        return chosen if "bfloat16" in chosen.dtypes and not narrow_weights else chosen.widened
 
     def _checked(self, result: Any) -> tuple[Array, tuple[Any, ...]]:
         """Return what a forward returned, which must be an output and what it saved."""
@@ -214,11 +201,8 @@ def common_device_and_dtype(
     if weights and present[0].dtype == BFLOAT16:
         dtypes.discard(np.dtype(np.float32))
     if len(dtypes) > 1:
-        floats = ((i, a.dtype) for i, a in enumerate(data) if a is not None)
-        kinds = [f"input {i} is {dtype}" for i, dtype in floats if arrays.is_floating(dtype)]
-        raise TypeError(
-            f"{name}: inputs of different types ({enumerated(kinds)}); convert with .astype()"
-        )
+        kinds = ", ".join(sorted(map(str, dtypes)))
+        raise TypeError(f"{name}: inputs of different types ({kinds}); convert with .astype()")
     return devices.pop(), next(iter(dtypes), None)
 
 

@@ -3,8 +3,7 @@
 A function asks for it by naming it among its keywords, and does without where it names none:
 
     keep         to a forward: False where no backward follows, so that nothing need be saved
-    shadow       to a forward of an op that takes weights: the second input in bfloat16, as an
-                 optimizer keeps it, or None
+    shadow       to a forward: the second input in bfloat16, as an optimizer keeps it, or None
     needs        to a backward: for each input, whether its gradient is wanted
     out          to a backward: for each input, None or the array that its gradient is to be
                  written to, and which is then returned

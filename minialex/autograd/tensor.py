@@ -387,8 +387,28 @@ class Tensor(Operators, Exchange):
 
 
 def as_tensor(x: Any, like: Tensor | None = None) -> Tensor:
-    """Return `x` as a Tensor; a number takes device and type of `like` (see ``mixed_types.py``)."""
+    """Return `x` as a Tensor; a number takes device and type of `like` (see `as_tensors`)."""
     if isinstance(x, Tensor):
         return x
     number = None if like is None else as_number(x)
     return Tensor(x if like is None or number is None else number_like(number, like.array))
+
+
+def as_tensors(*xs: Any) -> tuple[Tensor, ...]:
+    """Return what an op takes side by side as Tensors whose types go together.
+
+    This is the one rule for mixed types. A number, be it Python's, a NumPy scalar or a NumPy array
+    of no axes, takes the type of the Tensor or array beside it; but a whole number beside booleans
+    is int64, a float beside whole numbers or booleans float32. Whole numbers and booleans then
+    take the type of the floats beside them. Two types of floats stay two, which ops refuse.
+    """
+    if {x.array.dtype.kind if isinstance(x, Tensor) else "" for x in xs} == {"f"}:
+        return xs
+    like = next((as_tensor(x) for x in xs if as_number(x) is None), None)
+    tensors = tuple([as_tensor(x, like) for x in xs])
+    floats = [t.dtype for t in tensors if arrays.is_floating(t.dtype)]
+    if len(floats) in (0, len(tensors)):
+        return tensors
+    return tuple(
+        t if arrays.is_floating(t.dtype) else Tensor(t.array.astype(floats[0])) for t in tensors
+    )

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from minialex import models, optim
-from minialex.arrays import Device, device_of, to_device
+from minialex.arrays import BFLOAT16, Device, device_of, to_device
 from minialex.autograd import (
     OPS,
     Tensor,
+    activation_dtype,
     implementation_for,
     no_grad,
     using,
@@ -180,7 +181,8 @@ def _step(model: models.AlexNet, x: Tensor, task: NetworkTask, implementation: U
 
     def run() -> Any:
         with implementation():
-            optimizer.refresh_shadow()
+            if activation_dtype(x.device) == BFLOAT16:
+                optimizer.refresh_shadow()
             optimizer.zero_grad()
             loss = cross_entropy(model(x), task.targets)
             loss.backward()

@@ -85,7 +85,7 @@ class Pair:
         both = there[self.forward], there[self.backward]
         if self.dtype != BFLOAT16:
             return both
-        forward, backward = (one.for_bfloat16() for one in both)
+        forward, backward = (one if "bfloat16" in one.dtypes else one.widened for one in both)
         return forward, backward
 
     def why_not(self) -> str:

@@ -25,7 +25,6 @@ import numpy.typing as npt
 from minialex import arrays
 from minialex.arrays import DIFFERENTIABLE, Array, Device, array_module, device_of, to_device
 from minialex.autograd import (
-    EVERY_TYPE,
     Cost,
     Gradients,
     Implementation,
@@ -107,21 +106,19 @@ def _to_back(gy: Array, saved: Saved, *, device: Device) -> Gradients:
     return (to_device(gy, saved[0]),)
 
 
-RESHAPE = Op(
-    "reshape", {"plain": Implementation(_reshape, _reshape_back, dtypes=EVERY_TYPE)}, _free
-)
-PERMUTE = Op(
-    "permute", {"plain": Implementation(_permute, _permute_back, dtypes=EVERY_TYPE)}, _free
-)
+_EVERY_TYPE: dict[str, Any] = {"dtypes": ("float32", "float64", "bfloat16")}
+
+RESHAPE = Op("reshape", {"plain": Implementation(_reshape, _reshape_back, **_EVERY_TYPE)}, _free)
+PERMUTE = Op("permute", {"plain": Implementation(_permute, _permute_back, **_EVERY_TYPE)}, _free)
 GETITEM = Op("getitem", {"plain": Implementation(_getitem, _getitem_back)}, _cost)
 CONCATENATE = Op("concatenate", {"plain": Implementation(_concatenate, _concatenate_back)}, _cost)
 ASTYPE = Op(
     "astype",
-    {"plain": Implementation(_astype, _astype_back, dtypes=EVERY_TYPE), "kernel": ASTYPE_KERNEL},
+    {"plain": Implementation(_astype, _astype_back, **_EVERY_TYPE), "kernel": ASTYPE_KERNEL},
     _cost,
     kernel="kernel",
 )
-TO = Op("to", {"plain": Implementation(_to, _to_back, dtypes=EVERY_TYPE)}, _cost)
+TO = Op("to", {"plain": Implementation(_to, _to_back, **_EVERY_TYPE)}, _cost)
 
 
 def reshape(x: Tensor, *shape: Any) -> Tensor:

@@ -7,8 +7,8 @@ from numbers import Integral
 from typing import Any, ClassVar
 
 from minialex import arrays
-from minialex.arrays import BFLOAT16, Array
-from minialex.autograd import Routine, Tensor, activation_dtype, implementation_for
+from minialex.arrays import Array
+from minialex.autograd import Routine, Tensor, implementation_for
 from minialex.autograd.clock import note_write
 from minialex.optim.arena import Arena
 from minialex.optim.param_groups import (
@@ -150,17 +150,10 @@ class Optimizer:
 
         Layers take it in place of rounding their weights, beside bfloat16 activations. From then on
         steps keep it so, but for parameters whose ``data`` anyone asks for: what was given away may
-        be written to at any time. It does nothing where activations are of another type
-        (`activation_dtype`), and there is none without kernels, as nothing takes it; nor has a copy
-        of the optimizer any, until it is asked for.
-
-        Raises
-        ------
-        MinialexError
-            If the precision is that of tensor cores, and there are none.
+        be written to at any time. Without kernels nothing takes it, and there is none; nor has a
+        copy of the optimizer any, until it is asked for.
         """
-        held = activation_dtype(arrays.device_of(self.arena.data))
-        if held == BFLOAT16 and self._update().writes_shadow:
+        if self._update().writes_shadow:
             self.arena.rebind()
             self.arena.refresh_shadow()
 

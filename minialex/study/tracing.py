@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from minialex.arrays import CPU, Array
+from minialex.arrays import BFLOAT16, CPU, Array
 from minialex.autograd import OPS
 from minialex.check import CASES, Case, Pair
 from minialex.check.case import generator
@@ -141,20 +142,33 @@ def trace(
 
 
 def passes(pair: Pair, case: Case) -> tuple[Callable[[], None], Callable[[], None]]:
-    """Return what runs the forward pass of a case, and what then runs its backward pass."""
-    inputs = pair.prepared(case.draw(pair.op.name))
+    """Return what runs the forward pass of a case, and what then runs its backward pass.
+
+    Where activations may be bfloat16 beside float32 weights, forward is run with such ones too, and
+    backward for the bias alone, which a kernel of its own is for.
+    """
+    drawn = case.draw(pair.op.name)
+    wanted = case.differentiable(drawn)
+    every = tuple(i in wanted for i in range(len(drawn)))
+    bias_alone = tuple(i == len(drawn) - 1 for i in range(len(drawn)))
+    runs = [(pair, every)]
+    if pair.op.takes_weights and _takes_bfloat16(pair) and drawn[-1] is not None:
+        runs.append((dataclasses.replace(pair, dtype=BFLOAT16), bias_alone))
     found: list[Any] = []
 
     def forward() -> None:
-        found[:] = pair.run(inputs, case.params)
+        found[:] = [one.run(one.prepared(drawn), case.params) for one, _ in runs]
 
     def backward() -> None:
-        y, saved = found
-        gy = generator(pair.op.name, case.name, "trace").standard_normal(y.shape).astype(y.dtype)
-        wanted = case.differentiable(inputs)
-        pair.vjp(gy, saved, case.params, tuple(i in wanted for i in range(len(inputs))))
+        for (one, needs), (y, saved) in zip(runs, found, strict=True):
+            rng = generator(pair.op.name, case.name, "trace")
+            one.vjp(rng.standard_normal(y.shape).astype(y.dtype), saved, case.params, needs)
 
     return forward, backward
+
+
+def _takes_bfloat16(pair: Pair) -> bool:
+    return pair.dtype == np.float32 and "bfloat16" in pair.implementations()[0].dtypes
 
 
 def _names(launches: Iterable[str]) -> list[str]:

@@ -16,8 +16,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from minialex import arrays, philox
-from minialex.arrays import Array, Device
-from minialex.autograd import Tensor, implementation_for
+from minialex.arrays import BFLOAT16, Array, Device
+from minialex.autograd import Tensor, activation_dtype, implementation_for
 from minialex.data import Batch
 from minialex.nn import Module
 from minialex.nn.utils import clip_grad_norm_
@@ -104,7 +104,8 @@ class TrainStep:
         """
         self._follow_host()
         self.state.fill_table(self.optimizer.steps, self._rates)
-        self.optimizer.refresh_shadow()
+        if activation_dtype(self.device) == BFLOAT16:
+            self.optimizer.refresh_shadow()
         # numbers that are not finite are looked for in the loss
         with np.errstate(all="ignore"):
             if self._graph is None:

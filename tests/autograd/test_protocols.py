@@ -79,8 +79,7 @@ def test_a_number_is_compared_in_the_type_of_the_tensor():
 
 
 def test_types_and_devices_are_compared_as_they_are_added():
-    words = r"equal: inputs of different types \(input 0 is float32, input 1 is float64\)"
-    with pytest.raises(TypeError, match=words):
+    with pytest.raises(TypeError, match=r"equal: inputs of different types \(float32, float64\)"):
         assert three() == Tensor(np.ones(3))
 
 

@@ -71,15 +71,6 @@ def test_a_misspelt_request_of_the_plain_forward_is_no_parameter_where_cost_name
         Op("double", {"plain": Implementation(asks, backward)}, lambda s, *, scale: Cost(1, 4))
 
 
-def test_a_shadow_is_refused_where_no_input_is_a_weight(make_op):
-    tiled = Implementation(lambda x, *, scale, shadow=None: (x, ()), backward)
-    words = "op 'double': forward of 'tiled' asks for 'shadow', which weights have: give Op"
-    with pytest.raises(ValueError, match=f"^{words}"):
-        make_op("double", forward, backward, tiled=tiled)
-    assert "double" not in OPS
-    assert "double" not in ROUTINES
-
-
 def test_what_takes_all_parameters_by_another_name_is_taken(make_op):
     tiled = Implementation(lambda x, **params: (x, ()), lambda gy, saved, *, needs, **params: (gy,))
     op = make_op("double", forward, backward, tiled=tiled)

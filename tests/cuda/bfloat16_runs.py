@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 
 from minialex import Tensor, optim
-from minialex.autograd import OPS, using
+from minialex.autograd import OPS
 from minialex.check import Verdict, kinds
 from minialex.check.kinds import Kind
 from minialex.check.suite import Pair
@@ -101,8 +101,7 @@ def shadow_is_current():
     rng = np.random.default_rng(7)
     params = [Tensor(rng.standard_normal(n).astype(F32), requires_grad=True) for n in (64, 7, 301)]
     optimizer = optim.RMSprop(params, lr=0.1, momentum=0.9)
-    with using(precision="bf16"):
-        optimizer.refresh_shadow()
+    optimizer.refresh_shadow()
     for p in params:
         p.grad = rng.standard_normal(p.shape).astype(F32)
     optimizer.step()

@@ -10,7 +10,7 @@ import pytest
 
 from minialex import reference
 from minialex.autograd import OPS
-from minialex.ops._cuda import main_loop, tiling
+from minialex.ops._cuda import tiling
 from minialex.ops.conv2d import cuda as conv2d_cuda
 
 RUNGS = ("naive", "tiled", "im2col", "implicit_gemm", "tf32x3")
@@ -98,9 +98,7 @@ def _in_parts(*, fix_up):
 def forced(rows, parts, fix_up):
     """Return what stands in for `tiling.plan_tiles` and splits every sum so, as far as it can."""
 
-    def plan_tiles(
-        M, N, K, *, batch_count, itemsize, max_split_k=64, loop=main_loop.DOUBLE_BUFFERED
-    ):
+    def plan_tiles(M, N, K, *, batch_count, itemsize, max_split_k=64, loop=tiling.DOUBLE_BUFFERED):
         steps = max(1, -(-K // loop.tile_k))
         split_k = min(parts, max_split_k, steps)
         fix_up_here = fix_up and split_k > 1

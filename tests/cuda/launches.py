@@ -16,7 +16,7 @@ import numpy as np
 
 from minialex import cuda, models, ops, optim
 from minialex.arrays import BFLOAT16, CPU
-from minialex.autograd import OPS, Tensor
+from minialex.autograd import OPS, Tensor, activation_dtype
 from minialex.bench.predicted_steps import MODES, using_mode
 from minialex.check import routines, suite
 from minialex.check.cases import CASES
@@ -82,6 +82,7 @@ def _launch_training_steps():
     images, targets = Tensor(np.zeros((32, 3, 227, 227), np.float32)), np.zeros(32, np.int64)
     for mode in MODES:
         with using_mode(mode):
-            optimizer.refresh_shadow()
+            if activation_dtype(CPU) == BFLOAT16:
+                optimizer.refresh_shadow()
             ops.cross_entropy(model(images), targets).backward()
         optimizer.step()

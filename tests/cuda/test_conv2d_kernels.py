@@ -9,7 +9,7 @@ import minialex.ops
 from minialex import Tensor, cuda, using
 from minialex.autograd import OPS
 from minialex.errors import MinialexError
-from minialex.ops._cuda import launching, main_loop, tiling
+from minialex.ops._cuda import launching, tiling
 from minialex.ops.conv2d import cuda as conv2d_cuda
 
 from .conv2d_runs import (
@@ -103,7 +103,7 @@ LARGE = Conv((1, 33, 13, 13), 132, (3, 3), padding=(1, 1))
 PLANS = [
     (rung, rows, *parts)
     for rung in ("im2col", "implicit_gemm", "tf32x3")
-    for rows in main_loop.THREAD_ROWS
+    for rows in tiling.THREAD_ROWS
     for parts in [(1, False), (3, False), (3, True)]
 ]
 DRAWN_PLANS = [plan for n, plan in enumerate(PLANS) if (n + n // 3 + n // 9) % 3 == 0]
@@ -127,7 +127,7 @@ def assert_right_by_plan(rung, rows, parts, fix_up, monkeypatch):
     assert emulation.launches["sum_partials<float, float>"] == apart
 
 
-@pytest.mark.parametrize("rows", main_loop.THREAD_ROWS)
+@pytest.mark.parametrize("rows", tiling.THREAD_ROWS)
 @pytest.mark.parametrize("rung", ["implicit_gemm", "tf32x3"])
 def test_parts_that_the_last_block_adds_up_are_checked(rung, rows, monkeypatch):
     """With groups and phases, where some tiles have no elements and some parts no terms."""
@@ -329,9 +329,9 @@ def test_im2col_refuses_an_image_whose_patches_are_too_many():
 @example(M=384, N=1728, K=21632, batch_count=1, itemsize=4)
 def test_a_plan_covers_the_product(M, N, K, batch_count, itemsize):
     plan = tiling.plan_tiles(M, N, K, batch_count=batch_count, itemsize=itemsize)
-    height, width = main_loop.tile_shape(plan.rows, itemsize)
+    height, width = tiling.tile_shape(plan.rows, itemsize)
     assert plan.tiles == -(-M // height) * -(-N // width)
-    assert plan.depth % main_loop.TILE_K == 0
+    assert plan.depth % tiling.TILE_K == 0
     assert (plan.split_k - 1) * plan.depth < max(K, 1) <= plan.split_k * plan.depth
     scratch = plan.split_k * M * N * batch_count * itemsize
     assert plan.split_k == 1 or scratch <= tiling.MAX_SCRATCH_BYTES
@@ -340,7 +340,7 @@ def test_a_plan_covers_the_product(M, N, K, batch_count, itemsize):
 def test_the_plan_that_the_module_shows():
     """AlexNet's second convolution, the gradient of its filters at batch 128."""
     plan = tiling.plan_tiles(192, 1600, 128 * 27 * 27, batch_count=1, itemsize=4)
-    assert main_loop.tile_shape(plan.rows, 4) == (64, 128)
+    assert tiling.tile_shape(plan.rows, 4) == (64, 128)
     assert (plan.tiles, plan.split_k, plan.depth, plan.fix_up) == (39, 16, 5832, False)
 
 

@@ -9,7 +9,6 @@ import pytest
 
 import minialex
 from minialex import cuda, ops
-from minialex.autograd import OPS
 from minialex.cuda.emulator import compiler
 from minialex.errors import MinialexError
 from tests.cuda.tools import kernel, line_of
@@ -202,28 +201,6 @@ def test_of_a_large_launch_some_blocks_are_counted_and_stand_for_all():
     assert y.sum() == (found.counted - 1) * 256 + 136
     assert y[:256].all()
     assert y[-136:].all()
-
-
-def test_where_some_blocks_are_counted_tensor_cores_multiply_nothing():
-    x, w = np.ones((160, 24), np.float32), np.ones((64, 24), np.float32)
-    forward = OPS["linear"].implementations["tf32x3"].forward
-
-    def counted_as(most):
-        with cuda.emulated("counted", max_blocks=most) as emulation:
-            y, _ = forward(x, w)
-        (found,) = emulation.counts
-        requests = {(a.file, a.line, a.memory, a.access): a.requests for a in found.memory}
-        requests |= {(a.file, a.line): a.requests for a in found.primitives}
-        return y, found, requests
-
-    y, whole, requests = counted_as(None)
-    assert (y == 24).all()
-    y, part, sampled = counted_as(whole.blocks - 1)
-    assert part.counted < part.blocks == whole.blocks
-    assert not y[:8].any()
-    assert sampled.keys() == requests.keys()
-    for place, number in requests.items():
-        assert abs(sampled[place] - number) <= 0.3 * number, place
 
 
 COLUMN_SUMS = """

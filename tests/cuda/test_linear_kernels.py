@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from minialex import Tensor, cuda, ops, using
 from minialex.errors import MinialexError
-from minialex.ops._cuda import launching, main_loop, tiling
+from minialex.ops._cuda import launching, tiling
 from minialex.ops.linear import cuda as linear_cuda
 
 from .conv2d_runs import forced, poisoned
@@ -57,7 +57,7 @@ def assert_right_anywhere(rung, R, O, I):
 
 
 @pytest.mark.parametrize(("parts", "fix_up"), [(1, False), (3, False), (3, True)])
-@pytest.mark.parametrize("rows", main_loop.THREAD_ROWS)
+@pytest.mark.parametrize("rows", tiling.THREAD_ROWS)
 @pytest.mark.parametrize("rung", ["register_blocked", "tf32x3"])
 def test_every_plan(rung, rows, parts, fix_up, monkeypatch):
     monkeypatch.setattr(linear_cuda, "plan_tiles", forced(rows, parts, fix_up))

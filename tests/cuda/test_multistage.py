@@ -15,10 +15,11 @@ from minialex import cuda
 from minialex.autograd import OPS
 from minialex.cuda import nvrtc
 from minialex.cuda.architectures import ARCHITECTURES, KIB
-from minialex.ops._cuda import launching, main_loop, tiling
-from minialex.ops.conv2d import multistage as conv2d
+from minialex.ops._cuda import launching, tiling
+from minialex.ops.conv2d import multistage
 from minialex.ops.conv2d.cuda import checked_shape
-from minialex.ops.linear import multistage as linear
+from minialex.ops.linear import bf16
+from minialex.ops.linear import cuda as linear_cuda
 from minialex.study.tensor_cores import round_to_bfloat16, round_to_tf32
 from tests.cuda import conv2d_runs, linear_runs, tools
 from tests.cuda.bfloat16_runs import BFLOAT16, CONV2D, LINEAR, assert_rounded_once, two_runs
@@ -34,7 +35,7 @@ RESERVED = KIB
 
 @pytest.fixture(scope="module", autouse=True)
 def poison():
-    with poisoned(linear, conv2d, tiling, launching):
+    with poisoned(linear_cuda, bf16, multistage, tiling, launching):
         yield
 
 
@@ -63,6 +64,10 @@ SIZES = {
     "some rows in whole chunks": (9, 36, 41),
     "all rows in whole chunks": (40, 132, 100),
 }
+
+
+def linear_module(rung):
+    return bf16 if rung == BF16 else linear_cuda
 
 
 def assert_linear(rung, arrays, got):
@@ -111,7 +116,7 @@ def test_linear_by_every_plan(rung, rows, parts, fix_up, monkeypatch):
 
 
 def assert_linear_by_plan(rung, rows, parts, fix_up, monkeypatch):
-    monkeypatch.setattr(linear, "plan_tiles", forced(rows, parts, fix_up))
+    monkeypatch.setattr(linear_module(rung), "plan_tiles", forced(rows, parts, fix_up))
     arrays = linear_runs.draw(131, 260, 136, F32)
     with cuda.emulated() as emulation:
         got = linear_runs.results(rung, *arrays)
@@ -127,7 +132,7 @@ def test_rounded_rows(name, names):
     x, w, _, gy = linear_runs.draw(R, O, I, F32)
     arrays = {name: array for name, array in {"x": x, "w": w, "gy": gy}.items() if name in names}
     with cuda.emulated("checked") as emulation:
-        found = linear.rounded_rows((R, O, I), **arrays)
+        found = bf16.rounded_rows((R, O, I), **arrays)
     assert emulation.launches.total() == 1
     assert set(found) == set(arrays)
     for name, array in arrays.items():
@@ -177,7 +182,7 @@ def test_conv2d_by_every_plan(rung, rows, parts, fix_up, monkeypatch):
 
 
 def assert_conv_by_plan(rung, rows, parts, fix_up, monkeypatch):
-    monkeypatch.setattr(conv2d, "plan_tiles", forced(rows, parts, fix_up))
+    monkeypatch.setattr(multistage, "plan_tiles", forced(rows, parts, fix_up))
     case = CONVOLUTIONS["several tiles"]
     with cuda.emulated() as emulation:
         got = conv2d_runs.results(case, rung, F32)
@@ -196,23 +201,23 @@ REWRITTEN = {
 
 @pytest.mark.parametrize("names", ["x w", "gy x w", "gy x", "gy w"])
 @pytest.mark.parametrize("case", REWRITTEN)
-@pytest.mark.parametrize("rung", [conv2d.TF32X3, conv2d.TF32, conv2d.BF16])
+@pytest.mark.parametrize("rung", [multistage.TF32X3, multistage.TF32, multistage.BF16])
 def test_channels_last(case, names, rung):
     x, w, _, gy = REWRITTEN[case].draw(F32)
     groups = REWRITTEN[case].params.get("groups", 1)
     arrays = {name: array for name, array in {"x": x, "w": w, "gy": gy}.items() if name in names}
     s = checked_shape(x, w, **REWRITTEN[case].params)
     with cuda.emulated("checked") as emulation:
-        found = conv2d.channels_last(s, rung, **arrays)
+        found = multistage.channels_last(s, rung, **arrays)
     assert emulation.launches.total() == 1
     assert set(found) == set(arrays)
     for name, array in arrays.items():
         G = 1 if name == "w" else groups
         B, C, P = len(array), array.shape[1] // G, array.shape[2] * array.shape[3]
         wanted = rounded(rung.name, array).reshape(B, G, C, P).transpose(0, 3, 1, 2)
-        if rung is conv2d.BF16:
+        if rung is multistage.BF16:
             wanted = bits_of_bfloat16(wanted)
-        chunk = 8 if rung is conv2d.BF16 else 4
+        chunk = 8 if rung is multistage.BF16 else 4
         assert found[name].shape == (B, P, G, -(-C // chunk) * chunk)
         assert (found[name][..., :C] == wanted).all()
         assert not found[name][..., C:].any()
@@ -243,7 +248,7 @@ def test_linear_of_bfloat16_by_every_plan(rows, parts, fix_up, monkeypatch):
 
 
 def assert_linear_of_bfloat16_by_plan(rows, parts, fix_up, monkeypatch):
-    monkeypatch.setattr(linear, "plan_tiles", forced(rows, parts, fix_up))
+    monkeypatch.setattr(bf16, "plan_tiles", forced(rows, parts, fix_up))
     with cuda.emulated() as emulation:
         assert_rounded_once(*two_runs(LINEAR, linear_runs.draw(70, 132, 136, F32)))
     apart = parts > 1 and not fix_up
@@ -267,7 +272,7 @@ def test_rounded_rows_of_bfloat16(name):
     R, O, I = SIZES[name]
     x, w, _, gy = linear_runs.draw(R, O, I, F32)
     with cuda.emulated("checked"):
-        found = linear.rounded_rows((R, O, I), x=x.astype(BFLOAT16), w=w, gy=gy.astype(BFLOAT16))
+        found = bf16.rounded_rows((R, O, I), x=x.astype(BFLOAT16), w=w, gy=gy.astype(BFLOAT16))
     for name, array in {"x": x, "w": w, "gy": gy}.items():
         rows, columns = array.shape
         assert found[name].shape == (rows, -(-columns // 8) * 8)
@@ -313,7 +318,7 @@ def test_conv2d_of_bfloat16_by_every_plan(rows, parts, fix_up, monkeypatch):
 
 
 def assert_conv_of_bfloat16_by_plan(rows, parts, fix_up, monkeypatch):
-    monkeypatch.setattr(conv2d, "plan_tiles", forced(rows, parts, fix_up))
+    monkeypatch.setattr(multistage, "plan_tiles", forced(rows, parts, fix_up))
     case = Conv((2, 34, 7, 6), 20, (3, 2), (1, 2), (1, 1), groups=2)
     with cuda.emulated() as emulation:
         assert_rounded_once(*two_runs(CONV2D, case.draw(F32), **case.params))
@@ -374,9 +379,9 @@ def test_channels_last_of_bfloat16(case):
         some = {name: given[name] for name in names}
         numbers = {name: array.astype(F32) for name, array in some.items()}
         with cuda.emulated("checked") as emulation:
-            found = conv2d.channels_last(s, conv2d.BF16, **some)
+            found = multistage.channels_last(s, multistage.BF16, **some)
             assert emulation.launches.total() == 1
-            wanted = conv2d.channels_last(s, conv2d.BF16, **numbers)
+            wanted = multistage.channels_last(s, multistage.BF16, **numbers)
         assert set(found) == set(names)
         for name in names:
             np.testing.assert_array_equal(found[name], wanted[name])
@@ -414,11 +419,11 @@ def assert_the_same_bits(few, many):
 
 @pytest.mark.parametrize("name", TENSOR_CORES)
 @pytest.mark.parametrize("rung", [FP32, BF16])
-@pytest.mark.parametrize("rows", main_loop.THREAD_ROWS)
+@pytest.mark.parametrize("rows", tiling.THREAD_ROWS)
 def test_the_stages_of_two_blocks_fit_and_no_more_than_four_are_taken(rows, rung, name):
-    architecture, itemsize = ARCHITECTURES[name], main_loop.STAGE_ARITHMETICS[rung].itemsize
-    stages = main_loop.num_stages(architecture.capability, itemsize)
-    one = main_loop.stages_bytes(rows, architecture.capability, rung)
+    architecture, itemsize = ARCHITECTURES[name], tiling.STAGE_ARITHMETICS[rung].itemsize
+    stages = tiling.num_stages(architecture.capability, itemsize)
+    one = tiling.stages_bytes(rows, architecture.capability, rung)
     # the Coords of each stage, with a gap after every eighth, and a little beside them
     coords = 16 * 72 // itemsize
     static = coords * stages + 128
@@ -441,11 +446,11 @@ def test_a_kernel_has_as_many_stages_as_memory_is_asked_for(rung, name, monkeypa
 def assert_one_stage_less_is_too_little(rung, name, monkeypatch):
     """One stage less is too little memory, which the emulator says."""
     arrays = linear_runs.draw(8, 8, 100, F32)
-    itemsize = main_loop.STAGE_ARITHMETICS[rung].itemsize
-    stages = main_loop.num_stages(ARCHITECTURES[name].capability, itemsize)
+    itemsize = tiling.STAGE_ARITHMETICS[rung].itemsize
+    stages = tiling.num_stages(ARCHITECTURES[name].capability, itemsize)
     with cuda.emulated("checked", architecture=name):
         linear_runs.results(rung, *arrays)
-        monkeypatch.setattr(main_loop, "num_stages", lambda *_: stages - 1)
+        monkeypatch.setattr(tiling, "num_stages", lambda *_: stages - 1)
         with pytest.raises(cuda.EmulationError) as caught:
             linear_runs.results(rung, *arrays)
     assert caught.value.kind == "out-of-bounds"
@@ -460,13 +465,13 @@ def test_the_compiler_sees_as_many_stages_as_the_host_has(rung, capability):
 def assert_stages_seen(rung, capability):
     """The memory that Coords take says how many there are."""
     file = "conv2d_bf16.cu" if rung == BF16 else "conv2d_multistage.cu"
-    itemsize = main_loop.STAGE_ARITHMETICS[rung].itemsize
+    itemsize = tiling.STAGE_ARITHMETICS[rung].itemsize
     (usage,) = nvrtc.usage(file, f"sm_{capability}", [instance("conv2d_forward", rung, 4)])
-    assert usage.shared // (16 * 72 // itemsize) == main_loop.num_stages(capability, itemsize)
+    assert usage.shared // (16 * 72 // itemsize) == tiling.num_stages(capability, itemsize)
 
 
 MAIN_LOOP = {"stage_panels.cuh", "async_copy.cuh", "vectors.cuh"}
-COUNTED = list(itertools.product(["linear", "conv2d"], [FP32, BF16], main_loop.THREAD_ROWS))
+COUNTED = list(itertools.product(["linear", "conv2d"], [FP32, BF16], tiling.THREAD_ROWS))
 DRAWN_COUNTED = [("linear", BF16, 4), ("conv2d", FP32, 4)]
 
 
@@ -476,7 +481,7 @@ def test_no_bank_conflicts_and_no_sector_too_many(op, rung, rows, monkeypatch):
 
 
 def assert_no_conflict_and_no_sector_too_many(op, rung, rows, monkeypatch):
-    module = linear if op == "linear" else conv2d
+    module = linear_module(rung) if op == "linear" else multistage
     monkeypatch.setattr(module, "plan_tiles", forced(rows, 1, False))
     with cuda.emulated("counted") as emulation:
         if op == "linear":

@@ -20,8 +20,8 @@ import numpy as np
 
 import minialex
 from minialex import arrays, ops, optim
-from minialex.arrays import CPU, Array, Device
-from minialex.autograd import OPS, Tensor
+from minialex.arrays import BFLOAT16, CPU, Array, Device
+from minialex.autograd import OPS, Tensor, activation_dtype
 from minialex.bench import cached_networks, ceilings, machine
 from minialex.bench.clock import Clock, clock_for
 from minialex.bench.layers import Layer, draw, layers
@@ -155,7 +155,8 @@ class Training:
 
     def gradients(self) -> Tensor:
         """Run forward and backward and return the loss."""
-        self.optimizer.refresh_shadow()
+        if activation_dtype(self.x.device) == BFLOAT16:
+            self.optimizer.refresh_shadow()
         self.optimizer.zero_grad()
         loss = ops.cross_entropy(self.model(self.x), self.targets)
         loss.backward()

@@ -1,6 +1,5 @@
 """The bfloat16 shadow of parameters: current after each step, and gone where it might not be."""
 
-import contextlib
 import copy
 
 import numpy as np
@@ -8,7 +7,6 @@ import pytest
 
 from minialex import Tensor, cuda, ops, optim
 from minialex.arrays import BFLOAT16
-from minialex.autograd import using
 
 KINDS = {
     "RMSprop": {"momentum": 0.9, "centered": True},
@@ -16,13 +14,6 @@ KINDS = {
     "Adam": {},
 }
 SIZES = (7,), (16, 3), (5,)
-
-
-@contextlib.contextmanager
-def emulated(*mode):
-    """Have kernels run, and activations in bfloat16."""
-    with cuda.emulated(*mode), using(precision="bf16"):
-        yield
 
 
 def parameters(dtype=np.float32):
@@ -47,7 +38,7 @@ def assert_current(params):
 def test_kernels_write_it_with_the_step(kind, dtype):
     """The vectors of a parameter of 48, the numbers of one of 5; one without a gradient stays."""
     params = parameters(dtype)
-    with emulated("checked"):
+    with cuda.emulated("checked"):
         optimizer = getattr(optim, kind)(params, lr=0.5, **KINDS[kind])
         optimizer.refresh_shadow()
         before = [p.shadow.copy() for p in params]
@@ -63,7 +54,7 @@ def test_kernels_write_it_with_the_step(kind, dtype):
 def test_without_one_a_step_changes_the_parameters_as_with_it(kind):
     def stepped(*, shadow):
         params = parameters()
-        with emulated():
+        with cuda.emulated():
             optimizer = getattr(optim, kind)(params, lr=0.5, **KINDS[kind])
             if shadow:
                 optimizer.refresh_shadow()
@@ -76,7 +67,7 @@ def test_without_one_a_step_changes_the_parameters_as_with_it(kind):
 
 def held():
     params = parameters()
-    with emulated():
+    with cuda.emulated():
         optimizer = optim.SGD(params, lr=1)
         optimizer.refresh_shadow()
     return params, optimizer
@@ -101,11 +92,11 @@ def test_it_is_gone_where_numbers_may_have_changed(change):
     change(params[1])
     assert params[1].shadow is None
     assert_current([params[0], params[2]])
-    with emulated():
+    with cuda.emulated():
         optimizer.refresh_shadow()
     # what others may still write to has none
     assert (params[1].shadow is None) == params[1].is_exposed == (change is not noted)
-    with emulated():
+    with cuda.emulated():
         optim.SGD(params, lr=1).refresh_shadow()
     assert_current(params)
     assert (params[1].shadow == 3).all()
@@ -119,17 +110,10 @@ def test_looking_at_a_parameter_keeps_it():
     assert_current([p])
 
 
-def test_where_activations_are_float32_there_is_none():
+def test_where_no_kernels_run_there_is_none():
     params = parameters()
-    with cuda.emulated(), using(precision="tf32"):
-        optim.SGD(params, lr=1).refresh_shadow()
-    assert [p.shadow for p in params] == [None] * 3
-
-
-def test_where_no_kernels_write_it_there_is_none():
-    params = parameters()
-    with emulated(), using(sgd="plain"):
-        optim.SGD(params, lr=1).refresh_shadow()
+    optimizer = optim.SGD(params, lr=1)
+    optimizer.refresh_shadow()
     assert [p.shadow for p in params] == [None] * 3
     params, optimizer = held()
     set_gradients(params[:1])
@@ -143,7 +127,7 @@ def test_copies_have_none_of_their_own_till_it_is_asked_for():
     _, optimizer = held()
     twin = copy.deepcopy(optimizer)
     assert [p.shadow for p in twin.params] == [None] * 3
-    with emulated():
+    with cuda.emulated():
         twin.refresh_shadow()
     assert_current(twin.params)
     assert not np.shares_memory(twin.params[0].shadow, optimizer.params[0].shadow)
@@ -157,7 +141,7 @@ def test_a_graph_of_before_the_step_gives_no_gradients():
     y = ops.linear(x, params[1])
     y.node.saved = (shadow, *y.node.saved)
     set_gradients(params)
-    with emulated():
+    with cuda.emulated():
         optimizer.step()
     y.node.saved = y.node.saved[:1]
     with pytest.raises(RuntimeError, match="was written to after the forward pass"):
@@ -182,7 +166,7 @@ def test_what_was_given_away_may_be_written_to_at_any_time(way, when):
     if when == "before":
         optimizer = optim.SGD(params, lr=1)
         array = GIVEN_AWAY[way](params[1])
-    with emulated():
+    with cuda.emulated():
         optimizer.refresh_shadow()
         if when == "after":
             array = GIVEN_AWAY[way](params[1])
@@ -203,7 +187,7 @@ def test_looking_at_the_weights_does_not_take_the_shadow_from_saved_arrays():
     """The shadow that forward has saved is written to by the step, though data was looked at."""
     p = Tensor(np.ones((16, 16), np.float32), requires_grad=True)
     x = Tensor(np.ones((2, 16), np.float32)).astype("bfloat16").requires_grad_()
-    with emulated():
+    with cuda.emulated():
         optimizer = optim.SGD([p], lr=0.5)
         optimizer.refresh_shadow()
         y = ops.linear(x, p)
@@ -231,6 +215,6 @@ def test_a_step_that_fails_leaves_no_shadow_of_before(monkeypatch):
         raise MemoryError
 
     monkeypatch.setattr(optimizer.arena, "add_state", fail)
-    with emulated(), pytest.raises(MemoryError):
+    with cuda.emulated(), pytest.raises(MemoryError):
         optimizer.step()
     assert [p.shadow for p in params] == [None] * 3

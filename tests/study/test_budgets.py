@@ -149,43 +149,6 @@ def test_an_edit_shows_as_a_line_of_that_kernel(small):
     ]
 
 
-PRODUCTS = {"multistage_tf32x3": 3, "multistage_tf32": 1, "bf16": 1}
-STEPS = {"multistage_tf32x3": 1, "multistage_tf32": 2, "bf16": 2}
-
-
-def least_of_a_stage(rung, takes):
-    """Return how many instructions no version of a stage does without, both panels along k."""
-    products, loads = takes["HMMA"], takes["LDSM"]
-    # four sums of each HMMA whose terms stay inside, and three instructions to split a word
-    promotions = products * 4 // (PRODUCTS[rung] * STEPS[rung])
-    splits = 3 * 4 * loads if PRODUCTS[rung] == 3 else 0
-    # beside copies and their group: a wait, a barrier, a branch
-    return products + promotions + splits + loads + takes["LDGSTS"] + 4
-
-
-@pytest.mark.parametrize("version", KEPT)
-@pytest.mark.parametrize(
-    ("kernel", "rung", "most"),
-    [
-        ("linear_forward_bf16<16, float>", "bf16", 1.3),
-        ("conv2d_forward_multistage_tf32x3<16>", "multistage_tf32x3", 1.3),
-        # every branch is counted: of a block's four warps one looks for what the next stage copies
-        ("conv2d_forward_bf16<16, float>", "bf16", 1.85),
-        ("conv2d_forward_multistage_tf32<16>", "multistage_tf32", 1.85),
-    ],
-)
-def test_a_stage_of_the_multistage_products_takes_few_instructions(kernel, rung, most, version):
-    (said,) = [
-        budgets.numbers(said)
-        for v, _, name, architecture, said in every_line()
-        if (v, name, architecture) == (version, kernel, "sm_90")
-    ]
-    assert said["LDGSTS"]
-    assert said["LDSM"]
-    assert "LDS" not in said
-    assert said["loop"] <= most * least_of_a_stage(rung, said)
-
-
 @pytest.mark.parametrize("words", [["--chekc"], ["--check", "12.9"]])
 def test_words_that_are_none_of_its_own(words, capsys, tmp_path):
     assert budgets.main(words, tmp_path) == 2

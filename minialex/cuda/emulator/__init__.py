@@ -148,8 +148,7 @@ def emulated(
         alone or with the index of an element, counted through the array or one on each axis.
     max_blocks : int, optional
         How many blocks of a launch run where it is counted: the first and the last along each axis
-        of the grid, and some between. None for all. Where not all run at once, results are not
-        whole, and tensor cores multiply nothing.
+        of the grid, and some between. None for all.
     resident_blocks : callable
         Where launches are counted, says of each how many of its blocks a multiprocessor holds at a
         time, and so share an L1 cache. None, and the default: as many as threads and shared memory

@@ -32,7 +32,7 @@ _RUNTIME = _HERE / "runtime"
 _FAST = ("-O2",)
 # The sanitizer's library is not linked: the runtime has hooks of its own.
 # In DWARF 5 addr2line 2.40 takes the first file of a table of lines for another.
-_CHECKED = ("-O1", "-gdwarf-4", "-g1", "-fsanitize=thread", "-DEMU_CHECKED")
+_CHECKED = ("-O1", "-g", "-gdwarf-4", "-fsanitize=thread", "-DEMU_CHECKED")
 # An index beyond an array as it is declared, and divisions without a result.
 _UNDEFINED = ("-fsanitize=integer-divide-by-zero", "-fno-sanitize-recover=all")
 # What stands last counts: loops whose text says so are unrolled before their blocks are noted.

@@ -152,7 +152,6 @@ class TensorCores(c.Structure):
         ("group_bytes", c.c_int),
         ("extra_bits", c.c_int),
         ("least_exponent", c.c_int),
-        ("idle", c.c_int),
     )
 
 

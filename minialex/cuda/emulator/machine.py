@@ -9,7 +9,7 @@ import dataclasses
 import math
 import signal
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -152,7 +152,7 @@ def run(task: EmulatedLaunch) -> Recording | Counts | None:
         failed, sample, found = _run_sample(launch, task, compiled)
     else:
         if task.max_blocks is not None:
-            memory.append(_choose(launch, task, Sample(task.plan.grid, task.max_blocks).weights()))
+            memory.append(_choose(launch, Sample(task.plan.grid, task.max_blocks).weights()))
         failed = _emulate(launch, compiled)
     # What the launch points to has to live until here.
     del memory
@@ -312,7 +312,7 @@ def _run_sample(
     every: list[Tallies] = []
     while True:
         weights = sample.weights()
-        chosen = _choose(launch, task, weights, work)
+        chosen = _choose(launch, [block for block in weights if block not in work])
         tallies = np.zeros(MAX_TALLIES, TALLY)
         launch.tallies = ctypes.cast(address_of(tallies), ctypes.POINTER(interface.Tally))
         launch.tally_count, launch.tally_capacity = 0, MAX_TALLIES
@@ -331,15 +331,10 @@ def _standard_error(sample: Sample, found: Tallies, grid: Dim3) -> float:
 
 
 def _choose(
-    launch: interface.Launch,
-    task: EmulatedLaunch,
-    blocks: Collection[int],
-    done: Collection[int] = (),
+    launch: interface.Launch, blocks: Iterable[int]
 ) -> np.ndarray[Any, np.dtype[np.uint64]]:
-    """Tell the runtime which blocks to run, those that are `done` left out; return its memory."""
-    chosen = np.array([block for block in blocks if block not in done], np.uint64)
-    # results that are not whole are of no use, and most of the time would go into products
-    launch.tensor_cores.idle = int(len(chosen) < math.prod(task.plan.grid))
+    """Tell the runtime which blocks to run; return the memory for it."""
+    chosen = np.array(list(blocks), np.uint64)
     launch.chosen, launch.chosen_count = address_of(chosen), len(chosen)
     return chosen
 

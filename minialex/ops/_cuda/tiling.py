@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import functools
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -33,14 +34,13 @@ import numpy as np
 
 from minialex import cuda
 from minialex.arrays import Array, address_of, array_module, device_of, on_device
-from minialex.ops._cuda.main_loop import (
-    DOUBLE_BUFFERED,
-    SCHEDULERS,
-    THREAD_ROWS,
-    WARP_THREADS,
-    MainLoop,
-    tile_shape,
-)
+
+TILE_K = 8
+"""How many terms of its sums a block takes in at a time: as in ``panel_product.cuh``."""
+
+THREAD_COLUMNS = 16
+THREAD_ROWS = (4, 8, 16)
+"""How many columns of threads a block has, and how many rows it may have."""
 
 SPLIT_K = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 """Into how many parts a sum may be split."""
@@ -48,8 +48,10 @@ SPLIT_K = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 MAX_SCRATCH_BYTES = 64 << 20
 """How much memory parts, or the patches of a block of images, may take: about the L2 cache."""
 
-# Of an H100, by its datasheet: multiprocessors, and what one more launch costs in clocks.
+# Of an H100, by its datasheet: multiprocessors, instructions per clock on each, and what one more
+# launch costs in clocks.
 MULTIPROCESSORS = 132
+INSTRUCTIONS_PER_CLOCK = 128
 LAUNCH_CLOCKS = 5000
 # Of its L2 cache: bytes per clock to one multiprocessor and to all at once, and how long an answer
 # takes. A fix-up begins with three of them: the last stores, the fence and the counter.
@@ -59,14 +61,142 @@ L2_LATENCY_CLOCKS = 300
 ARRIVAL_CLOCKS = 3 * L2_LATENCY_CLOCKS
 # How long a number takes to come from memory.
 DRAM_LATENCY_CLOCKS = 700
+INSTRUCTIONS_PER_FETCH = 8
+"""What it takes to fetch one number into shared memory."""
 PROLOGUE_STEPS = 4
 """How many steps take as long as the start and the end of a block."""
+
+# How many products a clock brings by mma.sync on TF32 numbers: 62 % of the most there are, 1024.
+TENSOR_PRODUCTS_PER_CLOCK = 635
+
+# Of multistage_product.cuh: the bytes of a copy and of a line of a stage, the stages at most, and
+# by `TilePlan.rows` a block's threads and the blocks that a multiprocessor holds.
+CHUNK_BYTES = 16
+LINE_BYTES = 64
+MAX_STAGES = 4
+STAGE_THREADS = {4: 64, 8: 64, 16: 128}
+STAGE_BLOCKS = {4: 4, 8: 4, 16: 2}
+SCHEDULERS, WARP_THREADS = 4, 32
 
 WORKSPACE = ("partials", "arrived")
 BIAS_GRADIENT = ("gb", "gb_partials", "gb_arrived")
 """Pointers that kernels take, and that may be null: where there is one part, or no bias."""
 
 _sum_partials_kernel = cuda.kernel("sum_partials.cu", "sum_partials", optional=("b",))
+
+
+@dataclass(frozen=True, eq=False)
+class MainLoop:
+    """How a kernel goes through the terms of its sums, and how fast.
+
+    Attributes
+    ----------
+    tile_k : int
+        How many terms of its sums a block takes in at a time.
+    threads : dict
+        Of a block, by `TilePlan.rows`, as are those that follow.
+    resident_blocks : dict
+        How many blocks a multiprocessor holds, which wait for memory side by side.
+    step_clocks : dict
+        What a step takes of a multiprocessor, if nothing waits for memory; of floats.
+    steps_in_flight : int
+        How many steps' numbers are on their way from memory at a time.
+    """
+
+    tile_k: int
+    threads: Mapping[int, int]
+    resident_blocks: Mapping[int, int]
+    step_clocks: Mapping[int, float]
+    steps_in_flight: int
+
+
+def tile_shape(rows: int, itemsize: int) -> tuple[int, int]:
+    """Return a tile's rows and columns: of each, as many as two 16-byte vectors hold a thread."""
+    per_thread = 2 * (16 // itemsize)
+    return rows * per_thread, THREAD_COLUMNS * per_thread
+
+
+def _double_buffered_clocks(rows: int) -> float:
+    height, width = tile_shape(rows, 4)
+    fetches = (height + width) * INSTRUCTIONS_PER_FETCH
+    return TILE_K * (height * width + fetches) / INSTRUCTIONS_PER_CLOCK
+
+
+DOUBLE_BUFFERED = MainLoop(
+    TILE_K,
+    {rows: rows * THREAD_COLUMNS for rows in THREAD_ROWS},
+    {4: 6, 8: 3, 16: 2},
+    {rows: _double_buffered_clocks(rows) for rows in THREAD_ROWS},
+    1,
+)
+"""That of ``panel_product.cuh``, with `resident_blocks` as in the kernels."""
+
+
+@dataclass(frozen=True)
+class StageArithmetic:
+    """What ``multistage_product.cuh`` multiplies.
+
+    Attributes
+    ----------
+    itemsize : int
+        Bytes of a number in its panels.
+    products : float
+        How many products of TF32 numbers take as long as one of its.
+    slots : dict
+        How many instructions a warp issues for a stage, by `TilePlan.rows`: counted in sm_90's
+        machine code, the mean of conv2d's three.
+    """
+
+    itemsize: int
+    products: float
+    slots: Mapping[int, int]
+
+
+STAGE_ARITHMETICS = {
+    "multistage_tf32x3": StageArithmetic(4, 3, {4: 640, 8: 1005, 16: 940}),
+    "multistage_tf32": StageArithmetic(4, 1, {4: 380, 8: 535, 16: 480}),
+    "bf16": StageArithmetic(2, 0.5, {4: 375, 8: 515, 16: 450}),
+}
+"""By rung."""
+
+
+@functools.cache
+def multistage(rung: str) -> MainLoop:
+    """Return that of ``multistage_product.cuh``, for one of `STAGE_ARITHMETICS`."""
+    clocks = {rows: _multistage_clocks(rows, STAGE_ARITHMETICS[rung]) for rows in THREAD_ROWS}
+    terms = LINE_BYTES // STAGE_ARITHMETICS[rung].itemsize
+    return MainLoop(terms, STAGE_THREADS, STAGE_BLOCKS, clocks, MAX_STAGES - 2)
+
+
+def _multistage_clocks(rows: int, one: StageArithmetic) -> float:
+    """Return what the part of a multiprocessor that has most to do takes for a stage of a block."""
+    (height, width), warps = tile_shape(rows, 4), STAGE_THREADS[rows] // WARP_THREADS
+    products = height * width * LINE_BYTES // one.itemsize * one.products
+    issuing = one.slots[rows] * warps / SCHEDULERS
+    # 128 bytes at a time: a copy takes three passes of L1 and shared memory, a load of a warp one
+    lines = 3 * (height + width) + warps * (min(height, 64) + 64)
+    return max(products / TENSOR_PRODUCTS_PER_CLOCK, issuing, lines * LINE_BYTES / 128)
+
+
+def padded(count: int, chunk: int) -> int:
+    """Return `count`, and as many more as whole chunks take."""
+    return -(-count // chunk) * chunk
+
+
+def num_stages(capability: int, itemsize: int) -> int:
+    """Return how many stages ``multistage_product.cuh`` has on a GPU (`cuda.capability`).
+
+    As many as two blocks on a multiprocessor have shared memory for, four at most; `itemsize` is
+    that of a `StageArithmetic`.
+    """
+    has_little = capability in (86, 89) or capability >= 120
+    return MAX_STAGES if not has_little else 2 if itemsize == 2 else 3
+
+
+def stages_bytes(rows: int, capability: int, rung: str) -> int:
+    """Return the shared memory that a block with so many `rows` of threads has its stages in."""
+    stages = num_stages(capability, STAGE_ARITHMETICS[rung].itemsize)
+    return stages * sum(tile_shape(rows, 4)) * LINE_BYTES
 
 
 class TilePlan(NamedTuple):

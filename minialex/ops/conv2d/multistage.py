@@ -26,15 +26,17 @@ from minialex import cuda
 from minialex.arrays import Array, array_module, device_of
 from minialex.autograd import Gradients, Implementation
 from minialex.ops._cuda import launching
-from minialex.ops._cuda.astype import as_float32
 from minialex.ops._cuda.launching import check_counts, contiguous, gradients
-from minialex.ops._cuda.main_loop import CHUNK_BYTES, multistage, padded, stages_bytes
 from minialex.ops._cuda.tiling import (
     BIAS_GRADIENT,
+    CHUNK_BYTES,
     WORKSPACE,
     TilePlan,
     launch_product,
+    multistage,
+    padded,
     plan_tiles,
+    stages_bytes,
 )
 from minialex.ops.conv2d.cuda import (
     bias_gradient_plan,
@@ -52,10 +54,11 @@ _channels_last = cuda.kernel("conv2d_channels_last.cu", "conv2d_channels_last", 
 _channels_last_bf16 = cuda.kernel(
     "conv2d_channels_last.cu", "conv2d_channels_last_bf16", optional=_OPTIONAL
 )
+_bias_gradient_bf16 = cuda.kernel("conv2d_bf16.cu", "conv2d_bias_gradient_bf16", optional=WORKSPACE)
 
 
 @dataclass(frozen=True)
-class ConvRung:
+class Rung:
     """What tells the rungs apart.
 
     Attributes
@@ -79,14 +82,14 @@ class ConvRung:
         return padded(channels, CHUNK_BYTES // np.dtype(self.dtype).itemsize)
 
 
-TF32X3 = ConvRung("multistage_tf32x3", rewriting={"ROUND": 0})
-TF32 = ConvRung("multistage_tf32", rewriting={"ROUND": 1})
-BF16 = ConvRung("bf16", "conv2d_bf16.cu", np.uint16)
+TF32X3 = Rung("multistage_tf32x3", rewriting={"ROUND": 0})
+TF32 = Rung("multistage_tf32", rewriting={"ROUND": 1})
+BF16 = Rung("bf16", "conv2d_bf16.cu", np.uint16)
 
 
 def channels_last(
     s: ConvShape,
-    rung: ConvRung,
+    rung: Rung,
     *,
     x: Array | None = None,
     w: Array | None = None,
@@ -97,7 +100,7 @@ def channels_last(
     Parameters
     ----------
     s : ConvShape
-    rung : ConvRung
+    rung : Rung
         Whose numbers they become.
     x, w, gy : Array, float32, optional
         x and gy may be bfloat16 for `BF16`.
@@ -138,7 +141,15 @@ def channels_last(
     return found
 
 
-def _implementation(rung: ConvRung, **traits: Any) -> Implementation:
+def _launch_bias_gradient(gy: Array, gb: Array, s: ConvShape, threads: int) -> None:
+    if gy.dtype.name == "bfloat16":
+        sizes = s.N, s.O, s.P
+        bias_gradient_plan(gb, s).launch(_bias_gradient_bf16, threads, gy, *sizes)
+    else:
+        launch_bias_gradient(gy, gb, s, threads)
+
+
+def _implementation(rung: Rung, **traits: Any) -> Implementation:
     """Return it as an implementation of the op; `traits` are keywords of `Implementation`."""
     name, file, loop = rung.name, rung.file, multistage(rung.name)
     forward_kernel = cuda.kernel(file, f"conv2d_forward_{name}", optional=("b", *WORKSPACE))
@@ -195,7 +206,7 @@ def _implementation(rung: ConvRung, **traits: Any) -> Implementation:
                 launch(weight_kernel, tiles, s.groups, arrays, gw, s, bias_gradient=sums)
             elif gb is not None:
                 # as many threads as within the launch of a weight gradient, for the same bits
-                launch_bias_gradient(as_float32(gy), gb, s, tiles.threads)
+                _launch_bias_gradient(gy, gb, s, tiles.threads)
             if gx is not None:
                 batch_count, pixels, taps = stride_phases(s)
                 tiles = plan(s.CG, pixels, taps * rung.padded(s.OG), batch_count)

@@ -7,8 +7,9 @@ saved = (x, w).
 
     plain       plain.py      the formula on whole arrays, NumPy's or CuPy's
     blocked     blocked.py    the same for a CPU: in parts that stay in cache, on all cores
-    naive, tiled, register_blocked, tf32x3, tf32      cuda.py: kernels
-    multistage_tf32x3, multistage_tf32, bf16          multistage.py: kernels
+    naive, tiled, register_blocked, tf32x3, tf32,
+    multistage_tf32x3, multistage_tf32                cuda.py: kernels
+    bf16                                              bf16.py: kernels
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from typing import Any
 from minialex.autograd import Cost, Implementation, Op, Shapes, Tensor, as_tensor
 from minialex.ops._arguments import ITEM_BYTES, check_float
 from minialex.ops.linear import blocked, plain
+from minialex.ops.linear.bf16 import IMPLEMENTATION as BF16
 from minialex.ops.linear.cuda import IMPLEMENTATIONS as KERNELS
-from minialex.ops.linear.multistage import IMPLEMENTATIONS as MULTISTAGE
 
 
 def cost(shapes: Shapes, **_: Any) -> Cost:
@@ -40,7 +41,7 @@ OP = Op(
         "plain": Implementation(plain.forward, plain.backward),
         "blocked": Implementation(blocked.forward, blocked.backward),
         **KERNELS,
-        **MULTISTAGE,
+        "bf16": BF16,
     },
     cost,
     kernel="register_blocked",

@@ -1,14 +1,17 @@
 """linear as CUDA kernels: a ladder of implementations, from the plainest to the fastest.
 
-    naive             kernels/linear.cu               one thread per number, all from memory
-    tiled             kernels/linear.cu               tiles in shared memory
-    register_blocked  kernels/linear.cu               sums in registers, vectors, double buffering
-    tf32x3            kernels/linear_tensor_core.cu   the same on tensor cores (sm_80 and later)
-    tf32              kernels/linear_tensor_core.cu   the same with numbers rounded to 11 bits
+    naive              kernels/linear.cu               one thread per number, all from memory
+    tiled              kernels/linear.cu               tiles in shared memory
+    register_blocked   kernels/linear.cu               sums in registers, vectors, double buffering
+    tf32x3             kernels/linear_tensor_core.cu   the same on tensor cores (sm_80 and later)
+    tf32               kernels/linear_tensor_core.cu   the same with numbers rounded to 11 bits
+    multistage_tf32x3  kernels/linear_multistage.cu    tf32x3, panels copied several stages ahead
+    multistage_tf32    kernels/linear_multistage.cu    the same with numbers rounded to 11 bits
+    bf16               kernels/linear_bf16.cu          the same, rounded to 8 bits (bf16.py)
 
-Further rungs are in ``multistage.py``. saved = (x, w), as for every implementation. tf32x3 gives
-NaN where the others give an infinity: it takes numbers apart, and infinity minus infinity is none.
-tf32 takes float32 alone, and runs only where it is asked for.
+saved = (x, w), as for every implementation. tf32x3 and multistage_tf32x3 give NaN where the others
+give an infinity: they take numbers apart, and infinity minus infinity is none. Those from tf32 on
+take float32 alone, but for bf16, and those that round run only where they are asked for.
 """
 
 from __future__ import annotations
@@ -19,16 +22,19 @@ from math import prod
 from typing import Any
 
 from minialex import cuda
-from minialex.arrays import Array, array_module
+from minialex.arrays import Array, array_module, device_of
 from minialex.autograd import Gradients, Implementation
 from minialex.ops._cuda.launching import TF32, TILE_THREADS, check_counts, contiguous, gradients
 from minialex.ops._cuda.tiling import (
     BIAS_GRADIENT,
     WORKSPACE,
     BiasGradient,
+    TilePlan,
     is_vector_aligned,
     launch_product,
+    multistage,
     plan_tiles,
+    stages_bytes,
 )
 
 NAIVE_THREADS = (32, 8)
@@ -198,6 +204,53 @@ def _by_panels(file: str, rung: str) -> LinearKernels:
     return LinearKernels(forward, backward)
 
 
+# ---- multistage_tf32x3 and multistage_tf32 -------------------------------------------------------
+
+
+def _multistage(rung: str) -> LinearKernels:
+    """Return that rung of ``kernels/linear_multistage.cu``."""
+    file, loop = "linear_multistage.cu", multistage(rung)
+    forward_kernel = cuda.kernel(file, f"linear_forward_{rung}", optional=("b", *WORKSPACE))
+    data_kernel = cuda.kernel(file, f"linear_data_gradient_{rung}", optional=WORKSPACE)
+    weight_kernel = cuda.kernel(
+        file, f"linear_weight_gradient_{rung}", optional=(*WORKSPACE, *BIAS_GRADIENT)
+    )
+
+    def launch(
+        kernel: cuda.Kernel,
+        plan: TilePlan,
+        matrices: tuple[tuple[Array, int], tuple[Array, int]],
+        out: Array,
+        sizes: tuple[int, int, int],
+        **more: Any,
+    ) -> None:
+        arrays = tuple(array for array, _ in matrices)
+        aligned = (is_vector_aligned(matrix) for matrix in matrices)
+        shared = stages_bytes(plan.rows, cuda.capability(device_of(out)), rung)
+        launch_product(kernel, plan, 1, arrays, out, (*sizes, *aligned), shared=shared, **more)
+
+    def forward(x: Array, w: Array, b: Array | None, y: Array) -> None:
+        (R, O), I = y.shape, w.shape[1]
+        plan = plan_tiles(R, O, I, batch_count=1, itemsize=4, loop=loop)
+        launch(forward_kernel, plan, ((x, I), (w, I)), y, (R, O, I), bias=(b,))
+
+    def backward(
+        gy: Array, x: Array, w: Array, gx: Array | None, gw: Array | None, gb: Array | None
+    ) -> None:
+        (R, O), I = gy.shape, w.shape[1]
+        if gx is not None:
+            plan = plan_tiles(R, I, O, batch_count=1, itemsize=4, loop=loop)
+            launch(data_kernel, plan, ((gy, O), (w, I)), gx, (R, O, I))
+        plan = plan_tiles(O, I, R, batch_count=1, itemsize=4, loop=loop)
+        if gw is not None:
+            sums = bias_gradient_plan(gy, gb, plan.threads)
+            launch(weight_kernel, plan, ((gy, O), (x, I)), gw, (R, O, I), bias_gradient=sums)
+        elif gb is not None:
+            launch_bias_gradient(gy, gb, plan.threads)
+
+    return LinearKernels(forward, backward)
+
+
 IMPLEMENTATIONS = {
     name: implementation(rung)
     for name, rung in {
@@ -212,3 +265,7 @@ IMPLEMENTATIONS = {
     }.items()
 }
 IMPLEMENTATIONS["tf32"] = implementation(_by_panels("linear_tensor_core.cu", "tf32"), **TF32)
+IMPLEMENTATIONS["multistage_tf32x3"] = implementation(
+    _multistage("multistage_tf32x3"), dtypes=("float32",)
+)
+IMPLEMENTATIONS["multistage_tf32"] = implementation(_multistage("multistage_tf32"), **TF32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minialex import cuda
 from minialex.arrays import Array, array_module
-from minialex.autograd import EVERY_TYPE, Gradients, Implementation
+from minialex.autograd import Gradients, Implementation
 from minialex.ops._cuda.launching import check_counts, contiguous
 
 _forward = cuda.kernel("relu.cu", "relu_forward")
@@ -31,4 +31,6 @@ def backward(gy: Array, saved: tuple[Array]) -> Gradients:
     return (gx,)
 
 
-KERNEL = Implementation(forward, backward, why_not=cuda.why_not, dtypes=EVERY_TYPE)
+KERNEL = Implementation(
+    forward, backward, why_not=cuda.why_not, dtypes=("float32", "float64", "bfloat16")
+)

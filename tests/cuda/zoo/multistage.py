@@ -153,8 +153,8 @@ FAULTS = [
     Fault(
         "last k of a chunk not looked at",
         PANELS,
-        "place(line, k + e, {})",
-        "Place{place(line, k, {}).offset + e, place(line, k, {}).inside}",
+        "offset(line, k + e, {})",
+        "offset(line, k, {}) + e",
         "linear",
         RUNG,
         error="out-of-bounds",
@@ -162,8 +162,8 @@ FAULTS = [
     Fault(
         "what lies outside is copied",
         PANELS,
-        "copy_async<CHUNK_BYTES>(to, matrix.p + from.offset, from.inside);",
-        "copy_async<CHUNK_BYTES>(to, matrix.p + from.offset, true);",
+        "copy_async<CHUNK_BYTES>(to, matrix.p + max(offset, 0), offset >= 0);",
+        "copy_async<CHUNK_BYTES>(to, matrix.p + max(offset, 0), true);",
         "conv2d",
         RUNG,
     ),

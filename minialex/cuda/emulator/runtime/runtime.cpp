@@ -86,9 +86,6 @@ emu::Lanes* emu_meet(unsigned mask, const void* value, size_t bytes, const char*
 void emu_warp_barrier(unsigned mask, const char* file, int line) {
     worker->warp_barrier(mask, {"__syncwarp", file, line});
 }
-void emu_pass_by(const char* what, const char* file, int line) {
-    worker->pass_by({what, file, line});
-}
 unsigned emu_lanes_together(const char* what, const char* file, int line) {
     return worker->lanes_together({what, file, line});
 }

@@ -65,7 +65,6 @@ class Worker {
     int barrier(int predicate, int fold, const Call& call);
     Lanes* meet(unsigned mask, const void* value, size_t bytes, const Call& call);
     void warp_barrier(unsigned mask, const Call& call);
-    void pass_by(const Call& call) { count(EVENT_WARP, call); }
     unsigned lanes_together(const Call& call);
     void fence(bool to_others);
     // What an atomic did to a number that others may wait for, or that it may wait for itself.

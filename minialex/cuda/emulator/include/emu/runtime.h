@@ -135,7 +135,6 @@ struct TensorCores {
     int group_bytes;  // 0: there are none
     int extra_bits;
     int least_exponent;
-    int idle;  // nothing is multiplied: a part of the blocks runs, and results are not whole
 };
 
 struct Launch {
@@ -183,8 +182,6 @@ int emu_barrier(int predicate, int fold, const char* file, int line);
 emu::Lanes* emu_meet(unsigned mask, const void* value, size_t bytes, const char* what,
                      const char* file, int line);
 void emu_warp_barrier(unsigned mask, const char* file, int line);
-// Counts a call for which the lanes of a warp would meet, where nothing comes of it.
-void emu_pass_by(const char* what, const char* file, int line);
 // The lanes of the warp that come to the same call while the others wait elsewhere.
 unsigned emu_lanes_together(const char* what, const char* file, int line);
 void emu_fence(int to_other_blocks);

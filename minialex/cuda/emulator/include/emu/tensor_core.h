@@ -220,7 +220,6 @@ template <class Layout> EMU_QUIET void mma(float (&d)[4], const unsigned (&a)[4]
     constexpr unsigned full_mask = 0xffffffffu;
     const TensorCores& how = *emu_tensor_cores();
     if (how.group_bytes == 0) emu_fail(TRAP, what, emu_file, emu_line);
-    if (how.idle) return emu_pass_by(what, emu_file, emu_line);
     const Fragments mine{{a[0], a[1], a[2], a[3]}, {b[0], b[1]}, {d[0], d[1], d[2], d[3]}};
     Lanes* lanes = meet(full_mask, mine, what, emu_file, emu_line);
     if (lanes->took_part != full_mask) emu_fail(NOT_A_WHOLE_WARP, what, emu_file, emu_line);

@@ -196,11 +196,6 @@ EMU_QUIET void mma_sync(fragment<accumulator, m, n, k, D>& d,
                         const fragment<accumulator, m, n, k, C>& c, EMU_SITE) {
     constexpr const char* what = "wmma::mma_sync";
     if (emu_tensor_cores()->group_bytes == 0) emu_fail(emu::TRAP, what, EMU_AT);
-    if (emu_tensor_cores()->idle) {
-        for (int i = 0; i < c.num_elements; ++i)
-            d.x[i] = typename fragment<accumulator, m, n, k, D>::element_type(float(c.x[i]));
-        return emu_pass_by(what, EMU_AT);
-    }
     using All = detail::Fragments<std::decay_t<decltype(a)>, std::decay_t<decltype(b)>,
                                   std::decay_t<decltype(c)>, std::decay_t<decltype(d)>>;
     const float4 before{float(c.x[0]), float(c.x[1]), float(c.x[2]), float(c.x[3])};
