@@ -131,14 +131,14 @@ def pytest_runtest_makereport(item):
 def draw_tests(config, items):
     """Leave one in ``--one-in`` of the tests with parameters; others are counted as deselected."""
     one_in, seed = config.getoption("one_in"), config.getoption("draw_seed")
-    out = {
-        item
-        for item in items
-        if hasattr(item, "callspec") and random.Random(f"{seed} {item.nodeid}").randrange(one_in)
-    }
-    if out:
-        config.hook.pytest_deselected(items=list(out))
-        items[:] = [item for item in items if item not in out]
+    if one_in == 1:
+        return
+    kept, left_out = [], []
+    for item in items:
+        drawn = not random.Random(f"{seed} {item.nodeid}").randrange(one_in)
+        (kept if drawn or not hasattr(item, "callspec") else left_out).append(item)
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = kept
 
 
 def bring_cases_together(items):

@@ -9,16 +9,10 @@ from tests.conftest import draw_tests
 WITH, WITHOUT = 300, 20
 
 
-class Item(SimpleNamespace):
-    """A test: it can be in a set."""
-
-    __hash__ = object.__hash__
-
-
 def drawn(one_in, seed):
     """Return the names of the tests that are left, and of those that are not."""
-    items = [Item(nodeid=f"test_many[{i}]", callspec=None) for i in range(WITH)]
-    items += [Item(nodeid=f"test_{i}") for i in range(WITHOUT)]
+    items = [SimpleNamespace(nodeid=f"test_many[{i}]", callspec=None) for i in range(WITH)]
+    items += [SimpleNamespace(nodeid=f"test_{i}") for i in range(WITHOUT)]
     out = []
     options = {"one_in": one_in, "draw_seed": seed}
     hook = SimpleNamespace(pytest_deselected=lambda items: out.extend(items))

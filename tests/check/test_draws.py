@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from minialex import arrays
-from minialex.arrays import BFLOAT16
 from minialex.autograd import OPS
 from minialex.check import kinds, suite
 from minialex.check.verdict import Verdict
@@ -31,7 +30,7 @@ KERNELS = [
 def check_drawn(name, implementation, dtype, case):
     """Check a draw, and return whether that was undecided."""
     # of numbers as short as those of bfloat16, few decide: what is right then is float32's, rounded
-    short = np.dtype(dtype) == BFLOAT16
+    short = np.dtype(dtype) == arrays.BFLOAT16
     check, dtype = (kinds.bfloat16, "float32") if short else (suite.check, dtype)
     row = check(suite.Pair(OPS[name], implementation, implementation, np.dtype(dtype)), case)
     assert row.verdict is not Verdict.FAIL, f"{row}\n{case.params}"
